@@ -1,0 +1,4 @@
+"""How fast is it, under which setting? The room that drives `vllm.LLM` directly, without a server in the way.
+
+It owns the sweep: spec, engine, records and tables, by the rules of honest measurement.
+"""

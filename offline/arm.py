@@ -1,0 +1,137 @@
+"""The process of one arm: it starts one engine and serves trials to the sweep, one command a line.
+
+It runs in a process group of its own beside a keeper, which kills the whole group the moment the sweep is gone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Any, TextIO
+
+from offline.engine import Engine
+from offline.grid import Cell
+from offline.prompts import workload
+from offline.reference import time_kernel
+from tracing.plugin import STEP_LOG
+from tracing.steplog import STEP_SITES, Reader
+
+
+def start(settings: dict[str, Any], steps: Reader) -> tuple[Engine, dict[str, Any]]:
+    """Start the engine; with it come its resolved settings, start-up phases, memory and the proof of the step log."""
+    engine = Engine(settings)
+    sites = {".".join(site) for site in STEP_SITES}
+    proof = steps.proof()
+    return engine, {
+        "resolved": engine.resolved(),
+        "vocabulary": engine.vocabulary,
+        "step_log": any(sites <= set(process["hooked"]) for process in proof),
+        "unhooked": sorted({name for process in proof for name in process["missing"]}),
+        "import_ns": [engine.import_start_ns, engine.start_ns],
+        "start_ns": [engine.start_ns, engine.ready_ns],
+        "phases": steps.start_phases(),
+        "memory": memory(),
+    }
+
+
+def memory() -> list[dict[str, Any]]:
+    """Resident bytes of every process of this arm's group, by vLLM's own process titles."""
+    import psutil
+
+    group, found = os.getpgrp(), []
+    for process in psutil.process_iter():
+        try:
+            if os.getpgid(process.pid) == group:
+                title = " ".join(process.cmdline()[:3]) or process.name()
+                found.append({"title": _role(title), "pid": process.pid, "rss_bytes": process.memory_info().rss})
+        except (psutil.Error, ProcessLookupError):
+            continue
+    return sorted(found, key=lambda entry: -entry["rss_bytes"])
+
+
+def _role(title: str) -> str:
+    if "offline.arm" in title:
+        return "front end"
+    return title.split()[0] if title.startswith("VLLM::") else "helper"
+
+
+def trial(engine: Engine, steps: Reader, cell: Cell, seed: int) -> dict[str, Any]:
+    """One timed repeat: reset (and prime) the cache, run the batch, read what the core wrote about it."""
+    work = workload(cell, seed, engine.vocabulary)
+    if not engine.reset_prefix_cache():
+        raise RuntimeError("the engine did not reset its prefix cache: blocks are still held")
+    if work.primer is not None:
+        engine.generate([work.primer], 1)
+    before, mark = engine.counters(), steps.mark()
+    reference = [time_kernel()]
+    result = engine.generate(work.prompts, cell.output_len)
+    reference.append(time_kernel())
+    after, (log, lost) = engine.counters(), steps.since(mark)
+    return result | {
+        "reference_ns": reference,
+        "steps": [list(vars(step).values()) for step in log],
+        "steps_lost": lost,
+        **{name: after[name] - before[name] for name in after},
+    }
+
+
+def serve(commands: TextIO, replies: TextIO, steps: Reader) -> None:
+    """Answer commands until `stop` or the end of the file; an error is an answer too, and ends the arm."""
+    engine: Engine | None = None
+    for line in commands:
+        command = json.loads(line)
+        try:
+            if command["do"] == "start":
+                engine, answer = start(command["settings"], steps)
+            elif command["do"] == "trial" and engine is not None:
+                answer = trial(engine, steps, Cell(**command["cell"]), command["seed"])
+            else:
+                break
+        except Exception as error:
+            import traceback
+
+            traceback.print_exc()
+            answer = {"error": f"{type(error).__name__}: {error}"}
+        replies.write(json.dumps(answer) + "\n")
+        replies.flush()
+        if "error" in answer:
+            break
+    if engine is not None:
+        engine.close()
+
+
+def keep(child: int) -> int:
+    """Wait for the arm and return its exit code; when the sweep goes away (stdin ends) kill the whole group at once."""
+
+    def watch() -> None:
+        os.read(0, 1)
+        shutil.rmtree(os.environ[STEP_LOG], ignore_errors=True)
+        os.killpg(0, signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the arm decides; the keeper goes last
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status) & 0xFF
+
+
+def main() -> None:
+    """`python -m offline.arm COMMANDS REPLIES`: two inherited file descriptors; started by the sweep only."""
+    if len(sys.argv) != 3 or not all(word.isdigit() for word in sys.argv[1:]):
+        print(f"{__doc__}\nexample: started by `python -m offline.sweep`, never by hand")
+        sys.exit(0 if "--help" in sys.argv else 2)
+    child = os.fork()
+    if child:
+        os._exit(keep(child))
+    os.close(0)
+    os.open(os.devnull, os.O_RDONLY)  # the lifeline belongs to the keeper alone
+    with os.fdopen(int(sys.argv[1])) as commands, os.fdopen(int(sys.argv[2]), "w") as replies:
+        serve(commands, replies, Reader(Path(os.environ[STEP_LOG])))
+
+
+if __name__ == "__main__":
+    main()

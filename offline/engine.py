@@ -1,0 +1,218 @@
+"""The adapter to vLLM: everything that this room names inside it, checked here and imported nowhere else.
+
+`python -m offline.engine` reads engine arguments as JSON on stdin and prints what vLLM's own types make of them.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import sys
+import time
+from typing import Any
+
+# Resolved settings a run records, and where vLLM 0.31-0.33 keeps them below `VllmConfig`.
+RESOLVED = {
+    "model": "model_config.model",
+    "dtype": "model_config.dtype",
+    "max_model_len": "model_config.max_model_len",
+    "enforce_eager": "model_config.enforce_eager",
+    "load_format": "load_config.load_format",
+    "block_size": "cache_config.block_size",
+    "effective_block_size": "cache_config.effective_attention_block_size",
+    "kv_blocks": "cache_config.num_gpu_blocks",
+    "kv_tokens": "cache_config.kv_cache_size_tokens",
+    "kv_cache_dtype": "cache_config.cache_dtype",
+    "kv_cache_memory_bytes": "cache_config.kv_cache_memory_bytes",
+    "enable_prefix_caching": "cache_config.enable_prefix_caching",
+    "max_num_batched_tokens": "scheduler_config.max_num_batched_tokens",
+    "max_num_seqs": "scheduler_config.max_num_seqs",
+    "enable_chunked_prefill": "scheduler_config.enable_chunked_prefill",
+    "long_prefill_token_threshold": "scheduler_config.long_prefill_token_threshold",
+    "scheduler_reserve_full_isl": "scheduler_config.scheduler_reserve_full_isl",
+    "watermark": "scheduler_config.watermark",
+    "async_scheduling": "scheduler_config.async_scheduling",
+    "scheduling_policy": "scheduler_config.policy",
+    "tensor_parallel_size": "parallel_config.tensor_parallel_size",
+    "pipeline_parallel_size": "parallel_config.pipeline_parallel_size",
+    "distributed_executor_backend": "parallel_config.distributed_executor_backend",
+    "compilation_mode": "compilation_config.mode",
+    "cudagraph_mode": "compilation_config.cudagraph_mode",
+    "device": "device_config.device_type",
+    "v2_model_runner": "use_v2_model_runner",
+    "speculative": "speculative_config",
+}
+COUNTERS = {
+    "prefix_queries": "vllm:prefix_cache_queries",
+    "prefix_hits": "vllm:prefix_cache_hits",
+    "preemptions": "vllm:num_preemptions",
+}
+
+
+class Engine:
+    """One `vllm.LLM`, driven with token ids; times are CLOCK_MONOTONIC nanoseconds unless the name says otherwise."""
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        self.import_start_ns = time.monotonic_ns()
+        from vllm import LLM, SamplingParams
+
+        self._sampling = SamplingParams
+        self.start_ns = time.monotonic_ns()
+        # Log stats on: without them a request carries no times. The same in every arm.
+        self.llm = LLM(**settings, disable_log_stats=False)
+        self.ready_ns = time.monotonic_ns()
+
+    @property
+    def vocabulary(self) -> int:
+        return int(self.llm.llm_engine.model_config.get_vocab_size())
+
+    def resolved(self) -> dict[str, Any]:
+        """What the engine made of its arguments; None where this vLLM does not have the setting."""
+        config = self.llm.llm_engine.vllm_config
+        found = {name: _plain(_follow(config, path)) for name, path in RESOLVED.items()}
+        found["start_method"] = os.environ.get("VLLM_WORKER_MULTIPROC_METHOD", "fork")
+        found["multiprocessing"] = os.environ.get("VLLM_ENABLE_V1_MULTIPROCESSING", "1") == "1"
+        return found
+
+    def reset_prefix_cache(self) -> bool:
+        """Forget all cached prefixes; False when the engine still holds blocks and did not."""
+        return bool(self.llm.reset_prefix_cache())
+
+    def counters(self) -> dict[str, int]:
+        """Life-time totals of prefix-cache queries and hits (tokens) and of preemptions."""
+        totals = dict.fromkeys(COUNTERS, 0)
+        names = {metric: name for name, metric in COUNTERS.items()}
+        for metric in self.llm.get_metrics():
+            if metric.name in names:
+                totals[names[metric.name]] += int(metric.value)
+        return totals
+
+    def generate(self, prompts: list[list[int]], output_len: int) -> dict[str, Any]:
+        """Run one batch greedily to exactly `output_len` tokens a request: `start_ns`, `end_ns`, `requests`."""
+        parameters = self._sampling(temperature=0.0, max_tokens=output_len, ignore_eos=True)
+        inputs = [{"prompt_token_ids": prompt} for prompt in prompts]
+        gc.collect()  # so that a collection the trial did not earn does not fall into it
+        start = time.monotonic_ns()
+        outputs = self.llm.generate(inputs, parameters, use_tqdm=False)
+        end = time.monotonic_ns()
+        return {"start_ns": start, "end_ns": end, "requests": [_request(output) for output in outputs]}
+
+    def texts(self, prompts: list[list[int]], output_len: int) -> list[list[int]]:
+        """Greedy token ids, stopping where the model stops: for tests of correctness."""
+        parameters = self._sampling(temperature=0.0, max_tokens=output_len)
+        inputs = [{"prompt_token_ids": prompt} for prompt in prompts]
+        return [list(o.outputs[0].token_ids) for o in self.llm.generate(inputs, parameters, use_tqdm=False)]
+
+    def close(self) -> None:
+        """Shut the engine's processes down and wait for them."""
+        self.llm.llm_engine.engine_core.shutdown()
+
+
+def _request(output: Any) -> dict[str, Any]:
+    """One finished request: its stamps (core's monotonic seconds) and the times between them, vLLM's definitions.
+
+    `ttft_s` is from arrival in the front end to the first token seen there; `tpot_s` leaves the first token out.
+    """
+    stats, completion = output.metrics, output.outputs[0]
+    generated = len(completion.token_ids)
+    decode = stats.last_token_ts - stats.first_token_ts
+    return {
+        "prompt_tokens": len(output.prompt_token_ids),
+        "cached_tokens": output.num_cached_tokens,
+        "generated_tokens": generated,
+        "finish_reason": completion.finish_reason,
+        "queued_s": stats.queued_ts,
+        "scheduled_s": stats.scheduled_ts,
+        "first_token_s": stats.first_token_ts,
+        "last_token_s": stats.last_token_ts,
+        "ttft_s": stats.first_token_latency,
+        "queue_s": stats.scheduled_ts - stats.queued_ts,
+        "prefill_s": stats.first_token_ts - stats.scheduled_ts,
+        "decode_s": decode,
+        "tpot_s": decode / (generated - 1) if generated > 1 else None,
+        "latency_s": stats.first_token_latency + decode,
+    }
+
+
+def _follow(root: Any, path: str) -> Any:
+    for name in path.split("."):
+        root = getattr(root, name, None)
+    return root
+
+
+def _plain(value: Any) -> Any:
+    """A configuration value as JSON can hold it: enums by name, torch dtypes without their module."""
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    return getattr(value, "name", None) or str(value).removeprefix("torch.")
+
+
+# --- checking engine arguments against the installed vLLM ---
+
+
+def check(asked: dict[str, list[Any]]) -> dict[str, Any]:
+    """Type engine arguments by vLLM's own annotations: `{"typed": …}` or `{"problem": one line}`."""
+    from typing import get_type_hints
+
+    from vllm.engine.arg_utils import EngineArgs
+
+    from offline.spec import nearest
+
+    hints = get_type_hints(EngineArgs)
+    typed: dict[str, list[Any]] = {}
+    for key, values in asked.items():
+        if key not in hints:
+            import vllm
+
+            return {"problem": f"vLLM {vllm.__version__} has no engine argument {key!r}{nearest(key, hints)}"}
+        typed[key] = []
+        for value in values:
+            made, problem = _typed(hints[key], value)
+            if problem:
+                return {"problem": f"--engine {key}={value}: {problem}"}
+            typed[key].append(made)
+    return {"typed": typed}
+
+
+def _typed(hint: Any, value: Any) -> tuple[Any, str | None]:
+    import types
+    from typing import get_args
+
+    from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+    from offline.spec import nearest
+
+    if isinstance(value, str) and value.lower() == "none" and types.NoneType in get_args(hint):
+        return None, None
+    try:
+        config = ConfigDict(arbitrary_types_allowed=True)
+        try:
+            adapter = TypeAdapter(hint, config=config)
+        except Exception:  # the type brings its own configuration
+            adapter = TypeAdapter(hint)
+        made = adapter.validate_python(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        choices = [c for c in _choices(hint) if isinstance(c, str)]
+        return None, f"{first['msg'].lower()}{nearest(str(value), choices)}"
+    # A mapping that vLLM turns into an object of its own goes through as it was written.
+    return (value if isinstance(value, (dict, list)) else made), None
+
+
+def _choices(hint: Any) -> list[Any]:
+    from typing import Literal, get_args, get_origin
+
+    if get_origin(hint) is Literal:
+        return list(get_args(hint))
+    return [choice for part in get_args(hint) for choice in _choices(part)]
+
+
+if __name__ == "__main__":
+    if "--help" in sys.argv or "-h" in sys.argv:
+        print(__doc__)
+        print("""example: echo '{"dtype": ["float32"]}' | python -m offline.engine""")
+    else:
+        with os.fdopen(os.dup(1), "w") as answer:
+            os.dup2(2, 1)  # vLLM logs to stdout
+            answer.write(json.dumps(check(json.load(sys.stdin))))

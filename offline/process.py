@@ -1,0 +1,189 @@
+"""An arm's process seen from the sweep: started in a group of its own, asked one thing at a time, killed whole."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from tracing.plugin import STEP_LOG
+
+STOP_GRACE_S = 30.0
+# What an engine raises when it says no to a configuration; anything else is a failure.
+REFUSALS = (
+    "ValueError",
+    "NotImplementedError",
+    "ValidationError",
+    "VLLMValidationError",
+    "TypeError",
+    "AssertionError",
+)
+# A line of a child's log: `(EngineCore pid=7) ERROR 11-21 03:46:24 [core.py:99] text`, the marks optional.
+LOG_MARKS = re.compile(r"^(\([^)]*pid=\d+\) )?((ERROR|WARNING|INFO) [\d-]+ [\d:]+ \[[^\]]*\] )?")
+RAISED = re.compile(r"^(?:[A-Za-z_]\w*\.)*([A-Za-z_]\w*(?:Error|Exception|Interrupt|Exit))(?:: (.*))?$")
+# What a parent says when its child died: true, and no reason.
+HOLLOW = ("Engine core initialization failed", "Failed core proc", "WorkerProc initialization failed", "cancelled")
+
+
+class ArmFailed(Exception):
+    """The arm cannot go on; `refused` when the engine itself declined the configuration, and its words."""
+
+    def __init__(self, reason: str, refused: bool = False) -> None:
+        super().__init__(reason)
+        self.refused = refused
+
+
+class ArmProcess:
+    """One arm's process group; use it as a context manager, so that nothing of it outlives the block."""
+
+    def __init__(self, log: Path, plugins: str | None = None) -> None:
+        self.log = log
+        self.scratch = Path(
+            tempfile.mkdtemp(prefix="enginescope-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None)
+        )
+        commands_in, self._commands = os.pipe()
+        self._replies, replies_out = os.pipe()
+        self._unread = b""
+        with log.open("ab") as out:
+            self.offset = out.tell()
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "offline.arm", str(commands_in), str(replies_out)],
+                stdin=subprocess.PIPE,  # never written: its end tells the keeper that the sweep is gone
+                stdout=out,
+                stderr=out,
+                pass_fds=(commands_in, replies_out),
+                start_new_session=True,
+                env=_environment(self.scratch),
+            )
+        os.close(commands_in)
+        os.close(replies_out)
+
+    def __enter__(self) -> ArmProcess:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    def ask(self, command: dict[str, Any], limit_s: float) -> dict[str, Any]:
+        """Send one command and wait for its answer; raises `ArmFailed` on an error, a death or the time limit."""
+        with contextlib.suppress(BrokenPipeError):
+            os.write(self._commands, (json.dumps(command) + "\n").encode())
+        line = self._read_line(time.monotonic() + limit_s)
+        if line is None:
+            raise ArmFailed(f"no answer within {limit_s:.0f} s; killed")
+        if not line:
+            raise self._death()
+        answer: dict[str, Any] = json.loads(line)
+        if "error" in answer:
+            raise self._failure(answer["error"])
+        return answer
+
+    def stop(self) -> None:
+        """Ask the arm to shut its engine down, wait a while, and make sure that nothing is left."""
+        with contextlib.suppress(BrokenPipeError):
+            os.write(self._commands, b'{"do": "stop"}\n')
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(STOP_GRACE_S)
+        self.kill()
+
+    def kill(self) -> None:
+        """Kill the whole group and wait until it is gone."""
+        deadline = time.monotonic() + STOP_GRACE_S
+        while _group_alive(self.process.pid) and time.monotonic() < deadline:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.poll()
+            time.sleep(0.02)
+        self.process.wait()
+        for fd in (self._commands, self._replies):
+            with contextlib.suppress(OSError):
+                os.close(fd)
+        if self.process.stdin:
+            self.process.stdin.close()
+        shutil.rmtree(self.scratch, ignore_errors=True)
+
+    def _read_line(self, deadline: float) -> bytes | None:
+        """One line without its end; empty at the end of the file, None when the time is over."""
+        while b"\n" not in self._unread:
+            wait = deadline - time.monotonic()
+            if wait <= 0 or not select.select([self._replies], [], [], wait)[0]:
+                return None
+            chunk = os.read(self._replies, 1 << 20)
+            if not chunk:
+                return b""
+            self._unread += chunk
+        line, _, self._unread = self._unread.partition(b"\n")
+        return line
+
+    def _death(self) -> ArmFailed:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(5)
+        code = self.process.returncode
+        return ArmFailed(f"the arm's process died (exit code {code}): {self._logged() or 'see its log'}")
+
+    def _failure(self, error: str) -> ArmFailed:
+        """The engine's own reason: the first real exception of its children's log, else what the parent was told."""
+        logged = self._logged()
+        reason = logged or error
+        kind = reason.partition(":")[0].rpartition(".")[2]
+        return ArmFailed(reason, refused=kind in REFUSALS)
+
+    def _logged(self) -> str | None:
+        with self.log.open("rb") as file:
+            file.seek(self.offset)
+            return first_reason(file.read().decode(errors="replace"))
+
+
+def first_reason(log: str) -> str | None:
+    """The first exception of a log that says something itself: `ValueError: No common block size for 16 …`, or None.
+
+    Pydantic's message follows on the next lines, so an exception without enough words takes the line after it along.
+    """
+    lines = [LOG_MARKS.sub("", line).rstrip() for line in log.splitlines()]
+    for number, line in enumerate(lines):
+        found = RAISED.match(line)
+        if not found or any(hollow in line for hollow in HOLLOW):
+            continue
+        kind, text = found.group(1), (found.group(2) or "").strip()
+        if kind in ("KeyboardInterrupt", "SystemExit") or not text:
+            continue
+        if kind == "ValidationError":
+            text = " ".join([text, *(part.strip() for part in lines[number + 1 : number + 3])])
+        return f"{kind}: {text}"[:500]
+    return None
+
+
+def _group_alive(group: int) -> bool:
+    """Whether any process of a group still runs; one that only waits to be reaped does not count."""
+    import psutil
+
+    for process in psutil.process_iter(["status"]):
+        with contextlib.suppress(psutil.Error, ProcessLookupError, PermissionError):
+            if os.getpgid(process.pid) == group and process.info["status"] != psutil.STATUS_ZOMBIE:
+                return True
+    return False
+
+
+def _environment(scratch: Path) -> dict[str, str]:
+    environment = dict(os.environ) | {
+        STEP_LOG: str(scratch),
+        "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_DO_NOT_TRACK": "1",
+        "VLLM_LOGGING_COLOR": "0",
+        "TQDM_DISABLE": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
+    # A list of plugins that the user set is extended, not replaced: without ours there is no step log.
+    if "VLLM_PLUGINS" in environment and "enginescope" not in environment["VLLM_PLUGINS"].split(","):
+        environment["VLLM_PLUGINS"] = ",".join(filter(None, [environment["VLLM_PLUGINS"], "enginescope"]))
+    return environment

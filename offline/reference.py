@@ -1,0 +1,29 @@
+"""A fixed kernel of some 30 ms, timed beside every trial: it tells the machine's own drift from the engine's speed."""
+
+from __future__ import annotations
+
+import functools
+import time
+
+import numpy as np
+
+COMPUTE_ROUNDS = 240
+COPY_ROUNDS = 16
+
+
+@functools.cache
+def _buffers() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    small = np.linspace(0.1, 1.0, 1 << 15, dtype=np.float32)  # 128 KiB: stays in the core's own cache
+    source = np.ones(4 << 20, dtype=np.float32)  # 16 MiB: goes through memory
+    return small, source, np.empty_like(source)
+
+
+def time_kernel() -> int:
+    """Run the kernel once; nanoseconds. Elementwise only, so that no thread pool and no library choice enters."""
+    small, source, target = _buffers()
+    start = time.monotonic_ns()
+    for _ in range(COMPUTE_ROUNDS):
+        np.exp(np.sqrt(small))
+    for _ in range(COPY_ROUNDS):
+        np.copyto(target, source)
+    return time.monotonic_ns() - start

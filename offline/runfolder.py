@@ -1,0 +1,161 @@
+"""A run's folder on disk: written so that a kill at any instant loses at most the trial in flight.
+
+`run.json` says what was asked and where; `records.jsonl` is append-only, one line a trial; tables are made from it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import secrets
+import time
+from pathlib import Path
+from typing import Any
+
+from probes.errors import EnginescopeError
+
+SCHEMA = 1
+
+
+class RunFolder:
+    """One run, locked against a second writer. Make it with `create` or `resume`; close it at the end."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        (path / "logs").mkdir(exist_ok=True)
+        self._lock = (path / ".lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise EnginescopeError(
+                f"{path} is being written by another sweep; wait for it or start a new run"
+            ) from None
+        self._drop_torn_line()
+        self._records = os.open(path / "records.jsonl", os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+
+    @staticmethod
+    def create(out: Path, model: str, variant: str, run: dict[str, Any]) -> RunFolder:
+        """A new folder `out/model/variant/timestamp-id` with its `run.json`."""
+        name = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
+        path = out / slug(model) / slug(variant) / name
+        try:
+            path.mkdir(parents=True)
+        except OSError as error:
+            raise EnginescopeError(
+                f"cannot write to {out}: {error.strerror}; name another folder with --out"
+            ) from error
+        folder = RunFolder(path)
+        folder.write_run({"schema": SCHEMA, "id": name, "variant": variant, **run, "state": "running"})
+        return folder
+
+    def read_run(self) -> dict[str, Any]:
+        """`run.json`; a missing, foreign or newer one is refused."""
+        return read_run(self.path)
+
+    def write_run(self, run: dict[str, Any]) -> None:
+        """Replace `run.json` whole."""
+        write_whole(self.path / "run.json", json.dumps(run, indent=1) + "\n")
+
+    def append(self, record: dict[str, Any]) -> None:
+        """Add one line to the records and have it on disk; a write that fails half-way is taken back."""
+        line = (json.dumps(record, separators=(",", ":")) + "\n").encode()
+        size = os.fstat(self._records).st_size
+        try:
+            while line:
+                line = line[os.write(self._records, line) :]
+            os.fsync(self._records)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._records, size)
+            raise EnginescopeError(
+                f"cannot write the records of {self.path}: {error.strerror}; free some room, then run again with "
+                f"--resume {self.path}"
+            ) from error
+
+    def records(self) -> list[dict[str, Any]]:
+        """All whole records, in order."""
+        return read_records(self.path)
+
+    def log(self, name: str) -> Path:
+        """The file that an arm's processes print to."""
+        return self.path / "logs" / f"{name}.log"
+
+    def close(self) -> None:
+        """Give the folder free for another writer."""
+        os.close(self._records)
+        self._lock.close()
+
+    def _drop_torn_line(self) -> None:
+        path = self.path / "records.jsonl"
+        if not path.exists():
+            return
+        with path.open("r+b") as file:
+            data = file.read()
+            file.truncate(data.rfind(b"\n") + 1)
+
+
+def read_run(path: Path) -> dict[str, Any]:
+    """The `run.json` of a folder; a missing, foreign or newer one is refused."""
+    try:
+        run: dict[str, Any] = json.loads((path / "run.json").read_text())
+    except OSError:
+        raise EnginescopeError(f"{path} is not a run: it has no run.json") from None
+    except ValueError as error:
+        raise EnginescopeError(f"{path / 'run.json'} is damaged: {error}") from error
+    if run.get("schema") != SCHEMA:
+        raise EnginescopeError(
+            f"{path} has schema {run.get('schema')}, this version reads {SCHEMA}: use the enginescope that wrote it"
+        )
+    return run
+
+
+def read_records(path: Path) -> list[dict[str, Any]]:
+    """The whole lines of a run's `records.jsonl`; a torn last line is left out."""
+    file = path / "records.jsonl"
+    if not file.exists():
+        return []
+    whole, _, _ = file.read_bytes().rpartition(b"\n")
+    return [json.loads(line) for line in whole.splitlines()]
+
+
+def newest_unfinished(out: Path, model: str | None, variant: str) -> Path:
+    """The run that `--resume` without a name means: the last one that did not complete."""
+    pattern = f"{slug(model) if model else '*'}/{slug(variant)}/*/run.json"
+    for run in sorted(out.glob(pattern), key=lambda p: p.parent.name, reverse=True):
+        with contextlib.suppress(EnginescopeError):
+            if read_run(run.parent)["state"] != "complete":
+                return run.parent
+    raise EnginescopeError(f"no unfinished run under {out} (variant {variant}); start one without --resume")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Replace a file's content at once: a reader sees the old one or the new one, never a part."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        draft.write_text(text)
+        os.replace(draft, path)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise EnginescopeError(f"cannot write {path}: {error.strerror}") from error
+
+
+def slug(name: str) -> str:
+    """A model or variant name as one folder name."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "run"
+
+
+def write_index(out: Path) -> None:
+    """`README.md` of the results folder: one line a run, newest first."""
+    lines = ["# Runs", "", "| run | state | vLLM | machine | command |", "|---|---|---|---|---|"]
+    for file in sorted(out.glob("*/*/*/run.json"), key=lambda p: p.parent.name, reverse=True):
+        with contextlib.suppress(EnginescopeError):
+            run = read_run(file.parent)
+            machine = run.get("machine", {})
+            command = run.get("command_line", "").replace("|", "\\|")
+            cells = [f"[{file.parent.relative_to(out)}]({file.parent.relative_to(out)}/table.md)", run["state"]]
+            cells += [str(machine.get("vllm")), str(machine.get("cpu")), f"`{command}`"]
+            lines.append(f"| {' | '.join(cells)} |")
+    write_whole(out / "README.md", "\n".join(lines) + "\n")

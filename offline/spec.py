@@ -1,0 +1,158 @@
+"""What a sweep was asked to do: a frozen `Spec` from flags and a TOML file, refused where it cannot be run."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tomllib
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from probes.errors import usage_error
+
+CACHING = {"off": False, "on": True}
+STATES = ("cold", "warm")
+# Engine arguments that the sweep itself sets: asking for them through --engine would say two things at once.
+OWNED = {
+    "model": "--model",
+    "block_size": "--block-size",
+    "enable_prefix_caching": "--prefix-caching",
+    "disable_log_stats": "nothing: log stats are on in every arm, so that requests carry their times",
+    "load_format": "--load-format",
+}
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One sweep, as asked. `engine` maps an engine argument to its values: one is a constant, several are an axis."""
+
+    model: str = ""
+    load_format: str = "auto"
+    batch_size: tuple[int, ...] = ()
+    block_size: tuple[int, ...] = ()
+    prefix_caching: tuple[str, ...] = ("off", "on")
+    cache_state: tuple[str, ...] = STATES
+    input_len: int = 0
+    output_len: int = 0
+    shared_prefix_len: int = -1
+    repeats: int = 3
+    passes: int = 1
+    seed: int = 0
+    engine: dict[str, list[Any]] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The spec as JSON holds it, and as `from_dict` reads it back."""
+        return json.loads(json.dumps(asdict(self)))
+
+    @staticmethod
+    def from_dict(values: dict[str, Any]) -> Spec:
+        """A spec from plain values; unknown keys, wrong types and impossible values are refused (exit code 2)."""
+        known = {f.name: f for f in fields(Spec)}
+        for name in values:
+            if name not in known:
+                raise usage_error(f"unknown key {name!r} in the spec{nearest(name, known)}")
+        return _checked(replace(Spec(), **{name: _typed(name, value) for name, value in values.items()}))
+
+
+def nearest(name: str, known: Any) -> str:
+    """`; did you mean X?` for the known name closest to a wrong one, or nothing."""
+    import difflib
+
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _typed(name: str, value: Any) -> Any:
+    default = getattr(Spec(), name)
+    if name == "engine":
+        if not isinstance(value, dict):
+            raise usage_error(f"[engine] must be a table of engine arguments, not {value!r}")
+        return {key: list(v) if isinstance(v, (list, tuple)) else [v] for key, v in value.items()}
+    if isinstance(default, tuple):
+        return tuple(_element(name, v) for v in (value if isinstance(value, (list, tuple)) else [value]))
+    if isinstance(default, int) and (isinstance(value, bool) or not isinstance(value, int)):
+        raise usage_error(f"{name} must be a whole number, not {value!r}")
+    if isinstance(default, str) and not isinstance(value, str):
+        raise usage_error(f"{name} must be text, not {value!r}")
+    return value
+
+
+def _element(name: str, value: Any) -> Any:
+    if name in ("batch_size", "block_size"):
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise usage_error(f"{name} takes whole numbers, not {value!r}")
+        return value
+    if name == "prefix_caching" and isinstance(value, bool):
+        return "on" if value else "off"
+    return value
+
+
+def _checked(spec: Spec) -> Spec:
+    for name in ("batch_size", "block_size"):
+        if any(v < 1 for v in getattr(spec, name)):
+            raise usage_error(f"{name} must be 1 or more, not {min(getattr(spec, name))}")
+    for name, allowed in (("prefix_caching", tuple(CACHING)), ("cache_state", STATES)):
+        for value in getattr(spec, name):
+            if value not in allowed:
+                raise usage_error(f"{name} is one of {', '.join(allowed)}, not {value!r}")
+    for name in ("repeats", "passes"):
+        if getattr(spec, name) < 1:
+            raise usage_error(f"{name} must be 1 or more, not {getattr(spec, name)}")
+    for name in ("input_len", "output_len"):
+        if getattr(spec, name) < 0:
+            raise usage_error(f"{name} must be 1 or more, not {getattr(spec, name)}")
+    for key in spec.engine:
+        if key in OWNED:
+            raise usage_error(f"--engine {key} is set by {OWNED[key]}")
+    for name in ("batch_size", "block_size", "prefix_caching", "cache_state"):
+        values = getattr(spec, name)
+        if len(set(values)) != len(values):
+            raise usage_error(f"{name} names a value twice: {', '.join(map(str, values))}")
+    return spec
+
+
+def read_toml(path: str) -> dict[str, Any]:
+    """The keys of a spec file."""
+    try:
+        return tomllib.loads(Path(path).read_text())
+    except OSError as error:
+        raise usage_error(f"cannot read the spec {path}: {error.strerror}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise usage_error(f"{path} is not TOML: {error}") from error
+
+
+def parse_engine(words: list[str]) -> dict[str, list[Any]]:
+    """`KEY=V1,V2` words as engine arguments; a value that starts with `{` or `[` is one JSON value."""
+    engine: dict[str, list[Any]] = {}
+    for word in words:
+        key, equals, text = word.partition("=")
+        key = key.strip().replace("-", "_")
+        if not equals or not key or not text:
+            raise usage_error(f"--engine takes KEY=VALUE[,VALUE…], not {word!r}")
+        if key in engine:
+            raise usage_error(f"--engine names {key} twice; write --engine {key}=V1,V2 for an axis")
+        engine[key] = _engine_values(key, text)
+    return engine
+
+
+def _engine_values(key: str, text: str) -> list[Any]:
+    if text[0] not in "{[":
+        return text.split(",")
+    try:
+        return [json.loads(text)]
+    except json.JSONDecodeError as error:
+        raise usage_error(f"--engine {key}: not JSON: {error}") from error
+
+
+def integers(text: str) -> list[int]:
+    """argparse type: `1,4,8` as numbers."""
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected whole numbers with commas between them, not {text!r}") from None
+
+
+def words(text: str) -> list[str]:
+    """argparse type: `off,on` as words."""
+    return [part.strip() for part in text.split(",")]

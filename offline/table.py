@@ -1,0 +1,198 @@
+"""A run's tables: CSV, Parquet and Markdown on disk, and a short one for the terminal."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from offline.runfolder import write_whole
+from offline.statistics import DRIFT_BOUND, ESTIMATOR, Drift
+
+# Terminal and Markdown: heading, column, digits, and which end is the best of its column.
+SHOWN = (
+    ("out tok/s", "output_tok_s", 1, max),
+    ("total tok/s", "total_tok_s", 1, max),
+    ("TTFT p50 s", "ttft_s_p50", 3, min),
+    ("TPOT p50 s", "tpot_s_p50", 4, min),
+    ("ITL p99 s", "itl_s_p99", 4, min),
+    ("latency p50 s", "latency_s_p50", 3, min),
+)
+TOTALS = ("queue_s_p50", "prefill_s_p50", "decode_s_p50", "elapsed_s", "running_mean", "preemptions", "reference_s")
+IDENTITY = ("batch_size", "prefix_caching", "block_size", "cache_state", "input_len", "output_len", "shared_prefix_len")
+ARM_FACTS = (
+    *("effective_block_size", "kv_blocks", "kv_tokens", "kv_cache_bytes", "weights_bytes", "rss_bytes"),
+    *("activation_peak_bytes", "dtype", "attention_backend", "compilation_mode", "cudagraph_mode", "enforce_eager"),
+    *("async_scheduling", "v2_model_runner", "start_method", "distributed_executor_backend", "max_num_batched_tokens"),
+    *("max_num_seqs", "overridden", "starts", "startup_s", "startup_import_s", "startup_spawn_s"),
+    *("startup_load_weights_s", "startup_profile_kv_s", "startup_warm_up_s", "startup_rest_s"),
+)
+
+
+def first_line(drift: Drift | None, passes: int) -> str:
+    """What a reader must know before any figure."""
+    return drift.sentence(passes) if drift else "No trial has been finished."
+
+
+def write(
+    path: Path, rows: list[dict[str, Any]], axes: tuple[str, ...], drift: Drift | None, run: dict[str, Any]
+) -> None:
+    """Write `table.csv`, `table.parquet` and `table.md` into a run's folder."""
+    import pandas as pd
+
+    frame = pd.DataFrame(rows)
+    write_whole(path / "table.csv", frame.to_csv(index=False))
+    draft = path / f".table.parquet.{os.getpid()}"
+    # A column may hold a number in one arm and `n/a` in another, which CSV can and Parquet cannot say.
+    mixed = [c for c in frame.columns if frame[c].dtype == object and len({type(v) for v in frame[c].dropna()}) > 1]
+    frame.astype({column: "string" for column in mixed}).to_parquet(draft, index=False)
+    os.replace(draft, path / "table.parquet")
+    write_whole(path / "table.md", markdown(rows, axes, drift, run))
+
+
+def markdown(rows: list[dict[str, Any]], axes: tuple[str, ...], drift: Drift | None, run: dict[str, Any]) -> str:
+    """The table for people: drift first, then cells with intervals, then what each arm resolved to."""
+    machine = run["machine"]
+    keys = [*_identity(axes), "status", "trials"]
+    figures = [column for _, column, _, _ in SHOWN] + list(TOTALS)
+    lines = [
+        first_line(drift, run["asked"]["passes"]),
+        "",
+        f"# {run['model']}: {run['variant']}",
+        "",
+        f"`{run['command_line']}`",
+        "",
+        f"vLLM {machine['vllm']} ({machine['vllm_distribution']}), {machine['cpu_model']}, {machine['cores_usable']} cores, "
+        f"{machine['memory_bytes'] / 2**30:.0f} GiB, GPUs: {len(machine['gpus'])}; state: {run['state']}.",
+        f"Figures: {ESTIMATOR}. Drift bound {DRIFT_BOUND:.0%}.",
+        "",
+        *_table(
+            [*keys, *figures, "cached / expected", "batch histogram (running x steps)", "reason"],
+            [
+                [
+                    *(row.get(k) for k in keys),
+                    *(cell(row, f) for f in figures),
+                    cached(row),
+                    row.get("batch_histogram"),
+                    row["reason"],
+                ]
+                for row in rows
+            ],
+        ),
+        "",
+        "## What each arm resolved to",
+        "",
+        *_table(
+            ["", *(arm_name(row, axes) for row in _arms(rows, axes))],
+            [[fact, *(plain(row.get(fact)) for row in _arms(rows, axes))] for fact in ARM_FACTS],
+        ),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def show(console: Console, rows: list[dict[str, Any]], axes: tuple[str, ...], drift: Drift | None, passes: int) -> None:
+    """The short table on a terminal, best cell of each column marked with a star."""
+    console.print(first_line(drift, passes), style=None if drift and drift.inside else "bold yellow", highlight=False)
+    keys = [k for k in _identity(axes) if k in (*axes, "batch_size", "cache_state", "prefix_caching")]
+    table = Table(header_style="bold", pad_edge=False)
+    for key in keys:
+        table.add_column(key.replace("_", " "))
+    for heading, *_ in SHOWN:
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("cached / expected", justify="right")
+    table.add_column("ran", justify="right")
+    best = {column: _best(rows, column, end) for _, column, _, end in SHOWN}
+    for row in rows:
+        words = [plain(row.get(k)) for k in keys]
+        if row["status"] == "ok" or row["trials"]:
+            words += [starred(row, column, digits, best[column]) for _, column, digits, _ in SHOWN]
+            words += [cached(row), f"{row['running_mean']:.1f}" if row.get("running_mean") else ""]
+            words[-1] += "" if row["status"] == "ok" else f" {row['status']}"
+        else:
+            words += [row["status"]] + [""] * (len(SHOWN) + 1)
+        table.add_row(*words)
+    console.print(table)
+    console.print(
+        f"± is half of a 95 % t-interval over the trials of a cell; * is the best of its column.", highlight=False
+    )
+
+
+def starred(row: dict[str, Any], column: str, digits: int, best: float | None) -> str:
+    """`353.1 ±2.0*`: a figure with its half interval, or `n=1`."""
+    if row.get(column) is None:
+        return "n/a"
+    star = "*" if row[column] == best else ""
+    return f"{_with_spread(row, column, digits)}{star}"
+
+
+def cell(row: dict[str, Any], column: str) -> str:
+    """A figure of a row with its interval, as Markdown shows it."""
+    if row.get(column) is None:
+        return "n/a" if row.get("trials") else ""
+    return f"{row[column]:.4g} (n=1)" if row.get(f"{column}_lo") is None else _bracketed(row, column)
+
+
+def cached(row: dict[str, Any]) -> str:
+    """Measured and expected cached tokens, with a mark where they differ."""
+    if row.get("cached_tokens") is None:
+        return ""
+    expected = row["expected_cached_tokens"]
+    if expected is None:
+        return f"{row['cached_tokens']:.0f} / n/a"
+    return f"{row['cached_tokens']:.0f} / {expected:.0f}" + ("" if row["cache_check"] == "as expected" else " differs")
+
+
+def plain(value: Any) -> str:
+    """A value of a cell as text: sizes in MiB, seconds with two digits."""
+    if value is None or value != value:
+        return "n/a"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.2f}"
+    return f"{value / 2**20:.0f} MiB" if isinstance(value, int) and value > 1 << 22 else str(value)
+
+
+def arm_name(row: dict[str, Any], axes: tuple[str, ...]) -> str:
+    """What tells an arm from the others, for a heading."""
+    return " ".join(f"{k}={row[k]}" for k in _arm_keys(axes))
+
+
+def _arm_keys(axes: tuple[str, ...]) -> list[str]:
+    return ["prefix_caching" if key == "enable_prefix_caching" else key for key in axes]
+
+
+def _identity(axes: tuple[str, ...]) -> list[str]:
+    return list(dict.fromkeys([*IDENTITY[:3], *_arm_keys(axes), *IDENTITY[3:]]))
+
+
+def _arms(rows: list[dict[str, Any]], axes: tuple[str, ...]) -> list[dict[str, Any]]:
+    return list({arm_name(row, axes): row for row in rows}.values())
+
+
+def _best(rows: list[dict[str, Any]], column: str, end: Any) -> float | None:
+    values = [row[column] for row in rows if row["status"] == "ok" and row.get(column) is not None]
+    return end(values, default=None)
+
+
+def _with_spread(row: dict[str, Any], column: str, digits: int) -> str:
+    if row.get(f"{column}_lo") is None:
+        return f"{row[column]:.{digits}f} n=1"
+    return f"{row[column]:.{digits}f} ±{(row[f'{column}_hi'] - row[f'{column}_lo']) / 2:.{digits}f}"
+
+
+def _bracketed(row: dict[str, Any], column: str) -> str:
+    return f"{row[column]:.4g} [{row[f'{column}_lo']:.4g}, {row[f'{column}_hi']:.4g}]"
+
+
+def _table(headings: list[str], lines: list[list[Any]]) -> list[str]:
+    def line(words: list[Any]) -> str:
+        return (
+            "| " + " | ".join(str("" if w is None else w).replace("|", "\\|").replace("\n", " ") for w in words) + " |"
+        )
+
+    return [line(headings), line(["---"] * len(headings)), *(line(words) for words in lines)]

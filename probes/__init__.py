@@ -1,0 +1,4 @@
+"""What is there, and does it answer? The room that looks at a machine, a model or a running server from outside.
+
+It owns the machine fingerprint and the default model, and is the floor that the other rooms stand on.
+"""

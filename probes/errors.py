@@ -1,0 +1,44 @@
+"""The one error that users see, and the one place that catches it.
+
+Every room raises `EnginescopeError` for what a user can mend; only a command's `main` turns it into a line and an exit
+code, so that a mistake never ends in a traceback.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+FAILED = 1
+USAGE = 2
+INCOMPLETE = 3
+INTERRUPTED = 130
+
+
+class EnginescopeError(Exception):
+    """What failed, where, and what to run next; `code` is the exit code of the command that met it."""
+
+    def __init__(self, message: str, code: int = FAILED) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def usage_error(message: str) -> EnginescopeError:
+    """An `EnginescopeError` for a command line or spec that cannot be run as written (exit code 2)."""
+    return EnginescopeError(message, USAGE)
+
+
+def run_main(main: Callable[[], int]) -> None:
+    """Run a command's `main` and leave the process with its exit code; a user's mistake is one line on stderr."""
+    try:
+        code = main()
+    except EnginescopeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        code = error.code
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        code = INTERRUPTED
+    except BrokenPipeError:  # the reader of our output went away: `| head`
+        sys.stderr.close()
+        code = FAILED
+    sys.exit(code)

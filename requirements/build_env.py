@@ -1,0 +1,194 @@
+"""Builds the environment of a checkout: `.venv`, from the pinned set that fits the machine, once.
+
+A stamp inside `.venv`, written after each finished step, tells what it was built from: a changed pinned set or an
+install that was cut short is noticed and done again. Standard library only, for the system's own Python.
+
+Example: python3 requirements/build_env.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+ROOT = Path(__file__).resolve().parent.parent
+OLDEST_PYTHON = (3, 11)
+TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
+LOG_TAIL_LINES = 15
+INTERRUPTED = 130
+
+
+class Environment:
+    """The `.venv` of the checkout at `root`, built from the pinned set `kind` (`cpu` or `gpu`)."""
+
+    def __init__(self, root: Path, kind: str) -> None:
+        self.root = root
+        self.venv = root / ".venv"
+        self.stamp = self.venv / "enginescope.json"
+        self.log = self.venv / "build.log"
+        self.pinned = root / "requirements" / f"{kind}.txt"
+        self.dev = root / "requirements" / "dev.txt"
+        self.project = root / "pyproject.toml"
+
+    def wanted(self) -> dict[str, str]:
+        """What a finished environment's stamp says: one digest for the packages, one for this checkout itself."""
+        return {
+            "packages": digest(platform.python_version(), self.pinned.read_bytes(), self.dev.read_bytes()),
+            "project": digest(str(self.root), self.project.read_bytes()),  # the editable install names the folder
+        }
+
+    def built(self) -> dict[str, str]:
+        """What the stamp says; empty where there is none to be read."""
+        try:
+            said = json.loads(self.stamp.read_text())
+        except (OSError, ValueError):
+            return {}
+        return said if isinstance(said, dict) else {}
+
+    def bring_up(self) -> bool:
+        """Build what is missing or out of date, alone; False where everything stood already."""
+        with locked(self.root / ".env-lock") as lock:
+            wanted, built = self.wanted(), self.built()
+            if built == wanted:
+                return False
+            pip = Pip(self.venv, self.log, lock)
+            if built.get("packages") != wanted["packages"]:
+                self.install_packages(pip)
+                self.write_stamp({"packages": wanted["packages"]})
+            pip.install("--no-build-isolation", "-e", str(self.root))
+            self.write_stamp(wanted)
+            return True
+
+    def install_packages(self, pip: Pip) -> None:
+        """Make `.venv` anew and fill it from the pinned sets."""
+        print(f"building .venv from {self.pinned.relative_to(self.root)} ...", flush=True)
+        started = time.monotonic()
+        shutil.rmtree(self.venv, ignore_errors=True)
+        self.venv.mkdir(exist_ok=True)
+        pip.run(sys.executable, "-m", "venv", str(self.venv))
+        sets = ("-r", str(self.pinned), "-r", str(self.dev))
+        if not pip.try_install(*sets):
+            if "No matching distribution found for torch==" not in pip.output():
+                pip.fail()
+            print(f"no CPU build of torch in the usual index; asking {TORCH_CPU_INDEX} too ...", flush=True)
+            pip.install("--extra-index-url", TORCH_CPU_INDEX, *sets)
+        print(f"built .venv in {time.monotonic() - started:.0f} s", flush=True)
+
+    def write_stamp(self, done: dict[str, str]) -> None:
+        """Write the stamp whole or not at all."""
+        draft = self.stamp.with_suffix(".draft")
+        draft.write_text(json.dumps(done))
+        os.replace(draft, self.stamp)
+
+
+class Pip:
+    """Runs pip inside `venv`, quietly: what it prints goes to `log`, whose end is shown where pip fails."""
+
+    def __init__(self, venv: Path, log: Path, lock: IO[str]) -> None:
+        self.python = venv / "bin" / "python"
+        self.log = log
+        self.lock = lock
+
+    def install(self, *arguments: str) -> None:
+        """`pip install --no-deps` of `arguments`; ends the program where it fails."""
+        if not self.try_install(*arguments):
+            self.fail()
+
+    def try_install(self, *arguments: str) -> bool:
+        """`pip install --no-deps` of `arguments`; says whether it went through."""
+        return self._call(str(self.python), "-m", "pip", "install", "--no-deps", "--no-input", *arguments) == 0
+
+    def run(self, *command: str) -> None:
+        """Run `command` into the log; ends the program where it fails."""
+        if self._call(*command) != 0:
+            self.fail()
+
+    def output(self) -> str:
+        """Everything that the commands printed so far."""
+        return self.log.read_text(errors="replace")
+
+    def fail(self) -> None:
+        """Show the end of the log and end the program."""
+        tail = [line for line in self.output().splitlines() if " is ignored: " not in line][-LOG_TAIL_LINES:]
+        raise SystemExit("\n".join([*tail, f"error: .venv could not be built; all of it is in {self.log}"]))
+
+    def _call(self, *command: str) -> int:
+        # The child keeps the lock: were this program killed outright, the next one still waits for pip to end.
+        with self.log.open("a") as log:
+            return subprocess.run(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=(self.lock.fileno(),)
+            ).returncode
+
+
+def digest(*parts: str | bytes) -> str:
+    """One digest of all `parts`, told apart from each other."""
+    return hashlib.sha256(json.dumps([hashlib.sha256(_bytes(part)).hexdigest() for part in parts]).encode()).hexdigest()
+
+
+def _bytes(part: str | bytes) -> bytes:
+    return part.encode() if isinstance(part, str) else part
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[IO[str]]:
+    """Hold the lock file at `path`; a second builder of the same checkout waits here, and says so."""
+    with path.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("waiting for another build of .venv ...", flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield lock
+
+
+def fitting_kind() -> str:
+    """`gpu` where the NVIDIA driver answers and names a device, else `cpu`."""
+    try:
+        answer = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=60)
+    except (OSError, subprocess.TimeoutExpired):
+        return "cpu"
+    return "gpu" if answer.returncode == 0 and "GPU" in answer.stdout else "cpu"
+
+
+def require_python(version: tuple[int, ...]) -> None:
+    """End the program with one line where this Python is too old."""
+    if version < OLDEST_PYTHON:
+        found, oldest = (".".join(map(str, numbers[:2])) for numbers in (version, OLDEST_PYTHON))
+        advice = f"name a newer one: make PYTHON=python{oldest} ..."
+        raise SystemExit(f"error: Python {found} is too old, enginescope needs {oldest} or newer; {advice}")
+
+
+def interrupt(*_: Any) -> None:
+    """Take a SIGTERM as a Ctrl-C, so that pip ends with this program."""
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    """Build the environment that the command line asks for."""
+    require_python(sys.version_info[:2])
+    parser = argparse.ArgumentParser(description="Build .venv from the pinned set that fits this machine, once.")
+    parser.add_argument("--set", dest="kind", choices=("cpu", "gpu"), help="the pinned set (default: what fits)")
+    kind = parser.parse_args().kind or fitting_kind()
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        Environment(ROOT, kind).bring_up()
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()

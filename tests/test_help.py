@@ -1,0 +1,80 @@
+"""Every command answers `--help` quickly, without the engine, with an example, and stands in the README."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+ROOMS = ("probes", "tracing", "offline", "notes")
+HEAVY = ("vllm", "torch", "transformers")
+LIMIT_S = 0.5
+TRIES = 3
+
+# Runs the command as `python -m` does; then one line on stderr says what that took. The processor time is the process's
+# own, the start of Python included: the wall clock would also count whatever else the machine is doing.
+PROBE = """
+import json, runpy, sys, time
+name, heavy = sys.argv[1], sys.argv[2:]
+sys.argv = [name, "--help"]
+code = None
+try:
+    runpy.run_module(name, run_name="__main__", alter_sys=True)
+except SystemExit as end:
+    code = end.code
+seen = [module for module in heavy if module in sys.modules]
+print(json.dumps({"code": code, "cpu_s": time.process_time(), "heavy": seen}), file=sys.stderr)
+"""
+
+
+def is_command(source: str) -> bool:
+    """Whether a module has an `if __name__ == "__main__"` block."""
+    tests = [node.test for node in ast.parse(source).body if isinstance(node, ast.If)]
+    return any(ast.unparse(test) == "__name__ == '__main__'" for test in tests)
+
+
+def commands() -> list[str]:
+    """All commands as `room.module`."""
+    paths = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py")) if is_command(path.read_text())]
+    return [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in paths]
+
+
+def ask_for_help(command: str) -> tuple[str, dict[str, Any]]:
+    """The help text and what it took."""
+    result = subprocess.run(
+        [sys.executable, "-c", PROBE, command, *HEAVY], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    lines = result.stderr.splitlines()
+    assert lines, f"{command} --help said nothing of itself"
+    return result.stdout, json.loads(lines[-1])
+
+
+def test_finds_commands() -> None:
+    assert "probes.machine" in commands()
+    assert is_command('if __name__ == "__main__":\n    main()')
+    assert not is_command('"""if __name__ == "__main__" """')
+
+
+@pytest.mark.parametrize("command", commands())
+def test_help(command: str) -> None:
+    took = []
+    for _ in range(TRIES):
+        text, seen = ask_for_help(command)
+        assert seen["code"] in (0, None)
+        assert seen["heavy"] == []
+        assert "example" in text.lower()
+        took.append(seen["cpu_s"])
+        if took[-1] < LIMIT_S:
+            return
+    pytest.fail(f"{command} --help took {took} s of processor time, more than {LIMIT_S} s each time")
+
+
+@pytest.mark.parametrize("command", commands())
+def test_readme_names_the_command(command: str) -> None:
+    assert f"python -m {command}" in (ROOT / "README.md").read_text()

@@ -1,0 +1,138 @@
+"""The fingerprint reads this machine, compares what matters, and lets no secret through."""
+
+from __future__ import annotations
+
+import dataclasses
+import getpass
+import json
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from probes import machine
+from probes.machine import Gpu, command_line, differences, fingerprint
+
+MACHINE = {
+    "machine_id": "0123456789ab",
+    "cpu_model": "EPYC",
+    "cores_logical": 8,
+    "cores_usable": 8,
+    "memory_bytes": 64_000_000_000,
+    "gpus": [],
+    "python": "3.11.7",
+    "torch": "2.13.0",
+    "vllm": "0.32.0",
+    "vllm_distribution": "vllm",
+    "kernel": "6.1.0",
+    "git_hash": "abc",
+}
+
+
+def test_reads_this_machine() -> None:
+    here = fingerprint()
+    assert 1 <= here.cores_usable <= here.cores_logical
+    assert here.memory_bytes > 2**28
+    assert here.cpu_model and here.kernel and here.os_name
+    assert here.numpy is not None
+    assert len(here.machine_id) == 12 and int(here.machine_id, 16) >= 0
+    assert here.machine_id == fingerprint().machine_id
+
+
+def test_survives_json_and_names_nobody() -> None:
+    here = fingerprint().as_dict()
+    assert json.loads(json.dumps(here)) == here
+    private = {socket.gethostname(), str(Path.home()), f"/{getpass.getuser()}"}
+    assert [name for name in private if len(name) > 1 and name in json.dumps(here)] == []
+
+
+def test_machine_id_tells_twins_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One disk image, other network cards or devices."""
+    monkeypatch.setattr(machine, "_read", lambda path: "same image")
+    monkeypatch.setattr(machine, "_hardware_addresses", lambda: ["02:00:00:00:00:01"])
+    first, with_gpu = machine._machine_id([]), machine._machine_id(["GPU-1"])
+    monkeypatch.setattr(machine, "_hardware_addresses", lambda: ["02:00:00:00:00:02"])
+    assert len({first, with_gpu, machine._machine_id([])}) == 3
+
+
+def test_reads_the_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = "NVIDIA H200, 580.1, 143771, GPU-aa\nNVIDIA GB10, 580.1, [N/A], GPU-bb\n"
+    monkeypatch.setattr(machine, "_answer", lambda command, timeout_s: answer)
+    h200 = Gpu("NVIDIA H200", "580.1", 143771 * 2**20)
+    assert machine._gpus() == [(h200, "GPU-aa"), (Gpu("NVIDIA GB10", "580.1", None), "GPU-bb")]
+
+
+def test_a_command_that_hangs_or_is_missing_is_no_answer() -> None:
+    assert machine._answer(["sleep", "5"], 0.05) is None
+    assert machine._answer(["no-such-command"], 1) is None
+    assert machine._answer(["false"], 5) is None
+
+
+def test_checkout_is_this_one_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Installed in an environment inside another project's checkout, that project's commit is not ours."""
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=t", "-c", "user.email=t@localhost"]
+    subprocess.run(["git", "init", "--quiet", str(tmp_path)], check=True)
+    subprocess.run([*git, "commit", "--quiet", "--allow-empty", "-m", "first"], check=True)
+    inside = tmp_path / "site-packages"
+    inside.mkdir()
+    monkeypatch.setattr(machine, "ROOT", inside)
+    assert machine._checkout() == (None, None)
+    monkeypatch.setattr(machine, "ROOT", tmp_path)
+    commit, dirty = machine._checkout()
+    assert commit is not None and len(commit) == 40 and dirty is False
+    (tmp_path / "new").touch()
+    assert machine._checkout() == (commit, True)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, []),
+        ({"kernel": "6.1.1", "git_hash": "def"}, []),
+        ({"memory_bytes": 64_000_100_000}, []),
+        ({"memory_bytes": 32_000_000_000}, ["memory_bytes: 64000000000 and 32000000000"]),
+        ({"torch": "2.12.0", "vllm": None}, ["torch: '2.13.0' and '2.12.0'", "vllm: '0.32.0' and None"]),
+        ({"machine_id": "ba9876543210"}, ["machine_id: '0123456789ab' and 'ba9876543210'"]),
+    ],
+)
+def test_differences(change: dict[str, object], expected: list[str]) -> None:
+    assert differences(MACHINE, MACHINE | change) == expected
+
+
+def test_compares_only_fields_that_exist() -> None:
+    assert set(machine.COMPARED) <= {field.name for field in dataclasses.fields(machine.Machine)}
+
+
+@pytest.mark.parametrize(
+    ("argv", "line"),
+    [
+        (["x", "--api-key", "abc", "--max-tokens", "64"], "x --api-key '***' --max-tokens 64"),
+        (["x", "--api-key", "abc", "def", "--seed", "1"], "x --api-key '***' '***' --seed 1"),
+        (["x", "--api-key=abc"], "x '--api-key=***'"),
+        (["env", "HF_TOKEN=abc", "x"], "env 'HF_TOKEN=***' x"),
+        (["x", "--engine", "hf_token=abc,dtype=float32"], "x --engine 'hf_token=***,dtype=float32'"),
+        (["x", "--engine", "seed=1,hf_token=abc"], "x --engine 'seed=1,hf_token=***'"),
+        (["x", "--args", '{"api_key": "a,}b", "n": 1}'], """x --args '{"api_key": ***, "n": 1}'"""),
+        (["x", "--header", "Authorization: Bearer abc"], "x --header 'Authorization: ***'"),
+        (["x", "http://u:pw@localhost/?api_key=abc&n=1"], "x 'http://***@localhost/?api_key=***&n=1'"),
+        (["x", "hf_abcdefghijklmnopqrst", "sk-abcdefghijkl"], "x '***' '***'"),
+        (["x", "--password", "12345", "--db-secret=1"], "x --password '***' '--db-secret=***'"),
+        (["x", "--input-tokens", "128", "256", "--tokenizer", "t"], "x --input-tokens 128 256 --tokenizer t"),
+        (["x", "--engine", "max_num_batched_tokens=512"], "x --engine max_num_batched_tokens=512"),
+        (["x", "/home/ann/m", "/home/anna/m", "/mnt/home/ann"], "x ~/m /home/anna/m /mnt/home/ann"),
+        ([str(machine.ROOT / "offline" / "sweep.py"), "--json"], "python -m offline.sweep --json"),
+        ([], ""),
+    ],
+)
+def test_command_line(argv: list[str], line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ann")
+    assert command_line(argv) == line
+
+
+def test_describe_shows_every_field() -> None:
+    here = dataclasses.replace(fingerprint(), gpus=(Gpu("H200", "580.1", None),), governor=None)
+    lines = machine.describe(here).splitlines()
+    assert [line.split()[0] for line in lines] == [field.name for field in dataclasses.fields(here)]
+    assert "gpus               H200 (driver 580.1)" in lines
+    assert "governor           -" in lines

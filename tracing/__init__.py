@@ -1,0 +1,4 @@
+"""Where does the time go inside? The room that hooks vLLM's processes and writes down what they did.
+
+It owns the plugin that vLLM loads in each process and the step log; it changes nothing in vLLM and is free when off.
+"""

@@ -1,0 +1,286 @@
+"""The step log: what each engine step scheduled, when it began and when it ended, written by the core itself.
+
+vLLM's running gauge is read after the step and is what is left over; what ran is in the scheduler's output, so the hook
+sits on `Scheduler.schedule` and `Scheduler.update_from_output`, and costs a few microseconds a step.
+"""
+
+from __future__ import annotations
+
+import functools
+import gc
+import importlib
+import json
+import mmap
+import os
+import struct
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+MAGIC = b"ESSTEP01"
+HEADER = struct.Struct("<8sqq")  # magic, records written so far, process id
+RECORD = struct.Struct("<11q")
+CAPACITY = 1 << 16  # records kept; an older one is overwritten, and the reader says so
+STEP, GC_PAUSE = 0, 1
+GC_FLOOR_NS = 100_000  # shorter pauses are noise beside a step of milliseconds
+
+# Everything this module names inside vLLM: (module, class, method), and what the hook is for.
+STEP_SITES = (
+    ("vllm.v1.core.sched.scheduler", "Scheduler", "schedule"),
+    ("vllm.v1.core.sched.scheduler", "Scheduler", "update_from_output"),
+)
+START_SITES = (  # phase of the start-up split, site
+    ("core", "vllm.v1.engine.core", "EngineCore", "__init__"),
+    ("executor", "vllm.v1.executor.abstract", "Executor", "__init__"),
+    ("profile", "vllm.v1.executor.abstract", "Executor", "determine_available_memory"),
+    ("kv_allocation", "vllm.v1.executor.abstract", "Executor", "initialize_from_config"),
+    ("warm_up", "vllm.v1.executor.abstract", "Executor", "compile_or_warm_up_model"),
+    ("load_weights", "vllm.v1.worker.gpu_worker", "Worker", "load_model"),
+    ("worker_kv", "vllm.v1.worker.gpu_worker", "Worker", "initialize_from_config"),
+)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One EngineCore iteration (`kind` 0), or a pause of its garbage collector (`kind` 1, the generation in `waiting`).
+
+    Times are nanoseconds of CLOCK_MONOTONIC. `prefill_*` and `decode_*` count what was scheduled in the step; a request
+    is prefilling until its first output token, `first_decodes` are in the step after that. `waiting` and
+    `kv_used_blocks` are read right after scheduling.
+    """
+
+    kind: int
+    start_ns: int
+    end_ns: int
+    prefill_requests: int
+    prefill_tokens: int
+    decode_requests: int
+    decode_tokens: int
+    waiting: int
+    preempted: int
+    kv_used_blocks: int
+    first_decodes: int
+
+
+STEP_FIELDS = tuple(Step.__dataclass_fields__)
+
+
+def install(folder: str) -> None:
+    """Hook this process; what was hooked, and what could not be, is written beside the log for `proof` to read."""
+    hooked: list[str] = []
+    missing: list[str] = []
+    for step_site in STEP_SITES:
+        done = _hook(step_site, _step_wrapper(step_site[2], folder))
+        (hooked if done else missing).append(".".join(step_site))
+    for phase, *site in START_SITES:
+        done = _hook(tuple(site), _start_wrapper(phase, folder))
+        (hooked if done else missing).append(".".join(site))
+    proof = {"pid": os.getpid(), "hooked": hooked, "missing": missing, "plugin_ns": time.monotonic_ns()}
+    Path(folder, f"hooks-{os.getpid()}.json").write_text(json.dumps(proof))
+
+
+def _hook(site: tuple[str, ...], wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> bool:
+    module, owner, name = site
+    try:
+        cls = getattr(importlib.import_module(module), owner)
+        original = cls.__dict__[name]
+    except (ImportError, AttributeError, KeyError):
+        return False
+    if not hasattr(original, "__enginescope__"):
+        replacement = functools.wraps(original)(wrap(original))
+        replacement.__enginescope__ = True  # type: ignore[attr-defined]
+        setattr(cls, name, replacement)
+    return True
+
+
+# --- the core's side ---
+
+
+class Writer:
+    """Appends records to a mapped file: no system call a step, and what is written survives the process's death."""
+
+    def __init__(self, folder: str) -> None:
+        path = Path(folder, f"steps-{os.getpid()}.bin")
+        size = HEADER.size + CAPACITY * RECORD.size
+        with path.open("w+b") as file:
+            os.posix_fallocate(file.fileno(), 0, size)  # a full disk is an error here, not a SIGBUS in the engine later
+            self.map = mmap.mmap(file.fileno(), size)
+        self.count = 0
+        self.pending: deque[tuple[int, ...]] = deque()
+        self.broken = False
+        HEADER.pack_into(self.map, 0, MAGIC, 0, os.getpid())
+        gc.callbacks.append(self._on_gc)
+        self._gc_start = 0
+
+    def append(self, *values: int) -> None:
+        RECORD.pack_into(self.map, HEADER.size + self.count % CAPACITY * RECORD.size, *values)
+        self.count += 1
+        # The count goes last: a reader never sees a record that is not whole.
+        HEADER.pack_into(self.map, 0, MAGIC, self.count, os.getpid())
+
+    def fail(self, error: Exception) -> None:
+        """Stop for good and say so once: a watcher never breaks inference."""
+        self.broken = True
+        print(f"enginescope: the step log stopped: {type(error).__name__}: {error}", file=sys.stderr)
+
+    def _on_gc(self, phase: str, info: dict[str, int]) -> None:
+        now = time.monotonic_ns()
+        if phase == "start":
+            self._gc_start = now
+        elif now - self._gc_start >= GC_FLOOR_NS and not self.broken:
+            self.append(GC_PAUSE, self._gc_start, now, 0, 0, 0, 0, info["generation"], 0, 0, 0)
+
+
+_writer: Writer | None = None
+
+
+def _step_wrapper(method: str, folder: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    def wrap_schedule(original: Callable[..., Any]) -> Callable[..., Any]:
+        def schedule(self: Any, *args: Any, **kwargs: Any) -> Any:
+            global _writer
+            start = time.monotonic_ns()
+            output = original(self, *args, **kwargs)
+            try:
+                if _writer is None:
+                    _writer = Writer(folder)
+                if not _writer.broken:
+                    _writer.pending.append((start, *scheduled(self, output)))
+            except Exception as error:
+                if _writer is not None:
+                    _writer.fail(error)
+            return output
+
+        return schedule
+
+    def wrap_update(original: Callable[..., Any]) -> Callable[..., Any]:
+        def update_from_output(self: Any, *args: Any, **kwargs: Any) -> Any:
+            result = original(self, *args, **kwargs)
+            # Outputs come back in the order of scheduling, with a batch queue too: first in, first out.
+            if _writer is not None and not _writer.broken and _writer.pending:
+                try:
+                    start, *counts = _writer.pending.popleft()
+                    _writer.append(STEP, start, time.monotonic_ns(), *counts)
+                except Exception as error:
+                    _writer.fail(error)
+            return result
+
+        return update_from_output
+
+    return wrap_schedule if method == "schedule" else wrap_update
+
+
+def scheduled(scheduler: Any, output: Any) -> tuple[int, ...]:
+    """The counts of a `Step` from `prefill_requests` on, read from a scheduler and what it has just scheduled."""
+    tokens = output.num_scheduled_tokens
+    total, running = output.total_num_scheduled_tokens, len(tokens)
+    cached = output.scheduled_cached_reqs
+    pool = scheduler.kv_cache_manager.block_pool
+    used = pool.num_gpu_blocks - 1 - pool.get_num_free_blocks()
+    preempted = len(output.preempted_req_ids) if output.preempted_req_ids else 0
+    generated = cached.num_output_tokens
+    prefills = prefill_tokens = 0
+    # A step of decodes only, the common one, is told without a look at each request.
+    if output.scheduled_new_reqs or cached.resumed_req_ids or 0 in generated:
+        for request in output.scheduled_new_reqs:
+            prefills += 1
+            prefill_tokens += tokens[request.req_id]
+        for request_id, count in zip(cached.req_ids, generated, strict=True):
+            if count == 0 or request_id in cached.resumed_req_ids:
+                prefills += 1
+                prefill_tokens += tokens[request_id]
+    return (
+        prefills,
+        prefill_tokens,
+        running - prefills,
+        total - prefill_tokens,
+        len(scheduler.waiting),
+        preempted,
+        used,
+        generated.count(1),
+    )
+
+
+def _start_wrapper(phase: str, folder: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
+        def timed(self: Any, *args: Any, **kwargs: Any) -> Any:
+            start = time.monotonic_ns()
+            result = original(self, *args, **kwargs)
+            mark = {"phase": phase, "pid": os.getpid(), "start_ns": start, "end_ns": time.monotonic_ns()}
+            try:
+                mark |= _worker_facts(phase, self, args)
+                with Path(folder, "start.jsonl").open("a") as file:
+                    file.write(json.dumps(mark) + "\n")
+            except Exception as error:
+                print(f"enginescope: start-up phase {phase} not recorded: {error}", file=sys.stderr)
+            return result
+
+        return timed
+
+    return wrap
+
+
+def _worker_facts(phase: str, owner: Any, args: tuple[Any, ...]) -> dict[str, Any]:
+    """What only the worker knows: bytes of weights after loading, KV bytes and attention backends after allocation."""
+    if phase == "load_weights":
+        parameters = owner.get_model().parameters()
+        return {"weights_bytes": sum(p.numel() * p.element_size() for p in parameters)}
+    if phase == "worker_kv":
+        backends = {g.backend.get_name() for groups in owner.model_runner.attn_groups for g in groups}
+        return {"kv_cache_bytes": sum(t.size for t in args[0].kv_cache_tensors), "attention_backend": sorted(backends)}
+    return {}
+
+
+# --- the reader's side ---
+
+
+class Reader:
+    """Reads the step log of a running or dead core from its folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def mark(self) -> dict[str, int]:
+        """How many records each core has written; pass it to `since` to get the later ones."""
+        return {path.name: _written(path) for path in self._logs()}
+
+    def since(self, mark: dict[str, int]) -> tuple[list[Step], int]:
+        """The records written after `mark`, by start, and how many of those were overwritten before this look."""
+        steps: list[Step] = []
+        lost = 0
+        for path in self._logs():
+            asked, count = mark.get(path.name, 0), _written(path)
+            first = max(asked, count - CAPACITY)
+            lost += first - asked
+            steps.extend(_read(path, first, count))
+        return sorted(steps, key=lambda step: step.start_ns), lost
+
+    def proof(self) -> list[dict[str, Any]]:
+        """One entry a process that loaded the plugin: `pid`, `hooked`, `missing`."""
+        return [json.loads(path.read_text()) for path in sorted(self.folder.glob("hooks-*.json"))]
+
+    def start_phases(self) -> list[dict[str, Any]]:
+        """The start-up phases that were passed, with what the worker knew then."""
+        path = self.folder / "start.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def _logs(self) -> list[Path]:
+        return sorted(self.folder.glob("steps-*.bin"))
+
+
+def _written(path: Path) -> int:
+    with path.open("rb") as file:
+        head = file.read(HEADER.size)
+    magic, count, _ = HEADER.unpack(head) if len(head) == HEADER.size else (b"", 0, 0)
+    return count if magic == MAGIC else 0
+
+
+def _read(path: Path, first: int, end: int) -> Iterator[Step]:
+    with path.open("rb") as file:
+        for index in range(first, end):
+            if index == first or index % CAPACITY == 0:
+                file.seek(HEADER.size + index % CAPACITY * RECORD.size)
+            yield Step(*RECORD.unpack(file.read(RECORD.size)))
