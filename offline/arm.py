@@ -16,6 +16,7 @@ from typing import Any, TextIO
 
 from offline.engine import Engine
 from offline.grid import Cell
+from offline.process import end_group
 from offline.prompts import workload
 from offline.reference import time_kernel
 from tracing.plugin import STEP_LOG
@@ -35,6 +36,7 @@ def start(settings: dict[str, Any], steps: Reader) -> tuple[Engine, dict[str, An
         "import_ns": [engine.import_start_ns, engine.start_ns],
         "start_ns": [engine.start_ns, engine.ready_ns],
         "phases": steps.start_phases(),
+        "plugin_ns": {str(process["pid"]): process["plugin_ns"] for process in proof},
         "memory": memory(),
     }
 
@@ -110,8 +112,9 @@ def keep(child: int) -> int:
 
     def watch() -> None:
         os.read(0, 1)
+        end_group(os.getpgrp())
         shutil.rmtree(os.environ[STEP_LOG], ignore_errors=True)
-        os.killpg(0, signal.SIGKILL)
+        os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the arm decides; the keeper goes last

@@ -166,13 +166,8 @@ def arm_columns(arm: Arm, starts: list[dict[str, Any]]) -> dict[str, Any]:
         return {}
     first, resolved = starts[0], starts[0]["resolved"]
     return {
+        **{f"effective_{name}" if name in arm.axes else name: value for name, value in resolved.items()},
         "effective_block_size": resolved["effective_block_size"] or resolved["block_size"],
-        **{
-            name: value
-            for name, value in resolved.items()
-            if name not in ("effective_block_size", "block_size", "model")
-        },
-        **{f"resolved_{name}": value for name, value in overridden(arm, resolved).items()},
         "overridden": "; ".join(f"{k}: asked {arm.settings[k]}, got {v}" for k, v in overridden(arm, resolved).items()),
         "attention_backend": _worker_fact(first, "attention_backend"),
         "weights_bytes": _worker_fact(first, "weights_bytes"),
@@ -180,6 +175,7 @@ def arm_columns(arm: Arm, starts: list[dict[str, Any]]) -> dict[str, Any]:
         "activation_peak_bytes": "n/a",
         "rss_bytes": sum(process["rss_bytes"] for process in first["memory"]),
         "starts": len(starts),
+        "started_together": first["started_together"],
         **startup(first),
     }
 
@@ -210,8 +206,9 @@ def startup(start: dict[str, Any]) -> dict[str, Any]:
         known["end_ns"] = max(known["end_ns"], phase["end_ns"])
     total_ns = start["start_ns"][1] - start["import_ns"][0]
     split: dict[str, Any] = {"startup_import_s": (start["import_ns"][1] - start["import_ns"][0]) / 1e9}
-    if {"core", "executor", "load_weights"} <= set(phases):
-        core_ns = phases["core"]["start_ns"] - start["start_ns"][0]
+    if {"executor", "load_weights"} <= set(phases):
+        # The core's first line is where it loads our plugin.
+        core_ns = start["plugin_ns"][str(phases["executor"]["pid"])] - start["start_ns"][0]
         worker_ns = phases["load_weights"]["start_ns"] - phases["executor"]["start_ns"]
         split["startup_spawn_s"] = (core_ns + worker_ns) / 1e9
         split["startup_load_weights_s"] = _seconds(phases["load_weights"])

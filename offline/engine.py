@@ -14,7 +14,6 @@ from typing import Any
 
 # Resolved settings a run records, and where vLLM 0.31-0.33 keeps them below `VllmConfig`.
 RESOLVED = {
-    "model": "model_config.model",
     "dtype": "model_config.dtype",
     "max_model_len": "model_config.max_model_len",
     "enforce_eager": "model_config.enforce_eager",

@@ -7,11 +7,13 @@ left is told from them instead.
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from offline.grid import Arm, Cell, arms
+from offline.model import label
 from offline.spec import Spec
 from probes.errors import usage_error
 from probes.machine import Machine
@@ -54,9 +56,9 @@ def base_settings(spec: Spec, model: Path | str, machine: Machine) -> dict[str, 
     """
     kind = kind_of(machine)
     longest = spec.input_len + spec.output_len
-    memory = GIB if kind != "cuda" else int(0.5 * max(gpu.memory_bytes or GIB for gpu in machine.gpus))
+    memory = GIB // 2 if kind != "cuda" else int(0.5 * max(gpu.memory_bytes or GIB for gpu in machine.gpus))
     settings = {
-        "model": str(model),
+        "model": label(model),  # a name, so that ids hold no path; the runner puts the path in its place
         "load_format": spec.load_format,
         "dtype": {"cuda": "auto", "amx": "bfloat16", "avx2": "float32"}[kind],
         "enforce_eager": kind != "cuda",
@@ -143,6 +145,23 @@ def parameter_count(model: Path | str) -> float:
         return float(layers * (attention + 3 * hidden * config["intermediate_size"]) + hidden * config["vocab_size"])
     except (OSError, ValueError, KeyError, TypeError):
         return 1e9
+
+
+def engines_at_once(grid: list[Arm], model: Path | str) -> int:
+    """How many engines may be started together: two where each has a core and memory of its own, else one.
+
+    Only on CPU: on a GPU the second engine would find the memory taken.
+    """
+    import psutil
+
+    first = grid[0].settings
+    need = 3 * GIB + int(first.get("kv_cache_memory_bytes") or GIB) + _folder_bytes(model) * 2
+    roomy = psutil.virtual_memory().available > 2 * need
+    return 2 if first["enforce_eager"] and roomy and len(os.sched_getaffinity(0)) >= 2 else 1
+
+
+def _folder_bytes(model: Path | str) -> int:
+    return sum(path.stat().st_size for path in Path(model).glob("*") if path.is_file())
 
 
 def describe(spec: Spec, grid: list[Arm], model: str, seconds: float, note: str | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from types import TracebackType
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -11,14 +12,22 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from offline.grid import Arm, Trial
 from offline.plan import minutes
 
+PLAIN_WIDTH = 160  # columns of a table that goes to a file or a pipe
+
+
+def console() -> Console:
+    """Standard output; wide where it is not a terminal, so that a table in a log is whole."""
+    made = Console()
+    return made if made.is_terminal else Console(width=max(made.width, PLAIN_WIDTH))
+
 
 class SweepProgress:
-    """Counts trials and tells arm, cell, speed so far and the time left, from what has been measured in this run."""
+    """Counts trials and tells arm, cell, speed so far and the time left."""
 
-    def __init__(self, total: int, estimate_s: float, console: Console) -> None:
-        self.total, self.done, self.estimate_s = total, 0, estimate_s
-        self.console = console
-        self.began = time.monotonic()
+    def __init__(self, total: int, done: int, estimate_s: float, out: Console) -> None:
+        self.total, self.done, self.out = total, done, out
+        self.estimate_s = estimate_s * (1 - done / total) if total else 0.0
+        self.began, self.at_start = time.monotonic(), done
         columns = (
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -26,8 +35,8 @@ class SweepProgress:
             TimeElapsedColumn(),
             TextColumn("{task.fields[left]}"),
         )
-        self._bar = Progress(*columns, console=console, disable=not console.is_terminal)
-        self._task = self._bar.add_task("starting", total=total, left="")
+        self._bar = Progress(*columns, console=out, disable=not out.is_terminal)
+        self._task = self._bar.add_task("starting", total=total, completed=done, left="")
 
     def __enter__(self) -> SweepProgress:
         self._bar.start()
@@ -36,36 +45,37 @@ class SweepProgress:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._bar.stop()
 
-    def arm(self, arm: Arm, number: int, count: int) -> None:
+    def arm(self, arm: Arm, trials: int) -> None:
         """An engine is being started."""
-        self._say(f"arm {number}/{count} {arm.name}: starting the engine")
+        self._say(f"{arm.name}: starting the engine for {trials} trials")
 
-    def ready(self, arm: Arm, seconds: float) -> None:
-        """The engine is up."""
-        self._say(f"  engine up after {seconds:.1f} s; warming up {len(arm.cells)} cells")
+    def ready(self, arm: Arm, start: dict[str, Any]) -> None:
+        """The engine's turn has come."""
+        seconds = (start["start_ns"][1] - start["import_ns"][0]) / 1e9
+        self._say(f"{arm.name}: engine up after {seconds:.1f} s, warming up {len(arm.cells)} cells")
 
     def trial(self, trial: Trial, tok_s: float) -> None:
         """A trial is done and on disk."""
         self.done += 1
         cell = trial.cell
-        text = f"batch {cell.batch_size} {cell.cache_state} trial {trial.index + 1}: {tok_s:.1f} tok/s"
-        if self.console.is_terminal:
+        text = f"{trial.arm.name} batch {cell.batch_size} {cell.cache_state}: {tok_s:.1f} tok/s"
+        if self.out.is_terminal:
             self._bar.update(self._task, completed=self.done, description=text, left=self.left())
         else:
-            self.console.print(f"  {self.done}/{self.total} {text}, {self.left()}", highlight=False, soft_wrap=True)
+            self._say(f"  {self.done}/{self.total} {text}, {self.left()}")
 
     def problem(self, text: str) -> None:
         """A refused or failed arm, in the engine's words."""
-        self.console.print(f"  {text}", style="yellow", highlight=False, markup=False, soft_wrap=True)
+        self.out.print(f"  {text}", style="yellow", highlight=False, markup=False, soft_wrap=True)
 
     def left(self) -> str:
-        """The time left, told from this run's own pace once a tenth of it is done."""
-        passed = time.monotonic() - self.began
-        total = passed / self.done * self.total if self.done * 10 >= self.total else self.estimate_s
+        """The time left: the estimate, corrected by this run's own pace in the measure that it has gone on."""
+        passed, share = time.monotonic() - self.began, (self.done - self.at_start) / max(1, self.total - self.at_start)
+        total = self.estimate_s if share == 0 else share * (passed / share) + (1 - share) * self.estimate_s
         return f"{minutes(max(0.0, total - passed))} left"
 
     def _say(self, text: str) -> None:
-        if self.console.is_terminal:
-            self._bar.update(self._task, description=text.strip(), left=self.left())
+        if self.out.is_terminal:
+            self._bar.update(self._task, description=text, left=self.left())
         else:
-            self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+            self.out.print(text, highlight=False, markup=False, soft_wrap=True)

@@ -121,10 +121,9 @@ def read_records(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in whole.splitlines()]
 
 
-def newest_unfinished(out: Path, model: str | None, variant: str) -> Path:
+def newest_unfinished(out: Path, variant: str) -> Path:
     """The run that `--resume` without a name means: the last one that did not complete."""
-    pattern = f"{slug(model) if model else '*'}/{slug(variant)}/*/run.json"
-    for run in sorted(out.glob(pattern), key=lambda p: p.parent.name, reverse=True):
+    for run in sorted(out.glob(f"*/{slug(variant)}/*/run.json"), key=lambda p: p.parent.name, reverse=True):
         with contextlib.suppress(EnginescopeError):
             if read_run(run.parent)["state"] != "complete":
                 return run.parent

@@ -21,13 +21,15 @@ SHOWN = (
     ("ITL p99 s", "itl_s_p99", 4, min),
     ("latency p50 s", "latency_s_p50", 3, min),
 )
+WIDE = 130  # columns of a terminal that holds all of SHOWN; a narrower one gets these places of it
+NARROW = (0, 2, 3)
 TOTALS = ("queue_s_p50", "prefill_s_p50", "decode_s_p50", "elapsed_s", "running_mean", "preemptions", "reference_s")
 IDENTITY = ("batch_size", "prefix_caching", "block_size", "cache_state", "input_len", "output_len", "shared_prefix_len")
 ARM_FACTS = (
     *("effective_block_size", "kv_blocks", "kv_tokens", "kv_cache_bytes", "weights_bytes", "rss_bytes"),
     *("activation_peak_bytes", "dtype", "attention_backend", "compilation_mode", "cudagraph_mode", "enforce_eager"),
     *("async_scheduling", "v2_model_runner", "start_method", "distributed_executor_backend", "max_num_batched_tokens"),
-    *("max_num_seqs", "overridden", "starts", "startup_s", "startup_import_s", "startup_spawn_s"),
+    *("max_num_seqs", "overridden", "starts", "started_together", "startup_s", "startup_import_s", "startup_spawn_s"),
     *("startup_load_weights_s", "startup_profile_kv_s", "startup_warm_up_s", "startup_rest_s"),
 )
 
@@ -65,8 +67,9 @@ def markdown(rows: list[dict[str, Any]], axes: tuple[str, ...], drift: Drift | N
         "",
         f"`{run['command_line']}`",
         "",
-        f"vLLM {machine['vllm']} ({machine['vllm_distribution']}), {machine['cpu_model']}, {machine['cores_usable']} cores, "
-        f"{machine['memory_bytes'] / 2**30:.0f} GiB, GPUs: {len(machine['gpus'])}; state: {run['state']}.",
+        f"vLLM {machine['vllm']} ({machine['vllm_distribution']}), {machine['cpu_model']}, "
+        f"{machine['cores_usable']} cores, {machine['memory_bytes'] / 2**30:.0f} GiB, GPUs: {len(machine['gpus'])}; "
+        f"state: {run['state']}.",
         f"Figures: {ESTIMATOR}. Drift bound {DRIFT_BOUND:.0%}.",
         "",
         *_table(
@@ -98,26 +101,27 @@ def show(console: Console, rows: list[dict[str, Any]], axes: tuple[str, ...], dr
     """The short table on a terminal, best cell of each column marked with a star."""
     console.print(first_line(drift, passes), style=None if drift and drift.inside else "bold yellow", highlight=False)
     keys = [k for k in _identity(axes) if k in (*axes, "batch_size", "cache_state", "prefix_caching")]
+    shown = SHOWN if console.width >= WIDE else [SHOWN[place] for place in NARROW]
     table = Table(header_style="bold", pad_edge=False)
     for key in keys:
-        table.add_column(key.replace("_", " "))
-    for heading, *_ in SHOWN:
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("cached / expected", justify="right")
-    table.add_column("ran", justify="right")
-    best = {column: _best(rows, column, end) for _, column, _, end in SHOWN}
+        table.add_column(key.replace("_", "\n"), no_wrap=True)
+    for heading, *_ in shown:
+        table.add_column(heading.replace(" ", "\n", 1), justify="right", no_wrap=True)
+    table.add_column("cached /\nexpected", justify="right", no_wrap=True)
+    table.add_column("ran", justify="right", no_wrap=True)
+    best = {column: _best(rows, column, end) for _, column, _, end in shown}
     for row in rows:
         words = [plain(row.get(k)) for k in keys]
         if row["status"] == "ok" or row["trials"]:
-            words += [starred(row, column, digits, best[column]) for _, column, digits, _ in SHOWN]
+            words += [starred(row, column, digits, best[column]) for _, column, digits, _ in shown]
             words += [cached(row), f"{row['running_mean']:.1f}" if row.get("running_mean") else ""]
             words[-1] += "" if row["status"] == "ok" else f" {row['status']}"
         else:
-            words += [row["status"]] + [""] * (len(SHOWN) + 1)
+            words += [row["status"]] + [""] * (len(shown) + 1)
         table.add_row(*words)
     console.print(table)
     console.print(
-        f"± is half of a 95 % t-interval over the trials of a cell; * is the best of its column.", highlight=False
+        "± is half of a 95 % t-interval over the trials of a cell; * is the best of its column.", highlight=False
     )
 
 

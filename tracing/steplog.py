@@ -34,7 +34,6 @@ STEP_SITES = (
     ("vllm.v1.core.sched.scheduler", "Scheduler", "update_from_output"),
 )
 START_SITES = (  # phase of the start-up split, site
-    ("core", "vllm.v1.engine.core", "EngineCore", "__init__"),
     ("executor", "vllm.v1.executor.abstract", "Executor", "__init__"),
     ("profile", "vllm.v1.executor.abstract", "Executor", "determine_available_memory"),
     ("kv_allocation", "vllm.v1.executor.abstract", "Executor", "initialize_from_config"),

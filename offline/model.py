@@ -1,0 +1,50 @@
+"""The model of a sweep: where it is, whether it looks like one, and what tells it from another of the same name."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from probes.errors import usage_error
+
+WEIGHTS = (".safetensors", ".bin", ".pt", ".gguf")
+
+
+def find(name: str, load_format: str) -> Path | str:
+    """The model to load: the default one, a local folder that was looked at, or a hub id as it stands."""
+    from probes.checkpoint import default_model
+
+    if not name:
+        return default_model()
+    path = Path(name).expanduser()
+    if not path.exists():
+        if name.startswith((".", "/", "~")) or name.count("/") != 1:
+            raise usage_error(f"--model {name}: no such folder, and not a hub id (ORG/NAME)")
+        return name
+    if not (path / "config.json").is_file():
+        raise usage_error(f"--model {name}: not a model: it has no config.json")
+    if load_format != "dummy" and not _weights(path):
+        raise usage_error(f"--model {name}: no weights in it (*.safetensors); --load-format dummy makes random ones")
+    return path.resolve()
+
+
+def label(model: Path | str) -> str:
+    """A short name: the folder's or the hub id's last part, without the digest of our own cache folders."""
+    from probes.checkpoint import cache_folder
+
+    if isinstance(model, Path) and model.parent == cache_folder():
+        return model.name.rpartition("-")[0]
+    return str(model).rstrip("/").split("/")[-1]
+
+
+def mark(model: Path | str) -> dict[str, Any]:
+    """What a resumed run compares: the configuration's digest and the sizes of the weights."""
+    if isinstance(model, str):
+        return {"hub": model}
+    config = hashlib.sha256((model / "config.json").read_bytes()).hexdigest()[:16]
+    return {"config_sha256": config, "weights_bytes": {p.name: p.stat().st_size for p in _weights(model)}}
+
+
+def _weights(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.suffix in WEIGHTS)

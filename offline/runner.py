@@ -1,0 +1,174 @@
+"""Runs a sweep's arms and trials and appends what they measured to the run's folder.
+
+Engines are started two at a time where the machine allows it, because a start keeps one core busy for half a minute.
+All but the one being measured are then frozen (SIGSTOP): nothing is timed while another engine starts, stops or runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from offline.expected import CacheConfig, PrefixCache
+from offline.grid import Arm, Cell, Trial, arm_order, seed_of, trial_order
+from offline.process import ArmFailed, ArmProcess
+from offline.progress import SweepProgress
+from offline.prompts import workload
+from offline.runfolder import RunFolder
+from offline.spec import Spec
+from tracing.steplog import STEP_FIELDS
+
+
+@dataclass
+class Runner:
+    """One run in progress: what is asked, the folder it goes to, and what has been recorded so far."""
+
+    spec: Spec
+    grid: list[Arm]
+    folder: RunFolder
+    model: Path | str
+    time_limit_s: float
+    together: int = 1  # engines started at once
+    done: set[tuple[str, int]] = field(default_factory=set)
+    engines: int = 0  # engine starts, counted over resumes
+    failed: bool = False
+    given_up: set[str] = field(default_factory=set)
+
+    def run(self, progress: SweepProgress) -> None:
+        """All passes, all arms; a refused or failed arm does not hold up the others."""
+        for number, order in enumerate(arm_order(self.spec, self.grid)):
+            todo = [(arm, self.missing(arm, number)) for arm in order]
+            todo = [(arm, trials) for arm, trials in todo if trials and arm.id not in self.given_up]
+            for first in range(0, len(todo), self.together):
+                self.run_together(todo[first : first + self.together], progress)
+
+    def missing(self, arm: Arm, number: int) -> list[Trial]:
+        """The trials of an arm in a pass that are not on disk yet."""
+        return [t for t in trial_order(self.spec, arm, number) if (arm.cell_id(t.cell), t.index) not in self.done]
+
+    def run_together(self, group: list[tuple[Arm, list[Trial]]], progress: SweepProgress) -> None:
+        """Start the engines of some arms at once, then measure one after the other."""
+        with contextlib.ExitStack() as stack:
+            waiting = []
+            for arm, trials in group:
+                self.engines += 1
+                progress.arm(arm, len(trials))
+                process = stack.enter_context(ArmProcess(self.folder.log(arm.id)))
+                process.send({"do": "start", "settings": {**arm.settings, "model": str(self.model)}})
+                waiting.append((arm, trials, process, self.engines))
+            ready = []
+            for arm, trials, process, engine in waiting:
+                with self.giving_up(arm, engine, process, progress):
+                    ready.append((arm, trials, process, engine, self.started(arm, process, engine, len(group))))
+            for _, _, process, _, _ in ready[1:]:
+                process.freeze()
+            for arm, trials, process, engine, start in ready:
+                process.thaw()
+                progress.ready(arm, start)
+                with self.giving_up(arm, engine, process, progress):
+                    self.run_trials(arm, trials, process, engine, start, progress)
+                    process.stop()
+
+    def started(self, arm: Arm, process: ArmProcess, engine: int, together: int) -> dict[str, Any]:
+        """Wait for an engine, check that the step log is in its core, and record what it resolved."""
+        start = process.receive(self.time_limit_s)
+        if not start["step_log"]:
+            # A watcher proves that it was there: without it there is no batch and no step to trust.
+            missing = ", ".join(start["unhooked"]) or "the plugin was not loaded: is enginescope installed here?"
+            raise ArmFailed(f"the step log is not in the engine's core ({missing})")
+        start["started_together"] = together
+        self.folder.append({"kind": "arm", "arm": arm.id, "engine": engine, "name": arm.name, **start})
+        return start
+
+    @contextlib.contextmanager
+    def giving_up(self, arm: Arm, engine: int, process: ArmProcess, progress: SweepProgress) -> Iterator[None]:
+        """Record an arm that was refused or failed, and make sure that nothing of it is left."""
+        try:
+            yield
+        except ArmFailed as failure:
+            process.kill()
+            status = "refused" if failure.refused else "failed"
+            self.failed |= not failure.refused
+            self.given_up.add(arm.id)
+            stop = {"kind": "stop", "arm": arm.id, "engine": engine, "status": status, "reason": str(failure)}
+            self.folder.append(stop)
+            progress.problem(f"{status}: {arm.name}: {failure}")
+
+    def run_trials(
+        self,
+        arm: Arm,
+        trials: list[Trial],
+        process: ArmProcess,
+        engine: int,
+        start: dict[str, Any],
+        progress: SweepProgress,
+    ) -> None:
+        """Warm each cell up at its own shape, then run the trials, interleaved as they come."""
+        for cell in dict.fromkeys(trial.cell for trial in trials):
+            # An index that no trial has: warm-up prompts are never measured, in no engine of this run.
+            seed = seed_of(self.spec, arm, cell, -engine)
+            process.ask({"do": "trial", "cell": asdict(cell), "seed": seed}, self.time_limit_s)
+        cache = prefix_cache(start["resolved"])
+        for trial in trials:
+            measured = process.ask({"do": "trial", "cell": asdict(trial.cell), "seed": trial.seed}, self.time_limit_s)
+            expected = expected_tokens(cache, trial.cell, trial.seed, start["vocabulary"])
+            record = trial_record(trial, engine, measured, expected)
+            self.folder.append(record)
+            self.done.add((record["cell"], trial.index))
+            progress.trial(trial, record["output_tok_s"])
+
+
+def trial_record(trial: Trial, engine: int, measured: dict[str, Any], expected: int | None) -> dict[str, Any]:
+    """One line of `records.jsonl`: which trial, its rates, and everything raw that the arm measured."""
+    elapsed = (measured["end_ns"] - measured["start_ns"]) / 1e9
+    generated = sum(r["generated_tokens"] for r in measured["requests"])
+    prompted = sum(r["prompt_tokens"] for r in measured["requests"])
+    return {
+        "kind": "trial",
+        "cell": trial.arm.cell_id(trial.cell),
+        "trial": trial.index,
+        "seed": trial.seed,
+        "arm": trial.arm.id,
+        "engine": engine,
+        "elapsed_s": elapsed,
+        "output_tok_s": generated / elapsed,
+        "total_tok_s": (generated + prompted) / elapsed,
+        "asked_tokens": trial.cell.batch_size * trial.cell.output_len,
+        "generated_tokens": generated,
+        "expected_cached_tokens": expected,
+        "step_fields": STEP_FIELDS,
+        **measured,
+    }
+
+
+def prefix_cache(resolved: dict[str, Any]) -> PrefixCache | None:
+    """The arithmetic's own cache for an engine's resolved settings, or None where it does not apply."""
+    if resolved["speculative"] is not None or not resolved["kv_blocks"] or resolved["scheduling_policy"] != "fcfs":
+        return None
+    config = CacheConfig(
+        block_size=resolved["effective_block_size"] or resolved["block_size"],
+        num_blocks=resolved["kv_blocks"],
+        enable_prefix_caching=resolved["enable_prefix_caching"],
+        max_num_batched_tokens=resolved["max_num_batched_tokens"],
+        max_num_seqs=resolved["max_num_seqs"],
+        max_model_len=resolved["max_model_len"],
+        enable_chunked_prefill=bool(resolved["enable_chunked_prefill"]),
+        long_prefill_token_threshold=resolved["long_prefill_token_threshold"] or 0,
+        reserve_full_isl=bool(resolved["scheduler_reserve_full_isl"]),
+        watermark=resolved["watermark"] or 0.0,
+    )
+    return PrefixCache(config)
+
+
+def expected_tokens(cache: PrefixCache | None, cell: Cell, seed: int, vocabulary: int) -> int | None:
+    """Cached tokens that a trial should find, by arithmetic from its prompts; see `offline.expected`."""
+    if cache is None:
+        return None
+    work = workload(cell, seed, vocabulary)
+    cache.reset()
+    if work.primer is not None:
+        cache.run([work.primer], 1)
+    return cache.run(work.prompts, cell.output_len).total
