@@ -175,7 +175,7 @@ def arm_columns(arm: Arm, starts: list[dict[str, Any]]) -> dict[str, Any]:
         "activation_peak_bytes": "n/a",
         "rss_bytes": sum(process["rss_bytes"] for process in first["memory"]),
         "starts": len(starts),
-        "started_together": first["started_together"],
+        "started_together": first.get("started_together", 1),
         **startup(first),
     }
 

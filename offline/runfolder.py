@@ -130,15 +130,17 @@ def newest_unfinished(out: Path, variant: str) -> Path:
     raise EnginescopeError(f"no unfinished run under {out} (variant {variant}); start one without --resume")
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_whole(path: Path, content: str | bytes) -> None:
     """Replace a file's content at once: a reader sees the old one or the new one, never a part."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        draft.write_text(text)
+        draft.write_bytes(content if isinstance(content, bytes) else content.encode())
         os.replace(draft, path)
     except OSError as error:
         draft.unlink(missing_ok=True)
-        raise EnginescopeError(f"cannot write {path}: {error.strerror}") from error
+        raise EnginescopeError(
+            f"cannot write {path}: {error.strerror}; what was measured is safe: free some room, then go on with --resume"
+        ) from error
 
 
 def slug(name: str) -> str:

@@ -247,8 +247,8 @@ def finish(run: Opened, state: str, out: Console) -> list[dict[str, Any]]:
     for record in records:
         if record["kind"] == "arm":
             on_disk["arms"][record["arm"]]["resolved"] = record["resolved"]
-    folder.write_run(on_disk)
     table.write(folder.path, made, axes, drift, on_disk)
+    folder.write_run(on_disk)  # last: a run whose tables could not be written is not complete
     write_index(folder.path.parents[2])
     table.show(out, made, axes, drift, spec.passes)
     return made

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import io
 from pathlib import Path
 from typing import Any
 
@@ -47,11 +47,11 @@ def write(
 
     frame = pd.DataFrame(rows)
     write_whole(path / "table.csv", frame.to_csv(index=False))
-    draft = path / f".table.parquet.{os.getpid()}"
     # A column may hold a number in one arm and `n/a` in another, which CSV can and Parquet cannot say.
     mixed = [c for c in frame.columns if frame[c].dtype == object and len({type(v) for v in frame[c].dropna()}) > 1]
-    frame.astype({column: "string" for column in mixed}).to_parquet(draft, index=False)
-    os.replace(draft, path / "table.parquet")
+    parquet = io.BytesIO()
+    frame.astype({column: "string" for column in mixed}).to_parquet(parquet, index=False)
+    write_whole(path / "table.parquet", parquet.getvalue())
     write_whole(path / "table.md", markdown(rows, axes, drift, run))
 
 

@@ -41,7 +41,7 @@ def started(**changes: Any) -> dict[str, Any]:
     plain = {"kind": "arm", "arm": ARM.id, "engine": 1, "resolved": RESOLVED, "phases": phases}
     plain |= {"import_ns": [0, 2 * second], "start_ns": [2 * second, 30 * second]}
     plain |= {"plugin_ns": {"1": 3 * second, "2": 9 * second, "3": 18 * second}}
-    return plain | {"memory": [{"rss_bytes": 300}, {"rss_bytes": 200}]} | changes
+    return plain | {"memory": [{"rss_bytes": 300}, {"rss_bytes": 200}], "started_together": 2} | changes
 
 
 def step(start_ms: int, end_ms: int, **counts: int) -> list[int]:
@@ -72,6 +72,11 @@ def trial(cell: Cell, index: int, **changes: Any) -> dict[str, Any]:
     plain |= {"start_ns": 0, "end_ns": 300 * MS, "requests": REQUESTS, "asked_tokens": 6, "prefix_hits": 4}
     plain |= {"expected_cached_tokens": 4, "preemptions": 0, "reference_ns": [29 * MS, 31 * MS]}
     return plain | {"step_fields": list(STEP_FIELDS), "steps": STEPS} | changes
+
+
+def stop(status: str, reason: str) -> dict[str, Any]:
+    """The record of an arm that was given up."""
+    return {"kind": "stop", "arm": ARM.id, "engine": 1, "status": status, "reason": reason}
 
 
 def both(*records: dict[str, Any], repeats: int = 2) -> list[dict[str, Any]]:
@@ -170,14 +175,14 @@ def test_one_trial_has_no_interval() -> None:
             ("interrupted", "1 of 2 trials", 1),
         ),
         (
-            [{"kind": "stop", "arm": ARM.id, "engine": 1, "status": "refused", "reason": "ValueError: no 32"}],
+            [stop("refused", "ValueError: no 32")],
             ("refused", "ValueError: no 32", 0),
             ("refused", "ValueError: no 32", 0),
         ),
         (
             [
                 *(started(), trial(COLD, 0), trial(WARM, 0), trial(COLD, 1)),
-                {"kind": "stop", "arm": ARM.id, "engine": 1, "status": "failed", "reason": "no answer within 9 s"},
+                stop("failed", "no answer within 9 s"),
             ],
             ("ok", "", 2),
             ("failed", "no answer within 9 s", 1),
@@ -186,6 +191,11 @@ def test_one_trial_has_no_interval() -> None:
 )
 def test_status(records: list[dict[str, Any]], cold: tuple[str, str, int], warm: tuple[str, str, int]) -> None:
     assert [(row["status"], row["reason"], row["trials"]) for row in both(*records)] == [cold, warm]
+
+
+def test_an_arm_that_failed_and_came_up_in_a_resume_has_failed_no_more() -> None:
+    row = both(started(), stop("failed", "no answer within 9 s"), started(engine=2), trial(COLD, 0, engine=2))[0]
+    assert only(row, "status", "reason") == ["interrupted", "1 of 2 trials"]
 
 
 def test_a_cell_that_did_not_run_claims_nothing() -> None:
@@ -216,7 +226,7 @@ def test_what_the_engine_resolved_stands_in_every_row_of_its_arm() -> None:
     for row in both(started(), started(memory=[])):
         assert only(row, "effective_block_size", "kv_blocks", "kv_tokens", "overridden") == [32, 10, 320, ""]
         assert only(row, "attention_backend", "weights_bytes", "kv_cache_bytes", "rss_bytes") == ["CPU", 1000, 512, 500]
-        assert row["starts"] == 2
+        assert only(row, "starts", "started_together") == [2, 2]
 
 
 def test_an_arm_that_never_came_up_resolved_nothing() -> None:
@@ -226,8 +236,7 @@ def test_an_arm_that_never_came_up_resolved_nothing() -> None:
 def test_a_setting_that_the_engine_changed_is_shown_as_asked_and_as_got() -> None:
     row = both(started(resolved=RESOLVED | {"effective_block_size": 128, "dtype": "bfloat16"}))[0]
     assert row["overridden"] == "dtype: asked float32, got bfloat16; block_size: asked 32, got 128"
-    assert only(row, "block_size", "effective_block_size", "resolved_block_size") == [32, 128, 128]
-    assert row["resolved_dtype"] == "bfloat16"
+    assert only(row, "block_size", "effective_block_size", "dtype") == [32, 128, "bfloat16"]
 
 
 def test_what_was_asked_still_tells_two_arms_apart_that_resolved_to_the_same() -> None:
@@ -236,7 +245,10 @@ def test_what_was_asked_still_tells_two_arms_apart_that_resolved_to_the_same() -
     grid = [Arm(SETTINGS | {"async_scheduling": asked}, axes, (COLD,)) for asked in (False, True)]
     starts = [started(arm=arm.id, resolved=RESOLVED | {"async_scheduling": False}) for arm in grid]
     made = rows(grid, 2, starts)
-    assert [row["async_scheduling"] for row in made] == [False, True]
+    assert [only(row, "async_scheduling", "effective_async_scheduling") for row in made] == [
+        [False, False],
+        [True, False],
+    ]
     assert [row["overridden"] for row in made] == ["", "async_scheduling: asked True, got False"]
 
 

