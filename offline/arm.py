@@ -111,15 +111,21 @@ def serve(commands: TextIO, replies: TextIO, steps: Reader) -> None:
 def keep(child: int) -> int:
     """Wait for the arm and return its exit code; when the sweep goes away (stdin ends) kill the whole group at once."""
 
+    orphaned = threading.Event()
+
     def watch() -> None:
         os.read(0, 1)
+        orphaned.set()
         end_group(os.getpgrp())
         shutil.rmtree(os.environ[STEP_LOG], ignore_errors=True)
-        os._exit(1)
 
-    threading.Thread(target=watch, daemon=True).start()
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the arm decides; the keeper goes last
     _, status = os.waitpid(child, 0)
+    if orphaned.is_set():
+        watcher.join()
+        return 1
     return os.waitstatus_to_exitcode(status) & 0xFF
 
 

@@ -22,7 +22,8 @@ def rows(grid: list[Arm], repeats: int, records: list[dict[str, Any]]) -> list[d
         if record["kind"] == "trial":
             trials.setdefault(record["cell"], []).append(record)
     starts = {r["arm"]: r for r in records if r["kind"] == "arm"}
-    stops = {r["arm"]: r for r in records if r["kind"] == "stop"}
+    # An engine that came up later, in a resume, takes an earlier stop back.
+    stops = {r["arm"]: r for r in records if r["kind"] == "stop" and r["engine"] >= _engine(starts.get(r["arm"]))}
     made = []
     for arm in grid:
         shared = arm_columns(arm, [r for r in records if r["kind"] == "arm" and r["arm"] == arm.id])
@@ -41,6 +42,10 @@ def run_drift(records: list[dict[str, Any]]) -> Drift | None:
             values = by_start.setdefault(f"{record['arm']}/{record['engine']}", [])
             values.append(sum(record["reference_ns"]) / len(record["reference_ns"]) / 1e9)
     return drift(by_start)
+
+
+def _engine(start: dict[str, Any] | None) -> int:
+    return int(start["engine"]) if start else 0
 
 
 def _identity(arm: Arm, cell: Cell) -> dict[str, Any]:
@@ -65,7 +70,7 @@ def _status(done: int, repeats: int, stop: dict[str, Any] | None, started: bool)
 def _figures(trials: list[dict[str, Any]]) -> dict[str, Any]:
     per_trial = [measure(trial) for trial in trials]
     columns: dict[str, Any] = {}
-    for name in per_trial[0] if per_trial else ():
+    for name in FIGURES:
         figure = mean_interval([value for m in per_trial if (value := m[name]) is not None])
         columns[name] = figure.mean if figure else None
         columns[f"{name}_lo"] = figure.lo if figure else None
@@ -75,12 +80,15 @@ def _figures(trials: list[dict[str, Any]]) -> dict[str, Any]:
     columns["cache_check"] = _cache_check(trials)
     columns["batch_histogram"] = histogram(trials)
     columns["spread"] = f"95 % t-interval over {len(trials)} trials" if len(trials) > 1 else "n=1" if trials else ""
-    columns["tokens_check"] = "as asked" if all(_complete(t) for t in trials) else "differs"
+    columns["tokens_check"] = _tokens_check(trials)
     return columns
 
 
-def _complete(trial: dict[str, Any]) -> bool:
-    return bool(sum(r["generated_tokens"] for r in trial["requests"]) == trial["asked_tokens"])
+def _tokens_check(trials: list[dict[str, Any]]) -> str:
+    if not trials:
+        return "n/a"
+    short = [t for t in trials if sum(r["generated_tokens"] for r in t["requests"]) != t["asked_tokens"]]
+    return f"differs in {len(short)} of {len(trials)}" if short else "as asked"
 
 
 def _cache_check(trials: list[dict[str, Any]]) -> str:
@@ -88,6 +96,17 @@ def _cache_check(trials: list[dict[str, Any]]) -> str:
         return "n/a"
     wrong = [t for t in trials if t["expected_cached_tokens"] != t["prefix_hits"]]
     return f"differs in {len(wrong)} of {len(trials)}" if wrong else "as expected"
+
+
+COUNTED = (
+    *("cached_tokens", "running_mean", "running_max", "waiting_max", "preemptions", "kv_used_blocks_max"),
+    *("prefill_steps", "mixed_steps", "decode_steps", "gc_pause_s", "reference_s"),
+)
+FIGURES = (
+    *("output_tok_s", "total_tok_s", "elapsed_s"),
+    *(f"{name}_{label}" for name in (*PER_REQUEST, "itl_s") for label, _ in PERCENTILES),
+    *COUNTED,
+)
 
 
 def measure(trial: dict[str, Any]) -> dict[str, float | None]:
@@ -206,11 +225,14 @@ def startup(start: dict[str, Any]) -> dict[str, Any]:
         known["end_ns"] = max(known["end_ns"], phase["end_ns"])
     total_ns = start["start_ns"][1] - start["import_ns"][0]
     split: dict[str, Any] = {"startup_import_s": (start["import_ns"][1] - start["import_ns"][0]) / 1e9}
-    if {"executor", "load_weights"} <= set(phases):
-        # The core's first line is where it loads our plugin.
-        core_ns = start["plugin_ns"][str(phases["executor"]["pid"])] - start["start_ns"][0]
+    # The core's first line is where it loads our plugin; a forked core inherits it and leaves no stamp.
+    core = start["plugin_ns"].get(str(phases["executor"]["pid"])) if "executor" in phases else None
+    split["startup_spawn_s"] = "n/a"
+    if core is not None and "load_weights" in phases:
+        core_ns = core - start["start_ns"][0]
         worker_ns = phases["load_weights"]["start_ns"] - phases["executor"]["start_ns"]
         split["startup_spawn_s"] = (core_ns + worker_ns) / 1e9
+    if "load_weights" in phases:
         split["startup_load_weights_s"] = _seconds(phases["load_weights"])
     if {"profile", "kv_allocation"} <= set(phases):
         split["startup_profile_kv_s"] = _seconds(phases["profile"]) + _seconds(phases["kv_allocation"])

@@ -97,7 +97,7 @@ class Engine:
         end = time.monotonic_ns()
         return {"start_ns": start, "end_ns": end, "requests": [_request(output) for output in outputs]}
 
-    def texts(self, prompts: list[list[int]], output_len: int) -> list[list[int]]:
+    def tokens(self, prompts: list[list[int]], output_len: int) -> list[list[int]]:
         """Greedy token ids, stopping where the model stops: for tests of correctness."""
         parameters = self._sampling(temperature=0.0, max_tokens=output_len)
         inputs = [{"prompt_token_ids": prompt} for prompt in prompts]

@@ -177,7 +177,8 @@ def first_reason(log: str) -> str | None:
         if kind in ("KeyboardInterrupt", "SystemExit") or not text:
             continue
         if kind == "ValidationError":
-            text = " ".join([text, *(part.strip() for part in lines[number + 1 : number + 3])])
+            words = [part.strip() for part in lines[number + 1 : number + 3]]
+            text = " ".join([text, *(part for part in words if not part.startswith("For further information"))])
         return f"{kind}: {text}"[:500]
     return None
 

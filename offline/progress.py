@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from offline.grid import Arm, Trial
 from offline.plan import minutes
@@ -29,7 +30,7 @@ class SweepProgress:
         self.estimate_s = estimate_s * (1 - done / total) if total else 0.0
         self.began, self.at_start = time.monotonic(), done
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
@@ -66,7 +67,7 @@ class SweepProgress:
 
     def problem(self, text: str) -> None:
         """A refused or failed arm, in the engine's words."""
-        self.out.print(f"  {text}", style="yellow", highlight=False, markup=False, soft_wrap=True)
+        self.out.print(Text(f"  {text}"), style="yellow", soft_wrap=True)
 
     def left(self) -> str:
         """The time left: the estimate, corrected by this run's own pace in the measure that it has gone on."""
@@ -78,4 +79,4 @@ class SweepProgress:
         if self.out.is_terminal:
             self._bar.update(self._task, description=text, left=self.left())
         else:
-            self.out.print(text, highlight=False, markup=False, soft_wrap=True)
+            self.out.print(Text(text), soft_wrap=True)

@@ -105,6 +105,8 @@ def read_run(path: Path) -> dict[str, Any]:
         raise EnginescopeError(f"{path} is not a run: it has no run.json") from None
     except ValueError as error:
         raise EnginescopeError(f"{path / 'run.json'} is damaged: {error}") from error
+    if not isinstance(run, dict):
+        raise EnginescopeError(f"{path / 'run.json'} is damaged: it holds no table of settings")
     if run.get("schema") != SCHEMA:
         raise EnginescopeError(
             f"{path} has schema {run.get('schema')}, this version reads {SCHEMA}: use the enginescope that wrote it"
@@ -118,7 +120,17 @@ def read_records(path: Path) -> list[dict[str, Any]]:
     if not file.exists():
         return []
     whole, _, _ = file.read_bytes().rpartition(b"\n")
-    return [json.loads(line) for line in whole.splitlines()]
+    return [_record(file, number, line) for number, line in enumerate(whole.splitlines(), 1)]
+
+
+def _record(file: Path, number: int, line: bytes) -> dict[str, Any]:
+    try:
+        record: dict[str, Any] = json.loads(line)
+        return record
+    except ValueError as error:
+        raise EnginescopeError(
+            f"{file}, line {number} is damaged: {error}; remove it to measure that trial again"
+        ) from error
 
 
 def newest_unfinished(out: Path, variant: str) -> Path:
@@ -139,7 +151,7 @@ def write_whole(path: Path, content: str | bytes) -> None:
     except OSError as error:
         draft.unlink(missing_ok=True)
         raise EnginescopeError(
-            f"cannot write {path}: {error.strerror}; what was measured is safe: free some room, then go on with --resume"
+            f"cannot write {path}: {error.strerror}; the trials are safe: free some room, then go on with --resume"
         ) from error
 
 
@@ -157,6 +169,6 @@ def write_index(out: Path) -> None:
             machine = run.get("machine", {})
             command = run.get("command_line", "").replace("|", "\\|")
             cells = [f"[{file.parent.relative_to(out)}]({file.parent.relative_to(out)}/table.md)", run["state"]]
-            cells += [str(machine.get("vllm")), str(machine.get("cpu")), f"`{command}`"]
+            cells += [str(machine.get("vllm")), str(machine.get("cpu_model")), f"`{command}`"]
             lines.append(f"| {' | '.join(cells)} |")
     write_whole(out / "README.md", "\n".join(lines) + "\n")

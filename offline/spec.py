@@ -105,10 +105,15 @@ def _checked(spec: Spec) -> Spec:
     for key in spec.engine:
         if key in OWNED:
             raise usage_error(f"--engine {key} is set by {OWNED[key]}")
-    for name in ("batch_size", "block_size", "prefix_caching", "cache_state"):
-        values = getattr(spec, name)
-        if len(set(values)) != len(values):
+    if spec.shared_prefix_len < -1:
+        raise usage_error(f"shared_prefix_len must be 0 or more, not {spec.shared_prefix_len}")
+    axes = {name: list(getattr(spec, name)) for name in ("batch_size", "block_size", "prefix_caching", "cache_state")}
+    for name, values in (axes | spec.engine).items():
+        words = [json.dumps(value, sort_keys=True, default=str) for value in values]
+        if len(set(words)) != len(words):
             raise usage_error(f"{name} names a value twice: {', '.join(map(str, values))}")
+        if not values and name not in ("batch_size", "block_size"):  # those two then have the machine's defaults
+            raise usage_error(f"{name} names no value")
     return spec
 
 
@@ -118,7 +123,7 @@ def read_toml(path: str) -> dict[str, Any]:
         return tomllib.loads(Path(path).read_text())
     except OSError as error:
         raise usage_error(f"cannot read the spec {path}: {error.strerror}") from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise usage_error(f"{path} is not TOML: {error}") from error
 
 

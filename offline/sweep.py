@@ -93,7 +93,10 @@ def asked_for(args: argparse.Namespace) -> dict[str, Any]:
     said: dict[str, Any] = read_toml(args.spec) if hasattr(args, "spec") else {}
     said |= {name: getattr(args, name) for name in SPEC_FLAGS if hasattr(args, name)}
     if hasattr(args, "engine"):
-        said["engine"] = {**said.get("engine", {}), **parse_engine(args.engine)}
+        in_file = said.get("engine", {})
+        if not isinstance(in_file, dict):
+            raise usage_error(f"[engine] in {args.spec} must be a table of engine arguments, not {in_file!r}")
+        said["engine"] = {**in_file, **parse_engine(args.engine)}
     return said
 
 
@@ -293,11 +296,13 @@ def measure(run: Opened, time_limit_s: float) -> int:
 
 def warn(rows: list[dict[str, Any]], out: Console) -> None:
     """One line a reason: how many cells have no figure, and why, in the engine's words."""
+    from rich.text import Text
+
     for status in ("refused", "failed"):
         for reason in dict.fromkeys(row["reason"] for row in rows if row["status"] == status):
             count = sum(row["status"] == status and row["reason"] == reason for row in rows)
             words = f"warning: {count} {'cell' if count == 1 else 'cells'} {status}: {reason}"
-            out.print(words, style="yellow", markup=False, highlight=False, soft_wrap=True)
+            out.print(Text(words), style="yellow", soft_wrap=True)
 
 
 if __name__ == "__main__":

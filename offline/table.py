@@ -6,23 +6,23 @@ import io
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from offline.runfolder import write_whole
 from offline.statistics import DRIFT_BOUND, ESTIMATOR, Drift
 
-# Terminal and Markdown: heading, column, digits, and which end is the best of its column.
+# Terminal and Markdown, most telling first: heading, column, digits, and which end is the best of its column.
 SHOWN = (
     ("out tok/s", "output_tok_s", 1, max),
-    ("total tok/s", "total_tok_s", 1, max),
     ("TTFT p50 s", "ttft_s_p50", 3, min),
     ("TPOT p50 s", "tpot_s_p50", 4, min),
-    ("ITL p99 s", "itl_s_p99", 4, min),
     ("latency p50 s", "latency_s_p50", 3, min),
+    ("ITL p99 s", "itl_s_p99", 4, min),
+    ("total tok/s", "total_tok_s", 1, max),
 )
-WIDE = 130  # columns of a terminal that holds all of SHOWN; a narrower one gets these places of it
-NARROW = (0, 2, 3)
 TOTALS = ("queue_s_p50", "prefill_s_p50", "decode_s_p50", "elapsed_s", "running_mean", "preemptions", "reference_s")
 IDENTITY = ("batch_size", "prefix_caching", "block_size", "cache_state", "input_len", "output_len", "shared_prefix_len")
 ARM_FACTS = (
@@ -90,7 +90,7 @@ def markdown(rows: list[dict[str, Any]], axes: tuple[str, ...], drift: Drift | N
         "",
         *_table(
             ["", *(arm_name(row, axes) for row in _arms(rows, axes))],
-            [[fact, *(plain(row.get(fact)) for row in _arms(rows, axes))] for fact in ARM_FACTS],
+            [[fact, *(_fact(fact, row.get(fact)) for row in _arms(rows, axes))] for fact in ARM_FACTS],
         ),
         "",
     ]
@@ -98,31 +98,42 @@ def markdown(rows: list[dict[str, Any]], axes: tuple[str, ...], drift: Drift | N
 
 
 def show(console: Console, rows: list[dict[str, Any]], axes: tuple[str, ...], drift: Drift | None, passes: int) -> None:
-    """The short table on a terminal, best cell of each column marked with a star."""
-    console.print(first_line(drift, passes), style=None if drift and drift.inside else "bold yellow", highlight=False)
-    keys = [k for k in _identity(axes) if k in (*axes, "batch_size", "cache_state", "prefix_caching")]
-    shown = SHOWN if console.width >= WIDE else [SHOWN[place] for place in NARROW]
-    table = Table(header_style="bold", pad_edge=False)
-    for key in keys:
-        table.add_column(key.replace("_", "\n"), no_wrap=True)
-    for heading, *_ in shown:
-        table.add_column(heading.replace(" ", "\n", 1), justify="right", no_wrap=True)
-    table.add_column("cached /\nexpected", justify="right", no_wrap=True)
-    table.add_column("ran", justify="right", no_wrap=True)
-    best = {column: _best(rows, column, end) for _, column, _, end in shown}
-    for row in rows:
-        words = [plain(row.get(k)) for k in keys]
-        if row["status"] == "ok" or row["trials"]:
-            words += [starred(row, column, digits, best[column]) for _, column, digits, _ in shown]
-            words += [cached(row), f"{row['running_mean']:.1f}" if row.get("running_mean") else ""]
-            words[-1] += "" if row["status"] == "ok" else f" {row['status']}"
-        else:
-            words += [row["status"]] + [""] * (len(shown) + 1)
-        table.add_row(*words)
-    console.print(table)
+    """The short table on a terminal, with as many figures as its width holds; a star marks the best of a column."""
+    style = None if drift and drift.inside else "bold yellow"
+    console.print(Text(first_line(drift, passes)), style=style, highlight=False)
+    count = len(SHOWN)
+    while count > 1 and _needed(console, terminal(rows, axes, count)) > console.width:
+        count -= 1
+    table = terminal(rows, axes, count)
+    console.print(table, width=max(console.width, _needed(console, table)), no_wrap=True, crop=False, soft_wrap=True)
+    hidden = f" {len(SHOWN) - count} more figures are in table.md." if count < len(SHOWN) else ""
     console.print(
-        "± is half of a 95 % t-interval over the trials of a cell; * is the best of its column.", highlight=False
+        f"± is half of a 95 % t-interval over a cell's trials; * is the best of its column.{hidden}", highlight=False
     )
+
+
+def _needed(console: Console, table: Table) -> int:
+    return console.measure(table, options=console.options.update(max_width=1000)).maximum
+
+
+def terminal(rows: list[dict[str, Any]], axes: tuple[str, ...], count: int) -> Table:
+    """The table for a terminal with the first `count` figures of SHOWN."""
+    keys = [k for k in _identity(axes) if k in (*axes, "batch_size", "cache_state", "prefix_caching")]
+    table = Table(header_style="bold", pad_edge=False, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for key in keys:
+        table.add_column(Text(key.replace("_", "\n")), no_wrap=True)
+    table.add_column("ran", justify="right", no_wrap=True)
+    for heading, *_ in SHOWN[:count]:
+        table.add_column(Text(heading.replace(" ", "\n", 1)), justify="right", no_wrap=True)
+    table.add_column("cached /\nexpected", justify="right", no_wrap=True)
+    best = {column: _best(rows, column, end) for _, column, _, end in SHOWN}
+    for row in rows:
+        ran = f"{row['running_mean']:.1f}" if row.get("running_mean") else ""
+        words = [*(plain(row.get(k)) for k in keys), ran if row["status"] == "ok" else f"{ran} {row['status']}".strip()]
+        if row["trials"]:
+            words += [starred(row, column, digits, best[column]) for _, column, digits, _ in SHOWN[:count]]
+        table.add_row(*(Text(word) for word in words + [""] * (len(keys) + 1 + count - len(words))), Text(cached(row)))
+    return table
 
 
 def starred(row: dict[str, Any], column: str, digits: int, best: float | None) -> str:
@@ -151,14 +162,20 @@ def cached(row: dict[str, Any]) -> str:
 
 
 def plain(value: Any) -> str:
-    """A value of a cell as text: sizes in MiB, seconds with two digits."""
+    """A value of a cell as text, seconds with two digits."""
     if value is None or value != value:
         return "n/a"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.2f}"
-    return f"{value / 2**20:.0f} MiB" if isinstance(value, int) and value > 1 << 22 else str(value)
+    return str(value)
+
+
+def _fact(name: str, value: Any) -> str:
+    if name.endswith("_bytes") and isinstance(value, int):
+        return f"{value / 2**20:.0f} MiB"
+    return plain(value)
 
 
 def arm_name(row: dict[str, Any], axes: tuple[str, ...]) -> str:

@@ -110,31 +110,40 @@ class Writer:
             self.map = mmap.mmap(file.fileno(), size)
         self.count = 0
         self.pending: deque[tuple[int, ...]] = deque()
-        self.broken = False
+        self.pauses: deque[tuple[int, ...]] = deque()
         HEADER.pack_into(self.map, 0, MAGIC, 0, os.getpid())
         gc.callbacks.append(self._on_gc)
         self._gc_start = 0
 
     def append(self, *values: int) -> None:
+        # A collection may start in the middle of this very method, so its callback only takes a note for the next call.
+        while self.pauses:
+            self._write(*self.pauses.popleft())
+        self._write(*values)
+
+    def _write(self, *values: int) -> None:
         RECORD.pack_into(self.map, HEADER.size + self.count % CAPACITY * RECORD.size, *values)
         self.count += 1
         # The count goes last: a reader never sees a record that is not whole.
         HEADER.pack_into(self.map, 0, MAGIC, self.count, os.getpid())
 
-    def fail(self, error: Exception) -> None:
-        """Stop for good and say so once: a watcher never breaks inference."""
-        self.broken = True
-        print(f"enginescope: the step log stopped: {type(error).__name__}: {error}", file=sys.stderr)
-
     def _on_gc(self, phase: str, info: dict[str, int]) -> None:
         now = time.monotonic_ns()
         if phase == "start":
             self._gc_start = now
-        elif now - self._gc_start >= GC_FLOOR_NS and not self.broken:
-            self.append(GC_PAUSE, self._gc_start, now, 0, 0, 0, 0, info["generation"], 0, 0, 0)
+        elif now - self._gc_start >= GC_FLOOR_NS:
+            self.pauses.append((GC_PAUSE, self._gc_start, now, 0, 0, 0, 0, info["generation"], 0, 0, 0))
 
 
 _writer: Writer | None = None
+_broken = False
+
+
+def _fail(error: Exception) -> None:
+    """Stop for good and say so once: a watcher never breaks inference."""
+    global _broken
+    _broken = True
+    print(f"enginescope: the step log stopped: {type(error).__name__}: {error}", file=sys.stderr)
 
 
 def _step_wrapper(method: str, folder: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -143,14 +152,13 @@ def _step_wrapper(method: str, folder: str) -> Callable[[Callable[..., Any]], Ca
             global _writer
             start = time.monotonic_ns()
             output = original(self, *args, **kwargs)
-            try:
-                if _writer is None:
-                    _writer = Writer(folder)
-                if not _writer.broken:
+            if not _broken:
+                try:
+                    if _writer is None:
+                        _writer = Writer(folder)
                     _writer.pending.append((start, *scheduled(self, output)))
-            except Exception as error:
-                if _writer is not None:
-                    _writer.fail(error)
+                except Exception as error:
+                    _fail(error)
             return output
 
         return schedule
@@ -159,12 +167,12 @@ def _step_wrapper(method: str, folder: str) -> Callable[[Callable[..., Any]], Ca
         def update_from_output(self: Any, *args: Any, **kwargs: Any) -> Any:
             result = original(self, *args, **kwargs)
             # Outputs come back in the order of scheduling, with a batch queue too: first in, first out.
-            if _writer is not None and not _writer.broken and _writer.pending:
+            if _writer is not None and not _broken and _writer.pending:
                 try:
                     start, *counts = _writer.pending.popleft()
                     _writer.append(STEP, start, time.monotonic_ns(), *counts)
                 except Exception as error:
-                    _writer.fail(error)
+                    _fail(error)
             return result
 
         return update_from_output
@@ -181,6 +189,7 @@ def scheduled(scheduler: Any, output: Any) -> tuple[int, ...]:
     used = pool.num_gpu_blocks - 1 - pool.get_num_free_blocks()
     preempted = len(output.preempted_req_ids) if output.preempted_req_ids else 0
     generated = cached.num_output_tokens
+    first_decodes = generated.count(1)
     prefills = prefill_tokens = 0
     # A step of decodes only, the common one, is told without a look at each request.
     if output.scheduled_new_reqs or cached.resumed_req_ids or 0 in generated:
@@ -188,8 +197,9 @@ def scheduled(scheduler: Any, output: Any) -> tuple[int, ...]:
             prefills += 1
             prefill_tokens += tokens[request.req_id]
         for request_id, count in zip(cached.req_ids, generated, strict=True):
-            if count == 0 or request_id in cached.resumed_req_ids:
+            if count == 0 or request_id in cached.resumed_req_ids:  # resumed after a preemption: computed anew
                 prefills += 1
+                first_decodes -= count == 1
                 prefill_tokens += tokens[request_id]
     return (
         prefills,
@@ -199,7 +209,7 @@ def scheduled(scheduler: Any, output: Any) -> tuple[int, ...]:
         len(scheduler.waiting),
         preempted,
         used,
-        generated.count(1),
+        first_decodes,
     )
 
 

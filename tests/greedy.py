@@ -1,0 +1,18 @@
+"""Prints the default model's greedy token ids, as our own adapter gets them from vLLM: `greedy.py JOB.json`."""
+
+import json
+import os
+import sys
+
+if __name__ == "__main__":
+    os.environ |= {"VLLM_NO_USAGE_STATS": "1", "VLLM_DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1"}
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    from offline.engine import Engine
+
+    with open(sys.argv[1]) as file:
+        job = json.load(file)
+    settings = {"enforce_eager": True, "kv_cache_memory_bytes": 1 << 28, "max_model_len": 256}
+    engine = Engine({"model": job["model"], "dtype": "float32", **settings})
+    answers = engine.tokens(job["ids"], 16)
+    engine.close()
+    print(json.dumps(answers), flush=True)

@@ -1,0 +1,214 @@
+"""The sweep on the real engine: the table of a whole run, refusals, and what it survives."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import psutil
+import pytest
+from sweeping import ROOT, nothing_left, only_run, records, run, start, trials, wait_for
+
+from probes.checkpoint import default_model, two_layer_model
+
+pytestmark = [pytest.mark.engine, pytest.mark.slow]
+SMALL = (
+    "--load-format",
+    "dummy",
+    "--input-len",
+    "96",
+    "--shared-prefix-len",
+    "64",
+    "--output-len",
+    "8",
+    "--repeats",
+    "2",
+)
+
+
+@pytest.fixture(scope="module")
+def model() -> str:
+    return str(two_layer_model())
+
+
+@pytest.fixture(scope="module")
+def whole(model: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """One run with an arm that the CPU backend refuses (block size 16) and one that it takes (32)."""
+    out = tmp_path_factory.mktemp("whole")
+    words = ("--batch-size", "1,4", "--block-size", "16,32", "--prefix-caching", "on", "--seed", "5")
+    code, text = run(out, "--model", model, *SMALL, *words)
+    assert code == 0, text
+    return only_run(out), text
+
+
+def test_a_refused_block_size_is_a_row_with_the_engines_words(whole: tuple[Path, str]) -> None:
+    folder, text = whole
+    table = pd.read_csv(folder / "table.csv")
+    refused = table[table.status == "refused"]
+    assert len(refused) == 4 and set(refused.block_size) == {16}
+    assert refused.reason.str.contains("No common block size for 16").all()
+    assert "warning: 4 cells refused: ValueError: No common block size for 16" in text
+    assert text.splitlines()[-1] == f"Wrote {folder}"
+    assert nothing_left()
+
+
+def test_measured_and_expected_cached_tokens_agree(whole: tuple[Path, str]) -> None:
+    table = pd.read_csv(whole[0] / "table.csv").query("status == 'ok'").set_index(["batch_size", "cache_state"])
+    # Prefix 64 = 2 blocks of 32. Cold: the first request of a batch computes it and the others find it. Warm: all do.
+    assert table.cached_tokens.to_dict() == {(1, "cold"): 0, (1, "warm"): 64, (4, "cold"): 192, (4, "warm"): 256}
+    assert (table.cached_tokens == table.expected_cached_tokens).all()
+    assert (table.cache_check == "as expected").all()
+
+
+def test_every_token_asked_for_was_generated_and_is_in_the_step_log(whole: tuple[Path, str]) -> None:
+    for record in records(whole[0]):
+        steps = [dict(zip(record["step_fields"], values, strict=True)) for values in record["steps"]]
+        asked = len(record["requests"]) * 8
+        assert record["generated_tokens"] == record["asked_tokens"] == asked
+        prompted = sum(r["prompt_tokens"] for r in record["requests"])
+        assert sum(s["prefill_tokens"] for s in steps) == prompted - record["prefix_hits"]
+        assert sum(s["decode_tokens"] for s in steps) == asked - len(record["requests"])
+        worked = [s for s in steps if s["prefill_tokens"] + s["decode_tokens"]]  # the core closes with an empty step
+        assert all(record["start_ns"] <= s["start_ns"] <= s["end_ns"] <= record["end_ns"] for s in worked)
+        assert record["steps_lost"] == 0
+
+
+def test_the_arm_says_what_it_resolved_and_how_it_started(whole: tuple[Path, str]) -> None:
+    row = pd.read_csv(whole[0] / "table.csv", keep_default_na=False).query("status == 'ok'").iloc[0]
+    assert (row.effective_block_size, row.attention_backend, row.async_scheduling) == ("32", "CPU_ATTN", "False")
+    assert float(row.kv_blocks) * 32 == float(row.kv_tokens)
+    assert row.startup_warm_up_s == "n/a" and row.activation_peak_bytes == "n/a"
+    parts = [float(row[f"startup_{part}_s"]) for part in ("import", "spawn", "load_weights", "profile_kv", "rest")]
+    assert sum(parts) == pytest.approx(float(row.startup_s)) and min(parts[:4]) > 0
+    assert float(row.weights_bytes) > 1e7 and float(row.kv_cache_bytes) == 1 << 29
+
+
+def test_a_parquet_table_has_the_same_cells(whole: tuple[Path, str]) -> None:
+    csv, parquet = pd.read_csv(whole[0] / "table.csv"), pd.read_parquet(whole[0] / "table.parquet")
+    assert list(csv.columns) == list(parquet.columns) and len(csv) == len(parquet) == 8
+
+
+def core_of(process_id: int) -> psutil.Process | None:
+    for child in psutil.Process(process_id).children(recursive=True):
+        if child.cmdline()[:1] == ["VLLM::EngineCore"] and child.status() != psutil.STATUS_STOPPED:
+            return child
+    return None
+
+
+def test_a_killed_core_fails_its_arm_alone_and_a_resume_completes_it(model: str, tmp_path: Path) -> None:
+    """SIGKILL to EngineCore in the middle of an arm; then Ctrl-C in a resume, then a resume to the end."""
+    words = ("--batch-size", "1,4", "--block-size", "32", "--cache-state", "cold", "--repeats", "6")
+    process = start(tmp_path, "--model", model, *SMALL, *words)
+    wait_for(lambda: any(tmp_path.glob("*/*/*/records.jsonl")) and len(trials(only_run(tmp_path))) >= 2, 200)
+    core = core_of(process.pid)
+    assert core is not None
+    core.kill()
+    text, _ = process.communicate(timeout=300)
+    folder = only_run(tmp_path)
+    table = pd.read_csv(folder / "table.csv")
+    assert process.returncode == 3, text
+    assert "failed: " in text and nothing_left()
+    assert table.groupby("prefix_caching").status.unique().map(list).tolist() in (
+        [["failed"], ["ok"]],
+        [["ok"], ["failed"]],
+    )
+    before = set(trials(folder))
+
+    process = start(tmp_path, "--resume", str(folder))
+    wait_for(lambda: len(trials(folder)) > len(before), 200)
+    process.send_signal(signal.SIGINT)
+    text, _ = process.communicate(timeout=60)
+    assert process.returncode == 130 and "Traceback" not in text and nothing_left()
+
+    code, text = run(tmp_path, "--resume", str(folder))
+    assert code == 0, text
+    done = trials(folder)
+    assert before <= set(done) and len(done) == len(set(done)) == 2 * 2 * 6
+    assert set(pd.read_csv(folder / "table.csv").status) == {"ok"}
+
+
+def test_no_memory_for_the_kv_cache_is_said_in_the_engines_words(model: str, tmp_path: Path) -> None:
+    """One arm asks for 100 TB, the other for 64 MiB, through a free engine axis."""
+    words = ("--batch-size", "2", "--block-size", "32", "--prefix-caching", "off")
+    axis = ("--engine", f"kv_cache_memory_bytes={10**14},{1 << 26}")
+    code, text = run(tmp_path, "--model", model, *SMALL, *words, *axis)
+    table = pd.read_csv(only_run(tmp_path) / "table.csv").set_index("kv_cache_memory_bytes")
+    assert code == 0, text
+    assert table.status.to_dict() == {10**14: "refused", 1 << 26: "ok"}
+    assert "less than requested memory for kv" in table.reason[10**14]
+    assert nothing_left() and not shared_memory()
+
+
+def test_truncated_weights_fail_with_a_reason(tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(default_model(), broken)
+    with (broken / "model.safetensors").open("r+b") as file:
+        file.truncate(1 << 20)
+    words = ("--batch-size", "1", "--block-size", "32", "--prefix-caching", "off")
+    code, text = run(tmp_path / "out", "--model", str(broken), *words)
+    assert code == 3, text
+    assert "failed" in text and "afetensor" in text and "Traceback" not in text
+    assert nothing_left()
+
+
+def shared_memory() -> list[str]:
+    return [name for name in os.listdir("/dev/shm") if name.startswith(("psm_", "enginescope-"))]
+
+
+def test_an_unknown_engine_argument_or_value_is_one_line_with_the_nearest_name(model: str, tmp_path: Path) -> None:
+    code, text = run(tmp_path, "--model", model, *SMALL, "--engine", "max_num_batched_tokenz=512")
+    assert code == 2 and "did you mean 'max_num_batched_tokens'?" in text
+    code, text = run(tmp_path, "--model", model, *SMALL, "--engine", "dtype=flaot32")
+    assert code == 2 and "did you mean 'float32'?" in text
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.fixture(scope="module")
+def prompts() -> list[str]:
+    return [
+        "1, 2, 3, 4, 5, 6, 7, 8,",
+        "Monday, Tuesday, Wednesday,",
+        "The capital of France is",
+        "a b c d e f g h i j k",
+        "Water boils at 100 degrees",
+        "January, February, March, April,",
+        "Once upon a time, there was a",
+        "def add(a, b):\n    return",
+    ]
+
+
+@pytest.fixture(scope="module")
+def reference(prompts: list[str]) -> Iterator[dict[str, list[list[int]]]]:
+    """transformers' own greedy output in float32: prompt ids, and 16 tokens each."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = default_model()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    language_model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    ids = [tokenizer(prompt).input_ids for prompt in prompts]
+    made = []
+    for prompt in ids:
+        with torch.no_grad():
+            whole = language_model.generate(torch.tensor([prompt]), max_new_tokens=16, do_sample=False)
+        made.append(whole[0, len(prompt) :].tolist())
+    yield {"ids": ids, "made": made}
+
+
+def test_the_default_model_says_what_transformers_says(reference: dict[str, list[list[int]]], tmp_path: Path) -> None:
+    """Greedy output in float32, token for token, on 8 prompts."""
+    import json
+    import subprocess
+    import sys
+
+    job = tmp_path / "job.json"
+    job.write_text(json.dumps({"model": str(default_model()), "ids": reference["ids"]}))
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "tests" / "greedy.py"), str(job)], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert json.loads(done.stdout.splitlines()[-1]) == reference["made"]
