@@ -87,9 +87,9 @@ class Engine:
                 totals[names[metric.name]] += int(metric.value)
         return totals
 
-    def generate(self, prompts: list[list[int]], output_len: int) -> dict[str, Any]:
-        """Run one batch greedily to exactly `output_len` tokens a request: `start_ns`, `end_ns`, `requests`."""
-        parameters = self._sampling(temperature=0.0, max_tokens=output_len, ignore_eos=True)
+    def generate(self, prompts: list[list[int]], output_len: int, temperature: float = 0.0) -> dict[str, Any]:
+        """Run one batch to exactly `output_len` tokens a request: `start_ns`, `end_ns`, `requests`."""
+        parameters = self._sampling(temperature=temperature, max_tokens=output_len, ignore_eos=True)
         inputs = [{"prompt_token_ids": prompt} for prompt in prompts]
         gc.collect()  # so that a collection the trial did not earn does not fall into it
         start = time.monotonic_ns()
@@ -152,13 +152,13 @@ def _plain(value: Any) -> Any:
 
 def check(asked: dict[str, list[Any]]) -> dict[str, Any]:
     """Type engine arguments by vLLM's own annotations: `{"typed": …}` or `{"problem": one line}`."""
-    from typing import get_type_hints
+    from dataclasses import fields
 
     from vllm.engine.arg_utils import EngineArgs
 
     from offline.spec import nearest
 
-    hints = get_type_hints(EngineArgs)
+    hints = {field.name: field.type for field in fields(EngineArgs)}
     typed: dict[str, list[Any]] = {}
     for key, values in asked.items():
         if key not in hints:
@@ -178,25 +178,35 @@ def _typed(hint: Any, value: Any) -> tuple[Any, str | None]:
     import types
     from typing import get_args
 
-    from pydantic import ConfigDict, TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
     from offline.spec import nearest
 
     if isinstance(value, str) and value.lower() == "none" and types.NoneType in get_args(hint):
         return None, None
     try:
-        config = ConfigDict(arbitrary_types_allowed=True)
-        try:
-            adapter = TypeAdapter(hint, config=config)
-        except Exception:  # the type brings its own configuration
-            adapter = TypeAdapter(hint)
-        made = adapter.validate_python(value)
+        made = _adapter(hint).validate_python(value)
     except ValidationError as error:
         first = error.errors()[0]
         choices = [c for c in _choices(hint) if isinstance(c, str)]
-        return None, f"{first['msg'].lower()}{nearest(str(value), choices)}"
+        return None, f"{first['msg'][0].lower()}{first['msg'][1:]}{nearest(str(value), choices)}"
     # A mapping that vLLM turns into an object of its own goes through as it was written.
     return (value if isinstance(value, (dict, list)) else made), None
+
+
+def _adapter(hint: Any) -> Any:
+    """Pydantic's reader for one of vLLM's annotations; a type that names what only type checkers see takes anything."""
+    from pydantic import ConfigDict, TypeAdapter
+    from pydantic.errors import PydanticUserError
+
+    for config in (ConfigDict(arbitrary_types_allowed=True), None):
+        try:
+            adapter = TypeAdapter(hint, config=config)
+            adapter.rebuild()
+            return adapter
+        except (PydanticUserError, NameError):
+            continue
+    return TypeAdapter(Any)
 
 
 def _choices(hint: Any) -> list[Any]:

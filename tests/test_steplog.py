@@ -61,7 +61,7 @@ class Output:
         self.num_scheduled_tokens, self.total_num_scheduled_tokens = tokens, sum(tokens.values())
         self.scheduled_new_reqs = [Request(name) for name in tokens if name not in generated]
         self.scheduled_cached_reqs = Cached(generated, set(resumed))
-        self.preempted_req_ids = preempted
+        self.preempted_req_ids, self.finished_req_ids = preempted, set[str]()
 
 
 class Scheduler:
@@ -83,6 +83,7 @@ def no_leaks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Neither a writer nor a collector's callback outlives a test, and no real collection falls into one."""
     callbacks = gc.callbacks.copy()
     monkeypatch.setattr(steplog, "_writer", None)
+    monkeypatch.setattr(steplog, "_broken", False)
     monkeypatch.setattr(steplog, "CAPACITY", 16)
     gc.disable()
     yield
@@ -166,11 +167,27 @@ def test_the_reader_gives_what_came_after_a_mark(tmp_path: Path, clock: None) ->
     ],
 )
 def test_what_a_step_counts(output: Output, counts: tuple[int, ...]) -> None:
-    assert scheduled(Scheduler(waiting=1), output) == counts
+    cached = output.scheduled_cached_reqs
+    begun = {name for name, count in zip(cached.req_ids, cached.num_output_tokens, strict=True) if count < 2}
+    assert scheduled(Scheduler(waiting=1), output, begun) == counts
+
+
+def test_requests_await_their_first_decode_from_step_to_step() -> None:
+    """`a` is prefilled in two chunks; `b` ends before it decodes; a step of decodes is told without a look at each."""
+    awaiting: set[str] = set()
+    assert scheduled(Scheduler(), Output({"a": 8, "b": 2}), awaiting)[0] == 2
+    assert awaiting == {"a", "b"}
+    later = Output({"a": 4}, {"a": 0})
+    later.finished_req_ids = {"b"}
+    assert scheduled(Scheduler(), later, awaiting)[:2] == (1, 4)
+    assert awaiting == {"a"}
+    assert scheduled(Scheduler(), Output({"a": 1}, {"a": 1}), awaiting)[-1] == 1
+    assert awaiting == set()
+    assert scheduled(Scheduler(), Output({"a": 1}, {"a": 2}), awaiting)[-1] == 0
 
 
 def test_a_resumed_request_with_one_token_is_not_in_its_first_decode() -> None:
-    assert scheduled(Scheduler(), Output({"a": 9}, {"a": 1}, resumed=("a",))) == (1, 9, 0, 0, 0, 0, 3, 0)
+    assert scheduled(Scheduler(), Output({"a": 9}, {"a": 1}, resumed=("a",)), {"a"}) == (1, 9, 0, 0, 0, 0, 3, 0)
 
 
 def test_two_steps_in_flight_end_in_the_order_in_which_they_began(tmp_path: Path, clock: None) -> None:

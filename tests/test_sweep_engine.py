@@ -79,7 +79,7 @@ def test_every_token_asked_for_was_generated_and_is_in_the_step_log(whole: tuple
 
 def test_the_arm_says_what_it_resolved_and_how_it_started(whole: tuple[Path, str]) -> None:
     row = pd.read_csv(whole[0] / "table.csv", keep_default_na=False).query("status == 'ok'").iloc[0]
-    assert (row.effective_block_size, row.attention_backend, row.async_scheduling) == ("32", "CPU_ATTN", "False")
+    assert (float(row.effective_block_size), row.attention_backend, row.async_scheduling) == (32, "CPU_ATTN", "False")
     assert float(row.kv_blocks) * 32 == float(row.kv_tokens)
     assert row.startup_warm_up_s == "n/a" and row.activation_peak_bytes == "n/a"
     parts = [float(row[f"startup_{part}_s"]) for part in ("import", "spawn", "load_weights", "profile_kv", "rest")]

@@ -23,6 +23,7 @@ from typing import Any
 
 MAGIC = b"ESSTEP01"
 HEADER = struct.Struct("<8sqq")  # magic, records written so far, process id
+COUNT = struct.Struct("<q")  # the header's second field alone
 RECORD = struct.Struct("<11q")
 CAPACITY = 1 << 16  # records kept; an older one is overwritten, and the reader says so
 STEP, GC_PAUSE = 0, 1
@@ -111,6 +112,7 @@ class Writer:
         self.count = 0
         self.pending: deque[tuple[int, ...]] = deque()
         self.pauses: deque[tuple[int, ...]] = deque()
+        self.awaiting: set[str] = set()
         HEADER.pack_into(self.map, 0, MAGIC, 0, os.getpid())
         gc.callbacks.append(self._on_gc)
         self._gc_start = 0
@@ -125,7 +127,7 @@ class Writer:
         RECORD.pack_into(self.map, HEADER.size + self.count % CAPACITY * RECORD.size, *values)
         self.count += 1
         # The count goes last: a reader never sees a record that is not whole.
-        HEADER.pack_into(self.map, 0, MAGIC, self.count, os.getpid())
+        COUNT.pack_into(self.map, len(MAGIC), self.count)
 
     def _on_gc(self, phase: str, info: dict[str, int]) -> None:
         now = time.monotonic_ns()
@@ -156,7 +158,7 @@ def _step_wrapper(method: str, folder: str) -> Callable[[Callable[..., Any]], Ca
                 try:
                     if _writer is None:
                         _writer = Writer(folder)
-                    _writer.pending.append((start, *scheduled(self, output)))
+                    _writer.pending.append((start, *scheduled(self, output, _writer.awaiting)))
                 except Exception as error:
                     _fail(error)
             return output
@@ -180,37 +182,38 @@ def _step_wrapper(method: str, folder: str) -> Callable[[Callable[..., Any]], Ca
     return wrap_schedule if method == "schedule" else wrap_update
 
 
-def scheduled(scheduler: Any, output: Any) -> tuple[int, ...]:
-    """The counts of a `Step` from `prefill_requests` on, read from a scheduler and what it has just scheduled."""
-    tokens = output.num_scheduled_tokens
-    total, running = output.total_num_scheduled_tokens, len(tokens)
-    cached = output.scheduled_cached_reqs
+def scheduled(scheduler: Any, output: Any, awaiting: set[str]) -> tuple[int, ...]:
+    """The counts of a `Step` from `prefill_requests` on, read from a scheduler and what it has just scheduled.
+
+    `awaiting` holds the requests whose first decode is still to come, and is kept from step to step: while it is empty
+    and nobody is admitted a step is all decodes, the common case, which is told without a look at each request.
+    """
+    running, total = len(output.num_scheduled_tokens), output.total_num_scheduled_tokens
     pool = scheduler.kv_cache_manager.block_pool
     used = pool.num_gpu_blocks - 1 - pool.get_num_free_blocks()
     preempted = len(output.preempted_req_ids) if output.preempted_req_ids else 0
-    generated = cached.num_output_tokens
-    first_decodes = generated.count(1)
-    prefills = prefill_tokens = 0
-    # A step of decodes only, the common one, is told without a look at each request.
-    if output.scheduled_new_reqs or cached.resumed_req_ids or 0 in generated:
-        for request in output.scheduled_new_reqs:
-            prefills += 1
-            prefill_tokens += tokens[request.req_id]
-        for request_id, count in zip(cached.req_ids, generated, strict=True):
-            if count == 0 or request_id in cached.resumed_req_ids:  # resumed after a preemption: computed anew
-                prefills += 1
-                first_decodes -= count == 1
-                prefill_tokens += tokens[request_id]
-    return (
-        prefills,
-        prefill_tokens,
-        running - prefills,
-        total - prefill_tokens,
-        len(scheduler.waiting),
-        preempted,
-        used,
-        first_decodes,
-    )
+    prefills = prefill_tokens = first_decodes = 0
+    if awaiting or output.scheduled_new_reqs or output.scheduled_cached_reqs.resumed_req_ids:
+        prefills, prefill_tokens, first_decodes = _told_apart(output, awaiting)
+    decodes, decode_tokens = running - prefills, total - prefill_tokens
+    waiting = len(scheduler.waiting)
+    return (prefills, prefill_tokens, decodes, decode_tokens, waiting, preempted, used, first_decodes)
+
+
+def _told_apart(output: Any, awaiting: set[str]) -> tuple[int, int, int]:
+    """Prefilling requests, their tokens, and first decodes of a step; a resumed request is computed anew."""
+    tokens, cached = output.num_scheduled_tokens, output.scheduled_cached_reqs
+    prefilling = [request.req_id for request in output.scheduled_new_reqs]
+    first_decodes = 0
+    for name, generated in zip(cached.req_ids, cached.num_output_tokens, strict=True):
+        if generated == 0 or name in cached.resumed_req_ids:
+            prefilling.append(name)
+        elif name in awaiting:
+            awaiting.discard(name)
+            first_decodes += 1
+    awaiting.update(prefilling)
+    awaiting.difference_update(output.finished_req_ids)
+    return len(prefilling), sum(tokens[name] for name in prefilling), first_decodes
 
 
 def _start_wrapper(phase: str, folder: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -21,6 +21,7 @@ class Scheduler:
                 req_ids=old, num_output_tokens=[step] * len(old), resumed_req_ids=set()
             ),
             preempted_req_ids=set(),
+            finished_req_ids=set(),
         )
 
     def update_from_output(self):
