@@ -174,7 +174,7 @@ def describe(spec: Spec, grid: list[Arm], model: str, seconds: float, note: str 
         f"batch sizes    {', '.join(map(str, spec.batch_size))}",
         f"arms           {len(grid)} engine configurations, one fresh process group each",
         *(f"  {arm.name:40} {len(arm.cells)} cells" for arm in grid),
-        f"cells          {cells}, each warmed up at its own shape, then {spec.repeats} trials"
+        f"cells          {cells}, warmed up at their own shapes, then {spec.repeats} trials"
         + (f" in each of {spec.passes} passes" if spec.passes > 1 else ""),
         f"trials         {trials}",
         f"estimate       {minutes(seconds)} (an estimate)",

@@ -7,6 +7,7 @@ All but the one being measured are then frozen (SIGSTOP): nothing is timed while
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,6 +21,9 @@ from offline.prompts import workload
 from offline.runfolder import RunFolder
 from offline.spec import Spec
 from tracing.steplog import STEP_FIELDS
+
+WARM_UP_S = 3.0
+WARM_UP_ROUNDS = 10
 
 
 @dataclass
@@ -106,11 +110,9 @@ class Runner:
         start: dict[str, Any],
         progress: SweepProgress,
     ) -> None:
-        """Warm each cell up at its own shape, then run the trials, interleaved as they come."""
-        for cell in dict.fromkeys(trial.cell for trial in trials):
-            # An index that no trial has: warm-up prompts are never measured, in no engine of this run.
-            seed = seed_of(self.spec, arm, cell, -engine)
-            process.ask({"do": "trial", "cell": asdict(cell), "seed": seed}, self.time_limit_s)
+        """Warm the cells up, then run the trials, interleaved as they come."""
+        cells = list(dict.fromkeys(trial.cell for trial in trials))
+        warm_up(self.spec, arm, cells, process, engine, self.time_limit_s)
         cache = prefix_cache(start["resolved"])
         for trial in trials:
             measured = process.ask({"do": "trial", "cell": asdict(trial.cell), "seed": trial.seed}, self.time_limit_s)
@@ -119,6 +121,21 @@ class Runner:
             self.folder.append(record)
             self.done.add((record["cell"], trial.index))
             progress.trial(trial, record["output_tok_s"])
+
+
+def warm_up(spec: Spec, arm: Arm, cells: list[Cell], process: ArmProcess, engine: int, limit_s: float) -> None:
+    """Run each cell at its own shape, unmeasured: at least once, and round after round until the engine has settled.
+
+    A fresh engine gets faster over its first ten batches or so, which is seconds of work on a small model.
+    """
+    began = time.monotonic()
+    for number in range(WARM_UP_ROUNDS):
+        if number and time.monotonic() - began > WARM_UP_S:
+            break
+        for cell in cells:
+            # An index that no trial has: warm-up prompts are never measured, in no engine of this run.
+            seed = seed_of(spec, arm, cell, -1 - engine * WARM_UP_ROUNDS - number)
+            process.ask({"do": "trial", "cell": asdict(cell), "seed": seed}, limit_s)
 
 
 def trial_record(trial: Trial, engine: int, measured: dict[str, Any], expected: int | None) -> dict[str, Any]:

@@ -107,9 +107,8 @@ def show(console: Console, rows: list[dict[str, Any]], axes: tuple[str, ...], dr
     table = terminal(rows, axes, count)
     console.print(table, width=max(console.width, _needed(console, table)), no_wrap=True, crop=False, soft_wrap=True)
     hidden = f" {len(SHOWN) - count} more figures are in table.md." if count < len(SHOWN) else ""
-    console.print(
-        f"± is half of a 95 % t-interval over a cell's trials; * is the best of its column.{hidden}", highlight=False
-    )
+    legend = f"± is half of a 95 % t-interval over a cell's trials; * is the best of its column.{hidden}"
+    console.print(legend, highlight=False)
 
 
 def _needed(console: Console, table: Table) -> int:

@@ -206,7 +206,7 @@ def test_a_cell_that_did_not_run_claims_nothing() -> None:
 
 def test_fewer_tokens_than_asked_are_seen() -> None:
     short = [REQUESTS[0], REQUESTS[1] | {"generated_tokens": 2}]
-    assert both(trial(COLD, 0), trial(COLD, 1, requests=short))[0]["tokens_check"] == "differs"
+    assert both(trial(COLD, 0), trial(COLD, 1, requests=short))[0]["tokens_check"] == "differs in 1 of 2"
 
 
 @pytest.mark.parametrize(
@@ -287,7 +287,8 @@ def test_the_start_up_split_adds_up(resolved: dict[str, Any], split: dict[str, A
 def test_the_start_up_split_without_phases_is_import_and_rest() -> None:
     row = both(started(phases=[]))[0]
     assert {name: value for name, value in row.items() if name.startswith("startup_")} == {
-        **{"startup_s": 30.0, "startup_import_s": 2.0, "startup_warm_up_s": "n/a", "startup_rest_s": 28.0}
+        **{"startup_s": 30.0, "startup_import_s": 2.0, "startup_warm_up_s": "n/a", "startup_rest_s": 28.0},
+        **{"startup_spawn_s": "n/a"},
     }
 
 

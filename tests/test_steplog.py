@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tracing import steplog
+from tracing import hooks, startup, steplog
 from tracing.plugin import STEP_LOG
 from tracing.steplog import GC_PAUSE, STEP, Reader, Step, Writer, scheduled
 
@@ -95,15 +95,16 @@ def no_leaks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """A clock that says 100, 200, 300, …"""
     ticks = itertools.count(100, 100)
-    monkeypatch.setattr(steplog, "time", types.SimpleNamespace(monotonic_ns=lambda: next(ticks)))
+    for module in (steplog, startup):
+        monkeypatch.setattr(module, "time", types.SimpleNamespace(monotonic_ns=lambda: next(ticks)))
 
 
 def hooked(folder: Path) -> type[Scheduler]:
     """A scheduler's class with the hooks on it."""
 
     class Hooked(Scheduler):
-        schedule = steplog._step_wrapper("schedule", str(folder))(Scheduler.schedule)
-        update_from_output = steplog._step_wrapper("update_from_output", str(folder))(Scheduler.update_from_output)
+        schedule = steplog.step_wrapper("schedule", str(folder))(Scheduler.schedule)
+        update_from_output = steplog.step_wrapper("update_from_output", str(folder))(Scheduler.update_from_output)
 
     return Hooked
 
@@ -293,10 +294,10 @@ def test_hooks_are_proven_and_set_once(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setitem(sys.modules, "some_engine", module)
     sites = [("some_engine", "Scheduler", "schedule"), ("some_engine", "Scheduler", "no_such_method")]
     monkeypatch.setattr(steplog, "STEP_SITES", (*sites, ("no_such_module", "Scheduler", "schedule")))
-    monkeypatch.setattr(steplog, "START_SITES", (("executor", "some_engine", "NoSuchClass", "__init__"),))
-    steplog.install(str(tmp_path))
+    monkeypatch.setattr(startup, "START_SITES", (("executor", "some_engine", "NoSuchClass", "__init__"),))
+    hooks.install(str(tmp_path))
     once = module.Scheduler.schedule
-    steplog.install(str(tmp_path))
+    hooks.install(str(tmp_path))
     assert module.Scheduler.schedule is once and once.__name__ == "schedule"
     [proof] = Reader(tmp_path).proof()
     assert proof | {"plugin_ns": 0} == {
@@ -314,16 +315,16 @@ def test_hooks_are_proven_and_set_once(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_start_up_phases(tmp_path: Path, clock: None, capsys: pytest.CaptureFixture[str]) -> None:
     assert Reader(tmp_path).start_phases() == []
-    timed = steplog._start_wrapper("profile", str(tmp_path))(lambda self, given: given + 1)
+    timed = startup.start_wrapper("profile", str(tmp_path))(lambda self, given: given + 1)
     assert timed(None, 1) == 2
     weights = types.SimpleNamespace(numel=lambda: 10, element_size=lambda: 4)
     worker = types.SimpleNamespace(get_model=lambda: types.SimpleNamespace(parameters=lambda: [weights, weights]))
-    steplog._start_wrapper("load_weights", str(tmp_path))(lambda self: None)(worker)
+    startup.start_wrapper("load_weights", str(tmp_path))(lambda self: None)(worker)
     assert Reader(tmp_path).start_phases() == [
         {"phase": "profile", "pid": os.getpid(), "start_ns": 100, "end_ns": 200},
         {"phase": "load_weights", "pid": os.getpid(), "start_ns": 300, "end_ns": 400, "weights_bytes": 80},
     ]
-    assert steplog._start_wrapper("load_weights", str(tmp_path))(lambda self: "loaded")(None) == "loaded"
+    assert startup.start_wrapper("load_weights", str(tmp_path))(lambda self: "loaded")(None) == "loaded"
     assert capsys.readouterr().err.startswith("enginescope: start-up phase load_weights not recorded: 'NoneType'")
 
 

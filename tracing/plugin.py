@@ -12,6 +12,6 @@ def load() -> None:
     """Install the watchers that the environment names; vLLM calls this once in every process it makes."""
     folder = os.environ.get(STEP_LOG)
     if folder:
-        from tracing import steplog
+        from tracing import hooks
 
-        steplog.install(folder)
+        hooks.install(folder)

@@ -6,9 +6,7 @@ sits on `Scheduler.schedule` and `Scheduler.update_from_output`, and costs a few
 
 from __future__ import annotations
 
-import functools
 import gc
-import importlib
 import json
 import mmap
 import os
@@ -29,18 +27,10 @@ CAPACITY = 1 << 16  # records kept; an older one is overwritten, and the reader 
 STEP, GC_PAUSE = 0, 1
 GC_FLOOR_NS = 100_000  # shorter pauses are noise beside a step of milliseconds
 
-# Everything this module names inside vLLM: (module, class, method), and what the hook is for.
+# What this module names inside vLLM: module, class, method.
 STEP_SITES = (
     ("vllm.v1.core.sched.scheduler", "Scheduler", "schedule"),
     ("vllm.v1.core.sched.scheduler", "Scheduler", "update_from_output"),
-)
-START_SITES = (  # phase of the start-up split, site
-    ("executor", "vllm.v1.executor.abstract", "Executor", "__init__"),
-    ("profile", "vllm.v1.executor.abstract", "Executor", "determine_available_memory"),
-    ("kv_allocation", "vllm.v1.executor.abstract", "Executor", "initialize_from_config"),
-    ("warm_up", "vllm.v1.executor.abstract", "Executor", "compile_or_warm_up_model"),
-    ("load_weights", "vllm.v1.worker.gpu_worker", "Worker", "load_model"),
-    ("worker_kv", "vllm.v1.worker.gpu_worker", "Worker", "initialize_from_config"),
 )
 
 
@@ -67,34 +57,6 @@ class Step:
 
 
 STEP_FIELDS = tuple(Step.__dataclass_fields__)
-
-
-def install(folder: str) -> None:
-    """Hook this process; what was hooked, and what could not be, is written beside the log for `proof` to read."""
-    hooked: list[str] = []
-    missing: list[str] = []
-    for step_site in STEP_SITES:
-        done = _hook(step_site, _step_wrapper(step_site[2], folder))
-        (hooked if done else missing).append(".".join(step_site))
-    for phase, *site in START_SITES:
-        done = _hook(tuple(site), _start_wrapper(phase, folder))
-        (hooked if done else missing).append(".".join(site))
-    proof = {"pid": os.getpid(), "hooked": hooked, "missing": missing, "plugin_ns": time.monotonic_ns()}
-    Path(folder, f"hooks-{os.getpid()}.json").write_text(json.dumps(proof))
-
-
-def _hook(site: tuple[str, ...], wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> bool:
-    module, owner, name = site
-    try:
-        cls = getattr(importlib.import_module(module), owner)
-        original = cls.__dict__[name]
-    except (ImportError, AttributeError, KeyError):
-        return False
-    if not hasattr(original, "__enginescope__"):
-        replacement = functools.wraps(original)(wrap(original))
-        replacement.__enginescope__ = True  # type: ignore[attr-defined]
-        setattr(cls, name, replacement)
-    return True
 
 
 # --- the core's side ---
@@ -148,7 +110,7 @@ def _fail(error: Exception) -> None:
     print(f"enginescope: the step log stopped: {type(error).__name__}: {error}", file=sys.stderr)
 
 
-def _step_wrapper(method: str, folder: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def step_wrapper(method: str, folder: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     def wrap_schedule(original: Callable[..., Any]) -> Callable[..., Any]:
         def schedule(self: Any, *args: Any, **kwargs: Any) -> Any:
             global _writer
@@ -214,36 +176,6 @@ def _told_apart(output: Any, awaiting: set[str]) -> tuple[int, int, int]:
     awaiting.update(prefilling)
     awaiting.difference_update(output.finished_req_ids)
     return len(prefilling), sum(tokens[name] for name in prefilling), first_decodes
-
-
-def _start_wrapper(phase: str, folder: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
-        def timed(self: Any, *args: Any, **kwargs: Any) -> Any:
-            start = time.monotonic_ns()
-            result = original(self, *args, **kwargs)
-            mark = {"phase": phase, "pid": os.getpid(), "start_ns": start, "end_ns": time.monotonic_ns()}
-            try:
-                mark |= _worker_facts(phase, self, args)
-                with Path(folder, "start.jsonl").open("a") as file:
-                    file.write(json.dumps(mark) + "\n")
-            except Exception as error:
-                print(f"enginescope: start-up phase {phase} not recorded: {error}", file=sys.stderr)
-            return result
-
-        return timed
-
-    return wrap
-
-
-def _worker_facts(phase: str, owner: Any, args: tuple[Any, ...]) -> dict[str, Any]:
-    """What only the worker knows: bytes of weights after loading, KV bytes and attention backends after allocation."""
-    if phase == "load_weights":
-        parameters = owner.get_model().parameters()
-        return {"weights_bytes": sum(p.numel() * p.element_size() for p in parameters)}
-    if phase == "worker_kv":
-        backends = {g.backend.get_name() for groups in owner.model_runner.attn_groups for g in groups}
-        return {"kv_cache_bytes": sum(t.size for t in args[0].kv_cache_tensors), "attention_backend": sorted(backends)}
-    return {}
 
 
 # --- the reader's side ---

@@ -43,8 +43,8 @@ class Scheduler:
 
 
 def hooked(folder: str) -> type[Scheduler]:
-    schedule = steplog._step_wrapper("schedule", folder)(Scheduler.schedule)
-    update = steplog._step_wrapper("update_from_output", folder)(Scheduler.update_from_output)
+    schedule = steplog.step_wrapper("schedule", folder)(Scheduler.schedule)
+    update = steplog.step_wrapper("update_from_output", folder)(Scheduler.update_from_output)
     return type("Hooked", (Scheduler,), {"schedule": schedule, "update_from_output": update})
 
 

@@ -22,7 +22,7 @@ from offline.plan import base_settings, complete, engines_at_once
 from offline.process import ArmProcess
 from offline.progress import SweepProgress
 from offline.runfolder import RunFolder
-from offline.runner import Runner
+from offline.runner import Runner, warm_up
 from offline.spec import Spec
 from offline.statistics import Figure, mean_interval
 from probes.checkpoint import default_model, two_layer_model
@@ -34,10 +34,11 @@ def naive(spec: Spec, arm: Arm, cell: Cell, model: Path, log: Path) -> tuple[flo
     began = time.monotonic()
     with ArmProcess(log) as process:
         process.ask({"do": "start", "settings": {**arm.settings, "model": str(model)}}, 600)
-        runs = [seed_of(spec, arm, cell, index) for index in range(-1, spec.repeats)]
+        warm_up(spec, arm, [cell], process, 0, 600)
+        runs = [seed_of(spec, arm, cell, index) for index in range(spec.repeats)]
         done = [process.ask({"do": "trial", "cell": asdict(cell), "seed": seed}, 600) for seed in runs]
         process.stop()
-    figure = mean_interval([(d["end_ns"] - d["start_ns"]) / 1e9 for d in done[1:]])
+    figure = mean_interval([(d["end_ns"] - d["start_ns"]) / 1e9 for d in done])
     assert figure is not None
     return time.monotonic() - began, figure
 
