@@ -184,15 +184,21 @@ def arm_columns(arm: Arm, starts: list[dict[str, Any]]) -> dict[str, Any]:
     if not starts:
         return {}
     first, resolved = starts[0], starts[0]["resolved"]
+    weights, kv = _worker_fact(first, "weights_bytes"), _worker_fact(first, "kv_cache_bytes")
+    rss = sum(process["rss_bytes"] for process in first["memory"])
+    # Resident memory holds weights and KV cache only where they live in the host's memory.
+    rest = rss - weights - kv if resolved["device"] == "cpu" and None not in (weights, kv) else None
     return {
         **{f"effective_{name}" if name in arm.axes else name: value for name, value in resolved.items()},
         "effective_block_size": resolved["effective_block_size"] or resolved["block_size"],
         "overridden": "; ".join(f"{k}: asked {arm.settings[k]}, got {v}" for k, v in overridden(arm, resolved).items()),
         "attention_backend": _worker_fact(first, "attention_backend"),
-        "weights_bytes": _worker_fact(first, "weights_bytes"),
-        "kv_cache_bytes": _worker_fact(first, "kv_cache_bytes"),
-        "activation_peak_bytes": "n/a",
-        "rss_bytes": sum(process["rss_bytes"] for process in first["memory"]),
+        "weights_bytes": weights,
+        "kv_cache_bytes": kv,
+        "activation_peak_bytes": "n/a",  # vLLM's CPU worker does not profile it
+        "rest_bytes": rest,
+        "rss_bytes": rss,
+        "rss_by_process": ", ".join(f"{p['title']} {p['rss_bytes'] / 2**20:.0f} MiB" for p in first["memory"]),
         "starts": len(starts),
         "started_together": first.get("started_together", 1),
         **startup(first),

@@ -183,6 +183,8 @@ def describe(spec: Spec, grid: list[Arm], model: str, seconds: float, note: str 
 
 
 def minutes(seconds: float) -> str:
-    """`8 min 20 s`."""
+    """`20 s`, `8 min 20 s`, `2 h 05 min`."""
     whole = round(seconds)
+    if whole >= 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
     return f"{whole // 60} min {whole % 60:02d} s" if whole >= 60 else f"{whole} s"
