@@ -11,6 +11,7 @@ import json
 import os
 import re
 import secrets
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,8 @@ class RunFolder:
         """Add one line to the records and have it on disk; a write that fails half-way is taken back."""
         line = (json.dumps(record, separators=(",", ":")) + "\n").encode()
         size = os.fstat(self._records).st_size
+        # Ctrl-C waits until the line is whole: a trial that was measured is never half on disk.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
         try:
             while line:
                 line = line[os.write(self._records, line) :]
@@ -74,6 +77,8 @@ class RunFolder:
                 f"cannot write the records of {self.path}: {error.strerror}; free some room, then run again with "
                 f"--resume {self.path}"
             ) from error
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def records(self) -> list[dict[str, Any]]:
         """All whole records, in order."""

@@ -41,7 +41,14 @@ def started(**changes: Any) -> dict[str, Any]:
     plain = {"kind": "arm", "arm": ARM.id, "engine": 1, "resolved": RESOLVED, "phases": phases}
     plain |= {"import_ns": [0, 2 * second], "start_ns": [2 * second, 30 * second]}
     plain |= {"plugin_ns": {"1": 3 * second, "2": 9 * second, "3": 18 * second}}
-    return plain | {"memory": [{"title": "VLLM::Worker", "rss_bytes": 300}, {"title": "VLLM::Worker", "rss_bytes": 200}], "started_together": 2} | changes
+    return (
+        plain
+        | {
+            "memory": [{"title": "VLLM::Worker", "rss_bytes": 300}, {"title": "VLLM::Worker", "rss_bytes": 200}],
+            "started_together": 2,
+        }
+        | changes
+    )
 
 
 def step(start_ms: int, end_ms: int, **counts: int) -> list[int]:
