@@ -62,16 +62,22 @@ def _role(title: str) -> str:
     return title.split()[0] if title.startswith("VLLM::") else "helper"
 
 
-def trial(engine: Engine, steps: Reader, cell: Cell, seed: int) -> dict[str, Any]:
-    """One timed repeat: reset (and prime) the cache, run the batch, read what the core wrote about it."""
+def prepare(engine: Engine, cell: Cell, seed: int) -> list[list[int]]:
+    """Reset the prefix cache, and prime it for a warm cell; the prompts of the batch."""
     work = workload(cell, seed, engine.vocabulary)
     if not engine.reset_prefix_cache():
         raise RuntimeError("the engine did not reset its prefix cache: blocks are still held")
     if work.primer is not None:
         engine.generate([work.primer], 1)
+    return work.prompts
+
+
+def trial(engine: Engine, steps: Reader, cell: Cell, seed: int) -> dict[str, Any]:
+    """One timed repeat: run the batch, and read what the core wrote about it."""
+    prompts = prepare(engine, cell, seed)
     before, mark = engine.counters(), steps.mark()
     reference = [time_kernel()]
-    result = engine.generate(work.prompts, cell.output_len)
+    result = engine.generate(prompts, cell.output_len)
     reference.append(time_kernel())
     after, (log, lost) = engine.counters(), steps.since(mark)
     return result | {
@@ -93,6 +99,10 @@ def serve(commands: TextIO, replies: TextIO, steps: Reader) -> None:
                 engine, answer = start(command["settings"], steps)
             elif command["do"] == "trial" and engine is not None:
                 answer = trial(engine, steps, Cell(**command["cell"]), command["seed"])
+            elif command["do"] == "warm_up" and engine is not None:
+                cell = Cell(**command["cell"])
+                engine.generate(prepare(engine, cell, command["seed"]), cell.output_len)
+                answer = {}
             else:
                 break
         except Exception as error:

@@ -135,7 +135,7 @@ def warm_up(spec: Spec, arm: Arm, cells: list[Cell], process: ArmProcess, engine
         for cell in cells:
             # An index that no trial has: warm-up prompts are never measured, in no engine of this run.
             seed = seed_of(spec, arm, cell, -1 - engine * WARM_UP_ROUNDS - number)
-            process.ask({"do": "trial", "cell": asdict(cell), "seed": seed}, limit_s)
+            process.ask({"do": "warm_up", "cell": asdict(cell), "seed": seed}, limit_s)
 
 
 def trial_record(trial: Trial, engine: int, measured: dict[str, Any], expected: int | None) -> dict[str, Any]:
