@@ -27,7 +27,6 @@ REFUSALS = (
     "NotImplementedError",
     "ValidationError",
     "VLLMValidationError",
-    "TypeError",
     "AssertionError",
 )
 # A line of a child's log: `(EngineCore pid=7) ERROR 11-21 03:46:24 [core.py:99] text`, the marks optional.
@@ -48,7 +47,7 @@ class ArmFailed(Exception):
 class ArmProcess:
     """One arm's process group; use it as a context manager, so that nothing of it outlives the block."""
 
-    def __init__(self, log: Path, plugins: str | None = None) -> None:
+    def __init__(self, log: Path) -> None:
         self.log = log
         self.scratch = Path(
             tempfile.mkdtemp(prefix="enginescope-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None)

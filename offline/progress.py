@@ -70,10 +70,10 @@ class SweepProgress:
         self.out.print(Text(f"  {text}"), style="yellow", soft_wrap=True)
 
     def left(self) -> str:
-        """The time left: the estimate, corrected by this run's own pace in the measure that it has gone on."""
+        """The time left: by this run's own pace once a tenth of it is done, by the estimate before."""
         passed, share = time.monotonic() - self.began, (self.done - self.at_start) / max(1, self.total - self.at_start)
-        total = self.estimate_s if share == 0 else share * (passed / share) + (1 - share) * self.estimate_s
-        return f"{minutes(max(0.0, total - passed))} left"
+        whole_s = passed / share if share > 0.1 else max(self.estimate_s, passed)
+        return f"{minutes((1 - share) * whole_s)} left"
 
     def _say(self, text: str) -> None:
         if self.out.is_terminal:

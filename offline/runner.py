@@ -65,7 +65,7 @@ class Runner:
                 waiting.append((arm, trials, process, self.engines))
             ready = []
             for arm, trials, process, engine in waiting:
-                with self.giving_up(arm, engine, process, progress):
+                with self.giving_up(arm, engine, process, progress, starting=True):
                     ready.append((arm, trials, process, engine, self.started(arm, process, engine, len(group))))
             for _, _, process, _, _ in ready[1:]:
                 process.freeze()
@@ -88,14 +88,19 @@ class Runner:
         return start
 
     @contextlib.contextmanager
-    def giving_up(self, arm: Arm, engine: int, process: ArmProcess, progress: SweepProgress) -> Iterator[None]:
-        """Record an arm that was refused or failed, and make sure that nothing of it is left."""
+    def giving_up(
+        self, arm: Arm, engine: int, process: ArmProcess, progress: SweepProgress, starting: bool = False
+    ) -> Iterator[None]:
+        """Record an arm that was refused or failed, and make sure that nothing of it is left.
+
+        Only an engine that is starting can refuse a configuration; whatever it raises later is a failure.
+        """
         try:
             yield
         except ArmFailed as failure:
             process.kill()
-            status = "refused" if failure.refused else "failed"
-            self.failed |= not failure.refused
+            status = "refused" if failure.refused and starting else "failed"
+            self.failed |= status == "failed"
             self.given_up.add(arm.id)
             stop = {"kind": "stop", "arm": arm.id, "engine": engine, "status": status, "reason": str(failure)}
             self.folder.append(stop)

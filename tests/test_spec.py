@@ -84,7 +84,10 @@ def test_what_the_sweep_sets_is_no_engine_argument(key: str) -> None:
 )
 def test_an_axis_without_values_or_with_one_twice_is_refused(said: dict[str, Any]) -> None:
     """Twice the same value would be two arms of one id, none would be no arm at all."""
-    refusal(Spec.from_dict, said)
+    line = refusal(Spec.from_dict, said)
+    assert line.startswith(
+        ("max_num_seqs names a value twice: 8, 8", "max_num_seqs names no value", "prefix_caching names no")
+    )
 
 
 def distinct(values: st.SearchStrategy[Any]) -> st.SearchStrategy[list[Any]]:
