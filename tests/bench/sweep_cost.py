@@ -2,15 +2,19 @@
 
 The naive way does what `vllm bench latency` does: a fresh process for every cell, with our warm-up and our trials. It
 runs on a seeded sample of cells (`--cells 0`: all of them) and its time is scaled up to the grid, as the output says.
+The sweep's wall time is that of a whole run. To compare figures on a machine that drifts, each lone engine then runs its
+trials in turns with an arm's engine that serves all its cells, the other frozen, and that time is not charged to it.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -28,25 +32,77 @@ from offline.statistics import Figure, mean_interval
 from probes.checkpoint import default_model, two_layer_model
 from probes.machine import fingerprint
 
+LIMIT_S = 600
+Grid = list[tuple[Arm, list[Cell]]]
 
-def naive(spec: Spec, arm: Arm, cell: Cell, model: Path, log: Path) -> tuple[float, Figure]:
-    """One cell in an engine of its own: seconds in all, and its elapsed time per trial."""
+
+def sweep(spec: Spec, grid: list[Arm], model: Path, scratch: Path) -> float:
+    """Seconds of a whole sweep."""
+    folder = RunFolder.create(scratch, "bench", "sweep-cost", {})
+    runner = Runner(spec, grid, folder, model, LIMIT_S, engines_at_once(grid, model))
     began = time.monotonic()
-    with ArmProcess(log) as process:
-        process.ask({"do": "start", "settings": {**arm.settings, "model": str(model)}}, 600)
-        warm_up(spec, arm, [cell], process, 0, 600)
-        runs = [seed_of(spec, arm, cell, index) for index in range(spec.repeats)]
-        done = [process.ask({"do": "trial", "cell": asdict(cell), "seed": seed}, 600) for seed in runs]
-        process.stop()
-    figure = mean_interval([(d["end_ns"] - d["start_ns"]) / 1e9 for d in done])
-    assert figure is not None
-    return time.monotonic() - began, figure
+    with open(os.devnull, "w") as nowhere, SweepProgress(1, 0, 0, Console(file=nowhere)) as progress:
+        runner.run(progress)
+    folder.close()
+    return time.monotonic() - began
+
+
+def started(arm: Arm, model: Path, log: Path) -> ArmProcess:
+    process = ArmProcess(log)
+    process.ask({"do": "start", "settings": {**arm.settings, "model": str(model)}}, LIMIT_S)
+    return process
+
+
+def trial(process: ArmProcess, cell: Cell, seed: int) -> float:
+    """Seconds of one trial of a frozen engine, which is frozen again after it."""
+    process.thaw()
+    done = process.ask({"do": "trial", "cell": asdict(cell), "seed": seed}, LIMIT_S)
+    process.freeze()
+    return (done["end_ns"] - done["start_ns"]) / 1e9
+
+
+def compared(spec: Spec, arm: Arm, cell: Cell, model: Path, log: Path, together: ArmProcess) -> tuple[float, ...]:
+    """A cell in an engine of its own, in turns with the arm's: seconds that the lone one took in all, then its trials,
+    then the arm's trials."""
+    began = time.monotonic()
+    with started(arm, model, log) as lone:
+        warm_up(spec, arm, [cell], lone, 0, LIMIT_S)
+        lone.freeze()
+        alone_s, together_s, lent = [], [], 0.0
+        for index in range(spec.repeats):
+            seed = seed_of(spec, arm, cell, index)
+            alone_s.append(trial(lone, cell, seed))
+            mark = time.monotonic()
+            together_s.append(trial(together, cell, seed))
+            lent += time.monotonic() - mark
+        lone.thaw()
+        lone.stop()
+    return (time.monotonic() - began - lent, *alone_s, *together_s)
 
 
 def close(a: Figure, b: Figure) -> bool:
     """Within 3 %, or intervals that meet."""
     meet = None not in (a.lo, a.hi, b.lo, b.hi) and a.lo <= b.hi and b.lo <= a.hi  # type: ignore[operator]
     return abs(a.mean / b.mean - 1) <= 0.03 or bool(meet)
+
+
+def naive(spec: Spec, grid: Grid, model: Path, scratch: Path) -> Iterator[tuple[float, float, bool]]:
+    """Per cell: seconds that it took alone, the arm's figure over the lone one's, and whether they agree."""
+    for arm, cells in grid:
+        with started(arm, model, scratch / "arm.log") as together:
+            warm_up(spec, arm, list(arm.cells), together, 1, LIMIT_S)
+            together.freeze()
+            for cell in cells:
+                seconds, *trials = compared(spec, arm, cell, model, scratch / "lone.log", together)
+                alone, shared = mean_interval(trials[: spec.repeats]), mean_interval(trials[spec.repeats :])
+                assert alone is not None and shared is not None
+                ratio, agrees = shared.mean / alone.mean, close(shared, alone)
+                words = f"batch {cell.batch_size:>2} {cell.cache_state} {arm.name}"
+                figures = f"with its arm {shared.mean:.4f} s, alone {alone.mean:.4f} s, {ratio - 1:+.1%}"
+                print(f"  {words:55} {figures} {'agrees' if agrees else 'DIFFERS'}", flush=True)
+                yield seconds, ratio, agrees
+            together.thaw()
+            together.stop()
 
 
 def main() -> None:
@@ -59,36 +115,19 @@ def main() -> None:
     spec, _ = complete(Spec(load_format="dummy" if tiny else "auto"), model, machine)
     grid = arms(spec, base_settings(spec, model, machine))
     everything = [(arm, cell) for arm in grid for cell in arm.cells]
+    sample = random.Random(0).sample(everything, args.cells or len(everything))
+    print(f"{args.model} model, {len(grid)} arms, {len(everything)} cells, {spec.repeats} trials and a warm-up each")
     with tempfile.TemporaryDirectory() as scratch:
-        folder = RunFolder.create(Path(scratch), "bench", "sweep-cost", {})
-        runner = Runner(spec, grid, folder, model, 600, engines_at_once(grid, model))
-        began = time.monotonic()
-        with SweepProgress(len(everything) * spec.repeats, 0, 0, Console(file=open("/dev/null", "w"))) as progress:
-            runner.run(progress)
-        sweep_s = time.monotonic() - began
-        sample = random.Random(0).sample(everything, args.cells or len(everything))
-        times = []
-        print(
-            f"{args.model} model, {len(grid)} arms, {len(everything)} cells, {spec.repeats} trials and a warm-up each"
-        )
-        for arm, cell in sample:
-            seconds, alone = naive(spec, arm, cell, model, Path(scratch, "naive.log"))
-            times.append(seconds)
-            trials = [r for r in folder.records() if r["kind"] == "trial" and r["cell"] == arm.cell_id(cell)]
-            together = mean_interval([trial["elapsed_s"] for trial in trials])
-            assert together is not None
-            words = f"batch {cell.batch_size:>2} {cell.cache_state} {arm.name}"
-            figures = f"sweep {together.mean:.4f} s, alone {alone.mean:.4f} s, {together.mean / alone.mean - 1:+.1%}"
-            print(f"  {words:55} {figures} {'agrees' if close(together, alone) else 'DIFFERS'}", flush=True)
-        folder.close()
+        sweep_s = sweep(spec, grid, model, Path(scratch))
+        print(f"the sweep took {sweep_s:.0f} s", flush=True)
+        chosen = [(arm, [cell for a, cell in sample if a is arm]) for arm in grid]
+        rows = list(naive(spec, [(arm, cells) for arm, cells in chosen if cells], model, Path(scratch)))
+    times, ratios, agree = zip(*rows, strict=True)
     whole = sum(times) / len(times) * len(everything)
     scaled = "measured" if len(sample) == len(everything) else f"scaled up from {len(sample)} cells, an estimate"
-    spread = mean_interval(times)
-    assert spread is not None
-    print(
-        f"naive {whole:.0f} s ({scaled}; {min(times):.0f}-{max(times):.0f} s a cell), sweep {sweep_s:.0f} s: ", end=""
-    )
-    print(f"{whole / sweep_s:.2f} times faster")
+    print(f"figures agree on {sum(agree)} of {len(rows)} cells; ratios {min(ratios):.3f} to {max(ratios):.3f}")
+    print(f"one engine a cell {whole:.0f} s ({scaled}; {min(times):.0f} to {max(times):.0f} s a cell), ", end="")
+    print(f"sweep {sweep_s:.0f} s: {whole / sweep_s:.2f} times faster")
 
 
 if __name__ == "__main__":

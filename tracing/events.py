@@ -1,0 +1,53 @@
+"""The event file: what the recorder writes and the timeline reads, one append-only file of fixed records a process.
+
+`events-<pid>.bin` is a header of one record, then records of 48 bytes, little-endian, all of the fields of `RECORD`. A
+record whose `start` is 0 was being written when its process died. `kind` says what a record is:
+
+- `SPAN`, or `RAISED` where the function ended in an exception: `start`/`end` in nanoseconds of CLOCK_MONOTONIC, `step`
+  (see below), `request` (the number of a text, 0 for none), `site` (index into the site table that `process-<pid>.json`
+  repeats), `value` and `extra` (the site's `numbers`), `thread` (the operating system's thread id).
+- `TEXT`: `request` is its number, `value` its length in bytes of UTF-8, which follow in `MORE` records.
+- `LIST`: `site` is one of the list codes below, `value` the count of unsigned 32-bit integers, which follow in `MORE`
+  records; `start` is when it was written, `step` as in a span, `end` the list's own key.
+- `MORE`: the first 44 bytes belong to the `TEXT` or `LIST` before it. They follow it without a gap.
+
+`step` is the number of the engine step, counted from 0 in the core by calls of `schedule`, and in a worker by calls of
+`execute_model`: -1 where there is none. The two counts name the same step because every scheduler output is executed
+once, in order, and a worker takes its calls first in, first out. With a batch queue or pipeline stages several steps are
+in flight, but the order of each side stays; Model Runner V2 has the same two calls. In the front end, and in the core's
+output thread, `step` is instead the key of an output message: its `timestamp` in nanoseconds, which travels with it; the
+`MESSAGE` list in the core's file says which step made it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+SCHEMA = 1
+MAGIC = b"ESEVENT1"
+RECORD = np.dtype(
+    [
+        ("start", "<i8"),
+        ("end", "<i8"),
+        ("step", "<i8"),
+        ("value", "<i8"),
+        ("thread", "<u4"),
+        ("request", "<u4"),
+        ("extra", "<u4"),
+        ("site", "<u2"),
+        ("kind", "<u2"),
+    ]
+)
+HEADER = np.dtype(
+    [("magic", "S8"), ("schema", "<i8"), ("pid", "<i8"), ("written", "<i8"), ("dropped", "<i8"), ("rest", "<i8")]
+)
+PAYLOAD_BYTES = 44  # of a MORE record
+
+SPAN, RAISED, TEXT, LIST, MORE = 1, 2, 3, 4, 5
+
+# List codes, and what their integers are.
+BATCH = 1  # (request, tokens scheduled) pairs of a step; in the core
+COUNTS = 2  # the fields of `tracing.steplog.Step` from `prefill_requests` on, then the KV cache's blocks; in the core
+MESSAGE = 3  # key: the timestamp of an output message; (client, outputs); in the core
+RENAMED = 4  # (internal request id, the id that the caller gave) as texts; in the front end
+CHILD = 5  # (internal id of a child of a request with n > 1, its parent's internal id); in the front end
