@@ -41,13 +41,14 @@ class Environment:
         self.log = self.venv / "build.log"
         self.pinned = root / "requirements" / f"{kind}.txt"
         self.dev = root / "requirements" / "dev.txt"
-        self.project = root / "pyproject.toml"
+        self.project = (root / "pyproject.toml", root / "tracing" / "_recorder.c")
 
     def wanted(self) -> dict[str, str]:
         """What a finished environment's stamp says: one digest for the packages, one for this checkout itself."""
+        project = [path.read_bytes() for path in self.project]
         return {
             "packages": digest(platform.python_version(), self.pinned.read_bytes(), self.dev.read_bytes()),
-            "project": digest(str(self.root), self.project.read_bytes()),  # the editable install names the folder
+            "project": digest(str(self.root), *project),  # the editable install names the folder
         }
 
     def built(self) -> dict[str, str]:

@@ -67,7 +67,9 @@ def pip(monkeypatch: pytest.MonkeyPatch) -> type[FakePip]:
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     (tmp_path / "requirements").mkdir()
-    for name in ("requirements/cpu.txt", "requirements/gpu.txt", "requirements/dev.txt", "pyproject.toml"):
+    (tmp_path / "tracing").mkdir()
+    sets = ("requirements/cpu.txt", "requirements/gpu.txt", "requirements/dev.txt")
+    for name in (*sets, "pyproject.toml", "tracing/_recorder.c"):
         (tmp_path / name).write_text(name)
     return tmp_path
 
@@ -102,9 +104,10 @@ def test_another_python_or_kind_of_machine_starts_over(
     assert pip.calls == ["venv", "packages", "project"] * 3
 
 
-def test_a_changed_project_installs_only_itself(checkout: Path, pip: type[FakePip]) -> None:
+@pytest.mark.parametrize("name", ["pyproject.toml", "tracing/_recorder.c"])
+def test_a_changed_project_installs_only_itself(checkout: Path, pip: type[FakePip], name: str) -> None:
     bring_up(checkout)
-    (checkout / "pyproject.toml").write_text("other entry points")
+    (checkout / name).write_text("something else")
     bring_up(checkout)
     assert pip.calls == ["venv", "packages", "project", "project"]
 
@@ -113,7 +116,7 @@ def test_a_moved_checkout_installs_itself_again(checkout: Path, pip: type[FakePi
     bring_up(checkout)
     moved = checkout / "elsewhere"
     moved.mkdir()
-    for name in (".venv", "requirements", "pyproject.toml"):
+    for name in (".venv", "requirements", "tracing", "pyproject.toml"):
         shutil.move(checkout / name, moved / name)
     bring_up(moved)
     assert pip.calls[3:] == ["project"]

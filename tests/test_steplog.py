@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tracing import hooks, startup, steplog
+from tracing import startup, steplog, watchers
 from tracing.plugin import STEP_LOG
 from tracing.steplog import GC_PAUSE, STEP, Reader, Step, Writer, scheduled
 
@@ -295,9 +295,9 @@ def test_hooks_are_proven_and_set_once(tmp_path: Path, monkeypatch: pytest.Monke
     sites = [("some_engine", "Scheduler", "schedule"), ("some_engine", "Scheduler", "no_such_method")]
     monkeypatch.setattr(steplog, "STEP_SITES", (*sites, ("no_such_module", "Scheduler", "schedule")))
     monkeypatch.setattr(startup, "START_SITES", (("executor", "some_engine", "NoSuchClass", "__init__"),))
-    hooks.install(str(tmp_path))
+    watchers.install_step_log(str(tmp_path))
     once = module.Scheduler.schedule
-    hooks.install(str(tmp_path))
+    watchers.install_step_log(str(tmp_path))
     assert module.Scheduler.schedule is once and once.__name__ == "schedule"
     [proof] = Reader(tmp_path).proof()
     assert proof | {"plugin_ns": 0} == {

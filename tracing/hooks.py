@@ -1,42 +1,86 @@
-"""Puts this room's hooks on vLLM's classes in the process that asks, and writes down which of them took."""
+"""Puts a stand-in in the place of a function of vLLM's, in the process that asks.
+
+A module that is not imported yet is not imported for it: its functions are patched the moment it is.
+"""
 
 from __future__ import annotations
 
 import functools
-import importlib
-import json
-import os
-import time
-from collections.abc import Callable
-from pathlib import Path
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import sys
+from collections.abc import Callable, Sequence
+from types import ModuleType
 from typing import Any
 
-from tracing import startup, steplog
+Wrap = Callable[[Callable[..., Any]], Callable[..., Any]]
+Said = Callable[[bool], None]
+
+MARK = "__enginescope__"  # on a stand-in: the names of the watchers that it and what it wraps belong to
+
+_later: dict[str, list[Callable[[], None]]] = {}  # module name -> what to do once it is imported
 
 
-def install(folder: str) -> None:
-    """Hook this process; what was hooked, and what could not be, is written beside the log for `proof` to read."""
-    hooked: list[str] = []
-    missing: list[str] = []
-    for step_site in steplog.STEP_SITES:
-        done = _hook(step_site, steplog.step_wrapper(step_site[2], folder))
-        (hooked if done else missing).append(".".join(step_site))
-    for phase, *site in startup.START_SITES:
-        done = _hook(tuple(site), startup.start_wrapper(phase, folder))
-        (hooked if done else missing).append(".".join(site))
-    proof = {"pid": os.getpid(), "hooked": hooked, "missing": missing, "plugin_ns": time.monotonic_ns()}
-    Path(folder, f"hooks-{os.getpid()}.json").write_text(json.dumps(proof))
+def patch(target: str, watcher: str, wrap: Wrap, said: Said) -> None:
+    """Patch `module:Class.method` or `module:function` now, or when its module is imported; `said` hears if it took."""
+    module = target.partition(":")[0]
+
+    def now() -> None:
+        said(_patch(target, watcher, wrap))
+
+    if module in sys.modules:
+        now()
+    else:
+        if _Finder not in (type(finder) for finder in sys.meta_path):
+            sys.meta_path.insert(0, _Finder())
+        _later.setdefault(module, []).append(now)
 
 
-def _hook(site: tuple[str, ...], wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> bool:
-    module, owner, name = site
-    try:
-        cls = getattr(importlib.import_module(module), owner)
-        original = cls.__dict__[name]
-    except (ImportError, AttributeError, KeyError):
+def _patch(target: str, watcher: str, wrap: Wrap) -> bool:
+    module_name, _, path = target.partition(":")
+    owner_name, _, name = path.rpartition(".")
+    module = sys.modules[module_name]
+    owner = getattr(module, owner_name, None) if owner_name else module
+    found = vars(owner).get(name) if owner is not None else None
+    original = found.__func__ if isinstance(found, staticmethod) else found
+    if not callable(original):
         return False
-    if not hasattr(original, "__enginescope__"):
-        replacement = functools.wraps(original)(wrap(original))
-        replacement.__enginescope__ = True  # type: ignore[attr-defined]
-        setattr(cls, name, replacement)
+    if watcher in getattr(original, MARK, ()):
+        return True
+    standin = wrap(original)
+    functools.update_wrapper(standin, original)
+    setattr(standin, MARK, (*getattr(original, MARK, ()), watcher))
+    setattr(owner, name, staticmethod(standin) if isinstance(found, staticmethod) else standin)
+    if owner is module:
+        _replace_copies(name, original, standin)
     return True
+
+
+def _replace_copies(name: str, original: Any, standin: Any) -> None:
+    """A function that other modules imported by name before the hooks came is replaced there as well."""
+    for module in list(sys.modules.values()):
+        if isinstance(module, ModuleType) and vars(module).get(name) is original:
+            setattr(module, name, standin)
+
+
+class _Finder(importlib.abc.MetaPathFinder):
+    """Finds nothing itself: it lets the others find a module that is waited for, and patches it after its body ran."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        waiting = _later.pop(fullname, None)
+        if waiting is None:
+            return None
+        spec = importlib.util.find_spec(fullname)
+        if spec is not None and spec.loader is not None:
+            run = spec.loader.exec_module
+
+            def run_and_patch(module: ModuleType) -> None:
+                run(module)
+                for step in waiting:
+                    step()
+
+            spec.loader.exec_module = run_and_patch  # type: ignore[method-assign]
+        return spec

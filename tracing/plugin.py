@@ -6,12 +6,17 @@ It returns at once, importing nothing, unless a command of this toolkit asked fo
 import os
 
 STEP_LOG = "ENGINESCOPE_STEP_LOG"  # a folder: each process that schedules writes its step log there
+TRACE = "ENGINESCOPE_TRACE"  # a folder: each process writes its spans there
+NVTX = "ENGINESCOPE_NVTX"  # not empty: the same spans as NVTX ranges too
 
 
 def load() -> None:
     """Install the watchers that the environment names; vLLM calls this once in every process it makes."""
-    folder = os.environ.get(STEP_LOG)
-    if folder:
-        from tracing import hooks
+    steps, trace = os.environ.get(STEP_LOG), os.environ.get(TRACE)
+    if steps or trace:
+        from tracing import watchers
 
-        hooks.install(folder)
+        if steps:
+            watchers.install_step_log(steps)
+        if trace:
+            watchers.install_recorder(trace, bool(os.environ.get(NVTX)))

@@ -156,6 +156,7 @@ SITES: tuple[Site, ...] = (
     ),
     Site("runner.forward", "forward", "worker", (f"{_RUNNER_V1}._model_forward",), required=False),
     Site("model.forward", "forward", "worker", (f"{_WORKER}.load_model",), kind="model"),
+    Site("model.logits", "logits", "worker", (f"{_WORKER}.load_model",), kind="model", required=False),
     Site("worker.sample", "sample", "worker", (f"{_WORKER}.sample_tokens",)),
     Site("runner.sample", "sample", "worker", (f"{_RUNNER_V1}._sample", f"{_RUNNER_V2}.sample")),
     Site(

@@ -1,0 +1,167 @@
+"""The recorder of one process: its event file, the thread that keeps the file ahead, and what the process says of itself.
+
+The hot path is in C (`_recorder.c`): spans go straight into a mapped file, which was measured against a list that a
+thread empties (`tests/bench/recorder.py`) and costs a third of it. What was written is the kernel's, so it survives a
+SIGKILL of the process whole.
+"""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import json
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from tracing import _recorder
+from tracing.sites import ALL_SITES, CODES
+
+SCHEMA = 1
+MOST_RECORDS = 1 << 24  # 768 MiB of 48-byte records a process; what comes after is dropped and counted
+KEEPER_PERIOD_S = 0.02
+ANCHOR_TRIES = 20
+
+_state: dict[str, Any] = {}  # what `process-<pid>.json` says; empty while nothing is recorded
+_folder = Path()
+_lock = threading.Lock()
+_gc_start = 0
+
+
+def begin(folder: str, serves: list[str]) -> None:
+    """Open this process's event file and begin to record; OSError where the folder cannot be written."""
+    global _folder
+    first = not _state
+    _folder = Path(folder)
+    _open(serves)
+    if first:
+        gc.callbacks.append(_on_gc)
+        atexit.register(end)
+        # A forked child (CUDA's default) has this process's hooks but neither its keeper thread nor a file of its own.
+        os.register_at_fork(after_in_child=_in_forked_child)
+
+
+def _open(serves: list[str]) -> None:
+    pid = os.getpid()
+    _recorder.start(str(_folder / f"events-{pid}.bin"), SCHEMA, MOST_RECORDS)
+    _state.clear()
+    _state.update(
+        schema=SCHEMA,
+        pid=pid,
+        parent=os.getppid(),
+        title=" ".join(sys.argv[:2]) or sys.executable,
+        serves=serves,
+        sites=[
+            {key: getattr(site, key) for key in ("name", "stage", "role", "share", "numbers")} for site in ALL_SITES
+        ],
+        hooked=[],
+        missing=[],
+        modes=[],
+        threads={},
+        anchor=anchor(),
+        started_ns=time.monotonic_ns(),
+        stopped_ns=None,
+        dropped=0,
+        error=None,
+    )
+    say()
+    threading.Thread(target=_keep, args=(pid,), name="enginescope", daemon=True).start()
+
+
+def say(**more: Any) -> None:
+    """Write down what this process says of itself, with `more` of it."""
+    with _lock:
+        _state.update(more)
+        _state["dropped"] = max(_state["dropped"], _recorder.counts()[1])
+        path = _folder / f"process-{_state['pid']}.json"
+        draft = path.with_suffix(".draft")
+        draft.write_text(json.dumps(_state))
+        os.replace(draft, path)
+
+
+def add(**found: list[str]) -> None:
+    """Lengthen lists of what this process says (`hooked`, `missing`); they are written at the next `say`."""
+    for name, values in found.items():
+        _state[name] = [*_state[name], *(value for value in values if value not in _state[name])]
+
+
+def recording() -> bool:
+    return bool(_state)
+
+
+def end() -> None:
+    """Close the event file; nothing is recorded after that."""
+    if _state and _state["pid"] == os.getpid() and _state["stopped_ns"] is None:
+        _note_threads()
+        say(stopped_ns=time.monotonic_ns())
+        _recorder.stop()
+
+
+def fail(error: BaseException | str) -> None:
+    """Stop for good and say so once: a watcher never breaks inference."""
+    if _state and _state["error"] is None and _state["stopped_ns"] is None:
+        words = f"{type(error).__name__}: {error}" if isinstance(error, BaseException) else error
+        _state["error"] = words
+        print(f"enginescope: the recorder stopped: {words}", file=sys.stderr)
+        try:
+            end()
+        except OSError:
+            _recorder.stop()
+
+
+def anchor() -> dict[str, int]:
+    """The wall clock at a moment of CLOCK_MONOTONIC, and by how much that may be off: the tightest of some tries."""
+    best = None
+    for _ in range(ANCHOR_TRIES):
+        before, wall, after = time.monotonic_ns(), time.time_ns(), time.monotonic_ns()
+        if best is None or after - before < best[0]:
+            best = (after - before, (before + after) // 2, wall)
+    assert best is not None
+    return {"monotonic_ns": best[1], "wall_ns": best[2], "uncertainty_ns": best[0] // 2 + 1}
+
+
+def _keep(pid: int) -> None:
+    """Keep the file ahead of what is written, and thread names and hooks on disk, away from the engine's threads."""
+    said = 0
+    while _state.get("pid") == pid and os.getpid() == pid and _state["stopped_ns"] is None:
+        try:
+            _recorder.extend()
+        except OSError as error:
+            fail(error)
+            return
+        if _note_threads() or len(_state["hooked"]) + len(_state["missing"]) != said:
+            said = len(_state["hooked"]) + len(_state["missing"])
+            say()
+        time.sleep(KEEPER_PERIOD_S)
+
+
+def _note_threads() -> bool:
+    """Note the names of threads that are new; whether there were any."""
+    names = {str(thread.native_id): thread.name for thread in threading.enumerate()}
+    new = {number: name for number, name in names.items() if _state["threads"].get(number) != name}
+    _state["threads"].update(new)
+    return bool(new)
+
+
+def _on_gc(phase: str, info: dict[str, int]) -> None:
+    global _gc_start
+    if phase == "start":
+        _gc_start = _recorder.now()
+    else:
+        _recorder.span(CODES["gc"], _gc_start, None, info["generation"], info["collected"])
+
+
+def _in_forked_child() -> None:
+    global _lock
+    _lock = threading.Lock()
+    _recorder.forget()
+    if _state and _state["stopped_ns"] is None:
+        hooked, missing = _state["hooked"], _state["missing"]
+        try:
+            _open(_state["serves"])
+            add(hooked=hooked, missing=missing)
+        except OSError as error:
+            print(f"enginescope: not recording in a forked child: {error}", file=sys.stderr)

@@ -1,0 +1,78 @@
+"""Installs the watchers in the process that asks, each with a proof of what it hooked: the step log and the recorder."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tracing import hooks, startup, steplog
+
+
+def install_step_log(folder: str) -> None:
+    """Hook this process; what was hooked, and what could not be, is written beside the log for `proof` to read."""
+    hooked: list[str] = []
+    missing: list[str] = []
+
+    def put(site: tuple[str, ...], wrap: hooks.Wrap) -> None:
+        module, owner, name = site
+        with contextlib.suppress(ImportError):  # now, so that the proof is whole before the engine starts
+            importlib.import_module(module)
+            hooks.patch(f"{module}:{owner}.{name}", "steps", wrap, lambda took: _sort(took, hooked, missing, site))
+            return
+        missing.append(".".join(site))
+
+    for step_site in steplog.STEP_SITES:
+        put(step_site, steplog.step_wrapper(step_site[2], folder))
+    for phase, *start_site in startup.START_SITES:
+        put(tuple(start_site), startup.start_wrapper(phase, folder))
+    proof = {"pid": os.getpid(), "hooked": hooked, "missing": missing, "plugin_ns": time.monotonic_ns()}
+    Path(folder, f"hooks-{os.getpid()}.json").write_text(json.dumps(proof))
+
+
+def _sort(took: bool, hooked: list[str], missing: list[str], site: tuple[str, ...]) -> None:
+    (hooked if took else missing).append(".".join(site))
+
+
+def install_recorder(folder: str, nvtx: bool) -> None:
+    """Record this process into `folder`: every site is hooked that is imported, now or later."""
+    from tracing import recorder, standins
+    from tracing.sites import SCOPE_SITE, SCOPE_TARGET, SITES
+
+    if recorder.recording():
+        return
+    recorder.begin(folder, _serves())
+    recorder.add(modes=[f"vllm {_version()}", *(["nvtx"] if nvtx else [])])
+    for site in SITES:
+        wrap = standins.standin(site, nvtx)
+        for target in site.targets:
+            hooks.patch(target, f"spans {site.name}", wrap, _tell(recorder.add, site.name, target))
+    hooks.patch(SCOPE_TARGET, "spans", standins.scoped, _tell(recorder.add, SCOPE_SITE.name, SCOPE_TARGET))
+
+
+def _tell(add: Callable[..., None], name: str, target: str) -> hooks.Said:
+    return lambda took: add(hooked=[name]) if took else add(missing=[f"{name} ({target})"])
+
+
+def _serves() -> list[str]:
+    """The roles of this process, from who is loading the plugin: the core, a worker, or else the front end."""
+    frame: Any = sys._getframe()
+    files = set()
+    while frame is not None:
+        files.add(frame.f_code.co_filename.replace(os.sep, "/"))
+        frame = frame.f_back
+    if any(name.endswith("vllm/v1/worker/worker_base.py") for name in files):
+        return ["worker"]
+    if any(name.endswith("vllm/v1/engine/core.py") for name in files):
+        return ["core", "core input", "core output"]
+    return ["helper"] if any(name.endswith("models/registry.py") for name in files) else ["front end"]
+
+
+def _version() -> str:
+    return str(getattr(sys.modules.get("vllm"), "__version__", "unknown"))
