@@ -12,7 +12,6 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
-#include <structmember.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -146,6 +145,8 @@ static PyObject *py_set_step(PyObject *self, PyObject *number) {
     Py_RETURN_NONE;
 }
 
+static PyObject *py_step(PyObject *self, PyObject *ignored) { return PyLong_FromLongLong(current_step); }
+
 static PyObject *py_span(PyObject *self, PyObject *const *args, Py_ssize_t count) {
     int64_t end = clock_ns();
     if (count < 2) return PyErr_Format(PyExc_TypeError, "span() takes a site and a start");
@@ -276,7 +277,6 @@ typedef struct {
     uint16_t site;
 } Hook;
 
-static void recorder_failed(Hook *hook); /* below: stops for good and says so once */
 
 /* The request that a call is about: an argument by position or keyword, or one attribute of it. */
 static uint32_t asked_for(Hook *hook, PyObject *const *args, Py_ssize_t count, PyObject *names) {
@@ -307,6 +307,21 @@ static int told(Hook *hook, PyObject *result, PyObject *const *args, Py_ssize_t 
     return PyErr_Occurred() ? -1 : 0;
 }
 
+/* Our own failure: `tracing.recorder` stops for good and says so once. */
+static void recorder_failed(void) {
+    PyObject *type, *error, *trace;
+    PyErr_Fetch(&type, &error, &trace);
+    PyErr_NormalizeException(&type, &error, &trace);
+    PyObject *module = PyImport_ImportModule("tracing.recorder");
+    PyObject *done = module ? PyObject_CallMethod(module, "fail", "O", error ? error : Py_None) : NULL;
+    if (!done) PyErr_Clear();
+    Py_XDECREF(done);
+    Py_XDECREF(module);
+    Py_XDECREF(type);
+    Py_XDECREF(error);
+    Py_XDECREF(trace);
+}
+
 static PyObject *hook_call(PyObject *self, PyObject *const *args, size_t flags, PyObject *names) {
     Hook *hook = (Hook *)self;
     int64_t start = clock_ns();
@@ -319,25 +334,11 @@ static PyObject *hook_call(PyObject *self, PyObject *const *args, size_t flags, 
     PyObject *type, *error, *trace;
     if (!result) PyErr_Fetch(&type, &error, &trace);
     if (hook->position >= 0) request = asked_for(hook, args, count, names);
-    if (result && hook->numbers != Py_None && told(hook, result, args, count, &value, &extra) < 0) recorder_failed(hook);
+    if (result && hook->numbers != Py_None && told(hook, result, args, count, &value, &extra) < 0) recorder_failed();
     write_span(hook->site, result ? SPAN : RAISED, start, end, request, current_step, value,
                extra);
     if (!result) PyErr_Restore(type, error, trace);
     return result;
-}
-
-static void recorder_failed(Hook *hook) {
-    PyObject *module = PyImport_ImportModule("tracing.recorder");
-    PyObject *type, *error, *trace;
-    PyErr_Fetch(&type, &error, &trace);
-    PyErr_NormalizeException(&type, &error, &trace);
-    PyObject *done = module ? PyObject_CallMethod(module, "fail", "O", error ? error : Py_None) : NULL;
-    if (!done) PyErr_Clear();
-    Py_XDECREF(done);
-    Py_XDECREF(module);
-    Py_XDECREF(type);
-    Py_XDECREF(error);
-    Py_XDECREF(trace);
 }
 
 static PyObject *hook_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
@@ -387,7 +388,6 @@ static PyObject *hook_get(PyObject *self, PyObject *object, PyObject *type) {
     return object && object != Py_None ? PyMethod_New(self, object) : Py_NewRef(self);
 }
 
-static PyMemberDef hook_members[] = {{"__wrapped__", T_OBJECT, offsetof(Hook, original), READONLY, NULL}, {NULL}};
 static PyGetSetDef hook_getset[] = {{"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, NULL, NULL}, {NULL}};
 
 static PyTypeObject HookType = {
@@ -403,13 +403,13 @@ static PyTypeObject HookType = {
     .tp_clear = (inquiry)hook_clear,
     .tp_dealloc = (destructor)hook_dealloc,
     .tp_dictoffset = offsetof(Hook, dict),
-    .tp_members = hook_members,
     .tp_getset = hook_getset,
 };
 
 static PyMethodDef functions[] = {
     {"now", py_now, METH_NOARGS, "Nanoseconds of CLOCK_MONOTONIC."},
     {"set_step", py_set_step, METH_O, "The step, or message key, of this thread's spans from now on."},
+    {"step", py_step, METH_NOARGS, "What `set_step` was last given on this thread; -1 before."},
     {"span", (PyCFunction)(void (*)(void))py_span, METH_FASTCALL,
      "span(site, start, request=None, value=0, extra=0, step=None, end=0, raised=False); end 0 is now."},
     {"numbers", py_numbers, METH_VARARGS, "numbers(list code, values, key=0, step=this thread's): ints or texts."},

@@ -1,7 +1,8 @@
 """The event file: what the recorder writes and the timeline reads, one append-only file of fixed records a process.
 
-`events-<pid>.bin` is a header of one record, then records of 48 bytes, little-endian, all of the fields of `RECORD`. A
-record whose `start` is 0 was being written when its process died. `kind` says what a record is:
+`events-<pid>.bin` is a header of one record, then records of 48 bytes, little-endian, all of the fields of `RECORD`.
+`kind` is written last and says what a record is; where it is 0 the record was being written when its process died, or
+nothing has been written yet:
 
 - `SPAN`, or `RAISED` where the function ended in an exception: `start`/`end` in nanoseconds of CLOCK_MONOTONIC, `step`
   (see below), `request` (the number of a text, 0 for none), `site` (index into the site table that `process-<pid>.json`
@@ -13,10 +14,10 @@ record whose `start` is 0 was being written when its process died. `kind` says w
 
 `step` is the number of the engine step, counted from 0 in the core by calls of `schedule`, and in a worker by calls of
 `execute_model`: -1 where there is none. The two counts name the same step because every scheduler output is executed
-once, in order, and a worker takes its calls first in, first out. With a batch queue or pipeline stages several steps are
-in flight, but the order of each side stays; Model Runner V2 has the same two calls. In the front end, and in the core's
-output thread, `step` is instead the key of an output message: its `timestamp` in nanoseconds, which travels with it; the
-`MESSAGE` list in the core's file says which step made it.
+once, in order, and a worker takes its calls first in, first out. With a batch queue or pipeline stages several steps
+are in flight, but the order of each side stays; Model Runner V2 has the same two calls. In the front end, and in the
+core's output thread, `step` is instead the key of an output message: its `timestamp` in nanoseconds, which travels with
+it; the `MESSAGE` list in the core's file says which step made it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The recorder of one process: its event file, the thread that keeps the file ahead, and what the process says of itself.
+"""The recorder of one process: its event file, the thread that keeps it ahead, and what the process says of itself.
 
 The hot path is in C (`_recorder.c`): spans go straight into a mapped file, which was measured against a list that a
 thread empties (`tests/bench/recorder.py`) and costs a third of it. What was written is the kernel's, so it survives a

@@ -6,6 +6,7 @@ site's two numbers. Those that number steps, name messages or are coroutines hav
 
 from __future__ import annotations
 
+import functools
 import types
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator
@@ -56,11 +57,14 @@ NUMBERS: dict[str, Callable[..., tuple[Any, Any]]] = {
 
 def standin(site: Site, nvtx: bool) -> Wrap:
     """The wrapper that turns a site's function into its stand-in; with `nvtx` its calls are NVTX ranges as well."""
-    if nvtx:
-        from tracing import ranges
+    if not nvtx:
+        return _plain(site)
+    from tracing import ranges
 
-        return ranges.ranged(site, _plain(site))
-    return _plain(site)
+    if site.kind in ("coroutine", "async generator"):
+        _stretches.update(open=ranges.open_stretch, close=ranges.close_stretch)
+        return _plain(site)
+    return ranges.ranged(site, lambda args, kwargs: _request_of(WHO.get(site.name), args, kwargs), _plain(site))
 
 
 def _plain(site: Site) -> Wrap:
@@ -81,7 +85,7 @@ def _plain(site: Site) -> Wrap:
 
 
 class _Steps:
-    """The step numbers of this process: counted by `schedule` in the core, by `execute_model` in a worker of its own."""
+    """This process's step numbers: counted by `schedule` in the core, by `execute_model` in a worker of its own."""
 
     def __init__(self) -> None:
         self.scheduled = 0
@@ -185,7 +189,7 @@ def _execute(original: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[s
 
 
 def _after_load(original: Callable[..., Any], site: Site) -> Callable[..., Any]:
-    """Model Runner V2 calls the model inline: the loaded model's own methods are hooked, where nothing compiles them."""
+    """Model Runner V2 calls the model inline: the loaded model's own methods are hooked, if nothing compiles them."""
 
     def load_model(worker: Any, *args: Any, **kwargs: Any) -> Any:
         result = original(worker, *args, **kwargs)
@@ -198,9 +202,14 @@ def _after_load(original: Callable[..., Any], site: Site) -> Callable[..., Any]:
 def _hook_model(worker: Any) -> None:
     model = worker.get_model()
     if getattr(model, "do_not_compile", True):  # a compiler could not look through a hook
-        model.forward = _recorder.Hook(model.forward, CODES["model.forward"])
+        model.forward = _like(model.forward, "model.forward")
     if hasattr(model, "compute_logits"):
-        model.compute_logits = _recorder.Hook(model.compute_logits, CODES["model.logits"])
+        model.compute_logits = _like(model.compute_logits, "model.logits")
+
+
+def _like(method: Callable[..., Any], site: str) -> Callable[..., Any]:
+    """A hook with the signature of `method`, at which vLLM looks."""
+    return functools.update_wrapper(_recorder.Hook(method, CODES[site]), method)
 
 
 # --- messages: in the front end and on the wire the step is the message's key ---
@@ -280,10 +289,15 @@ SPECIAL: dict[str, Special] = {
 # --- coroutines and generators: a span for each stretch that ran, none for what it waited ---
 
 
+_stretches: dict[str, Callable[..., Any]] = {}  # with NVTX: what opens and closes the range of a stretch
+
+
 def _request_of(who: tuple[int, str, str | None] | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
     if who is None:
         return None
-    found = args[who[0]] if len(args) > who[0] else kwargs.get(who[1])
+    position, keyword, attribute = who
+    found = args[position] if len(args) > position else kwargs.get(keyword)
+    found = getattr(found, attribute, None) if attribute else found
     return found if isinstance(found, str) else None
 
 
@@ -303,7 +317,7 @@ def _driven(inner: Any, code: int, request: str | None) -> Generator[Any, Any, A
     while True:
         start = now()
         try:
-            waiting = inner.send(sent) if error is None else inner.throw(error)
+            waiting = _stretch(inner, sent, error, code, request)
         except StopIteration as end:
             span(code, start, request, *_ending(inner, end.value))
             return end.value
@@ -318,9 +332,19 @@ def _driven(inner: Any, code: int, request: str | None) -> Generator[Any, Any, A
             error = thrown
 
 
+def _stretch(inner: Any, sent: Any, error: BaseException | None, code: int, request: str | None) -> Any:
+    """Let `inner` run until it waits again, in an NVTX range of its own where that was asked."""
+    opened = _stretches["open"](code, request) if _stretches else None
+    try:
+        return inner.send(sent) if error is None else inner.throw(error)
+    finally:
+        if opened is not None:
+            _stretches["close"](opened)
+
+
 def _ending(inner: Any, result: Any) -> tuple[int, int]:
     """A coroutine's end is its end; a generator's step ends with a value for its caller."""
-    if isinstance(inner, Coroutine):
+    if isinstance(inner, types.CoroutineType):
         return ENDED, 0
     return YIELDED, 1 if getattr(result, "finished", False) else 0
 

@@ -1,4 +1,4 @@
-"""Installs the watchers in the process that asks, each with a proof of what it hooked: the step log and the recorder."""
+"""Installs the watchers, step log and recorder, in the process that asks, each with a proof of what it hooked."""
 
 from __future__ import annotations
 
@@ -47,12 +47,16 @@ def install_recorder(folder: str, nvtx: bool) -> None:
 
     if recorder.recording():
         return
-    recorder.begin(folder, _serves())
+    try:
+        recorder.begin(folder, _serves())
+    except OSError as error:
+        print(f"enginescope: not recording in process {os.getpid()}: {error}", file=sys.stderr)
+        return
     recorder.add(modes=[f"vllm {_version()}", *(["nvtx"] if nvtx else [])])
     for site in SITES:
-        wrap = standins.standin(site, nvtx)
+        wrap = standins.standin(site, nvtx)  # of sites that share a target the first one's serves them all
         for target in site.targets:
-            hooks.patch(target, f"spans {site.name}", wrap, _tell(recorder.add, site.name, target))
+            hooks.patch(target, "spans", wrap, _tell(recorder.add, site.name, target))
     hooks.patch(SCOPE_TARGET, "spans", standins.scoped, _tell(recorder.add, SCOPE_SITE.name, SCOPE_TARGET))
 
 

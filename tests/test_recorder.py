@@ -1,0 +1,327 @@
+"""The recorder writes what was called, loses nothing to a SIGKILL, and never breaks what it watches."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tracing import _recorder, events, standins
+from tracing.sites import CODES
+
+ROOT = Path(__file__).resolve().parent.parent
+INT64 = st.integers(-(2**63), 2**63 - 1)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Iterator[Path]:
+    """An event file that is being written."""
+    path = tmp_path / "events.bin"
+    _recorder.start(str(path), events.SCHEMA, 1 << 17)
+    yield path
+    _recorder.stop()
+    _recorder.set_step(-1)
+
+
+def records(path: Path) -> np.ndarray:
+    """What has been written so far, without the header."""
+    found = np.fromfile(path, dtype=events.RECORD)[1:]
+    return found[found["kind"] != 0]
+
+
+def spans(path: Path) -> list[dict[str, int]]:
+    return [
+        {name: int(row[name]) for name in events.RECORD.names or ()}
+        for row in records(path)
+        if row["kind"] in (events.SPAN, events.RAISED)
+    ]
+
+
+def texts(path: Path) -> dict[int, str]:
+    """Texts by their number."""
+    found, rows = {}, records(path)
+    for index in np.flatnonzero(rows["kind"] == events.TEXT):
+        length = int(rows[index]["value"])
+        more = rows[index + 1 : index + 1 + -(-length // events.PAYLOAD_BYTES)]
+        payload = b"".join(row.tobytes()[: events.PAYLOAD_BYTES] for row in more)
+        found[int(rows[index]["request"])] = payload[:length].decode()
+    return found
+
+
+def numbers(path: Path, code: int) -> list[list[int]]:
+    """The lists of a code."""
+    found, rows = [], records(path)
+    for index in np.flatnonzero((rows["kind"] == events.LIST) & (rows["site"] == code)):
+        count = int(rows[index]["value"])
+        more = rows[index + 1 : index + 1 + -(-count * 4 // events.PAYLOAD_BYTES)]
+        payload = b"".join(row.tobytes()[: events.PAYLOAD_BYTES] for row in more)
+        found.append(np.frombuffer(payload, "<u4")[:count].tolist())
+    return found
+
+
+class Scheduler:
+    def free(self, request: Any, answer: Any = None) -> Any:
+        if answer == "raise":
+            raise KeyError("no such request")
+        return answer
+
+
+def test_a_hooked_method_writes_a_span(file: Path) -> None:
+    class Hooked(Scheduler):
+        free = _recorder.Hook(Scheduler.free, 7, 1, "request", "request_id", lambda result, *_: (result, "done"))
+
+    scheduler, request = Hooked(), SimpleNamespace(request_id="cmpl-7")
+    _recorder.set_step(5)
+    before = _recorder.now()
+    assert scheduler.free(request, 3) == 3
+    assert scheduler.free(answer=4, request=request) == 4
+    first, second = spans(file)
+    assert texts(file) == {1: "cmpl-7", 2: "done"}
+    assert before <= first["start"] <= first["end"] <= second["start"] <= _recorder.now()
+    assert (first["site"], first["request"], first["step"], first["value"], first["extra"]) == (7, 1, 5, 3, 2)
+    assert (second["request"], second["value"]) == (1, 4)
+    assert first["thread"] == threading.get_native_id()
+
+
+def test_an_exception_passes_and_is_marked(file: Path) -> None:
+    free = _recorder.Hook(Scheduler.free, 7)
+    with pytest.raises(KeyError, match="no such request"):
+        free(Scheduler(), None, "raise")
+    assert [span["kind"] for span in spans(file)] == [events.RAISED]
+
+
+def test_without_a_file_a_hook_only_calls() -> None:
+    assert _recorder.Hook(Scheduler.free, 7)(Scheduler(), None, 8) == 8
+
+
+@given(INT64, INT64, INT64, st.integers(0, 2**32 - 1), st.text(max_size=200))
+def test_what_is_given_is_written(start: int, step: int, value: int, extra: int, request: str) -> None:
+    path = Path(f"/tmp/enginescope-test-{os.getpid()}.bin")
+    path.unlink(missing_ok=True)
+    _recorder.start(str(path), events.SCHEMA, 0)
+    try:
+        _recorder.span(3, start, request, value, extra, step, 99, True)
+        [span] = spans(path)
+        wanted = {"site": 3, "start": start, "step": step, "value": value, "extra": extra, "end": 99}
+        assert span | wanted == span and span["kind"] == events.RAISED
+        assert texts(path)[span["request"]] == request
+    finally:
+        _recorder.stop()
+        path.unlink()
+
+
+@given(st.dictionaries(st.text(max_size=60), st.integers(0, 2**32 - 1), max_size=50))
+def test_a_batch_is_written_whole(batch: dict[str, int]) -> None:
+    path = Path(f"/tmp/enginescope-test-{os.getpid()}.bin")
+    path.unlink(missing_ok=True)
+    _recorder.start(str(path), events.SCHEMA, 0)
+    try:
+        _recorder.batch(events.BATCH, batch)
+        [words] = numbers(path, events.BATCH)
+        known = texts(path)
+        assert {known[name]: count for name, count in zip(words[::2], words[1::2], strict=True)} == batch
+    finally:
+        _recorder.stop()
+        path.unlink()
+
+
+def test_threads_do_not_lose_spans(file: Path) -> None:
+    hooked = _recorder.Hook(lambda: None, 1)
+    threads = [threading.Thread(target=lambda: [hooked() for _ in range(5000)]) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    found = records(file)
+    assert len(found) == 40_000 and len(np.unique(found["thread"])) == 8
+    assert _recorder.counts() == (40_000, 0)
+
+
+def test_memory_is_bounded_and_what_is_dropped_is_counted(tmp_path: Path) -> None:
+    path = tmp_path / "events.bin"
+    _recorder.start(str(path), events.SCHEMA, 0)
+    room = 1 << 16
+    for _ in range(room + 10):
+        _recorder.span(1, 1)
+    _recorder.extend()
+    assert _recorder.counts() == (room, 10)
+    _recorder.stop()
+    assert path.stat().st_size == (room + 1) * events.RECORD.itemsize
+
+
+def test_the_file_is_kept_ahead(file: Path) -> None:
+    for _ in range(1 << 16):
+        _recorder.span(1, 1)
+    before = file.stat().st_size
+    _recorder.extend()
+    assert file.stat().st_size > before or before == ((1 << 17) + 1) * events.RECORD.itemsize
+
+
+def test_a_full_disk_is_an_error_at_the_start_and_not_later(tmp_path: Path) -> None:
+    with pytest.raises(OSError):
+        _recorder.start(str(tmp_path / "no" / "folder"), events.SCHEMA, 0)
+
+
+WATCHED = """
+import os, signal, sys, threading, time
+from tracing import _recorder, recorder
+recorder.begin(sys.argv[1], ["core"])
+hooked = _recorder.Hook(lambda: None, 1)
+{body}
+"""
+
+
+def watched(folder: Path, body: str) -> subprocess.CompletedProcess[str]:
+    """Run `body` in a process that records into `folder`."""
+    code = WATCHED.format(body=textwrap.dedent(body))
+    return subprocess.run(
+        [sys.executable, "-c", code, str(folder)], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+
+
+def test_a_sigkill_loses_nothing(tmp_path: Path) -> None:
+    done = watched(
+        tmp_path,
+        """
+        for _ in range(1000):
+            hooked()
+        os.kill(os.getpid(), signal.SIGKILL)
+        """,
+    )
+    assert done.returncode == -signal.SIGKILL
+    [path] = tmp_path.glob("events-*.bin")
+    assert sum(span["site"] == 1 for span in spans(path)) == 1000
+    [said] = tmp_path.glob("process-*.json")
+    assert json.loads(said.read_text())["stopped_ns"] is None
+
+
+def test_a_forked_child_has_a_file_and_a_keeper_of_its_own(tmp_path: Path) -> None:
+    done = watched(
+        tmp_path,
+        """
+        hooked()
+        child = os.fork()
+        hooked()
+        if child == 0:
+            hooked()
+            print([thread.name for thread in threading.enumerate()], flush=True)
+            recorder.end()
+            os._exit(0)
+        os.waitpid(child, 0)
+        """,
+    )
+    assert done.returncode == 0 and "enginescope" in done.stdout, done.stderr
+    counts = sorted(sum(span["site"] == 1 for span in spans(path)) for path in tmp_path.glob("events-*.bin"))
+    assert counts == [2, 2]
+    said = [json.loads(path.read_text()) for path in tmp_path.glob("process-*.json")]
+    assert len({process["pid"] for process in said}) == 2
+    assert all(process["stopped_ns"] for process in said)
+
+
+def test_a_failure_inside_stops_the_recorder_and_nothing_else(tmp_path: Path) -> None:
+    done = watched(
+        tmp_path,
+        """
+        broken = _recorder.Hook(lambda: "answer", 1, numbers=lambda result: result.no_such_thing)
+        print(broken(), broken(), hooked())
+        """,
+    )
+    assert done.stdout == "answer answer None\n" and done.returncode == 0
+    assert done.stderr.count("enginescope: the recorder stopped: AttributeError") == 1
+    [said] = tmp_path.glob("process-*.json")
+    assert "AttributeError" in json.loads(said.read_text())["error"]
+
+
+def test_garbage_collections_are_spans(tmp_path: Path) -> None:
+    watched(tmp_path, "import gc; gc.collect()")
+    [path] = tmp_path.glob("events-*.bin")
+    pauses = [span for span in spans(path) if span["site"] == CODES["gc"]]
+    assert 2 in [pause["value"] for pause in pauses]
+
+
+# --- coroutines and generators ---
+
+
+def test_a_coroutine_is_the_stretches_that_ran(file: Path) -> None:
+    async def original(engine: None, request_id: str) -> str:
+        await asyncio.sleep(0.05)
+        return request_id
+
+    hooked = standins.coroutine(original, CODES["async.add_request"], (1, "request_id", None))
+    assert asyncio.run(hooked(None, request_id="a")) == "a"
+    found = spans(file)
+    assert [span["value"] for span in found] == [standins.SUSPENDED, standins.ENDED]
+    assert sum(span["end"] - span["start"] for span in found) < 40_000_000
+    assert found[1]["start"] - found[0]["end"] > 40_000_000
+
+
+class Output:
+    def __init__(self, finished: bool) -> None:
+        self.finished = finished
+
+
+async def generate(engine: None, prompt: str, params: None, request_id: str) -> AsyncIterator[Output]:
+    await asyncio.sleep(0)
+    yield Output(False)
+    yield Output(True)
+
+
+def test_a_generator_is_called_suspended_yields_and_ends(file: Path) -> None:
+    hooked = standins.async_generator(generate, CODES["async.generate"], (3, "request_id", None))
+
+    async def read() -> list[bool]:
+        return [output.finished async for output in hooked(None, "p", None, "a")]
+
+    assert asyncio.run(read()) == [False, True]
+    found = [(span["value"], span["extra"]) for span in spans(file)]
+    assert found == [
+        (standins.CALLED, 0),
+        (standins.SUSPENDED, 0),
+        (standins.YIELDED, 0),
+        (standins.YIELDED, 1),
+        (standins.ENDED, 0),
+    ]
+
+
+def test_a_generator_that_is_left_is_closed_as_ever(file: Path) -> None:
+    closed = []
+
+    async def original(engine: None, prompt: str, params: None, request_id: str) -> AsyncIterator[int]:
+        try:
+            while True:
+                await asyncio.sleep(0)
+                yield 1
+        finally:
+            closed.append(request_id)
+
+    hooked = standins.async_generator(original, CODES["async.generate"], (3, "request_id", None))
+
+    async def leave() -> None:
+        async for _ in hooked(None, "p", None, "left"):
+            break
+        stream = hooked(None, "p", None, "cancelled")
+        task = asyncio.ensure_future(anext(stream))
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        closing = hooked(None, "p", None, "closed")
+        await anext(closing)
+        await closing.aclose()
+
+    asyncio.run(leave())
+    assert sorted(closed) == ["cancelled", "closed", "left"]
+    assert [span["value"] for span in spans(file) if span["kind"] == events.RAISED] == [standins.ENDED]

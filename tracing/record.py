@@ -1,0 +1,260 @@
+"""Runs any command that uses vLLM with every vLLM process of it watched, and leaves a trace folder.
+
+A trace folder holds per process `events-<pid>.bin` and `process-<pid>.json`, and `trace.json`: what was run, on what
+machine, and whether the watchers were where they belong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from probes.errors import FAILED, EnginescopeError, run_main, usage_error
+from tracing.plugin import NVTX, TRACE
+
+SCHEMA = 1
+LINGER_S = 10.0  # how long engine processes may outlive the command before the folder is read
+ROLES = ("front end", "core", "worker")  # without one of these nothing can be followed
+DEMONSTRATION = [sys.executable, "-m", "tracing.demo"]
+
+EXAMPLES = """examples:
+  python -m tracing.record                                 a short demonstration on the default model, reviewed
+  python -m tracing.record -- python my_script.py
+  python -m tracing.record --out traces/api -- python -m vllm.entrypoints.openai.api_server --model ORG/NAME
+  python -m tracing.record -- python -m offline.sweep --batch-size 1,8
+then:
+  python -m tracing.review traces/<folder>
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(
+        prog="python -m tracing.record",
+        description="Run a command with every vLLM process of it watched; no change to vLLM or to the command's code.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument("--out", type=Path, help="the trace folder (default: traces/<time>-<id>)")
+    made.add_argument(
+        "--nvtx", action="store_true", help="the same spans as NVTX ranges too, in the domain enginescope"
+    )
+    made.add_argument("--partial", action="store_true", help="accept that a role or a required site was not watched")
+    made.add_argument("command", nargs=argparse.REMAINDER, metavar="-- CMD …", help="what to run")
+    return made
+
+
+def main() -> int:
+    """The command."""
+    args = parser().parse_args()
+    command = args.command[1:] if args.command[:1] == ["--"] else args.command
+    if args.command and not command:
+        raise usage_error("no command after --; see python -m tracing.record --help")
+    folder = new_folder(args.out)
+    code = recorded(command or DEMONSTRATION, folder, args.nvtx, args.partial)
+    if not command and code == 0:
+        from tracing.review import review
+
+        return review(folder)
+    return code
+
+
+def new_folder(asked: Path | None) -> Path:
+    """The empty folder that a trace goes to; refuses one that holds something."""
+    folder = asked or Path("traces", f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise usage_error(f"{folder} is not empty; name another folder with --out")
+    except OSError as error:
+        raise EnginescopeError(f"cannot make the trace folder {folder}: {error.strerror}") from None
+    return folder.resolve()
+
+
+def recorded(command: list[str], folder: Path, nvtx: bool, partial: bool) -> int:
+    """Run the command watched and say what was seen; its exit code, or 1 where a watcher was missing."""
+    from probes.machine import command_line, fingerprint
+
+    trace: dict[str, Any] = {
+        "schema": SCHEMA,
+        "command": command_line(command),
+        "nvtx": nvtx,
+        "started": time.time(),
+        "machine": fingerprint(),
+    }
+    write(folder, trace | {"state": "running"})
+    code = run(command, environment(folder, nvtx))
+    linger(folder)
+    problems = missing(folder, command)
+    write(folder, trace | {"state": "ended", "exit_code": code, "problems": problems, "ns_per_span": ns_per_span()})
+    return summary(folder, code, problems, partial)
+
+
+def write(folder: Path, trace: dict[str, Any]) -> None:
+    draft = folder / "trace.json.draft"
+    draft.write_text(json.dumps(trace, indent=1))
+    draft.replace(folder / "trace.json")
+
+
+def environment(folder: Path, nvtx: bool) -> dict[str, str]:
+    """The command's environment: the plugin is told its folder, and a `VLLM_PLUGINS` that would leave it out is
+    lengthened."""
+    made = os.environ | {TRACE: str(folder)}
+    if nvtx:
+        made[NVTX] = "1"
+    chosen = made.get("VLLM_PLUGINS")
+    if chosen is not None and "enginescope" not in chosen.split(","):
+        made["VLLM_PLUGINS"] = ",".join(filter(None, (chosen, "enginescope")))
+    return made
+
+
+def run(command: list[str], env: dict[str, str]) -> int:
+    """Run the command in the foreground; signals go to it, and its exit code comes back as a shell's would."""
+    try:
+        child = subprocess.Popen(command, env=env)
+    except OSError as error:
+        raise usage_error(f"cannot run {command[0]!r}: {error.strerror}") from None
+    with passed_on(child):
+        code = child.wait()
+    return code if code >= 0 else 128 - code
+
+
+@contextlib.contextmanager
+def passed_on(child: subprocess.Popen[bytes]) -> Iterator[None]:
+    """SIGTERM goes on to the child, and SIGINT too where no terminal sends it to the whole group."""
+
+    def forward(number: int, _: Any) -> None:
+        if number == signal.SIGTERM or not os.isatty(0):
+            child.send_signal(number)
+
+    before = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def processes(folder: Path) -> list[dict[str, Any]]:
+    """What each watched process said of itself; what cannot be read is left out."""
+    found = []
+    for path in sorted(folder.glob("process-*.json")):
+        with contextlib.suppress(OSError, ValueError):
+            found.append(json.loads(path.read_text()))
+    return found
+
+
+def linger(folder: Path) -> None:
+    """Wait a while for the engine's processes, which may end later than the command."""
+    import psutil
+
+    deadline = time.monotonic() + LINGER_S
+    while time.monotonic() < deadline and any(psutil.pid_exists(p["pid"]) for p in processes(folder)):
+        time.sleep(0.1)
+
+
+def missing(folder: Path, command: list[str]) -> list[str]:
+    """What was not watched though it should have been, a line each."""
+    from tracing import timeline
+    from tracing.sites import SITES
+
+    said = processes(folder)
+    if not said:
+        return [f"no process of the command loaded enginescope: {why_none(command)}"]
+    roles = {role for process in said for role in process["serves"]} | set(timeline.read(folder).spans["role"].unique())
+    found = [f"no process in the role {role} ever reported" for role in ROLES if role not in roles]
+    hooked = {name for process in said for name in process["hooked"]}
+    gone = {text.partition(" ")[0]: text for process in said for text in process["missing"]}
+    for site in SITES:
+        if site.required and site.name in gone and site.name not in hooked:
+            found.append(f"required site not hooked: {gone[site.name]}; see python -m tracing.sites")
+    found += [f"the recorder stopped in process {p['pid']}: {p['error']}" for p in said if p["error"]]
+    return found
+
+
+PROBE = """
+import importlib.metadata as m, sys
+sys.path.insert(0, sys.argv[1])
+if not [e for e in m.entry_points(group="vllm.general_plugins") if e.name == "enginescope"]:
+    print("enginescope is not installed for", sys.executable)
+else:
+    import tracing
+    at = getattr(tracing, "__file__", None) or list(tracing.__path__)[0]
+    print("" if hasattr(tracing, "ENGINESCOPE") else "its package tracing is shadowed by " + at)
+"""
+
+
+def why_none(command: list[str]) -> str:
+    """The likely reason why a command's processes did not load the plugin."""
+    script = next((word for word in command[1:] if word.endswith(".py")), None)
+    first = str(Path(script).parent) if script else "."
+    if Path(command[0]).name.startswith("python"):
+        asked = [command[0], "-c", PROBE, first]
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            reason = subprocess.run(asked, capture_output=True, text=True, timeout=60).stdout.strip()
+            if reason:
+                return reason
+    return "it made no vLLM engine, or runs in an environment without enginescope"
+
+
+def ns_per_span() -> float:
+    """What one span costs on this machine now: the fastest of some rounds of a hooked function that does nothing."""
+    import tempfile
+
+    from tracing import _recorder
+
+    def nothing(given: object) -> None:
+        return None
+
+    hooked, rounds, calls = _recorder.Hook(nothing, 0), [], 2000
+    with tempfile.TemporaryDirectory() as scratch:
+        _recorder.start(f"{scratch}/events.bin", SCHEMA, 0)
+        for _ in range(10):
+            times = []
+            for function in (nothing, hooked):
+                start = _recorder.now()
+                for _ in range(calls):
+                    function(None)
+                times.append(_recorder.now() - start)
+            rounds.append((times[1] - times[0]) / calls)
+        _recorder.stop()
+    return round(min(rounds), 1)
+
+
+def summary(folder: Path, code: int, problems: list[str], partial: bool) -> int:
+    """Print what was recorded, what is missing first."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from tracing import timeline
+
+    out = Console(stderr=True, soft_wrap=True, highlight=False)
+    for problem in problems:
+        out.print(f"{'accepted' if partial else 'INCOMPLETE'}: {problem}", style="bold red", markup=False)
+    seen = timeline.read(folder) if any(folder.glob("events-*.bin")) else None
+    if seen is not None:
+        table = Table("role", "pid", "spans", "sites hooked", "dropped", box=None, pad_edge=False)
+        counts = seen.spans["pid"].value_counts()
+        for p in seen.processes:
+            numbers = (p["pid"], counts.get(p["pid"], 0), len(p.get("hooked", [])), p.get("dropped", 0))
+            table.add_row(", ".join(p.get("serves", ["?"])), *map(str, numbers))
+        out.print(table)
+        if seen.dropped or seen.torn:
+            out.print(f"{seen.dropped} spans dropped, {seen.torn} torn", style="yellow")
+    if code:
+        out.print(f"the command ended with exit code {code}", style="yellow")
+    out.print(f"Wrote {folder}", markup=False)
+    return code or (FAILED if problems and not partial else 0)
+
+
+if __name__ == "__main__":
+    run_main(main)
