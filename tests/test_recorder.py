@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
-import os
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -35,6 +36,18 @@ def file(tmp_path: Path) -> Iterator[Path]:
     yield path
     _recorder.stop()
     _recorder.set_step(-1)
+
+
+@contextlib.contextmanager
+def written() -> Iterator[Path]:
+    """A new event file for each example that hypothesis makes."""
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch, "events.bin")
+        _recorder.start(str(path), events.SCHEMA, 0)
+        try:
+            yield path
+        finally:
+            _recorder.stop()
 
 
 def records(path: Path) -> np.ndarray:
@@ -110,33 +123,21 @@ def test_without_a_file_a_hook_only_calls() -> None:
 
 @given(INT64, INT64, INT64, st.integers(0, 2**32 - 1), st.text(max_size=200))
 def test_what_is_given_is_written(start: int, step: int, value: int, extra: int, request: str) -> None:
-    path = Path(f"/tmp/enginescope-test-{os.getpid()}.bin")
-    path.unlink(missing_ok=True)
-    _recorder.start(str(path), events.SCHEMA, 0)
-    try:
+    with written() as path:
         _recorder.span(3, start, request, value, extra, step, 99, True)
         [span] = spans(path)
         wanted = {"site": 3, "start": start, "step": step, "value": value, "extra": extra, "end": 99}
         assert span | wanted == span and span["kind"] == events.RAISED
         assert texts(path)[span["request"]] == request
-    finally:
-        _recorder.stop()
-        path.unlink()
 
 
 @given(st.dictionaries(st.text(max_size=60), st.integers(0, 2**32 - 1), max_size=50))
 def test_a_batch_is_written_whole(batch: dict[str, int]) -> None:
-    path = Path(f"/tmp/enginescope-test-{os.getpid()}.bin")
-    path.unlink(missing_ok=True)
-    _recorder.start(str(path), events.SCHEMA, 0)
-    try:
+    with written() as path:
         _recorder.batch(events.BATCH, batch)
         [words] = numbers(path, events.BATCH)
         known = texts(path)
         assert {known[name]: count for name, count in zip(words[::2], words[1::2], strict=True)} == batch
-    finally:
-        _recorder.stop()
-        path.unlink()
 
 
 def test_threads_do_not_lose_spans(file: Path) -> None:
