@@ -2,8 +2,8 @@
 
 The naive way does what `vllm bench latency` does: a fresh process for every cell, with our warm-up and our trials. It
 runs on a seeded sample of cells (`--cells 0`: all of them) and its time is scaled up to the grid, as the output says.
-The sweep's wall time is that of a whole run. To compare figures on a machine that drifts, each lone engine then runs its
-trials in turns with an arm's engine that serves all its cells, the other frozen, and that time is not charged to it.
+The sweep's wall time is that of a whole run. To compare figures on a machine that drifts, each lone engine then runs
+its trials in turns with an arm's engine that serves all its cells, the other frozen, and is not charged for that time.
 """
 
 from __future__ import annotations

@@ -1,0 +1,113 @@
+"""What the recorder costs an engine: throughput with it against without, two engines in turns, and off against off.
+
+Engines are separate processes; one is measured while the others are frozen. Trials come in ABBA order, and a pair is
+one trial of each. Pairs go on until the half-width of the 95 % interval of the mean ratio is under 0.5 %, or to
+`--pairs`. Its upper bound is what must hold. `off / off` compares two engines without the recorder and must read zero.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
+from offline.grid import Arm, Cell, arms
+from offline.plan import base_settings, complete
+from offline.process import ArmProcess
+from offline.spec import Spec
+from offline.statistics import mean_interval
+from probes.checkpoint import default_model, two_layer_model
+from probes.machine import fingerprint
+from tracing.plugin import NVTX, TRACE
+
+LIMIT_S = 600
+TARGET = 0.005
+LEAST_PAIRS = 20
+WARM_UPS = 12
+
+
+class Engine:
+    """One engine, watched or not, frozen except while it runs a trial."""
+
+    def __init__(self, arm: Arm, model: Path, log: Path, trace: Path | None, nvtx: bool) -> None:
+        watched = {TRACE: str(trace), **({NVTX: "1"} if nvtx else {})} if trace else {}
+        if trace:
+            trace.mkdir()
+        os.environ.update(watched)
+        self.process = ArmProcess(log)
+        for name in watched:
+            del os.environ[name]
+        self.process.send({"do": "start", "settings": {**arm.settings, "model": str(model)}})
+
+    def seconds(self, cell: Cell, seed: int) -> float:
+        self.process.thaw()
+        done = self.process.ask({"do": "trial", "cell": asdict(cell), "seed": seed}, LIMIT_S)
+        self.process.freeze()
+        return float(done["end_ns"] - done["start_ns"])
+
+
+def compare(first: Engine, second: Engine, cell: Cell, most: int) -> str:
+    """How much longer `second` takes than `first`, over pairs."""
+    for number in range(WARM_UPS):
+        for engine in (first, second):
+            engine.seconds(cell, 10_000 + number)
+    ratios: list[float] = []
+    while len(ratios) < most:
+        order = (first, second) if len(ratios) % 2 == 0 else (second, first)
+        took = {engine: engine.seconds(cell, len(ratios)) for engine in order}
+        ratios.append(took[second] / took[first] - 1)
+        found = mean_interval(ratios)
+        if found and len(ratios) >= LEAST_PAIRS and found.lo is not None and found.mean - found.lo < TARGET:
+            break
+    assert found is not None and found.lo is not None and found.hi is not None
+    return f"{found.mean:+.2%} [{found.lo:+.2%}, {found.hi:+.2%}], {len(ratios)} pairs"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, epilog="example: python tests/bench/overhead.py --nvtx")
+    parser.add_argument("--model", choices=("default", "two-layer"), default="two-layer")
+    parser.add_argument("--batch-size", type=int, nargs="+", default=[1, 16])
+    parser.add_argument("--output-len", type=int, default=128)
+    parser.add_argument("--pairs", type=int, default=400, help="the most pairs of a comparison")
+    parser.add_argument("--nvtx", action="store_true", help="the recorder with NVTX ranges")
+    args = parser.parse_args()
+    tiny = args.model == "two-layer"
+    model, machine = two_layer_model() if tiny else default_model(), fingerprint()
+    given = Spec(
+        load_format="dummy" if tiny else "auto",
+        batch_size=tuple(args.batch_size),
+        block_size=(128,),
+        prefix_caching=("off",),
+        input_len=32,
+        shared_prefix_len=0,
+        output_len=args.output_len,
+    )
+    spec, _ = complete(given, model, machine)
+    [arm] = arms(spec, base_settings(spec, model, machine))
+    with tempfile.TemporaryDirectory() as scratch, contextlib.ExitStack() as stack:
+        engines = []
+        for name in ("off", "off too", "on"):
+            trace = Path(scratch, "trace") if name == "on" else None
+            engine = Engine(arm, model, Path(scratch, f"{name}.log"), trace, args.nvtx)
+            stack.enter_context(engine.process)
+            engine.process.receive(LIMIT_S)
+            engine.process.freeze()
+            engines.append(engine)
+        off, off_too, on = engines
+        watcher = "recorder and NVTX" if args.nvtx else "recorder"
+        print(f"{args.model} model, {args.output_len} tokens out, {watcher}; time above that of an engine without")
+        for cell in arm.cells:
+            print(f"  batch {cell.batch_size:>2}  off / off  {compare(off, off_too, cell, args.pairs)}", flush=True)
+            print(f"  batch {cell.batch_size:>2}  on / off   {compare(off, on, cell, args.pairs)}", flush=True)
+        for engine in engines:
+            engine.process.thaw()
+            engine.process.stop()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Programs that use vLLM and know nothing of this toolkit: what a user would run under `tracing.record`."""
