@@ -1,0 +1,139 @@
+"""Synthetic trace folders with known spans, in the recorder's layout but by another hand than the recorder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tracing import events
+from tracing.sites import ALL_SITES, CODES
+from tracing.timeline import COUNT_NAMES
+
+
+class TraceWriter:
+    """One process of a synthetic trace: tell it spans and lists in any order, then `close` it."""
+
+    def __init__(
+        self, folder: Path, pid: int, serves: Sequence[str], parent: int = 1, threads: Mapping[int, str] | None = None
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder, self.pid, self.parent, self.serves = folder, pid, parent, list(serves)
+        self.threads = dict(threads or {1: "MainThread"})
+        self.pieces: list[np.ndarray] = []
+        self.texts: dict[str, int] = {}
+
+    def text(self, words: str | None) -> int:
+        """The number of a text, written where it is new."""
+        if words is None:
+            return 0
+        if words not in self.texts:
+            self.texts[words] = len(self.texts) + 1
+            payload = words.encode()
+            self._record(events.TEXT, 1, request=self.texts[words], value=len(payload))
+            self._more(payload)
+        return self.texts[words]
+
+    def span(
+        self,
+        site: str,
+        start: int,
+        end: int,
+        request: str | None = None,
+        step: int = -1,
+        value: int = 0,
+        extra: int | str = 0,
+        thread: int = 1,
+        raised: bool = False,
+    ) -> TraceWriter:
+        """One span, times in nanoseconds; returns itself, so that calls can be chained."""
+        kind = events.RAISED if raised else events.SPAN
+        self._record(
+            kind,
+            start,
+            end=end,
+            request=self.text(request),
+            step=step,
+            value=value,
+            extra=self.text(extra) if isinstance(extra, str) else extra,
+            thread=thread,
+            site=CODES[site],
+        )
+        return self
+
+    def many(self, sites: np.ndarray, starts: np.ndarray, ends: np.ndarray, steps: np.ndarray) -> TraceWriter:
+        """Spans by the million: site codes, times and steps as arrays of one length."""
+        records = np.zeros(len(sites), events.RECORD)
+        records["site"], records["start"], records["end"], records["step"] = sites, starts, ends, steps
+        records["thread"], records["kind"] = 1, events.SPAN
+        self.pieces.append(records)
+        return self
+
+    def batch(self, step: int, tokens: Mapping[str, int]) -> TraceWriter:
+        """What a step scheduled: tokens by request."""
+        words = [word for request, count in tokens.items() for word in (self.text(request), count)]
+        return self._list(events.BATCH, step, 0, words)
+
+    def counts(self, step: int, counts: Mapping[str, int]) -> TraceWriter:
+        """A step's counts, by the names of `COUNT_NAMES`; those that are not named are 0."""
+        return self._list(events.COUNTS, step, 0, [counts.get(name, 0) for name in COUNT_NAMES])
+
+    def message(self, step: int, key: int, client: int = 0, outputs: int = 1) -> TraceWriter:
+        return self._list(events.MESSAGE, step, key, [client, outputs])
+
+    def renamed(self, internal: str, external: str) -> TraceWriter:
+        return self._list(events.RENAMED, -1, 0, [self.text(internal), self.text(external)])
+
+    def child(self, child: str, parent: str) -> TraceWriter:
+        return self._list(events.CHILD, -1, 0, [self.text(child), self.text(parent)])
+
+    def close(self, **said: Any) -> Path:
+        """Write the event file and the process file (`said` overrides what is in it); the event file's path."""
+        header = np.zeros(1, events.HEADER)
+        header["magic"], header["schema"], header["pid"] = events.MAGIC, events.SCHEMA, self.pid
+        path = self.folder / f"events-{self.pid}.bin"
+        with path.open("wb") as file:
+            header.tofile(file)
+            for piece in self.pieces:
+                piece.tofile(file)
+        keys = ("name", "stage", "role", "share", "numbers")
+        process = {
+            "schema": events.SCHEMA,
+            "pid": self.pid,
+            "parent": self.parent,
+            "title": "synthetic",
+            "serves": self.serves,
+            "sites": [{key: getattr(site, key) for key in keys} for site in ALL_SITES],
+            "hooked": list(CODES),
+            "missing": [],
+            "modes": [],
+            "threads": {str(number): name for number, name in self.threads.items()},
+            "anchor": {"monotonic_ns": 0, "wall_ns": 0, "uncertainty_ns": 1},
+            "started_ns": 0,
+            "stopped_ns": 1,
+            "dropped": 0,
+            "error": None,
+        }
+        (self.folder / f"process-{self.pid}.json").write_text(json.dumps(process | said))
+        return path
+
+    def _record(self, kind: int, start: int, **fields: int) -> None:
+        record = np.zeros(1, events.RECORD)
+        record["kind"], record["start"] = kind, start
+        for name, value in fields.items():
+            record[name] = value
+        self.pieces.append(record)
+
+    def _more(self, payload: bytes) -> None:
+        for at in range(0, len(payload), events.PAYLOAD_BYTES):
+            piece = payload[at : at + events.PAYLOAD_BYTES].ljust(events.PAYLOAD_BYTES, b"\0")
+            tail = b"\0\0" + events.MORE.to_bytes(2, "little")
+            self.pieces.append(np.frombuffer(piece + tail, events.RECORD))
+
+    def _list(self, code: int, step: int, key: int, words: Sequence[int]) -> TraceWriter:
+        self._record(events.LIST, 1, end=key, step=step, value=len(words), site=code)
+        self._more(np.array(words, "<u4").tobytes())
+        return self
