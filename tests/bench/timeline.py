@@ -12,8 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path[:0] = [str(Path(__file__).resolve().parent.parent.parent), str(Path(__file__).resolve().parent.parent)]
 from traces import TraceWriter
 
 from tracing import timeline
@@ -68,8 +67,8 @@ def main() -> None:
                 rows.append([float(word) for word in done.stdout.split()])
         seconds, peaks = [row[1] for row in rows], [row[3] / 2**30 for row in rows]
         print(
-            f"{rows[0][0]:>12,.0f} spans: {min(seconds):.2f} to {max(seconds):.2f} s, peak {max(peaks):.2f} GiB of which "
-            f"{rows[0][2] / 2**30:.2f} before reading; {min(seconds) / rows[0][0] * 1e9:.0f} ns a span",
+            f"{rows[0][0]:>12,.0f} spans: {min(seconds):.2f} to {max(seconds):.2f} s, peak {max(peaks):.2f} GiB "
+            f"({rows[0][2] / 2**30:.2f} before reading); {min(seconds) / rows[0][0] * 1e9:.0f} ns a span",
             flush=True,
         )
 
