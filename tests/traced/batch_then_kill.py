@@ -20,7 +20,14 @@ def kill_core() -> None:
 def main() -> None:
     from vllm import LLM, SamplingParams
 
-    llm = LLM(sys.argv[1], load_format="dummy", enforce_eager=True, max_model_len=512, kv_cache_memory_bytes=64 << 20)
+    llm = LLM(
+        sys.argv[1],
+        load_format="dummy",
+        enforce_eager=True,
+        dtype="float32",
+        max_model_len=512,
+        kv_cache_memory_bytes=64 << 20,
+    )
     prompts = [f"A story about the number {number}." for number in range(16)]
     short = SamplingParams(max_tokens=24, temperature=0, ignore_eos=True)
     print(len(llm.generate(prompts, short)), "outputs", flush=True)

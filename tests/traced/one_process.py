@@ -16,6 +16,7 @@ def main() -> None:
         sys.argv[1],
         load_format="dummy",
         enforce_eager=True,
+        dtype="float32",
         max_model_len=256,
         block_size=32,
         num_gpu_blocks_override=blocks,

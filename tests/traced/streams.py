@@ -26,7 +26,12 @@ async def talk(model: str) -> None:
     from vllm.v1.engine.async_llm import AsyncLLM
 
     args = AsyncEngineArgs(
-        model, load_format="dummy", enforce_eager=True, max_model_len=512, kv_cache_memory_bytes=64 << 20
+        model,
+        load_format="dummy",
+        enforce_eager=True,
+        dtype="float32",
+        max_model_len=512,
+        kv_cache_memory_bytes=64 << 20,
     )
     engine = AsyncLLM.from_engine_args(args)
     try:

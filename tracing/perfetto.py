@@ -1,0 +1,186 @@
+"""A timeline as a Perfetto trace: a track a thread, a track a request, an arrow for every hop, and counters.
+
+Written packet by packet with Perfetto's own message classes; open the file in its UI.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tracing.timeline import Timeline
+
+SEQUENCE = 1
+REQUESTS_TRACK = 1
+COUNTERS = {  # counter -> how it is read from the core's counts
+    "running requests": ("prefill_requests", "decode_requests"),
+    "waiting requests": ("waiting",),
+    "KV blocks used": ("kv_used_blocks",),
+    "tokens scheduled": ("prefill_tokens", "decode_tokens"),
+}
+
+
+class Writer:
+    """Packets into a file, each told its track and time."""
+
+    def __init__(self, file: Any) -> None:
+        from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import TracePacket, TrackEvent
+        from perfetto.trace_builder.proto_builder import StreamingTraceProtoBuilder
+
+        self.builder = StreamingTraceProtoBuilder(file)
+        self.event, self.incremental = TrackEvent, TracePacket.SEQ_INCREMENTAL_STATE_CLEARED
+        first = self.packet()
+        first.sequence_flags = self.incremental
+        self.write(first)
+
+    def packet(self) -> Any:
+        made = self.builder.create_packet()
+        made.trusted_packet_sequence_id = SEQUENCE
+        return made
+
+    def write(self, packet: Any) -> None:
+        self.builder.write_packet(packet)
+
+    def track(self, uuid: int, name: str, parent: int = 0, counter: bool = False) -> None:
+        packet = self.packet()
+        descriptor = packet.track_descriptor
+        descriptor.uuid, descriptor.name = uuid, name
+        if parent:
+            descriptor.parent_uuid = parent
+        if counter:
+            descriptor.counter.SetInParent()
+        self.write(packet)
+
+    def begin(self, track: int, time_ns: int, name: str, category: str, flows: list[int], **notes: Any) -> None:
+        packet = self.packet()
+        packet.timestamp = time_ns
+        event = packet.track_event
+        event.type, event.track_uuid, event.name = self.event.TYPE_SLICE_BEGIN, track, name
+        event.categories.append(category)
+        event.flow_ids.extend(flows)
+        for key, value in notes.items():
+            note = event.debug_annotations.add()
+            note.name = key
+            if isinstance(value, str):
+                note.string_value = value
+            else:
+                note.int_value = int(value)
+        self.write(packet)
+
+    def end(self, track: int, time_ns: int) -> None:
+        packet = self.packet()
+        packet.timestamp = time_ns
+        packet.track_event.type, packet.track_event.track_uuid = self.event.TYPE_SLICE_END, track
+        self.write(packet)
+
+    def count(self, track: int, time_ns: int, value: int) -> None:
+        packet = self.packet()
+        packet.timestamp = time_ns
+        event = packet.track_event
+        event.type, event.track_uuid, event.counter_value = self.event.TYPE_COUNTER, track, value
+        self.write(packet)
+
+
+def export(timeline: Timeline, flows: list[Any], hops: pd.DataFrame, path: Path) -> None:
+    """Write `path`. `flows` are the requests, `hops` their hops (`request`, `hop`, `from_ns`, `to_ns`)."""
+    with path.open("wb") as file:
+        writer = Writer(file)
+        arrows = _arrows(timeline.spans, hops)
+        for uuid, (name, rows) in enumerate(_threads(timeline), 1000):
+            process = uuid_of_process(rows["pid"].iloc[0])
+            writer.track(uuid, name, process)
+            for _ in _slices(writer, uuid, rows, arrows):
+                pass
+        for process in timeline.processes:
+            words = ", ".join(process.get("serves", [])) or "process"
+            writer.track(uuid_of_process(process["pid"]), f"{words} ({process['pid']})")
+        _requests(writer, flows)
+        _counters(writer, timeline)
+
+
+def uuid_of_process(pid: int) -> int:
+    return (1 << 32) + int(pid)
+
+
+def _threads(timeline: Timeline) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Each thread's spans with its name: the role that most of them have, and the thread's own."""
+    for (_, thread), rows in timeline.spans.groupby(["pid", "thread"], sort=True):
+        role = rows["role"].value_counts().index[0]
+        yield f"{role}: {rows['thread_name'].iloc[0]} ({thread})", rows
+
+
+def _slices(writer: Writer, track: int, rows: pd.DataFrame, arrows: dict[int, list[int]]) -> Iterator[None]:
+    """A thread's spans, which nest: begun outermost first, and ended before the next that is not inside."""
+    open_until: list[int] = []
+    columns = [rows[name].to_numpy() for name in ("start_ns", "end_ns", "site", "stage", "request", "step", "value")]
+    for row, (start, end, site, stage, request, step, value) in zip(
+        rows.index, zip(*columns, strict=True), strict=True
+    ):
+        while open_until and open_until[-1] <= start:
+            writer.end(track, open_until.pop())
+        end = min(end, open_until[-1]) if open_until else end
+        notes = {"step": step, "value": value} | ({"request": request} if isinstance(request, str) else {})
+        writer.begin(track, start, site, stage, arrows.get(row, []), **notes)
+        open_until.append(end)
+        yield
+    while open_until:
+        writer.end(track, open_until.pop())
+
+
+# Which spans an arrow joins: those that end, or begin, at the hop's times.
+HOP_SITES = {
+    "front end → core": (("client.send", "client.send_async"), ("core.receive",)),
+    "core → worker": (("executor.dispatch",), ("worker.execute",)),
+    "worker → core": (("worker.reply",), ("executor.wait", "executor.sample")),
+    "core → front end": (("core.send", "core.encode"), ("client.receive",)),
+}
+
+
+def _arrows(spans: pd.DataFrame, hops: pd.DataFrame) -> dict[int, list[int]]:
+    """Flow ids by row of `spans`: every hop has one of its own, at the span it leaves and the span it reaches."""
+    found: dict[int, list[int]] = {}
+    if not len(hops):
+        return found
+    distinct = hops.drop_duplicates(["hop", "from_ns", "to_ns"])
+    edges: dict[tuple[str, int], int] = {}
+    times = {edge: spans[edge].to_numpy() for edge in ("start_ns", "end_ns")}
+    for row, site in enumerate(spans["site"].astype(str)):
+        for edge in times:
+            edges[site, int(times[edge][row])] = row
+    for number, (hop, left, reached) in enumerate(
+        zip(distinct["hop"], distinct["from_ns"], distinct["to_ns"], strict=True), 1
+    ):
+        from_sites, to_sites = HOP_SITES[hop]
+        ends = [
+            next((edges[site, int(time)] for site in sites if (site, int(time)) in edges), None)
+            for sites, time in ((from_sites, left), (to_sites, reached))
+        ]
+        if None not in ends and ends[0] != ends[1]:
+            for row in ends:
+                found.setdefault(row, []).append(number)  # type: ignore[arg-type]
+    return found
+
+
+def _requests(writer: Writer, flows: list[Any]) -> None:
+    writer.track(REQUESTS_TRACK, "requests")
+    for number, flow in enumerate(flows, 1 << 40):
+        writer.track(number, str(flow.request), REQUESTS_TRACK)
+        notes = {"state": flow.state, "tokens": flow.output_tokens}
+        writer.begin(number, flow.start_ns, str(flow.request), "request", [], **notes)
+        writer.end(number, flow.end_ns)
+
+
+def _counters(writer: Writer, timeline: Timeline) -> None:
+    """The core's counts at the start of each step."""
+    spans = timeline.spans
+    schedules = spans[spans["site"] == "scheduler.schedule"][["pid", "step", "start_ns"]]
+    steps = timeline.steps.merge(schedules, on=["pid", "step"])
+    for number, (name, fields) in enumerate(COUNTERS.items(), 1 << 48):
+        writer.track(number, name, counter=True)
+        values = np.sum([steps[field].to_numpy() for field in fields], axis=0) if len(steps) else []
+        for time_ns, value in zip(steps["start_ns"], values, strict=True):
+            writer.count(number, int(time_ns), int(value))
