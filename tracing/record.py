@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,7 @@ def recorded(command: list[str], folder: Path, nvtx: bool, partial: bool) -> int
         "command": command_line(command),
         "nvtx": nvtx,
         "started": time.time(),
-        "machine": fingerprint(),
+        "machine": asdict(fingerprint()),
     }
     write(folder, trace | {"state": "running"})
     code = run(command, environment(folder, nvtx))

@@ -1,0 +1,224 @@
+"""The real engine, recorded and reviewed: programs that know nothing of this toolkit (tests/traced) and a server."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from probes.checkpoint import two_layer_model
+from tracing import timeline
+
+ROOT = Path(__file__).resolve().parent.parent
+LIMIT_S = 240
+pytestmark = [pytest.mark.engine, pytest.mark.slow]
+
+
+def record(folder: Path, *command: str, options: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+    """Run a command under the recorder; its output is kept."""
+    recorder = [sys.executable, "-m", "tracing.record", "--out", str(folder), *options, "--", *command]
+    return subprocess.run(recorder, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_S)
+
+
+def reviewed(folder: Path) -> dict[str, Any]:
+    """The review of a folder, as the command writes it; what it prints has to be there too."""
+    command = [sys.executable, "-m", "tracing.review", str(folder), "--perfetto", str(folder / "trace.pftrace")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_S)
+    assert done.returncode == 0, done.stderr
+    assert "where a request's time goes" in done.stdout
+    assert (folder / "review.html").stat().st_size > 10_000
+    found: dict[str, Any] = json.loads((folder / "review.json").read_text())
+    assert found["dropped_spans"] == 0
+    assert {"front end", "core", "worker"} <= set(found["roles"])
+    return found
+
+
+def parts(review: dict[str, Any]) -> dict[str, float]:
+    return {part["stage"]: part["median_ns"] for part in review["budget"]}
+
+
+def traced(name: str) -> tuple[str, ...]:
+    return (sys.executable, str(ROOT / "tests" / "traced" / f"{name}.py"), str(two_layer_model()))
+
+
+@pytest.fixture(scope="module")
+def batch(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    folder = tmp_path_factory.mktemp("batch") / "trace"
+    return folder, record(folder, *traced("batch_then_kill"))
+
+
+def test_a_batch_and_a_killed_core(batch: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    folder, done = batch
+    assert "16 outputs" in done.stdout and "INCOMPLETE" not in done.stderr
+    review = reviewed(folder)
+    requests = review["requests"]
+    assert requests["states"] == {"finished": 16, "cut": 4}
+    assert requests["whole"] == 16 and len(requests["cut"]) == 4
+    assert all("scheduler.free" in missing for missing in requests["cut"].values())
+    assert any("was cut: no" in problem for problem in review["problems"])
+
+
+def test_where_the_time_of_a_batch_goes(batch: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    review = reviewed(batch[0])
+    assert review["unexplained_ns_per_token_median"] < 60_000
+    found = parts(review)
+    assert {"forward", "schedule", "update", "prepare", "sample", "tokenize", "unexplained"} <= set(found)
+    assert max(found, key=lambda stage: found[stage]) in ("forward", "wait: turn in generate", "logits")
+    hops = {hop["hop"]: hop for hop in review["hops"]}
+    assert set(hops) == {"front end → core", "core → worker", "worker → core", "core → front end"}
+    assert hops["front end → core"]["count"] >= 16 and hops["front end → core"]["bytes_median"] > 50
+
+
+def test_steps_are_numbered_alike_in_core_and_worker(batch: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    spans = timeline.read(batch[0]).spans
+    core = spans[spans["site"] == "executor.dispatch"].set_index("step")
+    worker = spans[spans["site"] == "worker.execute"].set_index("step")
+    both = core.join(worker, lsuffix="_core", rsuffix="_worker", how="inner")
+    assert len(both) >= 24
+    scheduled = spans[spans["site"] == "scheduler.schedule"].set_index("step")["value"]
+    assert (scheduled.reindex(both.index) == both["value_worker"]).all()
+    assert (both["start_ns_core"] < both["end_ns_worker"]).all()
+
+
+def test_streams_aborted_doubled_and_refused(tmp_path: Path) -> None:
+    done = record(tmp_path / "trace", *traced("streams"), options=("--nvtx",))
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "refused:" in done.stdout
+    review = reviewed(tmp_path / "trace")
+    assert review["requests"]["cut"] == {}
+    assert review["requests"]["states"] == {"finished": 9, "aborted": 1, "refused": 1}
+    assert review["unexplained_ns_per_token_median"] < 60_000
+    assert "nvtx" in timeline.read(tmp_path / "trace").processes[0]["modes"]
+
+
+def test_one_process_that_preempts(tmp_path: Path) -> None:
+    done = record(tmp_path / "trace", *traced("one_process"))
+    assert done.returncode == 0, done.stderr[-3000:]
+    review = reviewed(tmp_path / "trace")
+    assert review["requests"]["states"] == {"finished": 6}
+    assert len({pid for pids in review["roles"].values() for pid in pids}) == 1
+    spans = timeline.read(tmp_path / "trace").spans
+    assert (spans["site"] == "scheduler.preempt").any()
+    assert "wait: preempted" in parts(review)
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def ask(port: int, number: int) -> int:
+    body = {
+        "model": "m",
+        "prompt": f"Number {number} says",
+        "max_tokens": 12,
+        "ignore_eos": True,
+        "stream": number % 2 == 0,
+    }
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/v1/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=60) as response:
+        response.read()
+        return int(response.status)
+
+
+def test_a_server_under_sixteen_requests(tmp_path: Path) -> None:
+    port, folder = free_port(), tmp_path / "trace"
+    server = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(two_layer_model())]
+    options = [
+        "--served-model-name",
+        "m",
+        "--host",
+        "127.0.0.1",
+        "--load-format",
+        "dummy",
+        "--enforce-eager",
+        "--dtype",
+        "float32",
+    ]
+    sized = ["--max-model-len", "512", "--kv-cache-memory-bytes", str(64 << 20), "--port", str(port)]
+    command = [sys.executable, "-m", "tracing.record", "--out", str(folder), "--", *server, *options, *sized]
+    with (tmp_path / "log").open("w") as log:
+        recorder = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        try:
+            wait_until_healthy(port, recorder)
+            with ThreadPoolExecutor(16) as pool:
+                assert set(pool.map(lambda number: ask(port, number), range(16))) == {200}
+            recorder.send_signal(signal.SIGTERM)
+            recorder.wait(60)
+        finally:
+            if recorder.poll() is None:
+                recorder.kill()
+    review = reviewed(folder)
+    assert review["requests"]["states"] == {"finished": 16}, (tmp_path / "log").read_text()[-3000:]
+
+
+def wait_until_healthy(port: int, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + LIMIT_S
+    while time.monotonic() < deadline:
+        assert process.poll() is None, "the server ended before it was healthy"
+        with contextlib.suppress(urllib.error.URLError, OSError):
+            if urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5).status == 200:
+                return
+        time.sleep(0.5)
+    raise TimeoutError("the server did not become healthy")
+
+
+def test_the_demonstration_on_the_default_model(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tracing.record", "--out", str(tmp_path / "trace")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_S)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "where a request's time goes" in done.stdout
+    review = json.loads((tmp_path / "trace" / "review.json").read_text())
+    assert review["requests"]["states"] == {"finished": 5}
+    assert review["unexplained_share_median"] < 0.01
+    assert pd.Series(parts(review)).idxmax() in ("forward", "logits")
+
+
+def test_a_command_without_an_engine_is_told(tmp_path: Path) -> None:
+    done = record(tmp_path / "trace", sys.executable, "-c", "print('hello')")
+    assert done.returncode == 1 and "hello" in done.stdout
+    assert "no process of the command loaded enginescope" in done.stderr.splitlines()[0]
+
+
+def test_a_shadowed_package_is_named(tmp_path: Path) -> None:
+    (tmp_path / "tracing").mkdir()
+    (tmp_path / "tracing" / "__init__.py").touch()
+    script = tmp_path / "script.py"
+    script.write_text("print('no engine either')")
+    done = record(tmp_path / "trace", sys.executable, str(script))
+    assert done.returncode == 1
+    assert f"its package tracing is shadowed by {tmp_path}" in " ".join(done.stderr.split())
+
+
+def test_a_chosen_plugin_list_is_lengthened(tmp_path: Path) -> None:
+    show = "import os; print(os.environ['VLLM_PLUGINS'])"
+    environment = os.environ | {"VLLM_PLUGINS": "lora_filesystem_resolver"}
+    command = [
+        sys.executable,
+        "-m",
+        "tracing.record",
+        "--out",
+        str(tmp_path / "trace"),
+        "--",
+        sys.executable,
+        "-c",
+        show,
+    ]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=LIMIT_S)
+    assert done.stdout == "lora_filesystem_resolver,enginescope\n"
