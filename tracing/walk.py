@@ -1,0 +1,214 @@
+"""The life of one request, from its call to its last output: every place it passed, with the time and the source."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from probes.errors import EnginescopeError, run_main, usage_error
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.console import Console
+
+    from tracing.flow import Flow
+    from tracing.source import SourceTree
+    from tracing.timeline import Timeline
+
+EXAMPLES = """examples:
+  python -m tracing.walk traces/<folder>                          the request of median length
+  python -m tracing.walk traces/<folder> --request slowest
+  python -m tracing.walk traces/<folder> --request demo-2 | less -R
+"""
+SHOWN_STEPS = 2  # of a run of like steps, told one by one: the first, and the first decode after it
+
+
+@dataclass
+class Stop:
+    """One place that the request passed; `times` calls of it in a row are one."""
+
+    start_ns: int
+    ns: int
+    role: str
+    stage: str
+    site: str
+    wait: bool
+    times: int = 1
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(
+        prog="python -m tracing.walk",
+        description="A walk through vLLM's source along one real request of a trace.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument("folder", type=Path, metavar="DIR", help="a trace folder")
+    made.add_argument(
+        "--request", default="median", metavar="ID", help="a request id, or median, slowest or first (default: median)"
+    )
+    made.add_argument("--vllm", type=Path, metavar="PATH", help="vLLM's source (default: the installed one)")
+    return made
+
+
+def main() -> int:
+    """The command."""
+    from rich.console import Console
+
+    from tracing import timeline
+    from tracing.flow import flows
+    from tracing.source import SourceTree
+
+    args = parser().parse_args()
+    read = timeline.read(args.folder)
+    flow = chosen(flows(read), args.request)
+    walk(read, flow, SourceTree.find(args.vllm), Console(highlight=False))
+    return 0
+
+
+def chosen(flows: list[Flow], asked: str) -> Flow:
+    """The flow that `--request` names: by internal or external id, or by its length among the whole ones."""
+    if not flows:
+        raise EnginescopeError("this trace has no request; record a command that sends some")
+    for flow in flows:
+        if asked in (flow.request, flow.external):
+            return flow
+    by_length = sorted((f for f in flows if f.state not in ("cut", "refused")), key=lambda f: f.latency_ns) or flows
+    places = {"median": len(by_length) // 2, "slowest": -1}
+    if asked in places:
+        return by_length[places[asked]]
+    if asked == "first":
+        return flows[0]
+    from difflib import get_close_matches
+
+    near = get_close_matches(asked, [name for flow in flows for name in (flow.request, flow.external)], 1)
+    raise usage_error(f"no request {asked!r} in this trace" + (f"; did you mean {near[0]!r}?" if near else ""))
+
+
+def own_spans(timeline: Timeline, flow: Flow) -> pd.DataFrame:
+    """The spans that a request passed, by start: those with its ids, those of its steps, those of its messages."""
+    from tracing.anatomy import core_of
+
+    spans = timeline.spans
+    near = spans[
+        (spans["start_ns"] >= flow.start_ns) & (spans["start_ns"] <= flow.end_ns) & (spans["share"] != "frame")
+    ]
+    names = [name for name in (flow.request, flow.external, flow.parent) if name]
+    mine = near["request"].isin(names)
+    unnamed = near["request"].isna()
+    workers = [pid for pid, core in core_of(timeline).items() if core == flow.core_pid]
+    in_steps = unnamed & near["pid"].isin(workers) & near["step"].isin(flow.steps) & ~near["site"].isin(("gc",))
+    messages = timeline.messages[timeline.messages["pid"] == flow.core_pid]
+    keys = messages[messages["step"].isin(flow.steps)]["key"]
+    carried = unnamed & near["step"].isin(keys) & (near["step"] > 10**6)
+    return near[mine | in_steps | carried]
+
+
+def stops(spans: pd.DataFrame) -> Iterator[Stop]:
+    """The spans as stops; calls of one site in a row are told once."""
+    last: Stop | None = None
+    for row in spans.itertuples(index=False):
+        took = int(row.end_ns - row.start_ns)  # type: ignore[operator, arg-type]
+        site = str(row.site)
+        if last is not None and last.site == site:
+            last.times += 1
+            last.ns += took
+            continue
+        if last is not None:
+            yield last
+        last = Stop(int(row.start_ns), took, str(row.role), str(row.stage), site, row.share == "wait")  # type: ignore[arg-type]
+    if last is not None:
+        yield last
+
+
+def chapters(timeline: Timeline, flow: Flow) -> Iterator[tuple[str, list[Stop]]]:
+    """The walk in parts: the way in, its first step, its first decode step, what is folded, and the way out."""
+    spans = own_spans(timeline, flow)
+    schedules = spans[spans["site"] == "scheduler.schedule"].drop_duplicates("step").sort_values("start_ns")
+    starts = schedules["start_ns"].tolist()
+    if not starts:
+        yield "the whole of it", list(stops(spans))
+        return
+    updates = spans[(spans["site"] == "scheduler.update")]["end_ns"]
+    last_update = int(updates.max()) if len(updates) else flow.end_ns
+    edges = [flow.start_ns, *starts, last_update, flow.end_ns + 1]
+    yield "the way in", _between(spans, edges[0], starts[0])
+    for index in range(min(SHOWN_STEPS, len(starts))):
+        until = starts[index + 1] if index + 1 < len(starts) else last_update
+        words = "the first step: prefill" if index == 0 else "the next step: decode"
+        yield words, _between(spans, starts[index], until)
+    folded = starts[SHOWN_STEPS:]
+    if folded:
+        lengths = sorted(b - a for a, b in zip(folded, [*folded[1:], last_update], strict=True))
+        middle = lengths[len(lengths) // 2] / 1e6
+        yield f"{len(folded)} more steps like that, {middle:.2f} ms each at the median", []
+    yield "the way out", _between(spans, last_update, flow.end_ns + 1)
+
+
+def _between(spans: pd.DataFrame, start: int, end: int) -> list[Stop]:
+    return list(stops(spans[(spans["start_ns"] >= start) & (spans["start_ns"] < end)]))
+
+
+def walk(timeline: Timeline, flow: Flow, tree: SourceTree, out: Console) -> None:
+    """Print the walk; a site's source is shown where it is passed first."""
+    from tracing.sections import us
+
+    total, tokens = us(flow.latency_ns), flow.output_tokens
+    out.print(
+        f"request [bold]{flow.request}[/bold]: {flow.state}, {flow.prompt_tokens} prompt tokens, {tokens} generated"
+    )
+    out.print(f"{total} from the call to the last output; vLLM {tree.version}", style="dim")
+    seen: set[str] = set()
+    number = 0
+    for title, passed in chapters(timeline, flow):
+        out.print(f"\n[bold]── {title}[/bold]")
+        for stop in passed:
+            number += 1
+            _tell(number, stop, flow, tree, seen, out)
+
+
+def _tell(number: int, stop: Stop, flow: Flow, tree: SourceTree, seen: set[str], out: Console) -> None:
+    from tracing.sections import us
+
+    place = _place(stop.site, tree)
+    where = place.where if place is not None else ""
+    times = f" x{stop.times}" if stop.times > 1 else ""
+    color = "yellow" if stop.wait else "cyan"
+    out.print(
+        f"{number:>3}  [dim]+{us(stop.start_ns - flow.start_ns):>12}[/dim]  {us(stop.ns):>11}  {stop.role:11} "
+        f"[{color}]{stop.stage}{times}[/{color}]  [dim]{stop.site}  {where}[/dim]",
+        soft_wrap=True,
+    )
+    if place is not None and stop.site not in seen:
+        seen.add(stop.site)
+        _source(place, out)
+
+
+def _place(site: str, tree: SourceTree) -> Any:
+    """Where a site is in this tree: the first of its targets that is there."""
+    from tracing.definitions import Place
+    from tracing.sites import SITES
+
+    targets = next((known.targets for known in SITES if known.name == site and known.kind != "model"), ())
+    found = (tree.resolve(target) for target in targets)
+    return next((place for place in found if isinstance(place, Place)), None)
+
+
+def _source(place: Any, out: Console) -> None:
+    from rich.padding import Padding
+    from rich.syntax import Syntax
+
+    from tracing.excerpt import excerpt
+
+    for lines in excerpt(place):
+        if lines:
+            code = "\n".join(text for _, text in lines)
+            syntax = Syntax(code, "python", line_numbers=True, start_line=lines[0][0], background_color="default")
+            out.print(Padding(syntax, (0, 0, 0, 6)))
+
+
+if __name__ == "__main__":
+    run_main(main)
