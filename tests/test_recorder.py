@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tracing import _recorder, events, standins
@@ -121,6 +121,7 @@ def test_without_a_file_a_hook_only_calls() -> None:
     assert _recorder.Hook(Scheduler.free, 7)(Scheduler(), None, 8) == 8
 
 
+@settings(deadline=None)
 @given(INT64, INT64, INT64, st.integers(0, 2**32 - 1), st.text(max_size=200))
 def test_what_is_given_is_written(start: int, step: int, value: int, extra: int, request: str) -> None:
     with written() as path:
@@ -131,6 +132,7 @@ def test_what_is_given_is_written(start: int, step: int, value: int, extra: int,
         assert texts(path)[span["request"]] == request
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(max_size=60), st.integers(0, 2**32 - 1), max_size=50))
 def test_a_batch_is_written_whole(batch: dict[str, int]) -> None:
     with written() as path:

@@ -12,7 +12,7 @@ from tracing.timeline import Timeline
 
 WIDTH, LABEL, ROW, GAP, AXIS = 1120, 150, 15, 10, 22
 STAGES = tuple(dict.fromkeys(site.stage for site in ALL_SITES))
-LEAST_PX = 0.3  # narrower than this is not drawn: thousands of those would be one grey bar
+LEAST_PX = 1.0  # of narrower spans one a pixel is drawn: thousands of them would be one bar anyhow
 DEPTHS = 6
 
 
@@ -73,9 +73,12 @@ def _depths(rows: pd.DataFrame) -> np.ndarray:
 
 def _drawn(rows: pd.DataFrame, depth: np.ndarray, scale: float) -> list[tuple[tuple[object, ...], int]]:
     columns = ["start_ns", "end_ns", "site", "stage", "share", "request"]
-    wide = ((rows["end_ns"] - rows["start_ns"]) * scale >= LEAST_PX).to_numpy()
-    kept = rows.loc[wide, columns].astype({"site": str, "stage": str, "share": str})
-    return [(row, int(level)) for row, level in zip(kept.itertuples(index=False), depth[wide], strict=True)]
+    narrow = ((rows["end_ns"] - rows["start_ns"]) * scale < LEAST_PX).to_numpy()
+    pixel = (rows["start_ns"].to_numpy() * scale).astype(np.int64)
+    again = pd.DataFrame({"pixel": pixel, "depth": depth, "narrow": narrow}).duplicated().to_numpy()
+    keep = ~(narrow & again)
+    kept = rows.loc[keep, columns].astype({"site": str, "stage": str, "share": str})
+    return [(row, int(level)) for row, level in zip(kept.itertuples(index=False), depth[keep], strict=True)]
 
 
 def _bar(row: tuple[object, ...], scale: float, start_ns: int, end_ns: int, top: int) -> str:
@@ -85,7 +88,7 @@ def _bar(row: tuple[object, ...], scale: float, start_ns: int, end_ns: int, top:
     took = (int(end) - int(begin)) / 1e3  # type: ignore[call-overload]
     told = f"{site} ({stage}), {took:,.1f} µs" + (f", request {request}" if isinstance(request, str) else "")
     style = "wait" if share == "wait" else "work"
-    width = max(right - left, 0.5)
+    width = max(right - left, LEAST_PX)
     words = (
         f'<text x="{left + 2:.2f}" y="{top + 10}">{escape(str(stage))}</text>' if width > 6.5 * len(str(stage)) else ""
     )

@@ -1,0 +1,140 @@
+"""What a step is made of, on synthetic traces whose phases are known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from traces import TraceWriter
+
+from tracing import anatomy, slow, timeline
+from tracing.anatomy import Pieces, covered, innermost, pieces_outside, union
+
+STEP = 1_000_000  # a microsecond is 1,000: steps of 1 ms
+
+
+def write(folder: Path, steps: int = 4, collection: int | None = None) -> None:
+    """A core and its worker: prefill, mixed, first decode, then decodes; a collection of 2 ms in one of them."""
+    core = TraceWriter(folder, 11, ["core"], parent=10)
+    worker = TraceWriter(folder, 12, ["worker"], parent=11)
+    at = 0
+    for step in range(steps):
+        extra = 2_000_000 if step == collection else 0
+        kinds = [
+            {"prefill_requests": 1, "prefill_tokens": 7},
+            {"prefill_requests": 1, "prefill_tokens": 5, "decode_requests": 1, "decode_tokens": 1},
+            {"decode_requests": 2, "decode_tokens": 2, "first_decodes": 1},
+            {"decode_requests": 2, "decode_tokens": 2},
+        ]
+        core.counts(step, kinds[min(step, 3)])
+        core.span("scheduler.schedule", at, at + 100_000, step=step)
+        core.span("kv.allocate", at + 20_000, at + 50_000, "a", step=step)
+        core.span("executor.dispatch", at + 110_000, at + 160_000, step=step)
+        core.span("executor.wait", at + 170_000, at + 800_000 + extra, step=step)
+        worker.span("worker.execute", at + 200_000, at + 700_000 + extra, step=step)
+        worker.span("runner.prepare", at + 210_000, at + 250_000, step=step)
+        worker.span("runner.forward", at + 300_000, at + 650_000, step=step)
+        worker.span("model.forward", at + 310_000, at + 640_000, step=step)
+        if extra:
+            worker.span("gc", at + 690_000, at + 690_000 + extra, step=step)
+        core.span("scheduler.update", at + 810_000 + extra, at + 900_000 + extra, step=step)
+        core.message(step, key=10**9 + step)
+        core.span("core.encode", at + 910_000 + extra, at + 930_000 + extra, step=10**9 + step, thread=2)
+        at += STEP + extra
+    core.close()
+    worker.close()
+
+
+def test_phases_kinds_and_idle_time(tmp_path: Path) -> None:
+    write(tmp_path)
+    steps = anatomy.anatomy(timeline.read(tmp_path))
+    assert steps["kind"].tolist() == ["prefill", "mixed", "first decode", "decode"]
+    assert steps["period_ns"].tolist() == [STEP, STEP, STEP, -1]
+    row = steps.iloc[0]
+    phases = {name.removesuffix("_ns"): int(row[name]) for name in steps if name.removesuffix("_ns") in anatomy.PHASES}
+    assert phases == {
+        "schedule": 100_000,
+        "dispatch": 50_000,
+        "prepare": 40_000,
+        "model": 350_000,
+        "sample": 0,
+        "reply": 0,
+        "update": 90_000,
+        "output": 20_000,
+    }
+    assert row["worker_idle_ns"] == 500_000
+    assert row["idle_schedule"] == 70_000 and row["idle_allocate"] == 30_000
+    assert row["idle_wait: worker"] == 30_000 + 100_000
+
+
+def test_the_slowest_step_and_its_reason(tmp_path: Path) -> None:
+    write(tmp_path, steps=12, collection=8)
+    read = timeline.read(tmp_path)
+    slowest = slow.slow_steps(read, anatomy.anatomy(read))[0]
+    assert (slowest["step"], slowest["kind"], slowest["ns"]) == (8, "decode", 2_900_000)
+    assert slowest["reason"] == "garbage collection: 2.0 ms"
+
+
+def test_a_slow_request_is_told_by_what_exceeds_the_others() -> None:
+    parts = {name: {"forward": 10_000_000, "wait: socket in": 100} for name in "abc"}
+    parts["c"] = {"forward": 11_000_000, "wait: scheduler queue": 5_000_000}
+    first, *_ = slow.slow_requests({"a": 10, "b": 10, "c": 16}, parts)
+    assert first == {"request": "c", "ns": 16, "reason": "wait: scheduler queue: 5.0 ms more than the median"}
+
+
+INTERVALS = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 20)), max_size=12)
+
+
+def frame(intervals: list[tuple[int, int]]) -> pd.DataFrame:
+    rows = sorted((start, -(start + length)) for start, length in intervals)
+    return pd.DataFrame({"start_ns": [r[0] for r in rows], "end_ns": [-r[1] for r in rows]}, dtype="int64")
+
+
+def points(pieces: Pieces) -> set[int]:
+    return {point for start, end in zip(*pieces, strict=True) for point in range(int(start), int(end))}
+
+
+def brute(intervals: list[tuple[int, int]]) -> set[int]:
+    return {point for start, length in intervals for point in range(start, start + length)}
+
+
+@settings(deadline=None)
+@given(INTERVALS, INTERVALS)
+def test_intervals_against_counting_points(first: list[tuple[int, int]], second: list[tuple[int, int]]) -> None:
+    one, two = union(frame(first)), union(frame(second))
+    assert points(one) == brute(first)
+    assert points(pieces_outside(one, two)) == brute(first) - brute(second)
+    times = np.arange(90)
+    assert covered(one, times).tolist() == [len([p for p in brute(first) if p < time]) for time in times]
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(1, 5), min_size=1, max_size=6), st.integers(0, 3))
+def test_own_times_of_nested_spans_add_up(depths: list[int], gap: int) -> None:
+    rows, at = [], 0
+    for depth in depths:
+        rows += [(at + level, at + 2 * depth - level, str(level)) for level in range(depth)]
+        at += 2 * depth + gap
+    spans = pd.DataFrame(rows, columns=["start_ns", "end_ns", "stage"])
+    own = dict(innermost(spans))
+    assert sum(int((ends - starts).sum()) for starts, ends in own.values()) == 2 * sum(depths)
+    deepest = {str(level): sum(2 for depth in depths if depth > level) for level in range(5)}
+    assert {stage: int((ends - starts).sum()) for stage, (starts, ends) in own.items()} == {
+        stage: ns for stage, ns in deepest.items() if ns
+    }
+
+
+def test_nothing_recorded_is_no_steps(tmp_path: Path) -> None:
+    TraceWriter(tmp_path, 11, ["core"]).span("kv.lookup", 1, 2).close()
+    read = timeline.read(tmp_path)
+    steps = anatomy.anatomy(read)
+    assert len(steps) == 0 and slow.slow_steps(read, steps) == [] and slow.slow_requests({}, {}) == []
+
+
+@pytest.mark.parametrize("counts", [(0, 0, 0, "empty"), (1, 0, 0, "prefill"), (1, 3, 1, "mixed"), (0, 3, 0, "decode")])
+def test_kinds(counts: tuple[int, int, int, str]) -> None:
+    assert anatomy._kind(*counts[:3]) == counts[3]
