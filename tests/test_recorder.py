@@ -249,6 +249,27 @@ def test_a_failure_inside_stops_the_recorder_and_nothing_else(tmp_path: Path) ->
     assert "AttributeError" in json.loads(said.read_text())["error"]
 
 
+def test_nothing_is_written_while_paused(tmp_path: Path) -> None:
+    done = watched(
+        tmp_path,
+        """
+        hooked()
+        open(sys.argv[1] + "/paused", "w").close()
+        time.sleep(0.5)
+        for _ in range(1000):
+            hooked()
+        os.unlink(sys.argv[1] + "/paused")
+        time.sleep(0.5)
+        hooked()
+        """,
+    )
+    assert done.returncode == 0, done.stderr
+    [path] = tmp_path.glob("events-*.bin")
+    assert sum(span["site"] == 1 for span in spans(path)) == 2
+    [said] = tmp_path.glob("process-*.json")
+    assert json.loads(said.read_text())["dropped"] == 0
+
+
 def test_garbage_collections_are_spans(tmp_path: Path) -> None:
     watched(tmp_path, "import gc; gc.collect()")
     [path] = tmp_path.glob("events-*.bin")

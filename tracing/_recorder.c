@@ -37,6 +37,7 @@ static struct {
     int fd;
     uint8_t *base;
     int64_t next, allocated, most; /* in records after the header */
+    int paused;
     PyObject *texts;               /* text -> its number */
 } rec = {.fd = -1};
 
@@ -56,7 +57,7 @@ static inline uint32_t thread(void) {
 
 /* `count` records in a row, or NULL where the file has no room: then one more counts as dropped. */
 static Record *take(int64_t count) {
-    if (!rec.base) return NULL;
+    if (!rec.base || rec.paused) return NULL;
     if (rec.next + count > rec.allocated) {
         ((Header *)rec.base)->dropped++;
         return NULL;
@@ -263,6 +264,11 @@ static PyObject *py_start(PyObject *self, PyObject *args) {
     return py_extend(self, NULL);
 }
 
+static PyObject *py_pause(PyObject *self, PyObject *yes) {
+    rec.paused = PyObject_IsTrue(yes);
+    Py_RETURN_NONE;
+}
+
 static PyObject *py_counts(PyObject *self, PyObject *ignored) {
     return Py_BuildValue("LL", rec.next, rec.base ? ((Header *)rec.base)->dropped : 0);
 }
@@ -327,7 +333,7 @@ static PyObject *hook_call(PyObject *self, PyObject *const *args, size_t flags, 
     int64_t start = clock_ns();
     PyObject *result = PyObject_Vectorcall(hook->original, args, flags, names);
     int64_t end = clock_ns();
-    if (!rec.base) return result;
+    if (!rec.base || rec.paused) return result;
     Py_ssize_t count = PyVectorcall_NARGS(flags);
     int64_t value = 0;
     uint32_t request = 0, extra = 0;
@@ -418,6 +424,7 @@ static PyMethodDef functions[] = {
     {"extend", py_extend, METH_NOARGS, "Keep the file ahead of what is written; OSError on a full disk."},
     {"stop", py_stop, METH_NOARGS, "Close the file, cut to what was written."},
     {"forget", py_forget, METH_NOARGS, "In a forked child: let go of the parent's file."},
+    {"pause", py_pause, METH_O, "Write nothing (and count nothing as dropped) until pause(False)."},
     {"counts", py_counts, METH_NOARGS, "(records written, spans dropped)."},
     {NULL}};
 

@@ -23,6 +23,7 @@ from tracing.sites import ALL_SITES, CODES
 SCHEMA = 1
 MOST_RECORDS = 1 << 24  # 768 MiB of 48-byte records a process; what comes after is dropped and counted
 KEEPER_PERIOD_S = 0.02
+PAUSED = "paused"  # while a file of this name is in the trace folder nothing is written
 ANCHOR_TRIES = 20
 
 _state: dict[str, Any] = {}  # what `process-<pid>.json` says; empty while nothing is recorded
@@ -129,6 +130,7 @@ def _keep(pid: int) -> None:
     while _state.get("pid") == pid and os.getpid() == pid and _state["stopped_ns"] is None:
         try:
             _recorder.extend()
+            _recorder.pause((_folder / PAUSED).exists())
         except OSError as error:
             fail(error)
             return

@@ -2,7 +2,10 @@
 
 Engines are separate processes; one is measured while the others are frozen. Trials come in ABBA order, and a pair is
 one trial of each. Pairs go on until the half-width of the 95 % interval of the mean ratio is under 0.5 %, or to
-`--pairs`. Its upper bound is what must hold. `off / off` compares two engines without the recorder and must read zero.
+`--pairs`. `off / off` compares two engines without the recorder and should read zero: by as much as it does not, two
+processes of the same engine differ on this machine, and `on / off` cannot be known better than that. `on / paused` is
+therefore measured too, inside the one watched engine: its hooks are there in both, but write in one only; what hooks
+cost that do not write is added from `hooks`, the calls of a trial times what one of them takes.
 """
 
 from __future__ import annotations
@@ -12,6 +15,8 @@ import contextlib
 import os
 import sys
 import tempfile
+import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -23,12 +28,15 @@ from offline.spec import Spec
 from offline.statistics import mean_interval
 from probes.checkpoint import default_model, two_layer_model
 from probes.machine import fingerprint
+from tracing import timeline
 from tracing.plugin import NVTX, TRACE
+from tracing.recorder import PAUSED
 
 LIMIT_S = 600
 TARGET = 0.005
 LEAST_PAIRS = 20
 WARM_UPS = 12
+SETTLE_S = 0.06  # the recorder looks for its pause file every 20 ms
 
 
 class Engine:
@@ -36,6 +44,7 @@ class Engine:
 
     def __init__(self, arm: Arm, model: Path, log: Path, trace: Path | None, nvtx: bool) -> None:
         watched = {TRACE: str(trace), **({NVTX: "1"} if nvtx else {})} if trace else {}
+        self.pause_file = trace / PAUSED if trace else None
         if trace:
             trace.mkdir()
         os.environ.update(watched)
@@ -50,22 +59,65 @@ class Engine:
         self.process.freeze()
         return float(done["end_ns"] - done["start_ns"])
 
+    def paused(self, cell: Cell, seed: int) -> float:
+        """A trial in which the recorder writes nothing."""
+        assert self.pause_file is not None
+        self.pause_file.touch()
+        self.process.thaw()
+        time.sleep(SETTLE_S)
+        took = self.seconds(cell, seed)
+        self.pause_file.unlink()
+        self.process.thaw()
+        time.sleep(SETTLE_S)
+        self.process.freeze()
+        return took
 
-def compare(first: Engine, second: Engine, cell: Cell, most: int) -> str:
+
+Trial = Callable[[Cell, int], float]
+
+
+def compare(first: Trial, second: Trial, cell: Cell, most: int) -> str:
     """How much longer `second` takes than `first`, over pairs."""
     for number in range(WARM_UPS):
-        for engine in (first, second):
-            engine.seconds(cell, 10_000 + number)
+        for trial in (first, second):
+            trial(cell, 10_000 + number)
     ratios: list[float] = []
     while len(ratios) < most:
         order = (first, second) if len(ratios) % 2 == 0 else (second, first)
-        took = {engine: engine.seconds(cell, len(ratios)) for engine in order}
+        took = {trial: trial(cell, len(ratios)) for trial in order}
         ratios.append(took[second] / took[first] - 1)
         found = mean_interval(ratios)
         if found and len(ratios) >= LEAST_PAIRS and found.lo is not None and found.mean - found.lo < TARGET:
             break
     assert found is not None and found.lo is not None and found.hi is not None
     return f"{found.mean:+.2%} [{found.lo:+.2%}, {found.hi:+.2%}], {len(ratios)} pairs"
+
+
+def paused_hook_ns() -> float:
+    """What one hooked call costs while nothing is written: the fastest of some rounds."""
+    from tracing import _recorder
+
+    def nothing(given: object) -> None:
+        return None
+
+    hooked, rounds = _recorder.Hook(nothing, 0), []
+    for _ in range(20):
+        times = []
+        for function in (nothing, hooked):
+            start = time.perf_counter_ns()
+            for _ in range(10_000):
+                function(None)
+            times.append(time.perf_counter_ns() - start)
+        rounds.append((times[1] - times[0]) / 10_000)
+    return min(rounds)
+
+
+def hooks(engine: Engine, cell: Cell, trace: Path) -> str:
+    """The hooked calls of a trial, over all processes, and what they take of it when they write nothing."""
+    before = len(timeline.read(trace).spans)
+    took = engine.seconds(cell, 99)
+    calls, each = len(timeline.read(trace).spans) - before, paused_hook_ns()
+    return f"{calls:,} calls of {each:.0f} ns are {calls * each / took:.2%} of a trial, all processes together"
 
 
 def main() -> None:
@@ -102,8 +154,13 @@ def main() -> None:
         watcher = "recorder and NVTX" if args.nvtx else "recorder"
         print(f"{args.model} model, {args.output_len} tokens out, {watcher}; time above that of an engine without")
         for cell in arm.cells:
-            print(f"  batch {cell.batch_size:>2}  off / off  {compare(off, off_too, cell, args.pairs)}", flush=True)
-            print(f"  batch {cell.batch_size:>2}  on / off   {compare(off, on, cell, args.pairs)}", flush=True)
+            for name, first, second in (
+                ("on / paused", on.paused, on.seconds),
+                ("on / off", off.seconds, on.seconds),
+                ("off / off", off.seconds, off_too.seconds),
+            ):
+                print(f"  batch {cell.batch_size:>2}  {name:12} {compare(first, second, cell, args.pairs)}", flush=True)
+            print(f"  batch {cell.batch_size:>2}  {'hooks':12} {hooks(on, cell, Path(scratch, 'trace'))}", flush=True)
         for engine in engines:
             engine.process.thaw()
             engine.process.stop()
