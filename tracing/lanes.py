@@ -62,7 +62,8 @@ def _lanes(spans: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 
 def _depths(rows: pd.DataFrame) -> np.ndarray:
     """How many spans each is inside of; rows are sorted by start, the longest first."""
-    depths, open_until = [], []
+    depths: list[int] = []
+    open_until: list[int] = []
     for start, end in zip(rows["start_ns"], rows["end_ns"], strict=True):
         while open_until and open_until[-1] <= start:
             open_until.pop()

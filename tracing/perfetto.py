@@ -95,9 +95,9 @@ def export(timeline: Timeline, flows: list[Any], hops: pd.DataFrame, path: Path)
             writer.track(uuid, name, process)
             for _ in _slices(writer, uuid, rows, arrows):
                 pass
-        for process in timeline.processes:
-            words = ", ".join(process.get("serves", [])) or "process"
-            writer.track(uuid_of_process(process["pid"]), f"{words} ({process['pid']})")
+        for said in timeline.processes:
+            words = ", ".join(said.get("serves", [])) or "process"
+            writer.track(uuid_of_process(said["pid"]), f"{words} ({said['pid']})")
         _requests(writer, flows)
         _counters(writer, timeline)
 
@@ -160,8 +160,8 @@ def _arrows(spans: pd.DataFrame, hops: pd.DataFrame) -> dict[int, list[int]]:
             for sites, time in ((from_sites, left), (to_sites, reached))
         ]
         if None not in ends and ends[0] != ends[1]:
-            for row in ends:
-                found.setdefault(row, []).append(number)  # type: ignore[arg-type]
+            for end in ends:
+                found.setdefault(end or 0, []).append(number)
     return found
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
-    from tracing.flow import Flow
+    from tracing.requests import Flow
     from tracing.source import SourceTree
     from tracing.timeline import Timeline
 
@@ -59,12 +59,13 @@ def main() -> int:
     from rich.console import Console
 
     from tracing import timeline
-    from tracing.flow import flows
+    from tracing.index import Index
+    from tracing.requests import flows
     from tracing.source import SourceTree
 
     args = parser().parse_args()
     read = timeline.read(args.folder)
-    flow = chosen(flows(read), args.request)
+    flow = chosen(flows(Index(read)), args.request)
     walk(read, flow, SourceTree.find(args.vllm), Console(highlight=False))
     return 0
 
@@ -111,7 +112,7 @@ def stops(spans: pd.DataFrame) -> Iterator[Stop]:
     """The spans as stops; calls of one site in a row are told once."""
     last: Stop | None = None
     for row in spans.itertuples(index=False):
-        took = int(row.end_ns - row.start_ns)  # type: ignore[operator, arg-type]
+        took = int(row.end_ns - row.start_ns)
         site = str(row.site)
         if last is not None and last.site == site:
             last.times += 1
@@ -119,7 +120,7 @@ def stops(spans: pd.DataFrame) -> Iterator[Stop]:
             continue
         if last is not None:
             yield last
-        last = Stop(int(row.start_ns), took, str(row.role), str(row.stage), site, row.share == "wait")  # type: ignore[arg-type]
+        last = Stop(int(row.start_ns), took, str(row.role), str(row.stage), site, row.share == "wait")
     if last is not None:
         yield last
 

@@ -1,0 +1,121 @@
+"""Where a request's time goes: every nanosecond from the call to the last output belongs to one part.
+
+What explains an instant: the request's own spans (under its ids), those of its steps in the core and the workers, those
+of its messages on the way back, garbage collections on these threads meanwhile, and the named waits. Spans that only
+enclose others never do. Of several the most telling counts: work before waiting; of work the worker's before the core's
+before the rest, so that what is hidden behind the next step is not charged; then the one that began last, which is the
+innermost. What nothing explains is `unexplained`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tracing.index import Index, Rows, picked
+from tracing.requests import Flow
+from tracing.sweep import topmost
+from tracing.waits import rendered, waits
+
+UNEXPLAINED = "unexplained"
+RANK = {"worker": 3, "core": 2}  # other roles are 1, waits 0
+
+
+@dataclass(frozen=True)
+class Piece:
+    """An interval that can explain a request's time, and the rows of the spans that it rests on."""
+
+    part: str
+    start_ns: int
+    end_ns: int
+    rank: int
+    rows: tuple[int, ...]
+
+
+def pieces(index: Index, flow: Flow) -> list[Piece]:
+    """All that can explain a request's time, cut to its beginning and end."""
+    found = []
+    for row in own_rows(index, flow).tolist():
+        wait = index.share[row] == "wait"
+        rank = 0 if wait else RANK.get(index.role[row], 1)
+        found.append(Piece(index.stage[row], int(index.start[row]), int(index.end[row]), rank, (row,)))
+    found += [Piece(w.name, w.start_ns, w.end_ns, 0, (w.after, w.before)) for w in waits(index, flow)]
+    start, end = flow.start_ns, flow.end_ns
+    cut = [Piece(p.part, max(p.start_ns, start), min(p.end_ns, end), p.rank, p.rows) for p in found]
+    return [piece for piece in cut if piece.end_ns > piece.start_ns]
+
+
+def own_rows(index: Index, flow: Flow) -> Rows:
+    """The spans a request passed: by its ids, its steps and its messages, with collections meanwhile; by start."""
+    named = [index.rows(name) for name in flow.names]
+    by_id = np.concatenate(named)
+    # The caller's id may come again: only within this request's time is it this request's.
+    by_id = by_id[(index.start[by_id] >= flow.start_ns) & (index.start[by_id] < flow.end_ns)]
+    in_steps = picked(index.stepped[flow.core_pid], flow.steps) if flow.core_pid in index.stepped else by_id[:0]
+    keyed = picked(index.keyed, flow.keys)
+    accepts = by_id[index.site(by_id) == "llm.add_request"]
+    renders = [rendered(index, int(row)) for row in accepts]
+    rows = np.unique(np.concatenate([by_id, in_steps, keyed, np.array(renders, dtype=np.int64)]))
+    # That a worker waits for the core says nothing of what the core does, and a request waits for neither.
+    rows = rows[(index.share[rows] != "wait") | (index.role[rows] != "worker")]
+    return np.unique(np.concatenate([rows, _collections(index, flow, rows)]))
+
+
+def _collections(index: Index, flow: Flow, rows: Rows) -> Rows:
+    """Garbage collections during a request's time on the threads that served it."""
+    pauses = index.at("gc")
+    pauses = pauses[(index.end[pauses] > flow.start_ns) & (index.start[pauses] < flow.end_ns)]
+    return pauses[np.isin(index.thread[pauses], np.unique(index.thread[rows]))]
+
+
+def budget(index: Index, flow: Flow) -> dict[str, int]:
+    """Nanoseconds by part; they add up to the request's latency exactly."""
+    found = pieces(index, flow)
+    start = np.array([piece.start_ns for piece in found], dtype=np.int64)
+    end = np.array([piece.end_ns for piece in found], dtype=np.int64)
+    rank = np.array([piece.rank for piece in found], dtype=np.int64)
+    precedence = np.empty(len(found), dtype=np.int64)
+    precedence[np.lexsort((-end, start, rank))] = np.arange(len(found))
+    bounds, top = topmost(start, end, precedence)
+    lengths = np.diff(bounds) if len(bounds) else np.zeros(0, dtype=np.int64)
+    parts: dict[str, int] = {}
+    for which, length in zip(top.tolist(), lengths.tolist(), strict=True):
+        if which >= 0:
+            parts[found[which].part] = parts.get(found[which].part, 0) + length
+    parts[UNEXPLAINED] = flow.latency_ns - sum(parts.values())
+    return parts
+
+
+Budgets = dict[str, dict[str, int]]
+
+
+def budgets(index: Index, flows: list[Flow]) -> Budgets:
+    """The budget of each request, by its id."""
+    return {flow.request: budget(index, flow) for flow in flows}
+
+
+def summary(found: Budgets) -> list[dict[str, Any]]:
+    """A row a part over all requests: `stage`, `median_ns`, `p95_ns`, and `share` of all latency; the largest first."""
+    names = list(dict.fromkeys(part for parts in found.values() for part in parts))
+    whole = sum(sum(parts.values()) for parts in found.values())
+    rows = []
+    for name in names:
+        values = np.array([parts.get(name, 0) for parts in found.values()])
+        median, p95 = np.percentile(values, (50, 95))
+        share = int(values.sum()) / whole if whole else 0.0
+        rows.append({"stage": name, "median_ns": float(median), "p95_ns": float(p95), "share": share})
+    return sorted(rows, key=lambda row: (row["stage"] == UNEXPLAINED, -row["share"]))
+
+
+def unexplained_share(found: Budgets) -> float | None:
+    """The median request's unexplained share of its latency."""
+    shares = [parts[UNEXPLAINED] / max(sum(parts.values()), 1) for parts in found.values()]
+    return float(np.median(shares)) if shares else None
+
+
+def unexplained_per_token(found: Budgets, flows: list[Flow]) -> float | None:
+    """The median request's unexplained nanoseconds an output token."""
+    each = [found[flow.request][UNEXPLAINED] / flow.output_tokens for flow in flows if flow.output_tokens]
+    return float(np.median(each)) if each else None

@@ -1,0 +1,74 @@
+"""Hops: what lies between two processes, from the end of sending to the receiver's start."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+from tracing.index import Index, Rows
+from tracing.requests import Flow
+
+COLUMNS = ["request", "hop", "from_ns", "to_ns", "latency_ns", "bytes", "from_row", "to_row"]
+
+
+def hops(index: Index, flows: list[Flow]) -> pd.DataFrame:
+    """A row a hop of every request: `request`, `hop`, `from_ns`, `to_ns`, `latency_ns`, `bytes` (0 where not known),
+    and the rows of the two spans in `timeline.spans`.
+
+    Requests that share a step or a message share its hops. A receiver that began before its sender was through (they
+    are two processors) has a latency of 0.
+    """
+    rows: list[tuple[str, str, int, int, int]] = []
+    for flow in flows:
+        if flow.front_pid != flow.core_pid:
+            rows += [(flow.request, "front end → core", *hop) for hop in _in(index, flow)]
+            rows += [(flow.request, "core → front end", *hop) for hop in _out(index, flow)]
+        rows += [(flow.request, name, *hop) for name, hop in _to_workers(index, flow)]
+    frame = pd.DataFrame(rows, columns=["request", "hop", "from_row", "to_row", "bytes"])
+    left, reached = (frame[name].to_numpy(dtype=np.int64) for name in ("from_row", "to_row"))
+    frame["from_ns"], frame["to_ns"] = index.end[left], index.start[reached]
+    back = (frame["hop"] == "worker → core").to_numpy()
+    # The core is waiting there since long: the hop ends when its wait does.
+    frame.loc[back, "to_ns"] = index.end[reached[back]]
+    frame["latency_ns"] = np.maximum(frame["to_ns"] - frame["from_ns"], 0)
+    return frame[COLUMNS]
+
+
+def _in(index: Index, flow: Flow) -> Iterator[tuple[int, int, int]]:
+    sent = index.rows(flow.request, "client.send", "client.send_async")
+    received = index.rows(flow.request, "core.receive")
+    if len(sent) and len(received):
+        yield int(sent[0]), int(received[0]), int(index.value[received[0]])
+
+
+def _out(index: Index, flow: Flow) -> Iterator[tuple[int, int, int]]:
+    sends = index.with_step("core.send", flow.core_pid, flow.keys)
+    sends = sends if len(sends) else index.with_step("core.encode", flow.core_pid, flow.keys)
+    received = index.with_step("client.receive", flow.front_pid, flow.keys)
+    for send, receive in _joined(index, sends, received):
+        yield send, receive, int(index.value[receive])
+
+
+def _to_workers(index: Index, flow: Flow) -> Iterator[tuple[str, tuple[int, int, int]]]:
+    """Core → worker by step, and back from the last reply of a step; none where the worker is in the core's process."""
+    dispatched = index.with_step("executor.dispatch", flow.core_pid, flow.steps)
+    waits = index.with_step("executor.wait", flow.core_pid, flow.steps)
+    for pid, core in index.cores.items():
+        if core == flow.core_pid and pid != core:
+            executed = index.with_step("worker.execute", pid, flow.steps)
+            replies = index.with_step("worker.reply", pid, flow.steps)
+            yield from (("core → worker", (*pair, 0)) for pair in _joined(index, dispatched, executed))
+            yield from (("worker → core", (*pair, 0)) for pair in _joined(index, replies[::-1], waits[::-1]))
+
+
+def _joined(index: Index, left: Rows, right: Rows) -> Iterator[tuple[int, int]]:
+    """Rows of two sites with the same step or key, the first of each."""
+    known = dict(zip(index.step[right][::-1].tolist(), right[::-1].tolist(), strict=True))
+    seen = set()
+    for row in left.tolist():
+        step = int(index.step[row])
+        if step in known and step not in seen:
+            seen.add(step)
+            yield row, known[step]

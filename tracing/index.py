@@ -1,0 +1,158 @@
+"""A timeline's spans as plain arrays, with the look-ups that requests, hops and budgets need."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from tracing.timeline import Timeline
+
+Rows = npt.NDArray[np.int64]
+NONE: Rows = np.zeros(0, dtype=np.int64)
+
+
+class Index:
+    """Rows are numbered as in `timeline.spans`, by start; every look-up returns them in that order."""
+
+    def __init__(self, timeline: Timeline) -> None:
+        self.timeline = timeline
+        spans = timeline.spans
+        self.start: Rows = spans["start_ns"].to_numpy(dtype=np.int64)
+        self.end: Rows = spans["end_ns"].to_numpy(dtype=np.int64)
+        self.pid: Rows = spans["pid"].to_numpy(dtype=np.int64)
+        self.thread: Rows = spans["thread"].to_numpy(dtype=np.int64)
+        self.step: Rows = spans["step"].to_numpy(dtype=np.int64)
+        self.value: Rows = spans["value"].to_numpy(dtype=np.int64)
+        self.extra: Rows = spans["extra"].to_numpy(dtype=np.int64)
+        self.raised = spans["raised"].to_numpy(dtype=bool)
+        self.stage = spans["stage"].astype(str).to_numpy()
+        self.role = spans["role"].astype(str).to_numpy()
+        self.share = spans["share"].astype(str).to_numpy()
+        self._site, self._sites = _grouped(spans["site"])
+        self._request, self._requests = _grouped(spans["request"])
+
+    def at(self, *sites: str) -> Rows:
+        """The rows of some sites."""
+        found = [self._sites.get(site, NONE) for site in sites]
+        return np.sort(np.concatenate(found)) if len(found) > 1 else found[0]
+
+    def rows(self, request: str | None, *sites: str) -> Rows:
+        """The rows that name a request, of all sites or of some."""
+        found = self._requests.get(request or "", NONE)
+        return found[np.isin(self._site[found], sites)] if sites else found
+
+    def name(self, row: int) -> str:
+        return str(self._request[row])
+
+    def site(self, rows: Rows) -> npt.NDArray[np.str_]:
+        return self._site[rows]
+
+    def first_start(self, request: str, *sites: str) -> int:
+        """When a request was first seen at some sites; 0 where it was not."""
+        rows = self.rows(request, *sites)
+        return int(self.start[rows[0]]) if len(rows) else 0
+
+    def text(self, pid: int, number: int) -> str:
+        return self.timeline.texts.get((pid, number), "")
+
+    @cached_property
+    def _batches(self) -> dict[str, tuple[int, Rows]]:
+        groups = self.timeline.batches.groupby("request", observed=True, sort=False)
+        return {
+            str(name): (int(rows["pid"].iloc[0]), np.sort(rows["step"].to_numpy(dtype=np.int64)))
+            for name, rows in groups
+        }
+
+    def steps_of(self, request: str) -> tuple[int, Rows]:
+        """The core that scheduled a request (0 where none did) and the numbers of its steps."""
+        return self._batches.get(request, (self._seen_in(request), NONE))
+
+    def _seen_in(self, request: str) -> int:
+        rows = self.rows(request, "core.add_request", "core.preprocess", "core.receive")
+        return int(self.pid[rows[0]]) if len(rows) else 0
+
+    @cached_property
+    def _messages(self) -> dict[int, tuple[Rows, Rows]]:
+        """By core: the steps that sent a message with outputs, and its key."""
+        found = {}
+        for pid, rows in self.timeline.messages.groupby("pid"):
+            rows = rows[rows["outputs"] > 0].sort_values("step", kind="stable")
+            found[int(pid)] = (rows["step"].to_numpy(dtype=np.int64), rows["key"].to_numpy(dtype=np.int64))
+        return found
+
+    def keys_of(self, core_pid: int, steps: Rows) -> Rows:
+        """The keys of the messages that some steps sent."""
+        known, keys = self._messages.get(core_pid, (NONE, NONE))
+        return keys[np.isin(known, steps)]
+
+    @cached_property
+    def _steps_by_key(self) -> dict[int, dict[int, int]]:
+        return {pid: dict(zip(k.tolist(), s.tolist(), strict=True)) for pid, (s, k) in self._messages.items()}
+
+    def step_of_key(self, core_pid: int) -> dict[int, int]:
+        """Of a core's messages by key, the step that sent each."""
+        return self._steps_by_key.get(core_pid, {})
+
+    @cached_property
+    def _by_step(self) -> dict[tuple[str, int], tuple[Rows, Rows]]:
+        return {}
+
+    def with_step(self, site: str, pid: int, steps: Rows) -> Rows:
+        """The rows of a site in a process that belong to some steps, or carry some keys."""
+        if (site, pid) not in self._by_step:
+            rows = self.at(site)
+            rows = rows[self.pid[rows] == pid]
+            order = np.argsort(self.step[rows], kind="stable")
+            self._by_step[site, pid] = (self.step[rows[order]], rows[order])
+        numbers, rows = self._by_step[site, pid]
+        return np.sort(rows[_among(numbers, steps)])
+
+    @cached_property
+    def cores(self) -> dict[int, int]:
+        """The core that each process works for: itself, or a worker's parent."""
+        from tracing.anatomy import core_of
+
+        return core_of(self.timeline)
+
+    @cached_property
+    def stepped(self) -> dict[int, tuple[Rows, Rows]]:
+        """By core: the steps, in order, of all spans of its own and its workers that carry one, and their rows."""
+        owner = np.array([self.cores.get(pid, 0) for pid in self.pid.tolist()], dtype=np.int64)
+        ours = np.isin(self.role, ("core", "worker")) & (self.step >= 0) & (self.share != "frame")
+        return {pid: self._sorted(np.flatnonzero(ours & (owner == pid))) for pid in set(self.cores.values())}
+
+    @cached_property
+    def keyed(self) -> tuple[Rows, Rows]:
+        """The keys, in order, of all spans in front ends and output threads that carry one, and their rows."""
+        ours = np.isin(self.role, ("front end", "core output")) & (self.step >= 0) & (self.share != "frame")
+        return self._sorted(np.flatnonzero(ours))
+
+    def _sorted(self, rows: Rows) -> tuple[Rows, Rows]:
+        order = np.argsort(self.step[rows], kind="stable")
+        return self.step[rows[order]], rows[order]
+
+
+def picked(sorted_rows: tuple[Rows, Rows], steps: Rows) -> Rows:
+    """Of rows sorted by step those of some steps."""
+    return sorted_rows[1][_among(sorted_rows[0], steps)]
+
+
+def _among(numbers: Rows, wanted: Rows) -> Rows:
+    """The places in the sorted `numbers` that hold one of `wanted`."""
+    wanted = np.unique(wanted)
+    low, high = np.searchsorted(numbers, wanted, "left"), np.searchsorted(numbers, wanted, "right")
+    count = high - low
+    return np.repeat(low - np.cumsum(count) + count, count) + np.arange(count.sum())
+
+
+def _grouped(column: pd.Series) -> tuple[npt.NDArray[np.str_], dict[str, Rows]]:
+    """A column of categories as texts, and its rows by text; what is missing has no rows."""
+    codes, names = column.cat.codes.to_numpy(), [str(name) for name in column.cat.categories]
+    order = np.argsort(codes, kind="stable")
+    edges = np.searchsorted(codes[order], np.arange(len(names) + 1))
+    rows = {name: order[edges[place] : edges[place + 1]] for place, name in enumerate(names)}
+    texts = np.array([*names, ""], dtype=object)[codes]
+    return texts, rows

@@ -1,0 +1,166 @@
+"""Each request of a trace: when it began and ended, how it ended, its steps and messages, and what is missing of it.
+
+A request begins with the caller's call. It ends with the stretch of `AsyncLLM.generate` that yielded its finished
+output. `LLM.generate` has no yields and returns when the last of its batch is done, which says nothing about the
+others: there a request ends with the `process_outputs` that handled its last message. One that was aborted ends when
+the last process let go of it. With n > 1 the children are the requests; all begin with their parent's call and end with
+its last yield.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from tracing.index import Index, Rows
+from tracing.standins import CALLED, ENDED, YIELDED
+
+State = Literal["finished", "stopped", "aborted", "refused", "cut"]
+STOPPED = ("FINISHED_STOPPED", "FINISHED_REPETITION")
+ABORTED = ("FINISHED_ABORTED", "FINISHED_ERROR")
+
+
+@dataclass(frozen=True, eq=False)
+class Flow:
+    """One request. `request` is its internal id, or the caller's where it was refused before it got one.
+
+    `steps` are the numbers of the steps it was scheduled in, `keys` those of the messages that these sent to its front
+    end. `missing` names the sites that a whole flow would have; it is empty unless the flow was cut.
+    """
+
+    request: str
+    external: str
+    parent: str | None
+    front_pid: int
+    core_pid: int
+    start_ns: int
+    end_ns: int
+    state: State
+    missing: tuple[str, ...]
+    output_tokens: int
+    prompt_tokens: int
+    steps: Rows = field(repr=False)
+    keys: Rows = field(repr=False)
+
+    @property
+    def latency_ns(self) -> int:
+        return self.end_ns - self.start_ns
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The ids under which its spans go."""
+        return tuple(dict.fromkeys(name for name in (self.request, self.parent, self.external) if name))
+
+
+def flows(index: Index) -> list[Flow]:
+    """Every request of a trace, by start; those that were refused before they got an internal id too."""
+    timeline = index.timeline
+    given = {row.internal: (int(row.pid), row.external) for row in timeline.renamed.itertuples()}
+    parents = {row.child: row.parent for row in timeline.children.itertuples()}
+    ids = [name for name in (*given, *parents) if name not in parents.values()]
+    made = [_flow(index, name, parents.get(name), *given.get(parents.get(name, name), (0, ""))) for name in ids]
+    begun = {(flow.front_pid, flow.start_ns) for flow in made}
+    return sorted([*made, *_refused(index, begun)], key=lambda flow: (flow.start_ns, flow.request))
+
+
+def _flow(index: Index, name: str, parent: str | None, front_pid: int, external: str) -> Flow:
+    assigned = index.first_start(parent or name, "input.assign_id")
+    call = _call(index, external, front_pid, assigned)
+    core_pid, steps = index.steps_of(name)
+    keys = index.keys_of(core_pid, steps)
+    freed = index.rows(name, "scheduler.free")
+    status = index.text(core_pid, int(index.extra[freed[-1]])) if len(freed) else ""
+    end = _end(index, call, front_pid, keys, index.rows(name), status)
+    missing = _missing(index, name, front_pid, core_pid, status, end is None)
+    admitted = index.rows(name, "core.add_request")
+    last = max([assigned, *index.end[index.rows(name)].tolist(), *index.end[call].tolist()])
+    return Flow(
+        request=name,
+        external=external,
+        parent=parent,
+        front_pid=front_pid,
+        core_pid=core_pid,
+        start_ns=_start(index, call, front_pid, assigned),
+        end_ns=last if end is None else end,
+        state="cut" if missing else _state(status),
+        missing=missing,
+        output_tokens=int(index.value[freed[-1]]) if len(freed) else len(keys),
+        prompt_tokens=int(index.value[admitted[0]]) if len(admitted) else 0,
+        steps=steps,
+        keys=keys,
+    )
+
+
+def _call(index: Index, external: str, front_pid: int, at: int) -> Rows:
+    """The stretches of the `AsyncLLM.generate` call that made a request; none for `LLM`."""
+    rows = index.rows(external, "async.generate")
+    rows = rows[index.pid[rows] == front_pid]
+    calls = np.cumsum(index.value[rows] == CALLED)
+    before = np.flatnonzero(index.start[rows] <= at)
+    return rows[calls == calls[before[-1]]] if len(before) else rows[:0]
+
+
+def _start(index: Index, call: Rows, front_pid: int, assigned: int) -> int:
+    """The call, or `LLM.generate` around the moment at which the request got its id, or `add_request` around it."""
+    if len(call):
+        return int(index.start[call[0]])
+    for site in ("llm.generate", "llm.add_request"):
+        rows = index.at(site)
+        rows = rows[(index.pid[rows] == front_pid) & (index.start[rows] <= assigned) & (index.end[rows] >= assigned)]
+        if len(rows):
+            return int(index.start[rows[-1]])
+    return assigned
+
+
+def _end(index: Index, call: Rows, front_pid: int, keys: Rows, own: Rows, status: str) -> int | None:
+    """When the caller had the last of it; None where that was not recorded."""
+    if status in ABORTED:
+        return int(index.end[own].max())  # a caller that left sees no end: it is over when the core let go of it
+    if len(call):
+        value, extra = index.value[call], index.extra[call]
+        last = call[((value == YIELDED) & (extra == 1)) | (value == ENDED)]
+        return int(index.end[last[0]]) if len(last) else None
+    handled = index.with_step("output.process", front_pid, keys)
+    if not len(keys):
+        return None
+    done = np.isin(keys, index.step[handled]).all() and bool(status)
+    return int(index.end[handled].max()) if done else None
+
+
+def _state(status: str) -> State:
+    return "stopped" if status in STOPPED else "aborted" if status in ABORTED else "finished"
+
+
+def _missing(index: Index, name: str, front_pid: int, core_pid: int, status: str, endless: bool) -> tuple[str, ...]:
+    """What a whole flow of this layout would have and this has not. One aborted early may have no steps."""
+    scheduled = len(index.steps_of(name)[1]) > 0
+    there = {
+        "core.add_request": len(index.rows(name, "core.add_request")) > 0,
+        "scheduler.schedule": scheduled or status in ABORTED,
+        "scheduler.free": bool(status),
+        "core.receive": front_pid == core_pid or len(index.rows(name, "core.receive")) > 0,
+        "the end of it": not endless,
+    }
+    return tuple(site for site, seen in there.items() if not seen)
+
+
+def _refused(index: Index, begun: set[tuple[int, int]]) -> list[Flow]:
+    """Calls that ended in an exception before the request got an id of its own."""
+    found = []
+    for site in ("async.generate", "llm.add_request"):
+        rows = index.at(site)
+        rows = rows[index.value[rows] == CALLED if site == "async.generate" else index.raised[rows]]
+        for row in rows:
+            start, pid, name = int(index.start[row]), int(index.pid[row]), index.name(row)
+            if (pid, start) in begun:
+                continue
+            call = _call(index, name, pid, start) if site == "async.generate" else np.array([row])
+            ended = call[index.raised[call]]
+            end = int(index.end[ended[-1]]) if len(ended) else int(index.end[call].max())
+            state: State = "refused" if len(ended) else "cut"
+            none = np.zeros(0, dtype=np.int64)
+            missing = () if len(ended) else ("input.assign_id",)
+            found.append(Flow(name, name, None, pid, 0, start, end, state, missing, 0, 0, none, none))
+    return found

@@ -1,0 +1,159 @@
+"""The review's tables: for the terminal with rich, and as the sections of its page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from tracing import lanes, page
+from tracing.anatomy import PHASES
+
+if TYPE_CHECKING:
+    from tracing.review import Findings
+
+Rows = list[list[Any]]
+MARGIN = 0.03  # of a window, on both sides of what it is about
+
+
+def us(ns: float | None) -> str:
+    """Nanoseconds as text in a unit that fits."""
+    if ns is None:
+        return "n/a"
+    return f"{ns / 1e3:,.1f} µs" if abs(ns) < 1e6 else f"{ns / 1e6:,.2f} ms" if abs(ns) < 1e9 else f"{ns / 1e9:,.2f} s"
+
+
+def percent(share: float | None) -> str:
+    if share is None:
+        return "n/a"
+    return "<0.01%" if 0 < share < 0.0001 else f"{share:.2%}"
+
+
+def budget_rows(review: dict[str, Any]) -> Rows:
+    return [[part["stage"], us(part["median_ns"]), us(part["p95_ns"]), part["share"]] for part in review["budget"]]
+
+
+def step_rows(review: dict[str, Any]) -> Rows:
+    rows = []
+    for step in review["steps"]:
+        doing = ", ".join(f"{name} {share:.1%}" for name, share in step["core_while_idle"].items() if share >= 0.001)
+        phases = [us(step[f"{phase}_median_ns"]) for phase in PHASES]
+        tokens = f"{step['tokens_median']:g}"
+        idle = percent(step["worker_idle_share"])
+        rows.append([step["kind"], step["count"], tokens, us(step["median_ns"]), *phases, idle, doing])
+    return rows
+
+
+def hop_rows(review: dict[str, Any]) -> Rows:
+    return [
+        [hop["hop"], hop["count"], us(hop["median_ns"]), us(hop["p95_ns"]), hop["bytes_median"] or "n/a"]
+        for hop in review["hops"]
+    ]
+
+
+BUDGET = ["stage", "median", "P95", "share"]
+STEPS = ["step", "count", "tokens", "median", *PHASES, "worker idle", "the core meanwhile"]
+HOPS = ["hop", "count", "median", "P95", "bytes"]
+
+
+def headline(review: dict[str, Any]) -> str:
+    requests, cost = review["requests"], review["cost"]
+    states = ", ".join(f"{count} {state}" for state, count in requests["states"].items())
+    per_span = f"{cost['ns_per_span']} ns a span" if cost["ns_per_span"] else "cost not measured"
+    return (
+        f"{requests['whole']} of {requests['total']} requests whole ({states}); unexplained "
+        f"{percent(review['unexplained_share_median'])} at the median, "
+        f"{us(review['unexplained_ns_per_token_median'])} an output token; "
+        f"{cost['spans']:,} spans, {review['dropped_spans']} dropped, {per_span}, "
+        f"{percent(cost['share'])} of the busiest thread (an estimate)"
+    )
+
+
+def show(found: Findings, out: Console) -> None:
+    """The review on a terminal."""
+    review = found.review
+    for problem in review["problems"]:
+        out.print(problem, style="bold red", markup=False)
+    out.print(review["about"], style="dim", markup=False)
+    out.print(headline(review), markup=False)
+    shown = [row for row in budget_rows(review) if row[-1] >= 0.0005 or row[0] == "unexplained"]
+    _table(out, "where a request's time goes", BUDGET, [[*row[:-1], percent(row[-1])] for row in shown])
+    narrow = [[*row[:4], *row[4:12], row[12]] for row in step_rows(review)]
+    _table(out, "what a step is made of (medians)", STEPS[:-1], narrow)
+    _table(out, "hops between processes", HOPS, hop_rows(review))
+    slow = [[s["step"], s["kind"], us(s["ns"]), us(s["median_ns"]), s["reason"]] for s in review["slow_steps"][:5]]
+    _table(out, "slowest steps", ["step", "kind", "took", "median", "likely reason"], slow, (4,))
+    requests = [[s["request"], us(s["ns"]), s["reason"]] for s in review["slow_requests"][:5]]
+    _table(out, "slowest requests", ["request", "took", "likely reason"], requests, (2,))
+
+
+def _table(out: Console, title: str, columns: list[str], rows: Rows, text: tuple[int, ...] = ()) -> None:
+    if not rows:
+        return
+    made = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim")
+    for place, name in enumerate(columns):
+        made.add_column(name, justify="left" if place in (0, *text) else "right")
+    for row in rows:
+        made.add_row(*map(str, row))
+    out.print()
+    out.print(made)
+
+
+def sections(found: Findings) -> list[tuple[str, str, str]]:
+    """The page's sections: heading, a sentence, HTML."""
+    review = found.review
+    slow_steps = [[s["step"], s["kind"], us(s["ns"]), us(s["median_ns"]), s["reason"]] for s in review["slow_steps"]]
+    slow_requests = [[s["request"], us(s["ns"]), s["reason"]] for s in review["slow_requests"]]
+    return [
+        ("In short", headline(review), ""),
+        (
+            "Where a request's time goes",
+            "From the call of generate to the last output; every nanosecond counts once, and waits lie between two "
+            "recorded events.",
+            page.table(BUDGET, budget_rows(review), share=3),
+        ),
+        *_drawings(found),
+        (
+            "What a step is made of",
+            "Medians by kind of step; the share of time in which the worker was idle, and what the core did then.",
+            page.table(STEPS, step_rows(review), text=(0, len(STEPS) - 1)),
+        ),
+        (
+            "Hops between processes",
+            "Latency from the end of sending to the receiver's start.",
+            page.table(HOPS, hop_rows(review)),
+        ),
+        (
+            "Slowest steps",
+            "With the likely reason.",
+            page.table(["step", "kind", "took", "median of its kind", "likely reason"], slow_steps, text=(1, 4)),
+        ),
+        (
+            "Slowest requests",
+            "With the part that most exceeds the median request's.",
+            page.table(["request", "took", "likely reason"], slow_requests, text=(0, 2)),
+        ),
+    ]
+
+
+def _drawings(found: Findings) -> list[tuple[str, str, str]]:
+    """Swim lanes of a decode step of median length and of the median request."""
+    drawn = []
+    decodes = found.steps[found.steps["kind"] == "decode"]
+    if len(decodes):
+        lengths = decodes["end_ns"] - decodes["start_ns"]
+        step = decodes.loc[(lengths - lengths.median()).abs().idxmin()]
+        svg = _lanes(found, int(step["start_ns"]), int(step["end_ns"]))
+        drawn.append((f"One step: decode step {step['step']}, of median length", "Pale bars are waits.", svg))
+    whole = sorted((f for f in found.flows if f.state in ("finished", "stopped")), key=lambda flow: flow.latency_ns)
+    if whole:
+        flow = whole[len(whole) // 2]
+        svg = _lanes(found, flow.start_ns, flow.end_ns)
+        drawn.append((f"One request: {flow.request}, the median", "From the call to its last output.", svg))
+    return drawn
+
+
+def _lanes(found: Findings, start_ns: int, end_ns: int) -> str:
+    margin = int((end_ns - start_ns) * MARGIN)
+    return lanes.drawing(found.timeline, start_ns - margin, end_ns + margin, start_ns)

@@ -1,0 +1,139 @@
+"""The named waits of a request: each lies between two recorded events that belong together by request, step or key.
+
+None is the complement of something. Where one of its two events was not recorded there is no such wait.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from tracing.index import Index, Rows
+from tracing.requests import Flow
+from tracing.standins import CALLED, SUSPENDED, YIELDED
+
+
+class Wait(NamedTuple):
+    """A wait and the rows of the two spans that bound it: the earlier one's time of leaving, the later one's start."""
+
+    name: str
+    start_ns: int
+    end_ns: int
+    after: int
+    before: int
+
+
+def waits(index: Index, flow: Flow) -> Iterator[Wait]:
+    """All waits of a request, of positive length."""
+    for wait in (*_front_end(index, flow), *_core(index, flow), *_messages(index, flow)):
+        if wait.end_ns > wait.start_ns:
+            yield wait
+
+
+def _between(index: Index, name: str, after: Rows, before: Rows) -> Iterator[Wait]:
+    """From the end of the last of `after` to the start of the first of `before`."""
+    if len(after) and len(before):
+        first, second = int(after[np.argmax(index.end[after])]), int(before[0])
+        yield Wait(name, int(index.end[first]), int(index.start[second]), first, second)
+
+
+def _front_end(index: Index, flow: Flow) -> Iterator[Wait]:
+    """Waiting for a turn in `LLM.generate`, for the caller, the thread pool, and the event loop."""
+    inside = (flow.start_ns, flow.end_ns)
+    accept = _within(index, index.rows(flow.external, "llm.add_request"), flow.front_pid, inside)
+    if len(accept):
+        first = rendered(index, int(accept[0]))
+        for frame in index.at("llm.generate"):
+            if index.start[frame] == flow.start_ns and index.pid[frame] == flow.front_pid:
+                yield Wait("wait: turn in generate", flow.start_ns, int(index.start[first]), int(frame), first)
+    calls = _within(index, index.rows(flow.external, "async.generate"), flow.front_pid, inside)
+    for left, entered in itertools.pairwise(calls):
+        if index.value[left] in (CALLED, YIELDED):
+            yield Wait("wait: caller", int(index.end[left]), int(index.start[entered]), int(left), int(entered))
+    yield from _thread_pool(index, flow, inside)
+    name = flow.parent or flow.request
+    for put in index.rows(name, "output.deliver"):
+        later = calls[index.start[calls] >= index.end[put]]
+        if len(later):
+            yield from _between(index, "wait: event loop", np.array([put]), later)
+
+
+def _thread_pool(index: Index, flow: Flow, inside: tuple[int, int]) -> Iterator[Wait]:
+    """Tokenization in another thread: until it begins, and until the event loop takes its result."""
+    adding = _within(index, index.rows(flow.external, "async.add_request"), flow.front_pid, inside)
+    work = _within(index, index.rows(flow.external, "input.process"), flow.front_pid, inside)
+    work = work[:1] if len(adding) and len(work) and index.thread[work[0]] != index.thread[adding[0]] else work[:0]
+    if len(work):
+        left = adding[(index.value[adding] == SUSPENDED) & (index.end[adding] <= index.start[work[0]])]
+        yield from _between(index, "wait: thread pool", left[-1:], work)
+        yield from _between(index, "wait: event loop", work, adding[index.start[adding] >= index.end[work[0]]])
+
+
+def _core(index: Index, flow: Flow) -> Iterator[Wait]:
+    """On the way in: the socket, the input queue and the scheduler's queue; later, steps without the request."""
+    own = {
+        site: index.rows(flow.request, site)
+        for site in ("core.receive", "core.preprocess", "core.dequeue", "core.add_request", "scheduler.preempt")
+    }
+    sent = index.rows(flow.request, "client.send", "client.send_async")
+    yield from _between(index, "wait: socket in", sent, own["core.receive"])
+    yield from _between(index, "wait: input queue", own["core.preprocess"], own["core.dequeue"])
+    schedules = index.with_step("scheduler.schedule", flow.core_pid, flow.steps)
+    yield from _between(index, "wait: scheduler queue", own["core.add_request"], schedules)
+    updates = index.with_step("scheduler.update", flow.core_pid, flow.steps)
+    ended = dict(zip(index.step[updates].tolist(), updates.tolist(), strict=True))
+    preempted = index.start[own["scheduler.preempt"]]
+    for row, following in itertools.pairwise(schedules):
+        step, then = int(index.step[row]), int(index.step[following])
+        if then > step + 1 and step in ended:
+            start, end = int(index.end[ended[step]]), int(index.start[following])
+            cut = ((preempted >= index.start[row]) & (preempted <= end)).any()
+            yield Wait("wait: preempted" if cut else "wait: not scheduled", start, end, ended[step], int(following))
+
+
+def _messages(index: Index, flow: Flow) -> Iterator[Wait]:
+    """On the way back, by message: the output queue, the socket, and the front end's queue or event loop."""
+    updates = index.with_step("scheduler.update", flow.core_pid, flow.steps)
+    encoded = index.with_step("core.encode", flow.core_pid, flow.keys)
+    sends = _by_key(index, index.with_step("core.send", flow.core_pid, flow.keys))
+    received = _by_key(index, index.with_step("client.receive", flow.front_pid, flow.keys))
+    handled = _by_key(index, index.with_step("output.process", flow.front_pid, flow.keys))
+    by_step = dict(zip(index.step[updates].tolist(), updates.tolist(), strict=True))
+    step_of = index.step_of_key(flow.core_pid)
+    encodes = _by_key(index, encoded)
+    for key in flow.keys.tolist():
+        update, encode = by_step.get(step_of.get(key, -1)), encodes.get(key)
+        send, receive, process = sends.get(key, encode), received.get(key), handled.get(key)
+        queue = "wait: event loop"
+        if receive is not None and process is not None and index.thread[receive] != index.thread[process]:
+            queue = "wait: front-end queue"
+        for name, after, before in (
+            ("wait: output queue", update, encode),
+            ("wait: socket out", send, receive),
+            (queue, receive, process),
+        ):
+            if after is not None and before is not None:
+                yield Wait(name, int(index.end[after]), int(index.start[before]), after, before)
+
+
+def rendered(index: Index, accept: int) -> int:
+    """The tokenization of an `llm.add_request`'s prompt, which comes right before it on its thread; else itself."""
+    rows = index.at("llm.render")
+    rows = rows[(index.thread[rows] == index.thread[accept]) & (index.end[rows] <= index.start[accept])]
+    if not len(rows):
+        return accept
+    others = index.at("llm.add_request")
+    others = others[(index.start[others] > index.start[rows[-1]]) & (index.start[others] < index.start[accept])]
+    return accept if len(others) else int(rows[-1])
+
+
+def _by_key(index: Index, rows: Rows) -> dict[int, int]:
+    """The first row of each key."""
+    return dict(zip(index.step[rows][::-1].tolist(), rows[::-1].tolist(), strict=True))
+
+
+def _within(index: Index, rows: Rows, pid: int, inside: tuple[int, int]) -> Rows:
+    return rows[(index.pid[rows] == pid) & (index.start[rows] >= inside[0]) & (index.end[rows] <= inside[1])]
