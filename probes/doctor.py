@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -76,7 +77,7 @@ def _checked(check: Callable[[Surroundings], Finding], at: Surroundings) -> Find
     """One check; that it could not be made is itself worth a line, and no reason to leave out the others."""
     try:
         return check(at)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
         return Finding(check.__name__.replace("_", " "), "warn", f"could not be checked: {error}")
 
 

@@ -18,6 +18,7 @@ DAY_S = 86_400
 STALE_DAYS = 30
 LARGE_CACHE_BYTES = 5 * GIB
 SEGMENTS = re.compile(r"psm_\w+|enginescope-\w+|vllm_offload_.*\.mmap|VLLM_OBJECT_STORAGE_SHM_BUFFER\w*")
+REAPERS = ("systemd", "init", "tini", "dumb-init", "docker-init", "catatonit", "containerd-shim-runc-v2")
 YOUNG_S = 120  # a segment is made before it is mapped
 
 
@@ -65,7 +66,7 @@ def compile_cache(at: Surroundings) -> Finding:
     )
     before = sum(made[0] < installed for made in entries)
     if before:
-        return Finding("compile cache", "warn", f"{saw}; {before} of another vLLM than the one installed since", remedy)
+        return Finding("compile cache", "warn", f"{saw}; {before} from before this vLLM was installed", remedy)
     if oldest_days > STALE_DAYS or size > LARGE_CACHE_BYTES:
         return Finding("compile cache", "note", saw, remedy)
     return Finding("compile cache", "ok", saw)
@@ -124,7 +125,7 @@ def _orphaned(process: Process, known: dict[int, Process], prefix: str) -> bool:
     if above is None or above.gone:
         return True
     # In a container the front end itself may be process 1.
-    adopted = above.pid == 1 or Path((above.title.split() or [""])[0]).name in ("systemd", "init", "tini")
+    adopted = above.pid == 1 or Path((above.title.split() or [""])[0]).name in REAPERS
     return adopted and not re.search(r"vllm|python", above.title)
 
 
@@ -135,7 +136,7 @@ def left_segments(at: Surroundings) -> Finding:
     if not left:
         return Finding("left-over memory", "ok", "no segments in /dev/shm without a process")
     size = sum(_blocks(path) for path in left)
-    saw = f"{len(left)} in /dev/shm that no process uses, {size / 2**20:.0f} MiB"
+    saw = f"{len(left)} in /dev/shm that no process uses, {size / 2**20:.1f} MiB"
     names = " ".join(f"/dev/shm/{path.name}" for path in left)
     remedy = f"rm -r {names}   # not where other containers share /dev/shm"
     return Finding("left-over memory", "warn", saw, remedy)

