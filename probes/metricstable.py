@@ -1,0 +1,152 @@
+"""How a window's figures look: a report for the terminal, and one line of it for logs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from probes.quantities import COUNTERS, GAUGES, HISTOGRAMS, SHARES, Figures, Quantity, Times
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+    from probes.quantiles import Quantile
+
+PLAIN_WIDTH = 150  # columns where the output is not a terminal
+NONE = "-"
+WORDS = {each.key: each for each in (*GAUGES, *COUNTERS, *HISTOGRAMS)}
+RESTARTED = (
+    "The server was restarted in this window (or several servers answer at this address): counts are those since its "
+    "start, rates are too low."
+)
+ESTIMATE = "Counts and means are exact. Percentiles are estimates, interpolated inside the server's own buckets."
+
+
+def console() -> Console:
+    """Standard output; wide where it is not a terminal, so that a table in a log is whole."""
+    from rich.console import Console
+
+    made = Console(highlight=False)
+    return made if made.is_terminal else Console(width=PLAIN_WIDTH, highlight=False)
+
+
+def number(value: float | None, unit: str = "") -> str:
+    """A count or rate with three digits that matter; thousands apart."""
+    if value is None:
+        return NONE
+    text = f"{value:,.0f}" if value == int(value) or abs(value) >= 100 else f"{value:.3g}"
+    return text + unit
+
+
+def percent(share: float | None) -> str:
+    """A share of one, in percent."""
+    return NONE if share is None else f"{100 * share:.1f} %"
+
+
+def seconds(value_s: float | None) -> str:
+    """A time in the unit that suits it: 850 µs, 12.3 ms, 1.85 s."""
+    if value_s is None:
+        return NONE
+    for factor, unit in ((1, "s"), (1e3, "ms"), (1e6, "µs")):
+        if abs(value_s) * factor >= 1 or unit == "µs":
+            return f"{value_s * factor:.3g} {unit}" if abs(value_s) < 1000 else f"{value_s:,.0f} s"
+    raise AssertionError("the last unit takes all")
+
+
+def quantile_text(found: Quantile | None) -> str:
+    """An interpolated quantile of seconds; `above X` where it has no upper bound."""
+    if found is None:
+        return NONE
+    return f"above {seconds(found.value)}" if found.above else seconds(found.value)
+
+
+def state_rows(all_engines: Figures) -> Iterator[tuple[str, str, str]]:
+    """What is not a time: title, figure, meaning."""
+    for key, shown in (("running", number), ("waiting", number), ("kv_cache_usage", percent)):
+        yield WORDS[key].title, shown(getattr(all_engines, key)), WORDS[key].meaning + "; at the end of the window"
+    hits, queries = number(all_engines.prefix_hits), number(all_engines.prefix_queries)
+    rate = percent(all_engines.prefix_hit_rate)
+    yield "prefix-cache hits", rate, f"{hits} of {queries} prompt tokens looked up were in the prefix cache"
+    yield _counted(WORDS["preemptions"], number(all_engines.preemptions))
+    for key in ("prompt_tokens", "generation_tokens"):
+        count: float | None = getattr(all_engines, key)
+        rate = number(all_engines.per_second(count), " tok/s" if count is not None else "")
+        yield WORDS[key].title, rate, f"{number(count)} {WORDS[key].meaning}"
+    yield _counted(WORDS["finished"], finished_text(all_engines.finished))
+
+
+def _counted(quantity: Quantity, shown: str) -> tuple[str, str, str]:
+    return quantity.title, shown, quantity.meaning
+
+
+def finished_text(by_reason: dict[str, float] | None) -> str:
+    """`12 (stop 10, length 2)`."""
+    if by_reason is None:
+        return NONE
+    reasons = ", ".join(f"{reason} {number(count)}" for reason, count in sorted(by_reason.items()) if count)
+    return number(sum(by_reason.values())) + (f" ({reasons})" if reasons else "")
+
+
+def report(all_engines: Figures, by_engine: dict[str, Figures], missing: list[str], title: str) -> RenderableType:
+    """The whole report of a window."""
+    from rich.console import Group
+    from rich.text import Text
+
+    parts: list[RenderableType] = [Text(title, style="bold")]
+    if all_engines.restarted:
+        parts.append(Text(RESTARTED, style="yellow"))
+    parts += [_state_table(all_engines), Text(""), _times_table(all_engines.times)]
+    if len(by_engine) > 1:
+        parts += [Text(""), *(Text(f"engine {name}: {short_line(each)}") for name, each in by_engine.items())]
+    parts += [Text(""), Text(ESTIMATE, style="dim")]
+    if missing:
+        parts.append(Text(f"Not on this server: {', '.join(missing)}.", style="dim"))
+    return Group(*parts)
+
+
+def _state_table(all_engines: Figures) -> RenderableType:
+    table = _table()
+    for title, shown, meaning in state_rows(all_engines):
+        table.add_row(title, shown, meaning)
+    return table
+
+
+def _times_table(times: dict[str, Times | None]) -> RenderableType:
+    table = _table("time", "count", "mean", *(f"P{100 * share:g}" for share in SHARES), "what it is")
+    for key, each in times.items():
+        if each is not None:
+            shown = [quantile_text(each.quantiles[share]) for share in SHARES]
+            table.add_row(WORDS[key].title, number(each.count), seconds(each.mean_s), *shown, WORDS[key].meaning)
+    return table
+
+
+def _table(*headers: str) -> Any:
+    """A table without lines, its first and last columns words, those between numbers."""
+    from rich.table import Table
+
+    table = Table(box=None, show_header=bool(headers), header_style="dim", padding=(0, 2, 0, 0))
+    names = headers or ("", "", "")
+    for at, name in enumerate(names):
+        words = at in (0, len(names) - 1)
+        table.add_column(name, justify="left" if words or not headers else "right", no_wrap=at < len(names) - 1)
+    return table
+
+
+def short_line(one: Figures) -> str:
+    """The figures that one watches, in one line."""
+    shown = [
+        f"running {number(one.running)}",
+        f"waiting {number(one.waiting)}",
+        f"KV {percent(one.kv_cache_usage)}",
+        f"prefix hits {percent(one.prefix_hit_rate)}",
+        f"preempted {number(one.preemptions)}",
+        f"in {number(one.per_second(one.prompt_tokens))} tok/s",
+        f"out {number(one.per_second(one.generation_tokens))} tok/s",
+        *(f"{WORDS[key].title} P99 {_p99(one.times[key])}" for key in ("ttft", "itl")),
+        f"finished {finished_text(one.finished)}",
+    ]
+    return "  ".join((["restarted"] if one.restarted else []) + shown)
+
+
+def _p99(times: Times | None) -> str:
+    return quantile_text(times.quantiles[0.99]) if times else NONE

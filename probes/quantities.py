@@ -1,0 +1,206 @@
+"""What a vLLM server counts: one table of the quantities with the names they have had, and their figures in a window.
+
+Names of later versions come first; the first that a server has is read: a version that has both is not counted twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from probes.exposition import Snapshot, Window
+from probes.quantiles import Quantile, quantile
+
+ENGINE = "engine"
+REASON = "finished_reason"
+SHARES = (0.5, 0.9, 0.99)
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """One thing that a server counts: its `names`, newest first, as they stand in the text, and what it means."""
+
+    key: str
+    title: str
+    names: tuple[str, ...]
+    meaning: str
+
+
+GAUGES = (
+    Quantity("running", "running", ("vllm:num_requests_running",), "requests in the batches that run now"),
+    Quantity("waiting", "waiting", ("vllm:num_requests_waiting",), "requests that wait for a place in a batch"),
+    Quantity(
+        "kv_cache_usage",
+        "KV cache in use",
+        ("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc"),
+        "share of the KV blocks that running requests hold",
+    ),
+)
+COUNTERS = (
+    Quantity(
+        "prefix_queries",
+        "prefix cache queries",
+        ("vllm:prefix_cache_queries_total", "vllm:gpu_prefix_cache_queries_total"),
+        "prompt tokens looked up in the prefix cache",
+    ),
+    Quantity(
+        "prefix_hits",
+        "prefix cache hits",
+        ("vllm:prefix_cache_hits_total", "vllm:gpu_prefix_cache_hits_total"),
+        "prompt tokens found there",
+    ),
+    Quantity("preemptions", "preemptions", ("vllm:num_preemptions_total",), "requests thrown out of a full KV cache"),
+    Quantity("prompt_tokens", "prompt tokens", ("vllm:prompt_tokens_total",), "prompt tokens, cached ones included"),
+    Quantity("generation_tokens", "generated tokens", ("vllm:generation_tokens_total",), "tokens generated"),
+    Quantity("finished", "finished", ("vllm:request_success_total",), "requests that ended, by reason"),
+)
+HISTOGRAMS = (
+    Quantity(
+        "ttft",
+        "TTFT",
+        ("vllm:time_to_first_token_seconds",),
+        "from arrival to the first token: queue, prefill and the way out",
+    ),
+    Quantity(
+        "itl",
+        "inter-token latency",
+        ("vllm:inter_token_latency_seconds", "vllm:time_per_output_token_seconds"),
+        "between two outputs of a request, each counted: stalls show here",
+    ),
+    Quantity(
+        "tpot",
+        "TPOT",
+        ("vllm:request_time_per_output_token_seconds",),
+        "a request's mean time per token after the first: stalls are averaged away",
+    ),
+    Quantity("e2e", "end to end", ("vllm:e2e_request_latency_seconds",), "from arrival to the last token"),
+    Quantity(
+        "queue",
+        "queue",
+        ("vllm:request_queue_time_seconds", "vllm:time_in_queue_requests"),
+        "waiting for a place in a batch; grows when the server is full",
+    ),
+    Quantity("prefill", "prefill", ("vllm:request_prefill_time_seconds",), "from the first batch to the first token"),
+    Quantity("decode", "decode", ("vllm:request_decode_time_seconds",), "from the first token to the last"),
+)
+CACHE_CONFIG = "vllm:cache_config_info"
+
+
+def name_in(snapshot: Snapshot, quantity: Quantity) -> str | None:
+    """The name under which this server has `quantity`; None where it has none of them."""
+    suffix = "_count" if quantity in HISTOGRAMS else ""
+    return next((name for name in quantity.names if name + suffix in snapshot.samples), None)
+
+
+def missing(snapshot: Snapshot) -> list[Quantity]:
+    """The quantities that this server does not have."""
+    return [each for each in (*GAUGES, *COUNTERS, *HISTOGRAMS) if name_in(snapshot, each) is None]
+
+
+def has_any(snapshot: Snapshot) -> bool:
+    """Whether this is a vLLM server that counts at all."""
+    return len(missing(snapshot)) < len(GAUGES) + len(COUNTERS) + len(HISTOGRAMS)
+
+
+def engines(snapshot: Snapshot) -> list[str]:
+    """The engines behind this server; none of versions that did not label them."""
+    return snapshot.values_of(ENGINE, [name for each in GAUGES if (name := name_in(snapshot, each))])
+
+
+@dataclass(frozen=True)
+class Times:
+    """A histogram of seconds in the window: exact count and mean, interpolated quantiles by share."""
+
+    count: float
+    mean_s: float | None
+    quantiles: dict[float, Quantile | None]
+
+
+@dataclass(frozen=True)
+class Figures:
+    """A window in numbers, of one engine or of all. None stands for what the server does not have or cannot say.
+
+    `running`, `waiting` and `kv_cache_usage` (a share, the mean over engines) are as of the window's end.
+    """
+
+    seconds: float
+    restarted: bool
+    running: float | None
+    waiting: float | None
+    kv_cache_usage: float | None
+    prefix_queries: float | None
+    prefix_hits: float | None
+    preemptions: float | None
+    prompt_tokens: float | None
+    generation_tokens: float | None
+    finished: dict[str, float] | None
+    times: dict[str, Times | None]
+
+    @property
+    def prefix_hit_rate(self) -> float | None:
+        """The share of looked-up prompt tokens that the prefix cache had, in this window alone."""
+        return self.prefix_hits / self.prefix_queries if self.prefix_queries and self.prefix_hits is not None else None
+
+    def per_second(self, increase: float | None) -> float | None:
+        """An increase of this window as a rate."""
+        return None if increase is None or self.seconds <= 0 else increase / self.seconds
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: raw increases, rates, and quantiles with the bucket that holds them (no upper end: null)."""
+        made = asdict(self) | {"prefix_hit_rate": self.prefix_hit_rate}
+        made["prompt_tok_s"] = self.per_second(self.prompt_tokens)
+        made["generation_tok_s"] = self.per_second(self.generation_tokens)
+        made["times"] = {key: times and _times_dict(times) for key, times in self.times.items()}
+        return made
+
+
+def _times_dict(times: Times) -> dict[str, Any]:
+    named = {f"p{100 * share:g}": each and _quantile_dict(each) for share, each in times.quantiles.items()}
+    return {"count": times.count, "mean_s": times.mean_s, **named}
+
+
+def _quantile_dict(found: Quantile) -> dict[str, Any]:
+    upper = None if found.above else found.upper
+    return {"value_s": found.value, "above": found.above, "bucket_s": [found.lower, upper]}
+
+
+def figures(window: Window, engine: str | None = None) -> Figures:
+    """The window's figures: of one engine, or of all together."""
+    where = {} if engine is None else {ENGINE: engine}
+    gauges = {each.key: _gauge(window.after, each, where) for each in GAUGES}
+    usage = gauges["kv_cache_usage"]
+    if usage is not None and engine is None:
+        gauges["kv_cache_usage"] = usage / max(1, len(window.after.series(_name(window, GAUGES[2]))))
+    counted = {each.key: _increase(window, each, where) for each in COUNTERS if each.key != "finished"}
+    times = {each.key: _times(window, each, where) for each in HISTOGRAMS}
+    return Figures(
+        window.seconds, window.restarted, **gauges, **counted, finished=_finished(window, where), times=times
+    )
+
+
+def _name(window: Window, quantity: Quantity) -> str:
+    return name_in(window.after, quantity) or quantity.names[0]
+
+
+def _gauge(snapshot: Snapshot, quantity: Quantity, where: Mapping[str, str]) -> float | None:
+    return snapshot.total(name_in(snapshot, quantity) or "", where)
+
+
+def _increase(window: Window, quantity: Quantity, where: Mapping[str, str]) -> float | None:
+    return window.increase(_name(window, quantity), where)
+
+
+def _finished(window: Window, where: Mapping[str, str]) -> dict[str, float] | None:
+    name = _name(window, COUNTERS[-1])
+    return window.grouped(name, REASON, where) if window.after.series(name, where) else None
+
+
+def _times(window: Window, quantity: Quantity, where: Mapping[str, str]) -> Times | None:
+    name = _name(window, quantity)
+    count, total = window.increase(f"{name}_count", where), window.increase(f"{name}_sum", where)
+    if count is None:
+        return None
+    buckets = window.buckets(name, where)
+    mean_s = total / count if count and total is not None else None
+    return Times(count, mean_s, {share: quantile(share, buckets) for share in SHARES})
