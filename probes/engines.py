@@ -109,7 +109,7 @@ def left_processes(at: Surroundings) -> Finding:
     left = [process for process in engines if _orphaned(process, known, prefix)]
     if left:
         names = ", ".join(f"{process.title.split()[0]} ({process.pid})" for process in left)
-        remedy = f"kill {' '.join(str(process.pid) for process in left)}"
+        remedy = f"kill {' '.join(str(process.pid) for process in left)}   # kill -9 for one that is stopped"
         return Finding("left-over engines", "warn", f"{names}: the front end is gone", remedy)
     if engines:
         count = f"{len(engines)} {'process' if len(engines) == 1 else 'processes'}"

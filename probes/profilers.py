@@ -40,7 +40,7 @@ def ptrace(at: Surroundings) -> Finding:
     if capable:
         return Finding("ptrace", "ok", saw)
     if at.user == 0:
-        remedy = "docker run --cap-add SYS_PTRACE …   # the container has to be started with it"
+        remedy = "docker run --cap-add SYS_PTRACE IMAGE   # the container has to be started with it"
         return Finding("ptrace", "warn", f"{saw}: py-spy will be refused", remedy)
     if scope == "1":
         remedy = "sudo sysctl -w kernel.yama.ptrace_scope=0"

@@ -142,8 +142,9 @@ def _physical(at: Surroundings, cpus: Set[int]) -> int:
 
 def _first_node(at: Surroundings) -> Set[int]:
     """The usable processors of the first memory node that has any: one worker is bound to one node."""
-    nodes = sorted((at.root / "sys/devices/system/node").glob("node[0-9]*/cpulist"))
-    return next((usable for node in nodes if (usable := numbers(node.read_text()) & at.cpus)), at.cpus)
+    nodes = (at.root / "sys/devices/system/node").glob("node[0-9]*/cpulist")
+    by_number = sorted(nodes, key=lambda node: int(node.parent.name.removeprefix("node")))
+    return next((usable for node in by_number if (usable := numbers(node.read_text()) & at.cpus)), at.cpus)
 
 
 def numbers(text: str) -> set[int]:

@@ -54,7 +54,7 @@ def machine(root: Path, files: dict[str, str] | None = None, **fields: Any) -> S
         path.write_text(f"#!/bin/sh\n{text}\n" if "bin/" in name else text)
         path.chmod(0o755 if "bin/" in name or name == IMPORTER else 0o644)
     (root / "work").mkdir(exist_ok=True)
-    made = {
+    made: dict[str, Any] = {
         "distributions": CPU_SET,
         "plugins": {"enginescope": "tracing.plugin:load"},
         "search_path": (str(root / "site"),),
