@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ TOKENS = 32
 PROMPTS = (
     "The three primary colors are",
     "Tell me something about the city of Paris.",
-    "Count from one to ten:",
+    "Once upon a time there was a small robot that",
     "What is the difference between a process and a thread?",
 )
 
@@ -52,6 +53,8 @@ async def talk(model: Path) -> None:
             print(f"demo-{number}: {text.strip()[:70]!r}", flush=True)
     finally:
         engine.shutdown()
+        del engine
+        gc.collect()  # while its modules are still there: vLLM's destructor needs them
 
 
 def main() -> None:

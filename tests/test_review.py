@@ -1,0 +1,105 @@
+"""The review of a synthetic trace: what it says, what it writes, and that the page works in a browser."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from test_budget import stream
+from traces import TraceWriter
+
+from probes.errors import EnginescopeError
+from tracing import lanes, page, review, timeline
+
+ROOT = Path(__file__).resolve().parent.parent
+NS = [1000 * (place + 1) for place in range(40)]
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "tracing.review", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+
+
+def test_what_is_printed_and_written(tmp_path: Path) -> None:
+    folder = tmp_path / "trace"
+    stream(folder, NS)
+    done = run(str(folder), "--perfetto", str(folder / "t.pftrace"), "--csv", str(folder / "t.csv"))
+    assert done.returncode == 0, done.stderr
+    assert "1 of 1 requests whole (1 stopped)" in done.stdout
+    assert done.stdout.splitlines()[-1] == f"Wrote {folder / 't.csv'}"
+    found = json.loads((folder / "review.json").read_text())
+    assert found["requests"] == {"total": 1, "whole": 1, "states": {"stopped": 1}, "cut": {}}
+    assert {"stage", "median_ns", "p95_ns", "share"} == set(found["budget"][0])
+    assert sum(part["share"] for part in found["budget"]) == pytest.approx(1)
+    assert found["dropped_spans"] == 0 and set(found["roles"]) >= {"front end", "core", "worker"}
+    assert {hop["hop"] for hop in found["hops"]} == {
+        *("front end → core", "core → worker", "core → front end"),
+    }
+    header = (folder / "t.csv").read_text().splitlines()[0]
+    assert header.startswith("start_ns,end_ns,site,stage,role")
+
+
+def test_problems_come_first(tmp_path: Path) -> None:
+    stream(tmp_path, NS)
+    (tmp_path / "trace.json").write_text(json.dumps({"problems": ["no process in the role worker ever reported"]}))
+    TraceWriter(tmp_path, 99, ["core"]).span("kv.lookup", 1, 2).close(dropped=4)
+    assert review.findings(tmp_path).review["problems"] == [
+        "no process in the role worker ever reported",
+        "4 spans were dropped: the figures below leave them out",
+    ]
+
+
+def test_a_folder_that_is_no_trace_is_one_line(tmp_path: Path) -> None:
+    done = run(str(tmp_path))
+    assert done.returncode == 1 and done.stderr.count("\n") == 1 and "python -m tracing.record" in done.stderr
+
+
+def test_a_trace_without_a_request_is_still_reviewed(tmp_path: Path) -> None:
+    TraceWriter(tmp_path, 1, ["core"]).span("gc", 1, 2).close()
+    assert run(str(tmp_path)).returncode == 0
+    assert json.loads((tmp_path / "review.json").read_text())["requests"]["total"] == 0
+
+
+def test_unwritable_files_are_one_line(tmp_path: Path) -> None:
+    stream(tmp_path, NS)
+    with pytest.raises(EnginescopeError, match="cannot write"):
+        review.review(tmp_path, csv=tmp_path / "no" / "folder.csv")
+
+
+def test_a_page_escapes_what_came_from_a_request() -> None:
+    made = page.page("<t>", {"about": "<script>", "problems": ["<img>"]}, [("h", "s", page.table(["a"], [["<b>"]]))])
+    assert not re.search(r"<script>|<img>|<b>|<t>", made)
+
+
+def test_a_drawing_has_a_lane_a_thread_and_a_bar_a_span(tmp_path: Path) -> None:
+    stream(tmp_path, NS, steps=1)
+    read = timeline.read(tmp_path)
+    start, end = int(read.spans["start_ns"].min()), int(read.spans["end_ns"].max())
+    svg = lanes.drawing(read, start, end, start)
+    shown = (read.spans["share"] != "frame") & (read.spans["end_ns"] > start)
+    assert svg.count('class="lane"') == read.spans.groupby(["pid", "thread"]).ngroups
+    assert 0 < svg.count("<rect") <= shown.sum()
+    assert "runner.forward (forward)" in svg
+
+
+@pytest.mark.browser
+def test_the_page_in_a_browser(tmp_path: Path) -> None:
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("no chromium here; CI installs it")
+    stream(tmp_path, NS, steps=5)
+    review.review(tmp_path)
+    shot = tmp_path / "page.png"
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--window-size=1200,1400"]
+    address = (tmp_path / "review.html").as_uri()
+    command = [chromium, *flags, f"--screenshot={shot}", address]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert "CONSOLE" not in done.stderr, done.stderr
+    dom = subprocess.run([chromium, *flags, "--dump-dom", address], capture_output=True, text=True, timeout=120).stdout
+    assert dom.count("<svg") == 2 and dom.count("<rect") > 20
+    assert shot.stat().st_size > 20_000
