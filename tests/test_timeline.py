@@ -12,10 +12,11 @@ from traces import TraceWriter
 
 from probes.errors import EnginescopeError
 from tracing import events, timeline
+from tracing.eventfile import SHARED_SITES
 from tracing.sites import SITES
 
 SPAN = st.tuples(
-    st.sampled_from([site.name for site in SITES if site.name not in timeline.SHARED_SITES]),
+    st.sampled_from([site.name for site in SITES if site.name not in SHARED_SITES]),
     st.integers(1, 10**15),
     st.integers(0, 10**9),
     st.one_of(st.none(), st.text(min_size=1, max_size=80)),
@@ -131,9 +132,56 @@ def test_what_is_no_trace_is_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(EnginescopeError, match=r"tracing\.record"):
         timeline.read(tmp_path)
     path = TraceWriter(tmp_path, 5, ["core"]).close()
-    path.write_bytes(b"ESEVENT9" + path.read_bytes()[8:])
-    with pytest.raises(EnginescopeError, match="record it again"):
-        timeline.read(tmp_path)
     path.write_bytes(events.MAGIC + (99).to_bytes(8, "little") + path.read_bytes()[16:])
     with pytest.raises(EnginescopeError, match="schema 99"):
         timeline.read(tmp_path)
+    path.write_bytes(b"PNG of a cat" * 20)
+    with pytest.raises(EnginescopeError, match="no event file of enginescope"):
+        timeline.read(tmp_path)
+
+
+@pytest.mark.parametrize("left", [b"", b"\0" * 20, b"\0" * 48, b"\0" * 5000])
+def test_a_process_killed_at_birth_spoils_nothing(tmp_path: Path, left: bytes) -> None:
+    TraceWriter(tmp_path, 5, ["core"]).span("kv.lookup", 1, 2).close()
+    (tmp_path / "events-6.bin").write_bytes(left)
+    read = timeline.read(tmp_path)
+    assert read.spans["pid"].tolist() == [5] and read.torn == 0
+    assert [process.get("incomplete", False) for process in read.processes] == [False, True]
+
+
+@pytest.mark.parametrize("said", ["[]", "7", '{"pid": 5}', '{"pid": 5, "serves": [], "sites": [1], "threads": {}}'])
+def test_a_process_file_of_something_else_is_as_none(tmp_path: Path, said: str) -> None:
+    TraceWriter(tmp_path, 5, ["worker"]).span("worker.execute", 1, 9).span("gc", 3, 4).close()
+    (tmp_path / "process-5.json").write_text(said)
+    read = timeline.read(tmp_path)
+    assert read.spans["role"].astype(str).tolist() == ["worker", "worker"]  # said by the sites that were seen
+    assert read.processes[0]["incomplete"] is True
+
+
+def test_a_span_of_an_unknown_site_is_torn(tmp_path: Path) -> None:
+    path = TraceWriter(tmp_path, 5, ["core"]).span("kv.lookup", 1, 2).span("kv.lookup", 3, 4).close()
+    data = bytearray(path.read_bytes())
+    data[48 * 2 + 44 : 48 * 2 + 46] = (60_000).to_bytes(2, "little")
+    path.write_bytes(data)
+    read = timeline.read(tmp_path)
+    assert read.spans["start_ns"].tolist() == [1] and read.torn == 1
+
+
+def test_half_a_record_at_the_end_is_torn(tmp_path: Path) -> None:
+    path = TraceWriter(tmp_path, 5, ["core"]).span("kv.lookup", 1, 2).span("kv.lookup", 3, 4).close()
+    path.write_bytes(path.read_bytes()[:-10])
+    assert timeline.read(tmp_path).torn == 1
+
+
+def test_what_both_sides_have_belongs_to_the_main_role_of_the_process(tmp_path: Path) -> None:
+    TraceWriter(tmp_path, 5, ["core input", "core"]).span("gc", 1, 2).close()
+    TraceWriter(tmp_path, 6, ["front end", "core input", "core", "worker"]).span("gc", 3, 4).close()
+    assert timeline.read(tmp_path).spans["role"].astype(str).tolist() == ["core", "front end"]
+
+
+def test_batches_of_two_cores_are_one_category(tmp_path: Path) -> None:
+    for pid in (5, 6):
+        TraceWriter(tmp_path, pid, ["core"]).batch(0, {f"request {pid}": 3, "both": 1}).close()
+    batches = timeline.read(tmp_path).batches
+    assert str(batches["request"].dtype) == "category"
+    assert batches["request"].astype(str).tolist() == ["request 5", "both", "request 6", "both"]

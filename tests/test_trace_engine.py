@@ -86,7 +86,7 @@ def test_steps_are_numbered_alike_in_core_and_worker(batch: tuple[Path, subproce
     spans = timeline.read(batch[0]).spans
     core = spans[spans["site"] == "executor.dispatch"].set_index("step")
     worker = spans[spans["site"] == "worker.execute"].set_index("step")
-    both = core.join(worker, lsuffix="_core", rsuffix="_worker", how="inner")
+    both = core.add_suffix("_core").join(worker.add_suffix("_worker"), how="inner")
     assert len(both) >= 24
     scheduled = spans[spans["site"] == "scheduler.schedule"].set_index("step")["value"]
     assert (scheduled.reindex(both.index) == both["value_worker"]).all()
@@ -185,7 +185,8 @@ def test_the_demonstration_on_the_default_model(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
     assert "where a request's time goes" in done.stdout
     review = json.loads((tmp_path / "trace" / "review.json").read_text())
-    assert review["requests"]["states"] == {"finished": 5}
+    states = review["requests"]["states"]
+    assert set(states) <= {"finished", "stopped"} and sum(states.values()) == review["requests"]["whole"] == 5
     assert review["unexplained_share_median"] < 0.01
     assert pd.Series(parts(review)).idxmax() in ("forward", "logits")
 

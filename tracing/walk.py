@@ -56,6 +56,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> int:
     """The command."""
+    args = parser().parse_args()
     from rich.console import Console
 
     from tracing import timeline
@@ -63,7 +64,6 @@ def main() -> int:
     from tracing.requests import flows
     from tracing.source import SourceTree
 
-    args = parser().parse_args()
     read = timeline.read(args.folder)
     flow = chosen(flows(Index(read)), args.request)
     walk(read, flow, SourceTree.find(args.vllm), Console(highlight=False))

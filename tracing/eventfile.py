@@ -1,0 +1,154 @@
+"""One process's event file, taken apart, with what the process said of itself beside it.
+
+Whatever a killed process leaves is read as far as it goes: a record, text or list that was cut is counted as torn.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from probes.errors import EnginescopeError
+from tracing.events import (
+    BATCH,
+    CHILD,
+    COUNTS,
+    HEADER,
+    LIST,
+    MAGIC,
+    MESSAGE,
+    MORE,
+    PAYLOAD_BYTES,
+    RAISED,
+    RECORD,
+    RENAMED,
+    SCHEMA,
+    SPAN,
+    TEXT,
+)
+from tracing.sites import ALL_SITES
+
+WORDS = PAYLOAD_BYTES // 4
+SHARED_SITES = ("queue.put", "queue.get", "gc", "scope")  # on both sides: their role is that of the process
+SITE_KEYS = ("name", "stage", "role", "share")
+
+
+@dataclass
+class EventFile:
+    """One process's event file, taken apart."""
+
+    process: dict[str, Any]
+    spans: np.ndarray
+    texts: dict[int, str]
+    lists: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]]  # code -> headers, counts of words, all words
+    torn: int
+    dropped: int
+
+
+def read(path: Path) -> EventFile:
+    """Take one file apart; raises `EnginescopeError` where it is none of ours or of another schema."""
+    raw = np.fromfile(path, dtype=np.uint8)
+    whole = len(raw) // RECORD.itemsize * RECORD.itemsize
+    torn = int(raw[whole:].any())
+    head = raw[: RECORD.itemsize].view(HEADER)[0] if whole else np.zeros(1, HEADER)[0]
+    if head.tobytes().strip(b"\0"):  # without one it was killed at birth, before it wrote anything
+        _check_head(path, head)
+    records = raw[RECORD.itemsize : whole].view(RECORD)
+    written = np.flatnonzero(records["kind"])
+    records = records[: int(written[-1]) + 1 if len(written) else 0]  # the rest was never written
+    torn += int(np.count_nonzero(records["kind"] == 0))
+    texts, cut_texts = _texts(records)
+    lists, cut_lists = _all_lists(records)
+    spans = records[(records["kind"] == SPAN) | (records["kind"] == RAISED)]
+    process = _process(path, spans)
+    known = spans["site"] < len(process["sites"])
+    torn += cut_texts + cut_lists + int(np.count_nonzero(~known))
+    dropped = max(int(head["dropped"]), process.get("dropped", 0))
+    return EventFile(process, spans[known], texts, lists, torn, dropped)
+
+
+def _check_head(path: Path, head: np.void) -> None:
+    if head["magic"] != MAGIC:
+        raise EnginescopeError(f"{path} is no event file of enginescope: remove it, or name another folder")
+    if head["schema"] != SCHEMA:
+        raise EnginescopeError(f"{path} is of schema {head['schema']}, this reader knows {SCHEMA}: record it again")
+
+
+def _process(path: Path, spans: np.ndarray) -> dict[str, Any]:
+    """What the process said of itself; where that cannot be read, what its spans and this version's table say."""
+    pid = int(path.stem.partition("-")[2])
+    try:
+        said: Any = json.loads(path.with_name(f"process-{pid}.json").read_text())
+    except (OSError, ValueError):
+        said = None
+    if isinstance(said, dict) and said.get("schema", SCHEMA) != SCHEMA:
+        raise EnginescopeError(f"{path} has a process file of schema {said['schema']}, this reader knows {SCHEMA}")
+    return said if _usable(said) else _guessed(pid, spans)
+
+
+def _usable(said: Any) -> bool:
+    """Whether a process file has what this reader takes from it."""
+    kinds = {"pid": int, "serves": list, "sites": list, "threads": dict}
+    if not isinstance(said, dict) or not all(isinstance(said.get(key), kind) for key, kind in kinds.items()):
+        return False
+    return all(isinstance(site, dict) and all(key in site for key in SITE_KEYS) for site in said["sites"])
+
+
+def _guessed(pid: int, spans: np.ndarray) -> dict[str, Any]:
+    """A process file for one that is lost: the roles are those of the sites that were seen."""
+    sites = [{key: getattr(site, key) for key in SITE_KEYS} for site in ALL_SITES]
+    seen = [sites[number] for number in np.unique(spans["site"]) if number < len(sites)]
+    serves = list(dict.fromkeys(site["role"] for site in seen if site["name"] not in SHARED_SITES))
+    return {"pid": pid, "parent": 0, "serves": serves, "sites": sites, "threads": {}, "hooked": [], "incomplete": True}
+
+
+def _payload(records: np.ndarray, heads: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Of the records at `heads`, whose payload has `value` items of `size` bytes: which are whole, and their places of
+    MORE records, one after the other."""
+    more = -(-records["value"][heads] * size // PAYLOAD_BYTES)
+    is_more = np.concatenate(([0], np.cumsum(records["kind"] == MORE)))
+    ends = heads + 1 + more
+    inside = (more >= 0) & (ends <= len(records))
+    whole = inside.copy()
+    whole[inside] = is_more[ends[inside]] - is_more[heads[inside] + 1] == more[inside]
+    heads, more = heads[whole], more[whole]
+    firsts = np.concatenate(([0], np.cumsum(more)))[:-1]
+    places = np.repeat(heads + 1 - firsts, more) + np.arange(more.sum())
+    return whole, places
+
+
+def _bytes_at(records: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """The payload bytes of the records at `places`: shape (len(places), 44)."""
+    return records[places].view(np.uint8).reshape(-1, RECORD.itemsize)[:, :PAYLOAD_BYTES]
+
+
+def _texts(records: np.ndarray) -> tuple[dict[int, str], int]:
+    heads = np.flatnonzero(records["kind"] == TEXT)
+    whole, places = _payload(records, heads, 1)
+    payload, at, texts = _bytes_at(records, places).tobytes(), 0, {}
+    for row in records[heads[whole]]:
+        length = int(row["value"])
+        texts[int(row["request"])] = payload[at : at + length].decode(errors="replace")
+        at += -(-length // PAYLOAD_BYTES) * PAYLOAD_BYTES
+    return texts, int(np.count_nonzero(~whole))
+
+
+def _all_lists(records: np.ndarray) -> tuple[dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]], int]:
+    found, cut = {}, 0
+    heads = np.flatnonzero(records["kind"] == LIST)
+    for code in (BATCH, COUNTS, MESSAGE, RENAMED, CHILD):
+        mine = heads[records["site"][heads] == code]
+        whole, places = _payload(records, mine, 4)
+        cut += int(np.count_nonzero(~whole))
+        mine = mine[whole]
+        counts = records["value"][mine]
+        words = np.ascontiguousarray(_bytes_at(records, places)).view("<u4").reshape(-1)
+        firsts = np.concatenate(([0], np.cumsum(-(-counts // WORDS) * WORDS)))[:-1]
+        starts = np.concatenate(([0], np.cumsum(counts)))[:-1]
+        kept = np.repeat(firsts - starts, counts) + np.arange(counts.sum())
+        found[code] = (records[mine], counts, words[kept])
+    return found, cut
