@@ -245,10 +245,10 @@ def _is_count(name: str, value: str) -> bool:
 
 
 def _program(first: list[str]) -> list[str]:
-    """The first word; a module of this checkout as `python -m` starts it, wherever the checkout lies."""
+    """The first word: a program by its name, a module of this checkout as `python -m` starts it, wherever it lies."""
     path = Path(first[0]) if first else Path()
     if path.suffix != ".py" or path.parent.parent != ROOT:
-        return first
+        return [path.name] if path.is_absolute() else first
     return ["python", "-m", f"{path.parent.name}.{path.stem}"]
 
 

@@ -1,4 +1,8 @@
-"""Hops: what lies between two processes, from the end of sending to the receiver's start."""
+"""Hops: what lies between two processes, from the end of sending to the receiver's start.
+
+Core → worker counts from the start of dispatch: the worker reads the shared memory, and begins, before the core's call
+of it returns, so that from its end on nothing would be left of most of these hops.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +21,8 @@ def hops(index: Index, flows: list[Flow]) -> pd.DataFrame:
     """A row a hop of every request: `request`, `hop`, `from_ns`, `to_ns`, `latency_ns`, `bytes` (0 where not known),
     and the rows of the two spans in `timeline.spans`.
 
-    Requests that share a step or a message share its hops. A receiver that began before its sender was through (they
-    are two processors) has a latency of 0.
+    Requests that share a step or a message share its hops. A receiver that began before its sender was through has a
+    latency of 0.
     """
     rows: list[tuple[str, str, int, int, int]] = []
     for flow in flows:
@@ -29,6 +33,8 @@ def hops(index: Index, flows: list[Flow]) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=["request", "hop", "from_row", "to_row", "bytes"])
     left, reached = (frame[name].to_numpy(dtype=np.int64) for name in ("from_row", "to_row"))
     frame["from_ns"], frame["to_ns"] = index.end[left], index.start[reached]
+    there = (frame["hop"] == "core → worker").to_numpy()
+    frame.loc[there, "from_ns"] = index.start[left[there]]
     back = (frame["hop"] == "worker → core").to_numpy()
     # The core is waiting there since long: the hop ends when its wait does.
     frame.loc[back, "to_ns"] = index.end[reached[back]]

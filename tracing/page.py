@@ -19,6 +19,7 @@ th, td { padding: .15rem .8rem .15rem 0; text-align: right; border-bottom: 1px s
 th { font-weight: 600; color: var(--faint); } th:first-child, td:first-child, .text { text-align: left; }
 td.share { min-width: 160px; position: relative; } td.share i { position: absolute; left: 0; top: 4px; bottom: 4px;
   background: var(--bar); opacity: .45; } td.share span { position: relative; }
+summary { cursor: pointer; color: var(--faint); }
 .scroll { overflow-x: auto; } svg.lanes { width: 100%; min-width: 760px; font: 9px system-ui, sans-serif; }
 svg.lanes text { fill: var(--ink); } svg.lanes .axis text { fill: var(--faint); }
 svg.lanes .axis line { stroke: var(--line); } svg.lanes g:hover rect { stroke: var(--ink); stroke-width: 1; }
@@ -52,7 +53,7 @@ def table(columns: list[str], rows: list[list[Any]], share: int | None = None, t
         for place, value in enumerate(row):
             if place == share:
                 width = 100 * min(max(float(value), 0), 1)
-                cells.append(f'<td class="share"><i style="width:{width:.1f}%"></i><span>{value:.1%}</span></td>')
+                cells.append(f'<td class="share"><i style="width:{width:.1f}%"></i><span>{value:.2%}</span></td>')
             else:
                 cells.append(f"<td{_class(place, text)}>{escape(str(value))}</td>")
         lines.append(f"<tr>{''.join(cells)}</tr>")

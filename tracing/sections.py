@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tracing.review import Findings
 
 Rows = list[list[Any]]
+SHOWN_SHARE = 0.0005  # of all latency, from which a part is shown at first sight
 MARGIN = 0.03  # of a window, on both sides of what it is about
 
 
@@ -77,7 +78,7 @@ def show(found: Findings, out: Console) -> None:
         out.print(problem, style="bold red", markup=False)
     out.print(review["about"], style="dim", markup=False)
     out.print(headline(review), markup=False)
-    shown = [row for row in budget_rows(review) if row[-1] >= 0.0005 or row[0] == "unexplained"]
+    shown = [row for row in budget_rows(review) if _large(row)]
     _table(out, "where a request's time goes", BUDGET, [[*row[:-1], percent(row[-1])] for row in shown])
     narrow = [[*row[:4], *row[4:12], row[12]] for row in step_rows(review)]
     _table(out, "what a step is made of (medians)", STEPS[:-1], narrow)
@@ -107,13 +108,13 @@ def sections(found: Findings) -> list[tuple[str, str, str]]:
     slow_requests = [[s["request"], us(s["ns"]), s["reason"]] for s in review["slow_requests"]]
     return [
         ("In short", headline(review), ""),
+        *_drawings(found),
         (
             "Where a request's time goes",
             "From the call of generate to the last output; every nanosecond counts once, and waits lie between two "
             "recorded events.",
-            page.table(BUDGET, budget_rows(review), share=3),
+            _budget_table(budget_rows(review)),
         ),
-        *_drawings(found),
         (
             "What a step is made of",
             "Medians by kind of step; the share of time in which the worker was idle, and what the core did then.",
@@ -121,7 +122,7 @@ def sections(found: Findings) -> list[tuple[str, str, str]]:
         ),
         (
             "Hops between processes",
-            "Latency from the end of sending to the receiver's start.",
+            "Latency from the end of sending to the receiver's start; to the worker from the start of dispatch.",
             page.table(HOPS, hop_rows(review)),
         ),
         (
@@ -135,6 +136,20 @@ def sections(found: Findings) -> list[tuple[str, str, str]]:
             page.table(["request", "took", "likely reason"], slow_requests, text=(0, 2)),
         ),
     ]
+
+
+def _large(row: list[Any]) -> bool:
+    """Whether a row of the budget is shown at first sight."""
+    return bool(row[-1] >= SHOWN_SHARE or row[0] == "unexplained")
+
+
+def _budget_table(rows: Rows) -> str:
+    small = [row for row in rows if not _large(row)]
+    made = page.table(BUDGET, [row for row in rows if _large(row)], share=3)
+    if not small:
+        return made
+    words = f"{len(small)} parts under {SHOWN_SHARE:.2%} each, together {sum(row[-1] for row in small):.2%}"
+    return f"{made}<details><summary>{words}</summary>{page.table(BUDGET, small, share=3)}</details>"
 
 
 def _drawings(found: Findings) -> list[tuple[str, str, str]]:

@@ -11,6 +11,7 @@ from tracing.anatomy import PHASES, core_of, covered, union
 from tracing.timeline import Timeline
 
 MOST = 10
+TELLING = 0.02  # of a request's latency, from which a part that exceeds the median's is called the reason
 GC_PART = 0.2  # of a step's excess over its kind's median, from which a collection is called the reason
 
 
@@ -84,6 +85,8 @@ def slow_requests(latencies: dict[str, int], parts: dict[str, dict[str, int]]) -
         more = (table.loc[request] - median).sort_values(ascending=False)
         part, excess = str(more.index[0]), float(more.iloc[0])
         usual = "as the others: " + str(table.loc[request].idxmax())
-        reason = f"{part}: {excess / 1e6:.1f} ms more than the median" if excess > 1e5 else usual
+        reason = (
+            f"{part}: {excess / 1e6:.1f} ms more than the median" if excess > TELLING * latencies[request] else usual
+        )
         found.append({"request": request, "ns": int(latencies[request]), "reason": reason})
     return found
