@@ -7,17 +7,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from probes.errors import INCOMPLETE, INTERRUPTED, EnginescopeError, run_main, usage_error
+from probes.errors import INCOMPLETE, INTERRUPTED, EnginescopeError, run_main, terminable, usage_error
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -221,20 +218,6 @@ def unlikeness(
 def confirmed(time_text: str) -> bool:
     """Ask on the terminal."""
     return input(f"This may take {time_text}. Start? [y/N] ").strip().lower() in ("y", "yes")
-
-
-@contextmanager
-def terminable() -> Iterator[None]:
-    """SIGTERM ends a sweep as Ctrl-C does: the line being written is finished, children are stopped."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def finish(run: Opened, state: str, out: Console) -> list[dict[str, Any]]:

@@ -6,8 +6,10 @@ code, so that a mistake never ends in a traceback.
 
 from __future__ import annotations
 
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 FAILED = 1
 USAGE = 2
@@ -42,3 +44,17 @@ def run_main(main: Callable[[], int]) -> None:
         sys.stderr.close()
         code = FAILED
     sys.exit(code)
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """SIGTERM ends a command as Ctrl-C does: what is being written is finished, children are stopped."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

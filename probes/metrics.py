@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from probes.errors import INCOMPLETE, EnginescopeError, run_main, usage_error
+from probes.errors import INCOMPLETE, EnginescopeError, run_main, terminable, usage_error
 
 if TYPE_CHECKING:
     from probes.endpoint import Endpoint
@@ -81,20 +79,6 @@ def main() -> int:
             return watch(at, before, args.seconds, args.json)
         code = spanned(args.during, args.json) if args.during else wait(args.seconds)
         return show(at, before, args.json, code)
-
-
-@contextmanager
-def terminable() -> Iterator[None]:
-    """SIGTERM ends the command as Ctrl-C does."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 # --- the window ---
