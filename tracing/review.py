@@ -77,7 +77,7 @@ def review(folder: Path, perfetto: Path | None = None, csv: Path | None = None) 
 
 def findings(folder: Path) -> Findings:
     """Read a trace folder and work out everything that is shown of it."""
-    from tracing import anatomy, budget, hops, slow, timeline
+    from tracing import anatomy, budget, hops, operators, slow, timeline
     from tracing import requests as of_requests
     from tracing.index import Index
 
@@ -89,7 +89,7 @@ def findings(folder: Path) -> Findings:
     whole = [each for each in flows if each.state not in ("cut", "refused")]
     budgets = budget.budgets(index, whole)
     latencies = {each.request: each.latency_ns for each in whole}
-    made = {
+    made: dict[str, Any] = {
         "schema": SCHEMA,
         "about": about(read),
         "problems": problems(read, flows),
@@ -105,7 +105,9 @@ def findings(folder: Path) -> Findings:
         "torn_spans": read.torn,
         "roles": roles(read),
         "cost": cost(read),
+        "operators": operators.summary(operators.read(read)),
     }
+    made["problems"] += (made["operators"] or {}).get("problems", [])
     return Findings(read, flows, steps, hopped, made)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from tracing import lanes, page
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from tracing.review import Findings
 
 Rows = list[list[Any]]
+NAME_WIDTH = 60  # of a kernel's name on a terminal
 MARGIN = 0.03  # of a window, on both sides of what it is about
 
 
@@ -52,9 +54,33 @@ def hop_rows(review: dict[str, Any]) -> Rows:
     ]
 
 
+def stage_operator_rows(found: dict[str, Any]) -> Rows:
+    """A row a stage: its spans' time, that of its operators, kernels and copies, and the operators' share of it."""
+    rows = []
+    for row in found["stages"]:
+        spent, operators = row["span_ns"], row["operator_ns"]
+        share = percent(operators / spent) if spent else "n/a"
+        rows.append([row["stage"], us(spent), us(operators), share, us(row["kernel_ns"]), us(row["copy_ns"])])
+    return rows
+
+
+def operator_rows(found: dict[str, Any]) -> Rows:
+    """The largest operators, kernels and copies: by stage, over all steps of the torch traces, and a step."""
+    steps = max(found["steps"], 1)
+    return [
+        [
+            *(row["stage"], row["name"], row["kind"], f"{row['count'] / steps:,.1f}"),
+            *(us(row["own_ns"] / steps), us(row["own_ns"]), percent(row["share"])),
+        ]
+        for row in found["rows"]
+    ]
+
+
 BUDGET = ["stage", "median", "P95", "share"]
 STEPS = ["step", "count", "tokens", "median", *PHASES, "worker idle", "the core meanwhile"]
 HOPS = ["hop", "count", "median", "P95", "bytes"]
+STAGE_OPERATORS = ["stage", "in spans", "in operators", "share", "kernels", "copies"]
+OPERATORS = ["stage", "name", "kind", "calls a step", "own time a step", "own time", "share"]
 
 
 def headline(review: dict[str, Any]) -> str:
@@ -86,6 +112,15 @@ def show(found: Findings, out: Console) -> None:
     _table(out, "slowest steps", ["step", "kind", "took", "median", "likely reason"], slow, (4,))
     requests = [[s["request"], us(s["ns"]), s["reason"]] for s in review["slow_requests"][:5]]
     _table(out, "slowest requests", ["request", "took", "likely reason"], requests, (2,))
+    if found.review["operators"]:
+        show_operators(found.review["operators"], out)
+
+
+def show_operators(found: dict[str, Any], out: Console) -> None:
+    """The sums of the torch traces on a terminal."""
+    _table(out, f"torch profiler: stages of {found['steps']} steps", STAGE_OPERATORS, stage_operator_rows(found))
+    rows = [[row[0], escape(row[1][:NAME_WIDTH]), *row[2:]] for row in operator_rows(found)[:10]]
+    _table(out, "torch profiler: the largest by own time", OPERATORS, rows, (1, 2))
 
 
 def _table(out: Console, title: str, columns: list[str], rows: Rows, text: tuple[int, ...] = ()) -> None:
@@ -134,6 +169,22 @@ def sections(found: Findings) -> list[tuple[str, str, str]]:
             "With the part that most exceeds the median request's.",
             page.table(["request", "took", "likely reason"], slow_requests, text=(0, 2)),
         ),
+        *_operators(review["operators"]),
+    ]
+
+
+def _operators(found: dict[str, Any] | None) -> list[tuple[str, str, str]]:
+    if not found:
+        return []
+    return [
+        (
+            "Operators and kernels",
+            f"From the torch profiler, {found['steps']} steps of {len(found['files'])} files; the profiler slows what "
+            "it watches. Operators with their own time, by the span they began in; kernels by the span that launched "
+            f"them. Clocks agree within {us(found['clock_uncertainty_ns'])}.",
+            page.table(STAGE_OPERATORS, stage_operator_rows(found))
+            + page.table(OPERATORS, operator_rows(found), text=(0, 1, 2)),
+        )
     ]
 
 
