@@ -58,20 +58,24 @@ def worker(folder: Path, anchor: dict[str, int]) -> Path:
     return folder
 
 
-def sums(folder: Path) -> dict[tuple[str, str, str, int], tuple[int, int]]:
+def sums(folder: Path) -> dict[tuple[str, str, str], tuple[int, int]]:
+    """Count and own time by kind, name and stage; by step they are the same in all."""
     found = operators.read(timeline.read(folder))
     assert found is not None and not found.problems, found
-    rows = found.sums.itertuples(index=False, name=None)
-    return {(kind, name, stage, step): (count, own) for kind, name, stage, step, count, own in rows}
+    by_kind = [frame.groupby("kind", observed=True)[["count", "own_ns"]].sum() for frame in (found.names, found.steps)]
+    assert by_kind[0].equals(by_kind[1])
+    assert ((found.steps["stage"] == operators.OUTSIDE) == (found.steps["step"] == -1)).all()
+    rows = found.names.itertuples(index=False, name=None)
+    return {(kind, name, stage): (count, own) for kind, name, stage, count, own in rows}
 
 
 def test_operators_count_with_their_own_time_where_they_began(folder: Path) -> None:
     chrome_traces.write(folder / "torch" / "rank0.json", OPERATORS)
     assert sums(folder) == {
-        ("operator", "aten::slice", "execute", 5): (1, 50),
-        ("operator", "aten::linear", "forward", 5): (2, 140),
-        ("operator", "aten::addmm", "forward", 5): (1, 200),
-        ("operator", "aten::empty", operators.OUTSIDE, -1): (1, 10),
+        ("operator", "aten::slice", "execute"): (1, 50),
+        ("operator", "aten::linear", "forward"): (2, 140),
+        ("operator", "aten::addmm", "forward"): (1, 200),
+        ("operator", "aten::empty", operators.OUTSIDE): (1, 10),
     }
 
 
@@ -81,10 +85,10 @@ def test_kernels_belong_to_the_span_of_their_launch(folder: Path, chunk: int, mo
     monkeypatch.setattr(operators, "MOST_ROWS", chunk)
     chrome_traces.write(folder / "torch" / "rank0.json.gz", KERNELS)
     assert sums(folder) == {
-        ("kernel", "early", "forward", 5): (1, 30),
-        ("kernel", "gemm<float>", "forward", 5): (2, 900),
-        ("copy", "Memcpy DtoH", "execute", 5): (1, 5),
-        ("kernel", "orphan", operators.OUTSIDE, -1): (1, 1),
+        ("kernel", "early", "forward"): (1, 30),
+        ("kernel", "gemm<float>", "forward"): (2, 900),
+        ("copy", "Memcpy DtoH", "execute"): (1, 5),
+        ("kernel", "orphan", operators.OUTSIDE): (1, 1),
     }
 
 
@@ -94,9 +98,9 @@ def test_ranks_add_up_and_their_launches_stay_apart(folder: Path) -> None:
         kernel = event("kernel", "gemm", 1900, 1930, rank, 7, correlation=3)
         chrome_traces.write(folder / "torch" / f"rank{rank}.json", [*OPERATORS[:1], launch, kernel])
     assert sums(folder) == {
-        ("operator", "aten::slice", "execute", 5): (2, 100),
-        ("kernel", "gemm", "forward", 5): (1, 30),
-        ("kernel", "gemm", operators.OUTSIDE, -1): (1, 30),
+        ("operator", "aten::slice", "execute"): (2, 100),
+        ("kernel", "gemm", "forward"): (1, 30),
+        ("kernel", "gemm", operators.OUTSIDE): (1, 30),
     }
 
 
@@ -143,7 +147,7 @@ def test_a_file_cut_short_counts_as_far_as_it_goes(folder: Path) -> None:
     path = chrome_traces.write(folder / "torch" / "rank0.json", OPERATORS)
     path.write_bytes(path.read_bytes()[:-400])
     found = operators.read(timeline.read(folder))
-    assert found is not None and found.sums["count"].sum() >= 3
+    assert found is not None and found.names["count"].sum() >= 3
     assert found.problems == ["rank0.json ends in the middle: its profiler was not stopped (stop_profile)"]
 
 
@@ -180,7 +184,7 @@ def test_the_command(folder: Path, tmp_path: Path) -> None:
     chrome_traces.write(folder / "torch" / "rank0.json", OPERATORS)
     done = run("--step", "5", "--csv", str(tmp_path / "sums.csv"))
     assert done.returncode == 0 and "aten::addmm" in done.stdout and "aten::empty" not in done.stdout
-    assert "operator,aten::linear,forward,5,2,140" in (tmp_path / "sums.csv").read_text().splitlines()
+    assert "operator,forward,5,3,340" in (tmp_path / "sums.csv").read_text().splitlines()
     assert run("--step", "6").returncode == 2
 
 
@@ -239,8 +243,11 @@ def test_what_torch_writes_lies_where_it_ran(tmp_path: Path) -> None:
     for step, (start, end) in enumerate(said["marks"]):
         writer.span("model.forward", start, end, step=step, thread=said["thread"])
     writer.close(anchor=said["anchor"])
-    products = {key[2:]: count for key, (count, _) in sums(tmp_path).items() if key[1] == "aten::mm"}
-    assert products == {("forward", step): 1 for step in range(5)}
+    assert {key[2]: count for key, (count, _) in sums(tmp_path).items() if key[1] == "aten::mm"} == {"forward": 5}
+    for step in range(5):
+        found = operators.read(timeline.read(tmp_path), step)
+        assert found is not None
+        assert found.names.set_index("name").loc["aten::mm", "count"] == 1
 
 
 def test_errors_name_the_file(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,20 +23,25 @@ from tracing.torchtrace import Event
 
 OUTSIDE = "outside of any span"
 CHUNK_EVENTS = 50_000
-MOST_ROWS = 400_000  # partial sums that wait to be added up
-KEYS = ["kind", "name", "stage", "step"]
+MOST_ROWS = 200_000  # partial sums that wait to be added up
+# More of them than this are in no file whose launches and kernels stand near each other, and memory has to end.
+MOST_LAUNCHES = 1_000_000
+MOST_EARLY = 100_000
+BY_NAME = ["kind", "name", "stage"]
+BY_STEP = ["kind", "stage", "step"]
 COUNTED = ["operator", "kernel", "copy"]
 SHOWN = 20
 
 
 @dataclass
 class Operators:
-    """`sums` has a row a kind, name, stage and step (-1 for none): `count`, and `own_ns` of them together.
+    """`names` has a row a kind, name and stage, `steps` one a kind, stage and step (-1 for none): `count` and `own_ns`.
 
     `spent_ns` is, by stage, the time in spans of the steps and threads that have operators.
     """
 
-    sums: pd.DataFrame
+    names: pd.DataFrame
+    steps: pd.DataFrame
     spent_ns: dict[str, int]
     files: list[str]
     problems: list[str]
@@ -108,30 +114,38 @@ def nested(events: Iterable[Event]) -> Iterator[tuple[Event, int]]:
 
 @dataclass
 class _Sums:
-    """Sums by `KEYS`, added up now and then, so that memory grows with what is told apart and not with events."""
+    """Sums by some keys, added up now and then, so that memory grows with what is told apart and not with events."""
 
+    keys: list[str]
     parts: list[pd.DataFrame] = field(default_factory=list)
     rows: int = 0
 
-    def add(self, columns: dict[str, Any]) -> None:
-        frame = pd.DataFrame(columns)
-        self.parts.append(frame.groupby(KEYS, sort=False, observed=True).sum().reset_index())
+    def add(self, frame: pd.DataFrame) -> None:
+        self.parts.append(self._sum(frame))
         self.rows += len(self.parts[-1])
         if self.rows > MOST_ROWS:
             self.parts = [self.total()]
-            self.rows = len(self.parts[0]) // 2
+            self.rows = 0
 
     def total(self) -> pd.DataFrame:
-        return pd.concat(self.parts).groupby(KEYS, sort=False, observed=True).sum().reset_index()
+        if not self.parts:
+            return pd.DataFrame({key: [] for key in (*self.keys, "count", "own_ns")})
+        return self._sum(pd.concat(self.parts))
+
+    def _sum(self, frame: pd.DataFrame) -> pd.DataFrame:
+        sums = frame.groupby(self.keys, sort=False, observed=True)[["count", "own_ns"]].sum()
+        return sums.reset_index()
 
 
 @dataclass
 class _Reader:
-    """Adds up the events of files, some at a time."""
+    """Adds up the events of files, some at a time; where `step` is given, names of that step only."""
 
     places: Places
-    names: dict[str, int] = field(default_factory=dict)
-    sums: _Sums = field(default_factory=_Sums)
+    step: int | None = None
+    numbers: dict[str, int] = field(default_factory=dict)  # of names
+    names: _Sums = field(default_factory=lambda: _Sums(BY_NAME))
+    steps: _Sums = field(default_factory=lambda: _Sums(BY_STEP))
     launched: dict[int, tuple[int, int]] = field(default_factory=dict)  # correlation -> stage, step; of one file
     early: list[tuple[Event, int]] = field(default_factory=list)  # kernels whose launch has not come yet
     threads: set[tuple[int, int]] = field(default_factory=set)  # those with operators
@@ -151,14 +165,14 @@ class _Reader:
             self._device(self.early)
             self.early = []
 
-    def total(self) -> pd.DataFrame:
-        """All sums, names and stages as texts."""
-        if not self.sums.parts:
-            return pd.DataFrame({key: [] for key in (*KEYS, "count", "own_ns")})
-        sums = self.sums.total()
-        sums["name"] = pd.Categorical.from_codes(sums["name"], categories=list(self.names))
-        sums["stage"] = pd.Categorical.from_codes(sums["stage"], categories=self.places.stages)
-        return sums
+    def totals(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """The sums by name and by step, names and stages as texts."""
+        names, steps = self.names.total(), self.steps.total()
+        for frame in (names, steps):
+            codes = frame["stage"].astype(np.int64)
+            frame["stage"] = pd.Categorical.from_codes(codes, categories=self.places.stages)
+        names["name"] = pd.Categorical.from_codes(names["name"].astype(np.int64), categories=list(self.numbers))
+        return names, steps
 
     def _add(self, chunk: list[tuple[Event, int]]) -> None:
         on_cpu: dict[tuple[int, int], list[tuple[Event, int]]] = {}
@@ -173,12 +187,22 @@ class _Reader:
             times = np.array([event.start_ns for event, _ in rows], dtype=np.int64)
             stages, steps = self.places.of(pid, thread, times)
             self._sum(rows, stages, steps)
-            for (event, _), stage, step in zip(rows, stages.tolist(), steps.tolist(), strict=True):
-                if event.correlation:
-                    self.launched[event.correlation] = (stage, step)
+            self._launches(rows, stages, steps)
         known = [each for each in on_device if each[0].correlation in self.launched]
         self.early += [each for each in on_device if each[0].correlation not in self.launched]
         self._device(known)
+        if len(self.early) > MOST_EARLY:
+            self._device(self.early)
+            self.early = []
+
+    def _launches(self, rows: list[tuple[Event, int]], stages: Ints, steps: Ints) -> None:
+        last = (0, -1)
+        for (event, _), stage, step in zip(rows, stages.tolist(), steps.tolist(), strict=True):
+            if event.correlation:
+                last = last if last == (stage, step) else (stage, step)  # one object for many launches
+                self.launched[event.correlation] = last
+        for correlation in list(islice(self.launched, max(len(self.launched) - MOST_LAUNCHES, 0))):
+            del self.launched[correlation]
 
     def _device(self, rows: list[tuple[Event, int]]) -> None:
         found = np.array([self.launched.get(e.correlation, (0, -1)) for e, _ in rows], dtype=np.int64).reshape(-1, 2)
@@ -189,16 +213,20 @@ class _Reader:
         if not kept:
             return
         chosen = [rows[place] for place in kept]
-        self.sums.add(
+        frame = pd.DataFrame(
             {
                 "kind": pd.Categorical([e.kind for e, _ in chosen], categories=COUNTED),
-                "name": np.array([self.names.setdefault(e.name, len(self.names)) for e, _ in chosen], np.int32),
+                "name": np.array([self.numbers.setdefault(e.name, len(self.numbers)) for e, _ in chosen], np.int32),
                 "stage": stages[kept].astype(np.int16),
                 "step": steps[kept],
                 "count": np.ones(len(kept), np.int64),
                 "own_ns": np.array([own_ns for _, own_ns in chosen], np.int64),
             }
         )
+        if self.step is not None:
+            frame = frame[frame["step"] == self.step]
+        self.names.add(frame)
+        self.steps.add(frame)
 
 
 def read(timeline: Timeline, step: int | None = None) -> Operators | None:
@@ -207,50 +235,48 @@ def read(timeline: Timeline, step: int | None = None) -> Operators | None:
     if not paths:
         return None
     at, problems = torchtrace.clock(timeline), []
-    reader = _Reader(Places(timeline))
+    reader = _Reader(Places(timeline), step)
     for path in paths if at else ():
         try:
             reader.file(path, at.ahead_ns if at else 0)
         except EnginescopeError as error:
             problems.append(str(error))
-    sums = reader.total()
+    names, steps = reader.totals()
     if at is None:
         problems.append("there are torch traces, but no process of the recorder wrote an anchor of its clock")
-    elif not len(sums):
+    elif step is None and not len(names):
         problems.append("the torch traces hold no operator and no kernel")
-    elif (sums["stage"] == OUTSIDE).all():
+    elif len(names) and (names["stage"] == OUTSIDE).all():
         problems.append("the torch traces lie outside of all spans: of another machine, run or clock")
-    if step is not None:
-        sums = sums[sums["step"] == step]
-    spent = reader.places.spent(reader.threads, np.unique(sums["step"][sums["step"] >= 0]).astype(np.int64))
-    return Operators(sums, spent, [path.name for path in paths], problems, at.uncertainty_ns if at else 0)
+    numbers = np.unique(steps["step"][steps["step"] >= 0]).astype(np.int64)
+    spent = reader.places.spent(reader.threads, numbers)
+    return Operators(names, steps, spent, [path.name for path in paths], problems, at.uncertainty_ns if at else 0)
 
 
 def summary(found: Operators | None) -> dict[str, Any] | None:
     """What `review.json` holds: a row a stage, and the largest of the rows by stage and name over all steps."""
     if found is None:
         return None
-    sums = found.sums
-    steps = int(sums["step"][sums["step"] >= 0].nunique())
-    each = sums.groupby(["stage", "kind", "name"], observed=True)[["count", "own_ns"]].sum().reset_index()
-    by_kind = each.groupby(["stage", "kind"], observed=True)["own_ns"].sum().unstack(fill_value=0)
+    names, steps = found.names, found.steps["step"]
+    by_kind = names.groupby(["stage", "kind"], observed=True)["own_ns"].sum().unstack(fill_value=0)
     stages = [
-        {"stage": stage, "span_ns": found.spent_ns.get(stage)}
+        {"stage": str(stage), "span_ns": found.spent_ns.get(str(stage))}
         | {f"{kind}_ns": int(row.get(kind, 0)) for kind in COUNTED}
-        for stage, row in ((str(stage), row) for stage, row in by_kind.iterrows())
+        for stage, row in by_kind.iterrows()
     ]
-    whole = each.groupby(each["kind"] == "operator")["own_ns"].sum()  # of the CPU's and of the device's time
-    largest = each.sort_values("own_ns", ascending=False).head(SHOWN)
+    on_cpu = names["kind"] == "operator"
+    whole = {where: int(names["own_ns"][on_cpu == where].sum()) for where in (True, False)}
+    largest = names.sort_values("own_ns", ascending=False).head(SHOWN)
     rows = [
-        {"stage": row.stage, "name": row.name, "kind": row.kind, "count": int(row.count_), "own_ns": int(row.own_ns)}
-        | {"share": int(row.own_ns) / max(int(whole[row.kind == "operator"]), 1)}
-        for row in largest.rename(columns={"count": "count_"}).itertuples(index=False)
+        {"stage": stage, "name": name, "kind": kind, "count": int(count), "own_ns": int(own_ns)}
+        | {"share": int(own_ns) / max(whole[kind == "operator"], 1)}
+        for kind, name, stage, count, own_ns in largest.itertuples(index=False, name=None)
     ]
     return {
         "files": found.files,
         "problems": found.problems,
         "clock_uncertainty_ns": found.uncertainty_ns,
-        "steps": steps,
+        "steps": int(steps[steps >= 0].nunique()),
         "stages": sorted(stages, key=lambda row: -sum(row[f"{kind}_ns"] for kind in COUNTED)),
         "rows": rows,
     }

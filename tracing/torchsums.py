@@ -1,4 +1,4 @@
-"""Prints operators and kernels of a trace folder's torch traces, by stage, and writes them by stage and step."""
+"""Prints the operators and kernels of a trace folder's torch traces by stage, of all steps or of one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from probes.errors import EnginescopeError, run_main, usage_error
 EXAMPLES = """examples:
   python -m tracing.torchsums traces/<folder>                   as in the review
   python -m tracing.torchsums traces/<folder> --step 12         of one step
-  python -m tracing.torchsums traces/<folder> --csv sums.csv    a row a name, stage and step
+  python -m tracing.torchsums traces/<folder> --csv steps.csv   a row a stage and step
 to record such a trace, let vLLM's profiler write into the trace folder:
   python -m tracing.record --out traces/mine -- CMD … --profiler-config.profiler=torch \\
       --profiler-config.torch_profiler_dir=traces/mine/torch
@@ -26,7 +26,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("folder", type=Path, metavar="DIR", help="a trace folder with torch traces in its torch/")
     made.add_argument("--step", type=int, metavar="N", help="one step only")
-    made.add_argument("--csv", type=Path, metavar="FILE", help="write all sums as CSV as well")
+    made.add_argument("--csv", type=Path, metavar="FILE", help="write the sums by stage and step as CSV as well")
     return made
 
 
@@ -48,12 +48,12 @@ def main() -> int:
     for problem in found.problems:
         out.print(problem, style="bold red", markup=False)
     said = operators.summary(found)
-    if args.step is not None and not len(found.sums):
+    if args.step is not None and not len(found.names):
         raise usage_error(f"no operator in step {args.step}")
     show_operators(said or {}, out)
     if args.csv:
         try:
-            found.sums.to_csv(args.csv, index=False)
+            found.steps.to_csv(args.csv, index=False)
         except OSError as error:
             raise EnginescopeError(f"cannot write {args.csv}: {error.strerror}") from None
         out.print(f"Wrote {args.csv}", soft_wrap=True, markup=False)

@@ -52,7 +52,12 @@ class Clock(NamedTuple):
 
 def paths(folder: Path) -> list[Path]:
     """The torch traces of a trace folder."""
-    found = (folder / FOLDER).rglob("*.json*")
+    return files(folder / FOLDER)
+
+
+def files(folder: Path) -> list[Path]:
+    """The torch traces in a folder and below."""
+    found = folder.rglob("*.json*")
     return sorted(path for path in found if path.name.endswith((".json", ".json.gz")))
 
 
