@@ -48,10 +48,9 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _sizes(text: str) -> list[int]:
-    sizes = [int(word) for word in text.split(",")]
-    if min(sizes) < 1:
-        raise ValueError(text)
-    return sizes
+    if not all(word.isdigit() and int(word) for word in text.split(",")):
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers from 1 on, as in 1,16")
+    return [int(word) for word in text.split(",")]
 
 
 def main() -> int:

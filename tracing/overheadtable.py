@@ -6,6 +6,10 @@ from typing import Any
 
 from tracing.ledger import change
 
+SPLIT = (
+    "in process: no core process, no ZMQ, and no worker process either, nor its binding of OpenMP to cores; "
+    "worker apart: the worker's process and its binding stay, so that against off the core's process alone is missing"
+)
 COLUMNS = ["arm", "tok/s", "TTFT", "TPOT", "records/s", "bytes/s", "processes"]
 
 
@@ -56,3 +60,5 @@ def show(entry: dict[str, Any]) -> None:
     out.print(table)
     if line := between(entry):
         out.print(line)
+    if any(row["arm"] == "in process" and not row["missing"] for row in entry["rows"]):
+        out.print(SPLIT)

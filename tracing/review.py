@@ -107,6 +107,8 @@ def findings(folder: Path) -> Findings:
         "cost": cost(read),
         "operators": operators.summary(operators.read(read)),
     }
+    made["cost"]["ledger"], unread = ledger_rows(read)
+    made["problems"] += unread
     made["problems"] += (made["operators"] or {}).get("problems", [])
     return Findings(read, flows, steps, hopped, made)
 
@@ -242,6 +244,20 @@ def cost(timeline: Timeline) -> dict[str, Any]:
         busiest = int(traffic.groupby(["pid", "thread"]).size().max())
         made["share"] = busiest * each / max(window, 1)
     return made
+
+
+def ledger_rows(timeline: Timeline) -> tuple[list[dict[str, Any]], list[str]]:
+    """What the watchers of this trace were measured to cost on its machine, and why that cannot be told."""
+    from tracing import ledger, torchtrace
+
+    trace = trace_file(timeline.folder)
+    watchers = ["recorder + NVTX" if trace.get("nvtx") else "recorder"]
+    if torchtrace.paths(timeline.folder):
+        watchers.append("torch profiler")
+    try:
+        return ledger.quote(trace.get("machine", {}), watchers), []
+    except EnginescopeError as error:
+        return [], [str(error)]
 
 
 if __name__ == "__main__":

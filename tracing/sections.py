@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape as escape_html
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -10,6 +11,7 @@ from rich.table import Table
 
 from tracing import lanes, page
 from tracing.anatomy import PHASES
+from tracing.ledger import change
 
 if TYPE_CHECKING:
     from tracing.review import Findings
@@ -96,6 +98,16 @@ def headline(review: dict[str, Any]) -> str:
     )
 
 
+def quoted(review: dict[str, Any]) -> list[str]:
+    """A line a row of the ledger that is about this machine and these watchers."""
+    return [
+        f"On this machine {row['arm']} changed throughput by {change(row['tok_s'])}, TTFT by {change(row['ttft_s'])} "
+        f"and TPOT by {change(row['tpot_s'])} ({row['model']} model, batch size {row['batch_size']}; "
+        f"tracing.overhead, {row['measured']})"
+        for row in review["cost"]["ledger"]
+    ]
+
+
 def show(found: Findings, out: Console) -> None:
     """The review on a terminal."""
     review = found.review
@@ -103,6 +115,8 @@ def show(found: Findings, out: Console) -> None:
         out.print(problem, style="bold red", markup=False)
     out.print(review["about"], style="dim", markup=False)
     out.print(headline(review), markup=False)
+    for line in quoted(review):
+        out.print(line, style="dim", markup=False)
     shown = [row for row in budget_rows(review) if row[-1] >= 0.0005 or row[0] == "unexplained"]
     _table(out, "where a request's time goes", BUDGET, [[*row[:-1], percent(row[-1])] for row in shown])
     narrow = [[*row[:4], *row[4:12], row[12]] for row in step_rows(review)]
@@ -141,7 +155,7 @@ def sections(found: Findings) -> list[tuple[str, str, str]]:
     slow_steps = [[s["step"], s["kind"], us(s["ns"]), us(s["median_ns"]), s["reason"]] for s in review["slow_steps"]]
     slow_requests = [[s["request"], us(s["ns"]), s["reason"]] for s in review["slow_requests"]]
     return [
-        ("In short", headline(review), ""),
+        ("In short", headline(review), "".join(f"<p>{escape_html(line)}</p>" for line in quoted(review))),
         (
             "Where a request's time goes",
             "From the call of generate to the last output; every nanosecond counts once, and waits lie between two "

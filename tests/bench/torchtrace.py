@@ -84,7 +84,7 @@ def spans(folder: Path, steps: int) -> None:
 
 
 def load(folder: Path) -> None:
-    """Sum a folder, and print processor seconds, events, rows and this process's memory in MiB before and at its peak."""
+    """Sum a folder; print processor seconds, events, rows, and this process's MiB of memory before and at its peak."""
     read = timeline.read(folder)
     before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     found = operators.read(read)
