@@ -95,6 +95,7 @@ class ArmProcess:
                 start_new_session=True,
                 env=os.environ | {"VLLM_NO_USAGE_STATS": "1", "TQDM_DISABLE": "1"} | arm.environment,
             )
+        self.groups = {self.process.pid}
         os.close(commands_in)
         os.close(replies_out)
         self._settings = settings | arm.settings
@@ -118,6 +119,7 @@ class ArmProcess:
     def start(self) -> None:
         """Start the engine and its sampler, wait for both, and freeze them."""
         pid = self._ask(self._settings, START_LIMIT_S)["pid"]
+        self.find_groups()
         self._since = time.monotonic_ns()
         if self.arm.tool == "py-spy":
             command = ["py-spy", "record", "--pid", str(pid), "--subprocesses", "--rate", str(SAMPLES_A_S)]
@@ -141,17 +143,27 @@ class ArmProcess:
         self._frozen_at = time.monotonic_ns()
         if self._sampler:
             self._sampler.send_signal(signal.SIGSTOP)
-        for process in members(self.process.pid):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process, signal.SIGSTOP)
+        self._signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        for process in members(self.process.pid):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process, signal.SIGCONT)
+        self._signal(signal.SIGCONT)
         if self._sampler:
             self._sampler.send_signal(signal.SIGCONT)
         self.frozen.append((self._frozen_at, time.monotonic_ns()))
+
+    def _signal(self, number: signal.Signals) -> None:
+        for process in members(*self.groups):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, number)
+
+    def find_groups(self) -> None:
+        """Look for the groups of all that came of the arm's process: nsys gives what it runs a session of its own."""
+        import psutil
+
+        with contextlib.suppress(psutil.Error):
+            for child in psutil.Process(self.process.pid).children(recursive=True):
+                with contextlib.suppress(ProcessLookupError):
+                    self.groups.add(os.getpgid(child.pid))
 
     def stop(self) -> None:
         """End the sampler, then the engine, and wait for what they write; nothing of them is left."""
@@ -168,11 +180,13 @@ class ArmProcess:
         self.kill()
 
     def kill(self) -> None:
-        """End the whole group at once."""
+        """End all of it at once."""
+        self.find_groups()
         if self._sampler and self._sampler.poll() is None:
             self._sampler.kill()
             self._sampler.wait()
-        end_group(self.process.pid)
+        for group in self.groups:
+            end_group(group)
         self.process.wait()
         for fd in (self._commands, self._replies):
             with contextlib.suppress(OSError):
@@ -204,14 +218,14 @@ class ArmProcess:
 # --- process groups ---
 
 
-def members(group: int) -> list[int]:
-    """The processes of a group that still run."""
+def members(*groups: int) -> list[int]:
+    """The processes of some groups that still run."""
     found = []
     for entry in os.scandir("/proc"):
         if entry.name.isdigit():
             with contextlib.suppress(OSError):
                 state, _, pgid = Path(entry.path, "stat").read_text().rpartition(")")[2].split()[:3]
-                if int(pgid) == group and state not in "ZX":
+                if int(pgid) in groups and state not in "ZX":
                     found.append(int(entry.name))
     return found
 

@@ -134,10 +134,10 @@ def _members(engine: ArmProcess) -> list[int]:
     from tracing.arms import members
 
     found = []
-    for pid in members(engine.process.pid):
+    for pid in members(*engine.groups):
         with contextlib.suppress(OSError):
             line = Path("/proc", str(pid), "cmdline").read_bytes()
-            if b"VLLM::" in line or (b"trialengine" in line and b"nsys\0" not in line):
+            if line.startswith(b"VLLM::") or (b"trialengine" in line and b"nsys" not in line.partition(b"\0")[0]):
                 found.append(pid)
     return found
 
@@ -158,6 +158,8 @@ def running(
                 guard.watch(engine.process.pid)
                 engines[arm.name] = engine
                 engine.start()
+                for group in engine.groups:
+                    guard.watch(group)
             except ArmError as error:
                 missing[arm.name] = str(error)
                 say(f"{arm.name}: {error}")
