@@ -77,7 +77,7 @@ def review(folder: Path, perfetto: Path | None = None, csv: Path | None = None) 
 
 def findings(folder: Path) -> Findings:
     """Read a trace folder and work out everything that is shown of it."""
-    from tracing import anatomy, budget, hops, slow, timeline
+    from tracing import anatomy, budget, hops, operators, slow, timeline
     from tracing import requests as of_requests
     from tracing.index import Index
 
@@ -89,7 +89,7 @@ def findings(folder: Path) -> Findings:
     whole = [each for each in flows if each.state not in ("cut", "refused")]
     budgets = budget.budgets(index, whole)
     latencies = {each.request: each.latency_ns for each in whole}
-    made = {
+    made: dict[str, Any] = {
         "schema": SCHEMA,
         "about": about(read),
         "problems": problems(read, flows),
@@ -105,7 +105,11 @@ def findings(folder: Path) -> Findings:
         "torn_spans": read.torn,
         "roles": roles(read),
         "cost": cost(read),
+        "operators": operators.summary(operators.read(read)),
     }
+    made["cost"]["ledger"], unread = ledger_rows(read)
+    made["problems"] += unread
+    made["problems"] += (made["operators"] or {}).get("problems", [])
     return Findings(read, flows, steps, hopped, made)
 
 
@@ -240,6 +244,20 @@ def cost(timeline: Timeline) -> dict[str, Any]:
         busiest = int(traffic.groupby(["pid", "thread"]).size().max())
         made["share"] = busiest * each / max(window, 1)
     return made
+
+
+def ledger_rows(timeline: Timeline) -> tuple[list[dict[str, Any]], list[str]]:
+    """What the watchers of this trace were measured to cost on its machine, and why that cannot be told."""
+    from tracing import ledger, torchtrace
+
+    trace = trace_file(timeline.folder)
+    watchers = ["recorder + NVTX" if trace.get("nvtx") else "recorder"]
+    if torchtrace.paths(timeline.folder):
+        watchers.append("torch profiler")
+    try:
+        return ledger.quote(trace.get("machine", {}), watchers), []
+    except EnginescopeError as error:
+        return [], [str(error)]
 
 
 if __name__ == "__main__":
