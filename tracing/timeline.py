@@ -67,8 +67,8 @@ class Timeline:
 
 
 @dataclass
-class _File:
-    """One process's event file, taken apart."""
+class File:
+    """One process's event file, taken apart; `spans` is an array of `tracing.events.RECORD`."""
 
     process: dict[str, Any]
     spans: np.ndarray
@@ -83,7 +83,11 @@ def read(folder: Path) -> Timeline:
     paths = sorted(folder.glob("events-*.bin"))
     if not paths:
         raise EnginescopeError(f"{folder} holds no events-*.bin: python -m tracing.record -- CMD makes a trace folder")
-    files = [_read_file(path) for path in paths]
+    return assembled(folder, [_read_file(path) for path in paths])
+
+
+def assembled(folder: Path, files: list[File]) -> Timeline:
+    """One timeline of what the processes of a run wrote."""
     return Timeline(
         folder,
         _spans(files),
@@ -95,7 +99,7 @@ def read(folder: Path) -> Timeline:
     )
 
 
-def _read_file(path: Path) -> _File:
+def _read_file(path: Path) -> File:
     raw = np.fromfile(path, dtype=np.uint8)
     raw = raw[: len(raw) // RECORD.itemsize * RECORD.itemsize]
     head = raw[: RECORD.itemsize].view(HEADER)[0] if len(raw) else None
@@ -111,7 +115,7 @@ def _read_file(path: Path) -> _File:
     lists, cut_lists = _all_lists(records)
     kept = records[(records["kind"] == SPAN) | (records["kind"] == RAISED)]
     dropped = max(int(head["dropped"]) if head is not None else 0, process.get("dropped", 0))
-    return _File(process, kept, texts, lists, torn + cut_texts + cut_lists, dropped)
+    return File(process, kept, texts, lists, torn + cut_texts + cut_lists, dropped)
 
 
 def _process(path: Path) -> dict[str, Any]:
@@ -178,7 +182,7 @@ def _all_lists(records: np.ndarray) -> tuple[dict[int, tuple[np.ndarray, np.ndar
 # --- the frame of spans ---
 
 
-def _spans(files: list[_File]) -> pd.DataFrame:
+def _spans(files: list[File]) -> pd.DataFrame:
     pieces = [_piece(file) for file in files]
     columns = {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
     order = np.lexsort((-columns["end_ns"], columns["start_ns"]))
@@ -207,7 +211,7 @@ def _category(codes: np.ndarray) -> pd.Categorical:
     return pd.Categorical.from_codes(index[codes], categories=[known[number] for number in used])
 
 
-def _piece(file: _File) -> dict[str, np.ndarray]:
+def _piece(file: File) -> dict[str, np.ndarray]:
     """The columns of one process's spans, categories still as numbers of texts."""
     spans, process = file.spans, file.process
     table = [_as_seen(site, process["serves"]) for site in process["sites"]]
@@ -247,7 +251,7 @@ def _as_seen(site: dict[str, Any], serves: list[str]) -> dict[str, str]:
 # --- the lists ---
 
 
-def _lists(files: list[_File]) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+def _lists(files: list[File]) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     return (
         _joined([_batches(file) for file in files]),
         _joined([_fixed(file, COUNTS, COUNT_NAMES) for file in files]),
@@ -262,13 +266,13 @@ def _joined(frames: list[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(filled or frames[:1], ignore_index=True)
 
 
-def _text_of(file: _File, numbers: np.ndarray) -> np.ndarray:
+def _text_of(file: File, numbers: np.ndarray) -> np.ndarray:
     """Texts by number, '' where one was lost."""
     known = np.array([file.texts.get(n, "") for n in range(max(file.texts, default=0) + 1)], dtype=object)
     return known[np.where(numbers < len(known), numbers, 0)]
 
 
-def _batches(file: _File) -> pd.DataFrame:
+def _batches(file: File) -> pd.DataFrame:
     heads, counts, words = file.lists[BATCH]
     return pd.DataFrame(
         {
@@ -280,7 +284,7 @@ def _batches(file: _File) -> pd.DataFrame:
     )
 
 
-def _fixed(file: _File, code: int, names: tuple[str, ...]) -> pd.DataFrame:
+def _fixed(file: File, code: int, names: tuple[str, ...]) -> pd.DataFrame:
     """Lists that all have these numbers; one of another length is none of ours."""
     heads, counts, words = file.lists[code]
     right = counts == len(names)
@@ -293,7 +297,7 @@ def _fixed(file: _File, code: int, names: tuple[str, ...]) -> pd.DataFrame:
     return frame
 
 
-def _pairs(file: _File, code: int, names: tuple[str, str]) -> pd.DataFrame:
+def _pairs(file: File, code: int, names: tuple[str, str]) -> pd.DataFrame:
     _, counts, words = file.lists[code]
     table = words[np.repeat(counts == 2, counts)].reshape(-1, 2)
     frame = pd.DataFrame({name: _text_of(file, table[:, place]) for place, name in enumerate(names)}, dtype=object)
