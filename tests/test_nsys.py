@@ -98,6 +98,7 @@ def test_vllm_scopes_stand_in_where_our_ranges_are_missing(tmp_path: Path) -> No
     assert [(row["role"], row["stage"], row["sum_ns"]) for row in figures["stages"]] == [
         ("front end", "process outputs", 10),
         ("worker", "forward", 28),
+        ("worker", "nccl:all_reduce", 1),
     ]
     assert "no ranges of the domain enginescope" in figures["problems"][0]
     assert found.review["requests"]["total"] == 0

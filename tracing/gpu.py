@@ -16,6 +16,7 @@ import pandas as pd
 
 from tracing.anatomy import KINDS, Pieces, core_of, covered, pieces_outside, union
 from tracing.nsysfile import Report
+from tracing.nsysranges import stage_names
 from tracing.review import Findings
 from tracing.sites import SCOPE_SITE
 from tracing.sweep import topmost
@@ -63,7 +64,7 @@ def attributed(report: Report, timeline: Timeline, offset_ns: int) -> pd.DataFra
         launches.loc[calls.index, "row"] = innermost_at(spans, pid, thread, times)
     row = activity.merge(launches[["pid", "correlation", "row"]], on=["pid", "correlation"], how="left")["row"]
     at = row.fillna(NO_ROW).astype(np.int64).to_numpy()
-    stage = np.append(_stages(timeline), NO_RANGE)
+    stage = np.append(stage_names(timeline), NO_RANGE)
     counted = spans["role"].isin(("core", "worker")).to_numpy()
     step = np.append(np.where(counted, spans["step"].to_numpy(), -1), -1)
     cores = core_of(timeline)
@@ -76,17 +77,8 @@ def attributed(report: Report, timeline: Timeline, offset_ns: int) -> pd.DataFra
     )
 
 
-def _stages(timeline: Timeline) -> np.ndarray:
-    """Each span's stage; of a scope its name, which is all that is known of it."""
-    spans = timeline.spans
-    stage = spans["stage"].astype(str).to_numpy(dtype=object)
-    for place in np.flatnonzero(spans["site"] == SCOPE_SITE.name):
-        stage[place] = timeline.texts.get((int(spans["pid"].iat[place]), int(spans["value"].iat[place])), stage[place])
-    return stage
-
-
 def innermost_at(spans: pd.DataFrame, pid: int, thread: int, times: np.ndarray) -> np.ndarray:
-    """The rows of a thread's innermost spans at some times, -1 where there is none; a scope only where nothing else is."""
+    """The rows of a thread's innermost spans at some times, -1 for none; a scope only where nothing else is."""
     mine = (spans["pid"] == pid) & (spans["thread"] == thread)
     scopes = (spans["site"] == SCOPE_SITE.name)[mine].to_numpy()
     rows = np.flatnonzero(mine)

@@ -86,11 +86,18 @@ def about(report: Report, timeline: Timeline) -> str:
 
 
 def stages(timeline: Timeline) -> list[dict[str, Any]]:
-    """A row a role and stage: `count`, `median_ns`, `p95_ns`, `sum_ns` of its spans, which may contain each other."""
-    spans = timeline.spans
-    took = (spans["end_ns"] - spans["start_ns"])[spans["share"] != "frame"]
+    """A row a role and stage: `count`, `median_ns`, `p95_ns`, `sum_ns` of its spans, which may contain each other.
+
+    A scope that is none of ours goes by its name.
+    """
+    from tracing.nsysranges import stage_names
+    from tracing.sites import SCOPE_SITE
+
+    spans = timeline.spans.assign(stage=stage_names(timeline))
+    spans = spans[(spans["share"] != "frame") | (spans["site"] == SCOPE_SITE.name)]
+    took = spans["end_ns"] - spans["start_ns"]
     rows = []
-    for (role, stage), times in took.groupby([spans["role"].astype(str), spans["stage"].astype(str)]):
+    for (role, stage), times in took.groupby([spans["role"].astype(str), spans["stage"]]):
         figures = {"median_ns": int(times.median()), "p95_ns": int(times.quantile(0.95)), "sum_ns": int(times.sum())}
         rows.append({"role": role, "stage": stage, "count": len(times), **figures})
     return sorted(rows, key=lambda row: (row["role"], -row["sum_ns"]))

@@ -88,6 +88,15 @@ def missing(report: Report, read: Timeline) -> list[str]:
     return []
 
 
+def stage_names(timeline: Timeline) -> np.ndarray:
+    """Each span's stage; of a scope its name, which is all that is known of it."""
+    spans = timeline.spans
+    stage = spans["stage"].astype(str).to_numpy(dtype=object)
+    for place in np.flatnonzero(spans["site"] == SCOPE_SITE.name):
+        stage[place] = timeline.texts.get((int(spans["pid"].iat[place]), int(spans["value"].iat[place])), stage[place])
+    return stage
+
+
 # --- spans ---
 
 

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 import subprocess
 from pathlib import Path
 
@@ -51,7 +53,9 @@ def finish(folder: Path) -> list[str]:
     except EnginescopeError as error:
         return [str(error)]
     raw.unlink(missing_ok=True)
-    return []
+    with contextlib.closing(sqlite3.connect(folder / f"{STEM}.sqlite")) as file:
+        heard = file.execute("SELECT 1 FROM sqlite_master WHERE name = 'NVTX_EVENTS'").fetchone()
+    return [] if heard else ["nsys heard no NVTX range: see nvtx and nsys in python -m probes.doctor"]
 
 
 def _import(raw: Path, report: Path) -> None:

@@ -90,6 +90,8 @@ def recorded(command: list[str], folder: Path, nvtx: bool, partial: bool, nsys: 
     from probes.machine import command_line, fingerprint
     from tracing import nsysrun
 
+    # What the caller has in the environment goes before what nsys would like there.
+    ran, more = (nsysrun.under(command, folder), nsysrun.ENVIRONMENT) if nsys else (command, {})
     trace: dict[str, Any] = {
         "schema": SCHEMA,
         "command": command_line(command),
@@ -99,8 +101,6 @@ def recorded(command: list[str], folder: Path, nvtx: bool, partial: bool, nsys: 
         "machine": asdict(fingerprint()),
     }
     write(folder, trace | {"state": "running"})
-    # What the caller has in the environment goes before what nsys would like there.
-    ran, more = (nsysrun.under(command, folder), nsysrun.ENVIRONMENT) if nsys else (command, {})
     code = run(ran, more | environment(folder, nvtx))
     linger(folder)
     problems = missing(folder, command) + (nsysrun.finish(folder) if nsys else [])
