@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from test_anatomy import write as write_steps
 from test_budget import DURATIONS, stream
 
 from probes.errors import EnginescopeError
-from tracing import budget, nsys, nsysfile, nsysranges, requests, timeline
+from tracing import budget, nsys, nsysfile, nsysranges, nsysrun, requests, timeline
 from tracing.index import Index
 from tracing.review import worked_out
 from tracing.timeline import Timeline
@@ -160,3 +161,25 @@ def test_what_is_printed(tmp_path: Path) -> None:
     assert "1 of 1 requests whole (1 stopped)" in text and "GPU: n/a" in text
     assert "Nsight Systems 2022.4.2.1, schema 3.0.0" in text
     assert sum(part["share"] for part in figures["budget"]) == pytest.approx(1)
+
+
+# --- starting it ---
+
+
+def test_cuda_is_traced_by_graph_node_where_there_is_a_gpu() -> None:
+    assert nsysrun.flags(True)[:2] == ["--trace=cuda,nvtx,osrt", "--cuda-graph-trace=node"]
+    assert nsysrun.flags(False)[0] == "--trace=nvtx,osrt"
+    for cuda in (True, False):
+        assert {"--trace-fork-before-exec=true", "--wait=all", "--sample=none"} <= set(nsysrun.flags(cuda))
+
+
+def test_no_nsys_is_one_line_before_anything_runs(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tracing.record", "--nsys", "--out", str(tmp_path / "t"), "--", "echo", "started"]
+    alone = os.environ | {"PATH": str(tmp_path)}
+    done = subprocess.run(command, cwd=ROOT, env=alone, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and done.stdout == "" and done.stderr.count("\n") == 1
+    assert "there is no nsys on the path" in done.stderr
+
+
+def test_a_folder_without_a_recording_is_a_problem(tmp_path: Path) -> None:
+    assert "nsys left no recording" in nsysrun.finish(tmp_path)[0]

@@ -110,7 +110,7 @@ def show(found: Findings, figures: dict[str, Any], out: Console) -> None:
     """The review on a terminal, then what the GPU did; what the report cannot say is said to be missing."""
     from tracing import sections
 
-    if figures["requests"]["total"]:
+    if figures["requests"]["total"] or figures["steps"]:
         sections.show(found, out)
     else:
         for problem in figures["problems"]:
@@ -140,7 +140,7 @@ def show_gpu(gpu: dict[str, Any], out: Console) -> None:
         for r in gpu["stages"]
     ]
     columns = ["step", "stage", "steps", "kernels", "their time", "copies", "their time", "bytes"]
-    table(out, "the GPU's work by the stage that launched it (medians a step; sums where no step)", columns, rows, (1,))
+    table(out, "the GPU's work by the stage that launched it (medians a step)", columns, rows, (1,))
     rows = []
     for d in gpu["devices"]:
         whole = d["window_ns"]
@@ -149,7 +149,7 @@ def show_gpu(gpu: dict[str, Any], out: Console) -> None:
     table(out, "busy and idle", ["GPU", "steps", "time", "busy", "idle", "in gaps over 20 µs", "gaps"], rows, (1,))
     out.print()
     for device in gpu["devices"]:
-        out.print(sentence(device), markup=False)
+        out.print(sentence(device), markup=False, soft_wrap=True)
 
 
 def sentence(device: dict[str, Any]) -> str:

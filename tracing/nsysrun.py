@@ -29,18 +29,19 @@ def program(at: Surroundings) -> Path:
 
 
 def under(command: list[str], folder: Path) -> list[str]:
-    """The command line that runs `command` under nsys: ranges, the OS runtime, and CUDA by graph node on a GPU.
+    """The command line that runs `command` under nsys, recording into the folder."""
+    at = here()
+    return [str(program(at)), "profile", *flags(bool(at.gpus)), f"--output={folder / STEM}", *command]
+
+
+def flags(cuda: bool) -> list[str]:
+    """What a vLLM of several processes needs: ranges, the OS runtime, and on a GPU CUDA, graphs by their nodes.
 
     No sampling: it needs rights that a container lacks, and costs the engine time. All processes are waited for, since
     the engine's may end after the one that was started.
     """
-    at = here()
-    cuda = ["--trace=cuda,nvtx,osrt", "--cuda-graph-trace=node"] if at.gpus else ["--trace=nvtx,osrt"]
-    return [
-        *(str(program(at)), "profile", *cuda, "--sample=none", "--cpuctxsw=none"),
-        *("--trace-fork-before-exec=true", "--wait=all", "--force-overwrite=true", f"--output={folder / STEM}"),
-        *command,
-    ]
+    traced = ["--trace=cuda,nvtx,osrt", "--cuda-graph-trace=node"] if cuda else ["--trace=nvtx,osrt"]
+    return [*traced, "--sample=none", "--cpuctxsw=none", "--trace-fork-before-exec=true", "--wait=all"]
 
 
 def finish(folder: Path) -> list[str]:
