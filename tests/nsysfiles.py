@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
@@ -62,7 +61,7 @@ class NsysWriter:
         return self
 
     def mark(self, pid: int, thread: int, at: int, items: Sequence[Any], payload: int | None = None) -> NsysWriter:
-        return self.range(pid, thread, at, None, json.dumps(items), payload, kind="mark")
+        return self.range(pid, thread, at, None, repr(list(items)), payload, kind="mark")
 
     def launch(self, pid: int, thread: int, start: int, end: int, correlation: int) -> NsysWriter:
         self._insert("CUPTI_ACTIVITY_KIND_RUNTIME", LAUNCHES, start, end, 0, VM | pid << 24 | thread, correlation, 0)

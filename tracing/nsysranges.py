@@ -7,7 +7,7 @@ step numbers, so there are stages and no requests.
 
 from __future__ import annotations
 
-import json
+import ast
 from collections.abc import Iterator
 from typing import Any
 
@@ -65,7 +65,7 @@ def clock(report: Report) -> tuple[int, int | None]:
     A mark of ours carries the clock read before it was made, so the offset is at least payload minus time of each, and
     at most the next one's payload minus this one's time.
     """
-    marks = report.marks[(report.marks["domain"] == DOMAIN) & report.marks["text"].str.startswith(f'["{PROCESS}"')]
+    marks = report.marks[(report.marks["domain"] == DOMAIN) & report.marks["text"].str.startswith(f"['{PROCESS}'")]
     if not len(marks):
         return 0, None
     following = marks.groupby(["pid", "thread"])["payload"].shift(-1)
@@ -111,8 +111,8 @@ def _parsed(marks: pd.DataFrame) -> pd.DataFrame:
 
 def _items(text: str) -> list[Any] | None:
     try:
-        items = json.loads(text)
-    except ValueError:
+        items = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
         return None
     return items if isinstance(items, list) and items and items[0] in (TOLD, INSTANT, LIST, PROCESS) else None
 
