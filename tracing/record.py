@@ -33,6 +33,7 @@ EXAMPLES = """examples:
   python -m tracing.record -- python my_script.py
   python -m tracing.record --out traces/api -- python -m vllm.entrypoints.openai.api_server --model ORG/NAME
   python -m tracing.record -- python -m offline.sweep --batch-size 1,8
+  python -m tracing.record --nsys -- python my_script.py   under Nsight Systems; then python -m tracing.nsys FILE
 then:
   python -m tracing.review traces/<folder>
 """
@@ -49,6 +50,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--nvtx", action="store_true", help="the same spans as NVTX ranges too, in the domain enginescope"
     )
+    made.add_argument(
+        "--nsys", action="store_true", help="under Nsight Systems, NVTX ranges included: nsys.nsys-rep and nsys.sqlite"
+    )
     made.add_argument("--partial", action="store_true", help="accept that a role or a required site was not watched")
     made.add_argument("command", nargs=argparse.REMAINDER, metavar="-- CMD …", help="what to run")
     return made
@@ -61,7 +65,7 @@ def main() -> int:
     if args.command and not command:
         raise usage_error("no command after --; see python -m tracing.record --help")
     folder = new_folder(args.out)
-    code = recorded(command or DEMONSTRATION, folder, args.nvtx, args.partial)
+    code = recorded(command or DEMONSTRATION, folder, args.nvtx or args.nsys, args.partial, args.nsys)
     if not command and code == 0:
         from tracing.review import review
 
@@ -81,21 +85,25 @@ def new_folder(asked: Path | None) -> Path:
     return folder.resolve()
 
 
-def recorded(command: list[str], folder: Path, nvtx: bool, partial: bool) -> int:
+def recorded(command: list[str], folder: Path, nvtx: bool, partial: bool, nsys: bool = False) -> int:
     """Run the command watched and say what was seen; its exit code, or 1 where a watcher was missing."""
     from probes.machine import command_line, fingerprint
+    from tracing import nsysrun
 
+    # What the caller has in the environment goes before what nsys would like there.
+    ran, more = (nsysrun.under(command, folder), nsysrun.ENVIRONMENT) if nsys else (command, {})
     trace: dict[str, Any] = {
         "schema": SCHEMA,
         "command": command_line(command),
         "nvtx": nvtx,
+        "nsys": nsys,
         "started": time.time(),
         "machine": asdict(fingerprint()),
     }
     write(folder, trace | {"state": "running"})
-    code = run(command, environment(folder, nvtx))
+    code = run(ran, more | environment(folder, nvtx))
     linger(folder)
-    problems = missing(folder, command)
+    problems = missing(folder, command) + (nsysrun.finish(folder) if nsys else [])
     write(folder, trace | {"state": "ended", "exit_code": code, "problems": problems, "ns_per_span": ns_per_span()})
     return summary(folder, code, problems, partial)
 

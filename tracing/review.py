@@ -77,11 +77,17 @@ def review(folder: Path, perfetto: Path | None = None, csv: Path | None = None) 
 
 def findings(folder: Path) -> Findings:
     """Read a trace folder and work out everything that is shown of it."""
-    from tracing import anatomy, budget, hops, operators, slow, timeline
+    from tracing import timeline
+
+    return worked_out(timeline.read(folder))
+
+
+def worked_out(read: Timeline) -> Findings:
+    """Everything that is shown of a timeline."""
+    from tracing import anatomy, budget, hops, operators, slow
     from tracing import requests as of_requests
     from tracing.index import Index
 
-    read = timeline.read(folder)
     index = Index(read)
     flows = of_requests.flows(index)
     steps = anatomy.anatomy(read)

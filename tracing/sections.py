@@ -119,26 +119,26 @@ def show(found: Findings, out: Console) -> None:
     for line in quoted(review):
         out.print(line, style="dim", markup=False)
     shown = [row for row in budget_rows(review) if _large(row)]
-    _table(out, "where a request's time goes", BUDGET, [[*row[:-1], percent(row[-1])] for row in shown])
+    table(out, "where a request's time goes", BUDGET, [[*row[:-1], percent(row[-1])] for row in shown])
     narrow = [[*row[:4], *row[4:12], row[12]] for row in step_rows(review)]
-    _table(out, "what a step is made of (medians)", STEPS[:-1], narrow)
-    _table(out, "hops between processes", HOPS, hop_rows(review))
+    table(out, "what a step is made of (medians)", STEPS[:-1], narrow)
+    table(out, "hops between processes", HOPS, hop_rows(review))
     slow = [[s["step"], s["kind"], us(s["ns"]), us(s["median_ns"]), s["reason"]] for s in review["slow_steps"][:5]]
-    _table(out, "slowest steps", ["step", "kind", "took", "median", "likely reason"], slow, (4,))
+    table(out, "slowest steps", ["step", "kind", "took", "median", "likely reason"], slow, (4,))
     requests = [[s["request"], us(s["ns"]), s["reason"]] for s in review["slow_requests"][:5]]
-    _table(out, "slowest requests", ["request", "took", "likely reason"], requests, (2,))
+    table(out, "slowest requests", ["request", "took", "likely reason"], requests, (2,))
     if found.review["operators"]:
         show_operators(found.review["operators"], out)
 
 
 def show_operators(found: dict[str, Any], out: Console) -> None:
     """The sums of the torch traces on a terminal."""
-    _table(out, f"torch profiler: stages of {found['steps']} steps", STAGE_OPERATORS, stage_operator_rows(found))
+    table(out, f"torch profiler: stages of {found['steps']} steps", STAGE_OPERATORS, stage_operator_rows(found))
     rows = [[row[0], escape(row[1][:NAME_WIDTH]), *row[2:]] for row in operator_rows(found)[:10]]
-    _table(out, "torch profiler: the largest by own time", OPERATORS, rows, (1, 2))
+    table(out, "torch profiler: the largest by own time", OPERATORS, rows, (1, 2))
 
 
-def _table(out: Console, title: str, columns: list[str], rows: Rows, text: tuple[int, ...] = ()) -> None:
+def table(out: Console, title: str, columns: list[str], rows: Rows, text: tuple[int, ...] = ()) -> None:
     if not rows:
         return
     made = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim")

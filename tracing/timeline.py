@@ -55,7 +55,11 @@ def read(folder: Path) -> Timeline:
     paths = sorted(folder.glob("events-*.bin"))
     if not paths:
         raise EnginescopeError(f"{folder} holds no events-*.bin: python -m tracing.record -- CMD makes a trace folder")
-    files = [eventfile.read(path) for path in paths]
+    return assembled(folder, [eventfile.read(path) for path in paths])
+
+
+def assembled(folder: Path, files: list[EventFile]) -> Timeline:
+    """One timeline of what the processes of a run wrote."""
     return Timeline(
         folder,
         _spans(files),
