@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -224,7 +224,18 @@ def drive(
         work.result()
         return True
 
-    return asyncio.run(guarded())
+    with asyncio.Runner(loop_factory=quick_loop()) as runner:
+        return runner.run(guarded())
+
+
+def quick_loop() -> Callable[[], Any] | None:
+    """uvloop where it is installed (vLLM brings it), which leaves more of a core to the streams; else asyncio's own."""
+    try:
+        from uvloop import new_event_loop
+    except ImportError:
+        return None
+    made: Callable[[], Any] = new_event_loop
+    return made
 
 
 if __name__ == "__main__":
