@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
+from aiohttp.http_exceptions import ContentEncodingError
 
 from probes.answer import BAD_RESPONSE, CANCELLED, CLIENT, CONNECT, TIMEOUT, Answer, Refused, refusal
 from probes.sse import Events
@@ -139,7 +140,7 @@ class Attempt:
             self._finish(now)
             watch.allow("after the end", DRAIN_S, now)
             return True
-        if self.answer.take(data):
+        if data.strip() and self.answer.take(data):  # some servers keep a connection alive with empty events
             self.stamps_s.append(now)
         return False
 
@@ -191,8 +192,8 @@ class Attempt:
             self.refused = Refused(CONNECT, text, again=True)
         elif isinstance(error, (aiohttp.ClientResponseError, ValueError)):
             self.refused = Refused(BAD_RESPONSE, f"no HTTP that can be read: {text}")
-        elif isinstance(error, aiohttp.ClientPayloadError) and isinstance(error.__cause__, aiohttp.ClientResponseError):
-            self.refused = Refused(BAD_RESPONSE, f"the body cannot be read: {text}")
+        elif isinstance(error.__cause__, ContentEncodingError):
+            self.refused = Refused(BAD_RESPONSE, "the body is not in the Content-Encoding that it claims")
         else:
             self.refused = Refused(CONNECT, f"the connection broke {self._progress()}: {text}", again=True)
 

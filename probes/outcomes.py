@@ -18,7 +18,7 @@ from typing import Any
 from probes.errors import EnginescopeError, usage_error
 
 SCHEMA = 1
-NEEDED = {"line": int, "ok": bool, "attempts": int, "scheduled_s": float, "ended_s": float}
+NEEDED = {"line": int, "ok": bool, "attempts": int, "began_s": float, "ended_s": float, "latency_s": float}
 SAME = ("mode", "model", "stream")  # what a batch that is resumed must have in common with its first part
 BLANK = "[api key]"
 SHORTEST_SECRET = 8  # characters; a shorter "key" (EMPTY, x) is no secret, and may well be a word of an answer

@@ -62,6 +62,7 @@ class Clock:
 
     def __init__(self) -> None:
         self._anchor_s = time.time() - time.monotonic()
+        self.began_s = self.epoch_s(time.monotonic())
 
     def epoch_s(self, monotonic_s: float) -> float:
         """To the microsecond."""
@@ -185,6 +186,7 @@ class Sender:
             "mode": self._settings.mode,
             "model": self._settings.model,
             "stream": self._settings.stream,
+            "began_s": self._clock.began_s,  # the same in all records of one start of the batch
             "ok": refused is None,
             "scheduled_s": epoch_s(scheduled_s),
             "sent_s": epoch_s(attempt.sent_s),

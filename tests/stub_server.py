@@ -145,7 +145,7 @@ async def silent(it: Exchange) -> None:
 @way
 async def stall_first(it: Exchange) -> None:
     it.head(200, SSE)
-    while True:  # alive, but no token: a comment is none
+    while not it.transport.is_closing():  # alive, but no token: a comment is none
         it.piece(b": ping\n\n")
         await asyncio.sleep(0.05)
 
@@ -160,7 +160,7 @@ async def stall_between(it: Exchange) -> None:
 @way
 async def trickle(it: Exchange) -> None:
     it.head(200, SSE)
-    while True:
+    while not it.transport.is_closing():
         it.piece(f"data: {json.dumps(it.delta('a'))}\n\n".encode())
         await asyncio.sleep(0.02)
 
@@ -390,6 +390,10 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.buffer += data
+        if self.buffer[:1] == b"\x16":  # someone speaks TLS
+            self.transport.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+            self.transport.close()
+            return
         at = self.buffer.find(b"\r\n\r\n")
         if at < 0:
             return
