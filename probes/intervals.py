@@ -65,8 +65,8 @@ class Sample:
         return [
             Estimate(
                 float(value),
-                None if (1 - share) ** len(self) > TAIL else min(float(low), float(value)),
-                None if share ** len(self) > TAIL else max(float(high), float(value)),
+                None if self.groups < 2 or (1 - share) ** len(self) > TAIL else min(float(low), float(value)),
+                None if self.groups < 2 or share ** len(self) > TAIL else max(float(high), float(value)),
             )
             for value, low, high, share in zip(found, lows, highs, shares, strict=True)
         ]

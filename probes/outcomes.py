@@ -19,6 +19,8 @@ from probes.errors import EnginescopeError, usage_error
 
 SCHEMA = 1
 NEEDED = {"line": int, "ok": bool, "attempts": int, "began_s": float, "ended_s": float, "latency_s": float}
+COUNT = (int, type(None))
+KINDS = {"itl": (list, type(None)), "status_code": COUNT, "completion_tokens": COUNT, "prompt_tokens": COUNT}
 SAME = ("mode", "model", "stream")  # what a batch that is resumed must have in common with its first part
 BLANK = "[api key]"
 SHORTEST_SECRET = 8  # characters; a shorter "key" (EMPTY, x) is no secret, and may well be a word of an answer
@@ -160,7 +162,8 @@ def parsed(line: bytes) -> dict[str, Any] | None:
         return None
     if not isinstance(record, dict) or record.get("schema") != SCHEMA:
         return None
-    return record if all(type(record.get(key)) is kind for key, kind in NEEDED.items()) else None
+    whole = all(type(record.get(key)) is kind for key, kind in NEEDED.items())
+    return record if whole and all(isinstance(record.get(key), kind) for key, kind in KINDS.items()) else None
 
 
 def _check_same(path: Path, record: dict[str, Any], settings: dict[str, Any]) -> None:

@@ -62,7 +62,7 @@ def sections(summaries: Sequence[Summary]) -> list[Section]:
 
 def notes(summaries: Sequence[Summary]) -> list[str]:
     """How to read it."""
-    found = [METHOD, "Times are of prompts that were answered; factors are against the first file."]
+    found = [METHOD, "Times are of prompts that were answered; (1.20x) is against the first file."]
     if any((each.tokens_per_chunk or 0) > 1.05 for each in summaries):
         found.append("Chunks carry more than one token here: ITL is a time between chunks, not between tokens.")
     return found
@@ -135,7 +135,7 @@ def _estimate(found: Estimate | None, shown: Callable[[float | None], str]) -> s
 
 def _times_first(each: Summary, summaries: Sequence[Summary], value: Callable[[Summary], float | None]) -> str:
     first, mine = value(summaries[0]), value(each)
-    return f" ({mine / first:.2f} of the first)" if each is not summaries[0] and first and mine is not None else ""
+    return f" ({mine / first:.2f}x)" if each is not summaries[0] and first and mine is not None else ""
 
 
 def _failed(each: Summary) -> str:

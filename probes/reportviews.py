@@ -26,7 +26,7 @@ h1 { font-size: 1.5rem; } h2 { font-size: 1.1rem; margin: 2rem 0 .4rem; } .faint
 th, td { padding: .15rem 1rem .15rem 0; text-align: right; border-bottom: 1px solid var(--line); }
 th { color: var(--faint); font-weight: 600; } .text { text-align: left; }
 """
-MARKDOWN_SIGNS = "\\`*_{}[]()<>#|!~&"
+MARKDOWN_SIGNS = "\\`*_[]<>|!~&"
 
 
 def printable(text: str) -> str:
@@ -92,13 +92,9 @@ def terminal(sections: Sequence[Section], problems: Sequence[str], notes: Sequen
     for section in sections:
         table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
         for place, name in enumerate(section.columns):
-            last = place == len(section.columns) - 1
-            table.add_column(
-                Text(printable(name)),
-                justify="left" if place in section.text else "right",
-                no_wrap=last,
-                overflow="ellipsis" if last else "fold",
-            )
+            last = place == len(section.columns) - 1  # the one that may wrap
+            justify = "left" if place in section.text else "right"
+            table.add_column(Text(printable(name)), justify=justify, no_wrap=not last, overflow="fold")
         for row in section.rows:
             table.add_row(*(Text(printable(text)) for text in row))
         parts += [Text(f"\n{printable(section.title)}", style="bold"), table]

@@ -4,6 +4,7 @@ import os
 import runpy
 import sys
 import time
+from pathlib import Path
 
 write_at_once = os.write
 
@@ -16,5 +17,6 @@ def write_slowly(fd: int, data: bytes) -> int:
 
 
 os.write = write_slowly
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 sys.argv = ["probes.batch", *sys.argv[1:]]
 runpy.run_module("probes.batch", run_name="__main__")

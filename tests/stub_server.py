@@ -40,22 +40,26 @@ class Exchange:
         asked = self.request["messages"][-1]["content"] if self.chat else self.request["prompt"]
         return asked if isinstance(asked, str) else " ".join(map(str, asked))
 
+    def write(self, data: bytes) -> None:
+        if not self.transport.is_closing():  # a client that was killed reads no more
+            self.transport.write(data)
+
     def head(self, status: int = 200, headers: dict[str, str] | None = None, length: int | None = None) -> None:
         lines = [f"HTTP/1.1 {status} Whatever", *(f"{name}: {value}" for name, value in (headers or {}).items())]
         lines.append("Transfer-Encoding: chunked" if length is None else f"Content-Length: {length}")
-        self.transport.write("\r\n".join((*lines, "", "")).encode())
+        self.write("\r\n".join((*lines, "", "")).encode())
 
     def whole(self, status: int, headers: dict[str, str], body: bytes | str) -> None:
         data = body if isinstance(body, bytes) else body.encode()
         self.head(status, headers, len(data))
-        self.transport.write(data)
+        self.write(data)
 
     def piece(self, data: bytes) -> None:
         """A chunk of the transfer encoding."""
-        self.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+        self.write(b"%x\r\n%b\r\n" % (len(data), data))
 
     def end(self) -> None:
-        self.transport.write(b"0\r\n\r\n")
+        self.write(b"0\r\n\r\n")
 
     def reset(self) -> None:
         """Not a farewell but a RST."""

@@ -202,10 +202,10 @@ def many_streams(args: argparse.Namespace, core_of_server: int, core_of_clients:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, epilog="example: python tests/bench/client.py --rounds 9")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--concurrency", type=int, default=64)
-    parser.add_argument("--requests", type=int, default=1000, help="a round, without streaming")
-    parser.add_argument("--streams", type=int, default=400, help="a round, with streaming")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--concurrency", type=int, default=256)
+    parser.add_argument("--requests", type=int, default=2560, help="a round, without streaming")
+    parser.add_argument("--streams", type=int, default=1280, help="a round, with streaming")
     parser.add_argument("--many", type=int, default=2000, help="streams at a time, of ours alone")
     parser.add_argument("--tokens", type=int, default=32)
     parser.add_argument("--client", choices=tuple(CLIENTS), help=argparse.SUPPRESS)
