@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from probes.reportsections import Section
 
@@ -93,7 +93,7 @@ def terminal(sections: Sequence[Section], problems: Sequence[str], notes: Sequen
         table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
         for place, name in enumerate(section.columns):
             last = place == len(section.columns) - 1  # the one that may wrap
-            justify = "left" if place in section.text else "right"
+            justify: Literal["left", "right"] = "left" if place in section.text else "right"
             table.add_column(Text(printable(name)), justify=justify, no_wrap=not last, overflow="fold")
         for row in section.rows:
             table.add_row(*(Text(printable(text)) for text in row))
