@@ -18,6 +18,7 @@ from typing import Any
 from probes.errors import EnginescopeError, usage_error
 
 SCHEMA = 1
+BEGINNING = b'{"schema":1,'  # of every record
 NEEDED = {"line": int, "ok": bool, "attempts": int, "began_s": float, "ended_s": float, "latency_s": float}
 COUNT = (int, type(None))
 KINDS = {"itl": (list, type(None)), "status_code": COUNT, "completion_tokens": COUNT, "prompt_tokens": COUNT}
@@ -54,28 +55,27 @@ class Outcomes:
         return os.fstat(self._file).st_size == 0
 
     def keep_answers(self, settings: dict[str, Any]) -> Answered:
-        """Keep the records of prompts that were answered, drop what failed or is torn: these are sent again."""
+        """Keep the records of prompts that were answered; drop those that failed and a torn end: these are sent again.
+
+        Lines of others stay where they are, and a file that holds nothing of ours is refused.
+        """
+        if not self.is_empty and not any(map(_is_ours, lines(self.path))):
+            raise usage_error(f"{self.path} is no file of records (or of another version); name another --output")
         answered, whole = Answered(self.path), True
         for line in lines(self.path):
-            record = parsed(line)
-            if record is None or not record["ok"]:
-                whole = False
-                continue
-            _check_same(self.path, record, settings)
-            whole = answered.add(record) and whole
+            whole = _stays(line, answered, settings) and whole
         if not whole:
-            self._rewrite()
+            self._rewrite(settings)
         return answered
 
-    def _rewrite(self) -> None:
-        """Put a file with the answers alone in place of this one, at once: a kill leaves the old or the new one."""
+    def _rewrite(self, settings: dict[str, Any]) -> None:
+        """Put a file with what stays in place of this one, at once: a kill leaves the old or the new one."""
         draft, seen = self.path.with_name(f".{self.path.name}.draft"), Answered(self.path)
         draft.unlink(missing_ok=True)
         file = self._hold(draft, os.O_RDWR | os.O_APPEND | os.O_CREAT)
         try:
             for line in lines(self.path):
-                record = parsed(line)
-                if record is not None and record["ok"] and seen.add(record):
+                if _stays(line, seen, settings):
                     _write_all(file, line)
             os.fsync(file)
             os.replace(draft, self.path)
@@ -166,13 +166,23 @@ def parsed(line: bytes) -> dict[str, Any] | None:
     return record if whole and all(isinstance(record.get(key), kind) for key, kind in KINDS.items()) else None
 
 
-def _check_same(path: Path, record: dict[str, Any], settings: dict[str, Any]) -> None:
+def _is_ours(line: bytes) -> bool:
+    """Whether a line begins as a record does, as far as it goes."""
+    return line.startswith(BEGINNING) or BEGINNING.startswith(line)
+
+
+def _stays(line: bytes, answered: Answered, settings: dict[str, Any]) -> bool:
+    """Whether a line survives a resume; the answers among those that do are noted in `answered`."""
+    record = parsed(line)
+    if record is None:
+        return line.endswith(b"\n")
     for key in SAME:
         if record.get(key) != settings[key]:
             raise usage_error(
-                f"{path} was made with {key} {record.get(key)!r}, not {settings[key]!r}: resume it with the same "
-                "settings, or name another --output"
+                f"{answered.path} was made with {key} {record.get(key)!r}, not {settings[key]!r}: resume it with the "
+                "same settings, or name another --output"
             )
+    return bool(record["ok"]) and answered.add(record)
 
 
 def _write_all(file: int, data: bytes) -> None:

@@ -382,7 +382,11 @@ def test_failed_prompts_make_code_3_and_are_sent_again(server: tuple[Stub, str],
         file.write('foreign\n{"schema":1,"id":"7","li')
     done = finished(*words, f"{server[1]}/ok", "--resume")
     assert done.returncode == 0
-    assert sorted(record["line"] for record in written(out) if record["ok"]) == list(range(1, 101))
+    first, *rest = lines(out)
+    assert first == b"foreign\n"  # a line of someone else's stays
+    found = [parsed(line) for line in rest]
+    assert sorted(record["line"] for record in found if record and record["ok"]) == list(range(1, 101))
+    assert finished(*words, f"{server[1]}/ok", "--resume").returncode == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.jsonl", "prompts.txt"]
 
 
@@ -394,6 +398,19 @@ def test_a_changed_input_is_not_resumed(server: tuple[Stub, str], tmp_path: Path
     hundred.write_text(hundred.read_text().replace("prompt 50\n", "another\n"))
     done = finished(*words, "--resume")
     assert done.returncode == 1 and "line 50 of the input is not the one" in done.stderr
+
+
+def test_a_file_of_someone_elses_is_not_resumed(server: tuple[Stub, str], hundred: Path) -> None:
+    before = hundred.read_text()
+    done = finished("--base-url", f"{server[1]}/ok", "--input", hundred, "--output", hundred, "--resume")
+    assert done.returncode == 2 and "is no file of records" in done.stderr and hundred.read_text() == before
+
+
+def test_a_first_record_that_is_torn_is_resumed(server: tuple[Stub, str], tmp_path: Path, hundred: Path) -> None:
+    (tmp_path / "out.jsonl").write_text('{"sche')
+    words = ("--base-url", f"{server[1]}/ok", "--input", hundred, "--output", tmp_path / "out.jsonl", "--resume")
+    assert finished(*words).returncode == 0
+    assert len(written(tmp_path / "out.jsonl")) == 100
 
 
 def test_two_batches_do_not_share_a_file(tmp_path: Path) -> None:
