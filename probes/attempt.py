@@ -121,11 +121,11 @@ class Attempt:
         events, size = Events(), 0
         while chunk := await content.readany():
             now = time.monotonic()
+            if self.done:  # it was all there; this is for the connection to be used again
+                continue
             size += len(chunk)
             if size > LARGEST_BYTES:
                 raise _too_large()
-            if self.done:
-                continue
             for data in events.feed(chunk):
                 if self._take(data, now, watch):
                     break
