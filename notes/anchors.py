@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from notes.fragment import Fragment, Lines
+from notes.fragment import Fragment, Lines, bases
 from probes.errors import EnginescopeError
 from tracing.definitions import UNREADABLE, Place
 from tracing.source import PACKAGE, SourceTree
@@ -63,8 +63,9 @@ class Verdict:
 def judge(anchor: Anchor, tree: SourceTree, base: SourceTree | None = None) -> Verdict:
     """Hold an anchor against a tree; never raises.
 
-    A line's number says nothing, so that *moved* is told by the code itself. What an older tree (`base`) had already in
-    that other place has not moved there.
+    A line's number says nothing, so that *moved* is told by the code itself: the function's name and the fragment,
+    elsewhere. With an older tree (`base`) that is exact, since what was in that other place already has not moved
+    there; without one it is told from one tree alone (see `_replaces`).
     """
     try:
         found = tree.resolve(anchor.target)
@@ -84,7 +85,7 @@ def _absent(
     anchor: Anchor, reason: str, nearest: tuple[str, ...], tree: SourceTree, base: SourceTree | None
 ) -> Verdict:
     for target, place, lines in _elsewhere(anchor, tree):
-        if base is None or not _had(base, target, anchor.fragment):
+        if _replaces(target, anchor, tree) if base is None else not _had(base, target, anchor.fragment):
             return Verdict("moved", target, place, lines, reason)
     module = anchor.target.partition(":")[0]
     renamed = (name for name, place in tree.definitions(module).items() if _has(place, anchor.fragment))
@@ -102,6 +103,17 @@ def _elsewhere(anchor: Anchor, tree: SourceTree) -> Iterator[tuple[str, Place, t
     for target in difflib.get_close_matches(anchor.target, defined, len(defined) or 1, cutoff=0):
         if lines := anchor.fragment.find(defined[target]):
             yield target, defined[target], lines
+
+
+def _replaces(target: str, anchor: Anchor, tree: SourceTree) -> bool:
+    """Whether like code in another place can be what was in this one, as far as one tree tells.
+
+    Classes beside each other often share a line. While the old class is there, only one that it inherits from can have
+    taken its function over; where that class is gone, any may have.
+    """
+    module, _, qualname = anchor.target.partition(":")
+    owner = tree.definitions(module).get(qualname.rpartition(".")[0])
+    return owner is None or target.rpartition(".")[0].rpartition(":")[2].rpartition(".")[2] in bases(owner)
 
 
 def _had(base: SourceTree, target: str, fragment: Fragment) -> bool:

@@ -1,7 +1,8 @@
 """Edges: what a stop claims to call or to send to, held against the source, and against the flows of a trace.
 
-An edge holds in a flow when both its ends are in that flow, each in its role and thread, in order: what is called runs
-inside the caller; what is sent to begins after the sender began, on another thread, in the same step where both have one.
+An edge holds in a flow when both its ends are in that flow, each in its role and thread, in order: what is called
+runs inside the caller; what is sent to begins after the sender began, on another thread, in the same step where both
+have one.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ def edges(stop: Stop) -> tuple[Edge, ...]:
 
 
 def in_source(edge: Edge, tree: SourceTree) -> str:
-    """Why the source does not bear an edge out, or nothing. The far end must be there; a call must be in the fragment."""
+    """Why the source does not bear an edge out, or nothing: the far end must be there, a call in the fragment."""
     found = tree.resolve(edge.target)
     if not isinstance(found, Place):
         return f"{edge.kind} what is not there: {found}"
@@ -117,7 +118,8 @@ class Trace:
                 evidence.against.append(f"{self.folder.name}, request {flow.request}: {problem}")
             else:
                 evidence.flows += 1
-        if not evidence.flows and not evidence.against and all(len(self.index.at(end.name)) for end in ends):
+        both = all(len(self.index.at(end.name)) for end in ends)
+        if self.flows and both and not evidence.flows and not evidence.against:
             evidence.against.append(f"{self.folder.name}: {ends[0].name} and {ends[1].name} were never in one flow")
 
     def of_flow(self, flow: Flow, site: str) -> Rows:

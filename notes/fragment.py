@@ -74,6 +74,13 @@ def same_code(one: Place, other: Place) -> bool:
     return _shape_of_place(one) == _shape_of_place(other)
 
 
+def bases(place: Place) -> set[str]:
+    """The last names of the classes that a class names as its bases; none for a function."""
+    (node,) = _statements(place)
+    named = node.bases if isinstance(node, ast.ClassDef) else []
+    return {name for name in (getattr(base, "attr", getattr(base, "id", "")) for base in named) if name}
+
+
 def _parsed(text: str) -> ast.AST | None:
     for frame in FRAMES:
         try:

@@ -85,7 +85,8 @@ def document(found: Sequence[Touched], stops: int, old: SourceTree, new: SourceT
     yield f"# The walkthrough from vLLM {old.version} to {new.version}\n"
     counts = {kind: sum(each.verdict.standing == kind for each in found) for kind in ORDER}
     told = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count) or "none"
-    yield f"{len(found)} of {stops} stops are touched: {told}. One that holds has its line still, in a function that changed.\n"
+    yield f"{len(found)} of {stops} stops are touched: {told}."
+    yield "One that holds still has its line, in a function that changed.\n"
     for each in found:
         yield from _entry(each)
 
@@ -104,7 +105,8 @@ def _entry(each: Touched) -> Iterator[str]:
     if each.before is not None:
         yield "```text"
         yield from beside(each.before, verdict.place)
-        yield "```\n"
+        yield "```"
+        yield ""
 
 
 def beside(before: Place, after: Place | None) -> Iterator[str]:
