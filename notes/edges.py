@@ -41,10 +41,15 @@ class Edge:
 
     @property
     def ends(self) -> tuple[Site, Site] | None:
-        """The two sites that see it in a trace; None where one end has none."""
-        left = next((site for site in SITES if site.name == self.stop.site), None)
-        right = next((site for site in SITES if self.target in site.targets and site.kind != "model"), None)
-        return (left, right) if left and right else None
+        """The two sites that see it in a trace; None where one end has none.
+
+        The same function can be a site on both sides of a socket: what is sent is received in another process.
+        """
+        left = next((s for s in SITES if s.name == self.stop.site and self.stop.anchor.target in s.targets), None)
+        right = [site for site in SITES if self.target in site.targets and site.kind != "model"]
+        if self.kind == "sends to":
+            right.sort(key=lambda site: _process(site.role) == _process(self.stop.role))
+        return (left, right[0]) if left and right else None
 
     def __str__(self) -> str:
         return f"{self.stop.anchor.target} {self.kind} {self.target}"
@@ -220,6 +225,11 @@ class Trace:
         index = self.index
         within = index.start[outer] <= index.start[inner] and index.end[inner] <= index.end[outer]
         return bool(within) and self._thread(inner) == self._thread(outer)
+
+
+def _process(role: str) -> str:
+    """The process that a role is in: the core has three threads with a role."""
+    return role.partition(" ")[0]
 
 
 def _serves(timeline: Timeline) -> dict[int, list[str]]:
