@@ -128,7 +128,8 @@ def _told(evidence: Evidence) -> Iterator[str]:
     if evidence.seen in ("seen", "not measured"):
         return
     yield f"{evidence.seen}  {edge.stop.where}  {edge.stop.name}\n  {edge}"
-    yield from (f"  {words}" for words in evidence.against[:3])
+    if evidence.seen == "contradicted":
+        yield from (f"  {words}" for words in (*evidence.against, *evidence.apart)[:3])
     if evidence.seen == "not passed" and edge.ends:
         never = [end.name for end in edge.ends if end.name not in evidence.sites]
         yield f"  never passed here: {', '.join(never)}"

@@ -27,6 +27,7 @@ Kind = Literal["calls", "sends to"]
 Seen = Literal["seen", "contradicted", "not passed", "not measured"]
 # The thread of a role, as part of its name. The others have several: a stop says which, where that matters.
 THREADS = {"core": "MainThread", "core input": "process_input_sockets", "core output": "process_output_sockets"}
+APART = "no"  # how a problem begins that is no contradiction by itself
 FRAMES = ("llm.generate", "llm.step")  # of the front end, around calls that name no request
 FRONT = ("front end", "core output")  # spans there carry the key of a message, the others that of a step
 
@@ -57,18 +58,25 @@ class Edge:
 
 @dataclass
 class Evidence:
-    """What traces say of an edge: in how many flows it was seen, and why it was not in others."""
+    """What traces say of an edge: in how many flows it was seen, what speaks against it, and what does not speak for it.
+
+    A function has other callers: a flow that passed both ends, the one not inside the other, is `apart`, and counts
+    against a call only where no flow has it. A wrong role, thread or order always does.
+    """
 
     edge: Edge
     flows: int = 0
     against: list[str] = field(default_factory=list)
+    apart: list[str] = field(default_factory=list)
     sites: set[str] = field(default_factory=set)  # of the two ends, those that were passed at all
 
     @property
     def seen(self) -> Seen:
         if self.edge.ends is None:
             return "not measured"
-        return "contradicted" if self.against else "seen" if self.flows else "not passed"
+        if self.against:
+            return "contradicted"
+        return "seen" if self.flows else "contradicted" if self.apart else "not passed"
 
 
 def edges(stop: Stop) -> tuple[Edge, ...]:
@@ -120,11 +128,12 @@ class Trace:
                 continue
             problem = self._problem(edge, ends, flow, left.tolist(), right.tolist())
             if problem:
-                evidence.against.append(f"{self.folder.name}, request {flow.request}: {problem}")
+                told = evidence.apart if problem.startswith(APART) else evidence.against
+                told.append(f"{self.folder.name}, request {flow.request}: {problem}")
             else:
                 evidence.flows += 1
         both = all(len(self.index.at(end.name)) for end in ends)
-        if self.flows and both and not evidence.flows and not evidence.against:
+        if self.flows and both and not evidence.flows and not evidence.against and not evidence.apart:
             evidence.against.append(f"{self.folder.name}: {ends[0].name} and {ends[1].name} were never in one flow")
 
     def of_flow(self, flow: Flow, site: str) -> Rows:
@@ -182,7 +191,7 @@ class Trace:
 
     def _nested(self, ends: tuple[Site, Site], left: list[int], right: list[int]) -> str:
         inside = any(self._inside(inner, outer) for inner in right for outer in left)
-        return "" if inside else f"no {ends[1].name} inside a {ends[0].name} on its thread"
+        return "" if inside else f"{APART} {ends[1].name} inside a {ends[0].name} on its thread"
 
     def _after(self, ends: tuple[Site, Site], flow: Flow, left: list[int], right: list[int]) -> str:
         started, reached = self._firsts(flow, left), self._firsts(flow, right)

@@ -110,7 +110,7 @@ def test_an_edge_is_seen_in_every_flow(tmp_path: Path, claimed: Stop) -> None:
 def test_an_edge_is_contradicted(tmp_path: Path, claimed: Stop, differs: dict[str, object], words: str) -> None:
     found = evidence(trace(tmp_path, **differs), claimed)  # type: ignore[arg-type]
     assert found.seen == "contradicted"
-    assert f"{tmp_path.name}, request r0-ab: {words}" in found.against[0]
+    assert f"{tmp_path.name}, request r0-ab: {words}" in (found.against + found.apart)[0]
 
 
 def test_what_is_sent_runs_on_another_thread(tmp_path: Path) -> None:
@@ -133,6 +133,13 @@ def test_both_ends_are_in_one_flow(tmp_path: Path) -> None:
     found = evidence(folder, SEND)
     assert found.seen == "contradicted"
     assert found.against == [f"{folder.name}: executor.dispatch and worker.execute were never in one flow"]
+
+
+def test_another_caller_in_another_flow_is_no_contradiction(tmp_path: Path) -> None:
+    folder = trace(tmp_path)
+    found = evidence(folder, CALL)
+    Trace(trace(tmp_path / "apart", schedule=(900, 990))).hold(found.edge, found)
+    assert (found.seen, found.flows, len(found.apart)) == ("seen", 2, 2)
 
 
 def test_what_did_not_happen_is_not_passed_and_what_has_no_site_not_measured(tmp_path: Path) -> None:
@@ -170,7 +177,7 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
 def test_the_command_says_what_the_traces_say(tmp_path: Path) -> None:
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "01-step.md").write_text(CHAPTER)
-    good, bad = trace(tmp_path / "good"), trace(tmp_path / "bad", schedule=(900, 990))
+    good, bad = trace(tmp_path / "good"), trace(tmp_path / "bad", thread=2)
     notes = ("--notes", str(tmp_path / "notes"))
     done = run(*notes, "--trace", str(good))
     assert done.returncode == 0, done.stderr

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from notes import walkthrough
+from notes import measured, walkthrough
 from notes.edges import edges, in_source
 from notes.walkthrough import Stop
 from probes.errors import EnginescopeError
@@ -17,7 +19,8 @@ from tracing.sites import SITES
 from tracing.source import SourceTree
 
 ROOT = Path(__file__).resolve().parent.parent
-STOPS = tuple(walkthrough.stops(walkthrough.read()))
+CHAPTERS = walkthrough.read()
+STOPS = tuple(walkthrough.stops(CHAPTERS))
 INSTALLED = SourceTree.find()
 LIMIT_S = 3
 
@@ -143,3 +146,59 @@ def test_a_stop_is_in_the_function_that_its_site_measures_or_calls_it(stop: Stop
         targets = next(site.targets for site in SITES if site.name == stop.site)
         called = any(stop.anchor.fragment.names(target.rpartition(".")[2]) for target in targets)
         assert stop.anchor.target in targets or called
+
+
+# --- what the notes quote ---
+
+
+def test_every_quoted_value_is_in_the_summary_and_every_value_is_quoted() -> None:
+    values = measured.read()
+    quoted = {key for chapter in CHAPTERS for key in measured.quoted(chapter)}
+    assert quoted == set(values)
+    for chapter in CHAPTERS:
+        for part in chapter.parts:
+            assert "{{" not in measured.fill(part if isinstance(part, str) else part.said, values)
+
+
+def test_a_measured_time_is_never_written_by_hand() -> None:
+    for path in sorted(walkthrough.FOLDER.glob("*.md")):
+        by_hand = re.findall(r"\d[\d.,]*\s?(?:ms|µs|us|ns|tok/s|tokens/s)\b", path.read_text())
+        assert by_hand == [], path.name
+
+
+def test_the_summary_names_its_machine_and_version() -> None:
+    told = json.loads(measured.PATH.read_text())
+    for trace in told["traces"].values():
+        assert trace["machine"]["cpu_model"] and trace["machine"]["vllm"] and trace["command"]
+    for key, value in told["values"].items():
+        unit = next(name for name in ("ns", "share", "bytes") if name in value)
+        assert value["text"] == measured.shown(value[unit], unit), key
+    assert set(told["values"]) == {quantity.key for quantity in measured.QUANTITIES}
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [
+        (5_368_534, "ns", "5.37 ms"),
+        (99_950, "ns", "100 µs"),
+        (128_620_137, "ns", "129 ms"),
+        (999, "ns", "999 ns"),
+        (0.10401, "share", "10.4 %"),
+        (165, "bytes", "165 bytes"),
+    ],
+)
+def test_values_for_people(value: float, unit: measured.Unit, text: str) -> None:
+    assert measured.shown(value, unit) == text
+
+
+def test_a_key_that_is_not_there() -> None:
+    with pytest.raises(EnginescopeError, match="quote {{nothing}}"):
+        measured.fill("takes {{nothing}}", {})
+
+
+@pytest.mark.parametrize("read", CHAPTERS, ids=lambda read: read.name)
+def test_a_chapter_is_of_readable_length_and_every_stop_says_something(read: walkthrough.Chapter) -> None:
+    words = sum(len((part if isinstance(part, str) else part.said).split()) for part in read.parts)
+    assert 400 <= words <= 1100
+    assert 3 <= len(read.stops) <= 14
+    assert all(stop.said for stop in read.stops)
