@@ -27,7 +27,6 @@ Kind = Literal["calls", "sends to"]
 Seen = Literal["seen", "contradicted", "not passed", "not measured"]
 # The thread of a role, as part of its name. The others have several: a stop says which, where that matters.
 THREADS = {"core": "MainThread", "core input": "process_input_sockets", "core output": "process_output_sockets"}
-APART = "no"  # how a problem begins that is no contradiction by itself
 FRAMES = ("llm.generate", "llm.step")  # of the front end, around calls that name no request
 FRONT = ("front end", "core output")  # spans there carry the key of a message, the others that of a step
 
@@ -58,7 +57,7 @@ class Edge:
 
 @dataclass
 class Evidence:
-    """What traces say of an edge: in how many flows it was seen, what speaks against it, and what does not speak for it.
+    """What traces say of an edge: in how many flows it was seen, and what speaks against it.
 
     A function has other callers: a flow that passed both ends, the one not inside the other, is `apart`, and counts
     against a call only where no flow has it. A wrong role, thread or order always does.
@@ -127,9 +126,11 @@ class Trace:
             if not len(left) or not len(right):
                 continue
             problem = self._problem(edge, ends, flow, left.tolist(), right.tolist())
+            told = f"{self.folder.name}, request {flow.request}: {problem}"
             if problem:
-                told = evidence.apart if problem.startswith(APART) else evidence.against
-                told.append(f"{self.folder.name}, request {flow.request}: {problem}")
+                evidence.against.append(told)
+            elif edge.kind == "calls" and not self._nested(left.tolist(), right.tolist()):
+                evidence.apart.append(f"{told}no {ends[1].name} inside a {ends[0].name} on its thread")
             else:
                 evidence.flows += 1
         both = all(len(self.index.at(end.name)) for end in ends)
@@ -185,13 +186,10 @@ class Trace:
         reached = [row for row in right if self.in_role(row, far, "")]
         if not reached:
             return f"{ends[1].name} ran in {self._ran_in(right[0])}, not in the {far}"
-        return (
-            self._nested(ends, in_role, reached) if edge.kind == "calls" else self._after(ends, flow, in_role, reached)
-        )
+        return self._after(ends, flow, in_role, reached) if edge.kind == "sends to" else ""
 
-    def _nested(self, ends: tuple[Site, Site], left: list[int], right: list[int]) -> str:
-        inside = any(self._inside(inner, outer) for inner in right for outer in left)
-        return "" if inside else f"{APART} {ends[1].name} inside a {ends[0].name} on its thread"
+    def _nested(self, left: list[int], right: list[int]) -> bool:
+        return any(self._inside(inner, outer) for inner in right for outer in left)
 
     def _after(self, ends: tuple[Site, Site], flow: Flow, left: list[int], right: list[int]) -> str:
         started, reached = self._firsts(flow, left), self._firsts(flow, right)

@@ -192,7 +192,7 @@ def test_values_for_people(value: float, unit: measured.Unit, text: str) -> None
 
 
 def test_a_key_that_is_not_there() -> None:
-    with pytest.raises(EnginescopeError, match="quote {{nothing}}"):
+    with pytest.raises(EnginescopeError, match=r"quote \{\{nothing\}\}"):
         measured.fill("takes {{nothing}}", {})
 
 
