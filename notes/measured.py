@@ -90,15 +90,14 @@ def _hops(trace: str, name: str, hop: str) -> tuple[Quantity, ...]:
 
 
 QUANTITIES: tuple[Quantity, ...] = (
-    *_steps("default", "decode", "step", "model", "schedule", "dispatch", "prepare", "sample", "update"),
+    *_steps("default", "decode", "step", "model", "prepare"),
     *_steps("default", "mixed", "step"),
-    *_steps("batch", "decode", "step", "model", "schedule", "dispatch", "prepare", "sample", "reply", "update"),
-    *_steps("batch", "prefill", "step"),
+    *_steps("batch", "decode", "step", "model", "schedule", "prepare", "sample", "reply", "update"),
     *_steps("streams", "decode", "step", "schedule", "sample"),
     *_steps("streams", "first decode", "step"),
     *_stages("default", "wait: input queue"),
     *_stages("streams", "tokenize", "wait: thread pool", "wait: event loop", "detokenize", "process outputs"),
-    *_stages("batch", "tokenize", "wait: turn in generate", "allocate", "prefix lookup", "wait: front-end queue"),
+    *_stages("batch", "wait: turn in generate", "allocate", "prefix lookup"),
     *_stages("preempted", "wait: preempted", "preempt"),
     *_hops("batch", "in", "front end → core"),
     *_hops("batch", "out", "core → front end"),
