@@ -112,9 +112,10 @@ def engine(folder: Path, arm: arms.Arm, **more: Any) -> Any:
 
 
 def test_records_of_py_spy_and_of_the_torch_profiler(tmp_path: Path) -> None:
-    (tmp_path / "samples.txt").write_text("main (a.py:1);step (b.py:2) 30\nmain (a.py:1) 10\n")
-    found = harvest.harvest(engine(tmp_path, arms.Arm("py-spy", tool="py-spy")), [{"py-spy": trial(1)}])
-    assert found == {"records_s": 20, "bytes_s": 24}
+    for stamp in (100, 900):  # the second began after the trial
+        (tmp_path / f"samples-{stamp}.txt").write_text("main (a.py:1);step (b.py:2) 30\nmain (a.py:1) 10\n")
+    found = harvest.harvest(engine(tmp_path, arms.Arm("py-spy", tool="py-spy")), [{"py-spy": trial(1, 500)}])
+    assert found == {"records_s": pytest.approx(40 / 100e-9), "bytes_s": pytest.approx(48 / 100e-9)}
     arm = arms.watched(tmp_path)[6]
     now = time.monotonic_ns()
     for stamp in (time.time_ns() - 10**12, time.time_ns() + 10**9):
