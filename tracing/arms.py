@@ -153,7 +153,7 @@ class ArmProcess:
             deadline = time.monotonic() + SAMPLER_LIMIT_S
             while SAMPLING not in log.read_text():
                 if sampler.poll() is not None or time.monotonic() > deadline:
-                    raise ArmError(f"py-spy did not begin: {_last_line(log)}")
+                    raise ArmError(f"py-spy did not begin: {_reason(log)}")
                 time.sleep(0.05)
             yield
         finally:
@@ -216,7 +216,7 @@ class ArmProcess:
                 raise ArmError(f"no answer within {limit_s:.0f} s")
             chunk = os.read(self._replies, 1 << 16)
             if not chunk:
-                raise ArmError(f"its process died: {_last_line(self.log)}")
+                raise ArmError(f"its process died: {_reason(self.log)}")
             self._unread += chunk
         line, _, self._unread = self._unread.partition(b"\n")
         answer: dict[str, Any] = json.loads(line)
@@ -225,9 +225,10 @@ class ArmProcess:
         return answer
 
 
-def _last_line(log: Path) -> str:
-    lines = log.read_text(errors="replace").split("\n")
-    return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
+def _reason(log: Path) -> str:
+    """The first line of a log that tells of an error, else its last."""
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    return next((line for line in lines if "error" in line.lower()), lines[-1] if lines else "it said nothing")
 
 
 # --- process groups ---
