@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ TRIAL_LIMIT_S = 120.0
 STOP_LIMIT_S = 60.0
 NEEDED_BYTES = 3 << 30  # free memory without which an arm is not started
 SAMPLES_A_S = 100
+SAMPLER_LIMIT_S = 30.0
+SAMPLING = "Sampling process"  # what py-spy says when it begins
 IN_PROCESS = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
 
 
@@ -45,7 +48,8 @@ class Arm:
 def watched(scratch: Path) -> list[Arm]:
     """The plain engine twice, then one arm a watcher; each writes into its own folder below `scratch`."""
     traced = {name: {TRACE: str(scratch / name)} for name in ("recorder", "recorder + NVTX", "nsys")}
-    profiler = {"profiler": "torch", "torch_profiler_dir": str(scratch / "torch profiler")}
+    profiler: dict[str, Any] = {"profiler": "torch", "torch_profiler_dir": str(scratch / "torch profiler")}
+    profiler["torch_profiler_with_stack"] = False  # operators alone: what torchtrace reads
     return [
         Arm("off"),
         Arm("off too"),
@@ -81,7 +85,7 @@ class ArmProcess:
         self._frozen_at = self._since = 0
         self.watched_s = 0.0  # how long it ran after its start, once it is stopped
         self._unread = b""
-        self._sampler: subprocess.Popen[bytes] | None = None
+        self.pid = 0  # the engine's front end
         self.wanted()
         commands_in, self._commands = os.pipe()
         self._replies, replies_out = os.pipe()
@@ -118,37 +122,54 @@ class ArmProcess:
 
     def start(self) -> None:
         """Start the engine and its sampler, wait for both, and freeze them."""
-        pid = self._ask(self._settings, START_LIMIT_S)["pid"]
+        self.pid = self._ask(self._settings, START_LIMIT_S)["pid"]
         self.find_groups()
         self._since = time.monotonic_ns()
-        if self.arm.tool == "py-spy":
-            command = ["py-spy", "record", "--pid", str(pid), "--subprocesses", "--rate", str(SAMPLES_A_S)]
-            command += ["--format", "raw", "--output", str(self.folder / "samples.txt")]
-            with self.log.open("ab") as log:
-                self._sampler = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-            time.sleep(5)  # it reads the symbols of every process first
-            if self._sampler.poll() is not None:
-                raise ArmError(f"py-spy ended: {self._last_line()}")
         self.freeze()
 
     def trial(self, **asked: Any) -> dict[str, Any]:
         """Thaw, run one batch, freeze; what the engine said of it."""
         self.thaw()
         try:
-            return self._ask(asked | {"profiled": self.arm.profiled}, TRIAL_LIMIT_S)
+            with self._sampled():
+                return self._ask(asked | {"profiled": self.arm.profiled}, TRIAL_LIMIT_S)
         finally:
             self.freeze()
 
+    @contextlib.contextmanager
+    def _sampled(self) -> Iterator[None]:
+        """Where the arm is py-spy's, let it sample meanwhile; a new one each time, since one that was frozen would make
+        up for the samples that it missed."""
+        if self.arm.tool != "py-spy":
+            yield
+            return
+        stamp = time.monotonic_ns()
+        command = ["py-spy", "record", "--pid", str(self.pid), "--subprocesses", "--rate", str(SAMPLES_A_S)]
+        command += ["--format", "raw", "--output", str(self.folder / f"samples-{stamp}.txt")]
+        log = self.folder / f"py-spy-{stamp}.log"
+        with log.open("wb") as out:
+            sampler = subprocess.Popen(command, stdout=out, stderr=out, stdin=subprocess.DEVNULL)
+        try:
+            deadline = time.monotonic() + SAMPLER_LIMIT_S
+            while SAMPLING not in log.read_text():
+                if sampler.poll() is not None or time.monotonic() > deadline:
+                    raise ArmError(f"py-spy did not begin: {_reason(log)}")
+                time.sleep(0.05)
+            yield
+        finally:
+            sampler.send_signal(signal.SIGINT)
+            try:
+                sampler.wait(SAMPLER_LIMIT_S)
+            except subprocess.TimeoutExpired:
+                sampler.kill()
+                sampler.wait()
+
     def freeze(self) -> None:
         self._frozen_at = time.monotonic_ns()
-        if self._sampler:
-            self._sampler.send_signal(signal.SIGSTOP)
         self._signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
         self._signal(signal.SIGCONT)
-        if self._sampler:
-            self._sampler.send_signal(signal.SIGCONT)
         self.frozen.append((self._frozen_at, time.monotonic_ns()))
 
     def _signal(self, number: signal.Signals) -> None:
@@ -169,10 +190,6 @@ class ArmProcess:
         """End the sampler, then the engine, and wait for what they write; nothing of them is left."""
         self.thaw()
         self.watched_s = (time.monotonic_ns() - self._since - sum(end - start for start, end in self.frozen)) / 1e9
-        if self._sampler:
-            self._sampler.send_signal(signal.SIGINT)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._sampler.wait(STOP_LIMIT_S)
         os.close(self._commands)
         self._commands = -1
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -182,9 +199,6 @@ class ArmProcess:
     def kill(self) -> None:
         """End all of it at once."""
         self.find_groups()
-        if self._sampler and self._sampler.poll() is None:
-            self._sampler.kill()
-            self._sampler.wait()
         for group in self.groups:
             end_group(group)
         self.process.wait()
@@ -202,7 +216,7 @@ class ArmProcess:
                 raise ArmError(f"no answer within {limit_s:.0f} s")
             chunk = os.read(self._replies, 1 << 16)
             if not chunk:
-                raise ArmError(f"its process died: {self._last_line()}")
+                raise ArmError(f"its process died: {_reason(self.log)}")
             self._unread += chunk
         line, _, self._unread = self._unread.partition(b"\n")
         answer: dict[str, Any] = json.loads(line)
@@ -210,9 +224,11 @@ class ArmProcess:
             raise ArmError(answer["error"])
         return answer
 
-    def _last_line(self) -> str:
-        lines = self.log.read_text(errors="replace").split("\n")
-        return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
+
+def _reason(log: Path) -> str:
+    """The first line of a log that tells of an error, else its last."""
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    return next((line for line in lines if "error" in line.lower()), lines[-1] if lines else "it said nothing")
 
 
 # --- process groups ---

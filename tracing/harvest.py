@@ -27,7 +27,7 @@ def harvest(engine: ArmProcess, rounds: list[Round]) -> dict[str, Any]:
     name = engine.arm.name
     windows = np.array([(each[name]["start_ns"], each[name]["end_ns"]) for each in rounds if name in each])
     if engine.arm.tool == "py-spy":
-        return _sampled(engine.folder / "samples.txt", engine.watched_s)
+        return _sampled(engine.folder, windows)
     if engine.arm.profiled:
         return _profiled(torchtrace.files(engine.folder), windows)
     if any(engine.folder.glob("events-*.bin")):
@@ -38,11 +38,15 @@ def harvest(engine: ArmProcess, rounds: list[Round]) -> dict[str, Any]:
     return {}
 
 
-def _sampled(path: Path, seconds: float) -> dict[str, Any]:
-    """py-spy's folded stacks: lines that end in a count."""
-    text = path.read_text() if path.exists() else ""
-    samples = sum(int(line.rpartition(" ")[2]) for line in text.splitlines())
-    return {"records_s": samples / seconds, "bytes_s": len(text.encode()) / seconds}
+def _sampled(folder: Path, windows: Ints) -> dict[str, Any]:
+    """py-spy's folded stacks, a file a trial, named by when it was begun: lines that end in a count."""
+    paths = {int(path.stem.partition("-")[2]): path for path in folder.glob("samples-*.txt")}
+    times = np.array(sorted(paths), dtype=np.int64)
+    places = np.searchsorted(times, windows[:, 0]) - 1
+    texts = [paths[int(times[place])].read_text() for place in places if place >= 0]
+    samples = sum(int(line.rpartition(" ")[2]) for text in texts for line in text.splitlines())
+    seconds = (windows[:, 1] - windows[:, 0]).sum() / 1e9
+    return {"records_s": samples / seconds, "bytes_s": sum(len(text.encode()) for text in texts) / seconds}
 
 
 def _profiled(paths: list[Path], windows: Ints) -> dict[str, Any]:

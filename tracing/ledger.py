@@ -71,8 +71,20 @@ def entries() -> list[dict[str, Any]]:
 
 
 def store(new: dict[str, Any]) -> Path:
-    """Put an entry in the place of one of the same machine, model and lengths; the ledger's path."""
-    kept = [old for old in entries() if not _alike(old, new)]
+    """Put an entry in the place of one of the same machine, model and lengths; the ledger's path.
+
+    Arms that were measured before and now were not keep their rows, with the day they are from.
+    """
+    seen = {row["arm"] for row in new["rows"] if not row["missing"]}
+    kept = []
+    for old in entries():
+        if _alike(old, new):
+            before = [{"measured": old["measured"]} | row for row in old["rows"] if row["arm"] not in seen]
+            earlier = [row for row in before if not row["missing"]]
+            told = {row["arm"] for row in earlier}
+            new = new | {"rows": [row for row in new["rows"] if row["arm"] not in told] + earlier}
+        else:
+            kept.append(old)
     path().parent.mkdir(parents=True, exist_ok=True)
     draft = path().with_suffix(".draft")
     draft.write_text(json.dumps({"schema": SCHEMA, "entries": [*kept, new]}, indent=1))
@@ -92,6 +104,8 @@ def quote(machine: dict[str, Any], watchers: Sequence[str]) -> list[dict[str, An
     for entry in entries():
         if machine and not differences(entry["machine"], machine):
             about = {name: entry[name] for name in (*LIKE, "measured")}
+            # What two plain engines differ by: nothing smaller was seen.
+            about["plain"] = next((row["tok_s"] for row in entry["rows"] if row["arm"] == "off too"), None)
             found += [about | row for row in entry["rows"] if row["arm"] in watchers and not row["missing"]]
     return found
 

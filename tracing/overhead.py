@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -60,6 +61,7 @@ def main() -> int:
 
     if args.rounds < 1 or args.output_len < 2:
         raise usage_error("--rounds has to be 1 or more, --output-len 2 or more")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: engines are ended, nothing stays behind
     with tempfile.TemporaryDirectory() as scratch:
         asked = chosen([*arms.watched(Path(scratch)), *arms.split()], args.arm)
         return measure(asked, args, Path(scratch))

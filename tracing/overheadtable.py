@@ -6,6 +6,8 @@ from typing import Any
 
 from tracing.ledger import change
 
+PLAIN_WIDTH = 150  # of what is not a terminal
+PLAIN = "off too is a second plain engine: a change inside its interval is none that was seen here"
 SPLIT = (
     "in process: no core process, no ZMQ, and no worker process either, nor its binding of OpenMP to cores; "
     "worker apart: the worker's process and its binding stay, so that against off the core's process alone is missing"
@@ -14,11 +16,11 @@ COLUMNS = ["arm", "tok/s", "TTFT", "TPOT", "records/s", "bytes/s", "processes"]
 
 
 def rows(entry: dict[str, Any]) -> list[list[str]]:
-    """A row an arm: its changes against the plain engine, what it brought in, or why it is missing."""
+    """A row an arm: its changes against the plain engine and what it brought in; n/a where it is missing."""
     found = []
     for row in entry["rows"]:
         if row["missing"]:
-            found.append([row["arm"], "n/a", "n/a", "n/a", "", "", row["missing"]])
+            found.append([row["arm"], *["n/a"] * (len(COLUMNS) - 1)])
         elif row["arm"] != "off":
             figures = [change(row[name]) for name in ("tok_s", "ttft_s", "tpot_s")]
             brought = [f"{row[name]:,.0f}" if name in row else "" for name in ("records_s", "bytes_s")]
@@ -44,6 +46,8 @@ def show(entry: dict[str, Any]) -> None:
     from rich.table import Table
 
     out = Console(highlight=False, soft_wrap=True)
+    if not out.is_terminal:
+        out.width = PLAIN_WIDTH
     base = entry["base"]
     title = (
         f"batch size {entry['batch_size']}, {entry['model']} model, {entry['input_len']} tokens in and "
@@ -52,12 +56,16 @@ def show(entry: dict[str, Any]) -> None:
     )
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in COLUMNS:
-        table.add_column(name, justify="left" if name in ("arm", "processes") else "right")
+        table.add_column(name, justify="left" if name == "arm" else "right")
     for row in rows(entry):
         table.add_row(*map(escape, row))
     out.print()
     out.print(title, style="bold")
     out.print(table)
+    out.print(PLAIN)
+    for row in entry["rows"]:
+        if row["missing"]:
+            out.print(f"{row['arm']} is n/a: {row['missing']}", markup=False)
     if line := between(entry):
         out.print(line)
     if any(row["arm"] == "in process" and not row["missing"] for row in entry["rows"]):

@@ -103,7 +103,8 @@ def quoted(review: dict[str, Any]) -> list[str]:
     """A line a row of the ledger that is about this machine and these watchers."""
     return [
         f"On this machine {row['arm']} changed throughput by {change(row['tok_s'])}, TTFT by {change(row['ttft_s'])} "
-        f"and TPOT by {change(row['tpot_s'])} ({row['model']} model, batch size {row['batch_size']}; "
+        f"and TPOT by {change(row['tpot_s'])}; a second plain engine's throughput differed by {change(row['plain'])} "
+        f"({row['model']} model, batch size {row['batch_size']}; "
         f"tracing.overhead, {row['measured']})"
         for row in review["cost"]["ledger"]
     ]
