@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Literal
 from notes.anchors import Anchor
 from notes.walkthrough import Stop
 from tracing.definitions import Place
-from tracing.sites import SITES, Site
+from tracing.site import Site
+from tracing.sites import SITES
 from tracing.source import SourceTree
 
 if TYPE_CHECKING:

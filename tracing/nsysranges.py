@@ -18,7 +18,8 @@ from tracing import events
 from tracing.eventfile import EventFile
 from tracing.nsysfile import Report
 from tracing.ranges import DOMAIN, INSTANT, LIST, PROCESS, TOLD
-from tracing.sites import ALL_SITES, CODES, SCOPE_SITE, SITES, Role
+from tracing.site import Role
+from tracing.sites import ALL_SITES, CODES, SCOPE_SITE, SITES
 from tracing.timeline import Timeline, assembled
 
 # vLLM's scopes (0.31 to 0.33) by how they begin -> the site whose stage they are.

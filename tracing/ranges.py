@@ -27,7 +27,8 @@ import nvtx
 
 from tracing import _recorder, recorder
 from tracing.hooks import Wrap
-from tracing.sites import ALL_SITES, GC_SITE, SCOPE_SITE, Site
+from tracing.site import Site
+from tracing.sites import ALL_SITES, GC_SITE, SCOPE_SITE
 
 DOMAIN = "enginescope"
 TOLD, INSTANT, LIST, PROCESS = "told", "instant", "list", "process"

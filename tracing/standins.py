@@ -15,7 +15,8 @@ from typing import Any
 from tracing import _recorder, recorder, steplog
 from tracing.events import BATCH, CHILD, COUNTS, MESSAGE, RENAMED
 from tracing.hooks import Wrap
-from tracing.sites import ALL_SITES, CODES, SCOPE_SITE, Site
+from tracing.site import Site
+from tracing.sites import ALL_SITES, CODES, SCOPE_SITE
 
 now, set_step = _recorder.now, _recorder.set_step
 # With NVTX those of `tracing.ranges`: they make the marks and ranges that belong to what the recorder writes.
