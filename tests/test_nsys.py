@@ -18,8 +18,8 @@ from test_budget import DURATIONS, stream
 
 from probes.errors import EnginescopeError
 from tracing import budget, nsys, nsysfile, nsysranges, nsysrun, requests, timeline
+from tracing.findings import worked_out
 from tracing.index import Index
-from tracing.review import worked_out
 from tracing.timeline import Timeline
 
 ROOT = Path(__file__).resolve().parent.parent

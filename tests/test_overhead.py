@@ -23,7 +23,7 @@ from traces import TraceWriter
 
 from probes.errors import EnginescopeError
 from probes.machine import fingerprint
-from tracing import arms, harvest, ledger, overhead, overheadtable, review
+from tracing import arms, findings, harvest, ledger, overhead, overheadtable, review
 
 ROOT = Path(__file__).resolve().parent.parent
 MACHINE = fingerprint().as_dict()
@@ -103,9 +103,9 @@ def test_a_review_quotes_the_ledger_of_its_machine(tmp_path: Path, cache: Path) 
     assert review.review(folder) == 0
     assert "On this machine recorder changed throughput by -1.0%" in (folder / "review.html").read_text()
     (folder / "trace.json").write_text(json.dumps({"machine": MACHINE, "nvtx": True}))
-    assert review.findings(folder).review["cost"]["ledger"] == []
+    assert findings.findings(folder).review["cost"]["ledger"] == []
     ledger.path().write_text("{")
-    assert "cannot read the ledger" in review.findings(folder).review["problems"][0]
+    assert "cannot read the ledger" in findings.findings(folder).review["problems"][0]
 
 
 def test_an_entry_as_a_table() -> None:

@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 
 from tracing.anatomy import KINDS, Pieces, core_of, covered, pieces_outside, union
+from tracing.findings import Findings
 from tracing.nsysfile import Report
 from tracing.nsysranges import stage_names
-from tracing.review import Findings
 from tracing.sites import SCOPE_SITE
 from tracing.sweep import topmost
 from tracing.timeline import Timeline

@@ -12,8 +12,8 @@ from probes.errors import run_main
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from tracing.findings import Findings
     from tracing.nsysfile import Report
-    from tracing.review import Findings
     from tracing.timeline import Timeline
 
 EXAMPLES = """examples:
@@ -60,8 +60,8 @@ def reviewed(path: Path) -> tuple[Findings, dict[str, Any]]:
     from dataclasses import replace
 
     from tracing import nsysfile, nsysranges
+    from tracing.findings import worked_out
     from tracing.gpu import gpu
-    from tracing.review import worked_out
 
     report = nsysfile.read(path)
     timeline = nsysranges.timeline(report)

@@ -14,7 +14,7 @@ from tracing.anatomy import PHASES
 from tracing.ledger import change
 
 if TYPE_CHECKING:
-    from tracing.review import Findings
+    from tracing.findings import Findings
 
 Rows = list[list[Any]]
 SHOWN_SHARE = 0.0005  # of all latency, from which a part is shown at first sight
