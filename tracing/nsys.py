@@ -71,7 +71,12 @@ def reviewed(path: Path) -> tuple[Findings, dict[str, Any]]:
         "about": about(report, timeline),
         "problems": found.review["problems"] + nsysranges.missing(report, timeline),
         "stages": stages(timeline),
-        "cost": {"spans": len(timeline.spans), "ns_per_span": None, "share": None},  # nsys's own is not in its report
+        "cost": {
+            "spans": len(timeline.spans),
+            "ns_per_span": None,
+            "share": None,
+            "ledger": [],
+        },  # nsys's own is not in its report
         "clock": {"offset_ns": offset_ns, "uncertainty_ns": off_by_ns},
         "gpu": gpu(report, found, offset_ns),
     }
