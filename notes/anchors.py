@@ -71,14 +71,13 @@ def judge(anchor: Anchor, tree: SourceTree, base: SourceTree | None = None) -> V
         found = tree.resolve(anchor.target)
         if not isinstance(found, Place):
             return _absent(anchor, found.reason, found.nearest, tree, base)
-        lines = anchor.fragment.find(found)
+        if lines := anchor.fragment.find(found):
+            return Verdict("holds", anchor.target, found, lines)
+        present = (*_now_in(anchor, tree), *_present(anchor, found))
     except EnginescopeError as error:  # no target at all, or one that a link leads out of the tree
         return Verdict("gone", anchor.target, reason=str(error))
     except UNREADABLE as error:
         return Verdict("gone", anchor.target, reason=f"cannot be read ({type(error).__name__})")
-    if lines:
-        return Verdict("holds", anchor.target, found, lines)
-    present = (*_now_in(anchor, tree), *_present(anchor, found))
     return Verdict("changed", anchor.target, found, (), "the fragment is not there", present[:NEAREST])
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from notes.anchors import Anchor
 from notes.walkthrough import Stop
+from probes.errors import EnginescopeError
 from tracing.definitions import Place
 from tracing.sites import SITES, Site
 from tracing.source import SourceTree
@@ -88,7 +89,10 @@ def edges(stop: Stop) -> tuple[Edge, ...]:
 
 def in_source(edge: Edge, tree: SourceTree) -> str:
     """Why the source does not bear an edge out, or nothing: the far end must be there, a call in the fragment."""
-    found = tree.resolve(edge.target)
+    try:
+        found = tree.resolve(edge.target)
+    except EnginescopeError as error:
+        return f"{edge.kind} what cannot be looked up: {error}"
     if not isinstance(found, Place) and not _moved(edge.target, found.nearest):
         return f"{edge.kind} what is not there: {found}"
     far = Anchor(edge.target, edge.stop.anchor.fragment)
@@ -136,7 +140,7 @@ class Trace:
             told = f"{self.folder.name}, request {flow.request}: {problem}"
             if problem:
                 evidence.against.append(told)
-            elif edge.kind == "calls" and not self._nested(left.tolist(), right.tolist()):
+            elif edge.kind == "calls" and not self._nested(edge.stop, left.tolist(), right.tolist()):
                 evidence.apart.append(f"{told}no {ends[1].name} inside a {ends[0].name} on its thread")
             else:
                 evidence.flows += 1
@@ -196,8 +200,9 @@ class Trace:
             return f"{ends[1].name} ran in {self._ran_in(right[0])}, not in the {far}"
         return self._after(ends, flow, in_role, reached) if edge.kind == "sends to" else ""
 
-    def _nested(self, left: list[int], right: list[int]) -> bool:
-        return any(self._inside(inner, outer) for inner in right for outer in left)
+    def _nested(self, stop: Stop, left: list[int], right: list[int]) -> bool:
+        callers = [row for row in left if self.in_role(row, stop.role, stop.thread)]
+        return any(self._inside(inner, outer) for inner in right for outer in callers)
 
     def _after(self, ends: tuple[Site, Site], flow: Flow, left: list[int], right: list[int]) -> str:
         started, reached = self._firsts(flow, left), self._firsts(flow, right)
