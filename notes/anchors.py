@@ -41,8 +41,8 @@ class Verdict:
     | changed  | the function is there and no longer has the fragment                                |
     | gone     | neither; `nearest` are the names that come nearest                                  |
 
-    `target` and `place` are where it is now (`place` is None where it is gone), `lines` the fragment's, `nearest` the
-    nearest present lines (`number: text`) or names.
+    `target` and `place` are where it is now (`place` is None where it is gone), `lines` the fragment's. `nearest` are
+    the functions of its module that have the fragment now, then the nearest present lines (`number: text`) or names.
     """
 
     standing: Standing
@@ -71,14 +71,14 @@ def judge(anchor: Anchor, tree: SourceTree, base: SourceTree | None = None) -> V
         found = tree.resolve(anchor.target)
         if not isinstance(found, Place):
             return _absent(anchor, found.reason, found.nearest, tree, base)
-        lines = anchor.fragment.find(found)
+        if lines := anchor.fragment.find(found):
+            return Verdict("holds", anchor.target, found, lines)
+        present = (*_now_in(anchor, tree), *_present(anchor, found))
     except EnginescopeError as error:  # no target at all, or one that a link leads out of the tree
         return Verdict("gone", anchor.target, reason=str(error))
     except UNREADABLE as error:
         return Verdict("gone", anchor.target, reason=f"cannot be read ({type(error).__name__})")
-    if lines:
-        return Verdict("holds", anchor.target, found, lines)
-    return Verdict("changed", anchor.target, found, (), "the fragment is not there", _present(anchor, found))
+    return Verdict("changed", anchor.target, found, (), "the fragment is not there", present[:NEAREST])
 
 
 def _absent(
@@ -88,9 +88,16 @@ def _absent(
         if _replaces(target, anchor, tree) if base is None else not _had(base, target, anchor.fragment):
             return Verdict("moved", target, place, lines, reason)
     module = anchor.target.partition(":")[0]
-    renamed = (name for name, place in tree.definitions(module).items() if _has(place, anchor.fragment))
-    near = dict.fromkeys([*(f"{module}:{name}" for name in renamed), *(_full(name, module) for name in nearest)])
+    near = dict.fromkeys([*_now_in(anchor, tree), *(_full(name, module) for name in nearest)])
     return Verdict("gone", anchor.target, reason=reason, nearest=tuple(near)[:NEAREST])
+
+
+def _now_in(anchor: Anchor, tree: SourceTree) -> Iterator[str]:
+    """The functions of the same module that have the fragment: what the place was renamed or split to is among them."""
+    module = anchor.target.partition(":")[0]
+    for name, place in tree.definitions(module).items():
+        if place.kind != "class" and anchor.fragment.find(place):
+            yield f"{module}:{name}"
 
 
 def _full(name: str, module: str) -> str:
@@ -119,10 +126,6 @@ def _replaces(target: str, anchor: Anchor, tree: SourceTree) -> bool:
 def _had(base: SourceTree, target: str, fragment: Fragment) -> bool:
     place = base.resolve(target)
     return isinstance(place, Place) and bool(fragment.find(place))
-
-
-def _has(place: Place, fragment: Fragment) -> bool:
-    return place.kind != "class" and bool(fragment.find(place))
 
 
 def _present(anchor: Anchor, place: Place) -> tuple[str, ...]:

@@ -54,8 +54,9 @@ def main() -> int:
     chapters = walkthrough.read(args.notes or walkthrough.FOLDER)
     stops = tuple(walkthrough.stops(chapters))
     tree = SourceTree.find(args.vllm)
-    code = check_source(stops, tree, SourceTree.find(args.base) if args.base else None)
-    return max(code, check_traces(stops, args.trace), key=(0, INCOMPLETE, FAILED).index) if args.trace else code
+    in_source = check_source(stops, tree, SourceTree.find(args.base) if args.base else None)
+    in_traces = check_traces(stops, args.trace) if args.trace else 0
+    return in_source or in_traces
 
 
 def check_source(stops: Sequence[Stop], tree: SourceTree, base: SourceTree | None) -> int:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from notes.anchors import Anchor
 from notes.walkthrough import Stop
+from probes.errors import EnginescopeError
 from tracing.definitions import Place
 from tracing.site import Site
 from tracing.sites import SITES
@@ -28,6 +29,7 @@ Kind = Literal["calls", "sends to"]
 Seen = Literal["seen", "contradicted", "not passed", "not measured"]
 # The thread of a role, as part of its name. The others have several: a stop says which, where that matters.
 THREADS = {"core": "MainThread", "core input": "process_input_sockets", "core output": "process_output_sockets"}
+TOUCHED = ("kv.allocate", "scheduler.preempt")  # in steps that did not schedule the request: they refused or evicted it
 FRAMES = ("llm.generate", "llm.step")  # of the front end, around calls that name no request
 FRONT = ("front end", "core output")  # spans there carry the key of a message, the others that of a step
 
@@ -44,13 +46,14 @@ class Edge:
     def ends(self) -> tuple[Site, Site] | None:
         """The two sites that see it in a trace; None where one end has none.
 
-        The same function can be a site on both sides of a socket: what is sent is received in another process.
+        A stop's site may be the one around its function. The same function can be a site on both sides of a socket:
+        what is sent is received in another process.
         """
-        left = next((s for s in SITES if s.name == self.stop.site and self.stop.anchor.target in s.targets), None)
+        left = next((site for site in SITES if site.name == self.stop.site), None)
         right = [site for site in SITES if self.target in site.targets and site.kind != "model"]
         if self.kind == "sends to":
             right.sort(key=lambda site: _process(site.role) == _process(self.stop.role))
-        return (left, right[0]) if left and right else None
+        return (left, right[0]) if left and right and left is not right[0] else None
 
     def __str__(self) -> str:
         return f"{self.stop.anchor.target} {self.kind} {self.target}"
@@ -87,13 +90,21 @@ def edges(stop: Stop) -> tuple[Edge, ...]:
 
 def in_source(edge: Edge, tree: SourceTree) -> str:
     """Why the source does not bear an edge out, or nothing: the far end must be there, a call in the fragment."""
-    found = tree.resolve(edge.target)
-    if not isinstance(found, Place):
+    try:
+        found = tree.resolve(edge.target)
+    except EnginescopeError as error:
+        return f"{edge.kind} what cannot be looked up: {error}"
+    if not isinstance(found, Place) and not _moved(edge.target, found.nearest):
         return f"{edge.kind} what is not there: {found}"
     far = Anchor(edge.target, edge.stop.anchor.fragment)
     if edge.kind == "calls" and not far.fragment.names(far.name):
         return f"the fragment does not name {far.name}, which it claims to call"
     return ""
+
+
+def _moved(target: str, nearest: tuple[str, ...]) -> bool:
+    """Whether what is missing is in another module, under its own name."""
+    return any(near.partition(":")[2] == target.partition(":")[2] for near in nearest if ":" in near)
 
 
 # --- against a trace ---
@@ -130,7 +141,7 @@ class Trace:
             told = f"{self.folder.name}, request {flow.request}: {problem}"
             if problem:
                 evidence.against.append(told)
-            elif edge.kind == "calls" and not self._nested(left.tolist(), right.tolist()):
+            elif edge.kind == "calls" and not self._nested(edge.stop, left.tolist(), right.tolist()):
                 evidence.apart.append(f"{told}no {ends[1].name} inside a {ends[0].name} on its thread")
             else:
                 evidence.flows += 1
@@ -145,7 +156,8 @@ class Trace:
 
         index = self.index
         pids = {flow.front_pid, *(pid for pid, core in index.cores.items() if core == flow.core_pid)}
-        numbers = np.concatenate([flow.steps, flow.keys])
+        touched = [index.step[index.rows(name, *TOUCHED)] for name in flow.names]
+        numbers = np.concatenate([flow.steps, flow.keys, *touched])
         carried = [row for pid in pids for row in index.with_step(site, pid, numbers) if not index.name(row)]
         named = [row for name in flow.names for row in index.rows(name, site)]
         rows = index.at(site)
@@ -189,8 +201,9 @@ class Trace:
             return f"{ends[1].name} ran in {self._ran_in(right[0])}, not in the {far}"
         return self._after(ends, flow, in_role, reached) if edge.kind == "sends to" else ""
 
-    def _nested(self, left: list[int], right: list[int]) -> bool:
-        return any(self._inside(inner, outer) for inner in right for outer in left)
+    def _nested(self, stop: Stop, left: list[int], right: list[int]) -> bool:
+        callers = [row for row in left if self.in_role(row, stop.role, stop.thread)]
+        return any(self._inside(inner, outer) for inner in right for outer in callers)
 
     def _after(self, ends: tuple[Site, Site], flow: Flow, left: list[int], right: list[int]) -> str:
         started, reached = self._firsts(flow, left), self._firsts(flow, right)

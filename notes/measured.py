@@ -29,11 +29,11 @@ each trace is known by the command that it recorded:
   default    python -m tracing.record -- python -m tracing.demo
   streams    python -m tracing.record -- python tests/traced/streams.py MODEL
   batch      python -m tracing.record -- python tests/traced/batch_then_kill.py MODEL
-  preempted  python -m tracing.record -- python tests/traced/one_process.py MODEL
+  preempted  python -m tracing.record -- python tests/traced/preempted.py MODEL
 MODEL is the folder that python -m probes.checkpoint --two-layer prints.
 """
 # How a trace is named in the notes, by a part of its command.
-TRACES = {"default": "tracing.demo", "streams": "streams.py", "batch": "batch_then_kill", "preempted": "one_process"}
+TRACES = {"default": "tracing.demo", "streams": "streams.py", "batch": "batch_then_kill", "preempted": "preempted.py"}
 
 Unit = Literal["ns", "share", "bytes"]
 

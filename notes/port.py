@@ -87,11 +87,13 @@ def document(found: Sequence[Touched], stops: int, old: SourceTree, new: SourceT
     told = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count) or "none"
     yield f"{len(found)} of {stops} stops are touched: {told}."
     yield "One that holds still has its line, in a function that changed.\n"
+    shown: dict[str, str] = {}
     for each in found:
-        yield from _entry(each)
+        yield from _entry(each, shown.setdefault(each.stop.anchor.target, each.stop.name))
 
 
-def _entry(each: Touched) -> Iterator[str]:
+def _entry(each: Touched, shown_at: str) -> Iterator[str]:
+    """One stop; the source of a function stands under the first of its stops, `shown_at`."""
     stop, verdict = each.stop, each.verdict
     yield f"## {verdict.standing}: {stop.name} ({stop.where})\n"
     yield f"- anchor: `{stop.anchor.target}`" + (f", now `{verdict.target}`" if verdict.standing == "moved" else "")
@@ -101,8 +103,10 @@ def _entry(each: Touched) -> Iterator[str]:
     if verdict.nearest:
         yield "- nearest: " + ", ".join(f"`{near}`" for near in verdict.nearest)
     yield from (f"- edge: {problem}" for problem in each.problems)
+    if shown_at != stop.name:
+        yield f"- both sources: under {shown_at}"
     yield ""
-    if each.before is not None:
+    if each.before is not None and shown_at == stop.name:
         yield "```text"
         yield from beside(each.before, verdict.place)
         yield "```"

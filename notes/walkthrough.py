@@ -11,9 +11,9 @@ A chapter begins with a block between two lines of `+++` that gives its `title` 
 
 `name` is its id, of which there is one in all chapters. `anchor` is where the `fragment` must be. What else it may
 say: `role` (of `tracing.sites.ROLES`: which process and thread runs it) and `thread` (part of the thread's name, where
-the role leaves that open), `site` (the tracing site that measures it), and the edges that it claims: `calls` (a target
-that the fragment calls or hands on, in the same thread) and `sends_to` (a target that runs later, in another thread or
-process). The Markdown up to the next stop or heading is what is said about it.
+the role leaves that open), `site` (the tracing site that measures its function, or the one around it), and the edges
+that it claims: `calls` (a target that the fragment calls or hands on, in the same thread) and `sends_to` (a target that
+runs later, in another thread or process). The Markdown up to the next stop or heading is what is said about it.
 """
 
 from __future__ import annotations

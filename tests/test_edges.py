@@ -41,6 +41,8 @@ SEND = stop(role="core", site="executor.dispatch", sends_to=EXECUTE)
         ("self.pack(1)", "vllm.shop:Shop.pack", ""),
         ("self.pick(1)", "vllm.shop:Shop.pack", "the fragment does not name pack, which it claims to call"),
         ("self.pack(1)", "vllm.shop:Shop.packs", "calls what is not there: vllm.shop:Shop.packs: class Shop"),
+        ("self.pack(1)", "../shop:pack", "calls what cannot be looked up: '../shop:pack' is not a target"),
+        ("self.pack(1)", "vllm.mall:Shop.pack", ""),  # it has moved
     ],
 )
 def test_a_call_is_in_the_fragment_and_its_end_is_there(tmp_path: Path, fragment: str, target: str, words: str) -> None:
