@@ -1,4 +1,4 @@
 """Why is it so? The room for walkthroughs of vLLM's code, bound to its source and to a recorded trace.
 
-It owns the text and its anchors; it is empty until the first walkthrough lands.
+It owns the text (`walkthrough/`), its anchors and claims, and the measured values that it quotes.
 """

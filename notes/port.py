@@ -1,0 +1,136 @@
+"""Writes what an upgrade of vLLM means for the walkthrough: every stop that it touches, both sources side by side."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from probes.errors import run_main
+
+if TYPE_CHECKING:
+    from notes.anchors import Verdict
+    from notes.walkthrough import Stop
+    from tracing.definitions import Place
+    from tracing.source import SourceTree
+
+EXAMPLES = """examples:
+  python -m notes.port old/ new/                      unpacked wheels or checkouts
+  python -m notes.port old/ new/ > upgrade.md
+"""
+CONTEXT = 3  # lines around a change
+WIDEST = 100  # columns a side: vLLM's own lines are narrower
+ORDER = ("gone", "changed", "moved", "holds")
+
+
+@dataclass(frozen=True)
+class Touched:
+    """A stop that differs between two trees: the verdict on the newer, and the function in both."""
+
+    stop: Stop
+    verdict: Verdict
+    before: Place | None
+    problems: tuple[str, ...]  # of its edges
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(
+        prog="python -m notes.port",
+        description="A Markdown list of the walkthrough's stops that a vLLM upgrade touches, with both sources.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    made.add_argument("old", type=Path, metavar="OLD", help="the tree for which the notes are right")
+    made.add_argument("new", type=Path, metavar="NEW", help="the tree to come")
+    made.add_argument("--notes", type=Path, metavar="DIR", help="the chapters (default: those of this project)")
+    return made
+
+
+def main() -> int:
+    """The command."""
+    from notes import walkthrough
+    from tracing.source import SourceTree
+
+    args = parser().parse_args()
+    old, new = SourceTree.find(args.old), SourceTree.find(args.new)
+    stops = tuple(walkthrough.stops(walkthrough.read(args.notes or walkthrough.FOLDER)))
+    print(*document(touched(stops, old, new), len(stops), old, new), sep="\n")
+    return 0
+
+
+def touched(stops: Sequence[Stop], old: SourceTree, new: SourceTree) -> list[Touched]:
+    """The stops whose function is not the same code in both trees, those to mend first."""
+    from notes import anchors, edges
+    from notes.fragment import same_code
+    from tracing.definitions import Place
+
+    found = []
+    for stop in stops:
+        verdict = anchors.judge(stop.anchor, new, old)
+        earlier = old.resolve(stop.anchor.target)
+        before = earlier if isinstance(earlier, Place) else None
+        problems = tuple(filter(None, (edges.in_source(edge, new) for edge in edges.edges(stop))))
+        alike = before is not None and verdict.place is not None and same_code(before, verdict.place)
+        if verdict.standing != "holds" or problems or not alike:
+            found.append(Touched(stop, verdict, before, problems))
+    return sorted(found, key=lambda each: ORDER.index(each.verdict.standing))
+
+
+def document(found: Sequence[Touched], stops: int, old: SourceTree, new: SourceTree) -> Iterator[str]:
+    """The list, line by line."""
+    yield f"# The walkthrough from vLLM {old.version} to {new.version}\n"
+    counts = {kind: sum(each.verdict.standing == kind for each in found) for kind in ORDER}
+    told = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count) or "none"
+    yield f"{len(found)} of {stops} stops are touched: {told}."
+    yield "One that holds still has its line, in a function that changed.\n"
+    shown: dict[str, str] = {}
+    for each in found:
+        yield from _entry(each, shown.setdefault(each.stop.anchor.target, each.stop.name))
+
+
+def _entry(each: Touched, shown_at: str) -> Iterator[str]:
+    """One stop; the source of a function stands under the first of its stops, `shown_at`."""
+    stop, verdict = each.stop, each.verdict
+    yield f"## {verdict.standing}: {stop.name} ({stop.where})\n"
+    yield f"- anchor: `{stop.anchor.target}`" + (f", now `{verdict.target}`" if verdict.standing == "moved" else "")
+    yield f"- fragment: `{stop.anchor.fragment.text}`"
+    if verdict.reason:
+        yield f"- {verdict.reason}"
+    if verdict.nearest:
+        yield "- nearest: " + ", ".join(f"`{near}`" for near in verdict.nearest)
+    yield from (f"- edge: {problem}" for problem in each.problems)
+    if shown_at != stop.name:
+        yield f"- both sources: under {shown_at}"
+    yield ""
+    if each.before is not None and shown_at == stop.name:
+        yield "```text"
+        yield from beside(each.before, verdict.place)
+        yield "```"
+        yield ""
+
+
+def beside(before: Place, after: Place | None) -> Iterator[str]:
+    """Two definitions in two columns with their line numbers, `|` between lines that differ; like stretches are cut."""
+    left, right = _numbered(before), _numbered(after) if after else []
+    width = min(max((len(line) for line in left), default=0), WIDEST)
+    yield f"{before.where:{width}}   {after.where if after else '(not there)'}"
+    plain = difflib.SequenceMatcher(None, before.lines(), after.lines() if after else (), autojunk=False)
+    for group in plain.get_grouped_opcodes(CONTEXT):
+        yield "…"
+        for kind, a, b, c, d in group:
+            for row in range(max(b - a, d - c)):
+                one = left[a + row] if a + row < b else ""
+                other = right[c + row] if c + row < d else ""
+                yield f"{one[:width]:{width}} {' ' if kind == 'equal' else '|'} {other[:WIDEST]}".rstrip()
+
+
+def _numbered(place: Place) -> list[str]:
+    return [f"{place.first + n:>5} {line.expandtabs()}" for n, line in enumerate(place.lines())]
+
+
+if __name__ == "__main__":
+    run_main(main)

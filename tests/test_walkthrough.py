@@ -1,0 +1,205 @@
+"""Chapters as they are read, and the walkthrough of this project: it holds, and no two of its places look alike."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from notes import measured, walkthrough
+from notes.edges import edges, in_source
+from notes.walkthrough import Stop
+from probes.errors import EnginescopeError
+from tracing.sites import SITES
+from tracing.source import SourceTree
+
+ROOT = Path(__file__).resolve().parent.parent
+CHAPTERS = walkthrough.read()
+STOPS = tuple(walkthrough.stops(CHAPTERS))
+INSTALLED = SourceTree.find()
+LIMIT_S = 3
+
+CHAPTER = """\
++++
+title = "A shop"
+summary = "What it sells."
++++
+
+First words.
+
+```stop
+name = "sell"
+anchor = "vllm.shop:Shop.sell"
+fragment = "self.pack(1)"
+role = "core"
+calls = "vllm.shop:Shop.pack"
+```
+
+It packs.
+
+```python
+# not a heading
+```
+
+## Next
+
+Last words.
+"""
+
+
+def chapter(tmp_path: Path, text: str, name: str = "01-shop.md") -> walkthrough.Chapter:
+    path = tmp_path / name
+    path.write_text(text)
+    return walkthrough.read_chapter(path)
+
+
+def test_a_chapter_is_prose_and_stops(tmp_path: Path) -> None:
+    read = chapter(tmp_path, CHAPTER)
+    assert (read.name, read.title, read.summary) == ("01-shop", "A shop", "What it sells.")
+    first, stop, last = read.parts
+    assert (first, last) == ("First words.", "## Next\n\nLast words.")
+    assert isinstance(stop, Stop)
+    assert (stop.name, stop.role, stop.calls, stop.where) == ("sell", "core", "vllm.shop:Shop.pack", "01-shop.md:8")
+    assert stop.said == "It packs.\n\n```python\n# not a heading\n```"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ("+++\ntitle", "title", "01-shop.md:1: front matter is missing"),
+        ('summary = "What it sells."\n', "", "01-shop.md:1: summary is missing"),
+        ('fragment = "self.pack(1)"\n', "", "01-shop.md:8: fragment is missing"),
+        ('"self.pack(1)"', '"self.pack("', "01-shop.md:8: fragment 'self.pack(' is no expression"),
+        ('"self.pack(1)"', '"a()\\nb()"', "is not one line"),
+        ("calls =", "call =", "01-shop.md:8: there is no 'call'; there are name, anchor"),
+        ("calls =", "calls", "01-shop.md:9: not TOML"),
+        ('"core"', '"kernel"', "stop 'sell': there is no role 'kernel'; roles: front end"),
+        ('role = "core"', 'site = "core.stepp"', "there is no site 'core.stepp'"),
+        ('role = "core"\n', "", "an edge needs the role"),
+        ('name = "sell"', 'name = "sell it"', "a name is made of letters"),
+        ('name = "sell"', "name = 1", "name must be text, not 1"),
+        ("```\n\nIt packs", "\n\nIt packs", "01-shop.md:9: not TOML"),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_line(tmp_path: Path, before: str, after: str, message: str) -> None:
+    assert before in CHAPTER
+    with pytest.raises(EnginescopeError) as error:
+        chapter(tmp_path, CHAPTER.replace(before, after, 1))
+    assert message in str(error.value)
+
+
+def test_a_name_is_there_once(tmp_path: Path) -> None:
+    for name in ("01-shop.md", "02-shop.md"):
+        chapter(tmp_path, CHAPTER, name)
+    with pytest.raises(EnginescopeError, match=r"02-shop\.md:8: stop 'sell' is at 01-shop.md:8 already"):
+        walkthrough.read(tmp_path)
+
+
+# --- this project's own ---
+
+
+def run(*words: str) -> subprocess.CompletedProcess[str]:
+    environment = dict(os.environ) | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "notes.check", *words]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+
+
+def test_every_stop_and_edge_holds_in_the_installed_vllm() -> None:
+    done = run()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.startswith(f"{len(STOPS)} stops, ") and f"{len(STOPS)} holds; none to mend" in done.stdout
+
+
+def test_it_takes_less_than_three_seconds_and_imports_nothing_of_vllm() -> None:
+    code = (
+        "import sys, time, notes.check\n"
+        "sys.argv = ['notes.check']\n"
+        "assert notes.check.main() == 0\n"
+        "print(time.process_time(), {'vllm', 'torch', 'numpy', 'pandas'} & set(sys.modules))"
+    )
+    took = []
+    for _ in range(3):  # the best of three: the machine may be busy
+        done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
+        seconds, heavy = done.stdout.splitlines()[-1].split(maxsplit=1)
+        assert heavy == "set()", done.stderr
+        took.append(float(seconds))
+        if took[-1] < LIMIT_S:
+            return
+    pytest.fail(f"notes.check took {took} s of processor time")
+
+
+@pytest.mark.parametrize("stop", STOPS, ids=lambda stop: stop.name)
+def test_a_fragment_is_at_one_place_of_its_function(stop: Stop) -> None:
+    place = INSTALLED.resolve(stop.anchor.target)
+    assert len(stop.anchor.fragment.find(place)) == 1  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("stop", STOPS, ids=lambda stop: stop.name)
+def test_a_site_is_that_of_the_function_or_called_there_or_bound_by_an_edge(stop: Stop) -> None:
+    """What is left, a site around the function, is for a trace to say, which needs an edge."""
+    assert all(in_source(edge, INSTALLED) == "" for edge in edges(stop))
+    if stop.site and not any(edge.ends for edge in edges(stop)):
+        targets = next(site.targets for site in SITES if site.name == stop.site)
+        called = any(stop.anchor.fragment.names(target.rpartition(".")[2]) for target in targets)
+        assert stop.anchor.target in targets or called
+
+
+# --- what the notes quote ---
+
+
+def test_every_quoted_value_is_in_the_summary_and_every_value_is_quoted() -> None:
+    values = measured.read()
+    quoted = {key for chapter in CHAPTERS for key in measured.quoted(chapter)}
+    assert quoted == set(values)
+    for chapter in CHAPTERS:
+        for part in chapter.parts:
+            assert "{{" not in measured.fill(part if isinstance(part, str) else part.said, values)
+
+
+def test_a_measured_time_is_never_written_by_hand() -> None:
+    for path in sorted(walkthrough.FOLDER.glob("*.md")):
+        by_hand = re.findall(r"\d[\d.,]*\s?(?:ms|µs|us|ns|tok/s|tokens/s)\b", path.read_text())
+        assert by_hand == [], path.name
+
+
+def test_the_summary_names_its_machine_and_version() -> None:
+    told = json.loads(measured.PATH.read_text())
+    for trace in told["traces"].values():
+        assert trace["machine"]["cpu_model"] and trace["machine"]["vllm"] and trace["command"]
+    for key, value in told["values"].items():
+        unit = next(name for name in ("ns", "share", "bytes") if name in value)
+        assert value["text"] == measured.shown(value[unit], unit), key
+    assert set(told["values"]) == {quantity.key for quantity in measured.QUANTITIES}
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [
+        (5_368_534, "ns", "5.37 ms"),
+        (99_950, "ns", "100 µs"),
+        (128_620_137, "ns", "129 ms"),
+        (999, "ns", "999 ns"),
+        (0.10401, "share", "10.4 %"),
+        (165, "bytes", "165 bytes"),
+    ],
+)
+def test_values_for_people(value: float, unit: measured.Unit, text: str) -> None:
+    assert measured.shown(value, unit) == text
+
+
+def test_a_key_that_is_not_there() -> None:
+    with pytest.raises(EnginescopeError, match=r"quote \{\{nothing\}\}"):
+        measured.fill("takes {{nothing}}", {})
+
+
+@pytest.mark.parametrize("read", CHAPTERS, ids=lambda read: read.name)
+def test_a_chapter_is_of_readable_length_and_every_stop_says_something(read: walkthrough.Chapter) -> None:
+    words = sum(len((part if isinstance(part, str) else part.said).split()) for part in read.parts)
+    assert 400 <= words <= 1100
+    assert 3 <= len(read.stops) <= 14
+    assert all(stop.said for stop in read.stops)
