@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from html import escape
 
 import numpy as np
@@ -15,6 +16,13 @@ WIDTH, LABEL, ROW, GAP, AXIS = 1120, 150, 15, 10, 22
 STAGES = tuple(dict.fromkeys(site.stage for site in ALL_SITES))
 LEAST_PX = 1.0  # of narrower spans one a pixel is drawn: thousands of them would be one bar anyhow
 DEPTHS = 6
+STYLE = """
+svg.lanes { width: 100%; min-width: 760px; font: 9px system-ui, sans-serif; }
+svg.lanes text { fill: var(--ink); } svg.lanes .axis text { fill: var(--faint); }
+svg.lanes .axis line { stroke: var(--line); } svg.lanes g:hover rect { stroke: var(--ink); stroke-width: 1; }
+svg.lanes rect { fill: hsl(var(--hue) var(--bright)); stroke: var(--paper); stroke-width: .4; }
+svg.lanes .wait rect { fill: hsl(var(--hue) 12% 60% / .35); }
+"""  # the page that holds a drawing says what --ink, --faint, --line, --paper and --bright are
 
 
 def hue(stage: str) -> int:
@@ -22,10 +30,18 @@ def hue(stage: str) -> int:
     return (STAGES.index(stage) * 47 if stage in STAGES else 0) % 360
 
 
-def drawing(timeline: Timeline, start_ns: int, end_ns: int, origin_ns: int, most: int = 4000) -> str:
+def drawing(
+    timeline: Timeline,
+    start_ns: int,
+    end_ns: int,
+    origin_ns: int,
+    most: int = 4000,
+    links: Mapping[str, str] | None = None,
+) -> str:
     """An SVG of all spans between two times, lanes by role and thread; times are told from `origin_ns`.
 
-    Frames (functions that only enclose others) are left out; the longest `most` spans are drawn.
+    Frames (functions that only enclose others) are left out; the longest `most` spans are drawn. `links` has addresses
+    by site: the bars of those lead there.
     """
     spans = timeline.spans
     inside = spans[(spans["start_ns"] < end_ns) & (spans["end_ns"] > start_ns) & (spans["share"] != "frame")]
@@ -39,7 +55,9 @@ def drawing(timeline: Timeline, start_ns: int, end_ns: int, origin_ns: int, most
         depth = np.minimum(_depths(rows), DEPTHS - 1)
         height = (int(depth.max()) + 1) * ROW
         parts.append(f'<text class="lane" x="0" y="{top + 11}">{escape(label)}</text>')
-        parts += [_bar(row, scale, start_ns, end_ns, top + ROW * level) for row, level in _drawn(rows, depth, scale)]
+        for row, level in _drawn(rows, depth, scale):
+            bar = _bar(row, scale, start_ns, end_ns, top + ROW * level)
+            parts.append(linked(bar, (links or {}).get(str(row[2]))))
         top += height + GAP
     axis = _axis(start_ns, end_ns, origin_ns, scale, top)
     return (
@@ -98,6 +116,11 @@ def _bar(row: tuple[object, ...], scale: float, start_ns: int, end_ns: int, top:
         f'<g class="{style}" style="--hue:{hue(str(stage))}"><title>{escape(told)}</title>'
         f'<rect x="{left:.2f}" y="{top}" width="{width:.2f}" height="{ROW - 1}"/>{words}</g>'
     )
+
+
+def linked(drawn: str, address: str | None) -> str:
+    """A piece of SVG that leads to an address, where there is one."""
+    return f'<a href="{escape(address)}">{drawn}</a>' if address else drawn
 
 
 def _axis(start_ns: int, end_ns: int, origin_ns: int, scale: float, height: int) -> str:

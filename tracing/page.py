@@ -5,10 +5,14 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
+from tracing import lanes
+
 STYLE = """
-:root { color-scheme: light dark; --ink: #1c2330; --paper: #fbfbf9; --faint: #6b7280; --line: #d9dce1; --bar: #7aa2f7; }
+:root { color-scheme: light dark; --ink: #1c2330; --paper: #fbfbf9; --faint: #6b7280; --line: #d9dce1; --bar: #7aa2f7;
+  --bright: 60% 68%; }
 @media (prefers-color-scheme: dark) {
-  :root { --ink: #e4e6eb; --paper: #14171d; --faint: #9aa3b2; --line: #333a46; --bar: #4a6fc4; } }
+  :root { --ink: #e4e6eb; --paper: #14171d; --faint: #9aa3b2; --line: #333a46; --bar: #4a6fc4;
+    --bright: 45% 42%; } }
 body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); margin: 0 auto;
   max-width: 1180px; padding: 1.5rem 1rem 4rem; }
 h1 { font-size: 1.5rem; margin: 0; } h2 { font-size: 1.1rem; margin: 2.2rem 0 .4rem; }
@@ -20,12 +24,7 @@ th { font-weight: 600; color: var(--faint); } th:first-child, td:first-child, .t
 td.share { min-width: 160px; position: relative; } td.share i { position: absolute; left: 0; top: 4px; bottom: 4px;
   background: var(--bar); opacity: .45; } td.share span { position: relative; }
 summary { cursor: pointer; color: var(--faint); }
-.scroll { overflow-x: auto; } svg.lanes { width: 100%; min-width: 760px; font: 9px system-ui, sans-serif; }
-svg.lanes text { fill: var(--ink); } svg.lanes .axis text { fill: var(--faint); }
-svg.lanes .axis line { stroke: var(--line); } svg.lanes g:hover rect { stroke: var(--ink); stroke-width: 1; }
-svg.lanes rect { fill: hsl(var(--hue) 60% 68%); stroke: var(--paper); stroke-width: .4; }
-svg.lanes .wait rect { fill: hsl(var(--hue) 12% 60% / .35); }
-@media (prefers-color-scheme: dark) { svg.lanes .work rect { fill: hsl(var(--hue) 45% 42%); } }
+.scroll { overflow-x: auto; }
 """
 
 
@@ -40,7 +39,7 @@ def page(title: str, review: dict[str, Any], sections: list[tuple[str, str, str]
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{STYLE}</style></head><body>{''.join(body)}</body></html>\n"
+        f"<title>{escape(title)}</title><style>{STYLE}{lanes.STYLE}</style></head><body>{''.join(body)}</body></html>\n"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from html import escape as escape_html
 from typing import TYPE_CHECKING, Any
 
@@ -158,7 +159,7 @@ def sections(found: Findings) -> list[tuple[str, str, str]]:
     slow_requests = [[s["request"], us(s["ns"]), s["reason"]] for s in review["slow_requests"]]
     return [
         ("In short", headline(review), "".join(f"<p>{escape_html(line)}</p>" for line in quoted(review))),
-        *_drawings(found),
+        *drawings(found),
         (
             "Where a request's time goes",
             "From the call of generate to the last output; every nanosecond counts once, and waits lie between two "
@@ -218,23 +219,23 @@ def _budget_table(rows: Rows) -> str:
     return f"{made}<details><summary>{words}</summary>{page.table(BUDGET, small, share=3)}</details>"
 
 
-def _drawings(found: Findings) -> list[tuple[str, str, str]]:
-    """Swim lanes of a decode step of median length and of the median request."""
+def drawings(found: Findings, links: Mapping[str, str] | None = None) -> list[tuple[str, str, str]]:
+    """Swim lanes of a decode step of median length and of the median request; bars lead where `links` says, by site."""
     drawn = []
     decodes = found.steps[found.steps["kind"] == "decode"]
     if len(decodes):
         lengths = decodes["end_ns"] - decodes["start_ns"]
         step = decodes.loc[(lengths - lengths.median()).abs().idxmin()]
-        svg = _lanes(found, int(step["start_ns"]), int(step["end_ns"]))
+        svg = _lanes(found, int(step["start_ns"]), int(step["end_ns"]), links)
         drawn.append((f"One step: decode step {step['step']}, of median length", "Pale bars are waits.", svg))
     whole = sorted((f for f in found.flows if f.state in ("finished", "stopped")), key=lambda flow: flow.latency_ns)
     if whole:
         flow = whole[len(whole) // 2]
-        svg = _lanes(found, flow.start_ns, flow.end_ns)
+        svg = _lanes(found, flow.start_ns, flow.end_ns, links)
         drawn.append((f"One request: {flow.request}, the median", "From the call to its last output.", svg))
     return drawn
 
 
-def _lanes(found: Findings, start_ns: int, end_ns: int) -> str:
+def _lanes(found: Findings, start_ns: int, end_ns: int, links: Mapping[str, str] | None) -> str:
     margin = int((end_ns - start_ns) * MARGIN)
-    return lanes.drawing(found.timeline, start_ns - margin, end_ns + margin, start_ns)
+    return lanes.drawing(found.timeline, start_ns - margin, end_ns + margin, start_ns, links=links)

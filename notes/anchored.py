@@ -1,0 +1,44 @@
+"""The places of vLLM that texts and learners name, as `file.py:qualified name`, in the installed source."""
+
+from __future__ import annotations
+
+import re
+
+from probes.errors import usage_error
+from tracing.definitions import Place
+from tracing.source import Missing, SourceTree
+
+ANCHOR = re.compile(r"(?P<file>vllm(?:/\w+)+)\.py:(?P<name>\w+(?:\.\w+)*)")
+
+
+def anchors(text: str) -> list[str]:
+    """All anchors in a text, each once, in order.
+
+    | text                                              | anchors                                           |
+    | ------------------------------------------------- | ------------------------------------------------- |
+    | "see `vllm/v1/engine/async_llm.py:AsyncLLM.abort`" | ["vllm/v1/engine/async_llm.py:AsyncLLM.abort"]     |
+    | "see vllm/v1/engine/async_llm.py"                 | []                                                |
+    """
+    return list(dict.fromkeys(match[0] for match in ANCHOR.finditer(text)))
+
+
+def found_at(anchor: str, tree: SourceTree) -> Place | Missing:
+    """Where an anchor is in a tree; raises a usage error for what has not an anchor's form."""
+    match = ANCHOR.fullmatch(anchor.strip())
+    if match is None:
+        raise usage_error(f"{anchor!r} is not a place: write vllm/v1/engine/async_llm.py:AsyncLLM.generate")
+    return tree.resolve(f"{match['file'].replace('/', '.')}:{match['name']}")
+
+
+def with_lines(text: str, tree: SourceTree) -> str:
+    """A text in which every anchor in inline code is followed by its line in this tree."""
+
+    def line(match: re.Match[str]) -> str:
+        place = found_at(match[1], tree)
+        return f"{match[0]} (line {place.first})" if isinstance(place, Place) else f"{match[0]} (not in {tree.version})"
+
+    return re.sub(f"`({_unnamed(ANCHOR.pattern)})`", line, text)
+
+
+def _unnamed(pattern: str) -> str:
+    return re.sub(r"\?P<\w+>", "?:", pattern)

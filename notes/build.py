@@ -1,0 +1,60 @@
+"""Renders the walkthrough as a site that works from disk: source and text side by side, drawings out of a trace."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from probes.errors import INCOMPLETE, run_main
+
+EXAMPLES = """examples:
+  python -m notes.build --open                                without a trace: text and source
+  python -m notes.build --trace traces/<folder> --open        with measured times and drawings
+  python -m notes.build --vllm new/ --out site-new            with another vLLM's source
+
+exit codes: 0 built, 3 built, but a stop's place is changed or gone (python -m notes.check), 1 not built, 2 bad usage
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(
+        prog="python -m notes.build",
+        description="The annotated walkthrough of vLLM as a site, offline, with the installed source beside the text.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    made.add_argument(
+        "--trace", type=Path, metavar="DIR", help="a trace folder, for the measured times and the drawings"
+    )
+    made.add_argument("--out", type=Path, default=Path("site"), metavar="DIR", help="the site's folder (default: site)")
+    made.add_argument("--vllm", type=Path, metavar="PATH", help="vLLM's source (default: the installed one)")
+    made.add_argument("--open", action="store_true", help="open it in the browser")
+    return made
+
+
+def main() -> int:
+    """The command."""
+    args = parser().parse_args()
+    from notes import chapterpage, site, walkthrough
+    from tracing.findings import findings
+    from tracing.source import SourceTree
+
+    tree = SourceTree.find(args.vllm)
+    chapters = walkthrough.read()
+    pages = site.build(chapters, tree, findings(args.trace) if args.trace else None, args.out)
+    stops = sum(len(chapter.stops) for chapter in chapters)
+    start = args.out / "index.html"
+    print(f"Wrote {start}: {pages} pages, {stops} stops in vLLM {tree.version}")
+    if args.open:
+        import webbrowser
+
+        webbrowser.open(start.resolve().as_uri())
+    unsound = chapterpage.unsound(chapters, tree)
+    if unsound:
+        print(f"{len(unsound)} stops no longer hold, and say so: {', '.join(unsound)}; python -m notes.check tells why")
+    return INCOMPLETE if unsound else 0
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,121 @@
+"""A chapter of the walkthrough as a Markdown page: each stop's source beside what is said about it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from typing import Any
+
+from notes.anchors import FINE, Verdict, judge
+from notes.excerptblock import source
+from notes.measured import NAMED, fill
+from notes.sitetimes import SiteTime
+from notes.walkthrough import Chapter, Stop
+from tracing.sections import percent, us
+from tracing.source import SourceTree
+
+REFERENCE = re.compile(r"\bchapter (\d+)\b")
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What the pages say of times: the committed values that the text quotes, and what a trace measured by site, with
+    the machine and version that belong to the latter."""
+
+    quoted: dict[str, dict[str, Any]]
+    times: Mapping[str, SiteTime] = field(default_factory=dict)
+    about: str = ""
+
+
+def title(chapter: Chapter) -> str:
+    """With its number, which its file's name begins with: other chapters name it by that."""
+    return f"{_number(chapter)}. {chapter.title}" if _number(chapter) else chapter.title
+
+
+def page(chapter: Chapter, chapters: Sequence[Chapter], tree: SourceTree, figures: Figures) -> str:
+    """The page's Markdown."""
+    parts = [f"# {title(chapter)}", f'<p class="summary">{escape(chapter.summary)}</p>']
+    for part in chapter.parts:
+        said = part.said if isinstance(part, Stop) else part
+        told = linked(filled(said, figures.quoted), chapters)
+        parts.append(_stop(part, told, tree, figures) if isinstance(part, Stop) else told)
+    return "\n\n".join(parts) + "\n"
+
+
+def filled(text: str, quoted: dict[str, dict[str, Any]]) -> str:
+    """The text with its `{{key}}` as values, each of which says on a touch what it is."""
+
+    def value(match: re.Match[str]) -> str:
+        said = fill(match[0], quoted)  # which knows what to say of a key that is not there
+        return f'<span class="quoted" title="{escape(quoted[match[1]]["says"])}">{escape(said)}</span>'
+
+    return NAMED.sub(value, text)
+
+
+def linked(text: str, chapters: Sequence[Chapter]) -> str:
+    """The text with every `chapter 5` as a link to it."""
+    names = {_number(chapter): chapter.name for chapter in chapters}
+
+    def link(match: re.Match[str]) -> str:
+        name = names.get(int(match[1]))
+        return f"[{match[0]}]({name}.md)" if name else match[0]
+
+    return REFERENCE.sub(link, text)
+
+
+def unsound(chapters: Sequence[Chapter], tree: SourceTree) -> list[str]:
+    """The names of the stops whose anchor this tree does not bear out."""
+    stops = (stop for chapter in chapters for stop in chapter.stops)
+    return [stop.name for stop in stops if judge(stop.anchor, tree).standing not in FINE]
+
+
+def _number(chapter: Chapter) -> int:
+    first = chapter.name.partition("-")[0]
+    return int(first) if first.isdigit() else 0
+
+
+def _stop(stop: Stop, said: str, tree: SourceTree, figures: Figures) -> str:
+    verdict = judge(stop.anchor, tree)
+    side = "".join((*_warning(verdict, tree), *_facts(stop, verdict), _time(stop, figures)))
+    return "\n\n".join(
+        (
+            f"### {stop.name.replace('-', ' ').capitalize()} {{ #{stop.name} .stop-name }}",
+            '<div class="stop" markdown>',
+            f'<div class="said" markdown>\n\n{side}\n\n{said}\n\n</div>',
+            source(verdict),
+            "</div>",
+        )
+    )
+
+
+def _warning(verdict: Verdict, tree: SourceTree) -> Iterator[str]:
+    if verdict.standing not in FINE:
+        words = (
+            f"In vLLM {tree.version} this place is {verdict.standing}: {verdict.reason}. The note may be wrong there."
+        )
+        yield f'<p class="unsound">{escape(words)}</p>'
+
+
+def _facts(stop: Stop, verdict: Verdict) -> Iterator[str]:
+    """What and where it is, who runs it, and what it claims to reach."""
+    role = f"{stop.role}{f', thread {stop.thread}' if stop.thread else ''}"
+    told = [f"<code>{escape(verdict.target.rpartition(':')[2])}</code>"]
+    told += [f'<span class="role">{escape(role)}</span>'] if stop.role else []
+    lines = [" ".join(told), escape(verdict.where)]
+    for words, target in (("calls", stop.calls), ("sends to", stop.sends_to)):
+        lines += [f"{words} <code>{escape(target.rpartition(':')[2])}</code>"] if target else []
+    yield f'<p class="facts">{"<br>".join(filter(None, lines))}</p>'
+
+
+def _time(stop: Stop, figures: Figures) -> str:
+    """What was measured at the stop's site."""
+    time = figures.times.get(stop.site)
+    if time is None:
+        return ""
+    share = f", {percent(time.share)} of a request's time" if time.share is not None else ""
+    return (
+        f'<p class="time">{escape(stop.site)}: <b>{us(time.median_ns)}</b> at the median of {time.calls:,} calls{share}'
+        f"<br><small>{escape(figures.about)}</small></p>"
+    )

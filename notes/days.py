@@ -1,0 +1,38 @@
+"""The texts of the study plan in `notes/study/`: a Markdown file a day, and the questions that people are asked.
+
+As shown, each place of vLLM has its line, and each default its value, in the installed vLLM.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from notes.anchored import with_lines
+from notes.defaults import MARKER, rendered
+from probes.errors import EnginescopeError
+from tracing.source import SourceTree
+
+FOLDER = Path(__file__).parent / "study"
+DAYS = range(1, 8)
+QUESTIONS = "questions"
+PAGES = (*map(str, DAYS), QUESTIONS)
+
+
+def path(page: str) -> Path:
+    """The file of a page: a day's number, or `questions`."""
+    return FOLDER / (f"{QUESTIONS}.md" if page == QUESTIONS else f"day-{page}.md")
+
+
+def title(page: str) -> str:
+    """A page's first line, without the mark of a heading."""
+    return path(page).read_text().partition("\n")[0].lstrip("# ")
+
+
+def text(page: str) -> str:
+    """A page as it is shown; without a vLLM to look in, with the values that it was written with."""
+    written = path(page).read_text()
+    try:
+        tree = SourceTree.find()
+    except EnginescopeError:
+        return MARKER.sub(r"`\g<said>`", written)
+    return with_lines(rendered(written, tree), tree)

@@ -1,0 +1,121 @@
+"""Day 1, roles: what runs in which process, where in the source it stands, and what is the API server's and what AsyncLLM's."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from notes import recorded
+from notes.anchored import found_at
+from notes.exercises import Exercise, expect
+from probes.errors import EnginescopeError
+from tracing.definitions import Place
+from tracing.source import SourceTree
+
+PROCESSES = ("front end", "core", "worker")
+ASKED = (
+    "AsyncLLM.generate",
+    "InputProcessor.process_inputs",
+    "EngineCore.preprocess_add_request",
+    "Scheduler.schedule",
+    "KVCacheManager.allocate_slots",
+    "Worker.execute_model",
+    "BaseIncrementalDetokenizer.update",
+    "RequestOutputCollector.put",
+)
+# What must stand in the source of the place that answers each question, and what the learner is told where it does not.
+WANTED = {
+    "route": ('"/v1/chat/completions",', "a decorator with the path of the chat completions"),
+    "hands over": ("self.engine_client.generate(", "a call of the engine client's generate"),
+    "sends": ("engine_core.add_request_async(", "a call that gives the request to the core's client"),
+    "takes": ("engine_core.get_output_async(", "a call that gets outputs from the core's client"),
+}
+# Who does a job is where the code that does it stands: the API server's is in entrypoints, AsyncLLM's in v1/engine.
+EVIDENCE = {
+    "reads the HTTP body": "vllm/entrypoints/openai/chat_completion/api_router.py:create_chat_completion",
+    "applies the chat template": (
+        "vllm/entrypoints/openai/chat_completion/serving.py:OpenAIServingChat.render_chat_request"
+    ),
+    "gives the request its internal id": "vllm/v1/engine/input_processor.py:InputProcessor.assign_request_id",
+    "turns token ids into text": "vllm/v1/engine/detokenizer.py:BaseIncrementalDetokenizer.update",
+    "writes the server-sent events": (
+        "vllm/entrypoints/openai/chat_completion/serving.py:OpenAIServingChat.chat_completion_stream_generator"
+    ),
+    "notices that the client went away": "vllm/entrypoints/serve/utils/api_utils.py:with_cancellation",
+    "tells the core to stop a request": "vllm/v1/engine/async_llm.py:AsyncLLM.abort",
+}
+OWNERS = {"vllm/entrypoints/": "API server", "vllm/v1/engine/": "AsyncLLM"}
+
+
+def owner(job: str) -> str:
+    """Who does a job, by the folder of the code that does it."""
+    return next(name for folder, name in OWNERS.items() if EVIDENCE[job].startswith(folder))
+
+
+def _whole(given: Any, keys: tuple[str, ...], values: tuple[str, ...], name: str) -> None:
+    expect(isinstance(given, dict), f"{name} is a {type(given).__name__}, not a dict")
+    missing = [key for key in keys if key not in given]
+    expect(not missing, f"{name} says nothing of {', '.join(map(repr, missing))}")
+    strange = {key: value for key, value in given.items() if key in keys and value not in values}
+    expect(not strange, f"{name} has {strange}: a value is one of {', '.join(map(repr, values))}")
+
+
+def roles_as_recorded(mine: Any) -> str:
+    """each place ran in that process when vLLM was recorded"""
+    _whole(mine.ROLES, ASKED, PROCESSES, "ROLES")
+    seen = recorded.read()["roles"]
+    for place in ASKED:
+        process = next(name for name in PROCESSES if seen[place].startswith(name))
+        expect(
+            mine.ROLES[place] == process,
+            f"{place} did not run in the {mine.ROLES[place]}",
+            "find it in `python -m tracing.walk`: the column after the times is the role",
+        )
+    return f"{len(ASKED)} places, as in the recorded run"
+
+
+@cache
+def tree() -> SourceTree:
+    return SourceTree.find()
+
+
+def places_hold(mine: Any) -> str:
+    """each place is in the installed vLLM, and does what was asked"""
+    expect(isinstance(mine.PLACES, dict), "PLACES is no dict")
+    told = []
+    for question, (fragment, words) in WANTED.items():
+        anchor = mine.PLACES.get(question)
+        expect(isinstance(anchor, str), f"PLACES has no answer to {question!r}")
+        try:
+            place = found_at(anchor, tree())
+        except EnginescopeError as error:
+            expect(False, f"{question}: {error}", "write file:Class.method, as vllm/v1/engine/async_llm.py:AsyncLLM")
+        if not isinstance(place, Place):
+            expect(False, f"{question}: {place}")
+            continue
+        expect(place.kind != "class", f"{question}: {anchor} is a whole class; name its method")
+        expect(
+            fragment in "\n".join(place.lines()),
+            f"{question}: {place.where} is there, but has no {words}",
+            f"look through its file, and its neighbours, for {fragment}",
+        )
+        told.append(f"{question} {place.where}")
+    return ", ".join(told)
+
+
+def jobs_split(mine: Any) -> None:
+    """each job is done by the one that you name"""
+    _whole(mine.JOBS, tuple(EVIDENCE), tuple(OWNERS.values()), "JOBS")
+    for job, anchor in EVIDENCE.items():
+        expect(
+            mine.JOBS[job] == owner(job),
+            f"it is not the {mine.JOBS[job]} that {job}",
+            f"read {anchor}: whose folder is it in?",
+        )
+
+
+EXERCISES = (
+    Exercise("ROLES", (roles_as_recorded,)),
+    Exercise("JOBS", (jobs_split,)),
+    Exercise("PLACES", (places_hold,)),
+)

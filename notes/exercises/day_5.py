@@ -1,0 +1,100 @@
+"""Day 5, the process split: the five stations of a request, what carries it between them, and who is busy when."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from notes import recorded
+from notes.exercises import Exercise, Wrong, expect, same
+
+STATIONS = ("core", "core input", "core output", "front end", "worker")  # as the day's text lists them
+CARRIERS = ("ZMQ", "queue", "shared memory")
+HOPS = {
+    ("front end", "core input"): "ZMQ",
+    ("core input", "core"): "queue",
+    ("core", "worker"): "shared memory",
+    ("worker", "core"): "shared memory",
+    ("core", "core output"): "queue",
+    ("core output", "front end"): "ZMQ",
+}
+
+
+def order_as_recorded(mine: Any) -> str:
+    """the stations stand in the order in which a recorded request first came to them"""
+    story = recorded.read()["first_token"]
+    wanted = list(dict.fromkeys(span["role"] for span in story))
+    given = list(mine.STATIONS)
+    same(sorted(given), sorted(wanted), "STATIONS, sorted,", "each of the five, once")
+    reached = {role: next(span["start_ns"] for span in story if span["role"] == role) / 1e6 for role in wanted}
+    for earlier, later in zip(given, given[1:], strict=False):
+        expect(
+            reached[earlier] < reached[later],
+            f"the recorded request came to {later} ({reached[later]:.2f} ms) before {earlier} ({reached[earlier]:.2f} ms)",
+            "python -m tracing.walk prints the role beside every place",
+        )
+    return ", ".join(f"{role} {at:.2f} ms" for role, at in reached.items())
+
+
+def carried(mine: Any) -> None:
+    """each hop is carried by what you name"""
+    expect(isinstance(mine.HOPS, dict), "HOPS is no dict: {('front end', 'core input'): …}")
+    for pair in HOPS:
+        expect(pair in mine.HOPS, f"HOPS has no hop from {pair[0]} to {pair[1]}")
+    for pair in mine.HOPS:
+        expect(pair in HOPS, f"nothing hops from {pair[0]} to {pair[1]}" if len(pair) == 2 else f"{pair} is no pair")
+    for pair, carrier in HOPS.items():
+        given = mine.HOPS[pair]
+        expect(given in CARRIERS, f"{given!r} is none of {', '.join(CARRIERS)}")
+        expect(
+            given == carrier,
+            f"it is not {given} that carries {pair[0]} → {pair[1]}",
+            "two threads of a process share a queue.Queue; two processes need a socket or a shared memory",
+        )
+
+
+def union_ns(spans: list[tuple[int, int]]) -> int:
+    """How long at least one of the spans was running."""
+    total, until = 0, -(10**18)
+    for start, end in sorted(spans):
+        total += max(end - max(start, until), 0)
+        until = max(until, end)
+    return total
+
+
+def counts_once(mine: Any) -> None:
+    """it is right for 300 random sets of spans, also inside each other"""
+    rng = random.Random(5)
+    for case in range(300):
+        starts = [rng.randint(0, 20) for _ in range(case // 40 + case % 3)]
+        spans = [(start, start + rng.randint(0, 9)) for start in starts]
+        found = mine.busy_ns(list(spans))
+        if found == union_ns(spans):
+            continue
+        plain = sum(end - start for start, end in spans)
+        raise Wrong(
+            f"busy_ns({spans}) is {found!r}, not {union_ns(spans)}",
+            "a function inside another counts once: sort by start, and keep how far you have counted"
+            if found == plain
+            else "sort by start, and keep how far you have counted",
+        )
+
+
+def on_the_record(mine: Any) -> str:
+    """it says who was busy while the first token of a recorded request was made"""
+    story = [span for span in recorded.read()["first_token"] if not span["wait"]]
+    whole = max(span["end_ns"] for span in story)
+    told = []
+    for role in dict.fromkeys(span["role"] for span in story):
+        spans = [(span["start_ns"], span["end_ns"]) for span in story if span["role"] == role]
+        found = mine.busy_ns(list(spans))
+        same(found, union_ns(spans), f"busy_ns of the {role}'s recorded spans")
+        told.append(f"{role} {found / 1e6:.2f} ms")
+    return f"of {whole / 1e6:.2f} ms to the first token: " + ", ".join(told)
+
+
+EXERCISES = (
+    Exercise("STATIONS", (order_as_recorded,)),
+    Exercise("HOPS", (carried,)),
+    Exercise("busy_ns", (counts_once, on_the_record)),
+)

@@ -1,0 +1,142 @@
+"""The flow of one request as a sequence diagram in SVG: a column a role, calls with medians, messages as arrows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from html import escape
+from itertools import pairwise
+from typing import NamedTuple
+
+from notes.visits import Call, Course, Visit
+from tracing.lanes import hue, linked
+from tracing.sections import us
+from tracing.sites import ROLES, SITES, Site
+
+WIDTH, MARGIN, HEAD, LINE, INDENT, GAP, PAD = 1120, 12, 30, 15, 9, 34, 5
+BOX = 204
+Links = Mapping[str, str]  # addresses by site
+
+STYLE = """
+svg.sequence { width: 100%; min-width: 860px; font: 10px system-ui, sans-serif; }
+svg.sequence text { fill: var(--ink); } svg.sequence .faint, svg.sequence .ns { fill: var(--faint); }
+svg.sequence .ns { font-variant-numeric: tabular-nums; }
+svg.sequence .head { font-size: 12px; font-weight: 600; }
+svg.sequence line, svg.sequence path, svg.sequence .loop { stroke: var(--faint); fill: none; }
+svg.sequence .life { stroke: var(--line); stroke-dasharray: 3 3; }
+svg.sequence .loop { stroke-width: 1; rx: 4px; }
+svg.sequence .visit { fill: var(--paper); stroke: var(--line); rx: 3px; }
+svg.sequence .stage { fill: hsl(var(--hue) var(--bright)); }
+svg.sequence .tip { fill: var(--faint); stroke: none; }
+svg.sequence a text:first-of-type { text-decoration: underline dotted; }
+svg.sequence a:hover text { fill: var(--link); }
+"""
+
+
+class Message(NamedTuple):
+    """What lies between two roles: its medium, the hop or wait that measures it, the sites that are about it."""
+
+    medium: str
+    measured: str
+    sites: tuple[str, ...]
+
+
+MESSAGES = {
+    ("front end", "core input"): Message("ZMQ", "front end → core", ("client.send_async", "client.send")),
+    ("core input", "core"): Message("input queue", "wait: input queue", ("core.dequeue",)),
+    ("core", "core"): Message("in the scheduler's queue", "wait: scheduler queue", ("scheduler.schedule",)),
+    ("core", "worker"): Message("shared memory", "core → worker", ("queue.put", "executor.dispatch")),
+    ("worker", "core"): Message("shared memory", "worker → core", ("worker.reply", "executor.wait")),
+    ("core", "core output"): Message("output queue", "wait: output queue", ("core.encode",)),
+    ("core output", "front end"): Message("ZMQ", "core → front end", ("core.send", "client.receive")),
+}
+BY_NAME = {site.name: site for site in SITES}
+
+
+def drawing(course: Course, links: Links) -> str:
+    """The diagram of a course; what has an address in `links` leads there."""
+    roles = [role for role in ROLES if any(visit.role == role for visit in course.visits)]
+    column = (WIDTH - 2 * MARGIN) / len(roles)
+    middle: dict[str, float] = {role: MARGIN + column * (place + 0.5) for place, role in enumerate(roles)}
+    parts: list[str] = []
+    top, loop = HEAD + PAD, 0.0
+    for before, visit in pairwise((None, *course.visits)):
+        assert visit is not None
+        if before is not None:
+            if visit.part != before.part:
+                loop = top + GAP - 4
+                top += 24
+            parts.append(_message(before, visit, top + GAP - 8, middle, course, links))
+            top += GAP
+        parts += _visit(visit, top, middle[visit.role], links)
+        top += _height(visit)
+    heads = [_head(role, middle[role], top) for role in roles]
+    frame = _loop(course, loop, top) if loop else ""
+    return (
+        f'<svg viewBox="0 0 {WIDTH} {top + 2 * PAD}" role="img" class="sequence" xmlns="http://www.w3.org/2000/svg">'
+        f"<title>One request, through the engine's threads</title>{''.join(heads)}{frame}{''.join(parts)}</svg>"
+    )
+
+
+def _height(visit: Visit) -> int:
+    return LINE * len(visit.calls) + 2 * PAD
+
+
+def _head(role: str, middle: float, bottom: float) -> str:
+    return (
+        f'<line class="life" x1="{middle:.0f}" x2="{middle:.0f}" y1="{HEAD}" y2="{bottom + PAD}"/>'
+        f'<text class="head" x="{middle:.0f}" y="20" text-anchor="middle">{escape(role)}</text>'
+    )
+
+
+def _loop(course: Course, top: float, bottom: float) -> str:
+    words = f"each of its {course.steps} steps; medians of {course.steps_counted} of this kind"
+    return (
+        f'<rect class="loop" x="2" y="{top:.0f}" width="{WIDTH - 4}" height="{bottom - top + PAD:.0f}"/>'
+        f'<text class="faint" x="10" y="{top + 15:.0f}">{words}</text>'
+    )
+
+
+def _visit(visit: Visit, top: float, middle: float, links: Links) -> Iterator[str]:
+    left = middle - BOX / 2
+    yield f'<rect class="visit" x="{left:.0f}" y="{top:.0f}" width="{BOX}" height="{_height(visit)}"/>'
+    for place, call in enumerate(visit.calls):
+        yield _call(call, visit, left, top + PAD + LINE * place, links)
+
+
+def _call(call: Call, visit: Visit, left: float, top: float, links: Links) -> str:
+    site, took = BY_NAME[call.site], us(call.median_ns)
+    unit = "a request" if visit.part == "way in" else "a step"
+    told = f"{site.name} ({site.stage}), in the {visit.role}: {took} {unit} at the median"
+    indent, line = left + 8 + INDENT * call.depth, top + 11
+    drawn = (
+        f'<g style="--hue:{hue(site.stage)}"><title>{escape(told)}</title>'
+        f'<rect class="stage" x="{left:.0f}" y="{top + 1:.0f}" width="3" height="{LINE - 2}"/>'
+        f'<text x="{indent:.0f}" y="{line:.0f}">{escape(function(site))}</text>'
+        f'<text class="ns" x="{left + BOX - 5:.0f}" y="{line:.0f}" text-anchor="end">{took}</text></g>'
+    )
+    return linked(drawn, links.get(site.name))
+
+
+def function(site: Site) -> str:
+    """The function of vLLM that a site hooks, by its last name; the site's own where it is what another one makes."""
+    return site.name if site.kind == "model" else site.targets[0].rpartition(".")[2]
+
+
+def _message(before: Visit, visit: Visit, y: float, middle: Mapping[str, float], course: Course, links: Links) -> str:
+    """The arrow from one visit to the next, with the median of its way where it was measured."""
+    start, end = middle[before.role], middle[visit.role]
+    message = MESSAGES.get((before.role, visit.role))
+    ns = course.between_ns.get(message.measured) if message else None
+    words = f"{message.medium}, {us(ns)}" if message and ns is not None else ""
+    address = next((links[site] for site in message.sites if site in links), None) if message else None
+    if start == end:
+        return linked(
+            f'<g class="message"><text class="faint" x="{start + 8:.0f}" y="{y:.0f}">{words}</text></g>', address
+        )
+    tip = 7 if end < start else -7
+    drawn = (
+        f'<g class="message"><line x1="{start:.0f}" x2="{end:.0f}" y1="{y:.0f}" y2="{y:.0f}"/>'
+        f'<path class="tip" d="M{end:.0f} {y:.0f} l{tip} -4 v8 z"/>'
+        f'<text x="{(start + end) / 2:.0f}" y="{y - 4:.0f}" text-anchor="middle">{escape(words)}</text></g>'
+    )
+    return linked(drawn, address)

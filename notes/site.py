@@ -1,0 +1,207 @@
+"""The notes as a static site that works from disk: its sources, written from notes, source and trace, and its build."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from notes import chapterpage, measured, sequence
+from notes.chapterpage import Figures, title
+from notes.sitetimes import site_times
+from notes.visits import course
+from notes.walkthrough import Chapter
+from probes.errors import EnginescopeError, usage_error
+from tracing import lanes
+from tracing.findings import Findings
+from tracing.sections import drawings
+from tracing.source import SourceTree
+
+NAME = "How vLLM works"
+THEME = Path(__file__).resolve().parent / "theme"
+BUILT = "built.json"  # of a folder that an earlier build wrote, and that may be replaced
+LEFT_OUT = (
+    "404.html",
+    "sitemap.xml",
+    "sitemap.xml.gz",
+)  # for servers only; the first names its files by absolute paths
+EXTENSIONS = ("admonition", "attr_list", "def_list", "footnotes", "md_in_html", "pymdownx.superfences", "tables")
+
+
+def build(chapters: tuple[Chapter, ...], tree: SourceTree, found: Findings | None, out: Path) -> int:
+    """Write the site to `out`, which must be new, empty or an earlier site; how many pages it has.
+
+    An `EnginescopeError` where the folder is another, a link leads nowhere, or MkDocs is not there.
+    """
+    if out.exists() and any(out.iterdir()) and not (out / BUILT).is_file():
+        raise usage_error(f"{out} holds something else than a site: name another folder with --out")
+    figures = Figures(measured.read(), *((site_times(found), found.review["about"]) if found else ()))
+    with tempfile.TemporaryDirectory() as folder:
+        docs, made = Path(folder) / "docs", Path(folder) / "site"
+        nav = _sources(docs, chapters, tree, found, figures)
+        _mkdocs(docs, made, nav)
+        for name in LEFT_OUT:
+            (made / name).unlink(missing_ok=True)
+        (made / BUILT).write_text(json.dumps({"schema": 1, "vllm": tree.version, "trace": figures.about}) + "\n")
+        _replace(made, out)
+    return len(list(out.rglob("*.html")))
+
+
+def _replace(made: Path, out: Path) -> None:
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(out, ignore_errors=True)
+        shutil.copytree(made, out)
+    except OSError as error:
+        raise EnginescopeError(f"cannot write {error.filename}: {error.strerror}") from None
+
+
+# --- sources ---
+
+Nav = list[dict[str, Any]]
+
+
+def _sources(
+    docs: Path, chapters: tuple[Chapter, ...], tree: SourceTree, found: Findings | None, figures: Figures
+) -> Nav:
+    """Write the site's Markdown and its style; what the menu holds."""
+    pages = {
+        f"walkthrough/{chapter.name}.md": chapterpage.page(chapter, chapters, tree, figures) for chapter in chapters
+    }
+    pages["index.md"] = front(chapters, tree, found)
+    for name, text in pages.items():
+        (docs / name).parent.mkdir(parents=True, exist_ok=True)
+        (docs / name).write_text(text)
+    shutil.copytree(THEME, docs / "assets")
+    (docs / "assets" / "drawings.css").write_text(lanes.STYLE + sequence.STYLE)
+    return [
+        {"Start": "index.md"},
+        {"Walkthrough": [{title(chapter): f"walkthrough/{chapter.name}.md"} for chapter in chapters]},
+    ]
+
+
+def addresses(chapters: Sequence[Chapter]) -> dict[str, str]:
+    """By tracing site the address of the first stop that it measures, from the front page."""
+    found: dict[str, str] = {}
+    for chapter in chapters:
+        for stop in chapter.stops:
+            if stop.site:
+                found.setdefault(stop.site, f"walkthrough/{chapter.name}.html#{stop.name}")
+    return found
+
+
+def front(chapters: Sequence[Chapter], tree: SourceTree, found: Findings | None) -> str:
+    """The front page: what this is, the drawings, and the chapters."""
+    stops = sum(len(chapter.stops) for chapter in chapters)
+    parts = [
+        f"# {NAME}",
+        f"Follow one request through the engine, with the source of vLLM {tree.version} beside the text. Each of the "
+        f"{stops} stops is bound to a line of that source, by what it says and not by its number: "
+        "`python -m notes.check` says which of them hold, in this or in any other release.",
+        *(_drawn(chapters, found) if found else [NO_TRACE]),
+        "## Chapters",
+        "\n".join(f"- [{title(each)}](walkthrough/{each.name}.md): {each.summary}" for each in chapters),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+NO_TRACE = """!!! note "This site was built without a trace"
+
+    With one it has the flow of a real request as a drawing, and measured times at the stops:
+    `python -m tracing.record -- python -m tracing.demo`, then `python -m notes.build --trace DIR`."""
+
+
+def _drawn(chapters: Sequence[Chapter], found: Findings) -> Iterator[str]:
+    links = addresses(chapters)
+    yield f'<p class="about">Measured: {escape(found.review["about"])}</p>'
+    flow = course(found)
+    if flow is not None:
+        yield "## One request, from call to last output"
+        yield (
+            f"Request `{flow.request}`, the one of median length. Times of the way in are medians over "
+            f"{flow.requests_counted} requests, those of a step over {flow.steps_counted} steps. An underlined name "
+            "leads to its stop."
+        )
+        yield f'<div class="drawing" data-search-exclude>{sequence.drawing(flow, links)}</div>'
+    for heading, sentence, svg in drawings(found, links):
+        yield f"## {heading}"
+        yield escape(sentence)
+        yield f'<div class="drawing" data-search-exclude>{svg}</div>'
+
+
+# --- MkDocs ---
+
+
+def _mkdocs(docs: Path, out: Path, nav: Nav) -> None:
+    try:
+        from mkdocs.commands.build import build as run
+        from mkdocs.config import load_config
+        from mkdocs.exceptions import MkDocsException
+    except ImportError:
+        raise EnginescopeError("mkdocs-material is not installed: make env installs it") from None
+    told = _Warnings()
+    log = logging.getLogger("mkdocs")
+    log.addHandler(told)
+    log.propagate = False
+    try:
+        run(load_config(config_file=_no_file(docs), **settings(docs, out, nav)))
+    except MkDocsException as error:
+        told.lines.append(str(error))
+    finally:
+        log.removeHandler(told)
+    if told.lines:
+        raise EnginescopeError(f"the site was not built: {told.lines[0]}")
+
+
+def _no_file(docs: Path) -> Any:
+    """An empty configuration file, so that none of the folder we are in is read."""
+    path = docs.parent / "mkdocs.yml"
+    path.write_text("{}\n")
+    return str(path)
+
+
+def settings(docs: Path, out: Path, nav: Nav) -> Mapping[str, Any]:
+    """MkDocs' configuration: everything from disk, nothing from the web."""
+    return {
+        "site_name": NAME,
+        "docs_dir": str(docs),
+        "site_dir": str(out),
+        "nav": nav,
+        "theme": {
+            "name": "material",
+            "font": False,
+            "features": ["navigation.footer", "navigation.indexes", "navigation.top", "toc.integrate"],
+            "palette": [_palette("default", "light", "dark"), _palette("slate", "dark", "light")],
+        },
+        "plugins": ["search", "offline"],
+        "markdown_extensions": [*EXTENSIONS, {"toc": {"permalink": True}}],
+        "extra": {"generator": False, "polyfills": ["assets/iframe-worker.js"]},
+        "extra_css": ["assets/site.css", "assets/drawings.css"],
+        "validation": {"anchors": "warn", "unrecognized_links": "warn"},
+    }
+
+
+def _palette(scheme: str, name: str, other: str) -> dict[str, Any]:
+    return {
+        "media": f"(prefers-color-scheme: {name})",
+        "scheme": scheme,
+        "primary": "custom",
+        "accent": "custom",
+        "toggle": {"icon": "material/weather-sunny", "name": f"Switch to {other}"},
+    }
+
+
+class _Warnings(logging.Handler):
+    """What MkDocs complains of: a link or an anchor that is not there."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())

@@ -1,0 +1,56 @@
+"""What a trace measured at each tracing site, as the stops of the walkthrough tell it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tracing.budget import own_rows
+from tracing.findings import Findings
+from tracing.index import Index
+from tracing.requests import Flow
+
+
+@dataclass(frozen=True)
+class SiteTime:
+    """A site's time: how often it was passed, the median of a call, and the part of the requests' time that its calls
+    cover (None where none of them belongs to a request). Calls lie inside each other: parts do not add up to one."""
+
+    calls: int
+    median_ns: int
+    share: float | None
+
+
+def site_times(found: Findings) -> dict[str, SiteTime]:
+    """By site what was measured; a site that was not passed is not there."""
+    index = Index(found.timeline)
+    whole = [flow for flow in found.flows if flow.state not in ("cut", "refused")]
+    covered: dict[str, int] = {}
+    for flow in whole:
+        for site, ns in _covered(index, flow).items():
+            covered[site] = covered.get(site, 0) + ns
+    latency = sum(flow.latency_ns for flow in whole)
+    spans = found.timeline.spans
+    calls = (spans["end_ns"] - spans["start_ns"]).groupby(spans["site"], observed=True)
+    return {
+        str(site): SiteTime(len(each), int(each.median()), covered[site] / latency if site in covered else None)
+        for site, each in calls
+    }
+
+
+def _covered(index: Index, flow: Flow) -> dict[str, int]:
+    """By site the time of a request during which it was in such a call, of its own or of its steps."""
+    rows = own_rows(index, flow)
+    start, end = np.maximum(index.start[rows], flow.start_ns), np.minimum(index.end[rows], flow.end_ns)
+    sites = index.site(rows)
+    return {str(site): _union(start[sites == site], end[sites == site]) for site in np.unique(sites)}
+
+
+def _union(start: np.ndarray, end: np.ndarray) -> int:
+    """The length of what some intervals, sorted by start, cover together."""
+    if not len(start):
+        return 0
+    reached = np.maximum.accumulate(np.maximum(end, start))
+    before = np.concatenate([start[:1], reached[:-1]])
+    return int(np.maximum(reached - np.maximum(start, before), 0).sum())

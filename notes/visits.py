@@ -1,0 +1,192 @@
+"""What one request meets, role by role, out of a trace: the way in, then one of its decode steps.
+
+The order is that of the request of median length and of its step of median length; the figures are medians over all
+whole requests and all steps of that kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from tracing.budget import own_rows
+from tracing.findings import Findings
+from tracing.index import Index, Rows
+from tracing.requests import Flow
+from tracing.waits import waits
+from tracing.walk import chosen
+
+Part = Literal["way in", "step"]
+AGAIN = " again"  # of the core, when it has the worker's answer
+ORDER: dict[Part, tuple[str, ...]] = {
+    "way in": ("front end", "core input", "core"),
+    "step": ("core", "worker", "core" + AGAIN, "core output", "front end"),
+}
+
+
+@dataclass(frozen=True)
+class Call:
+    """A site that was passed: inside how many others of its thread, and its time by request or step."""
+
+    site: str
+    depth: int
+    median_ns: int
+
+
+@dataclass(frozen=True)
+class Visit:
+    """A stretch of the flow in one role: what it passed there, in order."""
+
+    part: Part
+    role: str
+    calls: tuple[Call, ...]
+
+
+@dataclass(frozen=True)
+class Course:
+    """A request's flow: its visits in order, how many steps it took, and how long the ways between roles are."""
+
+    request: str
+    latency_ns: int
+    steps: int
+    requests_counted: int  # over which the medians of the way in go
+    steps_counted: int  # and those of the step
+    visits: tuple[Visit, ...]
+    between_ns: dict[str, int]  # median by the name of a hop or a wait
+
+
+Figures = dict[tuple[str, str], int]  # nanoseconds by role and site
+
+
+def course(found: Findings) -> Course | None:
+    """The flow of the median request; None where no request of the trace is whole and was scheduled."""
+    index = Index(found.timeline)
+    whole = [flow for flow in found.flows if flow.state in ("finished", "stopped") and len(flow.steps)]
+    if not whole:
+        return None
+    flow = chosen(whole, "median")
+    steps = _like(found.steps, flow)
+    ways = {each.request: _way_in(index, each) for each in whole}
+    on_the_way = _medians([_totals(index, rows) for rows in ways.values()])
+    step = _of_step(index, flow, _median_step(steps, flow))
+    return Course(
+        request=flow.request,
+        latency_ns=flow.latency_ns,
+        steps=len(flow.steps),
+        requests_counted=len(whole),
+        steps_counted=len(steps),
+        visits=(
+            *_visits(index, "way in", ways[flow.request], on_the_way),
+            *_visits(index, "step", step, _step_medians(index, steps)),
+        ),
+        between_ns=_between(index, found, whole),
+    )
+
+
+def _like(steps: pd.DataFrame, flow: Flow) -> pd.DataFrame:
+    """The trace's decode steps, or all that did something where the request has no decode step."""
+    decodes = steps[steps["kind"] == "decode"]
+    return decodes if len(_of(decodes, flow)) else steps[steps["kind"] != "empty"]
+
+
+def _of(steps: pd.DataFrame, flow: Flow) -> pd.DataFrame:
+    return steps[(steps["pid"] == flow.core_pid) & steps["step"].isin(flow.steps)]
+
+
+def _median_step(steps: pd.DataFrame, flow: Flow) -> int:
+    mine = _of(steps, flow)
+    lengths = mine["end_ns"] - mine["start_ns"]
+    return int(mine.loc[(lengths - lengths.median()).abs().idxmin(), "step"])
+
+
+def _way_in(index: Index, flow: Flow) -> Rows:
+    """What a request passed before the step that scheduled it first."""
+    rows = own_rows(index, flow)
+    schedules = index.with_step("scheduler.schedule", flow.core_pid, flow.steps[:1])
+    begins = index.start[schedules[0]] if len(schedules) else flow.end_ns
+    return _work(index, rows[(index.start[rows] < begins) & np.isin(index.role[rows], ORDER["way in"])])
+
+
+def _of_step(index: Index, flow: Flow, step: int) -> Rows:
+    """What a step did for a request: the core's and the worker's part, then that of its message."""
+    steps = index.step_of_key(flow.core_pid)
+    keys = [key for key in flow.keys.tolist() if steps.get(key) == step]
+    rows = own_rows(index, flow)
+    return _work(index, rows[np.isin(index.step[rows], [step, *keys])])
+
+
+def _work(index: Index, rows: Rows) -> Rows:
+    return rows[(index.share[rows] == "work") & (index.site(rows) != "gc")]
+
+
+def _visits(index: Index, part: Part, rows: Rows, figures: Figures) -> Iterator[Visit]:
+    roles = np.where(index.role[rows] == "core", _half(index, rows), index.role[rows])
+    for role in ORDER[part]:
+        if calls := _calls(index, rows[roles == role], figures):
+            yield Visit(part, role.removesuffix(AGAIN), calls)
+
+
+def _half(index: Index, rows: Rows) -> npt.NDArray[np.str_]:
+    """Of each row `core`, or `core again` from the update on."""
+    updates = rows[index.site(rows) == "scheduler.update"]
+    back = index.start[updates[0]] if len(updates) else np.iinfo(np.int64).max
+    return np.where(index.start[rows] < back, "core", "core" + AGAIN)
+
+
+def _calls(index: Index, rows: Rows, figures: Figures) -> tuple[Call, ...]:
+    """The sites of some rows in their order, each once; one is inside those sites that enclose all of its rows."""
+    sites = index.site(rows)
+    around: dict[str, set[str]] = {}
+    for row, site in zip(rows.tolist(), sites, strict=True):
+        outside = (index.end[rows] >= index.end[row]) & (index.thread[rows] == index.thread[row]) & (rows < row)
+        names = set(sites[outside])
+        around[site] = around.get(site, names) & names
+    role = str(index.role[rows[0]]) if len(rows) else ""
+    return tuple(Call(site, len(names - {site}), figures.get((role, site), 0)) for site, names in around.items())
+
+
+# --- figures ---
+
+
+def _totals(index: Index, rows: Rows) -> Figures:
+    found: Figures = {}
+    for row, site in zip(rows.tolist(), index.site(rows), strict=True):
+        key = (str(index.role[row]), str(site))
+        found[key] = found.get(key, 0) + int(index.end[row] - index.start[row])
+    return found
+
+
+def _medians(totals: list[Figures]) -> Figures:
+    """The median over those that passed a site."""
+    keys = {key for each in totals for key in each}
+    return {key: int(np.median([each[key] for each in totals if key in each])) for key in keys}
+
+
+def _step_medians(index: Index, steps: pd.DataFrame) -> Figures:
+    """Medians of a site's time a step; messages count to the step that sent them."""
+    spans = index.timeline.spans
+    work = spans[(spans["share"] == "work") & (spans["step"] >= 0)]
+    work = work.assign(ns=work["end_ns"] - work["start_ns"], core=work["pid"].map(index.cores))
+    keys = index.timeline.messages[["pid", "step", "key"]].rename(columns={"pid": "core", "step": "number"})
+    carried = work.drop(columns="core").merge(keys, left_on="step", right_on="key")
+    inside = work.assign(number=work["step"])
+    both = pd.concat([inside, carried])[["core", "number", "role", "site", "ns"]]
+    both = both.merge(steps[["pid", "step"]], left_on=["core", "number"], right_on=["pid", "step"])
+    a_step = both.groupby(["core", "number", "role", "site"], observed=True)["ns"].sum()
+    medians = a_step.groupby(["role", "site"], observed=True).median()
+    return {(str(role), str(site)): int(ns) for (role, site), ns in medians.items()}
+
+
+def _between(index: Index, found: Findings, whole: list[Flow]) -> dict[str, int]:
+    """Medians of the hops, as the review has them, and of the named waits."""
+    lengths: dict[str, list[int]] = {}
+    for flow in whole:
+        for wait in waits(index, flow):
+            lengths.setdefault(wait.name, []).append(wait.end_ns - wait.start_ns)
+    medians = {name: int(np.median(each)) for name, each in lengths.items()}
+    return medians | {hop["hop"]: hop["median_ns"] for hop in found.review["hops"]}

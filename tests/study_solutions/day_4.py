@@ -1,0 +1,58 @@
+"""Day 4, as it may be answered."""
+
+import asyncio
+
+import aiohttp
+
+
+class Refused(Exception):
+    """The request itself is wrong."""
+
+
+class GaveUp(Exception):
+    """It might have worked, and did not."""
+
+
+AGAIN = (408, 429, 500, 502, 503, 504)
+
+
+async def call_with_retry(session, url, body, attempts, timeout_s, backoff_s):
+    reason = "no attempt was made"
+    for attempt in range(attempts):
+        pause_s = backoff_s * 2**attempt
+        try:
+            async with asyncio.timeout(timeout_s), session.post(url, json=body) as response:
+                if response.status == 200:
+                    return await response.json()
+                said = f"{response.status}: {await response.text()}"
+                if response.status not in AGAIN:
+                    raise Refused(said)
+                reason = said
+                pause_s = max(pause_s, float(response.headers.get("Retry-After", 0)))
+        except TimeoutError:
+            reason = f"no answer in {timeout_s} s"
+        except aiohttp.ClientError as error:
+            reason = str(error)
+        if attempt + 1 < attempts:
+            await asyncio.sleep(pause_s)
+    raise GaveUp(reason)
+
+
+def error_class(outcome):
+    if isinstance(outcome, int):
+        named = {408: "timeout", 429: "overloaded", 503: "overloaded"}
+        if outcome in named:
+            return named[outcome]
+        return "ok" if outcome < 400 else "refused" if outcome < 500 else "server"
+    if isinstance(outcome, TimeoutError):  # first: aiohttp's own time-outs are ClientErrors too
+        return "timeout"
+    return "connection" if isinstance(outcome, aiohttp.ClientError) else "bug"
+
+
+HANDLERS = [
+    (("CancelledError", "GeneratorExit"), True),
+    ("EngineDeadError", False),
+    (("VLLMClientError", "GracefulHTTPError"), False),
+    ("InputStreamError", True),
+    ("Exception", True),
+]
