@@ -22,6 +22,7 @@ from typing import Any
 
 from probes.errors import FAILED, EnginescopeError, run_main, usage_error
 from tracing.plugin import NVTX, TRACE
+from tracing.sampler import DEFAULT_RATE, check_rate, sampled
 
 SCHEMA = 1
 LINGER_S = 10.0  # how long engine processes may outlive the command before the folder is read
@@ -33,6 +34,7 @@ EXAMPLES = """examples:
   python -m tracing.record -- python my_script.py
   python -m tracing.record --out traces/api -- python -m vllm.entrypoints.openai.api_server --model ORG/NAME
   python -m tracing.record -- python -m offline.sweep --batch-size 1,8
+  python -m tracing.record --py-spy 100 -- python my_script.py     sampled by py-spy too; see python -m tracing.pyspy
 then:
   python -m tracing.review traces/<folder>
 """
@@ -49,6 +51,14 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--nvtx", action="store_true", help="the same spans as NVTX ranges too, in the domain enginescope"
     )
+    made.add_argument(
+        "--py-spy",
+        type=int,
+        nargs="?",
+        const=DEFAULT_RATE,
+        metavar="RATE",
+        help=f"py-spy samples every process too, so often a second (default {DEFAULT_RATE})",
+    )
     made.add_argument("--partial", action="store_true", help="accept that a role or a required site was not watched")
     made.add_argument("command", nargs=argparse.REMAINDER, metavar="-- CMD …", help="what to run")
     return made
@@ -60,8 +70,10 @@ def main() -> int:
     command = args.command[1:] if args.command[:1] == ["--"] else args.command
     if args.command and not command:
         raise usage_error("no command after --; see python -m tracing.record --help")
+    if args.py_spy is not None:
+        check_rate(args.py_spy)
     folder = new_folder(args.out)
-    code = recorded(command or DEMONSTRATION, folder, args.nvtx, args.partial)
+    code = recorded(command or DEMONSTRATION, folder, args.nvtx, args.partial, args.py_spy)
     if not command and code == 0:
         from tracing.review import review
 
@@ -81,19 +93,24 @@ def new_folder(asked: Path | None) -> Path:
     return folder.resolve()
 
 
-def recorded(command: list[str], folder: Path, nvtx: bool, partial: bool) -> int:
-    """Run the command watched and say what was seen; its exit code, or 1 where a watcher was missing."""
+def recorded(command: list[str], folder: Path, nvtx: bool, partial: bool, py_spy: int | None = None) -> int:
+    """Run the command watched and say what was seen; its exit code, or 1 where a watcher was missing.
+
+    With `py_spy`, a rate, it is sampled too.
+    """
     from probes.machine import command_line, fingerprint
 
     trace: dict[str, Any] = {
         "schema": SCHEMA,
         "command": command_line(command),
         "nvtx": nvtx,
+        "py_spy": py_spy,
         "started": time.time(),
         "machine": asdict(fingerprint()),
     }
-    write(folder, trace | {"state": "running"})
-    code = run(command, environment(folder, nvtx))
+    with sampled(folder, py_spy) if py_spy is not None else contextlib.nullcontext():
+        write(folder, trace | {"state": "running"})
+        code = run(command, environment(folder, nvtx))
     linger(folder)
     problems = missing(folder, command)
     write(folder, trace | {"state": "ended", "exit_code": code, "problems": problems, "ns_per_span": ns_per_span()})
