@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tracing import torchtracks
+from tracing import sampletrack, torchtracks
 from tracing.timeline import Timeline
 
 SEQUENCE = 1
@@ -102,6 +102,7 @@ def export(timeline: Timeline, flows: list[Any], hops: pd.DataFrame, path: Path)
         _requests(writer, flows)
         _counters(writer, timeline)
         torchtracks.write(writer, timeline)
+        sampletrack.write(writer, timeline)
 
 
 def uuid_of_process(pid: int) -> int:

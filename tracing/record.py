@@ -16,12 +16,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from probes.errors import FAILED, EnginescopeError, run_main, usage_error
 from tracing.plugin import NVTX, TRACE
+from tracing.sampler import DEFAULT_RATE, check_rate, sampled
 
 SCHEMA = 1
 LINGER_S = 10.0  # how long engine processes may outlive the command before the folder is read
@@ -33,7 +34,8 @@ EXAMPLES = """examples:
   python -m tracing.record -- python my_script.py
   python -m tracing.record --out traces/api -- python -m vllm.entrypoints.openai.api_server --model ORG/NAME
   python -m tracing.record -- python -m offline.sweep --batch-size 1,8
-  python -m tracing.record --nsys -- python my_script.py   under Nsight Systems; then python -m tracing.nsys FILE
+  python -m tracing.record --nsys -- python my_script.py     under Nsight Systems; then python -m tracing.nsys FILE
+  python -m tracing.record --py-spy -- python my_script.py   sampled by py-spy too; then python -m tracing.pyspy DIR
 then:
   python -m tracing.review traces/<folder>
 """
@@ -53,6 +55,14 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--nsys", action="store_true", help="under Nsight Systems, NVTX ranges included: nsys.nsys-rep and nsys.sqlite"
     )
+    made.add_argument(
+        "--py-spy",
+        type=int,
+        nargs="?",
+        const=DEFAULT_RATE,
+        metavar="RATE",
+        help=f"py-spy samples every process too, so often a second (default {DEFAULT_RATE})",
+    )
     made.add_argument("--partial", action="store_true", help="accept that a role or a required site was not watched")
     made.add_argument("command", nargs=argparse.REMAINDER, metavar="-- CMD …", help="what to run")
     return made
@@ -64,13 +74,25 @@ def main() -> int:
     command = args.command[1:] if args.command[:1] == ["--"] else args.command
     if args.command and not command:
         raise usage_error("no command after --; see python -m tracing.record --help")
+    if args.py_spy is not None:
+        check_rate(args.py_spy)
     folder = new_folder(args.out)
-    code = recorded(command or DEMONSTRATION, folder, args.nvtx or args.nsys, args.partial, args.nsys)
+    watchers = Watchers(args.nvtx or args.nsys, args.nsys, args.py_spy or 0)
+    code = recorded(command or DEMONSTRATION, folder, watchers, args.partial)
     if not command and code == 0:
         from tracing.review import review
 
         return review(folder)
     return code
+
+
+@dataclass(frozen=True)
+class Watchers:
+    """What watches beside the recorder; `py_spy` is its samples a second, 0 for none."""
+
+    nvtx: bool
+    nsys: bool
+    py_spy: int
 
 
 def new_folder(asked: Path | None) -> Path:
@@ -85,25 +107,25 @@ def new_folder(asked: Path | None) -> Path:
     return folder.resolve()
 
 
-def recorded(command: list[str], folder: Path, nvtx: bool, partial: bool, nsys: bool = False) -> int:
+def recorded(command: list[str], folder: Path, watchers: Watchers, partial: bool) -> int:
     """Run the command watched and say what was seen; its exit code, or 1 where a watcher was missing."""
     from probes.machine import command_line, fingerprint
     from tracing import nsysrun
 
     # What the caller has in the environment goes before what nsys would like there.
-    ran, more = (nsysrun.under(command, folder), nsysrun.ENVIRONMENT) if nsys else (command, {})
+    ran, more = (nsysrun.under(command, folder), nsysrun.ENVIRONMENT) if watchers.nsys else (command, {})
     trace: dict[str, Any] = {
         "schema": SCHEMA,
         "command": command_line(command),
-        "nvtx": nvtx,
-        "nsys": nsys,
+        **asdict(watchers),
         "started": time.time(),
         "machine": asdict(fingerprint()),
     }
-    write(folder, trace | {"state": "running"})
-    code = run(ran, more | environment(folder, nvtx))
+    with sampled(folder, watchers.py_spy) if watchers.py_spy else contextlib.nullcontext():
+        write(folder, trace | {"state": "running"})
+        code = run(ran, more | environment(folder, watchers.nvtx))
     linger(folder)
-    problems = missing(folder, command) + (nsysrun.finish(folder) if nsys else [])
+    problems = missing(folder, command) + (nsysrun.finish(folder) if watchers.nsys else [])
     write(folder, trace | {"state": "ended", "exit_code": code, "problems": problems, "ns_per_span": ns_per_span()})
     return summary(folder, code, problems, partial)
 
