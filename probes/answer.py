@@ -18,6 +18,7 @@ CLIENT = "client"
 BAD_RESPONSE = "bad_response"
 CANCELLED = "cancelled"
 CLASSES = (CONNECT, TIMEOUT, RATE_LIMIT, SERVER, CLIENT, BAD_RESPONSE, CANCELLED)
+DECODE = json.JSONDecoder().raw_decode
 PASSING_STATUS = (500, 502, 503, 504)
 
 
@@ -85,7 +86,10 @@ def _count(value: Any) -> int | None:
 def _object(data: bytes) -> dict[str, Any]:
     """A message as JSON, or what it is instead."""
     try:
-        message = json.loads(data)
+        text = data.decode().strip()
+        message, end = DECODE(text)  # `json.loads` would guess the encoding first, of every chunk
+        if end != len(text):
+            raise ValueError
     except (ValueError, RecursionError):
         raise Refused(BAD_RESPONSE, f"{_kind_of(data)}: {title(data)}") from None
     if not isinstance(message, dict):

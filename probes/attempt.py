@@ -126,11 +126,13 @@ class Attempt:
             size += len(chunk)
             if size > LARGEST_BYTES:
                 raise _too_large()
+            alive = False  # a comment is no sign of progress
             for data in events.feed(chunk):
                 if self._take(data, now, watch):
                     break
-                if self.stamps_s:
-                    watch.allow("between two tokens", gap_s, now)
+                alive = True
+            if alive and self.stamps_s and not self.done:
+                watch.allow("between two tokens", gap_s, now)
         if not self.done:
             self._end_of_stream(events.close())
 
