@@ -1,8 +1,10 @@
 """What the recorder costs an engine: throughput with it against without, two engines in turns, and off against off.
 
 Engines are separate processes; one is measured while the others are frozen. Trials come in ABBA order, and a pair is
-one trial of each. Pairs go on until the half-width of the 95 % interval of the mean ratio is under 0.5 %, or to
-`--pairs`. `off / off` compares two engines without the recorder and should read zero: by as much as it does not, two
+one trial of each. A trial's figure is the median time from the start of one decode step to the next, which is what
+throughput is made of: its wall time moves by tens of percent with whatever else a shared machine does, the median of
+its steps by far less. A comparison is the median ratio of the pairs with its interval by order statistics; pairs go on
+until the half-width of that is under 0.5 %, or to `--pairs`. `off / off` compares two engines without the recorder and should read zero: by as much as it does not, two
 processes of the same engine differ on this machine, and `on / off` cannot be known better than that. `on / paused` is
 therefore measured too, inside the one watched engine: its hooks are there in both, but write in one only; what hooks
 cost that do not write is added from `hooks`, the calls of a trial times what one of them takes.
@@ -12,7 +14,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import os
+import statistics
 import sys
 import tempfile
 import time
@@ -25,12 +29,13 @@ from offline.grid import Arm, Cell, arms
 from offline.plan import base_settings, complete
 from offline.process import ArmProcess
 from offline.spec import Spec
-from offline.statistics import mean_interval
 from probes.checkpoint import default_model, two_layer_model
 from probes.machine import fingerprint
 from tracing import timeline
+from tracing.ledger import interval
 from tracing.plugin import NVTX, TRACE
 from tracing.recorder import PAUSED
+from tracing.steplog import STEP, Step
 
 LIMIT_S = 600
 TARGET = 0.005
@@ -53,11 +58,12 @@ class Engine:
             del os.environ[name]
         self.process.send({"do": "start", "settings": {**arm.settings, "model": str(model)}})
 
-    def seconds(self, cell: Cell, seed: int) -> float:
+    def period(self, cell: Cell, seed: int) -> float:
+        """A trial's nanoseconds from one decode step to the next."""
         self.process.thaw()
         done = self.process.ask({"do": "trial", "cell": asdict(cell), "seed": seed}, LIMIT_S)
         self.process.freeze()
-        return float(done["end_ns"] - done["start_ns"])
+        return step_period_ns(done["steps"])
 
     def paused(self, cell: Cell, seed: int) -> float:
         """A trial in which the recorder writes nothing."""
@@ -65,12 +71,19 @@ class Engine:
         self.pause_file.touch()
         self.process.thaw()
         time.sleep(SETTLE_S)
-        took = self.seconds(cell, seed)
+        took = self.period(cell, seed)
         self.pause_file.unlink()
         self.process.thaw()
         time.sleep(SETTLE_S)
         self.process.freeze()
         return took
+
+
+def step_period_ns(rows: list[list[int]]) -> float:
+    """The median time between the starts of decode steps that follow each other."""
+    steps = [Step(*row) for row in rows]
+    steps = [step for step in steps if step.kind == STEP and step.decode_requests and not step.prefill_requests]
+    return statistics.median(after.start_ns - before.start_ns for before, after in itertools.pairwise(steps))
 
 
 Trial = Callable[[Cell, int], float]
@@ -86,11 +99,10 @@ def compare(first: Trial, second: Trial, cell: Cell, most: int) -> str:
         order = (first, second) if len(ratios) % 2 == 0 else (second, first)
         took = {trial: trial(cell, len(ratios)) for trial in order}
         ratios.append(took[second] / took[first] - 1)
-        found = mean_interval(ratios)
-        if found and len(ratios) >= LEAST_PAIRS and found.lo is not None and found.mean - found.lo < TARGET:
+        found = interval(ratios)
+        if len(ratios) >= LEAST_PAIRS and found["hi"] - found["lo"] < 2 * TARGET:
             break
-    assert found is not None and found.lo is not None and found.hi is not None
-    return f"{found.mean:+.2%} [{found.lo:+.2%}, {found.hi:+.2%}], {len(ratios)} pairs"
+    return f"{found['median']:+.2%} [{found['lo']:+.2%}, {found['hi']:+.2%}], {len(ratios)} pairs"
 
 
 def paused_hook_ns() -> float:
@@ -115,16 +127,16 @@ def paused_hook_ns() -> float:
 def hooks(engine: Engine, cell: Cell, trace: Path) -> str:
     """The hooked calls of a trial, over all processes, and what they take of it when they write nothing."""
     before = len(timeline.read(trace).spans)
-    took = engine.seconds(cell, 99)
-    calls, each = len(timeline.read(trace).spans) - before, paused_hook_ns()
-    return f"{calls:,} calls of {each:.0f} ns are {calls * each / took:.2%} of a trial, all processes together"
+    took = engine.period(cell, 99)
+    calls, each = (len(timeline.read(trace).spans) - before) / cell.output_len, paused_hook_ns()
+    return f"{calls:.0f} calls a step of {each:.0f} ns are {calls * each / took:.2%} of it, all processes together"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, epilog="example: python tests/bench/overhead.py --nvtx")
     parser.add_argument("--model", choices=("default", "two-layer"), default="two-layer")
     parser.add_argument("--batch-size", type=int, nargs="+", default=[1, 16])
-    parser.add_argument("--output-len", type=int, default=128)
+    parser.add_argument("--output-len", type=int, default=64)
     parser.add_argument("--pairs", type=int, default=400, help="the most pairs of a comparison")
     parser.add_argument("--nvtx", action="store_true", help="the recorder with NVTX ranges")
     args = parser.parse_args()
@@ -152,12 +164,15 @@ def main() -> None:
             engines.append(engine)
         off, off_too, on = engines
         watcher = "recorder and NVTX" if args.nvtx else "recorder"
-        print(f"{args.model} model, {args.output_len} tokens out, {watcher}; time above that of an engine without")
+        print(
+            f"{args.model} model, {args.output_len} tokens out, {watcher}; time a step above that of an engine without",
+            flush=True,
+        )
         for cell in arm.cells:
             for name, first, second in (
-                ("on / paused", on.paused, on.seconds),
-                ("on / off", off.seconds, on.seconds),
-                ("off / off", off.seconds, off_too.seconds),
+                ("on / paused", on.paused, on.period),
+                ("on / off", off.period, on.period),
+                ("off / off", off.period, off_too.period),
             ):
                 print(f"  batch {cell.batch_size:>2}  {name:12} {compare(first, second, cell, args.pairs)}", flush=True)
             print(f"  batch {cell.batch_size:>2}  {'hooks':12} {hooks(on, cell, Path(scratch, 'trace'))}", flush=True)
