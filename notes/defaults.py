@@ -1,4 +1,4 @@
-"""The defaults of vLLM's parameters that a text quotes, read from the source of the installed vLLM, which is not imported.
+"""The defaults of vLLM's parameters that a text quotes, read from vLLM's source, which is not imported.
 
 A quoted value is inline code with a comment behind it that says where it stands, so that the text reads well as it is:
 
@@ -74,9 +74,7 @@ def _in_dict(match: re.Match[str], tree: SourceTree) -> ast.expr:
     for key, value in zip(dicts[number].keys, dicts[number].values, strict=True) if number < len(dicts) else ():
         if key is not None and ast.unparse(key).rpartition(".")[2] == match["key"]:
             return value
-    raise EnginescopeError(
-        f"vLLM {tree.version} has no {match['variable']}[{number}] {match['key']} in {match['method']}"
-    )
+    raise EnginescopeError(f"vLLM {tree.version} has no {match[0]}")
 
 
 def _assigned(node: ast.AST, variable: str) -> Iterator[ast.expr]:
@@ -96,8 +94,8 @@ def _class(anchor: str, tree: SourceTree) -> ast.ClassDef:
 
 def _found_class(name: str, tree: SourceTree) -> ast.ClassDef:
     """A class of vLLM's configuration, whichever of its files it is in."""
-    for path in sorted((tree.root / FOLLOWED).glob("*.py")):
-        if isinstance(tree.resolve(f"vllm.{FOLLOWED}.{path.stem}:{name}"), Place):
+    for path in sorted((tree.root / FOLLOWED).glob("*.py")):  # by text first: to resolve what is not there takes long
+        if re.search(rf"^class {name}\b", path.read_text(errors="replace"), re.MULTILINE):
             return _class(f"vllm/{FOLLOWED}/{path.name}:{name}", tree)
     raise EnginescopeError(f"vLLM {tree.version} has no class {name} in vllm/{FOLLOWED}")
 

@@ -1,4 +1,4 @@
-"""What the study plan's exercises are checked against: two short stories out of a real trace, kept as a small JSON file.
+"""What the study plan's exercises are checked against: two short stories out of a real trace, kept as JSON.
 
 One is the way of a request to its first token, the other what a stream that its caller left set going.
 """
@@ -32,8 +32,8 @@ EXAMPLES = """examples:
 
 
 def read() -> dict[str, Any]:
-    """The committed stories: `first_token` and `abort` are lists of spans by start (`place`, `role`, `wait`, `start_ns`,
-    `end_ns`, counted from the story's beginning); `roles` has the role of every place that ran in one role only.
+    """The committed stories. `first_token` and `abort` are lists of spans by start, each with `place`, `role`, `wait`,
+    `start_ns` and `end_ns` since the story began; `roles` has the role of every place that ran in one role only.
     """
     kept: dict[str, Any] = json.loads(FILE.read_text())
     if kept["schema"] != SCHEMA:

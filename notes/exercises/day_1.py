@@ -1,4 +1,4 @@
-"""Day 1, roles: what runs in which process, where in the source it stands, and what is the API server's and what AsyncLLM's."""
+"""Day 1, roles: what runs in which process, where its source stands, and what is the API server's part."""
 
 from __future__ import annotations
 

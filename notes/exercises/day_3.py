@@ -59,6 +59,8 @@ class Engine:
 def generator(mine: Any, engine: Engine) -> AsyncGenerator[Any, None]:
     """The learner's stream, of the kind that it must be."""
     made: Any = mine.stream(engine, "Hello")
+    if asyncio.iscoroutine(made):
+        made.close()
     expect(
         hasattr(made, "asend"),
         f"stream(engine, prompt) gives a {type(made).__name__}, not an async generator",

@@ -1,4 +1,4 @@
-"""Day 4, time-outs and retries: a caller against a real server on 127.0.0.1 that fails on purpose, and vLLM's own handlers."""
+"""Day 4, time-outs and retries: a caller against a real server that fails on purpose, and vLLM's own handlers."""
 
 from __future__ import annotations
 

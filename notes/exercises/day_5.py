@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 from typing import Any
 
 from notes import recorded
@@ -27,10 +28,10 @@ def order_as_recorded(mine: Any) -> str:
     given = list(mine.STATIONS)
     same(sorted(given), sorted(wanted), "STATIONS, sorted,", "each of the five, once")
     reached = {role: next(span["start_ns"] for span in story if span["role"] == role) / 1e6 for role in wanted}
-    for earlier, later in zip(given, given[1:], strict=False):
+    for earlier, later in pairwise(given):
         expect(
             reached[earlier] < reached[later],
-            f"the recorded request came to {later} ({reached[later]:.2f} ms) before {earlier} ({reached[earlier]:.2f} ms)",
+            f"the recorded request came to {later} before it came to {earlier}",
             "python -m tracing.walk prints the role beside every place",
         )
     return ", ".join(f"{role} {at:.2f} ms" for role, at in reached.items())
