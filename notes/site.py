@@ -11,8 +11,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from notes import chapterpage, measured, sequence
-from notes.chapterpage import Figures, title
+from notes import chapterpage, days, measured, sequence
+from notes.chapterpage import Figures, Quoted, title
 from notes.sitetimes import site_times
 from notes.visits import course
 from notes.walkthrough import Chapter
@@ -40,7 +40,7 @@ def build(chapters: tuple[Chapter, ...], tree: SourceTree, found: Findings | Non
     """
     if out.exists() and any(out.iterdir()) and not (out / BUILT).is_file():
         raise usage_error(f"{out} holds something else than a site: name another folder with --out")
-    figures = Figures(measured.read(), *((site_times(found), found.review["about"]) if found else ()))
+    figures = Figures(quoted(), *((site_times(found), found.review["about"]) if found else ()))
     with tempfile.TemporaryDirectory() as folder:
         docs, made = Path(folder) / "docs", Path(folder) / "site"
         nav = _sources(docs, chapters, tree, found, figures)
@@ -50,6 +50,16 @@ def build(chapters: tuple[Chapter, ...], tree: SourceTree, found: Findings | Non
         (made / BUILT).write_text(json.dumps({"schema": 1, "vllm": tree.version, "trace": figures.about}) + "\n")
         _replace(made, out)
     return len(list(out.rglob("*.html")))
+
+
+def quoted() -> Quoted:
+    """The committed values, each with the machine and versions that it was measured on."""
+    values = measured.read(measured.PATH)
+    traces = json.loads(measured.PATH.read_text())["traces"]
+    for key, value in values.items():
+        machine = traces[key.partition("-")[0]]["machine"]
+        value["says"] += f"; {machine['cpu_model']}, {machine['cores_usable']} cores, vllm {machine['vllm']}"
+    return values
 
 
 def _replace(made: Path, out: Path) -> None:
@@ -70,10 +80,9 @@ def _sources(
     docs: Path, chapters: tuple[Chapter, ...], tree: SourceTree, found: Findings | None, figures: Figures
 ) -> Nav:
     """Write the site's Markdown and its style; what the menu holds."""
-    pages = {
-        f"walkthrough/{chapter.name}.md": chapterpage.page(chapter, chapters, tree, figures) for chapter in chapters
-    }
-    pages["index.md"] = front(chapters, tree, found)
+    pages = {"index.md": front(chapters, tree, found)}
+    pages |= {f"walkthrough/{each.name}.md": chapterpage.page(each, chapters, tree, figures) for each in chapters}
+    pages |= {f"study/{page}.md": days.text(page) for page in days.PAGES}
     for name, text in pages.items():
         (docs / name).parent.mkdir(parents=True, exist_ok=True)
         (docs / name).write_text(text)
@@ -82,6 +91,7 @@ def _sources(
     return [
         {"Start": "index.md"},
         {"Walkthrough": [{title(chapter): f"walkthrough/{chapter.name}.md"} for chapter in chapters]},
+        {"Study plan": [{days.title(page): f"study/{page}.md"} for page in days.PAGES]},
     ]
 
 
@@ -106,6 +116,9 @@ def front(chapters: Sequence[Chapter], tree: SourceTree, found: Findings | None)
         *(_drawn(chapters, found) if found else [NO_TRACE]),
         "## Chapters",
         "\n".join(f"- [{title(each)}](walkthrough/{each.name}.md): {each.summary}" for each in chapters),
+        "## Study plan",
+        "Seven days of two hours, then the questions that people are asked about vLLM.",
+        "\n".join(f"- [{days.title(page)}](study/{page}.md)" for page in days.PAGES),
     ]
     return "\n\n".join(parts) + "\n"
 
