@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,12 +26,9 @@ from tracing.source import SourceTree
 NAME = "How vLLM works"
 THEME = Path(__file__).resolve().parent / "theme"
 BUILT = "built.json"  # of a folder that an earlier build wrote, and that may be replaced
-LEFT_OUT = (
-    "404.html",
-    "sitemap.xml",
-    "sitemap.xml.gz",
-)  # for servers only; the first names its files by absolute paths
+LEFT_OUT = ("404.html", "sitemap.xml", "sitemap.xml.gz")  # for servers only; the first has absolute addresses
 EXTENSIONS = ("admonition", "attr_list", "def_list", "footnotes", "md_in_html", "pymdownx.superfences", "tables")
+FENCE = re.compile(r"^(```\w+) .*$", re.MULTILINE)  # behind the language some blocks say where they are from
 
 
 def build(chapters: tuple[Chapter, ...], tree: SourceTree, found: Findings | None, out: Path) -> int:
@@ -38,7 +36,8 @@ def build(chapters: tuple[Chapter, ...], tree: SourceTree, found: Findings | Non
 
     An `EnginescopeError` where the folder is another, a link leads nowhere, or MkDocs is not there.
     """
-    if out.exists() and any(out.iterdir()) and not (out / BUILT).is_file():
+    out = out.resolve()
+    if out.exists() and not (out / BUILT).is_file() and (not out.is_dir() or any(out.iterdir())):
         raise usage_error(f"{out} holds something else than a site: name another folder with --out")
     figures = Figures(quoted(), *((site_times(found), found.review["about"]) if found else ()))
     with tempfile.TemporaryDirectory() as folder:
@@ -63,12 +62,15 @@ def quoted() -> Quoted:
 
 
 def _replace(made: Path, out: Path) -> None:
+    """Put a site where an earlier one may be; a kill leaves the old one or the new one."""
+    fresh = out.with_name(f".{out.name}.new")
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(fresh, ignore_errors=True)
+        shutil.copytree(made, fresh)
         shutil.rmtree(out, ignore_errors=True)
-        shutil.copytree(made, out)
-    except OSError as error:
-        raise EnginescopeError(f"cannot write {error.filename}: {error.strerror}") from None
+        fresh.rename(out)
+    except (OSError, shutil.Error) as error:
+        raise EnginescopeError(f"cannot write {out}: {error}") from None
 
 
 # --- sources ---
@@ -82,7 +84,7 @@ def _sources(
     """Write the site's Markdown and its style; what the menu holds."""
     pages = {"index.md": front(chapters, tree, found)}
     pages |= {f"walkthrough/{each.name}.md": chapterpage.page(each, chapters, tree, figures) for each in chapters}
-    pages |= {f"study/{page}.md": days.text(page) for page in days.PAGES}
+    pages |= {f"study/{page}.md": FENCE.sub(r"\1", days.text(page)) for page in days.PAGES}
     for name, text in pages.items():
         (docs / name).parent.mkdir(parents=True, exist_ok=True)
         (docs / name).write_text(text)
@@ -138,7 +140,7 @@ def _drawn(chapters: Sequence[Chapter], found: Findings) -> Iterator[str]:
         yield (
             f"Request `{flow.request}`, the one of median length. Times of the way in are medians over "
             f"{flow.requests_counted} requests, those of a step over {flow.steps_counted} steps. An underlined name "
-            "leads to its stop."
+            "leads to its stop; an arrow without a time is a call inside one process."
         )
         yield f'<div class="drawing" data-search-exclude>{sequence.drawing(flow, links)}</div>'
     for heading, sentence, svg in drawings(found, links):

@@ -224,6 +224,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     done = run("--out", str(tmp_path))
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and "--out" in done.stderr
+    assert run("--out", str(tmp_path / "thesis.txt")).returncode == 2
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
 
@@ -303,6 +304,15 @@ def test_no_link_is_broken_and_nothing_comes_from_the_web(built: Path) -> None:
             assert not fragment or unquote(fragment) in pages[target].ids, f"{path.name} leads to {address}"
     for style in built.rglob("*.css"):
         assert not re.search(r"url\([\"']?(?:https?:)?//", style.read_text()), style.name
+
+
+@pytest.mark.slow
+def test_all_markdown_was_read(built: Path) -> None:
+    """The notes are written for other readers of Markdown too, which take for a list what this one may not."""
+    left = re.compile(r"```|\{\{|\*\*|\n(?:[-*|#]+|\d+\.) ")
+    for path in built.rglob("*.html"):
+        text = re.sub(r"<(pre|script|style|svg)\b.*?</\1>", "", path.read_text(), flags=re.DOTALL)
+        assert not left.search(text), f"{path.name}: {left.search(text)}"
 
 
 @pytest.mark.slow
