@@ -37,7 +37,7 @@ def main() -> int:
     """The command."""
     args = parser().parse_args()
     from notes import chapterpage, site, walkthrough
-    from tracing.review import findings
+    from tracing.findings import findings
     from tracing.source import SourceTree
 
     tree = SourceTree.find(args.vllm)

@@ -14,7 +14,8 @@ from notes.anchors import Anchor
 from notes.walkthrough import Stop
 from probes.errors import EnginescopeError
 from tracing.definitions import Place
-from tracing.sites import SITES, Site
+from tracing.site import Site
+from tracing.sites import SITES
 from tracing.source import SourceTree
 
 if TYPE_CHECKING:

@@ -133,7 +133,7 @@ def main() -> int:
 
 def summary(folders: Sequence[Path]) -> dict[str, Any]:
     """What `measured.json` holds: each trace with its machine, and every value with its text and what it is."""
-    from tracing.review import findings, trace_file
+    from tracing.findings import findings, trace_file
 
     reviews: dict[str, dict[str, Any]] = {}
     traces: dict[str, dict[str, Any]] = {}

@@ -44,9 +44,9 @@ def read() -> dict[str, Any]:
 def stories(folder: Path) -> dict[str, Any]:
     """The two stories of a trace folder that has a request served to its end and one that was left."""
     from tracing import timeline
+    from tracing.findings import about
     from tracing.index import Index
     from tracing.requests import flows
-    from tracing.review import about
     from tracing.walk import chosen
 
     found = timeline.read(folder)

@@ -19,7 +19,7 @@ from notes.visits import course
 from notes.walkthrough import Chapter
 from probes.errors import EnginescopeError, usage_error
 from tracing import lanes
-from tracing.review import Findings
+from tracing.findings import Findings
 from tracing.sections import drawings
 from tracing.source import SourceTree
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from tracing.budget import own_rows
+from tracing.findings import Findings
 from tracing.index import Index
 from tracing.requests import Flow
-from tracing.review import Findings
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from tracing.budget import own_rows
+from tracing.findings import Findings
 from tracing.index import Index, Rows
 from tracing.requests import Flow
-from tracing.review import Findings
 from tracing.standins import YIELDED
 from tracing.waits import waits
 from tracing.walk import chosen

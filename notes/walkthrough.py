@@ -27,7 +27,8 @@ from typing import Any
 from notes.anchors import Anchor
 from notes.fragment import Fragment
 from probes.errors import EnginescopeError, usage_error
-from tracing.sites import ROLES, SITES
+from tracing.site import ROLES
+from tracing.sites import SITES
 
 FOLDER = Path(__file__).resolve().parent / "walkthrough"
 EDGE = "+++"

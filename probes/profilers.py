@@ -89,19 +89,19 @@ def nsys(at: Surroundings) -> Finding:
     if found is None:
         saw = f"{tilde(str(path), at.home)} does not say its version: {said[:80]}"
         return Finding("nsys", "warn", saw, "nsys --version")
-    importer, saw = _importer(at, path), _dotted(found)
-    if importer is None:
+    found_importer, saw = importer(at, path), _dotted(found)
+    if found_importer is None:
         remedy = "find / -name QdstrmImporter 2>/dev/null   # then: …/QdstrmImporter -i X.qdstrm -o X.nsys-rep"
         return Finding("nsys", "warn", f"{saw}, and no QdstrmImporter: recordings stay unread", remedy)
     if found[0] <= 2022:
-        shown = tilde(str(importer), at.home)
+        shown = tilde(str(found_importer), at.home)
         remedy = f"{shown} -i X.qdstrm -o X.nsys-rep   # after a recording that leaves only X.qdstrm"
         return Finding("nsys", "note", f"{saw}: does not find its importer by itself, which is there", remedy)
     return Finding("nsys", "ok", f"{saw}, with its importer")
 
 
-def _importer(at: Surroundings, nsys_path: Path) -> Path | None:
-    """Beside the real program's folder, or where packages put it."""
+def importer(at: Surroundings, nsys_path: Path) -> Path | None:
+    """`QdstrmImporter`: beside the real program's folder, or where packages put it."""
     beside = sorted(nsys_path.resolve().parent.parent.glob(IMPORTER))
     packaged = [path for place in IMPORTER_PLACES for path in sorted(at.root.glob(f"{place}/{IMPORTER}"))]
     return next((path for path in [*beside, *packaged] if os.access(path, os.X_OK)), None)

@@ -24,7 +24,7 @@ from notes.chapterpage import Figures
 from notes.sitetimes import SiteTime, _union, site_times
 from notes.visits import course
 from probes.errors import EnginescopeError
-from tracing.review import Findings, findings
+from tracing.findings import Findings, findings
 from tracing.source import SourceTree
 
 ROOT = Path(__file__).resolve().parent.parent

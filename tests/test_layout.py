@@ -16,7 +16,14 @@ BELOW = {
     "notes": {"probes", "tracing"},
 }
 HEAVY = {"vllm", "torch", "transformers"}
-ADAPTERS = {"probes/checkpoint.py", "tracing/plugin.py", "tracing/steplog.py", "tracing/demo.py", "offline/engine.py"}
+ADAPTERS = {
+    "probes/checkpoint.py",
+    "tracing/plugin.py",
+    "tracing/steplog.py",
+    "tracing/demo.py",
+    "tracing/trialengine.py",
+    "offline/engine.py",
+}
 MODULES = sorted(str(path.relative_to(ROOT)) for room in BELOW for path in (ROOT / room).rglob("*.py"))
 
 

@@ -14,7 +14,7 @@ from test_budget import stream
 from traces import TraceWriter
 
 from probes.errors import EnginescopeError
-from tracing import lanes, page, review, timeline
+from tracing import findings, lanes, page, review, timeline
 
 ROOT = Path(__file__).resolve().parent.parent
 NS = [1000 * (place + 1) for place in range(40)]
@@ -48,7 +48,7 @@ def test_problems_come_first(tmp_path: Path) -> None:
     stream(tmp_path, NS)
     (tmp_path / "trace.json").write_text(json.dumps({"problems": ["no process in the role worker ever reported"]}))
     TraceWriter(tmp_path, 99, ["core"]).span("kv.lookup", 1, 2).close(dropped=4)
-    assert review.findings(tmp_path).review["problems"] == [
+    assert findings.findings(tmp_path).review["problems"] == [
         "no process in the role worker ever reported",
         "4 spans were dropped: the figures below leave them out",
     ]

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from tracing.definitions import DefinitionKind, Place
-from tracing.sites import ALL_SITES, CODES, SCOPE_TARGET, SITES, Kind, Site
+from tracing.site import Kind, Site
+from tracing.sites import ALL_SITES, CODES, SCOPE_TARGET, SITES
 from tracing.sitetable import Found
 from tracing.source import SourceTree
 

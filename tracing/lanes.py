@@ -8,7 +8,8 @@ from html import escape
 import numpy as np
 import pandas as pd
 
-from tracing.sites import ALL_SITES, ROLES
+from tracing.site import ROLES
+from tracing.sites import ALL_SITES
 from tracing.timeline import Timeline
 
 WIDTH, LABEL, ROW, GAP, AXIS = 1120, 150, 15, 10, 22

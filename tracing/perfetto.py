@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tracing import sampletrack, torchtracks
 from tracing.timeline import Timeline
 
 SEQUENCE = 1
@@ -100,6 +101,8 @@ def export(timeline: Timeline, flows: list[Any], hops: pd.DataFrame, path: Path)
             writer.track(uuid_of_process(said["pid"]), f"{words} ({said['pid']})")
         _requests(writer, flows)
         _counters(writer, timeline)
+        torchtracks.write(writer, timeline)
+        sampletrack.write(writer, timeline)
 
 
 def uuid_of_process(pid: int) -> int:

@@ -16,16 +16,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from probes.errors import FAILED, EnginescopeError, run_main, usage_error
 from tracing.plugin import NVTX, TRACE
+from tracing.presence import linger, missing
+from tracing.sampler import DEFAULT_RATE, check_rate, sampled
 
 SCHEMA = 1
-LINGER_S = 10.0  # how long engine processes may outlive the command before the folder is read
-ROLES = ("front end", "core", "worker")  # without one of these nothing can be followed
 DEMONSTRATION = [sys.executable, "-m", "tracing.demo"]
 
 EXAMPLES = """examples:
@@ -33,6 +33,8 @@ EXAMPLES = """examples:
   python -m tracing.record -- python my_script.py
   python -m tracing.record --out traces/api -- python -m vllm.entrypoints.openai.api_server --model ORG/NAME
   python -m tracing.record -- python -m offline.sweep --batch-size 1,8
+  python -m tracing.record --nsys -- python my_script.py     under Nsight Systems; then python -m tracing.nsys FILE
+  python -m tracing.record --py-spy -- python my_script.py   sampled by py-spy too; then python -m tracing.pyspy DIR
 then:
   python -m tracing.review traces/<folder>
 """
@@ -49,6 +51,17 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--nvtx", action="store_true", help="the same spans as NVTX ranges too, in the domain enginescope"
     )
+    made.add_argument(
+        "--nsys", action="store_true", help="under Nsight Systems, NVTX ranges included: nsys.nsys-rep and nsys.sqlite"
+    )
+    made.add_argument(
+        "--py-spy",
+        type=int,
+        nargs="?",
+        const=DEFAULT_RATE,
+        metavar="RATE",
+        help=f"py-spy samples every process too, so often a second (default {DEFAULT_RATE})",
+    )
     made.add_argument("--partial", action="store_true", help="accept that a role or a required site was not watched")
     made.add_argument("command", nargs=argparse.REMAINDER, metavar="-- CMD …", help="what to run")
     return made
@@ -60,13 +73,25 @@ def main() -> int:
     command = args.command[1:] if args.command[:1] == ["--"] else args.command
     if args.command and not command:
         raise usage_error("no command after --; see python -m tracing.record --help")
+    if args.py_spy is not None:
+        check_rate(args.py_spy)
     folder = new_folder(args.out)
-    code = recorded(command or DEMONSTRATION, folder, args.nvtx, args.partial)
+    watchers = Watchers(args.nvtx or args.nsys, args.nsys, args.py_spy or 0)
+    code = recorded(command or DEMONSTRATION, folder, watchers, args.partial)
     if not command and code == 0:
         from tracing.review import review
 
         return review(folder)
     return code
+
+
+@dataclass(frozen=True)
+class Watchers:
+    """What watches beside the recorder; `py_spy` is its samples a second, 0 for none."""
+
+    nvtx: bool
+    nsys: bool
+    py_spy: int
 
 
 def new_folder(asked: Path | None) -> Path:
@@ -81,21 +106,25 @@ def new_folder(asked: Path | None) -> Path:
     return folder.resolve()
 
 
-def recorded(command: list[str], folder: Path, nvtx: bool, partial: bool) -> int:
+def recorded(command: list[str], folder: Path, watchers: Watchers, partial: bool) -> int:
     """Run the command watched and say what was seen; its exit code, or 1 where a watcher was missing."""
     from probes.machine import command_line, fingerprint
+    from tracing import nsysrun
 
+    # What the caller has in the environment goes before what nsys would like there.
+    ran, more = (nsysrun.under(command, folder), nsysrun.ENVIRONMENT) if watchers.nsys else (command, {})
     trace: dict[str, Any] = {
         "schema": SCHEMA,
         "command": command_line(command),
-        "nvtx": nvtx,
+        **asdict(watchers),
         "started": time.time(),
         "machine": asdict(fingerprint()),
     }
-    write(folder, trace | {"state": "running"})
-    code = run(command, environment(folder, nvtx))
+    with sampled(folder, watchers.py_spy) if watchers.py_spy else contextlib.nullcontext():
+        write(folder, trace | {"state": "running"})
+        code = run(ran, more | environment(folder, watchers.nvtx))
     linger(folder)
-    problems = missing(folder, command)
+    problems = missing(folder, command) + (nsysrun.finish(folder) if watchers.nsys else [])
     write(folder, trace | {"state": "ended", "exit_code": code, "problems": problems, "ns_per_span": ns_per_span()})
     return summary(folder, code, problems, partial)
 
@@ -143,68 +172,6 @@ def passed_on(child: subprocess.Popen[bytes]) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def processes(folder: Path) -> list[dict[str, Any]]:
-    """What each watched process said of itself; what cannot be read is left out."""
-    found = []
-    for path in sorted(folder.glob("process-*.json")):
-        with contextlib.suppress(OSError, ValueError):
-            found.append(json.loads(path.read_text()))
-    return found
-
-
-def linger(folder: Path) -> None:
-    """Wait a while for the engine's processes, which may end later than the command."""
-    import psutil
-
-    deadline = time.monotonic() + LINGER_S
-    while time.monotonic() < deadline and any(psutil.pid_exists(p["pid"]) for p in processes(folder)):
-        time.sleep(0.1)
-
-
-def missing(folder: Path, command: list[str]) -> list[str]:
-    """What was not watched though it should have been, a line each."""
-    from tracing import timeline
-    from tracing.sites import SITES
-
-    said = processes(folder)
-    if not said:
-        return [f"no process of the command loaded enginescope: {why_none(command)}"]
-    roles = {role for process in said for role in process["serves"]} | set(timeline.read(folder).spans["role"].unique())
-    found = [f"no process in the role {role} ever reported" for role in ROLES if role not in roles]
-    hooked = {name for process in said for name in process["hooked"]}
-    gone = {text.partition(" ")[0]: text for process in said for text in process["missing"]}
-    for site in SITES:
-        if site.required and site.name in gone and site.name not in hooked:
-            found.append(f"required site not hooked: {gone[site.name]}; see python -m tracing.sites")
-    found += [f"the recorder stopped in process {p['pid']}: {p['error']}" for p in said if p["error"]]
-    return found
-
-
-PROBE = """
-import importlib.metadata as m, sys
-sys.path.insert(0, sys.argv[1])
-if not [e for e in m.entry_points(group="vllm.general_plugins") if e.name == "enginescope"]:
-    print("enginescope is not installed for", sys.executable)
-else:
-    import tracing
-    at = getattr(tracing, "__file__", None) or list(tracing.__path__)[0]
-    print("" if hasattr(tracing, "ENGINESCOPE") else "its package tracing is shadowed by " + at)
-"""
-
-
-def why_none(command: list[str]) -> str:
-    """The likely reason why a command's processes did not load the plugin."""
-    script = next((word for word in command[1:] if word.endswith(".py")), None)
-    first = str(Path(script).parent) if script else "."
-    if Path(command[0]).name.startswith("python"):
-        asked = [command[0], "-c", PROBE, first]
-        with contextlib.suppress(OSError, subprocess.SubprocessError):
-            reason = subprocess.run(asked, capture_output=True, text=True, timeout=60).stdout.strip()
-            if reason:
-                return reason
-    return "it made no vLLM engine, or runs in an environment without enginescope"
 
 
 def ns_per_span() -> float:

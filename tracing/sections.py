@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from html import escape as escape_html
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from tracing import lanes, page
 from tracing.anatomy import PHASES
+from tracing.ledger import change
 
 if TYPE_CHECKING:
-    from tracing.review import Findings
+    from tracing.findings import Findings
 
 Rows = list[list[Any]]
 SHOWN_SHARE = 0.0005  # of all latency, from which a part is shown at first sight
+NAME_WIDTH = 60  # of a kernel's name on a terminal
 MARGIN = 0.03  # of a window, on both sides of what it is about
 
 
@@ -54,9 +58,33 @@ def hop_rows(review: dict[str, Any]) -> Rows:
     ]
 
 
+def stage_operator_rows(found: dict[str, Any]) -> Rows:
+    """A row a stage: its spans' time, that of its operators, kernels and copies, and the operators' share of it."""
+    rows = []
+    for row in found["stages"]:
+        spent, operators = row["span_ns"], row["operator_ns"]
+        share = percent(operators / spent) if spent else "n/a"
+        rows.append([row["stage"], us(spent), us(operators), share, us(row["kernel_ns"]), us(row["copy_ns"])])
+    return rows
+
+
+def operator_rows(found: dict[str, Any]) -> Rows:
+    """The largest operators, kernels and copies: by stage, over all steps of the torch traces, and a step."""
+    steps = max(found["steps"], 1)
+    return [
+        [
+            *(row["stage"], row["name"], row["kind"], f"{row['count'] / steps:,.1f}"),
+            *(us(row["own_ns"] / steps), us(row["own_ns"]), percent(row["share"])),
+        ]
+        for row in found["rows"]
+    ]
+
+
 BUDGET = ["stage", "median", "P95", "share"]
 STEPS = ["step", "count", "tokens", "median", *PHASES, "worker idle", "the core meanwhile"]
 HOPS = ["hop", "count", "median", "P95", "bytes"]
+STAGE_OPERATORS = ["stage", "in spans", "in operators", "share", "kernels", "copies"]
+OPERATORS = ["stage", "name", "kind", "calls a step", "own time a step", "own time", "share"]
 
 
 def headline(review: dict[str, Any]) -> str:
@@ -72,6 +100,17 @@ def headline(review: dict[str, Any]) -> str:
     )
 
 
+def quoted(review: dict[str, Any]) -> list[str]:
+    """A line a row of the ledger that is about this machine and these watchers."""
+    return [
+        f"On this machine {row['arm']} changed throughput by {change(row['tok_s'])}, TTFT by {change(row['ttft_s'])} "
+        f"and TPOT by {change(row['tpot_s'])}; a second plain engine's throughput differed by {change(row['plain'])} "
+        f"({row['model']} model, batch size {row['batch_size']}; "
+        f"tracing.overhead, {row['measured']})"
+        for row in review["cost"]["ledger"]
+    ]
+
+
 def show(found: Findings, out: Console) -> None:
     """The review on a terminal."""
     review = found.review
@@ -79,18 +118,29 @@ def show(found: Findings, out: Console) -> None:
         out.print(problem, style="bold red", markup=False)
     out.print(review["about"], style="dim", markup=False)
     out.print(headline(review), markup=False)
+    for line in quoted(review):
+        out.print(line, style="dim", markup=False)
     shown = [row for row in budget_rows(review) if _large(row)]
-    _table(out, "where a request's time goes", BUDGET, [[*row[:-1], percent(row[-1])] for row in shown])
+    table(out, "where a request's time goes", BUDGET, [[*row[:-1], percent(row[-1])] for row in shown])
     narrow = [[*row[:4], *row[4:12], row[12]] for row in step_rows(review)]
-    _table(out, "what a step is made of (medians)", STEPS[:-1], narrow)
-    _table(out, "hops between processes", HOPS, hop_rows(review))
+    table(out, "what a step is made of (medians)", STEPS[:-1], narrow)
+    table(out, "hops between processes", HOPS, hop_rows(review))
     slow = [[s["step"], s["kind"], us(s["ns"]), us(s["median_ns"]), s["reason"]] for s in review["slow_steps"][:5]]
-    _table(out, "slowest steps", ["step", "kind", "took", "median", "likely reason"], slow, (4,))
+    table(out, "slowest steps", ["step", "kind", "took", "median", "likely reason"], slow, (4,))
     requests = [[s["request"], us(s["ns"]), s["reason"]] for s in review["slow_requests"][:5]]
-    _table(out, "slowest requests", ["request", "took", "likely reason"], requests, (2,))
+    table(out, "slowest requests", ["request", "took", "likely reason"], requests, (2,))
+    if found.review["operators"]:
+        show_operators(found.review["operators"], out)
 
 
-def _table(out: Console, title: str, columns: list[str], rows: Rows, text: tuple[int, ...] = ()) -> None:
+def show_operators(found: dict[str, Any], out: Console) -> None:
+    """The sums of the torch traces on a terminal."""
+    table(out, f"torch profiler: stages of {found['steps']} steps", STAGE_OPERATORS, stage_operator_rows(found))
+    rows = [[row[0], escape(row[1][:NAME_WIDTH]), *row[2:]] for row in operator_rows(found)[:10]]
+    table(out, "torch profiler: the largest by own time", OPERATORS, rows, (1, 2))
+
+
+def table(out: Console, title: str, columns: list[str], rows: Rows, text: tuple[int, ...] = ()) -> None:
     if not rows:
         return
     made = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim")
@@ -108,7 +158,7 @@ def sections(found: Findings) -> list[tuple[str, str, str]]:
     slow_steps = [[s["step"], s["kind"], us(s["ns"]), us(s["median_ns"]), s["reason"]] for s in review["slow_steps"]]
     slow_requests = [[s["request"], us(s["ns"]), s["reason"]] for s in review["slow_requests"]]
     return [
-        ("In short", headline(review), ""),
+        ("In short", headline(review), "".join(f"<p>{escape_html(line)}</p>" for line in quoted(review))),
         *drawings(found),
         (
             "Where a request's time goes",
@@ -136,6 +186,22 @@ def sections(found: Findings) -> list[tuple[str, str, str]]:
             "With the part that most exceeds the median request's.",
             page.table(["request", "took", "likely reason"], slow_requests, text=(0, 2)),
         ),
+        *_operators(review["operators"]),
+    ]
+
+
+def _operators(found: dict[str, Any] | None) -> list[tuple[str, str, str]]:
+    if not found:
+        return []
+    return [
+        (
+            "Operators and kernels",
+            f"From the torch profiler, {found['steps']} steps of {len(found['files'])} files; the profiler slows what "
+            "it watches. Operators with their own time, by the span they began in; kernels by the span that launched "
+            f"them. Clocks agree within {us(found['clock_uncertainty_ns'])}.",
+            page.table(STAGE_OPERATORS, stage_operator_rows(found))
+            + page.table(OPERATORS, operator_rows(found), text=(0, 1, 2)),
+        )
     ]
 
 

@@ -6,16 +6,8 @@ there are hooked. `python -m tracing.sites` prints the table with the lines in t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
 from probes.errors import run_main
-
-Role = Literal["front end", "core input", "core", "core output", "worker"]
-Kind = Literal["function", "coroutine", "async generator", "static", "model"]
-Share = Literal["work", "wait", "frame"]
-
-ROLES: tuple[Role, ...] = ("front end", "core input", "core", "core output", "worker")
+from tracing.site import Site
 
 _GENERATOR = "vllm.v1.engine.async_llm:AsyncLLM"
 _CORE = "vllm.v1.engine.core:EngineCore"
@@ -30,25 +22,6 @@ _UNIPROC = "vllm.v1.executor.uniproc_executor:UniProcExecutor"
 _WORKER = "vllm.v1.worker.gpu_worker:Worker"
 _RUNNER_V1 = "vllm.v1.worker.gpu_model_runner:GPUModelRunner"
 _RUNNER_V2 = "vllm.v1.worker.gpu.model_runner:GPUModelRunner"
-
-
-@dataclass(frozen=True)
-class Site:
-    """One place of the engine that can be hooked.
-
-    `targets` are `module:Class.method`, any of which may be absent in a version as long as one is there (a site that is
-    not `required` may be absent whole). `share` says what its time counts as: `work` and `wait` explain a request's
-    time, a `frame` only encloses others. `numbers` names what a span's `value` and `extra` are.
-    """
-
-    name: str
-    stage: str
-    role: Role
-    targets: tuple[str, ...]
-    kind: Kind = "function"
-    share: Share = "work"
-    required: bool = True
-    numbers: tuple[str, str] = ("", "")
 
 
 SITES: tuple[Site, ...] = (

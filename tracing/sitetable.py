@@ -17,7 +17,7 @@ from tracing.source import Missing, SourceTree
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from tracing.sites import Kind, Site
+    from tracing.site import Kind, Site
 
 WIDTH = 1000  # a place is for copying: a narrow terminal wraps the line, nothing is cut off
 WRAPPERS = ("staticmethod", "classmethod", "property", "cached_property")

@@ -15,9 +15,18 @@ from typing import Any
 from tracing import _recorder, recorder, steplog
 from tracing.events import BATCH, CHILD, COUNTS, MESSAGE, RENAMED
 from tracing.hooks import Wrap
-from tracing.sites import CODES, SCOPE_SITE, Site
+from tracing.site import Site
+from tracing.sites import ALL_SITES, CODES, SCOPE_SITE
 
-now, span, set_step = _recorder.now, _recorder.span, _recorder.set_step
+now, set_step = _recorder.now, _recorder.set_step
+# With NVTX those of `tracing.ranges`: they make the marks and ranges that belong to what the recorder writes.
+span: Callable[..., None] = _recorder.span
+numbers: Callable[..., None] = _recorder.numbers
+
+
+def around(site: Site, request_of: Callable[..., str | None], wrap: Wrap) -> Wrap:
+    return wrap
+
 
 SUSPENDED, YIELDED, ENDED, CALLED = 0, 1, 2, 3  # `value` of a coroutine's or generator's span
 
@@ -58,16 +67,24 @@ NUMBERS: dict[str, Callable[..., tuple[Any, Any]]] = {
 def standin(site: Site, nvtx: bool) -> Wrap:
     """The wrapper that turns a site's function into its stand-in; with `nvtx` its calls are NVTX ranges as well."""
     if not nvtx:
-        return _plain(site)
+        return _plain(site, NUMBERS.get(site.name))
     from tracing import ranges
 
+    global span, numbers, around
+    around, read = ranges.ranged, NUMBERS.get(site.name)
+    if ranges.heard():
+        span, numbers = ranges.span, ranges.numbers
+        read = read and ranges.telling(site, read)
+    plain = _plain(site, read)
+    if site.kind == "model":
+        return plain  # its ranges are those of the model's methods
     if site.kind in ("coroutine", "async generator"):
         _stretches.update(open=ranges.open_stretch, close=ranges.close_stretch)
-        return _plain(site)
-    return ranges.ranged(site, lambda args, kwargs: _request_of(WHO.get(site.name), args, kwargs), _plain(site))
+        return plain
+    return ranges.ranged(site, lambda args, kwargs: _request_of(WHO.get(site.name), args, kwargs), plain)
 
 
-def _plain(site: Site) -> Wrap:
+def _plain(site: Site, read: Callable[..., tuple[Any, Any]] | None) -> Wrap:
     code = CODES[site.name]
     if site.name in SPECIAL:
         return lambda original: guarded(SPECIAL[site.name], original)
@@ -78,7 +95,7 @@ def _plain(site: Site) -> Wrap:
     if site.kind == "model":
         return lambda original: _recorder.Hook(_after_load(original, site), code)
     position, keyword, attribute = WHO.get(site.name, (-1, "", None))
-    return lambda original: _recorder.Hook(original, code, position, keyword, attribute, NUMBERS.get(site.name))
+    return lambda original: _recorder.Hook(original, code, position, keyword, attribute, read)
 
 
 # --- the core: steps are numbered, and what they scheduled is listed ---
@@ -131,7 +148,7 @@ def _write_step(scheduler: Any, output: Any, start: int, end: int) -> None:
     span(CODES["scheduler.schedule"], start, None, output.total_num_scheduled_tokens, len(tokens), None, end)
     _recorder.batch(BATCH, tokens)
     counts = steplog.scheduled(scheduler, output, _steps.awaiting)
-    _recorder.numbers(COUNTS, (*counts, scheduler.kv_cache_manager.block_pool.num_gpu_blocks))
+    numbers(COUNTS, (*counts, scheduler.kv_cache_manager.block_pool.num_gpu_blocks))
 
 
 def _wait(original: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -157,7 +174,7 @@ def _write_messages(result: dict[int, Any], start: int, end: int) -> None:
     for client, message in result.items():
         outputs += len(message.outputs)
         finished += len(message.finished_requests or ())
-        _recorder.numbers(MESSAGE, (client, len(message.outputs)), _key(message.timestamp))
+        numbers(MESSAGE, (client, len(message.outputs)), _key(message.timestamp))
     span(CODES["scheduler.update"], start, None, outputs, finished, None, end)
 
 
@@ -209,7 +226,8 @@ def _hook_model(worker: Any) -> None:
 
 def _like(method: Callable[..., Any], site: str) -> Callable[..., Any]:
     """A hook with the signature of `method`, at which vLLM looks."""
-    return functools.update_wrapper(_recorder.Hook(method, CODES[site]), method)
+    wrap = around(ALL_SITES[CODES[site]], lambda *_: None, lambda original: _recorder.Hook(original, CODES[site]))
+    return functools.update_wrapper(wrap(method), method)
 
 
 # --- messages: in the front end and on the wire the step is the message's key ---
@@ -257,7 +275,7 @@ def _process_outputs(original: Callable[..., Any], args: tuple[Any, ...], kwargs
 def _assign_id(original: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     start, given = now(), args[0].request_id
     result = original(*args, **kwargs)
-    _told(_recorder.numbers, RENAMED, (args[0].request_id, given))
+    _told(numbers, RENAMED, (args[0].request_id, given))
     span(CODES["input.assign_id"], start, args[0].request_id)
     return result
 
@@ -267,7 +285,7 @@ def _register(original: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[
     result = original(*args, **kwargs)
     request, parent = args[1], args[3] if len(args) > 3 else kwargs.get("parent_req")
     if parent is not None:
-        _told(_recorder.numbers, CHILD, (request.request_id, parent.request_id))
+        _told(numbers, CHILD, (request.request_id, parent.request_id))
     span(CODES["output.register"], start, request.request_id)
     return result
 
@@ -398,7 +416,7 @@ class Scope:
 
     def __exit__(self, *error: Any) -> Any:
         done = self.inner.__exit__(*error)
-        span(CODES[SCOPE_SITE.name], self.start, None, self.name)  # type: ignore[arg-type]
+        span(CODES[SCOPE_SITE.name], self.start, None, self.name)
         return done
 
 

@@ -55,7 +55,11 @@ def read(folder: Path) -> Timeline:
     paths = sorted(folder.glob("events-*.bin"))
     if not paths:
         raise EnginescopeError(f"{folder} holds no events-*.bin: python -m tracing.record -- CMD makes a trace folder")
-    files = [eventfile.read(path) for path in paths]
+    return assembled(folder, [eventfile.read(path) for path in paths])
+
+
+def assembled(folder: Path, files: list[EventFile]) -> Timeline:
+    """One timeline of what the processes of a run wrote."""
     return Timeline(
         folder,
         _spans(files),
@@ -103,7 +107,7 @@ def _category(codes: np.ndarray, names: dict[str, int]) -> pd.Categorical:
 def _piece(file: EventFile, names: dict[str, int]) -> dict[str, np.ndarray]:
     """The columns of one process's spans, categories still as numbers of texts."""
     spans, process = file.spans, file.process
-    table = [_as_seen(site, process["serves"]) for site in process["sites"]]
+    table = [as_seen(site, process["serves"]) for site in process["sites"]]
     site = spans["site"]
     threads, inverse = np.unique(spans["thread"], return_inverse=True)
     called = _numbers([process["threads"].get(str(thread), f"thread {thread}") for thread in threads], names)
@@ -127,7 +131,7 @@ def _piece(file: EventFile, names: dict[str, int]) -> dict[str, np.ndarray]:
     }
 
 
-def _as_seen(site: dict[str, Any], serves: list[str]) -> dict[str, str]:
+def as_seen(site: dict[str, Any], serves: list[str]) -> dict[str, str]:
     """A site's row as it is in a process that serves these roles."""
     row = {"site": site["name"], "stage": site["stage"], "role": site["role"], "share": site["share"]}
     if row["site"] in SHARED_SITES and serves:

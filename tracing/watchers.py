@@ -53,6 +53,10 @@ def install_recorder(folder: str, nvtx: bool) -> None:
         print(f"enginescope: not recording in process {os.getpid()}: {error}", file=sys.stderr)
         return
     recorder.add(modes=[f"vllm {_version()}", *(["nvtx"] if nvtx else [])])
+    if nvtx:
+        from tracing import ranges
+
+        ranges.process(_serves())
     for site in SITES:
         wrap = standins.standin(site, nvtx)  # of sites that share a target the first one's serves them all
         for target in site.targets:

@@ -1,0 +1,84 @@
+"""How far a batch has come: a line that renews itself on a terminal, a line now and then in a log."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+TERMINAL_S = 0.5
+LOG_S = 10.0
+
+
+class Progress:
+    """Counts of a batch with `total` prompts, of which `before` had an answer when it began."""
+
+    def __init__(self, total: int, before: int) -> None:
+        self.total, self.before = total, before
+        self.ok = self.retried = self.tokens = 0
+        self.errors: Counter[str] = Counter()
+        self._began = time.monotonic()
+
+    def count(self, record: dict[str, Any]) -> None:
+        """Note a settled prompt."""
+        self.ok += record["ok"]
+        self.retried += record["attempts"] > 1
+        self.tokens += record["completion_tokens"] or 0
+        if not record["ok"]:
+            self.errors[record["error_type"]] += 1
+
+    @property
+    def failed(self) -> int:
+        """Prompts without an answer at the end."""
+        return self.errors.total()
+
+    def line(self) -> str:
+        """Where it stands now; the time left is an estimate."""
+        settled, spent_s = self.ok + self.failed, time.monotonic() - self._began
+        parts = [f"{self.before + settled}/{self.total}", self._failures()]
+        if settled:
+            left_s = (self.total - self.before - settled) * spent_s / settled
+            parts += [f"{settled / spent_s:.1f} prompts/s", f"about {left_s:,.0f} s left"]
+        return "  ".join(part for part in parts if part)
+
+    def summary(self) -> str:
+        """What came of it."""
+        spent_s = time.monotonic() - self._began
+        kept = f" ({self.before} answered before)" if self.before else ""
+        parts = [f"{self.ok} of {self.total - self.before} prompts answered{kept} in {spent_s:.1f} s", self._failures()]
+        if self.ok:
+            parts.append(f"{self.ok / spent_s:.1f} prompts/s")
+        if self.tokens:
+            parts.append(f"{self.tokens / spent_s:.1f} tok/s out")
+        if self.retried:
+            parts.append(f"{self.retried} sent more than once")
+        return ", ".join(part for part in parts if part)
+
+    def _failures(self) -> str:
+        if not self.errors:
+            return ""
+        kinds = ", ".join(f"{kind} {count}" for kind, count in self.errors.most_common())
+        return f"{self.failed} failed ({kinds})"
+
+    @contextmanager
+    def live(self) -> Iterator[None]:
+        """Show the line while the block runs, from the event loop."""
+        show = asyncio.create_task(self._show(sys.stderr.isatty()))
+        try:
+            yield
+        finally:
+            show.cancel()
+            if sys.stderr.isatty():
+                print("\r\x1b[K", end="", file=sys.stderr)
+
+    async def _show(self, terminal: bool) -> None:
+        while True:
+            await asyncio.sleep(TERMINAL_S if terminal else LOG_S)
+            if terminal:
+                print(f"\r\x1b[K{self.line()}", end="", file=sys.stderr, flush=True)
+            else:
+                print(self.line(), file=sys.stderr, flush=True)

@@ -1,0 +1,189 @@
+"""What a file of records adds up to: counted line by line, in memory that grows with the numbers but not the texts."""
+
+from __future__ import annotations
+
+import heapq
+from array import array
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from probes.intervals import Estimate, Sample, wilson
+from probes.outcomes import lines, parsed
+
+SHARES = (0.5, 0.95, 0.99)
+BEGINNING = 60  # characters of a text that a report shows
+
+
+@dataclass
+class Fault:
+    """One kind of failure: its class, status and message, how often, and the first prompt that met it."""
+
+    error_type: str
+    status_code: int | None
+    error_msg: str
+    example_id: str
+    count: int = 0
+
+
+def _numbers() -> Any:
+    return array("d")
+
+
+@dataclass
+class Summary:
+    """The sums of one file. Times are seconds; those of prompts without an answer are left out."""
+
+    path: Path
+    top: int = 5
+    records: int = 0
+    ok: int = 0
+    torn: int = 0
+    foreign: int = 0
+    twice: int = 0
+    retried: int = 0
+    further_attempts: int = 0
+    completion_tokens: int = 0
+    prompt_tokens: int = 0
+    chunks: int = 0
+    counted: int = 0  # answers of which the server counted the tokens
+    described: Counter[str] = field(default_factory=Counter)
+    faults: dict[tuple[str, int | None, str], Fault] = field(default_factory=dict)
+    slowest: list[tuple[float, int, dict[str, Any]]] = field(default_factory=list)
+    _times: dict[str, Any] = field(default_factory=lambda: {"latency": _numbers(), "ttft": _numbers()})
+    _itl: Any = field(default_factory=_numbers)
+    _itl_owners: Any = field(default_factory=lambda: array("q"))
+    _per_token: Any = field(default_factory=_numbers)
+    _late: float = 0.0
+    _spans: dict[float, float] = field(default_factory=dict)
+    _seen: set[int] = field(default_factory=set)
+
+    def add(self, record: dict[str, Any]) -> None:
+        """Count a record in."""
+        self.records += 1
+        self.twice += record["line"] in self._seen
+        self._seen.add(record["line"])
+        self.retried += record["attempts"] > 1
+        self.further_attempts += record["attempts"] - 1
+        self.described[f"{record.get('model')}, {record.get('mode')}{', stream' if record.get('stream') else ''}"] += 1
+        began_s = record["began_s"]
+        self._spans[began_s] = max(self._spans.get(began_s, 0.0), record["ended_s"] - began_s)
+        if isinstance(sent_s := record.get("sent_s"), float) and record["attempts"] == 1:
+            self._late = max(self._late, sent_s - record.get("scheduled_s", sent_s))
+        if record["ok"]:
+            self._add_answer(record)
+        else:
+            self._add_fault(record)
+
+    def _add_answer(self, record: dict[str, Any]) -> None:
+        self.ok += 1
+        self._times["latency"].append(record["latency_s"])
+        if isinstance(record.get("ttft_s"), float):
+            self._times["ttft"].append(record["ttft_s"])
+        gaps = [gap for gap in record.get("itl") or () if isinstance(gap, (int, float))]
+        self._itl.extend(gaps)
+        self._itl_owners.extend([self.ok] * len(gaps))
+        if record.get("completion_tokens"):
+            self.counted += 1
+            self.completion_tokens += record["completion_tokens"]
+            self.prompt_tokens += record.get("prompt_tokens") or 0
+            self.chunks += record.get("stream_chunks") or 0
+            self._per_token.append(record["latency_s"] / record["completion_tokens"])
+        kept = {"id": record.get("id"), "line": record["line"], "latency_s": record["latency_s"]}
+        kept |= {key: record.get(key) for key in ("ttft_s", "completion_tokens", "attempts")}
+        kept["text"] = (record.get("text") or "")[:BEGINNING]
+        heapq.heappush(self.slowest, (record["latency_s"], -record["line"], kept))
+        if len(self.slowest) > self.top:
+            heapq.heappop(self.slowest)
+
+    def _add_fault(self, record: dict[str, Any]) -> None:
+        found = (str(record.get("error_type")), record.get("status_code"), str(record.get("error_msg")))
+        fault = self.faults.setdefault(found, Fault(*found, str(record.get("id"))))
+        fault.count += 1
+
+    # --- figures ---
+
+    @property
+    def failed(self) -> int:
+        """Prompts without an answer."""
+        return self.records - self.ok
+
+    @property
+    def success(self) -> Estimate | None:
+        """The share of prompts that were answered."""
+        return wilson(self.ok, self.records)
+
+    @property
+    def by_class(self) -> dict[str, int]:
+        """Failures by class, the most frequent first."""
+        counts: Counter[str] = Counter()
+        for fault in self.faults.values():
+            counts[fault.error_type] += fault.count
+        return dict(counts.most_common())
+
+    @property
+    def top_faults(self) -> list[Fault]:
+        """The most frequent failures."""
+        return sorted(self.faults.values(), key=lambda fault: -fault.count)[: self.top]
+
+    @property
+    def slowest_first(self) -> list[dict[str, Any]]:
+        """The answers that took longest."""
+        return [kept for _, _, kept in sorted(self.slowest, key=lambda entry: entry[:2], reverse=True)]
+
+    @property
+    def seconds(self) -> float:
+        """How long the batch ran, all its starts together, without the pauses between them."""
+        return sum(self._spans.values())
+
+    @property
+    def starts(self) -> int:
+        """How often the batch was started or resumed."""
+        return len(self._spans)
+
+    @property
+    def sent_late_s(self) -> float:
+        """By how much a first attempt was later than scheduled, at most: the client's own part of the latency."""
+        return self._late
+
+    @property
+    def tokens_per_chunk(self) -> float | None:
+        """Tokens in a chunk of a stream; above 1, ITL is a time between chunks and not between tokens."""
+        return self.completion_tokens / self.chunks if self.chunks else None
+
+    def rate(self, count: float) -> float | None:
+        """A count a second of running."""
+        return count / self.seconds if self.seconds > 0 else None
+
+    @cached_property
+    def times(self) -> dict[str, list[Estimate] | None]:
+        """Quantiles of latency, TTFT and ITL, in seconds, at `SHARES`."""
+        found = {key: Sample(values).quantiles(SHARES) for key, values in self._times.items()}
+        return {**found, "itl": Sample(self._itl, self._itl_owners).quantiles(SHARES)}
+
+    @cached_property
+    def normalized_s(self) -> Estimate | None:
+        """Normalized latency: the mean over answers of latency / output tokens, in seconds a token."""
+        return Sample(self._per_token).mean()
+
+
+def summarize(path: Path, top: int) -> Summary:
+    """Read a file of records; what is no record of ours is counted."""
+    summary = Summary(path, top)
+    for line in lines(path):
+        if (record := parsed(line)) is not None:
+            summary.add(record)
+        elif not line.endswith(b"\n"):
+            summary.torn += 1
+        elif line.strip():
+            summary.foreign += 1
+    return summary
+
+
+def differences(summaries: Sequence[Summary]) -> list[str]:
+    """In what files that are compared are not alike."""
+    kinds = {", ".join(sorted(summary.described)) for summary in summaries if summary.records}
+    return [f"these are different batches: {'; '.join(sorted(kinds))}"] if len(kinds) > 1 else []

@@ -1,0 +1,190 @@
+"""The records of a batch on disk: one JSON line a prompt, appended as it is settled, whole or not at all.
+
+Another batch cannot write to the same file, and `--resume` goes on behind the last whole line.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from probes.errors import EnginescopeError, usage_error
+
+SCHEMA = 1
+BEGINNING = b'{"schema":1,'  # of every record
+NEEDED = {"line": int, "ok": bool, "attempts": int, "began_s": float, "ended_s": float, "latency_s": float}
+COUNT = (int, type(None))
+KINDS = {"itl": (list, type(None)), "status_code": COUNT, "completion_tokens": COUNT, "prompt_tokens": COUNT}
+SAME = ("mode", "model", "stream")  # what a batch that is resumed must have in common with its first part
+BLANK = "[api key]"
+SHORTEST_SECRET = 8  # characters; a shorter "key" (EMPTY, x) is no secret, and may well be a word of an answer
+
+
+class Outcomes:
+    """An output file held for writing; `secret` is blanked out of whatever a server says."""
+
+    def __init__(self, path: Path, secret: str | None) -> None:
+        self.path, self._secret = path, secret if secret and len(secret) >= SHORTEST_SECRET else None
+        self._held: list[int] = []
+        self._file = self._hold(path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
+
+    def _hold(self, path: Path, flags: int) -> int:
+        """Open `path` and lock it; the lock lasts until `close`."""
+        try:
+            file = os.open(path, flags, 0o644)
+        except OSError as error:
+            raise usage_error(f"cannot write {path}: {error.strerror}") from None
+        self._held.append(file)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.close()
+            raise EnginescopeError(f"{path} is being written by another batch; wait for it, or name another") from None
+        return file
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing has been written yet."""
+        return os.fstat(self._file).st_size == 0
+
+    def keep_answers(self, settings: dict[str, Any]) -> Answered:
+        """Keep the records of prompts that were answered; drop those that failed and a torn end: these are sent again.
+
+        Lines of others stay where they are, and a file that holds nothing of ours is refused.
+        """
+        if not self.is_empty and not any(map(_is_ours, lines(self.path))):
+            raise usage_error(f"{self.path} is no file of records (or of another version); name another --output")
+        answered, whole = Answered(self.path), True
+        for line in lines(self.path):
+            whole = _stays(line, answered, settings) and whole
+        if not whole:
+            self._rewrite(settings)
+        return answered
+
+    def _rewrite(self, settings: dict[str, Any]) -> None:
+        """Put a file with what stays in place of this one, at once: a kill leaves the old or the new one."""
+        draft, seen = self.path.with_name(f".{self.path.name}.draft"), Answered(self.path)
+        draft.unlink(missing_ok=True)
+        file = self._hold(draft, os.O_RDWR | os.O_APPEND | os.O_CREAT)
+        try:
+            for line in lines(self.path):
+                if _stays(line, seen, settings):
+                    _write_all(file, line)
+            os.fsync(file)
+            os.replace(draft, self.path)
+        except OSError as error:
+            draft.unlink(missing_ok=True)
+            raise self._full(error) from None
+        self._file = file
+
+    def write(self, record: dict[str, Any]) -> None:
+        """Append a record; one that the disk has no room for is taken back."""
+        if self._secret:
+            for key in ("error_msg", "text", "reasoning", "finish_reason"):
+                if record.get(key):
+                    record[key] = record[key].replace(self._secret, BLANK)
+        size = os.fstat(self._file).st_size
+        try:
+            _write_all(self._file, (json.dumps({"schema": SCHEMA, **record}, separators=(",", ":")) + "\n").encode())
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._file, size)
+            raise self._full(error) from None
+
+    def _full(self, error: OSError) -> EnginescopeError:
+        return EnginescopeError(
+            f"cannot write {self.path}: {error.strerror}; what is there is whole; free some room, then --resume"
+        )
+
+    def close(self) -> None:
+        """Have it all on disk, and let others write."""
+        for file in self._held:
+            with contextlib.suppress(OSError):
+                os.fsync(file)
+            os.close(file)
+        self._held = []
+
+
+@dataclass
+class Answered:
+    """Which lines of the input have an answer: eight bytes a line."""
+
+    path: Path
+    count: int = 0
+    _crc32: array[int] = field(default_factory=lambda: array("q"))
+
+    def add(self, record: dict[str, Any]) -> bool:
+        """Note a record's line; whether it is the first for it."""
+        line, crc32 = record["line"], record.get("line_crc32")
+        if not 0 < line < 2**40 or type(crc32) is not int:
+            raise EnginescopeError(f"{self.path} has a record without a line of the input; it cannot be resumed")
+        if line >= len(self._crc32):
+            self._crc32.extend(-1 for _ in range(line + 1 - len(self._crc32)))
+        if self._crc32[line] >= 0:
+            return False
+        self._crc32[line] = crc32
+        self.count += 1
+        return True
+
+    def has(self, line: int, crc32: int) -> bool:
+        """Whether this line of the input was answered; refused where it has another text now."""
+        if line >= len(self._crc32) or self._crc32[line] < 0:
+            return False
+        if self._crc32[line] != crc32:
+            raise EnginescopeError(
+                f"line {line} of the input is not the one that {self.path} answers: the input has changed; "
+                "resume with the old one, or name another --output"
+            )
+        return True
+
+
+def lines(path: Path) -> Iterator[bytes]:
+    """The lines of a file of records, their ends included; a torn last one has none."""
+    try:
+        with path.open("rb") as file:
+            yield from file
+    except OSError as error:
+        raise usage_error(f"cannot read {path}: {error.strerror}") from None
+
+
+def parsed(line: bytes) -> dict[str, Any] | None:
+    """A line as a record of this schema; None for anything else, torn lines among them."""
+    try:
+        record = json.loads(line) if line.endswith(b"\n") else None
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(record, dict) or record.get("schema") != SCHEMA:
+        return None
+    whole = all(type(record.get(key)) is kind for key, kind in NEEDED.items())
+    return record if whole and all(isinstance(record.get(key), kind) for key, kind in KINDS.items()) else None
+
+
+def _is_ours(line: bytes) -> bool:
+    """Whether a line begins as a record does, as far as it goes."""
+    return line.startswith(BEGINNING) or BEGINNING.startswith(line)
+
+
+def _stays(line: bytes, answered: Answered, settings: dict[str, Any]) -> bool:
+    """Whether a line survives a resume; the answers among those that do are noted in `answered`."""
+    record = parsed(line)
+    if record is None:
+        return line.endswith(b"\n")
+    for key in SAME:
+        if record.get(key) != settings[key]:
+            raise usage_error(
+                f"{answered.path} was made with {key} {record.get(key)!r}, not {settings[key]!r}: resume it with the "
+                "same settings, or name another --output"
+            )
+    return bool(record["ok"]) and answered.add(record)
+
+
+def _write_all(file: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(file, data) :]

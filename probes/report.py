@@ -1,0 +1,80 @@
+"""`python -m probes.report`: what came of a batch, from its records, with intervals; several batches side by side.
+
+This module is the command; `probes.batchsummary` counts, `probes.reportsections` and `probes.reportviews` show it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from probes.errors import EnginescopeError, run_main, usage_error
+
+EPILOG = """examples:
+  python -m probes.report --input out.jsonl
+  python -m probes.report --input before.jsonl after.jsonl          side by side
+  python -m probes.report --input out.jsonl --html report.html --markdown report.md
+  python -m probes.report --input out.jsonl --json | jq .files[0].latency_s
+
+exit codes: 0 done, 2 bad usage, 1 no record in any file or a page that cannot be written, 130 Ctrl-C
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(
+        prog="python -m probes.report",
+        description="Success, errors, latency, TTFT, ITL and throughput of batches, from the records of probes.batch.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    made.add_argument("--input", required=True, nargs="+", type=Path, metavar="FILE", help="records of a batch")
+    made.add_argument("--top", type=int, default=5, metavar="N", help="failures and slow answers to list (default 5)")
+    made.add_argument("--markdown", type=Path, metavar="FILE", help="write the report as Markdown too")
+    made.add_argument("--html", type=Path, metavar="FILE", help="write the report as a page too")
+    made.add_argument("--force", action="store_true", help="let --markdown and --html overwrite")
+    made.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    return made
+
+
+def main() -> int:
+    """The command."""
+    args = parser().parse_args()
+    if args.top < 1:
+        raise usage_error(f"--top must be 1 or more, not {args.top}")
+    from probes.batchsummary import summarize
+    from probes.metricstable import console
+    from probes.reportsections import as_dict, notes, problems, sections
+    from probes.reportviews import markdown, page, terminal
+
+    summaries = [summarize(path, args.top) for path in args.input]
+    if not any(summary.records for summary in summaries):
+        raise EnginescopeError(f"no record of a batch in {', '.join(map(str, args.input))}")
+    told = problems(summaries)
+    if args.json:
+        print(json.dumps({"problems": told, "files": [as_dict(summary) for summary in summaries]}, indent=2))
+    else:
+        console().print(terminal(sections(summaries), told, notes(summaries)))
+    for path, view in ((args.markdown, markdown), (args.html, page)):
+        if path:
+            write(path, view(sections(summaries), told, notes(summaries)), args.force)
+            print(f"Wrote {path}", file=sys.stderr if args.json else sys.stdout)
+    return 0
+
+
+def write(path: Path, text: str, force: bool) -> None:
+    """Write a page; one that is there stays, unless forced."""
+    try:
+        with path.open("w" if force else "x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise usage_error(f"{path} is there already; --force overwrites it") from None
+    except OSError as error:
+        raise EnginescopeError(f"cannot write {path}: {error.strerror}") from None
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,177 @@
+"""A report's content, the same for the terminal, Markdown and HTML: sections of rows of text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from probes.batchsummary import SHARES, Summary, differences
+from probes.intervals import METHOD, Estimate
+from probes.metricstable import NONE, number, percent, seconds
+
+TIMES = {
+    "latency": ("latency", "from the scheduled time to the end; retries and waiting are part of it"),
+    "ttft": ("TTFT", "from the scheduled time to the first chunk with text"),
+    "itl": ("ITL", "between two chunks with text, inside an answer"),
+}
+
+
+@dataclass(frozen=True)
+class Section:
+    """A table with its heading; the first column is text, so are those in `text`."""
+
+    title: str
+    columns: list[str]
+    rows: list[list[str]]
+    text: tuple[int, ...] = (0,)
+
+
+def problems(summaries: Sequence[Summary]) -> list[str]:
+    """What makes the figures less than they seem."""
+    found = differences(summaries)
+    for each in summaries:
+        spoiled = {"torn": each.torn, "foreign": each.foreign}
+        shown = " and ".join(f"{count} {kind}" for kind, count in spoiled.items() if count)
+        if shown:
+            found.append(f"{each.path}: {shown} line{'s' * (each.torn + each.foreign > 1)} left out")
+        if each.twice:
+            found.append(f"{each.path}: {each.twice} records are of a line that has one already; all are counted")
+        if not each.records:
+            found.append(f"{each.path} holds no record")
+    return found
+
+
+def sections(summaries: Sequence[Summary]) -> list[Section]:
+    """The whole report."""
+    made = [Section("Figures", ["", *(str(each.path) for each in summaries), "what it is"], list(_figures(summaries)))]
+    made[0] = Section(made[0].title, made[0].columns, made[0].rows, (0, len(summaries) + 1))
+    for each in summaries:
+        named = f" in {each.path}" if len(summaries) > 1 else ""
+        if each.faults:
+            rows = [
+                [f.error_type, number(f.count), str(f.status_code or NONE), f.example_id, f.error_msg]
+                for f in each.top_faults
+            ]
+            title = f"Most frequent failures{named} ({len(each.faults)} kinds)"
+            made.append(Section(title, ["class", "count", "status", "first id", "message"], rows, (0, 3, 4)))
+        if each.slowest:
+            made.append(Section(f"Slowest answers{named}", *_slowest(each), (0, 5)))
+    return made
+
+
+def notes(summaries: Sequence[Summary]) -> list[str]:
+    """How to read it."""
+    found = [METHOD, "Times are of prompts that were answered; (1.20x) is against the first file."]
+    if any((each.tokens_per_chunk or 0) > 1.05 for each in summaries):
+        found.append("Chunks carry more than one token here: ITL is a time between chunks, not between tokens.")
+    return found
+
+
+def _slowest(each: Summary) -> tuple[list[str], list[list[str]]]:
+    rows = [
+        [
+            str(one["id"]),
+            seconds(one["latency_s"]),
+            seconds(one["ttft_s"]),
+            number(one["completion_tokens"]),
+            number(one["attempts"]),
+            one["text"],
+        ]
+        for one in each.slowest_first
+    ]
+    return ["id", "latency", "TTFT", "tokens", "attempts", "text begins"], rows
+
+
+def _figures(summaries: Sequence[Summary]) -> Iterator[list[str]]:
+    def row(title: str, cell: Callable[[Summary], str], meaning: str) -> list[str]:
+        return [title, *(cell(each) for each in summaries), meaning]
+
+    def against(value: Callable[[Summary], float | None], unit: str) -> Callable[[Summary], str]:
+        return lambda each: number(value(each), unit if value(each) else "") + _times_first(each, summaries, value)
+
+    yield row("batch", lambda each: "; ".join(sorted(each.described)) or NONE, "model, endpoint")
+    yield row("prompts", lambda each: f"{each.ok:,} of {each.records:,}", "answered, of those with a record")
+    yield row("answered", lambda each: _estimate(each.success, percent), "share, with its interval")
+    yield row("failed", _failed, "by class")
+    yield row("sent again", lambda each: f"{each.retried:,} ({each.further_attempts:,})", "prompts (further attempts)")
+    yield row("ran", _ran, "first start to last end, pauses between starts left out")
+    yield row("throughput", against(lambda each: each.rate(each.ok), " /s"), "answers a second")
+    yield row("tokens out", against(lambda each: each.rate(each.completion_tokens), " tok/s"), "as the server counts")
+    yield row("tokens in", against(lambda each: each.rate(each.prompt_tokens), " tok/s"), "as the server counts")
+    for key, (title, meaning) in TIMES.items():
+        for place, share in enumerate(SHARES):
+            if any(each.times[key] for each in summaries):
+                cell = _time_cell(key, place, summaries)
+                yield row(f"{title} P{100 * share:g}", cell, meaning if not place else "")
+    cell = _normalized_cell(summaries)
+    yield row("normalized latency", cell, "mean of latency / output tokens, a token")
+    yield row("sent late", lambda each: seconds(each.sent_late_s), "at most, by our client; part of the latency")
+
+
+def _time_cell(key: str, place: int, summaries: Sequence[Summary]) -> Callable[[Summary], str]:
+    def estimate(each: Summary) -> Estimate | None:
+        found = each.times[key]
+        return found[place] if found else None
+
+    def value(each: Summary) -> float | None:
+        found = estimate(each)
+        return found.value if found else None
+
+    return lambda each: _estimate(estimate(each), seconds) + _times_first(each, summaries, value)
+
+
+def _normalized_cell(summaries: Sequence[Summary]) -> Callable[[Summary], str]:
+    def value(each: Summary) -> float | None:
+        return each.normalized_s.value if each.normalized_s else None
+
+    return lambda each: _estimate(each.normalized_s, seconds) + _times_first(each, summaries, value)
+
+
+def _estimate(found: Estimate | None, shown: Callable[[float | None], str]) -> str:
+    """`1.2 s [1.1 s, 1.4 s]`; an open end is a dash."""
+    return NONE if found is None else f"{shown(found.value)} [{shown(found.low)}, {shown(found.high)}]"
+
+
+def _times_first(each: Summary, summaries: Sequence[Summary], value: Callable[[Summary], float | None]) -> str:
+    first, mine = value(summaries[0]), value(each)
+    return f" ({mine / first:.2f}x)" if each is not summaries[0] and first and mine is not None else ""
+
+
+def _failed(each: Summary) -> str:
+    kinds = ", ".join(f"{kind} {count:,}" for kind, count in each.by_class.items())
+    return f"{each.failed:,} ({kinds})" if kinds else "0"
+
+
+def _ran(each: Summary) -> str:
+    return seconds(each.seconds) + (f" in {each.starts} starts" if each.starts > 1 else "")
+
+
+def as_dict(each: Summary) -> dict[str, Any]:
+    """A summary for JSON."""
+    times = {
+        f"{key}_s": {f"p{100 * share:g}": asdict(one) for share, one in zip(SHARES, found, strict=True)}
+        for key, found in each.times.items()
+        if found
+    }
+    return {
+        "path": str(each.path),
+        **{key: getattr(each, key) for key in ("records", "ok", "failed", "torn", "foreign", "twice", "starts")},
+        "batch": sorted(each.described),
+        "success": asdict(each.success) if each.success else None,
+        "errors": each.by_class,
+        "top_errors": [asdict(fault) for fault in each.top_faults],
+        "retried": each.retried,
+        "further_attempts": each.further_attempts,
+        "seconds": each.seconds,
+        "answers_per_s": each.rate(each.ok),
+        "completion_tokens_per_s": each.rate(each.completion_tokens),
+        "prompt_tokens_per_s": each.rate(each.prompt_tokens),
+        "completion_tokens": each.completion_tokens,
+        "prompt_tokens": each.prompt_tokens,
+        "tokens_per_chunk": each.tokens_per_chunk,
+        **times,
+        "normalized_latency_s": asdict(each.normalized_s) if each.normalized_s else None,
+        "sent_late_s": each.sent_late_s,
+        "slowest": each.slowest_first,
+    }

@@ -1,0 +1,84 @@
+"""Synthetic sample folders with known stacks and times, in py-spy's and the sampler's layout."""
+
+from __future__ import annotations
+
+import json
+from array import array
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+Call = tuple[str, str, int]  # name, file, line
+ROOT = 7  # the process of the sampler itself
+PERIOD_NS = 10_000_000
+BEACON_NS = 3_000_000
+
+
+def sampled_folder(
+    folder: Path,
+    threads: Mapping[tuple[int, int, str], Sequence[tuple[Call, ...] | None]],
+    first_ns: int = 1_000_000_000,
+    live: Mapping[str, Mapping[str, int]] | None = None,
+    delay_us: int = 0,
+    beacon: bool = True,
+    **said: Any,
+) -> Path:
+    """Write what py-spy would of rounds 10 ms apart, the first at `first_ns`.
+
+    `threads` has by process, thread and name the stack in each round (None: not there yet). py-spy's clock begins at
+    `first_ns` - 0.4 s, and it stamps `delay_us` after it has looked.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    rounds = max(map(len, threads.values()))
+    last_ns = first_ns + rounds * PERIOD_NS
+    stamps = array("q", range(first_ns - 10 * BEACON_NS + 1, last_ns + BEACON_NS, BEACON_NS))
+    written: list[dict[str, Any]] = []
+    shown: dict[tuple[int, int, str], tuple[Call, ...] | None] = {}
+    for number in range(rounds):
+        time_ns = first_ns + number * PERIOD_NS
+        stamp = (time_ns - first_ns) // 1000 + 400_000 + delay_us
+        seen = {key: stacks[number] for key, stacks in threads.items() if number < len(stacks)}
+        if beacon:
+            began = max(each for each in stamps if each <= time_ns)
+            seen[ROOT, ROOT, "_shine"] = (("_shine", "/x/tracing/sampler.py", 9), (f"beacon {began}", "/x/s.py", 1))
+        for key, stack in seen.items():
+            if stack is not None and stack != shown.get(key):
+                written += _changed(key, shown.get(key), stack, stamp)
+                shown[key] = stack
+    end = rounds * PERIOD_NS // 1000 + 400_000 + delay_us
+    for key, stack in shown.items():
+        written += _changed(key, stack, None, end)
+    (folder / "pyspy-events.json").write_text(json.dumps(written))
+    with (folder / "pyspy-beacon.bin").open("wb") as file:
+        stamps.tofile(file)
+    alive = {str(pid): {str(thread): last_ns for p, thread, _ in threads if p == pid} for pid, _, _ in threads}
+    told = {"schema": 1, "version": "py-spy synthetic", "rate": 100, "root": ROOT, "beacon": beacon, "early": False}
+    times = {"started_ns": first_ns - 400_000_000, "ended_ns": last_ns, "exit_code": 0, "live": live or alive}
+    (folder / "pyspy.json").write_text(json.dumps(told | times | said))
+    return folder
+
+
+def _changed(
+    key: tuple[int, int, str], before: tuple[Call, ...] | None, after: tuple[Call, ...] | None, stamp: int
+) -> list[dict[str, Any]]:
+    """Frames end from the innermost out to the one both stacks share, and begin from there."""
+    pid, thread, name = key
+    label = ((f'process {pid}:"synthetic"', "", 0), (f"thread ({thread}): {name}", "", 0))
+    old = (*label, *before) if before is not None else ()
+    new = (*label, *after) if after is not None else ()
+    same = 0
+    while same < min(len(old), len(new)) and old[same] == new[same]:
+        same += 1
+    ended = [("E", call) for call in reversed(old[same:])]
+    return [
+        {
+            "args": {"filename": file, "line": line},
+            "cat": "py-spy",
+            "name": called,
+            "ph": phase,
+            "pid": pid,
+            "tid": 140_000_000_000_000 + thread,
+            "ts": stamp,
+        }
+        for phase, (called, file, line) in [*ended, *(("B", call) for call in new[same:])]
+    ]

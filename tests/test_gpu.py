@@ -1,0 +1,162 @@
+"""GPU activity from generated reports with known answers: whose it is, when the GPU was idle, and why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from hypothesis import given
+from hypothesis import strategies as st
+from nsysfiles import NsysWriter, as_captured
+from test_anatomy import STEP
+from test_anatomy import write as write_steps
+
+from tracing import gpu, nsys, nsysfile, nsysranges, timeline
+
+CORE, WORKER = 11, 12
+US = 1000
+
+
+def report(folder: Path, later: bool = False, clock_ns: int = 0) -> Path:
+    """Four steps of a core and a worker; in each a copy launched by `prepare` and a kernel by `forward`."""
+    write_steps(folder)
+    writer = as_captured(timeline.read(folder), NsysWriter(folder / "nsys.sqlite", later), clock_ns)
+    for step in range(4):
+        at = step * STEP - clock_ns
+        writer.launch(WORKER, 1, at + 220 * US, at + 222 * US, 2 * step)
+        writer.activity("copy", WORKER, at + 225 * US, at + 240 * US, 2 * step, size=4096)
+        writer.launch(WORKER, 1, at + 320 * US, at + 322 * US, 2 * step + 1)
+        writer.activity("kernel", WORKER, at + 330 * US, at + 600 * US, 2 * step + 1, "gemm")
+    # Another process that numbers its calls alike, before the first step: none of a step's work is its.
+    writer.launch(99, 1, 1 - clock_ns, 2 - clock_ns, 0)
+    return writer.close()
+
+
+# Of each step of 1 ms the GPU is busy for 285 µs; the rest, by what the engine did, as `write_steps` has it.
+CAUSES = {
+    "wait: worker": 130,
+    "execute": 110,
+    "nothing recorded": 110,
+    "update": 90,
+    "forward": 80,
+    "schedule": 70,
+    "dispatch": 50,
+    "allocate": 30,
+    "prepare": 25,
+    "serialize on the core's output thread": 20,
+}
+
+
+def test_busy_idle_and_the_causes_of_gaps(tmp_path: Path) -> None:
+    for later in (False, True):
+        found = nsys.reviewed(report(tmp_path / str(later), later, clock_ns=700))[1]["gpu"]["devices"]
+        assert [(each["kind"], each["window_ns"] // STEP) for each in found] == [
+            ("all", 3),
+            ("prefill", 1),
+            ("mixed", 1),
+            ("first decode", 1),
+        ]
+        for each in found:
+            steps = each["window_ns"] // STEP
+            assert (each["busy_ns"], each["idle_ns"]) == (285 * US * steps, 715 * US * steps)
+            assert {cause["cause"]: cause["ns"] for cause in each["causes"]} == {
+                name: us * US * steps for name, us in CAUSES.items()
+            }
+
+
+def test_the_sentence(tmp_path: Path) -> None:
+    device = nsys.reviewed(report(tmp_path))[1]["gpu"]["devices"][1]
+    assert nsys.sentence(device).startswith("GPU 0 waited 71.5% of prefill: 13.0% wait: worker, 11.0% execute, ")
+    few = device | {"gap_ns": 200_000, "causes": [{"cause": "schedule", "ns": 150_000}, {"cause": "send", "ns": 100}]}
+    assert nsys.sentence(few) == "GPU 0 waited 20.0% of prefill: 15.0% schedule, 5.0% other"
+
+
+def test_kernels_and_copies_by_stage_and_step(tmp_path: Path) -> None:
+    found = nsys.reviewed(report(tmp_path))[1]["gpu"]["stages"]
+    kernel = {"kernels": 1, "kernel_ns": 270 * US, "copies": 0, "copy_ns": 0, "bytes": 0}
+    copy = {"kernels": 0, "kernel_ns": 0, "copies": 1, "copy_ns": 15 * US, "bytes": 4096}
+    assert found == [
+        {"kind": kind, "stage": stage, "steps": 1} | work
+        for kind in ("prefill", "mixed", "first decode", "decode")
+        for stage, work in (("forward", kernel), ("prepare", copy))
+    ]
+
+
+def test_without_ranges_of_ours_the_scope_is_the_stage(tmp_path: Path) -> None:
+    writer = NsysWriter(tmp_path / "r.sqlite").range(9, 9, 0, 100 * US, "my loop", domain="")
+    writer.launch(9, 9, 10, 20, 1).activity("graph", 9, 30, 10 * US, 1)
+    writer.launch(9, 8, 10, 20, 2).activity("set", 9, 50 * US, 60 * US, 2, size=8)
+    writer.activity("kernel", 9, 90 * US, 100 * US, 3, "orphan")
+    found = nsys.reviewed(writer.close())[1]["gpu"]
+    assert {row["stage"]: (row["kernels"], row["copies"]) for row in found["stages"]} == {
+        "my loop": (1, 0),
+        gpu.NO_RANGE: (1, 1),
+    }
+    assert [(each["kind"], each["gaps"], each["gap_ns"]) for each in found["devices"]] == [("all", 2, 70 * US)]
+
+
+def test_two_devices_have_gaps_of_their_own(tmp_path: Path) -> None:
+    writer = NsysWriter(tmp_path / "r.sqlite").range(9, 9, 0, 1, "model.forward", 0)
+    writer.activity("kernel", 9, 0, 10 * US, gpu=0).activity("kernel", 9, 40 * US, 50 * US, gpu=0)
+    writer.activity("kernel", 9, 0, 50 * US, gpu=1).launch(9, 9, 0, 1, 0)
+    devices = nsys.reviewed(writer.close())[1]["gpu"]["devices"]
+    assert [(each["device"], each["busy_ns"], each["gap_ns"]) for each in devices] == [
+        (0, 20 * US, 30 * US),
+        (1, 50 * US, 0),
+    ]
+
+
+def test_the_innermost_range_counts_and_a_scope_only_alone(tmp_path: Path) -> None:
+    writer = NsysWriter(tmp_path / "r.sqlite")
+    writer.range(9, 1, 10, 90, "worker.execute", 0).range(9, 1, 20, 50, "runner.forward", 0)
+    writer.range(9, 1, 30, 40, "inside", domain="").range(9, 1, 5, 8, "before", domain="")
+    spans = nsysranges.timeline(nsysfile.read(writer.close())).spans
+    rows = gpu.innermost_at(spans, 9, 1, np.array([1, 6, 9, 15, 35, 45, 60, 90]))
+    sites = [spans["site"].iat[row] if row >= 0 else None for row in rows]
+    assert sites == [None, "scope", None, "worker.execute", *["runner.forward"] * 2, "worker.execute", None]
+
+
+# --- properties: everything adds up, and is what counting by hand gives ---
+
+UNIT = 10 * US  # gaps of two units are short, of three they count
+SPANS = st.lists(st.tuples(st.integers(0, 40), st.integers(1, 12)), max_size=12)
+
+
+def pieces(spans: list[tuple[int, int]]) -> pd.DataFrame:
+    rows = [(start * UNIT, (start + length) * UNIT) for start, length in spans]
+    return pd.DataFrame(rows, columns=["start_ns", "end_ns"], dtype=np.int64)
+
+
+def covers(spans: list[tuple[int, int]], unit: int) -> list[int]:
+    """The starts of the spans over a unit."""
+    return [start for start, length in spans if start <= unit < start + length]
+
+
+def by_hand(window: list[tuple[int, int]], busy: list[tuple[int, int]], causes: list[list[tuple[int, int]]]) -> dict:
+    """Causes of gaps in units, unit by unit; the later in `causes`, the higher its rank."""
+    idle = [unit for unit in range(60) if covers(window, unit) and not covers(busy, unit)]
+    runs: list[list[int]] = []
+    for unit in idle:
+        if runs and runs[-1][-1] == unit - 1:
+            runs[-1].append(unit)
+        else:
+            runs.append([unit])
+    told: dict[str, int] = {}
+    for unit in [unit for run in runs if len(run) > 2 for unit in run]:
+        over = [place for place, spans in enumerate(causes) if covers(spans, unit)]
+        name = f"cause {over[-1]}" if over else gpu.NOTHING
+        told[name] = told.get(name, 0) + UNIT
+    return told
+
+
+@given(window=SPANS, busy=SPANS, causes=st.lists(SPANS, max_size=4))
+def test_everything_adds_up(
+    window: list[tuple[int, int]], busy: list[tuple[int, int]], causes: list[list[tuple[int, int]]]
+) -> None:
+    listed = [(f"cause {rank}", rank, pieces(spans)) for rank, spans in enumerate(causes)]
+    found = gpu.waiting(gpu.union(pieces(window)), gpu.union(pieces(busy)), listed)
+    assert found["busy_ns"] + found["idle_ns"] == found["window_ns"]
+    assert found["gap_ns"] + found["short_gap_ns"] == found["idle_ns"]
+    assert sum(cause["ns"] for cause in found["causes"]) == found["gap_ns"]
+    assert {cause["cause"]: cause["ns"] for cause in found["causes"]} == by_hand(window, busy, causes)

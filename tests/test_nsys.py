@@ -1,0 +1,185 @@
+"""Reports of Nsight Systems: generated ones give the review that the same spans give as event files."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from nsysfiles import NsysWriter, as_captured
+from test_anatomy import write as write_steps
+from test_budget import DURATIONS, stream
+
+from probes.errors import EnginescopeError
+from tracing import budget, nsys, nsysfile, nsysranges, nsysrun, requests, timeline
+from tracing.findings import worked_out
+from tracing.index import Index
+from tracing.timeline import Timeline
+
+ROOT = Path(__file__).resolve().parent.parent
+NS = [1000 * (place + 1) for place in range(40)]
+
+
+def captured(folder: Path, later: bool = False, clock_ns: int = 0) -> tuple[Timeline, Path]:
+    """A synthetic trace folder's timeline, and the same as a report."""
+    read = timeline.read(folder)
+    return read, as_captured(read, NsysWriter(folder / "nsys.sqlite", later), clock_ns).close()
+
+
+def budgets(read: Timeline) -> budget.Budgets:
+    index = Index(read)
+    return budget.budgets(index, requests.flows(index))
+
+
+@settings(max_examples=25, deadline=None)
+@given(ns=DURATIONS)
+def test_ranges_alone_give_the_budgets_of_the_event_files(ns: list[int]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        stream(Path(folder), ns)
+        read, report = captured(Path(folder), later=ns[0] % 2 == 0)
+        assert budgets(nsysranges.timeline(nsysfile.read(report))) == budgets(read)
+
+
+def test_the_whole_review_is_that_of_the_event_files(tmp_path: Path) -> None:
+    stream(tmp_path, NS)
+    read, report = captured(tmp_path, clock_ns=500)
+    ours = worked_out(read).review
+    found, figures = nsys.reviewed(report)
+    for part in ("requests", "budget", "steps", "hops", "slow_steps", "roles", "unexplained_share_median"):
+        assert found.review[part] == ours[part], part
+    assert figures["problems"] == [] and figures["gpu"] is None
+    assert figures["clock"] == {"offset_ns": 500, "uncertainty_ns": 1}
+
+
+def test_steps_and_their_phases(tmp_path: Path) -> None:
+    write_steps(tmp_path, collection=3)
+    read, report = captured(tmp_path)
+    assert nsys.reviewed(report)[0].review["steps"] == worked_out(read).review["steps"]
+
+
+def test_what_a_mark_says_is_of_the_range_before_it(tmp_path: Path) -> None:
+    writer = NsysWriter(tmp_path / "r.sqlite")
+    writer.range(9, 1, 10, 20, "kv.lookup a", 4).mark(9, 1, 21, ["told", "kv.lookup", 32, 0, None, 0], 4)
+    writer.range(9, 1, 30, 40, "kv.lookup b", 4).range(9, 2, 31, 41, "kv.lookup c", 4)
+    writer.range(9, 1, 50, 60, "core.receive").mark(9, 1, 61, ["told", "client.receive", 7, 0, None, 0], 10**15)
+    writer.range(9, 1, 70, 80, "llm.add_request d").mark(9, 1, 81, ["told", "llm.add_request", 0, 0, None, 1], -1)
+    spans = nsysranges.timeline(nsysfile.read(writer.close())).spans
+    columns = ["site", "request", "value", "step", "raised", "thread"]
+    assert spans[columns].astype(object).where(spans[columns].notna(), None).to_numpy().tolist() == [
+        ["kv.lookup", "a", 32, 4, False, 1],
+        ["kv.lookup", "b", 0, 4, False, 1],
+        ["kv.lookup", "c", 0, 4, False, 2],
+        ["client.receive", None, 7, 10**15, False, 1],
+        ["llm.add_request", "d", 0, -1, True, 1],
+    ]
+
+
+def test_a_request_that_was_preempted_in_its_step_was_not_in_it(tmp_path: Path) -> None:
+    writer = NsysWriter(tmp_path / "r.sqlite")
+    writer.range(9, 1, 10, 20, "kv.allocate a", 0).range(9, 1, 20, 30, "kv.allocate b", 0)
+    writer.range(9, 1, 30, 40, "kv.allocate c", 0).mark(9, 1, 41, ["told", "kv.allocate", 16, 1, None, 0], 0)
+    writer.range(9, 1, 50, 60, "scheduler.preempt b", 0)
+    batches = nsysranges.timeline(nsysfile.read(writer.close())).batches
+    assert batches[["step", "request"]].astype(object).to_numpy().tolist() == [[0, "a"]]
+
+
+def test_vllm_scopes_stand_in_where_our_ranges_are_missing(tmp_path: Path) -> None:
+    writer = NsysWriter(tmp_path / "r.sqlite")
+    writer.range(7, 7, 10, 20, "llm_engine step: process_outputs", domain="")
+    writer.range(9, 9, 12, 40, "gpu_model_runner: forward", domain="").range(
+        9, 9, 50, 51, "nccl:all_reduce", domain="NCCL"
+    )
+    found, figures = nsys.reviewed(writer.close())
+    assert [(row["role"], row["stage"], row["sum_ns"]) for row in figures["stages"]] == [
+        ("front end", "process outputs", 10),
+        ("worker", "forward", 28),
+        ("worker", "nccl:all_reduce", 1),
+    ]
+    assert "no ranges of the domain enginescope" in figures["problems"][0]
+    assert found.review["requests"]["total"] == 0
+
+
+def test_a_range_that_never_ended_is_counted(tmp_path: Path) -> None:
+    writer = NsysWriter(tmp_path / "r.sqlite").range(9, 1, 10, 20, "kv.lookup a").range(9, 1, 30, None, "kv.lookup b")
+    read = nsysranges.timeline(nsysfile.read(writer.close()))
+    assert (len(read.spans), read.torn) == (1, 1)
+
+
+# --- what is no report ---
+
+
+def without(path: Path, statement: str) -> Path:
+    """A report of the right kind, then changed."""
+    NsysWriter(path).range(9, 1, 10, 20, "kv.lookup a").close()
+    with sqlite3.connect(path) as file:
+        file.execute(statement)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        ("ALTER TABLE NVTX_EVENTS RENAME COLUMN globalTid TO thread", "missing: NVTX_EVENTS.globalTid"),
+        ("ALTER TABLE StringIds RENAME TO Strings", "missing: table StringIds"),
+        ("ALTER TABLE EXPORT_META_DATA RENAME TO ABOUT", "missing: table META_DATA_EXPORT or EXPORT_META_DATA"),
+        (
+            "UPDATE EXPORT_META_DATA SET value = '4.1.0' WHERE name = 'EXPORT_SCHEMA_VERSION'",
+            "unknown layout: schema 4.1.0, Nsight Systems 2022.4.2.1",
+        ),
+        ("DROP TABLE NVTX_EVENTS", "has no NVTX events"),
+        ("CREATE TABLE CUPTI_ACTIVITY_KIND_KERNEL (start INTEGER, end INTEGER)", "CUPTI_ACTIVITY_KIND_KERNEL.deviceId"),
+    ],
+)
+def test_an_unknown_layout_is_named(statement: str, said: str, tmp_path: Path) -> None:
+    path = without(tmp_path / "r.sqlite", statement)
+    with pytest.raises(EnginescopeError, match=said.replace(".", r"\.")):
+        nsysfile.read(path)
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "tracing.nsys", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+
+
+def test_no_report_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "text.sqlite").write_text("this is no database, and too long for an empty one" * 10)
+    for path, said in ((tmp_path / "text.sqlite", "cannot be read as SQLite"), (tmp_path / "none", "is no file")):
+        done = run(str(path))
+        assert done.returncode == 1 and done.stderr.count("\n") == 1 and said in done.stderr
+
+
+def test_what_is_printed(tmp_path: Path) -> None:
+    stream(tmp_path, NS)
+    _, report = captured(tmp_path)
+    text, figures = run(str(report)).stdout, json.loads(run(str(report), "--json").stdout)
+    assert "1 of 1 requests whole (1 stopped)" in text and "GPU: n/a" in text
+    assert "Nsight Systems 2022.4.2.1, schema 3.0.0" in text
+    assert sum(part["share"] for part in figures["budget"]) == pytest.approx(1)
+
+
+# --- starting it ---
+
+
+def test_cuda_is_traced_by_graph_node_where_there_is_a_gpu() -> None:
+    assert nsysrun.flags(True)[:2] == ["--trace=cuda,nvtx,osrt", "--cuda-graph-trace=node"]
+    assert nsysrun.flags(False)[0] == "--trace=nvtx,osrt"
+    for cuda in (True, False):
+        assert {"--trace-fork-before-exec=true", "--wait=all", "--sample=none"} <= set(nsysrun.flags(cuda))
+
+
+def test_no_nsys_is_one_line_before_anything_runs(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tracing.record", "--nsys", "--out", str(tmp_path / "t"), "--", "echo", "started"]
+    alone = os.environ | {"PATH": str(tmp_path)}
+    done = subprocess.run(command, cwd=ROOT, env=alone, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and done.stdout == "" and done.stderr.count("\n") == 1
+    assert "there is no nsys on the path" in done.stderr
+
+
+def test_a_folder_without_a_recording_is_a_problem(tmp_path: Path) -> None:
+    assert "nsys left no recording" in nsysrun.finish(tmp_path)[0]

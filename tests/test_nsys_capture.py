@@ -1,0 +1,121 @@
+"""Real captures: nsys over the real engine gives the budgets of our own event files, and a stopped one is readable."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from probes.checkpoint import two_layer_model
+from tracing import budget, nsys, nsysfile, nsysranges, requests, timeline
+from tracing.index import Index
+from tracing.timeline import Timeline
+
+ROOT = Path(__file__).resolve().parent.parent
+LIMIT_S = 400
+AGREE = 0.02
+pytestmark = [
+    pytest.mark.nsys,
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not os.environ.get("CI") and shutil.which("nsys") is None, reason="no nsys here; CI installs it"
+    ),
+]
+
+
+def recorder(folder: Path, *command: str) -> list[str]:
+    return [sys.executable, "-m", "tracing.record", "--nsys", "--out", str(folder), "--", sys.executable, *command]
+
+
+@pytest.fixture(scope="module")
+def streams(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The trace folder of eight streams on AsyncLLM, one left, one refused, one of two children."""
+    folder = tmp_path_factory.mktemp("nsys") / "trace"
+    script = str(ROOT / "tests" / "traced" / "streams.py")
+    command = recorder(folder, script, str(two_layer_model()))
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_S)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert {path.name for path in folder.glob("nsys.*")} == {"nsys.nsys-rep", "nsys.sqlite"}
+    return folder
+
+
+def budgets(read: Timeline) -> tuple[list[requests.Flow], budget.Budgets]:
+    index = Index(read)
+    flows = requests.flows(index)
+    return flows, budget.budgets(index, [flow for flow in flows if flow.state not in ("cut", "refused")])
+
+
+def apart(ours: dict[str, int], theirs: dict[str, int]) -> float:
+    """The share of a latency that two budgets put down to different parts."""
+    moved = sum(abs(ours.get(part, 0) - theirs.get(part, 0)) for part in {*ours, *theirs})
+    return moved / 2 / sum(ours.values())
+
+
+@pytest.mark.engine
+def test_budgets_from_nsys_and_from_our_own_events_agree(streams: Path) -> None:
+    flows, ours = budgets(timeline.read(streams))
+    found, theirs = budgets(nsysranges.timeline(nsysfile.read(streams / "nsys.nsys-rep")))
+    assert [(flow.request, flow.state, flow.steps.tolist()) for flow in found] == [
+        (flow.request, flow.state, flow.steps.tolist()) for flow in flows
+    ]
+    assert len(ours) == 10
+    assert np.median([apart(ours[name], theirs[name]) for name in ours]) < AGREE
+    latencies = {flow.request: flow.latency_ns for flow in flows}
+    assert all(abs(flow.latency_ns / latencies[flow.request] - 1) < AGREE for flow in found if flow.request in ours)
+    parts = {part for each in ours.values() for part in each}
+    summed = [{part: sum(each.get(part, 0) for each in all_.values()) for part in parts} for all_ in (ours, theirs)]
+    assert apart(*summed) < AGREE
+
+
+@pytest.mark.engine
+def test_the_lists_and_the_clock_of_a_real_capture(streams: Path) -> None:
+    ours, report = timeline.read(streams), nsysfile.read(streams / "nsys.sqlite")
+    theirs = nsysranges.timeline(report)
+    for name, keys in (("steps", ["step"]), ("messages", ["key"]), ("batches", ["step", "request"])):
+        left, right = (getattr(read, name).astype({"pid": np.int64}).sort_values(keys) for read in (ours, theirs))
+        rows = [frame.astype(object).to_numpy().tolist() for frame in (left, right)]
+        assert rows[0] == rows[1], name
+    _, off_by_ns = nsysranges.clock(report)
+    assert off_by_ns is not None and off_by_ns < 1_000_000
+    starts = [read.spans[read.spans["site"] == "scheduler.schedule"]["start_ns"].to_numpy() for read in (ours, theirs)]
+    assert np.abs(np.median(starts[0] - starts[1])) < 1_000_000
+
+
+@pytest.mark.engine
+def test_vllm_scopes_are_in_it_and_nothing_is_missing(streams: Path) -> None:
+    figures = nsys.reviewed(streams / "nsys.sqlite")[1]
+    assert figures["problems"] == []
+    assert "vLLM scope" in {
+        str(stage) for stage in nsysranges.timeline(nsysfile.read(streams / "nsys.sqlite")).spans["stage"]
+    }
+    assert figures["requests"]["states"] == {"finished": 9, "aborted": 1, "refused": 1}
+
+
+LOOP = """
+import nvtx, time
+for number in range(2000):
+    with nvtx.annotate("turn"):
+        time.sleep(0.01)
+"""
+
+
+def test_an_interrupted_capture_is_readable(tmp_path: Path) -> None:
+    folder = tmp_path / "trace"
+    running = subprocess.Popen(
+        recorder(folder, "-c", LOOP), cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    time.sleep(5)
+    running.send_signal(signal.SIGINT)
+    out, err = running.communicate(timeout=LIMIT_S)
+    assert running.returncode != 0, out
+    report = nsysfile.read(folder / "nsys.sqlite")
+    turns = report.ranges[report.ranges["text"] == "turn"]
+    assert 10 < len(turns) < 2000 and report.version, err
+    assert '"state": "ended"' in (folder / "trace.json").read_text()

@@ -1,0 +1,287 @@
+"""The report of a batch: intervals against known ones, every line counted, nothing of a server's taken for markup."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from probes.batchsummary import summarize
+from probes.intervals import Sample, wilson
+from probes.reportsections import notes, problems, sections
+from probes.reportviews import markdown, page
+
+ROOT = Path(__file__).resolve().parent.parent
+EVIL = '<script>alert("x")</script> | `a` [b](c) \x1b[31mred\x1b[0m\nnext'
+
+
+def record(line: int, **other: Any) -> dict[str, Any]:
+    """A record as the batch writes it: sent at second 100 + line, answered a second later with ten tokens."""
+    made = {
+        "schema": 1,
+        "id": str(line),
+        "line": line,
+        "line_crc32": 7,
+        "mode": "chat",
+        "model": "m",
+        "stream": True,
+        "began_s": 100.0,
+        "ok": True,
+        "scheduled_s": 100.0 + line,
+        "sent_s": 100.0 + line,
+        "ended_s": 101.0 + line,
+        "latency_s": 1.0,
+        "ttft_s": 0.1,
+        "itl": [0.1] * 9,
+        "status_code": 200,
+        "error_type": None,
+        "error_msg": None,
+        "attempts": 1,
+        "stream_chunks": 10,
+        "prompt_tokens": 4,
+        "completion_tokens": 10,
+        "finish_reason": "stop",
+        "text": "some text",
+    }
+    return made | other
+
+
+def failed(line: int, **other: Any) -> dict[str, Any]:
+    bad = {"ok": False, "error_type": "server", "status_code": 500, "error_msg": "500: busy", "attempts": 3}
+    return record(line, **{**bad, "itl": [], "ttft_s": None, "completion_tokens": None, **other})
+
+
+def written(path: Path, records: list[Any]) -> Path:
+    path.write_text("".join(json.dumps(one) + "\n" if isinstance(one, dict) else one for one in records))
+    return path
+
+
+def report(*words: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "probes.report", *map(str, words)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+
+
+# --- intervals ---
+
+
+@pytest.mark.parametrize(
+    ("successes", "total", "low", "high"),
+    [(8, 10, 0.4902, 0.9433), (0, 10, 0.0, 0.2775), (10, 10, 0.7225, 1.0), (500, 1000, 0.4691, 0.5309)],
+)
+def test_wilson(successes: int, total: int, low: float, high: float) -> None:
+    found = wilson(successes, total)
+    assert found and found.value == successes / total
+    assert (found.low, found.high) == (pytest.approx(low, abs=5e-5), pytest.approx(high, abs=5e-5))
+
+
+@given(st.integers(1, 10_000), st.data())
+def test_wilson_holds_its_share(total: int, data: st.DataObject) -> None:
+    found = wilson(data.draw(st.integers(0, total)), total)
+    assert found and found.low is not None and found.high is not None
+    assert 0 <= found.low <= found.value <= found.high <= 1
+
+
+def test_wilson_without_a_try() -> None:
+    assert wilson(0, 0) is None
+
+
+def test_quantiles_of_a_known_sample() -> None:
+    found = Sample([float(value) for value in range(1, 102)]).quantiles([0.5, 0.95])
+    assert found and [one.value for one in found] == [51, 96]
+    # The interval of a median by its order statistics, n = 101: the 41st to the 61st value or so (binomial, 95 %).
+    assert found[0].low == pytest.approx(41, abs=2) and found[0].high == pytest.approx(61, abs=2)
+
+
+def test_intervals_cover_what_they_should() -> None:
+    """An exponential's median and P95, 100 samples of 400: the truth lies inside about 95 times."""
+    chance, inside = random.Random(1), [0, 0]
+    truth = [math.log(2), -math.log(0.05)]
+    for _ in range(100):
+        found = Sample([chance.expovariate(1) for _ in range(400)]).quantiles([0.5, 0.95])
+        assert found
+        for place, one in enumerate(found):
+            assert one.low is not None and one.high is not None
+            inside[place] += one.low <= truth[place] <= one.high
+    assert min(inside) >= 88
+
+
+def test_the_mean_has_the_interval_that_theory_gives() -> None:
+    chance = random.Random(2)
+    values = [chance.gauss(10, 2) for _ in range(400)]
+    found = Sample(values).mean()
+    assert found and found.low is not None and found.high is not None
+    mean = sum(values) / 400
+    assert found.value == pytest.approx(mean)
+    assert found.high - found.low == pytest.approx(2 * 1.96 * 2 / 20, rel=0.2)
+
+
+def test_gaps_of_one_request_are_not_independent() -> None:
+    """Twenty slow and fast requests of a hundred equal gaps are twenty observations, not two thousand."""
+    chance = random.Random(3)
+    speeds = [chance.uniform(1, 2) for _ in range(20)]
+    values, owners = [s for s in speeds for _ in range(100)], [n for n in range(20) for _ in range(100)]
+    grouped, loose = Sample(values, owners).quantiles([0.5]), Sample(values).quantiles([0.5])
+    assert grouped and loose
+    widths = [one.high - one.low for one in (grouped[0], loose[0]) if one.high is not None and one.low is not None]
+    assert widths[0] > 3 * widths[1]
+
+
+def test_an_end_that_cannot_be_known_is_open() -> None:
+    found = Sample([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0]).quantiles([0.5, 0.99])
+    assert found and found[0].low is not None and found[0].high is not None
+    assert found[1].low is not None and found[1].high is None
+    single = Sample([3.0]).quantiles([0.5])
+    assert single and (single[0].value, single[0].low, single[0].high) == (3.0, None, None)
+    assert Sample([]).quantiles([0.5]) is None and Sample([]).mean() is None
+
+
+@given(st.lists(st.floats(0, 1e3), min_size=1, max_size=30), st.floats(0.01, 0.99))
+def test_a_quantile_lies_in_its_interval(values: list[float], share: float) -> None:
+    found = Sample(values).quantiles([share])
+    assert found
+    assert found[0].low is None or min(values) <= found[0].low <= found[0].value
+    assert found[0].high is None or found[0].value <= found[0].high <= max(values)
+
+
+# --- sums ---
+
+
+def test_a_summary(tmp_path: Path) -> None:
+    path = written(
+        tmp_path / "out.jsonl",
+        [
+            record(1),
+            record(2, latency_s=3.0, ended_s=105.0, attempts=2, sent_s=103.5),
+            record(3, sent_s=103.25),
+            failed(4),
+            failed(5),
+            failed(6, error_type="timeout", status_code=None, error_msg="timed out in all"),
+        ],
+    )
+    found = summarize(path, top=1)
+    assert (found.records, found.ok, found.failed, found.retried, found.further_attempts) == (6, 3, 3, 4, 7)
+    assert found.by_class == {"server": 2, "timeout": 1}
+    assert [(fault.error_msg, fault.count, fault.example_id) for fault in found.top_faults] == [("500: busy", 2, "4")]
+    assert (found.seconds, found.rate(found.ok)) == (7.0, 3 / 7)
+    assert found.rate(found.completion_tokens) == 30 / 7
+    assert found.sent_late_s == 0.25
+    assert found.normalized_s and found.normalized_s.value == pytest.approx((0.1 + 0.3 + 0.1) / 3)
+    latency, itl = found.times["latency"], found.times["itl"]
+    assert latency and latency[0].value == 1.0 and itl and itl[2].value == pytest.approx(0.1)
+    assert [one["id"] for one in found.slowest_first] == ["2"]
+
+
+def test_pauses_between_starts_are_no_running_time(tmp_path: Path) -> None:
+    late = [record(2, began_s=9000.0, ended_s=9004.0), record(3, began_s=9000.0, ended_s=9006.0)]
+    found = summarize(written(tmp_path / "out.jsonl", [record(1), *late]), top=5)
+    assert (found.starts, found.seconds) == (2, 8.0)
+
+
+def test_torn_and_foreign_lines_are_counted_and_shown(tmp_path: Path) -> None:
+    spoiled = [
+        "\n",
+        "no json\n",
+        '["a list"]\n',
+        '{"schema":2,"line":1}\n',
+        '{"schema":1}\n',
+        json.dumps(record(9, itl=7)) + "\n",
+    ]
+    path = written(tmp_path / "out.jsonl", [record(1), *spoiled, record(1), record(2), '{"schema":1,"line":3,"o'])
+    found = summarize(path, top=5)
+    assert (found.records, found.torn, found.foreign, found.twice) == (3, 1, 5, 1)
+    shown = report("--input", path).stdout
+    assert "1 torn and 5 foreign lines left out" in shown and "1 records are of a line that has one already" in shown
+
+
+def test_chunks_of_several_tokens_are_said_to_be(tmp_path: Path) -> None:
+    one = summarize(written(tmp_path / "a.jsonl", [record(1, stream_chunks=5)]), 5)
+    assert any("more than one token" in note for note in notes([one]))
+    two = summarize(written(tmp_path / "b.jsonl", [record(1)]), 5)
+    assert not any("more than one token" in note for note in notes([two]))
+
+
+# --- views ---
+
+
+class Tags(HTMLParser):
+    """The tags of a page, and its text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_what_a_server_sent_is_text_and_never_markup(tmp_path: Path) -> None:
+    evil = {"id": EVIL, "model": EVIL}
+    path = written(tmp_path / "out.jsonl", [record(1, text=EVIL, **evil), failed(2, error_msg=EVIL, **evil)])
+    found = [summarize(path, 5)]
+    shown = Tags(page(sections(found), problems(found), notes(found)))
+    assert "script" not in shown.tags and '<script>alert("x")</script>' in shown.text
+    text = markdown(sections(found), problems(found), notes(found))
+    assert "<script>" not in text.replace("\\<script\\>", "")
+    for line in text.splitlines():
+        assert not line.startswith("|") or line.replace("\\|", "").count("|") in (4, 6, 7)
+    done = report("--input", path)
+    assert done.returncode == 0 and "\x1b" not in done.stdout + text + shown.text
+    assert "alert" in done.stdout
+
+
+def test_files_side_by_side(tmp_path: Path) -> None:
+    one = written(tmp_path / "one.jsonl", [record(n) for n in range(1, 30)])
+    two = written(tmp_path / "two.jsonl", [record(n, latency_s=2.0, model="other") for n in range(1, 30)])
+    done = report("--input", one, two, "--markdown", tmp_path / "r.md", "--html", tmp_path / "r.html")
+    assert done.returncode == 0 and "these are different batches: m, chat, stream; other, chat, stream" in done.stdout
+    (row,) = [line for line in (tmp_path / "r.md").read_text().splitlines() if line.startswith("| latency P50")]
+    assert [cell.strip() for cell in row.split("|")[2:4]] == [
+        "1 s \\[1 s, 1 s\\]",
+        "2 s \\[2 s, 2 s\\] (2.00x)",
+    ]
+    again = report("--input", one, "--markdown", tmp_path / "r.md")
+    assert again.returncode == 2 and "--force" in again.stderr
+    assert report("--input", one, "--markdown", tmp_path / "r.md", "--force").returncode == 0
+
+
+def test_json(tmp_path: Path) -> None:
+    done = report("--input", written(tmp_path / "out.jsonl", [record(1), failed(2)]), "--json")
+    (found,) = json.loads(done.stdout)["files"]
+    assert (found["records"], found["ok"], found["errors"]) == (2, 1, {"server": 1})
+    assert found["latency_s"]["p50"] == {"value": 1.0, "low": None, "high": None}
+    assert found["success"]["value"] == 0.5
+
+
+def test_only_failures(tmp_path: Path) -> None:
+    done = report("--input", written(tmp_path / "out.jsonl", [failed(1), failed(2)]))
+    assert done.returncode == 0 and "0 of 2" in done.stdout and "500: busy" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("--input", "{dir}/nothing.jsonl"), 2, "No such file"),
+        (("--input", "{dir}/empty.jsonl"), 1, "no record of a batch"),
+        (("--input", "{dir}/good.jsonl", "--html", "{dir}/no/such/page.html"), 1, "cannot write"),
+        (("--input", "{dir}/good.jsonl", "--top", "0"), 2, "--top"),
+    ],
+)
+def test_mistakes(tmp_path: Path, words: tuple[str, ...], code: int, said: str) -> None:
+    (tmp_path / "empty.jsonl").write_text("")
+    written(tmp_path / "good.jsonl", [record(1)])
+    done = report(*(word.format(dir=tmp_path) for word in words))
+    assert done.returncode == code and said in done.stderr and "Traceback" not in done.stderr

@@ -1,0 +1,255 @@
+"""Torch traces on the timeline: sums with known answers on synthetic ones, and the clock on one that torch writes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import chrome_traces
+import pytest
+from chrome_traces import AHEAD_NS, event
+from hypothesis import given
+from hypothesis import strategies as st
+from test_perfetto import check
+from traces import TraceWriter
+
+from probes.errors import EnginescopeError
+from tracing import findings, operators, perfetto, review, timeline, torchtrace
+from tracing.torchtrace import Event
+
+ROOT = Path(__file__).resolve().parent.parent
+ANCHOR = {"monotonic_ns": 0, "wall_ns": AHEAD_NS, "uncertainty_ns": 40}
+
+# Of the worker below: a step that executes from 1,000 to 2,000, of which the model's forward is 1,200 to 1,800.
+OPERATORS = [
+    event("cpu_op", "aten::slice", 1100, 1150),
+    event("cpu_op", "aten::linear", 1200, 1500),  # its own: 300 - 200
+    event("cpu_op", "aten::addmm", 1250, 1450),
+    event("cpu_op", "aten::linear", 1500, 1540),
+    event("cpu_op", "aten::empty", 2500, 2510),
+    event("python_function", "model.py(12): forward", 1200, 1800),
+    event("user_annotation", "execute", 1000, 2000),
+]
+KERNELS = [
+    event("kernel", "early", 1900, 1930, 0, 7, correlation=3),  # torch may write it before its launch
+    event("cuda_runtime", "cudaLaunchKernel", 1300, 1310, correlation=3),
+    event("cuda_runtime", "cudaGraphLaunch", 1610, 1620, correlation=4),
+    event("kernel", "gemm<float>", 2000, 2400, 0, 7, correlation=4),
+    event("kernel", "gemm<float>", 2400, 2900, 0, 7, correlation=4),
+    event("cuda_runtime", "cudaMemcpyAsync", 1950, 1960, correlation=5),
+    event("gpu_memcpy", "Memcpy DtoH", 3000, 3005, 0, 20, correlation=5),
+    event("kernel", "orphan", 3000, 3001, 0, 7, correlation=99),
+]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return worker(tmp_path, ANCHOR)
+
+
+def worker(folder: Path, anchor: dict[str, int]) -> Path:
+    writer = TraceWriter(folder, 12, ["worker"])
+    writer.span("worker.execute", 1000, 2000, step=5).span("model.forward", 1200, 1800, step=5)
+    writer.span("scope", 1200, 1700, step=-1, extra="a scope of vLLM's")
+    writer.close(anchor=anchor)
+    return folder
+
+
+def sums(folder: Path) -> dict[tuple[str, str, str], tuple[int, int]]:
+    """Count and own time by kind, name and stage; by step they are the same in all."""
+    found = operators.read(timeline.read(folder))
+    assert found is not None and not found.problems, found
+    by_kind = [frame.groupby("kind", observed=True)[["count", "own_ns"]].sum() for frame in (found.names, found.steps)]
+    assert by_kind[0].equals(by_kind[1])
+    assert ((found.steps["stage"] == operators.OUTSIDE) == (found.steps["step"] == -1)).all()
+    rows = found.names.itertuples(index=False, name=None)
+    return {(kind, name, stage): (count, own) for kind, name, stage, count, own in rows}
+
+
+def test_operators_count_with_their_own_time_where_they_began(folder: Path) -> None:
+    chrome_traces.write(folder / "torch" / "rank0.json", OPERATORS)
+    assert sums(folder) == {
+        ("operator", "aten::slice", "execute"): (1, 50),
+        ("operator", "aten::linear", "forward"): (2, 140),
+        ("operator", "aten::addmm", "forward"): (1, 200),
+        ("operator", "aten::empty", operators.OUTSIDE): (1, 10),
+    }
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 50_000])
+def test_kernels_belong_to_the_span_of_their_launch(folder: Path, chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(operators, "CHUNK_EVENTS", chunk)
+    monkeypatch.setattr(operators, "MOST_ROWS", chunk)
+    chrome_traces.write(folder / "torch" / "rank0.json.gz", KERNELS)
+    assert sums(folder) == {
+        ("kernel", "early", "forward"): (1, 30),
+        ("kernel", "gemm<float>", "forward"): (2, 900),
+        ("copy", "Memcpy DtoH", "execute"): (1, 5),
+        ("kernel", "orphan", operators.OUTSIDE): (1, 1),
+    }
+
+
+def test_ranks_add_up_and_their_launches_stay_apart(folder: Path) -> None:
+    for rank in (0, 1):
+        launch = event("cuda_runtime", "cudaLaunchKernel", 1300 + 800 * rank, 1310 + 800 * rank, correlation=3)
+        kernel = event("kernel", "gemm", 1900, 1930, rank, 7, correlation=3)
+        chrome_traces.write(folder / "torch" / f"rank{rank}.json", [*OPERATORS[:1], launch, kernel])
+    assert sums(folder) == {
+        ("operator", "aten::slice", "execute"): (2, 100),
+        ("kernel", "gemm", "forward"): (1, 30),
+        ("kernel", "gemm", operators.OUTSIDE): (1, 30),
+    }
+
+
+def test_the_review_says_what_of_a_stage_was_operators(folder: Path) -> None:
+    chrome_traces.write(folder / "torch" / "rank0.json", OPERATORS + KERNELS)
+    said = findings.findings(folder).review["operators"]
+    assert said["steps"] == 1 and said["clock_uncertainty_ns"] == 40
+    by_stage = {row["stage"]: row for row in said["stages"]}
+    forward = {"stage": "forward", "span_ns": 600, "operator_ns": 340, "kernel_ns": 930, "copy_ns": 0}
+    assert by_stage["forward"] == forward
+    assert by_stage["execute"]["span_ns"] == 400 and by_stage["execute"]["copy_ns"] == 5
+    assert said["rows"][0] == {
+        **{"stage": "forward", "name": "gemm<float>", "kind": "kernel", "count": 2, "own_ns": 900},
+        "share": pytest.approx(900 / 936),
+    }
+    assert review.review(folder) == 0
+    assert "gemm&lt;float&gt;" in (folder / "review.html").read_text()
+
+
+def test_a_folder_without_torch_traces_says_nothing_of_them(folder: Path) -> None:
+    assert findings.findings(folder).review["operators"] is None
+
+
+def test_operators_and_streams_are_tracks(folder: Path) -> None:
+    chrome_traces.write(folder / "torch" / "rank0.json", OPERATORS + KERNELS)
+    perfetto.export(timeline.read(folder), [], timeline.read(folder).spans.iloc[:0], folder / "trace.pftrace")
+    found = check(folder / "trace.pftrace")
+    assert {"operators (1)", "device 0, stream 7: rank0.json", "device 0, stream 20: rank0.json"} <= set(
+        found["tracks"]
+    )
+    assert found["names"].count("aten::linear") == 2 and "cudaLaunchKernel" not in found["names"]
+
+
+# --- what is not as it should be ---
+
+
+def problems(folder: Path) -> list[str]:
+    found = operators.read(timeline.read(folder))
+    assert found is not None
+    return found.problems
+
+
+def test_a_file_cut_short_counts_as_far_as_it_goes(folder: Path) -> None:
+    path = chrome_traces.write(folder / "torch" / "rank0.json", OPERATORS)
+    path.write_bytes(path.read_bytes()[:-400])
+    found = operators.read(timeline.read(folder))
+    assert found is not None and found.names["count"].sum() >= 3
+    assert found.problems == ["rank0.json ends in the middle: its profiler was not stopped (stop_profile)"]
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b'{"traceEvents": [{"ph": "X", "cat": "cpu_op"}]}', b"[1, 2]"])
+def test_what_is_no_trace_is_one_line(folder: Path, content: bytes) -> None:
+    for name in ("rank0.json", "rank1.json.gz"):
+        path = folder / "torch" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+    found = problems(folder)
+    assert len(found) >= 1 and all("\n" not in line for line in found)
+
+
+def test_no_base_time_and_another_machine(folder: Path) -> None:
+    chrome_traces.write(folder / "torch" / "rank0.json", OPERATORS, base_ns=None)
+    assert "no baseTimeNanoseconds" in problems(folder)[0]
+    chrome_traces.write(folder / "torch" / "rank0.json", OPERATORS, base_ns=chrome_traces.BASE_NS + 10**12)
+    assert "outside of all spans" in problems(folder)[0]
+
+
+def test_a_wall_clock_that_was_set_shows(folder: Path) -> None:
+    TraceWriter(folder, 13, ["core"]).close(anchor=ANCHOR | {"wall_ns": AHEAD_NS + 5000, "uncertainty_ns": 50})
+    clock = torchtrace.clock(timeline.read(folder))
+    assert clock == (AHEAD_NS, 5040)
+
+
+def test_the_command(folder: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tracing.torchsums", str(folder)]
+
+    def run(*options: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([*command, *options], cwd=ROOT, capture_output=True, text=True, timeout=60)
+
+    assert run().returncode == 1 and "holds no torch/" in run().stderr
+    chrome_traces.write(folder / "torch" / "rank0.json", OPERATORS)
+    done = run("--step", "5", "--csv", str(tmp_path / "sums.csv"))
+    assert done.returncode == 0 and "aten::addmm" in done.stdout and "aten::empty" not in done.stdout
+    assert "operator,forward,5,3,340" in (tmp_path / "sums.csv").read_text().splitlines()
+    assert run("--step", "6").returncode == 2
+
+
+# --- the arithmetic ---
+
+
+@st.composite
+def calls(draw: st.DrawFn, start: int = 0, depth: int = 3) -> list[tuple[int, int]]:
+    """Intervals of one thread that nest as calls do, in the order of their starts."""
+    found, at = [], start
+    for _ in range(draw(st.integers(0, 3))):
+        at += draw(st.integers(0, 5))
+        inside = draw(calls(start=at, depth=depth - 1)) if depth else []
+        end = max([at, *(end for _, end in inside)]) + draw(st.integers(0, 5))
+        found += [(at, end), *inside]
+        at = end
+    return found
+
+
+@given(calls())
+def test_own_times_add_up_to_the_time_that_is_covered(intervals: list[tuple[int, int]]) -> None:
+    events = [Event("operator", "op", 1, 1, start, end, 0) for start, end in intervals]
+    own = [own_ns for _, own_ns in operators.nested(events)]
+    assert len(own) == len(intervals) and all(each >= 0 for each in own)
+    assert sum(own) == len({instant for start, end in intervals for instant in range(start, end)})
+
+
+# --- a trace that the installed torch writes ---
+
+REAL = """
+import json, os, sys, threading, time
+import torch
+from torch.profiler import ProfilerActivity, profile
+from tracing.recorder import anchor
+clock, marks, matrix = anchor(), [], torch.randn(64, 64)
+torch.mm(matrix, matrix)
+with profile(activities=[ProfilerActivity.CPU]) as watched:
+    for _ in range(5):
+        time.sleep(0.01)
+        start = time.monotonic_ns()
+        torch.mm(matrix, matrix)
+        marks.append((start, time.monotonic_ns()))
+watched.export_chrome_trace(sys.argv[1])
+print(json.dumps({"pid": os.getpid(), "thread": threading.get_native_id(), "anchor": clock, "marks": marks}))
+"""
+
+
+@pytest.mark.slow
+def test_what_torch_writes_lies_where_it_ran(tmp_path: Path) -> None:
+    path = tmp_path / "torch" / "mine.json.gz"
+    path.parent.mkdir()
+    command = [sys.executable, "-c", REAL, str(path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=True)
+    said: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    writer = TraceWriter(tmp_path, said["pid"], ["worker"], threads={said["thread"]: "MainThread"})
+    for step, (start, end) in enumerate(said["marks"]):
+        writer.span("model.forward", start, end, step=step, thread=said["thread"])
+    writer.close(anchor=said["anchor"])
+    assert {key[2]: count for key, (count, _) in sums(tmp_path).items() if key[1] == "aten::mm"} == {"forward": 5}
+    for step in range(5):
+        found = operators.read(timeline.read(tmp_path), step)
+        assert found is not None
+        assert found.names.set_index("name").loc["aten::mm", "count"] == 1
+
+
+def test_errors_name_the_file(tmp_path: Path) -> None:
+    with pytest.raises(EnginescopeError, match=r"gone\.json cannot be read"):
+        list(torchtrace.events(tmp_path / "gone.json", 0))

@@ -1,0 +1,157 @@
+"""Says of every sample its role, its thread, whether it works or waits, and which site and stage it is in.
+
+A sample's stage is read off its own stack: the innermost function that is a site (`tracing.sites`). That needs no
+clock, so it is right for stages far shorter than the clock's uncertainty. Where no frame tells, as in a model's own
+forward, the clock decides: the innermost span of the thread that the sample is deeper in than the uncertainty.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from tracing import waitingframes
+from tracing.samples import Samples, Stack
+from tracing.sites import SITES, Site
+from tracing.timeline import Timeline, as_seen
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How samples and spans fit: of the samples whose stack holds a site's function, how many lie in a span of it."""
+
+    samples: int
+    inside: int
+    near: int  # inside, or no further from one than the clock's uncertainty
+
+    @property
+    def share(self) -> float | None:
+        return self.inside / self.samples if self.samples else None
+
+
+def attributed(samples: Samples, timeline: Timeline | None) -> pd.DataFrame:
+    """The frame of samples with `role`, `thread_name`, `state` (`working` or what it waits for), `site` and `stage`."""
+    frame = samples.frame.copy()
+    states = np.array([waitingframes.state(stack) for stack in samples.stacks], dtype=object)
+    threads = pd.MultiIndex.from_frame(frame[["pid", "thread"]])
+    thread_codes, known = threads.factorize()
+    roles = _roles(samples, frame, timeline)
+    frame["state"] = states[frame["stack"]]
+    frame["role"] = _picked([roles[key] for key in known], thread_codes)
+    frame["thread_name"] = _picked([samples.names.get(key, "") for key in known], thread_codes)
+    codes, pairs = pd.MultiIndex.from_frame(frame[["role", "stack"]]).factorize()
+    sites = [site_of(samples.stacks[stack], role) for role, stack in pairs]
+    frame["site"] = _picked([site.name if site else "" for site in sites], codes)
+    frame["stage"] = _picked(
+        [_stage(site, role) if site else "" for site, (role, _) in zip(sites, pairs, strict=True)], codes
+    )
+    return by_clock(frame, timeline, samples.uncertainty_ns) if timeline and samples.uncertainty_ns >= 0 else frame
+
+
+def _picked(texts: list[str], codes: np.ndarray) -> np.ndarray:
+    return np.array([*texts, ""], dtype=object)[codes]
+
+
+# --- whose thread ---
+
+
+def _roles(samples: Samples, frame: pd.DataFrame, timeline: Timeline | None) -> dict[tuple[int, int], str]:
+    """By thread: the role its stacks show, else that of its process: shown too, or said by its recorder."""
+    seen = frame[["pid", "thread", "stack"]].drop_duplicates()
+    entries = [waitingframes.entry(stack) for stack in samples.stacks]
+    known = {
+        (pid, thread): role
+        for pid, thread, stack in seen.itertuples(index=False)
+        if (role := entries[stack]) is not None
+    }
+    processes = {pid: role for (pid, _), role in known.items() if role in waitingframes.PROCESS_ROLES}
+    said = {p["pid"]: p["serves"][0] for p in timeline.processes if p["serves"]} if timeline else {}
+    engines = {pid for pid, _, stack in seen.itertuples(index=False) if waitingframes.of_vllm(samples.stacks[stack])}
+    return {
+        (pid, thread): known.get((pid, thread))
+        or said.get(pid)
+        or processes.get(pid)
+        or ("front end" if pid in engines else "other")
+        for pid, thread in seen[["pid", "thread"]].drop_duplicates().itertuples(index=False)
+    }
+
+
+# --- which site ---
+
+
+def _by_function() -> dict[tuple[str, str], list[Site]]:
+    """Sites by file and function; those that wrap what their target loads have no function of their own."""
+    found: dict[tuple[str, str], list[Site]] = {}
+    for site in SITES:
+        for target in site.targets if site.kind != "model" else ():
+            module, _, function = target.partition(":")
+            found.setdefault((module.replace(".", "/") + ".py", function), []).append(site)
+    return found
+
+
+FUNCTIONS = _by_function()
+
+
+def site_of(stack: Stack, role: str) -> Site | None:
+    """The innermost site on a stack; of sites that share a function the role's own."""
+    for frame in reversed(stack):
+        if found := FUNCTIONS.get((frame.file, frame.name)):
+            return next((site for site in found if site.role == role), found[0])
+    return None
+
+
+def _stage(site: Site, role: str) -> str:
+    row = {key: getattr(site, key) for key in ("name", "stage", "role", "share")}
+    return as_seen(row, [role])["stage"]
+
+
+def by_clock(frame: pd.DataFrame, timeline: Timeline, uncertainty_ns: int) -> pd.DataFrame:
+    """Give samples without a site that of the innermost span which holds them and the uncertainty on both sides."""
+    spans = timeline.spans
+    long = spans[(spans["end_ns"] - spans["start_ns"] > 2 * uncertainty_ns) & (spans["share"] != "frame")]
+    rest = frame[frame["site"] == ""]
+    groups = dict(list(rest.groupby(["pid", "thread"], sort=False)["time_ns"]))
+    site, stage = frame["site"].to_numpy(copy=True), frame["stage"].to_numpy(copy=True)
+    for key, rows in long.groupby(["pid", "thread"], sort=False):
+        if key not in groups:
+            continue
+        times, places = groups[key].to_numpy(), groups[key].index.to_numpy()
+        first = np.searchsorted(times, rows["start_ns"] + uncertainty_ns)
+        last = np.searchsorted(times, rows["end_ns"] - uncertainty_ns, "right")
+        for low, high, name, its_stage in zip(first, last, rows["site"], rows["stage"], strict=True):
+            site[places[low:high]], stage[places[low:high]] = name, its_stage  # an inner span starts later: it wins
+    return frame.assign(site=site, stage=stage)
+
+
+# --- the check ---
+
+
+def agreement(frame: pd.DataFrame, timeline: Timeline, uncertainty_ns: int, shift_ns: int = 0) -> Agreement:
+    """Hold samples that their stacks put in a site against that site's spans; `shift_ns` moves all samples."""
+    ours = frame[frame["site"].isin([site.name for sites in FUNCTIONS.values() for site in sites])]
+    groups = dict(list(timeline.spans.groupby(["pid", "thread", "site"], observed=True, sort=False)))
+    samples = inside = near = 0
+    for key, rows in ours.groupby(["pid", "thread", "site"], sort=False):
+        if key not in groups:
+            continue
+        starts = groups[key]["start_ns"].to_numpy()
+        ends = np.maximum.accumulate(groups[key]["end_ns"].to_numpy())
+        times = rows["time_ns"].to_numpy() + shift_ns
+        samples += len(times)
+        inside += _within(times, starts, ends, 0)
+        near += _within(times, starts, ends, max(uncertainty_ns, 0))
+    return Agreement(samples, inside, near)
+
+
+def _within(times: np.ndarray, starts: np.ndarray, ends: np.ndarray, slack_ns: int) -> int:
+    place = np.searchsorted(starts, times + slack_ns, "right") - 1
+    return int(np.count_nonzero((place >= 0) & (ends[place] >= times - slack_ns)))
+
+
+def ready_ns(timeline: Timeline) -> int:
+    """When the engine was ready: its core first waited for requests; 0 where that was not recorded."""
+    spans = timeline.spans
+    loop = spans[spans["site"].isin(("core.input_queue", "core.engine_step", "core.step"))]
+    return int(loop["start_ns"].min()) if len(loop) else 0

@@ -1,0 +1,207 @@
+"""What the GPU did and why it waited, from the CUDA activity of an nsys report.
+
+A kernel or copy belongs to the stage and step of the innermost range around the call that launched it (the same
+process and correlation id). A device is busy while anything runs on it; of every gap of more than `SHORT_GAP_NS` the
+cause is what ran on the CPU meanwhile, instant by instant: the device's worker before its core, before what is on the
+way between processes, the core's socket threads and the front end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tracing.anatomy import KINDS, Pieces, core_of, covered, pieces_outside, union
+from tracing.findings import Findings
+from tracing.nsysfile import Report
+from tracing.nsysranges import stage_names
+from tracing.sites import SCOPE_SITE
+from tracing.sweep import topmost
+from tracing.timeline import Timeline
+
+SHORT_GAP_NS = 20_000
+NOTHING, NO_RANGE, NO_REQUEST = "nothing recorded", "outside of any range", "no request in the engine"
+RANKS = {"worker": 6, "core": 5, "core input": 3, "core output": 3, "front end": 2}
+HOP_RANK, NO_REQUEST_RANK, WAIT_RANK = 4, 1, 0
+PLACES = {"core input": " on the core's input thread", "core output": " on the core's output thread"}
+PLACES["front end"] = " on the front end"
+NO_ROW = -1
+HOPS = {"front end → core": "ZMQ", "core → front end": "ZMQ"}  # the others go through shared memory
+ALL = "all"
+
+
+def gpu(report: Report, found: Findings, offset_ns: int) -> dict[str, Any] | None:
+    """`stages` and `devices` for the review, or None where the report has no CUDA activity.
+
+    `stages`: a row a kind of step and stage: `kind`, `stage`, `steps`, and of each step the medians `kernels`,
+    `kernel_ns`, `copies`, `copy_ns`, `bytes` (time is summed over streams, so it may exceed the step's). `devices`: for
+    each device and kind of step `window_ns`, `busy_ns`, `idle_ns`, `gaps`, `gap_ns`, `short_gap_ns` and `causes`.
+    """
+    if not len(report.activity):
+        return None
+    activity = attributed(report, found.timeline, offset_ns)
+    devices = []
+    for device, mine in activity.groupby("device"):
+        spans = found.timeline.spans
+        causes = list(_causes(spans, found.hops, set(mine["pid"])))
+        for kind, window in _windows(found, mine):
+            devices.append({"device": int(device), "kind": kind, **waiting(window, union(mine), causes)})
+    return {"stages": stages(activity, found.steps), "devices": devices}
+
+
+# --- kernels and copies by stage and step ---
+
+
+def attributed(report: Report, timeline: Timeline, offset_ns: int) -> pd.DataFrame:
+    """The activity on the timeline's clock, with the `stage` and `step` (-1: none) of its launch, and its `core`."""
+    spans = timeline.spans
+    activity, launches = report.activity, report.launches.drop_duplicates(["pid", "correlation"]).assign(row=NO_ROW)
+    for (pid, thread), calls in launches.groupby(["pid", "thread"]):
+        times = calls["start_ns"].to_numpy(dtype=np.int64) + offset_ns
+        launches.loc[calls.index, "row"] = innermost_at(spans, pid, thread, times)
+    row = activity.merge(launches[["pid", "correlation", "row"]], on=["pid", "correlation"], how="left")["row"]
+    at = row.fillna(NO_ROW).astype(np.int64).to_numpy()
+    stage = np.append(stage_names(timeline), NO_RANGE)
+    counted = spans["role"].isin(("core", "worker")).to_numpy()
+    step = np.append(np.where(counted, spans["step"].to_numpy(), -1), -1)
+    cores = core_of(timeline)
+    return activity.assign(
+        start_ns=activity["start_ns"].astype(np.int64) + offset_ns,
+        end_ns=activity["end_ns"].astype(np.int64) + offset_ns,
+        stage=stage[at],
+        step=step[at],
+        core=activity["pid"].map(cores).fillna(0).astype(np.int64),
+    )
+
+
+def innermost_at(spans: pd.DataFrame, pid: int, thread: int, times: np.ndarray) -> np.ndarray:
+    """The rows of a thread's innermost spans at some times, -1 for none; a scope only where nothing else is."""
+    mine = (spans["pid"] == pid) & (spans["thread"] == thread)
+    scopes = (spans["site"] == SCOPE_SITE.name)[mine].to_numpy()
+    rows = np.flatnonzero(mine)
+    start, end = spans["start_ns"].to_numpy()[rows], spans["end_ns"].to_numpy()[rows]
+    order = np.empty(len(rows), dtype=np.int64)
+    order[np.lexsort((np.arange(len(rows)), ~scopes))] = np.arange(len(rows))  # rows are by start, the longest first
+    bounds, top = topmost(start, end, order)
+    piece = np.searchsorted(bounds, times, side="right") - 1
+    inside = (piece >= 0) & (piece < len(top))
+    which = np.where(inside, np.append(top, NO_ROW)[np.where(inside, piece, len(top))], NO_ROW)
+    return np.where(which >= 0, np.append(rows, NO_ROW)[which], NO_ROW)
+
+
+def stages(activity: pd.DataFrame, steps: pd.DataFrame) -> list[dict[str, Any]]:
+    """A row a kind of step and stage; what belongs to no step comes last, as its sum."""
+    kernels, copies = activity["kind"].isin(("kernel", "graph")), activity["kind"].isin(("copy", "set"))
+    took = activity["end_ns"] - activity["start_ns"]
+    counted = activity[["core", "step", "stage"]].assign(
+        kernels=kernels.astype(np.int64),
+        kernel_ns=took.where(kernels, 0).astype(np.int64),
+        copies=copies.astype(np.int64),
+        copy_ns=took.where(copies, 0).astype(np.int64),
+        bytes=activity["bytes"].fillna(0).astype(np.int64),
+    )
+    each = counted.groupby(["core", "step", "stage"], as_index=False).sum()
+    numbers = ["kernels", "kernel_ns", "copies", "copy_ns", "bytes"]
+    rows: list[dict[str, Any]] = []
+    known = steps.rename(columns={"pid": "core"})[["core", "step", "kind"]] if len(steps) else None
+    if known is not None:
+        each = each.merge(known, on=["core", "step"], how="left", suffixes=("", "_of_step"))
+        for kind in KINDS:
+            mine, count = each[each["kind"] == kind], int((known["kind"] == kind).sum())
+            for stage, those in mine.groupby("stage", sort=False):
+                medians = _medians(those, numbers, count)
+                rows.append({"kind": kind, "stage": stage, "steps": count, **medians})
+        each = each[each["kind"].isna()]
+    for stage, those in each.groupby("stage", sort=False):
+        rows.append({"kind": "no step", "stage": stage, "steps": 0, **{n: int(those[n].sum()) for n in numbers}})
+    return rows
+
+
+def _medians(those: pd.DataFrame, numbers: list[str], count: int) -> dict[str, float]:
+    """Medians over all steps of a kind: one in which the stage launched nothing counts as 0."""
+    return {name: float(np.median(np.append(those[name], np.zeros(count - len(those))))) for name in numbers}
+
+
+# --- why the GPU waited ---
+
+
+def _windows(found: Findings, activity: pd.DataFrame) -> Iterator[tuple[str, Pieces]]:
+    """By kind of step the time of the device's steps, each to the next one's start; without steps all its activity."""
+    steps = found.steps
+    steps = steps[steps["pid"].isin(set(activity["core"])) & (steps["period_ns"] > 0)] if len(steps) else steps
+    if not len(steps):
+        yield ALL, (np.array([activity["start_ns"].min()]), np.array([activity["end_ns"].max()]))
+        return
+    for kind in (ALL, *KINDS):
+        mine = steps if kind == ALL else steps[steps["kind"] == kind]
+        if len(mine):
+            yield kind, union(mine.assign(end_ns=mine["start_ns"] + mine["period_ns"]))
+
+
+def _causes(spans: pd.DataFrame, hops: pd.DataFrame, workers: set[int]) -> Iterator[tuple[str, int, pd.DataFrame]]:
+    """What can be the cause of a gap: its name, its rank and the intervals (`start_ns`, `end_ns`)."""
+    for (role, stage, share), rows in spans.groupby(["role", "stage", "share"], observed=True):
+        mine = rows[rows["pid"].isin(workers)] if role == "worker" else rows
+        if share == "work" and len(mine):
+            yield f"{stage}{PLACES.get(str(role), '')}", RANKS[str(role)], mine
+        elif share == "wait" and role == "core":
+            yield str(stage), WAIT_RANK, mine
+    for name, rows in hops.groupby("hop"):
+        way = rows.rename(columns={"from_ns": "start_ns", "to_ns": "end_ns"}).drop_duplicates(["start_ns", "end_ns"])
+        yield HOPS.get(str(name), "shared memory"), HOP_RANK, way
+    yield NO_REQUEST, NO_REQUEST_RANK, spans[spans["site"] == "core.input_queue"]
+
+
+def waiting(window: Pieces, busy: Pieces, causes: list[tuple[str, int, pd.DataFrame]]) -> dict[str, Any]:
+    """How long a device was busy in a window and what its gaps of more than `SHORT_GAP_NS` are due to.
+
+    `busy_ns` + `idle_ns` = `window_ns`; `gap_ns` + `short_gap_ns` = `idle_ns`; the `causes`, largest first, add up to
+    `gap_ns`.
+    """
+    starts, ends = pieces_outside(window, busy)
+    starts, ends = _joined(starts, ends)
+    long = ends - starts > SHORT_GAP_NS
+    whole, idle, gap = (int((e - s).sum()) for s, e in (window, (starts, ends), (starts[long], ends[long])))
+    told = _by_cause((starts[long], ends[long]), causes)
+    told[NOTHING] = gap - sum(told.values())
+    listed = sorted(((name, ns) for name, ns in told.items() if ns), key=lambda cause: -cause[1])
+    return {
+        "window_ns": whole,
+        "busy_ns": whole - idle,
+        "idle_ns": idle,
+        "gaps": int(long.sum()),
+        "gap_ns": gap,
+        "short_gap_ns": idle - gap,
+        "causes": [{"cause": name, "ns": ns} for name, ns in listed],
+    }
+
+
+def _joined(starts: np.ndarray, ends: np.ndarray) -> Pieces:
+    """Pieces that touch as one."""
+    if not len(starts):
+        return starts, ends
+    apart = starts[1:] > ends[:-1]
+    return starts[np.append(True, apart)], ends[np.append(apart, True)]
+
+
+def _by_cause(gaps: Pieces, causes: list[tuple[str, int, pd.DataFrame]]) -> dict[str, int]:
+    """Nanoseconds of the gaps by cause: the highest rank counts, then what began last."""
+    if not causes:
+        return {}
+    start = np.concatenate([rows["start_ns"].to_numpy(dtype=np.int64) for _, _, rows in causes])
+    end = np.concatenate([rows["end_ns"].to_numpy(dtype=np.int64) for _, _, rows in causes])
+    which = np.repeat(np.arange(len(causes)), [len(rows) for _, _, rows in causes])
+    rank = np.array([rank for _, rank, _ in causes], dtype=np.int64)[which]
+    precedence = np.empty(len(start), dtype=np.int64)
+    precedence[np.lexsort((-end, start, rank))] = np.arange(len(start))
+    bounds, top = topmost(start, end, precedence)
+    told: dict[str, int] = {}
+    for number in np.unique(which[top[top >= 0]]):
+        here = (top >= 0) & (which[np.maximum(top, 0)] == number)
+        pieces = (bounds[:-1][here], bounds[1:][here])
+        inside = int((covered(pieces, gaps[1]) - covered(pieces, gaps[0])).sum())
+        told[causes[number][0]] = told.get(causes[number][0], 0) + inside
+    return told

@@ -1,0 +1,102 @@
+"""What the watcher of an overhead arm brought in: records and bytes a second, and the way between processes from it."""
+
+from __future__ import annotations
+
+import gzip
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from tracing import torchtrace
+from tracing.events import RECORD
+from tracing.sweep import Ints
+
+if TYPE_CHECKING:
+    from tracing.arms import ArmProcess
+    from tracing.ledger import Round
+
+BETWEEN = ("serialize", "send", "deserialize")  # stages that a split into processes adds
+ZMQ = ("front end → core", "core → front end")
+
+
+def harvest(engine: ArmProcess, rounds: list[Round]) -> dict[str, Any]:
+    """Of a stopped arm: `records_s` and `bytes_s` while it was measured, and, where spans were recorded, `between`."""
+    name = engine.arm.name
+    windows = np.array([(each[name]["start_ns"], each[name]["end_ns"]) for each in rounds if name in each])
+    if engine.arm.tool == "py-spy":
+        return _sampled(engine.folder, windows)
+    if engine.arm.profiled:
+        return _profiled(torchtrace.files(engine.folder), windows)
+    if any(engine.folder.glob("events-*.bin")):
+        found = _recorded(engine, windows)
+        reports = [path for path in engine.folder.glob("report.*") if engine.arm.tool == "nsys"]
+        size = sum(path.stat().st_size for path in reports)
+        return found | ({"bytes_s": size / engine.watched_s} if reports else {})
+    return {}
+
+
+def _sampled(folder: Path, windows: Ints) -> dict[str, Any]:
+    """py-spy's folded stacks, a file a trial, named by when it was begun: lines that end in a count."""
+    paths = {int(path.stem.partition("-")[2]): path for path in folder.glob("samples-*.txt")}
+    times = np.array(sorted(paths), dtype=np.int64)
+    places = np.searchsorted(times, windows[:, 0]) - 1
+    texts = [paths[int(times[place])].read_text() for place in places if place >= 0]
+    samples = sum(int(line.rpartition(" ")[2]) for text in texts for line in text.splitlines())
+    seconds = (windows[:, 1] - windows[:, 0]).sum() / 1e9
+    return {"records_s": samples / seconds, "bytes_s": sum(len(text.encode()) for text in texts) / seconds}
+
+
+def _profiled(paths: list[Path], windows: Ints) -> dict[str, Any]:
+    """Torch traces, one a trial, with the wall clock's time in their names; those written after one of the windows."""
+    ahead_ns = time.time_ns() - time.monotonic_ns()
+    stamps = sorted((int(path.name.split(".")[-5 if path.suffix == ".gz" else -4]) - ahead_ns, path) for path in paths)
+    times = np.array([stamp for stamp, _ in stamps], dtype=np.int64)
+    mine = [stamps[place][1] for place in np.searchsorted(times, windows[:, 1]) if place < len(stamps)]
+    records = 0
+    for path in mine:
+        with gzip.open(path) as file:
+            records += sum(line.count(b'"ph": "X"') for line in file)
+    seconds = (windows[:, 1] - windows[:, 0]).sum() / 1e9
+    return {"records_s": records / seconds, "bytes_s": sum(path.stat().st_size for path in mine) / seconds}
+
+
+def _recorded(engine: ArmProcess, windows: Ints) -> dict[str, Any]:
+    from tracing import anatomy, hops, requests, timeline
+    from tracing.index import Index
+
+    read = timeline.read(engine.folder)
+    index = Index(read)
+    inside = within(index.start, windows)
+    steps = anatomy.anatomy(read)
+    spans, seconds = read.spans[inside], float((windows[:, 1] - windows[:, 0]).sum() / 1e9)
+    hopped = hops.hops(index, requests.flows(index)).drop_duplicates(["hop", "from_ns", "to_ns"])
+    return {
+        "records_s": len(spans) / seconds,
+        "bytes_s": len(spans) * RECORD.itemsize / seconds,
+        "between": between(spans, hopped[within(hopped["from_ns"].to_numpy(), windows)]),
+        "frozen_steps": frozen_steps(steps, np.array(engine.frozen)),
+    }
+
+
+def within(times: Ints, windows: Ints) -> Any:
+    """Which of some times lie in one of some windows, which are in order and apart: a mask."""
+    place = np.searchsorted(windows[:, 0], times, side="right") - 1
+    return (place >= 0) & (times < windows[np.maximum(place, 0), 1])
+
+
+def between(spans: pd.DataFrame, hops: pd.DataFrame) -> dict[str, float]:
+    """The way between processes: nanoseconds a step of the stages that serve it, and of both hops over ZMQ."""
+    steps = max(int((spans["site"] == "scheduler.schedule").sum()), 1)
+    lengths = (spans["end_ns"] - spans["start_ns"]).groupby(spans["stage"].astype(str)).sum()
+    found = {f"{stage}_ns": float(lengths.get(stage, 0)) / steps for stage in BETWEEN}
+    return found | {"zmq_ns": float(hops["latency_ns"][hops["hop"].isin(ZMQ)].sum()) / steps}
+
+
+def frozen_steps(steps: pd.DataFrame, frozen: Ints) -> list[int]:
+    """The steps in which the arm's clocks stood still for a while: they look slow and are not."""
+    place = np.searchsorted(frozen[:, 0], steps["end_ns"].to_numpy()) - 1  # the last freeze that began before the end
+    hit = (place >= 0) & (frozen[np.maximum(place, 0), 1] > steps["start_ns"].to_numpy())
+    return [int(step) for step in steps["step"][hit]]

@@ -1,0 +1,174 @@
+"""Prints the review of a run out of what Nsight Systems recorded: NVTX ranges, and CUDA activity where there is."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from probes.errors import run_main
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from tracing.findings import Findings
+    from tracing.nsysfile import Report
+    from tracing.timeline import Timeline
+
+EXAMPLES = """examples:
+  python -m tracing.record --nsys -- python my_script.py     makes traces/<folder>/nsys.nsys-rep and nsys.sqlite
+  python -m tracing.nsys traces/<folder>/nsys.sqlite
+  python -m tracing.nsys profile.nsys-rep --json             exports profile.sqlite first, where it is not there
+"""
+COUNTED_CAUSES = 0.001  # of the window: smaller ones are summed up as "other"
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(
+        prog="python -m tracing.nsys",
+        description="Where the time went, from an Nsight Systems report alone: enginescope's NVTX ranges, vLLM's own "
+        "scopes where these are missing, and the GPU's activity.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument("file", type=Path, metavar="FILE", help="a .nsys-rep, or the .sqlite exported from one")
+    made.add_argument("--json", action="store_true", help="print the figures as JSON, times in nanoseconds")
+    return made
+
+
+def main() -> int:
+    """The command."""
+    from rich.console import Console
+
+    from tracing.review import PLAIN_WIDTH
+
+    args = parser().parse_args()
+    found, figures = reviewed(args.file)
+    if args.json:
+        print(json.dumps(figures, indent=1))
+        return 0
+    out = Console(highlight=False)
+    if not out.is_terminal:
+        out.width = PLAIN_WIDTH
+    show(found, figures, out)
+    return 0
+
+
+def reviewed(path: Path) -> tuple[Findings, dict[str, Any]]:
+    """The findings of a report, and as figures: the review with `stages`, `missing`, `clock` and `gpu`."""
+    from dataclasses import replace
+
+    from tracing import nsysfile, nsysranges
+    from tracing.findings import worked_out
+    from tracing.gpu import gpu
+
+    report = nsysfile.read(path)
+    timeline = nsysranges.timeline(report)
+    found = worked_out(timeline)
+    offset_ns, off_by_ns = nsysranges.clock(report)
+    figures = found.review | {
+        "about": about(report, timeline),
+        "problems": found.review["problems"] + nsysranges.missing(report, timeline),
+        "stages": stages(timeline),
+        "cost": {
+            "spans": len(timeline.spans),
+            "ns_per_span": None,
+            "share": None,
+            "ledger": [],
+        },  # nsys's own is not in its report
+        "clock": {"offset_ns": offset_ns, "uncertainty_ns": off_by_ns},
+        "gpu": gpu(report, found, offset_ns),
+    }
+    return replace(found, review=figures), figures
+
+
+def about(report: Report, timeline: Timeline) -> str:
+    return (
+        f"{report.path}: Nsight Systems {report.version}, schema {report.schema}; {len(report.ranges):,} ranges in "
+        f"{len({p['pid'] for p in timeline.processes if p['pid']})} processes; {len(report.activity):,} GPU activities"
+    )
+
+
+def stages(timeline: Timeline) -> list[dict[str, Any]]:
+    """A row a role and stage: `count`, `median_ns`, `p95_ns`, `sum_ns` of its spans, which may contain each other.
+
+    A scope that is none of ours goes by its name.
+    """
+    from tracing.nsysranges import stage_names
+    from tracing.sites import SCOPE_SITE
+
+    spans = timeline.spans.assign(stage=stage_names(timeline))
+    spans = spans[(spans["share"] != "frame") | (spans["site"] == SCOPE_SITE.name)]
+    took = spans["end_ns"] - spans["start_ns"]
+    rows = []
+    for (role, stage), times in took.groupby([spans["role"].astype(str), spans["stage"]]):
+        figures = {"median_ns": int(times.median()), "p95_ns": int(times.quantile(0.95)), "sum_ns": int(times.sum())}
+        rows.append({"role": role, "stage": stage, "count": len(times), **figures})
+    return sorted(rows, key=lambda row: (row["role"], -row["sum_ns"]))
+
+
+# --- tables ---
+
+
+def show(found: Findings, figures: dict[str, Any], out: Console) -> None:
+    """The review on a terminal, then what the GPU did; what the report cannot say is said to be missing."""
+    from tracing import sections
+
+    if figures["requests"]["total"] or figures["steps"]:
+        sections.show(found, out)
+    else:
+        for problem in figures["problems"]:
+            out.print(problem, style="bold red", markup=False)
+        out.print(figures["about"], style="dim", markup=False)
+        columns = ["role", "stage", "count", "median", "P95", "sum"]
+        us = sections.us
+        rows = [
+            [r["role"], r["stage"], r["count"], us(r["median_ns"]), us(r["p95_ns"]), us(r["sum_ns"])]
+            for r in figures["stages"]
+        ]
+        sections.table(out, "stages by role (they may lie inside each other)", columns, rows, (1,))
+    if figures["gpu"] is None:
+        out.print("\nGPU: n/a (no CUDA activity in this report)")
+    else:
+        show_gpu(figures["gpu"], out)
+
+
+def show_gpu(gpu: dict[str, Any], out: Console) -> None:
+    from tracing.sections import percent, table, us
+
+    rows = [
+        [
+            *(r["kind"], r["stage"], r["steps"] or "n/a", f"{r['kernels']:g}", us(r["kernel_ns"])),
+            *(f"{r['copies']:g}", us(r["copy_ns"]), f"{r['bytes']:,.0f}"),
+        ]
+        for r in gpu["stages"]
+    ]
+    columns = ["step", "stage", "steps", "kernels", "their time", "copies", "their time", "bytes"]
+    table(out, "the GPU's work by the stage that launched it (medians a step)", columns, rows, (1,))
+    rows = []
+    for d in gpu["devices"]:
+        whole = d["window_ns"]
+        shares = [percent(d[name] / whole) for name in ("busy_ns", "idle_ns", "gap_ns")] if whole else ["n/a"] * 3
+        rows.append([d["device"], d["kind"], us(whole), *shares, d["gaps"]])
+    table(out, "busy and idle", ["GPU", "steps", "time", "busy", "idle", "in gaps over 20 µs", "gaps"], rows, (1,))
+    out.print()
+    for device in gpu["devices"]:
+        out.print(sentence(device), markup=False, soft_wrap=True)
+
+
+def sentence(device: dict[str, Any]) -> str:
+    """`GPU 0 waited 18 % of decode: 9 % schedule, 6 % detokenize on the front end, 3 % ZMQ`."""
+    whole = max(device["window_ns"], 1)
+    named = [(c["cause"], c["ns"] / whole) for c in device["causes"] if c["ns"] / whole >= COUNTED_CAUSES]
+    other = device["gap_ns"] / whole - sum(share for _, share in named)
+    if named and other >= COUNTED_CAUSES / 10:
+        named.append(("other", other))
+    of = "the time" if device["kind"] == "all" else device["kind"]
+    causes = ", ".join(f"{share:.1%} {cause}" for cause, share in named)
+    waited = f"GPU {device['device']} waited {device['gap_ns'] / whole:.1%} of {of}"
+    return f"{waited}: {causes}" if causes else waited
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,193 @@
+"""The SQLite export of Nsight Systems: opened, its layout checked, its NVTX events and CUDA activity read as frames.
+
+Two layouts are known, and share the columns used here: that of 2022 (table `EXPORT_META_DATA`, as exported by 2022.4.2)
+and that of later releases (`META_DATA_EXPORT`, as NVIDIA documents it). Both number their schema 3. Anything else is
+refused with what is missing.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from probes.errors import EnginescopeError
+from tracing import nsysrun
+
+SCHEMA_MAJOR = 3
+META = ("META_DATA_EXPORT", "EXPORT_META_DATA")
+EVENT_TYPES = {"NvtxMark": 34, "NvtxPushPopRange": 59, "NvtxStartEndRange": 60, "NvtxDomainCreate": 75}
+PAYLOADS = ("int64Value", "uint64Value", "int32Value", "uint32Value")
+NEEDED = {
+    "StringIds": ("id", "value"),
+    "NVTX_EVENTS": ("start", "end", "eventType", "text", "textId", "globalTid", "domainId"),
+}
+LAUNCHES = "CUPTI_ACTIVITY_KIND_RUNTIME"
+ACTIVITIES = {
+    "kernel": "CUPTI_ACTIVITY_KIND_KERNEL",
+    "copy": "CUPTI_ACTIVITY_KIND_MEMCPY",
+    "set": "CUPTI_ACTIVITY_KIND_MEMSET",
+    "graph": "CUPTI_ACTIVITY_KIND_GRAPH_TRACE",  # whole graphs, where nsys was not asked for their nodes
+}
+ACTIVITY_COLUMNS = ("start", "end", "deviceId", "streamId", "correlationId", "globalPid")
+
+
+@dataclass(frozen=True)
+class Report:
+    """What an export holds. Times are nanoseconds since nsys began, pids and threads the operating system's.
+
+    `ranges`: `start_ns`, `end_ns` (-1 where it never ended), `text`, `domain` ("" for none), `pid`, `thread`, `payload`
+    (-1 where none). `marks`: the same without an end. `activity`, of the GPU: `start_ns`, `end_ns`, `kind`, `name`,
+    `pid`, `device`, `stream`, `correlation`, `bytes`; `launches`, the calls that started it: `start_ns`, `end_ns`,
+    `pid`, `thread`, `correlation`. Both are empty where CUDA was not recorded.
+    """
+
+    path: Path
+    version: str
+    schema: str
+    ranges: pd.DataFrame
+    marks: pd.DataFrame
+    activity: pd.DataFrame
+    launches: pd.DataFrame
+
+
+def read(path: Path) -> Report:
+    """Read a `.sqlite`, or a `.nsys-rep` exported first; `EnginescopeError` where it is none of a known layout."""
+    path = exported(path)
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as file:
+            tables = {name: _columns(file, name) for (name,) in file.execute("SELECT name FROM sqlite_master")}
+            version, schema = _checked(file, path, tables)
+            nvtx = _nvtx(file, path, tables)
+            return Report(path, version, schema, *_split(file, nvtx, tables), *_cuda(file, path, tables))
+    except (sqlite3.Error, pd.errors.DatabaseError) as error:
+        raise EnginescopeError(
+            f"{path} cannot be read as SQLite: {error}; export it again from the .nsys-rep"
+        ) from None
+
+
+def exported(path: Path) -> Path:
+    """The SQLite file of a report, made where it is not there or older."""
+    if not path.is_file():
+        raise EnginescopeError(f"{path} is no file: python -m tracing.record --nsys -- CMD makes one")
+    if path.suffix != ".nsys-rep":
+        return path
+    made = path.with_suffix(".sqlite")
+    if not made.exists() or made.stat().st_mtime < path.stat().st_mtime:
+        nsysrun.export(path, made)
+    return made
+
+
+def _columns(file: sqlite3.Connection, table: str) -> tuple[str, ...]:
+    return tuple(row[1] for row in file.execute(f'PRAGMA table_info("{table}")'))
+
+
+def _checked(file: sqlite3.Connection, path: Path, tables: dict[str, tuple[str, ...]]) -> tuple[str, str]:
+    """The release that exported the file and its schema number; refuses one that is not known."""
+    meta = next((name for name in META if name in tables), None)
+    said = dict(file.execute(f"SELECT name, value FROM {meta}")) if meta else {}
+    version = said.get("EXPORT_PRODUCT_VERSION") or said.get("NSIGHT_SYSTEMS_VERSION") or "of an unknown version"
+    schema = said.get("EXPORT_SCHEMA_VERSION") or "none"
+    missing = [] if meta else [f"table {' or '.join(META)}"]
+    for table, columns in NEEDED.items():
+        missing += _lacks(tables, table, columns)
+    if "NVTX_EVENTS" in tables and not set(PAYLOADS) & set(tables["NVTX_EVENTS"]):
+        missing.append(f"NVTX_EVENTS.{PAYLOADS[0]}")
+    if "NVTX_EVENTS" not in tables and meta:
+        raise EnginescopeError(f"{path} has no NVTX events: nsys has to run with --trace=nvtx, and nvtx be heard by it")
+    if missing or schema.partition(".")[0] != str(SCHEMA_MAJOR):
+        lacks = f"; missing: {', '.join(missing)}" if missing else ""
+        raise EnginescopeError(
+            f"{path} is of an unknown layout: schema {schema}, Nsight Systems {version}{lacks}; "
+            f"this reader knows schema {SCHEMA_MAJOR} as 2022.4 and later write it"
+        )
+    return version, schema
+
+
+def _lacks(tables: dict[str, tuple[str, ...]], table: str, columns: tuple[str, ...]) -> list[str]:
+    if table not in tables:
+        return [f"table {table}"]
+    return [f"{table}.{column}" for column in columns if column not in tables[table]]
+
+
+def _processes(serialized: pd.Series) -> tuple[pd.Series, pd.Series]:
+    """Pid and thread of a serialized id: bits 24 to 47 and 0 to 23; above them stand the machine and the kind."""
+    return serialized // 0x1000000 % 0x1000000, serialized % 0x1000000
+
+
+# --- NVTX ---
+
+
+def _nvtx(file: sqlite3.Connection, path: Path, tables: dict[str, tuple[str, ...]]) -> pd.DataFrame:
+    payload = ", ".join(f"e.{name}" for name in PAYLOADS if name in tables["NVTX_EVENTS"])
+    frame = pd.read_sql_query(
+        f"""SELECT e.start AS start_ns, coalesce(e.end, -1) AS end_ns, e.eventType AS type,
+                   coalesce(e.text, s.value, '') AS text, coalesce(e.domainId, 0) AS domain_id,
+                   e.globalTid AS tid, coalesce({payload}, -1) AS payload
+            FROM NVTX_EVENTS AS e LEFT JOIN StringIds AS s ON s.id = e.textId WHERE e.globalTid IS NOT NULL
+            ORDER BY e.start""",
+        file,
+    )
+    frame["pid"], frame["thread"] = _processes(frame.pop("tid"))
+    return frame
+
+
+def _split(
+    file: sqlite3.Connection, nvtx: pd.DataFrame, tables: dict[str, tuple[str, ...]]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Ranges and marks, with the names of their domains: these are numbered by each process for itself."""
+    types = dict(EVENT_TYPES)
+    if "ENUM_NSYS_EVENT_TYPE" in tables:
+        types |= {name: number for number, name in file.execute("SELECT id, name FROM ENUM_NSYS_EVENT_TYPE")}
+    domains = nvtx[nvtx["type"] == types["NvtxDomainCreate"]].set_index(["pid", "domain_id"])["text"]
+    named = pd.MultiIndex.from_frame(nvtx[["pid", "domain_id"]])
+    nvtx["domain"] = domains[~domains.index.duplicated(keep="last")].reindex(named).fillna("").to_numpy()
+    columns = ["start_ns", "end_ns", "text", "domain", "pid", "thread", "payload"]
+    ranges = nvtx["type"].isin((types["NvtxPushPopRange"], types["NvtxStartEndRange"]))
+    marks = nvtx["type"] == types["NvtxMark"]
+    return nvtx.loc[ranges, columns].reset_index(drop=True), nvtx.loc[marks, columns].reset_index(drop=True)
+
+
+# --- CUDA ---
+
+
+def _cuda(
+    file: sqlite3.Connection, path: Path, tables: dict[str, tuple[str, ...]]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The GPU's activity and the calls that launched it; tables are there only where something was recorded."""
+    there = {kind: table for kind, table in ACTIVITIES.items() if table in tables}
+    missing = [lack for table in there.values() for lack in _lacks(tables, table, ACTIVITY_COLUMNS)]
+    if there:
+        missing += _lacks(tables, LAUNCHES, ("start", "end", "globalTid", "correlationId"))
+    if missing:
+        raise EnginescopeError(f"{path} has CUDA activity of an unknown layout; missing: {', '.join(missing)}")
+    frames = [_activity(file, kind, table, tables[table]) for kind, table in there.items()]
+    empty = ("start_ns", "end_ns", "kind", "name", "pid", "device", "stream", "correlation", "bytes")
+    activity = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(empty))
+    launches = pd.DataFrame(columns=["start_ns", "end_ns", "pid", "thread", "correlation"], dtype=np.int64)
+    if there:
+        launches = pd.read_sql_query(
+            f"SELECT start AS start_ns, end AS end_ns, globalTid AS tid, correlationId AS correlation FROM {LAUNCHES}",
+            file,
+        )
+        launches["pid"], launches["thread"] = _processes(launches.pop("tid"))
+    return activity.sort_values("start_ns", ignore_index=True), launches
+
+
+def _activity(file: sqlite3.Connection, kind: str, table: str, columns: tuple[str, ...]) -> pd.DataFrame:
+    size = "a.bytes" if "bytes" in columns else "0"
+    text, join = "''", ""
+    if "shortName" in columns:
+        text, join = "s.value", "LEFT JOIN StringIds AS s ON s.id = a.shortName"
+    frame = pd.read_sql_query(
+        f"""SELECT a.start AS start_ns, a.end AS end_ns, coalesce({text}, '') AS name, a.deviceId AS device,
+                   a.streamId AS stream, a.correlationId AS correlation, {size} AS bytes, a.globalPid AS process
+            FROM {table} AS a {join}""",
+        file,
+    )
+    frame["kind"], frame["pid"] = kind, _processes(frame.pop("process"))[0]
+    return frame

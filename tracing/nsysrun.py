@@ -1,0 +1,86 @@
+"""Runs a command under Nsight Systems, and turns what it recorded into a report and a SQLite file in the trace folder.
+
+`nsys` of 2022 as Debian packages it does not find its own importer and leaves a `.qdstrm`: that is imported here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import subprocess
+from pathlib import Path
+
+from probes.errors import EnginescopeError, usage_error
+from probes.profilers import importer
+from probes.surroundings import Surroundings, here
+
+STEM = "nsys"  # nsys.nsys-rep and nsys.sqlite in the trace folder
+IMPORT_TIMEOUT_S = 1800
+# Beside enginescope's own ranges, vLLM's scopes; and no fork, after which CUDA cannot be used nor traced.
+ENVIRONMENT = {"VLLM_NVTX_SCOPES_FOR_PROFILING": "1", "VLLM_WORKER_MULTIPROC_METHOD": "spawn"}
+
+
+def program(at: Surroundings) -> Path:
+    """The `nsys` on the path; `EnginescopeError` where there is none."""
+    found = at.program("nsys")
+    if found is None:
+        raise usage_error("--nsys needs Nsight Systems, and there is no nsys on the path; see python -m probes.doctor")
+    return found
+
+
+def under(command: list[str], folder: Path) -> list[str]:
+    """The command line that runs `command` under nsys, recording into the folder."""
+    at = here()
+    return [str(program(at)), "profile", *flags(bool(at.gpus)), f"--output={folder / STEM}", *command]
+
+
+def flags(cuda: bool) -> list[str]:
+    """What a vLLM of several processes needs: ranges, the OS runtime, and on a GPU CUDA, graphs by their nodes.
+
+    No sampling: it needs rights that a container lacks, and costs the engine time. All processes are waited for, since
+    the engine's may end after the one that was started.
+    """
+    traced = ["--trace=cuda,nvtx,osrt", "--cuda-graph-trace=node"] if cuda else ["--trace=nvtx,osrt"]
+    return [*traced, "--sample=none", "--cpuctxsw=none", "--trace-fork-before-exec=true", "--wait=all"]
+
+
+def finish(folder: Path) -> list[str]:
+    """Import and export what nsys left in the folder; what went wrong, a line each."""
+    raw, report = folder / f"{STEM}.qdstrm", folder / f"{STEM}.nsys-rep"
+    try:
+        if not report.exists():
+            _import(raw, report)
+        export(report, folder / f"{STEM}.sqlite")
+    except EnginescopeError as error:
+        return [str(error)]
+    raw.unlink(missing_ok=True)
+    with contextlib.closing(sqlite3.connect(folder / f"{STEM}.sqlite")) as file:
+        heard = file.execute("SELECT 1 FROM sqlite_master WHERE name = 'NVTX_EVENTS'").fetchone()
+    return [] if heard else ["nsys heard no NVTX range: see nvtx and nsys in python -m probes.doctor"]
+
+
+def _import(raw: Path, report: Path) -> None:
+    if not raw.exists():
+        raise EnginescopeError(f"nsys left no recording in {raw.parent}: what it printed above says why")
+    at = here()
+    found = importer(at, program(at))
+    if found is None:
+        raise EnginescopeError(f"{raw} stays unread: nsys has no QdstrmImporter; see python -m probes.doctor")
+    _run([str(found), "-i", str(raw), "-o", str(report)], report)
+
+
+def export(report: Path, sqlite: Path) -> None:
+    """Export a `.nsys-rep` to SQLite."""
+    nsys = program(here())
+    _run([str(nsys), "export", "--type=sqlite", f"--output={sqlite}", "--force-overwrite=true", str(report)], sqlite)
+
+
+def _run(command: list[str], made: Path) -> None:
+    """Run a step of nsys that makes a file; its output, mostly a progress bar, is only for when it fails."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=IMPORT_TIMEOUT_S)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise EnginescopeError(f"{made} was not made: {error}") from None
+    if not made.exists():
+        last = (done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}").splitlines()[-1]
+        raise EnginescopeError(f"{made} was not made by {Path(command[0]).name}: {last}")

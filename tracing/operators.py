@@ -1,0 +1,282 @@
+"""Operators and kernels of torch traces, summed per stage and step of the recorder's spans.
+
+An operator belongs to the innermost span of its own thread in which it began, a kernel or copy to that of its launch.
+An operator counts with its own time: what operators inside it took is theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from probes.errors import EnginescopeError
+from tracing import torchtrace
+from tracing.sweep import Ints, topmost
+from tracing.timeline import Timeline
+from tracing.torchtrace import Event
+
+OUTSIDE = "outside of any span"
+CHUNK_EVENTS = 50_000
+MOST_ROWS = 200_000  # partial sums that wait to be added up
+# More of them than this are in no file whose launches and kernels stand near each other, and memory has to end.
+MOST_LAUNCHES = 1_000_000
+MOST_EARLY = 100_000
+BY_NAME = ["kind", "name", "stage"]
+BY_STEP = ["kind", "stage", "step"]
+COUNTED = ["operator", "kernel", "copy"]
+SHOWN = 20
+
+
+@dataclass
+class Operators:
+    """`names` has a row a kind, name and stage, `steps` one a kind, stage and step (-1 for none): `count` and `own_ns`.
+
+    `spent_ns` is, by stage, the time in spans of the steps and threads that have operators.
+    """
+
+    names: pd.DataFrame
+    steps: pd.DataFrame
+    spent_ns: dict[str, int]
+    files: list[str]
+    problems: list[str]
+    uncertainty_ns: int
+
+
+class Places:
+    """The innermost span of a thread at any time, as its stage and step."""
+
+    def __init__(self, timeline: Timeline) -> None:
+        self.stages = [OUTSIDE, *map(str, timeline.spans["stage"].cat.categories)]
+        telling = timeline.spans[timeline.spans["share"] != "frame"]
+        self._threads = {
+            (int(pid), int(thread)): _pieces(rows) for (pid, thread), rows in telling.groupby(["pid", "thread"])
+        }
+
+    def of(self, pid: int, thread: int, times: Ints) -> tuple[Ints, Ints]:
+        """The number of the stage and the step, -1 for none, at some times of a thread."""
+        if (pid, thread) not in self._threads:
+            return np.zeros(len(times), np.int64), np.full(len(times), -1, np.int64)
+        bounds, stage, step = self._threads[pid, thread]
+        place = np.searchsorted(bounds, times, side="right")
+        return stage[place], step[place]
+
+    def spent(self, threads: set[tuple[int, int]], steps: Ints) -> dict[str, int]:
+        """By stage, the nanoseconds that some threads spent in spans of some steps, each instant in the innermost."""
+        found: dict[str, int] = {}
+        for bounds, stage, step in (self._threads[each] for each in threads if each in self._threads):
+            lengths, inside = np.diff(bounds), np.isin(step[1:-1], steps)
+            for number in np.unique(stage[1:-1][inside]).tolist():
+                name = self.stages[number]
+                found[name] = found.get(name, 0) + int(lengths[inside & (stage[1:-1] == number)].sum())
+        found.pop(OUTSIDE, None)
+        return found
+
+
+def _pieces(rows: pd.DataFrame) -> tuple[Ints, Ints, Ints]:
+    """The bounds of a thread's pieces of time, and the stage and step before, between and after them.
+
+    Rows come by start, then the longest first, so that of those that cover a piece the last is the innermost.
+    """
+    start, end = (rows[edge].to_numpy(dtype=np.int64) for edge in ("start_ns", "end_ns"))
+    bounds, top = topmost(start, end, np.arange(len(rows)))
+    top = np.concatenate(([-1], top, [-1])) if len(bounds) else np.array([-1])
+    stage = np.append(rows["stage"].cat.codes.to_numpy(dtype=np.int64) + 1, 0)  # the last one serves -1
+    step = np.append(rows["step"].to_numpy(dtype=np.int64), -1)
+    return bounds, stage[top], step[top]
+
+
+def nested(events: Iterable[Event]) -> Iterator[tuple[Event, int]]:
+    """Each event with its own nanoseconds: an operator's without those of operators that began inside it.
+
+    A thread's operators come by start, as torch writes them; one is given out when it is known to be over.
+    """
+    open_now: dict[tuple[int, int], list[list[Any]]] = {}
+    for event in events:
+        if event.kind != "operator":
+            yield event, event.end_ns - event.start_ns
+            continue
+        stack = open_now.setdefault((event.pid, event.thread), [])
+        while stack and stack[-1][0].end_ns <= event.start_ns:
+            yield stack[-1][0], stack.pop()[1]
+        if stack:
+            stack[-1][1] -= min(event.end_ns, stack[-1][0].end_ns) - event.start_ns
+        stack.append([event, event.end_ns - event.start_ns])
+    for stack in open_now.values():
+        for event, own_ns in stack:
+            yield event, own_ns
+
+
+@dataclass
+class _Sums:
+    """Sums by some keys, added up now and then, so that memory grows with what is told apart and not with events."""
+
+    keys: list[str]
+    parts: list[pd.DataFrame] = field(default_factory=list)
+    rows: int = 0
+
+    def add(self, frame: pd.DataFrame) -> None:
+        self.parts.append(self._sum(frame))
+        self.rows += len(self.parts[-1])
+        if self.rows > MOST_ROWS:
+            self.parts = [self.total()]
+            self.rows = 0
+
+    def total(self) -> pd.DataFrame:
+        if not self.parts:
+            return pd.DataFrame({key: [] for key in (*self.keys, "count", "own_ns")})
+        return self._sum(pd.concat(self.parts))
+
+    def _sum(self, frame: pd.DataFrame) -> pd.DataFrame:
+        sums = frame.groupby(self.keys, sort=False, observed=True)[["count", "own_ns"]].sum()
+        return sums.reset_index()
+
+
+@dataclass
+class _Reader:
+    """Adds up the events of files, some at a time; where `step` is given, names of that step only."""
+
+    places: Places
+    step: int | None = None
+    numbers: dict[str, int] = field(default_factory=dict)  # of names
+    names: _Sums = field(default_factory=lambda: _Sums(BY_NAME))
+    steps: _Sums = field(default_factory=lambda: _Sums(BY_STEP))
+    launched: dict[int, tuple[int, int]] = field(default_factory=dict)  # correlation -> stage, step; of one file
+    early: list[tuple[Event, int]] = field(default_factory=list)  # kernels whose launch has not come yet
+    threads: set[tuple[int, int]] = field(default_factory=set)  # those with operators
+
+    def file(self, path: Path, ahead_ns: int) -> None:
+        """Add a file's events, those before a fault too."""
+        self.launched.clear()
+        chunk: list[tuple[Event, int]] = []
+        try:
+            for each in nested(torchtrace.events(path, ahead_ns)):
+                chunk.append(each)
+                if len(chunk) == CHUNK_EVENTS:
+                    self._add(chunk)
+                    chunk = []
+        finally:
+            self._add(chunk)
+            self._device(self.early)
+            self.early = []
+
+    def totals(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """The sums by name and by step, names and stages as texts."""
+        names, steps = self.names.total(), self.steps.total()
+        for frame in (names, steps):
+            codes = frame["stage"].astype(np.int64)
+            frame["stage"] = pd.Categorical.from_codes(codes, categories=self.places.stages)
+        names["name"] = pd.Categorical.from_codes(names["name"].astype(np.int64), categories=list(self.numbers))
+        return names, steps
+
+    def _add(self, chunk: list[tuple[Event, int]]) -> None:
+        on_cpu: dict[tuple[int, int], list[tuple[Event, int]]] = {}
+        on_device = []
+        for each in chunk:
+            if each[0].kind in ("operator", "launch"):
+                on_cpu.setdefault((each[0].pid, each[0].thread), []).append(each)
+            else:
+                on_device.append(each)
+        self.threads |= set(on_cpu)
+        for (pid, thread), rows in on_cpu.items():
+            times = np.array([event.start_ns for event, _ in rows], dtype=np.int64)
+            stages, steps = self.places.of(pid, thread, times)
+            self._sum(rows, stages, steps)
+            self._launches(rows, stages, steps)
+        known = [each for each in on_device if each[0].correlation in self.launched]
+        self.early += [each for each in on_device if each[0].correlation not in self.launched]
+        self._device(known)
+        if len(self.early) > MOST_EARLY:
+            self._device(self.early)
+            self.early = []
+
+    def _launches(self, rows: list[tuple[Event, int]], stages: Ints, steps: Ints) -> None:
+        last = (0, -1)
+        for (event, _), stage, step in zip(rows, stages.tolist(), steps.tolist(), strict=True):
+            if event.correlation:
+                last = last if last == (stage, step) else (stage, step)  # one object for many launches
+                self.launched[event.correlation] = last
+        for correlation in list(islice(self.launched, max(len(self.launched) - MOST_LAUNCHES, 0))):
+            del self.launched[correlation]
+
+    def _device(self, rows: list[tuple[Event, int]]) -> None:
+        found = np.array([self.launched.get(e.correlation, (0, -1)) for e, _ in rows], dtype=np.int64).reshape(-1, 2)
+        self._sum(rows, found[:, 0], found[:, 1])
+
+    def _sum(self, rows: list[tuple[Event, int]], stages: Ints, steps: Ints) -> None:
+        kept = [place for place, (event, _) in enumerate(rows) if event.kind != "launch"]
+        if not kept:
+            return
+        chosen = [rows[place] for place in kept]
+        frame = pd.DataFrame(
+            {
+                "kind": pd.Categorical([e.kind for e, _ in chosen], categories=COUNTED),
+                "name": np.array([self.numbers.setdefault(e.name, len(self.numbers)) for e, _ in chosen], np.int32),
+                "stage": stages[kept].astype(np.int16),
+                "step": steps[kept],
+                "count": np.ones(len(kept), np.int64),
+                "own_ns": np.array([own_ns for _, own_ns in chosen], np.int64),
+            }
+        )
+        if self.step is not None:
+            frame = frame[frame["step"] == self.step]
+        self.names.add(frame)
+        self.steps.add(frame)
+
+
+def read(timeline: Timeline, step: int | None = None) -> Operators | None:
+    """The sums over all torch traces of a trace folder, of all steps or of one; None where there are no traces."""
+    paths = torchtrace.paths(timeline.folder)
+    if not paths:
+        return None
+    at, problems = torchtrace.clock(timeline), []
+    reader = _Reader(Places(timeline), step)
+    for path in paths if at else ():
+        try:
+            reader.file(path, at.ahead_ns if at else 0)
+        except EnginescopeError as error:
+            problems.append(str(error))
+    names, steps = reader.totals()
+    if at is None:
+        problems.append("there are torch traces, but no process of the recorder wrote an anchor of its clock")
+    elif step is None and not len(names):
+        problems.append("the torch traces hold no operator and no kernel")
+    elif len(names) and (names["stage"] == OUTSIDE).all():
+        problems.append("the torch traces lie outside of all spans: of another machine, run or clock")
+    numbers = np.unique(steps["step"][steps["step"] >= 0]).astype(np.int64)
+    spent = reader.places.spent(reader.threads, numbers)
+    return Operators(names, steps, spent, [path.name for path in paths], problems, at.uncertainty_ns if at else 0)
+
+
+def summary(found: Operators | None) -> dict[str, Any] | None:
+    """What `review.json` holds: a row a stage, and the largest of the rows by stage and name over all steps."""
+    if found is None:
+        return None
+    names, steps = found.names, found.steps["step"]
+    by_kind = names.groupby(["stage", "kind"], observed=True)["own_ns"].sum().unstack(fill_value=0)
+    stages = [
+        {"stage": str(stage), "span_ns": found.spent_ns.get(str(stage))}
+        | {f"{kind}_ns": int(row.get(kind, 0)) for kind in COUNTED}
+        for stage, row in by_kind.iterrows()
+    ]
+    on_cpu = names["kind"] == "operator"
+    whole = {where: int(names["own_ns"][on_cpu == where].sum()) for where in (True, False)}
+    largest = names.sort_values("own_ns", ascending=False).head(SHOWN)
+    rows = [
+        {"stage": stage, "name": name, "kind": kind, "count": int(count), "own_ns": int(own_ns)}
+        | {"share": int(own_ns) / max(whole[kind == "operator"], 1)}
+        for kind, name, stage, count, own_ns in largest.itertuples(index=False, name=None)
+    ]
+    return {
+        "files": found.files,
+        "problems": found.problems,
+        "clock_uncertainty_ns": found.uncertainty_ns,
+        "steps": int(steps[steps >= 0].nunique()),
+        "stages": sorted(stages, key=lambda row: -sum(row[f"{kind}_ns"] for kind in COUNTED)),
+        "rows": rows,
+    }

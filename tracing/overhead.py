@@ -1,0 +1,206 @@
+"""What watching costs an engine on this machine, and what its split into processes costs: into a ledger.
+
+Arms are engines in processes of their own, all started first; in every round each runs one batch while the others are
+frozen, in an order drawn anew. A change is an arm's figure against the plain engine's of the same round.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from probes.errors import INCOMPLETE, EnginescopeError, run_main, usage_error
+
+if TYPE_CHECKING:
+    from tracing.arms import Arm, ArmProcess
+    from tracing.ledger import Round
+
+INPUT_LEN = 32
+WARM_UPS = 2
+EXAMPLES = """examples:
+  python -m tracing.overhead                                  every watcher, batch sizes 1 and 16, two-layer model
+  python -m tracing.overhead --batch-size 8 --model default
+  python -m tracing.overhead --arm recorder --arm py-spy --rounds 60
+The two-layer model's steps are almost all engine overhead: what watching costs there is an upper bound.
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(
+        prog="python -m tracing.overhead",
+        description="What each watcher, and the split into processes, costs throughput, TTFT and TPOT on this machine.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument("--batch-size", type=_sizes, default=[1, 16], metavar="N[,N]", help="requests at once (1,16)")
+    made.add_argument("--model", choices=("two-layer", "default"), default="two-layer")
+    made.add_argument("--output-len", type=int, default=64, metavar="N", help="tokens a request (%(default)s)")
+    made.add_argument("--rounds", type=int, default=30, metavar="N", help="trials an arm and batch size (%(default)s)")
+    made.add_argument("--arm", action="append", metavar="NAME", help="only this arm beside the plain ones; repeatable")
+    return made
+
+
+def _sizes(text: str) -> list[int]:
+    if not all(word.isdigit() and int(word) for word in text.split(",")):
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers from 1 on, as in 1,16")
+    return [int(word) for word in text.split(",")]
+
+
+def main() -> int:
+    """The command."""
+    args = parser().parse_args()
+    from tracing import arms
+
+    if args.rounds < 1 or args.output_len < 2:
+        raise usage_error("--rounds has to be 1 or more, --output-len 2 or more")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: engines are ended, nothing stays behind
+    with tempfile.TemporaryDirectory() as scratch:
+        asked = chosen([*arms.watched(Path(scratch)), *arms.split()], args.arm)
+        return measure(asked, args, Path(scratch))
+
+
+def chosen(all_arms: list[Arm], names: list[str] | None) -> list[Arm]:
+    """The plain arms and those named; all where none is."""
+    known = [arm.name for arm in all_arms]
+    unknown = [name for name in names or [] if name not in known]
+    if unknown:
+        raise usage_error(f"no arm {unknown[0]!r}; there are {', '.join(known)}")
+    return [arm for arm in all_arms if not names or arm.name in names or arm.name in ("off", "off too")]
+
+
+def measure(asked: list[Arm], args: argparse.Namespace, scratch: Path) -> int:
+    """Start the arms, run the rounds, stop the arms, print and store what was seen."""
+    from probes.machine import fingerprint
+    from tracing import ledger
+    from tracing.harvest import harvest
+    from tracing.overheadtable import show
+
+    missing: dict[str, str] = {}
+    with running(asked, _settings(args.model), scratch, missing) as engines:
+        counts = {name: len(_members(engine)) for name, engine in engines.items()}
+        by_size = {size: rounds(engines, missing, size, args) for size in args.batch_size}
+        for name, engine in engines.items():
+            say(f"stopping {name}")
+            engine.stop()
+        machine, now = fingerprint().as_dict(), time.strftime("%Y-%m-%d")
+        for size, found in by_size.items():
+            rows = [
+                {"arm": arm.name, "missing": missing.get(arm.name), "processes": counts.get(arm.name)}
+                | ({} if arm.name in missing else ledger.changes(found, arm.name))
+                | (harvest(engines[arm.name], found) if arm.name in engines else {})
+                for arm in asked
+            ]
+            entry = {"measured": now, "machine": machine, "model": args.model, "batch_size": size}
+            entry |= {"input_len": INPUT_LEN, "output_len": args.output_len, "rows": rows, "base": base(found)}
+            path = ledger.store(entry)
+            show(entry)
+    print(f"Wrote {path}")
+    return INCOMPLETE if missing else 0
+
+
+def base(found: list[Round]) -> dict[str, float]:
+    """The plain engine's own medians."""
+    from statistics import median
+
+    from tracing.ledger import BASE, FIGURES
+
+    return {name: median(each[BASE][name] for each in found) for name in FIGURES}
+
+
+def _settings(model: str) -> dict[str, Any]:
+    """The engine arguments that all arms share."""
+    from probes.checkpoint import default_model, two_layer_model
+
+    tiny = model == "two-layer"
+    return {
+        "model": str(two_layer_model() if tiny else default_model()),
+        "load_format": "dummy" if tiny else "auto",
+        "dtype": "float32",
+        "enforce_eager": True,
+        "enable_prefix_caching": False,
+        "max_model_len": 1024,
+        "kv_cache_memory_bytes": 256 << 20,
+    }
+
+
+def _members(engine: ArmProcess) -> list[int]:
+    """An arm's vLLM processes: without resource trackers and tools."""
+    from tracing.arms import members
+
+    found = []
+    for pid in members(*engine.groups):
+        with contextlib.suppress(OSError):
+            line = Path("/proc", str(pid), "cmdline").read_bytes()
+            if line.startswith(b"VLLM::") or (b"trialengine" in line and b"nsys" not in line.partition(b"\0")[0]):
+                found.append(pid)
+    return found
+
+
+@contextlib.contextmanager
+def running(
+    asked: list[Arm], settings: dict[str, Any], scratch: Path, missing: dict[str, str]
+) -> Iterator[dict[str, ArmProcess]]:
+    """The arms' engines, started one after the other and frozen; `missing` is told why one is not there."""
+    from tracing.arms import ArmError, ArmProcess, Guard
+
+    guard, engines = Guard(), {}
+    try:
+        for arm in asked:
+            say(f"starting {arm.name}")
+            try:
+                engine = ArmProcess(arm, settings, scratch)
+                guard.watch(engine.process.pid)
+                engines[arm.name] = engine
+                engine.start()
+                for group in engine.groups:
+                    guard.watch(group)
+            except ArmError as error:
+                missing[arm.name] = str(error)
+                say(f"{arm.name}: {error}")
+                if arm.name in engines:
+                    engines.pop(arm.name).kill()
+        if "off" in missing:
+            raise EnginescopeError(f"the plain engine did not start: {missing['off']}")
+        yield engines
+    finally:
+        for engine in engines.values():
+            engine.kill()
+        guard.close()
+
+
+def rounds(engines: dict[str, ArmProcess], missing: dict[str, str], size: int, args: argparse.Namespace) -> list[Round]:
+    """Trials of every arm, `--rounds` times after warm-ups; an arm that fails leaves the rounds."""
+    from tracing.arms import ArmError
+
+    draw, found = random.Random(size), []
+    for number in range(-WARM_UPS, args.rounds):
+        say(f"batch size {size}, round {number + 1} of {args.rounds}" if number >= 0 else f"batch size {size}, warm-up")
+        seen: Round = {}
+        for name in draw.sample(sorted(engines), len(engines)):
+            shape = {"batch_size": size, "input_len": INPUT_LEN, "output_len": args.output_len}
+            try:
+                seen[name] = engines[name].trial(**shape, seed=1000 * size + number + WARM_UPS)
+            except ArmError as error:
+                missing[name] = f"failed in a trial: {error}"
+                engines.pop(name).kill()
+        if "off" in missing:
+            raise EnginescopeError(f"the plain engine {missing['off']}")
+        if number >= 0:
+            found.append(seen)
+    return found
+
+
+def say(words: str) -> None:
+    print(words, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    run_main(main)

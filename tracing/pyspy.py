@@ -1,0 +1,99 @@
+"""Prints what py-spy's samples say: who works and who waits, and what the Python of every stage is doing."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from probes.errors import EnginescopeError, run_main, usage_error
+from tracing.sampler import DEFAULT_RATE, Sampler, check_rate
+
+if TYPE_CHECKING:
+    pass
+
+ATTACH = "attach"
+SECONDS = 10.0
+TOP = 5
+EXAMPLES = """examples:
+  python -m tracing.record --py-spy -- python my_script.py
+  python -m tracing.pyspy traces/<folder>               what was sampled, by role, thread, stage and line
+  python -m tracing.pyspy traces/<folder> --top 12      more lines of each stage
+  python -m tracing.pyspy attach 4711 --seconds 20      a running engine: the process id of its front end
+
+writes samples.folded (flame graph tools) and samples.speedscope.json (speedscope) into the folder
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(
+        prog="python -m tracing.pyspy",
+        description="Samples of the engine's Python stacks by py-spy: from a trace folder, or of a running engine.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument("what", metavar="DIR|attach", help="a trace folder with samples, or the word attach")
+    made.add_argument("pid", nargs="?", type=int, metavar="PID", help="with attach: the process whose tree is sampled")
+    made.add_argument("--seconds", type=float, default=SECONDS, help=f"with attach: how long (default {SECONDS:g})")
+    made.add_argument("--rate", type=int, default=DEFAULT_RATE, help=f"with attach: a second (default {DEFAULT_RATE})")
+    made.add_argument("--out", type=Path, help="with attach: the folder to write (default: traces/<time>-<id>)")
+    made.add_argument("--top", type=int, default=TOP, help=f"lines shown of each stage (default {TOP})")
+    return made
+
+
+def main() -> int:
+    """The command."""
+    args = parser().parse_args()
+    if (args.what == ATTACH) != (args.pid is not None):
+        raise usage_error("give a trace folder, or attach and a process id; see python -m tracing.pyspy --help")
+    folder = attach(args.pid, args.seconds, args.rate, args.out) if args.what == ATTACH else Path(args.what)
+    return show(folder, args.top)
+
+
+def attach(pid: int, seconds: float, rate: int, out: Path | None) -> Path:
+    """Sample the tree of a running process; the folder with what was seen."""
+    import psutil
+
+    from tracing.record import new_folder
+
+    check_rate(rate)
+    if not psutil.pid_exists(pid):
+        raise EnginescopeError(f"there is no process {pid}: find the engine's front end with ps aux | grep -i vllm")
+    folder = new_folder(out)
+    with Sampler(folder, pid, rate, beacon=False) as sampler:
+        sampler.wait(seconds)
+    return folder
+
+
+def show(folder: Path, top: int) -> int:
+    """Print the tables of a folder's samples and write them for other viewers."""
+    from rich.console import Console
+
+    from tracing import attribution, samples, sampletables, stacks, timeline
+
+    out = Console(highlight=False)
+    if not out.is_terminal:
+        out.width = sampletables.PLAIN_WIDTH
+    read = samples.read(folder)
+    spans = timeline.read(folder) if any(folder.glob("events-*.bin")) else None
+    frame = attribution.attributed(read, spans)
+    for line in sampletables.head(read, frame, spans):
+        out.print(line, markup=False, soft_wrap=True)
+    ready = attribution.ready_ns(spans) if spans else 0
+    serving = frame[frame["time_ns"] >= ready]
+    for table in (sampletables.threads(serving), sampletables.stages(read, serving, top)):
+        out.print()
+        out.print(table)
+    folded, speedscope = folder / "samples.folded", folder / "samples.speedscope.json"
+    try:
+        stacks.folded(read, frame, folded)
+        stacks.speedscope(read, frame, speedscope, folder.resolve().name)
+    except OSError as error:
+        raise EnginescopeError(f"cannot write {error.filename}: {error.strerror}") from None
+    for path in (folded, speedscope):
+        out.print(f"Wrote {path}", soft_wrap=True, markup=False)
+    return 0
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,259 @@
+"""Reads what py-spy left in a folder: a frame of samples, on the clock of the spans, and the stacks they point to.
+
+py-spy writes an event where a thread's stack changes; between two changes it was seen in every round. A round is taken
+at one time for all threads: its place on our clock is known from the beacon (`tracing.sampler`), whose frame in that
+round names the time at which it began, and which is known to have ended when the next began.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from probes.errors import EnginescopeError
+from tracing.sampler import BEACON, EVENTS, LOG, SAID, SCHEMA, STAMPS, refusal
+
+CHUNK = 1 << 20
+ROUND_GAP_US = 500  # stamps of one round lie closer, those of two further apart
+CONFIDENT = 99  # percent of the rounds that the printed uncertainty holds for
+GONE_NS = 2_000_000_000  # a thread not seen alive in the last of these is taken for dead
+PROCESS = re.compile(r'process (\d+):"(.*)"$', re.S)
+THREAD = re.compile(r"thread \((\d+)\)(?:: (.*))?$", re.S)
+INSTALLED = re.compile(r".*/(?:site-packages|dist-packages|lib/python3\.\d+)/")
+
+
+class Frame(NamedTuple):
+    """A Python frame; `path` as py-spy gave it, `file` from the package or the standard library on."""
+
+    name: str
+    path: str
+    line: int
+
+    @property
+    def file(self) -> str:
+        return INSTALLED.sub("", self.path)
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.file}:{self.line})"
+
+
+Stack = tuple[Frame, ...]  # the outermost first
+
+
+@dataclass(frozen=True)
+class Samples:
+    """`frame` has a row a thread and round: `time_ns` (CLOCK_MONOTONIC where there was a beacon, else an estimate),
+    `pid`, `thread` (the operating system's) and `stack`, a number in `stacks`. `names` are those of threads, `titles`
+    the command lines of processes. `uncertainty_ns` is how far a round may be from its place at most, for 99 % of the
+    rounds; -1 where there was no beacon.
+    """
+
+    folder: Path
+    frame: pd.DataFrame
+    stacks: list[Stack]
+    names: dict[tuple[int, int], str]
+    titles: dict[int, str]
+    said: dict[str, Any]
+    rounds: int
+    uncertainty_ns: int
+    worst_ns: int
+    torn: bool
+
+    @cached_property
+    def rate(self) -> float:
+        """Rounds a second, as they were taken."""
+        times = self.frame["time_ns"]
+        return self.rounds / max((times.max() - times.min()) / 1e9, 1e-9) if len(times) else 0.0
+
+
+def there(folder: Path) -> bool:
+    return (folder / SAID).exists()
+
+
+def read(folder: Path) -> Samples:
+    """Read a folder's samples; `EnginescopeError` where it has none, or py-spy failed."""
+    said = _said(folder)
+    if not (folder / EVENTS).exists():
+        words = (folder / LOG).read_text(errors="replace") if (folder / LOG).exists() else ""
+        raise EnginescopeError(f"no samples in {folder}: {refusal(words, said['root'])}")
+    seen = _Reader()
+    torn = seen.read(folder / EVENTS)
+    clock = _clock(folder, said, seen)
+    runs = pd.DataFrame(seen.runs, columns=["pid", "thread", "begin", "end", "stack"])
+    runs = runs[runs["pid"] != said["root"]] if said["beacon"] else runs
+    runs = _cut(runs, said, clock)
+    first, last = (np.searchsorted(clock.stamps_us, runs[edge], "right") - 1 for edge in ("begin", "end"))
+    counts = np.maximum(last - first, 0)
+    rounds = np.repeat(first - (np.cumsum(counts) - counts), counts) + np.arange(counts.sum())
+    frame = runs[["pid", "thread", "stack"]].loc[np.repeat(runs.index, counts)].reset_index(drop=True)
+    frame.insert(0, "time_ns", clock.times_ns[rounds])
+    frame = frame.sort_values(["time_ns", "pid", "thread"], kind="stable", ignore_index=True)
+    uncertainty = (clock.uncertainty_ns, clock.worst_ns)
+    return Samples(
+        folder, frame, seen.all_stacks(), seen.names, seen.titles, said, len(clock.stamps_us), *uncertainty, torn
+    )
+
+
+def _said(folder: Path) -> dict[str, Any]:
+    try:
+        said: dict[str, Any] = json.loads((folder / SAID).read_text())
+    except (OSError, ValueError):
+        raise EnginescopeError(
+            f"{folder} holds no samples ({SAID}): python -m tracing.record --py-spy -- CMD makes some"
+        ) from None
+    if said.get("schema") != SCHEMA:
+        raise EnginescopeError(f"{folder / SAID} is of schema {said.get('schema')}, this reader knows {SCHEMA}")
+    return said
+
+
+# --- py-spy's events ---
+
+
+def events(path: Path) -> Iterator[dict[str, Any] | None]:
+    """The events of a JSON array of any size, one by one; None at the end where the file breaks off."""
+    decoder, buffer = json.JSONDecoder(), ""
+    with path.open(encoding="utf-8", errors="replace") as file:
+        while chunk := file.read(CHUNK):
+            buffer += chunk
+            at = 0
+            while (start := buffer.find("{", at)) >= 0:
+                try:
+                    event, at = decoder.raw_decode(buffer, start)
+                except ValueError:
+                    break
+                yield event
+            buffer = buffer[at:]
+    if not buffer.strip().endswith("]"):
+        yield None
+
+
+class _Reader:
+    """Turns events into runs: (pid, thread, begin µs, end µs, stack) of an unchanged stack."""
+
+    def __init__(self) -> None:
+        self.runs: list[tuple[int, int, int, int, int]] = []
+        self.beacon: list[tuple[int, int]] = []  # stamp in µs, the beacon's time
+        self.stamps: set[int] = set()
+        self.names: dict[tuple[int, int], str] = {}
+        self.titles: dict[int, str] = {}
+        self._nodes: dict[tuple[int, Frame], int] = {}
+        self._stacks: list[tuple[int, Frame]] = []  # a stack is its caller's and a frame
+
+    def read(self, path: Path) -> bool:
+        """Read all; whether the file breaks off."""
+        open_: dict[tuple[int, int], list[int]] = {}
+        since: dict[tuple[int, int], int] = {}
+        threads: dict[tuple[int, int], int] = {}
+        for event in events(path):
+            if event is None:
+                return True
+            key, stamp = (event["pid"], event["tid"]), event["ts"]
+            stack = open_.setdefault(key, [])
+            if stack and stamp > since.get(key, stamp) and key in threads:
+                self.runs.append((key[0], threads[key], since[key], stamp, stack[-1]))
+            since[key] = stamp
+            self.stamps.add(stamp)
+            if not self._is_label(event, key, threads):
+                self._step(event, stack)
+        return False
+
+    def _is_label(self, event: dict[str, Any], key: tuple[int, int], threads: dict[tuple[int, int], int]) -> bool:
+        """The outermost frames are no frames: they name the process, its parents before it, and the thread."""
+        if event["args"]["filename"]:
+            return False
+        if found := PROCESS.match(event["name"]):
+            self.titles[int(found[1])] = found[2]
+        elif found := THREAD.match(event["name"]):
+            threads[key] = int(found[1])
+            self.names[key[0], threads[key]] = found[2] or ""
+        else:
+            return False
+        return True
+
+    def _step(self, event: dict[str, Any], stack: list[int]) -> None:
+        if event["ph"] == "E":
+            if stack:
+                stack.pop()
+            return
+        if event["name"].startswith(BEACON):
+            self.beacon.append((event["ts"], int(event["name"].removeprefix(BEACON))))
+        frame = Frame(event["name"], event["args"]["filename"], event["args"]["line"] or 0)
+        node = (stack[-1] if stack else -1, frame)
+        if node not in self._nodes:
+            self._nodes[node] = len(self._stacks)
+            self._stacks.append(node)
+        stack.append(self._nodes[node])
+
+    def all_stacks(self) -> list[Stack]:
+        found: list[Stack] = []
+        for caller, frame in self._stacks:  # a caller is always numbered before what it calls
+            found.append((*(found[caller] if caller >= 0 else ()), frame))
+        return found
+
+
+# --- the clock ---
+
+
+@dataclass(frozen=True)
+class _Clock:
+    """The rounds: py-spy's stamps, and where they lie on CLOCK_MONOTONIC."""
+
+    stamps_us: np.ndarray
+    times_ns: np.ndarray
+    uncertainty_ns: int
+    worst_ns: int
+    offset_ns: int
+
+
+def _clock(folder: Path, said: dict[str, Any], seen: _Reader) -> _Clock:
+    stamps = np.array(sorted(seen.stamps), dtype=np.int64)
+    if said["beacon"] and seen.beacon:
+        rounds = stamps[np.diff(stamps, prepend=-ROUND_GAP_US - 1) > ROUND_GAP_US]
+        begins = np.fromfile(folder / STAMPS, dtype=np.int64)
+        return by_beacon(rounds, np.array(seen.beacon, dtype=np.int64), begins)
+    # Without a beacon nothing says when a round was: they are laid out at the rate that was asked for.
+    last = int(stamps[-1]) if len(stamps) else 0
+    rounds = np.arange(int(stamps[0]) if len(stamps) else 0, last, 1_000_000 // said["rate"])
+    offset = said["ended_ns"] - last * 1000
+    return _Clock(rounds, rounds * 1000 + offset, -1, -1, offset)
+
+
+def by_beacon(rounds: np.ndarray, seen: np.ndarray, begins: np.ndarray) -> _Clock:
+    """Place rounds: `seen` has rows of a stamp (µs) and the beacon's time in that round, `begins` all of its times.
+
+    A round lies between the time its beacon names and the beacon's next. One offset for all is the median of the
+    middles; a round that it would put outside its bounds (py-spy stamps after it has read all stacks, later on a busy
+    machine) is moved to the nearer one. What it may be off by is its distance from the further bound.
+    """
+    at = np.maximum(np.searchsorted(seen[:, 0], rounds + ROUND_GAP_US, "right") - 1, 0)
+    low = seen[at, 1]
+    place = np.searchsorted(begins, low, "right")
+    high = np.where(place < len(begins), begins[np.minimum(place, len(begins) - 1)], low)
+    middle = (low + high) // 2
+    offset = int(np.median(middle - rounds * 1000))
+    times = np.clip(rounds * 1000 + offset, low, high)
+    off = np.maximum(times - low, high - times)
+    return _Clock(rounds, times, int(np.percentile(off, CONFIDENT)), int(off.max()), offset)
+
+
+def _cut(runs: pd.DataFrame, said: dict[str, Any], clock: _Clock) -> pd.DataFrame:
+    """End every thread's last run where the thread was last alive, if that was before py-spy's end."""
+    last = runs.groupby(["pid", "thread"])["end"].idxmax()
+    alive_ns = [
+        said["live"].get(str(pid), {}).get(str(thread), 0)
+        for pid, thread in zip(runs.loc[last, "pid"], runs.loc[last, "thread"], strict=True)
+    ]
+    alive_us = (np.array(alive_ns, dtype=np.int64) - clock.offset_ns) // 1000
+    gone = np.array(alive_ns, dtype=np.int64) < said["ended_ns"] - GONE_NS
+    kept = runs.copy()
+    ends = np.maximum(alive_us, runs.loc[last, "begin"].to_numpy() + 1)
+    kept.loc[last, "end"] = np.where(gone, np.minimum(ends, runs.loc[last, "end"]), runs.loc[last, "end"])
+    return kept

@@ -1,0 +1,115 @@
+"""The tables of `tracing.pyspy`: samples by thread, and by stage down to the line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pandas as pd
+from rich.table import Table
+
+from tracing import attribution
+from tracing.samples import Samples, Stack
+from tracing.sites import ROLES
+from tracing.timeline import Timeline
+from tracing.waitingframes import VLLM, WORKING
+
+PLAIN_WIDTH = 170  # of what is not a terminal: no column is cut there
+
+
+def head(samples: Samples, frame: pd.DataFrame, timeline: Timeline | None) -> Iterator[str]:
+    """What was sampled, how sure its place in time is, what is left out, and what went wrong."""
+    said = samples.said
+    yield (
+        f"{said['version']}, {said['rate']} a second asked, {samples.rate:.0f} taken: {samples.rounds:,} rounds, "
+        f"{len(frame):,} samples of {frame['pid'].nunique()} processes, {len(samples.names)} threads"
+    )
+    if samples.uncertainty_ns >= 0:
+        yield (
+            f"clock: 99 % of the rounds are within ±{samples.uncertainty_ns / 1e6:.1f} ms of their place "
+            f"(the beacon's bounds; the worst {samples.worst_ns / 1e6:.1f} ms)"
+        )
+    else:
+        yield "clock: none (no recorder ran); samples are counted at the rate asked for, an estimate"
+    if timeline is not None:
+        fit = attribution.agreement(frame, timeline, samples.uncertainty_ns)
+        if fit.samples:
+            yield (
+                f"check: of {fit.samples:,} samples in a hooked function {fit.inside / fit.samples:.1%} lie in a span "
+                f"of it, {fit.near / fit.samples:.1%} within the clock's uncertainty of one"
+            )
+        before = int((frame["time_ns"] < attribution.ready_ns(timeline)).sum())
+        yield f"left out below: {before:,} samples from before the core first waited for requests"
+        yield from died(timeline, frame)
+    if samples.torn:
+        yield "py-spy's file breaks off: it was killed while it wrote; what came before is shown. Record it again"
+    if said["early"]:
+        seconds = (said["ended_ns"] - said["started_ns"]) / 1e9
+        yield f"process {said['root']} ended after {seconds:.1f} s: samples until then are shown"
+
+
+def died(timeline: Timeline, frame: pd.DataFrame) -> Iterator[str]:
+    """Processes that were sampled and did not end in order."""
+    last = frame.groupby("pid")["time_ns"].max()
+    for process in timeline.processes:
+        if process.get("stopped_ns") is None and process["pid"] in last.index:
+            role = ", ".join(process["serves"][:1]) or "process"
+            yield (
+                f"{role} {process['pid']} died: its samples end {(last.max() - last[process['pid']]) / 1e9:.1f} s "
+                "before the last; look for the reason in its log, or: dmesg | grep -i kill"
+            )
+
+
+def threads(frame: pd.DataFrame) -> Table:
+    """A row a thread: how many samples, the share that works, and what the rest waits for."""
+    table = _table(
+        "who works and who waits", ["role", "thread", "process", "samples", "working", "waiting for"], (2, 3, 4)
+    )
+    groups = [
+        (ROLES.index(role) if role in ROLES else len(ROLES), role, pid, thread, rows)
+        for (role, pid, thread), rows in frame.groupby(["role", "pid", "thread"], sort=True)
+    ]
+    for _, role, pid, _, rows in sorted(groups, key=lambda group: group[:4]):
+        shares = rows["state"].value_counts(normalize=True)
+        waits = ", ".join(f"{state} {share:.1%}" for state, share in shares.items() if state != WORKING)
+        name = rows["thread_name"].iloc[0]
+        table.add_row(role, name, str(pid), f"{len(rows):,}", f"{shares.get(WORKING, 0):.1%}", waits)
+    return table
+
+
+def stages(samples: Samples, frame: pd.DataFrame, top: int) -> Table:
+    """A row a stage and role, below it the lines that its samples were in most."""
+    table = _table(
+        "what the Python of each stage does", ["role", "stage", "samples", "share", "working", "line"], (2, 3, 4)
+    )
+    inside = frame[frame["stage"] != ""]
+    counts = inside.groupby(["role", "stage"], sort=False).size().sort_values(ascending=False)
+    order = sorted(counts.items(), key=lambda item: (ROLES.index(item[0][0]) if item[0][0] in ROLES else 9, -item[1]))
+    for (role, stage), count in order:
+        rows = inside[(inside["role"] == role) & (inside["stage"] == stage)]
+        working = (rows["state"] == WORKING).mean()
+        share = count / int((inside["role"] == role).sum())
+        table.add_row(role, stage, f"{count:,}", f"{share:.1%}", f"{working:.0%}", "", style="bold")
+        lines = rows["stack"].map(lambda stack: line(samples.stacks[stack])).value_counts()
+        for words, number in lines.iloc[:top].items():
+            table.add_row("", "", f"{number:,}", f"{number / count:.1%}", "", words)
+    return table
+
+
+def line(stack: Stack) -> str:
+    """The innermost frame; where that is not vLLM's, with the innermost one that is."""
+    last = stack[-1]
+    ours = next((frame for frame in reversed(stack) if frame.file.startswith(VLLM)), None)
+    return str(last) if ours in (None, last) else f"{last} in {ours}"
+
+
+def _table(title: str, columns: list[str], right: tuple[int, ...]) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim")
+    for place, name in enumerate(columns):
+        last = place == len(columns) - 1
+        table.add_column(
+            name,
+            justify="right" if place in right else "left",
+            overflow="fold" if last else "ellipsis",
+            no_wrap=not last,
+        )
+    return table

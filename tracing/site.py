@@ -1,0 +1,31 @@
+"""A site: one function of the engine that can be hooked, and what is known of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Role = Literal["front end", "core input", "core", "core output", "worker"]
+Kind = Literal["function", "coroutine", "async generator", "static", "model"]
+Share = Literal["work", "wait", "frame"]
+
+ROLES: tuple[Role, ...] = ("front end", "core input", "core", "core output", "worker")
+
+
+@dataclass(frozen=True)
+class Site:
+    """One place of the engine that can be hooked.
+
+    `targets` are `module:Class.method`, any of which may be absent in a version as long as one is there (a site that is
+    not `required` may be absent whole). `share` says what its time counts as: `work` and `wait` explain a request's
+    time, a `frame` only encloses others. `numbers` names what a span's `value` and `extra` are.
+    """
+
+    name: str
+    stage: str
+    role: Role
+    targets: tuple[str, ...]
+    kind: Kind = "function"
+    share: Share = "work"
+    required: bool = True
+    numbers: tuple[str, str] = ("", "")

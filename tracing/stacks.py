@@ -1,0 +1,48 @@
+"""Samples as folded stacks and as a speedscope file, for the viewers that people have."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tracing.samples import Samples
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SPEEDSCOPE = "https://www.speedscope.app/file-format-schema.json"  # the format's name for itself
+
+
+def folded(samples: Samples, frame: pd.DataFrame, path: Path) -> None:
+    """A line a stack: role, thread, frames from the outermost, a count; what flame graph tools read."""
+    counts = frame.groupby(["role", "thread_name", "state", "stack"], sort=True, observed=True).size()
+    with path.open("w") as file:
+        for (role, thread, state, stack), count in counts.items():
+            words = [role, thread or "thread", *map(str, samples.stacks[stack]), f"[{state}]"]
+            file.write(";".join(word.replace(";", ",").replace("\n", " ") for word in words) + f" {count}\n")
+
+
+def speedscope(samples: Samples, frame: pd.DataFrame, path: Path, name: str) -> None:
+    """A profile a thread, its samples in order, each weighing the time until the thread's next one (seconds)."""
+    numbers: dict[Any, int] = {}
+    profiles = []
+    for (pid, thread), rows in frame.groupby(["pid", "thread"], sort=True):
+        label = f"{rows['role'].iloc[0]}: {rows['thread_name'].iloc[0]} (process {pid}, thread {thread})"
+        stacks = [[numbers.setdefault(seen, len(numbers)) for seen in samples.stacks[stack]] for stack in rows["stack"]]
+        times = (rows["time_ns"].to_numpy() - frame["time_ns"].min()) / 1e9
+        ends = [*times[1:], times[-1] + 1 / samples.said["rate"]]
+        profiles.append(
+            {
+                "type": "sampled",
+                "name": label,
+                "unit": "seconds",
+                "startValue": float(times[0]),
+                "endValue": float(ends[-1]),
+                "samples": stacks,
+                "weights": [float(end - start) for start, end in zip(times, ends, strict=True)],
+            }
+        )
+    frames = [{"name": seen.name, "file": seen.file, "line": seen.line} for seen in numbers]
+    made = {"$schema": SPEEDSCOPE, "name": name, "shared": {"frames": frames}, "profiles": profiles}
+    path.write_text(json.dumps(made | {"exporter": "enginescope"}))

@@ -1,0 +1,128 @@
+"""Reads traces of the torch profiler, vLLM's own among them, event by event: a file of any size in bounded memory.
+
+They lie in a trace folder's `torch/`: `.json` or `.json.gz` in the Chrome trace format, one a rank. A time in them is
+`baseTimeNanoseconds` + `ts` microseconds of the wall clock (seen in torch 2.13: marks whose wall time was known lay
+within 10 µs); an anchor of the recorder turns it into CLOCK_MONOTONIC.
+"""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO, Any, Literal, NamedTuple
+
+from probes.errors import EnginescopeError
+from tracing.timeline import Timeline
+
+FOLDER = "torch"
+Kind = Literal["operator", "launch", "kernel", "copy"]
+KINDS: dict[str, Kind] = {
+    "cpu_op": "operator",
+    "cuda_runtime": "launch",
+    "cuda_driver": "launch",
+    "kernel": "kernel",
+    "gpu_memcpy": "copy",
+    "gpu_memset": "copy",
+}
+READ_BYTES = 1 << 18
+# Without `baseTimeNanoseconds`, as in older versions, `ts` is the wall clock's time itself: not before the year 2001.
+LEAST_WALL_NS = 10**18
+
+
+class Event(NamedTuple):
+    """One interval of a torch trace, on the timeline's clock."""
+
+    kind: Kind
+    name: str
+    pid: int  # of a kernel or a copy: the device
+    thread: int  # the operating system's; of a kernel or a copy: the stream
+    start_ns: int
+    end_ns: int
+    correlation: int  # the same in a launch and in what it launched; 0 for none
+
+
+class Clock(NamedTuple):
+    """The wall clock less CLOCK_MONOTONIC, and by how much the processes of a trace disagree on it."""
+
+    ahead_ns: int
+    uncertainty_ns: int
+
+
+def paths(folder: Path) -> list[Path]:
+    """The torch traces of a trace folder."""
+    return files(folder / FOLDER)
+
+
+def files(folder: Path) -> list[Path]:
+    """The torch traces in a folder and below."""
+    found = folder.rglob("*.json*")
+    return sorted(path for path in found if path.name.endswith((".json", ".json.gz")))
+
+
+def clock(timeline: Timeline) -> Clock | None:
+    """The clock of a recorded run: the tightest anchor; None where no process wrote one.
+
+    Anchors are taken as each process starts. A wall clock that is set meanwhile shows as disagreement.
+    """
+    anchors = [process["anchor"] for process in timeline.processes if "anchor" in process]
+    if not anchors:
+        return None
+    best = min(anchors, key=lambda anchor: int(anchor["uncertainty_ns"]))
+    ahead = [anchor["wall_ns"] - anchor["monotonic_ns"] for anchor in anchors]
+    chosen = int(best["wall_ns"] - best["monotonic_ns"])
+    return Clock(chosen, max(abs(each - chosen) for each in ahead) + int(best["uncertainty_ns"]))
+
+
+def events(path: Path, ahead_ns: int) -> Iterator[Event]:
+    """The operators, launches, kernels and copies of a file, in its order.
+
+    Raises `EnginescopeError` where the file is cut short, or is none of the torch profiler's; what came before has then
+    been yielded.
+    """
+    import ijson  # type: ignore[import-untyped]
+
+    try:
+        base_ns = _base_ns(path)
+        with _opened(path) as file:
+            items = ijson.items(file, "traceEvents.item", use_float=True, buf_size=READ_BYTES)
+            for event in _kept(items, base_ns - ahead_ns):
+                if event.start_ns + ahead_ns < LEAST_WALL_NS:
+                    raise EnginescopeError(f"{path.name}: no baseTimeNanoseconds before its events, and no wall time")
+                yield event
+    except (EOFError, ijson.IncompleteJSONError):
+        raise EnginescopeError(f"{path.name} ends in the middle: its profiler was not stopped (stop_profile)") from None
+    except (LookupError, TypeError, ValueError, AttributeError):
+        raise EnginescopeError(f"{path.name}: its events are not those of the torch profiler") from None
+    except (OSError, zlib.error, ijson.JSONError) as error:
+        raise EnginescopeError(f"{path.name} cannot be read as a trace of the torch profiler: {error}") from None
+
+
+def _opened(path: Path) -> IO[bytes]:
+    return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
+
+
+def _base_ns(path: Path) -> int:
+    """What stands before the events as `baseTimeNanoseconds`, else 0."""
+    import ijson
+
+    with _opened(path) as file:
+        for prefix, _, value in ijson.parse(file):
+            if prefix == "baseTimeNanoseconds":
+                return int(value)
+            if prefix == "traceEvents":
+                break
+    return 0
+
+
+def _kept(items: Iterable[dict[str, Any]], base_ns: int) -> Iterator[Event]:
+    """Those of a file's events that are of one of `KINDS`."""
+    for item in items:
+        kind = KINDS.get(item.get("cat", ""))
+        if kind is None or item.get("ph") != "X":
+            continue
+        start_ns = base_ns + round(item["ts"] * 1000)
+        end_ns = start_ns + round(item.get("dur", 0) * 1000)
+        correlation = 0 if kind == "operator" else int(item.get("args", {}).get("correlation", 0))
+        yield Event(kind, str(item["name"]), int(item["pid"]), int(item["tid"]), start_ns, end_ns, correlation)

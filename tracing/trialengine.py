@@ -1,0 +1,94 @@
+"""The process of one overhead arm: one vLLM engine that runs batches on demand; commands and answers are JSON lines.
+
+Requests are added and the engine stepped from here, so that every arm, in one process or in three, is driven alike and
+each request's tokens are seen as they come.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import random
+import sys
+import time
+from statistics import median
+from typing import Any
+
+FIRST_TOKEN = 100  # prompts are of ordinary tokens: no marks of a beginning or an end
+LAST_TOKEN = 20_000
+
+
+class TrialEngine:
+    """An engine of these `EngineArgs`."""
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        from vllm import SamplingParams
+        from vllm.engine.arg_utils import EngineArgs
+        from vllm.sampling_params import RequestOutputKind
+        from vllm.v1.engine.llm_engine import LLMEngine
+
+        self._sampling, self._kind = SamplingParams, RequestOutputKind.DELTA
+        self.engine = LLMEngine.from_engine_args(EngineArgs(**settings))
+
+    def trial(
+        self, batch_size: int, input_len: int, output_len: int, seed: int, profiled: bool = False
+    ) -> dict[str, Any]:
+        """One batch from the first request's call to the last token: `start_ns`, `end_ns`, `tok_s`, and the median
+        request's `ttft_s` (from `start_ns`) and `tpot_s` (without the first token)."""
+        draw = random.Random(seed)
+        prompts = [[draw.randrange(FIRST_TOKEN, LAST_TOKEN) for _ in range(input_len)] for _ in range(batch_size)]
+        params = self._sampling(temperature=0, max_tokens=output_len, ignore_eos=True, output_kind=self._kind)
+        gc.collect()
+        if profiled:
+            self.engine.start_profile()
+        first: dict[str, int] = {}
+        last: dict[str, int] = {}
+        counts = dict.fromkeys(map(str, range(batch_size)), 0)
+        start = time.monotonic_ns()
+        for number, prompt in enumerate(prompts):
+            self.engine.add_request(str(number), {"prompt_token_ids": prompt}, params)
+        while self.engine.has_unfinished_requests():
+            for output in self.engine.step():
+                now, name = time.monotonic_ns(), output.request_id
+                first.setdefault(name, now)
+                last[name] = now
+                counts[name] += len(output.outputs[0].token_ids)
+        end = time.monotonic_ns()
+        if profiled:
+            self.engine.stop_profile()
+        if set(counts.values()) != {output_len}:
+            raise RuntimeError(f"asked for {output_len} tokens a request, generated {sorted(set(counts.values()))}")
+        return {
+            "start_ns": start,
+            "end_ns": end,
+            "tok_s": batch_size * output_len / (end - start) * 1e9,
+            "ttft_s": median(time_ns - start for time_ns in first.values()) / 1e9,
+            "tpot_s": median((last[name] - first[name]) / (output_len - 1) for name in first) / 1e9,
+        }
+
+
+def serve(commands_fd: int, replies_fd: int) -> None:
+    """Answer commands until the pipe ends; an error is an answer too, and the last one."""
+    engine: TrialEngine | None = None
+    with os.fdopen(commands_fd) as commands, os.fdopen(replies_fd, "w") as replies:
+        for line in commands:
+            asked = json.loads(line)
+            answer: dict[str, Any]
+            try:
+                if engine is None:
+                    engine, answer = TrialEngine(asked), {"pid": os.getpid()}
+                else:
+                    answer = engine.trial(**asked)
+            except Exception as error:
+                answer = {"error": f"{type(error).__name__}: {' '.join(str(error).split())}"}
+            replies.write(json.dumps(answer) + "\n")
+            replies.flush()
+            if "error" in answer:
+                break
+    if engine is not None:
+        engine.engine.engine_core.shutdown()
+
+
+def main() -> None:
+    serve(int(sys.argv[1]), int(sys.argv[2]))
