@@ -16,6 +16,7 @@ from notes.walkthrough import Chapter, Stop
 from tracing.sections import percent, us
 from tracing.source import SourceTree
 
+Quoted = dict[str, dict[str, Any]]  # by key, as in `measured.json`
 REFERENCE = re.compile(r"\bchapter (\d+)\b")
 
 
@@ -24,7 +25,7 @@ class Figures:
     """What the pages say of times: the committed values that the text quotes, and what a trace measured by site, with
     the machine and version that belong to the latter."""
 
-    quoted: dict[str, dict[str, Any]]
+    quoted: Quoted
     times: Mapping[str, SiteTime] = field(default_factory=dict)
     about: str = ""
 
@@ -44,7 +45,7 @@ def page(chapter: Chapter, chapters: Sequence[Chapter], tree: SourceTree, figure
     return "\n\n".join(parts) + "\n"
 
 
-def filled(text: str, quoted: dict[str, dict[str, Any]]) -> str:
+def filled(text: str, quoted: Quoted) -> str:
     """The text with its `{{key}}` as values, each of which says on a touch what it is."""
 
     def value(match: re.Match[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,8 +12,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from notes import chapterpage, measured, sequence
-from notes.chapterpage import Figures, title
+from notes import chapterpage, days, measured, sequence
+from notes.chapterpage import Figures, Quoted, title
 from notes.sitetimes import site_times
 from notes.visits import course
 from notes.walkthrough import Chapter
@@ -25,12 +26,9 @@ from tracing.source import SourceTree
 NAME = "How vLLM works"
 THEME = Path(__file__).resolve().parent / "theme"
 BUILT = "built.json"  # of a folder that an earlier build wrote, and that may be replaced
-LEFT_OUT = (
-    "404.html",
-    "sitemap.xml",
-    "sitemap.xml.gz",
-)  # for servers only; the first names its files by absolute paths
+LEFT_OUT = ("404.html", "sitemap.xml", "sitemap.xml.gz")  # for servers only; the first has absolute addresses
 EXTENSIONS = ("admonition", "attr_list", "def_list", "footnotes", "md_in_html", "pymdownx.superfences", "tables")
+FENCE = re.compile(r"^(```\w+) .*$", re.MULTILINE)  # behind the language some blocks say where they are from
 
 
 def build(chapters: tuple[Chapter, ...], tree: SourceTree, found: Findings | None, out: Path) -> int:
@@ -38,9 +36,10 @@ def build(chapters: tuple[Chapter, ...], tree: SourceTree, found: Findings | Non
 
     An `EnginescopeError` where the folder is another, a link leads nowhere, or MkDocs is not there.
     """
-    if out.exists() and any(out.iterdir()) and not (out / BUILT).is_file():
+    out = out.resolve()
+    if out.exists() and not (out / BUILT).is_file() and (not out.is_dir() or any(out.iterdir())):
         raise usage_error(f"{out} holds something else than a site: name another folder with --out")
-    figures = Figures(measured.read(), *((site_times(found), found.review["about"]) if found else ()))
+    figures = Figures(quoted(), *((site_times(found), found.review["about"]) if found else ()))
     with tempfile.TemporaryDirectory() as folder:
         docs, made = Path(folder) / "docs", Path(folder) / "site"
         nav = _sources(docs, chapters, tree, found, figures)
@@ -52,13 +51,26 @@ def build(chapters: tuple[Chapter, ...], tree: SourceTree, found: Findings | Non
     return len(list(out.rglob("*.html")))
 
 
+def quoted() -> Quoted:
+    """The committed values, each with the machine and versions that it was measured on."""
+    values = measured.read(measured.PATH)
+    traces = json.loads(measured.PATH.read_text())["traces"]
+    for key, value in values.items():
+        machine = traces[key.partition("-")[0]]["machine"]
+        value["says"] += f"; {machine['cpu_model']}, {machine['cores_usable']} cores, vllm {machine['vllm']}"
+    return values
+
+
 def _replace(made: Path, out: Path) -> None:
+    """Put a site where an earlier one may be; a kill leaves the old one or the new one."""
+    fresh = out.with_name(f".{out.name}.new")
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(fresh, ignore_errors=True)
+        shutil.copytree(made, fresh)
         shutil.rmtree(out, ignore_errors=True)
-        shutil.copytree(made, out)
-    except OSError as error:
-        raise EnginescopeError(f"cannot write {error.filename}: {error.strerror}") from None
+        fresh.rename(out)
+    except (OSError, shutil.Error) as error:
+        raise EnginescopeError(f"cannot write {out}: {error}") from None
 
 
 # --- sources ---
@@ -70,10 +82,9 @@ def _sources(
     docs: Path, chapters: tuple[Chapter, ...], tree: SourceTree, found: Findings | None, figures: Figures
 ) -> Nav:
     """Write the site's Markdown and its style; what the menu holds."""
-    pages = {
-        f"walkthrough/{chapter.name}.md": chapterpage.page(chapter, chapters, tree, figures) for chapter in chapters
-    }
-    pages["index.md"] = front(chapters, tree, found)
+    pages = {"index.md": front(chapters, tree, found)}
+    pages |= {f"walkthrough/{each.name}.md": chapterpage.page(each, chapters, tree, figures) for each in chapters}
+    pages |= {f"study/{page}.md": FENCE.sub(r"\1", days.text(page)) for page in days.PAGES}
     for name, text in pages.items():
         (docs / name).parent.mkdir(parents=True, exist_ok=True)
         (docs / name).write_text(text)
@@ -82,6 +93,7 @@ def _sources(
     return [
         {"Start": "index.md"},
         {"Walkthrough": [{title(chapter): f"walkthrough/{chapter.name}.md"} for chapter in chapters]},
+        {"Study plan": [{days.title(page): f"study/{page}.md"} for page in days.PAGES]},
     ]
 
 
@@ -106,6 +118,9 @@ def front(chapters: Sequence[Chapter], tree: SourceTree, found: Findings | None)
         *(_drawn(chapters, found) if found else [NO_TRACE]),
         "## Chapters",
         "\n".join(f"- [{title(each)}](walkthrough/{each.name}.md): {each.summary}" for each in chapters),
+        "## Study plan",
+        "Seven days of two hours, then the questions that people are asked about vLLM.",
+        "\n".join(f"- [{days.title(page)}](study/{page}.md)" for page in days.PAGES),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -125,7 +140,7 @@ def _drawn(chapters: Sequence[Chapter], found: Findings) -> Iterator[str]:
         yield (
             f"Request `{flow.request}`, the one of median length. Times of the way in are medians over "
             f"{flow.requests_counted} requests, those of a step over {flow.steps_counted} steps. An underlined name "
-            "leads to its stop."
+            "leads to its stop; an arrow without a time is a call inside one process."
         )
         yield f'<div class="drawing" data-search-exclude>{sequence.drawing(flow, links)}</div>'
     for heading, sentence, svg in drawings(found, links):

@@ -18,6 +18,7 @@ from tracing.budget import own_rows
 from tracing.findings import Findings
 from tracing.index import Index, Rows
 from tracing.requests import Flow
+from tracing.standins import YIELDED
 from tracing.waits import waits
 from tracing.walk import chosen
 
@@ -117,7 +118,14 @@ def _of_step(index: Index, flow: Flow, step: int) -> Rows:
     steps = index.step_of_key(flow.core_pid)
     keys = [key for key in flow.keys.tolist() if steps.get(key) == step]
     rows = own_rows(index, flow)
-    return _work(index, rows[np.isin(index.step[rows], [step, *keys])])
+    passed = _work(index, rows[np.isin(index.step[rows], [step, *keys])])
+    return np.concatenate([passed, _yields(index, rows, int(index.start[passed].max()))[:1]])
+
+
+def _yields(index: Index, rows: Rows, since_ns: int = 0) -> Rows:
+    """The stretches of `AsyncLLM.generate` that gave its caller an output: these know no step."""
+    rows = rows[(index.site(rows) == "async.generate") & (index.value[rows] == YIELDED)]
+    return rows[index.start[rows] >= since_ns]
 
 
 def _work(index: Index, rows: Rows) -> Rows:
@@ -179,7 +187,11 @@ def _step_medians(index: Index, steps: pd.DataFrame) -> Figures:
     both = both.merge(steps[["pid", "step"]], left_on=["core", "number"], right_on=["pid", "step"])
     a_step = both.groupby(["core", "number", "role", "site"], observed=True)["ns"].sum()
     medians = a_step.groupby(["role", "site"], observed=True).median()
-    return {(str(role), str(site)): int(ns) for (role, site), ns in medians.items()}
+    found = {(str(role), str(site)): int(ns) for (role, site), ns in medians.items()}
+    yields = _yields(index, index.at("async.generate"))
+    if len(yields):
+        found["front end", "async.generate"] = int(np.median(index.end[yields] - index.start[yields]))
+    return found
 
 
 def _between(index: Index, found: Findings, whole: list[Flow]) -> dict[str, int]:

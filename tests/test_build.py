@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import shutil
 import subprocess
@@ -17,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_budget import stream
 
-from notes import chapterpage, excerptblock, sequence, site, walkthrough
+from notes import chapterpage, days, excerptblock, sequence, site, walkthrough
 from notes.anchors import judge
 from notes.chapterpage import Figures
 from notes.sitetimes import SiteTime, _union, site_times
@@ -179,6 +180,10 @@ def test_a_course_goes_through_the_roles_in_their_order(found: Findings) -> None
     assert [(call.site, call.depth) for call in worker.calls] == [
         *(("worker.execute", 0), ("runner.prepare", 1), ("runner.forward", 1)),
     ]
+    back = made.visits[-1]
+    assert [call.site for call in back.calls] == [
+        *("client.receive", "output.process", "output.deliver", "async.generate"),
+    ]
     assert made.between_ns["front end → core"] == found.review["hops"][0]["median_ns"]
 
 
@@ -219,6 +224,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     done = run("--out", str(tmp_path))
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and "--out" in done.stderr
+    assert run("--out", str(tmp_path / "thesis.txt")).returncode == 2
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
 
@@ -241,11 +247,15 @@ def test_a_link_that_leads_nowhere_is_no_site(tmp_path: Path, tree: SourceTree) 
 def test_without_a_trace_and_again_into_its_own_folder(
     tmp_path: Path, chapters: tuple[walkthrough.Chapter, ...], tree: SourceTree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("notes.measured.read", lambda: QUOTED)
+    machine = {"cpu_model": "a chip", "cores_usable": 2, "vllm": "1.2"}
+    summary = tmp_path / "measured.json"
+    summary.write_text(json.dumps({"schema": 1, "traces": {"decode": {"machine": machine}}, "values": QUOTED}))
+    monkeypatch.setattr("notes.measured.PATH", summary)
     out = tmp_path / "site"
     for _ in range(2):
-        assert site.build(chapters, tree, None, out) == 3
+        assert site.build(chapters, tree, None, out) == 3 + len(days.PAGES)
     text = (out / "index.html").read_text()
+    assert "steps; a chip, 2 cores, vllm 1.2" in (out / "walkthrough" / "01-engine.html").read_text()
     assert "built without a trace" in text and '<svg viewBox="0 0 1120' not in text
 
 
@@ -294,6 +304,15 @@ def test_no_link_is_broken_and_nothing_comes_from_the_web(built: Path) -> None:
             assert not fragment or unquote(fragment) in pages[target].ids, f"{path.name} leads to {address}"
     for style in built.rglob("*.css"):
         assert not re.search(r"url\([\"']?(?:https?:)?//", style.read_text()), style.name
+
+
+@pytest.mark.slow
+def test_all_markdown_was_read(built: Path) -> None:
+    """The notes are written for other readers of Markdown too, which take for a list what this one may not."""
+    left = re.compile(r"```|\{\{|\*\*|\n(?:[-*|#]+|\d+\.) ")
+    for path in built.rglob("*.html"):
+        text = re.sub(r"<(pre|script|style|svg)\b.*?</\1>", "", path.read_text(), flags=re.DOTALL)
+        assert not left.search(text), f"{path.name}: {left.search(text)}"
 
 
 @pytest.mark.slow
