@@ -22,12 +22,11 @@ from notes.defaults import MARKER, default, rendered, stale
 from notes.exercises import day_1, day_3, day_5
 from probes.errors import EnginescopeError
 from tracing.definitions import Place
-from tracing.sites import ROLES
+from tracing.site import ROLES
 from tracing.source import SourceTree
 
 ROOT = Path(__file__).resolve().parent.parent
 SOLUTIONS = Path(__file__).parent / "study_solutions"
-UNDER_WAY = {"probes.batch", "probes.report"}  # named in a text as what a later copy has
 INSTALLED = SourceTree.find()
 
 
@@ -58,7 +57,7 @@ def test_every_place_of_a_text_is_in_vllm(page: str) -> None:
 def test_every_command_of_a_text_is_there(page: str) -> None:
     text = days.path(page).read_text()
     named = set(re.findall(r"python\s+-m\s+((?:probes|tracing|offline|notes)\.\w+)", text))
-    assert {name for name in named if find_spec(name) is None} <= UNDER_WAY
+    assert {name for name in named if find_spec(name) is None} == set()
 
 
 @pytest.mark.parametrize("day", days.DAYS)

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from tracing import attribution
 from tracing.samples import Samples, Stack
-from tracing.sites import ROLES
+from tracing.site import ROLES
 from tracing.timeline import Timeline
 from tracing.waitingframes import VLLM, WORKING
 

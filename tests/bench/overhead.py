@@ -3,11 +3,12 @@
 Engines are separate processes; one is measured while the others are frozen. Trials come in ABBA order, and a pair is
 one trial of each. A trial's figure is the median time from the start of one decode step to the next, which is what
 throughput is made of: its wall time moves by tens of percent with whatever else a shared machine does, the median of
-its steps by far less. A comparison is the median ratio of the pairs with its interval by order statistics; pairs go on
-until the half-width of that is under 0.5 %, or to `--pairs`. `off / off` compares two engines without the recorder and should read zero: by as much as it does not, two
-processes of the same engine differ on this machine, and `on / off` cannot be known better than that. `on / paused` is
-therefore measured too, inside the one watched engine: its hooks are there in both, but write in one only; what hooks
-cost that do not write is added from `hooks`, the calls of a trial times what one of them takes.
+its steps by far less. A comparison is the median ratio of the pairs with its interval by order statistics; pairs go
+on until the half-width of that is under 0.5 %, or to `--pairs`. `off / off` compares two engines without the recorder
+and should read zero: by as much as it does not, two processes of the same engine differ on this machine, and `on /
+off` cannot be known better than that. `on / paused` is therefore measured too, inside the one watched engine: its
+hooks are there in both, but write in one only; what hooks cost that do not write is added from `hooks`, the calls of
+a trial times what one of them takes.
 """
 
 from __future__ import annotations
