@@ -21,7 +21,7 @@ from probes.errors import EnginescopeError
 from tests.sampledfolders import PERIOD_NS, sampled_folder
 from tests.test_perfetto import check, hops
 from tests.traces import TraceWriter
-from tracing import attribution, perfetto, sampler, samples, stacks, timeline, waitingframes
+from tracing import attribution, perfetto, sampler, samples, sampletables, stacks, timeline, waitingframes
 from tracing.samples import Frame
 from tracing.source import Missing, SourceTree
 
@@ -223,6 +223,16 @@ def test_where_no_frame_tells_the_clock_does(tmp_path: Path) -> None:
     told = attribution.attributed(read, timeline.read(tmp_path))
     assert set(told["stage"]) >= {"schedule"} and "prefix lookup" not in set(told["stage"])
     assert 5 <= int((told["stage"] == "schedule").sum()) - int((plain["stage"] == "schedule").sum()) <= 20
+
+
+def test_a_core_that_died_is_told(tmp_path: Path) -> None:
+    TraceWriter(tmp_path, 11, ["core"]).span("core.step", 1, 2).close(stopped_ns=None)
+    live = {"10": {"10": 5_000_000_000}, "11": {"12": 1_500_000_000}}
+    threads = {CORE: [WORKING, WAITING] * 25, (10, 10, "MainThread"): [(MAIN, GET, WAIT)] * 400}
+    read = samples.read(sampled_folder(tmp_path, threads, live=live))
+    spans = timeline.read(tmp_path)
+    said = list(sampletables.head(read, attribution.attributed(read, spans), spans))
+    assert any(line.startswith("core 11 died: its samples end 3.") and "dmesg" in line for line in said)
 
 
 # --- what is written ---

@@ -32,7 +32,8 @@ class Agreement:
 
 
 def attributed(samples: Samples, timeline: Timeline | None) -> pd.DataFrame:
-    """The frame of samples with `role`, `thread_name`, `state` (`working` or what it waits for), `site` and `stage`."""
+    """The frame of samples with `role`, `thread_name`, `state` (`working` or what it waits for), `site` and `stage`
+    ('' where none), and whether these are `by_stack`, or by the clock."""
     frame = samples.frame.copy()
     states = np.array([waitingframes.state(stack) for stack in samples.stacks], dtype=object)
     threads = pd.MultiIndex.from_frame(frame[["pid", "thread"]])
@@ -47,6 +48,7 @@ def attributed(samples: Samples, timeline: Timeline | None) -> pd.DataFrame:
     frame["stage"] = _picked(
         [_stage(site, role) if site else "" for site, (role, _) in zip(sites, pairs, strict=True)], codes
     )
+    frame["by_stack"] = frame["site"] != ""
     return by_clock(frame, timeline, samples.uncertainty_ns) if timeline and samples.uncertainty_ns >= 0 else frame
 
 
@@ -82,7 +84,7 @@ def _roles(samples: Samples, frame: pd.DataFrame, timeline: Timeline | None) -> 
 
 
 def _by_function() -> dict[tuple[str, str], list[Site]]:
-    """Sites by file and function; those that wrap what their target loads have no function of their own."""
+    """Sites by file and function, without those that wrap what their target loads."""
     found: dict[tuple[str, str], list[Site]] = {}
     for site in SITES:
         for target in site.targets if site.kind != "model" else ():
@@ -92,6 +94,9 @@ def _by_function() -> dict[tuple[str, str], list[Site]]:
 
 
 FUNCTIONS = _by_function()
+# The sites that wrap the model which was loaded: its methods, in any of vLLM's models.
+MODELS = "vllm/model_executor/models/"
+METHODS = {"forward": "model.forward", "compute_logits": "model.logits"}
 
 
 def site_of(stack: Stack, role: str) -> Site | None:
@@ -99,6 +104,8 @@ def site_of(stack: Stack, role: str) -> Site | None:
     for frame in reversed(stack):
         if found := FUNCTIONS.get((frame.file, frame.name)):
             return next((site for site in found if site.role == role), found[0])
+        if frame.file.startswith(MODELS) and (name := METHODS.get(frame.name.rpartition(".")[2])):
+            return next(site for site in SITES if site.name == name)
     return None
 
 
@@ -130,7 +137,7 @@ def by_clock(frame: pd.DataFrame, timeline: Timeline, uncertainty_ns: int) -> pd
 
 def agreement(frame: pd.DataFrame, timeline: Timeline, uncertainty_ns: int, shift_ns: int = 0) -> Agreement:
     """Hold samples that their stacks put in a site against that site's spans; `shift_ns` moves all samples."""
-    ours = frame[frame["site"].isin([site.name for sites in FUNCTIONS.values() for site in sites])]
+    ours = frame[frame["by_stack"] & (frame["site"] != "")]
     groups = dict(list(timeline.spans.groupby(["pid", "thread", "site"], observed=True, sort=False)))
     samples = inside = near = 0
     for key, rows in ours.groupby(["pid", "thread", "site"], sort=False):
