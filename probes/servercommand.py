@@ -61,9 +61,9 @@ def command(asked: Asked, machine: Machine, environ: Mapping[str, str] = os.envi
     from probes.footprint import model_folder
 
     folder = model_folder(asked.model)
-    config = _config(folder)
     cuda = on_cuda(machine)
-    dtype, notes = choose_dtype(config, machine)
+    given = asked.engine.get("dtype")
+    dtype, notes = (given, []) if given else choose_dtype(_config(folder), machine)
     name = Path(asked.model).resolve().name if folder and Path(asked.model).is_dir() else asked.model
     settings: dict[str, Any] = {"model": asked.model, "served_model_name": name, "host": HOST, "port": asked.port}
     settings |= {"tensor_parallel_size": asked.gpus, "max_model_len": asked.max_len, "dtype": dtype}

@@ -19,10 +19,10 @@ LINES = (
     "(APIServer pid=1) INFO 11-21 11:27:15 [model.py:2152] Using max model len 1024",
     "(EngineCore pid=2) INFO 11-21 11:27:28 [core.py:133] Initializing a V1 LLM engine (v0.32.0) with config: m",
     "(Worker pid=3) INFO 11-21 11:27:41 [cpu_model_runner.py:68] Starting to load model m...",
-    "Loading safetensors checkpoint shards:  50% Completed | 1/2\rLoading safetensors checkpoint shards: 100% Completed",
+    "Loading safetensors checkpoint shards:  50% Completed | 1/2\rLoading safetensors: 100% Completed",
     "(Worker pid=3) INFO 11-21 11:27:41 [default_loader.py:501] Loading weights took 0.27 seconds",
     "(EngineCore pid=2) INFO 11-21 11:27:42 [kv_cache_utils.py:2327] CPU KV cache size: 1,600 tokens",
-    "(EngineCore pid=2) INFO 11-21 11:27:43 [core.py:402] init engine (profile, create kv cache, warmup model) took 1 s",
+    "(EngineCore pid=2) INFO 11-21 11:27:43 [core.py:402] init engine (profile, create kv cache, warmup) took 1 s",
 )
 FAKE = os.environ.get("FAKE", "")
 lock, counts = Lock(), {"num_requests_running": 0, "num_requests_waiting": 0, "generation_tokens_total": 0}
@@ -49,9 +49,8 @@ class Handler(BaseHTTPRequestHandler):
             self.send(200, {"data": [{"id": listed, "max_model_len": options.max_model_len}]})
         else:
             types = {name: "counter" if name.endswith("_total") else "gauge" for name in counts}
-            info = (
-                '# TYPE vllm:cache_config_info gauge\nvllm:cache_config_info{block_size="16",num_gpu_blocks="100"} 1\n'
-            )
+            labels = 'block_size="16",num_gpu_blocks="100"'
+            info = f"# TYPE vllm:cache_config_info gauge\nvllm:cache_config_info{{{labels}}} 1\n"
             lines = [f'# TYPE vllm:{name} {types[name]}\nvllm:{name}{{engine="0"}} {counts[name]}\n' for name in counts]
             self.send(200, "# TYPE up gauge\nup 1\n" if FAKE == "no metrics" else "".join(lines) + info)
 
