@@ -1,0 +1,164 @@
+"""The processes of one engine on this machine: who they are by their titles, and which model they were started with.
+
+vLLM titles its own (`VLLM::EngineCore`, `VLLM::Worker_TP0`); the front end is the Python process that started them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import psutil
+
+from probes.errors import EnginescopeError
+
+TITLE = re.compile(r"\w+::((?:EngineCore|Worker|APIServer|DPCoordinator)\w*)")  # its prefix is a setting of vLLM's
+ROLES = {"EngineCore": "core", "Worker": "worker", "APIServer": "front end", "DPCoordinator": "coordinator"}
+FRONT_END, HELPER, STARTING = "front end", "helper", "starting"
+VLLM_ROLES = ("core", "worker")  # one of them is in every group that is an engine with processes of its own
+SERVES = re.compile(r"\bserve\b|openai\.api_server")
+PORT = 8000
+
+
+@dataclass(frozen=True)
+class Member:
+    """One process of an engine. `name` is its title; its command line is never shown, which may hold keys."""
+
+    pid: int
+    role: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Started:
+    """What the front end's command line says of the model and the server; None where it does not."""
+
+    model: str | None
+    dtype: str | None
+    port: int | None
+
+
+def group_of(pid: int) -> list[Member]:
+    """The engine that process `pid` belongs to, front end first. A process of no engine stands with its children."""
+    try:
+        root = _front_end(psutil.Process(pid))
+        return [_member(each, root) for each in (root, *root.children(recursive=True)) if each.is_running()]
+    except (psutil.NoSuchProcess, OverflowError):
+        raise EnginescopeError(f"there is no process {pid} (any more); ps -ef lists those there are") from None
+
+
+def groups() -> list[list[Member]]:
+    """Every engine on this machine that we can see."""
+    cores = [each.pid for each in psutil.process_iter() if title(each).startswith("EngineCore")]
+    found: dict[int, list[Member]] = {}
+    for pid in cores:
+        with suppress(EnginescopeError):  # it ended in between
+            group = group_of(pid)
+            found[group[0].pid] = group
+    return [found[root] for root in sorted(found)]
+
+
+def title(process: psutil.Process) -> str:
+    """What vLLM called a process, without the prefix; empty where it is not vLLM's."""
+    try:
+        found = TITLE.match((process.cmdline() or [""])[0])
+    except psutil.Error:
+        return ""
+    return found[1] if found else ""
+
+
+def _front_end(process: psutil.Process) -> psutil.Process:
+    """The nearest Python process, this one or above it, that is not titled and has a titled one below it."""
+    oldest = process
+    for each in (process, *process.parents()):
+        if title(each):
+            oldest = each
+        elif _is_python(each) and any(title(child) for child in each.children(recursive=True)):
+            return each
+    return oldest  # of an engine whose front end is gone, the topmost; of no engine, the process itself
+
+
+def _is_python(process: psutil.Process) -> bool:
+    try:
+        return Path(process.exe()).name.startswith("python")
+    except psutil.Error:
+        return False
+
+
+def _member(process: psutil.Process, root: psutil.Process) -> Member:
+    name = title(process)
+    if name:
+        return Member(process.pid, ROLES[next(role for role in ROLES if name.startswith(role))], name)
+    if process == root:
+        return Member(process.pid, FRONT_END, _program(process))
+    line = " ".join(_cmdline(process))
+    return Member(process.pid, STARTING if "multiprocessing.spawn" in line else HELPER, _program(process))
+
+
+def _program(process: psutil.Process) -> str:
+    try:
+        return str(process.name())
+    except psutil.Error:
+        return "?"
+
+
+def _cmdline(process: psutil.Process) -> list[str]:
+    try:
+        return list(process.cmdline())
+    except psutil.Error:
+        return []
+
+
+# --- how it was started ---
+
+
+def started(group: Sequence[Member]) -> Started:
+    """What the command line of the group's front end says; relative paths are its own."""
+    try:
+        process = psutil.Process(group[0].pid)
+        said = arguments(process.cmdline())
+        there = Path(process.cwd()) / (said.model or "")
+    except psutil.Error:
+        return Started(None, None, None)
+    return replace(said, model=str(there)) if said.model and there.is_dir() else said
+
+
+def arguments(words: Sequence[str]) -> Started:
+    """Model, dtype and port in a command line.
+
+    | words                                         | model  | port |
+    | --------------------------------------------- | ------ | ---- |
+    | `vllm serve ORG/M --dtype float32`            | ORG/M  | 8000 |
+    | `python -m vllm…api_server --model=M --port 1` | M     | 1    |
+    | `python run.py`                               | -      | -    |
+    """
+    model, port = _option(words, "model"), _option(words, "port")
+    serves = bool(SERVES.search(" ".join(words[:4])))
+    if model is None and "serve" in words:
+        after = words[words.index("serve") + 1 :]
+        model = after[0] if after and not after[0].startswith("-") else None
+    number = int(port) if port and port.isdigit() else None
+    return Started(model, _option(words, "dtype"), number or (PORT if serves else None))
+
+
+def _option(words: Sequence[str], name: str) -> str | None:
+    """The value of `--name value` or `--name=value`."""
+    for at, word in enumerate(words):
+        if word == f"--{name}" and at + 1 < len(words):
+            return words[at + 1]
+        if word.startswith(f"--{name}="):
+            return word.partition("=")[2]
+    return None
+
+
+def listener(port: int) -> int | None:
+    """The process that listens on a port; None where none does, or it is not ours to see."""
+    try:
+        open_ports = psutil.net_connections("tcp")
+    except psutil.Error:
+        return None
+    here = [each for each in open_ports if each.status == psutil.CONN_LISTEN and each.laddr.port == port]
+    return next((each.pid for each in here if each.pid), None)

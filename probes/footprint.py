@@ -1,0 +1,115 @@
+"""Where bytes are: of a process, as the kernel counts them; of a model, as its files say; of a KV cache, by arithmetic.
+
+All sizes are in bytes. Reading a large process's map takes some milliseconds in which that process cannot change it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+ROLLUP_LINE = re.compile(r"^(\w+):\s+(\d+) kB$", re.M)
+FLOATS = ("F64", "F32", "F16", "BF16")
+DTYPE_BYTES = {"float32": 4, "float": 4, "float16": 2, "half": 2, "bfloat16": 2, "fp8": 1, "fp8_e4m3": 1, "fp8_e5m2": 1}
+LARGEST_HEADER = 100 * 2**20
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """One process's memory. PSS shares a page evenly among those that map it, so that PSS can be summed.
+
+    `anonymous`, `file` and `shared` are the parts of PSS: the heap with weights and caches that live in main memory,
+    mapped files such as libraries, and shared memory. All but `rss` are None where the kernel does not let us look.
+    """
+
+    rss: int
+    pss: int | None = None
+    uss: int | None = None
+    anonymous: int | None = None
+    file: int | None = None
+    shared: int | None = None
+
+
+def footprint(pid: int, proc: Path = Path("/proc")) -> Footprint | None:
+    """A process's memory now; None where it is gone."""
+    try:
+        pages = int((proc / str(pid) / "statm").read_text().split()[1])
+    except (OSError, IndexError, ValueError):
+        return None
+    try:
+        return parse_rollup((proc / str(pid) / "smaps_rollup").read_text())
+    except (OSError, KeyError):  # another user's, or a kernel that does not sum
+        return Footprint(pages * os.sysconf("SC_PAGE_SIZE"))
+
+
+def parse_rollup(text: str) -> Footprint:
+    """The kernel's `smaps_rollup`, in which sizes are in kB."""
+    row = {name: int(size) * 1024 for name, size in ROLLUP_LINE.findall(text)}
+    uss = row["Private_Clean"] + row["Private_Dirty"] + row.get("Private_Hugetlb", 0)
+    parts = (row.get("Pss_Anon"), row.get("Pss_File"), row.get("Pss_Shmem"))  # since Linux 5.5
+    return Footprint(row["Rss"], row["Pss"], uss, *parts)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A model's weights: on disk, and in memory where the engine was told a dtype; else as on disk."""
+
+    disk: int
+    parameters: int
+    loaded: int
+
+
+def model_folder(name: str) -> Path | None:
+    """Where a model lies: a folder, or a hub's name in the hub's cache; None where neither is there."""
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder
+    home = Path(os.environ.get("HF_HOME") or "~/.cache/huggingface").expanduser()
+    kept = Path(os.environ.get("HF_HUB_CACHE") or home / "hub") / f"models--{name.replace('/', '--')}"
+    try:
+        commit = (kept / "refs" / "main").read_text().strip()
+    except (OSError, ValueError):
+        return None
+    return kept / "snapshots" / commit if (kept / "snapshots" / commit).is_dir() else None
+
+
+def weights(folder: Path, dtype: str | None = None) -> Weights | None:
+    """The weights in a folder's safetensors files, by their headers alone; None where there are none to be read."""
+    files = sorted(folder.glob("*.safetensors"))
+    try:
+        tensors = [tensor for file in files for tensor in _tensors(file)]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if not tensors:
+        return None
+    width = DTYPE_BYTES.get(dtype or "")
+    loaded = sum(prod(each["shape"]) * width if width and each["dtype"] in FLOATS else _size(each) for each in tensors)
+    parameters = sum(prod(each["shape"]) for each in tensors)
+    return Weights(sum(_size(each) for each in tensors), parameters, loaded)
+
+
+def _tensors(file: Path) -> list[dict[str, Any]]:
+    """A safetensors header: eight bytes of its length, then JSON of each tensor's dtype, shape and place."""
+    with file.open("rb") as opened:
+        length = int.from_bytes(opened.read(8), "little")
+        if length > LARGEST_HEADER:
+            raise ValueError(f"{file.name} is no safetensors file")
+        header: dict[str, Any] = json.loads(opened.read(length))
+    return [tensor for name, tensor in header.items() if name != "__metadata__"]
+
+
+def _size(tensor: dict[str, Any]) -> int:
+    begin, end = tensor["data_offsets"]
+    return int(end) - int(begin)
+
+
+def summed(values: Sequence[int | None]) -> int | None:
+    """Their sum; None where one of them is not known."""
+    known = [value for value in values if value is not None]
+    return sum(known) if len(known) == len(values) else None

@@ -1,0 +1,78 @@
+"""The KV cache of an engine: its size as the server tells it, and in bytes by the model's own arithmetic."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from probes.exposition import Snapshot
+from probes.footprint import DTYPE_BYTES
+from probes.quantities import CACHE_CONFIG, ENGINE, GAUGES, name_in
+
+# Models whose cache is not keys and values of every head in every layer: no arithmetic here, rather than a wrong one.
+OTHER_CACHES = (
+    "kv_lora_rank",
+    "layer_types",
+    "layers_block_type",
+    "mamba_d_state",
+    "ssm_cfg",
+    "sliding_window_pattern",
+)
+
+
+@dataclass(frozen=True)
+class KVCache:
+    """One engine's KV cache as its server tells it (`cache_config_info`); sizes in tokens and bytes.
+
+    `stated_bytes` is per GPU and there only where it was set; `estimated_bytes` is tokens times the model's arithmetic.
+    """
+
+    engine: str
+    blocks: int | None
+    block_size_tokens: int | None
+    tokens: int | None
+    used: float | None
+    cache_dtype: str | None
+    stated_bytes: int | None
+    estimated_bytes: int | None
+
+
+def kv_caches(seen: Snapshot, folder: Path | None, dtype: str | None) -> list[KVCache]:
+    """The KV cache of each engine behind a server."""
+    made = []
+    for labels in map(dict, seen.samples.get(CACHE_CONFIG, {})):
+        engine, cache_dtype = labels.get(ENGINE, ""), labels.get("cache_dtype")
+        blocks, block_size = number(labels.get("num_gpu_blocks")), number(labels.get("block_size"))
+        product = blocks * block_size if blocks is not None and block_size is not None else None
+        tokens = number(labels.get("kv_cache_size_tokens")) or product
+        each = kv_bytes_per_token(folder, cache_dtype, dtype) if folder else None
+        estimate = each * tokens if each and tokens else None
+        used = seen.total(name_in(seen, GAUGES[2]) or "", {ENGINE: engine} if engine else None)
+        stated = number(labels.get("kv_cache_memory_bytes"))
+        made.append(KVCache(engine, blocks, block_size, tokens, used, cache_dtype, stated, estimate))
+    return made
+
+
+def number(text: str | None) -> int | None:
+    """A label's number; the server writes `None` for what it does not know."""
+    return int(text) if text and text.isdigit() else None
+
+
+def kv_bytes_per_token(folder: Path, cache_dtype: str | None = None, dtype: str | None = None) -> int | None:
+    """Keys and values of one token in all layers, in bytes; None for a model whose cache is of another kind."""
+    try:
+        config: dict[str, Any] = json.loads((folder / "config.json").read_text())
+    except (OSError, ValueError):
+        return None
+    if any(config.get(name) for name in OTHER_CACHES):
+        return None
+    own = config.get("dtype") or config.get("torch_dtype")
+    width = next((DTYPE_BYTES[name] for name in (cache_dtype, dtype, own) if name in DTYPE_BYTES), None)
+    try:
+        heads = config.get("num_key_value_heads") or config["num_attention_heads"]
+        size = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
+        return 2 * config["num_hidden_layers"] * heads * size * width if width else None
+    except (KeyError, TypeError):
+        return None

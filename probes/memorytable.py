@@ -1,0 +1,108 @@
+"""How an engine's memory looks on a terminal: a row per process, then weights, KV cache, the rest and the GPUs."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from probes.devices import Device, balance
+from probes.enginegroup import VLLM_ROLES, Member
+from probes.footprint import Footprint, summed
+
+if TYPE_CHECKING:
+    from probes.kvcache import KVCache
+    from probes.memory import Memory
+
+WIDTH = 118
+WHY = (
+    "Memory does not move during inference because vLLM allocates the whole KV cache at start: requests take blocks "
+    "of it, not memory, and what moves is the KV cache in use (python -m probes.metrics). Weights stay as they were "
+    "loaded, and the room for activations was found by a trial run at start and is kept for reuse."
+)
+
+
+def report(seen: Memory) -> Iterator[str]:
+    """Lines for the terminal."""
+    if seen.processes:
+        yield from process_lines(seen.processes)
+        yield ""
+    if seen.processes and not any(member.role in VLLM_ROLES for member, _ in seen.processes):
+        yield "No process here is titled as vLLM's: if there is an engine, it is inside the first one."
+    yield from part_lines(seen)
+    yield from device_lines(seen.devices)
+    yield ""
+    yield textwrap.fill(WHY, WIDTH)
+
+
+def process_lines(processes: Sequence[tuple[Member, Footprint]]) -> Iterator[str]:
+    """A row per process and their sum, in MiB."""
+    names = ("RSS", "PSS", "USS", "heap", "files", "shared")
+    yield f"{'role':<12}{'process':<18}{'PID':>8}" + "".join(f"{name:>10}" for name in names) + "   MiB"
+    for member, size in processes:
+        yield f"{member.role:<12}{member.name[:17]:<18}{member.pid:>8}" + "".join(map(cell, vars(size).values()))
+    totals = [summed([vars(size)[name] for _, size in processes]) for name in vars(processes[0][1])]
+    # A page that several processes map is in the RSS of each: their sum would count it again and again.
+    yield f"{'together':<38}" + cell(None) + "".join(map(cell, totals[1:]))
+    yield "heap, files and shared are the parts of PSS, in which a shared page counts for each its part"
+
+
+def cell(size: int | None) -> str:
+    """A size in a column of MiB."""
+    return f"{'-' if size is None else f'{size / 2**20:,.1f}':>10}"
+
+
+def part_lines(seen: Memory) -> Iterator[str]:
+    """Weights, KV cache, and what is neither."""
+    if seen.weights:
+        made = seen.weights
+        as_loaded = f", {gib(made.loaded)} as loaded (an estimate)" if made.loaded != made.disk else ""
+        yield f"weights   {gib(made.disk)} on disk, {made.parameters / 1e6:,.1f} M parameters{as_loaded}"
+    else:
+        yield "weights   not known: " + ("no safetensors files" if seen.model else "no --model in the command line")
+    yield from map(kv_line, seen.kv)
+    if not seen.kv:
+        yield "KV cache  not known: the engine has no server that would tell (in LLM, its log does)"
+    yield from rest_line(seen)
+
+
+def kv_line(kv: KVCache) -> str:
+    """Its blocks and tokens, and the bytes that are set or reckoned."""
+    name = f"KV cache  {f'engine {kv.engine}: ' if kv.engine not in ('', '0') else ''}"
+    if kv.tokens is None:
+        return f"{name}the server does not tell its size"
+    blocks = kv.blocks is not None and kv.block_size_tokens is not None
+    text = f"{kv.blocks:,} blocks × {kv.block_size_tokens} = " if blocks else ""  # noqa: RUF001
+    text += f"{kv.tokens:,} tokens"
+    if kv.stated_bytes:
+        text += f", {gib(kv.stated_bytes)} a device as set"
+    if kv.estimated_bytes:
+        text += f", {gib(kv.estimated_bytes)} by the model's heads and layers (an estimate)"
+    return name + text + ("" if kv.used is None else f", {100 * kv.used:.1f} % in use")
+
+
+def rest_line(seen: Memory) -> Iterator[str]:
+    """What is left of the engine's memory without weights and KV cache, on the GPUs or else in main memory."""
+    on_gpu = summed([device.engine for device in seen.devices]) if seen.devices else None
+    total = on_gpu if seen.devices else summed([size.pss for _, size in seen.processes])
+    cache = summed([kv.estimated_bytes for kv in seen.kv]) if seen.kv else None
+    if total and cache and seen.weights:
+        rest = total - cache - seen.weights.loaded
+        yield f"the rest  {gib(rest)} of {gib(total)}: libraries, the interpreters, activations, graphs (an estimate)"
+
+
+def gib(size: int) -> str:
+    """A size in GiB, small ones in MiB."""
+    return f"{size / 2**30:,.2f} GiB" if abs(size) >= 2**30 else f"{size / 2**20:,.1f} MiB"
+
+
+def device_lines(devices: Sequence[Device]) -> Iterator[str]:
+    """A line per GPU, and how even they are."""
+    if not devices:
+        yield "GPU       none that the NVIDIA driver knows: weights and KV cache are in main memory"
+    for each in devices:
+        own = f", {gib(each.engine)} of it this engine's" if each.engine is not None else ""
+        yield f"GPU {each.index}     {each.name}: {gib(each.used)} of {gib(each.total)} used{own}"
+    even = balance(devices)
+    if even is not None:
+        yield f"balance   {100 * even:.0f} %: the least filled device over the fullest"

