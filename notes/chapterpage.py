@@ -104,7 +104,7 @@ def _facts(stop: Stop, verdict: Verdict) -> Iterator[str]:
     role = f"{stop.role}{f', thread {stop.thread}' if stop.thread else ''}"
     told = [f"<code>{escape(verdict.target.rpartition(':')[2])}</code>"]
     told += [f'<span class="role">{escape(role)}</span>'] if stop.role else []
-    lines = [" ".join(told), escape(verdict.where)]
+    lines = [" ".join(told), escape(verdict.where).replace("/", "/<wbr>")]
     for words, target in (("calls", stop.calls), ("sends to", stop.sends_to)):
         lines += [f"{words} <code>{escape(target.rpartition(':')[2])}</code>"] if target else []
     yield f'<p class="facts">{"<br>".join(filter(None, lines))}</p>'

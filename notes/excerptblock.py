@@ -30,11 +30,11 @@ def _shown(place: Place, marked: Sequence[int]) -> list[int]:
     if not marked:
         return [number for number, _ in (*head, *body)]
     begin = body[0][0] if body else place.first  # a docstring stays out
-    around = range(max(marked[0] - BEFORE, begin), min(marked[-1] + AFTER, place.last) + 1)
-    shown = sorted({*(number for number, _ in head), *around, *marked})
-    while not place.text[shown[-1] - 1].strip():
-        shown.pop()
-    return shown
+    around = list(range(max(marked[0] - BEFORE, begin), min(marked[-1] + AFTER, place.last) + 1))
+    for edge in (0, -1):
+        while around and not place.text[around[edge] - 1].strip():
+            around.pop(edge)
+    return sorted({*(number for number, _ in head), *around, *marked})
 
 
 def _rows(place: Place, shown: Sequence[int], marked: set[int]) -> Iterator[str]:

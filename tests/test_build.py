@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 from test_budget import stream
 
 from notes import chapterpage, days, excerptblock, sequence, site, walkthrough
-from notes.anchors import judge
+from notes.anchors import Anchor, judge
 from notes.chapterpage import Figures
+from notes.fragment import Fragment
 from notes.sitetimes import SiteTime, _union, site_times
 from notes.visits import course
 from probes.errors import EnginescopeError
@@ -113,11 +114,20 @@ def test_an_excerpt_has_the_head_the_fragment_marked_and_the_numbers_of_the_file
     assert "Says nothing" not in made
 
 
+def test_an_excerpt_of_what_stands_in_the_head_of_a_definition(tree: SourceTree) -> None:
+    """Its body begins after the docstring, far below."""
+    lines = "\n".join(f"    line {number}" for number in range(20))
+    path = tree.root / "late.py"
+    path.write_text(f'def late(\n    when=now(),\n):\n    """Says\n{lines}\n    """\n    return when\n')
+    made = excerptblock.source(judge(Anchor("vllm.late:late", Fragment("now()")), tree))
+    assert re.findall(r'<span class="row marked"><i>(\d+)</i>', made) == ["2"]
+
+
 def test_a_page_tells_where_who_what_and_how_long(chapters: tuple[walkthrough.Chapter, ...], tree: SourceTree) -> None:
     figures = Figures(QUOTED, {"scheduler.schedule": SiteTime(7, 1500, 0.25)}, "a machine; vllm 1.2")
     made = chapterpage.page(chapters[0], chapters, tree, figures)
     assert "# 1. The <engine>" in made and "It steps &amp; stops." in made
-    assert "{ #one-step .stop-name }" in made and "vllm/engine.py:4" in made
+    assert "{ #one-step .stop-name }" in made and "vllm/<wbr>engine.py:4" in made
     assert '<span class="role">core</span>' in made and "calls <code>Engine.schedule</code>" in made
     assert "scheduler.schedule: <b>1.5 µs</b> at the median of 7 calls, 25.00% of a request's time" in made
     assert "a machine; vllm 1.2" in made
