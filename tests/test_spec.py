@@ -116,7 +116,7 @@ SPECS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(SPECS)
 def test_a_spec_survives_json(said: dict[str, Any]) -> None:
     spec = Spec.from_dict(said)
