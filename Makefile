@@ -2,9 +2,10 @@
 
 PYTHON ?= python3
 VENV := .venv/bin/python
+BATCH_PORT ?= 8009
 BENCHES := $(wildcard tests/bench/*.py)
 
-.PHONY: env sweep test lint bench clean
+.PHONY: env sweep serve-check batch test lint bench clean
 
 env:  ## the environment in .venv, and the default model in the user's cache
 	@$(PYTHON) requirements/build_env.py
@@ -12,6 +13,19 @@ env:  ## the environment in .venv, and the default model in the user's cache
 
 sweep: env  ## how fast the engine is here; ARGS="--help" for the settings
 	@$(VENV) -m offline.sweep $(ARGS)
+
+serve-check: env  ## vLLM's own server on the default model, checked from outside; ARGS="--port 8100"
+	@$(VENV) -m probes.serve $(ARGS)
+
+batch: env  ## twenty prompts through a server on the default model, and what came of them
+	@mkdir -p results/batch
+	@seq 20 | sed 's/^/Write one sentence about the number /' > results/batch/prompts.txt
+	@set -e; $(VENV) -m probes.serve --port $(BATCH_PORT) --keep --json > results/batch/served.json; \
+	server=$$($(VENV) -c 'import json; print(json.load(open("results/batch/served.json"))["kept_pid"])'); \
+	trap "kill $$server" EXIT; \
+	$(VENV) -m probes.batch --base-url http://127.0.0.1:$(BATCH_PORT) --model "$$(basename $$($(VENV) -m probes.checkpoint))" \
+		--input results/batch/prompts.txt --output results/batch/out.jsonl --stream --max-tokens 32 --concurrency 4; \
+	$(VENV) -m probes.report --input results/batch/out.jsonl
 
 test: env  ## all tests; ARGS="-k machine" for some
 	@$(VENV) -m pytest $(ARGS)
