@@ -22,6 +22,7 @@ from notes.fragment import Fragment
 from tracing.definitions import Place
 from tracing.source import SourceTree
 
+pytestmark = pytest.mark.slow
 INSTALLED = SourceTree.find()
 ANCHORS = tuple(stop.anchor for stop in walkthrough.stops(walkthrough.read()))
 Edit = Callable[[ast.Module, list[Anchor]], None]
