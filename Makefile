@@ -18,7 +18,7 @@ serve-check: env  ## vLLM's own server on the default model, checked from outsid
 	@$(VENV) -m probes.serve $(ARGS)
 
 batch: env  ## twenty prompts through a server on the default model, and what came of them
-	@mkdir -p results/batch
+	@mkdir -p results/batch && rm -f results/batch/out.jsonl
 	@seq 20 | sed 's/^/Write one sentence about the number /' > results/batch/prompts.txt
 	@set -e; $(VENV) -m probes.serve --port $(BATCH_PORT) --keep --json > results/batch/served.json; \
 	server=$$($(VENV) -c 'import json; print(json.load(open("results/batch/served.json"))["kept_pid"])'); \
