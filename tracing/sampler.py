@@ -140,6 +140,8 @@ class Sampler:
         except subprocess.TimeoutExpired:
             self.process.kill()
             code = self.process.wait()
+        if code or (early and self.beacon):
+            print(f"py-spy ended early or could not write (exit code {code}): see {self.folder / LOG}", file=sys.stderr)
         self.done.set()
         for thread in self.threads:
             thread.join()

@@ -25,7 +25,7 @@ def head(samples: Samples, frame: pd.DataFrame, timeline: Timeline | None) -> It
     )
     if samples.uncertainty_ns >= 0:
         yield (
-            f"clock: 99 % of the rounds are within ±{samples.uncertainty_ns / 1e6:.1f} ms of their place "
+            f"clock: 95 % of the rounds are within ±{samples.uncertainty_ns / 1e6:.1f} ms of their place "
             f"(the beacon's bounds; the worst {samples.worst_ns / 1e6:.1f} ms)"
         )
     else:
@@ -44,7 +44,8 @@ def head(samples: Samples, frame: pd.DataFrame, timeline: Timeline | None) -> It
         yield "py-spy's file breaks off: it was killed while it wrote; what came before is shown. Record it again"
     if said["early"]:
         seconds = (said["ended_ns"] - said["started_ns"]) / 1e9
-        yield f"process {said['root']} ended after {seconds:.1f} s: samples until then are shown"
+        who = "py-spy" if said["beacon"] else f"process {said['root']}"
+        yield f"{who} ended after {seconds:.1f} s, before the rest: samples until then are shown"
 
 
 def died(timeline: Timeline, frame: pd.DataFrame) -> Iterator[str]:
@@ -53,9 +54,10 @@ def died(timeline: Timeline, frame: pd.DataFrame) -> Iterator[str]:
     for process in timeline.processes:
         if process.get("stopped_ns") is None and process["pid"] in last.index:
             role = ", ".join(process["serves"][:1]) or "process"
+            earlier_s = (last.max() - last[process["pid"]]) / 1e9
             yield (
-                f"{role} {process['pid']} died: its samples end {(last.max() - last[process['pid']]) / 1e9:.1f} s "
-                "before the last; look for the reason in its log, or: dmesg | grep -i kill"
+                f"{role} {process['pid']} did not end in order: its samples end {earlier_s:.1f} s before the last; look "
+                "for the reason in its log, or: dmesg | grep -i kill"
             )
 
 
