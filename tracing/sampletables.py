@@ -56,8 +56,8 @@ def died(timeline: Timeline, frame: pd.DataFrame) -> Iterator[str]:
             role = ", ".join(process["serves"][:1]) or "process"
             earlier_s = (last.max() - last[process["pid"]]) / 1e9
             yield (
-                f"{role} {process['pid']} did not end in order: its samples end {earlier_s:.1f} s before the last; look "
-                "for the reason in its log, or: dmesg | grep -i kill"
+                f"{role} {process['pid']} did not end in order: its samples end {earlier_s:.1f} s before the last; "
+                "look for the reason in its log, or: dmesg | grep -i kill"
             )
 
 
