@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
 import signal
 import socket
 import sys
@@ -54,7 +53,7 @@ class Session:
     @property
     def passed(self) -> bool:
         """Whether there is a server and no check failed."""
-        return self.fault is None and bool(self.checks) and all(each.outcome != "failed" for each in self.checks)
+        return self.fault is None and bool(self.checks) and not any(each.failed for each in self.checks)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -139,7 +138,7 @@ def hang_up_ends() -> Iterator[None]:
 
 def run(asked: Asked, limit_s: float, keep: bool, tell: Any) -> Session:
     """Start, check, look at the memory, stop. Only on `keep`, and only one that answers, it stays."""
-    from probes.machine import fingerprint
+    from probes.machine import command_line, fingerprint
     from probes.servercommand import command, on_cuda
     from probes.serverfaults import diagnose
     from probes.serverprocess import NotReady, Server
@@ -150,7 +149,7 @@ def run(asked: Asked, limit_s: float, keep: bool, tell: Any) -> Session:
     log = Path(tempfile.mkdtemp(prefix="enginescope-serve-")) / "server.log"
     for note in made.notes:
         tell(note)
-    tell(f"$ {shlex.join(made.words)}")
+    tell(f"$ {command_line(made.words)}")
     tell(f"log: {log}")
     with Server(made.words, log, keep) as server:
         session = Session(made, server.startup, log)
@@ -223,7 +222,7 @@ def check(session: Session, server: Server, asked: Asked) -> None:
 
     for made in run_checks(Served(asked.port, session.command.served_name, asked.max_len)):
         session.checks.append(made)
-        if not server.running:
+        if made.failed and server.dies():
             raise NotReady(server.process.returncode, f"the check {made.name!r}")
     try:
         at = Endpoint("http", HOST, asked.port, METRICS)
@@ -242,11 +241,12 @@ def print_progress(line: str) -> None:
 
 def as_dict(session: Session) -> dict[str, Any]:
     """For JSON."""
+    from probes.machine import command_line
     from probes.memory import as_dict as memory_as_dict
 
     return {
         "passed": session.passed,
-        "command": session.command.words,
+        "command": command_line(session.command.words),
         "notes": session.command.notes,
         "model": session.command.served_name,
         "ready_s": session.startup.ready_s,

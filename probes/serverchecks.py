@@ -20,7 +20,7 @@ PROMPT = "The capital of France is"
 QUESTION = "What is the capital of France?"
 TOKENS = 32
 STREAMED_SHARE = 0.2  # of the whole time lies between the first and the last chunk at least: one held back has 0
-SETTLE_S = 10.0
+SETTLE_S = 5.0
 SEEN_BEFORE_CANCEL = 4
 RUNNING, WAITING = GAUGES[0], GAUGES[1]
 GENERATED = next(each for each in COUNTERS if each.key == "generation_tokens")
@@ -64,6 +64,11 @@ class Check:
     said: str
     prompt: str | None = None
     output: str | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether it found something wrong."""
+        return self.outcome == FAILED
 
 
 def run_checks(served: Served) -> Iterator[Check]:

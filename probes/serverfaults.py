@@ -153,7 +153,7 @@ def error_lines(log: str) -> list[str]:
     for at, line in enumerate(lines):
         if RAISED.match(line):
             more = lines[at + 1 : at + 1 + NEXT_WORDS] if "ValidationError" in line else []
-            found[" ".join([line, *map(str.strip, more)])[:LINE_WIDTH]] = None
+            found[" ".join([line, *map(str.strip, more)]).strip()[:LINE_WIDTH]] = None
         elif SAID.search(line):
             found[line[:LINE_WIDTH]] = None
     return list(found)

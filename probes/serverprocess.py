@@ -22,7 +22,8 @@ from types import TracebackType
 from probes.processgroup import end_group
 
 POLL_S = 0.1
-STOP_GRACE_S = 20.0
+STOP_GRACE_S = 10.0
+DEATH_S = 0.5
 FIRST_PHASE = "imports vLLM"
 # A line that vLLM 0.31 to 0.33 logs, and what the server does from then on.
 PHASES = (
@@ -106,6 +107,12 @@ class Server:
     def running(self) -> bool:
         """Whether the front end is there."""
         return self.process.poll() is None
+
+    def dies(self) -> bool:
+        """Whether the front end is gone, now or in a moment: a connection breaks before its process has ended."""
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(DEATH_S)
+        return not self.running
 
     def wait_ready(self, answers: Callable[[], bool], limit_s: float, tell: Callable[[Phase, str], None]) -> None:
         """Wait until it `answers`; `tell` hears the phase and the latest line of the log. Raises `NotReady`."""

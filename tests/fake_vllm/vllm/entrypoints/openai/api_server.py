@@ -14,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock
 
 TOKEN_S = 0.003
+LINE_S = 0.05
 LINES = (
     "(APIServer pid=1) INFO 11-21 11:27:15 [api_utils.py:286] non-default args: {}",
     "(APIServer pid=1) INFO 11-21 11:27:15 [model.py:2152] Using max model len 1024",
@@ -106,7 +107,7 @@ def main() -> None:
     subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)  # fake engine core"])
     for line in LINES:
         print(line, flush=True)
-        time.sleep(0.15)
+        time.sleep(LINE_S)
         if FAKE == "hangs" and "Starting to load" in line:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             time.sleep(3600)
