@@ -8,18 +8,16 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from probes.errors import EnginescopeError, run_main
 
 if TYPE_CHECKING:
-    from probes.devices import Device
     from probes.endpoint import Endpoint
     from probes.enginegroup import Member, Started
+    from probes.enginememory import Memory
     from probes.exposition import Snapshot
-    from probes.footprint import Footprint, Weights
-    from probes.kvcache import KVCache
 
 LOCAL_TIMEOUT_S = 3.0
 EPILOG = """examples:
@@ -28,17 +26,6 @@ EPILOG = """examples:
   python -m probes.memory http://127.0.0.1:8000      a server; its processes too where it is local
   python -m probes.memory 4242 --model /models/M --json
 """
-
-
-@dataclass(frozen=True)
-class Memory:
-    """All that is known. What is not, is None or empty."""
-
-    processes: list[tuple[Member, Footprint]]
-    model: str | None
-    weights: Weights | None
-    kv: list[KVCache]
-    devices: list[Device]
 
 
 def parser() -> argparse.ArgumentParser:
@@ -102,6 +89,7 @@ def memory(group: Sequence[Member], at: Endpoint | None, model: str | None, url_
     from probes.devices import devices
     from probes.endpoint import look
     from probes.enginegroup import Started, started
+    from probes.enginememory import Memory
     from probes.footprint import footprint, model_folder, weights
     from probes.kvcache import kv_caches
 

@@ -11,8 +11,8 @@ from probes.enginegroup import VLLM_ROLES, Member
 from probes.footprint import Footprint, summed
 
 if TYPE_CHECKING:
+    from probes.enginememory import Memory
     from probes.kvcache import KVCache
-    from probes.memory import Memory
 
 WIDTH = 118
 WHY = (

@@ -14,18 +14,16 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from probes.errors import FAILED, EnginescopeError, run_main, terminable, usage_error
 
 if TYPE_CHECKING:
-    from probes.memory import Memory
-    from probes.serverchecks import Check
-    from probes.servercommand import Asked, Command
-    from probes.serverfaults import Fault
-    from probes.serverprocess import Server, Startup
+    from probes.servercommand import Asked
+    from probes.serverprocess import Server
+    from probes.serversession import Session
 
 EPILOG = """examples:
   python -m probes.serve                                     the default model on port 8000
@@ -36,24 +34,6 @@ EPILOG = """examples:
 
 exit codes: 0 all checks passed, 1 one failed or the server did not start, 2 bad usage, 130 Ctrl-C
 """
-
-
-@dataclass
-class Session:
-    """What came of it: `fault` where the server did not start or did not live through the checks."""
-
-    command: Command
-    startup: Startup
-    log: Path
-    checks: list[Check] = field(default_factory=list)
-    memory: Memory | None = None
-    fault: Fault | None = None
-    kept_pid: int | None = None
-
-    @property
-    def passed(self) -> bool:
-        """Whether there is a server and no check failed."""
-        return self.fault is None and bool(self.checks) and not any(each.failed for each in self.checks)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -142,6 +122,7 @@ def run(asked: Asked, limit_s: float, keep: bool, tell: Any) -> Session:
     from probes.servercommand import command, on_cuda
     from probes.serverfaults import diagnose
     from probes.serverprocess import NotReady, Server
+    from probes.serversession import Session
 
     refuse_taken(asked.port)
     machine = fingerprint()

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from probes.serve import Session
     from probes.serverchecks import Check
     from probes.serverfaults import Fault
+    from probes.serversession import Session
 
 WIDTH = 118
 TEXT_WIDTH = 90

@@ -17,11 +17,11 @@ from metrics_server import Engines, serving
 
 from probes.devices import Device, balance, devices, of_engine
 from probes.enginegroup import Started, arguments, group_of, groups, listener, started
+from probes.enginememory import Memory
 from probes.errors import EnginescopeError
 from probes.exposition import parse
 from probes.footprint import Footprint, footprint, model_folder, parse_rollup, summed, weights
 from probes.kvcache import kv_bytes_per_token, kv_caches
-from probes.memory import Memory
 from probes.memorytable import WHY, report
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -8,7 +8,7 @@ from tracing import attribution, samples
 from tracing.timeline import Timeline
 
 if TYPE_CHECKING:
-    from tracing.perfetto import Writer
+    from tracing.tracks import Writer
 
 FIRST_TRACK = 1 << 52
 GAP_PERIODS = 50  # a thread not seen for so many periods ended, or its process was frozen
@@ -22,7 +22,7 @@ def write(writer: Writer, timeline: Timeline) -> None:
     read = samples.read(timeline.folder)
     if read.uncertainty_ns < 0:
         return
-    from tracing.perfetto import uuid_of_process
+    from tracing.tracks import uuid_of_process
 
     frame = attribution.attributed(read, timeline)
     known = {process["pid"] for process in timeline.processes}

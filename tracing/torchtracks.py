@@ -12,7 +12,7 @@ from tracing.timeline import Timeline
 from tracing.torchtrace import Event
 
 if TYPE_CHECKING:
-    from tracing.perfetto import Writer
+    from tracing.tracks import Writer
 
 FIRST_TRACK = 1 << 50
 SORTED_EVENTS = 50_000  # so many are put in order at a time; torch writes nearly in order
@@ -47,7 +47,7 @@ def _file(writer: Writer, tracks: dict[tuple[str, int, int], int], events: Itera
 
 def _track(writer: Writer, tracks: dict[tuple[str, int, int], int], event: Event, file: str) -> int:
     """The track of an event's thread or stream, made where it is new; devices of several files stay apart."""
-    from tracing.perfetto import uuid_of_process
+    from tracing.tracks import uuid_of_process
 
     on_cpu = event.kind == "operator"
     key = ("" if on_cpu else file, event.pid, event.thread)
