@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from traces import TraceWriter
 
+from traces import TraceWriter
 from tracing import anatomy, slow, timeline
 from tracing.anatomy import Pieces, covered, innermost, pieces_outside, union
 

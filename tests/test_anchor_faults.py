@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from test_source_faults import NAMES, ODD, Opened, opened, traps  # noqa: F401  (the last two are fixtures)
 
 from notes import walkthrough
 from notes.anchors import Anchor, judge
 from notes.fragment import Fragment
 from probes.errors import USAGE, EnginescopeError
+from test_source_faults import NAMES, ODD, Opened, opened, traps  # noqa: F401  (the last two are fixtures)
 from tracing.source import SourceTree
 
 CODE = st.sampled_from(

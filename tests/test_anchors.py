@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from test_source import write_tree
 
 from notes.anchors import Anchor, Verdict, judge
 from notes.fragment import Fragment, same_code
 from probes.errors import EnginescopeError
+from test_source import write_tree
 from tracing.definitions import Place, read_definitions
 from tracing.source import SourceTree
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from traces import TraceWriter
 
+from traces import TraceWriter
 from tracing import budget, hops, requests, timeline, waits
 from tracing.index import Index
 from tracing.requests import Flow

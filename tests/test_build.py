@@ -13,11 +13,10 @@ from pathlib import Path
 from urllib.parse import unquote, urldefrag, urlsplit
 
 import pytest
-from chromium import Page, chromium
 from hypothesis import given
 from hypothesis import strategies as st
-from test_budget import stream
 
+from chromium import Page, chromium
 from notes import chapterpage, days, excerptblock, sequence, site, walkthrough
 from notes.anchors import Anchor, judge
 from notes.chapterpage import Figures
@@ -25,6 +24,7 @@ from notes.fragment import Fragment
 from notes.sitetimes import SiteTime, _union, site_times
 from notes.visits import course
 from probes.errors import EnginescopeError
+from test_budget import stream
 from tracing.findings import Findings, findings
 from tracing.source import SourceTree
 

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
+
 from nsysfiles import NsysWriter, as_captured
 from test_anatomy import STEP
 from test_anatomy import write as write_steps
-
 from tracing import gpu, nsys, nsysfile, nsysranges, timeline
 
 CORE, WORKER = 11, 12

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from metrics_server import Engines, serving
 
+from metrics_server import Engines, serving
 from probes.devices import Device, balance, devices, of_engine
 from probes.enginegroup import Started, arguments, group_of, groups, listener, started
 from probes.enginememory import Memory

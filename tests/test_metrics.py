@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from metrics_server import NEW, OLD, Engines, serving
 
+from metrics_server import NEW, OLD, Engines, serving
 from probes.endpoint import endpoint
 from probes.errors import EnginescopeError
 from probes.exposition import Window, parse

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from test_trace_engine import ROOT, record, traced
 
 PROGRAMS = ("streams", "batch_then_kill", "preempted")

@@ -18,11 +18,11 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_budget import stream
-from traces import TraceWriter
 
 from probes.errors import EnginescopeError
 from probes.machine import fingerprint
+from test_budget import stream
+from traces import TraceWriter
 from tracing import arms, findings, harvest, ledger, overhead, overheadtable, review
 
 ROOT = Path(__file__).resolve().parent.parent

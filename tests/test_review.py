@@ -10,10 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_budget import stream
-from traces import TraceWriter
 
 from probes.errors import EnginescopeError
+from test_budget import stream
+from traces import TraceWriter
 from tracing import findings, lanes, page, review, timeline
 
 ROOT = Path(__file__).resolve().parent.parent

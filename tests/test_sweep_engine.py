@@ -11,9 +11,9 @@ from pathlib import Path
 import pandas as pd
 import psutil
 import pytest
-from sweeping import ROOT, nothing_left, only_run, records, run, start, trials, wait_for
 
 from probes.checkpoint import default_model, two_layer_model
+from sweeping import ROOT, nothing_left, only_run, records, run, start, trials, wait_for
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 SMALL = (

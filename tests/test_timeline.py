@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from traces import TraceWriter
 
 from probes.errors import EnginescopeError
+from traces import TraceWriter
 from tracing import events, timeline
 from tracing.eventfile import SHARED_SITES
 from tracing.sites import SITES

@@ -8,15 +8,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import chrome_traces
 import pytest
-from chrome_traces import AHEAD_NS, event
 from hypothesis import given
 from hypothesis import strategies as st
+
+import chrome_traces
+from chrome_traces import AHEAD_NS, event
+from probes.errors import EnginescopeError
 from test_perfetto import check
 from traces import TraceWriter
-
-from probes.errors import EnginescopeError
 from tracing import findings, operators, perfetto, review, timeline, torchtrace
 from tracing.torchtrace import Event
 

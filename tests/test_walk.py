@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 from rich.console import Console
-from traces import TraceWriter
 
 from probes.errors import EnginescopeError
+from traces import TraceWriter
 from tracing import timeline, walk
 from tracing.definitions import Place
 from tracing.excerpt import excerpt
