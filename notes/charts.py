@@ -39,7 +39,7 @@ def lines(panels: Panels, x_label: str, y_label: str, note: str) -> str:
     xs = sorted({point.x for point in everything})
     across = min(len(panels), ACROSS) or 1
     width = (WIDTH - LEFT - RIGHT - GAP * (across - 1)) / across
-    first = HEAD + 18 * math.ceil(len(names) / ACROSS)
+    first = HEAD + 8 + 18 * math.ceil(len(names) / ACROSS)
     parts = [_legend(names)]
     for number, (title, panel) in enumerate(panels.items()):
         top = first + (number // across) * (PANEL + FOOT + HEAD)

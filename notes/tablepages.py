@@ -104,8 +104,10 @@ def _budget_chart(told: Story) -> str:
         (row["stage"], row["median_ns"] / 1e6, row["p95_ns"] / 1e6, f"{_ms(row['median_ns'])} ms, {row['share']:.1%}")
         for row in rows
     ]
-    note = f"{WHISKERS} %: of all latency. The {min(DRAWN, len(parts))} largest of {len(parts)} parts, and what none explains."
-    return charts.bars(shown, f"time of a request, ms ({told['requests']} requests)", note)
+    drawn = f"The {min(DRAWN, len(parts))} largest of {len(parts)} parts, and what none explains."
+    return charts.bars(
+        shown, f"time of a request, ms ({told['requests']} requests)", f"{WHISKERS} %: of all latency. {drawn}"
+    )
 
 
 def _ms(time_ns: float) -> str:

@@ -129,7 +129,7 @@ def _trace(folder: Path) -> Story:
     return {
         "schema": SCHEMA,
         "kind": "trace",
-        "name": re.sub(r"[^A-Za-z0-9.]+", "-", f"budget-{command.removeprefix('python -m ').removeprefix('python ')}"),
+        "name": re.sub(r"[^A-Za-z0-9]+", "-", f"budget-{command.removeprefix('python -m ').removeprefix('python ')}"),
         "title": f"Where a request's time goes: {command}",
         "command": f"python -m tracing.record {'--nvtx ' if trace.get('nvtx') else ''}-- {command}",
         **_where(trace["machine"]),
