@@ -1,4 +1,4 @@
-"""Tables and charts: a synthetic run's figures stand in Markdown and SVG; the committed ones are those of their JSON."""
+"""Tables and charts: a synthetic run's figures are in Markdown and SVG; the committed ones are those of their JSON."""
 
 from __future__ import annotations
 
