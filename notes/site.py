@@ -12,7 +12,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from notes import chapterpage, days, measured, sequence
+from notes import chapterpage, days, measured, sequence, tablepages, tables
 from notes.chapterpage import Figures, Quoted, title
 from notes.sitetimes import site_times
 from notes.visits import course
@@ -85,6 +85,9 @@ def _sources(
     pages = {"index.md": front(chapters, tree, found)}
     pages |= {f"walkthrough/{each.name}.md": chapterpage.page(each, chapters, tree, figures) for each in chapters}
     pages |= {f"study/{page}.md": FENCE.sub(r"\1", days.text(page)) for page in days.PAGES}
+    stories = tables.read()
+    pages |= {f"tables/{told['name']}.md": tablepages.page(told) for told in stories}
+    pages |= {f"tables/{told['name']}.svg": tablepages.chart(told) for told in stories}
     for name, text in pages.items():
         (docs / name).parent.mkdir(parents=True, exist_ok=True)
         (docs / name).write_text(text)
@@ -94,6 +97,7 @@ def _sources(
         {"Start": "index.md"},
         {"Walkthrough": [{title(chapter): f"walkthrough/{chapter.name}.md"} for chapter in chapters]},
         {"Study plan": [{days.title(page): f"study/{page}.md"} for page in days.PAGES]},
+        *([{"Tables": [{told["title"]: f"tables/{told['name']}.md"} for told in stories]}] if stories else []),
     ]
 
 
@@ -121,6 +125,9 @@ def front(chapters: Sequence[Chapter], tree: SourceTree, found: Findings | None)
         "## Study plan",
         "Seven days of two hours, then the questions that people are asked about vLLM.",
         "\n".join(f"- [{days.title(page)}](study/{page}.md)" for page in days.PAGES),
+        "## Tables",
+        "Real runs of this project's commands, each with the command, machine and version that made it.",
+        "\n".join(f"- [{told['title']}](tables/{told['name']}.md)" for told in tables.read()),
     ]
     return "\n\n".join(parts) + "\n"
 
