@@ -5,7 +5,7 @@ VENV := .venv/bin/python
 BATCH_PORT ?= 8009
 BENCHES := $(wildcard tests/bench/*.py)
 
-.PHONY: env sweep serve-check batch test lint bench clean
+.PHONY: env sweep serve-check batch tables test lint bench clean
 
 env:  ## the environment in .venv, and the default model in the user's cache
 	@$(PYTHON) requirements/build_env.py
@@ -26,6 +26,12 @@ batch: env  ## twenty prompts through a server on the default model, and what ca
 	$(VENV) -m probes.batch --base-url http://127.0.0.1:$(BATCH_PORT) --model "$$(basename $$($(VENV) -m probes.checkpoint))" \
 		--input results/batch/prompts.txt --output results/batch/out.jsonl --stream --max-tokens 32 --concurrency 4; \
 	$(VENV) -m probes.report --input results/batch/out.jsonl
+
+tables: env  ## the tables and charts of notes/tables/ anew, from real runs on this machine
+	rm -rf build/tables
+	@$(VENV) -m offline.sweep --out build/tables/runs --yes || [ $$? -eq 3 ]
+	@$(VENV) -m tracing.record --out build/tables/trace
+	@$(VENV) -m notes.tables build/tables/runs/*/*/* build/tables/trace
 
 test: env  ## all tests; ARGS="-k machine" for some
 	@$(VENV) -m pytest $(ARGS)
