@@ -119,6 +119,7 @@ class Server:
         phase = Phase(FIRST_PHASE, 0.0)
         self.startup.phases.append(phase)
         latest = ""
+        tell(phase, latest)
         while True:
             for line in self.new_lines():
                 latest = MARKS.sub("", line).strip() or latest
@@ -126,7 +127,7 @@ class Server:
                 if name and name != phase.name:
                     phase = Phase(name, time.monotonic() - self.began_s)
                     self.startup.phases.append(phase)
-            tell(phase, latest)
+                tell(phase, latest)
             if not self.running:
                 raise NotReady(self.process.returncode, phase.name)
             if answers():
