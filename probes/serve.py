@@ -117,7 +117,7 @@ def hang_up_ends() -> Iterator[None]:
 
 
 def run(asked: Asked, limit_s: float, keep: bool, tell: Any) -> Session:
-    """Start, check, look at the memory, stop. Only on `keep`, and only one that answers, it stays."""
+    """Start, check, look at the memory, stop. Only on `keep`, and only where all checks passed, it stays."""
     from probes.machine import command_line, fingerprint
     from probes.servercommand import command, on_cuda
     from probes.serverfaults import diagnose
@@ -141,7 +141,8 @@ def run(asked: Asked, limit_s: float, keep: bool, tell: Any) -> Session:
             server.stop()
             session.fault = diagnose(log.read_text(errors="replace"), ended, asked.port, on_cuda(machine))
         else:
-            session.kept_pid = server.pid if keep else None
+            server.keep = keep and session.passed  # one that failed would be left to no one: exit code 1 ends scripts
+            session.kept_pid = server.pid if server.keep else None
     if session.passed and not keep:
         log.unlink()
         log.parent.rmdir()

@@ -216,6 +216,16 @@ def test_kept(tmp_path, model, port) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
+def test_one_that_failed_is_not_kept(tmp_path, model, port) -> None:
+    code, out, _ = run(tmp_path, model, "--port", port, "--keep", "--json", FAKE="empty")
+    left = of_server(port)
+    for each in left:
+        each.kill()
+    seen = json.loads(out)
+    assert (code, seen["passed"], seen["kept_pid"]) == (1, False, None)
+    assert left == []
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
