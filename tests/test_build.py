@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chromium import Page, chromium
-from notes import chapterpage, days, excerptblock, sequence, site, walkthrough
+from notes import chapterpage, days, excerptblock, sequence, site, tables, walkthrough
 from notes.anchors import Anchor, judge
 from notes.chapterpage import Figures
 from notes.fragment import Fragment
@@ -263,7 +263,7 @@ def test_without_a_trace_and_again_into_its_own_folder(
     monkeypatch.setattr("notes.measured.PATH", summary)
     out = tmp_path / "site"
     for _ in range(2):
-        assert site.build(chapters, tree, None, out) == 3 + len(days.PAGES)
+        assert site.build(chapters, tree, None, out) == 3 + len(days.PAGES) + len(tables.read())
     text = (out / "index.html").read_text()
     assert "steps; a chip, 2 cores, vllm 1.2" in (out / "walkthrough" / "01-engine.html").read_text()
     assert "built without a trace" in text and '<svg viewBox="0 0 1120' not in text

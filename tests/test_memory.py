@@ -72,7 +72,8 @@ def named(front: int, pids: list[int]) -> dict[str, int]:
     """Which of them is which, once all have become what they are to be."""
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
-        titles = {pid: psutil.Process(pid).cmdline()[0] for pid in pids}
+        # A process in the middle of its exec has no command line for a moment.
+        titles = {pid: (psutil.Process(pid).cmdline() or [""])[0] for pid in pids}
         if sum(title.startswith("VLLM::") for title in titles.values()) == 3:
             break
         time.sleep(0.02)
