@@ -29,7 +29,7 @@ DEFAULT_RATE = 100
 MOST_RATE = 1000
 SAID, EVENTS, STAMPS, LOG = "pyspy.json", "pyspy-events.json", "pyspy-beacon.bin", "pyspy.log"
 BEACON = "beacon "  # a beacon's frame is named this and its time
-BEACON_S = 0.003
+BEACON_S = 0.002
 LIVE_PERIOD_S = 0.5  # how often it is noted which threads live: py-spy lets the stack of a dead one stand for ever
 START_TIMEOUT_S = 30.0
 WRITE_TIMEOUT_S = 120.0  # py-spy writes everything at its end
@@ -140,6 +140,8 @@ class Sampler:
         except subprocess.TimeoutExpired:
             self.process.kill()
             code = self.process.wait()
+        if code or (early and self.beacon):
+            print(f"py-spy ended early or could not write (exit code {code}): see {self.folder / LOG}", file=sys.stderr)
         self.done.set()
         for thread in self.threads:
             thread.join()

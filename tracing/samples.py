@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,10 +23,11 @@ from tracing.sampler import BEACON, EVENTS, LOG, SAID, SCHEMA, STAMPS, refusal
 
 CHUNK = 1 << 20
 ROUND_GAP_US = 500  # stamps of one round lie closer, those of two further apart
-CONFIDENT = 99  # percent of the rounds that the printed uncertainty holds for
+CONFIDENT = 95  # percent of the rounds that the printed uncertainty holds for
 GONE_NS = 2_000_000_000  # a thread not seen alive in the last of these is taken for dead
 PROCESS = re.compile(r'process (\d+):"(.*)"$', re.S)
 THREAD = re.compile(r"thread \((\d+)\)(?:: (.*))?$", re.S)
+BEHIND = re.compile(r"([\d.]+)s behind in sampling")
 INSTALLED = re.compile(r".*/(?:site-packages|dist-packages|lib/python3\.\d+)/")
 
 
@@ -39,10 +40,15 @@ class Frame(NamedTuple):
 
     @property
     def file(self) -> str:
-        return INSTALLED.sub("", self.path)
+        return _short(self.path)
 
     def __str__(self) -> str:
         return f"{self.name} ({self.file}:{self.line})"
+
+
+@cache
+def _short(path: str) -> str:
+    return INSTALLED.sub("", path)
 
 
 Stack = tuple[Frame, ...]  # the outermost first
@@ -52,7 +58,7 @@ Stack = tuple[Frame, ...]  # the outermost first
 class Samples:
     """`frame` has a row a thread and round: `time_ns` (CLOCK_MONOTONIC where there was a beacon, else an estimate),
     `pid`, `thread` (the operating system's) and `stack`, a number in `stacks`. `names` are those of threads, `titles`
-    the command lines of processes. `uncertainty_ns` is how far a round may be from its place at most, for 99 % of the
+    the command lines of processes. `uncertainty_ns` is how far a round may be from its place at most, for 95 % of the
     rounds; -1 where there was no beacon.
     """
 
@@ -66,6 +72,12 @@ class Samples:
     uncertainty_ns: int
     worst_ns: int
     torn: bool
+
+    @property
+    def behind_s(self) -> float:
+        """By how much py-spy was behind its rate at the worst, as it says."""
+        words = (self.folder / LOG).read_text(errors="replace") if (self.folder / LOG).exists() else ""
+        return max(map(float, BEHIND.findall(words)), default=0.0)
 
     @cached_property
     def rate(self) -> float:
@@ -81,6 +93,10 @@ def there(folder: Path) -> bool:
 def read(folder: Path) -> Samples:
     """Read a folder's samples; `EnginescopeError` where it has none, or py-spy failed."""
     said = _said(folder)
+    if not (folder / EVENTS).exists() and said["exit_code"] < 0:
+        raise EnginescopeError(
+            f"no samples in {folder}: py-spy was killed (signal {-said['exit_code']}) before it wrote; record again"
+        )
     if not (folder / EVENTS).exists():
         words = (folder / LOG).read_text(errors="replace") if (folder / LOG).exists() else ""
         raise EnginescopeError(f"no samples in {folder}: {refusal(words, said['root'])}")

@@ -8,11 +8,12 @@ import pandas as pd
 from rich.table import Table
 
 from tracing import attribution
-from tracing.samples import Samples, Stack
+from tracing.samples import CONFIDENT, Samples, Stack
 from tracing.sites import ROLES
 from tracing.timeline import Timeline
 from tracing.waitingframes import VLLM, WORKING
 
+LEAST = 0.0005  # of a thread's samples: less is not listed
 PLAIN_WIDTH = 170  # of what is not a terminal: no column is cut there
 
 
@@ -25,9 +26,14 @@ def head(samples: Samples, frame: pd.DataFrame, timeline: Timeline | None) -> It
     )
     if samples.uncertainty_ns >= 0:
         yield (
-            f"clock: 99 % of the rounds are within ±{samples.uncertainty_ns / 1e6:.1f} ms of their place "
+            f"clock: {CONFIDENT} % of the rounds are within ±{samples.uncertainty_ns / 1e6:.1f} ms of their place "
             f"(the beacon's bounds; the worst {samples.worst_ns / 1e6:.1f} ms)"
         )
+        if samples.behind_s:
+            yield (
+                f"py-spy was up to {samples.behind_s:.1f} s behind and caught up with rounds closer together; "
+                "a lower rate is more even"
+            )
     else:
         yield "clock: none (no recorder ran); samples are counted at the rate asked for, an estimate"
     if timeline is not None:
@@ -44,7 +50,8 @@ def head(samples: Samples, frame: pd.DataFrame, timeline: Timeline | None) -> It
         yield "py-spy's file breaks off: it was killed while it wrote; what came before is shown. Record it again"
     if said["early"]:
         seconds = (said["ended_ns"] - said["started_ns"]) / 1e9
-        yield f"process {said['root']} ended after {seconds:.1f} s: samples until then are shown"
+        who = "py-spy" if said["beacon"] else f"process {said['root']}"
+        yield f"{who} ended after {seconds:.1f} s, before the rest: samples until then are shown"
 
 
 def died(timeline: Timeline, frame: pd.DataFrame) -> Iterator[str]:
@@ -54,8 +61,9 @@ def died(timeline: Timeline, frame: pd.DataFrame) -> Iterator[str]:
         if process.get("stopped_ns") is None and process["pid"] in last.index:
             role = ", ".join(process["serves"][:1]) or "process"
             yield (
-                f"{role} {process['pid']} died: its samples end {(last.max() - last[process['pid']]) / 1e9:.1f} s "
-                "before the last; look for the reason in its log, or: dmesg | grep -i kill"
+                f"{role} {process['pid']} died or was killed: its samples end "
+                f"{(last.max() - last[process['pid']]) / 1e9:.1f} s before the last; the reason may be in its log "
+                "(vLLM itself kills a core that is slow to end), or: dmesg | grep -i kill"
             )
 
 
@@ -70,7 +78,10 @@ def threads(frame: pd.DataFrame) -> Table:
     ]
     for _, role, pid, _, rows in sorted(groups, key=lambda group: group[:4]):
         shares = rows["state"].value_counts(normalize=True)
-        waits = ", ".join(f"{state} {share:.1%}" for state, share in shares.items() if state != WORKING)
+        told = shares[(shares.index != WORKING) & (shares >= LEAST)]
+        waits = ", ".join(f"{state} {share:.1%}" for state, share in told.items())
+            f"{state} {share:.1%}" for state, share in shares.items() if state != WORKING and share >= LEAST
+        )
         name = rows["thread_name"].iloc[0]
         table.add_row(role, name, str(pid), f"{len(rows):,}", f"{shares.get(WORKING, 0):.1%}", waits)
     return table
