@@ -23,7 +23,7 @@ from tracing.sampler import BEACON, EVENTS, LOG, SAID, SCHEMA, STAMPS, refusal
 
 CHUNK = 1 << 20
 ROUND_GAP_US = 500  # stamps of one round lie closer, those of two further apart
-CONFIDENT = 95  # percent of the rounds that the printed uncertainty holds for
+CONFIDENT = 99  # percent of the rounds that the printed uncertainty holds for
 GONE_NS = 2_000_000_000  # a thread not seen alive in the last of these is taken for dead
 PROCESS = re.compile(r'process (\d+):"(.*)"$', re.S)
 THREAD = re.compile(r"thread \((\d+)\)(?:: (.*))?$", re.S)
@@ -58,7 +58,7 @@ Stack = tuple[Frame, ...]  # the outermost first
 class Samples:
     """`frame` has a row a thread and round: `time_ns` (CLOCK_MONOTONIC where there was a beacon, else an estimate),
     `pid`, `thread` (the operating system's) and `stack`, a number in `stacks`. `names` are those of threads, `titles`
-    the command lines of processes. `uncertainty_ns` is how far a round may be from its place at most, for 95 % of the
+    the command lines of processes. `uncertainty_ns` is how far a round may be from its place at most, for 99 % of the
     rounds; -1 where there was no beacon.
     """
 

@@ -80,8 +80,6 @@ def threads(frame: pd.DataFrame) -> Table:
         shares = rows["state"].value_counts(normalize=True)
         told = shares[(shares.index != WORKING) & (shares >= LEAST)]
         waits = ", ".join(f"{state} {share:.1%}" for state, share in told.items())
-            f"{state} {share:.1%}" for state, share in shares.items() if state != WORKING and share >= LEAST
-        )
         name = rows["thread_name"].iloc[0]
         table.add_row(role, name, str(pid), f"{len(rows):,}", f"{shares.get(WORKING, 0):.1%}", waits)
     return table
