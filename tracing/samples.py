@@ -23,7 +23,7 @@ from tracing.sampler import BEACON, EVENTS, LOG, SAID, SCHEMA, STAMPS, refusal
 
 CHUNK = 1 << 20
 ROUND_GAP_US = 500  # stamps of one round lie closer, those of two further apart
-CONFIDENT = 99  # percent of the rounds that the printed uncertainty holds for
+CONFIDENT = 95  # percent of the rounds that the uncertainty holds for
 GONE_NS = 2_000_000_000  # a thread not seen alive in the last of these is taken for dead
 PROCESS = re.compile(r'process (\d+):"(.*)"$', re.S)
 THREAD = re.compile(r"thread \((\d+)\)(?:: (.*))?$", re.S)
@@ -58,8 +58,8 @@ Stack = tuple[Frame, ...]  # the outermost first
 class Samples:
     """`frame` has a row a thread and round: `time_ns` (CLOCK_MONOTONIC where there was a beacon, else an estimate),
     `pid`, `thread` (the operating system's) and `stack`, a number in `stacks`. `names` are those of threads, `titles`
-    the command lines of processes. `uncertainty_ns` is how far a round may be from its place at most, for 99 % of the
-    rounds; -1 where there was no beacon.
+    the command lines of processes. `off_ns` is how far each round may be from its place at most (empty where there
+    was no beacon); `uncertainty_ns` is that for 95 % of the rounds, -1 where there was no beacon.
     """
 
     folder: Path
@@ -69,9 +69,16 @@ class Samples:
     titles: dict[int, str]
     said: dict[str, Any]
     rounds: int
-    uncertainty_ns: int
-    worst_ns: int
+    off_ns: np.ndarray
     torn: bool
+
+    @property
+    def uncertainty_ns(self) -> int:
+        return self.within_ns(CONFIDENT)
+
+    def within_ns(self, percent: float) -> int:
+        """How far this share of the rounds may be from their places at most."""
+        return int(np.percentile(self.off_ns, percent)) if len(self.off_ns) else -1
 
     @property
     def behind_s(self) -> float:
@@ -112,9 +119,8 @@ def read(folder: Path) -> Samples:
     frame = runs[["pid", "thread", "stack"]].loc[np.repeat(runs.index, counts)].reset_index(drop=True)
     frame.insert(0, "time_ns", clock.times_ns[rounds])
     frame = frame.sort_values(["time_ns", "pid", "thread"], kind="stable", ignore_index=True)
-    uncertainty = (clock.uncertainty_ns, clock.worst_ns)
     return Samples(
-        folder, frame, seen.all_stacks(), seen.names, seen.titles, said, len(clock.stamps_us), *uncertainty, torn
+        folder, frame, seen.all_stacks(), seen.names, seen.titles, said, len(clock.stamps_us), clock.off_ns, torn
     )
 
 
@@ -224,8 +230,7 @@ class _Clock:
 
     stamps_us: np.ndarray
     times_ns: np.ndarray
-    uncertainty_ns: int
-    worst_ns: int
+    off_ns: np.ndarray
     offset_ns: int
 
 
@@ -239,7 +244,7 @@ def _clock(folder: Path, said: dict[str, Any], seen: _Reader) -> _Clock:
     last = int(stamps[-1]) if len(stamps) else 0
     rounds = np.arange(int(stamps[0]) if len(stamps) else 0, last, 1_000_000 // said["rate"])
     offset = said["ended_ns"] - last * 1000
-    return _Clock(rounds, rounds * 1000 + offset, -1, -1, offset)
+    return _Clock(rounds, rounds * 1000 + offset, np.zeros(0), offset)
 
 
 def by_beacon(rounds: np.ndarray, seen: np.ndarray, begins: np.ndarray) -> _Clock:
@@ -257,7 +262,7 @@ def by_beacon(rounds: np.ndarray, seen: np.ndarray, begins: np.ndarray) -> _Cloc
     offset = int(np.median(middle - rounds * 1000))
     times = np.clip(rounds * 1000 + offset, low, high)
     off = np.maximum(times - low, high - times)
-    return _Clock(rounds, times, int(np.percentile(off, CONFIDENT)), int(off.max()), offset)
+    return _Clock(rounds, times, off, offset)
 
 
 def _cut(runs: pd.DataFrame, said: dict[str, Any], clock: _Clock) -> pd.DataFrame:

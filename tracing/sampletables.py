@@ -26,8 +26,8 @@ def head(samples: Samples, frame: pd.DataFrame, timeline: Timeline | None) -> It
     )
     if samples.uncertainty_ns >= 0:
         yield (
-            f"clock: {CONFIDENT} % of the rounds are within ±{samples.uncertainty_ns / 1e6:.1f} ms of their place "
-            f"(the beacon's bounds; the worst {samples.worst_ns / 1e6:.1f} ms)"
+            f"clock: {CONFIDENT} % of the rounds are within ±{samples.uncertainty_ns / 1e6:.1f} ms of their place, "
+            f"99 % within ±{samples.within_ns(99) / 1e6:.1f} ms, the worst ±{samples.within_ns(100) / 1e6:.1f} ms"
         )
         if samples.behind_s:
             yield (
@@ -43,8 +43,9 @@ def head(samples: Samples, frame: pd.DataFrame, timeline: Timeline | None) -> It
                 f"check: of {fit.samples:,} samples in a hooked function {fit.inside / fit.samples:.1%} lie in a span "
                 f"of it, {fit.near / fit.samples:.1%} within the clock's uncertainty of one"
             )
-        before = int((frame["time_ns"] < attribution.ready_ns(timeline)).sum())
-        yield f"left out below: {before:,} samples from before the core first waited for requests"
+        start, end = attribution.serving_ns(timeline)
+        before, after = int((frame["time_ns"] < start).sum()), int((frame["time_ns"] > end).sum()) if end else 0
+        yield f"left out below: {before:,} samples of the engine's start, {after:,} of its end"
         yield from died(timeline, frame)
     if samples.torn:
         yield "py-spy's file breaks off: it was killed while it wrote; what came before is shown. Record it again"
