@@ -79,6 +79,16 @@ def test_no_round_is_further_from_its_place_than_is_said(delays_us: list[int], n
     assert clock.off_ns.max() <= max(naps)
 
 
+def test_shares_are_of_time_where_rounds_are_uneven(tmp_path: Path) -> None:
+    """A second of work seen in ten rounds counts as much as a second of waiting seen in a hundred."""
+    rounds = [10 * number for number in range(10)] + list(range(100, 200))
+    seen = [(*WORKING, (f"f{n}", "/x/f.py", n)) if n < 100 else (MAIN, GET, WAIT) for n in rounds]
+    frame = attribution.attributed(samples.read(sampled_folder(tmp_path, {CORE: seen}, at=rounds)), None)
+    assert Counter(frame["state"]) == {"working": 10, "event or queue": 100}
+    times = attribution.by_time(frame, "state")
+    assert times["working"] == pytest.approx(1, rel=0.02) and times["event or queue"] == pytest.approx(1, rel=0.02)
+
+
 def test_a_dead_thread_stops_where_it_was_last_alive(tmp_path: Path) -> None:
     born = 1_000_000_000
     live = {"11": {"12": born + 10**10, "13": born + 500_000_000}}
@@ -243,7 +253,7 @@ def test_folded_speedscope_and_perfetto(both: Path) -> None:
     frame = attribution.attributed(read, spans)
     stacks.folded(read, frame, both / "x.folded")
     lines = (both / "x.folded").read_text().splitlines()
-    assert sum(int(line.rpartition(" ")[2]) for line in lines) == 100
+    assert sum(int(line.rpartition(" ")[2]) for line in lines) == pytest.approx(1_000_000, rel=0.01), "microseconds"
     assert lines[0].startswith("core;MainThread;EngineCoreProc.run_engine_core (vllm/v1/engine/core.py:10);")
     stacks.speedscope(read, frame, both / "x.json", "x")
     made = json.loads((both / "x.json").read_text())

@@ -41,9 +41,9 @@ class Run:
 
     def working(self, window: str, role: str) -> float:
         rows = self.main_threads(window)
-        states = rows[rows["role"] == role]["state"]
-        assert len(states) > 100
-        return float((states == "working").mean())
+        rows = rows[rows["role"] == role]
+        assert len(rows) > 50
+        return float(attribution.by_time(rows, "state").get("working", 0.0) / (rows["weight_ns"].sum() / 1e9))
 
 
 @pytest.fixture(scope="module")

@@ -157,6 +157,11 @@ def _within(times: np.ndarray, starts: np.ndarray, ends: np.ndarray, slack_ns: i
     return int(np.count_nonzero((place >= 0) & (ends[place] >= times - slack_ns)))
 
 
+def by_time(frame: pd.DataFrame, *columns: str) -> pd.Series:
+    """Seconds by the values of some columns, the longest first."""
+    return frame.groupby(list(columns), sort=False)["weight_ns"].sum().sort_values(ascending=False) / 1e9
+
+
 def serving_ns(timeline: Timeline) -> tuple[int, int]:
     """From when the core first waited for requests to the end of the last span; (0, 0) where no core was recorded."""
     spans = timeline.spans[timeline.spans["site"] != "gc"]

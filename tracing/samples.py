@@ -56,10 +56,13 @@ Stack = tuple[Frame, ...]  # the outermost first
 
 @dataclass(frozen=True)
 class Samples:
-    """`frame` has a row a thread and round: `time_ns` (CLOCK_MONOTONIC where there was a beacon, else an estimate),
-    `pid`, `thread` (the operating system's) and `stack`, a number in `stacks`. `names` are those of threads, `titles`
-    the command lines of processes. `off_ns` is how far each round may be from its place at most (empty where there
-    was no beacon); `uncertainty_ns` is that for 95 % of the rounds, -1 where there was no beacon.
+    """What py-spy saw.
+
+    `frame` has a row a thread and round: `time_ns` (CLOCK_MONOTONIC where there was a beacon, else an estimate), `pid`,
+    `thread` (the operating system's), `stack`, a number in `stacks`, and `weight_ns`, the time to the next round: py-spy
+    takes fewer rounds where the machine is busy, so shares are of time and not of samples. `names` are those of
+    threads, `titles` the command lines of processes. `off_ns` is how far each round may be from its place at most
+    (empty where there was no beacon); `uncertainty_ns` is that for 95 % of the rounds, -1 where there was no beacon.
     """
 
     folder: Path
@@ -118,6 +121,7 @@ def read(folder: Path) -> Samples:
     rounds = np.repeat(first - (np.cumsum(counts) - counts), counts) + np.arange(counts.sum())
     frame = runs[["pid", "thread", "stack"]].loc[np.repeat(runs.index, counts)].reset_index(drop=True)
     frame.insert(0, "time_ns", clock.times_ns[rounds])
+    frame["weight_ns"] = np.diff(clock.times_ns, append=clock.times_ns[-1:] + 1_000_000_000 // said["rate"])[rounds]
     frame = frame.sort_values(["time_ns", "pid", "thread"], kind="stable", ignore_index=True)
     return Samples(
         folder, frame, seen.all_stacks(), seen.names, seen.titles, said, len(clock.stamps_us), clock.off_ns, torn
