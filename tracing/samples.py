@@ -59,7 +59,7 @@ class Samples:
     """What py-spy saw.
 
     `frame` has a row a thread and round: `time_ns` (CLOCK_MONOTONIC where there was a beacon, else an estimate), `pid`,
-    `thread` (the operating system's), `stack`, a number in `stacks`, and `weight_ns`, the time to the next round: py-spy
+    `thread` (the operating system's), `stack`, a number in `stacks`, and `weight_ns`, time to the next round: py-spy
     takes fewer rounds where the machine is busy, so shares are of time and not of samples. `names` are those of
     threads, `titles` the command lines of processes. `off_ns` is how far each round may be from its place at most
     (empty where there was no beacon); `uncertainty_ns` is that for 95 % of the rounds, -1 where there was no beacon.
