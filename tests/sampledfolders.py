@@ -21,21 +21,22 @@ def sampled_folder(
     live: Mapping[str, Mapping[str, int]] | None = None,
     delay_us: int = 0,
     beacon: bool = True,
+    at: Sequence[int] | None = None,
     **said: Any,
 ) -> Path:
-    """Write what py-spy would of rounds 10 ms apart, the first at `first_ns`.
+    """Write what py-spy would of rounds 10 ms apart (or only those that `at` numbers), the first at `first_ns`.
 
     `threads` has by process, thread and name the stack in each round (None: not there yet). py-spy's clock begins at
     `first_ns` - 0.4 s, and it stamps `delay_us` after it has looked.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    rounds = max(map(len, threads.values()))
-    last_ns = first_ns + rounds * PERIOD_NS
+    rounds = at or range(max(map(len, threads.values())))
+    last_ns = first_ns + (rounds[-1] + 1) * PERIOD_NS
     stamps = array("q", range(first_ns - 10 * BEACON_NS + 1, last_ns + BEACON_NS, BEACON_NS))
     written: list[dict[str, Any]] = []
     shown: dict[tuple[int, int, str], tuple[Call, ...] | None] = {}
-    for number in range(rounds):
-        time_ns = first_ns + number * PERIOD_NS
+    for number, place in enumerate(rounds):
+        time_ns = first_ns + place * PERIOD_NS
         stamp = (time_ns - first_ns) // 1000 + 400_000 + delay_us
         seen = {key: stacks[number] for key, stacks in threads.items() if number < len(stacks)}
         if beacon:
@@ -45,7 +46,7 @@ def sampled_folder(
             if stack is not None and stack != shown.get(key):
                 written += _changed(key, shown.get(key), stack, stamp)
                 shown[key] = stack
-    end = rounds * PERIOD_NS // 1000 + 400_000 + delay_us
+    end = (rounds[-1] + 1) * PERIOD_NS // 1000 + 400_000 + delay_us
     for key, stack in shown.items():
         written += _changed(key, stack, None, end)
     (folder / "pyspy-events.json").write_text(json.dumps(written))

@@ -41,9 +41,9 @@ class Run:
 
     def working(self, window: str, role: str) -> float:
         rows = self.main_threads(window)
-        states = rows[rows["role"] == role]["state"]
-        assert len(states) > 100
-        return float((states == "working").mean())
+        rows = rows[rows["role"] == role]
+        assert len(rows) > 50
+        return float(attribution.by_time(rows, "state").get("working", 0.0) / (rows["weight_ns"].sum() / 1e9))
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +104,7 @@ def test_the_whole_folder_is_read(run: Run) -> None:
     command = [sys.executable, "-m", "tracing.pyspy", str(run.folder)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_S)
     assert done.returncode == 0, done.stderr
-    assert "clock: 95 % of the rounds are within ±" in done.stdout
+    assert "of the rounds are within ±" in done.stdout
     assert "what the Python of each stage does" in done.stdout
     made = json.loads((run.folder / "samples.speedscope.json").read_text())
     assert len(made["profiles"]) >= 8

@@ -157,8 +157,19 @@ def _within(times: np.ndarray, starts: np.ndarray, ends: np.ndarray, slack_ns: i
     return int(np.count_nonzero((place >= 0) & (ends[place] >= times - slack_ns)))
 
 
-def ready_ns(timeline: Timeline) -> int:
-    """When the engine was ready: its core first waited for requests; 0 where that was not recorded."""
-    spans = timeline.spans
+def by_time(frame: pd.DataFrame, *columns: str) -> pd.Series:
+    """Seconds by the values of some columns, the longest first."""
+    return frame.groupby(list(columns), sort=False)["weight_ns"].sum().sort_values(ascending=False) / 1e9
+
+
+def serving_ns(timeline: Timeline) -> tuple[int, int]:
+    """From when the core first waited for requests to the end of the last span; (0, 0) where no core was recorded."""
+    spans = timeline.spans[timeline.spans["site"] != "gc"]
     loop = spans[spans["site"].isin(("core.input_queue", "core.engine_step", "core.step"))]
-    return int(loop["start_ns"].min()) if len(loop) else 0
+    return (int(loop["start_ns"].min()), int(spans["end_ns"].max())) if len(loop) else (0, 0)
+
+
+def serving(frame: pd.DataFrame, timeline: Timeline | None) -> pd.DataFrame:
+    """The samples without the engine's start and end; all of them where neither is known."""
+    start, end = serving_ns(timeline) if timeline is not None else (0, 0)
+    return frame[frame["time_ns"].between(start, end)] if end else frame

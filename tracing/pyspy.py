@@ -79,8 +79,7 @@ def show(folder: Path, top: int) -> int:
     frame = attribution.attributed(read, spans)
     for line in sampletables.head(read, frame, spans):
         out.print(line, markup=False, soft_wrap=True)
-    ready = attribution.ready_ns(spans) if spans else 0
-    serving = frame[frame["time_ns"] >= ready]
+    serving = attribution.serving(frame, spans)
     for table in (sampletables.threads(serving), sampletables.stages(read, serving, top)):
         out.print()
         out.print(table)

@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,10 +23,11 @@ from tracing.sampler import BEACON, EVENTS, LOG, SAID, SCHEMA, STAMPS, refusal
 
 CHUNK = 1 << 20
 ROUND_GAP_US = 500  # stamps of one round lie closer, those of two further apart
-CONFIDENT = 95  # percent of the rounds that the printed uncertainty holds for
+CONFIDENT = 95  # percent of the rounds that the uncertainty holds for
 GONE_NS = 2_000_000_000  # a thread not seen alive in the last of these is taken for dead
 PROCESS = re.compile(r'process (\d+):"(.*)"$', re.S)
 THREAD = re.compile(r"thread \((\d+)\)(?:: (.*))?$", re.S)
+BEHIND = re.compile(r"([\d.]+)s behind in sampling")
 INSTALLED = re.compile(r".*/(?:site-packages|dist-packages|lib/python3\.\d+)/")
 
 
@@ -39,10 +40,15 @@ class Frame(NamedTuple):
 
     @property
     def file(self) -> str:
-        return INSTALLED.sub("", self.path)
+        return _short(self.path)
 
     def __str__(self) -> str:
         return f"{self.name} ({self.file}:{self.line})"
+
+
+@cache
+def _short(path: str) -> str:
+    return INSTALLED.sub("", path)
 
 
 Stack = tuple[Frame, ...]  # the outermost first
@@ -50,10 +56,13 @@ Stack = tuple[Frame, ...]  # the outermost first
 
 @dataclass(frozen=True)
 class Samples:
-    """`frame` has a row a thread and round: `time_ns` (CLOCK_MONOTONIC where there was a beacon, else an estimate),
-    `pid`, `thread` (the operating system's) and `stack`, a number in `stacks`. `names` are those of threads, `titles`
-    the command lines of processes. `uncertainty_ns` is how far a round may be from its place at most, for 95 % of the
-    rounds; -1 where there was no beacon.
+    """What py-spy saw.
+
+    `frame` has a row a thread and round: `time_ns` (CLOCK_MONOTONIC where there was a beacon, else an estimate), `pid`,
+    `thread` (the operating system's), `stack`, a number in `stacks`, and `weight_ns`, time to the next round: py-spy
+    takes fewer rounds where the machine is busy, so shares are of time and not of samples. `names` are those of
+    threads, `titles` the command lines of processes. `off_ns` is how far each round may be from its place at most
+    (empty where there was no beacon); `uncertainty_ns` is that for 95 % of the rounds, -1 where there was no beacon.
     """
 
     folder: Path
@@ -63,9 +72,22 @@ class Samples:
     titles: dict[int, str]
     said: dict[str, Any]
     rounds: int
-    uncertainty_ns: int
-    worst_ns: int
+    off_ns: np.ndarray
     torn: bool
+
+    @property
+    def uncertainty_ns(self) -> int:
+        return self.within_ns(CONFIDENT)
+
+    def within_ns(self, percent: float) -> int:
+        """How far this share of the rounds may be from their places at most."""
+        return int(np.percentile(self.off_ns, percent)) if len(self.off_ns) else -1
+
+    @property
+    def behind_s(self) -> float:
+        """By how much py-spy was behind its rate at the worst, as it says."""
+        words = (self.folder / LOG).read_text(errors="replace") if (self.folder / LOG).exists() else ""
+        return max(map(float, BEHIND.findall(words)), default=0.0)
 
     @cached_property
     def rate(self) -> float:
@@ -99,10 +121,10 @@ def read(folder: Path) -> Samples:
     rounds = np.repeat(first - (np.cumsum(counts) - counts), counts) + np.arange(counts.sum())
     frame = runs[["pid", "thread", "stack"]].loc[np.repeat(runs.index, counts)].reset_index(drop=True)
     frame.insert(0, "time_ns", clock.times_ns[rounds])
+    frame["weight_ns"] = np.diff(clock.times_ns, append=clock.times_ns[-1:] + 1_000_000_000 // said["rate"])[rounds]
     frame = frame.sort_values(["time_ns", "pid", "thread"], kind="stable", ignore_index=True)
-    uncertainty = (clock.uncertainty_ns, clock.worst_ns)
     return Samples(
-        folder, frame, seen.all_stacks(), seen.names, seen.titles, said, len(clock.stamps_us), *uncertainty, torn
+        folder, frame, seen.all_stacks(), seen.names, seen.titles, said, len(clock.stamps_us), clock.off_ns, torn
     )
 
 
@@ -212,8 +234,7 @@ class _Clock:
 
     stamps_us: np.ndarray
     times_ns: np.ndarray
-    uncertainty_ns: int
-    worst_ns: int
+    off_ns: np.ndarray
     offset_ns: int
 
 
@@ -227,7 +248,7 @@ def _clock(folder: Path, said: dict[str, Any], seen: _Reader) -> _Clock:
     last = int(stamps[-1]) if len(stamps) else 0
     rounds = np.arange(int(stamps[0]) if len(stamps) else 0, last, 1_000_000 // said["rate"])
     offset = said["ended_ns"] - last * 1000
-    return _Clock(rounds, rounds * 1000 + offset, -1, -1, offset)
+    return _Clock(rounds, rounds * 1000 + offset, np.zeros(0), offset)
 
 
 def by_beacon(rounds: np.ndarray, seen: np.ndarray, begins: np.ndarray) -> _Clock:
@@ -245,7 +266,7 @@ def by_beacon(rounds: np.ndarray, seen: np.ndarray, begins: np.ndarray) -> _Cloc
     offset = int(np.median(middle - rounds * 1000))
     times = np.clip(rounds * 1000 + offset, low, high)
     off = np.maximum(times - low, high - times)
-    return _Clock(rounds, times, int(np.percentile(off, CONFIDENT)), int(off.max()), offset)
+    return _Clock(rounds, times, off, offset)
 
 
 def _cut(runs: pd.DataFrame, said: dict[str, Any], clock: _Clock) -> pd.DataFrame:

@@ -8,12 +8,13 @@ import pandas as pd
 from rich.table import Table
 
 from tracing import attribution
-from tracing.samples import Samples, Stack
+from tracing.samples import CONFIDENT, Samples, Stack
 from tracing.site import ROLES
 from tracing.timeline import Timeline
 from tracing.waitingframes import VLLM, WORKING
 
-PLAIN_WIDTH = 170  # of what is not a terminal: no column is cut there
+LEAST = 0.0005  # of a thread's samples: less is not listed
+PLAIN_WIDTH = 180  # of what is not a terminal: no column is cut there
 
 
 def head(samples: Samples, frame: pd.DataFrame, timeline: Timeline | None) -> Iterator[str]:
@@ -25,9 +26,14 @@ def head(samples: Samples, frame: pd.DataFrame, timeline: Timeline | None) -> It
     )
     if samples.uncertainty_ns >= 0:
         yield (
-            f"clock: 95 % of the rounds are within ±{samples.uncertainty_ns / 1e6:.1f} ms of their place "
-            f"(the beacon's bounds; the worst {samples.worst_ns / 1e6:.1f} ms)"
+            f"clock: {CONFIDENT} % of the rounds are within ±{samples.uncertainty_ns / 1e6:.1f} ms of their place, "
+            f"99 % within ±{samples.within_ns(99) / 1e6:.1f} ms, the worst ±{samples.within_ns(100) / 1e6:.1f} ms"
         )
+        if samples.behind_s:
+            yield (
+                f"py-spy was up to {samples.behind_s:.1f} s behind and caught up with rounds closer together; "
+                "a lower rate is more even"
+            )
     else:
         yield "clock: none (no recorder ran); samples are counted at the rate asked for, an estimate"
     if timeline is not None:
@@ -37,8 +43,9 @@ def head(samples: Samples, frame: pd.DataFrame, timeline: Timeline | None) -> It
                 f"check: of {fit.samples:,} samples in a hooked function {fit.inside / fit.samples:.1%} lie in a span "
                 f"of it, {fit.near / fit.samples:.1%} within the clock's uncertainty of one"
             )
-        before = int((frame["time_ns"] < attribution.ready_ns(timeline)).sum())
-        yield f"left out below: {before:,} samples from before the core first waited for requests"
+        start, end = attribution.serving_ns(timeline)
+        before, after = int((frame["time_ns"] < start).sum()), int((frame["time_ns"] > end).sum()) if end else 0
+        yield f"left out below: {before:,} samples of the engine's start, {after:,} of its end"
         yield from died(timeline, frame)
     if samples.torn:
         yield "py-spy's file breaks off: it was killed while it wrote; what came before is shown. Record it again"
@@ -62,39 +69,49 @@ def died(timeline: Timeline, frame: pd.DataFrame) -> Iterator[str]:
 
 
 def threads(frame: pd.DataFrame) -> Table:
-    """A row a thread: how many samples, the share that works, and what the rest waits for."""
-    table = _table(
-        "who works and who waits", ["role", "thread", "process", "samples", "working", "waiting for"], (2, 3, 4)
-    )
+    """A row a thread: its samples, the share of time in which it works, and what it waits for in the rest."""
+    columns = ["role", "thread", "process", "samples", "working", "waiting for"]
+    table = _table("who works and who waits", columns, (2, 3, 4))
     groups = [
-        (ROLES.index(role) if role in ROLES else len(ROLES), role, pid, thread, rows)
+        (_place(role), role, pid, thread, rows)
         for (role, pid, thread), rows in frame.groupby(["role", "pid", "thread"], sort=True)
     ]
     for _, role, pid, _, rows in sorted(groups, key=lambda group: group[:4]):
-        shares = rows["state"].value_counts(normalize=True)
-        waits = ", ".join(f"{state} {share:.1%}" for state, share in shares.items() if state != WORKING)
+        shares = attribution.by_time(rows, "state") / (rows["weight_ns"].sum() / 1e9)
+        told = shares[(shares.index != WORKING) & (shares >= LEAST)]
+        waits = ", ".join(f"{state} {share:.1%}" for state, share in told.items())
         name = rows["thread_name"].iloc[0]
         table.add_row(role, name, str(pid), f"{len(rows):,}", f"{shares.get(WORKING, 0):.1%}", waits)
     return table
 
 
 def stages(samples: Samples, frame: pd.DataFrame, top: int) -> Table:
-    """A row a stage and role, below it the lines that its samples were in most."""
-    table = _table(
-        "what the Python of each stage does", ["role", "stage", "samples", "share", "working", "line"], (2, 3, 4)
-    )
+    """A row a stage and role with its share of the time in the role's stages; below it the lines it was in most."""
+    columns = ["role", "stage", "samples", "seconds", "share", "working", "line"]
+    table = _table("what the Python of each stage does", columns, (2, 3, 4, 5))
     inside = frame[frame["stage"] != ""]
-    counts = inside.groupby(["role", "stage"], sort=False).size().sort_values(ascending=False)
-    order = sorted(counts.items(), key=lambda item: (ROLES.index(item[0][0]) if item[0][0] in ROLES else 9, -item[1]))
-    for (role, stage), count in order:
-        rows = inside[(inside["role"] == role) & (inside["stage"] == stage)]
-        working = (rows["state"] == WORKING).mean()
-        share = count / int((inside["role"] == role).sum())
-        table.add_row(role, stage, f"{count:,}", f"{share:.1%}", f"{working:.0%}", "", style="bold")
-        lines = rows["stack"].map(lambda stack: line(samples.stacks[stack])).value_counts()
-        for words, number in lines.iloc[:top].items():
-            table.add_row("", "", f"{number:,}", f"{number / count:.1%}", "", words)
+    inside = inside.assign(line=_lines(samples, inside))
+    roles = attribution.by_time(inside, "role")
+    groups = {key: rows for key, rows in inside.groupby(["role", "stage"], sort=False)}
+    times = attribution.by_time(inside, "role", "stage")
+    for role, stage in sorted(times.index, key=lambda key: (_place(key[0]), -times[key])):
+        rows, seconds = groups[role, stage], times[role, stage]
+        working = attribution.by_time(rows, "state").get(WORKING, 0.0) / seconds
+        numbers = (f"{len(rows):,}", f"{seconds:.2f}", f"{seconds / roles[role]:.1%}", f"{working:.0%}")
+        table.add_row(role, stage, *numbers, "", style="bold")
+        counts = rows["line"].value_counts()
+        for words, spent in attribution.by_time(rows, "line").iloc[:top].items():
+            table.add_row("", "", f"{counts[words]:,}", f"{spent:.2f}", f"{spent / seconds:.1%}", "", words)
     return table
+
+
+def _place(role: str) -> int:
+    return ROLES.index(role) if role in ROLES else len(ROLES)
+
+
+def _lines(samples: Samples, frame: pd.DataFrame) -> list[str]:
+    known = {stack: line(samples.stacks[stack]) for stack in frame["stack"].unique()}
+    return [known[stack] for stack in frame["stack"]]
 
 
 def line(stack: Stack) -> str:

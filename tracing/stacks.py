@@ -15,12 +15,12 @@ SPEEDSCOPE = "https://www.speedscope.app/file-format-schema.json"  # the format'
 
 
 def folded(samples: Samples, frame: pd.DataFrame, path: Path) -> None:
-    """A line a stack: role, thread, frames from the outermost, a count; what flame graph tools read."""
-    counts = frame.groupby(["role", "thread_name", "state", "stack"], sort=True, observed=True).size()
+    """A line a stack: role, thread, frames from the outermost, its time in µs; what flame graph tools read."""
+    times = frame.groupby(["role", "thread_name", "state", "stack"], sort=True)["weight_ns"].sum() // 1000
     with path.open("w") as file:
-        for (role, thread, state, stack), count in counts.items():
+        for (role, thread, state, stack), spent in times.items():
             words = [role, thread or "thread", *map(str, samples.stacks[stack]), f"[{state}]"]
-            file.write(";".join(word.replace(";", ",").replace("\n", " ") for word in words) + f" {count}\n")
+            file.write(";".join(word.replace(";", ",").replace("\n", " ") for word in words) + f" {spent}\n")
 
 
 def speedscope(samples: Samples, frame: pd.DataFrame, path: Path, name: str) -> None:

@@ -23,7 +23,7 @@ def main() -> None:
     )
     length_s = float(sys.argv[2])
     params = SamplingParams(max_tokens=64, temperature=0, ignore_eos=True)
-    prompts = [f"A story about the number {number}." for number in range(16)]
+    prompts = [f"A story about the number {number}." for number in range(64)]
     llm.generate(prompts, params, use_tqdm=False)
     idle = time.monotonic_ns()
     time.sleep(length_s)
