@@ -13,8 +13,8 @@ from notes.excerptblock import source
 from notes.measured import NAMED, fill
 from notes.sitetimes import SiteTime
 from notes.walkthrough import Chapter, Stop
-from tracing.sections import percent, us
 from tracing.source import SourceTree
+from tracing.terminal import percent, us
 
 Quoted = dict[str, dict[str, Any]]  # by key, as in `measured.json`
 REFERENCE = re.compile(r"\bchapter (\d+)\b")

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from notes.visits import Call, Course, Visit
 from tracing.lanes import hue, linked
-from tracing.sections import us
 from tracing.site import ROLES, Site
 from tracing.sites import SITES
+from tracing.terminal import us
 
 WIDTH, MARGIN, HEAD, LINE, INDENT, GAP, PAD = 1120, 12, 30, 15, 9, 34, 5
 BOX = 204

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 from nsysfiles import NsysWriter, as_captured
 from test_anatomy import STEP
 from test_anatomy import write as write_steps
-from tracing import gpu, nsys, nsysfile, nsysranges, timeline
+from test_perfetto import check as check_perfetto
+from tracing import findings, gpu, nsys, nsysfile, nsysranges, review, timeline, watchersections
 
 CORE, WORKER = 11, 12
 US = 1000
@@ -67,9 +69,10 @@ def test_busy_idle_and_the_causes_of_gaps(tmp_path: Path) -> None:
 
 def test_the_sentence(tmp_path: Path) -> None:
     device = nsys.reviewed(report(tmp_path))[1]["gpu"]["devices"][1]
-    assert nsys.sentence(device).startswith("GPU 0 waited 71.5% of prefill: 13.0% wait: worker, 11.0% execute, ")
+    said = watchersections.sentence(device)
+    assert said.startswith("GPU 0 waited 71.5% of prefill: 13.0% wait: worker, 11.0% execute, ")
     few = device | {"gap_ns": 200_000, "causes": [{"cause": "schedule", "ns": 150_000}, {"cause": "send", "ns": 100}]}
-    assert nsys.sentence(few) == "GPU 0 waited 20.0% of prefill: 15.0% schedule, 5.0% other"
+    assert watchersections.sentence(few) == "GPU 0 waited 20.0% of prefill: 15.0% schedule, 5.0% other"
 
 
 def test_kernels_and_copies_by_stage_and_step(tmp_path: Path) -> None:
@@ -81,6 +84,29 @@ def test_kernels_and_copies_by_stage_and_step(tmp_path: Path) -> None:
         for kind in ("prefill", "mixed", "first decode", "decode")
         for stage, work in (("forward", kernel), ("prepare", copy))
     ]
+
+
+def test_the_review_and_the_picture_of_a_folder_have_the_gpu(tmp_path: Path) -> None:
+    """nsys counts from its own beginning: its marks say by how much that is off."""
+    alone = nsys.reviewed(report(tmp_path, clock_ns=700))[1]["gpu"]
+    assert review.review(tmp_path, perfetto=tmp_path / "x.pftrace") == 0
+    told = json.loads((tmp_path / "review.json").read_text())
+    assert told["gpu"] == alone and told["problems"] == []
+    assert "GPU 0 waited 71.5% of prefill: 13.0% wait: worker" in (tmp_path / "review.html").read_text()
+    seen = check_perfetto(tmp_path / "x.pftrace")
+    assert [track for track in seen["tracks"] if track.startswith("nsys ±")] == ["nsys ±0.0 µs, GPU 0, stream 7"]
+    assert (seen["names"].count("gemm"), seen["names"].count("copy")) == (4, 4)
+
+
+def test_a_report_that_cannot_be_placed_is_a_problem_of_the_review(tmp_path: Path) -> None:
+    write_steps(tmp_path)
+    writer = NsysWriter(tmp_path / "nsys.sqlite").range(9, 9, 0, 1, "my loop", domain="")
+    path = writer.launch(9, 9, 0, 1, 0).activity("kernel", 9, 0, 10 * US).close()
+    told = findings.findings(tmp_path).review
+    assert told["gpu"] is None and any("its clock is not known" in line for line in told["problems"])
+    path.write_bytes(b"no database")
+    told = findings.findings(tmp_path).review
+    assert told["gpu"] is None and any("cannot be read as SQLite" in line for line in told["problems"])
 
 
 def test_without_ranges_of_ours_the_scope_is_the_stage(tmp_path: Path) -> None:

@@ -21,7 +21,18 @@ from probes.errors import EnginescopeError
 from tests.sampledfolders import PERIOD_NS, sampled_folder
 from tests.test_perfetto import check, hops
 from tests.traces import TraceWriter
-from tracing import attribution, perfetto, sampler, samples, sampletables, stacks, timeline, waitingframes
+from tracing import (
+    attribution,
+    findings,
+    perfetto,
+    review,
+    sampler,
+    samples,
+    sampletables,
+    stacks,
+    timeline,
+    waitingframes,
+)
 from tracing.samples import Frame
 from tracing.source import Missing, SourceTree
 
@@ -265,6 +276,20 @@ def test_folded_speedscope_and_perfetto(both: Path) -> None:
     seen = check(both / "x.pftrace")
     assert any(track.startswith("py-spy ±") for track in seen["tracks"])
     assert Counter(seen["names"])["Scheduler.schedule (vllm/v1/core/sched/scheduler.py:30)"] == 25
+
+
+def test_the_review_of_a_folder_has_what_the_python_does(both: Path) -> None:
+    assert review.review(both) == 0
+    told = json.loads((both / "review.json").read_text())["samples"]
+    (core,) = told["threads"]
+    assert (core["role"], core["samples"], core["working"]) == ("core", 100, pytest.approx(0.5, abs=0.01))
+    assert core["waiting_for"] == {"spin on shared memory": pytest.approx(0.5, abs=0.01)}
+    (schedule,) = [row for row in told["stages"] if row["stage"] == "schedule"]
+    assert (schedule["share"], schedule["working"]) == (pytest.approx(0.5, abs=0.01), 1)
+    assert schedule["lines"][0]["line"] == "Scheduler.schedule (vllm/v1/core/sched/scheduler.py:30)"
+    assert "Scheduler.schedule (vllm/v1/core/sched/scheduler.py:30)" in (both / "review.html").read_text()
+    (both / "pyspy.json").write_text("{")
+    assert any("pyspy" in line for line in findings.findings(both).review["problems"])
 
 
 # --- py-spy itself ---

@@ -33,7 +33,30 @@ def findings(folder: Path) -> Findings:
     """Read a trace folder and work out everything that is shown of it."""
     from tracing import timeline
 
-    return worked_out(timeline.read(folder))
+    found = worked_out(timeline.read(folder))
+    for name, read in (("samples", _samples), ("gpu", _gpu)):
+        try:
+            found.review[name] = read(found)
+        except EnginescopeError as error:
+            found.review["problems"].append(str(error))
+    return found
+
+
+def _samples(found: Findings) -> dict[str, Any] | None:
+    """What py-spy's samples say, where the folder has some."""
+    from tracing import sampletables
+
+    return sampletables.beside(found.timeline)
+
+
+def _gpu(found: Findings) -> dict[str, Any] | None:
+    """What nsys saw of the GPU, where the folder has a report with it."""
+    from tracing import gpu
+
+    beside = gpu.beside(found.timeline)
+    if beside is None:
+        return None
+    return gpu.gpu(beside.report, found.timeline, found.steps, found.hops, beside.offset_ns)
 
 
 def worked_out(read: Timeline) -> Findings:
@@ -66,6 +89,8 @@ def worked_out(read: Timeline) -> Findings:
         "roles": roles(read),
         "cost": cost(read),
         "operators": operators.summary(operators.read(read)),
+        "samples": None,
+        "gpu": None,
     }
     made["cost"]["ledger"], unread = ledger_rows(read)
     made["problems"] += unread

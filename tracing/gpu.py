@@ -9,15 +9,17 @@ way between processes, the core's socket threads and the front end.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from probes.errors import EnginescopeError
+from tracing import nsysfile
 from tracing.anatomy import KINDS, Pieces, core_of, covered, pieces_outside, union
-from tracing.findings import Findings
 from tracing.nsysfile import Report
-from tracing.nsysranges import stage_names
+from tracing.nsysranges import clock, stage_names
 from tracing.sites import SCOPE_SITE
 from tracing.sweep import topmost
 from tracing.timeline import Timeline
@@ -33,7 +35,30 @@ HOPS = {"front end → core": "ZMQ", "core → front end": "ZMQ"}  # the others 
 ALL = "all"
 
 
-def gpu(report: Report, found: Findings, offset_ns: int) -> dict[str, Any] | None:
+@dataclass(frozen=True)
+class Beside:
+    """A report that lies in a trace folder, and how it gets onto the recorder's clock."""
+
+    report: Report
+    offset_ns: int
+    uncertainty_ns: int
+
+
+def beside(timeline: Timeline) -> Beside | None:
+    """The folder's `nsys.sqlite`; None without GPU activity in one, `EnginescopeError` where it cannot be read."""
+    path = timeline.folder / "nsys.sqlite"
+    if not path.exists() or not nsysfile.has_activity(path):
+        return None
+    report = nsysfile.read(path)
+    offset_ns, off_by_ns = clock(report)
+    if off_by_ns is None:
+        raise EnginescopeError(f"{path} has no marks of enginescope, so its clock is not known: its GPU is left out")
+    return Beside(report, offset_ns, off_by_ns)
+
+
+def gpu(
+    report: Report, timeline: Timeline, steps: pd.DataFrame, hops: pd.DataFrame, offset_ns: int
+) -> dict[str, Any] | None:
     """`stages` and `devices` for the review, or None where the report has no CUDA activity.
 
     `stages`: a row a kind of step and stage: `kind`, `stage`, `steps`, and of each step the medians `kernels`,
@@ -42,14 +67,13 @@ def gpu(report: Report, found: Findings, offset_ns: int) -> dict[str, Any] | Non
     """
     if not len(report.activity):
         return None
-    activity = attributed(report, found.timeline, offset_ns)
+    activity = attributed(report, timeline, offset_ns)
     devices = []
     for device, mine in activity.groupby("device"):
-        spans = found.timeline.spans
-        causes = list(_causes(spans, found.hops, set(mine["pid"])))
-        for kind, window in _windows(found, mine):
+        causes = list(_causes(timeline.spans, hops, set(mine["pid"])))
+        for kind, window in _windows(steps, mine):
             devices.append({"device": int(device), "kind": kind, **waiting(window, union(mine), causes)})
-    return {"stages": stages(activity, found.steps), "devices": devices}
+    return {"stages": stages(activity, steps), "devices": devices}
 
 
 # --- kernels and copies by stage and step ---
@@ -128,9 +152,8 @@ def _medians(those: pd.DataFrame, numbers: list[str], count: int) -> dict[str, f
 # --- why the GPU waited ---
 
 
-def _windows(found: Findings, activity: pd.DataFrame) -> Iterator[tuple[str, Pieces]]:
+def _windows(steps: pd.DataFrame, activity: pd.DataFrame) -> Iterator[tuple[str, Pieces]]:
     """By kind of step the time of the device's steps, each to the next one's start; without steps all its activity."""
-    steps = found.steps
     steps = steps[steps["pid"].isin(set(activity["core"])) & (steps["period_ns"] > 0)] if len(steps) else steps
     if not len(steps):
         yield ALL, (np.array([activity["start_ns"].min()]), np.array([activity["end_ns"].max()]))

@@ -21,7 +21,6 @@ EXAMPLES = """examples:
   python -m tracing.nsys traces/<folder>/nsys.sqlite
   python -m tracing.nsys profile.nsys-rep --json             exports profile.sqlite first, where it is not there
 """
-COUNTED_CAUSES = 0.001  # of the window: smaller ones are summed up as "other"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -39,19 +38,14 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> int:
     """The command."""
-    from rich.console import Console
-
-    from tracing.review import PLAIN_WIDTH
+    from tracing.terminal import console
 
     args = parser().parse_args()
     found, figures = reviewed(args.file)
     if args.json:
         print(json.dumps(figures, indent=1))
         return 0
-    out = Console(highlight=False)
-    if not out.is_terminal:
-        out.width = PLAIN_WIDTH
-    show(found, figures, out)
+    show(found, figures, console())
     return 0
 
 
@@ -78,7 +72,7 @@ def reviewed(path: Path) -> tuple[Findings, dict[str, Any]]:
             "ledger": [],
         },  # nsys's own is not in its report
         "clock": {"offset_ns": offset_ns, "uncertainty_ns": off_by_ns},
-        "gpu": gpu(report, found, offset_ns),
+        "gpu": gpu(report, timeline, found.steps, found.hops, offset_ns),
     }
     return replace(found, review=figures), figures
 
@@ -114,6 +108,8 @@ def stages(timeline: Timeline) -> list[dict[str, Any]]:
 def show(found: Findings, figures: dict[str, Any], out: Console) -> None:
     """The review on a terminal, then what the GPU did; what the report cannot say is said to be missing."""
     from tracing import sections
+    from tracing.terminal import table, us
+    from tracing.watchersections import show_gpu
 
     if figures["requests"]["total"] or figures["steps"]:
         sections.show(found, out)
@@ -122,52 +118,15 @@ def show(found: Findings, figures: dict[str, Any], out: Console) -> None:
             out.print(problem, style="bold red", markup=False)
         out.print(figures["about"], style="dim", markup=False)
         columns = ["role", "stage", "count", "median", "P95", "sum"]
-        us = sections.us
         rows = [
             [r["role"], r["stage"], r["count"], us(r["median_ns"]), us(r["p95_ns"]), us(r["sum_ns"])]
             for r in figures["stages"]
         ]
-        sections.table(out, "stages by role (they may lie inside each other)", columns, rows, (1,))
+        table(out, "stages by role (they may lie inside each other)", columns, rows, (1,))
     if figures["gpu"] is None:
         out.print("\nGPU: n/a (no CUDA activity in this report)")
     else:
         show_gpu(figures["gpu"], out)
-
-
-def show_gpu(gpu: dict[str, Any], out: Console) -> None:
-    from tracing.sections import percent, table, us
-
-    rows = [
-        [
-            *(r["kind"], r["stage"], r["steps"] or "n/a", f"{r['kernels']:g}", us(r["kernel_ns"])),
-            *(f"{r['copies']:g}", us(r["copy_ns"]), f"{r['bytes']:,.0f}"),
-        ]
-        for r in gpu["stages"]
-    ]
-    columns = ["step", "stage", "steps", "kernels", "their time", "copies", "their time", "bytes"]
-    table(out, "the GPU's work by the stage that launched it (medians a step)", columns, rows, (1,))
-    rows = []
-    for d in gpu["devices"]:
-        whole = d["window_ns"]
-        shares = [percent(d[name] / whole) for name in ("busy_ns", "idle_ns", "gap_ns")] if whole else ["n/a"] * 3
-        rows.append([d["device"], d["kind"], us(whole), *shares, d["gaps"]])
-    table(out, "busy and idle", ["GPU", "steps", "time", "busy", "idle", "in gaps over 20 µs", "gaps"], rows, (1,))
-    out.print()
-    for device in gpu["devices"]:
-        out.print(sentence(device), markup=False, soft_wrap=True)
-
-
-def sentence(device: dict[str, Any]) -> str:
-    """`GPU 0 waited 18 % of decode: 9 % schedule, 6 % detokenize on the front end, 3 % ZMQ`."""
-    whole = max(device["window_ns"], 1)
-    named = [(c["cause"], c["ns"] / whole) for c in device["causes"] if c["ns"] / whole >= COUNTED_CAUSES]
-    other = device["gap_ns"] / whole - sum(share for _, share in named)
-    if named and other >= COUNTED_CAUSES / 10:
-        named.append(("other", other))
-    of = "the time" if device["kind"] == "all" else device["kind"]
-    causes = ", ".join(f"{share:.1%} {cause}" for cause, share in named)
-    waited = f"GPU {device['device']} waited {device['gap_ns'] / whole:.1%} of {of}"
-    return f"{waited}: {causes}" if causes else waited
 
 
 if __name__ == "__main__":

@@ -70,6 +70,16 @@ def read(path: Path) -> Report:
         ) from None
 
 
+def has_activity(path: Path) -> bool:
+    """Whether a `.sqlite` has a table of GPU activity, or cannot be read: `read` says then why."""
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as file:
+            tables = {name for (name,) in file.execute("SELECT name FROM sqlite_master")}
+    except sqlite3.Error:
+        return True
+    return bool(tables & set(ACTIVITIES.values()))
+
+
 def exported(path: Path) -> Path:
     """The SQLite file of a report, made where it is not there or older."""
     if not path.is_file():

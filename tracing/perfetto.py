@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tracing import sampletrack, torchtracks
+from tracing import gputracks, sampletrack, torchtracks
 from tracing.timeline import Timeline
 from tracing.tracks import Writer, uuid_of_process
 
@@ -42,6 +42,7 @@ def export(timeline: Timeline, flows: list[Any], hops: pd.DataFrame, path: Path)
         _counters(writer, timeline)
         torchtracks.write(writer, timeline)
         sampletrack.write(writer, timeline)
+        gputracks.write(writer, timeline)
 
 
 def _threads(timeline: Timeline) -> Iterator[tuple[str, pd.DataFrame]]:

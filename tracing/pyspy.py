@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from probes.errors import EnginescopeError, run_main, usage_error
 from tracing.sampler import DEFAULT_RATE, Sampler, check_rate
-
-if TYPE_CHECKING:
-    pass
 
 ATTACH = "attach"
 SECONDS = 10.0
@@ -67,22 +63,15 @@ def attach(pid: int, seconds: float, rate: int, out: Path | None) -> Path:
 
 def show(folder: Path, top: int) -> int:
     """Print the tables of a folder's samples and write them for other viewers."""
-    from rich.console import Console
-
     from tracing import attribution, samples, sampletables, stacks, timeline
+    from tracing.terminal import console
+    from tracing.watchersections import show_samples
 
-    out = Console(highlight=False)
-    if not out.is_terminal:
-        out.width = sampletables.PLAIN_WIDTH
+    out = console()
     read = samples.read(folder)
     spans = timeline.read(folder) if any(folder.glob("events-*.bin")) else None
     frame = attribution.attributed(read, spans)
-    for line in sampletables.head(read, frame, spans):
-        out.print(line, markup=False, soft_wrap=True)
-    serving = attribution.serving(frame, spans)
-    for table in (sampletables.threads(serving), sampletables.stages(read, serving, top)):
-        out.print()
-        out.print(table)
+    show_samples(sampletables.figures(read, frame, spans, top), out)
     folded, speedscope = folder / "samples.folded", folder / "samples.speedscope.json"
     try:
         stacks.folded(read, frame, folded)

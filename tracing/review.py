@@ -12,7 +12,6 @@ from probes.errors import EnginescopeError, run_main
 if TYPE_CHECKING:
     from tracing.findings import Findings
 
-PLAIN_WIDTH = 150  # of what is not a terminal: no column is cut there
 EXAMPLES = """examples:
   python -m tracing.review traces/20261121-101500-ab12cd
   python -m tracing.review traces/<folder> --perfetto trace.pftrace     open it in Perfetto's UI
@@ -41,14 +40,11 @@ def main() -> int:
 
 def review(folder: Path, perfetto: Path | None = None, csv: Path | None = None) -> int:
     """Review a trace folder; 0, or an `EnginescopeError` where it cannot be read or written."""
-    from rich.console import Console
-
     from tracing.findings import findings
     from tracing.sections import sections, show
+    from tracing.terminal import console
 
-    out = Console(highlight=False)
-    if not out.is_terminal:
-        out.width = PLAIN_WIDTH
+    out = console()
     found = findings(folder)
     show(found, out)
     try:

@@ -1,43 +1,58 @@
-"""The tables of `tracing.pyspy`: samples by thread, and by stage down to the line."""
+"""What py-spy's samples say in figures: by thread, and by stage down to the line."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pandas as pd
-from rich.table import Table
 
-from tracing import attribution
+from tracing import attribution, samples
 from tracing.samples import CONFIDENT, Samples, Stack
 from tracing.site import ROLES
 from tracing.timeline import Timeline
 from tracing.waitingframes import VLLM, WORKING
 
 LEAST = 0.0005  # of a thread's samples: less is not listed
-PLAIN_WIDTH = 180  # of what is not a terminal: no column is cut there
+TOP = 3  # lines of a stage in the review
 
 
-def head(samples: Samples, frame: pd.DataFrame, timeline: Timeline | None) -> Iterator[str]:
+def beside(timeline: Timeline) -> dict[str, Any] | None:
+    """What py-spy saw, for the review of a trace folder; None where it has no samples."""
+    if not samples.there(timeline.folder):
+        return None
+    read = samples.read(timeline.folder)
+    return figures(read, attribution.attributed(read, timeline), timeline, TOP)
+
+
+def figures(read: Samples, frame: pd.DataFrame, timeline: Timeline | None, top: int) -> dict[str, Any]:
+    """`head` lines, and the `threads` and `stages` of the samples while the engine served."""
+    serving = attribution.serving(frame, timeline)
+    lines = list(head(read, frame, timeline))
+    return {"head": lines, "threads": threads(serving), "stages": stages(read, serving, top)}
+
+
+def head(read: Samples, frame: pd.DataFrame, timeline: Timeline | None) -> Iterator[str]:
     """What was sampled, how sure its place in time is, what is left out, and what went wrong."""
-    said = samples.said
+    said = read.said
     yield (
-        f"{said['version']}, {said['rate']} a second asked, {samples.rate:.0f} taken: {samples.rounds:,} rounds, "
-        f"{len(frame):,} samples of {frame['pid'].nunique()} processes, {len(samples.names)} threads"
+        f"{said['version']}, {said['rate']} a second asked, {read.rate:.0f} taken: {read.rounds:,} rounds, "
+        f"{len(frame):,} samples of {frame['pid'].nunique()} processes, {len(read.names)} threads"
     )
-    if samples.uncertainty_ns >= 0:
+    if read.uncertainty_ns >= 0:
         yield (
-            f"clock: {CONFIDENT} % of the rounds are within ±{samples.uncertainty_ns / 1e6:.1f} ms of their place, "
-            f"99 % within ±{samples.within_ns(99) / 1e6:.1f} ms, the worst ±{samples.within_ns(100) / 1e6:.1f} ms"
+            f"clock: {CONFIDENT} % of the rounds are within ±{read.uncertainty_ns / 1e6:.1f} ms of their place, "
+            f"99 % within ±{read.within_ns(99) / 1e6:.1f} ms, the worst ±{read.within_ns(100) / 1e6:.1f} ms"
         )
-        if samples.behind_s:
+        if read.behind_s:
             yield (
-                f"py-spy was up to {samples.behind_s:.1f} s behind and caught up with rounds closer together; "
+                f"py-spy was up to {read.behind_s:.1f} s behind and caught up with rounds closer together; "
                 "a lower rate is more even"
             )
     else:
         yield "clock: none (no recorder ran); samples are counted at the rate asked for, an estimate"
     if timeline is not None:
-        fit = attribution.agreement(frame, timeline, samples.uncertainty_ns)
+        fit = attribution.agreement(frame, timeline, read.uncertainty_ns)
         if fit.samples:
             yield (
                 f"check: of {fit.samples:,} samples in a hooked function {fit.inside / fit.samples:.1%} lie in a span "
@@ -47,7 +62,7 @@ def head(samples: Samples, frame: pd.DataFrame, timeline: Timeline | None) -> It
         before, after = int((frame["time_ns"] < start).sum()), int((frame["time_ns"] > end).sum()) if end else 0
         yield f"left out below: {before:,} samples of the engine's start, {after:,} of its end"
         yield from died(timeline, frame)
-    if samples.torn:
+    if read.torn:
         yield "py-spy's file breaks off: it was killed while it wrote; what came before is shown. Record it again"
     if said["early"]:
         seconds = (said["ended_ns"] - said["started_ns"]) / 1e9
@@ -68,49 +83,47 @@ def died(timeline: Timeline, frame: pd.DataFrame) -> Iterator[str]:
             )
 
 
-def threads(frame: pd.DataFrame) -> Table:
+def threads(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """A row a thread: its samples, the share of time in which it works, and what it waits for in the rest."""
-    columns = ["role", "thread", "process", "samples", "working", "waiting for"]
-    table = _table("who works and who waits", columns, (2, 3, 4))
-    groups = [
-        (_place(role), role, pid, thread, rows)
-        for (role, pid, thread), rows in frame.groupby(["role", "pid", "thread"], sort=True)
-    ]
-    for _, role, pid, _, rows in sorted(groups, key=lambda group: group[:4]):
-        shares = attribution.by_time(rows, "state") / (rows["weight_ns"].sum() / 1e9)
-        told = shares[(shares.index != WORKING) & (shares >= LEAST)]
-        waits = ", ".join(f"{state} {share:.1%}" for state, share in told.items())
-        name = rows["thread_name"].iloc[0]
-        table.add_row(role, name, str(pid), f"{len(rows):,}", f"{shares.get(WORKING, 0):.1%}", waits)
-    return table
+    rows = []
+    for (role, pid, _), mine in frame.groupby(["role", "pid", "thread"], sort=True):
+        shares = attribution.by_time(mine, "state") / (mine["weight_ns"].sum() / 1e9)
+        waits = shares[(shares.index != WORKING) & (shares >= LEAST)]
+        told = {"role": role, "thread": mine["thread_name"].iloc[0], "pid": int(pid), "samples": len(mine)}
+        rows.append(told | {"working": float(shares.get(WORKING, 0)), "waiting_for": waits.to_dict()})
+    return sorted(rows, key=lambda row: _place(row["role"]))
 
 
-def stages(samples: Samples, frame: pd.DataFrame, top: int) -> Table:
-    """A row a stage and role with its share of the time in the role's stages; below it the lines it was in most."""
-    columns = ["role", "stage", "samples", "seconds", "share", "working", "line"]
-    table = _table("what the Python of each stage does", columns, (2, 3, 4, 5))
+def stages(read: Samples, frame: pd.DataFrame, top: int) -> list[dict[str, Any]]:
+    """A row a stage and role with its share of the time in the role's stages, and in `lines` those it was in most."""
     inside = frame[frame["stage"] != ""]
-    inside = inside.assign(line=_lines(samples, inside))
+    inside = inside.assign(line=_lines(read, inside))
     roles = attribution.by_time(inside, "role")
     groups = {key: rows for key, rows in inside.groupby(["role", "stage"], sort=False)}
     times = attribution.by_time(inside, "role", "stage")
+    rows = []
     for role, stage in sorted(times.index, key=lambda key: (_place(key[0]), -times[key])):
-        rows, seconds = groups[role, stage], times[role, stage]
-        working = attribution.by_time(rows, "state").get(WORKING, 0.0) / seconds
-        numbers = (f"{len(rows):,}", f"{seconds:.2f}", f"{seconds / roles[role]:.1%}", f"{working:.0%}")
-        table.add_row(role, stage, *numbers, "", style="bold")
-        counts = rows["line"].value_counts()
-        for words, spent in attribution.by_time(rows, "line").iloc[:top].items():
-            table.add_row("", "", f"{counts[words]:,}", f"{spent:.2f}", f"{spent / seconds:.1%}", "", words)
-    return table
+        mine, seconds = groups[role, stage], float(times[role, stage])
+        working = float(attribution.by_time(mine, "state").get(WORKING, 0)) / seconds
+        row = {"role": role, "stage": stage, "samples": len(mine), "seconds": seconds, "share": seconds / roles[role]}
+        rows.append(row | {"working": working, "lines": _most(mine, seconds, top)})
+    return rows
+
+
+def _most(frame: pd.DataFrame, seconds: float, top: int) -> list[dict[str, Any]]:
+    counts = frame["line"].value_counts()
+    return [
+        {"line": words, "samples": int(counts[words]), "seconds": float(spent), "share": float(spent / seconds)}
+        for words, spent in attribution.by_time(frame, "line").iloc[:top].items()
+    ]
 
 
 def _place(role: str) -> int:
     return ROLES.index(role) if role in ROLES else len(ROLES)
 
 
-def _lines(samples: Samples, frame: pd.DataFrame) -> list[str]:
-    known = {stack: line(samples.stacks[stack]) for stack in frame["stack"].unique()}
+def _lines(read: Samples, frame: pd.DataFrame) -> list[str]:
+    known = {stack: line(read.stacks[stack]) for stack in frame["stack"].unique()}
     return [known[stack] for stack in frame["stack"]]
 
 
@@ -119,16 +132,3 @@ def line(stack: Stack) -> str:
     last = stack[-1]
     ours = next((frame for frame in reversed(stack) if frame.file.startswith(VLLM)), None)
     return str(last) if ours in (None, last) else f"{last} in {ours}"
-
-
-def _table(title: str, columns: list[str], right: tuple[int, ...]) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim")
-    for place, name in enumerate(columns):
-        last = place == len(columns) - 1
-        table.add_column(
-            name,
-            justify="right" if place in right else "left",
-            overflow="fold" if last else "ellipsis",
-            no_wrap=not last,
-        )
-    return table

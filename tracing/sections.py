@@ -7,33 +7,17 @@ from html import escape as escape_html
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
-from tracing import lanes, page
+from tracing import lanes, page, watchersections
 from tracing.anatomy import PHASES
 from tracing.ledger import change
+from tracing.terminal import Rows, percent, table, us
 
 if TYPE_CHECKING:
     from tracing.findings import Findings
 
-Rows = list[list[Any]]
 SHOWN_SHARE = 0.0005  # of all latency, from which a part is shown at first sight
-NAME_WIDTH = 60  # of a kernel's name on a terminal
 MARGIN = 0.03  # of a window, on both sides of what it is about
-
-
-def us(ns: float | None) -> str:
-    """Nanoseconds as text in a unit that fits."""
-    if ns is None:
-        return "n/a"
-    return f"{ns / 1e3:,.1f} µs" if abs(ns) < 1e6 else f"{ns / 1e6:,.2f} ms" if abs(ns) < 1e9 else f"{ns / 1e9:,.2f} s"
-
-
-def percent(share: float | None) -> str:
-    if share is None:
-        return "n/a"
-    return "<0.01%" if 0 < share < 0.0001 else f"{share:.2%}"
 
 
 def budget_rows(review: dict[str, Any]) -> Rows:
@@ -58,33 +42,9 @@ def hop_rows(review: dict[str, Any]) -> Rows:
     ]
 
 
-def stage_operator_rows(found: dict[str, Any]) -> Rows:
-    """A row a stage: its spans' time, that of its operators, kernels and copies, and the operators' share of it."""
-    rows = []
-    for row in found["stages"]:
-        spent, operators = row["span_ns"], row["operator_ns"]
-        share = percent(operators / spent) if spent else "n/a"
-        rows.append([row["stage"], us(spent), us(operators), share, us(row["kernel_ns"]), us(row["copy_ns"])])
-    return rows
-
-
-def operator_rows(found: dict[str, Any]) -> Rows:
-    """The largest operators, kernels and copies: by stage, over all steps of the torch traces, and a step."""
-    steps = max(found["steps"], 1)
-    return [
-        [
-            *(row["stage"], row["name"], row["kind"], f"{row['count'] / steps:,.1f}"),
-            *(us(row["own_ns"] / steps), us(row["own_ns"]), percent(row["share"])),
-        ]
-        for row in found["rows"]
-    ]
-
-
 BUDGET = ["stage", "median", "P95", "share"]
 STEPS = ["step", "count", "tokens", "median", *PHASES, "worker idle", "the core meanwhile"]
 HOPS = ["hop", "count", "median", "P95", "bytes"]
-STAGE_OPERATORS = ["stage", "in spans", "in operators", "share", "kernels", "copies"]
-OPERATORS = ["stage", "name", "kind", "calls a step", "own time a step", "own time", "share"]
 
 
 def headline(review: dict[str, Any]) -> str:
@@ -129,27 +89,7 @@ def show(found: Findings, out: Console) -> None:
     table(out, "slowest steps", ["step", "kind", "took", "median", "likely reason"], slow, (4,))
     requests = [[s["request"], us(s["ns"]), s["reason"]] for s in review["slow_requests"][:5]]
     table(out, "slowest requests", ["request", "took", "likely reason"], requests, (2,))
-    if found.review["operators"]:
-        show_operators(found.review["operators"], out)
-
-
-def show_operators(found: dict[str, Any], out: Console) -> None:
-    """The sums of the torch traces on a terminal."""
-    table(out, f"torch profiler: stages of {found['steps']} steps", STAGE_OPERATORS, stage_operator_rows(found))
-    rows = [[row[0], escape(row[1][:NAME_WIDTH]), *row[2:]] for row in operator_rows(found)[:10]]
-    table(out, "torch profiler: the largest by own time", OPERATORS, rows, (1, 2))
-
-
-def table(out: Console, title: str, columns: list[str], rows: Rows, text: tuple[int, ...] = ()) -> None:
-    if not rows:
-        return
-    made = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim")
-    for place, name in enumerate(columns):
-        made.add_column(name, justify="left" if place in (0, *text) else "right")
-    for row in rows:
-        made.add_row(*map(str, row))
-    out.print()
-    out.print(made)
+    watchersections.show(review, out)
 
 
 def sections(found: Findings) -> list[tuple[str, str, str]]:
@@ -186,22 +126,7 @@ def sections(found: Findings) -> list[tuple[str, str, str]]:
             "With the part that most exceeds the median request's.",
             page.table(["request", "took", "likely reason"], slow_requests, text=(0, 2)),
         ),
-        *_operators(review["operators"]),
-    ]
-
-
-def _operators(found: dict[str, Any] | None) -> list[tuple[str, str, str]]:
-    if not found:
-        return []
-    return [
-        (
-            "Operators and kernels",
-            f"From the torch profiler, {found['steps']} steps of {len(found['files'])} files; the profiler slows what "
-            "it watches. Operators with their own time, by the span they began in; kernels by the span that launched "
-            f"them. Clocks agree within {us(found['clock_uncertainty_ns'])}.",
-            page.table(STAGE_OPERATORS, stage_operator_rows(found))
-            + page.table(OPERATORS, operator_rows(found), text=(0, 1, 2)),
-        )
+        *watchersections.sections(review),
     ]
 
 

@@ -33,15 +33,11 @@ def parser() -> argparse.ArgumentParser:
 def main() -> int:
     """The command."""
     args = parser().parse_args()
-    from rich.console import Console
-
     from tracing import operators, timeline
-    from tracing.review import PLAIN_WIDTH
-    from tracing.sections import show_operators
+    from tracing.terminal import console
+    from tracing.watchersections import show_operators
 
-    out = Console(highlight=False)
-    if not out.is_terminal:
-        out.width = PLAIN_WIDTH
+    out = console()
     found = operators.read(timeline.read(args.folder), args.step)
     if found is None:
         raise EnginescopeError(f"{args.folder} holds no torch/*.json or .json.gz; see python -m tracing.torchsums -h")
