@@ -355,12 +355,17 @@ def only_line(done: subprocess.CompletedProcess[str]) -> str:
 def test_what_cannot_be_sampled_is_one_line(tmp_path: Path) -> None:
     gone = pyspy("attach", "4000000")
     assert gone.returncode == 1 and "there is no process 4000000" in only_line(gone)
-    missing = pyspy("attach", str(os.getpid()), PATH="/nonexistent")
-    if not (Path(sys.executable).parent / "py-spy").exists():
-        assert missing.returncode == 1 and "pip install py-spy" in only_line(missing)
     rate = pyspy("attach", str(os.getpid()), "--rate", "0")
     assert rate.returncode == 2 and "not between 1 and" in only_line(rate)
     assert pyspy(str(tmp_path), "12").returncode == 2
+
+
+def test_a_missing_py_spy_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert sampler.program().endswith("py-spy"), "beside this Python"
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(EnginescopeError, match="pip install py-spy"):
+        sampler.program()
 
 
 OTHERS = "import os, time; os.setuid(65534) if os.getuid() == 0 else None; time.sleep(60)"
