@@ -18,7 +18,7 @@ from tracing.budget import own_rows
 from tracing.findings import Findings
 from tracing.index import Index, Rows
 from tracing.requests import Flow
-from tracing.standins import YIELDED
+from tracing.stretches import YIELDED
 from tracing.waits import waits
 from tracing.walk import chosen
 

@@ -15,7 +15,7 @@ from traces import TraceWriter
 from tracing import budget, hops, requests, timeline, waits
 from tracing.index import Index
 from tracing.requests import Flow
-from tracing.standins import CALLED, ENDED, SUSPENDED, YIELDED
+from tracing.stretches import CALLED, ENDED, SUSPENDED, YIELDED
 from tracing.timeline import Timeline
 
 KEY = 10**12

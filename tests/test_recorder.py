@@ -21,7 +21,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tracing import _recorder, events, standins
+from tracing import _recorder, events, stretches
 from tracing.sites import CODES
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -285,10 +285,10 @@ def test_a_coroutine_is_the_stretches_that_ran(file: Path) -> None:
         await asyncio.sleep(0.05)
         return request_id
 
-    hooked = standins.coroutine(original, CODES["async.add_request"], (1, "request_id", None))
+    hooked = stretches.coroutine(original, CODES["async.add_request"], (1, "request_id", None))
     assert asyncio.run(hooked(None, request_id="a")) == "a"
     found = spans(file)
-    assert [span["value"] for span in found] == [standins.SUSPENDED, standins.ENDED]
+    assert [span["value"] for span in found] == [stretches.SUSPENDED, stretches.ENDED]
     assert sum(span["end"] - span["start"] for span in found) < 40_000_000
     assert found[1]["start"] - found[0]["end"] > 40_000_000
 
@@ -305,7 +305,7 @@ async def generate(engine: None, prompt: str, params: None, request_id: str) -> 
 
 
 def test_a_generator_is_called_suspended_yields_and_ends(file: Path) -> None:
-    hooked = standins.async_generator(generate, CODES["async.generate"], (3, "request_id", None))
+    hooked = stretches.async_generator(generate, CODES["async.generate"], (3, "request_id", None))
 
     async def read() -> list[bool]:
         return [output.finished async for output in hooked(None, "p", None, "a")]
@@ -313,11 +313,11 @@ def test_a_generator_is_called_suspended_yields_and_ends(file: Path) -> None:
     assert asyncio.run(read()) == [False, True]
     found = [(span["value"], span["extra"]) for span in spans(file)]
     assert found == [
-        (standins.CALLED, 0),
-        (standins.SUSPENDED, 0),
-        (standins.YIELDED, 0),
-        (standins.YIELDED, 1),
-        (standins.ENDED, 0),
+        (stretches.CALLED, 0),
+        (stretches.SUSPENDED, 0),
+        (stretches.YIELDED, 0),
+        (stretches.YIELDED, 1),
+        (stretches.ENDED, 0),
     ]
 
 
@@ -332,7 +332,7 @@ def test_a_generator_that_is_left_is_closed_as_ever(file: Path) -> None:
         finally:
             closed.append(request_id)
 
-    hooked = standins.async_generator(original, CODES["async.generate"], (3, "request_id", None))
+    hooked = stretches.async_generator(original, CODES["async.generate"], (3, "request_id", None))
 
     async def leave() -> None:
         async for _ in hooked(None, "p", None, "left"):
@@ -348,4 +348,4 @@ def test_a_generator_that_is_left_is_closed_as_ever(file: Path) -> None:
 
     asyncio.run(leave())
     assert sorted(closed) == ["cancelled", "closed", "left"]
-    assert [span["value"] for span in spans(file) if span["kind"] == events.RAISED] == [standins.ENDED]
+    assert [span["value"] for span in spans(file) if span["kind"] == events.RAISED] == [stretches.ENDED]

@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 
 from tracing.index import Index, Rows
-from tracing.standins import CALLED, ENDED, YIELDED
+from tracing.stretches import CALLED, ENDED, YIELDED
 
 State = Literal["finished", "stopped", "aborted", "refused", "cut"]
 STOPPED = ("FINISHED_STOPPED", "FINISHED_REPETITION")

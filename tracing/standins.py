@@ -1,18 +1,18 @@
 """What stands in for each hooked function: it calls the original and writes a span of it.
 
 Most sites are served by `Hook` of the C recorder, which needs to be told where a call's request is and how to read the
-site's two numbers. Those that number steps, name messages or are coroutines have a function here.
+site's two numbers. Those that number steps or name messages have a function here; coroutines and generators are in
+`tracing.stretches`.
 """
 
 from __future__ import annotations
 
 import functools
-import types
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Generator
+from collections.abc import Callable
 from typing import Any
 
-from tracing import _recorder, recorder, steplog
+from tracing import _recorder, recorder, steplog, stretches
 from tracing.events import BATCH, CHILD, COUNTS, MESSAGE, RENAMED
 from tracing.hooks import Wrap
 from tracing.site import Site
@@ -27,8 +27,6 @@ numbers: Callable[..., None] = _recorder.numbers
 def around(site: Site, request_of: Callable[..., str | None], wrap: Wrap) -> Wrap:
     return wrap
 
-
-SUSPENDED, YIELDED, ENDED, CALLED = 0, 1, 2, 3  # `value` of a coroutine's or generator's span
 
 # Where a call's request is: position, keyword, and the attribute of that argument (None: the argument itself).
 WHO: dict[str, tuple[int, str, str | None]] = {
@@ -74,14 +72,15 @@ def standin(site: Site, nvtx: bool) -> Wrap:
     around, read = ranges.ranged, NUMBERS.get(site.name)
     if ranges.heard():
         span, numbers = ranges.span, ranges.numbers
+        stretches.span = ranges.span
         read = read and ranges.telling(site, read)
     plain = _plain(site, read)
     if site.kind == "model":
         return plain  # its ranges are those of the model's methods
     if site.kind in ("coroutine", "async generator"):
-        _stretches.update(open=ranges.open_stretch, close=ranges.close_stretch)
+        stretches.nvtx.update(open=ranges.open_stretch, close=ranges.close_stretch)
         return plain
-    return ranges.ranged(site, lambda args, kwargs: _request_of(WHO.get(site.name), args, kwargs), plain)
+    return ranges.ranged(site, lambda args, kwargs: stretches.request_of(WHO.get(site.name), args, kwargs), plain)
 
 
 def _plain(site: Site, read: Callable[..., tuple[Any, Any]] | None) -> Wrap:
@@ -89,9 +88,9 @@ def _plain(site: Site, read: Callable[..., tuple[Any, Any]] | None) -> Wrap:
     if site.name in SPECIAL:
         return lambda original: guarded(SPECIAL[site.name], original)
     if site.kind == "coroutine":
-        return lambda original: coroutine(original, code, WHO.get(site.name))
+        return lambda original: stretches.coroutine(original, code, WHO.get(site.name))
     if site.kind == "async generator":
-        return lambda original: async_generator(original, code, WHO[site.name])
+        return lambda original: stretches.async_generator(original, code, WHO[site.name])
     if site.kind == "model":
         return lambda original: _recorder.Hook(_after_load(original, site), code)
     position, keyword, attribute = WHO.get(site.name, (-1, "", None))
@@ -302,101 +301,6 @@ SPECIAL: dict[str, Special] = {
     "input.assign_id": _assign_id,
     "output.register": _register,
 }
-
-
-# --- coroutines and generators: a span for each stretch that ran, none for what it waited ---
-
-
-_stretches: dict[str, Callable[..., Any]] = {}  # with NVTX: what opens and closes the range of a stretch
-
-
-def _request_of(who: tuple[int, str, str | None] | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
-    if who is None:
-        return None
-    position, keyword, attribute = who
-    found = args[position] if len(args) > position else kwargs.get(keyword)
-    found = getattr(found, attribute, None) if attribute else found
-    return found if isinstance(found, str) else None
-
-
-def coroutine(
-    original: Callable[..., Coroutine[Any, Any, Any]], code: int, who: tuple[int, str, str | None] | None
-) -> Callable[..., Any]:
-    async def standin(*args: Any, **kwargs: Any) -> Any:
-        return await _driven(original(*args, **kwargs), code, _request_of(who, args, kwargs))
-
-    return standin
-
-
-@types.coroutine
-def _driven(inner: Any, code: int, request: str | None) -> Generator[Any, Any, Any]:
-    """Run `inner`, anything with `send` and `throw`, stretch by stretch."""
-    sent, error = None, None
-    while True:
-        start = now()
-        try:
-            waiting = _stretch(inner, sent, error, code, request)
-        except StopIteration as end:
-            span(code, start, request, *_ending(inner, end.value))
-            return end.value
-        except BaseException as raised:
-            span(code, start, request, ENDED, 0, None, 0, not isinstance(raised, StopAsyncIteration))
-            raise
-        span(code, start, request, SUSPENDED)
-        sent = error = None
-        try:
-            sent = yield waiting
-        except BaseException as thrown:
-            error = thrown
-
-
-def _stretch(inner: Any, sent: Any, error: BaseException | None, code: int, request: str | None) -> Any:
-    """Let `inner` run until it waits again, in an NVTX range of its own where that was asked."""
-    opened = _stretches["open"](code, request) if _stretches else None
-    try:
-        return inner.send(sent) if error is None else inner.throw(error)
-    finally:
-        if opened is not None:
-            _stretches["close"](opened)
-
-
-def _ending(inner: Any, result: Any) -> tuple[int, int]:
-    """A coroutine's end is its end; a generator's step ends with a value for its caller."""
-    if isinstance(inner, types.CoroutineType):
-        return ENDED, 0
-    return YIELDED, 1 if getattr(result, "finished", False) else 0
-
-
-class Stream:
-    """Stands in for an async generator."""
-
-    def __init__(self, inner: Any, code: int, request: str | None) -> None:
-        self.inner, self.code, self.request = inner, code, request
-
-    def __aiter__(self) -> AsyncIterator[Any]:
-        return self
-
-    def __anext__(self) -> Any:
-        return _driven(self.inner.__anext__(), self.code, self.request)
-
-    def asend(self, value: Any) -> Any:
-        return _driven(self.inner.asend(value), self.code, self.request)
-
-    def athrow(self, *error: Any) -> Any:
-        return _driven(self.inner.athrow(*error), self.code, self.request)
-
-    def aclose(self) -> Any:
-        return _driven(self.inner.aclose(), self.code, self.request)
-
-
-def async_generator(original: Callable[..., Any], code: int, who: tuple[int, str, str | None]) -> Callable[..., Any]:
-    def standin(*args: Any, **kwargs: Any) -> Any:
-        start, request = now(), _request_of(who, args, kwargs)
-        stream = Stream(original(*args, **kwargs), code, request)
-        span(code, start, request, CALLED, 0, None, start)
-        return stream
-
-    return standin
 
 
 # --- vLLM's own scopes ---

@@ -13,7 +13,7 @@ import numpy as np
 
 from tracing.index import Index, Rows
 from tracing.requests import Flow
-from tracing.standins import CALLED, SUSPENDED, YIELDED
+from tracing.stretches import CALLED, SUSPENDED, YIELDED
 
 
 class Wait(NamedTuple):

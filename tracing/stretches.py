@@ -1,0 +1,103 @@
+"""Stand-ins for coroutines and async generators: a span for each stretch that ran, none for what it waited."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator
+from typing import Any
+
+from tracing import _recorder
+
+now = _recorder.now
+span: Callable[..., None] = _recorder.span  # with NVTX and a tool that listens that of `tracing.ranges`
+nvtx: dict[str, Callable[..., Any]] = {}  # with NVTX: what opens and closes the range of a stretch
+SUSPENDED, YIELDED, ENDED, CALLED = 0, 1, 2, 3  # `value` of such a span
+
+
+def request_of(who: tuple[int, str, str | None] | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
+    if who is None:
+        return None
+    position, keyword, attribute = who
+    found = args[position] if len(args) > position else kwargs.get(keyword)
+    found = getattr(found, attribute, None) if attribute else found
+    return found if isinstance(found, str) else None
+
+
+def coroutine(
+    original: Callable[..., Coroutine[Any, Any, Any]], code: int, who: tuple[int, str, str | None] | None
+) -> Callable[..., Any]:
+    async def standin(*args: Any, **kwargs: Any) -> Any:
+        return await _driven(original(*args, **kwargs), code, request_of(who, args, kwargs))
+
+    return standin
+
+
+@types.coroutine
+def _driven(inner: Any, code: int, request: str | None) -> Generator[Any, Any, Any]:
+    """Run `inner`, anything with `send` and `throw`, stretch by stretch."""
+    sent, error = None, None
+    while True:
+        start = now()
+        try:
+            waiting = _stretch(inner, sent, error, code, request)
+        except StopIteration as end:
+            span(code, start, request, *_ending(inner, end.value))
+            return end.value
+        except BaseException as raised:
+            span(code, start, request, ENDED, 0, None, 0, not isinstance(raised, StopAsyncIteration))
+            raise
+        span(code, start, request, SUSPENDED)
+        sent = error = None
+        try:
+            sent = yield waiting
+        except BaseException as thrown:
+            error = thrown
+
+
+def _stretch(inner: Any, sent: Any, error: BaseException | None, code: int, request: str | None) -> Any:
+    """Let `inner` run until it waits again, in an NVTX range of its own where that was asked."""
+    opened = nvtx["open"](code, request) if nvtx else None
+    try:
+        return inner.send(sent) if error is None else inner.throw(error)
+    finally:
+        if opened is not None:
+            nvtx["close"](opened)
+
+
+def _ending(inner: Any, result: Any) -> tuple[int, int]:
+    """A coroutine's end is its end; a generator's step ends with a value for its caller."""
+    if isinstance(inner, types.CoroutineType):
+        return ENDED, 0
+    return YIELDED, 1 if getattr(result, "finished", False) else 0
+
+
+class Stream:
+    """Stands in for an async generator."""
+
+    def __init__(self, inner: Any, code: int, request: str | None) -> None:
+        self.inner, self.code, self.request = inner, code, request
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return self
+
+    def __anext__(self) -> Any:
+        return _driven(self.inner.__anext__(), self.code, self.request)
+
+    def asend(self, value: Any) -> Any:
+        return _driven(self.inner.asend(value), self.code, self.request)
+
+    def athrow(self, *error: Any) -> Any:
+        return _driven(self.inner.athrow(*error), self.code, self.request)
+
+    def aclose(self) -> Any:
+        return _driven(self.inner.aclose(), self.code, self.request)
+
+
+def async_generator(original: Callable[..., Any], code: int, who: tuple[int, str, str | None]) -> Callable[..., Any]:
+    def standin(*args: Any, **kwargs: Any) -> Any:
+        start, request = now(), request_of(who, args, kwargs)
+        stream = Stream(original(*args, **kwargs), code, request)
+        span(code, start, request, CALLED, 0, None, start)
+        return stream
+
+    return standin
