@@ -250,20 +250,23 @@ def test_a_failure_inside_stops_the_recorder_and_nothing_else(tmp_path: Path) ->
 
 
 def test_nothing_is_written_while_paused(tmp_path: Path) -> None:
+    """At once, from the first call after the switch's byte was changed."""
+    (tmp_path / "switch").write_bytes(b"\0")
     done = watched(
         tmp_path,
         """
-        hooked()
-        open(sys.argv[1] + "/paused", "w").close()
-        time.sleep(0.5)
-        for _ in range(1000):
+        from tracing.standins import guarded, writing
+        switch = open(sys.argv[1] + "/switch", "r+b", buffering=0)
+        special = guarded(lambda original, args, kwargs: "special", lambda: "original")
+        for byte in b"\\0", b"\\1", b"\\0":
+            switch.seek(0)
+            switch.write(byte)
             hooked()
-        os.unlink(sys.argv[1] + "/paused")
-        time.sleep(0.5)
-        hooked()
+            print(writing(), special())
         """,
     )
     assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["True", "special", "False", "original", "True", "special"]
     [path] = tmp_path.glob("events-*.bin")
     assert sum(span["site"] == 1 for span in spans(path)) == 2
     [said] = tmp_path.glob("process-*.json")

@@ -33,13 +33,15 @@ typedef struct {
     int64_t schema, pid, written, dropped, rest;
 } Header;
 
+static const uint8_t never;
+
 static struct {
     int fd;
     uint8_t *base;
     int64_t next, allocated, most; /* in records after the header */
-    int paused;
+    const volatile uint8_t *paused; /* nothing is written while this is not 0 */
     PyObject *texts;               /* text -> its number */
-} rec = {.fd = -1};
+} rec = {.fd = -1, .paused = &never};
 
 static __thread uint32_t thread_id;
 static __thread int64_t current_step = -1;
@@ -55,9 +57,11 @@ static inline uint32_t thread(void) {
     return thread_id;
 }
 
+static inline int writing(void) { return rec.base && !*rec.paused; }
+
 /* `count` records in a row, or NULL where the file has no room: then one more counts as dropped. */
 static Record *take(int64_t count) {
-    if (!rec.base || rec.paused) return NULL;
+    if (!writing()) return NULL;
     if (rec.next + count > rec.allocated) {
         ((Header *)rec.base)->dropped++;
         return NULL;
@@ -264,10 +268,18 @@ static PyObject *py_start(PyObject *self, PyObject *args) {
     return py_extend(self, NULL);
 }
 
-static PyObject *py_pause(PyObject *self, PyObject *yes) {
-    rec.paused = PyObject_IsTrue(yes);
+static PyObject *py_pause_by(PyObject *self, PyObject *args) {
+    const char *path;
+    if (!PyArg_ParseTuple(args, "s", &path)) return NULL;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    void *byte = fd < 0 ? MAP_FAILED : mmap(NULL, 1, PROT_READ, MAP_SHARED, fd, 0);
+    if (fd >= 0) close(fd);
+    if (byte == MAP_FAILED) return PyErr_SetFromErrnoWithFilename(PyExc_OSError, path);
+    rec.paused = byte;
     Py_RETURN_NONE;
 }
+
+static PyObject *py_writing(PyObject *self, PyObject *ignored) { return PyBool_FromLong(writing()); }
 
 static PyObject *py_counts(PyObject *self, PyObject *ignored) {
     return Py_BuildValue("LL", rec.next, rec.base ? ((Header *)rec.base)->dropped : 0);
@@ -330,10 +342,11 @@ static void recorder_failed(void) {
 
 static PyObject *hook_call(PyObject *self, PyObject *const *args, size_t flags, PyObject *names) {
     Hook *hook = (Hook *)self;
+    if (!writing()) return PyObject_Vectorcall(hook->original, args, flags, names);
     int64_t start = clock_ns();
     PyObject *result = PyObject_Vectorcall(hook->original, args, flags, names);
     int64_t end = clock_ns();
-    if (!rec.base || rec.paused) return result;
+    if (!writing()) return result;
     Py_ssize_t count = PyVectorcall_NARGS(flags);
     int64_t value = 0;
     uint32_t request = 0, extra = 0;
@@ -424,7 +437,9 @@ static PyMethodDef functions[] = {
     {"extend", py_extend, METH_NOARGS, "Keep the file ahead of what is written; OSError on a full disk."},
     {"stop", py_stop, METH_NOARGS, "Close the file, cut to what was written."},
     {"forget", py_forget, METH_NOARGS, "In a forked child: let go of the parent's file."},
-    {"pause", py_pause, METH_O, "Write nothing (and count nothing as dropped) until pause(False)."},
+    {"pause_by", py_pause_by, METH_VARARGS,
+     "pause_by(path): write nothing, and count nothing as dropped, while the file's first byte is not 0; OSError."},
+    {"writing", py_writing, METH_NOARGS, "Whether spans are written now: a file is open, and nothing is paused."},
     {"counts", py_counts, METH_NOARGS, "(records written, spans dropped)."},
     {NULL}};
 

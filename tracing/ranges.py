@@ -69,6 +69,8 @@ def ranged(site: Site, request_of: Callable[..., str | None], wrap: Wrap) -> Wra
 
         @functools.wraps(original)
         def in_range(*args: Any, **kwargs: Any) -> Any:
+            if not _recorder.writing():
+                return original(*args, **kwargs)
             text = message(site.name, request_of(args, kwargs))
             _thread.depth += 1
             opened = _guarded(lambda: nvtx.push_range(text, shade, DOMAIN, None, _recorder.step()))

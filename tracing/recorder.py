@@ -23,7 +23,8 @@ from tracing.sites import ALL_SITES, CODES
 SCHEMA = 1
 MOST_RECORDS = 1 << 24  # 768 MiB of 48-byte records a process; what comes after is dropped and counted
 KEEPER_PERIOD_S = 0.02
-PAUSED = "paused"  # while a file of this name is in the trace folder nothing is written
+SWITCH = "switch"  # where the trace folder has a file of this name, nothing is written while its first byte is not 0
+# and steps are not counted: for measuring what the recorder costs, not for a trace that is to be read
 ANCHOR_TRIES = 20
 
 _state: dict[str, Any] = {}  # what `process-<pid>.json` says; empty while nothing is recorded
@@ -48,6 +49,8 @@ def begin(folder: str, serves: list[str]) -> None:
 def _open(serves: list[str]) -> None:
     pid = os.getpid()
     _recorder.start(str(_folder / f"events-{pid}.bin"), SCHEMA, MOST_RECORDS)
+    if (_folder / SWITCH).exists():
+        _recorder.pause_by(str(_folder / SWITCH))
     _state.clear()
     _state.update(
         schema=SCHEMA,
@@ -130,7 +133,6 @@ def _keep(pid: int) -> None:
     while _state.get("pid") == pid and os.getpid() == pid and _state["stopped_ns"] is None:
         try:
             _recorder.extend()
-            _recorder.pause((_folder / PAUSED).exists())
         except OSError as error:
             fail(error)
             return

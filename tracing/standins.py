@@ -18,7 +18,7 @@ from tracing.hooks import Wrap
 from tracing.site import Site
 from tracing.sites import ALL_SITES, CODES, SCOPE_SITE
 
-now, set_step = _recorder.now, _recorder.set_step
+now, set_step, writing = _recorder.now, _recorder.set_step, _recorder.writing
 # With NVTX those of `tracing.ranges`: they make the marks and ranges that belong to what the recorder writes.
 span: Callable[..., None] = _recorder.span
 numbers: Callable[..., None] = _recorder.numbers
@@ -117,7 +117,7 @@ Special = Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
 
 def guarded(special: Special, original: Callable[..., Any]) -> Callable[..., Any]:
     def standin(*args: Any, **kwargs: Any) -> Any:
-        return special(original, args, kwargs)
+        return special(original, args, kwargs) if writing() else original(*args, **kwargs)
 
     return standin
 
@@ -325,4 +325,4 @@ class Scope:
 
 
 def scoped(original: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda name: Scope(name, original(name))
+    return lambda name: Scope(name, original(name)) if writing() else original(name)

@@ -1,25 +1,29 @@
-"""What the recorder costs an engine: throughput with it against without, two engines in turns, and off against off.
+"""What the recorder costs an engine: its decode steps with it against without.
 
-Engines are separate processes; one is measured while the others are frozen. Trials come in ABBA order, and a pair is
-one trial of each. A trial's figure is the median time from the start of one decode step to the next, which is what
-throughput is made of: its wall time moves by tens of percent with whatever else a shared machine does, the median of
-its steps by far less. A comparison is the median ratio of the pairs with its interval by order statistics; pairs go
-on until the half-width of that is under 0.5 %, or to `--pairs`. `off / off` compares two engines without the recorder
-and should read zero: by as much as it does not, two processes of the same engine differ on this machine, and `on /
-off` cannot be known better than that. `on / paused` is therefore measured too, inside the one watched engine: its
-hooks are there in both, but write in one only; what hooks cost that do not write is added from `hooks`, the calls of
-a trial times what one of them takes.
+This machine moves by tens of percent from second to second, and two engines of one configuration differ by percents, so
+the figure that counts, `on / paused`, is taken inside one watched engine: a switch that all its processes read makes
+every hook call through, and is turned at random every few steps while requests are decoded. A trial's ratio is that of
+the median periods, from one decode step's start to the next, with the switch the one way and the other; periods in
+which it was turned, and the one after, are left out. A comparison is the median of the trials' ratios with its interval
+by order statistics, until the half-width is under 0.5 %, or to `--trials`. `nobody / nobody` is the same on an engine
+without the recorder, where the switch is nobody's: it should read zero. What a hook costs that calls through is in
+neither side: `hooks` adds it, the calls of a step times what one of them takes.
+
+`on / off` and `off / off` are between engines in processes of their own, all frozen but one, a trial of each in turns
+(ABBA), for `--pairs`: by as much as `off / off` is not zero, `on / off` cannot be known better.
 """
 
 from __future__ import annotations
 
 import argparse
+import bisect
 import contextlib
-import itertools
 import os
+import random
 import statistics
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -35,14 +39,53 @@ from probes.machine import fingerprint
 from tracing import timeline
 from tracing.ledger import interval
 from tracing.plugin import NVTX, TRACE
-from tracing.recorder import PAUSED
+from tracing.recorder import SWITCH
 from tracing.steplog import STEP, Step
 
 LIMIT_S = 600
 TARGET = 0.005
-LEAST_PAIRS = 20
+LEAST = 20
 WARM_UPS = 12
-SETTLE_S = 0.06  # the recorder looks for its pause file every 20 ms
+STEPS_A_TURN = (4, 8)  # the switch stands for between so many steps
+LEAST_PERIODS = 5  # of either side in a trial that counts
+
+
+class Switch:
+    """Turns a byte to and fro, from `__enter__` to `__exit__`, and knows how it stood."""
+
+    def __init__(self, path: Path, step_s: float, seed: int) -> None:
+        self.path, self.step_s, self.random = path, step_s, random.Random(seed)
+        self.turns: list[tuple[int, int, int]] = []  # before, after, how it stands since
+        self.done = threading.Event()
+        self.thread = threading.Thread(target=self._turn)
+
+    def __enter__(self) -> Switch:
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.done.set()
+        self.thread.join()
+        self._put(0)
+
+    def _turn(self) -> None:
+        stands = self.random.randrange(2)
+        while not self.done.is_set():
+            self._put(stands)
+            stands = 1 - stands
+            self.done.wait(self.step_s * self.random.uniform(*STEPS_A_TURN))
+
+    def _put(self, stands: int) -> None:
+        before = time.monotonic_ns()
+        with self.path.open("r+b", buffering=0) as file:
+            file.write(bytes([stands]))
+        self.turns.append((before, time.monotonic_ns(), stands))
+
+    def stood(self, start: int, end: int) -> int | None:
+        """How it stood from `start` to `end`; None where it was turned between them."""
+        last = bisect.bisect_right(self.turns, start, key=lambda turn: turn[1]) - 1
+        turned = last + 1 < len(self.turns) and self.turns[last + 1][0] < end
+        return None if last < 0 or turned else self.turns[last][2]
 
 
 class Engine:
@@ -50,44 +93,65 @@ class Engine:
 
     def __init__(self, arm: Arm, model: Path, log: Path, trace: Path | None, nvtx: bool) -> None:
         watched = {TRACE: str(trace), **({NVTX: "1"} if nvtx else {})} if trace else {}
-        self.pause_file = trace / PAUSED if trace else None
-        if trace:
-            trace.mkdir()
+        self.switch = (trace or log.with_suffix("")) / SWITCH
+        self.switch.parent.mkdir()
+        self.switch.write_bytes(b"\0")
         os.environ.update(watched)
         self.process = ArmProcess(log)
         for name in watched:
             del os.environ[name]
         self.process.send({"do": "start", "settings": {**arm.settings, "model": str(model)}})
 
-    def period(self, cell: Cell, seed: int) -> float:
-        """A trial's nanoseconds from one decode step to the next."""
+    def steps(self, cell: Cell, seed: int) -> list[tuple[int, int, int]]:
+        """A trial's decode steps: the start of each, of the one before and of the one after."""
         self.process.thaw()
         done = self.process.ask({"do": "trial", "cell": asdict(cell), "seed": seed}, LIMIT_S)
         self.process.freeze()
-        return step_period_ns(done["steps"])
+        steps = [Step(*row) for row in done["steps"]]
+        starts = [s.start_ns for s in steps if s.kind == STEP and s.decode_requests and not s.prefill_requests]
+        return list(zip(starts, starts[1:], starts[2:], strict=False))
 
-    def paused(self, cell: Cell, seed: int) -> float:
-        """A trial in which the recorder writes nothing."""
-        assert self.pause_file is not None
-        self.pause_file.touch()
-        self.process.thaw()
-        time.sleep(SETTLE_S)
-        took = self.period(cell, seed)
-        self.pause_file.unlink()
-        self.process.thaw()
-        time.sleep(SETTLE_S)
-        self.process.freeze()
-        return took
+    def period(self, cell: Cell, seed: int) -> float:
+        """A trial's median nanoseconds from one decode step to the next."""
+        return statistics.median(after - start for _, start, after in self.steps(cell, seed))
 
-
-def step_period_ns(rows: list[list[int]]) -> float:
-    """The median time between the starts of decode steps that follow each other."""
-    steps = [Step(*row) for row in rows]
-    steps = [step for step in steps if step.kind == STEP and step.decode_requests and not step.prefill_requests]
-    return statistics.median(after.start_ns - before.start_ns for before, after in itertools.pairwise(steps))
+    def turned(self, cell: Cell, seed: int, step_s: float) -> float | None:
+        """By how much the periods of a trial are longer with the switch at 0 than at 1; None: too few of a side."""
+        with Switch(self.switch, step_s, seed) as switch:
+            steps = self.steps(cell, seed)
+        periods: dict[int | None, list[int]] = {0: [], 1: [], None: []}
+        for before, start, after in steps:
+            periods[switch.stood(before, after)].append(after - start)
+        if min(len(periods[0]), len(periods[1])) < LEAST_PERIODS:
+            return None
+        return statistics.median(periods[0]) / statistics.median(periods[1]) - 1
 
 
 Trial = Callable[[Cell, int], float]
+
+
+def alternate(engine: Engine, cell: Cell, most: int) -> str:
+    """How much longer a step takes with the switch at 0, over trials."""
+    step_s = min(engine.period(cell, 10_000 + number) for number in range(WARM_UPS)) / 1e9
+    ratios: list[float] = []
+    for number in range(most):
+        ratio = engine.turned(cell, number, step_s)
+        ratios += [] if ratio is None else [ratio]
+        if len(ratios) >= LEAST and narrow(ratios):
+            break
+    return told(ratios, "trials")
+
+
+def narrow(ratios: list[float]) -> bool:
+    found = interval(ratios)
+    return bool(found["hi"] - found["lo"] < 2 * TARGET)
+
+
+def told(ratios: list[float], what: str) -> str:
+    if not ratios:
+        return "n/a: the trials are too short, see --output-len"
+    found = interval(ratios)
+    return f"{found['median']:+.2%} [{found['lo']:+.2%}, {found['hi']:+.2%}], {len(ratios)} {what}"
 
 
 def compare(first: Trial, second: Trial, cell: Cell, most: int) -> str:
@@ -96,40 +160,36 @@ def compare(first: Trial, second: Trial, cell: Cell, most: int) -> str:
         for trial in (first, second):
             trial(cell, 10_000 + number)
     ratios: list[float] = []
-    while len(ratios) < most:
+    while len(ratios) < most and not (len(ratios) >= LEAST and narrow(ratios)):
         order = (first, second) if len(ratios) % 2 == 0 else (second, first)
         took = {trial: trial(cell, len(ratios)) for trial in order}
         ratios.append(took[second] / took[first] - 1)
-        found = interval(ratios)
-        if len(ratios) >= LEAST_PAIRS and found["hi"] - found["lo"] < 2 * TARGET:
-            break
-    return f"{found['median']:+.2%} [{found['lo']:+.2%}, {found['hi']:+.2%}], {len(ratios)} pairs"
+    return told(ratios, "pairs")
 
 
-def paused_hook_ns() -> float:
-    """What one hooked call costs while nothing is written: the fastest of some rounds."""
-    from tracing import _recorder
+def paused_hook_ns(nvtx: bool) -> float:
+    """What one hooked call costs while it calls through: of the dearer kind of hook, the fastest of some rounds."""
+    from tracing import standins
+    from tracing.sites import ALL_SITES, CODES
 
     def nothing(given: object) -> None:
         return None
 
-    hooked, rounds = _recorder.Hook(nothing, 0), []
-    for _ in range(20):
-        times = []
-        for function in (nothing, hooked):
-            start = time.perf_counter_ns()
-            for _ in range(10_000):
-                function(None)
-            times.append(time.perf_counter_ns() - start)
-        rounds.append((times[1] - times[0]) / 10_000)
-    return min(rounds)
+    def took(function: Callable[[object], None]) -> int:
+        start = time.perf_counter_ns()
+        for _ in range(10_000):
+            function(None)
+        return time.perf_counter_ns() - start
+
+    kinds = [standins.standin(ALL_SITES[CODES[name]], nvtx)(nothing) for name in ("kv.lookup", "executor.wait")]
+    return max(min(took(kind) - took(nothing) for _ in range(20)) / 10_000 for kind in kinds)
 
 
-def hooks(engine: Engine, cell: Cell, trace: Path) -> str:
+def hooks(engine: Engine, cell: Cell, trace: Path, nvtx: bool) -> str:
     """The hooked calls of a trial, over all processes, and what they take of it when they write nothing."""
     before = len(timeline.read(trace).spans)
     took = engine.period(cell, 99)
-    calls, each = (len(timeline.read(trace).spans) - before) / cell.output_len, paused_hook_ns()
+    calls, each = (len(timeline.read(trace).spans) - before) / cell.output_len, paused_hook_ns(nvtx)
     return f"{calls:.0f} calls a step of {each:.0f} ns are {calls * each / took:.2%} of it, all processes together"
 
 
@@ -137,8 +197,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, epilog="example: python tests/bench/overhead.py --nvtx")
     parser.add_argument("--model", choices=("default", "two-layer"), default="two-layer")
     parser.add_argument("--batch-size", type=int, nargs="+", default=[1, 16])
-    parser.add_argument("--output-len", type=int, default=64)
-    parser.add_argument("--pairs", type=int, default=400, help="the most pairs of a comparison")
+    parser.add_argument("--output-len", type=int, default=256)
+    parser.add_argument("--trials", type=int, default=400, help="the most trials of a comparison inside an engine")
+    parser.add_argument("--pairs", type=int, default=20, help="the most pairs of a comparison between engines")
     parser.add_argument("--nvtx", action="store_true", help="the recorder with NVTX ranges")
     args = parser.parse_args()
     tiny = args.model == "two-layer"
@@ -170,13 +231,14 @@ def main() -> None:
             flush=True,
         )
         for cell in arm.cells:
-            for name, first, second in (
-                ("on / paused", on.paused, on.period),
-                ("on / off", off.period, on.period),
-                ("off / off", off.period, off_too.period),
+            for name, measure in (
+                ("on / paused", lambda cell=cell: alternate(on, cell, args.trials)),
+                ("nobody / nobody", lambda cell=cell: alternate(off, cell, args.trials)),
+                ("hooks", lambda cell=cell: hooks(on, cell, Path(scratch, "trace"), args.nvtx)),
+                ("on / off", lambda cell=cell: compare(off.period, on.period, cell, args.pairs)),
+                ("off / off", lambda cell=cell: compare(off.period, off_too.period, cell, args.pairs)),
             ):
-                print(f"  batch {cell.batch_size:>2}  {name:12} {compare(first, second, cell, args.pairs)}", flush=True)
-            print(f"  batch {cell.batch_size:>2}  {'hooks':12} {hooks(on, cell, Path(scratch, 'trace'))}", flush=True)
+                print(f"  batch {cell.batch_size:>2}  {name:15} {measure()}", flush=True)
         for engine in engines:
             engine.process.thaw()
             engine.process.stop()
