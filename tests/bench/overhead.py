@@ -2,12 +2,12 @@
 
 This machine moves by tens of percent from second to second, and two engines of one configuration differ by percents, so
 the figure that counts, `on / paused`, is taken inside one watched engine: a switch that all its processes read makes
-every hook call through, and is turned at random every few steps while requests are decoded. A trial's ratio is that of
-the median periods, from one decode step's start to the next, with the switch the one way and the other; periods in
-which it was turned, and the one after, are left out. A comparison is the median of the trials' ratios with its interval
-by order statistics, until the half-width is under 0.5 %, or to `--trials`. `nobody / nobody` is the same on an engine
-without the recorder, where the switch is nobody's: it should read zero. What a hook costs that calls through is in
-neither side: `hooks` adds it, the calls of a step times what one of them takes.
+every hook call through, and is turned every step or two, at random, while requests are decoded. A trial's figure is the
+slope of the logarithm of a step's period, from its start to the next one's, over the share of the period in which the
+recorder was on. A comparison is the median of the trials' figures with its interval by order statistics, until the
+half-width is under 0.5 %, or to `--trials`. `nobody / nobody` is the same on an engine without the recorder, where the
+switch is nobody's: it should read zero. What a hook costs that calls through is on both sides: `hooks` tells it, the
+calls of a step times what one of them takes.
 
 `on / off` and `off / off` are between engines in processes of their own, all frozen but one, a trial of each in turns
 (ABBA), for `--pairs`: by as much as `off / off` is not zero, `on / off` cannot be known better.
@@ -16,8 +16,9 @@ neither side: `hooks` adds it, the calls of a step times what one of them takes.
 from __future__ import annotations
 
 import argparse
-import bisect
 import contextlib
+import itertools
+import math
 import os
 import random
 import statistics
@@ -46,8 +47,8 @@ LIMIT_S = 600
 TARGET = 0.005
 LEAST = 20
 WARM_UPS = 12
-STEPS_A_TURN = (4, 8)  # the switch stands for between so many steps
-LEAST_PERIODS = 5  # of either side in a trial that counts
+STEPS_A_TURN = (1.0, 2.5)  # the switch stands for between so many steps
+MOST_OFF = 0.3  # of the logarithm: a step that was interrupted counts as no further from the median
 
 
 class Switch:
@@ -81,11 +82,12 @@ class Switch:
             file.write(bytes([stands]))
         self.turns.append((before, time.monotonic_ns(), stands))
 
-    def stood(self, start: int, end: int) -> int | None:
-        """How it stood from `start` to `end`; None where it was turned between them."""
-        last = bisect.bisect_right(self.turns, start, key=lambda turn: turn[1]) - 1
-        turned = last + 1 < len(self.turns) and self.turns[last + 1][0] < end
-        return None if last < 0 or turned else self.turns[last][2]
+    def share_on(self, start: int, end: int) -> float:
+        """The share of a time in which it stood at 0."""
+        on = 0
+        for (_, since, stands), until in zip(self.turns, [*(turn[0] for turn in self.turns[1:]), end], strict=True):
+            on += max(min(until, end) - max(since, start), 0) if stands == 0 else 0
+        return on / (end - start)
 
 
 class Engine:
@@ -102,29 +104,27 @@ class Engine:
             del os.environ[name]
         self.process.send({"do": "start", "settings": {**arm.settings, "model": str(model)}})
 
-    def steps(self, cell: Cell, seed: int) -> list[tuple[int, int, int]]:
-        """A trial's decode steps: the start of each, of the one before and of the one after."""
+    def steps(self, cell: Cell, seed: int) -> list[tuple[int, int]]:
+        """A trial's decode steps: the start of each, and of the next one."""
         self.process.thaw()
         done = self.process.ask({"do": "trial", "cell": asdict(cell), "seed": seed}, LIMIT_S)
         self.process.freeze()
         steps = [Step(*row) for row in done["steps"]]
         starts = [s.start_ns for s in steps if s.kind == STEP and s.decode_requests and not s.prefill_requests]
-        return list(zip(starts, starts[1:], starts[2:], strict=False))
+        return list(itertools.pairwise(starts))
 
     def period(self, cell: Cell, seed: int) -> float:
         """A trial's median nanoseconds from one decode step to the next."""
-        return statistics.median(after - start for _, start, after in self.steps(cell, seed))
+        return statistics.median(end - start for start, end in self.steps(cell, seed))
 
-    def turned(self, cell: Cell, seed: int, step_s: float) -> float | None:
-        """By how much the periods of a trial are longer with the switch at 0 than at 1; None: too few of a side."""
+    def turned(self, cell: Cell, seed: int, step_s: float) -> float:
+        """By which share a step is longer with the switch at 0 than at 1."""
         with Switch(self.switch, step_s, seed) as switch:
             steps = self.steps(cell, seed)
-        periods: dict[int | None, list[int]] = {0: [], 1: [], None: []}
-        for before, start, after in steps:
-            periods[switch.stood(before, after)].append(after - start)
-        if min(len(periods[0]), len(periods[1])) < LEAST_PERIODS:
-            return None
-        return statistics.median(periods[0]) / statistics.median(periods[1]) - 1
+        took = [math.log(end - start) for start, end in steps]
+        middle = statistics.median(took)
+        took = [min(max(each, middle - MOST_OFF), middle + MOST_OFF) for each in took]
+        return math.expm1(statistics.linear_regression([switch.share_on(*step) for step in steps], took).slope)
 
 
 Trial = Callable[[Cell, int], float]
@@ -135,8 +135,7 @@ def alternate(engine: Engine, cell: Cell, most: int) -> str:
     step_s = min(engine.period(cell, 10_000 + number) for number in range(WARM_UPS)) / 1e9
     ratios: list[float] = []
     for number in range(most):
-        ratio = engine.turned(cell, number, step_s)
-        ratios += [] if ratio is None else [ratio]
+        ratios.append(engine.turned(cell, number, step_s))
         if len(ratios) >= LEAST and narrow(ratios):
             break
     return told(ratios, "trials")
@@ -148,8 +147,6 @@ def narrow(ratios: list[float]) -> bool:
 
 
 def told(ratios: list[float], what: str) -> str:
-    if not ratios:
-        return "n/a: the trials are too short, see --output-len"
     found = interval(ratios)
     return f"{found['median']:+.2%} [{found['lo']:+.2%}, {found['hi']:+.2%}], {len(ratios)} {what}"
 
