@@ -119,7 +119,7 @@ def close_stretch(opened: Any) -> None:
 
 
 def heard() -> bool:
-    """Whether a tool listens: the variable is that by which NVTX itself finds one. Else there is nobody to mark for."""
+    """Whether a tool listens: the variable is that by which NVTX itself finds one, once. Else ranges are for nobody."""
     return "NVTX_INJECTION64_PATH" in os.environ
 
 

@@ -63,18 +63,19 @@ NUMBERS: dict[str, Callable[..., tuple[Any, Any]]] = {
 
 
 def standin(site: Site, nvtx: bool) -> Wrap:
-    """The wrapper that turns a site's function into its stand-in; with `nvtx` its calls are NVTX ranges as well."""
+    """The wrapper that turns a site's function into its stand-in; with `nvtx` its calls are NVTX ranges as well, where
+    a tool listens."""
+    read = NUMBERS.get(site.name)
     if not nvtx:
-        return _plain(site, NUMBERS.get(site.name))
+        return _plain(site, read)
     from tracing import ranges
 
+    if not ranges.heard():
+        return _plain(site, read)
     global span, numbers, around
-    around, read = ranges.ranged, NUMBERS.get(site.name)
-    if ranges.heard():
-        span, numbers = ranges.span, ranges.numbers
-        stretches.span = ranges.span
-        read = read and ranges.telling(site, read)
-    plain = _plain(site, read)
+    span, numbers, around = ranges.span, ranges.numbers, ranges.ranged
+    stretches.span = ranges.span
+    plain = _plain(site, read and ranges.telling(site, read))
     if site.kind == "model":
         return plain  # its ranges are those of the model's methods
     if site.kind in ("coroutine", "async generator"):

@@ -56,7 +56,8 @@ def install_recorder(folder: str, nvtx: bool) -> None:
     if nvtx:
         from tracing import ranges
 
-        ranges.process(_serves())
+        if ranges.heard():
+            ranges.process(_serves())
     for site in SITES:
         wrap = standins.standin(site, nvtx)  # of sites that share a target the first one's serves them all
         for target in site.targets:
