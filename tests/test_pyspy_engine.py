@@ -42,7 +42,7 @@ class Run:
     def working(self, window: str, role: str) -> float:
         rows = self.main_threads(window)
         rows = rows[rows["role"] == role]
-        assert len(rows) > 50
+        assert len(rows) > 100
         return float(attribution.by_time(rows, "state").get("working", 0.0) / (rows["weight_ns"].sum() / 1e9))
 
 
@@ -59,8 +59,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
 
 def test_the_clock_is_known_to_ten_milliseconds(run: Run) -> None:
     assert 0 < run.read.uncertainty_ns < 10_000_000
-    fit = attribution.agreement(run.frame, run.spans, run.read.uncertainty_ns)
-    assert fit.samples > 1000 and fit.near / fit.samples > 0.95  # fewer where py-spy falls behind a busy machine
+    fit = attribution.agreement(run.frame, run.spans, run.read.within_ns(99))
+    assert fit.samples > 1000 and fit.near / fit.samples > 0.98
 
 
 def test_samples_fit_the_spans_best_where_the_beacon_puts_them(run: Run) -> None:
@@ -104,7 +104,7 @@ def test_the_whole_folder_is_read(run: Run) -> None:
     command = [sys.executable, "-m", "tracing.pyspy", str(run.folder)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_S)
     assert done.returncode == 0, done.stderr
-    assert "of the rounds are within ±" in done.stdout
+    assert "clock: 95 % of the rounds are within ±" in done.stdout
     assert "what the Python of each stage does" in done.stdout
     made = json.loads((run.folder / "samples.speedscope.json").read_text())
     assert len(made["profiles"]) >= 8

@@ -136,8 +136,13 @@ def by_clock(frame: pd.DataFrame, timeline: Timeline, uncertainty_ns: int) -> pd
 
 
 def agreement(frame: pd.DataFrame, timeline: Timeline, uncertainty_ns: int, shift_ns: int = 0) -> Agreement:
-    """Hold samples that their stacks put in a site against that site's spans; `shift_ns` moves all samples."""
-    ours = frame[frame["by_stack"] & (frame["site"] != "")]
+    """Hold samples that their stacks put in a site against that site's spans; `shift_ns` moves all samples.
+
+    A call that its process did not outlive has no span: samples after the last span of their thread are not counted.
+    """
+    ended = timeline.spans.groupby(["pid", "thread"])["end_ns"].max().rename("last_ns")
+    ours = frame[frame["by_stack"] & (frame["site"] != "")].join(ended, on=["pid", "thread"])
+    ours = ours[ours["time_ns"] <= ours["last_ns"]]
     groups = dict(list(timeline.spans.groupby(["pid", "thread", "site"], observed=True, sort=False)))
     samples = inside = near = 0
     for key, rows in ours.groupby(["pid", "thread", "site"], sort=False):
