@@ -217,12 +217,14 @@ def cost(timeline: Timeline) -> dict[str, Any]:
 
 def ledger_rows(timeline: Timeline) -> tuple[list[dict[str, Any]], list[str]]:
     """What the watchers of this trace were measured to cost on its machine, and why that cannot be told."""
-    from tracing import ledger, torchtrace
+    from tracing import ledger, samples, torchtrace
 
     trace = trace_file(timeline.folder)
     watchers = ["recorder + NVTX" if trace.get("nvtx") else "recorder"]
     if torchtrace.paths(timeline.folder):
         watchers.append("torch profiler")
+    if samples.there(timeline.folder):
+        watchers.append("py-spy")
     try:
         return ledger.quote(trace.get("machine", {}), watchers), []
     except EnginescopeError as error:
