@@ -87,7 +87,7 @@ def threads(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """A row a thread: its samples, the share of time in which it works, and what it waits for in the rest."""
     rows = []
     for (role, pid, _), mine in frame.groupby(["role", "pid", "thread"], sort=True):
-        shares = attribution.by_time(mine, "state") / (mine["weight_ns"].sum() / 1e9)
+        shares = attribution.by_time(mine, "state") / max(mine["weight_ns"].sum() / 1e9, 1e-9)
         waits = shares[(shares.index != WORKING) & (shares >= LEAST)]
         told = {"role": role, "thread": mine["thread_name"].iloc[0], "pid": int(pid), "samples": len(mine)}
         rows.append(told | {"working": float(shares.get(WORKING, 0)), "waiting_for": waits.to_dict()})
@@ -101,6 +101,7 @@ def stages(read: Samples, frame: pd.DataFrame, top: int) -> list[dict[str, Any]]
     roles = attribution.by_time(inside, "role")
     groups = {key: rows for key, rows in inside.groupby(["role", "stage"], sort=False)}
     times = attribution.by_time(inside, "role", "stage")
+    times = times[times > 0]  # rounds that the clock cannot tell apart have no time between them
     rows = []
     for role, stage in sorted(times.index, key=lambda key: (_place(key[0]), -times[key])):
         mine, seconds = groups[role, stage], float(times[role, stage])
