@@ -198,7 +198,8 @@ def check(session: Session, server: Server, asked: Asked) -> None:
     from probes.endpoint import METRICS, Endpoint
     from probes.enginegroup import group_of
     from probes.memory import memory
-    from probes.serverchecks import Served, run_checks
+    from probes.served import Served
+    from probes.serverchecks import run_checks
     from probes.servercommand import HOST
     from probes.serverprocess import NotReady
 

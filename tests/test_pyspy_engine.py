@@ -94,7 +94,9 @@ def test_every_role_is_there_and_stages_are_down_to_the_line(run: Run) -> None:
     worker = run.frame[run.frame["role"] == "worker"]
     assert {"forward", "logits", "sample", "prepare", "wait: core"} <= set(worker["stage"])
     forward = worker[worker["stage"] == "forward"]["stack"].map(lambda stack: run.read.stacks[stack][-1])
-    assert all(frame.line > 0 or frame.name == "<module>" for frame in forward)  # a module's first instruction has line 0
+    assert all(
+        frame.line > 0 or frame.name == "<module>" for frame in forward
+    )  # a module's first instruction has line 0
     assert (forward.map(lambda frame: frame.line) > 0).mean() > 0.99
 
 

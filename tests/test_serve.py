@@ -111,12 +111,19 @@ def test_json_alone_on_stdout(tmp_path, model, port) -> None:
     assert seen["memory"]["kv_cache"][0]["tokens"] == 1600
 
 
+def test_a_stream_that_comes_late_once_is_asked_for_more(tmp_path, model, port) -> None:
+    """A machine too busy for a short stream's chunks to come apart shows with a longer one that they do."""
+    code, out, _ = run(tmp_path, model, "--port", port, "--json", FAKE="late")
+    seen = next(each for each in json.loads(out)["checks"] if each["name"] == "streaming")
+    assert (code, seen["outcome"]) == (0, "passed") and seen["said"].startswith("128 chunks, then [DONE]")
+
+
 @pytest.mark.parametrize(
     ("fake", "name", "said"),
     [
         ("other model", "GET /v1/models", "lists another, not model"),
         ("empty", "POST /v1/completions", "an empty text came"),
-        ("held back", "streaming", "32 chunks at once: held back until"),
+        ("held back", "streaming", "chunks at once: held back until"),
         ("no end", "streaming", "not with [DONE]"),
         ("no metrics", "GET /metrics", "none of vLLM's metrics"),
         ("counts nothing", "GET /metrics", "made 32 tokens, /metrics counts 0 more"),
@@ -124,6 +131,7 @@ def test_json_alone_on_stdout(tmp_path, model, port) -> None:
         ("any model", "wrong model name", "200 where a 4xx is due"),
         ("no 4xx", "malformed body", "500 where a 4xx is due"),
         ("goes on", "cancelled half-way", "1 still running or waiting 5 s after"),
+        ("makes them all", "cancelled half-way", "tokens were made, 3 times"),
     ],
 )
 def test_a_check_that_fails(tmp_path, model, port, fake, name, said) -> None:

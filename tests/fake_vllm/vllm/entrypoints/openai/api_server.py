@@ -26,6 +26,7 @@ LINES = (
     "(EngineCore pid=2) INFO 11-21 11:27:43 [core.py:402] init engine (profile, create kv cache, warmup) took 1 s",
 )
 FAKE = os.environ.get("FAKE", "")
+FIRST_STREAM = 32
 lock, counts = Lock(), {"num_requests_running": 0, "num_requests_waiting": 0, "generation_tokens_total": 0}
 
 
@@ -87,7 +88,7 @@ class Handler(BaseHTTPRequestHandler):
                 time.sleep(TOKEN_S)
                 count("generation_tokens_total", 1)
                 event = b"data: " + json.dumps({"choices": [{"text": f" {at}"}]}).encode() + b"\n\n"
-                if FAKE == "held back":
+                if FAKE == "held back" or (FAKE == "late" and tokens == FIRST_STREAM):
                     held += event
                 else:
                     self.wfile.write(event)
@@ -97,6 +98,7 @@ class Handler(BaseHTTPRequestHandler):
         except OSError:
             if FAKE == "goes on":
                 time.sleep(3600)
+            count("generation_tokens_total", tokens if FAKE == "makes them all" else 0)
         count("num_requests_running", -1)
 
     def log_message(self, *_) -> None:
