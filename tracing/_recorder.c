@@ -7,6 +7,7 @@
 #define PY_SSIZE_T_CLEAN
 #define _GNU_SOURCE
 #include <Python.h>
+#include "_nvtx.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stddef.h>
@@ -159,7 +160,12 @@ static PyObject *py_span(PyObject *self, PyObject *const *args, Py_ssize_t count
     uint32_t request = count > 2 ? text_number(args[2]) : 0, extra = count > 4 ? (uint32_t)whole(args[4]) : 0;
     int64_t step = count > 5 && args[5] != Py_None ? whole(args[5]) : current_step;
     uint16_t kind = count > 7 && PyObject_IsTrue(args[7]) ? RAISED : SPAN;
-    write_span((uint16_t)whole(args[0]), kind, whole(args[1]), given_end ? given_end : end, request, step, value, extra);
+    uint16_t site = (uint16_t)whole(args[0]);
+    int64_t start = whole(args[1]);
+    write_span(site, kind, start, given_end ? given_end : end, request, step, value, extra);
+    if (nvtx_on && writing())
+        nvtx_told(site, start == given_end, count > 3 ? args[3] : NULL, count > 4 ? args[4] : NULL,
+                  count > 2 ? args[2] : NULL, kind == RAISED, step);
     Py_RETURN_NONE;
 }
 
@@ -174,6 +180,7 @@ static PyObject *py_numbers(PyObject *self, PyObject *args) {
     uint32_t *words = PyMem_Malloc(count * 4 + 4);
     for (Py_ssize_t i = 0; words && i < count; i++) words[i] = (uint32_t)whole(PySequence_Fast_GET_ITEM(items, i));
     if (words) write_list((uint16_t)code, key, step, words, count);
+    if (nvtx_on && writing()) nvtx_list(code, key, PySequence_Fast_ITEMS(items), count, step);
     PyMem_Free(words);
     Py_DECREF(items);
     Py_RETURN_NONE;
@@ -281,6 +288,40 @@ static PyObject *py_pause_by(PyObject *self, PyObject *args) {
 
 static PyObject *py_writing(PyObject *self, PyObject *ignored) { return PyBool_FromLong(writing()); }
 
+static PyObject *py_push(PyObject *self, PyObject *args) {
+    unsigned short site;
+    if (!PyArg_ParseTuple(args, "H", &site)) return NULL;
+    if (nvtx_on) nvtx_push(site, NULL, current_step);
+    Py_RETURN_NONE;
+}
+
+static PyObject *py_pop(PyObject *self, PyObject *ignored) {
+    if (nvtx_on) nvtx_pop();
+    Py_RETURN_NONE;
+}
+
+static PyObject *py_open_range(PyObject *self, PyObject *args) {
+    unsigned short site;
+    PyObject *request = Py_None;
+    if (!PyArg_ParseTuple(args, "H|O", &site, &request)) return NULL;
+    return PyLong_FromUnsignedLongLong(nvtx_on && writing() ? nvtx_start(site, request, current_step) : 0);
+}
+
+static PyObject *py_close_range(PyObject *self, PyObject *range) {
+    uint64_t number = PyLong_AsUnsignedLongLong(range);
+    if (PyErr_Occurred()) return NULL;
+    if (nvtx_on && number) nvtx_end(number);
+    Py_RETURN_NONE;
+}
+
+static PyObject *py_mark(PyObject *self, PyObject *args) {
+    const char *text;
+    long long payload;
+    if (!PyArg_ParseTuple(args, "sL", &text, &payload)) return NULL;
+    if (nvtx_on) nvtx_mark(text, payload);
+    Py_RETURN_NONE;
+}
+
 static PyObject *py_counts(PyObject *self, PyObject *ignored) {
     return Py_BuildValue("LL", rec.next, rec.base ? ((Header *)rec.base)->dropped : 0);
 }
@@ -293,20 +334,19 @@ typedef struct {
     vectorcallfunc vectorcall;
     Py_ssize_t position;
     uint16_t site;
+    int range_only; /* an NVTX range, and no span: another stand-in around this one writes it */
 } Hook;
 
-
-/* The request that a call is about: an argument by position or keyword, or one attribute of it. */
-static uint32_t asked_for(Hook *hook, PyObject *const *args, Py_ssize_t count, PyObject *names) {
+/* The request that a call is about: an argument by position or keyword, or one attribute of it; NULL where none is. */
+static PyObject *asked_for(Hook *hook, PyObject *const *args, Py_ssize_t count, PyObject *names) {
+    if (hook->position < 0) return NULL;
     PyObject *found = hook->position < count ? args[hook->position] : NULL;
     for (Py_ssize_t i = 0; !found && names && i < PyTuple_GET_SIZE(names); i++)
         if (PyUnicode_Compare(PyTuple_GET_ITEM(names, i), hook->keyword) == 0) found = args[count + i];
-    if (!found || hook->attribute == Py_None) return text_number(found);
+    if (!found || hook->attribute == Py_None) return Py_XNewRef(found);
     PyObject *value = PyObject_GetAttr(found, hook->attribute);
-    uint32_t number = text_number(value);
     if (!value) PyErr_Clear();
-    Py_XDECREF(value);
-    return number;
+    return value;
 }
 
 /* A span's two numbers, from `numbers(result, *args)`, which returns a pair. */
@@ -316,8 +356,10 @@ static int told(Hook *hook, PyObject *result, PyObject *const *args, Py_ssize_t 
     memcpy(stack + 1, args, count * sizeof(PyObject *));
     PyObject *pair = PyObject_Vectorcall(hook->numbers, stack, count + 1, NULL);
     if (pair && PyTuple_CheckExact(pair) && PyTuple_GET_SIZE(pair) == 2) {
-        *value = whole(PyTuple_GET_ITEM(pair, 0));
-        *extra = (uint32_t)whole(PyTuple_GET_ITEM(pair, 1));
+        PyObject *first = PyTuple_GET_ITEM(pair, 0), *second = PyTuple_GET_ITEM(pair, 1);
+        *value = whole(first);
+        *extra = (uint32_t)whole(second);
+        if (nvtx_on) nvtx_told(hook->site, 0, first, second, NULL, 0, current_step);
     } else if (pair) {
         PyErr_SetString(PyExc_TypeError, "numbers() must return a pair");
     }
@@ -340,33 +382,43 @@ static void recorder_failed(void) {
     Py_XDECREF(trace);
 }
 
+/* Write the span of a call that is over; where it raised the exception is put aside meanwhile. */
+static void write_call(Hook *hook, PyObject *const *args, Py_ssize_t count, PyObject *request, PyObject *result,
+                       int64_t start, int64_t end) {
+    int64_t value = 0;
+    uint32_t extra = 0;
+    PyObject *type, *error, *trace;
+    if (!result) PyErr_Fetch(&type, &error, &trace);
+    uint32_t number = text_number(request);
+    if (result && hook->numbers != Py_None && told(hook, result, args, count, &value, &extra) < 0) recorder_failed();
+    if (!hook->range_only) write_span(hook->site, result ? SPAN : RAISED, start, end, number, current_step, value, extra);
+    if (nvtx_on && !result) nvtx_told(hook->site, 0, NULL, NULL, NULL, 1, current_step);
+    if (!result) PyErr_Restore(type, error, trace);
+}
+
 static PyObject *hook_call(PyObject *self, PyObject *const *args, size_t flags, PyObject *names) {
     Hook *hook = (Hook *)self;
     if (!writing()) return PyObject_Vectorcall(hook->original, args, flags, names);
+    Py_ssize_t count = PyVectorcall_NARGS(flags);
+    PyObject *request = asked_for(hook, args, count, names);
+    int ranged = nvtx_on;
+    if (ranged) nvtx_push(hook->site, request, current_step);
     int64_t start = clock_ns();
     PyObject *result = PyObject_Vectorcall(hook->original, args, flags, names);
     int64_t end = clock_ns();
-    if (!writing()) return result;
-    Py_ssize_t count = PyVectorcall_NARGS(flags);
-    int64_t value = 0;
-    uint32_t request = 0, extra = 0;
-    PyObject *type, *error, *trace;
-    if (!result) PyErr_Fetch(&type, &error, &trace);
-    if (hook->position >= 0) request = asked_for(hook, args, count, names);
-    if (result && hook->numbers != Py_None && told(hook, result, args, count, &value, &extra) < 0) recorder_failed();
-    write_span(hook->site, result ? SPAN : RAISED, start, end, request, current_step, value,
-               extra);
-    if (!result) PyErr_Restore(type, error, trace);
+    if (ranged) nvtx_pop();
+    if (writing()) write_call(hook, args, count, request, result, start, end);
+    Py_XDECREF(request);
     return result;
 }
 
 static PyObject *hook_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"original", "site", "position", "keyword", "attribute", "numbers", NULL};
+    static char *names[] = {"original", "site", "position", "keyword", "attribute", "numbers", "range_only", NULL};
     PyObject *original, *keyword = Py_None, *attribute = Py_None, *numbers = Py_None;
-    int site;
+    int site, range_only = 0;
     Py_ssize_t position = -1;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "Oi|nOOO", names, &original, &site, &position, &keyword, &attribute,
-                                     &numbers))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "Oi|nOOOp", names, &original, &site, &position, &keyword, &attribute,
+                                     &numbers, &range_only))
         return NULL;
     Hook *hook = (Hook *)type->tp_alloc(type, 0);
     if (!hook) return NULL;
@@ -376,6 +428,7 @@ static PyObject *hook_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) 
     hook->numbers = Py_NewRef(numbers);
     hook->position = position;
     hook->site = (uint16_t)site;
+    hook->range_only = range_only;
     hook->vectorcall = hook_call;
     hook->dict = PyDict_New();
     return (PyObject *)hook;
@@ -411,7 +464,7 @@ static PyGetSetDef hook_getset[] = {{"__dict__", PyObject_GenericGetDict, PyObje
 
 static PyTypeObject HookType = {
     PyVarObject_HEAD_INIT(NULL, 0).tp_name = "tracing._recorder.Hook",
-    .tp_doc = "Hook(original, site, position=-1, keyword='', attribute=None, numbers=None)",
+    .tp_doc = "Hook(original, site, position=-1, keyword='', attribute=None, numbers=None, range_only=False)",
     .tp_basicsize = sizeof(Hook),
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_METHOD_DESCRIPTOR,
     .tp_new = hook_new,
@@ -440,6 +493,13 @@ static PyMethodDef functions[] = {
     {"pause_by", py_pause_by, METH_VARARGS,
      "pause_by(path): write nothing, and count nothing as dropped, while the file's first byte is not 0; OSError."},
     {"writing", py_writing, METH_NOARGS, "Whether spans are written now: a file is open, and nothing is paused."},
+    {"make_ranges", nvtx_begin, METH_VARARGS,
+     "make_ranges(library, domain, [(site or None, colour)]): spans are NVTX ranges and marks from now on; OSError."},
+    {"push_range", py_push, METH_VARARGS, "push_range(site): as all below, nothing before `make_ranges`."},
+    {"pop_range", py_pop, METH_NOARGS, "End the range last pushed on this thread."},
+    {"open_range", py_open_range, METH_VARARGS, "open_range(site, request=None): one that may end in any order."},
+    {"close_range", py_close_range, METH_O, "close_range(what open_range gave)."},
+    {"mark", py_mark, METH_VARARGS, "mark(text, payload)."},
     {"counts", py_counts, METH_NOARGS, "(records written, spans dropped)."},
     {NULL}};
 

@@ -16,17 +16,10 @@ from tracing import _recorder, recorder, steplog, stretches
 from tracing.events import BATCH, CHILD, COUNTS, MESSAGE, RENAMED
 from tracing.hooks import Wrap
 from tracing.site import Site
-from tracing.sites import ALL_SITES, CODES, SCOPE_SITE
+from tracing.sites import CODES, SCOPE_SITE
 
 now, set_step, writing = _recorder.now, _recorder.set_step, _recorder.writing
-# With NVTX those of `tracing.ranges`: they make the marks and ranges that belong to what the recorder writes.
-span: Callable[..., None] = _recorder.span
-numbers: Callable[..., None] = _recorder.numbers
-
-
-def around(site: Site, request_of: Callable[..., str | None], wrap: Wrap) -> Wrap:
-    return wrap
-
+span, numbers = _recorder.span, _recorder.numbers
 
 # Where a call's request is: position, keyword, and the attribute of that argument (None: the argument itself).
 WHO: dict[str, tuple[int, str, str | None]] = {
@@ -62,40 +55,24 @@ NUMBERS: dict[str, Callable[..., tuple[Any, Any]]] = {
 }
 
 
-def standin(site: Site, nvtx: bool) -> Wrap:
-    """The wrapper that turns a site's function into its stand-in; with `nvtx` its calls are NVTX ranges as well, where
-    a tool listens."""
-    read = NUMBERS.get(site.name)
-    if not nvtx:
-        return _plain(site, read)
-    from tracing import ranges
-
-    if not ranges.heard():
-        return _plain(site, read)
-    global span, numbers, around
-    span, numbers, around = ranges.span, ranges.numbers, ranges.ranged
-    stretches.span = ranges.span
-    plain = _plain(site, read and ranges.telling(site, read))
-    if site.kind == "model":
-        return plain  # its ranges are those of the model's methods
-    if site.kind in ("coroutine", "async generator"):
-        stretches.nvtx.update(open=ranges.open_stretch, close=ranges.close_stretch)
-        return plain
-    return ranges.ranged(site, lambda args, kwargs: stretches.request_of(WHO.get(site.name), args, kwargs), plain)
-
-
-def _plain(site: Site, read: Callable[..., tuple[Any, Any]] | None) -> Wrap:
+def standin(site: Site, ranged: bool = False) -> Wrap:
+    """The wrapper that turns a site's function into its stand-in; `ranged` where NVTX ranges are made too."""
     code = CODES[site.name]
+    position, keyword, attribute = WHO.get(site.name, (-1, "", None))
     if site.name in SPECIAL:
-        return lambda original: guarded(SPECIAL[site.name], original)
+        special = SPECIAL[site.name]
+        if ranged:  # around the function alone: what its stand-in writes is not in the range
+            return lambda original: guarded(
+                special, _recorder.Hook(original, code, position, keyword, attribute, range_only=True)
+            )
+        return lambda original: guarded(special, original)
     if site.kind == "coroutine":
         return lambda original: stretches.coroutine(original, code, WHO.get(site.name))
     if site.kind == "async generator":
         return lambda original: stretches.async_generator(original, code, WHO[site.name])
     if site.kind == "model":
         return lambda original: _recorder.Hook(_after_load(original, site), code)
-    position, keyword, attribute = WHO.get(site.name, (-1, "", None))
-    return lambda original: _recorder.Hook(original, code, position, keyword, attribute, read)
+    return lambda original: _recorder.Hook(original, code, position, keyword, attribute, NUMBERS.get(site.name))
 
 
 # --- the core: steps are numbered, and what they scheduled is listed ---
@@ -226,8 +203,7 @@ def _hook_model(worker: Any) -> None:
 
 def _like(method: Callable[..., Any], site: str) -> Callable[..., Any]:
     """A hook with the signature of `method`, at which vLLM looks."""
-    wrap = around(ALL_SITES[CODES[site]], lambda *_: None, lambda original: _recorder.Hook(original, CODES[site]))
-    return functools.update_wrapper(wrap(method), method)
+    return functools.update_wrapper(_recorder.Hook(method, CODES[site]), method)
 
 
 # --- messages: in the front end and on the wire the step is the message's key ---

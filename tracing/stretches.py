@@ -8,9 +8,8 @@ from typing import Any
 
 from tracing import _recorder
 
-now = _recorder.now
-span: Callable[..., None] = _recorder.span  # with NVTX and a tool that listens that of `tracing.ranges`
-nvtx: dict[str, Callable[..., Any]] = {}  # with NVTX: what opens and closes the range of a stretch
+now, span = _recorder.now, _recorder.span
+open_range, close_range = _recorder.open_range, _recorder.close_range
 SUSPENDED, YIELDED, ENDED, CALLED = 0, 1, 2, 3  # `value` of such a span
 
 
@@ -55,13 +54,12 @@ def _driven(inner: Any, code: int, request: str | None) -> Generator[Any, Any, A
 
 
 def _stretch(inner: Any, sent: Any, error: BaseException | None, code: int, request: str | None) -> Any:
-    """Let `inner` run until it waits again, in an NVTX range of its own where that was asked."""
-    opened = nvtx["open"](code, request) if nvtx else None
+    """Let `inner` run until it waits again, in an NVTX range of its own where those are made."""
+    opened = open_range(code, request)
     try:
         return inner.send(sent) if error is None else inner.throw(error)
     finally:
-        if opened is not None:
-            nvtx["close"](opened)
+        close_range(opened)
 
 
 def _ending(inner: Any, result: Any) -> tuple[int, int]:

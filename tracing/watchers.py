@@ -53,16 +53,26 @@ def install_recorder(folder: str, nvtx: bool) -> None:
         print(f"enginescope: not recording in process {os.getpid()}: {error}", file=sys.stderr)
         return
     recorder.add(modes=[f"vllm {_version()}", *(["nvtx"] if nvtx else [])])
-    if nvtx:
-        from tracing import ranges
-
-        if ranges.heard():
-            ranges.process(_serves())
+    ranged = nvtx and _ranges(recorder.add)
     for site in SITES:
-        wrap = standins.standin(site, nvtx)  # of sites that share a target the first one's serves them all
+        wrap = standins.standin(site, ranged)  # of sites that share a target the first one's serves them all
         for target in site.targets:
             hooks.patch(target, "spans", wrap, _tell(recorder.add, site.name, target))
     hooks.patch(SCOPE_TARGET, "spans", standins.scoped, _tell(recorder.add, SCOPE_SITE.name, SCOPE_TARGET))
+
+
+def _ranges(add: Callable[..., None]) -> bool:
+    """Begin NVTX ranges where a tool listens; whether they are made."""
+    from tracing import ranges
+
+    if not ranges.heard():
+        return False
+    try:
+        ranges.begin(_serves())
+    except OSError as error:
+        add(missing=[f"NVTX ranges ({error})"])
+        return False
+    return True
 
 
 def _tell(add: Callable[..., None], name: str, target: str) -> hooks.Said:
