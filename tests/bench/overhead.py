@@ -9,6 +9,10 @@ half-width is under 0.5 %, or to `--trials`. `nobody / nobody` is the same on an
 switch is nobody's: it should read zero. What a hook costs that calls through is on both sides: `hooks` tells it, the
 calls of a step times what one of them takes.
 
+With `--nvtx` ranges and marks are made though no tool listens, so that the figure is our part alone; run under nsys
+(nsys profile -t nvtx -s none --cpuctxsw=none python tests/bench/overhead.py --nvtx) what it takes to write them is
+in it.
+
 `on / off` and `off / off` are between engines in processes of their own, all frozen but one, a trial of each in turns
 (ABBA), for `--pairs`: by as much as `off / off` is not zero, `on / off` cannot be known better.
 """
@@ -26,7 +30,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -43,6 +47,7 @@ from tracing.plugin import NVTX, TRACE
 from tracing.recorder import SWITCH
 from tracing.steplog import STEP, Step
 
+LISTENER = "NVTX_INJECTION64_PATH"
 LIMIT_S = 600
 TARGET = 0.005
 LEAST = 20
@@ -90,18 +95,26 @@ class Switch:
         return on / (end - start)
 
 
+@contextlib.contextmanager
+def environment(more: dict[str, str]) -> Iterator[None]:
+    before = dict(os.environ)
+    os.environ.update(more)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
 class Engine:
     """One engine, watched or not, frozen except while it runs a trial."""
 
     def __init__(self, arm: Arm, model: Path, log: Path, trace: Path | None, nvtx: bool) -> None:
-        watched = {TRACE: str(trace), **({NVTX: "1"} if nvtx else {})} if trace else {}
+        heard = {NVTX: "1", LISTENER: os.environ.get(LISTENER, os.devnull)} if nvtx else {}
+        watched = {TRACE: str(trace), **heard} if trace else {}
         self.switch = (trace or log.with_suffix("")) / SWITCH
         self.switch.parent.mkdir()
         self.switch.write_bytes(b"\0")
-        os.environ.update(watched)
-        self.process = ArmProcess(log)
-        for name in watched:
-            del os.environ[name]
+        with environment(watched):
+            self.process = ArmProcess(log)
         self.process.send({"do": "start", "settings": {**arm.settings, "model": str(model)}})
 
     def steps(self, cell: Cell, seed: int) -> list[tuple[int, int]]:
