@@ -21,6 +21,7 @@ import pytest
 
 from probes.checkpoint import two_layer_model
 from tracing import timeline
+from tracing.plugin import LISTENER
 
 ROOT = Path(__file__).resolve().parent.parent
 LIMIT_S = 240
@@ -93,7 +94,8 @@ def test_steps_are_numbered_alike_in_core_and_worker(batch: tuple[Path, subproce
     assert (both["start_ns_core"] < both["end_ns_worker"]).all()
 
 
-def test_streams_aborted_doubled_and_refused(tmp_path: Path) -> None:
+def test_streams_aborted_doubled_and_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(LISTENER, os.devnull)  # ranges are made, for a tool that is none
     done = record(tmp_path / "trace", *traced("streams"), options=("--nvtx",))
     assert done.returncode == 0, done.stderr[-3000:]
     assert "refused:" in done.stdout
@@ -195,6 +197,12 @@ def test_a_command_without_an_engine_is_told(tmp_path: Path) -> None:
     done = record(tmp_path / "trace", sys.executable, "-c", "print('hello')")
     assert done.returncode == 1 and "hello" in done.stdout
     assert "no process of the command loaded enginescope" in done.stderr.splitlines()[0]
+
+
+def test_ranges_for_no_tool_are_not_made_and_told(tmp_path: Path) -> None:
+    done = record(tmp_path / "trace", sys.executable, "-c", "print('hello')", options=("--nvtx",))
+    assert done.stderr.startswith("--nvtx: no range is made, as no tool listens (NVTX_INJECTION64_PATH is not set)")
+    assert json.loads((tmp_path / "trace" / "trace.json").read_text())["nvtx"] is False
 
 
 def test_a_shadowed_package_is_named(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from probes.errors import EnginescopeError
-from tracing.plugin import NVTX, TRACE
+from tracing.plugin import LISTENER, NVTX, TRACE
 
 CHILD = "from tracing.trialengine import main; main()"
 GUARD = "from tracing.arms import guard; guard()"
@@ -54,7 +54,7 @@ def watched(scratch: Path) -> list[Arm]:
         Arm("off"),
         Arm("off too"),
         Arm("recorder", traced["recorder"]),
-        Arm("recorder + NVTX", traced["recorder + NVTX"] | {NVTX: "1"}),
+        Arm("recorder + NVTX", traced["recorder + NVTX"] | {NVTX: "1", LISTENER: os.devnull}),  # ranges for no tool
         Arm("vLLM's NVTX scopes", {"VLLM_NVTX_SCOPES_FOR_PROFILING": "1"}),
         Arm("py-spy", tool="py-spy"),
         Arm("torch profiler", settings={"profiler_config": profiler}),

@@ -79,7 +79,7 @@ def clock(report: Report) -> tuple[int, int | None]:
 def missing(report: Report, read: Timeline) -> list[str]:
     """What this report cannot say, a line each."""
     if not len(read.spans):
-        return ["no NVTX ranges in this report: nsys of 2022 hears nvtx up to 0.2.11 only; see python -m probes.doctor"]
+        return ["no NVTX ranges in this report: python -m tracing.record --nsys -- CMD makes them"]
     if not (report.ranges["domain"] == DOMAIN).any():
         return [
             "no ranges of the domain enginescope: stages are those of vLLM's own scopes; requests, steps and hops n/a "

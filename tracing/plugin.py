@@ -7,7 +7,8 @@ import os
 
 STEP_LOG = "ENGINESCOPE_STEP_LOG"  # a folder: each process that schedules writes its step log there
 TRACE = "ENGINESCOPE_TRACE"  # a folder: each process writes its spans there
-NVTX = "ENGINESCOPE_NVTX"  # not empty: the same spans as NVTX ranges too
+NVTX = "ENGINESCOPE_NVTX"  # not empty: the same spans as NVTX ranges too, where a tool listens
+LISTENER = "NVTX_INJECTION64_PATH"  # by which NVTX itself finds that tool, once in each process
 
 
 def load() -> None:

@@ -23,6 +23,7 @@ import os
 from pathlib import Path
 
 from tracing import _recorder
+from tracing.plugin import LISTENER
 from tracing.sites import ALL_SITES, CODES, GC_SITE, SCOPE_SITE
 
 DOMAIN = "enginescope"
@@ -43,8 +44,8 @@ def color(stage: str) -> int:
 
 
 def heard() -> bool:
-    """Whether a tool listens: the variable is that by which NVTX itself finds one, once. Else ranges are for nobody."""
-    return "NVTX_INJECTION64_PATH" in os.environ
+    """Whether a tool listens; else ranges are for nobody."""
+    return LISTENER in os.environ
 
 
 def library() -> Path:

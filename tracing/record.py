@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from probes.errors import FAILED, EnginescopeError, run_main, usage_error
-from tracing.plugin import NVTX, TRACE
+from tracing.plugin import LISTENER, NVTX, TRACE
 from tracing.presence import linger, missing
 from tracing.sampler import DEFAULT_RATE, check_rate, sampled
 
@@ -49,7 +49,9 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--out", type=Path, help="the trace folder (default: traces/<time>-<id>)")
     made.add_argument(
-        "--nvtx", action="store_true", help="the same spans as NVTX ranges too, in the domain enginescope"
+        "--nvtx",
+        action="store_true",
+        help="the same spans as NVTX ranges too, in the domain enginescope, for the tool that this runs under",
     )
     made.add_argument(
         "--nsys", action="store_true", help="under Nsight Systems, NVTX ranges included: nsys.nsys-rep and nsys.sqlite"
@@ -76,6 +78,12 @@ def main() -> int:
     if args.py_spy is not None:
         check_rate(args.py_spy)
     folder = new_folder(args.out)
+    if args.nvtx and not args.nsys and LISTENER not in os.environ:
+        print(
+            f"--nvtx: no range is made, as no tool listens ({LISTENER} is not set): run this under nsys",
+            file=sys.stderr,
+        )
+        args.nvtx = False
     watchers = Watchers(args.nvtx or args.nsys, args.nsys, args.py_spy or 0)
     code = recorded(command or DEMONSTRATION, folder, watchers, args.partial)
     if not command and code == 0:

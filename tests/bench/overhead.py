@@ -43,11 +43,10 @@ from probes.checkpoint import default_model, two_layer_model
 from probes.machine import fingerprint
 from tracing import timeline
 from tracing.ledger import interval
-from tracing.plugin import NVTX, TRACE
+from tracing.plugin import LISTENER, NVTX, TRACE
 from tracing.recorder import SWITCH
 from tracing.steplog import STEP, Step
 
-LISTENER = "NVTX_INJECTION64_PATH"
 LIMIT_S = 600
 TARGET = 0.005
 LEAST = 20
