@@ -20,4 +20,4 @@ def load() -> None:
         if steps:
             watchers.install_step_log(steps)
         if trace:
-            watchers.install_recorder(trace, bool(os.environ.get(NVTX)))
+            watchers.install_recorder(trace, bool(os.environ.get(NVTX)) and LISTENER in os.environ)

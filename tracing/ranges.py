@@ -23,7 +23,6 @@ import os
 from pathlib import Path
 
 from tracing import _recorder
-from tracing.plugin import LISTENER
 from tracing.sites import ALL_SITES, CODES, GC_SITE, SCOPE_SITE
 
 DOMAIN = "enginescope"
@@ -41,11 +40,6 @@ def color(stage: str) -> int:
     hue = STAGES.index(stage) * 47 % 360 / 360
     red, green, blue = (round(255 * part) for part in colorsys.hls_to_rgb(hue, 0.6, 0.7))
     return red << 16 | green << 8 | blue
-
-
-def heard() -> bool:
-    """Whether a tool listens; else ranges are for nobody."""
-    return LISTENER in os.environ
 
 
 def library() -> Path:

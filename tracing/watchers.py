@@ -62,11 +62,9 @@ def install_recorder(folder: str, nvtx: bool) -> None:
 
 
 def _ranges(add: Callable[..., None]) -> bool:
-    """Begin NVTX ranges where a tool listens; whether they are made."""
+    """Begin to make NVTX ranges; whether that went well."""
     from tracing import ranges
 
-    if not ranges.heard():
-        return False
     try:
         ranges.begin(_serves())
     except OSError as error:
