@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import sysconfig
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -71,6 +72,10 @@ def split() -> list[Arm]:
     ]
 
 
+def _program(name: str) -> str | None:
+    return shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), sysconfig.get_path("scripts")]))
+
+
 class ArmError(EnginescopeError):
     """Why an arm cannot be measured."""
 
@@ -108,8 +113,8 @@ class ArmProcess:
         """Raises `ArmError` where the arm's tool is missing, or memory for one more engine."""
         import psutil
 
-        if self.arm.tool and shutil.which(self.arm.tool) is None:
-            raise ArmError(f"{self.arm.tool} is not on the PATH")
+        if self.arm.tool and _program(self.arm.tool) is None:
+            raise ArmError(f"{self.arm.tool} is neither on the PATH nor beside this Python")
         free = psutil.virtual_memory().available
         if free < NEEDED_BYTES:
             raise ArmError(f"{free / 2**30:.1f} GiB of memory are free, one more engine may want {NEEDED_BYTES >> 30}")
@@ -118,7 +123,7 @@ class ArmProcess:
         if self.arm.tool != "nsys":
             return []
         flags = ["-t", "nvtx,osrt", "-s", "none", "--cpuctxsw=none", "-o", str(self.folder / "report")]
-        return ["nsys", "profile", *flags]
+        return [_program("nsys") or "nsys", "profile", *flags]
 
     def start(self) -> None:
         """Start the engine and its sampler, wait for both, and freeze them."""
@@ -144,7 +149,15 @@ class ArmProcess:
             yield
             return
         stamp = time.monotonic_ns()
-        command = ["py-spy", "record", "--pid", str(self.pid), "--subprocesses", "--rate", str(SAMPLES_A_S)]
+        command = [
+            _program("py-spy") or "py-spy",
+            "record",
+            "--pid",
+            str(self.pid),
+            "--subprocesses",
+            "--rate",
+            str(SAMPLES_A_S),
+        ]
         command += ["--format", "raw", "--output", str(self.folder / f"samples-{stamp}.txt")]
         log = self.folder / f"py-spy-{stamp}.log"
         with log.open("wb") as out:
