@@ -50,8 +50,8 @@ def recorder(at: Surroundings) -> Finding:
     spec = PathFinder.find_spec("tracing._recorder", [str(folder)]) if folder else None
     if folder is None or spec is None or not spec.origin:
         return Finding("recorder", "block", "tracing._recorder is not built for this Python", REINSTALL)
-    built, source = Path(spec.origin), folder / "_recorder.c"
-    if source.exists() and source.stat().st_mtime > built.stat().st_mtime:
+    built = Path(spec.origin)
+    if any(source.stat().st_mtime > built.stat().st_mtime for source in folder.glob("*.[ch]")):
         return Finding("recorder", "warn", "tracing._recorder is older than its source", REINSTALL)
     if said := _load_error(built):
         return Finding("recorder", "block", f"tracing._recorder does not load: {said}", REINSTALL)

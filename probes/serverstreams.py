@@ -27,7 +27,7 @@ GENERATED = next(each for each in COUNTERS if each.key == "generation_tokens")
 
 
 def streaming(served: Served) -> Seen:
-    """Chunks come one by one, as they are made, and `[DONE]` closes; one held back at any length is a fault."""
+    """Chunks come one by one, as they are made, and `[DONE]` closes; held back at every length they are at fault."""
     for tokens in STREAMED:
         chunks = _streamed(served, min(tokens, served.max_len - TOKENS))
         if chunks.share > STREAMED_SHARE:
@@ -100,7 +100,7 @@ def _hung_up(served: Served, at: Endpoint, tokens: int) -> float:
     """Hang up on a stream after some chunks; the seconds until no request ran or waited."""
     events = stream(served.port, "/v1/completions", completion(served, stream=True, ignore_eos=True, max_tokens=tokens))
     for _ in range(SEEN_BEFORE_CANCEL):
-        next(events, None)
+        expect(next(events, None) is not None, "the stream ended before the client could hang up")
     events.close()
     hung_up = time.monotonic()
     left = _settled(lambda: _total(at, RUNNING) + _total(at, WAITING), lambda count: count == 0)

@@ -69,7 +69,7 @@ def checkout(tmp_path: Path) -> Path:
     (tmp_path / "requirements").mkdir()
     (tmp_path / "tracing").mkdir()
     sets = ("requirements/cpu.txt", "requirements/gpu.txt", "requirements/dev.txt")
-    for name in (*sets, "pyproject.toml", "tracing/_recorder.c"):
+    for name in (*sets, "pyproject.toml", "tracing/_recorder.c", "tracing/_nvtx.h"):
         (tmp_path / name).write_text(name)
     return tmp_path
 
@@ -104,7 +104,7 @@ def test_another_python_or_kind_of_machine_starts_over(
     assert pip.calls == ["venv", "packages", "project"] * 3
 
 
-@pytest.mark.parametrize("name", ["pyproject.toml", "tracing/_recorder.c"])
+@pytest.mark.parametrize("name", ["pyproject.toml", "tracing/_recorder.c", "tracing/_nvtx.h"])
 def test_a_changed_project_installs_only_itself(checkout: Path, pip: type[FakePip], name: str) -> None:
     bring_up(checkout)
     (checkout / name).write_text("something else")

@@ -462,7 +462,8 @@ def test_nvtx(nvtx: str | None, nsys: str | None, status: str, saw: str, remedy:
 
 
 def test_nvtx_without_the_library_of_our_ranges(tmp_path: Path) -> None:
-    at = machine(tmp_path, {}, distributions={"nvtx": Distribution("0.2.15")})
+    older = {"nvtx": Distribution("0.2.15"), "nvidia-nvtx-cu12": Distribution("12.8.90")}
+    at = machine(tmp_path, {}, distributions=older)
     agrees(profilers.nvtx(at), "warn", "no NVIDIA library for enginescope's own ranges", "nvidia-nvtx-cu12>=12.9")
 
 

@@ -102,7 +102,8 @@ def test_a_review_quotes_the_ledger_of_its_machine(tmp_path: Path, cache: Path) 
     ledger.store(entry())
     assert review.review(folder) == 0
     assert "On this machine recorder changed throughput by -1.0%" in (folder / "review.html").read_text()
-    (folder / "trace.json").write_text(json.dumps({"machine": MACHINE, "nvtx": True}))
+    for path in folder.glob("process-*.json"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"modes": ["nvtx"]}))
     assert findings.findings(folder).review["cost"]["ledger"] == []
     ledger.path().write_text("{")
     assert "cannot read the ledger" in findings.findings(folder).review["problems"][0]

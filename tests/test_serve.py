@@ -132,6 +132,7 @@ def test_a_stream_that_comes_late_once_is_asked_for_more(tmp_path, model, port) 
         ("no 4xx", "malformed body", "500 where a 4xx is due"),
         ("goes on", "cancelled half-way", "1 still running or waiting 5 s after"),
         ("makes them all", "cancelled half-way", "tokens were made, 3 times"),
+        ("ends early", "cancelled half-way", "the stream ended before the client could hang up"),
     ],
 )
 def test_a_check_that_fails(tmp_path, model, port, fake, name, said) -> None:

@@ -220,7 +220,8 @@ def ledger_rows(timeline: Timeline) -> tuple[list[dict[str, Any]], list[str]]:
     from tracing import ledger, samples, torchtrace
 
     trace = trace_file(timeline.folder)
-    watchers = ["recorder + NVTX" if trace.get("nvtx") else "recorder"]
+    ranged = any("nvtx" in process["modes"] for process in timeline.processes)
+    watchers = ["nsys" if trace.get("nsys") else "recorder + NVTX" if ranged else "recorder"]
     if torchtrace.paths(timeline.folder):
         watchers.append("torch profiler")
     if samples.there(timeline.folder):

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+RANGES = "no NVTX ranges"  # what a process that could not make them says begins with
 LINGER_S = 10.0  # how long engine processes may outlive the command before the folder is read
 ROLES = ("front end", "core", "worker")  # without one of these nothing can be followed
 
@@ -46,6 +47,7 @@ def missing(folder: Path, command: list[str]) -> list[str]:
     for site in SITES:
         if site.required and site.name in gone and site.name not in hooked:
             found.append(f"required site not hooked: {gone[site.name]}; see python -m tracing.sites")
+    found += sorted({text for process in said for text in process["missing"] if text.startswith(RANGES)})
     found += [f"the recorder stopped in process {p['pid']}: {p['error']}" for p in said if p["error"]]
     return found
 

@@ -79,11 +79,8 @@ def main() -> int:
         check_rate(args.py_spy)
     folder = new_folder(args.out)
     if args.nvtx and not args.nsys and LISTENER not in os.environ:
-        print(
-            f"--nvtx: no range is made, as no tool listens ({LISTENER} is not set): run this under nsys",
-            file=sys.stderr,
-        )
-        args.nvtx = False
+        nobody = f"no tool listens here ({LISTENER} is not set)"
+        print(f"--nvtx: {nobody}: no range is made unless CMD starts one", file=sys.stderr)
     watchers = Watchers(args.nvtx or args.nsys, args.nsys, args.py_spy or 0)
     code = recorded(command or DEMONSTRATION, folder, watchers, args.partial)
     if not command and code == 0:

@@ -62,16 +62,14 @@ def standin(site: Site, ranged: bool = False) -> Wrap:
     if site.name in SPECIAL:
         special = SPECIAL[site.name]
         if ranged:  # around the function alone: what its stand-in writes is not in the range
-            return lambda original: guarded(
-                special, _recorder.Hook(original, code, position, keyword, attribute, range_only=True)
-            )
+            return lambda original: guarded(special, _recorder.Hook(original, code, range_only=True))
         return lambda original: guarded(special, original)
     if site.kind == "coroutine":
         return lambda original: stretches.coroutine(original, code, WHO.get(site.name))
     if site.kind == "async generator":
         return lambda original: stretches.async_generator(original, code, WHO[site.name])
     if site.kind == "model":
-        return lambda original: _recorder.Hook(_after_load(original, site), code)
+        return _after_load
     return lambda original: _recorder.Hook(original, code, position, keyword, attribute, NUMBERS.get(site.name))
 
 
@@ -182,7 +180,7 @@ def _execute(original: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[s
     return result
 
 
-def _after_load(original: Callable[..., Any], site: Site) -> Callable[..., Any]:
+def _after_load(original: Callable[..., Any]) -> Callable[..., Any]:
     """Model Runner V2 calls the model inline: the loaded model's own methods are hooked, if nothing compiles them."""
 
     def load_model(worker: Any, *args: Any, **kwargs: Any) -> Any:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tracing import hooks, startup, steplog
+from tracing.presence import RANGES
 
 
 def install_step_log(folder: str) -> None:
@@ -52,8 +53,8 @@ def install_recorder(folder: str, nvtx: bool) -> None:
     except OSError as error:
         print(f"enginescope: not recording in process {os.getpid()}: {error}", file=sys.stderr)
         return
-    recorder.add(modes=[f"vllm {_version()}", *(["nvtx"] if nvtx else [])])
     ranged = nvtx and _ranges(recorder.add)
+    recorder.add(modes=[f"vllm {_version()}", *(["nvtx"] if ranged else [])])
     for site in SITES:
         wrap = standins.standin(site, ranged)  # of sites that share a target the first one's serves them all
         for target in site.targets:
@@ -68,7 +69,7 @@ def _ranges(add: Callable[..., None]) -> bool:
     try:
         ranges.begin(_serves())
     except OSError as error:
-        add(missing=[f"NVTX ranges ({error})"])
+        add(missing=[f"{RANGES} ({error})"])
         return False
     return True
 

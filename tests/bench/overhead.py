@@ -30,7 +30,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+import unittest.mock
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -94,15 +95,6 @@ class Switch:
         return on / (end - start)
 
 
-@contextlib.contextmanager
-def environment(more: dict[str, str]) -> Iterator[None]:
-    before = dict(os.environ)
-    os.environ.update(more)
-    yield
-    os.environ.clear()
-    os.environ.update(before)
-
-
 class Engine:
     """One engine, watched or not, frozen except while it runs a trial."""
 
@@ -112,7 +104,7 @@ class Engine:
         self.switch = (trace or log.with_suffix("")) / SWITCH
         self.switch.parent.mkdir()
         self.switch.write_bytes(b"\0")
-        with environment(watched):
+        with unittest.mock.patch.dict(os.environ, watched):
             self.process = ArmProcess(log)
         self.process.send({"do": "start", "settings": {**arm.settings, "model": str(model)}})
 

@@ -120,8 +120,8 @@ WAYS = {
     "bare": bare,
     "hook: request and step": hook,
     "hook: request, step, numbers": functools.partial(hook, numbers=True),
-    "the same and NVTX range": functools.partial(hook, ranged=True),
-    "the same, NVTX range and mark": functools.partial(hook, numbers=True, ranged=True),
+    "hook: request, step; NVTX range": functools.partial(hook, ranged=True),
+    "hook: all three; NVTX range, mark": functools.partial(hook, numbers=True, ranged=True),
     "list and thread": list_and_thread,
     "nvtx.annotate, no tool attached": nvtx_decorator,
     "viztracer": viztracer,
@@ -144,8 +144,10 @@ def apart(way: Callable[[Path], Any], folder: Path, calls: int) -> float:
     ours, theirs = multiprocessing.Pipe()
     child = multiprocessing.get_context("fork").Process(target=lambda: theirs.send(round_ns(way, folder, calls)))
     child.start()
+    theirs.close()  # so that a child that fails is the end of it
+    took = float(ours.recv())
     child.join()
-    return float(ours.recv())
+    return took
 
 
 def main() -> None:
@@ -162,7 +164,7 @@ def main() -> None:
     print(f"nanoseconds a call above the bare method, {args.rounds} rounds of {args.calls} calls")
     for name, values in costs.items():
         low, *_, high = statistics.quantiles(values, n=20)
-        print(f"  {name:32} {statistics.median(values):7.0f}   [{low:.0f}, {high:.0f}]")
+        print(f"  {name:34} {statistics.median(values):7.0f}   [{low:.0f}, {high:.0f}]")
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ LINES = (
     "(EngineCore pid=2) INFO 11-21 11:27:43 [core.py:402] init engine (profile, create kv cache, warmup) took 1 s",
 )
 FAKE = os.environ.get("FAKE", "")
-FIRST_STREAM = 32
+FIRST_STREAM, LONGEST_STREAM = 32, 512
 lock, counts = Lock(), {"num_requests_running": 0, "num_requests_waiting": 0, "generation_tokens_total": 0}
 
 
@@ -87,6 +87,8 @@ class Handler(BaseHTTPRequestHandler):
             for at in range(tokens):
                 time.sleep(TOKEN_S)
                 count("generation_tokens_total", 1)
+                if FAKE == "ends early" and tokens > LONGEST_STREAM and at == 2:
+                    break
                 event = b"data: " + json.dumps({"choices": [{"text": f" {at}"}]}).encode() + b"\n\n"
                 if FAKE == "held back" or (FAKE == "late" and tokens == FIRST_STREAM):
                     held += event
