@@ -100,7 +100,8 @@ def _hung_up(served: Served, at: Endpoint, tokens: int) -> float:
     """Hang up on a stream after some chunks; the seconds until no request ran or waited."""
     events = stream(served.port, "/v1/completions", completion(served, stream=True, ignore_eos=True, max_tokens=tokens))
     for _ in range(SEEN_BEFORE_CANCEL):
-        expect(next(events, None) is not None, "the stream ended before the client could hang up")
+        _, data = next(events, (0.0, DONE))
+        expect(data != DONE, "the stream ended before the client could hang up")
     events.close()
     hung_up = time.monotonic()
     left = _settled(lambda: _total(at, RUNNING) + _total(at, WAITING), lambda count: count == 0)
