@@ -20,6 +20,9 @@ import psutil
 from tracing.plugin import STEP_LOG
 
 STOP_GRACE_S = 30.0
+WATCH_S = 1.0  # how often it is looked whether the engine still lives
+LAST_WORDS_S = 15.0  # how long an arm may take to say that its engine died
+ENGINE = "VLLM::"  # what vLLM's core and workers call themselves
 TRACKER_GRACE_S = 3.0
 # What an engine raises when it says no to a configuration; anything else is a failure.
 REFUSALS = (
@@ -55,6 +58,7 @@ class ArmProcess:
         commands_in, self._commands = os.pipe()
         self._replies, replies_out = os.pipe()
         self._unread = b""
+        self.engine: list[psutil.Process] = []  # the core and its workers, from the first command after the start
         self.killed = False
         with log.open("ab") as out:
             self.offset = out.tell()
@@ -83,12 +87,15 @@ class ArmProcess:
 
     def send(self, command: dict[str, Any]) -> None:
         """Send one command; that the arm is gone shows when its answer is read."""
+        self.engine = self.engine or [process for process in members(self.process.pid) if _of_engine(process)]
         with contextlib.suppress(BrokenPipeError):
             os.write(self._commands, (json.dumps(command) + "\n").encode())
 
     def receive(self, limit_s: float) -> dict[str, Any]:
         """Wait for the answer; raises `ArmFailed` on an error, a death or the time limit."""
         line = self._read_line(time.monotonic() + limit_s)
+        if line is None and self._lost():
+            raise ArmFailed(f"a process of the engine died: {self._logged() or 'see its log'}")
         if line is None:
             raise ArmFailed(f"no answer within {limit_s:.0f} s; killed")
         if not line:
@@ -131,17 +138,27 @@ class ArmProcess:
         shutil.rmtree(self.scratch, ignore_errors=True)
 
     def _read_line(self, deadline: float) -> bytes | None:
-        """One line without its end; empty at the end of the file, None when the time is over."""
+        """One line without its end; empty at the end of the file, None when the time is over.
+
+        `generate` of vLLM 0.32 may wait for ever for a core that was killed: such an arm has some seconds to say so.
+        """
         while b"\n" not in self._unread:
             wait = deadline - time.monotonic()
-            if wait <= 0 or not select.select([self._replies], [], [], wait)[0]:
+            if wait <= 0:
                 return None
+            if not select.select([self._replies], [], [], min(wait, WATCH_S))[0]:
+                deadline = min(deadline, time.monotonic() + LAST_WORDS_S) if self._lost() else deadline
+                continue
             chunk = os.read(self._replies, 1 << 20)
             if not chunk:
                 return b""
             self._unread += chunk
         line, _, self._unread = self._unread.partition(b"\n")
         return line
+
+    def _lost(self) -> bool:
+        """Whether a process of the engine is gone."""
+        return any(not _lives(process) for process in self.engine)
 
     def _death(self) -> ArmFailed:
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -190,6 +207,21 @@ def members(group: int) -> list[psutil.Process]:
             if os.getpgid(process.pid) == group and process.info["status"] != psutil.STATUS_ZOMBIE:
                 found.append(process)
     return found
+
+
+def _of_engine(process: psutil.Process) -> bool:
+    """Whether it is one of vLLM's processes."""
+    try:
+        return any(word.startswith(ENGINE) for word in process.cmdline()[:1])
+    except psutil.Error:
+        return False
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
 
 
 def end_group(group: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -217,6 +218,21 @@ def test_an_arm_that_does_not_answer_in_time(tmp_path: Path) -> None:
     with ArmProcess(tmp_path / "log") as arm, pytest.raises(ArmFailed, match="no answer within 0 s; killed"):
         arm.receive(0.05)
     assert members(arm.process.pid) == []
+
+
+def test_an_arm_whose_engine_died_has_some_seconds_to_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """vLLM may wait for ever for a core that was killed: here the arm is silent because it was asked nothing."""
+    monkeypatch.setattr(process, "LAST_WORDS_S", 0.5)
+    with ArmProcess(tmp_path / "log") as arm:
+        core = subprocess.Popen(["VLLM::EngineCore", "60"], executable=shutil.which("sleep"))
+        arm.engine = [each for each in psutil.Process().children() if process._of_engine(each)]
+        assert [each.pid for each in arm.engine] == [core.pid]
+        with pytest.raises(ArmFailed, match="no answer within 1 s"):
+            arm.receive(1.2)
+        core.kill()
+        with pytest.raises(ArmFailed, match="^a process of the engine died: see its log$"):
+            arm.receive(60)
+        core.wait()
 
 
 def test_an_arm_goes_when_its_sweep_does(tmp_path: Path) -> None:
