@@ -230,7 +230,7 @@ def test_an_arm_whose_engine_died_has_some_seconds_to_say_so(tmp_path: Path, mon
         with pytest.raises(ArmFailed, match="no answer within 1 s"):
             arm.receive(1.2)
         core.kill()
-        with pytest.raises(ArmFailed, match="^a process of the engine died: see its log$"):
+        with pytest.raises(ArmFailed, match=r"^a process of the engine died: see its log$"):
             arm.receive(60)
         core.wait()
 
