@@ -149,15 +149,8 @@ class ArmProcess:
             yield
             return
         stamp = time.monotonic_ns()
-        command = [
-            _program("py-spy") or "py-spy",
-            "record",
-            "--pid",
-            str(self.pid),
-            "--subprocesses",
-            "--rate",
-            str(SAMPLES_A_S),
-        ]
+        command = [_program("py-spy") or "py-spy", "record", "--pid", str(self.pid), "--subprocesses"]
+        command += ["--rate", str(SAMPLES_A_S)]
         command += ["--format", "raw", "--output", str(self.folder / f"samples-{stamp}.txt")]
         log = self.folder / f"py-spy-{stamp}.log"
         with log.open("wb") as out:

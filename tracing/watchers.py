@@ -43,7 +43,7 @@ def _sort(took: bool, hooked: list[str], missing: list[str], site: tuple[str, ..
 
 def install_recorder(folder: str, nvtx: bool) -> None:
     """Record this process into `folder`: every site is hooked that is imported, now or later."""
-    from tracing import recorder, standins
+    from tracing import recorder, standins, stretches
     from tracing.sites import SCOPE_SITE, SCOPE_TARGET, SITES
 
     if recorder.recording():
@@ -53,7 +53,7 @@ def install_recorder(folder: str, nvtx: bool) -> None:
     except OSError as error:
         print(f"enginescope: not recording in process {os.getpid()}: {error}", file=sys.stderr)
         return
-    ranged = nvtx and _ranges(recorder.add)
+    ranged = stretches.ranged = nvtx and _ranges(recorder.add)
     recorder.add(modes=[f"vllm {_version()}", *(["nvtx"] if ranged else [])])
     for site in SITES:
         wrap = standins.standin(site, ranged)  # of sites that share a target the first one's serves them all
