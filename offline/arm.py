@@ -16,9 +16,9 @@ from typing import Any, TextIO
 
 from offline.engine import Engine
 from offline.grid import Cell
-from offline.process import end_group
 from offline.prompts import workload
 from offline.reference import time_kernel
+from probes.processgroup import end_group
 from tracing.plugin import STEP_LOG
 from tracing.steplog import STEP_SITES, Reader
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import select
 import shutil
 import subprocess
@@ -17,26 +16,14 @@ from typing import Any
 
 import psutil
 
+from offline.enginelog import first_reason, refuses
+from probes.processgroup import end_group, lives, members
 from tracing.plugin import STEP_LOG
 
 STOP_GRACE_S = 30.0
 WATCH_S = 1.0  # how often it is looked whether the engine still lives
 LAST_WORDS_S = 15.0  # how long an arm may take to say that its engine died
 ENGINE = "VLLM::"  # what vLLM's core and workers call themselves
-TRACKER_GRACE_S = 3.0
-# What an engine raises when it says no to a configuration; anything else is a failure.
-REFUSALS = (
-    "ValueError",
-    "NotImplementedError",
-    "ValidationError",
-    "VLLMValidationError",
-    "AssertionError",
-)
-# A line of a child's log: `(EngineCore pid=7) ERROR 11-21 03:46:24 [core.py:99] text`, the marks optional.
-LOG_MARKS = re.compile(r"^(\([^)]*pid=\d+\) )?((ERROR|WARNING|INFO) [\d-]+ [\d:]+ \[[^\]]*\] )?")
-RAISED = re.compile(r"^(?:[A-Za-z_]\w*\.)*([A-Za-z_]\w*(?:Error|Exception|Interrupt|Exit))(?:: (.*))?$")
-# What a parent says when its child died: true, and no reason.
-HOLLOW = ("Engine core initialization failed", "Failed core proc", "WorkerProc initialization failed", "cancelled")
 
 
 class ArmFailed(Exception):
@@ -58,7 +45,7 @@ class ArmProcess:
         commands_in, self._commands = os.pipe()
         self._replies, replies_out = os.pipe()
         self._unread = b""
-        self.engine: list[psutil.Process] = []  # the core and its workers, from the first command after the start
+        self.engine: list[psutil.Process] | None = None  # the core and its workers, from the first answer on
         self.killed = False
         with log.open("ab") as out:
             self.offset = out.tell()
@@ -87,7 +74,6 @@ class ArmProcess:
 
     def send(self, command: dict[str, Any]) -> None:
         """Send one command; that the arm is gone shows when its answer is read."""
-        self.engine = self.engine or [process for process in members(self.process.pid) if _of_engine(process)]
         with contextlib.suppress(BrokenPipeError):
             os.write(self._commands, (json.dumps(command) + "\n").encode())
 
@@ -103,6 +89,8 @@ class ArmProcess:
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
             raise self._failure(answer["error"])
+        if self.engine is None:
+            self.engine = [process for process in members(self.process.pid) if _of_engine(process)]
         return answer
 
     def stop(self) -> None:
@@ -158,7 +146,7 @@ class ArmProcess:
 
     def _lost(self) -> bool:
         """Whether a process of the engine is gone."""
-        return any(not _lives(process) for process in self.engine)
+        return any(not lives(process) for process in self.engine or ())
 
     def _death(self) -> ArmFailed:
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -170,43 +158,12 @@ class ArmProcess:
         """The engine's own reason: the first real exception of its children's log, else what the parent was told."""
         logged = self._logged()
         reason = logged or error
-        kind = reason.partition(":")[0].rpartition(".")[2]
-        return ArmFailed(reason, refused=kind in REFUSALS)
+        return ArmFailed(reason, refused=refuses(reason))
 
     def _logged(self) -> str | None:
         with self.log.open("rb") as file:
             file.seek(self.offset)
             return first_reason(file.read().decode(errors="replace"))
-
-
-def first_reason(log: str) -> str | None:
-    """The first exception of a log that says something itself: `ValueError: No common block size for 16 …`, or None.
-
-    Pydantic's message follows on the next lines, so an exception without enough words takes the line after it along.
-    """
-    lines = [LOG_MARKS.sub("", line).rstrip() for line in log.splitlines()]
-    for number, line in enumerate(lines):
-        found = RAISED.match(line)
-        if not found or any(hollow in line for hollow in HOLLOW):
-            continue
-        kind, text = found.group(1), (found.group(2) or "").strip()
-        if kind in ("KeyboardInterrupt", "SystemExit") or not text:
-            continue
-        if kind == "ValidationError":
-            words = [part.strip() for part in lines[number + 1 : number + 3]]
-            text = " ".join([text, *(part for part in words if not part.startswith("For further information"))])
-        return f"{kind}: {text}"[:500]
-    return None
-
-
-def members(group: int) -> list[psutil.Process]:
-    """The processes of a group that run; one that only waits to be reaped does not count."""
-    found = []
-    for process in psutil.process_iter(["status"]):
-        with contextlib.suppress(psutil.Error, ProcessLookupError, PermissionError):
-            if os.getpgid(process.pid) == group and process.info["status"] != psutil.STATUS_ZOMBIE:
-                found.append(process)
-    return found
 
 
 def _of_engine(process: psutil.Process) -> bool:
@@ -215,32 +172,6 @@ def _of_engine(process: psutil.Process) -> bool:
         return any(word.startswith(ENGINE) for word in process.cmdline()[:1])
     except psutil.Error:
         return False
-
-
-def _lives(process: psutil.Process) -> bool:
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.Error:
-        return False
-
-
-def end_group(group: int) -> None:
-    """Kill every process of a group but the caller, and wait until they are gone.
-
-    Python's resource trackers go last and by themselves: with all others gone they unlink the shared memory that vLLM's
-    processes left (250 MB an engine), which a kill at once would leave in the machine for good.
-    """
-    deadline = time.monotonic() + STOP_GRACE_S
-    trackers_until = time.monotonic() + TRACKER_GRACE_S
-    while time.monotonic() < deadline:
-        alive = [process for process in members(group) if process.pid != os.getpid()]
-        if not alive:
-            return
-        for process in alive:
-            with contextlib.suppress(psutil.Error):
-                if time.monotonic() > trackers_until or "resource_tracker" not in " ".join(process.cmdline()):
-                    process.kill()
-        time.sleep(0.05)
 
 
 def _environment(scratch: Path) -> dict[str, str]:

@@ -10,29 +10,43 @@ import psutil
 
 KILL_LIMIT_S = 30.0
 TRACKER_GRACE_S = 3.0
+GONE = (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)  # it only waits to be reaped
 
 
-def members(group: int) -> list[psutil.Process]:
-    """The processes of a group that run; one that only waits to be reaped does not count."""
+def members(*groups: int) -> list[psutil.Process]:
+    """The processes of some groups that run, stopped ones among them."""
     found = []
-    for process in psutil.process_iter(["status"]):
+    for process in psutil.process_iter():
         with suppress(psutil.Error, ProcessLookupError, PermissionError):
-            if os.getpgid(process.pid) == group and process.info["status"] != psutil.STATUS_ZOMBIE:
+            if os.getpgid(process.pid) in groups and process.status() not in GONE:
                 found.append(process)
     return found
 
 
-def end_group(group: int) -> None:
-    """Kill every process of a group, and wait until they are gone.
+def lives(process: psutil.Process) -> bool:
+    """Whether it is that process still, and not one that only waits to be reaped."""
+    try:
+        return process.is_running() and process.status() not in GONE
+    except psutil.Error:
+        return False
 
-    Python's resource trackers go last and by themselves: with all others gone they unlink the shared memory of those,
-    which a kill at once would leave in the machine for good.
+
+def end_group(group: int) -> None:
+    """Kill every process of a group but the caller, and wait until they are gone.
+
+    Python's resource trackers go last and by themselves: with all others gone they unlink the shared memory of those
+    (250 MB an engine), which a kill at once would leave in the machine for good. A stopped one is let go on for that.
     """
     began = time.monotonic()
-    while time.monotonic() < began + KILL_LIMIT_S and (alive := members(group)):
+    while time.monotonic() < began + KILL_LIMIT_S:
+        alive = [process for process in members(group) if process.pid != os.getpid()]
+        if not alive:
+            return
         trackers_too = time.monotonic() > began + TRACKER_GRACE_S
         for process in alive:
             with suppress(psutil.Error):
                 if trackers_too or "resource_tracker" not in " ".join(process.cmdline()):
                     process.kill()
+                else:
+                    process.resume()
         time.sleep(0.05)

@@ -10,6 +10,7 @@ import re
 import subprocess
 from pathlib import Path
 
+from probes import interop
 from probes.surroundings import Finding, Surroundings, tilde
 
 ANSWER_TIMEOUT_S = 20
@@ -19,7 +20,6 @@ PTRACE = "proc/sys/kernel/yama/ptrace_scope"
 PERF = "proc/sys/kernel/perf_event_paranoid"
 SILENT_NVTX = (0, 2, 12)  # from here on nsys of 2022 records domain events only
 LAST_HEARD_NVTX = "0.2.11"
-INTEROP = {"nvidia-nvtx-cu12": (12, 9), "nvidia-nvtx": (13,)}  # from there on either has the library of our ranges
 IMPORTER = "host-linux-*/QdstrmImporter"
 IMPORTER_PLACES = ("usr/lib/nsight-systems", "opt/nvidia/nsight-systems/*", "usr/local/cuda*/nsight-systems*")
 
@@ -118,15 +118,15 @@ def nvtx(at: Surroundings) -> Finding:
     if heard_by and heard_by[0] <= 2022 and (_release(version) or SILENT_NVTX) >= SILENT_NVTX:
         saw = f"{version}: nsys {_dotted(heard_by)} hears its domains only, and so nothing of vLLM's own scopes"
         return Finding("nvtx", "warn", saw, f"pip install --no-deps nvtx=={LAST_HEARD_NVTX}")
-    library = next((f"{name} {at.version(name)}" for name in INTEROP if _has_library(at, name)), None)
+    library = next((f"{name} {at.version(name)}" for name in interop.DISTRIBUTIONS if _has_library(at, name)), None)
     if library is None:
         saw = f"{version}, but no NVIDIA library for enginescope's own ranges"
-        return Finding("nvtx", "warn", saw, "pip install --no-deps 'nvidia-nvtx-cu12>=12.9'")
+        return Finding("nvtx", "warn", saw, interop.REMEDY)
     return Finding("nvtx", "ok", f"{version}, {library}")
 
 
 def _has_library(at: Surroundings, name: str) -> bool:
-    return (_release(at.version(name) or "") or (0,)) >= INTEROP[name]
+    return (_release(at.version(name) or "") or (0,)) >= interop.DISTRIBUTIONS[name]
 
 
 def _answer(at: Surroundings, program: Path) -> str:

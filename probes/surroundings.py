@@ -12,7 +12,6 @@ import os
 import re
 import shutil
 import sys
-import sysconfig
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.machinery import PathFinder
@@ -21,6 +20,7 @@ from typing import Any, Literal
 
 from probes.checkpoint import cache_folder
 from probes.machine import Gpu, fingerprint
+from probes.programs import program, searched
 
 Status = Literal["ok", "note", "warn", "block"]
 PLUGIN_GROUP = "vllm.general_plugins"
@@ -101,8 +101,7 @@ class Surroundings:
 
     def program(self, name: str) -> Path | None:
         """A program on the path, or beside this Python."""
-        found = shutil.which(name, path=self.programs)
-        return Path(found) if found else None
+        return program(name, self.programs)
 
     @property
     def cpu_build(self) -> bool:
@@ -119,7 +118,7 @@ def here() -> Surroundings:
         distributions=_distributions(),
         plugins={entry.name: entry.value for entry in importlib.metadata.entry_points(group=PLUGIN_GROUP)},
         search_path=tuple(sys.path),
-        programs=os.pathsep.join([os.environ.get("PATH", os.defpath), sysconfig.get_path("scripts")]),
+        programs=searched(),
         python=sys.version_info[:3],
         gpus=machine.gpus,
         hypervisor=machine.hypervisor,

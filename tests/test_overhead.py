@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from hypothesis import strategies as st
 
 from probes.errors import EnginescopeError
 from probes.machine import fingerprint
+from probes.processgroup import members
 from test_budget import stream
 from traces import TraceWriter
 from tracing import arms, findings, harvest, ledger, overhead, overheadtable, review
@@ -179,22 +179,7 @@ def test_an_engine_that_does_not_start_says_why(tmp_path: Path) -> None:
     with pytest.raises(arms.ArmError, match="ImportError: a broken installation"):
         process.start()
     process.kill()
-    assert not arms.members(process.process.pid)
-
-
-def sleepers() -> subprocess.Popen[bytes]:
-    """A group of two that sleep."""
-    return subprocess.Popen(["sh", "-c", "sleep 600 & wait"], start_new_session=True)
-
-
-def test_a_group_that_is_frozen_ends_too() -> None:
-    shell = sleepers()
-    while len(arms.members(shell.pid)) < 2:
-        time.sleep(0.01)
-    for pid in arms.members(shell.pid):
-        os.kill(pid, signal.SIGSTOP)
-    arms.end_group(shell.pid)
-    assert shell.wait(5) == -signal.SIGKILL and not arms.members(shell.pid)
+    assert not members(process.process.pid)
 
 
 LEAVER = """
@@ -210,6 +195,6 @@ os.kill(os.getpid(), 9)
 def test_a_kill_of_the_measurement_leaves_no_engine_behind() -> None:
     done = subprocess.run([sys.executable, "-c", LEAVER], cwd=ROOT, capture_output=True, text=True, timeout=30)
     deadline = time.monotonic() + 10
-    while arms.members(int(done.stdout)) and time.monotonic() < deadline:
+    while members(int(done.stdout)) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert done.returncode == -signal.SIGKILL and not arms.members(int(done.stdout))
+    assert done.returncode == -signal.SIGKILL and not members(int(done.stdout))

@@ -373,11 +373,11 @@ def test_what_cannot_be_sampled_is_one_line(tmp_path: Path) -> None:
 
 
 def test_a_missing_py_spy_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert sampler.program().endswith("py-spy"), "beside this Python"
-    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    assert sampler.py_spy().name == "py-spy", "beside this Python"
+    monkeypatch.setattr(sysconfig, "get_path", lambda name: str(tmp_path))
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(EnginescopeError, match="pip install py-spy"):
-        sampler.program()
+        sampler.py_spy()
 
 
 OTHERS = "import os, time; os.setuid(65534) if os.getuid() == 0 else None; time.sleep(60)"

@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from probes import interop
 from tests.traces import TraceWriter
 from tracing import events, nsysfile, nsysrun, presence, ranges, watchers
 
@@ -135,23 +136,21 @@ def test_colours_are_of_stages_and_apart() -> None:
 
 
 def test_a_library_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert ranges.library().name == ranges.LIBRARY
+    assert interop.library().name == interop.LIBRARY
 
     def absent(name: str) -> None:
         raise importlib.metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(importlib.metadata, "files", absent)
-    with pytest.raises(
-        OSError, match=r"libnvtx3interop\.so\.1 is not installed; pip install 'nvidia-nvtx-cu12>=12\.9'"
-    ):
-        ranges.library()
+    with pytest.raises(OSError, match=r"1 is not installed; pip install --no-deps 'nvidia-nvtx-cu12>=12\.9'"):
+        interop.library()
 
 
 def test_ranges_that_cannot_be_made_are_the_end_of_a_recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def absent() -> None:
         raise OSError("it is not installed")
 
-    monkeypatch.setattr(ranges, "library", absent)
+    monkeypatch.setattr(interop, "library", absent)
     said: dict[str, list[str]] = {}
     assert watchers._ranges(said.update) is False
     process = {"pid": 1, "serves": ["front end"], "hooked": [], "error": None, **said}

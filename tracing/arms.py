@@ -6,18 +6,20 @@ import contextlib
 import json
 import os
 import select
-import shutil
 import signal
 import subprocess
 import sys
-import sysconfig
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from probes.errors import EnginescopeError
+from probes.processgroup import end_group, members
+from probes.programs import program
 from tracing.plugin import LISTENER, NVTX, TRACE
 
 CHILD = "from tracing.trialengine import main; main()"
@@ -72,10 +74,6 @@ def split() -> list[Arm]:
     ]
 
 
-def _program(name: str) -> str | None:
-    return shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), sysconfig.get_path("scripts")]))
-
-
 class ArmError(EnginescopeError):
     """Why an arm cannot be measured."""
 
@@ -111,9 +109,7 @@ class ArmProcess:
 
     def wanted(self) -> None:
         """Raises `ArmError` where the arm's tool is missing, or memory for one more engine."""
-        import psutil
-
-        if self.arm.tool and _program(self.arm.tool) is None:
+        if self.arm.tool and program(self.arm.tool) is None:
             raise ArmError(f"{self.arm.tool} is neither on the PATH nor beside this Python")
         free = psutil.virtual_memory().available
         if free < NEEDED_BYTES:
@@ -123,7 +119,7 @@ class ArmProcess:
         if self.arm.tool != "nsys":
             return []
         flags = ["-t", "nvtx,osrt", "-s", "none", "--cpuctxsw=none", "-o", str(self.folder / "report")]
-        return [_program("nsys") or "nsys", "profile", *flags]
+        return [str(program("nsys")), "profile", *flags]
 
     def start(self) -> None:
         """Start the engine and its sampler, wait for both, and freeze them."""
@@ -149,7 +145,7 @@ class ArmProcess:
             yield
             return
         stamp = time.monotonic_ns()
-        command = [_program("py-spy") or "py-spy", "record", "--pid", str(self.pid), "--subprocesses"]
+        command = [str(program("py-spy")), "record", "--pid", str(self.pid), "--subprocesses"]
         command += ["--rate", str(SAMPLES_A_S)]
         command += ["--format", "raw", "--output", str(self.folder / f"samples-{stamp}.txt")]
         log = self.folder / f"py-spy-{stamp}.log"
@@ -180,13 +176,11 @@ class ArmProcess:
 
     def _signal(self, number: signal.Signals) -> None:
         for process in members(*self.groups):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process, number)
+            with contextlib.suppress(psutil.Error):
+                process.send_signal(number)
 
     def find_groups(self) -> None:
         """Look for the groups of all that came of the arm's process: nsys gives what it runs a session of its own."""
-        import psutil
-
         with contextlib.suppress(psutil.Error):
             for child in psutil.Process(self.process.pid).children(recursive=True):
                 with contextlib.suppress(ProcessLookupError):
@@ -235,36 +229,6 @@ def _reason(log: Path) -> str:
     """The first line of a log that tells of an error, else its last."""
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
     return next((line for line in lines if "error" in line.lower()), lines[-1] if lines else "it said nothing")
-
-
-# --- process groups ---
-
-
-def members(*groups: int) -> list[int]:
-    """The processes of some groups that still run."""
-    found = []
-    for entry in os.scandir("/proc"):
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError):
-                state, _, pgid = Path(entry.path, "stat").read_text().rpartition(")")[2].split()[:3]
-                if int(pgid) in groups and state not in "ZX":
-                    found.append(int(entry.name))
-    return found
-
-
-def end_group(group: int) -> None:
-    """Kill a group. Python's resource trackers end by themselves when the others are gone, and take shared memory along
-    that would stay behind otherwise; those that do not are killed too."""
-    deadline = time.monotonic() + 5
-    while alive := members(group):
-        for process in alive:
-            with contextlib.suppress(OSError):
-                tracker = b"resource_tracker" in Path("/proc", str(process), "cmdline").read_bytes()
-                if not tracker or time.monotonic() > deadline:
-                    os.kill(process, signal.SIGKILL)
-                elif tracker:
-                    os.kill(process, signal.SIGCONT)
-        time.sleep(0.05)
 
 
 class Guard:

@@ -133,14 +133,16 @@ def _settings(model: str) -> dict[str, Any]:
 
 def _members(engine: ArmProcess) -> list[int]:
     """An arm's vLLM processes: without resource trackers and tools."""
-    from tracing.arms import members
+    import psutil
+
+    from probes.processgroup import members
 
     found = []
-    for pid in members(*engine.groups):
-        with contextlib.suppress(OSError):
-            line = Path("/proc", str(pid), "cmdline").read_bytes()
-            if line.startswith(b"VLLM::") or (b"trialengine" in line and b"nsys" not in line.partition(b"\0")[0]):
-                found.append(pid)
+    for process in members(*engine.groups):
+        with contextlib.suppress(psutil.Error):
+            program, *arguments = process.cmdline() or [""]
+            if program.startswith("VLLM::") or ("nsys" not in program and "trialengine" in " ".join(arguments)):
+                found.append(process.pid)
     return found
 
 

@@ -18,10 +18,9 @@ from __future__ import annotations
 
 import colorsys
 import gc
-import importlib.metadata
 import os
-from pathlib import Path
 
+from probes import interop
 from tracing import _recorder
 from tracing.sites import ALL_SITES, CODES, GC_SITE, SCOPE_SITE
 
@@ -29,9 +28,6 @@ DOMAIN = "enginescope"
 TOLD, INSTANT, LIST, PROCESS = "told", "instant", "list", "process"  # the words are in _nvtx.c too
 CLOCK_MARKS = 10  # the more there are, the tighter they bound the offset between the two clocks
 STAGES = tuple(dict.fromkeys(site.stage for site in ALL_SITES))
-# NVIDIA's library of the functions of NVTX, and the distributions that have it.
-LIBRARY = "libnvtx3interop.so.1"
-DISTRIBUTIONS = ("nvidia-nvtx-cu12", "nvidia-nvtx")
 GC = CODES[GC_SITE.name]
 
 
@@ -42,23 +38,10 @@ def color(stage: str) -> int:
     return red << 16 | green << 8 | blue
 
 
-def library() -> Path:
-    """Where NVIDIA's library is; OSError where no distribution has it."""
-    for name in DISTRIBUTIONS:
-        try:
-            files = importlib.metadata.files(name) or []
-        except importlib.metadata.PackageNotFoundError:
-            continue
-        for file in files:
-            if file.name == LIBRARY:
-                return Path(str(file.locate()))
-    raise OSError(f"{LIBRARY} is not installed; pip install '{DISTRIBUTIONS[0]}>=12.9'")
-
-
 def begin(serves: list[str]) -> None:
     """Make ranges from now on, saying who this process is and what time it is; OSError where they cannot be made."""
     named = [(None if site is SCOPE_SITE else site.name, color(site.stage)) for site in ALL_SITES]  # those vLLM makes
-    _recorder.make_ranges(str(library()), DOMAIN, named)
+    _recorder.make_ranges(str(interop.library()), DOMAIN, named)
     for _ in range(CLOCK_MARKS):
         _recorder.mark(repr([PROCESS, os.getppid(), *serves]), _recorder.now())
     if _collection not in gc.callbacks:

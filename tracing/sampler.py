@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from types import FunctionType
 from typing import Any
 
 from probes.errors import EnginescopeError, usage_error
+from probes.programs import program
 
 SCHEMA = 1
 DEFAULT_RATE = 100
@@ -47,9 +47,9 @@ REMEDIES = (
 )
 
 
-def program() -> str:
+def py_spy() -> Path:
     """py-spy on PATH or beside this Python; `EnginescopeError` where there is none."""
-    found = shutil.which("py-spy") or shutil.which("py-spy", path=str(Path(sys.executable).parent))
+    found = program("py-spy")
     if found is None:
         raise EnginescopeError("py-spy is not on PATH nor beside this Python: pip install py-spy")
     return found
@@ -59,7 +59,7 @@ def check_rate(rate: int) -> None:
     """Refuse a rate that makes no sense (exit code 2), and a missing py-spy, before anything is started."""
     if not 1 <= rate <= MOST_RATE:
         raise usage_error(f"a rate of {rate} samples a second is not between 1 and {MOST_RATE}; 100 is usual")
-    program()
+    py_spy()
 
 
 @contextmanager
@@ -80,7 +80,7 @@ class Sampler:
         self.threads: list[threading.Thread] = []
 
     def __enter__(self) -> Sampler:
-        path = program()
+        path = py_spy()
         version = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=20).stdout.strip()
         loops = (self._watch, self._shine) if self.beacon else (self._watch,)
         self.threads = [threading.Thread(target=loop, name=loop.__name__, daemon=True) for loop in loops]
@@ -118,7 +118,7 @@ class Sampler:
         """Over a tree py-spy says only that it found no Python; asked about the one process it says why."""
         if NO_PYTHON not in words:
             return words
-        asked = [program(), "dump", "--pid", str(self.root)]
+        asked = [str(py_spy()), "dump", "--pid", str(self.root)]
         return subprocess.run(asked, capture_output=True, text=True, timeout=START_TIMEOUT_S).stderr
 
     def log(self) -> str:
