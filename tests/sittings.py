@@ -1,0 +1,47 @@
+"""The study command, and a sitting in this process."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import pytest
+
+from notes import sitting
+from tracing.source import SourceTree
+
+ROOT = Path(__file__).resolve().parent.parent
+SOLUTIONS = Path(__file__).parent / "study_solutions"
+INSTALLED = SourceTree.find()
+
+
+def command(*args: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "notes.study", *map(str, args)], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+
+
+def messages(day: int, path: Path) -> list[dict[str, Any]]:
+    """What a sitting says of a file, run in this process."""
+    pipe = io.StringIO()
+    sitting.run(day, path, pipe)
+    return [json.loads(line) for line in pipe.getvalue().splitlines()]
+
+
+def answering(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int, str], Path]:
+    """Writes a learner's file, in which `right` is that day's right answer."""
+    monkeypatch.syspath_prepend(str(SOLUTIONS))
+
+    def write(day: int, text: str) -> Path:
+        path = tmp_path / "answer.py"
+        head = "import asyncio, contextlib\nimport aiohttp\n" if day in (2, 3, 4) else ""
+        path.write_text(f"{head}import day_{day} as right\n{dedent(text)}\n")
+        return path
+
+    return write

@@ -1,0 +1,126 @@
+"""Samples put into roles and stages, against the spans of the same trace, and what is written of them."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.sampledfolders import sampled_folder
+from tests.stackframes import CORE, GET, MAIN, SITE, SPIN, STEP, WAIT, WAITING, WORKING
+from tests.test_perfetto import check, hops
+from tests.traces import TraceWriter
+from tracing import attribution, findings, perfetto, review, samples, sampletables, stacks, timeline
+from tracing.samples import Frame
+
+
+@pytest.fixture
+def both(tmp_path: Path) -> Path:
+    """A second of a core: half of each 40 ms it schedules, half it waits for its worker; spans and samples agree."""
+    core = TraceWriter(tmp_path, 11, ["core", "core input"], threads={12: "MainThread"})
+    for start in range(1_000_000_000, 2_000_000_000, 40_000_000):
+        core.span("core.step", start - 5_000_000, start + 35_000_000, thread=12)
+        core.span("scheduler.schedule", start - 5_000_000, start + 15_000_000, thread=12)
+        core.span("executor.wait", start + 15_000_000, start + 35_000_000, thread=12)
+    core.close()
+    return sampled_folder(tmp_path, {CORE: [WORKING, WORKING, WAITING, WAITING] * 25})
+
+
+def test_roles_states_and_stages(both: Path) -> None:
+    spans = timeline.read(both)
+    frame = attribution.attributed(samples.read(both), spans)
+    assert Counter(zip(frame["role"], frame["stage"], frame["state"], strict=True)) == {
+        ("core", "schedule", "working"): 50,
+        ("core", "wait: worker", "spin on shared memory"): 50,
+    }
+
+
+def test_a_stage_of_no_time_at_all_is_left_out(both: Path) -> None:
+    """Rounds that the clock cannot tell apart have no time between them."""
+    spans, read = timeline.read(both), samples.read(both)
+    frame = attribution.attributed(read, spans)
+    assert {row["stage"] for row in sampletables.stages(read, frame, 3)} == {"schedule", "wait: worker"}
+    frame.loc[frame["stage"] == "wait: worker", "weight_ns"] = 0
+    [row] = sampletables.stages(read, frame, 3)
+    assert (row["stage"], row["share"]) == ("schedule", 1)
+    frame["weight_ns"] = 0
+    assert sampletables.stages(read, frame, 3) == [] and sampletables.threads(frame)[0]["working"] == 0
+
+
+def test_a_shared_function_is_the_roles_own_site() -> None:
+    decode = (Frame("MsgpackDecoder.decode", f"{SITE}vllm/v1/serial_utils.py", 1),)
+    dequeue = (Frame("MessageQueue.dequeue", SPIN[1], 1),)
+    for stack, role, name in (
+        (decode, "front end", "client.receive"),
+        (decode, "core input", "core.receive"),
+        (dequeue, "worker", "queue.get"),
+    ):
+        site = attribution.site_of(stack, role)
+        assert site is not None and site.name == name
+    loaded = (Frame("Worker.load_model", f"{SITE}vllm/v1/worker/gpu_worker.py", 1),)
+    assert attribution.site_of(loaded, "worker") is None, "that site wraps what this function loads"
+
+
+def test_agreement_falls_when_the_samples_are_moved(both: Path) -> None:
+    spans, read = timeline.read(both), samples.read(both)
+    frame = attribution.attributed(read, spans)
+    right = attribution.agreement(frame, spans, read.uncertainty_ns)
+    assert (right.samples, right.inside, right.near) == (100, 100, 100)
+    moved = attribution.agreement(frame, spans, read.uncertainty_ns, shift_ns=20_000_000)
+    assert moved.inside < 10
+
+
+def test_where_no_frame_tells_the_clock_does(tmp_path: Path) -> None:
+    core = TraceWriter(tmp_path, 11, ["core"], threads={12: "MainThread"})
+    core.span("scheduler.schedule", 1_000_000_000, 1_200_000_000, thread=12)
+    core.span("kv.lookup", 1_100_000_000, 1_101_000_000, thread=12).close()  # shorter than the clock can tell
+    read = samples.read(sampled_folder(tmp_path, {CORE: [(MAIN,), (MAIN, (*STEP[:2], 1))] * 20}))
+    plain = attribution.attributed(read, None)
+    told = attribution.attributed(read, timeline.read(tmp_path))
+    assert set(told["stage"]) >= {"schedule"} and "prefix lookup" not in set(told["stage"])
+    assert 5 <= int((told["stage"] == "schedule").sum()) - int((plain["stage"] == "schedule").sum()) <= 20
+
+
+def test_a_core_that_died_is_told(tmp_path: Path) -> None:
+    TraceWriter(tmp_path, 11, ["core"]).span("core.step", 1, 2).close(stopped_ns=None)
+    live = {"10": {"10": 5_000_000_000}, "11": {"12": 1_500_000_000}}
+    threads = {CORE: [WORKING, WAITING] * 25, (10, 10, "MainThread"): [(MAIN, GET, WAIT)] * 400}
+    read = samples.read(sampled_folder(tmp_path, threads, live=live))
+    spans = timeline.read(tmp_path)
+    said = list(sampletables.head(read, attribution.attributed(read, spans), spans))
+    assert any(line.startswith("core 11 did not end in order: its samples end 3.") and "dmesg" in line for line in said)
+
+
+def test_folded_speedscope_and_perfetto(both: Path) -> None:
+    spans, read = timeline.read(both), samples.read(both)
+    frame = attribution.attributed(read, spans)
+    stacks.folded(read, frame, both / "x.folded")
+    lines = (both / "x.folded").read_text().splitlines()
+    assert sum(int(line.rpartition(" ")[2]) for line in lines) == pytest.approx(1_000_000, rel=0.01), "microseconds"
+    assert lines[0].startswith("core;MainThread;EngineCoreProc.run_engine_core (vllm/v1/engine/core.py:10);")
+    stacks.speedscope(read, frame, both / "x.json", "x")
+    made = json.loads((both / "x.json").read_text())
+    (profile,) = made["profiles"]
+    assert len(profile["samples"]) == len(profile["weights"]) == 100
+    assert sum(profile["weights"]) == pytest.approx(1, abs=0.02)
+    assert made["shared"]["frames"][profile["samples"][0][-1]]["name"] == "Scheduler.schedule"
+    perfetto.export(spans, [], hops(), both / "x.pftrace")
+    seen = check(both / "x.pftrace")
+    assert any(track.startswith("py-spy ±") for track in seen["tracks"])
+    assert Counter(seen["names"])["Scheduler.schedule (vllm/v1/core/sched/scheduler.py:30)"] == 25
+
+
+def test_the_review_of_a_folder_has_what_the_python_does(both: Path) -> None:
+    assert review.review(both) == 0
+    told = json.loads((both / "review.json").read_text())["samples"]
+    (core,) = told["threads"]
+    assert (core["role"], core["samples"], core["working"]) == ("core", 100, pytest.approx(0.5, abs=0.01))
+    assert core["waiting_for"] == {"spin on shared memory": pytest.approx(0.5, abs=0.01)}
+    (schedule,) = [row for row in told["stages"] if row["stage"] == "schedule"]
+    assert (schedule["share"], schedule["working"]) == (pytest.approx(0.5, abs=0.01), 1)
+    assert schedule["lines"][0]["line"] == "Scheduler.schedule (vllm/v1/core/sched/scheduler.py:30)"
+    assert "Scheduler.schedule (vllm/v1/core/sched/scheduler.py:30)" in (both / "review.html").read_text()
+    (both / "pyspy.json").write_text("{")
+    assert any("pyspy" in line for line in findings.findings(both).review["problems"])

@@ -1,0 +1,79 @@
+"""A page of the notes: a stop with its source, its figures and its links, on a source tree of one module."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from notes import chapterpage, excerptblock, walkthrough
+from notes.anchors import Anchor, judge
+from notes.chapterpage import Figures
+from notes.fragment import Fragment
+from notes.sitetimes import SiteTime
+from probes.errors import EnginescopeError
+from tests.smallnotes import QUOTED, small_tree, two_chapters
+from tracing.source import SourceTree
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> SourceTree:
+    return small_tree(tmp_path)
+
+
+@pytest.fixture
+def chapters(tmp_path: Path) -> tuple[walkthrough.Chapter, ...]:
+    return two_chapters(tmp_path)
+
+
+def test_an_excerpt_has_the_head_the_fragment_marked_and_the_numbers_of_the_file(
+    chapters: tuple[walkthrough.Chapter, ...], tree: SourceTree
+) -> None:
+    made = excerptblock.source(judge(chapters[0].stops[0].anchor, tree))
+    rows = [
+        re.sub("<[^>]*>", "", row) for row in re.findall(r'<span class="row[^>]*>.*?(?=<span class="row|</code>)', made)
+    ]
+    assert rows[:3] == ["2def step(self):", "⋯", "4    batch = self.schedule()"]
+    assert re.findall(r'<span class="row marked"><i>(\d+)</i>', made) == ["4"]
+    assert "<b>" not in made and "&lt;b&gt;" in made
+    assert "Says nothing" not in made
+
+
+def test_an_excerpt_of_what_stands_in_the_head_of_a_definition(tree: SourceTree) -> None:
+    """Its body begins after the docstring, far below."""
+    lines = "\n".join(f"    line {number}" for number in range(20))
+    path = tree.root / "late.py"
+    path.write_text(f'def late(\n    when=now(),\n):\n    """Says\n{lines}\n    """\n    return when\n')
+    made = excerptblock.source(judge(Anchor("vllm.late:late", Fragment("now()")), tree))
+    assert re.findall(r'<span class="row marked"><i>(\d+)</i>', made) == ["2"]
+
+
+def test_a_page_tells_where_who_what_and_how_long(chapters: tuple[walkthrough.Chapter, ...], tree: SourceTree) -> None:
+    figures = Figures(QUOTED, {"scheduler.schedule": SiteTime(7, 1500, 0.25)}, "a machine; vllm 1.2")
+    made = chapterpage.page(chapters[0], chapters, tree, figures)
+    assert "# 1. The <engine>" in made and "It steps &amp; stops." in made
+    assert "{ #one-step .stop-name }" in made and "vllm/<wbr>engine.py:4" in made
+    assert '<span class="role">core</span>' in made and "calls <code>Engine.schedule</code>" in made
+    assert "scheduler.schedule: <b>1.5 µs</b> at the median of 7 calls, 25.00% of a request's time" in made
+    assert "a machine; vllm 1.2" in made
+    assert '<span class="quoted" title="median over &lt;all&gt; steps">5.37 ms</span>' in made
+    assert "[chapter 2](02-other.md), not chapter 9." in made
+
+
+def test_source_is_shown_as_it_is(chapters: tuple[walkthrough.Chapter, ...], tree: SourceTree) -> None:
+    """What looks like one of the notes' own marks there is none."""
+    shown = re.sub("<[^>]*>", "", chapterpage.page(chapters[0], chapters, tree, Figures(QUOTED)))
+    assert "{{decode}} of chapter 2" in shown
+
+
+def test_a_stop_that_does_not_hold_says_so(chapters: tuple[walkthrough.Chapter, ...], tree: SourceTree) -> None:
+    assert chapterpage.unsound(chapters, tree) == ["gone"]
+    assert '<p class="unsound">In vLLM unknown this place is gone' in chapterpage.page(
+        chapters[0], chapters, tree, Figures(QUOTED)
+    )
+
+
+def test_a_value_that_was_not_measured_is_refused(chapters: tuple[walkthrough.Chapter, ...], tree: SourceTree) -> None:
+    with pytest.raises(EnginescopeError, match="decode"):
+        chapterpage.page(chapters[0], chapters, tree, Figures({}))

@@ -1,0 +1,79 @@
+"""An engine's processes are found by any of them: real processes with vLLM's titles."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from metrics_server import serving
+from probes.enginegroup import Started, arguments, group_of, groups, listener, started
+from tests.memorycommand import run, small_model, tree
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return small_model(tmp_path)
+
+
+def test_any_process_of_an_engine_finds_the_whole(model) -> None:
+    with tree("serve", str(model)) as pids:
+        found = {name: group_of(pid) for name, pid in pids.items() if name != "helper"}
+        seen = {member.pid: (member.role, member.name) for member in found["front end"]}
+        assert all(group == found["front end"] for group in found.values())
+        assert found["front end"][0].pid == pids["front end"]
+        assert seen[pids["EngineCore"]] == ("core", "EngineCore")
+        assert seen[pids["Worker_TP0"]] == ("worker", "Worker_TP0")
+        assert seen[pids["Worker_TP1"]] == ("worker", "Worker_TP1")
+        assert seen[pids["helper"]][0] == "helper"
+        assert {role for role, _ in seen.values()} == {"front end", "core", "worker", "helper"}
+        assert group_of(pids["helper"]) == found["front end"]
+        assert found["front end"] in groups()
+        assert not any(member.pid == os.getpid() for member in found["front end"])
+
+
+def test_a_process_of_no_engine_stands_alone() -> None:
+    child = subprocess.Popen(["sleep", "60"])
+    try:
+        assert [(member.role, member.name) for member in group_of(child.pid)] == [("front end", "sleep")]
+    finally:
+        child.kill()
+        child.wait()
+
+
+def test_a_gone_process_is_one_line() -> None:
+    child = subprocess.Popen(["true"])
+    child.wait()
+    done = run(str(child.pid))
+    assert done.returncode == 1
+    assert done.stderr == f"error: there is no process {child.pid} (any more); ps -ef lists those there are\n"
+    assert run("9" * 30).returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("vllm serve ORG/M --dtype float32", Started("ORG/M", "float32", 8000)),
+        ("python /bin/vllm serve --port 9000 --model M", Started("M", None, 9000)),
+        ("python -m vllm.entrypoints.openai.api_server --model=M --port=1", Started("M", None, 1)),
+        ("python -m offline.load --model M", Started("M", None, None)),
+        ("vllm serve", Started(None, None, 8000)),
+        ("python run.py --model", Started(None, None, None)),
+        ("", Started(None, None, None)),
+    ],
+)
+def test_what_a_command_line_says(line, expected) -> None:
+    assert arguments(line.split()) == expected
+
+
+def test_a_relative_model_is_the_front_ends(model) -> None:
+    with tree("--model", model.name, cwd=model.parent) as pids:
+        assert started(group_of(pids["Worker_TP0"])) == Started(str(model), None, None)
+
+
+def test_listener() -> None:
+    with serving(lambda: "") as url:
+        assert listener(int(url.rpartition(":")[2])) == os.getpid()
+    assert listener(9) is None

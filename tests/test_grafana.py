@@ -1,0 +1,95 @@
+"""The dashboard and the configuration, as Prometheus's own checker reads them."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from metrics_server import Engines
+from probes.endpoint import endpoint
+from probes.grafana import dashboard, write
+from probes.quantities import figures
+from tests.metricscommand import run, window
+
+
+def expressions() -> list[str]:
+    """Every PromQL expression of the dashboard, Grafana's variables filled in."""
+    found = [target["expr"] for panel in dashboard()["panels"] for target in panel["targets"]]
+    return [each.replace("$__rate_interval", "1m").replace("$instance", ".*") for each in found]
+
+
+def test_dashboard_is_whole() -> None:
+    made = dashboard()
+    assert json.loads(json.dumps(made)) == made
+    places = [tuple(panel["gridPos"].values()) for panel in made["panels"]]
+    assert len(set(places)) == len(places) == 13
+    assert len({panel["id"] for panel in made["panels"]}) == 13
+    text = json.dumps(made)
+    for name in ("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc", "vllm:inter_token_latency_seconds_bucket"):
+        assert name in text
+    assert set(re.findall(r"\$\{?(\w+)", text)) == {"source", "instance", "__rate_interval", "__all"}
+
+
+def test_grafana_writes_without_asking_and_overwrites_only_when_told(tmp_path) -> None:
+    folder = tmp_path / "new" / "monitoring"
+    done = run("http://127.0.0.1:9/v1", "--grafana", str(folder))
+    assert done.returncode == 0
+    assert done.stdout == f"Wrote {folder}/prometheus.yml\nWrote {folder}/vllm-dashboard.json\n"
+    assert '- targets: ["127.0.0.1:9"]' in (folder / "prometheus.yml").read_text()
+    again = run("127.0.0.1:9", "--grafana", str(folder))
+    assert again.returncode == 1 and "--force" in again.stderr
+    assert run("127.0.0.1:9", "--grafana", str(folder), "--force").returncode == 0
+
+
+def promtool() -> str:
+    """Prometheus's own checker; Debian's package `prometheus` has it."""
+    path = shutil.which("promtool")
+    if not path:
+        pytest.skip("promtool is not installed: apt-get install prometheus")
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("url", ["http://127.0.0.1:8000", "https://llm.example.org/a b/", "http://[::1]:8000"])
+def test_prometheus_accepts_the_configuration(tmp_path, url) -> None:
+    path = write(endpoint(url), tmp_path)[0]
+    done = subprocess.run([promtool(), "check", "config", str(path)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_prometheus_accepts_every_expression(tmp_path) -> None:
+    rules = [{"record": f"panel:{at}", "expr": each} for at, each in enumerate(expressions())]
+    path = tmp_path / "rules.yml"
+    path.write_text(json.dumps({"groups": [{"name": "dashboard", "rules": rules}]}))
+    done = subprocess.run([promtool(), "check", "rules", str(path)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{len(rules)} rules found" in done.stdout
+
+
+@pytest.mark.slow
+def test_prometheus_finds_the_same_quantile(tmp_path) -> None:
+    values = (0.02, 0.02, 0.04, 0.3, 0.06, 0.12)
+    server = Engines()
+    server.observe("itl", *values)
+    lines = [line for line in server.text().splitlines() if line.startswith("vllm:inter_token_latency_seconds_bucket")]
+    pairs = [line.rsplit(" ", 1) for line in lines]
+    itl = figures(window(Engines().text(), server.text())).times["itl"]
+    assert itl is not None
+    expected = [(share, found.value) for share, found in itl.quantiles.items() if found]
+    name = "vllm:inter_token_latency_seconds_bucket"
+    query = "histogram_quantile({}, sum by (le) (" + name + "))"
+    tests = [
+        {"expr": query.format(share), "eval_time": "1m", "exp_samples": [{"labels": "{}", "value": value}]}
+        for share, value in expected
+    ]
+    (tmp_path / "rules.yml").write_text('{"groups": []}')
+    series = [{"series": labels, "values": f"{value}x5"} for labels, value in pairs]
+    group = {"interval": "1m", "input_series": series, "promql_expr_test": tests}
+    (tmp_path / "test.yml").write_text(json.dumps({"rule_files": ["rules.yml"], "tests": [group]}))
+    done = subprocess.run([promtool(), "test", "rules", "test.yml"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
