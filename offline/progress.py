@@ -23,12 +23,14 @@ def console() -> Console:
 
 
 class SweepProgress:
-    """Counts trials and tells arm, cell, speed so far and the time left."""
+    """Counts trials and tells arm, cell, speed so far and the time left; `engines` are those still to be started."""
 
-    def __init__(self, total: int, done: int, estimate_s: float, out: Console) -> None:
-        self.total, self.done, self.out = total, done, out
+    def __init__(self, total: int, done: int, engines: int, estimate_s: float, out: Console) -> None:
+        self.total, self.done, self.engines, self.out = total, done, engines, out
         self.estimate_s = estimate_s * (1 - done / total) if total else 0.0
         self.began, self.at_start = time.monotonic(), done
+        self.started, self.starting_s = 0, 0.0  # engines, and what they took in all
+        self._starting_since: float | None = None
         columns = (
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
@@ -48,10 +50,15 @@ class SweepProgress:
 
     def arm(self, arm: Arm, trials: int) -> None:
         """An engine is being started."""
+        self.started += 1
+        self._starting_since = self._starting_since or time.monotonic()
         self._say(f"{arm.name}: starting the engine for {trials} trials")
 
     def ready(self, arm: Arm, start: dict[str, Any]) -> None:
         """The engine's turn has come."""
+        if self._starting_since:
+            self.starting_s += time.monotonic() - self._starting_since
+            self._starting_since = None
         seconds = (start["start_ns"][1] - start["import_ns"][0]) / 1e9
         self._say(f"{arm.name}: engine up after {seconds:.1f} s, warming up {len(arm.cells)} cells")
 
@@ -71,9 +78,12 @@ class SweepProgress:
 
     def left(self) -> str:
         """The time left: by this run's own pace once a tenth of it is done, by the estimate before."""
-        passed, share = time.monotonic() - self.began, (self.done - self.at_start) / max(1, self.total - self.at_start)
-        whole_s = passed / share if share > 0.1 else max(self.estimate_s, passed)
-        return f"{minutes((1 - share) * whole_s)} left"
+        passed, done = time.monotonic() - self.began, self.done - self.at_start
+        share = done / max(1, self.total - self.at_start)
+        if share <= 0.1:
+            return f"{minutes((1 - share) * max(self.estimate_s, passed))} left"
+        starting = max(0, self.engines - self.started) * self.starting_s / max(1, self.started)
+        return f"{minutes(starting + (self.total - self.done) * (passed - self.starting_s) / done)} left"
 
     def _say(self, text: str) -> None:
         if self.out.is_terminal:

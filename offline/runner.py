@@ -49,6 +49,11 @@ class Runner:
             for first in range(0, len(todo), self.together):
                 self.run_together(todo[first : first + self.together], progress)
 
+    def to_start(self) -> int:
+        """How many engines have to be started for what is not on disk yet."""
+        orders = enumerate(arm_order(self.spec, self.grid))
+        return sum(bool(self.missing(arm, number)) for number, order in orders for arm in order)
+
     def missing(self, arm: Arm, number: int) -> list[Trial]:
         """The trials of an arm in a pass that are not on disk yet."""
         return [t for t in trial_order(self.spec, arm, number) if (arm.cell_id(t.cell), t.index) not in self.done]

@@ -264,7 +264,7 @@ def measure(run: Opened, time_limit_s: float) -> int:
     total = sum(len(arm.cells) for arm in run.grid) * run.spec.repeats * run.spec.passes
     try:
         folder.write_run(folder.read_run() | {"state": "running"})
-        with SweepProgress(total, len(done), run.estimate_s, out) as progress:
+        with SweepProgress(total, len(done), runner.to_start(), run.estimate_s, out) as progress:
             runner.run(progress)
         state, code = ("incomplete", INCOMPLETE) if runner.failed else ("complete", 0)
     except KeyboardInterrupt:
