@@ -1,29 +1,23 @@
 """`python -m offline.sweep`: drives `vllm.LLM` across batch sizes, block sizes and prefix caching, and leaves a table.
 
-This module is the command; `offline.runner` runs the grid, `offline.arm` measures, `offline.cells` reads.
+This module is the command; `offline.opening` makes or opens the run, `offline.runner` runs the grid, `offline.arm`
+measures, `offline.cells` reads.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
-import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from probes.errors import INCOMPLETE, INTERRUPTED, EnginescopeError, run_main, terminable, usage_error
+from probes.errors import INCOMPLETE, INTERRUPTED, run_main, terminable, usage_error
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from offline.grid import Arm
-    from offline.runfolder import RunFolder
-    from offline.spec import Spec
+    from offline.opening import Opened
 
-ASK_ABOVE_S = 30 * 60
 SPEC_FLAGS = (
     *("model", "load_format", "batch_size", "block_size", "prefix_caching", "cache_state", "input_len", "output_len"),
     *("shared_prefix_len", "repeats", "passes", "seed"),
@@ -97,129 +91,6 @@ def asked_for(args: argparse.Namespace) -> dict[str, Any]:
     return said
 
 
-def typed_engine(engine: dict[str, list[Any]]) -> dict[str, list[Any]]:
-    """Engine arguments by vLLM's own types, checked in a process of its own (it costs vLLM's import)."""
-    if not engine:
-        return {}
-    done = subprocess.run(
-        [sys.executable, "-m", "offline.engine"], input=json.dumps(engine), capture_output=True, text=True
-    )
-    try:
-        answer: dict[str, Any] = json.loads(done.stdout)
-    except ValueError:
-        last = (done.stderr.strip().splitlines() or ["no output"])[-1]
-        raise EnginescopeError(f"vLLM cannot be asked about its engine arguments: {last}") from None
-    if "problem" in answer:
-        raise usage_error(answer["problem"])
-    typed: dict[str, list[Any]] = answer["typed"]
-    return typed
-
-
-# --- starting and ending ---
-
-
-@dataclass
-class Opened:
-    """A run that is ready to be measured."""
-
-    folder: RunFolder
-    spec: Spec
-    grid: list[Arm]
-    model: Path | str
-    estimate_s: float
-
-
-def new_run(args: argparse.Namespace, said: dict[str, Any]) -> Opened | None:
-    """Show the plan, ask where it takes long, and make the folder; None where only the plan was wanted."""
-    from offline import model as models
-    from offline.grid import arms
-    from offline.plan import base_settings, complete, describe, estimate_s, minutes
-    from offline.runfolder import RunFolder
-    from offline.spec import Spec
-    from probes.machine import command_line, fingerprint
-
-    asked = Spec.from_dict(said)
-    model, machine = models.find(asked.model, asked.load_format), fingerprint()
-    asked = Spec.from_dict({**asked.as_dict(), "engine": typed_engine(asked.engine)})
-    spec, note = complete(asked, model, machine)
-    grid = arms(spec, base_settings(spec, model, machine))
-    if not grid:
-        raise usage_error("no cells: --cache-state warm exists only with --prefix-caching on")
-    seconds = estimate_s(spec, model, machine)
-    print(describe(spec, grid, models.label(model), seconds, note), flush=True)
-    if args.plan:
-        return None
-    if seconds > ASK_ABOVE_S and not args.yes and sys.stdin.isatty() and not confirmed(minutes(seconds)):
-        raise EnginescopeError("not started")
-    run: dict[str, Any] = {
-        "command_line": command_line(sys.argv),
-        "asked": spec.as_dict(),
-        "model": models.label(model),
-        "model_path": tilde(model),
-        "model_mark": models.mark(model),
-        "machine": machine.as_dict(),
-        "estimate_s": seconds,
-        "arms": {arm.id: {"name": arm.name, "settings": arm.settings} for arm in grid},
-        "began": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-    }
-    return Opened(RunFolder.create(args.out, run["model"], args.variant, run), spec, grid, model, seconds)
-
-
-def resumed_run(args: argparse.Namespace, said: dict[str, Any]) -> Opened | None:
-    """Open the run to go on with; refused, with the difference named, where it would not be the same run."""
-    from offline import model as models
-    from offline.grid import arms
-    from offline.plan import base_settings, estimate_s
-    from offline.runfolder import RunFolder, newest_unfinished, read_run
-    from offline.spec import Spec
-    from probes.machine import fingerprint
-
-    path = Path(args.resume) if args.resume else newest_unfinished(args.out, args.variant)
-    run, machine = read_run(path), fingerprint()
-    spec = Spec.from_dict(run["asked"])
-    path_or_id = run["model_path"]
-    model: Path | str = Path(path_or_id).expanduser() if path_or_id.startswith(("/", "~")) else path_or_id
-    if isinstance(model, Path) and not (model / "config.json").is_file():
-        raise EnginescopeError(f"{path} cannot be resumed: its model {model} is gone")
-    grid = arms(spec, base_settings(spec, model, machine))
-    unlike = unlikeness(run, said, machine.as_dict(), models.mark(model), {arm.id for arm in grid})
-    if unlike:
-        raise EnginescopeError(f"{path} cannot be resumed, it would be another run: {'; '.join(unlike)}")
-    return None if args.plan else Opened(RunFolder(path), spec, grid, model, estimate_s(spec, model, machine))
-
-
-def tilde(model: Path | str) -> str:
-    """A model's path as a run keeps it, without the user's name in it."""
-    home = str(Path.home())
-    return str(model).replace(home, "~", 1) if isinstance(model, Path) else model
-
-
-def unlikeness(
-    run: dict[str, Any], said: dict[str, Any], machine: dict[str, Any], mark: dict[str, Any], arm_ids: set[str]
-) -> list[str]:
-    """How a resumed run would differ from the one on disk: machine, vLLM, model, or what is asked now."""
-    from offline.spec import Spec
-    from probes.machine import differences
-
-    found = differences(run["machine"], machine)
-    wanted = Spec.from_dict(said)
-    wanted = Spec.from_dict({**wanted.as_dict(), "engine": typed_engine(wanted.engine)})
-    for key in said:
-        before, now = run["asked"][key], wanted.as_dict()[key]
-        if before != now:
-            found.append(f"{key}: {before!r} in the run, {now!r} asked now")
-    if mark != run["model_mark"]:
-        found.append(f"model: {run['model_mark']} in the run, {mark} now")
-    if not found and arm_ids != set(run["arms"]):
-        found.append("engine arguments: this version of enginescope makes others of the same spec")
-    return found
-
-
-def confirmed(time_text: str) -> bool:
-    """Ask on the terminal."""
-    return input(f"This may take {time_text}. Start? [y/N] ").strip().lower() in ("y", "yes")
-
-
 def finish(run: Opened, state: str, out: Console) -> list[dict[str, Any]]:
     """Tables, index and the final state; the short table on the terminal."""
     from offline import table
@@ -244,6 +115,8 @@ def main() -> int:
     """The command."""
     args = parser().parse_args()
     with terminable():
+        from offline.opening import new_run, resumed_run
+
         said = asked_for(args)
         opened = new_run(args, said) if args.resume is None else resumed_run(args, said)
         return measure(opened, args.time_limit) if opened else 0

@@ -118,7 +118,8 @@ def hang_up_ends() -> Iterator[None]:
 
 def run(asked: Asked, limit_s: float, keep: bool, tell: Any) -> Session:
     """Start, check, look at the memory, stop. Only on `keep`, and only where all checks passed, it stays."""
-    from probes.machine import command_line, fingerprint
+    from probes.commandline import command_line
+    from probes.machine import fingerprint
     from probes.servercommand import command, on_cuda
     from probes.serverfaults import diagnose
     from probes.serverprocess import NotReady, Server
@@ -224,7 +225,7 @@ def print_progress(line: str) -> None:
 
 def as_dict(session: Session) -> dict[str, Any]:
     """For JSON."""
-    from probes.machine import command_line
+    from probes.commandline import command_line
     from probes.memory import as_dict as memory_as_dict
 
     return {

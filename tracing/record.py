@@ -113,7 +113,8 @@ def new_folder(asked: Path | None) -> Path:
 
 def recorded(command: list[str], folder: Path, watchers: Watchers, partial: bool) -> int:
     """Run the command watched and say what was seen; its exit code, or 1 where a watcher was missing."""
-    from probes.machine import command_line, fingerprint
+    from probes.commandline import command_line
+    from probes.machine import fingerprint
     from tracing import nsysrun
 
     # What the caller has in the environment goes before what nsys would like there.
