@@ -13,7 +13,7 @@ from tests.stackframes import CORE, GET, MAIN, SITE, SPIN, STEP, WAIT, WAITING, 
 from tests.test_perfetto import check, hops
 from tests.traces import TraceWriter
 from tracing import attribution, findings, perfetto, review, samples, sampletables, stacks, timeline
-from tracing.samples import Frame
+from tracing.pyspyevents import Frame
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 
 from tests.stackframes import GET, MAIN, SITE, WAIT, WAITING, WORKING
 from tracing import sampler, waitingframes
-from tracing.samples import Frame
+from tracing.pyspyevents import Frame
 from tracing.source import Missing, SourceTree
 
 

@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 
 from tracing import waitingframes
-from tracing.samples import Samples, Stack
+from tracing.pyspyevents import Stack
+from tracing.samples import Samples
 from tracing.sites import SITES, Site
 from tracing.timeline import Timeline, as_seen
 

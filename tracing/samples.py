@@ -1,57 +1,30 @@
 """Reads what py-spy left in a folder: a frame of samples, on the clock of the spans, and the stacks they point to.
 
-py-spy writes an event where a thread's stack changes; between two changes it was seen in every round. A round is taken
-at one time for all threads: its place on our clock is known from the beacon (`tracing.sampler`), whose frame in that
-round names the time at which it began, and which is known to have ended when the next began.
+A stack that stands (`tracing.pyspyevents`) was seen in every round. A round is taken at one time for all threads: its
+place on our clock is known from the beacon (`tracing.sampler`), whose frame in that round names the time at which it
+began, and which is known to have ended when the next began.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from probes.errors import EnginescopeError
-from tracing.sampler import BEACON, EVENTS, LOG, SAID, SCHEMA, STAMPS, refusal
+from tracing.pyspyevents import EventReader, Stack
+from tracing.sampler import EVENTS, LOG, SAID, SCHEMA, STAMPS, refusal
 
-CHUNK = 1 << 20
 ROUND_GAP_US = 500  # stamps of one round lie closer, those of two further apart
 CONFIDENT = 95  # percent of the rounds that the uncertainty holds for
 GONE_NS = 2_000_000_000  # a thread not seen alive in the last of these is taken for dead
-PROCESS = re.compile(r'process (\d+):"(.*)"$', re.S)
-THREAD = re.compile(r"thread \((\d+)\)(?:: (.*))?$", re.S)
 BEHIND = re.compile(r"([\d.]+)s behind in sampling")
-INSTALLED = re.compile(r".*/(?:site-packages|dist-packages|lib/python3\.\d+)/")
-
-
-class Frame(NamedTuple):
-    """A Python frame; `path` as py-spy gave it, `file` from the package or the standard library on."""
-
-    name: str
-    path: str
-    line: int
-
-    @property
-    def file(self) -> str:
-        return _short(self.path)
-
-    def __str__(self) -> str:
-        return f"{self.name} ({self.file}:{self.line})"
-
-
-@cache
-def _short(path: str) -> str:
-    return INSTALLED.sub("", path)
-
-
-Stack = tuple[Frame, ...]  # the outermost first
 
 
 @dataclass(frozen=True)
@@ -110,7 +83,7 @@ def read(folder: Path) -> Samples:
     if not (folder / EVENTS).exists():
         words = (folder / LOG).read_text(errors="replace") if (folder / LOG).exists() else ""
         raise EnginescopeError(f"no samples in {folder}: {refusal(words, said['root'])}")
-    seen = _Reader()
+    seen = EventReader()
     torn = seen.read(folder / EVENTS)
     clock = _clock(folder, said, seen)
     runs = pd.DataFrame(seen.runs, columns=["pid", "thread", "begin", "end", "stack"])
@@ -140,91 +113,6 @@ def _said(folder: Path) -> dict[str, Any]:
     return said
 
 
-# --- py-spy's events ---
-
-
-def events(path: Path) -> Iterator[dict[str, Any] | None]:
-    """The events of a JSON array of any size, one by one; None at the end where the file breaks off."""
-    decoder, buffer = json.JSONDecoder(), ""
-    with path.open(encoding="utf-8", errors="replace") as file:
-        while chunk := file.read(CHUNK):
-            buffer += chunk
-            at = 0
-            while (start := buffer.find("{", at)) >= 0:
-                try:
-                    event, at = decoder.raw_decode(buffer, start)
-                except ValueError:
-                    break
-                yield event
-            buffer = buffer[at:]
-    if not buffer.strip().endswith("]"):
-        yield None
-
-
-class _Reader:
-    """Turns events into runs: (pid, thread, begin µs, end µs, stack) of an unchanged stack."""
-
-    def __init__(self) -> None:
-        self.runs: list[tuple[int, int, int, int, int]] = []
-        self.beacon: list[tuple[int, int]] = []  # stamp in µs, the beacon's time
-        self.stamps: set[int] = set()
-        self.names: dict[tuple[int, int], str] = {}
-        self.titles: dict[int, str] = {}
-        self._nodes: dict[tuple[int, Frame], int] = {}
-        self._stacks: list[tuple[int, Frame]] = []  # a stack is its caller's and a frame
-
-    def read(self, path: Path) -> bool:
-        """Read all; whether the file breaks off."""
-        open_: dict[tuple[int, int], list[int]] = {}
-        since: dict[tuple[int, int], int] = {}
-        threads: dict[tuple[int, int], int] = {}
-        for event in events(path):
-            if event is None:
-                return True
-            key, stamp = (event["pid"], event["tid"]), event["ts"]
-            stack = open_.setdefault(key, [])
-            if stack and stamp > since.get(key, stamp) and key in threads:
-                self.runs.append((key[0], threads[key], since[key], stamp, stack[-1]))
-            since[key] = stamp
-            self.stamps.add(stamp)
-            if not self._is_label(event, key, threads):
-                self._step(event, stack)
-        return False
-
-    def _is_label(self, event: dict[str, Any], key: tuple[int, int], threads: dict[tuple[int, int], int]) -> bool:
-        """The outermost frames are no frames: they name the process, its parents before it, and the thread."""
-        if event["args"]["filename"]:
-            return False
-        if found := PROCESS.match(event["name"]):
-            self.titles[int(found[1])] = found[2]
-        elif found := THREAD.match(event["name"]):
-            threads[key] = int(found[1])
-            self.names[key[0], threads[key]] = found[2] or ""
-        else:
-            return False
-        return True
-
-    def _step(self, event: dict[str, Any], stack: list[int]) -> None:
-        if event["ph"] == "E":
-            if stack:
-                stack.pop()
-            return
-        if event["name"].startswith(BEACON):
-            self.beacon.append((event["ts"], int(event["name"].removeprefix(BEACON))))
-        frame = Frame(event["name"], event["args"]["filename"], event["args"]["line"] or 0)
-        node = (stack[-1] if stack else -1, frame)
-        if node not in self._nodes:
-            self._nodes[node] = len(self._stacks)
-            self._stacks.append(node)
-        stack.append(self._nodes[node])
-
-    def all_stacks(self) -> list[Stack]:
-        found: list[Stack] = []
-        for caller, frame in self._stacks:  # a caller is always numbered before what it calls
-            found.append((*(found[caller] if caller >= 0 else ()), frame))
-        return found
-
-
 # --- the clock ---
 
 
@@ -238,7 +126,7 @@ class _Clock:
     offset_ns: int
 
 
-def _clock(folder: Path, said: dict[str, Any], seen: _Reader) -> _Clock:
+def _clock(folder: Path, said: dict[str, Any], seen: EventReader) -> _Clock:
     stamps = np.array(sorted(seen.stamps), dtype=np.int64)
     if said["beacon"] and seen.beacon:
         rounds = stamps[np.diff(stamps, prepend=-ROUND_GAP_US - 1) > ROUND_GAP_US]

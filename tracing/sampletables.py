@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 
 from tracing import attribution, samples
-from tracing.samples import CONFIDENT, Samples, Stack
+from tracing.pyspyevents import Stack
+from tracing.samples import CONFIDENT, Samples
 from tracing.site import ROLES
 from tracing.timeline import Timeline
 from tracing.waitingframes import VLLM, WORKING
