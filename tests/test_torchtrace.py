@@ -17,7 +17,7 @@ from chrome_traces import AHEAD_NS, event
 from probes.errors import EnginescopeError
 from test_perfetto import check
 from traces import TraceWriter
-from tracing import findings, operators, perfetto, review, timeline, torchtrace
+from tracing import findings, operators, perfetto, places, review, timeline, torchtrace
 from tracing.torchtrace import Event
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -64,7 +64,7 @@ def sums(folder: Path) -> dict[tuple[str, str, str], tuple[int, int]]:
     assert found is not None and not found.problems, found
     by_kind = [frame.groupby("kind", observed=True)[["count", "own_ns"]].sum() for frame in (found.names, found.steps)]
     assert by_kind[0].equals(by_kind[1])
-    assert ((found.steps["stage"] == operators.OUTSIDE) == (found.steps["step"] == -1)).all()
+    assert ((found.steps["stage"] == places.OUTSIDE) == (found.steps["step"] == -1)).all()
     rows = found.names.itertuples(index=False, name=None)
     return {(kind, name, stage): (count, own) for kind, name, stage, count, own in rows}
 
@@ -75,7 +75,7 @@ def test_operators_count_with_their_own_time_where_they_began(folder: Path) -> N
         ("operator", "aten::slice", "execute"): (1, 50),
         ("operator", "aten::linear", "forward"): (2, 140),
         ("operator", "aten::addmm", "forward"): (1, 200),
-        ("operator", "aten::empty", operators.OUTSIDE): (1, 10),
+        ("operator", "aten::empty", places.OUTSIDE): (1, 10),
     }
 
 
@@ -88,7 +88,7 @@ def test_kernels_belong_to_the_span_of_their_launch(folder: Path, chunk: int, mo
         ("kernel", "early", "forward"): (1, 30),
         ("kernel", "gemm<float>", "forward"): (2, 900),
         ("copy", "Memcpy DtoH", "execute"): (1, 5),
-        ("kernel", "orphan", operators.OUTSIDE): (1, 1),
+        ("kernel", "orphan", places.OUTSIDE): (1, 1),
     }
 
 
@@ -100,7 +100,7 @@ def test_ranks_add_up_and_their_launches_stay_apart(folder: Path) -> None:
     assert sums(folder) == {
         ("operator", "aten::slice", "execute"): (2, 100),
         ("kernel", "gemm", "forward"): (1, 30),
-        ("kernel", "gemm", operators.OUTSIDE): (1, 30),
+        ("kernel", "gemm", places.OUTSIDE): (1, 30),
     }
 
 

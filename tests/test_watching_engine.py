@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from probes.checkpoint import two_layer_model
-from tracing import ledger, operators, timeline
+from tracing import ledger, operators, places, timeline
 
 ROOT = Path(__file__).resolve().parent.parent
 LIMIT_S = 400
@@ -38,7 +38,7 @@ def test_operators_lie_in_the_spans_of_the_worker(tmp_path: Path) -> None:
     found = operators.read(timeline.read(folder))
     assert found is not None and not found.problems
     own = found.names.groupby("stage", observed=True)["own_ns"].sum()
-    assert own.get(operators.OUTSIDE, 0) == 0
+    assert own.get(places.OUTSIDE, 0) == 0
     assert (own["forward"] + own["logits"]) / own.sum() > 0.7
     products = found.names[found.names["name"] == "_C::onednn_mm"].set_index("stage")["count"]
     assert products["forward"] == 8 * products["logits"]  # four in each of the two layers

@@ -17,11 +17,11 @@ import pandas as pd
 
 from probes.errors import EnginescopeError
 from tracing import torchtrace
-from tracing.sweep import Ints, topmost
+from tracing.places import OUTSIDE, Places
+from tracing.sweep import Ints
 from tracing.timeline import Timeline
 from tracing.torchtrace import Event
 
-OUTSIDE = "outside of any span"
 CHUNK_EVENTS = 50_000
 MOST_ROWS = 200_000  # partial sums that wait to be added up
 # More of them than this are in no file whose launches and kernels stand near each other, and memory has to end.
@@ -46,49 +46,6 @@ class Operators:
     files: list[str]
     problems: list[str]
     uncertainty_ns: int
-
-
-class Places:
-    """The innermost span of a thread at any time, as its stage and step."""
-
-    def __init__(self, timeline: Timeline) -> None:
-        self.stages = [OUTSIDE, *map(str, timeline.spans["stage"].cat.categories)]
-        telling = timeline.spans[timeline.spans["share"] != "frame"]
-        self._threads = {
-            (int(pid), int(thread)): _pieces(rows) for (pid, thread), rows in telling.groupby(["pid", "thread"])
-        }
-
-    def of(self, pid: int, thread: int, times: Ints) -> tuple[Ints, Ints]:
-        """The number of the stage and the step, -1 for none, at some times of a thread."""
-        if (pid, thread) not in self._threads:
-            return np.zeros(len(times), np.int64), np.full(len(times), -1, np.int64)
-        bounds, stage, step = self._threads[pid, thread]
-        place = np.searchsorted(bounds, times, side="right")
-        return stage[place], step[place]
-
-    def spent(self, threads: set[tuple[int, int]], steps: Ints) -> dict[str, int]:
-        """By stage, the nanoseconds that some threads spent in spans of some steps, each instant in the innermost."""
-        found: dict[str, int] = {}
-        for bounds, stage, step in (self._threads[each] for each in threads if each in self._threads):
-            lengths, inside = np.diff(bounds), np.isin(step[1:-1], steps)
-            for number in np.unique(stage[1:-1][inside]).tolist():
-                name = self.stages[number]
-                found[name] = found.get(name, 0) + int(lengths[inside & (stage[1:-1] == number)].sum())
-        found.pop(OUTSIDE, None)
-        return found
-
-
-def _pieces(rows: pd.DataFrame) -> tuple[Ints, Ints, Ints]:
-    """The bounds of a thread's pieces of time, and the stage and step before, between and after them.
-
-    Rows come by start, then the longest first, so that of those that cover a piece the last is the innermost.
-    """
-    start, end = (rows[edge].to_numpy(dtype=np.int64) for edge in ("start_ns", "end_ns"))
-    bounds, top = topmost(start, end, np.arange(len(rows)))
-    top = np.concatenate(([-1], top, [-1])) if len(bounds) else np.array([-1])
-    stage = np.append(rows["stage"].cat.codes.to_numpy(dtype=np.int64) + 1, 0)  # the last one serves -1
-    step = np.append(rows["step"].to_numpy(dtype=np.int64), -1)
-    return bounds, stage[top], step[top]
 
 
 def nested(events: Iterable[Event]) -> Iterator[tuple[Event, int]]:
