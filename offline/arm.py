@@ -5,6 +5,7 @@ It runs in a process group of its own beside a keeper, which kills the whole gro
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -14,11 +15,13 @@ import threading
 from pathlib import Path
 from typing import Any, TextIO
 
+import psutil
+
 from offline.engine import Engine
 from offline.grid import Cell
 from offline.prompts import workload
 from offline.reference import time_kernel
-from probes.processgroup import end_group
+from probes.processgroup import end_group, members
 from tracing.plugin import STEP_LOG
 from tracing.steplog import STEP_SITES, Reader
 
@@ -43,16 +46,11 @@ def start(settings: dict[str, Any], steps: Reader) -> tuple[Engine, dict[str, An
 
 def memory() -> list[dict[str, Any]]:
     """Resident bytes of every process of this arm's group, by vLLM's own process titles."""
-    import psutil
-
-    group, found = os.getpgrp(), []
-    for process in psutil.process_iter():
-        try:
-            if os.getpgid(process.pid) == group:
-                title = " ".join(process.cmdline()[:3]) or process.name()
-                found.append({"title": _role(title), "pid": process.pid, "rss_bytes": process.memory_info().rss})
-        except (psutil.Error, ProcessLookupError):
-            continue
+    found = []
+    for process in members(os.getpgrp()):
+        with contextlib.suppress(psutil.Error):
+            title = " ".join(process.cmdline()[:3]) or process.name()
+            found.append({"title": _role(title), "pid": process.pid, "rss_bytes": process.memory_info().rss})
     return sorted(found, key=lambda entry: -entry["rss_bytes"])
 
 

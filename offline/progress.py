@@ -29,8 +29,9 @@ class SweepProgress:
         self.total, self.done, self.engines, self.out = total, done, engines, out
         self.estimate_s = estimate_s * (1 - done / total) if total else 0.0
         self.began, self.at_start = time.monotonic(), done
-        self.started, self.starting_s = 0, 0.0  # engines, and what they took in all
-        self._starting_since: float | None = None
+        self.started, self.starting_s = 0, 0.0  # engines that are up, and what they took in all
+        self._starting = 0  # engines that are being started
+        self._since: float | None = None  # from when on
         columns = (
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
@@ -50,15 +51,14 @@ class SweepProgress:
 
     def arm(self, arm: Arm, trials: int) -> None:
         """An engine is being started."""
-        self.started += 1
-        self._starting_since = self._starting_since or time.monotonic()
+        self._starting += 1
+        self._since = time.monotonic() if self._since is None else self._since
         self._say(f"{arm.name}: starting the engine for {trials} trials")
 
     def ready(self, arm: Arm, start: dict[str, Any]) -> None:
         """The engine's turn has come."""
-        if self._starting_since:
-            self.starting_s += time.monotonic() - self._starting_since
-            self._starting_since = None
+        self.starting_s += self._open_s()
+        self.started, self._starting, self._since = self.started + self._starting, 0, None
         seconds = (start["start_ns"][1] - start["import_ns"][0]) / 1e9
         self._say(f"{arm.name}: engine up after {seconds:.1f} s, warming up {len(arm.cells)} cells")
 
@@ -72,18 +72,24 @@ class SweepProgress:
         else:
             self._say(f"  {self.done}/{self.total} {text}, {self.left()}")
 
-    def problem(self, text: str) -> None:
-        """A refused or failed arm, in the engine's words."""
+    def given_up(self, text: str, trials: int, engines: int) -> None:
+        """A refused or failed arm, in the engine's words, and what is not going to be run and started because of it."""
+        self.total, self.engines = self.total - trials, self.engines - engines
+        self._bar.update(self._task, total=self.total)
         self.out.print(Text(f"  {text}"), style="yellow", soft_wrap=True)
 
     def left(self) -> str:
         """The time left: by this run's own pace once a tenth of it is done, by the estimate before."""
-        passed, done = time.monotonic() - self.began, self.done - self.at_start
-        share = done / max(1, self.total - self.at_start)
-        if share <= 0.1:
-            return f"{minutes((1 - share) * max(self.estimate_s, passed))} left"
-        starting = max(0, self.engines - self.started) * self.starting_s / max(1, self.started)
-        return f"{minutes(starting + (self.total - self.done) * (passed - self.starting_s) / done)} left"
+        passed, done, missing = time.monotonic() - self.began, self.done - self.at_start, self.total - self.done
+        if missing and done <= 0.1 * (done + missing):
+            return f"{minutes(missing / (done + missing) * max(self.estimate_s, passed))} left"
+        starting = (self.engines - self.started) * self.starting_s / max(1, self.started) - self._open_s()
+        measuring = missing * (passed - self.starting_s - self._open_s()) / max(1, done)
+        return f"{minutes(max(0.0, starting) + measuring)} left"
+
+    def _open_s(self) -> float:
+        """For how long the engines that are not up yet have been starting."""
+        return 0.0 if self._since is None else time.monotonic() - self._since
 
     def _say(self, text: str) -> None:
         if self.out.is_terminal:

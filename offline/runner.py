@@ -109,7 +109,8 @@ class Runner:
             self.given_up.add(arm.id)
             stop = {"kind": "stop", "arm": arm.id, "engine": engine, "status": status, "reason": str(failure)}
             self.folder.append(stop)
-            progress.problem(f"{status}: {arm.name}: {failure}")
+            left = [len(self.missing(arm, number)) for number in range(self.spec.passes)]
+            progress.given_up(f"{status}: {arm.name}: {failure}", sum(left), max(0, sum(map(bool, left)) - 1))
 
     def run_trials(
         self,

@@ -1,4 +1,5 @@
-"""What all tests share: no property is timed, since machines are shared and a slow moment is no fault."""
+"""What tests share: no property is timed, since machines are shared and a slow moment is no fault; Ctrl-C reaches what
+they start; and the server that the batch client is tried on."""
 
 from __future__ import annotations
 

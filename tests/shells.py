@@ -30,7 +30,9 @@ def shells() -> Iterator[Start]:
         started.append(subprocess.Popen(["sh", "-c", script, "sh", *arguments], start_new_session=True))
         return started[-1]
 
-    yield start
-    for shell in started:
-        end_group(shell.pid)
-        shell.wait()
+    try:
+        yield start
+    finally:
+        for shell in started:
+            end_group(shell.pid)
+            shell.wait()

@@ -14,11 +14,9 @@ from typing import Any
 import pytest
 
 from notes import sitting
-from tracing.source import SourceTree
 
 ROOT = Path(__file__).resolve().parent.parent
 SOLUTIONS = Path(__file__).parent / "study_solutions"
-INSTALLED = SourceTree.find()
 
 
 def command(*args: object) -> subprocess.CompletedProcess[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from notes import walkthrough
-from test_budget import stream
+from tests.test_budget import stream
 from tracing.findings import Findings, findings
 from tracing.source import SourceTree
 

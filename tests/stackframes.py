@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-ROOT = Path(__file__).resolve().parent.parent
 SITE = "/env/lib/python3.11/site-packages/"
 MAIN = ("EngineCoreProc.run_engine_core", f"{SITE}vllm/v1/engine/core.py", 10)
 STEP = ("EngineCore.step", f"{SITE}vllm/v1/engine/core.py", 20)

@@ -72,11 +72,3 @@ def nothing_left(within_s: float = 10) -> bool:
     while left_behind() and time.monotonic() < deadline:
         time.sleep(0.1)
     return not left_behind()
-
-
-def wait_for(what: Any, limit_s: float) -> None:
-    """Poll until `what()` is true."""
-    deadline = time.monotonic() + limit_s
-    while not what():
-        assert time.monotonic() < deadline, f"not within {limit_s} s"
-        time.sleep(0.02)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from traces import TraceWriter
+from tests.traces import TraceWriter
 from tracing import anatomy, slow, timeline
 from tracing.anatomy import Pieces, covered, innermost, pieces_outside, union
 

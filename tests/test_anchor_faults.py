@@ -12,7 +12,7 @@ from notes import walkthrough
 from notes.anchors import Anchor, judge
 from notes.fragment import Fragment
 from probes.errors import USAGE, EnginescopeError
-from test_source_faults import NAMES, ODD, Opened, opened, traps  # noqa: F401  (the last two are fixtures)
+from tests.test_source_faults import NAMES, ODD, Opened, opened, traps  # noqa: F401  (the last two are fixtures)
 from tracing.source import SourceTree
 
 CODE = st.sampled_from(

@@ -9,7 +9,7 @@ import pytest
 from notes.anchors import Anchor, Verdict, judge
 from notes.fragment import Fragment, same_code
 from probes.errors import EnginescopeError
-from test_source import write_tree
+from tests.test_source import write_tree
 from tracing.definitions import Place, read_definitions
 from tracing.source import SourceTree
 

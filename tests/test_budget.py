@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from traces import TraceWriter
+from tests.traces import TraceWriter
 from tracing import budget, hops, requests, timeline, waits
 from tracing.index import Index
 from tracing.requests import Flow

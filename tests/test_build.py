@@ -14,9 +14,9 @@ from urllib.parse import unquote, urldefrag, urlsplit
 
 import pytest
 
-from chromium import Page, chromium
 from notes import days, site, tables, walkthrough
 from probes.errors import EnginescopeError
+from tests.chromium import Page, chromium
 from tests.smallnotes import QUOTED, ROOT, small_tree, streamed, two_chapters
 from tracing.findings import Findings
 from tracing.source import SourceTree

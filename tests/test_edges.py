@@ -13,8 +13,8 @@ from notes.anchors import Anchor
 from notes.edges import Edge, Evidence, Trace, edges, in_source
 from notes.fragment import Fragment
 from notes.walkthrough import Stop
-from test_source import write_tree
-from traces import TraceWriter
+from tests.test_source import write_tree
+from tests.traces import TraceWriter
 from tracing.source import SourceTree
 
 ROOT = Path(__file__).resolve().parent.parent

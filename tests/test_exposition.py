@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metrics_server import NEW, OLD, Engines
 from probes.endpoint import endpoint
 from probes.errors import EnginescopeError
 from probes.exposition import parse
 from probes.metricstable import number, percent, quantile_text, seconds, short_line
 from probes.quantiles import Quantile
 from probes.quantities import figures, has_any, missing
+from tests.metrics_server import NEW, OLD, Engines
 from tests.metricscommand import INF, window
 
 

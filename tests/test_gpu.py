@@ -10,10 +10,10 @@ import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nsysfiles import NsysWriter, as_captured
-from test_anatomy import STEP
-from test_anatomy import write as write_steps
-from test_perfetto import check as check_perfetto
+from tests.nsysfiles import NsysWriter, as_captured
+from tests.test_anatomy import STEP
+from tests.test_anatomy import write as write_steps
+from tests.test_perfetto import check as check_perfetto
 from tracing import findings, gpu, nsys, nsysfile, nsysranges, review, timeline, watchersections
 
 CORE, WORKER = 11, 12

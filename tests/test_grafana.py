@@ -9,10 +9,10 @@ import subprocess
 
 import pytest
 
-from metrics_server import Engines
 from probes.endpoint import endpoint
 from probes.grafana import dashboard, write
 from probes.quantities import figures
+from tests.metrics_server import Engines
 from tests.metricscommand import run, window
 
 

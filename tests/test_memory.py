@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from metrics_server import Engines, serving
 from probes.devices import Device
 from probes.enginegroup import group_of, groups
 from probes.enginememory import Memory
@@ -18,6 +17,7 @@ from probes.footprint import weights
 from probes.kvcache import kv_caches
 from probes.memorytable import WHY, report
 from tests.memorycommand import MIB, run, small_model, tree
+from tests.metrics_server import Engines, serving
 
 
 @pytest.fixture

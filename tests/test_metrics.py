@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from metrics_server import Engines, serving
+from tests.metrics_server import Engines, serving
 from tests.metricscommand import ROOT, run
 
 

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 
-from nsysfiles import NsysWriter, as_captured
 from probes.errors import EnginescopeError
-from test_anatomy import write as write_steps
-from test_budget import DURATIONS, stream
+from tests.nsysfiles import NsysWriter, as_captured
+from tests.test_anatomy import write as write_steps
+from tests.test_budget import DURATIONS, stream
 from tracing import budget, nsys, nsysfile, nsysranges, nsysrun, requests, timeline
 from tracing.findings import worked_out
 from tracing.index import Index

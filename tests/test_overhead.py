@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 from probes.errors import EnginescopeError
 from probes.machine import fingerprint
 from probes.processgroup import members
-from test_budget import stream
-from traces import TraceWriter
+from tests.test_budget import stream
+from tests.traces import TraceWriter
 from tracing import arms, findings, harvest, ledger, overhead, overheadtable, review
 
 ROOT = Path(__file__).resolve().parent.parent

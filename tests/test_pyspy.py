@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 
 from probes.errors import EnginescopeError
-from tests.stackframes import ROOT
 from tracing import attribution, sampler, samples
 
 WAITER = "import queue; queue.Queue().get()"
 SPINNER = "while True: pass"
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def pyspy(*words: str, before: tuple[str, ...] = (), **env: str) -> subprocess.CompletedProcess[str]:

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from probes.errors import EnginescopeError
-from test_budget import stream
-from traces import TraceWriter
+from tests.test_budget import stream
+from tests.traces import TraceWriter
 from tracing import findings, lanes, page, review, timeline
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -13,11 +13,13 @@ from notes.anchored import anchors, found_at, with_lines
 from notes.defaults import MARKER, default, rendered, stale
 from notes.exercises import day_1, day_5
 from probes.errors import EnginescopeError
-from tests.sittings import INSTALLED, ROOT
-from traces import TraceWriter
+from tests.sittings import ROOT
+from tests.traces import TraceWriter
 from tracing.definitions import Place
 from tracing.site import ROLES
 from tracing.source import SourceTree
+
+INSTALLED = SourceTree.find()
 
 
 @pytest.mark.parametrize("page", days.PAGES)

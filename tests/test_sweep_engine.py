@@ -13,7 +13,8 @@ import psutil
 import pytest
 
 from probes.checkpoint import default_model, two_layer_model
-from sweeping import ROOT, nothing_left, only_run, records, run, start, trials, wait_for
+from tests.shells import until
+from tests.sweeping import ROOT, nothing_left, only_run, records, run, start, trials
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 SMALL = (
@@ -103,7 +104,7 @@ def test_a_killed_core_fails_its_arm_alone_and_a_resume_completes_it(model: str,
     """SIGKILL to EngineCore in the middle of an arm; then Ctrl-C in a resume, then a resume to the end."""
     words = ("--batch-size", "1,4", "--block-size", "32", "--cache-state", "cold", "--repeats", "6")
     process = start(tmp_path, "--model", model, *SMALL, *words)
-    wait_for(lambda: any(tmp_path.glob("*/*/*/records.jsonl")) and len(trials(only_run(tmp_path))) >= 2, 200)
+    until(lambda: any(tmp_path.glob("*/*/*/records.jsonl")) and len(trials(only_run(tmp_path))) >= 2, 200)
     core = core_of(process.pid)
     assert core is not None
     core.kill()
@@ -119,7 +120,7 @@ def test_a_killed_core_fails_its_arm_alone_and_a_resume_completes_it(model: str,
     before = set(trials(folder))
 
     process = start(tmp_path, "--resume", str(folder))
-    wait_for(lambda: len(trials(folder)) > len(before), 200)
+    until(lambda: len(trials(folder)) > len(before), 200)
     process.send_signal(signal.SIGINT)
     text, _ = process.communicate(timeout=60)
     assert process.returncode == 130 and "Traceback" not in text and nothing_left()

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from sweeping import nothing_left, only_run, records, run, start, trials, wait_for
+from tests.shells import until
+from tests.sweeping import nothing_left, only_run, records, run, start, trials
 
 GRID = ("--load-format", "dummy", "--batch-size", "1,3", "--block-size", "32,64", "--prefix-caching", "off")
 GRID += ("--input-len", "40", "--shared-prefix-len", "8", "--output-len", "6", "--repeats", "3")
@@ -79,7 +80,7 @@ def test_ctrl_c_ends_with_130_and_can_be_resumed(
     model: str, undisturbed: set[tuple[str, int, int]], tmp_path: Path
 ) -> None:
     process = start(tmp_path, "--model", model, *GRID, fake=True)
-    wait_for(lambda: any(tmp_path.glob("*/*/*/records.jsonl")) and len(trials(only_run(tmp_path))) >= 2, 30)
+    until(lambda: any(tmp_path.glob("*/*/*/records.jsonl")) and len(trials(only_run(tmp_path))) >= 2, 30)
     process.send_signal(signal.SIGINT)
     text, _ = process.communicate(timeout=30)
     assert process.returncode == 130
@@ -104,7 +105,7 @@ def test_an_arm_that_hangs_is_killed_and_the_others_go_on(model: str, tmp_path: 
 
 def test_two_sweeps_into_one_folder_the_second_is_refused(model: str, tmp_path: Path) -> None:
     first = start(tmp_path, "--model", model, *GRID, fake=True, FAKE_START_S="6")
-    wait_for(lambda: any(tmp_path.glob("*/*/*/run.json")), 30)
+    until(lambda: any(tmp_path.glob("*/*/*/run.json")), 30)
     code, text = run(tmp_path, "--resume", str(only_run(tmp_path)), fake=True)
     assert code == 1 and "is being written by another sweep" in text
     first.send_signal(signal.SIGTERM)

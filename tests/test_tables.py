@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from notes import charts, tablepages, tables
 from notes.charts import Point
 from probes.errors import EnginescopeError
-from test_budget import stream
+from tests.test_budget import stream
 
 ROOT = Path(__file__).resolve().parent.parent
 SVG = "{http://www.w3.org/2000/svg}"

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from probes.errors import EnginescopeError
-from traces import TraceWriter
+from tests.traces import TraceWriter
 from tracing import events, timeline
 from tracing.eventfile import SHARED_SITES
 from tracing.sites import SITES

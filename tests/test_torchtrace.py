@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import chrome_traces
-from chrome_traces import AHEAD_NS, event
 from probes.errors import EnginescopeError
-from test_perfetto import check
-from traces import TraceWriter
+from tests import chrome_traces
+from tests.chrome_traces import AHEAD_NS, event
+from tests.test_perfetto import check
+from tests.traces import TraceWriter
 from tracing import findings, operators, perfetto, places, review, timeline, torchtrace
 from tracing.torchtrace import Event
 

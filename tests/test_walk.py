@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from probes.errors import EnginescopeError
-from traces import TraceWriter
+from tests.traces import TraceWriter
 from tracing import timeline, walk
 from tracing.definitions import Place
 from tracing.excerpt import excerpt

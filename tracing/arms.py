@@ -108,8 +108,9 @@ class ArmProcess:
         self._settings = settings | arm.settings
 
     def wanted(self) -> None:
-        """Raises `ArmError` where the arm's tool is missing, or memory for one more engine."""
-        if self.arm.tool and program(self.arm.tool) is None:
+        """Look for the arm's tool; raises `ArmError` where it is missing, or memory for one more engine."""
+        self.tool = program(self.arm.tool) if self.arm.tool else None
+        if self.arm.tool and self.tool is None:
             raise ArmError(f"{self.arm.tool} is neither on the PATH nor beside this Python")
         free = psutil.virtual_memory().available
         if free < NEEDED_BYTES:
@@ -119,7 +120,7 @@ class ArmProcess:
         if self.arm.tool != "nsys":
             return []
         flags = ["-t", "nvtx,osrt", "-s", "none", "--cpuctxsw=none", "-o", str(self.folder / "report")]
-        return [str(program("nsys")), "profile", *flags]
+        return [str(self.tool), "profile", *flags]
 
     def start(self) -> None:
         """Start the engine and its sampler, wait for both, and freeze them."""
@@ -145,7 +146,7 @@ class ArmProcess:
             yield
             return
         stamp = time.monotonic_ns()
-        command = [str(program("py-spy")), "record", "--pid", str(self.pid), "--subprocesses"]
+        command = [str(self.tool), "record", "--pid", str(self.pid), "--subprocesses"]
         command += ["--rate", str(SAMPLES_A_S)]
         command += ["--format", "raw", "--output", str(self.folder / f"samples-{stamp}.txt")]
         log = self.folder / f"py-spy-{stamp}.log"
@@ -176,7 +177,7 @@ class ArmProcess:
 
     def _signal(self, number: signal.Signals) -> None:
         for process in members(*self.groups):
-            with contextlib.suppress(psutil.Error):
+            with contextlib.suppress(psutil.NoSuchProcess):
                 process.send_signal(number)
 
     def find_groups(self) -> None:

@@ -27,6 +27,7 @@ import nvtx
 from viztracer import VizTracer
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
+from probes import interop
 from tracing import _recorder, events, ranges
 from tracing.sites import ALL_SITES
 
@@ -65,7 +66,7 @@ def recording(folder: Path) -> Iterator[None]:
 
 def make_ranges() -> None:
     named: list[tuple[str | None, int]] = [(site.name, ranges.color(site.stage)) for site in ALL_SITES]
-    _recorder.make_ranges(str(ranges.library()), ranges.DOMAIN, named)
+    _recorder.make_ranges(str(interop.library()), ranges.DOMAIN, named)
 
 
 @contextlib.contextmanager

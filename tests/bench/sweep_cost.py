@@ -41,7 +41,7 @@ def sweep(spec: Spec, grid: list[Arm], model: Path, scratch: Path) -> float:
     folder = RunFolder.create(scratch, "bench", "sweep-cost", {})
     runner = Runner(spec, grid, folder, model, LIMIT_S, engines_at_once(grid, model))
     began = time.monotonic()
-    with open(os.devnull, "w") as nowhere, SweepProgress(1, 0, 0, Console(file=nowhere)) as progress:
+    with open(os.devnull, "w") as nowhere, SweepProgress(1, 0, 0, 0.0, Console(file=nowhere)) as progress:
         runner.run(progress)
     folder.close()
     return time.monotonic() - began

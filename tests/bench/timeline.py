@@ -13,8 +13,7 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from traces import TraceWriter
+from tests.traces import TraceWriter
 from tracing import timeline
 from tracing.sites import SITES
 

@@ -17,9 +17,8 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from chrome_traces import AHEAD_NS, BASE_NS
-from traces import TraceWriter
+from tests.chrome_traces import AHEAD_NS, BASE_NS
+from tests.traces import TraceWriter
 from tracing import operators, timeline, torchtrace
 from tracing.sites import CODES
 
