@@ -18,6 +18,7 @@ from offline.runfolder import RunFolder, newest_unfinished, read_run
 from offline.spec import Spec
 from probes.commandline import command_line
 from probes.errors import EnginescopeError, usage_error
+from probes.home import tilde
 from probes.machine import differences, fingerprint
 
 ASK_ABOVE_S = 30 * 60
@@ -53,7 +54,7 @@ def new_run(args: argparse.Namespace, said: dict[str, Any]) -> Opened | None:
         "command_line": command_line(sys.argv),
         "asked": spec.as_dict(),
         "model": models.label(model),
-        "model_path": tilde(model),
+        "model_path": tilde(str(model)) if isinstance(model, Path) else model,
         "model_mark": models.mark(model),
         "machine": machine.as_dict(),
         "estimate_s": seconds,
@@ -77,12 +78,6 @@ def resumed_run(args: argparse.Namespace, said: dict[str, Any]) -> Opened | None
     if unlike:
         raise EnginescopeError(f"{path} cannot be resumed, it would be another run: {'; '.join(unlike)}")
     return None if args.plan else Opened(RunFolder(path), spec, grid, model, estimate_s(spec, model, machine))
-
-
-def tilde(model: Path | str) -> str:
-    """A model's path as a run keeps it, without the user's name in it."""
-    home = str(Path.home())
-    return str(model).replace(home, "~", 1) if isinstance(model, Path) else model
 
 
 def unlikeness(

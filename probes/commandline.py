@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 from pathlib import Path
+
+from probes.home import tilde
 
 ROOT = Path(__file__).resolve().parent.parent
 HIDDEN = "***"
@@ -39,7 +40,7 @@ def command_line(argv: list[str]) -> str:
             option = word  # all words up to the next option count as its values: some take several
         hide = word != option and SECRET_OPTION.fullmatch(option) and not _is_count(option, word)
         words.append(HIDDEN if hide else _blanked(word))
-    return _tilde(shlex.join([*_program(words[:1]), *words[1:]]))
+    return tilde(shlex.join([*_program(words[:1]), *words[1:]]))
 
 
 def _blanked(word: str) -> str:
@@ -57,8 +58,3 @@ def _program(first: list[str]) -> list[str]:
     if path.suffix != ".py" or path.parent.parent != ROOT:
         return [path.name] if path.is_absolute() else first
     return ["python", "-m", f"{path.parent.name}.{path.stem}"]
-
-
-def _tilde(line: str) -> str:
-    home = os.path.expanduser("~").rstrip("/")
-    return re.sub(rf"(?<![\w.-]){re.escape(home)}(?![\w.-])", "~", line) if home else line

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 from probes import engines, installation, profilers, resources, software
 from probes.errors import FAILED, run_main
-from probes.surroundings import Finding, Status, Surroundings, here, tilde
+from probes.home import tilde
+from probes.surroundings import Finding, Status, Surroundings, here
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from probes.surroundings import Finding, Process, Surroundings, tilde
+from probes.home import tilde
+from probes.surroundings import Finding, Process, Surroundings
 
 PORT = 8000
 GIB = 2**30

@@ -11,7 +11,8 @@ import subprocess
 from pathlib import Path
 
 from probes import interop
-from probes.surroundings import Finding, Surroundings, tilde
+from probes.home import tilde
+from probes.surroundings import Finding, Surroundings
 
 ANSWER_TIMEOUT_S = 20
 CAP_SYS_PTRACE = 19  # bit numbers of linux/capability.h

@@ -134,13 +134,6 @@ def here() -> Surroundings:
     )
 
 
-def tilde(text: str, home: Path) -> str:
-    """`text` without the user's name in it: the home folder as `~`."""
-    if len(home.parts) < 2:  # a home of `/` would turn every path into nonsense
-        return text
-    return re.sub(rf"(?<![\w.-]){re.escape(str(home))}(?![\w.-])", "~", text)
-
-
 def _distributions() -> dict[str, Distribution]:
     found: dict[str, Distribution] = {}
     for made in importlib.metadata.distributions():

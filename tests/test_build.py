@@ -19,17 +19,6 @@ from probes.errors import EnginescopeError
 from tests.chromium import Page, chromium
 from tests.smallnotes import QUOTED, ROOT, small_tree, streamed, two_chapters
 from tracing.findings import Findings
-from tracing.source import SourceTree
-
-
-@pytest.fixture
-def tree(tmp_path: Path) -> SourceTree:
-    return small_tree(tmp_path)
-
-
-@pytest.fixture
-def chapters(tmp_path: Path) -> tuple[walkthrough.Chapter, ...]:
-    return two_chapters(tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -56,24 +45,22 @@ def test_a_folder_that_is_no_trace_is_one_line(tmp_path: Path) -> None:
     assert not (tmp_path / "site").exists()
 
 
-def test_a_link_that_leads_nowhere_is_no_site(tmp_path: Path, tree: SourceTree) -> None:
+def test_a_link_that_leads_nowhere_is_no_site(tmp_path: Path) -> None:
     (tmp_path / "n").mkdir()
     front = '+++\ntitle = "A"\nsummary = "B"\n+++\n\n'
     (tmp_path / "n" / "01-a.md").write_text(front + "See [there](02-b.md#nowhere).\n")
     (tmp_path / "n" / "02-b.md").write_text(front)
     with pytest.raises(EnginescopeError, match="nowhere"):
-        site.build(walkthrough.read(tmp_path / "n"), tree, None, tmp_path / "site")
+        site.build(walkthrough.read(tmp_path / "n"), small_tree(tmp_path), None, tmp_path / "site")
     assert not (tmp_path / "site").exists()
 
 
-def test_without_a_trace_and_again_into_its_own_folder(
-    tmp_path: Path, chapters: tuple[walkthrough.Chapter, ...], tree: SourceTree, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_a_trace_and_again_into_its_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     machine = {"cpu_model": "a chip", "cores_usable": 2, "vllm": "1.2"}
     summary = tmp_path / "measured.json"
     summary.write_text(json.dumps({"schema": 1, "traces": {"decode": {"machine": machine}}, "values": QUOTED}))
     monkeypatch.setattr("notes.measured.PATH", summary)
-    out = tmp_path / "site"
+    out, chapters, tree = tmp_path / "site", two_chapters(tmp_path), small_tree(tmp_path)
     for _ in range(2):
         assert site.build(chapters, tree, None, out) == 3 + len(days.PAGES) + len(tables.read())
     text = (out / "index.html").read_text()
@@ -145,24 +132,28 @@ def test_every_stop_has_its_place_on_a_page(built: Path) -> None:
 def test_the_site_in_a_browser(built: Path, tmp_path: Path) -> None:
     if shutil.which("chromium") is None:
         pytest.skip("no chromium here; CI installs it")
-    asyncio.run(visited(built, tmp_path))
+    page, unfit = asyncio.run(visited(built, tmp_path / "page.png"))
+    assert unfit == [], "pages without a heading, or wider than the window"
+    assert (tmp_path / "page.png").stat().st_size > 20_000
+    assert page.complaints == []
+    assert {urlsplit(address).scheme for address in page.asked} <= {"file", "data"}
 
 
-async def visited(built: Path, tmp_path: Path) -> None:
+async def visited(built: Path, shot: Path) -> tuple[Page, list[str]]:
+    """The browser's page after all was visited and used, and which of the site's do not fit a desk or a phone."""
+    fits = "document.querySelector('h1').innerText !== '' && document.documentElement.scrollWidth <= innerWidth"
+    unfit = []
     async with chromium() as page:
         for path in sorted(built.rglob("*.html")):
             for width in (1400, 390):
                 await page.look(width)
                 await page.visit(path.as_uri())
-                assert await page.run("document.querySelector('h1').innerText")
-                assert await page.run("document.documentElement.scrollWidth <= innerWidth"), f"{path.name} at {width}"
+                unfit += [] if await page.run(fits) else [f"{path.name} at {width}"]
         await drawings_lead_to_stops(page, built)
         await search_finds(page, built, "preemption")
         await both_palettes(page, built)
-        await page.shot(tmp_path / "page.png")
-        assert (tmp_path / "page.png").stat().st_size > 20_000
-        assert page.complaints == []
-        assert {urlsplit(address).scheme for address in page.asked} <= {"file", "data"}
+        await page.shot(shot)
+    return page, unfit
 
 
 async def drawings_lead_to_stops(page: Page, built: Path) -> None:

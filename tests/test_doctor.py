@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from probes import doctor, engines, surroundings
-from probes.surroundings import Finding, Surroundings, tilde
+from probes.home import tilde
+from probes.surroundings import Finding, Surroundings
 from tests.machines import ROOT, machine
 
 

@@ -8,16 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notes import sequence, site, walkthrough
+from notes import sequence, site
 from notes.sitetimes import _union, site_times
 from notes.visits import course
 from tests.smallnotes import streamed, two_chapters
 from tracing.findings import Findings
-
-
-@pytest.fixture
-def chapters(tmp_path: Path) -> tuple[walkthrough.Chapter, ...]:
-    return two_chapters(tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -84,5 +79,5 @@ def test_lanes_lead_to_stops(found: Findings) -> None:
     assert all('<a href="x.html#forward">' in svg for *_, svg in led)
 
 
-def test_links_lead_to_the_first_stop_of_a_site(chapters: tuple[walkthrough.Chapter, ...]) -> None:
-    assert site.addresses(chapters) == {"scheduler.schedule": "walkthrough/01-engine.html#one-step"}
+def test_links_lead_to_the_first_stop_of_a_site(tmp_path: Path) -> None:
+    assert site.addresses(two_chapters(tmp_path)) == {"scheduler.schedule": "walkthrough/01-engine.html#one-step"}

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import json
 import signal
 import subprocess
 import sys
-import tempfile
 import textwrap
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,7 +18,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tracing import _recorder, events, stretches
+from tests.eventrecords import numbers, records, spans, texts, written
+from tracing import _recorder, events
 from tracing.sites import CODES
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -29,61 +27,9 @@ INT64 = st.integers(-(2**63), 2**63 - 1)
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Iterator[Path]:
-    """An event file that is being written."""
-    path = tmp_path / "events.bin"
-    _recorder.start(str(path), events.SCHEMA, 1 << 17)
-    yield path
-    _recorder.stop()
-    _recorder.set_step(-1)
-
-
-@contextlib.contextmanager
-def written() -> Iterator[Path]:
-    """A new event file for each example that hypothesis makes."""
-    with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch, "events.bin")
-        _recorder.start(str(path), events.SCHEMA, 0)
-        try:
-            yield path
-        finally:
-            _recorder.stop()
-
-
-def records(path: Path) -> np.ndarray:
-    """What has been written so far, without the header."""
-    found = np.fromfile(path, dtype=events.RECORD)[1:]
-    return found[found["kind"] != 0]
-
-
-def spans(path: Path) -> list[dict[str, int]]:
-    return [
-        {name: int(row[name]) for name in events.RECORD.names or ()}
-        for row in records(path)
-        if row["kind"] in (events.SPAN, events.RAISED)
-    ]
-
-
-def texts(path: Path) -> dict[int, str]:
-    """Texts by their number."""
-    found, rows = {}, records(path)
-    for index in np.flatnonzero(rows["kind"] == events.TEXT):
-        length = int(rows[index]["value"])
-        more = rows[index + 1 : index + 1 + -(-length // events.PAYLOAD_BYTES)]
-        payload = b"".join(row.tobytes()[: events.PAYLOAD_BYTES] for row in more)
-        found[int(rows[index]["request"])] = payload[:length].decode()
-    return found
-
-
-def numbers(path: Path, code: int) -> list[list[int]]:
-    """The lists of a code."""
-    found, rows = [], records(path)
-    for index in np.flatnonzero((rows["kind"] == events.LIST) & (rows["site"] == code)):
-        count = int(rows[index]["value"])
-        more = rows[index + 1 : index + 1 + -(-count * 4 // events.PAYLOAD_BYTES)]
-        payload = b"".join(row.tobytes()[: events.PAYLOAD_BYTES] for row in more)
-        found.append(np.frombuffer(payload, "<u4")[:count].tolist())
-    return found
+def file() -> Iterator[Path]:
+    with written(most=1 << 17) as path:
+        yield path
 
 
 class Scheduler:
@@ -181,6 +127,7 @@ def test_a_full_disk_is_an_error_at_the_start_and_not_later(tmp_path: Path) -> N
 
 WATCHED = """
 import os, signal, sys, threading, time
+from tests.eventrecords import written, numbers, records, spans, texts
 from tracing import _recorder, recorder
 recorder.begin(sys.argv[1], ["core"])
 hooked = _recorder.Hook(lambda: None, 1)
@@ -278,77 +225,3 @@ def test_garbage_collections_are_spans(tmp_path: Path) -> None:
     [path] = tmp_path.glob("events-*.bin")
     pauses = [span for span in spans(path) if span["site"] == CODES["gc"]]
     assert 2 in [pause["value"] for pause in pauses]
-
-
-# --- coroutines and generators ---
-
-
-def test_a_coroutine_is_the_stretches_that_ran(file: Path) -> None:
-    async def original(engine: None, request_id: str) -> str:
-        await asyncio.sleep(0.05)
-        return request_id
-
-    hooked = stretches.coroutine(original, CODES["async.add_request"], (1, "request_id", None))
-    assert asyncio.run(hooked(None, request_id="a")) == "a"
-    found = spans(file)
-    assert [span["value"] for span in found] == [stretches.SUSPENDED, stretches.ENDED]
-    assert sum(span["end"] - span["start"] for span in found) < 40_000_000
-    assert found[1]["start"] - found[0]["end"] > 40_000_000
-
-
-class Output:
-    def __init__(self, finished: bool) -> None:
-        self.finished = finished
-
-
-async def generate(engine: None, prompt: str, params: None, request_id: str) -> AsyncIterator[Output]:
-    await asyncio.sleep(0)
-    yield Output(False)
-    yield Output(True)
-
-
-def test_a_generator_is_called_suspended_yields_and_ends(file: Path) -> None:
-    hooked = stretches.async_generator(generate, CODES["async.generate"], (3, "request_id", None))
-
-    async def read() -> list[bool]:
-        return [output.finished async for output in hooked(None, "p", None, "a")]
-
-    assert asyncio.run(read()) == [False, True]
-    found = [(span["value"], span["extra"]) for span in spans(file)]
-    assert found == [
-        (stretches.CALLED, 0),
-        (stretches.SUSPENDED, 0),
-        (stretches.YIELDED, 0),
-        (stretches.YIELDED, 1),
-        (stretches.ENDED, 0),
-    ]
-
-
-def test_a_generator_that_is_left_is_closed_as_ever(file: Path) -> None:
-    closed = []
-
-    async def original(engine: None, prompt: str, params: None, request_id: str) -> AsyncIterator[int]:
-        try:
-            while True:
-                await asyncio.sleep(0)
-                yield 1
-        finally:
-            closed.append(request_id)
-
-    hooked = stretches.async_generator(original, CODES["async.generate"], (3, "request_id", None))
-
-    async def leave() -> None:
-        async for _ in hooked(None, "p", None, "left"):
-            break
-        stream = hooked(None, "p", None, "cancelled")
-        task = asyncio.ensure_future(anext(stream))
-        await asyncio.sleep(0)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        closing = hooked(None, "p", None, "closed")
-        await anext(closing)
-        await closing.aclose()
-
-    asyncio.run(leave())
-    assert sorted(closed) == ["cancelled", "closed", "left"]
-    assert [span["value"] for span in spans(file) if span["kind"] == events.RAISED] == [stretches.ENDED]

@@ -1,0 +1,90 @@
+"""A coroutine is recorded as the stretches that ran, a generator as its calls, yields and end; both behave as ever."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.eventrecords import spans, written
+from tracing import events, stretches
+from tracing.sites import CODES
+
+
+@pytest.fixture
+def file() -> Iterator[Path]:
+    with written(most=1 << 17) as path:
+        yield path
+
+
+def test_a_coroutine_is_the_stretches_that_ran(file: Path) -> None:
+    async def original(engine: None, request_id: str) -> str:
+        await asyncio.sleep(0.05)
+        return request_id
+
+    hooked = stretches.coroutine(original, CODES["async.add_request"], (1, "request_id", None))
+    assert asyncio.run(hooked(None, request_id="a")) == "a"
+    found = spans(file)
+    assert [span["value"] for span in found] == [stretches.SUSPENDED, stretches.ENDED]
+    assert sum(span["end"] - span["start"] for span in found) < 40_000_000
+    assert found[1]["start"] - found[0]["end"] > 40_000_000
+
+
+class Output:
+    def __init__(self, finished: bool) -> None:
+        self.finished = finished
+
+
+async def generate(engine: None, prompt: str, params: None, request_id: str) -> AsyncIterator[Output]:
+    await asyncio.sleep(0)
+    yield Output(False)
+    yield Output(True)
+
+
+def test_a_generator_is_called_suspended_yields_and_ends(file: Path) -> None:
+    hooked = stretches.async_generator(generate, CODES["async.generate"], (3, "request_id", None))
+
+    async def read() -> list[bool]:
+        return [output.finished async for output in hooked(None, "p", None, "a")]
+
+    assert asyncio.run(read()) == [False, True]
+    found = [(span["value"], span["extra"]) for span in spans(file)]
+    assert found == [
+        (stretches.CALLED, 0),
+        (stretches.SUSPENDED, 0),
+        (stretches.YIELDED, 0),
+        (stretches.YIELDED, 1),
+        (stretches.ENDED, 0),
+    ]
+
+
+def test_a_generator_that_is_left_is_closed_as_ever(file: Path) -> None:
+    closed = []
+
+    async def original(engine: None, prompt: str, params: None, request_id: str) -> AsyncIterator[int]:
+        try:
+            while True:
+                await asyncio.sleep(0)
+                yield 1
+        finally:
+            closed.append(request_id)
+
+    hooked = stretches.async_generator(original, CODES["async.generate"], (3, "request_id", None))
+
+    async def leave() -> None:
+        async for _ in hooked(None, "p", None, "left"):
+            break
+        stream = hooked(None, "p", None, "cancelled")
+        task = asyncio.ensure_future(anext(stream))
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        closing = hooked(None, "p", None, "closed")
+        await anext(closing)
+        await closing.aclose()
+
+    asyncio.run(leave())
+    assert sorted(closed) == ["cancelled", "closed", "left"]
+    assert [span["value"] for span in spans(file) if span["kind"] == events.RAISED] == [stretches.ENDED]
