@@ -36,13 +36,14 @@ def parser() -> argparse.ArgumentParser:
 def main() -> int:
     """The command."""
     args = parser().parse_args()
-    from notes import chapterpage, site, walkthrough
-    from tracing.findings import findings
-    from tracing.source import SourceTree
+    from notes.site import chapterpage, sources
+    from notes.walkthrough import chapters as walkthrough
+    from tracing.breakdown.findings import findings
+    from tracing.source.tree import SourceTree
 
     tree = SourceTree.find(args.vllm)
     chapters = walkthrough.read()
-    pages = site.build(chapters, tree, findings(args.trace) if args.trace else None, args.out)
+    pages = sources.build(chapters, tree, findings(args.trace) if args.trace else None, args.out)
     stops = sum(len(chapter.stops) for chapter in chapters)
     start = args.out / "index.html"
     print(f"Wrote {start}: {pages} pages, {stops} stops in vLLM {tree.version}")

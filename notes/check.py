@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from probes.errors import FAILED, INCOMPLETE, run_main
 
 if TYPE_CHECKING:
-    from notes.anchors import Verdict
-    from notes.edges import Edge, Evidence
-    from notes.walkthrough import Stop
-    from tracing.source import SourceTree
+    from notes.walkthrough.anchors import Verdict
+    from notes.walkthrough.chapters import Stop
+    from notes.walkthrough.edges import Edge, Evidence
+    from tracing.source.tree import SourceTree
 
 EXAMPLES = """examples:
   python -m notes.check                                     against the installed vLLM
@@ -47,8 +47,8 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> int:
     """The command."""
-    from notes import walkthrough
-    from tracing.source import SourceTree
+    from notes.walkthrough import chapters as walkthrough
+    from tracing.source.tree import SourceTree
 
     args = parser().parse_args()
     chapters = walkthrough.read(args.notes or walkthrough.FOLDER)
@@ -61,7 +61,7 @@ def main() -> int:
 
 def check_source(stops: Sequence[Stop], tree: SourceTree, base: SourceTree | None) -> int:
     """Print what does not simply hold, and a line over all; 1 where a stop or an edge is to be mended."""
-    from notes import anchors, edges
+    from notes.walkthrough import anchors, edges
 
     verdicts = [anchors.judge(stop.anchor, tree, base) for stop in stops]
     failed = 0
@@ -95,7 +95,7 @@ def about(stop: Stop, verdict: Verdict, base: SourceTree | None) -> Iterator[str
 
 
 def _diff(stop: Stop, verdict: Verdict, base: SourceTree) -> Iterator[str]:
-    from tracing.definitions import Place
+    from tracing.source.definitions import Place
 
     before = base.resolve(stop.anchor.target)
     if isinstance(before, Place) and verdict.place is not None:
@@ -108,7 +108,7 @@ def _diff(stop: Stop, verdict: Verdict, base: SourceTree) -> Iterator[str]:
 
 def check_traces(stops: Sequence[Stop], folders: Sequence[Path]) -> int:
     """Print the edges that the traces do not bear out; 1 where they contradict one, 3 where one was not passed."""
-    from notes import edges
+    from notes.walkthrough import edges
 
     found = [edges.Evidence(edge) for stop in stops for edge in edges.edges(stop)]
     for folder in folders:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 from probes.errors import run_main
 
 if TYPE_CHECKING:
-    from notes.anchors import Verdict
-    from notes.walkthrough import Stop
-    from tracing.definitions import Place
-    from tracing.source import SourceTree
+    from notes.walkthrough.anchors import Verdict
+    from notes.walkthrough.chapters import Stop
+    from tracing.source.definitions import Place
+    from tracing.source.tree import SourceTree
 
 EXAMPLES = """examples:
   python -m notes.port old/ new/                      unpacked wheels or checkouts
@@ -52,21 +52,21 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> int:
     """The command."""
-    from notes import walkthrough
-    from tracing.source import SourceTree
+    from notes.walkthrough import chapters
+    from tracing.source.tree import SourceTree
 
     args = parser().parse_args()
     old, new = SourceTree.find(args.old), SourceTree.find(args.new)
-    stops = tuple(walkthrough.stops(walkthrough.read(args.notes or walkthrough.FOLDER)))
+    stops = tuple(chapters.stops(chapters.read(args.notes or chapters.FOLDER)))
     print(*document(touched(stops, old, new), len(stops), old, new), sep="\n")
     return 0
 
 
 def touched(stops: Sequence[Stop], old: SourceTree, new: SourceTree) -> list[Touched]:
     """The stops whose function is not the same code in both trees, those to mend first."""
-    from notes import anchors, edges
-    from notes.fragment import same_code
-    from tracing.definitions import Place
+    from notes.walkthrough import anchors, edges
+    from notes.walkthrough.fragment import same_code
+    from tracing.source.definitions import Place
 
     found = []
     for stop in stops:

@@ -9,6 +9,7 @@ from pathlib import Path
 from probes.home import tilde
 
 ROOT = Path(__file__).resolve().parent.parent
+ROOMS = ("probes", "tracing", "offline", "notes")
 HIDDEN = "***"
 SECRET_NAME = r"[\w.-]*(?:key|secret|passw|credential|authorization|token(?!iz))[\w.-]*"
 # NAME=value, "name": "value", name=value,other=...&other=...: the value runs to the next name, or to the end.
@@ -55,6 +56,7 @@ def _is_count(name: str, value: str) -> bool:
 def _program(first: list[str]) -> list[str]:
     """The first word: a program by its name, a module of this checkout as `python -m` starts it, wherever it lies."""
     path = Path(first[0]) if first else Path()
-    if path.suffix != ".py" or path.parent.parent != ROOT:
+    if path.suffix != ".py" or not any(path.is_relative_to(ROOT / room) for room in ROOMS):
         return [path.name] if path.is_absolute() else first
-    return ["python", "-m", f"{path.parent.name}.{path.stem}"]
+    module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    return ["python", "-m", module.removesuffix(".__main__")]

@@ -41,7 +41,7 @@ class Environment:
         self.log = self.venv / "build.log"
         self.pinned = root / "requirements" / f"{kind}.txt"
         self.dev = root / "requirements" / "dev.txt"
-        self.project = (root / "pyproject.toml", *sorted((root / "tracing").glob("*.[ch]")))
+        self.project = (root / "pyproject.toml", *sorted((root / "tracing" / "hooks").glob("*.[ch]")))
 
     def wanted(self) -> dict[str, str]:
         """What a finished environment's stamp says: one digest for the packages, one for this checkout itself."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
-from tests.stub_server import Stub, serving
+from tests.probes.stub_server import Stub, serving
 
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")

@@ -15,9 +15,9 @@ def load() -> None:
     """Install the watchers that the environment names; vLLM calls this once in every process it makes."""
     steps, trace = os.environ.get(STEP_LOG), os.environ.get(TRACE)
     if steps or trace:
-        from tracing import watchers
+        from tracing.hooks import install
 
         if steps:
-            watchers.install_step_log(steps)
+            install.install_step_log(steps)
         if trace:
-            watchers.install_recorder(trace, bool(os.environ.get(NVTX)) and LISTENER in os.environ)
+            install.install_recorder(trace, bool(os.environ.get(NVTX)) and LISTENER in os.environ)

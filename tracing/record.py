@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from probes.errors import FAILED, EnginescopeError, run_main, usage_error
+from tracing.events.processes import linger, missing
 from tracing.plugin import LISTENER, NVTX, TRACE
-from tracing.presence import linger, missing
-from tracing.sampler import DEFAULT_RATE, check_rate, sampled
+from tracing.pyspy.sampler import DEFAULT_RATE, check_rate, sampled
 
 SCHEMA = 1
 DEMONSTRATION = [sys.executable, "-m", "tracing.demo"]
@@ -115,10 +115,10 @@ def recorded(command: list[str], folder: Path, watchers: Watchers, partial: bool
     """Run the command watched and say what was seen; its exit code, or 1 where a watcher was missing."""
     from probes.commandline import command_line
     from probes.machine import fingerprint
-    from tracing import nsysrun
+    from tracing.nsys import capture
 
     # What the caller has in the environment goes before what nsys would like there.
-    ran, more = (nsysrun.under(command, folder), nsysrun.ENVIRONMENT) if watchers.nsys else (command, {})
+    ran, more = (capture.under(command, folder), capture.ENVIRONMENT) if watchers.nsys else (command, {})
     trace: dict[str, Any] = {
         "schema": SCHEMA,
         "command": command_line(command),
@@ -130,7 +130,7 @@ def recorded(command: list[str], folder: Path, watchers: Watchers, partial: bool
         write(folder, trace | {"state": "running"})
         code = run(ran, more | environment(folder, watchers.nvtx))
     linger(folder)
-    problems = missing(folder, command) + (nsysrun.finish(folder) if watchers.nsys else [])
+    problems = missing(folder, command) + (capture.finish(folder) if watchers.nsys else [])
     write(folder, trace | {"state": "ended", "exit_code": code, "problems": problems, "ns_per_span": ns_per_span()})
     return summary(folder, code, problems, partial)
 
@@ -188,7 +188,7 @@ def ns_per_span() -> float:
     import statistics
     import tempfile
 
-    from tracing import _recorder
+    from tracing.hooks import _recorder
 
     def nothing(given: object) -> None:
         return None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from probes.errors import EnginescopeError, run_main
 
 if TYPE_CHECKING:
-    from tracing.findings import Findings
+    from tracing.breakdown.findings import Findings
 
 EXAMPLES = """examples:
   python -m tracing.review traces/20261121-101500-ab12cd
@@ -40,9 +40,9 @@ def main() -> int:
 
 def review(folder: Path, perfetto: Path | None = None, csv: Path | None = None) -> int:
     """Review a trace folder; 0, or an `EnginescopeError` where it cannot be read or written."""
-    from tracing.findings import findings
-    from tracing.sections import sections, show
-    from tracing.terminal import console
+    from tracing.breakdown.findings import findings
+    from tracing.page.sections import sections, show
+    from tracing.page.terminal import console
 
     out = console()
     found = findings(folder)
@@ -58,8 +58,8 @@ def review(folder: Path, perfetto: Path | None = None, csv: Path | None = None) 
 
 def write(found: Findings, sections: list[tuple[str, str, str]], perfetto: Path | None, csv: Path | None) -> list[Path]:
     """Write `review.json`, `review.html` and what else was asked; their paths."""
-    from tracing import page
-    from tracing import perfetto as perfetto_file
+    from tracing.page import html as page
+    from tracing.page import perfetto as perfetto_file
 
     folder = found.timeline.folder
     data, html = folder / "review.json", folder / "review.html"

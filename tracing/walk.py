@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
-    from tracing.requests import Flow
-    from tracing.source import SourceTree
-    from tracing.timeline import Timeline
+    from tracing.source.tree import SourceTree
+    from tracing.timeline.requests import Flow
+    from tracing.timeline.spans import Timeline
 
 EXAMPLES = """examples:
   python -m tracing.walk traces/<folder>                          the request of median length
@@ -60,9 +60,9 @@ def main() -> int:
     from rich.console import Console
 
     from tracing import timeline
-    from tracing.index import Index
-    from tracing.requests import flows
-    from tracing.source import SourceTree
+    from tracing.source.tree import SourceTree
+    from tracing.timeline.index import Index
+    from tracing.timeline.requests import flows
 
     read = timeline.read(args.folder)
     flow = chosen(flows(Index(read)), args.request)
@@ -91,7 +91,7 @@ def chosen(flows: list[Flow], asked: str) -> Flow:
 
 def own_spans(timeline: Timeline, flow: Flow) -> pd.DataFrame:
     """The spans that a request passed, by start: those with its ids, those of its steps, those of its messages."""
-    from tracing.anatomy import core_of
+    from tracing.timeline.steps import core_of
 
     spans = timeline.spans
     near = spans[
@@ -155,7 +155,7 @@ def _between(spans: pd.DataFrame, start: int, end: int) -> list[Stop]:
 
 def walk(timeline: Timeline, flow: Flow, tree: SourceTree, out: Console) -> None:
     """Print the walk; a site's source is shown where it is passed first."""
-    from tracing.terminal import us
+    from tracing.page.terminal import us
 
     total, tokens = us(flow.latency_ns), flow.output_tokens
     out.print(
@@ -172,7 +172,7 @@ def walk(timeline: Timeline, flow: Flow, tree: SourceTree, out: Console) -> None
 
 
 def _tell(number: int, stop: Stop, flow: Flow, tree: SourceTree, seen: set[str], out: Console) -> None:
-    from tracing.terminal import us
+    from tracing.page.terminal import us
 
     place = _place(stop.site, tree)
     where = place.where if place is not None else ""
@@ -190,8 +190,8 @@ def _tell(number: int, stop: Stop, flow: Flow, tree: SourceTree, seen: set[str],
 
 def _place(site: str, tree: SourceTree) -> Any:
     """Where a site is in this tree: the first of its targets that is there."""
-    from tracing.definitions import Place
-    from tracing.sites import SITES
+    from tracing.sites.engine import SITES
+    from tracing.source.definitions import Place
 
     targets = next((known.targets for known in SITES if known.name == site and known.kind != "model"), ())
     found = (tree.resolve(target) for target in targets)
@@ -202,7 +202,7 @@ def _source(place: Any, out: Console) -> None:
     from rich.padding import Padding
     from rich.syntax import Syntax
 
-    from tracing.excerpt import excerpt
+    from tracing.source.excerpt import excerpt
 
     for lines in excerpt(place):
         if lines:

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
-from notes.anchors import FINE, Verdict, judge
-from notes.excerptblock import source
 from notes.measured import NAMED, fill
-from notes.sitetimes import SiteTime
-from notes.walkthrough import Chapter, Stop
-from tracing.source import SourceTree
-from tracing.terminal import percent, us
+from notes.site.excerptblock import source
+from notes.site.sitetimes import SiteTime
+from notes.walkthrough.anchors import FINE, Verdict, judge
+from notes.walkthrough.chapters import Chapter, Stop
+from tracing.page.terminal import percent, us
+from tracing.source.tree import SourceTree
 
 Quoted = dict[str, dict[str, Any]]  # by key, as in `measured.json`
 REFERENCE = re.compile(r"\bchapter (\d+)\b")

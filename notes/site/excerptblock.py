@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from html import escape
 
-from notes.anchors import Verdict
-from tracing.definitions import Place
-from tracing.excerpt import excerpt
+from notes.walkthrough.anchors import Verdict
+from tracing.source.definitions import Place
+from tracing.source.excerpt import excerpt
 
 BEFORE, AFTER = 7, 5  # lines of context around the fragment
 LONGEST = 24  # lines of a fragment

@@ -7,11 +7,11 @@ from html import escape
 from itertools import pairwise
 from typing import NamedTuple
 
-from notes.visits import Call, Course, Visit
-from tracing.lanes import hue, linked
-from tracing.site import ROLES, Site
-from tracing.sites import SITES
-from tracing.terminal import us
+from notes.site.route import Call, Course, Visit
+from tracing.page.lanes import hue, linked
+from tracing.page.terminal import us
+from tracing.sites.engine import SITES
+from tracing.sites.site import ROLES, Site
 
 WIDTH, MARGIN, HEAD, LINE, INDENT, GAP, PAD = 1120, 12, 30, 15, 9, 34, 5
 BOX = 204

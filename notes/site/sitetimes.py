@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tracing.budget import own_rows
-from tracing.findings import Findings
-from tracing.index import Index
-from tracing.requests import Flow
+from tracing.breakdown.budget import own_rows
+from tracing.breakdown.findings import Findings
+from tracing.timeline.index import Index
+from tracing.timeline.requests import Flow
 
 
 @dataclass(frozen=True)

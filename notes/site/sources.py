@@ -12,16 +12,20 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from notes import chapterpage, days, measured, sequence, tablepages, tables
-from notes.chapterpage import Figures, Quoted, title
-from notes.sitetimes import site_times
-from notes.visits import course
-from notes.walkthrough import Chapter
+from notes import measured
+from notes.site import chapterpage, sequence
+from notes.site.chapterpage import Figures, Quoted, title
+from notes.site.route import course
+from notes.site.sitetimes import site_times
+from notes.study import texts
+from notes.tables import __main__ as tables
+from notes.tables import pages as tablepages
+from notes.walkthrough.chapters import Chapter
 from probes.errors import EnginescopeError, usage_error
-from tracing import lanes
-from tracing.findings import Findings
-from tracing.sections import drawings
-from tracing.source import SourceTree
+from tracing.breakdown.findings import Findings
+from tracing.page import lanes
+from tracing.page.sections import drawings
+from tracing.source.tree import SourceTree
 
 NAME = "How vLLM works"
 THEME = Path(__file__).resolve().parent / "theme"
@@ -84,7 +88,7 @@ def _sources(
     """Write the site's Markdown and its style; what the menu holds."""
     pages = {"index.md": front(chapters, tree, found)}
     pages |= {f"walkthrough/{each.name}.md": chapterpage.page(each, chapters, tree, figures) for each in chapters}
-    pages |= {f"study/{page}.md": FENCE.sub(r"\1", days.text(page)) for page in days.PAGES}
+    pages |= {f"study/{page}.md": FENCE.sub(r"\1", texts.text(page)) for page in texts.PAGES}
     stories = tables.read()
     pages |= {f"tables/{told['name']}.md": tablepages.page(told) for told in stories}
     pages |= {f"tables/{told['name']}.svg": tablepages.chart(told) for told in stories}
@@ -96,7 +100,7 @@ def _sources(
     return [
         {"Start": "index.md"},
         {"Walkthrough": [{title(chapter): f"walkthrough/{chapter.name}.md"} for chapter in chapters]},
-        {"Study plan": [{days.title(page): f"study/{page}.md"} for page in days.PAGES]},
+        {"Study plan": [{texts.title(page): f"study/{page}.md"} for page in texts.PAGES]},
         *([{"Tables": [{told["title"]: f"tables/{told['name']}.md"} for told in stories]}] if stories else []),
     ]
 
@@ -124,7 +128,7 @@ def front(chapters: Sequence[Chapter], tree: SourceTree, found: Findings | None)
         "\n".join(f"- [{title(each)}](walkthrough/{each.name}.md): {each.summary}" for each in chapters),
         "## Study plan",
         "Seven days of two hours, then the questions that people are asked about vLLM.",
-        "\n".join(f"- [{days.title(page)}](study/{page}.md)" for page in days.PAGES),
+        "\n".join(f"- [{texts.title(page)}](study/{page}.md)" for page in texts.PAGES),
         "## Tables",
         "Real runs of this project's commands, each with the command, machine and version that made it.",
         "\n".join(f"- [{told['title']}](tables/{told['name']}.md)" for told in tables.read()),

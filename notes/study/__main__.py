@@ -1,6 +1,6 @@
 """`python -m notes.study`: the study plan day by day, and a judge for what the learner writes.
 
-The texts are in `notes/study/`, the checks in `notes/exercises/`; `notes.sitting` runs the learner's file.
+The texts are in `notes/study/`, the checks in `notes/study/exercises/`; `notes.study.judging` runs the learner's file.
 """
 
 from __future__ import annotations
@@ -52,35 +52,35 @@ def main() -> int:
     args = parser().parse_args()
     from rich.console import Console
 
-    from notes import days
+    from notes.study import texts
 
     out = Console(highlight=False, soft_wrap=True)
     if args.page is None:
         return listed(out)
-    if args.page not in days.PAGES:
+    if args.page not in texts.PAGES:
         raise usage_error(f"there is no day {args.page!r}: a number from 1 to 7, or: questions")
     if args.file is None:
         return shown(args.page, out)
-    if args.page == days.QUESTIONS:
+    if args.page == texts.QUESTIONS:
         raise usage_error("the questions have no exercises; a day's number comes before FILE")
     return judged(int(args.page), answers(int(args.page), args.file), out)
 
 
 def listed(out: Console) -> int:
     """All pages by title."""
-    from notes import days
+    from notes.study import texts
 
-    for page in days.PAGES:
-        out.print(f"{page:10} {days.title(page)}", markup=False)
+    for page in texts.PAGES:
+        out.print(f"{page:10} {texts.title(page)}", markup=False)
     out.print("\npython -m notes.study 1 begins.", markup=False)
     return 0
 
 
 def shown(page: str, out: Console) -> int:
     """A page: laid out on a terminal, as Markdown elsewhere."""
-    from notes import days
+    from notes.study import texts
 
-    text = days.text(page)
+    text = texts.text(page)
     if out.is_terminal:
         from rich.markdown import Markdown
 
@@ -102,7 +102,7 @@ def answers(day: int, file: Path) -> Path:
 
 def judged(day: int, file: Path, out: Console) -> int:
     """Run the file through the day's exercises and print what came of each; a failure unless all are right."""
-    from notes.sitting import exercises, sit
+    from notes.study.judging import exercises, sit
 
     names = [exercise.name for exercise in exercises(day)]
     right, at = dict.fromkeys(names, True), ""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from probes.errors import usage_error
-from tracing.definitions import Place
-from tracing.source import Missing, SourceTree
+from tracing.source.definitions import Place
+from tracing.source.tree import Missing, SourceTree
 
 ANCHOR = re.compile(r"(?P<file>vllm(?:/\w+)+)\.py:(?P<name>\w+(?:\.\w+)*)")
 

@@ -15,10 +15,10 @@ import re
 import textwrap
 from collections.abc import Iterator
 
-from notes.anchored import found_at
+from notes.study.anchored import found_at
 from probes.errors import EnginescopeError
-from tracing.definitions import Place
-from tracing.source import SourceTree
+from tracing.source.definitions import Place
+from tracing.source.tree import SourceTree
 
 MARKER = re.compile(r"`(?P<said>[^`]*)`<!--default (?P<where>[^>]+?)-->")
 DICT = re.compile(r"(?P<method>\S+) (?P<variable>\w+)\[(?P<number>\d+)\] (?P<key>\w+)")

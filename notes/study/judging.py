@@ -22,17 +22,17 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, TextIO
 
-from notes.exercises import Exercise, Wrong
+from notes.study.exercises import Exercise, Wrong
 
 LIMIT_S = 45.0  # for a whole file
 CHECK_S = 8.0  # for one check that awaits
-CHILD = "from notes.sitting import child; child()"
+CHILD = "from notes.study.judging import child; child()"
 Message = dict[str, Any]
 
 
 def exercises(day: int) -> tuple[Exercise, ...]:
     """A day's exercises, in order."""
-    found: tuple[Exercise, ...] = importlib.import_module(f"notes.exercises.day_{day}").EXERCISES
+    found: tuple[Exercise, ...] = importlib.import_module(f"notes.study.exercises.day_{day}").EXERCISES
     return found
 
 

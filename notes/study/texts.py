@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from notes.anchored import with_lines
-from notes.defaults import MARKER, rendered
+from notes.study.anchored import with_lines
+from notes.study.defaults import MARKER, rendered
 from probes.errors import EnginescopeError
-from tracing.source import SourceTree
+from tracing.source.tree import SourceTree
 
-FOLDER = Path(__file__).parent / "study"
+FOLDER = Path(__file__).parent
 DAYS = range(1, 8)
 QUESTIONS = "questions"
 PAGES = (*map(str, DAYS), QUESTIONS)

@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from notes import tablepages
-from notes.tablepages import FIGURES, Story
+from notes.tables import pages
+from notes.tables.pages import FIGURES, Story
 from probes.errors import EnginescopeError, run_main, usage_error
 
 SCHEMA = 1
-PATH = Path(__file__).resolve().parent / "tables"
+PATH = Path(__file__).resolve().parent
 EXAMPLES = """examples:
   python -m notes.tables results/SmolLM2-135M-Instruct/default/<run> traces/<folder>
   python -m notes.tables results/*/*/* --out my-tables
@@ -65,10 +65,10 @@ def write(stories: Mapping[str, Story], out: Path) -> list[Path]:
     files: dict[str, str] = {}
     for name, told in stories.items():
         files[f"{name}.json"] = json.dumps(told, indent=1, ensure_ascii=False) + "\n"
-        files |= {f"{name}.md": tablepages.page(told), f"{name}.svg": tablepages.chart(told)}
+        files |= {f"{name}.md": pages.page(told), f"{name}.svg": pages.chart(told)}
     for name, text in files.items():
         (out / name).write_text(text, encoding="utf-8")
-    (out / "README.md").write_text(tablepages.listed(read(out)), encoding="utf-8")
+    (out / "README.md").write_text(pages.listed(read(out)), encoding="utf-8")
     return [out / name for name in (*files, "README.md")]
 
 
@@ -121,7 +121,7 @@ def _row(row: Mapping[str, str], axes: Sequence[str]) -> dict[str, Any]:
 
 
 def _trace(folder: Path) -> Story:
-    from tracing.findings import findings, trace_file
+    from tracing.breakdown.findings import findings, trace_file
 
     trace, review = trace_file(folder), findings(folder).review
     command = without_paths(trace["command"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from notes import charts
+from notes.tables import charts
 
 # A sweep's figures: its column, and heading; each has an interval in `_lo` and `_hi`.
 FIGURES = {

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from notes.fragment import Fragment, Lines, bases
+from notes.walkthrough.fragment import Fragment, Lines, bases
 from probes.errors import EnginescopeError
-from tracing.definitions import UNREADABLE, Place
-from tracing.source import PACKAGE, SourceTree
+from tracing.source.definitions import UNREADABLE, Place
+from tracing.source.tree import PACKAGE, SourceTree
 
 Standing = Literal["holds", "moved", "changed", "gone"]
 FINE: tuple[Standing, ...] = ("holds", "moved")

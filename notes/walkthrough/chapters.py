@@ -24,13 +24,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from notes.anchors import Anchor
-from notes.fragment import Fragment
+from notes.walkthrough.anchors import Anchor
+from notes.walkthrough.fragment import Fragment
 from probes.errors import EnginescopeError, usage_error
-from tracing.site import ROLES
-from tracing.sites import SITES
+from tracing.sites.engine import SITES
+from tracing.sites.site import ROLES
 
-FOLDER = Path(__file__).resolve().parent / "walkthrough"
+FOLDER = Path(__file__).resolve().parent
 EDGE = "+++"
 FENCE = "```"
 STOP = FENCE + "stop"

@@ -10,20 +10,20 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from notes.anchors import Anchor
-from notes.walkthrough import Stop
+from notes.walkthrough.anchors import Anchor
+from notes.walkthrough.chapters import Stop
 from probes.errors import EnginescopeError
-from tracing.definitions import Place
-from tracing.site import Site
-from tracing.sites import SITES
-from tracing.source import SourceTree
+from tracing.sites.engine import SITES
+from tracing.sites.site import Site
+from tracing.source.definitions import Place
+from tracing.source.tree import SourceTree
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tracing.index import Rows
-    from tracing.requests import Flow
-    from tracing.timeline import Timeline
+    from tracing.timeline.index import Rows
+    from tracing.timeline.requests import Flow
+    from tracing.timeline.spans import Timeline
 
 Kind = Literal["calls", "sends to"]
 Seen = Literal["seen", "contradicted", "not passed", "not measured"]
@@ -115,8 +115,8 @@ class Trace:
 
     def __init__(self, folder: Path) -> None:
         from tracing import timeline
-        from tracing.index import Index
-        from tracing.requests import flows
+        from tracing.timeline.index import Index
+        from tracing.timeline.requests import flows
 
         self.folder = folder
         self.index = Index(timeline.read(folder))

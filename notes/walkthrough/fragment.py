@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from probes.errors import usage_error
-from tracing.definitions import UNREADABLE, Place
+from tracing.source.definitions import UNREADABLE, Place
 
 LONGEST = 120  # characters: one line of anyone's source
 BLOCKS = ("body", "handlers", "cases", "orelse", "finalbody", "decorator_list")

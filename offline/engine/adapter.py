@@ -6,9 +6,7 @@
 from __future__ import annotations
 
 import gc
-import json
 import os
-import sys
 import time
 from typing import Any
 
@@ -156,7 +154,7 @@ def check(asked: dict[str, list[Any]]) -> dict[str, Any]:
 
     from vllm.engine.arg_utils import EngineArgs
 
-    from offline.spec import nearest
+    from offline.spec.spec import nearest
 
     hints = {field.name: field.type for field in fields(EngineArgs)}
     typed: dict[str, list[Any]] = {}
@@ -180,7 +178,7 @@ def _typed(hint: Any, value: Any) -> tuple[Any, str | None]:
 
     from pydantic import ValidationError
 
-    from offline.spec import nearest
+    from offline.spec.spec import nearest
 
     if isinstance(value, str) and value.lower() == "none" and types.NoneType in get_args(hint):
         return None, None
@@ -215,13 +213,3 @@ def _choices(hint: Any) -> list[Any]:
     if get_origin(hint) is Literal:
         return list(get_args(hint))
     return [choice for part in get_args(hint) for choice in _choices(part)]
-
-
-if __name__ == "__main__":
-    if "--help" in sys.argv or "-h" in sys.argv:
-        print(__doc__)
-        print("""example: echo '{"dtype": ["float32"]}' | python -m offline.engine""")
-    else:
-        with os.fdopen(os.dup(1), "w") as answer:
-            os.dup2(2, 1)  # vLLM logs to stdout
-            answer.write(json.dumps(check(json.load(sys.stdin))))

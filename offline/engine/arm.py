@@ -17,13 +17,13 @@ from typing import Any, TextIO
 
 import psutil
 
-from offline.engine import Engine
-from offline.grid import Cell
-from offline.prompts import workload
-from offline.reference import time_kernel
+from offline.engine.adapter import Engine
+from offline.engine.reference import time_kernel
+from offline.spec.grid import Cell
+from offline.spec.prompts import workload
 from probes.processgroup import end_group, members
+from tracing.hooks.steplog import STEP_SITES, Reader
 from tracing.plugin import STEP_LOG
-from tracing.steplog import STEP_SITES, Reader
 
 
 def start(settings: dict[str, Any], steps: Reader) -> tuple[Engine, dict[str, Any]]:
@@ -55,7 +55,7 @@ def memory() -> list[dict[str, Any]]:
 
 
 def _role(title: str) -> str:
-    if "offline.arm" in title:
+    if "offline.engine.arm" in title:
         return "front end"
     return title.split()[0] if title.startswith("VLLM::") else "helper"
 
@@ -138,7 +138,7 @@ def keep(child: int) -> int:
 
 
 def main() -> None:
-    """`python -m offline.arm COMMANDS REPLIES`: two inherited file descriptors; started by the sweep only."""
+    """`python -m offline.engine.arm COMMANDS REPLIES`: two inherited file descriptors; started by the sweep only."""
     if len(sys.argv) != 3 or not all(word.isdigit() for word in sys.argv[1:]):
         print(f"{__doc__}\nexample: started by `python -m offline.sweep`, never by hand")
         sys.exit(0 if "--help" in sys.argv else 2)

@@ -16,7 +16,7 @@ from typing import Any
 
 import psutil
 
-from offline.enginelog import first_reason, refuses
+from offline.engine.log import first_reason, refuses
 from probes.processgroup import end_group, lives, members
 from tracing.plugin import STEP_LOG
 
@@ -50,7 +50,7 @@ class ArmProcess:
         with log.open("ab") as out:
             self.offset = out.tell()
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "offline.arm", str(commands_in), str(replies_out)],
+                [sys.executable, "-m", "offline.engine.arm", str(commands_in), str(replies_out)],
                 stdin=subprocess.PIPE,  # never written: its end tells the keeper that the sweep is gone
                 stdout=out,
                 stderr=out,

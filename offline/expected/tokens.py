@@ -25,7 +25,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from offline.blockpool import BlockPool, block_keys
+from offline.expected.blockpool import BlockPool, block_keys
 from probes.errors import EnginescopeError
 
 

@@ -9,7 +9,7 @@ import random
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from offline.spec import CACHING, Spec
+from offline.spec.spec import CACHING, Spec
 
 
 @dataclass(frozen=True)

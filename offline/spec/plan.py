@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from offline.grid import Arm, Cell, arms
-from offline.model import label
-from offline.spec import Spec
+from offline.spec.grid import Arm, Cell, arms
+from offline.spec.model import label
+from offline.spec.spec import Spec
 from probes.errors import usage_error
 from probes.machine import Machine
 

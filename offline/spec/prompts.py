@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from offline.grid import Cell
+from offline.spec.grid import Cell
 
 
 @dataclass(frozen=True)

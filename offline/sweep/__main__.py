@@ -1,7 +1,7 @@
 """`python -m offline.sweep`: drives `vllm.LLM` across batch sizes, block sizes and prefix caching, and leaves a table.
 
-This module is the command; `offline.opening` makes or opens the run, `offline.runner` runs the grid, `offline.arm`
-measures, `offline.cells` reads.
+This module is the command; `preparation` makes or opens the run, `runner` runs the grid, `offline.engine.arm` measures,
+`offline.table.cells` reads.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from probes.errors import INCOMPLETE, INTERRUPTED, run_main, terminable, usage_e
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from offline.opening import Opened
+    from offline.sweep.preparation import Opened
 
 SPEC_FLAGS = (
     *("model", "load_format", "batch_size", "block_size", "prefix_caching", "cache_state", "input_len", "output_len"),
@@ -38,7 +38,7 @@ exit codes: 0 done (refused cells included), 3 a cell failed, 2 bad usage, 1 any
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    from offline.spec import integers, words
+    from offline.spec.spec import integers, words
 
     made = argparse.ArgumentParser(
         prog="python -m offline.sweep",
@@ -79,7 +79,7 @@ def parser() -> argparse.ArgumentParser:
 
 def asked_for(args: argparse.Namespace) -> dict[str, Any]:
     """What the spec file and the flags say, flags last; only what was said."""
-    from offline.spec import parse_engine, read_toml
+    from offline.spec.spec import parse_engine, read_toml
 
     said: dict[str, Any] = read_toml(args.spec) if hasattr(args, "spec") else {}
     said |= {name: getattr(args, name) for name in SPEC_FLAGS if hasattr(args, name)}
@@ -93,9 +93,9 @@ def asked_for(args: argparse.Namespace) -> dict[str, Any]:
 
 def finish(run: Opened, state: str, out: Console) -> list[dict[str, Any]]:
     """Tables, index and the final state; the short table on the terminal."""
-    from offline import table
-    from offline.cells import rows, run_drift
-    from offline.runfolder import write_index
+    from offline.records.runfolder import write_index
+    from offline.table import files
+    from offline.table.cells import rows, run_drift
 
     folder, spec, axes = run.folder, run.spec, run.grid[0].axes
     records = folder.records()
@@ -104,10 +104,10 @@ def finish(run: Opened, state: str, out: Console) -> list[dict[str, Any]]:
     for record in records:
         if record["kind"] == "arm":
             on_disk["arms"][record["arm"]]["resolved"] = record["resolved"]
-    table.write(folder.path, made, axes, drift, on_disk)
+    files.write(folder.path, made, axes, drift, on_disk)
     folder.write_run(on_disk)  # last: a run whose tables could not be written is not complete
     write_index(folder.path.parents[2])
-    table.show(out, made, axes, drift, spec.passes)
+    files.show(out, made, axes, drift, spec.passes)
     return made
 
 
@@ -115,7 +115,7 @@ def main() -> int:
     """The command."""
     args = parser().parse_args()
     with terminable():
-        from offline.opening import new_run, resumed_run
+        from offline.sweep.preparation import new_run, resumed_run
 
         said = asked_for(args)
         opened = new_run(args, said) if args.resume is None else resumed_run(args, said)
@@ -124,9 +124,9 @@ def main() -> int:
 
 def measure(run: Opened, time_limit_s: float) -> int:
     """Run what is missing, write the tables, and say how it ended."""
-    from offline.plan import engines_at_once
-    from offline.progress import SweepProgress, console
-    from offline.runner import Runner
+    from offline.spec.plan import engines_at_once
+    from offline.sweep.progress import SweepProgress, console
+    from offline.sweep.runner import Runner
 
     out, folder = console(), run.folder
     records = folder.records()

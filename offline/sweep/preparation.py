@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from offline import model as models
-from offline.grid import Arm, arms
-from offline.plan import base_settings, complete, describe, estimate_s, minutes
-from offline.runfolder import RunFolder, newest_unfinished, read_run
-from offline.spec import Spec
+from offline.records.runfolder import RunFolder, newest_unfinished, read_run
+from offline.spec import model as models
+from offline.spec.grid import Arm, arms
+from offline.spec.plan import base_settings, complete, describe, estimate_s, minutes
+from offline.spec.spec import Spec
 from probes.commandline import command_line
 from probes.errors import EnginescopeError, usage_error
 from probes.home import tilde

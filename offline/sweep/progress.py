@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from offline.grid import Arm, Trial
-from offline.plan import minutes
+from offline.spec.grid import Arm, Trial
+from offline.spec.plan import minutes
 
 PLAIN_WIDTH = 160  # columns of a table that goes to a file or a pipe
 

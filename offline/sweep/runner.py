@@ -13,14 +13,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from offline.expected import CacheConfig, PrefixCache
-from offline.grid import Arm, Cell, Trial, arm_order, seed_of, trial_order
-from offline.process import ArmFailed, ArmProcess
-from offline.progress import SweepProgress
-from offline.prompts import workload
-from offline.runfolder import RunFolder
-from offline.spec import Spec
-from tracing.steplog import STEP_FIELDS
+from offline.engine.process import ArmFailed, ArmProcess
+from offline.expected.tokens import CacheConfig, PrefixCache
+from offline.records.runfolder import RunFolder
+from offline.spec.grid import Arm, Cell, Trial, arm_order, seed_of, trial_order
+from offline.spec.prompts import workload
+from offline.spec.spec import Spec
+from offline.sweep.progress import SweepProgress
+from tracing.hooks.steplog import STEP_FIELDS
 
 WARM_UP_S = 3.0
 WARM_UP_ROUNDS = 10

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from offline.runfolder import write_whole
-from offline.statistics import DRIFT_BOUND, ESTIMATOR, Drift
+from offline.records.runfolder import write_whole
+from offline.table.statistics import DRIFT_BOUND, ESTIMATOR, Drift
 
 # Terminal and Markdown, most telling first: heading, column, digits, and which end is the best of its column.
 SHOWN = (

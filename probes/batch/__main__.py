@@ -1,6 +1,6 @@
 """`python -m probes.batch`: many prompts through a running OpenAI-compatible server, a record for each on disk.
 
-This module is the command; `probes.sending` sends, `probes.attempt` times one attempt, `probes.outcomes` keeps records.
+This module is the command; `sending` sends, `attempt` times one attempt, `outcomes` keeps records.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 from probes.errors import INCOMPLETE, INTERRUPTED, run_main, usage_error
 
 if TYPE_CHECKING:
-    from probes.batchprogress import Progress
-    from probes.outcomes import Answered, Outcomes
-    from probes.promptsfile import Prompt
-    from probes.sending import Settings
+    from probes.batch.outcomes import Answered, Outcomes
+    from probes.batch.progress import Progress
+    from probes.batch.promptsfile import Prompt
+    from probes.batch.sending import Settings
 
 KEY_VARIABLE = "OPENAI_API_KEY"
 CONCURRENCY = 20
@@ -89,7 +89,7 @@ def main() -> int:
     if key and not (key.isascii() and key.isprintable()):
         raise usage_error(f"the key in {KEY_VARIABLE} (or --api-key) holds characters that no key has")
     settings = checked(args)
-    from probes.promptsfile import count
+    from probes.batch.promptsfile import count
 
     total = count(args.input, settings.mode)
     allow_files((settings.concurrency or 2**16) + SPARE_FILES)
@@ -107,8 +107,8 @@ def hide_key(key: str) -> None:
 
 def checked(args: argparse.Namespace) -> Settings:
     """The command line as settings; what cannot be is refused."""
-    from probes.attempt import Limits
-    from probes.sending import Settings
+    from probes.batch.attempt import Limits
+    from probes.batch.sending import Settings
 
     for name in POSITIVE:
         value = getattr(args, name)
@@ -148,7 +148,7 @@ def address(base_url: str, mode: str) -> tuple[str, bool]:
     """
     from urllib.parse import quote, urlsplit
 
-    from probes.endpoint import API, endpoint
+    from probes.metrics.endpoint import API, endpoint
 
     at = endpoint(base_url)
     path = urlsplit(base_url if "://" in base_url else f"http://{base_url}").path.rstrip("/")
@@ -168,8 +168,8 @@ def allow_files(wanted: int) -> None:
 
 def batch(source: Path, output: Path, resume: bool, settings: Settings, key: str | None, total: int) -> int:
     """Send what has no answer yet, and say what came of it."""
-    from probes.batchprogress import Progress
-    from probes.outcomes import Outcomes
+    from probes.batch.outcomes import Outcomes
+    from probes.batch.progress import Progress
 
     outcomes = Outcomes(output, key)
     try:
@@ -189,7 +189,7 @@ def batch(source: Path, output: Path, resume: bool, settings: Settings, key: str
 
 def unanswered(source: Path, mode: str, answered: Answered) -> Iterator[Prompt]:
     """The prompts that are still to be sent."""
-    from probes.promptsfile import read
+    from probes.batch.promptsfile import read
 
     return (prompt for prompt in read(source, mode) if not answered.has(prompt.line, prompt.crc32))
 
@@ -201,7 +201,7 @@ def drive(
     import asyncio
     import signal
 
-    from probes.sending import run
+    from probes.batch.sending import run
 
     def settle(record: dict[str, Any]) -> None:
         outcomes.write(record)

@@ -13,8 +13,8 @@ from typing import Any
 import aiohttp
 from aiohttp.http_exceptions import ContentEncodingError
 
-from probes.answer import BAD_RESPONSE, CANCELLED, CLIENT, CONNECT, TIMEOUT, Answer, Refused, refusal
-from probes.sse import Events
+from probes.batch.answer import BAD_RESPONSE, CANCELLED, CLIENT, CONNECT, TIMEOUT, Answer, Refused, refusal
+from probes.batch.sse import Events
 
 LARGEST_BYTES = 64 * 2**20  # of one answer, unpacked; something endless must not fill the memory
 LARGEST_COMPLAINT_BYTES = 64 * 2**10

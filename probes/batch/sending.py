@@ -18,9 +18,9 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
-from probes.answer import CANCELLED, Refused
-from probes.attempt import Attempt, Limits
-from probes.promptsfile import Prompt
+from probes.batch.answer import CANCELLED, Refused
+from probes.batch.attempt import Attempt, Limits
+from probes.batch.promptsfile import Prompt
 
 FIRST_BACKOFF_S = 0.5
 LONGEST_BACKOFF_S = 30.0

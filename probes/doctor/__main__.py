@@ -14,10 +14,10 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
-from probes import engines, installation, profilers, resources, software
+from probes.doctor import engines, installation, profilers, resources, software
+from probes.doctor.surroundings import Finding, Status, Surroundings, here
 from probes.errors import FAILED, run_main
 from probes.home import tilde
-from probes.surroundings import Finding, Status, Surroundings, here
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from probes.doctor.surroundings import Finding, Process, Surroundings
 from probes.home import tilde
-from probes.surroundings import Finding, Process, Surroundings
 
 PORT = 8000
 GIB = 2**30

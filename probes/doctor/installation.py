@@ -7,7 +7,7 @@ import sys
 from importlib.machinery import PathFinder
 from pathlib import Path
 
-from probes.surroundings import Finding, Surroundings
+from probes.doctor.surroundings import Finding, Surroundings
 
 PACKAGES = ("probes", "tracing", "offline", "notes")
 NOT_TO_SHADOW = (*PACKAGES, "vllm", "torch", "transformers")
@@ -47,21 +47,21 @@ def shadows(at: Surroundings) -> Finding:
 def recorder(at: Surroundings) -> Finding:
     """The recorder's extension module: built, for this Python, of the present source, and loadable."""
     folder = at.package("tracing")
-    spec = PathFinder.find_spec("tracing._recorder", [str(folder)]) if folder else None
+    spec = PathFinder.find_spec("tracing.hooks._recorder", [str(folder)]) if folder else None
     if folder is None or spec is None or not spec.origin:
-        return Finding("recorder", "block", "tracing._recorder is not built for this Python", REINSTALL)
+        return Finding("recorder", "block", "tracing.hooks._recorder is not built for this Python", REINSTALL)
     built = Path(spec.origin)
     if any(source.stat().st_mtime > built.stat().st_mtime for source in folder.glob("*.[ch]")):
-        return Finding("recorder", "warn", "tracing._recorder is older than its source", REINSTALL)
+        return Finding("recorder", "warn", "tracing.hooks._recorder is older than its source", REINSTALL)
     if said := _load_error(built):
-        return Finding("recorder", "block", f"tracing._recorder does not load: {said}", REINSTALL)
+        return Finding("recorder", "block", f"tracing.hooks._recorder does not load: {said}", REINSTALL)
     return Finding("recorder", "ok", built.name)
 
 
 def _load_error(built: Path) -> str | None:
     """What a fresh Python says to the module; None when it loads."""
     code = (
-        "import importlib.util as u, sys; s = u.spec_from_file_location('tracing._recorder', sys.argv[1]);"
+        "import importlib.util as u, sys; s = u.spec_from_file_location('tracing.hooks._recorder', sys.argv[1]);"
         "s.loader.exec_module(u.module_from_spec(s))"
     )
     result = subprocess.run(

@@ -10,9 +10,9 @@ import re
 import subprocess
 from pathlib import Path
 
-from probes import interop
+from probes import nvtxlibrary
+from probes.doctor.surroundings import Finding, Surroundings
 from probes.home import tilde
-from probes.surroundings import Finding, Surroundings
 
 ANSWER_TIMEOUT_S = 20
 CAP_SYS_PTRACE = 19  # bit numbers of linux/capability.h
@@ -119,15 +119,15 @@ def nvtx(at: Surroundings) -> Finding:
     if heard_by and heard_by[0] <= 2022 and (_release(version) or SILENT_NVTX) >= SILENT_NVTX:
         saw = f"{version}: nsys {_dotted(heard_by)} hears its domains only, and so nothing of vLLM's own scopes"
         return Finding("nvtx", "warn", saw, f"pip install --no-deps nvtx=={LAST_HEARD_NVTX}")
-    library = next((f"{name} {at.version(name)}" for name in interop.DISTRIBUTIONS if _has_library(at, name)), None)
+    library = next((f"{name} {at.version(name)}" for name in nvtxlibrary.DISTRIBUTIONS if _has_library(at, name)), None)
     if library is None:
         saw = f"{version}, but no NVIDIA library for enginescope's own ranges"
-        return Finding("nvtx", "warn", saw, interop.REMEDY)
+        return Finding("nvtx", "warn", saw, nvtxlibrary.REMEDY)
     return Finding("nvtx", "ok", f"{version}, {library}")
 
 
 def _has_library(at: Surroundings, name: str) -> bool:
-    return (_release(at.version(name) or "") or (0,)) >= interop.DISTRIBUTIONS[name]
+    return (_release(at.version(name) or "") or (0,)) >= nvtxlibrary.DISTRIBUTIONS[name]
 
 
 def _answer(at: Surroundings, program: Path) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from probes.surroundings import Finding, Surroundings
+from probes.doctor.surroundings import Finding, Surroundings
 
 OLDEST_PYTHON = (3, 11)
 VLLM_FROM, VLLM_BEFORE = (0, 31), (0, 34)  # as pyproject.toml has it; a test compares them

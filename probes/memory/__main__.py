@@ -1,6 +1,6 @@
 """`python -m probes.memory`: what an engine's memory is made of, by one of its processes or by its server's address.
 
-This module is the command; `probes.enginegroup` finds the processes, `probes.footprint` and `probes.devices` the bytes.
+This module is the command; `probes.enginegroup` finds the processes, `footprint` and `probes.devices` the bytes.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 from probes.errors import EnginescopeError, run_main
 
 if TYPE_CHECKING:
-    from probes.endpoint import Endpoint
     from probes.enginegroup import Member, Started
-    from probes.enginememory import Memory
-    from probes.exposition import Snapshot
+    from probes.memory.account import Memory
+    from probes.metrics.endpoint import Endpoint
+    from probes.metrics.exposition import Snapshot
 
 LOCAL_TIMEOUT_S = 3.0
 EPILOG = """examples:
@@ -45,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> int:
     """The command."""
-    from probes.memorytable import report
+    from probes.memory.table import report
 
     args = parser().parse_args()
     group, at = found(args.engine)
@@ -59,8 +59,8 @@ def main() -> int:
 
 def found(engine: str | None) -> tuple[list[Member], Endpoint | None]:
     """The processes, and the server's address where one was given."""
-    from probes.endpoint import endpoint
     from probes.enginegroup import group_of, listener
+    from probes.metrics.endpoint import endpoint
 
     if engine is None:
         return only_engine(), None
@@ -87,11 +87,11 @@ def only_engine() -> list[Member]:
 def memory(group: Sequence[Member], at: Endpoint | None, model: str | None, url_given: bool) -> Memory:
     """Ask the kernel, the server, the model's folder and the driver."""
     from probes.devices import devices
-    from probes.endpoint import look
     from probes.enginegroup import Started, started
-    from probes.enginememory import Memory
-    from probes.footprint import footprint, model_folder, weights
-    from probes.kvcache import kv_caches
+    from probes.memory.account import Memory
+    from probes.memory.footprint import footprint, model_folder, weights
+    from probes.memory.kvcache import kv_caches
+    from probes.metrics.endpoint import look
 
     said = started(group) if group else Started(None, None, None)
     sizes = [(member, size) for member in group if (size := footprint(member.pid))]
@@ -111,8 +111,8 @@ def memory(group: Sequence[Member], at: Endpoint | None, model: str | None, url_
 
 def own_server(group: Sequence[Member], said: Started) -> Snapshot | None:
     """Ask the group's own server, where its command line says that it is one and it holds that port."""
-    from probes.endpoint import Endpoint, look
     from probes.enginegroup import listener
+    from probes.metrics.endpoint import Endpoint, look
 
     if said.port is None or listener(said.port) not in {member.pid for member in group}:
         return None
@@ -128,7 +128,7 @@ def own_server(group: Sequence[Member], said: Started) -> Snapshot | None:
 def as_dict(seen: Memory) -> dict[str, Any]:
     """For JSON."""
     from probes.devices import balance
-    from probes.memorytable import WHY
+    from probes.memory.table import WHY
 
     processes = [
         asdict(member) | {f"{key}_bytes": size for key, size in asdict(each).items()} for member, each in seen.processes

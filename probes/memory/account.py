@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from probes.devices import Device
 from probes.enginegroup import Member
-from probes.footprint import Footprint, Weights
-from probes.kvcache import KVCache
+from probes.memory.footprint import Footprint, Weights
+from probes.memory.kvcache import KVCache
 
 
 @dataclass(frozen=True)

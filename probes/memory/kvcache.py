@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from probes.exposition import Snapshot
-from probes.footprint import DTYPE_BYTES
-from probes.quantities import CACHE_CONFIG, ENGINE, GAUGES, name_in
+from probes.memory.footprint import DTYPE_BYTES
+from probes.metrics.exposition import Snapshot
+from probes.metrics.quantities import CACHE_CONFIG, ENGINE, GAUGES, name_in
 
 # Models whose cache is not keys and values of every head in every layer: no arithmetic here, rather than a wrong one.
 OTHER_CACHES = (

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from probes.devices import Device, balance
 from probes.enginegroup import VLLM_ROLES, Member
-from probes.footprint import Footprint, summed
+from probes.memory.footprint import Footprint, summed
 
 if TYPE_CHECKING:
-    from probes.enginememory import Memory
-    from probes.kvcache import KVCache
+    from probes.memory.account import Memory
+    from probes.memory.kvcache import KVCache
 
 WIDTH = 118
 WHY = (

@@ -1,7 +1,7 @@
 """`python -m probes.metrics`: what a running vLLM server did in a window of time, from two looks at its `/metrics`.
 
-This module is the command; `probes.exposition` takes the difference, `probes.quantities` names what is counted,
-`probes.grafana` writes what a Prometheus and a Grafana need to watch it for longer.
+This module is the command; `exposition` takes the difference, `quantities` names what is counted, `grafana` writes what
+a Prometheus and a Grafana need to watch it for longer.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 from probes.errors import INCOMPLETE, EnginescopeError, run_main, terminable, usage_error
 
 if TYPE_CHECKING:
-    from probes.endpoint import Endpoint
-    from probes.exposition import Snapshot, Window
+    from probes.metrics.endpoint import Endpoint
+    from probes.metrics.exposition import Snapshot, Window
 
 SECONDS = 5.0
 STOP_S = 10.0
@@ -59,7 +59,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> int:
     """The command."""
-    from probes.endpoint import endpoint
+    from probes.metrics.endpoint import endpoint
 
     args = parser().parse_args()
     if not 0 < args.seconds < float("inf"):
@@ -68,7 +68,7 @@ def main() -> int:
         raise usage_error("--during needs a command, after all other options: --during python load.py")
     at = endpoint(args.url)
     if args.grafana:
-        from probes.grafana import write
+        from probes.metrics.grafana import write
 
         for path in write(at, args.grafana, args.force):
             print(f"Wrote {path}")
@@ -86,8 +86,8 @@ def main() -> int:
 
 def first_look(at: Endpoint) -> Snapshot:
     """The look that a window begins with; refused where no vLLM counts there."""
-    from probes.endpoint import look
-    from probes.quantities import has_any
+    from probes.metrics.endpoint import look
+    from probes.metrics.quantities import has_any
 
     seen = look(at)
     if not has_any(seen):
@@ -145,9 +145,9 @@ def _quietly(end: Any) -> None:
 
 def show(at: Endpoint, before: Snapshot, as_json: bool, code: int) -> int:
     """Look again, and print what happened since."""
-    from probes.endpoint import look
-    from probes.exposition import Window
-    from probes.metricstable import console
+    from probes.metrics.endpoint import look
+    from probes.metrics.exposition import Window
+    from probes.metrics.table import console
 
     window = Window(before, look(at))
     if as_json:
@@ -159,7 +159,7 @@ def show(at: Endpoint, before: Snapshot, as_json: bool, code: int) -> int:
 
 def as_dict(at: Endpoint, window: Window) -> dict[str, Any]:
     """A window for JSON: all engines together, then each."""
-    from probes.quantities import engines, figures, missing
+    from probes.metrics.quantities import engines, figures, missing
 
     each = {name: figures(window, name).as_dict() for name in engines(window.after)}
     absent = [quantity.key for quantity in missing(window.after)]
@@ -168,8 +168,8 @@ def as_dict(at: Endpoint, window: Window) -> dict[str, Any]:
 
 def rendered(at: Endpoint, window: Window) -> Any:
     """A window for the terminal."""
-    from probes.metricstable import report
-    from probes.quantities import engines, figures, missing
+    from probes.metrics.quantities import engines, figures, missing
+    from probes.metrics.table import report
 
     each = {name: figures(window, name) for name in engines(window.after)}
     title = f"{at.url}, {window.seconds:.1f} s to {time.strftime('%H:%M:%S')}"
@@ -181,7 +181,7 @@ def rendered(at: Endpoint, window: Window) -> Any:
 
 def watch(at: Endpoint, before: Snapshot, seconds: float, as_json: bool) -> int:
     """Window after window until Ctrl-C: a live view on a terminal, a line each elsewhere."""
-    from probes.metricstable import console
+    from probes.metrics.table import console
 
     out = console()
     try:
@@ -196,8 +196,8 @@ def watch(at: Endpoint, before: Snapshot, seconds: float, as_json: bool) -> int:
 
 def windows(at: Endpoint, before: Snapshot, seconds: float) -> Iterator[Window | EnginescopeError]:
     """Windows end to end; where the server does not answer, why, and the next window spans the gap."""
-    from probes.endpoint import look
-    from probes.exposition import Window
+    from probes.metrics.endpoint import look
+    from probes.metrics.exposition import Window
 
     due = time.monotonic()
     while True:
@@ -214,8 +214,8 @@ def windows(at: Endpoint, before: Snapshot, seconds: float) -> Iterator[Window |
 
 def watch_lines(at: Endpoint, before: Snapshot, seconds: float, as_json: bool) -> None:
     """One line a window."""
-    from probes.metricstable import short_line
-    from probes.quantities import figures
+    from probes.metrics.quantities import figures
+    from probes.metrics.table import short_line
 
     for seen in windows(at, before, seconds):
         clock = time.strftime("%H:%M:%S")

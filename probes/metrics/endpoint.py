@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 
 from probes.errors import EnginescopeError, usage_error
-from probes.exposition import Snapshot, parse
+from probes.metrics.exposition import Snapshot, parse
 
 METRICS = "/metrics"
 API = "/v1"

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from probes.endpoint import Endpoint
 from probes.errors import EnginescopeError
-from probes.quantities import COUNTERS, GAUGES, HISTOGRAMS, REASON, SHARES, Quantity
+from probes.metrics.endpoint import Endpoint
+from probes.metrics.quantities import COUNTERS, GAUGES, HISTOGRAMS, REASON, SHARES, Quantity
 
 CONFIGURATION = "prometheus.yml"
 DASHBOARD = "vllm-dashboard.json"

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from probes.exposition import Snapshot, Window
-from probes.quantiles import Quantile, quantile
+from probes.metrics.exposition import Snapshot, Window
+from probes.statistics.buckets import Quantile, quantile
 
 ENGINE = "engine"
 REASON = "finished_reason"

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from probes.quantities import COUNTERS, GAUGES, HISTOGRAMS, SHARES, Figures, Quantity, Times
+from probes.metrics.quantities import COUNTERS, GAUGES, HISTOGRAMS, SHARES, Figures, Quantity, Times
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-    from probes.quantiles import Quantile
+    from probes.statistics.buckets import Quantile
 
 PLAIN_WIDTH = 150  # columns where the output is not a terminal
 NONE = "-"

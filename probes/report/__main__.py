@@ -1,6 +1,6 @@
 """`python -m probes.report`: what came of a batch, from its records, with intervals; several batches side by side.
 
-This module is the command; `probes.batchsummary` counts, `probes.reportsections` and `probes.reportviews` show it.
+This module is the command; `probes.report.summary` counts, `probes.report.sections` and `probes.report.views` show it.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ def main() -> int:
     args = parser().parse_args()
     if args.top < 1:
         raise usage_error(f"--top must be 1 or more, not {args.top}")
-    from probes.batchsummary import summarize
-    from probes.metricstable import console
-    from probes.reportsections import as_dict, notes, problems, sections
-    from probes.reportviews import markdown, page, terminal
+    from probes.metrics.table import console
+    from probes.report.sections import as_dict, notes, problems, sections
+    from probes.report.summary import summarize
+    from probes.report.views import markdown, page, terminal
 
     summaries = [summarize(path, args.top) for path in args.input]
     if not any(summary.records for summary in summaries):

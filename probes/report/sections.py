@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from probes.batchsummary import SHARES, Summary, differences
-from probes.intervals import METHOD, Estimate
-from probes.metricstable import NONE, number, percent, seconds
+from probes.metrics.table import NONE, number, percent, seconds
+from probes.report.summary import SHARES, Summary, differences
+from probes.statistics.intervals import METHOD, Estimate
 
 TIMES = {
     "latency": ("latency", "from the scheduled time to the end; retries and waiting are part of it"),

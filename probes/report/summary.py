@@ -11,8 +11,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from probes.intervals import Estimate, Sample, wilson
-from probes.outcomes import lines, parsed
+from probes.batch.outcomes import lines, parsed
+from probes.statistics.intervals import Estimate, Sample, wilson
 
 SHARES = (0.5, 0.95, 0.99)
 BEGINNING = 60  # characters of a text that a report shows

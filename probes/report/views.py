@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING, Literal
 
-from probes.reportsections import Section
+from probes.report.sections import Section
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -1,7 +1,7 @@
 """`python -m probes.serve`: start vLLM's own server, see that it does all that a client needs, and stop it.
 
-This module is the command. `probes.servercommand` chooses the arguments, `probes.serverprocess` starts and stops,
-`probes.serverchecks` asks, `probes.serverfaults` says why a server did not start.
+This module is the command. `probes.serve.command` chooses the arguments, `probes.serve.process` starts and stops,
+`probes.serve.checks` asks, `probes.serve.faults` says why a server did not start.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any
 from probes.errors import FAILED, EnginescopeError, run_main, terminable, usage_error
 
 if TYPE_CHECKING:
-    from probes.servercommand import Asked
-    from probes.serverprocess import Server
-    from probes.serversession import Session
+    from probes.serve.command import Asked
+    from probes.serve.process import Server
+    from probes.serve.session import Session
 
 EPILOG = """examples:
   python -m probes.serve                                     the default model on port 8000
@@ -66,7 +66,7 @@ def main() -> int:
     if args.json:
         print(json.dumps(as_dict(session), indent=2))
     else:
-        from probes.servertable import report
+        from probes.serve.table import report
 
         print("\n".join(report(session)))
     return 0 if session.passed else FAILED
@@ -74,7 +74,7 @@ def main() -> int:
 
 def read(args: argparse.Namespace) -> Asked:
     """What was asked for, with what cannot be refused."""
-    from probes.servercommand import Asked, engine_arguments
+    from probes.serve.command import Asked, engine_arguments
 
     for name, value, least, most in (
         ("--port", args.port, 1, 65535),
@@ -120,10 +120,10 @@ def run(asked: Asked, limit_s: float, keep: bool, tell: Any) -> Session:
     """Start, check, look at the memory, stop. Only on `keep`, and only where all checks passed, it stays."""
     from probes.commandline import command_line
     from probes.machine import fingerprint
-    from probes.servercommand import command, on_cuda
-    from probes.serverfaults import diagnose
-    from probes.serverprocess import NotReady, Server
-    from probes.serversession import Session
+    from probes.serve.command import command, on_cuda
+    from probes.serve.faults import diagnose
+    from probes.serve.process import NotReady, Server
+    from probes.serve.session import Session
 
     refuse_taken(asked.port)
     machine = fingerprint()
@@ -152,8 +152,8 @@ def run(asked: Asked, limit_s: float, keep: bool, tell: Any) -> Session:
 
 def refuse_taken(port: int) -> None:
     """Refuse a port that another listens on: its answers would be taken for our server's, and vLLM shares ports."""
-    from probes.servercommand import HOST
-    from probes.serverfaults import holder
+    from probes.serve.command import HOST
+    from probes.serve.faults import holder
 
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # one that was just left is free
@@ -170,8 +170,8 @@ def wait(server: Server, port: int, limit_s: float) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    from probes.serverclient import NoAnswer, ask
-    from probes.serverprocess import Phase
+    from probes.serve.client import NoAnswer, ask
+    from probes.serve.process import Phase
 
     out = Console(stderr=True, highlight=False)
     told: list[Phase] = []
@@ -196,13 +196,13 @@ def wait(server: Server, port: int, limit_s: float) -> None:
 
 def check(session: Session, server: Server, asked: Asked) -> None:
     """Ask everything; raises `NotReady` where the server died of it."""
-    from probes.endpoint import METRICS, Endpoint
     from probes.enginegroup import group_of
-    from probes.memory import memory
-    from probes.served import Served
-    from probes.serverchecks import run_checks
-    from probes.servercommand import HOST
-    from probes.serverprocess import NotReady
+    from probes.memory.__main__ import memory
+    from probes.metrics.endpoint import METRICS, Endpoint
+    from probes.serve.checks import run_checks
+    from probes.serve.command import HOST
+    from probes.serve.process import NotReady
+    from probes.serve.visit import Served
 
     for made in run_checks(Served(asked.port, session.command.served_name, asked.max_len)):
         session.checks.append(made)
@@ -226,7 +226,7 @@ def print_progress(line: str) -> None:
 def as_dict(session: Session) -> dict[str, Any]:
     """For JSON."""
     from probes.commandline import command_line
-    from probes.memory import as_dict as memory_as_dict
+    from probes.memory.__main__ import as_dict as memory_as_dict
 
     return {
         "passed": session.passed,

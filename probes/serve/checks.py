@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from probes.errors import EnginescopeError
-from probes.served import PROMPT, TOKENS, NotAsked, Seen, Served, Wrong, completion, error, expect, ok, some
-from probes.serverclient import Answer, NoAnswer, ask
-from probes.serverstreams import cancelled, metrics, streaming
+from probes.serve.client import Answer, NoAnswer, ask
+from probes.serve.streams import cancelled, metrics, streaming
+from probes.serve.visit import PROMPT, TOKENS, NotAsked, Seen, Served, Wrong, completion, error, expect, ok, some
 
 QUESTION = "What is the capital of France?"
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import Any
 
-from probes.servercommand import HOST
+from probes.serve.command import HOST
 
 TIMEOUT_S = 60.0
 DONE = "[DONE]"

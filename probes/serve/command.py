@@ -59,7 +59,7 @@ class Command:
 
 def command(asked: Asked, machine: Machine, environ: Mapping[str, str] = os.environ) -> Command:
     """The command line for this model on this machine."""
-    from probes.footprint import model_folder
+    from probes.memory.footprint import model_folder
 
     folder = model_folder(asked.model)
     cuda = on_cuda(machine)
@@ -108,7 +108,7 @@ def choose_dtype(config: dict[str, Any], machine: Machine) -> tuple[str, list[st
 def _on_cpu(
     asked: Asked, folder: Path | None, dtype: str, environ: Mapping[str, str]
 ) -> tuple[dict[str, Any], list[str]]:
-    from probes.kvcache import kv_bytes_per_token
+    from probes.memory.kvcache import kv_bytes_per_token
 
     settings: dict[str, Any] = {"enforce_eager": "true"}
     notes = ["on CPU: eager, no compilation (--engine enforce_eager=false to compile)"]

@@ -9,8 +9,8 @@ import re
 import signal
 from dataclasses import dataclass
 
-from probes.servercommand import PROGRAM
-from probes.serverprocess import MARKS, NotReady
+from probes.serve.command import PROGRAM
+from probes.serve.process import MARKS, NotReady
 
 LINES_SHOWN = 6
 LINE_WIDTH = 300

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from probes.enginememory import Memory
-from probes.serverchecks import Check
-from probes.servercommand import Command
-from probes.serverfaults import Fault
-from probes.serverprocess import Startup
+from probes.memory.account import Memory
+from probes.serve.checks import Check
+from probes.serve.command import Command
+from probes.serve.faults import Fault
+from probes.serve.process import Startup
 
 
 @dataclass

@@ -10,11 +10,11 @@ from itertools import pairwise
 from statistics import median
 from typing import Any
 
-from probes.endpoint import METRICS, Endpoint, look
-from probes.quantities import COUNTERS, GAUGES, has_any, name_in
-from probes.served import PROMPT, TOKENS, Seen, Served, Wrong, completion, expect, ok, some
-from probes.serverclient import DONE, ask, stream
-from probes.servercommand import HOST
+from probes.metrics.endpoint import METRICS, Endpoint, look
+from probes.metrics.quantities import COUNTERS, GAUGES, has_any, name_in
+from probes.serve.client import DONE, ask, stream
+from probes.serve.command import HOST
+from probes.serve.visit import PROMPT, TOKENS, Seen, Served, Wrong, completion, expect, ok, some
 
 STREAMED_SHARE = 0.2  # of the whole time lies between the first and the last chunk at least: one held back has 0
 SETTLE_S = 5.0

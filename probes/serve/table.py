@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from probes.serverchecks import Check
-    from probes.serverfaults import Fault
-    from probes.serversession import Session
+    from probes.serve.checks import Check
+    from probes.serve.faults import Fault
+    from probes.serve.session import Session
 
 WIDTH = 118
 TEXT_WIDTH = 90
@@ -17,7 +17,7 @@ TEXT_WIDTH = 90
 
 def report(session: Session) -> Iterator[str]:
     """Lines for the terminal."""
-    from probes.memorytable import device_lines, part_lines, process_lines
+    from probes.memory.table import device_lines, part_lines, process_lines
 
     yield from check_lines(session.checks)
     if session.startup.ready_s is not None:

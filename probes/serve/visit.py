@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from probes.serverclient import Answer
+from probes.serve.client import Answer
 
 PROMPT = "The capital of France is"
 TOKENS = 32

@@ -32,12 +32,12 @@ PROMPT = "one two three four five six seven eight"
 
 
 def ours(url: str, count: int, at_once: int, tokens: int, stream: bool) -> dict[str, Any]:
-    from probes.attempt import Limits
-    from probes.batch import address, allow_files, drive
-    from probes.batchprogress import Progress
-    from probes.outcomes import Outcomes
-    from probes.promptsfile import read
-    from probes.sending import Settings
+    from probes.batch.__main__ import address, allow_files, drive
+    from probes.batch.attempt import Limits
+    from probes.batch.outcomes import Outcomes
+    from probes.batch.progress import Progress
+    from probes.batch.promptsfile import read
+    from probes.batch.sending import Settings
 
     allow_files(at_once + 64)
     where, _ = address(url, "completion")
@@ -127,7 +127,7 @@ def serve_rounds(name: str) -> None:
 def server(core: int, tokens: int) -> Iterator[str]:
     words = f"--cpu {core} --think-s {THINK_S} --tokens {tokens} --interval-s {INTERVAL_S}".split()
     with subprocess.Popen(
-        [sys.executable, "-m", "tests.stub_server", *words], cwd=ROOT, stdout=subprocess.PIPE
+        [sys.executable, "-m", "tests.probes.stub_server", *words], cwd=ROOT, stdout=subprocess.PIPE
     ) as process:
         assert process.stdout
         try:

@@ -36,17 +36,17 @@ from dataclasses import asdict
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
-from offline.grid import Arm, Cell, arms
-from offline.plan import base_settings, complete
-from offline.process import ArmProcess
-from offline.spec import Spec
+from offline.engine.process import ArmProcess
+from offline.spec.grid import Arm, Cell, arms
+from offline.spec.plan import base_settings, complete
+from offline.spec.spec import Spec
 from probes.checkpoint import default_model, two_layer_model
 from probes.machine import fingerprint
 from tracing import timeline
-from tracing.ledger import interval
+from tracing.hooks.recorder import SWITCH
+from tracing.hooks.steplog import STEP, Step
+from tracing.overhead.ledger import interval
 from tracing.plugin import LISTENER, NVTX, TRACE
-from tracing.recorder import SWITCH
-from tracing.steplog import STEP, Step
 
 LIMIT_S = 600
 TARGET = 0.005
@@ -170,8 +170,8 @@ def compare(first: Trial, second: Trial, cell: Cell, most: int) -> str:
 
 def paused_hook_ns(nvtx: bool) -> float:
     """What one hooked call costs while it calls through: of the dearer kind of hook, the fastest of some rounds."""
-    from tracing import standins
-    from tracing.sites import ALL_SITES, CODES
+    from tracing.hooks import wrappers
+    from tracing.sites.engine import ALL_SITES, CODES
 
     def nothing(given: object) -> None:
         return None
@@ -182,7 +182,7 @@ def paused_hook_ns(nvtx: bool) -> float:
             function(None)
         return time.perf_counter_ns() - start
 
-    kinds = [standins.standin(ALL_SITES[CODES[name]], nvtx)(nothing) for name in ("kv.lookup", "executor.wait")]
+    kinds = [wrappers.standin(ALL_SITES[CODES[name]], nvtx)(nothing) for name in ("kv.lookup", "executor.wait")]
     return max(min(took(kind) - took(nothing) for _ in range(20)) / 10_000 for kind in kinds)
 
 

@@ -27,9 +27,10 @@ import nvtx
 from viztracer import VizTracer
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
-from probes import interop
-from tracing import _recorder, events, ranges
-from tracing.sites import ALL_SITES
+from probes import nvtxlibrary
+from tracing.events import layout
+from tracing.hooks import _recorder, ranges
+from tracing.sites.engine import ALL_SITES
 
 Method = Callable[[Any, Any], int]
 PERIOD_S = 0.05
@@ -47,7 +48,7 @@ def bare(folder: Path) -> Iterator[Method]:
 @contextlib.contextmanager
 def recording(folder: Path) -> Iterator[None]:
     """An event file, kept ahead as in an engine."""
-    _recorder.start(str(folder / f"{time.monotonic_ns()}.bin"), events.SCHEMA, 1 << 24)
+    _recorder.start(str(folder / f"{time.monotonic_ns()}.bin"), layout.SCHEMA, 1 << 24)
     done = threading.Event()
 
     def keep() -> None:
@@ -66,7 +67,7 @@ def recording(folder: Path) -> Iterator[None]:
 
 def make_ranges() -> None:
     named: list[tuple[str | None, int]] = [(site.name, ranges.color(site.stage)) for site in ALL_SITES]
-    _recorder.make_ranges(str(interop.library()), ranges.DOMAIN, named)
+    _recorder.make_ranges(str(nvtxlibrary.library()), ranges.DOMAIN, named)
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
-from tracing import steplog
+from tracing.hooks import steplog
 
 STEPS, ROUNDS, BOUND_NS = 2000, 15, 5000
 

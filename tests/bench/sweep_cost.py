@@ -21,14 +21,14 @@ from pathlib import Path
 from rich.console import Console
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
-from offline.grid import Arm, Cell, arms, seed_of
-from offline.plan import base_settings, complete, engines_at_once
-from offline.process import ArmProcess
-from offline.progress import SweepProgress
-from offline.runfolder import RunFolder
-from offline.runner import Runner, warm_up
-from offline.spec import Spec
-from offline.statistics import Figure, mean_interval
+from offline.engine.process import ArmProcess
+from offline.records.runfolder import RunFolder
+from offline.spec.grid import Arm, Cell, arms, seed_of
+from offline.spec.plan import base_settings, complete, engines_at_once
+from offline.spec.spec import Spec
+from offline.sweep.progress import SweepProgress
+from offline.sweep.runner import Runner, warm_up
+from offline.table.statistics import Figure, mean_interval
 from probes.checkpoint import default_model, two_layer_model
 from probes.machine import fingerprint
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
-from tests.traces import TraceWriter
+from tests.tracing.traces import TraceWriter
 from tracing import timeline
-from tracing.sites import SITES
+from tracing.sites.engine import SITES
 
 STEP_NS = 5_000_000
 SPANS_A_STEP = 40

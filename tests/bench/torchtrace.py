@@ -17,10 +17,12 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
-from tests.chrome_traces import AHEAD_NS, BASE_NS
-from tests.traces import TraceWriter
-from tracing import operators, timeline, torchtrace
-from tracing.sites import CODES
+from tests.tracing.chrome_traces import AHEAD_NS, BASE_NS
+from tests.tracing.traces import TraceWriter
+from tracing import timeline
+from tracing.sites.engine import CODES
+from tracing.torchsums import operators
+from tracing.torchsums import trace as torchtrace
 
 STEP_NS = 1_000_000
 CALLS_A_STEP = 60

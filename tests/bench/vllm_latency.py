@@ -45,9 +45,9 @@ def theirs(engine: Any, model: str, batch: int, input_len: int) -> float:
 
 
 def ours(engine: Any, batch: int, input_len: int, seed: int) -> float:
-    """Seconds of one of our trials, as `offline.arm` times it."""
-    from offline.grid import Cell
-    from offline.prompts import workload
+    """Seconds of one of our trials, as `offline.engine.arm` times it."""
+    from offline.spec.grid import Cell
+    from offline.spec.prompts import workload
 
     work = workload(Cell(batch, "cold", input_len, OUTPUT_LEN, 0), seed, engine.vocabulary)
     done = engine.generate(work.prompts, OUTPUT_LEN, temperature=1.0)
@@ -61,8 +61,8 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=10)
     pairs = parser.parse_args().pairs
     os.environ |= {"VLLM_NO_USAGE_STATS": "1", "VLLM_DO_NOT_TRACK": "1", "VLLM_LOGGING_LEVEL": "WARNING"}
-    from offline.engine import Engine
-    from offline.statistics import mean_interval
+    from offline.engine.adapter import Engine
+    from offline.table.statistics import mean_interval
     from probes.checkpoint import default_model
 
     model = str(default_model())

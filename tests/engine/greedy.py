@@ -3,11 +3,12 @@
 import json
 import os
 import sys
+from pathlib import Path
 
 if __name__ == "__main__":
     os.environ |= {"VLLM_NO_USAGE_STATS": "1", "VLLM_DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1"}
-    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    from offline.engine import Engine
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+    from offline.engine.adapter import Engine
 
     with open(sys.argv[1]) as file:
         job = json.load(file)

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from offline.expected import Batch, CacheConfig, PrefixCache
+from offline.expected.tokens import Batch, CacheConfig, PrefixCache
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 BLOCK = 32  # tokens: CPU attention takes multiples of 32 only
 BATCHES = 90
 TIME_LIMIT_S = 420
@@ -83,7 +83,7 @@ def run_engine(folder: Path, asked: dict[str, Any], in_process: bool) -> dict[st
     quiet = {"VLLM_LOGGING_LEVEL": "WARNING", "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
     quiet |= {"VLLM_DO_NOT_TRACK": "1", "VLLM_PLUGINS": "", "OMP_NUM_THREADS": "1"}
     quiet |= {"VLLM_ENABLE_V1_MULTIPROCESSING": str(int(not in_process))}
-    command = [sys.executable, str(ROOT / "tests" / "engine_workloads.py"), str(source), str(target)]
+    command = [sys.executable, str(ROOT / "tests" / "engine" / "engine_workloads.py"), str(source), str(target)]
     log = folder / "engine.log"
     with log.open("w") as out:  # a group of its own, so that nothing of the engine outlives the test
         child = subprocess.Popen(command, env=os.environ | quiet, stdout=out, stderr=out, start_new_session=True)

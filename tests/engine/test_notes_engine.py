@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_trace_engine import ROOT, record, traced
+from tests.engine.test_trace_engine import ROOT, record, traced
 
 PROGRAMS = ("streams", "batch_then_kill", "preempted")
 pytestmark = [pytest.mark.engine, pytest.mark.slow]

@@ -13,11 +13,15 @@ import numpy as np
 import pytest
 
 from probes.checkpoint import two_layer_model
-from tracing import budget, nsys, nsysfile, nsysranges, requests, timeline
-from tracing.index import Index
-from tracing.timeline import Timeline
+from tracing import timeline
+from tracing.breakdown import budget
+from tracing.nsys import __main__ as nsys
+from tracing.nsys import file, ranges
+from tracing.timeline import requests
+from tracing.timeline.index import Index
+from tracing.timeline.spans import Timeline
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 LIMIT_S = 400
 AGREE = 0.02
 pytestmark = [
@@ -35,7 +39,7 @@ def recorder(folder: Path, *command: str) -> list[str]:
 def streams(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The trace folder of eight streams on AsyncLLM, one left, one refused, one of two children."""
     folder = tmp_path_factory.mktemp("nsys") / "trace"
-    script = str(ROOT / "tests" / "traced" / "streams.py")
+    script = str(ROOT / "tests" / "engine" / "traced" / "streams.py")
     command = recorder(folder, script, str(two_layer_model()))
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_S)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -58,7 +62,7 @@ def apart(ours: dict[str, int], theirs: dict[str, int]) -> float:
 @pytest.mark.engine
 def test_budgets_from_nsys_and_from_our_own_events_agree(streams: Path) -> None:
     flows, ours = budgets(timeline.read(streams))
-    found, theirs = budgets(nsysranges.timeline(nsysfile.read(streams / "nsys.nsys-rep")))
+    found, theirs = budgets(ranges.timeline(file.read(streams / "nsys.nsys-rep")))
     assert [(flow.request, flow.state, flow.steps.tolist()) for flow in found] == [
         (flow.request, flow.state, flow.steps.tolist()) for flow in flows
     ]
@@ -73,13 +77,13 @@ def test_budgets_from_nsys_and_from_our_own_events_agree(streams: Path) -> None:
 
 @pytest.mark.engine
 def test_the_lists_and_the_clock_of_a_real_capture(streams: Path) -> None:
-    ours, report = timeline.read(streams), nsysfile.read(streams / "nsys.sqlite")
-    theirs = nsysranges.timeline(report)
+    ours, report = timeline.read(streams), file.read(streams / "nsys.sqlite")
+    theirs = ranges.timeline(report)
     for name, keys in (("steps", ["step"]), ("messages", ["key"]), ("batches", ["step", "request"])):
         left, right = (getattr(read, name).astype({"pid": np.int64}).sort_values(keys) for read in (ours, theirs))
         rows = [frame.astype(object).to_numpy().tolist() for frame in (left, right)]
         assert rows[0] == rows[1], name
-    _, off_by_ns = nsysranges.clock(report)
+    _, off_by_ns = ranges.clock(report)
     assert off_by_ns is not None and off_by_ns < 1_000_000
     starts = [read.spans[read.spans["site"] == "scheduler.schedule"]["start_ns"].to_numpy() for read in (ours, theirs)]
     assert np.abs(np.median(starts[0] - starts[1])) < 1_000_000
@@ -89,9 +93,7 @@ def test_the_lists_and_the_clock_of_a_real_capture(streams: Path) -> None:
 def test_vllm_scopes_are_in_it_and_nothing_is_missing(streams: Path) -> None:
     figures = nsys.reviewed(streams / "nsys.sqlite")[1]
     assert figures["problems"] == []
-    assert "vLLM scope" in {
-        str(stage) for stage in nsysranges.timeline(nsysfile.read(streams / "nsys.sqlite")).spans["stage"]
-    }
+    assert "vLLM scope" in {str(stage) for stage in ranges.timeline(file.read(streams / "nsys.sqlite")).spans["stage"]}
     assert figures["requests"]["states"] == {"finished": 9, "aborted": 1, "refused": 1}
 
 
@@ -112,7 +114,7 @@ def test_an_interrupted_capture_is_readable(tmp_path: Path) -> None:
     running.send_signal(signal.SIGINT)
     out, err = running.communicate(timeout=LIMIT_S)
     assert running.returncode != 0, out
-    report = nsysfile.read(folder / "nsys.sqlite")
+    report = file.read(folder / "nsys.sqlite")
     turns = report.ranges[report.ranges["text"] == "turn"]
     assert 10 < len(turns) < 2000 and report.version, err
     assert '"state": "ended"' in (folder / "trace.json").read_text()

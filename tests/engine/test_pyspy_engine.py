@@ -13,11 +13,12 @@ import pandas as pd
 import pytest
 
 from probes.checkpoint import two_layer_model
-from tests.test_perfetto import check
-from tests.test_trace_engine import LIMIT_S, ROOT, record, reviewed
-from tracing import attribution, samples, timeline
-from tracing.samples import Samples
-from tracing.timeline import Timeline
+from tests.engine.test_trace_engine import LIMIT_S, ROOT, record, reviewed
+from tests.tracing.test_perfetto import check
+from tracing import timeline
+from tracing.pyspy import attribution, samples
+from tracing.pyspy.samples import Samples
+from tracing.timeline.spans import Timeline
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 LENGTH_S = 6
@@ -49,7 +50,7 @@ class Run:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     folder = tmp_path_factory.mktemp("sampled") / "trace"
-    program = (str(ROOT / "tests" / "traced" / "idle_and_busy.py"), str(two_layer_model()), str(LENGTH_S))
+    program = (str(ROOT / "tests" / "engine" / "traced" / "idle_and_busy.py"), str(two_layer_model()), str(LENGTH_S))
     done = record(folder, sys.executable, *program, options=("--py-spy", "100"))
     assert done.returncode == 0, done.stderr[-3000:]
     windows = json.loads(next(line for line in done.stdout.splitlines() if line.startswith('{"idle"')))

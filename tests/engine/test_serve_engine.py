@@ -14,7 +14,7 @@ import pytest
 from probes.checkpoint import two_layer_model
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 PORT = "8917"
 
 

@@ -13,8 +13,8 @@ import psutil
 import pytest
 
 from probes.checkpoint import default_model, two_layer_model
+from tests.offline.sweeping import ROOT, nothing_left, only_run, records, run, start, trials
 from tests.shells import until
-from tests.sweeping import ROOT, nothing_left, only_run, records, run, start, trials
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 SMALL = (
@@ -210,7 +210,10 @@ def test_the_default_model_says_what_transformers_says(reference: dict[str, list
     job = tmp_path / "job.json"
     job.write_text(json.dumps({"model": str(default_model()), "ids": reference["ids"]}))
     done = subprocess.run(
-        [sys.executable, str(ROOT / "tests" / "greedy.py"), str(job)], capture_output=True, text=True, timeout=300
+        [sys.executable, str(ROOT / "tests" / "engine" / "greedy.py"), str(job)],
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert json.loads(done.stdout.splitlines()[-1]) == reference["made"]

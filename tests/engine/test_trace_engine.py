@@ -23,7 +23,7 @@ from probes.checkpoint import two_layer_model
 from tracing import timeline
 from tracing.plugin import LISTENER
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 LIMIT_S = 240
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 
@@ -52,7 +52,7 @@ def parts(review: dict[str, Any]) -> dict[str, float]:
 
 
 def traced(name: str) -> tuple[str, ...]:
-    return (sys.executable, str(ROOT / "tests" / "traced" / f"{name}.py"), str(two_layer_model()))
+    return (sys.executable, str(ROOT / "tests" / "engine" / "traced" / f"{name}.py"), str(two_layer_model()))
 
 
 @pytest.fixture(scope="module")

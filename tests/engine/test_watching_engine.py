@@ -11,9 +11,12 @@ from pathlib import Path
 import pytest
 
 from probes.checkpoint import two_layer_model
-from tracing import ledger, operators, places, timeline
+from tracing import timeline
+from tracing.overhead import ledger
+from tracing.timeline import innermost
+from tracing.torchsums import operators
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 LIMIT_S = 400
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 
@@ -31,14 +34,14 @@ def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_operators_lie_in_the_spans_of_the_worker(tmp_path: Path) -> None:
-    folder, program = tmp_path / "trace", ROOT / "tests" / "traced" / "torch_profiled.py"
+    folder, program = tmp_path / "trace", ROOT / "tests" / "engine" / "traced" / "torch_profiled.py"
     command = [sys.executable, str(program), str(two_layer_model()), str(folder / "torch")]
     done = run("-m", "tracing.record", "--out", str(folder), "--", *command)
     assert done.returncode == 0, done.stderr[-3000:]
     found = operators.read(timeline.read(folder))
     assert found is not None and not found.problems
     own = found.names.groupby("stage", observed=True)["own_ns"].sum()
-    assert own.get(places.OUTSIDE, 0) == 0
+    assert own.get(innermost.OUTSIDE, 0) == 0
     assert (own["forward"] + own["logits"]) / own.sum() > 0.7
     products = found.names[found.names["name"] == "_C::onednn_mm"].set_index("stage")["count"]
     assert products["forward"] == 8 * products["logits"]  # four in each of the two layers

@@ -11,7 +11,7 @@ from types import ModuleType
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def load() -> ModuleType:
@@ -67,9 +67,9 @@ def pip(monkeypatch: pytest.MonkeyPatch) -> type[FakePip]:
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     (tmp_path / "requirements").mkdir()
-    (tmp_path / "tracing").mkdir()
+    (tmp_path / "tracing" / "hooks").mkdir(parents=True)
     sets = ("requirements/cpu.txt", "requirements/gpu.txt", "requirements/dev.txt")
-    for name in (*sets, "pyproject.toml", "tracing/_recorder.c", "tracing/_nvtx.h"):
+    for name in (*sets, "pyproject.toml", "tracing/hooks/_recorder.c", "tracing/hooks/_nvtx.h"):
         (tmp_path / name).write_text(name)
     return tmp_path
 
@@ -104,7 +104,7 @@ def test_another_python_or_kind_of_machine_starts_over(
     assert pip.calls == ["venv", "packages", "project"] * 3
 
 
-@pytest.mark.parametrize("name", ["pyproject.toml", "tracing/_recorder.c", "tracing/_nvtx.h"])
+@pytest.mark.parametrize("name", ["pyproject.toml", "tracing/hooks/_recorder.c", "tracing/hooks/_nvtx.h"])
 def test_a_changed_project_installs_only_itself(checkout: Path, pip: type[FakePip], name: str) -> None:
     bring_up(checkout)
     (checkout / name).write_text("something else")

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("probes", "tracing", "offline", "notes")
 HEAVY = ("vllm", "torch", "transformers")
 LIMIT_S = 0.5
@@ -40,9 +40,9 @@ def is_command(source: str) -> bool:
 
 
 def commands() -> list[str]:
-    """All commands as `room.module`."""
+    """All commands as `room.module` or, of a package with a `__main__`, `room.package`."""
     paths = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py")) if is_command(path.read_text())]
-    return [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in paths]
+    return [".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__main__") for path in paths]
 
 
 def ask_for_help(command: str) -> tuple[str, dict[str, Any]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 BELOW = {
     "probes": set(),
     "tracing": {"probes"},
@@ -19,10 +19,10 @@ HEAVY = {"vllm", "torch", "transformers"}
 ADAPTERS = {
     "probes/checkpoint.py",
     "tracing/plugin.py",
-    "tracing/steplog.py",
+    "tracing/hooks/steplog.py",
     "tracing/demo.py",
-    "tracing/trialengine.py",
-    "offline/engine.py",
+    "tracing/overhead/trialengine.py",
+    "offline/engine/adapter.py",
 }
 MODULES = sorted(str(path.relative_to(ROOT)) for room in BELOW for path in (ROOT / room).rglob("*.py"))
 

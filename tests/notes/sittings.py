@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from notes import sitting
+from notes.study import judging
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 SOLUTIONS = Path(__file__).parent / "study_solutions"
 
 
@@ -28,7 +28,7 @@ def command(*args: object) -> subprocess.CompletedProcess[str]:
 def messages(day: int, path: Path) -> list[dict[str, Any]]:
     """What a sitting says of a file, run in this process."""
     pipe = io.StringIO()
-    sitting.run(day, path, pipe)
+    judging.run(day, path, pipe)
     return [json.loads(line) for line in pipe.getvalue().splitlines()]
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from notes import walkthrough
-from tests.test_budget import stream
-from tracing.findings import Findings, findings
-from tracing.source import SourceTree
+from notes.walkthrough import chapters
+from tests.tracing.test_budget import stream
+from tracing.breakdown.findings import Findings, findings
+from tracing.source.tree import SourceTree
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 NS = [1000 * (place + 1) for place in range(40)]
 QUOTED = {"decode": {"text": "5.37 ms", "says": "median over <all> steps"}}
 SOURCE = '''class Engine:
@@ -61,12 +61,12 @@ def small_tree(tmp_path: Path) -> SourceTree:
     return SourceTree.find(package)
 
 
-def two_chapters(tmp_path: Path) -> tuple[walkthrough.Chapter, ...]:
+def two_chapters(tmp_path: Path) -> tuple[chapters.Chapter, ...]:
     folder = tmp_path / "chapters"
     folder.mkdir()
     (folder / "01-engine.md").write_text(CHAPTER)
     (folder / "02-other.md").write_text('+++\ntitle = "Other"\nsummary = "More."\n+++\n\nWords.\n')
-    return walkthrough.read(folder)
+    return chapters.read(folder)
 
 
 def streamed(folder: Path) -> Findings:

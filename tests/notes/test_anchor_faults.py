@@ -8,12 +8,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from notes import walkthrough
-from notes.anchors import Anchor, judge
-from notes.fragment import Fragment
+from notes.walkthrough import chapters
+from notes.walkthrough.anchors import Anchor, judge
+from notes.walkthrough.fragment import Fragment
 from probes.errors import USAGE, EnginescopeError
-from tests.test_source_faults import NAMES, ODD, Opened, opened, traps  # noqa: F401  (the last two are fixtures)
-from tracing.source import SourceTree
+from tests.tracing.test_source_faults import NAMES, ODD, Opened, opened, traps  # noqa: F401  (the last two are fixtures)
+from tracing.source.tree import SourceTree
 
 CODE = st.sampled_from(
     ("sell", "self", "f", "key", "x = 1", "(", ")", ".", ",", " ", "\n", "\0", "'", '"', "\\", ":", "if ", "await ")
@@ -73,7 +73,7 @@ def test_any_chapter_is_read_or_refused_with_its_line(
     path = tmp_path_factory.mktemp("notes") / "01-any.md"
     path.write_text(CHAPTER + text if front else text)
     try:
-        chapter = walkthrough.read_chapter(path)
+        chapter = chapters.read_chapter(path)
     except EnginescopeError as error:
         assert error.code == USAGE and str(error).startswith("01-any.md:") and "\n" not in str(error)
     else:

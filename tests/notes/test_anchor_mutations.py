@@ -16,15 +16,15 @@ from token import NEWLINE
 
 import pytest
 
-from notes import walkthrough
-from notes.anchors import Anchor, Verdict, judge
-from notes.fragment import Fragment
-from tracing.definitions import Place
-from tracing.source import SourceTree
+from notes.walkthrough import chapters
+from notes.walkthrough.anchors import Anchor, Verdict, judge
+from notes.walkthrough.fragment import Fragment
+from tracing.source.definitions import Place
+from tracing.source.tree import SourceTree
 
 pytestmark = pytest.mark.slow
 INSTALLED = SourceTree.find()
-ANCHORS = tuple(stop.anchor for stop in walkthrough.stops(walkthrough.read()))
+ANCHORS = tuple(stop.anchor for stop in chapters.stops(chapters.read()))
 Edit = Callable[[ast.Module, list[Anchor]], None]
 
 

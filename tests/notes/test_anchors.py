@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from notes.anchors import Anchor, Verdict, judge
-from notes.fragment import Fragment, same_code
+from notes.walkthrough.anchors import Anchor, Verdict, judge
+from notes.walkthrough.fragment import Fragment, same_code
 from probes.errors import EnginescopeError
-from tests.test_source import write_tree
-from tracing.definitions import Place, read_definitions
-from tracing.source import SourceTree
+from tests.tracing.test_source import write_tree
+from tracing.source.definitions import Place, read_definitions
+from tracing.source.tree import SourceTree
 
 TILL = '''\
 class Till:

@@ -14,11 +14,14 @@ from urllib.parse import unquote, urldefrag, urlsplit
 
 import pytest
 
-from notes import days, site, tables, walkthrough
+from notes.site import sources
+from notes.study import texts
+from notes.tables import __main__ as tables
+from notes.walkthrough import chapters as walkthrough
 from probes.errors import EnginescopeError
 from tests.chromium import Page, chromium
-from tests.smallnotes import QUOTED, ROOT, small_tree, streamed, two_chapters
-from tracing.findings import Findings
+from tests.notes.smallnotes import QUOTED, ROOT, small_tree, streamed, two_chapters
+from tracing.breakdown.findings import Findings
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +54,7 @@ def test_a_link_that_leads_nowhere_is_no_site(tmp_path: Path) -> None:
     (tmp_path / "n" / "01-a.md").write_text(front + "See [there](02-b.md#nowhere).\n")
     (tmp_path / "n" / "02-b.md").write_text(front)
     with pytest.raises(EnginescopeError, match="nowhere"):
-        site.build(walkthrough.read(tmp_path / "n"), small_tree(tmp_path), None, tmp_path / "site")
+        sources.build(walkthrough.read(tmp_path / "n"), small_tree(tmp_path), None, tmp_path / "site")
     assert not (tmp_path / "site").exists()
 
 
@@ -62,7 +65,7 @@ def test_without_a_trace_and_again_into_its_own_folder(tmp_path: Path, monkeypat
     monkeypatch.setattr("notes.measured.PATH", summary)
     out, chapters, tree = tmp_path / "site", two_chapters(tmp_path), small_tree(tmp_path)
     for _ in range(2):
-        assert site.build(chapters, tree, None, out) == 3 + len(days.PAGES) + len(tables.read())
+        assert sources.build(chapters, tree, None, out) == 3 + len(texts.PAGES) + len(tables.read())
     text = (out / "index.html").read_text()
     assert "steps; a chip, 2 cores, vllm 1.2" in (out / "walkthrough" / "01-engine.html").read_text()
     assert "built without a trace" in text and '<svg viewBox="0 0 1120' not in text

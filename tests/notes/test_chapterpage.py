@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from notes import chapterpage, excerptblock, walkthrough
-from notes.anchors import Anchor, judge
-from notes.chapterpage import Figures
-from notes.fragment import Fragment
-from notes.sitetimes import SiteTime
+from notes.site import chapterpage, excerptblock
+from notes.site.chapterpage import Figures
+from notes.site.sitetimes import SiteTime
+from notes.walkthrough import chapters as walkthrough
+from notes.walkthrough.anchors import Anchor, judge
+from notes.walkthrough.fragment import Fragment
 from probes.errors import EnginescopeError
-from tests.smallnotes import QUOTED, small_tree, two_chapters
-from tracing.source import SourceTree
+from tests.notes.smallnotes import QUOTED, small_tree, two_chapters
+from tracing.source.tree import SourceTree
 
 
 @pytest.fixture

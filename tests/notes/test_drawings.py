@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notes import sequence, site
-from notes.sitetimes import _union, site_times
-from notes.visits import course
-from tests.smallnotes import streamed, two_chapters
-from tracing.findings import Findings
+from notes.site import sequence, sources
+from notes.site.route import course
+from notes.site.sitetimes import _union, site_times
+from tests.notes.smallnotes import streamed, two_chapters
+from tracing.breakdown.findings import Findings
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def test_the_sequence_has_every_call_and_message_and_leads_to_stops(found: Findi
 
 
 def test_lanes_lead_to_stops(found: Findings) -> None:
-    from tracing.sections import drawings
+    from tracing.page.sections import drawings
 
     plain, led = drawings(found), drawings(found, {"runner.forward": "x.html#forward"})
     assert "<a " not in "".join(svg for *_, svg in plain)
@@ -80,4 +80,4 @@ def test_lanes_lead_to_stops(found: Findings) -> None:
 
 
 def test_links_lead_to_the_first_stop_of_a_site(tmp_path: Path) -> None:
-    assert site.addresses(two_chapters(tmp_path)) == {"scheduler.schedule": "walkthrough/01-engine.html#one-step"}
+    assert sources.addresses(two_chapters(tmp_path)) == {"scheduler.schedule": "walkthrough/01-engine.html#one-step"}

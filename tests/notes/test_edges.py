@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from notes.anchors import Anchor
-from notes.edges import Edge, Evidence, Trace, edges, in_source
-from notes.fragment import Fragment
-from notes.walkthrough import Stop
-from tests.test_source import write_tree
-from tests.traces import TraceWriter
-from tracing.source import SourceTree
+from notes.walkthrough.anchors import Anchor
+from notes.walkthrough.chapters import Stop
+from notes.walkthrough.edges import Edge, Evidence, Trace, edges, in_source
+from notes.walkthrough.fragment import Fragment
+from tests.tracing.test_source import write_tree
+from tests.tracing.traces import TraceWriter
+from tracing.source.tree import SourceTree
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 SCHEDULE = "vllm.v1.core.sched.scheduler:Scheduler.schedule"
 EXECUTE = "vllm.v1.worker.gpu_worker:Worker.execute_model"
 PREEMPT = "vllm.v1.core.sched.scheduler:Scheduler._preempt_request"

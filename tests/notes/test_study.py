@@ -11,11 +11,11 @@ from typing import Any
 import psutil
 import pytest
 
-from notes import days, sitting
-from notes.exercises import day_3
+from notes.study import judging, texts
+from notes.study.exercises import day_3
 from probes.errors import EnginescopeError
-from tests.sittings import SOLUTIONS, answering, command, messages
-from tracing.source import SourceTree
+from tests.notes.sittings import SOLUTIONS, answering, command, messages
+from tracing.source.tree import SourceTree
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_a_file_that_hangs_is_ended_with_all_that_it_started(tmp_path: Path) -> 
         f"pathlib.Path({str(mark)!r}).write_text(str(child.pid))\n"
         "def busy_ns(spans):\n    while True: pass\n"
     )
-    *_, last = said = list(sitting.sit(5, path, limit_s=4.0))
+    *_, last = said = list(judging.sit(5, path, limit_s=4.0))
     assert last == {"end": "late"} and {"exercise": "busy_ns"} in said
     wait_until_gone(int(mark.read_text()))
 
@@ -92,7 +92,7 @@ def wait_until_gone(pid: int, limit_s: float = 10) -> None:
 def test_a_check_that_awaits_forever_is_given_up(
     answer: Callable[[int, str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sitting, "CHECK_S", 0.2)
+    monkeypatch.setattr(judging, "CHECK_S", 0.2)
     path = answer(2, "async def gather_limited(jobs, limit):\n await asyncio.Event().wait()")
     assert "it had not come back after" in messages(2, path)[-5]["wrong"]
 
@@ -117,7 +117,7 @@ def test_the_plan_can_be_read_without_vllm(monkeypatch: pytest.MonkeyPatch) -> N
         raise EnginescopeError("vLLM is not installed here")
 
     monkeypatch.setattr(SourceTree, "find", nowhere)
-    text = days.text(days.QUESTIONS)
+    text = texts.text(texts.QUESTIONS)
     assert "<!--" not in text and "`0.92`" in text
 
 

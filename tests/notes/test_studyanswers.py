@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from notes import days, sitting
-from tests.sittings import SOLUTIONS, answering, messages
+from notes.study import judging, texts
+from tests.notes.sittings import SOLUTIONS, answering, messages
 
 
 @pytest.fixture
@@ -16,12 +16,12 @@ def answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int, st
     return answering(tmp_path, monkeypatch)
 
 
-@pytest.mark.parametrize("day", days.DAYS)
+@pytest.mark.parametrize("day", texts.DAYS)
 def test_a_right_answer_passes(day: int) -> None:
     path = next(SOLUTIONS.glob(f"day_{day}.*"))
     said = messages(day, path)
     assert [m for m in said if {"wrong", "missing", "broken"} & set(m)] == []
-    assert sum("right" in m for m in said) == sum(len(each.checks) for each in sitting.exercises(day))
+    assert sum("right" in m for m in said) == sum(len(each.checks) for each in judging.exercises(day))
 
 
 WRONG: list[tuple[int, str, str]] = [

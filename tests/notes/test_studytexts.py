@@ -8,61 +8,62 @@ from pathlib import Path
 
 import pytest
 
-from notes import days, recorded, sitting
-from notes.anchored import anchors, found_at, with_lines
-from notes.defaults import MARKER, default, rendered, stale
-from notes.exercises import day_1, day_5
+from notes import recorded
+from notes.study import judging, texts
+from notes.study.anchored import anchors, found_at, with_lines
+from notes.study.defaults import MARKER, default, rendered, stale
+from notes.study.exercises import day_1, day_5
 from probes.errors import EnginescopeError
-from tests.sittings import ROOT
-from tests.traces import TraceWriter
-from tracing.definitions import Place
-from tracing.site import ROLES
-from tracing.source import SourceTree
+from tests.notes.sittings import ROOT
+from tests.tracing.traces import TraceWriter
+from tracing.sites.site import ROLES
+from tracing.source.definitions import Place
+from tracing.source.tree import SourceTree
 
 INSTALLED = SourceTree.find()
 
 
-@pytest.mark.parametrize("page", days.PAGES)
+@pytest.mark.parametrize("page", texts.PAGES)
 def test_every_place_of_a_text_is_in_vllm(page: str) -> None:
-    named = anchors(MARKER.sub("", days.path(page).read_text()))
+    named = anchors(MARKER.sub("", texts.path(page).read_text()))
     assert named
     assert [anchor for anchor in named if not isinstance(found_at(anchor, INSTALLED), Place)] == []
 
 
-@pytest.mark.parametrize("page", days.PAGES)
+@pytest.mark.parametrize("page", texts.PAGES)
 def test_every_command_of_a_text_is_there(page: str) -> None:
-    text = days.path(page).read_text()
+    text = texts.path(page).read_text()
     named = set(re.findall(r"python\s+-m\s+((?:probes|tracing|offline|notes)\.\w+)", text))
     assert {name for name in named if find_spec(name) is None} == set()
 
 
-@pytest.mark.parametrize("day", days.DAYS)
+@pytest.mark.parametrize("day", texts.DAYS)
 def test_a_day_says_what_to_write(day: int) -> None:
     """Every exercise has its name in the text, and the plan of the day is two hours."""
-    text = days.path(str(day)).read_text()
-    for exercise in sitting.exercises(day):
+    text = texts.path(str(day)).read_text()
+    for exercise in judging.exercises(day):
         assert re.search(rf"`[^`]*\b{exercise.name}\b[^`]*`", text)
     assert sum(map(int, re.findall(r"^## .*\((\d+) minutes\)$", text, re.MULTILINE))) == 120
     assert f"python -m notes.study {day} " in text
 
 
 def test_the_texts_list_what_their_exercises_ask_for() -> None:
-    text = " ".join(days.path("1").read_text().split())
+    text = " ".join(texts.path("1").read_text().split())
     assert all(f"`{place}`" in text for place in day_1.ASKED)
     assert all(f'`"{job}"`' in text for job in day_1.EVIDENCE) and all(f'`"{name}"`' in text for name in day_1.WANTED)
-    assert all(f'`"{span["place"]}"`' in days.path("3").read_text() for span in recorded.read()["abort"])
-    assert all(f'`"{station}"`' in days.path("5").read_text() for station in day_5.STATIONS)
+    assert all(f'`"{span["place"]}"`' in texts.path("3").read_text() for span in recorded.read()["abort"])
+    assert all(f'`"{station}"`' in texts.path("5").read_text() for station in day_5.STATIONS)
 
 
 def test_quoted_defaults_are_those_of_the_installed_vllm() -> None:
-    text = days.path(days.QUESTIONS).read_text()
+    text = texts.path(texts.QUESTIONS).read_text()
     assert len(MARKER.findall(text)) >= 15
     assert stale(text, INSTALLED) == []
 
 
 def test_quoted_tables_are_in_the_readme() -> None:
     readme = (ROOT / "README.md").read_text().splitlines()
-    text = days.path(days.QUESTIONS).read_text()
+    text = texts.path(texts.QUESTIONS).read_text()
     quoted = [
         line for table in re.findall(r"^```text README\n(.*?)^```", text, re.M | re.S) for line in table.splitlines()
     ]

@@ -15,12 +15,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notes import charts, tablepages, tables
-from notes.charts import Point
+from notes.tables import __main__ as tables
+from notes.tables import charts, pages
+from notes.tables.charts import Point
 from probes.errors import EnginescopeError
-from tests.test_budget import stream
+from tests.tracing.test_budget import stream
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 SVG = "{http://www.w3.org/2000/svg}"
 MACHINE = {
     **{"machine_id": "5ec2e7", "cpu_model": "Synthetic CPU", "cores_usable": 2, "memory_bytes": 2**34, "gpus": []},
@@ -40,9 +41,7 @@ CELLS = [  # synthetic: out tok/s with its interval, or why not
 def row(cell: tuple[str, ...], status: str, figures: tuple[object, ...]) -> dict[str, object]:
     reason = "" if status == "ok" else "cannot map /home/someone/model | too big"
     numbers = {
-        f"{name}{end}": value
-        for name in tablepages.FIGURES
-        for end, value in zip(("", "_lo", "_hi"), figures, strict=True)
+        f"{name}{end}": value for name in pages.FIGURES for end, value in zip(("", "_lo", "_hi"), figures, strict=True)
     }
     return {**dict(zip(AXES, cell, strict=True)), "status": status, "reason": reason, "trials": 3, **numbers}
 
@@ -108,7 +107,7 @@ def test_nothing_names_a_place_or_this_machine(run: Path, tmp_path: Path) -> Non
     [
         ("--out /a/b/c", "--out c"),
         ("--out=~/x/y", "--out=y"),
-        ("python tests/traced/streams.py ../m org/name", "python tests/traced/streams.py ../m org/name"),
+        ("python tests/engine/traced/streams.py ../m org/name", "python tests/engine/traced/streams.py ../m org/name"),
         ("'/a b/c' http://host/x", "'a b/c' http://host/x"),
     ],
 )
@@ -122,12 +121,12 @@ def test_a_traces_chart_has_the_parts_of_its_budget(tmp_path: Path) -> None:
     (tmp_path / "trace" / "trace.json").write_text(json.dumps(trace | {"problems": [], "ns_per_span": 50}))
     told = tables.story(tmp_path / "trace")
     assert told["name"] == "budget-synthetic" and told["requests"] == 1
-    svg = ET.fromstring(tablepages.chart(told))
+    svg = ET.fromstring(pages.chart(told))
     widths = [float(bar.get("width", "")) for bar in svg.iter(f"{SVG}rect") if bar.get("x")]
-    drawn = [part for part in told["rows"] if part["stage"] != "unexplained"][: tablepages.DRAWN]
+    drawn = [part for part in told["rows"] if part["stage"] != "unexplained"][: pages.DRAWN]
     scale = widths[0] / drawn[0]["median_ns"]
     assert widths[:-1] == pytest.approx([part["median_ns"] * scale for part in drawn], abs=0.01)
-    assert "| unexplained |" in tablepages.page(told)
+    assert "| unexplained |" in pages.page(told)
 
 
 @given(st.floats(1e-6, 1e9))
@@ -168,15 +167,17 @@ COMMITTED: list[dict[str, Any]] = tables.read()
 
 def test_there_are_a_sweep_and_a_trace() -> None:
     assert {told["kind"] for told in COMMITTED} == {"sweep", "trace"}
-    assert (tables.PATH / "README.md").read_text() == tablepages.listed(COMMITTED)
+    assert (tables.PATH / "README.md").read_text() == pages.listed(COMMITTED)
     files = {f"{told['name']}{end}" for told in COMMITTED for end in (".json", ".md", ".svg")}
-    assert {path.name for path in tables.PATH.iterdir()} == files | {"README.md"}
+    assert {path.name for path in tables.PATH.iterdir() if path.suffix in (".json", ".md", ".svg")} == files | {
+        "README.md"
+    }
 
 
 @pytest.mark.parametrize("told", COMMITTED, ids=lambda told: told["name"])
 def test_committed_page_and_chart_are_those_of_their_figures(told: dict[str, Any]) -> None:
     page = (tables.PATH / f"{told['name']}.md").read_text()
-    assert page == tablepages.page(told)
-    assert (tables.PATH / f"{told['name']}.svg").read_text() == tablepages.chart(told)
+    assert page == pages.page(told)
+    assert (tables.PATH / f"{told['name']}.svg").read_text() == pages.chart(told)
     assert "python -m" in told["command"] and told["machine"]["cpu_model"] and told["versions"]["vllm"]
     assert "Synthetic" not in page

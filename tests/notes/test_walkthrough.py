@@ -11,16 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from notes import measured, walkthrough
-from notes.edges import edges, in_source
-from notes.walkthrough import Stop
+from notes import measured
+from notes.walkthrough import chapters
+from notes.walkthrough.chapters import Stop
+from notes.walkthrough.edges import edges, in_source
 from probes.errors import EnginescopeError
-from tracing.sites import SITES
-from tracing.source import SourceTree
+from tracing.sites.engine import SITES
+from tracing.source.tree import SourceTree
 
-ROOT = Path(__file__).resolve().parent.parent
-CHAPTERS = walkthrough.read()
-STOPS = tuple(walkthrough.stops(CHAPTERS))
+ROOT = Path(__file__).resolve().parents[2]
+CHAPTERS = chapters.read()
+STOPS = tuple(chapters.stops(CHAPTERS))
 INSTALLED = SourceTree.find()
 LIMIT_S = 3
 
@@ -52,10 +53,10 @@ Last words.
 """
 
 
-def chapter(tmp_path: Path, text: str, name: str = "01-shop.md") -> walkthrough.Chapter:
+def chapter(tmp_path: Path, text: str, name: str = "01-shop.md") -> chapters.Chapter:
     path = tmp_path / name
     path.write_text(text)
-    return walkthrough.read_chapter(path)
+    return chapters.read_chapter(path)
 
 
 def test_a_chapter_is_prose_and_stops(tmp_path: Path) -> None:
@@ -97,7 +98,7 @@ def test_a_name_is_there_once(tmp_path: Path) -> None:
     for name in ("01-shop.md", "02-shop.md"):
         chapter(tmp_path, CHAPTER, name)
     with pytest.raises(EnginescopeError, match=r"02-shop\.md:8: stop 'sell' is at 01-shop.md:8 already"):
-        walkthrough.read(tmp_path)
+        chapters.read(tmp_path)
 
 
 # --- this project's own ---
@@ -162,7 +163,7 @@ def test_every_quoted_value_is_in_the_summary_and_every_value_is_quoted() -> Non
 
 
 def test_a_measured_time_is_never_written_by_hand() -> None:
-    for path in sorted(walkthrough.FOLDER.glob("*.md")):
+    for path in sorted(chapters.FOLDER.glob("*.md")):
         by_hand = re.findall(r"\d[\d.,]*\s?(?:ms|µs|us|ns|tok/s|tokens/s)\b", path.read_text())
         assert by_hand == [], path.name
 
@@ -198,7 +199,7 @@ def test_a_key_that_is_not_there() -> None:
 
 
 @pytest.mark.parametrize("read", CHAPTERS, ids=lambda read: read.name)
-def test_a_chapter_is_of_readable_length_and_every_stop_says_something(read: walkthrough.Chapter) -> None:
+def test_a_chapter_is_of_readable_length_and_every_stop_says_something(read: chapters.Chapter) -> None:
     words = sum(len((part if isinstance(part, str) else part.said).split()) for part in read.parts)
     assert 400 <= words <= 1100
     assert 3 <= len(read.stops) <= 14

@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 FAKE = ROOT / "tests" / "fake_vllm"
 
 
@@ -61,7 +61,8 @@ def left_behind() -> list[str]:
     found = []
     for process in psutil.process_iter(["cmdline", "status"]):
         words = " ".join(process.info["cmdline"] or [])
-        if ("offline.arm" in words or words.startswith("VLLM::")) and process.info["status"] != psutil.STATUS_ZOMBIE:
+        ours = "offline.engine.arm" in words or words.startswith("VLLM::")
+        if ours and process.info["status"] != psutil.STATUS_ZOMBIE:
             found.append(words)
     return found
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offline.expected import Batch, CacheConfig, Expectation, PrefixCache, Request
+from offline.expected.tokens import Batch, CacheConfig, Expectation, PrefixCache, Request
 from probes.errors import EnginescopeError
 
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offline.grid import Arm, Cell, arm_order, arms, seed_of, trial_order
-from offline.prompts import workload
-from offline.spec import Spec
+from offline.spec.grid import Arm, Cell, arm_order, arms, seed_of, trial_order
+from offline.spec.prompts import workload
+from offline.spec.spec import Spec
 
 BASE = {"model": "m", "dtype": "float32"}
 

@@ -14,8 +14,8 @@ from typing import Any
 import psutil
 import pytest
 
-from offline import process
-from offline.process import ArmFailed, ArmProcess
+from offline.engine import process
+from offline.engine.process import ArmFailed, ArmProcess
 from probes.processgroup import members
 from tests.shells import shells, until
 

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from offline.grid import Arm, Cell, Trial
-from offline.plan import minutes
-from offline.progress import SweepProgress
+from offline.spec.grid import Arm, Cell, Trial
+from offline.spec.plan import minutes
+from offline.sweep.progress import SweepProgress
 
 CELL = Cell(1, "cold", input_len=8, output_len=2, shared_prefix_len=0)
 ARM = Arm({}, (), (CELL,))

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from offline.runfolder import SCHEMA, RunFolder, newest_unfinished, read_records, read_run, slug, write_index
+from offline.records.runfolder import SCHEMA, RunFolder, newest_unfinished, read_records, read_run, slug, write_index
 from probes.errors import EnginescopeError
 
 RECORDS: list[dict[str, Any]] = [

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from offline.spec import OWNED, Spec, integers, parse_engine, read_toml, words
-from offline.sweep import asked_for, parser
+from offline.spec.spec import OWNED, Spec, integers, parse_engine, read_toml, words
+from offline.sweep.__main__ import asked_for, parser
 from probes.errors import USAGE, EnginescopeError
 
 

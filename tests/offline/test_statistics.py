@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offline.statistics import Drift, Figure, drift, mean_interval, percentile
+from offline.table.statistics import Drift, Figure, drift, mean_interval, percentile
 
 VALUES = st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=12)
 WEIGHTED = st.lists(st.tuples(st.integers(0, 9), st.integers(1, 30)), min_size=1, max_size=9)

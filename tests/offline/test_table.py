@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from offline import table
-from offline.statistics import Drift
-from offline.sweep import warn
+from offline.sweep.__main__ import warn
+from offline.table import files
+from offline.table.statistics import Drift
 
 AXES = ("block_size", "enable_prefix_caching")
 DRIFT = Drift(reference_s=0.030, arms=0.02, trials=0.04)
@@ -53,7 +53,7 @@ def row(batch_size: int = 16, **changes: Any) -> dict[str, Any]:
 
 def refused(reason: str, **changes: Any) -> dict[str, Any]:
     """A cell of an arm that never came up."""
-    identity = {name: value for name, value in row().items() if name in table.IDENTITY}
+    identity = {name: value for name, value in row().items() if name in files.IDENTITY}
     cell = {"status": "refused", "reason": reason, "trials": 0, "batch_histogram": "", "cache_check": "n/a"}
     return identity | cell | {"expected_cached_tokens": None} | changes
 
@@ -61,7 +61,7 @@ def refused(reason: str, **changes: Any) -> dict[str, Any]:
 def shown(rows: list[dict[str, Any]], width: int, axes: tuple[str, ...] = AXES, drift: Drift | None = DRIFT) -> str:
     """What a terminal of `width` columns shows."""
     out = io.StringIO()
-    table.show(Console(width=width, file=out), rows, axes, drift, 1)
+    files.show(Console(width=width, file=out), rows, axes, drift, 1)
     return out.getvalue()
 
 
@@ -75,7 +75,7 @@ def words(text: str) -> list[list[str]]:
 
 def test_three_files_with_all_rows_and_the_promised_columns(tmp_path: Path) -> None:
     rows = [row(1), row(4, cache_state="cold"), refused("ValueError: no", block_size=16)]
-    table.write(tmp_path, rows, AXES, DRIFT, RUN)
+    files.write(tmp_path, rows, AXES, DRIFT, RUN)
     csv, parquet = pd.read_csv(tmp_path / "table.csv"), pd.read_parquet(tmp_path / "table.parquet")
     for frame in (csv, parquet):
         assert [name for name in PROMISED if name not in frame.columns] == []
@@ -88,7 +88,7 @@ def test_three_files_with_all_rows_and_the_promised_columns(tmp_path: Path) -> N
 
 
 def test_a_column_of_numbers_and_words_survives(tmp_path: Path) -> None:
-    table.write(tmp_path, [row(startup_warm_up_s="n/a"), row(startup_warm_up_s=1.5)], AXES, DRIFT, RUN)
+    files.write(tmp_path, [row(startup_warm_up_s="n/a"), row(startup_warm_up_s=1.5)], AXES, DRIFT, RUN)
     assert pd.read_parquet(tmp_path / "table.parquet")["startup_warm_up_s"].tolist() == ["n/a", "1.5"]
     read = pd.read_csv(tmp_path / "table.csv", keep_default_na=False)
     assert read["startup_warm_up_s"].tolist() == ["n/a", "1.5"]
@@ -97,14 +97,14 @@ def test_a_column_of_numbers_and_words_survives(tmp_path: Path) -> None:
 def test_the_first_line_is_about_drift(tmp_path: Path) -> None:
     drifted = Drift(0.030, 0.5, 0.6)
     for found in (DRIFT, drifted):
-        table.write(tmp_path, [row()], AXES, found, RUN)
+        files.write(tmp_path, [row()], AXES, found, RUN)
         assert (tmp_path / "table.md").read_text().splitlines()[0] == found.sentence(1)
-    assert table.markdown([row()], AXES, drifted, RUN | {"asked": {"passes": 2}}).startswith(drifted.sentence(2))
+    assert files.markdown([row()], AXES, drifted, RUN | {"asked": {"passes": 2}}).startswith(drifted.sentence(2))
 
 
 def test_where_everything_was_refused_the_reason_is_the_table(tmp_path: Path) -> None:
     reason = "ValueError: No common block size for 16 (CPU_ATTN: [MultipleOf(32)])."
-    table.write(tmp_path, [refused(reason)], AXES, None, RUN)
+    files.write(tmp_path, [refused(reason)], AXES, None, RUN)
     for frame in (pd.read_csv(tmp_path / "table.csv"), pd.read_parquet(tmp_path / "table.parquet")):
         assert frame[["status", "reason", "trials"]].values.tolist() == [["refused", reason, 0]]
     lines = (tmp_path / "table.md").read_text().splitlines()
@@ -114,7 +114,7 @@ def test_where_everything_was_refused_the_reason_is_the_table(tmp_path: Path) ->
 
 
 def test_markdown_says_what_each_arm_resolved_to() -> None:
-    text = table.markdown([row(1), row(4), row(1, block_size=64, startup_s=31.0)], AXES, DRIFT, RUN)
+    text = files.markdown([row(1), row(4), row(1, block_size=64, startup_s=31.0)], AXES, DRIFT, RUN)
     lines = text[text.index("## What each arm") :].splitlines()
     assert lines[2] == "|  | block_size=32 prefix_caching=on | block_size=64 prefix_caching=on |"
     assert "| kv_tokens | 23296 | 23296 |" in lines
@@ -122,7 +122,7 @@ def test_markdown_says_what_each_arm_resolved_to() -> None:
 
 
 def test_only_bytes_are_shown_in_mebibytes() -> None:
-    text = table.markdown([row(kv_tokens=6_000_000, kv_cache_bytes=2**30)], AXES, DRIFT, RUN)
+    text = files.markdown([row(kv_tokens=6_000_000, kv_cache_bytes=2**30)], AXES, DRIFT, RUN)
     lines = text.splitlines()
     assert "| kv_cache_bytes | 1024 MiB |" in lines
     assert "| kv_tokens | 6000000 |" in lines
@@ -177,21 +177,21 @@ def test_stars_stand_at_the_best_of_each_column() -> None:
     ],
 )
 def test_cached_tokens_beside_the_expected_ones(changes: dict[str, Any], text: str) -> None:
-    assert table.cached(row(**changes)) == text
+    assert files.cached(row(**changes)) == text
 
 
 def test_one_trial_is_said_to_be_one() -> None:
     one = row(output_tok_s=197.34, output_tok_s_lo=None, output_tok_s_hi=None)
-    assert table.starred(one, "output_tok_s", 1, best=300.0) == "197.3 n=1"
-    assert table.cell(one, "output_tok_s") == "197.3 (n=1)"
-    assert table.cell(row(itl_s_p99=None), "itl_s_p99") == "n/a"
+    assert files.starred(one, "output_tok_s", 1, best=300.0) == "197.3 n=1"
+    assert files.cell(one, "output_tok_s") == "197.3 (n=1)"
+    assert files.cell(row(itl_s_p99=None), "itl_s_p99") == "n/a"
 
 
 HOSTILE = "ValueError: [red]a|b[/red] [/bold] <b>"
 
 
 def test_pipes_of_a_reason_do_not_make_columns(tmp_path: Path) -> None:
-    table.write(tmp_path, [refused(HOSTILE), refused("two\nlines")], AXES, None, RUN)
+    files.write(tmp_path, [refused(HOSTILE), refused("two\nlines")], AXES, None, RUN)
     lines = [line for line in (tmp_path / "table.md").read_text().splitlines() if "| refused |" in line]
     assert [len(re.split(r"(?<!\\)\|", line)) for line in lines] == [27, 27]
     assert "[red]a\\|b[/red] [/bold]" in lines[0] and "two lines" in lines[1]

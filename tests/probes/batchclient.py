@@ -7,13 +7,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from probes.attempt import Limits
-from probes.batch import address
-from probes.promptsfile import read
-from probes.sending import Settings, run
-from tests.stub_exchange import REPLY
+from probes.batch.__main__ import address
+from probes.batch.attempt import Limits
+from probes.batch.promptsfile import read
+from probes.batch.sending import Settings, run
+from tests.probes.stub_exchange import REPLY
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 KEY = "sk-a-secret-of-some-length"
 ANSWER = "hello you: " + "".join(REPLY)
 QUICK = Limits(connect_s=2, first_token_s=0.3, gap_s=0.3, total_s=5)

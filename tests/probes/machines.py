@@ -7,10 +7,10 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from probes.doctor.surroundings import Distribution, Finding, Surroundings
 from probes.machine import Gpu
-from probes.surroundings import Distribution, Finding, Surroundings
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 GIB = 2**30
 NOW = 1_000_000_000.0
 H100 = (Gpu("H100", "580.0", 80 * GIB),)

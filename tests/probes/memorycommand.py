@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 MIB = 2**20
 # A front end that starts a core, which starts two workers, all titled as vLLM does: by the first word of their command
 # line. Each waits for the end of its standard input, so that none outlives the test. A Python started under such a name

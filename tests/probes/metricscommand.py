@@ -7,9 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from probes.exposition import Window, parse
+from probes.metrics.exposition import Window, parse
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 INF = math.inf
 
 

@@ -17,6 +17,6 @@ def write_slowly(fd: int, data: bytes) -> int:
 
 
 os.write = write_slowly
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 sys.argv = ["probes.batch", *sys.argv[1:]]
 runpy.run_module("probes.batch", run_name="__main__")

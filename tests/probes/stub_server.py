@@ -1,7 +1,7 @@
 """An OpenAI-compatible server without a model: quick and exact, or wrong in every way that servers and networks can be.
 
 The first part of a path names what it does: `http://127.0.0.1:PORT/stall_between/v1`. Below HTTP by design: it has to
-send what no web framework would. `python -m tests.stub_server` is the server of the benchmark.
+send what no web framework would. `python -m tests.probes.stub_server` is the server of the benchmark.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.stub_exchange import Exchange
-from tests.stub_ways import WAYS
+from tests.probes.stub_exchange import Exchange
+from tests.probes.stub_ways import WAYS
 
 
 class Stub:

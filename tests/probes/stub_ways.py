@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable
 from email.utils import formatdate
 
-from tests.stub_exchange import HTML, JSON, SSE, Exchange
+from tests.probes.stub_exchange import HTML, JSON, SSE, Exchange
 
 FOREVER_S = 3600
 

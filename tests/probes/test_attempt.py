@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from probes.attempt import Limits
-from tests.batchclient import ANSWER, ask, ask_one
-from tests.stub_server import Stub, serving
+from probes.batch.attempt import Limits
+from tests.probes.batchclient import ANSWER, ask, ask_one
+from tests.probes.stub_server import Stub, serving
 
 
 @pytest.mark.parametrize("mode", ["chat", "completion"])

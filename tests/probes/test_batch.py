@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from probes.batch import address
+from probes.batch.__main__ import address
+from probes.batch.outcomes import BLANK, Outcomes, lines, parsed
 from probes.errors import EnginescopeError
-from probes.outcomes import BLANK, Outcomes, lines, parsed
-from tests.batchclient import KEY, ROOT
-from tests.stub_server import Stub, serving
+from tests.probes.batchclient import KEY, ROOT
+from tests.probes.stub_server import Stub, serving
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_addresses(typed: str, mode: str, url: str) -> None:
 
 
 def batch(*words: object, key: str | None = None, slow_disk: bool = False) -> list[str]:
-    start = ["-m", "probes.batch"] if not slow_disk else [str(ROOT / "tests/slow_records.py")]
+    start = ["-m", "probes.batch"] if not slow_disk else [str(ROOT / "tests/probes/slow_records.py")]
     return [sys.executable, *start, "--model", "m", *map(str, words), *(["--api-key", key] if key else [])]
 
 
@@ -162,7 +162,7 @@ def test_the_server_is_killed_half_way(tmp_path: Path, hundred: Path) -> None:
     """What was in flight fails with its reason, what came later finds nobody; afterwards the batch can be completed."""
     out = tmp_path / "out.jsonl"
     words = ("--input", hundred, "--output", out, "--stream", "--retries", 1, "--base-url")
-    command = [sys.executable, "-m", "tests.stub_server", "--think-s", "0.1", "--interval-s", "0.02"]
+    command = [sys.executable, "-m", "tests.probes.stub_server", "--think-s", "0.1", "--interval-s", "0.02"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as stub:
         assert stub.stdout
         port = int(stub.stdout.readline())

@@ -7,9 +7,9 @@ import os
 import pytest
 
 from probes.devices import Device, balance, devices, of_engine
-from probes.enginememory import Memory
-from probes.memorytable import report
-from tests.memorycommand import MIB
+from probes.memory.account import Memory
+from probes.memory.table import report
+from tests.probes.memorycommand import MIB
 
 DRIVER = """#!/bin/sh
 case "$1" in

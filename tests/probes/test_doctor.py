@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from probes import doctor, engines, surroundings
+from probes.doctor import __main__ as doctor
+from probes.doctor import engines, surroundings
+from probes.doctor.surroundings import Finding, Surroundings
 from probes.home import tilde
-from probes.surroundings import Finding, Surroundings
-from tests.machines import ROOT, machine
+from tests.probes.machines import ROOT, machine
 
 
 def test_tilde() -> None:

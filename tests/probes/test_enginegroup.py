@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from probes.enginegroup import Started, arguments, group_of, groups, listener, started
-from tests.memorycommand import run, small_model, tree
-from tests.metrics_server import serving
+from tests.probes.memorycommand import run, small_model, tree
+from tests.probes.metrics_server import serving
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from probes import engines
-from probes.surroundings import Process
-from tests.machines import CPU_SET, CUDA_SET, NOW, machine, unlike
+from probes.doctor import engines
+from probes.doctor.surroundings import Process
+from tests.probes.machines import CPU_SET, CUDA_SET, NOW, machine, unlike
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_port(tmp_path: Path) -> None:
 
 INIT, SHELL = Process(1, 0, "/sbin/init"), Process(5, 1, "bash")
 FRONT, CORE, WORKER = (
-    Process(10, 5, "python -m offline.arm"),
+    Process(10, 5, "python -m offline.engine.arm"),
     Process(11, 10, "VLLM::EngineCore"),
     Process(12, 11, "VLLM::Worker_TP0"),
 )

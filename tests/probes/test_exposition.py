@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probes.endpoint import endpoint
 from probes.errors import EnginescopeError
-from probes.exposition import parse
-from probes.metricstable import number, percent, quantile_text, seconds, short_line
-from probes.quantiles import Quantile
-from probes.quantities import figures, has_any, missing
-from tests.metrics_server import NEW, OLD, Engines
-from tests.metricscommand import INF, window
+from probes.metrics.endpoint import endpoint
+from probes.metrics.exposition import parse
+from probes.metrics.quantities import figures, has_any, missing
+from probes.metrics.table import number, percent, quantile_text, seconds, short_line
+from probes.statistics.buckets import Quantile
+from tests.probes.metrics_server import NEW, OLD, Engines
+from tests.probes.metricscommand import INF, window
 
 
 @pytest.mark.parametrize("names", [NEW, OLD], ids=["new names", "old names"])

@@ -11,9 +11,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from probes.footprint import Footprint, footprint, model_folder, parse_rollup, summed, weights
-from probes.kvcache import kv_bytes_per_token
-from tests.memorycommand import MIB, small_model
+from probes.memory.footprint import Footprint, footprint, model_folder, parse_rollup, summed, weights
+from probes.memory.kvcache import kv_bytes_per_token
+from tests.probes.memorycommand import MIB, small_model
 
 ROLLUP = """5600-7ffe ---p 00000000 00:00 0                          [rollup]
 Rss:                4000 kB

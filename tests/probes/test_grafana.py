@@ -9,11 +9,11 @@ import subprocess
 
 import pytest
 
-from probes.endpoint import endpoint
-from probes.grafana import dashboard, write
-from probes.quantities import figures
-from tests.metrics_server import Engines
-from tests.metricscommand import run, window
+from probes.metrics.endpoint import endpoint
+from probes.metrics.grafana import dashboard, write
+from probes.metrics.quantities import figures
+from tests.probes.metrics_server import Engines
+from tests.probes.metricscommand import run, window
 
 
 def expressions() -> list[str]:

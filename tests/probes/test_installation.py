@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from probes import installation
-from tests.machines import NOW, machine, unlike
+from probes.doctor import installation
+from tests.probes.machines import NOW, machine, unlike
 
 
 @pytest.mark.parametrize(

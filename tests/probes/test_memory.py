@@ -10,14 +10,14 @@ import pytest
 
 from probes.devices import Device
 from probes.enginegroup import group_of, groups
-from probes.enginememory import Memory
 from probes.errors import EnginescopeError
-from probes.exposition import parse
-from probes.footprint import weights
-from probes.kvcache import kv_caches
-from probes.memorytable import WHY, report
-from tests.memorycommand import MIB, run, small_model, tree
-from tests.metrics_server import Engines, serving
+from probes.memory.account import Memory
+from probes.memory.footprint import weights
+from probes.memory.kvcache import kv_caches
+from probes.memory.table import WHY, report
+from probes.metrics.exposition import parse
+from tests.probes.memorycommand import MIB, run, small_model, tree
+from tests.probes.metrics_server import Engines, serving
 
 
 @pytest.fixture

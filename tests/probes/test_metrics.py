@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.metrics_server import Engines, serving
-from tests.metricscommand import ROOT, run
+from tests.probes.metrics_server import Engines, serving
+from tests.probes.metricscommand import ROOT, run
 
 
 def test_the_command_prints_deltas() -> None:

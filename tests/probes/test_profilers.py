@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from probes import profilers
-from probes.surroundings import Distribution
-from tests.machines import IMPORTER, machine, unlike
+from probes.doctor import profilers
+from probes.doctor.surroundings import Distribution
+from tests.probes.machines import IMPORTER, machine, unlike
 
 NO_PTRACE = {"proc/self/status": "Name:\tpython\nCapEff:\t0000000000000000\n"}
 ALL_CAPS = {"proc/self/status": "Name:\tpython\nCapEff:\t000001ffffffffff\n"}

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from probes.batch.promptsfile import count, read
+from probes.batch.sending import run
 from probes.errors import EnginescopeError
-from probes.promptsfile import count, read
-from probes.sending import run
-from tests.batchclient import settings
-from tests.stub_server import Stub
+from tests.probes.batchclient import settings
+from tests.probes.stub_server import Stub
 
 
 def test_prompts_with_their_own_parameters(server: tuple[Stub, str], tmp_path: Path) -> None:

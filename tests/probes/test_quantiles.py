@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probes.quantiles import Quantile, quantile
-from tests.metricscommand import INF
+from probes.statistics.buckets import Quantile, quantile
+from tests.probes.metricscommand import INF
 
 
 @pytest.mark.parametrize(

@@ -15,12 +15,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probes.batchsummary import summarize
-from probes.intervals import Sample, wilson
-from probes.reportsections import notes, problems, sections
-from probes.reportviews import markdown, page
+from probes.report.sections import notes, problems, sections
+from probes.report.summary import summarize
+from probes.report.views import markdown, page
+from probes.statistics.intervals import Sample, wilson
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 EVIL = '<script>alert("x")</script> | `a` [b](c) \x1b[31mred\x1b[0m\nnext'
 
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from probes import resources
 from probes.checkpoint import DISTRIBUTION, GGUF_SHA256, MANIFEST, NAME
-from probes.surroundings import Distribution
-from tests.machines import CUDA_SET, GIB, H100, machine, unlike
+from probes.doctor import resources
+from probes.doctor.surroundings import Distribution
+from tests.probes.machines import CUDA_SET, GIB, H100, machine, unlike
 
 MEMINFO = {"proc/meminfo": f"MemTotal: {24 * 2**20} kB\nMemFree: 1 kB\nMemAvailable: {16 * 2**20} kB\n"}
 GOVERNOR = "sys/devices/system/cpu/cpu{}/cpufreq/scaling_governor"

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from probes.attempt import Limits
-from probes.sending import arrivals
-from tests.batchclient import ask, settings
-from tests.stub_server import serving
+from probes.batch.attempt import Limits
+from probes.batch.sending import arrivals
+from tests.probes.batchclient import ask, settings
+from tests.probes.stub_server import serving
 
 
 def test_concurrency_is_bounded(tmp_path: Path) -> None:

@@ -14,9 +14,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.modelfolders import model_folder
+from tests.probes.modelfolders import model_folder
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 FAKE = ROOT / "tests" / "fake_vllm"
 CHECKS = 10
 

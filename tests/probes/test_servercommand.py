@@ -9,9 +9,9 @@ import pytest
 
 from probes.errors import EnginescopeError
 from probes.machine import Machine
-from probes.servercommand import Asked, choose_dtype, command, engine_arguments, flags
-from probes.serverprocess import environment
-from tests.modelfolders import model_folder
+from probes.serve.command import Asked, choose_dtype, command, engine_arguments, flags
+from probes.serve.process import environment
+from tests.probes.modelfolders import model_folder
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from probes.serverfaults import KNOWN, diagnose, error_lines
-from probes.serverprocess import NotReady, Phase, Startup, phase_of
+from probes.serve.faults import KNOWN, diagnose, error_lines
+from probes.serve.process import NotReady, Phase, Startup, phase_of
 
 
 def test_phases() -> None:

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from probes import software
-from probes.surroundings import Distribution
-from tests.machines import CPU_SET, CUDA_SET, H100, ROOT, machine, unlike
+from probes.doctor import software
+from probes.doctor.surroundings import Distribution
+from tests.probes.machines import CPU_SET, CUDA_SET, H100, ROOT, machine, unlike
 
 CUDA_TORCH = {"site/torch/__init__.py": "", "site/torch/version.py": "cuda: Optional[str] = '13.0'\n"}
 STUB = {"vllm": Distribution("0.32.0+cpu")}

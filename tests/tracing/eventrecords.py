@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tracing import _recorder, events
+from tracing.events import layout
+from tracing.hooks import _recorder
 
 
 @contextmanager
@@ -17,7 +18,7 @@ def written(most: int = 0) -> Iterator[Path]:
     """A new event file for at most so many records (never less than a chunk), until the block ends."""
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch, "events.bin")
-        _recorder.start(str(path), events.SCHEMA, most)
+        _recorder.start(str(path), layout.SCHEMA, most)
         try:
             yield path
         finally:
@@ -27,25 +28,25 @@ def written(most: int = 0) -> Iterator[Path]:
 
 def records(path: Path) -> np.ndarray:
     """What has been written so far, without the header."""
-    found = np.fromfile(path, dtype=events.RECORD)[1:]
+    found = np.fromfile(path, dtype=layout.RECORD)[1:]
     return found[found["kind"] != 0]
 
 
 def spans(path: Path) -> list[dict[str, int]]:
     return [
-        {name: int(row[name]) for name in events.RECORD.names or ()}
+        {name: int(row[name]) for name in layout.RECORD.names or ()}
         for row in records(path)
-        if row["kind"] in (events.SPAN, events.RAISED)
+        if row["kind"] in (layout.SPAN, layout.RAISED)
     ]
 
 
 def texts(path: Path) -> dict[int, str]:
     """Texts by their number."""
     found, rows = {}, records(path)
-    for index in np.flatnonzero(rows["kind"] == events.TEXT):
+    for index in np.flatnonzero(rows["kind"] == layout.TEXT):
         length = int(rows[index]["value"])
-        more = rows[index + 1 : index + 1 + -(-length // events.PAYLOAD_BYTES)]
-        payload = b"".join(row.tobytes()[: events.PAYLOAD_BYTES] for row in more)
+        more = rows[index + 1 : index + 1 + -(-length // layout.PAYLOAD_BYTES)]
+        payload = b"".join(row.tobytes()[: layout.PAYLOAD_BYTES] for row in more)
         found[int(rows[index]["request"])] = payload[:length].decode()
     return found
 
@@ -53,9 +54,9 @@ def texts(path: Path) -> dict[int, str]:
 def numbers(path: Path, code: int) -> list[list[int]]:
     """The lists of a code."""
     found, rows = [], records(path)
-    for index in np.flatnonzero((rows["kind"] == events.LIST) & (rows["site"] == code)):
+    for index in np.flatnonzero((rows["kind"] == layout.LIST) & (rows["site"] == code)):
         count = int(rows[index]["value"])
-        more = rows[index + 1 : index + 1 + -(-count * 4 // events.PAYLOAD_BYTES)]
-        payload = b"".join(row.tobytes()[: events.PAYLOAD_BYTES] for row in more)
+        more = rows[index + 1 : index + 1 + -(-count * 4 // layout.PAYLOAD_BYTES)]
+        payload = b"".join(row.tobytes()[: layout.PAYLOAD_BYTES] for row in more)
         found.append(np.frombuffer(payload, "<u4")[:count].tolist())
     return found

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tracing.timeline import Timeline
+from tracing.timeline.spans import Timeline
 
 VM = 0x0001000000000000  # above pid and thread an id has the machine and the kind of it
 TYPES = {"mark": 34, "push": 59, "start": 60, "domain": 75}

@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.traces import TraceWriter
-from tracing import anatomy, slow, timeline
-from tracing.anatomy import Pieces, covered, innermost, pieces_outside, union
+from tests.tracing.traces import TraceWriter
+from tracing import timeline
+from tracing.breakdown import slow
+from tracing.timeline import steps as anatomy
+from tracing.timeline.steps import Pieces, covered, innermost, pieces_outside, union
 
 STEP = 1_000_000  # a microsecond is 1,000: steps of 1 ms
 

@@ -8,12 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.sampledfolders import sampled_folder
-from tests.stackframes import CORE, GET, MAIN, SITE, SPIN, STEP, WAIT, WAITING, WORKING
-from tests.test_perfetto import check, hops
-from tests.traces import TraceWriter
-from tracing import attribution, findings, perfetto, review, samples, sampletables, stacks, timeline
-from tracing.pyspyevents import Frame
+from tests.tracing.sampledfolders import sampled_folder
+from tests.tracing.stackframes import CORE, GET, MAIN, SITE, SPIN, STEP, WAIT, WAITING, WORKING
+from tests.tracing.test_perfetto import check, hops
+from tests.tracing.traces import TraceWriter
+from tracing import review, timeline
+from tracing.breakdown import findings
+from tracing.page import perfetto
+from tracing.pyspy import attribution, samples, stacks, tables
+from tracing.pyspy.events import Frame
 
 
 @pytest.fixture
@@ -41,12 +44,12 @@ def test_a_stage_of_no_time_at_all_is_left_out(both: Path) -> None:
     """Rounds that the clock cannot tell apart have no time between them."""
     spans, read = timeline.read(both), samples.read(both)
     frame = attribution.attributed(read, spans)
-    assert {row["stage"] for row in sampletables.stages(read, frame, 3)} == {"schedule", "wait: worker"}
+    assert {row["stage"] for row in tables.stages(read, frame, 3)} == {"schedule", "wait: worker"}
     frame.loc[frame["stage"] == "wait: worker", "weight_ns"] = 0
-    [row] = sampletables.stages(read, frame, 3)
+    [row] = tables.stages(read, frame, 3)
     assert (row["stage"], row["share"]) == ("schedule", 1)
     frame["weight_ns"] = 0
-    assert sampletables.stages(read, frame, 3) == [] and sampletables.threads(frame)[0]["working"] == 0
+    assert tables.stages(read, frame, 3) == [] and tables.threads(frame)[0]["working"] == 0
 
 
 def test_a_shared_function_is_the_roles_own_site() -> None:
@@ -89,7 +92,7 @@ def test_a_core_that_died_is_told(tmp_path: Path) -> None:
     threads = {CORE: [WORKING, WAITING] * 25, (10, 10, "MainThread"): [(MAIN, GET, WAIT)] * 400}
     read = samples.read(sampled_folder(tmp_path, threads, live=live))
     spans = timeline.read(tmp_path)
-    said = list(sampletables.head(read, attribution.attributed(read, spans), spans))
+    said = list(tables.head(read, attribution.attributed(read, spans), spans))
     assert any(line.startswith("core 11 did not end in order: its samples end 3.") and "dmesg" in line for line in said)
 
 

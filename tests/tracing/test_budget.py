@@ -11,12 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.traces import TraceWriter
-from tracing import budget, hops, requests, timeline, waits
-from tracing.index import Index
-from tracing.requests import Flow
-from tracing.stretches import CALLED, ENDED, SUSPENDED, YIELDED
-from tracing.timeline import Timeline
+from tests.tracing.traces import TraceWriter
+from tracing import timeline
+from tracing.breakdown import budget, hops, waits
+from tracing.hooks.coroutines import CALLED, ENDED, SUSPENDED, YIELDED
+from tracing.timeline import requests
+from tracing.timeline.index import Index
+from tracing.timeline.requests import Flow
+from tracing.timeline.spans import Timeline
 
 KEY = 10**12
 

@@ -10,11 +10,15 @@ import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.nsysfiles import NsysWriter, as_captured
-from tests.test_anatomy import STEP
-from tests.test_anatomy import write as write_steps
-from tests.test_perfetto import check as check_perfetto
-from tracing import findings, gpu, nsys, nsysfile, nsysranges, review, timeline, watchersections
+from tests.tracing.nsysfiles import NsysWriter, as_captured
+from tests.tracing.test_anatomy import STEP
+from tests.tracing.test_anatomy import write as write_steps
+from tests.tracing.test_perfetto import check as check_perfetto
+from tracing import review, timeline
+from tracing.breakdown import findings
+from tracing.nsys import __main__ as nsys
+from tracing.nsys import file, gpu, ranges
+from tracing.page import watchers
 
 CORE, WORKER = 11, 12
 US = 1000
@@ -69,10 +73,10 @@ def test_busy_idle_and_the_causes_of_gaps(tmp_path: Path) -> None:
 
 def test_the_sentence(tmp_path: Path) -> None:
     device = nsys.reviewed(report(tmp_path))[1]["gpu"]["devices"][1]
-    said = watchersections.sentence(device)
+    said = watchers.sentence(device)
     assert said.startswith("GPU 0 waited 71.5% of prefill: 13.0% wait: worker, 11.0% execute, ")
     few = device | {"gap_ns": 200_000, "causes": [{"cause": "schedule", "ns": 150_000}, {"cause": "send", "ns": 100}]}
-    assert watchersections.sentence(few) == "GPU 0 waited 20.0% of prefill: 15.0% schedule, 5.0% other"
+    assert watchers.sentence(few) == "GPU 0 waited 20.0% of prefill: 15.0% schedule, 5.0% other"
 
 
 def test_kernels_and_copies_by_stage_and_step(tmp_path: Path) -> None:
@@ -137,7 +141,7 @@ def test_the_innermost_range_counts_and_a_scope_only_alone(tmp_path: Path) -> No
     writer = NsysWriter(tmp_path / "r.sqlite")
     writer.range(9, 1, 10, 90, "worker.execute", 0).range(9, 1, 20, 50, "runner.forward", 0)
     writer.range(9, 1, 30, 40, "inside", domain="").range(9, 1, 5, 8, "before", domain="")
-    spans = nsysranges.timeline(nsysfile.read(writer.close())).spans
+    spans = ranges.timeline(file.read(writer.close())).spans
     rows = gpu.innermost_at(spans, 9, 1, np.array([1, 6, 9, 15, 35, 45, 60, 90]))
     sites = [spans["site"].iat[row] if row >= 0 else None for row in rows]
     assert sites == [None, "scope", None, "worker.execute", *["runner.forward"] * 2, "worker.execute", None]

@@ -14,15 +14,20 @@ import pytest
 from hypothesis import given, settings
 
 from probes.errors import EnginescopeError
-from tests.nsysfiles import NsysWriter, as_captured
-from tests.test_anatomy import write as write_steps
-from tests.test_budget import DURATIONS, stream
-from tracing import budget, nsys, nsysfile, nsysranges, nsysrun, requests, timeline
-from tracing.findings import worked_out
-from tracing.index import Index
-from tracing.timeline import Timeline
+from tests.tracing.nsysfiles import NsysWriter, as_captured
+from tests.tracing.test_anatomy import write as write_steps
+from tests.tracing.test_budget import DURATIONS, stream
+from tracing import timeline
+from tracing.breakdown import budget
+from tracing.breakdown.findings import worked_out
+from tracing.nsys import __main__ as nsys
+from tracing.nsys import capture, ranges
+from tracing.nsys import file as nsysfile
+from tracing.timeline import requests
+from tracing.timeline.index import Index
+from tracing.timeline.spans import Timeline
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 NS = [1000 * (place + 1) for place in range(40)]
 
 
@@ -43,7 +48,7 @@ def test_ranges_alone_give_the_budgets_of_the_event_files(ns: list[int]) -> None
     with tempfile.TemporaryDirectory() as folder:
         stream(Path(folder), ns)
         read, report = captured(Path(folder), later=ns[0] % 2 == 0)
-        assert budgets(nsysranges.timeline(nsysfile.read(report))) == budgets(read)
+        assert budgets(ranges.timeline(nsysfile.read(report))) == budgets(read)
 
 
 def test_the_whole_review_is_that_of_the_event_files(tmp_path: Path) -> None:
@@ -69,7 +74,7 @@ def test_what_a_mark_says_is_of_the_range_before_it(tmp_path: Path) -> None:
     writer.range(9, 1, 30, 40, "kv.lookup b", 4).range(9, 2, 31, 41, "kv.lookup c", 4)
     writer.range(9, 1, 50, 60, "core.receive").mark(9, 1, 61, ["told", "client.receive", 7, 0, None, 0], 10**15)
     writer.range(9, 1, 70, 80, "llm.add_request d").mark(9, 1, 81, ["told", "llm.add_request", 0, 0, None, 1], -1)
-    spans = nsysranges.timeline(nsysfile.read(writer.close())).spans
+    spans = ranges.timeline(nsysfile.read(writer.close())).spans
     columns = ["site", "request", "value", "step", "raised", "thread"]
     assert spans[columns].astype(object).where(spans[columns].notna(), None).to_numpy().tolist() == [
         ["kv.lookup", "a", 32, 4, False, 1],
@@ -85,7 +90,7 @@ def test_a_request_that_was_preempted_in_its_step_was_not_in_it(tmp_path: Path) 
     writer.range(9, 1, 10, 20, "kv.allocate a", 0).range(9, 1, 20, 30, "kv.allocate b", 0)
     writer.range(9, 1, 30, 40, "kv.allocate c", 0).mark(9, 1, 41, ["told", "kv.allocate", 16, 1, None, 0], 0)
     writer.range(9, 1, 50, 60, "scheduler.preempt b", 0)
-    batches = nsysranges.timeline(nsysfile.read(writer.close())).batches
+    batches = ranges.timeline(nsysfile.read(writer.close())).batches
     assert batches[["step", "request"]].astype(object).to_numpy().tolist() == [[0, "a"]]
 
 
@@ -107,7 +112,7 @@ def test_vllm_scopes_stand_in_where_our_ranges_are_missing(tmp_path: Path) -> No
 
 def test_a_range_that_never_ended_is_counted(tmp_path: Path) -> None:
     writer = NsysWriter(tmp_path / "r.sqlite").range(9, 1, 10, 20, "kv.lookup a").range(9, 1, 30, None, "kv.lookup b")
-    read = nsysranges.timeline(nsysfile.read(writer.close()))
+    read = ranges.timeline(nsysfile.read(writer.close()))
     assert (len(read.spans), read.torn) == (1, 1)
 
 
@@ -167,10 +172,10 @@ def test_what_is_printed(tmp_path: Path) -> None:
 
 
 def test_cuda_is_traced_by_graph_node_where_there_is_a_gpu() -> None:
-    assert nsysrun.flags(True)[:2] == ["--trace=cuda,nvtx,osrt", "--cuda-graph-trace=node"]
-    assert nsysrun.flags(False)[0] == "--trace=nvtx,osrt"
+    assert capture.flags(True)[:2] == ["--trace=cuda,nvtx,osrt", "--cuda-graph-trace=node"]
+    assert capture.flags(False)[0] == "--trace=nvtx,osrt"
     for cuda in (True, False):
-        assert {"--trace-fork-before-exec=true", "--wait=all", "--sample=none"} <= set(nsysrun.flags(cuda))
+        assert {"--trace-fork-before-exec=true", "--wait=all", "--sample=none"} <= set(capture.flags(cuda))
 
 
 def test_no_nsys_is_one_line_before_anything_runs(tmp_path: Path) -> None:
@@ -182,4 +187,4 @@ def test_no_nsys_is_one_line_before_anything_runs(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_a_recording_is_a_problem(tmp_path: Path) -> None:
-    assert "nsys left no recording" in nsysrun.finish(tmp_path)[0]
+    assert "nsys left no recording" in capture.finish(tmp_path)[0]

@@ -21,11 +21,14 @@ from hypothesis import strategies as st
 from probes.errors import EnginescopeError
 from probes.machine import fingerprint
 from probes.processgroup import members
-from tests.test_budget import stream
-from tests.traces import TraceWriter
-from tracing import arms, findings, harvest, ledger, overhead, overheadtable, review
+from tests.tracing.test_budget import stream
+from tests.tracing.traces import TraceWriter
+from tracing import review
+from tracing.breakdown import findings
+from tracing.overhead import __main__ as overhead
+from tracing.overhead import arms, ledger, table, yields
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 MACHINE = fingerprint().as_dict()
 NS = [1000 * (place + 1) for place in range(40)]
 
@@ -110,7 +113,7 @@ def test_a_review_quotes_the_ledger_of_its_machine(tmp_path: Path, cache: Path) 
 
 
 def test_an_entry_as_a_table() -> None:
-    recorder, nsys = overheadtable.rows(entry())
+    recorder, nsys = table.rows(entry())
     assert recorder[:2] == ["recorder", "-1.0% [-1.0%, -1.0%]"] and recorder[-1] == "3"
     assert nsys == ["nsys", *["n/a"] * 6]
     assert ledger.change({"median": 0.02, "lo": None, "hi": None, "n": 3}) == "+2.0% (n=3)"
@@ -126,14 +129,14 @@ def engine(folder: Path, arm: arms.Arm, **more: Any) -> Any:
 def test_records_of_py_spy_and_of_the_torch_profiler(tmp_path: Path) -> None:
     for stamp in (100, 900):  # the second began after the trial
         (tmp_path / f"samples-{stamp}.txt").write_text("main (a.py:1);step (b.py:2) 30\nmain (a.py:1) 10\n")
-    found = harvest.harvest(engine(tmp_path, arms.Arm("py-spy", tool="py-spy")), [{"py-spy": trial(1, 500)}])
+    found = yields.harvest(engine(tmp_path, arms.Arm("py-spy", tool="py-spy")), [{"py-spy": trial(1, 500)}])
     assert found == {"records_s": pytest.approx(40 / 100e-9), "bytes_s": pytest.approx(48 / 100e-9)}
     arm = arms.watched(tmp_path)[6]
     now = time.monotonic_ns()
     for stamp in (time.time_ns() - 10**12, time.time_ns() + 10**9):
         with gzip.open(tmp_path / f"rank0.{stamp}.pt.trace.json.gz", "w") as file:
             file.write(b'{"ph": "X"}\n{"ph": "M"}\n{"ph": "X"}\n')
-    found = harvest.harvest(engine(tmp_path, arm), [{arm.name: trial(1, now)}])
+    found = yields.harvest(engine(tmp_path, arm), [{arm.name: trial(1, now)}])
     assert found["records_s"] == pytest.approx(2 / 100e-9)  # of the file written after the trial, not the one before
 
 
@@ -143,7 +146,7 @@ def test_the_way_between_processes_is_of_the_trials_alone(tmp_path: Path) -> Non
         writer.span("scheduler.schedule", start, start + 20, step=start // 5000)
         writer.span("core.encode", start + 30, start + 37, step=77)
     writer.close()
-    found = harvest.harvest(engine(tmp_path, arms.Arm("recorder")), [{"recorder": trial(1, 5000)}])
+    found = yields.harvest(engine(tmp_path, arms.Arm("recorder")), [{"recorder": trial(1, 5000)}])
     assert found["records_s"] == pytest.approx(2 / 100e-9)
     assert found["between"] == {"serialize_ns": 7, "send_ns": 0, "deserialize_ns": 0, "zmq_ns": 0}
     assert found["frozen_steps"] == []
@@ -151,7 +154,7 @@ def test_the_way_between_processes_is_of_the_trials_alone(tmp_path: Path) -> Non
 
 def test_steps_that_were_frozen_are_named() -> None:
     steps = pd.DataFrame({"step": [3, 4, 5], "start_ns": [0, 100, 200], "end_ns": [50, 150, 250]})
-    assert harvest.frozen_steps(steps, np.array([(60, 90), (120, 130), (240, 400)])) == [4, 5]
+    assert yields.frozen_steps(steps, np.array([(60, 90), (120, 130), (240, 400)])) == [4, 5]
 
 
 # --- arms and their processes ---
@@ -184,7 +187,7 @@ def test_an_engine_that_does_not_start_says_why(tmp_path: Path) -> None:
 
 LEAVER = """
 import os, subprocess, sys
-from tracing.arms import Guard
+from tracing.overhead.arms import Guard
 shell = subprocess.Popen(["sh", "-c", "sleep 600 & wait"], start_new_session=True)
 Guard().watch(shell.pid)
 print(shell.pid, flush=True)

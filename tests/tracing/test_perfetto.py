@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import Trace, TrackEvent
 
-from tests.traces import TraceWriter
-from tracing import perfetto, timeline
+from tests.tracing.traces import TraceWriter
+from tracing import timeline
+from tracing.page import perfetto
 
 BEGIN, END, COUNTER = TrackEvent.TYPE_SLICE_BEGIN, TrackEvent.TYPE_SLICE_END, TrackEvent.TYPE_COUNTER
 

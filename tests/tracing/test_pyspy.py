@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from probes.errors import EnginescopeError
-from tracing import attribution, sampler, samples
+from tracing.pyspy import attribution, sampler, samples
 
 WAITER = "import queue; queue.Queue().get()"
 SPINNER = "while True: pass"
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def pyspy(*words: str, before: tuple[str, ...] = (), **env: str) -> subprocess.CompletedProcess[str]:

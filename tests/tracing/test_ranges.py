@@ -1,4 +1,4 @@
-"""The NVTX ranges and marks of `tracing.ranges`, as nsys itself hears them."""
+"""The NVTX ranges and marks of `tracing.hooks.ranges`, as nsys itself hears them."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from probes import interop
-from tests.traces import TraceWriter
-from tracing import events, nsysfile, nsysrun, presence, ranges, watchers
+from probes import nvtxlibrary
+from tests.tracing.traces import TraceWriter
+from tracing.events import layout, processes
+from tracing.hooks import install, ranges
+from tracing.nsys import capture, file
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 LIMIT_S = 120
 HARD, LONG = 'it\'s "one", é\n', "r" * 5000
 # Everything that a range or a mark has to say.
@@ -68,23 +70,23 @@ time.sleep(1)  # nsys of 2022 fails where its program ends at once
 
 
 @pytest.fixture(scope="module")
-def heard(tmp_path_factory: pytest.TempPathFactory) -> tuple[nsysfile.Report, str]:
+def heard(tmp_path_factory: pytest.TempPathFactory) -> tuple[file.Report, str]:
     """What nsys heard of the program, and what the program printed."""
     if shutil.which("nsys") is None:
         pytest.skip("no nsys here: apt-get install nsight-systems")
     folder = tmp_path_factory.mktemp("ranges")
-    command = nsysrun.under([sys.executable, "-c", PROGRAM, str(folder), HARD, LONG], folder)
+    command = capture.under([sys.executable, "-c", PROGRAM, str(folder), HARD, LONG], folder)
     environ = dict(os.environ) | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=LIMIT_S)
-    assert nsysrun.finish(folder) == [], done.stdout + done.stderr
-    return nsysfile.read(folder / "nsys.sqlite"), done.stdout
+    assert capture.finish(folder) == [], done.stdout + done.stderr
+    return file.read(folder / "nsys.sqlite"), done.stdout
 
 
 def ours(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[frame["domain"] == ranges.DOMAIN]
 
 
-def marks(report: nsysfile.Report, word: str) -> list[tuple[list[Any], int]]:
+def marks(report: file.Report, word: str) -> list[tuple[list[Any], int]]:
     """The marks of a word without it, each with its payload."""
     found = ours(report.marks)
     items = [(ast.literal_eval(text), int(step)) for text, step in zip(found["text"], found["payload"], strict=True)]
@@ -92,7 +94,7 @@ def marks(report: nsysfile.Report, word: str) -> list[tuple[list[Any], int]]:
 
 
 @pytest.mark.nsys
-def test_a_call_is_a_range_with_its_request_and_step(heard: tuple[nsysfile.Report, str]) -> None:
+def test_a_call_is_a_range_with_its_request_and_step(heard: tuple[file.Report, str]) -> None:
     calls = ours(heard[0].ranges)
     calls = calls[calls["text"].str.startswith("kv.allocate")]
     # The third is of a request whose id is too long to be named, the fourth of none.
@@ -101,16 +103,16 @@ def test_a_call_is_a_range_with_its_request_and_step(heard: tuple[nsysfile.Repor
 
 
 @pytest.mark.nsys
-def test_what_a_range_could_not_know_is_in_a_mark(heard: tuple[nsysfile.Report, str]) -> None:
+def test_what_a_range_could_not_know_is_in_a_mark(heard: tuple[file.Report, str]) -> None:
     told = marks(heard[0], ranges.TOLD)
     assert told[:4] == [(["kv.allocate", 5, HARD, None, 0], 7)] * 4
     assert told[4:] == [(["kv.lookup", 0, 0, None, 1], 7)], "a call that raised, and nothing of vLLM's own scope"
     assert marks(heard[0], ranges.INSTANT) == [(["scheduler.preempt", -(2**63), 2**31, "three", 0], 9)]
-    assert marks(heard[0], ranges.LIST) == [([events.RENAMED, 2**63 - 1, "new", HARD], 7)], "one too long is not made"
+    assert marks(heard[0], ranges.LIST) == [([layout.RENAMED, 2**63 - 1, "new", HARD], 7)], "one too long is not made"
 
 
 @pytest.mark.nsys
-def test_a_process_says_who_and_when_it_is(heard: tuple[nsysfile.Report, str]) -> None:
+def test_a_process_says_who_and_when_it_is(heard: tuple[file.Report, str]) -> None:
     said = marks(heard[0], ranges.PROCESS)
     times = [payload for _, payload in said]
     assert {tuple(items[1:]) for items, _ in said} == {("core",)} and len(said) == ranges.CLOCK_MARKS
@@ -118,13 +120,13 @@ def test_a_process_says_who_and_when_it_is(heard: tuple[nsysfile.Report, str]) -
 
 
 @pytest.mark.nsys
-def test_the_program_notices_nothing(heard: tuple[nsysfile.Report, str]) -> None:
+def test_the_program_notices_nothing(heard: tuple[file.Report, str]) -> None:
     assert "raised no room" in heard[1] and "range only wrote 0" in heard[1]
     assert (ours(heard[0].ranges)["text"] == "executor.wait").sum() == 1
 
 
 @pytest.mark.nsys
-def test_ranges_of_coroutines_end_in_any_order(heard: tuple[nsysfile.Report, str]) -> None:
+def test_ranges_of_coroutines_end_in_any_order(heard: tuple[file.Report, str]) -> None:
     found = ours(heard[0].ranges).set_index("text")
     first, second = (found.loc[f"async.generate {name}"] for name in "ab")
     assert first["start_ns"] < second["start_ns"] < first["end_ns"] < second["end_ns"]
@@ -136,24 +138,24 @@ def test_colours_are_of_stages_and_apart() -> None:
 
 
 def test_a_library_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert interop.library().name == interop.LIBRARY
+    assert nvtxlibrary.library().name == nvtxlibrary.LIBRARY
 
     def absent(name: str) -> None:
         raise importlib.metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(importlib.metadata, "files", absent)
     with pytest.raises(OSError, match=r"1 is not installed; pip install --no-deps 'nvidia-nvtx-cu12>=12\.9'"):
-        interop.library()
+        nvtxlibrary.library()
 
 
 def test_ranges_that_cannot_be_made_are_the_end_of_a_recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def absent() -> None:
         raise OSError("it is not installed")
 
-    monkeypatch.setattr(interop, "library", absent)
+    monkeypatch.setattr(nvtxlibrary, "library", absent)
     said: dict[str, list[str]] = {}
-    assert watchers._ranges(said.update) is False
+    assert install._ranges(said.update) is False
     process = {"pid": 1, "serves": ["front end"], "hooked": [], "error": None, **said}
     (tmp_path / "process-1.json").write_text(json.dumps(process))
     TraceWriter(tmp_path, 2, ["core", "worker"]).span("core.step", 1, 2).close()
-    assert "no NVTX ranges (it is not installed)" in presence.missing(tmp_path, ["python"])
+    assert "no NVTX ranges (it is not installed)" in processes.missing(tmp_path, ["python"])

@@ -18,11 +18,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.eventrecords import numbers, records, spans, texts, written
-from tracing import _recorder, events
-from tracing.sites import CODES
+from tests.tracing.eventrecords import numbers, records, spans, texts, written
+from tracing.events import layout
+from tracing.hooks import _recorder
+from tracing.sites.engine import CODES
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 INT64 = st.integers(-(2**63), 2**63 - 1)
 
 
@@ -60,7 +61,7 @@ def test_an_exception_passes_and_is_marked(file: Path) -> None:
     free = _recorder.Hook(Scheduler.free, 7)
     with pytest.raises(KeyError, match="no such request"):
         free(Scheduler(), None, "raise")
-    assert [span["kind"] for span in spans(file)] == [events.RAISED]
+    assert [span["kind"] for span in spans(file)] == [layout.RAISED]
 
 
 def test_without_a_file_a_hook_only_calls() -> None:
@@ -74,7 +75,7 @@ def test_what_is_given_is_written(start: int, step: int, value: int, extra: int,
         _recorder.span(3, start, request, value, extra, step, 99, True)
         [span] = spans(path)
         wanted = {"site": 3, "start": start, "step": step, "value": value, "extra": extra, "end": 99}
-        assert span | wanted == span and span["kind"] == events.RAISED
+        assert span | wanted == span and span["kind"] == layout.RAISED
         assert texts(path)[span["request"]] == request
 
 
@@ -82,8 +83,8 @@ def test_what_is_given_is_written(start: int, step: int, value: int, extra: int,
 @given(st.dictionaries(st.text(max_size=60), st.integers(0, 2**32 - 1), max_size=50))
 def test_a_batch_is_written_whole(batch: dict[str, int]) -> None:
     with written() as path:
-        _recorder.batch(events.BATCH, batch)
-        [words] = numbers(path, events.BATCH)
+        _recorder.batch(layout.BATCH, batch)
+        [words] = numbers(path, layout.BATCH)
         known = texts(path)
         assert {known[name]: count for name, count in zip(words[::2], words[1::2], strict=True)} == batch
 
@@ -102,14 +103,14 @@ def test_threads_do_not_lose_spans(file: Path) -> None:
 
 def test_memory_is_bounded_and_what_is_dropped_is_counted(tmp_path: Path) -> None:
     path = tmp_path / "events.bin"
-    _recorder.start(str(path), events.SCHEMA, 0)
+    _recorder.start(str(path), layout.SCHEMA, 0)
     room = 1 << 16
     for _ in range(room + 10):
         _recorder.span(1, 1)
     _recorder.extend()
     assert _recorder.counts() == (room, 10)
     _recorder.stop()
-    assert path.stat().st_size == (room + 1) * events.RECORD.itemsize
+    assert path.stat().st_size == (room + 1) * layout.RECORD.itemsize
 
 
 def test_the_file_is_kept_ahead(file: Path) -> None:
@@ -117,18 +118,18 @@ def test_the_file_is_kept_ahead(file: Path) -> None:
         _recorder.span(1, 1)
     before = file.stat().st_size
     _recorder.extend()
-    assert file.stat().st_size > before or before == ((1 << 17) + 1) * events.RECORD.itemsize
+    assert file.stat().st_size > before or before == ((1 << 17) + 1) * layout.RECORD.itemsize
 
 
 def test_a_full_disk_is_an_error_at_the_start_and_not_later(tmp_path: Path) -> None:
     with pytest.raises(OSError):
-        _recorder.start(str(tmp_path / "no" / "folder"), events.SCHEMA, 0)
+        _recorder.start(str(tmp_path / "no" / "folder"), layout.SCHEMA, 0)
 
 
 WATCHED = """
 import os, signal, sys, threading, time
-from tests.eventrecords import written, numbers, records, spans, texts
-from tracing import _recorder, recorder
+from tests.tracing.eventrecords import written, numbers, records, spans, texts
+from tracing.hooks import _recorder, recorder
 recorder.begin(sys.argv[1], ["core"])
 hooked = _recorder.Hook(lambda: None, 1)
 {body}
@@ -202,7 +203,7 @@ def test_nothing_is_written_while_paused(tmp_path: Path) -> None:
     done = watched(
         tmp_path,
         """
-        from tracing.standins import guarded, writing
+        from tracing.hooks.wrappers import guarded, writing
         switch = open(sys.argv[1] + "/switch", "r+b", buffering=0)
         special = guarded(lambda original, args, kwargs: "special", lambda: "original")
         for byte in b"\\0", b"\\1", b"\\0":

@@ -12,11 +12,13 @@ from pathlib import Path
 import pytest
 
 from probes.errors import EnginescopeError
-from tests.test_budget import stream
-from tests.traces import TraceWriter
-from tracing import findings, lanes, page, review, timeline
+from tests.tracing.test_budget import stream
+from tests.tracing.traces import TraceWriter
+from tracing import review, timeline
+from tracing.breakdown import findings
+from tracing.page import html, lanes
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 NS = [1000 * (place + 1) for place in range(40)]
 
 
@@ -72,7 +74,7 @@ def test_unwritable_files_are_one_line(tmp_path: Path) -> None:
 
 
 def test_a_page_escapes_what_came_from_a_request() -> None:
-    made = page.page("<t>", {"about": "<script>", "problems": ["<img>"]}, [("h", "s", page.table(["a"], [["<b>"]]))])
+    made = html.page("<t>", {"about": "<script>", "problems": ["<img>"]}, [("h", "s", html.table(["a"], [["<b>"]]))])
     assert not re.search(r"<script>|<img>|<b>|<t>", made)
 
 

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from probes.errors import EnginescopeError
-from tests.sampledfolders import PERIOD_NS, sampled_folder
-from tests.stackframes import CORE, GET, MAIN, WAIT, WAITING, WORKING
-from tracing import attribution, pyspyevents, samples
-from tracing.pyspyevents import Frame
+from tests.tracing.sampledfolders import PERIOD_NS, sampled_folder
+from tests.tracing.stackframes import CORE, GET, MAIN, WAIT, WAITING, WORKING
+from tracing.pyspy import attribution, events, samples
+from tracing.pyspy.events import Frame
 
 
 def test_a_stack_that_stands_is_seen_in_every_round(tmp_path: Path) -> None:
@@ -84,9 +84,9 @@ def test_a_file_that_breaks_off_is_read_to_there(tmp_path: Path) -> None:
 
 def test_events_longer_than_a_chunk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = sampled_folder(tmp_path, {CORE: [WORKING, WAITING] * 20})
-    whole = list(pyspyevents.events(folder / "pyspy-events.json"))
-    monkeypatch.setattr(pyspyevents, "CHUNK", 37)
-    assert list(pyspyevents.events(folder / "pyspy-events.json")) == whole
+    whole = list(events.events(folder / "pyspy-events.json"))
+    monkeypatch.setattr(events, "CHUNK", 37)
+    assert list(events.events(folder / "pyspy-events.json")) == whole
 
 
 def test_folders_that_cannot_be_read(tmp_path: Path) -> None:

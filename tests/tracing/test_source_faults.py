@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from probes.errors import USAGE, EnginescopeError
-from tracing.definitions import Place, read_definitions
-from tracing.source import Missing, SourceTree
+from tracing.source.definitions import Place, read_definitions
+from tracing.source.tree import Missing, SourceTree
 
 
 class Opened:

@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from tracing import startup, steplog, watchers
+from tracing.hooks import install, startup, steplog
+from tracing.hooks.steplog import GC_PAUSE, STEP, Reader, Step, Writer, scheduled
 from tracing.plugin import STEP_LOG
-from tracing.steplog import GC_PAUSE, STEP, Reader, Step, Writer, scheduled
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 class Pool:
@@ -295,9 +295,9 @@ def test_hooks_are_proven_and_set_once(tmp_path: Path, monkeypatch: pytest.Monke
     sites = [("some_engine", "Scheduler", "schedule"), ("some_engine", "Scheduler", "no_such_method")]
     monkeypatch.setattr(steplog, "STEP_SITES", (*sites, ("no_such_module", "Scheduler", "schedule")))
     monkeypatch.setattr(startup, "START_SITES", (("executor", "some_engine", "NoSuchClass", "__init__"),))
-    watchers.install_step_log(str(tmp_path))
+    install.install_step_log(str(tmp_path))
     once = module.Scheduler.schedule
-    watchers.install_step_log(str(tmp_path))
+    install.install_step_log(str(tmp_path))
     assert module.Scheduler.schedule is once and once.__name__ == "schedule"
     [proof] = Reader(tmp_path).proof()
     assert proof | {"plugin_ns": 0} == {
@@ -333,7 +333,7 @@ import json, sys
 from tracing import plugin
 before = set(sys.modules)
 plugin.load()
-heavy = [name for name in ("tracing.steplog", "mmap", "json.tool", "vllm", "pathlib") if name in sys.modules]
+heavy = [name for name in ("tracing.hooks.steplog", "mmap", "json.tool", "vllm", "pathlib") if name in sys.modules]
 print(json.dumps([sorted(set(sys.modules) - before), heavy]))
 """
 

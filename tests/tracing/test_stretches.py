@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.eventrecords import spans, written
-from tracing import events, stretches
-from tracing.sites import CODES
+from tests.tracing.eventrecords import spans, written
+from tracing.events import layout
+from tracing.hooks import coroutines
+from tracing.sites.engine import CODES
 
 
 @pytest.fixture
@@ -24,10 +25,10 @@ def test_a_coroutine_is_the_stretches_that_ran(file: Path) -> None:
         await asyncio.sleep(0.05)
         return request_id
 
-    hooked = stretches.coroutine(original, CODES["async.add_request"], (1, "request_id", None))
+    hooked = coroutines.coroutine(original, CODES["async.add_request"], (1, "request_id", None))
     assert asyncio.run(hooked(None, request_id="a")) == "a"
     found = spans(file)
-    assert [span["value"] for span in found] == [stretches.SUSPENDED, stretches.ENDED]
+    assert [span["value"] for span in found] == [coroutines.SUSPENDED, coroutines.ENDED]
     assert sum(span["end"] - span["start"] for span in found) < 40_000_000
     assert found[1]["start"] - found[0]["end"] > 40_000_000
 
@@ -44,7 +45,7 @@ async def generate(engine: None, prompt: str, params: None, request_id: str) -> 
 
 
 def test_a_generator_is_called_suspended_yields_and_ends(file: Path) -> None:
-    hooked = stretches.async_generator(generate, CODES["async.generate"], (3, "request_id", None))
+    hooked = coroutines.async_generator(generate, CODES["async.generate"], (3, "request_id", None))
 
     async def read() -> list[bool]:
         return [output.finished async for output in hooked(None, "p", None, "a")]
@@ -52,11 +53,11 @@ def test_a_generator_is_called_suspended_yields_and_ends(file: Path) -> None:
     assert asyncio.run(read()) == [False, True]
     found = [(span["value"], span["extra"]) for span in spans(file)]
     assert found == [
-        (stretches.CALLED, 0),
-        (stretches.SUSPENDED, 0),
-        (stretches.YIELDED, 0),
-        (stretches.YIELDED, 1),
-        (stretches.ENDED, 0),
+        (coroutines.CALLED, 0),
+        (coroutines.SUSPENDED, 0),
+        (coroutines.YIELDED, 0),
+        (coroutines.YIELDED, 1),
+        (coroutines.ENDED, 0),
     ]
 
 
@@ -71,7 +72,7 @@ def test_a_generator_that_is_left_is_closed_as_ever(file: Path) -> None:
         finally:
             closed.append(request_id)
 
-    hooked = stretches.async_generator(original, CODES["async.generate"], (3, "request_id", None))
+    hooked = coroutines.async_generator(original, CODES["async.generate"], (3, "request_id", None))
 
     async def leave() -> None:
         async for _ in hooked(None, "p", None, "left"):
@@ -87,4 +88,4 @@ def test_a_generator_that_is_left_is_closed_as_ever(file: Path) -> None:
 
     asyncio.run(leave())
     assert sorted(closed) == ["cancelled", "closed", "left"]
-    assert [span["value"] for span in spans(file) if span["kind"] == events.RAISED] == [stretches.ENDED]
+    assert [span["value"] for span in spans(file) if span["kind"] == layout.RAISED] == [coroutines.ENDED]

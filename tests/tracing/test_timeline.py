@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from probes.errors import EnginescopeError
-from tests.traces import TraceWriter
-from tracing import events, timeline
-from tracing.eventfile import SHARED_SITES
-from tracing.sites import SITES
+from tests.tracing.traces import TraceWriter
+from tracing import timeline
+from tracing.events import layout
+from tracing.events.file import SHARED_SITES
+from tracing.sites.engine import SITES
 
 SPAN = st.tuples(
     st.sampled_from([site.name for site in SITES if site.name not in SHARED_SITES]),
@@ -132,7 +133,7 @@ def test_what_is_no_trace_is_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(EnginescopeError, match=r"tracing\.record"):
         timeline.read(tmp_path)
     path = TraceWriter(tmp_path, 5, ["core"]).close()
-    path.write_bytes(events.MAGIC + (99).to_bytes(8, "little") + path.read_bytes()[16:])
+    path.write_bytes(layout.MAGIC + (99).to_bytes(8, "little") + path.read_bytes()[16:])
     with pytest.raises(EnginescopeError, match="schema 99"):
         timeline.read(tmp_path)
     path.write_bytes(b"PNG of a cat" * 20)

@@ -13,14 +13,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from probes.errors import EnginescopeError
-from tests import chrome_traces
-from tests.chrome_traces import AHEAD_NS, event
-from tests.test_perfetto import check
-from tests.traces import TraceWriter
-from tracing import findings, operators, perfetto, places, review, timeline, torchtrace
-from tracing.torchtrace import Event
+from tests.tracing import chrome_traces
+from tests.tracing.chrome_traces import AHEAD_NS, event
+from tests.tracing.test_perfetto import check
+from tests.tracing.traces import TraceWriter
+from tracing import review, timeline
+from tracing.breakdown import findings
+from tracing.page import perfetto
+from tracing.timeline import innermost
+from tracing.torchsums import operators, trace
+from tracing.torchsums.trace import Event
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 ANCHOR = {"monotonic_ns": 0, "wall_ns": AHEAD_NS, "uncertainty_ns": 40}
 
 # Of the worker below: a step that executes from 1,000 to 2,000, of which the model's forward is 1,200 to 1,800.
@@ -64,7 +68,7 @@ def sums(folder: Path) -> dict[tuple[str, str, str], tuple[int, int]]:
     assert found is not None and not found.problems, found
     by_kind = [frame.groupby("kind", observed=True)[["count", "own_ns"]].sum() for frame in (found.names, found.steps)]
     assert by_kind[0].equals(by_kind[1])
-    assert ((found.steps["stage"] == places.OUTSIDE) == (found.steps["step"] == -1)).all()
+    assert ((found.steps["stage"] == innermost.OUTSIDE) == (found.steps["step"] == -1)).all()
     rows = found.names.itertuples(index=False, name=None)
     return {(kind, name, stage): (count, own) for kind, name, stage, count, own in rows}
 
@@ -75,7 +79,7 @@ def test_operators_count_with_their_own_time_where_they_began(folder: Path) -> N
         ("operator", "aten::slice", "execute"): (1, 50),
         ("operator", "aten::linear", "forward"): (2, 140),
         ("operator", "aten::addmm", "forward"): (1, 200),
-        ("operator", "aten::empty", places.OUTSIDE): (1, 10),
+        ("operator", "aten::empty", innermost.OUTSIDE): (1, 10),
     }
 
 
@@ -88,7 +92,7 @@ def test_kernels_belong_to_the_span_of_their_launch(folder: Path, chunk: int, mo
         ("kernel", "early", "forward"): (1, 30),
         ("kernel", "gemm<float>", "forward"): (2, 900),
         ("copy", "Memcpy DtoH", "execute"): (1, 5),
-        ("kernel", "orphan", places.OUTSIDE): (1, 1),
+        ("kernel", "orphan", innermost.OUTSIDE): (1, 1),
     }
 
 
@@ -100,7 +104,7 @@ def test_ranks_add_up_and_their_launches_stay_apart(folder: Path) -> None:
     assert sums(folder) == {
         ("operator", "aten::slice", "execute"): (2, 100),
         ("kernel", "gemm", "forward"): (1, 30),
-        ("kernel", "gemm", places.OUTSIDE): (1, 30),
+        ("kernel", "gemm", innermost.OUTSIDE): (1, 30),
     }
 
 
@@ -170,7 +174,7 @@ def test_no_base_time_and_another_machine(folder: Path) -> None:
 
 def test_a_wall_clock_that_was_set_shows(folder: Path) -> None:
     TraceWriter(folder, 13, ["core"]).close(anchor=ANCHOR | {"wall_ns": AHEAD_NS + 5000, "uncertainty_ns": 50})
-    clock = torchtrace.clock(timeline.read(folder))
+    clock = trace.clock(timeline.read(folder))
     assert clock == (AHEAD_NS, 5040)
 
 
@@ -218,7 +222,7 @@ REAL = """
 import json, os, sys, threading, time
 import torch
 from torch.profiler import ProfilerActivity, profile
-from tracing.recorder import anchor
+from tracing.hooks.recorder import anchor
 clock, marks, matrix = anchor(), [], torch.randn(64, 64)
 torch.mm(matrix, matrix)
 with profile(activities=[ProfilerActivity.CPU]) as watched:
@@ -252,4 +256,4 @@ def test_what_torch_writes_lies_where_it_ran(tmp_path: Path) -> None:
 
 def test_errors_name_the_file(tmp_path: Path) -> None:
     with pytest.raises(EnginescopeError, match=r"gone\.json cannot be read"):
-        list(torchtrace.events(tmp_path / "gone.json", 0))
+        list(trace.events(tmp_path / "gone.json", 0))

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.stackframes import GET, MAIN, SITE, WAIT, WAITING, WORKING
-from tracing import sampler, waitingframes
-from tracing.pyspyevents import Frame
-from tracing.source import Missing, SourceTree
+from tests.tracing.stackframes import GET, MAIN, SITE, WAIT, WAITING, WORKING
+from tracing.pyspy import sampler, waitingframes
+from tracing.pyspy.events import Frame
+from tracing.source.tree import Missing, SourceTree
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,11 @@ import pytest
 from rich.console import Console
 
 from probes.errors import EnginescopeError
-from tests.traces import TraceWriter
+from tests.tracing.traces import TraceWriter
 from tracing import timeline, walk
-from tracing.definitions import Place
-from tracing.excerpt import excerpt
-from tracing.source import SourceTree
+from tracing.source.definitions import Place
+from tracing.source.excerpt import excerpt
+from tracing.source.tree import SourceTree
 
 STEPS = 6
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from tracing import events
-from tracing.sites import ALL_SITES, CODES
-from tracing.timeline import COUNT_NAMES
+from tracing.events import layout
+from tracing.sites.engine import ALL_SITES, CODES
+from tracing.timeline.spans import COUNT_NAMES
 
 
 class TraceWriter:
@@ -33,7 +33,7 @@ class TraceWriter:
         if words not in self.texts:
             self.texts[words] = len(self.texts) + 1
             payload = words.encode()
-            self._record(events.TEXT, 1, request=self.texts[words], value=len(payload))
+            self._record(layout.TEXT, 1, request=self.texts[words], value=len(payload))
             self._more(payload)
         return self.texts[words]
 
@@ -50,7 +50,7 @@ class TraceWriter:
         raised: bool = False,
     ) -> TraceWriter:
         """One span, times in nanoseconds; returns itself, so that calls can be chained."""
-        kind = events.RAISED if raised else events.SPAN
+        kind = layout.RAISED if raised else layout.SPAN
         self._record(
             kind,
             start,
@@ -66,34 +66,34 @@ class TraceWriter:
 
     def many(self, sites: np.ndarray, starts: np.ndarray, ends: np.ndarray, steps: np.ndarray) -> TraceWriter:
         """Spans by the million: site codes, times and steps as arrays of one length."""
-        records = np.zeros(len(sites), events.RECORD)
+        records = np.zeros(len(sites), layout.RECORD)
         records["site"], records["start"], records["end"], records["step"] = sites, starts, ends, steps
-        records["thread"], records["kind"] = 1, events.SPAN
+        records["thread"], records["kind"] = 1, layout.SPAN
         self.pieces.append(records)
         return self
 
     def batch(self, step: int, tokens: Mapping[str, int]) -> TraceWriter:
         """What a step scheduled: tokens by request."""
         words = [word for request, count in tokens.items() for word in (self.text(request), count)]
-        return self._list(events.BATCH, step, 0, words)
+        return self._list(layout.BATCH, step, 0, words)
 
     def counts(self, step: int, counts: Mapping[str, int]) -> TraceWriter:
         """A step's counts, by the names of `COUNT_NAMES`; those that are not named are 0."""
-        return self._list(events.COUNTS, step, 0, [counts.get(name, 0) for name in COUNT_NAMES])
+        return self._list(layout.COUNTS, step, 0, [counts.get(name, 0) for name in COUNT_NAMES])
 
     def message(self, step: int, key: int, client: int = 0, outputs: int = 1) -> TraceWriter:
-        return self._list(events.MESSAGE, step, key, [client, outputs])
+        return self._list(layout.MESSAGE, step, key, [client, outputs])
 
     def renamed(self, internal: str, external: str) -> TraceWriter:
-        return self._list(events.RENAMED, -1, 0, [self.text(internal), self.text(external)])
+        return self._list(layout.RENAMED, -1, 0, [self.text(internal), self.text(external)])
 
     def child(self, child: str, parent: str) -> TraceWriter:
-        return self._list(events.CHILD, -1, 0, [self.text(child), self.text(parent)])
+        return self._list(layout.CHILD, -1, 0, [self.text(child), self.text(parent)])
 
     def close(self, **said: Any) -> Path:
         """Write the event file and the process file (`said` overrides what is in it); the event file's path."""
-        header = np.zeros(1, events.HEADER)
-        header["magic"], header["schema"], header["pid"] = events.MAGIC, events.SCHEMA, self.pid
+        header = np.zeros(1, layout.HEADER)
+        header["magic"], header["schema"], header["pid"] = layout.MAGIC, layout.SCHEMA, self.pid
         path = self.folder / f"events-{self.pid}.bin"
         with path.open("wb") as file:
             header.tofile(file)
@@ -101,7 +101,7 @@ class TraceWriter:
                 piece.tofile(file)
         keys = ("name", "stage", "role", "share", "numbers")
         process = {
-            "schema": events.SCHEMA,
+            "schema": layout.SCHEMA,
             "pid": self.pid,
             "parent": self.parent,
             "title": "synthetic",
@@ -121,19 +121,19 @@ class TraceWriter:
         return path
 
     def _record(self, kind: int, start: int, **fields: int) -> None:
-        record = np.zeros(1, events.RECORD)
+        record = np.zeros(1, layout.RECORD)
         record["kind"], record["start"] = kind, start
         for name, value in fields.items():
             record[name] = value
         self.pieces.append(record)
 
     def _more(self, payload: bytes) -> None:
-        for at in range(0, len(payload), events.PAYLOAD_BYTES):
-            piece = payload[at : at + events.PAYLOAD_BYTES].ljust(events.PAYLOAD_BYTES, b"\0")
-            tail = b"\0\0" + events.MORE.to_bytes(2, "little")
-            self.pieces.append(np.frombuffer(piece + tail, events.RECORD))
+        for at in range(0, len(payload), layout.PAYLOAD_BYTES):
+            piece = payload[at : at + layout.PAYLOAD_BYTES].ljust(layout.PAYLOAD_BYTES, b"\0")
+            tail = b"\0\0" + layout.MORE.to_bytes(2, "little")
+            self.pieces.append(np.frombuffer(piece + tail, layout.RECORD))
 
     def _list(self, code: int, step: int, key: int, words: Sequence[int]) -> TraceWriter:
-        self._record(events.LIST, 1, end=key, step=step, value=len(words), site=code)
+        self._record(layout.LIST, 1, end=key, step=step, value=len(words), site=code)
         self._more(np.array(words, "<u4").tobytes())
         return self

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from tracing.index import Index, Rows, picked
-from tracing.requests import Flow
-from tracing.sweep import topmost
-from tracing.waits import rendered, waits
+from tracing.breakdown.waits import rendered, waits
+from tracing.timeline.index import Index, Rows, picked
+from tracing.timeline.intervals import topmost
+from tracing.timeline.requests import Flow
 
 UNEXPLAINED = "unexplained"
 RANK = {"worker": 3, "core": 2}  # other roles are 1, waits 0

@@ -12,8 +12,8 @@ from probes.errors import EnginescopeError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from tracing.requests import Flow
-    from tracing.timeline import Timeline
+    from tracing.timeline.requests import Flow
+    from tracing.timeline.spans import Timeline
 
 SCHEMA = 1
 
@@ -44,14 +44,14 @@ def findings(folder: Path) -> Findings:
 
 def _samples(found: Findings) -> dict[str, Any] | None:
     """What py-spy's samples say, where the folder has some."""
-    from tracing import sampletables
+    from tracing.pyspy import tables
 
-    return sampletables.beside(found.timeline)
+    return tables.beside(found.timeline)
 
 
 def _gpu(found: Findings) -> dict[str, Any] | None:
     """What nsys saw of the GPU, where the folder has a report with it."""
-    from tracing import gpu
+    from tracing.nsys import gpu
 
     beside = gpu.beside(found.timeline)
     if beside is None:
@@ -61,9 +61,11 @@ def _gpu(found: Findings) -> dict[str, Any] | None:
 
 def worked_out(read: Timeline) -> Findings:
     """Everything that is shown of a timeline."""
-    from tracing import anatomy, budget, hops, operators, slow
-    from tracing import requests as of_requests
-    from tracing.index import Index
+    from tracing.breakdown import budget, hops, slow
+    from tracing.timeline import requests as of_requests
+    from tracing.timeline import steps as anatomy
+    from tracing.timeline.index import Index
+    from tracing.torchsums import operators
 
     index = Index(read)
     flows = of_requests.flows(index)
@@ -154,7 +156,7 @@ def roles(timeline: Timeline) -> dict[str, list[int]]:
 
 def step_rows(steps: pd.DataFrame) -> list[dict[str, Any]]:
     """A row a kind of step: count, medians of phases and tokens, the worker's idle share and what the core did then."""
-    from tracing.anatomy import KINDS, PHASES
+    from tracing.timeline.steps import KINDS, PHASES
 
     found = []
     idle = [name for name in steps if name.startswith("idle_")]
@@ -217,7 +219,9 @@ def cost(timeline: Timeline) -> dict[str, Any]:
 
 def ledger_rows(timeline: Timeline) -> tuple[list[dict[str, Any]], list[str]]:
     """What the watchers of this trace were measured to cost on its machine, and why that cannot be told."""
-    from tracing import ledger, samples, torchtrace
+    from tracing.overhead import ledger
+    from tracing.pyspy import samples
+    from tracing.torchsums import trace as torchtrace
 
     trace = trace_file(timeline.folder)
     ranged = any("nvtx" in process["modes"] for process in timeline.processes)

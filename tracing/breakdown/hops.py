@@ -11,8 +11,8 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from tracing.index import Index, Rows
-from tracing.requests import Flow
+from tracing.timeline.index import Index, Rows
+from tracing.timeline.requests import Flow
 
 COLUMNS = ["request", "hop", "from_ns", "to_ns", "latency_ns", "bytes", "from_row", "to_row"]
 

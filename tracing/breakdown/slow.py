@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tracing.anatomy import PHASES, core_of, covered, union
-from tracing.timeline import Timeline
+from tracing.timeline.spans import Timeline
+from tracing.timeline.steps import PHASES, core_of, covered, union
 
 MOST = 10
 TELLING = 0.02  # of a request's latency, from which a part that exceeds the median's is called the reason

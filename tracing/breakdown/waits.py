@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tracing.index import Index, Rows
-from tracing.requests import Flow
-from tracing.stretches import CALLED, SUSPENDED, YIELDED
+from tracing.hooks.coroutines import CALLED, SUSPENDED, YIELDED
+from tracing.timeline.index import Index, Rows
+from tracing.timeline.requests import Flow
 
 
 class Wait(NamedTuple):

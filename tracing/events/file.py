@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from probes.errors import EnginescopeError
-from tracing.events import (
+from tracing.events.layout import (
     BATCH,
     CHILD,
     COUNTS,
@@ -30,7 +30,7 @@ from tracing.events import (
     SPAN,
     TEXT,
 )
-from tracing.sites import ALL_SITES
+from tracing.sites.engine import ALL_SITES
 
 WORDS = PAYLOAD_BYTES // 4
 SHARED_SITES = ("queue.put", "queue.get", "gc", "scope")  # on both sides: their role is that of the process

@@ -48,7 +48,9 @@ SPAN, RAISED, TEXT, LIST, MORE = 1, 2, 3, 4, 5
 
 # List codes, and what their integers are.
 BATCH = 1  # (request, tokens scheduled) pairs of a step; in the core
-COUNTS = 2  # the fields of `tracing.steplog.Step` from `prefill_requests` on, then the KV cache's blocks; in the core
+COUNTS = (
+    2  # the fields of `tracing.hooks.steplog.Step` from `prefill_requests` on, then the KV cache's blocks; in the core
+)
 MESSAGE = 3  # key: the timestamp of an output message; (client, outputs); in the core
 RENAMED = 4  # (internal request id, the id that the caller gave) as texts; in the front end
 CHILD = 5  # (internal id of a child of a request with n > 1, its parent's internal id); in the front end

@@ -35,7 +35,7 @@ def linger(folder: Path) -> None:
 def missing(folder: Path, command: list[str]) -> list[str]:
     """What was not watched though it should have been, a line each."""
     from tracing import timeline
-    from tracing.sites import SITES
+    from tracing.sites.engine import SITES
 
     said = processes(folder)
     if not said:

@@ -367,12 +367,12 @@ static int told(Hook *hook, PyObject *result, PyObject *const *args, Py_ssize_t 
     return PyErr_Occurred() ? -1 : 0;
 }
 
-/* Our own failure: `tracing.recorder` stops for good and says so once. */
+/* Our own failure: `tracing.hooks.recorder` stops for good and says so once. */
 static void recorder_failed(void) {
     PyObject *type, *error, *trace;
     PyErr_Fetch(&type, &error, &trace);
     PyErr_NormalizeException(&type, &error, &trace);
-    PyObject *module = PyImport_ImportModule("tracing.recorder");
+    PyObject *module = PyImport_ImportModule("tracing.hooks.recorder");
     PyObject *done = module ? PyObject_CallMethod(module, "fail", "O", error ? error : Py_None) : NULL;
     if (!done) PyErr_Clear();
     Py_XDECREF(done);
@@ -463,7 +463,7 @@ static PyObject *hook_get(PyObject *self, PyObject *object, PyObject *type) {
 static PyGetSetDef hook_getset[] = {{"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, NULL, NULL}, {NULL}};
 
 static PyTypeObject HookType = {
-    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "tracing._recorder.Hook",
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "tracing.hooks._recorder.Hook",
     .tp_doc = "Hook(original, site, position=-1, keyword='', attribute=None, numbers=None, range_only=False)",
     .tp_basicsize = sizeof(Hook),
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_METHOD_DESCRIPTOR,

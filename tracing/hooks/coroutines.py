@@ -6,7 +6,7 @@ import types
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 from typing import Any
 
-from tracing import _recorder
+from tracing.hooks import _recorder
 
 now, span = _recorder.now, _recorder.span
 open_range, close_range = _recorder.open_range, _recorder.close_range

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tracing import hooks, startup, steplog
-from tracing.presence import RANGES
+from tracing.events.processes import RANGES
+from tracing.hooks import patching, startup, steplog
 
 
 def install_step_log(folder: str) -> None:
@@ -21,11 +21,11 @@ def install_step_log(folder: str) -> None:
     hooked: list[str] = []
     missing: list[str] = []
 
-    def put(site: tuple[str, ...], wrap: hooks.Wrap) -> None:
+    def put(site: tuple[str, ...], wrap: patching.Wrap) -> None:
         module, owner, name = site
         with contextlib.suppress(ImportError):  # now, so that the proof is whole before the engine starts
             importlib.import_module(module)
-            hooks.patch(f"{module}:{owner}.{name}", "steps", wrap, lambda took: _sort(took, hooked, missing, site))
+            patching.patch(f"{module}:{owner}.{name}", "steps", wrap, lambda took: _sort(took, hooked, missing, site))
             return
         missing.append(".".join(site))
 
@@ -43,8 +43,8 @@ def _sort(took: bool, hooked: list[str], missing: list[str], site: tuple[str, ..
 
 def install_recorder(folder: str, nvtx: bool) -> None:
     """Record this process into `folder`: every site is hooked that is imported, now or later."""
-    from tracing import recorder, standins, stretches
-    from tracing.sites import SCOPE_SITE, SCOPE_TARGET, SITES
+    from tracing.hooks import coroutines, recorder, wrappers
+    from tracing.sites.engine import SCOPE_SITE, SCOPE_TARGET, SITES
 
     if recorder.recording():
         return
@@ -53,18 +53,18 @@ def install_recorder(folder: str, nvtx: bool) -> None:
     except OSError as error:
         print(f"enginescope: not recording in process {os.getpid()}: {error}", file=sys.stderr)
         return
-    ranged = stretches.ranged = nvtx and _ranges(recorder.add)
+    ranged = coroutines.ranged = nvtx and _ranges(recorder.add)
     recorder.add(modes=[f"vllm {_version()}", *(["nvtx"] if ranged else [])])
     for site in SITES:
-        wrap = standins.standin(site, ranged)  # of sites that share a target the first one's serves them all
+        wrap = wrappers.standin(site, ranged)  # of sites that share a target the first one's serves them all
         for target in site.targets:
-            hooks.patch(target, "spans", wrap, _tell(recorder.add, site.name, target))
-    hooks.patch(SCOPE_TARGET, "spans", standins.scoped, _tell(recorder.add, SCOPE_SITE.name, SCOPE_TARGET))
+            patching.patch(target, "spans", wrap, _tell(recorder.add, site.name, target))
+    patching.patch(SCOPE_TARGET, "spans", wrappers.scoped, _tell(recorder.add, SCOPE_SITE.name, SCOPE_TARGET))
 
 
 def _ranges(add: Callable[..., None]) -> bool:
     """Begin to make NVTX ranges; whether that went well."""
-    from tracing import ranges
+    from tracing.hooks import ranges
 
     try:
         ranges.begin(_serves())
@@ -74,7 +74,7 @@ def _ranges(add: Callable[..., None]) -> bool:
     return True
 
 
-def _tell(add: Callable[..., None], name: str, target: str) -> hooks.Said:
+def _tell(add: Callable[..., None], name: str, target: str) -> patching.Said:
     return lambda took: add(hooked=[name]) if took else add(missing=[f"{name} ({target})"])
 
 

@@ -20,9 +20,9 @@ import colorsys
 import gc
 import os
 
-from probes import interop
-from tracing import _recorder
-from tracing.sites import ALL_SITES, CODES, GC_SITE, SCOPE_SITE
+from probes import nvtxlibrary
+from tracing.hooks import _recorder
+from tracing.sites.engine import ALL_SITES, CODES, GC_SITE, SCOPE_SITE
 
 DOMAIN = "enginescope"
 TOLD, INSTANT, LIST, PROCESS = "told", "instant", "list", "process"  # the words are in _nvtx.c too
@@ -41,7 +41,7 @@ def color(stage: str) -> int:
 def begin(serves: list[str]) -> None:
     """Make ranges from now on, saying who this process is and what time it is; OSError where they cannot be made."""
     named = [(None if site is SCOPE_SITE else site.name, color(site.stage)) for site in ALL_SITES]  # those vLLM makes
-    _recorder.make_ranges(str(interop.library()), DOMAIN, named)
+    _recorder.make_ranges(str(nvtxlibrary.library()), DOMAIN, named)
     for _ in range(CLOCK_MARKS):
         _recorder.mark(repr([PROCESS, os.getppid(), *serves]), _recorder.now())
     if _collection not in gc.callbacks:

@@ -17,8 +17,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tracing import _recorder
-from tracing.sites import ALL_SITES, CODES
+from tracing.hooks import _recorder
+from tracing.sites.engine import ALL_SITES, CODES
 
 SCHEMA = 1
 MOST_RECORDS = 1 << 24  # 768 MiB of 48-byte records a process; what comes after is dropped and counted

@@ -2,7 +2,7 @@
 
 Most sites are served by `Hook` of the C recorder, which needs to be told where a call's request is and how to read the
 site's two numbers. Those that number steps or name messages have a function here; coroutines and generators are in
-`tracing.stretches`.
+`tracing.hooks.coroutines`.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from tracing import _recorder, recorder, steplog, stretches
-from tracing.events import BATCH, CHILD, COUNTS, MESSAGE, RENAMED
-from tracing.hooks import Wrap
-from tracing.site import Site
-from tracing.sites import CODES, SCOPE_SITE
+from tracing.events.layout import BATCH, CHILD, COUNTS, MESSAGE, RENAMED
+from tracing.hooks import _recorder, coroutines, recorder, steplog
+from tracing.hooks.patching import Wrap
+from tracing.sites.engine import CODES, SCOPE_SITE
+from tracing.sites.site import Site
 
 now, set_step, writing = _recorder.now, _recorder.set_step, _recorder.writing
 span, numbers = _recorder.span, _recorder.numbers
@@ -65,9 +65,9 @@ def standin(site: Site, ranged: bool = False) -> Wrap:
             return lambda original: guarded(special, _recorder.Hook(original, code, range_only=True))
         return lambda original: guarded(special, original)
     if site.kind == "coroutine":
-        return lambda original: stretches.coroutine(original, code, WHO.get(site.name))
+        return lambda original: coroutines.coroutine(original, code, WHO.get(site.name))
     if site.kind == "async generator":
-        return lambda original: stretches.async_generator(original, code, WHO[site.name])
+        return lambda original: coroutines.async_generator(original, code, WHO[site.name])
     if site.kind == "model":
         return _after_load
     return lambda original: _recorder.Hook(original, code, position, keyword, attribute, NUMBERS.get(site.name))

@@ -12,9 +12,9 @@ from probes.errors import run_main
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from tracing.findings import Findings
-    from tracing.nsysfile import Report
-    from tracing.timeline import Timeline
+    from tracing.breakdown.findings import Findings
+    from tracing.nsys.file import Report
+    from tracing.timeline.spans import Timeline
 
 EXAMPLES = """examples:
   python -m tracing.record --nsys -- python my_script.py     makes traces/<folder>/nsys.nsys-rep and nsys.sqlite
@@ -38,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> int:
     """The command."""
-    from tracing.terminal import console
+    from tracing.page.terminal import console
 
     args = parser().parse_args()
     found, figures = reviewed(args.file)
@@ -53,17 +53,17 @@ def reviewed(path: Path) -> tuple[Findings, dict[str, Any]]:
     """The findings of a report, and as figures: the review with `stages`, `missing`, `clock` and `gpu`."""
     from dataclasses import replace
 
-    from tracing import nsysfile, nsysranges
-    from tracing.findings import worked_out
-    from tracing.gpu import gpu
+    from tracing.breakdown.findings import worked_out
+    from tracing.nsys import file, ranges
+    from tracing.nsys.gpu import gpu
 
-    report = nsysfile.read(path)
-    timeline = nsysranges.timeline(report)
+    report = file.read(path)
+    timeline = ranges.timeline(report)
     found = worked_out(timeline)
-    offset_ns, off_by_ns = nsysranges.clock(report)
+    offset_ns, off_by_ns = ranges.clock(report)
     figures = found.review | {
         "about": about(report, timeline),
-        "problems": found.review["problems"] + nsysranges.missing(report, timeline),
+        "problems": found.review["problems"] + ranges.missing(report, timeline),
         "stages": stages(timeline),
         "cost": {
             "spans": len(timeline.spans),
@@ -89,8 +89,8 @@ def stages(timeline: Timeline) -> list[dict[str, Any]]:
 
     A scope that is none of ours goes by its name.
     """
-    from tracing.nsysranges import stage_names
-    from tracing.sites import SCOPE_SITE
+    from tracing.nsys.ranges import stage_names
+    from tracing.sites.engine import SCOPE_SITE
 
     spans = timeline.spans.assign(stage=stage_names(timeline))
     spans = spans[(spans["share"] != "frame") | (spans["site"] == SCOPE_SITE.name)]
@@ -107,9 +107,9 @@ def stages(timeline: Timeline) -> list[dict[str, Any]]:
 
 def show(found: Findings, figures: dict[str, Any], out: Console) -> None:
     """The review on a terminal, then what the GPU did; what the report cannot say is said to be missing."""
-    from tracing import sections
-    from tracing.terminal import table, us
-    from tracing.watchersections import show_gpu
+    from tracing.page import sections
+    from tracing.page.terminal import table, us
+    from tracing.page.watchers import show_gpu
 
     if figures["requests"]["total"] or figures["steps"]:
         sections.show(found, out)

@@ -10,9 +10,9 @@ import sqlite3
 import subprocess
 from pathlib import Path
 
+from probes.doctor.profilers import importer
+from probes.doctor.surroundings import Surroundings, here
 from probes.errors import EnginescopeError, usage_error
-from probes.profilers import importer
-from probes.surroundings import Surroundings, here
 
 STEM = "nsys"  # nsys.nsys-rep and nsys.sqlite in the trace folder
 IMPORT_TIMEOUT_S = 1800

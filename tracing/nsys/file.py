@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from probes.errors import EnginescopeError
-from tracing import nsysrun
+from tracing.nsys import capture
 
 SCHEMA_MAJOR = 3
 META = ("META_DATA_EXPORT", "EXPORT_META_DATA")
@@ -88,7 +88,7 @@ def exported(path: Path) -> Path:
         return path
     made = path.with_suffix(".sqlite")
     if not made.exists() or made.stat().st_mtime < path.stat().st_mtime:
-        nsysrun.export(path, made)
+        capture.export(path, made)
     return made
 
 

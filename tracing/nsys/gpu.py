@@ -16,13 +16,13 @@ import numpy as np
 import pandas as pd
 
 from probes.errors import EnginescopeError
-from tracing import nsysfile
-from tracing.anatomy import KINDS, Pieces, core_of, covered, pieces_outside, union
-from tracing.nsysfile import Report
-from tracing.nsysranges import clock, stage_names
-from tracing.sites import SCOPE_SITE
-from tracing.sweep import topmost
-from tracing.timeline import Timeline
+from tracing.nsys import file
+from tracing.nsys.file import Report
+from tracing.nsys.ranges import clock, stage_names
+from tracing.sites.engine import SCOPE_SITE
+from tracing.timeline.intervals import topmost
+from tracing.timeline.spans import Timeline
+from tracing.timeline.steps import KINDS, Pieces, core_of, covered, pieces_outside, union
 
 SHORT_GAP_NS = 20_000
 NOTHING, NO_RANGE, NO_REQUEST = "nothing recorded", "outside of any range", "no request in the engine"
@@ -47,9 +47,9 @@ class Beside:
 def beside(timeline: Timeline) -> Beside | None:
     """The folder's `nsys.sqlite`; None without GPU activity in one, `EnginescopeError` where it cannot be read."""
     path = timeline.folder / "nsys.sqlite"
-    if not path.exists() or not nsysfile.has_activity(path):
+    if not path.exists() or not file.has_activity(path):
         return None
-    report = nsysfile.read(path)
+    report = file.read(path)
     offset_ns, off_by_ns = clock(report)
     if off_by_ns is None:
         raise EnginescopeError(f"{path} has no marks of enginescope, so its clock is not known: its GPU is left out")

@@ -1,4 +1,4 @@
-"""A timeline out of the NVTX ranges of an nsys report alone: the ranges and marks that `tracing.ranges` makes.
+"""A timeline out of the NVTX ranges of an nsys report alone: the ranges and marks that `tracing.hooks.ranges` makes.
 
 Each range is a span of the site that its message names. Marks say what a range could not know, and are the lists. Where
 a process has no range of ours, vLLM's own scopes stand in for the sites that they surround; they carry no ids and no
@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tracing import events
-from tracing.eventfile import EventFile
-from tracing.nsysfile import Report
-from tracing.ranges import DOMAIN, INSTANT, LIST, PROCESS, TOLD
-from tracing.site import Role
-from tracing.sites import ALL_SITES, CODES, SCOPE_SITE, SITES
-from tracing.timeline import Timeline, assembled
+from tracing.events import layout
+from tracing.events.file import EventFile
+from tracing.hooks.ranges import DOMAIN, INSTANT, LIST, PROCESS, TOLD
+from tracing.nsys.file import Report
+from tracing.sites.engine import ALL_SITES, CODES, SCOPE_SITE, SITES
+from tracing.sites.site import Role
+from tracing.timeline.spans import Timeline, assembled
 
 # vLLM's scopes (0.31 to 0.33) by how they begin -> the site whose stage they are.
 SCOPES = {
@@ -179,7 +179,7 @@ def _file(pid: int, report: Report, spans: pd.DataFrame, marks: pd.DataFrame, of
         """An integer as it is, a text by its number, as the recorder has it."""
         return texts.setdefault(item, len(texts) + 1) if isinstance(item, str) else int(item)
 
-    records = np.zeros(len(spans), events.RECORD)
+    records = np.zeros(len(spans), layout.RECORD)
     for field, name in (("start", "start_ns"), ("end", "end_ns")):
         records[field] = spans[name].to_numpy(dtype=np.int64) + offset
     records["step"], records["thread"] = spans["step"].to_numpy(dtype=np.int64), spans["thread"]
@@ -187,9 +187,9 @@ def _file(pid: int, report: Report, spans: pd.DataFrame, marks: pd.DataFrame, of
     for name in ("value", "extra"):
         records[name] = [number(item) for item in spans[name]]
     records["request"] = [number(name) if isinstance(name, str) else 0 for name in spans["request"]]
-    records["kind"] = np.where(spans["raised"].astype(bool), events.RAISED, events.SPAN)
+    records["kind"] = np.where(spans["raised"].astype(bool), layout.RAISED, layout.SPAN)
     lists = _lists(marks[marks["word"] == LIST], number)
-    lists[events.BATCH] = _batches(records)
+    lists[layout.BATCH] = _batches(records)
     ended = report.ranges[(report.ranges["end_ns"] < 0) & (report.ranges["domain"] == DOMAIN)]
     torn = int((ended["pid"] == pid).sum())
     names = {number: text for text, number in texts.items()}
@@ -226,9 +226,9 @@ Listed = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 def _lists(marks: pd.DataFrame, number: Any) -> dict[int, Listed]:
     found = {}
-    for code in (events.COUNTS, events.MESSAGE, events.RENAMED, events.CHILD):
+    for code in (layout.COUNTS, layout.MESSAGE, layout.RENAMED, layout.CHILD):
         mine = [(items[2], step, items[3:]) for items, step in _of_code(marks, code)]
-        heads = np.zeros(len(mine), events.RECORD)
+        heads = np.zeros(len(mine), layout.RECORD)
         heads["end"] = [key for key, _, _ in mine]
         heads["step"] = [step for _, step, _ in mine]
         words = [[number(item) for item in items] for _, _, items in mine]
@@ -249,7 +249,7 @@ def _batches(records: np.ndarray) -> Listed:
     given = {(int(r["step"]), int(r["request"])): int(r["value"]) for r in np.sort(records[taken], order="start")}
     for lost in records[records["site"] == CODES["scheduler.preempt"]]:
         given.pop((int(lost["step"]), int(lost["request"])), None)
-    heads = np.zeros(len(given), events.RECORD)
+    heads = np.zeros(len(given), layout.RECORD)
     heads["step"] = [step for step, _ in given]
     words = [word for (_, request), tokens in given.items() for word in (request, tokens)]
     return heads, np.full(len(given), 2, dtype=np.int64), np.array(words, dtype="<u4")

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 from probes.errors import INCOMPLETE, EnginescopeError, run_main, usage_error
 
 if TYPE_CHECKING:
-    from tracing.arms import Arm, ArmProcess
-    from tracing.ledger import Round
+    from tracing.overhead.arms import Arm, ArmProcess
+    from tracing.overhead.ledger import Round
 
 INPUT_LEN = 32
 WARM_UPS = 2
@@ -57,7 +57,7 @@ def _sizes(text: str) -> list[int]:
 def main() -> int:
     """The command."""
     args = parser().parse_args()
-    from tracing import arms
+    from tracing.overhead import arms
 
     if args.rounds < 1 or args.output_len < 2:
         raise usage_error("--rounds has to be 1 or more, --output-len 2 or more")
@@ -79,9 +79,9 @@ def chosen(all_arms: list[Arm], names: list[str] | None) -> list[Arm]:
 def measure(asked: list[Arm], args: argparse.Namespace, scratch: Path) -> int:
     """Start the arms, run the rounds, stop the arms, print and store what was seen."""
     from probes.machine import fingerprint
-    from tracing import ledger
-    from tracing.harvest import harvest
-    from tracing.overheadtable import show
+    from tracing.overhead import ledger
+    from tracing.overhead.table import show
+    from tracing.overhead.yields import harvest
 
     missing: dict[str, str] = {}
     with running(asked, _settings(args.model), scratch, missing) as engines:
@@ -110,7 +110,7 @@ def base(found: list[Round]) -> dict[str, float]:
     """The plain engine's own medians."""
     from statistics import median
 
-    from tracing.ledger import BASE, FIGURES
+    from tracing.overhead.ledger import BASE, FIGURES
 
     return {name: median(each[BASE][name] for each in found) for name in FIGURES}
 
@@ -151,7 +151,7 @@ def running(
     asked: list[Arm], settings: dict[str, Any], scratch: Path, missing: dict[str, str]
 ) -> Iterator[dict[str, ArmProcess]]:
     """The arms' engines, started one after the other and frozen; `missing` is told why one is not there."""
-    from tracing.arms import ArmError, ArmProcess, Guard
+    from tracing.overhead.arms import ArmError, ArmProcess, Guard
 
     guard, engines = Guard(), {}
     try:
@@ -180,7 +180,7 @@ def running(
 
 def rounds(engines: dict[str, ArmProcess], missing: dict[str, str], size: int, args: argparse.Namespace) -> list[Round]:
     """Trials of every arm, `--rounds` times after warm-ups; an arm that fails leaves the rounds."""
-    from tracing.arms import ArmError
+    from tracing.overhead.arms import ArmError
 
     draw, found = random.Random(size), []
     for number in range(-WARM_UPS, args.rounds):

@@ -22,8 +22,8 @@ from probes.processgroup import end_group, members
 from probes.programs import program
 from tracing.plugin import LISTENER, NVTX, TRACE
 
-CHILD = "from tracing.trialengine import main; main()"
-GUARD = "from tracing.arms import guard; guard()"
+CHILD = "from tracing.overhead.trialengine import main; main()"
+GUARD = "from tracing.overhead.arms import guard; guard()"
 START_LIMIT_S = 180.0
 TRIAL_LIMIT_S = 120.0
 STOP_LIMIT_S = 60.0

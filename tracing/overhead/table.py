@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tracing.ledger import change
+from tracing.overhead.ledger import change
 
 PLAIN_WIDTH = 150  # of what is not a terminal
 PLAIN = "off too is a second plain engine: a change inside its interval is none that was seen here"

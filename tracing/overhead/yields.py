@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from tracing import torchtrace
-from tracing.events import RECORD
-from tracing.sweep import Ints
+from tracing.events.layout import RECORD
+from tracing.timeline.intervals import Ints
+from tracing.torchsums import trace
 
 if TYPE_CHECKING:
-    from tracing.arms import ArmProcess
-    from tracing.ledger import Round
+    from tracing.overhead.arms import ArmProcess
+    from tracing.overhead.ledger import Round
 
 BETWEEN = ("serialize", "send", "deserialize")  # stages that a split into processes adds
 ZMQ = ("front end → core", "core → front end")
@@ -29,7 +29,7 @@ def harvest(engine: ArmProcess, rounds: list[Round]) -> dict[str, Any]:
     if engine.arm.tool == "py-spy":
         return _sampled(engine.folder, windows)
     if engine.arm.profiled:
-        return _profiled(torchtrace.files(engine.folder), windows)
+        return _profiled(trace.files(engine.folder), windows)
     if any(engine.folder.glob("events-*.bin")):
         found = _recorded(engine, windows)
         reports = [path for path in engine.folder.glob("report.*") if engine.arm.tool == "nsys"]
@@ -64,8 +64,11 @@ def _profiled(paths: list[Path], windows: Ints) -> dict[str, Any]:
 
 
 def _recorded(engine: ArmProcess, windows: Ints) -> dict[str, Any]:
-    from tracing import anatomy, hops, requests, timeline
-    from tracing.index import Index
+    from tracing import timeline
+    from tracing.breakdown import hops
+    from tracing.timeline import requests
+    from tracing.timeline import steps as anatomy
+    from tracing.timeline.index import Index
 
     read = timeline.read(engine.folder)
     index = Index(read)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
-from tracing import lanes
+from tracing.page import lanes
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1c2330; --paper: #fbfbf9; --faint: #6b7280; --line: #d9dce1; --bar: #7aa2f7;

@@ -8,9 +8,9 @@ from html import escape
 import numpy as np
 import pandas as pd
 
-from tracing.site import ROLES
-from tracing.sites import ALL_SITES
-from tracing.timeline import Timeline
+from tracing.sites.engine import ALL_SITES
+from tracing.sites.site import ROLES
+from tracing.timeline.spans import Timeline
 
 WIDTH, LABEL, ROW, GAP, AXIS = 1120, 150, 15, 10, 22
 STAGES = tuple(dict.fromkeys(site.stage for site in ALL_SITES))

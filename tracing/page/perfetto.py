@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tracing import gputracks, sampletrack, torchtracks
-from tracing.timeline import Timeline
-from tracing.tracks import Writer, uuid_of_process
+from tracing.page.tracks import gpu, samples, torch
+from tracing.page.tracks.file import Writer, uuid_of_process
+from tracing.timeline.spans import Timeline
 
 REQUESTS_TRACK = 1
 COUNTERS = {  # counter -> how it is read from the core's counts
@@ -40,9 +40,9 @@ def export(timeline: Timeline, flows: list[Any], hops: pd.DataFrame, path: Path)
             writer.track(uuid_of_process(said["pid"]), f"{words} ({said['pid']})")
         _requests(writer, flows)
         _counters(writer, timeline)
-        torchtracks.write(writer, timeline)
-        sampletrack.write(writer, timeline)
-        gputracks.write(writer, timeline)
+        torch.write(writer, timeline)
+        samples.write(writer, timeline)
+        gpu.write(writer, timeline)
 
 
 def _threads(timeline: Timeline) -> Iterator[tuple[str, pd.DataFrame]]:

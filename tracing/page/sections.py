@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from tracing import lanes, page, watchersections
-from tracing.anatomy import PHASES
-from tracing.ledger import change
-from tracing.terminal import Rows, percent, table, us
+from tracing.overhead.ledger import change
+from tracing.page import html, lanes, watchers
+from tracing.page.terminal import Rows, percent, table, us
+from tracing.timeline.steps import PHASES
 
 if TYPE_CHECKING:
-    from tracing.findings import Findings
+    from tracing.breakdown.findings import Findings
 
 SHOWN_SHARE = 0.0005  # of all latency, from which a part is shown at first sight
 MARGIN = 0.03  # of a window, on both sides of what it is about
@@ -89,7 +89,7 @@ def show(found: Findings, out: Console) -> None:
     table(out, "slowest steps", ["step", "kind", "took", "median", "likely reason"], slow, (4,))
     requests = [[s["request"], us(s["ns"]), s["reason"]] for s in review["slow_requests"][:5]]
     table(out, "slowest requests", ["request", "took", "likely reason"], requests, (2,))
-    watchersections.show(review, out)
+    watchers.show(review, out)
 
 
 def sections(found: Findings) -> list[tuple[str, str, str]]:
@@ -109,24 +109,24 @@ def sections(found: Findings) -> list[tuple[str, str, str]]:
         (
             "What a step is made of",
             "Medians by kind of step; the share of time in which the worker was idle, and what the core did then.",
-            page.table(STEPS, step_rows(review), text=(0, len(STEPS) - 1)),
+            html.table(STEPS, step_rows(review), text=(0, len(STEPS) - 1)),
         ),
         (
             "Hops between processes",
             "Latency from the end of sending to the receiver's start; to the worker from the start of dispatch.",
-            page.table(HOPS, hop_rows(review)),
+            html.table(HOPS, hop_rows(review)),
         ),
         (
             "Slowest steps",
             "With the likely reason.",
-            page.table(["step", "kind", "took", "median of its kind", "likely reason"], slow_steps, text=(1, 4)),
+            html.table(["step", "kind", "took", "median of its kind", "likely reason"], slow_steps, text=(1, 4)),
         ),
         (
             "Slowest requests",
             "With the part that most exceeds the median request's.",
-            page.table(["request", "took", "likely reason"], slow_requests, text=(0, 2)),
+            html.table(["request", "took", "likely reason"], slow_requests, text=(0, 2)),
         ),
-        *watchersections.sections(review),
+        *watchers.sections(review),
     ]
 
 
@@ -137,11 +137,11 @@ def _large(row: list[Any]) -> bool:
 
 def _budget_table(rows: Rows) -> str:
     small = [row for row in rows if not _large(row)]
-    made = page.table(BUDGET, [row for row in rows if _large(row)], share=3)
+    made = html.table(BUDGET, [row for row in rows if _large(row)], share=3)
     if not small:
         return made
     words = f"{len(small)} parts under {SHOWN_SHARE:.2%} each, together {sum(row[-1] for row in small):.2%}"
-    return f"{made}<details><summary>{words}</summary>{page.table(BUDGET, small, share=3)}</details>"
+    return f"{made}<details><summary>{words}</summary>{html.table(BUDGET, small, share=3)}</details>"
 
 
 def drawings(found: Findings, links: Mapping[str, str] | None = None) -> list[tuple[str, str, str]]:

@@ -8,8 +8,8 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from tracing import page
-from tracing.terminal import Rows, percent, table, us
+from tracing.page import html
+from tracing.page.terminal import Rows, percent, table, us
 
 Section = tuple[str, str, str]  # heading, a sentence, HTML
 
@@ -78,8 +78,8 @@ def _operators(found: dict[str, Any]) -> Section:
         f"From the torch profiler, {found['steps']} steps of {len(found['files'])} files; the profiler slows what "
         "it watches. Operators with their own time, by the span they began in; kernels by the span that launched "
         f"them. Clocks agree within {us(found['clock_uncertainty_ns'])}.",
-        page.table(STAGE_OPERATORS, stage_operator_rows(found))
-        + page.table(OPERATORS, operator_rows(found), text=(0, 1, 2)),
+        html.table(STAGE_OPERATORS, stage_operator_rows(found))
+        + html.table(OPERATORS, operator_rows(found), text=(0, 1, 2)),
     )
 
 
@@ -122,8 +122,8 @@ def _samples(found: dict[str, Any]) -> Section:
         "What the Python does",
         "From py-spy's samples while the engine served; shares are of time.",
         head
-        + page.table(THREADS, thread_rows(found), text=(0, 1, 5))
-        + page.table(STAGES, stage_rows(found), text=(0, 1, 6)),
+        + html.table(THREADS, thread_rows(found), text=(0, 1, 5))
+        + html.table(STAGES, stage_rows(found), text=(0, 1, 6)),
     )
 
 
@@ -177,6 +177,6 @@ def _gpu(gpu: dict[str, Any]) -> Section:
         "What the GPU did, and what it waited for",
         "From Nsight Systems: kernels and copies by the stage that launched them, medians a step.",
         told
-        + page.table(GPU_BUSY, gpu_busy_rows(gpu), text=(0, 1))
-        + page.table(GPU_STAGES, gpu_stage_rows(gpu), text=(0, 1)),
+        + html.table(GPU_BUSY, gpu_busy_rows(gpu), text=(0, 1))
+        + html.table(GPU_STAGES, gpu_stage_rows(gpu), text=(0, 1)),
     )

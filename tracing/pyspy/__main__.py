@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from probes.errors import EnginescopeError, run_main, usage_error
-from tracing.sampler import DEFAULT_RATE, Sampler, check_rate
+from tracing.pyspy.sampler import DEFAULT_RATE, Sampler, check_rate
 
 ATTACH = "attach"
 SECONDS = 10.0
@@ -63,15 +63,16 @@ def attach(pid: int, seconds: float, rate: int, out: Path | None) -> Path:
 
 def show(folder: Path, top: int) -> int:
     """Print the tables of a folder's samples and write them for other viewers."""
-    from tracing import attribution, samples, sampletables, stacks, timeline
-    from tracing.terminal import console
-    from tracing.watchersections import show_samples
+    from tracing import timeline
+    from tracing.page.terminal import console
+    from tracing.page.watchers import show_samples
+    from tracing.pyspy import attribution, samples, stacks, tables
 
     out = console()
     read = samples.read(folder)
     spans = timeline.read(folder) if any(folder.glob("events-*.bin")) else None
     frame = attribution.attributed(read, spans)
-    show_samples(sampletables.figures(read, frame, spans, top), out)
+    show_samples(tables.figures(read, frame, spans, top), out)
     folded, speedscope = folder / "samples.folded", folder / "samples.speedscope.json"
     try:
         stacks.folded(read, frame, folded)

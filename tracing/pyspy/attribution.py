@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from tracing import waitingframes
-from tracing.pyspyevents import Stack
-from tracing.samples import Samples
-from tracing.sites import SITES, Site
-from tracing.timeline import Timeline, as_seen
+from tracing.pyspy import waitingframes
+from tracing.pyspy.events import Stack
+from tracing.pyspy.samples import Samples
+from tracing.sites.engine import SITES, Site
+from tracing.timeline.spans import Timeline, as_seen
 
 
 @dataclass(frozen=True)

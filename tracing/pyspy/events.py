@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tracing.sampler import BEACON
+from tracing.pyspy.sampler import BEACON
 
 CHUNK = 1 << 20
 PROCESS = re.compile(r'process (\d+):"(.*)"$', re.S)

@@ -1,8 +1,8 @@
 """Reads what py-spy left in a folder: a frame of samples, on the clock of the spans, and the stacks they point to.
 
-A stack that stands (`tracing.pyspyevents`) was seen in every round. A round is taken at one time for all threads: its
-place on our clock is known from the beacon (`tracing.sampler`), whose frame in that round names the time at which it
-began, and which is known to have ended when the next began.
+A stack that stands (`tracing.pyspy.events`) was seen in every round. A round is taken at one time for all threads: its
+place on our clock is known from the beacon (`tracing.pyspy.sampler`), whose frame in that round names the time at which
+it began, and which is known to have ended when the next began.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import numpy as np
 import pandas as pd
 
 from probes.errors import EnginescopeError
-from tracing.pyspyevents import EventReader, Stack
-from tracing.sampler import EVENTS, LOG, SAID, SCHEMA, STAMPS, refusal
+from tracing.pyspy.events import EventReader, Stack
+from tracing.pyspy.sampler import EVENTS, LOG, SAID, SCHEMA, STAMPS, refusal
 
 ROUND_GAP_US = 500  # stamps of one round lie closer, those of two further apart
 CONFIDENT = 95  # percent of the rounds that the uncertainty holds for

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tracing.samples import Samples
+from tracing.pyspy.samples import Samples
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,12 +7,12 @@ from typing import Any
 
 import pandas as pd
 
-from tracing import attribution, samples
-from tracing.pyspyevents import Stack
-from tracing.samples import CONFIDENT, Samples
-from tracing.site import ROLES
-from tracing.timeline import Timeline
-from tracing.waitingframes import VLLM, WORKING
+from tracing.pyspy import attribution, samples
+from tracing.pyspy.events import Stack
+from tracing.pyspy.samples import CONFIDENT, Samples
+from tracing.pyspy.waitingframes import VLLM, WORKING
+from tracing.sites.site import ROLES
+from tracing.timeline.spans import Timeline
 
 LEAST = 0.0005  # of a thread's samples: less is not listed
 TOP = 3  # lines of a stage in the review

@@ -9,7 +9,7 @@ from __future__ import annotations
 import linecache
 from functools import cache
 
-from tracing.pyspyevents import Frame, Stack
+from tracing.pyspy.events import Frame, Stack
 
 WORKING = "working"
 

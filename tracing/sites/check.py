@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from probes.errors import EnginescopeError
-from tracing.definitions import Place
-from tracing.source import Missing, SourceTree
+from tracing.source.definitions import Place
+from tracing.source.tree import Missing, SourceTree
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from tracing.site import Kind, Site
+    from tracing.sites.site import Kind, Site
 
 WIDTH = 1000  # a place is for copying: a narrow terminal wraps the line, nothing is cut off
 WRAPPERS = ("staticmethod", "classmethod", "property", "cached_property")

@@ -6,8 +6,7 @@ there are hooked. `python -m tracing.sites` prints the table with the lines in t
 
 from __future__ import annotations
 
-from probes.errors import run_main
-from tracing.site import Site
+from tracing.sites.site import Site
 
 _GENERATOR = "vllm.v1.engine.async_llm:AsyncLLM"
 _CORE = "vllm.v1.engine.core:EngineCore"
@@ -187,33 +186,3 @@ SCOPE_TARGET = "vllm.v1.utils:record_function_or_nullcontext"
 
 ALL_SITES: tuple[Site, ...] = (*SITES, GC_SITE, SCOPE_SITE)
 CODES: dict[str, int] = {site.name: code for code, site in enumerate(ALL_SITES)}
-
-EPILOG = """examples:
-  python -m tracing.sites                        the sites in the installed vLLM
-  python -m tracing.sites --vllm ~/src/vllm      in a checkout, or in a wheel that was unzipped
-
-exit codes: 0 every required site is there and of its kind, 1 one is not, 2 bad usage
-"""
-
-
-def main() -> int:
-    """Print every site with its lines in vLLM's source."""
-    import argparse  # here and not above: vLLM's processes import the table, and need no command line
-    from pathlib import Path
-
-    from tracing import sitetable
-    from tracing.source import SourceTree
-
-    parser = argparse.ArgumentParser(
-        prog="python -m tracing.sites",
-        description="Every function of vLLM that tracing hooks, with its place in the source. Imports nothing of vLLM.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument("--vllm", type=Path, metavar="PATH", help="an unpacked tree (default: the installed one)")
-    return sitetable.show(SITES, SourceTree.find(parser.parse_args().vllm))
-
-
-if __name__ == "__main__":
-    run_main(main)

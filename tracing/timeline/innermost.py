@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from tracing.sweep import Ints, topmost
-from tracing.timeline import Timeline
+from tracing.timeline.intervals import Ints, topmost
+from tracing.timeline.spans import Timeline
 
 OUTSIDE = "outside of any span"
 

@@ -14,8 +14,8 @@ from typing import Literal
 
 import numpy as np
 
-from tracing.index import Index, Rows
-from tracing.stretches import CALLED, ENDED, YIELDED
+from tracing.hooks.coroutines import CALLED, ENDED, YIELDED
+from tracing.timeline.index import Index, Rows
 
 State = Literal["finished", "stopped", "aborted", "refused", "cut"]
 STOPPED = ("FINISHED_STOPPED", "FINISHED_REPETITION")

@@ -14,10 +14,10 @@ import pandas as pd
 from pandas.api.types import union_categoricals
 
 from probes.errors import EnginescopeError
-from tracing import eventfile
-from tracing.eventfile import SHARED_SITES, EventFile
-from tracing.events import BATCH, CHILD, COUNTS, MESSAGE, RAISED, RENAMED
-from tracing.steplog import STEP_FIELDS
+from tracing.events import file as eventfile
+from tracing.events.file import SHARED_SITES, EventFile
+from tracing.events.layout import BATCH, CHILD, COUNTS, MESSAGE, RAISED, RENAMED
+from tracing.hooks.steplog import STEP_FIELDS
 
 COUNT_NAMES = (*STEP_FIELDS[3:], "kv_blocks")
 MAIN_ROLES = ("front end", "core", "worker")  # of a process that serves several

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from tracing.timeline import Timeline
+from tracing.timeline.spans import Timeline
 
 # Phase -> the sites whose time it is; of nested ones the outermost counts, waits inside `dispatch` are taken out.
 PHASES = {

@@ -33,9 +33,10 @@ def parser() -> argparse.ArgumentParser:
 def main() -> int:
     """The command."""
     args = parser().parse_args()
-    from tracing import operators, timeline
-    from tracing.terminal import console
-    from tracing.watchersections import show_operators
+    from tracing import timeline
+    from tracing.page.terminal import console
+    from tracing.page.watchers import show_operators
+    from tracing.torchsums import operators
 
     out = console()
     found = operators.read(timeline.read(args.folder), args.step)

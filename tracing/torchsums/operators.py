@@ -16,11 +16,11 @@ import numpy as np
 import pandas as pd
 
 from probes.errors import EnginescopeError
-from tracing import torchtrace
-from tracing.places import OUTSIDE, Places
-from tracing.sweep import Ints
-from tracing.timeline import Timeline
-from tracing.torchtrace import Event
+from tracing.timeline.innermost import OUTSIDE, Places
+from tracing.timeline.intervals import Ints
+from tracing.timeline.spans import Timeline
+from tracing.torchsums import trace
+from tracing.torchsums.trace import Event
 
 CHUNK_EVENTS = 50_000
 MOST_ROWS = 200_000  # partial sums that wait to be added up
@@ -112,7 +112,7 @@ class _Reader:
         self.launched.clear()
         chunk: list[tuple[Event, int]] = []
         try:
-            for each in nested(torchtrace.events(path, ahead_ns)):
+            for each in nested(trace.events(path, ahead_ns)):
                 chunk.append(each)
                 if len(chunk) == CHUNK_EVENTS:
                     self._add(chunk)
@@ -188,10 +188,10 @@ class _Reader:
 
 def read(timeline: Timeline, step: int | None = None) -> Operators | None:
     """The sums over all torch traces of a trace folder, of all steps or of one; None where there are no traces."""
-    paths = torchtrace.paths(timeline.folder)
+    paths = trace.paths(timeline.folder)
     if not paths:
         return None
-    at, problems = torchtrace.clock(timeline), []
+    at, problems = trace.clock(timeline), []
     reader = _Reader(Places(timeline), step)
     for path in paths if at else ():
         try:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any, Literal, NamedTuple
 
 from probes.errors import EnginescopeError
-from tracing.timeline import Timeline
+from tracing.timeline.spans import Timeline
 
 FOLDER = "torch"
 Kind = Literal["operator", "launch", "kernel", "copy"]

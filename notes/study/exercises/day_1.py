@@ -6,11 +6,11 @@ from functools import cache
 from typing import Any
 
 from notes import recorded
-from notes.anchored import found_at
-from notes.exercises import Exercise, expect
+from notes.study.anchored import found_at
+from notes.study.exercises import Exercise, expect
 from probes.errors import EnginescopeError
-from tracing.definitions import Place
-from tracing.source import SourceTree
+from tracing.source.definitions import Place
+from tracing.source.tree import SourceTree
 
 PROCESSES = ("front end", "core", "worker")
 ASKED = (

@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from notes.exercises import Exercise, Wrong, expect, ms, no_task_left, same
+from notes.study.exercises import Exercise, Wrong, expect, ms, no_task_left, same
 
 JOB_S = 0.02
 TICK_S = 0.005

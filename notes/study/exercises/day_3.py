@@ -8,7 +8,7 @@ from contextlib import aclosing
 from typing import Any
 
 from notes import recorded
-from notes.exercises import Exercise, Wrong, expect, no_task_left, same
+from notes.study.exercises import Exercise, Wrong, expect, no_task_left, same
 
 PIECE_S = 0.01
 HINT = "try: … except (asyncio.CancelledError, GeneratorExit): await engine.abort(request); raise"

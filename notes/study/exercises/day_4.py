@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from notes.anchored import found_at
-from notes.exercises import Exercise, Wrong, expect, ms, same
-from tracing.definitions import Place
-from tracing.source import SourceTree
+from notes.study.anchored import found_at
+from notes.study.exercises import Exercise, Wrong, expect, ms, same
+from tracing.source.definitions import Place
+from tracing.source.tree import SourceTree
 
 if TYPE_CHECKING:
     from aiohttp import web

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 from notes import recorded
-from notes.exercises import Exercise, Wrong, expect, same
+from notes.study.exercises import Exercise, Wrong, expect, same
 
 STATIONS = ("core", "core input", "core output", "front end", "worker")  # as the day's text lists them
 CARRIERS = ("ZMQ", "queue", "shared memory")

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from notes.exercises import Exercise, Wrong, expect
+from notes.study.exercises import Exercise, Wrong, expect
 
 ERRORS = ("timeout", "rate_limit", "server", "connect")
 Record = dict[str, Any]

@@ -6,10 +6,10 @@ import re
 from importlib.util import find_spec
 from typing import Any
 
-from notes.anchored import anchors, found_at
-from notes.exercises import Exercise, expect
-from tracing.definitions import Place
-from tracing.source import SourceTree
+from notes.study.anchored import anchors, found_at
+from notes.study.exercises import Exercise, expect
+from tracing.source.definitions import Place
+from tracing.source.tree import SourceTree
 
 SECTIONS = ("What I read", "The main path", "What I measured", "Open questions")
 WORDS = (250, 700)  # of one page

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from probes.errors import EnginescopeError
-from tracing import gpu
-from tracing.timeline import Timeline
+from tracing.nsys import gpu
+from tracing.timeline.spans import Timeline
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from tracing.tracks import Writer
+    from tracing.page.tracks.file import Writer
 
 FIRST_TRACK = 1 << 53
 

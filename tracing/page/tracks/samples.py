@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tracing import attribution, samples
-from tracing.timeline import Timeline
+from tracing.pyspy import attribution, samples
+from tracing.timeline.spans import Timeline
 
 if TYPE_CHECKING:
-    from tracing.tracks import Writer
+    from tracing.page.tracks.file import Writer
 
 FIRST_TRACK = 1 << 52
 GAP_PERIODS = 50  # a thread not seen for so many periods ended, or its process was frozen
@@ -22,7 +22,7 @@ def write(writer: Writer, timeline: Timeline) -> None:
     read = samples.read(timeline.folder)
     if read.uncertainty_ns < 0:
         return
-    from tracing.tracks import uuid_of_process
+    from tracing.page.tracks.file import uuid_of_process
 
     frame = attribution.attributed(read, timeline)
     known = {process["pid"] for process in timeline.processes}

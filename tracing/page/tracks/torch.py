@@ -7,12 +7,12 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from probes.errors import EnginescopeError
-from tracing import torchtrace
-from tracing.timeline import Timeline
-from tracing.torchtrace import Event
+from tracing.timeline.spans import Timeline
+from tracing.torchsums import trace
+from tracing.torchsums.trace import Event
 
 if TYPE_CHECKING:
-    from tracing.tracks import Writer
+    from tracing.page.tracks.file import Writer
 
 FIRST_TRACK = 1 << 50
 SORTED_EVENTS = 50_000  # so many are put in order at a time; torch writes nearly in order
@@ -20,10 +20,10 @@ SORTED_EVENTS = 50_000  # so many are put in order at a time; torch writes nearl
 
 def write(writer: Writer, timeline: Timeline) -> None:
     """All torch traces of a trace folder; a file that cannot be read to its end is written as far as it goes."""
-    at = torchtrace.clock(timeline)
+    at = trace.clock(timeline)
     tracks: dict[tuple[str, int, int], int] = {}
-    for path in torchtrace.paths(timeline.folder) if at else ():
-        _file(writer, tracks, _readable(torchtrace.events(path, at.ahead_ns if at else 0)), path.name)
+    for path in trace.paths(timeline.folder) if at else ():
+        _file(writer, tracks, _readable(trace.events(path, at.ahead_ns if at else 0)), path.name)
 
 
 def _readable(events: Iterable[Event]) -> Iterator[Event]:
@@ -47,7 +47,7 @@ def _file(writer: Writer, tracks: dict[tuple[str, int, int], int], events: Itera
 
 def _track(writer: Writer, tracks: dict[tuple[str, int, int], int], event: Event, file: str) -> int:
     """The track of an event's thread or stream, made where it is new; devices of several files stay apart."""
-    from tracing.tracks import uuid_of_process
+    from tracing.page.tracks.file import uuid_of_process
 
     on_cpu = event.kind == "operator"
     key = ("" if on_cpu else file, event.pid, event.thread)

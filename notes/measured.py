@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from probes.errors import EnginescopeError, run_main, usage_error
 
 if TYPE_CHECKING:
-    from notes.walkthrough import Chapter
+    from notes.walkthrough.chapters import Chapter
 
 SCHEMA = 1
 PATH = Path(__file__).resolve().parent / "measured.json"
@@ -27,9 +27,9 @@ EXAMPLES = """examples:
 
 each trace is known by the command that it recorded:
   default    python -m tracing.record -- python -m tracing.demo
-  streams    python -m tracing.record -- python tests/traced/streams.py MODEL
-  batch      python -m tracing.record -- python tests/traced/batch_then_kill.py MODEL
-  preempted  python -m tracing.record -- python tests/traced/preempted.py MODEL
+  streams    python -m tracing.record -- python tests/engine/traced/streams.py MODEL
+  batch      python -m tracing.record -- python tests/engine/traced/batch_then_kill.py MODEL
+  preempted  python -m tracing.record -- python tests/engine/traced/preempted.py MODEL
 MODEL is the folder that python -m probes.checkpoint --two-layer prints.
 """
 # How a trace is named in the notes, by a part of its command.
@@ -133,7 +133,7 @@ def main() -> int:
 
 def summary(folders: Sequence[Path]) -> dict[str, Any]:
     """What `measured.json` holds: each trace with its machine, and every value with its text and what it is."""
-    from tracing.findings import findings, trace_file
+    from tracing.breakdown.findings import findings, trace_file
 
     reviews: dict[str, dict[str, Any]] = {}
     traces: dict[str, dict[str, Any]] = {}

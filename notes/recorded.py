@@ -15,18 +15,18 @@ from probes.errors import EnginescopeError, run_main
 if TYPE_CHECKING:
     import pandas as pd
 
-    from tracing.index import Index
-    from tracing.requests import Flow
+    from tracing.timeline.index import Index
+    from tracing.timeline.requests import Flow
 
 SCHEMA = 1
 FILE = Path(__file__).parent / "study" / "recorded.json"
 COMMANDS = (
-    "python -m tracing.record -- python tests/traced/streams.py MODEL",
+    "python -m tracing.record -- python tests/engine/traced/streams.py MODEL",
     "python -m notes.recorded traces/<folder>",
 )
 ABORT_SITES = ("async.abort", "output.abort", "client.send_async", "core.receive", "core.abort", "scheduler.free")
 EXAMPLES = """examples:
-  python -m tracing.record -- python tests/traced/streams.py "$(python -m probes.checkpoint --two-layer)"
+  python -m tracing.record -- python tests/engine/traced/streams.py "$(python -m probes.checkpoint --two-layer)"
   python -m notes.recorded traces/<folder>        writes notes/study/recorded.json from that trace
 """
 
@@ -44,9 +44,9 @@ def read() -> dict[str, Any]:
 def stories(folder: Path) -> dict[str, Any]:
     """The two stories of a trace folder that has a request served to its end and one that was left."""
     from tracing import timeline
-    from tracing.findings import about
-    from tracing.index import Index
-    from tracing.requests import flows
+    from tracing.breakdown.findings import about
+    from tracing.timeline.index import Index
+    from tracing.timeline.requests import flows
     from tracing.walk import chosen
 
     found = timeline.read(folder)
@@ -107,7 +107,7 @@ def _told(spans: pd.DataFrame, begun: int) -> list[dict[str, Any]]:
 
 def _roles(spans: pd.DataFrame) -> dict[str, str]:
     """The role of each place; those that run in several, or stand for what they load, are left out."""
-    from tracing.sites import SITES
+    from tracing.sites.engine import SITES
 
     seen = spans.groupby("site", observed=True)["role"].unique()
     roles: dict[str, set[str]] = {}
@@ -119,7 +119,7 @@ def _roles(spans: pd.DataFrame) -> dict[str, str]:
 
 def place(site: str) -> str:
     """The qualified name of a site's function; the site's own where the function only loads what is timed."""
-    from tracing.sites import SITES
+    from tracing.sites.engine import SITES
 
     known = next(known for known in SITES if known.name == site)
     return site if known.kind == "model" else known.targets[0].partition(":")[2]
@@ -134,7 +134,7 @@ def main() -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("folder", type=Path, metavar="DIR", help="a trace folder of tests/traced/streams.py")
+    parser.add_argument("folder", type=Path, metavar="DIR", help="a trace folder of tests/engine/traced/streams.py")
     told = stories(parser.parse_args().folder)
     FILE.write_text(json.dumps(told, indent=1) + "\n")
     print(f"Wrote {FILE}")

@@ -1,0 +1,1 @@
+"""The notes as a site that works from disk."""

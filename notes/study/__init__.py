@@ -1,0 +1,1 @@
+"""The study plan: its texts, exercises, and the judge of answers."""

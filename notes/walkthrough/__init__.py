@@ -1,0 +1,1 @@
+"""The walkthrough: chapters bound to vLLM's source by anchors and edges."""

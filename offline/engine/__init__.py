@@ -1,0 +1,1 @@
+"""The engine: the adapter to vLLM, and the process that holds one."""

@@ -1,0 +1,1 @@
+"""How many cached tokens a cell must have, by arithmetic."""

@@ -1,0 +1,1 @@
+"""The sweep: prepared, run, shown."""

@@ -1,0 +1,1 @@
+"""Many prompts through a running server, a record for each on disk."""

@@ -1,0 +1,1 @@
+"""What an engine's memory is made of."""

@@ -1,0 +1,1 @@
+"""What a running server did in a window of time, from its `/metrics`."""

@@ -1,0 +1,1 @@
+"""vLLM's own server: started, checked from outside, stopped whole."""

@@ -1,0 +1,1 @@
+"""Where the time went: budgets, waits, hops, slow ones, and all findings of a trace."""

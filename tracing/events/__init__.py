@@ -1,0 +1,1 @@
+"""The event files: their layout, their reader, and what each process said of itself."""

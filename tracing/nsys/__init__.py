@@ -1,0 +1,1 @@
+"""Nsight Systems: a command under it, and what its report says."""

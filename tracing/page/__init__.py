@@ -1,0 +1,1 @@
+"""How a trace looks: the page, its lanes and tables, the terminal, and the Perfetto file."""

@@ -1,0 +1,1 @@
+"""The tracks of the Perfetto file: spans, samples, GPU activity, operators."""

@@ -1,0 +1,1 @@
+"""py-spy's samples on the clock of the spans."""

@@ -1,0 +1,1 @@
+"""The map of the engine: the functions that are hooked, and their check against a source tree."""

@@ -1,0 +1,1 @@
+"""Operators and kernels of torch profiler traces, summed by stage and step."""
