@@ -61,8 +61,8 @@ def test_quoted_defaults_are_those_of_the_installed_vllm() -> None:
     assert stale(text, INSTALLED) == []
 
 
-def test_quoted_tables_are_in_the_readme() -> None:
-    readme = (ROOT / "README.md").read_text().splitlines()
+def test_quoted_tables_are_in_the_readmes() -> None:
+    readme = [line for page in ROOT.glob("*/README.md") for line in page.read_text().splitlines()]
     text = texts.path(texts.QUESTIONS).read_text()
     quoted = [
         line for table in re.findall(r"^```text README\n(.*?)^```", text, re.M | re.S) for line in table.splitlines()
