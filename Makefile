@@ -33,8 +33,8 @@ tables: env  ## the tables and charts of notes/tables/ anew, from real runs on t
 	@$(VENV) -m tracing.record --out build/tables/trace
 	@$(VENV) -m notes.tables build/tables/runs/*/*/* build/tables/trace
 
-test: env  ## all tests; ARGS="-k machine" for some
-	@$(VENV) -m pytest $(ARGS)
+test: env  ## all tests: without an engine in parallel, then the engines in one process; ARGS="-k machine" for some
+	@$(VENV) -m tests.phases $(ARGS)
 
 lint: env
 	@.venv/bin/ruff check

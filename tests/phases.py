@@ -1,0 +1,86 @@
+"""All tests in two phases: those without an engine in parallel, then those with one in a single process.
+
+Fixtures of a session are made once in every process of pytest, and each engine takes memory and all cores: engines are
+therefore started in one process, one after another.
+
+Example: python -m tests.phases -k machine
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+
+import pytest
+
+MOST_WORKERS = 8  # more only wait for the file that takes longest
+STOPPING = (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.USAGE_ERROR)  # the second phase would end the same way
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One call of pytest: its name, the marker of its tests, and how many processes run them (0: its own)."""
+
+    name: str
+    marker: str
+    workers: int = 0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a phase ended: pytest's exit code, and the wall time in seconds."""
+
+    phase: Phase
+    code: int
+    elapsed_s: float
+
+    def __str__(self) -> str:
+        words = {0: "passed", 1: "FAILED", 5: "none selected"}.get(self.code, f"ended with exit code {self.code}")
+        minutes, seconds = divmod(round(self.elapsed_s), 60)
+        return f"{self.phase.name}: {words} ({minutes} min {seconds} s)"
+
+
+def run(phase: Phase, marker: str, words: list[str]) -> Outcome:
+    """Run one phase on the tests that also match `marker` (empty: all)."""
+    marker = f"({marker}) and {phase.marker}" if marker else phase.marker
+    print(f"== {phase.name}", flush=True)
+    start = time.monotonic()
+    # By file: tests of one file share what its fixtures make.
+    options = ["-n", str(phase.workers), "--dist", "loadfile", "-m", marker]
+    process = subprocess.Popen([sys.executable, "-m", "pytest", *options, *words])
+    return Outcome(phase, process.wait(), time.monotonic() - start)
+
+
+def exit_code(codes: list[int]) -> int:
+    """The first failure's code; a phase without tests is no failure unless no phase had any."""
+    empty = int(pytest.ExitCode.NO_TESTS_COLLECTED)
+    failures = [code for code in codes if code not in (0, empty)]
+    return failures[0] if failures else min(codes)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("-m", dest="marker", default="")
+    parser.add_argument("-n", dest="workers", type=int, default=min(len(os.sched_getaffinity(0)), MOST_WORKERS))
+    options, words = parser.parse_known_args()
+    signal.signal(signal.SIGINT, lambda *_: None)  # pytest closes its fixtures on Ctrl-C, and this process waits for it
+    outcomes: list[Outcome] = []
+    phases = (
+        Phase("tests without an engine", "not engine", options.workers),
+        Phase("tests on an engine", "engine"),
+    )
+    for phase in phases:
+        outcomes.append(run(phase, options.marker, words))
+        if outcomes[-1].code in STOPPING:
+            break
+    print(*outcomes, sep="\n")
+    return exit_code([outcome.code for outcome in outcomes])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
