@@ -17,7 +17,7 @@ import pandas as pd
 from tracing.breakdown.budget import own_rows
 from tracing.breakdown.findings import Findings
 from tracing.breakdown.waits import waits
-from tracing.hooks.coroutines import YIELDED
+from tracing.events.layout import YIELDED
 from tracing.timeline.index import Index, Rows
 from tracing.timeline.requests import Flow
 from tracing.walk import chosen

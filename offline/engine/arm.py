@@ -17,16 +17,17 @@ from typing import Any, TextIO
 
 import psutil
 
+from enginescope_plugin import STEP_LOG
 from offline.engine.adapter import Engine
 from offline.engine.reference import time_kernel
 from offline.spec.grid import Cell
 from offline.spec.prompts import workload
 from probes.processgroup import end_group, members
-from tracing.hooks.steplog import STEP_SITES, Reader
-from tracing.plugin import STEP_LOG
+from tracing.events.step import STEP_SITES
+from tracing.events.steplog import StepLog
 
 
-def start(settings: dict[str, Any], steps: Reader) -> tuple[Engine, dict[str, Any]]:
+def start(settings: dict[str, Any], steps: StepLog) -> tuple[Engine, dict[str, Any]]:
     """Start the engine; with it come its resolved settings, start-up phases, memory and the proof of the step log."""
     engine = Engine(settings)
     sites = {".".join(site) for site in STEP_SITES}
@@ -70,7 +71,7 @@ def prepare(engine: Engine, cell: Cell, seed: int) -> list[list[int]]:
     return work.prompts
 
 
-def trial(engine: Engine, steps: Reader, cell: Cell, seed: int) -> dict[str, Any]:
+def trial(engine: Engine, steps: StepLog, cell: Cell, seed: int) -> dict[str, Any]:
     """One timed repeat: run the batch, and read what the core wrote about it."""
     prompts = prepare(engine, cell, seed)
     before, mark = engine.counters(), steps.mark()
@@ -87,7 +88,7 @@ def trial(engine: Engine, steps: Reader, cell: Cell, seed: int) -> dict[str, Any
     }
 
 
-def serve(commands: TextIO, replies: TextIO, steps: Reader) -> None:
+def serve(commands: TextIO, replies: TextIO, steps: StepLog) -> None:
     """Answer commands until `stop` or the end of the file; an error is an answer too, and ends the arm."""
     engine: Engine | None = None
     for line in commands:
@@ -148,7 +149,7 @@ def main() -> None:
     os.close(0)
     os.open(os.devnull, os.O_RDONLY)  # the lifeline belongs to the keeper alone
     with os.fdopen(int(sys.argv[1])) as commands, os.fdopen(int(sys.argv[2]), "w") as replies:
-        serve(commands, replies, Reader(Path(os.environ[STEP_LOG])))
+        serve(commands, replies, StepLog(Path(os.environ[STEP_LOG])))
 
 
 if __name__ == "__main__":

@@ -16,9 +16,9 @@ from typing import Any
 
 import psutil
 
+from enginescope_plugin import STEP_LOG
 from offline.engine.log import first_reason, refuses
 from probes.processgroup import end_group, lives, members
-from tracing.plugin import STEP_LOG
 
 STOP_GRACE_S = 30.0
 WATCH_S = 1.0  # how often it is looked whether the engine still lives

@@ -20,7 +20,7 @@ from offline.spec.grid import Arm, Cell, Trial, arm_order, seed_of, trial_order
 from offline.spec.prompts import workload
 from offline.spec.spec import Spec
 from offline.sweep.progress import SweepProgress
-from tracing.hooks.steplog import STEP_FIELDS
+from tracing.events.step import STEP_FIELDS
 
 WARM_UP_S = 3.0
 WARM_UP_ROUNDS = 10

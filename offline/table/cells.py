@@ -9,7 +9,7 @@ from typing import Any
 
 from offline.spec.grid import Arm, Cell
 from offline.table.statistics import Drift, drift, mean_interval, percentile
-from tracing.hooks.steplog import GC_PAUSE, STEP, STEP_FIELDS, Step
+from tracing.events.step import GC_PAUSE, STEP, STEP_FIELDS, Step
 
 PERCENTILES = (("p50", 0.50), ("p95", 0.95), ("p99", 0.99))
 PER_REQUEST = ("latency_s", "ttft_s", "tpot_s", "queue_s", "prefill_s", "decode_s")

@@ -11,7 +11,7 @@ from probes.doctor.surroundings import Finding, Surroundings
 
 PACKAGES = ("probes", "tracing", "offline", "notes")
 NOT_TO_SHADOW = (*PACKAGES, "vllm", "torch", "transformers")
-PLUGIN = "tracing.plugin:load"
+PLUGIN = "enginescope_plugin:load"
 LOAD_TIMEOUT_S = 20
 REINSTALL = "pip install --no-deps -e .   # in enginescope's checkout"
 

@@ -36,17 +36,18 @@ from dataclasses import asdict
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
+from enginescope_plugin import LISTENER, NVTX, TRACE
 from offline.engine.process import ArmProcess
 from offline.spec.grid import Arm, Cell, arms
 from offline.spec.plan import base_settings, complete
 from offline.spec.spec import Spec
+from probes import nvtxlibrary
 from probes.checkpoint import default_model, two_layer_model
 from probes.machine import fingerprint
 from tracing import timeline
+from tracing.events.step import STEP, Step
 from tracing.hooks.recorder import SWITCH
-from tracing.hooks.steplog import STEP, Step
 from tracing.overhead.ledger import interval
-from tracing.plugin import LISTENER, NVTX, TRACE
 
 LIMIT_S = 600
 TARGET = 0.005
@@ -99,7 +100,7 @@ class Engine:
     """One engine, watched or not, frozen except while it runs a trial."""
 
     def __init__(self, arm: Arm, model: Path, log: Path, trace: Path | None, nvtx: bool) -> None:
-        heard = {NVTX: "1", LISTENER: os.environ.get(LISTENER, os.devnull)} if nvtx else {}
+        heard = {NVTX: str(nvtxlibrary.library()), LISTENER: os.environ.get(LISTENER, os.devnull)} if nvtx else {}
         watched = {TRACE: str(trace), **heard} if trace else {}
         self.switch = (trace or log.with_suffix("")) / SWITCH
         self.switch.parent.mkdir()

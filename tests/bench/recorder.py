@@ -67,7 +67,7 @@ def recording(folder: Path) -> Iterator[None]:
 
 def make_ranges() -> None:
     named: list[tuple[str | None, int]] = [(site.name, ranges.color(site.stage)) for site in ALL_SITES]
-    _recorder.make_ranges(str(nvtxlibrary.library()), ranges.DOMAIN, named)
+    _recorder.make_ranges(str(nvtxlibrary.library()), layout.DOMAIN, named)
 
 
 @contextlib.contextmanager

@@ -19,9 +19,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from enginescope_plugin import LISTENER
 from probes.checkpoint import two_layer_model
 from tracing import timeline
-from tracing.plugin import LISTENER
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT_S = 240

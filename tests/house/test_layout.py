@@ -1,4 +1,4 @@
-"""The floors hold: an import only goes down, and vLLM is met in its adapters alone."""
+"""The floors hold: an import only goes down, between rooms and inside `tracing`; vLLM is met in its adapters alone."""
 
 from __future__ import annotations
 
@@ -18,36 +18,66 @@ BELOW = {
 HEAVY = {"vllm", "torch", "transformers"}
 ADAPTERS = {
     "probes/checkpoint.py",
-    "tracing/plugin.py",
     "tracing/hooks/steplog.py",
     "tracing/demo.py",
     "tracing/overhead/trialengine.py",
     "offline/engine/adapter.py",
 }
+# Inside `tracing`: what a folder may import of the others. What writes is below what reads, and that below what draws.
+READERS = {"source", "sites", "events", "timeline", "breakdown", "pyspy", "nsys", "torchsums", "overhead"}
+FLOORS = {
+    "source": set(),
+    "sites": {"source"},
+    "events": {"sites"},
+    "hooks": {"sites", "events"},
+    "timeline": {"sites", "events"},
+    **dict.fromkeys(("breakdown", "pyspy", "nsys", "torchsums", "overhead"), READERS),
+    "page": READERS,
+}
+WRITTEN = {"tracing.events.layout", "tracing.events.step"}  # of the events, what hooks may import: no reader
+ENGINE_SITES = ("tracing/sites/engine.py", "tracing/sites/site.py")
 MODULES = sorted(str(path.relative_to(ROOT)) for room in BELOW for path in (ROOT / room).rglob("*.py"))
+INSIDE_VLLM = [
+    "enginescope_plugin.py",
+    *(name for name in MODULES if name.startswith("tracing/hooks/") or name in ENGINE_SITES),
+    *(name.replace(".", "/") + ".py" for name in sorted(WRITTEN)),
+]
 
 
-def imported(tree: ast.AST) -> Iterator[str]:
-    """The first name of every module that `tree` imports from outside its own folder, inside functions too.
+def imported(tree: ast.AST, package: str = "") -> Iterator[str]:
+    """Every module that `tree`, a module of `package`, imports, inside functions too.
 
-    | statement                           | yields   |
-    | ----------------------------------- | -------- |
-    | `import vllm.config`                | `vllm`   |
-    | `from probes import machine`        | `probes` |
-    | `from . import plugin`              | nothing  |
-    | `importlib.import_module("vllm.x")` | `vllm`   |
+    What is taken from a package may be a module of it, so both names are given.
+
+    | statement                           | yields                      |
+    | ----------------------------------- | --------------------------- |
+    | `import vllm.config`                | `vllm.config`               |
+    | `from probes import machine`        | `probes`, `probes.machine`  |
+    | `from ..sites import site`          | the same, below `package`   |
+    | `importlib.import_module("vllm.x")` | `vllm.x`                    |
     """
     for node in ast.walk(tree):
         match node:
             case ast.Import(names=names):
-                yield from (name.name.partition(".")[0] for name in names)
-            case ast.ImportFrom(module=str(module), level=0):
-                yield module.partition(".")[0]
+                yield from (name.name for name in names)
+            case ast.ImportFrom(module=module, level=level, names=names):
+                above = package.split(".")[: package.count(".") + 2 - level] if level else []
+                whole = ".".join([*above, *([module] if module else [])])
+                yield from (whole, *(f"{whole}.{name.name}" for name in names))
             case ast.Call(
                 func=ast.Name(id="__import__" | "import_module") | ast.Attribute(attr="import_module"),
                 args=[ast.Constant(value=str(module)), *_],
             ):
-                yield module.partition(".")[0]
+                yield module
+
+
+def imports_of(module: str) -> set[str]:
+    """The modules that a file of the repository imports."""
+    return set(imported(ast.parse((ROOT / module).read_text()), module.rpartition("/")[0].replace("/", ".")))
+
+
+def first(name: str) -> str:
+    return name.partition(".")[0]
 
 
 def test_sees_every_way_to_import() -> None:
@@ -55,17 +85,20 @@ def test_sees_every_way_to_import() -> None:
 import vllm.config, json
 from probes import machine
 from . import plugin
+from ..sites.site import Site
 def late():
     from torch.nn import Module
     importlib.import_module("transformers.models")
     __import__("notes")
 """
-    assert set(imported(ast.parse(source))) == {"vllm", "json", "probes", "torch", "transformers", "notes"}
+    names = {"vllm.config", "json", "probes", "probes.machine", "torch.nn", "torch.nn.Module", "transformers.models"}
+    names |= {"tracing.hooks", "tracing.hooks.plugin", "tracing.sites.site", "tracing.sites.site.Site", "notes"}
+    assert set(imported(ast.parse(source), "tracing.hooks")) == names
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_imports_go_down(module: str) -> None:
-    names = set(imported(ast.parse((ROOT / module).read_text())))
+    names = {first(name) for name in imports_of(module)}
     room = module.partition("/")[0]
     assert names & {*BELOW, "tests"} <= BELOW[room] | {room}
     assert module in ADAPTERS or not names & HEAVY
@@ -76,3 +109,27 @@ def test_imports_stay_inside_the_room_when_relative(module: str) -> None:
     depth = module.count("/")
     nodes = ast.walk(ast.parse((ROOT / module).read_text()))
     assert all(node.level <= depth for node in nodes if isinstance(node, ast.ImportFrom))
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if module.split("/")[1] in FLOORS])
+def test_folders_of_tracing_import_only_what_is_below(module: str) -> None:
+    """A command's own module may draw what the rest of its folder has read."""
+    folder = module.split("/")[1]
+    below = FLOORS[folder] | {folder} | ({"page", "record"} if module.endswith("__main__.py") else set())
+    names = {name for name in imports_of(module) if name.startswith("tracing.")}
+    assert {name.split(".")[1] for name in names} <= below
+    if folder == "hooks":
+        assert {name for name in names if name.count(".") == 2 and ".events." in name} <= WRITTEN
+
+
+@pytest.mark.parametrize("module", INSIDE_VLLM)
+def test_what_runs_inside_vllm_names_no_room(module: str) -> None:
+    """It is loaded under another name there: an absolute import could meet a package of the user's."""
+    nodes = [node for node in ast.walk(ast.parse((ROOT / module).read_text())) if isinstance(node, ast.stmt)]
+    absolute = {first(name) for node in nodes if getattr(node, "level", 0) == 0 for name in imported(node)}
+    assert not absolute & {*BELOW, "tests"}
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if module.startswith(("tracing/", "offline/"))])
+def test_nothing_imports_a_command(module: str) -> None:
+    assert not [name for name in imports_of(module) if name.endswith(".__main__")]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from offline.spec.grid import Arm, Cell
 from offline.table.cells import measure, rows, run_drift
-from tracing.hooks.steplog import GC_PAUSE, STEP, STEP_FIELDS
+from tracing.events.step import GC_PAUSE, STEP, STEP_FIELDS
 
 MS = 1_000_000
 COLD, WARM = (Cell(2, state, input_len=8, output_len=3, shared_prefix_len=4) for state in ("cold", "warm"))

@@ -39,7 +39,7 @@ def machine(root: Path, files: dict[str, str] | None = None, **fields: Any) -> S
     (root / "work").mkdir(exist_ok=True)
     made: dict[str, Any] = {
         "distributions": CPU_SET,
-        "plugins": {"enginescope": "tracing.plugin:load"},
+        "plugins": {"enginescope": "enginescope_plugin:load"},
         "search_path": (str(root / "site"),),
         "programs": str(root / "bin"),
         "cpus": frozenset({0, 1}),

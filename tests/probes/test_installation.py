@@ -16,7 +16,7 @@ from tests.probes.machines import NOW, machine, unlike
 @pytest.mark.parametrize(
     ("plugins", "environ", "status", "saw", "remedy"),
     [
-        ({"enginescope": "tracing.plugin:load"}, {}, "ok", "enginescope = tracing.plugin:load", None),
+        ({"enginescope": "enginescope_plugin:load"}, {}, "ok", "enginescope = enginescope_plugin:load", None),
         ({}, {}, "block", "not installed", "pip install --no-deps -e ."),
         ({"enginescope": "old.place:load"}, {}, "block", "is old.place:load", "pip install --no-deps -e ."),
         (

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.tracing.traces import TraceWriter
 from tracing import timeline
 from tracing.breakdown import budget, hops, waits
-from tracing.hooks.coroutines import CALLED, ENDED, SUSPENDED, YIELDED
+from tracing.events.layout import CALLED, ENDED, SUSPENDED, YIELDED
 from tracing.timeline import requests
 from tracing.timeline.index import Index
 from tracing.timeline.requests import Flow

@@ -15,9 +15,13 @@ from typing import Any
 
 import pytest
 
+from enginescope_plugin import STEP_LOG
+from tracing.events import steplog as events_steplog
+from tracing.events.step import GC_PAUSE, STEP, Step
+from tracing.events.steplog import StepLog
 from tracing.hooks import install, startup, steplog
-from tracing.hooks.steplog import GC_PAUSE, STEP, Reader, Step, Writer, scheduled
-from tracing.plugin import STEP_LOG
+from tracing.hooks.counts import scheduled
+from tracing.hooks.steplog import StepLogWriter
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -84,7 +88,8 @@ def no_leaks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     callbacks = gc.callbacks.copy()
     monkeypatch.setattr(steplog, "_writer", None)
     monkeypatch.setattr(steplog, "_broken", False)
-    monkeypatch.setattr(steplog, "CAPACITY", 16)
+    for module in (steplog, events_steplog):
+        monkeypatch.setattr(module, "CAPACITY", 16)
     gc.disable()
     yield
     gc.callbacks[:] = callbacks
@@ -110,7 +115,7 @@ def hooked(folder: Path) -> type[Scheduler]:
 
 
 def read(folder: Path, mark: dict[str, int] | None = None) -> list[Step]:
-    steps, lost = Reader(folder).since(mark or {})
+    steps, lost = StepLog(folder).since(mark or {})
     assert lost == 0
     return steps
 
@@ -144,9 +149,9 @@ def test_three_steps(tmp_path: Path, clock: None) -> None:
 
 def test_the_reader_gives_what_came_after_a_mark(tmp_path: Path, clock: None) -> None:
     scheduler = hooked(tmp_path)(PREFILL, DECODES)
-    assert Reader(tmp_path).mark() == {}
+    assert StepLog(tmp_path).mark() == {}
     scheduler.update_from_output(scheduler.schedule())
-    mark = Reader(tmp_path).mark()
+    mark = StepLog(tmp_path).mark()
     assert mark == {f"steps-{os.getpid()}.bin": 1}
     scheduler.update_from_output(scheduler.schedule())
     assert [step.start_ns for step in read(tmp_path, mark)] == [300]
@@ -206,7 +211,7 @@ def test_an_error_of_the_engine_stays_the_engines(tmp_path: Path) -> None:
     scheduler = hooked(tmp_path)()
     with pytest.raises(IndexError, match="pop from empty list"):
         scheduler.schedule()
-    assert Reader(tmp_path).mark() == {}
+    assert StepLog(tmp_path).mark() == {}
 
 
 def test_an_error_of_the_hook_stops_the_log_and_nothing_else(
@@ -233,32 +238,33 @@ def test_a_log_that_cannot_be_made_is_said_once(tmp_path: Path, capsys: pytest.C
     assert len(said) == 1 and said[0].startswith("enginescope: the step log stopped: FileNotFoundError")
 
 
-def numbered(writer: Writer, numbers: range) -> None:
+def numbered(writer: StepLogWriter, numbers: range) -> None:
     for number in numbers:
         writer.append(STEP, number, number, *[0] * 8)
 
 
 def test_a_record_that_was_overwritten_is_counted_as_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(steplog, "CAPACITY", 4)
-    writer = Writer(str(tmp_path))
+    for module in (steplog, events_steplog):
+        monkeypatch.setattr(module, "CAPACITY", 4)
+    writer = StepLogWriter(str(tmp_path))
     numbered(writer, range(3))
-    mark = Reader(tmp_path).mark()
+    mark = StepLog(tmp_path).mark()
     numbered(writer, range(3, 7))
     assert [step.start_ns for step in read(tmp_path, mark)] == [3, 4, 5, 6]
     numbered(writer, range(7, 10))
-    steps, lost = Reader(tmp_path).since(mark)
+    steps, lost = StepLog(tmp_path).since(mark)
     assert ([step.start_ns for step in steps], lost) == ([6, 7, 8, 9], 3)
 
 
 def test_a_log_cut_short_or_foreign_is_empty(tmp_path: Path) -> None:
     (tmp_path / "steps-1.bin").write_bytes(b"ESSTEP01")
     (tmp_path / "steps-2.bin").write_bytes(b"another file entirely, of some length")
-    assert Reader(tmp_path).mark() == {"steps-1.bin": 0, "steps-2.bin": 0}
-    assert Reader(tmp_path).since({}) == ([], 0)
+    assert StepLog(tmp_path).mark() == {"steps-1.bin": 0, "steps-2.bin": 0}
+    assert StepLog(tmp_path).since({}) == ([], 0)
 
 
 def test_a_long_pause_of_the_collector_is_a_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    writer, now = Writer(str(tmp_path)), iter([1_000, 101_000, 500_000, 500_010])
+    writer, now = StepLogWriter(str(tmp_path)), iter([1_000, 101_000, 500_000, 500_010])
     monkeypatch.setattr(steplog, "time", types.SimpleNamespace(monotonic_ns=lambda: next(now)))
     for phase in ("start", "stop", "start", "stop"):  # the second one is too short to matter
         writer._on_gc(phase, {"generation": 2})
@@ -271,7 +277,7 @@ def test_a_long_pause_of_the_collector_is_a_record(tmp_path: Path, monkeypatch: 
 
 def test_a_collection_in_the_middle_of_a_record_spoils_none(tmp_path: Path) -> None:
     """The core's other threads allocate too: a collection may begin and end while a record is half written."""
-    writer = Writer(str(tmp_path))
+    writer = StepLogWriter(str(tmp_path))
 
     class Interrupted:
         def __index__(self) -> int:
@@ -293,13 +299,13 @@ def test_hooks_are_proven_and_set_once(tmp_path: Path, monkeypatch: pytest.Monke
     module.Scheduler = type("Scheduler", (Scheduler,), {"schedule": Scheduler.schedule})
     monkeypatch.setitem(sys.modules, "some_engine", module)
     sites = [("some_engine", "Scheduler", "schedule"), ("some_engine", "Scheduler", "no_such_method")]
-    monkeypatch.setattr(steplog, "STEP_SITES", (*sites, ("no_such_module", "Scheduler", "schedule")))
+    monkeypatch.setattr(install, "STEP_SITES", (*sites, ("no_such_module", "Scheduler", "schedule")))
     monkeypatch.setattr(startup, "START_SITES", (("executor", "some_engine", "NoSuchClass", "__init__"),))
     install.install_step_log(str(tmp_path))
     once = module.Scheduler.schedule
     install.install_step_log(str(tmp_path))
     assert module.Scheduler.schedule is once and once.__name__ == "schedule"
-    [proof] = Reader(tmp_path).proof()
+    [proof] = StepLog(tmp_path).proof()
     assert proof | {"plugin_ns": 0} == {
         "pid": os.getpid(),
         "hooked": ["some_engine.Scheduler.schedule"],
@@ -314,13 +320,13 @@ def test_hooks_are_proven_and_set_once(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_start_up_phases(tmp_path: Path, clock: None, capsys: pytest.CaptureFixture[str]) -> None:
-    assert Reader(tmp_path).start_phases() == []
+    assert StepLog(tmp_path).start_phases() == []
     timed = startup.start_wrapper("profile", str(tmp_path))(lambda self, given: given + 1)
     assert timed(None, 1) == 2
     weights = types.SimpleNamespace(numel=lambda: 10, element_size=lambda: 4)
     worker = types.SimpleNamespace(get_model=lambda: types.SimpleNamespace(parameters=lambda: [weights, weights]))
     startup.start_wrapper("load_weights", str(tmp_path))(lambda self: None)(worker)
-    assert Reader(tmp_path).start_phases() == [
+    assert StepLog(tmp_path).start_phases() == [
         {"phase": "profile", "pid": os.getpid(), "start_ns": 100, "end_ns": 200},
         {"phase": "load_weights", "pid": os.getpid(), "start_ns": 300, "end_ns": 400, "weights_bytes": 80},
     ]
@@ -330,10 +336,10 @@ def test_start_up_phases(tmp_path: Path, clock: None, capsys: pytest.CaptureFixt
 
 PROBE = """
 import json, sys
-from tracing import plugin
+import enginescope_plugin as plugin
 before = set(sys.modules)
 plugin.load()
-heavy = [name for name in ("tracing.hooks.steplog", "mmap", "json.tool", "vllm", "pathlib") if name in sys.modules]
+heavy = [name for name in ("enginescope_inside_vllm", "mmap", "json.tool", "vllm", "pathlib") if name in sys.modules]
 print(json.dumps([sorted(set(sys.modules) - before), heavy]))
 """
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tracing.hooks.coroutines import CALLED, SUSPENDED, YIELDED
+from tracing.events.layout import CALLED, SUSPENDED, YIELDED
 from tracing.timeline.index import Index, Rows
 from tracing.timeline.requests import Flow
 

@@ -49,8 +49,16 @@ SPAN, RAISED, TEXT, LIST, MORE = 1, 2, 3, 4, 5
 # List codes, and what their integers are.
 BATCH = 1  # (request, tokens scheduled) pairs of a step; in the core
 COUNTS = (
-    2  # the fields of `tracing.hooks.steplog.Step` from `prefill_requests` on, then the KV cache's blocks; in the core
+    2  # the fields of `tracing.events.step.Step` from `prefill_requests` on, then the KV cache's blocks; in the core
 )
 MESSAGE = 3  # key: the timestamp of an output message; (client, outputs); in the core
 RENAMED = 4  # (internal request id, the id that the caller gave) as texts; in the front end
 CHILD = 5  # (internal id of a child of a request with n > 1, its parent's internal id); in the front end
+
+# `value` of a span of a coroutine or an async generator: why it ended.
+SUSPENDED, YIELDED, ENDED, CALLED = 0, 1, 2, 3
+
+# Marks beside the NVTX ranges (`tracing.hooks.ranges`): each is a list that begins with one of these words.
+DOMAIN = "enginescope"
+TOLD, INSTANT, NUMBERS, PROCESS = "told", "instant", "list", "process"  # the words are in _nvtx.c too
+RANGES = "no NVTX ranges"  # what a process that could not make them says of itself begins with

@@ -1,4 +1,4 @@
-/* The recorder's hot path: takes stamps and writes records of 48 bytes into a mapped file (layout: tracing/events.py).
+/* The recorder's hot path: takes stamps and writes records of 48 bytes into a mapped file (layout: tracing/events/layout.py).
  *
  * Everything here runs under the interpreter's lock, so that a slot is taken without a lock of our own. A record's `kind`
  * is written last: a reader takes a record for whole only then. No call for input or output is made on a caller's thread;
@@ -367,19 +367,24 @@ static int told(Hook *hook, PyObject *result, PyObject *const *args, Py_ssize_t 
     return PyErr_Occurred() ? -1 : 0;
 }
 
-/* Our own failure: `tracing.hooks.recorder` stops for good and says so once. */
+static PyObject *on_failure; /* what is called with an error of our own; NULL before `report_to` */
+
+/* Our own failure: who was named by `report_to` stops for good and says so once. */
 static void recorder_failed(void) {
     PyObject *type, *error, *trace;
     PyErr_Fetch(&type, &error, &trace);
     PyErr_NormalizeException(&type, &error, &trace);
-    PyObject *module = PyImport_ImportModule("tracing.hooks.recorder");
-    PyObject *done = module ? PyObject_CallMethod(module, "fail", "O", error ? error : Py_None) : NULL;
+    PyObject *done = on_failure ? PyObject_CallOneArg(on_failure, error ? error : Py_None) : NULL;
     if (!done) PyErr_Clear();
     Py_XDECREF(done);
-    Py_XDECREF(module);
     Py_XDECREF(type);
     Py_XDECREF(error);
     Py_XDECREF(trace);
+}
+
+static PyObject *py_report_to(PyObject *self, PyObject *function) {
+    Py_XSETREF(on_failure, Py_NewRef(function));
+    Py_RETURN_NONE;
 }
 
 /* Write the span of a call that is over; where it raised the exception is put aside meanwhile. */
@@ -463,7 +468,7 @@ static PyObject *hook_get(PyObject *self, PyObject *object, PyObject *type) {
 static PyGetSetDef hook_getset[] = {{"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, NULL, NULL}, {NULL}};
 
 static PyTypeObject HookType = {
-    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "tracing.hooks._recorder.Hook",
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "_recorder.Hook",
     .tp_doc = "Hook(original, site, position=-1, keyword='', attribute=None, numbers=None, range_only=False)",
     .tp_basicsize = sizeof(Hook),
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_METHOD_DESCRIPTOR,
@@ -492,6 +497,7 @@ static PyMethodDef functions[] = {
     {"forget", py_forget, METH_NOARGS, "In a forked child: let go of the parent's file."},
     {"pause_by", py_pause_by, METH_VARARGS,
      "pause_by(path): write nothing, and count nothing as dropped, while the file's first byte is not 0; OSError."},
+    {"report_to", py_report_to, METH_O, "report_to(function): it is called with an error of the recorder's own."},
     {"writing", py_writing, METH_NOARGS, "Whether spans are written now: a file is open, and nothing is paused."},
     {"make_ranges", nvtx_begin, METH_VARARGS,
      "make_ranges(library, domain, [(site or None, colour)]): spans are NVTX ranges and marks from now on; OSError."},

@@ -6,12 +6,12 @@ import types
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 from typing import Any
 
-from tracing.hooks import _recorder
+from ..events.layout import CALLED, ENDED, SUSPENDED, YIELDED
+from . import _recorder
 
 now, span = _recorder.now, _recorder.span
 open_range, close_range = _recorder.open_range, _recorder.close_range
 ranged = False  # whether NVTX ranges are made: a stretch is too short for two calls that do nothing
-SUSPENDED, YIELDED, ENDED, CALLED = 0, 1, 2, 3  # `value` of such a span
 
 
 def request_of(who: tuple[int, str, str | None] | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:

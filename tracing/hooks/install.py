@@ -12,8 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tracing.events.processes import RANGES
-from tracing.hooks import patching, startup, steplog
+from ..events.layout import RANGES
+from ..events.step import STEP_SITES
+from . import patching, startup, steplog
 
 
 def install_step_log(folder: str) -> None:
@@ -29,7 +30,7 @@ def install_step_log(folder: str) -> None:
             return
         missing.append(".".join(site))
 
-    for step_site in steplog.STEP_SITES:
+    for step_site in STEP_SITES:
         put(step_site, steplog.step_wrapper(step_site[2], folder))
     for phase, *start_site in startup.START_SITES:
         put(tuple(start_site), startup.start_wrapper(phase, folder))
@@ -41,10 +42,13 @@ def _sort(took: bool, hooked: list[str], missing: list[str], site: tuple[str, ..
     (hooked if took else missing).append(".".join(site))
 
 
-def install_recorder(folder: str, nvtx: bool) -> None:
-    """Record this process into `folder`: every site is hooked that is imported, now or later."""
-    from tracing.hooks import coroutines, recorder, wrappers
-    from tracing.sites.engine import SCOPE_SITE, SCOPE_TARGET, SITES
+def install_recorder(folder: str, nvtx: str | None) -> None:
+    """Record this process into `folder`: every site is hooked that is imported, now or later.
+
+    `nvtx` is NVIDIA's library where NVTX ranges are wanted too.
+    """
+    from ..sites.engine import SCOPE_SITE, SCOPE_TARGET, SITES
+    from . import coroutines, recorder, wrappers
 
     if recorder.recording():
         return
@@ -53,7 +57,7 @@ def install_recorder(folder: str, nvtx: bool) -> None:
     except OSError as error:
         print(f"enginescope: not recording in process {os.getpid()}: {error}", file=sys.stderr)
         return
-    ranged = coroutines.ranged = nvtx and _ranges(recorder.add)
+    ranged = coroutines.ranged = nvtx is not None and _ranges(nvtx, recorder.add)
     recorder.add(modes=[f"vllm {_version()}", *(["nvtx"] if ranged else [])])
     for site in SITES:
         wrap = wrappers.standin(site, ranged)  # of sites that share a target the first one's serves them all
@@ -62,12 +66,12 @@ def install_recorder(folder: str, nvtx: bool) -> None:
     patching.patch(SCOPE_TARGET, "spans", wrappers.scoped, _tell(recorder.add, SCOPE_SITE.name, SCOPE_TARGET))
 
 
-def _ranges(add: Callable[..., None]) -> bool:
+def _ranges(library: str, add: Callable[..., None]) -> bool:
     """Begin to make NVTX ranges; whether that went well."""
-    from tracing.hooks import ranges
+    from . import ranges
 
     try:
-        ranges.begin(_serves())
+        ranges.begin(library, _serves())
     except OSError as error:
         add(missing=[f"{RANGES} ({error})"])
         return False

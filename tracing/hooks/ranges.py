@@ -20,12 +20,10 @@ import colorsys
 import gc
 import os
 
-from probes import nvtxlibrary
-from tracing.hooks import _recorder
-from tracing.sites.engine import ALL_SITES, CODES, GC_SITE, SCOPE_SITE
+from ..events.layout import DOMAIN, PROCESS
+from ..sites.engine import ALL_SITES, CODES, GC_SITE, SCOPE_SITE
+from . import _recorder
 
-DOMAIN = "enginescope"
-TOLD, INSTANT, LIST, PROCESS = "told", "instant", "list", "process"  # the words are in _nvtx.c too
 CLOCK_MARKS = 10  # the more there are, the tighter they bound the offset between the two clocks
 STAGES = tuple(dict.fromkeys(site.stage for site in ALL_SITES))
 GC = CODES[GC_SITE.name]
@@ -38,10 +36,10 @@ def color(stage: str) -> int:
     return red << 16 | green << 8 | blue
 
 
-def begin(serves: list[str]) -> None:
-    """Make ranges from now on, saying who this process is and what time it is; OSError where they cannot be made."""
+def begin(library: str, serves: list[str]) -> None:
+    """Make ranges from now on, saying who this process is and what time it is; OSError without a usable `library`."""
     named = [(None if site is SCOPE_SITE else site.name, color(site.stage)) for site in ALL_SITES]  # those vLLM makes
-    _recorder.make_ranges(str(nvtxlibrary.library()), DOMAIN, named)
+    _recorder.make_ranges(library, DOMAIN, named)
     for _ in range(CLOCK_MARKS):
         _recorder.mark(repr([PROCESS, os.getppid(), *serves]), _recorder.now())
     if _collection not in gc.callbacks:

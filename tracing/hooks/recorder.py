@@ -17,8 +17,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tracing.hooks import _recorder
-from tracing.sites.engine import ALL_SITES, CODES
+from ..sites.engine import ALL_SITES, CODES
+from . import _recorder
 
 SCHEMA = 1
 MOST_RECORDS = 1 << 24  # 768 MiB of 48-byte records a process; what comes after is dropped and counted
@@ -40,6 +40,7 @@ def begin(folder: str, serves: list[str]) -> None:
     _folder = Path(folder)
     _open(serves)
     if first:
+        _recorder.report_to(fail)
         gc.callbacks.append(_on_gc)
         atexit.register(end)
         # A forked child (CUDA's default) has this process's hooks but neither its keeper thread nor a file of its own.

@@ -12,11 +12,12 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from tracing.events.layout import BATCH, CHILD, COUNTS, MESSAGE, RENAMED
-from tracing.hooks import _recorder, coroutines, recorder, steplog
-from tracing.hooks.patching import Wrap
-from tracing.sites.engine import CODES, SCOPE_SITE
-from tracing.sites.site import Site
+from ..events.layout import BATCH, CHILD, COUNTS, MESSAGE, RENAMED
+from ..sites.engine import CODES, SCOPE_SITE
+from ..sites.site import Site
+from . import _recorder, coroutines, recorder
+from .counts import scheduled
+from .patching import Wrap
 
 now, set_step, writing = _recorder.now, _recorder.set_step, _recorder.writing
 span, numbers = _recorder.span, _recorder.numbers
@@ -122,7 +123,7 @@ def _write_step(scheduler: Any, output: Any, start: int, end: int) -> None:
     tokens = output.num_scheduled_tokens
     span(CODES["scheduler.schedule"], start, None, output.total_num_scheduled_tokens, len(tokens), None, end)
     _recorder.batch(BATCH, tokens)
-    counts = steplog.scheduled(scheduler, output, _steps.awaiting)
+    counts = scheduled(scheduler, output, _steps.awaiting)
     numbers(COUNTS, (*counts, scheduler.kv_cache_manager.block_pool.num_gpu_blocks))
 
 

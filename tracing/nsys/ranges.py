@@ -16,7 +16,7 @@ import pandas as pd
 
 from tracing.events import layout
 from tracing.events.file import EventFile
-from tracing.hooks.ranges import DOMAIN, INSTANT, LIST, PROCESS, TOLD
+from tracing.events.layout import DOMAIN, INSTANT, NUMBERS, PROCESS, TOLD
 from tracing.nsys.file import Report
 from tracing.sites.engine import ALL_SITES, CODES, SCOPE_SITE, SITES
 from tracing.sites.site import Role
@@ -116,7 +116,7 @@ def _items(text: str) -> list[Any] | None:
         items = ast.literal_eval(text)
     except (ValueError, SyntaxError):
         return None
-    return items if isinstance(items, list) and items and items[0] in (TOLD, INSTANT, LIST, PROCESS) else None
+    return items if isinstance(items, list) and items and items[0] in (TOLD, INSTANT, NUMBERS, PROCESS) else None
 
 
 def _spans(report: Report, marks: pd.DataFrame) -> pd.DataFrame:
@@ -188,7 +188,7 @@ def _file(pid: int, report: Report, spans: pd.DataFrame, marks: pd.DataFrame, of
         records[name] = [number(item) for item in spans[name]]
     records["request"] = [number(name) if isinstance(name, str) else 0 for name in spans["request"]]
     records["kind"] = np.where(spans["raised"].astype(bool), layout.RAISED, layout.SPAN)
-    lists = _lists(marks[marks["word"] == LIST], number)
+    lists = _lists(marks[marks["word"] == NUMBERS], number)
     lists[layout.BATCH] = _batches(records)
     ended = report.ranges[(report.ranges["end_ns"] < 0) & (report.ranges["domain"] == DOMAIN)]
     torn = int((ended["pid"] == pid).sum())

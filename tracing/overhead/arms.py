@@ -17,10 +17,11 @@ from typing import Any
 
 import psutil
 
+from enginescope_plugin import LISTENER, NVTX, TRACE
+from probes import nvtxlibrary
 from probes.errors import EnginescopeError
 from probes.processgroup import end_group, members
 from probes.programs import program
-from tracing.plugin import LISTENER, NVTX, TRACE
 
 CHILD = "from tracing.overhead.trialengine import main; main()"
 GUARD = "from tracing.overhead.arms import guard; guard()"
@@ -50,6 +51,7 @@ class Arm:
 
 def watched(scratch: Path) -> list[Arm]:
     """The plain engine twice, then one arm a watcher; each writes into its own folder below `scratch`."""
+    library = str(nvtxlibrary.library())
     traced = {name: {TRACE: str(scratch / name)} for name in ("recorder", "recorder + NVTX", "nsys")}
     profiler: dict[str, Any] = {"profiler": "torch", "torch_profiler_dir": str(scratch / "torch profiler")}
     profiler["torch_profiler_with_stack"] = False  # operators alone: what torchtrace reads
@@ -57,11 +59,11 @@ def watched(scratch: Path) -> list[Arm]:
         Arm("off"),
         Arm("off too"),
         Arm("recorder", traced["recorder"]),
-        Arm("recorder + NVTX", traced["recorder + NVTX"] | {NVTX: "1", LISTENER: os.devnull}),  # ranges for no tool
+        Arm("recorder + NVTX", traced["recorder + NVTX"] | {NVTX: library, LISTENER: os.devnull}),  # ranges for no tool
         Arm("vLLM's NVTX scopes", {"VLLM_NVTX_SCOPES_FOR_PROFILING": "1"}),
         Arm("py-spy", tool="py-spy"),
         Arm("torch profiler", settings={"profiler_config": profiler}),
-        Arm("nsys", traced["nsys"] | {NVTX: "1"}, tool="nsys"),
+        Arm("nsys", traced["nsys"] | {NVTX: library}, tool="nsys"),
     ]
 
 

@@ -50,7 +50,7 @@ def attach(pid: int, seconds: float, rate: int, out: Path | None) -> Path:
     """Sample the tree of a running process; the folder with what was seen."""
     import psutil
 
-    from tracing.record import new_folder
+    from tracing.record.folder import new_folder
 
     check_rate(rate)
     if not psutil.pid_exists(pid):

@@ -6,7 +6,7 @@ there are hooked. `python -m tracing.sites` prints the table with the lines in t
 
 from __future__ import annotations
 
-from tracing.sites.site import Site
+from .site import Site
 
 _GENERATOR = "vllm.v1.engine.async_llm:AsyncLLM"
 _CORE = "vllm.v1.engine.core:EngineCore"

@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from tracing.hooks.coroutines import CALLED, ENDED, YIELDED
+from tracing.events.layout import CALLED, ENDED, YIELDED
 from tracing.timeline.index import Index, Rows
 
 State = Literal["finished", "stopped", "aborted", "refused", "cut"]

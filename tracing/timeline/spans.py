@@ -17,7 +17,7 @@ from probes.errors import EnginescopeError
 from tracing.events import file as eventfile
 from tracing.events.file import SHARED_SITES, EventFile
 from tracing.events.layout import BATCH, CHILD, COUNTS, MESSAGE, RAISED, RENAMED
-from tracing.hooks.steplog import STEP_FIELDS
+from tracing.events.step import STEP_FIELDS
 
 COUNT_NAMES = (*STEP_FIELDS[3:], "kv_blocks")
 MAIN_ROLES = ("front end", "core", "worker")  # of a process that serves several

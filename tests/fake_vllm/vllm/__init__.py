@@ -18,7 +18,7 @@ class SamplingParams:
 
 class LLM:
     def __init__(self, model, block_size, enable_prefix_caching, max_model_len, kv_cache_memory_bytes, **settings):
-        from tracing.plugin import load
+        from enginescope_plugin import load
 
         load()
         from vllm.v1.core.sched.scheduler import Scheduler

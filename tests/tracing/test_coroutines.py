@@ -28,7 +28,7 @@ def test_a_coroutine_is_the_stretches_that_ran(file: Path) -> None:
     hooked = coroutines.coroutine(original, CODES["async.add_request"], (1, "request_id", None))
     assert asyncio.run(hooked(None, request_id="a")) == "a"
     found = spans(file)
-    assert [span["value"] for span in found] == [coroutines.SUSPENDED, coroutines.ENDED]
+    assert [span["value"] for span in found] == [layout.SUSPENDED, layout.ENDED]
     assert sum(span["end"] - span["start"] for span in found) < 40_000_000
     assert found[1]["start"] - found[0]["end"] > 40_000_000
 
@@ -53,11 +53,11 @@ def test_a_generator_is_called_suspended_yields_and_ends(file: Path) -> None:
     assert asyncio.run(read()) == [False, True]
     found = [(span["value"], span["extra"]) for span in spans(file)]
     assert found == [
-        (coroutines.CALLED, 0),
-        (coroutines.SUSPENDED, 0),
-        (coroutines.YIELDED, 0),
-        (coroutines.YIELDED, 1),
-        (coroutines.ENDED, 0),
+        (layout.CALLED, 0),
+        (layout.SUSPENDED, 0),
+        (layout.YIELDED, 0),
+        (layout.YIELDED, 1),
+        (layout.ENDED, 0),
     ]
 
 
@@ -88,4 +88,4 @@ def test_a_generator_that_is_left_is_closed_as_ever(file: Path) -> None:
 
     asyncio.run(leave())
     assert sorted(closed) == ["cancelled", "closed", "left"]
-    assert [span["value"] for span in spans(file) if span["kind"] == layout.RAISED] == [coroutines.ENDED]
+    assert [span["value"] for span in spans(file) if span["kind"] == layout.RAISED] == [layout.ENDED]

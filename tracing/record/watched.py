@@ -9,7 +9,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-RANGES = "no NVTX ranges"  # what a process that could not make them says begins with
+from tracing.events.layout import RANGES
+
 LINGER_S = 10.0  # how long engine processes may outlive the command before the folder is read
 ROLES = ("front end", "core", "worker")  # without one of these nothing can be followed
 

@@ -10,7 +10,6 @@ import argparse
 import contextlib
 import json
 import os
-import secrets
 import signal
 import subprocess
 import sys
@@ -20,10 +19,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from enginescope_plugin import LISTENER, NVTX, TRACE
+from probes import nvtxlibrary
 from probes.errors import FAILED, EnginescopeError, run_main, usage_error
-from tracing.events.processes import linger, missing
-from tracing.plugin import LISTENER, NVTX, TRACE
 from tracing.pyspy.sampler import DEFAULT_RATE, check_rate, sampled
+from tracing.record.folder import new_folder
+from tracing.record.watched import linger, missing
 
 SCHEMA = 1
 DEMONSTRATION = [sys.executable, "-m", "tracing.demo"]
@@ -99,18 +100,6 @@ class Watchers:
     py_spy: int
 
 
-def new_folder(asked: Path | None) -> Path:
-    """The empty folder that a trace goes to; refuses one that holds something."""
-    folder = asked or Path("traces", f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if any(folder.iterdir()):
-            raise usage_error(f"{folder} is not empty; name another folder with --out")
-    except OSError as error:
-        raise EnginescopeError(f"cannot make the trace folder {folder}: {error.strerror}") from None
-    return folder.resolve()
-
-
 def recorded(command: list[str], folder: Path, watchers: Watchers, partial: bool) -> int:
     """Run the command watched and say what was seen; its exit code, or 1 where a watcher was missing."""
     from probes.commandline import command_line
@@ -146,11 +135,19 @@ def environment(folder: Path, nvtx: bool) -> dict[str, str]:
     lengthened."""
     made = os.environ | {TRACE: str(folder)}
     if nvtx:
-        made[NVTX] = "1"
+        made[NVTX] = nvtx_library()
     chosen = made.get("VLLM_PLUGINS")
     if chosen is not None and "enginescope" not in chosen.split(","):
         made["VLLM_PLUGINS"] = ",".join(filter(None, (chosen, "enginescope")))
     return made
+
+
+def nvtx_library() -> str:
+    """NVIDIA's library, by which the ranges are made; `EnginescopeError` where there is none."""
+    try:
+        return str(nvtxlibrary.library())
+    except OSError as error:
+        raise EnginescopeError(f"no NVTX ranges can be made: {error}") from None
 
 
 def run(command: list[str], env: dict[str, str]) -> int:

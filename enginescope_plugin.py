@@ -1,0 +1,38 @@
+"""The entry point that vLLM loads in each of its processes (group `vllm.general_plugins`).
+
+It returns at once, importing nothing, unless a command of this toolkit asked for a watcher through the environment.
+What runs inside vLLM is loaded under a name of its own: no `tracing` or `probes` of the user's stands in its way.
+"""
+
+import os
+from typing import Any
+
+STEP_LOG = "ENGINESCOPE_STEP_LOG"  # a folder: each process that schedules writes its step log there
+TRACE = "ENGINESCOPE_TRACE"  # a folder: each process writes its spans there
+NVTX = "ENGINESCOPE_NVTX"  # NVIDIA's library: the same spans as NVTX ranges too, where a tool listens
+LISTENER = "NVTX_INJECTION64_PATH"  # by which NVTX itself finds that tool, once in each process
+PACKAGE = "enginescope_inside_vllm"  # what the folder `tracing` is called there
+
+
+def load() -> None:
+    """Install the watchers that the environment names; vLLM calls this once in every process it makes."""
+    steps, trace = os.environ.get(STEP_LOG), os.environ.get(TRACE)
+    if steps or trace:
+        install = hooks_module("install")
+        if steps:
+            install.install_step_log(steps)
+        if trace:
+            install.install_recorder(trace, os.environ.get(NVTX) if LISTENER in os.environ else None)
+
+
+def hooks_module(name: str) -> Any:
+    """A module of `tracing.hooks`, loaded from beside this file whatever else is called `tracing`."""
+    import importlib
+    import sys
+    from types import ModuleType
+
+    if PACKAGE not in sys.modules:
+        package = ModuleType(PACKAGE)
+        package.__path__ = [os.path.join(os.path.dirname(os.path.abspath(__file__)), "tracing")]
+        sys.modules[PACKAGE] = package
+    return importlib.import_module(f"{PACKAGE}.hooks.{name}")

@@ -1,0 +1,1 @@
+"""`python -m tracing.record`: runs any command that uses vLLM with every vLLM process of it watched."""
