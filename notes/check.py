@@ -26,6 +26,7 @@ edges: seen, contradicted, not passed (no such call in the traces), not measured
 exit codes: 0 all is well, 1 a stop is changed or gone or an edge is contradicted, 2 bad usage, 3 with --trace: an edge
 was not passed
 """
+PLURAL = {"holds": "hold"}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -60,7 +61,7 @@ def main() -> int:
 
 
 def check_source(stops: Sequence[Stop], tree: SourceTree, base: SourceTree | None) -> int:
-    """Print what does not simply hold, and a line over all; 1 where a stop or an edge is to be mended."""
+    """Print what does not simply hold, then a summary; 1 where a stop or an edge has to be fixed."""
     from notes.walkthrough import anchors, edges
 
     verdicts = [anchors.judge(stop.anchor, tree, base) for stop in stops]
@@ -74,8 +75,8 @@ def check_source(stops: Sequence[Stop], tree: SourceTree, base: SourceTree | Non
         failed += verdict.standing not in anchors.FINE or bool(problems)
     counts = {name: sum(v.standing == name for v in verdicts) for name in ("holds", "moved", "changed", "gone")}
     claimed = sum(len(edges.edges(stop)) for stop in stops)
-    told = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
-    print(f"{len(stops)} stops, {claimed} edges against vLLM {tree.version}: {told}; {failed or 'none'} to mend")
+    summary = ", ".join(f"{count} {PLURAL.get(name, name)}" for name, count in counts.items() if count)
+    print(f"{len(stops)} stops, {claimed} edges against vLLM {tree.version}: {summary}, {failed or 'nothing'} to fix")
     return FAILED if failed else 0
 
 

@@ -12,7 +12,7 @@ from notes import recorded
 from notes.study import judging, texts
 from notes.study.anchored import anchors, found_at, with_lines
 from notes.study.defaults import MARKER, default, rendered, stale
-from notes.study.exercises import day_1, day_5
+from notes.study.exercises import day_1, day_4, day_5, day_6
 from probes.errors import EnginescopeError
 from tests.notes.sittings import ROOT
 from tests.tracing.traces import TraceWriter
@@ -53,6 +53,11 @@ def test_the_texts_list_what_their_exercises_ask_for() -> None:
     assert all(f'`"{job}"`' in text for job in day_1.EVIDENCE) and all(f'`"{name}"`' in text for name in day_1.WANTED)
     assert all(f'`"{span["place"]}"`' in texts.path("3").read_text() for span in recorded.read()["abort"])
     assert all(f'`"{station}"`' in texts.path("5").read_text() for station in day_5.STATIONS)
+
+
+def test_the_errors_of_day_6_are_the_classes_of_day_4() -> None:
+    rows = re.findall(r"^\| [^|]+ \| `(\w+)`", texts.path("4").read_text(), re.MULTILINE)
+    assert set(rows) == set(day_4.CLASSES) == {"ok", *day_6.ERRORS}
 
 
 def test_quoted_defaults_are_those_of_the_installed_vllm() -> None:
