@@ -96,21 +96,28 @@ class Environment:
 
 
 class Pip:
-    """Runs pip inside `venv`, quietly: what it prints goes to `log`, whose end is shown where pip fails."""
+    """Installs into `venv`, quietly: what is printed goes to `log`, whose end is shown where it fails.
+
+    uv does it where it is on the path; where there is none, or it fails (it does not read pip's settings), pip does.
+    """
 
     def __init__(self, venv: Path, log: Path, lock: IO[str]) -> None:
         self.python = venv / "bin" / "python"
+        self.uv = shutil.which("uv")
         self.log = log
         self.lock = lock
 
     def install(self, *arguments: str) -> None:
-        """`pip install --no-deps` of `arguments`; ends the program where it fails."""
+        """Install `arguments` without their dependencies; ends the program where it fails."""
         if not self.try_install(*arguments):
             self.fail()
 
     def try_install(self, *arguments: str) -> bool:
-        """`pip install --no-deps` of `arguments`; says whether it went through."""
-        return self._call(str(self.python), "-m", "pip", "install", "--no-deps", "--no-input", *arguments) == 0
+        """Install `arguments` without their dependencies; whether that succeeded."""
+        python = str(self.python)
+        if self.uv and self._call(self.uv, "pip", "install", "--python", python, "--no-deps", *arguments) == 0:
+            return True
+        return self._call(python, "-m", "pip", "install", "--no-deps", "--no-input", *arguments) == 0
 
     def run(self, *command: str) -> None:
         """Run `command` into the log; ends the program where it fails."""

@@ -184,6 +184,31 @@ def test_a_failure_shows_the_end_of_what_pip_said(checkout: Path) -> None:
     assert "could not be built" in str(end.value)
 
 
+def script(path: Path, body: str) -> None:
+    path.write_text(f"#!/bin/sh\n{body}\n")
+    path.chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    ("uv", "programs"), [("exit 0", ["uv"]), ("exit 1", ["uv", "python"]), (None, ["python"])], ids=str
+)
+def test_uv_is_asked_first_and_pip_where_it_fails_or_is_missing(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, uv: str | None, programs: list[str]
+) -> None:
+    venv = checkout / ".venv"
+    (venv / "bin").mkdir(parents=True)
+    script(venv / "bin" / "python", "echo python $*")
+    if uv:
+        script(venv / "bin" / "uv", f"echo uv $*; {uv}")
+    monkeypatch.setenv("PATH", f"{venv / 'bin'}:/bin")
+    with build_env.locked(checkout / ".env-lock") as lock:
+        pip = build_env.Pip(venv, venv / "build.log", lock)
+        assert pip.try_install("six==1.17.0")
+    lines = pip.output().splitlines()
+    assert [line.split()[0] for line in lines] == programs
+    assert all("--no-deps" in line and line.endswith("six==1.17.0") for line in lines)
+
+
 def test_an_old_python_is_one_line() -> None:
     build_env.require_python((3, 11))
     build_env.require_python((3, 12))
