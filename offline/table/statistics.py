@@ -48,11 +48,8 @@ def percentile(values: Sequence[float], share: float, weights: Sequence[float] |
     if not values:
         return None
     if weights is None:
-        return float(np.percentile(values, share * 100))
-    order = np.argsort(values)
-    below = np.cumsum(np.asarray(weights, dtype=float)[order])
-    place = int(np.searchsorted(below, share * below[-1] * (1 - 1e-12)))
-    return float(np.asarray(values, dtype=float)[order][min(place, len(order) - 1)])
+        return float(np.quantile(values, share))
+    return float(np.quantile(values, share, method="inverted_cdf", weights=weights))
 
 
 @dataclass(frozen=True)
