@@ -6,9 +6,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
-from typing import Any
 
-from notes.measured import NAMED, fill
+from notes.quotes import KEY, Quote, fill
 from notes.site.excerptblock import source
 from notes.site.sitetimes import SiteTime
 from notes.walkthrough.anchors import FINE, Verdict, judge
@@ -16,16 +15,15 @@ from notes.walkthrough.chapters import Chapter, Stop
 from tracing.page.terminal import percent, us
 from tracing.source.tree import SourceTree
 
-Quoted = dict[str, dict[str, Any]]  # by key, as in `measured.json`
 REFERENCE = re.compile(r"\bchapter (\d+)\b")
 
 
 @dataclass(frozen=True)
 class Figures:
-    """What the pages say of times: the committed values that the text quotes, and what a trace measured by site, with
-    the machine and version that belong to the latter."""
+    """The times on the pages: the committed values that the text quotes by key, and those of a trace by site, with the
+    machine and version that belong to the latter."""
 
-    quoted: Quoted
+    quotes: Mapping[str, Quote]
     times: Mapping[str, SiteTime] = field(default_factory=dict)
     about: str = ""
 
@@ -39,20 +37,19 @@ def page(chapter: Chapter, chapters: Sequence[Chapter], tree: SourceTree, figure
     """The page's Markdown."""
     parts = [f"# {title(chapter)}", f'<p class="summary">{escape(chapter.summary)}</p>']
     for part in chapter.parts:
-        said = part.said if isinstance(part, Stop) else part
-        told = linked(filled(said, figures.quoted), chapters)
-        parts.append(_stop(part, told, tree, figures) if isinstance(part, Stop) else told)
+        text = linked(filled(part.text if isinstance(part, Stop) else part, figures.quotes), chapters)
+        parts.append(_stop(part, text, tree, figures) if isinstance(part, Stop) else text)
     return "\n\n".join(parts) + "\n"
 
 
-def filled(text: str, quoted: Quoted) -> str:
-    """The text with its `{{key}}` as values, each of which says on a touch what it is."""
+def filled(text: str, quotes: Mapping[str, Quote]) -> str:
+    """The text with its `{{key}}` as values, each with its meaning as a tooltip."""
 
     def value(match: re.Match[str]) -> str:
-        said = fill(match[0], quoted)  # which knows what to say of a key that is not there
-        return f'<span class="quoted" title="{escape(quoted[match[1]]["says"])}">{escape(said)}</span>'
+        words = fill(match[0], quotes)  # which names a key that is not there
+        return f'<span class="quoted" title="{escape(quotes[match[1]].meaning)}">{escape(words)}</span>'
 
-    return NAMED.sub(value, text)
+    return KEY.sub(value, text)
 
 
 def linked(text: str, chapters: Sequence[Chapter]) -> str:
@@ -77,14 +74,14 @@ def _number(chapter: Chapter) -> int:
     return int(first) if first.isdigit() else 0
 
 
-def _stop(stop: Stop, said: str, tree: SourceTree, figures: Figures) -> str:
+def _stop(stop: Stop, text: str, tree: SourceTree, figures: Figures) -> str:
     verdict = judge(stop.anchor, tree)
     side = "".join((*_warning(verdict, tree), *_facts(stop, verdict), _time(stop, figures)))
     return "\n\n".join(
         (
             f"### {stop.name.replace('-', ' ').capitalize()} {{ #{stop.name} .stop-name }}",
             '<div class="stop" markdown>',
-            f'<div class="said" markdown>\n\n{side}\n\n{said}\n\n</div>',
+            f'<div class="said" markdown>\n\n{side}\n\n{text}\n\n</div>',
             source(verdict),
             "</div>",
         )
@@ -102,9 +99,9 @@ def _warning(verdict: Verdict, tree: SourceTree) -> Iterator[str]:
 def _facts(stop: Stop, verdict: Verdict) -> Iterator[str]:
     """What and where it is, who runs it, and what it claims to reach."""
     role = f"{stop.role}{f', thread {stop.thread}' if stop.thread else ''}"
-    told = [f"<code>{escape(verdict.target.rpartition(':')[2])}</code>"]
-    told += [f'<span class="role">{escape(role)}</span>'] if stop.role else []
-    lines = [" ".join(told), escape(verdict.where).replace("/", "/<wbr>")]
+    heading = [f"<code>{escape(verdict.target.rpartition(':')[2])}</code>"]
+    heading += [f'<span class="role">{escape(role)}</span>'] if stop.role else []
+    lines = [" ".join(heading), escape(verdict.where).replace("/", "/<wbr>")]
     for words, target in (("calls", stop.calls), ("sends to", stop.sends_to)):
         lines += [f"{words} <code>{escape(target.rpartition(':')[2])}</code>"] if target else []
     yield f'<p class="facts">{"<br>".join(filter(None, lines))}</p>'

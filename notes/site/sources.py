@@ -12,9 +12,9 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from notes import measured
+from notes import quotes
 from notes.site import chapterpage, sequence
-from notes.site.chapterpage import Figures, Quoted, title
+from notes.site.chapterpage import Figures, title
 from notes.site.route import course
 from notes.site.sitetimes import site_times
 from notes.study import texts
@@ -43,7 +43,9 @@ def build(chapters: tuple[Chapter, ...], tree: SourceTree, found: Findings | Non
     out = out.resolve()
     if out.exists() and not (out / BUILT).is_file() and (not out.is_dir() or any(out.iterdir())):
         raise usage_error(f"{out} holds something else than a site: name another folder with --out")
-    figures = Figures(quoted(), *((site_times(found), found.review["about"]) if found else ()))
+    figures = Figures(
+        quotes.read(quotes.PATH).with_machines(), *((site_times(found), found.review["about"]) if found else ())
+    )
     with tempfile.TemporaryDirectory() as folder:
         docs, made = Path(folder) / "docs", Path(folder) / "site"
         nav = _sources(docs, chapters, tree, found, figures)
@@ -53,16 +55,6 @@ def build(chapters: tuple[Chapter, ...], tree: SourceTree, found: Findings | Non
         (made / BUILT).write_text(json.dumps({"schema": 1, "vllm": tree.version, "trace": figures.about}) + "\n")
         _replace(made, out)
     return len(list(out.rglob("*.html")))
-
-
-def quoted() -> Quoted:
-    """The committed values, each with the machine and versions that it was measured on."""
-    values = measured.read(measured.PATH)
-    traces = json.loads(measured.PATH.read_text())["traces"]
-    for key, value in values.items():
-        machine = traces[key.partition("-")[0]]["machine"]
-        value["says"] += f"; {machine['cpu_model']}, {machine['cores_usable']} cores, vllm {machine['vllm']}"
-    return values
 
 
 def _replace(made: Path, out: Path) -> None:

@@ -13,7 +13,7 @@ A chapter begins with a block between two lines of `+++` that gives its `title` 
 say: `role` (of `tracing.sites.ROLES`: which process and thread runs it) and `thread` (part of the thread's name, where
 the role leaves that open), `site` (the tracing site that measures its function, or the one around it), and the edges
 that it claims: `calls` (a target that the fragment calls or hands on, in the same thread) and `sends_to` (a target that
-runs later, in another thread or process). The Markdown up to the next stop or heading is what is said about it.
+runs later, in another thread or process). The Markdown up to the next stop or heading is the text about it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ SITE_NAMES = {site.name for site in SITES}
 
 @dataclass(frozen=True)
 class Stop:
-    """One place of the walkthrough; `line` is its block's in the chapter's file, `said` the Markdown after it."""
+    """One place of the walkthrough; `line` is its block's in the chapter's file, `text` the Markdown after it."""
 
     name: str
     anchor: Anchor
@@ -52,7 +52,7 @@ class Stop:
     sends_to: str = ""
     file: str = ""
     line: int = 0
-    said: str = field(default="", compare=False)
+    text: str = field(default="", compare=False)
 
     @property
     def where(self) -> str:
@@ -80,11 +80,11 @@ def read(folder: Path = FOLDER) -> tuple[Chapter, ...]:
     if not paths:
         raise usage_error(f"no chapters (*.md) in {folder}")
     chapters = tuple(read_chapter(path) for path in paths)
-    seen: dict[str, Stop] = {}
+    by_name: dict[str, Stop] = {}
     for stop in stops(chapters):
-        if stop.name in seen:
-            raise _error(stop.file, stop.line, f"stop {stop.name!r} is at {seen[stop.name].where} already")
-        seen[stop.name] = stop
+        if stop.name in by_name:
+            raise _error(stop.file, stop.line, f"stop {stop.name!r} is at {by_name[stop.name].where} already")
+        by_name[stop.name] = stop
     return chapters
 
 
@@ -142,14 +142,14 @@ def _end(lines: Sequence[str], begin: int, file: str) -> int:
     raise _error(file, begin + 1, f"the stop has no end: a line of {FENCE}")
 
 
-def _stop(block: Sequence[str], file: str, line: int, said: str) -> Stop:
-    told = _toml(block, file, line + 1)
-    _check(told, NEEDED, OPTIONAL, file, line)
+def _stop(block: Sequence[str], file: str, line: int, text: str) -> Stop:
+    entries = _toml(block, file, line + 1)
+    _check(entries, NEEDED, OPTIONAL, file, line)
     try:
-        anchor = Anchor(told.pop("anchor"), Fragment(told.pop("fragment")))
+        anchor = Anchor(entries.pop("anchor"), Fragment(entries.pop("fragment")))
     except EnginescopeError as error:
         raise _error(file, line, str(error)) from None
-    stop = Stop(anchor=anchor, file=file, line=line, said=said, **told)
+    stop = Stop(anchor=anchor, file=file, line=line, text=text, **entries)
     if problem := _problem(stop):
         raise _error(file, line, f"stop {stop.name!r}: {problem}")
     return stop
@@ -175,13 +175,13 @@ def _toml(lines: Sequence[str], file: str, first: int) -> dict[str, Any]:
         raise _error(file, first, f"not TOML: {error}") from None
 
 
-def _check(told: dict[str, Any], needed: Sequence[str], optional: Sequence[str], file: str, line: int) -> None:
-    for key, value in told.items():
+def _check(entries: dict[str, Any], needed: Sequence[str], optional: Sequence[str], file: str, line: int) -> None:
+    for key, value in entries.items():
         if key not in (*needed, *optional):
             raise _error(file, line, f"there is no {key!r}; there are {', '.join((*needed, *optional))}")
         if not isinstance(value, str) or not value.strip():
             raise _error(file, line, f"{key} must be text, not {value!r}")
-    if missing := [key for key in needed if key not in told]:
+    if missing := [key for key in needed if key not in entries]:
         raise _error(file, line, f"{', '.join(missing)} is missing")
 
 

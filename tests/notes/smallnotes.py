@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from notes.quotes import Quote
 from notes.walkthrough import chapters
 from tests.tracing.test_budget import stream
 from tracing.breakdown.findings import Findings, findings
@@ -11,7 +12,7 @@ from tracing.source.tree import SourceTree
 
 ROOT = Path(__file__).resolve().parents[2]
 NS = [1000 * (place + 1) for place in range(40)]
-QUOTED = {"decode": {"text": "5.37 ms", "says": "median over <all> steps"}}
+QUOTES = {"decode": Quote("5.37 ms", 5_368_534, "ns", "median over <all> steps")}
 SOURCE = '''class Engine:
     def step(self):
         """Says nothing."""

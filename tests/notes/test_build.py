@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import shutil
 import subprocess
@@ -14,13 +13,14 @@ from urllib.parse import unquote, urldefrag, urlsplit
 
 import pytest
 
+from notes.quotes import QuotedMachine, QuotedTrace, Quotes, write
 from notes.site import sources
 from notes.study import texts
 from notes.tables import __main__ as tables
 from notes.walkthrough import chapters as walkthrough
 from probes.errors import EnginescopeError
 from tests.chromium import Page, chromium
-from tests.notes.smallnotes import QUOTED, ROOT, small_tree, streamed, two_chapters
+from tests.notes.smallnotes import QUOTES, ROOT, small_tree, streamed, two_chapters
 from tracing.breakdown.findings import Findings
 
 
@@ -59,10 +59,10 @@ def test_a_link_that_leads_nowhere_is_no_site(tmp_path: Path) -> None:
 
 
 def test_without_a_trace_and_again_into_its_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    machine = {"cpu_model": "a chip", "cores_usable": 2, "vllm": "1.2"}
-    summary = tmp_path / "measured.json"
-    summary.write_text(json.dumps({"schema": 1, "traces": {"decode": {"machine": machine}}, "values": QUOTED}))
-    monkeypatch.setattr("notes.measured.PATH", summary)
+    source = QuotedTrace("demo", QuotedMachine("a chip", 2, None, None, None, "1.2", None))
+    path = tmp_path / "measured.json"
+    write(Quotes({"decode": source}, QUOTES), path)
+    monkeypatch.setattr("notes.quotes.PATH", path)
     out, chapters, tree = tmp_path / "site", two_chapters(tmp_path), small_tree(tmp_path)
     for _ in range(2):
         assert sources.build(chapters, tree, None, out) == 3 + len(texts.PAGES) + len(tables.read())

@@ -14,7 +14,7 @@ from notes.walkthrough import chapters as walkthrough
 from notes.walkthrough.anchors import Anchor, judge
 from notes.walkthrough.fragment import Fragment
 from probes.errors import EnginescopeError
-from tests.notes.smallnotes import QUOTED, small_tree, two_chapters
+from tests.notes.smallnotes import QUOTES, small_tree, two_chapters
 from tracing.source.tree import SourceTree
 
 
@@ -51,7 +51,7 @@ def test_an_excerpt_of_what_stands_in_the_head_of_a_definition(tree: SourceTree)
 
 
 def test_a_page_tells_where_who_what_and_how_long(chapters: tuple[walkthrough.Chapter, ...], tree: SourceTree) -> None:
-    figures = Figures(QUOTED, {"scheduler.schedule": SiteTime(7, 1500, 0.25)}, "a machine; vllm 1.2")
+    figures = Figures(QUOTES, {"scheduler.schedule": SiteTime(7, 1500, 0.25)}, "a machine; vllm 1.2")
     made = chapterpage.page(chapters[0], chapters, tree, figures)
     assert "# 1. The <engine>" in made and "It steps &amp; stops." in made
     assert "{ #one-step .stop-name }" in made and "vllm/<wbr>engine.py:4" in made
@@ -64,14 +64,14 @@ def test_a_page_tells_where_who_what_and_how_long(chapters: tuple[walkthrough.Ch
 
 def test_source_is_shown_as_it_is(chapters: tuple[walkthrough.Chapter, ...], tree: SourceTree) -> None:
     """What looks like one of the notes' own marks there is none."""
-    shown = re.sub("<[^>]*>", "", chapterpage.page(chapters[0], chapters, tree, Figures(QUOTED)))
+    shown = re.sub("<[^>]*>", "", chapterpage.page(chapters[0], chapters, tree, Figures(QUOTES)))
     assert "{{decode}} of chapter 2" in shown
 
 
 def test_a_stop_that_does_not_hold_says_so(chapters: tuple[walkthrough.Chapter, ...], tree: SourceTree) -> None:
     assert chapterpage.unsound(chapters, tree) == ["gone"]
     assert '<p class="unsound">In vLLM unknown this place is gone' in chapterpage.page(
-        chapters[0], chapters, tree, Figures(QUOTED)
+        chapters[0], chapters, tree, Figures(QUOTES)
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from notes import measured
+from notes import measured, quotes
 from notes.walkthrough import chapters
 from notes.walkthrough.chapters import Stop
 from notes.walkthrough.edges import edges, in_source
@@ -66,7 +65,7 @@ def test_a_chapter_is_prose_and_stops(tmp_path: Path) -> None:
     assert (first, last) == ("First words.", "## Next\n\nLast words.")
     assert isinstance(stop, Stop)
     assert (stop.name, stop.role, stop.calls, stop.where) == ("sell", "core", "vllm.shop:Shop.pack", "01-shop.md:8")
-    assert stop.said == "It packs.\n\n```python\n# not a heading\n```"
+    assert stop.text == "It packs.\n\n```python\n# not a heading\n```"
 
 
 @pytest.mark.parametrize(
@@ -154,12 +153,11 @@ def test_a_site_is_that_of_the_function_or_called_there_or_bound_by_an_edge(stop
 
 
 def test_every_quoted_value_is_in_the_summary_and_every_value_is_quoted() -> None:
-    values = measured.read()
-    quoted = {key for chapter in CHAPTERS for key in measured.quoted(chapter)}
-    assert quoted == set(values)
+    values = quotes.read().values
+    assert {key for chapter in CHAPTERS for key in quotes.keys(chapter)} == set(values)
     for chapter in CHAPTERS:
         for part in chapter.parts:
-            assert "{{" not in measured.fill(part if isinstance(part, str) else part.said, values)
+            assert "{{" not in quotes.fill(part if isinstance(part, str) else part.text, values)
 
 
 def test_a_measured_time_is_never_written_by_hand() -> None:
@@ -169,13 +167,23 @@ def test_a_measured_time_is_never_written_by_hand() -> None:
 
 
 def test_the_summary_names_its_machine_and_version() -> None:
-    told = json.loads(measured.PATH.read_text())
-    for trace in told["traces"].values():
-        assert trace["machine"]["cpu_model"] and trace["machine"]["vllm"] and trace["command"]
-    for key, value in told["values"].items():
-        unit = next(name for name in ("ns", "share", "bytes") if name in value)
-        assert value["text"] == measured.shown(value[unit], unit), key
-    assert set(told["values"]) == {quantity.key for quantity in measured.QUANTITIES}
+    summary = quotes.read()
+    for source in summary.traces.values():
+        assert source.machine.cpu_model and source.machine.vllm and source.command
+    for key, quote in summary.values.items():
+        assert quote.text == quotes.readable(quote.value, quote.unit), key
+    assert set(summary.values) == {quantity.key for quantity in measured.QUANTITIES}
+
+
+def test_a_summary_is_read_as_it_was_written(tmp_path: Path) -> None:
+    quotes.write(quotes.read(), tmp_path / "measured.json")
+    assert (tmp_path / "measured.json").read_text() == quotes.PATH.read_text()
+
+
+def test_a_summary_of_another_schema_is_refused_by_its_number(tmp_path: Path) -> None:
+    (tmp_path / "measured.json").write_text('{"schema": 1}')
+    with pytest.raises(EnginescopeError, match=r"is of schema 1, not 2: write it again with python -m notes\.measured"):
+        quotes.read(tmp_path / "measured.json")
 
 
 @pytest.mark.parametrize(
@@ -189,18 +197,18 @@ def test_the_summary_names_its_machine_and_version() -> None:
         (165, "bytes", "165 bytes"),
     ],
 )
-def test_values_for_people(value: float, unit: measured.Unit, text: str) -> None:
-    assert measured.shown(value, unit) == text
+def test_values_for_people(value: float, unit: quotes.Unit, text: str) -> None:
+    assert quotes.readable(value, unit) == text
 
 
 def test_a_key_that_is_not_there() -> None:
     with pytest.raises(EnginescopeError, match=r"quote \{\{nothing\}\}"):
-        measured.fill("takes {{nothing}}", {})
+        quotes.fill("takes {{nothing}}", {})
 
 
 @pytest.mark.parametrize("read", CHAPTERS, ids=lambda read: read.name)
 def test_a_chapter_is_of_readable_length_and_every_stop_says_something(read: chapters.Chapter) -> None:
-    words = sum(len((part if isinstance(part, str) else part.said).split()) for part in read.parts)
+    words = sum(len((part if isinstance(part, str) else part.text).split()) for part in read.parts)
     assert 400 <= words <= 1100
     assert 3 <= len(read.stops) <= 14
-    assert all(stop.said for stop in read.stops)
+    assert all(stop.text for stop in read.stops)
