@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from notes import recorded
-from notes.study import judging, texts
+from notes.study import judging, recording, texts
 from notes.study.anchored import anchors, found_at, with_lines
 from notes.study.defaults import MARKER, default, rendered, stale
 from notes.study.exercises import day_1, day_4, day_5, day_6
@@ -51,7 +51,7 @@ def test_the_texts_list_what_their_exercises_ask_for() -> None:
     text = " ".join(texts.path("1").read_text().split())
     assert all(f"`{place}`" in text for place in day_1.ASKED)
     assert all(f'`"{job}"`' in text for job in day_1.EVIDENCE) and all(f'`"{name}"`' in text for name in day_1.WANTED)
-    assert all(f'`"{span["place"]}"`' in texts.path("3").read_text() for span in recorded.read()["abort"])
+    assert all(f'`"{span.place}"`' in texts.path("3").read_text() for span in recording.read().abort)
     assert all(f'`"{station}"`' in texts.path("5").read_text() for station in day_5.STATIONS)
 
 
@@ -150,17 +150,28 @@ def test_a_page_shows_the_line_of_each_place(tree: SourceTree) -> None:
         found_at("vllm/../../etc/passwd.py:x", tree)
 
 
-def test_the_record_is_whole_and_names_its_commands() -> None:
-    kept = recorded.read()
-    assert kept["made_by"] == list(recorded.COMMANDS) and "vllm 0." in kept["about"] and "cores" in kept["about"]
-    assert {span["role"] for span in kept["first_token"]} == set(ROLES)
-    assert len(kept["abort"]) == len(recorded.ABORT_SITES)
-    for story in (kept["first_token"], kept["abort"]):
-        assert [span["start_ns"] for span in story] == sorted(span["start_ns"] for span in story)
-        assert all(0 <= span["start_ns"] <= span["end_ns"] for span in story)
+def test_the_recording_is_whole_and_names_its_machine() -> None:
+    kept = recording.read()
+    assert "vllm 0." in kept.about and "cores" in kept.about
+    assert {span.role for span in kept.first_token} == set(ROLES)
+    assert len(kept.abort) == len(recorded.ABORT_SITES)
+    for story in (kept.first_token, kept.abort):
+        assert [span.start_ns for span in story] == sorted(span.start_ns for span in story)
+        assert all(0 <= span.start_ns <= span.end_ns for span in story)
+
+
+def test_a_recording_is_read_as_it_was_written(tmp_path: Path) -> None:
+    recording.write(recording.read(), tmp_path / "recorded.json")
+    assert (tmp_path / "recorded.json").read_text() == recording.FILE.read_text()
+
+
+def test_a_recording_of_another_schema_is_refused_by_its_number(tmp_path: Path) -> None:
+    (tmp_path / "recorded.json").write_text('{"schema": 0}')
+    with pytest.raises(EnginescopeError, match=r"recorded\.json is of schema 0, not 1: write it again with"):
+        recording.read(tmp_path / "recorded.json")
 
 
 def test_a_trace_without_an_abort_makes_no_record(tmp_path: Path) -> None:
     TraceWriter(tmp_path, 10, ["front end"]).span("llm.generate", 1, 9).close()
     with pytest.raises(EnginescopeError, match=r"one that was left; record: python -m tracing\.record"):
-        recorded.stories(tmp_path)
+        recorded.recording(tmp_path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from notes import recorded
+from notes.study import recording
 from notes.study.anchored import found_at
 from notes.study.exercises import Exercise, expect
 from probes.errors import EnginescopeError
@@ -63,9 +63,9 @@ def _whole(given: Any, keys: tuple[str, ...], values: tuple[str, ...], name: str
 def roles_as_recorded(mine: Any) -> str:
     """each place ran in that process when vLLM was recorded"""
     _whole(mine.ROLES, ASKED, PROCESSES, "ROLES")
-    seen = recorded.read()["roles"]
+    roles = recording.read().roles
     for place in ASKED:
-        process = next(name for name in PROCESSES if seen[place].startswith(name))
+        process = next(name for name in PROCESSES if roles[place].startswith(name))
         expect(
             mine.ROLES[place] == process,
             f"{place} did not run in the {mine.ROLES[place]}",

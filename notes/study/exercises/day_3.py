@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
-from notes import recorded
+from notes.study import recording
 from notes.study.exercises import Exercise, Wrong, expect, no_task_left, same
 
 PIECE_S = 0.01
@@ -167,18 +167,18 @@ async def closes(mine: Any) -> None:
 
 def abort_as_recorded(mine: Any) -> str:
     """the places stand in the order in which the recorded abort passed them"""
-    story = recorded.read()["abort"]
-    wanted = [span["place"] for span in story]
-    given = list(mine.ABORT_ORDER)
-    same(sorted(given), sorted(wanted), "ABORT_ORDER, sorted,", "each of the day's six places, once")
-    at = next((n for n, (mine_, seen) in enumerate(zip(given, wanted, strict=True)) if mine_ != seen), None)
+    story = recording.read().abort
+    places = [span.place for span in story]
+    answer = list(mine.ABORT_ORDER)
+    same(sorted(answer), sorted(places), "ABORT_ORDER, sorted,", "each of the day's six places, once")
+    at = next((n for n, (name, place) in enumerate(zip(answer, places, strict=True)) if name != place), None)
     if at is not None:
         raise Wrong(
-            f"{given[at]} is not number {at + 1}" + (f": it does not follow {wanted[at - 1]}" if at else ""),
+            f"{answer[at]} is not number {at + 1}" + (f": it does not follow {places[at - 1]}" if at else ""),
             "front end first; the core's input thread hears of it before its main loop does",
         )
-    heard, freed = (story[n]["start_ns"] / 1e6 for n in (3, -1))
-    return f"recorded: the core heard of it {heard:.1f} ms after the last output, and freed it at {freed:.1f} ms"
+    receive_ms, free_ms = (story[n].start_ns / 1e6 for n in (3, -1))
+    return f"recorded: the core heard of it {receive_ms:.1f} ms after the last output, and freed it at {free_ms:.1f} ms"
 
 
 EXERCISES = (

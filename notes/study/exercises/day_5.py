@@ -6,7 +6,7 @@ import random
 from itertools import pairwise
 from typing import Any
 
-from notes import recorded
+from notes.study import recording
 from notes.study.exercises import Exercise, Wrong, expect, same
 
 STATIONS = ("core", "core input", "core output", "front end", "worker")  # as the day's text lists them
@@ -23,21 +23,21 @@ HOPS = {
 
 def order_as_recorded(mine: Any) -> str:
     """the stations stand in the order in which a recorded request first came to them"""
-    story = recorded.read()["first_token"]
-    wanted = list(dict.fromkeys(span["role"] for span in story))
-    given = list(mine.STATIONS)
-    same(sorted(given), sorted(wanted), "STATIONS, sorted,", "each of the five, once")
-    reached = {role: next(span["start_ns"] for span in story if span["role"] == role) / 1e6 for role in wanted}
-    for earlier, later in pairwise(given):
+    story = recording.read().first_token
+    roles = list(dict.fromkeys(span.role for span in story))
+    answer = list(mine.STATIONS)
+    same(sorted(answer), sorted(roles), "STATIONS, sorted,", "each of the five, once")
+    arrival_ms = {role: next(span.start_ns for span in story if span.role == role) / 1e6 for role in roles}
+    for earlier, later in pairwise(answer):
         expect(
-            reached[earlier] < reached[later],
+            arrival_ms[earlier] < arrival_ms[later],
             f"the recorded request came to {later} before it came to {earlier}",
             "python -m tracing.walk prints the role beside every place",
         )
-    return ", ".join(f"{role} {at:.2f} ms" for role, at in reached.items())
+    return ", ".join(f"{role} {at:.2f} ms" for role, at in arrival_ms.items())
 
 
-def carried(mine: Any) -> None:
+def carriers_right(mine: Any) -> None:
     """each hop is carried by what you name"""
     expect(isinstance(mine.HOPS, dict), "HOPS is no dict: {('front end', 'core input'): …}")
     for pair in HOPS:
@@ -45,11 +45,11 @@ def carried(mine: Any) -> None:
     for pair in mine.HOPS:
         expect(pair in HOPS, f"nothing hops from {pair[0]} to {pair[1]}" if len(pair) == 2 else f"{pair} is no pair")
     for pair, carrier in HOPS.items():
-        given = mine.HOPS[pair]
-        expect(given in CARRIERS, f"{given!r} is none of {', '.join(CARRIERS)}")
+        answer = mine.HOPS[pair]
+        expect(answer in CARRIERS, f"{answer!r} is none of {', '.join(CARRIERS)}")
         expect(
-            given == carrier,
-            f"it is not {given} that carries {pair[0]} → {pair[1]}",
+            answer == carrier,
+            f"it is not {answer} that carries {pair[0]} → {pair[1]}",
             "two threads of a process share a queue.Queue; two processes need a socket or a shared memory",
         )
 
@@ -69,33 +69,33 @@ def counts_once(mine: Any) -> None:
     for case in range(300):
         starts = [rng.randint(0, 20) for _ in range(case // 40 + case % 3)]
         spans = [(start, start + rng.randint(0, 9)) for start in starts]
-        found = mine.busy_ns(list(spans))
-        if found == union_ns(spans):
+        busy_ns = mine.busy_ns(list(spans))
+        if busy_ns == union_ns(spans):
             continue
         plain = sum(end - start for start, end in spans)
         raise Wrong(
-            f"busy_ns({spans}) is {found!r}, not {union_ns(spans)}",
+            f"busy_ns({spans}) is {busy_ns!r}, not {union_ns(spans)}",
             "a function inside another counts once: sort by start, and keep how far you have counted"
-            if found == plain
+            if busy_ns == plain
             else "sort by start, and keep how far you have counted",
         )
 
 
 def on_the_record(mine: Any) -> str:
     """it says who was busy while the first token of a recorded request was made"""
-    story = [span for span in recorded.read()["first_token"] if not span["wait"]]
-    whole = max(span["end_ns"] for span in story)
-    told = []
-    for role in dict.fromkeys(span["role"] for span in story):
-        spans = [(span["start_ns"], span["end_ns"]) for span in story if span["role"] == role]
-        found = mine.busy_ns(list(spans))
-        same(found, union_ns(spans), f"busy_ns of the {role}'s recorded spans")
-        told.append(f"{role} {found / 1e6:.2f} ms")
-    return f"of {whole / 1e6:.2f} ms to the first token: " + ", ".join(told)
+    story = [span for span in recording.read().first_token if not span.wait]
+    whole_ns = max(span.end_ns for span in story)
+    parts = []
+    for role in dict.fromkeys(span.role for span in story):
+        spans = [(span.start_ns, span.end_ns) for span in story if span.role == role]
+        busy_ns = mine.busy_ns(list(spans))
+        same(busy_ns, union_ns(spans), f"busy_ns of the {role}'s recorded spans")
+        parts.append(f"{role} {busy_ns / 1e6:.2f} ms")
+    return f"of {whole_ns / 1e6:.2f} ms to the first token: " + ", ".join(parts)
 
 
 EXERCISES = (
     Exercise("STATIONS", (order_as_recorded,)),
-    Exercise("HOPS", (carried,)),
+    Exercise("HOPS", (carriers_right,)),
     Exercise("busy_ns", (counts_once, on_the_record)),
 )
