@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from probes.batch.outcomes import Answered, Outcomes
     from probes.batch.progress import Progress
     from probes.batch.promptsfile import Prompt
+    from probes.batch.record import Record
     from probes.batch.sending import Settings
 
 KEY_VARIABLE = "OPENAI_API_KEY"
@@ -168,14 +169,14 @@ def allow_files(wanted: int) -> None:
 
 def batch(source: Path, output: Path, resume: bool, settings: Settings, key: str | None, total: int) -> int:
     """Send what has no answer yet, and say what came of it."""
-    from probes.batch.outcomes import Outcomes
+    from probes.batch.outcomes import Outcomes, Shared
     from probes.batch.progress import Progress
 
     outcomes = Outcomes(output, key)
     try:
         if not resume and not outcomes.is_empty:
             raise usage_error(f"{output} is there already: go on with --resume, or name another")
-        answered = outcomes.keep_answers({"mode": settings.mode, "model": settings.model, "stream": settings.stream})
+        answered = outcomes.keep_answers(Shared(settings.mode, settings.model, settings.stream))
         progress = Progress(total, answered.count)
         whole = drive(settings, key, unanswered(source, settings.mode, answered), outcomes, progress)
     finally:
@@ -203,7 +204,7 @@ def drive(
 
     from probes.batch.sending import run
 
-    def settle(record: dict[str, Any]) -> None:
+    def settle(record: Record) -> None:
         outcomes.write(record)
         progress.count(record)
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from typing import Any
+
+from probes.batch.toolcalls import ToolCalls
 
 LONGEST_MESSAGE = 300  # characters of a server's complaint that a record keeps
 
@@ -20,6 +23,8 @@ CANCELLED = "cancelled"
 CLASSES = (CONNECT, TIMEOUT, RATE_LIMIT, SERVER, CLIENT, BAD_RESPONSE, CANCELLED)
 DECODE = json.JSONDecoder().raw_decode
 PASSING_STATUS = (500, 502, 503, 504)
+GIVEN_UP = ("abort", "error")  # reasons for the end that are the engine's, not the model's
+CLIENT_WORDS = ("invalid_request", "badrequest", "bad_request", "validation", "context_length", "context_size")
 
 
 class Refused(Exception):
@@ -42,34 +47,52 @@ class Answer:
 
     texts: list[str] = field(default_factory=list)
     reasoning: list[str] = field(default_factory=list)
+    calls: ToolCalls = field(default_factory=ToolCalls)
     finish_reason: str | None = None
     prompt_tokens: int | None = None
+    cached_tokens: int | None = None
     completion_tokens: int | None = None
     has_choice: bool = False
 
     def take(self, data: bytes) -> bool:
         """Take in a message; whether it brought anything that was generated. Choices may be empty (usage alone)."""
         message = _object(data)
-        if error := message.get("error"):
+        if error := message.get("error") or (message.get("object") == "error" and message):
             raise _complaint(error)
         if isinstance(usage := message.get("usage"), dict):
-            self.prompt_tokens = _count(usage.get("prompt_tokens"))
-            self.completion_tokens = _count(usage.get("completion_tokens"))
+            self._take_usage(usage)
         choices = message.get("choices")
         if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
             return False
         self.has_choice = True
         return self._take_choice(choices[0])
 
+    def check_end(self) -> None:
+        """Refuse an answer that the server gave up: it ends its stream as if the model had stopped."""
+        if self.finish_reason in GIVEN_UP:
+            reason = self.finish_reason
+            raise Refused(SERVER, f"the server gave the request up (finish_reason {reason})", again=True)
+
+    def _take_usage(self, usage: dict[str, Any]) -> None:
+        """Counts so far; a server may send them with every chunk, and an empty usage takes nothing back."""
+        if (prompt_tokens := _count(usage.get("prompt_tokens"))) is not None:
+            self.prompt_tokens = prompt_tokens
+        if (completion_tokens := _count(usage.get("completion_tokens"))) is not None:
+            self.completion_tokens = completion_tokens
+        details = usage.get("prompt_tokens_details")
+        if isinstance(details, dict) and (cached_tokens := _count(details.get("cached_tokens"))) is not None:
+            self.cached_tokens = cached_tokens
+
     def _take_choice(self, choice: dict[str, Any]) -> bool:
-        if (reason := choice.get("finish_reason")) is not None:
+        if reason := choice.get("finish_reason"):  # some servers send "" until the end
             self.finish_reason = str(reason)
         part = choice.get("delta") or choice.get("message")
         if not isinstance(part, dict):
             return _keep(self.texts, choice.get("text"))
-        said = _keep(self.texts, part.get("content"))
-        thought = _keep(self.reasoning, part.get("reasoning") or part.get("reasoning_content"))
-        return said or thought or bool(part.get("tool_calls"))
+        has_text = _keep(self.texts, part.get("content"))
+        has_reasoning = _keep(self.reasoning, part.get("reasoning") or part.get("reasoning_content"))
+        has_call = self.calls.take(part.get("tool_calls") or part.get("function_call"))
+        return has_text or has_reasoning or has_call
 
 
 def _keep(kept: list[str], text: Any) -> bool:
@@ -103,21 +126,43 @@ def _kind_of(data: bytes) -> str:
 
 def title(data: bytes) -> str:
     """The beginning of a body that is not what it should be; a page's title where it has one."""
-    found = re.search(rb"<title[^>]*>([^<]{1,200})", data[:4096], re.IGNORECASE)
-    return short((found[1] if found else data[: 4 * LONGEST_MESSAGE]).decode("utf-8", "replace"))
+    match = re.search(rb"<title[^>]*>([^<]{1,200})", data[:4096], re.IGNORECASE)
+    return short((match[1] if match else data[: 4 * LONGEST_MESSAGE]).decode("utf-8", "replace"))
 
 
 def _complaint(error: Any) -> Refused:
-    """An error that a server sends in its stream, after it has said 200."""
-    code = error.get("code") if isinstance(error, dict) else None
-    client = type(code) is int and 400 <= code < 500
-    return Refused(CLIENT if client else SERVER, f"error in the answer: {complaint_text(error)}", again=not client)
+    """An error that a server sends in its answer, after it has said 200."""
+    return _refused(_status_of(error), f"error in the answer: {complaint_text(error)}")
+
+
+def _status_of(error: Any) -> int | None:
+    """The HTTP status that an error stands for: a number or text under one of several names, or a kind of error."""
+    if not isinstance(error, dict):
+        return None
+    for name in ("code", "status_code", "http_status_code", "status"):
+        if str(code := error.get(name)).isdecimal():
+            return int(str(code))
+    kind = f"{error.get('type')} {error.get('error_type')} {error.get('code')}".lower()
+    if "rate_limit" in kind:
+        return 429
+    return 400 if any(word in kind for word in CLIENT_WORDS) else None
+
+
+def _refused(status: int | None, text: str, after_s: float | None = None) -> Refused:
+    """The class of a failure by its HTTP status; None and what is no status of an error count as the server's."""
+    if status == 429:
+        return Refused(RATE_LIMIT, text, True, after_s)
+    if status == 408:
+        return Refused(TIMEOUT, text, True, after_s)
+    if status is not None and 300 <= status < 500:
+        return Refused(CLIENT, text)
+    return Refused(SERVER, text, status in PASSING_STATUS or status is None or status < 300, after_s)
 
 
 def complaint_text(error: Any) -> str:
     """A server's own words for what is wrong, out of the shapes that servers use."""
     while isinstance(error, dict):
-        inner = next((error[key] for key in ("error", "message", "detail", "msg") if error.get(key)), None)
+        inner = next((error[key] for key in ("error", "message", "detail", "details", "msg") if error.get(key)), None)
         if inner is None:
             return json.dumps(error)
         error = inner
@@ -127,23 +172,15 @@ def complaint_text(error: Any) -> str:
 def refusal(status: int, body: bytes, retry_after: str | None, now_s: float) -> Refused:
     """What an HTTP status outside 2xx means; `now_s` is the time of day, for a `Retry-After` that is a date."""
     try:
-        said = complaint_text(json.loads(body))
+        words = complaint_text(json.loads(body))
     except (ValueError, RecursionError):
-        said = title(body)
-    text = f"{status}: {said}" if said else str(status)
-    if status == 429:
-        return Refused(RATE_LIMIT, text, True, retry_after_s(retry_after, now_s))
-    if status == 408:
-        return Refused(TIMEOUT, text, True, retry_after_s(retry_after, now_s))
-    if status >= 500:
-        return Refused(SERVER, text, status in PASSING_STATUS, retry_after_s(retry_after, now_s))
-    return Refused(CLIENT, text)
+        words = title(body)
+    text = f"{status}: {words}" if words else str(status)
+    return _refused(status, text, retry_after_s(retry_after, now_s))
 
 
 def retry_after_s(value: str | None, now_s: float) -> float | None:
     """Seconds to wait, out of a `Retry-After` in seconds or as a date; None where there is none to be read."""
-    from email.utils import parsedate_to_datetime
-
     if not value:
         return None
     try:

@@ -20,6 +20,7 @@ LARGEST_BYTES = 64 * 2**20  # of one answer, unpacked; something endless must no
 LARGEST_COMPLAINT_BYTES = 64 * 2**10
 DRAIN_S = 1.0  # how long a finished stream may keep its connection open before we close it
 DONE = b"[DONE]"
+STREAM = "text/event-stream"  # some servers send one where none was asked for
 NO_STREAM = ("application/json", "text/html")
 
 
@@ -105,7 +106,7 @@ class Attempt:
     async def _read(self, response: aiohttp.ClientResponse, stream: bool, watch: Watch, gap_s: float) -> None:
         if not 200 <= response.status < 300:
             raise await _complaint(response)
-        if stream and response.content_type not in NO_STREAM:
+        if response.content_type == STREAM or (stream and response.content_type not in NO_STREAM):
             await self._read_stream(response.content, watch, gap_s)
             return
         body = await _whole(response.content)
@@ -115,6 +116,7 @@ class Attempt:
             raise Refused(BAD_RESPONSE, f"asked for a stream, got one {response.content_type}")
         if not self.answer.has_choice:
             raise Refused(BAD_RESPONSE, "an answer without choices")
+        self.answer.check_end()
         self.done = True
 
     async def _read_stream(self, content: aiohttp.StreamReader, watch: Watch, gap_s: float) -> None:
@@ -138,7 +140,7 @@ class Attempt:
 
     def _take(self, data: bytes, now: float, watch: Watch) -> bool:
         """Take in an event that came at `now`; whether it was the last."""
-        if data == DONE:
+        if data.strip() == DONE:  # some servers leave a space or a CR behind it
             self._finish(now)
             watch.allow("after the end", DRAIN_S, now)
             return True
@@ -149,7 +151,7 @@ class Attempt:
     def _end_of_stream(self, rest: list[bytes]) -> None:
         """No `[DONE]`: whole all the same where a reason for the end came, or where its blank line alone is missing."""
         now = time.monotonic()
-        if rest and rest[0].rstrip() == DONE:
+        if rest and rest[0].strip() == DONE:
             self._finish(now)
             return
         try:
@@ -165,6 +167,7 @@ class Attempt:
         self.ended_s = now
         if not self.answer.has_choice:
             raise Refused(BAD_RESPONSE, "a stream without choices")
+        self.answer.check_end()
         self.done = True
 
     # --- judging ---

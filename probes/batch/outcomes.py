@@ -7,24 +7,25 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
+from probes.batch.record import BEGINNING, Record, parsed
 from probes.errors import EnginescopeError, usage_error
 
-SCHEMA = 1
-BEGINNING = b'{"schema":1,'  # of every record
-NEEDED = {"line": int, "ok": bool, "attempts": int, "began_s": float, "ended_s": float, "latency_s": float}
-COUNT = (int, type(None))
-KINDS = {"itl": (list, type(None)), "status_code": COUNT, "completion_tokens": COUNT, "prompt_tokens": COUNT}
-SAME = ("mode", "model", "stream")  # what a batch that is resumed must have in common with its first part
-BLANK = "[api key]"
 SHORTEST_SECRET = 8  # characters; a shorter "key" (EMPTY, x) is no secret, and may well be a word of an answer
+
+
+class Shared(NamedTuple):
+    """What a batch that is resumed must have in common with its first part."""
+
+    mode: str
+    model: str
+    stream: bool
 
 
 class Outcomes:
@@ -54,28 +55,28 @@ class Outcomes:
         """Whether nothing has been written yet."""
         return os.fstat(self._file).st_size == 0
 
-    def keep_answers(self, settings: dict[str, Any]) -> Answered:
+    def keep_answers(self, shared: Shared) -> Answered:
         """Keep the records of prompts that were answered; drop those that failed and a torn end: these are sent again.
 
         Lines of others stay where they are, and a file that holds nothing of ours is refused.
         """
         if not self.is_empty and not any(map(_is_ours, lines(self.path))):
-            raise usage_error(f"{self.path} is no file of records (or of another version); name another --output")
+            raise usage_error(f"{self.path} is no file of records; name another --output")
         answered, whole = Answered(self.path), True
         for line in lines(self.path):
-            whole = _stays(line, answered, settings) and whole
+            whole = _stays(line, answered, shared) and whole
         if not whole:
-            self._rewrite(settings)
+            self._rewrite(shared)
         return answered
 
-    def _rewrite(self, settings: dict[str, Any]) -> None:
+    def _rewrite(self, shared: Shared) -> None:
         """Put a file with what stays in place of this one, at once: a kill leaves the old or the new one."""
-        draft, seen = self.path.with_name(f".{self.path.name}.draft"), Answered(self.path)
+        draft, kept = self.path.with_name(f".{self.path.name}.draft"), Answered(self.path)
         draft.unlink(missing_ok=True)
         file = self._hold(draft, os.O_RDWR | os.O_APPEND | os.O_CREAT)
         try:
             for line in lines(self.path):
-                if _stays(line, seen, settings):
+                if _stays(line, kept, shared):
                     _write_all(file, line)
             os.fsync(file)
             os.replace(draft, self.path)
@@ -84,15 +85,11 @@ class Outcomes:
             raise self._full(error) from None
         self._file = file
 
-    def write(self, record: dict[str, Any]) -> None:
+    def write(self, record: Record) -> None:
         """Append a record; one that the disk has no room for is taken back."""
-        if self._secret:
-            for key in ("error_msg", "text", "reasoning", "finish_reason"):
-                if record.get(key):
-                    record[key] = record[key].replace(self._secret, BLANK)
         size = os.fstat(self._file).st_size
         try:
-            _write_all(self._file, (json.dumps({"schema": SCHEMA, **record}, separators=(",", ":")) + "\n").encode())
+            _write_all(self._file, (record.without(self._secret) if self._secret else record).json())
         except OSError as error:
             with contextlib.suppress(OSError):
                 os.ftruncate(self._file, size)
@@ -120,10 +117,10 @@ class Answered:
     count: int = 0
     _crc32: array[int] = field(default_factory=lambda: array("q"))
 
-    def add(self, record: dict[str, Any]) -> bool:
+    def add(self, record: Record) -> bool:
         """Note a record's line; whether it is the first for it."""
-        line, crc32 = record["line"], record.get("line_crc32")
-        if not 0 < line < 2**40 or type(crc32) is not int:
+        line, crc32 = record.line, record.line_crc32
+        if not 0 < line < 2**40:
             raise EnginescopeError(f"{self.path} has a record without a line of the input; it cannot be resumed")
         if line >= len(self._crc32):
             self._crc32.extend(-1 for _ in range(line + 1 - len(self._crc32)))
@@ -154,35 +151,23 @@ def lines(path: Path) -> Iterator[bytes]:
         raise usage_error(f"cannot read {path}: {error.strerror}") from None
 
 
-def parsed(line: bytes) -> dict[str, Any] | None:
-    """A line as a record of this schema; None for anything else, torn lines among them."""
-    try:
-        record = json.loads(line) if line.endswith(b"\n") else None
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(record, dict) or record.get("schema") != SCHEMA:
-        return None
-    whole = all(type(record.get(key)) is kind for key, kind in NEEDED.items())
-    return record if whole and all(isinstance(record.get(key), kind) for key, kind in KINDS.items()) else None
-
-
 def _is_ours(line: bytes) -> bool:
     """Whether a line begins as a record does, as far as it goes."""
     return line.startswith(BEGINNING) or BEGINNING.startswith(line)
 
 
-def _stays(line: bytes, answered: Answered, settings: dict[str, Any]) -> bool:
+def _stays(line: bytes, answered: Answered, shared: Shared) -> bool:
     """Whether a line survives a resume; the answers among those that do are noted in `answered`."""
-    record = parsed(line)
+    record = parsed(line, answered.path)
     if record is None:
         return line.endswith(b"\n")
-    for key in SAME:
-        if record.get(key) != settings[key]:
+    for name in Shared._fields:
+        if (before := getattr(record, name)) != (now := getattr(shared, name)):
             raise usage_error(
-                f"{answered.path} was made with {key} {record.get(key)!r}, not {settings[key]!r}: resume it with the "
-                "same settings, or name another --output"
+                f"{answered.path} was made with {name} {before!r}, not {now!r}: resume it with the same settings, or "
+                "name another --output"
             )
-    return bool(record["ok"]) and answered.add(record)
+    return record.ok and answered.add(record)
 
 
 def _write_all(file: int, data: bytes) -> None:

@@ -8,7 +8,8 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+
+from probes.batch.record import Record
 
 TERMINAL_S = 0.5
 LOG_S = 10.0
@@ -21,15 +22,17 @@ class Progress:
         self.total, self.before = total, before
         self.ok = self.retried = self.tokens = 0
         self.errors: Counter[str] = Counter()
+        self._first_words: dict[str, str] = {}
         self._began = time.monotonic()
 
-    def count(self, record: dict[str, Any]) -> None:
+    def count(self, record: Record) -> None:
         """Note a settled prompt."""
-        self.ok += record["ok"]
-        self.retried += record["attempts"] > 1
-        self.tokens += record["completion_tokens"] or 0
-        if not record["ok"]:
-            self.errors[record["error_type"]] += 1
+        self.ok += record.ok
+        self.retried += record.attempts > 1
+        self.tokens += record.completion_tokens or 0
+        if record.error_type:
+            self.errors[record.error_type] += 1
+            self._first_words.setdefault(record.error_type, record.error_msg or "")
 
     @property
     def failed(self) -> int:

@@ -21,6 +21,7 @@ from yarl import URL
 from probes.batch.answer import CANCELLED, Refused
 from probes.batch.attempt import Attempt, Limits
 from probes.batch.promptsfile import Prompt
+from probes.batch.record import Record
 
 FIRST_BACKOFF_S = 0.5
 LONGEST_BACKOFF_S = 30.0
@@ -57,7 +58,7 @@ class Settings:
         return json.dumps({**request, **prompt.request}).encode()
 
 
-class Clock:
+class Epoch:
     """Monotonic times as seconds since the epoch, by one anchor: a clock that is set cannot bend a batch."""
 
     def __init__(self) -> None:
@@ -69,9 +70,7 @@ class Clock:
         return round(monotonic_s + self._anchor_s, 6)
 
 
-async def run(
-    settings: Settings, key: str | None, prompts: Iterable[Prompt], settle: Callable[[dict[str, Any]], None]
-) -> None:
+async def run(settings: Settings, key: str | None, prompts: Iterable[Prompt], settle: Callable[[Record], None]) -> None:
     """Send all `prompts`; each one's record goes to `settle`, whose errors end the batch."""
     headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_S)
@@ -92,11 +91,9 @@ async def run(
 class Sender:
     """Sends prompts over one session."""
 
-    def __init__(
-        self, settings: Settings, session: aiohttp.ClientSession, settle: Callable[[dict[str, Any]], None]
-    ) -> None:
+    def __init__(self, settings: Settings, session: aiohttp.ClientSession, settle: Callable[[Record], None]) -> None:
         self._settings, self._session, self._settle = settings, session, settle
-        self._url, self._clock, self._random = URL(settings.url, encoded=True), Clock(), random.Random()
+        self._url, self._epoch, self._random = URL(settings.url, encoded=True), Epoch(), random.Random()
 
     async def closed_loop(self, prompts: Iterator[Prompt]) -> None:
         """`concurrency` prompts at a time, the next as soon as one is settled."""
@@ -176,35 +173,37 @@ class Sender:
             return backoff_s
         return max(backoff_s, refused.after_s) if refused.after_s <= LONGEST_RETRY_AFTER_S else None
 
-    def _record(self, prompt: Prompt, scheduled_s: float, attempt: Attempt, attempts: int) -> dict[str, Any]:
-        refused, answer, stamps = attempt.refused, attempt.answer, attempt.stamps_s
-        epoch_s = self._clock.epoch_s
-        record = {
-            "id": prompt.id,
-            "line": prompt.line,
-            "line_crc32": prompt.crc32,
-            "mode": self._settings.mode,
-            "model": self._settings.model,
-            "stream": self._settings.stream,
-            "began_s": self._clock.began_s,  # the same in all records of one start of the batch
-            "ok": refused is None,
-            "scheduled_s": epoch_s(scheduled_s),
-            "sent_s": epoch_s(attempt.sent_s),
-            "ended_s": epoch_s(attempt.ended_s),
-            "latency_s": round(attempt.ended_s - scheduled_s, 6),
-            "ttft_s": round(stamps[0] - scheduled_s, 6) if stamps else None,
-            "itl": [round(b - a, 6) for a, b in pairwise(stamps)],
-            "status_code": attempt.status_code,
-            "error_type": refused.kind if refused else None,
-            "error_msg": str(refused) if refused else None,
-            "attempts": attempts,
-            "stream_chunks": len(stamps),
-            "prompt_tokens": answer.prompt_tokens,
-            "completion_tokens": answer.completion_tokens,
-            "finish_reason": answer.finish_reason,
-            "text": "".join(answer.texts),
-        }
-        return record | {"reasoning": "".join(answer.reasoning)} if answer.reasoning else record
+    def _record(self, prompt: Prompt, scheduled_s: float, attempt: Attempt, attempts: int) -> Record:
+        refused, answer, stamps_s = attempt.refused, attempt.answer, attempt.stamps_s
+        epoch_s = self._epoch.epoch_s
+        return Record(
+            id=prompt.id,
+            line=prompt.line,
+            line_crc32=prompt.crc32,
+            mode=self._settings.mode,
+            model=self._settings.model,
+            stream=self._settings.stream,
+            began_s=self._epoch.began_s,  # the same in all records of one start of the batch
+            ok=refused is None,
+            scheduled_s=epoch_s(scheduled_s),
+            sent_s=epoch_s(attempt.sent_s),
+            ended_s=epoch_s(attempt.ended_s),
+            latency_s=round(attempt.ended_s - scheduled_s, 6),
+            ttft_s=round(stamps_s[0] - scheduled_s, 6) if stamps_s else None,
+            itl=[round(later - earlier, 6) for earlier, later in pairwise(stamps_s)],
+            status_code=attempt.status_code,
+            error_type=refused.kind if refused else None,
+            error_msg=str(refused) if refused else None,
+            attempts=attempts,
+            stream_chunks=len(stamps_s),
+            prompt_tokens=answer.prompt_tokens,
+            cached_tokens=answer.cached_tokens,
+            completion_tokens=answer.completion_tokens,
+            finish_reason=answer.finish_reason,
+            text="".join(answer.texts),
+            reasoning="".join(answer.reasoning),
+            tool_calls=answer.calls.calls(),
+        )
 
 
 def arrivals(settings: Settings, start_s: float) -> Iterator[float]:

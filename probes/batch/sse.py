@@ -17,6 +17,7 @@ class Events:
     | `data: a⏎`, then `⏎data:b⏎⏎: hi⏎` | `[]`, then `[a, b]`    |
     | `data: a⏎data: b⏎⏎`               | `[a⏎b]`                |
     | `event: x⏎⏎`                      | `[]`: an event of none |
+    | `error: {…}⏎⏎`                    | `[{"error":{…}}]`: a field of llama.cpp's own, until the end of 2025 |
     """
 
     def __init__(self) -> None:
@@ -48,16 +49,18 @@ class Events:
         return self._events(lines)
 
     def _events(self, lines: list[bytes]) -> list[bytes]:
-        found = []
+        events = []
         if lines and not self._begun:
             self._begun = True
             lines[0] = lines[0].removeprefix(BOM)
         for line in lines:
             if line.startswith(b"data:"):
                 self._data.append(line[6:] if line.startswith(b"data: ") else line[5:])
+            elif line.startswith(b"error:"):
+                self._data.append(b'{"error":%b}' % line[6:])
             elif line == b"data":
                 self._data.append(b"")
             elif not line and self._data:
-                found.append(self._data[0] if len(self._data) == 1 else b"\n".join(self._data))
+                events.append(self._data[0] if len(self._data) == 1 else b"\n".join(self._data))
                 self._data = []
-        return found
+        return events

@@ -71,12 +71,12 @@ def notes(summaries: Sequence[Summary]) -> list[str]:
 def _slowest(each: Summary) -> tuple[list[str], list[list[str]]]:
     rows = [
         [
-            str(one["id"]),
-            seconds(one["latency_s"]),
-            seconds(one["ttft_s"]),
-            number(one["completion_tokens"]),
-            number(one["attempts"]),
-            one["text"],
+            one.id,
+            seconds(one.latency_s),
+            seconds(one.ttft_s),
+            number(one.completion_tokens),
+            number(one.attempts),
+            one.text,
         ]
         for one in each.slowest_first
     ]
@@ -99,6 +99,7 @@ def _figures(summaries: Sequence[Summary]) -> Iterator[list[str]]:
     yield row("throughput", against(lambda each: each.rate(each.ok), " /s"), "answers a second")
     yield row("tokens out", against(lambda each: each.rate(each.completion_tokens), " tok/s"), "as the server counts")
     yield row("tokens in", against(lambda each: each.rate(each.prompt_tokens), " tok/s"), "as the server counts")
+    yield row("cached tokens", _cached, "of the prompts' tokens, found in the server's prefix cache, as it counts")
     for key, (title, meaning) in TIMES.items():
         for place, share in enumerate(SHARES):
             if any(each.times[key] for each in summaries):
@@ -143,6 +144,13 @@ def _failed(each: Summary) -> str:
     return f"{each.failed:,} ({kinds})" if kinds else "0"
 
 
+def _cached(each: Summary) -> str:
+    if not each.cached_counted:
+        return NONE
+    answers = "" if each.cached_counted == each.ok else f"; told of {each.cached_counted:,} answers"
+    return f"{number(each.cached_tokens)} ({percent(each.cached_share)}){answers}"
+
+
 def _ran(each: Summary) -> str:
     return seconds(each.seconds) + (f" in {each.starts} starts" if each.starts > 1 else "")
 
@@ -169,9 +177,10 @@ def as_dict(each: Summary) -> dict[str, Any]:
         "prompt_tokens_per_s": each.rate(each.prompt_tokens),
         "completion_tokens": each.completion_tokens,
         "prompt_tokens": each.prompt_tokens,
+        "cached_tokens": each.cached_tokens if each.cached_counted else None,
         "tokens_per_chunk": each.tokens_per_chunk,
         **times,
         "normalized_latency_s": asdict(each.normalized_s) if each.normalized_s else None,
         "sent_late_s": each.sent_late_s,
-        "slowest": each.slowest_first,
+        "slowest": [asdict(one) for one in each.slowest_first],
     }

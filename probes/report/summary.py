@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-from probes.batch.outcomes import lines, parsed
+from probes.batch.outcomes import lines
+from probes.batch.record import Record, parsed
 from probes.statistics.intervals import Estimate, Sample, wilson
 
 SHARES = (0.5, 0.95, 0.99)
@@ -29,7 +29,27 @@ class Fault:
     count: int = 0
 
 
-def _numbers() -> Any:
+@dataclass(frozen=True)
+class Slow:
+    """What a report shows of a slow answer; times are seconds."""
+
+    id: str
+    line: int
+    latency_s: float
+    ttft_s: float | None
+    completion_tokens: int | None
+    attempts: int
+    text: str
+
+
+def _shown(record: Record) -> Slow:
+    text = record.text[:BEGINNING]
+    return Slow(
+        record.id, record.line, record.latency_s, record.ttft_s, record.completion_tokens, record.attempts, text
+    )
+
+
+def _numbers() -> array[float]:
     return array("d")
 
 
@@ -50,59 +70,64 @@ class Summary:
     prompt_tokens: int = 0
     chunks: int = 0
     counted: int = 0  # answers of which the server counted the tokens
+    cached_tokens: int = 0
+    cached_counted: int = 0  # answers of which the server counted the cached prompt tokens
     described: Counter[str] = field(default_factory=Counter)
     faults: dict[tuple[str, int | None, str], Fault] = field(default_factory=dict)
-    slowest: list[tuple[float, int, dict[str, Any]]] = field(default_factory=list)
-    _times: dict[str, Any] = field(default_factory=lambda: {"latency": _numbers(), "ttft": _numbers()})
-    _itl: Any = field(default_factory=_numbers)
-    _itl_owners: Any = field(default_factory=lambda: array("q"))
-    _per_token: Any = field(default_factory=_numbers)
-    _late: float = 0.0
+    slowest: list[tuple[float, int, Slow]] = field(default_factory=list)
+    _times: dict[str, array[float]] = field(default_factory=lambda: {"latency": _numbers(), "ttft": _numbers()})
+    _itl: array[float] = field(default_factory=_numbers)
+    _itl_owners: array[int] = field(default_factory=lambda: array("q"))
+    _per_token: array[float] = field(default_factory=_numbers)
+    _late_s: float = 0.0
+    _cacheable_tokens: int = 0  # prompt tokens of the answers whose cached ones were counted
     _spans: dict[float, float] = field(default_factory=dict)
-    _seen: set[int] = field(default_factory=set)
+    _lines: set[int] = field(default_factory=set)
 
-    def add(self, record: dict[str, Any]) -> None:
+    def add(self, record: Record) -> None:
         """Count a record in."""
         self.records += 1
-        self.twice += record["line"] in self._seen
-        self._seen.add(record["line"])
-        self.retried += record["attempts"] > 1
-        self.further_attempts += record["attempts"] - 1
-        self.described[f"{record.get('model')}, {record.get('mode')}{', stream' if record.get('stream') else ''}"] += 1
-        began_s = record["began_s"]
-        self._spans[began_s] = max(self._spans.get(began_s, 0.0), record["ended_s"] - began_s)
-        if isinstance(sent_s := record.get("sent_s"), float) and record["attempts"] == 1:
-            self._late = max(self._late, sent_s - record.get("scheduled_s", sent_s))
-        if record["ok"]:
+        self.twice += record.line in self._lines
+        self._lines.add(record.line)
+        self.retried += record.attempts > 1
+        self.further_attempts += record.attempts - 1
+        self.described[f"{record.model}, {record.mode}{', stream' if record.stream else ''}"] += 1
+        span_s = record.ended_s - record.began_s
+        self._spans[record.began_s] = max(self._spans.get(record.began_s, 0.0), span_s)
+        if record.attempts == 1:
+            self._late_s = max(self._late_s, record.sent_s - record.scheduled_s)
+        if record.ok:
             self._add_answer(record)
         else:
             self._add_fault(record)
 
-    def _add_answer(self, record: dict[str, Any]) -> None:
+    def _add_answer(self, record: Record) -> None:
         self.ok += 1
-        self._times["latency"].append(record["latency_s"])
-        if isinstance(record.get("ttft_s"), float):
-            self._times["ttft"].append(record["ttft_s"])
-        gaps = [gap for gap in record.get("itl") or () if isinstance(gap, (int, float))]
-        self._itl.extend(gaps)
-        self._itl_owners.extend([self.ok] * len(gaps))
-        if record.get("completion_tokens"):
-            self.counted += 1
-            self.completion_tokens += record["completion_tokens"]
-            self.prompt_tokens += record.get("prompt_tokens") or 0
-            self.chunks += record.get("stream_chunks") or 0
-            self._per_token.append(record["latency_s"] / record["completion_tokens"])
-        kept = {"id": record.get("id"), "line": record["line"], "latency_s": record["latency_s"]}
-        kept |= {key: record.get(key) for key in ("ttft_s", "completion_tokens", "attempts")}
-        kept["text"] = (record.get("text") or "")[:BEGINNING]
-        heapq.heappush(self.slowest, (record["latency_s"], -record["line"], kept))
+        self._times["latency"].append(record.latency_s)
+        if record.ttft_s is not None:
+            self._times["ttft"].append(record.ttft_s)
+        self._itl.extend(record.itl)
+        self._itl_owners.extend([self.ok] * len(record.itl))
+        if record.completion_tokens:
+            self._add_tokens(record, record.completion_tokens)
+        heapq.heappush(self.slowest, (record.latency_s, -record.line, _shown(record)))
         if len(self.slowest) > self.top:
             heapq.heappop(self.slowest)
 
-    def _add_fault(self, record: dict[str, Any]) -> None:
-        found = (str(record.get("error_type")), record.get("status_code"), str(record.get("error_msg")))
-        fault = self.faults.setdefault(found, Fault(*found, str(record.get("id"))))
-        fault.count += 1
+    def _add_tokens(self, record: Record, completion_tokens: int) -> None:
+        self.counted += 1
+        self.completion_tokens += completion_tokens
+        self.prompt_tokens += record.prompt_tokens or 0
+        self.chunks += record.stream_chunks
+        self._per_token.append(record.latency_s / completion_tokens)
+        if record.cached_tokens is not None:
+            self.cached_counted += 1
+            self.cached_tokens += record.cached_tokens
+            self._cacheable_tokens += record.prompt_tokens or 0
+
+    def _add_fault(self, record: Record) -> None:
+        kind = (record.error_type or "", record.status_code, record.error_msg or "")
+        self.faults.setdefault(kind, Fault(*kind, record.id)).count += 1
 
     # --- figures ---
 
@@ -130,7 +155,7 @@ class Summary:
         return sorted(self.faults.values(), key=lambda fault: -fault.count)[: self.top]
 
     @property
-    def slowest_first(self) -> list[dict[str, Any]]:
+    def slowest_first(self) -> list[Slow]:
         """The answers that took longest."""
         return [kept for _, _, kept in sorted(self.slowest, key=lambda entry: entry[:2], reverse=True)]
 
@@ -147,12 +172,17 @@ class Summary:
     @property
     def sent_late_s(self) -> float:
         """By how much a first attempt was later than scheduled, at most: the client's own part of the latency."""
-        return self._late
+        return self._late_s
 
     @property
     def tokens_per_chunk(self) -> float | None:
         """Tokens in a chunk of a stream; above 1, ITL is a time between chunks and not between tokens."""
         return self.completion_tokens / self.chunks if self.chunks else None
+
+    @property
+    def cached_share(self) -> float | None:
+        """The share of prompt tokens that the server found in its prefix cache; None where it does not count them."""
+        return self.cached_tokens / self._cacheable_tokens if self._cacheable_tokens else None
 
     def rate(self, count: float) -> float | None:
         """A count a second of running."""
@@ -161,8 +191,8 @@ class Summary:
     @cached_property
     def times(self) -> dict[str, list[Estimate] | None]:
         """Quantiles of latency, TTFT and ITL, in seconds, at `SHARES`."""
-        found = {key: Sample(values).quantiles(SHARES) for key, values in self._times.items()}
-        return {**found, "itl": Sample(self._itl, self._itl_owners).quantiles(SHARES)}
+        quantiles = {key: Sample(values).quantiles(SHARES) for key, values in self._times.items()}
+        return {**quantiles, "itl": Sample(self._itl, self._itl_owners).quantiles(SHARES)}
 
     @cached_property
     def normalized_s(self) -> Estimate | None:
@@ -174,7 +204,7 @@ def summarize(path: Path, top: int) -> Summary:
     """Read a file of records; what is no record of ours is counted."""
     summary = Summary(path, top)
     for line in lines(path):
-        if (record := parsed(line)) is not None:
+        if (record := parsed(line, path)) is not None:
             summary.add(record)
         elif not line.endswith(b"\n"):
             summary.torn += 1

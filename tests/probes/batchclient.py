@@ -10,6 +10,7 @@ from typing import Any
 from probes.batch.__main__ import address
 from probes.batch.attempt import Limits
 from probes.batch.promptsfile import read
+from probes.batch.record import Record
 from probes.batch.sending import Settings, run
 from tests.probes.stub_exchange import REPLY
 
@@ -38,18 +39,17 @@ def settings(url: str, way: str, mode: str = "chat", **other: Any) -> Settings:
 
 def ask(
     url: str, way: str, tmp_path: Path, prompts: tuple[str, ...] = ("hello you",), key: str | None = None, **other: Any
-) -> list[dict[str, Any]]:
+) -> list[Record]:
     """The records of a batch."""
     asked = settings(url, way, **other)
     path = tmp_path / f"prompts-{time.monotonic_ns()}.txt"
     path.write_text("\n".join(prompts) + "\n")
-    records: list[dict[str, Any]] = []
+    records: list[Record] = []
     asyncio.run(run(asked, key, read(path, asked.mode), records.append))
     return records
 
 
-def ask_one(url: str, way: str, tmp_path: Path, **other: Any) -> dict[str, Any]:
+def ask_one(url: str, way: str, tmp_path: Path, **other: Any) -> Record:
     # The stub counts requests by their body: another prompt for each test is another count.
     (record,) = ask(url, way, tmp_path, (f"hello you {time.monotonic_ns()}",), **other)
-    record["text"] = record["text"].replace(record["text"][9:].split(":")[0], "") if record["ok"] else record["text"]
     return record

@@ -18,21 +18,21 @@ from tests.probes.stub_server import Stub, serving
 @pytest.mark.parametrize("mode", ["chat", "completion"])
 def test_a_stream(server: tuple[Stub, str], tmp_path: Path, mode: str) -> None:
     (record,) = ask(server[1], "ok", tmp_path, mode=mode)
-    assert record["ok"] and record["text"] == ANSWER
-    assert (record["stream_chunks"], record["completion_tokens"], record["prompt_tokens"]) == (6, 6, 2)
-    assert (record["status_code"], record["finish_reason"], record["attempts"]) == (200, "stop", 1)
-    assert len(record["itl"]) == 5 and 0 < record["ttft_s"] < record["latency_s"] < 2
-    assert record["ttft_s"] + sum(record["itl"]) == pytest.approx(record["latency_s"], abs=0.1)
-    assert record["scheduled_s"] <= record["sent_s"] <= record["ended_s"]
-    assert abs(record["sent_s"] - time.time()) < 60
+    assert record.ok and record.text == ANSWER
+    assert (record.stream_chunks, record.completion_tokens, record.prompt_tokens) == (6, 6, 2)
+    assert (record.status_code, record.finish_reason, record.attempts) == (200, "stop", 1)
+    assert len(record.itl) == 5 and 0 < record.ttft_s < record.latency_s < 2
+    assert record.ttft_s + sum(record.itl) == pytest.approx(record.latency_s, abs=0.1)
+    assert record.scheduled_s <= record.sent_s <= record.ended_s
+    assert abs(record.sent_s - time.time()) < 60
 
 
 @pytest.mark.parametrize("mode", ["chat", "completion"])
 def test_no_stream(server: tuple[Stub, str], tmp_path: Path, mode: str) -> None:
     (record,) = ask(server[1], "ok", tmp_path, mode=mode, stream=False)
-    assert record["ok"] and record["text"] == ANSWER
-    assert (record["ttft_s"], record["itl"], record["stream_chunks"]) == (None, [], 0)
-    assert record["completion_tokens"] == 6
+    assert record.ok and record.text == ANSWER
+    assert (record.ttft_s, record.itl, record.stream_chunks) == (None, [], 0)
+    assert record.completion_tokens == 6
 
 
 STILL_WHOLE = ["byte_by_byte", "crlf", "comments", "one_packet", "no_done", "no_last_newline", "zipped", "open_end"]
@@ -41,17 +41,17 @@ STILL_WHOLE = ["byte_by_byte", "crlf", "comments", "one_packet", "no_done", "no_
 @pytest.mark.parametrize("way", STILL_WHOLE)
 def test_odd_but_whole_streams(server: tuple[Stub, str], tmp_path: Path, way: str) -> None:
     (record,) = ask(server[1], way, tmp_path, limits=Limits(2, 3, 3, 5))
-    assert record["error_msg"] is None and record["text"] == ANSWER
-    assert (record["stream_chunks"], record["completion_tokens"], record["finish_reason"]) == (6, 6, "stop")
+    assert record.error_msg is None and record.text == ANSWER
+    assert (record.stream_chunks, record.completion_tokens, record.finish_reason) == (6, 6, "stop")
 
 
 def test_gzip_without_a_stream(server: tuple[Stub, str], tmp_path: Path) -> None:
-    assert ask(server[1], "zipped", tmp_path, stream=False)[0]["text"] == ANSWER
+    assert ask(server[1], "zipped", tmp_path, stream=False)[0].text == ANSWER
 
 
 def test_a_line_of_50_mb(server: tuple[Stub, str], tmp_path: Path) -> None:
     record = ask(server[1], "long_line", tmp_path, limits=Limits(2, 30, 30, 30))[0]
-    assert record["error_msg"] is None and len(record["text"]) == 50_000_000
+    assert record.error_msg is None and len(record.text) == 50_000_000
 
 
 ONCE, THRICE = 1, 3
@@ -93,24 +93,24 @@ def test_faults(
     server: tuple[Stub, str], tmp_path: Path, way: str, options: dict, kind: str, words: str, attempts: int
 ) -> None:
     record = ask_one(server[1], way, tmp_path, **{"retries": 2, **options})
-    assert (record["ok"], record["error_type"], record["attempts"]) == (False, kind, attempts), record["error_msg"]
-    assert words in record["error_msg"] and len(record["error_msg"]) <= 300
-    assert record["latency_s"] < 15
+    assert (record.ok, record.error_type, record.attempts) == (False, kind, attempts), record.error_msg
+    assert words in record.error_msg and len(record.error_msg) <= 300
+    assert record.latency_s < 15
 
 
 def test_nobody_there(tmp_path: Path) -> None:
     record = ask("http://127.0.0.1:1", "ok", tmp_path, retries=1)[0]
-    assert (record["error_type"], record["attempts"], record["status_code"]) == ("connect", 2, None)
+    assert (record.error_type, record.attempts, record.status_code) == ("connect", 2, None)
 
 
 def test_a_part_of_the_text_is_kept(server: tuple[Stub, str], tmp_path: Path) -> None:
     record = ask_one(server[1], "stall_between", tmp_path)
-    assert record["text"].startswith("hello you") and record["stream_chunks"] > 0 and record["ttft_s"] < 0.3
+    assert record.text.startswith("hello you") and record.stream_chunks > 0 and record.ttft_s < 0.3
 
 
 def test_tls_spoken_to_a_server_that_speaks_none(server: tuple[Stub, str], tmp_path: Path) -> None:
     record = ask(server[1].replace("http:", "https:"), "ok", tmp_path, retries=2)[0]
-    assert (record["error_type"], record["attempts"]) == ("connect", 1) and record["error_msg"].startswith("TLS: ")
+    assert (record.error_type, record.attempts) == ("connect", 1) and record.error_msg.startswith("TLS: ")
 
 
 @pytest.mark.skipif(not shutil.which("openssl"), reason="needs openssl to make a certificate")
@@ -122,24 +122,24 @@ def test_a_certificate_that_nobody_vouches_for(tmp_path: Path) -> None:
     context.load_cert_chain(*files)
     with serving(tls=context) as (stub, url):
         record = ask(url, "ok", tmp_path, retries=2)[0]
-    assert (record["error_type"], record["attempts"], stub.heads) == ("connect", 1, [])
-    assert record["error_msg"].startswith("TLS: ") and "certificate" in record["error_msg"]
+    assert (record.error_type, record.attempts, stub.heads) == ("connect", 1, [])
+    assert record.error_msg.startswith("TLS: ") and "certificate" in record.error_msg
 
 
 @pytest.mark.parametrize("way", ["busy", "burst_500", "burst_503", "reset_once"])
 def test_what_passes_is_tried_again(server: tuple[Stub, str], tmp_path: Path, way: str) -> None:
     record = ask_one(server[1], way, tmp_path, retries=2)
-    assert record["ok"] and record["attempts"] == (2 if way == "reset_once" else 3)
-    assert record["latency_s"] > 0.25  # waiting between attempts is part of it
-    assert record["ended_s"] - record["sent_s"] < record["latency_s"]
+    assert record.ok and record.attempts == (2 if way == "reset_once" else 3)
+    assert record.latency_s > 0.25  # waiting between attempts is part of it
+    assert record.ended_s - record.sent_s < record.latency_s
 
 
 def test_no_more_often_than_asked(server: tuple[Stub, str], tmp_path: Path) -> None:
     record = ask_one(server[1], "busy", tmp_path, retries=1)
-    assert (record["ok"], record["error_type"], record["attempts"]) == (False, "rate_limit", 2)
+    assert (record.ok, record.error_type, record.attempts) == (False, "rate_limit", 2)
 
 
 @pytest.mark.parametrize("way", ["busy_1s", "busy_date"])
 def test_retry_after_is_honoured(server: tuple[Stub, str], tmp_path: Path, way: str) -> None:
     record = ask_one(server[1], way, tmp_path, retries=1)
-    assert record["ok"] and record["latency_s"] >= 1.0
+    assert record.ok and record.latency_s >= 1.0

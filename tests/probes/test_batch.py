@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from probes.batch.__main__ import address
-from probes.batch.outcomes import BLANK, Outcomes, lines, parsed
+from probes.batch.outcomes import Outcomes, lines
+from probes.batch.record import BLANK, Record, parsed
 from probes.errors import EnginescopeError
 from tests.probes.batchclient import KEY, ROOT
 from tests.probes.stub_server import Stub, serving
@@ -43,10 +44,14 @@ def finished(*words: object, **options: Any) -> subprocess.CompletedProcess[str]
     return subprocess.run(batch(*words, **options), cwd=ROOT, capture_output=True, text=True, timeout=120)
 
 
-def written(path: Path) -> list[dict[str, Any]]:
-    found = [parsed(line) for line in lines(path)]
-    assert None not in found
-    return [record for record in found if record]
+def records_of(path: Path) -> list[Record]:
+    return [record for line in lines(path) if (record := parsed(line, path))]
+
+
+def written(path: Path) -> list[Record]:
+    records = records_of(path)
+    assert len(records) == sum(1 for _ in lines(path))
+    return records
 
 
 @pytest.fixture
@@ -62,7 +67,7 @@ def test_the_command(server: tuple[Stub, str], tmp_path: Path, hundred: Path) ->
     done = finished(*words)
     assert (done.returncode, done.stderr) == (0, "")
     assert "100 of 100 prompts answered" in done.stdout and f"python -m probes.report --input {out}" in done.stdout
-    assert sorted(record["line"] for record in written(out)) == list(range(1, 101))
+    assert sorted(record.line for record in written(out)) == list(range(1, 101))
     again = finished(*words)
     assert again.returncode == 2 and "--resume" in again.stderr and len(written(out)) == 100
     more = finished(*words, "--resume")
@@ -75,13 +80,13 @@ def test_failed_prompts_make_code_3_and_are_sent_again(server: tuple[Stub, str],
     done = finished(*words, f"{server[1]}/always_500")
     assert done.returncode == 3 and "100 failed (server 100)" in done.stdout
     with out.open("a") as file:
-        file.write('foreign\n{"schema":1,"id":"7","li')
+        file.write('foreign\n{"schema":2,"id":"7","li')
     done = finished(*words, f"{server[1]}/ok", "--resume")
     assert done.returncode == 0
     first, *rest = lines(out)
     assert first == b"foreign\n"  # a line of someone else's stays
-    found = [parsed(line) for line in rest]
-    assert sorted(record["line"] for record in found if record and record["ok"]) == list(range(1, 101))
+    records = [parsed(line, out) for line in rest]
+    assert sorted(record.line for record in records if record and record.ok) == list(range(1, 101))
     assert finished(*words, f"{server[1]}/ok", "--resume").returncode == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.jsonl", "prompts.txt"]
 
@@ -130,14 +135,14 @@ def test_killed_at_any_instant(server: tuple[Stub, str], tmp_path: Path, hundred
             except subprocess.TimeoutExpired:
                 process.kill()
                 code = None
-        records = [record for record in map(parsed, lines(out)) if record and record["ok"]] if out.exists() else []
+        records = [record for record in records_of(out) if record.ok] if out.exists() else []
         assert len(records) >= sizes[-1], "a record that was there is gone"
         sizes.append(len(records))
         if code is not None:
             break
     assert code == 0
-    assert Counter(record["line"] for record in written(out)) == Counter(range(1, 101))
-    assert all(record["text"].startswith(f"prompt {record['line']}: ") for record in written(out))
+    assert Counter(record.line for record in written(out)) == Counter(range(1, 101))
+    assert all(record.text.startswith(f"prompt {record.line}: ") for record in written(out))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -152,10 +157,10 @@ def test_interrupted(server: tuple[Stub, str], tmp_path: Path, hundred: Path, nu
         process.send_signal(number)
         _, said = process.communicate(timeout=20)
     assert process.returncode == 130 and "--resume" in said and "Traceback" not in said
-    cancelled = [record for record in written(out) if not record["ok"]]
-    assert 1 <= len(cancelled) <= 3 and {record["error_type"] for record in cancelled} == {"cancelled"}
+    cancelled = [record for record in written(out) if not record.ok]
+    assert 1 <= len(cancelled) <= 3 and {record.error_type for record in cancelled} == {"cancelled"}
     assert finished(*words, f"{server[1]}/ok", "--resume").returncode == 0
-    assert Counter(record["line"] for record in written(out)) == Counter(range(1, 101))
+    assert Counter(record.line for record in written(out)) == Counter(range(1, 101))
 
 
 def test_the_server_is_killed_half_way(tmp_path: Path, hundred: Path) -> None:
@@ -172,12 +177,12 @@ def test_the_server_is_killed_half_way(tmp_path: Path, hundred: Path) -> None:
             stub.kill()
             assert process.wait(60) == 3
     records = written(out)
-    assert Counter(record["line"] for record in records) == Counter(range(1, 101))
-    assert {record["error_type"] for record in records if not record["ok"]} == {"connect"}
-    assert 20 <= sum(record["ok"] for record in records) < 100
+    assert Counter(record.line for record in records) == Counter(range(1, 101))
+    assert {record.error_type for record in records if not record.ok} == {"connect"}
+    assert 20 <= sum(record.ok for record in records) < 100
     with serving() as (_, url):
         assert finished(*words, f"{url}/ok", "--resume").returncode == 0
-    assert all(record["ok"] for record in written(out))
+    assert all(record.ok for record in written(out))
 
 
 def test_a_full_disk(server: tuple[Stub, str], tmp_path: Path, hundred: Path) -> None:
@@ -196,7 +201,7 @@ def test_a_full_disk(server: tuple[Stub, str], tmp_path: Path, hundred: Path) ->
         assert 10 < len(held) < 100
         subprocess.run(["mount", "-o", "remount,size=1m", str(small)], check=True)
         assert finished(*words, "--resume").returncode == 0
-        assert Counter(record["line"] for record in written(out)) == Counter(range(1, 101))
+        assert Counter(record.line for record in written(out)) == Counter(range(1, 101))
     finally:
         subprocess.run(["umount", str(small)], check=True)
 
@@ -210,7 +215,7 @@ def test_the_key_goes_to_the_server_and_nowhere_else(server: tuple[Stub, str], t
         assert f"Bearer {KEY}" in server[0].heads[-1].decode()
         (record,) = written(out)
         assert KEY not in done.stdout + done.stderr + out.read_text()
-        assert BLANK in (record["error_msg"] or record["text"])
+        assert BLANK in (record.error_msg or record.text)
 
 
 def test_the_key_is_not_on_the_command_line_for_long(server: tuple[Stub, str], tmp_path: Path) -> None:

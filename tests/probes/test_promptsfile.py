@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from probes.batch.promptsfile import count, read
+from probes.batch.record import Record
 from probes.batch.sending import run
 from probes.errors import EnginescopeError
 from tests.probes.batchclient import settings
@@ -21,9 +21,9 @@ def test_prompts_with_their_own_parameters(server: tuple[Stub, str], tmp_path: P
         '{"id":"a","prompt":"hi there","temperature":0,"max_tokens":3}\n\n'
         '{"messages":[{"role":"system","content":"be brief"},{"role":"user","content":"well"}]}\n'
     )
-    records: list[dict[str, Any]] = []
+    records: list[Record] = []
     asyncio.run(run(settings(server[1], "crlf", max_tokens=9), None, read(path, "chat"), records.append))
-    assert sorted(record["id"] for record in records) == ["3", "a"]
+    assert sorted(record.id for record in records) == ["3", "a"]
     first, second = sorted(server[0].bodies["crlf"][-2:], key=lambda body: body["max_tokens"])
     assert first["temperature"] == 0 and first["max_tokens"] == 3 and first["messages"][0]["content"] == "hi there"
     assert second["max_tokens"] == 9 and len(second["messages"]) == 2 and second["stream"] is True

@@ -27,7 +27,7 @@ EVIL = '<script>alert("x")</script> | `a` [b](c) \x1b[31mred\x1b[0m\nnext'
 def record(line: int, **other: Any) -> dict[str, Any]:
     """A record as the batch writes it: sent at second 100 + line, answered a second later with ten tokens."""
     made = {
-        "schema": 1,
+        "schema": 2,
         "id": str(line),
         "line": line,
         "line_crc32": 7,
@@ -48,9 +48,12 @@ def record(line: int, **other: Any) -> dict[str, Any]:
         "attempts": 1,
         "stream_chunks": 10,
         "prompt_tokens": 4,
+        "cached_tokens": None,
         "completion_tokens": 10,
         "finish_reason": "stop",
         "text": "some text",
+        "reasoning": "",
+        "tool_calls": [],
     }
     return made | other
 
@@ -177,7 +180,7 @@ def test_a_summary(tmp_path: Path) -> None:
     assert found.normalized_s and found.normalized_s.value == pytest.approx((0.1 + 0.3 + 0.1) / 3)
     latency, itl = found.times["latency"], found.times["itl"]
     assert latency and latency[0].value == 1.0 and itl and itl[2].value == pytest.approx(0.1)
-    assert [one["id"] for one in found.slowest_first] == ["2"]
+    assert [one.id for one in found.slowest_first] == ["2"]
 
 
 def test_pauses_between_starts_are_no_running_time(tmp_path: Path) -> None:
@@ -192,10 +195,10 @@ def test_torn_and_foreign_lines_are_counted_and_shown(tmp_path: Path) -> None:
         "no json\n",
         '["a list"]\n',
         '{"schema":2,"line":1}\n',
-        '{"schema":1}\n',
+        '{"schema":2}\n',
         json.dumps(record(9, itl=7)) + "\n",
     ]
-    path = written(tmp_path / "out.jsonl", [record(1), *spoiled, record(1), record(2), '{"schema":1,"line":3,"o'])
+    path = written(tmp_path / "out.jsonl", [record(1), *spoiled, record(1), record(2), '{"schema":2,"line":3,"o'])
     found = summarize(path, top=5)
     assert (found.records, found.torn, found.foreign, found.twice) == (3, 1, 5, 1)
     shown = report("--input", path).stdout

@@ -17,7 +17,7 @@ def test_concurrency_is_bounded(tmp_path: Path) -> None:
     with serving() as (stub, url):
         records = ask(url, "slow", tmp_path, tuple(f"p{n}" for n in range(30)), concurrency=5)
         assert stub.most_open == 5
-    assert sorted(record["line"] for record in records) == list(range(1, 31))
+    assert sorted(record.line for record in records) == list(range(1, 31))
 
 
 def test_an_open_loop_does_not_wait_for_answers(tmp_path: Path) -> None:
@@ -27,7 +27,7 @@ def test_an_open_loop_does_not_wait_for_answers(tmp_path: Path) -> None:
             limits=Limits(2, 9, 9, 0.5),
         )  # fmt: skip
         assert stub.most_open == 10
-    times = sorted(record["scheduled_s"] for record in records)
+    times = sorted(record.scheduled_s for record in records)
     assert times[-1] - times[0] == pytest.approx(9 / 50, abs=1e-5)
 
 
@@ -37,10 +37,10 @@ def test_latency_counts_from_the_schedule(tmp_path: Path) -> None:
         records = ask(
             url, "slow", tmp_path, tuple("abcdef"), rate=100, arrivals="constant", concurrency=1, stream=False
         )
-    records.sort(key=lambda record: record["line"])
-    assert records[5]["latency_s"] > 6 * 0.05 - 5 * 0.01
-    assert records[5]["sent_s"] - records[5]["scheduled_s"] > 0.15
-    assert all(r["latency_s"] == pytest.approx(r["ended_s"] - r["scheduled_s"], abs=1e-5) for r in records)
+    records.sort(key=lambda record: record.line)
+    assert records[5].latency_s > 6 * 0.05 - 5 * 0.01
+    assert records[5].sent_s - records[5].scheduled_s > 0.15
+    assert all(r.latency_s == pytest.approx(r.ended_s - r.scheduled_s, abs=1e-5) for r in records)
 
 
 def test_poisson_arrivals() -> None:
