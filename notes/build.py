@@ -12,48 +12,55 @@ EXAMPLES = """examples:
   python -m notes.build --trace traces/<folder> --open        with measured times and drawings
   python -m notes.build --vllm new/ --out site-new            with another vLLM's source
 
-exit codes: 0 built, 3 built, but a stop's place is changed or gone (python -m notes.check), 1 not built, 2 bad usage
+exit codes: 0 built, 3 built, but the source of a stop has changed or is gone (python -m notes.check), 1 not built,
+2 bad usage
 """
 
 
 def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(
+    """The command line."""
+    parser = argparse.ArgumentParser(
         prog="python -m notes.build",
         description="The annotated walkthrough of vLLM as a site, offline, with the installed source beside the text.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    made.add_argument(
+    parser.add_argument(
         "--trace", type=Path, metavar="DIR", help="a trace folder, for the measured times and the drawings"
     )
-    made.add_argument("--out", type=Path, default=Path("site"), metavar="DIR", help="the site's folder (default: site)")
-    made.add_argument("--vllm", type=Path, metavar="PATH", help="vLLM's source (default: the installed one)")
-    made.add_argument("--open", action="store_true", help="open it in the browser")
-    return made
+    parser.add_argument(
+        "--out", type=Path, default=Path("site"), metavar="DIR", help="the site's folder (default: site)"
+    )
+    parser.add_argument("--vllm", type=Path, metavar="PATH", help="vLLM's source (default: the installed one)")
+    parser.add_argument("--open", action="store_true", help="open it in the browser")
+    return parser
 
 
 def main() -> int:
     """The command."""
     args = parser().parse_args()
     from notes.site import chapterpage, sources
-    from notes.walkthrough import chapters as walkthrough
+    from notes.walkthrough import chapters
     from tracing.breakdown.findings import findings
     from tracing.source.tree import SourceTree
 
     tree = SourceTree.find(args.vllm)
-    chapters = walkthrough.read()
-    pages = sources.build(chapters, tree, findings(args.trace) if args.trace else None, args.out)
-    stops = sum(len(chapter.stops) for chapter in chapters)
+    walkthrough = chapters.read()
+    pages = sources.build(walkthrough, tree, findings(args.trace) if args.trace else None, args.out)
+    stops = sum(len(chapter.stops) for chapter in walkthrough)
     start = args.out / "index.html"
     print(f"Wrote {start}: {pages} pages, {stops} stops in vLLM {tree.version}")
     if args.open:
         import webbrowser
 
         webbrowser.open(start.resolve().as_uri())
-    unsound = chapterpage.unsound(chapters, tree)
+    unsound = chapterpage.unsound(walkthrough, tree)
     if unsound:
-        print(f"{len(unsound)} stops no longer hold, and say so: {', '.join(unsound)}; python -m notes.check tells why")
+        print(
+            f"{len(unsound)} stops no longer hold, as their pages say: {', '.join(unsound)}. "
+            "python -m notes.check shows why."
+        )
     return INCOMPLETE if unsound else 0
 
 

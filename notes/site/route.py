@@ -40,8 +40,8 @@ class Call:
 
 
 @dataclass(frozen=True)
-class Visit:
-    """A stretch of the flow in one role: what it passed there, in order."""
+class Leg:
+    """A part of the route in one role: the sites that it passed there, in order."""
 
     part: Part
     role: str
@@ -49,43 +49,43 @@ class Visit:
 
 
 @dataclass(frozen=True)
-class Course:
-    """A request's flow: its visits in order, how many steps it took, and how long the ways between roles are."""
+class Route:
+    """A request's way: its legs in order, how many steps it took, and how long the ways between roles are."""
 
     request: str
     latency_ns: int
     steps: int
     requests_counted: int  # over which the medians of the way in go
     steps_counted: int  # and those of the step
-    visits: tuple[Visit, ...]
+    legs: tuple[Leg, ...]
     between_ns: dict[str, int]  # median by the name of a hop or a wait
 
 
-Figures = dict[tuple[str, str], int]  # nanoseconds by role and site
+TimesNs = dict[tuple[str, str], int]  # by role and site
 
 
-def course(found: Findings) -> Course | None:
-    """The flow of the median request; None where no request of the trace is whole and was scheduled."""
-    index = Index(found.timeline)
-    whole = [flow for flow in found.flows if flow.state in ("finished", "stopped") and len(flow.steps)]
+def median_route(findings: Findings) -> Route | None:
+    """The route of the median request; None where no request of the trace is whole and was scheduled."""
+    index = Index(findings.timeline)
+    whole = [flow for flow in findings.flows if flow.state in ("finished", "stopped") and len(flow.steps)]
     if not whole:
         return None
     flow = chosen(whole, "median")
-    steps = _like(found.steps, flow)
+    steps = _like(findings.steps, flow)
     ways = {each.request: _way_in(index, each) for each in whole}
     on_the_way = _medians([_totals(index, rows) for rows in ways.values()])
     step = _of_step(index, flow, _median_step(steps, flow))
-    return Course(
+    return Route(
         request=flow.request,
         latency_ns=flow.latency_ns,
         steps=len(flow.steps),
         requests_counted=len(whole),
         steps_counted=len(steps),
-        visits=(
-            *_visits(index, "way in", ways[flow.request], on_the_way),
-            *_visits(index, "step", step, _step_medians(index, steps)),
+        legs=(
+            *_legs(index, "way in", ways[flow.request], on_the_way),
+            *_legs(index, "step", step, _step_medians(index, steps)),
         ),
-        between_ns=_between(index, found, whole),
+        between_ns=_between(index, findings, whole),
     )
 
 
@@ -132,11 +132,11 @@ def _work(index: Index, rows: Rows) -> Rows:
     return rows[(index.share[rows] == "work") & (index.site(rows) != "gc")]
 
 
-def _visits(index: Index, part: Part, rows: Rows, figures: Figures) -> Iterator[Visit]:
+def _legs(index: Index, part: Part, rows: Rows, times_ns: TimesNs) -> Iterator[Leg]:
     roles = np.where(index.role[rows] == "core", _half(index, rows), index.role[rows])
     for role in ORDER[part]:
-        if calls := _calls(index, rows[roles == role], figures):
-            yield Visit(part, role.removesuffix(AGAIN), calls)
+        if calls := _calls(index, rows[roles == role], times_ns):
+            yield Leg(part, role.removesuffix(AGAIN), calls)
 
 
 def _half(index: Index, rows: Rows) -> npt.NDArray[np.str_]:
@@ -146,7 +146,7 @@ def _half(index: Index, rows: Rows) -> npt.NDArray[np.str_]:
     return np.where(index.start[rows] < back, "core", "core" + AGAIN)
 
 
-def _calls(index: Index, rows: Rows, figures: Figures) -> tuple[Call, ...]:
+def _calls(index: Index, rows: Rows, times_ns: TimesNs) -> tuple[Call, ...]:
     """The sites of some rows in their order, each once; one is inside those sites that enclose all of its rows."""
     sites = index.site(rows)
     around: dict[str, set[str]] = {}
@@ -155,27 +155,27 @@ def _calls(index: Index, rows: Rows, figures: Figures) -> tuple[Call, ...]:
         names = set(sites[outside])
         around[site] = around.get(site, names) & names
     role = str(index.role[rows[0]]) if len(rows) else ""
-    return tuple(Call(site, len(names - {site}), figures.get((role, site), 0)) for site, names in around.items())
+    return tuple(Call(site, len(names - {site}), times_ns.get((role, site), 0)) for site, names in around.items())
 
 
 # --- figures ---
 
 
-def _totals(index: Index, rows: Rows) -> Figures:
-    found: Figures = {}
+def _totals(index: Index, rows: Rows) -> TimesNs:
+    totals: TimesNs = {}
     for row, site in zip(rows.tolist(), index.site(rows), strict=True):
         key = (str(index.role[row]), str(site))
-        found[key] = found.get(key, 0) + int(index.end[row] - index.start[row])
-    return found
+        totals[key] = totals.get(key, 0) + int(index.end[row] - index.start[row])
+    return totals
 
 
-def _medians(totals: list[Figures]) -> Figures:
+def _medians(totals: list[TimesNs]) -> TimesNs:
     """The median over those that passed a site."""
     keys = {key for each in totals for key in each}
     return {key: int(np.median([each[key] for each in totals if key in each])) for key in keys}
 
 
-def _step_medians(index: Index, steps: pd.DataFrame) -> Figures:
+def _step_medians(index: Index, steps: pd.DataFrame) -> TimesNs:
     """Medians of a site's time a step; messages count to the step that sent them."""
     spans = index.timeline.spans
     work = spans[(spans["share"] == "work") & (spans["step"] >= 0)]
@@ -187,18 +187,18 @@ def _step_medians(index: Index, steps: pd.DataFrame) -> Figures:
     both = both.merge(steps[["pid", "step"]], left_on=["core", "number"], right_on=["pid", "step"])
     a_step = both.groupby(["core", "number", "role", "site"], observed=True)["ns"].sum()
     medians = a_step.groupby(["role", "site"], observed=True).median()
-    found = {(str(role), str(site)): int(ns) for (role, site), ns in medians.items()}
+    by_site = {(str(role), str(site)): int(ns) for (role, site), ns in medians.items()}
     yields = _yields(index, index.at("async.generate"))
     if len(yields):
-        found["front end", "async.generate"] = int(np.median(index.end[yields] - index.start[yields]))
-    return found
+        by_site["front end", "async.generate"] = int(np.median(index.end[yields] - index.start[yields]))
+    return by_site
 
 
-def _between(index: Index, found: Findings, whole: list[Flow]) -> dict[str, int]:
+def _between(index: Index, findings: Findings, whole: list[Flow]) -> dict[str, int]:
     """Medians of the hops, as the review has them, and of the named waits."""
     lengths: dict[str, list[int]] = {}
     for flow in whole:
         for wait in waits(index, flow):
             lengths.setdefault(wait.name, []).append(wait.end_ns - wait.start_ns)
     medians = {name: int(np.median(each)) for name, each in lengths.items()}
-    return medians | {hop["hop"]: hop["median_ns"] for hop in found.review["hops"]}
+    return medians | {hop["hop"]: hop["median_ns"] for hop in findings.review["hops"]}

@@ -7,7 +7,7 @@ from html import escape
 from itertools import pairwise
 from typing import NamedTuple
 
-from notes.site.route import Call, Course, Visit
+from notes.site.route import Call, Leg, Route
 from tracing.page.lanes import hue, linked
 from tracing.page.terminal import us
 from tracing.sites.engine import SITES
@@ -25,7 +25,7 @@ svg.sequence .head { font-size: 12px; font-weight: 600; }
 svg.sequence line, svg.sequence path, svg.sequence .loop { stroke: var(--faint); fill: none; }
 svg.sequence .life { stroke: var(--line); stroke-dasharray: 3 3; }
 svg.sequence .loop { stroke-width: 1; rx: 4px; }
-svg.sequence .visit { fill: var(--paper); stroke: var(--line); rx: 3px; }
+svg.sequence .leg { fill: var(--paper); stroke: var(--line); rx: 3px; }
 svg.sequence .stage { fill: hsl(var(--hue) var(--bright)); }
 svg.sequence .tip { fill: var(--faint); stroke: none; }
 svg.sequence a text:first-of-type { text-decoration: underline dotted; }
@@ -53,33 +53,33 @@ MESSAGES = {
 BY_NAME = {site.name: site for site in SITES}
 
 
-def drawing(course: Course, links: Links) -> str:
-    """The diagram of a course; what has an address in `links` leads there."""
-    roles = [role for role in ROLES if any(visit.role == role for visit in course.visits)]
+def drawing(route: Route, links: Links) -> str:
+    """The diagram of a route; what has an address in `links` leads there."""
+    roles = [role for role in ROLES if any(leg.role == role for leg in route.legs)]
     column = (WIDTH - 2 * MARGIN) / len(roles)
     middle: dict[str, float] = {role: MARGIN + column * (place + 0.5) for place, role in enumerate(roles)}
     parts: list[str] = []
     top, loop = HEAD + PAD, 0.0
-    for before, visit in pairwise((None, *course.visits)):
-        assert visit is not None
+    for before, leg in pairwise((None, *route.legs)):
+        assert leg is not None
         if before is not None:
-            if visit.part != before.part:
+            if leg.part != before.part:
                 loop = top + GAP - 4
                 top += 24
-            parts.append(_message(before, visit, top + GAP - 8, middle, course, links))
+            parts.append(_message(before, leg, top + GAP - 8, middle, route, links))
             top += GAP
-        parts += _visit(visit, top, middle[visit.role], links)
-        top += _height(visit)
+        parts += _leg(leg, top, middle[leg.role], links)
+        top += _height(leg)
     heads = [_head(role, middle[role], top) for role in roles]
-    frame = _loop(course, loop, top) if loop else ""
+    frame = _loop(route, loop, top) if loop else ""
     return (
         f'<svg viewBox="0 0 {WIDTH} {top + 2 * PAD}" role="img" class="sequence" xmlns="http://www.w3.org/2000/svg">'
         f"<title>One request, through the engine's threads</title>{''.join(heads)}{frame}{''.join(parts)}</svg>"
     )
 
 
-def _height(visit: Visit) -> int:
-    return LINE * len(visit.calls) + 2 * PAD
+def _height(leg: Leg) -> int:
+    return LINE * len(leg.calls) + 2 * PAD
 
 
 def _head(role: str, middle: float, bottom: float) -> str:
@@ -89,33 +89,33 @@ def _head(role: str, middle: float, bottom: float) -> str:
     )
 
 
-def _loop(course: Course, top: float, bottom: float) -> str:
-    words = f"each of its {course.steps} steps; medians of {course.steps_counted} of this kind"
+def _loop(route: Route, top: float, bottom: float) -> str:
+    words = f"each of its {route.steps} steps; medians of {route.steps_counted} of this kind"
     return (
         f'<rect class="loop" x="2" y="{top:.0f}" width="{WIDTH - 4}" height="{bottom - top + PAD:.0f}"/>'
         f'<text class="faint" x="10" y="{top + 15:.0f}">{words}</text>'
     )
 
 
-def _visit(visit: Visit, top: float, middle: float, links: Links) -> Iterator[str]:
+def _leg(leg: Leg, top: float, middle: float, links: Links) -> Iterator[str]:
     left = middle - BOX / 2
-    yield f'<rect class="visit" x="{left:.0f}" y="{top:.0f}" width="{BOX}" height="{_height(visit)}"/>'
-    for place, call in enumerate(visit.calls):
-        yield _call(call, visit, left, top + PAD + LINE * place, links)
+    yield f'<rect class="leg" x="{left:.0f}" y="{top:.0f}" width="{BOX}" height="{_height(leg)}"/>'
+    for place, call in enumerate(leg.calls):
+        yield _call(call, leg, left, top + PAD + LINE * place, links)
 
 
-def _call(call: Call, visit: Visit, left: float, top: float, links: Links) -> str:
+def _call(call: Call, leg: Leg, left: float, top: float, links: Links) -> str:
     site, took = BY_NAME[call.site], us(call.median_ns)
-    unit = "a request" if visit.part == "way in" else "a step"
-    told = f"{site.name} ({site.stage}), in the {visit.role}: {took} {unit} at the median"
+    unit = "a request" if leg.part == "way in" else "a step"
+    tooltip = f"{site.name} ({site.stage}), in the {leg.role}: {took} {unit} at the median"
     indent, line = left + 8 + INDENT * call.depth, top + 11
-    drawn = (
-        f'<g style="--hue:{hue(site.stage)}"><title>{escape(told)}</title>'
+    group = (
+        f'<g style="--hue:{hue(site.stage)}"><title>{escape(tooltip)}</title>'
         f'<rect class="stage" x="{left:.0f}" y="{top + 1:.0f}" width="3" height="{LINE - 2}"/>'
         f'<text x="{indent:.0f}" y="{line:.0f}">{escape(function(site))}</text>'
         f'<text class="ns" x="{left + BOX - 5:.0f}" y="{line:.0f}" text-anchor="end">{took}</text></g>'
     )
-    return linked(drawn, links.get(site.name))
+    return linked(group, links.get(site.name))
 
 
 def function(site: Site) -> str:
@@ -123,11 +123,11 @@ def function(site: Site) -> str:
     return site.name if site.kind == "model" else site.targets[0].rpartition(".")[2]
 
 
-def _message(before: Visit, visit: Visit, y: float, middle: Mapping[str, float], course: Course, links: Links) -> str:
-    """The arrow from one visit to the next, with the median of its way where it was measured."""
-    start, end = middle[before.role], middle[visit.role]
-    message = MESSAGES.get((before.role, visit.role))
-    ns = course.between_ns.get(message.measured) if message else None
+def _message(before: Leg, leg: Leg, y: float, middle: Mapping[str, float], route: Route, links: Links) -> str:
+    """The arrow from one leg to the next, with the median of its way where it was measured."""
+    start, end = middle[before.role], middle[leg.role]
+    message = MESSAGES.get((before.role, leg.role))
+    ns = route.between_ns.get(message.measured) if message else None
     words = f"{message.medium}, {us(ns)}" if message and ns is not None else ""
     address = next((links[site] for site in message.sites if site in links), None) if message else None
     if start == end:
@@ -135,9 +135,9 @@ def _message(before: Visit, visit: Visit, y: float, middle: Mapping[str, float],
             f'<g class="message"><text class="faint" x="{start + 8:.0f}" y="{y:.0f}">{words}</text></g>', address
         )
     tip = 7 if end < start else -7
-    drawn = (
+    group = (
         f'<g class="message"><line x1="{start:.0f}" x2="{end:.0f}" y1="{y:.0f}" y2="{y:.0f}"/>'
         f'<path class="tip" d="M{end:.0f} {y:.0f} l{tip} -4 v8 z"/>'
         f'<text x="{(start + end) / 2:.0f}" y="{y - 4:.0f}" text-anchor="middle">{escape(words)}</text></g>'
     )
-    return linked(drawn, address)
+    return linked(group, address)

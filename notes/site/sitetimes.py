@@ -22,16 +22,16 @@ class SiteTime:
     share: float | None
 
 
-def site_times(found: Findings) -> dict[str, SiteTime]:
+def site_times(findings: Findings) -> dict[str, SiteTime]:
     """By site what was measured; a site that was not passed is not there."""
-    index = Index(found.timeline)
-    whole = [flow for flow in found.flows if flow.state not in ("cut", "refused")]
+    index = Index(findings.timeline)
+    whole = [flow for flow in findings.flows if flow.state not in ("cut", "refused")]
     covered: dict[str, int] = {}
     for flow in whole:
         for site, ns in _covered(index, flow).items():
             covered[site] = covered.get(site, 0) + ns
     latency = sum(flow.latency_ns for flow in whole)
-    spans = found.timeline.spans
+    spans = findings.timeline.spans
     calls = (spans["end_ns"] - spans["start_ns"]).groupby(spans["site"], observed=True)
     return {
         str(site): SiteTime(len(each), int(each.median()), covered[site] / latency if site in covered else None)

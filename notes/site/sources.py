@@ -15,11 +15,10 @@ from typing import Any
 from notes import quotes
 from notes.site import chapterpage, sequence
 from notes.site.chapterpage import Figures, title
-from notes.site.route import course
+from notes.site.route import median_route
 from notes.site.sitetimes import site_times
 from notes.study import texts
-from notes.tables import __main__ as tables
-from notes.tables import pages as tablepages
+from notes.tables import pages, story
 from notes.walkthrough.chapters import Chapter
 from probes.errors import EnginescopeError, usage_error
 from tracing.breakdown.findings import Findings
@@ -35,7 +34,7 @@ EXTENSIONS = ("admonition", "attr_list", "def_list", "footnotes", "md_in_html", 
 FENCE = re.compile(r"^(```\w+) .*$", re.MULTILINE)  # behind the language some blocks say where they are from
 
 
-def build(chapters: tuple[Chapter, ...], tree: SourceTree, found: Findings | None, out: Path) -> int:
+def build(chapters: tuple[Chapter, ...], tree: SourceTree, findings: Findings | None, out: Path) -> int:
     """Write the site to `out`, which must be new, empty or an earlier site; how many pages it has.
 
     An `EnginescopeError` where the folder is another, a link leads nowhere, or MkDocs is not there.
@@ -44,25 +43,26 @@ def build(chapters: tuple[Chapter, ...], tree: SourceTree, found: Findings | Non
     if out.exists() and not (out / BUILT).is_file() and (not out.is_dir() or any(out.iterdir())):
         raise usage_error(f"{out} holds something else than a site: name another folder with --out")
     figures = Figures(
-        quotes.read(quotes.PATH).with_machines(), *((site_times(found), found.review["about"]) if found else ())
+        quotes.read(quotes.PATH).with_machines(),
+        *((site_times(findings), findings.review["about"]) if findings else ()),
     )
     with tempfile.TemporaryDirectory() as folder:
-        docs, made = Path(folder) / "docs", Path(folder) / "site"
-        nav = _sources(docs, chapters, tree, found, figures)
-        _mkdocs(docs, made, nav)
+        docs, site = Path(folder) / "docs", Path(folder) / "site"
+        nav = _sources(docs, chapters, tree, findings, figures)
+        _mkdocs(docs, site, nav)
         for name in LEFT_OUT:
-            (made / name).unlink(missing_ok=True)
-        (made / BUILT).write_text(json.dumps({"schema": 1, "vllm": tree.version, "trace": figures.about}) + "\n")
-        _replace(made, out)
+            (site / name).unlink(missing_ok=True)
+        (site / BUILT).write_text(json.dumps({"schema": 1, "vllm": tree.version, "trace": figures.about}) + "\n")
+        _replace(site, out)
     return len(list(out.rglob("*.html")))
 
 
-def _replace(made: Path, out: Path) -> None:
+def _replace(site: Path, out: Path) -> None:
     """Put a site where an earlier one may be; a kill leaves the old one or the new one."""
     fresh = out.with_name(f".{out.name}.new")
     try:
         shutil.rmtree(fresh, ignore_errors=True)
-        shutil.copytree(made, fresh)
+        shutil.copytree(site, fresh)
         shutil.rmtree(out, ignore_errors=True)
         fresh.rename(out)
     except (OSError, shutil.Error) as error:
@@ -75,16 +75,16 @@ Nav = list[dict[str, Any]]
 
 
 def _sources(
-    docs: Path, chapters: tuple[Chapter, ...], tree: SourceTree, found: Findings | None, figures: Figures
+    docs: Path, chapters: tuple[Chapter, ...], tree: SourceTree, findings: Findings | None, figures: Figures
 ) -> Nav:
     """Write the site's Markdown and its style; what the menu holds."""
-    pages = {"index.md": front(chapters, tree, found)}
-    pages |= {f"walkthrough/{each.name}.md": chapterpage.page(each, chapters, tree, figures) for each in chapters}
-    pages |= {f"study/{page}.md": FENCE.sub(r"\1", texts.text(page)) for page in texts.PAGES}
-    stories = tables.read()
-    pages |= {f"tables/{told['name']}.md": tablepages.page(told) for told in stories}
-    pages |= {f"tables/{told['name']}.svg": tablepages.chart(told) for told in stories}
-    for name, text in pages.items():
+    files = {"index.md": front(chapters, tree, findings)}
+    files |= {f"walkthrough/{each.name}.md": chapterpage.page(each, chapters, tree, figures) for each in chapters}
+    files |= {f"study/{page}.md": FENCE.sub(r"\1", texts.text(page)) for page in texts.PAGES}
+    stories = story.read()
+    files |= {f"tables/{each.origin.name}.md": pages.page(each) for each in stories}
+    files |= {f"tables/{each.origin.name}.svg": pages.chart(each) for each in stories}
+    for name, text in files.items():
         (docs / name).parent.mkdir(parents=True, exist_ok=True)
         (docs / name).write_text(text)
     shutil.copytree(THEME, docs / "assets")
@@ -93,21 +93,21 @@ def _sources(
         {"Start": "index.md"},
         {"Walkthrough": [{title(chapter): f"walkthrough/{chapter.name}.md"} for chapter in chapters]},
         {"Study plan": [{texts.title(page): f"study/{page}.md"} for page in texts.PAGES]},
-        *([{"Tables": [{told["title"]: f"tables/{told['name']}.md"} for told in stories]}] if stories else []),
+        *([{"Tables": [{each.origin.title: f"tables/{each.origin.name}.md"} for each in stories]}] if stories else []),
     ]
 
 
 def addresses(chapters: Sequence[Chapter]) -> dict[str, str]:
     """By tracing site the address of the first stop that it measures, from the front page."""
-    found: dict[str, str] = {}
+    by_site: dict[str, str] = {}
     for chapter in chapters:
         for stop in chapter.stops:
             if stop.site:
-                found.setdefault(stop.site, f"walkthrough/{chapter.name}.html#{stop.name}")
-    return found
+                by_site.setdefault(stop.site, f"walkthrough/{chapter.name}.html#{stop.name}")
+    return by_site
 
 
-def front(chapters: Sequence[Chapter], tree: SourceTree, found: Findings | None) -> str:
+def front(chapters: Sequence[Chapter], tree: SourceTree, findings: Findings | None) -> str:
     """The front page: what this is, the drawings, and the chapters."""
     stops = sum(len(chapter.stops) for chapter in chapters)
     parts = [
@@ -115,7 +115,7 @@ def front(chapters: Sequence[Chapter], tree: SourceTree, found: Findings | None)
         f"Follow one request through the engine, with the source of vLLM {tree.version} beside the text. Each of the "
         f"{stops} stops is bound to a line of that source, by what it says and not by its number: "
         "`python -m notes.check` says which of them hold, in this or in any other release.",
-        *(_drawn(chapters, found) if found else [NO_TRACE]),
+        *(_drawings(chapters, findings) if findings else [NO_TRACE]),
         "## Chapters",
         "\n".join(f"- [{title(each)}](walkthrough/{each.name}.md): {each.summary}" for each in chapters),
         "## Study plan",
@@ -123,7 +123,7 @@ def front(chapters: Sequence[Chapter], tree: SourceTree, found: Findings | None)
         "\n".join(f"- [{texts.title(page)}](study/{page}.md)" for page in texts.PAGES),
         "## Tables",
         "Real runs of this project's commands, each with the command, machine and version that made it.",
-        "\n".join(f"- [{told['title']}](tables/{told['name']}.md)" for told in tables.read()),
+        "\n".join(f"- [{each.origin.title}](tables/{each.origin.name}.md)" for each in story.read()),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -134,19 +134,19 @@ NO_TRACE = """!!! note "This site was built without a trace"
     `python -m tracing.record -- python -m tracing.demo`, then `python -m notes.build --trace DIR`."""
 
 
-def _drawn(chapters: Sequence[Chapter], found: Findings) -> Iterator[str]:
+def _drawings(chapters: Sequence[Chapter], findings: Findings) -> Iterator[str]:
     links = addresses(chapters)
-    yield f'<p class="about">Measured: {escape(found.review["about"])}</p>'
-    flow = course(found)
-    if flow is not None:
+    yield f'<p class="about">Measured: {escape(findings.review["about"])}</p>'
+    route = median_route(findings)
+    if route is not None:
         yield "## One request, from call to last output"
         yield (
-            f"Request `{flow.request}`, the one of median length. Times of the way in are medians over "
-            f"{flow.requests_counted} requests, those of a step over {flow.steps_counted} steps. An underlined name "
+            f"Request `{route.request}`, the one of median length. Times of the way in are medians over "
+            f"{route.requests_counted} requests, those of a step over {route.steps_counted} steps. An underlined name "
             "leads to its stop; an arrow without a time is a call inside one process."
         )
-        yield f'<div class="drawing" data-search-exclude>{sequence.drawing(flow, links)}</div>'
-    for heading, sentence, svg in drawings(found, links):
+        yield f'<div class="drawing" data-search-exclude>{sequence.drawing(route, links)}</div>'
+    for heading, sentence, svg in drawings(findings, links):
         yield f"## {heading}"
         yield escape(sentence)
         yield f'<div class="drawing" data-search-exclude>{svg}</div>'
@@ -162,18 +162,18 @@ def _mkdocs(docs: Path, out: Path, nav: Nav) -> None:
         from mkdocs.exceptions import MkDocsException
     except ImportError:
         raise EnginescopeError("mkdocs-material is not installed: make env installs it") from None
-    told = _Warnings()
+    warnings = _Warnings()
     log = logging.getLogger("mkdocs")
-    log.addHandler(told)
+    log.addHandler(warnings)
     log.propagate = False
     try:
         run(load_config(config_file=_no_file(docs), **settings(docs, out, nav)))
     except MkDocsException as error:
-        told.lines.append(str(error))
+        warnings.lines.append(str(error))
     finally:
-        log.removeHandler(told)
-    if told.lines:
-        raise EnginescopeError(f"the site was not built: {told.lines[0]}")
+        log.removeHandler(warnings)
+    if warnings.lines:
+        raise EnginescopeError(f"the site was not built: {warnings.lines[0]}")
 
 
 def _no_file(docs: Path) -> Any:

@@ -16,8 +16,8 @@ import pytest
 from notes.quotes import QuotedMachine, QuotedTrace, Quotes, write
 from notes.site import sources
 from notes.study import texts
-from notes.tables import __main__ as tables
-from notes.walkthrough import chapters as walkthrough
+from notes.tables import story
+from notes.walkthrough import chapters
 from probes.errors import EnginescopeError
 from tests.chromium import Page, chromium
 from tests.notes.smallnotes import QUOTES, ROOT, small_tree, streamed, two_chapters
@@ -54,7 +54,7 @@ def test_a_link_that_leads_nowhere_is_no_site(tmp_path: Path) -> None:
     (tmp_path / "n" / "01-a.md").write_text(front + "See [there](02-b.md#nowhere).\n")
     (tmp_path / "n" / "02-b.md").write_text(front)
     with pytest.raises(EnginescopeError, match="nowhere"):
-        sources.build(walkthrough.read(tmp_path / "n"), small_tree(tmp_path), None, tmp_path / "site")
+        sources.build(chapters.read(tmp_path / "n"), small_tree(tmp_path), None, tmp_path / "site")
     assert not (tmp_path / "site").exists()
 
 
@@ -63,9 +63,9 @@ def test_without_a_trace_and_again_into_its_own_folder(tmp_path: Path, monkeypat
     path = tmp_path / "measured.json"
     write(Quotes({"decode": source}, QUOTES), path)
     monkeypatch.setattr("notes.quotes.PATH", path)
-    out, chapters, tree = tmp_path / "site", two_chapters(tmp_path), small_tree(tmp_path)
+    out, pages, tree = tmp_path / "site", two_chapters(tmp_path), small_tree(tmp_path)
     for _ in range(2):
-        assert sources.build(chapters, tree, None, out) == 3 + len(texts.PAGES) + len(tables.read())
+        assert sources.build(pages, tree, None, out) == 3 + len(texts.PAGES) + len(story.read())
     text = (out / "index.html").read_text()
     assert "steps; a chip, 2 cores, vllm 1.2" in (out / "walkthrough" / "01-engine.html").read_text()
     assert "built without a trace" in text and '<svg viewBox="0 0 1120' not in text
@@ -103,7 +103,7 @@ def built(tmp_path_factory: pytest.TempPathFactory, found: Findings) -> Path:
 @pytest.mark.slow
 def test_no_link_is_broken_and_nothing_comes_from_the_web(built: Path) -> None:
     pages = {path: Addresses(path.read_text()) for path in built.rglob("*.html")}
-    assert len(pages) > len(walkthrough.read())
+    assert len(pages) > len(chapters.read())
     for path, page in pages.items():
         for address in (*page.links, *page.loaded):
             assert not urlsplit(address).scheme, f"{path.name} refers to {address}"
@@ -126,7 +126,7 @@ def test_all_markdown_was_read(built: Path) -> None:
 
 @pytest.mark.slow
 def test_every_stop_has_its_place_on_a_page(built: Path) -> None:
-    for chapter in walkthrough.read():
+    for chapter in chapters.read():
         page = Addresses((built / "walkthrough" / f"{chapter.name}.html").read_text())
         assert {stop.name for stop in chapter.stops} <= page.ids
 
@@ -188,5 +188,5 @@ async def both_palettes(page: Page, built: Path) -> None:
     papers = set()
     for scheme in ("__palette_1", "__palette_0"):
         await page.run(f"document.querySelector('label[for={scheme}]').click()")
-        papers.add(await page.run("getComputedStyle(document.querySelector('svg.sequence .visit')).fill"))
+        papers.add(await page.run("getComputedStyle(document.querySelector('svg.sequence .leg')).fill"))
     assert len(papers) == 2

@@ -9,24 +9,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from notes.site import sequence, sources
-from notes.site.route import course
+from notes.site.route import median_route
 from notes.site.sitetimes import _union, site_times
 from tests.notes.smallnotes import streamed, two_chapters
 from tracing.breakdown.findings import Findings
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> Findings:
+def findings(tmp_path_factory: pytest.TempPathFactory) -> Findings:
     return streamed(tmp_path_factory.mktemp("trace"))
 
 
-def test_times_at_sites_are_those_of_the_trace(found: Findings) -> None:
-    times = site_times(found)
-    spans = found.timeline.spans
+def test_times_at_sites_are_those_of_the_trace(findings: Findings) -> None:
+    times = site_times(findings)
+    spans = findings.timeline.spans
     schedules = spans[spans["site"] == "scheduler.schedule"]
     lengths = (schedules["end_ns"] - schedules["start_ns"]).sort_values().tolist()
     assert (times["scheduler.schedule"].calls, times["scheduler.schedule"].median_ns) == (3, lengths[1])
-    assert times["scheduler.schedule"].share == pytest.approx(sum(lengths) / found.flows[0].latency_ns)
+    assert times["scheduler.schedule"].share == pytest.approx(sum(lengths) / findings.flows[0].latency_ns)
     assert "kv.lookup" not in times
 
 
@@ -40,41 +40,41 @@ def test_what_intervals_cover_together(intervals: list[tuple[int, int]]) -> None
     assert _union(start, end) == len({point for begin, length in intervals for point in range(begin, begin + length)})
 
 
-def test_a_course_goes_through_the_roles_in_their_order(found: Findings) -> None:
-    made = course(found)
-    assert made is not None and (made.request, made.steps, made.steps_counted) == ("a-1", 3, 3)
-    assert [(visit.part, visit.role) for visit in made.visits] == [
+def test_a_route_goes_through_the_roles_in_their_order(findings: Findings) -> None:
+    route = median_route(findings)
+    assert route is not None and (route.request, route.steps, route.steps_counted) == ("a-1", 3, 3)
+    assert [(leg.part, leg.role) for leg in route.legs] == [
         *(("way in", role) for role in ("front end", "core input", "core")),
         *(("step", role) for role in ("core", "worker", "core", "core output", "front end")),
     ]
-    before, after = (visit for visit in made.visits if visit.part == "step" and visit.role == "core")
+    before, after = (leg for leg in route.legs if leg.part == "step" and leg.role == "core")
     assert [call.site for call in before.calls] == ["scheduler.schedule", "executor.dispatch"]
     assert [call.site for call in after.calls] == ["scheduler.update"]
-    worker = next(visit for visit in made.visits if visit.role == "worker")
+    worker = next(leg for leg in route.legs if leg.role == "worker")
     assert [(call.site, call.depth) for call in worker.calls] == [
         *(("worker.execute", 0), ("runner.prepare", 1), ("runner.forward", 1)),
     ]
-    back = made.visits[-1]
+    back = route.legs[-1]
     assert [call.site for call in back.calls] == [
         *("client.receive", "output.process", "output.deliver", "async.generate"),
     ]
-    assert made.between_ns["front end → core"] == found.review["hops"][0]["median_ns"]
+    assert route.between_ns["front end → core"] == findings.review["hops"][0]["median_ns"]
 
 
-def test_the_sequence_has_every_call_and_message_and_leads_to_stops(found: Findings) -> None:
-    made = course(found)
-    assert made is not None
-    svg = sequence.drawing(made, {"scheduler.schedule": "walkthrough/05.html#budget", "core.send": "never"})
-    assert svg.count('class="stage"') == sum(len(visit.calls) for visit in made.visits)
-    assert svg.count('class="message"') == len(made.visits) - 1
+def test_the_sequence_has_every_call_and_message_and_leads_to_stops(findings: Findings) -> None:
+    route = median_route(findings)
+    assert route is not None
+    svg = sequence.drawing(route, {"scheduler.schedule": "walkthrough/05.html#budget", "core.send": "never"})
+    assert svg.count('class="stage"') == sum(len(leg.calls) for leg in route.legs)
+    assert svg.count('class="message"') == len(route.legs) - 1
     assert svg.count('href="walkthrough/05.html#budget"') == 2  # the call, and the wait in its queue
     assert all(f">{role}</text>" in svg for role in ("front end", "core input", "core", "core output", "worker"))
 
 
-def test_lanes_lead_to_stops(found: Findings) -> None:
+def test_lanes_lead_to_stops(findings: Findings) -> None:
     from tracing.page.sections import drawings
 
-    plain, led = drawings(found), drawings(found, {"runner.forward": "x.html#forward"})
+    plain, led = drawings(findings), drawings(findings, {"runner.forward": "x.html#forward"})
     assert "<a " not in "".join(svg for *_, svg in plain)
     assert all('<a href="x.html#forward">' in svg for *_, svg in led)
 

@@ -9,15 +9,16 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notes.tables import __main__ as tables
 from notes.tables import charts, pages
+from notes.tables.__main__ import write
 from notes.tables.charts import Point
+from notes.tables.folders import MEANS, story, without_paths
+from notes.tables.story import FOLDER, BudgetTable, Story, decode, encode, read
 from probes.errors import EnginescopeError
 from tests.tracing.test_budget import stream
 
@@ -40,9 +41,7 @@ CELLS = [  # synthetic: out tok/s with its interval, or why not
 
 def row(cell: tuple[str, ...], status: str, figures: tuple[object, ...]) -> dict[str, object]:
     reason = "" if status == "ok" else "cannot map /home/someone/model | too big"
-    numbers = {
-        f"{name}{end}": value for name in pages.FIGURES for end, value in zip(("", "_lo", "_hi"), figures, strict=True)
-    }
+    numbers = {f"{name}{end}": value for name in MEANS for end, value in zip(("", "_lo", "_hi"), figures, strict=True)}
     return {**dict(zip(AXES, cell, strict=True)), "status": status, "reason": reason, "trials": 3, **numbers}
 
 
@@ -63,13 +62,14 @@ def run(tmp_path: Path) -> Path:
     return folder
 
 
-def made(folder: Path, out: Path) -> dict[str, str]:
-    told = tables.story(folder)
-    return {path.suffix: path.read_text() for path in tables.write({told["name"]: told}, out) if path.stem != "README"}
+def files(folder: Path, out: Path) -> dict[str, str]:
+    """What is written for a folder, by suffix."""
+    table = story(folder)
+    return {path.suffix: path.read_text() for path in write({table.origin.name: table}, out) if path.stem != "README"}
 
 
 def test_markdown_says_what_the_table_says(run: Path, tmp_path: Path) -> None:
-    page = made(run, tmp_path / "out")[".md"]
+    page = files(run, tmp_path / "out")[".md"]
     for words in (
         "Synthetic CPU, 2 cores, 16 GiB, no GPU",
         "vLLM 0.0.1 (vllm)",
@@ -84,7 +84,7 @@ def test_markdown_says_what_the_table_says(run: Path, tmp_path: Path) -> None:
 
 
 def test_chart_has_the_points_of_the_table_and_their_bars(run: Path, tmp_path: Path) -> None:
-    svg = ET.fromstring(made(run, tmp_path / "out")[".svg"])
+    svg = ET.fromstring(files(run, tmp_path / "out")[".svg"])
     titles = [title.text for title in svg.iter(f"{SVG}title")][1:]
     assert titles == [
         "caching off, cache cold, 1: 10 [9, 11]",
@@ -98,7 +98,7 @@ def test_chart_has_the_points_of_the_table_and_their_bars(run: Path, tmp_path: P
 
 
 def test_nothing_names_a_place_or_this_machine(run: Path, tmp_path: Path) -> None:
-    for text in made(run, tmp_path / "out").values():
+    for text in files(run, tmp_path / "out").values():
         assert not re.search(r"/home|/tmp|~/|someone|5ec2e7", text)
 
 
@@ -112,21 +112,22 @@ def test_nothing_names_a_place_or_this_machine(run: Path, tmp_path: Path) -> Non
     ],
 )
 def test_paths_lose_their_folders(said: str, shown: str) -> None:
-    assert tables.without_paths(said) == shown
+    assert without_paths(said) == shown
 
 
 def test_a_traces_chart_has_the_parts_of_its_budget(tmp_path: Path) -> None:
     stream(tmp_path / "trace", [1000 * (place + 1) for place in range(40)]).close()
     trace = {"schema": 1, "command": "python -m synthetic", "started": 0.0, "machine": MACHINE, "state": "ended"}
     (tmp_path / "trace" / "trace.json").write_text(json.dumps(trace | {"problems": [], "ns_per_span": 50}))
-    told = tables.story(tmp_path / "trace")
-    assert told["name"] == "budget-synthetic" and told["requests"] == 1
-    svg = ET.fromstring(pages.chart(told))
+    table = story(tmp_path / "trace")
+    assert isinstance(table, BudgetTable)
+    assert table.origin.name == "budget-synthetic" and table.requests == 1
+    svg = ET.fromstring(pages.chart(table))
     widths = [float(bar.get("width", "")) for bar in svg.iter(f"{SVG}rect") if bar.get("x")]
-    drawn = [part for part in told["rows"] if part["stage"] != "unexplained"][: pages.DRAWN]
-    scale = widths[0] / drawn[0]["median_ns"]
-    assert widths[:-1] == pytest.approx([part["median_ns"] * scale for part in drawn], abs=0.01)
-    assert "| unexplained |" in pages.page(told)
+    parts = [part for part in table.rows if part.stage != "unexplained"][: pages.LARGEST]
+    scale = widths[0] / parts[0].median_ns
+    assert widths[:-1] == pytest.approx([part.median_ns * scale for part in parts], abs=0.01)
+    assert "| unexplained |" in pages.page(table)
 
 
 @given(st.floats(1e-6, 1e9))
@@ -147,10 +148,10 @@ def test_lines_stay_inside_their_drawing(values: list[tuple[int, float, float]])
 
 def test_what_is_no_run_is_refused_in_one_line(tmp_path: Path, run: Path) -> None:
     with pytest.raises(EnginescopeError, match="neither a run"):
-        tables.story(tmp_path)
+        story(tmp_path)
     (run / "run.json").write_text("{}")
     with pytest.raises(EnginescopeError, match="cannot be read: KeyError"):
-        tables.story(run)
+        story(run)
 
 
 def test_two_runs_of_one_name_are_refused(run: Path, tmp_path: Path) -> None:
@@ -162,21 +163,28 @@ def test_two_runs_of_one_name_are_refused(run: Path, tmp_path: Path) -> None:
 
 # --- the committed ones ---
 
-COMMITTED: list[dict[str, Any]] = tables.read()
+COMMITTED = read()
 
 
 def test_there_are_a_sweep_and_a_trace() -> None:
-    assert {told["kind"] for told in COMMITTED} == {"sweep", "trace"}
-    assert (tables.PATH / "README.md").read_text() == pages.listed(COMMITTED)
-    files = {f"{told['name']}{end}" for told in COMMITTED for end in (".json", ".md", ".svg")}
-    listed = {path.name for path in tables.PATH.iterdir() if path.suffix in (".json", ".md", ".svg")}
-    assert listed == files | {"README.md", "costs.md"}
+    assert len({type(table) for table in COMMITTED}) == 2
+    assert (FOLDER / "README.md").read_text() == pages.overview(COMMITTED)
+    files = {f"{table.origin.name}{end}" for table in COMMITTED for end in (".json", ".md", ".svg")}
+    present = {path.name for path in FOLDER.iterdir() if path.suffix in (".json", ".md", ".svg")}
+    assert present == files | {"README.md", "costs.md"}
 
 
-@pytest.mark.parametrize("told", COMMITTED, ids=lambda told: told["name"])
-def test_committed_page_and_chart_are_those_of_their_figures(told: dict[str, Any]) -> None:
-    page = (tables.PATH / f"{told['name']}.md").read_text()
-    assert page == pages.page(told)
-    assert (tables.PATH / f"{told['name']}.svg").read_text() == pages.chart(told)
-    assert "python -m" in told["command"] and told["machine"]["cpu_model"] and told["versions"]["vllm"]
+@pytest.mark.parametrize("table", COMMITTED, ids=lambda table: table.origin.name)
+def test_committed_page_and_chart_are_those_of_their_figures(table: Story) -> None:
+    origin = table.origin
+    page = (FOLDER / f"{origin.name}.md").read_text()
+    assert page == pages.page(table)
+    assert (FOLDER / f"{origin.name}.svg").read_text() == pages.chart(table)
+    assert (FOLDER / f"{origin.name}.json").read_text() == encode(table)
+    assert "python -m" in origin.command and origin.machine.cpu_model and origin.versions.vllm
     assert "Synthetic" not in page
+
+
+def test_a_table_of_another_schema_is_refused_by_its_number() -> None:
+    with pytest.raises(EnginescopeError, match="a table of schema 1, not 2"):
+        decode('{"schema": 1}')

@@ -1,0 +1,117 @@
+"""A table's story out of a run folder of `offline.sweep` or a trace folder of `tracing.record`."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from notes.tables.story import (
+    BudgetRow,
+    BudgetTable,
+    CellMean,
+    Origin,
+    Story,
+    SweepCell,
+    SweepTable,
+    TableMachine,
+    Versions,
+)
+from probes.errors import EnginescopeError, usage_error
+
+MEANS = ("output_tok_s", "ttft_s_p50", "tpot_s_p50", "latency_s_p50")  # each has its interval in `_lo` and `_hi`
+# Of a path from the root or the home all but its last name.
+FOLDERS = re.compile(r"(?<![\w.:/])~?/+(?:[^\s'\"/,=]+/+)*")
+
+
+def story(folder: Path) -> Story:
+    """The story of a run or trace folder; an `EnginescopeError` where it is neither or is damaged."""
+    try:
+        if (folder / "run.json").is_file():
+            return _sweep(folder)
+        if (folder / "trace.json").is_file():
+            return _budget(folder)
+    except (OSError, ValueError, KeyError, StopIteration) as error:
+        raise EnginescopeError(f"{folder} cannot be read: {type(error).__name__} {error}") from None
+    raise usage_error(f"{folder} is neither a run (python -m offline.sweep) nor a trace (python -m tracing.record)")
+
+
+def _sweep(folder: Path) -> SweepTable:
+    run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    with (folder / "table.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    columns = list(rows[0]) if rows else ["status"]
+    axes = tuple(columns[: columns.index("status")])  # what a cell is stands before how it went
+    origin = Origin(
+        name=re.sub(r"[^A-Za-z0-9._-]+", "-", f"sweep-{run['model']}-{run['variant']}"),
+        title=f"Throughput of {run['model']} against batch size",
+        command=without_paths(run["command_line"]),
+        machine=_machine(run["machine"]),
+        versions=_versions(run["machine"]),
+        date=run["began"][:10],
+        state=run["state"],
+        caution=without_paths((folder / "table.md").read_text(encoding="utf-8").partition("\n")[0]),
+    )
+    return SweepTable(origin, axes, tuple(_cell(row, axes) for row in rows))
+
+
+def _cell(row: Mapping[str, str], axes: Sequence[str]) -> SweepCell:
+    return SweepCell(
+        axes={axis: row[axis] for axis in axes},
+        status=row["status"],
+        reason=without_paths(row["reason"]),
+        trials=int(float(row["trials"] or 0)),
+        means={name: _mean(row, name) for name in MEANS},
+    )
+
+
+def _mean(row: Mapping[str, str], name: str) -> CellMean | None:
+    mean, low, high = (_number(row.get(name + end)) for end in ("", "_lo", "_hi"))
+    return None if mean is None else CellMean(mean, low, high)
+
+
+def _number(text: str | None) -> float | None:
+    """To six digits."""
+    return float(f"{float(text):.6g}") if text else None
+
+
+def _budget(folder: Path) -> BudgetTable:
+    from tracing.breakdown.findings import findings, trace_file
+
+    trace, review = trace_file(folder), findings(folder).review
+    command = without_paths(trace["command"])
+    problems = "; ".join(without_paths(problem) for problem in review["problems"])
+    origin = Origin(
+        name=re.sub(r"[^A-Za-z0-9]+", "-", f"budget-{command.removeprefix('python -m ').removeprefix('python ')}"),
+        title=f"Where a request's time goes: {command}",
+        command=f"python -m tracing.record {'--nvtx ' if trace.get('nvtx') else ''}-- {command}",
+        machine=_machine(trace["machine"]),
+        versions=_versions(trace["machine"]),
+        date=time.strftime("%Y-%m-%d", time.gmtime(trace["started"])),
+        state=trace["state"],
+        caution=f"Not whole: {problems}." if problems else "A whole trace: nothing was dropped or cut.",
+    )
+    rows = tuple(
+        BudgetRow(row["stage"], row["median_ns"], row["p95_ns"], float(f"{row['share']:.6g}"))
+        for row in review["budget"]
+    )
+    return BudgetTable(origin, review["requests"]["whole"], rows)
+
+
+def _machine(machine: Mapping[str, Any]) -> TableMachine:
+    gpus = tuple(gpu["name"] for gpu in machine.get("gpus") or [])
+    return TableMachine(machine.get("cpu_model"), machine.get("cores_usable"), machine.get("memory_bytes"), gpus)
+
+
+def _versions(machine: Mapping[str, Any]) -> Versions:
+    return Versions(**{field.name: machine.get(field.name) for field in fields(Versions)})
+
+
+def without_paths(text: str) -> str:
+    """The text with paths of this machine cut to their last name."""
+    return FOLDERS.sub("", text)
