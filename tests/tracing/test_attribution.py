@@ -96,6 +96,24 @@ def test_a_core_that_died_is_told(tmp_path: Path) -> None:
     assert any(line.startswith("core 11 did not end in order: its samples end 3.") and "dmesg" in line for line in said)
 
 
+def test_samples_without_classes_are_told_and_have_no_stage_of_their_own(tmp_path: Path) -> None:
+    """As py-spy 0.4.1 names functions: whose class, and so which site, is not known."""
+    bare = [(("run_engine_core", *MAIN[1:]), ("wait", *WAIT[1:])), (("run_engine_core", *MAIN[1:]), ("schedule", "/x/y.py", 3))]
+    read = samples.read(sampled_folder(tmp_path, {CORE: bare * 20}, version="py-spy 0.4.1"))
+    frame = attribution.attributed(read, None)
+    assert Counter(zip(frame["role"], frame["stage"], frame["state"], strict=True)) == {
+        ("core", "", "event or queue"): 20,
+        ("core", "", "working"): 20,
+    }
+    assert any(line.startswith("py-spy 0.4.1 named functions without") for line in tables.head(read, frame, None))
+
+
+def test_attached_beside_a_recorder(tmp_path: Path) -> None:
+    for folder, words in (("", "no recorder ran"), ("traces/x", "whose recorder writes into traces/x")):
+        read = samples.read(sampled_folder(tmp_path, {CORE: [WORKING, WAITING]}, beacon=False, recorder=folder))
+        assert any(words in line for line in tables.head(read, attribution.attributed(read, None), None))
+
+
 def test_folded_speedscope_and_perfetto(both: Path) -> None:
     spans, read = timeline.read(both), samples.read(both)
     frame = attribution.attributed(read, spans)

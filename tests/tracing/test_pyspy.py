@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from probes.errors import EnginescopeError
+from tracing.plugin import TRACE
 from tracing.pyspy import attribution, sampler, samples
 
 WAITER = "import queue; queue.Queue().get()"
@@ -43,6 +44,17 @@ def test_attach_to_a_running_program(started: int, works: bool, tmp_path: Path) 
     assert (frame["state"] == "working").mean() == (1 if works else 0)
     assert (tmp_path / "out" / "samples.folded").stat().st_size > 0
     assert pyspy(str(tmp_path / "out")).returncode == 0, "the folder can be read again"
+
+
+def test_attach_knows_that_a_recorder_runs(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", WAITER]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, env=os.environ | {TRACE: "traces/mine"}) as process:
+        try:
+            time.sleep(0.5)
+            assert sampler.recorder_folder(process.pid) == "traces/mine"
+            assert sampler.recorder_folder(4_000_000) == ""
+        finally:
+            process.kill()
 
 
 @pytest.mark.parametrize("started", ["import time; time.sleep(3)"], indirect=True)

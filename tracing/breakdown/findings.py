@@ -220,7 +220,7 @@ def cost(timeline: Timeline) -> dict[str, Any]:
 def ledger_rows(timeline: Timeline) -> tuple[list[dict[str, Any]], list[str]]:
     """What the watchers of this trace were measured to cost on its machine, and why that cannot be told."""
     from tracing.overhead import ledger
-    from tracing.pyspy import samples
+    from tracing.pyspy import recording
     from tracing.torchsums import trace as torchtrace
 
     trace = trace_file(timeline.folder)
@@ -228,7 +228,7 @@ def ledger_rows(timeline: Timeline) -> tuple[list[dict[str, Any]], list[str]]:
     watchers = ["nsys" if trace.get("nsys") else "recorder + NVTX" if ranged else "recorder"]
     if torchtrace.paths(timeline.folder):
         watchers.append("torch profiler")
-    if samples.there(timeline.folder):
+    if recording.exists(timeline.folder):
         watchers.append("py-spy")
     try:
         return ledger.quote(trace.get("machine", {}), watchers), []

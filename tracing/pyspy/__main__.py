@@ -22,19 +22,19 @@ writes samples.folded (flame graph tools) and samples.speedscope.json (speedscop
 
 
 def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(
+    arguments = argparse.ArgumentParser(
         prog="python -m tracing.pyspy",
         description="Samples of the engine's Python stacks by py-spy: from a trace folder, or of a running engine.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    made.add_argument("what", metavar="DIR|attach", help="a trace folder with samples, or the word attach")
-    made.add_argument("pid", nargs="?", type=int, metavar="PID", help="with attach: the process whose tree is sampled")
-    made.add_argument("--seconds", type=float, default=SECONDS, help=f"with attach: how long (default {SECONDS:g})")
-    made.add_argument("--rate", type=int, default=DEFAULT_RATE, help=f"with attach: a second (default {DEFAULT_RATE})")
-    made.add_argument("--out", type=Path, help="with attach: the folder to write (default: traces/<time>-<id>)")
-    made.add_argument("--top", type=int, default=TOP, help=f"lines shown of each stage (default {TOP})")
-    return made
+    arguments.add_argument("what", metavar="DIR|attach", help="a trace folder with samples, or the word attach")
+    arguments.add_argument("pid", nargs="?", type=int, metavar="PID", help="with attach: the process whose tree is sampled")
+    arguments.add_argument("--seconds", type=float, default=SECONDS, help=f"with attach: how long (default {SECONDS:g})")
+    arguments.add_argument("--rate", type=int, default=DEFAULT_RATE, help=f"with attach: a second (default {DEFAULT_RATE})")
+    arguments.add_argument("--out", type=Path, help="with attach: the folder to write (default: traces/<time>-<id>)")
+    arguments.add_argument("--top", type=int, default=TOP, help=f"lines shown of each stage (default {TOP})")
+    return arguments
 
 
 def main() -> int:
@@ -62,23 +62,23 @@ def attach(pid: int, seconds: float, rate: int, out: Path | None) -> Path:
 
 
 def show(folder: Path, top: int) -> int:
-    """Print the tables of a folder's samples and write them for other viewers."""
+    """Write a folder's samples for other viewers, and print their tables."""
     from tracing import timeline
     from tracing.page.terminal import console
     from tracing.page.watchers import show_samples
     from tracing.pyspy import attribution, samples, stacks, tables
 
-    out = console()
     read = samples.read(folder)
     spans = timeline.read(folder) if any(folder.glob("events-*.bin")) else None
     frame = attribution.attributed(read, spans)
-    show_samples(tables.figures(read, frame, spans, top), out)
     folded, speedscope = folder / "samples.folded", folder / "samples.speedscope.json"
     try:
         stacks.folded(read, frame, folded)
         stacks.speedscope(read, frame, speedscope, folder.resolve().name)
     except OSError as error:
         raise EnginescopeError(f"cannot write {error.filename}: {error.strerror}") from None
+    out = console()
+    show_samples(tables.figures(read, frame, spans, top), out)
     for path in (folded, speedscope):
         out.print(f"Wrote {path}", soft_wrap=True, markup=False)
     return 0

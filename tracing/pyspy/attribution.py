@@ -62,22 +62,22 @@ def _picked(texts: list[str], codes: np.ndarray) -> np.ndarray:
 
 def _roles(samples: Samples, frame: pd.DataFrame, timeline: Timeline | None) -> dict[tuple[int, int], str]:
     """By thread: the role its stacks show, else that of its process: shown too, or said by its recorder."""
-    seen = frame[["pid", "thread", "stack"]].drop_duplicates()
+    rows = frame[["pid", "thread", "stack"]].drop_duplicates()
     entries = [waitingframes.entry(stack) for stack in samples.stacks]
     known = {
         (pid, thread): role
-        for pid, thread, stack in seen.itertuples(index=False)
+        for pid, thread, stack in rows.itertuples(index=False)
         if (role := entries[stack]) is not None
     }
     processes = {pid: role for (pid, _), role in known.items() if role in waitingframes.PROCESS_ROLES}
-    said = {p["pid"]: p["serves"][0] for p in timeline.processes if p["serves"]} if timeline else {}
-    engines = {pid for pid, _, stack in seen.itertuples(index=False) if waitingframes.of_vllm(samples.stacks[stack])}
+    recorded = {p["pid"]: p["serves"][0] for p in timeline.processes if p["serves"]} if timeline else {}
+    engines = {pid for pid, _, stack in rows.itertuples(index=False) if waitingframes.of_vllm(samples.stacks[stack])}
     return {
         (pid, thread): known.get((pid, thread))
-        or said.get(pid)
+        or recorded.get(pid)
         or processes.get(pid)
         or ("front end" if pid in engines else "other")
-        for pid, thread in seen[["pid", "thread"]].drop_duplicates().itertuples(index=False)
+        for pid, thread in rows[["pid", "thread"]].drop_duplicates().itertuples(index=False)
     }
 
 
@@ -86,12 +86,12 @@ def _roles(samples: Samples, frame: pd.DataFrame, timeline: Timeline | None) -> 
 
 def _by_function() -> dict[tuple[str, str], list[Site]]:
     """Sites by file and function, without those that wrap what their target loads."""
-    found: dict[tuple[str, str], list[Site]] = {}
+    sites: dict[tuple[str, str], list[Site]] = {}
     for site in SITES:
         for target in site.targets if site.kind != "model" else ():
             module, _, function = target.partition(":")
-            found.setdefault((module.replace(".", "/") + ".py", function), []).append(site)
-    return found
+            sites.setdefault((module.replace(".", "/") + ".py", function), []).append(site)
+    return sites
 
 
 FUNCTIONS = _by_function()
@@ -103,8 +103,8 @@ METHODS = {"forward": "model.forward", "compute_logits": "model.logits"}
 def site_of(stack: Stack, role: str) -> Site | None:
     """The innermost site on a stack; of sites that share a function the role's own."""
     for frame in reversed(stack):
-        if found := FUNCTIONS.get((frame.file, frame.name)):
-            return next((site for site in found if site.role == role), found[0])
+        if sites := FUNCTIONS.get((frame.file, frame.name)):
+            return next((site for site in sites if site.role == role), sites[0])
         if frame.file.startswith(MODELS) and (name := METHODS.get(frame.name.rpartition(".")[2])):
             return next(site for site in SITES if site.name == name)
     return None

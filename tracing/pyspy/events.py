@@ -92,11 +92,11 @@ class EventReader:
         """The outermost frames are no frames: they name the process, its parents before it, and the thread."""
         if event["args"]["filename"]:
             return False
-        if found := PROCESS.match(event["name"]):
-            self.titles[int(found[1])] = found[2]
-        elif found := THREAD.match(event["name"]):
-            threads[key] = int(found[1])
-            self.names[key[0], threads[key]] = found[2] or ""
+        if process := PROCESS.match(event["name"]):
+            self.titles[int(process[1])] = process[2]
+        elif thread := THREAD.match(event["name"]):
+            threads[key] = int(thread[1])
+            self.names[key[0], threads[key]] = thread[2] or ""
         else:
             return False
         return True
@@ -116,7 +116,7 @@ class EventReader:
         stack.append(self._nodes[node])
 
     def all_stacks(self) -> list[Stack]:
-        found: list[Stack] = []
+        stacks: list[Stack] = []
         for caller, frame in self._stacks:  # a caller is always numbered before what it calls
-            found.append((*(found[caller] if caller >= 0 else ()), frame))
-        return found
+            stacks.append((*(stacks[caller] if caller >= 0 else ()), frame))
+        return stacks

@@ -7,7 +7,6 @@ which the call began. Every round of samples then holds the time it was taken at
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -19,15 +18,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FunctionType
-from typing import Any
+
+import psutil
 
 from probes.errors import EnginescopeError, usage_error
 from probes.programs import program
+from tracing.plugin import TRACE
+from tracing.pyspy.recording import Live, Recording
 
-SCHEMA = 1
 DEFAULT_RATE = 100
 MOST_RATE = 1000
-SAID, EVENTS, STAMPS, LOG = "pyspy.json", "pyspy-events.json", "pyspy-beacon.bin", "pyspy.log"
+EVENTS, STAMPS, LOG = "pyspy-events.json", "pyspy-beacon.bin", "pyspy.log"
 BEACON = "beacon "  # a beacon's frame is named this and its time
 BEACON_S = 0.002
 LIVE_PERIOD_S = 0.5  # how often it is noted which threads live: py-spy lets the stack of a dead one stand for ever
@@ -49,10 +50,10 @@ REMEDIES = (
 
 def py_spy() -> Path:
     """py-spy on PATH or beside this Python; `EnginescopeError` where there is none."""
-    found = program("py-spy")
-    if found is None:
+    path = program("py-spy")
+    if path is None:
         raise EnginescopeError("py-spy is not on PATH nor beside this Python: pip install py-spy")
-    return found
+    return path
 
 
 def check_rate(rate: int) -> None:
@@ -75,18 +76,19 @@ class Sampler:
     def __init__(self, folder: Path, root: int, rate: int, beacon: bool) -> None:
         self.folder, self.root, self.rate, self.beacon = folder, root, rate, beacon
         self.stamps = array("q")
-        self.live: dict[int, dict[str, Any]] = {}  # by process
+        self.live: Live = {}
+        self.recorder = recorder_folder(root)
         self.done = threading.Event()
         self.threads: list[threading.Thread] = []
 
     def __enter__(self) -> Sampler:
         path = py_spy()
-        version = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=20).stdout.strip()
+        words = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=20).stdout
+        self.version = words.strip()
         loops = (self._watch, self._shine) if self.beacon else (self._watch,)
         self.threads = [threading.Thread(target=loop, name=loop.__name__, daemon=True) for loop in loops]
         for thread in self.threads:
             thread.start()
-        self.said = {"schema": SCHEMA, "version": version, "rate": self.rate, "root": self.root, "beacon": self.beacon}
         self.started_ns = time.monotonic_ns()
         try:
             with (self.folder / LOG).open("w") as log:  # in a session of its own: a terminal's Ctrl-C is the command's
@@ -147,8 +149,12 @@ class Sampler:
             thread.join()
         with (self.folder / STAMPS).open("wb") as file:
             self.stamps.tofile(file)
-        times = {"started_ns": self.started_ns, "ended_ns": ended_ns, "early": early, "exit_code": code}
-        (self.folder / SAID).write_text(json.dumps(self.said | times | {"live": self.live}))
+        Recording(
+            *(self.version, self.rate, self.root, self.beacon),
+            *(self.started_ns, ended_ns, early, code),
+            live=self.live,
+            recorder=self.recorder,
+        ).write(self.folder)
 
     # --- the two threads ---
 
@@ -162,8 +168,6 @@ class Sampler:
 
     def _watch(self) -> None:
         """Note when each thread of the tree was last alive."""
-        import psutil
-
         while not self.done.wait(LIVE_PERIOD_S):
             try:
                 root = psutil.Process(self.root)
@@ -173,13 +177,11 @@ class Sampler:
             for process in processes:
                 self._note(process)
 
-    def _note(self, process: Any) -> None:
-        import psutil
-
+    def _note(self, process: psutil.Process) -> None:
         try:
             if process.status() == psutil.STATUS_ZOMBIE:
                 return
-            threads = os.listdir(f"/proc/{process.pid}/task")
+            threads = list(map(int, os.listdir(f"/proc/{process.pid}/task")))
         except (psutil.Error, OSError):
             return
         now = time.monotonic_ns()
@@ -190,10 +192,27 @@ def _nap() -> None:
     time.sleep(BEACON_S)
 
 
-def refusal(said: str, pid: int) -> str:
-    """One line for what py-spy said when it did not start."""
+def recorder_folder(root: int) -> str:
+    """The folder into which a recorder inside a process of this tree writes; '' where none runs, or none may be asked."""
+    try:
+        processes = [psutil.Process(root), *psutil.Process(root).children(recursive=True)]
+    except psutil.Error:
+        return ""
+    folders = (folder for process in processes if (folder := _environment(process).get(TRACE)))
+    return next(folders, "")
+
+
+def _environment(process: psutil.Process) -> dict[str, str]:
+    try:
+        return process.environ()
+    except (psutil.Error, OSError):
+        return {}
+
+
+def refusal(log: str, pid: int) -> str:
+    """One line for what py-spy printed when it did not start."""
     for words, remedy in REMEDIES:
-        if words in said.lower():
+        if words in log.lower():
             return f"py-spy could not sample process {pid}: {remedy}"
-    first = next((line for line in said.splitlines() if line.strip()), "it said nothing")
+    first = next((line for line in log.splitlines() if line.strip()), "it printed nothing")
     return f"py-spy could not sample process {pid}: {first}; try: py-spy dump --pid {pid}"

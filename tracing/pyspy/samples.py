@@ -7,19 +7,19 @@ it began, and which is known to have ended when the next began.
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from probes.errors import EnginescopeError
+from tracing.pyspy import recording
 from tracing.pyspy.events import EventReader, Stack
-from tracing.pyspy.sampler import EVENTS, LOG, SAID, SCHEMA, STAMPS, refusal
+from tracing.pyspy.recording import Recording
+from tracing.pyspy.sampler import EVENTS, LOG, STAMPS, refusal
 
 ROUND_GAP_US = 500  # stamps of one round lie closer, those of two further apart
 CONFIDENT = 95  # percent of the rounds that the uncertainty holds for
@@ -43,7 +43,7 @@ class Samples:
     stacks: list[Stack]
     names: dict[tuple[int, int], str]
     titles: dict[int, str]
-    said: dict[str, Any]
+    recording: Recording
     rounds: int
     off_ns: np.ndarray
     torn: bool
@@ -63,54 +63,47 @@ class Samples:
         return max(map(float, BEHIND.findall(words)), default=0.0)
 
     @cached_property
+    def qualified(self) -> bool:
+        """Whether functions are named with their classes."""
+        return any("." in frame.name for stack in self.stacks for frame in stack)
+
+    @cached_property
     def rate(self) -> float:
         """Rounds a second, as they were taken."""
         times = self.frame["time_ns"]
         return self.rounds / max((times.max() - times.min()) / 1e9, 1e-9) if len(times) else 0.0
 
 
-def there(folder: Path) -> bool:
-    return (folder / SAID).exists()
-
-
 def read(folder: Path) -> Samples:
     """Read a folder's samples; `EnginescopeError` where it has none, or py-spy failed."""
-    said = _said(folder)
-    if not (folder / EVENTS).exists() and said["exit_code"] < 0:
-        raise EnginescopeError(
-            f"no samples in {folder}: py-spy was killed (signal {-said['exit_code']}) before it wrote; record again"
-        )
+    about = recording.read(folder)
     if not (folder / EVENTS).exists():
-        words = (folder / LOG).read_text(errors="replace") if (folder / LOG).exists() else ""
-        raise EnginescopeError(f"no samples in {folder}: {refusal(words, said['root'])}")
-    seen = EventReader()
-    torn = seen.read(folder / EVENTS)
-    clock = _clock(folder, said, seen)
-    runs = pd.DataFrame(seen.runs, columns=["pid", "thread", "begin", "end", "stack"])
-    runs = runs[runs["pid"] != said["root"]] if said["beacon"] else runs
-    runs = _cut(runs, said, clock)
+        raise EnginescopeError(f"no samples in {folder}: {_absence(folder, about)}")
+    events = EventReader()
+    torn = events.read(folder / EVENTS)
+    clock = _clock(folder, about, events)
+    runs = pd.DataFrame(events.runs, columns=["pid", "thread", "begin", "end", "stack"])
+    runs = runs[runs["pid"] != about.root] if about.beacon else runs
+    runs = _cut(runs, about, clock)
     first, last = (np.searchsorted(clock.stamps_us, runs[edge], "right") - 1 for edge in ("begin", "end"))
     counts = np.maximum(last - first, 0)
     rounds = np.repeat(first - (np.cumsum(counts) - counts), counts) + np.arange(counts.sum())
     frame = runs[["pid", "thread", "stack"]].loc[np.repeat(runs.index, counts)].reset_index(drop=True)
     frame.insert(0, "time_ns", clock.times_ns[rounds])
-    frame["weight_ns"] = np.diff(clock.times_ns, append=clock.times_ns[-1:] + 1_000_000_000 // said["rate"])[rounds]
+    frame["weight_ns"] = np.diff(clock.times_ns, append=clock.times_ns[-1:] + 1_000_000_000 // about.rate)[rounds]
     frame = frame.sort_values(["time_ns", "pid", "thread"], kind="stable", ignore_index=True)
     return Samples(
-        folder, frame, seen.all_stacks(), seen.names, seen.titles, said, len(clock.stamps_us), clock.off_ns, torn
+        *(folder, frame, events.all_stacks(), events.names, events.titles),
+        *(about, len(clock.stamps_us), clock.off_ns, torn),
     )
 
 
-def _said(folder: Path) -> dict[str, Any]:
-    try:
-        said: dict[str, Any] = json.loads((folder / SAID).read_text())
-    except (OSError, ValueError):
-        raise EnginescopeError(
-            f"{folder} holds no samples ({SAID}): python -m tracing.record --py-spy -- CMD makes some"
-        ) from None
-    if said.get("schema") != SCHEMA:
-        raise EnginescopeError(f"{folder / SAID} is of schema {said.get('schema')}, this reader knows {SCHEMA}")
-    return said
+def _absence(folder: Path, about: Recording) -> str:
+    """Why py-spy wrote no samples."""
+    if about.exit_code < 0:
+        return f"py-spy was killed (signal {-about.exit_code}) before it wrote; record again"
+    log = (folder / LOG).read_text(errors="replace") if (folder / LOG).exists() else ""
+    return refusal(log, about.root)
 
 
 # --- the clock ---
@@ -126,28 +119,28 @@ class _Clock:
     offset_ns: int
 
 
-def _clock(folder: Path, said: dict[str, Any], seen: EventReader) -> _Clock:
-    stamps = np.array(sorted(seen.stamps), dtype=np.int64)
-    if said["beacon"] and seen.beacon:
+def _clock(folder: Path, about: Recording, events: EventReader) -> _Clock:
+    stamps = np.array(sorted(events.stamps), dtype=np.int64)
+    if about.beacon and events.beacon:
         rounds = stamps[np.diff(stamps, prepend=-ROUND_GAP_US - 1) > ROUND_GAP_US]
         begins = np.fromfile(folder / STAMPS, dtype=np.int64)
-        return by_beacon(rounds, np.array(seen.beacon, dtype=np.int64), begins)
+        return by_beacon(rounds, np.array(events.beacon, dtype=np.int64), begins)
     # Without a beacon nothing says when a round was: they are laid out at the rate that was asked for.
     last = int(stamps[-1]) if len(stamps) else 0
-    rounds = np.arange(int(stamps[0]) if len(stamps) else 0, last, 1_000_000 // said["rate"])
-    offset = said["ended_ns"] - last * 1000
+    rounds = np.arange(int(stamps[0]) if len(stamps) else 0, last, 1_000_000 // about.rate)
+    offset = about.ended_ns - last * 1000
     return _Clock(rounds, rounds * 1000 + offset, np.zeros(0), offset)
 
 
-def by_beacon(rounds: np.ndarray, seen: np.ndarray, begins: np.ndarray) -> _Clock:
-    """Place rounds: `seen` has rows of a stamp (µs) and the beacon's time in that round, `begins` all of its times.
+def by_beacon(rounds: np.ndarray, beacons: np.ndarray, begins: np.ndarray) -> _Clock:
+    """Place rounds: `beacons` has rows of a stamp (µs) and the beacon's time in that round, `begins` all of its times.
 
     A round lies between the time its beacon names and the beacon's next. One offset for all is the median of the
     middles; a round that it would put outside its bounds (py-spy stamps after it has read all stacks, later on a busy
     machine) is moved to the nearer one. What it may be off by is its distance from the further bound.
     """
-    at = np.maximum(np.searchsorted(seen[:, 0], rounds + ROUND_GAP_US, "right") - 1, 0)
-    low = seen[at, 1]
+    at = np.maximum(np.searchsorted(beacons[:, 0], rounds + ROUND_GAP_US, "right") - 1, 0)
+    low = beacons[at, 1]
     place = np.searchsorted(begins, low, "right")
     high = np.where(place < len(begins), begins[np.minimum(place, len(begins) - 1)], low)
     middle = (low + high) // 2
@@ -157,15 +150,15 @@ def by_beacon(rounds: np.ndarray, seen: np.ndarray, begins: np.ndarray) -> _Cloc
     return _Clock(rounds, times, off, offset)
 
 
-def _cut(runs: pd.DataFrame, said: dict[str, Any], clock: _Clock) -> pd.DataFrame:
+def _cut(runs: pd.DataFrame, about: Recording, clock: _Clock) -> pd.DataFrame:
     """End every thread's last run where the thread was last alive, if that was before py-spy's end."""
     last = runs.groupby(["pid", "thread"])["end"].idxmax()
     alive_ns = [
-        said["live"].get(str(pid), {}).get(str(thread), 0)
+        about.live.get(pid, {}).get(thread, 0)
         for pid, thread in zip(runs.loc[last, "pid"], runs.loc[last, "thread"], strict=True)
     ]
     alive_us = (np.array(alive_ns, dtype=np.int64) - clock.offset_ns) // 1000
-    gone = np.array(alive_ns, dtype=np.int64) < said["ended_ns"] - GONE_NS
+    gone = np.array(alive_ns, dtype=np.int64) < about.ended_ns - GONE_NS
     kept = runs.copy()
     ends = np.maximum(alive_us, runs.loc[last, "begin"].to_numpy() + 1)
     kept.loc[last, "end"] = np.where(gone, np.minimum(ends, runs.loc[last, "end"]), runs.loc[last, "end"])

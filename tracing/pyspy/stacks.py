@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
+from tracing.pyspy.events import Frame
 from tracing.pyspy.samples import Samples
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 SPEEDSCOPE = "https://www.speedscope.app/file-format-schema.json"  # the format's name for itself
 
@@ -25,13 +24,13 @@ def folded(samples: Samples, frame: pd.DataFrame, path: Path) -> None:
 
 def speedscope(samples: Samples, frame: pd.DataFrame, path: Path, name: str) -> None:
     """A profile a thread, its samples in order, each weighing the time until the thread's next one (seconds)."""
-    numbers: dict[Any, int] = {}
+    numbers: dict[Frame, int] = {}
     profiles = []
     for (pid, thread), rows in frame.groupby(["pid", "thread"], sort=True):
         label = f"{rows['role'].iloc[0]}: {rows['thread_name'].iloc[0]} (process {pid}, thread {thread})"
-        stacks = [[numbers.setdefault(seen, len(numbers)) for seen in samples.stacks[stack]] for stack in rows["stack"]]
+        stacks = [[numbers.setdefault(each, len(numbers)) for each in samples.stacks[stack]] for stack in rows["stack"]]
         times = (rows["time_ns"].to_numpy() - frame["time_ns"].min()) / 1e9
-        ends = [*times[1:], times[-1] + 1 / samples.said["rate"]]
+        ends = [*times[1:], times[-1] + 1 / samples.recording.rate]
         profiles.append(
             {
                 "type": "sampled",
@@ -43,6 +42,6 @@ def speedscope(samples: Samples, frame: pd.DataFrame, path: Path, name: str) -> 
                 "weights": [float(end - start) for start, end in zip(times, ends, strict=True)],
             }
         )
-    frames = [{"name": seen.name, "file": seen.file, "line": seen.line} for seen in numbers]
-    made = {"$schema": SPEEDSCOPE, "name": name, "shared": {"frames": frames}, "profiles": profiles}
-    path.write_text(json.dumps(made | {"exporter": "enginescope"}))
+    frames = [{"name": each.name, "file": each.file, "line": each.line} for each in numbers]
+    document = {"$schema": SPEEDSCOPE, "name": name, "shared": {"frames": frames}, "profiles": profiles}
+    path.write_text(json.dumps(document | {"exporter": "enginescope"}))

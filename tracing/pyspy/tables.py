@@ -7,10 +7,11 @@ from typing import Any
 
 import pandas as pd
 
-from tracing.pyspy import attribution, samples
+from tracing.pyspy import attribution, recording, samples
 from tracing.pyspy.events import Stack
+from tracing.pyspy.recording import Recording
 from tracing.pyspy.samples import CONFIDENT, Samples
-from tracing.pyspy.waitingframes import VLLM, WORKING
+from tracing.pyspy.waitingframes import VLLM, WORKING, of_vllm
 from tracing.sites.site import ROLES
 from tracing.timeline.spans import Timeline
 
@@ -20,7 +21,7 @@ TOP = 3  # lines of a stage in the review
 
 def beside(timeline: Timeline) -> dict[str, Any] | None:
     """What py-spy saw, for the review of a trace folder; None where it has no samples."""
-    if not samples.there(timeline.folder):
+    if not recording.exists(timeline.folder):
         return None
     read = samples.read(timeline.folder)
     return figures(read, attribution.attributed(read, timeline), timeline, TOP)
@@ -35,9 +36,9 @@ def figures(read: Samples, frame: pd.DataFrame, timeline: Timeline | None, top: 
 
 def head(read: Samples, frame: pd.DataFrame, timeline: Timeline | None) -> Iterator[str]:
     """What was sampled, how sure its place in time is, what is left out, and what went wrong."""
-    said = read.said
+    about = read.recording
     yield (
-        f"{said['version']}, {said['rate']} a second asked, {read.rate:.0f} taken: {read.rounds:,} rounds, "
+        f"{about.version}, {about.rate} a second asked, {read.rate:.0f} taken: {read.rounds:,} rounds, "
         f"{len(frame):,} samples of {frame['pid'].nunique()} processes, {len(read.names)} threads"
     )
     if read.uncertainty_ns >= 0:
@@ -51,7 +52,7 @@ def head(read: Samples, frame: pd.DataFrame, timeline: Timeline | None) -> Itera
                 "a lower rate is more even"
             )
     else:
-        yield "clock: none (no recorder ran); samples are counted at the rate asked for, an estimate"
+        yield f"clock: none ({_no_clock(about)}); samples are counted at the rate asked for, an estimate"
     if timeline is not None:
         fit = attribution.agreement(frame, timeline, read.uncertainty_ns)
         if fit.samples:
@@ -63,12 +64,27 @@ def head(read: Samples, frame: pd.DataFrame, timeline: Timeline | None) -> Itera
         before, after = int((frame["time_ns"] < start).sum()), int((frame["time_ns"] > end).sum()) if end else 0
         yield f"left out below: {before:,} samples of the engine's start, {after:,} of its end"
         yield from died(timeline, frame)
+    if not read.qualified and any(of_vllm(stack) for stack in read.stacks):
+        yield (
+            f"{about.version} named functions without their classes (as it does before 0.4.3): stages are told by the "
+            "clock alone; pip install -U py-spy"
+        )
     if read.torn:
         yield "py-spy's file breaks off: it was killed while it wrote; what came before is shown. Record it again"
-    if said["early"]:
-        seconds = (said["ended_ns"] - said["started_ns"]) / 1e9
-        who = "py-spy" if said["beacon"] else f"process {said['root']}"
+    if about.early:
+        seconds = (about.ended_ns - about.started_ns) / 1e9
+        who = "py-spy" if about.beacon else f"process {about.root}"
         yield f"{who} ended after {seconds:.1f} s, before the rest: samples until then are shown"
+
+
+def _no_clock(about: Recording) -> str:
+    """Why samples have no place on the recorder's clock."""
+    if not about.recorder:
+        return "py-spy was attached, and no recorder ran"
+    return (
+        f"py-spy was attached to a process whose recorder writes into {about.recorder}; "
+        "to have both on one clock: python -m tracing.record --py-spy -- CMD"
+    )
 
 
 def died(timeline: Timeline, frame: pd.DataFrame) -> Iterator[str]:
@@ -90,8 +106,8 @@ def threads(frame: pd.DataFrame) -> list[dict[str, Any]]:
     for (role, pid, _), mine in frame.groupby(["role", "pid", "thread"], sort=True):
         shares = attribution.by_time(mine, "state") / max(mine["weight_ns"].sum() / 1e9, 1e-9)
         waits = shares[(shares.index != WORKING) & (shares >= LEAST)]
-        told = {"role": role, "thread": mine["thread_name"].iloc[0], "pid": int(pid), "samples": len(mine)}
-        rows.append(told | {"working": float(shares.get(WORKING, 0)), "waiting_for": waits.to_dict()})
+        row = {"role": role, "thread": mine["thread_name"].iloc[0], "pid": int(pid), "samples": len(mine)}
+        rows.append(row | {"working": float(shares.get(WORKING, 0)), "waiting_for": waits.to_dict()})
     return sorted(rows, key=lambda row: _place(row["role"]))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tracing.pyspy import attribution, samples
+from tracing.pyspy import attribution, recording, samples
 from tracing.timeline.spans import Timeline
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ CALLERS = 12  # of a slice's stack the innermost frames are noted
 
 def write(writer: Writer, timeline: Timeline) -> None:
     """Add the tracks where the trace folder has samples that a beacon has placed."""
-    if not samples.there(timeline.folder):
+    if not recording.exists(timeline.folder):
         return
     read = samples.read(timeline.folder)
     if read.uncertainty_ns < 0:
@@ -34,7 +34,7 @@ def write(writer: Writer, timeline: Timeline) -> None:
 
 def _slices(writer: Writer, track: int, rows: Any, read: samples.Samples) -> None:
     """A slice lasts from its first sample to the next slice's; the last one for one sampling period."""
-    period_ns = 1_000_000_000 // read.said["rate"]
+    period_ns = 1_000_000_000 // read.recording.rate
     shown = rows["stack"].map(lambda stack: str(read.stacks[stack][-1]))
     starts = rows[(shown != shown.shift()) | (rows["time_ns"].diff() > GAP_PERIODS * period_ns)]
     ends = [*starts["time_ns"].iloc[1:], rows["time_ns"].iloc[-1] + period_ns]
