@@ -98,7 +98,10 @@ def test_a_core_that_died_is_told(tmp_path: Path) -> None:
 
 def test_samples_without_classes_are_told_and_have_no_stage_of_their_own(tmp_path: Path) -> None:
     """As py-spy 0.4.1 names functions: whose class, and so which site, is not known."""
-    bare = [(("run_engine_core", *MAIN[1:]), ("wait", *WAIT[1:])), (("run_engine_core", *MAIN[1:]), ("schedule", "/x/y.py", 3))]
+    bare = [
+        (("run_engine_core", *MAIN[1:]), ("wait", *WAIT[1:])),
+        (("run_engine_core", *MAIN[1:]), ("schedule", "/x/y.py", 3)),
+    ]
     read = samples.read(sampled_folder(tmp_path, {CORE: bare * 20}, version="py-spy 0.4.1"))
     frame = attribution.attributed(read, None)
     assert Counter(zip(frame["role"], frame["stage"], frame["state"], strict=True)) == {

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from enginescope_plugin import TRACE
 from probes.errors import EnginescopeError
-from tracing.plugin import TRACE
 from tracing.pyspy import attribution, sampler, samples
 
 WAITER = "import queue; queue.Queue().get()"

@@ -63,7 +63,10 @@ def test_a_thread_that_waits_for_a_device_does_not_work(name: str, file: str, st
 @pytest.mark.parametrize(
     ("calls", "state"),
     [
-        ((("get", "/usr/lib/python3.11/queue.py", 171), ("wait", "/usr/lib/python3.11/threading.py", 327)), "event or queue"),
+        (
+            (("get", "/usr/lib/python3.11/queue.py", 171), ("wait", "/usr/lib/python3.11/threading.py", 327)),
+            "event or queue",
+        ),
         ((("join", "/usr/lib/python3.13/threading.py", 1092),), "event or queue"),
         ((("_shutdown", "/usr/lib/python3.13/threading.py", 1540),), "event or queue"),
         ((("acquire_read", READ[0][1], 1), ("poll", f"{SITE}zmq/sugar/poll.py", 106)), "poll"),
@@ -109,7 +112,9 @@ def test_every_frame_of_the_tables_is_there(file: str, name: str | None) -> None
         pytest.skip("only up to Python 3.12")
     if file.startswith("vllm/"):
         if name is None:
-            assert not isinstance(SourceTree.find(None).definitions(file.removesuffix(".py").replace("/", ".")), Missing)
+            assert not isinstance(
+                SourceTree.find(None).definitions(file.removesuffix(".py").replace("/", ".")), Missing
+            )
             return
         found = SourceTree.find(None).resolve(f"{file.removesuffix('.py').replace('/', '.')}:{name}")
         assert not isinstance(found, Missing), found

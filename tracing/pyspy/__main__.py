@@ -29,9 +29,15 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     arguments.add_argument("what", metavar="DIR|attach", help="a trace folder with samples, or the word attach")
-    arguments.add_argument("pid", nargs="?", type=int, metavar="PID", help="with attach: the process whose tree is sampled")
-    arguments.add_argument("--seconds", type=float, default=SECONDS, help=f"with attach: how long (default {SECONDS:g})")
-    arguments.add_argument("--rate", type=int, default=DEFAULT_RATE, help=f"with attach: a second (default {DEFAULT_RATE})")
+    arguments.add_argument(
+        "pid", nargs="?", type=int, metavar="PID", help="with attach: the process whose tree is sampled"
+    )
+    arguments.add_argument(
+        "--seconds", type=float, default=SECONDS, help=f"with attach: how long (default {SECONDS:g})"
+    )
+    arguments.add_argument(
+        "--rate", type=int, default=DEFAULT_RATE, help=f"with attach: a second (default {DEFAULT_RATE})"
+    )
     arguments.add_argument("--out", type=Path, help="with attach: the folder to write (default: traces/<time>-<id>)")
     arguments.add_argument("--top", type=int, default=TOP, help=f"lines shown of each stage (default {TOP})")
     return arguments

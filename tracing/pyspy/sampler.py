@@ -21,9 +21,9 @@ from types import FunctionType
 
 import psutil
 
+from enginescope_plugin import TRACE
 from probes.errors import EnginescopeError, usage_error
 from probes.programs import program
-from tracing.plugin import TRACE
 from tracing.pyspy.recording import Live, Recording
 
 DEFAULT_RATE = 100
@@ -193,7 +193,7 @@ def _nap() -> None:
 
 
 def recorder_folder(root: int) -> str:
-    """The folder into which a recorder inside a process of this tree writes; '' where none runs, or none may be asked."""
+    """The folder into which a recorder in this tree of processes writes; '' where none runs, or it may not be asked."""
     try:
         processes = [psutil.Process(root), *psutil.Process(root).children(recursive=True)]
     except psutil.Error:

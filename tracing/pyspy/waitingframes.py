@@ -89,7 +89,7 @@ VLLM = "vllm/"
 def _with_bare(table: Mapping[Key, str]) -> dict[Key, str]:
     """A table that knows functions without their class too: py-spy before 0.4.3 writes only `wait` for
     `Condition.wait`. In no file of the tables do two functions of one name mean different things."""
-    bare = {(file, name.rpartition(".")[2]): state for (file, name), state in table.items() if name}
+    bare: dict[Key, str] = {(file, name.rpartition(".")[2]): state for (file, name), state in table.items() if name}
     return {**bare, **table}
 
 
