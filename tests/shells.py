@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from probes.processgroup import end_group
+from probes.processes.group import end_group
 
 Start = Callable[..., subprocess.Popen[bytes]]
 

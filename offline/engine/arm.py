@@ -1,19 +1,11 @@
-"""The process of one arm: it starts one engine and serves trials to the sweep, one command a line.
-
-It runs in a process group of its own beside a keeper, which kills the whole group the moment the sweep is gone.
-"""
+"""Inside the process of one engine start: it starts the engine and serves trials to the sweep."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import shutil
-import signal
-import sys
-import threading
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import psutil
 
@@ -22,7 +14,8 @@ from offline.engine.adapter import Engine
 from offline.engine.reference import time_kernel
 from offline.spec.grid import Cell
 from offline.spec.prompts import workload
-from probes.processgroup import end_group, members
+from probes.processes.dialogue import Message, answer_commands
+from probes.processes.group import members
 from tracing.events.step import STEP_SITES
 from tracing.events.steplog import StepLog
 
@@ -88,69 +81,29 @@ def trial(engine: Engine, steps: StepLog, cell: Cell, seed: int) -> dict[str, An
     }
 
 
-def serve(commands: TextIO, replies: TextIO, steps: StepLog) -> None:
-    """Answer commands until `stop` or the end of the file; an error is an answer too, and ends the arm."""
-    engine: Engine | None = None
-    for line in commands:
-        command = json.loads(line)
-        try:
-            if command["do"] == "start":
-                engine, answer = start(command["settings"], steps)
-            elif command["do"] == "trial" and engine is not None:
-                answer = trial(engine, steps, Cell(**command["cell"]), command["seed"])
-            elif command["do"] == "warm_up" and engine is not None:
-                cell = Cell(**command["cell"])
-                engine.generate(prepare(engine, cell, command["seed"]), cell.output_len)
-                answer = {}
-            else:
-                break
-        except Exception as error:
-            import traceback
+class Server:
+    """Answers the sweep's commands: one `start`, then any number of warm-ups and trials."""
 
-            traceback.print_exc()
-            answer = {"error": f"{type(error).__name__}: {error}"}
-        replies.write(json.dumps(answer) + "\n")
-        replies.flush()
-        if "error" in answer:
-            break
-    if engine is not None:
-        engine.close()
+    def __init__(self, steps: StepLog) -> None:
+        self.steps = steps
+        self.engine: Engine | None = None
 
-
-def keep(child: int) -> int:
-    """Wait for the arm and return its exit code; when the sweep goes away (stdin ends) kill the whole group at once."""
-
-    orphaned = threading.Event()
-
-    def watch() -> None:
-        os.read(0, 1)
-        orphaned.set()
-        end_group(os.getpgrp())
-        shutil.rmtree(os.environ[STEP_LOG], ignore_errors=True)
-
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the arm decides; the keeper goes last
-    _, status = os.waitpid(child, 0)
-    if orphaned.is_set():
-        watcher.join()
-        return 1
-    return os.waitstatus_to_exitcode(status) & 0xFF
+    def answer(self, command: Message) -> Message:
+        """Do what a command says."""
+        if command["do"] == "start":
+            self.engine, started = start(command["settings"], self.steps)
+            return started
+        assert self.engine is not None, "the engine is not started"
+        cell = Cell(**command["cell"])
+        if command["do"] == "trial":
+            return trial(self.engine, self.steps, cell, command["seed"])
+        self.engine.generate(prepare(self.engine, cell, command["seed"]), cell.output_len)  # a warm-up
+        return {}
 
 
 def main() -> None:
-    """`python -m offline.engine.arm COMMANDS REPLIES`: two inherited file descriptors; started by the sweep only."""
-    if len(sys.argv) != 3 or not all(word.isdigit() for word in sys.argv[1:]):
-        print(f"{__doc__}\nexample: started by `python -m offline.sweep`, never by hand")
-        sys.exit(0 if "--help" in sys.argv else 2)
-    child = os.fork()
-    if child:
-        os._exit(keep(child))
-    os.close(0)
-    os.open(os.devnull, os.O_RDONLY)  # the lifeline belongs to the keeper alone
-    with os.fdopen(int(sys.argv[1])) as commands, os.fdopen(int(sys.argv[2]), "w") as replies:
-        serve(commands, replies, StepLog(Path(os.environ[STEP_LOG])))
-
-
-if __name__ == "__main__":
-    main()
+    """Serve the sweep, which names two inherited file descriptors in `sys.argv`."""
+    server = Server(StepLog(Path(os.environ[STEP_LOG])))
+    answer_commands(server.answer)
+    if server.engine is not None:
+        server.engine.close()

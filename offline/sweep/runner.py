@@ -13,13 +13,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from offline.engine.process import ArmFailed, ArmProcess
+from offline.engine.process import start_process
 from offline.expected.tokens import CacheConfig, PrefixCache
 from offline.records.runfolder import RunFolder
 from offline.spec.grid import Arm, Cell, Trial, arm_order, seed_of, trial_order
 from offline.spec.prompts import workload
 from offline.spec.spec import Spec
 from offline.sweep.progress import SweepProgress
+from probes.processes.engine import EngineFailed, EngineProcess
 from tracing.events.step import STEP_FIELDS
 
 WARM_UP_S = 3.0
@@ -65,7 +66,7 @@ class Runner:
             for arm, trials in group:
                 self.engines += 1
                 progress.arm(arm, len(trials))
-                process = stack.enter_context(ArmProcess(self.folder.log(arm.id)))
+                process = stack.enter_context(start_process(self.folder.log(arm.id)))
                 process.send({"do": "start", "settings": {**arm.settings, "model": str(self.model)}})
                 waiting.append((arm, trials, process, self.engines))
             ready = []
@@ -81,20 +82,20 @@ class Runner:
                     self.run_trials(arm, trials, process, engine, start, progress)
                     process.stop()
 
-    def started(self, arm: Arm, process: ArmProcess, engine: int, together: int) -> dict[str, Any]:
+    def started(self, arm: Arm, process: EngineProcess, engine: int, together: int) -> dict[str, Any]:
         """Wait for an engine, check that the step log is in its core, and record what it resolved."""
         start = process.receive(self.time_limit_s)
         if not start["step_log"]:
             # A watcher proves that it was there: without it there is no batch and no step to trust.
             missing = ", ".join(start["unhooked"]) or "the plugin was not loaded: is enginescope installed here?"
-            raise ArmFailed(f"the step log is not in the engine's core ({missing})")
+            raise EngineFailed(f"the step log is not in the engine's core ({missing})")
         start["started_together"] = together
         self.folder.append({"kind": "arm", "arm": arm.id, "engine": engine, "name": arm.name, **start})
         return start
 
     @contextlib.contextmanager
     def giving_up(
-        self, arm: Arm, engine: int, process: ArmProcess, progress: SweepProgress, starting: bool = False
+        self, arm: Arm, engine: int, process: EngineProcess, progress: SweepProgress, starting: bool = False
     ) -> Iterator[None]:
         """Record an arm that was refused or failed, and make sure that nothing of it is left.
 
@@ -102,7 +103,7 @@ class Runner:
         """
         try:
             yield
-        except ArmFailed as failure:
+        except EngineFailed as failure:
             process.kill()
             status = "refused" if failure.refused and starting else "failed"
             self.failed |= status == "failed"
@@ -116,7 +117,7 @@ class Runner:
         self,
         arm: Arm,
         trials: list[Trial],
-        process: ArmProcess,
+        process: EngineProcess,
         engine: int,
         start: dict[str, Any],
         progress: SweepProgress,
@@ -134,7 +135,7 @@ class Runner:
             progress.trial(trial, record["output_tok_s"])
 
 
-def warm_up(spec: Spec, arm: Arm, cells: list[Cell], process: ArmProcess, engine: int, limit_s: float) -> None:
+def warm_up(spec: Spec, arm: Arm, cells: list[Cell], process: EngineProcess, engine: int, limit_s: float) -> None:
     """Run each cell at its own shape, unmeasured: at least once, and round after round until the engine has settled.
 
     A fresh engine gets faster over its first ten batches or so, which is seconds of work on a small model.

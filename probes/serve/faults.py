@@ -9,8 +9,9 @@ import re
 import signal
 from dataclasses import dataclass
 
+from probes.processes.log import MARKS
 from probes.serve.command import PROGRAM
-from probes.serve.process import MARKS, NotReady
+from probes.serve.process import NotReady
 
 LINES_SHOWN = 6
 LINE_WIDTH = 300

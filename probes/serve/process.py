@@ -6,12 +6,10 @@ of a second, no better.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -19,7 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
-from probes.processgroup import end_group
+from probes.processes.child import ChildProcess
+from probes.processes.log import MARKS
 
 POLL_S = 0.1
 STOP_GRACE_S = 10.0
@@ -37,7 +36,6 @@ PHASES = (
     (r"Capturing CUDA graphs", "captures CUDA graphs"),
     (r"init engine \(.*took", "starts the HTTP server"),
 )
-MARKS = re.compile(r"^(\([^)]*pid=\d+\) )?((ERROR|WARNING|INFO|DEBUG) [\d-]+ [\d:]+ \[[^\]]*\] ?)?")
 
 
 class NotReady(Exception):
@@ -80,16 +78,8 @@ class Server:
         self._read, self._rest = 0, ""
         self.startup = Startup()
         self.began_s = time.monotonic()
-        with log.open("wb") as out:
-            self.process = subprocess.Popen(
-                words,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                env=environment(os.environ),
-                preexec_fn=None if keep or sys.platform != "linux" else _end_with_parent(),
-            )
+        self.child = ChildProcess(words, log, environment(os.environ), outlives=keep)
+        self.process = self.child.process
 
     def __enter__(self) -> Server:
         return self
@@ -101,12 +91,12 @@ class Server:
     @property
     def pid(self) -> int:
         """The front end's process, and the group's number."""
-        return self.process.pid
+        return self.child.pid
 
     @property
     def running(self) -> bool:
         """Whether the front end is there."""
-        return self.process.poll() is None
+        return self.child.running
 
     def dies(self) -> bool:
         """Whether the front end is gone, now or in a moment: a connection breaks before its process has ended."""
@@ -154,8 +144,7 @@ class Server:
                     os.kill(self.pid, signal.SIGTERM)
                     self.process.wait(STOP_GRACE_S)
         finally:
-            end_group(self.pid)
-            self.process.wait()
+            self.child.end()
 
 
 def phase_of(line: str) -> str | None:
@@ -168,9 +157,3 @@ def environment(ours: Mapping[str, str]) -> dict[str, str]:
     made = {name: value for name, value in ours.items() if name != "VLLM_API_KEY"}
     made |= {"VLLM_LOGGING_COLOR": "0", "VLLM_LOGGING_LEVEL": "INFO", "PYTHONUNBUFFERED": "1"}
     return made | {"VLLM_NO_USAGE_STATS": "1", "VLLM_DO_NOT_TRACK": "1"}
-
-
-def _end_with_parent() -> Callable[[], None]:
-    """What a child calls so that the kernel ends it when we are killed and cannot do it ourselves."""
-    prctl, parent_death_signal = ctypes.CDLL(None).prctl, 1  # loaded here: a forked child should not
-    return lambda: prctl(parent_death_signal, signal.SIGTERM)

@@ -37,7 +37,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 from enginescope_plugin import LISTENER, NVTX, TRACE
-from offline.engine.process import ArmProcess
+from offline.engine.process import start_process
 from offline.spec.grid import Arm, Cell, arms
 from offline.spec.plan import base_settings, complete
 from offline.spec.spec import Spec
@@ -106,7 +106,7 @@ class Engine:
         self.switch.parent.mkdir()
         self.switch.write_bytes(b"\0")
         with unittest.mock.patch.dict(os.environ, watched):
-            self.process = ArmProcess(log)
+            self.process = start_process(log)
         self.process.send({"do": "start", "settings": {**arm.settings, "model": str(model)}})
 
     def steps(self, cell: Cell, seed: int) -> list[tuple[int, int]]:

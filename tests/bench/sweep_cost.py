@@ -21,7 +21,7 @@ from pathlib import Path
 from rich.console import Console
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
-from offline.engine.process import ArmProcess
+from offline.engine.process import start_process
 from offline.records.runfolder import RunFolder
 from offline.spec.grid import Arm, Cell, arms, seed_of
 from offline.spec.plan import base_settings, complete, engines_at_once
@@ -31,6 +31,7 @@ from offline.sweep.runner import Runner, warm_up
 from offline.table.statistics import Figure, mean_interval
 from probes.checkpoint import default_model, two_layer_model
 from probes.machine import fingerprint
+from probes.processes.engine import EngineProcess
 
 LIMIT_S = 600
 Grid = list[tuple[Arm, list[Cell]]]
@@ -47,13 +48,13 @@ def sweep(spec: Spec, grid: list[Arm], model: Path, scratch: Path) -> float:
     return time.monotonic() - began
 
 
-def started(arm: Arm, model: Path, log: Path) -> ArmProcess:
-    process = ArmProcess(log)
+def started(arm: Arm, model: Path, log: Path) -> EngineProcess:
+    process = start_process(log)
     process.ask({"do": "start", "settings": {**arm.settings, "model": str(model)}}, LIMIT_S)
     return process
 
 
-def trial(process: ArmProcess, cell: Cell, seed: int) -> float:
+def trial(process: EngineProcess, cell: Cell, seed: int) -> float:
     """Seconds of one trial of a frozen engine, which is frozen again after it."""
     process.thaw()
     done = process.ask({"do": "trial", "cell": asdict(cell), "seed": seed}, LIMIT_S)
@@ -61,7 +62,7 @@ def trial(process: ArmProcess, cell: Cell, seed: int) -> float:
     return (done["end_ns"] - done["start_ns"]) / 1e9
 
 
-def compared(spec: Spec, arm: Arm, cell: Cell, model: Path, log: Path, together: ArmProcess) -> tuple[float, ...]:
+def compared(spec: Spec, arm: Arm, cell: Cell, model: Path, log: Path, together: EngineProcess) -> tuple[float, ...]:
     """A cell in an engine of its own, in turns with the arm's: seconds that the lone one took in all, then its trials,
     then the arm's trials."""
     began = time.monotonic()

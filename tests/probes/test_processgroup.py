@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from probes import processgroup
-from probes.processgroup import end_group, members
+from probes.processes import group as processgroup
+from probes.processes.group import end_group, members
 from tests.shells import Start, shells, until
 
 

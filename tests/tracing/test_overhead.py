@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,7 +17,7 @@ from hypothesis import strategies as st
 
 from probes.errors import EnginescopeError
 from probes.machine import fingerprint
-from probes.processgroup import members
+from probes.processes.engine import EngineFailed
 from tests.tracing.test_budget import stream
 from tests.tracing.traces import TraceWriter
 from tracing import review
@@ -28,7 +25,6 @@ from tracing.breakdown import findings
 from tracing.overhead import __main__ as overhead
 from tracing.overhead import arms, ledger, table, yields
 
-ROOT = Path(__file__).resolve().parents[2]
 MACHINE = fingerprint().as_dict()
 NS = [1000 * (place + 1) for place in range(40)]
 
@@ -122,14 +118,14 @@ def test_an_entry_as_a_table() -> None:
 # --- what a watcher brought in ---
 
 
-def engine(folder: Path, arm: arms.Arm, **more: Any) -> Any:
+def engine(folder: Path, arm: arms.OverheadArm, **more: Any) -> Any:
     return SimpleNamespace(arm=arm, folder=folder, watched_s=2.0, frozen=[(0, 1)], **more)
 
 
 def test_records_of_py_spy_and_of_the_torch_profiler(tmp_path: Path) -> None:
     for stamp in (100, 900):  # the second began after the trial
         (tmp_path / f"samples-{stamp}.txt").write_text("main (a.py:1);step (b.py:2) 30\nmain (a.py:1) 10\n")
-    found = yields.harvest(engine(tmp_path, arms.Arm("py-spy", tool="py-spy")), [{"py-spy": trial(1, 500)}])
+    found = yields.harvest(engine(tmp_path, arms.OverheadArm("py-spy", tool="py-spy")), [{"py-spy": trial(1, 500)}])
     assert found == {"records_s": pytest.approx(40 / 100e-9), "bytes_s": pytest.approx(48 / 100e-9)}
     arm = arms.watched(tmp_path)[6]
     now = time.monotonic_ns()
@@ -146,7 +142,7 @@ def test_the_way_between_processes_is_of_the_trials_alone(tmp_path: Path) -> Non
         writer.span("scheduler.schedule", start, start + 20, step=start // 5000)
         writer.span("core.encode", start + 30, start + 37, step=77)
     writer.close()
-    found = yields.harvest(engine(tmp_path, arms.Arm("recorder")), [{"recorder": trial(1, 5000)}])
+    found = yields.harvest(engine(tmp_path, arms.OverheadArm("recorder")), [{"recorder": trial(1, 5000)}])
     assert found["records_s"] == pytest.approx(2 / 100e-9)
     assert found["between"] == {"serialize_ns": 7, "send_ns": 0, "deserialize_ns": 0, "zmq_ns": 0}
     assert found["frozen_steps"] == []
@@ -170,34 +166,16 @@ def test_arms_that_are_asked_for(tmp_path: Path) -> None:
 
 def test_a_tool_that_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(arms.ArmError, match="nsys is neither on the PATH nor beside this Python"):
-        arms.ArmProcess(arms.Arm("nsys", tool="nsys"), {}, tmp_path)
-    beside = arms.ArmProcess(arms.Arm("py-spy", tool="py-spy"), {}, tmp_path)  # pip puts it there
+    with pytest.raises(EngineFailed, match="nsys is neither on the PATH nor beside this Python"):
+        arms.RunningArm(arms.OverheadArm("nsys", tool="nsys"), {}, tmp_path)
+    beside = arms.RunningArm(arms.OverheadArm("py-spy", tool="py-spy"), {}, tmp_path)  # pip puts it there
     beside.kill()
 
 
 def test_an_engine_that_does_not_start_says_why(tmp_path: Path) -> None:
     (tmp_path / "vllm.py").write_text("raise ImportError('a broken installation')")
-    process = arms.ArmProcess(arms.Arm("off", {"PYTHONPATH": str(tmp_path)}), {}, tmp_path)
-    with pytest.raises(arms.ArmError, match="ImportError: a broken installation"):
+    process = arms.RunningArm(arms.OverheadArm("off", {"PYTHONPATH": str(tmp_path)}), {}, tmp_path)
+    with pytest.raises(EngineFailed, match="ImportError: a broken installation"):
         process.start()
     process.kill()
-    assert not members(process.process.pid)
-
-
-LEAVER = """
-import os, subprocess, sys
-from tracing.overhead.arms import Guard
-shell = subprocess.Popen(["sh", "-c", "sleep 600 & wait"], start_new_session=True)
-Guard().watch(shell.pid)
-print(shell.pid, flush=True)
-os.kill(os.getpid(), 9)
-"""
-
-
-def test_a_kill_of_the_measurement_leaves_no_engine_behind() -> None:
-    done = subprocess.run([sys.executable, "-c", LEAVER], cwd=ROOT, capture_output=True, text=True, timeout=30)
-    deadline = time.monotonic() + 10
-    while members(int(done.stdout)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert done.returncode == -signal.SIGKILL and not members(int(done.stdout))
+    assert process.engine.child.members() == []

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from probes.errors import INCOMPLETE, EnginescopeError, run_main, usage_error
 
 if TYPE_CHECKING:
-    from tracing.overhead.arms import Arm, ArmProcess
+    from tracing.overhead.arms import OverheadArm, RunningArm
     from tracing.overhead.ledger import Round
 
 INPUT_LEN = 32
@@ -67,7 +67,7 @@ def main() -> int:
         return measure(asked, args, Path(scratch))
 
 
-def chosen(all_arms: list[Arm], names: list[str] | None) -> list[Arm]:
+def chosen(all_arms: list[OverheadArm], names: list[str] | None) -> list[OverheadArm]:
     """The plain arms and those named; all where none is."""
     known = [arm.name for arm in all_arms]
     unknown = [name for name in names or [] if name not in known]
@@ -76,7 +76,7 @@ def chosen(all_arms: list[Arm], names: list[str] | None) -> list[Arm]:
     return [arm for arm in all_arms if not names or arm.name in names or arm.name in ("off", "off too")]
 
 
-def measure(asked: list[Arm], args: argparse.Namespace, scratch: Path) -> int:
+def measure(asked: list[OverheadArm], args: argparse.Namespace, scratch: Path) -> int:
     """Start the arms, run the rounds, stop the arms, print and store what was seen."""
     from probes.machine import fingerprint
     from tracing.overhead import ledger
@@ -131,40 +131,35 @@ def _settings(model: str) -> dict[str, Any]:
     }
 
 
-def _members(engine: ArmProcess) -> list[int]:
+def _members(engine: RunningArm) -> list[int]:
     """An arm's vLLM processes: without resource trackers and tools."""
     import psutil
 
-    from probes.processgroup import members
-
-    found = []
-    for process in members(*engine.groups):
+    pids = []
+    for process in engine.engine.child.members():
         with contextlib.suppress(psutil.Error):
             program, *arguments = process.cmdline() or [""]
             if program.startswith("VLLM::") or ("nsys" not in program and "trialengine" in " ".join(arguments)):
-                found.append(process.pid)
-    return found
+                pids.append(process.pid)
+    return pids
 
 
 @contextlib.contextmanager
 def running(
-    asked: list[Arm], settings: dict[str, Any], scratch: Path, missing: dict[str, str]
-) -> Iterator[dict[str, ArmProcess]]:
+    asked: list[OverheadArm], settings: dict[str, Any], scratch: Path, missing: dict[str, str]
+) -> Iterator[dict[str, RunningArm]]:
     """The arms' engines, started one after the other and frozen; `missing` is told why one is not there."""
-    from tracing.overhead.arms import ArmError, ArmProcess, Guard
+    from probes.processes.engine import EngineFailed
+    from tracing.overhead.arms import RunningArm
 
-    guard, engines = Guard(), {}
+    engines: dict[str, RunningArm] = {}
     try:
         for arm in asked:
             say(f"starting {arm.name}")
             try:
-                engine = ArmProcess(arm, settings, scratch)
-                guard.watch(engine.process.pid)
-                engines[arm.name] = engine
-                engine.start()
-                for group in engine.groups:
-                    guard.watch(group)
-            except ArmError as error:
+                engines[arm.name] = RunningArm(arm, settings, scratch)
+                engines[arm.name].start()
+            except EngineFailed as error:
                 missing[arm.name] = str(error)
                 say(f"{arm.name}: {error}")
                 if arm.name in engines:
@@ -175,12 +170,11 @@ def running(
     finally:
         for engine in engines.values():
             engine.kill()
-        guard.close()
 
 
-def rounds(engines: dict[str, ArmProcess], missing: dict[str, str], size: int, args: argparse.Namespace) -> list[Round]:
+def rounds(engines: dict[str, RunningArm], missing: dict[str, str], size: int, args: argparse.Namespace) -> list[Round]:
     """Trials of every arm, `--rounds` times after warm-ups; an arm that fails leaves the rounds."""
-    from tracing.overhead.arms import ArmError
+    from probes.processes.engine import EngineFailed
 
     draw, found = random.Random(size), []
     for number in range(-WARM_UPS, args.rounds):
@@ -190,7 +184,7 @@ def rounds(engines: dict[str, ArmProcess], missing: dict[str, str], size: int, a
             shape = {"batch_size": size, "input_len": INPUT_LEN, "output_len": args.output_len}
             try:
                 seen[name] = engines[name].trial(**shape, seed=1000 * size + number + WARM_UPS)
-            except ArmError as error:
+            except EngineFailed as error:
                 missing[name] = f"failed in a trial: {error}"
                 engines.pop(name).kill()
         if "off" in missing:

@@ -7,13 +7,13 @@ each request's tokens are seen as they come.
 from __future__ import annotations
 
 import gc
-import json
 import os
 import random
-import sys
 import time
 from statistics import median
 from typing import Any
+
+from probes.processes.dialogue import Message, answer_commands
 
 FIRST_TOKEN = 100  # prompts are of ordinary tokens: no marks of a beginning or an end
 LAST_TOKEN = 20_000
@@ -68,27 +68,22 @@ class TrialEngine:
         }
 
 
-def serve(commands_fd: int, replies_fd: int) -> None:
-    """Answer commands until the pipe ends; an error is an answer too, and the last one."""
+class Server:
+    """Answers the ledger's commands: the engine's arguments first, then any number of trials."""
+
     engine: TrialEngine | None = None
-    with os.fdopen(commands_fd) as commands, os.fdopen(replies_fd, "w") as replies:
-        for line in commands:
-            asked = json.loads(line)
-            answer: dict[str, Any]
-            try:
-                if engine is None:
-                    engine, answer = TrialEngine(asked), {"pid": os.getpid()}
-                else:
-                    answer = engine.trial(**asked)
-            except Exception as error:
-                answer = {"error": f"{type(error).__name__}: {' '.join(str(error).split())}"}
-            replies.write(json.dumps(answer) + "\n")
-            replies.flush()
-            if "error" in answer:
-                break
-    if engine is not None:
-        engine.engine.engine_core.shutdown()
+
+    def answer(self, command: Message) -> Message:
+        """Start the engine, or run a trial."""
+        if self.engine is None:
+            self.engine = TrialEngine(command)
+            return {"pid": os.getpid()}
+        return self.engine.trial(**command)
 
 
 def main() -> None:
-    serve(int(sys.argv[1]), int(sys.argv[2]))
+    """Serve the ledger, which names two inherited file descriptors in `sys.argv`."""
+    server = Server()
+    answer_commands(server.answer)
+    if server.engine is not None:
+        server.engine.engine.engine_core.shutdown()

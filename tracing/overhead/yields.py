@@ -11,18 +11,19 @@ import numpy as np
 import pandas as pd
 
 from tracing.events.layout import RECORD
+from tracing.nsys.capture import STEM
 from tracing.timeline.intervals import Ints
 from tracing.torchsums import trace
 
 if TYPE_CHECKING:
-    from tracing.overhead.arms import ArmProcess
+    from tracing.overhead.arms import RunningArm
     from tracing.overhead.ledger import Round
 
 BETWEEN = ("serialize", "send", "deserialize")  # stages that a split into processes adds
 ZMQ = ("front end → core", "core → front end")
 
 
-def harvest(engine: ArmProcess, rounds: list[Round]) -> dict[str, Any]:
+def harvest(engine: RunningArm, rounds: list[Round]) -> dict[str, Any]:
     """Of a stopped arm: `records_s` and `bytes_s` while it was measured, and, where spans were recorded, `between`."""
     name = engine.arm.name
     windows = np.array([(each[name]["start_ns"], each[name]["end_ns"]) for each in rounds if name in each])
@@ -32,7 +33,7 @@ def harvest(engine: ArmProcess, rounds: list[Round]) -> dict[str, Any]:
         return _profiled(trace.files(engine.folder), windows)
     if any(engine.folder.glob("events-*.bin")):
         found = _recorded(engine, windows)
-        reports = [path for path in engine.folder.glob("report.*") if engine.arm.tool == "nsys"]
+        reports = [path for path in engine.folder.glob(f"{STEM}.*") if engine.arm.tool == "nsys"]
         size = sum(path.stat().st_size for path in reports)
         return found | ({"bytes_s": size / engine.watched_s} if reports else {})
     return {}
@@ -63,7 +64,7 @@ def _profiled(paths: list[Path], windows: Ints) -> dict[str, Any]:
     return {"records_s": records / seconds, "bytes_s": sum(path.stat().st_size for path in mine) / seconds}
 
 
-def _recorded(engine: ArmProcess, windows: Ints) -> dict[str, Any]:
+def _recorded(engine: RunningArm, windows: Ints) -> dict[str, Any]:
     from tracing import timeline
     from tracing.breakdown import hops
     from tracing.timeline import requests

@@ -13,7 +13,7 @@ REFUSALS = (
     "AssertionError",
 )
 # A line of a child's log: `(EngineCore pid=7) ERROR 11-21 03:46:24 [core.py:99] text`, the marks optional.
-LOG_MARKS = re.compile(r"^(\([^)]*pid=\d+\) )?((ERROR|WARNING|INFO) [\d-]+ [\d:]+ \[[^\]]*\] )?")
+MARKS = re.compile(r"^(\([^)]*pid=\d+\) )?((ERROR|WARNING|INFO|DEBUG) [\d-]+ [\d:]+ \[[^\]]*\] ?)?")
 RAISED = re.compile(r"^(?:[A-Za-z_]\w*\.)*([A-Za-z_]\w*(?:Error|Exception|Interrupt|Exit))(?:: (.*))?$")
 # What a parent says when its child died: true, and no reason.
 HOLLOW = ("Engine core initialization failed", "Failed core proc", "WorkerProc initialization failed", "cancelled")
@@ -29,12 +29,12 @@ def first_reason(log: str) -> str | None:
 
     Pydantic's message follows on the next lines, so an exception without enough words takes the line after it along.
     """
-    lines = [LOG_MARKS.sub("", line).rstrip() for line in log.splitlines()]
+    lines = [MARKS.sub("", line).rstrip() for line in log.splitlines()]
     for number, line in enumerate(lines):
-        found = RAISED.match(line)
-        if not found or any(hollow in line for hollow in HOLLOW):
+        raised = RAISED.match(line)
+        if not raised or any(hollow in line for hollow in HOLLOW):
             continue
-        kind, text = found.group(1), (found.group(2) or "").strip()
+        kind, text = raised.group(1), (raised.group(2) or "").strip()
         if kind in ("KeyboardInterrupt", "SystemExit") or not text:
             continue
         if kind == "ValidationError":

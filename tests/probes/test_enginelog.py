@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from offline.engine.log import first_reason, refuses
+from probes.processes.log import first_reason, refuses
 
 REFUSED = """\
 INFO 11-21 03:46:20 [config.py:12] Using max model len 128
