@@ -9,6 +9,7 @@ import numpy as np
 from tracing.breakdown.budget import own_rows
 from tracing.breakdown.findings import Findings
 from tracing.timeline.index import Index
+from tracing.timeline.intervals import length, union
 from tracing.timeline.requests import Flow
 
 
@@ -44,13 +45,4 @@ def _covered(index: Index, flow: Flow) -> dict[str, int]:
     rows = own_rows(index, flow)
     start, end = np.maximum(index.start[rows], flow.start_ns), np.minimum(index.end[rows], flow.end_ns)
     sites = index.site(rows)
-    return {str(site): _union(start[sites == site], end[sites == site]) for site in np.unique(sites)}
-
-
-def _union(start: np.ndarray, end: np.ndarray) -> int:
-    """The length of what some intervals, sorted by start, cover together."""
-    if not len(start):
-        return 0
-    reached = np.maximum.accumulate(np.maximum(end, start))
-    before = np.concatenate([start[:1], reached[:-1]])
-    return int(np.maximum(reached - np.maximum(start, before), 0).sum())
+    return {str(site): length(union(start[sites == site], end[sites == site])) for site in np.unique(sites)}

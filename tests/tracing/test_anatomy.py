@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
@@ -14,7 +13,7 @@ from tests.tracing.traces import TraceWriter
 from tracing import timeline
 from tracing.breakdown import slow
 from tracing.timeline import steps as anatomy
-from tracing.timeline.steps import Pieces, covered, innermost, pieces_outside, union
+from tracing.timeline.steps import innermost
 
 STEP = 1_000_000  # a microsecond is 1,000: steps of 1 ms
 
@@ -86,32 +85,6 @@ def test_a_slow_request_is_told_by_what_exceeds_the_others() -> None:
     parts["c"] = {"forward": 11_000_000, "wait: scheduler queue": 5_000_000}
     first, *_ = slow.slow_requests({"a": 10, "b": 10, "c": 16}, parts)
     assert first == {"request": "c", "ns": 16, "reason": "wait: scheduler queue: 5.0 ms more than the median"}
-
-
-INTERVALS = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 20)), max_size=12)
-
-
-def frame(intervals: list[tuple[int, int]]) -> pd.DataFrame:
-    rows = sorted((start, -(start + length)) for start, length in intervals)
-    return pd.DataFrame({"start_ns": [r[0] for r in rows], "end_ns": [-r[1] for r in rows]}, dtype="int64")
-
-
-def points(pieces: Pieces) -> set[int]:
-    return {point for start, end in zip(*pieces, strict=True) for point in range(int(start), int(end))}
-
-
-def brute(intervals: list[tuple[int, int]]) -> set[int]:
-    return {point for start, length in intervals for point in range(start, start + length)}
-
-
-@settings(deadline=None)
-@given(INTERVALS, INTERVALS)
-def test_intervals_against_counting_points(first: list[tuple[int, int]], second: list[tuple[int, int]]) -> None:
-    one, two = union(frame(first)), union(frame(second))
-    assert points(one) == brute(first)
-    assert points(pieces_outside(one, two)) == brute(first) - brute(second)
-    times = np.arange(90)
-    assert covered(one, times).tolist() == [len([p for p in brute(first) if p < time]) for time in times]
 
 
 @settings(deadline=None)

@@ -19,6 +19,7 @@ from tracing.breakdown import findings
 from tracing.nsys import __main__ as nsys
 from tracing.nsys import file, gpu, ranges
 from tracing.page import watchers
+from tracing.timeline.intervals import edges, union
 
 CORE, WORKER = 11, 12
 US = 1000
@@ -185,7 +186,7 @@ def test_everything_adds_up(
     window: list[tuple[int, int]], busy: list[tuple[int, int]], causes: list[list[tuple[int, int]]]
 ) -> None:
     listed = [(f"cause {rank}", rank, pieces(spans)) for rank, spans in enumerate(causes)]
-    found = gpu.waiting(gpu.union(pieces(window)), gpu.union(pieces(busy)), listed)
+    found = gpu.waiting(union(*edges(pieces(window))), union(*edges(pieces(busy))), listed)
     assert found["busy_ns"] + found["idle_ns"] == found["window_ns"]
     assert found["gap_ns"] + found["short_gap_ns"] == found["idle_ns"]
     assert sum(cause["ns"] for cause in found["causes"]) == found["gap_ns"]

@@ -16,7 +16,7 @@ import numpy as np
 
 from tracing.breakdown.waits import rendered, waits
 from tracing.timeline.index import Index, Rows, picked
-from tracing.timeline.intervals import topmost
+from tracing.timeline.intervals import precedence, topmost
 from tracing.timeline.requests import Flow
 
 UNEXPLAINED = "unexplained"
@@ -76,9 +76,7 @@ def budget(index: Index, flow: Flow) -> dict[str, int]:
     start = np.array([piece.start_ns for piece in found], dtype=np.int64)
     end = np.array([piece.end_ns for piece in found], dtype=np.int64)
     rank = np.array([piece.rank for piece in found], dtype=np.int64)
-    precedence = np.empty(len(found), dtype=np.int64)
-    precedence[np.lexsort((-end, start, rank))] = np.arange(len(found))
-    bounds, top = topmost(start, end, precedence)
+    bounds, top = topmost(start, end, precedence(start, end, rank))
     lengths = np.diff(bounds) if len(bounds) else np.zeros(0, dtype=np.int64)
     parts: dict[str, int] = {}
     for which, length in zip(top.tolist(), lengths.tolist(), strict=True):

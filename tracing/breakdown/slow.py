@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tracing.timeline.intervals import edges, overlap, union
 from tracing.timeline.spans import Timeline
-from tracing.timeline.steps import PHASES, core_of, covered, union
+from tracing.timeline.steps import PHASES, core_of
 
 MOST = 10
 TELLING = 0.02  # of a request's latency, from which a part that exceeds the median's is called the reason
@@ -47,10 +48,9 @@ def _collections(timeline: Timeline, steps: pd.DataFrame) -> np.ndarray:
     cores = core_of(timeline)
     for pid in steps["pid"].unique():
         mine = [process for process, core in cores.items() if core == pid]
-        pauses = union(spans[(spans["site"] == "gc") & spans["pid"].isin(mine)])
+        pauses = union(*edges(spans[(spans["site"] == "gc") & spans["pid"].isin(mine)]))
         here = (steps["pid"] == pid).to_numpy()
-        ends, starts = steps["end_ns"].to_numpy()[here], steps["start_ns"].to_numpy()[here]
-        total[here] = covered(pauses, ends) - covered(pauses, starts)
+        total[here] = overlap(pauses, *edges(steps[here]))
     return total
 
 

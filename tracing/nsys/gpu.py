@@ -20,9 +20,9 @@ from tracing.nsys import file
 from tracing.nsys.file import Report
 from tracing.nsys.ranges import clock, stage_names
 from tracing.sites.engine import SCOPE_SITE
-from tracing.timeline.intervals import topmost
+from tracing.timeline.intervals import Pieces, edges, gaps, length, overlap, precedence, topmost, union
 from tracing.timeline.spans import Timeline
-from tracing.timeline.steps import KINDS, Pieces, core_of, covered, pieces_outside, union
+from tracing.timeline.steps import KINDS, core_of
 
 SHORT_GAP_NS = 20_000
 NOTHING, NO_RANGE, NO_REQUEST = "nothing recorded", "outside of any range", "no request in the engine"
@@ -72,7 +72,7 @@ def gpu(
     for device, mine in activity.groupby("device"):
         causes = list(_causes(timeline.spans, hops, set(mine["pid"])))
         for kind, window in _windows(steps, mine):
-            devices.append({"device": int(device), "kind": kind, **waiting(window, union(mine), causes)})
+            devices.append({"device": int(device), "kind": kind, **waiting(window, union(*edges(mine)), causes)})
     return {"stages": stages(activity, steps), "devices": devices}
 
 
@@ -161,7 +161,7 @@ def _windows(steps: pd.DataFrame, activity: pd.DataFrame) -> Iterator[tuple[str,
     for kind in (ALL, *KINDS):
         mine = steps if kind == ALL else steps[steps["kind"] == kind]
         if len(mine):
-            yield kind, union(mine.assign(end_ns=mine["start_ns"] + mine["period_ns"]))
+            yield kind, union(*edges(mine.assign(end_ns=mine["start_ns"] + mine["period_ns"])))
 
 
 def _causes(spans: pd.DataFrame, hops: pd.DataFrame, workers: set[int]) -> Iterator[tuple[str, int, pd.DataFrame]]:
@@ -184,11 +184,11 @@ def waiting(window: Pieces, busy: Pieces, causes: list[tuple[str, int, pd.DataFr
     `busy_ns` + `idle_ns` = `window_ns`; `gap_ns` + `short_gap_ns` = `idle_ns`; the `causes`, largest first, add up to
     `gap_ns`.
     """
-    starts, ends = pieces_outside(window, busy)
-    starts, ends = _joined(starts, ends)
+    starts, ends = gaps(window, busy)
     long = ends - starts > SHORT_GAP_NS
-    whole, idle, gap = (int((e - s).sum()) for s, e in (window, (starts, ends), (starts[long], ends[long])))
-    told = _by_cause((starts[long], ends[long]), causes)
+    long_gaps = starts[long], ends[long]
+    whole, idle, gap = (length(pieces) for pieces in (window, (starts, ends), long_gaps))
+    told = _by_cause(long_gaps, causes)
     told[NOTHING] = gap - sum(told.values())
     listed = sorted(((name, ns) for name, ns in told.items() if ns), key=lambda cause: -cause[1])
     return {
@@ -202,29 +202,18 @@ def waiting(window: Pieces, busy: Pieces, causes: list[tuple[str, int, pd.DataFr
     }
 
 
-def _joined(starts: np.ndarray, ends: np.ndarray) -> Pieces:
-    """Pieces that touch as one."""
-    if not len(starts):
-        return starts, ends
-    apart = starts[1:] > ends[:-1]
-    return starts[np.append(True, apart)], ends[np.append(apart, True)]
-
-
-def _by_cause(gaps: Pieces, causes: list[tuple[str, int, pd.DataFrame]]) -> dict[str, int]:
-    """Nanoseconds of the gaps by cause: the highest rank counts, then what began last."""
+def _by_cause(waits: Pieces, causes: list[tuple[str, int, pd.DataFrame]]) -> dict[str, int]:
+    """Nanoseconds of a device's waits by cause: the highest rank counts, then what began last."""
     if not causes:
         return {}
     start = np.concatenate([rows["start_ns"].to_numpy(dtype=np.int64) for _, _, rows in causes])
     end = np.concatenate([rows["end_ns"].to_numpy(dtype=np.int64) for _, _, rows in causes])
     which = np.repeat(np.arange(len(causes)), [len(rows) for _, _, rows in causes])
     rank = np.array([rank for _, rank, _ in causes], dtype=np.int64)[which]
-    precedence = np.empty(len(start), dtype=np.int64)
-    precedence[np.lexsort((-end, start, rank))] = np.arange(len(start))
-    bounds, top = topmost(start, end, precedence)
+    bounds, top = topmost(start, end, precedence(start, end, rank))
     told: dict[str, int] = {}
     for number in np.unique(which[top[top >= 0]]):
         here = (top >= 0) & (which[np.maximum(top, 0)] == number)
-        pieces = (bounds[:-1][here], bounds[1:][here])
-        inside = int((covered(pieces, gaps[1]) - covered(pieces, gaps[0])).sum())
+        inside = int(overlap((bounds[:-1][here], bounds[1:][here]), *waits).sum())
         told[causes[number][0]] = told.get(causes[number][0], 0) + inside
     return told

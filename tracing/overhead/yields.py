@@ -12,7 +12,7 @@ import pandas as pd
 
 from tracing.events.layout import RECORD
 from tracing.nsys.capture import STEM
-from tracing.timeline.intervals import Ints
+from tracing.timeline.intervals import Ints, contains, edges, overlap, union
 from tracing.torchsums import trace
 
 if TYPE_CHECKING:
@@ -68,27 +68,22 @@ def _recorded(engine: RunningArm, windows: Ints) -> dict[str, Any]:
     from tracing import timeline
     from tracing.breakdown import hops
     from tracing.timeline import requests
-    from tracing.timeline import steps as anatomy
     from tracing.timeline.index import Index
+    from tracing.timeline.steps import anatomy
 
     read = timeline.read(engine.folder)
     index = Index(read)
-    inside = within(index.start, windows)
-    steps = anatomy.anatomy(read)
+    measured = union(windows[:, 0], windows[:, 1])
+    inside = contains(measured, index.start)
+    steps = anatomy(read)
     spans, seconds = read.spans[inside], float((windows[:, 1] - windows[:, 0]).sum() / 1e9)
     hopped = hops.hops(index, requests.flows(index)).drop_duplicates(["hop", "from_ns", "to_ns"])
     return {
         "records_s": len(spans) / seconds,
         "bytes_s": len(spans) * RECORD.itemsize / seconds,
-        "between": between(spans, hopped[within(hopped["from_ns"].to_numpy(), windows)]),
+        "between": between(spans, hopped[contains(measured, hopped["from_ns"].to_numpy())]),
         "frozen_steps": frozen_steps(steps, np.array(engine.frozen)),
     }
-
-
-def within(times: Ints, windows: Ints) -> Any:
-    """Which of some times lie in one of some windows, which are in order and apart: a mask."""
-    place = np.searchsorted(windows[:, 0], times, side="right") - 1
-    return (place >= 0) & (times < windows[np.maximum(place, 0), 1])
 
 
 def between(spans: pd.DataFrame, hops: pd.DataFrame) -> dict[str, float]:
@@ -101,6 +96,5 @@ def between(spans: pd.DataFrame, hops: pd.DataFrame) -> dict[str, float]:
 
 def frozen_steps(steps: pd.DataFrame, frozen: Ints) -> list[int]:
     """The steps in which the arm's clocks stood still for a while: they look slow and are not."""
-    place = np.searchsorted(frozen[:, 0], steps["end_ns"].to_numpy()) - 1  # the last freeze that began before the end
-    hit = (place >= 0) & (frozen[np.maximum(place, 0), 1] > steps["start_ns"].to_numpy())
+    hit = overlap(union(frozen[:, 0], frozen[:, 1]), *edges(steps)) > 0
     return [int(step) for step in steps["step"][hit]]

@@ -10,6 +10,7 @@ import pandas as pd
 
 from tracing.sites.engine import ALL_SITES
 from tracing.sites.site import ROLES
+from tracing.timeline.nesting import Nesting
 from tracing.timeline.spans import Timeline
 
 WIDTH, LABEL, ROW, GAP, AXIS = 1120, 150, 15, 10, 22
@@ -82,12 +83,10 @@ def _lanes(spans: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 def _depths(rows: pd.DataFrame) -> np.ndarray:
     """How many spans each is inside of; rows are sorted by start, the longest first."""
     depths: list[int] = []
-    open_until: list[int] = []
+    nesting = Nesting[None]()
     for start, end in zip(rows["start_ns"], rows["end_ns"], strict=True):
-        while open_until and open_until[-1] <= start:
-            open_until.pop()
-        depths.append(len(open_until))
-        open_until.append(end)
+        nesting.begin(start, end, None)
+        depths.append(len(nesting.open) - 1)
     return np.array(depths)
 
 

@@ -14,6 +14,7 @@ import pandas as pd
 
 from tracing.page.tracks import gpu, samples, torch
 from tracing.page.tracks.file import Writer, uuid_of_process
+from tracing.timeline.nesting import Nesting
 from tracing.timeline.spans import Timeline
 
 REQUESTS_TRACK = 1
@@ -33,8 +34,7 @@ def export(timeline: Timeline, flows: list[Any], hops: pd.DataFrame, path: Path)
         for uuid, (name, rows) in enumerate(_threads(timeline), 1000):
             process = uuid_of_process(rows["pid"].iloc[0])
             writer.track(uuid, name, process)
-            for _ in _slices(writer, uuid, rows, arrows):
-                pass
+            _slices(writer, uuid, rows, arrows)
         for said in timeline.processes:
             words = ", ".join(said.get("serves", [])) or "process"
             writer.track(uuid_of_process(said["pid"]), f"{words} ({said['pid']})")
@@ -52,22 +52,19 @@ def _threads(timeline: Timeline) -> Iterator[tuple[str, pd.DataFrame]]:
         yield f"{role}: {rows['thread_name'].iloc[0]} ({thread})", rows
 
 
-def _slices(writer: Writer, track: int, rows: pd.DataFrame, arrows: dict[int, list[int]]) -> Iterator[None]:
+def _slices(writer: Writer, track: int, rows: pd.DataFrame, arrows: dict[int, list[int]]) -> None:
     """A thread's spans, which nest: begun outermost first, and ended before the next that is not inside."""
-    open_until: list[int] = []
+    nesting = Nesting[None]()
     columns = [rows[name].to_numpy() for name in ("start_ns", "end_ns", "site", "stage", "request", "step", "value")]
     for row, (start, end, site, stage, request, step, value) in zip(
         rows.index, zip(*columns, strict=True), strict=True
     ):
-        while open_until and open_until[-1] <= start:
-            writer.end(track, open_until.pop())
-        end = min(end, open_until[-1]) if open_until else end
+        for ended_ns, _ in nesting.begin(start, end, None):
+            writer.end(track, ended_ns)
         notes = {"step": step, "value": value} | ({"request": request} if isinstance(request, str) else {})
         writer.begin(track, start, site, stage, arrows.get(row, []), **notes)
-        open_until.append(end)
-        yield
-    while open_until:
-        writer.end(track, open_until.pop())
+    for ended_ns, _ in nesting.close():
+        writer.end(track, ended_ns)
 
 
 # Which spans an arrow joins: those that end, or begin, at the hop's times.

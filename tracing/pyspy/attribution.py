@@ -16,6 +16,7 @@ from tracing.pyspy import waitingframes
 from tracing.pyspy.events import Stack
 from tracing.pyspy.samples import Samples
 from tracing.sites.engine import SITES, Site
+from tracing.timeline.intervals import contains, union
 from tracing.timeline.spans import Timeline, as_seen
 
 
@@ -150,7 +151,7 @@ def agreement(frame: pd.DataFrame, timeline: Timeline, uncertainty_ns: int, shif
         if key not in groups:
             continue
         starts = groups[key]["start_ns"].to_numpy()
-        ends = np.maximum.accumulate(groups[key]["end_ns"].to_numpy())
+        ends = groups[key]["end_ns"].to_numpy()
         times = rows["time_ns"].to_numpy() + shift_ns
         samples += len(times)
         inside += _within(times, starts, ends, 0)
@@ -159,8 +160,8 @@ def agreement(frame: pd.DataFrame, timeline: Timeline, uncertainty_ns: int, shif
 
 
 def _within(times: np.ndarray, starts: np.ndarray, ends: np.ndarray, slack_ns: int) -> int:
-    place = np.searchsorted(starts, times + slack_ns, "right") - 1
-    return int(np.count_nonzero((place >= 0) & (ends[place] >= times - slack_ns)))
+    widened = union(starts - slack_ns, ends + slack_ns + 1)  # the last instant of a span is one of it here
+    return int(np.count_nonzero(contains(widened, times)))
 
 
 def by_time(frame: pd.DataFrame, *columns: str) -> pd.Series:

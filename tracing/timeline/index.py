@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from tracing.timeline.spans import Timeline
+from tracing.timeline.steps import core_of
 
 Rows = npt.NDArray[np.int64]
 NONE: Rows = np.zeros(0, dtype=np.int64)
@@ -113,8 +114,6 @@ class Index:
     @cached_property
     def cores(self) -> dict[int, int]:
         """The core that each process works for: itself, or a worker's parent."""
-        from tracing.timeline.steps import core_of
-
         return core_of(self.timeline)
 
     @cached_property

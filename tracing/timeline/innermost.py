@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from tracing.timeline.intervals import Ints, topmost
+from tracing.timeline.intervals import Ints, edges, topmost
 from tracing.timeline.spans import Timeline
 
 OUTSIDE = "outside of any span"
@@ -31,14 +31,14 @@ class Places:
 
     def spent(self, threads: set[tuple[int, int]], steps: Ints) -> dict[str, int]:
         """By stage, the nanoseconds that some threads spent in spans of some steps, each instant in the innermost."""
-        found: dict[str, int] = {}
+        total: dict[str, int] = {}
         for bounds, stage, step in (self._threads[each] for each in threads if each in self._threads):
             lengths, inside = np.diff(bounds), np.isin(step[1:-1], steps)
             for number in np.unique(stage[1:-1][inside]).tolist():
                 name = self.stages[number]
-                found[name] = found.get(name, 0) + int(lengths[inside & (stage[1:-1] == number)].sum())
-        found.pop(OUTSIDE, None)
-        return found
+                total[name] = total.get(name, 0) + int(lengths[inside & (stage[1:-1] == number)].sum())
+        total.pop(OUTSIDE, None)
+        return total
 
 
 def _pieces(rows: pd.DataFrame) -> tuple[Ints, Ints, Ints]:
@@ -46,8 +46,7 @@ def _pieces(rows: pd.DataFrame) -> tuple[Ints, Ints, Ints]:
 
     Rows come by start, then the longest first, so that of those that cover a piece the last is the innermost.
     """
-    start, end = (rows[edge].to_numpy(dtype=np.int64) for edge in ("start_ns", "end_ns"))
-    bounds, top = topmost(start, end, np.arange(len(rows)))
+    bounds, top = topmost(*edges(rows), np.arange(len(rows)))
     top = np.concatenate(([-1], top, [-1])) if len(bounds) else np.array([-1])
     stage = np.append(rows["stage"].cat.codes.to_numpy(dtype=np.int64) + 1, 0)  # the last one serves -1
     step = np.append(rows["step"].to_numpy(dtype=np.int64), -1)

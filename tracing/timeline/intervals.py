@@ -1,11 +1,75 @@
-"""Which of many overlapping intervals is on top, for every piece of time: numpy only, no loop over intervals."""
+"""Arithmetic of intervals in integer nanoseconds, each from its start up to but not including its end: numpy only."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 Ints = npt.NDArray[np.int64]
+Pieces = tuple[Ints, Ints]  # starts and ends of disjoint intervals, ascending
+
+
+def edges(spans: pd.DataFrame) -> tuple[Ints, Ints]:
+    """The starts and ends of a frame's spans."""
+    return spans["start_ns"].to_numpy(dtype=np.int64), spans["end_ns"].to_numpy(dtype=np.int64)
+
+
+def union(start: Ints, end: Ints) -> Pieces:
+    """The time that any of some intervals covers; intervals that touch are one piece."""
+    order = np.argsort(start, kind="stable")
+    start, reach = start[order], np.maximum.accumulate(end[order])
+    apart = start[1:] > reach[:-1]
+    return start[np.append(True, apart)[: len(start)]], reach[np.append(apart, True)[: len(start)]]
+
+
+def length(pieces: Pieces) -> int:
+    """The length of all pieces together."""
+    return int((pieces[1] - pieces[0]).sum())
+
+
+def covered(pieces: Pieces, times: Ints) -> Ints:
+    """How much of the pieces lies before each of `times`."""
+    start, end = pieces
+    if not len(start):
+        return np.zeros(len(times), dtype=np.int64)
+    before = np.concatenate(([0], np.cumsum(end - start)))
+    place = np.searchsorted(start, times, side="right")
+    beyond = np.where(place > 0, np.maximum(end[np.maximum(place - 1, 0)] - times, 0), 0)
+    return np.asarray(before[place] - beyond, dtype=np.int64)
+
+
+def overlap(pieces: Pieces, start: Ints, end: Ints) -> Ints:
+    """How much of the pieces lies in each of the windows from `start` to `end`."""
+    return covered(pieces, end) - covered(pieces, start)
+
+
+def contains(pieces: Pieces, times: npt.NDArray[np.int64 | np.float64]) -> npt.NDArray[np.bool_]:
+    """Which of some times lie in a piece."""
+    start, end = pieces
+    if not len(start):
+        return np.zeros(len(times), dtype=bool)
+    place = np.searchsorted(start, times, side="right") - 1
+    return np.asarray((place >= 0) & (times < end[np.maximum(place, 0)]))
+
+
+def gaps(pieces: Pieces, others: Pieces) -> Pieces:
+    """What of `pieces` no piece of `others` covers."""
+    cuts = np.unique(np.concatenate((*pieces, *others)))
+    middle = cuts[:-1] + (cuts[1:] - cuts[:-1]) / 2
+    free = contains(pieces, middle) & ~contains(others, middle)
+    return union(cuts[:-1][free], cuts[1:][free])
+
+
+def precedence(start: Ints, end: Ints, rank: Ints) -> Ints:
+    """Distinct precedences: the higher rank first, then what began last, which of nested intervals is the innermost."""
+    order = np.empty(len(start), dtype=np.int64)
+    order[np.lexsort((-end, start, rank))] = np.arange(len(start))
+    return order
 
 
 def topmost(start: Ints, end: Ints, precedence: Ints) -> tuple[Ints, Ints]:

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
+from tracing.timeline.intervals import Pieces, edges, gaps, overlap, topmost, union
+from tracing.timeline.nesting import outermost
 from tracing.timeline.spans import Timeline
 
 # Phase -> the sites whose time it is; of nested ones the outermost counts, waits inside `dispatch` are taken out.
@@ -64,8 +66,8 @@ def _kind(prefills: int, decodes: int, first_decodes: int) -> str:
 
 
 def _edges(spans: pd.DataFrame, site: str, edge: str, name: str) -> pd.DataFrame:
-    found = spans[(spans["site"] == site) & (spans["step"] >= 0)]
-    return found[["pid", "step", edge]].rename(columns={edge: name}).drop_duplicates(["pid", "step"])
+    rows = spans[(spans["site"] == site) & (spans["step"] >= 0)]
+    return rows[["pid", "step", edge]].rename(columns={edge: name}).drop_duplicates(["pid", "step"])
 
 
 def _by_step(rows: pd.DataFrame, cores: dict[int, int], timeline: Timeline) -> pd.DataFrame:
@@ -80,27 +82,22 @@ def _by_step(rows: pd.DataFrame, cores: dict[int, int], timeline: Timeline) -> p
     return rows
 
 
-def _outermost(rows: pd.DataFrame) -> pd.DataFrame:
-    """Of spans of one thread each that nest, those inside no other; sorted by start."""
-    reach = rows.groupby("pid")["end_ns"].cummax().groupby(rows["pid"]).shift(fill_value=0)
-    return rows[rows["end_ns"] > reach]
-
-
 def _phase(timeline: Timeline, steps: pd.DataFrame, sites: tuple[str, ...], cores: dict[int, int]) -> np.ndarray:
     rows = timeline.spans[timeline.spans["site"].isin(sites)]
-    rows = _by_step(_outermost(rows), cores, timeline)
+    rows = _by_step(outermost(rows), cores, timeline)
     # With several workers a phase lasts as long as that of the slowest.
     each = (rows["end_ns"] - rows["start_ns"]).groupby([rows["core"], rows["step"], rows["pid"]]).sum()
     return _of(steps, each.groupby(level=[0, 1]).max())
 
 
 def _inside(outer: pd.DataFrame, waits: pd.DataFrame) -> pd.DataFrame:
-    """The waits that lie inside a span of `outer`."""
-    if not len(outer) or not len(waits):
-        return waits.iloc[:0]
-    starts, ends = outer["start_ns"].to_numpy(), outer["end_ns"].to_numpy()
-    place = np.searchsorted(starts, waits["start_ns"].to_numpy(), side="right") - 1
-    return waits[(place >= 0) & (waits["end_ns"].to_numpy() <= ends[np.maximum(place, 0)])]
+    """The waits that lie inside a span of `outer` in their process."""
+    start, end = edges(waits)
+    inside = np.zeros(len(waits), dtype=bool)
+    for pid, rows in outer.groupby("pid"):
+        whole = overlap(union(*edges(rows)), start, end) == end - start
+        inside |= whole & (waits["pid"] == pid).to_numpy()
+    return waits[inside]
 
 
 def _totals(steps: pd.DataFrame, rows: pd.DataFrame) -> np.ndarray:
@@ -109,8 +106,7 @@ def _totals(steps: pd.DataFrame, rows: pd.DataFrame) -> np.ndarray:
 
 def _of(steps: pd.DataFrame, values: pd.Series) -> np.ndarray:
     index = pd.MultiIndex.from_frame(steps[["pid", "step"]])
-    found = values.reindex(index).fillna(0)
-    return np.asarray(found.to_numpy(), dtype=np.int64)
+    return np.asarray(values.reindex(index).fillna(0).to_numpy(), dtype=np.int64)
 
 
 # --- the worker's idle time, and the core's part in it ---
@@ -118,86 +114,28 @@ def _of(steps: pd.DataFrame, values: pd.Series) -> np.ndarray:
 
 def _idle(timeline: Timeline, steps: pd.DataFrame, cores: dict[int, int]) -> pd.DataFrame:
     spans = timeline.spans
-    found: dict[str, np.ndarray] = {}
+    idle: dict[str, np.ndarray] = {}
     idle_ns = np.zeros(len(steps), dtype=np.int64)
     for pid in steps["pid"].unique():
         workers = [process for process, core in cores.items() if core == pid]
-        busy = union(spans[spans["pid"].isin(workers) & spans["site"].isin(BUSY)])
+        busy = union(*edges(spans[spans["pid"].isin(workers) & spans["site"].isin(BUSY)]))
         mine = np.flatnonzero(((steps["pid"] == pid) & (steps["period_ns"] > 0)).to_numpy())
         starts = steps["start_ns"].to_numpy()[mine]
         ends = starts + steps["period_ns"].to_numpy()[mine]
-        idle_ns[mine] = (ends - starts) - (covered(busy, ends) - covered(busy, starts))
+        idle_ns[mine] = (ends - starts) - overlap(busy, starts, ends)
         core_main = spans[(spans["pid"] == pid) & (spans["role"] == "core") & (spans["share"] != "frame")]
         for stage, pieces in innermost(core_main):
-            free = pieces_outside(pieces, busy)
-            told = found.setdefault(f"idle_{stage}", np.zeros(len(steps), dtype=np.int64))
-            told[mine] = covered(free, ends) - covered(free, starts)
+            column = idle.setdefault(f"idle_{stage}", np.zeros(len(steps), dtype=np.int64))
+            column[mine] = overlap(gaps(pieces, busy), starts, ends)
     steps["worker_idle_ns"] = idle_ns
-    return steps.assign(**found)
-
-
-Pieces = tuple[np.ndarray, np.ndarray]  # starts and ends of disjoint intervals, in order
-
-
-def union(rows: pd.DataFrame) -> Pieces:
-    """The time that any of some spans covers."""
-    starts, ends = rows["start_ns"].to_numpy(), rows["end_ns"].to_numpy()
-    order = np.argsort(starts, kind="stable")
-    starts, reach = starts[order], np.maximum.accumulate(ends[order]) if len(ends) else ends
-    first = np.concatenate(([True], starts[1:] > reach[:-1])) if len(starts) else np.zeros(0, bool)
-    last = np.concatenate((first[1:], [True])) if len(starts) else first
-    return starts[first], reach[last]
-
-
-def covered(pieces: Pieces, times: np.ndarray) -> np.ndarray:
-    """How much of the pieces lies before each of `times`, in nanoseconds."""
-    starts, ends = pieces
-    before = np.concatenate(([0], np.cumsum(ends - starts)))
-    place = np.searchsorted(starts, times, side="right")
-    over = np.where(place > 0, np.maximum(ends[np.maximum(place - 1, 0)] - times, 0), 0) if len(starts) else 0
-    return np.asarray(before[place] - over)
-
-
-def pieces_outside(pieces: Pieces, others: Pieces) -> Pieces:
-    """What of `pieces` no piece of `others` covers."""
-    edges = np.unique(np.concatenate((*pieces, *others)))
-    if len(edges) < 2:
-        return edges[:0], edges[:0]
-    middle = edges[:-1] + (edges[1:] - edges[:-1]) / 2
-    keep = _holds(pieces, middle) & ~_holds(others, middle)
-    return edges[:-1][keep], edges[1:][keep]
-
-
-def _holds(pieces: Pieces, times: np.ndarray) -> np.ndarray:
-    starts, ends = pieces
-    place = np.searchsorted(starts, times, side="right") - 1
-    return (
-        np.asarray((place >= 0) & (times < ends[np.maximum(place, 0)])) if len(starts) else np.zeros(len(times), bool)
-    )
+    return steps.assign(**idle)
 
 
 def innermost(rows: pd.DataFrame) -> Iterator[tuple[str, Pieces]]:
     """Of one thread's nesting spans, each stage's own time: where no span inside it goes on."""
-    found: dict[str, tuple[list[int], list[int]]] = {}
-    stack: list[tuple[int, str]] = []
-    at = 0
-
-    def own(stage: str, start: int, end: int) -> None:
-        if end > start:
-            starts, ends = found.setdefault(stage, ([], []))
-            starts.append(start)
-            ends.append(end)
-
-    for start, end, stage in zip(rows["start_ns"], rows["end_ns"], rows["stage"].astype(str), strict=True):
-        while stack and stack[-1][0] <= start:
-            own(stack[-1][1], at, stack[-1][0])
-            at = max(at, stack.pop()[0])
-        if stack:
-            own(stack[-1][1], at, start)
-        at = start
-        stack.append((end, stage))
-    while stack:
-        own(stack[-1][1], at, stack[-1][0])
-        at = max(at, stack.pop()[0])
-    for stage, (starts, ends) in found.items():
-        yield stage, (np.array(starts), np.array(ends))
+    bounds, top = topmost(*edges(rows), np.arange(len(rows)))
+    stages = rows["stage"].astype(str).to_numpy()
+    here = np.append(stages, "")[top]
+    for stage in np.unique(here[top >= 0]):
+        own = (here == stage) & (top >= 0)
+        yield str(stage), (bounds[:-1][own], bounds[1:][own])

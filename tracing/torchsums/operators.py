@@ -18,6 +18,7 @@ import pandas as pd
 from probes.errors import EnginescopeError
 from tracing.timeline.innermost import OUTSIDE, Places
 from tracing.timeline.intervals import Ints
+from tracing.timeline.nesting import Nesting
 from tracing.timeline.spans import Timeline
 from tracing.torchsums import trace
 from tracing.torchsums.trace import Event
@@ -48,25 +49,32 @@ class Operators:
     uncertainty_ns: int
 
 
+@dataclass
+class _Own:
+    """An open operator, and its time without that of the operators that began inside it so far."""
+
+    event: Event
+    ns: int
+
+
 def nested(events: Iterable[Event]) -> Iterator[tuple[Event, int]]:
     """Each event with its own nanoseconds: an operator's without those of operators that began inside it.
 
     A thread's operators come by start, as torch writes them; one is given out when it is known to be over.
     """
-    open_now: dict[tuple[int, int], list[list[Any]]] = {}
+    threads: dict[tuple[int, int], Nesting[_Own]] = {}
     for event in events:
         if event.kind != "operator":
             yield event, event.end_ns - event.start_ns
             continue
-        stack = open_now.setdefault((event.pid, event.thread), [])
-        while stack and stack[-1][0].end_ns <= event.start_ns:
-            yield stack[-1][0], stack.pop()[1]
-        if stack:
-            stack[-1][1] -= min(event.end_ns, stack[-1][0].end_ns) - event.start_ns
-        stack.append([event, event.end_ns - event.start_ns])
-    for stack in open_now.values():
-        for event, own_ns in stack:
-            yield event, own_ns
+        nesting = threads.setdefault((event.pid, event.thread), Nesting())
+        for _, over in nesting.begin(event.start_ns, event.end_ns, _Own(event, event.end_ns - event.start_ns)):
+            yield over.event, over.ns
+        if len(nesting.open) > 1:
+            nesting.open[-2][1].ns -= nesting.open[-1][0] - event.start_ns
+    for nesting in threads.values():
+        for _, own in nesting.close():
+            yield own.event, own.ns
 
 
 @dataclass

@@ -7,6 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from probes.errors import EnginescopeError
+from tracing.timeline.nesting import Nesting
 from tracing.timeline.spans import Timeline
 from tracing.torchsums import trace
 from tracing.torchsums.trace import Event
@@ -34,15 +35,15 @@ def _readable(events: Iterable[Event]) -> Iterator[Event]:
 
 
 def _file(writer: Writer, tracks: dict[tuple[str, int, int], int], events: Iterator[Event], name: str) -> None:
-    open_until: dict[int, list[int]] = {}
+    nestings: dict[int, Nesting[None]] = {}
     while chunk := sorted(islice(events, SORTED_EVENTS), key=lambda event: (event.start_ns, -event.end_ns)):
         for event in chunk:
             if event.kind != "launch":
                 track = _track(writer, tracks, event, name)
-                _slice(writer, track, event, open_until.setdefault(track, []))
-    for track, ends in open_until.items():
-        while ends:
-            writer.end(track, ends.pop())
+                _slice(writer, track, event, nestings.setdefault(track, Nesting()))
+    for track, nesting in nestings.items():
+        for ended_ns, _ in nesting.close():
+            writer.end(track, ended_ns)
 
 
 def _track(writer: Writer, tracks: dict[tuple[str, int, int], int], event: Event, file: str) -> int:
@@ -60,9 +61,8 @@ def _track(writer: Writer, tracks: dict[tuple[str, int, int], int], event: Event
     return tracks[key]
 
 
-def _slice(writer: Writer, track: int, event: Event, ends: list[int]) -> None:
+def _slice(writer: Writer, track: int, event: Event, nesting: Nesting[None]) -> None:
     """Begin an event, after the ends of those that are over; one that outlasts the one around it is cut."""
-    while ends and ends[-1] <= event.start_ns:
-        writer.end(track, ends.pop())
+    for ended_ns, _ in nesting.begin(event.start_ns, event.end_ns, None):
+        writer.end(track, ended_ns)
     writer.begin(track, event.start_ns, event.name, event.kind, [])
-    ends.append(min(event.end_ns, ends[-1]) if ends else event.end_ns)
