@@ -5,12 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from notes.site import sequence, sources
 from notes.site.route import median_route
-from notes.site.sitetimes import _union, site_times
+from notes.site.sitetimes import site_times
 from tests.notes.smallnotes import streamed, two_chapters
 from tracing.breakdown.findings import Findings
 
@@ -28,16 +26,6 @@ def test_times_at_sites_are_those_of_the_trace(findings: Findings) -> None:
     assert (times["scheduler.schedule"].calls, times["scheduler.schedule"].median_ns) == (3, lengths[1])
     assert times["scheduler.schedule"].share == pytest.approx(sum(lengths) / findings.flows[0].latency_ns)
     assert "kv.lookup" not in times
-
-
-@given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 20))))
-def test_what_intervals_cover_together(intervals: list[tuple[int, int]]) -> None:
-    import numpy as np
-
-    ordered = sorted(intervals)
-    start = np.array([begin for begin, _ in ordered], dtype=np.int64)
-    end = np.array([begin + length for begin, length in ordered], dtype=np.int64)
-    assert _union(start, end) == len({point for begin, length in intervals for point in range(begin, begin + length)})
 
 
 def test_a_route_goes_through_the_roles_in_their_order(findings: Findings) -> None:
