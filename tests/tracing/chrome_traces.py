@@ -19,12 +19,14 @@ def event(cat: str, name: str, start_ns: int, end_ns: int, pid: int = 12, tid: i
     return made | ({"args": args} if args else {})
 
 
-def write(path: Path, events: Iterable[dict[str, Any]], base_ns: int | None = BASE_NS) -> Path:
-    """A trace file, packed where its name ends in .gz; `base_ns` None leaves `baseTimeNanoseconds` out."""
+def write(path: Path, events: Iterable[dict[str, Any]], base_ns: int | None = BASE_NS, base_last: bool = False) -> Path:
+    """A trace file, packed where its name ends in .gz; `base_ns` None leaves `baseTimeNanoseconds` out, `base_last`
+    puts it after the events."""
     path.parent.mkdir(parents=True, exist_ok=True)
     head = {"schemaVersion": 1, "deviceProperties": [], "distributedInfo": {"rank": 0, "pg_config": [{"ranks": [0]}]}}
     base = {} if base_ns is None else {"baseTimeNanoseconds": base_ns}
     named = [{"ph": "M", "name": "process_name", "ts": 1.5, "pid": 12, "tid": 0, "args": {"name": "python"}}]
-    text = json.dumps(head | base | {"traceEvents": [*named, *events], "traceName": path.name}, indent=1).encode()
+    body = {"traceEvents": [*named, *events], "traceName": path.name}
+    text = json.dumps(head | (body | base if base_last else base | body), indent=1).encode()
     path.write_bytes(gzip.compress(text) if path.suffix == ".gz" else text)
     return path

@@ -64,12 +64,12 @@ def worker(folder: Path, anchor: dict[str, int]) -> Path:
 
 def sums(folder: Path) -> dict[tuple[str, str, str], tuple[int, int]]:
     """Count and own time by kind, name and stage; by step they are the same in all."""
-    found = operators.read(timeline.read(folder))
-    assert found is not None and not found.problems, found
-    by_kind = [frame.groupby("kind", observed=True)[["count", "own_ns"]].sum() for frame in (found.names, found.steps)]
+    read = operators.read(timeline.read(folder))
+    assert read is not None and not read.problems, read
+    by_kind = [frame.groupby("kind", observed=True)[["count", "own_ns"]].sum() for frame in (read.names, read.steps)]
     assert by_kind[0].equals(by_kind[1])
-    assert ((found.steps["stage"] == innermost.OUTSIDE) == (found.steps["step"] == -1)).all()
-    rows = found.names.itertuples(index=False, name=None)
+    assert ((read.steps["stage"] == innermost.OUTSIDE) == (read.steps["step"] == -1)).all()
+    rows = read.names.itertuples(index=False, name=None)
     return {(kind, name, stage): (count, own) for kind, name, stage, count, own in rows}
 
 
@@ -94,6 +94,46 @@ def test_kernels_belong_to_the_span_of_their_launch(folder: Path, chunk: int, mo
         ("copy", "Memcpy DtoH", "execute"): (1, 5),
         ("kernel", "orphan", innermost.OUTSIDE): (1, 1),
     }
+
+
+@pytest.mark.parametrize("name", ["rank0.json", "rank0.json.gz"])
+def test_the_base_time_may_stand_after_the_events(folder: Path, name: str) -> None:
+    chrome_traces.write(folder / "torch" / name, [*OPERATORS[:3], *KERNELS[1:3]], base_last=True)
+    assert sums(folder) == {
+        ("operator", "aten::slice", "execute"): (1, 50),
+        ("operator", "aten::linear", "forward"): (1, 100),
+        ("operator", "aten::addmm", "forward"): (1, 200),
+    }
+    read = operators.read(timeline.read(folder))
+    assert read is not None and read.about() == "3 operators, 2 launches, 0 kernels, 0 copies of 1 file"
+
+
+@pytest.mark.parametrize(
+    ("launch", "work", "copy"),
+    [
+        ("cuda_runtime", "kernel", "gpu_memcpy"),  # CUDA, and ROCm
+        ("hip_runtime", "kernel", "gpu_memcpy"),
+        ("xpu_runtime", "kernel", "gpu_memset"),
+        ("mtia_runtime", "mtia_ccp_events", "gpu_memcpy"),
+        ("privateuse1_runtime", "kernel", "gpu_memcpy"),
+    ],
+)
+def test_every_kind_of_device(folder: Path, launch: str, work: str, copy: str) -> None:
+    events = [
+        event(launch, "launch", 1300, 1310, correlation=3),
+        event(work, "gemm", 2000, 2400, 0, 7, correlation=3),
+        event(launch, "copy", 1950, 1960, correlation=5),
+        event(copy, "Memcpy DtoH", 3000, 3005, 0, 7, correlation=5),
+    ]
+    chrome_traces.write(folder / "torch" / "rank0.json", events)
+    assert sums(folder) == {("kernel", "gemm", "forward"): (1, 400), ("copy", "Memcpy DtoH", "execute"): (1, 5)}
+
+
+def test_a_device_named_by_a_text(folder: Path) -> None:
+    kernel = event("kernel", "gemm", 2000, 2400, 0, 7, correlation=3) | {"pid": "GPU 1", "tid": "stream 20"}
+    path = chrome_traces.write(folder / "torch" / "rank0.json", [kernel])
+    [read] = trace.events(path, AHEAD_NS)
+    assert (read.pid, read.thread, read.start_ns) == (1, 20, 2000)
 
 
 def test_ranks_add_up_and_their_launches_stay_apart(folder: Path) -> None:
@@ -131,28 +171,26 @@ def test_a_folder_without_torch_traces_says_nothing_of_them(folder: Path) -> Non
 def test_operators_and_streams_are_tracks(folder: Path) -> None:
     chrome_traces.write(folder / "torch" / "rank0.json", OPERATORS + KERNELS)
     perfetto.export(timeline.read(folder), [], timeline.read(folder).spans.iloc[:0], folder / "trace.pftrace")
-    found = check(folder / "trace.pftrace")
-    assert {"operators (1)", "device 0, stream 7: rank0.json", "device 0, stream 20: rank0.json"} <= set(
-        found["tracks"]
-    )
-    assert found["names"].count("aten::linear") == 2 and "cudaLaunchKernel" not in found["names"]
+    read = check(folder / "trace.pftrace")
+    assert {"operators (1)", "device 0, stream 7: rank0.json", "device 0, stream 20: rank0.json"} <= set(read["tracks"])
+    assert read["names"].count("aten::linear") == 2 and "cudaLaunchKernel" not in read["names"]
 
 
 # --- what is not as it should be ---
 
 
 def problems(folder: Path) -> list[str]:
-    found = operators.read(timeline.read(folder))
-    assert found is not None
-    return found.problems
+    read = operators.read(timeline.read(folder))
+    assert read is not None
+    return read.problems
 
 
 def test_a_file_cut_short_counts_as_far_as_it_goes(folder: Path) -> None:
     path = chrome_traces.write(folder / "torch" / "rank0.json", OPERATORS)
     path.write_bytes(path.read_bytes()[:-400])
-    found = operators.read(timeline.read(folder))
-    assert found is not None and found.names["count"].sum() >= 3
-    assert found.problems == ["rank0.json ends in the middle: its profiler was not stopped (stop_profile)"]
+    read = operators.read(timeline.read(folder))
+    assert read is not None and read.names["count"].sum() >= 3
+    assert read.problems == ["rank0.json ends in the middle: its profiler was not stopped (stop_profile)"]
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b'{"traceEvents": [{"ph": "X", "cat": "cpu_op"}]}', b"[1, 2]"])
@@ -161,8 +199,8 @@ def test_what_is_no_trace_is_one_line(folder: Path, content: bytes) -> None:
         path = folder / "torch" / name
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(content)
-    found = problems(folder)
-    assert len(found) >= 1 and all("\n" not in line for line in found)
+    read = problems(folder)
+    assert len(read) >= 1 and all("\n" not in line for line in read)
 
 
 def test_no_base_time_and_another_machine(folder: Path) -> None:
@@ -185,6 +223,10 @@ def test_the_command(folder: Path, tmp_path: Path) -> None:
         return subprocess.run([*command, *options], cwd=ROOT, capture_output=True, text=True, timeout=60)
 
     assert run().returncode == 1 and "holds no torch/" in run().stderr
+    chrome_traces.write(folder / "torch" / "rank0.json", OPERATORS, base_ns=None)
+    nothing = run()
+    assert nothing.returncode == 1 and nothing.stdout == "" and nothing.stderr.count("\n") == 1
+    assert "no baseTimeNanoseconds" in nothing.stderr
     chrome_traces.write(folder / "torch" / "rank0.json", OPERATORS)
     done = run("--step", "5", "--csv", str(tmp_path / "sums.csv"))
     assert done.returncode == 0 and "aten::addmm" in done.stdout and "aten::empty" not in done.stdout
@@ -198,14 +240,14 @@ def test_the_command(folder: Path, tmp_path: Path) -> None:
 @st.composite
 def calls(draw: st.DrawFn, start: int = 0, depth: int = 3) -> list[tuple[int, int]]:
     """Intervals of one thread that nest as calls do, in the order of their starts."""
-    found, at = [], start
+    nested, at = [], start
     for _ in range(draw(st.integers(0, 3))):
         at += draw(st.integers(0, 5))
         inside = draw(calls(start=at, depth=depth - 1)) if depth else []
         end = max([at, *(end for _, end in inside)]) + draw(st.integers(0, 5))
-        found += [(at, end), *inside]
+        nested += [(at, end), *inside]
         at = end
-    return found
+    return nested
 
 
 @given(calls())
@@ -249,9 +291,9 @@ def test_what_torch_writes_lies_where_it_ran(tmp_path: Path) -> None:
     writer.close(anchor=said["anchor"])
     assert {key[2]: count for key, (count, _) in sums(tmp_path).items() if key[1] == "aten::mm"} == {"forward": 5}
     for step in range(5):
-        found = operators.read(timeline.read(tmp_path), step)
-        assert found is not None
-        assert found.names.set_index("name").loc["aten::mm", "count"] == 1
+        read = operators.read(timeline.read(tmp_path), step)
+        assert read is not None
+        assert read.names.set_index("name").loc["aten::mm", "count"] == 1
 
 
 def test_errors_name_the_file(tmp_path: Path) -> None:

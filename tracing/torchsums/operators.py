@@ -47,6 +47,15 @@ class Operators:
     files: list[str]
     problems: list[str]
     uncertainty_ns: int
+    launches: int  # calls that started something on a device: only counted, since their time is their operators'
+
+    def about(self) -> str:
+        """What was read, in one line."""
+        counts = self.names.groupby("kind", observed=True)["count"].sum()
+        read = {"operator": 0, "launch": self.launches, "kernel": 0, "copy": 0} | counts.to_dict()
+        plurals = {"launch": "launches", "copy": "copies"}
+        parts = [f"{n:,} {kind if n == 1 else plurals.get(kind, kind + 's')}" for kind, n in read.items()]
+        return f"{', '.join(parts)} of {len(self.files)} file{'s' * (len(self.files) != 1)}"
 
 
 @dataclass
@@ -114,6 +123,7 @@ class _Reader:
     launched: dict[int, tuple[int, int]] = field(default_factory=dict)  # correlation -> stage, step; of one file
     early: list[tuple[Event, int]] = field(default_factory=list)  # kernels whose launch has not come yet
     threads: set[tuple[int, int]] = field(default_factory=set)  # those with operators
+    launches: int = 0
 
     def file(self, path: Path, ahead_ns: int) -> None:
         """Add a file's events, those before a fault too."""
@@ -141,6 +151,7 @@ class _Reader:
 
     def _add(self, chunk: list[tuple[Event, int]]) -> None:
         on_cpu: dict[tuple[int, int], list[tuple[Event, int]]] = {}
+        self.launches += sum(event.kind == "launch" for event, _ in chunk)
         on_device = []
         for each in chunk:
             if each[0].kind in ("operator", "launch"):
@@ -170,8 +181,8 @@ class _Reader:
             del self.launched[correlation]
 
     def _device(self, rows: list[tuple[Event, int]]) -> None:
-        found = np.array([self.launched.get(e.correlation, (0, -1)) for e, _ in rows], dtype=np.int64).reshape(-1, 2)
-        self._sum(rows, found[:, 0], found[:, 1])
+        places = np.array([self.launched.get(e.correlation, (0, -1)) for e, _ in rows], dtype=np.int64)
+        self._sum(rows, *places.reshape(-1, 2).T)
 
     def _sum(self, rows: list[tuple[Event, int]], stages: Ints, steps: Ints) -> None:
         kept = [place for place, (event, _) in enumerate(rows) if event.kind != "launch"]
@@ -209,23 +220,24 @@ def read(timeline: Timeline, step: int | None = None) -> Operators | None:
     names, steps = reader.totals()
     if at is None:
         problems.append("there are torch traces, but no process of the recorder wrote an anchor of its clock")
-    elif step is None and not len(names):
+    elif step is None and not len(names) and not problems:
         problems.append("the torch traces hold no operator and no kernel")
     elif len(names) and (names["stage"] == OUTSIDE).all():
         problems.append("the torch traces lie outside of all spans: of another machine, run or clock")
     numbers = np.unique(steps["step"][steps["step"] >= 0]).astype(np.int64)
     spent = reader.places.spent(reader.threads, numbers)
-    return Operators(names, steps, spent, [path.name for path in paths], problems, at.uncertainty_ns if at else 0)
+    uncertainty_ns = at.uncertainty_ns if at else 0
+    return Operators(names, steps, spent, [path.name for path in paths], problems, uncertainty_ns, reader.launches)
 
 
-def summary(found: Operators | None) -> dict[str, Any] | None:
+def summary(read: Operators | None) -> dict[str, Any] | None:
     """What `review.json` holds: a row a stage, and the largest of the rows by stage and name over all steps."""
-    if found is None:
+    if read is None:
         return None
-    names, steps = found.names, found.steps["step"]
+    names, steps = read.names, read.steps["step"]
     by_kind = names.groupby(["stage", "kind"], observed=True)["own_ns"].sum().unstack(fill_value=0)
     stages = [
-        {"stage": str(stage), "span_ns": found.spent_ns.get(str(stage))}
+        {"stage": str(stage), "span_ns": read.spent_ns.get(str(stage))}
         | {f"{kind}_ns": int(row.get(kind, 0)) for kind in COUNTED}
         for stage, row in by_kind.iterrows()
     ]
@@ -238,9 +250,9 @@ def summary(found: Operators | None) -> dict[str, Any] | None:
         for kind, name, stage, count, own_ns in largest.itertuples(index=False, name=None)
     ]
     return {
-        "files": found.files,
-        "problems": found.problems,
-        "clock_uncertainty_ns": found.uncertainty_ns,
+        "files": read.files,
+        "problems": read.problems,
+        "clock_uncertainty_ns": read.uncertainty_ns,
         "steps": int(steps[steps >= 0].nunique()),
         "stages": sorted(stages, key=lambda row: -sum(row[f"{kind}_ns"] for kind in COUNTED)),
         "rows": rows,

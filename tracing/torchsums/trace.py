@@ -8,21 +8,34 @@ within 10 µs); an anchor of the recorder turns it into CLOCK_MONOTONIC.
 from __future__ import annotations
 
 import gzip
+import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, Literal, NamedTuple
+
+import ijson  # type: ignore[import-untyped]
 
 from probes.errors import EnginescopeError
 from tracing.timeline.spans import Timeline
 
 FOLDER = "torch"
 Kind = Literal["operator", "launch", "kernel", "copy"]
+# Kineto's categories. On AMD GPUs it writes those of CUDA, in some versions `hip_…`; Intel's, MTIA's and other devices'
+# differ in their launches, MTIA's in its kernels too.
 KINDS: dict[str, Kind] = {
     "cpu_op": "operator",
     "cuda_runtime": "launch",
     "cuda_driver": "launch",
+    "hip_runtime": "launch",
+    "hip_driver": "launch",
+    "xpu_runtime": "launch",
+    "xpu_driver": "launch",
+    "mtia_runtime": "launch",
+    "privateuse1_runtime": "launch",
+    "privateuse1_driver": "launch",
     "kernel": "kernel",
+    "mtia_ccp_events": "kernel",
     "gpu_memcpy": "copy",
     "gpu_memset": "copy",
 }
@@ -42,6 +55,31 @@ class Event(NamedTuple):
     end_ns: int
     correlation: int  # the same in a launch and in what it launched; 0 for none
 
+    @classmethod
+    def read(cls, item: dict[str, Any], base_ns: int) -> Event | None:
+        """An event of the file whose times start at `base_ns`; None where it is of no kind in `KINDS`.
+
+        Raises `LookupError`, `TypeError` or `ValueError` where it is no event of the torch profiler.
+        """
+        kind = KINDS.get(item.get("cat", ""))
+        if kind is None or item.get("ph") != "X":
+            return None
+        start_ns = base_ns + round(item["ts"] * 1000)
+        end_ns = start_ns + round(item.get("dur", 0) * 1000)
+        arguments = item.get("args", {})
+        correlation = 0 if kind == "operator" else int(arguments.get("correlation", 0))
+        pid, thread = _number(item["pid"], arguments.get("device")), _number(item["tid"], arguments.get("stream"))
+        return cls(kind, str(item["name"]), pid, thread, start_ns, end_ns, correlation)
+
+
+def _number(label: Any, inside: Any) -> int:
+    """A process or thread; where a device's is a text (`GPU 0`, `stream 7`), what the event's arguments say, or the
+    number in it."""
+    if isinstance(label, str) and not label.lstrip("-").isdigit():
+        digits = re.search(r"\d+", label)
+        return int(inside) if isinstance(inside, int) else int(digits[0]) if digits else 0
+    return int(label)
+
 
 class Clock(NamedTuple):
     """The wall clock less CLOCK_MONOTONIC, and by how much the processes of a trace disagree on it."""
@@ -57,8 +95,7 @@ def paths(folder: Path) -> list[Path]:
 
 def files(folder: Path) -> list[Path]:
     """The torch traces in a folder and below."""
-    found = folder.rglob("*.json*")
-    return sorted(path for path in found if path.name.endswith((".json", ".json.gz")))
+    return sorted(path for path in folder.rglob("*.json*") if path.name.endswith((".json", ".json.gz")))
 
 
 def clock(timeline: Timeline) -> Clock | None:
@@ -81,15 +118,13 @@ def events(path: Path, ahead_ns: int) -> Iterator[Event]:
     Raises `EnginescopeError` where the file is cut short, or is none of the torch profiler's; what came before has then
     been yielded.
     """
-    import ijson  # type: ignore[import-untyped]
-
     try:
         base_ns = _base_ns(path)
         with _opened(path) as file:
             items = ijson.items(file, "traceEvents.item", use_float=True, buf_size=READ_BYTES)
-            for event in _kept(items, base_ns - ahead_ns):
+            for event in filter(None, (Event.read(item, base_ns - ahead_ns) for item in items)):
                 if event.start_ns + ahead_ns < LEAST_WALL_NS:
-                    raise EnginescopeError(f"{path.name}: no baseTimeNanoseconds before its events, and no wall time")
+                    raise EnginescopeError(f"{path.name}: no baseTimeNanoseconds in it, and its times are no wall time")
                 yield event
     except (EOFError, ijson.IncompleteJSONError):
         raise EnginescopeError(f"{path.name} ends in the middle: its profiler was not stopped (stop_profile)") from None
@@ -104,25 +139,12 @@ def _opened(path: Path) -> IO[bytes]:
 
 
 def _base_ns(path: Path) -> int:
-    """What stands before the events as `baseTimeNanoseconds`, else 0."""
-    import ijson
+    """The file's `baseTimeNanoseconds`, else 0.
 
+    It stands before the events, or after them as some versions write it: the whole file is looked through then.
+    """
     with _opened(path) as file:
-        for prefix, _, value in ijson.parse(file):
-            if prefix == "baseTimeNanoseconds":
-                return int(value)
-            if prefix == "traceEvents":
-                break
-    return 0
-
-
-def _kept(items: Iterable[dict[str, Any]], base_ns: int) -> Iterator[Event]:
-    """Those of a file's events that are of one of `KINDS`."""
-    for item in items:
-        kind = KINDS.get(item.get("cat", ""))
-        if kind is None or item.get("ph") != "X":
-            continue
-        start_ns = base_ns + round(item["ts"] * 1000)
-        end_ns = start_ns + round(item.get("dur", 0) * 1000)
-        correlation = 0 if kind == "operator" else int(item.get("args", {}).get("correlation", 0))
-        yield Event(kind, str(item["name"]), int(item["pid"]), int(item["tid"]), start_ns, end_ns, correlation)
+        try:
+            return int(next(ijson.items(file, "baseTimeNanoseconds", buf_size=READ_BYTES), 0))
+        except ijson.IncompleteJSONError:
+            return 0
