@@ -33,7 +33,7 @@ class Member:
 
 
 @dataclass(frozen=True)
-class Started:
+class LaunchOptions:
     """What the front end's command line says of the model and the server; None where it does not."""
 
     model: str | None
@@ -53,21 +53,21 @@ def group_of(pid: int) -> list[Member]:
 def groups() -> list[list[Member]]:
     """Every engine on this machine that we can see."""
     cores = [each.pid for each in psutil.process_iter() if title(each).startswith("EngineCore")]
-    found: dict[int, list[Member]] = {}
+    by_root: dict[int, list[Member]] = {}
     for pid in cores:
         with suppress(EnginescopeError):  # it ended in between
             group = group_of(pid)
-            found[group[0].pid] = group
-    return [found[root] for root in sorted(found)]
+            by_root[group[0].pid] = group
+    return [by_root[root] for root in sorted(by_root)]
 
 
 def title(process: psutil.Process) -> str:
     """What vLLM called a process, without the prefix; empty where it is not vLLM's."""
     try:
-        found = TITLE.match((process.cmdline() or [""])[0])
+        match = TITLE.match((process.cmdline() or [""])[0])
     except psutil.Error:
         return ""
-    return found[1] if found else ""
+    return match[1] if match else ""
 
 
 def _front_end(process: psutil.Process) -> psutil.Process:
@@ -115,18 +115,18 @@ def _cmdline(process: psutil.Process) -> list[str]:
 # --- how it was started ---
 
 
-def started(group: Sequence[Member]) -> Started:
+def launch_options(group: Sequence[Member]) -> LaunchOptions:
     """What the command line of the group's front end says; relative paths are its own."""
     try:
         process = psutil.Process(group[0].pid)
-        said = arguments(process.cmdline())
-        there = Path(process.cwd()) / (said.model or "")
+        options = arguments(process.cmdline())
+        folder = Path(process.cwd()) / (options.model or "")
     except psutil.Error:
-        return Started(None, None, None)
-    return replace(said, model=str(there)) if said.model and there.is_dir() else said
+        return LaunchOptions(None, None, None)
+    return replace(options, model=str(folder)) if options.model and folder.is_dir() else options
 
 
-def arguments(words: Sequence[str]) -> Started:
+def arguments(words: Sequence[str]) -> LaunchOptions:
     """Model, dtype and port in a command line.
 
     | words                                         | model  | port |
@@ -141,7 +141,7 @@ def arguments(words: Sequence[str]) -> Started:
         after = words[words.index("serve") + 1 :]
         model = after[0] if after and not after[0].startswith("-") else None
     number = int(port) if port and port.isdigit() else None
-    return Started(model, _option(words, "dtype"), number or (PORT if serves else None))
+    return LaunchOptions(model, _option(words, "dtype"), number or (PORT if serves else None))
 
 
 def _option(words: Sequence[str], name: str) -> str | None:
@@ -160,5 +160,5 @@ def listener(port: int) -> int | None:
         open_ports = psutil.net_connections("tcp")
     except psutil.Error:
         return None
-    here = [each for each in open_ports if each.status == psutil.CONN_LISTEN and each.laddr.port == port]
-    return next((each.pid for each in here if each.pid), None)
+    listening = [each for each in open_ports if each.status == psutil.CONN_LISTEN and each.laddr.port == port]
+    return next((each.pid for each in listening if each.pid), None)

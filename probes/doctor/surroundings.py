@@ -12,11 +12,14 @@ import os
 import re
 import shutil
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any, Literal
+
+import psutil
 
 from probes.checkpoint import cache_folder
 from probes.machine import Gpu, fingerprint
@@ -130,7 +133,7 @@ def here() -> Surroundings:
         free_bytes={path: _free(path) for path in (models, folder / "results", Path("/dev/shm"))},
         processes=tuple(_processes()),
         listeners=_listeners(),
-        now_s=_clock(),
+        now_s=time.time(),
     )
 
 
@@ -161,8 +164,6 @@ def _free(path: Path) -> int:
 
 
 def _processes() -> Iterator[Process]:
-    import psutil
-
     for process in psutil.process_iter(["pid", "ppid", "cmdline", "name", "status"]):
         seen = process.info
         title = " ".join(word for word in seen["cmdline"] or [] if word) or seen["name"] or ""
@@ -171,16 +172,8 @@ def _processes() -> Iterator[Process]:
 
 def _listeners() -> dict[int, int | None]:
     """The ports that are listened on, and by which process where we may know it."""
-    import psutil
-
     try:
         sockets = psutil.net_connections(kind="tcp")
     except (psutil.Error, OSError):
         return {}
     return {made.laddr.port: made.pid for made in sockets if made.status == psutil.CONN_LISTEN}
-
-
-def _clock() -> float:
-    import time
-
-    return time.time()

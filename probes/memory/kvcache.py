@@ -39,20 +39,20 @@ class KVCache:
     estimated_bytes: int | None
 
 
-def kv_caches(seen: Snapshot, folder: Path | None, dtype: str | None) -> list[KVCache]:
+def kv_caches(snapshot: Snapshot, folder: Path | None, dtype: str | None) -> list[KVCache]:
     """The KV cache of each engine behind a server."""
-    made = []
-    for labels in map(dict, seen.samples.get(CACHE_CONFIG, {})):
+    caches = []
+    for labels in map(dict, snapshot.samples.get(CACHE_CONFIG, {})):
         engine, cache_dtype = labels.get(ENGINE, ""), labels.get("cache_dtype")
         blocks, block_size = number(labels.get("num_gpu_blocks")), number(labels.get("block_size"))
         product = blocks * block_size if blocks is not None and block_size is not None else None
         tokens = number(labels.get("kv_cache_size_tokens")) or product
         each = kv_bytes_per_token(folder, cache_dtype, dtype) if folder else None
         estimate = each * tokens if each and tokens else None
-        used = seen.total(name_in(seen, GAUGES[2]) or "", {ENGINE: engine} if engine else None)
+        used = snapshot.total(name_in(snapshot, GAUGES[2]) or "", {ENGINE: engine} if engine else None)
         stated = number(labels.get("kv_cache_memory_bytes"))
-        made.append(KVCache(engine, blocks, block_size, tokens, used, cache_dtype, stated, estimate))
-    return made
+        caches.append(KVCache(engine, blocks, block_size, tokens, used, cache_dtype, stated, estimate))
+    return caches
 
 
 def number(text: str | None) -> int | None:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from probes.devices import Device, balance
 from probes.enginegroup import VLLM_ROLES, Member
+from probes.memory.account import Memory
 from probes.memory.footprint import Footprint, summed
-
-if TYPE_CHECKING:
-    from probes.memory.account import Memory
-    from probes.memory.kvcache import KVCache
+from probes.memory.kvcache import KVCache
 
 WIDTH = 118
 WHY = (
@@ -22,15 +19,15 @@ WHY = (
 )
 
 
-def report(seen: Memory) -> Iterator[str]:
+def report(memory: Memory) -> Iterator[str]:
     """Lines for the terminal."""
-    if seen.processes:
-        yield from process_lines(seen.processes)
+    if memory.processes:
+        yield from process_lines(memory.processes)
         yield ""
-    if seen.processes and not any(member.role in VLLM_ROLES for member, _ in seen.processes):
+    if memory.processes and not any(member.role in VLLM_ROLES for member, _ in memory.processes):
         yield "No process here is titled as vLLM's: if there is an engine, it is inside the first one."
-    yield from part_lines(seen)
-    yield from device_lines(seen.devices)
+    yield from part_lines(memory)
+    yield from device_lines(memory.devices)
     yield ""
     yield textwrap.fill(WHY, WIDTH)
 
@@ -52,18 +49,22 @@ def cell(size: int | None) -> str:
     return f"{'-' if size is None else f'{size / 2**20:,.1f}':>10}"
 
 
-def part_lines(seen: Memory) -> Iterator[str]:
+def part_lines(memory: Memory) -> Iterator[str]:
     """Weights, KV cache, and what is neither."""
-    if seen.weights:
-        made = seen.weights
-        as_loaded = f", {gib(made.loaded)} as loaded (an estimate)" if made.loaded != made.disk else ""
-        yield f"weights   {gib(made.disk)} on disk, {made.parameters / 1e6:,.1f} M parameters{as_loaded}"
-    else:
-        yield "weights   not known: " + ("no safetensors files" if seen.model else "no --model in the command line")
-    yield from map(kv_line, seen.kv)
-    if not seen.kv:
+    yield f"weights   {weights_text(memory)}"
+    yield from map(kv_line, memory.kv)
+    if not memory.kv:
         yield "KV cache  not known: the engine has no server that would tell (in LLM, its log does)"
-    yield from rest_line(seen)
+    yield from rest_line(memory)
+
+
+def weights_text(memory: Memory) -> str:
+    """The weights' size on disk and, where that differs, as loaded."""
+    weights = memory.weights
+    if weights is None:
+        return "not known: " + ("no safetensors files" if memory.model else "no --model in the command line")
+    as_loaded = f", {gib(weights.loaded)} as loaded (an estimate)" if weights.loaded != weights.disk else ""
+    return f"{gib(weights.disk)} on disk, {weights.parameters / 1e6:,.1f} M parameters{as_loaded}"
 
 
 def kv_line(kv: KVCache) -> str:
@@ -81,13 +82,13 @@ def kv_line(kv: KVCache) -> str:
     return name + text + ("" if kv.used is None else f", {100 * kv.used:.1f} % in use")
 
 
-def rest_line(seen: Memory) -> Iterator[str]:
+def rest_line(memory: Memory) -> Iterator[str]:
     """What is left of the engine's memory without weights and KV cache, on the GPUs or else in main memory."""
-    on_gpu = summed([device.engine for device in seen.devices]) if seen.devices else None
-    total = on_gpu if seen.devices else summed([size.pss for _, size in seen.processes])
-    cache = summed([kv.estimated_bytes for kv in seen.kv]) if seen.kv else None
-    if total and cache and seen.weights:
-        rest = total - cache - seen.weights.loaded
+    on_gpu = summed([device.engine for device in memory.devices]) if memory.devices else None
+    total = on_gpu if memory.devices else summed([size.pss for _, size in memory.processes])
+    cache = summed([kv.estimated_bytes for kv in memory.kv]) if memory.kv else None
+    if total and cache and memory.weights:
+        rest = total - cache - memory.weights.loaded
         yield f"the rest  {gib(rest)} of {gib(total)}: libraries, the interpreters, activations, graphs (an estimate)"
 
 

@@ -7,6 +7,10 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from http.client import HTTPException
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit
+from urllib.request import ProxyHandler, Request, build_opener
 
 from probes.errors import EnginescopeError, usage_error
 from probes.metrics.exposition import Snapshot, parse
@@ -52,8 +56,6 @@ def endpoint(text: str) -> Endpoint:
     | `http://host:8000/v1`       | `http://host:8000/metrics`           |
     | `https://host/llm/metrics`  | `https://host:443/llm/metrics`       |
     """
-    from urllib.parse import urlsplit
-
     try:
         parts = urlsplit(text if "://" in text else f"http://{text}")
         host, port = parts.hostname, parts.port
@@ -78,10 +80,6 @@ def look(at: Endpoint, timeout_s: float = TIMEOUT_S) -> Snapshot:
 
 
 def _fetch(at: Endpoint, timeout_s: float) -> str:
-    from http.client import HTTPException
-    from urllib.error import HTTPError, URLError
-    from urllib.request import ProxyHandler, Request, build_opener
-
     # A proxy that the environment names is for the world outside, not for a server on this machine.
     opener = build_opener(ProxyHandler({})) if at.is_local else build_opener()
     try:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from prometheus_client.parser import text_string_to_metric_families
+
 from probes.errors import EnginescopeError
 
 Labels = tuple[tuple[str, str], ...]
@@ -50,8 +52,6 @@ class Snapshot:
 
 def parse(text: str, time_s: float) -> Snapshot:
     """Read one `/metrics` text with the official parser; NaN samples, which say nothing, are left out."""
-    from prometheus_client.parser import text_string_to_metric_families
-
     samples: dict[str, Series] = {}
     counts: set[str] = set()
     try:

@@ -12,7 +12,7 @@ from typing import Any
 
 from probes.errors import EnginescopeError
 from probes.metrics.endpoint import Endpoint
-from probes.metrics.quantities import COUNTERS, GAUGES, HISTOGRAMS, REASON, SHARES, Quantity
+from probes.metrics.quantities import COUNTERS, GAUGES, HISTOGRAMS, REASON, SHARES, ServerMetric
 
 CONFIGURATION = "prometheus.yml"
 DASHBOARD = "vllm-dashboard.json"
@@ -92,22 +92,22 @@ def panels() -> Iterator[Panel]:
         yield each.title, "s", f"{each.meaning}. Percentiles are interpolated.", [*curves, (mean(each), "mean")]
 
 
-def gauge(quantity: Quantity, over: str = "sum") -> str:
+def gauge(quantity: ServerMetric, over: str = "sum") -> str:
     """A gauge over all engines, under whichever name is there."""
     return " or ".join(f"{over}({name}{WHERE})" for name in quantity.names)
 
 
-def rate(quantity: Quantity, by: str = "") -> str:
+def rate(quantity: ServerMetric, by: str = "") -> str:
     """A counter's rate over all engines; Prometheus sees to its resets."""
     return " or ".join(_rate(name, by) for name in quantity.names)
 
 
-def percentile(quantity: Quantity, share: float) -> str:
+def percentile(quantity: ServerMetric, share: float) -> str:
     """A quantile of a histogram over all engines, in seconds."""
     return " or ".join(f"histogram_quantile({share}, {_rate(f'{name}_bucket', 'le')})" for name in quantity.names)
 
 
-def mean(quantity: Quantity) -> str:
+def mean(quantity: ServerMetric) -> str:
     """A histogram's mean, in seconds."""
     return " or ".join(f"{_rate(f'{name}_sum')} / {_rate(f'{name}_count')}" for name in quantity.names)
 

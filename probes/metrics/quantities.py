@@ -18,7 +18,7 @@ SHARES = (0.5, 0.9, 0.99)
 
 
 @dataclass(frozen=True)
-class Quantity:
+class ServerMetric:
     """One thing that a server counts: its `names`, newest first, as they stand in the text, and what it means."""
 
     key: str
@@ -28,9 +28,9 @@ class Quantity:
 
 
 GAUGES = (
-    Quantity("running", "running", ("vllm:num_requests_running",), "requests in the batches that run now"),
-    Quantity("waiting", "waiting", ("vllm:num_requests_waiting",), "requests that wait for a place in a batch"),
-    Quantity(
+    ServerMetric("running", "running", ("vllm:num_requests_running",), "requests in the batches that run now"),
+    ServerMetric("waiting", "waiting", ("vllm:num_requests_waiting",), "requests that wait for a place in a batch"),
+    ServerMetric(
         "kv_cache_usage",
         "KV cache in use",
         ("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc"),
@@ -38,62 +38,68 @@ GAUGES = (
     ),
 )
 COUNTERS = (
-    Quantity(
+    ServerMetric(
         "prefix_queries",
         "prefix cache queries",
         ("vllm:prefix_cache_queries_total", "vllm:gpu_prefix_cache_queries_total"),
         "prompt tokens looked up in the prefix cache",
     ),
-    Quantity(
+    ServerMetric(
         "prefix_hits",
         "prefix cache hits",
         ("vllm:prefix_cache_hits_total", "vllm:gpu_prefix_cache_hits_total"),
         "prompt tokens found there",
     ),
-    Quantity("preemptions", "preemptions", ("vllm:num_preemptions_total",), "requests thrown out of a full KV cache"),
-    Quantity("prompt_tokens", "prompt tokens", ("vllm:prompt_tokens_total",), "prompt tokens, cached ones included"),
-    Quantity("generation_tokens", "generated tokens", ("vllm:generation_tokens_total",), "tokens generated"),
-    Quantity("finished", "finished", ("vllm:request_success_total",), "requests that ended, by reason"),
+    ServerMetric(
+        "preemptions", "preemptions", ("vllm:num_preemptions_total",), "requests thrown out of a full KV cache"
+    ),
+    ServerMetric(
+        "prompt_tokens", "prompt tokens", ("vllm:prompt_tokens_total",), "prompt tokens, cached ones included"
+    ),
+    ServerMetric("generation_tokens", "generated tokens", ("vllm:generation_tokens_total",), "tokens generated"),
+    ServerMetric("finished", "finished", ("vllm:request_success_total",), "requests that ended, by reason"),
 )
 HISTOGRAMS = (
-    Quantity(
+    ServerMetric(
         "ttft",
         "TTFT",
         ("vllm:time_to_first_token_seconds",),
         "from arrival to the first token: queue, prefill and the way out",
     ),
-    Quantity(
+    ServerMetric(
         "itl",
         "inter-token latency",
         ("vllm:inter_token_latency_seconds", "vllm:time_per_output_token_seconds"),
         "between two outputs of a request, each counted: stalls show here",
     ),
-    Quantity(
+    ServerMetric(
         "tpot",
         "TPOT",
         ("vllm:request_time_per_output_token_seconds",),
         "a request's mean time per token after the first: stalls are averaged away",
     ),
-    Quantity("e2e", "end to end", ("vllm:e2e_request_latency_seconds",), "from arrival to the last token"),
-    Quantity(
+    ServerMetric("e2e", "end to end", ("vllm:e2e_request_latency_seconds",), "from arrival to the last token"),
+    ServerMetric(
         "queue",
         "queue",
         ("vllm:request_queue_time_seconds", "vllm:time_in_queue_requests"),
         "waiting for a place in a batch; grows when the server is full",
     ),
-    Quantity("prefill", "prefill", ("vllm:request_prefill_time_seconds",), "from the first batch to the first token"),
-    Quantity("decode", "decode", ("vllm:request_decode_time_seconds",), "from the first token to the last"),
+    ServerMetric(
+        "prefill", "prefill", ("vllm:request_prefill_time_seconds",), "from the first batch to the first token"
+    ),
+    ServerMetric("decode", "decode", ("vllm:request_decode_time_seconds",), "from the first token to the last"),
 )
 CACHE_CONFIG = "vllm:cache_config_info"
 
 
-def name_in(snapshot: Snapshot, quantity: Quantity) -> str | None:
+def name_in(snapshot: Snapshot, quantity: ServerMetric) -> str | None:
     """The name under which this server has `quantity`; None where it has none of them."""
     suffix = "_count" if quantity in HISTOGRAMS else ""
     return next((name for name in quantity.names if name + suffix in snapshot.samples), None)
 
 
-def missing(snapshot: Snapshot) -> list[Quantity]:
+def missing(snapshot: Snapshot) -> list[ServerMetric]:
     """The quantities that this server does not have."""
     return [each for each in (*GAUGES, *COUNTERS, *HISTOGRAMS) if name_in(snapshot, each) is None]
 
@@ -118,7 +124,7 @@ class Times:
 
 
 @dataclass(frozen=True)
-class Figures:
+class WindowFigures:
     """A window in numbers, of one engine or of all. None stands for what the server does not have or cannot say.
 
     `running`, `waiting` and `kv_cache_usage` (a share, the mean over engines) are as of the window's end.
@@ -165,7 +171,7 @@ def _quantile_dict(found: Quantile) -> dict[str, Any]:
     return {"value_s": found.value, "above": found.above, "bucket_s": [found.lower, upper]}
 
 
-def figures(window: Window, engine: str | None = None) -> Figures:
+def figures(window: Window, engine: str | None = None) -> WindowFigures:
     """The window's figures: of one engine, or of all together."""
     where = {} if engine is None else {ENGINE: engine}
     gauges = {each.key: _gauge(window.after, each, where) for each in GAUGES}
@@ -174,20 +180,20 @@ def figures(window: Window, engine: str | None = None) -> Figures:
         gauges["kv_cache_usage"] = usage / max(1, len(window.after.series(_name(window, GAUGES[2]))))
     counted = {each.key: _increase(window, each, where) for each in COUNTERS if each.key != "finished"}
     times = {each.key: _times(window, each, where) for each in HISTOGRAMS}
-    return Figures(
+    return WindowFigures(
         window.seconds, window.restarted, **gauges, **counted, finished=_finished(window, where), times=times
     )
 
 
-def _name(window: Window, quantity: Quantity) -> str:
+def _name(window: Window, quantity: ServerMetric) -> str:
     return name_in(window.after, quantity) or quantity.names[0]
 
 
-def _gauge(snapshot: Snapshot, quantity: Quantity, where: Mapping[str, str]) -> float | None:
+def _gauge(snapshot: Snapshot, quantity: ServerMetric, where: Mapping[str, str]) -> float | None:
     return snapshot.total(name_in(snapshot, quantity) or "", where)
 
 
-def _increase(window: Window, quantity: Quantity, where: Mapping[str, str]) -> float | None:
+def _increase(window: Window, quantity: ServerMetric, where: Mapping[str, str]) -> float | None:
     return window.increase(_name(window, quantity), where)
 
 
@@ -196,7 +202,7 @@ def _finished(window: Window, where: Mapping[str, str]) -> dict[str, float] | No
     return window.grouped(name, REASON, where) if window.after.series(name, where) else None
 
 
-def _times(window: Window, quantity: Quantity, where: Mapping[str, str]) -> Times | None:
+def _times(window: Window, quantity: ServerMetric, where: Mapping[str, str]) -> Times | None:
     name = _name(window, quantity)
     count, total = window.increase(f"{name}_count", where), window.increase(f"{name}_sum", where)
     if count is None:

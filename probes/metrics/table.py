@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from probes.metrics.quantities import COUNTERS, GAUGES, HISTOGRAMS, SHARES, Figures, Quantity, Times
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
 
-if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
-
-    from probes.statistics.buckets import Quantile
+from probes.metrics.quantities import COUNTERS, GAUGES, HISTOGRAMS, SHARES, ServerMetric, Times, WindowFigures
+from probes.statistics.buckets import Quantile
 
 PLAIN_WIDTH = 150  # columns where the output is not a terminal
 NONE = "-"
@@ -24,8 +24,6 @@ ESTIMATE = "Counts and means are exact. Percentiles are estimates, interpolated 
 
 def console() -> Console:
     """Standard output; wide where it is not a terminal, so that a table in a log is whole."""
-    from rich.console import Console
-
     made = Console(highlight=False)
     return made if made.is_terminal else Console(width=PLAIN_WIDTH, highlight=False)
 
@@ -60,7 +58,7 @@ def quantile_text(found: Quantile | None) -> str:
     return f"above {seconds(found.value)}" if found.above else seconds(found.value)
 
 
-def state_rows(all_engines: Figures) -> Iterator[tuple[str, str, str]]:
+def state_rows(all_engines: WindowFigures) -> Iterator[tuple[str, str, str]]:
     """What is not a time: title, figure, meaning."""
     for key, shown in (("running", number), ("waiting", number), ("kv_cache_usage", percent)):
         yield WORDS[key].title, shown(getattr(all_engines, key)), WORDS[key].meaning + "; at the end of the window"
@@ -75,7 +73,7 @@ def state_rows(all_engines: Figures) -> Iterator[tuple[str, str, str]]:
     yield _counted(WORDS["finished"], finished_text(all_engines.finished))
 
 
-def _counted(quantity: Quantity, shown: str) -> tuple[str, str, str]:
+def _counted(quantity: ServerMetric, shown: str) -> tuple[str, str, str]:
     return quantity.title, shown, quantity.meaning
 
 
@@ -87,11 +85,10 @@ def finished_text(by_reason: dict[str, float] | None) -> str:
     return number(sum(by_reason.values())) + (f" ({reasons})" if reasons else "")
 
 
-def report(all_engines: Figures, by_engine: dict[str, Figures], missing: list[str], title: str) -> RenderableType:
+def report(
+    all_engines: WindowFigures, by_engine: dict[str, WindowFigures], missing: list[str], title: str
+) -> RenderableType:
     """The whole report of a window."""
-    from rich.console import Group
-    from rich.text import Text
-
     parts: list[RenderableType] = [Text(title, style="bold")]
     if all_engines.restarted:
         parts.append(Text(RESTARTED, style="yellow"))
@@ -104,7 +101,7 @@ def report(all_engines: Figures, by_engine: dict[str, Figures], missing: list[st
     return Group(*parts)
 
 
-def _state_table(all_engines: Figures) -> RenderableType:
+def _state_table(all_engines: WindowFigures) -> RenderableType:
     table = _table()
     for title, shown, meaning in state_rows(all_engines):
         table.add_row(title, shown, meaning)
@@ -122,8 +119,6 @@ def _times_table(times: dict[str, Times | None]) -> RenderableType:
 
 def _table(*headers: str) -> Any:
     """A table without lines, its first and last columns words, those between numbers."""
-    from rich.table import Table
-
     table = Table(box=None, show_header=bool(headers), header_style="dim", padding=(0, 2, 0, 0))
     names = headers or ("", "", "")
     for at, name in enumerate(names):
@@ -132,7 +127,7 @@ def _table(*headers: str) -> Any:
     return table
 
 
-def short_line(one: Figures) -> str:
+def short_line(one: WindowFigures) -> str:
     """The figures that one watches, in one line."""
     shown = [
         f"running {number(one.running)}",

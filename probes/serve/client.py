@@ -22,21 +22,21 @@ class NoAnswer(Exception):
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     """A whole answer; `body` is JSON where it was, else text."""
 
     status: int
     body: Any
 
 
-def ask(port: int, path: str, body: Any = None, timeout_s: float = TIMEOUT_S) -> Answer:
+def ask(port: int, path: str, body: Any = None, timeout_s: float = TIMEOUT_S) -> Response:
     """GET a path, or POST `body` to it: JSON, or the bytes as they are."""
     with _asked(port, path, body, timeout_s) as answer:
         text = answer.read().decode(errors="replace")
     try:
-        return Answer(answer.status, json.loads(text))
+        return Response(answer.status, json.loads(text))
     except ValueError:
-        return Answer(answer.status, text)
+        return Response(answer.status, text)
 
 
 def stream(port: int, path: str, body: Any, timeout_s: float = TIMEOUT_S) -> Generator[tuple[float, str], None, None]:

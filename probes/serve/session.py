@@ -1,30 +1,139 @@
-"""What came of starting a server and asking it."""
+"""A server started, checked and stopped again, and what came of it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import socket
+import sys
+import tempfile
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
-from probes.memory.account import Memory
-from probes.serve.checks import Check
-from probes.serve.command import Command
-from probes.serve.faults import Fault
-from probes.serve.process import Startup
+from rich.console import Console
+from rich.text import Text
+
+from probes.commandline import command_line
+from probes.enginegroup import group_of
+from probes.errors import EnginescopeError
+from probes.machine import fingerprint
+from probes.memory.account import Memory, engine_memory
+from probes.metrics.endpoint import METRICS, Endpoint
+from probes.serve.checks import Check, run_checks
+from probes.serve.client import NoAnswer, ask
+from probes.serve.command import HOST, Command, ServeOptions, on_gpu, server_command
+from probes.serve.expectations import Served
+from probes.serve.faults import Diagnosis, diagnose, holder
+from probes.serve.process import NotReady, Phase, Server, Startup
 
 
 @dataclass
 class Session:
-    """What came of it: `fault` where the server did not start or did not live through the checks."""
+    """What came of it: `diagnosis` where the server did not start or did not live through the checks."""
 
     command: Command
     startup: Startup
     log: Path
     checks: list[Check] = field(default_factory=list)
     memory: Memory | None = None
-    fault: Fault | None = None
+    diagnosis: Diagnosis | None = None
     kept_pid: int | None = None
 
     @property
     def passed(self) -> bool:
         """Whether there is a server and no check failed."""
-        return self.fault is None and bool(self.checks) and not any(each.failed for each in self.checks)
+        return self.diagnosis is None and bool(self.checks) and not any(each.failed for each in self.checks)
+
+
+def as_dict(session: Session) -> dict[str, Any]:
+    """The session for JSON."""
+    return {
+        "passed": session.passed,
+        "command": command_line(session.command.words),
+        "notes": session.command.notes,
+        "model": session.command.served_name,
+        "ready_s": session.startup.ready_s,
+        "startup": [{"phase": name, "took_s": took_s} for name, took_s in session.startup.split()],
+        "checks": [asdict(each) for each in session.checks],
+        "memory": session.memory and session.memory.as_dict(),
+        "fault": session.diagnosis and asdict(session.diagnosis),
+        "log": str(session.log) if session.log.exists() else None,
+        "kept_pid": session.kept_pid,
+    }
+
+
+def run_session(options: ServeOptions, limit_s: float, keep: bool) -> Session:
+    """Start, check, look at the memory, stop. Only on `keep`, and only where all checks passed, the server stays."""
+    refuse_taken(options.port)
+    machine = fingerprint()
+    command = server_command(options, machine)
+    log = Path(tempfile.mkdtemp(prefix="enginescope-serve-")) / "server.log"
+    for line in (*command.notes, f"$ {command_line(command.words)}", f"log: {log}"):
+        print_progress(line)
+    with Server(command.words, log, keep) as server:
+        session = Session(command, server.startup, log)
+        try:
+            wait(server, options.port, limit_s)
+            check(session, server, options)
+        except NotReady as ended:
+            server.stop()
+            session.diagnosis = diagnose(log.read_text(errors="replace"), ended, options.port, on_gpu(machine))
+        else:
+            server.keep = keep and session.passed  # one that failed would be left to no one: exit code 1 ends scripts
+            session.kept_pid = server.pid if server.keep else None
+    if session.passed and not keep:
+        log.unlink()
+        log.parent.rmdir()
+    return session
+
+
+def refuse_taken(port: int) -> None:
+    """Refuse a port that another listens on: its answers would be taken for our server's, and vLLM shares ports."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # one that was just left is free
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise EnginescopeError(
+                f"port {port}: {error.strerror} {holder(port)}; end it, or take another: --port {port + 1}"
+            ) from None
+
+
+def wait(server: Server, port: int, limit_s: float) -> None:
+    """Wait until the server answers; on a terminal its phase and latest line are shown, else a line per phase."""
+    out = Console(stderr=True, highlight=False)
+    printed: list[Phase] = []
+
+    def answers() -> bool:
+        try:
+            return ask(port, "/health", timeout_s=1).status == 200
+        except NoAnswer:
+            return False
+
+    with out.status("starting") as live:
+
+        def show(phase: Phase, latest: str) -> None:
+            if phase not in printed:
+                printed.append(phase)
+                print_progress(f"{phase.start_s:6.1f} s  {phase.name}")
+            live.update(Text(f"{phase.name}: {latest}"[: out.width - 4]))
+
+        server.wait_ready(answers, limit_s, show)
+    print_progress(f"{server.startup.ready_s:6.1f} s  answers")
+
+
+def check(session: Session, server: Server, options: ServeOptions) -> None:
+    """Ask everything; raises `NotReady` where the server died of it."""
+    for each in run_checks(Served(options.port, session.command.served_name, options.max_len)):
+        session.checks.append(each)
+        if each.failed and server.dies():
+            raise NotReady(server.process.returncode, f"the check {each.name!r}")
+    try:
+        at = Endpoint("http", HOST, options.port, METRICS)
+        session.memory = engine_memory(group_of(server.pid), at)
+    except EnginescopeError as error:
+        print_progress(f"memory is not known: {error}")
+
+
+def print_progress(line: str) -> None:
+    """Progress is for people: not in what may be piped on."""
+    print(line, file=sys.stderr, flush=True)

@@ -8,17 +8,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
-from typing import Any
 
 from probes.metrics.endpoint import METRICS, Endpoint, look
-from probes.metrics.quantities import COUNTERS, GAUGES, has_any, name_in
+from probes.metrics.quantities import COUNTERS, GAUGES, ServerMetric, has_any, name_in
 from probes.serve.client import DONE, ask, stream
 from probes.serve.command import HOST
-from probes.serve.visit import PROMPT, TOKENS, Seen, Served, Wrong, completion, expect, ok, some
+from probes.serve.expectations import PROMPT, TOKENS, CheckFailed, Observation, Served, completion, expect, ok, some
 
 STREAMED_SHARE = 0.2  # of the whole time lies between the first and the last chunk at least: one held back has 0
 SETTLE_S = 5.0
-SEEN_BEFORE_CANCEL = 4
+CHUNKS_BEFORE_CANCEL = 4
 # On a busy machine a healthy server's answers look held back, or over too soon: asked again, and for more tokens.
 STREAMED = (TOKENS, 4 * TOKENS, 16 * TOKENS)
 HANG_UPS = 3
@@ -26,13 +25,13 @@ RUNNING, WAITING = GAUGES[0], GAUGES[1]
 GENERATED = next(each for each in COUNTERS if each.key == "generation_tokens")
 
 
-def streaming(served: Served) -> Seen:
+def streaming(served: Served) -> Observation:
     """Chunks come one by one, as they are made, and `[DONE]` closes; held back at every length they are at fault."""
     for tokens in STREAMED:
         chunks = _streamed(served, min(tokens, served.max_len - TOKENS))
         if chunks.share > STREAMED_SHARE:
-            return chunks.seen
-    raise Wrong(f"{len(chunks.after_s)} chunks at once: held back until {1000 * chunks.after_s[0]:.0f} ms")
+            return chunks.observation
+    raise CheckFailed(f"{len(chunks.after_s)} chunks at once: held back until {1000 * chunks.after_s[0]:.0f} ms")
 
 
 @dataclass(frozen=True)
@@ -48,58 +47,60 @@ class _Chunks:
         return (self.after_s[-1] - self.after_s[0]) / self.after_s[-1]
 
     @property
-    def seen(self) -> Seen:
+    def observation(self) -> Observation:
         gaps_s = [later - at for at, later in pairwise(self.after_s)]
-        said = f"{len(self.after_s)} chunks, then {DONE}; TTFT {1000 * self.after_s[0]:.0f} ms, gaps "
-        return Seen(said + f"{1000 * median(gaps_s):.0f} ms (median) to {1000 * max(gaps_s):.0f} ms", PROMPT, self.text)
+        count = f"{len(self.after_s)} chunks, then {DONE}; TTFT {1000 * self.after_s[0]:.0f} ms, gaps "
+        return Observation(
+            count + f"{1000 * median(gaps_s):.0f} ms (median) to {1000 * max(gaps_s):.0f} ms", PROMPT, self.text
+        )
 
 
 def _streamed(served: Served, tokens: int) -> _Chunks:
-    asked = {"max_tokens": tokens, "stream": True, "ignore_eos": True, "stream_options": {"include_usage": True}}
+    request = {"max_tokens": tokens, "stream": True, "ignore_eos": True, "stream_options": {"include_usage": True}}
     began = time.monotonic()
-    events = list(stream(served.port, "/v1/completions", completion(served, **asked)))
+    events = list(stream(served.port, "/v1/completions", completion(served, **request)))
     expect(bool(events), "no chunk came")
     expect(events[-1][1] == DONE, f"ends with {events[-1][1][:60]!r}, not with {DONE}")
     chunks = [(at_s, json.loads(data)) for at_s, data in events[:-1]]
-    made = [(at_s - began, chunk["choices"][0]) for at_s, chunk in chunks if chunk["choices"]]
+    choices = [(at_s - began, chunk["choices"][0]) for at_s, chunk in chunks if chunk["choices"]]
     usage = chunks[-1][1].get("usage") or {}
     expect(usage.get("completion_tokens") == tokens, f"asked for {tokens} tokens, the last chunk counts {usage}")
-    expect(len(made) > 1, f"all of it in {len(made)} chunk")
-    return _Chunks([after_s for after_s, _ in made], some("".join(choice["text"] for _, choice in made)))
+    expect(len(choices) > 1, f"all of it in {len(choices)} chunk")
+    return _Chunks([after_s for after_s, _ in choices], some("".join(choice["text"] for _, choice in choices)))
 
 
-def metrics(served: Served) -> Seen:
-    """It counts the tokens that it made."""
+def metrics(served: Served) -> Observation:
+    """It counts the tokens that it generated."""
     at = _metrics_at(served)
     expect(has_any(look(at)), "none of vLLM's metrics; was it started with --disable-log-stats?")
     before = _total(at, GENERATED)
-    made = ok(ask(served.port, "/v1/completions", completion(served))).body["usage"]["completion_tokens"]
-    counted = _settled(lambda: _total(at, GENERATED) - before, lambda more: more >= made)
-    expect(counted == made, f"made {made} tokens, /metrics counts {counted:g} more")
-    return Seen(f"{len(look(at).samples)} metrics; made {made} tokens, counts {counted:g} more")
+    generated = ok(ask(served.port, "/v1/completions", completion(served))).body["usage"]["completion_tokens"]
+    increase = _settled(lambda: _total(at, GENERATED) - before, lambda more: more >= generated)
+    expect(increase == generated, f"generated {generated} tokens, /metrics counts {increase:g} more")
+    return Observation(f"{len(look(at).samples)} metrics; generated {generated} tokens, counts {increase:g} more")
 
 
-def cancelled(served: Served) -> Seen:
-    """A request whose client hangs up half-way is ended: the running count returns to 0, with tokens left unmade.
+def cancelled(served: Served) -> Observation:
+    """A request whose client hangs up half-way is ended: the running count returns to 0 before the last token.
 
     Chunks came, so it ran; the client hangs up at once, as asking for the count first takes longer than many a request.
     """
     at = _metrics_at(served)
-    asked = served.max_len - 2 * TOKENS
-    expect(asked > 4 * SEEN_BEFORE_CANCEL, "--max-len is too short to hang up half-way")
+    longest = served.max_len - 2 * TOKENS
+    expect(longest > 4 * CHUNKS_BEFORE_CANCEL, "--max-len is too short to hang up half-way")
     for _ in range(HANG_UPS):
         before = _total(at, GENERATED)
-        took_s = _hung_up(served, at, asked)
-        if (made := _total(at, GENERATED) - before) < asked:
-            said = f"hung up after {SEEN_BEFORE_CANCEL} chunks, none running {took_s:.2f} s later"
-            return Seen(f"{said}; {made:g} of {asked} tokens made", PROMPT)
-    raise Wrong(f"all of its {asked} tokens were made, {HANG_UPS} times")
+        took_s = _hang_up(served, at, longest)
+        if (generated := _total(at, GENERATED) - before) < longest:
+            course = f"hung up after {CHUNKS_BEFORE_CANCEL} chunks, none running {took_s:.2f} s later"
+            return Observation(f"{course}; {generated:g} of {longest} tokens generated", PROMPT)
+    raise CheckFailed(f"all of its {longest} tokens were generated, {HANG_UPS} times")
 
 
-def _hung_up(served: Served, at: Endpoint, tokens: int) -> float:
+def _hang_up(served: Served, at: Endpoint, tokens: int) -> float:
     """Hang up on a stream after some chunks; the seconds until no request ran or waited."""
     events = stream(served.port, "/v1/completions", completion(served, stream=True, ignore_eos=True, max_tokens=tokens))
-    for _ in range(SEEN_BEFORE_CANCEL):
+    for _ in range(CHUNKS_BEFORE_CANCEL):
         _, data = next(events, (0.0, DONE))
         expect(data != DONE, "the stream ended before the client could hang up")
     events.close()
@@ -114,9 +115,9 @@ def _metrics_at(served: Served) -> Endpoint:
     return Endpoint("http", HOST, served.port, METRICS)
 
 
-def _total(at: Endpoint, quantity: Any) -> float:
-    seen = look(at)
-    return seen.total(name_in(seen, quantity) or "") or 0.0
+def _total(at: Endpoint, quantity: ServerMetric) -> float:
+    snapshot = look(at)
+    return snapshot.total(name_in(snapshot, quantity) or "") or 0.0
 
 
 def _settled(read: Callable[[], float], done: Callable[[float], bool]) -> float:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from probes.serve.checks import Check
-    from probes.serve.faults import Fault
-    from probes.serve.session import Session
+from probes.memory.table import device_lines, part_lines, process_lines
+from probes.serve.checks import Check
+from probes.serve.faults import Diagnosis
+from probes.serve.session import Session
 
 WIDTH = 118
 TEXT_WIDTH = 90
@@ -17,8 +16,6 @@ TEXT_WIDTH = 90
 
 def report(session: Session) -> Iterator[str]:
     """Lines for the terminal."""
-    from probes.memory.table import device_lines, part_lines, process_lines
-
     yield from check_lines(session.checks)
     if session.startup.ready_s is not None:
         yield from startup_lines(session)
@@ -28,8 +25,8 @@ def report(session: Session) -> Iterator[str]:
         yield ""
         yield from part_lines(session.memory)
         yield from device_lines(session.memory.devices)
-    if session.fault:
-        yield from fault_lines(session.fault)
+    if session.diagnosis:
+        yield from diagnosis_lines(session.diagnosis)
     yield ""
     yield from verdict_lines(session)
 
@@ -37,7 +34,7 @@ def report(session: Session) -> Iterator[str]:
 def check_lines(checks: list[Check]) -> Iterator[str]:
     """A row per check, with prompt and output under it."""
     for each in checks:
-        first, *rest = textwrap.wrap(plain(each.said), WIDTH - 41) or [""]
+        first, *rest = textwrap.wrap(plain(each.summary), WIDTH - 41) or [""]
         yield f"{each.name:<27}{each.outcome:<8}{each.took_s:>6.2f} s  {first}"
         yield from (f"{'':<45}{line}" for line in rest)
         if each.prompt is not None and each.output is not None:
@@ -62,13 +59,13 @@ def startup_lines(session: Session) -> Iterator[str]:
         yield f"          {took_s:6.1f} s  {name}"
 
 
-def fault_lines(fault: Fault) -> Iterator[str]:
+def diagnosis_lines(diagnosis: Diagnosis) -> Iterator[str]:
     """Its last errors, what they likely mean, and what to try."""
     yield ""
-    yield f"the server: {fault.what}"
-    yield from (f"  | {plain(line)}" for line in fault.lines)
-    yield f"likely cause: {fault.cause}"
-    yield f"try: {fault.remedy}"
+    yield f"the server: {diagnosis.what}"
+    yield from (f"  | {plain(line)}" for line in diagnosis.lines)
+    yield f"likely cause: {diagnosis.cause}"
+    yield f"try: {diagnosis.remedy}"
 
 
 def verdict_lines(session: Session) -> Iterator[str]:
@@ -76,9 +73,9 @@ def verdict_lines(session: Session) -> Iterator[str]:
     counts = {each.outcome: 0 for each in session.checks}
     for each in session.checks:
         counts[each.outcome] += 1
-    said = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
-    yield said or "no check was run"
+    verdict = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
+    yield verdict or "no check was run"
     if session.kept_pid:
-        yield f"the server goes on as process {session.kept_pid}; to stop it: kill {session.kept_pid}"
+        yield f"the server keeps running as process {session.kept_pid}; to stop it: kill {session.kept_pid}"
     if session.log.exists():
         yield f"its log: {session.log}"

@@ -1,8 +1,10 @@
-"""The floors hold: an import only goes down, between rooms and inside `tracing`; vLLM is met in its adapters alone."""
+"""The floors hold: imports only go down and stand at the top, vLLM is met in its adapters alone, and a class name is
+given once."""
 
 from __future__ import annotations
 
 import ast
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,6 +38,39 @@ FLOORS = {
 }
 WRITTEN = {"tracing.events.layout", "tracing.events.step"}  # of the events, what hooks may import: no reader
 ENGINE_SITES = ("tracing/sites/engine.py", "tracing/sites/site.py")
+# Function-level imports outside of commands and adapters, each of a library that only some calls need.
+OPTIONAL: dict[str, set[str]] = {}
+# Modules that still import inside functions. This list only gets shorter.
+DEFERRED = {
+    "notes/site/excerptblock.py",
+    "notes/site/sources.py",
+    "notes/study/exercises/day_4.py",
+    "notes/tables/folders.py",
+    "tracing/record/watched.py",
+    "notes/study/judging.py",
+    "notes/walkthrough/edges.py",
+    "offline/spec/model.py",
+    "offline/spec/plan.py",
+    "offline/spec/spec.py",
+    "offline/table/files.py",
+    "offline/table/statistics.py",
+    "probes/report/views.py",
+    "tracing/breakdown/findings.py",
+    "tracing/hooks/install.py",
+    "tracing/overhead/ledger.py",
+    "tracing/overhead/table.py",
+    "tracing/overhead/yields.py",
+    "tracing/page/tracks/file.py",
+    "tracing/page/tracks/samples.py",
+    "tracing/page/tracks/torch.py",
+    "tracing/pyspy/sampler.py",
+    "tracing/sites/check.py",
+    "tracing/timeline/index.py",
+    "tracing/torchsums/trace.py",
+}
+EXERCISES = "notes/study/exercises/"
+# Class names that still stand twice. This list only gets shorter.
+SHARED_NAMES = {"Arm", "ArmProcess", "Clock", "Stop", "Writer"}
 MODULES = sorted(str(path.relative_to(ROOT)) for room in BELOW for path in (ROOT / room).rglob("*.py"))
 INSIDE_VLLM = [
     "enginescope_plugin.py",
@@ -133,3 +168,39 @@ def test_what_runs_inside_vllm_names_no_room(module: str) -> None:
 @pytest.mark.parametrize("module", [module for module in MODULES if module.startswith(("tracing/", "offline/"))])
 def test_nothing_imports_a_command(module: str) -> None:
     assert not [name for name in imports_of(module) if name.endswith(".__main__")]
+
+
+def is_command(tree: ast.Module) -> bool:
+    """Whether a module has an `if __name__ == "__main__"` block."""
+    return any(isinstance(node, ast.If) and ast.unparse(node.test) == "__name__ == '__main__'" for node in tree.body)
+
+
+def deferred(tree: ast.AST) -> set[str]:
+    """The first names of the modules that are imported inside functions."""
+    functions = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+    return {first(name) for function in functions for name in imported(function)}
+
+
+def test_sees_deferred_imports() -> None:
+    late = ast.parse("import json\nasync def late():\n    from rich.table import Table\n")
+    assert deferred(late) == {"rich"} and not is_command(late)
+    assert is_command(ast.parse("if __name__ == '__main__':\n    main()"))
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_stand_at_the_top(module: str) -> None:
+    tree = ast.parse((ROOT / module).read_text())
+    late = set() if is_command(tree) or module in ADAPTERS else deferred(tree) - OPTIONAL.get(module, set())
+    assert not late or module in DEFERRED, f"{module} imports {late} inside functions"
+
+
+def test_a_class_name_stands_once() -> None:
+    owners = defaultdict(list)
+    for module in MODULES:
+        if not module.startswith(EXERCISES):
+            tree = ast.parse((ROOT / module).read_text())
+            for node in ast.walk(tree):
+                if isinstance(node, ast.ClassDef):
+                    owners[node.name].append(module)
+    twice = {name: modules for name, modules in owners.items() if len(modules) > 1}
+    assert twice.keys() <= SHARED_NAMES, twice

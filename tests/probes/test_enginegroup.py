@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from probes.enginegroup import Started, arguments, group_of, groups, listener, started
+from probes.enginegroup import LaunchOptions, arguments, group_of, groups, launch_options, listener
 from tests.probes.memorycommand import run, small_model, tree
 from tests.probes.metrics_server import serving
 
@@ -55,13 +55,13 @@ def test_a_gone_process_is_one_line() -> None:
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("vllm serve ORG/M --dtype float32", Started("ORG/M", "float32", 8000)),
-        ("python /bin/vllm serve --port 9000 --model M", Started("M", None, 9000)),
-        ("python -m vllm.entrypoints.openai.api_server --model=M --port=1", Started("M", None, 1)),
-        ("python -m offline.load --model M", Started("M", None, None)),
-        ("vllm serve", Started(None, None, 8000)),
-        ("python run.py --model", Started(None, None, None)),
-        ("", Started(None, None, None)),
+        ("vllm serve ORG/M --dtype float32", LaunchOptions("ORG/M", "float32", 8000)),
+        ("python /bin/vllm serve --port 9000 --model M", LaunchOptions("M", None, 9000)),
+        ("python -m vllm.entrypoints.openai.api_server --model=M --port=1", LaunchOptions("M", None, 1)),
+        ("python -m offline.load --model M", LaunchOptions("M", None, None)),
+        ("vllm serve", LaunchOptions(None, None, 8000)),
+        ("python run.py --model", LaunchOptions(None, None, None)),
+        ("", LaunchOptions(None, None, None)),
     ],
 )
 def test_what_a_command_line_says(line, expected) -> None:
@@ -70,7 +70,7 @@ def test_what_a_command_line_says(line, expected) -> None:
 
 def test_a_relative_model_is_the_front_ends(model) -> None:
     with tree("--model", model.name, cwd=model.parent) as pids:
-        assert started(group_of(pids["Worker_TP0"])) == Started(str(model), None, None)
+        assert launch_options(group_of(pids["Worker_TP0"])) == LaunchOptions(str(model), None, None)
 
 
 def test_listener() -> None:

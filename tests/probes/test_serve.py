@@ -96,7 +96,7 @@ def test_json_alone_on_stdout(tmp_path, model, port) -> None:
     assert (code, seen["passed"], seen["fault"], seen["kept_pid"]) == (0, True, None, None)
     assert [each["outcome"] for each in seen["checks"]].count("passed") == CHECKS - 1
     chat = next(each for each in seen["checks"] if "chat" in each["name"])
-    assert (chat["outcome"], chat["said"]) == ("skipped", "the model has no chat template")
+    assert (chat["outcome"], chat["summary"]) == ("skipped", "the model has no chat template")
     assert sum(each["took_s"] for each in seen["startup"]) == pytest.approx(seen["ready_s"])
     assert seen["memory"]["kv_cache"][0]["tokens"] == 1600
 
@@ -105,7 +105,7 @@ def test_a_stream_that_comes_late_once_is_asked_for_more(tmp_path, model, port) 
     """A machine too busy for a short stream's chunks to come apart shows with a longer one that they do."""
     code, out, _ = run(tmp_path, model, "--port", port, "--json", FAKE="late")
     seen = next(each for each in json.loads(out)["checks"] if each["name"] == "streaming")
-    assert (code, seen["outcome"]) == (0, "passed") and seen["said"].startswith("128 chunks, then [DONE]")
+    assert (code, seen["outcome"]) == (0, "passed") and seen["summary"].startswith("128 chunks, then [DONE]")
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_a_stream_that_comes_late_once_is_asked_for_more(tmp_path, model, port) 
         ("held back", "streaming", "chunks at once: held back until"),
         ("no end", "streaming", "not with [DONE]"),
         ("no metrics", "GET /metrics", "none of vLLM's metrics"),
-        ("counts nothing", "GET /metrics", "made 32 tokens, /metrics counts 0 more"),
+        ("counts nothing", "GET /metrics", "generated 32 tokens, /metrics counts 0 more"),
         ("miscounts", "POST /tokenize", "counts 6, a completion 5"),
         ("any model", "wrong model name", "200 where a 4xx is due"),
         ("no 4xx", "malformed body", "500 where a 4xx is due"),
@@ -128,7 +128,7 @@ def test_a_stream_that_comes_late_once_is_asked_for_more(tmp_path, model, port) 
 def test_a_check_that_fails(tmp_path, model, port, fake, name, said) -> None:
     code, out, _ = run(tmp_path, model, "--port", port, "--json", FAKE=fake)
     seen = json.loads(out)
-    failed = {each["name"]: each["said"] for each in seen["checks"] if each["outcome"] == "failed"}
+    failed = {each["name"]: each["summary"] for each in seen["checks"] if each["outcome"] == "failed"}
     assert code == 1 and not seen["passed"] and seen["fault"] is None
     assert said in failed[name]
     assert Path(seen["log"]).is_file()

@@ -9,7 +9,7 @@ import pytest
 
 from probes.errors import EnginescopeError
 from probes.machine import Machine
-from probes.serve.command import Asked, choose_dtype, command, engine_arguments, flags
+from probes.serve.command import ServeOptions, choose_dtype, engine_arguments, flags, server_command
 from probes.serve.process import environment
 from tests.probes.modelfolders import model_folder
 
@@ -24,7 +24,7 @@ def machine(**facts: object) -> Machine:
     return Machine(**given | facts)  # type: ignore[arg-type]
 
 
-ASKED = Asked("ORG/M", 8000, 1, 1024, None, {})
+OPTIONS = ServeOptions("ORG/M", 8000, 1, 1024, None, {})
 AMX = {"cpu_flags": ("avx512_bf16",)}
 GPU = {"gpus": ("a GPU",), "vllm_distribution": "vllm", "vllm": "0.32.0"}
 
@@ -47,24 +47,24 @@ def test_dtype(config, facts, dtype) -> None:
 
 
 def test_command_on_a_gpu_and_on_a_cpu(model) -> None:
-    assert " ".join(command(ASKED, machine(**GPU), {}).words[3:]) == (
+    assert " ".join(server_command(OPTIONS, machine(**GPU), {}).words[3:]) == (
         "--model ORG/M --served-model-name ORG/M --host 127.0.0.1 --port 8000 --tensor-parallel-size 1 "
         "--max-model-len 1024 --dtype auto --gpu-memory-utilization 0.8"
     )
-    asked = Asked(str(model), 8000, 1, 1024, 0.5, {"enforce_eager": "false"})
-    made = command(asked, machine(), {})
+    asked = ServeOptions(str(model), 8000, 1, 1024, 0.5, {"enforce_eager": "false"})
+    made = server_command(asked, machine(), {})
     assert "--gpu-memory-utilization" not in made.words and "--no-enforce-eager" in made.words
     assert any("--gpu-util applies to CUDA only" in note for note in made.notes)
     assert made.words[-2:] == ["--kv-cache-memory-bytes", str(2**29)]
     assert made.served_name == "model"
-    spaced = command(asked, machine(), {"VLLM_CPU_KVCACHE_SPACE": "2"})
+    spaced = server_command(asked, machine(), {"VLLM_CPU_KVCACHE_SPACE": "2"})
     assert "--kv-cache-memory-bytes" not in spaced.words
 
 
 def test_the_kv_cache_on_cpu_has_room_for_four_requests(model) -> None:
     heads = {"num_hidden_layers": 32, "num_attention_heads": 32, "hidden_size": 4096, "torch_dtype": "bfloat16"}
     (model / "config.json").write_text(json.dumps(heads))
-    made = command(Asked(str(model), 8000, 1, 4096, None, {}), machine(), {})
+    made = server_command(ServeOptions(str(model), 8000, 1, 4096, None, {}), machine(), {})
     assert made.words[-1] == str(4 * 4096 * 2 * 32 * 4096 * 4)  # keys and values, layers, width, float32
 
 

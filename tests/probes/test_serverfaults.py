@@ -32,7 +32,7 @@ RuntimeError: Engine core initialization failed. See root cause above.
 
 
 def test_the_cause_is_in_the_first_words_and_all_are_shown_once() -> None:
-    fault = diagnose(LOG, NotReady(1, "warms up"), 8000, cuda=True)
+    fault = diagnose(LOG, NotReady(1, "warms up"), 8000, on_gpu=True)
     assert fault.cause == "out of memory: the KV cache has no room for one request of --max-len tokens"
     assert fault.remedy == "--max-len 96, or more memory for it: --gpu-util nearer to 1"
     assert [line[:20] for line in fault.lines] == ["ValueError: To serve", "RuntimeError: Engine"]
@@ -60,7 +60,7 @@ def test_the_cause_is_in_the_first_words_and_all_are_shown_once() -> None:
     ],
 )  # fmt: skip
 def test_known_faults(line, cause, remedy) -> None:
-    fault = diagnose(f"INFO 11-21 11:27:43 [a.py:1] begins\n{line}\n", NotReady(1, "x"), 9, cuda=True)
+    fault = diagnose(f"INFO 11-21 11:27:43 [a.py:1] begins\n{line}\n", NotReady(1, "x"), 9, on_gpu=True)
     assert cause in fault.cause and remedy in fault.remedy
     assert fault.lines == [line]
 
@@ -71,15 +71,15 @@ def test_a_length_beyond_the_model_is_told_with_the_right_one() -> None:
         "  Value error, User-specified max_model_len (99999) is greater than the derived max_model_len "
         "(max_position_embeddings=8192 or model_max_length=None in model's config.json). [type=value_error]\n"
     )
-    fault = diagnose(log, NotReady(1, "x"), 9, cuda=False)
+    fault = diagnose(log, NotReady(1, "x"), 9, on_gpu=False)
     assert fault.remedy == "--max-len 8192" and len(fault.lines) == 1
 
 
 def test_unknown_ends() -> None:
-    killed = diagnose("INFO 11-21 11:27:43 [a.py:1] on its way\n", NotReady(-9, "loads the weights"), 9, cuda=False)
+    killed = diagnose("INFO 11-21 11:27:43 [a.py:1] on its way\n", NotReady(-9, "loads the weights"), 9, on_gpu=False)
     assert killed.what == "it was ended by SIGKILL; what it did last: loads the weights"
     assert killed.cause.startswith("out of main memory") and killed.lines
-    other = diagnose("ValueError: something new\n", NotReady(1, "x"), 9, cuda=False)
+    other = diagnose("ValueError: something new\n", NotReady(1, "x"), 9, on_gpu=False)
     assert other.cause == "not one of the causes known here" and other.lines == ["ValueError: something new"]
     assert error_lines("") == []
 

@@ -1,21 +1,21 @@
-"""A server that is checked: what is asked of it, what was seen, and what is wrong with an answer."""
+"""What the checks share: the server, a request, what was observed, and what an answer must hold."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-from probes.serve.client import Answer
+from probes.serve.client import Response
 
 PROMPT = "The capital of France is"
 TOKENS = 32
 
 
-class Wrong(Exception):
+class CheckFailed(Exception):
     """What a check found wrong."""
 
 
-class NotAsked(Exception):
+class NotApplicable(Exception):
     """Why a check does not apply to this model."""
 
 
@@ -29,10 +29,10 @@ class Served:
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What a check that passed saw."""
+class Observation:
+    """What a check that passed observed."""
 
-    said: str
+    summary: str
     prompt: str | None = None
     output: str | None = None
 
@@ -43,12 +43,12 @@ def completion(served: Served, **more: Any) -> dict[str, Any]:
 
 
 def expect(holds: bool, words: str) -> None:
-    """Raise `Wrong` with these words unless it holds."""
+    """Raise `CheckFailed` with these words unless it holds."""
     if not holds:
-        raise Wrong(words)
+        raise CheckFailed(words)
 
 
-def ok(answer: Answer) -> Answer:
+def ok(answer: Response) -> Response:
     """The answer, which must be a 200."""
     expect(answer.status == 200, f"{answer.status}: {error(answer.body)}")
     return answer
@@ -56,8 +56,8 @@ def ok(answer: Answer) -> Answer:
 
 def error(body: Any) -> str:
     """The message of an error's body, in one short line."""
-    said = body.get("error", body) if isinstance(body, dict) else body
-    return " ".join(str(said.get("message", said) if isinstance(said, dict) else said).split())[:200]
+    content = body.get("error", body) if isinstance(body, dict) else body
+    return " ".join(str(content.get("message", content) if isinstance(content, dict) else content).split())[:200]
 
 
 def some(text: str) -> str:
