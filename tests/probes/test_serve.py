@@ -121,7 +121,7 @@ def test_a_stream_that_comes_late_once_is_asked_for_more(tmp_path, model, port) 
         ("any model", "wrong model name", "200 where a 4xx is due"),
         ("no 4xx", "malformed body", "500 where a 4xx is due"),
         ("goes on", "cancelled half-way", "1 still running or waiting 5 s after"),
-        ("makes them all", "cancelled half-way", "tokens were made, 3 times"),
+        ("makes them all", "cancelled half-way", "tokens were generated, 3 times"),
         ("ends early", "cancelled half-way", "the stream ended before the client could hang up"),
     ],
 )
@@ -203,7 +203,7 @@ def test_kept(tmp_path, model, port) -> None:
     front = next(each for each in of_server(port) if is_front(each.cmdline(), port))
     try:
         assert code == 0
-        assert f"the server goes on as process {front.pid}; to stop it: kill {front.pid}\n" in out
+        assert f"the server keeps running as process {front.pid}; to stop it: kill {front.pid}\n" in out
         again, _, err = run(tmp_path, model, "--port", port)
         assert again == 1 and f"(process {front.pid})" in err
     finally:
