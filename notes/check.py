@@ -30,30 +30,30 @@ PLURAL = {"holds": "hold"}
 
 
 def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(
+    """The command line."""
+    parser = argparse.ArgumentParser(
         prog="python -m notes.check",
-        description="Whether the walkthrough still says the truth about vLLM's source. Imports nothing of vLLM.",
+        description="Whether the walkthrough is still true of vLLM's source. Imports nothing of vLLM.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    made.add_argument("--vllm", type=Path, metavar="PATH", help="an unpacked tree (default: the installed one)")
-    made.add_argument("--base", type=Path, metavar="PATH", help="an older tree, for which the notes were right")
-    made.add_argument(
+    parser.add_argument("--vllm", type=Path, metavar="PATH", help="an unpacked tree (default: the installed one)")
+    parser.add_argument("--base", type=Path, metavar="PATH", help="an older tree that the notes were written for")
+    parser.add_argument(
         "--trace", type=Path, metavar="DIR", action="append", default=[], help="a trace folder; repeatable"
     )
-    made.add_argument("--notes", type=Path, metavar="DIR", help="the chapters (default: those of this project)")
-    return made
+    parser.add_argument("--notes", type=Path, metavar="DIR", help="the chapters (default: those of this project)")
+    return parser
 
 
 def main() -> int:
     """The command."""
-    from notes.walkthrough import chapters as walkthrough
+    from notes.walkthrough import chapters
     from tracing.source.tree import SourceTree
 
     args = parser().parse_args()
-    chapters = walkthrough.read(args.notes or walkthrough.FOLDER)
-    stops = tuple(walkthrough.stops(chapters))
+    stops = tuple(chapters.stops(chapters.read(args.notes or chapters.FOLDER)))
     tree = SourceTree.find(args.vllm)
     in_source = check_source(stops, tree, SourceTree.find(args.base) if args.base else None)
     in_traces = check_traces(stops, args.trace) if args.trace else 0
@@ -88,9 +88,9 @@ def about(stop: Stop, verdict: Verdict, base: SourceTree | None) -> Iterator[str
         return
     place = f" ({verdict.where})" if verdict.where else ""
     yield f"  {stop.anchor.target}{place}: {verdict.reason}"
-    yield f"  wanted   {stop.anchor.fragment.text}"
+    yield f"  expected {stop.anchor.fragment.text}"
     if verdict.nearest:
-        yield f"  {'present' if verdict.place else 'nearest'}  " + "\n           ".join(verdict.nearest)
+        yield f"  {'present ' if verdict.place else 'nearest '} " + "\n           ".join(verdict.nearest)
     if base is not None:
         yield from (f"    {line}" for line in _diff(stop, verdict, base))
 
@@ -111,21 +111,21 @@ def check_traces(stops: Sequence[Stop], folders: Sequence[Path]) -> int:
     """Print the edges that the traces do not bear out; 1 where they contradict one, 3 where one was not passed."""
     from notes.walkthrough import edges
 
-    found = [edges.Evidence(edge) for stop in stops for edge in edges.edges(stop)]
+    claims = [edges.Evidence(edge) for stop in stops for edge in edges.edges(stop)]
     for folder in folders:
         trace = edges.Trace(folder)
-        for evidence in found:
+        for evidence in claims:
             trace.hold(evidence.edge, evidence)
-    for line in (line for evidence in found for line in _told(evidence)):
+    for line in (line for evidence in claims for line in _lines(evidence)):
         print(line)
-    kinds: list[str] = [evidence.seen for evidence in found]
+    kinds: list[str] = [evidence.seen for evidence in claims]
     names = ("seen", "contradicted", "not passed", "not measured")
-    told = ", ".join(f"{kinds.count(name)} {name}" for name in names if kinds.count(name))
-    print(f"{len(found)} edges in {', '.join(folder.name for folder in folders)}: {told}")
+    summary = ", ".join(f"{kinds.count(name)} {name}" for name in names if kinds.count(name))
+    print(f"{len(claims)} edges in {', '.join(folder.name for folder in folders)}: {summary}")
     return FAILED if "contradicted" in kinds else INCOMPLETE if "not passed" in kinds else 0
 
 
-def _told(evidence: Evidence) -> Iterator[str]:
+def _lines(evidence: Evidence) -> Iterator[str]:
     edge: Edge = evidence.edge
     if evidence.seen in ("seen", "not measured"):
         return

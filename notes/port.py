@@ -37,17 +37,18 @@ class Touched:
 
 
 def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(
+    """The command line."""
+    parser = argparse.ArgumentParser(
         prog="python -m notes.port",
         description="A Markdown list of the walkthrough's stops that a vLLM upgrade touches, with both sources.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    made.add_argument("old", type=Path, metavar="OLD", help="the tree for which the notes are right")
-    made.add_argument("new", type=Path, metavar="NEW", help="the tree to come")
-    made.add_argument("--notes", type=Path, metavar="DIR", help="the chapters (default: those of this project)")
-    return made
+    parser.add_argument("old", type=Path, metavar="OLD", help="the tree that the notes were written for")
+    parser.add_argument("new", type=Path, metavar="NEW", help="the newer tree")
+    parser.add_argument("--notes", type=Path, metavar="DIR", help="the chapters (default: those of this project)")
+    return parser
 
 
 def main() -> int:
@@ -68,7 +69,7 @@ def touched(stops: Sequence[Stop], old: SourceTree, new: SourceTree) -> list[Tou
     from notes.walkthrough.fragment import same_code
     from tracing.source.definitions import Place
 
-    found = []
+    differing = []
     for stop in stops:
         verdict = anchors.judge(stop.anchor, new, old)
         earlier = old.resolve(stop.anchor.target)
@@ -76,23 +77,23 @@ def touched(stops: Sequence[Stop], old: SourceTree, new: SourceTree) -> list[Tou
         problems = tuple(filter(None, (edges.in_source(edge, new) for edge in edges.edges(stop))))
         alike = before is not None and verdict.place is not None and same_code(before, verdict.place)
         if verdict.standing != "holds" or problems or not alike:
-            found.append(Touched(stop, verdict, before, problems))
-    return sorted(found, key=lambda each: ORDER.index(each.verdict.standing))
+            differing.append(Touched(stop, verdict, before, problems))
+    return sorted(differing, key=lambda each: ORDER.index(each.verdict.standing))
 
 
-def document(found: Sequence[Touched], stops: int, old: SourceTree, new: SourceTree) -> Iterator[str]:
+def document(changes: Sequence[Touched], stops: int, old: SourceTree, new: SourceTree) -> Iterator[str]:
     """The list, line by line."""
     yield f"# The walkthrough from vLLM {old.version} to {new.version}\n"
-    counts = {kind: sum(each.verdict.standing == kind for each in found) for kind in ORDER}
-    told = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count) or "none"
-    yield f"{len(found)} of {stops} stops are touched: {told}."
+    counts = {kind: sum(each.verdict.standing == kind for each in changes) for kind in ORDER}
+    summary = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count) or "none"
+    yield f"{len(changes)} of {stops} stops are touched: {summary}."
     yield "One that holds still has its line, in a function that changed.\n"
-    shown: dict[str, str] = {}
-    for each in found:
-        yield from _entry(each, shown.setdefault(each.stop.anchor.target, each.stop.name))
+    first_stops: dict[str, str] = {}
+    for each in changes:
+        yield from _entry(each, first_stops.setdefault(each.stop.anchor.target, each.stop.name))
 
 
-def _entry(each: Touched, shown_at: str) -> Iterator[str]:
+def _entry(each: Touched, first_stop: str) -> Iterator[str]:
     """One stop; the source of a function stands under the first of its stops, `shown_at`."""
     stop, verdict = each.stop, each.verdict
     yield f"## {verdict.standing}: {stop.name} ({stop.where})\n"
@@ -103,10 +104,10 @@ def _entry(each: Touched, shown_at: str) -> Iterator[str]:
     if verdict.nearest:
         yield "- nearest: " + ", ".join(f"`{near}`" for near in verdict.nearest)
     yield from (f"- edge: {problem}" for problem in each.problems)
-    if shown_at != stop.name:
-        yield f"- both sources: under {shown_at}"
+    if first_stop != stop.name:
+        yield f"- both sources: under {first_stop}"
     yield ""
-    if each.before is not None and shown_at == stop.name:
+    if each.before is not None and first_stop == stop.name:
         yield "```text"
         yield from beside(each.before, verdict.place)
         yield "```"

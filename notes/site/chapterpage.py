@@ -1,4 +1,4 @@
-"""A chapter of the walkthrough as a Markdown page: each stop's source beside what is said about it."""
+"""A chapter of the walkthrough as a Markdown page: each stop's source beside its text."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def _stop(stop: Stop, text: str, tree: SourceTree, figures: Figures) -> str:
         (
             f"### {stop.name.replace('-', ' ').capitalize()} {{ #{stop.name} .stop-name }}",
             '<div class="stop" markdown>',
-            f'<div class="said" markdown>\n\n{side}\n\n{text}\n\n</div>',
+            f'<div class="stop-text" markdown>\n\n{side}\n\n{text}\n\n</div>',
             source(verdict),
             "</div>",
         )

@@ -19,12 +19,12 @@ def source(verdict: Verdict) -> str:
     if place is None:
         return ""
     marked = {n for lines in verdict.lines[:1] for n in range(lines.first, min(lines.last, lines.first + LONGEST) + 1)}
-    shown = _shown(place, sorted(marked))
-    rows = "".join(_rows(place, shown, marked))
+    numbers = _numbers(place, sorted(marked))
+    rows = "".join(_rows(place, numbers, marked))
     return f'<div class="highlight source" tabindex="0"><pre><code>{rows}</code></pre></div>'
 
 
-def _shown(place: Place, marked: Sequence[int]) -> list[int]:
+def _numbers(place: Place, marked: Sequence[int]) -> list[int]:
     """The numbers of the lines to show: the definition's head, and the fragment with its surroundings."""
     head, body = excerpt(place)
     if not marked:
@@ -37,11 +37,11 @@ def _shown(place: Place, marked: Sequence[int]) -> list[int]:
     return sorted({*(number for number, _ in head), *around, *marked})
 
 
-def _rows(place: Place, shown: Sequence[int], marked: set[int]) -> Iterator[str]:
+def _rows(place: Place, numbers: Sequence[int], marked: set[int]) -> Iterator[str]:
     colored = _colored(place)
-    margin = min(_indent(place.text[number - 1]) for number in shown if place.text[number - 1].strip())
-    last = shown[0] - 1
-    for number in shown:
+    margin = min(_indent(place.text[number - 1]) for number in numbers if place.text[number - 1].strip())
+    last = numbers[0] - 1
+    for number in numbers:
         if number != last + 1:
             yield '<span class="row gap"><i></i>⋯</span>'
         last = number
@@ -64,4 +64,4 @@ def _colored(place: Place) -> list[str]:
     text = "\n".join(place.lines())
     lines = highlight(text, PythonLexer(stripnl=False, ensurenl=False), HtmlFormatter(nowrap=True)).split("\n")
     plain = [escape(line) for line in place.lines()]
-    return [made for made, _ in zip([*lines, *plain[len(lines) :]], plain, strict=False)]
+    return [line for line, _ in zip([*lines, *plain[len(lines) :]], plain, strict=False)]

@@ -105,15 +105,15 @@ def _leg(leg: Leg, top: float, middle: float, links: Links) -> Iterator[str]:
 
 
 def _call(call: Call, leg: Leg, left: float, top: float, links: Links) -> str:
-    site, took = BY_NAME[call.site], us(call.median_ns)
+    site, time = BY_NAME[call.site], us(call.median_ns)
     unit = "a request" if leg.part == "way in" else "a step"
-    tooltip = f"{site.name} ({site.stage}), in the {leg.role}: {took} {unit} at the median"
+    tooltip = f"{site.name} ({site.stage}), in the {leg.role}: {time} {unit} at the median"
     indent, line = left + 8 + INDENT * call.depth, top + 11
     group = (
         f'<g style="--hue:{hue(site.stage)}"><title>{escape(tooltip)}</title>'
         f'<rect class="stage" x="{left:.0f}" y="{top + 1:.0f}" width="3" height="{LINE - 2}"/>'
         f'<text x="{indent:.0f}" y="{line:.0f}">{escape(function(site))}</text>'
-        f'<text class="ns" x="{left + BOX - 5:.0f}" y="{line:.0f}" text-anchor="end">{took}</text></g>'
+        f'<text class="ns" x="{left + BOX - 5:.0f}" y="{line:.0f}" text-anchor="end">{time}</text></g>'
     )
     return linked(group, links.get(site.name))
 

@@ -22,7 +22,7 @@ def anchors(text: str) -> list[str]:
     return list(dict.fromkeys(match[0] for match in ANCHOR.finditer(text)))
 
 
-def found_at(anchor: str, tree: SourceTree) -> Place | Missing:
+def find_place(anchor: str, tree: SourceTree) -> Place | Missing:
     """Where an anchor is in a tree; raises a usage error for what has not an anchor's form."""
     match = ANCHOR.fullmatch(anchor.strip())
     if match is None:
@@ -34,7 +34,7 @@ def with_lines(text: str, tree: SourceTree) -> str:
     """A text in which every anchor in inline code is followed by its line in this tree."""
 
     def line(match: re.Match[str]) -> str:
-        place = found_at(match[1], tree)
+        place = find_place(match[1], tree)
         return f"{match[0]} (line {place.first})" if isinstance(place, Place) else f"{match[0]} (not in {tree.version})"
 
     return re.sub(f"`({_unnamed(ANCHOR.pattern)})`", line, text)

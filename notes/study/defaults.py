@@ -15,7 +15,7 @@ import re
 import textwrap
 from collections.abc import Iterator
 
-from notes.study.anchored import found_at
+from notes.study.anchored import find_place
 from probes.errors import EnginescopeError
 from tracing.source.definitions import Place
 from tracing.source.tree import SourceTree
@@ -101,7 +101,7 @@ def _found_class(name: str, tree: SourceTree) -> ast.ClassDef:
 
 
 def _parsed(anchor: str, tree: SourceTree) -> ast.stmt:
-    place = found_at(anchor, tree)
+    place = find_place(anchor, tree)
     if not isinstance(place, Place):
         raise EnginescopeError(str(place))
     return ast.parse(textwrap.dedent("\n".join(place.lines()))).body[0]

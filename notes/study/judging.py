@@ -1,7 +1,7 @@
 """One run of a learner's file through a day's exercises: in a process of its own, under a time limit.
 
-The child loads the file and says over a pipe, a JSON line each, what it is about to check and how that went; so a file
-that hangs or kills its Python is told where. What the file prints itself goes straight to the terminal.
+The child loads the file and reports over a pipe what it is about to check and how that went, so that the place is known
+where a file hangs or kills its Python. What the file prints itself goes straight to the terminal.
 """
 
 from __future__ import annotations
@@ -10,45 +10,49 @@ import asyncio
 import contextlib
 import importlib
 import inspect
-import json
+import logging
 import os
 import select
 import signal
 import subprocess
 import sys
 import time
+import traceback
+import warnings
 from collections.abc import Callable, Iterator
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, TextIO
 
-from notes.study.exercises import Exercise, Wrong
+from notes.study.exercises import Exercise, WrongAnswer
+from notes.study.messages import (
+    Broken,
+    CheckBegins,
+    Ended,
+    ExerciseBegins,
+    Failed,
+    Message,
+    Missing,
+    Passed,
+    decode,
+    encode,
+)
 
 LIMIT_S = 45.0  # for a whole file
 CHECK_S = 8.0  # for one check that awaits
 CHILD = "from notes.study.judging import child; child()"
-Message = dict[str, Any]
 
 
 def exercises(day: int) -> tuple[Exercise, ...]:
     """A day's exercises, in order."""
-    found: tuple[Exercise, ...] = importlib.import_module(f"notes.study.exercises.day_{day}").EXERCISES
-    return found
+    exercises: tuple[Exercise, ...] = importlib.import_module(f"notes.study.exercises.day_{day}").EXERCISES
+    return exercises
 
 
-def sit(day: int, path: Path, limit_s: float = LIMIT_S) -> Iterator[Message]:
-    """Run the file and yield what the child says, as it says it; last of all `end` with how the child ended.
-
-    | message                                   | when                                              |
-    | ----------------------------------------- | ------------------------------------------------- |
-    | `{"broken": text, "at": [line, …]}`       | the file cannot be loaded; nothing follows        |
-    | `{"exercise": name}`                      | an exercise begins                                |
-    | `{"missing": true}`                       | … which the file does not define                  |
-    | `{"check": sentence}`                     | a check begins                                    |
-    | the same and `"right": measured or null`  | it passed                                         |
-    | … or `"wrong": what, "hint": …, "at": […]`| it did not: the exercise ends with it             |
-    | `{"end": "done", "late" or "died"}`       | the child is gone, in the middle unless it was done |
-    """
+def judge(day: int, path: Path, limit_s: float = LIMIT_S) -> Iterator[Message]:
+    """Run the file and yield what the child reports, as it comes; last of all how the child ended."""
     read, write = os.pipe()
     process = subprocess.Popen(
         [sys.executable, "-c", CHILD, str(day), str(path), str(write)],
@@ -57,30 +61,30 @@ def sit(day: int, path: Path, limit_s: float = LIMIT_S) -> Iterator[Message]:
         start_new_session=True,
     )
     os.close(write)
-    ended = "late"
+    end = Ended("late")
     try:
         with open(read, "rb", buffering=0) as pipe:
             for message in _messages(pipe.fileno(), time.monotonic() + limit_s):
-                if "over" in message:
-                    ended = message["over"]
+                if isinstance(message, Ended):
+                    end = message
                     break
                 yield message
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)  # with whatever the file started
         process.wait()
-    yield {"end": ended}
+    yield end
 
 
 def _messages(pipe: int, deadline: float) -> Iterator[Message]:
-    """What comes until the deadline; a pipe that is closed before all was said counts as the child's death."""
+    """What comes until the deadline; a pipe that is closed before the child is done counts as its death."""
     rest = b""
     while (left_s := deadline - time.monotonic()) > 0 and select.select([pipe], [], [], left_s)[0]:
         chunk = os.read(pipe, 65536)
         *lines, rest = (rest + chunk).split(b"\n")
-        yield from (json.loads(line) for line in lines)
+        yield from map(decode, lines)
         if not chunk:
-            yield {"over": "died"}
+            yield Ended("died")
 
 
 # --- in the child ---
@@ -93,29 +97,26 @@ def child() -> None:
     with open(int(sys.argv[3]), "w") as pipe:
         run(int(sys.argv[1]), Path(sys.argv[2]), pipe)
         sys.stdout.flush()
-        _say(pipe, over="done")
+        _report(pipe, Ended("done"))
     os._exit(0)
 
 
 def run(day: int, path: Path, pipe: TextIO) -> None:
-    """Load the file and run the day's checks on it, saying how each goes, a line of JSON each."""
+    """Load the file and run the day's checks on it, and report how each goes."""
     mine = load(path, pipe)
     for exercise in exercises(day) if mine else ():
         _run(exercise, mine, path, pipe)
 
 
 def _quieten() -> None:
-    """What asyncio says of tasks that a wrong answer left behind is said by the checks, in better words."""
-    import logging
-    import warnings
-
+    """The checks report tasks that a wrong answer left behind, in better words than asyncio."""
     logging.getLogger("asyncio").setLevel(logging.CRITICAL + 1)
     warnings.simplefilter("ignore")
     sys.unraisablehook = lambda _: None
 
 
-def _say(pipe: TextIO, **message: object) -> None:
-    pipe.write(json.dumps(message) + "\n")
+def _report(pipe: TextIO, message: Message) -> None:
+    pipe.write(encode(message) + "\n")
     pipe.flush()
 
 
@@ -123,9 +124,6 @@ def load(path: Path, pipe: TextIO) -> Any:
     """The module that the learner's file makes, or an object with its text as `report`; None where it is broken."""
     if path.suffix == ".md":
         return SimpleNamespace(report=path.read_text(errors="replace"))
-    from importlib.machinery import SourceFileLoader
-    from importlib.util import module_from_spec, spec_from_loader
-
     loader = SourceFileLoader("answer", str(path))
     spec = spec_from_loader("answer", loader)
     assert spec is not None
@@ -134,38 +132,39 @@ def load(path: Path, pipe: TextIO) -> Any:
     try:
         loader.exec_module(module)
     except SyntaxError as error:
-        _say(pipe, broken=f"line {error.lineno}: {error.msg}", at=[(error.text or "").strip()])
+        _report(pipe, Broken(f"line {error.lineno}: {error.msg}", ((error.text or "").strip(),)))
     except SystemExit:
-        _say(pipe, broken="it ends Python while it is loaded: put that under if __name__ == '__main__'", at=[])
+        _report(pipe, Broken("it ends Python while it is loaded: put that under if __name__ == '__main__'", ()))
     except BaseException as error:
-        _say(pipe, broken=_named(error), at=own_lines(error, path))
+        _report(pipe, Broken(_named(error), own_lines(error, path)))
     else:
         return module
     return None
 
 
 def _run(exercise: Exercise, mine: Any, path: Path, pipe: TextIO) -> None:
-    _say(pipe, exercise=exercise.name)
+    _report(pipe, ExerciseBegins(exercise.name))
     if not hasattr(mine, exercise.name):
-        _say(pipe, missing=True)
+        _report(pipe, Missing())
         return
     for check in exercise.checks:
-        sentence = inspect.getdoc(check)
-        _say(pipe, check=sentence)
+        sentence = inspect.getdoc(check) or ""
+        _report(pipe, CheckBegins(sentence))
         try:
-            _say(pipe, check=sentence, right=_checked(check, mine))
-        except Wrong as wrong:
-            _say(pipe, check=sentence, wrong=str(wrong), hint=wrong.hint, at=[])
+            _report(pipe, Passed(sentence, _measurement(check, mine)))
+        except WrongAnswer as wrong:
+            _report(pipe, Failed(sentence, str(wrong), wrong.hint, ()))
             return
         except BaseException as error:  # the learner's, whatever it is; a SystemExit too
-            _say(pipe, check=sentence, wrong=f"it raised {_named(error)}", hint="", at=own_lines(error, path))
+            _report(pipe, Failed(sentence, f"it raised {_named(error)}", "", own_lines(error, path)))
             return
 
 
-def _checked(check: Callable[[Any], Any], mine: Any) -> str | None:
+def _measurement(check: Callable[[Any], Any], mine: Any) -> str | None:
+    """What a check measured; raises what it raises."""
     if not inspect.iscoroutinefunction(check):
-        measured: str | None = check(mine)
-        return measured
+        measurement: str | None = check(mine)
+        return measurement
     return asyncio.run(_in_time(check(mine)))
 
 
@@ -173,9 +172,9 @@ async def _in_time(check: Any) -> str | None:
     task = asyncio.ensure_future(check)
     done, _ = await asyncio.wait({task}, timeout=CHECK_S)
     if not done:
-        raise Wrong(f"it had not come back after {CHECK_S:.0f} s", "what does it await that never happens?")
-    measured: str | None = task.result()
-    return measured
+        raise WrongAnswer(f"it had not come back after {CHECK_S:.0f} s", "what does it await that never happens?")
+    measurement: str | None = task.result()
+    return measurement
 
 
 def _named(error: BaseException) -> str:
@@ -183,9 +182,7 @@ def _named(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def own_lines(error: BaseException, path: Path) -> list[str]:
+def own_lines(error: BaseException, path: Path) -> tuple[str, ...]:
     """Of an exception's traceback only what is in the learner's file, the innermost last."""
-    import traceback
-
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-    return [f"line {frame.lineno}, in {frame.name}: {frame.line}" for frame in frames]
+    return tuple(f"line {frame.lineno}, in {frame.name}: {frame.line}" for frame in frames)

@@ -62,15 +62,15 @@ def bars(rows: Sequence[tuple[str, float, float, str]], x_label: str, note: str)
         left = LABEL + tick * scale
         parts.append(f'<line class="grid" x1="{left:.1f}" x2="{left:.1f}" y1="8" y2="{bottom}"/>')
         parts.append(_text(left, bottom + 15, f"{tick:g}", small=True))
-    for number, (name, value, end, said) in enumerate(rows):
+    for number, (name, value, end, text) in enumerate(rows):
         y, right = 10 + BAR * number, LABEL + value * scale
         parts.append(_text(LABEL - 8, y + 14, name, "end"))
         parts.append(
             f'<rect x="{LABEL}" y="{y + 3}" width="{right - LABEL:.2f}" height="{BAR - 7}" fill="{COLOURS[4]}">'
-            f"<title>{escape(name)}: {escape(said)}</title></rect>"
+            f"<title>{escape(name)}: {escape(text)}</title></rect>"
         )
         parts.append(_whisker_across(right, LABEL + end * scale, y + 3 + (BAR - 7) / 2))
-        parts.append(_text(max(right, LABEL + end * scale) + 8, y + 14, said, "start", small=True))
+        parts.append(_text(max(right, LABEL + end * scale) + 8, y + 14, text, "start", small=True))
     parts.append(f'<line class="axis" x1="{LABEL}" x2="{LABEL}" y1="8" y2="{bottom}"/>')
     parts.append(_text(LABEL + ticks[-1] * scale / 2, bottom + 34, x_label))
     return _svg(bottom + 44, x_label, parts, note)
@@ -122,7 +122,7 @@ class _Frame:
         places = [(self.x(p.x) + aside, self.y(p.y), p) for p in sorted(points, key=lambda p: p.x)]
         route = "L".join(f"{x:.1f} {y:.1f}" for x, y, _ in places)
         return f'<path class="series" stroke="{colour}"{_dash(number)} d="M{route}"/>' + "".join(
-            f'<g stroke="{colour}"><title>{escape(told(name, p))}</title>{self._whisker(x, p)}'
+            f'<g stroke="{colour}"><title>{escape(in_words(name, p))}</title>{self._whisker(x, p)}'
             f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.2" fill="{colour}"/></g>'
             for x, y, p in places
         )
@@ -136,7 +136,7 @@ class _Frame:
         return f'<path class="whisker" d="M{x - 3:.1f} {high:.1f}h6M{x:.1f} {high:.1f}V{low:.1f}{cap}"/>'
 
 
-def told(name: str, point: Point) -> str:
+def in_words(name: str, point: Point) -> str:
     """A point in words, for who rests the pointer on it."""
     interval = "n=1" if point.lo is None or point.hi is None else f"[{point.lo:.4g}, {point.hi:.4g}]"
     return f"{name}, {point.x:g}: {point.y:.4g} {interval}"

@@ -13,8 +13,9 @@ import pytest
 
 from notes.study import judging, texts
 from notes.study.exercises import day_3
+from notes.study.messages import Broken, Ended, ExerciseBegins, Failed, Message, Missing, Passed, decode, encode
 from probes.errors import EnginescopeError
-from tests.notes.sittings import SOLUTIONS, answering, command, messages
+from tests.notes.studyfiles import SOLUTIONS, answering, command, messages
 from tracing.source.tree import SourceTree
 
 
@@ -64,7 +65,7 @@ def test_a_broken_file_is_told_so_without_a_traceback_of_ours(tmp_path: Path, te
     path.write_text(text)
     result = command(5, path)
     assert result.returncode == 1 and said in result.stdout
-    assert "Traceback" not in result.stdout + result.stderr and "sitting.py" not in result.stdout
+    assert "Traceback" not in result.stdout + result.stderr and "judging.py" not in result.stdout
     assert result.stdout.endswith("0 of 3 exercises right\n")
 
 
@@ -76,8 +77,8 @@ def test_a_file_that_hangs_is_ended_with_all_that_it_started(tmp_path: Path) -> 
         f"pathlib.Path({str(mark)!r}).write_text(str(child.pid))\n"
         "def busy_ns(spans):\n    while True: pass\n"
     )
-    *_, last = said = list(judging.sit(5, path, limit_s=4.0))
-    assert last == {"end": "late"} and {"exercise": "busy_ns"} in said
+    *_, last = reports = list(judging.judge(5, path, limit_s=4.0))
+    assert last == Ended("late") and ExerciseBegins("busy_ns") in reports
     wait_until_gone(int(mark.read_text()))
 
 
@@ -94,7 +95,8 @@ def test_a_check_that_awaits_forever_is_given_up(
 ) -> None:
     monkeypatch.setattr(judging, "CHECK_S", 0.2)
     path = answer(2, "async def gather_limited(jobs, limit):\n await asyncio.Event().wait()")
-    assert "it had not come back after" in messages(2, path)[-5]["wrong"]
+    failed = next(message for message in messages(2, path) if isinstance(message, Failed))
+    assert "it had not come back after" in failed.reason
 
 
 @pytest.mark.parametrize(
@@ -139,3 +141,17 @@ def test_solutions_stand_alone() -> None:
     """A learner's file imports nothing of ours."""
     for path in SOLUTIONS.glob("*.py"):
         assert not re.search(r"^(?:from|import) (?:notes|probes|tracing|offline)\b", path.read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        Broken("line 1", ("x = ",)),
+        Missing(),
+        Passed("it is right", None),
+        Failed("it is right", "no", "", ("x",)),
+        Ended("died"),
+    ],
+)
+def test_a_message_is_read_as_it_was_written(message: Message) -> None:
+    assert decode(encode(message)) == message

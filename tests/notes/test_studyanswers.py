@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from notes.study import judging, texts
-from tests.notes.sittings import SOLUTIONS, answering, messages
+from notes.study.messages import Broken, Failed, Missing, Passed
+from tests.notes.studyfiles import SOLUTIONS, answering, messages
 
 
 @pytest.fixture
@@ -19,9 +20,10 @@ def answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int, st
 @pytest.mark.parametrize("day", texts.DAYS)
 def test_a_right_answer_passes(day: int) -> None:
     path = next(SOLUTIONS.glob(f"day_{day}.*"))
-    said = messages(day, path)
-    assert [m for m in said if {"wrong", "missing", "broken"} & set(m)] == []
-    assert sum("right" in m for m in said) == sum(len(each.checks) for each in judging.exercises(day))
+    reports = messages(day, path)
+    assert [each for each in reports if isinstance(each, Failed | Missing | Broken)] == []
+    passed = sum(isinstance(each, Passed) for each in reports)
+    assert passed == sum(len(exercise.checks) for exercise in judging.exercises(day))
 
 
 WRONG: list[tuple[int, str, str]] = [
@@ -290,23 +292,23 @@ async def call_with_retry(session, url, body, attempts, timeout_s, backoff_s):
 ]
 
 
-@pytest.mark.parametrize(("day", "text", "said"), WRONG)
+@pytest.mark.parametrize(("day", "text", "words"), WRONG)
 def test_a_wrong_answer_is_told_what_is_wrong(
-    answer: Callable[[int, str], Path], day: int, text: str, said: str
+    answer: Callable[[int, str], Path], day: int, text: str, words: str
 ) -> None:
-    found = messages(day, answer(day, text))
-    wrong = [message for message in found if "wrong" in message]
-    if said == "open":
-        assert wrong == [] and any("missing" in message for message in found)
+    reports = messages(day, answer(day, text))
+    failures = [message for message in reports if isinstance(message, Failed)]
+    if words == "open":
+        assert failures == [] and Missing() in reports
         return
-    assert len(wrong) == 1 and said in f"{wrong[0]['wrong']} {wrong[0]['hint']}"
+    assert len(failures) == 1 and words in f"{failures[0].reason} {failures[0].hint}"
 
 
 REPORT = (SOLUTIONS / "day_7.md").read_text()
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "words"),
     [
         ("# Where", "Where", "there is no title"),
         ("## Open questions", "## Questions", "there is no section `## Open questions`"),
@@ -319,12 +321,12 @@ REPORT = (SOLUTIONS / "day_7.md").read_text()
         ("3. Which of", "Which of", "there are 2 list items under Open questions"),
     ],
 )
-def test_a_report_is_told_what_it_lacks(tmp_path: Path, old: str, new: str, said: str) -> None:
+def test_a_report_is_told_what_it_lacks(tmp_path: Path, old: str, new: str, words: str) -> None:
     assert old in REPORT
     path = tmp_path / "report.md"
     path.write_text(REPORT.replace(old, new, 1))
-    wrong = [message for message in messages(7, path) if "wrong" in message]
-    if said == "two":  # six steps are left, and that is enough
-        assert wrong == []
+    failures = [message for message in messages(7, path) if isinstance(message, Failed)]
+    if words == "two":  # six steps are left, and that is enough
+        assert failures == []
         return
-    assert len(wrong) == 1 and said in wrong[0]["wrong"]
+    assert len(failures) == 1 and words in failures[0].reason

@@ -10,11 +10,11 @@ import pytest
 
 from notes import recorded
 from notes.study import judging, recording, texts
-from notes.study.anchored import anchors, found_at, with_lines
+from notes.study.anchored import anchors, find_place, with_lines
 from notes.study.defaults import MARKER, default, rendered, stale
-from notes.study.exercises import day_1, day_4, day_5, day_6
+from notes.study.exercises import day_1, day_5, day_6, errorclasses
 from probes.errors import EnginescopeError
-from tests.notes.sittings import ROOT
+from tests.notes.studyfiles import ROOT
 from tests.tracing.traces import TraceWriter
 from tracing.sites.site import ROLES
 from tracing.source.definitions import Place
@@ -27,7 +27,7 @@ INSTALLED = SourceTree.find()
 def test_every_place_of_a_text_is_in_vllm(page: str) -> None:
     named = anchors(MARKER.sub("", texts.path(page).read_text()))
     assert named
-    assert [anchor for anchor in named if not isinstance(found_at(anchor, INSTALLED), Place)] == []
+    assert [anchor for anchor in named if not isinstance(find_place(anchor, INSTALLED), Place)] == []
 
 
 @pytest.mark.parametrize("page", texts.PAGES)
@@ -49,15 +49,15 @@ def test_a_day_says_what_to_write(day: int) -> None:
 
 def test_the_texts_list_what_their_exercises_ask_for() -> None:
     text = " ".join(texts.path("1").read_text().split())
-    assert all(f"`{place}`" in text for place in day_1.ASKED)
-    assert all(f'`"{job}"`' in text for job in day_1.EVIDENCE) and all(f'`"{name}"`' in text for name in day_1.WANTED)
+    assert all(f"`{place}`" in text for place in day_1.ROLE_PLACES)
+    assert all(f'`"{job}"`' in text for job in day_1.EVIDENCE) and all(f'`"{name}"`' in text for name in day_1.REQUIRED)
     assert all(f'`"{span.place}"`' in texts.path("3").read_text() for span in recording.read().abort)
     assert all(f'`"{station}"`' in texts.path("5").read_text() for station in day_5.STATIONS)
 
 
 def test_the_errors_of_day_6_are_the_classes_of_day_4() -> None:
     rows = re.findall(r"^\| [^|]+ \| `(\w+)`", texts.path("4").read_text(), re.MULTILINE)
-    assert set(rows) == set(day_4.CLASSES) == {"ok", *day_6.ERRORS}
+    assert set(rows) == set(errorclasses.CLASSES) == {"ok", *day_6.ERRORS}
 
 
 def test_quoted_defaults_are_those_of_the_installed_vllm() -> None:
@@ -147,7 +147,7 @@ def test_a_page_shows_the_line_of_each_place(tree: SourceTree) -> None:
     shown = "`vllm/engine.py:Args.batch` (line 8), `vllm/engine.py:Args.gone` (not in unknown), vllm/engine.py:Args"
     assert with_lines(text, tree) == shown
     with pytest.raises(EnginescopeError, match="is not a place"):
-        found_at("vllm/../../etc/passwd.py:x", tree)
+        find_place("vllm/../../etc/passwd.py:x", tree)
 
 
 def test_the_recording_is_whole_and_names_its_machine() -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 
-class Wrong(Exception):
+class WrongAnswer(Exception):
     """What is wrong with an answer, in a sentence, and a hint at what to do about it."""
 
     def __init__(self, what: str, hint: str = "") -> None:
@@ -22,8 +22,8 @@ class Wrong(Exception):
 class Exercise:
     """One name that the learner's file must define, and its checks in order.
 
-    A check gets everything that the file defines, raises `Wrong` or whatever the learner's code raises, and returns
-    None or a measured line to show. It may be a coroutine function.
+    A check gets everything that the file defines. It raises `WrongAnswer` or whatever the learner's code raises, and
+    returns None or a measured line to show. It may be a coroutine function.
     """
 
     name: str
@@ -31,14 +31,14 @@ class Exercise:
 
 
 def expect(right: bool, what: str, hint: str = "") -> None:
-    """Raise `Wrong` where an expectation does not hold."""
+    """Raise `WrongAnswer` where an expectation does not hold."""
     if not right:
-        raise Wrong(what, hint)
+        raise WrongAnswer(what, hint)
 
 
-def same(found: object, wanted: object, of: str, hint: str = "") -> None:
-    """Raise `Wrong` where two values differ, showing both."""
-    expect(found == wanted, f"{of} is {short(found)}, not {short(wanted)}", hint)
+def same(answer: object, expected: object, of: str, hint: str = "") -> None:
+    """Raise `WrongAnswer` where two values differ, showing both."""
+    expect(answer == expected, f"{of} is {short(answer)}, not {short(expected)}", hint)
 
 
 def short(value: object) -> str:
@@ -53,7 +53,7 @@ def ms(seconds: float) -> str:
 
 
 async def no_task_left(before: set[asyncio.Task[Any]], after: str) -> None:
-    """Raise `Wrong` where a task that was not there `before` is still running; it may use a few turns to end."""
+    """Raise `WrongAnswer` where a task that was not there `before` is still running; it may use a few turns to end."""
     for _ in range(5):
         await asyncio.sleep(0)
     left = asyncio.all_tasks() - before

@@ -6,14 +6,14 @@ from functools import cache
 from typing import Any
 
 from notes.study import recording
-from notes.study.anchored import found_at
+from notes.study.anchored import find_place
 from notes.study.exercises import Exercise, expect
 from probes.errors import EnginescopeError
 from tracing.source.definitions import Place
 from tracing.source.tree import SourceTree
 
 PROCESSES = ("front end", "core", "worker")
-ASKED = (
+ROLE_PLACES = (
     "AsyncLLM.generate",
     "InputProcessor.process_inputs",
     "EngineCore.preprocess_add_request",
@@ -24,7 +24,7 @@ ASKED = (
     "RequestOutputCollector.put",
 )
 # What must stand in the source of the place that answers each question, and what the learner is told where it does not.
-WANTED = {
+REQUIRED = {
     "route": ('"/v1/chat/completions",', "a decorator with the path of the chat completions"),
     "hands over": ("self.engine_client.generate(", "a call of the engine client's generate"),
     "sends": ("engine_core.add_request_async(", "a call that gives the request to the core's client"),
@@ -52,26 +52,26 @@ def owner(job: str) -> str:
     return next(name for folder, name in OWNERS.items() if EVIDENCE[job].startswith(folder))
 
 
-def _whole(given: Any, keys: tuple[str, ...], values: tuple[str, ...], name: str) -> None:
-    expect(isinstance(given, dict), f"{name} is a {type(given).__name__}, not a dict")
-    missing = [key for key in keys if key not in given]
+def _expect_all(answer: Any, keys: tuple[str, ...], values: tuple[str, ...], name: str) -> None:
+    expect(isinstance(answer, dict), f"{name} is a {type(answer).__name__}, not a dict")
+    missing = [key for key in keys if key not in answer]
     expect(not missing, f"{name} says nothing of {', '.join(map(repr, missing))}")
-    strange = {key: value for key, value in given.items() if key in keys and value not in values}
+    strange = {key: value for key, value in answer.items() if key in keys and value not in values}
     expect(not strange, f"{name} has {strange}: a value is one of {', '.join(map(repr, values))}")
 
 
 def roles_as_recorded(mine: Any) -> str:
     """each place ran in that process when vLLM was recorded"""
-    _whole(mine.ROLES, ASKED, PROCESSES, "ROLES")
+    _expect_all(mine.ROLES, ROLE_PLACES, PROCESSES, "ROLES")
     roles = recording.read().roles
-    for place in ASKED:
+    for place in ROLE_PLACES:
         process = next(name for name in PROCESSES if roles[place].startswith(name))
         expect(
             mine.ROLES[place] == process,
             f"{place} did not run in the {mine.ROLES[place]}",
             "find it in `python -m tracing.walk`: the column after the times is the role",
         )
-    return f"{len(ASKED)} places, as in the recorded run"
+    return f"{len(ROLE_PLACES)} places, as in the recorded run"
 
 
 @cache
@@ -82,12 +82,12 @@ def tree() -> SourceTree:
 def places_hold(mine: Any) -> str:
     """each place is in the installed vLLM, and does what was asked"""
     expect(isinstance(mine.PLACES, dict), "PLACES is no dict")
-    told = []
-    for question, (fragment, words) in WANTED.items():
+    answers = []
+    for question, (fragment, words) in REQUIRED.items():
         anchor = mine.PLACES.get(question)
         expect(isinstance(anchor, str), f"PLACES has no answer to {question!r}")
         try:
-            place = found_at(anchor, tree())
+            place = find_place(anchor, tree())
         except EnginescopeError as error:
             expect(False, f"{question}: {error}", "write file:Class.method, as vllm/v1/engine/async_llm.py:AsyncLLM")
         if not isinstance(place, Place):
@@ -99,13 +99,13 @@ def places_hold(mine: Any) -> str:
             f"{question}: {place.where} is there, but has no {words}",
             f"look through its file, and its neighbours, for {fragment}",
         )
-        told.append(f"{question} {place.where}")
-    return ", ".join(told)
+        answers.append(f"{question} {place.where}")
+    return ", ".join(answers)
 
 
 def jobs_split(mine: Any) -> None:
     """each job is done by the one that you name"""
-    _whole(mine.JOBS, tuple(EVIDENCE), tuple(OWNERS.values()), "JOBS")
+    _expect_all(mine.JOBS, tuple(EVIDENCE), tuple(OWNERS.values()), "JOBS")
     for job, anchor in EVIDENCE.items():
         expect(
             mine.JOBS[job] == owner(job),

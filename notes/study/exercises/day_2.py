@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from notes.study.exercises import Exercise, Wrong, expect, ms, no_task_left, same
+from notes.study.exercises import Exercise, WrongAnswer, expect, ms, no_task_left, same
 
 JOB_S = 0.02
 TICK_S = 0.005
@@ -45,11 +45,13 @@ class Counted:
 async def in_order(mine: Any) -> None:
     """the results stand in the order of the jobs, whichever ends first"""
     jobs = Counted()
-    found = await mine.gather_limited([jobs.job(JOB_S * (3 - n), n) for n in range(3)], 3)
+    answer = await mine.gather_limited([jobs.job(JOB_S * (3 - n), n) for n in range(3)], 3)
     expect(
-        found is not None, "it returned None", "did you forget to return, or to await gather?"
+        answer is not None, "it returned None", "did you forget to return, or to await gather?"
     )  # the commonest slip deserves its own words
-    same(list(found), [0, 1, 2], "the list for jobs that end last to first", "gather keeps the order; as_completed not")
+    same(
+        list(answer), [0, 1, 2], "the list for jobs that end last to first", "gather keeps the order; as_completed not"
+    )
     same(list(await mine.gather_limited([], 2)), [], "the list for no jobs at all")
 
 
@@ -67,18 +69,18 @@ async def bounded(mine: Any) -> None:
 
 async def together(mine: Any) -> str:
     """as many as `limit` do run at once, so that the whole is faster than one by one"""
-    took = {}
+    times_s = {}
     for name, limit in (("one by one", 1), ("four at once", 4), ("all at once", 8)):
         jobs = Counted()
-        begun = time.perf_counter()
+        start_s = time.perf_counter()
         await mine.gather_limited([jobs.job(2.5 * JOB_S, n) for n in range(8)], limit)
-        took[name] = time.perf_counter() - begun
+        times_s[name] = time.perf_counter() - start_s
         expect(
             jobs.most == limit,
             f"with limit={limit} and 8 jobs, no more than {jobs.most} ran at once",
             "`await` in a for loop runs jobs one after the other: make them all first, then await gather",
         )
-    return f"8 jobs of {ms(2.5 * JOB_S)}: " + ", ".join(f"{name} {ms(seconds)}" for name, seconds in took.items())
+    return f"8 jobs of {ms(2.5 * JOB_S)}: " + ", ".join(f"{name} {ms(seconds)}" for name, seconds in times_s.items())
 
 
 async def errors_kept(mine: Any) -> None:
@@ -87,13 +89,13 @@ async def errors_kept(mine: Any) -> None:
     jobs = Counted()
     ask = [jobs.job(JOB_S, "a"), jobs.job(0, broken), jobs.job(JOB_S, "b")]
     try:
-        found = await mine.gather_limited(ask, 2)
+        answer = await mine.gather_limited(ask, 2)
     except ValueError:
-        raise Wrong(
+        raise WrongAnswer(
             "one job's ValueError came out of gather_limited, and the results of the others are lost",
             "gather(..., return_exceptions=True)",
         ) from None
-    same(list(found), ["a", broken, "b"], "the list where the second job raises")
+    same(list(answer), ["a", broken, "b"], "the list where the second job raises")
 
 
 async def cancelled_whole(mine: Any) -> None:
@@ -103,8 +105,8 @@ async def cancelled_whole(mine: Any) -> None:
     task = asyncio.ensure_future(mine.gather_limited([jobs.job(5, n) for n in range(4)], 2))
     await asyncio.sleep(JOB_S)
     task.cancel()
-    done, _ = await asyncio.wait({task}, timeout=3)
-    expect(bool(done), "it did not end when it was cancelled", "do not catch CancelledError and go on")
+    ended, _ = await asyncio.wait({task}, timeout=3)
+    expect(bool(ended), "it did not end when it was cancelled", "do not catch CancelledError and go on")
     expect(task.cancelled(), "it was cancelled, and ended as if nothing was", "let CancelledError through")
     await no_task_left(before, "it was cancelled")
 
@@ -123,11 +125,11 @@ def predicts(mine: Any) -> None:
     for case in range(200):
         durations = [rng.randint(0, 9) for _ in range(rng.randint(0, 1 + case // 10))]
         limit = rng.randint(1, 5)
-        found = mine.seconds_needed(list(durations), limit)
-        wanted = reference_s(durations, limit)
+        answer = mine.seconds_needed(list(durations), limit)
+        expected_s = reference_s(durations, limit)
         expect(
-            isinstance(found, int | float) and abs(found - wanted) < 1e-9,
-            f"seconds_needed({durations}, {limit}) is {found!r}, not {wanted:g}",
+            isinstance(answer, int | float) and abs(answer - expected_s) < 1e-9,
+            f"seconds_needed({durations}, {limit}) is {answer!r}, not {expected_s:g}",
             "each job starts when the first of the `limit` places is free: keep the time at which each place is",
         )
 
@@ -141,12 +143,12 @@ async def meets_the_clock(mine: Any) -> str:
         async with semaphore:
             await asyncio.sleep(seconds)
 
-    begun = time.perf_counter()
+    start_s = time.perf_counter()
     await asyncio.gather(*map(job, durations))
-    took = time.perf_counter() - begun
-    said = float(mine.seconds_needed(durations, 2))
-    expect(said <= took + 0.005, f"you say {ms(said)}, and it took only {ms(took)}")
-    return f"5 jobs, two at once: you say {ms(said)}, the clock {ms(took)}; one by one {ms(sum(durations))}"
+    times_s = time.perf_counter() - start_s
+    predicted_s = float(mine.seconds_needed(durations, 2))
+    expect(predicted_s <= times_s + 0.005, f"you say {ms(predicted_s)}, and it took only {ms(times_s)}")
+    return f"5 jobs, two at once: you say {ms(predicted_s)}, the clock {ms(times_s)}; one by one {ms(sum(durations))}"
 
 
 async def loop_goes_on(mine: Any) -> str:
@@ -171,7 +173,7 @@ async def loop_goes_on(mine: Any) -> str:
     finally:
         ticking.cancel()
     if not heard.is_set():
-        raise Wrong(
+        raise WrongAnswer(
             f"the loop stood still while the function blocked, for {BLOCK_S:g} s",
             "calling it inside a coroutine does not help: give it to a thread (asyncio.to_thread)",
         )
@@ -185,7 +187,7 @@ async def raises_through(mine: Any) -> None:
         await mine.without_blocking(int, "no number")
     except ValueError:
         return
-    raise Wrong("the function raised a ValueError, and nobody heard of it", "await the thread's result")
+    raise WrongAnswer("the function raised a ValueError, and nobody heard of it", "await the thread's result")
 
 
 EXERCISES = (

@@ -8,7 +8,7 @@ from contextlib import aclosing
 from typing import Any
 
 from notes.study import recording
-from notes.study.exercises import Exercise, Wrong, expect, no_task_left, same
+from notes.study.exercises import Exercise, WrongAnswer, expect, no_task_left, same
 
 PIECE_S = 0.01
 HINT = "try: … except (asyncio.CancelledError, GeneratorExit): await engine.abort(request); raise"
@@ -58,15 +58,15 @@ class Engine:
 
 def generator(mine: Any, engine: Engine) -> AsyncGenerator[Any, None]:
     """The learner's stream, of the kind that it must be."""
-    made: Any = mine.stream(engine, "Hello")
-    if asyncio.iscoroutine(made):
-        made.close()
+    answer: Any = mine.stream(engine, "Hello")
+    if asyncio.iscoroutine(answer):
+        answer.close()
     expect(
-        hasattr(made, "asend"),
-        f"stream(engine, prompt) gives a {type(made).__name__}, not an async generator",
+        hasattr(answer, "asend"),
+        f"stream(engine, prompt) gives a {type(answer).__name__}, not an async generator",
         "async def with yield in it",
     )
-    stream: AsyncGenerator[Any, None] = made
+    stream: AsyncGenerator[Any, None] = answer
     return stream
 
 
@@ -88,7 +88,7 @@ async def left(mine: Any) -> None:
     try:
         await stream.aclose()
     except RuntimeError as error:
-        raise Wrong(
+        raise WrongAnswer(
             f"closing it raised {error}", "after GeneratorExit nothing may be yielded; raise it again"
         ) from None
     expect(len(engine.aborted) == 1, _aborted(engine, "the client left"), HINT)
@@ -121,15 +121,17 @@ async def cancelled(mine: Any) -> None:
 async def failed(mine: Any) -> None:
     """what the engine raises reaches the client"""
     stream = generator(mine, Engine("a", OSError("the engine died")))
-    got = []
+    pieces = []
     try:
         async with aclosing(stream):
             async for piece in stream:
-                got.append(piece)
+                pieces.append(piece)
     except OSError:
-        same(got, ["a"], "what came before the error")
+        same(pieces, ["a"], "what came before the error")
         return
-    raise Wrong("the engine raised an OSError, and the client saw a normal end", "do not catch what you cannot mend")
+    raise WrongAnswer(
+        "the engine raised an OSError, and the client saw a normal end", "do not catch what you cannot mend"
+    )
 
 
 async def counted(stop: dict[str, int], length: int = 8) -> AsyncGenerator[int, None]:
@@ -173,7 +175,7 @@ def abort_as_recorded(mine: Any) -> str:
     same(sorted(answer), sorted(places), "ABORT_ORDER, sorted,", "each of the day's six places, once")
     at = next((n for n, (name, place) in enumerate(zip(answer, places, strict=True)) if name != place), None)
     if at is not None:
-        raise Wrong(
+        raise WrongAnswer(
             f"{answer[at]} is not number {at + 1}" + (f": it does not follow {places[at - 1]}" if at else ""),
             "front end first; the core's input thread hears of it before its main loop does",
         )

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 from notes.study import recording
-from notes.study.exercises import Exercise, Wrong, expect, same
+from notes.study.exercises import Exercise, WrongAnswer, expect, same
 
 STATIONS = ("core", "core input", "core output", "front end", "worker")  # as the day's text lists them
 CARRIERS = ("ZMQ", "queue", "shared memory")
@@ -73,7 +73,7 @@ def counts_once(mine: Any) -> None:
         if busy_ns == union_ns(spans):
             continue
         plain = sum(end - start for start, end in spans)
-        raise Wrong(
+        raise WrongAnswer(
             f"busy_ns({spans}) is {busy_ns!r}, not {union_ns(spans)}",
             "a function inside another counts once: sort by start, and keep how far you have counted"
             if busy_ns == plain

@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from notes.study.exercises import Exercise, Wrong, expect
-from notes.study.exercises.day_4 import CLASSES
+from notes.study.exercises import Exercise, WrongAnswer, expect
+from notes.study.exercises.errorclasses import CLASSES
 
 ERRORS = tuple(kind for kind in CLASSES if kind != "ok")  # of day 4
 Record = dict[str, Any]
@@ -31,11 +31,11 @@ def random_cases(mine: Any) -> None:
         values = [rng.choice((rng.randint(1, 9), 5)) for _ in range(1 + case // 12)]
         share = rng.choice((0.5, 0.9, 0.95, 0.99, 1.0))
         before = list(values)
-        found = mine.percentile(values, share)
-        wanted = interpolated(before, share)
+        answer = mine.percentile(values, share)
+        expected = interpolated(before, share)
         expect(
-            isinstance(found, int | float) and math.isclose(found, wanted, rel_tol=1e-9, abs_tol=1e-9),
-            f"percentile({before}, {share}) is {found!r}, not {wanted:g}",
+            isinstance(answer, int | float) and math.isclose(answer, expected, rel_tol=1e-9, abs_tol=1e-9),
+            f"percentile({before}, {share}) is {answer!r}, not {expected:g}",
             "sort; the rank is share * (n - 1); between two values go the part of the way that the rank says",
         )
         expect(values == before, "it changed the list that it was given", "sorted(values), not values.sort()")
@@ -44,12 +44,14 @@ def random_cases(mine: Any) -> None:
 def nothing(mine: Any) -> None:
     """of no values there is no percentile: ValueError"""
     try:
-        found = mine.percentile([], 0.95)
+        answer = mine.percentile([], 0.95)
     except ValueError:
         return
     except IndexError:
-        raise Wrong("percentile([], 0.95) raised an IndexError, which tells a user nothing", "ask first") from None
-    raise Wrong(f"percentile([], 0.95) is {found!r}: a figure out of nothing", "raise ValueError('no values')")
+        raise WrongAnswer(
+            "percentile([], 0.95) raised an IndexError, which tells a user nothing", "ask first"
+        ) from None
+    raise WrongAnswer(f"percentile([], 0.95) is {answer!r}: a figure out of nothing", "raise ValueError('no values')")
 
 
 def reference(records: Sequence[Record]) -> Record:
@@ -66,49 +68,50 @@ def reference(records: Sequence[Record]) -> Record:
 
 def some_records(rng: random.Random, count: int) -> list[Record]:
     """Records of a batch; a failure is far faster, or far slower, than what succeeds, as in life."""
-    made = []
+    records = []
     for number in range(count):
         error = rng.choice((None, None, rng.choice(ERRORS)))
         due_s = 0.25 * number
         sent_s = due_s + rng.choice((0.0, 0.0, 0.5))
-        took_s = rng.randint(1, 9) if error is None else rng.choice((0.0, 60.0))
-        made.append({"due_s": due_s, "sent_s": sent_s, "ended_s": sent_s + took_s, "error": error})
-    return made
+        duration_s = rng.randint(1, 9) if error is None else rng.choice((0.0, 60.0))
+        records.append({"due_s": due_s, "sent_s": sent_s, "ended_s": sent_s + duration_s, "error": error})
+    return records
 
 
-def summed_up(mine: Any) -> None:
+def figures_right(mine: Any) -> None:
     """every figure of 200 random batches is right, also where all failed or none was sent"""
     rng = random.Random(66)
     for case in range(200):
         records = some_records(rng, case // 10)
-        found, wanted = mine.summary([dict(record) for record in records]), reference(records)
-        expect(isinstance(found, dict), f"summary(records) is {found!r}, not a dict")
-        for key, value in wanted.items():
-            expect(key in found, f"summary(records) has no {key!r}")
-            if not _alike(found[key], value):
-                raise Wrong(f"{key} is {found[key]!r}, not {value!r}, for {_told(records)}", _hint(key, found, records))
+        answer, expected = mine.summary([dict(record) for record in records]), reference(records)
+        expect(isinstance(answer, dict), f"summary(records) is {answer!r}, not a dict")
+        for key, value in expected.items():
+            expect(key in answer, f"summary(records) has no {key!r}")
+            if not _alike(answer[key], value):
+                what = f"{key} is {answer[key]!r}, not {value!r}, for {_in_words(records)}"
+                raise WrongAnswer(what, _hint(key, answer, records))
 
 
-def _alike(found: object, wanted: object) -> bool:
-    if isinstance(found, int | float) and isinstance(wanted, int | float):
-        return math.isclose(found, wanted, rel_tol=1e-9, abs_tol=1e-9)
-    return found == wanted
+def _alike(answer: object, expected: object) -> bool:
+    if isinstance(answer, int | float) and isinstance(expected, int | float):
+        return math.isclose(answer, expected, rel_tol=1e-9, abs_tol=1e-9)
+    return answer == expected
 
 
-def _told(records: Sequence[Record]) -> str:
-    shown = ", ".join(
+def _in_words(records: Sequence[Record]) -> str:
+    words = ", ".join(
         f"due {r['due_s']:g} sent {r['sent_s']:g} ended {r['ended_s']:g} {r['error'] or 'ok'}" for r in records[:6]
     )
-    return f"[{shown}{', …' if len(records) > 6 else ''}]"
+    return f"[{words}{', …' if len(records) > 6 else ''}]"
 
 
-def _hint(key: str, found: Record, records: Sequence[Record]) -> str:
+def _hint(key: str, answer: Record, records: Sequence[Record]) -> str:
     """What the wrong figure looks like."""
     if key == "p95_s" and records:
-        if _alike(found[key], interpolated([r["ended_s"] - r["due_s"] for r in records], 0.95)):
+        if _alike(answer[key], interpolated([r["ended_s"] - r["due_s"] for r in records], 0.95)):
             return "you count the requests that failed: a time-out is no latency, and a refusal is a fast one"
         good = [r["ended_s"] - r["sent_s"] for r in records if r["error"] is None]
-        if good and _alike(found[key], interpolated(good, 0.95)):
+        if good and _alike(answer[key], interpolated(good, 0.95)):
             return "count from `due_s`: a client that sends late must not make the server look fast"
     return {
         "success_rate": "requests without an error, of all; None where there are none",
@@ -116,4 +119,4 @@ def _hint(key: str, found: Record, records: Sequence[Record]) -> str:
     }.get(key, "")
 
 
-EXERCISES = (Exercise("percentile", (random_cases, nothing)), Exercise("summary", (summed_up,)))
+EXERCISES = (Exercise("percentile", (random_cases, nothing)), Exercise("summary", (figures_right,)))

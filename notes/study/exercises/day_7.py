@@ -6,7 +6,7 @@ import re
 from importlib.util import find_spec
 from typing import Any
 
-from notes.study.anchored import anchors, found_at
+from notes.study.anchored import anchors, find_place
 from notes.study.exercises import Exercise, expect
 from tracing.source.definitions import Place
 from tracing.source.tree import SourceTree
@@ -37,10 +37,10 @@ def one_page(mine: Any) -> str:
     """it has a title, its four sections in order, and the length of a page"""
     report = mine.report
     expect(bool(re.search(r"^# \S", report, re.MULTILINE)), "there is no title", "a first line `# …`")
-    found = list(sections(report))
+    headings = list(sections(report))
     for name in SECTIONS:
-        expect(name in found, f"there is no section `## {name}`", f"found: {', '.join(found) or 'none'}")
-    expect([name for name in found if name in SECTIONS] == list(SECTIONS), "the sections stand in another order")
+        expect(name in headings, f"there is no section `## {name}`", f"found: {', '.join(headings) or 'none'}")
+    expect([name for name in headings if name in SECTIONS] == list(SECTIONS), "the sections stand in another order")
     words = len(report.split())
     expect(words >= WORDS[0], f"{words} words are too few for a page ({WORDS[0]} to {WORDS[1]})")
     expect(
@@ -54,7 +54,7 @@ def places(mine: Any) -> str:
     tree = SourceTree.find()
     named = anchors(mine.report)
     for anchor in named:
-        place = found_at(anchor, tree)
+        place = find_place(anchor, tree)
         expect(isinstance(place, Place), f"{place}")
     expect(
         len(named) >= PLACES,
@@ -88,9 +88,9 @@ def measured(mine: Any) -> str:
 
 def questions(mine: Any) -> None:
     """three questions are left open, as questions"""
-    asked = items(sections(mine.report)["Open questions"])
-    expect(len(asked) == QUESTIONS, f"there are {len(asked)} list items under Open questions, not {QUESTIONS}")
-    for number, text in enumerate(asked, 1):
+    questions = items(sections(mine.report)["Open questions"])
+    expect(len(questions) == QUESTIONS, f"there are {len(questions)} list items under Open questions, not {QUESTIONS}")
+    for number, text in enumerate(questions, 1):
         expect("?" in text, f"open question {number} is no question", "one that a run or a file could answer")
         expect(len(text.split()) >= 6, f"open question {number} is too short to be looked into")
 

@@ -1,19 +1,18 @@
-"""The study command, and a sitting in this process."""
+"""The study command, and a learner's file judged in this process."""
 
 from __future__ import annotations
 
 import io
-import json
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from textwrap import dedent
-from typing import Any
 
 import pytest
 
 from notes.study import judging
+from notes.study.messages import Message, decode
 
 ROOT = Path(__file__).resolve().parents[2]
 SOLUTIONS = Path(__file__).parent / "study_solutions"
@@ -25,11 +24,11 @@ def command(*args: object) -> subprocess.CompletedProcess[str]:
     )
 
 
-def messages(day: int, path: Path) -> list[dict[str, Any]]:
-    """What a sitting says of a file, run in this process."""
+def messages(day: int, path: Path) -> list[Message]:
+    """What is reported of a file that is judged in this process."""
     pipe = io.StringIO()
     judging.run(day, path, pipe)
-    return [json.loads(line) for line in pipe.getvalue().splitlines()]
+    return [decode(line) for line in pipe.getvalue().splitlines()]
 
 
 def answering(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int, str], Path]:
