@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,37 +41,57 @@ def main() -> int:
 
 
 def review(folder: Path, perfetto: Path | None = None, csv: Path | None = None) -> int:
-    """Review a trace folder; 0, or an `EnginescopeError` where it cannot be read or written."""
+    """Review a trace folder: write first, then print; 0, or an `EnginescopeError` for what cannot be read or written.
+
+    A file that cannot be written keeps none of the others from being written, nor the review from being printed.
+    """
+    from probes.console import console
     from tracing.breakdown.findings import findings
     from tracing.page.sections import sections, show
-    from tracing.page.terminal import console
 
     out = console()
     found = findings(folder)
-    show(found, out)
+    written, failures = write(found, sections(found), perfetto, csv)
     try:
-        written = write(found, sections(found), perfetto, csv)
+        show(found, out)
+        for path in written:
+            out.print(f"Wrote {path}", soft_wrap=True, markup=False)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
     except OSError as error:
-        raise EnginescopeError(f"cannot write {error.filename}: {error.strerror}") from None
-    for path in written:
-        out.print(f"Wrote {path}", soft_wrap=True, markup=False)
+        failures.append(f"standard output: {error.strerror}")
+    if failures:
+        raise EnginescopeError(f"cannot write {'; '.join(failures)}")
     return 0
 
 
-def write(found: Findings, sections: list[tuple[str, str, str]], perfetto: Path | None, csv: Path | None) -> list[Path]:
-    """Write `review.json`, `review.html` and what else was asked; their paths."""
-    from tracing.page import html as page
-    from tracing.page import perfetto as perfetto_file
+def write(
+    found: Findings, sections: list[tuple[str, str, str]], perfetto: Path | None, csv: Path | None
+) -> tuple[list[Path], list[str]]:
+    """Write `review.json`, `review.html` and what else was asked: the paths, and what could not be written and why."""
+    from tracing.page.html import page
+    from tracing.page.perfetto import export
 
     folder = found.timeline.folder
-    data, html = folder / "review.json", folder / "review.html"
-    data.write_text(json.dumps(found.review, indent=1))
-    html.write_text(page.page(f"Trace {folder.resolve().name}", found.review, sections))
+    writers: dict[Path, Callable[[Path], object]] = {
+        folder / "review.json": lambda path: path.write_text(json.dumps(found.review, indent=1)),
+        folder / "review.html": lambda path: path.write_text(
+            page(f"Trace {folder.resolve().name}", found.review, sections)
+        ),
+    }
     if perfetto:
-        perfetto_file.export(found.timeline, found.flows, found.hops, perfetto)
+        writers[perfetto] = lambda path: export(found.timeline, found.flows, found.hops, path)
     if csv:
-        found.timeline.spans.to_csv(csv, index=False)
-    return [data, html, *filter(None, (perfetto, csv))]
+        writers[csv] = lambda path: found.timeline.spans.to_csv(path, index=False)
+    written, failures = [], []
+    for path, writer in writers.items():
+        try:
+            writer(path)
+            written.append(path)
+        except OSError as error:
+            failures.append(f"{path}: {error.strerror or error}")
+    return written, failures
 
 
 if __name__ == "__main__":

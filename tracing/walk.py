@@ -155,7 +155,7 @@ def _between(spans: pd.DataFrame, start: int, end: int) -> list[Stop]:
 
 def walk(timeline: Timeline, flow: Flow, tree: SourceTree, out: Console) -> None:
     """Print the walk; a site's source is shown where it is passed first."""
-    from tracing.page.terminal import us
+    from probes.console import us
 
     total, tokens = us(flow.latency_ns), flow.output_tokens
     out.print(
@@ -172,7 +172,7 @@ def walk(timeline: Timeline, flow: Flow, tree: SourceTree, out: Console) -> None
 
 
 def _tell(number: int, stop: Stop, flow: Flow, tree: SourceTree, seen: set[str], out: Console) -> None:
-    from tracing.page.terminal import us
+    from probes.console import us
 
     place = _place(stop.site, tree)
     where = place.where if place is not None else ""

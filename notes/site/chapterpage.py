@@ -12,7 +12,7 @@ from notes.site.excerptblock import source
 from notes.site.sitetimes import SiteTime
 from notes.walkthrough.anchors import FINE, Verdict, judge
 from notes.walkthrough.chapters import Chapter, Stop
-from tracing.page.terminal import percent, us
+from probes.console import percent, us
 from tracing.source.tree import SourceTree
 
 REFERENCE = re.compile(r"\bchapter (\d+)\b")

@@ -8,8 +8,8 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from notes.site.route import Call, Leg, Route
+from probes.console import us
 from tracing.page.lanes import hue, linked
-from tracing.page.terminal import us
 from tracing.sites.engine import SITES
 from tracing.sites.site import ROLES, Site
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from tests.tracing.traces import TraceWriter
 from tracing import timeline
 from tracing.breakdown import slow
+from tracing.page import sections
 from tracing.timeline import steps as anatomy
 from tracing.timeline.steps import innermost
 
@@ -78,6 +80,34 @@ def test_the_slowest_step_and_its_reason(tmp_path: Path) -> None:
     slowest = slow.slow_steps(read, anatomy.anatomy(read))[0]
     assert (slowest["step"], slowest["kind"], slowest["ns"]) == (8, "decode", 2_900_000)
     assert slowest["reason"] == "garbage collection: 2.0 ms"
+
+
+def steps_of(*rows: tuple[str, int, int], pid: int = 11) -> pd.DataFrame:
+    """Steps of one core: kind, tokens and how long it took."""
+    frame = pd.DataFrame(rows, columns=["kind", "decode_tokens", "ns"]).assign(pid=pid, preempted=0, prefill_tokens=0)
+    starts = np.arange(len(frame)) * STEP
+    phases = {f"{phase}_ns": 0 for phase in anatomy.PHASES} | {"model_ns": frame["ns"]}
+    return frame.assign(step=np.arange(len(frame)), start_ns=starts, end_ns=starts + frame["ns"], **phases)
+
+
+def test_only_steps_above_the_median_of_as_many_tokens_are_slow(tmp_path: Path) -> None:
+    TraceWriter(tmp_path, 11, ["core"]).close()
+    few, many, alone = ("decode", 2, 100), ("decode", 64, 900), ("prefill", 500, 5000)
+    steps = steps_of(few, few, few, ("decode", 2, 300), many, many, ("decode", 65, 950), alone)
+    slowest = slow.slow_steps(timeline.read(tmp_path), steps)
+    assert [(row["step"], row["ns"], row["median_ns"], row["core_pid"]) for row in slowest] == [
+        (6, 950, 900, 11),
+        (3, 300, 100, 11),
+    ]
+    assert slow.slow_steps(timeline.read(tmp_path), steps_of(alone)) == []
+
+
+def test_of_two_engines_the_slowest_steps_say_which() -> None:
+    step = {"step": 3, "core_pid": 12, "kind": "decode", "tokens": 2, "ns": 300, "median_ns": 100, "reason": "why"}
+    review = {"roles": {"core": [11, 12]}, "slow_steps": [step]}
+    columns, rows = sections.slow_steps(review)
+    assert dict(zip(columns, rows[0], strict=True))["core"] == 12
+    assert "core" not in sections.slow_steps(review | {"roles": {"core": [12]}})[0]
 
 
 def test_a_slow_request_is_told_by_what_exceeds_the_others() -> None:

@@ -67,10 +67,36 @@ def test_a_trace_without_a_request_is_still_reviewed(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "review.json").read_text())["requests"]["total"] == 0
 
 
-def test_unwritable_files_are_one_line(tmp_path: Path) -> None:
+def test_what_cannot_be_written_is_one_line_and_keeps_back_nothing_else(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     stream(tmp_path, NS)
-    with pytest.raises(EnginescopeError, match="cannot write"):
-        review.review(tmp_path, csv=tmp_path / "no" / "folder.csv")
+    (tmp_path / "review.json").mkdir()
+    missing, perfetto = tmp_path / "no" / "spans.csv", tmp_path / "x.pftrace"
+    with pytest.raises(EnginescopeError) as raised:
+        review.review(tmp_path, perfetto, missing)
+    reasons = str(raised.value).removeprefix("cannot write ").split("; ")
+    assert reasons[0] == f"{tmp_path / 'review.json'}: Is a directory" and reasons[1].startswith(f"{missing}: ")
+    assert "None" not in str(raised.value)
+    assert perfetto.stat().st_size > 0 and (tmp_path / "review.html").exists()
+    assert "where a request's time goes" in capsys.readouterr().out
+
+
+def test_files_are_there_though_nobody_reads_to_the_end(tmp_path: Path) -> None:
+    stream(tmp_path, NS)
+    command = f"{sys.executable} -m tracing.review {tmp_path} | head -1"
+    subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, timeout=120, check=True)
+    assert json.loads((tmp_path / "review.json").read_text())["requests"]["total"] == 1
+    assert (tmp_path / "review.html").exists()
+
+
+def test_a_full_standard_output_is_one_line(tmp_path: Path) -> None:
+    stream(tmp_path, NS)
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "tracing.review", str(tmp_path)]
+        done = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (1, "error: cannot write standard output: No space left on device\n")
+    assert (tmp_path / "review.json").exists()
 
 
 def test_a_page_escapes_what_came_from_a_request() -> None:

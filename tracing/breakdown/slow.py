@@ -17,29 +17,37 @@ GC_PART = 0.2  # of a step's excess over its kind's median, from which a collect
 
 
 def slow_steps(timeline: Timeline, steps: pd.DataFrame) -> list[dict[str, Any]]:
-    """The ten longest steps: `step`, `kind`, `ns`, `median_ns` of its kind, and `reason`."""
+    """The ten longest steps of those that took longer than the median of their peers.
+
+    Peers are the steps of one kind with equally many tokens (within a tenth), of all engines. A row has `step`,
+    `core_pid`, `kind`, `tokens`, `start_ns`, `ns`, `median_ns` of the peers, and the likely `reason`. A step without
+    a peer is not listed: nothing says how long it should take.
+    """
     real = steps[steps["kind"] != "empty"].copy()
     if not len(real):
         return []
     real["ns"] = real["end_ns"] - real["start_ns"]
     real["gc_ns"] = _collections(timeline, real)
-    usual = real.groupby("kind")[["ns", *(f"{phase}_ns" for phase in PHASES)]].median()
+    real["tokens"] = real["prefill_tokens"] + real["decode_tokens"]
+    real["peers"] = real.groupby(["kind", _size(real["tokens"])]).ngroup()
+    medians = real.groupby("peers")[["ns", *(f"{phase}_ns" for phase in PHASES)]].median()
+    slow = real[real["ns"] > medians["ns"].reindex(real["peers"]).to_numpy()]
     first = real.groupby("pid")["step"].min()
-    found = []
-    for row in real.nlargest(MOST, "ns").to_dict("records"):
-        median = usual.loc[row["kind"]]
+    rows = []
+    for row in slow.nlargest(MOST, "ns").to_dict("records"):
+        median = medians.loc[row["peers"]]
+        numbers = {name: int(row[name]) for name in ("step", "tokens", "start_ns", "ns")}
         reason = _why_step(row, median, row["step"] == first[row["pid"]])
-        found.append(
-            {
-                "step": int(row["step"]),
-                "kind": row["kind"],
-                "start_ns": int(row["start_ns"]),
-                "ns": int(row["ns"]),
-                "median_ns": int(median["ns"]),
-                "reason": reason,
-            }
+        rows.append(
+            {"core_pid": int(row["pid"]), "kind": row["kind"], **numbers}
+            | {"median_ns": int(median["ns"]), "reason": reason}
         )
-    return found
+    return rows
+
+
+def _size(tokens: pd.Series) -> np.ndarray:
+    """Token counts as numbers that are the same where the counts agree within a tenth; small ones only if equal."""
+    return np.where(tokens < 10, tokens, np.round(np.log(np.maximum(tokens, 1)) / np.log(1.1)) + 10).astype(np.int64)
 
 
 def _collections(timeline: Timeline, steps: pd.DataFrame) -> np.ndarray:
@@ -64,8 +72,6 @@ def _why_step(row: dict[str, Any], median: pd.Series, first: bool) -> str:
         return "the first step: warm-up or compilation"
     phase = max(PHASES, key=lambda name: row[f"{name}_ns"] - median[f"{name}_ns"])
     more = row[f"{phase}_ns"] - median[f"{phase}_ns"]
-    if row["kind"] in ("prefill", "mixed") and phase == "model":
-        return f"{row['prefill_tokens']} prompt tokens to compute"
     if more <= 0.3 * max(excess, 1):
         return "no single phase: the machine was busy, or a wait between processes"
     return f"{phase} took {more / 1e6:.1f} ms more than usual"

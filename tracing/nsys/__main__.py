@@ -38,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> int:
     """The command."""
-    from tracing.page.terminal import console
+    from probes.console import console
 
     args = parser().parse_args()
     found, figures = reviewed(args.file)
@@ -107,8 +107,8 @@ def stages(timeline: Timeline) -> list[dict[str, Any]]:
 
 def show(found: Findings, figures: dict[str, Any], out: Console) -> None:
     """The review on a terminal, then what the GPU did; what the report cannot say is said to be missing."""
+    from probes.console import table, us
     from tracing.page import sections
-    from tracing.page.terminal import table, us
     from tracing.page.watchers import show_gpu
 
     if figures["requests"]["total"] or figures["steps"]:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from probes.console import Rows, percent, show_text, table, us
 from tracing.overhead.ledger import change
 from tracing.page import html, lanes, watchers
-from tracing.page.terminal import Rows, percent, table, us
 from tracing.timeline.steps import PHASES
 
 if TYPE_CHECKING:
@@ -47,6 +47,20 @@ STEPS = ["step", "count", "tokens", "median", *PHASES, "worker idle", "the core 
 HOPS = ["hop", "count", "median", "P95", "bytes"]
 
 
+def slow_steps(review: dict[str, Any]) -> tuple[list[str], Rows]:
+    """The columns and rows of the slowest steps; where the trace has several engines they say which."""
+    several = len(review["roles"].get("core", [])) > 1
+    columns = ["step", "kind", "tokens", "took", "median", "likely reason"]
+    rows = [
+        [s["step"], s["kind"], s["tokens"], us(s["ns"]), us(s["median_ns"]), s["reason"]] for s in review["slow_steps"]
+    ]
+    if several:
+        columns.insert(1, "core")
+        for row, step in zip(rows, review["slow_steps"], strict=True):
+            row.insert(1, step["core_pid"])
+    return columns, rows
+
+
 def headline(review: dict[str, Any]) -> str:
     requests, cost = review["requests"], review["cost"]
     states = ", ".join(f"{count} {state}" for state, count in requests["states"].items())
@@ -75,18 +89,18 @@ def show(found: Findings, out: Console) -> None:
     """The review on a terminal."""
     review = found.review
     for problem in review["problems"]:
-        out.print(problem, style="bold red", markup=False)
-    out.print(review["about"], style="dim", markup=False)
-    out.print(headline(review), markup=False)
+        show_text(out, problem, "bold red")
+    show_text(out, review["about"], "dim")
+    show_text(out, headline(review))
     for line in quoted(review):
-        out.print(line, style="dim", markup=False)
+        show_text(out, line, "dim")
     shown = [row for row in budget_rows(review) if _large(row)]
     table(out, "where a request's time goes", BUDGET, [[*row[:-1], percent(row[-1])] for row in shown])
     narrow = [[*row[:4], *row[4:12], row[12]] for row in step_rows(review)]
     table(out, "what a step is made of (medians)", STEPS[:-1], narrow)
     table(out, "hops between processes", HOPS, hop_rows(review))
-    slow = [[s["step"], s["kind"], us(s["ns"]), us(s["median_ns"]), s["reason"]] for s in review["slow_steps"][:5]]
-    table(out, "slowest steps", ["step", "kind", "took", "median", "likely reason"], slow, (4,))
+    columns, slow = slow_steps(review)
+    table(out, "slowest steps (median: of as many tokens)", columns, slow[:5], (len(columns) - 1,))
     requests = [[s["request"], us(s["ns"]), s["reason"]] for s in review["slow_requests"][:5]]
     table(out, "slowest requests", ["request", "took", "likely reason"], requests, (2,))
     watchers.show(review, out)
@@ -95,7 +109,7 @@ def show(found: Findings, out: Console) -> None:
 def sections(found: Findings) -> list[tuple[str, str, str]]:
     """The page's sections: heading, a sentence, HTML."""
     review = found.review
-    slow_steps = [[s["step"], s["kind"], us(s["ns"]), us(s["median_ns"]), s["reason"]] for s in review["slow_steps"]]
+    columns, slow = slow_steps(review)
     slow_requests = [[s["request"], us(s["ns"]), s["reason"]] for s in review["slow_requests"]]
     return [
         ("In short", headline(review), "".join(f"<p>{escape_html(line)}</p>" for line in quoted(review))),
@@ -118,8 +132,8 @@ def sections(found: Findings) -> list[tuple[str, str, str]]:
         ),
         (
             "Slowest steps",
-            "With the likely reason.",
-            html.table(["step", "kind", "took", "median of its kind", "likely reason"], slow_steps, text=(1, 4)),
+            "Those above the median of steps of their kind with as many tokens, and the likely reason.",
+            html.table(columns, slow, text=(1, len(columns) - 1)),
         ),
         (
             "Slowest requests",

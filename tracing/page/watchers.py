@@ -8,8 +8,8 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
+from probes.console import Rows, percent, table, us
 from tracing.page import html
-from tracing.page.terminal import Rows, percent, table, us
 
 Section = tuple[str, str, str]  # heading, a sentence, HTML
 

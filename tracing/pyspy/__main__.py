@@ -69,8 +69,8 @@ def attach(pid: int, seconds: float, rate: int, out: Path | None) -> Path:
 
 def show(folder: Path, top: int) -> int:
     """Write a folder's samples for other viewers, and print their tables."""
+    from probes.console import console
     from tracing import timeline
-    from tracing.page.terminal import console
     from tracing.page.watchers import show_samples
     from tracing.pyspy import attribution, samples, stacks, tables
 

@@ -37,8 +37,8 @@ def parser() -> argparse.ArgumentParser:
 def main() -> int:
     """The command."""
     args = parser().parse_args()
+    from probes.console import console
     from tracing import timeline
-    from tracing.page.terminal import console
     from tracing.page.watchers import show_operators
     from tracing.torchsums import operators
 

@@ -1,0 +1,88 @@
+"""How figures look on a terminal or in a pipe: times and shares as text, tables as wide as there is room."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+Rows = list[list[Any]]
+PLAIN_WIDTH = 180  # where neither a terminal nor COLUMNS says how wide
+GAP = 2  # between columns
+LEAST_TEXT = 20  # columns that a long text is folded to, if need be
+
+
+def console() -> Console:
+    """Standard output, as wide as the terminal that the command was started from, or as COLUMNS says."""
+    out = Console(highlight=False)
+    known = out.is_terminal or "COLUMNS" in os.environ or any(map(os.isatty, (0, 2)))
+    if not known:
+        out.width = PLAIN_WIDTH
+    return out
+
+
+def us(ns: float | None) -> str:
+    """Nanoseconds as text in a unit that fits."""
+    if ns is None:
+        return "n/a"
+    return f"{ns / 1e3:,.1f} µs" if abs(ns) < 1e6 else f"{ns / 1e6:,.2f} ms" if abs(ns) < 1e9 else f"{ns / 1e9:,.2f} s"
+
+
+def percent(share: float | None) -> str:
+    if share is None:
+        return "n/a"
+    return "<0.01%" if 0 < share < 0.0001 else f"{share:.2%}"
+
+
+def show(out: Console, laid_out: RenderableType) -> None:
+    """Print what has a layout; where that goes to no terminal, without spaces at the ends of lines."""
+    if out.is_terminal:
+        out.print(laid_out)
+        return
+    with out.capture() as capture:
+        out.print(laid_out)
+    for line in capture.get().splitlines():
+        out.out(line.rstrip(), highlight=False)
+
+
+def show_text(out: Console, text: str, style: str = "") -> None:
+    """Print a sentence as it is, wrapped between its words."""
+    show(out, Text(text, style))
+
+
+def table(out: Console, title: str, columns: list[str], rows: Rows, text: tuple[int, ...] = ()) -> None:
+    """Print rows, if there are any, after an empty line; the first column and those of `text` are set to the left.
+
+    What does not fit beside each other stands below each other, each part with the first column.
+    """
+    if not rows:
+        return
+    cells = [[str(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
+    for number, part in enumerate(_parts(widths, text, out.width)):
+        shown = Table(title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim")
+        shown.title = None if number else title
+        for place in part:
+            left = place in (0, *text)
+            shown.add_column(columns[place], justify="left" if left else "right", no_wrap=not left, overflow="fold")
+        for row in cells:
+            shown.add_row(*(row[place] for place in part))
+        out.print()
+        show(out, shown)
+
+
+def _parts(widths: list[int], text: tuple[int, ...], room: int) -> Iterator[list[int]]:
+    """The columns in groups that fit into a width; the first column leads each, and texts may be folded."""
+    least = [min(width, LEAST_TEXT) if place in (0, *text) else width for place, width in enumerate(widths)]
+    part, used = [0], least[0]
+    for place in range(1, len(widths)):
+        if used + GAP + least[place] > room and len(part) > 1:
+            yield part
+            part, used = [0], least[0]
+        part.append(place)
+        used += GAP + least[place]
+    yield part

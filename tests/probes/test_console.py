@@ -1,0 +1,68 @@
+"""Tables and sentences fit the width there is, and lines that go to a file end with their last word."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from probes.console import PLAIN_WIDTH, console, show_text, table
+
+COLUMNS = ["step", "schedule", "model", "likely reason"]
+ROWS = [
+    ["first decode", "143.6 µs", "12.90 ms", "garbage collection of the oldest generation: 2.0 ms"],
+    ["x", 1, 2, ""],
+]
+
+
+def printed(width: int) -> list[str]:
+    out = Console(file=io.StringIO(), width=width)
+    table(out, "slowest", COLUMNS, ROWS, (3,))
+    return out.file.getvalue().splitlines()  # type: ignore[attr-defined, no-any-return]
+
+
+def test_a_table_with_room() -> None:
+    assert printed(100) == [
+        "",
+        "slowest",
+        "step          schedule     model  likely reason",
+        "first decode  143.6 µs  12.90 ms  garbage collection of the oldest generation: 2.0 ms",
+        "x                    1         2",
+    ]
+
+
+def test_what_does_not_fit_beside_each_other_stands_below() -> None:
+    assert printed(36) == [
+        "",
+        "slowest",
+        "step          schedule     model",
+        "first decode  143.6 µs  12.90 ms",
+        "x                    1         2",
+        "",
+        "step          likely reason",
+        "first decode  garbage collection of",
+        "              the oldest generation:",
+        "              2.0 ms",
+        "x",
+    ]
+
+
+@pytest.mark.parametrize("width", [30, 40, 60, 80, 180])
+def test_nothing_is_wider_or_ends_in_a_space(width: int) -> None:
+    lines = printed(width)
+    assert max(map(len, lines)) <= width and not any(line.endswith(" ") for line in lines)
+
+
+def test_a_sentence_is_wrapped_between_words() -> None:
+    out = Console(file=io.StringIO(), width=20)
+    show_text(out, "[b]5 of 5 requests whole and unharmed")
+    assert out.file.getvalue() == "[b]5 of 5 requests\nwhole and unharmed\n"  # type: ignore[attr-defined]
+
+
+def test_the_width_is_that_of_columns_where_no_terminal_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.isatty", lambda _: False)
+    monkeypatch.delenv("COLUMNS", raising=False)
+    assert console().width == PLAIN_WIDTH
+    monkeypatch.setenv("COLUMNS", "97")
+    assert console().width == 97
