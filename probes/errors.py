@@ -6,6 +6,8 @@ code, so that a mistake never ends in a traceback.
 
 from __future__ import annotations
 
+import errno
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -34,6 +36,8 @@ def run_main(main: Callable[[], int]) -> None:
     """Run a command's `main` and leave the process with its exit code; a user's mistake is one line on stderr."""
     try:
         code = main()
+        if sys.stdout:
+            sys.stdout.flush()  # here, and not when Python ends: a full disk is a failure that is told in a line
     except EnginescopeError as error:
         print(f"error: {error}", file=sys.stderr)
         code = error.code
@@ -41,9 +45,20 @@ def run_main(main: Callable[[], int]) -> None:
         print("interrupted", file=sys.stderr)
         code = INTERRUPTED
     except BrokenPipeError:  # the reader of our output went away: `| head`
-        sys.stderr.close()
+        _discard_output()
+        code = FAILED
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            raise
+        _discard_output()
+        print(f"error: cannot write the output: {error.strerror}", file=sys.stderr)
         code = FAILED
     sys.exit(code)
+
+
+def _discard_output() -> None:
+    """Let what is still in the buffer of stdout go nowhere, so that Python's end does not fail on it again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextmanager

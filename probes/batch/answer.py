@@ -36,8 +36,8 @@ class Refused(Exception):
 
 
 def short(text: str) -> str:
-    """One line, not longer than a record should be."""
-    line = " ".join(text.split())
+    """One line without control characters, not longer than a record should be."""
+    line = " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
     return line if len(line) <= LONGEST_MESSAGE else line[: LONGEST_MESSAGE - 1] + "…"
 
 

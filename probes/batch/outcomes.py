@@ -85,15 +85,17 @@ class Outcomes:
             raise self._full(error) from None
         self._file = file
 
-    def write(self, record: Record) -> None:
-        """Append a record; one that the disk has no room for is taken back."""
+    def write(self, record: Record) -> Record:
+        """Append a record and return it as written; one that the disk has no room for is taken back."""
+        record = record.without(self._secret) if self._secret else record
         size = os.fstat(self._file).st_size
         try:
-            _write_all(self._file, (record.without(self._secret) if self._secret else record).json())
+            _write_all(self._file, record.json())
         except OSError as error:
             with contextlib.suppress(OSError):
                 os.ftruncate(self._file, size)
             raise self._full(error) from None
+        return record
 
     def _full(self, error: OSError) -> EnginescopeError:
         return EnginescopeError(

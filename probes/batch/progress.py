@@ -6,13 +6,14 @@ import asyncio
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from probes.batch.record import Record
 
 TERMINAL_S = 0.5
 LOG_S = 10.0
+NOT_FOUND = 404
 
 
 class Progress:
@@ -22,7 +23,7 @@ class Progress:
         self.total, self.before = total, before
         self.ok = self.retried = self.tokens = 0
         self.errors: Counter[str] = Counter()
-        self._first_words: dict[str, str] = {}
+        self._first: dict[str, Record] = {}  # the first failure of each class
         self._began = time.monotonic()
 
     def count(self, record: Record) -> None:
@@ -32,7 +33,7 @@ class Progress:
         self.tokens += record.completion_tokens or 0
         if record.error_type:
             self.errors[record.error_type] += 1
-            self._first_words.setdefault(record.error_type, record.error_msg or "")
+            self._first.setdefault(record.error_type, record)
 
     @property
     def failed(self) -> int:
@@ -48,8 +49,16 @@ class Progress:
             parts += [f"{settled / spent_s:.1f} prompts/s", f"about {left_s:,.0f} s left"]
         return "  ".join(part for part in parts if part)
 
-    def summary(self) -> str:
-        """What came of it."""
+    @property
+    def is_anything_missing(self) -> bool:
+        """Whether a first failure says that there is no such thing (404), which is most often the model's name."""
+        return any(record.status_code == NOT_FOUND for record in self._first.values())
+
+    def summary(self, model_names: Sequence[str] = ()) -> str:
+        """The counts, then a line for each class of failures with the first one's words.
+
+        `model_names` are those that the server has; they stand beside a 404.
+        """
         spent_s = time.monotonic() - self._began
         kept = f" ({self.before} answered before)" if self.before else ""
         parts = [f"{self.ok} of {self.total - self.before} prompts answered{kept} in {spent_s:.1f} s", self._failures()]
@@ -59,7 +68,14 @@ class Progress:
             parts.append(f"{self.tokens / spent_s:.1f} tok/s out")
         if self.retried:
             parts.append(f"{self.retried} sent more than once")
-        return ", ".join(part for part in parts if part)
+        words = [self._first_words(kind, model_names) for kind, _ in self.errors.most_common()]
+        return "\n".join((", ".join(part for part in parts if part), *words))
+
+    def _first_words(self, kind: str, model_names: Sequence[str]) -> str:
+        """`  client 24, the first: 404: The model `m` does not exist.; valid names: smollm2`."""
+        record = self._first[kind]
+        names = f"; valid names: {', '.join(model_names)}" if record.status_code == NOT_FOUND and model_names else ""
+        return f"  {kind} {self.errors[kind]:,}, the first: {record.error_msg}{names}"
 
     def _failures(self) -> str:
         if not self.errors:

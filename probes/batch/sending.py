@@ -20,8 +20,9 @@ from yarl import URL
 
 from probes.batch.answer import CANCELLED, Refused
 from probes.batch.attempt import Attempt, Limits
-from probes.batch.promptsfile import Prompt
 from probes.batch.record import Record
+from probes.batch.request import request
+from probes.prompts.files import Prompt
 
 FIRST_BACKOFF_S = 0.5
 LONGEST_BACKOFF_S = 30.0
@@ -34,7 +35,7 @@ SEED = 0
 
 @dataclass(frozen=True)
 class Settings:
-    """What a batch does. `rate` is prompts a second; `concurrency` None is without bound."""
+    """What a batch does. `rate` is prompts a second; `concurrency` None is without bound (the driver sets one)."""
 
     url: str
     model: str
@@ -50,12 +51,12 @@ class Settings:
 
     def body(self, prompt: Prompt) -> bytes:
         """The request of a prompt; its own parameters go before the batch's."""
-        request: dict[str, Any] = {"model": self.model}
+        shared: dict[str, Any] = {"model": self.model}
         if self.max_tokens is not None:
-            request["max_tokens"] = self.max_tokens
+            shared["max_tokens"] = self.max_tokens
         if self.stream:
-            request |= {"stream": True, "stream_options": {"include_usage": True}}
-        return json.dumps({**request, **prompt.request}).encode()
+            shared |= {"stream": True, "stream_options": {"include_usage": True}}
+        return json.dumps({**shared, **request(prompt.content, self.mode)}).encode()
 
 
 class Epoch:
@@ -70,9 +71,14 @@ class Epoch:
         return round(monotonic_s + self._anchor_s, 6)
 
 
+def authorization(key: str | None) -> dict[str, str]:
+    """The header that carries the key, if there is one."""
+    return {"Authorization": f"Bearer {key}"} if key else {}
+
+
 async def run(settings: Settings, key: str | None, prompts: Iterable[Prompt], settle: Callable[[Record], None]) -> None:
     """Send all `prompts`; each one's record goes to `settle`, whose errors end the batch."""
-    headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
+    headers = {"Content-Type": "application/json", **authorization(key)}
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_S)
     times = aiohttp.ClientTimeout(total=None, sock_connect=settings.limits.connect_s)
     async with aiohttp.ClientSession(
@@ -136,8 +142,7 @@ class Sender:
         end: Callable[[asyncio.Task[None]], None],
     ) -> None:
         for prompt, due_s in zip(prompts, arrivals(self._settings, time.monotonic()), strict=False):
-            if (early_s := due_s - time.monotonic()) > 0:
-                await asyncio.sleep(early_s)
+            await asyncio.sleep(max(0.0, due_s - time.monotonic()))  # 0 too lets others run: answers, and Ctrl-C
             await free.acquire()
             task = asyncio.create_task(self.send(prompt, due_s))
             running.add(task)
@@ -224,7 +229,7 @@ async def _all(tasks: Iterable[asyncio.Task[None]]) -> None:
 
 
 async def _stop(tasks: Iterable[asyncio.Task[None]]) -> None:
-    stopped = list(tasks)
-    for task in stopped:
+    tasks = list(tasks)
+    for task in tasks:
         task.cancel()
-    await asyncio.gather(*stopped, return_exceptions=True)
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -32,12 +32,13 @@ PROMPT = "one two three four five six seven eight"
 
 
 def ours(url: str, count: int, at_once: int, tokens: int, stream: bool) -> dict[str, Any]:
-    from probes.batch.__main__ import address, allow_files, drive
+    from probes.batch.__main__ import address
     from probes.batch.attempt import Limits
+    from probes.batch.driver import allow_files, drive
     from probes.batch.outcomes import Outcomes
     from probes.batch.progress import Progress
-    from probes.batch.promptsfile import read
     from probes.batch.sending import Settings
+    from probes.prompts.files import read
 
     allow_files(at_once + 64)
     where, _ = address(url, "completion")
@@ -48,7 +49,7 @@ def ours(url: str, count: int, at_once: int, tokens: int, stream: bool) -> dict[
         prompts.write_text(f"{PROMPT}\n" * count)
         outcomes = Outcomes(output, None)
         began = time.perf_counter()
-        drive(settings, None, read(prompts, "completion"), outcomes, Progress(count, 0))
+        drive(settings, None, read(prompts), outcomes, Progress(count, 0))
         took_s = time.perf_counter() - began
         outcomes.close()
         records = [json.loads(line) for line in output.read_text().splitlines()]

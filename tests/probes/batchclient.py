@@ -9,9 +9,9 @@ from typing import Any
 
 from probes.batch.__main__ import address
 from probes.batch.attempt import Limits
-from probes.batch.promptsfile import read
 from probes.batch.record import Record
 from probes.batch.sending import Settings, run
+from probes.prompts.files import read
 from tests.probes.stub_exchange import REPLY
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,7 +45,7 @@ def ask(
     path = tmp_path / f"prompts-{time.monotonic_ns()}.txt"
     path.write_text("\n".join(prompts) + "\n")
     records: list[Record] = []
-    asyncio.run(run(asked, key, read(path, asked.mode), records.append))
+    asyncio.run(run(asked, key, read(path), records.append))
     return records
 
 

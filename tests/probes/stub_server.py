@@ -19,6 +19,11 @@ from contextlib import contextmanager
 from tests.probes.stub_exchange import Exchange
 from tests.probes.stub_ways import WAYS
 
+MODELS = (
+    b"HTTP/1.1 200 OK\r\nContent-Length: 45\r\nContent-Type: application/json\r\n\r\n"
+    b'{"data": [{"id": "smollm2"}, {"id": "qwen"}]}'
+)
+
 
 class Stub:
     """What the connections of one server share: counts of requests by path and prompt, and running handlers."""
@@ -67,7 +72,9 @@ class Connection(asyncio.Protocol):
         body, self.buffer = self.buffer[at + 4 : at + 4 + length], self.buffer[at + 4 + length :]
         path = head.split(b" ", 2)[1].decode()
         name = path.split("/")[1]
-        if name in WAYS:
+        if head.startswith(b"GET") and path.endswith("/models"):
+            self.transport.write(MODELS)
+        elif name in WAYS:
             self._answer(name, path, head, body)
         elif head.startswith(b"GET"):
             self.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Type: application/json\r\n\r\n{}")

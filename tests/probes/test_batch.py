@@ -15,10 +15,11 @@ from typing import Any
 import pytest
 
 from probes.batch.__main__ import address
+from probes.batch.driver import MOST_AT_ONCE, bounded
 from probes.batch.outcomes import Outcomes, lines
 from probes.batch.record import BLANK, Record, parsed
 from probes.errors import EnginescopeError
-from tests.probes.batchclient import KEY, ROOT
+from tests.probes.batchclient import KEY, ROOT, settings
 from tests.probes.stub_server import Stub, serving
 
 
@@ -33,6 +34,15 @@ from tests.probes.stub_server import Stub, serving
 )
 def test_addresses(typed: str, mode: str, url: str) -> None:
     assert address(typed, mode)[0] == url
+
+
+# Runs the batch with 2 GiB of address space: what reserves a slot for each of millions ends in a MemoryError.
+LIMITED = """
+import resource, runpy, sys
+resource.setrlimit(resource.RLIMIT_AS, (2**31, 2**31))
+sys.argv[0] = "probes.batch"
+runpy.run_module("probes.batch", run_name="__main__", alter_sys=True)
+"""
 
 
 def batch(*words: object, key: str | None = None, slow_disk: bool = False) -> list[str]:
@@ -89,6 +99,63 @@ def test_failed_prompts_make_code_3_and_are_sent_again(server: tuple[Stub, str],
     assert sorted(record.line for record in records if record and record.ok) == list(range(1, 101))
     assert finished(*words, f"{server[1]}/ok", "--resume").returncode == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.jsonl", "prompts.txt"]
+
+
+def test_a_summary_says_each_class_with_the_first_ones_words(
+    server: tuple[Stub, str], tmp_path: Path, hundred: Path
+) -> None:
+    words = ("--input", hundred, "--output", tmp_path / "out.jsonl", "--base-url", f"{server[1]}/no_model")
+    done = finished(*words)
+    assert done.returncode == 3 and "0 of 100 prompts answered" in done.stdout
+    line = "  client 100, the first: 404: The model `m` does not exist.; valid names: smollm2, qwen"
+    assert line in done.stdout.splitlines()
+
+
+def test_records_of_another_schema_are_not_resumed(tmp_path: Path, hundred: Path) -> None:
+    (tmp_path / "out.jsonl").write_text('{"schema":1,"id":"1","line":1,"ok":true}\n')
+    done = finished("--base-url", "h:1", "--input", hundred, "--output", tmp_path / "out.jsonl", "--resume")
+    assert done.returncode == 2 and "holds records of schema 1" in done.stderr and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("concurrency", [2_000_000, 100_000_000])
+def test_no_more_slots_than_prompts(server: tuple[Stub, str], tmp_path: Path, hundred: Path, concurrency: int) -> None:
+    words = ("--base-url", f"{server[1]}/ok", "--input", hundred, "--output", tmp_path / "out.jsonl")
+    start = [sys.executable, "-c", LIMITED, *map(str, (*words, "--model", "m", "--concurrency", concurrency))]
+    done = subprocess.run(start, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "") and "100 of 100 prompts answered" in done.stdout
+
+
+def test_more_slots_than_can_be_are_said_to_be_fewer(capsys: pytest.CaptureFixture[str]) -> None:
+    assert bounded(settings("http://h", "ok", concurrency=10**8), 10**9).concurrency <= MOST_AT_ONCE
+    assert "prompts at a time, which is the most here" in capsys.readouterr().err
+    assert bounded(settings("http://h", "ok", concurrency=10**8), 3).concurrency == 3
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("words", [("--concurrency", "100000000"), ("--rate", "1000000000")])
+def test_sigterm_ends_a_batch_that_sends_as_much_as_it_can(tmp_path: Path, words: tuple[str, str]) -> None:
+    (tmp_path / "many.txt").write_text("prompt\n" * 20_000)
+    command = ("--input", tmp_path / "many.txt", "--output", tmp_path / "out.jsonl", "--stream", *words)
+    with (
+        serving() as (stub, url),
+        subprocess.Popen(
+            batch(*command, "--base-url", f"{url}/silent"), cwd=ROOT, stdout=-3, stderr=subprocess.PIPE, text=True
+        ) as process,
+    ):
+        while not stub.heads:
+            time.sleep(0.02)
+        process.terminate()
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 130 and "continue with --resume" in said and "Traceback" not in said
+
+
+def test_a_full_output(server: tuple[Stub, str], tmp_path: Path, hundred: Path) -> None:
+    """The records are written first; then one line says that the summary could not be."""
+    words = ("--base-url", f"{server[1]}/ok", "--input", hundred, "--output", tmp_path / "out.jsonl")
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(batch(*words), cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (1, "error: cannot write the output: No space left on device\n")
+    assert len(written(tmp_path / "out.jsonl")) == 100
 
 
 def test_a_changed_input_is_not_resumed(server: tuple[Stub, str], tmp_path: Path, hundred: Path) -> None:

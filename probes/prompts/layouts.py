@@ -1,0 +1,97 @@
+"""One entry of a file of prompts: which of the known layouts it has, and the prompt in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+KNOWN = (
+    "needs `prompt` or `messages`, `conversations` (ShareGPT), `instruction` (Alpaca), or `custom_id` and `body` "
+    "(OpenAI batch)"
+)
+ASKERS = ("human", "user")
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What an entry asks: `text` (or token ids) or `messages`, one of them, and its own request parameters."""
+
+    id: str | None = None
+    text: str | list[int] | None = None
+    messages: list[Any] | None = None
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+
+def content(entry: Any) -> Content | None:
+    """The prompt of an entry; None where it asks nothing (no text, or no human turn); ValueError says why not.
+
+    | entry                                              | prompt                                     |
+    | -------------------------------------------------- | ------------------------------------------ |
+    | `{"prompt": "a", "max_tokens": 5}`                 | `a`, with its parameters                   |
+    | `{"messages": [{"role": "user", "content": "a"}]}` | the messages                               |
+    | `{"conversations": [{"from": "human", "value": "a"}, …]}` | `a`: the first turn of a human      |
+    | `{"instruction": "a", "input": "b", …}`            | `a`, a blank line, `b`                     |
+    | `{"custom_id": "x", "body": {"messages": […], …}}` | as its body, without the body's `model`    |
+    """
+    if not isinstance(entry, dict):
+        raise ValueError('not an object; an entry looks like {"prompt": "…", "max_tokens": 16}')
+    if isinstance(entry.get("body"), dict):
+        return _openai_batch(entry)
+    if "prompt" in entry or "messages" in entry:
+        return _request(entry)
+    if "conversations" in entry:
+        return _sharegpt(entry)
+    if "instruction" in entry:
+        return _alpaca(entry)
+    raise ValueError(f"unknown layout, an object of {', '.join(map(str, list(entry)[:8])) or 'nothing'}; {KNOWN}")
+
+
+def _request(entry: dict[str, Any]) -> Content | None:
+    parameters = dict(entry)
+    name, text, messages = (parameters.pop(key, None) for key in ("id", "prompt", "messages"))
+    if (text is None) == (messages is None):
+        raise ValueError("needs `prompt` or `messages`, one of them")
+    if messages is not None and not isinstance(messages, list):
+        raise ValueError("`messages` must be a list")
+    if text is not None and not (isinstance(text, str) or _are_token_ids(text)):
+        raise ValueError("`prompt` must be text, or a list of token ids")
+    return None if _is_blank(text) else Content(_name(name), text, messages, parameters)
+
+
+def _openai_batch(entry: dict[str, Any]) -> Content | None:
+    """A line of OpenAI's batch format; its model is one of another server, and the command names this server's."""
+    body = {key: value for key, value in entry["body"].items() if key not in ("model", "id")}
+    return _request({**body, "id": entry.get("custom_id")})
+
+
+def _sharegpt(entry: dict[str, Any]) -> Content | None:
+    turns = entry["conversations"]
+    if not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
+        raise ValueError("`conversations` must be a list of turns, each with `from` and `value`")
+    for turn in turns:
+        if turn.get("from", turn.get("role")) in ASKERS:
+            text = turn.get("value", turn.get("content"))
+            if not isinstance(text, str):
+                raise ValueError("the first turn of a human has no text as its `value`")
+            return None if _is_blank(text) else Content(_name(entry.get("id")), text)
+    return None
+
+
+def _alpaca(entry: dict[str, Any]) -> Content | None:
+    instruction, more = entry["instruction"], entry.get("input") or ""
+    if not isinstance(instruction, str) or not isinstance(more, str):
+        raise ValueError("`instruction` and `input` must be text")
+    text = "\n\n".join(part for part in (instruction, more) if part.strip())
+    return Content(_name(entry.get("id")), text) if text else None
+
+
+def _is_blank(text: Any) -> bool:
+    return isinstance(text, str) and not text.strip()
+
+
+def _name(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+def _are_token_ids(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(type(token) is int for token in value)
