@@ -9,7 +9,7 @@ from typing import Any
 
 from probes.memory.footprint import DTYPE_BYTES
 from probes.metrics.exposition import Snapshot
-from probes.metrics.quantities import CACHE_CONFIG, ENGINE, GAUGES, name_in
+from probes.metrics.quantities import CACHE_CONFIG, ENGINE, KV_CACHE_USAGE, gauge
 
 # Models whose cache is not keys and values of every head in every layer: no arithmetic here, rather than a wrong one.
 OTHER_CACHES = (
@@ -49,7 +49,7 @@ def kv_caches(snapshot: Snapshot, folder: Path | None, dtype: str | None) -> lis
         tokens = number(labels.get("kv_cache_size_tokens")) or product
         each = kv_bytes_per_token(folder, cache_dtype, dtype) if folder else None
         estimate = each * tokens if each and tokens else None
-        used = snapshot.total(name_in(snapshot, GAUGES[2]) or "", {ENGINE: engine} if engine else None)
+        used = gauge(snapshot, KV_CACHE_USAGE, {ENGINE: engine} if engine else None)
         stated = number(labels.get("kv_cache_memory_bytes"))
         caches.append(KVCache(engine, blocks, block_size, tokens, used, cache_dtype, stated, estimate))
     return caches

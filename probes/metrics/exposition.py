@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -26,12 +26,13 @@ NOT_COUNTS = ("_sum", "_created", "_gcount", "_gsum")  # these: a sum of negativ
 class Snapshot:
     """One look at a server: `samples` by name and labels, taken at `time_s` of a monotonic clock.
 
-    `counts` are the names of those samples that only ever grow.
+    `counts` are the names of those samples that only ever grow, `meanings` the server's own words for its metrics.
     """
 
     time_s: float
     samples: dict[str, Series]
     counts: frozenset[str] = frozenset()
+    meanings: dict[str, str] = field(default_factory=dict)
 
     def series(self, name: str, where: Mapping[str, str] | None = None) -> Series:
         """The samples called `name` whose labels hold all of `where`."""
@@ -40,23 +41,25 @@ class Snapshot:
 
     def total(self, name: str, where: Mapping[str, str] | None = None) -> float | None:
         """The sum of these samples; None where the server has none of them."""
-        found = self.series(name, where)
-        return sum(found.values()) if found else None
+        series = self.series(name, where)
+        return sum(series.values()) if series else None
 
     def values_of(self, label: str, names: Iterable[str]) -> list[str]:
         """Every value that `label` has in the samples called `names`, numbers in their own order."""
         every = (pair for name in names for labels in self.samples.get(name, {}) for pair in labels)
-        found = {value for key, value in every if key == label}
-        return sorted(found, key=lambda value: (len(value), value) if value.isdigit() else (math.inf, value))
+        values = {value for key, value in every if key == label}
+        return sorted(values, key=lambda value: (len(value), value) if value.isdigit() else (math.inf, value))
 
 
 def parse(text: str, time_s: float) -> Snapshot:
     """Read one `/metrics` text with the official parser; NaN samples, which say nothing, are left out."""
     samples: dict[str, Series] = {}
     counts: set[str] = set()
+    meanings: dict[str, str] = {}
     try:
         for family in text_string_to_metric_families(text):
             for sample in family.samples:
+                meanings[sample.name] = family.documentation
                 if family.type in COUNTING and not sample.name.endswith(NOT_COUNTS):
                     counts.add(sample.name)
                 if not math.isnan(sample.value):
@@ -64,7 +67,7 @@ def parse(text: str, time_s: float) -> Snapshot:
     except (ValueError, IndexError, KeyError) as error:
         first = next((line.strip() for line in text.splitlines() if line.strip()), "nothing")
         raise EnginescopeError(f"this is not Prometheus text ({error}); it begins with {first[:60]!r}") from None
-    return Snapshot(time_s, samples, frozenset(counts))
+    return Snapshot(time_s, samples, frozenset(counts), meanings)
 
 
 @dataclass(frozen=True)

@@ -93,8 +93,8 @@ def panels() -> Iterator[Panel]:
 
 
 def gauge(quantity: ServerMetric, over: str = "sum") -> str:
-    """A gauge over all engines, under whichever name is there."""
-    return " or ".join(f"{over}({name}{WHERE})" for name in quantity.names)
+    """A gauge over all engines, under whichever name is there; of several API servers' reports the largest."""
+    return " or ".join(f"{over}(max without (pid) ({name}{WHERE}))" for name in quantity.names)
 
 
 def rate(quantity: ServerMetric, by: str = "") -> str:

@@ -14,6 +14,8 @@ from probes.statistics.buckets import Quantile, quantile
 
 ENGINE = "engine"
 REASON = "finished_reason"
+PID = "pid"
+ITERATION_TOKENS = "vllm:iteration_tokens_total"
 SHARES = (0.5, 0.9, 0.99)
 
 
@@ -42,13 +44,13 @@ COUNTERS = (
         "prefix_queries",
         "prefix cache queries",
         ("vllm:prefix_cache_queries_total", "vllm:gpu_prefix_cache_queries_total"),
-        "prompt tokens looked up in the prefix cache",
+        "looked up in the prefix cache",
     ),
     ServerMetric(
         "prefix_hits",
         "prefix cache hits",
         ("vllm:prefix_cache_hits_total", "vllm:gpu_prefix_cache_hits_total"),
-        "prompt tokens found there",
+        "found there",
     ),
     ServerMetric(
         "preemptions", "preemptions", ("vllm:num_preemptions_total",), "requests thrown out of a full KV cache"
@@ -90,6 +92,7 @@ HISTOGRAMS = (
     ),
     ServerMetric("decode", "decode", ("vllm:request_decode_time_seconds",), "from the first token to the last"),
 )
+KV_CACHE_USAGE = GAUGES[2]
 CACHE_CONFIG = "vllm:cache_config_info"
 
 
@@ -128,6 +131,7 @@ class WindowFigures:
     """A window in numbers, of one engine or of all. None stands for what the server does not have or cannot say.
 
     `running`, `waiting` and `kv_cache_usage` (a share, the mean over engines) are as of the window's end.
+    `prefix_unit` is what the prefix cache's queries and hits count: tokens, blocks in versions up to 0.8.
     """
 
     seconds: float
@@ -137,11 +141,18 @@ class WindowFigures:
     kv_cache_usage: float | None
     prefix_queries: float | None
     prefix_hits: float | None
+    prefix_unit: str
     preemptions: float | None
     prompt_tokens: float | None
     generation_tokens: float | None
     finished: dict[str, float] | None
     times: dict[str, Times | None]
+    tokens_per_iteration: float | None
+
+    @property
+    def mixed(self) -> bool:
+        """Whether prompts were computed beside decoding: inter-token latency then holds prefill steps too."""
+        return bool(self.prompt_tokens and self.generation_tokens)
 
     @property
     def prefix_hit_rate(self) -> float | None:
@@ -154,11 +165,11 @@ class WindowFigures:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON: raw increases, rates, and quantiles with the bucket that holds them (no upper end: null)."""
-        made = asdict(self) | {"prefix_hit_rate": self.prefix_hit_rate}
-        made["prompt_tok_s"] = self.per_second(self.prompt_tokens)
-        made["generation_tok_s"] = self.per_second(self.generation_tokens)
-        made["times"] = {key: times and _times_dict(times) for key, times in self.times.items()}
-        return made
+        values = asdict(self) | {"prefix_hit_rate": self.prefix_hit_rate, "mixed": self.mixed}
+        values["prompt_tok_s"] = self.per_second(self.prompt_tokens)
+        values["generation_tok_s"] = self.per_second(self.generation_tokens)
+        values["times"] = {key: times and _times_dict(times) for key, times in self.times.items()}
+        return values
 
 
 def _times_dict(times: Times) -> dict[str, Any]:
@@ -168,20 +179,24 @@ def _times_dict(times: Times) -> dict[str, Any]:
 
 def _quantile_dict(found: Quantile) -> dict[str, Any]:
     upper = None if found.above else found.upper
-    return {"value_s": found.value, "above": found.above, "bucket_s": [found.lower, upper]}
+    return {"value_s": found.value, "above": found.above, "below": found.below, "bucket_s": [found.lower, upper]}
 
 
 def figures(window: Window, engine: str | None = None) -> WindowFigures:
     """The window's figures: of one engine, or of all together."""
     where = {} if engine is None else {ENGINE: engine}
-    gauges = {each.key: _gauge(window.after, each, where) for each in GAUGES}
-    usage = gauges["kv_cache_usage"]
-    if usage is not None and engine is None:
-        gauges["kv_cache_usage"] = usage / max(1, len(window.after.series(_name(window, GAUGES[2]))))
+    gauges = {each.key: gauge(window.after, each, where) for each in GAUGES}
     counted = {each.key: _increase(window, each, where) for each in COUNTERS if each.key != "finished"}
     times = {each.key: _times(window, each, where) for each in HISTOGRAMS}
     return WindowFigures(
-        window.seconds, window.restarted, **gauges, **counted, finished=_finished(window, where), times=times
+        window.seconds,
+        window.restarted,
+        **gauges,
+        **counted,
+        prefix_unit=_prefix_unit(window.after),
+        finished=_finished(window, where),
+        times=times,
+        tokens_per_iteration=_tokens_per_iteration(window, where),
     )
 
 
@@ -189,8 +204,30 @@ def _name(window: Window, quantity: ServerMetric) -> str:
     return name_in(window.after, quantity) or quantity.names[0]
 
 
-def _gauge(snapshot: Snapshot, quantity: ServerMetric, where: Mapping[str, str]) -> float | None:
-    return snapshot.total(name_in(snapshot, quantity) or "", where)
+def gauge(snapshot: Snapshot, quantity: ServerMetric, where: Mapping[str, str] | None = None) -> float | None:
+    """A gauge now: counts summed over engines, a share as the mean over engines.
+
+    Under several API servers each reports the engine with a `pid` of its own, and only the one that the engine tells
+    its state has the value: the maximum over pids is the engine's.
+    """
+    by_engine: dict[frozenset[tuple[str, str]], float] = {}
+    for labels, value in snapshot.series(name_in(snapshot, quantity) or "", where).items():
+        key = frozenset(pair for pair in labels if pair[0] != PID)
+        by_engine[key] = max(value, by_engine.get(key, value))
+    if not by_engine:
+        return None
+    return sum(by_engine.values()) / (len(by_engine) if quantity is KV_CACHE_USAGE else 1)
+
+
+def _prefix_unit(snapshot: Snapshot) -> str:
+    return "blocks" if "block" in snapshot.meanings.get(name_in(snapshot, COUNTERS[0]) or "", "") else "tokens"
+
+
+def _tokens_per_iteration(window: Window, where: Mapping[str, str]) -> float | None:
+    """Mean tokens that a step of the engine computed, prompt tokens included; None where the server has no count."""
+    steps = window.increase(f"{ITERATION_TOKENS}_count", where)
+    tokens = window.increase(f"{ITERATION_TOKENS}_sum", where)
+    return tokens / steps if steps and tokens is not None else None
 
 
 def _increase(window: Window, quantity: ServerMetric, where: Mapping[str, str]) -> float | None:
@@ -209,4 +246,4 @@ def _times(window: Window, quantity: ServerMetric, where: Mapping[str, str]) -> 
         return None
     buckets = window.buckets(name, where)
     mean_s = total / count if count and total is not None else None
-    return Times(count, mean_s, {share: quantile(share, buckets) for share in SHARES})
+    return Times(count, mean_s, {share: quantile(share, buckets, mean_s) for share in SHARES})

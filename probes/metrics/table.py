@@ -19,13 +19,17 @@ RESTARTED = (
     "The server was restarted in this window (or several servers answer at this address): counts are those since its "
     "start, rates are too low."
 )
+MIXED = (
+    "Mixed window: prompts were computed in it too. A step that computes a prompt lasts longer, and inter-token "
+    "latency counts it as decoding."
+)
 ESTIMATE = "Counts and means are exact. Percentiles are estimates, interpolated inside the server's own buckets."
 
 
 def console() -> Console:
     """Standard output; wide where it is not a terminal, so that a table in a log is whole."""
-    made = Console(highlight=False)
-    return made if made.is_terminal else Console(width=PLAIN_WIDTH, highlight=False)
+    terminal = Console(highlight=False)
+    return terminal if terminal.is_terminal else Console(width=PLAIN_WIDTH, highlight=False)
 
 
 def number(value: float | None, unit: str = "") -> str:
@@ -52,24 +56,27 @@ def seconds(value_s: float | None) -> str:
 
 
 def quantile_text(found: Quantile | None) -> str:
-    """An interpolated quantile of seconds; `above X` where it has no upper bound."""
+    """An interpolated quantile of seconds; `above X` or `below X` where the buckets say no more."""
     if found is None:
         return NONE
-    return f"above {seconds(found.value)}" if found.above else seconds(found.value)
+    bound = "above " if found.above else "below " if found.below else ""
+    return bound + seconds(found.value)
 
 
 def state_rows(all_engines: WindowFigures) -> Iterator[tuple[str, str, str]]:
     """What is not a time: title, figure, meaning."""
     for key, shown in (("running", number), ("waiting", number), ("kv_cache_usage", percent)):
         yield WORDS[key].title, shown(getattr(all_engines, key)), WORDS[key].meaning + "; at the end of the window"
-    hits, queries = number(all_engines.prefix_hits), number(all_engines.prefix_queries)
+    looked_up = f"{number(all_engines.prefix_queries)} prompt {all_engines.prefix_unit} looked up"
     rate = percent(all_engines.prefix_hit_rate)
-    yield "prefix-cache hits", rate, f"{hits} of {queries} prompt tokens looked up were in the prefix cache"
+    yield "prefix-cache hits", rate, f"{number(all_engines.prefix_hits)} of {looked_up} were in the prefix cache"
     yield _counted(WORDS["preemptions"], number(all_engines.preemptions))
     for key in ("prompt_tokens", "generation_tokens"):
         count: float | None = getattr(all_engines, key)
         rate = number(all_engines.per_second(count), " tok/s" if count is not None else "")
         yield WORDS[key].title, rate, f"{number(count)} {WORDS[key].meaning}"
+    per_step = number(all_engines.tokens_per_iteration)
+    yield "tokens a step", per_step, "mean tokens that an engine's step computed, prompt tokens included"
     yield _counted(WORDS["finished"], finished_text(all_engines.finished))
 
 
@@ -95,7 +102,7 @@ def report(
     parts += [_state_table(all_engines), Text(""), _times_table(all_engines.times)]
     if len(by_engine) > 1:
         parts += [Text(""), *(Text(f"engine {name}: {short_line(each)}") for name, each in by_engine.items())]
-    parts += [Text(""), Text(ESTIMATE, style="dim")]
+    parts += [Text(""), *([Text(MIXED)] if all_engines.mixed else []), Text(ESTIMATE, style="dim")]
     if missing:
         parts.append(Text(f"Not on this server: {', '.join(missing)}.", style="dim"))
     return Group(*parts)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
 Bucket = tuple[float, float]  # upper bound, observations up to it
@@ -19,11 +19,13 @@ class Quantile:
     """An interpolated quantile, and the bucket that it fell into, which is all that is certain.
 
     Where that is the last bucket, which has no end, `value` is where it begins and the quantile lies somewhere above.
+    `below`: the first bucket is too wide to place it; `value` is that bucket's end, and the quantile lies below it.
     """
 
     value: float
     lower: float
     upper: float
+    below: bool = False
 
     @property
     def above(self) -> bool:
@@ -31,8 +33,11 @@ class Quantile:
         return math.isinf(self.upper)
 
 
-def quantile(share: float, buckets: Sequence[Bucket]) -> Quantile | None:
+def quantile(share: float, buckets: Sequence[Bucket], mean: float | None = None) -> Quantile | None:
     """The `share` quantile (0 < share ≤ 1) of `buckets`, ascending and cumulative, the last bound +Inf.
+
+    Of values that are never negative, a share q lies at or below mean / (1 - q) (Markov's inequality), so that no
+    quantile stands above that where the `mean` is known.
 
     None where nothing was observed, or where the buckets are too few or without an end to say anything.
 
@@ -54,7 +59,21 @@ def quantile(share: float, buckets: Sequence[Bucket]) -> Quantile | None:
     at = bisect_left(counts, rank, hi=len(counts) - 1)
     if at == len(counts) - 1:
         return Quantile(bounds[-2], bounds[-2], math.inf)
-    return _inside(at, rank, bounds, counts)
+    inside = _inside(at, rank, bounds, counts)
+    return inside if mean is None or share == 1 else _limited(inside, mean / (1 - share))
+
+
+def _limited(inside: Quantile, most: float) -> Quantile:
+    """The quantile where it can be at `most` so much.
+
+    | interpolated            | at most | shown                                     |
+    | ----------------------- | ------- | ----------------------------------------- |
+    | 15 of (10, 20)          | 12      | 12                                        |
+    | 150 of (0, 300)         | 0.05    | below 300: the first bucket says no more  |
+    """
+    if inside.lower == 0 and most < inside.upper:
+        return replace(inside, value=inside.upper, below=True)
+    return replace(inside, value=min(inside.value, max(most, inside.lower)))
 
 
 def _inside(at: int, rank: float, bounds: list[float], counts: list[float]) -> Quantile:

