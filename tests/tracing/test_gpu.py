@@ -127,6 +127,18 @@ def test_without_ranges_of_ours_the_scope_is_the_stage(tmp_path: Path) -> None:
     assert [(each["kind"], each["gaps"], each["gap_ns"]) for each in found["devices"]] == [("all", 2, 70 * US)]
 
 
+def test_work_outside_of_steps_is_the_largest_and_one_row_of_the_others(tmp_path: Path) -> None:
+    writer = NsysWriter(tmp_path / "r.sqlite")
+    for number in range(50):
+        at = 1000 * number
+        writer.range(9, 9, at, at + 100, f"part {chr(65 + number)}", domain="").launch(9, 9, at + 1, at + 2, number)
+        writer.activity("kernel", 9, at + 200, at + 300 + number, number)
+    rows = nsys.reviewed(writer.close())[1]["gpu"]["stages"]
+    assert len(rows) == gpu.MOST_ROWS + 1 and rows[0]["stage"] == "part r" and rows[0]["kernel_ns"] == 149
+    assert (rows[-1]["stage"], rows[-1]["kernels"]) == ("… 20 others", 20)
+    assert sum(row["kernel_ns"] for row in rows) == sum(100 + number for number in range(50))
+
+
 def test_two_devices_have_gaps_of_their_own(tmp_path: Path) -> None:
     writer = NsysWriter(tmp_path / "r.sqlite").range(9, 9, 0, 1, "model.forward", 0)
     writer.activity("kernel", 9, 0, 10 * US, gpu=0).activity("kernel", 9, 40 * US, 50 * US, gpu=0)

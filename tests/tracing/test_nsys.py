@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 
+from probes.doctor.surroundings import Surroundings
 from probes.errors import EnginescopeError
 from tests.tracing.nsysfiles import NsysWriter, as_captured
 from tests.tracing.test_anatomy import write as write_steps
@@ -110,6 +111,52 @@ def test_vllm_scopes_stand_in_where_our_ranges_are_missing(tmp_path: Path) -> No
     assert found.review["requests"]["total"] == 0
 
 
+def test_processes_that_are_not_vllm_have_a_role_of_their_own_and_their_ranges_are_folded(tmp_path: Path) -> None:
+    """As torch.autograd.profiler.emit_nvtx names the operators of a training job, and people their steps."""
+    writer = NsysWriter(tmp_path / "r.sqlite")
+    for pid in (7, 8):
+        for number in range(40):
+            at = 1000 * number
+            writer.range(pid, pid, at, at + 100, f"train step {number}", domain="")
+            writer.range(pid, pid, at, at + 10, f"aten::mul_, op_id = {number}", domain="")
+            writer.range(pid, pid, at + 20, at + 50, f"aten::mul, seq = {number}, op_id = {number}", domain="")
+    _, figures = nsys.reviewed(writer.close())
+    assert [(row["role"], row["stage"], row["count"], row["sum_ns"]) for row in figures["stages"]] == [
+        ("other", "train step", 80, 8000),
+        ("other", "aten::mul", 80, 2400),
+        ("other", "aten::mul_", 80, 800),
+    ]
+    assert figures["problems"] == [
+        "no range in this report is enginescope's or vLLM's: stages are the names of the ranges, folded"
+    ]
+
+
+def test_many_stages_are_the_largest_and_one_row_of_the_others() -> None:
+    stages = [
+        {"role": "other", "stage": f"op{n}", "count": 2, "median_ns": 1, "p95_ns": 1, "sum_ns": 1000} for n in range(50)
+    ]
+    rows = nsys.stage_rows(stages)
+    assert len(rows) == 31 and rows[0][:3] == ["other", "op0", "2"]
+    assert rows[-1] == ["other", "… 20 others", "40", "n/a", "n/a", "20.0 µs"]
+    assert len(nsys.stage_rows(stages[:31])) == 31, "one row is not worth a row that stands for it"
+
+
+def test_a_report_without_ranges_is_summed_without_stages(tmp_path: Path) -> None:
+    writer = NsysWriter(tmp_path / "r.sqlite").launch(9, 9, 10, 20, 1)
+    path = writer.activity("kernel", 9, 30_000, 60_000, 1, "gemm").activity("kernel", 9, 90_000, 91_000, 2).close()
+    with sqlite3.connect(path) as file:
+        file.execute("DROP TABLE NVTX_EVENTS")
+    _, figures = nsys.reviewed(path)
+    assert figures["stages"] == [] and "summed without stages" in figures["problems"][0]
+    [stage] = figures["gpu"]["stages"]
+    assert (stage["stage"], stage["kernels"], stage["kernel_ns"]) == ("outside of any range", 2, 31_000)
+    [device] = figures["gpu"]["devices"]
+    assert (device["busy_ns"], device["gaps"], device["gap_ns"]) == (31_000, 1, 30_000)
+    done = run(str(path))
+    assert done.returncode == 0 and "outside of steps (sums)" in done.stdout
+    assert "medians a step" not in done.stdout
+
+
 def test_a_range_that_never_ended_is_counted(tmp_path: Path) -> None:
     writer = NsysWriter(tmp_path / "r.sqlite").range(9, 1, 10, 20, "kv.lookup a").range(9, 1, 30, None, "kv.lookup b")
     read = ranges.timeline(nsysfile.read(writer.close()))
@@ -137,7 +184,7 @@ def without(path: Path, statement: str) -> Path:
             "UPDATE EXPORT_META_DATA SET value = '4.1.0' WHERE name = 'EXPORT_SCHEMA_VERSION'",
             "unknown layout: schema 4.1.0, Nsight Systems 2022.4.2.1",
         ),
-        ("DROP TABLE NVTX_EVENTS", "has no NVTX events"),
+        ("DROP TABLE NVTX_EVENTS", "has no NVTX events and no CUDA activity"),
         ("CREATE TABLE CUPTI_ACTIVITY_KIND_KERNEL (start INTEGER, end INTEGER)", "CUPTI_ACTIVITY_KIND_KERNEL.deviceId"),
     ],
 )
@@ -176,6 +223,20 @@ def test_cuda_is_traced_by_graph_node_where_there_is_a_gpu() -> None:
     assert capture.flags(False)[0] == "--trace=nvtx,osrt"
     for cuda in (True, False):
         assert {"--trace-fork-before-exec=true", "--wait=all", "--sample=none"} <= set(capture.flags(cuda))
+
+
+def test_a_machine_with_amd_gpus_is_told_what_nsys_does_not_see(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "dev").mkdir()
+    (tmp_path / "nsys").write_text("#!/bin/sh\n")
+    (tmp_path / "nsys").chmod(0o755)
+    monkeypatch.setattr(capture, "here", lambda: Surroundings(root=tmp_path, programs=str(tmp_path)))
+    capture.under(["true"], tmp_path)
+    assert capsys.readouterr().err == ""
+    (tmp_path / "dev" / "kfd").touch()
+    assert "--trace=nvtx,osrt" in capture.under(["true"], tmp_path)
+    assert "records nothing of AMD GPUs" in capsys.readouterr().err
 
 
 def test_no_nsys_is_one_line_before_anything_runs(tmp_path: Path) -> None:

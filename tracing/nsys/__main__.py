@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,16 +25,16 @@ EXAMPLES = """examples:
 
 
 def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(
+    arguments = argparse.ArgumentParser(
         prog="python -m tracing.nsys",
         description="Where the time went, from an Nsight Systems report alone: enginescope's NVTX ranges, vLLM's own "
         "scopes where these are missing, and the GPU's activity.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    made.add_argument("file", type=Path, metavar="FILE", help="a .nsys-rep, or the .sqlite exported from one")
-    made.add_argument("--json", action="store_true", help="print the figures as JSON, times in nanoseconds")
-    return made
+    arguments.add_argument("file", type=Path, metavar="FILE", help="a .nsys-rep, or the .sqlite exported from one")
+    arguments.add_argument("--json", action="store_true", help="print the figures as JSON, times in nanoseconds")
+    return arguments
 
 
 def main() -> int:
@@ -41,11 +42,11 @@ def main() -> int:
     from probes.console import console
 
     args = parser().parse_args()
-    found, figures = reviewed(args.file)
+    findings, figures = reviewed(args.file)
     if args.json:
         print(json.dumps(figures, indent=1))
         return 0
-    show(found, figures, console())
+    show(findings, figures, console())
     return 0
 
 
@@ -59,11 +60,11 @@ def reviewed(path: Path) -> tuple[Findings, dict[str, Any]]:
 
     report = file.read(path)
     timeline = ranges.timeline(report)
-    found = worked_out(timeline)
+    findings = worked_out(timeline)
     offset_ns, off_by_ns = ranges.clock(report)
-    figures = found.review | {
+    figures = findings.review | {
         "about": about(report, timeline),
-        "problems": found.review["problems"] + ranges.missing(report, timeline),
+        "problems": findings.review["problems"] + ranges.missing(report, timeline),
         "stages": stages(timeline),
         "cost": {
             "spans": len(timeline.spans),
@@ -72,9 +73,9 @@ def reviewed(path: Path) -> tuple[Findings, dict[str, Any]]:
             "ledger": [],
         },  # nsys's own is not in its report
         "clock": {"offset_ns": offset_ns, "uncertainty_ns": off_by_ns},
-        "gpu": gpu(report, timeline, found.steps, found.hops, offset_ns),
+        "gpu": gpu(report, timeline, findings.steps, findings.hops, offset_ns),
     }
-    return replace(found, review=figures), figures
+    return replace(findings, review=figures), figures
 
 
 def about(report: Report, timeline: Timeline) -> str:
@@ -105,28 +106,46 @@ def stages(timeline: Timeline) -> list[dict[str, Any]]:
 # --- tables ---
 
 
-def show(found: Findings, figures: dict[str, Any], out: Console) -> None:
+def show(findings: Findings, figures: dict[str, Any], out: Console) -> None:
     """The review on a terminal, then what the GPU did; what the report cannot say is said to be missing."""
-    from probes.console import table, us
+    from probes.console import table
     from tracing.page import sections
     from tracing.page.watchers import show_gpu
 
     if figures["requests"]["total"] or figures["steps"]:
-        sections.show(found, out)
+        sections.show(findings, out)
     else:
         for problem in figures["problems"]:
             out.print(problem, style="bold red", markup=False)
         out.print(figures["about"], style="dim", markup=False)
         columns = ["role", "stage", "count", "median", "P95", "sum"]
-        rows = [
-            [r["role"], r["stage"], r["count"], us(r["median_ns"]), us(r["p95_ns"]), us(r["sum_ns"])]
-            for r in figures["stages"]
-        ]
-        table(out, "stages by role (they may lie inside each other)", columns, rows, (1,))
+        table(out, "stages by role (they may lie inside each other)", columns, stage_rows(figures["stages"]), (1,))
     if figures["gpu"] is None:
-        out.print("\nGPU: n/a (no CUDA activity in this report)")
+        out.print("\nGPU: n/a (no CUDA activity in this report; nsys records none of AMD GPUs)")
     else:
         show_gpu(figures["gpu"], out)
+
+
+def stage_rows(stages: list[dict[str, Any]]) -> list[list[Any]]:
+    """Of each role the stages with the largest sums, the others as one row."""
+    from rich.markup import escape
+
+    from probes.console import us
+    from tracing.nsys.gpu import MOST_ROWS
+
+    rows = []
+    for _, of_role in groupby(stages, key=lambda stage: stage["role"]):
+        largest = list(of_role)
+        # One row is not worth a row that stands for it.
+        shown = len(largest) if len(largest) <= MOST_ROWS + 1 else MOST_ROWS
+        rows += [
+            [r["role"], escape(r["stage"]), f"{r['count']:,}", us(r["median_ns"]), us(r["p95_ns"]), us(r["sum_ns"])]
+            for r in largest[:shown]
+        ]
+        if others := largest[shown:]:
+            count, sum_ns = (sum(other[name] for other in others) for name in ("count", "sum_ns"))
+            rows.append([others[0]["role"], f"… {len(others)} others", f"{count:,}", "n/a", "n/a", us(sum_ns)])
+    return rows
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import subprocess
+import sys
 from pathlib import Path
 
 from probes.doctor.profilers import importer
@@ -16,21 +17,28 @@ from probes.errors import EnginescopeError, usage_error
 
 STEM = "nsys"  # nsys.nsys-rep and nsys.sqlite in the trace folder
 IMPORT_TIMEOUT_S = 1800
+KFD = "dev/kfd"  # there where the driver of AMD GPUs is
+NO_ROCM = (
+    "nsys records nothing of AMD GPUs, only ranges and the OS runtime: vLLM's torch profiler has their kernels "
+    "(python -m tracing.torchsums), or rocprofv3"
+)
 # Beside enginescope's own ranges, vLLM's scopes; and no fork, after which CUDA cannot be used nor traced.
 ENVIRONMENT = {"VLLM_NVTX_SCOPES_FOR_PROFILING": "1", "VLLM_WORKER_MULTIPROC_METHOD": "spawn"}
 
 
 def program(at: Surroundings) -> Path:
     """The `nsys` on the path; `EnginescopeError` where there is none."""
-    found = at.program("nsys")
-    if found is None:
+    path = at.program("nsys")
+    if path is None:
         raise usage_error("--nsys needs Nsight Systems, and there is no nsys on the path; see python -m probes.doctor")
-    return found
+    return path
 
 
 def under(command: list[str], folder: Path) -> list[str]:
     """The command line that runs `command` under nsys, recording into the folder."""
     at = here()
+    if (at.root / KFD).exists() and not at.gpus:
+        print(f"note: {NO_ROCM}", file=sys.stderr)
     return [str(program(at)), "profile", *flags(bool(at.gpus)), f"--output={folder / STEM}", *command]
 
 
@@ -55,18 +63,18 @@ def finish(folder: Path) -> list[str]:
         return [str(error)]
     raw.unlink(missing_ok=True)
     with contextlib.closing(sqlite3.connect(folder / f"{STEM}.sqlite")) as file:
-        heard = file.execute("SELECT 1 FROM sqlite_master WHERE name = 'NVTX_EVENTS'").fetchone()
-    return [] if heard else ["nsys heard no NVTX range: see nvtx and nsys in python -m probes.doctor"]
+        ranges = file.execute("SELECT 1 FROM sqlite_master WHERE name = 'NVTX_EVENTS'").fetchone()
+    return [] if ranges else ["nsys recorded no NVTX range: see nvtx and nsys in python -m probes.doctor"]
 
 
 def _import(raw: Path, report: Path) -> None:
     if not raw.exists():
         raise EnginescopeError(f"nsys left no recording in {raw.parent}: what it printed above says why")
     at = here()
-    found = importer(at, program(at))
-    if found is None:
+    qdstrm_importer = importer(at, program(at))
+    if qdstrm_importer is None:
         raise EnginescopeError(f"{raw} stays unread: nsys has no QdstrmImporter; see python -m probes.doctor")
-    _run([str(found), "-i", str(raw), "-o", str(report)], report)
+    _run([str(qdstrm_importer), "-i", str(raw), "-o", str(report)], report)
 
 
 def export(report: Path, sqlite: Path) -> None:
@@ -75,12 +83,12 @@ def export(report: Path, sqlite: Path) -> None:
     _run([str(nsys), "export", "--type=sqlite", f"--output={sqlite}", "--force-overwrite=true", str(report)], sqlite)
 
 
-def _run(command: list[str], made: Path) -> None:
-    """Run a step of nsys that makes a file; its output, mostly a progress bar, is only for when it fails."""
+def _run(command: list[str], output: Path) -> None:
+    """Run a step of nsys that writes `output`; what it prints, mostly a progress bar, is only for when it fails."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=IMPORT_TIMEOUT_S)
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise EnginescopeError(f"{made} was not made: {error}") from None
-    if not made.exists():
+        raise EnginescopeError(f"{output} was not made: {error}") from None
+    if not output.exists():
         last = (done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}").splitlines()[-1]
-        raise EnginescopeError(f"{made} was not made by {Path(command[0]).name}: {last}")
+        raise EnginescopeError(f"{output} was not made by {Path(command[0]).name}: {last}")

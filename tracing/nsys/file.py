@@ -22,9 +22,10 @@ SCHEMA_MAJOR = 3
 META = ("META_DATA_EXPORT", "EXPORT_META_DATA")
 EVENT_TYPES = {"NvtxMark": 34, "NvtxPushPopRange": 59, "NvtxStartEndRange": 60, "NvtxDomainCreate": 75}
 PAYLOADS = ("int64Value", "uint64Value", "int32Value", "uint32Value")
-NEEDED = {
-    "StringIds": ("id", "value"),
-    "NVTX_EVENTS": ("start", "end", "eventType", "text", "textId", "globalTid", "domainId"),
+NVTX = "NVTX_EVENTS"
+STRINGS = {"StringIds": ("id", "value")}
+NVTX_COLUMNS = {
+    NVTX: ("start", "end", "eventType", "text", "textId", "globalTid", "domainId"),
 }
 LAUNCHES = "CUPTI_ACTIVITY_KIND_RUNTIME"
 ACTIVITIES = {
@@ -86,10 +87,10 @@ def exported(path: Path) -> Path:
         raise EnginescopeError(f"{path} is no file: python -m tracing.record --nsys -- CMD makes one")
     if path.suffix != ".nsys-rep":
         return path
-    made = path.with_suffix(".sqlite")
-    if not made.exists() or made.stat().st_mtime < path.stat().st_mtime:
-        capture.export(path, made)
-    return made
+    sqlite = path.with_suffix(".sqlite")
+    if not sqlite.exists() or sqlite.stat().st_mtime < path.stat().st_mtime:
+        capture.export(path, sqlite)
+    return sqlite
 
 
 def _columns(file: sqlite3.Connection, table: str) -> tuple[str, ...]:
@@ -99,16 +100,19 @@ def _columns(file: sqlite3.Connection, table: str) -> tuple[str, ...]:
 def _checked(file: sqlite3.Connection, path: Path, tables: dict[str, tuple[str, ...]]) -> tuple[str, str]:
     """The release that exported the file and its schema number; refuses one that is not known."""
     meta = next((name for name in META if name in tables), None)
-    said = dict(file.execute(f"SELECT name, value FROM {meta}")) if meta else {}
-    version = said.get("EXPORT_PRODUCT_VERSION") or said.get("NSIGHT_SYSTEMS_VERSION") or "of an unknown version"
-    schema = said.get("EXPORT_SCHEMA_VERSION") or "none"
+    about = dict(file.execute(f"SELECT name, value FROM {meta}")) if meta else {}
+    version = about.get("EXPORT_PRODUCT_VERSION") or about.get("NSIGHT_SYSTEMS_VERSION") or "of an unknown version"
+    schema = about.get("EXPORT_SCHEMA_VERSION") or "none"
     missing = [] if meta else [f"table {' or '.join(META)}"]
-    for table, columns in NEEDED.items():
+    for table, columns in (STRINGS | (NVTX_COLUMNS if NVTX in tables else {})).items():
         missing += _lacks(tables, table, columns)
-    if "NVTX_EVENTS" in tables and not set(PAYLOADS) & set(tables["NVTX_EVENTS"]):
-        missing.append(f"NVTX_EVENTS.{PAYLOADS[0]}")
-    if "NVTX_EVENTS" not in tables and meta:
-        raise EnginescopeError(f"{path} has no NVTX events: nsys has to run with --trace=nvtx, and nvtx be heard by it")
+    if NVTX in tables and not set(PAYLOADS) & set(tables[NVTX]):
+        missing.append(f"{NVTX}.{PAYLOADS[0]}")
+    if NVTX not in tables and meta and not set(ACTIVITIES.values()) & set(tables):
+        raise EnginescopeError(
+            f"{path} has no NVTX events and no CUDA activity: nsys has to run with --trace=nvtx,cuda, and see the "
+            "processes that it is about"
+        )
     if missing or schema.partition(".")[0] != str(SCHEMA_MAJOR):
         lacks = f"; missing: {', '.join(missing)}" if missing else ""
         raise EnginescopeError(
@@ -133,7 +137,10 @@ def _processes(serialized: pd.Series) -> tuple[pd.Series, pd.Series]:
 
 
 def _nvtx(file: sqlite3.Connection, path: Path, tables: dict[str, tuple[str, ...]]) -> pd.DataFrame:
-    payload = ", ".join(f"e.{name}" for name in PAYLOADS if name in tables["NVTX_EVENTS"])
+    if NVTX not in tables:  # nsys ran without --trace=nvtx, or nothing made a range
+        columns = ["start_ns", "end_ns", "type", "domain_id", "payload", "pid", "thread"]
+        return pd.DataFrame({name: np.zeros(0, np.int64) for name in columns}).assign(text=np.zeros(0, object))
+    payload = ", ".join(f"e.{name}" for name in PAYLOADS if name in tables[NVTX])
     frame = pd.read_sql_query(
         f"""SELECT e.start AS start_ns, coalesce(e.end, -1) AS end_ns, e.eventType AS type,
                    coalesce(e.text, s.value, '') AS text, coalesce(e.domainId, 0) AS domain_id,

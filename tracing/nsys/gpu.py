@@ -31,8 +31,10 @@ HOP_RANK, NO_REQUEST_RANK, WAIT_RANK = 4, 1, 0
 PLACES = {"core input": " on the core's input thread", "core output": " on the core's output thread"}
 PLACES["front end"] = " on the front end"
 NO_ROW = -1
+NO_STEP = "no step"
 HOPS = {"front end → core": "ZMQ", "core → front end": "ZMQ"}  # the others go through shared memory
 ALL = "all"
+MOST_ROWS = 30  # of work outside of steps, where any range of any program may be a stage
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,7 @@ def innermost_at(spans: pd.DataFrame, pid: int, thread: int, times: np.ndarray) 
 
 
 def stages(activity: pd.DataFrame, steps: pd.DataFrame) -> list[dict[str, Any]]:
-    """A row a kind of step and stage; what belongs to no step comes last, as its sum."""
+    """A row a kind of step and stage; what belongs to no step comes last, as sums: the largest, and the rest as one."""
     kernels, copies = activity["kind"].isin(("kernel", "graph")), activity["kind"].isin(("copy", "set"))
     took = activity["end_ns"] - activity["start_ns"]
     counted = activity[["core", "step", "stage"]].assign(
@@ -139,9 +141,20 @@ def stages(activity: pd.DataFrame, steps: pd.DataFrame) -> list[dict[str, Any]]:
                 medians = _medians(those, numbers, count)
                 rows.append({"kind": kind, "stage": stage, "steps": count, **medians})
         each = each[each["kind"].isna()]
-    for stage, those in each.groupby("stage", sort=False):
-        rows.append({"kind": "no step", "stage": stage, "steps": 0, **{n: int(those[n].sum()) for n in numbers}})
-    return rows
+    return rows + _without_step(each.groupby("stage", sort=False)[numbers].sum())
+
+
+def _without_step(sums: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows of the work of no step, the largest first, at most `MOST_ROWS` and one for the others."""
+    order = (sums["kernel_ns"] + sums["copy_ns"]).sort_values(ascending=False, kind="stable").index
+    sums = sums.loc[order]
+    if len(sums) > MOST_ROWS + 1:
+        rest = sums.iloc[MOST_ROWS:].sum().rename(f"… {len(sums) - MOST_ROWS} others").to_frame().T
+        sums = pd.concat([sums.iloc[:MOST_ROWS], rest])
+    return [
+        {"kind": NO_STEP, "stage": str(stage), "steps": 0} | {name: int(value) for name, value in row.items()}
+        for stage, row in sums.iterrows()
+    ]
 
 
 def _medians(those: pd.DataFrame, numbers: list[str], count: int) -> dict[str, float]:
@@ -188,9 +201,9 @@ def waiting(window: Pieces, busy: Pieces, causes: list[tuple[str, int, pd.DataFr
     long = ends - starts > SHORT_GAP_NS
     long_gaps = starts[long], ends[long]
     whole, idle, gap = (length(pieces) for pieces in (window, (starts, ends), long_gaps))
-    told = _by_cause(long_gaps, causes)
-    told[NOTHING] = gap - sum(told.values())
-    listed = sorted(((name, ns) for name, ns in told.items() if ns), key=lambda cause: -cause[1])
+    by_cause = _by_cause(long_gaps, causes)
+    by_cause[NOTHING] = gap - sum(by_cause.values())
+    listed = sorted(((name, ns) for name, ns in by_cause.items() if ns), key=lambda cause: -cause[1])
     return {
         "window_ns": whole,
         "busy_ns": whole - idle,

@@ -8,7 +8,8 @@ step numbers, so there are stages and no requests.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,9 @@ SERVES: dict[Role, list[str]] = {
     "core": ["core", "core input", "core output"],
     "front end": ["front end"],
 }
+OTHER = "other"  # the role of a process in which nothing is vLLM's
+# What torch's ranges of operators carry after the name, and the number at the end of a range: not part of a name.
+NUMBERED = re.compile(r"(, (op_id|seq|sizes|input_op_ids) = .*|[ #:]+\d+)$")
 NO_STEP = -1
 # Of sites that share a function the first gives the range its name; what it was, the mark after it knows.
 RANGE_OF = {
@@ -55,8 +59,8 @@ def timeline(report: Report) -> Timeline:
     spans = _spans(report, marks)
     files = []
     for pid in sorted(set(spans["pid"])):
-        said = marks[(marks["pid"] == pid)]
-        files.append(_file(int(pid), report, spans[spans["pid"] == pid], said, offset))
+        mine = marks["pid"] == pid
+        files.append(_file(int(pid), report, spans[spans["pid"] == pid], marks[mine], offset))
     _adopt(files)
     return assembled(report.path.parent, files or [_file(0, report, spans, marks, offset)])
 
@@ -79,7 +83,12 @@ def clock(report: Report) -> tuple[int, int | None]:
 def missing(report: Report, read: Timeline) -> list[str]:
     """What this report cannot say, a line each."""
     if not len(read.spans):
-        return ["no NVTX ranges in this report: python -m tracing.record --nsys -- CMD makes them"]
+        return [
+            "no NVTX ranges in this report: GPU work is summed without stages (python -m tracing.record --nsys -- CMD "
+            "makes ranges)"
+        ]
+    if all(process["serves"] == [OTHER] for process in read.processes):
+        return ["no range in this report is enginescope's or vLLM's: stages are the names of the ranges, folded"]
     if not (report.ranges["domain"] == DOMAIN).any():
         return [
             "no ranges of the domain enginescope: stages are those of vLLM's own scopes; requests, steps and hops n/a "
@@ -91,11 +100,12 @@ def missing(report: Report, read: Timeline) -> list[str]:
 
 
 def stage_names(timeline: Timeline) -> np.ndarray:
-    """Each span's stage; of a scope its name, which is all that is known of it."""
+    """Each span's stage; of a scope its name without numbers, which is all that is known of it."""
     spans = timeline.spans
     stage = spans["stage"].astype(str).to_numpy(dtype=object)
     for place in np.flatnonzero(spans["site"] == SCOPE_SITE.name):
-        stage[place] = timeline.texts.get((int(spans["pid"].iat[place]), int(spans["value"].iat[place])), stage[place])
+        text = timeline.texts.get((int(spans["pid"].iat[place]), int(spans["value"].iat[place])), stage[place])
+        stage[place] = NUMBERED.sub("", text) or text
     return stage
 
 
@@ -107,8 +117,8 @@ def _parsed(marks: pd.DataFrame) -> pd.DataFrame:
     known = {text: _items(text) for text in marks["text"].unique()}
     items = marks["text"].map(known)
     there = items.notna()
-    found = marks[there].assign(items=items[there])
-    return found.assign(word=[item[0] for item in found["items"]])
+    ours = marks[there].assign(items=items[there])
+    return ours.assign(word=[item[0] for item in ours["items"]])
 
 
 def _items(text: str) -> list[Any] | None:
@@ -146,26 +156,25 @@ def _numbered(marks: pd.DataFrame) -> pd.DataFrame:
     """Marks that say a span's numbers, with these as columns."""
     names = ["site", "value", "extra", "request", "raised"]
     items = pd.DataFrame([item[1:6] for item in marks["items"]], columns=names, index=marks.index, dtype=object)
-    made = marks[["start_ns", "pid", "thread"]].assign(step=marks["payload"])
-    return made.join(items)
+    return marks[["start_ns", "pid", "thread"]].assign(step=marks["payload"]).join(items)
 
 
 def _told(spans: pd.DataFrame, marks: pd.DataFrame) -> pd.DataFrame:
     """Spans with what the marks after them say: a mark is about the last range of its function on its thread."""
     spans = spans.reset_index(drop=True)  # by start, as read
-    told = _numbered(marks)
-    if not len(told) or not len(spans):
+    numbers = _numbered(marks)
+    if not len(numbers) or not len(spans):
         return spans
-    told["range"] = told["site"].map(RANGE_OF).fillna(told["site"]).astype(str)
+    numbers["range"] = numbers["site"].map(RANGE_OF).fillna(numbers["site"]).astype(str)
     begun = spans[["start_ns", "pid", "thread"]].assign(range=spans["site"].astype(str), row=np.arange(len(spans)))
-    found = pd.merge_asof(told, begun, on="start_ns", by=["pid", "thread", "range"])
-    found = found[found["row"].notna()].drop_duplicates("row", keep="last")
-    rows = found["row"].astype(np.int64).to_numpy()
+    pairs = pd.merge_asof(numbers, begun, on="start_ns", by=["pid", "thread", "range"])
+    pairs = pairs[pairs["row"].notna()].drop_duplicates("row", keep="last")
+    rows = pairs["row"].astype(np.int64).to_numpy()
     for name in ("site", "value", "extra", "step", "raised"):
         spans[name] = spans[name].astype(object)
-        spans.loc[rows, name] = found[name].to_numpy()
-    named = found["request"].notna().to_numpy()
-    spans.loc[rows[named], "request"] = found["request"].to_numpy()[named]
+        spans.loc[rows, name] = pairs[name].to_numpy()
+    named = pairs["request"].notna().to_numpy()
+    spans.loc[rows[named], "request"] = pairs["request"].to_numpy()[named]
     return spans
 
 
@@ -197,19 +206,19 @@ def _file(pid: int, report: Report, spans: pd.DataFrame, marks: pd.DataFrame, of
 
 
 def _process(pid: int, report: Report, spans: pd.DataFrame, marks: pd.DataFrame) -> dict[str, Any]:
-    """What the process said of itself in its marks; where it made none, what its sites say."""
-    said = next(iter(marks.loc[marks["word"] == PROCESS, "items"]), None)
-    roles = {ALL_SITES[code].role for code in spans["site"].map(CODES)}
-    serves = next((names for role, names in SERVES.items() if role in roles), ["front end"])
+    """What the process's marks say of it; where it made none, what its sites say. Without a site of vLLM's: other."""
+    mark = next(iter(marks.loc[marks["word"] == PROCESS, "items"]), None)
+    roles = {ALL_SITES[CODES[site]].role for site in spans["site"].unique() if site != SCOPE_SITE.name}
+    serves = next((names for role, names in SERVES.items() if role in roles), [OTHER])
     return {
         "pid": pid,
-        "parent": said[1] if said else 0,
-        "serves": said[2:] if said else serves,
+        "parent": mark[1] if mark else 0,
+        "serves": mark[2:] if mark else serves,
         "sites": [{key: getattr(site, key) for key in ("name", "stage", "role", "share")} for site in ALL_SITES],
         "hooked": sorted(set(spans["site"])),
         "threads": {},
         "modes": [f"nsys {report.version}"],
-        "told": said is not None,
+        "told": mark is not None,
     }
 
 
@@ -224,8 +233,8 @@ def _adopt(files: list[EventFile]) -> None:
 Listed = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
-def _lists(marks: pd.DataFrame, number: Any) -> dict[int, Listed]:
-    found = {}
+def _lists(marks: pd.DataFrame, number: Callable[[Any], int]) -> dict[int, Listed]:
+    lists = {}
     for code in (layout.COUNTS, layout.MESSAGE, layout.RENAMED, layout.CHILD):
         mine = [(items[2], step, items[3:]) for items, step in _of_code(marks, code)]
         heads = np.zeros(len(mine), layout.RECORD)
@@ -233,8 +242,8 @@ def _lists(marks: pd.DataFrame, number: Any) -> dict[int, Listed]:
         heads["step"] = [step for _, step, _ in mine]
         words = [[number(item) for item in items] for _, _, items in mine]
         counts = np.array([len(row) for row in words], dtype=np.int64)
-        found[code] = (heads, counts, np.array([word for row in words for word in row], dtype="<u4"))
-    return found
+        lists[code] = (heads, counts, np.array([word for row in words for word in row], dtype="<u4"))
+    return lists
 
 
 def _of_code(marks: pd.DataFrame, code: int) -> Iterator[tuple[list[Any], int]]:

@@ -18,6 +18,7 @@ OPERATORS = ["stage", "name", "kind", "calls a step", "own time a step", "own ti
 THREADS = ["role", "thread", "process", "samples", "working", "waiting for"]
 STAGES = ["role", "stage", "samples", "seconds", "share", "working", "line"]
 GPU_STAGES = ["step", "stage", "steps", "kernels", "their time", "copies", "their time", "bytes"]
+GPU_SUMS = ["stage", *GPU_STAGES[3:]]
 GPU_BUSY = ["GPU", "steps", "time", "busy", "idle", "in gaps over 20 µs", "gaps"]
 NAME_WIDTH = 60  # of a kernel's name on a terminal
 COUNTED_CAUSES = 0.001  # of the window: smaller ones are summed up as "other"
@@ -131,13 +132,18 @@ def _samples(found: dict[str, Any]) -> Section:
 
 
 def gpu_stage_rows(gpu: dict[str, Any]) -> Rows:
-    return [
-        [
-            *(r["kind"], r["stage"], r["steps"] or "n/a", f"{r['kernels']:g}", us(r["kernel_ns"])),
-            *(f"{r['copies']:g}", us(r["copy_ns"]), f"{r['bytes']:,.0f}"),
-        ]
-        for r in gpu["stages"]
-    ]
+    """A row a kind of step and stage: medians over the kind's steps."""
+    return [[r["kind"], r["stage"], r["steps"], *_gpu_work(r)] for r in gpu["stages"] if r["steps"]]
+
+
+def gpu_sum_rows(gpu: dict[str, Any]) -> Rows:
+    """A row a stage: sums over the report of what belongs to no step."""
+    return [[r["stage"], *_gpu_work(r)] for r in gpu["stages"] if not r["steps"]]
+
+
+def _gpu_work(row: dict[str, Any]) -> list[str]:
+    kernels, copies = (f"{row[name]:,.1f}".removesuffix(".0") for name in ("kernels", "copies"))
+    return [kernels, us(row["kernel_ns"]), copies, us(row["copy_ns"]), f"{row['bytes']:,.0f}"]
 
 
 def gpu_busy_rows(gpu: dict[str, Any]) -> Rows:
@@ -152,6 +158,8 @@ def gpu_busy_rows(gpu: dict[str, Any]) -> Rows:
 def show_gpu(gpu: dict[str, Any], out: Console) -> None:
     stages = _escaped(gpu_stage_rows(gpu))
     table(out, "the GPU's work by the stage that launched it (medians a step)", GPU_STAGES, stages, (1,))
+    sums = _escaped(gpu_sum_rows(gpu))
+    table(out, "the GPU's work outside of steps (sums)", GPU_SUMS, sums)
     table(out, "busy and idle", GPU_BUSY, gpu_busy_rows(gpu), (1,))
     out.print()
     for device in gpu["devices"]:
@@ -175,8 +183,10 @@ def _gpu(gpu: dict[str, Any]) -> Section:
     told = "".join(f"<p>{escape_html(sentence(device))}</p>" for device in gpu["devices"])
     return (
         "What the GPU did, and what it waited for",
-        "From Nsight Systems: kernels and copies by the stage that launched them, medians a step.",
+        "From Nsight Systems: kernels and copies by the stage that launched them: medians a step, and outside of steps "
+        "sums.",
         told
         + html.table(GPU_BUSY, gpu_busy_rows(gpu), text=(0, 1))
-        + html.table(GPU_STAGES, gpu_stage_rows(gpu), text=(0, 1)),
+        + (html.table(GPU_STAGES, gpu_stage_rows(gpu), text=(0, 1)) if gpu_stage_rows(gpu) else "")
+        + (html.table(GPU_SUMS, gpu_sum_rows(gpu)) if gpu_sum_rows(gpu) else ""),
     )
