@@ -8,7 +8,11 @@ from __future__ import annotations
 import gc
 import os
 import time
+from dataclasses import dataclass
 from typing import Any
+
+from offline.records.lines import RequestRecord
+from offline.records.resolved import Resolved
 
 # Resolved settings a run records, and where vLLM 0.31-0.33 keeps them below `VllmConfig`.
 RESOLVED = {
@@ -47,6 +51,15 @@ COUNTERS = {
 }
 
 
+@dataclass(frozen=True)
+class Batch:
+    """What came of one batch."""
+
+    start_ns: int
+    end_ns: int
+    requests: tuple[RequestRecord, ...]
+
+
 class Engine:
     """One `vllm.LLM`, driven with token ids; times are CLOCK_MONOTONIC nanoseconds unless the name says otherwise."""
 
@@ -64,13 +77,14 @@ class Engine:
     def vocabulary(self) -> int:
         return int(self.llm.llm_engine.model_config.get_vocab_size())
 
-    def resolved(self) -> dict[str, Any]:
-        """What the engine made of its arguments; None where this vLLM does not have the setting."""
+    def resolved(self) -> Resolved:
+        """What the engine made of its arguments."""
         config = self.llm.llm_engine.vllm_config
-        found = {name: _plain(_follow(config, path)) for name, path in RESOLVED.items()}
-        found["start_method"] = os.environ.get("VLLM_WORKER_MULTIPROC_METHOD", "fork")
-        found["multiprocessing"] = os.environ.get("VLLM_ENABLE_V1_MULTIPROCESSING", "1") == "1"
-        return found
+        return Resolved(
+            **{name: _plain(_follow(config, path)) for name, path in RESOLVED.items()},
+            start_method=os.environ.get("VLLM_WORKER_MULTIPROC_METHOD", "fork"),
+            multiprocessing=os.environ.get("VLLM_ENABLE_V1_MULTIPROCESSING", "1") == "1",
+        )
 
     def reset_prefix_cache(self) -> bool:
         """Forget all cached prefixes; False when the engine still holds blocks and did not."""
@@ -85,15 +99,15 @@ class Engine:
                 totals[names[metric.name]] += int(metric.value)
         return totals
 
-    def generate(self, prompts: list[list[int]], output_len: int, temperature: float = 0.0) -> dict[str, Any]:
-        """Run one batch to exactly `output_len` tokens a request: `start_ns`, `end_ns`, `requests`."""
+    def generate(self, prompts: list[list[int]], output_len: int, temperature: float = 0.0) -> Batch:
+        """Run one batch to exactly `output_len` tokens a request."""
         parameters = self._sampling(temperature=temperature, max_tokens=output_len, ignore_eos=True)
         inputs = [{"prompt_token_ids": prompt} for prompt in prompts]
         gc.collect()  # so that a collection the trial did not earn does not fall into it
         start = time.monotonic_ns()
         outputs = self.llm.generate(inputs, parameters, use_tqdm=False)
         end = time.monotonic_ns()
-        return {"start_ns": start, "end_ns": end, "requests": [_request(output) for output in outputs]}
+        return Batch(start, end, tuple(_request(output) for output in outputs))
 
     def tokens(self, prompts: list[list[int]], output_len: int) -> list[list[int]]:
         """Greedy token ids, stopping where the model stops: for tests of correctness."""
@@ -106,30 +120,20 @@ class Engine:
         self.llm.llm_engine.engine_core.shutdown()
 
 
-def _request(output: Any) -> dict[str, Any]:
-    """One finished request: its stamps (core's monotonic seconds) and the times between them, vLLM's definitions.
-
-    `ttft_s` is from arrival in the front end to the first token seen there; `tpot_s` leaves the first token out.
-    """
+def _request(output: Any) -> RequestRecord:
+    """One finished request: its stamps, which are the core's, and `ttft_s`, which is the front end's."""
     stats, completion = output.metrics, output.outputs[0]
-    generated = len(completion.token_ids)
-    decode = stats.last_token_ts - stats.first_token_ts
-    return {
-        "prompt_tokens": len(output.prompt_token_ids),
-        "cached_tokens": output.num_cached_tokens,
-        "generated_tokens": generated,
-        "finish_reason": completion.finish_reason,
-        "queued_s": stats.queued_ts,
-        "scheduled_s": stats.scheduled_ts,
-        "first_token_s": stats.first_token_ts,
-        "last_token_s": stats.last_token_ts,
-        "ttft_s": stats.first_token_latency,
-        "queue_s": stats.scheduled_ts - stats.queued_ts,
-        "prefill_s": stats.first_token_ts - stats.scheduled_ts,
-        "decode_s": decode,
-        "tpot_s": decode / (generated - 1) if generated > 1 else None,
-        "latency_s": stats.first_token_latency + decode,
-    }
+    return RequestRecord(
+        prompt_tokens=len(output.prompt_token_ids),
+        cached_tokens=output.num_cached_tokens,
+        generated_tokens=len(completion.token_ids),
+        finish_reason=completion.finish_reason,
+        queued_s=stats.queued_ts,
+        scheduled_s=stats.scheduled_ts,
+        first_token_s=stats.first_token_ts,
+        last_token_s=stats.last_token_ts,
+        ttft_s=stats.first_token_latency,
+    )
 
 
 def _follow(root: Any, path: str) -> Any:

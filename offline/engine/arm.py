@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,36 +17,37 @@ from offline.spec.grid import Cell
 from offline.spec.prompts import workload
 from probes.processes.dialogue import Message, answer_commands
 from probes.processes.group import members
-from tracing.events.step import STEP_SITES
+from tracing.events.step import STEP_FIELDS, STEP_SITES
 from tracing.events.steplog import StepLog
 
 
-def start(settings: dict[str, Any], steps: StepLog) -> tuple[Engine, dict[str, Any]]:
-    """Start the engine; with it come its resolved settings, start-up phases, memory and the proof of the step log."""
+def start(settings: dict[str, Any], steps: StepLog) -> tuple[Engine, Message]:
+    """Start the engine; with it comes what a `StartRecord` says of it."""
     engine = Engine(settings)
     sites = {".".join(site) for site in STEP_SITES}
     proof = steps.proof()
     return engine, {
-        "resolved": engine.resolved(),
+        "resolved": asdict(engine.resolved()),
         "vocabulary": engine.vocabulary,
         "step_log": any(sites <= set(process["hooked"]) for process in proof),
         "unhooked": sorted({name for process in proof for name in process["missing"]}),
-        "import_ns": [engine.import_start_ns, engine.start_ns],
-        "start_ns": [engine.start_ns, engine.ready_ns],
+        "import_start_ns": engine.import_start_ns,
+        "engine_start_ns": engine.start_ns,
+        "ready_ns": engine.ready_ns,
         "phases": steps.start_phases(),
         "plugin_ns": {str(process["pid"]): process["plugin_ns"] for process in proof},
         "memory": memory(),
     }
 
 
-def memory() -> list[dict[str, Any]]:
+def memory() -> list[Message]:
     """Resident bytes of every process of this arm's group, by vLLM's own process titles."""
-    found = []
+    entries = []
     for process in members(os.getpgrp()):
         with contextlib.suppress(psutil.Error):
             title = " ".join(process.cmdline()[:3]) or process.name()
-            found.append({"title": _role(title), "pid": process.pid, "rss_bytes": process.memory_info().rss})
-    return sorted(found, key=lambda entry: -entry["rss_bytes"])
+            entries.append({"title": _role(title), "pid": process.pid, "rss_bytes": process.memory_info().rss})
+    return sorted(entries, key=lambda entry: -entry["rss_bytes"])
 
 
 def _role(title: str) -> str:
@@ -64,18 +66,19 @@ def prepare(engine: Engine, cell: Cell, seed: int) -> list[list[int]]:
     return work.prompts
 
 
-def trial(engine: Engine, steps: StepLog, cell: Cell, seed: int) -> dict[str, Any]:
-    """One timed repeat: run the batch, and read what the core wrote about it."""
+def trial(engine: Engine, steps: StepLog, cell: Cell, seed: int) -> Message:
+    """One timed repeat, as a `TrialRecord` holds it: run the batch, and read what the core wrote about it."""
     prompts = prepare(engine, cell, seed)
     before, mark = engine.counters(), steps.mark()
     reference = [time_kernel()]
     result = engine.generate(prompts, cell.output_len)
     reference.append(time_kernel())
     after, (log, lost) = engine.counters(), steps.since(mark)
-    return result | {
+    return asdict(result) | {
         "reference_ns": reference,
         # Not before the timer: where the core lives in this process, our own collection before it is in the log too.
-        "steps": [list(vars(step).values()) for step in log if step.start_ns >= result["start_ns"]],
+        "step_fields": STEP_FIELDS,
+        "steps": [list(vars(step).values()) for step in log if step.start_ns >= result.start_ns],
         "steps_lost": lost,
         **{name: after[name] - before[name] for name in after},
     }

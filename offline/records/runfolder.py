@@ -16,9 +16,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from offline.records.lines import Record, line_of, record_of
 from probes.errors import EnginescopeError
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 class RunFolder:
@@ -60,9 +61,9 @@ class RunFolder:
         """Replace `run.json` whole."""
         write_whole(self.path / "run.json", json.dumps(run, indent=1) + "\n")
 
-    def append(self, record: dict[str, Any]) -> None:
+    def append(self, record: Record) -> None:
         """Add one line to the records and have it on disk; a write that fails half-way is taken back."""
-        line = (json.dumps(record, separators=(",", ":")) + "\n").encode()
+        line = (json.dumps(line_of(record), separators=(",", ":")) + "\n").encode()
         size = os.fstat(self._records).st_size
         # Ctrl-C waits until the line is whole: a trial that was measured is never half on disk.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
@@ -80,7 +81,7 @@ class RunFolder:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
-    def records(self) -> list[dict[str, Any]]:
+    def records(self) -> list[Record]:
         """All whole records, in order."""
         return read_records(self.path)
 
@@ -119,7 +120,7 @@ def read_run(path: Path) -> dict[str, Any]:
     return run
 
 
-def read_records(path: Path) -> list[dict[str, Any]]:
+def read_records(path: Path) -> list[Record]:
     """The whole lines of a run's `records.jsonl`; a torn last line is left out."""
     file = path / "records.jsonl"
     if not file.exists():
@@ -128,11 +129,10 @@ def read_records(path: Path) -> list[dict[str, Any]]:
     return [_record(file, number, line) for number, line in enumerate(whole.splitlines(), 1)]
 
 
-def _record(file: Path, number: int, line: bytes) -> dict[str, Any]:
+def _record(file: Path, number: int, line: bytes) -> Record:
     try:
-        record: dict[str, Any] = json.loads(line)
-        return record
-    except ValueError as error:
+        return record_of(json.loads(line))
+    except (ValueError, AttributeError, TypeError) as error:
         raise EnginescopeError(
             f"{file}, line {number} is damaged: {error}; remove it to measure that trial again"
         ) from error

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,6 +94,7 @@ def asked_for(args: argparse.Namespace) -> dict[str, Any]:
 
 def finish(run: Opened, state: str, out: Console) -> list[dict[str, Any]]:
     """Tables, index and the final state; the short table on the terminal."""
+    from offline.records.lines import StartRecord
     from offline.records.runfolder import write_index
     from offline.table import files
     from offline.table.cells import rows, run_drift
@@ -102,8 +104,8 @@ def finish(run: Opened, state: str, out: Console) -> list[dict[str, Any]]:
     made, drift = rows(run.grid, spec.repeats * spec.passes, records), run_drift(records)
     on_disk = folder.read_run() | {"state": state, "ended": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
     for record in records:
-        if record["kind"] == "arm":
-            on_disk["arms"][record["arm"]]["resolved"] = record["resolved"]
+        if isinstance(record, StartRecord):
+            on_disk["arms"][record.arm]["resolved"] = asdict(record.resolved)
     files.write(folder.path, made, axes, drift, on_disk)
     folder.write_run(on_disk)  # last: a run whose tables could not be written is not complete
     write_index(folder.path.parents[2])
@@ -124,14 +126,15 @@ def main() -> int:
 
 def measure(run: Opened, time_limit_s: float) -> int:
     """Run what is missing, write the tables, and say how it ended."""
+    from offline.records.lines import TrialRecord
     from offline.spec.plan import engines_at_once
     from offline.sweep.progress import SweepProgress, console
     from offline.sweep.runner import Runner
 
     out, folder = console(), run.folder
     records = folder.records()
-    done = {(r["cell"], r["trial"]) for r in records if r["kind"] == "trial"}
-    engines = max((r["engine"] for r in records), default=0)
+    done = {(r.cell, r.trial) for r in records if isinstance(r, TrialRecord)}
+    engines = max((r.engine for r in records), default=0)
     together = engines_at_once(run.grid, run.model)
     runner = Runner(run.spec, run.grid, folder, run.model, time_limit_s, together, done, engines)
     total = sum(len(arm.cells) for arm in run.grid) * run.spec.repeats * run.spec.passes

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from types import TracebackType
-from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from offline.records.lines import StartRecord
 from offline.spec.grid import Arm, Trial
 from offline.spec.plan import minutes
 
@@ -55,12 +55,11 @@ class SweepProgress:
         self._since = time.monotonic() if self._since is None else self._since
         self._say(f"{arm.name}: starting the engine for {trials} trials")
 
-    def ready(self, arm: Arm, start: dict[str, Any]) -> None:
+    def ready(self, arm: Arm, start: StartRecord) -> None:
         """The engine's turn has come."""
         self.starting_s += self._open_s()
         self.started, self._starting, self._since = self.started + self._starting, 0, None
-        seconds = (start["start_ns"][1] - start["import_ns"][0]) / 1e9
-        self._say(f"{arm.name}: engine up after {seconds:.1f} s, warming up {len(arm.cells)} cells")
+        self._say(f"{arm.name}: engine up after {start.startup_s:.1f} s, warming up {len(arm.cells)} cells")
 
     def trial(self, trial: Trial, tok_s: float) -> None:
         """A trial is done and on disk."""

@@ -11,17 +11,19 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from offline.engine.process import start_process
 from offline.expected.tokens import CacheConfig, PrefixCache
+from offline.records.jsonform import read_record
+from offline.records.lines import StartRecord, StopRecord, TrialRecord
+from offline.records.resolved import Resolved
 from offline.records.runfolder import RunFolder
 from offline.spec.grid import Arm, Cell, Trial, arm_order, seed_of, trial_order
 from offline.spec.prompts import workload
 from offline.spec.spec import Spec
 from offline.sweep.progress import SweepProgress
+from probes.processes.dialogue import Message
 from probes.processes.engine import EngineFailed, EngineProcess
-from tracing.events.step import STEP_FIELDS
 
 WARM_UP_S = 3.0
 WARM_UP_ROUNDS = 10
@@ -82,15 +84,15 @@ class Runner:
                     self.run_trials(arm, trials, process, engine, start, progress)
                     process.stop()
 
-    def started(self, arm: Arm, process: EngineProcess, engine: int, together: int) -> dict[str, Any]:
+    def started(self, arm: Arm, process: EngineProcess, engine: int, together: int) -> StartRecord:
         """Wait for an engine, check that the step log is in its core, and record what it resolved."""
-        start = process.receive(self.time_limit_s)
-        if not start["step_log"]:
+        identity = {"arm": arm.id, "engine": engine, "name": arm.name, "started_together": together}
+        start = read_record(StartRecord, identity | process.receive(self.time_limit_s))
+        if not start.step_log:
             # A watcher proves that it was there: without it there is no batch and no step to trust.
-            missing = ", ".join(start["unhooked"]) or "the plugin was not loaded: is enginescope installed here?"
+            missing = ", ".join(start.unhooked) or "the plugin was not loaded: is enginescope installed here?"
             raise EngineFailed(f"the step log is not in the engine's core ({missing})")
-        start["started_together"] = together
-        self.folder.append({"kind": "arm", "arm": arm.id, "engine": engine, "name": arm.name, **start})
+        self.folder.append(start)
         return start
 
     @contextlib.contextmanager
@@ -108,8 +110,7 @@ class Runner:
             status = "refused" if failure.refused and starting else "failed"
             self.failed |= status == "failed"
             self.given_up.add(arm.id)
-            stop = {"kind": "stop", "arm": arm.id, "engine": engine, "status": status, "reason": str(failure)}
-            self.folder.append(stop)
+            self.folder.append(StopRecord(arm.id, engine, status, str(failure)))
             left = [len(self.missing(arm, number)) for number in range(self.spec.passes)]
             progress.given_up(f"{status}: {arm.name}: {failure}", sum(left), max(0, sum(map(bool, left)) - 1))
 
@@ -119,20 +120,20 @@ class Runner:
         trials: list[Trial],
         process: EngineProcess,
         engine: int,
-        start: dict[str, Any],
+        start: StartRecord,
         progress: SweepProgress,
     ) -> None:
         """Warm the cells up, then run the trials, interleaved as they come."""
         cells = list(dict.fromkeys(trial.cell for trial in trials))
         warm_up(self.spec, arm, cells, process, engine, self.time_limit_s)
-        cache = prefix_cache(start["resolved"])
+        cache = prefix_cache(start.resolved)
         for trial in trials:
             measured = process.ask({"do": "trial", "cell": asdict(trial.cell), "seed": trial.seed}, self.time_limit_s)
-            expected = expected_tokens(cache, trial.cell, trial.seed, start["vocabulary"])
+            expected = expected_tokens(cache, trial.cell, trial.seed, start.vocabulary)
             record = trial_record(trial, engine, measured, expected)
             self.folder.append(record)
-            self.done.add((record["cell"], trial.index))
-            progress.trial(trial, record["output_tok_s"])
+            self.done.add((record.cell, trial.index))
+            progress.trial(trial, record.output_tok_s)
 
 
 def warm_up(spec: Spec, arm: Arm, cells: list[Cell], process: EngineProcess, engine: int, limit_s: float) -> None:
@@ -150,44 +151,33 @@ def warm_up(spec: Spec, arm: Arm, cells: list[Cell], process: EngineProcess, eng
             process.ask({"do": "warm_up", "cell": asdict(cell), "seed": seed}, limit_s)
 
 
-def trial_record(trial: Trial, engine: int, measured: dict[str, Any], expected: int | None) -> dict[str, Any]:
-    """One line of `records.jsonl`: which trial, its rates, and everything raw that the arm measured."""
-    elapsed = (measured["end_ns"] - measured["start_ns"]) / 1e9
-    generated = sum(r["generated_tokens"] for r in measured["requests"])
-    prompted = sum(r["prompt_tokens"] for r in measured["requests"])
-    return {
-        "kind": "trial",
-        "cell": trial.arm.cell_id(trial.cell),
-        "trial": trial.index,
-        "seed": trial.seed,
-        "arm": trial.arm.id,
-        "engine": engine,
-        "elapsed_s": elapsed,
-        "output_tok_s": generated / elapsed,
-        "total_tok_s": (generated + prompted) / elapsed,
-        "asked_tokens": trial.cell.batch_size * trial.cell.output_len,
-        "generated_tokens": generated,
-        "expected_cached_tokens": expected,
-        "step_fields": STEP_FIELDS,
-        **measured,
-    }
+def trial_record(trial: Trial, engine: int, measured: Message, expected: int | None) -> TrialRecord:
+    """Which trial it was, and everything raw that the engine's process measured."""
+    identity = {"arm": trial.arm.id, "cell": trial.arm.cell_id(trial.cell), "trial": trial.index, "seed": trial.seed}
+    asked = trial.cell.batch_size * trial.cell.output_len
+    identity |= {"engine": engine, "asked_tokens": asked, "expected_cached_tokens": expected}
+    return read_record(TrialRecord, identity | measured)
 
 
-def prefix_cache(resolved: dict[str, Any]) -> PrefixCache | None:
+def prefix_cache(resolved: Resolved) -> PrefixCache | None:
     """The arithmetic's own cache for an engine's resolved settings, or None where it does not apply."""
-    if resolved["speculative"] is not None or not resolved["kv_blocks"] or resolved["scheduling_policy"] != "fcfs":
+    block_size = resolved.effective_block_size or resolved.block_size
+    limits = (resolved.max_num_batched_tokens, resolved.max_num_seqs, resolved.max_model_len)
+    if resolved.speculative is not None or not resolved.kv_blocks or resolved.scheduling_policy != "fcfs":
+        return None
+    if not block_size or None in limits:
         return None
     config = CacheConfig(
-        block_size=resolved["effective_block_size"] or resolved["block_size"],
-        num_blocks=resolved["kv_blocks"],
-        enable_prefix_caching=resolved["enable_prefix_caching"],
-        max_num_batched_tokens=resolved["max_num_batched_tokens"],
-        max_num_seqs=resolved["max_num_seqs"],
-        max_model_len=resolved["max_model_len"],
-        enable_chunked_prefill=bool(resolved["enable_chunked_prefill"]),
-        long_prefill_token_threshold=resolved["long_prefill_token_threshold"] or 0,
-        reserve_full_isl=bool(resolved["scheduler_reserve_full_isl"]),
-        watermark=resolved["watermark"] or 0.0,
+        block_size=block_size,
+        num_blocks=resolved.kv_blocks,
+        enable_prefix_caching=bool(resolved.enable_prefix_caching),
+        max_num_batched_tokens=resolved.max_num_batched_tokens or 0,
+        max_num_seqs=resolved.max_num_seqs or 0,
+        max_model_len=resolved.max_model_len or 0,
+        enable_chunked_prefill=bool(resolved.enable_chunked_prefill),
+        long_prefill_token_threshold=resolved.long_prefill_token_threshold or 0,
+        reserve_full_isl=bool(resolved.scheduler_reserve_full_isl),
+        watermark=resolved.watermark or 0.0,
     )
     return PrefixCache(config)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from offline.records.runfolder import write_whole
+from offline.table.cells import Row
+from offline.table.dictionary import column_dictionary
+from offline.table.frames import table_frame
 from offline.table.statistics import DRIFT_BOUND, ESTIMATOR, Drift
 
 # Terminal and Markdown, most telling first: heading, column, digits, and which end is the best of its column.
@@ -27,18 +31,10 @@ TOTALS = ("queue_s_p50", "prefill_s_p50", "decode_s_p50", "elapsed_s", "running_
 IDENTITY = ("batch_size", "prefix_caching", "block_size", "cache_state", "input_len", "output_len", "shared_prefix_len")
 ARM_FACTS = (
     *("effective_block_size", "kv_blocks", "kv_tokens", "kv_cache_bytes", "weights_bytes", "rest_bytes", "rss_bytes"),
-    *(
-        "activation_peak_bytes",
-        "rss_by_process",
-        "dtype",
-        "attention_backend",
-        "compilation_mode",
-        "cudagraph_mode",
-        "enforce_eager",
-    ),
+    *("rss_by_process", "dtype", "attention_backend", "compilation_mode", "cudagraph_mode", "enforce_eager"),
     *("async_scheduling", "v2_model_runner", "start_method", "distributed_executor_backend", "max_num_batched_tokens"),
     *("max_num_seqs", "overridden", "starts", "started_together", "startup_s", "startup_import_s", "startup_spawn_s"),
-    *("startup_load_weights_s", "startup_profile_kv_s", "startup_warm_up_s", "startup_rest_s"),
+    *("startup_load_weights_s", "startup_profile_kv_s", "startup_warm_up_s", "startup_rest_s", "startup_note"),
 )
 
 
@@ -47,23 +43,18 @@ def first_line(drift: Drift | None, passes: int) -> str:
     return drift.sentence(passes) if drift else "No trial has been finished."
 
 
-def write(
-    path: Path, rows: list[dict[str, Any]], axes: tuple[str, ...], drift: Drift | None, run: dict[str, Any]
-) -> None:
-    """Write `table.csv`, `table.parquet` and `table.md` into a run's folder."""
-    import pandas as pd
-
-    frame = pd.DataFrame(rows)
+def write(path: Path, rows: Sequence[Row], axes: tuple[str, ...], drift: Drift | None, run: dict[str, Any]) -> None:
+    """Write `table.csv`, `table.parquet`, `table.md` and `columns.md` into a run's folder."""
+    frame = table_frame(rows)
     write_whole(path / "table.csv", frame.to_csv(index=False))
-    # A column may hold a number in one arm and `n/a` in another, which CSV can and Parquet cannot say.
-    mixed = [c for c in frame.columns if frame[c].dtype == object and len({type(v) for v in frame[c].dropna()}) > 1]
     parquet = io.BytesIO()
-    frame.astype({column: "string" for column in mixed}).to_parquet(parquet, index=False)
+    frame.to_parquet(parquet, index=False)
     write_whole(path / "table.parquet", parquet.getvalue())
     write_whole(path / "table.md", markdown(rows, axes, drift, run))
+    write_whole(path / "columns.md", column_dictionary())
 
 
-def markdown(rows: list[dict[str, Any]], axes: tuple[str, ...], drift: Drift | None, run: dict[str, Any]) -> str:
+def markdown(rows: Sequence[Row], axes: tuple[str, ...], drift: Drift | None, run: dict[str, Any]) -> str:
     """The table for people: drift first, then cells with intervals, then what each arm resolved to."""
     machine = run["machine"]
     keys = [*_identity(axes), "status", "trials"]
@@ -105,7 +96,7 @@ def markdown(rows: list[dict[str, Any]], axes: tuple[str, ...], drift: Drift | N
     return "\n".join(lines)
 
 
-def show(console: Console, rows: list[dict[str, Any]], axes: tuple[str, ...], drift: Drift | None, passes: int) -> None:
+def show(console: Console, rows: Sequence[Row], axes: tuple[str, ...], drift: Drift | None, passes: int) -> None:
     """The short table on a terminal, with as many figures as its width holds; a star marks the best of a column."""
     style = None if drift and drift.inside else "bold yellow"
     console.print(Text(first_line(drift, passes)), style=style, highlight=False)
@@ -123,7 +114,7 @@ def _needed(console: Console, table: Table) -> int:
     return console.measure(table, options=console.options.update(max_width=1000)).maximum
 
 
-def terminal(rows: list[dict[str, Any]], axes: tuple[str, ...], count: int) -> Table:
+def terminal(rows: Sequence[Row], axes: tuple[str, ...], count: int) -> Table:
     """The table for a terminal with the first `count` figures of SHOWN."""
     keys = [k for k in _identity(axes) if k in (*axes, "batch_size", "cache_state", "prefix_caching")]
     table = Table(header_style="bold", pad_edge=False, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
@@ -135,7 +126,8 @@ def terminal(rows: list[dict[str, Any]], axes: tuple[str, ...], count: int) -> T
     table.add_column("cached /\nexpected", justify="right", no_wrap=True)
     best = {column: _best(rows, column, end) for _, column, _, end in SHOWN}
     for row in rows:
-        ran = f"{row['running_mean']:.1f}" if row.get("running_mean") else ""
+        running = number(row, "running_mean")
+        ran = f"{running:.1f}" if running else ""
         words = [*(plain(row.get(k)) for k in keys), ran if row["status"] == "ok" else f"{ran} {row['status']}".strip()]
         if row["trials"]:
             words += [starred(row, column, digits, best[column]) for _, column, digits, _ in SHOWN[:count]]
@@ -143,29 +135,37 @@ def terminal(rows: list[dict[str, Any]], axes: tuple[str, ...], count: int) -> T
     return table
 
 
-def starred(row: dict[str, Any], column: str, digits: int, best: float | None) -> str:
+def number(row: Row, column: str) -> float | None:
+    """A row's value in a column of numbers."""
+    value = row.get(column)
+    return value if isinstance(value, (int, float)) else None
+
+
+def starred(row: Row, column: str, digits: int, best: float | None) -> str:
     """`353.1 ±2.0*`: a figure with its half interval, or `n=1`."""
-    if row.get(column) is None:
+    mean, lo, hi = _figure(row, column)
+    if mean is None:
         return "n/a"
-    star = "*" if row[column] == best else ""
-    return f"{_with_spread(row, column, digits)}{star}"
+    spread = "n=1" if lo is None or hi is None else f"±{(hi - lo) / 2:.{digits}f}"
+    return f"{mean:.{digits}f} {spread}{'*' if mean == best else ''}"
 
 
-def cell(row: dict[str, Any], column: str) -> str:
+def cell(row: Row, column: str) -> str:
     """A figure of a row with its interval, as Markdown shows it."""
-    if row.get(column) is None:
+    mean, lo, hi = _figure(row, column)
+    if mean is None:
         return "n/a" if row.get("trials") else ""
-    return f"{row[column]:.4g} (n=1)" if row.get(f"{column}_lo") is None else _bracketed(row, column)
+    return f"{mean:.4g} (n=1)" if lo is None or hi is None else f"{mean:.4g} [{lo:.4g}, {hi:.4g}]"
 
 
-def cached(row: dict[str, Any]) -> str:
+def cached(row: Row) -> str:
     """Measured and expected cached tokens, with a mark where they differ."""
-    if row.get("cached_tokens") is None:
+    measured, expected = number(row, "cached_tokens"), number(row, "expected_cached_tokens")
+    if measured is None:
         return ""
-    expected = row["expected_cached_tokens"]
     if expected is None:
-        return f"{row['cached_tokens']:.0f} / n/a"
-    return f"{row['cached_tokens']:.0f} / {expected:.0f}" + ("" if row["cache_check"] == "as expected" else " differs")
+        return f"{measured:.0f} / n/a"
+    return f"{measured:.0f} / {expected:.0f}" + ("" if row["cache_check"] == "as expected" else " differs")
 
 
 def plain(value: Any) -> str:
@@ -185,7 +185,7 @@ def _fact(name: str, value: Any) -> str:
     return plain(value)
 
 
-def arm_name(row: dict[str, Any], axes: tuple[str, ...]) -> str:
+def arm_name(row: Row, axes: tuple[str, ...]) -> str:
     """What tells an arm from the others, for a heading."""
     return " ".join(f"{k}={row[k]}" for k in _arm_keys(axes))
 
@@ -198,23 +198,19 @@ def _identity(axes: tuple[str, ...]) -> list[str]:
     return list(dict.fromkeys([*IDENTITY[:3], *_arm_keys(axes), *IDENTITY[3:]]))
 
 
-def _arms(rows: list[dict[str, Any]], axes: tuple[str, ...]) -> list[dict[str, Any]]:
+def _arms(rows: Sequence[Row], axes: tuple[str, ...]) -> Sequence[Row]:
     return list({arm_name(row, axes): row for row in rows}.values())
 
 
-def _best(rows: list[dict[str, Any]], column: str, end: Any) -> float | None:
-    values = [row[column] for row in rows if row["status"] == "ok" and row.get(column) is not None]
+def _best(rows: Sequence[Row], column: str, end: Callable[..., float | None]) -> float | None:
+    """The best of a column: `end` is max or min."""
+    values = [value for row in rows if row["status"] == "ok" and (value := number(row, column)) is not None]
     return end(values, default=None)
 
 
-def _with_spread(row: dict[str, Any], column: str, digits: int) -> str:
-    if row.get(f"{column}_lo") is None:
-        return f"{row[column]:.{digits}f} n=1"
-    return f"{row[column]:.{digits}f} ±{(row[f'{column}_hi'] - row[f'{column}_lo']) / 2:.{digits}f}"
-
-
-def _bracketed(row: dict[str, Any], column: str) -> str:
-    return f"{row[column]:.4g} [{row[f'{column}_lo']:.4g}, {row[f'{column}_hi']:.4g}]"
+def _figure(row: Row, column: str) -> tuple[float | None, float | None, float | None]:
+    """A mean with the ends of its interval."""
+    return number(row, column), number(row, f"{column}_lo"), number(row, f"{column}_hi")
 
 
 def _table(headings: list[str], lines: list[list[Any]]) -> list[str]:

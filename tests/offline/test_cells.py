@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, fields
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from offline.records.lines import Record, StopRecord, TrialRecord, record_of
+from offline.records.resolved import Resolved
 from offline.spec.grid import Arm, Cell
-from offline.table.cells import measure, rows, run_drift
+from offline.table.cells import Row, rows, run_drift
+from offline.table.figures import measure
 from tracing.events.step import GC_PAUSE, STEP, STEP_FIELDS
 
 MS = 1_000_000
@@ -18,8 +22,8 @@ AXES = ("block_size", "enable_prefix_caching")
 SETTINGS = {"model": "m", "dtype": "float32", "block_size": 32, "enable_prefix_caching": True}
 ARM = Arm(SETTINGS, AXES, (COLD, WARM))
 
-RESOLVED: dict[str, Any] = {
-    **{"model": "/cache/m", "dtype": "float32", "block_size": 32, "effective_block_size": None},
+RESOLVED: dict[str, Any] = dict.fromkeys(each.name for each in fields(Resolved)) | {
+    **{"dtype": "float32", "block_size": 32, "effective_block_size": None},
     **{"enable_prefix_caching": True, "kv_blocks": 10, "kv_tokens": 320, "compilation_mode": "NONE"},
     **{"device": "cpu", "kv_cache_memory_bytes": 512},
 }
@@ -34,21 +38,16 @@ PHASES: list[dict[str, Any]] = [
 ]
 
 
-def started(**changes: Any) -> dict[str, Any]:
+def started(**changes: Any) -> Record:
     """The record of an engine that came up in 30 s."""
     second = 1_000_000_000
     phases = [p | {name: p[name] * second for name in ("start_ns", "end_ns")} for p in PHASES]
-    plain = {"kind": "arm", "arm": ARM.id, "engine": 1, "resolved": RESOLVED, "phases": phases}
-    plain |= {"import_ns": [0, 2 * second], "start_ns": [2 * second, 30 * second]}
+    plain = {"kind": "start", "arm": ARM.id, "engine": 1, "name": ARM.name, "resolved": RESOLVED, "phases": phases}
+    plain |= {"vocabulary": 5000, "step_log": True, "unhooked": []}
+    plain |= {"import_start_ns": 0, "engine_start_ns": 2 * second, "ready_ns": 30 * second}
     plain |= {"plugin_ns": {"1": 3 * second, "2": 9 * second, "3": 18 * second}}
-    return (
-        plain
-        | {
-            "memory": [{"title": "VLLM::Worker", "rss_bytes": 300}, {"title": "VLLM::Worker", "rss_bytes": 200}],
-            "started_together": 2,
-        }
-        | changes
-    )
+    memory = [{"title": "VLLM::Worker", "pid": pid, "rss_bytes": size} for pid, size in ((3, 300), (4, 200))]
+    return record_of(plain | {"memory": memory, "started_together": 2} | changes)
 
 
 def step(start_ms: int, end_ms: int, **counts: int) -> list[int]:
@@ -66,37 +65,41 @@ STEPS = [
     step(230, 270, decode_requests=1, decode_tokens=1),
     step(270, 271),
 ]
-REQUEST = {"prompt_tokens": 8, "generated_tokens": 3, "queue_s": 0.0, "prefill_s": 0.1, "decode_s": 0.13}
+REQUEST = {"prompt_tokens": 8, "cached_tokens": 2, "generated_tokens": 3, "finish_reason": "length"}
+REQUEST |= {"queued_s": 7.0, "scheduled_s": 7.0, "first_token_s": 7.1}
 REQUESTS = [
-    {**REQUEST, "latency_s": 0.23, "ttft_s": 0.10, "tpot_s": 0.065},
-    {**REQUEST, "latency_s": 0.27, "ttft_s": 0.20, "tpot_s": 0.035},
+    {**REQUEST, "ttft_s": 0.10, "last_token_s": 7.23},
+    {**REQUEST, "ttft_s": 0.20, "last_token_s": 7.17},
 ]
 
 
-def trial(cell: Cell, index: int, **changes: Any) -> dict[str, Any]:
+def trial(cell: Cell, index: int, **changes: Any) -> TrialRecord:
     """A trial of 300 ms that found 4 cached tokens, as arithmetic said."""
     plain: dict[str, Any] = {"kind": "trial", "cell": ARM.cell_id(cell), "trial": index, "arm": ARM.id, "engine": 1}
     plain |= {"start_ns": 0, "end_ns": 300 * MS, "requests": REQUESTS, "asked_tokens": 6, "prefix_hits": 4}
     plain |= {"expected_cached_tokens": 4, "preemptions": 0, "reference_ns": [29 * MS, 31 * MS]}
-    return plain | {"step_fields": list(STEP_FIELDS), "steps": STEPS} | changes
+    plain |= {"seed": 1, "prefix_queries": 16, "steps_lost": 0, "step_fields": STEP_FIELDS, "steps": STEPS}
+    record = record_of(plain | changes)
+    assert isinstance(record, TrialRecord)
+    return record
 
 
-def stop(status: str, reason: str) -> dict[str, Any]:
+def stop(status: str, reason: str) -> Record:
     """The record of an arm that was given up."""
-    return {"kind": "stop", "arm": ARM.id, "engine": 1, "status": status, "reason": reason}
+    return StopRecord(ARM.id, 1, status, reason)
 
 
-def both(*records: dict[str, Any], repeats: int = 2) -> list[dict[str, Any]]:
+def both(*records: Record, repeats: int = 2) -> list[Row]:
     """The rows of the cold and the warm cell."""
     return rows([ARM], repeats, list(records))
 
 
-def only(row: dict[str, Any], *names: str) -> list[Any]:
+def only(row: Row, *names: str) -> list[Any]:
     return [row[name] for name in names]
 
 
 def test_the_figures_of_a_trial() -> None:
-    assert measure(trial(COLD, 0)) == pytest.approx(
+    assert asdict(measure(trial(COLD, 0))) == pytest.approx(
         {
             "elapsed_s": 0.3,
             "output_tok_s": 20.0,
@@ -106,7 +109,7 @@ def test_the_figures_of_a_trial() -> None:
             **{"tpot_s_p50": 0.05, "tpot_s_p95": 0.0635, "tpot_s_p99": 0.0647},
             **{"queue_s_p50": 0.0, "queue_s_p95": 0.0, "queue_s_p99": 0.0},
             **{"prefill_s_p50": 0.1, "prefill_s_p95": 0.1, "prefill_s_p99": 0.1},
-            **{"decode_s_p50": 0.13, "decode_s_p95": 0.13, "decode_s_p99": 0.13},
+            **{"decode_s_p50": 0.10, "decode_s_p95": 0.127, "decode_s_p99": 0.1294},
             # Without first decodes: one request waited 30 ms for a token, and one 40 ms.
             **{"itl_s_p50": 0.03, "itl_s_p95": 0.04, "itl_s_p99": 0.04},
             "cached_tokens": 4,
@@ -125,12 +128,12 @@ def test_the_figures_of_a_trial() -> None:
 
 
 def test_a_trial_without_a_decode_has_no_time_between_tokens() -> None:
-    one = measure(trial(COLD, 0, requests=[REQUESTS[0] | {"generated_tokens": 1, "tpot_s": None}], steps=STEPS[:1]))
+    one = asdict(measure(trial(COLD, 0, requests=[REQUESTS[0] | {"generated_tokens": 1}], steps=STEPS[:1])))
     assert only(one, "tpot_s_p50", "itl_s_p99", "running_mean", "decode_steps") == [None, None, 1.0, 0]
 
 
 def test_a_trial_without_steps_still_has_its_times() -> None:
-    one = measure(trial(COLD, 0, steps=[]))
+    one = asdict(measure(trial(COLD, 0, steps=[])))
     assert only(one, "elapsed_s", "running_mean", "running_max", "itl_s_p50", "gc_pause_s") == [
         0.3,
         None,
@@ -148,7 +151,7 @@ def test_steps_are_read_by_the_names_they_were_written_with() -> None:
 @given(st.lists(st.tuples(st.integers(1, 90), st.integers(0, 4), st.integers(0, 4)), max_size=12))
 def test_every_step_that_ran_something_is_of_one_sort(drawn: list[tuple[int, int, int]]) -> None:
     steps = [step(0, end, prefill_requests=prefill, decode_requests=decode) for end, prefill, decode in drawn]
-    found = measure(trial(COLD, 0, steps=steps))
+    found = asdict(measure(trial(COLD, 0, steps=steps)))
     ran = [prefill + decode for _, prefill, decode in drawn if prefill + decode]
     assert sum(only(found, "prefill_steps", "mixed_steps", "decode_steps")) == len(ran)
     assert found["running_mean"] == (pytest.approx(sum(ran) / len(ran)) if ran else None)
@@ -196,7 +199,7 @@ def test_one_trial_has_no_interval() -> None:
         ),
     ],
 )
-def test_status(records: list[dict[str, Any]], cold: tuple[str, str, int], warm: tuple[str, str, int]) -> None:
+def test_status(records: list[Record], cold: tuple[str, str, int], warm: tuple[str, str, int]) -> None:
     assert [(row["status"], row["reason"], row["trials"]) for row in both(*records)] == [cold, warm]
 
 
@@ -230,7 +233,7 @@ def test_cache_check(trials: list[dict[str, Any]], expected: float, check: str) 
 
 
 def test_what_the_engine_resolved_stands_in_every_row_of_its_arm() -> None:
-    for row in both(started(), started(memory=[])):
+    for row in both(started(), started(engine=2, memory=[])):
         assert only(row, "effective_block_size", "kv_blocks", "kv_tokens", "overridden") == [32, 10, 320, ""]
         assert only(row, "attention_backend", "weights_bytes", "kv_cache_bytes", "rss_bytes") == ["CPU", 1000, 512, 500]
         assert only(row, "starts", "started_together") == [2, 2]
@@ -271,38 +274,45 @@ STARTUP = {
     "startup_spawn_s": 16.0,  # 7 s to the core's first line, 9 s from its executor to the worker's weights
     "startup_load_weights_s": 1.0,
     "startup_profile_kv_s": 4.0,
-    "startup_warm_up_s": "n/a",  # an eager CPU worker with a KV size that was given has nothing to warm up
+    "startup_warm_up_s": None,
     "startup_rest_s": 7.0,
+    "startup_note": "warm_up: an eager CPU worker with a given KV size has none",
 }
+WARMED = {"startup_warm_up_s": 1.0, "startup_rest_s": 6.0, "startup_note": ""}
 
 
 @pytest.mark.parametrize(
     ("resolved", "split"),
     [
         ({}, STARTUP),
-        ({"kv_cache_memory_bytes": None}, STARTUP | {"startup_warm_up_s": 1.0, "startup_rest_s": 6.0}),
-        ({"device": "cuda"}, STARTUP | {"startup_warm_up_s": 1.0, "startup_rest_s": 6.0}),
+        (
+            {"kv_cache_memory_bytes": None},
+            STARTUP | WARMED,
+        ),
+        ({"device": "cuda"}, STARTUP | WARMED),
     ],
 )
 def test_the_start_up_split_adds_up(resolved: dict[str, Any], split: dict[str, Any]) -> None:
     row = both(started(resolved=RESOLVED | resolved))[0]
     assert {name: value for name, value in row.items() if name.startswith("startup_")} == split
-    parts = [value for name, value in split.items() if name != "startup_s" and value != "n/a"]
+    parts = [value for name, value in split.items() if name != "startup_s" and isinstance(value, float)]
     assert sum(parts) == split["startup_s"]
 
 
 def test_the_start_up_split_without_phases_is_import_and_rest() -> None:
     row = both(started(phases=[]))[0]
     assert {name: value for name, value in row.items() if name.startswith("startup_")} == {
-        **{"startup_s": 30.0, "startup_import_s": 2.0, "startup_warm_up_s": "n/a", "startup_rest_s": 28.0},
-        **{"startup_spawn_s": "n/a"},
+        **dict.fromkeys(STARTUP),
+        **{"startup_s": 30.0, "startup_import_s": 2.0, "startup_rest_s": 28.0},
+        "startup_note": "no phase of the start was recorded",
     }
 
 
 def test_a_forked_core_inherits_the_plugin_and_loads_none() -> None:
     """CUDA's default start method: only the front end wrote a proof."""
     row = both(started(plugin_ns={"1": 3_000_000_000}))[0]
-    assert row["startup_s"] == 30.0
+    assert only(row, "startup_s", "startup_spawn_s") == [30.0, None]
+    assert str(row["startup_note"]).startswith("spawn: the core was forked")
 
 
 def test_drift_is_told_by_engine_start() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -19,7 +21,7 @@ from offline.sweep.progress import SweepProgress
 CELL = Cell(1, "cold", input_len=8, output_len=2, shared_prefix_len=0)
 ARM = Arm({}, (), (CELL,))
 Moment = tuple[float, str, str]  # the share of the trials that is done, what is said to be left, what truly is
-READY = {"import_ns": [0, 0], "start_ns": [0, 10**9]}
+READY: Any = SimpleNamespace(startup_s=1.0)
 
 
 def steady(start_s: int, trial_s: int, groups: int, together: int, trials: int, done: int = 0) -> Iterator[Moment]:

@@ -12,17 +12,19 @@ from typing import Any
 
 import pytest
 
+from offline.records.lines import Record, StopRecord
 from offline.records.runfolder import SCHEMA, RunFolder, newest_unfinished, read_records, read_run, slug, write_index
 from probes.errors import EnginescopeError
 
-RECORDS: list[dict[str, Any]] = [
-    {"kind": "arm", "arm": "a1"},
-    {"kind": "trial", "text": "tab\tµ\n"},
-    {"steps": [[0, 1]]},
+RECORDS: list[Record] = [
+    StopRecord("a1", 1, "refused", "ValueError: tab\tµ\n"),
+    StopRecord("a2", 2, "failed", "no answer"),
+    StopRecord("a3", 3, "failed", ""),
 ]
+LATER = StopRecord("a4", 4, "failed", "later")
 
 
-def filled(out: Path, records: list[dict[str, Any]] = RECORDS) -> Path:
+def filled(out: Path, records: list[Record] = RECORDS) -> Path:
     """A closed run with some records; its folder."""
     folder = RunFolder.create(out, "org/model", "default", {"asked": {}})
     for record in records:
@@ -90,10 +92,10 @@ def test_a_second_writer_is_refused(tmp_path: Path) -> None:
     path = filled(tmp_path)
     first = RunFolder(path)
     assert refusal(RunFolder, path) == f"{path} is being written by another sweep; wait for it or start a new run"
-    first.append({"n": 4})
+    first.append(LATER)
     first.close()
     second = RunFolder(path)
-    assert second.records() == [*RECORDS, {"n": 4}]
+    assert second.records() == [*RECORDS, LATER]
     second.close()
 
 
@@ -115,17 +117,33 @@ def test_a_damaged_run_json(tmp_path: Path, content: bytes) -> None:
 
 
 def test_a_schema_of_another_version(tmp_path: Path) -> None:
-    for found in (2, "1", None):
+    for found in (1, 3, "2", None):
         (tmp_path / "run.json").write_text(json.dumps({"schema": found}))
         assert refusal(read_run, tmp_path) == (
-            f"{tmp_path} has schema {found}, this version reads 1: use the enginescope that wrote it"
+            f"{tmp_path} has schema {found}, this version reads 2: use the enginescope that wrote it"
         )
 
 
 def test_a_whole_line_that_is_no_record_is_a_damaged_file(tmp_path: Path) -> None:
     path = filled(tmp_path)
-    (path / "records.jsonl").write_bytes(b'{"n":1}\n\x00\x00\x00\n{"n":2}\n')
+    (path / "records.jsonl").write_bytes(b"\x00\x00\x00\n")
     assert str(path) in refusal(read_records, path)
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        (b"[]", ""),
+        (b'{"kind":"arm"}', "unknown kind of record 'arm'"),
+        (b'{"kind":"stop","arm":"a","engine":1,"status":"failed"}', "no key 'reason' in a StopRecord"),
+        (b'{"kind":"stop","arm":"a","engine":1,"status":"","reason":"","n":1}', "unknown key 'n' in a StopRecord"),
+    ],
+)
+def test_a_line_that_is_no_record_is_named(tmp_path: Path, line: bytes, why: str) -> None:
+    path = filled(tmp_path)
+    with (path / "records.jsonl").open("ab") as file:
+        file.write(line + b"\n")
+    assert f"line 4 is damaged: {why}" in refusal(read_records, path)
 
 
 @pytest.fixture
@@ -144,7 +162,7 @@ def test_a_full_disk_loses_nothing_that_was_written(small_disk: Path) -> None:
     folder = RunFolder.create(small_disk, "m", "default", {})
     filler, file = small_disk / "filler", folder.path / "records.jsonl"
     filler.write_bytes(bytes(36 * 1024))
-    record, written = {"text": "x" * 6000}, 0
+    record, written = StopRecord("a1", 1, "failed", "x" * 6000), 0
     with pytest.raises(EnginescopeError) as caught:
         for _ in range(10):
             folder.append(record)

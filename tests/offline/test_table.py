@@ -84,14 +84,25 @@ def test_three_files_with_all_rows_and_the_promised_columns(tmp_path: Path) -> N
         assert frame["output_tok_s_hi"].tolist()[:2] == [pytest.approx(1365.06)] * 2
     cells = [line for line in (tmp_path / "table.md").read_text().splitlines() if line.startswith(("| 1 |", "| 4 |"))]
     assert all("1353 [1341, 1365]" in line for line in cells) and len(cells) == 2
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["table.csv", "table.md", "table.parquet"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["columns.md", "table.csv", "table.md", "table.parquet"]
 
 
-def test_a_column_of_numbers_and_words_survives(tmp_path: Path) -> None:
-    files.write(tmp_path, [row(startup_warm_up_s="n/a"), row(startup_warm_up_s=1.5)], AXES, DRIFT, RUN)
-    assert pd.read_parquet(tmp_path / "table.parquet")["startup_warm_up_s"].tolist() == ["n/a", "1.5"]
-    read = pd.read_csv(tmp_path / "table.csv", keep_default_na=False)
-    assert read["startup_warm_up_s"].tolist() == ["n/a", "1.5"]
+def test_a_number_that_is_not_known_is_empty(tmp_path: Path) -> None:
+    files.write(tmp_path, [row(startup_warm_up_s=None), row(startup_warm_up_s=1.5, kv_blocks=None)], AXES, DRIFT, RUN)
+    parquet = pd.read_parquet(tmp_path / "table.parquet")
+    assert parquet.dtypes[["startup_warm_up_s", "kv_blocks", "reason"]].map(str).tolist() == [
+        "Float64",
+        "Int64",
+        "string",
+    ]
+    lines = (tmp_path / "table.csv").read_text().splitlines()
+    cells = [dict(zip(lines[0].split(","), line.split(","), strict=True)) for line in lines[1:]]
+    assert [(cell["startup_warm_up_s"], cell["kv_blocks"]) for cell in cells] == [("", "728"), ("1.5", "")]
+
+
+def test_an_axis_of_numbers_and_words_is_text(tmp_path: Path) -> None:
+    files.write(tmp_path, [row(max_num_seqs=8), row(max_num_seqs="auto")], (*AXES, "max_num_seqs"), DRIFT, RUN)
+    assert pd.read_parquet(tmp_path / "table.parquet")["max_num_seqs"].tolist() == ["8", "auto"]
 
 
 def test_the_first_line_is_about_drift(tmp_path: Path) -> None:

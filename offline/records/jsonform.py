@@ -1,0 +1,46 @@
+"""Records to and from JSON: dataclasses by their type hints, in one place."""
+
+from __future__ import annotations
+
+import functools
+import types
+from collections.abc import Mapping
+from dataclasses import MISSING, fields, is_dataclass
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+T = TypeVar("T")
+
+
+class Malformed(ValueError):
+    """JSON that does not hold the record asked for."""
+
+
+def read_record(cls: type[T], values: Mapping[str, Any]) -> T:
+    """A dataclass from its JSON form; `Malformed` names a key that is missing or unknown."""
+    hints, needed = _hints(cls)  # type: ignore[arg-type]  # a class can be hashed
+    for name in sorted((needed - values.keys()) | (values.keys() - hints.keys())):
+        raise Malformed(f"{'no' if name in hints else 'unknown'} key {name!r} in a {cls.__name__}")
+    return cls(**{name: _read(hints[name], value) for name, value in values.items()})
+
+
+def _read(hint: Any, value: Any) -> Any:
+    if value is None:
+        return None
+    if get_origin(hint) in (Union, types.UnionType):
+        return _read(next(part for part in get_args(hint) if part is not type(None)), value)
+    if is_dataclass(hint):
+        return read_record(hint, value)  # type: ignore[arg-type]
+    if get_origin(hint) is tuple:
+        return tuple(_read(get_args(hint)[0], part) for part in value)
+    if get_origin(hint) is dict:
+        return {key: _read(get_args(hint)[1], part) for key, part in value.items()}
+    return value
+
+
+@functools.cache
+def _hints(cls: Any) -> tuple[dict[str, Any], set[str]]:
+    """The fields' types, and the names of those without a default."""
+    hints = get_type_hints(cls)
+    every = fields(cls)
+    needed = {each.name for each in every if each.default is MISSING and each.default_factory is MISSING}
+    return {each.name: hints[each.name] for each in every}, needed

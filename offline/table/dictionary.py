@@ -1,0 +1,55 @@
+"""The column dictionary of a run: what each column of `table.csv` and each key of `records.jsonl` holds."""
+
+from __future__ import annotations
+
+from offline.records.lines import Phase, ProcessMemory, RequestRecord, StartRecord, StopRecord, TrialRecord
+from offline.records.resolved import Resolved
+from offline.table.cells import CellColumns, CheckColumns, StatusColumns
+from offline.table.figures import TrialFigures
+from offline.table.starts import StartColumns
+from probes.columns import dictionary, markdown
+
+TABLE = {
+    "What a cell is": CellColumns,
+    "How it went": StatusColumns,
+    "Figures": TrialFigures,
+    "Checks": CheckColumns,
+    "What the engine resolved": Resolved,
+    "The engine's first start": StartColumns,
+}
+RECORDS = {
+    "start: an engine start": StartRecord,
+    "`phases` of a start": Phase,
+    "`memory` of a start": ProcessMemory,
+    "trial: a timed repeat": TrialRecord,
+    "`requests` of a trial": RequestRecord,
+    "stop: an arm that was given up": StopRecord,
+}
+ABOUT_TABLE = (
+    "Beside these stands a column for each engine argument that varies, as asked; what the engine made of it is then "
+    "called `effective_…`. `starts` counts the arm's engine starts. A number that is not known is empty."
+)
+ABOUT_FIGURES = "Each is the mean over trials; `…_lo` and `…_hi` are the ends of its 95 % t-interval."
+ABOUT_RECORDS = "One JSON object a line, told apart by `kind`. `step_fields` names the values of a step."
+
+
+def column_dictionary() -> str:
+    """The dictionary as Markdown."""
+    lines = ["# Columns", "", "## table.csv, table.parquet", "", ABOUT_TABLE, ""]
+    lines += [*_sections(TABLE), "## records.jsonl", "", ABOUT_RECORDS, "", *_sections(RECORDS)]
+    return "\n".join(lines)
+
+
+def _sections(classes: dict[str, type]) -> list[str]:
+    lines = []
+    for heading, cls in classes.items():
+        about = [ABOUT_FIGURES, ""] if cls is TrialFigures else []
+        lines += [f"### {heading}", "", *about, markdown(cls), ""]
+    return lines
+
+
+def table_columns() -> set[str]:
+    """The names of all documented columns of the table."""
+    names = {each.name for cls in TABLE.values() for each in dictionary(cls)}
+    ends = {f"{each.name}{end}" for each in dictionary(TrialFigures) for end in ("_lo", "_hi")}
+    return names | ends | {"starts"}

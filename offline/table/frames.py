@@ -1,0 +1,96 @@
+"""Tables as DataFrames: a column has the type that its record says, and a number that is not known is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import NamedTuple, get_type_hints
+
+import pandas as pd
+
+from offline.records.lines import StartRecord, TrialRecord
+from offline.records.resolved import Resolved
+from offline.records.runfolder import read_records, read_run
+from offline.spec.grid import Arm, arms
+from offline.spec.spec import Spec
+from offline.table.cells import CellColumns, CheckColumns, Row, StatusColumns, Value, cell_identity, resolved_columns
+from offline.table.figures import FIGURES, TrialFigures, measure
+from offline.table.starts import StartColumns
+
+DTYPES = (("int", "Int64"), ("float", "Float64"), ("bool", "boolean"), ("str", "string"))
+CLASSES = (CellColumns, StatusColumns, TrialFigures, CheckColumns, Resolved, StartColumns)
+
+
+class RunFrames(NamedTuple):
+    """A run's trials, a row each, and its arms, a row an engine start; `arm` and `engine` are in both."""
+
+    trials: pd.DataFrame
+    arms: pd.DataFrame
+
+
+def read(folder: Path | str) -> RunFrames:
+    """The trials and arms of a run folder; `EnginescopeError` where it is none or of another schema.
+
+    The columns are those of `columns.md` in the folder, of which a trial has those of one repeat: no intervals.
+    """
+    path = Path(folder)
+    grid, records = _grid(path), read_records(path)
+    cells = {arm.cell_id(cell): cell_identity(arm, cell) for arm in grid.values() for cell in arm.cells}
+    trials, starts = [], []
+    for record in records:
+        if isinstance(record, TrialRecord):
+            identity: Row = {"arm": record.arm, "engine": record.engine, "cell": record.cell, "trial": record.trial}
+            expected: Row = {"expected_cached_tokens": record.expected_cached_tokens}
+            trials.append({**identity, **cells[record.cell], **asdict(measure(record)), **expected})
+        elif isinstance(record, StartRecord):
+            identity = {"arm": record.arm, "engine": record.engine, "name": record.name}
+            starts.append({**identity, **resolved_columns(grid[record.arm], record)})
+    return RunFrames(_frame(trials), _frame(starts))
+
+
+def _grid(path: Path) -> dict[str, Arm]:
+    """The arms of a run, as it was planned."""
+    run = read_run(path)
+    spec = Spec.from_dict(run["asked"])
+    varied = arms(spec, {})
+    axes, by_settings = varied[0].axes, {}
+    for identity, plan in run["arms"].items():
+        cells = next(arm.cells for arm in varied if arm.settings.items() <= plan["settings"].items())
+        by_settings[identity] = Arm(plan["settings"], axes, cells)
+    return by_settings
+
+
+def table_frame(rows: Sequence[Row]) -> pd.DataFrame:
+    """The rows of a run's table."""
+    return _frame(rows)
+
+
+def _frame(rows: Sequence[Row]) -> pd.DataFrame:
+    names, types = dict.fromkeys(name for row in rows for name in row), _types()
+    return pd.DataFrame({name: _series([row.get(name) for row in rows], types.get(name)) for name in names})
+
+
+def _series(values: Sequence[Value], dtype: str | None) -> pd.Series:
+    """A column; one of an engine argument whose values are of several types is text."""
+    try:
+        return pd.Series(values, dtype=dtype or _inferred(values))
+    except (TypeError, ValueError):
+        return pd.Series([None if value is None else str(value) for value in values], dtype="string")
+
+
+def _types() -> dict[str, str]:
+    """The dtype of every column whose record says its type; a mean of whole numbers is no whole number."""
+    hints = {name: str(hint) for cls in CLASSES for name, hint in get_type_hints(cls).items()}
+    types = {name: next(dtype for word, dtype in DTYPES if word in hint) for name, hint in hints.items()}
+    for name in FIGURES:
+        types |= {f"{name}{end}": "Float64" for end in ("", "_lo", "_hi")}
+    return types
+
+
+def _inferred(values: Sequence[Value]) -> str:
+    """The dtype of an engine argument's column, whose type is vLLM's; `TypeError` where there are several."""
+    kinds = {type(value).__name__ for value in values if value is not None}
+    if len(kinds) > 1:
+        raise TypeError(kinds)
+    return dict(DTYPES)[kinds.pop()] if kinds else "string"
