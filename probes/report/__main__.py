@@ -1,6 +1,6 @@
 """`python -m probes.report`: what came of a batch, from its records, with intervals; several batches side by side.
 
-This module is the command; `probes.report.summary` counts, `probes.report.sections` and `probes.report.views` show it.
+This module is the command; `summary` counts, `sections` puts into words, `views` shows.
 """
 
 from __future__ import annotations
@@ -22,46 +22,47 @@ exit codes: 0 done, 2 bad usage, 1 no record in any file or a page that cannot b
 """
 
 
-def parser() -> argparse.ArgumentParser:
+def command_line() -> argparse.ArgumentParser:
     """The command line."""
-    made = argparse.ArgumentParser(
+    parser = argparse.ArgumentParser(
         prog="python -m probes.report",
         description="Success, errors, latency, TTFT, ITL and throughput of batches, from the records of probes.batch.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    made.add_argument("--input", required=True, nargs="+", type=Path, metavar="FILE", help="records of a batch")
-    made.add_argument("--top", type=int, default=5, metavar="N", help="failures and slow answers to list (default 5)")
-    made.add_argument("--markdown", type=Path, metavar="FILE", help="write the report as Markdown too")
-    made.add_argument("--html", type=Path, metavar="FILE", help="write the report as a page too")
-    made.add_argument("--force", action="store_true", help="let --markdown and --html overwrite")
-    made.add_argument("--json", action="store_true", help="print JSON instead of tables")
-    return made
+    parser.add_argument("--input", required=True, nargs="+", type=Path, metavar="FILE", help="records of a batch")
+    parser.add_argument("--top", type=int, default=5, metavar="N", help="failures and slow answers to list (default 5)")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the report as Markdown too")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write the report as a page too")
+    parser.add_argument("--force", action="store_true", help="let --markdown and --html overwrite")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    return parser
 
 
 def main() -> int:
     """The command."""
-    args = parser().parse_args()
+    args = command_line().parse_args()
     if args.top < 1:
         raise usage_error(f"--top must be 1 or more, not {args.top}")
-    from probes.metrics.table import console
+    from probes.console import console
     from probes.report.sections import as_dict, notes, problems, sections
     from probes.report.summary import summarize
-    from probes.report.views import markdown, page, terminal
+    from probes.report.views import markdown, page, show_report
 
     summaries = [summarize(path, args.top) for path in args.input]
     if not any(summary.records for summary in summaries):
         raise EnginescopeError(f"no record of a batch in {', '.join(map(str, args.input))}")
-    told = problems(summaries)
-    if args.json:
-        print(json.dumps({"problems": told, "files": [as_dict(summary) for summary in summaries]}, indent=2))
-    else:
-        console().print(terminal(sections(summaries), told, notes(summaries)))
+    parts = sections(summaries), problems(summaries), notes(summaries)
     for path, view in ((args.markdown, markdown), (args.html, page)):
         if path:
-            write(path, view(sections(summaries), told, notes(summaries)), args.force)
-            print(f"Wrote {path}", file=sys.stderr if args.json else sys.stdout)
+            write(path, view(*parts), args.force)
+    if args.json:
+        print(json.dumps({"problems": parts[1], "files": [as_dict(summary) for summary in summaries]}, indent=2))
+    else:
+        show_report(console(), *parts)
+    for path in filter(None, (args.markdown, args.html)):
+        print(f"Wrote {path}", file=sys.stderr if args.json else sys.stdout)
     return 0
 
 

@@ -29,23 +29,23 @@ class Section:
 
 def problems(summaries: Sequence[Summary]) -> list[str]:
     """What makes the figures less than they seem."""
-    found = differences(summaries)
+    lines = differences(summaries)
     for each in summaries:
         spoiled = {"torn": each.torn, "foreign": each.foreign}
-        shown = " and ".join(f"{count} {kind}" for kind, count in spoiled.items() if count)
-        if shown:
-            found.append(f"{each.path}: {shown} line{'s' * (each.torn + each.foreign > 1)} left out")
+        counts = " and ".join(f"{count} {kind}" for kind, count in spoiled.items() if count)
+        if counts:
+            lines.append(f"{each.path}: {counts} line{'s' * (each.torn + each.foreign > 1)} left out")
         if each.twice:
-            found.append(f"{each.path}: {each.twice} records are of a line that has one already; all are counted")
+            lines.append(f"{each.path}: {each.twice} records are of a line that has one already; all are counted")
         if not each.records:
-            found.append(f"{each.path} holds no record")
-    return found
+            lines.append(f"{each.path} holds no record")
+    return lines
 
 
 def sections(summaries: Sequence[Summary]) -> list[Section]:
     """The whole report."""
-    made = [Section("Figures", ["", *(str(each.path) for each in summaries), "what it is"], list(_figures(summaries)))]
-    made[0] = Section(made[0].title, made[0].columns, made[0].rows, (0, len(summaries) + 1))
+    columns = ["", *(str(each.path) for each in summaries), "what it is"]
+    sections = [Section("Figures", columns, list(_figures(summaries)), (0, len(summaries) + 1))]
     for each in summaries:
         named = f" in {each.path}" if len(summaries) > 1 else ""
         if each.faults:
@@ -54,18 +54,18 @@ def sections(summaries: Sequence[Summary]) -> list[Section]:
                 for f in each.top_faults
             ]
             title = f"Most frequent failures{named} ({len(each.faults)} kinds)"
-            made.append(Section(title, ["class", "count", "status", "first id", "message"], rows, (0, 3, 4)))
+            sections.append(Section(title, ["class", "count", "status", "first id", "message"], rows, (0, 3, 4)))
         if each.slowest:
-            made.append(Section(f"Slowest answers{named}", *_slowest(each), (0, 5)))
-    return made
+            sections.append(Section(f"Slowest answers{named}", *_slowest(each), (0, 5)))
+    return sections
 
 
 def notes(summaries: Sequence[Summary]) -> list[str]:
     """How to read it."""
-    found = [METHOD, "Times are of prompts that were answered; (1.20x) is against the first file."]
+    lines = [METHOD, "Times are of prompts that were answered; (1.20x) is against the first file."]
     if any((each.tokens_per_chunk or 0) > 1.05 for each in summaries):
-        found.append("Chunks carry more than one token here: ITL is a time between chunks, not between tokens.")
-    return found
+        lines.append("Chunks carry more than one token here: ITL is a time between chunks, not between tokens.")
+    return lines
 
 
 def _slowest(each: Summary) -> tuple[list[str], list[list[str]]]:
@@ -112,12 +112,12 @@ def _figures(summaries: Sequence[Summary]) -> Iterator[list[str]]:
 
 def _time_cell(key: str, place: int, summaries: Sequence[Summary]) -> Callable[[Summary], str]:
     def estimate(each: Summary) -> Estimate | None:
-        found = each.times[key]
-        return found[place] if found else None
+        quantiles = each.times[key]
+        return quantiles[place] if quantiles else None
 
     def value(each: Summary) -> float | None:
-        found = estimate(each)
-        return found.value if found else None
+        quantile = estimate(each)
+        return quantile.value if quantile else None
 
     return lambda each: _estimate(estimate(each), seconds) + _times_first(each, summaries, value)
 
@@ -129,9 +129,9 @@ def _normalized_cell(summaries: Sequence[Summary]) -> Callable[[Summary], str]:
     return lambda each: _estimate(each.normalized_s, seconds) + _times_first(each, summaries, value)
 
 
-def _estimate(found: Estimate | None, shown: Callable[[float | None], str]) -> str:
+def _estimate(figure: Estimate | None, text: Callable[[float | None], str]) -> str:
     """`1.2 s [1.1 s, 1.4 s]`; an open end is a dash."""
-    return NONE if found is None else f"{shown(found.value)} [{shown(found.low)}, {shown(found.high)}]"
+    return NONE if figure is None else f"{text(figure.value)} [{text(figure.low)}, {text(figure.high)}]"
 
 
 def _times_first(each: Summary, summaries: Sequence[Summary], value: Callable[[Summary], float | None]) -> str:
@@ -147,7 +147,7 @@ def _failed(each: Summary) -> str:
 def _cached(each: Summary) -> str:
     if not each.cached_counted:
         return NONE
-    answers = "" if each.cached_counted == each.ok else f"; told of {each.cached_counted:,} answers"
+    answers = "" if each.cached_counted == each.ok else f"; of {each.cached_counted:,} answers"
     return f"{number(each.cached_tokens)} ({percent(each.cached_share)}){answers}"
 
 
@@ -158,9 +158,9 @@ def _ran(each: Summary) -> str:
 def as_dict(each: Summary) -> dict[str, Any]:
     """A summary for JSON."""
     times = {
-        f"{key}_s": {f"p{100 * share:g}": asdict(one) for share, one in zip(SHARES, found, strict=True)}
-        for key, found in each.times.items()
-        if found
+        f"{key}_s": {f"p{100 * share:g}": asdict(one) for share, one in zip(SHARES, quantiles, strict=True)}
+        for key, quantiles in each.times.items()
+        if quantiles
     }
     return {
         "path": str(each.path),

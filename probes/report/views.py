@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
-from typing import TYPE_CHECKING, Literal
 
+from rich.console import Console
+from rich.markup import escape as escape_markup
+
+from probes.console import show_text, table
 from probes.report.sections import Section
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
 
 TITLE = "Batch report"
 STYLE = """
@@ -82,20 +82,13 @@ def _safe(text: str) -> str:
     return escape(printable(text))
 
 
-def terminal(sections: Sequence[Section], problems: Sequence[str], notes: Sequence[str]) -> RenderableType:
-    """The report for the terminal."""
-    from rich.console import Group
-    from rich.table import Table
-    from rich.text import Text
-
-    parts: list[RenderableType] = [Text(printable(problem), style="yellow") for problem in problems]
+def show_report(out: Console, sections: Sequence[Section], problems: Sequence[str], notes: Sequence[str]) -> None:
+    """Print the report."""
+    for problem in problems:
+        show_text(out, printable(problem), "yellow")
     for section in sections:
-        table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
-        for place, name in enumerate(section.columns):
-            last = place == len(section.columns) - 1  # the one that may wrap
-            justify: Literal["left", "right"] = "left" if place in section.text else "right"
-            table.add_column(Text(printable(name)), justify=justify, no_wrap=not last, overflow="fold")
-        for row in section.rows:
-            table.add_row(*(Text(printable(text)) for text in row))
-        parts += [Text(f"\n{printable(section.title)}", style="bold"), table]
-    return Group(*parts, Text(""), *(Text(note, style="dim") for note in notes))
+        columns, *rows = ([escape_markup(printable(text)) for text in row] for row in (section.columns, *section.rows))
+        table(out, escape_markup(printable(section.title)), columns, rows, section.text)
+    out.print()
+    for note in notes:
+        show_text(out, note, "dim")

@@ -39,7 +39,7 @@ FLOORS = {
 WRITTEN = {"tracing.events.layout", "tracing.events.step"}  # of the events, what hooks may import: no reader
 ENGINE_SITES = ("tracing/sites/engine.py", "tracing/sites/site.py")
 # Function-level imports outside of commands and adapters, each of a library that only some calls need.
-OPTIONAL: dict[str, set[str]] = {}
+OPTIONAL: dict[str, set[str]] = {"probes/batch/driver.py": {"uvloop"}}
 # Modules that still import inside functions. This list only gets shorter.
 DEFERRED = {
     "notes/site/excerptblock.py",
@@ -54,7 +54,6 @@ DEFERRED = {
     "offline/spec/spec.py",
     "offline/table/files.py",
     "offline/table/statistics.py",
-    "probes/report/views.py",
     "tracing/breakdown/findings.py",
     "tracing/hooks/install.py",
     "tracing/overhead/ledger.py",

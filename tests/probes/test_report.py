@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import random
 import subprocess
 import sys
@@ -68,9 +69,12 @@ def written(path: Path, records: list[Any]) -> Path:
     return path
 
 
-def report(*words: object) -> subprocess.CompletedProcess[str]:
+def report(
+    *words: object, environment: dict[str, str] | None = None, stdout: Any = subprocess.PIPE
+) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "probes.report", *map(str, words)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    known = {**os.environ, **(environment or {})}
+    return subprocess.run(command, cwd=ROOT, env=known, stdout=stdout, stderr=subprocess.PIPE, text=True, timeout=60)
 
 
 # --- intervals ---
@@ -267,6 +271,48 @@ def test_json(tmp_path: Path) -> None:
     assert (found["records"], found["ok"], found["errors"]) == (2, 1, {"server": 1})
     assert found["latency_s"]["p50"] == {"value": 1.0, "low": None, "high": None}
     assert found["success"]["value"] == 0.5
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_tables_fit_the_width_there_is(tmp_path: Path, columns: int) -> None:
+    one = written(tmp_path / "one.jsonl", [record(n, text="word " * 40) for n in range(1, 30)])
+    two = written(
+        tmp_path / "two.jsonl", [*(record(n) for n in range(1, 30)), failed(30, error_msg="much to say " * 20)]
+    )
+    lines = report("--input", one, two, environment={"COLUMNS": str(columns)}).stdout.splitlines()
+    assert max(map(len, lines)) <= columns and not [line for line in lines if line != line.rstrip()]
+    assert any(line.startswith("latency P50") for line in lines)
+
+
+def test_the_pages_are_written_before_the_report_is_printed(tmp_path: Path) -> None:
+    path = written(tmp_path / "out.jsonl", [record(1)])
+    with open("/dev/full", "w") as full:
+        done = report("--input", path, "--html", tmp_path / "r.html", stdout=full)
+    assert (done.returncode, done.stderr) == (1, "error: cannot write the output: No space left on device\n")
+    assert (tmp_path / "r.html").read_text().endswith("</html>\n")
+
+
+def test_a_reader_that_goes_away(tmp_path: Path) -> None:
+    path = written(tmp_path / "out.jsonl", [record(1)])
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    with open(write_end, "w") as pipe:
+        done = report("--input", path, "--markdown", tmp_path / "r.md", stdout=pipe)
+    assert (done.returncode, done.stderr) == (1, "") and (tmp_path / "r.md").exists()
+
+
+def test_cached_tokens_are_summed(tmp_path: Path) -> None:
+    records = [record(1, prompt_tokens=40, cached_tokens=32), record(2, prompt_tokens=40, cached_tokens=0), record(3)]
+    summary = summarize(written(tmp_path / "out.jsonl", records), 5)
+    assert (summary.cached_tokens, summary.cached_share, summary.cached_counted) == (32, 0.4, 2)
+    assert "32 (40.0 %); of 2 answers" in report("--input", tmp_path / "out.jsonl").stdout
+    silent = summarize(written(tmp_path / "none.jsonl", [record(1)]), 5)
+    assert silent.cached_share is None
+
+
+def test_another_schema_is_refused_by_its_number(tmp_path: Path) -> None:
+    done = report("--input", written(tmp_path / "out.jsonl", [record(1, schema=1)]))
+    assert done.returncode == 2 and "holds records of schema 1" in done.stderr and done.stderr.count("\n") == 1
 
 
 def test_only_failures(tmp_path: Path) -> None:
