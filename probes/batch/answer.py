@@ -58,7 +58,7 @@ class Answer:
         """Take in a message; whether it brought anything that was generated. Choices may be empty (usage alone)."""
         message = _object(data)
         if error := message.get("error") or (message.get("object") == "error" and message):
-            raise _complaint(error)
+            raise _complaint(error if isinstance(error, dict) else message)
         if isinstance(usage := message.get("usage"), dict):
             self._take_usage(usage)
         choices = message.get("choices")
@@ -130,15 +130,13 @@ def title(data: bytes) -> str:
     return short((match[1] if match else data[: 4 * LONGEST_MESSAGE]).decode("utf-8", "replace"))
 
 
-def _complaint(error: Any) -> Refused:
+def _complaint(error: dict[str, Any]) -> Refused:
     """An error that a server sends in its answer, after it has said 200."""
     return _refused(_status_of(error), f"error in the answer: {complaint_text(error)}")
 
 
-def _status_of(error: Any) -> int | None:
+def _status_of(error: dict[str, Any]) -> int | None:
     """The HTTP status that an error stands for: a number or text under one of several names, or a kind of error."""
-    if not isinstance(error, dict):
-        return None
     for name in ("code", "status_code", "http_status_code", "status"):
         if str(code := error.get(name)).isdecimal():
             return int(str(code))

@@ -53,7 +53,7 @@ def sections(summaries: Sequence[Summary]) -> list[Section]:
                 [f.error_type, number(f.count), str(f.status_code or NONE), f.example_id, f.error_msg]
                 for f in each.top_faults
             ]
-            title = f"Most frequent failures{named} ({len(each.faults)} kinds)"
+            title = f"Most frequent failures{named} ({len(each.faults)} kind{'s' * (len(each.faults) > 1)})"
             sections.append(Section(title, ["class", "count", "status", "first id", "message"], rows, (0, 3, 4)))
         if each.slowest:
             sections.append(Section(f"Slowest answers{named}", *_slowest(each), (0, 5)))

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from email.utils import formatdate
 
 from tests.probes.stub_exchange import HTML, JSON, SSE, Exchange
+from tests.probes.stub_streams import STREAMS
 
 FOREVER_S = 3600
 
@@ -32,6 +33,14 @@ async def ok(it: Exchange) -> None:
         it.piece(f"data: {json.dumps(message)}\n\n".encode())
         await asyncio.sleep(0.002)
     it.piece(b"data: [DONE]\n\n")
+    it.end()
+
+
+@way
+async def odd(it: Exchange) -> None:
+    """One of the streams that servers really send; the prompt is its number."""
+    it.head(200, SSE)
+    it.piece(STREAMS[int(it.prompt)].text.encode())
     it.end()
 
 
