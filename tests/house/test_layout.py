@@ -39,7 +39,7 @@ FLOORS = {
 WRITTEN = {"tracing.events.layout", "tracing.events.step"}  # of the events, what hooks may import: no reader
 ENGINE_SITES = ("tracing/sites/engine.py", "tracing/sites/site.py")
 # Function-level imports outside of commands and adapters, each of a library that only some calls need.
-OPTIONAL: dict[str, set[str]] = {"probes/batch/driver.py": {"uvloop"}}
+OPTIONAL = {"probes/batch/driver.py": {"uvloop"}}
 # Modules that still import inside functions. This list only gets shorter.
 DEFERRED = {
     "notes/site/excerptblock.py",

@@ -52,7 +52,7 @@ def test_json_during_a_command(tmp_path) -> None:
     assert "spoken" in done.stderr and "ended with code 4" in done.stderr
     seen = json.loads(done.stdout)
     assert seen["generation_tokens"] == 64
-    assert seen["times"]["itl"]["p99"] == {"value_s": 0.2, "above": True, "bucket_s": [0.2, None]}
+    assert seen["times"]["itl"]["p99"] == {"value_s": 0.2, "above": True, "below": False, "bucket_s": [0.2, None]}
     assert list(seen["engines"]) == ["0"]
 
 
