@@ -21,6 +21,8 @@ FRONT_END, HELPER, STARTING = "front end", "helper", "starting"
 VLLM_ROLES = ("core", "worker")  # one of them is in every group that is an engine with processes of its own
 SERVES = re.compile(r"\bserve\b|openai\.api_server")
 PORT = 8000
+INIT = 1  # the process that all others descend from
+NO_ENGINE = f"process {INIT} is no engine: it is where all processes descend from; name another, or none"
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class LaunchOptions:
 
 
 def group_of(pid: int) -> list[Member]:
-    """The engine that process `pid` belongs to, front end first. A process of no engine stands with its children."""
+    """The engine that process `pid` belongs to, or has started, front end first."""
     try:
         root = _front_end(psutil.Process(pid))
         return [_member(each, root) for each in (root, *root.children(recursive=True)) if each.is_running()]
@@ -71,14 +73,38 @@ def title(process: psutil.Process) -> str:
 
 
 def _front_end(process: psutil.Process) -> psutil.Process:
-    """The nearest Python process, this one or above it, that is not titled and has a titled one below it."""
+    """The front end of the engine that a process is part of, or of the one that it has started.
+
+    Of an engine whose front end is gone, the topmost process. Of a process with no titled one around it, that process
+    itself: vLLM may run inside. `EnginescopeError` where that cannot be, or where it has started several engines.
+    """
     oldest = process
     for each in (process, *process.parents()):
         if title(each):
             oldest = each
-        elif _is_python(each) and any(title(child) for child in each.children(recursive=True)):
-            return each
-    return oldest  # of an engine whose front end is gone, the topmost; of no engine, the process itself
+        elif _is_python(each) and (starters := _starters(each)):
+            return _only(starters, process)
+    if not title(process) and (starters := _starters(process)):
+        return _only(starters, process)
+    if process.pid == INIT:
+        raise EnginescopeError(NO_ENGINE)
+    return oldest
+
+
+def _starters(process: psutil.Process) -> set[psutil.Process]:
+    """The front ends among a process and those that it has started: what stands next above vLLM's titled ones."""
+    titled = [child for child in process.children(recursive=True) if title(child)]
+    above = [next((each for each in child.parents() if not title(each) and _is_python(each)), None) for child in titled]
+    return {each for each in above if each is not None}
+
+
+def _only(starters: set[psutil.Process], process: psutil.Process) -> psutil.Process:
+    if process.pid == INIT and process not in starters:
+        raise EnginescopeError(NO_ENGINE)
+    if len(starters) > 1 and process not in starters:
+        pids = ", ".join(str(each.pid) for each in sorted(starters, key=lambda each: int(each.pid)))
+        raise EnginescopeError(f"process {process.pid} has started {len(starters)} engines; name one of them: {pids}")
+    return process if process in starters else next(iter(starters))
 
 
 def _is_python(process: psutil.Process) -> bool:

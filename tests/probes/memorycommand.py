@@ -34,18 +34,26 @@ helper = subprocess.Popen([sys.executable, "-c", {WAIT!r}], stdin=subprocess.PIP
 print(core.pid, helper.pid, flush=True)
 sys.stdin.read()
 """
+WRAPPER = "import subprocess, sys; subprocess.run(sys.argv[1:])"
 
 
 @contextmanager
-def tree(*words: str, cwd: Path = ROOT) -> Iterator[dict[str, int]]:
-    """Such a tree, started with `words`, and the PIDs of its parts."""
+def tree(*words: str, cwd: Path = ROOT, wrapped: bool = False) -> Iterator[dict[str, int]]:
+    """Such a tree, started with `words`, and the PIDs of its parts; `wrapped` in a Python and a shell."""
     line = [sys.executable, "-c", TREE, *words]
+    if wrapped:
+        line = [sys.executable, "-c", WRAPPER, "sh", "-c", '"$0" "$@"; true', *line]
     front = subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=cwd)
     assert front.stdin is not None and front.stdout is not None
     try:
         lines = sorted((front.stdout.readline().split() for _ in range(2)), key=lambda pids: str(front.pid) in pids)
         pids = [int(pid) for pids in lines for pid in pids]
-        yield named(front.pid, pids)
+        if not wrapped:
+            yield named(front.pid, pids)
+        else:
+            shell = psutil.Process(front.pid).children()[0]
+            [engine] = shell.children()
+            yield {**named(engine.pid, pids), "wrapper": front.pid, "shell": shell.pid}
     finally:
         family = psutil.Process(front.pid).children(recursive=True)
         front.stdin.close()

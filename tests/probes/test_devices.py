@@ -1,63 +1,159 @@
-"""GPUs as their driver tells of them (a stub of it), and how evenly an engine uses them."""
+"""Devices as stand-ins for the drivers' programs and bindings describe them, and how an engine uses them."""
 
 from __future__ import annotations
 
+import json
 import os
+import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from probes.devices import Device, balance, devices, of_engine
+from probes.devices import amd, nvidia
+from probes.devices.device import Device, DeviceReading, balance, visible
+from probes.devices.reading import read_devices
 from probes.memory.account import Memory
-from probes.memory.table import report
-from tests.probes.memorycommand import MIB
+from probes.memory.table import device_lines, report
 
-DRIVER = """#!/bin/sh
-case "$1" in
---query-gpu*) cat <<'END'
-0, GPU-a, NVIDIA H100 80GB HBM3, 61000, 81559
-1, GPU-b, NVIDIA H100 80GB HBM3, 59000, 81559
-2, GPU-c, NVIDIA H100 80GB HBM3, 4, 81559
-3, GPU-d, GB10, [N/A], [N/A]
-END
-;;
-*) cat <<'END'
-GPU-a, 41, 60000
-GPU-b, 42, 54000
-GPU-b, 77, 4000
-END
-;;
-esac
-"""
+MIB = 2**20
+H100 = "NVIDIA H100 80GB HBM3"
+QUERY = f"""0, GPU-a, {H100}, 61000, 81559
+1, GPU-b, {H100}, 59000, 81559
+2, GPU-c, {H100}, 4, 81559
+3, GPU-d, GB10, [N/A], [N/A]"""
+APPS = "GPU-a, 41, 60000\nGPU-b, 42, 54000\nGPU-b, 77, 4000"
+SIZE = {"total_vram": {"value": 196592, "unit": "MB"}, "used_vram": {"value": 1024, "unit": "MB"}}
+AMD_STATIC = [{"gpu": 0, "asic": {"market_name": "AMD Instinct MI300X"}, "driver": {"version": "6.10.5"}}]
+AMD_METRIC = [{"gpu": 0, "mem_usage": SIZE}]
+AMD_HOLDER = {"process_info": {"pid": 41, "memory_usage": {"vram_mem": {"value": 5, "unit": "MB"}}}}
+AMD_PROCESS = [{"gpu": 0, "process_list": [AMD_HOLDER]}]
 
 
 @pytest.fixture
-def driver(tmp_path, monkeypatch) -> None:
-    """A machine with four GPUs, the last of which has no memory of its own."""
-    program = tmp_path / "bin" / "nvidia-smi"
-    program.parent.mkdir()
-    program.write_text(DRIVER)
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that stands alone in PATH, for the drivers' programs; no binding is installed."""
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    monkeypatch.setitem(sys.modules, "amdsmi", None)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.defpath}")
+    return tmp_path
 
 
-def test_devices_and_balance(driver) -> None:
-    found = devices({41, 42})
-    assert [each.index for each in found] == [0, 1, 2]
-    assert found[1] == Device(1, "NVIDIA H100 80GB HBM3", 59000 * MIB, 81559 * MIB, 54000 * MIB)
-    assert [each.index for each in of_engine(found)] == [0, 1]
-    assert balance(found) == 0.9
-    lines = list(report(Memory([], None, None, [], found)))
-    assert "GPU 1     NVIDIA H100 80GB HBM3: 57.62 GiB of 79.65 GiB used, 52.73 GiB of it this engine's" in lines
-    assert any(line.startswith("balance   90 %") for line in lines)
+def program(folder: Path, name: str, answers: dict[str, str], code: int = 0) -> None:
+    """`name` answers by the beginning of its first word and ends with `code`."""
+    cases = [f"{start}*) cat <<'END'\n{text}\nEND\n;;" for start, text in answers.items()]
+    (folder / name).write_text('#!/bin/sh\ncase "$1" in\n' + "\n".join(cases) + f"\nesac\nexit {code}\n")
+    (folder / name).chmod(0o755)
 
 
-def test_a_driver_that_does_not_know_our_processes(driver) -> None:
-    found = devices({1})
-    assert [each.engine for each in found] == [None, None, None]
-    assert balance(found) == pytest.approx(4 / 61000)
-    assert balance([]) is None
+def nvidia_smi(folder: Path, query: str, drivers: str, apps: str) -> None:
+    answers = {"--query-gpu=index": query, "--query-gpu=name": drivers, "--query-compute": apps}
+    program(folder, "nvidia-smi", answers)
 
 
-def test_no_driver(monkeypatch) -> None:
-    monkeypatch.setenv("PATH", "/nonexistent")
-    assert devices({1}) == []
+def test_nvidia_devices_and_balance(programs: Path) -> None:
+    nvidia_smi(programs, QUERY, "", APPS)
+    reading = read_devices({41, 42})
+    second = reading.devices[1]
+    assert (second.name, second.used_bytes, second.total_bytes) == (H100, 59000 * MIB, 81559 * MIB)
+    assert (second.engine_bytes, second.holders) == (54000 * MIB, {42: 54000 * MIB, 77: 4000 * MIB})
+    assert balance(reading.devices) == 0.9  # of the two that the engine is on
+    lines = list(report(Memory([], None, None, [], reading)))
+    assert f"GPU 1     {H100}: 57.62 GiB of 79.65 GiB used, 52.73 GiB of it this engine's" in lines
+    assert "GPU 3     GB10: memory not told (MIG, permissions, or it shares the host's)" in lines
+
+
+def test_no_balance_over_devices_that_may_not_be_the_engines(programs: Path) -> None:
+    nvidia_smi(programs, QUERY, "", APPS)
+    devices = read_devices({1}).devices
+    assert {each.engine_bytes for each in devices} == {None} and balance(devices) is None
+
+
+def test_a_container_with_a_mig_instance(programs: Path) -> None:
+    hidden = "[Insufficient Permissions]"
+    query = f"0, GPU-a, NVIDIA A100-SXM4-80GB, {hidden}, {hidden}"
+    machine = f"NVIDIA A100-SXM4-80GB, 535.161.08, {hidden}, GPU-a"
+    nvidia_smi(programs, query, machine, hidden)
+    [device] = read_devices({41}).devices
+    assert (device.driver, device.used_bytes, device.holders) == ("535.161.08", None, {})
+    [line] = device_lines(DeviceReading([device]))
+    assert line == "GPU 0     NVIDIA A100-SXM4-80GB: memory not told (MIG, permissions, or it shares the host's)"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Unable to determine the device handle for GPU0000:01:00.0: GPU is lost.  Reboot the system",
+        "Failed to initialize NVML: Driver/library version mismatch",
+    ],
+)
+def test_a_driver_that_fails_is_not_no_gpu(programs: Path, words: str) -> None:
+    program(programs, "nvidia-smi", {"": words}, code=15)
+    assert list(device_lines(read_devices())) == [f"GPU       not known: NVIDIA: {words}"]
+
+
+def test_amd_devices(programs: Path) -> None:
+    answers = {"static": AMD_STATIC, "metric": {"gpu_data": AMD_METRIC}, "process": AMD_PROCESS}
+    program(programs, "amd-smi", {key: json.dumps(value) for key, value in answers.items()})
+    [device] = read_devices({41}).devices
+    assert (device.vendor, device.name, device.driver) == ("amd", "AMD Instinct MI300X", "6.10.5")
+    assert (device.used_bytes, device.total_bytes, device.engine_bytes) == (1024 * MIB, 196592 * MIB, 5 * MIB)
+
+
+def test_no_driver(programs: Path) -> None:
+    assert read_devices({1}) == DeviceReading([])
+
+
+class NVMLError(Exception):
+    pass
+
+
+def test_nvml_with_a_lost_device() -> None:
+    def handle(index: int) -> int:
+        if index:
+            raise NVMLError("GPU is lost")
+        return index
+
+    nvml = SimpleNamespace(
+        NVMLError=NVMLError,
+        nvmlSystemGetDriverVersion=lambda: b"580.1",
+        nvmlDeviceGetCount=lambda: 2,
+        nvmlDeviceGetHandleByIndex=handle,
+        nvmlDeviceGetName=lambda handle: H100,
+        nvmlDeviceGetUUID=lambda handle: "GPU-a",
+        nvmlDeviceGetMemoryInfo=lambda handle: SimpleNamespace(used=1, total=2),
+        nvmlDeviceGetComputeRunningProcesses=lambda handle: [SimpleNamespace(pid=41, usedGpuMemory=None)],
+    )
+    device = Device("nvidia", 0, H100, 1, 2, driver="580.1", uuid="GPU-a", holders={41: None})
+    assert nvidia.by_binding(nvml) == DeviceReading([device], ["NVIDIA GPU 1: GPU is lost"])
+
+
+def test_amdsmi() -> None:
+    smi = SimpleNamespace(
+        AmdSmiException=OSError,
+        amdsmi_get_processor_handles=lambda: ["handle"],
+        amdsmi_get_gpu_vram_usage=lambda handle: {"vram_total": 2, "vram_used": 1},
+        amdsmi_get_gpu_process_list=lambda handle: [{"pid": 41, "memory_usage": {"vram_mem": 7}}],
+        amdsmi_get_gpu_asic_info=lambda handle: {"market_name": "MI300X"},
+        amdsmi_get_gpu_driver_info=lambda handle: {"driver_version": "6.10.5"},
+        amdsmi_get_gpu_device_uuid=lambda handle: "u",
+    )
+    device = Device("amd", 0, "MI300X", MIB, 2 * MIB, driver="6.10.5", uuid="u", holders={41: 7})
+    assert amd.by_binding(smi) == DeviceReading([device])
+
+
+@pytest.mark.parametrize(
+    ("environ", "indices"),
+    [
+        ({}, [0, 1, 2]),
+        ({"CUDA_VISIBLE_DEVICES": "2,0"}, [2, 0]),
+        ({"CUDA_VISIBLE_DEVICES": "GPU-b1"}, [1]),
+        ({"CUDA_VISIBLE_DEVICES": "0,7,1"}, [0]),
+        ({"CUDA_VISIBLE_DEVICES": ""}, []),
+        ({"CUDA_VISIBLE_DEVICES": "-1"}, []),
+        ({"HIP_VISIBLE_DEVICES": "1"}, [0, 1, 2]),
+    ],
+)
+def test_visible(environ: dict[str, str], indices: list[int]) -> None:
+    devices = [Device("nvidia", at, H100, 0, 0, uuid=f"GPU-{name}1") for at, name in enumerate("abc")]
+    assert [each.index for each in visible(devices, environ)] == indices

@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 
 from probes.doctor import __main__ as doctor
-from probes.doctor import engines, surroundings
-from probes.doctor.surroundings import Finding, Surroundings
+from probes.doctor import engines, software, surroundings
+from probes.doctor.surroundings import Distribution, Finding, Surroundings
 from probes.home import tilde
-from tests.probes.machines import ROOT, machine
+from probes.machine import Gpu
+from tests.probes.machines import CUDA_SET, ROOT, machine
 
 
 def test_tilde() -> None:
@@ -73,3 +74,25 @@ def test_the_command_on_this_machine() -> None:
     assert all(made.keys() == asdict(Finding("", "ok", "")).keys() for made in said["checks"])
     private = {socket.gethostname(), str(Path.home()), f"/{getpass.getuser()}"}
     assert [name for name in private if len(name) > 1 and name in result.stdout] == []
+
+
+def test_problems_of_a_healthy_machine(capsys: pytest.CaptureFixture[str]) -> None:
+    from rich.console import Console
+
+    doctor.show([Finding("a", "ok", ""), Finding("b", "note", "")], Console(width=60), problems_only=True)
+    assert capsys.readouterr().out == "2 checks: 0 block, 0 warn, 1 note, 1 ok; nothing to fix\n"
+
+
+def test_remedies_of_a_cuda_build_without_a_gpu_end_well(tmp_path: Path) -> None:
+    others = {"torch": Distribution("2.13.0+cpu"), "torchvision": Distribution("0.28.0+cpu")}
+    at = machine(tmp_path, distributions=CUDA_SET | others)
+    lines = "\n".join(each.remedy or "" for each in doctor.examine(at)).splitlines()
+    [install] = [line for line in lines if "requirements/" in line]
+    assert "requirements/cpu.txt" in install
+    assert "pip uninstall -y vllm torchvision" in lines[: lines.index(install)]
+
+
+def test_an_amd_gpu_does_not_ask_for_cuda(tmp_path: Path) -> None:
+    gpus = (Gpu("MI300X", "6.10.5", 192 * 2**30, vendor="amd"),)
+    finding = software.vllm(machine(tmp_path, distributions={}, gpus=gpus))
+    assert finding.remedy is not None and "ROCm" in finding.remedy and "gpu.txt" not in finding.remedy

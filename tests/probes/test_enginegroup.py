@@ -34,6 +34,15 @@ def test_any_process_of_an_engine_finds_the_whole(model) -> None:
         assert not any(member.pid == os.getpid() for member in found["front end"])
 
 
+def test_who_started_an_engine_is_not_its_front_end(model) -> None:
+    """A recorder in Python, and the shell between: the engine that they started is meant."""
+    with tree("serve", str(model), wrapped=True) as pids:
+        engine = group_of(pids["EngineCore"])
+        assert engine[0].pid == pids["front end"] != pids["wrapper"]
+        assert group_of(pids["wrapper"]) == engine
+        assert group_of(pids["shell"]) == engine
+
+
 def test_a_process_of_no_engine_stands_alone() -> None:
     child = subprocess.Popen(["sleep", "60"])
     try:

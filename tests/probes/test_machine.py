@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from probes import machine
+from probes.devices.device import Device, DeviceReading
 from probes.machine import Gpu, differences, fingerprint
 
 MACHINE = {
@@ -57,10 +58,14 @@ def test_machine_id_tells_twins_apart(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_reads_the_driver(monkeypatch: pytest.MonkeyPatch) -> None:
-    answer = "NVIDIA H200, 580.1, 143771, GPU-aa\nNVIDIA GB10, 580.1, [N/A], GPU-bb\n"
-    monkeypatch.setattr(machine, "_answer", lambda command, timeout_s: answer)
-    h200 = Gpu("NVIDIA H200", "580.1", 143771 * 2**20)
-    assert machine._gpus() == [(h200, "GPU-aa"), (Gpu("NVIDIA GB10", "580.1", None), "GPU-bb")]
+    h200 = Device("nvidia", 0, "NVIDIA H200", 0, 143771 * 2**20, driver="580.1", uuid="GPU-aa")
+    shared = Device("nvidia", 1, "NVIDIA GB10", None, None, driver="580.1", uuid="GPU-bb")
+    monkeypatch.setattr(machine, "read_devices", lambda: DeviceReading([h200, shared]))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    assert machine._gpus() == [
+        (Gpu("NVIDIA H200", "580.1", 143771 * 2**20), "GPU-aa"),
+        (Gpu("NVIDIA GB10", "580.1", None, visible=False), "GPU-bb"),
+    ]
 
 
 def test_a_command_that_hangs_or_is_missing_is_no_answer() -> None:

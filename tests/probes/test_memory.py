@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from probes.devices import Device
+from probes.devices.device import Device, DeviceReading
 from probes.enginegroup import group_of, groups
 from probes.errors import EnginescopeError
 from probes.memory.account import Memory
@@ -65,6 +65,7 @@ def test_the_command_by_url_finds_the_local_processes_too(model) -> None:
         (("127.0.0.1:9",), "Connection refused"),
         (("http://127.0.0.1:9", "--model", "no/such"), "Connection refused"),
         ((str(os.getpid()), "--model", "no/such"), "no such folder"),
+        (("1",), "no engine"),
     ],
 )
 def test_faults_are_one_line(words, said) -> None:
@@ -102,7 +103,7 @@ def test_without_an_argument_the_only_engine_is_meant() -> None:
 
 def test_the_rest_is_what_remains(model) -> None:
     kv = kv_caches(parse(cache_info(), 0.0), model, None)
-    gpu = [Device(0, "G", 10 * MIB, 80 * MIB, 9 * MIB)]
+    gpu = DeviceReading([Device("nvidia", 0, "G", 10 * MIB, 80 * MIB, 9 * MIB)])
     lines = list(report(Memory([], str(model), weights(model), kv, gpu)))
     assert any(line.startswith("the rest  8.6 MiB of 9.0 MiB") for line in lines)
     with pytest.raises(EnginescopeError):

