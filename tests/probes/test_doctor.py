@@ -83,7 +83,9 @@ def test_problems_of_a_healthy_machine(capsys: pytest.CaptureFixture[str]) -> No
     assert capsys.readouterr().out == "2 checks: 0 block, 0 warn, 1 note, 1 ok; nothing to fix\n"
 
 
-def test_remedies_of_a_cuda_build_without_a_gpu_end_well(tmp_path: Path) -> None:
+def test_remedies_of_a_cuda_build_without_a_gpu_end_well(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    checks = (software.vllm, software.torch, software.torch_kin, software.model_runner)
+    monkeypatch.setattr(doctor, "CHECKS", checks)
     others = {"torch": Distribution("2.13.0+cpu"), "torchvision": Distribution("0.28.0+cpu")}
     at = machine(tmp_path, distributions=CUDA_SET | others)
     lines = "\n".join(each.remedy or "" for each in doctor.examine(at)).splitlines()
