@@ -12,8 +12,12 @@ REFUSALS = (
     "VLLMValidationError",
     "AssertionError",
 )
-# A line of a child's log: `(EngineCore pid=7) ERROR 11-21 03:46:24 [core.py:99] text`, the marks optional.
-MARKS = re.compile(r"^(\([^)]*pid=\d+\) )?((ERROR|WARNING|INFO|DEBUG) [\d-]+ [\d:]+ \[[^\]]*\] ?)?")
+# What stands before a line's own words, any number of each: `(EngineCore pid=7) ERROR 11-21 03:46:24 [core.py:99] `,
+# Ray's `(Worker pid=7, ip=10.0.0.1)`, torch's `[rank0]:`, a container's name or time of day, colours.
+MARKS = re.compile(
+    r"^(?:\x1b\[[\d;]*m ?|\([^()]*\bpid=\d+[^()]*\) ?|\[rank\d+\]: ?|[\w.-]+ +\| "
+    r"|\d{4}-\d\d-\d\d[T ][\d:.,]+(?:Z|[+-]\d\d:?\d\d)? |(?:ERROR|WARNING|INFO|DEBUG) [\d-]+ [\d:.]+ \[[^\]]*\] ?)*"
+)
 RAISED = re.compile(r"^(?:[A-Za-z_]\w*\.)*([A-Za-z_]\w*(?:Error|Exception|Interrupt|Exit))(?:: (.*))?$")
 # What a parent says when its child died: true, and no reason.
 HOLLOW = ("Engine core initialization failed", "Failed core proc", "WorkerProc initialization failed", "cancelled")

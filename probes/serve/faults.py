@@ -19,7 +19,10 @@ from probes.serve.process import NotReady
 LINES_SHOWN = 6
 LINE_WIDTH = 300
 RAISED = re.compile(r"^(?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*(?:Error|Exception|Interrupt|Exit)\b(?:: |$)")
-SAID = re.compile(r"^(?:\S+\.py|python\S*|/\S+|vllm\S*): (?:error: |No module named |can't open )|^Killed$|^Fatal ")
+SAID = re.compile(
+    r"^(?:\S+\.py|python\S*|/\S+|vllm\S*): (?:error: |No module named |can't open )"
+    r"|^Killed$|^Fatal |^/\S*sh: .*not found$"
+)
 MORE_MEMORY = "a smaller --engine kv_cache_memory_bytes=N, a smaller model, or end what else runs"
 NEXT_WORDS = 2  # pydantic tells what is wrong on the lines after the exception's own
 
@@ -48,12 +51,17 @@ KNOWN = (
         "end it, or take another: --port {other_port}",
     ),
     (
+        r"RepositoryNotFoundError|Repository Not Found",
+        "model not found: the hub has none of this name (it answers 401 for a name that does not exist)",
+        "check its name; for a private model, export HF_TOKEN=…",
+    ),
+    (
         r"gated repo|401 Client Error|403 Client Error",
         "the model's hub wants to know who asks",
         "accept the model's terms there, then export HF_TOKEN=…",
     ),
     (
-        r"Repo id must be|is not a local folder and is not a valid model identifier|RepositoryNotFoundError"
+        r"Repo id must be|is not a local folder and is not a valid model identifier"
         r"|LocalEntryNotFoundError|OfflineModeIsEnabled|couldn't connect to|Invalid repository ID or local directory"
         r"|Can't load the configuration|does not appear to have a file named config\.json"
         r"|Cannot find any model weights",
@@ -104,6 +112,42 @@ KNOWN = (
         r"World size \((\d+)\) is larger than the number of available GPUs|must be divisible by tensor parallel size",
         "--gpus does not fit: more than there are, or no divisor of the model's heads",
         "another --gpus; python -m probes.machine lists the GPUs",
+    ),
+    (
+        r"driver on your system is too old|CUDA driver version is insufficient",
+        "the NVIDIA driver is older than this build of torch asks for",
+        "a newer driver; or a vLLM built for the CUDA version that nvidia-smi names at its top",
+    ),
+    (
+        r"Could not find nvcc|nvcc: not found|nvcc'?: No such file|CUDA_HOME environment variable is not set",
+        "no nvcc: kernels that are built at the first start (FlashInfer's) need the CUDA toolkit",
+        "install the toolkit of torch's CUDA version and export CUDA_HOME=…; or export VLLM_USE_FLASHINFER_SAMPLER=0",
+    ),
+    (
+        r"Ninja build failed|Error building extension",
+        "a kernel that is built at the first start could not be built",
+        "read the compiler's words in the log; python -m probes.doctor looks at the installation",
+    ),
+    (
+        r"Failed to find C compiler|InvalidCxxCompiler|No working C\+\+ compiler"
+        r"|No such file or directory: '(?:gcc|cc|g\+\+)'",
+        "no C compiler: Triton and torch.compile build small parts at the start",
+        "install gcc and g++ (Debian: apt-get install build-essential), or export CC=… and CXX=…",
+    ),
+    (
+        r"NCCL error|ncclUnhandledCudaError|ncclSystemError|ncclInternalError|ncclInvalidUsage",
+        "NCCL failed: the GPUs cannot talk to each other",
+        "export NCCL_DEBUG=INFO and read the log again; --gpus 1 shows whether one GPU works",
+    ),
+    (
+        r"Transformers does not recognize this architecture",
+        "the installed transformers is older than the model",
+        "pip install --upgrade transformers, or a newer vLLM that asks for a newer one",
+    ),
+    (
+        r"quantization method (\S+) is not supported for the current GPU",
+        "this GPU is too old for the model's quantization ({1})",
+        "the model in another quantization or without; the log names both compute capabilities",
     ),
     (
         r"only supported on GPUs with compute capability",

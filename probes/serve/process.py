@@ -48,7 +48,7 @@ class NotReady(Exception):
 
 
 @dataclass(frozen=True)
-class Phase:
+class StartPhase:
     """What the server did from `start_s` on, in seconds since it was started."""
 
     name: str
@@ -59,7 +59,7 @@ class Phase:
 class Startup:
     """The phases of a start in order, and when the server answered."""
 
-    phases: list[Phase] = field(default_factory=list)
+    phases: list[StartPhase] = field(default_factory=list)
     ready_s: float | None = None
 
     def split(self) -> Iterator[tuple[str, float]]:
@@ -70,7 +70,7 @@ class Startup:
                 yield phase.name, end_s - phase.start_s
 
 
-class Server:
+class ServerProcess:
     """A server's process group; use it as a context manager, so that nothing outlives the block but on `keep`."""
 
     def __init__(self, words: list[str], log: Path, keep: bool = False) -> None:
@@ -81,7 +81,7 @@ class Server:
         self.child = ChildProcess(words, log, environment(os.environ), outlives=keep)
         self.process = self.child.process
 
-    def __enter__(self) -> Server:
+    def __enter__(self) -> ServerProcess:
         return self
 
     def __exit__(self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None) -> None:
@@ -104,9 +104,9 @@ class Server:
             self.process.wait(DEATH_S)
         return not self.running
 
-    def wait_ready(self, answers: Callable[[], bool], limit_s: float, tell: Callable[[Phase, str], None]) -> None:
+    def wait_ready(self, answers: Callable[[], bool], limit_s: float, tell: Callable[[StartPhase, str], None]) -> None:
         """Wait until it `answers`; `tell` hears the phase and the latest line of the log. Raises `NotReady`."""
-        phase = Phase(FIRST_PHASE, 0.0)
+        phase = StartPhase(FIRST_PHASE, 0.0)
         self.startup.phases.append(phase)
         latest = ""
         tell(phase, latest)
@@ -115,7 +115,7 @@ class Server:
                 latest = MARKS.sub("", line).strip() or latest
                 name = phase_of(line)
                 if name and name != phase.name:
-                    phase = Phase(name, time.monotonic() - self.began_s)
+                    phase = StartPhase(name, time.monotonic() - self.began_s)
                     self.startup.phases.append(phase)
                 tell(phase, latest)
             if not self.running:

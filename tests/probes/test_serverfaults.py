@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from probes.serve.faults import KNOWN, diagnose, error_lines
-from probes.serve.process import NotReady, Phase, Startup, phase_of
+from probes.serve.process import NotReady, StartPhase, Startup, phase_of
 
 
 def test_phases() -> None:
@@ -13,7 +13,7 @@ def test_phases() -> None:
         "makes the KV cache, warms up"
     )
     assert phase_of("INFO:     Started server process [17897]") is None
-    startup = Startup([Phase("imports vLLM", 0.0), Phase("loads the weights", 4.0)], 10.0)
+    startup = Startup([StartPhase("imports vLLM", 0.0), StartPhase("loads the weights", 4.0)], 10.0)
     assert list(startup.split()) == [("imports vLLM", 4.0), ("loads the weights", 6.0)]
 
 
@@ -57,6 +57,15 @@ def test_the_cause_is_in_the_first_words_and_all_are_shown_once() -> None:
          "kv_cache_memory_bytes"),
         ("ValueError: No common block size for 16 (CPU_ATTN: [MultipleOf(32)]).", "block size", "32"),
         ("api_server.py: error: unrecognized arguments: --frob 1", "--engine argument", "--help=all"),
+        ("RuntimeError: The NVIDIA driver on your system is too old", "driver is older", "newer"),
+        ("RuntimeError: Could not find nvcc and default cuda_home", "no nvcc", "toolkit"),
+        ("/bin/sh: 1: /usr/local/cuda/bin/nvcc: not found", "no nvcc", "CUDA_HOME"),
+        ("RuntimeError: Ninja build failed. Ninja output:", "could not be built", "log"),
+        ("RuntimeError: Failed to find C compiler. Please specify via CC", "no C compiler", "build-essential"),
+        ("RuntimeError: NCCL error: unhandled cuda error", "NCCL failed", "NCCL_DEBUG"),
+        ("ValueError: model type x but Transformers does not recognize this architecture.", "older than", "upgrade"),
+        ("ValueError: The quantization method awq is not supported for the current GPU.", "(awq)", "quantization"),
+        ("hub.errors.RepositoryNotFoundError: 401 Client Error.", "model not found", "check its name"),
     ],
 )  # fmt: skip
 def test_known_faults(line, cause, remedy) -> None:
@@ -88,3 +97,21 @@ def test_every_known_text_can_be_filled() -> None:
     words = dict.fromkeys(("port", "holder", "other_port", "more_kv", "program"), "x")
     for _, cause, remedy in KNOWN:
         assert cause.format("0", "1", **words) and remedy.format("0", "1", **words)
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        "(Worker pid=3) (Worker_TP3 pid=3) ERROR 03-05 09:56:09 [multiproc_executor.py:880] ",
+        "[rank0]: ",
+        "(APIServer pid=7) [rank1]: ",
+        "(RayWorkerWrapper pid=9, ip=10.0.0.2) ERROR 03-05 09:56:09 [worker.py:1] ",
+        "\x1b[36m(RayWorkerWrapper pid=9)\x1b[0m ",
+        "vllm-1  | (EngineCore_DP0 pid=2) ERROR 03-05 09:56:09 [core.py:7] ",
+        "2026-03-05T09:56:09.123Z (EngineCore pid=2) ",
+    ],
+)
+def test_prefixes_of_any_number_and_kind(prefix: str) -> None:
+    words = "ValueError: No available memory for the cache blocks."
+    diagnosis = diagnose(f"{prefix}{words}\n", NotReady(1, "x"), 9, on_gpu=True)
+    assert diagnosis.lines == [words] and diagnosis.cause.startswith("out of memory: the weights leave no room")
