@@ -1,162 +1,28 @@
-"""The simulator beside the real engine: 270 random batches, on three engines, and every count has to agree."""
+"""The simulator beside the real engine: random batches on three engines, and every count has to agree.
+
+`tests/bench/expected_tokens.py` compares three times as many.
+"""
 
 from __future__ import annotations
 
-import json
-import os
-import random
-import signal
-import subprocess
-import sys
-from contextlib import suppress
-from pathlib import Path
-from typing import Any
-
 import pytest
 
-from offline.expected.tokens import Batch, CacheConfig, PrefixCache
+from tests.engine.random_batches import AMPLE, WORKLOADS, Comparison, compare
 
-ROOT = Path(__file__).resolve().parents[2]
-BLOCK = 32  # tokens: CPU attention takes multiples of 32 only
-BATCHES = 90
-TIME_LIMIT_S = 420
-PLAIN: dict[str, Any] = {
-    "load_format": "dummy",
-    "dtype": "float32",
-    "enforce_eager": True,
-    "block_size": BLOCK,
-    "seed": 0,
-}
-PLAIN |= {"enable_prefix_caching": True, "disable_log_stats": False, "async_scheduling": False}
-PLAIN |= {"kv_cache_memory_bytes": 1 << 28}  # 64 KiB a block of the two-layer model: 4096 blocks
-
-# Room for everything, and requests that trickle in while the core steps: the count must not depend on that.
-AMPLE: dict[str, Any] = {"max_model_len": 1024, "max_num_batched_tokens": 256, "max_num_seqs": 6}
-# 19 usable blocks for up to six requests of up to 11 blocks: eviction and preemption.
-TIGHT: dict[str, Any] = {
-    "max_model_len": 384,
-    "max_num_batched_tokens": 128,
-    "max_num_seqs": 6,
-    "num_gpu_blocks_override": 20,
-}
-# The settings that are off by default, and the core in this process, so that every step can be compared.
-ODD: dict[str, Any] = {
-    "max_model_len": 384,
-    "max_num_batched_tokens": 112,
-    "max_num_seqs": 6,
-    "num_gpu_blocks_override": 20,
-}
-ODD |= {"long_prefill_token_threshold": 40, "watermark": 0.1, "scheduler_reserve_full_isl": False}
+BATCHES = 30
+pytestmark = [pytest.mark.engine, pytest.mark.slow]
 
 
-def random_prompt(rng: random.Random, documents: list[list[int]], earlier: list[list[int]]) -> list[int]:
-    """40-300 tokens: a document's head (often whole blocks of it) and a tail of its own, or an earlier prompt again."""
-    if earlier and rng.random() < 0.15:
-        return rng.choice(earlier)
-    head = rng.choice((0, rng.randrange(250), BLOCK * rng.randrange(8)))
-    tail = rng.choice((rng.randrange(1, 50), BLOCK))
-    if head + tail < 40:
-        tail += BLOCK
-    return rng.choice(documents)[:head] + rng.choices(range(1000, 40000), k=tail)
+@pytest.fixture(scope="module")
+def comparisons(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Comparison]:
+    return compare(tmp_path_factory.mktemp("expected"), WORKLOADS, BATCHES)
 
 
-def random_batches(seed: int, most_tokens: int) -> list[dict[str, Any]]:
-    """Batches of 4-10 requests that share heads within a batch and across batches; about one in eight starts afresh."""
-    rng = random.Random(seed)
-    batches: list[dict[str, Any]] = []
-    earlier: list[list[int]] = []
-    for number in range(BATCHES):
-        if number % 15 == 0:
-            documents = [rng.choices(range(1000, 40000), k=250) for _ in range(4)]
-        prompts: list[list[int]] = []
-        for _ in range(rng.randint(4, 10)):
-            prompts.append(random_prompt(rng, documents, earlier + prompts))
-        lengths = [rng.randint(1, most_tokens) for _ in prompts]
-        batches.append({"reset": rng.random() < 0.12, "prompts": prompts, "max_tokens": lengths})
-        earlier = prompts
-    return batches
-
-
-def run_engine(folder: Path, asked: dict[str, Any], in_process: bool) -> dict[str, Any]:
-    source, target = folder / "asked.json", folder / "measured.json"
-    source.write_text(json.dumps(asked))
-    quiet = {"VLLM_LOGGING_LEVEL": "WARNING", "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
-    quiet |= {"VLLM_DO_NOT_TRACK": "1", "VLLM_PLUGINS": "", "OMP_NUM_THREADS": "1"}
-    quiet |= {"VLLM_ENABLE_V1_MULTIPROCESSING": str(int(not in_process))}
-    command = [sys.executable, str(ROOT / "tests" / "engine" / "engine_workloads.py"), str(source), str(target)]
-    log = folder / "engine.log"
-    with log.open("w") as out:  # a group of its own, so that nothing of the engine outlives the test
-        child = subprocess.Popen(command, env=os.environ | quiet, stdout=out, stderr=out, start_new_session=True)
-        try:
-            code = child.wait(TIME_LIMIT_S)
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGKILL)
-            child.wait()
-    assert code == 0, log.read_text()[-4000:]
-    answer: dict[str, Any] = json.loads(target.read_text())
-    return answer
-
-
-def simulate(config: CacheConfig, batches: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> list[dict]:
-    step, step_tokens = Batch.step, []
-
-    def watched(batch: Batch) -> int:
-        step_tokens.append(step(batch))
-        return step_tokens[-1]
-
-    monkeypatch.setattr(Batch, "step", watched)
-    cache, expected = PrefixCache(config), []
-    for batch in batches:
-        if batch["reset"]:
-            cache.reset()
-        step_tokens.clear()
-        found = cache.run(batch["prompts"], batch["max_tokens"])
-        assert found.steps == len(step_tokens)
-        counts: dict[str, Any] = {
-            "hits": found.total,
-            "queries": sum(map(len, batch["prompts"])),
-            "preemptions": found.preemptions,
-        }
-        counts |= {"cached": list(found.cached_tokens), "step_tokens": list(step_tokens)}
-        expected.append(counts | {"timing_free": found.timing_free})
-    return expected
-
-
-@pytest.mark.engine
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("settings", "seed", "most_tokens", "paused", "in_process"),
-    [
-        pytest.param(AMPLE, 101, 24, False, False, id="ample-memory-requests-trickling-in"),
-        pytest.param(TIGHT, 202, 32, True, False, id="tight-memory-queued-while-paused"),
-        pytest.param(ODD, 303, 32, False, True, id="odd-settings-step-by-step"),
-    ],
-)
-def test_the_engine_finds_what_is_expected(
-    settings: dict[str, Any],
-    seed: int,
-    most_tokens: int,
-    paused: bool,
-    in_process: bool,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    from probes.checkpoint import two_layer_model
-
-    batches = random_batches(seed, most_tokens)
-    engine = PLAIN | settings | {"model": str(two_layer_model())}
-    answer = run_engine(tmp_path, {"engine": engine, "paused": paused, "batches": batches}, in_process)
-    config = CacheConfig(**answer["resolved"])
-    expected = simulate(config, batches, monkeypatch)
-    differing = []
-    for number, (want, got) in enumerate(zip(expected, answer["measured"], strict=True)):
-        names = [name for name in got if got[name] is not None and got[name] != want[name]]
-        differing += [f"seed {seed}, batch {number}, {name}: {got[name]}, not {want[name]}" for name in names]
-    figures = {name: sum(want[name] for want in expected) for name in ("hits", "queries", "preemptions")}
-    print(f"{len(batches)} batches, {len(differing)} counts differ; {figures} {config}")
-    assert not differing, "\n".join(differing[:20])
-    if settings is AMPLE:
-        assert all(want["timing_free"] for want in expected)
+@pytest.mark.parametrize("name", [workload.name for workload in WORKLOADS])
+def test_the_engine_finds_what_is_expected(comparisons: dict[str, Comparison], name: str) -> None:
+    comparison = comparisons[name]
+    assert comparison.differences() == []
+    if comparison.workload.settings is AMPLE:
+        assert all(want["timing_free"] for want in comparison.expected)
     else:  # or the test would show little
-        assert figures["preemptions"] > 30 and figures["hits"] > 10_000
+        assert comparison.total("preemptions") > 10 and comparison.total("hits") > 3_000

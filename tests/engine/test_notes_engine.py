@@ -7,22 +7,19 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-from tests.engine.test_trace_engine import ROOT, record, traced
+from tests.engine.recording import LIMIT_S, ROOT, Trace
 
-PROGRAMS = ("streams", "batch_then_kill", "preempted")
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 
 
-def test_every_edge_is_seen_in_the_claimed_role_thread_and_order(tmp_path: Path) -> None:
-    words = []
-    for name in PROGRAMS:
-        record(tmp_path / name, *traced(name))
-        words += ["--trace", str(tmp_path / name)]
-    command = [sys.executable, "-m", "notes.check", *words]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "contradicted" not in done.stdout and "not passed" not in done.stdout
+def test_every_edge_is_seen_in_the_claimed_role_thread_and_order(
+    streams: Trace, batch: Trace, preempted: Trace
+) -> None:
+    traces = [word for trace in (streams, batch, preempted) for word in ("--trace", str(trace.folder))]
+    command = [sys.executable, "-m", "notes.check", *traces]
+    completed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_S)
+    assert completed.returncode == 0, completed.stdout + completed.stderr
+    assert "contradicted" not in completed.stdout and "not passed" not in completed.stdout

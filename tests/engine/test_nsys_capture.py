@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from probes.checkpoint import two_layer_model
+from tests.engine.recording import LIMIT_S, ROOT, Trace
 from tracing import timeline
 from tracing.breakdown import budget
 from tracing.nsys import __main__ as nsys
@@ -21,8 +21,6 @@ from tracing.timeline import requests
 from tracing.timeline.index import Index
 from tracing.timeline.spans import Timeline
 
-ROOT = Path(__file__).resolve().parents[2]
-LIMIT_S = 400
 AGREE = 0.02
 pytestmark = [
     pytest.mark.nsys,
@@ -35,16 +33,12 @@ def recorder(folder: Path, *command: str) -> list[str]:
     return [sys.executable, "-m", "tracing.record", "--nsys", "--out", str(folder), "--", sys.executable, *command]
 
 
-@pytest.fixture(scope="module")
-def streams(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The trace folder of eight streams on AsyncLLM, one left, one refused, one of two children."""
-    folder = tmp_path_factory.mktemp("nsys") / "trace"
-    script = str(ROOT / "tests" / "engine" / "traced" / "streams.py")
-    command = recorder(folder, script, str(two_layer_model()))
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_S)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert {path.name for path in folder.glob("nsys.*")} == {"nsys.nsys-rep", "nsys.sqlite"}
-    return folder
+@pytest.fixture
+def captured(streams: Trace) -> Path:
+    """The folder of the streams, with what Nsight Systems captured of them."""
+    assert streams.completed.returncode == 0, streams.completed.stderr[-3000:]
+    assert {path.name for path in streams.folder.glob("nsys.*")} == {"nsys.nsys-rep", "nsys.sqlite"}
+    return streams.folder
 
 
 def budgets(read: Timeline) -> tuple[list[requests.Flow], budget.Budgets]:
@@ -60,9 +54,9 @@ def apart(ours: dict[str, int], theirs: dict[str, int]) -> float:
 
 
 @pytest.mark.engine
-def test_budgets_from_nsys_and_from_our_own_events_agree(streams: Path) -> None:
-    flows, ours = budgets(timeline.read(streams))
-    found, theirs = budgets(ranges.timeline(file.read(streams / "nsys.nsys-rep")))
+def test_budgets_from_nsys_and_from_our_own_events_agree(captured: Path) -> None:
+    flows, ours = budgets(timeline.read(captured))
+    found, theirs = budgets(ranges.timeline(file.read(captured / "nsys.nsys-rep")))
     assert [(flow.request, flow.state, flow.steps.tolist()) for flow in found] == [
         (flow.request, flow.state, flow.steps.tolist()) for flow in flows
     ]
@@ -76,8 +70,8 @@ def test_budgets_from_nsys_and_from_our_own_events_agree(streams: Path) -> None:
 
 
 @pytest.mark.engine
-def test_the_lists_and_the_clock_of_a_real_capture(streams: Path) -> None:
-    ours, report = timeline.read(streams), file.read(streams / "nsys.sqlite")
+def test_the_lists_and_the_clock_of_a_real_capture(captured: Path) -> None:
+    ours, report = timeline.read(captured), file.read(captured / "nsys.sqlite")
     theirs = ranges.timeline(report)
     for name, keys in (("steps", ["step"]), ("messages", ["key"]), ("batches", ["step", "request"])):
         left, right = (getattr(read, name).astype({"pid": np.int64}).sort_values(keys) for read in (ours, theirs))
@@ -90,10 +84,10 @@ def test_the_lists_and_the_clock_of_a_real_capture(streams: Path) -> None:
 
 
 @pytest.mark.engine
-def test_vllm_scopes_are_in_it_and_nothing_is_missing(streams: Path) -> None:
-    figures = nsys.reviewed(streams / "nsys.sqlite")[1]
+def test_vllm_scopes_are_in_it_and_nothing_is_missing(captured: Path) -> None:
+    figures = nsys.reviewed(captured / "nsys.sqlite")[1]
     assert figures["problems"] == []
-    assert "vLLM scope" in {str(stage) for stage in ranges.timeline(file.read(streams / "nsys.sqlite")).spans["stage"]}
+    assert "vLLM scope" in {str(stage) for stage in ranges.timeline(file.read(captured / "nsys.sqlite")).spans["stage"]}
     assert figures["requests"]["states"] == {"finished": 9, "aborted": 1, "refused": 1}
 
 

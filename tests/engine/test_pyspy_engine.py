@@ -12,8 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from probes.checkpoint import two_layer_model
-from tests.engine.test_trace_engine import LIMIT_S, ROOT, record, reviewed
+from tests.engine.recording import LIMIT_S, ROOT, record_program, reviewed
 from tests.tracing.test_perfetto import check
 from tracing import timeline
 from tracing.pyspy import attribution, samples
@@ -50,10 +49,9 @@ class Run:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     folder = tmp_path_factory.mktemp("sampled") / "trace"
-    program = (str(ROOT / "tests" / "engine" / "traced" / "idle_and_busy.py"), str(two_layer_model()), str(LENGTH_S))
-    done = record(folder, sys.executable, *program, options=("--py-spy", "100"))
-    assert done.returncode == 0, done.stderr[-3000:]
-    windows = json.loads(next(line for line in done.stdout.splitlines() if line.startswith('{"idle"')))
+    completed = record_program("idle_and_busy", folder, str(LENGTH_S), options=("--py-spy", "100")).completed
+    assert completed.returncode == 0, completed.stderr[-3000:]
+    windows = json.loads(next(line for line in completed.stdout.splitlines() if line.startswith('{"idle"')))
     read, spans = samples.read(folder), timeline.read(folder)
     yield Run(folder, read, spans, attribution.attributed(read, spans), windows)
 

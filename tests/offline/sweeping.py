@@ -14,10 +14,12 @@ import psutil
 
 ROOT = Path(__file__).resolve().parents[2]
 FAKE = ROOT / "tests" / "fake_vllm"
+STARTED: set[Path] = set()  # the folders that sweeps of this process write to
 
 
 def start(out: Path, *words: str, fake: bool = False, program: tuple[str, ...] = ("-m", "offline.sweep"), **env: str):
     """Start a sweep; with `fake`, on the stand-in for vLLM."""
+    STARTED.add(out.resolve())
     environment = dict(os.environ) | {"HF_HUB_OFFLINE": "1", "COLUMNS": "200"} | env
     environment["PYTHONPATH"] = os.pathsep.join([*([str(FAKE)] if fake else []), str(ROOT)])
     return subprocess.Popen(
@@ -31,7 +33,7 @@ def start(out: Path, *words: str, fake: bool = False, program: tuple[str, ...] =
     )
 
 
-def run(out: Path, *words: str, limit_s: float = 400, **settings: Any) -> tuple[int, str]:
+def run(out: Path, *words: str, limit_s: float = 900, **settings: Any) -> tuple[int, str]:
     """Run a sweep to its end: exit code and everything it printed."""
     process = start(out, *words, **settings)
     text, _ = process.communicate(timeout=limit_s)
@@ -57,17 +59,28 @@ def trials(folder: Path) -> list[tuple[str, int, int]]:
 
 
 def left_behind() -> list[str]:
-    """Processes of an arm or an engine that still run: there must be none after any sweep."""
-    found = []
+    """Processes of the arms and engines started here that still run: there must be none after any sweep.
+
+    They are known by where they log to: other sweeps on the machine are none of ours.
+    """
+    commands = []
     for process in psutil.process_iter(["cmdline", "status"]):
         words = " ".join(process.info["cmdline"] or [])
-        ours = "offline.engine.arm" in words or words.startswith("VLLM::")
-        if ours and process.info["status"] != psutil.STATUS_ZOMBIE:
-            found.append(words)
-    return found
+        arm = "offline.engine.arm" in words or words.startswith("VLLM::")
+        if arm and process.info["status"] != psutil.STATUS_ZOMBIE and STARTED & {*output_of(process).parents}:
+            commands.append(words)
+    return commands
 
 
-def nothing_left(within_s: float = 10) -> bool:
+def output_of(process: psutil.Process) -> Path:
+    """The file that a process writes its standard output to; an empty path once it is gone."""
+    try:
+        return Path(os.readlink(f"/proc/{process.pid}/fd/1"))
+    except OSError:
+        return Path()
+
+
+def nothing_left(within_s: float = 60) -> bool:
     """Whether all processes of arms are gone, now or soon."""
     deadline = time.monotonic() + within_s
     while left_behind() and time.monotonic() < deadline:

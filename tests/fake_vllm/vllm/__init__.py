@@ -5,6 +5,7 @@ happens with real engines is tested with real engines, in `test_sweep_engine.py`
 """
 
 import os
+import signal
 import time
 from types import SimpleNamespace
 
@@ -43,6 +44,8 @@ class LLM:
         return []
 
     def generate(self, inputs, parameters, use_tqdm=False):
+        if os.environ.get("FAKE_DYING_BLOCK") == str(self.llm_engine.vllm_config.cache_config.block_size):
+            os.kill(os.getpid(), signal.SIGKILL)
         steps = parameters.settings["max_tokens"]
         for step in range(steps):
             self.scheduler.schedule(len(inputs), step)
