@@ -1,0 +1,52 @@
+"""The one HTML page of all reports: it works from disk, without scripts, and escapes all but what is `Markup`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from markupsafe import Markup
+
+PAGE = "page.html"
+
+
+@dataclass(frozen=True)
+class PageSection:
+    """A heading, one sentence below it (or none), and the section's HTML."""
+
+    heading: str
+    sentence: str
+    body: Markup
+
+
+@cache
+def _template(name: str) -> Template:
+    environment = Environment(
+        loader=PackageLoader("probes"), autoescape=True, undefined=StrictUndefined, keep_trailing_newline=name == PAGE
+    )
+    return environment.get_template(name)
+
+
+def page(
+    title: str,
+    sections: Sequence[PageSection],
+    *,
+    about: str = "",
+    problems: Sequence[str] = (),
+    notes: Sequence[str] = (),
+    style: str = "",
+) -> str:
+    """The whole page; `style` is CSS of our own that its sections need."""
+    return _template(PAGE).render(
+        title=title, sections=sections, about=about, problems=problems, notes=notes, style=Markup(style)
+    )
+
+
+def table(
+    columns: Sequence[str], rows: Sequence[Sequence[Any]], share: int | None = None, text: Sequence[int] = (0,)
+) -> Markup:
+    """An HTML table; column `share` holds fractions and is drawn as bars, columns `text` are set to the left."""
+    return Markup(_template("table.html").render(columns=columns, rows=rows, share=share, text=text))
