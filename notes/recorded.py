@@ -72,7 +72,7 @@ def _first_token(index: Index, flow: Flow) -> tuple[RecordedSpan, ...]:
     """The spans of a request up to the yield of its first output: its own, its first step's, its first message's."""
     from tracing.walk import own_spans
 
-    spans = own_spans(index.timeline, flow)
+    spans = own_spans(index, flow)
     yields = spans[(spans["site"] == "async.generate") & (spans["value"] == 1)]
     until_ns = int(yields["end_ns"].iloc[0])
     own = spans["request"].notna() | spans["step"].isin((-1, int(flow.steps[0]), int(flow.keys[0])))

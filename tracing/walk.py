@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from tracing.source.tree import SourceTree
+    from tracing.timeline.index import Index
     from tracing.timeline.requests import Flow
     from tracing.timeline.spans import Timeline
 
@@ -89,23 +90,13 @@ def chosen(flows: list[Flow], asked: str) -> Flow:
     raise usage_error(f"no request {asked!r} in this trace" + (f"; did you mean {near[0]!r}?" if near else ""))
 
 
-def own_spans(timeline: Timeline, flow: Flow) -> pd.DataFrame:
-    """The spans that a request passed, by start: those with its ids, those of its steps, those of its messages."""
-    from tracing.timeline.steps import core_of
+def own_spans(index: Index, flow: Flow) -> pd.DataFrame:
+    """The spans that a request passed in its time, by start, without those that only enclose others."""
+    from tracing.timeline.requestspans import own_rows
 
-    spans = timeline.spans
-    near = spans[
-        (spans["start_ns"] >= flow.start_ns) & (spans["start_ns"] <= flow.end_ns) & (spans["share"] != "frame")
-    ]
-    names = [name for name in (flow.request, flow.external, flow.parent) if name]
-    mine = near["request"].isin(names)
-    unnamed = near["request"].isna()
-    workers = [pid for pid, core in core_of(timeline).items() if core == flow.core_pid]
-    in_steps = unnamed & near["pid"].isin(workers) & near["step"].isin(flow.steps) & ~near["site"].isin(("gc",))
-    messages = timeline.messages[timeline.messages["pid"] == flow.core_pid]
-    keys = messages[messages["step"].isin(flow.steps)]["key"]
-    carried = unnamed & near["step"].isin(keys) & (near["step"] > 10**6)
-    return near[mine | in_steps | carried]
+    spans = index.timeline.spans.iloc[own_rows(index, flow)]
+    spans = spans[spans["start_ns"].between(flow.start_ns, flow.end_ns)]
+    return spans[(spans["share"] != "frame") & (spans["site"] != "gc")]
 
 
 def stops(spans: pd.DataFrame) -> Iterator[Stop]:
@@ -127,7 +118,9 @@ def stops(spans: pd.DataFrame) -> Iterator[Stop]:
 
 def chapters(timeline: Timeline, flow: Flow) -> Iterator[tuple[str, list[Stop]]]:
     """The walk in parts: the way in, its first step, its first decode step, what is folded, and the way out."""
-    spans = own_spans(timeline, flow)
+    from tracing.timeline.index import Index
+
+    spans = own_spans(Index(timeline), flow)
     schedules = spans[spans["site"] == "scheduler.schedule"].drop_duplicates("step").sort_values("start_ns")
     starts = schedules["start_ns"].tolist()
     if not starts:
@@ -160,6 +153,7 @@ def walk(timeline: Timeline, flow: Flow, tree: SourceTree, out: Console) -> None
     total, tokens = us(flow.latency_ns), flow.output_tokens
     out.print(
         f"request [bold]{flow.request}[/bold]: {flow.state}, {flow.prompt_tokens} prompt tokens, {tokens} generated"
+        + (f", {flow.delivered_tokens} delivered" if flow.delivered_tokens != tokens else "")
     )
     out.print(f"{total} from the call to the last output; vLLM {tree.version}", style="dim")
     seen: set[str] = set()

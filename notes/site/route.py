@@ -14,12 +14,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tracing.breakdown.budget import own_rows
 from tracing.breakdown.findings import Findings
 from tracing.breakdown.waits import waits
 from tracing.events.layout import YIELDED
 from tracing.timeline.index import Index, Rows
 from tracing.timeline.requests import Flow
+from tracing.timeline.requestspans import own_rows
 from tracing.walk import chosen
 
 Part = Literal["way in", "step"]

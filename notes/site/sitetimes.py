@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tracing.breakdown.budget import own_rows
+from tracing.breakdown.budget import explaining
 from tracing.breakdown.findings import Findings
 from tracing.timeline.index import Index
 from tracing.timeline.intervals import length, union
@@ -42,7 +42,7 @@ def site_times(findings: Findings) -> dict[str, SiteTime]:
 
 def _covered(index: Index, flow: Flow) -> dict[str, int]:
     """By site the time of a request during which it was in such a call, of its own or of its steps."""
-    rows = own_rows(index, flow)
+    rows = explaining(index, flow)
     start, end = np.maximum(index.start[rows], flow.start_ns), np.minimum(index.end[rows], flow.end_ns)
     sites = index.site(rows)
     return {str(site): length(union(start[sites == site], end[sites == site])) for site in np.unique(sites)}

@@ -124,6 +124,7 @@ class Trace:
         self.threads = [str(name) for name in self.index.timeline.spans["thread_name"]]
         self.serves = _serves(self.index.timeline)
         self._frames = [row for site in FRAMES for row in self.index.at(site).tolist()]
+        self._spans: dict[str, Rows] = {}
         self._steps = {pid: self.index.step_of_key(pid) for pid in {flow.core_pid for flow in self.flows}}
 
     def hold(self, edge: Edge, evidence: Evidence) -> None:
@@ -156,16 +157,24 @@ class Trace:
 
         index = self.index
         pids = {flow.front_pid, *(pid for pid, core in index.cores.items() if core == flow.core_pid)}
-        touched = [index.step[index.rows(name, *TOUCHED)] for name in flow.names]
-        numbers = np.concatenate([flow.steps, flow.keys, *touched])
-        carried = [row for pid in pids for row in index.with_step(site, pid, numbers) if not index.name(row)]
-        named = [row for name in flow.names for row in index.rows(name, site)]
+        own = self._own(flow)
+        own = own[index.site(own) == site]
+        numbers = np.concatenate([index.step[index.rows(name, *TOUCHED)] for name in flow.names])
+        touched = [row for pid in pids for row in index.with_step(site, pid, numbers) if not index.name(row)]
         rows = index.at(site)
         unnamed = [
             row for row in rows[(index.step[rows] < 0) & (index.pid[rows] == flow.front_pid)] if not index.name(row)
         ]
         around = self._around(flow, unnamed) if unnamed else []
-        return np.array(sorted({*carried, *named, *around}), dtype=np.int64)
+        return np.array(sorted({*own.tolist(), *touched, *around}), dtype=np.int64)
+
+    def _own(self, flow: Flow) -> Rows:
+        """The spans that belong to a flow, worked out once."""
+        from tracing.timeline.requestspans import own_rows
+
+        if flow.request not in self._spans:
+            self._spans[flow.request] = own_rows(self.index, flow)
+        return self._spans[flow.request]
 
     def _around(self, flow: Flow, rows: list[int]) -> list[int]:
         members = self._members(flow)

@@ -273,6 +273,68 @@ def test_the_same_external_id_twice(tmp_path: Path) -> None:
     assert (second.request, second.start_ns, second.end_ns) == ("same-1", 5000, 5950)
 
 
+def test_calls_in_flight_with_one_id_are_kept_apart(tmp_path: Path) -> None:
+    front = TraceWriter(tmp_path, 10, ["front end"])
+    for call, at in ((1, 1000), (2, 1100)):
+        extra = call << 1
+        front.span("async.generate", at, at, "same", value=CALLED, extra=extra)
+        front.span("async.generate", at + 10, at + 50, "same", extra=extra)
+        front.span("input.assign_id", at + 20, at + 30, f"same-{call}").renamed(f"same-{call}", "same")
+    front.span("async.generate", 1900, 1950, "same", value=YIELDED, extra=2 << 1 | 1)
+    front.span("async.generate", 2900, 2950, "same", value=YIELDED, extra=1 << 1 | 1)
+    front.close()
+    first, second = requests.flows(Index(timeline.read(tmp_path)))
+    assert (first.request, first.start_ns, first.end_ns) == ("same-1", 1000, 2950)
+    assert (second.request, second.start_ns, second.end_ns) == ("same-2", 1100, 1950)
+
+
+def streamed_tokens(folder: Path, yields: int, status: str = "", stop: int | None = None, tokens: int = 5) -> None:
+    """A stream of five steps with a token each, whose caller took so many outputs."""
+    front = TraceWriter(folder, 10, ["front end"]).span("async.generate", 100, 100, "s", value=CALLED, extra=2)
+    front.span("async.generate", 110, 190, "s", extra=2).span("input.assign_id", 120, 130, "s-1").renamed("s-1", "s")
+    core = TraceWriter(folder, 11, ["core"], parent=10)
+    core.span("core.receive", 200, 210, "s-1", thread=2).span("core.add_request", 220, 230, "s-1", value=3)
+    for step in range(tokens):
+        at = 1000 * (step + 1)
+        core.span("scheduler.schedule", at, at + 10, step=step).batch(step, {"s-1": 1 if step else 3}).counts(step, {})
+        core.span("scheduler.update", at + 20, at + 30, step=step).message(step, KEY + step)
+        front.span("output.process", at + 40, at + 50, step=KEY + step)
+        if step < yields:
+            last = step == yields - 1 and (stop is not None or yields == tokens)
+            front.span("async.generate", at + 60, at + 70, "s", value=YIELDED, extra=2 + last)
+    if status:
+        core.span("scheduler.free", 5025, 5028, "s-1", step=tokens - 1, value=tokens, extra=status)
+    if stop is not None:
+        front.stopped("s-1", KEY + stop)
+    front.close()
+    core.close()
+
+
+@pytest.mark.parametrize("status", ["FINISHED_ABORTED", "FINISHED_LENGTH_CAPPED"])
+def test_a_stop_string_ends_a_request_at_its_last_yield(tmp_path: Path, status: str) -> None:
+    streamed_tokens(tmp_path, yields=1, status=status, stop=0)
+    [flow] = requests.flows(Index(timeline.read(tmp_path)))
+    assert (flow.state, flow.end_ns, flow.output_tokens, flow.delivered_tokens) == ("stopped", 1070, 5, 1)
+
+
+def test_a_caller_that_left_got_what_it_took(tmp_path: Path) -> None:
+    streamed_tokens(tmp_path, yields=2, status="FINISHED_ABORTED")
+    [flow] = requests.flows(Index(timeline.read(tmp_path)))
+    assert (flow.state, flow.output_tokens, flow.delivered_tokens) == ("aborted", 5, 2)
+
+
+def test_all_that_was_generated_reached_a_caller_that_stayed(tmp_path: Path) -> None:
+    streamed_tokens(tmp_path, yields=5, status="FINISHED_LENGTH_CAPPED")
+    [flow] = requests.flows(Index(timeline.read(tmp_path)))
+    assert (flow.state, flow.output_tokens, flow.delivered_tokens) == ("finished", 5, 5)
+
+
+def test_a_cut_stream_has_the_tokens_that_were_yielded(tmp_path: Path) -> None:
+    streamed_tokens(tmp_path, yields=3)
+    [flow] = requests.flows(Index(timeline.read(tmp_path)))
+    assert (flow.state, flow.delivered_tokens) == ("cut", 3)
+
+
 @pytest.mark.parametrize("status, state", [("FINISHED_ABORTED", "aborted"), ("FINISHED_STOPPED", "stopped")])
 def test_children_stand_under_their_parent(tmp_path: Path, status: str, state: str) -> None:
     front = TraceWriter(tmp_path, 10, ["front end"]).span("async.generate", 100, 100, "n", value=CALLED)

@@ -51,7 +51,8 @@ def test_a_generator_is_called_suspended_yields_and_ends(file: Path) -> None:
         return [output.finished async for output in hooked(None, "p", None, "a")]
 
     assert asyncio.run(read()) == [False, True]
-    found = [(span["value"], span["extra"]) for span in spans(file)]
+    found = [(span["value"], span["extra"] & 1) for span in spans(file)]
+    assert len({span["extra"] >> 1 for span in spans(file)}) == 1
     assert found == [
         (layout.CALLED, 0),
         (layout.SUSPENDED, 0),
@@ -59,6 +60,18 @@ def test_a_generator_is_called_suspended_yields_and_ends(file: Path) -> None:
         (layout.YIELDED, 1),
         (layout.ENDED, 0),
     ]
+
+
+def test_calls_with_one_id_have_numbers_of_their_own(file: Path) -> None:
+    hooked = coroutines.async_generator(generate, CODES["async.generate"], (3, "request_id", None))
+
+    async def both() -> None:
+        streams = [hooked(None, "p", None, "same") for _ in range(2)]
+        await asyncio.gather(*(anext(stream) for stream in streams))
+
+    asyncio.run(both())
+    calls = [span["extra"] >> 1 for span in spans(file)]
+    assert len(set(calls)) == 2 and calls[:2] == calls[2:4] == calls[4:]
 
 
 def test_a_generator_that_is_left_is_closed_as_ever(file: Path) -> None:

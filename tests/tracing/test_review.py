@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from probes.errors import EnginescopeError
-from tests.tracing.test_budget import stream
+from tests.tracing.test_budget import batch, stream
 from tests.tracing.traces import TraceWriter
 from tracing import review, timeline
 from tracing.breakdown import findings
@@ -54,6 +54,25 @@ def test_problems_come_first(tmp_path: Path) -> None:
         "no process in the role worker ever reported",
         "4 spans were dropped: the figures below leave them out",
     ]
+
+
+def test_a_killed_process_is_named_and_the_reason_of_what_was_cut(tmp_path: Path) -> None:
+    batch(tmp_path, finished=("0",), cut=("1", "2"))
+    TraceWriter(tmp_path, 12, ["worker"], parent=11).span("worker.execute", 2200, 2300, step=0).close(stopped_ns=None)
+    (tmp_path / "trace.json").write_text(json.dumps({"state": "running"}))
+    review = findings.findings(tmp_path).review
+    assert review["problems"] == [
+        "the recording did not end: the recorder still runs, or was killed",
+        "the worker died (pid 12)",
+        "request 1-x was cut: the worker died (pid 12)",
+        "request 2-x was cut: the worker died (pid 12)",
+    ]
+    assert (review["requests"]["total"], review["requests"]["whole"]) == (3, 1)
+
+
+def test_a_path_that_is_not_there_is_said_to_be_missing(tmp_path: Path) -> None:
+    with pytest.raises(EnginescopeError, match="there is no folder"):
+        review.review(tmp_path / "typo")
 
 
 def test_a_folder_that_is_no_trace_is_one_line(tmp_path: Path) -> None:

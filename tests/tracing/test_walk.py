@@ -33,8 +33,12 @@ def flow(**other: Any) -> Any:
         "state": "finished",
         "prompt_tokens": 4,
         "output_tokens": STEPS,
+        "delivered_tokens": STEPS,
         "steps": np.arange(STEPS),
         "latency_ns": 9_900,
+        "keys": 10**9 + np.arange(STEPS),
+        "names": ("0-ab", "0"),
+        "call": 0,
     }
     return SimpleNamespace(**(told | other))
 

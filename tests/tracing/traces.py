@@ -87,6 +87,10 @@ class TraceWriter:
     def renamed(self, internal: str, external: str) -> TraceWriter:
         return self._list(layout.RENAMED, -1, 0, [self.text(internal), self.text(external)])
 
+    def stopped(self, request: str, key: int) -> TraceWriter:
+        """The front end found a stop string of a request in the message with this key."""
+        return self._list(layout.STOPPED, key, 0, [self.text(request)])
+
     def child(self, child: str, parent: str) -> TraceWriter:
         return self._list(layout.CHILD, -1, 0, [self.text(child), self.text(parent)])
 

@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from tracing.breakdown.waits import rendered, waits
-from tracing.timeline.index import Index, Rows, picked
+from tracing.breakdown.waits import waits
+from tracing.timeline.index import Index, Rows
 from tracing.timeline.intervals import precedence, topmost
 from tracing.timeline.requests import Flow
+from tracing.timeline.requestspans import carried, own_rows
 
 UNEXPLAINED = "unexplained"
 RANK = {"worker": 3, "core": 2}  # other roles are 1, waits 0
@@ -37,7 +38,7 @@ class Piece:
 def pieces(index: Index, flow: Flow) -> list[Piece]:
     """All that can explain a request's time, cut to its beginning and end."""
     found = []
-    for row in own_rows(index, flow).tolist():
+    for row in explaining(index, flow).tolist():
         wait = index.share[row] == "wait"
         rank = 0 if wait else RANK.get(index.role[row], 1)
         found.append(Piece(index.stage[row], int(index.start[row]), int(index.end[row]), rank, (row,)))
@@ -47,20 +48,13 @@ def pieces(index: Index, flow: Flow) -> list[Piece]:
     return [piece for piece in cut if piece.end_ns > piece.start_ns]
 
 
-def own_rows(index: Index, flow: Flow) -> Rows:
-    """The spans a request passed: by its ids, its steps and its messages, with collections meanwhile; by start."""
-    named = [index.rows(name) for name in flow.names]
-    by_id = np.concatenate(named)
-    # The caller's id may come again: only within this request's time is it this request's.
-    by_id = by_id[(index.start[by_id] >= flow.start_ns) & (index.start[by_id] < flow.end_ns)]
-    in_steps = picked(index.stepped[flow.core_pid], flow.steps) if flow.core_pid in index.stepped else by_id[:0]
-    keyed = picked(index.keyed, flow.keys)
-    accepts = by_id[index.site(by_id) == "llm.add_request"]
-    renders = [rendered(index, int(row)) for row in accepts]
-    rows = np.unique(np.concatenate([by_id, in_steps, keyed, np.array(renders, dtype=np.int64)]))
+def explaining(index: Index, flow: Flow) -> Rows:
+    """What passed while a request waited or was worked on: its own spans, the rest of its steps and messages, and
+    collections meanwhile; by start, without frames."""
+    rows = np.union1d(own_rows(index, flow), carried(index, flow))
     # That a worker waits for the core says nothing of what the core does, and a request waits for neither.
-    rows = rows[(index.share[rows] != "wait") | (index.role[rows] != "worker")]
-    return np.unique(np.concatenate([rows, _collections(index, flow, rows)]))
+    rows = rows[(index.share[rows] != "frame") & ((index.share[rows] != "wait") | (index.role[rows] != "worker"))]
+    return np.union1d(rows, _collections(index, flow, rows))
 
 
 def _collections(index: Index, flow: Flow, rows: Rows) -> Rows:

@@ -135,17 +135,28 @@ def problems(timeline: Timeline, flows: list[Flow]) -> list[str]:
         found.append(f"{timeline.torn} records were being written when their process died")
     found += [f"process {p['pid']} said nothing of itself" for p in timeline.processes if p.get("incomplete")]
     cut = [flow for flow in flows if flow.state == "cut"]
-    found += [f"request {flow.request} was cut: no {', '.join(flow.missing)}" for flow in cut[:10]]
+    if trace_file(timeline.folder).get("state") == "running":
+        found.append("the recording did not end: the recorder still runs, or was killed")
+    dead = died(timeline)
+    found += dead
+    why = "; ".join(dead)
+    found += [f"request {flow.request} was cut: {why or 'no ' + ', '.join(flow.missing)}" for flow in cut[:10]]
     if len(cut) > 10:
         found.append(f"… and {len(cut) - 10} more requests were cut")
     return found
+
+
+def died(timeline: Timeline) -> list[str]:
+    """`the worker died (pid 12)` for each engine process that was killed, in the order of roles."""
+    killed = [p for p in timeline.processes if p.get("stopped_ns", 0) is None and p["serves"]]
+    return [f"the {p['serves'][0]} died (pid {p['pid']})" for p in killed]
 
 
 def requests(flows: list[Flow]) -> dict[str, Any]:
     states = [flow.state for flow in flows]
     cut = {flow.request: list(flow.missing) for flow in flows if flow.state == "cut"}
     counted = {state: states.count(state) for state in dict.fromkeys(states)}
-    return {"total": len(flows), "whole": len(flows) - len(cut), "states": counted, "cut": cut}
+    return {"total": len(flows), "whole": len(flows) - states.count("cut"), "states": counted, "cut": cut}
 
 
 def roles(timeline: Timeline) -> dict[str, list[int]]:

@@ -13,7 +13,8 @@ import numpy as np
 
 from tracing.events.layout import CALLED, SUSPENDED, YIELDED
 from tracing.timeline.index import Index, Rows
-from tracing.timeline.requests import Flow
+from tracing.timeline.requests import Flow, call_rows
+from tracing.timeline.requestspans import named, rendered
 
 
 class Wait(NamedTuple):
@@ -49,7 +50,7 @@ def _front_end(index: Index, flow: Flow) -> Iterator[Wait]:
         for frame in index.at("llm.generate"):
             if index.start[frame] == flow.start_ns and index.pid[frame] == flow.front_pid:
                 yield Wait("wait: turn in generate", flow.start_ns, int(index.start[first]), int(frame), first)
-    calls = _within(index, index.rows(flow.external, "async.generate"), flow.front_pid, inside)
+    calls = _within(index, call_rows(index, flow.external, flow.front_pid, flow.call), flow.front_pid, inside)
     for left, entered in itertools.pairwise(calls):
         if index.value[left] in (CALLED, YIELDED):
             yield Wait("wait: caller", int(index.end[left]), int(index.start[entered]), int(left), int(entered))
@@ -63,8 +64,8 @@ def _front_end(index: Index, flow: Flow) -> Iterator[Wait]:
 
 def _thread_pool(index: Index, flow: Flow, inside: tuple[int, int]) -> Iterator[Wait]:
     """Tokenization in another thread: until it begins, and until the event loop takes its result."""
-    adding = _within(index, index.rows(flow.external, "async.add_request"), flow.front_pid, inside)
-    work = _within(index, index.rows(flow.external, "input.process"), flow.front_pid, inside)
+    own = _within(index, named(index, flow), flow.front_pid, inside)
+    adding, work = (own[index.site(own) == site] for site in ("async.add_request", "input.process"))
     work = work[:1] if len(adding) and len(work) and index.thread[work[0]] != index.thread[adding[0]] else work[:0]
     if len(work):
         left = adding[(index.value[adding] == SUSPENDED) & (index.end[adding] <= index.start[work[0]])]
@@ -117,17 +118,6 @@ def _messages(index: Index, flow: Flow) -> Iterator[Wait]:
         ):
             if after is not None and before is not None:
                 yield Wait(name, int(index.end[after]), int(index.start[before]), after, before)
-
-
-def rendered(index: Index, accept: int) -> int:
-    """The tokenization of an `llm.add_request`'s prompt, which comes right before it on its thread; else itself."""
-    rows = index.at("llm.render")
-    rows = rows[(index.thread[rows] == index.thread[accept]) & (index.end[rows] <= index.start[accept])]
-    if not len(rows):
-        return accept
-    others = index.at("llm.add_request")
-    others = others[(index.start[others] > index.start[rows[-1]]) & (index.start[others] < index.start[accept])]
-    return accept if len(others) else int(rows[-1])
 
 
 def _by_key(index: Index, rows: Rows) -> dict[int, int]:

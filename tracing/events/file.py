@@ -28,6 +28,7 @@ from tracing.events.layout import (
     RENAMED,
     SCHEMA,
     SPAN,
+    STOPPED,
     TEXT,
 )
 from tracing.sites.engine import ALL_SITES
@@ -140,7 +141,7 @@ def _texts(records: np.ndarray) -> tuple[dict[int, str], int]:
 def _all_lists(records: np.ndarray) -> tuple[dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]], int]:
     found, cut = {}, 0
     heads = np.flatnonzero(records["kind"] == LIST)
-    for code in (BATCH, COUNTS, MESSAGE, RENAMED, CHILD):
+    for code in (BATCH, COUNTS, MESSAGE, RENAMED, CHILD, STOPPED):
         mine = heads[records["site"][heads] == code]
         whole, places = _payload(records, mine, 4)
         cut += int(np.count_nonzero(~whole))

@@ -53,6 +53,7 @@ COUNTS = (
 )
 MESSAGE = 3  # key: the timestamp of an output message; (client, outputs); in the core
 RENAMED = 4  # (internal request id, the id that the caller gave) as texts; in the front end
+STOPPED = 6  # (internal request id) as text, `step` the message's key: the front end ended it at a stop string
 CHILD = 5  # (internal id of a child of a request with n > 1, its parent's internal id); in the front end
 
 # `value` of a span of a coroutine or an async generator: why it ended.

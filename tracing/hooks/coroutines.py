@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import types
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 from typing import Any
@@ -11,6 +12,7 @@ from . import _recorder
 
 now, span = _recorder.now, _recorder.span
 open_range, close_range = _recorder.open_range, _recorder.close_range
+calls = itertools.count(1)  # a span's `extra` holds its call's number, twice, and 1 more where its output was the last
 ranged = False  # whether NVTX ranges are made: a stretch is too short for two calls that do nothing
 
 
@@ -27,13 +29,13 @@ def coroutine(
     original: Callable[..., Coroutine[Any, Any, Any]], code: int, who: tuple[int, str, str | None] | None
 ) -> Callable[..., Any]:
     async def standin(*args: Any, **kwargs: Any) -> Any:
-        return await _driven(original(*args, **kwargs), code, request_of(who, args, kwargs))
+        return await _driven(original(*args, **kwargs), code, request_of(who, args, kwargs), next(calls))
 
     return standin
 
 
 @types.coroutine
-def _driven(inner: Any, code: int, request: str | None) -> Generator[Any, Any, Any]:
+def _driven(inner: Any, code: int, request: str | None, call: int) -> Generator[Any, Any, Any]:
     """Run `inner`, anything with `send` and `throw`, stretch by stretch."""
     sent, error = None, None
     while True:
@@ -41,12 +43,13 @@ def _driven(inner: Any, code: int, request: str | None) -> Generator[Any, Any, A
         try:
             waiting = _stretch(inner, sent, error, code, request)
         except StopIteration as end:
-            span(code, start, request, *_ending(inner, end.value))
+            value, finished = _ending(inner, end.value)
+            span(code, start, request, value, call << 1 | finished)
             return end.value
         except BaseException as raised:
-            span(code, start, request, ENDED, 0, None, 0, not isinstance(raised, StopAsyncIteration))
+            span(code, start, request, ENDED, call << 1, None, 0, not isinstance(raised, StopAsyncIteration))
             raise
-        span(code, start, request, SUSPENDED)
+        span(code, start, request, SUSPENDED, call << 1)
         sent = error = None
         try:
             sent = yield waiting
@@ -75,29 +78,29 @@ class Stream:
     """Stands in for an async generator."""
 
     def __init__(self, inner: Any, code: int, request: str | None) -> None:
-        self.inner, self.code, self.request = inner, code, request
+        self.inner, self.code, self.request, self.call = inner, code, request, next(calls)
 
     def __aiter__(self) -> AsyncIterator[Any]:
         return self
 
     def __anext__(self) -> Any:
-        return _driven(self.inner.__anext__(), self.code, self.request)
+        return _driven(self.inner.__anext__(), self.code, self.request, self.call)
 
     def asend(self, value: Any) -> Any:
-        return _driven(self.inner.asend(value), self.code, self.request)
+        return _driven(self.inner.asend(value), self.code, self.request, self.call)
 
     def athrow(self, *error: Any) -> Any:
-        return _driven(self.inner.athrow(*error), self.code, self.request)
+        return _driven(self.inner.athrow(*error), self.code, self.request, self.call)
 
     def aclose(self) -> Any:
-        return _driven(self.inner.aclose(), self.code, self.request)
+        return _driven(self.inner.aclose(), self.code, self.request, self.call)
 
 
 def async_generator(original: Callable[..., Any], code: int, who: tuple[int, str, str | None]) -> Callable[..., Any]:
     def standin(*args: Any, **kwargs: Any) -> Any:
         start, request = now(), request_of(who, args, kwargs)
         stream = Stream(original(*args, **kwargs), code, request)
-        span(code, start, request, CALLED, 0, None, start)
+        span(code, start, request, CALLED, stream.call << 1, None, start)
         return stream
 
     return standin

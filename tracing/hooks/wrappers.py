@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from ..events.layout import BATCH, CHILD, COUNTS, MESSAGE, RENAMED
+from ..events.layout import BATCH, CHILD, COUNTS, MESSAGE, RENAMED, STOPPED
 from ..sites.engine import CODES, SCOPE_SITE
 from ..sites.site import Site
 from . import _recorder, coroutines, recorder
@@ -238,10 +238,18 @@ def _process_outputs(original: Callable[..., Any], args: tuple[Any, ...], kwargs
         set_step(_key(stamp))
     start = now()
     try:
-        return original(*args, **kwargs)
+        result = original(*args, **kwargs)
+        _told(_write_stopped, result)
+        return result
     finally:
         _told(lambda: span(CODES["output.process"], start, None, len(args[1])))
         set_step(-1)
+
+
+def _write_stopped(result: Any) -> None:
+    """Those that the front end ended itself, at a stop string: the core has not finished them and is told to."""
+    for request in result.reqs_to_abort:
+        numbers(STOPPED, (request,))
 
 
 # --- request ids ---

@@ -43,7 +43,7 @@ SITES: tuple[Site, ...] = (
         "front end",
         (f"{_GENERATOR}.generate",),
         kind="async generator",
-        numbers=("suspended 0, yielded 1, ended 2", "finished"),
+        numbers=("suspended 0, yielded 1, ended 2", "call * 2 + finished"),
     ),
     Site("async.add_request", "accept", "front end", (f"{_GENERATOR}.add_request",), kind="coroutine"),
     Site("input.process", "tokenize", "front end", ("vllm.v1.engine.input_processor:InputProcessor.process_inputs",)),

@@ -67,6 +67,21 @@ class Index:
             for name, rows in groups
         }
 
+    @cached_property
+    def stopped(self) -> dict[str, int]:
+        """By request that the front end ended at a stop string: the key of the message that held it."""
+        rows = self.timeline.stopped
+        return dict(zip(rows["request"].astype(str), rows["key"].astype(int), strict=True))
+
+    def chunks(self, request: str) -> int:
+        """The steps of a request that computed a part of its prompt only, and so no token of its output."""
+        admitted, looked_up = self.rows(request, "core.add_request"), self.rows(request, "kv.lookup")
+        prompt = int(self.value[admitted[0]]) if len(admitted) else 0
+        cached = int(self.value[looked_up[0]]) if len(looked_up) else 0
+        batches = self.timeline.batches
+        tokens = batches.loc[batches["request"] == request, ["step", "tokens"]].sort_values("step")["tokens"]
+        return int((tokens.cumsum() < prompt - cached).sum())
+
     def steps_of(self, request: str) -> tuple[int, Rows]:
         """The core that scheduled a request (0 where none did) and the numbers of its steps."""
         return self._batches.get(request, (self._seen_in(request), NONE))
@@ -120,13 +135,13 @@ class Index:
     def stepped(self) -> dict[int, tuple[Rows, Rows]]:
         """By core: the steps, in order, of all spans of its own and its workers that carry one, and their rows."""
         owner = np.array([self.cores.get(pid, 0) for pid in self.pid.tolist()], dtype=np.int64)
-        ours = np.isin(self.role, ("core", "worker")) & (self.step >= 0) & (self.share != "frame")
+        ours = np.isin(self.role, ("core", "worker")) & (self.step >= 0)
         return {pid: self._sorted(np.flatnonzero(ours & (owner == pid))) for pid in set(self.cores.values())}
 
     @cached_property
     def keyed(self) -> tuple[Rows, Rows]:
         """The keys, in order, of all spans in front ends and output threads that carry one, and their rows."""
-        ours = np.isin(self.role, ("front end", "core output")) & (self.step >= 0) & (self.share != "frame")
+        ours = np.isin(self.role, ("front end", "core output")) & (self.step >= 0)
         return self._sorted(np.flatnonzero(ours))
 
     def _sorted(self, rows: Rows) -> tuple[Rows, Rows]:

@@ -27,7 +27,9 @@ class Flow:
     """One request. `request` is its internal id, or the caller's where it was refused before it got one.
 
     `steps` are the numbers of the steps it was scheduled in, `keys` those of the messages that these sent to its front
-    end. `missing` names the sites that a whole flow would have; it is empty unless the flow was cut.
+    end. `output_tokens` is what the core generated, `delivered_tokens` what reached the caller, who may have left or
+    have asked for a stop string. `call` is the number of its `AsyncLLM.generate`, 0 for none. `missing` names the sites
+    that a whole flow would have; it is empty unless the flow was cut.
     """
 
     request: str
@@ -43,6 +45,8 @@ class Flow:
     prompt_tokens: int
     steps: Rows = field(repr=False)
     keys: Rows = field(repr=False)
+    delivered_tokens: int = 0
+    call: int = 0
 
     @property
     def latency_ns(self) -> int:
@@ -67,12 +71,14 @@ def flows(index: Index) -> list[Flow]:
 
 def _flow(index: Index, name: str, parent: str | None, front_pid: int, external: str) -> Flow:
     assigned = index.first_start(parent or name, "input.assign_id")
-    call = _call(index, external, front_pid, assigned)
+    number = _call(index, external, front_pid, assigned)
+    call = call_rows(index, external, front_pid, number)
     core_pid, steps = index.steps_of(name)
     keys = index.keys_of(core_pid, steps)
     freed = index.rows(name, "scheduler.free")
     status = index.text(core_pid, int(index.extra[freed[-1]])) if len(freed) else ""
-    end = _end(index, call, front_pid, keys, index.rows(name), status)
+    stop = index.stopped.get(name)
+    end = _end(index, call, front_pid, keys, index.rows(name), status, stop)
     missing = _missing(index, name, front_pid, core_pid, status, end is None)
     admitted = index.rows(name, "core.add_request")
     last = max([assigned, *index.end[index.rows(name)].tolist(), *index.end[call].tolist()])
@@ -84,22 +90,42 @@ def _flow(index: Index, name: str, parent: str | None, front_pid: int, external:
         core_pid=core_pid,
         start_ns=_start(index, call, front_pid, assigned),
         end_ns=last if end is None else end,
-        state="cut" if missing else _state(status),
+        state="cut" if missing else "stopped" if stop else _state(status),
         missing=missing,
         output_tokens=int(index.value[freed[-1]]) if len(freed) else len(keys),
         prompt_tokens=int(index.value[admitted[0]]) if len(admitted) else 0,
         steps=steps,
         keys=keys,
+        delivered_tokens=_delivered(index, name, call, front_pid, core_pid, stop, status),
+        call=number,
     )
 
 
-def _call(index: Index, external: str, front_pid: int, at: int) -> Rows:
-    """The stretches of the `AsyncLLM.generate` call that made a request; none for `LLM`."""
-    rows = index.rows(external, "async.generate")
+def stretches(index: Index, external: str, front_pid: int, site: str = "async.generate") -> tuple[Rows, Rows]:
+    """The stretches of all calls with one id in a process, and the number of the call that each belongs to.
+
+    Calls with the same id may be in flight together: the recorder numbers them. Older traces have no numbers; there a
+    call is taken to last until the next one.
+    """
+    rows = index.rows(external, site)
     rows = rows[index.pid[rows] == front_pid]
-    calls = np.cumsum(index.value[rows] == CALLED)
+    calls = index.extra[rows] >> 1
+    return rows, calls if calls.any() else np.cumsum(index.value[rows] == CALLED)
+
+
+def call_rows(index: Index, external: str, front_pid: int, call: int) -> Rows:
+    """The stretches of one call of `AsyncLLM.generate`."""
+    rows, calls = stretches(index, external, front_pid)
+    return rows[calls == call]
+
+
+def _call(index: Index, external: str, front_pid: int, at: int) -> int:
+    """The number of the `AsyncLLM.generate` call inside which a request got its id; 0 for `LLM`."""
+    rows, calls = stretches(index, external, front_pid)
     before = np.flatnonzero(index.start[rows] <= at)
-    return rows[calls == calls[before[-1]]] if len(before) else rows[:0]
+    around = before[index.end[rows[before]] >= at]
+    which = around if len(around) else before
+    return int(calls[which[-1]]) if len(which) else 0
 
 
 def _start(index: Index, call: Rows, front_pid: int, assigned: int) -> int:
@@ -114,19 +140,54 @@ def _start(index: Index, call: Rows, front_pid: int, assigned: int) -> int:
     return assigned
 
 
-def _end(index: Index, call: Rows, front_pid: int, keys: Rows, own: Rows, status: str) -> int | None:
-    """When the caller had the last of it; None where that was not recorded."""
+def _end(index: Index, call: Rows, front_pid: int, keys: Rows, own: Rows, status: str, stop: int | None) -> int | None:
+    """When the caller had the last of it; None where that was not recorded.
+
+    `stop` is the key of the message in which the front end found a stop string: what comes later is thrown away.
+    """
+    if stop is not None and not len(call):
+        handled = index.with_step("output.process", front_pid, np.array([stop]))
+        return int(index.end[handled].max()) if len(handled) else None
+    if stop is not None:
+        status = ""
     if status in ABORTED:
         return int(index.end[own].max())  # a caller that left sees no end: it is over when the core let go of it
     if len(call):
         value, extra = index.value[call], index.extra[call]
-        last = call[((value == YIELDED) & (extra == 1)) | (value == ENDED)]
+        last = call[((value == YIELDED) & (extra & 1 == 1)) | (value == ENDED)]
         return int(index.end[last[0]]) if len(last) else None
     handled = index.with_step("output.process", front_pid, keys)
     if not len(keys):
         return None
     done = np.isin(keys, index.step[handled]).all() and bool(status)
     return int(index.end[handled].max()) if done else None
+
+
+def _delivered(
+    index: Index, name: str, call: Rows, front_pid: int, core_pid: int, stop: int | None, status: str
+) -> int:
+    """The tokens that reached the caller, one a step: those generated, without steps whose message came too late.
+
+    Too late is after the message with the stop string, or after the caller's last yield. `LLM.generate` hands over all
+    at its return: a caller that was killed before got none.
+    """
+    core_pid, steps = index.steps_of(name)
+    freed = index.rows(name, "scheduler.free")
+    if not len(call) and stop is None and not (status and status not in ABORTED):
+        return 0
+    steps = steps[steps <= index.step[freed[-1]]] if len(freed) and index.step[freed[-1]] >= 0 else steps
+    handled = index.with_step("output.process", front_pid, index.keys_of(core_pid, steps))
+    yields = call[index.value[call] == YIELDED]
+    if stop is not None:
+        in_time = handled[index.step[handled] <= stop]
+    elif len(call):
+        in_time = handled[index.end[handled] <= (index.end[yields[-1]] if len(yields) else 0)]
+    else:
+        in_time = handled
+    if not len(freed):
+        return max(len(in_time) - index.chunks(name), 0)
+    late = len(handled) - len(in_time) + len(steps) - len(handled)
+    return max(int(index.value[freed[-1]]) - late, 0)
 
 
 def _state(status: str) -> State:
@@ -156,7 +217,10 @@ def _refused(index: Index, begun: set[tuple[int, int]]) -> list[Flow]:
             start, pid, name = int(index.start[row]), int(index.pid[row]), index.name(row)
             if (pid, start) in begun:
                 continue
-            call = _call(index, name, pid, start) if site == "async.generate" else np.array([row])
+            call = np.array([row])
+            if site == "async.generate":
+                rows_of_id, calls = stretches(index, name, pid)
+                call = call_rows(index, name, pid, int(calls[rows_of_id == row][0]))
             ended = call[index.raised[call]]
             end = int(index.end[ended[-1]]) if len(ended) else int(index.end[call].max())
             state: State = "refused" if len(ended) else "cut"

@@ -16,7 +16,7 @@ from pandas.api.types import union_categoricals
 from probes.errors import EnginescopeError
 from tracing.events import file as eventfile
 from tracing.events.file import SHARED_SITES, EventFile
-from tracing.events.layout import BATCH, CHILD, COUNTS, MESSAGE, RAISED, RENAMED
+from tracing.events.layout import BATCH, CHILD, COUNTS, MESSAGE, RAISED, RENAMED, STOPPED
 from tracing.events.step import STEP_FIELDS
 
 COUNT_NAMES = (*STEP_FIELDS[3:], "kv_blocks")
@@ -33,8 +33,8 @@ class Timeline:
     `role`, `share` (categories), `pid` (int32), `thread` (int64, the operating system's), `thread_name`, `request`
     (categories, missing where none), `step`, `value`, `extra` (int64, see `tracing.events`), `raised` (bool).
     `batches` (pid, step, request, tokens), `steps` (pid, step and its counts), `messages` (pid, step, key, client,
-    outputs), `renamed` (pid, internal, external) and `children` (pid, child, parent) are the core's and the front end's
-    lists. `texts` has those that an `extra` or `value` points to, by process and number.
+    outputs), `renamed` (pid, internal, external), `children` (pid, child, parent) and `stopped` (pid, key, request) are
+    the core's and the front end's lists. `texts` has those that an `extra` or `value` points to, by process and number.
     """
 
     folder: Path
@@ -44,6 +44,7 @@ class Timeline:
     messages: pd.DataFrame
     renamed: pd.DataFrame
     children: pd.DataFrame
+    stopped: pd.DataFrame
     texts: dict[tuple[int, int], str]
     processes: list[dict[str, Any]]
     torn: int
@@ -53,6 +54,8 @@ class Timeline:
 def read(folder: Path) -> Timeline:
     """Read a trace folder; raises `EnginescopeError` where it is none or of another schema."""
     paths = sorted(folder.glob("events-*.bin"))
+    if not folder.exists():
+        raise EnginescopeError(f"there is no folder {folder}: python -m tracing.record -- CMD makes one in traces/")
     if not paths:
         raise EnginescopeError(f"{folder} holds no events-*.bin: python -m tracing.record -- CMD makes a trace folder")
     return assembled(folder, [eventfile.read(path) for path in paths])
@@ -64,6 +67,7 @@ def assembled(folder: Path, files: list[EventFile]) -> Timeline:
         folder,
         _spans(files),
         *_lists(files),
+        _stopped(files),
         {(file.process["pid"], number): text for file in files for number, text in file.texts.items()},
         [file.process for file in files],
         sum(file.torn for file in files),
@@ -152,6 +156,15 @@ def _lists(files: list[EventFile]) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataF
         _joined([_pairs(file, RENAMED, ("internal", "external")) for file in files]),
         _joined([_pairs(file, CHILD, ("child", "parent")) for file in files]),
     )
+
+
+def _stopped(files: list[EventFile]) -> pd.DataFrame:
+    """The requests that a front end ended at a stop string, and the key of the message that held it."""
+    frames = []
+    for file in files:
+        rows = _fixed(file, STOPPED, ("request",))
+        frames.append(rows.assign(request=_text_of(file, rows["request"].to_numpy())).rename(columns={"step": "key"}))
+    return _joined(frames)
 
 
 def _joined(frames: list[pd.DataFrame]) -> pd.DataFrame:
