@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from probes.arguments import CommandParser
 from probes.errors import INCOMPLETE, run_main
 
 EXAMPLES = """examples:
@@ -19,7 +20,7 @@ exit codes: 0 built, 3 built, but the source of a stop has changed or is gone (p
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m notes.build",
         description="The annotated walkthrough of vLLM as a site, offline, with the installed source beside the text.",
         epilog=EXAMPLES,

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from probes.arguments import CommandParser
 from probes.errors import FAILED, INCOMPLETE, run_main
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ PLURAL = {"holds": "hold"}
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m notes.check",
         description="Whether the walkthrough is still true of vLLM's source. Imports nothing of vLLM.",
         epilog=EXAMPLES,

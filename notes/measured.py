@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from notes.quotes import PATH, Quote, QuotedMachine, QuotedTrace, Quotes, Unit, readable, write
+from probes.arguments import CommandParser
 from probes.errors import EnginescopeError, run_main, usage_error
 
 EXAMPLES = """examples:
@@ -99,7 +100,7 @@ QUANTITIES: tuple[Quantity, ...] = (
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m notes.measured",
         description="Writes notes/measured.json, the values that the walkthrough quotes, from recorded traces.",
         epilog=EXAMPLES,

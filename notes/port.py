@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from probes.arguments import CommandParser
 from probes.errors import run_main
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class Touched:
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m notes.port",
         description="A Markdown list of the walkthrough's stops that a vLLM upgrade touches, with both sources.",
         epilog=EXAMPLES,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from notes.study.recording import COMMANDS, FILE, RecordedSpan, Recording, write
+from probes.arguments import CommandParser
 from probes.errors import EnginescopeError, run_main
 from tracing.sites.engine import SITES
 
@@ -25,7 +26,7 @@ EXAMPLES = """examples:
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m notes.recorded",
         description="The recorded behaviour that the study plan's exercises are judged by, out of a trace.",
         epilog=EXAMPLES,

@@ -5,7 +5,6 @@ The room's only module that imports torch and transformers, and it does so only 
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import importlib.util
 import json
@@ -18,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from probes.arguments import CommandParser
 from probes.errors import EnginescopeError, run_main
 
 SCHEMA = 1
@@ -175,7 +175,7 @@ def _quiet_transformers() -> None:
 
 def main() -> int:
     """Unpack the default model and print its folder."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m probes.checkpoint",
         description="Unpack the default model (SmolLM2-135M-Instruct) into the cache, once, and print its folder.",
         epilog="example: python -m probes.checkpoint",

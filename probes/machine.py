@@ -7,7 +7,6 @@ Example: python -m probes.machine --json
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import importlib.metadata
 import json
@@ -18,6 +17,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from probes.arguments import CommandParser
 from probes.devices.device import visible
 from probes.devices.reading import read_devices
 from probes.errors import run_main
@@ -223,7 +223,7 @@ def _shown(name: str, value: Any) -> str:
 
 def main() -> int:
     """Print the fingerprint."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m probes.machine",
         description="What this machine and its software are, as every run records it.",
         epilog="example: python -m probes.machine --json",

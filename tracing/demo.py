@@ -11,6 +11,8 @@ import gc
 from pathlib import Path
 from typing import Any
 
+from probes.arguments import CommandParser
+
 STREAMS = 4
 TOKENS = 32
 PROMPTS = (
@@ -59,7 +61,7 @@ async def talk(model: Path) -> None:
 
 def main() -> None:
     """The command."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m tracing.demo", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.parse_args()

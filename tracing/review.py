@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from probes.arguments import CommandParser
 from probes.errors import EnginescopeError, run_main
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ EXAMPLES = """examples:
 
 
 def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(
+    made = CommandParser(
         prog="python -m tracing.review",
         description="Where the time of every request and step went, from a trace folder.",
         epilog=EXAMPLES,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from probes.arguments import CommandParser
 from probes.errors import EnginescopeError, run_main, usage_error
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class Stop:
 
 
 def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(
+    made = CommandParser(
         prog="python -m tracing.walk",
         description="A walk through vLLM's source along one real request of a trace.",
         epilog=EXAMPLES,

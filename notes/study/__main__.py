@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from notes.study import texts
 from notes.study.judging import exercises, judge
 from notes.study.messages import Broken, CheckBegins, Ended, ExerciseBegins, Failed, Message, Missing, Passed
+from probes.arguments import CommandParser
 from probes.errors import FAILED, run_main, usage_error
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ exit codes: 0 all right, 1 an exercise is wrong or not written yet, 2 bad usage,
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m notes.study",
         description="Seven days of two hours, from running the default model to explaining vLLM's main path.",
         epilog=EPILOG,

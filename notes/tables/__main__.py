@@ -9,6 +9,7 @@ from pathlib import Path
 from notes.tables import pages
 from notes.tables.folders import story
 from notes.tables.story import FOLDER, Story, encode, read
+from probes.arguments import CommandParser
 from probes.errors import EnginescopeError, run_main, usage_error
 
 EXAMPLES = """examples:
@@ -21,7 +22,7 @@ A run folder is what `python -m offline.sweep` leaves, a trace folder what `pyth
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m notes.tables",
         description="Writes a table and a chart of each run or trace, with the command, machine and version behind it.",
         epilog=EXAMPLES,

@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from probes.arguments import CommandParser
 from probes.errors import INCOMPLETE, INTERRUPTED, run_main, terminable, usage_error
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     from offline.spec.spec import integers, words
 
-    made = argparse.ArgumentParser(
+    made = CommandParser(
         prog="python -m offline.sweep",
         description="Throughput and latency of vllm.LLM across batch sizes, block sizes and prefix caching, offline.",
         epilog=EPILOG,

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
+from probes.arguments import CommandParser
 from probes.errors import run_main, terminable, usage_error
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ last.
 
 def command_line() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m probes.batch",
         description="Send many prompts through a running OpenAI-compatible server and keep a record of each.",
         epilog=EPILOG,

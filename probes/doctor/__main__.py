@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
+from probes.arguments import CommandParser
 from probes.doctor import engines, installation, profilers, resources, software
 from probes.doctor.surroundings import Finding, Status, Surroundings, here
 from probes.errors import FAILED, run_main
@@ -134,7 +135,7 @@ def _row(finding: Finding) -> object:
 
 def main() -> int:
     """The command."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m probes.doctor",
         description="Check what running and profiling vLLM need here; say what was seen, and what to do about it.",
         epilog=EPILOG,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 
+from probes.arguments import CommandParser
 from probes.errors import run_main
 
 EPILOG = """examples:
@@ -20,7 +21,7 @@ EPILOG = """examples:
 
 def command_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m probes.memory",
         description="What an engine's memory is made of: processes, weights, KV cache, GPUs.",
         epilog=EPILOG,

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from probes.arguments import CommandParser
 from probes.errors import run_main, terminable, usage_error
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ exit codes: 0 done (also Ctrl-C in --watch, its only end), 3 the command of --du
 
 def command_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m probes.metrics",
         description="What a running vLLM server did in a window of time: deltas of /metrics, not life-time totals.",
         epilog=EPILOG,

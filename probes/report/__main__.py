@@ -10,6 +10,7 @@ import json
 import sys
 from pathlib import Path
 
+from probes.arguments import CommandParser
 from probes.errors import EnginescopeError, run_main, usage_error
 
 EPILOG = """examples:
@@ -24,7 +25,7 @@ exit codes: 0 done, 2 bad usage, 1 no record in any file or a page that cannot b
 
 def command_line() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m probes.report",
         description="Success, errors, latency, TTFT, ITL and throughput of batches, from the records of probes.batch.",
         epilog=EPILOG,

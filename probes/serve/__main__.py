@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from probes.arguments import CommandParser
 from probes.errors import FAILED, run_main, terminable, usage_error
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ exit codes: 0 all checks passed, 1 a check failed or the server did not start, 2
 
 def command_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m probes.serve",
         description="Start vLLM's OpenAI-compatible server, check it from outside, and stop it again.",
         epilog=EPILOG,

@@ -8,6 +8,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from probes.arguments import CommandParser
 from probes.errors import run_main
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ EXAMPLES = """examples:
 
 
 def parser() -> argparse.ArgumentParser:
-    arguments = argparse.ArgumentParser(
+    arguments = CommandParser(
         prog="python -m tracing.nsys",
         description="Where the time went, from an Nsight Systems report alone: enginescope's NVTX ranges, vLLM's own "
         "scopes where these are missing, and the GPU's activity.",

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from probes.arguments import CommandParser
 from probes.errors import INCOMPLETE, EnginescopeError, run_main, usage_error
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ The two-layer model's steps are almost all engine overhead: what watching costs 
 
 
 def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(
+    made = CommandParser(
         prog="python -m tracing.overhead",
         description="What each watcher, and the split into processes, costs throughput, TTFT and TPOT on this machine.",
         epilog=EXAMPLES,

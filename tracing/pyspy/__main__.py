@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from probes.arguments import CommandParser
 from probes.errors import EnginescopeError, run_main, usage_error
 from tracing.pyspy.sampler import DEFAULT_RATE, Sampler, check_rate
 
@@ -22,7 +23,7 @@ writes samples.folded (flame graph tools) and samples.speedscope.json (speedscop
 
 
 def parser() -> argparse.ArgumentParser:
-    arguments = argparse.ArgumentParser(
+    arguments = CommandParser(
         prog="python -m tracing.pyspy",
         description="Samples of the engine's Python stacks by py-spy: from a trace folder, or of a running engine.",
         epilog=EXAMPLES,

@@ -21,6 +21,7 @@ from typing import Any
 
 from enginescope_plugin import LISTENER, NVTX, TRACE
 from probes import nvtxlibrary
+from probes.arguments import CommandParser
 from probes.errors import FAILED, EnginescopeError, run_main, usage_error
 from tracing.pyspy.sampler import DEFAULT_RATE, check_rate, sampled
 from tracing.record.folder import new_folder
@@ -42,7 +43,7 @@ then:
 
 
 def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(
+    made = CommandParser(
         prog="python -m tracing.record",
         description="Run a command with every vLLM process of it watched; no change to vLLM or to the command's code.",
         epilog=EXAMPLES,

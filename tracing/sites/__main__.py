@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from probes.arguments import CommandParser
 from probes.errors import run_main
 from tracing.sites.check import show
 from tracing.sites.engine import SITES
@@ -20,7 +21,7 @@ exit codes: 0 every required site is there and of its kind, 1 one is not, 2 bad 
 
 def main() -> int:
     """Print every site with its lines in vLLM's source."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m tracing.sites",
         description="Every function of vLLM that tracing hooks, with its place in the source. Imports nothing of vLLM.",
         epilog=EPILOG,

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from probes.arguments import CommandParser
 from probes.errors import EnginescopeError, run_main, usage_error
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ to record such a trace, let vLLM's profiler write into the trace folder:
 
 
 def parser() -> argparse.ArgumentParser:
-    arguments = argparse.ArgumentParser(
+    arguments = CommandParser(
         prog="python -m tracing.torchsums",
         description="Operators and kernels of the torch profiler, summed per stage and step of a recorded run.",
         epilog=EXAMPLES,
