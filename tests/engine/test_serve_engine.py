@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -15,27 +18,45 @@ from probes.checkpoint import two_layer_model
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 ROOT = Path(__file__).resolve().parents[2]
-PORT = "8917"
+LIMIT_S = 900
+AT_ONCE = 2
 
 
-def run(*words: str) -> tuple[int, str, str]:
-    """The command on the two-layer model; its exit code and words."""
-    line = [sys.executable, "-m", "probes.serve", *words, "--port", PORT, "--timeout", "300", "--json"]
+@dataclass(frozen=True)
+class Run:
+    """What came of a command: its exit code and words, and what still runs of its server."""
+
+    code: int
+    out: str
+    err: str
+    left_behind: list[str]
+
+
+def run(*words: str) -> Run:
+    """The command on a free port."""
+    port = free_port()
+    line = [sys.executable, "-m", "probes.serve", *words, "--port", port, "--timeout", "600", "--json"]
     environ = dict(os.environ) | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(line, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=500)
-    return done.returncode, done.stdout, done.stderr
+    done = subprocess.run(line, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=LIMIT_S)
+    return Run(done.returncode, done.stdout, done.stderr, servers(port))
 
 
-def left_behind() -> list[str]:
-    """Processes of our server that still run."""
-    lines = [" ".join(each.info["cmdline"] or []) for each in psutil.process_iter(["cmdline"])]
-    return [line for line in lines if "api_server" in line and PORT in line]
+def free_port() -> str:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return str(listener.getsockname()[1])
+
+
+def servers(port: str) -> list[str]:
+    """Servers on a port that still run."""
+    lines = [each.info["cmdline"] or [] for each in psutil.process_iter(["cmdline"])]
+    return [" ".join(line) for line in lines if "api_server" in " ".join(line) and port in line]
 
 
 def test_the_real_server_passes() -> None:
-    code, out, err = run(str(two_layer_model()), "--engine", "load_format=dummy")
-    seen = json.loads(out)
-    assert [each for each in seen["checks"] if each["outcome"] != "passed"] == [] and code == 0, err
+    server = run(str(two_layer_model()), "--engine", "load_format=dummy")
+    seen = json.loads(server.out)
+    assert [each for each in seen["checks"] if each["outcome"] != "passed"] == [] and server.code == 0, server.err
     assert [each["outcome"] for each in seen["checks"]] == ["passed"] * 10
     phases = [each["phase"] for each in seen["startup"]]
     assert phases[0] == "imports vLLM" and phases[-1] == "starts the HTTP server" and "starts the workers" in phases
@@ -43,22 +64,37 @@ def test_the_real_server_passes() -> None:
     assert kv["blocks"] * kv["block_size_tokens"] == kv["tokens"]
     assert kv["stated_bytes"] == 2**29 and kv["estimated_bytes"] <= kv["stated_bytes"]
     assert {each["role"] for each in seen["memory"]["processes"]} == {"front end", "core", "worker", "helper"}
-    assert left_behind() == []
+    assert server.left_behind == []
+
+
+CRASHES = {
+    "model not found": ("nobody/no-such-model",),
+    "does not take an --engine argument": ("--engine", "frobnicate=1"),
+    "out of memory": ("--engine", "load_format=dummy", "--engine", "kv_cache_memory_bytes=100000"),
+}
+
+
+@pytest.fixture(scope="module")
+def crashes() -> dict[str, Run]:
+    """A server for each cause, two at a time."""
+    model = str(two_layer_model())
+    lines = [words if words[0] != "--engine" else (model, *words) for words in CRASHES.values()]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return dict(zip(CRASHES, pool.map(lambda words: run(*words), lines), strict=True))
 
 
 @pytest.mark.parametrize(
-    ("words", "cause", "remedy"),
+    ("cause", "remedy"),
     [
-        (("nobody/no-such-model",), "model not found", "probes.checkpoint"),
-        (("--engine", "frobnicate=1"), "does not take an --engine argument", "spelling"),
-        (("--engine", "load_format=dummy", "--engine", "kv_cache_memory_bytes=100000"), "out of memory", "larger"),
+        ("model not found", "probes.checkpoint"),
+        ("does not take an --engine argument", "spelling"),
+        ("out of memory", "larger"),
     ],
 )
-def test_real_crashes_are_explained(words, cause, remedy) -> None:
-    model = () if words[0] == "nobody/no-such-model" else (str(two_layer_model()),)
-    code, out, _ = run(*model, *words)
-    seen = json.loads(out)
-    assert code == 1 and not seen["checks"]
+def test_real_crashes_are_explained(crashes: dict[str, Run], cause: str, remedy: str) -> None:
+    crash = crashes[cause]
+    seen = json.loads(crash.out)
+    assert crash.code == 1 and not seen["checks"]
     assert cause in seen["fault"]["cause"] and remedy in seen["fault"]["remedy"], seen["fault"]
     assert seen["fault"]["lines"] and Path(seen["log"]).is_file()
-    assert left_behind() == []
+    assert crash.left_behind == []
