@@ -20,11 +20,12 @@ from notes.walkthrough import chapters
 from notes.walkthrough.anchors import Anchor, Verdict, judge
 from notes.walkthrough.fragment import Fragment
 from tracing.source.definitions import Place
-from tracing.source.tree import SourceTree
+from tracing.source.tree import Module, SourceTree
 
 pytestmark = pytest.mark.slow
 INSTALLED = SourceTree.find()
 ANCHORS = tuple(stop.anchor for stop in chapters.stops(chapters.read()))
+UNCHANGED: dict[str, Module | None] = {}  # modules of the copy without an anchor: parsed once for all tests
 Edit = Callable[[ast.Module, list[Anchor]], None]
 
 
@@ -56,7 +57,12 @@ def rewritten(root: Path, write: Callable[[str, list[Anchor]], str]) -> Iterator
     try:
         for file, anchors in files.items():
             (root.parent / file).write_text(write(before[file], anchors))
-        yield SourceTree.find(root)
+        tree = SourceTree.find(root)
+        tree._modules.update(UNCHANGED)
+        yield tree
+        UNCHANGED.update(
+            {name: module for name, module in tree._modules.items() if module and module.file not in files}
+        )
     finally:
         for file, text in before.items():
             (root.parent / file).write_text(text)
@@ -101,13 +107,28 @@ def blocks(node: ast.AST) -> Iterator[list[ast.stmt]]:
 
 def statement_of(function: ast.stmt, fragment: Fragment) -> tuple[list[ast.stmt], ast.stmt] | None:
     """The innermost statement that has the fragment, with the block that it is in."""
-    found = None
-    for block in blocks(function):
-        for statement in block:
-            text = ast.unparse(statement)
-            if fragment.find(Place("x.py", 1, text.count("\n") + 1, "function", (), tuple(text.split("\n")))):
-                found = (block, statement)
+    found, holders = None, [function]
+    for holder in holders:
+        for block in inner_blocks(holder):
+            for statement in block:
+                if has_fragment(statement, fragment):
+                    found = (block, statement)
+                    holders.append(statement)  # only in it can there be one further in
     return found
+
+
+def inner_blocks(statement: ast.stmt) -> Iterator[list[ast.stmt]]:
+    """The lists of statements directly in a statement."""
+    for holder in (statement, *getattr(statement, "handlers", ()), *getattr(statement, "cases", ())):
+        for name in ("body", "orelse", "finalbody"):
+            if isinstance(block := getattr(holder, name, None), list):
+                yield block
+
+
+def has_fragment(statement: ast.stmt, fragment: Fragment) -> bool:
+    text = ast.unparse(statement)
+    lines = tuple(text.split("\n"))
+    return bool(fragment.find(Place("x.py", 1, len(lines), "function", (), lines)))
 
 
 def verdicts(tree: SourceTree) -> list[tuple[Anchor, Verdict]]:
