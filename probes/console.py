@@ -50,8 +50,8 @@ def show(out: Console, laid_out: RenderableType) -> None:
 
 
 def show_text(out: Console, text: str, style: str = "") -> None:
-    """Print a sentence as it is, wrapped between its words."""
-    show(out, Text(text, style))
+    """Print a sentence as it is: wrapped between its words on a terminal, elsewhere on one line, for grep."""
+    out.print(Text(text, style), soft_wrap=not out.is_terminal)
 
 
 def table(out: Console, title: str, columns: list[str], rows: Rows, text: tuple[int, ...] = ()) -> None:

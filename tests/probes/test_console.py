@@ -1,4 +1,4 @@
-"""Tables and sentences fit the width there is, and lines that go to a file end with their last word."""
+"""Tables fit the width there is, and lines that go to a file end with their last word."""
 
 from __future__ import annotations
 
@@ -54,10 +54,10 @@ def test_nothing_is_wider_or_ends_in_a_space(width: int) -> None:
     assert max(map(len, lines)) <= width and not any(line.endswith(" ") for line in lines)
 
 
-def test_a_sentence_is_wrapped_between_words() -> None:
+def test_a_sentence_in_a_pipe_is_one_line() -> None:
     out = Console(file=io.StringIO(), width=20)
     show_text(out, "[b]5 of 5 requests whole and unharmed")
-    assert out.file.getvalue() == "[b]5 of 5 requests\nwhole and unharmed\n"  # type: ignore[attr-defined]
+    assert out.file.getvalue() == "[b]5 of 5 requests whole and unharmed\n"  # type: ignore[attr-defined]
 
 
 def test_the_width_is_that_of_columns_where_no_terminal_is(monkeypatch: pytest.MonkeyPatch) -> None:

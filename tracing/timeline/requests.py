@@ -9,12 +9,14 @@ its last yield.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 
 from tracing.events.layout import CALLED, ENDED, YIELDED
+from tracing.timeline.columns import RequestRow
 from tracing.timeline.index import Index, Rows
 
 State = Literal["finished", "stopped", "aborted", "refused", "cut"]
@@ -67,6 +69,30 @@ def flows(index: Index) -> list[Flow]:
     made = [_flow(index, name, parents.get(name), *given.get(parents.get(name, name), (0, ""))) for name in ids]
     begun = {(flow.front_pid, flow.start_ns) for flow in made}
     return sorted([*made, *_refused(index, begun)], key=lambda flow: (flow.start_ns, flow.request))
+
+
+def frame(requests: list[Flow]) -> pd.DataFrame:
+    """Requests as a table with the columns of `columns.RequestRow`."""
+    rows = [
+        RequestRow(
+            request=flow.request,
+            external_request=flow.external,
+            parent=flow.parent or "",
+            state=flow.state,
+            missing=", ".join(flow.missing),
+            start_ns=flow.start_ns,
+            end_ns=flow.end_ns,
+            latency_ns=flow.latency_ns,
+            prompt_tokens=flow.prompt_tokens,
+            output_tokens=flow.output_tokens,
+            delivered_tokens=flow.delivered_tokens,
+            step_count=len(flow.steps),
+            front_pid=flow.front_pid,
+            core_pid=flow.core_pid,
+        )
+        for flow in requests
+    ]
+    return pd.DataFrame(rows, columns=[field.name for field in fields(RequestRow)])
 
 
 def _flow(index: Index, name: str, parent: str | None, front_pid: int, external: str) -> Flow:

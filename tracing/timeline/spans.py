@@ -51,8 +51,9 @@ class Timeline:
     dropped: int
 
 
-def read(folder: Path) -> Timeline:
+def read(folder: Path | str) -> Timeline:
     """Read a trace folder; raises `EnginescopeError` where it is none or of another schema."""
+    folder = Path(folder)
     paths = sorted(folder.glob("events-*.bin"))
     if not folder.exists():
         raise EnginescopeError(f"there is no folder {folder}: python -m tracing.record -- CMD makes one in traces/")
