@@ -46,15 +46,16 @@ def shadows(at: Surroundings) -> Finding:
 
 def recorder(at: Surroundings) -> Finding:
     """The recorder's extension module: built, for this Python, of the present source, and loadable."""
-    folder = at.package("tracing")
+    package = at.package("tracing")
+    folder = package / "hooks" if package else None
     spec = PathFinder.find_spec("tracing.hooks._recorder", [str(folder)]) if folder else None
     if folder is None or spec is None or not spec.origin:
         return Finding("recorder", "block", "tracing.hooks._recorder is not built for this Python", REINSTALL)
     built = Path(spec.origin)
     if any(source.stat().st_mtime > built.stat().st_mtime for source in folder.glob("*.[ch]")):
         return Finding("recorder", "warn", "tracing.hooks._recorder is older than its source", REINSTALL)
-    if said := _load_error(built):
-        return Finding("recorder", "block", f"tracing.hooks._recorder does not load: {said}", REINSTALL)
+    if error := _load_error(built):
+        return Finding("recorder", "block", f"tracing.hooks._recorder does not load: {error}", REINSTALL)
     return Finding("recorder", "ok", built.name)
 
 

@@ -52,11 +52,11 @@ def test_the_checkout_hides_nothing_from_itself(tmp_path: Path) -> None:
 def test_recorder(tmp_path: Path) -> None:
     at = machine(tmp_path, {"site/tracing/__init__.py": ""})
     assert not unlike(installation.recorder(at), "block", "not built", "pip install --no-deps -e .")
-    built = f"site/tracing/_recorder{importlib.machinery.EXTENSION_SUFFIXES[0]}"
-    machine(tmp_path, {built: "no library", "site/tracing/_recorder.c": ""})
+    built = f"site/tracing/hooks/_recorder{importlib.machinery.EXTENSION_SUFFIXES[0]}"
+    machine(tmp_path, {built: "no library", "site/tracing/hooks/_recorder.c": ""})
     importlib.invalidate_caches()
     os.utime(tmp_path / built, (NOW + 9, NOW + 9))
-    os.utime(tmp_path / "site/tracing/_recorder.c", (NOW, NOW))
+    os.utime(tmp_path / "site/tracing/hooks/_recorder.c", (NOW, NOW))
     assert not unlike(installation.recorder(at), "block", "does not load: ImportError", "pip install")
     os.utime(tmp_path / built, (NOW - 9, NOW - 9))
     assert not unlike(installation.recorder(at), "warn", "older than its source", "pip install")
