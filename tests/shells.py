@@ -13,7 +13,7 @@ from probes.processes.group import end_group
 Start = Callable[..., subprocess.Popen[bytes]]
 
 
-def until(condition: Callable[[], Any], limit_s: float = 10.0) -> None:
+def until(condition: Callable[[], Any], limit_s: float = 120.0) -> None:
     """Wait for what another process does."""
     deadline = time.monotonic() + limit_s
     while not condition():

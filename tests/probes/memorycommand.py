@@ -57,8 +57,8 @@ def tree(*words: str, cwd: Path = ROOT, wrapped: bool = False) -> Iterator[dict[
     finally:
         family = psutil.Process(front.pid).children(recursive=True)
         front.stdin.close()
-        front.wait(timeout=20)
-        for each in psutil.wait_procs(family, timeout=20)[1]:
+        front.wait(timeout=120)
+        for each in psutil.wait_procs(family, timeout=120)[1]:
             with suppress(psutil.NoSuchProcess):
                 each.kill()
 

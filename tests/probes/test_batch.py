@@ -222,7 +222,7 @@ def test_interrupted(server: tuple[Stub, str], tmp_path: Path, hundred: Path, nu
         while not out.exists() or out.stat().st_size < 2000:
             time.sleep(0.02)
         process.send_signal(number)
-        _, said = process.communicate(timeout=20)
+        _, said = process.communicate(timeout=120)
     assert process.returncode == 130 and "--resume" in said and "Traceback" not in said
     cancelled = [record for record in written(out) if not record.ok]
     assert 1 <= len(cancelled) <= 3 and {record.error_type for record in cancelled} == {"cancelled"}

@@ -80,7 +80,7 @@ def test_only_its_own_lines_of_a_log_are_a_childs(tmp_path: Path) -> None:
 
 def test_a_child_goes_when_its_parent_is_killed(tmp_path: Path) -> None:
     """Both groups, frozen as they are, and the scratch folder."""
-    done = subprocess.run([sys.executable, "-c", LEAVER, str(tmp_path)], cwd=ROOT, capture_output=True, timeout=30)
+    done = subprocess.run([sys.executable, "-c", LEAVER, str(tmp_path)], cwd=ROOT, capture_output=True, timeout=300)
     assert done.returncode == -signal.SIGKILL, done.stderr
     groups = [int(word) for word in done.stdout.split()]
     assert len(groups) == 2

@@ -109,7 +109,7 @@ def test_watch_prints_lines_survives_a_silence_and_ends_with_ctrl_c() -> None:
         assert watching.stdout is not None
         lines = [watching.stdout.readline() for _ in range(3)]
         watching.send_signal(signal.SIGINT)
-        _, said = watching.communicate(timeout=20)
+        _, said = watching.communicate(timeout=120)
     assert watching.returncode == 0 and said == ""
     assert "finished 4 (length 1, stop 3)" in lines[0]
     assert "answers 503" in lines[1]
@@ -122,7 +122,7 @@ def test_watch_as_json_lines() -> None:
         assert watching.stdout is not None
         seen = json.loads(watching.stdout.readline())
         watching.terminate()
-        watching.communicate(timeout=20)
+        watching.communicate(timeout=120)
     assert watching.returncode == 0
     assert seen["running"] == 0
 
@@ -146,7 +146,7 @@ def test_watch_on_a_terminal_is_live() -> None:
                 seen += os.read(mine, 65536)
             except OSError:
                 break
-        assert watching.wait(timeout=20) == 0
+        assert watching.wait(timeout=120) == 0
     os.close(mine)
     assert b"\x1b[" in seen and b"Traceback" not in seen
 
@@ -160,6 +160,6 @@ def test_an_interrupt_ends_the_command_that_is_spanned(tmp_path, ending) -> None
         while not mark.exists() and time.monotonic() < deadline:
             time.sleep(0.02)
         spanning.send_signal(ending)
-        _, said = spanning.communicate(timeout=20)
+        _, said = spanning.communicate(timeout=120)
     assert spanning.returncode == 130 and said == "interrupted\n"
     assert not Path(f"/proc/{mark.read_text().strip()}").exists()
