@@ -25,4 +25,4 @@ def test_the_engine_finds_what_is_expected(comparisons: dict[str, Comparison], n
     if comparison.workload.settings is AMPLE:
         assert all(want["timing_free"] for want in comparison.expected)
     else:  # or the test would show little
-        assert comparison.total("preemptions") > 10 and comparison.total("hits") > 3_000
+        assert comparison.total("preemptions") >= 10 and comparison.total("hits") > 3_000
