@@ -1,49 +1,37 @@
-"""What `tracing.record` says of commands that start no engine."""
+"""The end of a recording: engines that outlive the command, and commands that cannot be started."""
 
 from __future__ import annotations
 
+import json
 import os
+import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
-from tests.engine.recording import LIMIT_S, ROOT, record
+import pytest
+
+from tracing.record import watched
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_a_command_without_an_engine_is_told(tmp_path: Path) -> None:
-    done = record(tmp_path / "trace", sys.executable, "-c", "print('hello')")
-    assert done.returncode == 1 and "hello" in done.stdout
-    assert "no process of the command loaded enginescope" in done.stderr.splitlines()[0]
+def test_a_signal_cuts_the_wait_for_an_engine_short(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with subprocess.Popen(["sleep", "60"]) as engine:
+        said = {"pid": engine.pid, "serves": ["core", "core input"]}
+        (tmp_path / f"process-{engine.pid}.json").write_text(json.dumps(said))
+        threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        begin = time.monotonic()
+        assert watched.linger(tmp_path) == [f"core {engine.pid}"]
+        assert time.monotonic() - begin < watched.LINGER_S
+        assert f"waiting up to 10 s for core {engine.pid}" in capsys.readouterr().err
+        engine.kill()
 
 
-def test_where_no_tool_listens_it_is_told(tmp_path: Path) -> None:
-    done = record(tmp_path / "trace", sys.executable, "-c", "print('hello')", options=("--nvtx",))
-    assert done.stderr.startswith("--nvtx: no tool listens here (NVTX_INJECTION64_PATH is not set)")
-
-
-def test_a_shadowed_package_is_named(tmp_path: Path) -> None:
-    (tmp_path / "tracing").mkdir()
-    (tmp_path / "tracing" / "__init__.py").touch()
-    script = tmp_path / "script.py"
-    script.write_text("print('no engine either')")
-    done = record(tmp_path / "trace", sys.executable, str(script))
-    assert done.returncode == 1
-    assert f"its package tracing is shadowed by {tmp_path}" in " ".join(done.stderr.split())
-
-
-def test_a_chosen_plugin_list_is_lengthened(tmp_path: Path) -> None:
-    show = "import os; print(os.environ['VLLM_PLUGINS'])"
-    environment = os.environ | {"VLLM_PLUGINS": "lora_filesystem_resolver"}
-    command = [
-        sys.executable,
-        "-m",
-        "tracing.record",
-        "--out",
-        str(tmp_path / "trace"),
-        "--",
-        sys.executable,
-        "-c",
-        show,
-    ]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=LIMIT_S)
-    assert done.stdout == "lora_filesystem_resolver,enginescope\n"
+def test_a_command_that_cannot_be_started_leaves_nothing(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tracing.record", "--out", str(tmp_path / "t"), "--", "no-such-program"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and "cannot run 'no-such-program'" in done.stderr
+    assert not list(tmp_path.iterdir())

@@ -118,9 +118,16 @@ def recorded(command: list[str], folder: Path, watchers: Watchers, partial: bool
     }
     with sampled(folder, watchers.py_spy) if watchers.py_spy else contextlib.nullcontext():
         write(folder, trace | {"state": "running"})
-        code = run(ran, more | environment(folder, watchers.nvtx))
-    linger(folder)
-    problems = missing(folder, command) + (capture.finish(folder) if watchers.nsys else [])
+        try:
+            code = run(ran, more | environment(folder, watchers.nvtx))
+        except EnginescopeError:  # it could not be started: nothing of it stays
+            (folder / "trace.json").unlink()
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+            raise
+    left = linger(folder)
+    outlived = [f"still running: {', '.join(left)}: the recording did not end"] if left else []
+    problems = outlived + missing(folder, command) + (capture.finish(folder) if watchers.nsys else [])
     write(folder, trace | {"state": "ended", "exit_code": code, "problems": problems, "ns_per_span": ns_per_span()})
     return summary(folder, code, problems, partial)
 

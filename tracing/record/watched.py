@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
 import subprocess
+import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from tracing.events.layout import RANGES
 
@@ -24,13 +29,29 @@ def processes(folder: Path) -> list[dict[str, Any]]:
     return found
 
 
-def linger(folder: Path) -> None:
-    """Wait a while for the engine's processes, which may end later than the command."""
-    import psutil
+def alive(folder: Path) -> list[str]:
+    """The watched processes that still run, as `core 30002`."""
+    living = [process for process in processes(folder) if psutil.pid_exists(process["pid"])]
+    return [f"{process['serves'][0]} {process['pid']}" for process in living]
 
-    deadline = time.monotonic() + LINGER_S
-    while time.monotonic() < deadline and any(psutil.pid_exists(p["pid"]) for p in processes(folder)):
-        time.sleep(0.1)
+
+def linger(folder: Path) -> list[str]:
+    """Wait a while for the engine's processes, which may end later than the command; those that outlive the wait.
+
+    SIGINT or SIGTERM cuts the wait short.
+    """
+    cut = threading.Event()
+    handlers = {number: signal.signal(number, lambda *_: cut.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        if left := alive(folder):
+            print(f"waiting up to {LINGER_S:.0f} s for {', '.join(left)}; Ctrl-C goes on at once", file=sys.stderr)
+        deadline = time.monotonic() + LINGER_S
+        while left and time.monotonic() < deadline and not cut.wait(0.1):
+            left = alive(folder)
+        return left
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def missing(folder: Path, command: list[str]) -> list[str]:
