@@ -29,7 +29,7 @@ SHOWN_STEPS = 2  # of a run of like steps, told one by one: the first, and the f
 
 
 @dataclass
-class Stop:
+class PassedSite:
     """One place that the request passed; `times` calls of it in a row are one."""
 
     start_ns: int
@@ -100,9 +100,9 @@ def own_spans(index: Index, flow: Flow) -> pd.DataFrame:
     return spans[(spans["share"] != "frame") & (spans["site"] != "gc")]
 
 
-def stops(spans: pd.DataFrame) -> Iterator[Stop]:
+def stops(spans: pd.DataFrame) -> Iterator[PassedSite]:
     """The spans as stops; calls of one site in a row are told once."""
-    last: Stop | None = None
+    last: PassedSite | None = None
     for row in spans.itertuples(index=False):
         took = int(row.end_ns - row.start_ns)
         site = str(row.site)
@@ -112,12 +112,12 @@ def stops(spans: pd.DataFrame) -> Iterator[Stop]:
             continue
         if last is not None:
             yield last
-        last = Stop(int(row.start_ns), took, str(row.role), str(row.stage), site, row.share == "wait")
+        last = PassedSite(int(row.start_ns), took, str(row.role), str(row.stage), site, row.share == "wait")
     if last is not None:
         yield last
 
 
-def chapters(timeline: Timeline, flow: Flow) -> Iterator[tuple[str, list[Stop]]]:
+def chapters(timeline: Timeline, flow: Flow) -> Iterator[tuple[str, list[PassedSite]]]:
     """The walk in parts: the way in, its first step, its first decode step, what is folded, and the way out."""
     from tracing.timeline.index import Index
 
@@ -143,7 +143,7 @@ def chapters(timeline: Timeline, flow: Flow) -> Iterator[tuple[str, list[Stop]]]
     yield "the way out", _between(spans, last_update, flow.end_ns + 1)
 
 
-def _between(spans: pd.DataFrame, start: int, end: int) -> list[Stop]:
+def _between(spans: pd.DataFrame, start: int, end: int) -> list[PassedSite]:
     return list(stops(spans[(spans["start_ns"] >= start) & (spans["start_ns"] < end)]))
 
 
@@ -166,7 +166,7 @@ def walk(timeline: Timeline, flow: Flow, tree: SourceTree, out: Console) -> None
             _tell(number, stop, flow, tree, seen, out)
 
 
-def _tell(number: int, stop: Stop, flow: Flow, tree: SourceTree, seen: set[str], out: Console) -> None:
+def _tell(number: int, stop: PassedSite, flow: Flow, tree: SourceTree, seen: set[str], out: Console) -> None:
     from probes.console import us
 
     place = _place(stop.site, tree)

@@ -62,14 +62,14 @@ def _gpu(found: Findings) -> dict[str, Any] | None:
 def worked_out(read: Timeline) -> Findings:
     """Everything that is shown of a timeline."""
     from tracing.breakdown import budget, hops, slow
-    from tracing.timeline import requests as of_requests
-    from tracing.timeline import steps as anatomy
     from tracing.timeline.index import Index
+    from tracing.timeline.requests import flows as flows_of
+    from tracing.timeline.steps import anatomy
     from tracing.torchsums import operators
 
     index = Index(read)
-    flows = of_requests.flows(index)
-    steps = anatomy.anatomy(read)
+    flows = flows_of(index)
+    steps = anatomy(read)
     hopped = hops.hops(index, flows)
     whole = [each for each in flows if each.state not in ("cut", "refused")]
     budgets = budget.budgets(index, whole)
