@@ -44,7 +44,7 @@ def problems(summaries: Sequence[Summary]) -> list[str]:
 
 def sections(summaries: Sequence[Summary]) -> list[Section]:
     """The whole report."""
-    columns = ["", *(str(each.path) for each in summaries), "what it is"]
+    columns = ["", *_names(summaries), "what it is"]
     sections = [Section("Figures", columns, list(_figures(summaries)), (0, len(summaries) + 1))]
     for each in summaries:
         named = f" in {each.path}" if len(summaries) > 1 else ""
@@ -58,6 +58,12 @@ def sections(summaries: Sequence[Summary]) -> list[Section]:
         if each.slowest:
             sections.append(Section(f"Slowest answers{named}", *_slowest(each), (0, 5)))
     return sections
+
+
+def _names(summaries: Sequence[Summary]) -> list[str]:
+    """The files by their names, which take less room than their paths; by their paths where two have one name."""
+    names = [each.path.name for each in summaries]
+    return names if len(set(names)) == len(names) else [str(each.path) for each in summaries]
 
 
 def notes(summaries: Sequence[Summary]) -> list[str]:
