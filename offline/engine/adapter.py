@@ -52,7 +52,7 @@ COUNTERS = {
 
 
 @dataclass(frozen=True)
-class Batch:
+class GeneratedBatch:
     """What came of one batch."""
 
     start_ns: int
@@ -99,7 +99,7 @@ class Engine:
                 totals[names[metric.name]] += int(metric.value)
         return totals
 
-    def generate(self, prompts: list[list[int]], output_len: int, temperature: float = 0.0) -> Batch:
+    def generate(self, prompts: list[list[int]], output_len: int, temperature: float = 0.0) -> GeneratedBatch:
         """Run one batch to exactly `output_len` tokens a request."""
         parameters = self._sampling(temperature=temperature, max_tokens=output_len, ignore_eos=True)
         inputs = [{"prompt_token_ids": prompt} for prompt in prompts]
@@ -107,7 +107,7 @@ class Engine:
         start = time.monotonic_ns()
         outputs = self.llm.generate(inputs, parameters, use_tqdm=False)
         end = time.monotonic_ns()
-        return Batch(start, end, tuple(_request(output) for output in outputs))
+        return GeneratedBatch(start, end, tuple(_request(output) for output in outputs))
 
     def tokens(self, prompts: list[list[int]], output_len: int) -> list[list[int]]:
         """Greedy token ids, stopping where the model stops: for tests of correctness."""

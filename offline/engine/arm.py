@@ -84,7 +84,7 @@ def trial(engine: Engine, steps: StepLog, cell: Cell, seed: int) -> Message:
     }
 
 
-class Server:
+class TrialServer:
     """Answers the sweep's commands: one `start`, then any number of warm-ups and trials."""
 
     def __init__(self, steps: StepLog) -> None:
@@ -106,7 +106,7 @@ class Server:
 
 def main() -> None:
     """Serve the sweep, which names two inherited file descriptors in `sys.argv`."""
-    server = Server(StepLog(Path(os.environ[STEP_LOG])))
+    server = TrialServer(StepLog(Path(os.environ[STEP_LOG])))
     answer_commands(server.answer)
     if server.engine is not None:
         server.engine.close()

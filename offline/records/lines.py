@@ -16,7 +16,7 @@ from tracing.events.step import Step
 
 
 @dataclass(frozen=True)
-class Phase:
+class EnginePhase:
     """A start-up phase that an engine process passed, with what its worker knew then."""
 
     phase: str = field(metadata=column("name of the phase"))
@@ -58,7 +58,7 @@ class StartRecord:
     import_start_ns: int = field(metadata=column("vLLM's import begins", "ns"))
     engine_start_ns: int = field(metadata=column("vLLM is imported, `LLM(…)` begins", "ns"))
     ready_ns: int = field(metadata=column("`LLM(…)` is back", "ns"))
-    phases: tuple[Phase, ...] = field(metadata=column("start-up phases of all its processes"))
+    phases: tuple[EnginePhase, ...] = field(metadata=column("start-up phases of all its processes"))
     plugin_ns: dict[str, int] = field(metadata=column("when each process, by its number, loaded the plugin", "ns"))
     memory: tuple[ProcessMemory, ...] = field(metadata=column("memory of each of its processes"))
 

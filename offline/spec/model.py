@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from probes.checkpoint import cache_folder, default_model
 from probes.errors import usage_error
 
 WEIGHTS = (".safetensors", ".bin", ".pt", ".gguf")
@@ -13,8 +14,6 @@ WEIGHTS = (".safetensors", ".bin", ".pt", ".gguf")
 
 def find(name: str, load_format: str) -> Path | str:
     """The model to load: the default one, a local folder that was looked at, or a hub id as it stands."""
-    from probes.checkpoint import default_model
-
     if not name:
         return default_model()
     path = Path(name).expanduser()
@@ -31,8 +30,6 @@ def find(name: str, load_format: str) -> Path | str:
 
 def label(model: Path | str) -> str:
     """A short name: the folder's or the hub id's last part, without the digest of our own cache folders."""
-    from probes.checkpoint import cache_folder
-
     if isinstance(model, Path) and model.parent == cache_folder():
         return model.name.rpartition("-")[0]
     return str(model).rstrip("/").split("/")[-1]

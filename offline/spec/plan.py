@@ -1,7 +1,7 @@
 """What a sweep will do, before it does it: defaults that fit the machine, and an estimate of its time.
 
-The estimate is a rough model: a start costs so many seconds, a token so many operations. Once trials have run, the time
-left is told from them instead.
+The estimate is a rough model: a start costs so many seconds, a token so many operations. Once trials have run, they
+tell the time left.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from offline.spec.grid import Arm, Cell, arms
 from offline.spec.model import label
@@ -154,8 +156,6 @@ def engines_at_once(grid: list[Arm], model: Path | str) -> int:
 
     Only on CPU: on a GPU the second engine would find the memory taken.
     """
-    import psutil
-
     first = grid[0].settings
     need = 3 * GIB + int(first.get("kv_cache_memory_bytes") or GIB) + _folder_bytes(model) * 2
     roomy = psutil.virtual_memory().available > 2 * need
@@ -166,7 +166,7 @@ def _folder_bytes(model: Path | str) -> int:
     return sum(path.stat().st_size for path in Path(model).glob("*") if path.is_file())
 
 
-def describe(spec: Spec, grid: list[Arm], model: str, seconds: float, note: str | None) -> str:
+def describe(spec: Spec, grid: list[Arm], model: str, seconds: float, notes: list[str]) -> str:
     """The plan as text: what will be run, in what order of magnitude of time."""
     cells = sum(len(arm.cells) for arm in grid)
     trials = cells * spec.repeats * spec.passes
@@ -181,7 +181,7 @@ def describe(spec: Spec, grid: list[Arm], model: str, seconds: float, note: str 
         f"trials         {trials}",
         f"estimate       {minutes(seconds)} (an estimate)",
     ]
-    return "\n".join(lines + ([f"note           {note}"] if note else []))
+    return "\n".join([*lines, *(f"note           {note}" for note in notes)])
 
 
 def minutes(seconds: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import json
 import tomllib
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -57,8 +58,6 @@ class Spec:
 
 def nearest(name: str, known: Any) -> str:
     """`; did you mean X?` for the known name closest to a wrong one, or nothing."""
-    import difflib
-
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else ""
 

@@ -18,23 +18,24 @@ from probes.errors import INCOMPLETE, INTERRUPTED, run_main, terminable, usage_e
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from offline.sweep.preparation import Opened
+    from offline.sweep.preparation import PreparedRun
+    from offline.table.cells import Row
 
 SPEC_FLAGS = (
     *("model", "load_format", "batch_size", "block_size", "prefix_caching", "cache_state", "input_len", "output_len"),
     *("shared_prefix_len", "repeats", "passes", "seed"),
 )
-BATCH_HELP = "requests handed over at once (default 1,4,8,16; fewer where that takes over ten minutes)"
+BATCH_HELP = "requests submitted at once (default 1,4,8,16; fewer where that takes over ten minutes)"
 LIMIT_HELP = "an engine start or a trial that takes longer is killed (default 600)"
-RESUME_HELP = "go on with a run (default: the last unfinished one)"
+RESUME_HELP = "continue a run (default: the last unfinished one)"
 EPILOG = """examples:
-  python -m offline.sweep                                     what fits this machine, in at most ten minutes
-  python -m offline.sweep --plan                              say what it would do, and how long
+  python -m offline.sweep                                     a grid that fits this machine, in at most ten minutes
+  python -m offline.sweep --plan                              show what would be run, and how long it takes
   python -m offline.sweep --batch-size 1,8 --block-size 32 --engine max_num_batched_tokens=512,2048
   python -m offline.sweep --engine 'speculative_config={"method":"ngram","num_speculative_tokens":3}'
-  python -m offline.sweep --resume                            go on with the last run that was cut short
+  python -m offline.sweep --resume                            continue the last unfinished run
 
-exit codes: 0 done (refused cells included), 3 a cell failed, 2 bad usage, 1 anything else, 130 Ctrl-C
+exit codes: 0 done, 3 a cell failed or the engine refused all, 2 bad usage, 1 another failure, 130 Ctrl-C
 """
 
 
@@ -65,7 +66,7 @@ def parser() -> argparse.ArgumentParser:
     grid.add_argument(
         "--engine", action="append", metavar="KEY=V1,V2", help="any engine argument: one value or an axis"
     )
-    grid.add_argument("--spec", metavar="FILE.toml", help="all of this in a file; flags win over it")
+    grid.add_argument("--spec", metavar="FILE.toml", help="read all of this from a file; flags override it")
     run = made.add_argument_group("the run")
     run.add_argument("--repeats", type=int, metavar="N", help="trials of each cell in each pass (default 3)")
     run.add_argument("--passes", type=int, metavar="N", help="run all arms again, in reverse order (default 1)")
@@ -93,8 +94,8 @@ def asked_for(args: argparse.Namespace) -> dict[str, Any]:
     return said
 
 
-def finish(run: Opened, state: str, out: Console) -> list[dict[str, Any]]:
-    """Tables, index and the final state; the short table on the terminal."""
+def finish(run: PreparedRun, state: str) -> list[Row]:
+    """Write the tables, the index and the final state, and close the folder; the table's rows."""
     from offline.records.lines import StartRecord
     from offline.records.runfolder import write_index
     from offline.table import files
@@ -102,16 +103,16 @@ def finish(run: Opened, state: str, out: Console) -> list[dict[str, Any]]:
 
     folder, spec, axes = run.folder, run.spec, run.grid[0].axes
     records = folder.records()
-    made, drift = rows(run.grid, spec.repeats * spec.passes, records), run_drift(records)
+    table, drift = rows(run.grid, spec.repeats * spec.passes, records), run_drift(records)
     on_disk = folder.read_run() | {"state": state, "ended": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
     for record in records:
         if isinstance(record, StartRecord):
             on_disk["arms"][record.arm]["resolved"] = asdict(record.resolved)
-    files.write(folder.path, made, axes, drift, on_disk)
+    files.write(folder.path, table, axes, drift, on_disk)
     folder.write_run(on_disk)  # last: a run whose tables could not be written is not complete
     write_index(folder.path.parents[2])
-    files.show(out, made, axes, drift, spec.passes)
-    return made
+    folder.close()
+    return table
 
 
 def main() -> int:
@@ -125,14 +126,16 @@ def main() -> int:
         return measure(opened, args.time_limit) if opened else 0
 
 
-def measure(run: Opened, time_limit_s: float) -> int:
+def measure(run: PreparedRun, time_limit_s: float) -> int:
     """Run what is missing, write the tables, and say how it ended."""
+    from rich.console import Console
+
     from offline.records.lines import TrialRecord
     from offline.spec.plan import engines_at_once
-    from offline.sweep.progress import SweepProgress, console
+    from offline.sweep.progress import SweepProgress
     from offline.sweep.runner import Runner
 
-    out, folder = console(), run.folder
+    progress_out, folder = Console(stderr=True), run.folder
     records = folder.records()
     done = {(r.cell, r.trial) for r in records if isinstance(r, TrialRecord)}
     engines = max((r.engine for r in records), default=0)
@@ -141,20 +144,32 @@ def measure(run: Opened, time_limit_s: float) -> int:
     total = sum(len(arm.cells) for arm in run.grid) * run.spec.repeats * run.spec.passes
     try:
         folder.write_run(folder.read_run() | {"state": "running"})
-        with SweepProgress(total, len(done), runner.to_start(), run.estimate_s, out) as progress:
+        with SweepProgress(total, len(done), runner.to_start(), run.estimate_s, progress_out) as progress:
             runner.run(progress)
         state, code = ("incomplete", INCOMPLETE) if runner.failed else ("complete", 0)
     except KeyboardInterrupt:
         state, code = "interrupted", INTERRUPTED
-        out.print(f"interrupted; go on with: python -m offline.sweep --resume {folder.path}", soft_wrap=True)
-    rows = finish(run, state, out)
-    warn(rows, out)
-    folder.close()
-    out.print(f"Wrote {folder.path}", highlight=False, soft_wrap=True)
+        progress_out.print(f"interrupted; to continue: python -m offline.sweep --resume {folder.path}", soft_wrap=True)
+    rows = finish(run, state)
+    if code == 0 and all(row["status"] == "refused" for row in rows):
+        code = INCOMPLETE
+    warn(rows, progress_out)
+    show(run, rows)
     return code
 
 
-def warn(rows: list[dict[str, Any]], out: Console) -> None:
+def show(run: PreparedRun, rows: list[Row]) -> None:
+    """The short table on standard output, and where the rest is."""
+    from offline.table import files
+    from offline.table.cells import run_drift
+    from probes.console import console
+
+    out = console()
+    files.show(out, rows, run.grid[0].axes, run_drift(run.folder.records()), run.spec.passes)
+    out.print(f"Wrote {run.folder.path}", highlight=False, soft_wrap=True)
+
+
+def warn(rows: list[Row], out: Console) -> None:
     """One line a reason: how many cells have no figure, and why, in the engine's words."""
     from rich.text import Text
 

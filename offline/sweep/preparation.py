@@ -1,4 +1,4 @@
-"""A run made ready to be measured: a new one, planned and asked for, or one on disk that is to be gone on with."""
+"""A run made ready to be measured: a new one, planned and confirmed, or an unfinished one on disk."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any
 from offline.records.runfolder import RunFolder, newest_unfinished, read_run
 from offline.spec import model as models
 from offline.spec.grid import Arm, arms
+from offline.spec.limits import refuse_too_long, remarks
 from offline.spec.plan import base_settings, complete, describe, estimate_s, minutes
 from offline.spec.spec import Spec
 from probes.commandline import command_line
@@ -26,7 +27,7 @@ ASK_ABOVE_S = 30 * 60
 
 
 @dataclass
-class Opened:
+class PreparedRun:
     """A run that is ready to be measured."""
 
     folder: RunFolder
@@ -36,17 +37,21 @@ class Opened:
     estimate_s: float
 
 
-def new_run(args: argparse.Namespace, said: dict[str, Any]) -> Opened | None:
+def new_run(args: argparse.Namespace, said: dict[str, Any]) -> PreparedRun | None:
     """Show the plan, ask where it takes long, and make the folder; None where only the plan was wanted."""
     asked = Spec.from_dict(said)
     model, machine = models.find(asked.model, asked.load_format), fingerprint(engine_platform())
     asked = Spec.from_dict({**asked.as_dict(), "engine": typed_engine(asked.engine)})
     spec, note = complete(asked, model, machine)
+    refuse_too_long(spec, model)
     grid = arms(spec, base_settings(spec, model, machine))
     if not grid:
         raise usage_error("no cells: --cache-state warm exists only with --prefix-caching on")
     seconds = estimate_s(spec, model, machine)
-    print(describe(spec, grid, models.label(model), seconds, note), flush=True)
+    notes = [*([note] if note else []), *remarks(spec)]
+    # What is printed with --plan is the result, else it is progress.
+    plan = describe(spec, grid, models.label(model), seconds, notes)
+    print(plan, file=sys.stdout if args.plan else sys.stderr, flush=True)
     if args.plan:
         return None
     if seconds > ASK_ABOVE_S and not args.yes and sys.stdin.isatty() and not confirmed(minutes(seconds)):
@@ -62,11 +67,11 @@ def new_run(args: argparse.Namespace, said: dict[str, Any]) -> Opened | None:
         "arms": {arm.id: {"name": arm.name, "settings": arm.settings} for arm in grid},
         "began": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
-    return Opened(RunFolder.create(args.out, run["model"], args.variant, run), spec, grid, model, seconds)
+    return PreparedRun(RunFolder.create(args.out, run["model"], args.variant, run), spec, grid, model, seconds)
 
 
-def resumed_run(args: argparse.Namespace, said: dict[str, Any]) -> Opened | None:
-    """Open the run to go on with; refused, with the difference named, where it would not be the same run."""
+def resumed_run(args: argparse.Namespace, said: dict[str, Any]) -> PreparedRun | None:
+    """Open the run to continue; refused, with the difference named, where it would not be the same run."""
     path = Path(args.resume) if args.resume else newest_unfinished(args.out, args.variant)
     run, machine = read_run(path), fingerprint(engine_platform())
     spec = Spec.from_dict(run["asked"])
@@ -77,26 +82,26 @@ def resumed_run(args: argparse.Namespace, said: dict[str, Any]) -> Opened | None
     grid = arms(spec, base_settings(spec, model, machine))
     unlike = unlikeness(run, said, machine.as_dict(), models.mark(model), {arm.id for arm in grid})
     if unlike:
-        raise EnginescopeError(f"{path} cannot be resumed, it would be another run: {'; '.join(unlike)}")
-    return None if args.plan else Opened(RunFolder(path), spec, grid, model, estimate_s(spec, model, machine))
+        raise EnginescopeError(f"{path} cannot be resumed, since it would be another run: {'; '.join(unlike)}")
+    return None if args.plan else PreparedRun(RunFolder(path), spec, grid, model, estimate_s(spec, model, machine))
 
 
 def unlikeness(
     run: dict[str, Any], said: dict[str, Any], machine: dict[str, Any], mark: dict[str, Any], arm_ids: set[str]
 ) -> list[str]:
     """How a resumed run would differ from the one on disk: machine, vLLM, model, or what is asked now."""
-    found = differences(run["machine"], machine)
+    unlike = differences(run["machine"], machine)
     wanted = Spec.from_dict(said)
     wanted = Spec.from_dict({**wanted.as_dict(), "engine": typed_engine(wanted.engine)})
     for key in said:
         before, now = run["asked"][key], wanted.as_dict()[key]
         if before != now:
-            found.append(f"{key}: {before!r} in the run, {now!r} asked now")
+            unlike.append(f"{key}: {before!r} in the run, {now!r} asked now")
     if mark != run["model_mark"]:
-        found.append(f"model: {run['model_mark']} in the run, {mark} now")
-    if not found and arm_ids != set(run["arms"]):
-        found.append("engine arguments: this version of enginescope makes others of the same spec")
-    return found
+        unlike.append(f"model: {run['model_mark']} in the run, {mark} now")
+    if not unlike and arm_ids != set(run["arms"]):
+        unlike.append("engine arguments: this version of enginescope makes others of the same spec")
+    return unlike
 
 
 def confirmed(time_text: str) -> bool:

@@ -13,14 +13,6 @@ from offline.records.lines import StartRecord
 from offline.spec.grid import Arm, Trial
 from offline.spec.plan import minutes
 
-PLAIN_WIDTH = 160  # columns of a table that goes to a file or a pipe
-
-
-def console() -> Console:
-    """Standard output; wide where it is not a terminal, so that a table in a log is whole."""
-    made = Console()
-    return made if made.is_terminal else Console(width=max(made.width, PLAIN_WIDTH))
-
 
 class SweepProgress:
     """Counts trials and tells arm, cell, speed so far and the time left; `engines` are those still to be started."""

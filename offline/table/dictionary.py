@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from offline.records.lines import Phase, ProcessMemory, RequestRecord, StartRecord, StopRecord, TrialRecord
+from offline.records.lines import EnginePhase, ProcessMemory, RequestRecord, StartRecord, StopRecord, TrialRecord
 from offline.records.resolved import Resolved
 from offline.table.cells import CellColumns, CheckColumns, StatusColumns
 from offline.table.figures import TrialFigures
@@ -19,7 +19,7 @@ TABLE = {
 }
 RECORDS = {
     "start: an engine start": StartRecord,
-    "`phases` of a start": Phase,
+    "`phases` of a start": EnginePhase,
     "`memory` of a start": ProcessMemory,
     "trial: a timed repeat": TrialRecord,
     "`requests` of a trial": RequestRecord,

@@ -17,6 +17,7 @@ from offline.table.cells import Row
 from offline.table.dictionary import column_dictionary
 from offline.table.frames import table_frame
 from offline.table.statistics import DRIFT_BOUND, ESTIMATOR, Drift
+from probes.console import show as show_laid_out
 
 # Terminal and Markdown, most telling first: heading, column, digits, and which end is the best of its column.
 SHOWN = (
@@ -99,15 +100,15 @@ def markdown(rows: Sequence[Row], axes: tuple[str, ...], drift: Drift | None, ru
 def show(console: Console, rows: Sequence[Row], axes: tuple[str, ...], drift: Drift | None, passes: int) -> None:
     """The short table on a terminal, with as many figures as its width holds; a star marks the best of a column."""
     style = None if drift and drift.inside else "bold yellow"
-    console.print(Text(first_line(drift, passes)), style=style, highlight=False)
+    show_laid_out(console, Text(first_line(drift, passes), style or ""))
     count = len(SHOWN)
     while count > 1 and _needed(console, terminal(rows, axes, count)) > console.width:
         count -= 1
     table = terminal(rows, axes, count)
-    console.print(table, width=max(console.width, _needed(console, table)), no_wrap=True, crop=False, soft_wrap=True)
+    show_laid_out(console, table)
     hidden = f" {len(SHOWN) - count} more figures are in table.md." if count < len(SHOWN) else ""
     legend = f"± is half of a 95 % t-interval over a cell's trials; * is the best of its column.{hidden}"
-    console.print(legend, highlight=False)
+    show_laid_out(console, Text(legend))
 
 
 def _needed(console: Console, table: Table) -> int:
@@ -119,11 +120,11 @@ def terminal(rows: Sequence[Row], axes: tuple[str, ...], count: int) -> Table:
     keys = [k for k in _identity(axes) if k in (*axes, "batch_size", "cache_state", "prefix_caching")]
     table = Table(header_style="bold", pad_edge=False, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for key in keys:
-        table.add_column(Text(key.replace("_", "\n")), no_wrap=True)
-    table.add_column("ran", justify="right", no_wrap=True)
+        table.add_column(Text(key.replace("_", "\n")), overflow="fold")
+    table.add_column("ran", justify="right", overflow="fold")
     for heading, *_ in SHOWN[:count]:
-        table.add_column(Text(heading.replace(" ", "\n", 1)), justify="right", no_wrap=True)
-    table.add_column("cached /\nexpected", justify="right", no_wrap=True)
+        table.add_column(Text(heading.replace(" ", "\n", 1)), justify="right", overflow="fold")
+    table.add_column("cached /\nexpected", justify="right", overflow="fold")
     best = {column: _best(rows, column, end) for _, column, _, end in SHOWN}
     for row in rows:
         running = number(row, "running_mean")

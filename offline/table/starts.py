@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from offline.records.lines import Phase, StartRecord
+from offline.records.lines import EnginePhase, StartRecord
 from offline.records.resolved import Resolved
 from offline.spec.grid import Arm
 from probes.columns import column
@@ -88,21 +88,21 @@ def startup(start: StartRecord) -> dict[str, Any]:
     return {"startup_s": start.startup_s, **parts, "startup_rest_s": rest_s, "startup_note": _note(start, phases)}
 
 
-def _whole(phases: tuple[Phase, ...]) -> dict[str, Phase]:
+def _whole(phases: tuple[EnginePhase, ...]) -> dict[str, EnginePhase]:
     """Each phase once, from its first start; workers pass some of them side by side."""
-    spans: dict[str, Phase] = {}
+    spans: dict[str, EnginePhase] = {}
     for phase in phases:
         first = spans.setdefault(phase.phase, phase)
         end_ns = max(first.end_ns, phase.end_ns)
-        spans[phase.phase] = Phase(phase.phase, first.pid, first.start_ns, end_ns)
+        spans[phase.phase] = EnginePhase(phase.phase, first.pid, first.start_ns, end_ns)
     return spans
 
 
-def _seconds(phases: dict[str, Phase], *names: str) -> float | None:
+def _seconds(phases: dict[str, EnginePhase], *names: str) -> float | None:
     return sum(phases[name].seconds for name in names) if set(names) <= phases.keys() else None
 
 
-def _spawn_s(start: StartRecord, phases: dict[str, Phase]) -> float | None:
+def _spawn_s(start: StartRecord, phases: dict[str, EnginePhase]) -> float | None:
     if not {"executor", "load_weights"} <= phases.keys():
         return None
     core_ns = start.plugin_ns.get(str(phases["executor"].pid))
@@ -112,7 +112,7 @@ def _spawn_s(start: StartRecord, phases: dict[str, Phase]) -> float | None:
     return (core_ns - start.engine_start_ns + worker_ns) / 1e9
 
 
-def _note(start: StartRecord, phases: dict[str, Phase]) -> str:
+def _note(start: StartRecord, phases: dict[str, EnginePhase]) -> str:
     if not phases:
         return "no phase of the start was recorded"
     notes = []

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import t
 
 CONFIDENCE = 0.95
 DRIFT_BOUND = 0.10
@@ -33,8 +34,6 @@ def mean_interval(values: Sequence[float]) -> Figure | None:
     mean = math.fsum(values) / len(values)
     if len(values) == 1:
         return Figure(mean, None, None, 1)
-    from scipy.stats import t
-
     spread = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1) / len(values))
     half = float(t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)) * spread
     return Figure(mean, mean - half, mean + half, len(values))

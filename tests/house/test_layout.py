@@ -53,11 +53,6 @@ DEFERRED = {
     "tracing/record/watched.py",
     "notes/study/judging.py",
     "notes/walkthrough/edges.py",
-    "offline/spec/model.py",
-    "offline/spec/plan.py",
-    "offline/spec/spec.py",
-    "offline/table/files.py",
-    "offline/table/statistics.py",
     "tracing/breakdown/findings.py",
     "tracing/hooks/install.py",
     "tracing/overhead/ledger.py",
@@ -73,7 +68,7 @@ DEFERRED = {
 }
 EXERCISES = "notes/study/exercises/"
 # Class names that still stand twice. This list only gets shorter.
-SHARED_NAMES = {"Batch", "Missing", "Recording", "Server", "Stop"}
+SHARED_NAMES = {"Missing", "Recording", "Stop"}
 MODULES = sorted(str(path.relative_to(ROOT)) for room in BELOW for path in (ROOT / room).rglob("*.py"))
 INSIDE_VLLM = [
     "enginescope_plugin.py",

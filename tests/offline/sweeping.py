@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import psutil
 
@@ -17,7 +17,15 @@ FAKE = ROOT / "tests" / "fake_vllm"
 STARTED: set[Path] = set()  # the folders that sweeps of this process write to
 
 
-def start(out: Path, *words: str, fake: bool = False, program: tuple[str, ...] = ("-m", "offline.sweep"), **env: str):
+def start(
+    out: Path,
+    *words: str,
+    fake: bool = False,
+    program: tuple[str, ...] = ("-m", "offline.sweep"),
+    stdout: int | IO[str] = subprocess.PIPE,
+    stderr: int = subprocess.STDOUT,
+    **env: str,
+) -> subprocess.Popen[str]:
     """Start a sweep; with `fake`, on the stand-in for vLLM."""
     STARTED.add(out.resolve())
     environment = dict(os.environ) | {"HF_HUB_OFFLINE": "1", "COLUMNS": "200"} | env
@@ -25,8 +33,8 @@ def start(out: Path, *words: str, fake: bool = False, program: tuple[str, ...] =
     return subprocess.Popen(
         [sys.executable, *program, "--out", str(out), *words],
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        stdout=stdout,
+        stderr=stderr,
         text=True,
         env=environment,
         cwd=ROOT,

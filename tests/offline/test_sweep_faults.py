@@ -106,6 +106,30 @@ def test_an_arm_that_dies_fails_alone(model: str, tmp_path: Path) -> None:
     assert table.count(",ok,") == 2 and table.count(",failed,") == 2
 
 
+@pytest.mark.parametrize(("blocks", "code"), [("32", 0), ("32,64", 3)])
+def test_some_cells_may_be_refused_but_not_all(model: str, tmp_path: Path, blocks: str, code: int) -> None:
+    ended, text = run(tmp_path, "--model", model, *GRID, fake=True, FAKE_REFUSE_BLOCKS=blocks)
+    assert ended == code and "cells refused: ValueError: No common block size for 32" in text
+    assert (only_run(tmp_path) / "table.csv").read_text().count(",refused,") == 2 * len(blocks.split(","))
+
+
+def test_progress_goes_to_standard_error_and_the_table_fits(model: str, tmp_path: Path) -> None:
+    process = start(tmp_path, "--model", model, *GRID, fake=True, stderr=subprocess.PIPE, COLUMNS="72")
+    table, progress = process.communicate(timeout=60)
+    assert process.returncode == 0, progress
+    assert table.splitlines()[-1] == f"Wrote {only_run(tmp_path)}" and "12/12" in progress and "12/12" not in table
+    assert all(len(line) <= 72 and line == line.rstrip() for line in table.splitlines()[:-1])
+
+
+def test_a_full_standard_output_loses_nothing(model: str, tmp_path: Path) -> None:
+    with open("/dev/full", "w") as full:
+        process = start(tmp_path, "--model", model, *GRID, fake=True, stdout=full, stderr=subprocess.PIPE)
+        _, progress = process.communicate(timeout=60)
+    assert process.returncode == 1 and "Traceback" not in progress
+    assert json.loads((only_run(tmp_path) / "run.json").read_text())["state"] == "complete"
+    assert (only_run(tmp_path) / "table.md").exists()
+
+
 def test_two_sweeps_into_one_folder_the_second_is_refused(model: str, tmp_path: Path) -> None:
     first = start(tmp_path, "--model", model, *GRID, fake=True, FAKE_START_S="60")
     until(lambda: any(tmp_path.glob("*/*/*/run.json")), LIMIT_S)

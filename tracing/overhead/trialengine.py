@@ -68,7 +68,7 @@ class TrialEngine:
         }
 
 
-class Server:
+class OverheadServer:
     """Answers the ledger's commands: the engine's arguments first, then any number of trials."""
 
     engine: TrialEngine | None = None
@@ -83,7 +83,7 @@ class Server:
 
 def main() -> None:
     """Serve the ledger, which names two inherited file descriptors in `sys.argv`."""
-    server = Server()
+    server = OverheadServer()
     answer_commands(server.answer)
     if server.engine is not None:
         server.engine.engine.engine_core.shutdown()

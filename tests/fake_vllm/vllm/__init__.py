@@ -27,6 +27,8 @@ class LLM:
         time.sleep(float(os.environ.get("FAKE_START_S", "0.05")))
         if os.environ.get("FAKE_HANG_BLOCK") == str(block_size):
             time.sleep(3600)
+        if str(block_size) in os.environ.get("FAKE_REFUSE_BLOCKS", "").split(","):
+            raise ValueError(f"No common block size for {block_size}")
         self.scheduler = Scheduler()
         cache = SimpleNamespace(block_size=block_size, num_gpu_blocks=4096, enable_prefix_caching=False)
         scheduler = SimpleNamespace(

@@ -1,0 +1,52 @@
+"""What a plan knows before any engine starts: requests that the model cannot hold, values that change nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from offline.spec.spec import Spec
+from probes.errors import usage_error
+
+POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "model_max_length")
+
+
+def refuse_too_long(spec: Spec, model: Path | str) -> None:
+    """Refuse requests longer than the model, or than `max_model_len` where that is asked for."""
+    longest = spec.input_len + spec.output_len
+    words = f"--input-len {spec.input_len} and --output-len {spec.output_len} need {longest} positions"
+    asked = [value for value in spec.engine.get("max_model_len", []) if isinstance(value, int)]
+    if asked and 0 < min(asked) < longest:
+        raise usage_error(f"{words}, --engine max_model_len={min(asked)} gives fewer")
+    positions = None if "hf_overrides" in spec.engine else model_positions(model)
+    if positions is not None and longest > positions:
+        raise usage_error(f"{words}, the model has {positions}")
+
+
+def model_positions(model: Path | str) -> int | None:
+    """The longest request of a model, by its configuration; None where that does not say."""
+    try:
+        config: dict[str, Any] = json.loads((Path(model) / "config.json").read_text())
+    except (OSError, ValueError):
+        return None
+    config = config.get("text_config") or config
+    known = [config[name] for name in POSITIONS if isinstance(config.get(name), int)]
+    scaling = config.get("rope_scaling") or config.get("rope_parameters") or {}
+    return None if "factor" in scaling or not known else max(known)  # how vLLM scales is its own matter
+
+
+def remarks(spec: Spec) -> Iterator[str]:
+    """What of a complete spec will make no difference, a sentence each."""
+    for key, enough, why in (
+        ("max_num_batched_tokens", max(spec.batch_size) * spec.input_len, "all prompts of a batch fit into one step"),
+        ("max_num_seqs", max(spec.batch_size), "all requests of a batch run at once"),
+    ):
+        values = [v for v in spec.engine.get(key, []) if isinstance(v, int) and v >= enough]
+        if len(values) > 1:
+            yield f"{key} {', '.join(map(str, values))} do the same work: {why} from {enough} on"
+    blocks = [size for size in spec.block_size if size > spec.shared_prefix_len]
+    if "on" in spec.prefix_caching and spec.shared_prefix_len and blocks:
+        sizes = ", ".join(map(str, blocks))
+        yield f"the shared prefix of {spec.shared_prefix_len} tokens fills no block of {sizes}: nothing of it is cached"
