@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from notes.study.recording import COMMANDS, FILE, RecordedSpan, Recording, write
+from notes.study.recording import COMMANDS, FILE, RecordedSpan, RecordedStories, write
 from probes.arguments import CommandParser
 from probes.errors import EnginescopeError, run_main
 from tracing.sites.engine import SITES
@@ -44,7 +44,7 @@ def main() -> int:
     return 0
 
 
-def recording(folder: Path) -> Recording:
+def recording(folder: Path) -> RecordedStories:
     """The two stories of a trace folder that has a request served to its end and one that was left."""
     from tracing import timeline
     from tracing.breakdown.findings import about
@@ -60,7 +60,7 @@ def recording(folder: Path) -> Recording:
     if left is None or not served:
         raise EnginescopeError(f"{folder} needs a request that ended and one that was left; record: {COMMANDS[0]}")
     flow = chosen(served, "median")
-    return Recording(
+    return RecordedStories(
         about=about(trace),
         prompt_tokens=flow.prompt_tokens,
         roles=_roles(trace.spans),

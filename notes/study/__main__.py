@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from notes.study import texts
 from notes.study.judging import exercises, judge
-from notes.study.messages import Broken, CheckBegins, Ended, ExerciseBegins, Failed, Message, Missing, Passed
+from notes.study.messages import Broken, CheckBegins, Ended, ExerciseBegins, Failed, Message, NotDefined, Passed
 from probes.arguments import CommandParser
 from probes.errors import FAILED, run_main, usage_error
 
@@ -109,7 +109,7 @@ def print_verdict(day: int, file: Path, out: Console) -> int:
                 pass
             case CheckBegins(check):
                 pass
-            case Missing() | Failed():
+            case NotDefined() | Failed():
                 wrong.add(name)
             case Broken():
                 wrong.update(names)
@@ -132,7 +132,7 @@ def lines(message: Message) -> Iterator[str]:
             yield from (f"         {line}" for line in at)
         case ExerciseBegins(name):
             yield f"\n{name}"
-        case Missing():
+        case NotDefined():
             yield "  open   your file does not define it yet"
         case Passed(check, measurement):
             yield f"  right  {check}"

@@ -34,7 +34,7 @@ from notes.study.messages import (
     ExerciseBegins,
     Failed,
     Message,
-    Missing,
+    NotDefined,
     Passed,
     decode,
     encode,
@@ -145,7 +145,7 @@ def load(path: Path, pipe: TextIO) -> Any:
 def _run(exercise: Exercise, mine: Any, path: Path, pipe: TextIO) -> None:
     _report(pipe, ExerciseBegins(exercise.name))
     if not hasattr(mine, exercise.name):
-        _report(pipe, Missing())
+        _report(pipe, NotDefined())
         return
     for check in exercise.checks:
         sentence = inspect.getdoc(check) or ""

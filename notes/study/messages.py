@@ -26,7 +26,7 @@ class ExerciseBegins:
 
 
 @dataclass(frozen=True)
-class Missing:
+class NotDefined:
     """The file does not define the name of the exercise that has begun."""
 
 
@@ -62,9 +62,9 @@ class Ended:
     ending: Ending
 
 
-Message = Broken | ExerciseBegins | Missing | CheckBegins | Passed | Failed | Ended
+Message = Broken | ExerciseBegins | NotDefined | CheckBegins | Passed | Failed | Ended
 KINDS: dict[str, Callable[..., Message]] = {
-    kind.__name__: kind for kind in (Broken, ExerciseBegins, Missing, CheckBegins, Passed, Failed, Ended)
+    kind.__name__: kind for kind in (Broken, ExerciseBegins, NotDefined, CheckBegins, Passed, Failed, Ended)
 }
 
 

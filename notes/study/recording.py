@@ -30,7 +30,7 @@ class RecordedSpan:
 
 
 @dataclass(frozen=True)
-class Recording:
+class RecordedStories:
     """Two stories out of one trace, as spans in the order of their start.
 
     `first_token` is the way of a request to its first token, `abort` what a stream that its caller left set going.
@@ -44,7 +44,7 @@ class Recording:
     abort: tuple[RecordedSpan, ...]
 
 
-def read(path: Path = FILE) -> Recording:
+def read(path: Path = FILE) -> RecordedStories:
     """The committed recording; an `EnginescopeError` where it is of another schema."""
     recording: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     if recording["schema"] != SCHEMA:
@@ -52,10 +52,10 @@ def read(path: Path = FILE) -> Recording:
             f"{path.name} is of schema {recording['schema']}, not {SCHEMA}: write it again with {COMMANDS[1]}"
         )
     stories = {name: tuple(RecordedSpan(**span) for span in recording[name]) for name in ("first_token", "abort")}
-    return Recording(recording["about"], recording["prompt_tokens"], recording["roles"], **stories)
+    return RecordedStories(recording["about"], recording["prompt_tokens"], recording["roles"], **stories)
 
 
-def write(recording: Recording, path: Path = FILE) -> None:
+def write(recording: RecordedStories, path: Path = FILE) -> None:
     """Write a recording as JSON."""
     text = json.dumps({"schema": SCHEMA, "made_by": COMMANDS, **asdict(recording)}, indent=1)
     try:

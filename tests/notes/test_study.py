@@ -13,7 +13,7 @@ import pytest
 
 from notes.study import judging, texts
 from notes.study.exercises import day_3
-from notes.study.messages import Broken, Ended, ExerciseBegins, Failed, Message, Missing, Passed, decode, encode
+from notes.study.messages import Broken, Ended, ExerciseBegins, Failed, Message, NotDefined, Passed, decode, encode
 from probes.errors import EnginescopeError
 from tests.notes.studyfiles import SOLUTIONS, answering, command, messages
 from tracing.source.tree import SourceTree
@@ -147,7 +147,7 @@ def test_solutions_stand_alone() -> None:
     "message",
     [
         Broken("line 1", ("x = ",)),
-        Missing(),
+        NotDefined(),
         Passed("it is right", None),
         Failed("it is right", "no", "", ("x",)),
         Ended("died"),

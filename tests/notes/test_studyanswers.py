@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from notes.study import judging, texts
-from notes.study.messages import Broken, Failed, Missing, Passed
+from notes.study.messages import Broken, Failed, NotDefined, Passed
 from tests.notes.studyfiles import SOLUTIONS, answering, messages
 
 
@@ -21,7 +21,7 @@ def answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int, st
 def test_a_right_answer_passes(day: int) -> None:
     path = next(SOLUTIONS.glob(f"day_{day}.*"))
     reports = messages(day, path)
-    assert [each for each in reports if isinstance(each, Failed | Missing | Broken)] == []
+    assert [each for each in reports if isinstance(each, Failed | NotDefined | Broken)] == []
     passed = sum(isinstance(each, Passed) for each in reports)
     assert passed == sum(len(exercise.checks) for exercise in judging.exercises(day))
 
@@ -299,7 +299,7 @@ def test_a_wrong_answer_is_told_what_is_wrong(
     reports = messages(day, answer(day, text))
     failures = [message for message in reports if isinstance(message, Failed)]
     if words == "open":
-        assert failures == [] and Missing() in reports
+        assert failures == [] and NotDefined() in reports
         return
     assert len(failures) == 1 and words in f"{failures[0].reason} {failures[0].hint}"
 
