@@ -148,13 +148,13 @@ def alternate(engine: Engine, cell: Cell, most: int) -> str:
 
 
 def narrow(ratios: list[float]) -> bool:
-    found = interval(ratios)
-    return bool(found["hi"] - found["lo"] < 2 * TARGET)
+    change = interval(ratios)
+    return change.lo is not None and change.hi is not None and change.hi - change.lo < 2 * TARGET
 
 
 def told(ratios: list[float], what: str) -> str:
-    found = interval(ratios)
-    return f"{found['median']:+.2%} [{found['lo']:+.2%}, {found['hi']:+.2%}], {len(ratios)} {what}"
+    change = interval(ratios)
+    return f"{change.median:+.2%} [{change.lo:+.2%}, {change.hi:+.2%}], {len(ratios)} {what}"
 
 
 def compare(first: Trial, second: Trial, cell: Cell, most: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -242,6 +242,6 @@ def ledger_rows(timeline: Timeline) -> tuple[list[dict[str, Any]], list[str]]:
     if recording.exists(timeline.folder):
         watchers.append("py-spy")
     try:
-        return ledger.quote(trace.get("machine", {}), watchers), []
+        return [asdict(quote) for quote in ledger.quote(trace.get("machine", {}), watchers)], []
     except EnginescopeError as error:
         return [], [str(error)]

@@ -22,7 +22,7 @@ from probes.errors import INCOMPLETE, EnginescopeError, run_main, usage_error
 
 if TYPE_CHECKING:
     from tracing.overhead.arms import OverheadArm, RunningArm
-    from tracing.overhead.ledger import Round
+    from tracing.overhead.entry import Entry, Round
 
 INPUT_LEN = 32
 WARM_UPS = 2
@@ -79,10 +79,8 @@ def chosen(all_arms: list[OverheadArm], names: list[str] | None) -> list[Overhea
 
 def measure(asked: list[OverheadArm], args: argparse.Namespace, scratch: Path) -> int:
     """Start the arms, run the rounds, stop the arms, print and store what was seen."""
-    from probes.machine import fingerprint
     from tracing.overhead import ledger
     from tracing.overhead.table import show
-    from tracing.overhead.yields import harvest
 
     missing: dict[str, str] = {}
     with running(asked, _settings(args.model), scratch, missing) as engines:
@@ -91,29 +89,41 @@ def measure(asked: list[OverheadArm], args: argparse.Namespace, scratch: Path) -
         for name, engine in engines.items():
             say(f"stopping {name}")
             engine.stop()
-        machine, now = fingerprint().as_dict(), time.strftime("%Y-%m-%d")
-        for size, found in by_size.items():
-            rows = [
-                {"arm": arm.name, "missing": missing.get(arm.name), "processes": counts.get(arm.name)}
-                | ({} if arm.name in missing else ledger.changes(found, arm.name))
-                | (harvest(engines[arm.name], found) if arm.name in engines else {})
-                for arm in asked
-            ]
-            entry = {"measured": now, "machine": machine, "model": args.model, "batch_size": size}
-            entry |= {"input_len": INPUT_LEN, "output_len": args.output_len, "rows": rows, "base": base(found)}
+        for size, trials in by_size.items():
+            entry = summed_up(asked, engines, counts, missing, size, trials, args)
             path = ledger.store(entry)
             show(entry)
     print(f"Wrote {path}")
     return INCOMPLETE if missing else 0
 
 
-def base(found: list[Round]) -> dict[str, float]:
-    """The plain engine's own medians."""
-    from statistics import median
+def summed_up(
+    asked: list[OverheadArm],
+    engines: dict[str, RunningArm],
+    counts: dict[str, int],
+    missing: dict[str, str],
+    size: int,
+    trials: list[Round],
+    args: argparse.Namespace,
+) -> Entry:
+    """The entry of one batch size: a row an arm, out of the rounds and what the arms' watchers left."""
+    from probes.machine import fingerprint
+    from tracing.overhead import ledger
+    from tracing.overhead.entry import Entry, Row
+    from tracing.overhead.output import output
 
-    from tracing.overhead.ledger import BASE, FIGURES
-
-    return {name: median(each[BASE][name] for each in found) for name in FIGURES}
+    rows = tuple(
+        Row(
+            arm.name,
+            missing.get(arm.name),
+            counts.get(arm.name),
+            None if arm.name in missing else ledger.changes(trials, arm.name),
+            output(engines[arm.name], trials) if arm.name in engines else None,
+        )
+        for arm in asked
+    )
+    machine, today = fingerprint().as_dict(), time.strftime("%Y-%m-%d")
+    return Entry(today, machine, args.model, size, INPUT_LEN, args.output_len, ledger.plain(trials), rows)
 
 
 def _settings(model: str) -> dict[str, Any]:
@@ -177,22 +187,22 @@ def rounds(engines: dict[str, RunningArm], missing: dict[str, str], size: int, a
     """Trials of every arm, `--rounds` times after warm-ups; an arm that fails leaves the rounds."""
     from probes.processes.engine import EngineFailed
 
-    draw, found = random.Random(size), []
+    draw, finished = random.Random(size), []
     for number in range(-WARM_UPS, args.rounds):
         say(f"batch size {size}, round {number + 1} of {args.rounds}" if number >= 0 else f"batch size {size}, warm-up")
-        seen: Round = {}
+        trials: Round = {}
         for name in draw.sample(sorted(engines), len(engines)):
             shape = {"batch_size": size, "input_len": INPUT_LEN, "output_len": args.output_len}
             try:
-                seen[name] = engines[name].trial(**shape, seed=1000 * size + number + WARM_UPS)
+                trials[name] = engines[name].trial(**shape, seed=1000 * size + number + WARM_UPS)
             except EngineFailed as error:
                 missing[name] = f"failed in a trial: {error}"
                 engines.pop(name).kill()
         if "off" in missing:
             raise EnginescopeError(f"the plain engine {missing['off']}")
         if number >= 0:
-            found.append(seen)
-    return found
+            finished.append(trials)
+    return finished
 
 
 def say(words: str) -> None:

@@ -19,6 +19,7 @@ from probes import nvtxlibrary
 from probes.processes.engine import EngineFailed, EngineProcess
 from probes.programs import program
 from tracing.nsys import capture
+from tracing.overhead.entry import WatchedTrial
 
 ENTRY = "from tracing.overhead.trialengine import main; main()"
 START_LIMIT_S = 180.0
@@ -107,12 +108,12 @@ class RunningArm:
         self._since = time.monotonic_ns()
         self.freeze()
 
-    def trial(self, **shape: Any) -> dict[str, Any]:
+    def trial(self, **shape: Any) -> WatchedTrial:
         """Thaw, run one batch, freeze; the engine's figures of it."""
         self.thaw()
         try:
             with self._sampled():
-                return self.engine.ask(shape | {"profiled": self.arm.profiled}, TRIAL_LIMIT_S)
+                return WatchedTrial(**self.engine.ask(shape | {"profiled": self.arm.profiled}, TRIAL_LIMIT_S))
         finally:
             self.freeze()
 

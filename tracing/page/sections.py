@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from probes.console import Rows, percent, show_text, table, us
-from tracing.overhead.ledger import change
+from tracing.overhead.entry import read_quote
 from tracing.page import html, lanes, watchers
 from tracing.timeline.steps import PHASES
 
@@ -76,13 +76,7 @@ def headline(review: dict[str, Any]) -> str:
 
 def quoted(review: dict[str, Any]) -> list[str]:
     """A line a row of the ledger that is about this machine and these watchers."""
-    return [
-        f"On this machine {row['arm']} changed throughput by {change(row['tok_s'])}, TTFT by {change(row['ttft_s'])} "
-        f"and TPOT by {change(row['tpot_s'])}; a second plain engine's throughput differed by {change(row['plain'])} "
-        f"({row['model']} model, batch size {row['batch_size']}; "
-        f"tracing.overhead, {row['measured']})"
-        for row in review["cost"]["ledger"]
-    ]
+    return [str(read_quote(row)) for row in review["cost"]["ledger"]]
 
 
 def show(found: Findings, out: Console) -> None:

@@ -1,45 +1,48 @@
-"""What the watcher of an overhead arm brought in: records and bytes a second, and the way between processes from it."""
+"""What the watcher of an overhead arm wrote: records and bytes a second, and the way between processes from it."""
 
 from __future__ import annotations
 
 import gzip
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from tracing import timeline
+from tracing.breakdown import hops
 from tracing.events.layout import RECORD
 from tracing.nsys.capture import STEM
+from tracing.overhead.arms import RunningArm
+from tracing.overhead.entry import Between, Output, Round
+from tracing.timeline import requests
+from tracing.timeline.index import Index
 from tracing.timeline.intervals import Ints, contains, edges, overlap, union
+from tracing.timeline.steps import anatomy
 from tracing.torchsums import trace
 
-if TYPE_CHECKING:
-    from tracing.overhead.arms import RunningArm
-    from tracing.overhead.ledger import Round
-
-BETWEEN = ("serialize", "send", "deserialize")  # stages that a split into processes adds
 ZMQ = ("front end → core", "core → front end")
 
 
-def harvest(engine: RunningArm, rounds: list[Round]) -> dict[str, Any]:
-    """Of a stopped arm: `records_s` and `bytes_s` while it was measured, and, where spans were recorded, `between`."""
+def output(engine: RunningArm, rounds: Sequence[Round]) -> Output | None:
+    """What a stopped arm's watcher wrote while the arm was measured; None where nothing watched."""
     name = engine.arm.name
-    windows = np.array([(each[name]["start_ns"], each[name]["end_ns"]) for each in rounds if name in each])
+    windows = np.array([(each[name].start_ns, each[name].end_ns) for each in rounds if name in each])
     if engine.arm.tool == "py-spy":
         return _sampled(engine.folder, windows)
     if engine.arm.profiled:
         return _profiled(trace.files(engine.folder), windows)
     if any(engine.folder.glob("events-*.bin")):
-        found = _recorded(engine, windows)
+        spans = _recorded(engine, windows)
         reports = [path for path in engine.folder.glob(f"{STEM}.*") if engine.arm.tool == "nsys"]
         size = sum(path.stat().st_size for path in reports)
-        return found | ({"bytes_s": size / engine.watched_s} if reports else {})
-    return {}
+        return replace(spans, bytes_s=size / engine.watched_s) if reports else spans
+    return None
 
 
-def _sampled(folder: Path, windows: Ints) -> dict[str, Any]:
+def _sampled(folder: Path, windows: Ints) -> Output:
     """py-spy's folded stacks, a file a trial, named by when it was begun: lines that end in a count."""
     paths = {int(path.stem.partition("-")[2]): path for path in folder.glob("samples-*.txt")}
     times = np.array(sorted(paths), dtype=np.int64)
@@ -47,10 +50,10 @@ def _sampled(folder: Path, windows: Ints) -> dict[str, Any]:
     texts = [paths[int(times[place])].read_text() for place in places if place >= 0]
     samples = sum(int(line.rpartition(" ")[2]) for text in texts for line in text.splitlines())
     seconds = (windows[:, 1] - windows[:, 0]).sum() / 1e9
-    return {"records_s": samples / seconds, "bytes_s": sum(len(text.encode()) for text in texts) / seconds}
+    return Output(samples / seconds, sum(len(text.encode()) for text in texts) / seconds)
 
 
-def _profiled(paths: list[Path], windows: Ints) -> dict[str, Any]:
+def _profiled(paths: list[Path], windows: Ints) -> Output:
     """Torch traces, one a trial, with the wall clock's time in their names; those written after one of the windows."""
     ahead_ns = time.time_ns() - time.monotonic_ns()
     stamps = sorted((int(path.name.split(".")[-5 if path.suffix == ".gz" else -4]) - ahead_ns, path) for path in paths)
@@ -61,16 +64,10 @@ def _profiled(paths: list[Path], windows: Ints) -> dict[str, Any]:
         with gzip.open(path) as file:
             records += sum(line.count(b'"ph": "X"') for line in file)
     seconds = (windows[:, 1] - windows[:, 0]).sum() / 1e9
-    return {"records_s": records / seconds, "bytes_s": sum(path.stat().st_size for path in mine) / seconds}
+    return Output(records / seconds, sum(path.stat().st_size for path in mine) / seconds)
 
 
-def _recorded(engine: RunningArm, windows: Ints) -> dict[str, Any]:
-    from tracing import timeline
-    from tracing.breakdown import hops
-    from tracing.timeline import requests
-    from tracing.timeline.index import Index
-    from tracing.timeline.steps import anatomy
-
+def _recorded(engine: RunningArm, windows: Ints) -> Output:
     read = timeline.read(engine.folder)
     index = Index(read)
     measured = union(windows[:, 0], windows[:, 1])
@@ -78,23 +75,24 @@ def _recorded(engine: RunningArm, windows: Ints) -> dict[str, Any]:
     steps = anatomy(read)
     spans, seconds = read.spans[inside], float((windows[:, 1] - windows[:, 0]).sum() / 1e9)
     hopped = hops.hops(index, requests.flows(index)).drop_duplicates(["hop", "from_ns", "to_ns"])
-    return {
-        "records_s": len(spans) / seconds,
-        "bytes_s": len(spans) * RECORD.itemsize / seconds,
-        "between": between(spans, hopped[contains(measured, hopped["from_ns"].to_numpy())]),
-        "frozen_steps": frozen_steps(steps, np.array(engine.frozen)),
-    }
+    return Output(
+        len(spans) / seconds,
+        len(spans) * RECORD.itemsize / seconds,
+        between(spans, hopped[contains(measured, hopped["from_ns"].to_numpy())]),
+        frozen_steps(steps, np.array(engine.frozen)),
+    )
 
 
-def between(spans: pd.DataFrame, hops: pd.DataFrame) -> dict[str, float]:
+def between(spans: pd.DataFrame, hops: pd.DataFrame) -> Between:
     """The way between processes: nanoseconds a step of the stages that serve it, and of both hops over ZMQ."""
     steps = max(int((spans["site"] == "scheduler.schedule").sum()), 1)
     lengths = (spans["end_ns"] - spans["start_ns"]).groupby(spans["stage"].astype(str)).sum()
-    found = {f"{stage}_ns": float(lengths.get(stage, 0)) / steps for stage in BETWEEN}
-    return found | {"zmq_ns": float(hops["latency_ns"][hops["hop"].isin(ZMQ)].sum()) / steps}
+    serialize, send, deserialize = (float(lengths.get(stage, 0)) for stage in ("serialize", "send", "deserialize"))
+    zmq = float(hops["latency_ns"][hops["hop"].isin(ZMQ)].sum())
+    return Between(serialize / steps, send / steps, deserialize / steps, zmq / steps)
 
 
-def frozen_steps(steps: pd.DataFrame, frozen: Ints) -> list[int]:
+def frozen_steps(steps: pd.DataFrame, frozen: Ints) -> tuple[int, ...]:
     """The steps in which the arm's clocks stood still for a while: they look slow and are not."""
     hit = overlap(union(frozen[:, 0], frozen[:, 1]), *edges(steps)) > 0
-    return [int(step) for step in steps["step"][hit]]
+    return tuple(int(step) for step in steps["step"][hit])
