@@ -7,11 +7,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from notes.quotes import PATH, Quote, QuotedMachine, QuotedTrace, Quotes, Unit, readable, write
 from probes.arguments import CommandParser
 from probes.errors import EnginescopeError, run_main, usage_error
+
+if TYPE_CHECKING:
+    from tracing.breakdown.review import Review
 
 EXAMPLES = """examples:
   python -m notes.measured traces/<default> traces/<streams> traces/<batch> traces/<preempted>
@@ -23,15 +26,13 @@ each trace is known by the command that it recorded:
   preempted  python -m tracing.record -- python tests/engine/traced/preempted.py MODEL
 MODEL is the folder that python -m probes.checkpoint --two-layer prints.
 """
-Review = dict[str, Any]  # what `review.json` holds
-
 # How a trace is named in the notes, by a part of its command.
 TRACES = {"default": "tracing.demo", "streams": "streams.py", "batch": "batch_then_kill", "preempted": "preempted.py"}
 
 
 @dataclass(frozen=True)
 class Quantity:
-    """One value: where it stands in a trace's `review.json`. `row` picks the row of a table by its first column."""
+    """One value: where it stands in a trace's review. `row` picks the row of a table by its first column."""
 
     key: str
     trace: str
@@ -148,13 +149,14 @@ def without_folders(command: str) -> str:
 def quote(quantity: Quantity, review: Review) -> Quote:
     """The value of a quantity in a review."""
     first = {"steps": "kind", "budget": "stage", "hops": "hop"}[quantity.table]
-    row = next((row for row in review[quantity.table] if row[first] == quantity.row), None)
-    if row is None or row[quantity.column] is None:
+    row = next((row for row in getattr(review, quantity.table) if getattr(row, first) == quantity.row), None)
+    value = getattr(row, quantity.column, None)
+    count = getattr(row, "count", None)
+    if value is None:
         raise EnginescopeError(
             f"the {quantity.trace} trace has no {quantity.row} in its {quantity.table}: record it again"
         )
-    value = row[quantity.column]
-    meaning = f"{quantity.meaning}; {quantity.trace} trace" + (f", n={row['count']}" if "count" in row else "")
+    meaning = f"{quantity.meaning}; {quantity.trace} trace" + (f", n={count}" if count else "")
     return Quote(readable(value, quantity.unit), value, quantity.unit, meaning)
 
 

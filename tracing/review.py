@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -23,16 +22,16 @@ EXAMPLES = """examples:
 
 
 def parser() -> argparse.ArgumentParser:
-    made = CommandParser(
+    arguments = CommandParser(
         prog="python -m tracing.review",
         description="Where the time of every request and step went, from a trace folder.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    made.add_argument("folder", type=Path, metavar="DIR", help="a trace folder")
-    made.add_argument("--perfetto", type=Path, metavar="FILE", help="write a Perfetto trace as well")
-    made.add_argument("--csv", type=Path, metavar="FILE", help="write all spans as CSV as well")
-    return made
+    arguments.add_argument("folder", type=Path, metavar="DIR", help="a trace folder")
+    arguments.add_argument("--perfetto", type=Path, metavar="FILE", help="write a Perfetto trace as well")
+    arguments.add_argument("--csv", type=Path, metavar="FILE", help="write all spans as CSV as well")
+    return arguments
 
 
 def main() -> int:
@@ -51,11 +50,11 @@ def review(folder: Path, perfetto: Path | None = None, csv: Path | None = None) 
     from tracing.page.sections import sections, show
 
     out = console()
-    found = findings(folder)
-    written, failures = write(found, sections(found), perfetto, csv)
+    recorded = findings(folder)
+    paths, failures = write(recorded, sections(recorded), perfetto, csv)
     try:
-        show(found, out)
-        for path in written:
+        show(recorded, out)
+        for path in paths:
             out.print(f"Wrote {path}", soft_wrap=True, markup=False)
         sys.stdout.flush()
     except BrokenPipeError:
@@ -68,31 +67,32 @@ def review(folder: Path, perfetto: Path | None = None, csv: Path | None = None) 
 
 
 def write(
-    found: Findings, sections: list[tuple[str, str, str]], perfetto: Path | None, csv: Path | None
+    findings: Findings, sections: list[tuple[str, str, str]], perfetto: Path | None, csv: Path | None
 ) -> tuple[list[Path], list[str]]:
     """Write `review.json`, `review.html` and what else was asked: the paths, and what could not be written and why."""
+    from tracing.breakdown import review as reviewfile
     from tracing.page.html import page
     from tracing.page.perfetto import export
 
-    folder = found.timeline.folder
+    folder, review = findings.timeline.folder, findings.review
     writers: dict[Path, Callable[[Path], object]] = {
-        folder / "review.json": lambda path: path.write_text(json.dumps(found.review, indent=1)),
+        folder / reviewfile.FILE: lambda path: reviewfile.write(review, path),
         folder / "review.html": lambda path: path.write_text(
-            page(f"Trace {folder.resolve().name}", found.review, sections)
+            page(f"Trace {folder.resolve().name}", review.about, review.problems, sections)
         ),
     }
     if perfetto:
-        writers[perfetto] = lambda path: export(found.timeline, found.flows, found.hops, path)
+        writers[perfetto] = lambda path: export(findings.timeline, findings.flows, findings.hops, path)
     if csv:
-        writers[csv] = lambda path: found.timeline.spans.to_csv(path, index=False)
-    written, failures = [], []
+        writers[csv] = lambda path: findings.timeline.spans.to_csv(path, index=False)
+    paths, failures = [], []
     for path, writer in writers.items():
         try:
             writer(path)
-            written.append(path)
+            paths.append(path)
         except OSError as error:
             failures.append(f"{path}: {error.strerror or error}")
-    return written, failures
+    return paths, failures
 
 
 if __name__ == "__main__":

@@ -201,4 +201,4 @@ def _between(index: Index, findings: Findings, whole: list[Flow]) -> dict[str, i
         for wait in waits(index, flow):
             lengths.setdefault(wait.name, []).append(wait.end_ns - wait.start_ns)
     medians = {name: int(np.median(each)) for name, each in lengths.items()}
-    return medians | {hop["hop"]: hop["median_ns"] for hop in findings.review["hops"]}
+    return medians | {hop.hop: hop.median_ns for hop in findings.review.hops}

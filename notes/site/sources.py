@@ -44,7 +44,7 @@ def build(chapters: tuple[Chapter, ...], tree: SourceTree, findings: Findings | 
         raise usage_error(f"{out} holds something else than a site: name another folder with --out")
     figures = Figures(
         quotes.read(quotes.PATH).with_machines(),
-        *((site_times(findings), findings.review["about"]) if findings else ()),
+        *((site_times(findings), findings.review.about) if findings else ()),
     )
     with tempfile.TemporaryDirectory() as folder:
         docs, site = Path(folder) / "docs", Path(folder) / "site"
@@ -136,7 +136,7 @@ NO_TRACE = """!!! note "This site was built without a trace"
 
 def _drawings(chapters: Sequence[Chapter], findings: Findings) -> Iterator[str]:
     links = addresses(chapters)
-    yield f'<p class="about">Measured: {escape(findings.review["about"])}</p>'
+    yield f'<p class="about">Measured: {escape(findings.review.about)}</p>'
     route = median_route(findings)
     if route is not None:
         yield "## One request, from call to last output"

@@ -85,7 +85,7 @@ def _budget(folder: Path) -> BudgetTable:
 
     trace, review = trace_file(folder), findings(folder).review
     command = without_paths(trace["command"])
-    problems = "; ".join(without_paths(problem) for problem in review["problems"])
+    problems = "; ".join(without_paths(problem) for problem in review.problems)
     origin = Origin(
         name=re.sub(r"[^A-Za-z0-9]+", "-", f"budget-{command.removeprefix('python -m ').removeprefix('python ')}"),
         title=f"Where a request's time goes: {command}",
@@ -96,11 +96,8 @@ def _budget(folder: Path) -> BudgetTable:
         state=trace["state"],
         caution=f"Not whole: {problems}." if problems else "A whole trace: nothing was dropped or cut.",
     )
-    rows = tuple(
-        BudgetRow(row["stage"], row["median_ns"], row["p95_ns"], float(f"{row['share']:.6g}"))
-        for row in review["budget"]
-    )
-    return BudgetTable(origin, review["requests"]["whole"], rows)
+    rows = tuple(BudgetRow(row.stage, row.median_ns, row.p95_ns, float(f"{row.share:.6g}")) for row in review.budget)
+    return BudgetTable(origin, review.requests.whole, rows)
 
 
 def _machine(machine: Mapping[str, Any]) -> TableMachine:

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
-from offline.records.jsonform import Malformed, read_record
 from offline.records.resolved import Resolved
 from probes.columns import column
+from probes.jsonform import Malformed, read_record
 from tracing.events.step import Step
 
 

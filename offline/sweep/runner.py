@@ -14,7 +14,6 @@ from pathlib import Path
 
 from offline.engine.process import start_process
 from offline.expected.tokens import CacheConfig, PrefixCache
-from offline.records.jsonform import read_record
 from offline.records.lines import StartRecord, StopRecord, TrialRecord
 from offline.records.resolved import Resolved
 from offline.records.runfolder import RunFolder
@@ -22,6 +21,7 @@ from offline.spec.grid import Arm, Cell, Trial, arm_order, seed_of, trial_order
 from offline.spec.prompts import workload
 from offline.spec.spec import Spec
 from offline.sweep.progress import SweepProgress
+from probes.jsonform import read_record
 from probes.processes.dialogue import Message
 from probes.processes.engine import EngineFailed, EngineProcess
 

@@ -53,7 +53,6 @@ DEFERRED = {
     "tracing/record/watched.py",
     "notes/study/judging.py",
     "notes/walkthrough/edges.py",
-    "tracing/breakdown/findings.py",
     "tracing/hooks/install.py",
     "tracing/page/tracks/file.py",
     "tracing/page/tracks/samples.py",

@@ -46,7 +46,7 @@ def test_a_route_goes_through_the_roles_in_their_order(findings: Findings) -> No
     assert [call.site for call in back.calls] == [
         *("client.receive", "output.process", "output.deliver", "async.generate"),
     ]
-    assert route.between_ns["front end → core"] == findings.review["hops"][0]["median_ns"]
+    assert route.between_ns["front end → core"] == findings.review.hops[0].median_ns
 
 
 def test_the_sequence_has_every_call_and_message_and_leads_to_stops(findings: Findings) -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tests.tracing.traces import TraceWriter
 from tracing import timeline
 from tracing.breakdown import slow
+from tracing.breakdown.review import SlowRequest, SlowStep
 from tracing.page import sections
 from tracing.timeline import steps as anatomy
 from tracing.timeline.steps import innermost
@@ -78,8 +79,8 @@ def test_the_slowest_step_and_its_reason(tmp_path: Path) -> None:
     write(tmp_path, steps=12, collection=8)
     read = timeline.read(tmp_path)
     slowest = slow.slow_steps(read, anatomy.anatomy(read))[0]
-    assert (slowest["step"], slowest["kind"], slowest["ns"]) == (8, "decode", 2_900_000)
-    assert slowest["reason"] == "garbage collection: 2.0 ms"
+    assert (slowest.step, slowest.kind, slowest.ns) == (8, "decode", 2_900_000)
+    assert slowest.reason == "garbage collection: 2.0 ms"
 
 
 def steps_of(*rows: tuple[str, int, int], pid: int = 11) -> pd.DataFrame:
@@ -95,26 +96,25 @@ def test_only_steps_above_the_median_of_as_many_tokens_are_slow(tmp_path: Path) 
     few, many, alone = ("decode", 2, 100), ("decode", 64, 900), ("prefill", 500, 5000)
     steps = steps_of(few, few, few, ("decode", 2, 300), many, many, ("decode", 65, 950), alone)
     slowest = slow.slow_steps(timeline.read(tmp_path), steps)
-    assert [(row["step"], row["ns"], row["median_ns"], row["core_pid"]) for row in slowest] == [
+    assert [(row.step, row.ns, row.median_ns, row.core_pid) for row in slowest] == [
         (6, 950, 900, 11),
         (3, 300, 100, 11),
     ]
-    assert slow.slow_steps(timeline.read(tmp_path), steps_of(alone)) == []
+    assert slow.slow_steps(timeline.read(tmp_path), steps_of(alone)) == ()
 
 
 def test_of_two_engines_the_slowest_steps_say_which() -> None:
-    step = {"step": 3, "core_pid": 12, "kind": "decode", "tokens": 2, "ns": 300, "median_ns": 100, "reason": "why"}
-    review = {"roles": {"core": [11, 12]}, "slow_steps": [step]}
-    columns, rows = sections.slow_steps(review)
+    step = SlowStep(12, "decode", step=3, tokens=2, start_ns=0, ns=300, median_ns=100, reason="why")
+    columns, rows = sections.slow_steps([step], engines=2)
     assert dict(zip(columns, rows[0], strict=True))["core"] == 12
-    assert "core" not in sections.slow_steps(review | {"roles": {"core": [12]}})[0]
+    assert "core" not in sections.slow_steps([step], engines=1)[0]
 
 
 def test_a_slow_request_is_told_by_what_exceeds_the_others() -> None:
     parts = {name: {"forward": 10_000_000, "wait: socket in": 100} for name in "abc"}
     parts["c"] = {"forward": 11_000_000, "wait: scheduler queue": 5_000_000}
     first, *_ = slow.slow_requests({"a": 10, "b": 10, "c": 16}, parts)
-    assert first == {"request": "c", "ns": 16, "reason": "wait: scheduler queue: 5.0 ms more than the median"}
+    assert first == SlowRequest("c", 16, "wait: scheduler queue: 5.0 ms more than the median")
 
 
 @settings(deadline=None)
@@ -137,7 +137,7 @@ def test_nothing_recorded_is_no_steps(tmp_path: Path) -> None:
     TraceWriter(tmp_path, 11, ["core"]).span("kv.lookup", 1, 2).close()
     read = timeline.read(tmp_path)
     steps = anatomy.anatomy(read)
-    assert len(steps) == 0 and slow.slow_steps(read, steps) == [] and slow.slow_requests({}, {}) == []
+    assert len(steps) == 0 and slow.slow_steps(read, steps) == () and slow.slow_requests({}, {}) == ()
 
 
 @pytest.mark.parametrize("counts", [(0, 0, 0, "empty"), (1, 0, 0, "prefill"), (1, 3, 1, "mixed"), (0, 3, 0, "decode")])

@@ -147,4 +147,4 @@ def test_the_review_of_a_folder_has_what_the_python_does(both: Path) -> None:
     assert schedule["lines"][0]["line"] == "Scheduler.schedule (vllm/v1/core/sched/scheduler.py:30)"
     assert "Scheduler.schedule (vllm/v1/core/sched/scheduler.py:30)" in (both / "review.html").read_text()
     (both / "pyspy.json").write_text("{")
-    assert any("pyspy" in line for line in findings.findings(both).review["problems"])
+    assert any("pyspy" in line for line in findings.findings(both).review.problems)

@@ -107,11 +107,11 @@ def test_a_report_that_cannot_be_placed_is_a_problem_of_the_review(tmp_path: Pat
     write_steps(tmp_path)
     writer = NsysWriter(tmp_path / "nsys.sqlite").range(9, 9, 0, 1, "my loop", domain="")
     path = writer.launch(9, 9, 0, 1, 0).activity("kernel", 9, 0, 10 * US).close()
-    told = findings.findings(tmp_path).review
-    assert told["gpu"] is None and any("its clock is not known" in line for line in told["problems"])
+    review = findings.findings(tmp_path).review
+    assert review.gpu is None and any("its clock is not known" in line for line in review.problems)
     path.write_bytes(b"no database")
-    told = findings.findings(tmp_path).review
-    assert told["gpu"] is None and any("cannot be read as SQLite" in line for line in told["problems"])
+    review = findings.findings(tmp_path).review
+    assert review.gpu is None and any("cannot be read as SQLite" in line for line in review.problems)
 
 
 def test_without_ranges_of_ours_the_scope_is_the_stage(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from tests.tracing.test_anatomy import write as write_steps
 from tests.tracing.test_budget import DURATIONS, stream
 from tracing import timeline
 from tracing.breakdown import budget
-from tracing.breakdown.findings import worked_out
+from tracing.breakdown.findings import analyze
 from tracing.nsys import __main__ as nsys
 from tracing.nsys import capture, ranges
 from tracing.nsys import file as nsysfile
@@ -55,18 +55,18 @@ def test_ranges_alone_give_the_budgets_of_the_event_files(ns: list[int]) -> None
 def test_the_whole_review_is_that_of_the_event_files(tmp_path: Path) -> None:
     stream(tmp_path, NS)
     read, report = captured(tmp_path, clock_ns=500)
-    ours = worked_out(read).review
+    ours = analyze(read).review
     found, figures = nsys.reviewed(report)
     for part in ("requests", "budget", "steps", "hops", "slow_steps", "roles", "unexplained_share_median"):
-        assert found.review[part] == ours[part], part
-    assert figures["problems"] == [] and figures["gpu"] is None
+        assert getattr(found.review, part) == getattr(ours, part), part
+    assert figures["problems"] == () and figures["gpu"] is None
     assert figures["clock"] == {"offset_ns": 500, "uncertainty_ns": 1}
 
 
 def test_steps_and_their_phases(tmp_path: Path) -> None:
     write_steps(tmp_path, collection=3)
     read, report = captured(tmp_path)
-    assert nsys.reviewed(report)[0].review["steps"] == worked_out(read).review["steps"]
+    assert nsys.reviewed(report)[0].review.steps == analyze(read).review.steps
 
 
 def test_what_a_mark_says_is_of_the_range_before_it(tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_vllm_scopes_stand_in_where_our_ranges_are_missing(tmp_path: Path) -> No
         ("worker", "nccl:all_reduce", 1),
     ]
     assert "no ranges of the domain enginescope" in figures["problems"][0]
-    assert found.review["requests"]["total"] == 0
+    assert found.review.requests.total == 0
 
 
 def test_processes_that_are_not_vllm_have_a_role_of_their_own_and_their_ranges_are_folded(tmp_path: Path) -> None:
@@ -126,9 +126,9 @@ def test_processes_that_are_not_vllm_have_a_role_of_their_own_and_their_ranges_a
         ("other", "aten::mul", 80, 2400),
         ("other", "aten::mul_", 80, 800),
     ]
-    assert figures["problems"] == [
-        "no range in this report is enginescope's or vLLM's: stages are the names of the ranges, folded"
-    ]
+    assert figures["problems"] == (
+        "no range in this report is enginescope's or vLLM's: stages are the names of the ranges, folded",
+    )
 
 
 def test_many_stages_are_the_largest_and_one_row_of_the_others() -> None:

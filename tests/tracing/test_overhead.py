@@ -119,9 +119,9 @@ def test_a_review_quotes_the_ledger_of_its_machine(tmp_path: Path, cache: Path) 
     assert "On this machine recorder changed throughput by -1.0%" in (folder / "review.html").read_text()
     for path in folder.glob("process-*.json"):
         path.write_text(json.dumps(json.loads(path.read_text()) | {"modes": ["nvtx"]}))
-    assert findings.findings(folder).review["cost"]["ledger"] == []
+    assert findings.findings(folder).review.cost.ledger == ()
     ledger.path().write_text("{")
-    assert "cannot read the ledger" in findings.findings(folder).review["problems"][0]
+    assert "cannot read the ledger" in findings.findings(folder).review.problems[0]
 
 
 def test_an_entry_as_a_table() -> None:

@@ -16,6 +16,7 @@ from tests.tracing.test_budget import batch, stream
 from tests.tracing.traces import TraceWriter
 from tracing import review, timeline
 from tracing.breakdown import findings
+from tracing.breakdown import review as reviewfile
 from tracing.page import html, lanes
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,14 +47,36 @@ def test_what_is_printed_and_written(tmp_path: Path) -> None:
     assert header.startswith("start_ns,end_ns,site,stage,role")
 
 
+def test_a_review_is_read_as_it_was_written(tmp_path: Path) -> None:
+    batch(tmp_path, finished=("0",), cut=("1",))
+    reviewed = findings.findings(tmp_path).review
+    reviewfile.write(reviewed, tmp_path / "review.json")
+    assert reviewfile.read(tmp_path / "review.json") == reviewed
+
+
+@pytest.mark.parametrize(
+    "text, reason",
+    [
+        ('{"schema": 1, "about": ""}', "is of schema 1, this version reads 2: write it again"),
+        ('{"schema": 2, "about": ""}', "is no review: no key 'budget' in a Review"),
+        ("[]", "is no review"),
+    ],
+)
+def test_a_review_that_cannot_be_read_is_one_line(tmp_path: Path, text: str, reason: str) -> None:
+    (tmp_path / "review.json").write_text(text)
+    with pytest.raises(EnginescopeError, match=reason) as raised:
+        reviewfile.read(tmp_path / "review.json")
+    assert "\n" not in str(raised.value)
+
+
 def test_problems_come_first(tmp_path: Path) -> None:
     stream(tmp_path, NS)
     (tmp_path / "trace.json").write_text(json.dumps({"problems": ["no process in the role worker ever reported"]}))
     TraceWriter(tmp_path, 99, ["core"]).span("kv.lookup", 1, 2).close(dropped=4)
-    assert findings.findings(tmp_path).review["problems"] == [
+    assert findings.findings(tmp_path).review.problems == (
         "no process in the role worker ever reported",
         "4 spans were dropped: the figures below leave them out",
-    ]
+    )
 
 
 def test_a_killed_process_is_named_and_the_reason_of_what_was_cut(tmp_path: Path) -> None:
@@ -61,13 +84,13 @@ def test_a_killed_process_is_named_and_the_reason_of_what_was_cut(tmp_path: Path
     TraceWriter(tmp_path, 12, ["worker"], parent=11).span("worker.execute", 2200, 2300, step=0).close(stopped_ns=None)
     (tmp_path / "trace.json").write_text(json.dumps({"state": "running"}))
     review = findings.findings(tmp_path).review
-    assert review["problems"] == [
+    assert review.problems == (
         "the recording did not end: the recorder still runs, or was killed",
         "the worker died (pid 12)",
         "request 1-x was cut: the worker died (pid 12)",
         "request 2-x was cut: the worker died (pid 12)",
-    ]
-    assert (review["requests"]["total"], review["requests"]["whole"]) == (3, 1)
+    )
+    assert (review.requests.total, review.requests.whole) == (3, 1)
 
 
 def test_a_path_that_is_not_there_is_said_to_be_missing(tmp_path: Path) -> None:
@@ -119,8 +142,8 @@ def test_a_full_standard_output_is_one_line(tmp_path: Path) -> None:
 
 
 def test_a_page_escapes_what_came_from_a_request() -> None:
-    made = html.page("<t>", {"about": "<script>", "problems": ["<img>"]}, [("h", "s", html.table(["a"], [["<b>"]]))])
-    assert not re.search(r"<script>|<img>|<b>|<t>", made)
+    page = html.page("<t>", "<script>", ["<img>"], [("h", "s", html.table(["a"], [["<b>"]]))])
+    assert not re.search(r"<script>|<img>|<b>|<t>", page)
 
 
 def test_a_drawing_has_a_lane_a_thread_and_a_bar_a_span(tmp_path: Path) -> None:

@@ -150,7 +150,7 @@ def test_ranks_add_up_and_their_launches_stay_apart(folder: Path) -> None:
 
 def test_the_review_says_what_of_a_stage_was_operators(folder: Path) -> None:
     chrome_traces.write(folder / "torch" / "rank0.json", OPERATORS + KERNELS)
-    said = findings.findings(folder).review["operators"]
+    said = findings.findings(folder).review.operators
     assert said["steps"] == 1 and said["clock_uncertainty_ns"] == 40
     by_stage = {row["stage"]: row for row in said["stages"]}
     forward = {"stage": "forward", "span_ns": 600, "operator_ns": 340, "kernel_ns": 930, "copy_ns": 0}
@@ -165,7 +165,7 @@ def test_the_review_says_what_of_a_stage_was_operators(folder: Path) -> None:
 
 
 def test_a_folder_without_torch_traces_says_nothing_of_them(folder: Path) -> None:
-    assert findings.findings(folder).review["operators"] is None
+    assert findings.findings(folder).review.operators is None
 
 
 def test_operators_and_streams_are_tracks(folder: Path) -> None:

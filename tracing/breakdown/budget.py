@@ -10,10 +10,10 @@ innermost. What nothing explains is `unexplained`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from tracing.breakdown.review import BudgetPart
 from tracing.breakdown.waits import waits
 from tracing.timeline.index import Index, Rows
 from tracing.timeline.intervals import precedence, topmost
@@ -37,15 +37,15 @@ class Piece:
 
 def pieces(index: Index, flow: Flow) -> list[Piece]:
     """All that can explain a request's time, cut to its beginning and end."""
-    found = []
+    whole = []
     for row in explaining(index, flow).tolist():
         wait = index.share[row] == "wait"
         rank = 0 if wait else RANK.get(index.role[row], 1)
-        found.append(Piece(index.stage[row], int(index.start[row]), int(index.end[row]), rank, (row,)))
-    found += [Piece(w.name, w.start_ns, w.end_ns, 0, (w.after, w.before)) for w in waits(index, flow)]
+        whole.append(Piece(index.stage[row], int(index.start[row]), int(index.end[row]), rank, (row,)))
+    whole += [Piece(w.name, w.start_ns, w.end_ns, 0, (w.after, w.before)) for w in waits(index, flow)]
     start, end = flow.start_ns, flow.end_ns
-    cut = [Piece(p.part, max(p.start_ns, start), min(p.end_ns, end), p.rank, p.rows) for p in found]
-    return [piece for piece in cut if piece.end_ns > piece.start_ns]
+    trimmed = [Piece(p.part, max(p.start_ns, start), min(p.end_ns, end), p.rank, p.rows) for p in whole]
+    return [piece for piece in trimmed if piece.end_ns > piece.start_ns]
 
 
 def explaining(index: Index, flow: Flow) -> Rows:
@@ -66,16 +66,17 @@ def _collections(index: Index, flow: Flow, rows: Rows) -> Rows:
 
 def budget(index: Index, flow: Flow) -> dict[str, int]:
     """Nanoseconds by part; they add up to the request's latency exactly."""
-    found = pieces(index, flow)
-    start = np.array([piece.start_ns for piece in found], dtype=np.int64)
-    end = np.array([piece.end_ns for piece in found], dtype=np.int64)
-    rank = np.array([piece.rank for piece in found], dtype=np.int64)
+    explanations = pieces(index, flow)
+    start = np.array([piece.start_ns for piece in explanations], dtype=np.int64)
+    end = np.array([piece.end_ns for piece in explanations], dtype=np.int64)
+    rank = np.array([piece.rank for piece in explanations], dtype=np.int64)
     bounds, top = topmost(start, end, precedence(start, end, rank))
     lengths = np.diff(bounds) if len(bounds) else np.zeros(0, dtype=np.int64)
     parts: dict[str, int] = {}
     for which, length in zip(top.tolist(), lengths.tolist(), strict=True):
         if which >= 0:
-            parts[found[which].part] = parts.get(found[which].part, 0) + length
+            part = explanations[which].part
+            parts[part] = parts.get(part, 0) + length
     parts[UNEXPLAINED] = flow.latency_ns - sum(parts.values())
     return parts
 
@@ -88,26 +89,26 @@ def budgets(index: Index, flows: list[Flow]) -> Budgets:
     return {flow.request: budget(index, flow) for flow in flows}
 
 
-def summary(found: Budgets) -> list[dict[str, Any]]:
-    """A row a part over all requests: `stage`, `median_ns`, `p95_ns`, and `share` of all latency; the largest first."""
-    names = list(dict.fromkeys(part for parts in found.values() for part in parts))
-    whole = sum(sum(parts.values()) for parts in found.values())
+def summary(requests: Budgets) -> tuple[BudgetPart, ...]:
+    """A row a part over all requests, the largest share first, what is unexplained last."""
+    names = list(dict.fromkeys(part for parts in requests.values() for part in parts))
+    whole = sum(sum(parts.values()) for parts in requests.values())
     rows = []
     for name in names:
-        values = np.array([parts.get(name, 0) for parts in found.values()])
+        values = np.array([parts.get(name, 0) for parts in requests.values()])
         median, p95 = np.percentile(values, (50, 95))
         share = int(values.sum()) / whole if whole else 0.0
-        rows.append({"stage": name, "median_ns": float(median), "p95_ns": float(p95), "share": share})
-    return sorted(rows, key=lambda row: (row["stage"] == UNEXPLAINED, -row["share"]))
+        rows.append(BudgetPart(name, float(median), float(p95), share))
+    return tuple(sorted(rows, key=lambda row: (row.stage == UNEXPLAINED, -row.share)))
 
 
-def unexplained_share(found: Budgets) -> float | None:
+def unexplained_share(requests: Budgets) -> float | None:
     """The median request's unexplained share of its latency."""
-    shares = [parts[UNEXPLAINED] / max(sum(parts.values()), 1) for parts in found.values()]
+    shares = [parts[UNEXPLAINED] / max(sum(parts.values()), 1) for parts in requests.values()]
     return float(np.median(shares)) if shares else None
 
 
-def unexplained_per_token(found: Budgets, flows: list[Flow]) -> float | None:
+def unexplained_per_token(requests: Budgets, flows: list[Flow]) -> float | None:
     """The median request's unexplained nanoseconds an output token."""
-    each = [found[flow.request][UNEXPLAINED] / flow.output_tokens for flow in flows if flow.output_tokens]
+    each = [requests[flow.request][UNEXPLAINED] / flow.output_tokens for flow in flows if flow.output_tokens]
     return float(np.median(each)) if each else None

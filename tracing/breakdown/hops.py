@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
+from tracing.breakdown.review import HopKind
 from tracing.timeline.index import Index, Rows
 from tracing.timeline.requests import Flow
 
@@ -42,6 +43,23 @@ def hops(index: Index, flows: list[Flow]) -> pd.DataFrame:
     return frame[COLUMNS]
 
 
+def summary(frame: pd.DataFrame) -> tuple[HopKind, ...]:
+    """A row a way between two processes; hops that requests share count once."""
+    distinct = frame.drop_duplicates(["hop", "from_ns", "to_ns"])
+    return tuple(_kind(str(hop), rows) for hop, rows in distinct.groupby("hop", sort=False, observed=True))
+
+
+def _kind(hop: str, rows: pd.DataFrame) -> HopKind:
+    sizes = rows["bytes"][rows["bytes"] > 0]
+    return HopKind(
+        hop=hop,
+        count=len(rows),
+        median_ns=int(rows["latency_ns"].median()),
+        p95_ns=int(rows["latency_ns"].quantile(0.95)),
+        bytes_median=int(sizes.median()) if len(sizes) else None,
+    )
+
+
 def _in(index: Index, flow: Flow) -> Iterator[tuple[int, int, int]]:
     sent = index.rows(flow.request, "client.send", "client.send_async")
     received = index.rows(flow.request, "core.receive")
@@ -71,10 +89,10 @@ def _to_workers(index: Index, flow: Flow) -> Iterator[tuple[str, tuple[int, int,
 
 def _joined(index: Index, left: Rows, right: Rows) -> Iterator[tuple[int, int]]:
     """Rows of two sites with the same step or key, the first of each."""
-    known = dict(zip(index.step[right][::-1].tolist(), right[::-1].tolist(), strict=True))
-    seen = set()
+    partners = dict(zip(index.step[right][::-1].tolist(), right[::-1].tolist(), strict=True))
+    steps = set()
     for row in left.tolist():
         step = int(index.step[row])
-        if step in known and step not in seen:
-            seen.add(step)
-            yield row, known[step]
+        if step in partners and step not in steps:
+            steps.add(step)
+            yield row, partners[step]

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tracing.breakdown.review import SlowRequest, SlowStep
 from tracing.timeline.intervals import edges, overlap, union
 from tracing.timeline.spans import Timeline
 from tracing.timeline.steps import PHASES, core_of
@@ -16,16 +17,15 @@ TELLING = 0.02  # of a request's latency, from which a part that exceeds the med
 GC_PART = 0.2  # of a step's excess over its kind's median, from which a collection is called the reason
 
 
-def slow_steps(timeline: Timeline, steps: pd.DataFrame) -> list[dict[str, Any]]:
+def slow_steps(timeline: Timeline, steps: pd.DataFrame) -> tuple[SlowStep, ...]:
     """The ten longest steps of those that took longer than the median of their peers.
 
-    Peers are the steps of one kind with equally many tokens (within a tenth), of all engines. A row has `step`,
-    `core_pid`, `kind`, `tokens`, `start_ns`, `ns`, `median_ns` of the peers, and the likely `reason`. A step without
-    a peer is not listed: nothing says how long it should take.
+    Peers are the steps of one kind with equally many tokens (within a tenth), of all engines. A step
+    without a peer is not listed: nothing says how long it should take.
     """
     real = steps[steps["kind"] != "empty"].copy()
     if not len(real):
-        return []
+        return ()
     real["ns"] = real["end_ns"] - real["start_ns"]
     real["gc_ns"] = _collections(timeline, real)
     real["tokens"] = real["prefill_tokens"] + real["decode_tokens"]
@@ -38,11 +38,8 @@ def slow_steps(timeline: Timeline, steps: pd.DataFrame) -> list[dict[str, Any]]:
         median = medians.loc[row["peers"]]
         numbers = {name: int(row[name]) for name in ("step", "tokens", "start_ns", "ns")}
         reason = _why_step(row, median, row["step"] == first[row["pid"]])
-        rows.append(
-            {"core_pid": int(row["pid"]), "kind": row["kind"], **numbers}
-            | {"median_ns": int(median["ns"]), "reason": reason}
-        )
-    return rows
+        rows.append(SlowStep(int(row["pid"]), row["kind"], **numbers, median_ns=int(median["ns"]), reason=reason))
+    return tuple(rows)
 
 
 def _size(tokens: pd.Series) -> np.ndarray:
@@ -77,16 +74,16 @@ def _why_step(row: dict[str, Any], median: pd.Series, first: bool) -> str:
     return f"{phase} took {more / 1e6:.1f} ms more than usual"
 
 
-def slow_requests(latencies: dict[str, int], parts: dict[str, dict[str, int]]) -> list[dict[str, Any]]:
-    """The ten longest requests: `request`, `ns`, and the part of its budget that most exceeds the median's (`reason`).
+def slow_requests(latencies: dict[str, int], parts: dict[str, dict[str, int]]) -> tuple[SlowRequest, ...]:
+    """The ten longest requests, each with the part of its budget that most exceeds the median's.
 
     `parts` has each request's nanoseconds by part.
     """
     if not latencies:
-        return []
+        return ()
     table = pd.DataFrame.from_dict(parts, orient="index").fillna(0)
     median = table.median()
-    found = []
+    rows = []
     for request in sorted(latencies, key=lambda name: -latencies[name])[:MOST]:
         more = (table.loc[request] - median).sort_values(ascending=False)
         part, excess = str(more.index[0]), float(more.iloc[0])
@@ -94,5 +91,5 @@ def slow_requests(latencies: dict[str, int], parts: dict[str, dict[str, int]]) -
         reason = (
             f"{part}: {excess / 1e6:.1f} ms more than the median" if excess > TELLING * latencies[request] else usual
         )
-        found.append({"request": request, "ns": int(latencies[request]), "reason": reason})
-    return found
+        rows.append(SlowRequest(request, int(latencies[request]), reason))
+    return tuple(rows)

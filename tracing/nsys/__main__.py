@@ -52,31 +52,27 @@ def main() -> int:
 
 
 def reviewed(path: Path) -> tuple[Findings, dict[str, Any]]:
-    """The findings of a report, and as figures: the review with `stages`, `missing`, `clock` and `gpu`."""
+    """The findings of a report, and as figures: the review's JSON with `stages` and `clock`."""
     from dataclasses import replace
 
-    from tracing.breakdown.findings import worked_out
+    from tracing.breakdown.findings import analyze
+    from tracing.breakdown.review import RecorderCost, as_json
     from tracing.nsys import file, ranges
     from tracing.nsys.gpu import gpu
 
     report = file.read(path)
     timeline = ranges.timeline(report)
-    findings = worked_out(timeline)
+    findings = analyze(timeline)
     offset_ns, off_by_ns = ranges.clock(report)
-    figures = findings.review | {
-        "about": about(report, timeline),
-        "problems": findings.review["problems"] + ranges.missing(report, timeline),
-        "stages": stages(timeline),
-        "cost": {
-            "spans": len(timeline.spans),
-            "ns_per_span": None,
-            "share": None,
-            "ledger": [],
-        },  # nsys's own is not in its report
-        "clock": {"offset_ns": offset_ns, "uncertainty_ns": off_by_ns},
-        "gpu": gpu(report, timeline, findings.steps, findings.hops, offset_ns),
-    }
-    return replace(findings, review=figures), figures
+    review = replace(
+        findings.review,
+        about=about(report, timeline),
+        problems=(*findings.review.problems, *ranges.missing(report, timeline)),
+        cost=RecorderCost(len(timeline.spans), None, None, ()),  # nsys's own is not in its report
+        gpu=gpu(report, timeline, findings.steps, findings.hops, offset_ns),
+    )
+    clock = {"offset_ns": offset_ns, "uncertainty_ns": off_by_ns}
+    return replace(findings, review=review), as_json(review) | {"stages": stages(timeline), "clock": clock}
 
 
 def about(report: Report, timeline: Timeline) -> str:

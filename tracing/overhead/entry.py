@@ -147,12 +147,6 @@ def read(values: Mapping[str, Any]) -> Entry:
     return Entry(**rest, plain=Plain(**values["plain"]), rows=tuple(_row(row) for row in values["rows"]))
 
 
-def read_quote(values: Mapping[str, Any]) -> QuotedCost:
-    """A quote out of a review's JSON."""
-    plain = Interval(**values["plain"]) if values["plain"] else None
-    return QuotedCost(**dict(values) | {"changes": _changes(values["changes"]), "plain": plain})
-
-
 def _row(values: Mapping[str, Any]) -> Row:
     changes, output = values["changes"], values["output"]
     rest = {name: value for name, value in values.items() if name not in ("changes", "output")}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from markupsafe import Markup
@@ -11,10 +12,10 @@ from probes.htmlpage import PageSection
 from tracing.page import lanes
 
 
-def page(title: str, review: dict[str, Any], sections: list[tuple[str, str, str]]) -> str:
-    """The whole page: its title, the review's head lines, then sections of (heading, one sentence, HTML)."""
+def page(title: str, about: str, problems: Sequence[str], sections: list[tuple[str, str, str]]) -> str:
+    """The page: title, what was run, what is wrong with it, then sections of (heading, one sentence, HTML)."""
     parts = [PageSection(heading, sentence, Markup(html)) for heading, sentence, html in sections]
-    return htmlpage.page(title, parts, about=review["about"], problems=review["problems"], style=lanes.STYLE)
+    return htmlpage.page(title, parts, about=about, problems=problems, style=lanes.STYLE)
 
 
 def table(columns: list[str], rows: list[list[Any]], share: int | None = None, text: tuple[int, ...] = (0,)) -> str:

@@ -2,112 +2,106 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape as escape_html
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 
 from probes.console import Rows, percent, show_text, table, us
-from tracing.overhead.entry import read_quote
+from tracing.breakdown.findings import Findings
+from tracing.breakdown.review import Review, SlowStep
 from tracing.page import html, lanes, watchers
 from tracing.timeline.steps import PHASES
-
-if TYPE_CHECKING:
-    from tracing.breakdown.findings import Findings
 
 SHOWN_SHARE = 0.0005  # of all latency, from which a part is shown at first sight
 MARGIN = 0.03  # of a window, on both sides of what it is about
 
 
-def budget_rows(review: dict[str, Any]) -> Rows:
-    return [[part["stage"], us(part["median_ns"]), us(part["p95_ns"]), part["share"]] for part in review["budget"]]
+def budget_rows(review: Review) -> Rows:
+    return [[part.stage, us(part.median_ns), us(part.p95_ns), part.share] for part in review.budget]
 
 
-def step_rows(review: dict[str, Any]) -> Rows:
+def step_rows(review: Review) -> Rows:
     rows = []
-    for step in review["steps"]:
-        doing = ", ".join(f"{name} {share:.1%}" for name, share in step["core_while_idle"].items() if share >= 0.001)
-        phases = [us(step[f"{phase}_median_ns"]) for phase in PHASES]
-        tokens = f"{step['tokens_median']:g}"
-        idle = percent(step["worker_idle_share"])
-        rows.append([step["kind"], step["count"], tokens, us(step["median_ns"]), *phases, idle, doing])
+    for step in review.steps:
+        doing = ", ".join(f"{name} {share:.1%}" for name, share in step.core_while_idle.items() if share >= 0.001)
+        phases = [us(step.phase_median_ns(phase)) for phase in PHASES]
+        idle = percent(step.worker_idle_share)
+        rows.append([step.kind, step.count, f"{step.tokens_median:g}", us(step.median_ns), *phases, idle, doing])
     return rows
 
 
-def hop_rows(review: dict[str, Any]) -> Rows:
-    return [
-        [hop["hop"], hop["count"], us(hop["median_ns"]), us(hop["p95_ns"]), hop["bytes_median"] or "n/a"]
-        for hop in review["hops"]
-    ]
+def hop_rows(review: Review) -> Rows:
+    return [[hop.hop, hop.count, us(hop.median_ns), us(hop.p95_ns), hop.bytes_median or "n/a"] for hop in review.hops]
 
 
 BUDGET = ["stage", "median", "P95", "share"]
 STEPS = ["step", "count", "tokens", "median", *PHASES, "worker idle", "the core meanwhile"]
 HOPS = ["hop", "count", "median", "P95", "bytes"]
+SLOW_REQUESTS = ["request", "took", "likely reason"]
 
 
-def slow_steps(review: dict[str, Any]) -> tuple[list[str], Rows]:
+def slow_steps(slow: Sequence[SlowStep], engines: int) -> tuple[list[str], Rows]:
     """The columns and rows of the slowest steps; where the trace has several engines they say which."""
-    several = len(review["roles"].get("core", [])) > 1
     columns = ["step", "kind", "tokens", "took", "median", "likely reason"]
-    rows = [
-        [s["step"], s["kind"], s["tokens"], us(s["ns"]), us(s["median_ns"]), s["reason"]] for s in review["slow_steps"]
-    ]
-    if several:
+    rows = [[step.step, step.kind, step.tokens, us(step.ns), us(step.median_ns), step.reason] for step in slow]
+    if engines > 1:
         columns.insert(1, "core")
-        for row, step in zip(rows, review["slow_steps"], strict=True):
-            row.insert(1, step["core_pid"])
+        for row, step in zip(rows, slow, strict=True):
+            row.insert(1, step.core_pid)
     return columns, rows
 
 
-def headline(review: dict[str, Any]) -> str:
-    requests, cost = review["requests"], review["cost"]
-    states = ", ".join(f"{count} {state}" for state, count in requests["states"].items())
-    per_span = f"{cost['ns_per_span']} ns a span" if cost["ns_per_span"] else "cost not measured"
+def slow_request_rows(review: Review) -> Rows:
+    return [[request.request, us(request.ns), request.reason] for request in review.slow_requests]
+
+
+def headline(review: Review) -> str:
+    requests, cost = review.requests, review.cost
+    states = ", ".join(f"{count} {state}" for state, count in requests.states.items())
+    per_span = f"{cost.ns_per_span} ns a span" if cost.ns_per_span else "cost not measured"
     return (
-        f"{requests['whole']} of {requests['total']} requests whole ({states}); unexplained "
-        f"{percent(review['unexplained_share_median'])} at the median, "
-        f"{us(review['unexplained_ns_per_token_median'])} an output token; "
-        f"{cost['spans']:,} spans, {review['dropped_spans']} dropped, {per_span}, "
-        f"{percent(cost['share'])} of the busiest thread (an estimate)"
+        f"{requests.whole} of {requests.total} requests whole ({states}); unexplained "
+        f"{percent(review.unexplained_share_median)} at the median, "
+        f"{us(review.unexplained_ns_per_token_median)} an output token; "
+        f"{cost.spans:,} spans, {review.dropped_spans} dropped, {per_span}, "
+        f"{percent(cost.share)} of the busiest thread (an estimate)"
     )
 
 
-def quoted(review: dict[str, Any]) -> list[str]:
+def ledger_lines(review: Review) -> list[str]:
     """A line a row of the ledger that is about this machine and these watchers."""
-    return [str(read_quote(row)) for row in review["cost"]["ledger"]]
+    return [str(row) for row in review.cost.ledger]
 
 
-def show(found: Findings, out: Console) -> None:
+def show(findings: Findings, out: Console) -> None:
     """The review on a terminal."""
-    review = found.review
-    for problem in review["problems"]:
+    review = findings.review
+    for problem in review.problems:
         show_text(out, problem, "bold red")
-    show_text(out, review["about"], "dim")
+    show_text(out, review.about, "dim")
     show_text(out, headline(review))
-    for line in quoted(review):
+    for line in ledger_lines(review):
         show_text(out, line, "dim")
-    shown = [row for row in budget_rows(review) if _large(row)]
-    table(out, "where a request's time goes", BUDGET, [[*row[:-1], percent(row[-1])] for row in shown])
+    large = [[*row[:-1], percent(row[-1])] for row in budget_rows(review) if _large(row)]
+    table(out, "where a request's time goes", BUDGET, large)
     narrow = [[*row[:4], *row[4:12], row[12]] for row in step_rows(review)]
     table(out, "what a step is made of (medians)", STEPS[:-1], narrow)
     table(out, "hops between processes", HOPS, hop_rows(review))
-    columns, slow = slow_steps(review)
+    columns, slow = slow_steps(review.slow_steps, len(review.roles.get("core", ())))
     table(out, "slowest steps (median: of as many tokens)", columns, slow[:5], (len(columns) - 1,))
-    requests = [[s["request"], us(s["ns"]), s["reason"]] for s in review["slow_requests"][:5]]
-    table(out, "slowest requests", ["request", "took", "likely reason"], requests, (2,))
+    table(out, "slowest requests", SLOW_REQUESTS, slow_request_rows(review)[:5], (2,))
     watchers.show(review, out)
 
 
-def sections(found: Findings) -> list[tuple[str, str, str]]:
+def sections(findings: Findings) -> list[tuple[str, str, str]]:
     """The page's sections: heading, a sentence, HTML."""
-    review = found.review
-    columns, slow = slow_steps(review)
-    slow_requests = [[s["request"], us(s["ns"]), s["reason"]] for s in review["slow_requests"]]
+    review = findings.review
+    columns, slow = slow_steps(review.slow_steps, len(review.roles.get("core", ())))
     return [
-        ("In short", headline(review), "".join(f"<p>{escape_html(line)}</p>" for line in quoted(review))),
-        *drawings(found),
+        ("In short", headline(review), "".join(f"<p>{escape_html(line)}</p>" for line in ledger_lines(review))),
+        *drawings(findings),
         (
             "Where a request's time goes",
             "From the call of generate to the last output; every nanosecond counts once, and waits lie between two "
@@ -132,7 +126,7 @@ def sections(found: Findings) -> list[tuple[str, str, str]]:
         (
             "Slowest requests",
             "With the part that most exceeds the median request's.",
-            html.table(["request", "took", "likely reason"], slow_requests, text=(0, 2)),
+            html.table(SLOW_REQUESTS, slow_request_rows(review), text=(0, 2)),
         ),
         *watchers.sections(review),
     ]
@@ -145,30 +139,30 @@ def _large(row: list[Any]) -> bool:
 
 def _budget_table(rows: Rows) -> str:
     small = [row for row in rows if not _large(row)]
-    made = html.table(BUDGET, [row for row in rows if _large(row)], share=3)
+    large = html.table(BUDGET, [row for row in rows if _large(row)], share=3)
     if not small:
-        return made
+        return large
     words = f"{len(small)} parts under {SHOWN_SHARE:.2%} each, together {sum(row[-1] for row in small):.2%}"
-    return f"{made}<details><summary>{words}</summary>{html.table(BUDGET, small, share=3)}</details>"
+    return f"{large}<details><summary>{words}</summary>{html.table(BUDGET, small, share=3)}</details>"
 
 
-def drawings(found: Findings, links: Mapping[str, str] | None = None) -> list[tuple[str, str, str]]:
+def drawings(findings: Findings, links: Mapping[str, str] | None = None) -> list[tuple[str, str, str]]:
     """Swim lanes of a decode step of median length and of the median request; bars lead where `links` says, by site."""
-    drawn = []
-    decodes = found.steps[found.steps["kind"] == "decode"]
+    sections = []
+    decodes = findings.steps[findings.steps["kind"] == "decode"]
     if len(decodes):
         lengths = decodes["end_ns"] - decodes["start_ns"]
         step = decodes.loc[(lengths - lengths.median()).abs().idxmin()]
-        svg = _lanes(found, int(step["start_ns"]), int(step["end_ns"]), links)
-        drawn.append((f"One step: decode step {step['step']}, of median length", "Pale bars are waits.", svg))
-    whole = sorted((f for f in found.flows if f.state in ("finished", "stopped")), key=lambda flow: flow.latency_ns)
+        svg = _lanes(findings, int(step["start_ns"]), int(step["end_ns"]), links)
+        sections.append((f"One step: decode step {step['step']}, of median length", "Pale bars are waits.", svg))
+    whole = sorted((f for f in findings.flows if f.state in ("finished", "stopped")), key=lambda flow: flow.latency_ns)
     if whole:
         flow = whole[len(whole) // 2]
-        svg = _lanes(found, flow.start_ns, flow.end_ns, links)
-        drawn.append((f"One request: {flow.request}, the median", "From the call to its last output.", svg))
-    return drawn
+        svg = _lanes(findings, flow.start_ns, flow.end_ns, links)
+        sections.append((f"One request: {flow.request}, the median", "From the call to its last output.", svg))
+    return sections
 
 
-def _lanes(found: Findings, start_ns: int, end_ns: int, links: Mapping[str, str] | None) -> str:
+def _lanes(findings: Findings, start_ns: int, end_ns: int, links: Mapping[str, str] | None) -> str:
     margin = int((end_ns - start_ns) * MARGIN)
-    return lanes.drawing(found.timeline, start_ns - margin, end_ns + margin, start_ns, links=links)
+    return lanes.drawing(findings.timeline, start_ns - margin, end_ns + margin, start_ns, links=links)

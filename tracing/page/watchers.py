@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from probes.console import Rows, percent, table, us
+from tracing.breakdown.review import Review
 from tracing.page import html
 
 Section = tuple[str, str, str]  # heading, a sentence, HTML
@@ -24,22 +25,24 @@ NAME_WIDTH = 60  # of a kernel's name on a terminal
 COUNTED_CAUSES = 0.001  # of the window: smaller ones are summed up as "other"
 
 
-def show(review: dict[str, Any], out: Console) -> None:
+def show(review: Review, out: Console) -> None:
     """Whatever the trace folder has of them, on a terminal."""
-    if review["operators"]:
-        show_operators(review["operators"], out)
-    if review.get("samples"):
+    if review.operators:
+        show_operators(review.operators, out)
+    if review.samples:
         out.print()
-        show_samples(review["samples"], out)
-    if review.get("gpu"):
-        show_gpu(review["gpu"], out)
+        show_samples(review.samples, out)
+    if review.gpu:
+        show_gpu(review.gpu, out)
 
 
-def sections(review: dict[str, Any]) -> list[Section]:
+def sections(review: Review) -> list[Section]:
     """The same for the page."""
-    made = [_operators(review["operators"])] if review["operators"] else []
-    made += [_samples(review["samples"])] if review.get("samples") else []
-    return made + ([_gpu(review["gpu"])] if review.get("gpu") else [])
+    return [
+        *([_operators(review.operators)] if review.operators else []),
+        *([_samples(review.samples)] if review.samples else []),
+        *([_gpu(review.gpu)] if review.gpu else []),
+    ]
 
 
 # --- torch profiler ---

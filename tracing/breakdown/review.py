@@ -1,0 +1,175 @@
+"""The review of a trace as a tree of records, and `review.json`, which holds it: written and read here alone.
+
+Shares are fractions of 1. Schema 1 was built without records.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from probes.columns import column
+from probes.errors import EnginescopeError
+from probes.jsonform import read_record
+from tracing.overhead.entry import QuotedCost
+
+SCHEMA = 2
+FILE = "review.json"
+
+
+@dataclass(frozen=True)
+class RequestCounts:
+    """`requests`: how many there were, and what became of them."""
+
+    total: int = field(metadata=column("all that were recorded", "requests"))
+    whole: int = field(metadata=column("those recorded from call to last output", "requests"))
+    states: dict[str, int] = field(metadata=column("by state: finished, stopped, aborted, refused or cut", "requests"))
+    cut: dict[str, tuple[str, ...]] = field(metadata=column("of each cut one, by id: what a whole one would have"))
+
+
+@dataclass(frozen=True)
+class BudgetPart:
+    """A row of `budget`: one stage or named wait, over all whole requests; the largest share first."""
+
+    stage: str = field(metadata=column("the stage, the named wait, or unexplained"))
+    median_ns: float = field(metadata=column("the median request's time in it", "ns"))
+    p95_ns: float = field(metadata=column("its 95th percentile", "ns"))
+    share: float = field(metadata=column("of the latency of all requests together", "1"))
+
+
+@dataclass(frozen=True)
+class StepKind:
+    """A row of `steps`: the engine steps of one kind."""
+
+    kind: str = field(metadata=column("prefill, mixed, first decode, decode or empty"))
+    count: int = field(metadata=column("how many there were", "steps"))
+    median_ns: int = field(metadata=column("the median length, from scheduling to the last of its output", "ns"))
+    tokens_median: float = field(metadata=column("scheduled in the median step", "tokens"))
+    requests_median: float = field(metadata=column("scheduled in the median step", "requests"))
+    schedule_median_ns: int = field(metadata=column("scheduling", "ns"))
+    dispatch_median_ns: int = field(metadata=column("handing the step to the worker", "ns"))
+    prepare_median_ns: int = field(metadata=column("the worker's preparation of inputs", "ns"))
+    model_median_ns: int = field(metadata=column("the model; on a device its launch", "ns"))
+    sample_median_ns: int = field(metadata=column("sampling", "ns"))
+    reply_median_ns: int = field(metadata=column("the way of the result back to the core", "ns"))
+    update_median_ns: int = field(metadata=column("the scheduler's update", "ns"))
+    output_median_ns: int = field(metadata=column("making the step's messages", "ns"))
+    worker_idle_share: float | None = field(
+        metadata=column("of the time to the next step, in which the worker did nothing; null: there is none", "1")
+    )
+    core_while_idle: dict[str, float] = field(
+        metadata=column("what the core did then: the five largest stages, each as a share of the same time", "1")
+    )
+
+    def phase_median_ns(self, phase: str) -> int:
+        """The median of one of `tracing.timeline.steps.PHASES`."""
+        length: int = getattr(self, f"{phase}_median_ns")
+        return length
+
+
+@dataclass(frozen=True)
+class HopKind:
+    """A row of `hops`: one way between two processes."""
+
+    hop: str = field(metadata=column("from which role to which"))
+    count: int = field(metadata=column("how many there were", "hops"))
+    median_ns: int = field(metadata=column("the median latency", "ns"))
+    p95_ns: int = field(metadata=column("its 95th percentile", "ns"))
+    bytes_median: int | None = field(metadata=column("the median message; null: not known", "bytes"))
+
+
+@dataclass(frozen=True)
+class SlowStep:
+    """A row of `slow_steps`: a step that took longer than its peers, which are of its kind with as many tokens."""
+
+    core_pid: int = field(metadata=column("the core's process"))
+    kind: str = field(metadata=column("as in `steps`"))
+    step: int = field(metadata=column("its number, from 0 in each core"))
+    tokens: int = field(metadata=column("scheduled in it", "tokens"))
+    start_ns: int = field(metadata=column("when it began", "ns of CLOCK_MONOTONIC"))
+    ns: int = field(metadata=column("how long it took", "ns"))
+    median_ns: int = field(metadata=column("how long the median of its peers took", "ns"))
+    reason: str = field(metadata=column("the likely reason"))
+
+
+@dataclass(frozen=True)
+class SlowRequest:
+    """A row of `slow_requests`."""
+
+    request: str = field(metadata=column("its internal id"))
+    ns: int = field(metadata=column("how long it took", "ns"))
+    reason: str = field(metadata=column("the part that most exceeds the median request's"))
+
+
+@dataclass(frozen=True)
+class RecorderCost:
+    """`cost`: what the recorder itself cost."""
+
+    spans: int = field(metadata=column("recorded", "spans"))
+    ns_per_span: float | None = field(metadata=column("as measured after the run; null: not measured", "ns"))
+    share: float | None = field(
+        metadata=column(
+            "an estimate of its part of the busiest thread's time while there was traffic",
+            "1",
+            "spans of that thread * ns_per_span / time",
+        )
+    )
+    ledger: tuple[QuotedCost, ...] = field(
+        metadata=column("what `python -m tracing.overhead` measured of these watchers on this machine")
+    )
+
+
+@dataclass(frozen=True)
+class Review:
+    """`review.json`."""
+
+    about: str = field(metadata=column("what was run, under which vLLM, on which machine"))
+    problems: tuple[str, ...] = field(metadata=column("what makes the trace less than whole, a line each"))
+    requests: RequestCounts = field(metadata=column("how many there were, and what became of them"))
+    budget: tuple[BudgetPart, ...] = field(metadata=column("where the requests' time went"))
+    unexplained_share_median: float | None = field(
+        metadata=column("the median request's unexplained share of its latency; null: no whole request", "1")
+    )
+    unexplained_ns_per_token_median: float | None = field(
+        metadata=column("the median request's unexplained time an output token; null: no token", "ns")
+    )
+    steps: tuple[StepKind, ...] = field(metadata=column("what a step is made of, by kind"))
+    hops: tuple[HopKind, ...] = field(metadata=column("the ways between processes"))
+    slow_steps: tuple[SlowStep, ...] = field(metadata=column("the ten longest of those slower than their peers"))
+    slow_requests: tuple[SlowRequest, ...] = field(metadata=column("the ten longest"))
+    dropped_spans: int = field(metadata=column("lost because a buffer was full", "spans"))
+    torn_spans: int = field(metadata=column("lost because their process died while it wrote them", "spans"))
+    roles: dict[str, tuple[int, ...]] = field(metadata=column("the processes in which each role was seen"))
+    cost: RecorderCost = field(metadata=column("what the recorder itself cost"))
+    operators: dict[str, Any] | None = field(metadata=column("torch's profiler; null: it did not run"))
+    samples: dict[str, Any] | None = field(metadata=column("py-spy; null: it did not run"))
+    gpu: dict[str, Any] | None = field(metadata=column("the GPU, by nsys; null: no report with GPU activity"))
+
+
+def as_json(review: Review) -> dict[str, Any]:
+    """The review as `review.json` holds it."""
+    return {"schema": SCHEMA} | asdict(review)
+
+
+def write(review: Review, path: Path) -> None:
+    """Write `review.json`; `OSError` where that cannot be."""
+    path.write_text(json.dumps(as_json(review), indent=1))
+
+
+def read(path: Path) -> Review:
+    """The review in a file; `EnginescopeError` where it cannot be read, or is of another schema."""
+    try:
+        values = json.loads(path.read_text())
+        schema = values.pop("schema")
+        if schema == SCHEMA:
+            return read_record(Review, values)
+    except OSError as error:
+        raise EnginescopeError(f"cannot read {path}: {error.strerror or error}") from None
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
+        raise EnginescopeError(f"{path} is no review: {error}; write it again: python -m tracing.review DIR") from None
+    raise EnginescopeError(
+        f"{path} is of schema {schema}, this version reads {SCHEMA}: write it again (python -m tracing.review "
+        f"{path.parent})"
+    )
