@@ -2,29 +2,14 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from pathlib import Path
 
 from probes.home import tilde
+from probes.secretvalues import blanked_words
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("probes", "tracing", "offline", "notes")
-HIDDEN = "***"
-SECRET_NAME = r"[\w.-]*(?:key|secret|passw|credential|authorization|token(?!iz))[\w.-]*"
-# NAME=value, "name": "value", name=value,other=...&other=...: the value runs to the next name, or to the end.
-SECRET_VALUE = re.compile(
-    rf"""({SECRET_NAME}["']?\s*[=:]\s*)("[^"]*"|'[^']*'|.*?(?=[,&]\s*["']?[\w.-]+["']?\s*[=:]|$))""", re.I | re.S
-)
-SECRET_OPTION = re.compile(rf"-{SECRET_NAME}", re.I)
-KNOWN_SECRET = re.compile(
-    r"\b(?:hf_[A-Za-z0-9]{12,}|(?:sk-|gh[pous]_|github_pat_|glpat-|xox[abp]-|nvapi-)[\w-]{8,})"
-    r"|(?<=://)[^/\s@]+(?=@)|(?<=bearer )\S+",
-    re.I,
-)
-# --max-num-batched-tokens 8192 and long_prefill_token_threshold=512 are no secrets; a password of digits is.
-COUNT_NAME = re.compile(r"(?!.*(?:key|secret|passw|credential|authorization)).*token(?:s|[_-]\w)", re.I)
-COUNTS = re.compile(r"[\d\s.,:}\]]*")
 
 
 def command_line(argv: list[str]) -> str:
@@ -35,22 +20,8 @@ def command_line(argv: list[str]) -> str:
     | `--api-key abc --max-tokens 64`   | `--api-key '***' --max-tokens 64` |
     | `--engine hf_token=abc,seed=1`    | `--engine 'hf_token=***,seed=1'`  |
     """
-    words, option = [], ""
-    for word in argv:
-        if word.startswith("-"):
-            option = word  # all words up to the next option count as its values: some take several
-        hide = word != option and SECRET_OPTION.fullmatch(option) and not _is_count(option, word)
-        words.append(HIDDEN if hide else _blanked(word))
+    words = blanked_words(argv)
     return tilde(shlex.join([*_program(words[:1]), *words[1:]]))
-
-
-def _blanked(word: str) -> str:
-    assigned = SECRET_VALUE.sub(lambda match: match[0] if _is_count(*match.groups()) else match[1] + HIDDEN, word)
-    return KNOWN_SECRET.sub(HIDDEN, assigned)
-
-
-def _is_count(name: str, value: str) -> bool:
-    return bool(COUNT_NAME.match(name) and COUNTS.fullmatch(value))
 
 
 def _program(first: list[str]) -> list[str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from probes.checkpoint import two_layer_model
+from probes.secretvalues import is_secret
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT_S = 900  # below pytest's own limit, so that a failure shows what the command printed
@@ -33,11 +34,13 @@ class Trace:
 def record(
     folder: Path, *command: str, options: tuple[str, ...] = (), **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command under the recorder; its output is kept."""
+    """Run a command under the recorder; its output is kept.
+
+    This machine's keys are left out: nsys's report is deleted where one is set.
+    """
     recorder = [sys.executable, "-m", "tracing.record", "--out", str(folder), *options, "--", *command]
-    return subprocess.run(
-        recorder, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, timeout=LIMIT_S
-    )
+    public = {name: value for name, value in os.environ.items() if not is_secret(name, value)}
+    return subprocess.run(recorder, cwd=ROOT, env=public | environment, capture_output=True, text=True, timeout=LIMIT_S)
 
 
 def record_program(

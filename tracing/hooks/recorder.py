@@ -57,7 +57,8 @@ def _open(serves: list[str]) -> None:
         schema=SCHEMA,
         pid=pid,
         parent=os.getppid(),
-        title=" ".join(sys.argv[:2]) or sys.executable,
+        # The program and its subcommand: what else stands on the command line may be a key.
+        title=" ".join([*sys.argv[:1], *filter(str.isalpha, sys.argv[1:2])]) or sys.executable,
         serves=serves,
         sites=[
             {key: getattr(site, key) for key in ("name", "stage", "role", "share", "numbers")} for site in ALL_SITES

@@ -24,6 +24,8 @@ import psutil
 from enginescope_plugin import TRACE
 from probes.errors import EnginescopeError, usage_error
 from probes.programs import program
+from probes.secretvalues import is_secret
+from tracing.pyspy import titles
 from tracing.pyspy.recording import Live, Recording
 
 DEFAULT_RATE = 100
@@ -93,7 +95,12 @@ class Sampler:
         try:
             with (self.folder / LOG).open("w") as log:  # in a session of its own: a terminal's Ctrl-C is the command's
                 self.process = subprocess.Popen(
-                    [path, *self._options()], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                    [path, *self._options()],
+                    env={name: value for name, value in os.environ.items() if not is_secret(name, value)},
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
                 )
             self._await_first_sample()
         except BaseException:
@@ -147,6 +154,7 @@ class Sampler:
         self.done.set()
         for thread in self.threads:
             thread.join()
+        titles.clear(self.folder / EVENTS)
         with (self.folder / STAMPS).open("wb") as file:
             self.stamps.tofile(file)
         Recording(

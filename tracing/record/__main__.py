@@ -23,8 +23,10 @@ from enginescope_plugin import LISTENER, NVTX, TRACE
 from probes import nvtxlibrary
 from probes.arguments import CommandParser
 from probes.errors import FAILED, EnginescopeError, run_main, usage_error
+from probes.secretvalues import secret_variables, secret_words
 from tracing.pyspy.sampler import DEFAULT_RATE, check_rate, sampled
 from tracing.record.folder import new_folder
+from tracing.record.launch import hand_over
 from tracing.record.watched import linger, missing
 
 SCHEMA = 1
@@ -105,10 +107,8 @@ def recorded(command: list[str], folder: Path, watchers: Watchers, partial: bool
     """Run the command watched and say what was seen; its exit code, or 1 where a watcher was missing."""
     from probes.commandline import command_line
     from probes.machine import fingerprint
-    from tracing.nsys import capture
+    from tracing.nsys import capture, redaction
 
-    # What the caller has in the environment goes before what nsys would like there.
-    ran, more = (capture.under(command, folder), capture.ENVIRONMENT) if watchers.nsys else (command, {})
     trace: dict[str, Any] = {
         "schema": SCHEMA,
         "command": command_line(command),
@@ -119,7 +119,7 @@ def recorded(command: list[str], folder: Path, watchers: Watchers, partial: bool
     with sampled(folder, watchers.py_spy) if watchers.py_spy else contextlib.nullcontext():
         write(folder, trace | {"state": "running"})
         try:
-            code = run(ran, more | environment(folder, watchers.nvtx))
+            code = run_watched(command, folder, watchers)
         except EnginescopeError:  # it could not be started: nothing of it stays
             (folder / "trace.json").unlink()
             with contextlib.suppress(OSError):
@@ -128,6 +128,9 @@ def recorded(command: list[str], folder: Path, watchers: Watchers, partial: bool
     left = linger(folder)
     outlived = [f"still running: {', '.join(left)}: the recording did not end"] if left else []
     problems = outlived + missing(folder, command) + (capture.finish(folder) if watchers.nsys else [])
+    if watchers.nsys:
+        for line in redaction.redact(folder, secret_variables(os.environ), secret_words(command)):
+            print(line, file=sys.stderr)
     write(folder, trace | {"state": "ended", "exit_code": code, "problems": problems, "ns_per_span": ns_per_span()})
     return summary(folder, code, problems, partial)
 
@@ -158,10 +161,30 @@ def nvtx_library() -> str:
         raise EnginescopeError(f"no NVTX ranges can be made: {error}") from None
 
 
-def run(command: list[str], env: dict[str, str]) -> int:
+def run_watched(command: list[str], folder: Path, watchers: Watchers) -> int:
+    """Run the command, under nsys where that watches; its exit code.
+
+    nsys stores the command line and the environment it is started with: secrets go past it.
+    """
+    from tracing.nsys import capture
+
+    env = environment(folder, watchers.nvtx)
+    if not watchers.nsys:
+        return run(command, env)
+    secrets = secret_variables(env)
+    inherited: tuple[int, ...] = ()
+    if secrets or secret_words(command):
+        command, descriptor = hand_over(command, secrets)
+        inherited = (descriptor,)
+    # What the caller has in the environment goes before what nsys would like there.
+    public = {name: value for name, value in (capture.ENVIRONMENT | env).items() if name not in secrets}
+    return run(capture.under(command, folder), public, inherited)
+
+
+def run(command: list[str], env: dict[str, str], inherited: tuple[int, ...] = ()) -> int:
     """Run the command in the foreground; signals go to it, and its exit code comes back as a shell's would."""
     try:
-        child = subprocess.Popen(command, env=env)
+        child = subprocess.Popen(command, env=env, pass_fds=inherited)
     except OSError as error:
         raise usage_error(f"cannot run {command[0]!r}: {error.strerror}") from None
     with passed_on(child):

@@ -1,0 +1,71 @@
+"""What looks like a secret, by its name or by its form, and texts without it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+HIDDEN = "***"
+SECRET_NAME = r"[\w.-]*(?:key|secret|passw|credential|authorization|token(?!iz))[\w.-]*"
+# NAME=value, "name": "value", name=value,other=...&other=...: the value runs to the next name, or to the end.
+SECRET_VALUE = re.compile(
+    rf"""({SECRET_NAME}["']?\s*[=:]\s*)("[^"]*"|'[^']*'|.*?(?=[,&]\s*["']?[\w.-]+["']?\s*[=:]|$))""", re.I | re.S
+)
+SECRET_OPTION = re.compile(rf"-{SECRET_NAME}", re.I)
+SECRET_VARIABLE = re.compile(SECRET_NAME, re.I)
+KNOWN_SECRET = re.compile(
+    r"\b(?:hf_[A-Za-z0-9]{12,}|(?:sk-|gh[pous]_|github_pat_|glpat-|xox[abp]-|nvapi-)[\w-]{8,})"
+    r"|(?<=://)[^/\s@]+(?=@)|(?<=bearer )\S+",
+    re.I,
+)
+# --max-num-batched-tokens 8192 and long_prefill_token_threshold=512 are no secrets; a password of digits is.
+COUNT_NAME = re.compile(r"(?!.*(?:key|secret|passw|credential|authorization)).*token(?:s|[_-]\w)", re.I)
+COUNTS = re.compile(r"[\d\s.,:}\]]*")
+
+
+def secret_variables(environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables of an environment that are set and named like secrets: `HF_TOKEN`, but not `MAX_TOKENS=512`."""
+    return {name: value for name, value in environ.items() if is_secret(name, value)}
+
+
+def is_secret(name: str, value: str) -> bool:
+    """Whether a variable's name is that of a secret, and its value is not empty."""
+    return bool(value and SECRET_VARIABLE.fullmatch(name)) and not _is_count(name, value)
+
+
+def blanked(text: str) -> str:
+    """`text` with the values after secret names, and what has the form of a known kind of key, as `***`."""
+    assigned = SECRET_VALUE.sub(lambda match: match[0] if _is_count(*match.groups()) else match[1] + HIDDEN, text)
+    return KNOWN_SECRET.sub(HIDDEN, assigned)
+
+
+def blanked_words(words: Sequence[str]) -> list[str]:
+    """The words of a command line, each blanked, and whole where it is the value of a secret option."""
+    return [HIDDEN if hide else blanked(word) for word, hide in _with_verdicts(words)]
+
+
+def secret_words(words: Sequence[str]) -> set[str]:
+    """What `blanked_words` takes out of a command line."""
+    secrets: set[str] = set()
+    for word, hide in _with_verdicts(words):
+        if hide:
+            secrets.add(word)
+        else:
+            secrets |= {
+                match[2].strip("\"'") for match in SECRET_VALUE.finditer(word) if not _is_count(*match.groups())
+            }
+            secrets |= set(KNOWN_SECRET.findall(word))
+    return secrets - {""}
+
+
+def _with_verdicts(words: Sequence[str]) -> Iterator[tuple[str, bool]]:
+    """Each word, and whether it is the value of a secret option."""
+    option = ""
+    for word in words:
+        if word.startswith("-"):
+            option = word  # all words up to the next option count as its values: some take several
+        yield word, bool(word != option and SECRET_OPTION.fullmatch(option) and not _is_count(option, word))
+
+
+def _is_count(name: str, value: str) -> bool:
+    return bool(COUNT_NAME.match(name) and COUNTS.fullmatch(value))

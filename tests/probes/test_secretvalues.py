@@ -1,0 +1,17 @@
+"""What counts as a secret, in environments and on command lines."""
+
+from __future__ import annotations
+
+from probes.secretvalues import secret_variables, secret_words
+
+
+def test_variables_that_are_named_like_secrets() -> None:
+    secrets = {"HF_TOKEN": "a", "OPENAI_API_KEY": "b", "DB_PASSWORD": "1", "AWS_SECRET_ACCESS": "c"}
+    public = {"MAX_TOKENS": "512", "TOKENIZERS_PARALLELISM": "true", "PATH": "/bin", "EMPTY_TOKEN": ""}
+    assert secret_variables(secrets | public) == secrets
+
+
+def test_words_of_a_command_line_that_are_secrets() -> None:
+    command = ["env", "HF_TOKEN=one", "x", "--api-key", "two", "--max-tokens", "64", "--header", "api-key: 'three'"]
+    assert secret_words(command) == {"one", "two", "three"}
+    assert secret_words(["x", "hf_abcdefghijklmnopqrst"]) == {"hf_abcdefghijklmnopqrst"}
