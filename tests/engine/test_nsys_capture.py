@@ -86,7 +86,7 @@ def test_the_lists_and_the_clock_of_a_real_capture(captured: Path) -> None:
 @pytest.mark.engine
 def test_vllm_scopes_are_in_it_and_nothing_is_missing(captured: Path) -> None:
     figures = nsys.reviewed(captured / "nsys.sqlite")[1]
-    assert figures["problems"] == []
+    assert not figures["problems"]
     assert "vLLM scope" in {str(stage) for stage in ranges.timeline(file.read(captured / "nsys.sqlite")).spans["stage"]}
     assert figures["requests"]["states"] == {"finished": 9, "aborted": 1, "refused": 1}
 

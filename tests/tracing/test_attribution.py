@@ -44,12 +44,12 @@ def test_a_stage_of_no_time_at_all_is_left_out(both: Path) -> None:
     """Rounds that the clock cannot tell apart have no time between them."""
     spans, read = timeline.read(both), samples.read(both)
     frame = attribution.attributed(read, spans)
-    assert {row["stage"] for row in tables.stages(read, frame, 3)} == {"schedule", "wait: worker"}
+    assert {row.stage for row in tables.stages(read, frame, 3)} == {"schedule", "wait: worker"}
     frame.loc[frame["stage"] == "wait: worker", "weight_ns"] = 0
     [row] = tables.stages(read, frame, 3)
-    assert (row["stage"], row["share"]) == ("schedule", 1)
+    assert (row.stage, row.share) == ("schedule", 1)
     frame["weight_ns"] = 0
-    assert tables.stages(read, frame, 3) == [] and tables.threads(frame)[0]["working"] == 0
+    assert tables.stages(read, frame, 3) == () and tables.threads(frame)[0].working == 0
 
 
 def test_a_shared_function_is_the_roles_own_site() -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import is_dataclass
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 
 from probes.columns import dictionary, markdown
 from tests.tracing.test_budget import batch
+from tracing.breakdown.review import Review
+from tracing.overhead.entry import QuotedCost
 from tracing.timeline import read
 from tracing.timeline.columns import RequestRow, SpanRow, StepRow
 
@@ -18,6 +23,20 @@ README = Path(__file__).resolve().parents[2] / "tracing" / "README.md"
 def test_every_column_is_documented(tmp_path: Path, name: str, record: type) -> None:
     batch(tmp_path)
     assert list(getattr(read(str(tmp_path)), name)) == [column.name for column in dictionary(record)]
+    assert markdown(record) in README.read_text()
+
+
+def records(cls: type) -> Iterator[type]:
+    """A class of records and those that its fields hold."""
+    yield cls
+    for hint in get_type_hints(cls).values():
+        for part in (hint, *get_args(hint)):
+            if is_dataclass(part) and part is not QuotedCost:
+                yield from records(part)
+
+
+@pytest.mark.parametrize("record", list(records(Review)), ids=lambda record: record.__name__)
+def test_every_column_of_the_review_is_documented(record: type) -> None:
     assert markdown(record) in README.read_text()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,8 @@ from tests.tracing.test_anatomy import write as write_steps
 from tests.tracing.test_perfetto import check as check_perfetto
 from tracing import review, timeline
 from tracing.breakdown import findings
+from tracing.breakdown import review as reviewfile
+from tracing.breakdown.otherwatchers import GapCause, GpuStage, GpuSummary
 from tracing.nsys import __main__ as nsys
 from tracing.nsys import file, gpu, ranges
 from tracing.page import watchers
@@ -55,48 +57,54 @@ CAUSES = {
 }
 
 
+def gpu_of(path: Path) -> GpuSummary:
+    """What the review of a report holds of its GPU."""
+    summary = nsys.reviewed(path)[0].review.gpu
+    assert summary is not None
+    return summary
+
+
 def test_busy_idle_and_the_causes_of_gaps(tmp_path: Path) -> None:
     for later in (False, True):
-        found = nsys.reviewed(report(tmp_path / str(later), later, clock_ns=700))[1]["gpu"]["devices"]
-        assert [(each["kind"], each["window_ns"] // STEP) for each in found] == [
+        devices = gpu_of(report(tmp_path / str(later), later, clock_ns=700)).devices
+        assert [(each.kind, each.window_ns // STEP) for each in devices] == [
             ("all", 3),
             ("prefill", 1),
             ("mixed", 1),
             ("first decode", 1),
         ]
-        for each in found:
-            steps = each["window_ns"] // STEP
-            assert (each["busy_ns"], each["idle_ns"]) == (285 * US * steps, 715 * US * steps)
-            assert {cause["cause"]: cause["ns"] for cause in each["causes"]} == {
+        for each in devices:
+            steps = each.window_ns // STEP
+            assert (each.busy_ns, each.idle_ns) == (285 * US * steps, 715 * US * steps)
+            assert {cause.cause: cause.ns for cause in each.causes} == {
                 name: us * US * steps for name, us in CAUSES.items()
             }
 
 
 def test_the_sentence(tmp_path: Path) -> None:
-    device = nsys.reviewed(report(tmp_path))[1]["gpu"]["devices"][1]
-    said = watchers.sentence(device)
-    assert said.startswith("GPU 0 waited 71.5% of prefill: 13.0% wait: worker, 11.0% execute, ")
-    few = device | {"gap_ns": 200_000, "causes": [{"cause": "schedule", "ns": 150_000}, {"cause": "send", "ns": 100}]}
+    device = gpu_of(report(tmp_path)).devices[1]
+    assert watchers.sentence(device).startswith("GPU 0 waited 71.5% of prefill: 13.0% wait: worker, 11.0% execute, ")
+    few = replace(device, gap_ns=200_000, causes=(GapCause("schedule", 150_000), GapCause("send", 100)))
     assert watchers.sentence(few) == "GPU 0 waited 20.0% of prefill: 15.0% schedule, 5.0% other"
 
 
 def test_kernels_and_copies_by_stage_and_step(tmp_path: Path) -> None:
-    found = nsys.reviewed(report(tmp_path))[1]["gpu"]["stages"]
+    stages = gpu_of(report(tmp_path)).stages
     kernel = {"kernels": 1, "kernel_ns": 270 * US, "copies": 0, "copy_ns": 0, "bytes": 0}
     copy = {"kernels": 0, "kernel_ns": 0, "copies": 1, "copy_ns": 15 * US, "bytes": 4096}
-    assert found == [
-        {"kind": kind, "stage": stage, "steps": 1} | work
+    assert stages == tuple(
+        GpuStage(kind, stage, 1, **work)
         for kind in ("prefill", "mixed", "first decode", "decode")
         for stage, work in (("forward", kernel), ("prepare", copy))
-    ]
+    )
 
 
 def test_the_review_and_the_picture_of_a_folder_have_the_gpu(tmp_path: Path) -> None:
     """nsys counts from its own beginning: its marks say by how much that is off."""
-    alone = nsys.reviewed(report(tmp_path, clock_ns=700))[1]["gpu"]
+    alone = gpu_of(report(tmp_path, clock_ns=700))
     assert review.review(tmp_path, perfetto=tmp_path / "x.pftrace") == 0
-    told = json.loads((tmp_path / "review.json").read_text())
-    assert told["gpu"] == alone and told["problems"] == []
+    reviewed = reviewfile.read(tmp_path / "review.json")
+    assert reviewed.gpu == alone and reviewed.problems == ()
     assert "GPU 0 waited 71.5% of prefill: 13.0% wait: worker" in (tmp_path / "review.html").read_text()
     seen = check_perfetto(tmp_path / "x.pftrace")
     assert [track for track in seen["tracks"] if track.startswith("nsys ±")] == ["nsys ±0.0 µs, GPU 0, stream 7"]
@@ -119,12 +127,12 @@ def test_without_ranges_of_ours_the_scope_is_the_stage(tmp_path: Path) -> None:
     writer.launch(9, 9, 10, 20, 1).activity("graph", 9, 30, 10 * US, 1)
     writer.launch(9, 8, 10, 20, 2).activity("set", 9, 50 * US, 60 * US, 2, size=8)
     writer.activity("kernel", 9, 90 * US, 100 * US, 3, "orphan")
-    found = nsys.reviewed(writer.close())[1]["gpu"]
-    assert {row["stage"]: (row["kernels"], row["copies"]) for row in found["stages"]} == {
+    summary = gpu_of(writer.close())
+    assert {row.stage: (row.kernels, row.copies) for row in summary.stages} == {
         "my loop": (1, 0),
         gpu.NO_RANGE: (1, 1),
     }
-    assert [(each["kind"], each["gaps"], each["gap_ns"]) for each in found["devices"]] == [("all", 2, 70 * US)]
+    assert [(each.kind, each.gaps, each.gap_ns) for each in summary.devices] == [("all", 2, 70 * US)]
 
 
 def test_work_outside_of_steps_is_the_largest_and_one_row_of_the_others(tmp_path: Path) -> None:
@@ -198,8 +206,8 @@ def test_everything_adds_up(
     window: list[tuple[int, int]], busy: list[tuple[int, int]], causes: list[list[tuple[int, int]]]
 ) -> None:
     listed = [(f"cause {rank}", rank, pieces(spans)) for rank, spans in enumerate(causes)]
-    found = gpu.waiting(union(*edges(pieces(window))), union(*edges(pieces(busy))), listed)
-    assert found["busy_ns"] + found["idle_ns"] == found["window_ns"]
-    assert found["gap_ns"] + found["short_gap_ns"] == found["idle_ns"]
-    assert sum(cause["ns"] for cause in found["causes"]) == found["gap_ns"]
-    assert {cause["cause"]: cause["ns"] for cause in found["causes"]} == by_hand(window, busy, causes)
+    device = gpu.waiting(0, "all", union(*edges(pieces(window))), union(*edges(pieces(busy))), listed)
+    assert device.busy_ns + device.idle_ns == device.window_ns
+    assert device.gap_ns + device.short_gap_ns == device.idle_ns
+    assert sum(cause.ns for cause in device.causes) == device.gap_ns
+    assert {cause.cause: cause.ns for cause in device.causes} == by_hand(window, busy, causes)

@@ -19,6 +19,7 @@ from tests.tracing.test_perfetto import check
 from tests.tracing.traces import TraceWriter
 from tracing import review, timeline
 from tracing.breakdown import findings
+from tracing.breakdown.otherwatchers import LargestOperator, OperatorStage
 from tracing.page import perfetto
 from tracing.timeline import innermost
 from tracing.torchsums import operators, trace
@@ -150,16 +151,12 @@ def test_ranks_add_up_and_their_launches_stay_apart(folder: Path) -> None:
 
 def test_the_review_says_what_of_a_stage_was_operators(folder: Path) -> None:
     chrome_traces.write(folder / "torch" / "rank0.json", OPERATORS + KERNELS)
-    said = findings.findings(folder).review.operators
-    assert said["steps"] == 1 and said["clock_uncertainty_ns"] == 40
-    by_stage = {row["stage"]: row for row in said["stages"]}
-    forward = {"stage": "forward", "span_ns": 600, "operator_ns": 340, "kernel_ns": 930, "copy_ns": 0}
-    assert by_stage["forward"] == forward
-    assert by_stage["execute"]["span_ns"] == 400 and by_stage["execute"]["copy_ns"] == 5
-    assert said["rows"][0] == {
-        **{"stage": "forward", "name": "gemm<float>", "kind": "kernel", "count": 2, "own_ns": 900},
-        "share": pytest.approx(900 / 936),
-    }
+    summary = findings.findings(folder).review.operators
+    assert summary is not None and (summary.steps, summary.clock_uncertainty_ns) == (1, 40)
+    by_stage = {row.stage: row for row in summary.stages}
+    assert by_stage["forward"] == OperatorStage("forward", 600, operator_ns=340, kernel_ns=930, copy_ns=0)
+    assert by_stage["execute"].span_ns == 400 and by_stage["execute"].copy_ns == 5
+    assert summary.rows[0] == LargestOperator("forward", "gemm<float>", "kernel", 2, 900, share=900 / 936)
     assert review.review(folder) == 0
     assert "gemm&lt;float&gt;" in (folder / "review.html").read_text()
 

@@ -13,6 +13,7 @@ from probes.errors import EnginescopeError
 from tracing import timeline as tracefolder
 from tracing.breakdown import budget, hops, slow, stepkinds
 from tracing.breakdown.cost import ledger_rows, recorder_cost
+from tracing.breakdown.otherwatchers import GpuSummary, SampleSummary
 from tracing.breakdown.review import RequestCounts, Review
 from tracing.nsys import gpu
 from tracing.pyspy import tables
@@ -51,12 +52,12 @@ def findings(folder: Path) -> Findings:
     return replace(recorded, review=replace(review, problems=(*review.problems, *failures), **parts))
 
 
-def _samples(recorded: Findings) -> dict[str, Any] | None:
+def _samples(recorded: Findings) -> SampleSummary | None:
     """What py-spy's samples say, where the folder has some."""
     return tables.beside(recorded.timeline)
 
 
-def _gpu(recorded: Findings) -> dict[str, Any] | None:
+def _gpu(recorded: Findings) -> GpuSummary | None:
     """What nsys saw of the GPU, where the folder has a report with it."""
     beside = gpu.beside(recorded.timeline)
     if beside is None:
@@ -77,7 +78,7 @@ def analyze(timeline: Timeline) -> Findings:
     ledger, unread = ledger_rows(timeline, trace)
     review = Review(
         about=about(timeline),
-        problems=(*problems(timeline, flows), *unread, *(sums or {}).get("problems", [])),
+        problems=(*problems(timeline, flows), *unread, *(sums.problems if sums else ())),
         requests=request_counts(flows),
         budget=budget.summary(budgets),
         unexplained_share_median=budget.unexplained_share(budgets),

@@ -13,6 +13,7 @@ from typing import Any
 from probes.columns import column
 from probes.errors import EnginescopeError
 from probes.jsonform import read_record
+from tracing.breakdown.otherwatchers import GpuSummary, OperatorSummary, SampleSummary
 from tracing.overhead.entry import QuotedCost
 
 SCHEMA = 2
@@ -143,9 +144,9 @@ class Review:
     torn_spans: int = field(metadata=column("lost because their process died while it wrote them", "spans"))
     roles: dict[str, tuple[int, ...]] = field(metadata=column("the processes in which each role was seen"))
     cost: RecorderCost = field(metadata=column("what the recorder itself cost"))
-    operators: dict[str, Any] | None = field(metadata=column("torch's profiler; null: it did not run"))
-    samples: dict[str, Any] | None = field(metadata=column("py-spy; null: it did not run"))
-    gpu: dict[str, Any] | None = field(metadata=column("the GPU, by nsys; null: no report with GPU activity"))
+    operators: OperatorSummary | None = field(metadata=column("torch's profiler; null: it did not run"))
+    samples: SampleSummary | None = field(metadata=column("py-spy; null: it did not run"))
+    gpu: GpuSummary | None = field(metadata=column("the GPU, by nsys; null: no report with GPU activity"))
 
 
 def as_json(review: Review) -> dict[str, Any]:

@@ -109,18 +109,19 @@ def show(findings: Findings, figures: dict[str, Any], out: Console) -> None:
     from tracing.page import sections
     from tracing.page.watchers import show_gpu
 
-    if figures["requests"]["total"] or figures["steps"]:
+    review = findings.review
+    if review.requests.total or review.steps:
         sections.show(findings, out)
     else:
-        for problem in figures["problems"]:
+        for problem in review.problems:
             out.print(problem, style="bold red", markup=False)
-        out.print(figures["about"], style="dim", markup=False)
+        out.print(review.about, style="dim", markup=False)
         columns = ["role", "stage", "count", "median", "P95", "sum"]
         table(out, "stages by role (they may lie inside each other)", columns, stage_rows(figures["stages"]), (1,))
-    if figures["gpu"] is None:
+    if review.gpu is None:
         out.print("\nGPU: n/a (no CUDA activity in this report; nsys records none of AMD GPUs)")
     else:
-        show_gpu(figures["gpu"], out)
+        show_gpu(review.gpu, out)
 
 
 def stage_rows(stages: list[dict[str, Any]]) -> list[list[Any]]:

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from probes.errors import EnginescopeError
+from tracing.breakdown.otherwatchers import GapCause, GpuDevice, GpuStage, GpuSummary
 from tracing.nsys import file
 from tracing.nsys.file import Report
 from tracing.nsys.ranges import clock, stage_names
@@ -60,13 +60,8 @@ def beside(timeline: Timeline) -> Beside | None:
 
 def gpu(
     report: Report, timeline: Timeline, steps: pd.DataFrame, hops: pd.DataFrame, offset_ns: int
-) -> dict[str, Any] | None:
-    """`stages` and `devices` for the review, or None where the report has no CUDA activity.
-
-    `stages`: a row a kind of step and stage: `kind`, `stage`, `steps`, and of each step the medians `kernels`,
-    `kernel_ns`, `copies`, `copy_ns`, `bytes` (time is summed over streams, so it may exceed the step's). `devices`: for
-    each device and kind of step `window_ns`, `busy_ns`, `idle_ns`, `gaps`, `gap_ns`, `short_gap_ns` and `causes`.
-    """
+) -> GpuSummary | None:
+    """What the review holds of the GPU, or None where the report has no CUDA activity."""
     if not len(report.activity):
         return None
     activity = attributed(report, timeline, offset_ns)
@@ -74,8 +69,8 @@ def gpu(
     for device, mine in activity.groupby("device"):
         causes = list(_causes(timeline.spans, hops, set(mine["pid"])))
         for kind, window in _windows(steps, mine):
-            devices.append({"device": int(device), "kind": kind, **waiting(window, union(*edges(mine)), causes)})
-    return {"stages": stages(activity, steps), "devices": devices}
+            devices.append(waiting(int(device), kind, window, union(*edges(mine)), causes))
+    return GpuSummary(stages(activity, steps), tuple(devices))
 
 
 # --- kernels and copies by stage and step ---
@@ -118,7 +113,7 @@ def innermost_at(spans: pd.DataFrame, pid: int, thread: int, times: np.ndarray) 
     return np.where(which >= 0, np.append(rows, NO_ROW)[which], NO_ROW)
 
 
-def stages(activity: pd.DataFrame, steps: pd.DataFrame) -> list[dict[str, Any]]:
+def stages(activity: pd.DataFrame, steps: pd.DataFrame) -> tuple[GpuStage, ...]:
     """A row a kind of step and stage; what belongs to no step comes last, as sums: the largest, and the rest as one."""
     kernels, copies = activity["kind"].isin(("kernel", "graph")), activity["kind"].isin(("copy", "set"))
     took = activity["end_ns"] - activity["start_ns"]
@@ -131,20 +126,19 @@ def stages(activity: pd.DataFrame, steps: pd.DataFrame) -> list[dict[str, Any]]:
     )
     each = counted.groupby(["core", "step", "stage"], as_index=False).sum()
     numbers = ["kernels", "kernel_ns", "copies", "copy_ns", "bytes"]
-    rows: list[dict[str, Any]] = []
+    rows: list[GpuStage] = []
     known = steps.rename(columns={"pid": "core"})[["core", "step", "kind"]] if len(steps) else None
     if known is not None:
         each = each.merge(known, on=["core", "step"], how="left", suffixes=("", "_of_step"))
         for kind in KINDS:
             mine, count = each[each["kind"] == kind], int((known["kind"] == kind).sum())
             for stage, those in mine.groupby("stage", sort=False):
-                medians = _medians(those, numbers, count)
-                rows.append({"kind": kind, "stage": stage, "steps": count, **medians})
+                rows.append(GpuStage(kind, str(stage), count, **_medians(those, numbers, count)))
         each = each[each["kind"].isna()]
-    return rows + _without_step(each.groupby("stage", sort=False)[numbers].sum())
+    return (*rows, *_without_step(each.groupby("stage", sort=False)[numbers].sum()))
 
 
-def _without_step(sums: pd.DataFrame) -> list[dict[str, Any]]:
+def _without_step(sums: pd.DataFrame) -> list[GpuStage]:
     """Rows of the work of no step, the largest first, at most `MOST_ROWS` and one for the others."""
     order = (sums["kernel_ns"] + sums["copy_ns"]).sort_values(ascending=False, kind="stable").index
     sums = sums.loc[order]
@@ -152,7 +146,7 @@ def _without_step(sums: pd.DataFrame) -> list[dict[str, Any]]:
         rest = sums.iloc[MOST_ROWS:].sum().rename(f"… {len(sums) - MOST_ROWS} others").to_frame().T
         sums = pd.concat([sums.iloc[:MOST_ROWS], rest])
     return [
-        {"kind": NO_STEP, "stage": str(stage), "steps": 0} | {name: int(value) for name, value in row.items()}
+        GpuStage(NO_STEP, str(stage), 0, **{name: int(value) for name, value in row.items()})
         for stage, row in sums.iterrows()
     ]
 
@@ -191,7 +185,9 @@ def _causes(spans: pd.DataFrame, hops: pd.DataFrame, workers: set[int]) -> Itera
     yield NO_REQUEST, NO_REQUEST_RANK, spans[spans["site"] == "core.input_queue"]
 
 
-def waiting(window: Pieces, busy: Pieces, causes: list[tuple[str, int, pd.DataFrame]]) -> dict[str, Any]:
+def waiting(
+    device: int, kind: str, window: Pieces, busy: Pieces, causes: list[tuple[str, int, pd.DataFrame]]
+) -> GpuDevice:
     """How long a device was busy in a window and what its gaps of more than `SHORT_GAP_NS` are due to.
 
     `busy_ns` + `idle_ns` = `window_ns`; `gap_ns` + `short_gap_ns` = `idle_ns`; the `causes`, largest first, add up to
@@ -204,15 +200,17 @@ def waiting(window: Pieces, busy: Pieces, causes: list[tuple[str, int, pd.DataFr
     by_cause = _by_cause(long_gaps, causes)
     by_cause[NOTHING] = gap - sum(by_cause.values())
     listed = sorted(((name, ns) for name, ns in by_cause.items() if ns), key=lambda cause: -cause[1])
-    return {
-        "window_ns": whole,
-        "busy_ns": whole - idle,
-        "idle_ns": idle,
-        "gaps": int(long.sum()),
-        "gap_ns": gap,
-        "short_gap_ns": idle - gap,
-        "causes": [{"cause": name, "ns": ns} for name, ns in listed],
-    }
+    return GpuDevice(
+        device,
+        kind,
+        window_ns=whole,
+        busy_ns=whole - idle,
+        idle_ns=idle,
+        gaps=int(long.sum()),
+        gap_ns=gap,
+        short_gap_ns=idle - gap,
+        causes=tuple(GapCause(name, ns) for name, ns in listed),
+    )
 
 
 def _by_cause(waits: Pieces, causes: list[tuple[str, int, pd.DataFrame]]) -> dict[str, int]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import pandas as pd
 
+from tracing.breakdown.otherwatchers import SampledLine, SampledStage, SampledThread, SampleSummary
 from tracing.pyspy import attribution, recording, samples
 from tracing.pyspy.events import Stack
 from tracing.pyspy.recording import Recording
@@ -19,7 +19,7 @@ LEAST = 0.0005  # of a thread's samples: less is not listed
 TOP = 3  # lines of a stage in the review
 
 
-def beside(timeline: Timeline) -> dict[str, Any] | None:
+def beside(timeline: Timeline) -> SampleSummary | None:
     """What py-spy saw, for the review of a trace folder; None where it has no samples."""
     if not recording.exists(timeline.folder):
         return None
@@ -27,11 +27,10 @@ def beside(timeline: Timeline) -> dict[str, Any] | None:
     return figures(read, attribution.attributed(read, timeline), timeline, TOP)
 
 
-def figures(read: Samples, frame: pd.DataFrame, timeline: Timeline | None, top: int) -> dict[str, Any]:
+def figures(read: Samples, frame: pd.DataFrame, timeline: Timeline | None, top: int) -> SampleSummary:
     """`head` lines, and the `threads` and `stages` of the samples while the engine served."""
     serving = attribution.serving(frame, timeline)
-    lines = list(head(read, frame, timeline))
-    return {"head": lines, "threads": threads(serving), "stages": stages(read, serving, top)}
+    return SampleSummary(tuple(head(read, frame, timeline)), threads(serving), stages(read, serving, top))
 
 
 def head(read: Samples, frame: pd.DataFrame, timeline: Timeline | None) -> Iterator[str]:
@@ -100,18 +99,18 @@ def died(timeline: Timeline, frame: pd.DataFrame) -> Iterator[str]:
             )
 
 
-def threads(frame: pd.DataFrame) -> list[dict[str, Any]]:
+def threads(frame: pd.DataFrame) -> tuple[SampledThread, ...]:
     """A row a thread: its samples, the share of time in which it works, and what it waits for in the rest."""
     rows = []
     for (role, pid, _), mine in frame.groupby(["role", "pid", "thread"], sort=True):
         shares = attribution.by_time(mine, "state") / max(mine["weight_ns"].sum() / 1e9, 1e-9)
         waits = shares[(shares.index != WORKING) & (shares >= LEAST)]
-        row = {"role": role, "thread": mine["thread_name"].iloc[0], "pid": int(pid), "samples": len(mine)}
-        rows.append(row | {"working": float(shares.get(WORKING, 0)), "waiting_for": waits.to_dict()})
-    return sorted(rows, key=lambda row: _place(row["role"]))
+        name, working = mine["thread_name"].iloc[0], float(shares.get(WORKING, 0))
+        rows.append(SampledThread(role, name, int(pid), len(mine), working, waits.to_dict()))
+    return tuple(sorted(rows, key=lambda row: _place(row.role)))
 
 
-def stages(read: Samples, frame: pd.DataFrame, top: int) -> list[dict[str, Any]]:
+def stages(read: Samples, frame: pd.DataFrame, top: int) -> tuple[SampledStage, ...]:
     """A row a stage and role with its share of the time in the role's stages, and in `lines` those it was in most."""
     inside = frame[frame["stage"] != ""]
     inside = inside.assign(line=_lines(read, inside))
@@ -123,17 +122,17 @@ def stages(read: Samples, frame: pd.DataFrame, top: int) -> list[dict[str, Any]]
     for role, stage in sorted(times.index, key=lambda key: (_place(key[0]), -times[key])):
         mine, seconds = groups[role, stage], float(times[role, stage])
         working = float(attribution.by_time(mine, "state").get(WORKING, 0)) / seconds
-        row = {"role": role, "stage": stage, "samples": len(mine), "seconds": seconds, "share": seconds / roles[role]}
-        rows.append(row | {"working": working, "lines": _most(mine, seconds, top)})
-    return rows
+        share, lines = float(seconds / roles[role]), _most(mine, seconds, top)
+        rows.append(SampledStage(role, stage, len(mine), seconds, share, working, lines))
+    return tuple(rows)
 
 
-def _most(frame: pd.DataFrame, seconds: float, top: int) -> list[dict[str, Any]]:
+def _most(frame: pd.DataFrame, seconds: float, top: int) -> tuple[SampledLine, ...]:
     counts = frame["line"].value_counts()
-    return [
-        {"line": words, "samples": int(counts[words]), "seconds": float(spent), "share": float(spent / seconds)}
+    return tuple(
+        SampledLine(words, int(counts[words]), float(spent), float(spent / seconds))
         for words, spent in attribution.by_time(frame, "line").iloc[:top].items()
-    ]
+    )
 
 
 def _place(role: str) -> int:

@@ -44,7 +44,8 @@ def main() -> int:
     from tracing.torchsums import operators
 
     sums = operators.read(timeline.read(args.folder), args.step)
-    if sums is None:
+    summary = operators.summary(sums)
+    if sums is None or summary is None:
         raise EnginescopeError(f"{args.folder} holds no torch/*.json or .json.gz; see python -m tracing.torchsums -h")
     if not len(sums.names):
         raise _nothing(args.folder, args.step, sums.problems)
@@ -54,7 +55,7 @@ def main() -> int:
     for problem in sums.problems:
         out.print(problem, style="bold red", markup=False)
     out.print(sums.about(), soft_wrap=True, markup=False)
-    show_operators(operators.summary(sums) or {}, out)
+    show_operators(summary, out)
     if args.csv:
         out.print(f"Wrote {args.csv}", soft_wrap=True, markup=False)
     return 0

@@ -10,12 +10,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from probes.errors import EnginescopeError
+from tracing.breakdown.otherwatchers import LargestOperator, OperatorStage, OperatorSummary
 from tracing.timeline.innermost import OUTSIDE, Places
 from tracing.timeline.intervals import Ints
 from tracing.timeline.nesting import Nesting
@@ -230,30 +230,35 @@ def read(timeline: Timeline, step: int | None = None) -> Operators | None:
     return Operators(names, steps, spent, [path.name for path in paths], problems, uncertainty_ns, reader.launches)
 
 
-def summary(read: Operators | None) -> dict[str, Any] | None:
-    """What `review.json` holds: a row a stage, and the largest of the rows by stage and name over all steps."""
-    if read is None:
+def summary(sums: Operators | None) -> OperatorSummary | None:
+    """What the review holds: a row a stage, and the largest of the rows by stage and name over all steps."""
+    if sums is None:
         return None
-    names, steps = read.names, read.steps["step"]
-    by_kind = names.groupby(["stage", "kind"], observed=True)["own_ns"].sum().unstack(fill_value=0)
-    stages = [
-        {"stage": str(stage), "span_ns": read.spent_ns.get(str(stage))}
-        | {f"{kind}_ns": int(row.get(kind, 0)) for kind in COUNTED}
+    steps = sums.steps["step"]
+    return OperatorSummary(
+        files=tuple(sums.files),
+        problems=tuple(sums.problems),
+        clock_uncertainty_ns=sums.uncertainty_ns,
+        steps=int(steps[steps >= 0].nunique()),
+        stages=_stages(sums),
+        rows=_largest(sums.names),
+    )
+
+
+def _stages(sums: Operators) -> tuple[OperatorStage, ...]:
+    by_kind = sums.names.groupby(["stage", "kind"], observed=True)["own_ns"].sum().unstack(fill_value=0)
+    rows = (
+        OperatorStage(str(stage), sums.spent_ns.get(str(stage)), *(int(row.get(kind, 0)) for kind in COUNTED))
         for stage, row in by_kind.iterrows()
-    ]
+    )
+    return tuple(sorted(rows, key=lambda row: -(row.operator_ns + row.kernel_ns + row.copy_ns)))
+
+
+def _largest(names: pd.DataFrame) -> tuple[LargestOperator, ...]:
     on_cpu = names["kind"] == "operator"
     whole = {where: int(names["own_ns"][on_cpu == where].sum()) for where in (True, False)}
     largest = names.sort_values("own_ns", ascending=False).head(SHOWN)
-    rows = [
-        {"stage": stage, "name": name, "kind": kind, "count": int(count), "own_ns": int(own_ns)}
-        | {"share": int(own_ns) / max(whole[kind == "operator"], 1)}
+    return tuple(
+        LargestOperator(stage, name, kind, int(count), int(own_ns), int(own_ns) / max(whole[kind == "operator"], 1))
         for kind, name, stage, count, own_ns in largest.itertuples(index=False, name=None)
-    ]
-    return {
-        "files": read.files,
-        "problems": read.problems,
-        "clock_uncertainty_ns": read.uncertainty_ns,
-        "steps": int(steps[steps >= 0].nunique()),
-        "stages": sorted(stages, key=lambda row: -sum(row[f"{kind}_ns"] for kind in COUNTED)),
-        "rows": rows,
-    }
+    )
