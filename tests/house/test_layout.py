@@ -54,13 +54,7 @@ DEFERRED = {
     "notes/study/judging.py",
     "notes/walkthrough/edges.py",
     "tracing/hooks/install.py",
-    "tracing/page/tracks/file.py",
-    "tracing/page/tracks/samples.py",
-    "tracing/page/tracks/torch.py",
-    "tracing/pyspy/sampler.py",
     "tracing/sites/check.py",
-    "tracing/timeline/index.py",
-    "tracing/torchsums/trace.py",
 }
 EXERCISES = "notes/study/exercises/"
 # Class names that still stand twice. This list only gets shorter.

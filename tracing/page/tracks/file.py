@@ -4,26 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
+from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import TracePacket, TrackEvent
+from perfetto.trace_builder.proto_builder import StreamingTraceProtoBuilder
+
 SEQUENCE = 1
 
 
 class Writer:
-    """Packets into a file, each told its track and time."""
+    """Packets into a file, each with its track and time."""
 
     def __init__(self, file: Any) -> None:
-        from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import TracePacket, TrackEvent
-        from perfetto.trace_builder.proto_builder import StreamingTraceProtoBuilder
-
         self.builder = StreamingTraceProtoBuilder(file)
-        self.event, self.incremental = TrackEvent, TracePacket.SEQ_INCREMENTAL_STATE_CLEARED
         first = self.packet()
-        first.sequence_flags = self.incremental
+        first.sequence_flags = TracePacket.SEQ_INCREMENTAL_STATE_CLEARED
         self.write(first)
 
     def packet(self) -> Any:
-        made = self.builder.create_packet()
-        made.trusted_packet_sequence_id = SEQUENCE
-        return made
+        packet = self.builder.create_packet()
+        packet.trusted_packet_sequence_id = SEQUENCE
+        return packet
 
     def write(self, packet: Any) -> None:
         self.builder.write_packet(packet)
@@ -42,7 +41,7 @@ class Writer:
         packet = self.packet()
         packet.timestamp = time_ns
         event = packet.track_event
-        event.type, event.track_uuid, event.name = self.event.TYPE_SLICE_BEGIN, track, name
+        event.type, event.track_uuid, event.name = TrackEvent.TYPE_SLICE_BEGIN, track, name
         event.categories.append(category)
         event.flow_ids.extend(flows)
         for key, value in notes.items():
@@ -57,14 +56,14 @@ class Writer:
     def end(self, track: int, time_ns: int) -> None:
         packet = self.packet()
         packet.timestamp = time_ns
-        packet.track_event.type, packet.track_event.track_uuid = self.event.TYPE_SLICE_END, track
+        packet.track_event.type, packet.track_event.track_uuid = TrackEvent.TYPE_SLICE_END, track
         self.write(packet)
 
     def count(self, track: int, time_ns: int, value: int) -> None:
         packet = self.packet()
         packet.timestamp = time_ns
         event = packet.track_event
-        event.type, event.track_uuid, event.counter_value = self.event.TYPE_COUNTER, track, value
+        event.type, event.track_uuid, event.counter_value = TrackEvent.TYPE_COUNTER, track, value
         self.write(packet)
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from tracing.page.tracks.file import Writer, uuid_of_process
 from tracing.pyspy import attribution, recording, samples
 from tracing.timeline.spans import Timeline
-
-if TYPE_CHECKING:
-    from tracing.page.tracks.file import Writer
 
 FIRST_TRACK = 1 << 52
 GAP_PERIODS = 50  # a thread not seen for so many periods ended, or its process was frozen
@@ -22,8 +20,6 @@ def write(writer: Writer, timeline: Timeline) -> None:
     read = samples.read(timeline.folder)
     if read.uncertainty_ns < 0:
         return
-    from tracing.page.tracks.file import uuid_of_process
-
     frame = attribution.attributed(read, timeline)
     known = {process["pid"] for process in timeline.processes}
     for track, ((pid, thread), rows) in enumerate(frame.groupby(["pid", "thread"], sort=True), FIRST_TRACK):

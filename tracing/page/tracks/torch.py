@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import TYPE_CHECKING
 
 from probes.errors import EnginescopeError
+from tracing.page.tracks.file import Writer, uuid_of_process
 from tracing.timeline.nesting import Nesting
 from tracing.timeline.spans import Timeline
 from tracing.torchsums import trace
 from tracing.torchsums.trace import Event
-
-if TYPE_CHECKING:
-    from tracing.page.tracks.file import Writer
 
 FIRST_TRACK = 1 << 50
 SORTED_EVENTS = 50_000  # so many are put in order at a time; torch writes nearly in order
@@ -48,8 +45,6 @@ def _file(writer: Writer, tracks: dict[tuple[str, int, int], int], events: Itera
 
 def _track(writer: Writer, tracks: dict[tuple[str, int, int], int], event: Event, file: str) -> int:
     """The track of an event's thread or stream, made where it is new; devices of several files stay apart."""
-    from tracing.page.tracks.file import uuid_of_process
-
     on_cpu = event.kind == "operator"
     key = ("" if on_cpu else file, event.pid, event.thread)
     if key not in tracks:
