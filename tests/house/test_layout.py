@@ -50,7 +50,6 @@ DEFERRED = {
     "notes/site/sources.py",
     "notes/study/exercises/day_4.py",
     "notes/tables/folders.py",
-    "tracing/record/watched.py",
     "notes/study/judging.py",
     "notes/walkthrough/edges.py",
     "tracing/hooks/install.py",

@@ -1,4 +1,4 @@
-"""The end of a recording: engines that outlive the command, and commands that cannot be started."""
+"""The end of a recording: engines that outlive the command, commands that record nothing, what is said of it all."""
 
 from __future__ import annotations
 
@@ -13,9 +13,17 @@ from pathlib import Path
 
 import pytest
 
+from tests.tracing.traces import TraceWriter
+from tracing.breakdown.findings import one_line
 from tracing.record import watched
+from tracing.record.summary import summary
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+def record(folder: Path, *command: str, before: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+    recorder = [*before, sys.executable, "-m", "tracing.record", "--out", str(folder), "--", *command]
+    return subprocess.run(recorder, cwd=ROOT, capture_output=True, text=True, timeout=60)
 
 
 def test_a_signal_cuts_the_wait_for_an_engine_short(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -31,7 +39,68 @@ def test_a_signal_cuts_the_wait_for_an_engine_short(tmp_path: Path, capsys: pyte
 
 
 def test_a_command_that_cannot_be_started_leaves_nothing(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "tracing.record", "--out", str(tmp_path / "t"), "--", "no-such-program"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = record(tmp_path / "t", "no-such-program")
     assert done.returncode == 2 and "cannot run 'no-such-program'" in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_a_command_without_an_engine_leaves_no_folder(tmp_path: Path) -> None:
+    done = record(tmp_path / "t", "true")
+    assert done.returncode == 1 and "no process of the command loaded enginescope" in done.stderr
+    assert done.stderr.endswith("nothing was recorded, and no folder is left\n")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_disk_without_room_is_one_line(tmp_path: Path) -> None:
+    """No file may grow at all: what a write then meets is what it meets on a full disk."""
+    done = record(tmp_path / "t", "true", before=("prlimit", "--fsize=0"))
+    assert done.returncode == 1
+    assert (
+        done.stderr == f"error: cannot write {tmp_path / 't' / 'trace.json'}: File too large; name another with --out\n"
+    )
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_process_killed_at_birth_is_no_traceback(tmp_path: Path) -> None:
+    (tmp_path / "events-1.bin").touch()
+    command = [sys.executable, "-m", "tracing.review", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert "Traceback" not in done.stderr and "process 1 said nothing of itself" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [
+        (["env", "-i", "/usr/bin/python3", "x.py"], "env -i starts it without this environment"),
+        (["sh", "-c", "cd /x && sudo -u ann python x.py"], "sudo starts it without this environment"),
+        (["/usr/bin/ssh", "host", "python", "x.py"], "ssh starts it without this environment"),
+        (["docker", "run", "vllm/vllm-openai"], "docker starts it without this environment"),
+        (["python", "-m", "tracing.record", "--", "python", "x.py"], "the command runs a recorder of its own"),
+        (["env", "A=1", "my-program"], "it made no vLLM engine"),
+        (["/usr/bin/env", "python3", "sudo.py"], "it made no vLLM engine"),
+    ],
+)
+def test_why_no_process_loaded_the_hooks(command: list[str], reason: str) -> None:
+    assert watched.why_none(command).startswith(reason)
+
+
+def test_a_shadowing_package_is_no_reason(tmp_path: Path) -> None:
+    (tmp_path / "tracing.py").write_text("mine = True")
+    command = [sys.executable, str(tmp_path / "main.py")]
+    assert watched.why_none(command) == "it made no vLLM engine, or runs in an environment without enginescope"
+
+
+def test_the_summary_ends_with_the_next_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "my traces"
+    folder.mkdir()
+    TraceWriter(folder, 2, ["core", "worker"]).span("core.step", 1, 2).close()
+    assert summary(folder, 0, [], partial=False) == 0
+    assert capsys.readouterr().err.splitlines()[-2:] == [
+        f"Wrote '{folder}'",
+        f"next: python -m tracing.review '{folder}'",
+    ]
+
+
+def test_a_program_of_several_lines_takes_one() -> None:
+    assert one_line("python -c 'import vllm\nprint(1)'") == "python -c 'import vllm …"
+    assert one_line("python x.py") == "python x.py"

@@ -32,7 +32,7 @@ def recorder_cost(timeline: Timeline, ns_per_span: float | None, quotes: tuple[Q
 
 def ledger_rows(timeline: Timeline, trace: Mapping[str, Any]) -> tuple[tuple[QuotedCost, ...], list[str]]:
     """What the watchers of this trace were measured to cost on its machine, and why that is not known."""
-    ranged = any("nvtx" in process["modes"] for process in timeline.processes)
+    ranged = any("nvtx" in process.get("modes", []) for process in timeline.processes)
     watchers = ["nsys" if trace.get("nsys") else "recorder + NVTX" if ranged else "recorder"]
     if torchtrace.paths(timeline.folder):
         watchers.append("torch profiler")

@@ -113,12 +113,18 @@ def about(timeline: Timeline) -> str:
     machine = trace.get("machine", {})
     versions = {mode for process in timeline.processes for mode in process.get("modes", []) if mode.startswith("vllm")}
     parts = [
-        trace.get("command", "unknown command"),
+        one_line(trace.get("command", "unknown command")),
         *sorted(versions),
         f"{machine.get('cpu_model', 'unknown machine')}, {machine.get('cores_usable', '?')} cores",
         *(gpu["name"] for gpu in machine.get("gpus") or []),
     ]
     return "; ".join(str(part) for part in parts)
+
+
+def one_line(command: str) -> str:
+    """A command for a line of its own: of a program of several lines its first."""
+    first, _, rest = command.strip().partition("\n")
+    return f"{first} …" if rest else first
 
 
 def problems(timeline: Timeline, flows: list[Flow]) -> list[str]:

@@ -104,7 +104,8 @@ def _guessed(pid: int, spans: np.ndarray) -> dict[str, Any]:
     sites = [{key: getattr(site, key) for key in SITE_KEYS} for site in ALL_SITES]
     seen = [sites[number] for number in np.unique(spans["site"]) if number < len(sites)]
     serves = list(dict.fromkeys(site["role"] for site in seen if site["name"] not in SHARED_SITES))
-    return {"pid": pid, "parent": 0, "serves": serves, "sites": sites, "threads": {}, "hooked": [], "incomplete": True}
+    known: dict[str, Any] = {"pid": pid, "parent": 0, "serves": serves, "sites": sites}
+    return known | {"threads": {}, "hooked": [], "missing": [], "modes": [], "incomplete": True}
 
 
 def _payload(records: np.ndarray, heads: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,12 +1,17 @@
-"""The empty folder that a trace goes to."""
+"""The folder that a trace goes to, and its file `trace.json`."""
 
 from __future__ import annotations
 
+import contextlib
+import json
 import secrets
 import time
 from pathlib import Path
+from typing import Any
 
 from probes.errors import EnginescopeError, usage_error
+
+FILE = "trace.json"
 
 
 def new_folder(asked: Path | None) -> Path:
@@ -19,3 +24,26 @@ def new_folder(asked: Path | None) -> Path:
     except OSError as error:
         raise EnginescopeError(f"cannot make the trace folder {folder}: {error.strerror}") from None
     return folder.resolve()
+
+
+def write(folder: Path, trace: dict[str, Any]) -> None:
+    """Write `trace.json`, whole or not at all; `EnginescopeError` where there is no room for it."""
+    draft = folder / f"{FILE}.draft"
+    try:
+        draft.write_text(json.dumps(trace, indent=1))
+        draft.replace(folder / FILE)
+    except OSError as error:
+        raise EnginescopeError(f"cannot write {folder / FILE}: {error.strerror}; name another with --out") from None
+
+
+def is_empty(folder: Path) -> bool:
+    """Whether nothing but `trace.json` is there."""
+    return {path.name for path in folder.iterdir()} <= {FILE}
+
+
+def discard(folder: Path) -> None:
+    """Remove `trace.json`, and the folder where nothing else is in it."""
+    for name in (FILE, f"{FILE}.draft"):
+        (folder / name).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        folder.rmdir()

@@ -14,19 +14,22 @@ from typing import Any
 
 import psutil
 
+from tracing import timeline
 from tracing.events.layout import RANGES
+from tracing.sites.engine import SITES
 
+RECORD = "python -m tracing.record"
 LINGER_S = 10.0  # how long engine processes may outlive the command before the folder is read
 ROLES = ("front end", "core", "worker")  # without one of these nothing can be followed
 
 
 def processes(folder: Path) -> list[dict[str, Any]]:
     """What each watched process said of itself; what cannot be read is left out."""
-    found = []
+    reports = []
     for path in sorted(folder.glob("process-*.json")):
         with contextlib.suppress(OSError, ValueError):
-            found.append(json.loads(path.read_text()))
-    return found
+            reports.append(json.loads(path.read_text()))
+    return reports
 
 
 def alive(folder: Path) -> list[str]:
@@ -56,44 +59,53 @@ def linger(folder: Path) -> list[str]:
 
 def missing(folder: Path, command: list[str]) -> list[str]:
     """What was not watched though it should have been, a line each."""
-    from tracing import timeline
-    from tracing.sites.engine import SITES
-
-    said = processes(folder)
-    if not said:
+    reports = processes(folder)
+    if not reports:
         return [f"no process of the command loaded enginescope: {why_none(command)}"]
-    roles = {role for process in said for role in process["serves"]} | set(timeline.read(folder).spans["role"].unique())
-    found = [f"no process in the role {role} ever reported" for role in ROLES if role not in roles]
-    hooked = {name for process in said for name in process["hooked"]}
-    gone = {text.partition(" ")[0]: text for process in said for text in process["missing"]}
+    roles = {role for process in reports for role in process["serves"]}
+    roles |= set(timeline.read(folder).spans["role"].unique())
+    problems = [f"no process in the role {role} ever reported" for role in ROLES if role not in roles]
+    hooked = {name for process in reports for name in process["hooked"]}
+    lines = [text for process in reports for text in process["missing"]]
+    absent = {text.partition(" ")[0]: text for text in lines}
     for site in SITES:
-        if site.required and site.name in gone and site.name not in hooked:
-            found.append(f"required site not hooked: {gone[site.name]}; see python -m tracing.sites")
-    found += sorted({text for process in said for text in process["missing"] if text.startswith(RANGES)})
-    found += [f"the recorder stopped in process {p['pid']}: {p['error']}" for p in said if p["error"]]
-    return found
+        if site.required and site.name in absent and site.name not in hooked:
+            problems.append(f"required site not hooked: {absent[site.name]}; see python -m tracing.sites")
+    problems += sorted({text for text in lines if text.startswith(RANGES)})
+    problems += [f"the recorder stopped in process {p['pid']}: {p['error']}" for p in reports if p["error"]]
+    return problems
 
 
 PROBE = """
 import importlib.metadata as m, sys
-sys.path.insert(0, sys.argv[1])
 if not [e for e in m.entry_points(group="vllm.general_plugins") if e.name == "enginescope"]:
     print("enginescope is not installed for", sys.executable)
-else:
-    import tracing
-    at = getattr(tracing, "__file__", None) or list(tracing.__path__)[0]
-    print("" if hasattr(tracing, "ENGINESCOPE") else "its package tracing is shadowed by " + at)
 """
+# Programs that start a command without this environment, and so without the variable by which the hooks are asked for.
+ELSEWHERE = ("sudo", "su", "doas", "ssh", "docker", "podman", "nerdctl", "kubectl", "apptainer", "singularity")
+CLEARING = {"-i", "-", "--ignore-environment"}
 
 
 def why_none(command: list[str]) -> str:
     """The likely reason why a command's processes did not load the plugin."""
-    script = next((word for word in command[1:] if word.endswith(".py")), None)
-    first = str(Path(script).parent) if script else "."
+    if any(word.startswith("tracing.record") for word in command):
+        return "the command runs a recorder of its own, and they report to that"
+    if cleaner := cleaned_by(command):
+        return f"{cleaner} starts it without this environment; put the recorder behind it: {cleaner} … {RECORD} -- …"
     if Path(command[0]).name.startswith("python"):
-        asked = [command[0], "-c", PROBE, first]
+        probe = [command[0], "-c", PROBE]
         with contextlib.suppress(OSError, subprocess.SubprocessError):
-            reason = subprocess.run(asked, capture_output=True, text=True, timeout=60).stdout.strip()
+            reason = subprocess.run(probe, capture_output=True, text=True, timeout=60).stdout.strip()
             if reason:
                 return reason
     return "it made no vLLM engine, or runs in an environment without enginescope"
+
+
+def cleaned_by(command: list[str]) -> str:
+    """The word by which a command's environment gets lost, in a shell's script too; '' where there is none."""
+    words = " ".join(command).split()
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        name = Path(word).name
+        if name in ELSEWHERE or (name == "env" and following in CLEARING):
+            return f"{name} {following}" if name == "env" else name
+    return ""

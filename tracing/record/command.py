@@ -1,0 +1,93 @@
+"""The recorded command: in which environment it runs, under which watcher, and how it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from enginescope_plugin import NVTX, TRACE
+from probes import nvtxlibrary
+from probes.errors import EnginescopeError, usage_error
+from probes.secretvalues import secret_variables, secret_words
+from tracing.nsys import capture
+from tracing.record.launch import hand_over
+
+
+@dataclass(frozen=True)
+class Watchers:
+    """What watches beside the recorder; `py_spy` is its samples a second, 0 for none."""
+
+    nvtx: bool
+    nsys: bool
+    py_spy: int
+
+
+def environment(folder: Path, nvtx: bool) -> dict[str, str]:
+    """The command's environment: the plugin is told its folder, and a `VLLM_PLUGINS` that would leave it out is
+    lengthened."""
+    variables = os.environ | {TRACE: str(folder)}
+    if nvtx:
+        variables[NVTX] = nvtx_library()
+    chosen = variables.get("VLLM_PLUGINS")
+    if chosen is not None and "enginescope" not in chosen.split(","):
+        variables["VLLM_PLUGINS"] = ",".join(filter(None, (chosen, "enginescope")))
+    return variables
+
+
+def nvtx_library() -> str:
+    """NVIDIA's library, by which the ranges are made; `EnginescopeError` where there is none."""
+    try:
+        return str(nvtxlibrary.library())
+    except OSError as error:
+        raise EnginescopeError(f"no NVTX ranges can be made: {error}") from None
+
+
+def run_watched(command: list[str], folder: Path, watchers: Watchers) -> int:
+    """Run the command, under nsys where that watches; its exit code.
+
+    nsys stores the command line and the environment it is started with: secrets go past it.
+    """
+    env = environment(folder, watchers.nvtx)
+    if not watchers.nsys:
+        return run(command, env)
+    secrets = secret_variables(env)
+    inherited: tuple[int, ...] = ()
+    if secrets or secret_words(command):
+        command, descriptor = hand_over(command, secrets)
+        inherited = (descriptor,)
+    # What the caller has in the environment goes before what nsys would like there.
+    public = {name: value for name, value in (capture.ENVIRONMENT | env).items() if name not in secrets}
+    return run(capture.under(command, folder), public, inherited)
+
+
+def run(command: list[str], env: dict[str, str], inherited: tuple[int, ...] = ()) -> int:
+    """Run the command in the foreground; signals go to it, and its exit code comes back as a shell's would."""
+    try:
+        child = subprocess.Popen(command, env=env, pass_fds=inherited)
+    except OSError as error:
+        raise usage_error(f"cannot run {command[0]!r}: {error.strerror}") from None
+    with passed_on(child):
+        code = child.wait()
+    return code if code >= 0 else 128 - code
+
+
+@contextlib.contextmanager
+def passed_on(child: subprocess.Popen[bytes]) -> Iterator[None]:
+    """SIGTERM goes on to the child, and SIGINT too where no terminal sends it to the whole group."""
+
+    def forward(number: int, _: Any) -> None:
+        if number == signal.SIGTERM or not os.isatty(0):
+            child.send_signal(number)
+
+    before = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
