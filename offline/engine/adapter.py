@@ -169,10 +169,10 @@ def check(asked: dict[str, list[Any]]) -> dict[str, Any]:
             return {"problem": f"vLLM {vllm.__version__} has no engine argument {key!r}{nearest(key, hints)}"}
         typed[key] = []
         for value in values:
-            made, problem = _typed(hints[key], value)
+            typed_value, problem = _typed(hints[key], value)
             if problem:
                 return {"problem": f"--engine {key}={value}: {problem}"}
-            typed[key].append(made)
+            typed[key].append(typed_value)
     return {"typed": typed}
 
 
@@ -187,13 +187,13 @@ def _typed(hint: Any, value: Any) -> tuple[Any, str | None]:
     if isinstance(value, str) and value.lower() == "none" and types.NoneType in get_args(hint):
         return None, None
     try:
-        made = _adapter(hint).validate_python(value)
+        typed_value = _adapter(hint).validate_python(value)
     except ValidationError as error:
         first = error.errors()[0]
         choices = [c for c in _choices(hint) if isinstance(c, str)]
         return None, f"{first['msg'][0].lower()}{first['msg'][1:]}{nearest(str(value), choices)}"
     # A mapping that vLLM turns into an object of its own goes through as it was written.
-    return (value if isinstance(value, (dict, list)) else made), None
+    return (value if isinstance(value, (dict, list)) else typed_value), None
 
 
 def _adapter(hint: Any) -> Any:

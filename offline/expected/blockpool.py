@@ -48,13 +48,13 @@ class BlockPool:
 
     def find(self, keys: Iterable[Key]) -> list[int]:
         """The blocks that hold the longest run of `keys` from the first on."""
-        found: list[int] = []
+        blocks: list[int] = []
         for key in keys:
             holders = self._holders.get(key)
             if holders is None:
                 break
-            found.append(next(iter(holders)))
-        return found
+            blocks.append(next(iter(holders)))
+        return blocks
 
     def num_idle(self, blocks: Iterable[int]) -> int:
         """How many of `blocks` nobody uses: sharing those costs free blocks, sharing the others does not."""

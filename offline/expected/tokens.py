@@ -135,33 +135,33 @@ class Batch:
         while self.waiting and budget and len(self.running) < self.config.max_num_seqs:
             request = self.waiting[0]
             # The last token is computed in any case: its logits are needed.
-            found = self.pool.find(request.keys[: (request.length - 1) // size])
-            count = min(request.length - len(found) * size, allowed)
+            cached = self.pool.find(request.keys[: (request.length - 1) // size])
+            count = min(request.length - len(cached) * size, allowed)
             if count > budget and not self.config.enable_chunked_prefill:
                 break
             count = min(count, budget)
-            if not self._fits(request, found, count):
+            if not self._fits(request, cached, count):
                 break
             self.running.append(self.waiting.popleft())
-            self._resume(request, found)
+            self._resume(request, cached)
             self._compute(request, count)
             budget -= count
         return budget
 
-    def _fits(self, request: Request, found: list[int], count: int) -> bool:
+    def _fits(self, request: Request, cached: list[int], count: int) -> bool:
         """Whether the pool can hold the whole request (or its first chunk only) and keep its watermark."""
         size = self.config.block_size
-        reach = request.length if self.config.reserve_full_isl else len(found) * size + count
-        need = -(-reach // size) - len(found) + self.pool.num_idle(found)
+        reach = request.length if self.config.reserve_full_isl else len(cached) * size + count
+        need = -(-reach // size) - len(cached) + self.pool.num_idle(cached)
         if self.running:
             need += int(self.config.watermark * self.config.num_blocks)
         return need <= self.pool.num_free
 
-    def _resume(self, request: Request, found: list[int]) -> None:
-        self.pool.share(found)
-        request.blocks = found
-        request.filled = len(found)
-        request.computed = len(found) * self.config.block_size
+    def _resume(self, request: Request, cached: list[int]) -> None:
+        self.pool.share(cached)
+        request.blocks = cached
+        request.filled = len(cached)
+        request.computed = len(cached) * self.config.block_size
         if request.cached is None:
             request.cached = request.computed
 

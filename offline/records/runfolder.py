@@ -10,16 +10,12 @@ import fcntl
 import json
 import os
 import re
-import secrets
 import signal
-import time
 from pathlib import Path
-from typing import Any
 
 from offline.records.lines import Record, line_of, record_of
+from offline.records.run import RunRecord, read_run, run_json
 from probes.errors import EnginescopeError
-
-SCHEMA = 2
 
 
 class RunFolder:
@@ -39,10 +35,9 @@ class RunFolder:
         self._records = os.open(path / "records.jsonl", os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
 
     @staticmethod
-    def create(out: Path, model: str, variant: str, run: dict[str, Any]) -> RunFolder:
-        """A new folder `out/model/variant/timestamp-id` with its `run.json`."""
-        name = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
-        path = out / slug(model) / slug(variant) / name
+    def create(out: Path, run: RunRecord) -> RunFolder:
+        """A new folder `out/model/variant/id` with its `run.json`."""
+        path = out / slug(run.model) / slug(run.variant) / run.id
         try:
             path.mkdir(parents=True)
         except OSError as error:
@@ -50,16 +45,16 @@ class RunFolder:
                 f"cannot write to {out}: {error.strerror}; name another folder with --out"
             ) from error
         folder = RunFolder(path)
-        folder.write_run({"schema": SCHEMA, "id": name, "variant": variant, **run, "state": "running"})
+        folder.write_run(run)
         return folder
 
-    def read_run(self) -> dict[str, Any]:
-        """`run.json`; a missing, foreign or newer one is refused."""
+    def read_run(self) -> RunRecord:
+        """What `run.json` holds now."""
         return read_run(self.path)
 
-    def write_run(self, run: dict[str, Any]) -> None:
+    def write_run(self, run: RunRecord) -> None:
         """Replace `run.json` whole."""
-        write_whole(self.path / "run.json", json.dumps(run, indent=1) + "\n")
+        write_whole(self.path / "run.json", run_json(run))
 
     def append(self, record: Record) -> None:
         """Add one line to the records and have it on disk; a write that fails half-way is taken back."""
@@ -90,7 +85,7 @@ class RunFolder:
         return self.path / "logs" / f"{name}.log"
 
     def close(self) -> None:
-        """Give the folder free for another writer."""
+        """Let another writer have the folder."""
         os.close(self._records)
         self._lock.close()
 
@@ -101,23 +96,6 @@ class RunFolder:
         with path.open("r+b") as file:
             data = file.read()
             file.truncate(data.rfind(b"\n") + 1)
-
-
-def read_run(path: Path) -> dict[str, Any]:
-    """The `run.json` of a folder; a missing, foreign or newer one is refused."""
-    try:
-        run: dict[str, Any] = json.loads((path / "run.json").read_text())
-    except OSError:
-        raise EnginescopeError(f"{path} is not a run: it has no run.json") from None
-    except ValueError as error:
-        raise EnginescopeError(f"{path / 'run.json'} is damaged: {error}") from error
-    if not isinstance(run, dict):
-        raise EnginescopeError(f"{path / 'run.json'} is damaged: it holds no table of settings")
-    if run.get("schema") != SCHEMA:
-        raise EnginescopeError(
-            f"{path} has schema {run.get('schema')}, this version reads {SCHEMA}: use the enginescope that wrote it"
-        )
-    return run
 
 
 def read_records(path: Path) -> list[Record]:
@@ -142,7 +120,7 @@ def newest_unfinished(out: Path, variant: str) -> Path:
     """The run that `--resume` without a name means: the last one that did not complete."""
     for run in sorted(out.glob(f"*/{slug(variant)}/*/run.json"), key=lambda p: p.parent.name, reverse=True):
         with contextlib.suppress(EnginescopeError):
-            if read_run(run.parent)["state"] != "complete":
+            if read_run(run.parent).state != "complete":
                 return run.parent
     raise EnginescopeError(f"no unfinished run under {out} (variant {variant}); start one without --resume")
 
@@ -156,7 +134,7 @@ def write_whole(path: Path, content: str | bytes) -> None:
     except OSError as error:
         draft.unlink(missing_ok=True)
         raise EnginescopeError(
-            f"cannot write {path}: {error.strerror}; the trials are safe: free some room, then go on with --resume"
+            f"cannot write {path}: {error.strerror}; no trial is lost: free some room, then continue with --resume"
         ) from error
 
 
@@ -171,9 +149,7 @@ def write_index(out: Path) -> None:
     for file in sorted(out.glob("*/*/*/run.json"), key=lambda p: p.parent.name, reverse=True):
         with contextlib.suppress(EnginescopeError):
             run = read_run(file.parent)
-            machine = run.get("machine", {})
-            command = run.get("command_line", "").replace("|", "\\|")
-            cells = [f"[{file.parent.relative_to(out)}]({file.parent.relative_to(out)}/table.md)", run["state"]]
-            cells += [str(machine.get("vllm")), str(machine.get("cpu_model")), f"`{command}`"]
-            lines.append(f"| {' | '.join(cells)} |")
+            name, command = file.parent.relative_to(out), run.command_line.replace("|", "\\|")
+            cells = [f"[{name}]({name}/table.md)", run.state, str(run.machine.vllm), run.machine.cpu_model]
+            lines.append(f"| {' | '.join(cells)} | `{command}` |")
     write_whole(out / "README.md", "\n".join(lines) + "\n")

@@ -71,13 +71,13 @@ def arms(spec: Spec, base: dict[str, Any]) -> list[Arm]:
     axes |= spec.engine
     always = ("block_size", "enable_prefix_caching")
     varied = tuple(key for key, values in axes.items() if len(values) > 1 or key in always)
-    made = []
+    grid = []
     for values in itertools.product(*axes.values()):
         settings = {**base, **dict(zip(axes, values, strict=True))}
         cells = _cells(spec, settings["enable_prefix_caching"])
         if cells:
-            made.append(Arm(settings, varied, cells))
-    return made
+            grid.append(Arm(settings, varied, cells))
+    return grid
 
 
 def _cells(spec: Spec, caching: bool) -> tuple[Cell, ...]:

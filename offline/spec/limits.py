@@ -17,9 +17,9 @@ def refuse_too_long(spec: Spec, model: Path | str) -> None:
     """Refuse requests longer than the model, or than `max_model_len` where that is asked for."""
     longest = spec.input_len + spec.output_len
     words = f"--input-len {spec.input_len} and --output-len {spec.output_len} need {longest} positions"
-    asked = [value for value in spec.engine.get("max_model_len", []) if isinstance(value, int)]
-    if asked and 0 < min(asked) < longest:
-        raise usage_error(f"{words}, --engine max_model_len={min(asked)} gives fewer")
+    lengths = [value for value in spec.engine.get("max_model_len", []) if isinstance(value, int)]
+    if lengths and 0 < min(lengths) < longest:
+        raise usage_error(f"{words}, --engine max_model_len={min(lengths)} gives fewer")
     positions = None if "hf_overrides" in spec.engine else model_positions(model)
     if positions is not None and longest > positions:
         raise usage_error(f"{words}, the model has {positions}")

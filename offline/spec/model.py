@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from probes.checkpoint import cache_folder, default_model
 from probes.errors import usage_error
 
 WEIGHTS = (".safetensors", ".bin", ".pt", ".gguf")
+
+
+@dataclass(frozen=True)
+class ModelMark:
+    """What tells a model from another of the same name: of a folder its files, of a hub id the id alone."""
+
+    hub: str | None = None
+    config_sha256: str | None = None
+    weights_bytes: dict[str, int] | None = None  # by file
+
+    def __str__(self) -> str:
+        if self.hub:
+            return self.hub
+        return f"configuration {self.config_sha256} with {sum((self.weights_bytes or {}).values())} bytes of weights"
 
 
 def find(name: str, load_format: str) -> Path | str:
@@ -35,12 +49,12 @@ def label(model: Path | str) -> str:
     return str(model).rstrip("/").split("/")[-1]
 
 
-def mark(model: Path | str) -> dict[str, Any]:
+def mark(model: Path | str) -> ModelMark:
     """What a resumed run compares: the configuration's digest and the sizes of the weights."""
     if isinstance(model, str):
-        return {"hub": model}
+        return ModelMark(hub=model)
     config = hashlib.sha256((model / "config.json").read_bytes()).hexdigest()[:16]
-    return {"config_sha256": config, "weights_bytes": {p.name: p.stat().st_size for p in _weights(model)}}
+    return ModelMark(None, config, {path.name: path.stat().st_size for path in _weights(model)})
 
 
 def _weights(folder: Path) -> list[Path]:

@@ -105,12 +105,9 @@ def _trimmed(spec: Spec, model: Path | str, machine: Machine) -> tuple[Spec, str
         left_out.append(sizes.pop())
     if not left_out:
         return spec, None
-    words = ", ".join(map(str, sorted(left_out)))
-    asked = ",".join(map(str, spec.batch_size))
-    note = (
-        f"batch size {words} left out: with it the run would take some {full / 60:.0f} min here; --batch-size {asked}"
-    )
-    return replace(spec, batch_size=tuple(sizes)), f"{note} asks for it"
+    left, all_sizes = ", ".join(map(str, sorted(left_out))), ",".join(map(str, spec.batch_size))
+    note = f"batch size {left} left out: with it the run would take some {full / 60:.0f} min here"
+    return replace(spec, batch_size=tuple(sizes)), f"{note}; --batch-size {all_sizes} asks for it"
 
 
 def estimate_s(spec: Spec, model: Path | str, machine: Machine) -> float:

@@ -27,5 +27,5 @@ def workload(cell: Cell, seed: int, vocabulary: int) -> Workload:
     low = min(1000, vocabulary // 4)
     prefix = draw.integers(low, vocabulary, cell.shared_prefix_len)
     tails = draw.integers(low, vocabulary, (cell.batch_size + 1, cell.input_len - cell.shared_prefix_len))
-    made = [np.concatenate([prefix, tail]).tolist() for tail in tails]
-    return Workload(made[1:], made[0] if cell.cache_state == "warm" else None)
+    prompts = [np.concatenate([prefix, tail]).tolist() for tail in tails]
+    return Workload(prompts[1:], prompts[0] if cell.cache_state == "warm" else None)

@@ -7,8 +7,7 @@ This module is the command; `preparation` makes or opens the run, `runner` runs 
 from __future__ import annotations
 
 import argparse
-import time
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,11 +38,11 @@ exit codes: 0 done, 3 a cell failed or the engine refused all, 2 bad usage, 1 an
 """
 
 
-def parser() -> argparse.ArgumentParser:
+def command_parser() -> argparse.ArgumentParser:
     """The command line."""
     from offline.spec.spec import integers, words
 
-    made = CommandParser(
+    parser = CommandParser(
         prog="python -m offline.sweep",
         description="Throughput and latency of vllm.LLM across batch sizes, block sizes and prefix caching, offline.",
         epilog=EPILOG,
@@ -51,7 +50,7 @@ def parser() -> argparse.ArgumentParser:
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
     )
-    grid = made.add_argument_group("the grid")
+    grid = parser.add_argument_group("the grid")
     grid.add_argument("--model", metavar="M", help="a local folder or a hub id (default: the embedded default model)")
     grid.add_argument("--load-format", metavar="F", help="vLLM's load format; `dummy` makes random weights")
     grid.add_argument("--batch-size", type=integers, metavar="N,…", help=BATCH_HELP)
@@ -67,7 +66,7 @@ def parser() -> argparse.ArgumentParser:
         "--engine", action="append", metavar="KEY=V1,V2", help="any engine argument: one value or an axis"
     )
     grid.add_argument("--spec", metavar="FILE.toml", help="read all of this from a file; flags override it")
-    run = made.add_argument_group("the run")
+    run = parser.add_argument_group("the run")
     run.add_argument("--repeats", type=int, metavar="N", help="trials of each cell in each pass (default 3)")
     run.add_argument("--passes", type=int, metavar="N", help="run all arms again, in reverse order (default 1)")
     run.add_argument("--seed", type=int, metavar="N", help="prompts and orders are drawn from it (default 0)")
@@ -77,26 +76,27 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--resume", nargs="?", const="", default=None, metavar="RUN", help=RESUME_HELP)
     run.add_argument("--plan", action="store_true", default=False, help="print the plan and stop")
     run.add_argument("--yes", action="store_true", default=False, help="do not ask before a long run")
-    return made
+    return parser
 
 
-def asked_for(args: argparse.Namespace) -> dict[str, Any]:
-    """What the spec file and the flags say, flags last; only what was said."""
+def spec_values(args: argparse.Namespace) -> dict[str, Any]:
+    """The keys that the spec file and the flags name, with their values; a flag overrides the file."""
     from offline.spec.spec import parse_engine, read_toml
 
-    said: dict[str, Any] = read_toml(args.spec) if hasattr(args, "spec") else {}
-    said |= {name: getattr(args, name) for name in SPEC_FLAGS if hasattr(args, name)}
+    values: dict[str, Any] = read_toml(args.spec) if hasattr(args, "spec") else {}
+    values |= {name: getattr(args, name) for name in SPEC_FLAGS if hasattr(args, name)}
     if hasattr(args, "engine"):
-        in_file = said.get("engine", {})
+        in_file = values.get("engine", {})
         if not isinstance(in_file, dict):
             raise usage_error(f"[engine] in {args.spec} must be a table of engine arguments, not {in_file!r}")
-        said["engine"] = {**in_file, **parse_engine(args.engine)}
-    return said
+        values["engine"] = {**in_file, **parse_engine(args.engine)}
+    return values
 
 
 def finish(run: PreparedRun, state: str) -> list[Row]:
     """Write the tables, the index and the final state, and close the folder; the table's rows."""
     from offline.records.lines import StartRecord
+    from offline.records.run import now
     from offline.records.runfolder import write_index
     from offline.table import files
     from offline.table.cells import rows, run_drift
@@ -104,12 +104,12 @@ def finish(run: PreparedRun, state: str) -> list[Row]:
     folder, spec, axes = run.folder, run.spec, run.grid[0].axes
     records = folder.records()
     table, drift = rows(run.grid, spec.repeats * spec.passes, records), run_drift(records)
-    on_disk = folder.read_run() | {"state": state, "ended": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
-    for record in records:
-        if isinstance(record, StartRecord):
-            on_disk["arms"][record.arm]["resolved"] = asdict(record.resolved)
-    files.write(folder.path, table, axes, drift, on_disk)
-    folder.write_run(on_disk)  # last: a run whose tables could not be written is not complete
+    resolved = {record.arm: record.resolved for record in records if isinstance(record, StartRecord)}
+    record = folder.read_run()
+    planned = {name: replace(arm, resolved=resolved.get(name)) for name, arm in record.arms.items()}
+    record = replace(record, state=state, ended=now(), arms=planned)
+    files.write(folder.path, table, axes, drift, record)
+    folder.write_run(record)  # last: a run whose tables could not be written is not complete
     write_index(folder.path.parents[2])
     folder.close()
     return table
@@ -117,13 +117,13 @@ def finish(run: PreparedRun, state: str) -> list[Row]:
 
 def main() -> int:
     """The command."""
-    args = parser().parse_args()
+    args = command_parser().parse_args()
     with terminable():
         from offline.sweep.preparation import new_run, resumed_run
 
-        said = asked_for(args)
-        opened = new_run(args, said) if args.resume is None else resumed_run(args, said)
-        return measure(opened, args.time_limit) if opened else 0
+        prepare = new_run if args.resume is None else resumed_run
+        run = prepare(args, spec_values(args))
+        return measure(run, args.time_limit) if run else 0
 
 
 def measure(run: PreparedRun, time_limit_s: float) -> int:
@@ -137,14 +137,14 @@ def measure(run: PreparedRun, time_limit_s: float) -> int:
 
     progress_out, folder = Console(stderr=True), run.folder
     records = folder.records()
-    done = {(r.cell, r.trial) for r in records if isinstance(r, TrialRecord)}
+    measured = {(record.cell, record.trial) for record in records if isinstance(record, TrialRecord)}
     engines = max((r.engine for r in records), default=0)
     together = engines_at_once(run.grid, run.model)
-    runner = Runner(run.spec, run.grid, folder, run.model, time_limit_s, together, done, engines)
+    runner = Runner(run.spec, run.grid, folder, run.model, time_limit_s, together, measured, engines)
     total = sum(len(arm.cells) for arm in run.grid) * run.spec.repeats * run.spec.passes
     try:
-        folder.write_run(folder.read_run() | {"state": "running"})
-        with SweepProgress(total, len(done), runner.to_start(), run.estimate_s, progress_out) as progress:
+        folder.write_run(replace(folder.read_run(), state="running"))
+        with SweepProgress(total, len(measured), runner.to_start(), run.estimate_s, progress_out) as progress:
             runner.run(progress)
         state, code = ("incomplete", INCOMPLETE) if runner.failed else ("complete", 0)
     except KeyboardInterrupt:

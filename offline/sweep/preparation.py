@@ -6,12 +6,12 @@ import argparse
 import json
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from offline.records.runfolder import RunFolder, newest_unfinished, read_run
+from offline.records.run import PlannedArm, RunRecord, new_id, now, read_run
+from offline.records.runfolder import RunFolder, newest_unfinished
 from offline.spec import model as models
 from offline.spec.grid import Arm, arms
 from offline.spec.limits import refuse_too_long, remarks
@@ -21,7 +21,7 @@ from probes.commandline import command_line
 from probes.engineplatform import engine_platform
 from probes.errors import EnginescopeError, usage_error
 from probes.home import tilde
-from probes.machine import differences, fingerprint
+from probes.machine import Machine, differences, fingerprint
 
 ASK_ABOVE_S = 30 * 60
 
@@ -37,12 +37,11 @@ class PreparedRun:
     estimate_s: float
 
 
-def new_run(args: argparse.Namespace, said: dict[str, Any]) -> PreparedRun | None:
+def new_run(args: argparse.Namespace, spec_values: dict[str, Any]) -> PreparedRun | None:
     """Show the plan, ask where it takes long, and make the folder; None where only the plan was wanted."""
-    asked = Spec.from_dict(said)
-    model, machine = models.find(asked.model, asked.load_format), fingerprint(engine_platform())
-    asked = Spec.from_dict({**asked.as_dict(), "engine": typed_engine(asked.engine)})
-    spec, note = complete(asked, model, machine)
+    spec = Spec.from_dict(spec_values)
+    model, machine = models.find(spec.model, spec.load_format), fingerprint(engine_platform())
+    spec, note = complete(typed(spec), model, machine)
     refuse_too_long(spec, model)
     grid = arms(spec, base_settings(spec, model, machine))
     if not grid:
@@ -56,51 +55,50 @@ def new_run(args: argparse.Namespace, said: dict[str, Any]) -> PreparedRun | Non
         return None
     if seconds > ASK_ABOVE_S and not args.yes and sys.stdin.isatty() and not confirmed(minutes(seconds)):
         raise EnginescopeError("not started")
-    run: dict[str, Any] = {
-        "command_line": command_line(sys.argv),
-        "asked": spec.as_dict(),
-        "model": models.label(model),
-        "model_path": tilde(str(model)) if isinstance(model, Path) else model,
-        "model_mark": models.mark(model),
-        "machine": machine.as_dict(),
-        "estimate_s": seconds,
-        "arms": {arm.id: {"name": arm.name, "settings": arm.settings} for arm in grid},
-        "began": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-    }
-    return PreparedRun(RunFolder.create(args.out, run["model"], args.variant, run), spec, grid, model, seconds)
+    run = RunRecord(
+        id=new_id(),
+        variant=args.variant,
+        command_line=command_line(sys.argv),
+        spec=spec,
+        model=models.label(model),
+        model_path=tilde(str(model)) if isinstance(model, Path) else model,
+        model_mark=models.mark(model),
+        machine=machine,
+        estimate_s=seconds,
+        arms={arm.id: PlannedArm(arm.name, arm.settings) for arm in grid},
+        began=now(),
+    )
+    return PreparedRun(RunFolder.create(args.out, run), spec, grid, model, seconds)
 
 
-def resumed_run(args: argparse.Namespace, said: dict[str, Any]) -> PreparedRun | None:
+def resumed_run(args: argparse.Namespace, spec_values: dict[str, Any]) -> PreparedRun | None:
     """Open the run to continue; refused, with the difference named, where it would not be the same run."""
     path = Path(args.resume) if args.resume else newest_unfinished(args.out, args.variant)
     run, machine = read_run(path), fingerprint(engine_platform())
-    spec = Spec.from_dict(run["asked"])
-    path_or_id = run["model_path"]
-    model: Path | str = Path(path_or_id).expanduser() if path_or_id.startswith(("/", "~")) else path_or_id
+    spec, name = run.spec, run.model_path
+    model: Path | str = Path(name).expanduser() if name.startswith(("/", "~")) else name
     if isinstance(model, Path) and not (model / "config.json").is_file():
         raise EnginescopeError(f"{path} cannot be resumed: its model {model} is gone")
     grid = arms(spec, base_settings(spec, model, machine))
-    unlike = unlikeness(run, said, machine.as_dict(), models.mark(model), {arm.id for arm in grid})
+    unlike = unlikeness(run, spec_values, machine, models.mark(model), {arm.id for arm in grid})
     if unlike:
         raise EnginescopeError(f"{path} cannot be resumed, since it would be another run: {'; '.join(unlike)}")
     return None if args.plan else PreparedRun(RunFolder(path), spec, grid, model, estimate_s(spec, model, machine))
 
 
 def unlikeness(
-    run: dict[str, Any], said: dict[str, Any], machine: dict[str, Any], mark: dict[str, Any], arm_ids: set[str]
+    run: RunRecord, spec_values: dict[str, Any], machine: Machine, mark: models.ModelMark, arm_ids: set[str]
 ) -> list[str]:
-    """How a resumed run would differ from the one on disk: machine, vLLM, model, or what is asked now."""
-    unlike = differences(run["machine"], machine)
-    wanted = Spec.from_dict(said)
-    wanted = Spec.from_dict({**wanted.as_dict(), "engine": typed_engine(wanted.engine)})
-    for key in said:
-        before, now = run["asked"][key], wanted.as_dict()[key]
-        if before != now:
-            unlike.append(f"{key}: {before!r} in the run, {now!r} asked now")
-    if mark != run["model_mark"]:
-        unlike.append(f"model: {run['model_mark']} in the run, {mark} now")
-    if not unlike and arm_ids != set(run["arms"]):
-        unlike.append("engine arguments: this version of enginescope makes others of the same spec")
+    """How a resumed run would differ from the one on disk: machine, vLLM, model, or spec."""
+    unlike = differences(run.machine.as_dict(), machine.as_dict())
+    before, after = run.spec.as_dict(), typed(Spec.from_dict(spec_values)).as_dict()
+    unlike += [
+        f"{key}: {before[key]!r} in the run, {after[key]!r} now" for key in spec_values if before[key] != after[key]
+    ]
+    if mark != run.model_mark:
+        unlike.append(f"model: {run.model_mark} in the run, {mark} now")
+    if not unlike and arm_ids != set(run.arms):
+        unlike.append("engine arguments: this version of enginescope derives others from the same spec")
     return unlike
 
 
@@ -109,19 +107,24 @@ def confirmed(time_text: str) -> bool:
     return input(f"This may take {time_text}. Start? [y/N] ").strip().lower() in ("y", "yes")
 
 
+def typed(spec: Spec) -> Spec:
+    """The spec with its engine arguments by vLLM's own types."""
+    return Spec.from_dict({**spec.as_dict(), "engine": typed_engine(spec.engine)})
+
+
 def typed_engine(engine: dict[str, list[Any]]) -> dict[str, list[Any]]:
     """Engine arguments by vLLM's own types, checked in a process of its own (it costs vLLM's import)."""
     if not engine:
         return {}
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", "offline.engine"], input=json.dumps(engine), capture_output=True, text=True
     )
     try:
-        answer: dict[str, Any] = json.loads(done.stdout)
+        answer: dict[str, Any] = json.loads(process.stdout)
     except ValueError:
-        last = (done.stderr.strip().splitlines() or ["no output"])[-1]
-        raise EnginescopeError(f"vLLM cannot be asked about its engine arguments: {last}") from None
+        last = (process.stderr.strip().splitlines() or ["no output"])[-1]
+        raise EnginescopeError(f"vLLM does not answer about its engine arguments: {last}") from None
     if "problem" in answer:
         raise usage_error(answer["problem"])
-    typed: dict[str, list[Any]] = answer["typed"]
-    return typed
+    values: dict[str, list[Any]] = answer["typed"]
+    return values

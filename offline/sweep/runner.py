@@ -39,7 +39,7 @@ class Runner:
     model: Path | str
     time_limit_s: float
     together: int = 1  # engines started at once
-    done: set[tuple[str, int]] = field(default_factory=set)
+    measured: set[tuple[str, int]] = field(default_factory=set)
     engines: int = 0  # engine starts, counted over resumes
     failed: bool = False
     given_up: set[str] = field(default_factory=set)
@@ -59,7 +59,7 @@ class Runner:
 
     def missing(self, arm: Arm, number: int) -> list[Trial]:
         """The trials of an arm in a pass that are not on disk yet."""
-        return [t for t in trial_order(self.spec, arm, number) if (arm.cell_id(t.cell), t.index) not in self.done]
+        return [t for t in trial_order(self.spec, arm, number) if (arm.cell_id(t.cell), t.index) not in self.measured]
 
     def run_together(self, group: list[tuple[Arm, list[Trial]]], progress: SweepProgress) -> None:
         """Start the engines of some arms at once, then measure one after the other."""
@@ -128,11 +128,11 @@ class Runner:
         warm_up(self.spec, arm, cells, process, engine, self.time_limit_s)
         cache = prefix_cache(start.resolved)
         for trial in trials:
-            measured = process.ask({"do": "trial", "cell": asdict(trial.cell), "seed": trial.seed}, self.time_limit_s)
+            answer = process.ask({"do": "trial", "cell": asdict(trial.cell), "seed": trial.seed}, self.time_limit_s)
             expected = expected_tokens(cache, trial.cell, trial.seed, start.vocabulary)
-            record = trial_record(trial, engine, measured, expected)
+            record = trial_record(trial, engine, answer, expected)
             self.folder.append(record)
-            self.done.add((record.cell, trial.index))
+            self.measured.add((record.cell, trial.index))
             progress.trial(trial, record.output_tok_s)
 
 
@@ -151,12 +151,12 @@ def warm_up(spec: Spec, arm: Arm, cells: list[Cell], process: EngineProcess, eng
             process.ask({"do": "warm_up", "cell": asdict(cell), "seed": seed}, limit_s)
 
 
-def trial_record(trial: Trial, engine: int, measured: Message, expected: int | None) -> TrialRecord:
+def trial_record(trial: Trial, engine: int, answer: Message, expected: int | None) -> TrialRecord:
     """Which trial it was, and everything raw that the engine's process measured."""
     identity = {"arm": trial.arm.id, "cell": trial.arm.cell_id(trial.cell), "trial": trial.index, "seed": trial.seed}
-    asked = trial.cell.batch_size * trial.cell.output_len
-    identity |= {"engine": engine, "asked_tokens": asked, "expected_cached_tokens": expected}
-    return read_record(TrialRecord, identity | measured)
+    tokens = trial.cell.batch_size * trial.cell.output_len
+    identity |= {"engine": engine, "asked_tokens": tokens, "expected_cached_tokens": expected}
+    return read_record(TrialRecord, identity | answer)
 
 
 def prefix_cache(resolved: Resolved) -> PrefixCache | None:

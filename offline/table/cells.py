@@ -65,10 +65,10 @@ def rows(grid: Sequence[Arm], repeats: int, records: Sequence[Record]) -> list[R
         stop = _last_stop(arm, starts, records)
         shared = arm_columns(arm, starts)
         for cell in arm.cells:
-            done = trials.get(arm.cell_id(cell), [])
-            status = asdict(_status(len(done), repeats, stop, bool(starts)))
-            checks = asdict(_checks(done, arm.cell_id(cell)))
-            table.append({**cell_identity(arm, cell), **status, **_figures(done), **checks, **shared})
+            measured = trials.get(arm.cell_id(cell), [])
+            status = asdict(_status(len(measured), repeats, stop, bool(starts)))
+            checks = asdict(_checks(measured, arm.cell_id(cell)))
+            table.append({**cell_identity(arm, cell), **status, **_figures(measured), **checks, **shared})
     return table
 
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from offline.records.run import RunRecord
 from offline.records.runfolder import write_whole
 from offline.table.cells import Row
 from offline.table.dictionary import column_dictionary
@@ -44,7 +45,7 @@ def first_line(drift: Drift | None, passes: int) -> str:
     return drift.sentence(passes) if drift else "No trial has been finished."
 
 
-def write(path: Path, rows: Sequence[Row], axes: tuple[str, ...], drift: Drift | None, run: dict[str, Any]) -> None:
+def write(path: Path, rows: Sequence[Row], axes: tuple[str, ...], drift: Drift | None, run: RunRecord) -> None:
     """Write `table.csv`, `table.parquet`, `table.md` and `columns.md` into a run's folder."""
     frame = table_frame(rows)
     write_whole(path / "table.csv", frame.to_csv(index=False))
@@ -55,21 +56,21 @@ def write(path: Path, rows: Sequence[Row], axes: tuple[str, ...], drift: Drift |
     write_whole(path / "columns.md", column_dictionary())
 
 
-def markdown(rows: Sequence[Row], axes: tuple[str, ...], drift: Drift | None, run: dict[str, Any]) -> str:
+def markdown(rows: Sequence[Row], axes: tuple[str, ...], drift: Drift | None, run: RunRecord) -> str:
     """The table for people: drift first, then cells with intervals, then what each arm resolved to."""
-    machine = run["machine"]
+    machine = run.machine
     keys = [*_identity(axes), "status", "trials"]
     figures = [column for _, column, _, _ in SHOWN] + list(TOTALS)
     lines = [
-        first_line(drift, run["asked"]["passes"]),
+        first_line(drift, run.spec.passes),
         "",
-        f"# {run['model']}: {run['variant']}",
+        f"# {run.model}: {run.variant}",
         "",
-        f"`{run['command_line']}`",
+        f"`{run.command_line}`",
         "",
-        f"vLLM {machine['vllm']} ({machine['vllm_distribution']}), {machine['cpu_model']}, "
-        f"{machine['cores_usable']} cores, {machine['memory_bytes'] / 2**30:.0f} GiB, GPUs: {len(machine['gpus'])}; "
-        f"state: {run['state']}.",
+        f"vLLM {machine.vllm} ({machine.vllm_distribution}), {machine.cpu_model}, "
+        f"{machine.cores_usable} cores, {machine.memory_bytes / 2**30:.0f} GiB, GPUs: {len(machine.gpus)}; "
+        f"state: {run.state}.",
         f"Figures: {ESTIMATOR}. Drift bound {DRIFT_BOUND:.0%}.",
         "",
         *_table(

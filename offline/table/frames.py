@@ -11,9 +11,9 @@ import pandas as pd
 
 from offline.records.lines import StartRecord, TrialRecord
 from offline.records.resolved import Resolved
-from offline.records.runfolder import read_records, read_run
+from offline.records.run import read_run
+from offline.records.runfolder import read_records
 from offline.spec.grid import Arm, arms
-from offline.spec.spec import Spec
 from offline.table.cells import CellColumns, CheckColumns, Row, StatusColumns, Value, cell_identity, resolved_columns
 from offline.table.figures import FIGURES, TrialFigures, measure
 from offline.table.starts import StartColumns
@@ -52,12 +52,11 @@ def read(folder: Path | str) -> RunFrames:
 def _grid(path: Path) -> dict[str, Arm]:
     """The arms of a run, as it was planned."""
     run = read_run(path)
-    spec = Spec.from_dict(run["asked"])
-    varied = arms(spec, {})
+    varied = arms(run.spec, {})
     axes, by_settings = varied[0].axes, {}
-    for identity, plan in run["arms"].items():
-        cells = next(arm.cells for arm in varied if arm.settings.items() <= plan["settings"].items())
-        by_settings[identity] = Arm(plan["settings"], axes, cells)
+    for identity, plan in run.arms.items():
+        cells = next(arm.cells for arm in varied if arm.settings.items() <= plan.settings.items())
+        by_settings[identity] = Arm(plan.settings, axes, cells)
     return by_settings
 
 

@@ -66,17 +66,17 @@ class Drift:
 
     def sentence(self, passes: int) -> str:
         """The first line of a table."""
-        seen = (
+        figures = (
             f"the reference kernel took {self.reference_s * 1e3:.1f} ms, moved {self.arms:.1%} between arms and "
             f"{self.trials:.1%} between single trials (5th to 95th percentile)"
         )
         if self.inside:
-            return f"Drift inside its bound of {DRIFT_BOUND:.0%}: {seen}."
+            return f"Drift inside its bound of {DRIFT_BOUND:.0%}: {figures}."
         if passes > 1:
-            return f"DRIFTED past its bound of {DRIFT_BOUND:.0%}: {seen}. Compare arms across passes only."
+            return f"DRIFTED past its bound of {DRIFT_BOUND:.0%}: {figures}. Compare arms across passes only."
         return (
-            f"DRIFTED past its bound of {DRIFT_BOUND:.0%}: {seen}. Differences between arms are not differences of the "
-            "engine; run again with --passes 2."
+            f"DRIFTED past its bound of {DRIFT_BOUND:.0%}: {figures}. "
+            "Differences between arms are not differences of the engine; run again with --passes 2."
         )
 
 

@@ -33,6 +33,7 @@ from probes.checkpoint import default_model, two_layer_model
 from probes.engineplatform import engine_platform
 from probes.machine import fingerprint
 from probes.processes.engine import EngineProcess
+from tests.offline.runs import a_run
 
 LIMIT_S = 600
 Grid = list[tuple[Arm, list[Cell]]]
@@ -40,7 +41,7 @@ Grid = list[tuple[Arm, list[Cell]]]
 
 def sweep(spec: Spec, grid: list[Arm], model: Path, scratch: Path) -> float:
     """Seconds of a whole sweep."""
-    folder = RunFolder.create(scratch, "bench", "sweep-cost", {})
+    folder = RunFolder.create(scratch, a_run(model="bench", variant="sweep-cost"))
     runner = Runner(spec, grid, folder, model, LIMIT_S, engines_at_once(grid, model))
     began = time.monotonic()
     with open(os.devnull, "w") as nowhere, SweepProgress(1, 0, 0, 0.0, Console(file=nowhere)) as progress:

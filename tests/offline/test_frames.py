@@ -8,25 +8,27 @@ import pandas as pd
 import pytest
 
 from offline.records.lines import StartRecord, TrialRecord
+from offline.records.run import PlannedArm
 from offline.records.runfolder import RunFolder, write_whole
+from offline.spec.spec import Spec
 from offline.table import read
 from offline.table.cells import rows
 from offline.table.dictionary import column_dictionary, table_columns
 from offline.table.files import write
 from probes.columns import dictionary
 from probes.errors import EnginescopeError
+from tests.offline.runs import RUN, a_run
 from tests.offline.test_cells import ARM, COLD, WARM, started, trial
-from tests.offline.test_table import RUN
 
 ROOT = Path(__file__).resolve().parents[2]
-ASKED = {"batch_size": [2], "block_size": [32], "prefix_caching": ["on"], "input_len": 8, "output_len": 3}
+SPEC = Spec(batch_size=(2,), block_size=(32,), prefix_caching=("on",), input_len=8, output_len=3, shared_prefix_len=4)
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     """A run of one arm: an engine start and three trials."""
-    arms = {ARM.id: {"name": ARM.name, "settings": ARM.settings}}
-    folder = RunFolder.create(tmp_path, "m", "default", {"asked": ASKED | {"shared_prefix_len": 4}, "arms": arms})
+    arms = {ARM.id: PlannedArm(ARM.name, ARM.settings)}
+    folder = RunFolder.create(tmp_path, a_run(spec=SPEC, arms=arms))
     for record in (started(), trial(COLD, 0), trial(COLD, 1), trial(WARM, 0)):
         folder.append(record)
     folder.close()
@@ -48,8 +50,8 @@ def test_a_run_as_frames(run: Path) -> None:
 
 def test_a_run_of_an_older_schema_is_refused_by_its_number(run: Path) -> None:
     text = (run / "run.json").read_text()
-    write_whole(run / "run.json", text.replace('"schema": 2', '"schema": 1'))
-    with pytest.raises(EnginescopeError, match="has schema 1, this version reads 2"):
+    write_whole(run / "run.json", text.replace('"schema": 3', '"schema": 2'))
+    with pytest.raises(EnginescopeError, match="has schema 2, this version reads 3"):
         read(run)
 
 

@@ -7,14 +7,22 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from offline.records.lines import Record, StopRecord
-from offline.records.runfolder import SCHEMA, RunFolder, newest_unfinished, read_records, read_run, slug, write_index
+from offline.records.resolved import Resolved
+from offline.records.run import PlannedArm, RunRecord, read_run, run_json
+from offline.records.runfolder import RunFolder, newest_unfinished, read_records, slug, write_index
+from offline.spec.model import ModelMark
+from offline.spec.spec import Spec
 from probes.errors import EnginescopeError
+from probes.machine import Gpu
+from tests.offline.runs import MACHINE, RUN, a_run
+from tests.offline.test_cells import RESOLVED
 
 RECORDS: list[Record] = [
     StopRecord("a1", 1, "refused", "ValueError: tab\tµ\n"),
@@ -26,18 +34,18 @@ LATER = StopRecord("a4", 4, "failed", "later")
 
 def filled(out: Path, records: list[Record] = RECORDS) -> Path:
     """A closed run with some records; its folder."""
-    folder = RunFolder.create(out, "org/model", "default", {"asked": {}})
+    folder = RunFolder.create(out, a_run(model="org/model"))
     for record in records:
         folder.append(record)
     folder.close()
     return folder.path
 
 
-def a_run(out: Path, name: str, **run: Any) -> Path:
+def on_disk(out: Path, name: str, run: RunRecord, schema: int = 3) -> Path:
     """A run's folder with nothing but its `run.json`."""
     path = out / name
     path.mkdir(parents=True)
-    (path / "run.json").write_text(json.dumps({"schema": SCHEMA, "state": "complete", **run}))
+    (path / "run.json").write_text(run_json(run).replace('"schema": 3', f'"schema": {schema}'))
     return path
 
 
@@ -51,15 +59,24 @@ def test_what_is_appended_is_read_back(tmp_path: Path) -> None:
     path = filled(tmp_path)
     assert path.parent == tmp_path / "org-model" / "default"
     assert read_records(path) == RECORDS
-    assert read_run(path) == {
-        **{"schema": SCHEMA, "id": path.name, "variant": "default", "asked": {}, "state": "running"}
-    }
+    assert read_run(path) == a_run(model="org/model")
+
+
+def test_a_run_is_read_back_as_it_was_written(tmp_path: Path) -> None:
+    run = a_run(
+        spec=Spec(batch_size=(1, 4), engine={"max_num_seqs": [8, None]}),
+        model_mark=ModelMark(None, "0a1b", {"model.safetensors": 7}),
+        machine=replace(MACHINE, gpus=(Gpu("H100", "570.1", None),)),
+        arms={"a1": PlannedArm("block_size=32", {"block_size": 32}, Resolved(**RESOLVED)), "a2": PlannedArm("", {})},
+        ended="2026-01-01T00:10:00+0000",
+    )
+    assert read_run(on_disk(tmp_path, "run", run)) == run
 
 
 def test_run_json_is_replaced_whole(tmp_path: Path) -> None:
     folder = RunFolder(filled(tmp_path))
-    folder.write_run(folder.read_run() | {"state": "complete"})
-    assert folder.read_run()["state"] == "complete"
+    folder.write_run(replace(folder.read_run(), state="complete"))
+    assert folder.read_run().state == "complete"
     assert {path.name for path in folder.path.iterdir()} == {".lock", "logs", "records.jsonl", "run.json"}
     assert folder.log("a1") == folder.path / "logs" / "a1.log"
     folder.close()
@@ -101,8 +118,8 @@ def test_a_second_writer_is_refused(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    said = refusal(RunFolder.create, tmp_path / "file", "m", "default", {})
-    assert said == f"cannot write to {tmp_path / 'file'}: Not a directory; name another folder with --out"
+    message = refusal(RunFolder.create, tmp_path / "file", RUN)
+    assert message == f"cannot write to {tmp_path / 'file'}: Not a directory; name another folder with --out"
 
 
 def test_a_folder_without_run_json(tmp_path: Path) -> None:
@@ -110,17 +127,17 @@ def test_a_folder_without_run_json(tmp_path: Path) -> None:
     assert refusal(read_run, tmp_path / "none") == f"{tmp_path / 'none'} is not a run: it has no run.json"
 
 
-@pytest.mark.parametrize("content", [b"", b'{"schema": 1', b"\xff\xfe", b"[]", b"null"])
+@pytest.mark.parametrize("content", [b"", b'{"schema": 1', b"\xff\xfe", b"[]", b"null", b'{"schema": 3}'])
 def test_a_damaged_run_json(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "run.json").write_bytes(content)
     assert refusal(read_run, tmp_path).startswith(str(tmp_path))
 
 
 def test_a_schema_of_another_version(tmp_path: Path) -> None:
-    for found in (1, 3, "2", None):
-        (tmp_path / "run.json").write_text(json.dumps({"schema": found}))
+    for schema in (2, 4, "3", None):
+        (tmp_path / "run.json").write_text(json.dumps({"schema": schema}))
         assert refusal(read_run, tmp_path) == (
-            f"{tmp_path} has schema {found}, this version reads 2: use the enginescope that wrote it"
+            f"{tmp_path} has schema {schema}, this version reads 3: use the enginescope that wrote it"
         )
 
 
@@ -159,7 +176,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_full_disk_loses_nothing_that_was_written(small_disk: Path) -> None:
-    folder = RunFolder.create(small_disk, "m", "default", {})
+    folder = RunFolder.create(small_disk, RUN)
     filler, file = small_disk / "filler", folder.path / "records.jsonl"
     filler.write_bytes(bytes(36 * 1024))
     record, written = StopRecord("a1", 1, "failed", "x" * 6000), 0
@@ -182,14 +199,14 @@ def test_a_full_disk_loses_nothing_that_was_written(small_disk: Path) -> None:
 
 def test_a_run_that_finds_the_disk_full_is_one_line(small_disk: Path) -> None:
     (small_disk / "filler").write_bytes(bytes(64 * 1024))
-    assert str(small_disk) in refusal(RunFolder.create, small_disk, "m", "default", {"asked": "x" * 5000})
+    assert str(small_disk) in refusal(RunFolder.create, small_disk, a_run(command_line="x" * 5000))
 
 
 def test_the_index_lists_runs_newest_first(tmp_path: Path) -> None:
-    machine = {"vllm": "0.32.0", "cpu_model": "EPYC"}
-    a_run(tmp_path, "m/default/20250101-000000-aaaaaa", machine=machine, command_line="python -m offline.sweep | tee")
-    a_run(tmp_path, "a/quick/20250102-000000-bbbbbb", machine=machine, command_line="python x", state="interrupted")
-    a_run(tmp_path, "m/default/20250103-000000-cccccc", schema=99)
+    complete = a_run(command_line="python -m offline.sweep | tee", state="complete")
+    on_disk(tmp_path, "m/default/20250101-000000-aaaaaa", complete)
+    on_disk(tmp_path, "a/quick/20250102-000000-bbbbbb", a_run(command_line="python x", state="interrupted"))
+    on_disk(tmp_path, "m/default/20250103-000000-cccccc", complete, schema=99)
     write_index(tmp_path)
     first, second = "a/quick/20250102-000000-bbbbbb", "m/default/20250101-000000-aaaaaa"
     assert (tmp_path / "README.md").read_text().splitlines() == [
@@ -203,12 +220,12 @@ def test_the_index_lists_runs_newest_first(tmp_path: Path) -> None:
 
 
 def test_resume_without_a_name_takes_the_newest_unfinished_run(tmp_path: Path) -> None:
-    a_run(tmp_path, "z/default/20250101-000000-aaaaaa", state="interrupted")
-    wanted = a_run(tmp_path, "a/default/20250102-000000-bbbbbb", state="incomplete")
-    a_run(tmp_path, "m/default/20250103-000000-cccccc", state="complete")
-    a_run(tmp_path, "m/other/20250104-000000-dddddd", state="running")
-    a_run(tmp_path, "m/default/20250105-000000-eeeeee", state="running", schema=99)
-    assert newest_unfinished(tmp_path, "default") == wanted
+    on_disk(tmp_path, "z/default/20250101-000000-aaaaaa", a_run(state="interrupted"))
+    newest = on_disk(tmp_path, "a/default/20250102-000000-bbbbbb", a_run(state="incomplete"))
+    on_disk(tmp_path, "m/default/20250103-000000-cccccc", a_run(state="complete"))
+    on_disk(tmp_path, "m/other/20250104-000000-dddddd", RUN)
+    on_disk(tmp_path, "m/default/20250105-000000-eeeeee", RUN, schema=99)
+    assert newest_unfinished(tmp_path, "default") == newest
     assert newest_unfinished(tmp_path, "other").name == "20250104-000000-dddddd"
     assert refusal(newest_unfinished, tmp_path, "none") == (
         f"no unfinished run under {tmp_path} (variant none); start one without --resume"

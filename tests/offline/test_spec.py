@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from offline.spec.spec import OWNED, Spec, integers, parse_engine, read_toml, words
-from offline.sweep.__main__ import asked_for, parser
+from offline.sweep.__main__ import command_parser, spec_values
 from probes.errors import USAGE, EnginescopeError
 
 
@@ -181,7 +181,7 @@ def asked(tmp_path: Path, toml: str, *flags: str) -> dict[str, Any]:
     """What a sweep with this spec file and these flags is asked for."""
     path = tmp_path / "spec.toml"
     path.write_text(toml)
-    return asked_for(parser().parse_args(["--spec", str(path), *flags]))
+    return spec_values(command_parser().parse_args(["--spec", str(path), *flags]))
 
 
 def test_flags_win_over_the_file(tmp_path: Path) -> None:
@@ -203,8 +203,8 @@ max_num_seqs = 8
 
 
 def test_without_a_file_only_what_was_said() -> None:
-    assert asked_for(parser().parse_args([])) == {}
-    assert asked_for(parser().parse_args(["--seed", "7", "--model", "m"])) == {"seed": 7, "model": "m"}
+    assert spec_values(command_parser().parse_args([])) == {}
+    assert spec_values(command_parser().parse_args(["--seed", "7", "--model", "m"])) == {"seed": 7, "model": "m"}
 
 
 def test_an_engine_key_in_the_file_that_is_no_table_is_refused(tmp_path: Path) -> None:

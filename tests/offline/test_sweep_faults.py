@@ -143,8 +143,8 @@ def test_two_sweeps_into_one_folder_the_second_is_refused(model: str, tmp_path: 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--batch-size", "1,2"), "batch_size: [1, 3] in the run, [1, 2] asked now"),
-        (("--seed", "7"), "seed: 0 in the run, 7 asked now"),
+        (("--batch-size", "1,2"), "batch_size: [1, 3] in the run, [1, 2] now"),
+        (("--seed", "7"), "seed: 0 in the run, 7 now"),
     ],
 )
 def test_resuming_as_another_run_is_refused_with_the_difference(
@@ -164,7 +164,7 @@ def test_resuming_with_another_model_or_vllm_is_refused(model: str, tmp_path: Pa
     assert code == 1 and "vllm: '0.31.0' and" in text
     file.write_text(json.dumps(before | {"model_mark": {"config_sha256": "another", "weights_bytes": {}}}))
     code, text = run(tmp_path, "--resume", str(file.parent), fake=True)
-    assert code == 1 and "model: {'config_sha256': 'another'" in text
+    assert code == 1 and "model: configuration another with 0 bytes of weights in the run" in text
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small tmpfs takes root")

