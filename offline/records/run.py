@@ -9,11 +9,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from offline.records.jsonform import read_record
 from offline.records.resolved import Resolved
 from offline.spec.model import ModelMark
 from offline.spec.spec import Spec
 from probes.errors import EnginescopeError
+from probes.jsonform import read_record
 from probes.machine import Machine
 
 SCHEMA = 3
