@@ -50,7 +50,7 @@ def recording(folder: Path) -> RecordedStories:
     from tracing.breakdown.findings import about
     from tracing.timeline.index import Index
     from tracing.timeline.requests import flows
-    from tracing.walk import chosen
+    from tracing.walk import choose
 
     trace = timeline.read(folder)
     index = Index(trace)
@@ -59,7 +59,7 @@ def recording(folder: Path) -> RecordedStories:
     served = [flow for flow in requests if flow.state == "finished" and flow.parent is None]
     if left is None or not served:
         raise EnginescopeError(f"{folder} needs a request that ended and one that was left; record: {COMMANDS[0]}")
-    flow = chosen(served, "median")
+    flow = choose(served, "median")
     return RecordedStories(
         about=about(trace),
         prompt_tokens=flow.prompt_tokens,

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from probes.arguments import CommandParser
 from probes.errors import EnginescopeError, run_main, usage_error
@@ -14,7 +14,9 @@ from probes.errors import EnginescopeError, run_main, usage_error
 if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
+    from rich.text import Text
 
+    from tracing.source.definitions import Place
     from tracing.source.tree import SourceTree
     from tracing.timeline.index import Index
     from tracing.timeline.requests import Flow
@@ -25,7 +27,9 @@ EXAMPLES = """examples:
   python -m tracing.walk traces/<folder> --request slowest
   python -m tracing.walk traces/<folder> --request demo-2 | less -R
 """
-SHOWN_STEPS = 2  # of a run of like steps, told one by one: the first, and the first decode after it
+GAP = 2  # columns between the parts of a line
+BELOW = "\n" + 5 * " "  # what does not fit into a line begins below its times
+SHOWN_STEPS = 2  # of a run of like steps, shown one by one: the first, and the first decode after it
 
 
 @dataclass
@@ -42,53 +46,52 @@ class PassedSite:
 
 
 def parser() -> argparse.ArgumentParser:
-    made = CommandParser(
+    arguments = CommandParser(
         prog="python -m tracing.walk",
         description="A walk through vLLM's source along one real request of a trace.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    made.add_argument("folder", type=Path, metavar="DIR", help="a trace folder")
-    made.add_argument(
+    arguments.add_argument("folder", type=Path, metavar="DIR", help="a trace folder")
+    arguments.add_argument(
         "--request", default="median", metavar="ID", help="a request id, or median, slowest or first (default: median)"
     )
-    made.add_argument("--vllm", type=Path, metavar="PATH", help="vLLM's source (default: the installed one)")
-    return made
+    arguments.add_argument("--vllm", type=Path, metavar="PATH", help="vLLM's source (default: the installed one)")
+    return arguments
 
 
 def main() -> int:
     """The command."""
     args = parser().parse_args()
-    from rich.console import Console
-
+    from probes.console import console
     from tracing import timeline
     from tracing.source.tree import SourceTree
     from tracing.timeline.index import Index
     from tracing.timeline.requests import flows
 
-    read = timeline.read(args.folder)
-    flow = chosen(flows(Index(read)), args.request)
-    walk(read, flow, SourceTree.find(args.vllm), Console(highlight=False))
+    trace = timeline.read(args.folder)
+    flow = choose(flows(Index(trace)), args.request)
+    walk(trace, flow, SourceTree.find(args.vllm), console())
     return 0
 
 
-def chosen(flows: list[Flow], asked: str) -> Flow:
+def choose(flows: list[Flow], name: str) -> Flow:
     """The flow that `--request` names: by internal or external id, or by its length among the whole ones."""
     if not flows:
         raise EnginescopeError("this trace has no request; record a command that sends some")
     for flow in flows:
-        if asked in (flow.request, flow.external):
+        if name in (flow.request, flow.external):
             return flow
     by_length = sorted((f for f in flows if f.state not in ("cut", "refused")), key=lambda f: f.latency_ns) or flows
     places = {"median": len(by_length) // 2, "slowest": -1}
-    if asked in places:
-        return by_length[places[asked]]
-    if asked == "first":
+    if name in places:
+        return by_length[places[name]]
+    if name == "first":
         return flows[0]
     from difflib import get_close_matches
 
-    near = get_close_matches(asked, [name for flow in flows for name in (flow.request, flow.external)], 1)
-    raise usage_error(f"no request {asked!r} in this trace" + (f"; did you mean {near[0]!r}?" if near else ""))
+    near = get_close_matches(name, [each for flow in flows for each in (flow.request, flow.external)], 1)
+    raise usage_error(f"no request {name!r} in this trace" + (f"; did you mean {near[0]!r}?" if near else ""))
 
 
 def own_spans(index: Index, flow: Flow) -> pd.DataFrame:
@@ -101,7 +104,7 @@ def own_spans(index: Index, flow: Flow) -> pd.DataFrame:
 
 
 def stops(spans: pd.DataFrame) -> Iterator[PassedSite]:
-    """The spans as stops; calls of one site in a row are told once."""
+    """The spans as stops; calls of one site in a row are one stop."""
     last: PassedSite | None = None
     for row in spans.itertuples(index=False):
         took = int(row.end_ns - row.start_ns)
@@ -149,61 +152,75 @@ def _between(spans: pd.DataFrame, start: int, end: int) -> list[PassedSite]:
 
 def walk(timeline: Timeline, flow: Flow, tree: SourceTree, out: Console) -> None:
     """Print the walk; a site's source is shown where it is passed first."""
-    from probes.console import us
+    from rich.text import Text
 
-    total, tokens = us(flow.latency_ns), flow.output_tokens
-    out.print(
-        f"request [bold]{flow.request}[/bold]: {flow.state}, {flow.prompt_tokens} prompt tokens, {tokens} generated"
-        + (f", {flow.delivered_tokens} delivered" if flow.delivered_tokens != tokens else "")
-    )
-    out.print(f"{total} from the call to the last output; vLLM {tree.version}", style="dim")
-    seen: set[str] = set()
+    from probes.console import show, us
+
+    tokens = flow.output_tokens
+    counts = f"{flow.prompt_tokens} prompt tokens, {tokens} generated"
+    if flow.delivered_tokens != tokens:
+        counts += f", {flow.delivered_tokens} delivered"
+    show(out, Text(f"request {flow.request}: {flow.state}, {counts}", "bold"))
+    show(out, Text(f"{us(flow.latency_ns)} from the call to the last output; vLLM {tree.version}", "dim"))
+    sites: set[str] = set()
     number = 0
-    for title, passed in chapters(timeline, flow):
-        out.print(f"\n[bold]── {title}[/bold]")
-        for stop in passed:
+    for title, part in chapters(timeline, flow):
+        out.print()
+        show(out, Text(f"── {title}", "bold"))
+        for stop in part:
             number += 1
-            _tell(number, stop, flow, tree, seen, out)
+            place = _place(stop.site, tree)
+            show(out, _line(number, stop, flow, place, out.width))
+            if place is not None and stop.site not in sites:
+                _show_source(place, out)
+            sites.add(stop.site)
 
 
-def _tell(number: int, stop: PassedSite, flow: Flow, tree: SourceTree, seen: set[str], out: Console) -> None:
+def _line(number: int, stop: PassedSite, flow: Flow, place: Place | None, width: int) -> Text:
+    """A stop: when, how long, where in the engine and where in the source; what does not fit goes below."""
+    from rich.text import Text
+
     from probes.console import us
 
-    place = _place(stop.site, tree)
-    where = place.where if place is not None else ""
     times = f" x{stop.times}" if stop.times > 1 else ""
-    color = "yellow" if stop.wait else "cyan"
-    out.print(
-        f"{number:>3}  [dim]+{us(stop.start_ns - flow.start_ns):>12}[/dim]  {us(stop.ns):>11}  {stop.role:11} "
-        f"[{color}]{stop.stage}{times}[/{color}]  [dim]{stop.site}  {where}[/dim]",
-        soft_wrap=True,
+    line = Text.assemble(
+        f"{number:>3}  ",
+        (f"+{us(stop.start_ns - flow.start_ns):>12}", "dim"),
+        f"  {us(stop.ns):>11}  {stop.role:11} ",
+        (stop.stage + times, "yellow" if stop.wait else "cyan"),
     )
-    if place is not None and stop.site not in seen:
-        seen.add(stop.site)
-        _source(place, out)
+    room = width - line.cell_len
+    for word in (stop.site, place.where if place is not None else ""):
+        fits = GAP + len(word) <= room
+        line.append(f"{' ' * GAP if fits else BELOW}{word}", "dim")
+        room = (room if fits else width) - len(word) - (GAP if fits else len(BELOW) - 1)
+    return line
 
 
-def _place(site: str, tree: SourceTree) -> Any:
+def _place(site: str, tree: SourceTree) -> Place | None:
     """Where a site is in this tree: the first of its targets that is there."""
     from tracing.sites.engine import SITES
     from tracing.source.definitions import Place
 
     targets = next((known.targets for known in SITES if known.name == site and known.kind != "model"), ())
-    found = (tree.resolve(target) for target in targets)
-    return next((place for place in found if isinstance(place, Place)), None)
+    places = (tree.resolve(target) for target in targets)
+    return next((place for place in places if isinstance(place, Place)), None)
 
 
-def _source(place: Any, out: Console) -> None:
+def _show_source(place: Place, out: Console) -> None:
     from rich.padding import Padding
     from rich.syntax import Syntax
 
+    from probes.console import show
     from tracing.source.excerpt import excerpt
 
     for lines in excerpt(place):
         if lines:
             code = "\n".join(text for _, text in lines)
-            syntax = Syntax(code, "python", line_numbers=True, start_line=lines[0][0], background_color="default")
-            out.print(Padding(syntax, (0, 0, 0, 6)))
+            syntax = Syntax(
+                code, "python", line_numbers=True, start_line=lines[0][0], background_color="default", word_wrap=True
+            )
+            show(out, Padding(syntax, (0, 0, 0, len(BELOW))))
 
 
 if __name__ == "__main__":

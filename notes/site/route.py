@@ -20,7 +20,7 @@ from tracing.events.layout import YIELDED
 from tracing.timeline.index import Index, Rows
 from tracing.timeline.requests import Flow
 from tracing.timeline.requestspans import own_rows
-from tracing.walk import chosen
+from tracing.walk import choose
 
 Part = Literal["way in", "step"]
 AGAIN = " again"  # of the core, when it has the worker's answer
@@ -70,7 +70,7 @@ def median_route(findings: Findings) -> Route | None:
     whole = [flow for flow in findings.flows if flow.state in ("finished", "stopped") and len(flow.steps)]
     if not whole:
         return None
-    flow = chosen(whole, "median")
+    flow = choose(whole, "median")
     steps = _like(findings.steps, flow)
     ways = {each.request: _way_in(index, each) for each in whole}
     on_the_way = _medians([_totals(index, rows) for rows in ways.values()])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,12 +14,14 @@ import pytest
 from rich.console import Console
 
 from probes.errors import EnginescopeError
+from tests.tracing.test_budget import batch
 from tests.tracing.traces import TraceWriter
 from tracing import timeline, walk
 from tracing.source.definitions import Place
 from tracing.source.excerpt import excerpt
 from tracing.source.tree import SourceTree
 
+ROOT = Path(__file__).resolve().parents[2]
 STEPS = 6
 
 
@@ -67,22 +71,22 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_chapters_in_order_with_like_steps_folded(folder: Path) -> None:
-    told = list(walk.chapters(timeline.read(folder), flow()))
-    assert [title for title, _ in told] == [
+    chapters = list(walk.chapters(timeline.read(folder), flow()))
+    assert [title for title, _ in chapters] == [
         "the way in",
         "the first step: prefill",
         "the next step: decode",
         "4 more steps like that, 0.00 ms each at the median",
         "the way out",
     ]
-    way_in = [stop.site for stop in told[0][1]]
+    way_in = [stop.site for stop in chapters[0][1]]
     assert way_in == ["llm.add_request", "client.send", "core.add_request"]
-    first = told[1][1]
+    first = chapters[1][1]
     assert [stop.site for stop in first] == [
         *("scheduler.schedule", "kv.allocate", "scheduler.update", "output.process", "output.detokenize"),
     ]
     assert first[-1].times == 3 and first[-1].ns == 3
-    assert told[3][1] == []
+    assert chapters[3][1] == []
 
 
 def test_the_source_is_shown_where_a_place_is_passed_first(folder: Path) -> None:
@@ -95,17 +99,36 @@ def test_the_source_is_shown_where_a_place_is_passed_first(folder: Path) -> None
     assert "request 0-ab: finished, 4 prompt tokens, 6 generated" in text
 
 
+@pytest.mark.parametrize("width", [50, 80, 160])
+def test_a_walk_fits_the_width_and_no_line_ends_in_a_space(folder: Path, width: int) -> None:
+    out = io.StringIO()
+    walk.walk(timeline.read(folder), flow(), SourceTree.find(), Console(file=out, width=width))
+    lines = out.getvalue().splitlines()
+    assert max(map(len, lines)) <= width and not [line for line in lines if line.endswith(" ")]
+    place = next(line for line in lines if "vllm/v1/core/sched/scheduler.py:" in line)
+    assert place.startswith("     vllm" if width == 50 else " " if width == 80 else "  4  +"), place
+
+
+def test_a_walk_to_a_full_disk_is_one_line(tmp_path: Path) -> None:
+    batch(tmp_path, finished=("0",))
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "tracing.walk", str(tmp_path)]
+        done = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, timeout=120)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert done.stderr == "error: cannot write the output: No space left on device\n"
+
+
 def test_a_request_by_id_by_length_or_not_at_all() -> None:
     flows = [flow(), flow(request="1-cd", external="1", latency_ns=5), flow(request="2-ef", external="2", latency_ns=9)]
-    assert walk.chosen(flows, "1").request == "1-cd"
-    assert walk.chosen(flows, "2-ef").external == "2"
-    assert walk.chosen(flows, "median").request == "2-ef"
-    assert walk.chosen(flows, "slowest").request == "0-ab"
-    assert walk.chosen(flows, "first").request == "0-ab"
+    assert walk.choose(flows, "1").request == "1-cd"
+    assert walk.choose(flows, "2-ef").external == "2"
+    assert walk.choose(flows, "median").request == "2-ef"
+    assert walk.choose(flows, "slowest").request == "0-ab"
+    assert walk.choose(flows, "first").request == "0-ab"
     with pytest.raises(EnginescopeError, match="did you mean '1-cd'"):
-        walk.chosen(flows, "1-ce")
+        walk.choose(flows, "1-ce")
     with pytest.raises(EnginescopeError, match="no request"):
-        walk.chosen([], "median")
+        walk.choose([], "median")
 
 
 SOURCE = '''class A:
