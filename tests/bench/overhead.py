@@ -184,7 +184,7 @@ def paused_hook_ns(nvtx: bool) -> float:
             function(None)
         return time.perf_counter_ns() - start
 
-    kinds = [wrappers.standin(ALL_SITES[CODES[name]], nvtx)(nothing) for name in ("kv.lookup", "executor.wait")]
+    kinds = [wrappers.wrapper_of(ALL_SITES[CODES[name]], nvtx)(nothing) for name in ("kv.lookup", "executor.wait")]
     return max(min(took(kind) - took(nothing) for _ in range(20)) / 10_000 for kind in kinds)
 
 

@@ -52,8 +52,6 @@ DEFERRED = {
     "notes/tables/folders.py",
     "notes/study/judging.py",
     "notes/walkthrough/edges.py",
-    "tracing/hooks/install.py",
-    "tracing/sites/check.py",
 }
 EXERCISES = "notes/study/exercises/"
 # Class names that still stand twice. This list only gets shorter.

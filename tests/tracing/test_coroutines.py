@@ -1,4 +1,4 @@
-"""A coroutine is recorded as the stretches that ran, a generator as its calls, yields and end; both behave as ever."""
+"""A coroutine is recorded as the segments that ran, a generator as its calls, yields and end; both behave as ever."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def file() -> Iterator[Path]:
         yield path
 
 
-def test_a_coroutine_is_the_stretches_that_ran(file: Path) -> None:
+def test_a_coroutine_is_the_segments_that_ran(file: Path) -> None:
     async def original(engine: None, request_id: str) -> str:
         await asyncio.sleep(0.05)
         return request_id

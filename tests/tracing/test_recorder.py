@@ -226,3 +226,32 @@ def test_garbage_collections_are_spans(tmp_path: Path) -> None:
     [path] = tmp_path.glob("events-*.bin")
     pauses = [span for span in spans(path) if span["site"] == CODES["gc"]]
     assert 2 in [pause["value"] for pause in pauses]
+
+
+def test_a_forked_process_says_the_roles_of_what_it_becomes(tmp_path: Path) -> None:
+    """As vLLM forks its core, whose `run_engine_core` is of `vllm.v1.engine.core`, and that its worker."""
+    done = watched(
+        tmp_path,
+        """
+        import multiprocessing
+        fork = multiprocessing.get_context("fork")
+        recorder.say(serves=["front end"])
+        def start(target, module):
+            target.__module__ = module
+            process = fork.Process(target=target)
+            process.start()
+            process.join()
+        def work():
+            time.sleep(0.3)
+        def run_core():
+            time.sleep(0.3)
+            start(work, "vllm.v1.executor.multiproc_executor")
+        start(run_core, "vllm.v1.engine.core")
+        start(work, "mine")
+        """,
+    )
+    assert done.returncode == 0, done.stderr
+    reports = [json.loads(path.read_text()) for path in tmp_path.glob("process-*.json")]
+    front = next(report["pid"] for report in reports if "front end" in report["serves"] and report["stopped_ns"])
+    roles = sorted(report["serves"] for report in reports if report["pid"] != front)
+    assert roles == [["core", "core input", "core output"], ["front end"], ["worker"]]

@@ -1,4 +1,4 @@
-"""Stand-ins for coroutines and async generators: a span for each stretch that ran, none for what it waited."""
+"""Wrappers of coroutines and async generators: a span for each segment that ran, none for what it waited."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from . import _recorder
 now, span = _recorder.now, _recorder.span
 open_range, close_range = _recorder.open_range, _recorder.close_range
 calls = itertools.count(1)  # a span's `extra` holds its call's number, twice, and 1 more where its output was the last
-ranged = False  # whether NVTX ranges are made: a stretch is too short for two calls that do nothing
+ranged = False  # whether NVTX ranges are made: a segment is too short for two calls that do nothing
 
 
 def request_of(who: tuple[int, str, str | None] | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
     if who is None:
         return None
     position, keyword, attribute = who
-    found = args[position] if len(args) > position else kwargs.get(keyword)
-    found = getattr(found, attribute, None) if attribute else found
-    return found if isinstance(found, str) else None
+    argument = args[position] if len(args) > position else kwargs.get(keyword)
+    request = getattr(argument, attribute, None) if attribute else argument
+    return request if isinstance(request, str) else None
 
 
 def coroutine(
     original: Callable[..., Coroutine[Any, Any, Any]], code: int, who: tuple[int, str, str | None] | None
 ) -> Callable[..., Any]:
-    async def standin(*args: Any, **kwargs: Any) -> Any:
+    async def wrapper(*args: Any, **kwargs: Any) -> Any:
         return await _driven(original(*args, **kwargs), code, request_of(who, args, kwargs), next(calls))
 
-    return standin
+    return wrapper
 
 
 @types.coroutine
 def _driven(inner: Any, code: int, request: str | None, call: int) -> Generator[Any, Any, Any]:
-    """Run `inner`, anything with `send` and `throw`, stretch by stretch."""
+    """Run `inner`, anything with `send` and `throw`, segment by segment."""
     sent, error = None, None
     while True:
         start = now()
         try:
-            waiting = _stretch(inner, sent, error, code, request)
+            waiting = _segment(inner, sent, error, code, request)
         except StopIteration as end:
             value, finished = _ending(inner, end.value)
             span(code, start, request, value, call << 1 | finished)
@@ -57,7 +57,7 @@ def _driven(inner: Any, code: int, request: str | None, call: int) -> Generator[
             error = thrown
 
 
-def _stretch(inner: Any, sent: Any, error: BaseException | None, code: int, request: str | None) -> Any:
+def _segment(inner: Any, sent: Any, error: BaseException | None, code: int, request: str | None) -> Any:
     """Let `inner` run until it waits again, in an NVTX range of its own where those are made."""
     opened = open_range(code, request) if ranged else 0
     try:
@@ -75,7 +75,7 @@ def _ending(inner: Any, result: Any) -> tuple[int, int]:
 
 
 class Stream:
-    """Stands in for an async generator."""
+    """The wrapper of an async generator."""
 
     def __init__(self, inner: Any, code: int, request: str | None) -> None:
         self.inner, self.code, self.request, self.call = inner, code, request, next(calls)
@@ -97,10 +97,10 @@ class Stream:
 
 
 def async_generator(original: Callable[..., Any], code: int, who: tuple[int, str, str | None]) -> Callable[..., Any]:
-    def standin(*args: Any, **kwargs: Any) -> Any:
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
         start, request = now(), request_of(who, args, kwargs)
         stream = Stream(original(*args, **kwargs), code, request)
         span(code, start, request, CALLED, stream.call << 1, None, start)
         return stream
 
-    return standin
+    return wrapper

@@ -14,7 +14,8 @@ from typing import Any
 
 from ..events.layout import RANGES
 from ..events.step import STEP_SITES
-from . import patching, startup, steplog
+from ..sites.engine import PROCESS_ROLES, SCOPE_SITE, SCOPE_TARGET, SITES
+from . import coroutines, patching, ranges, recorder, startup, steplog, wrappers
 
 
 def install_step_log(folder: str) -> None:
@@ -26,7 +27,9 @@ def install_step_log(folder: str) -> None:
         module, owner, name = site
         with contextlib.suppress(ImportError):  # now, so that the proof is whole before the engine starts
             importlib.import_module(module)
-            patching.patch(f"{module}:{owner}.{name}", "steps", wrap, lambda took: _sort(took, hooked, missing, site))
+            patching.patch(
+                f"{module}:{owner}.{name}", "steps", wrap, lambda present: _sort(present, hooked, missing, site)
+            )
             return
         missing.append(".".join(site))
 
@@ -38,8 +41,8 @@ def install_step_log(folder: str) -> None:
     Path(folder, f"hooks-{os.getpid()}.json").write_text(json.dumps(proof))
 
 
-def _sort(took: bool, hooked: list[str], missing: list[str], site: tuple[str, ...]) -> None:
-    (hooked if took else missing).append(".".join(site))
+def _sort(present: bool, hooked: list[str], missing: list[str], site: tuple[str, ...]) -> None:
+    (hooked if present else missing).append(".".join(site))
 
 
 def install_recorder(folder: str, nvtx: str | None) -> None:
@@ -47,9 +50,6 @@ def install_recorder(folder: str, nvtx: str | None) -> None:
 
     `nvtx` is NVIDIA's library where NVTX ranges are wanted too.
     """
-    from ..sites.engine import SCOPE_SITE, SCOPE_TARGET, SITES
-    from . import coroutines, recorder, wrappers
-
     if recorder.recording():
         return
     try:
@@ -60,16 +60,14 @@ def install_recorder(folder: str, nvtx: str | None) -> None:
     ranged = coroutines.ranged = nvtx is not None and _ranges(nvtx, recorder.add)
     recorder.add(modes=[f"vllm {_version()}", *(["nvtx"] if ranged else [])])
     for site in SITES:
-        wrap = wrappers.standin(site, ranged)  # of sites that share a target the first one's serves them all
+        wrap = wrappers.wrapper_of(site, ranged)  # of sites that share a target the first one's serves them all
         for target in site.targets:
-            patching.patch(target, "spans", wrap, _tell(recorder.add, site.name, target))
-    patching.patch(SCOPE_TARGET, "spans", wrappers.scoped, _tell(recorder.add, SCOPE_SITE.name, SCOPE_TARGET))
+            patching.patch(target, "spans", wrap, _reporter(recorder.add, site.name, target))
+    patching.patch(SCOPE_TARGET, "spans", wrappers.scoped, _reporter(recorder.add, SCOPE_SITE.name, SCOPE_TARGET))
 
 
 def _ranges(library: str, add: Callable[..., None]) -> bool:
     """Begin to make NVTX ranges; whether that went well."""
-    from . import ranges
-
     try:
         ranges.begin(library, _serves())
     except OSError as error:
@@ -78,8 +76,8 @@ def _ranges(library: str, add: Callable[..., None]) -> bool:
     return True
 
 
-def _tell(add: Callable[..., None], name: str, target: str) -> patching.Said:
-    return lambda took: add(hooked=[name]) if took else add(missing=[f"{name} ({target})"])
+def _reporter(add: Callable[..., None], name: str, target: str) -> patching.Report:
+    return lambda present: add(hooked=[name]) if present else add(missing=[f"{name} ({target})"])
 
 
 def _serves() -> list[str]:
@@ -90,9 +88,9 @@ def _serves() -> list[str]:
         files.add(frame.f_code.co_filename.replace(os.sep, "/"))
         frame = frame.f_back
     if any(name.endswith("vllm/v1/worker/worker_base.py") for name in files):
-        return ["worker"]
+        return PROCESS_ROLES["vllm.v1.executor.multiproc_executor"]
     if any(name.endswith("vllm/v1/engine/core.py") for name in files):
-        return ["core", "core input", "core output"]
+        return PROCESS_ROLES["vllm.v1.engine.core"]
     return ["helper"] if any(name.endswith("models/registry.py") for name in files) else ["front end"]
 
 

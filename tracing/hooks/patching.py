@@ -1,4 +1,4 @@
-"""Puts a stand-in in the place of a function of vLLM's, in the process that asks.
+"""Puts a wrapper in the place of a function of vLLM's, in the process that asks.
 
 A module that is not imported yet is not imported for it: its functions are patched the moment it is.
 """
@@ -15,19 +15,22 @@ from types import ModuleType
 from typing import Any
 
 Wrap = Callable[[Callable[..., Any]], Callable[..., Any]]
-Said = Callable[[bool], None]
+Report = Callable[[bool], None]
 
-MARK = "__enginescope__"  # on a stand-in: the names of the watchers that it and what it wraps belong to
+MARK = "__enginescope__"  # on a wrapper: the names of the watchers that it and what it wraps belong to
 
 _later: dict[str, list[Callable[[], None]]] = {}  # module name -> what to do once it is imported
 
 
-def patch(target: str, watcher: str, wrap: Wrap, said: Said) -> None:
-    """Patch `module:Class.method` or `module:function` now, or when its module is imported; `said` hears if it took."""
+def patch(target: str, watcher: str, wrap: Wrap, report: Report) -> None:
+    """Patch `module:Class.method` or `module:function` now, or when its module is imported.
+
+    `report` gets whether the function is there.
+    """
     module = target.partition(":")[0]
 
     def now() -> None:
-        said(_patch(target, watcher, wrap))
+        report(_patch(target, watcher, wrap))
 
     if module in sys.modules:
         now()
@@ -42,26 +45,26 @@ def _patch(target: str, watcher: str, wrap: Wrap) -> bool:
     owner_name, _, name = path.rpartition(".")
     module = sys.modules[module_name]
     owner = getattr(module, owner_name, None) if owner_name else module
-    found = vars(owner).get(name) if owner is not None else None
-    original = found.__func__ if isinstance(found, staticmethod) else found
+    attribute = vars(owner).get(name) if owner is not None else None
+    original = attribute.__func__ if isinstance(attribute, staticmethod) else attribute
     if not callable(original):
         return False
     if watcher in getattr(original, MARK, ()):
         return True
-    standin = wrap(original)
-    functools.update_wrapper(standin, original)
-    setattr(standin, MARK, (*getattr(original, MARK, ()), watcher))
-    setattr(owner, name, staticmethod(standin) if isinstance(found, staticmethod) else standin)
+    wrapper = wrap(original)
+    functools.update_wrapper(wrapper, original)
+    setattr(wrapper, MARK, (*getattr(original, MARK, ()), watcher))
+    setattr(owner, name, staticmethod(wrapper) if isinstance(attribute, staticmethod) else wrapper)
     if owner is module:
-        _replace_copies(name, original, standin)
+        _replace_copies(name, original, wrapper)
     return True
 
 
-def _replace_copies(name: str, original: Any, standin: Any) -> None:
+def _replace_copies(name: str, original: Any, wrapper: Any) -> None:
     """A function that other modules imported by name before the hooks came is replaced there as well."""
     for module in list(sys.modules.values()):
         if isinstance(module, ModuleType) and vars(module).get(name) is original:
-            setattr(module, name, standin)
+            setattr(module, name, wrapper)
 
 
 class _Finder(importlib.abc.MetaPathFinder):

@@ -1,7 +1,7 @@
 """The same spans as NVTX ranges, in the domain `enginescope`: coloured by stage, the step number as payload.
 
 The recorder makes them where it writes spans (`_nvtx.c`). A call's range is pushed and popped around the function
-alone, so that what the recorder costs is not in it (where the stand-in is Python the range is in its span); a stretch
+alone, so that what the recorder costs is not in it (where the wrapper is Python the range is in its span); a segment
 of a coroutine is a start/end range: another may begin before it ends. A range about one request has its id in the
 message. What is known only after a range, and the lists beside the spans, are marks: the `repr` of a list each, its
 first item one of the words below, with the step as payload. They make a capture readable without the event files.

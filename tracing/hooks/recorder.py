@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import gc
 import json
+import multiprocessing
 import os
 import sys
 import threading
@@ -17,7 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ..sites.engine import ALL_SITES, CODES
+from ..sites.engine import ALL_SITES, CODES, PROCESS_ROLES
 from . import _recorder
 
 SCHEMA = 1
@@ -88,9 +89,9 @@ def say(**more: Any) -> None:
         os.replace(draft, path)
 
 
-def add(**found: list[str]) -> None:
+def add(**lists: list[str]) -> None:
     """Lengthen lists of what this process says (`hooked`, `missing`); they are written at the next `say`."""
-    for name, values in found.items():
+    for name, values in lists.items():
         _state[name] = [*_state[name], *(value for value in values if value not in _state[name])]
 
 
@@ -101,6 +102,7 @@ def recording() -> bool:
 def end() -> None:
     """Close the event file; nothing is recorded after that."""
     if _state and _state["pid"] == os.getpid() and _state["stopped_ns"] is None:
+        _note_roles()
         _note_threads()
         say(stopped_ns=time.monotonic_ns())
         _recorder.stop()
@@ -131,17 +133,26 @@ def anchor() -> dict[str, int]:
 
 def _keep(pid: int) -> None:
     """Keep the file ahead of what is written, and thread names and hooks on disk, away from the engine's threads."""
-    said = 0
+    written = 0
     while _state.get("pid") == pid and os.getpid() == pid and _state["stopped_ns"] is None:
         try:
             _recorder.extend()
         except OSError as error:
             fail(error)
             return
-        if _note_threads() or len(_state["hooked"]) + len(_state["missing"]) != said:
-            said = len(_state["hooked"]) + len(_state["missing"])
+        if _note_roles() or _note_threads() or len(_state["hooked"]) + len(_state["missing"]) != written:
+            written = len(_state["hooked"]) + len(_state["missing"])
             say()
         time.sleep(KEEPER_PERIOD_S)
+
+
+def _note_roles() -> bool:
+    """Note the roles of what vLLM runs in this process, which a fork does not know yet; whether they are new."""
+    module = getattr(getattr(multiprocessing.current_process(), "_target", None), "__module__", "")
+    roles = PROCESS_ROLES.get(module, _state["serves"])
+    new = roles != _state["serves"]
+    _state["serves"] = roles
+    return new
 
 
 def _note_threads() -> bool:

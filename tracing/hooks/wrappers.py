@@ -1,4 +1,4 @@
-"""What stands in for each hooked function: it calls the original and writes a span of it.
+"""The wrapper of each hooked function: it calls the original and writes a span of it.
 
 Most sites are served by `Hook` of the C recorder, which needs to be told where a call's request is and how to read the
 site's two numbers. Those that number steps or name messages have a function here; coroutines and generators are in
@@ -56,13 +56,13 @@ NUMBERS: dict[str, Callable[..., tuple[Any, Any]]] = {
 }
 
 
-def standin(site: Site, ranged: bool = False) -> Wrap:
-    """The wrapper that turns a site's function into its stand-in; `ranged` where NVTX ranges are made too."""
+def wrapper_of(site: Site, ranged: bool = False) -> Wrap:
+    """The wrapper that makes a site's wrapper from its function; `ranged` where NVTX ranges are made too."""
     code = CODES[site.name]
     position, keyword, attribute = WHO.get(site.name, (-1, "", None))
     if site.name in SPECIAL:
         special = SPECIAL[site.name]
-        if ranged:  # around the function alone: what its stand-in writes is not in the range
+        if ranged:  # around the function alone: what its wrapper writes is not in the range
             return lambda original: guarded(special, _recorder.Hook(original, code, range_only=True))
         return lambda original: guarded(special, original)
     if site.kind == "coroutine":
@@ -93,13 +93,13 @@ Special = Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
 
 
 def guarded(special: Special, original: Callable[..., Any]) -> Callable[..., Any]:
-    def standin(*args: Any, **kwargs: Any) -> Any:
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
         return special(original, args, kwargs) if writing() else original(*args, **kwargs)
 
-    return standin
+    return wrapper
 
 
-def _told(write: Callable[..., None], *args: Any) -> None:
+def _safely(write: Callable[..., None], *args: Any) -> None:
     """Write something down; where that fails the recorder stops, and the engine does not notice."""
     try:
         write(*args)
@@ -115,7 +115,7 @@ def _schedule(original: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[
     output = original(*args, **kwargs)
     end = now()
     _steps.in_flight.append(number)
-    _told(_write_step, args[0], output, start, end)
+    _safely(_write_step, args[0], output, start, end)
     return output
 
 
@@ -141,7 +141,7 @@ def _update(original: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[st
         set_step(_steps.in_flight.popleft())
     start = now()
     result = original(*args, **kwargs)
-    _told(_write_messages, result, start, now())
+    _safely(_write_messages, result, start, now())
     return result
 
 
@@ -161,7 +161,7 @@ def _key(timestamp: float) -> int:
 def _dequeue(original: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     start = now()
     result = original(*args, **kwargs)
-    _told(_write_dequeued, args, start, now())
+    _safely(_write_dequeued, args, start, now())
     return result
 
 
@@ -186,7 +186,7 @@ def _after_load(original: Callable[..., Any]) -> Callable[..., Any]:
 
     def load_model(worker: Any, *args: Any, **kwargs: Any) -> Any:
         result = original(worker, *args, **kwargs)
-        _told(_hook_model, worker)
+        _safely(_hook_model, worker)
         return result
 
     return load_model
@@ -209,17 +209,17 @@ def _like(method: Callable[..., Any], site: str) -> Callable[..., Any]:
 
 
 def _encode_into(original: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    _told(lambda: set_step(_key(args[1].timestamp)))
+    _safely(lambda: set_step(_key(args[1].timestamp)))
     start = now()
     result = original(*args, **kwargs)
-    _told(lambda: span(CODES["core.encode"], start, None, sum(map(len, result))))
+    _safely(lambda: span(CODES["core.encode"], start, None, sum(map(len, result))))
     return result
 
 
 def _decode(original: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     start = now()
     result = original(*args, **kwargs)
-    _told(_write_decoded, result, args[1], start, now())
+    _safely(_write_decoded, result, args[1], start, now())
     return result
 
 
@@ -239,10 +239,10 @@ def _process_outputs(original: Callable[..., Any], args: tuple[Any, ...], kwargs
     start = now()
     try:
         result = original(*args, **kwargs)
-        _told(_write_stopped, result)
+        _safely(_write_stopped, result)
         return result
     finally:
-        _told(lambda: span(CODES["output.process"], start, None, len(args[1])))
+        _safely(lambda: span(CODES["output.process"], start, None, len(args[1])))
         set_step(-1)
 
 
@@ -258,7 +258,7 @@ def _write_stopped(result: Any) -> None:
 def _assign_id(original: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     start, given = now(), args[0].request_id
     result = original(*args, **kwargs)
-    _told(numbers, RENAMED, (args[0].request_id, given))
+    _safely(numbers, RENAMED, (args[0].request_id, given))
     span(CODES["input.assign_id"], start, args[0].request_id)
     return result
 
@@ -268,7 +268,7 @@ def _register(original: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[
     result = original(*args, **kwargs)
     request, parent = args[1], args[3] if len(args) > 3 else kwargs.get("parent_req")
     if parent is not None:
-        _told(numbers, CHILD, (request.request_id, parent.request_id))
+        _safely(numbers, CHILD, (request.request_id, parent.request_id))
     span(CODES["output.register"], start, request.request_id)
     return result
 

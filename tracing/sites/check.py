@@ -8,16 +8,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from probes.errors import EnginescopeError
+from tracing.sites.site import Kind, Site
 from tracing.source.definitions import Place
 from tracing.source.tree import Missing, SourceTree
-
-if TYPE_CHECKING:
-    from rich.table import Table
-
-    from tracing.sites.site import Kind, Site
 
 WIDTH = 1000  # a place is for copying: a narrow terminal wraps the line, nothing is cut off
 WRAPPERS = ("staticmethod", "classmethod", "property", "cached_property")
@@ -67,8 +67,6 @@ def look_up(sites: Sequence[Site], tree: SourceTree) -> list[Found]:
 
 def show(sites: Sequence[Site], tree: SourceTree) -> int:
     """Print the table; a failure, with a line for each reason, where a site does not fit."""
-    from rich.console import Console
-
     found = look_up(sites, tree)
     Console(width=WIDTH).print(terminal(found), no_wrap=True, crop=False, soft_wrap=True)
     problems = [problem for one in found for problem in one.problems()]
@@ -80,16 +78,12 @@ def show(sites: Sequence[Site], tree: SourceTree) -> int:
     unfit = list(dict.fromkeys(one.site.name for one in found if any(one.problems())))
     raise EnginescopeError(
         f"{len(unfit)} of {len(found)} sites do not fit vLLM {tree.version}: {', '.join(unfit)}; "
-        "correct their targets in tracing/sites.py"
+        "correct their targets in tracing/sites/engine.py"
     )
 
 
 def terminal(found: Sequence[Found]) -> Table:
     """A row a site, with a line for every target that is there."""
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
     table = Table(header_style="bold", pad_edge=False, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for heading in ("site", "role", "stage", "where"):
         table.add_column(heading, no_wrap=True)

@@ -184,5 +184,11 @@ GC_SITE = Site("gc", "garbage collection", "core", (), numbers=("generation", "c
 SCOPE_SITE = Site("scope", "vLLM scope", "core", (), share="frame", numbers=("name", ""))
 SCOPE_TARGET = "vllm.v1.utils:record_function_or_nullcontext"
 
+# The roles of a process that vLLM starts, by the module of the function that it runs.
+PROCESS_ROLES: dict[str, list[str]] = {
+    "vllm.v1.engine.core": ["core", "core input", "core output"],
+    "vllm.v1.executor.multiproc_executor": ["worker"],
+}
+
 ALL_SITES: tuple[Site, ...] = (*SITES, GC_SITE, SCOPE_SITE)
 CODES: dict[str, int] = {site.name: code for code, site in enumerate(ALL_SITES)}
