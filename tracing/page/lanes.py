@@ -69,15 +69,15 @@ def drawing(
 
 def _lanes(spans: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """Threads in the order of the roles that a request meets."""
-    found = []
+    threads = []
     for (pid, thread), rows in spans.groupby(["pid", "thread"], sort=True):
         counts = rows["role"].astype(str).value_counts()
         role = next((role for role in counts.index if counts[role] >= 1), "")
         place = ROLES.index(role) if role in ROLES else len(ROLES)
         name = str(rows["thread_name"].iloc[0])
         short = role if name == "MainThread" else f"{role} ({name.split('(')[-1].strip(')')[:14]})"
-        found.append((place, int(pid), int(thread), short, rows))
-    return [(label, rows) for _, _, _, label, rows in sorted(found, key=lambda lane: lane[:3])]
+        threads.append((place, int(pid), int(thread), short, rows))
+    return [(label, rows) for _, _, _, label, rows in sorted(threads, key=lambda lane: lane[:3])]
 
 
 def _depths(rows: pd.DataFrame) -> np.ndarray:
@@ -96,8 +96,8 @@ def _drawn(rows: pd.DataFrame, depth: np.ndarray, scale: float) -> list[tuple[tu
     pixel = (rows["start_ns"].to_numpy() * scale).astype(np.int64)
     again = pd.DataFrame({"pixel": pixel, "depth": depth, "narrow": narrow}).duplicated().to_numpy()
     keep = ~(narrow & again)
-    kept = rows.loc[keep, columns].astype({"site": str, "stage": str, "share": str})
-    return [(row, int(level)) for row, level in zip(kept.itertuples(index=False), depth[keep], strict=True)]
+    visible = rows.loc[keep, columns].astype({"site": str, "stage": str, "share": str})
+    return [(row, int(level)) for row, level in zip(visible.itertuples(index=False), depth[keep], strict=True)]
 
 
 def _bar(row: tuple[object, ...], scale: float, start_ns: int, end_ns: int, top: int) -> str:
@@ -105,21 +105,21 @@ def _bar(row: tuple[object, ...], scale: float, start_ns: int, end_ns: int, top:
     left = LABEL + (max(int(begin), start_ns) - start_ns) * scale  # type: ignore[call-overload]
     right = LABEL + (min(int(end), end_ns) - start_ns) * scale  # type: ignore[call-overload]
     took = (int(end) - int(begin)) / 1e3  # type: ignore[call-overload]
-    told = f"{site} ({stage}), {took:,.1f} µs" + (f", request {request}" if isinstance(request, str) else "")
+    tooltip = f"{site} ({stage}), {took:,.1f} µs" + (f", request {request}" if isinstance(request, str) else "")
     style = "wait" if share == "wait" else "work"
     width = max(right - left, LEAST_PX)
     words = (
         f'<text x="{left + 2:.2f}" y="{top + 10}">{escape(str(stage))}</text>' if width > 6.5 * len(str(stage)) else ""
     )
     return (
-        f'<g class="{style}" style="--hue:{hue(str(stage))}"><title>{escape(told)}</title>'
+        f'<g class="{style}" style="--hue:{hue(str(stage))}"><title>{escape(tooltip)}</title>'
         f'<rect x="{left:.2f}" y="{top}" width="{width:.2f}" height="{ROW - 1}"/>{words}</g>'
     )
 
 
-def linked(drawn: str, address: str | None) -> str:
+def linked(svg: str, address: str | None) -> str:
     """A piece of SVG that leads to an address, where there is one."""
-    return f'<a href="{escape(address)}">{drawn}</a>' if address else drawn
+    return f'<a href="{escape(address)}">{svg}</a>' if address else svg
 
 
 def _axis(start_ns: int, end_ns: int, origin_ns: int, scale: float, height: int) -> str:

@@ -32,12 +32,11 @@ def export(timeline: Timeline, flows: list[Any], hops: pd.DataFrame, path: Path)
         writer = Writer(file)
         arrows = _arrows(timeline.spans, hops)
         for uuid, (name, rows) in enumerate(_threads(timeline), 1000):
-            process = uuid_of_process(rows["pid"].iloc[0])
-            writer.track(uuid, name, process)
+            writer.track(uuid, name, uuid_of_process(rows["pid"].iloc[0]))
             _slices(writer, uuid, rows, arrows)
-        for said in timeline.processes:
-            words = ", ".join(said.get("serves", [])) or "process"
-            writer.track(uuid_of_process(said["pid"]), f"{words} ({said['pid']})")
+        for process in timeline.processes:
+            words = ", ".join(process.get("serves", [])) or "process"
+            writer.track(uuid_of_process(process["pid"]), f"{words} ({process['pid']})")
         _requests(writer, flows)
         _counters(writer, timeline)
         torch.write(writer, timeline)
@@ -78,9 +77,9 @@ HOP_SITES = {
 
 def _arrows(spans: pd.DataFrame, hops: pd.DataFrame) -> dict[int, list[int]]:
     """Flow ids by row of `spans`: every hop has one of its own, at the span it leaves and the span it reaches."""
-    found: dict[int, list[int]] = {}
+    arrows: dict[int, list[int]] = {}
     if not len(hops):
-        return found
+        return arrows
     distinct = hops.drop_duplicates(["hop", "from_ns", "to_ns"])
     edges: dict[tuple[str, int], int] = {}
     times = {edge: spans[edge].to_numpy() for edge in ("start_ns", "end_ns")}
@@ -97,8 +96,8 @@ def _arrows(spans: pd.DataFrame, hops: pd.DataFrame) -> dict[int, list[int]]:
         ]
         if None not in ends and ends[0] != ends[1]:
             for end in ends:
-                found.setdefault(end or 0, []).append(number)
-    return found
+                arrows.setdefault(end or 0, []).append(number)
+    return arrows
 
 
 def _requests(writer: Writer, flows: list[Any]) -> None:

@@ -37,13 +37,13 @@ class Index:
 
     def at(self, *sites: str) -> Rows:
         """The rows of some sites."""
-        found = [self._sites.get(site, NONE) for site in sites]
-        return np.sort(np.concatenate(found)) if len(found) > 1 else found[0]
+        rows = [self._sites.get(site, NONE) for site in sites]
+        return np.sort(np.concatenate(rows)) if len(rows) > 1 else rows[0]
 
     def rows(self, request: str | None, *sites: str) -> Rows:
         """The rows that name a request, of all sites or of some."""
-        found = self._requests.get(request or "", NONE)
-        return found[np.isin(self._site[found], sites)] if sites else found
+        rows = self._requests.get(request or "", NONE)
+        return rows[np.isin(self._site[rows], sites)] if sites else rows
 
     def name(self, row: int) -> str:
         return str(self._request[row])
@@ -93,16 +93,16 @@ class Index:
     @cached_property
     def _messages(self) -> dict[int, tuple[Rows, Rows]]:
         """By core: the steps that sent a message with outputs, and its key."""
-        found = {}
+        messages = {}
         for pid, rows in self.timeline.messages.groupby("pid"):
             rows = rows[rows["outputs"] > 0].sort_values("step", kind="stable")
-            found[int(pid)] = (rows["step"].to_numpy(dtype=np.int64), rows["key"].to_numpy(dtype=np.int64))
-        return found
+            messages[int(pid)] = (rows["step"].to_numpy(dtype=np.int64), rows["key"].to_numpy(dtype=np.int64))
+        return messages
 
     def keys_of(self, core_pid: int, steps: Rows) -> Rows:
         """The keys of the messages that some steps sent."""
-        known, keys = self._messages.get(core_pid, (NONE, NONE))
-        return keys[np.isin(known, steps)]
+        steps_of_keys, keys = self._messages.get(core_pid, (NONE, NONE))
+        return keys[np.isin(steps_of_keys, steps)]
 
     @cached_property
     def _steps_by_key(self) -> dict[int, dict[int, int]]:

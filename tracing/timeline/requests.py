@@ -63,12 +63,12 @@ class Flow:
 def flows(index: Index) -> list[Flow]:
     """Every request of a trace, by start; those that were refused before they got an internal id too."""
     timeline = index.timeline
-    given = {row.internal: (int(row.pid), row.external) for row in timeline.renamed.itertuples()}
+    origins = {row.internal: (int(row.pid), row.external) for row in timeline.renamed.itertuples()}
     parents = {row.child: row.parent for row in timeline.children.itertuples()}
-    ids = [name for name in (*given, *parents) if name not in parents.values()]
-    made = [_flow(index, name, parents.get(name), *given.get(parents.get(name, name), (0, ""))) for name in ids]
-    begun = {(flow.front_pid, flow.start_ns) for flow in made}
-    return sorted([*made, *_refused(index, begun)], key=lambda flow: (flow.start_ns, flow.request))
+    ids = [name for name in (*origins, *parents) if name not in parents.values()]
+    served = [_flow(index, name, parents.get(name), *origins.get(parents.get(name, name), (0, ""))) for name in ids]
+    starts = {(flow.front_pid, flow.start_ns) for flow in served}
+    return sorted([*served, *_refused(index, starts)], key=lambda flow: (flow.start_ns, flow.request))
 
 
 def frame(requests: list[Flow]) -> pd.DataFrame:
@@ -230,12 +230,12 @@ def _missing(index: Index, name: str, front_pid: int, core_pid: int, status: str
         "core.receive": front_pid == core_pid or len(index.rows(name, "core.receive")) > 0,
         "the end of it": not endless,
     }
-    return tuple(site for site, seen in there.items() if not seen)
+    return tuple(site for site, present in there.items() if not present)
 
 
 def _refused(index: Index, begun: set[tuple[int, int]]) -> list[Flow]:
     """Calls that ended in an exception before the request got an id of its own."""
-    found = []
+    flows = []
     for site in ("async.generate", "llm.add_request"):
         rows = index.at(site)
         rows = rows[index.value[rows] == CALLED if site == "async.generate" else index.raised[rows]]
@@ -252,5 +252,5 @@ def _refused(index: Index, begun: set[tuple[int, int]]) -> list[Flow]:
             state: State = "refused" if len(ended) else "cut"
             none = np.zeros(0, dtype=np.int64)
             missing = () if len(ended) else ("input.assign_id",)
-            found.append(Flow(name, name, None, pid, 0, start, end, state, missing, 0, 0, none, none))
-    return found
+            flows.append(Flow(name, name, None, pid, 0, start, end, state, missing, 0, 0, none, none))
+    return flows

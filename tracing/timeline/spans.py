@@ -103,10 +103,10 @@ def _category(codes: np.ndarray, names: dict[str, int]) -> pd.Categorical:
     """A categorical of texts by number; -1 is missing."""
     used = np.unique(codes)
     used = used[used >= 0]
-    known = list(names)
+    values = list(names)
     index = np.full(len(names) + 1, -1, dtype=np.int32)
     index[used] = np.arange(len(used), dtype=np.int32)
-    return pd.Categorical.from_codes(index[codes], categories=[known[number] for number in used])
+    return pd.Categorical.from_codes(index[codes], categories=[values[number] for number in used])
 
 
 def _piece(file: EventFile, names: dict[str, int]) -> dict[str, np.ndarray]:
@@ -182,8 +182,8 @@ def _joined_batches(frames: list[pd.DataFrame]) -> pd.DataFrame:
 
 def _text_of(file: EventFile, numbers: np.ndarray) -> np.ndarray:
     """Texts by number, '' where one was lost."""
-    known = np.array([file.texts.get(n, "") for n in range(max(file.texts, default=0) + 1)], dtype=object)
-    return known[np.where(numbers < len(known), numbers, 0)]
+    texts = np.array([file.texts.get(n, "") for n in range(max(file.texts, default=0) + 1)], dtype=object)
+    return texts[np.where(numbers < len(texts), numbers, 0)]
 
 
 def _batches(file: EventFile) -> pd.DataFrame:
