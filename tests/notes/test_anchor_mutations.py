@@ -19,11 +19,11 @@ import pytest
 from notes.walkthrough import chapters
 from notes.walkthrough.anchors import Anchor, Verdict, judge
 from notes.walkthrough.fragment import Fragment
+from tests.needs import installed_vllm
 from tracing.source.definitions import Place
 from tracing.source.tree import Module, SourceTree
 
 pytestmark = pytest.mark.slow
-INSTALLED = SourceTree.find()
 ANCHORS = tuple(stop.anchor for stop in chapters.stops(chapters.read()))
 UNCHANGED: dict[str, Module | None] = {}  # modules of the copy without an anchor: parsed once for all tests
 Edit = Callable[[ast.Module, list[Anchor]], None]
@@ -33,7 +33,7 @@ Edit = Callable[[ast.Module, list[Anchor]], None]
 def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """All of the installed vLLM's Python, in a tree of its own."""
     folder = tmp_path_factory.mktemp("copy")
-    shutil.copytree(INSTALLED.root, folder / "vllm", ignore=_not_python)
+    shutil.copytree(installed_vllm().root, folder / "vllm", ignore=_not_python)
     return folder / "vllm"
 
 
@@ -44,7 +44,7 @@ def _not_python(folder: str, names: list[str]) -> list[str]:
 
 
 def file_of(anchor: Anchor) -> str:
-    place = INSTALLED.resolve(anchor.target)
+    place = installed_vllm().resolve(anchor.target)
     assert isinstance(place, Place)
     return place.file
 
@@ -154,7 +154,7 @@ def test_padding(copied: Path) -> None:
     with rewritten(copied, pad) as tree:
         for anchor, verdict in verdicts(tree):
             assert (verdict.standing, verdict.target) == ("holds", anchor.target)
-            before = INSTALLED.resolve(anchor.target)
+            before = installed_vllm().resolve(anchor.target)
             assert isinstance(before, Place) and verdict.place is not None
             for old, new in zip(anchor.fragment.find(before), verdict.lines, strict=True):
                 assert new.first > old.first

@@ -13,6 +13,7 @@ from notes.walkthrough.anchors import Anchor
 from notes.walkthrough.chapters import Stop
 from notes.walkthrough.edges import Edge, Evidence, Trace, edges, in_source
 from notes.walkthrough.fragment import Fragment
+from tests.needs import needs_vllm
 from tests.tracing.test_source import write_tree
 from tests.tracing.traces import TraceWriter
 from tracing.source.tree import SourceTree
@@ -176,6 +177,7 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
 
 
+@needs_vllm
 def test_the_command_says_what_the_traces_say(tmp_path: Path) -> None:
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "01-step.md").write_text(CHAPTER)
@@ -191,6 +193,7 @@ def test_the_command_says_what_the_traces_say(tmp_path: Path) -> None:
     assert done.returncode == 1 and "there is no folder" in done.stderr and "Traceback" not in done.stderr
 
 
+@needs_vllm
 def test_an_edge_that_no_trace_passed_is_exit_code_3(tmp_path: Path) -> None:
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "01-step.md").write_text(CHAPTER)

@@ -14,20 +14,19 @@ from notes.study.anchored import anchors, find_place, with_lines
 from notes.study.defaults import MARKER, default, rendered, stale
 from notes.study.exercises import day_1, day_5, day_6, errorclasses
 from probes.errors import EnginescopeError
+from tests.needs import installed_vllm
 from tests.notes.studyfiles import ROOT
 from tests.tracing.traces import TraceWriter
 from tracing.sites.site import ROLES
 from tracing.source.definitions import Place
 from tracing.source.tree import SourceTree
 
-INSTALLED = SourceTree.find()
-
 
 @pytest.mark.parametrize("page", texts.PAGES)
 def test_every_place_of_a_text_is_in_vllm(page: str) -> None:
     named = anchors(MARKER.sub("", texts.path(page).read_text()))
     assert named
-    assert [anchor for anchor in named if not isinstance(find_place(anchor, INSTALLED), Place)] == []
+    assert [anchor for anchor in named if not isinstance(find_place(anchor, installed_vllm()), Place)] == []
 
 
 @pytest.mark.parametrize("page", texts.PAGES)
@@ -63,7 +62,7 @@ def test_the_errors_of_day_6_are_the_classes_of_day_4() -> None:
 def test_quoted_defaults_are_those_of_the_installed_vllm() -> None:
     text = texts.path(texts.QUESTIONS).read_text()
     assert len(MARKER.findall(text)) >= 15
-    assert stale(text, INSTALLED) == []
+    assert stale(text, installed_vllm()) == []
 
 
 def test_quoted_tables_are_in_the_readmes() -> None:

@@ -15,13 +15,12 @@ from notes.walkthrough import chapters
 from notes.walkthrough.chapters import Stop
 from notes.walkthrough.edges import edges, in_source
 from probes.errors import EnginescopeError
+from tests.needs import installed_vllm, needs_vllm
 from tracing.sites.engine import SITES
-from tracing.source.tree import SourceTree
 
 ROOT = Path(__file__).resolve().parents[2]
 CHAPTERS = chapters.read()
 STOPS = tuple(chapters.stops(CHAPTERS))
-INSTALLED = SourceTree.find()
 LIMIT_S = 3
 
 CHAPTER = """\
@@ -109,12 +108,14 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
 
 
+@needs_vllm
 def test_every_stop_and_edge_holds_in_the_installed_vllm() -> None:
     done = run()
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.startswith(f"{len(STOPS)} stops, ") and f"{len(STOPS)} hold, nothing to fix" in done.stdout
 
 
+@needs_vllm
 def test_it_takes_less_than_three_seconds_and_imports_nothing_of_vllm() -> None:
     code = (
         "import sys, time, notes.check\n"
@@ -135,14 +136,14 @@ def test_it_takes_less_than_three_seconds_and_imports_nothing_of_vllm() -> None:
 
 @pytest.mark.parametrize("stop", STOPS, ids=lambda stop: stop.name)
 def test_a_fragment_is_at_one_place_of_its_function(stop: Stop) -> None:
-    place = INSTALLED.resolve(stop.anchor.target)
+    place = installed_vllm().resolve(stop.anchor.target)
     assert len(stop.anchor.fragment.find(place)) == 1  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("stop", STOPS, ids=lambda stop: stop.name)
 def test_a_site_is_that_of_the_function_or_called_there_or_bound_by_an_edge(stop: Stop) -> None:
     """What is left, a site around the function, is for a trace to say, which needs an edge."""
-    assert all(in_source(edge, INSTALLED) == "" for edge in edges(stop))
+    assert all(in_source(edge, installed_vllm()) == "" for edge in edges(stop))
     if stop.site and not any(edge.ends for edge in edges(stop)):
         targets = next(site.targets for site in SITES if site.name == stop.site)
         called = any(stop.anchor.fragment.names(target.rpartition(".")[2]) for target in targets)

@@ -11,24 +11,23 @@ from pathlib import Path
 
 import pytest
 
+from tests.needs import installed_vllm, needs_vllm
 from tracing.sites.check import Found
 from tracing.sites.engine import ALL_SITES, CODES, SCOPE_TARGET, SITES
 from tracing.sites.site import Kind, Site
 from tracing.source.definitions import DefinitionKind, Place
-from tracing.source.tree import SourceTree
 
 ROOT = Path(__file__).resolve().parents[2]
-INSTALLED = SourceTree.find()
 TARGETS = sorted({target for site in SITES for target in site.targets} | {SCOPE_TARGET})
 
 
 @pytest.fixture
 def copied(tmp_path: Path) -> Path:
     """The installed vLLM's files that the table names, in a tree of their own."""
-    files = {place.file for target in TARGETS if isinstance(place := INSTALLED.resolve(target), Place)}
+    files = {place.file for target in TARGETS if isinstance(place := installed_vllm().resolve(target), Place)}
     for file in {*files, "vllm/__init__.py", "vllm/_version.py"}:
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(INSTALLED.root.parent / file, tmp_path / file)
+        shutil.copy(installed_vllm().root.parent / file, tmp_path / file)
     return tmp_path
 
 
@@ -47,20 +46,22 @@ def run(*words: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
 # --- the table and the installed vLLM ---
 
 
+@needs_vllm
 def test_installed_vllm_has_every_site() -> None:
     done = run()
     assert done.returncode == 0, done.stderr
-    last = done.stdout.splitlines()[-1]
-    assert re.fullmatch(rf"{len(SITES)} sites, \d+ required, all( but .*)? found in vLLM {INSTALLED.version}", last)
+    last, version = done.stdout.splitlines()[-1], installed_vllm().version
+    assert re.fullmatch(rf"{len(SITES)} sites, \d+ required, all( but .*)? found in vLLM {version}", last)
     for site in SITES:
         assert re.search(rf"^ {re.escape(site.name)} +{site.role} +{site.stage} +\S", done.stdout, re.MULTILINE)
-    assert isinstance(INSTALLED.resolve(SCOPE_TARGET), Place)
+    assert isinstance(installed_vllm().resolve(SCOPE_TARGET), Place)
 
 
 def test_names_are_unique() -> None:
     assert len({site.name for site in ALL_SITES}) == len(ALL_SITES) == len(CODES)
 
 
+@needs_vllm
 def test_imports_nothing_of_vllm() -> None:
     code = (
         "import sys, tracing.sites.engine\n"
@@ -86,7 +87,7 @@ def test_a_renamed_function(copied: Path) -> None:
     problem, error = done.stderr.splitlines()
     assert problem.startswith("scheduler.preempt: vllm.v1.core.sched.scheduler:Scheduler._preempt_request: class Sched")
     assert "does not itself define _preempt_request; nearest: Scheduler._preempt_one_request" in problem
-    assert f"1 of {len(SITES)} sites do not fit vLLM {INSTALLED.version}: scheduler.preempt" in error
+    assert f"1 of {len(SITES)} sites do not fit vLLM {installed_vllm().version}: scheduler.preempt" in error
 
 
 def test_every_alternative_is_named(copied: Path) -> None:
@@ -113,7 +114,7 @@ def test_an_optional_site_may_be_absent(copied: Path) -> None:
     done = run("--vllm", str(copied))
     assert done.returncode == 0
     assert re.search(r"^ output.stats .* absent \(not required\)", done.stdout, re.MULTILINE)
-    assert done.stdout.splitlines()[-1].endswith(f"all but output.stats found in vLLM {INSTALLED.version}")
+    assert done.stdout.splitlines()[-1].endswith(f"all but output.stats found in vLLM {installed_vllm().version}")
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.needs import HAS_VLLM, installed_vllm, needs_vllm
 from tracing.sites.engine import SITES
 from tracing.source.definitions import Place, read_definitions
 from tracing.source.tree import Missing, SourceTree
 
-INSTALLED = SourceTree.find()
 NAMES = {target.partition(":")[0].replace(".", "/") for site in SITES for target in site.targets}
-FILES = sorted(f"{name}.py" for name in NAMES if (INSTALLED.root.parent / f"{name}.py").is_file())
+FILES = [f"{name}.py" for name in sorted(NAMES) if HAS_VLLM and (installed_vllm().root.parent / f"{name}.py").is_file()]
 
 # One of everything that a definition can be.
 SHOP = '''\
@@ -167,8 +167,9 @@ def test_every_file_is_read_once(shop: SourceTree, monkeypatch: pytest.MonkeyPat
 
 
 def test_version_is_that_of_the_installed_distribution() -> None:
-    assert INSTALLED.version == "unknown" or re.match(r"\d+\.\d+", INSTALLED.version)
-    assert SourceTree.find(INSTALLED.root).version == SourceTree.find(INSTALLED.root.parent).version
+    tree = installed_vllm()
+    assert tree.version == "unknown" or re.match(r"\d+\.\d+", tree.version)
+    assert SourceTree.find(tree.root).version == SourceTree.find(tree.root.parent).version
 
 
 # --- against what Python itself makes of the same files ---
@@ -185,9 +186,10 @@ def compiled(code: types.CodeType) -> Iterator[tuple[str, int, str]]:
             yield from compiled(inner)
 
 
+@needs_vllm
 @pytest.mark.parametrize("file", FILES)
 def test_agrees_with_the_compiler(file: str) -> None:
-    path = INSTALLED.root.parent / file
+    path = installed_vllm().root.parent / file
     known = set(compiled(compile(path.read_bytes(), str(path), "exec", dont_inherit=True)))
     definitions = read_definitions(path, file)
     assert isinstance(definitions, dict) and definitions
