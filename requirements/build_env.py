@@ -28,6 +28,10 @@ ROOT = Path(__file__).resolve().parent.parent
 OLDEST_PYTHON = (3, 11)
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 LOG_TAIL_LINES = 15
+NO_ROCM_SET = (
+    "an AMD GPU answers, but there is no pinned set for ROCm: the CPU set is installed; to use the GPU, "
+    "install vLLM's ROCm build in an environment of your own and run `pip install -e .[rocm]` there"
+)
 INTERRUPTED = 130
 
 
@@ -163,12 +167,21 @@ def locked(path: Path) -> Iterator[IO[str]]:
 
 
 def fitting_kind() -> str:
-    """`gpu` where the NVIDIA driver answers and names a device, else `cpu`."""
+    """`gpu` where the NVIDIA driver answers and names a device, else `cpu`; of an AMD GPU a line says so."""
+    if "GPU" in answer("nvidia-smi", "-L"):
+        return "gpu"
+    if "GPU" in answer("amd-smi", "list") or "GPU[" in answer("rocm-smi", "--showid"):
+        print(NO_ROCM_SET, flush=True)
+    return "cpu"
+
+
+def answer(*command: str) -> str:
+    """What a driver's program prints; nothing where it is missing or fails."""
     try:
-        answer = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=60)
+        result = subprocess.run(command, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
     except (OSError, subprocess.TimeoutExpired):
-        return "cpu"
-    return "gpu" if answer.returncode == 0 and "GPU" in answer.stdout else "cpu"
+        return ""
+    return result.stdout if result.returncode == 0 else ""
 
 
 def require_python(version: tuple[int, ...]) -> None:

@@ -218,13 +218,36 @@ def test_an_old_python_is_one_line() -> None:
     assert "\n" not in str(end.value)
 
 
-@pytest.mark.parametrize(("script", "kind"), [("echo 'GPU 0: H200'", "gpu"), ("echo none", "cpu"), ("exit 9", "cpu")])
-def test_the_set_follows_the_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, kind: str) -> None:
-    driver = tmp_path / "nvidia-smi"
-    driver.write_text(f"#!/bin/sh\n{script}\n")
-    driver.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+@pytest.mark.parametrize(("body", "kind"), [("echo 'GPU 0: H200'", "gpu"), ("echo none", "cpu"), ("exit 9", "cpu")])
+def test_the_set_follows_the_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str, kind: str) -> None:
+    script(tmp_path / "nvidia-smi", body)
+    monkeypatch.setenv("PATH", str(tmp_path))
     assert build_env.fitting_kind() == kind
+
+
+@pytest.mark.parametrize(
+    ("program", "body", "lines"),
+    [
+        ("amd-smi", "echo 'GPU: 0'; echo '    BDF: 0000:0c:00.0'", 1),
+        ("rocm-smi", "echo 'GPU[0] : Device Name: AMD Instinct MI300X'", 1),
+        ("amd-smi", "echo 'GPU: 0'; exit 1", 0),
+        ("amd-smi", "echo 'no devices'", 0),
+    ],
+)
+def test_an_amd_gpu_gets_the_cpu_set_with_a_word(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    program: str,
+    body: str,
+    lines: int,
+) -> None:
+    script(tmp_path / program, body)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert build_env.fitting_kind() == "cpu"
+    output = capsys.readouterr().out.splitlines()
+    assert len(output) == lines
+    assert all("no pinned set for ROCm" in line and "pip install -e .[rocm]" in line for line in output)
 
 
 def test_no_driver_means_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
