@@ -1,7 +1,6 @@
 """Starts a command that is handed over through an inherited file descriptor, with the variables that are secrets.
 
-A watcher that stores the command line and the environment it is started with, as nsys does, then stores neither. Run as
-a program: `python -I launch.py DESCRIPTOR`.
+A watcher that stores the command line and the environment it is started with, as nsys does, then stores neither.
 """
 
 from __future__ import annotations
@@ -19,7 +18,9 @@ def hand_over(command: list[str], variables: dict[str, str]) -> tuple[list[str],
     with os.fdopen(descriptor, "w", closefd=False) as file:
         json.dump({"command": command, "variables": variables}, file)
     os.lseek(descriptor, 0, os.SEEK_SET)
-    return [sys.executable, "-I", __file__, str(descriptor)], descriptor
+    # By its path, for `-I` finds no package of this checkout; and it is no command of its own.
+    start = f"import runpy; runpy.run_path({__file__!r})['main']()"
+    return [sys.executable, "-I", "-c", start, str(descriptor)], descriptor
 
 
 def main() -> None:
@@ -32,7 +33,3 @@ def main() -> None:
         os.execvpe(command[0], command, os.environ | handed["variables"])
     except OSError as error:
         sys.exit(f"cannot run {command[0]!r}: {error.strerror}")
-
-
-if __name__ == "__main__":
-    main()
