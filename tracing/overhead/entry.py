@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
+
+from probes.columns import column
 
 
 @dataclass(frozen=True)
@@ -28,10 +30,10 @@ Round = dict[str, WatchedTrial]  # by arm
 class Interval:
     """A median with its 95 % interval; `lo` and `hi` are None where there are too few values for one."""
 
-    median: float
-    lo: float | None
-    hi: float | None
-    n: int
+    median: float = field(metadata=column("the median", "1"))
+    lo: float | None = field(metadata=column("the interval's lower end; null: too few values", "1"))
+    hi: float | None = field(metadata=column("its upper end; null: too few values", "1"))
+    n: int = field(metadata=column("how many values", "rounds"))
 
     def __str__(self) -> str:
         """`+1.2% [+0.8%, +1.9%]`, of a change."""
@@ -44,9 +46,9 @@ class Interval:
 class Changes:
     """What an arm changes against the plain engine of the same round: 0.02 is 2 % more."""
 
-    tok_s: Interval
-    ttft_s: Interval
-    tpot_s: Interval
+    tok_s: Interval = field(metadata=column("of the throughput", "1", "watched / plain - 1"))
+    ttft_s: Interval = field(metadata=column("of the time to the first token", "1", "watched / plain - 1"))
+    tpot_s: Interval = field(metadata=column("of the time an output token", "1", "watched / plain - 1"))
 
 
 @dataclass(frozen=True)
@@ -118,14 +120,16 @@ class QuotedCost:
     """What one watcher was measured to change, and `plain`, by how much the throughput of two plain engines differed:
     nothing smaller can be told."""
 
-    arm: str
-    measured: str
-    model: str
-    batch_size: int
-    input_len: int
-    output_len: int
-    changes: Changes
-    plain: Interval | None
+    arm: str = field(metadata=column("the watcher"))
+    measured: str = field(metadata=column("the day"))
+    model: str = field(metadata=column("the model that was watched"))
+    batch_size: int = field(metadata=column("requests at a time", "requests"))
+    input_len: int = field(metadata=column("of each request", "tokens"))
+    output_len: int = field(metadata=column("of each request", "tokens"))
+    changes: Changes = field(metadata=column("what the watcher changed against a plain engine"))
+    plain: Interval | None = field(
+        metadata=column("the throughput's change in a second plain engine; null: not measured", "1")
+    )
 
     def __str__(self) -> str:
         second = f"; a second plain engine's throughput differed by {self.plain}" if self.plain else ""
