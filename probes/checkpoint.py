@@ -60,12 +60,12 @@ def _cached(name: str, build: Any, quiet: bool) -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
     # Built beside its place and renamed, so that a kill leaves an unfinished folder that no one takes for the model.
     with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=folder.parent) as scratch:
-        made = Path(scratch) / "model"
-        made.mkdir()
-        build(made, quiet)
-        _write_manifest(made)
+        draft = Path(scratch) / "model"
+        draft.mkdir()
+        build(draft, quiet)
+        _write_manifest(draft)
         try:
-            made.rename(folder)
+            draft.rename(folder)
         except OSError:  # another process was quicker
             if _damage(folder):
                 raise
@@ -81,10 +81,10 @@ def _damage(folder: Path) -> str | None:
     """What is wrong with an unpacked model, or None."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text())
-        wanted = dict(manifest["files"])
+        digests = dict(manifest["files"])
     except (OSError, ValueError, KeyError, TypeError):
         return "no readable manifest"
-    for name, digest in wanted.items():
+    for name, digest in digests.items():
         path = folder / name
         if not path.is_file() or _sha256(path) != digest:
             return f"{name} is damaged"

@@ -16,5 +16,5 @@ def searched() -> str:
 
 def program(name: str, folders: str | None = None) -> Path | None:
     """A program in `folders`, by default those that are `searched`; None where there is none."""
-    found = shutil.which(name, path=searched() if folders is None else folders)
-    return Path(found) if found else None
+    path = shutil.which(name, path=searched() if folders is None else folders)
+    return Path(path) if path else None

@@ -80,7 +80,7 @@ class Attempt:
     answer: Answer = field(default_factory=Answer)
     stamps_s: list[float] = field(default_factory=list)  # when each chunk that carried text came
     refused: Refused | None = None
-    done: bool = False
+    complete: bool = False  # the whole answer is here
 
     async def run(self, session: aiohttp.ClientSession, url: Any, body: bytes, stream: bool, limits: Limits) -> None:
         """Send `body` and read the answer to its end; what goes wrong is in `refused`."""
@@ -117,13 +117,13 @@ class Attempt:
         if not self.answer.has_choice:
             raise Refused(BAD_RESPONSE, "an answer without choices")
         self.answer.check_end()
-        self.done = True
+        self.complete = True
 
     async def _read_stream(self, content: aiohttp.StreamReader, watch: Watch, gap_s: float) -> None:
         events, size = Events(), 0
         while chunk := await content.readany():
             now = time.monotonic()
-            if self.done:  # it was all there; this is for the connection to be used again
+            if self.complete:  # it was all there; this is for the connection to be used again
                 continue
             size += len(chunk)
             if size > LARGEST_BYTES:
@@ -133,9 +133,9 @@ class Attempt:
                 if self._take(data, now, watch):
                     break
                 alive = True
-            if alive and self.stamps_s and not self.done:
+            if alive and self.stamps_s and not self.complete:
                 watch.allow("between two tokens", gap_s, now)
-        if not self.done:
+        if not self.complete:
             self._end_of_stream(events.close())
 
     def _take(self, data: bytes, now: float, watch: Watch) -> bool:
@@ -168,7 +168,7 @@ class Attempt:
         if not self.answer.has_choice:
             raise Refused(BAD_RESPONSE, "a stream without choices")
         self.answer.check_end()
-        self.done = True
+        self.complete = True
 
     # --- judging ---
 
@@ -178,12 +178,12 @@ class Attempt:
         if watch.expired is None or task is None or task.uncancel():
             self.refused = Refused(CANCELLED, "interrupted")
             raise asyncio.CancelledError
-        if not self.done:
+        if not self.complete:
             spent_s = time.monotonic() - self.sent_s
             self.refused = Refused(TIMEOUT, f"timed out {watch.expired}, after {spent_s:.3g} s", again=True)
 
     def _judge(self, error: Exception) -> None:
-        if self.done:  # everything was here; how the connection ended does not matter
+        if self.complete:  # everything was here; how the connection ended does not matter
             return
         text = str(error) or type(error).__name__
         tls = isinstance(error, (aiohttp.ClientSSLError, aiohttp.ServerFingerprintMismatch))

@@ -53,19 +53,19 @@ def unanswered(source: Path, answered: Answered) -> Iterator[Prompt]:
 
 def bounded(settings: Settings, prompts: int) -> Settings:
     """The settings with at most one slot a prompt, and no more than memory, ports and open files allow."""
-    asked = settings.concurrency or MOST_AT_ONCE
-    slots = max(1, min(asked, prompts, MOST_AT_ONCE, allow_files(min(asked, MOST_AT_ONCE) + SPARE_FILES) - SPARE_FILES))
-    if slots < min(asked, prompts) and settings.concurrency:
-        print(f"--concurrency {asked}: {slots:,} prompts at a time, which is the most here", file=sys.stderr)
+    limit = settings.concurrency or MOST_AT_ONCE
+    slots = max(1, min(limit, prompts, MOST_AT_ONCE, allow_files(min(limit, MOST_AT_ONCE) + SPARE_FILES) - SPARE_FILES))
+    if slots < min(limit, prompts) and settings.concurrency:
+        print(f"--concurrency {limit}: {slots:,} prompts at a time, which is the most here", file=sys.stderr)
     return replace(settings, concurrency=slots)
 
 
-def allow_files(wanted: int) -> int:
-    """Let this process have as many open files as it may, up to `wanted`; how many it may have now."""
+def allow_files(count: int) -> int:
+    """Let this process have as many open files as it may, up to `count`; how many it may have now."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY or soft >= wanted:
-        return wanted
-    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft == resource.RLIM_INFINITY or soft >= count:
+        return count
+    most = count if hard == resource.RLIM_INFINITY else min(count, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
     return max(soft, most)
 

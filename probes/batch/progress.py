@@ -60,8 +60,11 @@ class Progress:
         `model_names` are those that the server has; they stand beside a 404.
         """
         spent_s = time.monotonic() - self._began
-        kept = f" ({self.before} answered before)" if self.before else ""
-        parts = [f"{self.ok} of {self.total - self.before} prompts answered{kept} in {spent_s:.1f} s", self._failures()]
+        earlier = f" ({self.before} answered before)" if self.before else ""
+        parts = [
+            f"{self.ok} of {self.total - self.before} prompts answered{earlier} in {spent_s:.1f} s",
+            self._failures(),
+        ]
         if self.ok:
             parts.append(f"{self.ok / spent_s:.1f} prompts/s")
         if self.tokens:

@@ -71,7 +71,7 @@ def examine(at: Surroundings) -> list[Finding]:
     """All checks, in order, without the user's name in what they say."""
     findings = one_remedy([_checked(check, at) for check in CHECKS])
     return [
-        replace(each, saw=tilde(each.saw, at.home), remedy=each.remedy and tilde(each.remedy, at.home))
+        replace(each, detail=tilde(each.detail, at.home), remedy=each.remedy and tilde(each.remedy, at.home))
         for each in findings
     ]
 
@@ -82,7 +82,7 @@ def one_remedy(findings: list[Finding]) -> list[Finding]:
     if engine is None:
         return findings
     return [
-        replace(each, saw=f"{each.saw} (what is said of vLLM mends it)", remedy=None)
+        replace(each, detail=f"{each.detail} (what is said of vLLM mends it)", remedy=None)
         if each is not engine and _installs(each)
         else each
         for each in findings
@@ -129,7 +129,7 @@ def _row(finding: Finding) -> object:
     row.add_column(width=NAME_WIDTH)
     row.add_column(width=STATUS_WIDTH)
     row.add_column(overflow="fold")
-    row.add_row(finding.name, Text(finding.status, STYLES[finding.status]), Text(finding.saw))
+    row.add_row(finding.name, Text(finding.status, STYLES[finding.status]), Text(finding.detail))
     return row
 
 

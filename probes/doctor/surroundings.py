@@ -31,14 +31,14 @@ PLUGIN_GROUP = "vllm.general_plugins"
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check saw; `remedy` is for a shell, line by line, and None where nothing is to be done.
+    """What one check found; `remedy` is for a shell, line by line, and None where nothing is to be done.
 
     `note`: worth knowing. `warn`: figures or a profiler will suffer. `block`: the engine or the recording cannot start.
     """
 
     name: str
     status: Status
-    saw: str
+    detail: str
     remedy: str | None = None
 
 
@@ -94,8 +94,8 @@ class Surroundings:
 
     def version(self, distribution: str) -> str | None:
         """The version of an installed distribution."""
-        found = self.distributions.get(distribution)
-        return found.version if found else None
+        installed = self.distributions.get(distribution)
+        return installed.version if installed else None
 
     def package(self, name: str) -> Path | None:
         """The folder that `import name` would take, found without importing it."""
@@ -138,20 +138,21 @@ def here() -> Surroundings:
 
 
 def _distributions() -> dict[str, Distribution]:
-    found: dict[str, Distribution] = {}
-    for made in importlib.metadata.distributions():
-        name = re.sub(r"[-_.]+", "-", made.metadata["Name"] or "").lower()
-        if name and name not in found:  # the first on the path is the one that is imported
-            found[name] = Distribution(made.version, tuple(made.requires or ()), _python(made), _installed_s(made))
-    return found
+    by_name: dict[str, Distribution] = {}
+    for each in importlib.metadata.distributions():
+        name = re.sub(r"[-_.]+", "-", each.metadata["Name"] or "").lower()
+        if name and name not in by_name:  # the first on the path is the one that is imported
+            by_name[name] = Distribution(each.version, tuple(each.requires or ()), _python(each), _installed_s(each))
+    return by_name
 
 
-def _python(made: importlib.metadata.Distribution) -> str:
-    return made.metadata["Requires-Python"] or "" if "Requires-Python" in made.metadata else ""
+def _python(distribution: importlib.metadata.Distribution) -> str:
+    metadata = distribution.metadata
+    return metadata["Requires-Python"] or "" if "Requires-Python" in metadata else ""
 
 
-def _installed_s(made: importlib.metadata.Distribution) -> float:
-    folder: Any = getattr(made, "_path", None)  # the metadata's folder has no public name
+def _installed_s(distribution: importlib.metadata.Distribution) -> float:
+    folder: Any = getattr(distribution, "_path", None)  # the metadata's folder has no public name
     with contextlib.suppress(OSError, TypeError):
         return os.stat(folder).st_mtime
     return 0.0
@@ -165,9 +166,9 @@ def _free(path: Path) -> int:
 
 def _processes() -> Iterator[Process]:
     for process in psutil.process_iter(["pid", "ppid", "cmdline", "name", "status"]):
-        seen = process.info
-        title = " ".join(word for word in seen["cmdline"] or [] if word) or seen["name"] or ""
-        yield Process(seen["pid"], seen["ppid"] or 0, title, seen["status"] == psutil.STATUS_ZOMBIE)
+        info = process.info
+        title = " ".join(word for word in info["cmdline"] or [] if word) or info["name"] or ""
+        yield Process(info["pid"], info["ppid"] or 0, title, info["status"] == psutil.STATUS_ZOMBIE)
 
 
 def _listeners() -> dict[int, int | None]:
@@ -176,4 +177,4 @@ def _listeners() -> dict[int, int | None]:
         sockets = psutil.net_connections(kind="tcp")
     except (psutil.Error, OSError):
         return {}
-    return {made.laddr.port: made.pid for made in sockets if made.status == psutil.CONN_LISTEN}
+    return {each.laddr.port: each.pid for each in sockets if each.status == psutil.CONN_LISTEN}

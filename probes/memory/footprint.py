@@ -71,12 +71,12 @@ def model_folder(name: str) -> Path | None:
     if folder.is_dir():
         return folder
     home = Path(os.environ.get("HF_HOME") or "~/.cache/huggingface").expanduser()
-    kept = Path(os.environ.get("HF_HUB_CACHE") or home / "hub") / f"models--{name.replace('/', '--')}"
+    cached = Path(os.environ.get("HF_HUB_CACHE") or home / "hub") / f"models--{name.replace('/', '--')}"
     try:
-        commit = (kept / "refs" / "main").read_text().strip()
+        commit = (cached / "refs" / "main").read_text().strip()
     except (OSError, ValueError):
         return None
-    return kept / "snapshots" / commit if (kept / "snapshots" / commit).is_dir() else None
+    return cached / "snapshots" / commit if (cached / "snapshots" / commit).is_dir() else None
 
 
 def weights(folder: Path, dtype: str | None = None) -> Weights | None:

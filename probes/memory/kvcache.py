@@ -47,8 +47,8 @@ def kv_caches(snapshot: Snapshot, folder: Path | None, dtype: str | None) -> lis
         blocks, block_size = number(labels.get("num_gpu_blocks")), number(labels.get("block_size"))
         product = blocks * block_size if blocks is not None and block_size is not None else None
         tokens = number(labels.get("kv_cache_size_tokens")) or product
-        each = kv_bytes_per_token(folder, cache_dtype, dtype) if folder else None
-        estimate = each * tokens if each and tokens else None
+        token_bytes = kv_bytes_per_token(folder, cache_dtype, dtype) if folder else None
+        estimate = token_bytes * tokens if token_bytes and tokens else None
         used = gauge(snapshot, KV_CACHE_USAGE, {ENGINE: engine} if engine else None)
         stated = number(labels.get("kv_cache_memory_bytes"))
         caches.append(KVCache(engine, blocks, block_size, tokens, used, cache_dtype, stated, estimate))

@@ -36,8 +36,8 @@ class Snapshot:
 
     def series(self, name: str, where: Mapping[str, str] | None = None) -> Series:
         """The samples called `name` whose labels hold all of `where`."""
-        wanted = set((where or {}).items())
-        return {labels: value for labels, value in self.samples.get(name, {}).items() if wanted <= set(labels)}
+        pairs = set((where or {}).items())
+        return {labels: value for labels, value in self.samples.get(name, {}).items() if pairs <= set(labels)}
 
     def total(self, name: str, where: Mapping[str, str] | None = None) -> float | None:
         """The sum of these samples; None where the server has none of them."""

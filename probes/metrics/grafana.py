@@ -85,8 +85,8 @@ def panels() -> Iterator[Panel]:
     hits = f"({rate(BY_KEY['prefix_hits'])}) / ({rate(BY_KEY['prefix_queries'])})"
     yield "Prefix-cache hit rate", "percentunit", "Share of the prompt tokens looked up.", [(hits, "hit rate")]
     yield "Preemptions per second", "short", BY_KEY["preemptions"].meaning, [(rate(BY_KEY["preemptions"]), "preempted")]
-    done = [(rate(BY_KEY["finished"], REASON), f"{{{{{REASON}}}}}")]
-    yield "Finished requests per second", "short", BY_KEY["finished"].meaning, done
+    finished = [(rate(BY_KEY["finished"], REASON), f"{{{{{REASON}}}}}")]
+    yield "Finished requests per second", "short", BY_KEY["finished"].meaning, finished
     for each in HISTOGRAMS:
         curves = [(percentile(each, share), f"P{100 * share:g}") for share in SHARES]
         yield each.title, "s", f"{each.meaning}. Percentiles are interpolated.", [*curves, (mean(each), "mean")]

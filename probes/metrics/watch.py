@@ -67,16 +67,16 @@ def _stop(child: subprocess.Popen[bytes]) -> None:
 
 def as_dict(at: Endpoint, window: Window) -> dict[str, Any]:
     """A window for JSON: all engines together, then each."""
-    each = {name: figures(window, name).as_dict() for name in engines(window.after)}
+    by_engine = {name: figures(window, name).as_dict() for name in engines(window.after)}
     absent = [metric.key for metric in missing(window.after)]
-    return {"url": at.url, "missing": absent, **figures(window).as_dict(), "engines": each}
+    return {"url": at.url, "missing": absent, **figures(window).as_dict(), "engines": by_engine}
 
 
 def rendered(at: Endpoint, window: Window) -> RenderableType:
     """A window for the terminal."""
-    each = {name: figures(window, name) for name in engines(window.after)}
+    by_engine = {name: figures(window, name) for name in engines(window.after)}
     title = f"{at.url}, {window.seconds:.1f} s to {time.strftime('%H:%M:%S')}"
-    return report(figures(window), each, [metric.title for metric in missing(window.after)], title)
+    return report(figures(window), by_engine, [metric.title for metric in missing(window.after)], title)
 
 
 def watch(at: Endpoint, before: Snapshot, seconds: float, out: Console, as_json: bool) -> None:

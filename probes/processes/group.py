@@ -15,12 +15,12 @@ GONE = (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)  # it only waits to be reaped
 
 def members(*groups: int) -> list[psutil.Process]:
     """The processes of some groups that run, stopped ones among them."""
-    found = []
+    running = []
     for process in psutil.process_iter():
         with suppress(psutil.Error, ProcessLookupError, PermissionError):
             if os.getpgid(process.pid) in groups and process.status() not in GONE:
-                found.append(process)
-    return found
+                running.append(process)
+    return running
 
 
 def lives(process: psutil.Process) -> bool:

@@ -61,14 +61,14 @@ def entries(path: Path) -> Iterator[Prompt | None]:
     """The same with None for an entry that asks nothing: no text, or a conversation without a human turn."""
     for entry in _entries(path):
         try:
-            asked = content(entry.value)
+            question = content(entry.value)
         except ValueError as error:
             raise usage_error(f"{path}, {entry.place}: {error}") from None
-        if asked is None:
+        if question is None:
             yield None
         else:
-            name = str(entry.line) if asked.id is None else asked.id
-            yield Prompt(entry.line, entry.place, zlib.crc32(entry.data), name, asked)
+            name = str(entry.line) if question.id is None else question.id
+            yield Prompt(entry.line, entry.place, zlib.crc32(entry.data), name, question)
 
 
 def _entries(path: Path) -> Iterator[_Entry]:

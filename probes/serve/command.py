@@ -82,10 +82,10 @@ def on_gpu(machine: Machine) -> bool:
 
 def _config(folder: Path | None) -> dict[str, Any]:
     try:
-        made: dict[str, Any] = json.loads((folder / "config.json").read_text()) if folder else {}
+        config: dict[str, Any] = json.loads((folder / "config.json").read_text()) if folder else {}
     except (OSError, ValueError):
         return {}
-    return made
+    return config
 
 
 def choose_dtype(config: dict[str, Any], machine: Machine) -> tuple[str, list[str]]:
@@ -93,14 +93,14 @@ def choose_dtype(config: dict[str, Any], machine: Machine) -> tuple[str, list[st
 
     On such a CPU the default model read prompts 6 times slower in bfloat16 than in float32.
     """
-    text = config.get("text_config") or {}  # models that see have their words' dtype one floor down
+    text = config.get("text_config") or {}  # a multimodal model has the dtype in its text part
     own = next((value for each in (config, text) for key in ("dtype", "torch_dtype") if (value := each.get(key))), None)
-    said = f"the model's own config.json says {own}" if own else "the model's config.json is not here or names none"
+    source = f"the model's own config.json says {own}" if own else "the model's config.json is not here or names none"
     if not on_gpu(machine) and not {"amx_bf16", "avx512_bf16"} & set(machine.cpu_flags):
         reason = "this CPU does not multiply bfloat16 in hardware and is several times slower in it"
-        return "float32", [f"dtype float32: {said}, but {reason}" if own != "float32" else f"dtype float32: {said}"]
+        return "float32", [f"dtype float32: {source}, but {reason}" if own != "float32" else f"dtype float32: {source}"]
     dtype = own if own in DTYPES else "auto"
-    return dtype, [f"dtype {dtype}: {said}" + ("" if dtype == own else "; vLLM chooses")]
+    return dtype, [f"dtype {dtype}: {source}" + ("" if dtype == own else "; vLLM chooses")]
 
 
 def _on_cpu(
@@ -115,8 +115,8 @@ def _on_cpu(
             f"KV cache: VLLM_CPU_KVCACHE_SPACE={environ['VLLM_CPU_KVCACHE_SPACE']} (GiB), from the environment"
         )
     elif "kv_cache_memory_bytes" not in options.engine:
-        each = (kv_bytes_per_token(folder, None, dtype) if folder else None) or 0
-        settings["kv_cache_memory_bytes"] = max(KV_BYTES, REQUESTS_AT_ONCE * options.max_len * each)
+        token_bytes = (kv_bytes_per_token(folder, None, dtype) if folder else None) or 0
+        settings["kv_cache_memory_bytes"] = max(KV_BYTES, REQUESTS_AT_ONCE * options.max_len * token_bytes)
         notes.append(f"KV cache: {settings['kv_cache_memory_bytes'] / 2**20:,.0f} MiB of main memory")
     return settings, notes
 
@@ -142,7 +142,7 @@ def flags(settings: Mapping[str, Any]) -> list[str]:
 
 def engine_arguments(pairs: list[str]) -> dict[str, str]:
     """`KEY=VALUE` words by key; refused where an option of this command or a rule of it says the same."""
-    made = {}
+    arguments = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
         name = name.strip().lstrip("-").replace("-", "_")
@@ -150,5 +150,5 @@ def engine_arguments(pairs: list[str]) -> dict[str, str]:
             raise usage_error(f"--engine takes KEY=VALUE, not {pair!r}; for example --engine max_num_seqs=8")
         if name in OURS:
             raise usage_error(f"--engine {name} is not taken: {OURS[name]}")
-        made[name] = value
-    return made
+        arguments[name] = value
+    return arguments

@@ -197,14 +197,14 @@ def diagnose(log: str, ended: NotReady, port: int, on_gpu: bool) -> Diagnosis:
 def error_lines(log: str) -> list[str]:
     """The exceptions of a log and what command lines are refused with, each once, without the frames between."""
     lines = [MARKS.sub("", line).rstrip() for line in re.split(r"[\r\n]+", log)]
-    found: dict[str, None] = {}  # in order
+    errors: dict[str, None] = {}  # in order
     for at, line in enumerate(lines):
         if RAISED.match(line):
             more = lines[at + 1 : at + 1 + NEXT_WORDS] if "ValidationError" in line else []
-            found[" ".join([line, *map(str.strip, more)]).strip()[:LINE_WIDTH]] = None
+            errors[" ".join([line, *map(str.strip, more)]).strip()[:LINE_WIDTH]] = None
         elif SAID.search(line):
-            found[line[:LINE_WIDTH]] = None
-    return list(found)
+            errors[line[:LINE_WIDTH]] = None
+    return list(errors)
 
 
 def _end(code: int | None) -> str:
@@ -231,6 +231,6 @@ def holder(port: int) -> str:
     """Who listens on a port: its program and PID. Its arguments may hold keys and are not shown."""
     pid = listener(port)
     try:
-        return f"by {psutil.Process(pid).name()} (process {pid})" if pid else "by whom is not shown to us"
+        return f"by {psutil.Process(pid).name()} (process {pid})" if pid else "but the system does not show by whom"
     except psutil.Error:
         return f"by process {pid}"

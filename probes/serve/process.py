@@ -154,6 +154,6 @@ def phase_of(line: str) -> str | None:
 
 def environment(ours: Mapping[str, str]) -> dict[str, str]:
     """The server's environment: a log that can be read, and no key that the checks would need."""
-    made = {name: value for name, value in ours.items() if name != "VLLM_API_KEY"}
-    made |= {"VLLM_LOGGING_COLOR": "0", "VLLM_LOGGING_LEVEL": "INFO", "PYTHONUNBUFFERED": "1"}
-    return made | {"VLLM_NO_USAGE_STATS": "1", "VLLM_DO_NOT_TRACK": "1"}
+    variables = {name: value for name, value in ours.items() if name != "VLLM_API_KEY"}
+    variables |= {"VLLM_LOGGING_COLOR": "0", "VLLM_LOGGING_LEVEL": "INFO", "PYTHONUNBUFFERED": "1"}
+    return variables | {"VLLM_NO_USAGE_STATS": "1", "VLLM_DO_NOT_TRACK": "1"}

@@ -52,12 +52,12 @@ def machine(root: Path, files: dict[str, str] | None = None, **fields: Any) -> S
     return Surroundings(root=root, **(made | fields))
 
 
-def unlike(found: Finding, status: str, saw: str, remedy: str | None) -> list[str]:
+def unlike(found: Finding, status: str, detail: str, remedy: str | None) -> list[str]:
     """What of a finding is not as expected; a remedy is for a shell, line by line, so bash has to read it."""
     shell = subprocess.run(["bash", "-n"], input=found.remedy or "", capture_output=True, text=True)
     return [
         *([f"status {found.status}"] if found.status != status else []),
-        *([f"saw {found.saw}"] if saw not in found.saw else []),
+        *([f"detail {found.detail}"] if detail not in found.detail else []),
         *([f"remedy {found.remedy}"] if (remedy is None) != (found.remedy is None) else []),
         *([f"remedy {found.remedy}"] if (remedy or "") not in (found.remedy or "") else []),
         *([shell.stderr] if shell.returncode else []),

@@ -33,7 +33,7 @@ def test_a_check_that_fails_is_a_line(monkeypatch: pytest.MonkeyPatch, tmp_path:
     monkeypatch.setattr(doctor, "CHECKS", (broken, engines.port))
     found = doctor.examine(machine(tmp_path))
     assert [made.status for made in found] == ["warn", "ok"]
-    assert found[0].saw == "could not be checked: closed"
+    assert found[0].detail == "could not be checked: closed"
 
 
 def test_worst() -> None:

@@ -15,7 +15,7 @@ from tests.probes.machines import CPU_SET, CUDA_SET, NOW, machine, unlike
 
 
 @pytest.mark.parametrize(
-    ("distributions", "asked", "status", "saw", "remedy"),
+    ("distributions", "asked", "status", "detail", "remedy"),
     [
         (CPU_SET, None, "ok", "spawn, which the CPU platform forces", None),
         (CPU_SET, "fork", "note", "overridden on CPU", "unset VLLM_WORKER_MULTIPROC_METHOD"),
@@ -25,11 +25,11 @@ from tests.probes.machines import CPU_SET, CUDA_SET, NOW, machine, unlike
     ],
 )
 def test_start_method(
-    distributions: Any, asked: Any, status: str, saw: str, remedy: str | None, tmp_path: Path
+    distributions: Any, asked: Any, status: str, detail: str, remedy: str | None, tmp_path: Path
 ) -> None:
     environ = {"VLLM_WORKER_MULTIPROC_METHOD": asked} if asked else {}
     assert not unlike(
-        engines.start_method(machine(tmp_path, distributions=distributions, environ=environ)), status, saw, remedy
+        engines.start_method(machine(tmp_path, distributions=distributions, environ=environ)), status, detail, remedy
     )
 
 
@@ -67,7 +67,7 @@ def test_port(tmp_path: Path) -> None:
     assert not unlike(engines.port(at), "warn", "taken by python (process 42)", "kill 42   # or serve with --port 8001")
     assert "abc" not in str(engines.port(at)) and "ann" not in str(engines.port(at))
     assert not unlike(
-        engines.port(machine(tmp_path, listeners={8000: None})), "warn", "not shown", "sudo ss -ltnp 'sport = :8000'"
+        engines.port(machine(tmp_path, listeners={8000: None})), "warn", "does not show by whom", "sudo ss -ltnp 'sport = :8000'"
     )
 
 
@@ -80,7 +80,7 @@ FRONT, CORE, WORKER = (
 
 
 @pytest.mark.parametrize(
-    ("processes", "status", "saw", "remedy"),
+    ("processes", "status", "detail", "remedy"),
     [
         ((INIT, SHELL), "ok", "none", None),
         ((INIT, SHELL, FRONT, CORE, WORKER), "note", "an engine is running (2 processes)", None),
@@ -91,8 +91,8 @@ FRONT, CORE, WORKER = (
         ((INIT, SHELL, FRONT, replace(CORE, gone=True)), "ok", "none", None),
     ],
 )
-def test_left_processes(processes: Any, status: str, saw: str, remedy: str | None, tmp_path: Path) -> None:
-    assert not unlike(engines.left_processes(machine(tmp_path, processes=processes)), status, saw, remedy)
+def test_left_processes(processes: Any, status: str, detail: str, remedy: str | None, tmp_path: Path) -> None:
+    assert not unlike(engines.left_processes(machine(tmp_path, processes=processes)), status, detail, remedy)
 
 
 def test_left_segments(tmp_path: Path) -> None:

