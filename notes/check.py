@@ -111,10 +111,11 @@ def _diff(stop: Stop, verdict: Verdict, base: SourceTree) -> Iterator[str]:
 def check_traces(stops: Sequence[Stop], folders: Sequence[Path]) -> int:
     """Print the edges that the traces do not bear out; 1 where they contradict one, 3 where one was not passed."""
     from notes.walkthrough import edges
+    from notes.walkthrough.tracededges import Trace
 
     claims = [edges.Evidence(edge) for stop in stops for edge in edges.edges(stop)]
     for folder in folders:
-        trace = edges.Trace(folder)
+        trace = Trace(folder)
         for evidence in claims:
             trace.hold(evidence.edge, evidence)
     for line in (line for evidence in claims for line in _lines(evidence)):

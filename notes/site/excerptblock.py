@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from html import escape
 
+from pygments import highlight
+from pygments.formatters import HtmlFormatter
+from pygments.lexers import PythonLexer
+
 from notes.walkthrough.anchors import Verdict
 from tracing.source.definitions import Place
 from tracing.source.excerpt import excerpt
@@ -57,10 +61,6 @@ def _indent(line: str) -> int:
 
 def _colored(place: Place) -> list[str]:
     """The definition's lines, each as HTML of its own."""
-    from pygments import highlight
-    from pygments.formatters import HtmlFormatter
-    from pygments.lexers import PythonLexer
-
     text = "\n".join(place.lines())
     lines = highlight(text, PythonLexer(stripnl=False, ensurenl=False), HtmlFormatter(nowrap=True)).split("\n")
     plain = [escape(line) for line in place.lines()]

@@ -119,8 +119,8 @@ def print_verdict(day: int, file: Path, out: Console) -> int:
         for line in lines(message):
             out.print(line, markup=False)
     count = len(names) - len(wrong)
-    done = "" if wrong else f": day {day} is done"
-    out.print(f"\n{count} of {len(names)} exercises right{done}", markup=False)
+    finish = "" if wrong else f": day {day} is done"
+    out.print(f"\n{count} of {len(names)} exercises right{finish}", markup=False)
     return FAILED if wrong else 0
 
 

@@ -20,7 +20,7 @@ from probes.errors import EnginescopeError
 from tracing.source.definitions import Place
 from tracing.source.tree import SourceTree
 
-MARKER = re.compile(r"`(?P<said>[^`]*)`<!--default (?P<where>[^>]+?)-->")
+MARKER = re.compile(r"`(?P<quote>[^`]*)`<!--default (?P<where>[^>]+?)-->")
 DICT = re.compile(r"(?P<method>\S+) (?P<variable>\w+)\[(?P<number>\d+)\] (?P<key>\w+)")
 FOLLOWED = "config"  # the folder of vLLM in which a class stands that another's default refers to
 
@@ -32,8 +32,8 @@ def rendered(text: str, tree: SourceTree) -> str:
 
 def stale(text: str, tree: SourceTree) -> list[str]:
     """A line for each quoted default that is another in this tree."""
-    found = ((match["where"], match["said"], default(match["where"], tree)) for match in MARKER.finditer(text))
-    return [f"{where}: the text says {said}, vLLM {tree.version} {now}" for where, said, now in found if said != now]
+    quotes = ((match["where"], match["quote"], default(match["where"], tree)) for match in MARKER.finditer(text))
+    return [f"{where}: the text says {old}, vLLM {tree.version} {now}" for where, old, now in quotes if old != now]
 
 
 def default(where: str, tree: SourceTree) -> str:
@@ -56,20 +56,20 @@ def _field(owner: ast.ClassDef, name: str, tree: SourceTree) -> ast.expr:
         case ast.Call(func=ast.Name(id="Field" | "field"), keywords=keywords):
             value = next((keyword.value for keyword in keywords if keyword.arg == "default"), assigned[-1].value)
         case ast.Call(func=ast.Name(id="get_field"), args=[ast.Name(id=other), ast.Constant(value=str(field))]):
-            return _field(_found_class(other, tree), field, tree)
+            return _field(_config_class(other, tree), field, tree)
         case plain:
             value = plain
     match value:
         case ast.Name(id=field):
             return _field(owner, field, tree)
         case ast.Attribute(value=ast.Name(id=other), attr=field):
-            return _field(_found_class(other, tree), field, tree)
+            return _field(_config_class(other, tree), field, tree)
     return value
 
 
 def _in_dict(match: re.Match[str], tree: SourceTree) -> ast.expr:
     node = _parsed(match["method"], tree)
-    dicts = [found for found in _assigned(node, match["variable"]) if isinstance(found, ast.Dict)]
+    dicts = [value for value in _assigned(node, match["variable"]) if isinstance(value, ast.Dict)]
     number = int(match["number"])
     for key, value in zip(dicts[number].keys, dicts[number].values, strict=True) if number < len(dicts) else ():
         if key is not None and ast.unparse(key).rpartition(".")[2] == match["key"]:
@@ -79,10 +79,10 @@ def _in_dict(match: re.Match[str], tree: SourceTree) -> ast.expr:
 
 def _assigned(node: ast.AST, variable: str) -> Iterator[ast.expr]:
     """What a name is assigned in a function, in the order of the source."""
-    found = [each for each in ast.walk(node) if isinstance(each, ast.Assign)]
-    for each in sorted(found, key=lambda assign: assign.lineno):
-        if any(ast.unparse(target) == variable for target in each.targets):
-            yield each.value
+    assignments = [each for each in ast.walk(node) if isinstance(each, ast.Assign)]
+    for assignment in sorted(assignments, key=lambda each: each.lineno):
+        if any(ast.unparse(target) == variable for target in assignment.targets):
+            yield assignment.value
 
 
 def _class(anchor: str, tree: SourceTree) -> ast.ClassDef:
@@ -92,7 +92,7 @@ def _class(anchor: str, tree: SourceTree) -> ast.ClassDef:
     return node
 
 
-def _found_class(name: str, tree: SourceTree) -> ast.ClassDef:
+def _config_class(name: str, tree: SourceTree) -> ast.ClassDef:
     """A class of vLLM's configuration, whichever of its files it is in."""
     for path in sorted((tree.root / FOLLOWED).glob("*.py")):  # by text first: to resolve what is not there takes long
         if re.search(rf"^class {name}\b", path.read_text(errors="replace"), re.MULTILINE):

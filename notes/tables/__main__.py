@@ -6,8 +6,6 @@ import argparse
 from collections.abc import Mapping
 from pathlib import Path
 
-from notes.tables import pages
-from notes.tables.folders import story
 from notes.tables.story import FOLDER, Story, encode, read
 from probes.arguments import CommandParser
 from probes.errors import EnginescopeError, run_main, usage_error
@@ -37,6 +35,8 @@ def parser() -> argparse.ArgumentParser:
 def main() -> int:
     """The command."""
     args = parser().parse_args()
+    from notes.tables.folders import story
+
     stories: dict[str, Story] = {}
     for folder in args.folders:
         table = story(folder)
@@ -53,6 +53,8 @@ def main() -> int:
 
 def write(stories: Mapping[str, Story], out: Path) -> list[Path]:
     """Write each story as JSON, Markdown and SVG, then the list of all that `out` holds; the paths."""
+    from notes.tables import pages
+
     out.mkdir(parents=True, exist_ok=True)
     files: dict[str, str] = {}
     for name, table in stories.items():

@@ -23,6 +23,7 @@ from notes.tables.story import (
     Versions,
 )
 from probes.errors import EnginescopeError, usage_error
+from tracing.breakdown.findings import findings, trace_file
 
 MEANS = ("output_tok_s", "ttft_s_p50", "tpot_s_p50", "latency_s_p50")  # each has its interval in `_lo` and `_hi`
 # Of a path from the root or the home all but its last name.
@@ -81,8 +82,6 @@ def _number(text: str | None) -> float | None:
 
 
 def _budget(folder: Path) -> BudgetTable:
-    from tracing.breakdown.findings import findings, trace_file
-
     trace, review = trace_file(folder), findings(folder).review
     command = without_paths(trace["command"])
     problems = "; ".join(without_paths(problem) for problem in review.problems)

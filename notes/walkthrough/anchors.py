@@ -68,17 +68,17 @@ def judge(anchor: Anchor, tree: SourceTree, base: SourceTree | None = None) -> V
     there; without one it is told from one tree alone (see `_replaces`).
     """
     try:
-        found = tree.resolve(anchor.target)
-        if not isinstance(found, Place):
-            return _absent(anchor, found.reason, found.nearest, tree, base)
-        if lines := anchor.fragment.find(found):
-            return Verdict("holds", anchor.target, found, lines)
-        present = (*_now_in(anchor, tree), *_present(anchor, found))
+        place = tree.resolve(anchor.target)
+        if not isinstance(place, Place):
+            return _absent(anchor, place.reason, place.nearest, tree, base)
+        if lines := anchor.fragment.find(place):
+            return Verdict("holds", anchor.target, place, lines)
+        present = (*_now_in(anchor, tree), *_present(anchor, place))
     except EnginescopeError as error:  # no target at all, or one that a link leads out of the tree
         return Verdict("gone", anchor.target, reason=str(error))
     except UNREADABLE as error:
         return Verdict("gone", anchor.target, reason=f"cannot be read ({type(error).__name__})")
-    return Verdict("changed", anchor.target, found, (), "the fragment is not there", present[:NEAREST])
+    return Verdict("changed", anchor.target, place, (), "the fragment is not there", present[:NEAREST])
 
 
 def _absent(

@@ -1,14 +1,9 @@
-"""Edges: what a stop claims to call or to send to, held against the source, and against the flows of a trace.
-
-An edge holds in a flow when both its ends are in that flow, each in its role and thread, in order: what is called
-runs inside the caller; what is sent to begins after the sender began, on another thread, in the same step where both
-have one.
-"""
+"""Edges: what a stop claims to call or to send to, held against the source; `tracededges` holds them against traces."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from notes.walkthrough.anchors import Anchor
 from notes.walkthrough.chapters import Stop
@@ -18,20 +13,8 @@ from tracing.sites.site import Site
 from tracing.source.definitions import Place
 from tracing.source.tree import SourceTree
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tracing.timeline.index import Rows
-    from tracing.timeline.requests import Flow
-    from tracing.timeline.spans import Timeline
-
 Kind = Literal["calls", "sends to"]
 Seen = Literal["seen", "contradicted", "not passed", "not measured"]
-# The thread of a role, as part of its name. The others have several: a stop says which, where that matters.
-THREADS = {"core": "MainThread", "core input": "process_input_sockets", "core output": "process_output_sockets"}
-TOUCHED = ("kv.allocate", "scheduler.preempt")  # in steps that did not schedule the request: they refused or evicted it
-FRAMES = ("llm.generate", "llm.step")  # of the front end, around calls that name no request
-FRONT = ("front end", "core output")  # spans there carry the key of a message, the others that of a step
 
 
 @dataclass(frozen=True)
@@ -89,13 +72,13 @@ def edges(stop: Stop) -> tuple[Edge, ...]:
 
 
 def in_source(edge: Edge, tree: SourceTree) -> str:
-    """Why the source does not bear an edge out, or nothing: the far end must be there, a call in the fragment."""
+    """Why the source does not confirm an edge, or nothing: the far end must be there, a call in the fragment."""
     try:
-        found = tree.resolve(edge.target)
+        place = tree.resolve(edge.target)
     except EnginescopeError as error:
         return f"{edge.kind} what cannot be looked up: {error}"
-    if not isinstance(found, Place) and not _moved(edge.target, found.nearest):
-        return f"{edge.kind} what is not there: {found}"
+    if not isinstance(place, Place) and not _moved(edge.target, place.nearest):
+        return f"{edge.kind} what is not there: {place}"
     far = Anchor(edge.target, edge.stop.anchor.fragment)
     if edge.kind == "calls" and not far.fragment.names(far.name):
         return f"the fragment does not name {far.name}, which it claims to call"
@@ -107,160 +90,6 @@ def _moved(target: str, nearest: tuple[str, ...]) -> bool:
     return any(near.partition(":")[2] == target.partition(":")[2] for near in nearest if ":" in near)
 
 
-# --- against a trace ---
-
-
-class Trace:
-    """A trace folder's flows, with the spans that belong to each."""
-
-    def __init__(self, folder: Path) -> None:
-        from tracing import timeline
-        from tracing.timeline.index import Index
-        from tracing.timeline.requests import flows
-
-        self.folder = folder
-        self.index = Index(timeline.read(folder))
-        self.flows = [flow for flow in flows(self.index) if flow.state not in ("cut", "refused")]
-        self.threads = [str(name) for name in self.index.timeline.spans["thread_name"]]
-        self.serves = _serves(self.index.timeline)
-        self._frames = [row for site in FRAMES for row in self.index.at(site).tolist()]
-        self._spans: dict[str, Rows] = {}
-        self._steps = {pid: self.index.step_of_key(pid) for pid in {flow.core_pid for flow in self.flows}}
-
-    def hold(self, edge: Edge, evidence: Evidence) -> None:
-        """Add to `evidence` what every flow of this trace says of an edge."""
-        ends = edge.ends
-        if ends is None:
-            return
-        for end in ends:
-            evidence.sites |= {end.name} if len(self.index.at(end.name)) else set()
-        for flow in self.flows:
-            left, right = (self.of_flow(flow, end.name) for end in ends)
-            if not len(left) or not len(right):
-                continue
-            problem = self._problem(edge, ends, flow, left.tolist(), right.tolist())
-            told = f"{self.folder.name}, request {flow.request}: {problem}"
-            if problem:
-                evidence.against.append(told)
-            elif edge.kind == "calls" and not self._nested(edge.stop, left.tolist(), right.tolist()):
-                evidence.apart.append(f"{told}no {ends[1].name} inside a {ends[0].name} on its thread")
-            else:
-                evidence.flows += 1
-        both = all(len(self.index.at(end.name)) for end in ends)
-        if self.flows and both and not evidence.flows and not evidence.against and not evidence.apart:
-            evidence.against.append(f"{self.folder.name}: {ends[0].name} and {ends[1].name} were never in one flow")
-
-    def of_flow(self, flow: Flow, site: str) -> Rows:
-        """The rows of a site that belong to a flow: by its ids, by its steps and messages, or, where a span has none of
-        these, because it encloses such a span of the front end, or is inside a frame that does."""
-        import numpy as np
-
-        index = self.index
-        pids = {flow.front_pid, *(pid for pid, core in index.cores.items() if core == flow.core_pid)}
-        own = self._own(flow)
-        own = own[index.site(own) == site]
-        numbers = np.concatenate([index.step[index.rows(name, *TOUCHED)] for name in flow.names])
-        touched = [row for pid in pids for row in index.with_step(site, pid, numbers) if not index.name(row)]
-        rows = index.at(site)
-        unnamed = [
-            row for row in rows[(index.step[rows] < 0) & (index.pid[rows] == flow.front_pid)] if not index.name(row)
-        ]
-        around = self._around(flow, unnamed) if unnamed else []
-        return np.array(sorted({*own.tolist(), *touched, *around}), dtype=np.int64)
-
-    def _own(self, flow: Flow) -> Rows:
-        """The spans that belong to a flow, worked out once."""
-        from tracing.timeline.requestspans import own_rows
-
-        if flow.request not in self._spans:
-            self._spans[flow.request] = own_rows(self.index, flow)
-        return self._spans[flow.request]
-
-    def _around(self, flow: Flow, rows: list[int]) -> list[int]:
-        members = self._members(flow)
-        enclosing = [row for row in self._frames if self._holds_one(row, members)]
-        return [row for row in rows if self._holds_one(row, members) or any(self._inside(row, f) for f in enclosing)]
-
-    def _members(self, flow: Flow) -> dict[tuple[int, int], Rows]:
-        """When the spans with a flow's ids or messages began, by thread of its front end; sorted."""
-        import numpy as np
-
-        index = self.index
-        front = np.flatnonzero((index.pid == flow.front_pid) & np.isin(index.step, flow.keys))
-        named = [row for name in flow.names for row in index.rows(name) if index.pid[row] == flow.front_pid]
-        by_thread: dict[tuple[int, int], list[int]] = {}
-        for row in (*front.tolist(), *named):
-            by_thread.setdefault(self._thread(row), []).append(int(index.start[row]))
-        return {thread: np.sort(np.array(starts, dtype=np.int64)) for thread, starts in by_thread.items()}
-
-    def _holds_one(self, row: int, members: dict[tuple[int, int], Rows]) -> bool:
-        starts = members.get(self._thread(row))
-        if starts is None:
-            return False
-        return bool(starts.searchsorted(self.index.end[row], "right") > starts.searchsorted(self.index.start[row]))
-
-    def _problem(self, edge: Edge, ends: tuple[Site, Site], flow: Flow, left: list[int], right: list[int]) -> str:
-        """Why both ends in one flow do not make the edge, or nothing."""
-        in_role = [row for row in left if self.in_role(row, edge.stop.role, edge.stop.thread)]
-        if not in_role:
-            return f"{ends[0].name} ran in {self._ran_in(left[0])}, not in the {self._claimed(edge)}"
-        far = edge.stop.role if edge.kind == "calls" else ends[1].role
-        reached = [row for row in right if self.in_role(row, far, "")]
-        if not reached:
-            return f"{ends[1].name} ran in {self._ran_in(right[0])}, not in the {far}"
-        return self._after(ends, flow, in_role, reached) if edge.kind == "sends to" else ""
-
-    def _nested(self, stop: Stop, left: list[int], right: list[int]) -> bool:
-        callers = [row for row in left if self.in_role(row, stop.role, stop.thread)]
-        return any(self._inside(inner, outer) for inner in right for outer in callers)
-
-    def _after(self, ends: tuple[Site, Site], flow: Flow, left: list[int], right: list[int]) -> str:
-        started, reached = self._firsts(flow, left), self._firsts(flow, right)
-        if not started.keys() & reached.keys():  # one of them is passed once a request
-            started, reached = {-1: left[0]}, {-1: right[0]}
-        for step in started.keys() & reached.keys():
-            one, other = started[step], reached[step]
-            if self.index.start[other] < self.index.start[one]:
-                return f"{ends[1].name} began before {ends[0].name}"
-            if self._thread(one) == self._thread(other):
-                return f"{ends[1].name} and {ends[0].name} ran on one thread"
-        return ""
-
-    def _firsts(self, flow: Flow, rows: list[int]) -> dict[int, int]:
-        """The first row of each step, a message's step told by its key."""
-        firsts: dict[int, int] = {}
-        for row in rows:
-            number = int(self.index.step[row])
-            step = self._steps[flow.core_pid].get(number, -1) if self.index.role[row] in FRONT else number
-            if step >= 0:
-                firsts.setdefault(step, row)
-        return firsts
-
-    def in_role(self, row: int, role: str, thread: str) -> bool:
-        """Whether a span ran in a process that serves a role, and on the thread of that role."""
-        name = self.threads[row]
-        return role in self.serves[int(self.index.pid[row])] and THREADS.get(role, "") in name and thread in name
-
-    def _ran_in(self, row: int) -> str:
-        serves = self.serves[int(self.index.pid[row])]
-        return f"thread {self.threads[row]} of the {serves[0] if serves else 'unknown'} process"
-
-    def _claimed(self, edge: Edge) -> str:
-        return edge.stop.role + (f", thread {edge.stop.thread}" if edge.stop.thread else "")
-
-    def _thread(self, row: int) -> tuple[int, int]:
-        return int(self.index.pid[row]), int(self.index.thread[row])
-
-    def _inside(self, inner: int, outer: int) -> bool:
-        index = self.index
-        within = index.start[outer] <= index.start[inner] and index.end[inner] <= index.end[outer]
-        return bool(within) and self._thread(inner) == self._thread(outer)
-
-
 def _process(role: str) -> str:
     """The process that a role is in: the core has three threads with a role."""
     return role.partition(" ")[0]
-
-
-def _serves(timeline: Timeline) -> dict[int, list[str]]:
-    return {int(process["pid"]): list(process["serves"]) for process in timeline.processes}

@@ -55,16 +55,16 @@ class Fragment:
 
     def find(self, place: Place) -> tuple[Lines, ...]:
         """Everywhere that a definition has it, in order."""
-        wanted = self.node
-        shape = _shape(wanted)
-        same = (node for node in _nodes(place) if type(node) is type(wanted) and _shape(node) == shape)
+        own = self.node
+        shape = _shape(own)
+        same = (node for node in _nodes(place) if type(node) is type(own) and _shape(node) == shape)
         return tuple(sorted({_lines(node, place) for node in same}, key=lambda lines: (lines.first, lines.last)))
 
     def names(self, name: str) -> bool:
         """Whether it calls something of this name, or hands it on: as a reference, or as text for a remote call."""
         for node in ast.walk(self.node):
             match node:
-                case ast.Name(id=found) | ast.Attribute(attr=found) | ast.Constant(value=found) if found == name:
+                case ast.Name(id=word) | ast.Attribute(attr=word) | ast.Constant(value=word) if word == name:
                     return True
         return False
 

@@ -40,22 +40,12 @@ WRITTEN = {"tracing.events.layout", "tracing.events.step"}  # of the events, wha
 ENGINE_SITES = ("tracing/sites/engine.py", "tracing/sites/site.py")
 # Function-level imports outside of commands and adapters, each of a library that only some calls need.
 OPTIONAL = {
+    "notes/site/sources.py": {"mkdocs"},
     "probes/batch/driver.py": {"uvloop"},
     "probes/devices/amd.py": {"amdsmi"},
     "probes/devices/nvidia.py": {"pynvml"},
 }
-# Modules that still import inside functions. This list only gets shorter.
-DEFERRED = {
-    "notes/site/excerptblock.py",
-    "notes/site/sources.py",
-    "notes/study/exercises/day_4.py",
-    "notes/tables/folders.py",
-    "notes/study/judging.py",
-    "notes/walkthrough/edges.py",
-}
 EXERCISES = "notes/study/exercises/"
-# Class names that still stand twice. This list only gets shorter.
-SHARED_NAMES = {"Missing", "Recording", "Stop"}
 MODULES = sorted(str(path.relative_to(ROOT)) for room in BELOW for path in (ROOT / room).rglob("*.py"))
 INSIDE_VLLM = [
     "enginescope_plugin.py",
@@ -176,7 +166,7 @@ def test_sees_deferred_imports() -> None:
 def test_imports_stand_at_the_top(module: str) -> None:
     tree = ast.parse((ROOT / module).read_text())
     late = set() if is_command(tree) or module in ADAPTERS else deferred(tree) - OPTIONAL.get(module, set())
-    assert not late or module in DEFERRED, f"{module} imports {late} inside functions"
+    assert not late, f"{module} imports {late} inside functions"
 
 
 def test_a_class_name_stands_once() -> None:
@@ -188,4 +178,4 @@ def test_a_class_name_stands_once() -> None:
                 if isinstance(node, ast.ClassDef):
                     owners[node.name].append(module)
     twice = {name: modules for name, modules in owners.items() if len(modules) > 1}
-    assert twice.keys() <= SHARED_NAMES, twice
+    assert not twice

@@ -11,8 +11,9 @@ import pytest
 
 from notes.walkthrough.anchors import Anchor
 from notes.walkthrough.chapters import Stop
-from notes.walkthrough.edges import Edge, Evidence, Trace, edges, in_source
+from notes.walkthrough.edges import Edge, Evidence, edges, in_source
 from notes.walkthrough.fragment import Fragment
+from notes.walkthrough.tracededges import Trace
 from tests.needs import needs_vllm
 from tests.tracing.test_source import write_tree
 from tests.tracing.traces import TraceWriter

@@ -67,7 +67,10 @@ def test_port(tmp_path: Path) -> None:
     assert not unlike(engines.port(at), "warn", "taken by python (process 42)", "kill 42   # or serve with --port 8001")
     assert "abc" not in str(engines.port(at)) and "ann" not in str(engines.port(at))
     assert not unlike(
-        engines.port(machine(tmp_path, listeners={8000: None})), "warn", "does not show by whom", "sudo ss -ltnp 'sport = :8000'"
+        engines.port(machine(tmp_path, listeners={8000: None})),
+        "warn",
+        "does not show by whom",
+        "sudo ss -ltnp 'sport = :8000'",
     )
 
 

@@ -47,7 +47,7 @@ def test_the_cause_is_in_the_first_words_and_all_are_shown_once() -> None:
         ("ImportError: libcudart.so.12: cannot open shared object file", "wrong build", "probes.doctor"),
         ("RuntimeError: operator torchvision::nms does not exist", "wrong build", "pip uninstall torchvision"),
         ("RuntimeError: Failed to infer device type, please set", "wrong build", "requirements/cpu.txt"),
-        ("OSError: [Errno 98] Address already in use", "port in use: 9, by whom", "--port 10"),
+        ("OSError: [Errno 98] Address already in use", "port in use: 9, but the system", "--port 10"),
         ("OSError: You are trying to access a gated repo.", "who asks", "HF_TOKEN"),
         ("huggingface_hub.errors.HFValidationError: Repo id must be", "model not found", "check its name"),
         ("torch.OutOfMemoryError: CUDA out of memory. Tried", "out of memory on the GPU", "--max-len"),
