@@ -12,7 +12,7 @@ from typing import Any
 from offline.records.resolved import Resolved
 from offline.spec.model import ModelMark
 from offline.spec.spec import Spec
-from probes.errors import EnginescopeError
+from probes.errors import EnginescopeError, usage_error
 from probes.jsonform import read_record
 from probes.machine import Machine
 
@@ -71,7 +71,7 @@ def read_run(folder: Path) -> RunRecord:
         if schema == SCHEMA:
             return read_record(RunRecord, values)
     except OSError:
-        raise EnginescopeError(f"{folder} is not a run: it has no run.json") from None
+        raise usage_error(f"{folder} is not a run: it has no run.json") from None
     except (ValueError, AttributeError, TypeError) as error:
         raise EnginescopeError(f"{file} is damaged: {error}") from error
     raise EnginescopeError(

@@ -44,7 +44,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_no_trace_is_one_line(tmp_path: Path) -> None:
     done = run("--trace", str(tmp_path), "--out", str(tmp_path / "site"))
-    assert done.returncode == 1 and done.stderr.count("\n") == 1 and "tracing.record" in done.stderr
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "tracing.record" in done.stderr
     assert not (tmp_path / "site").exists()
 
 

@@ -191,7 +191,7 @@ def test_the_command_says_what_the_traces_say(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "contradicted  01-step.md:6  step" in done.stdout
     done = run(*notes, "--trace", str(tmp_path / "none"))
-    assert done.returncode == 1 and "there is no folder" in done.stderr and "Traceback" not in done.stderr
+    assert done.returncode == 2 and "there is no folder" in done.stderr and "Traceback" not in done.stderr
 
 
 @needs_vllm

@@ -201,9 +201,10 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_no_report_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "text.sqlite").write_text("this is no database, and too long for an empty one" * 10)
-    for path, said in ((tmp_path / "text.sqlite", "cannot be read as SQLite"), (tmp_path / "none", "is no file")):
+    faults = ((1, tmp_path / "text.sqlite", "cannot be read as SQLite"), (2, tmp_path / "none", "is no file"))
+    for code, path, words in faults:
         done = run(str(path))
-        assert done.returncode == 1 and done.stderr.count("\n") == 1 and said in done.stderr
+        assert done.returncode == code and done.stderr.count("\n") == 1 and words in done.stderr
 
 
 def test_what_is_printed(tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ def test_a_path_that_is_not_there_is_said_to_be_missing(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_no_trace_is_one_line(tmp_path: Path) -> None:
     done = run(str(tmp_path))
-    assert done.returncode == 1 and done.stderr.count("\n") == 1 and "python -m tracing.record" in done.stderr
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "python -m tracing.record" in done.stderr
 
 
 def test_a_trace_without_a_request_is_still_reviewed(tmp_path: Path) -> None:

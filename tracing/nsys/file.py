@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from probes.errors import EnginescopeError
+from probes.errors import EnginescopeError, usage_error
 from tracing.nsys import capture
 
 SCHEMA_MAJOR = 3
@@ -84,7 +84,7 @@ def has_activity(path: Path) -> bool:
 def exported(path: Path) -> Path:
     """The SQLite file of a report, made where it is not there or older."""
     if not path.is_file():
-        raise EnginescopeError(f"{path} is no file: python -m tracing.record --nsys -- CMD makes one")
+        raise usage_error(f"{path} is no file: python -m tracing.record --nsys -- CMD makes one")
     if path.suffix != ".nsys-rep":
         return path
     sqlite = path.with_suffix(".sqlite")

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from probes.errors import EnginescopeError
+from probes.errors import EnginescopeError, usage_error
 
 SCHEMA = 1
 FILE = "pyspy.json"
@@ -49,7 +49,7 @@ def read(folder: Path) -> Recording:
     try:
         values: dict[str, Any] = json.loads((folder / FILE).read_text())
     except (OSError, ValueError):
-        raise EnginescopeError(
+        raise usage_error(
             f"{folder} holds no samples ({FILE}): python -m tracing.record --py-spy -- CMD makes some"
         ) from None
     if values.get("schema") != SCHEMA:

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import union_categoricals
 
-from probes.errors import EnginescopeError
+from probes.errors import usage_error
 from tracing.events import file as eventfile
 from tracing.events.file import SHARED_SITES, EventFile
 from tracing.events.layout import BATCH, CHILD, COUNTS, MESSAGE, RAISED, RENAMED, STOPPED
@@ -56,9 +56,9 @@ def read(folder: Path | str) -> Timeline:
     folder = Path(folder)
     paths = sorted(folder.glob("events-*.bin"))
     if not folder.exists():
-        raise EnginescopeError(f"there is no folder {folder}: python -m tracing.record -- CMD makes one in traces/")
+        raise usage_error(f"there is no folder {folder}: python -m tracing.record -- CMD makes one in traces/")
     if not paths:
-        raise EnginescopeError(f"{folder} holds no events-*.bin: python -m tracing.record -- CMD makes a trace folder")
+        raise usage_error(f"{folder} holds no events-*.bin: python -m tracing.record -- CMD makes a trace folder")
     return assembled(folder, [eventfile.read(path) for path in paths])
 
 
