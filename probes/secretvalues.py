@@ -6,12 +6,17 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 HIDDEN = "***"
-SECRET_NAME = r"[\w.-]*(?:key|secret|passw|credential|authorization|token(?!iz))[\w.-]*"
+SECRET_NAME = (
+    r"[\w.-]*(?:key|secret|passw|passphrase|(?<=[_-])pwd|(?<=[_-])pat(?![a-z])"
+    r"|credential|authorization|token(?!iz))[\w.-]*"
+)
 # NAME=value, "name": "value", name=value,other=...&other=...: the value runs to the next name, or to the end.
 SECRET_VALUE = re.compile(
     rf"""({SECRET_NAME}["']?\s*[=:]\s*)("[^"]*"|'[^']*'|.*?(?=[,&]\s*["']?[\w.-]+["']?\s*[=:]|$))""", re.I | re.S
 )
 SECRET_OPTION = re.compile(rf"-{SECRET_NAME}", re.I)
+# The same inside a longer text, a shell's script for one: `vllm serve m --api-key abc`.
+SECRET_OPTION_IN_TEXT = re.compile(rf"(?<!\S)(--?{SECRET_NAME})(\s+)(\"[^\"]*\"|'[^']*'|[^\s-]\S*)", re.I)
 SECRET_VARIABLE = re.compile(SECRET_NAME, re.I)
 KNOWN_SECRET = re.compile(
     r"\b(?:hf_[A-Za-z0-9]{12,}|(?:sk-|gh[pous]_|github_pat_|glpat-|xox[abp]-|nvapi-)[\w-]{8,})"
@@ -24,19 +29,23 @@ COUNTS = re.compile(r"[\d\s.,:}\]]*")
 
 
 def secret_variables(environ: Mapping[str, str]) -> dict[str, str]:
-    """The variables of an environment that are set and named like secrets: `HF_TOKEN`, but not `MAX_TOKENS=512`."""
+    """The variables of an environment that look like secrets: `HF_TOKEN`, a proxy's password; not `MAX_TOKENS=512`."""
     return {name: value for name, value in environ.items() if is_secret(name, value)}
 
 
 def is_secret(name: str, value: str) -> bool:
-    """Whether a variable's name is that of a secret, and its value is not empty."""
-    return bool(value and SECRET_VARIABLE.fullmatch(name)) and not _is_count(name, value)
+    """Whether a variable's name is that of a secret, or its value has the form of a known kind of key."""
+    named = bool(value and SECRET_VARIABLE.fullmatch(name)) and not _is_count(name, value)
+    return named or bool(KNOWN_SECRET.search(value))
 
 
 def blanked(text: str) -> str:
     """`text` with the values after secret names, and what has the form of a known kind of key, as `***`."""
     assigned = SECRET_VALUE.sub(lambda match: match[0] if _is_count(*match.groups()) else match[1] + HIDDEN, text)
-    return KNOWN_SECRET.sub(HIDDEN, assigned)
+    given = SECRET_OPTION_IN_TEXT.sub(
+        lambda match: match[0] if _is_count(match[1], match[3]) else match[1] + match[2] + HIDDEN, assigned
+    )
+    return KNOWN_SECRET.sub(HIDDEN, given)
 
 
 def blanked_words(words: Sequence[str]) -> list[str]:
@@ -53,6 +62,11 @@ def secret_words(words: Sequence[str]) -> set[str]:
         else:
             secrets |= {
                 match[2].strip("\"'") for match in SECRET_VALUE.finditer(word) if not _is_count(*match.groups())
+            }
+            secrets |= {
+                match[3].strip("\"'")
+                for match in SECRET_OPTION_IN_TEXT.finditer(word)
+                if not _is_count(match[1], match[3])
             }
             secrets |= set(KNOWN_SECRET.findall(word))
     return secrets - {""}

@@ -34,5 +34,5 @@ def text(page: str) -> str:
     try:
         tree = SourceTree.find()
     except EnginescopeError:
-        return MARKER.sub(r"`\g<said>`", written)
+        return MARKER.sub(r"`\g<quote>`", written)
     return with_lines(rendered(written, tree), tree)

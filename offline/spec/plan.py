@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import psutil
 
 from offline.spec.grid import Arm, Cell, arms
+from offline.spec.limits import model_positions
 from offline.spec.model import label
 from offline.spec.spec import Spec
 from probes.engineplatform import CPU
@@ -59,6 +61,7 @@ def base_settings(spec: Spec, model: Path | str, machine: Machine) -> dict[str, 
     """
     kind = kind_of(machine)
     longest = spec.input_len + spec.output_len
+    positions = None if "hf_overrides" in spec.engine else model_positions(model)
     visible = [gpu.memory_bytes or GIB for gpu in machine.gpus if gpu.visible]
     memory = int(0.5 * min(visible, default=GIB)) if kind == "gpu" else GIB // 2
     settings = {
@@ -66,7 +69,7 @@ def base_settings(spec: Spec, model: Path | str, machine: Machine) -> dict[str, 
         "load_format": spec.load_format,
         "dtype": {"gpu": "auto", "amx": "bfloat16", "avx2": "float32"}[kind],
         "enforce_eager": kind != "gpu",
-        "max_model_len": -(-longest // 128) * 128,
+        "max_model_len": min(-(-longest // 128) * 128, positions or sys.maxsize),
         "kv_cache_memory_bytes": memory,
     }
     return {key: value for key, value in settings.items() if key not in spec.engine}

@@ -57,13 +57,19 @@ def _by_tool() -> DeviceReading:
     devices = []
     for each in static:
         index = int(each["gpu"])
-        usage, vram = memory.get(index, {}), each.get("vram", {})
+        usage, vram = _table(memory.get(index)), _table(each.get("vram"))
         total = _bytes(usage.get("total_vram")) or _bytes(vram.get("size"))
-        name, driver = each.get("asic", {}).get("market_name", "AMD GPU"), each.get("driver", {}).get("version", "")
+        name = _table(each.get("asic")).get("market_name", "AMD GPU")
+        driver = _table(each.get("driver")).get("version", "")
         holders = dict(_tool_holders(processes.get(index, [])))
         used = _bytes(usage.get("used_vram"))
         devices.append(Device("amd", index, name, used, total, driver=str(driver), holders=holders))
     return DeviceReading(devices)
+
+
+def _table(value: Any) -> dict[str, Any]:
+    """A table of the tool's answer; empty where it has a text, `N/A`, in its place."""
+    return value if isinstance(value, dict) else {}
 
 
 def _gpus(*words: str) -> tuple[list[dict[str, Any]], str | None]:
@@ -83,7 +89,7 @@ def _tool_holders(processes: list[Any]) -> Iterator[tuple[int, int | None]]:
     for each in processes:
         info = each.get("process_info") if isinstance(each, dict) else None
         if isinstance(info, dict) and str(info.get("pid")).isdigit():  # else a sentence: no process is running
-            yield int(info["pid"]), _bytes(info.get("memory_usage", {}).get("vram_mem"))
+            yield int(info["pid"]), _bytes(_table(info.get("memory_usage")).get("vram_mem"))
 
 
 def _holder(process: dict[str, Any]) -> tuple[int, int | None]:

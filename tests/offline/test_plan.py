@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 from offline.spec.plan import base_settings, complete
 from offline.spec.spec import Spec
@@ -28,3 +30,10 @@ def test_a_gpu_of_either_vendor_is_no_cpu_and_hidden_ones_do_not_count() -> None
         settings = base_settings(Spec(input_len=64, output_len=16), "ORG/M", machine)
         assert not settings["enforce_eager"] and settings["dtype"] == "auto"
         assert settings["kv_cache_memory_bytes"] == 12 * GIB
+
+
+def test_the_rounded_length_is_no_longer_than_the_model(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"max_position_embeddings": 1000}))
+    spec = Spec(input_len=960, output_len=20)
+    assert base_settings(spec, tmp_path, fingerprint())["max_model_len"] == 1000
+    assert base_settings(replace(spec, input_len=500), tmp_path, fingerprint())["max_model_len"] == 640

@@ -62,6 +62,19 @@ def test_a_generator_is_called_suspended_yields_and_ends(file: Path) -> None:
     ]
 
 
+def test_closing_a_generator_yields_nothing(file: Path) -> None:
+    hooked = coroutines.async_generator(generate, CODES["async.generate"], (3, "request_id", None))
+
+    async def left() -> None:
+        stream = hooked(None, "p", None, "left")
+        await anext(stream)
+        await stream.aclose()
+
+    asyncio.run(left())
+    assert [span["value"] for span in spans(file)][-1] == layout.ENDED
+    assert [span["value"] for span in spans(file)].count(layout.YIELDED) == 1
+
+
 def test_calls_with_one_id_have_numbers_of_their_own(file: Path) -> None:
     hooked = coroutines.async_generator(generate, CODES["async.generate"], (3, "request_id", None))
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from probes.programs import program
 from tests.tracing.traces import TraceWriter
 from tracing.breakdown.findings import one_line
 from tracing.record import watched
@@ -36,6 +37,20 @@ def test_a_signal_cuts_the_wait_for_an_engine_short(tmp_path: Path, capsys: pyte
         assert time.monotonic() - begin < watched.LINGER_S
         assert f"waiting up to 10 s for core {engine.pid}" in capsys.readouterr().err
         engine.kill()
+
+
+def test_a_process_that_only_waits_to_be_reaped_is_not_waited_for(tmp_path: Path) -> None:
+    with subprocess.Popen(["true"]) as engine:
+        os.waitid(os.P_PID, engine.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and is a zombie
+        (tmp_path / f"process-{engine.pid}.json").write_text(json.dumps({"pid": engine.pid, "serves": ["core"]}))
+        assert watched.alive(tmp_path) == []
+
+
+@pytest.mark.skipif(program("py-spy") is None, reason="no py-spy here: pip install py-spy")
+def test_a_command_that_cannot_be_started_leaves_nothing_of_its_sampler(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "tracing.record", "--py-spy", "--out", str(tmp_path / "t"), "--", "no-such-program"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode in (1, 2) and not list(tmp_path.iterdir()), done.stderr
 
 
 def test_a_command_that_cannot_be_started_leaves_nothing(tmp_path: Path) -> None:

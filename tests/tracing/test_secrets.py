@@ -109,6 +109,16 @@ def test_a_report_with_keys_of_other_processes_alone_stays_and_they_are_named(sq
     assert (sqlite.parent / "nsys.nsys-rep").exists()
 
 
+@pytest.mark.parametrize("content", [b"no database " * 20, None], ids=["damaged", "never exported"])
+def test_a_report_that_cannot_be_judged_is_deleted(tmp_path: Path, content: bytes | None) -> None:
+    (tmp_path / "nsys.nsys-rep").touch()
+    if content:
+        (tmp_path / "nsys.sqlite").write_bytes(content)
+    [line] = redaction.redact(tmp_path, {}, [WORD])
+    assert not list(tmp_path.iterdir())
+    assert line.endswith("deleted: a key on the command line was in it; hand it over in a file or a variable")
+
+
 def test_a_command_that_is_handed_over_sees_its_variables() -> None:
     words, descriptor = launch.hand_over(
         [sys.executable, "-c", "import os, sys; print(os.environ['A_KEY'], sys.argv[1])", "word"],

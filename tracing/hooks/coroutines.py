@@ -35,15 +35,15 @@ def coroutine(
 
 
 @types.coroutine
-def _driven(inner: Any, code: int, request: str | None, call: int) -> Generator[Any, Any, Any]:
-    """Run `inner`, anything with `send` and `throw`, segment by segment."""
+def _driven(inner: Any, code: int, request: str | None, call: int, *, closes: bool = False) -> Generator[Any, Any, Any]:
+    """Run `inner`, anything with `send` and `throw`, segment by segment; where it `closes`, its end yields nothing."""
     sent, error = None, None
     while True:
         start = now()
         try:
             waiting = _segment(inner, sent, error, code, request)
         except StopIteration as end:
-            value, finished = _ending(inner, end.value)
+            value, finished = (ENDED, 0) if closes else _ending(inner, end.value)
             span(code, start, request, value, call << 1 | finished)
             return end.value
         except BaseException as raised:
@@ -93,7 +93,7 @@ class Stream:
         return _driven(self.inner.athrow(*error), self.code, self.request, self.call)
 
     def aclose(self) -> Any:
-        return _driven(self.inner.aclose(), self.code, self.request, self.call)
+        return _driven(self.inner.aclose(), self.code, self.request, self.call, closes=True)
 
 
 def async_generator(original: Callable[..., Any], code: int, who: tuple[int, str, str | None]) -> Callable[..., Any]:

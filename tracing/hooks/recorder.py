@@ -137,12 +137,12 @@ def _keep(pid: int) -> None:
     while _state.get("pid") == pid and os.getpid() == pid and _state["stopped_ns"] is None:
         try:
             _recorder.extend()
-        except OSError as error:
+            if _note_roles() or _note_threads() or len(_state["hooked"]) + len(_state["missing"]) != written:
+                written = len(_state["hooked"]) + len(_state["missing"])
+                say()
+        except OSError as error:  # the disk is full
             fail(error)
             return
-        if _note_roles() or _note_threads() or len(_state["hooked"]) + len(_state["missing"]) != written:
-            written = len(_state["hooked"]) + len(_state["missing"])
-            say()
         time.sleep(KEEPER_PERIOD_S)
 
 
@@ -176,9 +176,9 @@ def _in_forked_child() -> None:
     _lock = threading.Lock()
     _recorder.forget()
     if _state and _state["stopped_ns"] is None:
-        hooked, missing = _state["hooked"], _state["missing"]
+        hooked, missing, modes = _state["hooked"], _state["missing"], _state["modes"]
         try:
             _open(_state["serves"])
-            add(hooked=hooked, missing=missing)
+            add(hooked=hooked, missing=missing, modes=modes)
         except OSError as error:
             print(f"enginescope: not recording in a forked child: {error}", file=sys.stderr)

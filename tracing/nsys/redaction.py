@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import re
 import shlex
+import signal
 import sqlite3
 from collections.abc import Collection
 from pathlib import Path
 
-from probes.secretvalues import HIDDEN, SECRET_NAME, is_secret
+from probes.secretvalues import HIDDEN, KNOWN_SECRET, SECRET_NAME, is_secret
 from tracing.nsys.capture import STEM
 
 LEAST_LENGTH = 6  # of a value that is blanked wherever it stands; a shorter one would take half the file with it
@@ -30,7 +31,7 @@ class Redactor:
         """The text without secrets; None where none is in it."""
         clean, count = self._known.subn(HIDDEN, text)
         self.known = self.known or count > 0
-        clean = VARIABLE.sub(self._variable, clean)
+        clean = KNOWN_SECRET.sub(HIDDEN, VARIABLE.sub(self._variable, clean))
         return None if clean == text else clean
 
     def _variable(self, match: re.Match[str]) -> str:
@@ -46,19 +47,29 @@ def redact(folder: Path, variables: dict[str, str], words: Collection[str]) -> l
     """Blank secrets in the folder's SQLite file; delete the report, which cannot be cleaned, where it holds them.
 
     `variables` are those of the recorder's own environment, `words` those of the command line. Returns lines that say
-    what was deleted and how to keep it.
+    what was deleted and how to keep it. Signals wait until it is done.
     """
-    redactor, report = Redactor({*variables.values(), *words}), folder / f"{STEM}.nsys-rep"
-    if (folder / f"{STEM}.sqlite").exists():
-        clean(folder / f"{STEM}.sqlite", redactor)
-    files = [path for path in (report, folder / f"{STEM}.qdstrm") if path.exists()]
-    if files and (variables or redactor.known):
-        for path in files:
+    waiting = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        return _redact(folder, variables, words)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, waiting)
+
+
+def _redact(folder: Path, variables: dict[str, str], words: Collection[str]) -> list[str]:
+    redactor, sqlite = Redactor({*variables.values(), *words}), folder / f"{STEM}.sqlite"
+    files = [path for path in (folder / f"{STEM}.nsys-rep", folder / f"{STEM}.qdstrm") if path.exists()]
+    unclean = [sqlite] if sqlite.exists() and not clean(sqlite, redactor) else []
+    unseen = bool(words) and (not sqlite.exists() or min(map(len, words)) < LEAST_LENGTH)
+    if variables or redactor.known or unseen or (unclean and words):
+        for path in [*files, *unclean]:
             path.unlink()
-        return [deletion(files, list(variables))]
+        return [deletion([*files, *unclean], list(variables))] if files or unclean else []
     if files and redactor.names:
         others = ", ".join(sorted(redactor.names))
-        return [f"{report.name} holds {others} of other processes on this machine: pass on {STEM}.sqlite in its place"]
+        return [
+            f"{files[0].name} holds {others} of other processes on this machine: pass on {sqlite.name} in its place"
+        ]
     return []
 
 
@@ -72,8 +83,16 @@ def deletion(files: list[Path], names: list[str]) -> str:
     return f"{deleted} deleted: {why}; to keep it: {without} python -m tracing.record --nsys …"
 
 
-def clean(sqlite: Path, redactor: Redactor) -> None:
-    """Blank every text of the file, and write the file anew so that no old page is left."""
+def clean(sqlite: Path, redactor: Redactor) -> bool:
+    """Blank every text of the file, and write the file anew so that no old page is left; False where it is damaged."""
+    try:
+        _clean(sqlite, redactor)
+    except sqlite3.Error:
+        return False
+    return True
+
+
+def _clean(sqlite: Path, redactor: Redactor) -> None:
     with contextlib.closing(sqlite3.connect(sqlite)) as file:
         file.execute("PRAGMA secure_delete = ON")
         file.create_function("blanked", 1, redactor.blank, deterministic=True)

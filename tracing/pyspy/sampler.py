@@ -105,8 +105,16 @@ class Sampler:
             self._await_first_sample()
         except BaseException:
             self.done.set()
+            if hasattr(self, "process"):
+                self._kill()
             raise
         return self
+
+    def _kill(self) -> None:
+        """End py-spy, which has a session of its own and would go on after us; what it wrote is cleared of keys."""
+        self.process.kill()
+        self.process.wait()
+        titles.clear(self.folder / EVENTS)
 
     def _options(self) -> list[str]:
         shown = ["--subprocesses", "--idle", "--threads", "--full-filenames", "--format", "chrometrace"]
@@ -149,6 +157,10 @@ class Sampler:
         except subprocess.TimeoutExpired:
             self.process.kill()
             code = self.process.wait()
+        except BaseException:
+            self.done.set()
+            self._kill()
+            raise
         if code or (early and self.beacon):
             print(f"py-spy ended early or could not write (exit code {code}): see {self.folder / LOG}", file=sys.stderr)
         self.done.set()

@@ -112,19 +112,21 @@ def recorded(command: list[str], folder: Path, watchers: Watchers, partial: bool
         "started": time.time(),
         "machine": asdict(fingerprint()),
     }
-    with sampled(folder, watchers.py_spy) if watchers.py_spy else contextlib.nullcontext():
-        try:
+    try:
+        with sampled(folder, watchers.py_spy) if watchers.py_spy else contextlib.nullcontext():
             write(folder, trace | {"state": "running"})
             code = run_watched(command, folder, watchers)
-        except EnginescopeError:  # it could not be started: nothing of it stays
+        left = linger(folder)
+        outlived = [f"still running: {', '.join(left)}: the recording did not end"] if left else []
+        problems = outlived + missing(folder, command) + (capture.finish(folder) if watchers.nsys else [])
+    except EnginescopeError:
+        if not any(folder.glob("process-*.json")):  # the command could not be started: nothing of it stays
             discard(folder)
-            raise
-    left = linger(folder)
-    outlived = [f"still running: {', '.join(left)}: the recording did not end"] if left else []
-    problems = outlived + missing(folder, command) + (capture.finish(folder) if watchers.nsys else [])
-    if watchers.nsys:
-        for line in redaction.redact(folder, secret_variables(os.environ), secret_words(command)):
-            print(line, file=sys.stderr)
+        raise
+    finally:  # whatever went wrong, and Ctrl-C too: no key stays in what nsys wrote
+        if watchers.nsys:
+            for line in redaction.redact(folder, secret_variables(os.environ), secret_words(command)):
+                print(line, file=sys.stderr)
     if is_empty(folder):
         discard(folder)
     else:

@@ -42,8 +42,8 @@ def is_empty(folder: Path) -> bool:
 
 
 def discard(folder: Path) -> None:
-    """Remove `trace.json`, and the folder where nothing else is in it."""
-    for name in (FILE, f"{FILE}.draft"):
-        (folder / name).unlink(missing_ok=True)
+    """Remove the folder with the files that the recorder and its watchers put there; it was empty before."""
     with contextlib.suppress(OSError):
+        for path in folder.iterdir():
+            path.unlink()
         folder.rmdir()

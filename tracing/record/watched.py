@@ -14,6 +14,7 @@ from typing import Any
 
 import psutil
 
+from probes.processes.group import lives
 from tracing import timeline
 from tracing.events.layout import RANGES
 from tracing.sites.engine import SITES
@@ -33,9 +34,16 @@ def processes(folder: Path) -> list[dict[str, Any]]:
 
 
 def alive(folder: Path) -> list[str]:
-    """The watched processes that still run, as `core 30002`."""
-    living = [process for process in processes(folder) if psutil.pid_exists(process["pid"])]
+    """The watched processes that still run, as `core 30002`; one that only waits to be reaped does not."""
+    living = [process for process in processes(folder) if process.get("stopped_ns") is None and _runs(process["pid"])]
     return [f"{process['serves'][0]} {process['pid']}" for process in living]
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return lives(psutil.Process(pid))
+    except psutil.Error:
+        return False
 
 
 def linger(folder: Path) -> list[str]:
