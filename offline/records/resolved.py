@@ -33,7 +33,7 @@ class Resolved:
     tensor_parallel_size: int | None = field(metadata=column("workers that share each layer"))
     pipeline_parallel_size: int | None = field(metadata=column("stages that the layers are divided into"))
     distributed_executor_backend: str | None = field(metadata=column("how the core runs its workers"))
-    compilation_mode: str | None = field(metadata=column("vLLM's compilation mode"))
+    compilation_mode: str | int | None = field(metadata=column("vLLM's compilation mode"))
     cudagraph_mode: str | None = field(metadata=column("which steps run as CUDA graphs"))
     device: str | None = field(metadata=column("kind of device"))
     v2_model_runner: bool | None = field(metadata=column("whether Model Runner V2 is used"))

@@ -125,5 +125,5 @@ def _note(start: StartRecord, phases: dict[str, EnginePhase]) -> str:
 
 
 def _warms_up(resolved: Resolved) -> bool:
-    eager = resolved.compilation_mode in ("NONE", "0")
+    eager = str(resolved.compilation_mode) in ("NONE", "0")
     return not (resolved.device == "cpu" and eager and resolved.kv_cache_memory_bytes)

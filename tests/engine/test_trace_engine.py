@@ -36,7 +36,7 @@ def test_a_batch_and_a_killed_core(batch: Trace) -> None:
     assert requests["states"] == {"finished": 16, "cut": 4}
     assert requests["whole"] == 16 and len(requests["cut"]) == 4
     assert all("scheduler.free" in missing for missing in requests["cut"].values())
-    assert any("was cut: no" in problem for problem in review["problems"])
+    assert any("was cut: the " in problem and "the core died" in problem for problem in review["problems"])
 
 
 def test_where_the_time_of_a_batch_goes(batch: Trace) -> None:

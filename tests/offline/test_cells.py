@@ -285,6 +285,7 @@ WARMED = {"startup_warm_up_s": 1.0, "startup_rest_s": 6.0, "startup_note": ""}
     ("resolved", "split"),
     [
         ({}, STARTUP),
+        ({"compilation_mode": 0}, STARTUP),  # as vLLM's own number stands in JSON
         (
             {"kv_cache_memory_bytes": None},
             STARTUP | WARMED,

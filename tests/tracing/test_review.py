@@ -93,6 +93,13 @@ def test_a_killed_process_is_named_and_the_reason_of_what_was_cut(tmp_path: Path
     assert (review.requests.total, review.requests.whole) == (3, 1)
 
 
+def test_an_engine_that_is_killed_with_nothing_in_flight_is_no_problem(tmp_path: Path) -> None:
+    """So vLLM ends its own processes."""
+    batch(tmp_path, finished=("0", "1"), cut=())
+    TraceWriter(tmp_path, 12, ["worker"], parent=11).span("worker.execute", 2200, 2300, step=0).close(stopped_ns=None)
+    assert findings.findings(tmp_path).review.problems == ()
+
+
 def test_a_path_that_is_not_there_is_said_to_be_missing(tmp_path: Path) -> None:
     with pytest.raises(EnginescopeError, match="there is no folder"):
         review.review(tmp_path / "typo")

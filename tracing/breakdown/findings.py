@@ -138,8 +138,8 @@ def problems(timeline: Timeline, flows: list[Flow]) -> list[str]:
     lines += [f"process {p['pid']} said nothing of itself" for p in timeline.processes if p.get("incomplete")]
     if trace.get("state") == "running":
         lines.append("the recording did not end: the recorder still runs, or was killed")
-    deaths = died(timeline)
     cut = [flow for flow in flows if flow.state == "cut"]
+    deaths = died(timeline) if cut else []  # with nothing in flight it is how vLLM ends its processes
     why = "; ".join(deaths)
     lines += deaths
     lines += [f"request {flow.request} was cut: {why or 'no ' + ', '.join(flow.missing)}" for flow in cut[:MOST_CUT]]
@@ -149,7 +149,7 @@ def problems(timeline: Timeline, flows: list[Flow]) -> list[str]:
 
 
 def died(timeline: Timeline) -> list[str]:
-    """`the worker died (pid 12)` for each engine process that was killed, in the order of roles."""
+    """`the worker died (pid 12)` for each engine process that did not end by itself, in the order of roles."""
     killed = [p for p in timeline.processes if p.get("stopped_ns", 0) is None and p["serves"]]
     return [f"the {p['serves'][0]} died (pid {p['pid']})" for p in killed]
 
