@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from probes.devices.device import DeviceReading, balance
 from probes.devices.reading import read_devices
@@ -28,7 +27,7 @@ class Memory:
     kv: list[KVCache]
     devices: DeviceReading
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """For JSON; sizes in bytes."""
         return {
             "processes": [

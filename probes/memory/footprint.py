@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -89,24 +89,32 @@ def weights(folder: Path, dtype: str | None = None) -> Weights | None:
     if not tensors:
         return None
     width = DTYPE_BYTES.get(dtype or "")
-    loaded = sum(prod(each["shape"]) * width if width and each["dtype"] in FLOATS else _size(each) for each in tensors)
-    parameters = sum(prod(each["shape"]) for each in tensors)
-    return Weights(sum(_size(each) for each in tensors), parameters, loaded)
+    loaded = sum(each.values * width if width and each.dtype in FLOATS else each.size_bytes for each in tensors)
+    return Weights(sum(each.size_bytes for each in tensors), sum(each.values for each in tensors), loaded)
 
 
-def _tensors(file: Path) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class _Tensor:
+    """A tensor as its file's header describes it: dtype, number of values, size on disk."""
+
+    dtype: str
+    values: int
+    size_bytes: int
+
+
+def _tensors(file: Path) -> list[_Tensor]:
     """A safetensors header: eight bytes of its length, then JSON of each tensor's dtype, shape and place."""
     with file.open("rb") as opened:
         length = int.from_bytes(opened.read(8), "little")
         if length > LARGEST_HEADER:
             raise ValueError(f"{file.name} is no safetensors file")
         header: dict[str, Any] = json.loads(opened.read(length))
-    return [tensor for name, tensor in header.items() if name != "__metadata__"]
+    return [_tensor(tensor) for name, tensor in header.items() if name != "__metadata__"]
 
 
-def _size(tensor: dict[str, Any]) -> int:
-    begin, end = tensor["data_offsets"]
-    return int(end) - int(begin)
+def _tensor(values: Mapping[str, Any]) -> _Tensor:
+    begin, end = values["data_offsets"]
+    return _Tensor(values["dtype"], prod(values["shape"]), int(end) - int(begin))
 
 
 def summed(values: Sequence[int | None]) -> int | None:

@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from probes.memory.footprint import DTYPE_BYTES
+from probes.memory.modelconfig import model_config
 from probes.metrics.exposition import Snapshot
 from probes.metrics.quantities import CACHE_CONFIG, ENGINE, KV_CACHE_USAGE, gauge
-
-# Models whose cache is not keys and values of every head in every layer: no arithmetic here, rather than a wrong one.
-OTHER_CACHES = (
-    "kv_lora_rank",
-    "layer_types",
-    "layers_block_type",
-    "mamba_d_state",
-    "ssm_cfg",
-    "sliding_window_pattern",
-)
 
 
 @dataclass(frozen=True)
@@ -62,17 +51,6 @@ def number(text: str | None) -> int | None:
 
 def kv_bytes_per_token(folder: Path, cache_dtype: str | None = None, dtype: str | None = None) -> int | None:
     """Keys and values of one token in all layers, in bytes; None for a model whose cache is of another kind."""
-    try:
-        config: dict[str, Any] = json.loads((folder / "config.json").read_text())
-    except (OSError, ValueError):
-        return None
-    if any(config.get(name) for name in OTHER_CACHES):
-        return None
-    own = config.get("dtype") or config.get("torch_dtype")
-    width = next((DTYPE_BYTES[name] for name in (cache_dtype, dtype, own) if name in DTYPE_BYTES), None)
-    try:
-        heads = config.get("num_key_value_heads") or config["num_attention_heads"]
-        size = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
-        return 2 * config["num_hidden_layers"] * heads * size * width if width else None
-    except (KeyError, TypeError):
-        return None
+    config = model_config(folder)
+    width = next((DTYPE_BYTES[name] for name in (cache_dtype, dtype, config.dtype) if name in DTYPE_BYTES), None)
+    return config.kv_values * width if config.kv_values and width else None

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from probes.errors import EnginescopeError
 from probes.metrics.endpoint import Endpoint
@@ -57,7 +56,7 @@ scrape_configs:
 """
 
 
-def dashboard() -> dict[str, Any]:
+def dashboard() -> dict[str, object]:
     """The dashboard, to be imported as it is: it asks for its data source and shows one server or all."""
     source = {"name": "source", "label": "Prometheus", "type": "datasource", "query": "prometheus"}
     instance = {
@@ -116,7 +115,7 @@ def _rate(name: str, by: str = "") -> str:
     return f"sum{f' by ({by}) ' if by else ''}(rate({name}{WHERE}[{RATE}]))"
 
 
-def _panel(at: int, panel: Panel) -> dict[str, Any]:
+def _panel(at: int, panel: Panel) -> dict[str, object]:
     """A panel in its place in the grid, three to a row."""
     title, unit, description, curves = panel
     row, column = divmod(at, COLUMNS // WIDTH)

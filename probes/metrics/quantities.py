@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from probes.metrics.exposition import Snapshot, Window
 from probes.statistics.buckets import Quantile, quantile
@@ -163,23 +162,23 @@ class WindowFigures:
         """An increase of this window as a rate."""
         return None if increase is None or self.seconds <= 0 else increase / self.seconds
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """For JSON: raw increases, rates, and quantiles with the bucket that holds them (no upper end: null)."""
-        values = asdict(self) | {"prefix_hit_rate": self.prefix_hit_rate, "mixed": self.mixed}
+        values: dict[str, object] = asdict(self) | {"prefix_hit_rate": self.prefix_hit_rate, "mixed": self.mixed}
         values["prompt_tok_s"] = self.per_second(self.prompt_tokens)
         values["generation_tok_s"] = self.per_second(self.generation_tokens)
         values["times"] = {key: times and _times_dict(times) for key, times in self.times.items()}
         return values
 
 
-def _times_dict(times: Times) -> dict[str, Any]:
+def _times_dict(times: Times) -> dict[str, object]:
     named = {f"p{100 * share:g}": each and _quantile_dict(each) for share, each in times.quantiles.items()}
     return {"count": times.count, "mean_s": times.mean_s, **named}
 
 
-def _quantile_dict(found: Quantile) -> dict[str, Any]:
-    upper = None if found.above else found.upper
-    return {"value_s": found.value, "above": found.above, "below": found.below, "bucket_s": [found.lower, upper]}
+def _quantile_dict(at: Quantile) -> dict[str, object]:
+    upper = None if at.above else at.upper
+    return {"value_s": at.value, "above": at.above, "below": at.below, "bucket_s": [at.lower, upper]}
 
 
 def figures(window: Window, engine: str | None = None) -> WindowFigures:

@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any
 
 import psutil
 from rich.console import Console, Group, RenderableType
@@ -65,7 +64,7 @@ def _stop(child: subprocess.Popen[bytes]) -> None:
     child.wait()
 
 
-def as_dict(at: Endpoint, window: Window) -> dict[str, Any]:
+def as_dict(at: Endpoint, window: Window) -> dict[str, object]:
     """A window for JSON: all engines together, then each."""
     by_engine = {name: figures(window, name).as_dict() for name in engines(window.after)}
     absent = [metric.key for metric in missing(window.after)]

@@ -13,10 +13,10 @@ from __future__ import annotations
 import csv
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import ijson  # type: ignore[import-untyped]
 
@@ -49,7 +49,7 @@ class _Entry:
     line: int
     place: str
     data: bytes
-    value: Any
+    value: object
 
 
 def read(path: Path) -> Iterator[Prompt]:
@@ -173,7 +173,7 @@ def _rows(path: Path, separator: str) -> Iterator[_Entry]:
             raise usage_error(f"{path}: no valid table after row {number}: {error}") from None
 
 
-def _row(number: int, row: dict[str, Any]) -> _Entry:
+def _row(number: int, row: Mapping[str | None, str | None]) -> _Entry:
     if None in row or None in row.values():
         raise csv.Error("the next row has not as many cells as the header")
     columns = ("id", "prompt") if "prompt" in row else ("id", "instruction", "input")

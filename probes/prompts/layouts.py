@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypeGuard
 
 KNOWN = (
     "needs `prompt` or `messages`, `conversations` (ShareGPT), `instruction` (Alpaca), or `custom_id` and `body` "
@@ -18,11 +19,11 @@ class Content:
 
     id: str | None = None
     text: str | list[int] | None = None
-    messages: list[Any] | None = None
-    parameters: dict[str, Any] = field(default_factory=dict)
+    messages: list[object] | None = None
+    parameters: Mapping[str, object] = field(default_factory=dict)
 
 
-def content(entry: Any) -> Content | None:
+def content(entry: object) -> Content | None:
     """The prompt of an entry; None where it asks nothing (no text, or no human turn); ValueError says why not.
 
     | entry                                              | prompt                                     |
@@ -36,7 +37,7 @@ def content(entry: Any) -> Content | None:
     if not isinstance(entry, dict):
         raise ValueError('not an object; an entry looks like {"prompt": "…", "max_tokens": 16}')
     if isinstance(entry.get("body"), dict):
-        return _openai_batch(entry)
+        return _openai_batch(entry.get("custom_id"), entry["body"])
     if "prompt" in entry or "messages" in entry:
         return _request(entry)
     if "conversations" in entry:
@@ -46,7 +47,7 @@ def content(entry: Any) -> Content | None:
     raise ValueError(f"unknown layout, an object of {', '.join(map(str, list(entry)[:8])) or 'nothing'}; {KNOWN}")
 
 
-def _request(entry: dict[str, Any]) -> Content | None:
+def _request(entry: Mapping[str, object]) -> Content | None:
     parameters = dict(entry)
     name, text, messages = (parameters.pop(key, None) for key in ("id", "prompt", "messages"))
     if (text is None) == (messages is None):
@@ -58,13 +59,13 @@ def _request(entry: dict[str, Any]) -> Content | None:
     return None if _is_blank(text) else Content(_name(name), text, messages, parameters)
 
 
-def _openai_batch(entry: dict[str, Any]) -> Content | None:
+def _openai_batch(name: object, body: Mapping[str, object]) -> Content | None:
     """A line of OpenAI's batch format; its model is one of another server, and the command names this server's."""
-    body = {key: value for key, value in entry["body"].items() if key not in ("model", "id")}
-    return _request({**body, "id": entry.get("custom_id")})
+    parameters = {key: value for key, value in body.items() if key not in ("model", "id")}
+    return _request({**parameters, "id": name})
 
 
-def _sharegpt(entry: dict[str, Any]) -> Content | None:
+def _sharegpt(entry: Mapping[str, object]) -> Content | None:
     turns = entry["conversations"]
     if not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
         raise ValueError("`conversations` must be a list of turns, each with `from` and `value`")
@@ -77,7 +78,7 @@ def _sharegpt(entry: dict[str, Any]) -> Content | None:
     return None
 
 
-def _alpaca(entry: dict[str, Any]) -> Content | None:
+def _alpaca(entry: Mapping[str, object]) -> Content | None:
     instruction, more = entry["instruction"], entry.get("input") or ""
     if not isinstance(instruction, str) or not isinstance(more, str):
         raise ValueError("`instruction` and `input` must be text")
@@ -85,13 +86,13 @@ def _alpaca(entry: dict[str, Any]) -> Content | None:
     return Content(_name(entry.get("id")), text) if text else None
 
 
-def _is_blank(text: Any) -> bool:
+def _is_blank(text: object) -> bool:
     return isinstance(text, str) and not text.strip()
 
 
-def _name(value: Any) -> str | None:
+def _name(value: object) -> str | None:
     return None if value is None else str(value)
 
 
-def _are_token_ids(value: Any) -> bool:
+def _are_token_ids(value: object) -> TypeGuard[list[int]]:
     return isinstance(value, list) and bool(value) and all(type(token) is int for token in value)

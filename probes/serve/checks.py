@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from probes.errors import EnginescopeError
 from probes.serve.client import NoAnswer, Response, ask
@@ -13,9 +12,11 @@ from probes.serve.expectations import (
     PROMPT,
     TOKENS,
     CheckFailed,
+    Completion,
     NotApplicable,
     Observation,
     Served,
+    completed,
     completion,
     error,
     expect,
@@ -80,25 +81,25 @@ def models(served: Served) -> Observation:
 
 def completions(served: Served) -> Observation:
     """A prompt is continued, and its tokens are counted."""
-    body = ok(ask(served.port, "/v1/completions", completion(served))).body
-    return Observation(_token_counts(body), PROMPT, some(body["choices"][0]["text"]))
+    answer = completed(ask(served.port, "/v1/completions", completion(served)))
+    return Observation(_token_counts(answer), PROMPT, some(answer.text))
 
 
 def chat(served: Served) -> Observation:
     """A question is answered, through the model's chat template."""
     messages = [{"role": "user", "content": QUESTION}]
     request = {"model": served.model, "max_tokens": TOKENS, "temperature": 0, "messages": messages}
-    answer = ask(served.port, "/v1/chat/completions", request)
-    if answer.status == 400 and "chat template" in str(answer.body):
+    response = ask(served.port, "/v1/chat/completions", request)
+    if response.status == 400 and "chat template" in str(response.body):
         raise NotApplicable("the model has no chat template")
-    body = ok(answer).body
-    return Observation(_token_counts(body), QUESTION, some(body["choices"][0]["message"]["content"]))
+    answer = completed(response)
+    return Observation(_token_counts(answer), QUESTION, some(answer.text))
 
 
 def tokenize(served: Served) -> Observation:
     """It counts a prompt's tokens as a completion does."""
     body = ok(ask(served.port, "/tokenize", {"model": served.model, "prompt": PROMPT})).body
-    used = ok(ask(served.port, "/v1/completions", completion(served, max_tokens=1))).body["usage"]["prompt_tokens"]
+    used = completed(ask(served.port, "/v1/completions", completion(served, max_tokens=1))).prompt_tokens
     expect(len(body["tokens"]) == body["count"] == used, f"counts {body['count']}, a completion {used}")
     return Observation(f"{body['count']} tokens, as many as a completion counts", PROMPT, str(body["tokens"]))
 
@@ -132,8 +133,8 @@ def _refused(answer: Response) -> Observation:
     return Observation(f"{answer.status}: {error(answer.body)}")
 
 
-def _token_counts(body: dict[str, Any]) -> str:
+def _token_counts(answer: Completion) -> str:
     """The tokens of an answer, which must be some and no more than asked for."""
-    prompt, output = body["usage"]["prompt_tokens"], body["usage"]["completion_tokens"]
+    prompt, output = answer.prompt_tokens, answer.completion_tokens
     expect(prompt > 0 and 0 < output <= TOKENS, f"asked for {TOKENS} tokens at most, it counts {prompt} + {output}")
-    return f"{prompt} + {output} tokens, finish_reason {body['choices'][0]['finish_reason']}"
+    return f"{prompt} + {output} tokens, finish_reason {answer.finish_reason}"

@@ -29,7 +29,7 @@ class Response:
     body: Any
 
 
-def ask(port: int, path: str, body: Any = None, timeout_s: float = TIMEOUT_S) -> Response:
+def ask(port: int, path: str, body: object = None, timeout_s: float = TIMEOUT_S) -> Response:
     """GET a path, or POST `body` to it: JSON, or the bytes as they are."""
     with _asked(port, path, body, timeout_s) as answer:
         text = answer.read().decode(errors="replace")
@@ -39,7 +39,9 @@ def ask(port: int, path: str, body: Any = None, timeout_s: float = TIMEOUT_S) ->
         return Response(answer.status, text)
 
 
-def stream(port: int, path: str, body: Any, timeout_s: float = TIMEOUT_S) -> Generator[tuple[float, str], None, None]:
+def stream(
+    port: int, path: str, body: object, timeout_s: float = TIMEOUT_S
+) -> Generator[tuple[float, str], None, None]:
     """The data of each event and when it came (`time.monotonic`). Closing the generator hangs up on the server."""
     with _asked(port, path, body, timeout_s) as answer:
         if answer.status != 200:
@@ -50,7 +52,7 @@ def stream(port: int, path: str, body: Any, timeout_s: float = TIMEOUT_S) -> Gen
 
 
 @contextmanager
-def _asked(port: int, path: str, body: Any, timeout_s: float) -> Iterator[HTTPResponse]:
+def _asked(port: int, path: str, body: object, timeout_s: float) -> Iterator[HTTPResponse]:
     connection = HTTPConnection(HOST, port, timeout=timeout_s)
     try:
         if body is None:

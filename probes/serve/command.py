@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from probes.engineplatform import CPU
 from probes.errors import usage_error
 from probes.machine import Machine
 from probes.memory.footprint import model_folder
 from probes.memory.kvcache import kv_bytes_per_token
+from probes.memory.modelconfig import model_config
 
 # Not `vllm serve`: it asks for a distribution named `vllm`, which the CPU build is not.
 PROGRAM = "vllm.entrypoints.openai.api_server"
@@ -25,6 +24,8 @@ KV_BYTES = 2**29
 REQUESTS_AT_ONCE = 4  # of the full length, that the KV cache on CPU has room for at least
 # Known by their names in config.json; any other is left to vLLM.
 DTYPES = ("bfloat16", "float16", "float32")
+Setting = str | int | float
+Settings = dict[str, Setting]  # vLLM's arguments by name
 OURS = {
     "model": "give MODEL as the first word",
     "host": f"the server stays on {HOST}",
@@ -61,10 +62,10 @@ class Command:
 def server_command(options: ServeOptions, machine: Machine, environ: Mapping[str, str] = os.environ) -> Command:
     """The command line for this model on this machine."""
     folder = model_folder(options.model)
-    given = options.engine.get("dtype")
-    dtype, notes = (given, []) if given else choose_dtype(_config(folder), machine)
+    own = options.engine.get("dtype")
+    dtype, notes = (own, []) if own else choose_dtype(model_config(folder).dtype, machine)
     name = Path(options.model).resolve().name if folder and Path(options.model).is_dir() else options.model
-    settings: dict[str, Any] = {"model": options.model, "served_model_name": name, "host": HOST, "port": options.port}
+    settings: Settings = {"model": options.model, "served_model_name": name, "host": HOST, "port": options.port}
     settings |= {"tensor_parallel_size": options.gpus, "max_model_len": options.max_len, "dtype": dtype}
     if on_gpu(machine):
         settings["gpu_memory_utilization"] = GPU_UTIL if options.gpu_util is None else options.gpu_util
@@ -80,21 +81,11 @@ def on_gpu(machine: Machine) -> bool:
     return machine.platform not in (None, CPU)
 
 
-def _config(folder: Path | None) -> dict[str, Any]:
-    try:
-        config: dict[str, Any] = json.loads((folder / "config.json").read_text()) if folder else {}
-    except (OSError, ValueError):
-        return {}
-    return config
-
-
-def choose_dtype(config: dict[str, Any], machine: Machine) -> tuple[str, list[str]]:
-    """The model's own dtype; float32 on a CPU that does not multiply bfloat16 in hardware.
+def choose_dtype(own: str | None, machine: Machine) -> tuple[str, list[str]]:
+    """The model's own dtype, `own` by its config.json; float32 on a CPU that does not multiply bfloat16 in hardware.
 
     On such a CPU the default model read prompts 6 times slower in bfloat16 than in float32.
     """
-    text = config.get("text_config") or {}  # a multimodal model has the dtype in its text part
-    own = next((value for each in (config, text) for key in ("dtype", "torch_dtype") if (value := each.get(key))), None)
     source = f"the model's own config.json says {own}" if own else "the model's config.json is not here or names none"
     if not on_gpu(machine) and not {"amx_bf16", "avx512_bf16"} & set(machine.cpu_flags):
         reason = "this CPU does not multiply bfloat16 in hardware and is several times slower in it"
@@ -105,8 +96,8 @@ def choose_dtype(config: dict[str, Any], machine: Machine) -> tuple[str, list[st
 
 def _on_cpu(
     options: ServeOptions, folder: Path | None, dtype: str, environ: Mapping[str, str]
-) -> tuple[dict[str, Any], list[str]]:
-    settings: dict[str, Any] = {"enforce_eager": "true"}
+) -> tuple[Settings, list[str]]:
+    settings: Settings = {"enforce_eager": "true"}
     notes = ["on CPU: eager, no compilation (--engine enforce_eager=false to compile)"]
     if options.gpu_util is not None:
         notes.append("--gpu-util applies to GPUs only and is left out; here --engine kv_cache_memory_bytes=N counts")
@@ -116,12 +107,13 @@ def _on_cpu(
         )
     elif "kv_cache_memory_bytes" not in options.engine:
         token_bytes = (kv_bytes_per_token(folder, None, dtype) if folder else None) or 0
-        settings["kv_cache_memory_bytes"] = max(KV_BYTES, REQUESTS_AT_ONCE * options.max_len * token_bytes)
-        notes.append(f"KV cache: {settings['kv_cache_memory_bytes'] / 2**20:,.0f} MiB of main memory")
+        kv_bytes = max(KV_BYTES, REQUESTS_AT_ONCE * options.max_len * token_bytes)
+        settings["kv_cache_memory_bytes"] = kv_bytes
+        notes.append(f"KV cache: {kv_bytes / 2**20:,.0f} MiB of main memory")
     return settings, notes
 
 
-def flags(settings: Mapping[str, Any]) -> list[str]:
+def flags(settings: Mapping[str, Setting]) -> list[str]:
     """vLLM's arguments as words.
 
     | setting                        | words                  |

@@ -37,7 +37,17 @@ class Observation:
     output: str | None = None
 
 
-def completion(served: Served, **more: Any) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Completion:
+    """The answer to a prompt or a question, as OpenAI's API has it."""
+
+    text: str
+    finish_reason: str | None
+    prompt_tokens: int
+    completion_tokens: int
+
+
+def completion(served: Served, **more: object) -> dict[str, object]:
     """The body of a request that continues the prompt."""
     return {"model": served.model, "prompt": PROMPT, "max_tokens": TOKENS, "temperature": 0} | more
 
@@ -52,6 +62,14 @@ def ok(answer: Response) -> Response:
     """The answer, which must be a 200."""
     expect(answer.status == 200, f"{answer.status}: {error(answer.body)}")
     return answer
+
+
+def completed(answer: Response) -> Completion:
+    """The completion in an answer; `KeyError`, `IndexError` or `TypeError` where it has another form."""
+    body = ok(answer).body
+    choice, usage = body["choices"][0], body["usage"]
+    text = choice["text"] if "text" in choice else choice["message"]["content"]
+    return Completion(text, choice["finish_reason"], usage["prompt_tokens"], usage["completion_tokens"])
 
 
 def error(body: Any) -> str:

@@ -7,7 +7,6 @@ import sys
 import tempfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.text import Text
@@ -45,7 +44,7 @@ class Session:
         return self.diagnosis is None and bool(self.checks) and not any(each.failed for each in self.checks)
 
 
-def as_dict(session: Session) -> dict[str, Any]:
+def as_dict(session: Session) -> dict[str, object]:
     """The session for JSON."""
     return {
         "passed": session.passed,

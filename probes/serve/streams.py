@@ -13,7 +13,17 @@ from probes.metrics.endpoint import METRICS, Endpoint, look
 from probes.metrics.quantities import COUNTERS, GAUGES, ServerMetric, has_any, name_in
 from probes.serve.client import DONE, ask, stream
 from probes.serve.command import HOST
-from probes.serve.expectations import PROMPT, TOKENS, CheckFailed, Observation, Served, completion, expect, ok, some
+from probes.serve.expectations import (
+    PROMPT,
+    TOKENS,
+    CheckFailed,
+    Observation,
+    Served,
+    completed,
+    completion,
+    expect,
+    some,
+)
 
 STREAMED_SHARE = 0.2  # of the whole time lies between the first and the last chunk at least: one held back has 0
 SETTLE_S = 5.0
@@ -56,7 +66,12 @@ class _Chunks:
 
 
 def _streamed(served: Served, tokens: int) -> _Chunks:
-    request = {"max_tokens": tokens, "stream": True, "ignore_eos": True, "stream_options": {"include_usage": True}}
+    request: dict[str, object] = {
+        "max_tokens": tokens,
+        "stream": True,
+        "ignore_eos": True,
+        "stream_options": {"include_usage": True},
+    }
     began = time.monotonic()
     events = list(stream(served.port, "/v1/completions", completion(served, **request)))
     expect(bool(events), "no chunk came")
@@ -74,7 +89,7 @@ def metrics(served: Served) -> Observation:
     at = _metrics_at(served)
     expect(has_any(look(at)), "none of vLLM's metrics; was it started with --disable-log-stats?")
     before = _total(at, GENERATED)
-    generated = ok(ask(served.port, "/v1/completions", completion(served))).body["usage"]["completion_tokens"]
+    generated = completed(ask(served.port, "/v1/completions", completion(served))).completion_tokens
     increase = _settled(lambda: _total(at, GENERATED) - before, lambda more: more >= generated)
     expect(increase == generated, f"generated {generated} tokens, /metrics counts {increase:g} more")
     return Observation(f"{len(look(at).samples)} metrics; generated {generated} tokens, counts {increase:g} more")

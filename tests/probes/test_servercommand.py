@@ -9,6 +9,7 @@ import pytest
 
 from probes.errors import EnginescopeError
 from probes.machine import Machine
+from probes.memory.modelconfig import model_config
 from probes.serve.command import ServeOptions, choose_dtype, engine_arguments, flags, server_command
 from probes.serve.process import environment
 from tests.probes.modelfolders import model_folder
@@ -20,8 +21,8 @@ def model(tmp_path: Path) -> Path:
 
 
 def machine(**facts: object) -> Machine:
-    given = {name: None for name in Machine.__dataclass_fields__} | {"cpu_flags": ("avx2",), "gpus": ()}
-    return Machine(**given | facts)  # type: ignore[arg-type]
+    empty = {name: None for name in Machine.__dataclass_fields__} | {"cpu_flags": ("avx2",), "gpus": ()}
+    return Machine(**empty | facts)  # type: ignore[arg-type]
 
 
 OPTIONS = ServeOptions("ORG/M", 8000, 1, 1024, None, {})
@@ -41,9 +42,10 @@ GPU = {"platform": "rocm"}
         ({"torch_dtype": "bfloat16"}, {"gpus": ("a GPU",), "platform": "cpu"}, "float32"),
     ],
 )
-def test_dtype(config, facts, dtype) -> None:
-    chosen, [why] = choose_dtype(config, machine(**facts))
-    assert chosen == dtype and why.startswith(f"dtype {dtype}: the model's ")
+def test_dtype(config, facts, dtype, model) -> None:
+    (model / "config.json").write_text(json.dumps(config))
+    choice, [why] = choose_dtype(model_config(model).dtype, machine(**facts))
+    assert choice == dtype and why.startswith(f"dtype {dtype}: the model's ")
 
 
 def test_command_on_a_gpu_and_on_a_cpu(model) -> None:
@@ -51,26 +53,26 @@ def test_command_on_a_gpu_and_on_a_cpu(model) -> None:
         "--model ORG/M --served-model-name ORG/M --host 127.0.0.1 --port 8000 --tensor-parallel-size 1 "
         "--max-model-len 1024 --dtype auto --gpu-memory-utilization 0.8"
     )
-    asked = ServeOptions(str(model), 8000, 1, 1024, 0.5, {"enforce_eager": "false"})
-    made = server_command(asked, machine(), {})
-    assert "--gpu-memory-utilization" not in made.words and "--no-enforce-eager" in made.words
-    assert any("--gpu-util applies to GPUs only" in note for note in made.notes)
-    assert made.words[-2:] == ["--kv-cache-memory-bytes", str(2**29)]
-    assert made.served_name == "model"
-    spaced = server_command(asked, machine(), {"VLLM_CPU_KVCACHE_SPACE": "2"})
+    options = ServeOptions(str(model), 8000, 1, 1024, 0.5, {"enforce_eager": "false"})
+    command = server_command(options, machine(), {})
+    assert "--gpu-memory-utilization" not in command.words and "--no-enforce-eager" in command.words
+    assert any("--gpu-util applies to GPUs only" in note for note in command.notes)
+    assert command.words[-2:] == ["--kv-cache-memory-bytes", str(2**29)]
+    assert command.served_name == "model"
+    spaced = server_command(options, machine(), {"VLLM_CPU_KVCACHE_SPACE": "2"})
     assert "--kv-cache-memory-bytes" not in spaced.words
 
 
 def test_the_kv_cache_on_cpu_has_room_for_four_requests(model) -> None:
     heads = {"num_hidden_layers": 32, "num_attention_heads": 32, "hidden_size": 4096, "torch_dtype": "bfloat16"}
     (model / "config.json").write_text(json.dumps(heads))
-    made = server_command(ServeOptions(str(model), 8000, 1, 4096, None, {}), machine(), {})
-    assert made.words[-1] == str(4 * 4096 * 2 * 32 * 4096 * 4)  # keys and values, layers, width, float32
+    command = server_command(ServeOptions(str(model), 8000, 1, 4096, None, {}), machine(), {})
+    assert command.words[-1] == str(4 * 4096 * 2 * 32 * 4096 * 4)  # keys and values, layers, width, float32
 
 
 def test_engine_arguments_as_words() -> None:
-    given = engine_arguments(["max-num-seqs=8", "enable_prefix_caching=false", 'hf_overrides={"a": "b=c"}'])
-    assert flags(given) == [
+    arguments = engine_arguments(["max-num-seqs=8", "enable_prefix_caching=false", 'hf_overrides={"a": "b=c"}'])
+    assert flags(arguments) == [
         *("--max-num-seqs", "8", "--no-enable-prefix-caching"),
         *("--hf-overrides", '{"a": "b=c"}'),
     ]
