@@ -288,22 +288,40 @@ def test_calls_in_flight_with_one_id_are_kept_apart(tmp_path: Path) -> None:
     assert (second.request, second.start_ns, second.end_ns) == ("same-2", 1100, 1950)
 
 
-def streamed_tokens(folder: Path, yields: int, status: str = "", stop: int | None = None, tokens: int = 5) -> None:
-    """A stream of five steps with a token each, whose caller took so many outputs."""
+def streamed_tokens(
+    folder: Path,
+    yields: int,
+    status: str = "",
+    stop: int | None = None,
+    tokens: int = 5,
+    chunks: int = 0,
+    step_of_abort: int | None = None,
+) -> None:
+    """A stream of steps with a token each, after `chunks` that computed a part of the prompt only.
+
+    Its caller took so many outputs. It is freed in the last step's update, or while `step_of_abort` runs.
+    """
     front = TraceWriter(folder, 10, ["front end"]).span("async.generate", 100, 100, "s", value=CALLED, extra=2)
     front.span("async.generate", 110, 190, "s", extra=2).span("input.assign_id", 120, 130, "s-1").renamed("s-1", "s")
     core = TraceWriter(folder, 11, ["core"], parent=10)
     core.span("core.receive", 200, 210, "s-1", thread=2).span("core.add_request", 220, 230, "s-1", value=3)
-    for step in range(tokens):
-        at = 1000 * (step + 1)
-        core.span("scheduler.schedule", at, at + 10, step=step).batch(step, {"s-1": 1 if step else 3}).counts(step, {})
-        core.span("scheduler.update", at + 20, at + 30, step=step).message(step, KEY + step)
-        front.span("output.process", at + 40, at + 50, step=KEY + step)
-        if step < yields:
-            last = step == yields - 1 and (stop is not None or yields == tokens)
+    for step in range(chunks + tokens):
+        at, output = 1000 * (step + 1), step - chunks
+        core.span("scheduler.schedule", at, at + 10, step=step).batch(step, {"s-1": 1 if step else 3 - chunks})
+        core.counts(step, {}).span("scheduler.update", at + 20, at + 30, step=step)
+        if output < 0:
+            continue
+        core.message(step, KEY + output)
+        front.span("output.process", at + 40, at + 50, step=KEY + output)
+        if output < yields:
+            last = output == yields - 1 and (stop is not None or yields == tokens)
             front.span("async.generate", at + 60, at + 70, "s", value=YIELDED, extra=2 + last)
+    if step_of_abort is not None:
+        step, at = step_of_abort, at + 990
+        core.span("scheduler.schedule", at, at + 10, step=step).batch(step, {"s-1": 1}).counts(step, {})
+        core.span("scheduler.update", at + 40, at + 50, step=step)
     if status:
-        core.span("scheduler.free", 5025, 5028, "s-1", step=tokens - 1, value=tokens, extra=status)
+        core.span("scheduler.free", at + 25, at + 28, "s-1", step=step, value=tokens, extra=status)
     if stop is not None:
         front.stopped("s-1", KEY + stop)
     front.close()
@@ -315,6 +333,19 @@ def test_a_stop_string_ends_a_request_at_its_last_yield(tmp_path: Path, status: 
     streamed_tokens(tmp_path, yields=1, status=status, stop=0)
     [flow] = requests.flows(Index(timeline.read(tmp_path)))
     assert (flow.state, flow.end_ns, flow.output_tokens, flow.delivered_tokens) == ("stopped", 1070, 5, 1)
+
+
+def test_the_output_with_the_stop_string_is_delivered(tmp_path: Path) -> None:
+    """The abort comes while the fourth step runs: the core never counts that step's token."""
+    streamed_tokens(tmp_path, yields=3, stop=2, tokens=3, status="FINISHED_ABORTED", step_of_abort=3)
+    [flow] = requests.flows(Index(timeline.read(tmp_path)))
+    assert (flow.state, flow.output_tokens, flow.delivered_tokens) == ("stopped", 3, 3)
+
+
+def test_a_step_that_computed_a_part_of_the_prompt_takes_no_token_off(tmp_path: Path) -> None:
+    streamed_tokens(tmp_path, yields=5, status="FINISHED_LENGTH_CAPPED", chunks=2)
+    [flow] = requests.flows(Index(timeline.read(tmp_path)))
+    assert (flow.output_tokens, flow.delivered_tokens) == (5, 5)
 
 
 def test_a_caller_that_left_got_what_it_took(tmp_path: Path) -> None:

@@ -122,7 +122,7 @@ def _flow(index: Index, name: str, parent: str | None, front_pid: int, external:
         prompt_tokens=int(index.value[admitted[0]]) if len(admitted) else 0,
         steps=steps,
         keys=keys,
-        delivered_tokens=_delivered(index, name, call, front_pid, core_pid, stop, status),
+        delivered_tokens=_delivered(index, name, call, front_pid, stop, status),
         call=number,
     )
 
@@ -189,30 +189,29 @@ def _end(index: Index, call: Rows, front_pid: int, keys: Rows, own: Rows, status
     return int(index.end[handled].max()) if done else None
 
 
-def _delivered(
-    index: Index, name: str, call: Rows, front_pid: int, core_pid: int, stop: int | None, status: str
-) -> int:
+def _delivered(index: Index, name: str, call: Rows, front_pid: int, stop: int | None, status: str) -> int:
     """The tokens that reached the caller, one a step: those generated, without steps whose message came too late.
 
     Too late is after the message with the stop string, or after the caller's last yield. `LLM.generate` hands over all
-    at its return: a caller that was killed before got none.
+    at its return: a caller that was killed before got none. An abort may come while a step runs: the count of generated
+    tokens that `scheduler.free` gives holds only what was updated before.
     """
     core_pid, steps = index.steps_of(name)
     freed = index.rows(name, "scheduler.free")
     if not len(call) and stop is None and not (status and status not in ABORTED):
         return 0
-    steps = steps[steps <= index.step[freed[-1]]] if len(freed) and index.step[freed[-1]] >= 0 else steps
-    handled = index.with_step("output.process", front_pid, index.keys_of(core_pid, steps))
+    in_time = index.with_step("output.process", front_pid, index.keys_of(core_pid, steps))
     yields = call[index.value[call] == YIELDED]
     if stop is not None:
-        in_time = handled[index.step[handled] <= stop]
+        in_time = in_time[index.step[in_time] <= stop]
     elif len(call):
-        in_time = handled[index.end[handled] <= (index.end[yields[-1]] if len(yields) else 0)]
-    else:
-        in_time = handled
+        in_time = in_time[index.end[in_time] <= (index.end[yields[-1]] if len(yields) else 0)]
+    step_of_key = index.step_of_key(core_pid)
+    last = max((step_of_key[key] for key in index.step[in_time].tolist()), default=-1)
     if not len(freed):
-        return max(len(in_time) - index.chunks(name), 0)
-    late = len(handled) - len(in_time) + len(steps) - len(handled)
+        return max(int((steps <= last).sum()) - index.chunks(name), 0)
+    updates = index.with_step("scheduler.update", core_pid, steps[steps > last])
+    late = int((index.start[updates] <= index.start[freed[-1]]).sum())
     return max(int(index.value[freed[-1]]) - late, 0)
 
 
