@@ -13,6 +13,7 @@ import json
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -76,7 +77,7 @@ class Machine:
     git_dirty: bool | None
     platform: str | None = None  # what the engine runs on, where it was asked for
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """The fields as JSON holds them: what is written and read back is equal to this."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
@@ -116,7 +117,7 @@ def fingerprint(engine: str | None = None) -> Machine:
     )
 
 
-def differences(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
+def differences(a: Mapping[str, object], b: Mapping[str, object]) -> list[str]:
     """The fields in which two fingerprints differ so that figures of the one say nothing about the other.
 
     | a                   | b                   | differences                      |
@@ -127,11 +128,11 @@ def differences(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
     return [f"{name}: {a.get(name)!r} and {b.get(name)!r}" for name in COMPARED if not _same(name, a, b)]
 
 
-def _same(name: str, a: dict[str, Any], b: dict[str, Any]) -> bool:
+def _same(name: str, a: Mapping[str, object], b: Mapping[str, object]) -> bool:
     one, other = a.get(name), b.get(name)
-    if name == "memory_bytes" and one and other:
-        return bool(abs(one - other) <= MEMORY_SLACK * max(one, other))
-    return bool(one == other)
+    if name == "memory_bytes" and isinstance(one, int) and isinstance(other, int):
+        return abs(one - other) <= MEMORY_SLACK * max(one, other)
+    return one == other
 
 
 def _machine_id(gpu_uuids: list[str]) -> str:

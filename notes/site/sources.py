@@ -10,7 +10,6 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
-from typing import Any
 
 from notes import quotes
 from notes.site import chapterpage, sequence
@@ -71,7 +70,7 @@ def _replace(site: Path, out: Path) -> None:
 
 # --- sources ---
 
-Nav = list[dict[str, Any]]
+Nav = list[dict[str, object]]
 
 
 def _sources(
@@ -89,12 +88,14 @@ def _sources(
         (docs / name).write_text(text)
     shutil.copytree(THEME, docs / "assets")
     (docs / "assets" / "drawings.css").write_text(lanes.STYLE + sequence.STYLE)
-    return [
+    nav: Nav = [
         {"Start": "index.md"},
         {"Walkthrough": [{title(chapter): f"walkthrough/{chapter.name}.md"} for chapter in chapters]},
         {"Study plan": [{texts.title(page): f"study/{page}.md"} for page in texts.PAGES]},
-        *([{"Tables": [{each.origin.title: f"tables/{each.origin.name}.md"} for each in stories]}] if stories else []),
     ]
+    if stories:
+        nav.append({"Tables": [{each.origin.title: f"tables/{each.origin.name}.md"} for each in stories]})
+    return nav
 
 
 def addresses(chapters: Sequence[Chapter]) -> dict[str, str]:
@@ -176,14 +177,14 @@ def _mkdocs(docs: Path, out: Path, nav: Nav) -> None:
         raise EnginescopeError(f"the site was not built: {warnings.lines[0]}")
 
 
-def _no_file(docs: Path) -> Any:
+def _no_file(docs: Path) -> str:
     """An empty configuration file, so that none of the folder we are in is read."""
     path = docs.parent / "mkdocs.yml"
     path.write_text("{}\n")
     return str(path)
 
 
-def settings(docs: Path, out: Path, nav: Nav) -> Mapping[str, Any]:
+def settings(docs: Path, out: Path, nav: Nav) -> Mapping[str, object]:
     """MkDocs' configuration: everything from disk, nothing from the web."""
     return {
         "site_name": NAME,
@@ -204,7 +205,7 @@ def settings(docs: Path, out: Path, nav: Nav) -> Mapping[str, Any]:
     }
 
 
-def _palette(scheme: str, name: str, other: str) -> dict[str, Any]:
+def _palette(scheme: str, name: str, other: str) -> dict[str, object]:
     return {
         "media": f"(prefers-color-scheme: {name})",
         "scheme": scheme,

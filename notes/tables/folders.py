@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import csv
-import json
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
+from notes.tables.runfile import read_run, table_machine, versions
 from notes.tables.story import (
     BudgetRow,
     BudgetTable,
@@ -19,8 +17,6 @@ from notes.tables.story import (
     Story,
     SweepCell,
     SweepTable,
-    TableMachine,
-    Versions,
 )
 from probes.errors import EnginescopeError, usage_error
 from tracing.breakdown.findings import findings, trace_file
@@ -43,19 +39,19 @@ def story(folder: Path) -> Story:
 
 
 def _sweep(folder: Path) -> SweepTable:
-    run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    run = read_run(folder)
     with (folder / "table.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     columns = list(rows[0]) if rows else ["status"]
     axes = tuple(columns[: columns.index("status")])  # what a cell is stands before how it went
     origin = Origin(
-        name=re.sub(r"[^A-Za-z0-9._-]+", "-", f"sweep-{run['model']}-{run['variant']}"),
-        title=f"Throughput of {run['model']} against batch size",
-        command=without_paths(run["command_line"]),
-        machine=_machine(run["machine"]),
-        versions=_versions(run["machine"]),
-        date=run["began"][:10],
-        state=run["state"],
+        name=re.sub(r"[^A-Za-z0-9._-]+", "-", f"sweep-{run.model}-{run.variant}"),
+        title=f"Throughput of {run.model} against batch size",
+        command=without_paths(run.command_line),
+        machine=run.machine,
+        versions=run.versions,
+        date=run.began[:10],
+        state=run.state,
         caution=without_paths((folder / "table.md").read_text(encoding="utf-8").partition("\n")[0]),
     )
     return SweepTable(origin, axes, tuple(_cell(row, axes) for row in rows))
@@ -89,23 +85,14 @@ def _budget(folder: Path) -> BudgetTable:
         name=re.sub(r"[^A-Za-z0-9]+", "-", f"budget-{command.removeprefix('python -m ').removeprefix('python ')}"),
         title=f"Where a request's time goes: {command}",
         command=f"python -m tracing.record {'--nvtx ' if trace.get('nvtx') else ''}-- {command}",
-        machine=_machine(trace["machine"]),
-        versions=_versions(trace["machine"]),
+        machine=table_machine(trace["machine"]),
+        versions=versions(trace["machine"]),
         date=time.strftime("%Y-%m-%d", time.gmtime(trace["started"])),
         state=trace["state"],
         caution=f"Not whole: {problems}." if problems else "A whole trace: nothing was dropped or cut.",
     )
     rows = tuple(BudgetRow(row.stage, row.median_ns, row.p95_ns, float(f"{row.share:.6g}")) for row in review.budget)
     return BudgetTable(origin, review.requests.whole, rows)
-
-
-def _machine(machine: Mapping[str, Any]) -> TableMachine:
-    gpus = tuple(gpu["name"] for gpu in machine.get("gpus") or [])
-    return TableMachine(machine.get("cpu_model"), machine.get("cores_usable"), machine.get("memory_bytes"), gpus)
-
-
-def _versions(machine: Mapping[str, Any]) -> Versions:
-    return Versions(**{field.name: machine.get(field.name) for field in fields(Versions)})
 
 
 def without_paths(text: str) -> str:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from probes.errors import EnginescopeError
+from probes.jsonform import read_record
 
 SCHEMA = 2  # 1 had the figures of a cell and its axes in one dictionary
 FOLDER = Path(__file__).resolve().parent
@@ -65,11 +64,11 @@ class CellMean:
 class SweepCell:
     """A cell: where it is on each axis, how it went, and its means by column; one that is None was not measured."""
 
-    axes: Mapping[str, str]
+    axes: dict[str, str]
     status: str
     reason: str
     trials: int
-    means: Mapping[str, CellMean | None]
+    means: dict[str, CellMean | None]
 
 
 @dataclass(frozen=True)
@@ -101,6 +100,7 @@ class BudgetTable:
 
 
 Story = SweepTable | BudgetTable
+KINDS: dict[str, type[Story]] = {"sweep": SweepTable, "trace": BudgetTable}
 
 
 def encode(story: Story) -> str:
@@ -111,25 +111,13 @@ def encode(story: Story) -> str:
 
 def decode(text: str) -> Story:
     """A story out of its JSON; an `EnginescopeError` for another schema."""
-    entries: dict[str, Any] = json.loads(text)
-    if entries["schema"] != SCHEMA:
-        raise EnginescopeError(f"a table of schema {entries['schema']}, not {SCHEMA}: make tables writes it again")
-    origin = _origin(entries["origin"])
-    if entries["kind"] == "sweep":
-        return SweepTable(origin, tuple(entries["axes"]), tuple(map(_cell, entries["cells"])))
-    return BudgetTable(origin, entries["requests"], tuple(BudgetRow(**row) for row in entries["rows"]))
+    values = json.loads(text)
+    schema = values.pop("schema")
+    if schema != SCHEMA:
+        raise EnginescopeError(f"a table of schema {schema}, not {SCHEMA}: make tables writes it again")
+    return read_record(KINDS[values.pop("kind")], values)
 
 
 def read(folder: Path = FOLDER) -> list[Story]:
     """The stories of a folder of tables, by name."""
     return [decode(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
-
-
-def _origin(entries: dict[str, Any]) -> Origin:
-    machine = TableMachine(**{**entries["machine"], "gpus": tuple(entries["machine"]["gpus"])})
-    return Origin(**{**entries, "machine": machine, "versions": Versions(**entries["versions"])})
-
-
-def _cell(entries: dict[str, Any]) -> SweepCell:
-    means = {name: mean and CellMean(**mean) for name, mean in entries["means"].items()}
-    return SweepCell(**{**entries, "means": means})

@@ -22,7 +22,6 @@ import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from notes.walkthrough.anchors import Anchor
 from notes.walkthrough.fragment import Fragment
@@ -34,6 +33,7 @@ FOLDER = Path(__file__).resolve().parent
 EDGE = "+++"
 FENCE = "```"
 STOP = FENCE + "stop"
+FRONT = ("title", "summary")
 NEEDED = ("name", "anchor", "fragment")
 OPTIONAL = ("role", "thread", "site", "calls", "sends_to")
 SITE_NAMES = {site.name for site in SITES}
@@ -103,8 +103,7 @@ def read_chapter(path: Path) -> Chapter:
     if lines[0].rstrip() != EDGE or EDGE not in map(str.rstrip, lines[1:]):
         raise _error(path.name, 1, f"front matter is missing: title and summary between two lines of {EDGE}")
     end = [line.rstrip() for line in lines].index(EDGE, 1)
-    front = _toml(lines[1:end], path.name, 2)
-    _check(front, ("title", "summary"), (), path.name, 1)
+    front = _entries(lines[1:end], FRONT, (), path.name, 1)
     parts = tuple(_parts(lines, end + 1, path.name))
     return Chapter(path.stem, front["title"], front["summary"], parts)
 
@@ -143,8 +142,7 @@ def _end(lines: Sequence[str], begin: int, file: str) -> int:
 
 
 def _stop(block: Sequence[str], file: str, line: int, text: str) -> Stop:
-    entries = _toml(block, file, line + 1)
-    _check(entries, NEEDED, OPTIONAL, file, line)
+    entries = _entries(block, NEEDED, OPTIONAL, file, line)
     try:
         anchor = Anchor(entries.pop("anchor"), Fragment(entries.pop("fragment")))
     except EnginescopeError as error:
@@ -168,14 +166,14 @@ def _problem(stop: Stop) -> str:
     return ""
 
 
-def _toml(lines: Sequence[str], file: str, first: int) -> dict[str, Any]:
+def _entries(
+    block: Sequence[str], needed: Sequence[str], optional: Sequence[str], file: str, line: int
+) -> dict[str, str]:
+    """The TOML of a block that begins after `line`: texts by key, all that are needed and no others than these."""
     try:
-        return tomllib.loads("\n".join(lines))
+        entries = tomllib.loads("\n".join(block))
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise _error(file, first, f"not TOML: {error}") from None
-
-
-def _check(entries: dict[str, Any], needed: Sequence[str], optional: Sequence[str], file: str, line: int) -> None:
+        raise _error(file, line + 1, f"not TOML: {error}") from None
     for key, value in entries.items():
         if key not in (*needed, *optional):
             raise _error(file, line, f"there is no {key!r}; there are {', '.join((*needed, *optional))}")
@@ -183,6 +181,7 @@ def _check(entries: dict[str, Any], needed: Sequence[str], optional: Sequence[st
             raise _error(file, line, f"{key} must be text, not {value!r}")
     if missing := [key for key in needed if key not in entries]:
         raise _error(file, line, f"{', '.join(missing)} is missing")
+    return entries
 
 
 def _error(file: str, line: int, words: str) -> EnginescopeError:

@@ -15,8 +15,8 @@ import pytest
 from tests.engine.recording import LIMIT_S, ROOT, Trace
 from tracing import timeline
 from tracing.breakdown import budget
-from tracing.nsys import __main__ as nsys
 from tracing.nsys import file, ranges
+from tracing.nsys.reportreview import review_report
 from tracing.timeline import requests
 from tracing.timeline.index import Index
 from tracing.timeline.spans import Timeline
@@ -85,10 +85,10 @@ def test_the_lists_and_the_clock_of_a_real_capture(captured: Path) -> None:
 
 @pytest.mark.engine
 def test_vllm_scopes_are_in_it_and_nothing_is_missing(captured: Path) -> None:
-    figures = nsys.reviewed(captured / "nsys.sqlite")[1]
-    assert not figures["problems"]
+    review = review_report(captured / "nsys.sqlite").findings.review
+    assert not review.problems
     assert "vLLM scope" in {str(stage) for stage in ranges.timeline(file.read(captured / "nsys.sqlite")).spans["stage"]}
-    assert figures["requests"]["states"] == {"finished": 9, "aborted": 1, "refused": 1}
+    assert review.requests.states == {"finished": 9, "aborted": 1, "refused": 1}
 
 
 LOOP = """

@@ -18,7 +18,9 @@ from notes.tables import charts, pages
 from notes.tables.__main__ import write
 from notes.tables.charts import Point
 from notes.tables.folders import MEANS, story, without_paths
+from notes.tables.runfile import SCHEMA
 from notes.tables.story import FOLDER, BudgetTable, Story, decode, encode, read
+from offline.records.run import SCHEMA as run_schema
 from probes.errors import EnginescopeError
 from tests.tracing.test_budget import stream
 
@@ -50,9 +52,14 @@ def run(tmp_path: Path) -> Path:
     """A synthetic run folder, in the layout that `python -m offline.sweep` leaves."""
     folder = tmp_path / "synthetic-run"
     folder.mkdir()
-    said = {"model": "synthetic/model", "variant": "default", "began": "2026-01-02T03:04:05+0000", "state": "complete"}
+    course = {"began": "2026-01-02T03:04:05+0000", "state": "complete"}
     command = "python -m offline.sweep --model ~/.cache/x/m --out /tmp/someone/out"
-    (folder / "run.json").write_text(json.dumps({"schema": 1, **said, "command_line": command, "machine": MACHINE}))
+    (folder / "run.json").write_text(
+        json.dumps(
+            {"schema": SCHEMA, "model": "synthetic/model", "variant": "default", "command_line": command}
+            | {"machine": MACHINE, **course}
+        )
+    )
     (folder / "table.md").write_text("Drift inside its bound of 10%: synthetic.\n\n# more\n")
     rows = [row(*cell) for cell in CELLS]
     with (folder / "table.csv").open("w", newline="") as file:
@@ -60,6 +67,14 @@ def run(tmp_path: Path) -> Path:
         writer.writeheader()
         writer.writerows(rows)
     return folder
+
+
+def test_a_run_of_another_schema_is_refused_by_its_number(run: Path) -> None:
+    assert run_schema == SCHEMA
+    values = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps(values | {"schema": 2}))
+    with pytest.raises(EnginescopeError, match="has schema 2, this version reads 3: measure again"):
+        story(run)
 
 
 def files(folder: Path, out: Path) -> dict[str, str]:

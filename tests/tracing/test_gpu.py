@@ -18,8 +18,8 @@ from tracing import review, timeline
 from tracing.breakdown import findings
 from tracing.breakdown import review as reviewfile
 from tracing.breakdown.otherwatchers import GapCause, GpuStage, GpuSummary
-from tracing.nsys import __main__ as nsys
 from tracing.nsys import file, gpu, ranges
+from tracing.nsys.reportreview import review_report
 from tracing.page import watchers
 from tracing.timeline.intervals import edges, union
 
@@ -59,7 +59,7 @@ CAUSES = {
 
 def gpu_of(path: Path) -> GpuSummary:
     """What the review of a report holds of its GPU."""
-    summary = nsys.reviewed(path)[0].review.gpu
+    summary = review_report(path).findings.review.gpu
     assert summary is not None
     return summary
 
@@ -141,18 +141,18 @@ def test_work_outside_of_steps_is_the_largest_and_one_row_of_the_others(tmp_path
         at = 1000 * number
         writer.range(9, 9, at, at + 100, f"part {chr(65 + number)}", domain="").launch(9, 9, at + 1, at + 2, number)
         writer.activity("kernel", 9, at + 200, at + 300 + number, number)
-    rows = nsys.reviewed(writer.close())[1]["gpu"]["stages"]
-    assert len(rows) == gpu.MOST_ROWS + 1 and rows[0]["stage"] == "part r" and rows[0]["kernel_ns"] == 149
-    assert (rows[-1]["stage"], rows[-1]["kernels"]) == ("… 20 others", 20)
-    assert sum(row["kernel_ns"] for row in rows) == sum(100 + number for number in range(50))
+    rows = gpu_of(writer.close()).stages
+    assert len(rows) == gpu.MOST_ROWS + 1 and rows[0].stage == "part r" and rows[0].kernel_ns == 149
+    assert (rows[-1].stage, rows[-1].kernels) == ("… 20 others", 20)
+    assert sum(row.kernel_ns for row in rows) == sum(100 + number for number in range(50))
 
 
 def test_two_devices_have_gaps_of_their_own(tmp_path: Path) -> None:
     writer = NsysWriter(tmp_path / "r.sqlite").range(9, 9, 0, 1, "model.forward", 0)
     writer.activity("kernel", 9, 0, 10 * US, gpu=0).activity("kernel", 9, 40 * US, 50 * US, gpu=0)
     writer.activity("kernel", 9, 0, 50 * US, gpu=1).launch(9, 9, 0, 1, 0)
-    devices = nsys.reviewed(writer.close())[1]["gpu"]["devices"]
-    assert [(each["device"], each["busy_ns"], each["gap_ns"]) for each in devices] == [
+    devices = gpu_of(writer.close()).devices
+    assert [(each.device, each.busy_ns, each.gap_ns) for each in devices] == [
         (0, 20 * US, 30 * US),
         (1, 50 * US, 0),
     ]

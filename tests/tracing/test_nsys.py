@@ -21,9 +21,10 @@ from tests.tracing.test_budget import DURATIONS, stream
 from tracing import timeline
 from tracing.breakdown import budget
 from tracing.breakdown.findings import analyze
-from tracing.nsys import __main__ as nsys
 from tracing.nsys import capture, ranges
 from tracing.nsys import file as nsysfile
+from tracing.nsys.__main__ import stage_rows
+from tracing.nsys.reportreview import StageTimes, review_report
 from tracing.timeline import requests
 from tracing.timeline.index import Index
 from tracing.timeline.spans import Timeline
@@ -56,17 +57,17 @@ def test_the_whole_review_is_that_of_the_event_files(tmp_path: Path) -> None:
     stream(tmp_path, NS)
     read, report = captured(tmp_path, clock_ns=500)
     ours = analyze(read).review
-    found, figures = nsys.reviewed(report)
+    review = review_report(report)
     for part in ("requests", "budget", "steps", "hops", "slow_steps", "roles", "unexplained_share_median"):
-        assert getattr(found.review, part) == getattr(ours, part), part
-    assert figures["problems"] == () and figures["gpu"] is None
-    assert figures["clock"] == {"offset_ns": 500, "uncertainty_ns": 1}
+        assert getattr(review.findings.review, part) == getattr(ours, part), part
+    assert review.findings.review.problems == () and review.findings.review.gpu is None
+    assert review.as_dict()["clock"] == {"offset_ns": 500, "uncertainty_ns": 1}
 
 
 def test_steps_and_their_phases(tmp_path: Path) -> None:
     write_steps(tmp_path, collection=3)
     read, report = captured(tmp_path)
-    assert nsys.reviewed(report)[0].review.steps == analyze(read).review.steps
+    assert review_report(report).findings.review.steps == analyze(read).review.steps
 
 
 def test_what_a_mark_says_is_of_the_range_before_it(tmp_path: Path) -> None:
@@ -101,14 +102,14 @@ def test_vllm_scopes_stand_in_where_our_ranges_are_missing(tmp_path: Path) -> No
     writer.range(9, 9, 12, 40, "gpu_model_runner: forward", domain="").range(
         9, 9, 50, 51, "nccl:all_reduce", domain="NCCL"
     )
-    found, figures = nsys.reviewed(writer.close())
-    assert [(row["role"], row["stage"], row["sum_ns"]) for row in figures["stages"]] == [
+    review = review_report(writer.close())
+    assert [(row.role, row.stage, row.sum_ns) for row in review.stages] == [
         ("front end", "process outputs", 10),
         ("worker", "forward", 28),
         ("worker", "nccl:all_reduce", 1),
     ]
-    assert "no ranges of the domain enginescope" in figures["problems"][0]
-    assert found.review.requests.total == 0
+    assert "no ranges of the domain enginescope" in review.findings.review.problems[0]
+    assert review.findings.review.requests.total == 0
 
 
 def test_processes_that_are_not_vllm_have_a_role_of_their_own_and_their_ranges_are_folded(tmp_path: Path) -> None:
@@ -120,25 +121,23 @@ def test_processes_that_are_not_vllm_have_a_role_of_their_own_and_their_ranges_a
             writer.range(pid, pid, at, at + 100, f"train step {number}", domain="")
             writer.range(pid, pid, at, at + 10, f"aten::mul_, op_id = {number}", domain="")
             writer.range(pid, pid, at + 20, at + 50, f"aten::mul, seq = {number}, op_id = {number}", domain="")
-    _, figures = nsys.reviewed(writer.close())
-    assert [(row["role"], row["stage"], row["count"], row["sum_ns"]) for row in figures["stages"]] == [
+    review = review_report(writer.close())
+    assert [(row.role, row.stage, row.count, row.sum_ns) for row in review.stages] == [
         ("other", "train step", 80, 8000),
         ("other", "aten::mul", 80, 2400),
         ("other", "aten::mul_", 80, 800),
     ]
-    assert figures["problems"] == (
+    assert review.findings.review.problems == (
         "no range in this report is enginescope's or vLLM's: stages are the names of the ranges, folded",
     )
 
 
 def test_many_stages_are_the_largest_and_one_row_of_the_others() -> None:
-    stages = [
-        {"role": "other", "stage": f"op{n}", "count": 2, "median_ns": 1, "p95_ns": 1, "sum_ns": 1000} for n in range(50)
-    ]
-    rows = nsys.stage_rows(stages)
+    stages = [StageTimes("other", f"op{n}", count=2, median_ns=1, p95_ns=1, sum_ns=1000) for n in range(50)]
+    rows = stage_rows(stages)
     assert len(rows) == 31 and rows[0][:3] == ["other", "op0", "2"]
     assert rows[-1] == ["other", "… 20 others", "40", "n/a", "n/a", "20.0 µs"]
-    assert len(nsys.stage_rows(stages[:31])) == 31, "one row is not worth a row that stands for it"
+    assert len(stage_rows(stages[:31])) == 31, "one row is not worth a row that stands for it"
 
 
 def test_a_report_without_ranges_is_summed_without_stages(tmp_path: Path) -> None:
@@ -146,12 +145,14 @@ def test_a_report_without_ranges_is_summed_without_stages(tmp_path: Path) -> Non
     path = writer.activity("kernel", 9, 30_000, 60_000, 1, "gemm").activity("kernel", 9, 90_000, 91_000, 2).close()
     with sqlite3.connect(path) as file:
         file.execute("DROP TABLE NVTX_EVENTS")
-    _, figures = nsys.reviewed(path)
-    assert figures["stages"] == [] and "summed without stages" in figures["problems"][0]
-    [stage] = figures["gpu"]["stages"]
-    assert (stage["stage"], stage["kernels"], stage["kernel_ns"]) == ("outside of any range", 2, 31_000)
-    [device] = figures["gpu"]["devices"]
-    assert (device["busy_ns"], device["gaps"], device["gap_ns"]) == (31_000, 1, 30_000)
+    review = review_report(path)
+    assert review.stages == () and "summed without stages" in review.findings.review.problems[0]
+    summary = review.findings.review.gpu
+    assert summary is not None
+    [stage] = summary.stages
+    assert (stage.stage, stage.kernels, stage.kernel_ns) == ("outside of any range", 2, 31_000)
+    [device] = summary.devices
+    assert (device.busy_ns, device.gaps, device.gap_ns) == (31_000, 1, 30_000)
     done = run(str(path))
     assert done.returncode == 0 and "outside of steps (sums)" in done.stdout
     assert "medians a step" not in done.stdout

@@ -13,9 +13,9 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from probes.arguments import CommandParser
 from probes.errors import INCOMPLETE, EnginescopeError, run_main, usage_error
@@ -35,18 +35,24 @@ The two-layer model's steps are almost all engine overhead: what watching costs 
 
 
 def parser() -> argparse.ArgumentParser:
-    made = CommandParser(
+    arguments = CommandParser(
         prog="python -m tracing.overhead",
         description="What each watcher, and the split into processes, costs throughput, TTFT and TPOT on this machine.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    made.add_argument("--batch-size", type=_sizes, default=[1, 16], metavar="N[,N]", help="requests at once (1,16)")
-    made.add_argument("--model", choices=("two-layer", "default"), default="two-layer")
-    made.add_argument("--output-len", type=int, default=64, metavar="N", help="tokens a request (%(default)s)")
-    made.add_argument("--rounds", type=int, default=30, metavar="N", help="trials an arm and batch size (%(default)s)")
-    made.add_argument("--arm", action="append", metavar="NAME", help="only this arm beside the plain ones; repeatable")
-    return made
+    arguments.add_argument(
+        "--batch-size", type=_sizes, default=[1, 16], metavar="N[,N]", help="requests at once (1,16)"
+    )
+    arguments.add_argument("--model", choices=("two-layer", "default"), default="two-layer")
+    arguments.add_argument("--output-len", type=int, default=64, metavar="N", help="tokens a request (%(default)s)")
+    arguments.add_argument(
+        "--rounds", type=int, default=30, metavar="N", help="trials an arm and batch size (%(default)s)"
+    )
+    arguments.add_argument(
+        "--arm", action="append", metavar="NAME", help="only this arm beside the plain ones; repeatable"
+    )
+    return arguments
 
 
 def _sizes(text: str) -> list[int]:
@@ -64,8 +70,8 @@ def main() -> int:
         raise usage_error("--rounds has to be 1 or more, --output-len 2 or more")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: engines are ended, nothing stays behind
     with tempfile.TemporaryDirectory() as scratch:
-        asked = chosen([*arms.watched(Path(scratch)), *arms.split()], args.arm)
-        return measure(asked, args, Path(scratch))
+        selected = chosen([*arms.watched(Path(scratch)), *arms.split()], args.arm)
+        return measure(selected, args, Path(scratch))
 
 
 def chosen(all_arms: list[OverheadArm], names: list[str] | None) -> list[OverheadArm]:
@@ -77,20 +83,20 @@ def chosen(all_arms: list[OverheadArm], names: list[str] | None) -> list[Overhea
     return [arm for arm in all_arms if not names or arm.name in names or arm.name in ("off", "off too")]
 
 
-def measure(asked: list[OverheadArm], args: argparse.Namespace, scratch: Path) -> int:
+def measure(selected: list[OverheadArm], args: argparse.Namespace, scratch: Path) -> int:
     """Start the arms, run the rounds, stop the arms, print and store what was seen."""
     from tracing.overhead import ledger
     from tracing.overhead.table import show
 
     missing: dict[str, str] = {}
-    with running(asked, _settings(args.model), scratch, missing) as engines:
+    with running(selected, _settings(args.model), scratch, missing) as engines:
         counts = {name: len(_members(engine)) for name, engine in engines.items()}
         by_size = {size: rounds(engines, missing, size, args) for size in args.batch_size}
         for name, engine in engines.items():
             say(f"stopping {name}")
             engine.stop()
         for size, trials in by_size.items():
-            entry = summed_up(asked, engines, counts, missing, size, trials, args)
+            entry = summed_up(selected, engines, counts, missing, size, trials, args)
             path = ledger.store(entry)
             show(entry)
     print(f"Wrote {path}")
@@ -98,7 +104,7 @@ def measure(asked: list[OverheadArm], args: argparse.Namespace, scratch: Path) -
 
 
 def summed_up(
-    asked: list[OverheadArm],
+    selected: list[OverheadArm],
     engines: dict[str, RunningArm],
     counts: dict[str, int],
     missing: dict[str, str],
@@ -120,13 +126,13 @@ def summed_up(
             None if arm.name in missing else ledger.changes(trials, arm.name),
             output(engines[arm.name], trials) if arm.name in engines else None,
         )
-        for arm in asked
+        for arm in selected
     )
     machine, today = fingerprint().as_dict(), time.strftime("%Y-%m-%d")
     return Entry(today, machine, args.model, size, INPUT_LEN, args.output_len, ledger.plain(trials), rows)
 
 
-def _settings(model: str) -> dict[str, Any]:
+def _settings(model: str) -> dict[str, object]:
     """The engine arguments that all arms share."""
     from probes.checkpoint import default_model, two_layer_model
 
@@ -157,7 +163,7 @@ def _members(engine: RunningArm) -> list[int]:
 
 @contextlib.contextmanager
 def running(
-    asked: list[OverheadArm], settings: dict[str, Any], scratch: Path, missing: dict[str, str]
+    selected: list[OverheadArm], settings: Mapping[str, object], scratch: Path, missing: dict[str, str]
 ) -> Iterator[dict[str, RunningArm]]:
     """The arms' engines, started one after the other and frozen; `missing` is told why one is not there."""
     from probes.processes.engine import EngineFailed
@@ -165,7 +171,7 @@ def running(
 
     engines: dict[str, RunningArm] = {}
     try:
-        for arm in asked:
+        for arm in selected:
             say(f"starting {arm.name}")
             try:
                 engines[arm.name] = RunningArm(arm, settings, scratch)

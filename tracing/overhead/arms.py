@@ -7,10 +7,9 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import psutil
 
@@ -37,8 +36,8 @@ class OverheadArm:
     """One way to run the engine: what is in its environment, its engine arguments and around its process."""
 
     name: str
-    environment: dict[str, str] = field(default_factory=dict)
-    settings: dict[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, object] = field(default_factory=dict)
     tool: str = ""  # a program that watches from outside
 
     @property
@@ -49,8 +48,11 @@ class OverheadArm:
 def watched(scratch: Path) -> list[OverheadArm]:
     """The plain engine twice, then one arm a watcher; each writes into its own folder below `scratch`."""
     traced = {name: {TRACE: str(scratch / name)} for name in ("recorder", "recorder + NVTX", "nsys")}
-    profiler: dict[str, Any] = {"profiler": "torch", "torch_profiler_dir": str(scratch / "torch profiler")}
-    profiler["torch_profiler_with_stack"] = False  # operators alone: what torchtrace reads
+    profiler = {
+        "profiler": "torch",
+        "torch_profiler_dir": str(scratch / "torch profiler"),
+        "torch_profiler_with_stack": False,  # operators alone: what torchtrace reads
+    }
     library = str(nvtxlibrary.library())
     unheard = {NVTX: library, LISTENER: os.devnull}  # ranges for no tool
     return [
@@ -80,8 +82,8 @@ class RunningArm:
     Raises `EngineFailed` wherever it cannot be measured.
     """
 
-    def __init__(self, arm: OverheadArm, settings: dict[str, Any], scratch: Path) -> None:
-        self.arm, self.folder, self._settings = arm, scratch / arm.name, settings | arm.settings
+    def __init__(self, arm: OverheadArm, settings: Mapping[str, object], scratch: Path) -> None:
+        self.arm, self.folder, self._settings = arm, scratch / arm.name, {**settings, **arm.settings}
         self.folder.mkdir()
         self.frozen: list[tuple[int, int]] = []
         self._frozen_at = self._since = 0
@@ -108,7 +110,7 @@ class RunningArm:
         self._since = time.monotonic_ns()
         self.freeze()
 
-    def trial(self, **shape: Any) -> WatchedTrial:
+    def trial(self, **shape: int) -> WatchedTrial:
         """Thaw, run one batch, freeze; the engine's figures of it."""
         self.thaw()
         try:

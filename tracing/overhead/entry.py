@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from probes.columns import column
+from probes.jsonform import read_record
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ class Entry:
     """All arms at one batch size of a model on a machine; `machine` is its fingerprint."""
 
     measured: str  # the day
-    machine: dict[str, Any]
+    machine: dict[str, object]
     model: str
     batch_size: int
     input_len: int
@@ -140,31 +141,11 @@ class QuotedCost:
         )
 
 
-def write(entry: Entry) -> dict[str, Any]:
+def write(entry: Entry) -> dict[str, object]:
     """An entry as JSON holds it."""
     return asdict(entry)
 
 
 def read(values: Mapping[str, Any]) -> Entry:
-    """An entry out of JSON; `TypeError`, `KeyError` or `AttributeError` where it is none."""
-    rest = {name: value for name, value in values.items() if name not in ("plain", "rows")}
-    return Entry(**rest, plain=Plain(**values["plain"]), rows=tuple(_row(row) for row in values["rows"]))
-
-
-def _row(values: Mapping[str, Any]) -> Row:
-    changes, output = values["changes"], values["output"]
-    rest = {name: value for name, value in values.items() if name not in ("changes", "output")}
-    return Row(
-        **rest,
-        changes=_changes(changes) if changes else None,
-        output=_output(output) if output else None,
-    )
-
-
-def _changes(values: Mapping[str, Any]) -> Changes:
-    return Changes(**{name: Interval(**each) for name, each in values.items()})
-
-
-def _output(values: Mapping[str, Any]) -> Output:
-    between = Between(**values["between"]) if values["between"] else None
-    return Output(values["records_s"], values["bytes_s"], between, tuple(values["frozen_steps"]))
+    """An entry out of JSON; `TypeError`, `AttributeError` or a `ValueError` where it is none."""
+    return read_record(Entry, values)

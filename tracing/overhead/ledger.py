@@ -7,11 +7,10 @@ Schema 1 had rows without records of their own.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 from scipy.stats import binom
 
@@ -84,15 +83,15 @@ def store(new: Entry) -> Path:
 
     Arms that were measured before and now were not keep their rows, with the day they are from.
     """
-    kept = []
+    others = []
     for old in entries():
         if old.shape == new.shape and not differences(old.machine, new.machine):
             new = _with_earlier_rows(new, old)
         else:
-            kept.append(old)
+            others.append(old)
     path().parent.mkdir(parents=True, exist_ok=True)
     draft = path().with_suffix(".draft")
-    draft.write_text(json.dumps({"schema": SCHEMA, "entries": list(map(entryfile.write, [*kept, new]))}, indent=1))
+    draft.write_text(json.dumps({"schema": SCHEMA, "entries": list(map(entryfile.write, [*others, new]))}, indent=1))
     draft.replace(path())
     return path()
 
@@ -104,7 +103,7 @@ def _with_earlier_rows(new: Entry, old: Entry) -> Entry:
     return replace(new, rows=(*(row for row in new.rows if row.arm not in names), *dated))
 
 
-def quote(machine: dict[str, Any], watchers: Sequence[str]) -> list[QuotedCost]:
+def quote(machine: Mapping[str, object], watchers: Sequence[str]) -> list[QuotedCost]:
     """What these watchers cost on this machine: one an entry and watcher; empty where it was never measured there, or
     under other software."""
     return [

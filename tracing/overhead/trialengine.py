@@ -10,10 +10,11 @@ import gc
 import os
 import random
 import time
+from dataclasses import asdict
 from statistics import median
-from typing import Any
 
 from probes.processes.dialogue import Message, answer_commands
+from tracing.overhead.entry import WatchedTrial
 
 FIRST_TOKEN = 100  # prompts are of ordinary tokens: no marks of a beginning or an end
 LAST_TOKEN = 20_000
@@ -22,7 +23,7 @@ LAST_TOKEN = 20_000
 class TrialEngine:
     """An engine of these `EngineArgs`."""
 
-    def __init__(self, settings: dict[str, Any]) -> None:
+    def __init__(self, settings: Message) -> None:
         from vllm import SamplingParams
         from vllm.engine.arg_utils import EngineArgs
         from vllm.sampling_params import RequestOutputKind
@@ -33,9 +34,8 @@ class TrialEngine:
 
     def trial(
         self, batch_size: int, input_len: int, output_len: int, seed: int, profiled: bool = False
-    ) -> dict[str, Any]:
-        """One batch from the first request's call to the last token: `start_ns`, `end_ns`, `tok_s`, and the median
-        request's `ttft_s` (from `start_ns`) and `tpot_s` (without the first token)."""
+    ) -> WatchedTrial:
+        """One batch, from the first request's call to the last token."""
         draw = random.Random(seed)
         prompts = [[draw.randrange(FIRST_TOKEN, LAST_TOKEN) for _ in range(input_len)] for _ in range(batch_size)]
         params = self._sampling(temperature=0, max_tokens=output_len, ignore_eos=True, output_kind=self._kind)
@@ -59,13 +59,13 @@ class TrialEngine:
             self.engine.stop_profile()
         if set(counts.values()) != {output_len}:
             raise RuntimeError(f"asked for {output_len} tokens a request, generated {sorted(set(counts.values()))}")
-        return {
-            "start_ns": start,
-            "end_ns": end,
-            "tok_s": batch_size * output_len / (end - start) * 1e9,
-            "ttft_s": median(time_ns - start for time_ns in first.values()) / 1e9,
-            "tpot_s": median((last[name] - first[name]) / (output_len - 1) for name in first) / 1e9,
-        }
+        return WatchedTrial(
+            start,
+            end,
+            tok_s=batch_size * output_len / (end - start) * 1e9,
+            ttft_s=median(time_ns - start for time_ns in first.values()) / 1e9,
+            tpot_s=median((last[name] - first[name]) / (output_len - 1) for name in first) / 1e9,
+        )
 
 
 class OverheadServer:
@@ -78,7 +78,7 @@ class OverheadServer:
         if self.engine is None:
             self.engine = TrialEngine(command)
             return {"pid": os.getpid()}
-        return self.engine.trial(**command)
+        return asdict(self.engine.trial(**command))
 
 
 def main() -> None:

@@ -1,0 +1,83 @@
+"""The review of an Nsight Systems report alone: the findings of its ranges, the times of its stages, and its clock."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from tracing.breakdown.findings import Findings, analyze
+from tracing.breakdown.review import RecorderCost, as_json
+from tracing.nsys import file, ranges
+from tracing.nsys.file import Report
+from tracing.nsys.gpu import gpu
+from tracing.sites.engine import SCOPE_SITE
+from tracing.timeline.spans import Timeline
+
+
+@dataclass(frozen=True)
+class StageTimes:
+    """The spans of a stage in a role, which may contain each other: how many, how long they took."""
+
+    role: str
+    stage: str
+    count: int
+    median_ns: int
+    p95_ns: int
+    sum_ns: int
+
+
+@dataclass(frozen=True)
+class ReportClock:
+    """What to add to a time of the report for CLOCK_MONOTONIC, and how far off that may be; None is not known."""
+
+    offset_ns: int
+    uncertainty_ns: int | None
+
+
+@dataclass(frozen=True)
+class ReportReview:
+    """An Nsight Systems report: the findings of its ranges, the times of the stages by role, and its clock."""
+
+    findings: Findings
+    stages: tuple[StageTimes, ...]
+    clock: ReportClock
+
+    def as_dict(self) -> dict[str, object]:
+        """For JSON: the review, with `stages` and `clock`."""
+        rest = {"stages": [asdict(row) for row in self.stages], "clock": asdict(self.clock)}
+        return as_json(self.findings.review) | rest
+
+
+def review_report(path: Path) -> ReportReview:
+    """A report, reviewed; `EnginescopeError` where it cannot be read."""
+    report = file.read(path)
+    timeline = ranges.timeline(report)
+    findings = analyze(timeline)
+    offset_ns, off_by_ns = ranges.clock(report)
+    review = replace(
+        findings.review,
+        about=about(report, timeline),
+        problems=(*findings.review.problems, *ranges.missing(report, timeline)),
+        cost=RecorderCost(len(timeline.spans), None, None, ()),  # nsys's own is not in its report
+        gpu=gpu(report, timeline, findings.steps, findings.hops, offset_ns),
+    )
+    return ReportReview(replace(findings, review=review), stages(timeline), ReportClock(offset_ns, off_by_ns))
+
+
+def about(report: Report, timeline: Timeline) -> str:
+    return (
+        f"{report.path}: Nsight Systems {report.version}, schema {report.schema}; {len(report.ranges):,} ranges in "
+        f"{len({p['pid'] for p in timeline.processes if p['pid']})} processes; {len(report.activity):,} GPU activities"
+    )
+
+
+def stages(timeline: Timeline) -> tuple[StageTimes, ...]:
+    """The times of each stage by role, the largest sum first. A scope that is none of ours goes by its name."""
+    spans = timeline.spans.assign(stage=ranges.stage_names(timeline))
+    spans = spans[(spans["share"] != "frame") | (spans["site"] == SCOPE_SITE.name)]
+    lengths = (spans["end_ns"] - spans["start_ns"]).groupby([spans["role"].astype(str), spans["stage"]])
+    rows = [
+        StageTimes(role, stage, len(each), int(each.median()), int(each.quantile(0.95)), int(each.sum()))
+        for (role, stage), each in lengths
+    ]
+    return tuple(sorted(rows, key=lambda row: (row.role, -row.sum_ns)))
