@@ -172,7 +172,7 @@ def compare(first: Trial, second: Trial, cell: Cell, most: int) -> str:
 
 def paused_hook_ns(nvtx: bool) -> float:
     """What one hooked call costs while it calls through: of the dearer kind of hook, the fastest of some rounds."""
-    from tracing.hooks import wrappers
+    from tracing.hooks.wrappers import table
     from tracing.sites.engine import ALL_SITES, CODES
 
     def nothing(given: object) -> None:
@@ -184,7 +184,7 @@ def paused_hook_ns(nvtx: bool) -> float:
             function(None)
         return time.perf_counter_ns() - start
 
-    kinds = [wrappers.wrapper_of(ALL_SITES[CODES[name]], nvtx)(nothing) for name in ("kv.lookup", "executor.wait")]
+    kinds = [table.wrapper_of(ALL_SITES[CODES[name]], nvtx)(nothing) for name in ("kv.lookup", "executor.wait")]
     return max(min(took(kind) - took(nothing) for _ in range(20)) / 10_000 for kind in kinds)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.tracing.eventrecords import spans, written
 from tracing.events import layout
-from tracing.hooks import coroutines
+from tracing.hooks.wrappers import coroutines
 from tracing.sites.engine import CODES
 
 

@@ -203,7 +203,7 @@ def test_nothing_is_written_while_paused(tmp_path: Path) -> None:
     done = watched(
         tmp_path,
         """
-        from tracing.hooks.wrappers import guarded, writing
+        from tracing.hooks.wrappers.guarded import guarded, writing
         switch = open(sys.argv[1] + "/switch", "r+b", buffering=0)
         special = guarded(lambda original, args, kwargs: "special", lambda: "original")
         for byte in b"\\0", b"\\1", b"\\0":

@@ -12,12 +12,12 @@ nothing has been written yet:
   records; `start` is when it was written, `step` as in a span, `end` the list's own key.
 - `MORE`: the first 44 bytes belong to the `TEXT` or `LIST` before it. They follow it without a gap.
 
-`step` is the number of the engine step, counted from 0 in the core by calls of `schedule`, and in a worker by calls of
-`execute_model`: -1 where there is none. The two counts name the same step because every scheduler output is executed
-once, in order, and a worker takes its calls first in, first out. With a batch queue or pipeline stages several steps
-are in flight, but the order of each side stays; Model Runner V2 has the same two calls. In the front end, and in the
-core's output thread, `step` is instead the key of an output message: its `timestamp` in nanoseconds, which travels with
-it; the `MESSAGE` list in the core's file says which step made it.
+`step` is the number of the engine step, counted from 0 in the core by calls of `schedule`: -1 where there is none. The
+number is put on the scheduler's output, with which it comes to a worker, and on the future of the step's result, so the
+core's and the workers' spans of a step name it by identity. A batch that a worker makes itself, to warm up or to keep
+step with other engines, is none of the core's steps and has -1. In the front end, and in the core's output thread,
+`step` is instead the key of an output message: its `timestamp` in nanoseconds, which travels with it; the `MESSAGE`
+list in the core's file says which step made it.
 """
 
 from __future__ import annotations

@@ -15,7 +15,8 @@ from typing import Any
 from ..events.layout import RANGES
 from ..events.step import STEP_SITES
 from ..sites.engine import PROCESS_ROLES, SCOPE_SITE, SCOPE_TARGET, SITES
-from . import coroutines, patching, ranges, recorder, startup, steplog, wrappers
+from . import patching, ranges, recorder, startup, steplog
+from .wrappers import coroutines, scopes, table
 
 
 def install_step_log(folder: str) -> None:
@@ -60,10 +61,10 @@ def install_recorder(folder: str, nvtx: str | None) -> None:
     ranged = coroutines.ranged = nvtx is not None and _ranges(nvtx, recorder.add)
     recorder.add(modes=[f"vllm {_version()}", *(["nvtx"] if ranged else [])])
     for site in SITES:
-        wrap = wrappers.wrapper_of(site, ranged)  # of sites that share a target the first one's serves them all
+        wrap = table.wrapper_of(site, ranged)  # of sites that share a target the first one's serves them all
         for target in site.targets:
             patching.patch(target, "spans", wrap, _reporter(recorder.add, site.name, target))
-    patching.patch(SCOPE_TARGET, "spans", wrappers.scoped, _reporter(recorder.add, SCOPE_SITE.name, SCOPE_TARGET))
+    patching.patch(SCOPE_TARGET, "spans", scopes.scoped, _reporter(recorder.add, SCOPE_SITE.name, SCOPE_TARGET))
 
 
 def _ranges(library: str, add: Callable[..., None]) -> bool:

@@ -95,6 +95,13 @@ def add(**lists: list[str]) -> None:
         _state[name] = [*_state[name], *(value for value in values if value not in _state[name])]
 
 
+def note(missing: str) -> None:
+    """Say once what is missing in this process's spans; the recording goes on."""
+    if missing not in _state.get("missing", ()):
+        add(missing=[missing])
+        print(f"enginescope: missing in process {os.getpid()}: {missing}", file=sys.stderr)
+
+
 def recording() -> bool:
     return bool(_state)
 

@@ -139,6 +139,7 @@ SITES: tuple[Site, ...] = (
         "worker",
         (f"{_RUNNER_V1}._bookkeeping_sync", f"{_RUNNER_V2}.postprocess_sampled"),
     ),
+    Site("worker.hand_over", "reply", "worker", (f"{_MULTIPROC}WorkerProc.handle_output",)),
     Site("worker.reply", "reply", "worker", (f"{_MULTIPROC}WorkerProc.enqueue_output",)),
     # --- core output thread ---
     Site("core.encode", "serialize", "core output", (f"{_WIRE}MsgpackEncoder.encode_into",), numbers=("bytes", "")),

@@ -7,8 +7,8 @@ import types
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 from typing import Any
 
-from ..events.layout import CALLED, ENDED, SUSPENDED, YIELDED
-from . import _recorder
+from ...events.layout import CALLED, ENDED, SUSPENDED, YIELDED
+from .. import _recorder
 
 now, span = _recorder.now, _recorder.span
 open_range, close_range = _recorder.open_range, _recorder.close_range

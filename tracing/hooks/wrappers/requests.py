@@ -1,0 +1,34 @@
+"""Requests: the id that a caller gave and the one that vLLM gives, and the children of a request with n > 1."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ...events.layout import CHILD, RENAMED
+from ...sites.engine import CODES
+from .. import _recorder
+from .guarded import Special, safely
+
+now, span, numbers = _recorder.now, _recorder.span, _recorder.numbers
+
+
+def _assign_id(original: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    start, given = now(), args[0].request_id
+    result = original(*args, **kwargs)
+    safely(numbers, RENAMED, (args[0].request_id, given))
+    span(CODES["input.assign_id"], start, args[0].request_id)
+    return result
+
+
+def _register(original: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    start = now()
+    result = original(*args, **kwargs)
+    request, parent = args[1], args[3] if len(args) > 3 else kwargs.get("parent_req")
+    if parent is not None:
+        safely(numbers, CHILD, (request.request_id, parent.request_id))
+    span(CODES["output.register"], start, request.request_id)
+    return result
+
+
+WRITING: dict[str, Special] = {"input.assign_id": _assign_id, "output.register": _register}
