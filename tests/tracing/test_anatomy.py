@@ -16,6 +16,7 @@ from tracing.breakdown import slow
 from tracing.breakdown.review import SlowRequest, SlowStep
 from tracing.page import sections
 from tracing.timeline import steps as anatomy
+from tracing.timeline.contention import Contention
 from tracing.timeline.steps import innermost
 
 STEP = 1_000_000  # a microsecond is 1,000: steps of 1 ms
@@ -78,7 +79,7 @@ def test_phases_kinds_and_idle_time(tmp_path: Path) -> None:
 def test_the_slowest_step_and_its_reason(tmp_path: Path) -> None:
     write(tmp_path, steps=12, collection=8)
     read = timeline.read(tmp_path)
-    slowest = slow.slow_steps(read, anatomy.anatomy(read))[0]
+    slowest = slow.slow_steps(read, anatomy.anatomy(read), Contention())[0]
     assert (slowest.step, slowest.kind, slowest.ns) == (8, "decode", 2_900_000)
     assert slowest.reason == "garbage collection: 2.0 ms"
 
@@ -95,12 +96,12 @@ def test_only_steps_above_the_median_of_as_many_tokens_are_slow(tmp_path: Path) 
     TraceWriter(tmp_path, 11, ["core"]).close()
     few, many, alone = ("decode", 2, 100), ("decode", 64, 900), ("prefill", 500, 5000)
     steps = steps_of(few, few, few, ("decode", 2, 300), many, many, ("decode", 65, 950), alone)
-    slowest = slow.slow_steps(timeline.read(tmp_path), steps)
+    slowest = slow.slow_steps(timeline.read(tmp_path), steps, Contention())
     assert [(row.step, row.ns, row.median_ns, row.core_pid) for row in slowest] == [
         (6, 950, 900, 11),
         (3, 300, 100, 11),
     ]
-    assert slow.slow_steps(timeline.read(tmp_path), steps_of(alone)) == ()
+    assert slow.slow_steps(timeline.read(tmp_path), steps_of(alone), Contention()) == ()
 
 
 def test_of_two_engines_the_slowest_steps_say_which() -> None:
@@ -137,7 +138,7 @@ def test_nothing_recorded_is_no_steps(tmp_path: Path) -> None:
     TraceWriter(tmp_path, 11, ["core"]).span("kv.lookup", 1, 2).close()
     read = timeline.read(tmp_path)
     steps = anatomy.anatomy(read)
-    assert len(steps) == 0 and slow.slow_steps(read, steps) == () and slow.slow_requests({}, {}) == ()
+    assert len(steps) == 0 and slow.slow_steps(read, steps, Contention()) == () and slow.slow_requests({}, {}) == ()
 
 
 @pytest.mark.parametrize("counts", [(0, 0, 0, "empty"), (1, 0, 0, "prefill"), (1, 3, 1, "mixed"), (0, 3, 0, "decode")])

@@ -15,8 +15,10 @@ from tracing.breakdown import budget, hops, slow, stepkinds
 from tracing.breakdown.cost import ledger_rows, recorder_cost
 from tracing.breakdown.otherwatchers import GpuSummary, SampleSummary
 from tracing.breakdown.review import RequestCounts, Review
+from tracing.breakdown.starvation import starvation
 from tracing.nsys import gpu
 from tracing.pyspy import tables
+from tracing.timeline import contention
 from tracing.timeline.index import Index
 from tracing.timeline.requests import Flow
 from tracing.timeline.requests import flows as flows_of
@@ -75,18 +77,22 @@ def analyze(timeline: Timeline) -> Findings:
     budgets = budget.budgets(index, whole)
     sums = operators.summary(operators.read(timeline))
     trace = trace_file(timeline.folder)
+    samples = contention.read(timeline.folder)
+    starved = starvation(timeline, samples, int(trace.get("machine", {}).get("cores_usable", 1)))
     ledger, unread = ledger_rows(timeline, trace)
+    beside = (*(starved.problems() if starved else ()), *unread, *(sums.problems if sums else ()))
     review = Review(
         about=about(timeline),
-        problems=(*problems(timeline, flows), *unread, *(sums.problems if sums else ())),
+        problems=(*problems(timeline, flows), *beside),
         requests=request_counts(flows),
         budget=budget.summary(budgets),
         unexplained_share_median=budget.unexplained_share(budgets),
         unexplained_ns_per_token_median=budget.unexplained_per_token(budgets, whole),
         steps=stepkinds.summary(steps),
         hops=hops.summary(hop_frame),
-        slow_steps=slow.slow_steps(timeline, steps),
+        slow_steps=slow.slow_steps(timeline, steps, samples),
         slow_requests=slow.slow_requests({flow.request: flow.latency_ns for flow in whole}, budgets),
+        starvation=starved,
         dropped_spans=timeline.dropped,
         torn_spans=timeline.torn,
         roles=roles(timeline),

@@ -1,6 +1,7 @@
 """The review of a trace as a tree of records, and `review.json`, which holds it: written and read here alone.
 
-Shares are fractions of 1. Schema 1 was built without records.
+Shares are fractions of 1. Schema 1 was built without records, 2 had no
+`starvation`.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from probes.columns import column
 from probes.errors import EnginescopeError
 from probes.jsonform import read_record
 from tracing.breakdown.otherwatchers import GpuSummary, OperatorSummary, SampleSummary
+from tracing.breakdown.starvation import Starvation
 from tracing.overhead.entry import QuotedCost
 
-SCHEMA = 2
+SCHEMA = 3
 FILE = "review.json"
 
 
@@ -140,6 +142,9 @@ class Review:
     hops: tuple[HopKind, ...] = field(metadata=column("the ways between processes"))
     slow_steps: tuple[SlowStep, ...] = field(metadata=column("the ten longest of those slower than their peers"))
     slow_requests: tuple[SlowRequest, ...] = field(metadata=column("the ten longest"))
+    starvation: Starvation | None = field(
+        metadata=column("how long the machine kept the engine from running; null: not sampled")
+    )
     dropped_spans: int = field(metadata=column("lost because a buffer was full", "spans"))
     torn_spans: int = field(metadata=column("lost because their process died while it wrote them", "spans"))
     roles: dict[str, tuple[int, ...]] = field(metadata=column("the processes in which each role was seen"))

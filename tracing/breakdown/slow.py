@@ -8,16 +8,19 @@ import numpy as np
 import pandas as pd
 
 from tracing.breakdown.review import SlowRequest, SlowStep
+from tracing.breakdown.starvation import queued_in_steps
+from tracing.timeline.contention import Contention
 from tracing.timeline.intervals import edges, overlap, union
 from tracing.timeline.spans import Timeline
 from tracing.timeline.steps import PHASES, core_of
 
 MOST = 10
 TELLING = 0.02  # of a request's latency, from which a part that exceeds the median's is called the reason
+QUEUED_PART = 0.5  # the same for time in the run queue
 GC_PART = 0.2  # of a step's excess over its kind's median, from which a collection is called the reason
 
 
-def slow_steps(timeline: Timeline, steps: pd.DataFrame) -> tuple[SlowStep, ...]:
+def slow_steps(timeline: Timeline, steps: pd.DataFrame, samples: Contention) -> tuple[SlowStep, ...]:
     """The ten longest steps of those that took longer than the median of their peers.
 
     Peers are the steps of one kind with equally many tokens (within a tenth), of all engines. A step
@@ -28,6 +31,7 @@ def slow_steps(timeline: Timeline, steps: pd.DataFrame) -> tuple[SlowStep, ...]:
         return ()
     real["ns"] = real["end_ns"] - real["start_ns"]
     real["gc_ns"] = _collections(timeline, real)
+    real["queued_ns"] = queued_in_steps(timeline, samples, real, core_of(timeline))
     real["tokens"] = real["prefill_tokens"] + real["decode_tokens"]
     real["peers"] = real.groupby(["kind", _size(real["tokens"])]).ngroup()
     medians = real.groupby("peers")[["ns", *(f"{phase}_ns" for phase in PHASES)]].median()
@@ -63,6 +67,10 @@ def _why_step(row: dict[str, Any], median: pd.Series, first: bool) -> str:
     excess = row["ns"] - median["ns"]
     if row["gc_ns"] > GC_PART * max(excess, 0) and row["gc_ns"] > 1e6:
         return f"garbage collection: {row['gc_ns'] / 1e6:.1f} ms"
+    if row["queued_ns"] > QUEUED_PART * max(excess, 0) and row["queued_ns"] > 1e6:
+        return (
+            f"the machine was busy: a thread of the engine stood in the run queue for {row['queued_ns'] / 1e6:.1f} ms"
+        )
     if row["preempted"]:
         return f"preempted {row['preempted']} request(s)"
     if first:

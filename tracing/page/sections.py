@@ -11,6 +11,7 @@ from rich.console import Console
 from probes.console import Rows, percent, show_text, table, us
 from tracing.breakdown.findings import Findings
 from tracing.breakdown.review import Review, SlowStep
+from tracing.breakdown.starvation import Starvation
 from tracing.page import html, lanes, watchers
 from tracing.timeline.steps import PHASES
 
@@ -39,6 +40,7 @@ def hop_rows(review: Review) -> Rows:
 BUDGET = ["stage", "median", "P95", "share"]
 STEPS = ["step", "count", "tokens", "median", *PHASES, "worker idle", "the core meanwhile"]
 HOPS = ["hop", "count", "median", "P95", "bytes"]
+QUEUED = ["role", "pid", "thread", "in the run queue", "share"]
 SLOW_REQUESTS = ["request", "took", "likely reason"]
 
 
@@ -55,6 +57,21 @@ def slow_steps(slow: Sequence[SlowStep], engines: int) -> tuple[list[str], Rows]
 
 def slow_request_rows(review: Review) -> Rows:
     return [[request.request, us(request.ns), request.reason] for request in review.slow_requests]
+
+
+def queued_rows(starvation: Starvation | None) -> Rows:
+    """A row a thread; none where the machine was not sampled."""
+    threads = starvation.threads if starvation else ()
+    return [[row.role, row.pid, row.thread, us(row.queued_ns), percent(row.share)] for row in threads]
+
+
+def machine_line(starvation: Starvation | None) -> str:
+    if starvation is None:
+        return "How long the machine kept the engine's threads from running was not sampled."
+    return (
+        f"While there was traffic: over the CPU quota {percent(starvation.throttled_share)}, taken by the hypervisor "
+        f"{percent(starvation.steal_share)}; sampled ten times a second, from outside."
+    )
 
 
 def headline(review: Review) -> str:
@@ -92,6 +109,7 @@ def show(findings: Findings, out: Console) -> None:
     columns, slow = slow_steps(review.slow_steps, len(review.roles.get("core", ())))
     table(out, "slowest steps (median: of as many tokens)", columns, slow[:5], (len(columns) - 1,))
     table(out, "slowest requests", SLOW_REQUESTS, slow_request_rows(review)[:5], (2,))
+    table(out, "kept from running by the machine", QUEUED, queued_rows(review.starvation))
     watchers.show(review, out)
 
 
@@ -127,6 +145,11 @@ def sections(findings: Findings) -> list[tuple[str, str, str]]:
             "Slowest requests",
             "With the part that most exceeds the median request's.",
             html.table(SLOW_REQUESTS, slow_request_rows(review), text=(0, 2)),
+        ),
+        (
+            "Kept from running by the machine",
+            machine_line(review.starvation),
+            html.table(QUEUED, queued_rows(review.starvation), text=(0,)),
         ),
         *watchers.sections(review),
     ]

@@ -101,6 +101,7 @@ def recorded(command: list[str], folder: Path, watchers: Watchers, partial: bool
     from probes.secretvalues import secret_variables, secret_words
     from tracing.nsys import capture, redaction
     from tracing.record.command import run_watched
+    from tracing.record.contention import sampled_contention
     from tracing.record.spancost import ns_per_span
     from tracing.record.summary import summary
     from tracing.record.watched import linger, missing
@@ -115,7 +116,8 @@ def recorded(command: list[str], folder: Path, watchers: Watchers, partial: bool
     try:
         with sampled(folder, watchers.py_spy) if watchers.py_spy else contextlib.nullcontext():
             write(folder, trace | {"state": "running"})
-            code = run_watched(command, folder, watchers)
+            with sampled_contention(folder):
+                code = run_watched(command, folder, watchers)
         left = linger(folder)
         outlived = [f"still running: {', '.join(left)}: the recording did not end"] if left else []
         problems = outlived + missing(folder, command) + (capture.finish(folder) if watchers.nsys else [])

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from probes.errors import EnginescopeError, usage_error
+from tracing.events import contention
 
 FILE = "trace.json"
 
@@ -37,8 +38,8 @@ def write(folder: Path, trace: dict[str, Any]) -> None:
 
 
 def is_empty(folder: Path) -> bool:
-    """Whether nothing but `trace.json` is there."""
-    return {path.name for path in folder.iterdir()} <= {FILE}
+    """Whether nothing is there but `trace.json` and samples of the machine."""
+    return {path.name for path in folder.iterdir()} <= {FILE, contention.FILE}
 
 
 def discard(folder: Path) -> None:

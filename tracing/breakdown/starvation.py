@@ -1,0 +1,106 @@
+"""The machine as a cause: how long the engine's threads were kept from running while there was traffic.
+
+A thread that could run and did not stood in the kernel's run queue: other work had the core. The control group's quota
+(throttling) and the hypervisor (steal) are known for the whole machine only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from probes.columns import column
+from tracing.events.contention import STEAL, THREAD, THROTTLED
+from tracing.timeline.contention import Contention
+from tracing.timeline.spans import Timeline
+
+TELLING = 0.05  # of the time with traffic, from which it is named among the problems
+
+
+@dataclass(frozen=True)
+class QueuedThread:
+    """A row of `starvation.threads`: a thread that served requests."""
+
+    role: str = field(metadata=column("the role whose spans it has most of"))
+    pid: int = field(metadata=column("its process"))
+    thread: int = field(metadata=column("the operating system's number"))
+    queued_ns: int = field(metadata=column("in the run queue while there was traffic", "ns"))
+    share: float = field(metadata=column("of the time with traffic", "1"))
+
+
+@dataclass(frozen=True)
+class Starvation:
+    """`starvation`: how long the machine kept the engine's threads from running while there was traffic."""
+
+    threads: tuple[QueuedThread, ...] = field(metadata=column("in the run queue, the longest first"))
+    throttled_share: float = field(metadata=column("of the time with traffic, the control group over its quota", "1"))
+    steal_share: float = field(metadata=column("of all cores' time with traffic, taken by the hypervisor", "1"))
+
+    def problems(self) -> list[str]:
+        """A line for each cause that cost more than a twentieth of the time with traffic."""
+        lines = [
+            f"the thread of the {each.role} (pid {each.pid}) stood in the run queue for {each.share:.0%} of the time "
+            "with traffic: other work had its core"
+            for each in self.threads
+            if each.share > TELLING
+        ]
+        if self.throttled_share > TELLING:
+            lines.append(
+                f"the control group's CPU quota stopped the engine for {self.throttled_share:.0%} of the time with "
+                "traffic"
+            )
+        if self.steal_share > TELLING:
+            lines.append(f"the hypervisor took {self.steal_share:.0%} of the cores' time with traffic (steal)")
+        return lines
+
+
+def starvation(timeline: Timeline, samples: Contention, cores: int) -> Starvation | None:
+    """What the samples say of the time with traffic; None where there are none."""
+    window = traffic(timeline)
+    if window is None or not samples.is_known:
+        return None
+    start, end = (np.array([bound]) for bound in window)
+    length = max(window[1] - window[0], 1)
+    shares = {source: float(samples.between(source, start, end)[0]) / length for source in (THROTTLED, STEAL)}
+    threads = tuple(sorted(_threads(timeline, samples, window), key=lambda each: -each.share))
+    return Starvation(threads, shares[THROTTLED], shares[STEAL] / max(cores, 1))
+
+
+def traffic(timeline: Timeline) -> tuple[int, int] | None:
+    """From the start of the first step to the end of the last, in nanoseconds; None without a step."""
+    steps = timeline.spans[timeline.spans["site"].isin(("scheduler.schedule", "scheduler.update"))]
+    return (int(steps["start_ns"].min()), int(steps["end_ns"].max())) if len(steps) else None
+
+
+def _threads(timeline: Timeline, samples: Contention, window: tuple[int, int]) -> Iterator[QueuedThread]:
+    start, end = (np.array([bound]) for bound in window)
+    for (pid, thread), role in main_roles(timeline.spans).items():
+        if (THREAD, pid, thread) in samples.series:
+            queued = float(samples.between(THREAD, start, end, pid, thread)[0])
+            yield QueuedThread(role, pid, thread, round(queued), queued / max(window[1] - window[0], 1))
+
+
+def main_roles(spans: pd.DataFrame) -> dict[tuple[int, int], str]:
+    """The role of each thread with spans, by (pid, thread): where it has several, that of most of its spans."""
+    counts = spans.groupby(["pid", "thread", "role"], observed=True).size()
+    best = counts.groupby(level=[0, 1]).idxmax()
+    return {(int(pid), int(thread)): str(role) for pid, thread, role in best}
+
+
+def queued_in_steps(timeline: Timeline, samples: Contention, steps: pd.DataFrame, cores: dict[int, int]) -> np.ndarray:
+    """Nanoseconds that the threads of each step's core and workers stood in the run queue meanwhile, the worst one's.
+
+    `cores` has the core's process of each process. An estimate for steps shorter than samples are apart.
+    """
+    start, end = steps["start_ns"].to_numpy(), steps["end_ns"].to_numpy()
+    worst = np.zeros(len(steps))
+    roles = main_roles(timeline.spans)
+    for (pid, thread), role in roles.items():
+        if role in ("core", "worker"):
+            mine = (steps["pid"] == cores.get(pid, -1)).to_numpy()
+            queued = samples.between(THREAD, start[mine], end[mine], pid, thread)
+            worst[mine] = np.maximum(worst[mine], queued)
+    return worst

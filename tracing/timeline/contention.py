@@ -1,0 +1,57 @@
+"""The samples of what kept the engine's threads from running, read as differences of totals that only grow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from tracing.events.contention import FILE
+
+Series = tuple[np.ndarray, np.ndarray]  # moments, totals
+
+
+@dataclass(frozen=True)
+class Contention:
+    """All samples of a trace, by what they count; empty where none were taken."""
+
+    moments: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    series: dict[tuple[str, int, int], Series] = field(default_factory=dict)
+
+    @property
+    def is_known(self) -> bool:
+        return bool(self.series)
+
+    def between(self, source: str, start: np.ndarray, end: np.ndarray, pid: int = 0, thread: int = 0) -> np.ndarray:
+        """Nanoseconds lost to `source` in each interval, 0 where it was not sampled.
+
+        Between two samples the loss is taken as even: an estimate for intervals shorter than those are apart.
+        """
+        moments, totals = self.series.get((source, pid, thread), (self.moments[:0], self.moments[:0]))
+        if len(moments) < 2:
+            return np.zeros(len(start))
+        return np.interp(end, moments, totals) - np.interp(start, moments, totals)
+
+
+def read(folder: Path) -> Contention:
+    """The samples of a trace folder; a last line that was cut is left out."""
+    path = folder / FILE
+    if not path.exists():
+        return Contention()
+    rows = pd.read_csv(path, on_bad_lines="skip").dropna()
+    moments = np.unique(rows["time_ns"].to_numpy(dtype=np.int64))
+    groups = rows.groupby(["source", "pid", "thread"])
+    return Contention(moments, {_key(key): _series(group, moments) for key, group in groups})
+
+
+def _key(key: tuple[str, float, float]) -> tuple[str, int, int]:
+    return str(key[0]), int(key[1]), int(key[2])
+
+
+def _series(rows: pd.DataFrame, moments: np.ndarray) -> Series:
+    """The totals of one source at every sample from its first on: where it has no row it did not grow."""
+    written, totals = rows["time_ns"].to_numpy(dtype=np.int64), rows["total_ns"].to_numpy(dtype=np.int64)
+    later = moments[moments >= written[0]]
+    return later, totals[np.searchsorted(written, later, side="right") - 1]
