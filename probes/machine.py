@@ -21,7 +21,7 @@ from typing import Any
 from probes.arguments import CommandParser
 from probes.devices.device import visible
 from probes.devices.reading import read_devices
-from probes.errors import run_main
+from probes.errors import EnginescopeError, run_main
 
 ROOT = Path(__file__).resolve().parent.parent
 ID_SALT = "enginescope machine"
@@ -223,16 +223,25 @@ def _shown(name: str, value: Any) -> str:
 
 
 def main() -> int:
-    """Print the fingerprint."""
+    """Print the fingerprint, or the rates."""
     parser = CommandParser(
         prog="python -m probes.machine",
         description="What this machine and its software are, as every run records it.",
-        epilog="example: python -m probes.machine --json",
+        epilog="examples: python -m probes.machine --json; python -m probes.machine --rates",
     )
+    parser.add_argument("--rates", action="store_true", help="measure instead how fast it moves bytes and multiplies")
     parser.add_argument("--json", action="store_true", help="print JSON, as run.json holds it")
-    as_json = parser.parse_args().json
+    args = parser.parse_args()
+    if args.rates:
+        if _version("torch") is None:
+            raise EnginescopeError("measuring rates needs torch, which is not installed here; make env installs it")
+        from probes.torchrates import measure_rates
+
+        rates = measure_rates()
+        print(json.dumps(rates.as_dict(), indent=2) if args.json else rates.describe())
+        return 0
     machine = fingerprint()
-    print(json.dumps(machine.as_dict(), indent=2) if as_json else describe(machine))
+    print(json.dumps(machine.as_dict(), indent=2) if args.json else describe(machine))
     return 0
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import os
 import time
 from dataclasses import dataclass
@@ -43,6 +44,7 @@ RESOLVED = {
     "device": "device_config.device_type",
     "v2_model_runner": "use_v2_model_runner",
     "speculative": "speculative_config",
+    "quantization": "model_config.quantization",
 }
 COUNTERS = {
     "prefix_queries": "vllm:prefix_cache_queries",
@@ -85,6 +87,11 @@ class Engine:
             start_method=os.environ.get("VLLM_WORKER_MULTIPROC_METHOD", "fork"),
             multiprocessing=os.environ.get("VLLM_ENABLE_V1_MULTIPROCESSING", "1") == "1",
         )
+
+    def model_config(self) -> dict[str, Any] | None:
+        """The model's own configuration as the engine holds it, overrides and defaults included."""
+        config = getattr(self.llm.llm_engine.model_config, "hf_config", None)
+        return json.loads(json.dumps(config.to_dict(), default=str)) if config is not None else None
 
     def reset_prefix_cache(self) -> bool:
         """Forget all cached prefixes; False when the engine still holds blocks and did not."""

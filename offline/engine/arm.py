@@ -28,6 +28,7 @@ def start(settings: dict[str, Any], steps: StepLog) -> tuple[Engine, Message]:
     proof = steps.proof()
     return engine, {
         "resolved": asdict(engine.resolved()),
+        "model_config": engine.model_config(),
         "vocabulary": engine.vocabulary,
         "step_log": any(sites <= set(process["hooked"]) for process in proof),
         "unhooked": sorted({name for process in proof for name in process["missing"]}),

@@ -61,6 +61,9 @@ class StartRecord:
     phases: tuple[EnginePhase, ...] = field(metadata=column("start-up phases of all its processes"))
     plugin_ns: dict[str, int] = field(metadata=column("when each process, by its number, loaded the plugin", "ns"))
     memory: tuple[ProcessMemory, ...] = field(metadata=column("memory of each of its processes"))
+    model_config: dict[str, Any] | None = field(
+        default=None, metadata=column("the model's own configuration, as the engine holds it")
+    )
 
     @property
     def startup_s(self) -> float:

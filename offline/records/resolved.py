@@ -40,3 +40,4 @@ class Resolved:
     speculative: str | None = field(metadata=column("speculative decoding, as vLLM describes it"))
     start_method: str | None = field(metadata=column("how worker processes are started"))
     multiprocessing: bool | None = field(metadata=column("whether the core has a process of its own"))
+    quantization: str | None = field(default=None, metadata=column("how weights are quantized, as vLLM names it"))

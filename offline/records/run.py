@@ -15,8 +15,10 @@ from offline.spec.spec import Spec
 from probes.errors import EnginescopeError, usage_error
 from probes.jsonform import read_record
 from probes.machine import Machine
+from probes.rates import Rates
 
-SCHEMA = 3
+SCHEMA = 4
+READABLE = (3, SCHEMA)  # 3 has neither rates nor the model's configuration
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class RunRecord:
     began: str
     state: str = "running"
     ended: str | None = None
+    rates: Rates | None = None  # of the machine, measured once the engines are gone; not compared on resuming
 
 
 def new_id() -> str:
@@ -68,12 +71,13 @@ def read_run(folder: Path) -> RunRecord:
     try:
         values: dict[str, Any] = json.loads(file.read_text())
         schema = values.pop("schema", None)
-        if schema == SCHEMA:
+        if schema in READABLE:
             return read_record(RunRecord, values)
     except OSError:
         raise usage_error(f"{folder} is not a run: it has no run.json") from None
     except (ValueError, AttributeError, TypeError) as error:
         raise EnginescopeError(f"{file} is damaged: {error}") from error
+    readable = " and ".join(map(str, READABLE))
     raise EnginescopeError(
-        f"{folder} has schema {schema}, this version reads {SCHEMA}: use the enginescope that wrote it"
+        f"{folder} has schema {schema}, this version reads {readable}: use the enginescope that wrote it"
     )

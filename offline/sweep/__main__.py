@@ -17,6 +17,8 @@ from probes.errors import INCOMPLETE, INTERRUPTED, run_main, terminable, usage_e
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from offline.records.lines import Record
+    from offline.records.run import RunRecord
     from offline.sweep.preparation import PreparedRun
     from offline.table.cells import Row
 
@@ -102,10 +104,9 @@ def finish(run: PreparedRun, state: str) -> list[Row]:
     from offline.table.cells import rows, run_drift
 
     folder, spec, axes = run.folder, run.spec, run.grid[0].axes
-    records = folder.records()
-    table, drift = rows(run.grid, spec.repeats * spec.passes, records), run_drift(records)
+    records, record = folder.records(), with_rates(folder.read_run(), folder.records(), state)
+    table, drift = rows(run.grid, spec.repeats * spec.passes, records, record.rates), run_drift(records)
     resolved = {record.arm: record.resolved for record in records if isinstance(record, StartRecord)}
-    record = folder.read_run()
     planned = {name: replace(arm, resolved=resolved.get(name)) for name, arm in record.arms.items()}
     record = replace(record, state=state, ended=now(), arms=planned)
     files.write(folder.path, table, axes, drift, record)
@@ -156,6 +157,16 @@ def measure(run: PreparedRun, time_limit_s: float) -> int:
     warn(rows, progress_out)
     show(run, rows)
     return code
+
+
+def with_rates(run: RunRecord, records: list[Record], state: str) -> RunRecord:
+    """The run with the machine's rates, measured once, when the engines are gone, where a limit can be made of them."""
+    from offline.records.lines import StartRecord
+    from probes.rates import ask_rates
+
+    known = any(isinstance(record, StartRecord) and record.model_config for record in records)
+    wanted = known and run.rates is None and state != "interrupted"
+    return replace(run, rates=ask_rates()) if wanted else run
 
 
 def show(run: PreparedRun, rows: list[Row]) -> None:

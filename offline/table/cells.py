@@ -6,12 +6,15 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
+from offline.limit.columns import LIMIT_FIGURES
+from offline.limit.figures import limit
 from offline.records.lines import Record, StartRecord, StopRecord, TrialRecord
 from offline.spec.grid import Arm, Cell
 from offline.table.figures import FIGURES, histogram, measure
 from offline.table.starts import start_columns
 from offline.table.statistics import Drift, drift, mean_interval
 from probes.columns import column
+from probes.rates import Rates
 
 Value = str | int | float | bool | None
 Row = dict[str, Value]
@@ -53,7 +56,7 @@ class CheckColumns:
     cell: str = field(metadata=column("id of the cell"))
 
 
-def rows(grid: Sequence[Arm], repeats: int, records: Sequence[Record]) -> list[Row]:
+def rows(grid: Sequence[Arm], repeats: int, records: Sequence[Record], rates: Rates | None = None) -> list[Row]:
     """One row a cell, in the order of the grid; `repeats` is the number of trials that a whole cell has."""
     trials: dict[str, list[TrialRecord]] = {}
     for record in records:
@@ -63,12 +66,15 @@ def rows(grid: Sequence[Arm], repeats: int, records: Sequence[Record]) -> list[R
     for arm in grid:
         starts = [r for r in records if isinstance(r, StartRecord) and r.arm == arm.id]
         stop = _last_stop(arm, starts, records)
-        shared = arm_columns(arm, starts)
+        shared, floor = arm_columns(arm, starts), limit(starts[0] if starts else None, rates)
         for cell in arm.cells:
             measured = trials.get(arm.cell_id(cell), [])
             status = asdict(_status(len(measured), repeats, stop, bool(starts)))
             checks = asdict(_checks(measured, arm.cell_id(cell)))
-            table.append({**cell_identity(arm, cell), **status, **_figures(measured), **checks, **shared})
+            figures = intervals(FIGURES, [measure(trial) for trial in measured])
+            figures |= intervals(LIMIT_FIGURES, [floor.figures(trial) for trial in measured])
+            bases = asdict(floor.columns())
+            table.append({**cell_identity(arm, cell), **status, **figures, **checks, **shared, **bases})
     return table
 
 
@@ -109,10 +115,10 @@ def _status(done: int, repeats: int, stop: StopRecord | None, started: bool) -> 
     return StatusColumns("interrupted", f"{done} of {repeats} trials" if started else "not started", done)
 
 
-def _figures(trials: Sequence[TrialRecord]) -> Row:
-    per_trial = [measure(trial) for trial in trials]
+def intervals(names: Sequence[str], per_trial: Sequence[object]) -> Row:
+    """The mean over trials of each named figure, with the ends of its interval."""
     columns: Row = {}
-    for name in FIGURES:
+    for name in names:
         figure = mean_interval([value for each in per_trial if (value := getattr(each, name)) is not None])
         columns[name] = figure.mean if figure else None
         columns[f"{name}_lo"] = figure.lo if figure else None

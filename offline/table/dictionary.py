@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from offline.limit.columns import LimitColumns, LimitFigures
 from offline.records.lines import EnginePhase, ProcessMemory, RequestRecord, StartRecord, StopRecord, TrialRecord
 from offline.records.resolved import Resolved
 from offline.table.cells import CellColumns, CheckColumns, StatusColumns
@@ -13,10 +14,13 @@ TABLE = {
     "What a cell is": CellColumns,
     "How it went": StatusColumns,
     "Figures": TrialFigures,
+    "The limit": LimitFigures,
     "Checks": CheckColumns,
     "What the engine resolved": Resolved,
     "The engine's first start": StartColumns,
+    "What the limit stands on": LimitColumns,
 }
+WITH_INTERVALS = (TrialFigures, LimitFigures)
 RECORDS = {
     "start: an engine start": StartRecord,
     "`phases` of a start": EnginePhase,
@@ -43,7 +47,7 @@ def column_dictionary() -> str:
 def _sections(classes: dict[str, type]) -> list[str]:
     lines = []
     for heading, cls in classes.items():
-        about = [ABOUT_FIGURES, ""] if cls is TrialFigures else []
+        about = [ABOUT_FIGURES, ""] if cls in WITH_INTERVALS else []
         lines += [f"### {heading}", "", *about, markdown(cls), ""]
     return lines
 
@@ -51,5 +55,5 @@ def _sections(classes: dict[str, type]) -> list[str]:
 def table_columns() -> set[str]:
     """The names of all documented columns of the table."""
     names = {each.name for cls in TABLE.values() for each in dictionary(cls)}
-    ends = {f"{each.name}{end}" for each in dictionary(TrialFigures) for end in ("_lo", "_hi")}
+    ends = {f"{each.name}{end}" for cls in WITH_INTERVALS for each in dictionary(cls) for end in ("_lo", "_hi")}
     return names | ends | {"starts"}

@@ -30,6 +30,7 @@ SHOWN = (
     ("total tok/s", "total_tok_s", 1, max),
 )
 TOTALS = ("queue_s_p50", "prefill_s_p50", "decode_s_p50", "elapsed_s", "running_mean", "preemptions", "reference_s")
+ESTIMATES = ("mbu", "mfu")
 IDENTITY = ("batch_size", "prefix_caching", "block_size", "cache_state", "input_len", "output_len", "shared_prefix_len")
 ARM_FACTS = (
     *("effective_block_size", "kv_blocks", "kv_tokens", "kv_cache_bytes", "weights_bytes", "rest_bytes", "rss_bytes"),
@@ -37,6 +38,8 @@ ARM_FACTS = (
     *("async_scheduling", "v2_model_runner", "start_method", "distributed_executor_backend", "max_num_batched_tokens"),
     *("max_num_seqs", "overridden", "starts", "started_together", "startup_s", "startup_import_s", "startup_spawn_s"),
     *("startup_load_weights_s", "startup_profile_kv_s", "startup_warm_up_s", "startup_rest_s", "startup_note"),
+    *("quantization", "parameters", "active_parameters", "kv_token_bytes", "memory_bytes_s", "matrix_flop_s"),
+    "limit_note",
 )
 
 
@@ -60,7 +63,8 @@ def markdown(rows: Sequence[Row], axes: tuple[str, ...], drift: Drift | None, ru
     """The table for people: drift first, then cells with intervals, then what each arm resolved to."""
     machine = run.machine
     keys = [*_identity(axes), "status", "trials"]
-    figures = [column for _, column, _, _ in SHOWN] + list(TOTALS)
+    figures = [*(column for _, column, _, _ in SHOWN), *TOTALS, *ESTIMATES]
+    headings = [f"{name} (estimate)" if name in ESTIMATES else name for name in figures]
     lines = [
         first_line(drift, run.spec.passes),
         "",
@@ -74,7 +78,7 @@ def markdown(rows: Sequence[Row], axes: tuple[str, ...], drift: Drift | None, ru
         f"Figures: {ESTIMATOR}. Drift bound {DRIFT_BOUND:.0%}.",
         "",
         *_table(
-            [*keys, *figures, "cached / expected", "batch histogram (running x steps)", "reason"],
+            [*keys, *headings, "cached / expected", "batch histogram (running x steps)", "reason"],
             [
                 [
                     *(row.get(k) for k in keys),

@@ -9,6 +9,8 @@ from typing import NamedTuple, get_type_hints
 
 import pandas as pd
 
+from offline.limit.columns import LIMIT_FIGURES, LimitColumns, LimitFigures
+from offline.limit.figures import Limit, limit
 from offline.records.lines import StartRecord, TrialRecord
 from offline.records.resolved import Resolved
 from offline.records.run import read_run
@@ -19,7 +21,10 @@ from offline.table.figures import FIGURES, TrialFigures, measure
 from offline.table.starts import StartColumns
 
 DTYPES = (("int", "Int64"), ("float", "Float64"), ("bool", "boolean"), ("str", "string"))
-CLASSES = (CellColumns, StatusColumns, TrialFigures, CheckColumns, Resolved, StartColumns)
+CLASSES = (
+    *(CellColumns, StatusColumns, TrialFigures, LimitFigures, CheckColumns),
+    *(Resolved, StartColumns, LimitColumns),
+)
 
 
 class RunFrames(NamedTuple):
@@ -35,17 +40,21 @@ def read(folder: Path | str) -> RunFrames:
     The columns are those of `columns.md` in the folder, of which a trial has those of one repeat: no intervals.
     """
     path = Path(folder)
-    grid, records = _grid(path), read_records(path)
+    grid, records, rates = _grid(path), read_records(path), read_run(path).rates
+    floors: dict[tuple[str, int], Limit] = {}
     cells = {arm.cell_id(cell): cell_identity(arm, cell) for arm in grid.values() for cell in arm.cells}
     trials, starts = [], []
     for record in records:
         if isinstance(record, TrialRecord):
             identity: Row = {"arm": record.arm, "engine": record.engine, "cell": record.cell, "trial": record.trial}
             expected: Row = {"expected_cached_tokens": record.expected_cached_tokens}
-            trials.append({**identity, **cells[record.cell], **asdict(measure(record)), **expected})
+            figures = asdict(measure(record)) | asdict(floors.get((record.arm, record.engine), Limit()).figures(record))
+            trials.append({**identity, **cells[record.cell], **figures, **expected})
         elif isinstance(record, StartRecord):
             identity = {"arm": record.arm, "engine": record.engine, "name": record.name}
-            starts.append({**identity, **resolved_columns(grid[record.arm], record)})
+            floor = floors[record.arm, record.engine] = limit(record, rates)
+            columns = resolved_columns(grid[record.arm], record) | asdict(floor.columns())
+            starts.append({**identity, **columns})
     return RunFrames(_frame(trials), _frame(starts))
 
 
@@ -82,7 +91,7 @@ def _types() -> dict[str, str]:
     """The dtype of every column whose record says its type; a mean of whole numbers is no whole number."""
     hints = {name: str(hint) for cls in CLASSES for name, hint in get_type_hints(cls).items()}
     types = {name: next(dtype for word, dtype in DTYPES if word in hint) for name, hint in hints.items()}
-    for name in FIGURES:
+    for name in (*FIGURES, *LIMIT_FIGURES):
         types |= {f"{name}{end}": "Float64" for end in ("", "_lo", "_hi")}
     return types
 

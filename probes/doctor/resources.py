@@ -160,6 +160,24 @@ def _listed(cpus: list[int]) -> str:
     return ",".join(map(str, cpus))
 
 
+def model_threads(at: Surroundings) -> int:
+    """Threads that a CPU engine computes with: of the first node's cores all but one, which vLLM keeps for the rest.
+
+    | VLLM_CPU_OMP_THREADS_BIND | threads                                        |
+    | ------------------------- | ---------------------------------------------- |
+    | `auto`, unset             | physical cores of the first memory node, less 1 |
+    | `nobind`                  | OMP_NUM_THREADS, or every usable processor     |
+    | `0-3`, `0-3|4-7`          | 4: those of the first worker                   |
+    """
+    bind = at.environ.get("VLLM_CPU_OMP_THREADS_BIND", "auto")
+    if bind == "auto":
+        return max(1, _physical(at, _first_node(at)) - 1)
+    if bind == "nobind":
+        threads = at.environ.get("OMP_NUM_THREADS", "")
+        return int(threads) if threads.isdigit() else len(at.cpus)
+    return len(numbers(bind.partition("|")[0])) or 1
+
+
 def openmp(at: Surroundings) -> Finding:
     """How vLLM will bind the model's threads: on CPU it does so itself unless told otherwise."""
     threads, bind = at.environ.get("OMP_NUM_THREADS"), at.environ.get("VLLM_CPU_OMP_THREADS_BIND", "auto")
@@ -179,7 +197,7 @@ def openmp(at: Surroundings) -> Finding:
             detail = f"VLLM_CPU_OMP_THREADS_BIND={bind} names {_listed(outside)}, where this process may not run"
             return Finding("OpenMP", "block", detail, "unset VLLM_CPU_OMP_THREADS_BIND")
         return Finding("OpenMP", "ok", f"VLLM_CPU_OMP_THREADS_BIND={bind}")
-    bound = max(1, _physical(at, _first_node(at)) - 1)
+    bound = model_threads(at)
     detail = f"auto: {bound} {'thread' if bound == 1 else 'threads'} for the model, one core kept for the rest"
     if threads:
         detail += f"; OMP_NUM_THREADS={threads} is overridden in the worker"

@@ -20,6 +20,7 @@ BELOW = {
 HEAVY = {"vllm", "torch", "transformers"}
 ADAPTERS = {
     "probes/checkpoint.py",
+    "probes/torchrates.py",
     "tracing/hooks/steplog.py",
     "tracing/demo.py",
     "tracing/overhead/trialengine.py",

@@ -200,7 +200,7 @@ HOSTILE = "ValueError: [red]a|b[/red] [/bold] <b>"
 def test_pipes_of_a_reason_do_not_make_columns(tmp_path: Path) -> None:
     files.write(tmp_path, [refused(HOSTILE), refused("two\nlines")], AXES, None, RUN)
     lines = [line for line in (tmp_path / "table.md").read_text().splitlines() if "| refused |" in line]
-    assert [len(re.split(r"(?<!\\)\|", line)) for line in lines] == [27, 27]
+    assert [len(re.split(r"(?<!\\)\|", line)) for line in lines] == [29, 29]
     assert "[red]a\\|b[/red] [/bold]" in lines[0] and "two lines" in lines[1]
     assert pd.read_csv(tmp_path / "table.csv")["reason"].tolist() == [HOSTILE, "two\nlines"]
 

@@ -1,0 +1,1 @@
+"""The floor that the hardware sets to a step, by arithmetic on the model's configuration and measured rates."""
