@@ -120,7 +120,7 @@ def check_traces(stops: Sequence[Stop], folders: Sequence[Path]) -> int:
             trace.hold(evidence.edge, evidence)
     for line in (line for evidence in claims for line in _lines(evidence)):
         print(line)
-    kinds: list[str] = [evidence.seen for evidence in claims]
+    kinds: list[str] = [evidence.standing for evidence in claims]
     names = ("seen", "contradicted", "not passed", "not measured")
     summary = ", ".join(f"{kinds.count(name)} {name}" for name in names if kinds.count(name))
     print(f"{len(claims)} edges in {', '.join(folder.name for folder in folders)}: {summary}")
@@ -129,12 +129,12 @@ def check_traces(stops: Sequence[Stop], folders: Sequence[Path]) -> int:
 
 def _lines(evidence: Evidence) -> Iterator[str]:
     edge: Edge = evidence.edge
-    if evidence.seen in ("seen", "not measured"):
+    if evidence.standing in ("seen", "not measured"):
         return
-    yield f"{evidence.seen}  {edge.stop.where}  {edge.stop.name}\n  {edge}"
-    if evidence.seen == "contradicted":
+    yield f"{evidence.standing}  {edge.stop.where}  {edge.stop.name}\n  {edge}"
+    if evidence.standing == "contradicted":
         yield from (f"  {words}" for words in (*evidence.against, *evidence.apart)[:3])
-    if evidence.seen == "not passed" and edge.ends:
+    if evidence.standing == "not passed" and edge.ends:
         never = [end.name for end in edge.ends if end.name not in evidence.sites]
         yield f"  never passed here: {', '.join(never)}"
 

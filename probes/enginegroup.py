@@ -49,7 +49,7 @@ def group_of(pid: int) -> list[Member]:
         root = _front_end(psutil.Process(pid))
         return [_member(each, root) for each in (root, *root.children(recursive=True)) if each.is_running()]
     except (psutil.NoSuchProcess, OverflowError):
-        raise EnginescopeError(f"there is no process {pid} (any more); ps -ef lists those there are") from None
+        raise EnginescopeError(f"there is no process {pid}; ps -ef lists those that run") from None
 
 
 def groups() -> list[list[Member]]:

@@ -226,7 +226,7 @@ def main() -> int:
     """Print the fingerprint, or the rates."""
     parser = CommandParser(
         prog="python -m probes.machine",
-        description="What this machine and its software are, as every run records it.",
+        description="This machine and its software, as every run records them.",
         epilog="examples: python -m probes.machine --json; python -m probes.machine --rates",
     )
     parser.add_argument("--rates", action="store_true", help="measure instead how fast it moves bytes and multiplies")

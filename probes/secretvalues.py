@@ -41,11 +41,11 @@ def is_secret(name: str, value: str) -> bool:
 
 def blanked(text: str) -> str:
     """`text` with the values after secret names, and what has the form of a known kind of key, as `***`."""
-    assigned = SECRET_VALUE.sub(lambda match: match[0] if _is_count(*match.groups()) else match[1] + HIDDEN, text)
-    given = SECRET_OPTION_IN_TEXT.sub(
-        lambda match: match[0] if _is_count(match[1], match[3]) else match[1] + match[2] + HIDDEN, assigned
+    text = SECRET_VALUE.sub(lambda match: match[0] if _is_count(*match.groups()) else match[1] + HIDDEN, text)
+    text = SECRET_OPTION_IN_TEXT.sub(
+        lambda match: match[0] if _is_count(match[1], match[3]) else match[1] + match[2] + HIDDEN, text
     )
-    return KNOWN_SECRET.sub(HIDDEN, given)
+    return KNOWN_SECRET.sub(HIDDEN, text)
 
 
 def blanked_words(words: Sequence[str]) -> list[str]:

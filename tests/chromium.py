@@ -25,41 +25,41 @@ class Page:
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self.socket = socket
         self.complaints: list[str] = []
-        self.asked: list[str] = []
+        self.requested: list[str] = []
         self._numbers = itertools.count(1)
         self._answers: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._loaded = asyncio.Event()
 
     async def listen(self) -> None:
         async for message in self.socket:
-            said = message.json()
-            if "id" in said:
-                self._answers.pop(said["id"]).set_result(said)
+            answer = message.json()
+            if "id" in answer:
+                self._answers.pop(answer["id"]).set_result(answer)
             else:
-                self._event(said["method"], said["params"])
+                self._event(answer["method"], answer["params"])
 
-    def _event(self, method: str, told: dict[str, Any]) -> None:
+    def _event(self, method: str, params: dict[str, Any]) -> None:
         match method:
             case "Page.loadEventFired":
                 self._loaded.set()
             case "Network.requestWillBeSent":
-                self.asked.append(told["request"]["url"])
+                self.requested.append(params["request"]["url"])
             case "Network.loadingFailed":
-                self.complaints.append(told["errorText"])
+                self.complaints.append(params["errorText"])
             case "Runtime.exceptionThrown":
-                self.complaints.append(str(told["exceptionDetails"]))
-            case "Runtime.consoleAPICalled" if told["type"] in ("error", "warning"):
-                self.complaints.append(str(told["args"]))
-            case "Log.entryAdded" if told["entry"]["level"] in ("error", "warning"):
-                self.complaints.append(told["entry"]["text"])
+                self.complaints.append(str(params["exceptionDetails"]))
+            case "Runtime.consoleAPICalled" if params["type"] in ("error", "warning"):
+                self.complaints.append(str(params["args"]))
+            case "Log.entryAdded" if params["entry"]["level"] in ("error", "warning"):
+                self.complaints.append(params["entry"]["text"])
 
     async def send(self, method: str, **parameters: Any) -> dict[str, Any]:
         number = next(self._numbers)
         answer = self._answers[number] = asyncio.get_running_loop().create_future()
         await self.socket.send_json({"id": number, "method": method, "params": parameters})
-        said = await asyncio.wait_for(answer, 60)
-        assert "error" not in said, said
-        return dict(said["result"])
+        reply = await asyncio.wait_for(answer, 60)
+        assert "error" not in reply, reply
+        return dict(reply["result"])
 
     async def visit(self, address: str) -> None:
         self._loaded.clear()
@@ -74,9 +74,9 @@ class Page:
 
     async def run(self, script: str) -> Any:
         """The value of a JavaScript expression."""
-        said = await self.send("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
-        assert "exceptionDetails" not in said, said
-        return said["result"].get("value")
+        answer = await self.send("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
+        assert "exceptionDetails" not in answer, answer
+        return answer["result"].get("value")
 
     async def until(self, script: str) -> Any:
         """The value of an expression as soon as it is true."""
@@ -101,10 +101,10 @@ class Page:
 @asynccontextmanager
 async def chromium() -> AsyncIterator[Page]:
     """A browser with a profile of its own, gone at the end."""
-    found = shutil.which("chromium")
-    assert found is not None
+    program = shutil.which("chromium")
+    assert program is not None
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        command = [found, *FLAGS, f"--user-data-dir={profile}", "about:blank"]
+        command = [program, *FLAGS, f"--user-data-dir={profile}", "about:blank"]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             async with _page(Path(profile)) as page:
@@ -116,12 +116,12 @@ async def chromium() -> AsyncIterator[Page]:
 
 @asynccontextmanager
 async def _page(profile: Path) -> AsyncIterator[Page]:
-    told = profile / "DevToolsActivePort"
+    port_file = profile / "DevToolsActivePort"
     for _ in range(TRIES):
-        if told.exists() and told.read_text().count("\n"):
+        if port_file.exists() and port_file.read_text().count("\n"):
             break
         await asyncio.sleep(0.1)
-    port = told.read_text().split("\n")[0]
+    port = port_file.read_text().split("\n")[0]
     async with aiohttp.ClientSession() as session:
         async with session.get(f"http://127.0.0.1:{port}/json/list") as answer:
             tabs = await answer.json()

@@ -40,7 +40,7 @@ def build(chapters: tuple[Chapter, ...], tree: SourceTree, findings: Findings | 
     """
     out = out.resolve()
     if out.exists() and not (out / BUILT).is_file() and (not out.is_dir() or any(out.iterdir())):
-        raise usage_error(f"{out} holds something else than a site: name another folder with --out")
+        raise usage_error(f"{out} is not empty and does not hold a site: name another folder with --out")
     figures = Figures(
         quotes.read(quotes.PATH).with_machines(),
         *((site_times(findings), findings.review.about) if findings else ()),

@@ -63,7 +63,7 @@ def main() -> int:
     if args.file is None:
         return print_page(args.page, out)
     if args.page == texts.QUESTIONS:
-        raise usage_error("the questions have no exercises; a day's number comes before FILE")
+        raise usage_error("the questions have no exercises: give a day's number before FILE")
     return print_verdict(int(args.page), answer_file(int(args.page), args.file), out)
 
 

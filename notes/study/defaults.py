@@ -88,7 +88,7 @@ def _assigned(node: ast.AST, variable: str) -> Iterator[ast.expr]:
 def _class(anchor: str, tree: SourceTree) -> ast.ClassDef:
     node = _parsed(anchor, tree)
     if not isinstance(node, ast.ClassDef):
-        raise EnginescopeError(f"{anchor} is no class in vLLM {tree.version}")
+        raise EnginescopeError(f"{anchor} is not a class in vLLM {tree.version}")
     return node
 
 

@@ -114,7 +114,7 @@ def decode(text: str) -> Story:
     values = json.loads(text)
     schema = values.pop("schema")
     if schema != SCHEMA:
-        raise EnginescopeError(f"a table of schema {schema}, not {SCHEMA}: make tables writes it again")
+        raise EnginescopeError(f"a table has schema {schema}, this version reads {SCHEMA}: make tables writes it again")
     return read_record(KINDS[values.pop("kind")], values)
 
 

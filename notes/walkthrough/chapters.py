@@ -176,7 +176,7 @@ def _entries(
         raise _error(file, line + 1, f"not TOML: {error}") from None
     for key, value in entries.items():
         if key not in (*needed, *optional):
-            raise _error(file, line, f"there is no {key!r}; there are {', '.join((*needed, *optional))}")
+            raise _error(file, line, f"unknown key {key!r}; the keys are {', '.join((*needed, *optional))}")
         if not isinstance(value, str) or not value.strip():
             raise _error(file, line, f"{key} must be text, not {value!r}")
     if missing := [key for key in needed if key not in entries]:

@@ -14,7 +14,7 @@ from tracing.source.definitions import Place
 from tracing.source.tree import SourceTree
 
 Kind = Literal["calls", "sends to"]
-Seen = Literal["seen", "contradicted", "not passed", "not measured"]
+EdgeStanding = Literal["seen", "contradicted", "not passed", "not measured"]
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Evidence:
     sites: set[str] = field(default_factory=set)  # of the two ends, those that were passed at all
 
     @property
-    def seen(self) -> Seen:
+    def standing(self) -> EdgeStanding:
         if self.edge.ends is None:
             return "not measured"
         if self.against:

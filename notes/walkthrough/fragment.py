@@ -40,7 +40,7 @@ class Fragment:
         if not self.text.strip() or len(self.text) > LONGEST or len(self.text.splitlines()) != 1:
             raise usage_error(f"fragment {self.text[:LONGEST]!r} is not one line of at most {LONGEST} characters")
         if _parsed(self.text) is None:
-            raise usage_error(f"fragment {self.text!r} is no expression, no statement and no head of a block")
+            raise usage_error(f"fragment {self.text!r} is not an expression, a statement or the head of a block")
 
     @property
     def node(self) -> ast.AST:

@@ -59,7 +59,7 @@ WORST_FIRST: tuple[Status, ...] = ("block", "warn", "note", "ok")
 PROBLEMS: tuple[Status, ...] = ("warn", "block")
 NAME_WIDTH, STATUS_WIDTH = 18, 5
 EPILOG = """examples:
-  python -m probes.doctor                 every check, and below each that is not fine what to paste
+  python -m probes.doctor                 every check, with commands to paste below those that are not fine
   python -m probes.doctor --problems      only what warns or blocks
   python -m probes.doctor --json          the same for a script, without names and home folders
 
@@ -137,12 +137,12 @@ def main() -> int:
     """The command."""
     parser = CommandParser(
         prog="python -m probes.doctor",
-        description="Check what running and profiling vLLM need here; say what was seen, and what to do about it.",
+        description="Check whether this machine can run and profile vLLM, and say what to fix where it cannot.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--problems", action="store_true", help="leave out what is fine or only a note")
+    parser.add_argument("--problems", action="store_true", help="show only what warns or blocks")
     args = parser.parse_args()
     findings = examine(here())
     verdict = worst(findings)

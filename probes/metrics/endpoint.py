@@ -64,7 +64,7 @@ def endpoint(text: str) -> Endpoint:
     if parts.scheme not in ("http", "https") or not host:
         raise usage_error(f"{text!r} is not a server's address; try http://127.0.0.1:8000")
     if parts.username or parts.query:
-        raise usage_error("an address with a user name, a key or a query is not taken: it would be written to files")
+        raise usage_error("give the address without a user name, key or query: it would be written to files")
     path = parts.path.rstrip("/").removesuffix(METRICS).removesuffix(API) + METRICS
     return Endpoint(parts.scheme, host, port or (443 if parts.scheme == "https" else 80), path)
 
@@ -92,7 +92,7 @@ def _fetch(at: Endpoint, timeout_s: float) -> str:
     except (OSError, HTTPException) as error:
         raise EnginescopeError(f"no whole answer from {at.url}: {_reason(error)}") from None
     if len(body) > LARGEST_BYTES:
-        raise EnginescopeError(f"{at.url} sends more than {LARGEST_BYTES >> 20} MiB: these are no metrics")
+        raise EnginescopeError(f"{at.url} sends more than {LARGEST_BYTES >> 20} MiB: that is not a page of metrics")
     return body.decode("utf-8", errors="replace")
 
 

@@ -32,7 +32,7 @@ def write(at: Endpoint, folder: Path, force: bool = False) -> list[Path]:
     texts = {CONFIGURATION: configuration(at), DASHBOARD: json.dumps(dashboard(), indent=2) + "\n"}
     there = [str(folder / name) for name in texts if (folder / name).exists()]
     if there and not force:
-        raise EnginescopeError(f"{' and '.join(there)} would be overwritten; --force does it")
+        raise EnginescopeError(f"{' and '.join(there)} exists already; --force overwrites it")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():

@@ -55,12 +55,12 @@ def seconds(value_s: float | None) -> str:
     raise AssertionError("the last unit takes all")
 
 
-def quantile_text(found: Quantile | None) -> str:
+def quantile_text(estimate: Quantile | None) -> str:
     """An interpolated quantile of seconds; `above X` or `below X` where the buckets say no more."""
-    if found is None:
+    if estimate is None:
         return NONE
-    bound = "above " if found.above else "below " if found.below else ""
-    return bound + seconds(found.value)
+    bound = "above " if estimate.above else "below " if estimate.below else ""
+    return bound + seconds(estimate.value)
 
 
 def state_rows(all_engines: WindowFigures) -> Iterator[tuple[str, str, str]]:

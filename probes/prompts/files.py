@@ -75,10 +75,10 @@ def _entries(path: Path) -> Iterator[_Entry]:
     suffix = path.suffix.lower()
     if suffix not in (*TEXT, *JSON, *SEPARATORS):
         known = ", ".join((*TEXT[1:], *JSON, *SEPARATORS))
-        raise usage_error(f"{path}: no known layout is called {suffix}; known are {known}")
+        raise usage_error(f"{path}: unknown file type {suffix}; known are {known}")
     try:
         if path.exists() and not path.is_file():
-            raise usage_error(f"cannot read {path}: no regular file, and the prompts are read twice")
+            raise usage_error(f"cannot read {path}: not a regular file, and the prompts are read twice")
         if suffix in SEPARATORS:
             yield from _rows(path, SEPARATORS[suffix])
             return
@@ -108,7 +108,9 @@ def _lines(file: BinaryIO, path: Path) -> Iterator[tuple[int, bytes]]:
     while line := file.readline(LARGEST_LINE_BYTES + 1):
         number += 1
         if len(line) > LARGEST_LINE_BYTES:
-            raise EnginescopeError(f"{path} has a line of more than {LARGEST_LINE_BYTES >> 20} MiB: no prompt")
+            raise EnginescopeError(
+                f"{path} has a line of more than {LARGEST_LINE_BYTES >> 20} MiB: that is not a prompt"
+            )
         if line.strip():
             yield number, line.strip(b"\r\n")
 
@@ -141,7 +143,7 @@ def _objects(file: BinaryIO, path: Path) -> Iterator[_Entry]:
             value = json.loads(line)
         except (ValueError, RecursionError) as error:
             raise usage_error(
-                f"{path}, line {number}: no whole JSON object ({error}); known are an array, and an object a line"
+                f"{path}, line {number}: not a whole JSON object ({error}); write an array, or one object per line"
             ) from None
         yield _Entry(number, f"line {number}", line, value)
 
@@ -154,7 +156,7 @@ def _elements(file: BinaryIO, path: Path) -> Iterator[_Entry]:
             yield _Entry(number, f"entry {number}", data, value)
     except (ijson.JSONError, UnicodeDecodeError) as error:
         words = " ".join(str(error).split())[:120]
-        raise usage_error(f"{path}: no valid JSON array after entry {number}: {words}") from None
+        raise usage_error(f"{path}: not a valid JSON array after entry {number}: {words}") from None
 
 
 def _rows(path: Path, separator: str) -> Iterator[_Entry]:
@@ -170,12 +172,12 @@ def _rows(path: Path, separator: str) -> Iterator[_Entry]:
             for number, row in enumerate(reader, 1):
                 yield _row(number, row)
         except (csv.Error, UnicodeDecodeError) as error:
-            raise usage_error(f"{path}: no valid table after row {number}: {error}") from None
+            raise usage_error(f"{path}: not a valid table after row {number}: {error}") from None
 
 
 def _row(number: int, row: Mapping[str | None, str | None]) -> _Entry:
     if None in row or None in row.values():
-        raise csv.Error("the next row has not as many cells as the header")
+        raise csv.Error("the next row does not have as many cells as the header")
     columns = ("id", "prompt") if "prompt" in row else ("id", "instruction", "input")
     value = {name: row[name] for name in columns if name in row}
     return _Entry(number, f"row {number}", json.dumps(value).encode(), value)

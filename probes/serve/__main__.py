@@ -41,14 +41,22 @@ def command_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument(
-        "model", nargs="?", metavar="MODEL", help="a folder or a hub's name (default: the embedded one)"
+        "model", nargs="?", metavar="MODEL", help="a folder, or a name on the hub (default: SmolLM2-135M-Instruct)"
     )
-    parser.add_argument("--port", type=int, default=8000, help="on 127.0.0.1 (default 8000)")
+    parser.add_argument("--port", type=int, default=8000, help="port on 127.0.0.1 (default 8000)")
     parser.add_argument("--gpus", type=int, default=1, metavar="N", help="tensor parallel size (default 1)")
-    parser.add_argument("--max-len", type=int, default=1024, metavar="TOKENS", help="longest request (default 1024)")
-    parser.add_argument("--gpu-util", type=float, metavar="SHARE", help="of each GPU's memory (default 0.8)")
-    parser.add_argument("--timeout", type=float, default=180.0, metavar="S", help="for the start (default 180)")
-    parser.add_argument("--engine", action="append", default=[], metavar="KEY=VALUE", help="any argument of vLLM's")
+    parser.add_argument(
+        "--max-len", type=int, default=1024, metavar="TOKENS", help="longest request, prompt and answer (default 1024)"
+    )
+    parser.add_argument(
+        "--gpu-util", type=float, metavar="SHARE", help="share of each GPU's memory to use (default 0.8)"
+    )
+    parser.add_argument(
+        "--timeout", type=float, default=180.0, metavar="S", help="seconds that the start may take (default 180)"
+    )
+    parser.add_argument(
+        "--engine", action="append", default=[], metavar="KEY=VALUE", help="any engine argument of vLLM; repeatable"
+    )
     parser.add_argument("--keep", action="store_true", help="leave the server running after the checks")
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
@@ -85,7 +93,9 @@ def serve_options(args: argparse.Namespace) -> ServeOptions:
     engine = engine_arguments(args.engine)
     folder = Path(args.model or "").expanduser()
     if args.model and args.model[0] in "./~" and not folder.is_dir():
-        raise usage_error(f"{args.model} is no folder; name one, a hub's ORG/NAME, or none for the default model")
+        raise usage_error(
+            f"{args.model} is not a folder; give a folder, ORG/NAME on the hub, or nothing for the default model"
+        )
     model = str(folder) if args.model and folder.is_dir() else args.model or str(default_model())
     return ServeOptions(model, args.port, args.gpus, args.max_len, args.gpu_util, engine)
 

@@ -141,6 +141,6 @@ def engine_arguments(pairs: list[str]) -> dict[str, str]:
         if not equals or not re.fullmatch(r"[a-z]\w*", name):
             raise usage_error(f"--engine takes KEY=VALUE, not {pair!r}; for example --engine max_num_seqs=8")
         if name in OURS:
-            raise usage_error(f"--engine {name} is not taken: {OURS[name]}")
+            raise usage_error(f"--engine {name} cannot be set: {OURS[name]}")
         arguments[name] = value
     return arguments

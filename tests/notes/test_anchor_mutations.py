@@ -84,10 +84,10 @@ def owner_and_function(module: ast.Module, anchor: Anchor) -> tuple[ast.Module |
     owner: ast.Module | ast.ClassDef = module
     *classes, name = anchor.target.partition(":")[2].split(".")
     for part in classes:
-        found = [node for node in ast.walk(owner) if isinstance(node, ast.ClassDef) and node.name == part]
-        if not found:
+        matches = [node for node in ast.walk(owner) if isinstance(node, ast.ClassDef) and node.name == part]
+        if not matches:
             return None
-        owner = found[-1]
+        owner = matches[-1]
     functions = [
         node
         for node in ast.walk(owner)
@@ -107,14 +107,14 @@ def blocks(node: ast.AST) -> Iterator[list[ast.stmt]]:
 
 def statement_of(function: ast.stmt, fragment: Fragment) -> tuple[list[ast.stmt], ast.stmt] | None:
     """The innermost statement that has the fragment, with the block that it is in."""
-    found, holders = None, [function]
+    pair, holders = None, [function]
     for holder in holders:
         for block in inner_blocks(holder):
             for statement in block:
                 if has_fragment(statement, fragment):
-                    found = (block, statement)
+                    pair = (block, statement)
                     holders.append(statement)  # only in it can there be one further in
-    return found
+    return pair
 
 
 def inner_blocks(statement: ast.stmt) -> Iterator[list[ast.stmt]]:
@@ -170,12 +170,12 @@ def test_another_layout(copied: Path) -> None:
 def test_functions_in_another_order(copied: Path) -> None:
     def reverse(module: ast.Module, anchors: list[Anchor]) -> None:
         for anchor in {anchor.target: anchor for anchor in anchors}.values():
-            found = owner_and_function(module, anchor)
-            assert found is not None
-            for block in blocks(found[0]):
-                if found[1] in block:
-                    block.remove(found[1])
-                    block.append(found[1])
+            pair = owner_and_function(module, anchor)
+            assert pair is not None
+            for block in blocks(pair[0]):
+                if pair[1] in block:
+                    block.remove(pair[1])
+                    block.append(pair[1])
                     break
 
     with edited(copied, reverse) as tree:
@@ -188,8 +188,8 @@ def test_statements_in_another_order(copied: Path) -> None:
     def to_the_end(module: ast.Module, anchors: list[Anchor]) -> None:
         for anchor in anchors:
             _, function = owner_and_function(module, anchor) or (module, ast.Pass())
-            if found := statement_of(function, anchor.fragment):
-                block, statement = found
+            if pair := statement_of(function, anchor.fragment):
+                block, statement = pair
                 block[block.index(statement)] = ast.Pass()
                 function.body.append(statement)  # type: ignore[attr-defined]
 
@@ -203,8 +203,8 @@ def test_statements_in_another_order(copied: Path) -> None:
 def test_a_renamed_function(copied: Path) -> None:
     def rename(module: ast.Module, anchors: list[Anchor]) -> None:
         for anchor in anchors:
-            if found := owner_and_function(module, anchor):
-                found[1].name += "_anew"  # type: ignore[attr-defined]
+            if pair := owner_and_function(module, anchor):
+                pair[1].name += "_anew"  # type: ignore[attr-defined]
 
     with edited(copied, rename) as tree:
         for anchor, verdict in verdicts(tree):
@@ -216,10 +216,10 @@ def test_a_renamed_function(copied: Path) -> None:
 def test_a_deleted_function(copied: Path) -> None:
     def delete(module: ast.Module, anchors: list[Anchor]) -> None:
         for anchor in anchors:
-            if found := owner_and_function(module, anchor):
-                for block in blocks(found[0]):
-                    if found[1] in block:
-                        block[block.index(found[1])] = ast.Pass()
+            if pair := owner_and_function(module, anchor):
+                for block in blocks(pair[0]):
+                    if pair[1] in block:
+                        block[block.index(pair[1])] = ast.Pass()
 
     with edited(copied, delete) as tree:
         for anchor, verdict in verdicts(tree):
@@ -230,8 +230,8 @@ def test_a_deleted_statement(copied: Path) -> None:
     def delete(module: ast.Module, anchors: list[Anchor]) -> None:
         for anchor in anchors:
             _, function = owner_and_function(module, anchor) or (module, ast.Pass())
-            if found := statement_of(function, anchor.fragment):
-                found[0][found[0].index(found[1])] = ast.Pass()
+            if pair := statement_of(function, anchor.fragment):
+                pair[0][pair[0].index(pair[1])] = ast.Pass()
 
     with edited(copied, delete) as tree:
         for anchor, verdict in verdicts(tree):
@@ -244,8 +244,8 @@ def test_another_name_in_the_line(copied: Path) -> None:
     def rename(module: ast.Module, anchors: list[Anchor]) -> None:
         for anchor in anchors:
             _, function = owner_and_function(module, anchor) or (module, ast.Pass())
-            if found := statement_of(function, anchor.fragment):
-                for node in ast.walk(found[1]):
+            if pair := statement_of(function, anchor.fragment):
+                for node in ast.walk(pair[1]):
                     if isinstance(node, ast.Name):
                         node.id += "_anew"
                     if isinstance(node, ast.Attribute):

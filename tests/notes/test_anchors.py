@@ -74,20 +74,20 @@ def place(source: str, name: str, folder: Path) -> Place:
     ],
 )
 def test_a_line_is_found_however_it_is_laid_out(fragment: str, lines: tuple[int, int] | None, tmp_path: Path) -> None:
-    found = Fragment(fragment).find(place(TILL, "Till.ring", tmp_path))
-    assert [(each.first, each.last) for each in found] == ([lines] if lines else [])
+    places = Fragment(fragment).find(place(TILL, "Till.ring", tmp_path))
+    assert [(each.first, each.last) for each in places] == ([lines] if lines else [])
 
 
 def test_decorated_and_unindented_definitions_have_their_own_lines(tmp_path: Path) -> None:
-    (found,) = Fragment("return self._open").find(place(TILL, "Till.open", tmp_path))
-    assert (found.first, found.last) == (4, 4)
-    (found,) = Fragment("return len(items)").find(place(TILL, "ring", tmp_path))
-    assert (found.first, found.last) == (26, 26)
+    (only,) = Fragment("return self._open").find(place(TILL, "Till.open", tmp_path))
+    assert (only.first, only.last) == (4, 4)
+    (only,) = Fragment("return len(items)").find(place(TILL, "ring", tmp_path))
+    assert (only.first, only.last) == (26, 26)
 
 
 def test_every_occurrence_is_found(tmp_path: Path) -> None:
-    found = Fragment("go(x)").find(place("def f(x):\n    go(x)\n    if go(x):\n        pass\n", "f", tmp_path))
-    assert [each.first for each in found] == [2, 3]
+    places = Fragment("go(x)").find(place("def f(x):\n    go(x)\n    if go(x):\n        pass\n", "f", tmp_path))
+    assert [each.first for each in places] == [2, 3]
 
 
 NONE = ["", " ", "a\nb", "a; b", "else:", "finally:", "a b", "x" * 121, "(" * 99, "\0", "@x"]
@@ -138,33 +138,33 @@ def verdict(tmp_path: Path, anchor: str, fragment: str, **files: str) -> Verdict
 
 
 def test_holds(tmp_path: Path) -> None:
-    found = verdict(tmp_path, "vllm.shop:Shop.sell", "self.pack(1)")
-    assert (found.standing, found.where) == ("holds", "vllm/shop.py:3")
+    judgement = verdict(tmp_path, "vllm.shop:Shop.sell", "self.pack(1)")
+    assert (judgement.standing, judgement.where) == ("holds", "vllm/shop.py:3")
 
 
 def test_moved_to_another_module_or_class(tmp_path: Path) -> None:
-    found = verdict(tmp_path / "mall", "vllm.shop:Shop.sell", "self.pack(1)", shop="", mall=TREE["shop.py"])
-    assert (found.standing, found.target, found.where) == ("moved", "vllm.mall:Shop.sell", "vllm/mall.py:3")
-    found = verdict(tmp_path, "vllm.shop:Shop.sell", "self.pack(1)", shop=TREE["shop.py"].replace("Shop", "Market"))
-    assert (found.standing, found.target) == ("moved", "vllm.shop:Market.sell")
+    judgement = verdict(tmp_path / "mall", "vllm.shop:Shop.sell", "self.pack(1)", shop="", mall=TREE["shop.py"])
+    assert (judgement.standing, judgement.target, judgement.where) == ("moved", "vllm.mall:Shop.sell", "vllm/mall.py:3")
+    judgement = verdict(tmp_path, "vllm.shop:Shop.sell", "self.pack(1)", shop=TREE["shop.py"].replace("Shop", "Market"))
+    assert (judgement.standing, judgement.target) == ("moved", "vllm.shop:Market.sell")
     pulled = TREE["shop.py"].replace("Shop", "Trade") + "class Shop(base.Trade):\n    def lend(self): ...\n"
-    found = verdict(tmp_path / "up", "vllm.shop:Shop.sell", "self.pack(1)", shop=pulled)
-    assert (found.standing, found.target) == ("moved", "vllm.shop:Trade.sell")
+    judgement = verdict(tmp_path / "up", "vllm.shop:Shop.sell", "self.pack(1)", shop=pulled)
+    assert (judgement.standing, judgement.target) == ("moved", "vllm.shop:Trade.sell")
 
 
 def test_changed_shows_the_present_lines(tmp_path: Path) -> None:
-    found = verdict(tmp_path, "vllm.shop:Shop.sell", "self.pack(2)")
-    assert (found.standing, found.nearest) == ("changed", ("3: self.pack(1)",))
-    assert found.where == "vllm/shop.py:2"
+    judgement = verdict(tmp_path, "vllm.shop:Shop.sell", "self.pack(2)")
+    assert (judgement.standing, judgement.nearest) == ("changed", ("3: self.pack(1)",))
+    assert judgement.where == "vllm/shop.py:2"
 
 
 def test_gone_names_what_has_the_code_first(tmp_path: Path) -> None:
-    found = verdict(tmp_path, "vllm.shop:Shop.lent", "self.pack(1)")
-    assert (found.standing, found.nearest[0]) == ("gone", "vllm.shop:Shop.sell")
-    found = verdict(tmp_path, "vllm.shop:Shop.lent", "self.nothing_like_it()")
-    assert (found.standing, found.nearest[0]) == ("gone", "vllm.shop:Shop.lend")
-    found = verdict(tmp_path, "vllm.shops:Shop.sell", "self.nothing_like_it()")
-    assert (found.standing, found.nearest) == ("gone", ("vllm.shop:Shop.sell",))
+    judgement = verdict(tmp_path, "vllm.shop:Shop.lent", "self.pack(1)")
+    assert (judgement.standing, judgement.nearest[0]) == ("gone", "vllm.shop:Shop.sell")
+    judgement = verdict(tmp_path, "vllm.shop:Shop.lent", "self.nothing_like_it()")
+    assert (judgement.standing, judgement.nearest[0]) == ("gone", "vllm.shop:Shop.lend")
+    judgement = verdict(tmp_path, "vllm.shops:Shop.sell", "self.nothing_like_it()")
+    assert (judgement.standing, judgement.nearest) == ("gone", ("vllm.shop:Shop.sell",))
 
 
 def test_what_was_in_the_other_place_before_has_not_moved_there(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from tracing.breakdown.findings import Findings
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> Findings:
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Findings:
     return streamed(tmp_path_factory.mktemp("trace"))
 
 
@@ -82,27 +82,27 @@ class Addresses(HTMLParser):
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        told = dict(attrs)
-        self.ids |= {told["id"] or ""} if "id" in told else set()
-        if told.get("href"):
-            (self.loaded if tag == "link" else self.links).append(told["href"] or "")
-        if told.get("src"):
-            self.loaded.append(told["src"] or "")
+        attributes = dict(attrs)
+        self.ids |= {attributes["id"] or ""} if "id" in attributes else set()
+        if attributes.get("href"):
+            (self.loaded if tag == "link" else self.links).append(attributes["href"] or "")
+        if attributes.get("src"):
+            self.loaded.append(attributes["src"] or "")
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory, found: Findings) -> Path:
+def site_folder(tmp_path_factory: pytest.TempPathFactory, recorded: Findings) -> Path:
     """This project's own notes, as the command builds them from a trace."""
     out = tmp_path_factory.mktemp("whole") / "site"
-    done = run("--trace", str(found.timeline.folder), "--out", str(out))
+    done = run("--trace", str(recorded.timeline.folder), "--out", str(out))
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"Wrote {out / 'index.html'}: ")
     return out
 
 
 @pytest.mark.slow
-def test_no_link_is_broken_and_nothing_comes_from_the_web(built: Path) -> None:
-    pages = {path: Addresses(path.read_text()) for path in built.rglob("*.html")}
+def test_no_link_is_broken_and_nothing_comes_from_the_web(site_folder: Path) -> None:
+    pages = {path: Addresses(path.read_text()) for path in site_folder.rglob("*.html")}
     assert len(pages) > len(chapters.read())
     for path, page in pages.items():
         for address in (*page.links, *page.loaded):
@@ -111,58 +111,58 @@ def test_no_link_is_broken_and_nothing_comes_from_the_web(built: Path) -> None:
             target = (path.parent / unquote(file)).resolve() if file else path
             assert target.is_file(), f"{path.name} leads to {address}"
             assert not fragment or unquote(fragment) in pages[target].ids, f"{path.name} leads to {address}"
-    for style in built.rglob("*.css"):
+    for style in site_folder.rglob("*.css"):
         assert not re.search(r"url\([\"']?(?:https?:)?//", style.read_text()), style.name
 
 
 @pytest.mark.slow
-def test_all_markdown_was_read(built: Path) -> None:
+def test_all_markdown_was_read(site_folder: Path) -> None:
     """The notes are written for other readers of Markdown too, which take for a list what this one may not."""
     left = re.compile(r"```|\{\{|\*\*|\n(?:[-*|#]+|\d+\.) ")
-    for path in built.rglob("*.html"):
+    for path in site_folder.rglob("*.html"):
         text = re.sub(r"<(pre|script|style|svg)\b.*?</\1>", "", path.read_text(), flags=re.DOTALL)
         assert not left.search(text), f"{path.name}: {left.search(text)}"
 
 
 @pytest.mark.slow
-def test_every_stop_has_its_place_on_a_page(built: Path) -> None:
+def test_every_stop_has_its_place_on_a_page(site_folder: Path) -> None:
     for chapter in chapters.read():
-        page = Addresses((built / "walkthrough" / f"{chapter.name}.html").read_text())
+        page = Addresses((site_folder / "walkthrough" / f"{chapter.name}.html").read_text())
         assert {stop.name for stop in chapter.stops} <= page.ids
 
 
 @pytest.mark.browser
-def test_the_site_in_a_browser(built: Path, tmp_path: Path) -> None:
+def test_the_site_in_a_browser(site_folder: Path, tmp_path: Path) -> None:
     if shutil.which("chromium") is None:
         pytest.skip("no chromium here; CI installs it")
-    page, unfit = asyncio.run(visited(built, tmp_path / "page.png"))
+    page, unfit = asyncio.run(visited(site_folder, tmp_path / "page.png"))
     assert unfit == [], "pages without a heading, or wider than the window"
     assert (tmp_path / "page.png").stat().st_size > 20_000
     assert page.complaints == []
-    assert {urlsplit(address).scheme for address in page.asked} <= {"file", "data"}
+    assert {urlsplit(address).scheme for address in page.requested} <= {"file", "data"}
 
 
-async def visited(built: Path, shot: Path) -> tuple[Page, list[str]]:
+async def visited(site_folder: Path, shot: Path) -> tuple[Page, list[str]]:
     """The browser's page after all was visited and used, and which of the site's do not fit a desk or a phone."""
     fits = "document.querySelector('h1').innerText !== '' && document.documentElement.scrollWidth <= innerWidth"
     unfit = []
     async with chromium() as page:
-        for path in sorted(built.rglob("*.html")):
+        for path in sorted(site_folder.rglob("*.html")):
             for width in (1400, 390):
                 await page.look(width)
                 await page.visit(path.as_uri())
                 unfit += [] if await page.run(fits) else [f"{path.name} at {width}"]
-        await drawings_lead_to_stops(page, built)
-        await search_finds(page, built, "preemption")
-        await both_palettes(page, built)
+        await drawings_lead_to_stops(page, site_folder)
+        await search_finds(page, site_folder, "preemption")
+        await both_palettes(page, site_folder)
         await page.shot(shot)
     return page, unfit
 
 
-async def drawings_lead_to_stops(page: Page, built: Path) -> None:
+async def drawings_lead_to_stops(page: Page, site_folder: Path) -> None:
     await page.look(1400)
     for drawing in ("svg.sequence", "svg.lanes"):
-        await page.visit((built / "index.html").as_uri())
+        await page.visit((site_folder / "index.html").as_uri())
         size = f"document.querySelector('{drawing}').getBoundingClientRect()"
         assert await page.run(f"{size}.width") > 700 and await page.run(f"{size}.height") > 50
         address = await page.run(f"document.querySelector('{drawing} a').href.baseVal")
@@ -171,8 +171,8 @@ async def drawings_lead_to_stops(page: Page, built: Path) -> None:
         assert "stop-name" in await page.run("document.querySelector(':target').className")
 
 
-async def search_finds(page: Page, built: Path, word: str) -> None:
-    await page.visit((built / "index.html").as_uri())
+async def search_finds(page: Page, site_folder: Path, word: str) -> None:
+    await page.visit((site_folder / "index.html").as_uri())
     await page.until("typeof IFrameWorker === 'function'")
     await page.run("document.querySelector('[data-md-component=search-query]').focus()")
     await page.send("Input.insertText", text=word)
@@ -183,8 +183,8 @@ async def search_finds(page: Page, built: Path, word: str) -> None:
     assert "walkthrough/" in address
 
 
-async def both_palettes(page: Page, built: Path) -> None:
-    await page.visit((built / "index.html").as_uri())
+async def both_palettes(page: Page, site_folder: Path) -> None:
+    await page.visit((site_folder / "index.html").as_uri())
     papers = set()
     for scheme in ("__palette_1", "__palette_0"):
         await page.run(f"document.querySelector('label[for={scheme}]').click()")

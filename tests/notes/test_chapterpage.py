@@ -31,14 +31,14 @@ def chapters(tmp_path: Path) -> tuple[walkthrough.Chapter, ...]:
 def test_an_excerpt_has_the_head_the_fragment_marked_and_the_numbers_of_the_file(
     chapters: tuple[walkthrough.Chapter, ...], tree: SourceTree
 ) -> None:
-    made = excerptblock.source(judge(chapters[0].stops[0].anchor, tree))
+    html = excerptblock.source(judge(chapters[0].stops[0].anchor, tree))
     rows = [
-        re.sub("<[^>]*>", "", row) for row in re.findall(r'<span class="row[^>]*>.*?(?=<span class="row|</code>)', made)
+        re.sub("<[^>]*>", "", row) for row in re.findall(r'<span class="row[^>]*>.*?(?=<span class="row|</code>)', html)
     ]
     assert rows[:3] == ["2def step(self):", "⋯", "4    batch = self.schedule()"]
-    assert re.findall(r'<span class="row marked"><i>(\d+)</i>', made) == ["4"]
-    assert "<b>" not in made and "&lt;b&gt;" in made
-    assert "Says nothing" not in made
+    assert re.findall(r'<span class="row marked"><i>(\d+)</i>', html) == ["4"]
+    assert "<b>" not in html and "&lt;b&gt;" in html
+    assert "Says nothing" not in html
 
 
 def test_an_excerpt_of_what_stands_in_the_head_of_a_definition(tree: SourceTree) -> None:
@@ -46,20 +46,20 @@ def test_an_excerpt_of_what_stands_in_the_head_of_a_definition(tree: SourceTree)
     lines = "\n".join(f"    line {number}" for number in range(20))
     path = tree.root / "late.py"
     path.write_text(f'def late(\n    when=now(),\n):\n    """Says\n{lines}\n    """\n    return when\n')
-    made = excerptblock.source(judge(Anchor("vllm.late:late", Fragment("now()")), tree))
-    assert re.findall(r'<span class="row marked"><i>(\d+)</i>', made) == ["2"]
+    html = excerptblock.source(judge(Anchor("vllm.late:late", Fragment("now()")), tree))
+    assert re.findall(r'<span class="row marked"><i>(\d+)</i>', html) == ["2"]
 
 
 def test_a_page_tells_where_who_what_and_how_long(chapters: tuple[walkthrough.Chapter, ...], tree: SourceTree) -> None:
     figures = Figures(QUOTES, {"scheduler.schedule": SiteTime(7, 1500, 0.25)}, "a machine; vllm 1.2")
-    made = chapterpage.page(chapters[0], chapters, tree, figures)
-    assert "# 1. The <engine>" in made and "It steps &amp; stops." in made
-    assert "{ #one-step .stop-name }" in made and "vllm/<wbr>engine.py:4" in made
-    assert '<span class="role">core</span>' in made and "calls <code>Engine.schedule</code>" in made
-    assert "scheduler.schedule: <b>1.5 µs</b> at the median of 7 calls, 25.00% of a request's time" in made
-    assert "a machine; vllm 1.2" in made
-    assert '<span class="quoted" title="median over &lt;all&gt; steps">5.37 ms</span>' in made
-    assert "[chapter 2](02-other.md), not chapter 9." in made
+    html = chapterpage.page(chapters[0], chapters, tree, figures)
+    assert "# 1. The <engine>" in html and "It steps &amp; stops." in html
+    assert "{ #one-step .stop-name }" in html and "vllm/<wbr>engine.py:4" in html
+    assert '<span class="role">core</span>' in html and "calls <code>Engine.schedule</code>" in html
+    assert "scheduler.schedule: <b>1.5 µs</b> at the median of 7 calls, 25.00% of a request's time" in html
+    assert "a machine; vllm 1.2" in html
+    assert '<span class="quoted" title="median over &lt;all&gt; steps">5.37 ms</span>' in html
+    assert "[chapter 2](02-other.md), not chapter 9." in html
 
 
 def test_source_is_shown_as_it_is(chapters: tuple[walkthrough.Chapter, ...], tree: SourceTree) -> None:

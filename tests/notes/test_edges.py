@@ -90,15 +90,15 @@ def trace(
 
 def evidence(folder: Path, claimed: Stop) -> Evidence:
     (edge,) = edges(claimed)
-    found = Evidence(edge)
-    Trace(folder).hold(edge, found)
-    return found
+    proof = Evidence(edge)
+    Trace(folder).hold(edge, proof)
+    return proof
 
 
 @pytest.mark.parametrize("claimed", [CALL, SEND], ids=["call", "send"])
 def test_an_edge_is_seen_in_every_flow(tmp_path: Path, claimed: Stop) -> None:
-    found = evidence(trace(tmp_path), claimed)
-    assert (found.seen, found.flows, found.against) == ("seen", 2, [])
+    proof = evidence(trace(tmp_path), claimed)
+    assert (proof.standing, proof.flows, proof.against) == ("seen", 2, [])
 
 
 @pytest.mark.parametrize(
@@ -112,21 +112,21 @@ def test_an_edge_is_seen_in_every_flow(tmp_path: Path, claimed: Stop) -> None:
     ],
 )
 def test_an_edge_is_contradicted(tmp_path: Path, claimed: Stop, differs: dict[str, object], words: str) -> None:
-    found = evidence(trace(tmp_path, **differs), claimed)  # type: ignore[arg-type]
-    assert found.seen == "contradicted"
-    assert f"{tmp_path.name}, request r0-ab: {words}" in (found.against + found.apart)[0]
+    proof = evidence(trace(tmp_path, **differs), claimed)  # type: ignore[arg-type]
+    assert proof.standing == "contradicted"
+    assert f"{tmp_path.name}, request r0-ab: {words}" in (proof.against + proof.apart)[0]
 
 
 def test_what_is_sent_runs_on_another_thread(tmp_path: Path) -> None:
     itself = stop(role="core", site="core.step", sends_to=SCHEDULE)
-    found = evidence(trace(tmp_path), itself)
-    assert found.seen == "contradicted" and "ran on one thread" in found.against[0]
+    proof = evidence(trace(tmp_path), itself)
+    assert proof.standing == "contradicted" and "ran on one thread" in proof.against[0]
 
 
 def test_a_claimed_thread_counts(tmp_path: Path) -> None:
     named = stop(role="core", site="core.step", calls=SCHEDULE, thread="IOThread")
-    found = evidence(trace(tmp_path), named)
-    assert "not in the core, thread IOThread" in found.against[0]
+    proof = evidence(trace(tmp_path), named)
+    assert "not in the core, thread IOThread" in proof.against[0]
 
 
 def test_both_ends_are_in_one_flow(tmp_path: Path) -> None:
@@ -134,24 +134,24 @@ def test_both_ends_are_in_one_flow(tmp_path: Path) -> None:
     folder = trace(tmp_path)
     worker = TraceWriter(folder, 12, ["worker"], parent=11)
     worker.span("worker.execute", 1250, 1500, step=7).close()
-    found = evidence(folder, SEND)
-    assert found.seen == "contradicted"
-    assert found.against == [f"{folder.name}: executor.dispatch and worker.execute were never in one flow"]
+    proof = evidence(folder, SEND)
+    assert proof.standing == "contradicted"
+    assert proof.against == [f"{folder.name}: executor.dispatch and worker.execute were never in one flow"]
 
 
 def test_another_caller_in_another_flow_is_no_contradiction(tmp_path: Path) -> None:
     folder = trace(tmp_path)
-    found = evidence(folder, CALL)
-    Trace(trace(tmp_path / "apart", schedule=(900, 990))).hold(found.edge, found)
-    assert (found.seen, found.flows, len(found.apart)) == ("seen", 2, 2)
+    proof = evidence(folder, CALL)
+    Trace(trace(tmp_path / "apart", schedule=(900, 990))).hold(proof.edge, proof)
+    assert (proof.standing, proof.flows, len(proof.apart)) == ("seen", 2, 2)
 
 
 def test_what_did_not_happen_is_not_passed_and_what_has_no_site_not_measured(tmp_path: Path) -> None:
     folder = trace(tmp_path)
-    assert evidence(folder, stop(role="core", site="scheduler.schedule", calls=PREEMPT)).seen == "not passed"
-    assert evidence(folder, stop(role="core", site="core.step", calls="vllm.v1.engine.core:EngineCore.step")).seen
+    assert evidence(folder, stop(role="core", site="scheduler.schedule", calls=PREEMPT)).standing == "not passed"
+    assert evidence(folder, stop(role="core", site="core.step", calls="vllm.v1.engine.core:EngineCore.step")).standing
     unmeasured = Edge(stop(role="core"), "calls", SCHEDULE)
-    assert Evidence(unmeasured).seen == "not measured"
+    assert Evidence(unmeasured).standing == "not measured"
 
 
 # --- the command ---

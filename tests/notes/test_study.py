@@ -47,7 +47,7 @@ def test_a_file_is_judged_in_a_process_of_its_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "words"),
     [
         ("def busy_ns(spans)\n    return 0\n", "cannot be loaded: line 1: expected ':'"),
         ("import sys\nsys.exit(0)\n", "it ends Python while it is loaded"),
@@ -60,11 +60,11 @@ def test_a_file_is_judged_in_a_process_of_its_own(tmp_path: Path) -> None:
         ("def busy_ns(spans):\n    raise SystemExit(3)\n", "it raised SystemExit: 3"),
     ],
 )
-def test_a_broken_file_is_told_so_without_a_traceback_of_ours(tmp_path: Path, text: str, said: str) -> None:
+def test_a_broken_file_is_reported_without_a_traceback_of_ours(tmp_path: Path, text: str, words: str) -> None:
     path = tmp_path / "mine.py"
     path.write_text(text)
     result = command(5, path)
-    assert result.returncode == 1 and said in result.stdout
+    assert result.returncode == 1 and words in result.stdout
     assert "Traceback" not in result.stdout + result.stderr and "judging.py" not in result.stdout
     assert result.stdout.endswith("0 of 3 exercises right\n")
 
@@ -100,7 +100,7 @@ def test_a_check_that_awaits_forever_is_given_up(
 
 
 @pytest.mark.parametrize(
-    ("args", "said"),
+    ("args", "words"),
     [
         (("8",), "there is no day '8'"),
         (("3", "nothing.py"), "there is no file nothing.py"),
@@ -109,9 +109,9 @@ def test_a_check_that_awaits_forever_is_given_up(
         (("questions", SOLUTIONS / "day_6.py"), "the questions have no exercises"),
     ],
 )
-def test_bad_usage_is_one_line(args: tuple[object, ...], said: str) -> None:
+def test_bad_usage_is_one_line(args: tuple[object, ...], words: str) -> None:
     result = command(*args)
-    assert result.returncode == 2 and said in result.stderr and len(result.stderr.splitlines()) == 1
+    assert result.returncode == 2 and words in result.stderr and len(result.stderr.splitlines()) == 1
 
 
 def test_the_plan_can_be_read_without_vllm(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -293,7 +293,7 @@ async def call_with_retry(session, url, body, attempts, timeout_s, backoff_s):
 
 
 @pytest.mark.parametrize(("day", "text", "words"), WRONG)
-def test_a_wrong_answer_is_told_what_is_wrong(
+def test_a_wrong_answer_hears_what_is_wrong(
     answer: Callable[[int, str], Path], day: int, text: str, words: str
 ) -> None:
     reports = messages(day, answer(day, text))
@@ -321,7 +321,7 @@ REPORT = (SOLUTIONS / "day_7.md").read_text()
         ("3. Which of", "Which of", "there are 2 list items under Open questions"),
     ],
 )
-def test_a_report_is_told_what_it_lacks(tmp_path: Path, old: str, new: str, words: str) -> None:
+def test_a_report_hears_what_it_lacks(tmp_path: Path, old: str, new: str, words: str) -> None:
     assert old in REPORT
     path = tmp_path / "report.md"
     path.write_text(REPORT.replace(old, new, 1))

@@ -126,18 +126,18 @@ def test_a_default_is_followed_to_where_it_is_written(tree: SourceTree, where: s
 
 
 @pytest.mark.parametrize(
-    ("where", "said"),
+    ("where", "error"),
     [
         ("vllm/engine.py:Args.bare", "gives no default to bare"),
         ("vllm/engine.py:Args.gone", "gives no default to gone"),
         ("vllm/engine.py:Gone.share", "does not define Gone"),
-        ("vllm/engine.py:Args.batch.share", "is no class"),
+        ("vllm/engine.py:Args.batch.share", "is not a class"),
         ("vllm/engine.py:Args.batch most[1] SERVER", r"has no .* most\[1\] SERVER"),
         ("vllm/engine.py:Args.batch most[2] LLM", r"has no .* most\[2\] LLM"),
     ],
 )
-def test_a_default_that_is_gone_is_named(tree: SourceTree, where: str, said: str) -> None:
-    with pytest.raises(EnginescopeError, match=said):
+def test_a_default_that_is_gone_is_named(tree: SourceTree, where: str, error: str) -> None:
+    with pytest.raises(EnginescopeError, match=error):
         default(where, tree)
 
 
@@ -150,11 +150,11 @@ def test_a_page_shows_the_line_of_each_place(tree: SourceTree) -> None:
 
 
 def test_the_recording_is_whole_and_names_its_machine() -> None:
-    kept = recording.read()
-    assert "vllm 0." in kept.about and "cores" in kept.about
-    assert {span.role for span in kept.first_token} == set(ROLES)
-    assert len(kept.abort) == len(recorded.ABORT_SITES)
-    for story in (kept.first_token, kept.abort):
+    committed = recording.read()
+    assert "vllm 0." in committed.about and "cores" in committed.about
+    assert {span.role for span in committed.first_token} == set(ROLES)
+    assert len(committed.abort) == len(recorded.ABORT_SITES)
+    for story in (committed.first_token, committed.abort):
         assert [span.start_ns for span in story] == sorted(span.start_ns for span in story)
         assert all(0 <= span.start_ns <= span.end_ns for span in story)
 

@@ -118,7 +118,7 @@ def test_nothing_names_a_place_or_this_machine(run: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("said", "shown"),
+    ("line", "shown"),
     [
         ("--out /a/b/c", "--out c"),
         ("--out=~/x/y", "--out=y"),
@@ -126,8 +126,8 @@ def test_nothing_names_a_place_or_this_machine(run: Path, tmp_path: Path) -> Non
         ("'/a b/c' http://host/x", "'a b/c' http://host/x"),
     ],
 )
-def test_paths_lose_their_folders(said: str, shown: str) -> None:
-    assert without_paths(said) == shown
+def test_paths_lose_their_folders(line: str, shown: str) -> None:
+    assert without_paths(line) == shown
 
 
 def test_a_traces_chart_has_the_parts_of_its_budget(tmp_path: Path) -> None:
@@ -201,5 +201,5 @@ def test_committed_page_and_chart_are_those_of_their_figures(table: Story) -> No
 
 
 def test_a_table_of_another_schema_is_refused_by_its_number() -> None:
-    with pytest.raises(EnginescopeError, match="a table of schema 1, not 2"):
+    with pytest.raises(EnginescopeError, match="a table has schema 1, this version reads 2"):
         decode('{"schema": 1}')

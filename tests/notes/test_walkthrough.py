@@ -73,9 +73,9 @@ def test_a_chapter_is_prose_and_stops(tmp_path: Path) -> None:
         ("+++\ntitle", "title", "01-shop.md:1: front matter is missing"),
         ('summary = "What it sells."\n', "", "01-shop.md:1: summary is missing"),
         ('fragment = "self.pack(1)"\n', "", "01-shop.md:8: fragment is missing"),
-        ('"self.pack(1)"', '"self.pack("', "01-shop.md:8: fragment 'self.pack(' is no expression"),
+        ('"self.pack(1)"', '"self.pack("', "01-shop.md:8: fragment 'self.pack(' is not an expression"),
         ('"self.pack(1)"', '"a()\\nb()"', "is not one line"),
-        ("calls =", "call =", "01-shop.md:8: there is no 'call'; there are name, anchor"),
+        ("calls =", "call =", "01-shop.md:8: unknown key 'call'; the keys are name, anchor"),
         ("calls =", "calls", "01-shop.md:9: not TOML"),
         ('"core"', '"kernel"', "stop 'sell': there is no role 'kernel'; roles: front end"),
         ('role = "core"', 'site = "core.stepp"', "there is no site 'core.stepp'"),
@@ -85,7 +85,7 @@ def test_a_chapter_is_prose_and_stops(tmp_path: Path) -> None:
         ("```\n\nIt packs", "\n\nIt packs", "01-shop.md:9: not TOML"),
     ],
 )
-def test_what_is_wrong_is_said_with_its_line(tmp_path: Path, before: str, after: str, message: str) -> None:
+def test_what_is_wrong_is_reported_with_its_line(tmp_path: Path, before: str, after: str, message: str) -> None:
     assert before in CHAPTER
     with pytest.raises(EnginescopeError) as error:
         chapter(tmp_path, CHAPTER.replace(before, after, 1))

@@ -37,7 +37,7 @@ def machine(root: Path, files: dict[str, str] | None = None, **fields: Any) -> S
         path.write_text(f"#!/bin/sh\n{text}\n" if "bin/" in name else text)
         path.chmod(0o755 if "bin/" in name or name == IMPORTER else 0o644)
     (root / "work").mkdir(exist_ok=True)
-    made: dict[str, Any] = {
+    contents: dict[str, Any] = {
         "distributions": CPU_SET,
         "plugins": {"enginescope": "enginescope_plugin:load"},
         "search_path": (str(root / "site"),),
@@ -49,16 +49,16 @@ def machine(root: Path, files: dict[str, str] | None = None, **fields: Any) -> S
         "models": root / "models",
         "now_s": NOW,
     }
-    return Surroundings(root=root, **(made | fields))
+    return Surroundings(root=root, **(contents | fields))
 
 
-def unlike(found: Finding, status: str, detail: str, remedy: str | None) -> list[str]:
+def unlike(finding: Finding, status: str, detail: str, remedy: str | None) -> list[str]:
     """What of a finding is not as expected; a remedy is for a shell, line by line, so bash has to read it."""
-    shell = subprocess.run(["bash", "-n"], input=found.remedy or "", capture_output=True, text=True)
+    shell = subprocess.run(["bash", "-n"], input=finding.remedy or "", capture_output=True, text=True)
     return [
-        *([f"status {found.status}"] if found.status != status else []),
-        *([f"detail {found.detail}"] if detail not in found.detail else []),
-        *([f"remedy {found.remedy}"] if (remedy is None) != (found.remedy is None) else []),
-        *([f"remedy {found.remedy}"] if (remedy or "") not in (found.remedy or "") else []),
+        *([f"status {finding.status}"] if finding.status != status else []),
+        *([f"detail {finding.detail}"] if detail not in finding.detail else []),
+        *([f"remedy {finding.remedy}"] if (remedy is None) != (finding.remedy is None) else []),
+        *([f"remedy {finding.remedy}"] if (remedy or "") not in (finding.remedy or "") else []),
         *([shell.stderr] if shell.returncode else []),
     ]

@@ -103,8 +103,8 @@ def serving(answer: Callable[[], str | tuple[int, str]]) -> Iterator[str]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            given = answer()
-            code, text = given if isinstance(given, tuple) else (200, given)
+            response = answer()
+            code, text = response if isinstance(response, tuple) else (200, response)
             body = text.encode()
             self.send_response(code if self.path == "/metrics" else 404)
             self.send_header("Content-Length", str(len(body)))

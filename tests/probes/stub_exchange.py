@@ -24,8 +24,8 @@ class Exchange:
 
     @property
     def prompt(self) -> str:
-        asked = self.request["messages"][-1]["content"] if self.chat else self.request["prompt"]
-        return asked if isinstance(asked, str) else " ".join(map(str, asked))
+        question = self.request["messages"][-1]["content"] if self.chat else self.request["prompt"]
+        return question if isinstance(question, str) else " ".join(map(str, question))
 
     def write(self, data: bytes) -> None:
         if not self.transport.is_closing():  # a client that was killed reads no more

@@ -143,8 +143,8 @@ def serving(tls: object = None) -> Iterator[tuple[Stub, str]]:
     loop, stub = asyncio.new_event_loop(), Stub()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
-    made = loop.create_server(stub.protocol, "127.0.0.1", 0, ssl=tls, backlog=4096)
-    server = asyncio.run_coroutine_threadsafe(made, loop).result()
+    future = loop.create_server(stub.protocol, "127.0.0.1", 0, ssl=tls, backlog=4096)
+    server = asyncio.run_coroutine_threadsafe(future, loop).result()
 
     async def end() -> None:
         server.close()

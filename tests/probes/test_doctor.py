@@ -31,15 +31,15 @@ def test_a_check_that_fails_is_a_line(monkeypatch: pytest.MonkeyPatch, tmp_path:
         raise PermissionError("closed")
 
     monkeypatch.setattr(doctor, "CHECKS", (broken, engines.port))
-    found = doctor.examine(machine(tmp_path))
-    assert [made.status for made in found] == ["warn", "ok"]
-    assert found[0].detail == "could not be checked: closed"
+    findings = doctor.examine(machine(tmp_path))
+    assert [each.status for each in findings] == ["warn", "ok"]
+    assert findings[0].detail == "could not be checked: closed"
 
 
 def test_worst() -> None:
-    made = [Finding("a", "ok", ""), Finding("b", "warn", ""), Finding("c", "note", "")]
-    assert doctor.worst(made) == "warn"
-    assert doctor.worst([*made, Finding("d", "block", "")]) == "block"
+    findings = [Finding("a", "ok", ""), Finding("b", "warn", ""), Finding("c", "note", "")]
+    assert doctor.worst(findings) == "warn"
+    assert doctor.worst([*findings, Finding("d", "block", "")]) == "block"
     assert doctor.worst([]) == "ok"
 
 
@@ -68,10 +68,10 @@ def test_the_command_on_this_machine() -> None:
     command = [sys.executable, "-m", "probes.doctor", "--json"]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert result.returncode in (0, 1), result.stderr
-    said = json.loads(result.stdout)
-    assert result.returncode == int(said["worst"] == "block")
-    assert len(said["checks"]) == len(doctor.CHECKS)
-    assert all(made.keys() == asdict(Finding("", "ok", "")).keys() for made in said["checks"])
+    report = json.loads(result.stdout)
+    assert result.returncode == int(report["worst"] == "block")
+    assert len(report["checks"]) == len(doctor.CHECKS)
+    assert all(each.keys() == asdict(Finding("", "ok", "")).keys() for each in report["checks"])
     private = {socket.gethostname(), str(Path.home()), f"/{getpass.getuser()}"}
     assert [name for name in private if len(name) > 1 and name in result.stdout] == []
 

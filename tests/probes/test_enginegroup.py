@@ -20,18 +20,18 @@ def model(tmp_path: Path) -> Path:
 
 def test_any_process_of_an_engine_finds_the_whole(model) -> None:
     with tree("serve", str(model)) as pids:
-        found = {name: group_of(pid) for name, pid in pids.items() if name != "helper"}
-        seen = {member.pid: (member.role, member.name) for member in found["front end"]}
-        assert all(group == found["front end"] for group in found.values())
-        assert found["front end"][0].pid == pids["front end"]
-        assert seen[pids["EngineCore"]] == ("core", "EngineCore")
-        assert seen[pids["Worker_TP0"]] == ("worker", "Worker_TP0")
-        assert seen[pids["Worker_TP1"]] == ("worker", "Worker_TP1")
-        assert seen[pids["helper"]][0] == "helper"
-        assert {role for role, _ in seen.values()} == {"front end", "core", "worker", "helper"}
-        assert group_of(pids["helper"]) == found["front end"]
-        assert found["front end"] in groups()
-        assert not any(member.pid == os.getpid() for member in found["front end"])
+        members = {name: group_of(pid) for name, pid in pids.items() if name != "helper"}
+        roles = {member.pid: (member.role, member.name) for member in members["front end"]}
+        assert all(group == members["front end"] for group in members.values())
+        assert members["front end"][0].pid == pids["front end"]
+        assert roles[pids["EngineCore"]] == ("core", "EngineCore")
+        assert roles[pids["Worker_TP0"]] == ("worker", "Worker_TP0")
+        assert roles[pids["Worker_TP1"]] == ("worker", "Worker_TP1")
+        assert roles[pids["helper"]][0] == "helper"
+        assert {role for role, _ in roles.values()} == {"front end", "core", "worker", "helper"}
+        assert group_of(pids["helper"]) == members["front end"]
+        assert members["front end"] in groups()
+        assert not any(member.pid == os.getpid() for member in members["front end"])
 
 
 def test_who_started_an_engine_is_not_its_front_end(model) -> None:
@@ -57,7 +57,7 @@ def test_a_gone_process_is_one_line() -> None:
     child.wait()
     done = run(str(child.pid))
     assert done.returncode == 1
-    assert done.stderr == f"error: there is no process {child.pid} (any more); ps -ef lists those there are\n"
+    assert done.stderr == f"error: there is no process {child.pid}; ps -ef lists those that run\n"
     assert run("9" * 30).returncode == 1
 
 

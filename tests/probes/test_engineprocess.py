@@ -40,7 +40,7 @@ def test_a_process_that_ends_says_how(tmp_path: Path) -> None:
     assert not scratch.exists()
 
 
-def test_an_error_is_told_in_the_words_of_the_log(tmp_path: Path) -> None:
+def test_an_error_is_reported_in_the_words_of_the_log(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_text("ValueError: of an earlier engine\n")
     with echo(log) as process, pytest.raises(EngineFailed, match=r"^KeyError: 'number'$") as caught:

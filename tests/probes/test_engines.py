@@ -15,7 +15,7 @@ from tests.probes.machines import CPU_SET, CUDA_SET, NOW, machine, unlike
 
 
 @pytest.mark.parametrize(
-    ("distributions", "asked", "status", "detail", "remedy"),
+    ("distributions", "method", "status", "detail", "remedy"),
     [
         (CPU_SET, None, "ok", "spawn, which the CPU platform forces", None),
         (CPU_SET, "fork", "note", "overridden on CPU", "unset VLLM_WORKER_MULTIPROC_METHOD"),
@@ -25,9 +25,9 @@ from tests.probes.machines import CPU_SET, CUDA_SET, NOW, machine, unlike
     ],
 )
 def test_start_method(
-    distributions: Any, asked: Any, status: str, detail: str, remedy: str | None, tmp_path: Path
+    distributions: Any, method: Any, status: str, detail: str, remedy: str | None, tmp_path: Path
 ) -> None:
-    environ = {"VLLM_WORKER_MULTIPROC_METHOD": asked} if asked else {}
+    environ = {"VLLM_WORKER_MULTIPROC_METHOD": method} if method else {}
     assert not unlike(
         engines.start_method(machine(tmp_path, distributions=distributions, environ=environ)), status, detail, remedy
     )
@@ -114,8 +114,8 @@ def test_left_segments(tmp_path: Path) -> None:
     for path in (tmp_path / "dev/shm").iterdir():
         age_s = 10 if path.name == "psm_new" else 1000
         os.utime(path, (NOW - age_s, NOW - age_s))
-    found = engines.left_segments(at)
+    finding = engines.left_segments(at)
     assert not unlike(
-        found, "warn", "2 in /dev/shm that no process uses", "rm -r /dev/shm/enginescope-old /dev/shm/psm_left "
+        finding, "warn", "2 in /dev/shm that no process uses", "rm -r /dev/shm/enginescope-old /dev/shm/psm_left "
     )
     assert not unlike(engines.left_segments(replace(at, user=os.geteuid() + 1)), "ok", "no segments", None)

@@ -26,13 +26,13 @@ def test_a_window_holds_what_happened_in_it(names) -> None:
     server.finish("stop", 4)
     server.finish("abort", 1)
     server.observe("itl", 0.02, 0.02, 0.04, 0.3)
-    seen = figures(window(before, server.text()))
-    assert (seen.running, seen.waiting, seen.kv_cache_usage) == (5, 1, 0.5)
-    assert (seen.prefix_queries, seen.prefix_hits, seen.prefix_hit_rate) == (200, 150, 0.75)
-    assert (seen.preemptions, seen.prompt_tokens, seen.generation_tokens) == (2, 210, 80)
-    assert seen.per_second(seen.generation_tokens) == 8
-    assert seen.finished == {"stop": 4, "length": 0, "abort": 1}
-    itl = seen.times["itl"]
+    numbers = figures(window(before, server.text()))
+    assert (numbers.running, numbers.waiting, numbers.kv_cache_usage) == (5, 1, 0.5)
+    assert (numbers.prefix_queries, numbers.prefix_hits, numbers.prefix_hit_rate) == (200, 150, 0.75)
+    assert (numbers.preemptions, numbers.prompt_tokens, numbers.generation_tokens) == (2, 210, 80)
+    assert numbers.per_second(numbers.generation_tokens) == 8
+    assert numbers.finished == {"stop": 4, "length": 0, "abort": 1}
+    itl = numbers.times["itl"]
     assert itl is not None
     assert (itl.count, itl.mean_s) == (4, pytest.approx(0.095))
     assert itl.quantiles == {
@@ -40,35 +40,35 @@ def test_a_window_holds_what_happened_in_it(names) -> None:
         0.9: Quantile(0.2, 0.2, INF),
         0.99: Quantile(0.2, 0.2, INF),
     }
-    assert not seen.restarted
+    assert not numbers.restarted
 
 
 def test_an_idle_window_says_nothing_of_the_past() -> None:
     server = Engines()
     server.work()
-    seen = figures(window(server.text(), server.text()))
-    assert seen.prefix_hit_rate is None
-    assert seen.finished == {"stop": 0, "length": 0, "abort": 0}
-    assert seen.times["ttft"] is not None
-    assert seen.times["ttft"].count == 0 and seen.times["ttft"].mean_s is None
-    assert set(seen.times["ttft"].quantiles.values()) == {None}
+    numbers = figures(window(server.text(), server.text()))
+    assert numbers.prefix_hit_rate is None
+    assert numbers.finished == {"stop": 0, "length": 0, "abort": 0}
+    assert numbers.times["ttft"] is not None
+    assert numbers.times["ttft"].count == 0 and numbers.times["ttft"].mean_s is None
+    assert set(numbers.times["ttft"].quantiles.values()) == {None}
 
 
 def test_a_restart_counts_from_zero_even_where_a_counter_has_passed_its_old_value() -> None:
     old, new = Engines(), Engines()
     old.count(generated=100, prompt=500)
     new.count(generated=130, prompt=20)  # generated alone would look like 30 more
-    seen = figures(window(old.text(), new.text()))
-    assert seen.restarted
-    assert (seen.generation_tokens, seen.prompt_tokens) == (130, 20)
+    numbers = figures(window(old.text(), new.text()))
+    assert numbers.restarted
+    assert (numbers.generation_tokens, numbers.prompt_tokens) == (130, 20)
 
 
 def test_another_start_time_is_a_restart() -> None:
     text = "# TYPE process_start_time_seconds gauge\nprocess_start_time_seconds {}\n"
     counted = "# TYPE vllm:prompt_tokens_total counter\nvllm:prompt_tokens_total {}\n"
-    seen = window(text.format(5) + counted.format(10), text.format(9) + counted.format(30))
-    assert seen.restarted
-    assert seen.increase("vllm:prompt_tokens_total") == 30
+    span = window(text.format(5) + counted.format(10), text.format(9) + counted.format(30))
+    assert span.restarted
+    assert span.increase("vllm:prompt_tokens_total") == 30
 
 
 def test_gauges_may_fall_and_series_may_come_and_go() -> None:
@@ -77,9 +77,9 @@ def test_gauges_may_fall_and_series_may_come_and_go() -> None:
     before = server.text()
     server.set(running=0, waiting=0, usage=0.0)
     server.finish("repetition", 2)  # a reason that the first look did not have
-    seen = figures(window(before, server.text()))
-    assert not seen.restarted
-    assert seen.finished is not None and seen.finished["repetition"] == 2
+    numbers = figures(window(before, server.text()))
+    assert not numbers.restarted
+    assert numbers.finished is not None and numbers.finished["repetition"] == 2
 
 
 def test_engines_are_summed_and_told_apart() -> None:
@@ -110,8 +110,8 @@ def test_what_a_server_lacks_is_named_and_is_no_zero() -> None:
     snapshot = parse(server.text(), 0.0)
     assert [each.key for each in missing(snapshot)] == ["tpot"]
     assert has_any(snapshot)
-    seen = figures(window(server.text(), server.text()))
-    assert seen.times["tpot"] is None
+    numbers = figures(window(server.text(), server.text()))
+    assert numbers.times["tpot"] is None
     empty = "# TYPE up gauge\nup 1\n"
     assert not has_any(parse(empty, 0.0))
     assert figures(window(empty, empty)).generation_tokens is None

@@ -64,9 +64,9 @@ def test_a_process_of_another_user_has_its_rss(tmp_path) -> None:
 
 
 def test_weights_by_their_headers(model) -> None:
-    found = weights(model)
-    assert found is not None
-    assert (found.disk, found.parameters, found.loaded) == (8000, 3000, 8000)
+    sizes = weights(model)
+    assert sizes is not None
+    assert (sizes.disk, sizes.parameters, sizes.loaded) == (8000, 3000, 8000)
     wide = weights(model, "float32")
     assert wide is not None and wide.loaded == 2000 * 4 + 4000  # integers stay as they are
     assert weights(model.parent) is None
@@ -76,12 +76,12 @@ def test_weights_by_their_headers(model) -> None:
 
 def test_a_hubs_name_is_found_in_its_cache(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
-    kept = tmp_path / "models--ORG--M"
-    (kept / "snapshots" / "abc").mkdir(parents=True)
+    cached = tmp_path / "models--ORG--M"
+    (cached / "snapshots" / "abc").mkdir(parents=True)
     assert model_folder("ORG/M") is None
-    (kept / "refs").mkdir()
-    (kept / "refs" / "main").write_text("abc\n")
-    assert model_folder("ORG/M") == kept / "snapshots" / "abc"
+    (cached / "refs").mkdir()
+    (cached / "refs" / "main").write_text("abc\n")
+    assert model_folder("ORG/M") == cached / "snapshots" / "abc"
 
 
 def test_kv_bytes_by_hand(model) -> None:

@@ -18,17 +18,17 @@ from tests.probes.metricscommand import run, window
 
 def expressions() -> list[str]:
     """Every PromQL expression of the dashboard, Grafana's variables filled in."""
-    found = [target["expr"] for panel in dashboard()["panels"] for target in panel["targets"]]
-    return [each.replace("$__rate_interval", "1m").replace("$instance", ".*") for each in found]
+    queries = [target["expr"] for panel in dashboard()["panels"] for target in panel["targets"]]
+    return [each.replace("$__rate_interval", "1m").replace("$instance", ".*") for each in queries]
 
 
 def test_dashboard_is_whole() -> None:
-    made = dashboard()
-    assert json.loads(json.dumps(made)) == made
-    places = [tuple(panel["gridPos"].values()) for panel in made["panels"]]
+    board = dashboard()
+    assert json.loads(json.dumps(board)) == board
+    places = [tuple(panel["gridPos"].values()) for panel in board["panels"]]
     assert len(set(places)) == len(places) == 13
-    assert len({panel["id"] for panel in made["panels"]}) == 13
-    text = json.dumps(made)
+    assert len({panel["id"] for panel in board["panels"]}) == 13
+    text = json.dumps(board)
     for name in ("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc", "vllm:inter_token_latency_seconds_bucket"):
         assert name in text
     assert set(re.findall(r"\$\{?(\w+)", text)) == {"source", "instance", "__rate_interval", "__all"}
@@ -80,7 +80,7 @@ def test_prometheus_finds_the_same_quantile(tmp_path) -> None:
     pairs = [line.rsplit(" ", 1) for line in lines]
     itl = figures(window(Engines().text(), server.text())).times["itl"]
     assert itl is not None
-    expected = [(share, found.value) for share, found in itl.quantiles.items() if found]
+    expected = [(share, reading.value) for share, reading in itl.quantiles.items() if reading]
     name = "vllm:inter_token_latency_seconds_bucket"
     query = "histogram_quantile({}, sum by (le) (" + name + "))"
     tests = [

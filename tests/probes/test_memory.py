@@ -29,8 +29,8 @@ def cache_info(**labels: str) -> str:
     """`cache_config_info` as vLLM writes it, with one engine's KV cache a quarter in use."""
     server = Engines()
     server.set(usage=0.25)
-    said = {"engine": "0", "block_size": "16", "num_gpu_blocks": "100", "cache_dtype": "auto", **labels}
-    inside = ",".join(f'{name}="{value}"' for name, value in said.items())
+    every_label = {"engine": "0", "block_size": "16", "num_gpu_blocks": "100", "cache_dtype": "auto", **labels}
+    inside = ",".join(f'{name}="{value}"' for name, value in every_label.items())
     return f"{server.text()}# TYPE vllm:cache_config_info gauge\nvllm:cache_config_info{{{inside}}} 1.0\n"
 
 
@@ -53,14 +53,14 @@ def test_the_command_by_url_finds_the_local_processes_too(model) -> None:
     assert "100 blocks × 16 = 1,600 tokens" in done.stdout  # noqa: RUF001
     assert "25.0 % in use" in done.stdout and "(an estimate)" in done.stdout
     assert "No process here is titled as vLLM's" in done.stdout
-    seen = json.loads(as_json.stdout)
-    assert seen["kv_cache"][0]["estimated_bytes"] == 409600
-    assert seen["weights"] == {"disk": 8000, "parameters": 3000, "loaded": 8000}
-    assert os.getpid() in [each["pid"] for each in seen["processes"]]
+    printed = json.loads(as_json.stdout)
+    assert printed["kv_cache"][0]["estimated_bytes"] == 409600
+    assert printed["weights"] == {"disk": 8000, "parameters": 3000, "loaded": 8000}
+    assert os.getpid() in [each["pid"] for each in printed["processes"]]
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "error"),
     [
         (("127.0.0.1:9",), "Connection refused"),
         (("http://127.0.0.1:9", "--model", "no/such"), "Connection refused"),
@@ -68,10 +68,10 @@ def test_the_command_by_url_finds_the_local_processes_too(model) -> None:
         (("1",), "no engine"),
     ],
 )
-def test_faults_are_one_line(words, said) -> None:
+def test_faults_are_one_line(words, error) -> None:
     done = run(*words)
     assert done.returncode == 1
-    assert said in done.stderr and done.stderr.count("\n") == 1
+    assert error in done.stderr and done.stderr.count("\n") == 1
 
 
 def test_the_command_by_pid(model) -> None:
@@ -83,10 +83,10 @@ def test_the_command_by_pid(model) -> None:
     assert "Worker_TP0" in done.stdout and "Worker_TP1" in done.stdout and "together" in done.stdout
     assert "as loaded (an estimate)" in done.stdout
     assert " ".join(done.stdout.split()).endswith(WHY)
-    seen = json.loads(as_json.stdout)
-    assert [each["role"] for each in seen["processes"]].count("worker") == 2
-    assert all(each["pss_bytes"] > 0 for each in seen["processes"])
-    assert seen["weights"]["loaded"] == 12000
+    printed = json.loads(as_json.stdout)
+    assert [each["role"] for each in printed["processes"]].count("worker") == 2
+    assert all(each["pss_bytes"] > 0 for each in printed["processes"])
+    assert printed["weights"]["loaded"] == 12000
 
 
 def test_without_an_argument_the_only_engine_is_meant() -> None:

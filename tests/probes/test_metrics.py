@@ -50,14 +50,14 @@ def test_json_during_a_command(tmp_path) -> None:
         done = run(url, "--json", "--during", "sh", "-c", f"echo spoken; touch {mark}; exit 4")
     assert done.returncode == 3
     assert "spoken" in done.stderr and "ended with code 4" in done.stderr
-    seen = json.loads(done.stdout)
-    assert seen["generation_tokens"] == 64
-    assert seen["times"]["itl"]["p99"] == {"value_s": 0.2, "above": True, "below": False, "bucket_s": [0.2, None]}
-    assert list(seen["engines"]) == ["0"]
+    values = json.loads(done.stdout)
+    assert values["generation_tokens"] == 64
+    assert values["times"]["itl"]["p99"] == {"value_s": 0.2, "above": True, "below": False, "bucket_s": [0.2, None]}
+    assert list(values["engines"]) == ["0"]
 
 
 @pytest.mark.parametrize(
-    ("answer", "said"),
+    ("answer", "error"),
     [
         ((200, "# TYPE up gauge\nup 1\n"), "none of vLLM's"),
         ((200, "<!DOCTYPE html>"), "not Prometheus text"),
@@ -65,11 +65,11 @@ def test_json_during_a_command(tmp_path) -> None:
         ((500, "broken"), "answers 500"),
     ],
 )
-def test_no_vllm_there_is_one_line(answer, said) -> None:
+def test_no_vllm_there_is_one_line(answer, error) -> None:
     with serving(lambda: answer) as url:
         done = run(url, "--seconds", "0.1")
     assert done.returncode == 1
-    assert said in done.stderr and done.stderr.count("\n") == 1
+    assert error in done.stderr and done.stderr.count("\n") == 1
 
 
 def test_refused_is_one_line() -> None:
@@ -109,8 +109,8 @@ def test_watch_prints_lines_survives_a_silence_and_ends_with_ctrl_c() -> None:
         assert watching.stdout is not None
         lines = [watching.stdout.readline() for _ in range(3)]
         watching.send_signal(signal.SIGINT)
-        _, said = watching.communicate(timeout=120)
-    assert watching.returncode == 0 and said == ""
+        _, error = watching.communicate(timeout=120)
+    assert watching.returncode == 0 and error == ""
     assert "finished 4 (length 1, stop 3)" in lines[0]
     assert "answers 503" in lines[1]
     assert "finished 8 (length 2, stop 6)" in lines[2]  # the window spans the silence
@@ -120,11 +120,11 @@ def test_watch_as_json_lines() -> None:
     with serving(Engines().text) as url:
         watching = start(url, "--watch", "--json", "--seconds", "0.2")
         assert watching.stdout is not None
-        seen = json.loads(watching.stdout.readline())
+        values = json.loads(watching.stdout.readline())
         watching.terminate()
         watching.communicate(timeout=120)
     assert watching.returncode == 0
-    assert seen["running"] == 0
+    assert values["running"] == 0
 
 
 def test_watch_on_a_terminal_is_live() -> None:
@@ -137,18 +137,18 @@ def test_watch_on_a_terminal_is_live() -> None:
         environment = os.environ | {"TERM": "xterm", "COLUMNS": "140", "LINES": "50"}
         watching = subprocess.Popen(line, cwd=ROOT, stdout=theirs, stderr=theirs, env=environment)
         os.close(theirs)
-        seen = b""
-        while seen.count(b"TTFT") < 2:
-            seen += os.read(mine, 65536)
+        screen = b""
+        while screen.count(b"TTFT") < 2:
+            screen += os.read(mine, 65536)
         watching.send_signal(signal.SIGINT)
         while True:  # the terminal must be drained for the command to end
             try:
-                seen += os.read(mine, 65536)
+                screen += os.read(mine, 65536)
             except OSError:
                 break
         assert watching.wait(timeout=120) == 0
     os.close(mine)
-    assert b"\x1b[" in seen and b"Traceback" not in seen
+    assert b"\x1b[" in screen and b"Traceback" not in screen
 
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
@@ -160,6 +160,6 @@ def test_an_interrupt_ends_the_command_that_is_spanned(tmp_path, ending) -> None
         while not mark.exists() and time.monotonic() < deadline:
             time.sleep(0.02)
         spanning.send_signal(ending)
-        _, said = spanning.communicate(timeout=120)
-    assert spanning.returncode == 130 and said == "interrupted\n"
+        _, error = spanning.communicate(timeout=120)
+    assert spanning.returncode == 130 and error == "interrupted\n"
     assert not Path(f"/proc/{mark.read_text().strip()}").exists()

@@ -35,7 +35,7 @@ BATCH = {
 MESSAGES = {"messages": [{"role": "system", "content": "be brief"}, {"role": "user", "content": "well"}]}
 
 
-def asked(path: Path, mode: str = "chat") -> list[tuple[str, str]]:
+def questions(path: Path, mode: str = "chat") -> list[tuple[str, str]]:
     """The prompts of a file: their names and what the last message says."""
     return [(each.id, request(each.content, mode)["messages"][-1]["content"]) for each in read(path)]
 
@@ -58,7 +58,7 @@ def asked(path: Path, mode: str = "chat") -> list[tuple[str, str]]:
 )
 def test_layouts(tmp_path: Path, name: str, text: str, prompts: list[tuple[str, str]]) -> None:
     (tmp_path / name).write_text(text)
-    assert asked(tmp_path / name) == prompts
+    assert questions(tmp_path / name) == prompts
 
 
 def test_openai_batch_keeps_its_parameters_but_not_the_model_of_another_server(tmp_path: Path) -> None:
@@ -78,16 +78,16 @@ def test_entries_that_ask_nothing_are_counted(tmp_path: Path) -> None:
     [
         ("a.jsonl", '{"question":"a","answer":"b"}', "line 1: unknown layout, an object of question, answer"),
         ("a.json", '[{"prompt":"a"},{"text":"b"}]', "entry 2: unknown layout, an object of text"),
-        ("a.json", '{\n  "prompt": "a"\n}\n', "line 1: no whole JSON object"),
-        ("a.json", '[{"prompt":"a"},\n{"prompt":', "no valid JSON array after entry 1"),
+        ("a.json", '{\n  "prompt": "a"\n}\n', "line 1: not a whole JSON object"),
+        ("a.json", '[{"prompt":"a"},\n{"prompt":', "not a valid JSON array after entry 1"),
         ("a.json", '["a","b"]', "entry 1: not an object"),
         ("a.json", '[{"conversations":"hi"}]', "must be a list of turns"),
         ("a.json", '[{"conversations":[{"from":"human","value":3}]}]', "no text"),
         ("a.jsonl", '{"custom_id":"x","body":{"input":"embed me"}}', "needs `prompt` or `messages`"),
         ("a.csv", "question,answer\na,b\n", "unknown layout, columns question, answer"),
         ("a.csv", "prompt,answer\na,b,c\n", "not as many cells as the header"),
-        ("a.csv", 'prompt\n"open\n', "no valid table after row 0"),
-        ("a.parquet", "PAR1", "no known layout is called .parquet"),
+        ("a.csv", 'prompt\n"open\n', "not a valid table after row 0"),
+        ("a.parquet", "PAR1", "unknown file type .parquet"),
         ("a.txt", '[\n  {"prompt": "a"}\n]\n', "holds JSON"),
         ("a.txt", '{"prompt": "a"}\n', "holds JSON"),
         ("a.json", "[]", "holds no prompt"),

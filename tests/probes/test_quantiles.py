@@ -47,11 +47,11 @@ VALUES = st.lists(st.floats(0.01, 5.0), min_size=1, max_size=60)
 def test_quantile_lies_in_the_bucket_of_the_true_one(values, share) -> None:
     buckets = [(bound, sum(value <= bound for value in values)) for bound in (*BOUNDS, INF)]
     true = sorted(values)[max(0, math.ceil(share * len(values) - 1e-9) - 1)]
-    found = quantile(share, buckets)
-    assert found is not None
-    assert found.lower < true <= found.upper
-    assert found.lower <= found.value <= found.upper
-    assert found.above == (true > BOUNDS[-1])
+    estimate = quantile(share, buckets)
+    assert estimate is not None
+    assert estimate.lower < true <= estimate.upper
+    assert estimate.lower <= estimate.value <= estimate.upper
+    assert estimate.above == (true > BOUNDS[-1])
 
 
 @given(VALUES, st.lists(st.floats(0.01, 1.0), min_size=2, max_size=2))

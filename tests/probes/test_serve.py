@@ -50,8 +50,8 @@ def run(tmp_path: Path, *words: object, **env: str) -> tuple[int, str, str]:
 
 def of_server(port: int) -> list[psutil.Process]:
     """The processes of the server on a port: its front end, and all in that one's group."""
-    found = [each for each in psutil.process_iter(["cmdline"]) if is_front(each.info["cmdline"] or [], port)]
-    groups = {each.pid for each in found}
+    fronts = [each for each in psutil.process_iter(["cmdline"]) if is_front(each.info["cmdline"] or [], port)]
+    groups = {each.pid for each in fronts}
     return [each for each in psutil.process_iter() if each.is_running() and group(each.pid) in groups]
 
 
@@ -84,32 +84,32 @@ def test_all_is_well(tmp_path, model, port) -> None:
     assert out.count(" passed ") == CHECKS and f"\n{CHECKS} passed" in out
     assert "100 blocks × 16 = 1,600 tokens" in out  # noqa: RUF001
     assert "'The capital of France is' → ' Paris\\x1b[2J'" in out and "\x1b" not in out
-    said = [line.split(" s  ")[1] for line in err.splitlines() if " s  " in line]
-    assert said[0] == "imports vLLM" and "loads the weights" in said and said[-1] == "answers"
+    phases = [line.split(" s  ")[1] for line in err.splitlines() if " s  " in line]
+    assert phases[0] == "imports vLLM" and "loads the weights" in phases and phases[-1] == "answers"
     assert f"--port {port}" in err and "--served-model-name model" in err
     assert not of_server(port) and not list(tmp_path.glob("enginescope-serve-*"))
 
 
 def test_json_alone_on_stdout(tmp_path, model, port) -> None:
     code, out, _ = run(tmp_path, model, "--port", port, "--json", FAKE="no template")
-    seen = json.loads(out)
-    assert (code, seen["passed"], seen["fault"], seen["kept_pid"]) == (0, True, None, None)
-    assert [each["outcome"] for each in seen["checks"]].count("passed") == CHECKS - 1
-    chat = next(each for each in seen["checks"] if "chat" in each["name"])
+    session = json.loads(out)
+    assert (code, session["passed"], session["fault"], session["kept_pid"]) == (0, True, None, None)
+    assert [each["outcome"] for each in session["checks"]].count("passed") == CHECKS - 1
+    chat = next(each for each in session["checks"] if "chat" in each["name"])
     assert (chat["outcome"], chat["summary"]) == ("skipped", "the model has no chat template")
-    assert sum(each["took_s"] for each in seen["startup"]) == pytest.approx(seen["ready_s"])
-    assert seen["memory"]["kv_cache"][0]["tokens"] == 1600
+    assert sum(each["took_s"] for each in session["startup"]) == pytest.approx(session["ready_s"])
+    assert session["memory"]["kv_cache"][0]["tokens"] == 1600
 
 
 def test_a_stream_that_comes_late_once_is_asked_for_more(tmp_path, model, port) -> None:
     """A machine too busy for a short stream's chunks to come apart shows with a longer one that they do."""
     code, out, _ = run(tmp_path, model, "--port", port, "--json", FAKE="late")
-    seen = next(each for each in json.loads(out)["checks"] if each["name"] == "streaming")
-    assert (code, seen["outcome"]) == (0, "passed") and seen["summary"].startswith("128 chunks, then [DONE]")
+    session = next(each for each in json.loads(out)["checks"] if each["name"] == "streaming")
+    assert (code, session["outcome"]) == (0, "passed") and session["summary"].startswith("128 chunks, then [DONE]")
 
 
 @pytest.mark.parametrize(
-    ("fake", "name", "said"),
+    ("fake", "name", "error"),
     [
         ("other model", "GET /v1/models", "lists another, not model"),
         ("empty", "POST /v1/completions", "an empty text came"),
@@ -125,13 +125,13 @@ def test_a_stream_that_comes_late_once_is_asked_for_more(tmp_path, model, port) 
         ("ends early", "cancelled half-way", "the stream ended before the client could hang up"),
     ],
 )
-def test_a_check_that_fails(tmp_path, model, port, fake, name, said) -> None:
+def test_a_check_that_fails(tmp_path, model, port, fake, name, error) -> None:
     code, out, _ = run(tmp_path, model, "--port", port, "--json", FAKE=fake)
-    seen = json.loads(out)
-    failed = {each["name"]: each["summary"] for each in seen["checks"] if each["outcome"] == "failed"}
-    assert code == 1 and not seen["passed"] and seen["fault"] is None
-    assert said in failed[name]
-    assert Path(seen["log"]).is_file()
+    session = json.loads(out)
+    failed = {each["name"]: each["summary"] for each in session["checks"] if each["outcome"] == "failed"}
+    assert code == 1 and not session["passed"] and session["fault"] is None
+    assert error in failed[name]
+    assert Path(session["log"]).is_file()
     assert not of_server(port)
 
 
@@ -193,9 +193,9 @@ def test_port_in_use(tmp_path, model, port) -> None:
         other.listen()
         code, _, err = run(tmp_path, model, "--port", port)
     name = psutil.Process().name()
-    said = f"error: port {port}: Address already in use by {name} (process {os.getpid()}); "
+    start = f"error: port {port}: Address already in use by {name} (process {os.getpid()}); "
     assert code == 1
-    assert err == f"{said}end it, or take another: --port {port + 1}\n"
+    assert err == f"{start}end it, or take another: --port {port + 1}\n"
 
 
 def test_kept(tmp_path, model, port) -> None:
@@ -216,25 +216,25 @@ def test_one_that_failed_is_not_kept(tmp_path, model, port) -> None:
     left = of_server(port)
     for each in left:
         each.kill()
-    seen = json.loads(out)
-    assert (code, seen["passed"], seen["kept_pid"]) == (1, False, None)
+    session = json.loads(out)
+    assert (code, session["passed"], session["kept_pid"]) == (1, False, None)
     assert left == []
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "error"),
     [
         (("--port", "0"), "--port must be from 1 to 65535, not 0"),
         (("--gpus", "0"), "--gpus must be from 1"),
         (("--timeout", "nan"), "--timeout must be from 1"),
         (("--gpu-util", "80"), "a share of a GPU's memory"),
         (("--engine", "max_num_seqs"), "--engine takes KEY=VALUE"),
-        (("--engine", "api-key=sk"), "--engine api_key is not taken"),
+        (("--engine", "api-key=sk"), "--engine api_key cannot be set"),
         (("--engine", "hf_token=hf_x"), "export HF_TOKEN"),
-        (("/no/such/model",), "/no/such/model is no folder"),
+        (("/no/such/model",), "/no/such/model is not a folder"),
         (("--frobnicate",), "unrecognized arguments"),
     ],
 )
-def test_bad_usage(tmp_path, words, said) -> None:
+def test_bad_usage(tmp_path, words, error) -> None:
     code, out, err = run(tmp_path, *words)
-    assert (code, out) == (2, "") and said in err
+    assert (code, out) == (2, "") and error in err

@@ -74,7 +74,7 @@ def test_known_faults(line, cause, remedy) -> None:
     assert fault.lines == [line]
 
 
-def test_a_length_beyond_the_model_is_told_with_the_right_one() -> None:
+def test_a_length_beyond_the_model_is_reported_with_the_right_one() -> None:
     log = (
         "pydantic_core._pydantic_core.ValidationError: 1 validation error for ModelConfig\n"
         "  Value error, User-specified max_model_len (99999) is greater than the derived max_model_len "

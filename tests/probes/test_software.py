@@ -64,8 +64,8 @@ def test_a_gpu_is_seen_without_nvidia_smi(tmp_path: Path) -> None:
 
 
 def test_the_versions_are_those_of_the_project() -> None:
-    asked = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["gpu"]
-    bounds = re.fullmatch(r"vllm>=(\S+),<(\S+)", asked[0])
+    requirements = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["gpu"]
+    bounds = re.fullmatch(r"vllm>=(\S+),<(\S+)", requirements[0])
     assert bounds is not None
     assert bounds.groups() == (software._dotted(software.VLLM_FROM), software._dotted(software.VLLM_BEFORE))
 

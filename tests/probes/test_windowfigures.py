@@ -51,7 +51,7 @@ def test_no_percentile_above_what_the_mean_allows() -> None:
     assert queue is not None and {quantile_text(each) for each in queue.quantiles.values()} == {"below 300 ms"}
 
 
-def test_prefill_steps_among_the_tokens_are_said() -> None:
+def test_prefill_steps_among_the_tokens_are_reported() -> None:
     def look(prompt: int, steps: int, tokens: int) -> Snapshot:
         counters = f"# TYPE vllm:prompt_tokens counter\nvllm:prompt_tokens_total {prompt}\n"
         counters += f"# TYPE vllm:generation_tokens counter\nvllm:generation_tokens_total {tokens - prompt}\n"

@@ -14,9 +14,9 @@ AHEAD_NS = 1_795_231_224_000_000_000  # the wall clock less CLOCK_MONOTONIC, as 
 
 def event(cat: str, name: str, start_ns: int, end_ns: int, pid: int = 12, tid: int = 1, **args: int) -> dict[str, Any]:
     """One event; times are of CLOCK_MONOTONIC, ids are the process and thread, or the device and stream."""
-    made = {"ph": "X", "cat": cat, "name": name, "pid": pid, "tid": tid}
-    made |= {"ts": (start_ns + AHEAD_NS - BASE_NS) / 1000, "dur": (end_ns - start_ns) / 1000}
-    return made | ({"args": args} if args else {})
+    values = {"ph": "X", "cat": cat, "name": name, "pid": pid, "tid": tid}
+    values |= {"ts": (start_ns + AHEAD_NS - BASE_NS) / 1000, "dur": (end_ns - start_ns) / 1000}
+    return values | ({"args": args} if args else {})
 
 
 def write(path: Path, events: Iterable[dict[str, Any]], base_ns: int | None = BASE_NS, base_last: bool = False) -> Path:

@@ -39,8 +39,8 @@ class NsysWriter:
         meta = "META_DATA_EXPORT" if later else "EXPORT_META_DATA"
         self.file.execute(f"CREATE TABLE {meta} (name TEXT, value TEXT)")
         version, known = ("2025.3.1.90", "3.20.4") if later else ("2022.4.2.1", "3.0.0")
-        said = {"EXPORT_PRODUCT_VERSION": version, "EXPORT_SCHEMA_VERSION": schema or known}
-        self.file.executemany(f"INSERT INTO {meta} VALUES (?, ?)", said.items())
+        facts = {"EXPORT_PRODUCT_VERSION": version, "EXPORT_SCHEMA_VERSION": schema or known}
+        self.file.executemany(f"INSERT INTO {meta} VALUES (?, ?)", facts.items())
         self.file.execute("CREATE TABLE StringIds (id INTEGER PRIMARY KEY, value TEXT NOT NULL)")
         self.file.execute(f"CREATE TABLE NVTX_EVENTS ({LATER_NVTX if later else NVTX})")
         self.file.execute("CREATE TABLE ENUM_NSYS_EVENT_TYPE (id INTEGER PRIMARY KEY, name TEXT, label TEXT)")
@@ -98,8 +98,8 @@ class NsysWriter:
         self.file.execute(f"CREATE TABLE IF NOT EXISTS {table} ({columns})")
         self.file.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(values))})", values)
 
-    def _nvtx(self, *told: Any) -> None:
-        kind, pid, thread, start, end, text, payload, domain = told
+    def _nvtx(self, *event: Any) -> None:
+        kind, pid, thread, start, end, text, payload, domain = event
         row = {"start": start, "end": end, "eventType": kind, "globalTid": VM | pid << 24 | thread, "domainId": domain}
         # The name of a domain is in the row; messages of ours are registered strings.
         row |= {"text": text} if kind == TYPES["domain"] else {"textId": self._string(text)}
@@ -134,16 +134,16 @@ def as_captured(read: Timeline, writer: NsysWriter, clock_ns: int = 0) -> NsysWr
         pid, thread, start, end = row["pid"], row["thread"], row["start_ns"] - clock_ns, row["end_ns"] - clock_ns
         name = row["request"] if isinstance(row["request"], str) else None
         extra = read.texts.get((pid, row["extra"]), "") if row["site"] == "scheduler.free" else row["extra"]
-        told = [row["site"], row["value"], extra, name, int(row["raised"])]
+        contents = [row["site"], row["value"], extra, name, int(row["raised"])]
         if row["start_ns"] == row["end_ns"]:
-            writer.mark(pid, thread, start, ["instant", *told], row["step"])
+            writer.mark(pid, thread, start, ["instant", *contents], row["step"])
         else:
             key_later = (
                 row["site"] == "client.receive"
             )  # shares its function with core.receive, and is told apart after
             text, payload = ("core.receive", -1) if key_later else (row["site"], row["step"])
             writer.range(pid, thread, start, end, text, payload)
-            writer.mark(pid, thread, end, ["told", *told], row["step"])
+            writer.mark(pid, thread, end, ["told", *contents], row["step"])
     _lists(read, writer, clock_ns)
     return writer
 
@@ -152,8 +152,8 @@ def _lists(read: Timeline, writer: NsysWriter, clock_ns: int) -> None:
     schedules = read.spans[read.spans["site"] == "scheduler.schedule"].set_index(["pid", "step"])["end_ns"]
     for row in read.batches.to_dict("records"):
         at = int(schedules[row["pid"], row["step"]]) - clock_ns
-        told = ["instant", "kv.allocate", row["tokens"], 0, row["request"], 0]
-        writer.mark(row["pid"], 1, at, told, row["step"])
+        contents = ["instant", "kv.allocate", row["tokens"], 0, row["request"], 0]
+        writer.mark(row["pid"], 1, at, contents, row["step"])
     for values in read.steps.itertuples(index=False):
         writer.mark(int(values[0]), 1, 5, ["list", 2, 0, *map(int, values[2:])], int(values[1]))
     for row in read.messages.to_dict("records"):

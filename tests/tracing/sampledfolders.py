@@ -22,7 +22,7 @@ def sampled_folder(
     delay_us: int = 0,
     beacon: bool = True,
     at: Sequence[int] | None = None,
-    **said: Any,
+    **more: Any,
 ) -> Path:
     """Write what py-spy would of rounds 10 ms apart (or only those that `at` numbers), the first at `first_ns`.
 
@@ -38,11 +38,11 @@ def sampled_folder(
     for number, place in enumerate(rounds):
         time_ns = first_ns + place * PERIOD_NS
         stamp = (time_ns - first_ns) // 1000 + 400_000 + delay_us
-        seen = {key: stacks[number] for key, stacks in threads.items() if number < len(stacks)}
+        current = {key: stacks[number] for key, stacks in threads.items() if number < len(stacks)}
         if beacon:
             began = max(each for each in stamps if each <= time_ns)
-            seen[ROOT, ROOT, "_shine"] = (("_shine", "/x/tracing/sampler.py", 9), (f"beacon {began}", "/x/s.py", 1))
-        for key, stack in seen.items():
+            current[ROOT, ROOT, "_shine"] = (("_shine", "/x/tracing/sampler.py", 9), (f"beacon {began}", "/x/s.py", 1))
+        for key, stack in current.items():
             if stack is not None and stack != shown.get(key):
                 written += _changed(key, shown.get(key), stack, stamp)
                 shown[key] = stack
@@ -53,9 +53,9 @@ def sampled_folder(
     with (folder / "pyspy-beacon.bin").open("wb") as file:
         stamps.tofile(file)
     alive = {str(pid): {str(thread): last_ns for p, thread, _ in threads if p == pid} for pid, _, _ in threads}
-    told = {"schema": 1, "version": "py-spy synthetic", "rate": 100, "root": ROOT, "beacon": beacon, "early": False}
+    header = {"schema": 1, "version": "py-spy synthetic", "rate": 100, "root": ROOT, "beacon": beacon, "early": False}
     times = {"started_ns": first_ns - 400_000_000, "ended_ns": last_ns, "exit_code": 0, "live": live or alive}
-    (folder / "pyspy.json").write_text(json.dumps(told | times | said))
+    (folder / "pyspy.json").write_text(json.dumps(header | times | more))
     return folder
 
 

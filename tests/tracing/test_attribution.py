@@ -81,22 +81,24 @@ def test_where_no_frame_tells_the_clock_does(tmp_path: Path) -> None:
     core.span("kv.lookup", 1_100_000_000, 1_101_000_000, thread=12).close()  # shorter than the clock can tell
     read = samples.read(sampled_folder(tmp_path, {CORE: [(MAIN,), (MAIN, (*STEP[:2], 1))] * 20}))
     plain = attribution.attributed(read, None)
-    told = attribution.attributed(read, timeline.read(tmp_path))
-    assert set(told["stage"]) >= {"schedule"} and "prefix lookup" not in set(told["stage"])
-    assert 5 <= int((told["stage"] == "schedule").sum()) - int((plain["stage"] == "schedule").sum()) <= 20
+    attributed_rows = attribution.attributed(read, timeline.read(tmp_path))
+    assert set(attributed_rows["stage"]) >= {"schedule"} and "prefix lookup" not in set(attributed_rows["stage"])
+    assert 5 <= int((attributed_rows["stage"] == "schedule").sum()) - int((plain["stage"] == "schedule").sum()) <= 20
 
 
-def test_a_core_that_died_is_told(tmp_path: Path) -> None:
+def test_a_core_that_died_is_reported(tmp_path: Path) -> None:
     TraceWriter(tmp_path, 11, ["core"]).span("core.step", 1, 2).close(stopped_ns=None)
     live = {"10": {"10": 5_000_000_000}, "11": {"12": 1_500_000_000}}
     threads = {CORE: [WORKING, WAITING] * 25, (10, 10, "MainThread"): [(MAIN, GET, WAIT)] * 400}
     read = samples.read(sampled_folder(tmp_path, threads, live=live))
     spans = timeline.read(tmp_path)
-    said = list(tables.head(read, attribution.attributed(read, spans), spans))
-    assert any(line.startswith("core 11 did not end in order: its samples end 3.") and "dmesg" in line for line in said)
+    warnings = list(tables.head(read, attribution.attributed(read, spans), spans))
+    assert any(
+        line.startswith("core 11 did not end in order: its samples end 3.") and "dmesg" in line for line in warnings
+    )
 
 
-def test_samples_without_classes_are_told_and_have_no_stage_of_their_own(tmp_path: Path) -> None:
+def test_samples_without_classes_are_reported_and_have_no_stage_of_their_own(tmp_path: Path) -> None:
     """As py-spy 0.4.1 names functions: whose class, and so which site, is not known."""
     bare = [
         (("run_engine_core", *MAIN[1:]), ("wait", *WAIT[1:])),
@@ -125,24 +127,24 @@ def test_folded_speedscope_and_perfetto(both: Path) -> None:
     assert sum(int(line.rpartition(" ")[2]) for line in lines) == pytest.approx(1_000_000, rel=0.01), "microseconds"
     assert lines[0].startswith("core;MainThread;EngineCoreProc.run_engine_core (vllm/v1/engine/core.py:10);")
     stacks.speedscope(read, frame, both / "x.json", "x")
-    made = json.loads((both / "x.json").read_text())
-    (profile,) = made["profiles"]
+    profile_file = json.loads((both / "x.json").read_text())
+    (profile,) = profile_file["profiles"]
     assert len(profile["samples"]) == len(profile["weights"]) == 100
     assert sum(profile["weights"]) == pytest.approx(1, abs=0.02)
-    assert made["shared"]["frames"][profile["samples"][0][-1]]["name"] == "Scheduler.schedule"
+    assert profile_file["shared"]["frames"][profile["samples"][0][-1]]["name"] == "Scheduler.schedule"
     perfetto.export(spans, [], hops(), both / "x.pftrace")
-    seen = check(both / "x.pftrace")
-    assert any(track.startswith("py-spy ±") for track in seen["tracks"])
-    assert Counter(seen["names"])["Scheduler.schedule (vllm/v1/core/sched/scheduler.py:30)"] == 25
+    picture = check(both / "x.pftrace")
+    assert any(track.startswith("py-spy ±") for track in picture["tracks"])
+    assert Counter(picture["names"])["Scheduler.schedule (vllm/v1/core/sched/scheduler.py:30)"] == 25
 
 
 def test_the_review_of_a_folder_has_what_the_python_does(both: Path) -> None:
     assert review.review(both) == 0
-    told = json.loads((both / "review.json").read_text())["samples"]
-    (core,) = told["threads"]
+    attributed_rows = json.loads((both / "review.json").read_text())["samples"]
+    (core,) = attributed_rows["threads"]
     assert (core["role"], core["samples"], core["working"]) == ("core", 100, pytest.approx(0.5, abs=0.01))
     assert core["waiting_for"] == {"spin on shared memory": pytest.approx(0.5, abs=0.01)}
-    (schedule,) = [row for row in told["stages"] if row["stage"] == "schedule"]
+    (schedule,) = [row for row in attributed_rows["stages"] if row["stage"] == "schedule"]
     assert (schedule["share"], schedule["working"]) == (pytest.approx(0.5, abs=0.01), 1)
     assert schedule["lines"][0]["line"] == "Scheduler.schedule (vllm/v1/core/sched/scheduler.py:30)"
     assert "Scheduler.schedule (vllm/v1/core/sched/scheduler.py:30)" in (both / "review.html").read_text()

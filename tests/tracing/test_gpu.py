@@ -106,9 +106,9 @@ def test_the_review_and_the_picture_of_a_folder_have_the_gpu(tmp_path: Path) -> 
     reviewed = reviewfile.read(tmp_path / "review.json")
     assert reviewed.gpu == alone and reviewed.problems == ()
     assert "GPU 0 waited 71.5% of prefill: 13.0% wait: worker" in (tmp_path / "review.html").read_text()
-    seen = check_perfetto(tmp_path / "x.pftrace")
-    assert [track for track in seen["tracks"] if track.startswith("nsys ±")] == ["nsys ±0.0 µs, GPU 0, stream 7"]
-    assert (seen["names"].count("gemm"), seen["names"].count("copy")) == (4, 4)
+    picture = check_perfetto(tmp_path / "x.pftrace")
+    assert [track for track in picture["tracks"] if track.startswith("nsys ±")] == ["nsys ±0.0 µs, GPU 0, stream 7"]
+    assert (picture["names"].count("gemm"), picture["names"].count("copy")) == (4, 4)
 
 
 def test_a_report_that_cannot_be_placed_is_a_problem_of_the_review(tmp_path: Path) -> None:
@@ -193,12 +193,12 @@ def by_hand(window: list[tuple[int, int]], busy: list[tuple[int, int]], causes: 
             runs[-1].append(unit)
         else:
             runs.append([unit])
-    told: dict[str, int] = {}
+    sums: dict[str, int] = {}
     for unit in [unit for run in runs if len(run) > 2 for unit in run]:
         over = [place for place, spans in enumerate(causes) if covers(spans, unit)]
         name = f"cause {over[-1]}" if over else gpu.NOTHING
-        told[name] = told.get(name, 0) + UNIT
-    return told
+        sums[name] = sums.get(name, 0) + UNIT
+    return sums
 
 
 @given(window=SPANS, busy=SPANS, causes=st.lists(SPANS, max_size=4))

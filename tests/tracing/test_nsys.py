@@ -176,7 +176,7 @@ def without(path: Path, statement: str) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("statement", "said"),
+    ("statement", "error"),
     [
         ("ALTER TABLE NVTX_EVENTS RENAME COLUMN globalTid TO thread", "missing: NVTX_EVENTS.globalTid"),
         ("ALTER TABLE StringIds RENAME TO Strings", "missing: table StringIds"),
@@ -189,9 +189,9 @@ def without(path: Path, statement: str) -> Path:
         ("CREATE TABLE CUPTI_ACTIVITY_KIND_KERNEL (start INTEGER, end INTEGER)", "CUPTI_ACTIVITY_KIND_KERNEL.deviceId"),
     ],
 )
-def test_an_unknown_layout_is_named(statement: str, said: str, tmp_path: Path) -> None:
+def test_an_unknown_layout_is_named(statement: str, error: str, tmp_path: Path) -> None:
     path = without(tmp_path / "r.sqlite", statement)
-    with pytest.raises(EnginescopeError, match=said.replace(".", r"\.")):
+    with pytest.raises(EnginescopeError, match=error.replace(".", r"\.")):
         nsysfile.read(path)
 
 
@@ -202,7 +202,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_no_report_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "text.sqlite").write_text("this is no database, and too long for an empty one" * 10)
-    faults = ((1, tmp_path / "text.sqlite", "cannot be read as SQLite"), (2, tmp_path / "none", "is no file"))
+    faults = ((1, tmp_path / "text.sqlite", "cannot be read as SQLite"), (2, tmp_path / "none", "there is no file"))
     for code, path, words in faults:
         done = run(str(path))
         assert done.returncode == code and done.stderr.count("\n") == 1 and words in done.stderr
@@ -227,7 +227,7 @@ def test_cuda_is_traced_by_graph_node_where_there_is_a_gpu() -> None:
         assert {"--trace-fork-before-exec=true", "--wait=all", "--sample=none"} <= set(capture.flags(cuda))
 
 
-def test_a_machine_with_amd_gpus_is_told_what_nsys_does_not_see(
+def test_on_amd_gpus_it_says_what_nsys_does_not_see(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "dev").mkdir()

@@ -182,7 +182,7 @@ def test_arms_that_are_asked_for(tmp_path: Path) -> None:
         overhead.chosen(everything, ["x"])
 
 
-def test_a_tool_that_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tool_that_is_missing_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(EngineFailed, match="nsys is neither on the PATH nor beside this Python"):
         arms.RunningArm(arms.OverheadArm("nsys", tool="nsys"), {}, tmp_path)

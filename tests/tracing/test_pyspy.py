@@ -58,7 +58,7 @@ def test_attach_knows_that_a_recorder_runs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("started", ["import time; time.sleep(3)"], indirect=True)
-def test_a_process_that_dies_is_told(started: int, tmp_path: Path) -> None:
+def test_a_process_that_dies_is_reported(started: int, tmp_path: Path) -> None:
     process = subprocess.Popen(
         [
             sys.executable,
@@ -94,7 +94,7 @@ def test_what_cannot_be_sampled_is_one_line(tmp_path: Path) -> None:
     assert pyspy(str(tmp_path), "12").returncode == 2
 
 
-def test_a_missing_py_spy_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_py_spy_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert sampler.py_spy().name == "py-spy", "beside this Python"
     monkeypatch.setattr(sysconfig, "get_path", lambda name: str(tmp_path))
     monkeypatch.setenv("PATH", str(tmp_path))

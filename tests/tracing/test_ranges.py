@@ -91,8 +91,8 @@ def ours(frame: pd.DataFrame) -> pd.DataFrame:
 
 def marks(report: file.Report, word: str) -> list[tuple[list[Any], int]]:
     """The marks of a word without it, each with its payload."""
-    found = ours(report.marks)
-    items = [(ast.literal_eval(text), int(step)) for text, step in zip(found["text"], found["payload"], strict=True)]
+    own = ours(report.marks)
+    items = [(ast.literal_eval(text), int(step)) for text, step in zip(own["text"], own["payload"], strict=True)]
     return [(item[1:], step) for item, step in items if item[0] == word]
 
 
@@ -107,9 +107,9 @@ def test_a_call_is_a_range_with_its_request_and_step(heard: tuple[file.Report, s
 
 @pytest.mark.nsys
 def test_what_a_range_could_not_know_is_in_a_mark(heard: tuple[file.Report, str]) -> None:
-    told = marks(heard[0], layout.TOLD)
-    assert told[:4] == [(["kv.allocate", 5, HARD, None, 0], 7)] * 4
-    assert told[4:] == [(["kv.lookup", 0, 0, None, 1], 7)], "a call that raised, and nothing of vLLM's own scope"
+    values = marks(heard[0], layout.TOLD)
+    assert values[:4] == [(["kv.allocate", 5, HARD, None, 0], 7)] * 4
+    assert values[4:] == [(["kv.lookup", 0, 0, None, 1], 7)], "a call that raised, and nothing of vLLM's own scope"
     assert marks(heard[0], layout.INSTANT) == [(["scheduler.preempt", -(2**63), 2**31, "three", 0], 9)]
     assert marks(heard[0], layout.NUMBERS) == [([layout.RENAMED, 2**63 - 1, "new", HARD], 7)], (
         "one too long is not made"
@@ -118,9 +118,9 @@ def test_what_a_range_could_not_know_is_in_a_mark(heard: tuple[file.Report, str]
 
 @pytest.mark.nsys
 def test_a_process_says_who_and_when_it_is(heard: tuple[file.Report, str]) -> None:
-    said = marks(heard[0], layout.PROCESS)
-    times = [payload for _, payload in said]
-    assert {tuple(items[1:]) for items, _ in said} == {("core",)} and len(said) == ranges.CLOCK_MARKS
+    identity = marks(heard[0], layout.PROCESS)
+    times = [payload for _, payload in identity]
+    assert {tuple(items[1:]) for items, _ in identity} == {("core",)} and len(identity) == ranges.CLOCK_MARKS
     assert times == sorted(times)
 
 
@@ -132,8 +132,8 @@ def test_the_program_notices_nothing(heard: tuple[file.Report, str]) -> None:
 
 @pytest.mark.nsys
 def test_ranges_of_coroutines_end_in_any_order(heard: tuple[file.Report, str]) -> None:
-    found = ours(heard[0].ranges).set_index("text")
-    first, second = (found.loc[f"async.generate {name}"] for name in "ab")
+    own = ours(heard[0].ranges).set_index("text")
+    first, second = (own.loc[f"async.generate {name}"] for name in "ab")
     assert first["start_ns"] < second["start_ns"] < first["end_ns"] < second["end_ns"]
 
 
@@ -142,7 +142,7 @@ def test_colours_are_of_stages_and_apart() -> None:
     assert len(set(shades)) == len(shades) and all(0 <= shade < 2**24 for shade in shades)
 
 
-def test_a_library_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_library_that_is_not_there_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     assert nvtxlibrary.library().name == nvtxlibrary.LIBRARY
 
     def absent(name: str) -> None:
@@ -154,9 +154,9 @@ def test_a_library_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_ranges_that_cannot_be_made_are_the_end_of_a_recording(tmp_path: Path) -> None:
-    said: dict[str, list[str]] = {}
-    assert install._ranges(f"{tmp_path}/libnvtx.so", said.update) is False
-    process = {"pid": 1, "serves": ["front end"], "hooked": [], "error": None, **said}
+    fields: dict[str, list[str]] = {}
+    assert install._ranges(f"{tmp_path}/libnvtx.so", fields.update) is False
+    process = {"pid": 1, "serves": ["front end"], "hooked": [], "error": None, **fields}
     (tmp_path / "process-1.json").write_text(json.dumps(process))
     TraceWriter(tmp_path, 2, ["core", "worker"]).span("core.step", 1, 2).close()
     assert any(text.startswith("no NVTX ranges (") for text in watched.missing(tmp_path, ["python"]))

@@ -43,7 +43,7 @@ def test_samples_lie_where_they_were_taken(tmp_path: Path, delay_us: int) -> Non
     naps=st.lists(st.integers(1_000_000, 6_000_000), min_size=1, max_size=9),
     epoch_ns=st.integers(10**9, 10**14),
 )
-def test_no_round_is_further_from_its_place_than_is_said(delays_us: list[int], naps: list[int], epoch_ns: int) -> None:
+def test_no_round_is_further_from_its_place_than_stated(delays_us: list[int], naps: list[int], epoch_ns: int) -> None:
     true = epoch_ns + PERIOD_NS * np.arange(len(delays_us))
     begins = epoch_ns - 50_000_000 + np.concatenate(([0], np.cumsum(np.resize(naps, 1000))))
     began = begins[np.searchsorted(begins, true, "right") - 1]
@@ -57,8 +57,8 @@ def test_no_round_is_further_from_its_place_than_is_said(delays_us: list[int], n
 def test_shares_are_of_time_where_rounds_are_uneven(tmp_path: Path) -> None:
     """A second of work seen in ten rounds counts as much as a second of waiting seen in a hundred."""
     rounds = [10 * number for number in range(10)] + list(range(100, 200))
-    seen = [(*WORKING, (f"f{n}", "/x/f.py", n)) if n < 100 else (MAIN, GET, WAIT) for n in rounds]
-    frame = attribution.attributed(samples.read(sampled_folder(tmp_path, {CORE: seen}, at=rounds)), None)
+    stacks = [(*WORKING, (f"f{n}", "/x/f.py", n)) if n < 100 else (MAIN, GET, WAIT) for n in rounds]
+    frame = attribution.attributed(samples.read(sampled_folder(tmp_path, {CORE: stacks}, at=rounds)), None)
     assert Counter(frame["state"]) == {"working": 10, "event or queue": 100}
     times = attribution.by_time(frame, "state")
     assert times["working"] == pytest.approx(1, rel=0.02) and times["event or queue"] == pytest.approx(1, rel=0.02)
@@ -69,9 +69,9 @@ def test_a_dead_thread_stops_where_it_was_last_alive(tmp_path: Path) -> None:
     live = {"11": {"12": born + 10**10, "13": born + 500_000_000}}
     threads = {CORE: [WORKING, WAITING] * 500, (11, 13, "short"): [(MAIN, GET)]}
     read = samples.read(sampled_folder(tmp_path, threads, born, live))
-    seen = read.frame.groupby("thread")["time_ns"].agg(["count", "max"])
-    assert seen.loc[12, "count"] == 1000
-    assert seen.loc[13, "count"] == pytest.approx(50, abs=1)
+    sums = read.frame.groupby("thread")["time_ns"].agg(["count", "max"])
+    assert sums.loc[12, "count"] == 1000
+    assert sums.loc[13, "count"] == pytest.approx(50, abs=1)
 
 
 def test_a_file_that_breaks_off_is_read_to_there(tmp_path: Path) -> None:

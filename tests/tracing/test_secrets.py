@@ -62,9 +62,9 @@ def test_no_key_is_in_the_folder_of_a_capture(tmp_path: Path) -> None:
     done = recorded(tmp_path / "trace", "--nsys")
     assert "visible: 17 14 15" in done.stdout, done.stderr
     assert holders(tmp_path / "trace") == []
-    found = list(texts(tmp_path / "trace" / "nsys.sqlite"))
-    assert not [text for text in found for secret in [*KEYS.values(), WORD] if secret in text]
-    assert [text for text in found if "HF_TOKEN=***" in text], "nsys read the recorder's own environment"
+    strings = list(texts(tmp_path / "trace" / "nsys.sqlite"))
+    assert not [text for text in strings for secret in [*KEYS.values(), WORD] if secret in text]
+    assert [text for text in strings if "HF_TOKEN=***" in text], "nsys read the recorder's own environment"
     assert not list((tmp_path / "trace").glob("nsys.[!s]*"))
     [line] = [line for line in done.stderr.splitlines() if "nsys.nsys-rep" in line and "deleted" in line]
     assert all(f"-u {name} " in line for name in KEYS)

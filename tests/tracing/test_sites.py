@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.needs import installed_vllm, needs_vllm
-from tracing.sites.check import Found
+from tracing.sites.check import SiteLookup
 from tracing.sites.engine import ALL_SITES, CODES, SCOPE_TARGET, SITES
 from tracing.sites.site import Kind, Site
 from tracing.source.definitions import DefinitionKind, Place
@@ -167,7 +167,7 @@ def test_a_function_of_another_kind(copied: Path, file: str, before: str, after:
 def test_kinds(declared: Kind, found: DefinitionKind, decorators: tuple[str, ...], fits: bool) -> None:
     place = Place("vllm/shop.py", 1, 2, found, decorators, ())
     site = Site("shop", "shop", "core", ("vllm.shop:shop",), kind=declared)
-    assert (list(Found(site, (place,), ()).problems()) == []) is fits
+    assert (list(SiteLookup(site, (place,), ()).problems()) == []) is fits
 
 
 def test_a_broken_file_is_named(copied: Path) -> None:

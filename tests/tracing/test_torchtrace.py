@@ -281,11 +281,11 @@ def test_what_torch_writes_lies_where_it_ran(tmp_path: Path) -> None:
     path.parent.mkdir()
     command = [sys.executable, "-c", REAL, str(path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=True)
-    said: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    writer = TraceWriter(tmp_path, said["pid"], ["worker"], threads={said["thread"]: "MainThread"})
-    for step, (start, end) in enumerate(said["marks"]):
-        writer.span("model.forward", start, end, step=step, thread=said["thread"])
-    writer.close(anchor=said["anchor"])
+    process: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    writer = TraceWriter(tmp_path, process["pid"], ["worker"], threads={process["thread"]: "MainThread"})
+    for step, (start, end) in enumerate(process["marks"]):
+        writer.span("model.forward", start, end, step=step, thread=process["thread"])
+    writer.close(anchor=process["anchor"])
     assert {key[2]: count for key, (count, _) in sums(tmp_path).items() if key[1] == "aten::mm"} == {"forward": 5}
     for step in range(5):
         read = operators.read(timeline.read(tmp_path), step)

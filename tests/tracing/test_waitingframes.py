@@ -96,8 +96,8 @@ def names_in(path: Path) -> set[str]:
     """The functions of a source file by qualified name, under an `if` too."""
     tree = ast.parse(path.read_text())
     owners = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
-    found = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
-    return found | {
+    functions = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+    return functions | {
         f"{o.name}.{node.name}" for o in owners for node in ast.walk(o) if isinstance(node, ast.FunctionDef)
     }
 
@@ -116,8 +116,8 @@ def test_every_frame_of_the_tables_is_there(file: str, name: str | None) -> None
                 SourceTree.find(None).definitions(file.removesuffix(".py").replace("/", ".")), Missing
             )
             return
-        found = SourceTree.find(None).resolve(f"{file.removesuffix('.py').replace('/', '.')}:{name}")
-        assert not isinstance(found, Missing), found
+        definition = SourceTree.find(None).resolve(f"{file.removesuffix('.py').replace('/', '.')}:{name}")
+        assert not isinstance(definition, Missing), definition
         return
     places = [Path(sysconfig.get_path(key), file) for key in ("stdlib", "platlib")]
     place = next((place for place in places if place.exists()), None)

@@ -30,7 +30,7 @@ def program(at: Surroundings) -> Path:
     """The `nsys` on the path; `EnginescopeError` where there is none."""
     path = at.program("nsys")
     if path is None:
-        raise usage_error("--nsys needs Nsight Systems, and there is no nsys on the path; see python -m probes.doctor")
+        raise usage_error("--nsys needs Nsight Systems, and nsys is not on the PATH; see python -m probes.doctor")
     return path
 
 
@@ -73,7 +73,7 @@ def _import(raw: Path, report: Path) -> None:
     at = here()
     qdstrm_importer = importer(at, program(at))
     if qdstrm_importer is None:
-        raise EnginescopeError(f"{raw} stays unread: nsys has no QdstrmImporter; see python -m probes.doctor")
+        raise EnginescopeError(f"{raw} cannot be read: nsys has no QdstrmImporter; see python -m probes.doctor")
     _run([str(qdstrm_importer), "-i", str(raw), "-o", str(report)], report)
 
 
@@ -88,7 +88,7 @@ def _run(command: list[str], output: Path) -> None:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=IMPORT_TIMEOUT_S)
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise EnginescopeError(f"{output} was not made: {error}") from None
+        raise EnginescopeError(f"cannot make {output}: {error}") from None
     if not output.exists():
         last = (done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}").splitlines()[-1]
-        raise EnginescopeError(f"{output} was not made by {Path(command[0]).name}: {last}")
+        raise EnginescopeError(f"{Path(command[0]).name} did not make {output}: {last}")

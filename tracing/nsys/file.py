@@ -84,7 +84,7 @@ def has_activity(path: Path) -> bool:
 def exported(path: Path) -> Path:
     """The SQLite file of a report, made where it is not there or older."""
     if not path.is_file():
-        raise usage_error(f"{path} is no file: python -m tracing.record --nsys -- CMD makes one")
+        raise usage_error(f"there is no file {path}: python -m tracing.record --nsys -- CMD makes one")
     if path.suffix != ".nsys-rep":
         return path
     sqlite = path.with_suffix(".sqlite")
@@ -110,8 +110,8 @@ def _checked(file: sqlite3.Connection, path: Path, tables: dict[str, tuple[str, 
         missing.append(f"{NVTX}.{PAYLOADS[0]}")
     if NVTX not in tables and meta and not set(ACTIVITIES.values()) & set(tables):
         raise EnginescopeError(
-            f"{path} has no NVTX events and no CUDA activity: nsys has to run with --trace=nvtx,cuda, and see the "
-            "processes that it is about"
+            f"{path} has no NVTX events and no CUDA activity: run nsys with --trace=nvtx,cuda, around the "
+            "processes of interest"
         )
     if missing or schema.partition(".")[0] != str(SCHEMA_MAJOR):
         lacks = f"; missing: {', '.join(missing)}" if missing else ""

@@ -222,9 +222,9 @@ def _by_cause(waits: Pieces, causes: list[tuple[str, int, pd.DataFrame]]) -> dic
     which = np.repeat(np.arange(len(causes)), [len(rows) for _, _, rows in causes])
     rank = np.array([rank for _, rank, _ in causes], dtype=np.int64)[which]
     bounds, top = topmost(start, end, precedence(start, end, rank))
-    told: dict[str, int] = {}
+    by_cause: dict[str, int] = {}
     for number in np.unique(which[top[top >= 0]]):
         here = (top >= 0) & (which[np.maximum(top, 0)] == number)
         inside = int(overlap((bounds[:-1][here], bounds[1:][here]), *waits).sum())
-        told[causes[number][0]] = told.get(causes[number][0], 0) + inside
-    return told
+        by_cause[causes[number][0]] = by_cause.get(causes[number][0], 0) + inside
+    return by_cause

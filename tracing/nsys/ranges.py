@@ -255,10 +255,10 @@ def _of_code(marks: pd.DataFrame, code: int) -> Iterator[tuple[list[Any], int]]:
 def _batches(records: np.ndarray) -> Listed:
     """What each step scheduled: the requests that got blocks in it, and were not preempted again in the same step."""
     taken = (records["site"] == CODES["kv.allocate"]) & (records["extra"] == 0) & (records["step"] >= 0)
-    given = {(int(r["step"]), int(r["request"])): int(r["value"]) for r in np.sort(records[taken], order="start")}
+    tokens_of = {(int(r["step"]), int(r["request"])): int(r["value"]) for r in np.sort(records[taken], order="start")}
     for lost in records[records["site"] == CODES["scheduler.preempt"]]:
-        given.pop((int(lost["step"]), int(lost["request"])), None)
-    heads = np.zeros(len(given), layout.RECORD)
-    heads["step"] = [step for step, _ in given]
-    words = [word for (_, request), tokens in given.items() for word in (request, tokens)]
-    return heads, np.full(len(given), 2, dtype=np.int64), np.array(words, dtype="<u4")
+        tokens_of.pop((int(lost["step"]), int(lost["request"])), None)
+    heads = np.zeros(len(tokens_of), layout.RECORD)
+    heads["step"] = [step for step, _ in tokens_of]
+    words = [word for (_, request), tokens in tokens_of.items() for word in (request, tokens)]
+    return heads, np.full(len(tokens_of), 2, dtype=np.int64), np.array(words, dtype="<u4")

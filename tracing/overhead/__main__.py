@@ -42,15 +42,21 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     arguments.add_argument(
-        "--batch-size", type=_sizes, default=[1, 16], metavar="N[,N]", help="requests at once (1,16)"
+        "--batch-size", type=_sizes, default=[1, 16], metavar="N[,N]", help="requests at a time (default 1,16)"
     )
     arguments.add_argument("--model", choices=("two-layer", "default"), default="two-layer")
-    arguments.add_argument("--output-len", type=int, default=64, metavar="N", help="tokens a request (%(default)s)")
     arguments.add_argument(
-        "--rounds", type=int, default=30, metavar="N", help="trials an arm and batch size (%(default)s)"
+        "--output-len",
+        type=int,
+        default=64,
+        metavar="N",
+        help="tokens generated for each request (default %(default)s)",
     )
     arguments.add_argument(
-        "--arm", action="append", metavar="NAME", help="only this arm beside the plain ones; repeatable"
+        "--rounds", type=int, default=30, metavar="N", help="trials of each arm and batch size (default %(default)s)"
+    )
+    arguments.add_argument(
+        "--arm", action="append", metavar="NAME", help="only this arm and the plain ones; repeatable"
     )
     return arguments
 
@@ -67,7 +73,7 @@ def main() -> int:
     from tracing.overhead import arms
 
     if args.rounds < 1 or args.output_len < 2:
-        raise usage_error("--rounds has to be 1 or more, --output-len 2 or more")
+        raise usage_error("--rounds must be 1 or more, and --output-len 2 or more")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: engines are ended, nothing stays behind
     with tempfile.TemporaryDirectory() as scratch:
         selected = chosen([*arms.watched(Path(scratch)), *arms.split()], args.arm)

@@ -101,7 +101,7 @@ class RunningArm:
         free = psutil.virtual_memory().available
         if free < NEEDED_BYTES:
             needed = NEEDED_BYTES >> 30
-            raise EngineFailed(f"{free / 2**30:.1f} GiB of memory are free, one more engine may want {needed}")
+            raise EngineFailed(f"{free / 2**30:.1f} GiB of memory are free; one more engine may need {needed} GiB")
         return tool
 
     def start(self) -> None:

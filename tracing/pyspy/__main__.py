@@ -25,7 +25,7 @@ writes samples.folded (flame graph tools) and samples.speedscope.json (speedscop
 def parser() -> argparse.ArgumentParser:
     arguments = CommandParser(
         prog="python -m tracing.pyspy",
-        description="Samples of the engine's Python stacks by py-spy: from a trace folder, or of a running engine.",
+        description="The engine's Python stacks as py-spy sampled them: from a trace folder, or from a running engine.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -34,13 +34,21 @@ def parser() -> argparse.ArgumentParser:
         "pid", nargs="?", type=int, metavar="PID", help="with attach: the process whose tree is sampled"
     )
     arguments.add_argument(
-        "--seconds", type=float, default=SECONDS, help=f"with attach: how long (default {SECONDS:g})"
+        "--seconds", type=float, default=SECONDS, metavar="S", help=f"with attach: how long (default {SECONDS:g})"
     )
     arguments.add_argument(
-        "--rate", type=int, default=DEFAULT_RATE, help=f"with attach: a second (default {DEFAULT_RATE})"
+        "--rate",
+        type=int,
+        default=DEFAULT_RATE,
+        metavar="N",
+        help=f"with attach: samples a second (default {DEFAULT_RATE})",
     )
-    arguments.add_argument("--out", type=Path, help="with attach: the folder to write (default: traces/<time>-<id>)")
-    arguments.add_argument("--top", type=int, default=TOP, help=f"lines shown of each stage (default {TOP})")
+    arguments.add_argument(
+        "--out", type=Path, metavar="DIR", help="with attach: the folder to write (default: traces/<time>-<id>)"
+    )
+    arguments.add_argument(
+        "--top", type=int, default=TOP, metavar="N", help=f"lines to show of each stage (default {TOP})"
+    )
     return arguments
 
 

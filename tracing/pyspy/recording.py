@@ -61,4 +61,4 @@ def read(folder: Path) -> Recording:
         live = {int(pid): {int(thread): ns for thread, ns in of.items()} for pid, of in known.pop("live", {}).items()}
         return Recording(**known, live=live)
     except (TypeError, ValueError, AttributeError) as error:
-        raise EnginescopeError(f"{folder / FILE} is no description of samples: {error}; record again") from None
+        raise EnginescopeError(f"{folder / FILE} is not a description of samples: {error}; record again") from None

@@ -54,7 +54,7 @@ def py_spy() -> Path:
     """py-spy on PATH or beside this Python; `EnginescopeError` where there is none."""
     path = program("py-spy")
     if path is None:
-        raise EnginescopeError("py-spy is not on PATH nor beside this Python: pip install py-spy")
+        raise EnginescopeError("py-spy is neither on the PATH nor beside this Python: pip install py-spy")
     return path
 
 
@@ -135,8 +135,8 @@ class Sampler:
         """Over a tree py-spy says only that it found no Python; asked about the one process it says why."""
         if NO_PYTHON not in words:
             return words
-        asked = [str(py_spy()), "dump", "--pid", str(self.root)]
-        return subprocess.run(asked, capture_output=True, text=True, timeout=START_TIMEOUT_S).stderr
+        command = [str(py_spy()), "dump", "--pid", str(self.root)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=START_TIMEOUT_S).stderr
 
     def log(self) -> str:
         return (self.folder / LOG).read_text(errors="replace")

@@ -159,7 +159,7 @@ def _cut(runs: pd.DataFrame, about: Recording, clock: _Clock) -> pd.DataFrame:
     ]
     alive_us = (np.array(alive_ns, dtype=np.int64) - clock.offset_ns) // 1000
     gone = np.array(alive_ns, dtype=np.int64) < about.ended_ns - GONE_NS
-    kept = runs.copy()
+    living = runs.copy()
     ends = np.maximum(alive_us, runs.loc[last, "begin"].to_numpy() + 1)
-    kept.loc[last, "end"] = np.where(gone, np.minimum(ends, runs.loc[last, "end"]), runs.loc[last, "end"])
-    return kept
+    living.loc[last, "end"] = np.where(gone, np.minimum(ends, runs.loc[last, "end"]), runs.loc[last, "end"])
+    return living

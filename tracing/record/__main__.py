@@ -42,18 +42,20 @@ then:
 def parser() -> argparse.ArgumentParser:
     arguments = CommandParser(
         prog="python -m tracing.record",
-        description="Run a command with every vLLM process of it watched; no change to vLLM or to the command's code.",
+        description="Run a command and record what each of its vLLM processes does, without a change to vLLM or to it.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    arguments.add_argument("--out", type=Path, help="the trace folder (default: traces/<time>-<id>)")
+    arguments.add_argument("--out", type=Path, metavar="DIR", help="the trace folder (default: traces/<time>-<id>)")
     arguments.add_argument(
         "--nvtx",
         action="store_true",
-        help="the same spans as NVTX ranges too, in the domain enginescope, for the tool that this runs under",
+        help="write the spans as NVTX ranges as well (domain enginescope), for the tool that this runs under",
     )
     arguments.add_argument(
-        "--nsys", action="store_true", help="under Nsight Systems, NVTX ranges included: nsys.nsys-rep and nsys.sqlite"
+        "--nsys",
+        action="store_true",
+        help="run it under Nsight Systems, with NVTX ranges: writes nsys.nsys-rep and nsys.sqlite",
     )
     arguments.add_argument(
         "--py-spy",
@@ -61,12 +63,14 @@ def parser() -> argparse.ArgumentParser:
         nargs="?",
         const=DEFAULT_RATE,
         metavar="RATE",
-        help=f"py-spy samples every process too, so often a second (default {DEFAULT_RATE})",
+        help=f"sample every process with py-spy as well, RATE times a second (default {DEFAULT_RATE})",
     )
     arguments.add_argument(
-        "--partial", action="store_true", help="accept that a role or a required site was not watched"
+        "--partial", action="store_true", help="accept a recording in which a role or a required site was not watched"
     )
-    arguments.add_argument("command", nargs=argparse.REMAINDER, metavar="-- CMD …", help="what to run")
+    arguments.add_argument(
+        "command", nargs=argparse.REMAINDER, metavar="-- CMD …", help="the command to run (default: the demonstration)"
+    )
     return arguments
 
 

@@ -45,7 +45,7 @@ def nvtx_library() -> str:
     try:
         return str(nvtxlibrary.library())
     except OSError as error:
-        raise EnginescopeError(f"no NVTX ranges can be made: {error}") from None
+        raise EnginescopeError(f"cannot write NVTX ranges: {error}") from None
 
 
 def run_watched(command: list[str], folder: Path, watchers: Watchers) -> int:

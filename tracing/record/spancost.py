@@ -18,7 +18,7 @@ def ns_per_span() -> float | None:
     It is a span without request or numbers, the cheapest kind. None where the disk has no room for an event file.
     """
 
-    def nothing(given: object) -> None:
+    def nothing(argument: object) -> None:
         return None
 
     hooked = _recorder.Hook(nothing, 0)

@@ -32,7 +32,7 @@ WANTED: dict[Kind, str] = {
 
 
 @dataclass(frozen=True)
-class Found:
+class SiteLookup:
     """One site in one tree: its targets that are there, and those that are not."""
 
     site: Site
@@ -55,39 +55,39 @@ def source_kind(place: Place) -> str:
     return " ".join([*wrappers, place.kind])
 
 
-def look_up(sites: Sequence[Site], tree: SourceTree) -> list[Found]:
+def look_up(sites: Sequence[Site], tree: SourceTree) -> list[SiteLookup]:
     """All targets of all sites in the tree."""
-    found = []
+    lookups = []
     for site in sites:
         answers = [tree.resolve(target) for target in site.targets]
         places = tuple(answer for answer in answers if isinstance(answer, Place))
-        found.append(Found(site, places, tuple(answer for answer in answers if isinstance(answer, Missing))))
-    return found
+        lookups.append(SiteLookup(site, places, tuple(answer for answer in answers if isinstance(answer, Missing))))
+    return lookups
 
 
 def show(sites: Sequence[Site], tree: SourceTree) -> int:
     """Print the table; a failure, with a line for each reason, where a site does not fit."""
-    found = look_up(sites, tree)
-    Console(width=WIDTH).print(terminal(found), no_wrap=True, crop=False, soft_wrap=True)
-    problems = [problem for one in found for problem in one.problems()]
+    lookups = look_up(sites, tree)
+    Console(width=WIDTH).print(terminal(lookups), no_wrap=True, crop=False, soft_wrap=True)
+    problems = [problem for one in lookups for problem in one.problems()]
     if not problems:
-        print(summary(found, tree.version))
+        print(summary(lookups, tree.version))
         return 0
     sys.stdout.flush()  # so that the reasons stand under the table where both go to one file
     print(*problems, sep="\n", file=sys.stderr)
-    unfit = list(dict.fromkeys(one.site.name for one in found if any(one.problems())))
+    unfit = list(dict.fromkeys(one.site.name for one in lookups if any(one.problems())))
     raise EnginescopeError(
-        f"{len(unfit)} of {len(found)} sites do not fit vLLM {tree.version}: {', '.join(unfit)}; "
+        f"{len(unfit)} of {len(lookups)} sites do not fit vLLM {tree.version}: {', '.join(unfit)}; "
         "correct their targets in tracing/sites/engine.py"
     )
 
 
-def terminal(found: Sequence[Found]) -> Table:
+def terminal(lookups: Sequence[SiteLookup]) -> Table:
     """A row a site, with a line for every target that is there."""
     table = Table(header_style="bold", pad_edge=False, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for heading in ("site", "role", "stage", "where"):
         table.add_column(heading, no_wrap=True)
-    for one in found:
+    for one in lookups:
         absent = "absent" if one.site.required else "absent (not required)"
         where = "\n".join(place.where for place in one.places) or absent
         style = "red" if any(one.problems()) else None if one.places else "dim"
@@ -95,9 +95,9 @@ def terminal(found: Sequence[Found]) -> Table:
     return table
 
 
-def summary(found: Sequence[Found], version: str) -> str:
+def summary(lookups: Sequence[SiteLookup], version: str) -> str:
     """One line over all sites, where all that are required fit."""
-    required = sum(one.site.required for one in found)
-    absent = [one.site.name for one in found if not one.places]
+    required = sum(one.site.required for one in lookups)
+    absent = [one.site.name for one in lookups if not one.places]
     rest = f"all but {', '.join(absent)}" if absent else "all"
-    return f"{len(found)} sites, {required} required, {rest} found in vLLM {version}"
+    return f"{len(lookups)} sites, {required} required, {rest} found in vLLM {version}"

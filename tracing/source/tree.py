@@ -66,8 +66,8 @@ class SourceTree:
         if len(set(beside)) == 1:
             return beside[0]
         path = self._locate((PACKAGE, "_version"))
-        found = assigned_text(path, ("__version__", "version")) if path else None
-        return found or UNKNOWN
+        text = assigned_text(path, ("__version__", "version")) if path else None
+        return text or UNKNOWN
 
     def resolve(self, target: str) -> Place | Missing:
         """Where `module:Class.method`, `module:function` or `module:Class.Inner.method` is defined.
@@ -86,8 +86,8 @@ class SourceTree:
 
     def definitions(self, module: str) -> dict[str, Place]:
         """All definitions of a module by qualified name; none where it is not there or cannot be read."""
-        found = self._module(module)
-        return found.definitions if found else {}
+        entry = self._module(module)
+        return entry.definitions if entry else {}
 
     def defining(self, name: str, word: str) -> Iterator[tuple[str, Place]]:
         """Every target of the tree whose last part is `name`, in the files that have `word` somewhere too."""
@@ -136,18 +136,18 @@ class SourceTree:
 
     def _moved(self, name: str, qualname: str) -> tuple[str, ...]:
         """Where else in the tree the same name is defined, the most alike modules first."""
-        found = [module for module, _ in self._definers.get(qualname.partition(".")[0], ())]
-        defines = [module for module in found if (read := self._module(module)) and qualname in read.definitions]
+        holders = [module for module, _ in self._definers.get(qualname.partition(".")[0], ())]
+        defines = [module for module in holders if (read := self._module(module)) and qualname in read.definitions]
         return tuple(f"{module}:{qualname}" for module in difflib.get_close_matches(name, defines, NEAREST, cutoff=0))
 
     @cached_property
     def _definers(self) -> dict[str, list[tuple[str, Path]]]:
         """The modules that have a line defining each name, in one pass over the tree."""
-        found: dict[str, list[tuple[str, Path]]] = {}
+        modules: dict[str, list[tuple[str, Path]]] = {}
         for module, path in self._files():
             for name in dict.fromkeys(DEFINITION.findall(_bytes(path))):
-                found.setdefault(name.decode(errors="replace"), []).append((module, path))
-        return found
+                modules.setdefault(name.decode(errors="replace"), []).append((module, path))
+        return modules
 
     def _files(self) -> Iterator[tuple[str, Path]]:
         """Every module of the tree by its dotted name; links, pipes and what no `import` can name are left out."""

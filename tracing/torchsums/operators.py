@@ -185,17 +185,17 @@ class _Reader:
         self._sum(rows, *places.reshape(-1, 2).T)
 
     def _sum(self, rows: list[tuple[Event, int]], stages: Ints, steps: Ints) -> None:
-        kept = [place for place, (event, _) in enumerate(rows) if event.kind != "launch"]
-        if not kept:
+        work = [place for place, (event, _) in enumerate(rows) if event.kind != "launch"]
+        if not work:
             return
-        chosen = [rows[place] for place in kept]
+        chosen = [rows[place] for place in work]
         frame = pd.DataFrame(
             {
                 "kind": pd.Categorical([e.kind for e, _ in chosen], categories=COUNTED),
                 "name": np.array([self.numbers.setdefault(e.name, len(self.numbers)) for e, _ in chosen], np.int32),
-                "stage": stages[kept].astype(np.int16),
-                "step": steps[kept],
-                "count": np.ones(len(kept), np.int64),
+                "stage": stages[work].astype(np.int16),
+                "step": steps[work],
+                "count": np.ones(len(work), np.int64),
                 "own_ns": np.array([own_ns for _, own_ns in chosen], np.int64),
             }
         )

@@ -124,7 +124,9 @@ def events(path: Path, ahead_ns: int) -> Iterator[Event]:
             items = ijson.items(file, "traceEvents.item", use_float=True, buf_size=READ_BYTES)
             for event in filter(None, (Event.read(item, base_ns - ahead_ns) for item in items)):
                 if event.start_ns + ahead_ns < LEAST_WALL_NS:
-                    raise EnginescopeError(f"{path.name}: no baseTimeNanoseconds in it, and its times are no wall time")
+                    raise EnginescopeError(
+                        f"{path.name}: it has no baseTimeNanoseconds, and its times are not wall-clock times"
+                    )
                 yield event
     except (EOFError, ijson.IncompleteJSONError):
         raise EnginescopeError(f"{path.name} ends in the middle: its profiler was not stopped (stop_profile)") from None

@@ -57,8 +57,10 @@ class LLM:
         stats = SimpleNamespace(
             queued_ts=now, scheduled_ts=now, first_token_ts=now, last_token_ts=now + 0.1, first_token_latency=0.01
         )
-        made = SimpleNamespace(token_ids=[1] * steps, finish_reason="length")
+        output = SimpleNamespace(token_ids=[1] * steps, finish_reason="length")
         return [
-            SimpleNamespace(metrics=stats, outputs=[made], prompt_token_ids=i["prompt_token_ids"], num_cached_tokens=0)
+            SimpleNamespace(
+                metrics=stats, outputs=[output], prompt_token_ids=i["prompt_token_ids"], num_cached_tokens=0
+            )
             for i in inputs
         ]

@@ -15,13 +15,13 @@ async def stream(engine, prompt):
 
 
 async def first_pieces(stream, count):
-    found = []
+    pieces = []
     async with aclosing(stream):
         async for piece in stream:
-            found.append(piece)
-            if len(found) == count:
+            pieces.append(piece)
+            if len(pieces) == count:
                 break
-    return found
+    return pieces
 
 
 ABORT_ORDER = [

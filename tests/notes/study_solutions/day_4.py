@@ -24,10 +24,10 @@ async def call_with_retry(session, url, body, attempts, timeout_s, backoff_s):
             async with asyncio.timeout(timeout_s), session.post(url, json=body) as response:
                 if response.status == 200:
                     return await response.json()
-                said = f"{response.status}: {await response.text()}"
+                answer = f"{response.status}: {await response.text()}"
                 if response.status not in AGAIN:
-                    raise Refused(said)
-                reason = said
+                    raise Refused(answer)
+                reason = answer
                 pause_s = max(pause_s, float(response.headers.get("Retry-After", 0)))
         except TimeoutError:
             reason = f"no answer in {timeout_s} s"

@@ -58,25 +58,25 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         try:
-            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         except ValueError:
             return self.send(500 if FAKE == "no 4xx" else 400, {"error": {"message": "no JSON"}})
         if FAKE == "dies":
             os._exit(3)
-        if asked["model"] != options.served_model_name:
+        if request["model"] != options.served_model_name:
             return self.send(200 if FAKE == "any model" else 404, {"error": {"message": "no such model"}})
         if self.path == "/tokenize":
             tokens = list(range(6 if FAKE == "miscounts" else 5))
             return self.send(200, {"count": len(tokens), "tokens": tokens})
-        if "messages" in asked and FAKE == "no template":
+        if "messages" in request and FAKE == "no template":
             return self.send(400, {"error": {"message": "default chat template is no longer allowed"}})
-        if asked.get("stream"):
-            return self.stream(asked["max_tokens"])
-        made = asked["max_tokens"]
-        count("generation_tokens_total", 0 if FAKE == "counts nothing" else made)
+        if request.get("stream"):
+            return self.stream(request["max_tokens"])
+        length = request["max_tokens"]
+        count("generation_tokens_total", 0 if FAKE == "counts nothing" else length)
         text = " " if FAKE == "empty" else " Paris\x1b[2J"
         choice = {"text": text, "message": {"content": text}, "finish_reason": "length"}
-        return self.send(200, {"choices": [choice], "usage": {"prompt_tokens": 5, "completion_tokens": made}})
+        return self.send(200, {"choices": [choice], "usage": {"prompt_tokens": 5, "completion_tokens": length}})
 
     def stream(self, tokens: int) -> None:
         self.send_response(200)
