@@ -22,7 +22,7 @@ VLLM_ROLES = ("core", "worker")  # one of them is in every group that is an engi
 SERVES = re.compile(r"\bserve\b|openai\.api_server")
 PORT = 8000
 INIT = 1  # the process that all others descend from
-NO_ENGINE = f"process {INIT} is no engine: it is where all processes descend from; name another, or none"
+NO_ENGINE = f"process {INIT} is not an engine: all processes descend from it; name another, or none"
 
 
 @dataclass(frozen=True)

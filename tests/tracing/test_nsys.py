@@ -246,7 +246,7 @@ def test_no_nsys_is_one_line_before_anything_runs(tmp_path: Path) -> None:
     alone = os.environ | {"PATH": str(tmp_path)}
     done = subprocess.run(command, cwd=ROOT, env=alone, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2 and done.stdout == "" and done.stderr.count("\n") == 1
-    assert "there is no nsys on the path" in done.stderr
+    assert "nsys is not on the PATH" in done.stderr
 
 
 def test_a_folder_without_a_recording_is_a_problem(tmp_path: Path) -> None:
