@@ -144,12 +144,19 @@ def slug(name: str) -> str:
 
 
 def write_index(out: Path) -> None:
-    """`README.md` of the results folder: one line a run, newest first."""
+    """`README.md` of the results folder: one line a run, newest first, and those that this version does not read."""
     lines = ["# Runs", "", "| run | state | vLLM | machine | command |", "|---|---|---|---|---|"]
+    unread = []
     for file in sorted(out.glob("*/*/*/run.json"), key=lambda p: p.parent.name, reverse=True):
-        with contextlib.suppress(EnginescopeError):
+        name = file.parent.relative_to(out)
+        try:
             run = read_run(file.parent)
-            name, command = file.parent.relative_to(out), run.command_line.replace("|", "\\|")
-            cells = [f"[{name}]({name}/table.md)", run.state, str(run.machine.vllm), run.machine.cpu_model]
-            lines.append(f"| {' | '.join(cells)} | `{command}` |")
+        except EnginescopeError as error:
+            unread.append(f"- `{name}`: {str(error).removeprefix(str(file.parent)).lstrip(' /')}")
+            continue
+        command = run.command_line.replace("|", "\\|")
+        cells = [f"[{name}]({name}/table.md)", run.state, str(run.machine.vllm), run.machine.cpu_model]
+        lines.append(f"| {' | '.join(cells)} | `{command}` |")
+    if unread:
+        lines += ["", f"Left out, {len(unread)} that this version does not read:", "", *unread]
     write_whole(out / "README.md", "\n".join(lines) + "\n")

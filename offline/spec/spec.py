@@ -14,6 +14,7 @@ from probes.errors import usage_error
 
 CACHING = {"off": False, "on": True}
 STATES = ("cold", "warm")
+LENGTHS = ("input_len", "output_len")
 # Engine arguments that the sweep itself sets: asking for them through --engine would say two things at once.
 OWNED = {
     "model": "--model",
@@ -26,7 +27,10 @@ OWNED = {
 
 @dataclass(frozen=True)
 class Spec:
-    """One sweep, as asked. `engine` maps an engine argument to its values: one is a constant, several are an axis."""
+    """One sweep, as asked. `engine` maps an engine argument to its values: one is a constant, several are an axis.
+
+    A length of 0, and a shared prefix of -1, is one that was not asked for: the plan chooses it.
+    """
 
     model: str = ""
     load_format: str = "auto"
@@ -44,7 +48,8 @@ class Spec:
 
     def as_dict(self) -> dict[str, Any]:
         """The spec as JSON holds it, and as `from_dict` reads it back."""
-        return json.loads(json.dumps(asdict(self)))
+        values: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return {name: value for name, value in values.items() if value or name not in LENGTHS}
 
     @staticmethod
     def from_dict(values: dict[str, Any]) -> Spec:
@@ -72,6 +77,8 @@ def _typed(name: str, value: Any) -> Any:
         return tuple(_element(name, v) for v in (value if isinstance(value, (list, tuple)) else [value]))
     if isinstance(default, int) and (isinstance(value, bool) or not isinstance(value, int)):
         raise usage_error(f"{name} must be a whole number, not {value!r}")
+    if name in LENGTHS and value < 1:
+        raise usage_error(f"{name} must be 1 or more, not {value}")
     if isinstance(default, str) and not isinstance(value, str):
         raise usage_error(f"{name} must be text, not {value!r}")
     return value
@@ -97,9 +104,6 @@ def _checked(spec: Spec) -> Spec:
                 raise usage_error(f"{name} is one of {', '.join(allowed)}, not {value!r}")
     for name in ("repeats", "passes"):
         if getattr(spec, name) < 1:
-            raise usage_error(f"{name} must be 1 or more, not {getattr(spec, name)}")
-    for name in ("input_len", "output_len"):
-        if getattr(spec, name) < 0:
             raise usage_error(f"{name} must be 1 or more, not {getattr(spec, name)}")
     for key in spec.engine:
         if key in OWNED:

@@ -223,6 +223,10 @@ def test_the_index_lists_runs_newest_first(tmp_path: Path) -> None:
         "|---|---|---|---|---|",
         f"| [{first}]({first}/table.md) | interrupted | 0.32.0 | EPYC | `python x` |",
         f"| [{second}]({second}/table.md) | complete | 0.32.0 | EPYC | `python -m offline.sweep \\| tee` |",
+        "",
+        "Left out, 1 that this version does not read:",
+        "",
+        "- `m/default/20250103-000000-cccccc`: has schema 99, this version reads 3: use the enginescope that wrote it",
     ]
 
 

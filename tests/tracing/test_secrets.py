@@ -143,6 +143,8 @@ def test_a_command_that_cannot_be_handed_over_is_named() -> None:
         (rb"x --api-key=a\"bc", rb"x --api-key=*****"),
         (b"x -H Authorization: Bearer abc -v", b"x -H Authorization: ********** -v"),
         (b"x --model m", b"x --model m"),
+        (b"app.py --api-key a --max-a 1", b"app.py --api-key * --max-a 1"),
+        (rb"sh -c x --api-key\nab", rb"sh -c x --api-key\n**"),
     ],
 )
 def test_command_lines_of_samples(title: bytes, cleared: bytes) -> None:

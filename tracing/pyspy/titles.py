@@ -13,6 +13,7 @@ from pathlib import Path
 from probes.secretvalues import secret_words
 
 TITLE = re.compile(rb'"process \d+:\\"((?:[^"\\]|\\.)*)\\""')
+WORD_BEGINS = rb"(?:(?<![\w-])|(?<=\\[bfnrt])|(?<=\\u[0-9a-f]{4}))"  # after an escaped line break too
 # py-spy joins the words by spaces; a header stays one word: `Authorization: Bearer abc`.
 BETWEEN_WORDS = re.compile(r"(?<!:)(?<!bearer)(?<!basic) ", re.I)
 
@@ -29,14 +30,15 @@ def clear(path: Path) -> None:
 
 
 def cleared_title(title: bytes) -> bytes:
-    """A command line, escaped as in JSON, with stars for the bytes of its keys.
+    """A command line, escaped as in JSON, with stars for the bytes of its keys, wherever one stands as a whole word.
 
-    | before               | after                |
-    | -------------------- | -------------------- |
-    | `x --api-key abc -v` | `x --api-key *** -v` |
+    | before                  | after                   |
+    | ----------------------- | ----------------------- |
+    | `x --api-key abc -v`    | `x --api-key *** -v`    |
+    | `app.py --api-key a -v` | `app.py --api-key * -v` |
     """
     words = BETWEEN_WORDS.split(json.loads(b'"' + title + b'"'))
     for secret in sorted(secret_words(words), key=len, reverse=True):
         escaped = json.dumps(secret, ensure_ascii=False)[1:-1].encode()
-        title = title.replace(escaped, b"*" * len(escaped))
+        title = re.sub(WORD_BEGINS + re.escape(escaped) + rb"(?![\w-])", b"*" * len(escaped), title)
     return title
