@@ -115,6 +115,8 @@ class EngineProcess:
         `generate` of vLLM 0.32 may wait for ever for a core that was killed: such an engine has some seconds to say so.
         """
         while (wait_s := deadline - time.monotonic()) > 0:
+            if self._engine is None:  # later it has its groups, and a look at all processes would disturb a trial
+                self.child.find_groups()
             answer = self._dialogue.receive(min(wait_s, WATCH_S))
             if answer is not None:
                 return answer

@@ -40,6 +40,24 @@ def test_a_process_that_ends_says_how(tmp_path: Path) -> None:
     assert not scratch.exists()
 
 
+LEAVES_A_WORKER = """
+import subprocess, time
+print("worker", subprocess.Popen(["sleep", "600"]).pid, flush=True)
+time.sleep(1)
+"""
+
+
+def test_what_an_engine_leaves_that_died_while_it_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program around it gives it a session of its own, as nsys does; it never answered."""
+    monkeypatch.setattr(engine, "WATCH_S", 0.05)
+    around = ["sh", "-c", 'setsid "$@" & wait', "sh"]
+    process = EngineProcess(LEAVES_A_WORKER, tmp_path / "log", {}, around)
+    with process, pytest.raises(EngineFailed, match="the engine's process died"):
+        process.receive(60)
+    worker = int(process.child.logged().split()[-1])
+    assert not psutil.pid_exists(worker) or psutil.Process(worker).status() == psutil.STATUS_ZOMBIE
+
+
 def test_an_error_is_reported_in_the_words_of_the_log(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_text("ValueError: of an earlier engine\n")

@@ -18,6 +18,8 @@ from probes.secretvalues import secret_variables, secret_words
 from tracing.nsys import capture
 from tracing.record.launch import hand_over
 
+SENTINEL_S = 0.3  # a process that a signal ends is gone sooner; a signal for us alone waits so long
+
 
 @dataclass(frozen=True)
 class Watchers:
@@ -79,10 +81,18 @@ def run(command: list[str], env: dict[str, str], inherited: tuple[int, ...] = ()
 
 @contextlib.contextmanager
 def passed_on(child: subprocess.Popen[bytes]) -> Iterator[None]:
-    """SIGTERM goes on to the child, and SIGINT too where no terminal sends it to the whole group."""
+    """SIGINT and SIGTERM go on to the child, once: not where it got them itself, being in the same process group.
+
+    A terminal's Ctrl-C goes to the whole group, as may `timeout`, a shell's `kill %1` or a CI runner; `kill PID` does
+    not. A signal does not say which: a sentinel in the group, which it ends, does.
+    """
+    sentinel = _sentinel()
 
     def forward(number: int, _: Any) -> None:
-        if number == signal.SIGTERM or not os.isatty(0):
+        nonlocal sentinel
+        if _was_ended(sentinel):
+            sentinel = _sentinel()
+        else:
             child.send_signal(number)
 
     before = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -91,3 +101,15 @@ def passed_on(child: subprocess.Popen[bytes]) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        sentinel.communicate()
+
+
+def _sentinel() -> subprocess.Popen[bytes]:
+    """A program that ends with the first signal; and with us, whose end of its pipe is then closed."""
+    return subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+
+
+def _was_ended(sentinel: subprocess.Popen[bytes]) -> bool:
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        sentinel.wait(SENTINEL_S)
+    return sentinel.returncode is not None
