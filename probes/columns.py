@@ -25,14 +25,17 @@ def column(meaning: str, unit: str = "", formula: str = "") -> Mapping[str, tupl
 
 
 def dictionary(record_class: type) -> list[Column]:
-    """The columns of a record, in the order of its fields; TypeError names a field that says nothing."""
+    """The columns of a record, in the order of its fields; TypeError names a field that says nothing.
+
+    A field that would be a keyword of Python ends in `_`, its column does not.
+    """
     return [_column(record_class, field) for field in fields(record_class)]
 
 
 def _column(record_class: type, field: Field[object]) -> Column:
     if KEY not in field.metadata:
         raise TypeError(f"{record_class.__name__}.{field.name} has no column(…)")
-    return Column(field.name, *field.metadata[KEY])
+    return Column(field.name.rstrip("_"), *field.metadata[KEY])
 
 
 def markdown(record_class: type) -> str:

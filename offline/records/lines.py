@@ -120,6 +120,8 @@ class TrialRecord:
     cell: str = field(metadata=column("id of its cell: a digest of engine arguments, batch, cache state and lengths"))
     trial: int = field(metadata=column("number of the trial in its cell, through all passes"))
     engine: int = field(metadata=column("engine start that ran it"))
+    group: int = field(metadata=column("number of the set of engines that were alive together or ran in one pass"))
+    round: int = field(metadata=column("number of the round, in which every engine of the group runs the same cells"))
     seed: int = field(metadata=column("seed of its prompts"))
     start_ns: int = field(metadata=column("the batch is handed over", "ns"))
     end_ns: int = field(metadata=column("all of it is back", "ns"))

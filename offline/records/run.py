@@ -17,8 +17,7 @@ from probes.jsonform import read_record
 from probes.machine import Machine
 from probes.rates import Rates
 
-SCHEMA = 4
-READABLE = (3, SCHEMA)  # 3 has neither rates nor the model's configuration
+SCHEMA = 5  # 3 had no rates, 4 neither groups nor rounds
 
 
 @dataclass(frozen=True)
@@ -71,13 +70,12 @@ def read_run(folder: Path) -> RunRecord:
     try:
         values: dict[str, Any] = json.loads(file.read_text())
         schema = values.pop("schema", None)
-        if schema in READABLE:
+        if schema == SCHEMA:
             return read_record(RunRecord, values)
     except OSError:
         raise usage_error(f"{folder} is not a run: it has no run.json") from None
     except (ValueError, AttributeError, TypeError) as error:
         raise EnginescopeError(f"{file} is damaged: {error}") from error
-    readable = " and ".join(map(str, READABLE))
     raise EnginescopeError(
-        f"{folder} has schema {schema}, this version reads {readable}: use the enginescope that wrote it"
+        f"{folder} has schema {schema}, this version reads {SCHEMA}: use the enginescope that wrote it"
     )

@@ -102,6 +102,7 @@ def finish(run: PreparedRun, state: str) -> list[Row]:
     from offline.records.runfolder import write_index
     from offline.table import files
     from offline.table.cells import rows, run_drift
+    from offline.table.frames import grid_differences
 
     folder, spec, axes = run.folder, run.spec, run.grid[0].axes
     records, record = folder.records(), with_rates(folder.read_run(), folder.records(), state)
@@ -109,7 +110,7 @@ def finish(run: PreparedRun, state: str) -> list[Row]:
     resolved = {record.arm: record.resolved for record in records if isinstance(record, StartRecord)}
     planned = {name: replace(arm, resolved=resolved.get(name)) for name, arm in record.arms.items()}
     record = replace(record, state=state, ended=now(), arms=planned)
-    files.write(folder.path, table, axes, drift, record)
+    files.write(folder.path, table, axes, drift, record, grid_differences(run.grid, records, drift))
     folder.write_run(record)  # last: a run whose tables could not be written is not complete
     write_index(folder.path.parents[2])
     folder.close()
@@ -173,10 +174,13 @@ def show(run: PreparedRun, rows: list[Row]) -> None:
     """The short table on standard output, and where the rest is."""
     from offline.table import files
     from offline.table.cells import run_drift
+    from offline.table.frames import grid_differences
     from probes.console import console
 
-    out = console()
-    files.show(out, rows, run.grid[0].axes, run_drift(run.folder.records()), run.spec.passes)
+    out, records = console(), run.folder.records()
+    drift = run_drift(records)
+    differences = grid_differences(run.grid, records, drift)
+    files.show(out, rows, run.grid[0].axes, drift, run.spec.passes, differences)
     out.print(f"Wrote {run.folder.path}", highlight=False, soft_wrap=True)
 
 

@@ -130,7 +130,7 @@ class Runner:
         for trial in trials:
             answer = process.ask({"do": "trial", "cell": asdict(trial.cell), "seed": trial.seed}, self.time_limit_s)
             expected = expected_tokens(cache, trial.cell, trial.seed, start.vocabulary)
-            record = trial_record(trial, engine, answer, expected)
+            record = trial_record(trial, engine, trial.index // self.spec.repeats, answer, expected)
             self.folder.append(record)
             self.measured.add((record.cell, trial.index))
             progress.trial(trial, record.output_tok_s)
@@ -151,11 +151,12 @@ def warm_up(spec: Spec, arm: Arm, cells: list[Cell], process: EngineProcess, eng
             process.ask({"do": "warm_up", "cell": asdict(cell), "seed": seed}, limit_s)
 
 
-def trial_record(trial: Trial, engine: int, answer: Message, expected: int | None) -> TrialRecord:
+def trial_record(trial: Trial, engine: int, group: int, answer: Message, expected: int | None) -> TrialRecord:
     """Which trial it was, and everything raw that the engine's process measured."""
     identity = {"arm": trial.arm.id, "cell": trial.arm.cell_id(trial.cell), "trial": trial.index, "seed": trial.seed}
     tokens = trial.cell.batch_size * trial.cell.output_len
-    identity |= {"engine": engine, "asked_tokens": tokens, "expected_cached_tokens": expected}
+    identity |= {"engine": engine, "group": group, "round": trial.index}
+    identity |= {"asked_tokens": tokens, "expected_cached_tokens": expected}
     return read_record(TrialRecord, identity | answer)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from offline.differences.difference import METRICS, Difference
 from offline.limit.columns import LimitColumns, LimitFigures
 from offline.records.lines import EnginePhase, ProcessMemory, RequestRecord, StartRecord, StopRecord, TrialRecord
 from offline.records.resolved import Resolved
@@ -34,13 +35,18 @@ ABOUT_TABLE = (
     "called `effective_…`. `starts` counts the arm's engine starts. A number that is not known is empty."
 )
 ABOUT_FIGURES = "Each is the mean over trials; `…_lo` and `…_hi` are the ends of its 95 % t-interval."
+ABOUT_DIFFERENCES = (
+    "For runs whose arms have more than one start. Main effects first, then cells; "
+    f"metrics: {', '.join(f'`{metric}`' for metric in METRICS)}."
+)
 ABOUT_RECORDS = "One JSON object a line, told apart by `kind`. `step_fields` names the values of a step."
 
 
 def column_dictionary() -> str:
     """The dictionary as Markdown."""
     lines = ["# Columns", "", "## table.csv, table.parquet", "", ABOUT_TABLE, ""]
-    lines += [*_sections(TABLE), "## records.jsonl", "", ABOUT_RECORDS, "", *_sections(RECORDS)]
+    lines += [*_sections(TABLE), "## differences.csv", "", ABOUT_DIFFERENCES, "", markdown(Difference), ""]
+    lines += ["## records.jsonl", "", ABOUT_RECORDS, "", *_sections(RECORDS)]
     return "\n".join(lines)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,23 +12,28 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from offline.differences.difference import difference_frame
+from offline.differences.run import RunDifferences
 from offline.records.run import RunRecord
 from offline.records.runfolder import write_whole
 from offline.table.cells import Row
 from offline.table.dictionary import column_dictionary
+from offline.table.differences import HEADINGS, UNDER, headline, terminal_differences
 from offline.table.frames import table_frame
 from offline.table.statistics import DRIFT_BOUND, ESTIMATOR, Drift
 from probes.console import show as show_laid_out
 
-# Terminal and Markdown, most telling first: heading, column, digits, and which end is the best of its column.
+# Terminal and Markdown, most telling first: heading, column, digits.
 SHOWN = (
-    ("out tok/s", "output_tok_s", 1, max),
-    ("TTFT p50 s", "ttft_s_p50", 3, min),
-    ("TPOT p50 s", "tpot_s_p50", 4, min),
-    ("latency p50 s", "latency_s_p50", 3, min),
-    ("ITL p99 s", "itl_s_p99", 4, min),
-    ("total tok/s", "total_tok_s", 1, max),
+    ("out tok/s", "output_tok_s", 1),
+    ("TTFT p50 s", "ttft_s_p50", 3),
+    ("TPOT p50 s", "tpot_s_p50", 4),
+    ("latency p50 s", "latency_s_p50", 3),
+    ("ITL p99 s", "itl_s_p99", 4),
+    ("total tok/s", "total_tok_s", 1),
 )
+STAR = "* is the best arm of its cell, or ties with it; without a second start of each arm there is none."
+NO_DIFFERENCES = RunDifferences()
 TOTALS = ("queue_s_p50", "prefill_s_p50", "decode_s_p50", "elapsed_s", "running_mean", "preemptions", "reference_s")
 ESTIMATES = ("mbu", "mfu")
 IDENTITY = ("batch_size", "prefix_caching", "block_size", "cache_state", "input_len", "output_len", "shared_prefix_len")
@@ -48,25 +53,41 @@ def first_line(drift: Drift | None, passes: int) -> str:
     return drift.sentence(passes) if drift else "No trial has been finished."
 
 
-def write(path: Path, rows: Sequence[Row], axes: tuple[str, ...], drift: Drift | None, run: RunRecord) -> None:
-    """Write `table.csv`, `table.parquet`, `table.md` and `columns.md` into a run's folder."""
+def write(
+    path: Path,
+    rows: Sequence[Row],
+    axes: tuple[str, ...],
+    drift: Drift | None,
+    run: RunRecord,
+    differences: RunDifferences = NO_DIFFERENCES,
+) -> None:
+    """Write `table.csv`, `table.parquet`, `table.md`, `columns.md`, and `differences.csv` where there are any."""
     frame = table_frame(rows)
     write_whole(path / "table.csv", frame.to_csv(index=False))
     parquet = io.BytesIO()
     frame.to_parquet(parquet, index=False)
     write_whole(path / "table.parquet", parquet.getvalue())
-    write_whole(path / "table.md", markdown(rows, axes, drift, run))
+    write_whole(path / "table.md", markdown(rows, axes, drift, run, differences))
+    if differences.rows():
+        write_whole(path / "differences.csv", difference_frame(differences.rows()).to_csv(index=False))
     write_whole(path / "columns.md", column_dictionary())
 
 
-def markdown(rows: Sequence[Row], axes: tuple[str, ...], drift: Drift | None, run: RunRecord) -> str:
-    """The table for people: drift first, then cells with intervals, then what each arm resolved to."""
+def markdown(
+    rows: Sequence[Row],
+    axes: tuple[str, ...],
+    drift: Drift | None,
+    run: RunRecord,
+    differences: RunDifferences = NO_DIFFERENCES,
+) -> str:
+    """The table for people: drift, differences, then cells with intervals, then what each arm resolved to."""
     machine = run.machine
     keys = [*_identity(axes), "status", "trials"]
-    figures = [*(column for _, column, _, _ in SHOWN), *TOTALS, *ESTIMATES]
+    figures = [*(column for _, column, _ in SHOWN), *TOTALS, *ESTIMATES]
     headings = [f"{name} (estimate)" if name in ESTIMATES else name for name in figures]
     lines = [
         first_line(drift, run.spec.passes),
+        *differences.notes,
         "",
         f"# {run.model}: {run.variant}",
         "",
@@ -75,6 +96,8 @@ def markdown(rows: Sequence[Row], axes: tuple[str, ...], drift: Drift | None, ru
         f"vLLM {machine.vllm} ({machine.vllm_distribution}), {machine.cpu_model}, "
         f"{machine.cores_usable} cores, {machine.memory_bytes / 2**30:.0f} GiB, GPUs: {len(machine.gpus)}; "
         f"state: {run.state}.",
+        "",
+        *_differences(differences),
         f"Figures: {ESTIMATOR}. Drift bound {DRIFT_BOUND:.0%}.",
         "",
         *_table(
@@ -102,17 +125,36 @@ def markdown(rows: Sequence[Row], axes: tuple[str, ...], drift: Drift | None, ru
     return "\n".join(lines)
 
 
-def show(console: Console, rows: Sequence[Row], axes: tuple[str, ...], drift: Drift | None, passes: int) -> None:
-    """The short table on a terminal, with as many figures as its width holds; a star marks the best of a column."""
+def _differences(differences: RunDifferences) -> list[str]:
+    lines = headline(differences)
+    return (
+        ["## Differences", "", *_table(list(HEADINGS), [list(line) for line in lines]), "", UNDER, ""] if lines else []
+    )
+
+
+def show(
+    console: Console,
+    rows: Sequence[Row],
+    axes: tuple[str, ...],
+    drift: Drift | None,
+    passes: int,
+    differences: RunDifferences = NO_DIFFERENCES,
+) -> None:
+    """The differences, then the short table, with as many figures as the width holds; a star marks the best arms."""
     style = None if drift and drift.inside else "bold yellow"
     show_laid_out(console, Text(first_line(drift, passes), style or ""))
+    for note in differences.notes:
+        show_laid_out(console, Text(note, "bold yellow"))
+    if lines := headline(differences):
+        show_laid_out(console, terminal_differences(lines))
+        show_laid_out(console, Text(UNDER))
     count = len(SHOWN)
-    while count > 1 and _needed(console, terminal(rows, axes, count)) > console.width:
+    while count > 1 and _needed(console, terminal(rows, axes, count, differences)) > console.width:
         count -= 1
-    table = terminal(rows, axes, count)
+    table = terminal(rows, axes, count, differences)
     show_laid_out(console, table)
     hidden = f" {len(SHOWN) - count} more figures are in table.md." if count < len(SHOWN) else ""
-    legend = f"± is half of a 95 % t-interval over a cell's trials; * is the best of its column.{hidden}"
+    legend = f"± is half of a 95 % t-interval over a cell's trials, which says nothing of other starts. {STAR}{hidden}"
     show_laid_out(console, Text(legend))
 
 
@@ -120,7 +162,9 @@ def _needed(console: Console, table: Table) -> int:
     return console.measure(table, options=console.options.update(max_width=1000)).maximum
 
 
-def terminal(rows: Sequence[Row], axes: tuple[str, ...], count: int) -> Table:
+def terminal(
+    rows: Sequence[Row], axes: tuple[str, ...], count: int, differences: RunDifferences = NO_DIFFERENCES
+) -> Table:
     """The table for a terminal with the first `count` figures of SHOWN."""
     keys = [k for k in _identity(axes) if k in (*axes, "batch_size", "cache_state", "prefix_caching")]
     table = Table(header_style="bold", pad_edge=False, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
@@ -130,13 +174,14 @@ def terminal(rows: Sequence[Row], axes: tuple[str, ...], count: int) -> Table:
     for heading, *_ in SHOWN[:count]:
         table.add_column(Text(heading.replace(" ", "\n", 1)), justify="right", overflow="fold")
     table.add_column("cached /\nexpected", justify="right", overflow="fold")
-    best = {column: _best(rows, column, end) for _, column, _, end in SHOWN}
     for row in rows:
         running = number(row, "running_mean")
         ran = f"{running:.1f}" if running else ""
         words = [*(plain(row.get(k)) for k in keys), ran if row["status"] == "ok" else f"{ran} {row['status']}".strip()]
         if row["trials"]:
-            words += [starred(row, column, digits, best[column]) for _, column, digits, _ in SHOWN[:count]]
+            words += [
+                starred(row, column, digits, differences.is_best(column, row)) for _, column, digits in SHOWN[:count]
+            ]
         table.add_row(*(Text(word) for word in words + [""] * (len(keys) + 1 + count - len(words))), Text(cached(row)))
     return table
 
@@ -147,13 +192,13 @@ def number(row: Row, column: str) -> float | None:
     return value if isinstance(value, (int, float)) else None
 
 
-def starred(row: Row, column: str, digits: int, best: float | None) -> str:
-    """`353.1 ±2.0*`: a figure with its half interval, or `n=1`."""
+def starred(row: Row, column: str, digits: int, best: bool) -> str:
+    """`353.1 ±2.0*`: a figure with its half interval, or `n=1`; a star where it is the best of its cell."""
     mean, lo, hi = _figure(row, column)
     if mean is None:
         return "n/a"
     spread = "n=1" if lo is None or hi is None else f"±{(hi - lo) / 2:.{digits}f}"
-    return f"{mean:.{digits}f} {spread}{'*' if mean == best else ''}"
+    return f"{mean:.{digits}f} {spread}{'*' if best else ''}"
 
 
 def cell(row: Row, column: str) -> str:
@@ -206,12 +251,6 @@ def _identity(axes: tuple[str, ...]) -> list[str]:
 
 def _arms(rows: Sequence[Row], axes: tuple[str, ...]) -> Sequence[Row]:
     return list({arm_name(row, axes): row for row in rows}.values())
-
-
-def _best(rows: Sequence[Row], column: str, end: Callable[..., float | None]) -> float | None:
-    """The best of a column: `end` is max or min."""
-    values = [value for row in rows if row["status"] == "ok" and (value := number(row, column)) is not None]
-    return end(values, default=None)
 
 
 def _figure(row: Row, column: str) -> tuple[float | None, float | None, float | None]:

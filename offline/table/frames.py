@@ -9,9 +9,10 @@ from typing import NamedTuple, get_type_hints
 
 import pandas as pd
 
+from offline.differences.run import RunDifferences, run_differences
 from offline.limit.columns import LIMIT_FIGURES, LimitColumns, LimitFigures
 from offline.limit.figures import Limit, limit
-from offline.records.lines import StartRecord, TrialRecord
+from offline.records.lines import Record, StartRecord, TrialRecord
 from offline.records.resolved import Resolved
 from offline.records.run import read_run
 from offline.records.runfolder import read_records
@@ -19,8 +20,11 @@ from offline.spec.grid import Arm, arms
 from offline.table.cells import CellColumns, CheckColumns, Row, StatusColumns, Value, cell_identity, resolved_columns
 from offline.table.figures import FIGURES, TrialFigures, measure
 from offline.table.starts import StartColumns
+from offline.table.statistics import Drift
+from probes.rates import Rates
 
 DTYPES = (("int", "Int64"), ("float", "Float64"), ("bool", "boolean"), ("str", "string"))
+TRIAL_KEYS = ("arm", "engine", "group", "round", "cell", "trial", "start_ns")
 CLASSES = (
     *(CellColumns, StatusColumns, TrialFigures, LimitFigures, CheckColumns),
     *(Resolved, StartColumns, LimitColumns),
@@ -40,22 +44,32 @@ def read(folder: Path | str) -> RunFrames:
     The columns are those of `columns.md` in the folder, of which a trial has those of one repeat: no intervals.
     """
     path = Path(folder)
-    grid, records, rates = _grid(path), read_records(path), read_run(path).rates
-    floors: dict[tuple[str, int], Limit] = {}
-    cells = {arm.cell_id(cell): cell_identity(arm, cell) for arm in grid.values() for cell in arm.cells}
+    return run_frames(list(_grid(path).values()), read_records(path), read_run(path).rates)
+
+
+def run_frames(grid: Sequence[Arm], records: Sequence[Record], rates: Rates | None = None) -> RunFrames:
+    """The trials and arms of a grid's records."""
+    by_id, floors = {arm.id: arm for arm in grid}, dict[tuple[str, int], Limit]()
+    cells = {arm.cell_id(cell): cell_identity(arm, cell) for arm in grid for cell in arm.cells}
     trials, starts = [], []
     for record in records:
         if isinstance(record, TrialRecord):
-            identity: Row = {"arm": record.arm, "engine": record.engine, "cell": record.cell, "trial": record.trial}
+            identity: Row = {name: getattr(record, name) for name in TRIAL_KEYS}
             expected: Row = {"expected_cached_tokens": record.expected_cached_tokens}
             figures = asdict(measure(record)) | asdict(floors.get((record.arm, record.engine), Limit()).figures(record))
             trials.append({**identity, **cells[record.cell], **figures, **expected})
         elif isinstance(record, StartRecord):
             identity = {"arm": record.arm, "engine": record.engine, "name": record.name}
             floor = floors[record.arm, record.engine] = limit(record, rates)
-            columns = resolved_columns(grid[record.arm], record) | asdict(floor.columns())
+            columns = resolved_columns(by_id[record.arm], record) | asdict(floor.columns())
             starts.append({**identity, **columns})
     return RunFrames(_frame(trials), _frame(starts))
+
+
+def grid_differences(grid: Sequence[Arm], records: Sequence[Record], drift: Drift | None) -> RunDifferences:
+    """The differences that a grid's records can tell."""
+    axes = ["prefix_caching" if axis == "enable_prefix_caching" else axis for axis in grid[0].axes]
+    return run_differences(run_frames(grid, records).trials, axes, drifted=drift is not None and not drift.inside)
 
 
 def _grid(path: Path) -> dict[str, Arm]:

@@ -76,6 +76,7 @@ REQUESTS = [
 def trial(cell: Cell, index: int, **changes: Any) -> TrialRecord:
     """A trial of 300 ms that found 4 cached tokens, as arithmetic said."""
     plain: dict[str, Any] = {"kind": "trial", "cell": ARM.cell_id(cell), "trial": index, "arm": ARM.id, "engine": 1}
+    plain |= {"group": 0, "round": index}
     plain |= {"start_ns": 0, "end_ns": 300 * MS, "requests": REQUESTS, "asked_tokens": 6, "prefix_hits": 4}
     plain |= {"expected_cached_tokens": 4, "preemptions": 0, "reference_ns": [29 * MS, 31 * MS]}
     plain |= {"seed": 1, "prefix_queries": 16, "steps_lost": 0, "step_fields": STEP_FIELDS, "steps": STEPS}

@@ -50,8 +50,8 @@ def test_a_run_as_frames(run: Path) -> None:
 
 def test_a_run_of_an_older_schema_is_refused_by_its_number(run: Path) -> None:
     text = (run / "run.json").read_text()
-    write_whole(run / "run.json", text.replace('"schema": 4', '"schema": 2'))
-    with pytest.raises(EnginescopeError, match="has schema 2, this version reads 3 and 4"):
+    write_whole(run / "run.json", text.replace('"schema": 5', '"schema": 4'))
+    with pytest.raises(EnginescopeError, match="has schema 4, this version reads 5"):
         read(run)
 
 

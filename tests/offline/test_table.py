@@ -12,6 +12,8 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from offline.differences.difference import Difference
+from offline.differences.run import Differences, RunDifferences
 from offline.spec.spec import Spec
 from offline.sweep.__main__ import warn
 from offline.table import files
@@ -54,17 +56,23 @@ def refused(reason: str, **changes: Any) -> dict[str, Any]:
     return identity | cell | {"expected_cached_tokens": None} | changes
 
 
-def shown(rows: list[dict[str, Any]], width: int, axes: tuple[str, ...] = AXES, drift: Drift | None = DRIFT) -> str:
+def shown(
+    rows: list[dict[str, Any]],
+    width: int,
+    axes: tuple[str, ...] = AXES,
+    drift: Drift | None = DRIFT,
+    differences: RunDifferences = files.NO_DIFFERENCES,
+) -> str:
     """What a terminal of `width` columns shows."""
     out = io.StringIO()
-    files.show(Console(width=width, file=out), rows, axes, drift, 1)
+    files.show(Console(width=width, file=out), rows, axes, drift, 1, differences)
     return out.getvalue()
 
 
 def words(text: str) -> list[list[str]]:
     """The words of a terminal table's rows, line by line."""
     lines = [line for line in text.splitlines() if line.strip()]
-    (rule,) = [number for number, line in enumerate(lines) if set(line.strip()) == {"─"}]
+    rule = max(number for number, line in enumerate(lines) if set(line.strip()) == {"─"})
     (legend,) = [number for number, line in enumerate(lines) if line.startswith("±")]
     return [line.split() for line in lines[rule + 1 : legend]]
 
@@ -137,8 +145,8 @@ def test_only_bytes_are_shown_in_mebibytes() -> None:
 
 IDENTITY = ["16", "on", "32", "warm"]
 FIGURES = [
-    *("15.2", "1353.0", "±12.0*", "0.046", "±0.003*", "0.0457", "±0.0032*"),
-    *("0.046", "±0.003*", "0.0457", "±0.0032*", "1353.0", "±12.0*", "4096", "/", "4096"),
+    *("15.2", "1353.0", "±12.0", "0.046", "±0.003", "0.0457", "±0.0032"),
+    *("0.046", "±0.003", "0.0457", "±0.0032", "1353.0", "±12.0", "4096", "/", "4096"),
 ]
 
 
@@ -149,7 +157,7 @@ def test_a_terminal_table_holds_every_cell_whole(width: int, axes: tuple[str, ..
     text = shown([row(max_num_batched_tokens=2048)], width, axes)
     assert "…" not in text
     (cells,) = words(text)
-    assert max(len(line) for line in text.splitlines() if "±12.0*" in line) <= width
+    assert max(len(line) for line in text.splitlines() if "±12.0" in line) <= width
     more = ["2048"] if len(axes) > 2 else []
     shown_figures = cells[len(IDENTITY) + len(more) : -3]
     assert shown_figures == FIGURES[: len(shown_figures)] and len(shown_figures) >= 3
@@ -160,18 +168,26 @@ def test_a_wide_terminal_shows_all_figures() -> None:
     assert words(shown([row()], 200)) == [[*IDENTITY, *FIGURES]]
 
 
-def test_stars_stand_at_the_best_of_each_column() -> None:
-    slow = row(1) | figure("output_tok_s", 100.0, 1.0) | figure("ttft_s_p50", 0.5, 0.0)
-    lines = words(shown([row(), slow, row(4, status="failed", output_tok_s=9999.0, ttft_s_p50=0.001)], 200))
-    best = ["±12.0*", "±0.003*", "±0.0032*", "±0.003*", "±0.0032*", "±12.0*"]
-    assert (
-        [[cell for cell in line if cell.endswith("*")] for line in lines]
-        == [
-            best,
-            best[2:],  # all but the output rate and TTFT are as good as the first row's
-            best[2:],  # a failed cell is never the best, but what it ties with the best has its star
-        ]
-    )
+def test_stars_stand_at_the_best_arms_of_a_cell_and_at_none_that_nothing_is_known_of() -> None:
+    warm, cold = ({"batch_size": 16, "cache_state": state} for state in ("warm", "cold"))
+    best = (({"block_size": 32}, warm), ({"block_size": 64}, warm), ({"block_size": 64}, cold))
+    differences = RunDifferences({"output_tok_s": Differences(best=best)})
+    rows = [row(), row(block_size=64), row(block_size=128), row(cache_state="cold"), row(batch_size=8)]
+    stars = [["±12.0*"], ["±12.0*"], [], [], []]
+    lines = words(shown(rows, 200, differences=differences))
+    assert [[cell for cell in line if cell.endswith("*")] for line in lines] == stars
+    assert "*" not in "".join(map(str, words(shown(rows, 200))))
+
+
+def test_differences_stand_before_the_cells() -> None:
+    slower = Difference("block_size", "32", "64", "all", "output_tok_s", 0.9, 0.88, 0.93, 1.03, "slower")
+    single = replace(slower, cell="batch_size=4", ratio=0.92)
+    none = replace(slower, to="128", ratio=1.0, lo=0.97, hi=1.03, verdict="no difference seen")
+    differences = RunDifferences({"output_tok_s": Differences((slower, none), (single,))}, ("Two groups of starts.",))
+    lines = [" ".join(line.split()) for line in shown([row()], 200, differences=differences).splitlines()]
+    assert lines[1] == "Two groups of starts."
+    assert "block_size 32 → 64 all 0.900 0.880 to 0.930 0.92 to 0.92 slower" in lines
+    assert "block_size 32 → 128 all 1.000 0.970 to 1.030 no difference seen (could have found 3.0%)" in lines
 
 
 @pytest.mark.parametrize(
@@ -189,7 +205,7 @@ def test_cached_tokens_beside_the_expected_ones(changes: dict[str, Any], text: s
 
 def test_one_trial_is_said_to_be_one() -> None:
     one = row(output_tok_s=197.34, output_tok_s_lo=None, output_tok_s_hi=None)
-    assert files.starred(one, "output_tok_s", 1, best=300.0) == "197.3 n=1"
+    assert files.starred(one, "output_tok_s", 1, best=False) == "197.3 n=1"
     assert files.cell(one, "output_tok_s") == "197.3 (n=1)"
     assert files.cell(row(itl_s_p99=None), "itl_s_p99") == "n/a"
 

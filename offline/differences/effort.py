@@ -1,0 +1,61 @@
+"""Where further effort goes: trials a start, more starts, and when an adaptive run may stop."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from offline.differences.analysis import ERROR, estimate
+from offline.differences.leastsquares import fit, start_variance
+from offline.differences.observations import Observations
+
+MOST_TRIALS = 20
+LOOKS = 5
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Standard deviations, in logarithms, of starts of an arm and of trials inside a start, over all cells."""
+
+    start: float
+    trial: float
+
+
+def spread(observations: Observations) -> Spread:
+    """How one run's starts and trials scatter: start variance = max(0, s² - trial variance / trials)."""
+    fits = []
+    for starts, cells in observations.classes():
+        arms, number = np.unique(observations.arm[starts], return_inverse=True)
+        logs = observations.part(starts, cells)
+        fits += [fit(logs[..., i], number, observations.group[starts], len(arms)) for i in range(len(cells))]
+    freedom = sum(each.trial_df for each in fits)
+    trial = sum(each.trial_df * float(each.trial_ms) for each in fits) / max(freedom, 1)
+    return Spread(math.sqrt(float(start_variance(fits))), math.sqrt(trial))
+
+
+def trials_a_start(start_cost_s: float, pass_cost_s: float, found: Spread) -> int:
+    """r = √(cost of a start / cost of a pass over the arm's cells · trial variance / start variance), 2 to 20.
+
+    It makes the variance of an arm's mean smallest for the time spent (Kalibera and Jones 2013, section 6.2; their
+    printed formula for the total T is wrong, the ratio of costs and variances is not).
+    """
+    if found.start == 0:
+        return MOST_TRIALS
+    best = math.sqrt(start_cost_s / pass_cost_s) * found.trial / found.start
+    return min(MOST_TRIALS, max(2, round(best)))
+
+
+def level(adaptive: bool) -> float:
+    """The error of a run's intervals. An adaptive run spends it in equal parts over its `LOOKS` looks at the data."""
+    return ERROR / LOOKS if adaptive else ERROR
+
+
+def widest_main(observations: Observations) -> float:
+    """Half of the widest interval of a main effect of an adaptive run, as a share: 0.03 is ± 3 %; infinite for none."""
+    estimates = estimate(observations, level(adaptive=True))
+    if estimates is None:
+        return math.inf
+    main = [i for i, contrast in enumerate(estimates.contrasts) if contrast.main]
+    return float(np.expm1(estimates.half_width[main].max())) if main else math.inf

@@ -1,0 +1,130 @@
+"""Least squares in two strata: trials inside starts, with the rounds as blocks, then starts inside arms, with groups.
+
+Kalibera and Jones, "Rigorous benchmarking in reasonable time" (2013), have the hierarchy of variances; the randomised
+block design is R. A. Fisher's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+EPSILON = 1e-9
+TURNS = 500
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What trials of one cell (or of the mean of some) say of the arms.
+
+    `effects` (..., arms) are the arms' logs, up to a constant in each set of arms that are connected by groups.
+    `start_ms` (...) is the mean square of start means around arm + group, with `start_df` degrees of freedom: it
+    estimates start variance + trial variance / trials. `trial_ms` (...) is that of trials around start + round.
+    """
+
+    effects: np.ndarray
+    unscaled: np.ndarray  # (arms, arms): the block of the arms in the pseudo-inverse of X'X
+    estimable: np.ndarray  # (arms, arms): a contrast k can be estimated where k @ estimable == k
+    start_ms: np.ndarray
+    start_df: int
+    trial_ms: np.ndarray
+    trial_df: int
+    trials: float  # trials a start: the harmonic mean
+
+    @property
+    def trial_part(self) -> np.ndarray:
+        """What the trials add to the variance of a start's mean (...)."""
+        return self.trial_ms / self.trials
+
+    def can_estimate(self, contrast: np.ndarray) -> bool:
+        """Whether groups connect the arms of a contrast."""
+        return bool(np.allclose(contrast @ self.estimable, contrast, atol=EPSILON))
+
+    def factor(self, contrast: np.ndarray) -> float:
+        """√(k'(X'X)⁻¹k): the standard error of a contrast is this times the standard deviation of a start's mean."""
+        return float(np.sqrt(contrast @ self.unscaled @ contrast))
+
+
+def fit(logs: np.ndarray, arm: np.ndarray, group: np.ndarray, arms: int) -> Fit:
+    """Fit logs (..., starts, rounds), which may have gaps (NaN), the same ones in every simulated run."""
+    kept = np.flatnonzero(observed(logs).any(axis=1))
+    logs, arm, group = logs[..., kept, :], arm[kept], np.unique(group[kept], return_inverse=True)[1]
+    means, trial_ms, trial_df, trials = start_means(logs, group)
+    design = np.hstack([dummies(arm, arms), dummies(group, int(group.max()) + 1)])
+    inverse = np.linalg.pinv(design)
+    coefficients = means @ inverse.T
+    residuals = means - coefficients @ design.T
+    start_df = len(arm) - int(np.linalg.matrix_rank(design))
+    return Fit(
+        effects=coefficients[..., :arms],
+        unscaled=(inverse @ inverse.T)[:arms, :arms],
+        estimable=(inverse @ design)[:arms, :arms],
+        start_ms=(residuals**2).sum(axis=-1) / max(start_df, 1),
+        start_df=start_df,
+        trial_ms=trial_ms,
+        trial_df=trial_df,
+        trials=trials,
+    )
+
+
+def start_means(logs: np.ndarray, group: np.ndarray) -> tuple[np.ndarray, np.ndarray, int, float]:
+    """Means of starts (..., starts) without what is common to a round, by least squares on start + round.
+
+    Where no trial is missing these are plain means less their group's mean, so drift that is common to a round is gone.
+    With them: mean square and degrees of freedom of the trials, and trials a start.
+    """
+    there = observed(logs)
+    means, squares, blocks = np.zeros(logs.shape[:-1]), np.zeros(logs.shape[:-2]), 0
+    groups = np.unique(group)
+    for each in groups:
+        rounds = there[group == each].any(axis=0)
+        part = logs[..., group == each, :][..., rounds]
+        means[..., group == each], residuals = _two_way(part)
+        squares += np.nansum(residuals**2, axis=(-2, -1))
+        blocks += int(rounds.sum())
+    freedom = int(there.sum()) - (len(group) + blocks - len(groups))
+    return means, squares / max(freedom, 1), max(freedom, 0), float(len(group) / (1 / there.sum(axis=1)).sum())
+
+
+def _two_way(logs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Effects of the rows (..., rows), of mean zero, and residuals, of logs (..., rows, columns) with gaps.
+
+    Columns' and rows' means are taken out in turns until nothing moves: one turn where there are no gaps.
+    """
+    effects, residuals = np.zeros(logs.shape[:-1]), logs
+    for _ in range(TURNS):
+        residuals = residuals - np.nanmean(residuals, axis=-2, keepdims=True)
+        moved = np.nanmean(residuals, axis=-1)
+        effects, residuals = effects + moved, residuals - moved[..., None]
+        if np.abs(moved).max() < EPSILON:
+            break
+    return effects - effects.mean(axis=-1, keepdims=True), residuals
+
+
+def observed(logs: np.ndarray) -> np.ndarray:
+    """Where there is a trial, shape (starts, rounds)."""
+    finite: np.ndarray = np.isfinite(logs).reshape(-1, *logs.shape[-2:]).all(axis=0)
+    return finite
+
+
+def dummies(numbers: np.ndarray, count: int) -> np.ndarray:
+    """Indicator columns: shape (len(numbers), count)."""
+    return (numbers[:, None] == np.arange(count)).astype(float)
+
+
+def start_variance(fits: Sequence[Fit]) -> np.ndarray:
+    """The variance between starts (...), pooled over cells: max(0, s² - trial variance / trials).
+
+    Cells with much noise of their own weigh less, by the inverse of the variance of their s², from two rounds of
+    weighting: else a few stalls would hide the spread of starts in the cells without one.
+    """
+    variance = np.zeros_like(fits[0].start_ms)
+    trial_parts = np.stack([each.trial_part for each in fits], axis=-1)
+    excess = np.stack([each.start_ms for each in fits], axis=-1) - trial_parts
+    freedom = np.array([each.start_df for each in fits], dtype=float)
+    for _ in range(2):
+        weights = freedom / np.maximum(variance[..., None] + trial_parts, np.finfo(float).tiny ** 0.25) ** 2
+        variance = np.maximum(0.0, (weights * excess).sum(axis=-1) / np.maximum(weights.sum(axis=-1), EPSILON))
+    return variance

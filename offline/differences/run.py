@@ -1,0 +1,95 @@
+"""All differences that a run can tell, in every metric, and what must be said beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from offline.differences.analysis import estimate
+from offline.differences.difference import METRICS, Difference, difference_rows
+from offline.differences.effort import level
+from offline.differences.estimates import best_arms
+from offline.differences.observations import Levels, Observations, observations
+from offline.differences.twogroups import two_groups
+
+HEADLINE = "output_tok_s"
+NOT_INTERLEAVED = (
+    "Arms were measured one after another while the machine drifted past its bound: "
+    "no difference between them is claimed."
+)
+
+
+@dataclass(frozen=True)
+class Differences:
+    """The differences of a run in one metric: main effects, then cells; and the best arms of each cell, with ties."""
+
+    main: tuple[Difference, ...] = ()
+    cells: tuple[Difference, ...] = ()
+    best: tuple[tuple[Levels, Levels], ...] = ()  # (arm, cell)
+
+    def __iter__(self) -> Iterator[Difference]:
+        return iter((*self.main, *self.cells))
+
+
+@dataclass(frozen=True)
+class RunDifferences:
+    """Differences by metric, and sentences to be read beside them."""
+
+    by_metric: Mapping[str, Differences] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def rows(self) -> list[Difference]:
+        """All rows, as `differences.csv` has them."""
+        return [row for each in self.by_metric.values() for row in each]
+
+    def is_best(self, metric: str, row: Mapping[str, object]) -> bool:
+        """Whether a row of the table has a star: it is the best of its cell, or ties with it."""
+        best = self.by_metric[metric].best if metric in self.by_metric else ()
+        return any(all(row.get(axis) == level for axis, level in {**arm, **cell}.items()) for arm, cell in best)
+
+
+def run_differences(
+    frame: pd.DataFrame, arm_axes: Sequence[str], drifted: bool, adaptive: bool = False
+) -> RunDifferences:
+    """The differences of a run's trials, as `offline.table.frames.read` has them.
+
+    `arm_axes` names the columns in which arms differ. Where the machine `drifted` past its bound and arms were not
+    interleaved, differences between arms are left out, and a note says so.
+    """
+    if frame.empty:
+        return RunDifferences()
+    between_arms = interleaved(frame) or not drifted
+    by_metric = {
+        metric: found
+        for metric in METRICS
+        if (found := differences(observations(frame, arm_axes, metric), metric, level(adaptive), between_arms))
+    }
+    notes = [] if between_arms else [NOT_INTERLEAVED]
+    splits = two_groups(observations(frame, arm_axes, HEADLINE))
+    return RunDifferences(by_metric, (*notes, *(split.sentence() for split in splits)))
+
+
+def differences(measured: Observations, metric: str, error: float, between_arms: bool = True) -> Differences | None:
+    """The differences of one metric; None where nothing is replicated."""
+    estimates = estimate(measured, error, between_arms) if measured.logs.size else None
+    if estimates is None:
+        return None
+    rows = list(zip(estimates.contrasts, difference_rows(estimates, metric), strict=True))
+    return Differences(
+        main=tuple(row for contrast, row in rows if contrast.main),
+        cells=tuple(row for contrast, row in rows if not contrast.main),
+        best=tuple(
+            (measured.arms[arm], measured.cells[cell]) for arm, cell in sorted(best_arms(estimates, METRICS[metric]))
+        ),
+    )
+
+
+def interleaved(frame: pd.DataFrame) -> bool:
+    """Whether the starts of each group took turns, and were not measured one after another."""
+    for _, group in frame.sort_values("start_ns").groupby("group"):
+        turns = int((group["engine"] != group["engine"].shift()).sum())
+        if group["engine"].nunique() > 1 and turns <= group["engine"].nunique():
+            return False
+    return True

@@ -1,0 +1,85 @@
+"""Two groups of starts: a state that an engine falls into at its start and keeps, such as 26 or 33 tok/s."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+
+from offline.differences.leastsquares import start_means
+from offline.differences.observations import Levels, Observations
+
+FEWEST = 6  # starts of an arm, below which two groups cannot be told from chance
+ERROR = 0.05
+DRAWS = 40_000
+SEED = 20260102
+
+
+@dataclass(frozen=True)
+class TwoGroups:
+    """An arm whose starts fall into two groups: the upper over the lower, and the numbers of the starts."""
+
+    arm: Levels
+    gap: float  # ratio of the groups' means
+    lower: tuple[int, ...]
+    upper: tuple[int, ...]
+
+    def sentence(self) -> str:
+        """What a reader must know before the arm's mean."""
+        name = " ".join(f"{axis}={level}" for axis, level in self.arm.items())
+        lower, upper = (", ".join(map(str, starts)) for starts in (self.lower, self.upper))
+        return f"{name}: two groups of starts, {self.gap - 1:.0%} apart: starts {lower} and starts {upper}"
+
+
+def two_groups(observations: Observations) -> list[TwoGroups]:
+    """The arms of one run with at least `FEWEST` starts that fall into two groups; 5 % false alarms over all arms."""
+    many = [arm for arm in range(len(observations.arms)) if (observations.arm == arm).sum() >= FEWEST]
+    return [split for arm in many if (split := _split_arm(observations, arm, ERROR / len(many)))]
+
+
+def _split_arm(observations: Observations, arm: int, error: float) -> TwoGroups | None:
+    starts = np.flatnonzero(observations.arm == arm)
+    means = level_of_starts(observations)[starts]
+    order = np.argsort(means)
+    statistic, size = separation(means[order])
+    if statistic <= critical_separation(len(starts), error):
+        return None
+    lower, upper = order[:size], order[size:]
+    numbers = [observations.starts[start] for start in starts]
+    return TwoGroups(
+        arm=observations.arms[arm],
+        gap=float(np.exp(means[upper].mean() - means[lower].mean())),
+        lower=tuple(sorted(numbers[i] for i in lower)),
+        upper=tuple(sorted(numbers[i] for i in upper)),
+    )
+
+
+def level_of_starts(observations: Observations) -> np.ndarray:
+    """Each start's mean over the cells that all starts have, in logarithms, without what its rounds have in common."""
+    shared = np.flatnonzero(observations.presence.all(axis=0))
+    logs = observations.part(np.arange(len(observations.arm)), shared).mean(axis=-1)
+    return start_means(logs, observations.group)[0]
+
+
+def separation(ordered: np.ndarray) -> tuple[float, int]:
+    """The widest split of sorted values: the distance of two means over the deviation inside, and the lower's size."""
+    count = len(ordered)
+    splits = []
+    for size in range(1, count):
+        lower, upper = ordered[:size], ordered[size:]
+        inside = ((lower - lower.mean()) ** 2).sum() + ((upper - upper.mean()) ** 2).sum()
+        splits.append(((upper.mean() - lower.mean()) / np.sqrt(max(inside / (count - 2), 1e-24)), size))
+    return max(splits)
+
+
+@functools.lru_cache(maxsize=64)
+def critical_separation(count: int, error: float) -> float:
+    """What `separation` exceeds with probability `error` among `count` normal values, simulated with a fixed seed."""
+    draws = np.sort(np.random.default_rng(SEED).standard_normal((DRAWS, count)), axis=1)
+    largest = np.zeros(DRAWS)
+    for size in range(1, count):
+        lower, upper = draws[:, :size], draws[:, size:]
+        inside = size * lower.var(axis=1) + (count - size) * upper.var(axis=1)
+        largest = np.maximum(largest, (upper.mean(axis=1) - lower.mean(axis=1)) / np.sqrt(inside / (count - 2)))
+    return float(np.quantile(largest, 1 - error))
