@@ -28,6 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent
 OLDEST_PYTHON = (3, 11)
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 LOG_TAIL_LINES = 15
+SIZES = {"cpu": "3.5 GB", "gpu": "9 GB"}  # on disk
 NO_ROCM_SET = (
     "an AMD GPU answers, but there is no pinned set for ROCm: the CPU set is installed; to use the GPU, "
     "install vLLM's ROCm build in an environment of your own and run `pip install -e .[rocm]` there"
@@ -58,10 +59,10 @@ class Environment:
     def built(self) -> dict[str, str]:
         """What the stamp says; empty where there is none to be read."""
         try:
-            said = json.loads(self.stamp.read_text())
+            values = json.loads(self.stamp.read_text())
         except (OSError, ValueError):
             return {}
-        return said if isinstance(said, dict) else {}
+        return values if isinstance(values, dict) else {}
 
     def bring_up(self) -> bool:
         """Build what is missing or out of date, alone; False where everything stood already."""
@@ -79,7 +80,8 @@ class Environment:
 
     def install_packages(self, pip: Pip) -> None:
         """Make `.venv` anew and fill it from the pinned sets."""
-        print(f"building .venv from {self.pinned.relative_to(self.root)} ...", flush=True)
+        size = SIZES[self.pinned.stem]
+        print(f"building .venv from {self.pinned.relative_to(self.root)} ({size}, some minutes) ...", flush=True)
         started = time.monotonic()
         shutil.rmtree(self.venv, ignore_errors=True)
         self.venv.mkdir(exist_ok=True)

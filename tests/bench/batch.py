@@ -45,13 +45,13 @@ def drive(url: str, folder: Path, prompts: int, core: int) -> tuple[float, list[
 
 def answered(path: Path) -> int:
     """How many prompts have their one good answer."""
-    seen = set()
+    ids = set()
     with path.open() as file:
         for line in file:
             record = json.loads(line)
-            assert record["ok"] and record["id"] not in seen, record
-            seen.add(record["id"])
-    return len(seen)
+            assert record["ok"] and record["id"] not in ids, record
+            ids.add(record["id"])
+    return len(ids)
 
 
 def main() -> None:

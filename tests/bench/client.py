@@ -64,14 +64,14 @@ def plain_openai(url: str, count: int, at_once: int, tokens: int, stream: bool) 
 
     async def one(client: AsyncOpenAI) -> None:
         began = time.perf_counter()
-        asked = {"model": "m", "prompt": PROMPT, "max_tokens": tokens}
+        request = {"model": "m", "prompt": PROMPT, "max_tokens": tokens}
         if stream:
             texts = []
             options = {"include_usage": True}
-            async for chunk in await client.completions.create(**asked, stream=True, stream_options=options):
+            async for chunk in await client.completions.create(**request, stream=True, stream_options=options):
                 texts.extend(choice.text for choice in chunk.choices)
         else:
-            texts = [choice.text for choice in (await client.completions.create(**asked)).choices]
+            texts = [choice.text for choice in (await client.completions.create(**request)).choices]
         if "".join(texts) == " token" * tokens:
             latency_s.append(time.perf_counter() - began)
 
@@ -102,8 +102,8 @@ def vllm_serve(url: str, count: int, at_once: int, tokens: int, stream: bool) ->
     words += f"--random-input-len 8 --random-output-len {tokens} --num-prompts {count} --max-concurrency {at_once} "
     words += "--ready-check-timeout-sec 0 --num-warmups 0 --percentile-metrics e2el --metric-percentiles 50,99"
     args = parser.parse_args([*words.split(), "--model", "m", "--tokenizer", str(default_model())])
-    found = asyncio.run(main_async(args))
-    return {"ok": found["completed"], "took_s": found["duration"], "p99_s": found["p99_e2el_ms"] / 1e3}
+    result = asyncio.run(main_async(args))
+    return {"ok": result["completed"], "took_s": result["duration"], "p99_s": result["p99_e2el_ms"] / 1e3}
 
 
 CLIENTS = {"ours": ours, "openai": plain_openai, "vllm.benchmarks.serve": vllm_serve}
@@ -114,11 +114,11 @@ def serve_rounds(name: str) -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what a client prints is not for us
     for line in sys.stdin:
-        found = CLIENTS[name](**json.loads(line))
-        if "latency_s" in found:
-            times = sorted(found.pop("latency_s"))
-            found["p99_s"] = times[min(len(times) - 1, int(0.99 * len(times)))] if times else float("nan")
-        print(json.dumps(found), file=answers, flush=True)
+        result = CLIENTS[name](**json.loads(line))
+        if "latency_s" in result:
+            times = sorted(result.pop("latency_s"))
+            result["p99_s"] = times[min(len(times) - 1, int(0.99 * len(times)))] if times else float("nan")
+        print(json.dumps(result), file=answers, flush=True)
 
 
 # --- rounds ---
@@ -175,10 +175,10 @@ def compare(args: argparse.Namespace, stream: bool, core_of_server: int, core_of
             round_of(running[name], count=args.concurrency, **what)
         for number in range(args.rounds):
             for name in names[number % len(names) :] + names[: number % len(names)]:
-                found = round_of(running[name], count=count, **what)
-                assert found["ok"] == count, f"{name}: {found}"
-                rates[name].append(count / found["took_s"])
-                added_ms[name].append(1e3 * (found["p99_s"] - ideal_s))
+                result = round_of(running[name], count=count, **what)
+                assert result["ok"] == count, f"{name}: {result}"
+                rates[name].append(count / result["took_s"])
+                added_ms[name].append(1e3 * (result["p99_s"] - ideal_s))
     tell(f"{'streams' if stream else 'no stream'}, {args.concurrency} at a time, {args.tokens} tokens", rates, added_ms)
 
 
@@ -199,8 +199,8 @@ def spread(values: list[float], form: str) -> str:
 
 def many_streams(args: argparse.Namespace, core_of_server: int, core_of_clients: int) -> None:
     with server(core_of_server, args.tokens) as url, client(core_of_clients, "ours") as process:
-        found = round_of(process, url=url, count=args.many * 2, at_once=args.many, tokens=args.tokens, stream=True)
-    print(f"{args.many} streams at a time: {found['ok']} of {args.many * 2} whole, in {found['took_s']:.1f} s")
+        result = round_of(process, url=url, count=args.many * 2, at_once=args.many, tokens=args.tokens, stream=True)
+    print(f"{args.many} streams at a time: {result['ok']} of {args.many * 2} whole, in {result['took_s']:.1f} s")
 
 
 def main() -> None:

@@ -144,7 +144,7 @@ def alternate(engine: Engine, cell: Cell, most: int) -> str:
         ratios.append(engine.turned(cell, number, step_s))
         if len(ratios) >= LEAST and narrow(ratios):
             break
-    return told(ratios, "trials")
+    return summary_line(ratios, "trials")
 
 
 def narrow(ratios: list[float]) -> bool:
@@ -152,7 +152,7 @@ def narrow(ratios: list[float]) -> bool:
     return change.lo is not None and change.hi is not None and change.hi - change.lo < 2 * TARGET
 
 
-def told(ratios: list[float], what: str) -> str:
+def summary_line(ratios: list[float], what: str) -> str:
     change = interval(ratios)
     return f"{change.median:+.2%} [{change.lo:+.2%}, {change.hi:+.2%}], {len(ratios)} {what}"
 
@@ -167,7 +167,7 @@ def compare(first: Trial, second: Trial, cell: Cell, most: int) -> str:
         order = (first, second) if len(ratios) % 2 == 0 else (second, first)
         took = {trial: trial(cell, len(ratios)) for trial in order}
         ratios.append(took[second] / took[first] - 1)
-    return told(ratios, "pairs")
+    return summary_line(ratios, "pairs")
 
 
 def paused_hook_ns(nvtx: bool) -> float:
@@ -175,7 +175,7 @@ def paused_hook_ns(nvtx: bool) -> float:
     from tracing.hooks.wrappers import table
     from tracing.sites.engine import ALL_SITES, CODES
 
-    def nothing(given: object) -> None:
+    def nothing(argument: object) -> None:
         return None
 
     def took(function: Callable[[object], None]) -> int:
@@ -207,7 +207,7 @@ def main() -> None:
     args = parser.parse_args()
     tiny = args.model == "two-layer"
     model, machine = two_layer_model() if tiny else default_model(), fingerprint(engine_platform())
-    given = Spec(
+    partial = Spec(
         load_format="dummy" if tiny else "auto",
         batch_size=tuple(args.batch_size),
         block_size=(128,),
@@ -216,7 +216,7 @@ def main() -> None:
         shared_prefix_len=0,
         output_len=args.output_len,
     )
-    spec, _ = complete(given, model, machine)
+    spec, _ = complete(partial, model, machine)
     [arm] = arms(spec, base_settings(spec, model, machine))
     with tempfile.TemporaryDirectory() as scratch, contextlib.ExitStack() as stack:
         engines = []

@@ -81,8 +81,8 @@ def hook(folder: Path, numbers: bool = False, ranged: bool = False) -> Iterator[
 
 @contextlib.contextmanager
 def list_and_thread(folder: Path) -> Iterator[Method]:
-    kept: list[tuple[Any, ...]] = []
-    append, now, ident, done = kept.append, time.monotonic_ns, threading.get_ident, threading.Event()
+    buffer: list[tuple[Any, ...]] = []
+    append, now, ident, done = buffer.append, time.monotonic_ns, threading.get_ident, threading.Event()
     record = struct.Struct("<qqqq")
 
     @functools.wraps(allocate)
@@ -94,8 +94,8 @@ def list_and_thread(folder: Path) -> Iterator[Method]:
 
     def drain(file: Any) -> None:
         while not done.wait(PERIOD_S):
-            batch = kept[:]
-            del kept[: len(batch)]
+            batch = buffer[:]
+            del buffer[: len(batch)]
             file.write(b"".join(record.pack(site, start, end, thread) for site, start, end, thread, _, _ in batch))
 
     with (folder / "list.bin").open("wb") as file:

@@ -87,11 +87,11 @@ def load(folder: Path) -> None:
     """Sum a folder; print processor seconds, events, rows, and this process's MiB of memory before and at its peak."""
     read = timeline.read(folder)
     before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
-    found = operators.read(read)
+    sums = operators.read(read)
     took = time.process_time() - start
-    assert found is not None and not found.problems, found
+    assert sums is not None and not sums.problems, sums
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(took, found.names["count"].sum(), len(found.names) + len(found.steps), before / 1024, peak / 1024)
+    print(took, sums.names["count"].sum(), len(sums.names) + len(sums.steps), before / 1024, peak / 1024)
 
 
 def main() -> None:

@@ -34,13 +34,13 @@ def theirs(engine: Any, model: str, batch: int, input_len: int) -> float:
         words = ["--model", model, "--batch-size", str(batch), "--input-len", str(input_len)]
         words += ["--output-len", str(OUTPUT_LEN), "--num-iters-warmup", "0", "--num-iters", "1"]
         arguments = parser.parse_args([*words, "--output-json", out.name])
-        made = vllm.LLM.from_engine_args
+        original = vllm.LLM.from_engine_args
         vllm.LLM.from_engine_args = classmethod(lambda cls, engine_args: engine.llm)
         try:
             with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
                 latency.main(arguments)
         finally:
-            vllm.LLM.from_engine_args = made
+            vllm.LLM.from_engine_args = original
         return float(json.loads(Path(out.name).read_text())["latencies"][0])
 
 
@@ -71,16 +71,16 @@ def main() -> None:
     print(f"{'cell':>14} {'theirs, median':>15} {'ours, median':>13} {'ours / theirs, pair by pair':>40}")
     for batch, input_len in CELLS:
         theirs(engine, model, batch, input_len), ours(engine, batch, input_len, 0)  # warm up both
-        seen: list[tuple[float, float]] = []
+        latencies: list[tuple[float, float]] = []
         for pair in range(pairs):
             if pair % 2:  # turn about, so that neither always comes first
                 second = ours(engine, batch, input_len, pair + 1)
-                seen.append((theirs(engine, model, batch, input_len), second))
+                latencies.append((theirs(engine, model, batch, input_len), second))
             else:
-                seen.append((theirs(engine, model, batch, input_len), ours(engine, batch, input_len, pair + 1)))
-        ratio = mean_interval([b / a for a, b in seen])
+                latencies.append((theirs(engine, model, batch, input_len), ours(engine, batch, input_len, pair + 1)))
+        ratio = mean_interval([b / a for a, b in latencies])
         assert ratio and ratio.lo is not None and ratio.hi is not None
-        medians = [statistics.median(values) for values in zip(*seen, strict=True)]
+        medians = [statistics.median(values) for values in zip(*latencies, strict=True)]
         agrees = abs(medians[1] / medians[0] - 1) <= 0.03 or ratio.lo <= 1 <= ratio.hi
         words = f"{ratio.mean:.4f} [{ratio.lo:.4f}, {ratio.hi:.4f}] {'agrees' if agrees else 'DIFFERS'}"
         print(f"{f'{batch} x {input_len}':>14} {medians[0]:>13.4f} s {medians[1]:>11.4f} s {words:>40}", flush=True)

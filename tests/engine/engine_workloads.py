@@ -39,17 +39,17 @@ def watch_steps(llm: Any) -> list[int] | None:
     core = getattr(llm.llm_engine.engine_core, "engine_core", None)
     if core is None:
         return None
-    seen: list[int] = []
+    tokens: list[int] = []
     schedule = core.scheduler.schedule
 
     def watched(*args: Any, **kwargs: Any) -> Any:
         output = schedule(*args, **kwargs)
         if output.total_num_scheduled_tokens:
-            seen.append(output.total_num_scheduled_tokens)
+            tokens.append(output.total_num_scheduled_tokens)
         return output
 
     core.scheduler.schedule = watched
-    return seen
+    return tokens
 
 
 def counters(llm: Any) -> dict[str, int]:
@@ -80,15 +80,15 @@ def generate(llm: Any, batch: dict[str, Any], paused: bool) -> list[int]:
 def main() -> None:
     from vllm import LLM
 
-    asked = json.loads(Path(sys.argv[1]).read_text())
-    llm = LLM(**asked["engine"])
+    work = json.loads(Path(sys.argv[1]).read_text())
+    llm = LLM(**work["engine"])
     steps = watch_steps(llm)
     measured = []
-    for batch in asked["batches"]:
+    for batch in work["batches"]:
         if batch["reset"]:
             assert llm.reset_prefix_cache()
         before, first = counters(llm), len(steps or ())
-        cached = generate(llm, batch, asked["paused"])
+        cached = generate(llm, batch, work["paused"])
         delta = {name: value - before[name] for name, value in counters(llm).items()}
         measured.append(delta | {"cached": cached, "step_tokens": None if steps is None else steps[first:]})
     Path(sys.argv[2]).write_text(json.dumps({"resolved": resolved(llm), "measured": measured}))

@@ -100,9 +100,9 @@ def random_batches(seed: int, most_tokens: int, count: int) -> list[dict[str, An
     return batches
 
 
-def run_engine(folder: Path, asked: dict[str, Any], in_process: bool) -> dict[str, Any]:
+def run_engine(folder: Path, work: dict[str, Any], in_process: bool) -> dict[str, Any]:
     source, target = folder / "asked.json", folder / "measured.json"
-    source.write_text(json.dumps(asked))
+    source.write_text(json.dumps(work))
     quiet = {"VLLM_LOGGING_LEVEL": "WARNING", "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
     quiet |= {"VLLM_DO_NOT_TRACK": "1", "VLLM_PLUGINS": "", "OMP_NUM_THREADS": "1"}
     quiet |= {"VLLM_ENABLE_V1_MULTIPROCESSING": str(int(not in_process))}
@@ -142,15 +142,15 @@ def _simulate(
         if batch["reset"]:
             cache.reset()
         step_tokens.clear()
-        found = cache.run(batch["prompts"], batch["max_tokens"])
-        assert found.steps == len(step_tokens)
+        outcome = cache.run(batch["prompts"], batch["max_tokens"])
+        assert outcome.steps == len(step_tokens)
         counts: dict[str, Any] = {
-            "hits": found.total,
+            "hits": outcome.total,
             "queries": sum(map(len, batch["prompts"])),
-            "preemptions": found.preemptions,
+            "preemptions": outcome.preemptions,
         }
-        counts |= {"cached": list(found.cached_tokens), "step_tokens": list(step_tokens)}
-        expected.append(counts | {"timing_free": found.timing_free})
+        counts |= {"cached": list(outcome.cached_tokens), "step_tokens": list(step_tokens)}
+        expected.append(counts | {"timing_free": outcome.timing_free})
     return expected
 
 

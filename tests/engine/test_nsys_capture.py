@@ -56,14 +56,16 @@ def apart(ours: dict[str, int], theirs: dict[str, int]) -> float:
 @pytest.mark.engine
 def test_budgets_from_nsys_and_from_our_own_events_agree(captured: Path) -> None:
     flows, ours = budgets(timeline.read(captured))
-    found, theirs = budgets(ranges.timeline(file.read(captured / "nsys.nsys-rep")))
-    assert [(flow.request, flow.state, flow.steps.tolist()) for flow in found] == [
+    captured_flows, theirs = budgets(ranges.timeline(file.read(captured / "nsys.nsys-rep")))
+    assert [(flow.request, flow.state, flow.steps.tolist()) for flow in captured_flows] == [
         (flow.request, flow.state, flow.steps.tolist()) for flow in flows
     ]
     assert len(ours) == 10
     assert np.median([apart(ours[name], theirs[name]) for name in ours]) < AGREE
     latencies = {flow.request: flow.latency_ns for flow in flows}
-    assert all(abs(flow.latency_ns / latencies[flow.request] - 1) < AGREE for flow in found if flow.request in ours)
+    assert all(
+        abs(flow.latency_ns / latencies[flow.request] - 1) < AGREE for flow in captured_flows if flow.request in ours
+    )
     parts = {part for each in ours.values() for part in each}
     summed = [{part: sum(each.get(part, 0) for each in all_.values()) for part in parts} for all_ in (ours, theirs)]
     assert apart(*summed) < AGREE

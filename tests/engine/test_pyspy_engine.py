@@ -108,6 +108,6 @@ def test_the_whole_folder_is_read(run: Run) -> None:
     assert done.returncode == 0, done.stderr
     assert "clock: 95 % of the rounds are within ±" in done.stdout
     assert "what the Python of each stage does" in done.stdout
-    made = json.loads((run.folder / "samples.speedscope.json").read_text())
-    assert len(made["profiles"]) >= 8
+    profile = json.loads((run.folder / "samples.speedscope.json").read_text())
+    assert len(profile["profiles"]) >= 8
     assert (run.folder / "samples.folded").stat().st_size > 1000

@@ -55,15 +55,15 @@ def servers(port: str) -> list[str]:
 
 def test_the_real_server_passes() -> None:
     server = run(str(two_layer_model()), "--engine", "load_format=dummy")
-    seen = json.loads(server.out)
-    assert [each for each in seen["checks"] if each["outcome"] != "passed"] == [] and server.code == 0, server.err
-    assert [each["outcome"] for each in seen["checks"]] == ["passed"] * 10
-    phases = [each["phase"] for each in seen["startup"]]
+    session = json.loads(server.out)
+    assert [each for each in session["checks"] if each["outcome"] != "passed"] == [] and server.code == 0, server.err
+    assert [each["outcome"] for each in session["checks"]] == ["passed"] * 10
+    phases = [each["phase"] for each in session["startup"]]
     assert phases[0] == "imports vLLM" and phases[-1] == "starts the HTTP server" and "starts the workers" in phases
-    [kv] = seen["memory"]["kv_cache"]
+    [kv] = session["memory"]["kv_cache"]
     assert kv["blocks"] * kv["block_size_tokens"] == kv["tokens"]
     assert kv["stated_bytes"] == 2**29 and kv["estimated_bytes"] <= kv["stated_bytes"]
-    assert {each["role"] for each in seen["memory"]["processes"]} == {"front end", "core", "worker", "helper"}
+    assert {each["role"] for each in session["memory"]["processes"]} == {"front end", "core", "worker", "helper"}
     assert server.left_behind == []
 
 
@@ -93,8 +93,8 @@ def crashes() -> dict[str, Run]:
 )
 def test_real_crashes_are_explained(crashes: dict[str, Run], cause: str, remedy: str) -> None:
     crash = crashes[cause]
-    seen = json.loads(crash.out)
-    assert crash.code == 1 and not seen["checks"]
-    assert cause in seen["fault"]["cause"] and remedy in seen["fault"]["remedy"], seen["fault"]
-    assert seen["fault"]["lines"] and Path(seen["log"]).is_file()
+    session = json.loads(crash.out)
+    assert crash.code == 1 and not session["checks"]
+    assert cause in session["fault"]["cause"] and remedy in session["fault"]["remedy"], session["fault"]
+    assert session["fault"]["lines"] and Path(session["log"]).is_file()
     assert crash.left_behind == []

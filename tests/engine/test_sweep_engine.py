@@ -74,11 +74,11 @@ def test_measured_and_expected_cached_tokens_agree(whole: tuple[Path, str]) -> N
 def test_every_token_asked_for_was_generated_and_is_in_the_step_log(whole: tuple[Path, str]) -> None:
     for record in records(whole[0]):
         steps = [dict(zip(record["step_fields"], values, strict=True)) for values in record["steps"]]
-        asked = len(record["requests"]) * 8
-        assert sum(r["generated_tokens"] for r in record["requests"]) == record["asked_tokens"] == asked
+        expected = len(record["requests"]) * 8
+        assert sum(r["generated_tokens"] for r in record["requests"]) == record["asked_tokens"] == expected
         prompted = sum(r["prompt_tokens"] for r in record["requests"])
         assert sum(s["prefill_tokens"] for s in steps) == prompted - record["prefix_hits"]
-        assert sum(s["decode_tokens"] for s in steps) == asked - len(record["requests"])
+        assert sum(s["decode_tokens"] for s in steps) == expected - len(record["requests"])
         worked = [s for s in steps if s["prefill_tokens"] + s["decode_tokens"]]  # the core closes with an empty step
         assert all(record["start_ns"] <= s["start_ns"] <= s["end_ns"] <= record["end_ns"] for s in worked)
         assert record["steps_lost"] == 0

@@ -42,9 +42,9 @@ def test_a_batch_and_a_killed_core(batch: Trace) -> None:
 def test_where_the_time_of_a_batch_goes(batch: Trace) -> None:
     review = batch.review
     assert review["unexplained_share_median"] < 0.02
-    found = parts(review)
-    assert {"forward", "schedule", "update", "prepare", "sample", "tokenize", "unexplained"} <= set(found)
-    assert max(found, key=lambda stage: found[stage]) in ("forward", "wait: turn in generate", "logits")
+    stages = parts(review)
+    assert {"forward", "schedule", "update", "prepare", "sample", "tokenize", "unexplained"} <= set(stages)
+    assert max(stages, key=lambda stage: stages[stage]) in ("forward", "wait: turn in generate", "logits")
     hops = {hop["hop"]: hop for hop in review["hops"]}
     assert set(hops) == {"front end → core", "core → worker", "worker → core", "core → front end"}
     assert hops["front end → core"]["count"] >= 16 and hops["front end → core"]["bytes_median"] > 50
@@ -82,9 +82,9 @@ def test_one_process_that_preempts(one_process: Trace) -> None:
 
 
 def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
 
 
 def ask(port: int, number: int) -> int:

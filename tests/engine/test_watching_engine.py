@@ -19,14 +19,14 @@ pytestmark = [pytest.mark.engine, pytest.mark.slow]
 
 def test_operators_lie_in_the_spans_of_the_worker(torch_profiled: Trace) -> None:
     assert torch_profiled.completed.returncode == 0, torch_profiled.completed.stderr[-3000:]
-    found = operators.read(timeline.read(torch_profiled.folder))
-    assert found is not None and not found.problems
-    own = found.names.groupby("stage", observed=True)["own_ns"].sum()
+    sums = operators.read(timeline.read(torch_profiled.folder))
+    assert sums is not None and not sums.problems
+    own = sums.names.groupby("stage", observed=True)["own_ns"].sum()
     assert own.get(innermost.OUTSIDE, 0) == 0
     assert (own["forward"] + own["logits"]) / own.sum() > 0.7
-    products = found.names[found.names["name"] == "_C::onednn_mm"].set_index("stage")["count"]
+    products = sums.names[sums.names["name"] == "_C::onednn_mm"].set_index("stage")["count"]
     assert products["forward"] == 8 * products["logits"]  # four in each of the two layers
-    assert found.spent_ns["logits"] * 0.8 < own["logits"] <= found.spent_ns["logits"]
+    assert sums.spent_ns["logits"] * 0.8 < own["logits"] <= sums.spent_ns["logits"]
     folder = torch_profiled.folder
     command = [sys.executable, "-m", "tracing.review", str(folder), "--perfetto", str(folder / "trace.pftrace")]
     reviewed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_S)

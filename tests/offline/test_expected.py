@@ -48,20 +48,20 @@ def test_a_block_is_found_only_behind_the_same_blocks() -> None:
 
 
 def test_prompts_of_one_step_share() -> None:
-    found = run(PrefixCache(engine()), "AAAA BBBB 1", "AAAA BBBB 2", "AAAA BBBB 3")
-    assert (found.cached_tokens, found.steps, found.total) == ((0, 8, 8), 1, 16)
+    outcome = run(PrefixCache(engine()), "AAAA BBBB 1", "AAAA BBBB 2", "AAAA BBBB 3")
+    assert (outcome.cached_tokens, outcome.steps, outcome.total) == ((0, 8, 8), 1, 16)
 
 
 def test_a_chunked_prompt_is_found_whole_by_those_behind_it() -> None:
-    found = run(PrefixCache(engine(max_num_batched_tokens=6)), "AAAA BBBB CCCC 1", "AAAA BBBB CCCC 2")
+    outcome = run(PrefixCache(engine(max_num_batched_tokens=6)), "AAAA BBBB CCCC 1", "AAAA BBBB CCCC 2")
     # Steps of 6, 6 and 1 tokens for the first prompt; in the third, the second one finds all but its last token.
-    assert (found.cached_tokens, found.steps, found.timing_free) == ((0, 12), 3, True)
+    assert (outcome.cached_tokens, outcome.steps, outcome.timing_free) == ((0, 12), 3, True)
 
 
 def test_the_long_prefill_threshold_lets_a_prompt_overtake() -> None:
-    found = run(PrefixCache(engine(long_prefill_token_threshold=4)), "AAAA BBBB 1", "AAAA BBBB 2")
-    assert found.cached_tokens == (0, 4)  # only the first block was scheduled before it
-    assert not found.timing_free
+    outcome = run(PrefixCache(engine(long_prefill_token_threshold=4)), "AAAA BBBB 1", "AAAA BBBB 2")
+    assert outcome.cached_tokens == (0, 4)  # only the first block was scheduled before it
+    assert not outcome.timing_free
 
 
 def test_batches_follow_one_another_until_a_reset() -> None:
@@ -87,8 +87,8 @@ def test_the_least_recently_used_block_goes_first_and_tails_before_heads() -> No
     cache = PrefixCache(engine(num_blocks=6))  # five usable
     run(cache, "AAAA BBBB 1")  # leaves A, B and an empty block
     run(cache, "CCCC DDDD 2")  # takes the empty block and the two never used
-    found = run(cache, "DDDD DDDD 3")  # takes the empty one, then B, then A
-    assert (found.cached_tokens, found.timing_free) == ((0,), False)
+    outcome = run(cache, "DDDD DDDD 3")  # takes the empty one, then B, then A
+    assert (outcome.cached_tokens, outcome.timing_free) == ((0,), False)
     assert run(cache, "CCCC DDDD 4").cached_tokens == (8,)
     assert run(cache, "AAAA BBBB 5").cached_tokens == (0,)
 
@@ -109,9 +109,9 @@ def test_of_two_equal_blocks_one_may_be_evicted() -> None:
 
 
 def test_the_last_request_loses_its_blocks_and_comes_back() -> None:
-    found = run(PrefixCache(engine(num_blocks=6)), "AAAA 1", "BBBB 1", max_tokens=8)
+    outcome = run(PrefixCache(engine(num_blocks=6)), "AAAA 1", "BBBB 1", max_tokens=8)
     # Both need a third block at their ninth token, and there is one left. Only the first admission counts.
-    assert (found.cached_tokens, found.preemptions) == ((0, 0), 1)
+    assert (outcome.cached_tokens, outcome.preemptions) == ((0, 0), 1)
 
 
 def test_a_request_waits_until_it_fits_whole_or_starts_with_its_first_chunk() -> None:
@@ -183,10 +183,10 @@ def engines(draw: st.DrawFn, least_blocks: int = 19, most_blocks: int = 40) -> C
 def test_what_is_found_is_whole_blocks_short_of_the_last_token(config: CacheConfig, batches: list) -> None:
     cache = PrefixCache(config)
     for prompts, max_tokens in batches:
-        found = cache.run(prompts, max_tokens)
-        for prompt, tokens in zip(prompts, found.cached_tokens, strict=True):
+        outcome = cache.run(prompts, max_tokens)
+        for prompt, tokens in zip(prompts, outcome.cached_tokens, strict=True):
             assert 0 <= tokens <= len(prompt) - 1 and tokens % config.block_size == 0
-        assert config.enable_prefix_caching or not found.total
+        assert config.enable_prefix_caching or not outcome.total
 
 
 @given(engines(), BATCHES)
@@ -227,12 +227,12 @@ def longest_known_prefix(prompt: list[int], earlier: list[list[int]], size: int)
 def test_with_room_for_all_it_is_the_longest_prefix_of_any_earlier_prompt(config: CacheConfig, batches: list) -> None:
     cache, earlier = PrefixCache(config), list[list[int]]()
     for prompts, max_tokens in batches:
-        found = cache.run(prompts, max_tokens)
-        assert found.preemptions == 0
+        outcome = cache.run(prompts, max_tokens)
+        assert outcome.preemptions == 0
         if not config.enable_prefix_caching or config.long_prefill_token_threshold:
             continue
-        assert found.timing_free
-        for prompt, tokens in zip(prompts, found.cached_tokens, strict=True):
+        assert outcome.timing_free
+        for prompt, tokens in zip(prompts, outcome.cached_tokens, strict=True):
             assert tokens == longest_known_prefix(prompt, earlier, config.block_size)
             earlier.append(prompt)
 
@@ -252,8 +252,8 @@ def test_the_same_batch_again_computes_only_last_blocks(config: CacheConfig, pro
 def test_timing_free_counts_do_not_depend_on_how_a_batch_arrives(config: CacheConfig, batches: list) -> None:
     together, one_by_one = PrefixCache(config), PrefixCache(config)
     for prompts, max_tokens in batches:
-        found = together.run(prompts, max_tokens)
+        outcome = together.run(prompts, max_tokens)
         alone = [one_by_one.run([prompt], max_tokens).total for prompt in prompts]
-        if not found.timing_free:
+        if not outcome.timing_free:
             break
-        assert list(found.cached_tokens) == alone
+        assert list(outcome.cached_tokens) == alone

@@ -81,32 +81,32 @@ def test_cell_ids_differ_with_every_part(place: int) -> None:
 
 
 def test_every_round_runs_each_cell_once() -> None:
-    asked = spec(repeats=3, passes=2)
-    arm = arms(asked, BASE)[1]
+    sweep = spec(repeats=3, passes=2)
+    arm = arms(sweep, BASE)[1]
     for number in range(2):
-        trials = trial_order(asked, arm, number)
+        trials = trial_order(sweep, arm, number)
         rounds = [trials[start : start + 4] for start in range(0, 12, 4)]
         assert [{trial.index for trial in one} for one in rounds] == [{3 * number}, {3 * number + 1}, {3 * number + 2}]
         assert all({trial.cell for trial in one} == set(arm.cells) for one in rounds)
 
 
 def test_the_order_inside_a_round_is_drawn_anew_and_repeatable() -> None:
-    asked = spec(repeats=20)
-    arm = arms(asked, BASE)[1]
-    trials = trial_order(asked, arm, 0)
-    assert trials == trial_order(asked, arm, 0)
+    sweep = spec(repeats=20)
+    arm = arms(sweep, BASE)[1]
+    trials = trial_order(sweep, arm, 0)
+    assert trials == trial_order(sweep, arm, 0)
     assert len({tuple(trial.cell for trial in trials[start : start + 4]) for start in range(0, 80, 4)}) > 5
 
 
 @given(st.integers(1, 4), st.integers(1, 3), st.integers())
 def test_all_passes_together_run_every_trial_once_with_a_seed_of_its_own(repeats: int, passes: int, seed: int) -> None:
-    asked = spec(repeats=repeats, passes=passes, seed=seed)
-    grid = arms(asked, BASE)
+    sweep = spec(repeats=repeats, passes=passes, seed=seed)
+    grid = arms(sweep, BASE)
     ran = [
         trial
-        for number, order in enumerate(arm_order(asked, grid))
+        for number, order in enumerate(arm_order(sweep, grid))
         for arm in order
-        for trial in trial_order(asked, arm, number)
+        for trial in trial_order(sweep, arm, number)
     ]
     every = {(arm.id, one, index) for arm in grid for one in arm.cells for index in range(repeats * passes)}
     assert {(trial.arm.id, trial.cell, trial.index) for trial in ran} == every
@@ -114,12 +114,12 @@ def test_all_passes_together_run_every_trial_once_with_a_seed_of_its_own(repeats
 
 
 def test_the_second_pass_reverses_the_arms() -> None:
-    asked = spec(passes=3)
-    grid = arms(asked, BASE)
-    first, second, third = arm_order(asked, grid)
+    sweep = spec(passes=3)
+    grid = arms(sweep, BASE)
+    first, second, third = arm_order(sweep, grid)
     assert sorted(arm.id for arm in first) == sorted(arm.id for arm in grid)
     assert (second, third) == (first[::-1], first)
-    assert arm_order(asked, grid[::-1]) == [first, second, third]
+    assert arm_order(sweep, grid[::-1]) == [first, second, third]
 
 
 def test_seeds_never_change() -> None:
@@ -133,9 +133,9 @@ def test_seeds_never_change() -> None:
 
 
 def test_prompts_share_a_prefix_and_nothing_else() -> None:
-    made = workload(cell(4, "warm"), 7, 50_000)
-    assert made.primer is not None
-    everyone = [*made.prompts, made.primer]
+    work = workload(cell(4, "warm"), 7, 50_000)
+    assert work.primer is not None
+    everyone = [*work.prompts, work.primer]
     assert [len(prompt) for prompt in everyone] == [8] * 5
     assert len({tuple(prompt[:5]) for prompt in everyone}) == 1
     assert len({prompt[5] for prompt in everyone}) == 5  # so that not even a block of one token is found beyond
@@ -144,21 +144,21 @@ def test_prompts_share_a_prefix_and_nothing_else() -> None:
 
 
 def test_the_same_seed_makes_the_same_prompts() -> None:
-    made = workload(cell(2, "warm"), 7, 50_000)
-    assert made == workload(cell(2, "warm"), 7, 50_000)
-    assert made.prompts == [
+    work = workload(cell(2, "warm"), 7, 50_000)
+    assert work == workload(cell(2, "warm"), 7, 50_000)
+    assert work.prompts == [
         [47300, 31629, 34524, 44963, 29336, 3721, 15708, 14968],
         [47300, 31629, 34524, 44963, 29336, 43804, 45718, 1257],
     ]
-    assert made.primer == [47300, 31629, 34524, 44963, 29336, 39008, 41848, 12035]
-    assert made.prompts[0][:5] != workload(cell(2, "warm"), 8, 50_000).prompts[0][:5]
+    assert work.primer == [47300, 31629, 34524, 44963, 29336, 39008, 41848, 12035]
+    assert work.prompts[0][:5] != workload(cell(2, "warm"), 8, 50_000).prompts[0][:5]
 
 
 @given(st.integers(1, 9), st.integers(0, 20), st.integers(1, 20), st.integers(0, 2**63 - 1), st.integers(2, 60_000))
 def test_prompts_have_the_lengths_asked_and_ids_of_the_vocabulary(
     batch_size: int, shared: int, rest: int, seed: int, vocabulary: int
 ) -> None:
-    made = workload(Cell(batch_size, "cold", shared + rest, 1, shared), seed, vocabulary)
-    assert [len(prompt) for prompt in made.prompts] == [shared + rest] * batch_size
-    assert len({tuple(prompt[:shared]) for prompt in made.prompts}) == 1
-    assert all(type(token) is int and 0 <= token < vocabulary for prompt in made.prompts for token in prompt)
+    work = workload(Cell(batch_size, "cold", shared + rest, 1, shared), seed, vocabulary)
+    assert [len(prompt) for prompt in work.prompts] == [shared + rest] * batch_size
+    assert len({tuple(prompt[:shared]) for prompt in work.prompts}) == 1
+    assert all(type(token) is int and 0 <= token < vocabulary for prompt in work.prompts for token in prompt)

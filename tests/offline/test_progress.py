@@ -69,12 +69,12 @@ def test_while_engines_start_their_time_runs_down() -> None:
         now_s = 40.0
         shown.trial(Trial(ARM, CELL, 0, seed=0), tok_s=1.0)
         shown.arm(ARM, 1)
-        said = [shown.left()]
+        texts = [shown.left()]
         now_s = 60.0
-        said.append(shown.left())
+        texts.append(shown.left())
         now_s = 90.0
-        said.append(shown.left())
-    assert said == ["40 s left", "20 s left", "10 s left"]  # a late one may come at any moment
+        texts.append(shown.left())
+    assert texts == ["40 s left", "20 s left", "10 s left"]  # a late one may come at any moment
 
 
 def test_what_was_given_up_is_not_waited_for() -> None:

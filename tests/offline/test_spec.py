@@ -34,8 +34,13 @@ def test_nothing_said_is_the_default_spec() -> None:
 
 
 def test_one_value_is_a_list_of_one() -> None:
-    said = {"batch_size": 4, "prefix_caching": True, "cache_state": "cold", "engine": {"dtype": "float32", "n": [1, 2]}}
-    assert Spec.from_dict(said) == Spec(
+    mapping = {
+        "batch_size": 4,
+        "prefix_caching": True,
+        "cache_state": "cold",
+        "engine": {"dtype": "float32", "n": [1, 2]},
+    }
+    assert Spec.from_dict(mapping) == Spec(
         batch_size=(4,), prefix_caching=("on",), cache_state=("cold",), engine={"dtype": ["float32"], "n": [1, 2]}
     )
 
@@ -46,7 +51,7 @@ def test_booleans_are_words_for_prefix_caching() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "line"),
+    ("mapping", "line"),
     [
         ({"batchsize": 4}, "unknown key 'batchsize' in the spec; did you mean 'batch_size'?"),
         ({"Repeat": 4}, "unknown key 'Repeat' in the spec; did you mean 'repeats'?"),
@@ -71,8 +76,8 @@ def test_booleans_are_words_for_prefix_caching() -> None:
         ({"engine": {"enable_prefix_caching": True}}, "--engine enable_prefix_caching is set by --prefix-caching"),
     ],
 )
-def test_refused(said: dict[str, Any], line: str) -> None:
-    assert refusal(Spec.from_dict, said) == line
+def test_refused(mapping: dict[str, Any], line: str) -> None:
+    assert refusal(Spec.from_dict, mapping) == line
 
 
 @pytest.mark.parametrize("key", OWNED)
@@ -81,11 +86,11 @@ def test_what_the_sweep_sets_is_no_engine_argument(key: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "said", [{"engine": {"max_num_seqs": [8, 8]}}, {"engine": {"max_num_seqs": []}}, {"prefix_caching": []}]
+    "mapping", [{"engine": {"max_num_seqs": [8, 8]}}, {"engine": {"max_num_seqs": []}}, {"prefix_caching": []}]
 )
-def test_an_axis_without_values_or_with_one_twice_is_refused(said: dict[str, Any]) -> None:
+def test_an_axis_without_values_or_with_one_twice_is_refused(mapping: dict[str, Any]) -> None:
     """Twice the same value would be two arms of one id, none would be no arm at all."""
-    line = refusal(Spec.from_dict, said)
+    line = refusal(Spec.from_dict, mapping)
     assert line.startswith(
         ("max_num_seqs names a value twice: 8, 8", "max_num_seqs names no value", "prefix_caching names no")
     )
@@ -119,10 +124,10 @@ SPECS = st.fixed_dictionaries(
 
 @settings(max_examples=40, deadline=None)
 @given(SPECS)
-def test_a_spec_survives_json(said: dict[str, Any]) -> None:
-    spec = Spec.from_dict(said)
+def test_a_spec_survives_json(mapping: dict[str, Any]) -> None:
+    spec = Spec.from_dict(mapping)
     assert Spec.from_dict(spec.as_dict()) == spec
-    assert {name: spec.as_dict()[name] for name in said} == said
+    assert {name: spec.as_dict()[name] for name in mapping} == mapping
 
 
 @pytest.mark.parametrize(
@@ -178,7 +183,7 @@ def test_a_spec_file_that_is_not_text(tmp_path: Path) -> None:
     assert refusal(read_toml, str(path)).startswith(f"{path} is not TOML")
 
 
-def asked(tmp_path: Path, toml: str, *flags: str) -> dict[str, Any]:
+def merged(tmp_path: Path, toml: str, *flags: str) -> dict[str, Any]:
     """What a sweep with this spec file and these flags is asked for."""
     path = tmp_path / "spec.toml"
     path.write_text(toml)
@@ -194,13 +199,13 @@ dtype = "bfloat16"
 max_num_seqs = 8
 """
     flags = ["--batch-size", "2,16", "--prefix-caching", "on", "--engine", "dtype=float32", "--engine", "seed=1,2"]
-    assert asked(tmp_path, toml, *flags) == {
+    assert merged(tmp_path, toml, *flags) == {
         "batch_size": [2, 16],
         "repeats": 5,
         "prefix_caching": ["on"],
         "engine": {"dtype": ["float32"], "max_num_seqs": 8, "seed": ["1", "2"]},
     }
-    assert asked(tmp_path, "repeats = 5") == {"repeats": 5}
+    assert merged(tmp_path, "repeats = 5") == {"repeats": 5}
 
 
 def test_without_a_file_only_what_was_said() -> None:
@@ -209,7 +214,7 @@ def test_without_a_file_only_what_was_said() -> None:
 
 
 def test_an_engine_key_in_the_file_that_is_no_table_is_refused(tmp_path: Path) -> None:
-    assert refusal(Spec.from_dict, asked(tmp_path, "engine = 5")) == (
+    assert refusal(Spec.from_dict, merged(tmp_path, "engine = 5")) == (
         "[engine] must be a table of engine arguments, not 5"
     )
-    assert "engine" in refusal(asked, tmp_path, "engine = 5", "--engine", "dtype=float32")
+    assert "engine" in refusal(merged, tmp_path, "engine = 5", "--engine", "dtype=float32")

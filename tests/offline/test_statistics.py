@@ -76,8 +76,8 @@ def test_weights_are_repetitions(weighted: list[tuple[int, int]], percent: int) 
 
 
 def test_drift_is_the_range_of_the_arms_medians() -> None:
-    seen = drift({"a": [0.030, 0.031, 0.029], "b": [0.033, 0.033], "c": []})
-    assert seen == Drift(0.031, pytest.approx(0.1), pytest.approx(0.033 / 0.0292 - 1))
+    measured = drift({"a": [0.030, 0.031, 0.029], "b": [0.033, 0.033], "c": []})
+    assert measured == Drift(0.031, pytest.approx(0.1), pytest.approx(0.033 / 0.0292 - 1))
     assert drift({}) is None
     assert drift({"a": []}) is None
 
