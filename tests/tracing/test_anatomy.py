@@ -7,17 +7,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from tests.tracing.traces import TraceWriter
 from tracing import timeline
-from tracing.breakdown import slow
+from tracing.breakdown import findings, slow
 from tracing.breakdown.review import SlowRequest, SlowStep
 from tracing.page import sections
 from tracing.timeline import steps as anatomy
 from tracing.timeline.contention import Contention
-from tracing.timeline.steps import innermost
+from tracing.timeline.phases import PHASES
 
 STEP = 1_000_000  # a microsecond is 1,000: steps of 1 ms
 
@@ -54,26 +52,36 @@ def write(folder: Path, steps: int = 4, collection: int | None = None) -> None:
     worker.close()
 
 
-def test_phases_kinds_and_idle_time(tmp_path: Path) -> None:
+def test_the_phases_of_a_step_and_its_kind(tmp_path: Path) -> None:
     write(tmp_path)
     steps = anatomy.anatomy(timeline.read(tmp_path))
     assert steps["kind"].tolist() == ["prefill", "mixed", "first decode", "decode"]
     assert steps["period_ns"].tolist() == [STEP, STEP, STEP, -1]
     row = steps.iloc[0]
-    phases = {name.removesuffix("_ns"): int(row[name]) for name in steps if name.removesuffix("_ns") in anatomy.PHASES}
-    assert phases == {
+    assert {phase: int(row[f"{phase}_ns"]) for phase in PHASES if row[f"{phase}_ns"]} == {
         "schedule": 100_000,
         "dispatch": 50_000,
         "prepare": 40_000,
         "model": 350_000,
-        "sample": 0,
-        "reply": 0,
+        "execute": 110_000,
+        "wait_worker": 30_000 + 100_000,
         "update": 90_000,
-        "output": 20_000,
     }
-    assert row["worker_idle_ns"] == 500_000
-    assert row["idle_schedule"] == 70_000 and row["idle_allocate"] == 30_000
-    assert row["idle_wait: worker"] == 30_000 + 100_000
+    assert (row["unexplained_ns"], row["output_ns"], row["worker"]) == (10_000 + 10_000 + 10_000, 20_000, 12)
+
+
+def test_the_workers_idle_time_is_due_to_what_the_core_did(tmp_path: Path) -> None:
+    write(tmp_path)
+    read = timeline.read(tmp_path)
+    prefill = findings.analyze(read).review.steps[0]
+    assert prefill.worker_idle_share == 0.5
+    assert prefill.core_while_idle == {
+        "wait: worker": 0.13,
+        "nothing recorded": 0.11,
+        "update": 0.09,
+        "schedule": 0.07,
+        "dispatch": 0.05,
+    }
 
 
 def test_the_slowest_step_and_its_reason(tmp_path: Path) -> None:
@@ -88,7 +96,7 @@ def steps_of(*rows: tuple[str, int, int], pid: int = 11) -> pd.DataFrame:
     """Steps of one core: kind, tokens and how long it took."""
     frame = pd.DataFrame(rows, columns=["kind", "decode_tokens", "ns"]).assign(pid=pid, preempted=0, prefill_tokens=0)
     starts = np.arange(len(frame)) * STEP
-    phases = {f"{phase}_ns": 0 for phase in anatomy.PHASES} | {"model_ns": frame["ns"]}
+    phases = {f"{phase}_ns": 0 for phase in PHASES} | {"model_ns": frame["ns"]}
     return frame.assign(step=np.arange(len(frame)), start_ns=starts, end_ns=starts + frame["ns"], **phases)
 
 
@@ -116,22 +124,6 @@ def test_a_slow_request_is_told_by_what_exceeds_the_others() -> None:
     parts["c"] = {"forward": 11_000_000, "wait: scheduler queue": 5_000_000}
     first, *_ = slow.slow_requests({"a": 10, "b": 10, "c": 16}, parts)
     assert first == SlowRequest("c", 16, "wait: scheduler queue: 5.0 ms more than the median")
-
-
-@settings(deadline=None)
-@given(st.lists(st.integers(1, 5), min_size=1, max_size=6), st.integers(0, 3))
-def test_own_times_of_nested_spans_add_up(depths: list[int], gap: int) -> None:
-    rows, at = [], 0
-    for depth in depths:
-        rows += [(at + level, at + 2 * depth - level, str(level)) for level in range(depth)]
-        at += 2 * depth + gap
-    spans = pd.DataFrame(rows, columns=["start_ns", "end_ns", "stage"])
-    own = dict(innermost(spans))
-    assert sum(int((ends - starts).sum()) for starts, ends in own.values()) == 2 * sum(depths)
-    deepest = {str(level): sum(2 for depth in depths if depth > level) for level in range(5)}
-    assert {stage: int((ends - starts).sum()) for stage, (starts, ends) in own.items()} == {
-        stage: ns for stage, ns in deepest.items() if ns
-    }
 
 
 def test_nothing_recorded_is_no_steps(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from tests.tracing.test_anatomy import STEP
 from tests.tracing.test_anatomy import write as write_steps
 from tests.tracing.test_perfetto import check as check_perfetto
 from tracing import review, timeline
-from tracing.breakdown import findings
+from tracing.breakdown import findings, gaps
 from tracing.breakdown import review as reviewfile
 from tracing.breakdown.otherwatchers import GapCause, GpuStage, GpuSummary
 from tracing.nsys import file, gpu, ranges
@@ -196,7 +196,7 @@ def by_hand(window: list[tuple[int, int]], busy: list[tuple[int, int]], causes: 
     sums: dict[str, int] = {}
     for unit in [unit for run in runs if len(run) > 2 for unit in run]:
         over = [place for place, spans in enumerate(causes) if covers(spans, unit)]
-        name = f"cause {over[-1]}" if over else gpu.NOTHING
+        name = f"cause {over[-1]}" if over else gaps.NOTHING
         sums[name] = sums.get(name, 0) + UNIT
     return sums
 
@@ -205,8 +205,8 @@ def by_hand(window: list[tuple[int, int]], busy: list[tuple[int, int]], causes: 
 def test_everything_adds_up(
     window: list[tuple[int, int]], busy: list[tuple[int, int]], causes: list[list[tuple[int, int]]]
 ) -> None:
-    listed = [(f"cause {rank}", rank, pieces(spans)) for rank, spans in enumerate(causes)]
-    device = gpu.waiting(0, "all", union(*edges(pieces(window))), union(*edges(pieces(busy))), listed)
+    why = gaps.Explained([gaps.Cause(f"cause {rank}", rank, pieces(spans)) for rank, spans in enumerate(causes)])
+    device = gaps.waiting(0, "all", union(*edges(pieces(window))), union(*edges(pieces(busy))), why)
     assert device.busy_ns + device.idle_ns == device.window_ns
     assert device.gap_ns + device.short_gap_ns == device.idle_ns
     assert sum(cause.ns for cause in device.causes) == device.gap_ns

@@ -11,7 +11,7 @@ import pandas as pd
 
 from probes.errors import EnginescopeError
 from tracing import timeline as tracefolder
-from tracing.breakdown import budget, hops, slow, stepkinds
+from tracing.breakdown import budget, hops, slow, stepkinds, use
 from tracing.breakdown.cost import ledger_rows, recorder_cost
 from tracing.breakdown.otherwatchers import GpuSummary, SampleSummary
 from tracing.breakdown.review import RequestCounts, Review
@@ -73,6 +73,7 @@ def analyze(timeline: Timeline) -> Findings:
     flows = flows_of(index)
     steps = anatomy(timeline)
     hop_frame = hops.hops(index, flows)
+    workers = use.workers_by_kind(timeline, steps, hop_frame)
     whole = [flow for flow in flows if flow.state not in ("cut", "refused")]
     budgets = budget.budgets(index, whole)
     sums = operators.summary(operators.read(timeline))
@@ -88,7 +89,8 @@ def analyze(timeline: Timeline) -> Findings:
         budget=budget.summary(budgets),
         unexplained_share_median=budget.unexplained_share(budgets),
         unexplained_ns_per_token_median=budget.unexplained_per_token(budgets, whole),
-        steps=stepkinds.summary(steps),
+        steps=stepkinds.summary(steps, use.idle_by_kind(workers)),
+        workers=use.worker_uses(timeline, steps, workers),
         hops=hops.summary(hop_frame),
         slow_steps=slow.slow_steps(timeline, steps, samples),
         slow_requests=slow.slow_requests({flow.request: flow.latency_ns for flow in whole}, budgets),

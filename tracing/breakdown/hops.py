@@ -15,23 +15,23 @@ from tracing.breakdown.review import HopKind
 from tracing.timeline.index import Index, Rows
 from tracing.timeline.requests import Flow
 
-COLUMNS = ["request", "hop", "from_ns", "to_ns", "latency_ns", "bytes", "from_row", "to_row"]
+COLUMNS = ["request", "core", "hop", "from_ns", "to_ns", "latency_ns", "bytes", "from_row", "to_row"]
 
 
 def hops(index: Index, flows: list[Flow]) -> pd.DataFrame:
-    """A row a hop of every request: `request`, `hop`, `from_ns`, `to_ns`, `latency_ns`, `bytes` (0 where not known),
-    and the rows of the two spans in `timeline.spans`.
+    """A row a hop of every request: `request`, `core` (its process), `hop`, `from_ns`, `to_ns`, `latency_ns`, `bytes`
+    (0 where not known), and the rows of the two spans in `timeline.spans`.
 
     Requests that share a step or a message share its hops. A receiver that began before its sender was through has a
     latency of 0.
     """
-    rows: list[tuple[str, str, int, int, int]] = []
+    rows: list[tuple[str, int, str, int, int, int]] = []
     for flow in flows:
         if flow.front_pid != flow.core_pid:
-            rows += [(flow.request, "front end → core", *hop) for hop in _in(index, flow)]
-            rows += [(flow.request, "core → front end", *hop) for hop in _out(index, flow)]
-        rows += [(flow.request, name, *hop) for name, hop in _to_workers(index, flow)]
-    frame = pd.DataFrame(rows, columns=["request", "hop", "from_row", "to_row", "bytes"])
+            rows += [(flow.request, flow.core_pid, "front end → core", *hop) for hop in _in(index, flow)]
+            rows += [(flow.request, flow.core_pid, "core → front end", *hop) for hop in _out(index, flow)]
+        rows += [(flow.request, flow.core_pid, name, *hop) for name, hop in _to_workers(index, flow)]
+    frame = pd.DataFrame(rows, columns=["request", "core", "hop", "from_row", "to_row", "bytes"])
     left, reached = (frame[name].to_numpy(dtype=np.int64) for name in ("from_row", "to_row"))
     frame["from_ns"], frame["to_ns"] = index.end[left], index.start[reached]
     there = (frame["hop"] == "core → worker").to_numpy()

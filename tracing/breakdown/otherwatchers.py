@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from probes.columns import column
 
@@ -124,6 +124,16 @@ class GpuDevice:
     gap_ns: int = field(metadata=column("the time in these", "ns"))
     short_gap_ns: int = field(metadata=column("the rest of the idle time", "ns", "idle_ns - gap_ns"))
     causes: tuple[GapCause, ...] = field(metadata=column("what the gaps are due to, the largest first"))
+
+    def joined(self, other: GpuDevice) -> GpuDevice:
+        """The two together."""
+        total = {cause.cause: cause.ns for cause in self.causes}
+        for cause in other.causes:
+            total[cause.cause] = total.get(cause.cause, 0) + cause.ns
+        names = ("window_ns", "busy_ns", "idle_ns", "gaps", "gap_ns", "short_gap_ns")
+        sums = {name: getattr(self, name) + getattr(other, name) for name in names}
+        ordered = sorted(total.items(), key=lambda cause: -cause[1])
+        return replace(self, **sums, causes=tuple(GapCause(*cause) for cause in ordered))
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The review of a trace as a tree of records, and `review.json`, which holds it: written and read here alone.
 
-Shares are fractions of 1. Schema 1 was built without records, 2 had no
-`starvation`.
+Shares are fractions of 1. Schema 1 was built without records, 2 had no `starvation`, and in 3 the columns of a step did
+not add up.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tracing.breakdown.otherwatchers import GpuSummary, OperatorSummary, SampleS
 from tracing.breakdown.starvation import Starvation
 from tracing.overhead.entry import QuotedCost
 
-SCHEMA = 3
+SCHEMA = 4
 FILE = "review.json"
 
 
@@ -48,17 +48,37 @@ class StepKind:
 
     kind: str = field(metadata=column("prefill, mixed, first decode, decode or empty"))
     count: int = field(metadata=column("how many there were", "steps"))
-    median_ns: int = field(metadata=column("the median length, from scheduling to the last of its output", "ns"))
+    median_ns: int = field(metadata=column("the median length, from scheduling to the end of the update", "ns"))
+    period_median_ns: int | None = field(
+        metadata=column("to the start of the next step; less than the length where steps overlap; null: no next", "ns")
+    )
     tokens_median: float = field(metadata=column("scheduled in the median step", "tokens"))
     requests_median: float = field(metadata=column("scheduled in the median step", "requests"))
     schedule_median_ns: int = field(metadata=column("scheduling", "ns"))
     dispatch_median_ns: int = field(metadata=column("handing the step to the worker", "ns"))
     prepare_median_ns: int = field(metadata=column("the worker's preparation of inputs", "ns"))
     model_median_ns: int = field(metadata=column("the model; on a device its launch", "ns"))
-    sample_median_ns: int = field(metadata=column("sampling", "ns"))
-    reply_median_ns: int = field(metadata=column("the way of the result back to the core", "ns"))
+    sample_median_ns: int = field(metadata=column("sampling; on a device its launch", "ns"))
+    draft_median_ns: int = field(metadata=column("speculative drafting", "ns"))
+    kv_median_ns: int = field(metadata=column("KV connectors and offload", "ns"))
+    execute_median_ns: int = field(metadata=column("the rest of what the worker does", "ns"))
+    wait_gpu_median_ns: int = field(metadata=column("waiting for the device", "ns"))
+    reply_median_ns: int = field(metadata=column("serializing and sending the result to the core", "ns"))
+    wait_worker_median_ns: int = field(
+        metadata=column("the core waits, and the worker does not run yet or no more", "ns")
+    )
     update_median_ns: int = field(metadata=column("the scheduler's update", "ns"))
-    output_median_ns: int = field(metadata=column("making the step's messages", "ns"))
+    gc_median_ns: int = field(metadata=column("garbage collections in the core and the worker", "ns"))
+    earlier_step_median_ns: int = field(
+        metadata=column("with a batch queue: standing behind an earlier step until that is through", "ns")
+    )
+    other_work_median_ns: int = field(metadata=column("the core is at the next step, or at new requests", "ns"))
+    unexplained_median_ns: int = field(metadata=column("what no span explains; of each step all these add up", "ns"))
+    unexplained_share_median: float = field(metadata=column("of the step's length", "1"))
+    output_median_ns: int = field(metadata=column("making the step's messages, after its end", "ns"))
+    worker_spread_median_ns: int = field(
+        metadata=column("by how much the slowest worker, whose the columns are, exceeds the fastest", "ns")
+    )
     worker_idle_share: float | None = field(
         metadata=column("of the time to the next step, in which the worker did nothing; null: there is none", "1")
     )
@@ -67,9 +87,23 @@ class StepKind:
     )
 
     def phase_median_ns(self, phase: str) -> int:
-        """The median of one of `tracing.timeline.steps.PHASES`."""
+        """The median of one of `tracing.timeline.phases.PHASES`."""
         length: int = getattr(self, f"{phase}_median_ns")
         return length
+
+
+@dataclass(frozen=True)
+class WorkerUse:
+    """A row of `workers`: one worker over all steps."""
+
+    worker_pid: int = field(metadata=column("its process; the core's where it runs inside"))
+    core_pid: int = field(metadata=column("the core's process"))
+    steps: int = field(metadata=column("those that it ran", "steps"))
+    run_median_ns: int = field(metadata=column("the median time in `execute_model` and `sample_tokens`", "ns"))
+    slowest_share: float = field(metadata=column("the share of its core's steps in which it took longest", "1"))
+    idle_share: float | None = field(
+        metadata=column("of the time to the next step, in which it ran nothing; null: there is none", "1")
+    )
 
 
 @dataclass(frozen=True)
@@ -139,6 +173,7 @@ class Review:
         metadata=column("the median request's unexplained time an output token; null: no token", "ns")
     )
     steps: tuple[StepKind, ...] = field(metadata=column("what a step is made of, by kind"))
+    workers: tuple[WorkerUse, ...] = field(metadata=column("how the workers differ"))
     hops: tuple[HopKind, ...] = field(metadata=column("the ways between processes"))
     slow_steps: tuple[SlowStep, ...] = field(metadata=column("the ten longest of those slower than their peers"))
     slow_requests: tuple[SlowRequest, ...] = field(metadata=column("the ten longest"))

@@ -11,8 +11,9 @@ from tracing.breakdown.review import SlowRequest, SlowStep
 from tracing.breakdown.starvation import queued_in_steps
 from tracing.timeline.contention import Contention
 from tracing.timeline.intervals import edges, overlap, union
+from tracing.timeline.phases import PHASES, title
 from tracing.timeline.spans import Timeline
-from tracing.timeline.steps import PHASES, core_of
+from tracing.timeline.workers import core_of
 
 MOST = 10
 TELLING = 0.02  # of a request's latency, from which a part that exceeds the median's is called the reason
@@ -79,7 +80,7 @@ def _why_step(row: dict[str, Any], median: pd.Series, first: bool) -> str:
     more = row[f"{phase}_ns"] - median[f"{phase}_ns"]
     if more <= 0.3 * max(excess, 1):
         return "no single phase: the machine was busy, or a wait between processes"
-    return f"{phase} took {more / 1e6:.1f} ms more than usual"
+    return f"{title(phase)} took {more / 1e6:.1f} ms more than usual"
 
 
 def slow_requests(latencies: dict[str, int], parts: dict[str, dict[str, int]]) -> tuple[SlowRequest, ...]:

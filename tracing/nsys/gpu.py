@@ -1,39 +1,31 @@
 """What the GPU did and why it waited, from the CUDA activity of an nsys report.
 
 A kernel or copy belongs to the stage and step of the innermost range around the call that launched it (the same
-process and correlation id). A device is busy while anything runs on it; of every gap of more than `SHORT_GAP_NS` the
-cause is what ran on the CPU meanwhile, instant by instant: the device's worker before its core, before what is on the
-way between processes, the core's socket threads and the front end.
+process and correlation id). A device is busy while anything runs on it; why it was not is in `tracing.breakdown.gaps`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from probes.errors import EnginescopeError
-from tracing.breakdown.otherwatchers import GapCause, GpuDevice, GpuStage, GpuSummary
+from tracing.breakdown.gaps import ALL, Explained, causes, waiting, windows
+from tracing.breakdown.otherwatchers import GpuDevice, GpuStage, GpuSummary
 from tracing.nsys import file
 from tracing.nsys.file import Report
 from tracing.nsys.ranges import clock, stage_names
 from tracing.sites.engine import SCOPE_SITE
-from tracing.timeline.intervals import Pieces, edges, gaps, length, overlap, precedence, topmost, union
+from tracing.timeline.intervals import edges, topmost, union
 from tracing.timeline.spans import Timeline
-from tracing.timeline.steps import KINDS, core_of
+from tracing.timeline.steps import KINDS
+from tracing.timeline.workers import core_of
 
-SHORT_GAP_NS = 20_000
-NOTHING, NO_RANGE, NO_REQUEST = "nothing recorded", "outside of any range", "no request in the engine"
-RANKS = {"worker": 6, "core": 5, "core input": 3, "core output": 3, "front end": 2}
-HOP_RANK, NO_REQUEST_RANK, WAIT_RANK = 4, 1, 0
-PLACES = {"core input": " on the core's input thread", "core output": " on the core's output thread"}
-PLACES["front end"] = " on the front end"
+NO_RANGE = "outside of any range"
 NO_ROW = -1
 NO_STEP = "no step"
-HOPS = {"front end → core": "ZMQ", "core → front end": "ZMQ"}  # the others go through shared memory
-ALL = "all"
 MOST_ROWS = 30  # of work outside of steps, where any range of any program may be a stage
 
 
@@ -65,12 +57,20 @@ def gpu(
     if not len(report.activity):
         return None
     activity = attributed(report, timeline, offset_ns)
-    devices = []
+    devices: list[GpuDevice] = []
     for device, mine in activity.groupby("device"):
-        causes = list(_causes(timeline.spans, hops, set(mine["pid"])))
-        for kind, window in _windows(steps, mine):
-            devices.append(waiting(int(device), kind, window, union(*edges(mine)), causes))
+        devices += _waiting(int(device), mine, timeline, steps, hops)
     return GpuSummary(stages(activity, steps), tuple(devices))
+
+
+def _waiting(
+    device: int, activity: pd.DataFrame, timeline: Timeline, steps: pd.DataFrame, hops: pd.DataFrame
+) -> list[GpuDevice]:
+    """A device by kind of step; without steps all its activity is one window."""
+    why = Explained(list(causes(timeline, hops, set(activity["pid"]), core_of(timeline))))
+    whole = np.array([activity["start_ns"].min()]), np.array([activity["end_ns"].max()])
+    of_kinds = list(windows(steps, set(activity["core"]))) or [(ALL, whole)]
+    return [waiting(device, kind, window, union(*edges(activity)), why) for kind, window in of_kinds]
 
 
 # --- kernels and copies by stage and step ---
@@ -154,77 +154,3 @@ def _without_step(sums: pd.DataFrame) -> list[GpuStage]:
 def _medians(those: pd.DataFrame, numbers: list[str], count: int) -> dict[str, float]:
     """Medians over all steps of a kind: one in which the stage launched nothing counts as 0."""
     return {name: float(np.median(np.append(those[name], np.zeros(count - len(those))))) for name in numbers}
-
-
-# --- why the GPU waited ---
-
-
-def _windows(steps: pd.DataFrame, activity: pd.DataFrame) -> Iterator[tuple[str, Pieces]]:
-    """By kind of step the time of the device's steps, each to the next one's start; without steps all its activity."""
-    steps = steps[steps["pid"].isin(set(activity["core"])) & (steps["period_ns"] > 0)] if len(steps) else steps
-    if not len(steps):
-        yield ALL, (np.array([activity["start_ns"].min()]), np.array([activity["end_ns"].max()]))
-        return
-    for kind in (ALL, *KINDS):
-        mine = steps if kind == ALL else steps[steps["kind"] == kind]
-        if len(mine):
-            yield kind, union(*edges(mine.assign(end_ns=mine["start_ns"] + mine["period_ns"])))
-
-
-def _causes(spans: pd.DataFrame, hops: pd.DataFrame, workers: set[int]) -> Iterator[tuple[str, int, pd.DataFrame]]:
-    """What can be the cause of a gap: its name, its rank and the intervals (`start_ns`, `end_ns`)."""
-    for (role, stage, share), rows in spans.groupby(["role", "stage", "share"], observed=True):
-        mine = rows[rows["pid"].isin(workers)] if role == "worker" else rows
-        if share == "work" and len(mine):
-            yield f"{stage}{PLACES.get(str(role), '')}", RANKS[str(role)], mine
-        elif share == "wait" and role == "core":
-            yield str(stage), WAIT_RANK, mine
-    for name, rows in hops.groupby("hop"):
-        way = rows.rename(columns={"from_ns": "start_ns", "to_ns": "end_ns"}).drop_duplicates(["start_ns", "end_ns"])
-        yield HOPS.get(str(name), "shared memory"), HOP_RANK, way
-    yield NO_REQUEST, NO_REQUEST_RANK, spans[spans["site"] == "core.input_queue"]
-
-
-def waiting(
-    device: int, kind: str, window: Pieces, busy: Pieces, causes: list[tuple[str, int, pd.DataFrame]]
-) -> GpuDevice:
-    """How long a device was busy in a window and what its gaps of more than `SHORT_GAP_NS` are due to.
-
-    `busy_ns` + `idle_ns` = `window_ns`; `gap_ns` + `short_gap_ns` = `idle_ns`; the `causes`, largest first, add up to
-    `gap_ns`.
-    """
-    starts, ends = gaps(window, busy)
-    long = ends - starts > SHORT_GAP_NS
-    long_gaps = starts[long], ends[long]
-    whole, idle, gap = (length(pieces) for pieces in (window, (starts, ends), long_gaps))
-    by_cause = _by_cause(long_gaps, causes)
-    by_cause[NOTHING] = gap - sum(by_cause.values())
-    listed = sorted(((name, ns) for name, ns in by_cause.items() if ns), key=lambda cause: -cause[1])
-    return GpuDevice(
-        device,
-        kind,
-        window_ns=whole,
-        busy_ns=whole - idle,
-        idle_ns=idle,
-        gaps=int(long.sum()),
-        gap_ns=gap,
-        short_gap_ns=idle - gap,
-        causes=tuple(GapCause(name, ns) for name, ns in listed),
-    )
-
-
-def _by_cause(waits: Pieces, causes: list[tuple[str, int, pd.DataFrame]]) -> dict[str, int]:
-    """Nanoseconds of a device's waits by cause: the highest rank counts, then what began last."""
-    if not causes:
-        return {}
-    start = np.concatenate([rows["start_ns"].to_numpy(dtype=np.int64) for _, _, rows in causes])
-    end = np.concatenate([rows["end_ns"].to_numpy(dtype=np.int64) for _, _, rows in causes])
-    which = np.repeat(np.arange(len(causes)), [len(rows) for _, _, rows in causes])
-    rank = np.array([rank for _, rank, _ in causes], dtype=np.int64)[which]
-    bounds, top = topmost(start, end, precedence(start, end, rank))
-    by_cause: dict[str, int] = {}
-    for number in np.unique(which[top[top >= 0]]):
-        here = (top >= 0) & (which[np.maximum(top, 0)] == number)
-        inside = int(overlap((bounds[:-1][here], bounds[1:][here]), *waits).sum())
-        by_cause[causes[number][0]] = by_cause.get(causes[number][0], 0) + inside
-    return by_cause

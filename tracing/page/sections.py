@@ -12,8 +12,7 @@ from probes.console import Rows, percent, show_text, table, us
 from tracing.breakdown.findings import Findings
 from tracing.breakdown.review import Review, SlowStep
 from tracing.breakdown.starvation import Starvation
-from tracing.page import html, lanes, watchers
-from tracing.timeline.steps import PHASES
+from tracing.page import html, lanes, steptables, watchers
 
 SHOWN_SHARE = 0.0005  # of all latency, from which a part is shown at first sight
 MARGIN = 0.03  # of a window, on both sides of what it is about
@@ -23,22 +22,11 @@ def budget_rows(review: Review) -> Rows:
     return [[part.stage, us(part.median_ns), us(part.p95_ns), part.share] for part in review.budget]
 
 
-def step_rows(review: Review) -> Rows:
-    rows = []
-    for step in review.steps:
-        doing = ", ".join(f"{name} {share:.1%}" for name, share in step.core_while_idle.items() if share >= 0.001)
-        phases = [us(step.phase_median_ns(phase)) for phase in PHASES]
-        idle = percent(step.worker_idle_share)
-        rows.append([step.kind, step.count, f"{step.tokens_median:g}", us(step.median_ns), *phases, idle, doing])
-    return rows
-
-
 def hop_rows(review: Review) -> Rows:
     return [[hop.hop, hop.count, us(hop.median_ns), us(hop.p95_ns), hop.bytes_median or "n/a"] for hop in review.hops]
 
 
 BUDGET = ["stage", "median", "P95", "share"]
-STEPS = ["step", "count", "tokens", "median", *PHASES, "worker idle", "the core meanwhile"]
 HOPS = ["hop", "count", "median", "P95", "bytes"]
 QUEUED = ["role", "pid", "thread", "in the run queue", "share"]
 SLOW_REQUESTS = ["request", "took", "likely reason"]
@@ -103,8 +91,12 @@ def show(findings: Findings, out: Console) -> None:
         show_text(out, line, "dim")
     large = [[*row[:-1], percent(row[-1])] for row in budget_rows(review) if _large(row)]
     table(out, "where a request's time goes", BUDGET, large)
-    narrow = [[*row[:4], *row[4:12], row[12]] for row in step_rows(review)]
-    table(out, "what a step is made of (medians)", STEPS[:-1], narrow)
+    table(out, "what a step is made of (medians)", *steptables.step_table(review.steps))
+    if steptables.overlapping(review.steps):
+        show_text(out, steptables.OVERLAP, "dim")
+    if len(review.workers) > 1:
+        table(out, "workers", steptables.WORKERS, steptables.worker_rows(review))
+        show_text(out, steptables.straggler(review.workers) or steptables.NO_STRAGGLER)
     table(out, "hops between processes", HOPS, hop_rows(review))
     columns, slow = slow_steps(review.slow_steps, len(review.roles.get("core", ())))
     table(out, "slowest steps (median: of as many tokens)", columns, slow[:5], (len(columns) - 1,))
@@ -126,11 +118,7 @@ def sections(findings: Findings) -> list[tuple[str, str, str]]:
             "recorded events.",
             _budget_table(budget_rows(review)),
         ),
-        (
-            "What a step is made of",
-            "Medians by kind of step; the share of time in which the worker was idle, and what the core did then.",
-            html.table(STEPS, step_rows(review), text=(0, len(STEPS) - 1)),
-        ),
+        ("What a step is made of", steptables.sentences(review), _steps(review)),
         (
             "Hops between processes",
             "Latency from the end of sending to the receiver's start; to the worker from the start of dispatch.",
@@ -153,6 +141,16 @@ def sections(findings: Findings) -> list[tuple[str, str, str]]:
         ),
         *watchers.sections(review),
     ]
+
+
+def _steps(review: Review) -> str:
+    parts = [html.table(*steptables.step_table(review.steps))]
+    if idle := steptables.idle_rows(review.steps):
+        parts.append(html.table(steptables.IDLE, idle, text=(0, 2)))
+    if len(review.workers) > 1:
+        parts.append(html.table(steptables.WORKERS, steptables.worker_rows(review)))
+        parts.append(f"<p>{escape_html(steptables.straggler(review.workers) or steptables.NO_STRAGGLER)}</p>")
+    return "".join(parts)
 
 
 def _large(row: list[Any]) -> bool:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from tracing.timeline.spans import Timeline
-from tracing.timeline.steps import core_of
+from tracing.timeline.workers import core_of
 
 Rows = npt.NDArray[np.int64]
 NONE: Rows = np.zeros(0, dtype=np.int64)

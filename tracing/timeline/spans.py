@@ -22,6 +22,7 @@ from tracing.events.step import STEP_FIELDS
 COUNT_NAMES = (*STEP_FIELDS[3:], "kv_blocks")
 MAIN_ROLES = ("front end", "core", "worker")  # of a process that serves several
 # In a worker the shared-memory queue is its way in and out: there it waits for the core.
+LAUNCH = " (launch)"  # at the end of a stage whose work goes on on a device after it
 IN_WORKER = {"queue.get": ("wait: core", "wait"), "queue.put": ("reply", "work")}
 
 

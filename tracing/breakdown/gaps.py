@@ -1,0 +1,124 @@
+"""When a device or a worker stood still, and why: what ran on the CPU in every gap, instant by instant.
+
+The device's worker counts before its core, that before what is on the way between processes, the core's socket threads
+and the front end; waits explain only what nothing else does. Only the device's own core is asked, and those of its
+workers that are named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from tracing.breakdown.otherwatchers import GapCause, GpuDevice
+from tracing.timeline.intervals import Ints, Pieces, edges, gaps, length, overlap, precedence, topmost, union
+from tracing.timeline.spans import Timeline
+from tracing.timeline.steps import KINDS
+
+SHORT_GAP_NS = 20_000
+NOTHING, NO_REQUEST = "nothing recorded", "no request in the engine"
+RANKS = {"worker": 6, "core": 5, "core input": 3, "core output": 3, "front end": 2}
+HOP_RANK, NO_REQUEST_RANK, WAIT_RANK = 4, 1, 0
+PLACES = {"core input": " on the core's input thread", "core output": " on the core's output thread"}
+PLACES["front end"] = " on the front end"
+HOPS = {"front end → core": "ZMQ", "core → front end": "ZMQ"}  # the others go through shared memory
+ALL = "all"
+
+
+class Cause(NamedTuple):
+    """What can be the cause of a gap: its name, its rank, and when it was there (`start_ns`, `end_ns`)."""
+
+    name: str
+    rank: int
+    rows: pd.DataFrame
+
+
+def causes(timeline: Timeline, hops: pd.DataFrame, workers: set[int], cores: dict[int, int]) -> Iterator[Cause]:
+    """The causes of gaps of the device that some workers share; `cores` has the core of each process.
+
+    Workers of which no core is known belong to all.
+    """
+    spans, mine = timeline.spans, {cores[worker] for worker in workers if worker in cores}
+    of_core = spans["pid"].isin(mine) if mine else pd.Series(True, index=spans.index)
+    for (role, stage, share), rows in spans.groupby(["role", "stage", "share"], observed=True):
+        if role == "worker":
+            rows = rows[rows["pid"].isin(workers)]
+        elif role != "front end":
+            rows = rows[of_core[rows.index]]
+        if share == "work" and len(rows):
+            yield Cause(f"{stage}{PLACES.get(str(role), '')}", RANKS[str(role)], rows)
+        elif share == "wait" and role == "core" and len(rows):
+            yield Cause(str(stage), WAIT_RANK, rows)
+    for name, rows in hops.groupby("hop"):
+        way = rows[rows["core"].isin(mine)] if mine else rows
+        way = way.rename(columns={"from_ns": "start_ns", "to_ns": "end_ns"}).drop_duplicates(["start_ns", "end_ns"])
+        yield Cause(HOPS.get(str(name), "shared memory"), HOP_RANK, way)
+    yield Cause(NO_REQUEST, NO_REQUEST_RANK, spans[(spans["site"] == "core.input_queue") & of_core])
+
+
+def windows(steps: pd.DataFrame, cores: set[int]) -> Iterator[tuple[str, Pieces]]:
+    """By kind of step the time of some cores' steps, each to the next one's start; none where there are no steps."""
+    steps = steps[steps["pid"].isin(cores) & (steps["period_ns"] > 0)] if len(steps) else steps
+    for kind in (ALL, *KINDS):
+        mine = steps if kind == ALL else steps[steps["kind"] == kind] if len(steps) else steps
+        if len(mine):
+            yield kind, union(*edges(mine.assign(end_ns=mine["start_ns"] + mine["period_ns"])))
+
+
+class Explained:
+    """Time cut at every edge of some causes, with the one that counts in each piece."""
+
+    def __init__(self, listed: list[Cause]) -> None:
+        self.names = [cause.name for cause in listed]
+        count = [len(cause.rows) for cause in listed]
+        start, end = (self._joined(listed, name) for name in ("start_ns", "end_ns"))
+        self._which = np.repeat(np.arange(len(listed)), count)
+        rank = np.repeat(np.array([cause.rank for cause in listed], dtype=np.int64), count)
+        self._bounds, self._top = topmost(start, end, precedence(start, end, rank))
+
+    @staticmethod
+    def _joined(listed: list[Cause], name: str) -> Ints:
+        return np.concatenate([np.zeros(0, np.int64), *(c.rows[name].to_numpy(dtype=np.int64) for c in listed)])
+
+    def inside(self, waits: Pieces) -> dict[str, int]:
+        """Nanoseconds of some pieces of time by cause."""
+        total: dict[str, int] = {}
+        covered = self._top >= 0
+        which = self._which[self._top[covered]]
+        starts, ends = self._bounds[:-1][covered], self._bounds[1:][covered]
+        part = overlap(waits, starts, ends)
+        for number in np.unique(which).tolist():
+            name = self.names[number]
+            total[name] = total.get(name, 0) + int(part[which == number].sum())
+        return total
+
+
+def waiting(
+    device: int, kind: str, window: Pieces, busy: Pieces, why: Explained, short: int = SHORT_GAP_NS
+) -> GpuDevice:
+    """How long a device was busy in a window and what its gaps of more than `short` nanoseconds are due to.
+
+    `busy_ns` + `idle_ns` = `window_ns`; `gap_ns` + `short_gap_ns` = `idle_ns`; the `causes`, largest first, add up to
+    `gap_ns`.
+    """
+    starts, ends = gaps(window, busy)
+    long = ends - starts > short
+    long_gaps = starts[long], ends[long]
+    whole, idle, gap = (length(pieces) for pieces in (window, (starts, ends), long_gaps))
+    by_cause = why.inside(long_gaps)
+    by_cause[NOTHING] = gap - sum(by_cause.values())
+    ordered = sorted(((name, ns) for name, ns in by_cause.items() if ns), key=lambda cause: -cause[1])
+    return GpuDevice(
+        device,
+        kind,
+        window_ns=whole,
+        busy_ns=whole - idle,
+        idle_ns=idle,
+        gaps=int(long.sum()),
+        gap_ns=gap,
+        short_gap_ns=idle - gap,
+        causes=tuple(GapCause(name, ns) for name, ns in ordered),
+    )

@@ -1,0 +1,90 @@
+"""The review's tables of steps: what a step of each kind is made of, and how the workers differ."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from probes.console import Rows, percent, us
+from tracing.breakdown.review import Review, StepKind, WorkerUse
+from tracing.timeline.phases import PHASES, title
+
+LEAST_SHARE = 0.002  # of a step's median, from which a phase has a column
+STRAGGLING = 0.8  # of a core's steps, from which its slowest worker is a straggler
+NO_STRAGGLER = "no worker is the slowest most of the time"
+OVERLAP = (
+    "Steps overlap (a batch queue): the length is the latency of a step, from its scheduling to the end of its update; "
+    "the period, from start to start, is what each costs."
+)
+IDLE = ["step", "worker idle", "due to"]
+WORKERS = ["worker", "core", "steps", "median run", "slowest in", "idle"]
+
+
+def overlapping(kinds: Sequence[StepKind]) -> bool:
+    """Whether a step begins before the one before it ended."""
+    return any(kind.earlier_step_median_ns for kind in kinds)
+
+
+def step_table(kinds: Sequence[StepKind]) -> tuple[list[str], Rows]:
+    """Columns and rows: a phase has a column where it is more than a trace of a step of some kind."""
+    phases = [phase for phase in PHASES if any(_large(kind, phase) for kind in kinds)]
+    queued, spread = overlapping(kinds), any(kind.worker_spread_median_ns for kind in kinds)
+    known = any(kind.worker_idle_share is not None for kind in kinds)
+    columns = ["step", "count", "tokens", "length", *["period"] * queued, *map(title, phases), "unexplained"]
+    columns += [*["workers' spread"] * spread, *["worker idle"] * known]
+    rows = []
+    for kind in kinds:
+        row = [
+            kind.kind,
+            kind.count,
+            f"{kind.tokens_median:g}",
+            us(kind.median_ns),
+            *[us(kind.period_median_ns)] * queued,
+        ]
+        row += [us(kind.phase_median_ns(phase)) for phase in phases]
+        row += [us(kind.unexplained_median_ns), *[us(kind.worker_spread_median_ns)] * spread]
+        rows.append([*row, *[percent(kind.worker_idle_share)] * known])
+    return columns, rows
+
+
+def _large(kind: StepKind, phase: str) -> bool:
+    return kind.phase_median_ns(phase) > LEAST_SHARE * kind.median_ns
+
+
+def sentences(review: Review) -> str:
+    """What the columns are, below the heading."""
+    words = "Medians by kind of step; the columns of each single step and what is unexplained add up to its length. "
+    if overlapping(review.steps):
+        words += f"{OVERLAP} "
+    if len(review.workers) > 1:
+        words += "The columns are those of the step's slowest worker. "
+    return words
+
+
+def straggler(workers: Sequence[WorkerUse]) -> str | None:
+    """A sentence on the worker that is the slowest of its core's most often; None where they take turns."""
+    for worker in workers:
+        others = [each for each in workers if each.core_pid == worker.core_pid and each is not worker]
+        if others and worker.slowest_share >= STRAGGLING:
+            fastest = min(each.run_median_ns for each in others)
+            return (
+                f"worker {worker.worker_pid} was the slowest in {worker.slowest_share:.0%} of the steps: "
+                f"{us(worker.run_median_ns)} at the median, the fastest {us(fastest)}"
+            )
+    return None
+
+
+def worker_rows(review: Review) -> Rows:
+    return [
+        [w.worker_pid, w.core_pid, w.steps, us(w.run_median_ns), percent(w.slowest_share), percent(w.idle_share)]
+        for w in review.workers
+    ]
+
+
+def idle_rows(kinds: Sequence[StepKind]) -> Rows:
+    """A row a kind of step: the worker's idle share and what it is due to."""
+    rows = []
+    for kind in kinds:
+        causes = ", ".join(f"{share:.1%} {name}" for name, share in kind.core_while_idle.items() if share >= 0.001)
+        if kind.worker_idle_share is not None:
+            rows.append([kind.kind, percent(kind.worker_idle_share), causes])
+    return rows
