@@ -38,7 +38,8 @@ FLOORS = {
     "page": READERS,
 }
 WRITTEN = {"tracing.events.layout", "tracing.events.step"}  # of the events, what hooks may import: no reader
-ENGINE_SITES = ("tracing/sites/engine.py", "tracing/sites/site.py")
+SITE_TABLES = ("core", "engine", "frontend", "site", "worker")
+ENGINE_SITES = tuple(f"tracing/sites/{name}.py" for name in SITE_TABLES)
 # Function-level imports outside of commands and adapters, each of a library that only some calls need.
 OPTIONAL = {
     "notes/site/sources.py": {"mkdocs"},

@@ -153,6 +153,71 @@ def test_an_output_keeps_its_step_across_the_output_thread(file: Path) -> None:
     assert steps_of(file, "worker.hand_over") == steps_of(file, "worker.reply") == [-1, 0, 0, 1, 1, 2, 2]
 
 
+class AsyncOutput:
+    """An output that is still on the device."""
+
+    get_output = hooked("device.wait", lambda self: "tokens")
+
+
+class WaitingProcess(Process):
+    """vLLM's `WorkerProc`, which waits for the device where it replies."""
+
+    write = hooked("queue.put", lambda self, output: None)
+    reply = hooked("worker.reply", lambda self, output: self.write(output.get_output() if output else None))
+
+
+def test_a_reply_shows_apart_what_it_waits_for_the_device(file: Path) -> None:
+    core, worker, process = Core(decode(), decode()), Worker(), WaitingProcess()
+    for _ in range(2):
+        process.hand_over(worker.execute(core.schedule()))
+        worker.sample(None)
+        process.hand_over(AsyncOutput())
+    process.reply_to_all()
+    assert steps_of(file, "device.wait") == [0, 1]
+    assert steps_of(file, "queue.put") == [0, 0, 1, 1]
+    names = {CODES[name]: name for name in ("device.wait", "queue.put", "worker.reply")}
+    inside = [span for span in spans(file) if span["site"] in names and span["step"] == 1][-3:]
+    assert [names[span["site"]] for span in inside] == ["device.wait", "queue.put", "worker.reply"]
+    wait, put, reply = inside
+    assert reply["start"] <= wait["start"] <= wait["end"] <= put["start"] <= put["end"] <= reply["end"]
+
+
+class DeviceFuture(Future):  # type: ignore[type-arg]
+    """vLLM's `AsyncOutputFuture`: the worker is in the core's process."""
+
+    result = hooked("device.wait", lambda self: AsyncOutput().get_output())
+
+
+def test_in_one_process_the_wait_for_the_device_is_of_the_step_that_is_waited_for(file: Path) -> None:
+    core = Core(decode(), decode())
+    sample = hooked("executor.sample", lambda self, grammar: DeviceFuture())
+    futures = []
+    for _ in range(2):
+        core.dispatch(core.schedule())
+        futures.append(sample(core, None))
+    for future in futures:
+        future.result()
+    assert steps_of(file, "device.wait") == [0, 0, 1, 1]
+
+
+def test_a_dummy_batch_is_no_step(file: Path) -> None:
+    core, worker, process = Core(decode()), Worker(), Process()
+    process.hand_over(worker.execute(core.schedule()))
+    hooked("executor.dummy", lambda executor: None)(core)
+    process.hand_over(hooked("worker.dummy", lambda worker: None)(worker))
+    process.reply_to_all()
+    assert steps_of(file, "executor.dummy") == steps_of(file, "worker.dummy") == [-1]
+    assert steps_of(file, "worker.reply") == [0, -1]
+
+
+def test_ray_gives_a_worker_the_schedulers_output_with_others(file: Path) -> None:
+    core = Core(decode())
+    execute = hooked("worker.execute", lambda self, given: "tokens")
+    assert execute(None, (core.schedule(), None)) == "tokens"
+    assert steps_of(file, "worker.execute") == [0]
+    assert [span["value"] for span in spans(file) if span["site"] == CODES["worker.execute"]] == [1]
+
+
 class Slotted:
     """A scheduler's output of some later version, which takes no attribute."""
 

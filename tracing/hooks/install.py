@@ -62,7 +62,7 @@ def install_recorder(folder: str, nvtx: str | None) -> None:
     recorder.add(modes=[f"vllm {_version()}", *(["nvtx"] if ranged else [])])
     for site in SITES:
         wrap = table.wrapper_of(site, ranged)  # of sites that share a target the first one's serves them all
-        for target in site.targets:
+        for target in (*site.targets, *site.outside):
             patching.patch(target, "spans", wrap, _reporter(recorder.add, site.name, target))
     patching.patch(SCOPE_TARGET, "spans", scopes.scoped, _reporter(recorder.add, SCOPE_SITE.name, SCOPE_TARGET))
 

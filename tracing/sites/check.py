@@ -78,7 +78,7 @@ def show(sites: Sequence[Site], tree: SourceTree) -> int:
     unfit = list(dict.fromkeys(one.site.name for one in lookups if any(one.problems())))
     raise EnginescopeError(
         f"{len(unfit)} of {len(lookups)} sites do not fit vLLM {tree.version}: {', '.join(unfit)}; "
-        "correct their targets in tracing/sites/engine.py"
+        "correct their targets in tracing/sites"
     )
 
 

@@ -18,7 +18,8 @@ class Site:
 
     `targets` are `module:Class.method`, any of which may be absent in a version as long as one is there (a site that is
     not `required` may be absent whole). `share` says what its time counts as: `work` and `wait` explain a request's
-    time, a `frame` only encloses others. `numbers` names what a span's `value` and `extra` are.
+    time, a `frame` only encloses others. `numbers` names what a span's `value` and `extra` are. `outside` are targets
+    of other libraries, hooked where they are imported and looked up in no source of vLLM.
     """
 
     name: str
@@ -29,3 +30,4 @@ class Site:
     share: Share = "work"
     required: bool = True
     numbers: tuple[str, str] = ("", "")
+    outside: tuple[str, ...] = ()

@@ -22,7 +22,7 @@ class SpanRow:
     thread_name: str = field(metadata=column("the thread's name"))
     request: str = field(metadata=column("the request that the call names, by internal or caller's id; empty: none"))
     step: int = field(metadata=column("the engine step, or the key of a message outside of core and worker; -1: none"))
-    value: int = field(metadata=column("the site's first number, as `tracing/sites/engine.py` says", "the site's"))
+    value: int = field(metadata=column("the site's first number, as `tracing/sites` says", "the site's"))
     extra: int = field(metadata=column("the site's second number", "the site's"))
     raised: bool = field(metadata=column("whether the call ended in an exception"))
 

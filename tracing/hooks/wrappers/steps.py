@@ -77,7 +77,7 @@ def _write_step(scheduler: Any, output: Any, number: int, start: int, end: int) 
 
 
 def _dispatch(hook: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    steps.dispatched = stepnumber.of(_argument(args, kwargs, "scheduler_output"))
+    steps.dispatched = _number(args, kwargs)
     return _given_to_worker(hook, args, kwargs)
 
 
@@ -91,7 +91,7 @@ def _given_to_worker(hook: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) 
 
 
 def _of_scheduler_output(hook: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    set_step(stepnumber.of(_argument(args, kwargs, "scheduler_output")))
+    set_step(_number(args, kwargs))
     return hook(*args, **kwargs)
 
 
@@ -104,7 +104,7 @@ def _wait(hook: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
 
 def _update(original: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    set_step(stepnumber.of(_argument(args, kwargs, "scheduler_output")))
+    set_step(_number(args, kwargs))
     start = now()
     result = original(*args, **kwargs)
     safely(_write_messages, result, start, now())
@@ -124,7 +124,7 @@ def _write_messages(result: dict[int, Any], start: int, end: int) -> None:
 
 
 def _execute(hook: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    steps.executed = stepnumber.of(_argument(args, kwargs, "scheduler_output"))
+    steps.executed = _number(args, kwargs)
     set_step(steps.executed)
     return hook(*args, **kwargs)
 
@@ -144,6 +144,21 @@ def _reply(hook: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     return hook(*args, **kwargs)
 
 
+def _no_step(hook: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """A batch without requests, so that this engine keeps step with others."""
+    set_step(stepnumber.NONE)
+    return hook(*args, **kwargs)
+
+
+def scheduler_output(given: Any) -> Any:
+    """The scheduler's output that a worker is given: alone, or by Ray as the first of several."""
+    return given[0] if isinstance(given, tuple) else given
+
+
+def _number(args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
+    return stepnumber.of(scheduler_output(_argument(args, kwargs, "scheduler_output")))
+
+
 def _argument(args: tuple[Any, ...], kwargs: dict[str, Any], name: str) -> Any:
     """The one argument of a method, by position or name."""
     return args[1] if len(args) > 1 else kwargs.get(name)
@@ -156,7 +171,10 @@ NUMBERING: dict[str, Special] = {
     "scheduler.grammar": _of_scheduler_output,
     "executor.sample": _given_to_worker,
     "executor.wait": _wait,
+    "executor.dummy": _no_step,
     "worker.execute": _execute,
+    "worker.dummy": _no_step,
+    "device.wait": _wait,
     "worker.sample": _sample,
     "worker.hand_over": _hand_over,
     "worker.reply": _reply,

@@ -45,7 +45,7 @@ NUMBERS: dict[str, Callable[..., tuple[Any, Any]]] = {
     "kv.lookup": lambda result, *_: (result[1], 0),
     "kv.allocate": lambda result, blocks, request, tokens, *_: (tokens, result is None),
     "scheduler.free": lambda result, scheduler, request, *_: (request.num_output_tokens, request.status.name),
-    "worker.execute": lambda result, worker, output, *_: (output.total_num_scheduled_tokens, 0),
+    "worker.execute": lambda result, worker, given, *_: (steps.scheduler_output(given).total_num_scheduled_tokens, 0),
     "core.send": lambda result, socket, buffers: (sum(map(len, buffers)), 0),
     "output.detokenize": lambda result, state, tokens, *_: (len(tokens), 0),
     "output.abort": lambda result, *_: (len(result), 0),
