@@ -1,6 +1,12 @@
 """A short conversation with the real engine to look at: some streams at once from AsyncLLM on the default model.
 
-Example: python -m tracing.record        (which runs this, watched)
+With --shape, an engine in the shape of another deployment, on a two-layer model; --device-ms gives it a pretend device
+whose steps take so long.
+
+examples:
+  python -m tracing.record                                             which runs this, watched
+  python -m tracing.record -- python -m tracing.demo --shape one-gpu   the processes and the scheduling of one GPU
+  python -m tracing.record -- python -m tracing.demo --shape one-gpu --device-ms 10
 """
 
 from __future__ import annotations
@@ -8,10 +14,18 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
+import os
 from pathlib import Path
 from typing import Any
 
 from probes.arguments import CommandParser
+from probes.errors import run_main, usage_error
+from tracing.shapes import platform, start
+from tracing.shapes.pretend.work import parse_work
+from tracing.shapes.shape import SHAPES, Shape, shape_named
+
+if platform.VARIABLE in os.environ:  # in each of the engine's processes: spawned ones import this module again
+    platform.take_shape()
 
 STREAMS = 4
 TOKENS = 32
@@ -59,16 +73,44 @@ async def talk(model: Path) -> None:
         gc.collect()  # while its modules are still there: vLLM's destructor needs them
 
 
-def main() -> None:
-    """The command."""
-    parser = CommandParser(
+def run_shape(shape: Shape) -> None:
+    """The conversation with a shape's engine."""
+    from tracing.shapes import conversation, server
+
+    server.serve(shape) if shape.front_end == "server" else conversation.hold(shape)
+
+
+def parser() -> argparse.ArgumentParser:
+    arguments = CommandParser(
         prog="python -m tracing.demo", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.parse_args()
+    lines = "\n".join(f"  {shape.name:15s} {shape.meaning}" for shape in SHAPES.values())
+    arguments.epilog = f"shapes:\n{lines}"
+    arguments.add_argument(
+        "--shape", choices=tuple(SHAPES), help="the shape of the engine (default: what vLLM has here)"
+    )
+    arguments.add_argument("--device-ms", metavar="MS", help="a pretend device: a step's work, or PREFILL,MIXED,DECODE")
+    arguments.add_argument(
+        "--seed", type=int, default=0, help="of the device's work, which varies by 10 %% (default 0)"
+    )
+    return arguments
+
+
+def main() -> int:
+    """The command."""
+    args = parser().parse_args()
+    if args.device_ms and not args.shape:
+        raise usage_error("--device-ms needs a shape: --shape one-gpu --device-ms 10")
+    if args.shape:
+        shape = shape_named(args.shape)
+        start.become("tracing.demo", shape, parse_work(args.device_ms, args.seed) if args.device_ms else None)
+        run_shape(shape)
+        return 0
     from probes.checkpoint import default_model
 
     asyncio.run(talk(default_model()))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

@@ -23,6 +23,11 @@ ADAPTERS = {
     "probes/torchrates.py",
     "tracing/hooks/steplog.py",
     "tracing/demo.py",
+    "tracing/shapes/conversation.py",
+    "tracing/shapes/feature.py",
+    "tracing/shapes/hindrance.py",
+    "tracing/shapes/pretend/worker.py",
+    "tracing/shapes/platform.py",
     "tracing/overhead/trialengine.py",
     "offline/engine/adapter.py",
 }
@@ -34,7 +39,7 @@ FLOORS = {
     "events": {"sites"},
     "hooks": {"sites", "events"},
     "timeline": {"sites", "events"},
-    **dict.fromkeys(("breakdown", "pyspy", "nsys", "torchsums", "overhead"), READERS),
+    **dict.fromkeys(("breakdown", "pyspy", "nsys", "torchsums", "overhead", "shapes"), READERS),
     "page": READERS,
 }
 WRITTEN = {"tracing.events.layout", "tracing.events.step"}  # of the events, what hooks may import: no reader

@@ -1,0 +1,95 @@
+"""The shapes: what each sets, what its processes find in their environment, and what the demonstration refuses."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.metadata import distributions
+from pathlib import Path
+
+import pytest
+
+from probes.errors import EnginescopeError
+from tests.house.test_help import ROOT
+from tracing.shapes import hindrance, server, start
+from tracing.shapes.conversation import prompt
+from tracing.shapes.pretend.work import Work, work_of
+from tracing.shapes.shape import SHAPES, shape_named
+
+
+def test_a_shape_is_found_by_its_name() -> None:
+    assert shape_named("one-gpu").worker_in_core and shape_named("one-gpu").async_scheduling
+    with pytest.raises(EnginescopeError, match="no shape is called 'two-gpus'; there are cpu, async, one-gpu, tp2"):
+        shape_named("two-gpus")
+
+
+def test_every_shape_says_what_it_is() -> None:
+    assert all(name == shape.name and shape.meaning for name, shape in SHAPES.items())
+    assert len({shape.meaning for shape in SHAPES.values()}) == len(SHAPES)
+
+
+def test_what_the_processes_of_a_shape_find_in_their_environment() -> None:
+    work = Work(4, 3, 2, seed=1)
+    variables = start.environment(shape_named("v2-tp2"), work)
+    assert variables["VLLM_USE_V2_MODEL_RUNNER"] == variables["TRITON_INTERPRET"] == "1"
+    assert variables["VLLM_CPU_OMP_THREADS_BIND"] == "nobind"
+    assert variables["ENGINESCOPE_SHAPE"] == "v2-tp2" and work_of(variables["ENGINESCOPE_DEVICE"]) == work
+    assert "ENGINESCOPE_DEVICE" not in start.environment(shape_named("cpu"), None)
+
+
+def test_prompts_fit_the_vocabulary_and_begin_each_otherwise() -> None:
+    small = shape_named("v2-one-gpu")
+    prompts = [prompt(small, number)["prompt_token_ids"] for number in range(13)]
+    assert all(2 < token < (small.vocabulary or 0) for tokens in prompts for token in tokens)
+    assert len({tokens[0] for tokens in prompts}) == 13
+    assert len({prompt(shape_named("cpu"), number) for number in range(13)}) == 13
+
+
+def test_the_second_wave_asks_for_the_blocks_of_the_first() -> None:
+    shape = shape_named("kv-connector")
+    assert prompt(shape, 1) == prompt(shape, 7) != prompt(shape, 2)
+
+
+def test_a_distribution_stands_in_for_vllm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "version", lambda name: "0.32.0")
+    (folder,) = server.stand_in(tmp_path)
+    (metadata,) = distributions(path=[folder])
+    assert (metadata.metadata["Name"], metadata.version) == ("vllm", "0.32.0+cpu")
+
+
+def test_the_servers_command_line() -> None:
+    words = server.server_command({"model": "m/two", "enforce_eager": True, "skip_tokenizer_init": False}, 8001)
+    assert words[1:5] == ["-m", "vllm.entrypoints.cli.main", "serve", "m/two"]
+    assert words[-5:] == ["--port", "8001", "--api-server-count", "2", "--enforce-eager"]
+
+
+class Worker:
+    """A worker of two, as far as its rank goes."""
+
+    class parallel_config:
+        world_size = 2
+
+    def __init__(self, rank: int) -> None:
+        self.rank = rank
+
+
+def test_only_the_last_worker_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    spun: list[int] = []
+    monkeypatch.setattr(hindrance, "spin", spun.append)
+    execute_model = hindrance.spinning(lambda worker, scheduled: (worker.rank, scheduled), 4_000_000)
+    assert execute_model(Worker(0), "step") == (0, "step") and spun == []
+    assert execute_model(Worker(1), "step") == (1, "step") and spun == [4_000_000]
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["--device-ms", "10"], "--device-ms needs a shape"),
+        (["--shape", "cpu", "--device-ms", "soon"], "--device-ms takes one time"),
+        (["--shape", "three-gpus"], "invalid choice"),
+    ],
+)
+def test_the_demonstration_refuses_what_it_cannot_show(words: list[str], complaint: str) -> None:
+    command = [sys.executable, "-m", "tracing.demo", *words]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 2 and complaint in ended.stderr

@@ -1,0 +1,44 @@
+"""Features of an engine that work by files: a made-up LoRA adapter, and vLLM's example KV connector."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+RANK = 8
+SEED = 1
+
+
+def lora_request(model: Path, scratch: Path) -> Any:
+    """The request's adapter: random weights for the queries and values of every layer of a model."""
+    import torch
+    from safetensors.torch import save_file
+    from vllm.lora.request import LoRARequest
+
+    config = json.loads((model / "config.json").read_text())
+    hidden = int(config["hidden_size"])
+    folder = scratch / "adapter"
+    folder.mkdir()
+    draw = torch.Generator().manual_seed(SEED)
+    tensors = {}
+    for layer in range(int(config["num_hidden_layers"])):
+        for name in ("q_proj", "v_proj"):
+            key = f"base_model.model.model.layers.{layer}.self_attn.{name}"
+            tensors[f"{key}.lora_A.weight"] = torch.randn((RANK, hidden), generator=draw)
+            tensors[f"{key}.lora_B.weight"] = torch.randn((hidden, RANK), generator=draw)
+    save_file(tensors, str(folder / "adapter_model.safetensors"))
+    adapter = {"peft_type": "LORA", "r": RANK, "lora_alpha": RANK, "target_modules": ["q_proj", "v_proj"]}
+    (folder / "adapter_config.json").write_text(json.dumps(adapter))
+    return LoRARequest("made-up", 1, str(folder))
+
+
+def kv_over_files(scratch: Path) -> Any:
+    """The configuration of the connector that saves and loads KV blocks as files."""
+    from vllm.config import KVTransferConfig
+
+    return KVTransferConfig(
+        kv_connector="ExampleConnector",
+        kv_role="kv_both",
+        kv_connector_extra_config={"shared_storage_path": str(scratch)},
+    )

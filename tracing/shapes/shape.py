@@ -1,0 +1,107 @@
+"""The shapes: what each sets in the environment, in the engine's arguments and in the platform's answer, by name.
+
+A platform without a GPU forces one shape on the engine: the worker in a process of its own, no async scheduling,
+spawned processes. The other shapes undo that, one decision each, and are run for real.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from probes.errors import usage_error
+from tracing.shapes.hindrance import STRAGGLER
+
+FrontEnd = Literal["streams", "batch", "server"]
+
+# Several workers share the cores of one machine: each bound to cores of its own would need as many NUMA nodes.
+UNBOUND = {"VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+RUNNER_V2 = {"VLLM_USE_V2_MODEL_RUNNER": "1", "TRITON_INTERPRET": "1"}
+SMALL_VOCABULARY = 512  # Triton's interpreter samples in Python, word by word
+
+
+@dataclass(frozen=True)
+class Shape:
+    """One shape; `vocabulary` is the model's number of words, None for all that its tokenizer has."""
+
+    name: str
+    meaning: str
+    front_end: FrontEnd = "streams"
+    async_scheduling: bool = False
+    worker_in_core: bool = False
+    start_method: Literal["spawn", "fork"] = "spawn"
+    vocabulary: int | None = None
+    environment: dict[str, str] = field(default_factory=dict)
+    engine: dict[str, Any] = field(default_factory=dict)
+    files: Literal["", "LoRA", "KV"] = ""  # the feature that works by files
+    busy_neighbours: bool = False
+
+    @property
+    def runner_v2(self) -> bool:
+        """Whether Model Runner V2 runs, in Triton's interpreter."""
+        return "VLLM_USE_V2_MODEL_RUNNER" in self.environment
+
+
+TP2 = {"tensor_parallel_size": 2}
+DP2 = {"data_parallel_size": 2}
+NGRAM = {"method": "ngram", "num_speculative_tokens": 3, "prompt_lookup_max": 3, "prompt_lookup_min": 1}
+SMALL_BLOCKS = {"block_size": 32, "enable_prefix_caching": False}
+ONE_PROCESS = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
+
+SHAPES = {
+    shape.name: shape
+    for shape in (
+        Shape("cpu", "the worker in a process of its own, no async scheduling: what a machine without a GPU has"),
+        Shape("async", "the same with async scheduling and the batch queue", async_scheduling=True),
+        Shape(
+            "one-gpu",
+            "the worker inside the core, async scheduling and the batch queue: what one GPU has",
+            async_scheduling=True,
+            worker_in_core=True,
+        ),
+        Shape("tp2", "two workers of one core, tensor parallel", environment=UNBOUND, engine=TP2),
+        Shape(
+            "tp2-async",
+            "two workers with async scheduling and the batch queue",
+            async_scheduling=True,
+            environment=UNBOUND,
+            engine=TP2,
+        ),
+        Shape("dp2", "two cores with a coordinator, data parallel", environment=UNBOUND, engine=DP2),
+        Shape("two-front-ends", "an API server of two processes before one core", front_end="server"),
+        Shape("fork", "forked processes, as CUDA's default has them", start_method="fork"),
+        Shape("in-process", "front end, core and worker in one process", front_end="batch", environment=ONE_PROCESS),
+        Shape(
+            "v2-one-gpu",
+            "one GPU's shape with Model Runner V2, in Triton's interpreter",
+            async_scheduling=True,
+            worker_in_core=True,
+            vocabulary=SMALL_VOCABULARY,
+            environment=RUNNER_V2,
+        ),
+        Shape(
+            "v2-tp2",
+            "two workers with Model Runner V2, in Triton's interpreter",
+            vocabulary=SMALL_VOCABULARY,
+            environment=RUNNER_V2 | UNBOUND,
+            engine=TP2,
+        ),
+        Shape("ngram", "n-gram speculation", engine={"speculative_config": NGRAM}),
+        Shape("lora", "requests with a LoRA adapter", engine={"enable_lora": True, "max_lora_rank": 8}, files="LoRA"),
+        Shape("kv-connector", "KV blocks that come from files", engine=SMALL_BLOCKS, files="KV"),
+        Shape(
+            "straggler",
+            "two workers, of which the last is 4 ms slower in every step",
+            environment=UNBOUND | {STRAGGLER: "4"},
+            engine=TP2,
+        ),
+        Shape("busy-neighbour", "a neighbour on every core, that works and rests in turns", busy_neighbours=True),
+    )
+}
+
+
+def shape_named(name: str) -> Shape:
+    """The shape of this name; bad usage where there is none."""
+    if name not in SHAPES:
+        raise usage_error(f"no shape is called {name!r}; there are {', '.join(SHAPES)}")
+    return SHAPES[name]
