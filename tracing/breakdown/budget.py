@@ -21,7 +21,8 @@ from tracing.timeline.requests import Flow
 from tracing.timeline.requestspans import carried, own_rows
 
 UNEXPLAINED = "unexplained"
-RANK = {"worker": 3, "core": 2}  # other roles are 1, waits 0
+RANK = {"worker": 4, "core": 3}  # of work; that of other roles is 2
+GPU_WAIT, WAIT = 1, 0
 
 
 @dataclass(frozen=True)
@@ -39,13 +40,18 @@ def pieces(index: Index, flow: Flow) -> list[Piece]:
     """All that can explain a request's time, cut to its beginning and end."""
     whole = []
     for row in explaining(index, flow).tolist():
-        wait = index.share[row] == "wait"
-        rank = 0 if wait else RANK.get(index.role[row], 1)
-        whole.append(Piece(index.stage[row], int(index.start[row]), int(index.end[row]), rank, (row,)))
-    whole += [Piece(w.name, w.start_ns, w.end_ns, 0, (w.after, w.before)) for w in waits(index, flow)]
+        whole.append(Piece(index.stage[row], int(index.start[row]), int(index.end[row]), _rank(index, row), (row,)))
+    whole += [Piece(w.name, w.start_ns, w.end_ns, WAIT, (w.after, w.before)) for w in waits(index, flow)]
     start, end = flow.start_ns, flow.end_ns
     trimmed = [Piece(p.part, max(p.start_ns, start), min(p.end_ns, end), p.rank, p.rows) for p in whole]
     return [piece for piece in trimmed if piece.end_ns > piece.start_ns]
+
+
+def _rank(index: Index, row: int) -> int:
+    """A wait inside a call has the rank of the call, so that it is told apart from the call's work."""
+    if index.share[row] == "wait" and not index.inside_work[row]:
+        return GPU_WAIT if index.stage[row] == "wait: GPU" else WAIT
+    return RANK.get(index.role[row], 2)
 
 
 def explaining(index: Index, flow: Flow) -> Rows:
@@ -53,7 +59,7 @@ def explaining(index: Index, flow: Flow) -> Rows:
     collections meanwhile; by start, without frames."""
     rows = np.union1d(own_rows(index, flow), carried(index, flow))
     # That a worker waits for the core says nothing of what the core does, and a request waits for neither.
-    rows = rows[(index.share[rows] != "frame") & ((index.share[rows] != "wait") | (index.role[rows] != "worker"))]
+    rows = rows[(index.share[rows] != "frame") & ((index.stage[rows] != "wait: core") | (index.role[rows] != "worker"))]
     return np.union1d(rows, _collections(index, flow, rows))
 
 
@@ -61,7 +67,7 @@ def _collections(index: Index, flow: Flow, rows: Rows) -> Rows:
     """Garbage collections during a request's time on the threads that served it."""
     pauses = index.at("gc")
     pauses = pauses[(index.end[pauses] > flow.start_ns) & (index.start[pauses] < flow.end_ns)]
-    return pauses[np.isin(index.thread[pauses], np.unique(index.thread[rows]))]
+    return pauses[np.isin(index.threads(pauses), np.unique(index.threads(rows)))]
 
 
 def budget(index: Index, flow: Flow) -> dict[str, int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,11 +10,13 @@ import pandas as pd
 
 from probes.errors import EnginescopeError
 from tracing import timeline as tracefolder
-from tracing.breakdown import budget, hops, slow, stepkinds, use
+from tracing.breakdown import budget, hops, slow, stepkinds
 from tracing.breakdown.cost import ledger_rows, recorder_cost
 from tracing.breakdown.otherwatchers import GpuSummary, SampleSummary
+from tracing.breakdown.problems import problems
 from tracing.breakdown.review import RequestCounts, Review
 from tracing.breakdown.starvation import starvation
+from tracing.breakdown.tracefile import trace_file
 from tracing.nsys import gpu
 from tracing.pyspy import tables
 from tracing.timeline import contention
@@ -25,8 +26,6 @@ from tracing.timeline.requests import flows as flows_of
 from tracing.timeline.spans import Timeline
 from tracing.timeline.steps import anatomy
 from tracing.torchsums import operators
-
-MOST_CUT = 10  # requests that are named one by one where they were cut
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ def analyze(timeline: Timeline) -> Findings:
     flows = flows_of(index)
     steps = anatomy(timeline)
     hop_frame = hops.hops(index, flows)
-    workers = use.workers_by_kind(timeline, steps, hop_frame)
+    workers = stepkinds.workers_by_kind(timeline, steps, hop_frame)
     whole = [flow for flow in flows if flow.state not in ("cut", "refused")]
     budgets = budget.budgets(index, whole)
     sums = operators.summary(operators.read(timeline))
@@ -84,13 +83,13 @@ def analyze(timeline: Timeline) -> Findings:
     beside = (*(starved.problems() if starved else ()), *unread, *(sums.problems if sums else ()))
     review = Review(
         about=about(timeline),
-        problems=(*problems(timeline, flows), *beside),
+        problems=(*problems(timeline, flows, hop_frame), *beside),
         requests=request_counts(flows),
         budget=budget.summary(budgets),
         unexplained_share_median=budget.unexplained_share(budgets),
         unexplained_ns_per_token_median=budget.unexplained_per_token(budgets, whole),
-        steps=stepkinds.summary(steps, use.idle_by_kind(workers)),
-        workers=use.worker_uses(timeline, steps, workers),
+        steps=stepkinds.summary(steps, stepkinds.idle_by_kind(workers)),
+        workers=stepkinds.worker_uses(timeline, steps, workers),
         hops=hops.summary(hop_frame),
         slow_steps=slow.slow_steps(timeline, steps, samples),
         slow_requests=slow.slow_requests({flow.request: flow.latency_ns for flow in whole}, budgets),
@@ -104,15 +103,6 @@ def analyze(timeline: Timeline) -> Findings:
         gpu=None,
     )
     return Findings(timeline, flows, steps, hop_frame, review)
-
-
-def trace_file(folder: Path) -> dict[str, Any]:
-    """`trace.json`; empty where the recorder was killed before it wrote one."""
-    try:
-        values: dict[str, Any] = json.loads((folder / "trace.json").read_text())
-    except (OSError, ValueError):
-        return {}
-    return values
 
 
 def about(timeline: Timeline) -> str:
@@ -133,33 +123,6 @@ def one_line(command: str) -> str:
     """A command for a line of its own: of a program of several lines its first."""
     first, _, rest = command.strip().partition("\n")
     return f"{first} …" if rest else first
-
-
-def problems(timeline: Timeline, flows: list[Flow]) -> list[str]:
-    """What makes this trace less than whole, a line each."""
-    trace = trace_file(timeline.folder)
-    lines = list(trace.get("problems", []))
-    if timeline.dropped:
-        lines.append(f"{timeline.dropped} spans were dropped: the figures below leave them out")
-    if timeline.torn:
-        lines.append(f"{timeline.torn} records were being written when their process died")
-    lines += [f"process {p['pid']} said nothing of itself" for p in timeline.processes if p.get("incomplete")]
-    if trace.get("state") == "running":
-        lines.append("the recording did not end: the recorder still runs, or was killed")
-    cut = [flow for flow in flows if flow.state == "cut"]
-    deaths = died(timeline) if cut else []  # with nothing in flight it is how vLLM ends its processes
-    why = "; ".join(deaths)
-    lines += deaths
-    lines += [f"request {flow.request} was cut: {why or 'no ' + ', '.join(flow.missing)}" for flow in cut[:MOST_CUT]]
-    if len(cut) > MOST_CUT:
-        lines.append(f"… and {len(cut) - MOST_CUT} more requests were cut")
-    return lines
-
-
-def died(timeline: Timeline) -> list[str]:
-    """`the worker died (pid 12)` for each engine process that did not end by itself, in the order of roles."""
-    killed = [p for p in timeline.processes if p.get("stopped_ns", 0) is None and p["serves"]]
-    return [f"the {p['serves'][0]} died (pid {p['pid']})" for p in killed]
 
 
 def request_counts(flows: list[Flow]) -> RequestCounts:

@@ -1,7 +1,11 @@
 """Hops: what lies between two processes, from the end of sending to the receiver's start.
 
 Core → worker counts from the start of dispatch: the worker reads the shared memory, and begins, before the core's call
-of it returns, so that from its end on nothing would be left of most of these hops.
+of it returns, so that from its end on nothing would be left of most of these hops. It ends when the worker begins the
+step, and where that was at another step until then it begins when the worker was free.
+
+A receiver that begins before the sender's call returns has a latency of 0. One that begins before the sender's call
+does is impossible: such a hop is negative, a problem of the trace, and in no median.
 """
 
 from __future__ import annotations
@@ -11,9 +15,11 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
+from probes.console import us
 from tracing.breakdown.review import HopKind
 from tracing.timeline.index import Index, Rows
 from tracing.timeline.requests import Flow
+from tracing.timeline.workers import RUN
 
 COLUMNS = ["request", "core", "hop", "from_ns", "to_ns", "latency_ns", "bytes", "from_row", "to_row"]
 
@@ -22,8 +28,7 @@ def hops(index: Index, flows: list[Flow]) -> pd.DataFrame:
     """A row a hop of every request: `request`, `core` (its process), `hop`, `from_ns`, `to_ns`, `latency_ns`, `bytes`
     (0 where not known), and the rows of the two spans in `timeline.spans`.
 
-    Requests that share a step or a message share its hops. A receiver that began before its sender was through has a
-    latency of 0.
+    Requests that share a step or a message share its hops.
     """
     rows: list[tuple[str, int, str, int, int, int]] = []
     for flow in flows:
@@ -35,17 +40,40 @@ def hops(index: Index, flows: list[Flow]) -> pd.DataFrame:
     left, reached = (frame[name].to_numpy(dtype=np.int64) for name in ("from_row", "to_row"))
     frame["from_ns"], frame["to_ns"] = index.end[left], index.start[reached]
     there = (frame["hop"] == "core → worker").to_numpy()
-    frame.loc[there, "from_ns"] = index.start[left[there]]
+    frame.loc[there, "from_ns"] = np.maximum(index.start[left[there]], _free(index, reached[there]))
     back = (frame["hop"] == "worker → core").to_numpy()
     # The core is waiting there since long: the hop ends when its wait does.
     frame.loc[back, "to_ns"] = index.end[reached[back]]
-    frame["latency_ns"] = np.maximum(frame["to_ns"] - frame["from_ns"], 0)
+    during = (frame["to_ns"] >= index.start[left]) & (frame["to_ns"] < frame["from_ns"])
+    frame["latency_ns"] = np.where(during, 0, frame["to_ns"] - frame["from_ns"])
     return frame[COLUMNS]
+
+
+def _free(index: Index, reached: Rows) -> Rows:
+    """When each worker was through with what it executed before the calls at `reached`; 0 for its first."""
+    free = np.zeros(len(reached), dtype=np.int64)
+    ran = index.at(*RUN)
+    for worker in np.unique(index.pid[reached]):
+        mine = ran[index.pid[ran] == worker]
+        until = np.append(0, np.maximum.accumulate(index.end[mine]))
+        here = index.pid[reached] == worker
+        free[here] = until[np.searchsorted(index.start[mine], index.start[reached[here]], side="left")]
+    return free
+
+
+def impossible(frame: pd.DataFrame) -> list[str]:
+    """A line a way between two processes on which something arrived before it was sent."""
+    rows = frame[frame["latency_ns"] < 0].drop_duplicates(["hop", "from_ns", "to_ns"])
+    return [
+        f"{len(of_way)} hops {hop} arrived before they were sent, by up to {us(-of_way['latency_ns'].min())}: "
+        "clocks or steps of the two processes do not match"
+        for hop, of_way in rows.groupby("hop", sort=False)
+    ]
 
 
 def summary(frame: pd.DataFrame) -> tuple[HopKind, ...]:
     """A row a way between two processes; hops that requests share count once."""
-    distinct = frame.drop_duplicates(["hop", "from_ns", "to_ns"])
+    distinct = frame[frame["latency_ns"] >= 0].drop_duplicates(["hop", "from_ns", "to_ns"])
     return tuple(_kind(str(hop), rows) for hop, rows in distinct.groupby("hop", sort=False, observed=True))
 
 

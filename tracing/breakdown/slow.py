@@ -10,7 +10,6 @@ import pandas as pd
 from tracing.breakdown.review import SlowRequest, SlowStep
 from tracing.breakdown.starvation import queued_in_steps
 from tracing.timeline.contention import Contention
-from tracing.timeline.intervals import edges, overlap, union
 from tracing.timeline.phases import PHASES, title
 from tracing.timeline.spans import Timeline
 from tracing.timeline.workers import core_of
@@ -31,7 +30,6 @@ def slow_steps(timeline: Timeline, steps: pd.DataFrame, samples: Contention) -> 
     if not len(real):
         return ()
     real["ns"] = real["end_ns"] - real["start_ns"]
-    real["gc_ns"] = _collections(timeline, real)
     real["queued_ns"] = queued_in_steps(timeline, samples, real, core_of(timeline))
     real["tokens"] = real["prefill_tokens"] + real["decode_tokens"]
     real["peers"] = real.groupby(["kind", _size(real["tokens"])]).ngroup()
@@ -50,18 +48,6 @@ def slow_steps(timeline: Timeline, steps: pd.DataFrame, samples: Contention) -> 
 def _size(tokens: pd.Series) -> np.ndarray:
     """Token counts as numbers that are the same where the counts agree within a tenth; small ones only if equal."""
     return np.where(tokens < 10, tokens, np.round(np.log(np.maximum(tokens, 1)) / np.log(1.1)) + 10).astype(np.int64)
-
-
-def _collections(timeline: Timeline, steps: pd.DataFrame) -> np.ndarray:
-    """Nanoseconds of garbage collection in each step, in its core and workers."""
-    spans, total = timeline.spans, np.zeros(len(steps), dtype=np.int64)
-    cores = core_of(timeline)
-    for pid in steps["pid"].unique():
-        mine = [process for process, core in cores.items() if core == pid]
-        pauses = union(*edges(spans[(spans["site"] == "gc") & spans["pid"].isin(mine)]))
-        here = (steps["pid"] == pid).to_numpy()
-        total[here] = overlap(pauses, *edges(steps[here]))
-    return total
 
 
 def _why_step(row: dict[str, Any], median: pd.Series, first: bool) -> str:

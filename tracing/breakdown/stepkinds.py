@@ -1,13 +1,18 @@
-"""What the steps of each kind are made of: medians of their phases, and what the core did while the worker was idle."""
+"""What the steps of each kind are made of, and how the workers spent their time: busy, idle, and why idle."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pandas as pd
 
+from tracing.breakdown.gaps import ALL, Explained, causes, waiting, windows
 from tracing.breakdown.otherwatchers import GpuDevice
-from tracing.breakdown.review import StepKind
+from tracing.breakdown.review import StepKind, WorkerUse
 from tracing.timeline.phases import PHASES
+from tracing.timeline.spans import Timeline
 from tracing.timeline.steps import KINDS
+from tracing.timeline.workers import busy, core_of, of_core, runs
 
 MOST_IDLE = 5
 COLUMNS = (*PHASES, "unexplained", "output", "worker_spread")
@@ -39,4 +44,51 @@ def _row(kind: str, rows: pd.DataFrame, worker: GpuDevice | None) -> StepKind:
         unexplained_share_median=float((rows["unexplained_ns"] / lengths.clip(lower=1)).median()),
         worker_idle_share=worker.idle_ns / window if worker and window else None,
         core_while_idle=shares,
+    )
+
+
+# --- the workers ---
+
+
+def workers_by_kind(timeline: Timeline, steps: pd.DataFrame, hops: pd.DataFrame) -> dict[int, list[GpuDevice]]:
+    """By worker (its process) how it spent the steps of each kind; every idle nanosecond has a cause."""
+    cores = core_of(timeline)
+    uses: dict[int, list[GpuDevice]] = {}
+    for core in sorted(set(steps["pid"].tolist())):
+        for worker in of_core(timeline, core, cores):
+            why, ran = Explained(list(causes(timeline, hops, {worker}, cores))), busy(timeline, worker)
+            of_kinds = windows(steps, {core})
+            uses[worker] = [waiting(worker, kind, window, ran, why, short=0) for kind, window in of_kinds]
+    return uses
+
+
+def idle_by_kind(uses: dict[int, list[GpuDevice]]) -> dict[str, GpuDevice]:
+    """All workers together, by kind of step."""
+    kinds: dict[str, GpuDevice] = {}
+    for use in (use for of_worker in uses.values() for use in of_worker):
+        kinds[use.kind] = kinds[use.kind].joined(use) if use.kind in kinds else use
+    return kinds
+
+
+def worker_uses(timeline: Timeline, steps: pd.DataFrame, uses: dict[int, list[GpuDevice]]) -> tuple[WorkerUse, ...]:
+    """A row a worker: how long it ran in the median step, how often it was the slowest, and its idle share."""
+    cores = core_of(timeline)
+    run = runs(timeline, steps, cores)
+    return tuple(_worker(worker, cores[worker], run, steps, whole) for worker, whole in _whole(uses))
+
+
+def _whole(uses: dict[int, list[GpuDevice]]) -> Iterator[tuple[int, GpuDevice]]:
+    return ((worker, use) for worker, of_worker in uses.items() for use in of_worker if use.kind == ALL)
+
+
+def _worker(worker: int, core: int, run: pd.DataFrame, steps: pd.DataFrame, whole: GpuDevice) -> WorkerUse:
+    mine = run["run_ns"][run["worker"] == worker]
+    of_core = steps["worker"][(steps["pid"] == core) & (steps["worker"] >= 0)]
+    return WorkerUse(
+        worker_pid=worker,
+        core_pid=core,
+        steps=len(mine),
+        run_median_ns=int(mine.median()) if len(mine) else 0,
+        slowest_share=float((of_core == worker).mean()) if len(of_core) else 0.0,
+        idle_share=whole.idle_ns / whole.window_ns if whole.window_ns else None,
     )

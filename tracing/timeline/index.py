@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from tracing.timeline.phases import nested_waits
 from tracing.timeline.spans import Timeline
 from tracing.timeline.workers import core_of
 
@@ -99,10 +100,30 @@ class Index:
             messages[int(pid)] = (rows["step"].to_numpy(dtype=np.int64), rows["key"].to_numpy(dtype=np.int64))
         return messages
 
-    def keys_of(self, core_pid: int, steps: Rows) -> Rows:
-        """The keys of the messages that some steps sent."""
+    def keys_of(self, core_pid: int, steps: Rows, front_pid: int) -> Rows:
+        """The keys of the messages that some steps sent to a front end."""
         steps_of_keys, keys = self._messages.get(core_pid, (NONE, NONE))
-        return keys[np.isin(steps_of_keys, steps)]
+        keys = keys[np.isin(steps_of_keys, steps)]
+        return keys[np.array([self._receivers.get(key, front_pid) == front_pid for key in keys.tolist()], dtype=bool)]
+
+    @cached_property
+    def _receivers(self) -> dict[int, int]:
+        """By key the front end that a message went to, where any message of its client was seen to arrive."""
+        rows = self.at("client.receive", "output.process")
+        arrived = pd.DataFrame({"key": self.step[rows], "front": self.pid[rows]}).drop_duplicates()
+        messages = self.timeline.messages.merge(arrived, on="key", how="left")
+        fronts = messages.dropna(subset="front").groupby(["pid", "client"])["front"].agg(lambda pids: pids.mode()[0])
+        known = messages.drop(columns="front").drop_duplicates().merge(fronts.reset_index(), on=["pid", "client"])
+        return dict(zip(known["key"].tolist(), known["front"].astype(int).tolist(), strict=True))
+
+    @cached_property
+    def inside_work(self) -> npt.NDArray[np.bool_]:
+        """Which spans are waits inside work of their thread."""
+        return nested_waits(self.timeline.spans)
+
+    def threads(self, rows: Rows) -> Rows:
+        """A number for the thread of each of some spans, distinct over all processes."""
+        return self.pid[rows] << 32 | self.thread[rows]
 
     @cached_property
     def _steps_by_key(self) -> dict[int, dict[int, int]]:

@@ -100,7 +100,7 @@ def _flow(index: Index, name: str, parent: str | None, front_pid: int, external:
     number = _call(index, external, front_pid, assigned)
     call = call_rows(index, external, front_pid, number)
     core_pid, steps = index.steps_of(name)
-    keys = index.keys_of(core_pid, steps)
+    keys = index.keys_of(core_pid, steps, front_pid)
     freed = index.rows(name, "scheduler.free")
     status = index.text(core_pid, int(index.extra[freed[-1]])) if len(freed) else ""
     stop = index.stopped.get(name)
@@ -200,7 +200,7 @@ def _delivered(index: Index, name: str, call: Rows, front_pid: int, stop: int | 
     freed = index.rows(name, "scheduler.free")
     if not len(call) and stop is None and not (status and status not in ABORTED):
         return 0
-    in_time = index.with_step("output.process", front_pid, index.keys_of(core_pid, steps))
+    in_time = index.with_step("output.process", front_pid, index.keys_of(core_pid, steps, front_pid))
     yields = call[index.value[call] == YIELDED]
     if stop is not None:
         in_time = in_time[index.step[in_time] <= stop]

@@ -59,9 +59,11 @@ def _of_other_calls(index: Index, flow: Flow, site: str) -> Rows:
 def rendered(index: Index, accept: int) -> int:
     """The tokenization of an `llm.add_request`'s prompt, which comes right before it on its thread; else itself."""
     rows = index.at("llm.render")
-    rows = rows[(index.thread[rows] == index.thread[accept]) & (index.end[rows] <= index.start[accept])]
+    thread = index.threads(np.array([accept]))
+    rows = rows[(index.threads(rows) == thread) & (index.end[rows] <= index.start[accept])]
     if not len(rows):
         return accept
     others = index.at("llm.add_request")
+    others = others[index.threads(others) == thread]
     others = others[(index.start[others] > index.start[rows[-1]]) & (index.start[others] < index.start[accept])]
     return accept if len(others) else int(rows[-1])

@@ -1,0 +1,61 @@
+"""What makes a trace less than whole, or its figures wrong: a line each, for the top of the review."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from tracing.breakdown.hops import impossible
+from tracing.breakdown.tracefile import trace_file
+from tracing.timeline.requests import Flow
+from tracing.timeline.spans import Timeline
+from tracing.timeline.workers import core_of
+
+MOST_CUT = 10  # requests that are named one by one where they were cut
+
+
+def problems(timeline: Timeline, flows: list[Flow], hops: pd.DataFrame) -> list[str]:
+    """What makes this trace less than whole, a line each; what makes its figures wrong comes first."""
+    trace = trace_file(timeline.folder)
+    lines = [*mismatches(timeline), *impossible(hops), *trace.get("problems", [])]
+    if timeline.dropped:
+        lines.append(f"{timeline.dropped} spans were dropped: the figures below leave them out")
+    if timeline.torn:
+        lines.append(f"{timeline.torn} records were being written when their process died")
+    lines += [f"process {p['pid']} said nothing of itself" for p in timeline.processes if p.get("incomplete")]
+    if trace.get("state") == "running":
+        lines.append("the recording did not end: the recorder still runs, or was killed")
+    cut = [flow for flow in flows if flow.state == "cut"]
+    deaths = died(timeline) if cut else []  # with nothing in flight it is how vLLM ends its processes
+    why = "; ".join(deaths)
+    lines += deaths
+    lines += [f"request {flow.request} was cut: {why or 'no ' + ', '.join(flow.missing)}" for flow in cut[:MOST_CUT]]
+    if len(cut) > MOST_CUT:
+        lines.append(f"… and {len(cut) - MOST_CUT} more requests were cut")
+    return lines
+
+
+def died(timeline: Timeline) -> list[str]:
+    """`the worker died (pid 12)` for each engine process that did not end by itself, in the order of roles."""
+    killed = [p for p in timeline.processes if p.get("stopped_ns", 0) is None and p["serves"]]
+    return [f"the {p['serves'][0]} died (pid {p['pid']})" for p in killed]
+
+
+def mismatches(timeline: Timeline) -> list[str]:
+    """A line where workers executed other steps than those that the core scheduled under their numbers.
+
+    The tokens of each `execute_model` are compared with those of the scheduler's batch of the same step.
+    """
+    spans = timeline.spans[timeline.spans["step"] >= 0]
+    scheduled, executed = (spans[spans["site"] == site] for site in ("scheduler.schedule", "worker.execute"))
+    core = executed["pid"].map(core_of(timeline)).fillna(-1).astype(np.int64)
+    executed = pd.DataFrame({"pid": core, "step": executed["step"], "ran": executed["value"]})
+    pairs = executed.merge(scheduled[["pid", "step", "value"]], on=["pid", "step"])
+    wrong = pairs[pairs["ran"] != pairs["value"]]
+    if not len(wrong):
+        return []
+    first = wrong.sort_values("step").iloc[0]
+    return [
+        f"{len(wrong)} of {len(pairs)} worker steps ran other tokens than the core scheduled (step {first['step']}: "
+        f"{first['ran']}, not {first['value']}): steps are paired wrongly, and what is said of steps is wrong"
+    ]
