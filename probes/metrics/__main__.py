@@ -35,7 +35,7 @@ def command_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = CommandParser(
         prog="python -m probes.metrics",
-        description="What a running vLLM server did in a window of time: deltas of /metrics, not totals since its start.",
+        description="What a running vLLM server did in a window of time: deltas of /metrics, not totals since start.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
