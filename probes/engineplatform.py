@@ -10,7 +10,7 @@ from functools import cache
 
 from probes.devices.reading import read_devices
 
-CPU, CUDA, ROCM, XPU = "cpu", "cuda", "rocm", "xpu"
+CPU, CUDA, ROCM, XPU, TPU = "cpu", "cuda", "rocm", "xpu", "tpu"
 ASK_LIMIT_S = 120
 MARK = "enginescope platform:"
 # In a process of its own: the answer would bring torch into this one, and some platforms start their driver for it.
@@ -59,7 +59,10 @@ def _asked() -> str | None:
 
 
 def by_devices() -> str:
-    """The platform by what the drivers name: a machine whose driver fails has a GPU all the same."""
+    """The platform by what the drivers name: a machine whose driver fails has a GPU all the same.
+
+    Intel's and Google's devices are known by their build of vLLM only: without it such a machine counts as a CPU.
+    """
     reading = read_devices()
     names = " ".join([*(device.vendor for device in reading.devices), *reading.problems]).lower()
     return CUDA if "nvidia" in names else ROCM if "amd" in names else CPU

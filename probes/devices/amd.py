@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from probes.devices.device import Device, DeviceReading
+from probes.devices.device import Activity, Device, DeviceReading
 from probes.devices.tool import ask
 
 UNITS = {"B": 1, "KB": 2**10, "MB": 2**20, "GB": 2**30}
@@ -37,34 +37,88 @@ def by_binding(smi: Any) -> DeviceReading:
         try:
             vram = smi.amdsmi_get_gpu_vram_usage(handle)
             holders = dict(map(_holder, smi.amdsmi_get_gpu_process_list(handle)))
-            name = smi.amdsmi_get_gpu_asic_info(handle)["market_name"]
+            asic = smi.amdsmi_get_gpu_asic_info(handle)
             driver = smi.amdsmi_get_gpu_driver_info(handle)["driver_version"]
-            uuid = smi.amdsmi_get_gpu_device_uuid(handle)
+            uuid = _hip_uuid(smi, handle) or _uuid(asic)
+            activity = _activity(smi, handle)
         except smi.AmdSmiException as error:
             problems.append(f"AMD GPU {index}: {error}")
             continue
         used, total = int(vram["vram_used"]) * MIB, int(vram["vram_total"]) * MIB
-        devices.append(Device("amd", index, name, used, total, driver=driver, uuid=uuid, holders=holders))
+        name = asic["market_name"]
+        devices.append(Device("amd", index, name, used, total, None, driver, uuid, holders, activity))
     return DeviceReading(devices, problems)
+
+
+def _activity(smi: Any, handle: Any) -> Activity:
+    power = _answer(smi, lambda: smi.amdsmi_get_power_info(handle))
+    return Activity(
+        _first_number(_answer(smi, lambda: smi.amdsmi_get_gpu_activity(handle)), "gfx_activity"),
+        _first_number(power, "socket_power", "current_socket_power", "average_socket_power"),
+        _first_number(_answer(smi, lambda: smi.amdsmi_get_clock_info(handle, smi.AmdSmiClkType.GFX)), "clk", "cur_clk"),
+    )
+
+
+def _hip_uuid(smi: Any, handle: Any) -> str:
+    """`GPU-de8287300da37c72`, as ROCm's variables name the device; '' where this version does not know it."""
+    if not hasattr(smi, "amdsmi_get_gpu_enumeration_info"):
+        return ""
+    return str(_answer(smi, lambda: smi.amdsmi_get_gpu_enumeration_info(handle)).get("hip_uuid", ""))
+
+
+def _uuid(asic: dict[str, Any]) -> str:
+    """The same by the serial number, `0xDE8287300DA37C72`, which most devices are named by."""
+    serial = str(asic.get("asic_serial", ""))
+    return f"GPU-{serial[2:].lower()}" if serial.lower().startswith("0x") else ""
+
+
+def _answer(smi: Any, ask_driver: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """A table of the driver's; empty where it refuses, as inside a virtual machine."""
+    try:
+        return ask_driver()
+    except smi.AmdSmiException:
+        return {}
+
+
+def _first_number(table: dict[str, Any], *names: str) -> float | None:
+    """The first of these figures that is one, bare or as `{"value": 120, "unit": "W"}`; None where all are `N/A`."""
+    values = (value.get("value") if isinstance(value := table.get(name), dict) else value for name in names)
+    return next((float(value) for value in values if isinstance(value, int | float)), None)
 
 
 def _by_tool() -> DeviceReading:
     static, problem = _gpus("static", "--asic", "--driver", "--vram")
     if problem:
         return DeviceReading([], [f"AMD: {problem}"])
-    memory = {int(each["gpu"]): each.get("mem_usage", {}) for each in _gpus("metric", "--mem-usage")[0]}
+    metrics = {int(each["gpu"]): each for each in _metrics()}
     processes = {int(each["gpu"]): each.get("process_list", []) for each in _gpus("process")[0]}
     devices = []
     for each in static:
         index = int(each["gpu"])
-        usage, vram = _table(memory.get(index)), _table(each.get("vram"))
+        metric = metrics.get(index, {})
+        usage, vram = _table(metric.get("mem_usage")), _table(each.get("vram"))
         total = _bytes(usage.get("total_vram")) or _bytes(vram.get("size"))
-        name = _table(each.get("asic")).get("market_name", "AMD GPU")
+        asic = _table(each.get("asic"))
+        name = asic.get("market_name", "AMD GPU")
         driver = _table(each.get("driver")).get("version", "")
         holders = dict(_tool_holders(processes.get(index, [])))
         used = _bytes(usage.get("used_vram"))
-        devices.append(Device("amd", index, name, used, total, driver=str(driver), holders=holders))
+        activity = _tool_activity(metric)
+        devices.append(Device("amd", index, name, used, total, None, str(driver), _uuid(asic), holders, activity))
     return DeviceReading(devices)
+
+
+def _metrics() -> list[dict[str, Any]]:
+    """Memory and activity; memory alone where this version of the tool cannot tell the rest."""
+    return _gpus("metric", "--mem-usage", "--usage", "--power", "--clock")[0] or _gpus("metric", "--mem-usage")[0]
+
+
+def _tool_activity(metric: dict[str, Any]) -> Activity:
+    return Activity(
+        _first_number(_table(metric.get("usage")), "gfx_activity"),
+        _first_number(_table(metric.get("power")), "socket_power", "current_socket_power", "average_socket_power"),
+        _first_number(_table(_table(metric.get("clock")).get("gfx_0")), "clk", "cur_clk"),
+    )
 
 
 def _table(value: Any) -> dict[str, Any]:

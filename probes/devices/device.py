@@ -6,17 +6,32 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+# One variable after the other: each picks among what the one before it left, by place. Of two names the first counts.
 VISIBLE = {
-    "nvidia": ("CUDA_VISIBLE_DEVICES",),
-    "amd": ("HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES"),
+    "nvidia": (("CUDA_VISIBLE_DEVICES",),),
+    "amd": (("ROCR_VISIBLE_DEVICES",), ("HIP_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES")),
 }
+
+
+@dataclass(frozen=True)
+class Activity:
+    """What a device does at a moment, by its driver; None where that does not tell.
+
+    Utilization is the share of the driver's last sample period (up to a second) in which a kernel ran, in percent; the
+    clock is that of the compute units.
+    """
+
+    utilization_percent: float | None = None
+    power_w: float | None = None
+    clock_mhz: float | None = None
 
 
 @dataclass(frozen=True)
 class Device:
     """An accelerator; sizes in bytes, None where the driver does not tell (MIG, permissions, memory of the host).
 
-    `holders` are the processes that hold memory on it. `engine_bytes` is the engine's own share.
+    `uuid` is the word by which the variables of `VISIBLE` name it. `holders` are the processes that hold memory on it,
+    `engine_bytes` is the engine's own share.
     """
 
     vendor: Literal["nvidia", "amd"]
@@ -28,6 +43,7 @@ class Device:
     driver: str = ""
     uuid: str = ""
     holders: Mapping[int, int | None] = field(default_factory=dict)
+    activity: Activity = field(default_factory=Activity)
 
 
 @dataclass(frozen=True)
@@ -47,24 +63,40 @@ def visible(devices: Sequence[Device], environ: Mapping[str, str]) -> list[Devic
     | `2,0`                | those two, in this order             |
     | `GPU-8932f937`       | the one whose UUID begins like that  |
     | empty, `-1`          | none                                 |
+
+    ROCR_VISIBLE_DEVICES comes first on AMD: `3,2` and then HIP_VISIBLE_DEVICES=0 leave the fourth device.
     """
     return [each for vendor in VISIBLE for each in _visible(vendor, devices, environ)]
 
 
 def _visible(vendor: str, devices: Sequence[Device], environ: Mapping[str, str]) -> list[Device]:
-    own = [each for each in devices if each.vendor == vendor]
-    chosen = next((environ[name] for name in VISIBLE[vendor] if name in environ), None)
-    if chosen is None:
-        return own
+    left = {str(each.index): each for each in devices if each.vendor == vendor}
+    for names in VISIBLE[vendor]:
+        words = next((environ[name] for name in names if name in environ), None)
+        if words is not None:
+            left = {str(place): each for place, each in enumerate(_picked(left, words))}
+    return list(left.values())
+
+
+def _picked(devices: dict[str, Device], words: str) -> list[Device]:
+    """The devices, by number, that the words of one variable name by their number or their UUID."""
+    own = list(devices.values())
     picked: list[Device] = []
-    for word in map(str.strip, chosen.split(",")):
-        if word.startswith("MIG-"):
-            return own  # an instance's UUID does not say whose it is
-        match = [each for each in own if str(each.index) == word or (len(word) > 3 and each.uuid.startswith(word))]
+    for word in map(str.strip, words.split(",")):
+        by_uuid = [each for each in own if len(word) > 3 and each.uuid.lower().startswith(word.lower())]
+        match = [devices[word]] if word in devices else by_uuid
+        if not match and _may_be_one_of(own, word):
+            return own
         if not match:
             break  # CUDA and HIP ignore what follows a word that names no device
         picked += match[:1]
     return picked
+
+
+def _may_be_one_of(devices: list[Device], word: str) -> bool:
+    """Whether a UUID names a device that the driver calls otherwise: a MIG instance, a partition, an unknown UUID."""
+    certain = all(each.vendor == "nvidia" and each.uuid for each in devices)
+    return word.startswith("MIG-") or (word.startswith("GPU-") and not certain)
 
 
 def balance(devices: Sequence[Device]) -> float | None:

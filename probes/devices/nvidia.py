@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
-from probes.devices.device import Device, DeviceReading
+from probes.devices.device import Activity, Device, DeviceReading
 from probes.devices.tool import ask
 
 MIB = 2**20
 COLUMNS = "index,uuid,name,memory.used,memory.total"
 DRIVER_COLUMNS = "name,driver_version,memory.total,uuid"
 APPS = "gpu_uuid,pid,used_memory"
+ACTIVITY_COLUMNS = "uuid,utilization.gpu,power.draw,clocks.sm"  # asked apart: an old driver refuses a column it lacks
 
 
 def read_nvidia() -> DeviceReading:
@@ -53,7 +56,20 @@ def _device(nvml: Any, index: int, driver: str) -> Device:
     except nvml.NVMLError:
         apps = []
     holders = {int(app.pid): app.usedGpuMemory for app in apps}
-    return Device("nvidia", index, name, used, total, driver=driver, uuid=uuid, holders=holders)
+    activity = Activity(
+        _figure(nvml, lambda: nvml.nvmlDeviceGetUtilizationRates(handle).gpu),
+        _figure(nvml, lambda: nvml.nvmlDeviceGetPowerUsage(handle) / 1000),  # in mW
+        _figure(nvml, lambda: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM)),
+    )
+    return Device("nvidia", index, name, used, total, driver=driver, uuid=uuid, holders=holders, activity=activity)
+
+
+def _figure(nvml: Any, read: Callable[[], float]) -> float | None:
+    """A figure of NVML's; None where this device has none."""
+    try:
+        return float(read())
+    except nvml.NVMLError:
+        return None
 
 
 def _text(value: str | bytes) -> str:
@@ -67,6 +83,10 @@ def _by_tool() -> DeviceReading:
     drivers = {row[3]: row[1] for row in _rows(f"--query-gpu={DRIVER_COLUMNS}")[0] if len(row) == 4}
     apps = _rows(f"--query-compute-apps={APPS}")[0]
     devices = [_device_of_row(row, drivers, apps) for row in rows if len(row) == 5 and row[0].isdigit()]
+    activities = {
+        row[0]: Activity(*map(_number, row[1:])) for row in _rows(f"--query-gpu={ACTIVITY_COLUMNS}")[0] if len(row) == 4
+    }
+    devices = [replace(each, activity=activities.get(each.uuid, Activity())) for each in devices]
     odd = [", ".join(row) for row in rows if len(row) != 5 or not row[0].isdigit()]
     return DeviceReading(devices, [f"NVIDIA: {text}" for text in ([problem] if problem else odd)])
 
@@ -77,6 +97,10 @@ def _device_of_row(row: list[str], drivers: dict[str, str], apps: list[list[str]
     holders = {int(pid): _bytes(size) for _, pid, size in own}
     driver = drivers.get(uuid, "")
     return Device("nvidia", int(index), name, _bytes(used), _bytes(total), driver=driver, uuid=uuid, holders=holders)
+
+
+def _number(figure: str) -> float | None:
+    return float(figure) if figure.replace(".", "", 1).isdigit() else None  # [N/A], [Not Supported]
 
 
 def _bytes(mib: str) -> int | None:

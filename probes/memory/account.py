@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from probes.devices.device import DeviceReading, balance
 from probes.devices.reading import read_devices
 from probes.enginegroup import LaunchOptions, Member, group_of, groups, launch_options, listener
+from probes.engineplatform import TPU, XPU, installed_version
 from probes.errors import EnginescopeError
 from probes.memory.footprint import Footprint, Weights, footprint, model_folder, weights
 from probes.memory.kvcache import KVCache, kv_caches
@@ -81,9 +82,20 @@ def engine_memory(group: Sequence[Member], at: Endpoint | None, model: str | Non
         raise EnginescopeError(
             "this server does not report its cache configuration, and its processes are not visible here"
         )
-    devices = read_devices({member.pid for member in group}) if group else DeviceReading([])
+    devices = _devices({member.pid for member in group}) if group else DeviceReading([])
     loaded = weights(folder, options.dtype) if folder else None
     return Memory(sizes, name, loaded, kv, devices)
+
+
+def _devices(pids: set[int]) -> DeviceReading:
+    """The devices, with the share of these processes; Intel's and Google's, which are not read, are named."""
+    reading, version = read_devices(pids), installed_version() or ""
+    unread = [name for name in (XPU, TPU) if name in version]
+    if reading.devices or not unread:
+        return reading
+    return DeviceReading(
+        [], [*reading.problems, f"vLLM {version} runs on {unread[0].upper()}s, which are not read here"]
+    )
 
 
 def _own_server(group: Sequence[Member], options: LaunchOptions) -> Snapshot | None:

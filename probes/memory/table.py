@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from probes.devices.device import Device, DeviceReading, balance
+from probes.devices.sampling import activity_text
 from probes.enginegroup import VLLM_ROLES, Member
 from probes.memory.account import Memory
 from probes.memory.footprint import Footprint, summed
@@ -118,4 +119,5 @@ def device_line(device: Device) -> str:
         line += "memory not told (MIG, permissions, or it shares the host's)"
     else:
         line += f"{gib(device.used_bytes)} of {gib(device.total_bytes)} used"
-    return line + (f", {gib(device.engine_bytes)} of it this engine's" if device.engine_bytes is not None else "")
+    own = f", {gib(device.engine_bytes)} of it this engine's" if device.engine_bytes is not None else ""
+    return f"{line}{own}; now {activity_text(device.activity)}"

@@ -7,15 +7,17 @@ windows, `grafana` writes what a Prometheus and a Grafana need to watch it for l
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from probes.arguments import CommandParser
-from probes.errors import run_main, terminable, usage_error
+from probes.errors import EnginescopeError, run_main, terminable, usage_error
 
 if TYPE_CHECKING:
+    from probes.devices.sampling import DeviceSampler
     from probes.metrics.endpoint import Endpoint
 
 SECONDS = 5.0
@@ -43,6 +45,9 @@ def command_parser() -> argparse.ArgumentParser:
     parser.add_argument("url", metavar="URL", help="the server, as http://host:port or host:port")
     parser.add_argument("--seconds", type=float, default=SECONDS, metavar="S", help="length of a window (default 5)")
     parser.add_argument("--json", action="store_true", help="JSON; one object a line with --watch")
+    parser.add_argument(
+        "--gpus", action="store_true", help="this machine's GPUs too, sampled each second: utilization, power, clock"
+    )
     parser.add_argument("--force", action="store_true", help="let --grafana overwrite its files")
     ways = parser.add_mutually_exclusive_group()
     ways.add_argument("--watch", action="store_true", help="one window after another, until Ctrl-C")
@@ -65,8 +70,8 @@ def main() -> int:
     at = endpoint(args.url)
     if args.grafana:
         return write_files(at, args.grafana, args.force)
-    with terminable():
-        return show(at, args)
+    with terminable(), sampling(at) if args.gpus else contextlib.nullcontext() as gpus:
+        return show(at, args, gpus)
 
 
 def write_files(at: Endpoint, folder: Path, force: bool) -> int:
@@ -78,7 +83,21 @@ def write_files(at: Endpoint, folder: Path, force: bool) -> int:
     return 0
 
 
-def show(at: Endpoint, args: argparse.Namespace) -> int:
+def sampling(at: Endpoint) -> DeviceSampler:
+    """The sampler of this machine's GPUs; refused where the server is elsewhere, or no driver knows a GPU."""
+    from probes.devices.reading import read_devices
+    from probes.devices.sampling import DeviceSampler
+
+    if not at.is_local:
+        raise usage_error(f"--gpus reads this machine's GPUs, and {at.host} is another: run it there")
+    reading = read_devices()
+    if not reading.devices:
+        reasons = "; ".join(reading.problems) or "no NVIDIA or AMD driver knows one"
+        raise EnginescopeError(f"--gpus found no GPU here: {reasons}")
+    return DeviceSampler()
+
+
+def show(at: Endpoint, args: argparse.Namespace, gpus: DeviceSampler | None = None) -> int:
     """One window, or one after another."""
     from probes.metrics.endpoint import look
     from probes.metrics.exposition import Window
@@ -87,7 +106,7 @@ def show(at: Endpoint, args: argparse.Namespace) -> int:
 
     before, code = first_look(at), 0
     if args.watch:
-        watch(at, before, args.seconds, console(), args.json)
+        watch(at, before, args.seconds, console(), args.json, gpus)
         return 0
     if args.during:
         code = run_during(args.during, args.json)
@@ -95,9 +114,9 @@ def show(at: Endpoint, args: argparse.Namespace) -> int:
         time.sleep(args.seconds)
     window = Window(before, look(at))
     if args.json:
-        print(json.dumps(as_dict(at, window), indent=2))
+        print(json.dumps(as_dict(at, window, gpus), indent=2))
     else:
-        console().print(rendered(at, window))
+        console().print(rendered(at, window, gpus))
     return code
 
 

@@ -8,12 +8,14 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import asdict
 
 import psutil
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
+from probes.devices.sampling import DeviceSampler, activity_text
 from probes.errors import INCOMPLETE, EnginescopeError, usage_error
 from probes.metrics.endpoint import Endpoint, look
 from probes.metrics.exposition import Snapshot, Window
@@ -64,27 +66,39 @@ def _stop(child: subprocess.Popen[bytes]) -> None:
     child.wait()
 
 
-def as_dict(at: Endpoint, window: Window) -> dict[str, object]:
-    """A window for JSON: all engines together, then each."""
+def as_dict(at: Endpoint, window: Window, gpus: DeviceSampler | None = None) -> dict[str, object]:
+    """A window for JSON: all engines together, then each; the sampled devices where there are some."""
     by_engine = {name: figures(window, name).as_dict() for name in engines(window.after)}
     absent = [metric.key for metric in missing(window.after)]
-    return {"url": at.url, "missing": absent, **figures(window).as_dict(), "engines": by_engine}
+    devices = {"gpus": [asdict(device) for device in gpus.take()]} if gpus else {}
+    return {"url": at.url, "missing": absent, **figures(window).as_dict(), "engines": by_engine, **devices}
 
 
-def rendered(at: Endpoint, window: Window) -> RenderableType:
+def rendered(at: Endpoint, window: Window, gpus: DeviceSampler | None = None) -> RenderableType:
     """A window for the terminal."""
     by_engine = {name: figures(window, name) for name in engines(window.after)}
     title = f"{at.url}, {window.seconds:.1f} s to {time.strftime('%H:%M:%S')}"
-    return report(figures(window), by_engine, [metric.title for metric in missing(window.after)], title)
+    table = report(figures(window), by_engine, [metric.title for metric in missing(window.after)], title)
+    return Group(table, Text("\n".join(["", *device_lines(gpus)]))) if gpus else table
 
 
-def watch(at: Endpoint, before: Snapshot, seconds: float, out: Console, as_json: bool) -> None:
+def device_lines(gpus: DeviceSampler) -> list[str]:
+    """A line a device: its activity since the last look, on the mean."""
+    return [
+        f"GPU {device.index}  {device.name}: {activity_text(device.activity)} (mean of {device.samples} samples)"
+        for device in gpus.take()
+    ] or ["GPU: no sample in this window"]
+
+
+def watch(
+    at: Endpoint, before: Snapshot, seconds: float, out: Console, as_json: bool, gpus: DeviceSampler | None = None
+) -> None:
     """Window after window until Ctrl-C: a live view on a terminal, a line each elsewhere."""
     with suppress(KeyboardInterrupt):  # the way to end it, not a failure
         if out.is_terminal and not as_json:
-            _watch_live(at, before, seconds, out)
+            _watch_live(at, before, seconds, out, gpus)
         else:
-            _watch_lines(at, before, seconds, as_json)
+            _watch_lines(at, before, seconds, as_json, gpus)
 
 
 def _windows(at: Endpoint, before: Snapshot, seconds: float) -> Iterator[Window | EnginescopeError]:
@@ -102,18 +116,19 @@ def _windows(at: Endpoint, before: Snapshot, seconds: float) -> Iterator[Window 
         before = window.after
 
 
-def _watch_lines(at: Endpoint, before: Snapshot, seconds: float, as_json: bool) -> None:
+def _watch_lines(at: Endpoint, before: Snapshot, seconds: float, as_json: bool, gpus: DeviceSampler | None) -> None:
     """One line a window."""
     for window in _windows(at, before, seconds):
-        if as_json:
-            line = json.dumps({"error": str(window)} if isinstance(window, EnginescopeError) else as_dict(at, window))
+        if isinstance(window, EnginescopeError):
+            line = json.dumps({"error": str(window)}) if as_json else str(window)
+        elif as_json:
+            line = json.dumps(as_dict(at, window, gpus))
         else:
-            text = window if isinstance(window, EnginescopeError) else short_line(figures(window))
-            line = f"{time.strftime('%H:%M:%S')}  {text}"
-        print(line, flush=True)
+            line = "  ".join([short_line(figures(window)), *(device_lines(gpus) if gpus else [])])
+        print(line if as_json else f"{time.strftime('%H:%M:%S')}  {line}", flush=True)
 
 
-def _watch_live(at: Endpoint, before: Snapshot, seconds: float, out: Console) -> None:
+def _watch_live(at: Endpoint, before: Snapshot, seconds: float, out: Console, gpus: DeviceSampler | None) -> None:
     """The report, renewed in place."""
     latest: RenderableType = Text(f"{at.url}: the first window takes {seconds:g} s")
     with Live(latest, console=out, auto_refresh=False, vertical_overflow="crop") as live:
@@ -121,5 +136,5 @@ def _watch_live(at: Endpoint, before: Snapshot, seconds: float, out: Console) ->
             if isinstance(window, EnginescopeError):
                 live.update(Group(latest, Text(str(window), style="red")), refresh=True)
             else:
-                latest = rendered(at, window)
+                latest = rendered(at, window, gpus)
                 live.update(latest, refresh=True)

@@ -11,7 +11,7 @@ import pytest
 from probes.devices.device import Device, DeviceReading
 from probes.enginegroup import group_of, groups
 from probes.errors import EnginescopeError
-from probes.memory.account import Memory
+from probes.memory.account import Memory, engine_memory
 from probes.memory.footprint import weights
 from probes.memory.kvcache import kv_caches
 from probes.memory.table import WHY, report
@@ -65,7 +65,7 @@ def test_the_command_by_url_finds_the_local_processes_too(model) -> None:
         (("127.0.0.1:9",), "Connection refused"),
         (("http://127.0.0.1:9", "--model", "no/such"), "Connection refused"),
         ((str(os.getpid()), "--model", "no/such"), "no such folder"),
-        (("1",), "no engine"),
+        (("1",), "process 1 is not an engine"),
     ],
 )
 def test_faults_are_one_line(words, error) -> None:
@@ -108,3 +108,10 @@ def test_the_rest_is_what_remains(model) -> None:
     assert any(line.startswith("the rest  8.6 MiB of 9.0 MiB") for line in lines)
     with pytest.raises(EnginescopeError):
         group_of(2**40)
+
+
+def test_devices_that_are_not_read_are_not_said_to_be_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("probes.memory.account.read_devices", lambda pids: DeviceReading([]))
+    monkeypatch.setattr("probes.memory.account.installed_version", lambda: "0.32.0+xpu")
+    devices = engine_memory(group_of(os.getpid()), None).devices
+    assert devices == DeviceReading([], ["vLLM 0.32.0+xpu runs on XPUs, which are not read here"])

@@ -116,6 +116,37 @@ def test_watch_prints_lines_survives_a_silence_and_ends_with_ctrl_c() -> None:
     assert "finished 8 (length 2, stop 6)" in lines[2]  # the window spans the silence
 
 
+def smi(folder: Path) -> dict[str, str]:
+    """An environment in which `nvidia-smi` knows one GPU, and no binding is installed."""
+    for binding in ("pynvml", "amdsmi"):
+        (folder / f"{binding}.py").write_text("raise ImportError")
+    cases = '--query-gpu=index*) echo "0, GPU-a, H100, 1, 2";; --query-gpu=uuid*) echo "GPU-a, 87, 412.3, [N/A]";;'
+    (folder / "nvidia-smi").write_text(f'#!/bin/sh\ncase "$1" in {cases} esac\n')
+    (folder / "nvidia-smi").chmod(0o755)
+    return os.environ | {"PATH": f"{folder}:{os.defpath}", "PYTHONPATH": str(folder)}
+
+
+def test_gpus_are_sampled_over_the_window(tmp_path: Path) -> None:
+    with serving(Engines().text) as url:
+        done = run(url, "--seconds", "2.5", "--gpus", env=smi(tmp_path))
+    assert done.returncode == 0, done.stderr
+    line = next(line for line in done.stdout.splitlines() if line.startswith("GPU"))
+    assert line.startswith("GPU 0  H100: 87 % busy, 412 W, clock unknown (mean of ")
+
+
+def test_gpus_are_part_of_json_lines(tmp_path: Path) -> None:
+    with serving(Engines().text) as url:
+        done = run(url, "--seconds", "2.5", "--gpus", "--json", env=smi(tmp_path))
+    [gpu] = json.loads(done.stdout)["gpus"]
+    assert gpu["activity"] == {"utilization_percent": 87.0, "power_w": 412.3, "clock_mhz": None}
+
+
+def test_gpus_of_another_machine_are_not_ours() -> None:
+    done = run("gpu-box:8000", "--gpus")
+    assert done.returncode == 2
+    assert "--gpus reads this machine's GPUs, and gpu-box is another: run it there" in done.stderr
+
+
 def test_watch_as_json_lines() -> None:
     with serving(Engines().text) as url:
         watching = start(url, "--watch", "--json", "--seconds", "0.2")

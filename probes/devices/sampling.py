@@ -1,0 +1,85 @@
+"""What devices do over a window of time: their activity, sampled beside whatever is measured."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
+from statistics import fmean
+
+from probes.devices.device import Activity, Device
+from probes.devices.reading import read_devices
+
+EVERY_S = 1.0
+
+
+@dataclass(frozen=True)
+class SampledDevice:
+    """A device, and the means of its activity over so many samples; None where its driver gave no figure in any."""
+
+    index: int
+    name: str
+    samples: int
+    activity: Activity
+
+
+class DeviceSampler:
+    """Samples all devices once a second, in a thread of its own, inside a `with` block."""
+
+    def __init__(self) -> None:
+        self._samples: list[list[Device]] = []
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._sample, daemon=True)
+
+    def __enter__(self) -> DeviceSampler:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def take(self) -> list[SampledDevice]:
+        """The means since the last call."""
+        samples, self._samples = self._samples, []
+        return means([device for sample in samples for device in sample])
+
+    def _sample(self) -> None:
+        while not self._done.wait(EVERY_S):
+            self._samples.append(read_devices().devices)
+
+
+def means(devices: Sequence[Device]) -> list[SampledDevice]:
+    """The mean activity of each device that was read several times.
+
+    | reading of GPU 0       | mean                  |
+    | ---------------------- | --------------------- |
+    | 90 %, 300 W, no clock  |                       |
+    | 70 %, 200 W, no clock  | 80 %, 250 W, no clock |
+    """
+    readings: dict[tuple[str, int], list[Device]] = {}
+    for device in devices:
+        readings.setdefault((device.vendor, device.index), []).append(device)
+    return [
+        SampledDevice(own[0].index, own[0].name, len(own), _mean([device.activity for device in own]))
+        for own in readings.values()
+    ]
+
+
+def _mean(activities: Sequence[Activity]) -> Activity:
+    columns = (
+        [value for value in column if value is not None] for column in zip(*map(astuple, activities), strict=True)
+    )
+    return Activity(*(fmean(column) if column else None for column in columns))
+
+
+def activity_text(activity: Activity) -> str:
+    """`87 % busy, 412 W, 1,980 MHz`; what is not known is said to be."""
+    busy, power, clock = astuple(activity)
+    known = [
+        f"{busy:.0f} % busy" if busy is not None else "",
+        f"{power:,.0f} W" if power is not None else "",
+        f"{clock:,.0f} MHz" if clock is not None else "",
+    ]
+    unknown = [name for name, text in zip(("utilization", "power", "clock"), known, strict=True) if not text]
+    return ", ".join([*filter(None, known), *([f"{', '.join(unknown)} unknown"] if unknown else [])])
