@@ -33,7 +33,7 @@ tables: env  ## the tables and charts of notes/tables/ anew, from real runs on t
 	@$(VENV) -m tracing.record --out build/tables/trace
 	@$(VENV) -m notes.tables build/tables/runs/*/*/* build/tables/trace
 
-test: env  ## all tests: without an engine in parallel, then the engines in one process; ARGS="-k machine" for some
+test: env  ## all tests: without an engine in parallel, two engines at once, then one alone; ARGS="-k machine" for some
 	@$(VENV) -m tests.phases $(ARGS)
 
 lint: env

@@ -1,7 +1,8 @@
-"""All tests in two phases: those without an engine in parallel, then those with one in a single process.
+"""All tests in three phases: those without an engine in parallel, those with one two at a time, and those alone.
 
-Fixtures of a session are made once in every process of pytest, and each engine takes memory and all cores: engines are
-therefore started in one process, one after another.
+An engine takes memory and cores, so that no more than two are started at once. What carries time bounds has the machine
+to itself; there too is what reads a trace that several tests share: fixtures of a session are made once in every
+process of pytest, and the last phase is a single one.
 
 Example: python -m tests.phases -k machine
 """
@@ -19,7 +20,8 @@ from dataclasses import dataclass
 import pytest
 
 MOST_WORKERS = 8  # more only wait for the file that takes longest
-STOPPING = (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.USAGE_ERROR)  # the second phase would end the same way
+MOST_ENGINES = 2
+STOPPING = (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.USAGE_ERROR)  # the next phase would end the same way
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,8 @@ def main() -> int:
     outcomes: list[Outcome] = []
     phases = (
         Phase("tests without an engine", "not engine", options.workers),
-        Phase("tests on an engine", "engine"),
+        Phase("tests on an engine", "engine and not alone", min(options.workers, MOST_ENGINES)),
+        Phase("tests on an engine that has the machine to itself", "engine and alone"),
     )
     for phase in phases:
         outcomes.append(run(phase, options.marker, words))

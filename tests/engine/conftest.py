@@ -1,11 +1,14 @@
 """Traces that several tests read, each recorded once in a run of the tests; none has a running engine any more.
 
-| fixture          | program           | carries time bounds |
-| `batch`          | `batch_then_kill` | yes: recorded alone |
-| `streams`        | `streams`         | yes: recorded alone |
-| `preempted`      | `preempted`       | no                  |
-| `one_process`    | `one_process`     | no                  |
-| `torch_profiled` | `torch_profiled`  | no                  |
+| fixture          | program           | engine's processes | carries time bounds |
+| `batch`          | `batch_then_kill` | forked             | yes: recorded alone |
+| `streams`        | `streams`         | spawned            | yes: recorded alone |
+| `preempted`      | `preempted`       | forked             | no                  |
+| `one_process`    | `one_process`     | only one           | no                  |
+| `torch_profiled` | `torch_profiled`  | forked             | no                  |
+
+Fixtures of a session are made once in a process of pytest: a test that reads such a trace is marked `alone`, so that
+all of them run in the last phase's single process (`tests/phases.py`).
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from pathlib import Path
 import pytest
 
 from enginescope_plugin import LISTENER
-from tests.engine.recording import Trace, record_program
+from tests.engine.recording import FORKED, Trace, record_program
 
 UNTIMED = ("preempted", "one_process", "torch_profiled")
 AT_ONCE = 2
@@ -27,7 +30,7 @@ AT_ONCE = 2
 @pytest.fixture(scope="session")
 def batch(tmp_path_factory: pytest.TempPathFactory) -> Trace:
     """A batch of 16 requests, and one of four whose core is killed."""
-    return record_program("batch_then_kill", tmp_path_factory.mktemp("batch") / "trace")
+    return record_program("batch_then_kill", tmp_path_factory.mktemp("batch") / "trace", **FORKED)
 
 
 @pytest.fixture(scope="session")
@@ -51,7 +54,7 @@ def untimed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
     def record(name: str, folder: Path) -> Trace:
         arguments = (str(folder / "torch"),) if name == "torch_profiled" else ()
-        return record_program(name, folder, *arguments)
+        return record_program(name, folder, *arguments, **FORKED)
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         return dict(zip(names, pool.map(record, names, folders), strict=True))

@@ -15,6 +15,11 @@ from probes.checkpoint import two_layer_model
 from probes.secretvalues import is_secret
 
 ROOT = Path(__file__).resolve().parents[2]
+# The engine's core and workers are forked, which spares two of three imports of vLLM: for whatever does not look at the
+# start method. A spawned worker gets its number of OpenMP threads by its environment, a forked one has the parent's.
+FORKED = {"PYTHONPATH": str(ROOT / "tests" / "engine" / "forking"), "OMP_NUM_THREADS": "1"}
+# All in one process: where the engine's split into processes is not what is tested.
+IN_PROCESS = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
 LIMIT_S = 900  # below pytest's own limit, so that a failure shows what the command printed
 
 

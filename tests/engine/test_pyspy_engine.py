@@ -12,14 +12,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.engine.recording import LIMIT_S, ROOT, record_program, reviewed
+from tests.engine.recording import FORKED, LIMIT_S, ROOT, record_program, reviewed
 from tests.tracing.test_perfetto import check
 from tracing import timeline
 from tracing.pyspy import attribution, samples
 from tracing.pyspy.samples import Samples
 from tracing.timeline.spans import Timeline
 
-pytestmark = [pytest.mark.engine, pytest.mark.slow]
+pytestmark = [pytest.mark.engine, pytest.mark.alone, pytest.mark.slow]
 LENGTH_S = 6
 MARGIN_NS = 100_000_000
 
@@ -49,7 +49,8 @@ class Run:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     folder = tmp_path_factory.mktemp("sampled") / "trace"
-    completed = record_program("idle_and_busy", folder, str(LENGTH_S), options=("--py-spy", "100")).completed
+    options = ("--py-spy", "100")
+    completed = record_program("idle_and_busy", folder, str(LENGTH_S), options=options, **FORKED).completed
     assert completed.returncode == 0, completed.stderr[-3000:]
     windows = json.loads(next(line for line in completed.stdout.splitlines() if line.startswith('{"idle"')))
     read, spans = samples.read(folder), timeline.read(folder)

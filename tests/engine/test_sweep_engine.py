@@ -1,38 +1,21 @@
-"""The sweep on the real engine: the table of a whole run, refusals, and what it survives."""
+"""The sweep on the real engine: the table of a whole run, and what it survives."""
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
 import psutil
 import pytest
 
-from probes.checkpoint import default_model, two_layer_model
-from tests.offline.sweeping import ROOT, nothing_left, only_run, records, run, start, trials
+from probes.checkpoint import two_layer_model
+from tests.engine.recording import FORKED
+from tests.offline.sweeping import SMALL, nothing_left, only_run, records, run, shared_memory, start, trials
 from tests.shells import until
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 LIMIT_S = 900
-IN_PROCESS = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"}  # where the engine's split into processes is not what is tested
-SMALL = (
-    "--load-format",
-    "dummy",
-    "--input-len",
-    "96",
-    "--shared-prefix-len",
-    "64",
-    "--output-len",
-    "8",
-    "--repeats",
-    "2",
-)
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +31,7 @@ def whole(model: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, s
     words = ("--batch-size", "1,4", "--block-size", "16,32", "--prefix-caching", "on", "--seed", "5")
     code, text = run(out, "--model", model, *SMALL, *words)
     assert code == 0, text
-    until(lambda: shared_memory() <= before)  # others' comes and goes; what a killed engine left would stay
+    until(lambda: shared_memory() <= before)
     return only_run(out), text
 
 
@@ -109,7 +92,7 @@ def core_of(process_id: int) -> psutil.Process | None:
 def test_a_killed_core_fails_its_arm_and_a_resume_completes_it(model: str, tmp_path: Path) -> None:
     """SIGKILL to EngineCore in the middle of an arm; then Ctrl-C in a resume, then a resume to the end."""
     words = ("--batch-size", "1,4", "--block-size", "32", "--prefix-caching", "on", "--cache-state", "cold")
-    process = start(tmp_path, "--model", model, *SMALL, *words, "--repeats", "6")
+    process = start(tmp_path, "--model", model, *SMALL, *words, "--repeats", "6", **FORKED)
     until(lambda: any(tmp_path.glob("*/*/*/records.jsonl")) and len(trials(only_run(tmp_path))) >= 2, LIMIT_S)
     core = core_of(process.pid)
     assert core is not None
@@ -121,95 +104,14 @@ def test_a_killed_core_fails_its_arm_and_a_resume_completes_it(model: str, tmp_p
     assert set(pd.read_csv(folder / "table.csv").status) == {"failed"}
     before = set(trials(folder))
 
-    process = start(tmp_path, "--resume", str(folder))
+    process = start(tmp_path, "--resume", str(folder), **FORKED)
     until(lambda: len(trials(folder)) > len(before), LIMIT_S)
     process.send_signal(signal.SIGINT)
     text, _ = process.communicate(timeout=LIMIT_S)
     assert process.returncode == 130 and "Traceback" not in text and nothing_left()
 
-    code, text = run(tmp_path, "--resume", str(folder))
+    code, text = run(tmp_path, "--resume", str(folder), **FORKED)
     assert code == 0, text
     after = trials(folder)
     assert before <= set(after) and len(after) == len(set(after)) == 2 * 6
     assert set(pd.read_csv(folder / "table.csv").status) == {"ok"}
-
-
-def test_no_memory_for_the_kv_cache_is_reported_in_the_engines_words(model: str, tmp_path: Path) -> None:
-    """One arm asks for 100 TB, the other for 64 MiB, through a free engine axis."""
-    words = ("--batch-size", "2", "--block-size", "32", "--prefix-caching", "off")
-    axis = ("--engine", f"kv_cache_memory_bytes={10**14},{1 << 26}")
-    before = shared_memory()  # of others: what a killed engine left lies here until somebody removes it
-    code, text = run(tmp_path, "--model", model, *SMALL, *words, *axis, **IN_PROCESS)
-    table = pd.read_csv(only_run(tmp_path) / "table.csv").set_index("kv_cache_memory_bytes")
-    assert code == 0, text
-    assert table.status.to_dict() == {10**14: "refused", 1 << 26: "ok"}
-    assert "less than requested memory for kv" in table.reason[10**14]
-    assert nothing_left()
-    until(lambda: shared_memory() <= before)
-
-
-def test_truncated_weights_fail_with_a_reason(tmp_path: Path) -> None:
-    broken = tmp_path / "broken"
-    shutil.copytree(default_model(), broken)
-    with (broken / "model.safetensors").open("r+b") as file:
-        file.truncate(1 << 20)
-    words = ("--batch-size", "1", "--block-size", "32", "--prefix-caching", "off")
-    code, text = run(tmp_path / "out", "--model", str(broken), *words, **IN_PROCESS)
-    assert code == 3, text
-    assert "failed" in text and "afetensor" in text and "Traceback" not in text
-    assert nothing_left()
-
-
-def shared_memory() -> set[str]:
-    return {name for name in os.listdir("/dev/shm") if name.startswith(("psm_", "enginescope-"))}
-
-
-def test_an_unknown_engine_argument_or_value_is_one_line_with_the_nearest_name(model: str, tmp_path: Path) -> None:
-    code, text = run(tmp_path, "--model", model, *SMALL, "--engine", "max_num_batched_tokenz=512")
-    assert code == 2 and "did you mean 'max_num_batched_tokens'?" in text
-    code, text = run(tmp_path, "--model", model, *SMALL, "--engine", "dtype=flaot32")
-    assert code == 2 and "did you mean 'float32'?" in text
-    assert not any(tmp_path.iterdir())
-
-
-PROMPTS = [
-    "1, 2, 3, 4, 5, 6, 7, 8,",
-    "Monday, Tuesday, Wednesday,",
-    "The capital of France is",
-    "a b c d e f g h i j k",
-    "Water boils at 100 degrees",
-    "January, February, March, April,",
-    "Once upon a time, there was a",
-    "def add(a, b):\n    return",
-]
-
-
-def transformers_tokens(folder: Path, prompts: list[list[int]]) -> list[list[int]]:
-    """transformers' own greedy output in float32: 16 tokens a prompt."""
-    import torch  # here: every process that collects the tests would wait for it
-    from transformers import AutoModelForCausalLM
-
-    language_model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    tokens = []
-    for ids in prompts:
-        with torch.no_grad():
-            whole = language_model.generate(torch.tensor([ids]), max_new_tokens=16, do_sample=False)
-        tokens.append(whole[0, len(ids) :].tolist())
-    return tokens
-
-
-def test_the_default_model_says_what_transformers_says(tmp_path: Path) -> None:
-    """Greedy output in float32, token for token, on 8 prompts."""
-    from transformers import AutoTokenizer
-
-    folder, job = default_model(), tmp_path / "job.json"
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    ids = [tokenizer(prompt).input_ids for prompt in PROMPTS]
-    job.write_text(json.dumps({"model": str(folder), "ids": ids}))
-    with (tmp_path / "log").open("w") as log:
-        command = [sys.executable, str(ROOT / "tests" / "engine" / "greedy.py"), str(job)]
-        engine = subprocess.Popen(command, env=os.environ | IN_PROCESS, stdout=subprocess.PIPE, stderr=log, text=True)
-        reference = transformers_tokens(folder, ids)
-        out, _ = engine.communicate(timeout=LIMIT_S)
-    assert engine.returncode == 0, (tmp_path / "log").read_text()[-2000:]
-    assert json.loads(out.splitlines()[-1]) == reference

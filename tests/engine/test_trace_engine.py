@@ -22,7 +22,7 @@ from probes.checkpoint import two_layer_model
 from tests.engine.recording import LIMIT_S, ROOT, Trace, reviewed
 from tracing import timeline
 
-pytestmark = [pytest.mark.engine, pytest.mark.slow]
+pytestmark = [pytest.mark.engine, pytest.mark.alone, pytest.mark.slow]
 
 
 def parts(review: dict[str, Any]) -> dict[str, float]:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.engine.recording import LIMIT_S, ROOT, Trace
+from tests.engine.recording import FORKED, LIMIT_S, ROOT, Trace
 from tracing import timeline
 from tracing.overhead import ledger
 from tracing.timeline import innermost
 from tracing.torchsums import operators
 
-pytestmark = [pytest.mark.engine, pytest.mark.slow]
+pytestmark = [pytest.mark.engine, pytest.mark.alone, pytest.mark.slow]
 
 
 def test_operators_lie_in_the_spans_of_the_worker(torch_profiled: Trace) -> None:
@@ -37,7 +38,8 @@ def test_what_the_recorder_costs_is_measured_and_kept(tmp_path: Path, monkeypatc
     monkeypatch.setenv("ENGINESCOPE_CACHE", str(tmp_path))
     options = ["--arm", "recorder", "--arm", "in process", "--batch-size", "2", "--rounds", "6", "--output-len", "16"]
     command = [sys.executable, "-m", "tracing.overhead", *options]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_S)
+    environment = os.environ | FORKED
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=LIMIT_S)
     assert done.returncode == 0, done.stderr[-3000:]
     [entry] = ledger.entries()
     rows = {row.arm: row for row in entry.rows}

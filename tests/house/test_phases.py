@@ -1,4 +1,4 @@
-"""`make test` runs two phases: both run whatever the first gives, and one without tests is no failure."""
+"""`make test` runs three phases: all run whatever the first gives, and one without tests is no failure."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ import pytest
 from tests.phases import exit_code
 
 ROOT = Path(__file__).resolve().parents[2]
+PLAIN, ENGINE = "tests without an engine", "tests on an engine"
+ALONE = "tests on an engine that has the machine to itself"
+ONE_PLUGIN = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": "-p xdist.plugin"}  # others take time to load
 TESTS = """
 import os, pytest
 
@@ -20,19 +23,24 @@ def test_plain():
 
 @pytest.mark.engine
 def test_engine():
+    assert os.environ["PYTEST_XDIST_WORKER"] == "gw0"
+
+@pytest.mark.engine
+@pytest.mark.alone
+def test_alone():
     assert "PYTEST_XDIST_WORKER" not in os.environ
 """
 
 
 def run_phases(folder: Path, *words: str, plain: str = "right") -> tuple[int, list[str]]:
-    """The two phases on the two tests in `folder`: exit code, and the lines of the output."""
-    (folder / "pytest.ini").write_text("[pytest]\nmarkers = engine: starts one\n")
-    (folder / "test_two.py").write_text(TESTS)
+    """The three phases on the three tests in `folder`: exit code, and the lines of the output."""
+    (folder / "pytest.ini").write_text("[pytest]\nmarkers =\n  engine: starts one\n  alone: has the machine\n")
+    (folder / "test_three.py").write_text(TESTS)
     own = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     completed = subprocess.run(
         [sys.executable, "-m", "tests.phases", "-n", "1", *words],
         cwd=folder,
-        env=own | {"PYTHONPATH": str(ROOT), "PLAIN": plain},
+        env=own | ONE_PLUGIN | {"PYTHONPATH": str(ROOT), "PLAIN": plain},
         capture_output=True,
         text=True,
     )
@@ -40,30 +48,31 @@ def run_phases(folder: Path, *words: str, plain: str = "right") -> tuple[int, li
 
 
 def names(lines: list[str]) -> list[str]:
-    """The last two lines without the times."""
-    return [line.partition(" (")[0] for line in lines[-2:]]
+    """The last three lines without the times."""
+    return [line.partition(" (")[0] for line in lines[-3:]]
 
 
-def test_the_second_phase_runs_when_the_first_fails(tmp_path: Path) -> None:
+def test_the_other_phases_run_when_the_first_fails(tmp_path: Path) -> None:
     code, lines = run_phases(tmp_path, plain="wrong")
-    assert names(lines) == ["tests without an engine: FAILED", "tests on an engine: passed"]
-    assert code == 1 and any("1 passed, 1 deselected" in line for line in lines)
+    assert names(lines) == [f"{PLAIN}: FAILED", f"{ENGINE}: passed", f"{ALONE}: passed"]
+    assert code == 1 and sum("1 passed" in line for line in lines) == 2
 
 
-def test_arguments_select_in_both_phases(tmp_path: Path) -> None:
+def test_arguments_select_in_all_phases(tmp_path: Path) -> None:
     code, lines = run_phases(tmp_path, "-k", "plain", "-m", "not slow")
-    assert names(lines) == ["tests without an engine: passed", "tests on an engine: none selected"]
+    assert names(lines) == [f"{PLAIN}: passed", f"{ENGINE}: none selected", f"{ALONE}: none selected"]
     assert code == 0
 
 
 def test_a_usage_error_is_reported_once(tmp_path: Path) -> None:
     code, lines = run_phases(tmp_path, "--bogus")
     assert code == pytest.ExitCode.USAGE_ERROR
-    assert [line for line in lines if line.startswith("==")] == ["== tests without an engine"]
+    assert [line for line in lines if line.startswith("==")] == [f"== {PLAIN}"]
 
 
 @pytest.mark.parametrize(
-    ("codes", "code"), [([0, 0], 0), ([5, 0], 0), ([0, 5], 0), ([5, 5], 5), ([0, 1], 1), ([3, 1], 3), ([5, 1], 1)]
+    ("codes", "code"),
+    [([0, 0], 0), ([5, 0], 0), ([0, 5], 0), ([5, 5], 5), ([0, 1], 1), ([3, 1], 3), ([5, 1], 1), ([0, 5, 1], 1)],
 )
-def test_the_exit_code_of_two_phases(codes: list[int], code: int) -> None:
+def test_the_exit_code_of_all_phases(codes: list[int], code: int) -> None:
     assert exit_code(codes) == code

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -14,6 +15,8 @@ import psutil
 
 ROOT = Path(__file__).resolve().parents[2]
 FAKE = ROOT / "tests" / "fake_vllm"
+SMALL = ("--load-format", "dummy", "--input-len", "96", "--shared-prefix-len", "64", "--output-len", "8")
+SMALL += ("--repeats", "2")
 STARTED: set[Path] = set()  # the folders that sweeps of this process write to
 
 
@@ -29,7 +32,10 @@ def start(
     """Start a sweep; with `fake`, on the stand-in for vLLM."""
     STARTED.add(out.resolve())
     environment = dict(os.environ) | {"HF_HUB_OFFLINE": "1", "COLUMNS": "200"} | env
-    environment["PYTHONPATH"] = os.pathsep.join([*([str(FAKE)] if fake else []), str(ROOT)])
+    paths = [str(FAKE)] if fake else []
+    if "PYTHONPATH" in env:
+        paths.append(env["PYTHONPATH"])
+    environment["PYTHONPATH"] = os.pathsep.join([*paths, str(ROOT)])
     return subprocess.Popen(
         [sys.executable, *program, "--out", str(out), *words],
         stdin=subprocess.DEVNULL,
@@ -94,3 +100,17 @@ def nothing_left(within_s: float = 60) -> bool:
     while left_behind() and time.monotonic() < deadline:
         time.sleep(0.1)
     return not left_behind()
+
+
+def shared_memory() -> set[str]:
+    """The blocks of shared memory that no process uses: what a killed engine left lies there until it is removed."""
+    used = "".join(map(words_of, psutil.pids()))
+    return {name for name in os.listdir("/dev/shm") if name.startswith(("psm_", "enginescope-")) and name not in used}
+
+
+def words_of(process_id: int) -> str:
+    """The files that a process maps, and its environment; nothing once it is gone."""
+    with contextlib.suppress(OSError):
+        folder = Path(f"/proc/{process_id}")
+        return "".join((folder / name).read_text(errors="replace") for name in ("maps", "environ"))
+    return ""
