@@ -1,14 +1,17 @@
-"""Runs batches of token ids on a real engine and writes what its prefix cache did: python engine_workloads.py IN OUT.
+"""Runs batches of token ids on real engines and writes what their prefix caches did: python engine_workloads.py IN OUT.
 
-IN: {"engine": LLM's arguments, "paused": bool, "batches": [{"reset": bool, "prompts": [[id]], "max_tokens": [n]}]}.
-OUT: {"resolved": CacheConfig's fields, "measured": [{"hits", "queries", "preemptions", "cached", "step_tokens"}]}.
-With `paused`, a batch is queued as a whole before the engine steps. Steps are seen where the core is in this process
-(`VLLM_ENABLE_V1_MULTIPROCESSING=0`), else `step_tokens` is null.
+IN: a list of {"engine": LLM's arguments, "paused": bool, "in_process": bool,
+"batches": [{"reset": bool, "prompts": [[id]], "max_tokens": [n]}]}, one engine after the other.
+OUT: a list of {"resolved": CacheConfig's fields,
+"measured": [{"hits", "queries", "preemptions", "cached", "step_tokens"}]}.
+With `paused`, a batch is queued as a whole before the engine steps. Steps are seen where the core is in this process,
+else `step_tokens` is null.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -77,21 +80,30 @@ def generate(llm: Any, batch: dict[str, Any], paused: bool) -> list[int]:
     return [output.num_cached_tokens for output in outputs]
 
 
-def main() -> None:
+def run(workload: dict[str, Any]) -> dict[str, Any]:
+    """Start an engine, run a workload's batches on it and stop it."""
     from vllm import LLM
 
-    work = json.loads(Path(sys.argv[1]).read_text())
-    llm = LLM(**work["engine"])
+    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = str(int(not workload["in_process"]))
+    llm = LLM(**workload["engine"])
     steps = watch_steps(llm)
     measured = []
-    for batch in work["batches"]:
+    for batch in workload["batches"]:
         if batch["reset"]:
             assert llm.reset_prefix_cache()
         before, first = counters(llm), len(steps or ())
-        cached = generate(llm, batch, work["paused"])
+        cached = generate(llm, batch, workload["paused"])
         delta = {name: value - before[name] for name, value in counters(llm).items()}
         measured.append(delta | {"cached": cached, "step_tokens": None if steps is None else steps[first:]})
-    Path(sys.argv[2]).write_text(json.dumps({"resolved": resolved(llm), "measured": measured}))
+    answer = {"resolved": resolved(llm), "measured": measured}
+    llm.llm_engine.engine_core.shutdown()
+    return answer
+
+
+def main() -> None:
+    source, target = map(Path, sys.argv[1:])
+    target.write_text(json.dumps([run(workload) for workload in json.loads(source.read_text())]))
+    os._exit(0)  # Python takes seconds to put vLLM's modules away
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +18,10 @@ import pytest
 
 from offline.expected.tokens import Batch, CacheConfig, PrefixCache
 from probes.checkpoint import two_layer_model
+from tests.engine.recording import FORKED, ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 BLOCK = 32  # tokens: CPU attention takes multiples of 32 only
 TIME_LIMIT_S = 900  # below pytest's own limit
-AT_ONCE = 2  # engines, each with one thread
 PLAIN: dict[str, Any] = {
     "load_format": "dummy",
     "dtype": "float32",
@@ -100,12 +98,12 @@ def random_batches(seed: int, most_tokens: int, count: int) -> list[dict[str, An
     return batches
 
 
-def run_engine(folder: Path, work: dict[str, Any], in_process: bool) -> dict[str, Any]:
+def run_engines(folder: Path, work: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Run the workloads on an engine each, one after the other in one process."""
     source, target = folder / "asked.json", folder / "measured.json"
     source.write_text(json.dumps(work))
     quiet = {"VLLM_LOGGING_LEVEL": "WARNING", "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
-    quiet |= {"VLLM_DO_NOT_TRACK": "1", "VLLM_PLUGINS": "", "OMP_NUM_THREADS": "1"}
-    quiet |= {"VLLM_ENABLE_V1_MULTIPROCESSING": str(int(not in_process))}
+    quiet |= {"VLLM_DO_NOT_TRACK": "1", "VLLM_PLUGINS": "forking"} | FORKED
     command = [sys.executable, str(ROOT / "tests" / "engine" / "engine_workloads.py"), str(source), str(target)]
     log = folder / "engine.log"
     with log.open("w") as out:  # a group of its own, so that nothing of the engine outlives the test
@@ -117,8 +115,8 @@ def run_engine(folder: Path, work: dict[str, Any], in_process: bool) -> dict[str
                 os.killpg(child.pid, signal.SIGKILL)
             child.wait()
     assert code == 0, log.read_text()[-4000:]
-    answer: dict[str, Any] = json.loads(target.read_text())
-    return answer
+    answers: list[dict[str, Any]] = json.loads(target.read_text())
+    return answers
 
 
 def simulate(config: CacheConfig, batches: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -178,18 +176,20 @@ class Comparison:
 
 
 def compare(folder: Path, workloads: Sequence[Workload], batches: int) -> dict[str, Comparison]:
-    """Run `batches` batches of each workload on engines, two at a time, and in the simulator."""
-    inputs = [random_batches(workload.seed, workload.most_tokens, batches) for workload in workloads]
-
-    def measure(workload: Workload, batches: list[dict[str, Any]]) -> dict[str, Any]:
-        place = folder / workload.name
-        place.mkdir()
-        engine = PLAIN | workload.settings | {"model": str(two_layer_model())}
-        return run_engine(place, {"engine": engine, "paused": workload.paused, "batches": batches}, workload.in_process)
-
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        answers = list(pool.map(measure, workloads, inputs))
+    """Run `batches` batches of each workload on an engine and in the simulator."""
+    model = {"model": str(two_layer_model())}
+    work = [
+        {
+            "engine": PLAIN | workload.settings | model,
+            "paused": workload.paused,
+            "in_process": workload.in_process,
+            "batches": random_batches(workload.seed, workload.most_tokens, batches),
+        }
+        for workload in workloads
+    ]
     return {
-        workload.name: Comparison(workload, answer["measured"], simulate(CacheConfig(**answer["resolved"]), batches))
-        for workload, answer, batches in zip(workloads, answers, inputs, strict=True)
+        workload.name: Comparison(
+            workload, answer["measured"], simulate(CacheConfig(**answer["resolved"]), run["batches"])
+        )
+        for workload, run, answer in zip(workloads, work, run_engines(folder, work), strict=True)
     }

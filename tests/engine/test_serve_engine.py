@@ -7,7 +7,6 @@ import os
 import socket
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,11 +14,9 @@ import psutil
 import pytest
 
 from probes.checkpoint import two_layer_model
+from tests.engine.recording import FORKED, LIMIT_S, ROOT
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
-ROOT = Path(__file__).resolve().parents[2]
-LIMIT_S = 900
-AT_ONCE = 2
 
 
 @dataclass(frozen=True)
@@ -32,12 +29,12 @@ class Run:
     left_behind: list[str]
 
 
-def run(*words: str) -> Run:
+def run(*words: str, **environment: str) -> Run:
     """The command on a free port."""
     port = free_port()
     line = [sys.executable, "-m", "probes.serve", *words, "--port", port, "--timeout", "600", "--json"]
-    environ = dict(os.environ) | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(line, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=LIMIT_S)
+    environment = os.environ | {"HF_HUB_OFFLINE": "1"} | environment
+    done = subprocess.run(line, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=LIMIT_S)
     return Run(done.returncode, done.stdout, done.stderr, servers(port))
 
 
@@ -67,32 +64,17 @@ def test_the_real_server_passes() -> None:
     assert server.left_behind == []
 
 
-CRASHES = {
-    "model not found": ("nobody/no-such-model",),
-    "does not take an --engine argument": ("--engine", "frobnicate=1"),
-    "out of memory": ("--engine", "load_format=dummy", "--engine", "kv_cache_memory_bytes=100000"),
-}
-
-
-@pytest.fixture(scope="module")
-def crashes() -> dict[str, Run]:
-    """A server for each cause, two at a time."""
-    model = str(two_layer_model())
-    lines = [words if words[0] != "--engine" else (model, *words) for words in CRASHES.values()]
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        return dict(zip(CRASHES, pool.map(lambda words: run(*words), lines), strict=True))
-
-
 @pytest.mark.parametrize(
-    ("cause", "remedy"),
+    ("cause", "model", "settings", "remedy"),
     [
-        ("model not found", "probes.checkpoint"),
-        ("does not take an --engine argument", "spelling"),
-        ("out of memory", "larger"),
+        ("model not found", "nobody/no-such-model", (), "probes.checkpoint"),
+        ("does not take an --engine argument", "", ("frobnicate=1",), "spelling"),
+        ("out of memory", "", ("load_format=dummy", "kv_cache_memory_bytes=100000"), "larger"),
     ],
 )
-def test_real_crashes_are_explained(crashes: dict[str, Run], cause: str, remedy: str) -> None:
-    crash = crashes[cause]
+def test_real_crashes_are_explained(cause: str, model: str, settings: tuple[str, ...], remedy: str) -> None:
+    words = [word for setting in settings for word in ("--engine", setting)]
+    crash = run(model or str(two_layer_model()), *words, **FORKED)
     session = json.loads(crash.out)
     assert crash.code == 1 and not session["checks"]
     assert cause in session["fault"]["cause"] and remedy in session["fault"]["remedy"], session["fault"]
