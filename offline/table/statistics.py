@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import t
+from scipy.special import stdtrit  # Student's t; scipy.stats takes seconds to import
 
 CONFIDENCE = 0.95
 DRIFT_BOUND = 0.10
@@ -35,7 +35,7 @@ def mean_interval(values: Sequence[float]) -> Figure | None:
     if len(values) == 1:
         return Figure(mean, None, None, 1)
     spread = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1) / len(values))
-    half = float(t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)) * spread
+    half = float(stdtrit(len(values) - 1, (1 + CONFIDENCE) / 2)) * spread
     return Figure(mean, mean - half, mean + half, len(values))
 
 

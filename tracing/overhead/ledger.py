@@ -12,7 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
-from scipy.stats import binom
+import numpy as np
+from scipy.special import bdtr  # the binomial's distribution; scipy.stats takes seconds to import
 
 from probes.checkpoint import cache_folder
 from probes.errors import EnginescopeError
@@ -33,7 +34,8 @@ def interval(values: Sequence[float]) -> Interval:
     with n draws of ½; k is the largest for which that is 95 %.
     """
     ordered, n = sorted(values), len(values)
-    k = int(binom.ppf((1 - CONFIDENCE) / 2, n, 0.5))  # P(B <= k) is at least 2.5 %, P(B < k) less
+    at_most = bdtr(np.arange(n), n, 0.5)  # P(B <= k) for k from 0 on
+    k = int(np.searchsorted(at_most, (1 - CONFIDENCE) / 2))  # P(B <= k) is at least 2.5 %, P(B < k) less
     lo, hi = (ordered[k - 1], ordered[n - k]) if k else (None, None)
     return Interval(median(ordered), lo, hi, n)
 
