@@ -39,8 +39,11 @@ def _vllm(at: Surroundings) -> tuple[str, str, str]:
 
 
 def _device(at: Surroundings) -> str:
-    """`cuda`, `rocm` or `cpu`: the build of vLLM that the devices here ask for."""
-    if any(gpu.vendor == "nvidia" for gpu in at.gpus) or (at.root / "dev/nvidiactl").exists():
+    """`cuda`, `rocm` or `cpu`: the build of vLLM that the devices here ask for.
+
+    A node in /dev is no sign of an NVIDIA GPU: its tools make one on machines without any. A loaded driver is.
+    """
+    if any(gpu.vendor == "nvidia" for gpu in at.gpus) or (at.root / "proc/driver/nvidia/version").exists():
         return "cuda"
     return "rocm" if at.gpus or (at.root / "dev/kfd").exists() else "cpu"
 

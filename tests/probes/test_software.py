@@ -58,9 +58,13 @@ def test_a_hidden_gpu_is_none(tmp_path: Path) -> None:
 
 
 def test_a_gpu_is_seen_without_nvidia_smi(tmp_path: Path) -> None:
-    assert not unlike(
-        software.vllm(machine(tmp_path, {"dev/nvidiactl": ""})), "warn", "GPU here", "requirements/gpu.txt"
-    )
+    at = machine(tmp_path, {"proc/driver/nvidia/version": "NVRM version: …"})
+    assert not unlike(software.vllm(at), "warn", "GPU here", "requirements/gpu.txt")
+
+
+def test_a_node_without_a_driver_is_no_gpu(tmp_path: Path) -> None:
+    at = machine(tmp_path, {"dev/nvidiactl": ""}, distributions=CPU_SET)
+    assert not unlike(software.vllm(at), "ok", "a cpu build", None)
 
 
 def test_the_versions_are_those_of_the_project() -> None:
