@@ -43,7 +43,7 @@ FLOORS = {
     "page": READERS,
 }
 WRITTEN = {"tracing.events.layout", "tracing.events.step"}  # of the events, what hooks may import: no reader
-SITE_TABLES = ("core", "engine", "frontend", "site", "worker")
+SITE_TABLES = ("core", "engine", "features", "frontend", "site", "worker")
 ENGINE_SITES = tuple(f"tracing/sites/{name}.py" for name in SITE_TABLES)
 # Function-level imports outside of commands and adapters, each of a library that only some calls need.
 OPTIONAL = {

@@ -17,6 +17,7 @@ from tracing.events.layout import (
     BATCH,
     CHILD,
     COUNTS,
+    DEVICE,
     HEADER,
     LIST,
     MAGIC,
@@ -142,7 +143,7 @@ def _texts(records: np.ndarray) -> tuple[dict[int, str], int]:
 def _all_lists(records: np.ndarray) -> tuple[dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]], int]:
     found, cut = {}, 0
     heads = np.flatnonzero(records["kind"] == LIST)
-    for code in (BATCH, COUNTS, MESSAGE, RENAMED, CHILD, STOPPED):
+    for code in (BATCH, COUNTS, MESSAGE, RENAMED, CHILD, STOPPED, DEVICE):
         mine = heads[records["site"][heads] == code]
         whole, places = _payload(records, mine, 4)
         cut += int(np.count_nonzero(~whole))

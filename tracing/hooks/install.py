@@ -15,6 +15,7 @@ from typing import Any
 from ..events.layout import RANGES
 from ..events.step import STEP_SITES
 from ..sites.engine import PROCESS_ROLES, SCOPE_SITE, SCOPE_TARGET, SITES
+from ..sites.site import Site
 from . import patching, ranges, recorder, startup, steplog
 from .wrappers import coroutines, scopes, table
 
@@ -62,9 +63,9 @@ def install_recorder(folder: str, nvtx: str | None) -> None:
     recorder.add(modes=[f"vllm {_version()}", *(["nvtx"] if ranged else [])])
     for site in SITES:
         wrap = table.wrapper_of(site, ranged)  # of sites that share a target the first one's serves them all
-        for target in (*site.targets, *site.outside):
-            patching.patch(target, "spans", wrap, _reporter(recorder.add, site.name, target))
-    patching.patch(SCOPE_TARGET, "spans", scopes.scoped, _reporter(recorder.add, SCOPE_SITE.name, SCOPE_TARGET))
+        for target in (*site.targets, *site.also):
+            patching.patch(target, "spans", wrap, _reporter(recorder.add, site, target))
+    patching.patch(SCOPE_TARGET, "spans", scopes.scoped, _reporter(recorder.add, SCOPE_SITE, SCOPE_TARGET))
 
 
 def _ranges(library: str, add: Callable[..., None]) -> bool:
@@ -77,8 +78,16 @@ def _ranges(library: str, add: Callable[..., None]) -> bool:
     return True
 
 
-def _reporter(add: Callable[..., None], name: str, target: str) -> patching.Report:
-    return lambda present: add(hooked=[name]) if present else add(missing=[f"{name} ({target})"])
+def _reporter(add: Callable[..., None], site: Site, target: str) -> patching.Report:
+    """Says whether a site's function is there; that of a model's site only loads it, and then says more."""
+
+    def report(present: bool) -> None:
+        if not present:
+            add(missing=[f"{site.name} ({target})"])
+        elif site.kind != "model":
+            add(hooked=[site.name])
+
+    return report
 
 
 def _serves() -> list[str]:

@@ -7,7 +7,7 @@ vLLM, without importing it.
 
 from __future__ import annotations
 
-from . import core, frontend
+from . import core, features, frontend
 from .site import Site
 from .worker import WORKER
 
@@ -15,8 +15,10 @@ SITES: tuple[Site, ...] = (
     *frontend.WAY_IN,
     *core.INPUT,
     *core.MAIN,
+    *features.IN_CORE,
     *core.QUEUE,
     *WORKER,
+    *features.IN_WORKER,
     *core.OUTPUT,
     *frontend.WAY_BACK,
 )

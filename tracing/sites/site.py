@@ -18,8 +18,9 @@ class Site:
 
     `targets` are `module:Class.method`, any of which may be absent in a version as long as one is there (a site that is
     not `required` may be absent whole). `share` says what its time counts as: `work` and `wait` explain a request's
-    time, a `frame` only encloses others. `numbers` names what a span's `value` and `extra` are. `outside` are targets
-    of other libraries, hooked where they are imported and looked up in no source of vLLM.
+    time, a `frame` only encloses others. `numbers` names what a span's `value` and `extra` are. `also` are
+    targets that are hooked where they are, but do not make the site fit: other libraries', or of executors that a
+    version may lack.
     """
 
     name: str
@@ -30,4 +31,4 @@ class Site:
     share: Share = "work"
     required: bool = True
     numbers: tuple[str, str] = ("", "")
-    outside: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()

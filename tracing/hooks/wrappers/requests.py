@@ -31,4 +31,20 @@ def _register(original: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[
     return result
 
 
+class RemoteWaits:
+    """Since when requests have been waiting for KV of another engine: the first step that found them so."""
+
+    def __init__(self) -> None:
+        self.since: dict[str, int] = {}
+
+    def waited_ns(self, request: Any) -> int:
+        """How long a request has waited that has just been looked at; 0 where it does not wait for that."""
+        name = request.request_id
+        if request.status.name == "WAITING_FOR_REMOTE_KVS":
+            return now() - self.since.setdefault(name, now())
+        return now() - self.since.pop(name) if name in self.since else 0
+
+
+remote_waits = RemoteWaits()
+
 WRITING: dict[str, Special] = {"input.assign_id": _assign_id, "output.register": _register}

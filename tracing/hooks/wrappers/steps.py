@@ -15,6 +15,7 @@ from ...events.layout import BATCH, COUNTS, MESSAGE
 from ...sites.engine import CODES
 from .. import _recorder, stepnumber
 from ..counts import scheduled
+from ..launches import launches
 from .guarded import Special, safely
 from .messages import key
 
@@ -125,13 +126,26 @@ def _write_messages(result: dict[int, Any], start: int, end: int) -> None:
 
 def _execute(hook: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     steps.executed = _number(args, kwargs)
+    return _launching(hook, args, kwargs)
+
+
+def _launching(hook: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """What the worker's last step gives to the device begins somewhere inside, and ends with the call."""
     set_step(steps.executed)
+    result = hook(*args, **kwargs)
+    launches.end()
+    return result
+
+
+def _launch(hook: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    launches.begin()
     return hook(*args, **kwargs)
 
 
-def _sample(hook: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    set_step(steps.executed)
-    return hook(*args, **kwargs)
+def _wait_for_device(hook: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    result = _wait(hook, args, kwargs)
+    launches.read()
+    return result
 
 
 def _hand_over(hook: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -174,8 +188,11 @@ NUMBERING: dict[str, Special] = {
     "executor.dummy": _no_step,
     "worker.execute": _execute,
     "worker.dummy": _no_step,
-    "device.wait": _wait,
-    "worker.sample": _sample,
+    "device.wait": _wait_for_device,
+    "worker.sample": _launching,
+    "runner.forward": _launch,
+    "graph.run": _launch,
+    "runner.sample": _launch,
     "worker.hand_over": _hand_over,
     "worker.reply": _reply,
 }

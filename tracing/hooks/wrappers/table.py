@@ -32,6 +32,8 @@ WHO: dict[str, tuple[int, str, str | None]] = {
     "kv.allocate": (1, "request", "request_id"),
     "scheduler.preempt": (1, "request", "request_id"),
     "scheduler.free": (1, "request", "request_id"),
+    "kv.remote_wait": (1, "request", "request_id"),
+    "grammar.compile": (1, "request", "request_id"),
     "output.deliver": (0, "self", "request_id"),
 }
 
@@ -47,6 +49,7 @@ NUMBERS: dict[str, Callable[..., tuple[Any, Any]]] = {
     "scheduler.free": lambda result, scheduler, request, *_: (request.num_output_tokens, request.status.name),
     "worker.execute": lambda result, worker, given, *_: (steps.scheduler_output(given).total_num_scheduled_tokens, 0),
     "core.send": lambda result, socket, buffers: (sum(map(len, buffers)), 0),
+    "kv.remote_wait": lambda result, scheduler, request: (requests.remote_waits.waited_ns(request), 0),
     "output.detokenize": lambda result, state, tokens, *_: (len(tokens), 0),
     "output.abort": lambda result, *_: (len(result), 0),
 }

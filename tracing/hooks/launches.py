@@ -1,0 +1,87 @@
+"""Device time of this process: torch's events around what a step gives to the device. torch is not imported here."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from ..events.layout import DEVICE
+from . import _recorder, recorder
+from .devicetimer import DeviceTimer
+
+HALF = 32  # bits of a list's integers
+LOW = (1 << HALF) - 1
+
+
+class Launches:
+    """The timer of this process's device: looked for at its first step, None where there is no device."""
+
+    def __init__(self) -> None:
+        self.timer: DeviceTimer | None = None
+        self.sought = False
+
+    def begin(self) -> None:
+        """The thread's step, if it is one of the core's, launches something now."""
+        step = _recorder.step()
+        if step < 0:  # to warm up or to capture graphs, in which a timed event has no place
+            return
+        if not self.sought:
+            self.sought = True
+            self.timer = find_timer()
+        self._do(lambda timer: timer.begin(step))
+
+    def end(self) -> None:
+        self._do(DeviceTimer.end)
+
+    def read(self) -> None:
+        self._do(DeviceTimer.read)
+
+    def _do(self, act: Callable[[DeviceTimer], None]) -> None:
+        """Where it fails the device is not timed any more, and all else is recorded as before."""
+        if self.timer is not None:
+            try:
+                act(self.timer)
+            except Exception as error:
+                self.timer = None
+                recorder.note(f"device time ({type(error).__name__}: {error})")
+
+
+launches = Launches()
+
+
+def find_timer() -> DeviceTimer | None:
+    """A timer by torch's device events, if they work here: on a machine without a device they cannot be recorded."""
+    torch: Any = sys.modules.get("torch")
+    if torch is None:
+        return None
+
+    def make() -> Any:
+        return torch.cuda.Event(enable_timing=True)
+
+    try:
+        event = make()
+        event.record()
+        event.query()
+    except Exception:
+        return None
+    recorder.say(device="cuda" if torch.cuda.is_available() else "pretend")
+    return DeviceTimer(make, _recorder.now, write_device)
+
+
+def write_device(step: int, begin_ns: int, end_ns: int, uncertainty_ns: int) -> None:
+    """List a piece of the device's work: two times of 64 bits in halves, the low one first, and the uncertainty."""
+    halves = (begin_ns & LOW, begin_ns >> HALF, end_ns & LOW, end_ns >> HALF)
+    _recorder.numbers(DEVICE, (*halves, min(uncertainty_ns, LOW)), 0, step)
+
+
+def begun(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, whose call is a launch."""
+
+    @functools.wraps(function)
+    def launch(*args: Any, **kwargs: Any) -> Any:
+        launches.begin()
+        return function(*args, **kwargs)
+
+    return launch
