@@ -36,3 +36,21 @@ def hooks_module(name: str) -> Any:
         package.__path__ = [os.path.join(os.path.dirname(os.path.abspath(__file__)), "tracing")]
         sys.modules[PACKAGE] = package
     return importlib.import_module(f"{PACKAGE}.hooks.{name}")
+
+
+def refuse_strangers(*rooms: str) -> None:
+    """End a command, or an import, that would take a module of the user's for one of our packages `rooms`."""
+    import sys
+    from importlib.util import find_spec
+
+    here = os.path.dirname(os.path.abspath(__file__))
+    for room in rooms:
+        spec = find_spec(room)
+        origin = os.path.abspath(spec.origin) if spec and spec.origin else ""
+        if origin != os.path.join(here, room, "__init__.py"):
+            fault = f"{origin or 'a folder'} stands in front of enginescope's own {room}"
+            message = f"{fault}: rename it, or leave the current folder out with python -P -m ..."
+            if sys.argv[:1] == ["-m"]:  # Python is still looking for the command: no traceback for a user's mistake
+                print(f"error: {message}", file=sys.stderr)
+                raise SystemExit(2)
+            raise ImportError(message)

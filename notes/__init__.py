@@ -2,3 +2,7 @@
 
 It owns the text (`walkthrough/`), its anchors and claims, and the measured values that it quotes.
 """
+
+from enginescope_plugin import refuse_strangers
+
+refuse_strangers("probes", "tracing")

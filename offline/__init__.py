@@ -2,3 +2,7 @@
 
 It owns the sweep: spec, engine, records and tables, by the rules of honest measurement.
 """
+
+from enginescope_plugin import refuse_strangers
+
+refuse_strangers("probes", "tracing")

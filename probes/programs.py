@@ -1,11 +1,15 @@
-"""Where the programs that watch an engine are found: py-spy, nsys."""
+"""Where the programs that watch an engine are found, py-spy and nsys, and the Python that runs our own."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import sys
 import sysconfig
 from pathlib import Path
+
+# Where the current folder was left out (`python -P`), because it hides our packages, our children leave it out too.
+OWN_PYTHON = (sys.executable, "-P") if sys.flags.safe_path else (sys.executable,)
 
 
 def searched() -> str:

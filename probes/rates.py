@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from dataclasses import asdict, dataclass
 
 from probes.jsonform import read_record
+from probes.programs import OWN_PYTHON
 
-COMMAND = (sys.executable, "-m", "probes.machine", "--rates", "--json")
+COMMAND = (*OWN_PYTHON, "-m", "probes.machine", "--rates", "--json")
 LIMIT_S = 120.0
 
 

@@ -3,4 +3,6 @@
 It owns the hooks that each vLLM process loads and the readers of what they write; it is free when off.
 """
 
-ENGINESCOPE = True  # tells this package from a folder of the same name that shadows it
+from enginescope_plugin import refuse_strangers
+
+refuse_strangers("probes")

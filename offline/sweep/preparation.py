@@ -22,6 +22,7 @@ from probes.engineplatform import engine_platform
 from probes.errors import EnginescopeError, usage_error
 from probes.home import tilde
 from probes.machine import Machine, differences, fingerprint
+from probes.programs import OWN_PYTHON
 
 ASK_ABOVE_S = 30 * 60
 
@@ -117,7 +118,7 @@ def typed_engine(engine: dict[str, list[Any]]) -> dict[str, list[Any]]:
     if not engine:
         return {}
     process = subprocess.run(
-        [sys.executable, "-m", "offline.engine"], input=json.dumps(engine), capture_output=True, text=True
+        [*OWN_PYTHON, "-m", "offline.engine"], input=json.dumps(engine), capture_output=True, text=True
     )
     try:
         answer: dict[str, Any] = json.loads(process.stdout)

@@ -18,6 +18,7 @@ from pathlib import Path
 import psutil
 
 from probes.processes.group import end_group, members
+from probes.programs import OWN_PYTHON
 
 KEEPER = "from probes.processes.child import keep; keep()"
 PARENT_DEATH_SIGNAL = 1  # prctl's PR_SET_PDEATHSIG
@@ -126,7 +127,7 @@ class ChildProcess:
 
 def _start_keeper(scratch: Path | None) -> subprocess.Popen[bytes]:
     folders = [str(scratch)] if scratch else []
-    return subprocess.Popen([sys.executable, "-c", KEEPER, *folders], stdin=subprocess.PIPE, start_new_session=True)
+    return subprocess.Popen([*OWN_PYTHON, "-c", KEEPER, *folders], stdin=subprocess.PIPE, start_new_session=True)
 
 
 def keep() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from probes.processes.child import ChildProcess
 from probes.processes.dialogue import Dialogue, Message
 from probes.processes.group import lives
 from probes.processes.log import first_reason, refuses
+from probes.programs import OWN_PYTHON
 
 STOP_GRACE_S = 30.0
 WATCH_S = 1.0  # how often it is looked whether the engine still lives
@@ -57,7 +57,7 @@ class EngineProcess:
         self._dialogue = Dialogue()
         self._engine: list[psutil.Process] | None = None  # the core and its workers, from the first answer on
         fds = self._dialogue.fds
-        words = [*around, sys.executable, "-c", entry, *map(str, fds)]
+        words = [*around, *OWN_PYTHON, "-c", entry, *map(str, fds)]
         try:
             self.child = ChildProcess(words, log, {**os.environ, **ENVIRONMENT, **environment}, fds, scratch)
         finally:

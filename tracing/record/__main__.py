@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from enginescope_plugin import LISTENER
 from probes.arguments import CommandParser
 from probes.errors import EnginescopeError, run_main, usage_error
+from probes.programs import OWN_PYTHON
 from tracing.pyspy.sampler import DEFAULT_RATE, check_rate, sampled
 from tracing.record.folder import discard, is_empty, new_folder, write
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from tracing.record.command import Watchers
 
 SCHEMA = 1
-DEMONSTRATION = [sys.executable, "-m", "tracing.demo"]
+DEMONSTRATION = [*OWN_PYTHON, "-m", "tracing.demo"]
 
 EXAMPLES = """examples:
   python -m tracing.record                                 a short demonstration on the default model, reviewed
