@@ -184,7 +184,7 @@ class Diagnosis:
 
 def diagnose(log: str, ended: NotReady, port: int, on_gpu: bool) -> Diagnosis:
     """What the log and the end of the process tell."""
-    what = f"{_end(ended.exit_code)}; what it did last: {ended.doing}"
+    what = f"{_end(ended.exit_code)}; the last thing it did: {ended.doing}"
     lines = error_lines(log)
     shown = (lines or [line.strip() for line in log.splitlines() if line.strip()])[-LINES_SHOWN:]
     for pattern, cause, remedy in KNOWN:
@@ -209,13 +209,13 @@ def error_lines(log: str) -> list[str]:
 
 def _end(code: int | None) -> str:
     if code is None:
-        return "it was not ready in time, and was stopped"
+        return "it was not ready in time and was stopped"
     return f"it was ended by {signal.Signals(-code).name}" if code < 0 else f"it ended with code {code}"
 
 
 def _by_its_end(code: int | None) -> tuple[str, str]:
     if code is None:
-        return "it is slow, or it hangs; its log says which", "--timeout with more seconds"
+        return "it is slow, or it hangs; its log says which", "a longer --timeout"
     if code == -signal.SIGKILL:
         return "out of main memory: the system killed it (dmesg says so), or someone did", MORE_MEMORY
     return "not one of the causes known here", "read its log; python -m probes.doctor looks at the installation"

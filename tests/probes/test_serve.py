@@ -138,7 +138,7 @@ def test_a_check_that_fails(tmp_path, model, port, fake, name, error) -> None:
 def test_a_server_that_dies_of_a_request(tmp_path, model, port) -> None:
     code, out, _ = run(tmp_path, model, "--port", port, FAKE="dies")
     assert code == 1
-    assert "it ended with code 3; what it did last: the check 'POST /v1/completions'" in out
+    assert "it ended with code 3; the last thing it did: the check 'POST /v1/completions'" in out
     assert not of_server(port)
 
 
@@ -146,7 +146,7 @@ def test_crash_at_start(tmp_path, model, port) -> None:
     words = "(EngineCore pid=2) ERROR 11-21 11:27:43 [core.py:99] ValueError: No available memory for the cache blocks."
     code, out, _ = run(tmp_path, model, "--port", port, FAKE_LAST_WORDS=words)
     assert code == 1
-    assert "it ended with code 1; what it did last: starts the HTTP server" in out
+    assert "it ended with code 1; the last thing it did: starts the HTTP server" in out
     assert "  | ValueError: No available memory for the cache blocks.\n" in out
     assert "likely cause: out of memory: the weights leave no room" in out
     assert "try: a larger --engine kv_cache_memory_bytes=N" in out
@@ -161,8 +161,8 @@ def test_never_ready(tmp_path, model, port) -> None:
     pgid = of_server(port)[0].pid
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert "it was not ready in time, and was stopped; what it did last: loads the weights" in out
-    assert "try: --timeout with more seconds" in out
+    assert "it was not ready in time and was stopped; the last thing it did: loads the weights" in out
+    assert "try: a longer --timeout" in out
     assert members_of(pgid) == []
 
 

@@ -48,11 +48,11 @@ def test_the_cause_is_in_the_first_words_and_all_are_shown_once() -> None:
         ("RuntimeError: operator torchvision::nms does not exist", "wrong build", "pip uninstall torchvision"),
         ("RuntimeError: Failed to infer device type, please set", "wrong build", "requirements/cpu.txt"),
         ("OSError: [Errno 98] Address already in use", "port in use: 9, but the system", "--port 10"),
-        ("OSError: You are trying to access a gated repo.", "who asks", "HF_TOKEN"),
+        ("OSError: You are trying to access a gated repo.", "accepted its terms", "HF_TOKEN"),
         ("huggingface_hub.errors.HFValidationError: Repo id must be", "model not found", "check its name"),
         ("torch.OutOfMemoryError: CUDA out of memory. Tried", "out of memory on the GPU", "--max-len"),
         ("ValueError: Free memory on device cuda:0 (1/80 GiB) on startup is less than desired GPU memory utilization",
-         "others hold", "a lower --gpu-util"),
+         "other processes hold", "a lower --gpu-util"),
         ("RuntimeError: [enforce fail] DefaultCPUAllocator: can't allocate memory: you tried", "out of main memory",
          "kv_cache_memory_bytes"),
         ("ValueError: No common block size for 16 (CPU_ATTN: [MultipleOf(32)]).", "block size", "32"),
@@ -86,7 +86,7 @@ def test_a_length_beyond_the_model_is_reported_with_the_right_one() -> None:
 
 def test_unknown_ends() -> None:
     killed = diagnose("INFO 11-21 11:27:43 [a.py:1] on its way\n", NotReady(-9, "loads the weights"), 9, on_gpu=False)
-    assert killed.what == "it was ended by SIGKILL; what it did last: loads the weights"
+    assert killed.what == "it was ended by SIGKILL; the last thing it did: loads the weights"
     assert killed.cause.startswith("out of main memory") and killed.lines
     other = diagnose("ValueError: something new\n", NotReady(1, "x"), 9, on_gpu=False)
     assert other.cause == "not one of the causes known here" and other.lines == ["ValueError: something new"]
