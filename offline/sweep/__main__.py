@@ -97,6 +97,8 @@ def spec_values(args: argparse.Namespace) -> dict[str, Any]:
 
 def finish(run: PreparedRun, state: str) -> list[Row]:
     """Write the tables, the index and the final state, and close the folder; the table's rows."""
+    from offline.page import page
+    from offline.page.reported import report_of
     from offline.records.lines import StartRecord
     from offline.records.run import now
     from offline.records.runfolder import write_index
@@ -111,6 +113,7 @@ def finish(run: PreparedRun, state: str) -> list[Row]:
     planned = {name: replace(arm, resolved=resolved.get(name)) for name, arm in record.arms.items()}
     record = replace(record, state=state, ended=now(), arms=planned)
     files.write(folder.path, table, axes, drift, record, grid_differences(run.grid, records, drift))
+    page.write(folder.path, report_of(record, run.grid, records))
     folder.write_run(record)  # last: a run whose tables could not be written is not complete
     write_index(folder.path.parents[2])
     folder.close()

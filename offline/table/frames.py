@@ -44,7 +44,7 @@ def read(folder: Path | str) -> RunFrames:
     The columns are those of `columns.md` in the folder, of which a trial has those of one repeat: no intervals.
     """
     path = Path(folder)
-    return run_frames(list(_grid(path).values()), read_records(path), read_run(path).rates)
+    return run_frames(list(planned_arms(path).values()), read_records(path), read_run(path).rates)
 
 
 def run_frames(grid: Sequence[Arm], records: Sequence[Record], rates: Rates | None = None) -> RunFrames:
@@ -72,7 +72,7 @@ def grid_differences(grid: Sequence[Arm], records: Sequence[Record], drift: Drif
     return run_differences(run_frames(grid, records).trials, axes, drifted=drift is not None and not drift.inside)
 
 
-def _grid(path: Path) -> dict[str, Arm]:
+def planned_arms(path: Path) -> dict[str, Arm]:
     """The arms of a run, as it was planned."""
     run = read_run(path)
     varied = arms(run.spec, {})

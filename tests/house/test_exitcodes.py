@@ -16,6 +16,7 @@ MISSING_PATH = (
     f"offline.sweep --model {NOWHERE} --plan",
     f"offline.sweep --resume {NOWHERE}",
     f"offline.sweep --spec {NOWHERE}",
+    f"offline.report {NOWHERE}",
     f"notes.build --vllm {NOWHERE}",
     f"notes.check --notes {NOWHERE}",
     f"notes.check --vllm {NOWHERE}",

@@ -1,0 +1,172 @@
+"""`report.html`: one run as a page that works from disk, with its charts and scripts inside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+
+import plotly.graph_objects as go
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from plotly.io import to_html
+from plotly.offline import get_plotlyjs
+
+from offline.page import charts
+from offline.page.reported import ReportedRun
+from offline.page.summary import summary
+from offline.records.runfolder import write_whole
+from offline.table.cells import Row, Value
+from offline.table.differences import HEADINGS, UNDER, headline
+from offline.table.files import ARM_FACTS, IDENTITY, SHOWN, arm_name, plain
+from probes.htmlpage import PageSection, page, table
+
+FILE = "report.html"
+STYLE = """
+th button { font: inherit; color: inherit; background: none; border: 0; padding: 0; cursor: pointer; }
+th[aria-sort=ascending] button::after { content: " ▲"; } th[aria-sort=descending] button::after { content: " ▼"; }
+th button:focus-visible { outline: 2px solid var(--bar); } td.differs { background: #e0a03033; }
+li { max-width: 85ch; } input { font: inherit; }
+.plotly-graph-div { max-width: 100%; overflow: hidden; }
+@media print { .modebar, input { display: none !important; } h2 { break-after: avoid; } }
+"""
+TOGGLE = "A click on a name hides its line, a double click all others; drag to zoom, double click to reset."
+
+
+MORE = ("running_mean", "preemptions", "mbu", "mfu", "cached_tokens", "expected_cached_tokens", "reason")
+
+
+@dataclass(frozen=True)
+class CellValue:
+    """A value of the table of cells: as text, and as it sorts."""
+
+    text: str
+    raw: str
+
+
+def write(path: Path, run: ReportedRun) -> Path:
+    """Write the page into a run's folder; its path."""
+    target = path / FILE
+    write_whole(target, report(run))
+    return target
+
+
+def report(run: ReportedRun) -> str:
+    """The whole page."""
+    record, machine = run.record, run.record.machine
+    about = (
+        f"vLLM {machine.vllm} ({machine.vllm_distribution}); {machine.cpu_model}, {machine.cores_usable} cores, "
+        f"{machine.memory_bytes / 2**30:.0f} GiB, GPUs: {len(machine.gpus)}; {record.began}; {record.state}"
+    )
+    return page(f"{record.model}: {record.variant}", list(sections(run)), about=about, style=STYLE)
+
+
+def sections(run: ReportedRun) -> Iterator[PageSection]:
+    """All sections, the answer first."""
+    items = Markup("").join(Markup("<li>{}</li>").format(sentence) for sentence in summary(run))
+    yield PageSection("In short", "", Markup("<ul>{}</ul>").format(items))
+    if lines := headline(run.differences):
+        yield PageSection("Differences", UNDER, table(HEADINGS, lines, text=(0, 1, 2, 6)))
+    if run.measured:
+        yield from _charts(run)
+    yield _resolved(run)
+    yield PageSection("All cells", "A heading sorts; again, the other way.", _cells(run))
+    yield _provenance(run)
+
+
+def _charts(run: ReportedRun) -> Iterator[PageSection]:
+    script = Markup("<script>{}</script>").format(Markup(get_plotlyjs()))
+    band = "The band is the 95 % t-interval over a cell's trials, which says nothing of other starts."
+    yield PageSection("Throughput", f"{band} {TOGGLE}", script + _chart(charts.throughput(run), "throughput"))
+    yield PageSection("By arm and batch size", "Output tok/s.", _chart(charts.heat_map(run), "heat-map"))
+    knee = "A star is the knee of a line: most throughput a second of latency (Kleinrock's power)."
+    yield PageSection("Latency against throughput", knee, _chart(charts.latency(run), "latency"))
+    shares = "All requests of all trials; at first those of the largest batch, the others by the legend."
+    yield PageSection("Time to first token", shares, _chart(charts.distribution(run, "ttft_s"), "ttft"))
+    yield PageSection("Time per output token", shares, _chart(charts.distribution(run, "tpot_s"), "tpot"))
+    if any(row["cache_state"] == "warm" for row in run.measured):
+        yield PageSection("Cold and warm", "Arms with prefix caching.", _chart(charts.cold_and_warm(run), "cold-warm"))
+        columns, rows = _block_sizes(run)
+        yield PageSection("What a block size does", BLOCKS, table(columns, rows, text=(0, 1)))
+    first = "Of each arm's first start."
+    yield PageSection("Start-up", first, _chart(charts.startup(run), "startup"))
+    yield PageSection("Memory", f"{first} KV cache: what it reserves.", _chart(charts.memory(run), "memory"))
+
+
+BLOCKS = (
+    "Against the first block size at the same batch, throughput: cold, where nothing is cached, it is what the kernels "
+    "make of the block size; warm over cold is what is left, the granularity of hits."
+)
+
+
+def _block_sizes(run: ReportedRun) -> tuple[list[str], list[list[str]]]:
+    """A row a block size and batch: ratios of throughput to the first block size, and cached tokens."""
+    columns = ["block size", "batch", "cold (kernels)", "warm", "warm / cold (hits)", "cached", "expected"]
+    by = {(r["block_size"], r["batch_size"], r["cache_state"]): r for r in run.measured if r["prefix_caching"] == "on"}
+    rows: list[list[str]] = []
+    for (block, batch, state), row in by.items():
+        first = next(each for each, size, _ in by if size == batch)
+        ratios = [_ratio(by.get((block, batch, s)), by.get((first, batch, s))) for s in ("cold", "warm")]
+        if state == "warm" and None not in ratios:
+            cold, warm = (float(value or 0) for value in ratios)
+            cached = [plain(row.get(name)) for name in ("cached_tokens", "expected_cached_tokens")]
+            rows.append([str(block), str(batch), f"{cold:.3f}", f"{warm:.3f}", f"{warm / cold:.3f}", *cached])
+    return columns, rows
+
+
+def _ratio(row: Row | None, base: Row | None) -> float | None:
+    values = [each and each.get("output_tok_s") for each in (row, base)]
+    return float(str(values[0])) / float(str(values[1])) if all(values) else None
+
+
+def _chart(figure: go.Figure, name: str) -> Markup:
+    """A figure's own part of the page; plotly's program is in it once."""
+    options = {"responsive": True, "displaylogo": False, "displayModeBar": "hover"}
+    return Markup(to_html(figure, config=options, include_plotlyjs=False, full_html=False, div_id=f"chart-{name}"))
+
+
+def _resolved(run: ReportedRun) -> PageSection:
+    """What each arm resolved to; facts in which arms differ are marked."""
+    arms = list({arm_name(row, run.axes): row for row in run.rows}.items())
+    head = Markup("").join(Markup("<th>{}</th>").format(name) for name in ("", *(name for name, _ in arms)))
+    lines = Markup("").join(_fact(name, [row.get(name) for _, row in arms]) for name in ARM_FACTS)
+    body = Markup("<table><thead><tr>{}</tr></thead><tbody>{}</tbody></table>").format(head, lines)
+    return PageSection("What each arm resolved to", "Marked: what differs between arms.", body)
+
+
+def _fact(name: str, values: Sequence[Value]) -> Markup:
+    marked = Markup(' class="differs"') if len(set(map(str, values))) > 1 else Markup("")
+    cells = Markup("").join(Markup("<td{}>{}</td>").format(marked, plain(value)) for value in values)
+    return Markup("<tr><td>{}</td>{}</tr>").format(name, cells)
+
+
+def _cells(run: ReportedRun) -> Markup:
+    figures = [column for _, column, _ in SHOWN]
+    columns = list(dict.fromkeys([*IDENTITY, *map(_shown, run.axes), "status", "trials", *figures, *MORE]))
+    rows = [[_value(row.get(name)) for name in columns] for row in run.rows]
+    scripts = Markup("<script>{}</script>").format(Markup(files("offline.page").joinpath("page.js").read_text()))
+    return Markup(_environment().get_template("cells.html").render(columns=columns, rows=rows)) + scripts
+
+
+def _shown(axis: str) -> str:
+    return "prefix_caching" if axis == "enable_prefix_caching" else axis
+
+
+def _value(value: Value) -> CellValue:
+    if isinstance(value, float):
+        return CellValue(f"{value:.4g}", repr(value))
+    return CellValue("" if value is None else plain(value), "" if value is None else str(value))
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(loader=PackageLoader("offline.page", "."), autoescape=True, undefined=StrictUndefined)
+
+
+def _provenance(run: ReportedRun) -> PageSection:
+    machine = run.record.machine
+    facts = [[name, plain(value)] for name, value in vars(machine).items() if name != "cpu_flags"]
+    command = Markup("<pre>{}</pre>").format(run.record.command_line)
+    return PageSection("Command and machine", "", command + table(("", ""), facts, text=(0, 1)))

@@ -1,0 +1,63 @@
+"""A run as its page shows it: the record of the run, its rows, trials, requests, differences and drift."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from offline.differences.run import RunDifferences
+from offline.records.lines import Record, RequestRecord, TrialRecord
+from offline.records.run import RunRecord, read_run
+from offline.records.runfolder import read_records
+from offline.spec.grid import Arm
+from offline.table.cells import Row, rows, run_drift
+from offline.table.files import arm_name
+from offline.table.frames import grid_differences, planned_arms
+from offline.table.statistics import Drift
+
+
+@dataclass(frozen=True)
+class ReportedRun:
+    """Everything that the page shows; `requests` has those of each cell, by its id."""
+
+    record: RunRecord
+    axes: tuple[str, ...]
+    rows: tuple[Row, ...]
+    requests: dict[str, tuple[RequestRecord, ...]]
+    drift: Drift | None
+    differences: RunDifferences
+
+    @property
+    def measured(self) -> list[Row]:
+        """The cells that have a throughput."""
+        return [row for row in self.rows if row.get("output_tok_s") is not None]
+
+    def name(self, row: Row) -> str:
+        """What tells a row's arm and cache state from the others: `block_size=32 prefix_caching=on, warm`."""
+        states = {str(each["cache_state"]) for each in self.rows}
+        return arm_name(row, self.axes) + (f", {row['cache_state']}" if len(states) > 1 else "")
+
+    def by_name(self) -> dict[str, list[Row]]:
+        """The measured cells of each line of a chart, by batch size."""
+        lines: dict[str, list[Row]] = {}
+        for row in sorted(self.measured, key=lambda each: float(str(each["batch_size"]))):
+            lines.setdefault(self.name(row), []).append(row)
+        return lines
+
+
+def reported_run(folder: Path) -> ReportedRun:
+    """The run in a folder; `EnginescopeError` where it is none or of another schema."""
+    grid = list(planned_arms(folder).values())
+    return report_of(read_run(folder), grid, read_records(folder))
+
+
+def report_of(record: RunRecord, grid: Sequence[Arm], records: Sequence[Record]) -> ReportedRun:
+    """The run of a grid's records."""
+    drift = run_drift(records)
+    trials = [each for each in records if isinstance(each, TrialRecord)]
+    requests: dict[str, tuple[RequestRecord, ...]] = {}
+    for trial in trials:
+        requests[trial.cell] = requests.get(trial.cell, ()) + trial.requests
+    table = rows(grid, record.spec.repeats * record.spec.passes, records, record.rates)
+    return ReportedRun(record, grid[0].axes, tuple(table), requests, drift, grid_differences(grid, records, drift))

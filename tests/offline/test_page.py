@@ -1,0 +1,88 @@
+"""The page of a run in a real browser: every chart has its data, the table sorts, and text of a model stays text."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+
+from offline.differences.difference import Difference
+from offline.page.charts import knee
+from offline.page.page import write
+from offline.page.summary import effect, summary
+from tests.chromium import chromium
+from tests.offline.reports import a_report
+
+EVIL = "<script>document.title = 'stolen'</script>"
+CHARTS = ("throughput", "heat-map", "latency", "ttft", "tpot", "cold-warm", "startup", "memory")
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="no chromium here")
+def test_the_page_in_a_browser(tmp_path: Path) -> None:
+    write(tmp_path, a_report(model=EVIL, refusal=EVIL))
+    asyncio.run(_visit(tmp_path / "report.html"))
+
+
+async def _visit(path: Path) -> None:
+    async with chromium() as page:
+        await page.look(390, dark=True)
+        await page.visit(path.as_uri())
+        for name in CHARTS:
+            points = f"document.getElementById('chart-{name}').data.reduce((n, t) => n + (t.y || t.z).length, 0)"
+            assert await page.run(points) > 0, name
+        assert await page.run("document.title") != "stolen"
+        assert EVIL in await page.run("document.body.innerText")
+        column = "[...document.querySelectorAll('#cells th')].findIndex(h => h.innerText == 'output_tok_s')"
+        button = f"document.querySelectorAll('#cells th button')[{column}]"
+        values = f"[...document.querySelectorAll('#cells tbody tr')].map(r => r.cells[{column}].dataset.value)"
+        for backwards in (False, True):
+            await page.run(f"{button}.click()")
+            numbers = [float(value) for value in await page.run(values) if value]
+            assert len(numbers) > 1 and numbers == sorted(numbers, reverse=backwards)
+        await page.run("f = document.getElementById('filter'), f.value = 'warm', f.dispatchEvent(new Event('input'))")
+        shown = "[...document.querySelectorAll('#cells tbody tr')].filter(r => !r.hidden).map(r => r.innerText)"
+        rows = await page.run(shown)
+        assert rows and all("warm" in row for row in rows)
+        assert not page.complaints
+        assert [address for address in page.requested if not address.startswith(("file:", "data:", "blob:"))] == []
+
+
+def test_the_answer_comes_first() -> None:
+    first, *rest = summary(a_report(gain={64: 1.2}))
+    assert first.startswith("Highest throughput: ") and "block_size=64" in first
+    assert any("block_size 32 → 64 (cache_state=cold): faster, 1.2" in sentence for sentence in rest)
+
+
+def test_one_start_an_arm_tells_nothing_of_arms() -> None:
+    sentences = summary(a_report(starts=1, gain={64: 1.2}))
+    assert any("differences between arms cannot be told" in sentence for sentence in sentences)
+    assert not any("block_size 32 → 64" in sentence for sentence in sentences)
+
+
+def test_a_refused_cell_is_in_the_summary_with_its_reason() -> None:
+    assert any(
+        "2 of 14 cells refused: no such block size" in s for s in summary(a_report(refusal="no such block size"))
+    )
+
+
+@pytest.mark.parametrize(
+    ("verdict", "words"),
+    [
+        ("faster", "block_size 32 → 64: faster, 1.100 times the throughput (1.040 to 1.160)."),
+        ("no difference seen", "block_size 32 → 64: no difference seen (a true one of 8.0% would have been found in "),
+    ],
+)
+def test_an_effect_in_words(verdict: str, words: str) -> None:
+    row = Difference("block_size", "32", "64", "all", "output_tok_s", 1.1, 1.04, 1.16, 1.08, verdict)
+    assert effect(row).startswith(words)
+
+
+def test_the_knee_is_where_throughput_a_second_of_latency_is_greatest() -> None:
+    cells = [(1, 100.0, 1.0), (4, 300.0, 1.5), (8, 350.0, 3.0)]  # 100, 200 and 117 tok/s²
+    rows = [{"batch_size": b, "output_tok_s": rate, "latency_s_p50": time} for b, rate, time in cells]
+    best = knee(random.Random(0).sample(rows, 3))
+    assert best is not None and best["batch_size"] == 4
+    assert knee([]) is None
