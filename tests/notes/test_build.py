@@ -20,6 +20,7 @@ from notes.tables import story
 from notes.walkthrough import chapters
 from probes.errors import EnginescopeError
 from tests.chromium import Page, chromium
+from tests.needs import needs_vllm
 from tests.notes.smallnotes import QUOTES, ROOT, small_tree, streamed, two_chapters
 from tracing.breakdown.findings import Findings
 
@@ -34,6 +35,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
 
 
+@needs_vllm
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     done = run("--out", str(tmp_path))
@@ -42,6 +44,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
 
+@needs_vllm
 def test_a_folder_that_is_no_trace_is_one_line(tmp_path: Path) -> None:
     done = run("--trace", str(tmp_path), "--out", str(tmp_path / "site"))
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and "tracing.record" in done.stderr
@@ -100,6 +103,7 @@ def site_folder(tmp_path_factory: pytest.TempPathFactory, recorded: Findings) ->
     return out
 
 
+@needs_vllm
 @pytest.mark.slow
 def test_no_link_is_broken_and_nothing_comes_from_the_web(site_folder: Path) -> None:
     pages = {path: Addresses(path.read_text()) for path in site_folder.rglob("*.html")}
@@ -115,6 +119,7 @@ def test_no_link_is_broken_and_nothing_comes_from_the_web(site_folder: Path) -> 
         assert not re.search(r"url\([\"']?(?:https?:)?//", style.read_text()), style.name
 
 
+@needs_vllm
 @pytest.mark.slow
 def test_all_markdown_was_read(site_folder: Path) -> None:
     """The notes are written for other readers of Markdown too, which take for a list what this one may not."""
@@ -124,6 +129,7 @@ def test_all_markdown_was_read(site_folder: Path) -> None:
         assert not left.search(text), f"{path.name}: {left.search(text)}"
 
 
+@needs_vllm
 @pytest.mark.slow
 def test_every_stop_has_its_place_on_a_page(site_folder: Path) -> None:
     for chapter in chapters.read():
@@ -131,6 +137,7 @@ def test_every_stop_has_its_place_on_a_page(site_folder: Path) -> None:
         assert {stop.name for stop in chapter.stops} <= page.ids
 
 
+@needs_vllm
 @pytest.mark.browser
 def test_the_site_in_a_browser(site_folder: Path, tmp_path: Path) -> None:
     if shutil.which("chromium") is None:

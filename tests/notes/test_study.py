@@ -15,6 +15,7 @@ from notes.study import judging, texts
 from notes.study.exercises import day_3
 from notes.study.messages import Broken, Ended, ExerciseBegins, Failed, Message, NotDefined, Passed, decode, encode
 from probes.errors import EnginescopeError
+from tests.needs import needs_vllm
 from tests.notes.studyfiles import SOLUTIONS, answering, command, messages
 from tracing.source.tree import SourceTree
 
@@ -24,6 +25,7 @@ def answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int, st
     return answering(tmp_path, monkeypatch)
 
 
+@needs_vllm
 def test_lists_days_and_shows_one() -> None:
     listed = command()
     assert listed.returncode == 0 and len(re.findall(r"^\d +Day", listed.stdout, re.MULTILINE)) == 7

@@ -9,6 +9,7 @@ import pytest
 
 from notes.study import judging, texts
 from notes.study.messages import Broken, Failed, NotDefined, Passed
+from tests.needs import needs_vllm
 from tests.notes.studyfiles import SOLUTIONS, answering, messages
 
 
@@ -17,7 +18,12 @@ def answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int, st
     return answering(tmp_path, monkeypatch)
 
 
-@pytest.mark.parametrize("day", texts.DAYS)
+NEEDS_SOURCE = (1, 4, 7)  # days with answers that the installed vLLM's source judges
+
+
+@pytest.mark.parametrize(
+    "day", [pytest.param(day, marks=needs_vllm if day in NEEDS_SOURCE else ()) for day in texts.DAYS]
+)
 def test_a_right_answer_passes(day: int) -> None:
     path = next(SOLUTIONS.glob(f"day_{day}.*"))
     reports = messages(day, path)
@@ -292,7 +298,11 @@ async def call_with_retry(session, url, body, attempts, timeout_s, backoff_s):
 ]
 
 
-@pytest.mark.parametrize(("day", "text", "words"), WRONG)
+JUDGED_BY_SOURCE = ("PLACES", "HANDLERS")  # by the installed vLLM's
+CASES = [pytest.param(*case, marks=needs_vllm if case[1].startswith(JUDGED_BY_SOURCE) else ()) for case in WRONG]
+
+
+@pytest.mark.parametrize(("day", "text", "words"), CASES)
 def test_a_wrong_answer_hears_what_is_wrong(
     answer: Callable[[int, str], Path], day: int, text: str, words: str
 ) -> None:
@@ -307,6 +317,7 @@ def test_a_wrong_answer_hears_what_is_wrong(
 REPORT = (SOLUTIONS / "day_7.md").read_text()
 
 
+@needs_vllm
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
