@@ -17,7 +17,7 @@ EPILOG = """examples:
   python -m probes.report --input out.jsonl
   python -m probes.report --input before.jsonl after.jsonl          side by side
   python -m probes.report --input out.jsonl --html report.html --markdown report.md
-  python -m probes.report --input out.jsonl --json | jq .files[0].latency_s
+  python -m probes.report --input out.jsonl --json | jq .files[0].latency_s.p95
 
 exit codes: 0 done, 2 bad usage, 1 no record in any file or a page that cannot be written, 130 Ctrl-C
 """
@@ -27,7 +27,9 @@ def command_line() -> argparse.ArgumentParser:
     """The command line."""
     parser = CommandParser(
         prog="python -m probes.report",
-        description="Success, errors, latency, TTFT, ITL and throughput of batches, from the records of probes.batch.",
+        description="Success, errors, latency, TTFT, ITL and throughput of batches, from the records of probes.batch. "
+        "Intervals are by blocks of time, since requests that run side by side share the server's steps; a run shorter "
+        "than 16 latencies has none.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from operator import attrgetter
 from typing import Any
 
 from probes.metrics.table import NONE, number, percent, seconds
-from probes.report.summary import SHARES, Summary, differences
-from probes.statistics.intervals import METHOD, Estimate
+from probes.report.summary import SHARES, Latencies, Summary, differences
+from probes.statistics.blocks import FEWEST
+from probes.statistics.intervals import Estimate
 
 TIMES = {
     "latency": ("latency", "from the scheduled time to the end; retries and waiting are part of it"),
     "ttft": ("TTFT", "from the scheduled time to the first chunk with text"),
     "itl": ("ITL", "between two chunks with text, inside an answer"),
 }
+METHOD = (
+    "95 % intervals: Wilson's for shares, which takes prompts as independent; for the rest by blocks of time, because "
+    "requests that run side by side share the server's steps."
+)
 
 
 @dataclass(frozen=True)
@@ -68,10 +74,24 @@ def _names(summaries: Sequence[Summary]) -> list[str]:
 
 def notes(summaries: Sequence[Summary]) -> list[str]:
     """How to read it."""
-    lines = [METHOD, "Times are of prompts that were answered; (1.20x) is against the first file."]
+    lines = [METHOD, *map(_blocks, summaries)]
+    lines.append("Times are of prompts that were answered; (1.20x) is against the first file.")
     if any((each.tokens_per_chunk or 0) > 1.05 for each in summaries):
         lines.append("Chunks carry more than one token here: ITL is a time between chunks, not between tokens.")
     return lines
+
+
+def _blocks(each: Summary) -> str:
+    """What the intervals of a file stand on."""
+    blocks = each.blocks
+    if blocks.count:
+        return f"{each.path.name}: {blocks.count} blocks of {seconds(blocks.seconds / blocks.count)}."
+    if not each.ok:
+        return f"{each.path.name}: no answers, no intervals."
+    return (
+        f"{each.path.name}: ends are open: a run has to last {seconds(blocks.needed_s)} here ({FEWEST} blocks of two "
+        f"latencies), this one lasted {seconds(blocks.seconds)}."
+    )
 
 
 def _slowest(each: Summary) -> tuple[list[str], list[list[str]]]:
@@ -93,46 +113,68 @@ def _figures(summaries: Sequence[Summary]) -> Iterator[list[str]]:
     def row(title: str, cell: Callable[[Summary], str], meaning: str) -> list[str]:
         return [title, *(cell(each) for each in summaries), meaning]
 
-    def against(value: Callable[[Summary], float | None], unit: str) -> Callable[[Summary], str]:
-        return lambda each: number(value(each), unit if value(each) else "") + _times_first(each, summaries, value)
-
     yield row("batch", lambda each: "; ".join(sorted(each.described)) or NONE, "model, endpoint")
     yield row("prompts", lambda each: f"{each.ok:,} of {each.records:,}", "answered, of those with a record")
     yield row("answered", lambda each: _estimate(each.success, percent), "share, with its interval")
     yield row("failed", _failed, "by class")
     yield row("sent again", lambda each: f"{each.retried:,} ({each.further_attempts:,})", "prompts (further attempts)")
     yield row("ran", _ran, "first start to last end, pauses between starts left out")
-    yield row("throughput", against(lambda each: each.rate(each.ok), " /s"), "answers a second")
-    yield row("tokens out", against(lambda each: each.rate(each.completion_tokens), " tok/s"), "as the server counts")
-    yield row("tokens in", against(lambda each: each.rate(each.prompt_tokens), " tok/s"), "as the server counts")
+    yield row("throughput", _cell(lambda each: each.answers_s, _rate(" /s"), summaries), "answers a second")
+    yield row("tokens out", _cell(lambda each: each.tokens_out_s, _rate(" tok/s"), summaries), "as the server counts")
+    yield row("tokens in", _cell(lambda each: each.tokens_in_s, _rate(" tok/s"), summaries), "as the server counts")
     yield row("cached tokens", _cached, "of the prompts' tokens, found in the server's prefix cache, as it counts")
-    for key, (title, meaning) in TIMES.items():
-        for place, share in enumerate(SHARES):
-            if any(each.times[key] for each in summaries):
-                cell = _time_cell(key, place, summaries)
-                yield row(f"{title} P{100 * share:g}", cell, meaning if not place else "")
-    cell = _normalized_cell(summaries)
-    yield row("normalized latency", cell, "mean of latency / output tokens, a token")
+    for key in TIMES:
+        if any(each.times[key] for each in summaries):
+            yield from _time_rows(key, summaries)
+    normalized = _cell(lambda each: each.normalized_s, seconds, summaries)
+    yield row("normalized latency", normalized, "mean of latency / output tokens, a token")
     yield row("sent late", lambda each: seconds(each.sent_late_s), "at most, by our client; part of the latency")
 
 
-def _time_cell(key: str, place: int, summaries: Sequence[Summary]) -> Callable[[Summary], str]:
+def _cell(
+    figure: Callable[[Summary], Estimate | None], text: Callable[[float | None], str], summaries: Sequence[Summary]
+) -> Callable[[Summary], str]:
+    """A cell of a figure with its interval and its ratio to the first file's."""
+
+    def value(each: Summary) -> float | None:
+        estimate = figure(each)
+        return estimate.value if estimate else None
+
+    return lambda each: _estimate(figure(each), text) + _times_first(each, summaries, value)
+
+
+def _time_rows(key: str, summaries: Sequence[Summary]) -> Iterator[list[str]]:
+    """Mean, quantiles and range of one kind of latency."""
+    title, meaning = TIMES[key]
+    figures = {f"{title} mean": _time_cell(key, attrgetter("mean"), summaries)}
+    for place, share in enumerate(SHARES):
+        figures[f"{title} P{100 * share:g}"] = _time_cell(key, _quantile(place), summaries)
+    figures[f"{title} min, max"] = lambda each: _range(each.times[key])
+    for name, cell in figures.items():
+        yield [name, *(cell(each) for each in summaries), meaning if name.endswith("mean") else ""]
+
+
+def _quantile(place: int) -> Callable[[Latencies], Estimate]:
+    return lambda times: times.quantiles[place]
+
+
+def _time_cell(
+    key: str, figure: Callable[[Latencies], Estimate], summaries: Sequence[Summary]
+) -> Callable[[Summary], str]:
     def estimate(each: Summary) -> Estimate | None:
-        quantiles = each.times[key]
-        return quantiles[place] if quantiles else None
+        times = each.times[key]
+        return figure(times) if times else None
 
-    def value(each: Summary) -> float | None:
-        quantile = estimate(each)
-        return quantile.value if quantile else None
-
-    return lambda each: _estimate(estimate(each), seconds) + _times_first(each, summaries, value)
+    return _cell(estimate, seconds, summaries)
 
 
-def _normalized_cell(summaries: Sequence[Summary]) -> Callable[[Summary], str]:
-    def value(each: Summary) -> float | None:
-        return each.normalized_s.value if each.normalized_s else None
+def _range(times: Latencies | None) -> str:
+    return f"{seconds(times.least)}, {seconds(times.greatest)}" if times else NONE
 
-    return lambda each: _estimate(each.normalized_s, seconds) + _times_first(each, summaries, value)
+
+def _rate(unit: str) -> Callable[[float | None], str]:
+    """A rate as text; an open end has no unit."""
+    return lambda value: number(value, unit if value is not None else "")
 
 
 def _estimate(figure: Estimate | None, text: Callable[[float | None], str]) -> str:
@@ -163,30 +205,36 @@ def _ran(each: Summary) -> str:
 
 def as_dict(each: Summary) -> dict[str, Any]:
     """A summary for JSON."""
-    times = {
-        f"{key}_s": {f"p{100 * share:g}": asdict(one) for share, one in zip(SHARES, quantiles, strict=True)}
-        for key, quantiles in each.times.items()
-        if quantiles
-    }
+    times = {f"{key}_s": _times_dict(times) for key, times in each.times.items() if times}
     return {
         "path": str(each.path),
         **{key: getattr(each, key) for key in ("records", "ok", "failed", "torn", "foreign", "twice", "starts")},
         "batch": sorted(each.described),
-        "success": asdict(each.success) if each.success else None,
+        "success": _dict(each.success),
         "errors": each.by_class,
         "top_errors": [asdict(fault) for fault in each.top_faults],
         "retried": each.retried,
         "further_attempts": each.further_attempts,
         "seconds": each.seconds,
-        "answers_per_s": each.rate(each.ok),
-        "completion_tokens_per_s": each.rate(each.completion_tokens),
-        "prompt_tokens_per_s": each.rate(each.prompt_tokens),
+        "blocks": {"count": each.blocks.count, "needed_s": each.blocks.needed_s},
+        "answers_per_s": _dict(each.answers_s),
+        "completion_tokens_per_s": _dict(each.tokens_out_s),
+        "prompt_tokens_per_s": _dict(each.tokens_in_s),
         "completion_tokens": each.completion_tokens,
         "prompt_tokens": each.prompt_tokens,
         "cached_tokens": each.cached_tokens if each.cached_counted else None,
         "tokens_per_chunk": each.tokens_per_chunk,
         **times,
-        "normalized_latency_s": asdict(each.normalized_s) if each.normalized_s else None,
+        "normalized_latency_s": _dict(each.normalized_s),
         "sent_late_s": each.sent_late_s,
         "slowest": [asdict(one) for one in each.slowest_first],
     }
+
+
+def _times_dict(times: Latencies) -> dict[str, object]:
+    quantiles = {f"p{100 * share:g}": asdict(one) for share, one in zip(SHARES, times.quantiles, strict=True)}
+    return {"mean": asdict(times.mean), **quantiles, "min": times.least, "max": times.greatest}
+
+
+def _dict(figure: Estimate | None) -> dict[str, object] | None:
+    return asdict(figure) if figure else None

@@ -10,11 +10,15 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+
 from probes.batch.outcomes import lines
 from probes.batch.record import Record, parsed
-from probes.statistics.intervals import Estimate, Sample, wilson
+from probes.statistics.blocks import Blocks, Numbers, blocks
+from probes.statistics.intervals import Estimate, wilson
 
 SHARES = (0.5, 0.95, 0.99)
+KINDS = ("latency", "ttft", "itl")
 BEGINNING = 60  # characters of a text that a report shows
 
 
@@ -49,8 +53,31 @@ def _shown(record: Record) -> Slow:
     )
 
 
+@dataclass(frozen=True)
+class Latencies:
+    """Latencies of a kind, in seconds: mean, quantiles at `SHARES`, the least and the greatest that was seen."""
+
+    mean: Estimate
+    quantiles: list[Estimate]
+    least: float
+    greatest: float
+
+
 def _numbers() -> array[float]:
     return array("d")
+
+
+@dataclass
+class Observed:
+    """Values with the moments at which they were complete, in seconds since 1970."""
+
+    values: array[float] = field(default_factory=_numbers)
+    moments: array[float] = field(default_factory=_numbers)
+
+    def add(self, value: float, moment: float) -> None:
+        """Add one."""
+        self.values.append(value)
+        self.moments.append(moment)
 
 
 @dataclass
@@ -75,10 +102,11 @@ class Summary:
     described: Counter[str] = field(default_factory=Counter)
     faults: dict[tuple[str, int | None, str], Fault] = field(default_factory=dict)
     slowest: list[tuple[float, int, Slow]] = field(default_factory=list)
-    _times: dict[str, array[float]] = field(default_factory=lambda: {"latency": _numbers(), "ttft": _numbers()})
-    _itl: array[float] = field(default_factory=_numbers)
-    _itl_owners: array[int] = field(default_factory=lambda: array("q"))
-    _per_token: array[float] = field(default_factory=_numbers)
+    _observed: dict[str, Observed] = field(default_factory=lambda: {key: Observed() for key in KINDS})
+    _per_token: Observed = field(default_factory=Observed)
+    _sent: array[float] = field(default_factory=_numbers)  # of each answer, as its tokens are
+    _tokens_out: array[int] = field(default_factory=lambda: array("q"))
+    _tokens_in: array[int] = field(default_factory=lambda: array("q"))
     _late_s: float = 0.0
     _cacheable_tokens: int = 0  # prompt tokens of the answers whose cached ones were counted
     _spans: dict[float, float] = field(default_factory=dict)
@@ -103,11 +131,16 @@ class Summary:
 
     def _add_answer(self, record: Record) -> None:
         self.ok += 1
-        self._times["latency"].append(record.latency_s)
+        self._observed["latency"].add(record.latency_s, record.ended_s)
+        self._sent.append(record.sent_s)
+        self._tokens_out.append(record.completion_tokens or 0)
+        self._tokens_in.append(record.prompt_tokens or 0)
+        moment = record.scheduled_s + (record.ttft_s or 0.0)
         if record.ttft_s is not None:
-            self._times["ttft"].append(record.ttft_s)
-        self._itl.extend(record.itl)
-        self._itl_owners.extend([self.ok] * len(record.itl))
+            self._observed["ttft"].add(record.ttft_s, moment)
+        for gap in record.itl:
+            moment += gap
+            self._observed["itl"].add(gap, moment)
         if record.completion_tokens:
             self._add_tokens(record, record.completion_tokens)
         heapq.heappush(self.slowest, (record.latency_s, -record.line, _shown(record)))
@@ -119,7 +152,7 @@ class Summary:
         self.completion_tokens += completion_tokens
         self.prompt_tokens += record.prompt_tokens or 0
         self.chunks += record.stream_chunks
-        self._per_token.append(record.latency_s / completion_tokens)
+        self._per_token.add(record.latency_s / completion_tokens, record.ended_s)
         if record.cached_tokens is not None:
             self.cached_counted += 1
             self.cached_tokens += record.cached_tokens
@@ -184,20 +217,57 @@ class Summary:
         """The share of prompt tokens that the server found in its prefix cache; None where it does not count them."""
         return self.cached_tokens / self._cacheable_tokens if self._cacheable_tokens else None
 
-    def rate(self, count: float) -> float | None:
-        """A count a second of running."""
-        return count / self.seconds if self.seconds > 0 else None
+    @cached_property
+    def blocks(self) -> Blocks:
+        """The blocks of time that intervals are made of."""
+        return blocks(self.seconds, np.asarray(self._observed["latency"].values))
+
+    def _position(self, moments: array[float]) -> Numbers:
+        """Moments in seconds of running: the pauses between starts are taken out."""
+        begins = np.array(sorted(self._spans))
+        before = np.concatenate([[0.0], np.cumsum([self._spans[begin] for begin in begins])[:-1]])
+        times = np.asarray(moments)
+        start = np.clip(np.searchsorted(begins, times, "right") - 1, 0, None)
+        return before[start] + times - begins[start]
+
+    def _rate(self, amounts: Numbers) -> Estimate | None:
+        if self.seconds <= 0:
+            return None
+        ends = self._position(self._observed["latency"].moments)
+        return self.blocks.rate(amounts, self._position(self._sent), ends) if self.ok else Estimate(0.0, None, None)
 
     @cached_property
-    def times(self) -> dict[str, list[Estimate] | None]:
-        """Quantiles of latency, TTFT and ITL, in seconds, at `SHARES`."""
-        quantiles = {key: Sample(values).quantiles(SHARES) for key, values in self._times.items()}
-        return {**quantiles, "itl": Sample(self._itl, self._itl_owners).quantiles(SHARES)}
+    def answers_s(self) -> Estimate | None:
+        """Answers a second of running."""
+        return self._rate(np.ones(self.ok))
+
+    @cached_property
+    def tokens_out_s(self) -> Estimate | None:
+        """Output tokens a second of running, as the server counts them."""
+        return self._rate(np.asarray(self._tokens_out, dtype=float))
+
+    @cached_property
+    def tokens_in_s(self) -> Estimate | None:
+        """Prompt tokens a second of running, as the server counts them."""
+        return self._rate(np.asarray(self._tokens_in, dtype=float))
+
+    @cached_property
+    def times(self) -> dict[str, Latencies | None]:
+        """Latency, TTFT and ITL; None where there is none."""
+        return {key: self._times(observed) for key, observed in self._observed.items()}
+
+    def _times(self, observed: Observed) -> Latencies | None:
+        if not observed.values:
+            return None
+        values, positions = np.asarray(observed.values), self._position(observed.moments)
+        mean, quantiles = self.blocks.mean(values, positions), self.blocks.quantiles(values, positions, SHARES)
+        return Latencies(mean, quantiles, float(values.min()), float(values.max()))
 
     @cached_property
     def normalized_s(self) -> Estimate | None:
         """Normalized latency: the mean over answers of latency / output tokens, in seconds a token."""
-        return Sample(self._per_token).mean()
+        positions = self._position(self._per_token.moments)
+        return self.blocks.mean(np.asarray(self._per_token.values), positions) if len(positions) else None
 
 
 def summarize(path: Path, top: int) -> Summary:

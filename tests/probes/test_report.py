@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import random
 import subprocess
 import sys
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,7 +20,9 @@ from hypothesis import strategies as st
 from probes.report.sections import notes, problems, sections
 from probes.report.summary import summarize
 from probes.report.views import markdown, page
-from probes.statistics.intervals import Sample, wilson
+from probes.statistics.blocks import Blocks, blocks
+from probes.statistics.intervals import Estimate, wilson
+from tests.probes.simulatedruns import FIGURES, SimulatedRun, coverage, independent, lockstep
 
 ROOT = Path(__file__).resolve().parents[2]
 EVIL = '<script>alert("x")</script> | `a` [b](c) \x1b[31mred\x1b[0m\nnext'
@@ -101,62 +104,104 @@ def test_wilson_without_a_try() -> None:
     assert wilson(0, 0) is None
 
 
-def test_quantiles_of_a_known_sample() -> None:
-    found = Sample([float(value) for value in range(1, 102)]).quantiles([0.5, 0.95])
-    assert found and [one.value for one in found] == [51, 96]
-    # The interval of a median by its order statistics, n = 101: the 41st to the 61st value or so (binomial, 95 %).
-    assert found[0].low == pytest.approx(41, abs=2) and found[0].high == pytest.approx(61, abs=2)
+@pytest.mark.parametrize(
+    ("run_s", "latencies", "count"),
+    [
+        (100.0, [1.0] * 5, 16),  # a block has to last two latencies: 2 s
+        (100.0, [4.0] * 5, 12),
+        (100.0, [10.0] * 5, 0),  # five blocks would be too few
+        (16.0, [1.0] * 5, 8),
+        (15.9, [1.0] * 5, 0),
+        (160.0, [1.0, 9.0], 9),  # a random moment meets a latency of 82 / 10 s, a block lasts 16.4 s
+        (0.0, [], 0),
+    ],
+)
+def test_blocks_last_two_latencies(run_s: float, latencies: list[float], count: int) -> None:
+    assert blocks(run_s, np.array(latencies)).count == count
 
 
-def test_intervals_cover_what_they_should() -> None:
-    """An exponential's median and P95, 100 samples of 400: the truth lies inside about 95 times."""
-    chance, inside = random.Random(1), [0, 0]
-    truth = [math.log(2), -math.log(0.05)]
-    for _ in range(100):
-        found = Sample([chance.expovariate(1) for _ in range(400)]).quantiles([0.5, 0.95])
-        assert found
-        for place, one in enumerate(found):
-            assert one.low is not None and one.high is not None
-            inside[place] += one.low <= truth[place] <= one.high
-    assert min(inside) >= 88
+EIGHT = Blocks(8.0, 8, 1.0)
+SECONDS = np.arange(8) + 0.5  # an observation in each block
 
 
-def test_the_mean_has_the_interval_that_theory_gives() -> None:
-    chance = random.Random(2)
-    values = [chance.gauss(10, 2) for _ in range(400)]
-    found = Sample(values).mean()
-    assert found and found.low is not None and found.high is not None
-    mean = sum(values) / 400
-    assert found.value == pytest.approx(mean)
-    assert found.high - found.low == pytest.approx(2 * 1.96 * 2 / 20, rel=0.2)
+def test_a_mean_by_hand() -> None:
+    """Blocks of 1 to 8: mean 4.5, s = 2.449, 95 % t-interval of 8 values ± 2.365 s / √8 = 2.048; neighbours unlike."""
+    values = np.array([1.0, 8, 2, 7, 3, 6, 4, 5])
+    estimate = EIGHT.mean(values, SECONDS)
+    assert (estimate.value, estimate.low, estimate.high) == pytest.approx((4.5, 2.4522, 6.5478), abs=1e-3)
 
 
-def test_gaps_of_one_request_are_not_independent() -> None:
-    """Twenty slow and fast requests of a hundred equal gaps are twenty observations, not two thousand."""
-    chance = random.Random(3)
-    speeds = [chance.uniform(1, 2) for _ in range(20)]
-    values, owners = [s for s in speeds for _ in range(100)], [n for n in range(20) for _ in range(100)]
-    grouped, loose = Sample(values, owners).quantiles([0.5]), Sample(values).quantiles([0.5])
-    assert grouped and loose
-    widths = [one.high - one.low for one in (grouped[0], loose[0]) if one.high is not None and one.low is not None]
-    assert widths[0] > 3 * widths[1]
+def test_neighbours_that_are_alike_widen_the_interval() -> None:
+    """1 to 8 in order: neighbours have 0.625 in common, a factor of √(1 + 1.25) = 1.5."""
+    estimate = EIGHT.mean(np.arange(1.0, 9), SECONDS)
+    assert (estimate.low, estimate.high) == pytest.approx((4.5 - 1.5 * 2.0478, 4.5 + 1.5 * 2.0478), abs=1e-3)
 
 
-def test_an_end_that_cannot_be_known_is_open() -> None:
-    found = Sample([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0]).quantiles([0.5, 0.99])
-    assert found and found[0].low is not None and found[0].high is not None
-    assert found[1].low is not None and found[1].high is None
-    single = Sample([3.0]).quantiles([0.5])
-    assert single and (single[0].value, single[0].low, single[0].high) == (3.0, None, None)
-    assert Sample([]).quantiles([0.5]) is None and Sample([]).mean() is None
+def test_requests_of_one_block_are_one_observation() -> None:
+    """A thousand requests in eight waves tell no more than eight."""
+    values = np.array([1.0, 8, 2, 7, 3, 6, 4, 5])
+    waves = EIGHT.mean(np.repeat(values, 1000), np.repeat(SECONDS, 1000))
+    assert waves == EIGHT.mean(values, SECONDS)
 
 
-@given(st.lists(st.floats(0, 1e3), min_size=1, max_size=30), st.floats(0.01, 0.99))
-def test_a_quantile_lies_in_its_interval(values: list[float], share: float) -> None:
-    found = Sample(values).quantiles([share])
-    assert found
-    assert found[0].low is None or min(values) <= found[0].low <= found[0].value
-    assert found[0].high is None or found[0].value <= found[0].high <= max(values)
+def test_a_median_by_hand() -> None:
+    """Half of each block's ten values lie at or below 5: nothing but the least `deff` of a half, 0.5 ± 0.0775."""
+    values, times = np.tile(np.arange(1.0, 11), 8), np.repeat(SECONDS, 10)
+    (estimate,) = EIGHT.quantiles(values, times, [0.5])
+    assert (estimate.value, estimate.low, estimate.high) == (5.5, 5.0, 6.0)
+
+
+def test_an_end_beyond_the_sample_is_open() -> None:
+    values, times = np.tile(np.arange(1.0, 11), 8), np.repeat(SECONDS, 10)
+    (estimate,) = EIGHT.quantiles(values, times, [0.99])
+    assert estimate.value == 10.0 and estimate.low is not None and estimate.high is None
+
+
+def test_under_eight_blocks_ends_are_open() -> None:
+    few, values = Blocks(8.0, 0, 2.0), np.arange(1.0, 9)
+    assert few.mean(values, SECONDS) == Estimate(4.5, None, None)
+    assert few.quantiles(values, SECONDS, [0.5]) == [Estimate(4.5, None, None)]
+    assert few.rate(values, SECONDS - 0.5, SECONDS + 0.5) == Estimate(4.5, None, None)
+    assert few.needed_s == 16.0
+
+
+def test_a_rate_by_hand() -> None:
+    """Eight requests in eight seconds, one a second, of 1 to 8 tokens: 4.5 a second, as the mean above."""
+    amounts = np.array([1.0, 8, 2, 7, 3, 6, 4, 5])
+    estimate = EIGHT.rate(amounts, np.arange(8.0), np.arange(8.0) + 1)
+    assert (estimate.value, estimate.low, estimate.high) == pytest.approx((4.5, 2.4522, 6.5478), abs=1e-3)
+    steady = EIGHT.rate(np.full(4, 10.0), np.arange(0.0, 8, 2), np.arange(2.0, 10, 2))
+    assert (steady.value, steady.low, steady.high) == pytest.approx((5.0, 5.0, 5.0))
+
+
+@pytest.mark.parametrize("kind", [independent, lockstep])
+def test_intervals_cover_what_they_should(kind: Callable[..., SimulatedRun]) -> None:
+    """200 seeded runs; requests that share all their steps are covered as those that share none."""
+    shares = coverage(kind, waves=40, runs=200)
+    assert shares["with intervals"] == 1.0
+    assert all(0.92 <= shares[name] <= 0.98 for name in FIGURES if not name.endswith("P95"))
+    assert all(shares[name] >= 0.92 for name in FIGURES if name.endswith("P95"))
+
+
+@given(st.lists(st.floats(0, 1e3), min_size=1, max_size=60), st.floats(0.01, 0.99), st.randoms())
+def test_a_figure_lies_in_its_interval(values: list[float], share: float, chance: random.Random) -> None:
+    numbers = np.array(values)
+    times = np.array([chance.uniform(0, 8) for _ in values])
+    for estimate in (*EIGHT.quantiles(numbers, times, [share]), EIGHT.mean(numbers, times)):
+        assert estimate.low is None or estimate.low <= estimate.value + 1e-9
+        assert estimate.high is None or estimate.value - 1e-9 <= estimate.high
+    (quantile,) = EIGHT.quantiles(numbers, times, [share])
+    assert quantile.low is None or quantile.low >= min(values)
+    assert quantile.high is None or quantile.high <= max(values)
+
+
+@given(st.lists(st.floats(0.1, 10), min_size=1, max_size=40), st.floats(0.1, 100))
+def test_intervals_scale_with_the_unit(values: list[float], factor: float) -> None:
+    numbers, times = np.array(values), np.linspace(0, 8, len(values))
+    one, other = EIGHT.mean(numbers, times), EIGHT.mean(numbers * factor, times)
+    assert (other.value, other.low, other.high) == pytest.approx(
+        (one.value * factor, (one.low or 0) * factor, (one.high or 0) * factor), abs=1e-6
+    )
 
 
 # --- sums ---
@@ -178,12 +223,14 @@ def test_a_summary(tmp_path: Path) -> None:
     assert (found.records, found.ok, found.failed, found.retried, found.further_attempts) == (6, 3, 3, 4, 7)
     assert found.by_class == {"server": 2, "timeout": 1}
     assert [(fault.error_msg, fault.count, fault.example_id) for fault in found.top_faults] == [("500: busy", 2, "4")]
-    assert (found.seconds, found.rate(found.ok)) == (7.0, 3 / 7)
-    assert found.rate(found.completion_tokens) == 30 / 7
+    assert (found.seconds, found.answers_s) == (7.0, Estimate(3 / 7, None, None))
+    assert found.tokens_out_s == Estimate(30 / 7, None, None)
     assert found.sent_late_s == 0.25
     assert found.normalized_s and found.normalized_s.value == pytest.approx((0.1 + 0.3 + 0.1) / 3)
     latency, itl = found.times["latency"], found.times["itl"]
-    assert latency and latency[0].value == 1.0 and itl and itl[2].value == pytest.approx(0.1)
+    assert latency and (latency.mean.value, latency.quantiles[0].value) == (pytest.approx(5 / 3), 1.0)
+    assert (latency.least, latency.greatest) == (1.0, 3.0)
+    assert itl and itl.quantiles[2].value == pytest.approx(0.1)
     assert [one.id for one in found.slowest_first] == ["2"]
 
 
@@ -258,7 +305,7 @@ def test_files_side_by_side(tmp_path: Path) -> None:
     (row,) = [line for line in (tmp_path / "r.md").read_text().splitlines() if line.startswith("| latency P50")]
     assert [cell.strip() for cell in row.split("|")[2:4]] == [
         "1 s \\[1 s, 1 s\\]",
-        "2 s \\[2 s, 2 s\\] (2.00x)",
+        "2 s \\[-, -\\] (2.00x)",
     ]
     again = report("--input", one, "--markdown", tmp_path / "r.md")
     assert again.returncode == 2 and "--force" in again.stderr
@@ -269,7 +316,10 @@ def test_json(tmp_path: Path) -> None:
     done = report("--input", written(tmp_path / "out.jsonl", [record(1), failed(2)]), "--json")
     (found,) = json.loads(done.stdout)["files"]
     assert (found["records"], found["ok"], found["errors"]) == (2, 1, {"server": 1})
-    assert found["latency_s"]["p50"] == {"value": 1.0, "low": None, "high": None}
+    single = {"value": 1.0, "low": None, "high": None}
+    assert found["latency_s"] == {"mean": single, "p50": single, "p95": single, "p99": single, "min": 1.0, "max": 1.0}
+    assert found["answers_per_s"] == {"value": 1 / 3, "low": None, "high": None}
+    assert found["blocks"] == {"count": 0, "needed_s": 16.0}
     assert found["success"]["value"] == 0.5
 
 
