@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from tracing.events import layout
+from tracing.events.texts import read_texts
 from tracing.hooks import _recorder
 
 
@@ -42,13 +43,7 @@ def spans(path: Path) -> list[dict[str, int]]:
 
 def texts(path: Path) -> dict[int, str]:
     """Texts by their number."""
-    found, rows = {}, records(path)
-    for index in np.flatnonzero(rows["kind"] == layout.TEXT):
-        length = int(rows[index]["value"])
-        more = rows[index + 1 : index + 1 + -(-length // layout.PAYLOAD_BYTES)]
-        payload = b"".join(row.tobytes()[: layout.PAYLOAD_BYTES] for row in more)
-        found[int(rows[index]["request"])] = payload[:length].decode()
-    return found
+    return read_texts(path.with_suffix(".texts"))[0]
 
 
 def numbers(path: Path, code: int) -> list[list[int]]:

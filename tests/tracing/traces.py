@@ -14,6 +14,13 @@ from tracing.sites.engine import ALL_SITES, CODES
 from tracing.timeline.spans import COUNT_NAMES
 
 
+def text_entry(item: tuple[str, int]) -> bytes:
+    """A text and its number, as they stand in the file of texts."""
+    payload = item[0].encode()
+    padding = b"\0" * (-len(payload) % layout.TEXT_ALIGNMENT)
+    return layout.TEXT.pack(item[1], len(payload)) + payload + padding
+
+
 class TraceWriter:
     """One process of a synthetic trace: tell it spans and lists in any order, then `close` it."""
 
@@ -32,9 +39,6 @@ class TraceWriter:
             return 0
         if words not in self.texts:
             self.texts[words] = len(self.texts) + 1
-            payload = words.encode()
-            self._record(layout.TEXT, 1, request=self.texts[words], value=len(payload))
-            self._more(payload)
         return self.texts[words]
 
     def span(
@@ -98,7 +102,9 @@ class TraceWriter:
         """Write the event file and the process file (`said` overrides what is in it); the event file's path."""
         header = np.zeros(1, layout.HEADER)
         header["magic"], header["schema"], header["pid"] = layout.MAGIC, layout.SCHEMA, self.pid
+        header["written"] = sum(len(piece) for piece in self.pieces)
         path = self.folder / f"events-{self.pid}.bin"
+        path.with_suffix(".texts").write_bytes(layout.TEXTS_MAGIC + b"".join(map(text_entry, self.texts.items())))
         with path.open("wb") as file:
             header.tofile(file)
             for piece in self.pieces:

@@ -30,11 +30,12 @@ from tracing.events.layout import (
     SCHEMA,
     SPAN,
     STOPPED,
-    TEXT,
 )
+from tracing.events.texts import read_texts
 from tracing.sites.engine import ALL_SITES
 
 WORDS = PAYLOAD_BYTES // 4
+KIND_MASK, LAP_MASK, LAP_SHIFT = 0xFF, 0xFF, 8
 SHARED_SITES = ("queue.put", "queue.get", "gc", "scope")  # on both sides: their role is that of the process
 SITE_KEYS = ("name", "stage", "role", "share")
 
@@ -59,11 +60,9 @@ def read(path: Path) -> EventFile:
     head = raw[: RECORD.itemsize].view(HEADER)[0] if whole else np.zeros(1, HEADER)[0]
     if head.tobytes().strip(b"\0"):  # without one it was killed at birth, before it wrote anything
         _check_head(path, head)
-    records = raw[RECORD.itemsize : whole].view(RECORD)
-    written = np.flatnonzero(records["kind"])
-    records = records[: int(written[-1]) + 1 if len(written) else 0]  # the rest was never written
+    records = _in_order(raw[RECORD.itemsize : whole].view(RECORD), head)
     torn += int(np.count_nonzero(records["kind"] == 0))
-    texts, cut_texts = _texts(records)
+    texts, cut_texts = read_texts(path.with_suffix(".texts"))
     lists, cut_lists = _all_lists(records)
     spans = records[(records["kind"] == SPAN) | (records["kind"] == RAISED)]
     process = _process(path, spans)
@@ -71,6 +70,19 @@ def read(path: Path) -> EventFile:
     torn += cut_texts + cut_lists + int(np.count_nonzero(~known))
     dropped = max(int(head["dropped"]), process.get("dropped", 0))
     return EventFile(process, spans[known], texts, lists, torn, dropped)
+
+
+def _in_order(records: np.ndarray, head: np.void) -> np.ndarray:
+    """The records that were written and not overwritten, the oldest first; those that were cut have kind 0."""
+    written, ring = int(head["written"]), int(head["ring"])
+    if not ring:
+        return records[:written]
+    slot, lap = written % ring, written // ring
+    laps = lap - (np.arange(ring) >= slot)
+    records = records[:ring].copy()
+    stale = (records["kind"] >> LAP_SHIFT != laps & LAP_MASK) | (laps < 0)
+    records["kind"] = np.where(stale, 0, records["kind"] & KIND_MASK)
+    return np.roll(records, -slot) if lap else records[:slot]
 
 
 def _check_head(path: Path, head: np.void) -> None:
@@ -109,10 +121,10 @@ def _guessed(pid: int, spans: np.ndarray) -> dict[str, Any]:
     return known | {"threads": {}, "hooked": [], "missing": [], "modes": [], "incomplete": True}
 
 
-def _payload(records: np.ndarray, heads: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Of the records at `heads`, whose payload has `value` items of `size` bytes: which are whole, and their places of
+def _payload(records: np.ndarray, heads: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of the records at `heads`, whose payload has `value` words: which are whole, and their places of
     MORE records, one after the other."""
-    more = -(-records["value"][heads] * size // PAYLOAD_BYTES)
+    more = -(-records["value"][heads] // WORDS)
     is_more = np.concatenate(([0], np.cumsum(records["kind"] == MORE)))
     ends = heads + 1 + more
     inside = (more >= 0) & (ends <= len(records))
@@ -129,23 +141,12 @@ def _bytes_at(records: np.ndarray, places: np.ndarray) -> np.ndarray:
     return records[places].view(np.uint8).reshape(-1, RECORD.itemsize)[:, :PAYLOAD_BYTES]
 
 
-def _texts(records: np.ndarray) -> tuple[dict[int, str], int]:
-    heads = np.flatnonzero(records["kind"] == TEXT)
-    whole, places = _payload(records, heads, 1)
-    payload, at, texts = _bytes_at(records, places).tobytes(), 0, {}
-    for row in records[heads[whole]]:
-        length = int(row["value"])
-        texts[int(row["request"])] = payload[at : at + length].decode(errors="replace")
-        at += -(-length // PAYLOAD_BYTES) * PAYLOAD_BYTES
-    return texts, int(np.count_nonzero(~whole))
-
-
 def _all_lists(records: np.ndarray) -> tuple[dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]], int]:
     found, cut = {}, 0
     heads = np.flatnonzero(records["kind"] == LIST)
     for code in (BATCH, COUNTS, MESSAGE, RENAMED, CHILD, STOPPED, DEVICE):
         mine = heads[records["site"][heads] == code]
-        whole, places = _payload(records, mine, 4)
+        whole, places = _payload(records, mine)
         cut += int(np.count_nonzero(~whole))
         mine = mine[whole]
         counts = records["value"][mine]

@@ -1,4 +1,4 @@
-"""The event file: what the recorder writes and the timeline reads, one append-only file of fixed records a process.
+"""The event files: what the recorder writes and the timeline reads, two append-only files a process.
 
 `events-<pid>.bin` is a header of one record, then records of 48 bytes, little-endian, all of the fields of `RECORD`.
 `kind` is written last and says what a record is; where it is 0 the record was being written when its process died, or
@@ -7,10 +7,18 @@ nothing has been written yet:
 - `SPAN`, or `RAISED` where the function ended in an exception: `start`/`end` in nanoseconds of CLOCK_MONOTONIC, `step`
   (see below), `request` (the number of a text, 0 for none), `site` (index into the site table that `process-<pid>.json`
   repeats), `value` and `extra` (the site's `numbers`), `thread` (the operating system's thread id).
-- `TEXT`: `request` is its number, `value` its length in bytes of UTF-8, which follow in `MORE` records.
 - `LIST`: `site` is one of the list codes below, `value` the count of unsigned 32-bit integers, which follow in `MORE`
   records; `start` is when it was written, `step` as in a span, `end` the list's own key.
-- `MORE`: the first 44 bytes belong to the `TEXT` or `LIST` before it. They follow it without a gap.
+- `MORE`: the first 44 bytes belong to the `LIST` before it. They follow it without a gap.
+
+A record's sequence number is its place. The header's `written` counts the places taken, before they are filled: one
+below it that holds nothing was cut. Where the header's `ring` is not 0 the records are a ring of so many slots: the
+record with sequence number n is in slot n modulo `ring`, and the high byte of its `kind` is the low byte of its lap, n
+divided by `ring`; a slot with another lap than `written` tells is being overwritten.
+
+`events-<pid>.texts` is a magic of 8 bytes, then each text once, when it is first met: its number and its length in
+bytes as 32-bit integers, then UTF-8, filled up to a multiple of 8. The number is written last. Records name texts by
+number, so they may be kept in a ring while the texts stay.
 
 `step` is the number of the engine step, counted from 0 in the core by calls of `schedule`: -1 where there is none. The
 number is put on the scheduler's output, with which it comes to a worker, and on the future of the step's result, so the
@@ -22,10 +30,15 @@ list in the core's file says which step made it.
 
 from __future__ import annotations
 
+import struct
+
 import numpy as np
 
-SCHEMA = 1
+SCHEMA = 2
 MAGIC = b"ESEVENT1"
+TEXTS_MAGIC = b"ESTEXTS1"
+TEXT = struct.Struct("<II")  # a text's number and length
+TEXT_ALIGNMENT = 8
 RECORD = np.dtype(
     [
         ("start", "<i8"),
@@ -40,11 +53,11 @@ RECORD = np.dtype(
     ]
 )
 HEADER = np.dtype(
-    [("magic", "S8"), ("schema", "<i8"), ("pid", "<i8"), ("written", "<i8"), ("dropped", "<i8"), ("rest", "<i8")]
+    [("magic", "S8"), ("schema", "<i8"), ("pid", "<i8"), ("written", "<i8"), ("dropped", "<i8"), ("ring", "<i8")]
 )
 PAYLOAD_BYTES = 44  # of a MORE record
 
-SPAN, RAISED, TEXT, LIST, MORE = 1, 2, 3, 4, 5
+SPAN, RAISED, LIST, MORE = 1, 2, 3, 4  # in the low byte of `kind`
 
 # List codes, and what their integers are.
 BATCH = 1  # (request, tokens scheduled) pairs of a step; in the core

@@ -18,10 +18,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from ..events.layout import SCHEMA
 from ..sites.engine import ALL_SITES, CODES, PROCESS_ROLES
 from . import _recorder
 
-SCHEMA = 1
 MOST_RECORDS = 1 << 24  # 768 MiB of 48-byte records a process; what comes after is dropped and counted
 KEEPER_PERIOD_S = 0.02
 SWITCH = "switch"  # where the trace folder has a file of this name, nothing is written while its first byte is not 0
