@@ -85,7 +85,7 @@ def test_entries_that_ask_nothing_are_counted(tmp_path: Path) -> None:
         ("a.json", '[{"conversations":[{"from":"human","value":3}]}]', "no text"),
         ("a.jsonl", '{"custom_id":"x","body":{"input":"embed me"}}', "needs `prompt` or `messages`"),
         ("a.csv", "question,answer\na,b\n", "unknown layout, columns question, answer"),
-        ("a.csv", "prompt,answer\na,b,c\n", "not as many cells as the header"),
+        ("a.csv", "prompt,answer\na,b,c\n", "does not have as many cells as the header"),
         ("a.csv", 'prompt\n"open\n', "not a valid table after row 0"),
         ("a.parquet", "PAR1", "unknown file type .parquet"),
         ("a.txt", '[\n  {"prompt": "a"}\n]\n', "holds JSON"),
