@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
-import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,9 @@ from tracing.shapes import platform, start
 from tracing.shapes.pretend.work import parse_work
 from tracing.shapes.shape import SHAPES, Shape, shape_named
 
-if platform.VARIABLE in os.environ:  # in each of the engine's processes: spawned ones import this module again
-    platform.take_shape()
+SHAPE = start.started_shape()
+if SHAPE:  # in each of the engine's processes: spawned ones import this module again
+    platform.take_shape(SHAPE)
 
 STREAMS = 4
 TOKENS = 32
@@ -101,11 +102,13 @@ def main() -> int:
     args = parser().parse_args()
     if args.device_ms and not args.shape:
         raise usage_error("--device-ms needs a shape: --shape one-gpu --device-ms 10")
+    if SHAPE:
+        run_shape(SHAPE)
+        return 0
     if args.shape:
         shape = shape_named(args.shape)
-        start.become("tracing.demo", shape, parse_work(args.device_ms, args.seed) if args.device_ms else None)
-        run_shape(shape)
-        return 0
+        work = parse_work(args.device_ms, args.seed) if args.device_ms else shape.work
+        start.become("tracing.demo", replace(shape, work=work))
     from probes.checkpoint import default_model
 
     asyncio.run(talk(default_model()))

@@ -39,7 +39,8 @@ FLOORS = {
     "events": {"sites"},
     "hooks": {"sites", "events"},
     "timeline": {"sites", "events"},
-    **dict.fromkeys(("breakdown", "pyspy", "nsys", "torchsums", "overhead", "shapes"), READERS),
+    **dict.fromkeys(("breakdown", "pyspy", "nsys", "torchsums", "overhead"), READERS),
+    "shapes": READERS | {"record"},
     "page": READERS,
 }
 WRITTEN = {"tracing.events.layout", "tracing.events.step"}  # of the events, what hooks may import: no reader

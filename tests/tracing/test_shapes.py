@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.metadata import distributions
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from tracing.shapes.shape import SHAPES, shape_named
 
 def test_a_shape_is_found_by_its_name() -> None:
     assert shape_named("one-gpu").worker_in_core and shape_named("one-gpu").async_scheduling
-    with pytest.raises(EnginescopeError, match="no shape is called 'two-gpus'; there are cpu, async, one-gpu, tp2"):
+    with pytest.raises(EnginescopeError, match="no shape is called 'two-gpus'; there are cpu, async, one-gpu,"):
         shape_named("two-gpus")
 
 
@@ -30,11 +31,19 @@ def test_every_shape_says_what_it_is() -> None:
 
 def test_what_the_processes_of_a_shape_find_in_their_environment() -> None:
     work = Work(4, 3, 2, seed=1)
-    variables = start.environment(shape_named("v2-tp2"), work)
+    variables = start.environment(replace(shape_named("v2-tp2"), work=work))
     assert variables["VLLM_USE_V2_MODEL_RUNNER"] == variables["TRITON_INTERPRET"] == "1"
     assert variables["VLLM_CPU_OMP_THREADS_BIND"] == "nobind"
     assert variables["ENGINESCOPE_SHAPE"] == "v2-tp2" and work_of(variables["ENGINESCOPE_DEVICE"]) == work
-    assert "ENGINESCOPE_DEVICE" not in start.environment(shape_named("cpu"), None)
+    assert "ENGINESCOPE_DEVICE" not in start.environment(shape_named("cpu"))
+
+
+def test_a_process_knows_its_shape_from_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert start.started_shape() is None
+    shape = replace(shape_named("one-gpu"), work=Work(4, 3, 2, seed=1))
+    for name, value in start.environment(shape).items():
+        monkeypatch.setenv(name, value)
+    assert start.started_shape() == shape
 
 
 def test_prompts_fit_the_vocabulary_and_begin_each_otherwise() -> None:

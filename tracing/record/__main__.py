@@ -20,12 +20,11 @@ from probes.arguments import CommandParser
 from probes.errors import EnginescopeError, run_main, usage_error
 from probes.programs import OWN_PYTHON
 from tracing.pyspy.sampler import DEFAULT_RATE, check_rate, sampled
-from tracing.record.folder import discard, is_empty, new_folder, write
+from tracing.record.folder import SCHEMA, discard, is_empty, new_folder, write
 
 if TYPE_CHECKING:
     from tracing.record.command import Watchers
 
-SCHEMA = 1
 DEMONSTRATION = [*OWN_PYTHON, "-m", "tracing.demo"]
 
 EXAMPLES = """examples:

@@ -12,6 +12,7 @@ from typing import Any
 from probes.errors import EnginescopeError, usage_error
 from tracing.events import contention
 
+SCHEMA = 1
 FILE = "trace.json"
 
 

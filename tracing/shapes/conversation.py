@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import importlib
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,12 @@ def prompt(shape: Shape, number: int) -> Any:
         asked, times = (number % WAVE, 12) if shape.files == "KV" else (number, 1 + number % 4)
         return f"Request {asked} asks: " + "how does an engine run? " * times
     return {"prompt_token_ids": [3 + number % 32 + 7 * position % 400 for position in range(PROMPT_TOKENS)]}
+
+
+def import_engine() -> None:
+    """Import all that an engine of any shape needs, for the processes that are forked off this one."""
+    for name in ("v1.engine.async_llm", "v1.worker.cpu_worker", "model_executor.models.llama"):
+        importlib.import_module(f"vllm.{name}")
 
 
 def hold(shape: Shape) -> None:

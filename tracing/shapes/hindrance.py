@@ -9,13 +9,13 @@ import contextlib
 import json
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from enginescope_plugin import TRACE
+from probes.programs import OWN_PYTHON
 
 STRAGGLER = "ENGINESCOPE_STRAGGLER_MS"  # by how much the last worker of several is slower in each step
 NEIGHBOUR_FILE = "neighbour.jsonl"  # beside the trace, a line a turn: core, begin_ns and end_ns of CLOCK_MONOTONIC
@@ -52,7 +52,7 @@ def busy_neighbours() -> Iterator[None]:
     """While the block runs, a process on each usable core works and rests in turns."""
     file = Path(os.environ[TRACE], NEIGHBOUR_FILE) if TRACE in os.environ else Path(os.devnull)
     program = "import sys; from tracing.shapes.hindrance import take_turns; take_turns(int(sys.argv[1]), sys.argv[2])"
-    words = [sys.executable, "-c", program]
+    words = [*OWN_PYTHON, "-c", program]
     neighbours = [subprocess.Popen([*words, str(core), str(file)]) for core in sorted(os.sched_getaffinity(0))]
     try:
         yield

@@ -10,24 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 from tracing.shapes import hindrance
 from tracing.shapes.pretend import worker
-from tracing.shapes.pretend.work import VARIABLE as WORK
-from tracing.shapes.pretend.work import work_of
-from tracing.shapes.shape import Shape, shape_named
+from tracing.shapes.shape import Shape
 
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
 
-VARIABLE = "ENGINESCOPE_SHAPE"  # the shape's name, for the engine's processes
 
-
-def take_shape() -> None:
-    """Give this process the shape that the environment names, and its pretend device."""
-    shape = shape_named(os.environ[VARIABLE])
+def take_shape(shape: Shape) -> None:
+    """Give this process a shape, and its pretend device."""
     if shape.runner_v2:
         let_triton_interpret()
     answer_as(shape)
-    if WORK in os.environ:
-        worker.give_steps(work_of(os.environ[WORK]), shape.runner_v2)
+    if shape.work:
+        worker.give_steps(shape.work, shape.runner_v2)
     if hindrance.STRAGGLER in os.environ:
         hindrance.slow_last_worker(float(os.environ[hindrance.STRAGGLER]))
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import socket
-import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError, version
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from probes.errors import EnginescopeError
+from probes.programs import OWN_PYTHON
 from probes.serve.client import NoAnswer, ask
 from probes.serve.command import HOST
 from probes.serve.process import NotReady, ServerProcess
@@ -68,7 +68,7 @@ def inherited_path() -> list[str]:
 
 def server_command(settings: dict[str, Any], port: int) -> list[str]:
     """`vllm serve`, by its module; `settings` are the engine's arguments."""
-    words = [sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", settings["model"], "--served-model-name", "m"]
+    words = [*OWN_PYTHON, "-m", "vllm.entrypoints.cli.main", "serve", settings["model"], "--served-model-name", "m"]
     words += ["--host", HOST, "--port", str(port), "--api-server-count", str(FRONT_ENDS)]
     for name, value in (settings | {"model": False}).items():
         flag = "--" + name.replace("_", "-")

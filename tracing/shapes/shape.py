@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from probes.errors import usage_error
 from tracing.shapes.hindrance import STRAGGLER
+from tracing.shapes.pretend.work import Work
 
 FrontEnd = Literal["streams", "batch", "server"]
 
@@ -35,6 +36,7 @@ class Shape:
     engine: dict[str, Any] = field(default_factory=dict)
     files: Literal["", "LoRA", "KV"] = ""  # the feature that works by files
     busy_neighbours: bool = False
+    work: Work | None = None  # a step's on the pretend device; None: there is none
 
     @property
     def runner_v2(self) -> bool:
@@ -58,6 +60,13 @@ SHAPES = {
             "the worker inside the core, async scheduling and the batch queue: what one GPU has",
             async_scheduling=True,
             worker_in_core=True,
+        ),
+        Shape(
+            "one-gpu-device",
+            "the same with a pretend device, whose steps take 24, 18 and 12 ms (prefill, mixed, decode)",
+            async_scheduling=True,
+            worker_in_core=True,
+            work=Work(24, 18, 12),
         ),
         Shape("tp2", "two workers of one core, tensor parallel", environment=UNBOUND, engine=TP2),
         Shape(

@@ -1,0 +1,69 @@
+"""The table of shapes: what a recording has to hold to, and what vLLM said where a shape did not run."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from tests.tracing.traces import TraceWriter
+from tracing import timeline
+from tracing.shapes import table
+from tracing.shapes.verdict import ShapeVerdict, token_mismatches
+
+RIGHT = ShapeVerdict(
+    requests=13,
+    whole=13,
+    unexplained_share=0.002,
+    unexplained_ns_per_token=12_000.0,
+    steps=70,
+    step_unexplained_share=0.004,
+    columns_off_ns=0,
+    negative_hops=0,
+    token_mismatches=0,
+    roles={"front end": 1, "core": 1, "worker": 2},
+    recorder_share=0.0001,
+    problems=(),
+)
+
+
+def test_what_has_to_hold() -> None:
+    assert RIGHT.holds
+    assert not replace(RIGHT, whole=12).holds
+    assert not replace(RIGHT, requests=0, whole=0).holds
+    assert not replace(RIGHT, unexplained_share=0.02, unexplained_ns_per_token=90_000.0).holds
+    assert replace(RIGHT, unexplained_share=0.02).holds  # short requests: few microseconds are a large share
+    assert not replace(RIGHT, step_unexplained_share=0.04).holds
+    assert not replace(RIGHT, columns_off_ns=1).holds
+    assert not replace(RIGHT, negative_hops=1).holds
+    assert not replace(RIGHT, token_mismatches=1).holds
+
+
+def test_a_row_of_the_table() -> None:
+    assert table.cells(RIGHT) == ("1 + 1 + 2", "13 of 13", "12.0 µs (0.20%)", "0.40%", "70 of 70 steps", "0.01%", "yes")
+    wrong = replace(RIGHT, columns_off_ns=1500, token_mismatches=2, recorder_share=None)
+    assert table.cells(wrong)[4:] == ("off by 1,500 ns at most; other tokens in 2 runs", "not known", "no")
+
+
+def test_a_shape_that_vllm_refused_is_a_row_with_its_words(tmp_path: Path) -> None:
+    (tmp_path / "v2-tp2").mkdir()
+    (tmp_path / "v2-tp2" / "trace.json").write_text(json.dumps({"exit_code": 1, "machine": {"cpu_model": "A CPU"}}))
+    reason = "ValueError: not here"
+    (tmp_path / "v2-tp2-log.txt").write_text(f"(EngineCore pid=7) ERROR 11-21 03:46:24 [core.py:9] {reason}\n")
+    (row,) = table.rows(tmp_path, ["v2-tp2", "cpu"])
+    assert row[:2] == ("v2-tp2", "did not run: ValueError: not here") and len(row) == len(table.HEADS)
+    page = table.markdown(tmp_path, [row])
+    assert "| v2-tp2 | did not run: ValueError: not here |" in page and "A CPU" in page
+
+
+def test_a_worker_that_ran_other_tokens_is_counted(tmp_path: Path) -> None:
+    core = TraceWriter(tmp_path, 2, ["core", "core input", "core output"])
+    worker = TraceWriter(tmp_path, 3, ["worker"], parent=2)
+    for step, tokens in enumerate((12, 1, 1)):
+        core.span("scheduler.schedule", 100 * step, 100 * step + 10, step=step, value=tokens).batch(step, {"a": tokens})
+        core.counts(step, {"decode_requests": 1})
+        worker.span("worker.execute", 100 * step + 20, 100 * step + 80, step=step, value=tokens if step != 2 else 5)
+    worker.span("worker.execute", 900, 950, value=7)  # a warm-up's, of no step
+    core.close()
+    worker.close()
+    assert token_mismatches(timeline.read(tmp_path)) == 1

@@ -1,0 +1,57 @@
+"""Shapes from one process that has imported vLLM: each front end is a fork of it, and so are its engine's processes.
+
+Importing vLLM takes longer than all that a shape does. What a forked engine cannot show, because it is about how its
+processes start, is recorded by `python -m tracing.record` instead.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from probes.machine import fingerprint
+from tracing.record import folder as tracefolder
+from tracing.record.command import environment
+from tracing.record.contention import sampled_contention
+from tracing.record.spancost import ns_per_span
+from tracing.record.watched import linger, missing
+from tracing.shapes import conversation, start
+from tracing.shapes.platform import take_shape
+from tracing.shapes.shape import Shape
+
+
+def can_fork(shape: Shape) -> bool:
+    """Whether a fork of a process that has imported vLLM can take this shape."""
+    return shape.front_end != "server" and not shape.runner_v2
+
+
+def record(shape: Shape, folder: Path, log: Path) -> bool:
+    """Record a shape's demonstration into a folder; True in the fork, which has done it and is to end."""
+    command = ["python", "-m", "tracing.demo", "--shape", shape.name]
+    trace = {"schema": tracefolder.SCHEMA, "command": " ".join(command), "nvtx": False, "nsys": False, "py_spy": 0}
+    trace |= {"started": time.time(), "machine": asdict(fingerprint())}
+    folder = tracefolder.new_folder(folder)
+    tracefolder.write(folder, trace | {"state": "running"})
+    pid = os.fork()
+    if pid == 0:
+        hold(shape, folder, log)
+        return True
+    with sampled_contention(folder):
+        _, status = os.waitpid(pid, 0)
+    linger(folder)
+    ended = {"state": "ended", "exit_code": os.waitstatus_to_exitcode(status), "problems": missing(folder, command)}
+    tracefolder.write(folder, trace | ended | {"ns_per_span": ns_per_span()})
+    return False
+
+
+def hold(shape: Shape, folder: Path, log: Path) -> None:
+    """Be the front end of a shape, recorded."""
+    with log.open("w") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    forked = replace(shape, start_method="fork")
+    os.environ.update(environment(folder, nvtx=False) | start.environment(forked))
+    take_shape(forked)
+    conversation.hold(forked)

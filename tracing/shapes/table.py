@@ -1,0 +1,86 @@
+"""The table of shapes: a row a shape, from its recording or from what vLLM said instead of starting."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from probes.processes.log import first_reason
+from tracing.breakdown.findings import findings, trace_file
+from tracing.shapes.shape import SHAPES
+from tracing.shapes.verdict import ShapeVerdict, verdict
+
+HEADS = ("shape", "processes", "requests whole", "unexplained", "of a step", "columns add up", "recorder", "holds")
+INTRODUCTION = """# Engines by shape
+
+What holds in each shape of the engine, from recordings of real ones: the two-layer model, 13 requests of 32 tokens (18
+in one process, 24 over HTTP).
+
+- *processes*: front ends + cores + workers; where they share a process it counts for each.
+- *unexplained*: the median request's time that no span and no named wait covers, an output token; and as a share.
+- *of a step*: the same of the median step, as a share of it.
+- *columns add up*: the columns of every step and what is unexplained are its length, and every worker ran the tokens
+  that its core had scheduled.
+- *recorder*: its cost as the review estimates it, of the busiest thread's time.
+"""
+
+
+def rows(folder: Path, names: list[str]) -> list[tuple[str, ...]]:
+    """A row for each shape that `folder` holds a recording of, as in `HEADS`."""
+    return [row(folder / name, name) for name in names if (folder / name).exists()]
+
+
+def row(folder: Path, name: str) -> tuple[str, ...]:
+    """One shape's row."""
+    if trace_file(folder).get("exit_code") != 0:
+        return (name, refusal(folder), *[""] * (len(HEADS) - 2))
+    return (name, *cells(verdict(findings(folder))))
+
+
+def refusal(folder: Path) -> str:
+    """Why a shape's program failed, in vLLM's words."""
+    log = folder.parent / f"{folder.name}-log.txt"
+    reason = first_reason(log.read_text(errors="replace")) if log.exists() else None
+    return f"did not run: {reason or 'no reason in its log'}"
+
+
+def cells(judged: ShapeVerdict) -> tuple[str, ...]:
+    """A verdict in words."""
+    roles = " + ".join(str(judged.roles.get(role, 0)) for role in ("front end", "core", "worker"))
+    token_ns = judged.unexplained_ns_per_token
+    exact = not (judged.columns_off_ns or judged.token_mismatches)
+    return (
+        roles,
+        f"{judged.whole} of {judged.requests}",
+        "not known" if token_ns is None else f"{token_ns / 1e3:.1f} µs ({judged.unexplained_share or 0:.2%})",
+        f"{judged.step_unexplained_share:.2%}",
+        f"{judged.steps} of {judged.steps} steps" if exact else faults(judged),
+        "not known" if judged.recorder_share is None else f"{judged.recorder_share:.2%}",
+        "yes" if judged.holds else "no",
+    )
+
+
+def faults(judged: ShapeVerdict) -> str:
+    """What does not add up."""
+    return f"off by {judged.columns_off_ns:,} ns at most; other tokens in {judged.token_mismatches} runs"
+
+
+def markdown(folder: Path, listed: list[tuple[str, ...]]) -> str:
+    """The page of the table."""
+    traces = [trace_file(folder / cells[0]) for cells in listed]
+    machine: Mapping[str, object] = next((trace["machine"] for trace in traces if "machine" in trace), {})
+    lines = [f"| {' | '.join(cells)} |" for cells in (HEADS, ("---",) * len(HEADS), *listed)]
+    meanings = [f"- `{cells[0]}`: {SHAPES[cells[0]].meaning}." for cells in listed]
+    made = f"Made by `python -m tracing.shapes --write notes/tables/shapes.md` on {about(machine)}.\n"
+    return "\n".join([INTRODUCTION, *lines, "", *meanings, "", made])
+
+
+def about(machine: Mapping[str, object]) -> str:
+    """The machine in a few words."""
+    return f"{machine.get('cpu_model', 'an unknown machine')}, {machine.get('cores_usable', '?')} cores"
+
+
+def as_json(listed: list[tuple[str, ...]]) -> str:
+    """The rows for a program."""
+    return json.dumps([dict(zip(HEADS, cells, strict=True)) for cells in listed], indent=1, ensure_ascii=False)

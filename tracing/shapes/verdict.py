@@ -1,0 +1,71 @@
+"""What has to hold of every shape's recording, counted from its trace: whole flows, columns that add up, roles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from tracing.breakdown.findings import Findings
+from tracing.timeline.phases import NAMES
+from tracing.timeline.spans import Timeline
+from tracing.timeline.workers import core_of
+
+
+@dataclass(frozen=True)
+class ShapeVerdict:
+    """Shares are fractions of 1. A step counts where it scheduled tokens."""
+
+    requests: int
+    whole: int
+    unexplained_share: float | None  # of the median request's latency
+    unexplained_ns_per_token: float | None  # of the median request
+    steps: int
+    step_unexplained_share: float  # of the median step's length
+    columns_off_ns: int  # the most by which a step's columns and its unexplained time miss its length
+    negative_hops: int
+    token_mismatches: int  # steps in which a worker ran another number of tokens than the core had scheduled
+    roles: dict[str, int]  # the number of processes in each role
+    recorder_share: float | None  # of the busiest thread's time, an estimate
+    problems: tuple[str, ...]
+
+    @property
+    def holds(self) -> bool:
+        """Whether all is as it has to be, on a model whose requests are as short as the two-layer model's."""
+        return (
+            self.whole == self.requests > 0
+            and self.unexplained_ns_per_token is not None
+            and (self.unexplained_ns_per_token < 60_000 or (self.unexplained_share or 0) < 0.01)
+            and self.step_unexplained_share < 0.03
+            and not (self.columns_off_ns or self.negative_hops or self.token_mismatches)
+        )
+
+
+def verdict(recorded: Findings) -> ShapeVerdict:
+    """The verdict on a recording."""
+    review, steps = recorded.review, recorded.steps
+    length = steps["end_ns"] - steps["start_ns"]
+    columns = steps[[f"{name}_ns" for name in NAMES]].sum(axis=1) + steps["unexplained_ns"]
+    return ShapeVerdict(
+        requests=review.requests.total,
+        whole=review.requests.whole,
+        unexplained_share=review.unexplained_share_median,
+        unexplained_ns_per_token=review.unexplained_ns_per_token_median,
+        steps=len(steps),
+        step_unexplained_share=float((steps["unexplained_ns"] / length).median()),
+        columns_off_ns=int((columns - length).abs().max()),
+        negative_hops=int((recorded.hops["latency_ns"] < 0).sum()),
+        token_mismatches=token_mismatches(recorded.timeline),
+        roles={role: len(pids) for role, pids in review.roles.items()},
+        recorder_share=review.cost.share,
+        problems=review.problems,
+    )
+
+
+def token_mismatches(timeline: Timeline) -> int:
+    """How many runs of a worker had another number of tokens than the core's batch of the same step."""
+    batches = timeline.batches.groupby(["pid", "step"])["tokens"].sum()
+    runs = timeline.spans[(timeline.spans["site"] == "worker.execute") & (timeline.spans["step"] >= 0)]
+    core = runs["pid"].map(core_of(timeline)).fillna(-1).astype("int64")
+    scheduled = batches.reindex(pd.MultiIndex.from_arrays([core, runs["step"]])).fillna(0).to_numpy()
+    return int((scheduled != runs["value"].to_numpy()).sum())
