@@ -16,6 +16,8 @@ from contextlib import contextmanager
 FAILED = 1
 USAGE = 2
 INCOMPLETE = 3
+REGRESSION = 4  # a check for CI says slower
+INCONCLUSIVE = 5  # a check for CI could not have found it
 INTERRUPTED = 130
 
 

@@ -39,7 +39,12 @@ def between(observations: Observations, error: float) -> Estimates | None:
     """
     mains = [main for starts, cells in observations.classes() for main in _mains(observations, starts, cells)]
     pairs = [pair for starts, cells in observations.classes() for pair in _pairs(observations, starts, cells)]
-    comparisons = mains + pairs
+    return simultaneous(mains, pairs, error)
+
+
+def simultaneous(mains: Sequence[Comparison], pairs: Sequence[Comparison], error: float) -> Estimates | None:
+    """The estimates of main effects and of single cells, with intervals that hold together; None without replicates."""
+    comparisons = [*mains, *pairs]
     degrees = max((each.fit.start_df for each in comparisons), default=0)
     if not degrees:
         return None

@@ -31,18 +31,23 @@ class Contrast:
 
 @dataclass(frozen=True)
 class Estimates:
-    """Contrasts in logarithms, shape (..., contrasts); an interval is log_ratio ± critical · standard_error."""
+    """Contrasts in logarithms, shape (..., contrasts).
+
+    An interval is log_ratio ± (critical · standard_error + allowance); the allowance is what the machine itself may have
+    moved between measurements that took no turns.
+    """
 
     contrasts: tuple[Contrast, ...]
     log_ratio: np.ndarray
     standard_error: np.ndarray
     degrees: np.ndarray
     critical: np.ndarray
+    allowance: np.ndarray | float = 0.0
 
     @property
     def half_width(self) -> np.ndarray:
         """Half of the simultaneous interval, in logarithms."""
-        return self.critical * self.standard_error
+        return self.critical * self.standard_error + self.allowance
 
     @property
     def told(self) -> np.ndarray:
@@ -57,7 +62,7 @@ class Estimates:
         pairs = np.stack([self.degrees.ravel().round(1), self.critical.ravel().round(2)])
         kinds, number = np.unique(pairs, axis=1, return_inverse=True)
         factors = _noncentrality(*kinds) / np.sqrt(chi2.median(kinds[0]) / kinds[0])
-        return factors[number.ravel()].reshape(self.degrees.shape) * self.standard_error
+        return factors[number.ravel()].reshape(self.degrees.shape) * self.standard_error + self.allowance
 
 
 def _noncentrality(degrees: np.ndarray, critical: np.ndarray) -> np.ndarray:

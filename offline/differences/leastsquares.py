@@ -69,6 +69,27 @@ def fit(logs: np.ndarray, arm: np.ndarray, group: np.ndarray, arms: int) -> Fit:
     )
 
 
+def fit_apart(logs: np.ndarray, arm: np.ndarray, arms: int) -> Fit:
+    """Fit logs (..., starts, rounds) of starts that took no turns: nothing is common to them but their arm."""
+    kept = np.flatnonzero(observed(logs).any(axis=1))
+    logs, arm = logs[..., kept, :], arm[kept]
+    means, counts, design = np.nanmean(logs, axis=-1), observed(logs).sum(axis=1), dummies(arm, arms)
+    effects = means @ np.linalg.pinv(design).T
+    starts, trial_df = design.sum(axis=0), int((counts - 1).sum())
+    trial_squares = np.nansum((logs - means[..., None]) ** 2, axis=(-2, -1))
+    start_df = len(arm) - arms
+    return Fit(
+        effects=effects,
+        unscaled=np.diag(1 / starts),
+        estimable=np.eye(arms),
+        start_ms=((means - effects[..., arm]) ** 2).sum(axis=-1) / max(start_df, 1),
+        start_df=start_df,
+        trial_ms=trial_squares / max(trial_df, 1),
+        trial_df=trial_df,
+        trials=float(len(arm) / (1 / counts).sum()),
+    )
+
+
 def start_means(logs: np.ndarray, group: np.ndarray) -> tuple[np.ndarray, np.ndarray, int, float]:
     """Means of starts (..., starts) without what is common to a round, by least squares on start + round.
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.stats import beta
 
+from offline.differences.analysis import estimate
+from offline.differences.effort import level
+from offline.differences.estimates import POWER, Contrast, Estimates
 from offline.differences.observations import Levels, Observations
 
 BLOCK_SIZES = (32, 64, 128)
@@ -13,6 +17,9 @@ BATCH_SIZES = (1, 4, 8, 16)
 DRIFT = 0.30
 STALL = 1.5
 STALL_SHARE = 0.10
+TRUE_DIFFERENCE = 0.10
+KINDS = ("main effect", "cold cell", "warm cell", "inside starts")
+LOOK_ROUNDS = (2, 3, 5, 8, 12)  # of an adaptive run
 
 
 @dataclass(frozen=True)
@@ -73,3 +80,66 @@ def _machine(setting: Setting, rng: np.random.Generator, shape: tuple[int, ...])
     if setting.drift == "step":
         return np.log1p(DRIFT) * (time > rng.random((runs, 1, 1, 1)))
     return np.zeros(shape)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of some null runs: shares of 1."""
+
+    runs: int
+    false_runs: int  # runs with a difference in the table, of which there is none in truth
+    found: dict[str, float]  # by kind of row, how often a true 10 % is found
+    detectable: dict[
+        str, tuple[float, float]
+    ]  # smallest_detectable's median over the true one, in logs: lowest, highest
+
+    @property
+    def false_share(self) -> float:
+        """Share of the runs with a false difference."""
+        return self.false_runs / self.runs
+
+    @property
+    def false_lower_bound(self) -> float:
+        """The 95 % lower bound of that share (Clopper and Pearson 1934)."""
+        return float(beta.ppf(0.05, self.false_runs, self.runs - self.false_runs + 1)) if self.false_runs else 0.0
+
+
+def outcome(estimates: Estimates) -> Outcome:
+    """What is told in null runs, and what would be told with a true difference, which moves estimates and no error."""
+    shortfall = estimates.half_width - estimates.log_ratio  # a true difference above this is found in the run
+    truth = np.quantile(shortfall, POWER, axis=0)
+    ratios = np.median(estimates.smallest_detectable(), axis=0) / truth
+    found = (shortfall < np.log1p(TRUE_DIFFERENCE)).mean(axis=0)
+    kinds = np.array([kind(contrast) for contrast in estimates.contrasts])
+    return Outcome(
+        runs=len(shortfall),
+        false_runs=int(estimates.told.any(axis=-1).sum()),
+        found={each: float(found[kinds == each].min()) for each in KINDS},
+        detectable={each: (float(ratios[kinds == each].min()), float(ratios[kinds == each].max())) for each in KINDS},
+    )
+
+
+def kind(contrast: Contrast) -> str:
+    """The kind of a row: one of `KINDS`."""
+    if contrast.axis in ("batch_size", "cache_state"):
+        return "inside starts"
+    if contrast.main:
+        return "main effect"
+    return "warm cell" if "warm" in contrast.cell else "cold cell"
+
+
+def until(setting: Setting, runs: int, seed: int, half_width: float) -> tuple[Outcome, float]:
+    """The outcome of adaptive null runs, each stopped at the first of its looks that is precise enough, and the mean
+    number of rounds that they took."""
+    measured = simulate(replace(setting, rounds=LOOK_ROUNDS[-1]), runs, seed)
+    looks = []
+    for rounds in LOOK_ROUNDS:
+        estimates = estimate(replace(measured, logs=measured.logs[:, :, :rounds]), level(adaptive=True))
+        assert estimates is not None
+        looks.append(estimates)
+    main = [i for i, contrast in enumerate(looks[0].contrasts) if contrast.main]
+    precise = np.stack([np.expm1(look.half_width[:, main].max(axis=1)) <= half_width for look in looks[:-1]])
+    stop = np.where(precise.any(axis=0), precise.argmax(axis=0), len(looks) - 1)
+    names = ("log_ratio", "standard_error", "degrees", "critical")
+    stopped = {name: np.stack([getattr(look, name) for look in looks])[stop, np.arange(runs)] for name in names}
+    return outcome(Estimates(looks[0].contrasts, **stopped)), float(np.mean(np.array(LOOK_ROUNDS)[stop]))

@@ -1,0 +1,1 @@
+"""Comparison of runs that were measured at different times, with starts as the replicates."""

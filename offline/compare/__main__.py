@@ -1,0 +1,93 @@
+"""`python -m offline.compare A B […]`: is run B faster or slower than run A, cell by cell, and can these runs tell?"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from probes.arguments import CommandParser
+from probes.errors import run_main, usage_error
+
+if TYPE_CHECKING:
+    from offline.differences.difference import Difference
+
+AXIS_HELP = "what the runs differ in: a setting, `model`, `machine`, or a field of the fingerprint such as `vllm`"
+UNDER = (
+    "ratio = to / from; the intervals hold together, with starts as replicates, and allow for the machine's movement."
+)
+METRIC_HELP = "a metric of differences.csv (default output_tok_s)"
+EPILOG = """examples:
+  python -m offline.compare results/m/default/20260101-100000-aaaaaa results/m/default/20260102-100000-bbbbbb
+  python -m offline.compare A B --axis vllm                  before and after an upgrade
+  python -m offline.compare A B --metric ttft_s_p50
+  python -m offline.compare BASE NEW --fail-if-slower 3%     for CI
+
+The first run is the base. Engine starts are the replicates: both runs need at least two of each arm. Intervals hold
+together, and are widened by what the reference kernel moved between the runs.
+
+exit codes: 0 done, 2 bad usage, 1 another failure; with --fail-if-slower also 4 slower beyond the bound, 5 inconclusive
+(these runs could not have told a difference of that size)
+"""
+
+
+def command_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = CommandParser(
+        prog="python -m offline.compare",
+        description="Compares runs of offline.sweep with the first of them, cell by cell.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("base", type=Path, metavar="A", help="folder of the run to compare with")
+    parser.add_argument("runs", type=Path, nargs="+", metavar="B", help="folders of the runs that are compared")
+    parser.add_argument("--axis", action="append", default=[], metavar="NAME", help=AXIS_HELP)
+    parser.add_argument("--metric", metavar="NAME", default="output_tok_s", help=METRIC_HELP)
+    parser.add_argument("--fail-if-slower", type=share, metavar="3%", help="a check for CI, by exit code")
+    return parser
+
+
+def share(text: str) -> float:
+    """argparse type: `3%` or `0.03` as 0.03."""
+    try:
+        value = float(text.rstrip("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a share such as 3%, not {text!r}") from None
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"expected a share between 0 and 100 %, not {text!r}")
+    return value
+
+
+def main() -> int:
+    """The command."""
+    args = command_parser().parse_args()
+    from offline.compare.comparison import compare
+    from offline.compare.gate import check
+    from offline.compare.runs import compared_run
+    from offline.differences.difference import METRICS
+
+    if args.metric not in METRICS:
+        raise usage_error(f"--metric is one of {', '.join(METRICS)}, not {args.metric}")
+    base = compared_run(args.base, args.axis)
+    rows = [row for path in args.runs for row in compare(base, compared_run(path, args.axis), args.axis, args.metric)]
+    show(rows)
+    if args.fail_if_slower is None:
+        return 0
+    verdict = check(rows, args.fail_if_slower)
+    print(verdict.sentence)
+    return verdict.code
+
+
+def show(rows: list[Difference]) -> None:
+    """The comparison on standard output."""
+    from offline.compare.comparison import HEADINGS, cells_of
+    from probes.console import console, show_text, table
+
+    out = console()
+    table(out, "", list(HEADINGS), [cells_of(row) for row in rows], text=(1, 2, 4, 5))
+    show_text(out, UNDER)
+
+
+if __name__ == "__main__":
+    run_main(main)

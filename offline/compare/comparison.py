@@ -1,0 +1,133 @@
+"""Two runs, cell by cell: ratios with intervals that hold together, and why a cell cannot be compared."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from offline.compare.runs import ComparedRun, unlikeness
+from offline.differences.analysis import ERROR
+from offline.differences.between import Comparison, simultaneous
+from offline.differences.difference import NONE_SEEN, Difference, difference_rows
+from offline.differences.estimates import Contrast, Estimates
+from offline.differences.leastsquares import fit_apart
+from offline.table.statistics import DRIFT_BOUND
+
+NOT_COMPARABLE = "not comparable"
+KERNEL = "reference_s"
+HEADINGS = ("cell", "from", "to", "ratio", "95 % interval", "verdict")
+NO_REPLICATES = "one start of each arm: nothing is known of the spread between starts"
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A cell that two runs have: logs (..., starts, rounds) of each, of a metric and of the kernel beside it."""
+
+    before: np.ndarray
+    after: np.ndarray
+    kernel: np.ndarray  # (...): how much slower the kernel was in the second run, in logarithms
+
+
+def compare(a: ComparedRun, b: ComparedRun, axes: Collection[str], metric: str) -> list[Difference]:
+    """Run B against run A in a metric: all cells together, then each one; what cannot be compared says why."""
+    axis = "+".join(axes) or "run"
+    labels = {**b.labels, **a.labels}
+    shared = [key for key in a.labels if key in b.labels]
+    reasons = unlikeness(a.record, b.record, axes) or moved(a, b, shared)
+    rows = [] if reasons or not shared else _compared(a, b, shared, axis, metric)
+    if shared and not rows:
+        why = "; ".join(reasons) or NO_REPLICATES
+        rows = [_refused(a, b, axis, labels[key], metric, why) for key in shared]
+    lonely = [(key, run) for run, other in ((a, b), (b, a)) for key in run.labels if key not in other.labels]
+    return rows + [_refused(a, b, axis, labels[key], metric, f"only in {run.name}") for key, run in lonely]
+
+
+def moved(a: ComparedRun, b: ComparedRun, shared: Sequence[str]) -> list[str]:
+    """`["the machine moved by 12 %"]` where the reference kernels of two runs differ past the bound."""
+    medians = [run.trials.loc[run.trials["key"].isin(shared), KERNEL].astype(float).median() for run in (a, b)]
+    movement = abs(math.log(medians[1] / medians[0])) if shared else 0.0
+    return [f"the machine moved by {math.expm1(movement):.0%}"] if movement > math.log1p(DRIFT_BOUND) else []
+
+
+def _compared(a: ComparedRun, b: ComparedRun, shared: Sequence[str], axis: str, metric: str) -> list[Difference]:
+    cells = [cell_logs(a, b, key, metric) for key in shared]
+    estimates = estimate_pairs(cells, [a.arms[key] for key in shared], [a.labels[key] for key in shared])
+    if estimates is None:
+        return []
+    rows = difference_rows(estimates, metric)
+    return [replace(row, axis=axis, from_=a.name, to=b.name) for row in rows]
+
+
+def cell_logs(a: ComparedRun, b: ComparedRun, key: str, metric: str) -> Pair:
+    """The logs of a cell in both runs."""
+    before, after = (_logs(run, key, metric) for run in (a, b))
+    kernels = [float(np.nanmean(_logs(run, key, KERNEL))) for run in (a, b)]
+    return Pair(before, after, np.asarray(kernels[1] - kernels[0]))
+
+
+def _logs(run: ComparedRun, key: str, metric: str) -> np.ndarray:
+    """Shape (starts of the cell's arm, rounds of the run), with gaps."""
+    starts = sorted(run.trials.loc[run.trials["arm_key"] == run.arms[key], "engine"].unique())
+    cell = run.trials[run.trials["key"] == key].astype({metric: float})
+    table = cell.pivot_table(index="engine", columns="round", values=metric)
+    return np.log(table.reindex(index=starts, columns=sorted(run.trials["round"].unique())).to_numpy(dtype=float))
+
+
+def estimate_pairs(cells: Sequence[Pair], arms: Sequence[str], labels: Sequence[str]) -> Estimates | None:
+    """The ratios of all cells together and of each cell, which hold together; None where no arm has a second start.
+
+    The variance of starts is pooled over arms, runs and cells, with the degrees of freedom of the starts. The runs did
+    not take turns, so each interval is widened by how much the kernel beside these very trials moved.
+    """
+    overall = _comparison(_mean_over_cells(cells, arms), "all", main=True)
+    single = [_comparison([cell], label, main=False) for cell, label in zip(cells, labels, strict=True)]
+    estimates = simultaneous([overall], single if len(cells) > 1 else [], ERROR)
+    if estimates is None:
+        return None
+    movements = np.stack([cell.kernel for cell in cells], axis=-1)
+    allowance = [movements.mean(axis=-1, keepdims=True), *([movements] if len(cells) > 1 else [])]
+    return replace(estimates, allowance=np.abs(np.concatenate(allowance, axis=-1)))
+
+
+def _comparison(parts: Sequence[Pair], label: str, main: bool) -> Comparison:
+    """The second run against the first one, averaged over parts, an arm each."""
+    logs = [each for part in parts for each in (part.before, part.after)]
+    rounds = max(each.shape[-1] for each in logs)
+    padded = [_padded(each, rounds) for each in logs]
+    arm = np.repeat(np.arange(len(logs)), [each.shape[-2] for each in logs])
+    vector = np.tile([-1.0, 1.0], len(parts)) / len(parts)
+    fit = fit_apart(np.concatenate(padded, axis=-2), arm, len(logs))
+    return Comparison(fit, (Contrast("run", "", "", label, main),), vector[None])
+
+
+def _padded(logs: np.ndarray, rounds: int) -> np.ndarray:
+    gap = [(0, 0)] * (logs.ndim - 1) + [(0, rounds - logs.shape[-1])]
+    return np.pad(logs, gap, constant_values=np.nan)
+
+
+def _mean_over_cells(cells: Sequence[Pair], arms: Sequence[str]) -> list[Pair]:
+    """Each arm's mean over its cells, start by start and round by round."""
+    means = []
+    for arm in dict.fromkeys(arms):
+        of_arm = [cell for cell, name in zip(cells, arms, strict=True) if name == arm]
+        before, after = (np.mean([getattr(cell, side) for cell in of_arm], axis=0) for side in ("before", "after"))
+        means.append(Pair(before, after, of_arm[0].kernel))
+    return means
+
+
+def _refused(a: ComparedRun, b: ComparedRun, axis: str, cell: str, metric: str, why: str) -> Difference:
+    ratio = lo = hi = detectable = math.nan
+    return Difference(axis, a.name, b.name, cell, metric, ratio, lo, hi, detectable, f"{NOT_COMPARABLE} ({why})")
+
+
+def cells_of(row: Difference) -> list[str]:
+    """A row as `HEADINGS` has it."""
+    if math.isnan(row.ratio):
+        return [row.cell, row.from_, row.to, "", "", row.verdict]
+    verdict = row.verdict
+    if verdict == NONE_SEEN:
+        verdict += f" (could have found {row.smallest_detectable - 1:.1%})"
+    return [row.cell, row.from_, row.to, f"{row.ratio:.3f}", f"{row.lo:.3f} to {row.hi:.3f}", verdict]

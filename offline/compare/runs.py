@@ -1,0 +1,73 @@
+"""A run to be compared: its trials, and each arm by the settings that are to be alike."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from offline.differences.observations import CELL_AXES, Levels
+from offline.records.run import RunRecord, read_run
+from offline.table.frames import read
+from probes.errors import usage_error
+from probes.machine import differences
+
+# The machine's fields that an axis declares together with the one that it names.
+TOGETHER: dict[str, tuple[str, ...]] = {
+    "vllm": ("vllm", "vllm_distribution", "torch"),
+    "machine": ("machine_id", "cpu_model", "cores_logical", "cores_usable", "memory_bytes", "gpus"),
+}
+
+
+@dataclass(frozen=True)
+class ComparedRun:
+    """One run; its trials have the columns `arm_key` and `key`: settings of arm and cell without the declared axes."""
+
+    name: str
+    record: RunRecord
+    trials: pd.DataFrame
+    labels: dict[str, str]  # of a cell, by its key
+    arms: dict[str, str]  # the arm's key, by the cell's
+
+
+def compared_run(folder: Path, axes: Collection[str]) -> ComparedRun:
+    """Read a run's folder; refused where two of its arms or cells differ in nothing but a declared axis."""
+    record, trials = read_run(folder), read(folder).trials
+    if trials.empty:
+        raise usage_error(f"{folder} has no trial; continue it with python -m offline.sweep --resume {folder}")
+    arms = {name: _without(arm.settings, axes) for name, arm in record.arms.items()}
+    cells = [_without({axis: row[axis] for axis in CELL_AXES}, axes) for _, row in trials.iterrows()]
+    trials = trials.assign(arm_key=trials["arm"].map(arms))
+    trials = trials.assign(key=trials["arm_key"] + " " + pd.Series(cells, index=trials.index))
+    if trials.groupby("key")["cell"].nunique().max() > 1:
+        raise usage_error(f"{folder} varies {' and '.join(axes)} itself: compare runs with one value of it each")
+    of_cell = dict(zip(trials["key"], trials["arm_key"], strict=True))
+    return ComparedRun(record.id, record, trials, _labels(trials, record, axes), of_cell)
+
+
+def _without(levels: Levels, axes: Collection[str]) -> str:
+    kept = {name: value for name, value in levels.items() if name not in axes}
+    return json.dumps(kept, sort_keys=True, default=str)
+
+
+def _labels(trials: pd.DataFrame, record: RunRecord, axes: Collection[str]) -> dict[str, str]:
+    """`block_size=32 prefix_caching=on batch_size=4`: an arm's name, and the axes in which the run's cells vary."""
+    varied = [axis for axis in CELL_AXES if axis not in axes and trials[axis].nunique() > 1]
+    labels = {}
+    for _, row in trials.drop_duplicates("key").iterrows():
+        arm = [word for word in record.arms[row["arm"]].name.split() if word.partition("=")[0] not in axes]
+        labels[row["key"]] = " ".join([*arm, *(f"{axis}={row[axis]}" for axis in varied)])
+    return labels
+
+
+def unlikeness(a: RunRecord, b: RunRecord, axes: Collection[str]) -> list[str]:
+    """What keeps two runs from being compared: machine, software and model, where no axis declares them."""
+    declared = {field for axis in axes for field in TOGETHER.get(axis, (axis,))}
+    found = differences(a.machine.as_dict(), b.machine.as_dict())
+    unlike = [words for words in found if words.partition(":")[0] not in declared]
+    if "model" not in axes and a.model_mark != b.model_mark:
+        unlike.append(f"model: {a.model_mark} and {b.model_mark}")
+    return unlike

@@ -1,0 +1,136 @@
+"""How honest the table of differences is: false alarms and power over a thousand simulated runs a setting.
+
+Every run is a null run: six equal arms (three block sizes, prefix caching off and on), batch sizes 1 to 16, cold cells
+in all arms and warm ones in half of them. Spreads are standard deviations of logarithms. "False alarms" is the share of
+runs with any difference in the whole table of one metric, "at least" its 95 % lower bound; the other columns say how
+often a true 10 % is found, by the worst row of a kind, and where the median of `smallest_detectable` lies against the
+true one (their ratio in logarithms, lowest to highest).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
+from offline.differences.analysis import estimate
+from offline.differences.observations import Observations
+from offline.differences.twogroups import two_groups
+from tests.offline.simulatedruns import KINDS, Outcome, Setting, outcome, simulate, until
+
+SEED = 20260110
+DISTURBANCES: dict[str, dict[str, object]] = {
+    "none": {},
+    "linear drift of 30 %": {"drift": "linear"},
+    "one step of 30 %": {"drift": "step"},
+    "stalls: 10 % of trials, half as long again": {"stalls": True},
+}
+DESIGNS: dict[str, dict[str, object]] = {
+    "all starts alive together": {"groups": 1},
+    "five rounds": {"rounds": 5},
+    "three starts an arm": {"starts": 3, "groups": 3},
+    "four starts an arm": {"starts": 4, "groups": 4},
+}
+HEADINGS = ("start", "trial", "machine", "false alarms", "at least", *KINDS, "detectable, between", "inside")
+
+
+def null_runs(setting: Setting, runs: int, seed: int) -> Outcome:
+    """What the table says in null runs."""
+    estimates = estimate(simulate(setting, runs, seed))
+    assert estimates is not None
+    return outcome(estimates)
+
+
+def line(setting: Setting, machine: str, result: Outcome) -> str:
+    """A line of the table."""
+    between = [result.detectable[each] for each in KINDS[:3]]
+    spans = [(min(low for low, _ in between), max(high for _, high in between)), result.detectable[KINDS[3]]]
+    cells = [f"{setting.start_spread:.0%}", f"{setting.trial_spread:.0%}", machine]
+    cells += [f"{result.false_share:.1%}", f"{result.false_lower_bound:.1%}"]
+    cells += [f"{result.found[each]:.0%}" for each in KINDS] + [f"{low:.2f} to {high:.2f}" for low, high in spans]
+    return f"| {' | '.join(cells)} |"
+
+
+def header() -> list[str]:
+    return [f"| {' | '.join(HEADINGS)} |", f"|{' --- |' * len(HEADINGS)}"]
+
+
+def grid(runs: int) -> Iterator[str]:
+    """The default design: two starts an arm, in two groups, three rounds."""
+    yield from ("## Two starts an arm, two groups, three rounds (the default)", "", *header())
+    settings = [(start, trial) for start in (0.0, 0.01, 0.03) for trial in (0.001, 0.01, 0.03, 0.10)]
+    for number, (start, trial) in enumerate(settings):
+        for name, changes in DISTURBANCES.items():
+            setting = replace(Setting(start, trial), **changes)  # type: ignore[arg-type]
+            yield line(setting, name, null_runs(setting, runs, SEED + number))
+
+
+def designs(runs: int) -> Iterator[str]:
+    """Other designs at spreads of 1 and 3 %."""
+    yield from ("", "## Other designs", "", *header())
+    for name, changes in DESIGNS.items():
+        for start in (0.01, 0.03):
+            setting = replace(Setting(start, 0.01), **changes)  # type: ignore[arg-type]
+            yield line(setting, name, null_runs(setting, runs, SEED + 100))
+
+
+def adaptive(runs: int) -> Iterator[str]:
+    """`--until`: stopped at the first look that is precise enough."""
+    yield from ("", "## --until, up to twelve rounds in five looks", "", *header())
+    for start, trial, half_width in ((0.0, 0.03, 0.05), (0.01, 0.01, 0.05), (0.01, 0.03, 0.05), (0.01, 0.10, 0.10)):
+        for name, changes in DISTURBANCES.items():
+            setting = replace(Setting(start, trial), **changes)  # type: ignore[arg-type]
+            result, rounds = until(setting, runs, SEED + 200, half_width)
+            yield line(setting, f"{name}; ± {half_width:.0%}, {rounds:.1f} rounds", result)
+
+
+def states(runs: int) -> Iterator[str]:
+    """Two groups of starts of one arm."""
+    yield from ("", "## Two groups of starts, spread 1 %", "", "| starts | false alarms | a gap of 20 % found |")
+    yield "| --- | --- | --- |"
+    for count in (6, 8, 12):
+        shares = [np.mean([_state_found(count, gap, SEED + run) for run in range(runs)]) for gap in (0.0, np.log(1.2))]
+        yield f"| {count} | {shares[0]:.1%} | {shares[1]:.1%} |"
+
+
+def _state_found(count: int, gap: float, seed: int) -> bool:
+    """Whether two groups are named among starts of which some, at least one and not all, are in the faster state."""
+    rng, zeros = np.random.default_rng(seed), np.zeros(count, dtype=int)
+    fast = rng.permutation(count) < rng.integers(1, count)
+    logs = (rng.normal(0, 0.01, count) + gap * fast)[:, None, None]
+    return bool(two_groups(Observations(logs, zeros, zeros, ({"seed": 0},), ({},), tuple(range(count)))))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog="example: python tests/bench/differences.py --runs 200"
+    )
+    parser.add_argument("--runs", type=int, default=1000, help="simulated runs a setting")
+    parser.add_argument("--out", type=Path, help="write the table to this file")
+    args = parser.parse_args()
+    np.seterr(invalid="ignore")
+    began = time.monotonic()
+    command = f"python tests/bench/differences.py --runs {args.runs}"
+    head = ["# False alarms and power of the table of differences", "", *(__doc__ or "").splitlines(), ""]
+    head += [
+        f"`{command}`, {time.strftime('%Y-%m-%d')}: {args.runs} simulated runs a line, seeds fixed beforehand.",
+        "",
+    ]
+    lines = []
+    for line_of_text in chain(head, *(part(args.runs) for part in (grid, designs, adaptive, states))):
+        print(line_of_text, flush=True)
+        lines.append(line_of_text)
+    print(f"took {time.monotonic() - began:.0f} s", file=sys.stderr)
+    if args.out:
+        args.out.write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()
