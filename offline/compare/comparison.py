@@ -87,9 +87,20 @@ def estimate_pairs(cells: Sequence[Pair], arms: Sequence[str], labels: Sequence[
     estimates = simultaneous([overall], single if len(cells) > 1 else [], ERROR)
     if estimates is None:
         return None
-    movements = np.stack([cell.kernel for cell in cells], axis=-1)
-    allowance = [movements.mean(axis=-1, keepdims=True), *([movements] if len(cells) > 1 else [])]
-    return replace(estimates, allowance=np.abs(np.concatenate(allowance, axis=-1)))
+    return replace(estimates, allowance=_allowance(np.stack([cell.kernel for cell in cells], axis=-1)))
+
+
+def _allowance(movements: np.ndarray) -> np.ndarray:
+    """What the machine may have moved (..., rows), for all cells together and for each, from its kernel in each cell.
+
+    That is the movement over all cells, and no less than a cell's own, and two standard errors of the former.
+    """
+    count = movements.shape[-1]
+    if count == 1:
+        return np.abs(movements)
+    overall = np.abs(movements.mean(axis=-1, keepdims=True))
+    doubt = 2 * movements.std(axis=-1, ddof=1, keepdims=True) / np.sqrt(count)
+    return doubt + np.concatenate([overall, np.maximum(overall, np.abs(movements))], axis=-1)
 
 
 def _comparison(parts: Sequence[Pair], label: str, main: bool) -> Comparison:

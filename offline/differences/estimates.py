@@ -33,8 +33,8 @@ class Contrast:
 class Estimates:
     """Contrasts in logarithms, shape (..., contrasts).
 
-    An interval is log_ratio ± (critical · standard_error + allowance); the allowance is what the machine itself may have
-    moved between measurements that took no turns.
+    An interval is log_ratio ± (critical · standard_error + allowance), where the allowance is what the machine itself
+    may have moved between measurements that took no turns.
     """
 
     contrasts: tuple[Contrast, ...]

@@ -13,6 +13,7 @@ from tests.needs import installed_vllm
 ROOT = Path(__file__).resolve().parents[2]
 NOWHERE = "/no/such/path"
 MISSING_PATH = (
+    f"offline.compare {NOWHERE} {NOWHERE}",
     f"offline.sweep --model {NOWHERE} --plan",
     f"offline.sweep --resume {NOWHERE}",
     f"offline.sweep --spec {NOWHERE}",

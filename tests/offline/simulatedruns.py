@@ -7,16 +7,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.stats import beta
 
+from offline.compare.comparison import Pair, estimate_pairs
 from offline.differences.analysis import estimate
 from offline.differences.effort import level
 from offline.differences.estimates import POWER, Contrast, Estimates
 from offline.differences.observations import Levels, Observations
+from offline.table.statistics import DRIFT_BOUND
 
 BLOCK_SIZES = (32, 64, 128)
 BATCH_SIZES = (1, 4, 8, 16)
 DRIFT = 0.30
 STALL = 1.5
 STALL_SHARE = 0.10
+KERNEL_SPREAD = 0.02
 TRUE_DIFFERENCE = 0.10
 KINDS = ("main effect", "cold cell", "warm cell", "inside starts")
 LOOK_ROUNDS = (2, 3, 5, 8, 12)  # of an adaptive run
@@ -30,6 +33,7 @@ class Setting:
     trial_spread: float
     drift: str = "none"  # or linear, step: 30 % over the run
     stalls: bool = False  # one trial in ten takes 1.5 times as long
+    moved: float = 0.0  # spread of the machine from run to run
     starts: int = 2  # of each arm
     rounds: int = 3
     groups: int = 2
@@ -51,6 +55,11 @@ class Setting:
 
 def simulate(setting: Setting, runs: int, seed: int) -> Observations:
     """Null runs (runs, starts, rounds, cells): logs of throughput, in which no arm and no cell differs."""
+    return simulate_with_kernel(setting, runs, seed)[0]
+
+
+def simulate_with_kernel(setting: Setting, runs: int, seed: int) -> tuple[Observations, np.ndarray]:
+    """Null runs, and the logs of the reference kernel's times beside each trial, which scatter by `KERNEL_SPREAD`."""
     rng = np.random.default_rng(seed)
     arms, cells = setting.arms, setting.cells
     arm = np.tile(np.arange(len(arms)), setting.starts)
@@ -58,12 +67,14 @@ def simulate(setting: Setting, runs: int, seed: int) -> Observations:
     logs = rng.normal(0, setting.start_spread, (runs, len(arm), 1, 1)) + rng.normal(0, setting.trial_spread, shape)
     if setting.stalls:
         logs -= np.log(STALL) * (rng.random(shape) < STALL_SHARE)
-    logs -= _machine(setting, rng, shape)
+    slower = _machine(setting, rng, shape)
+    if setting.moved:
+        slower = slower + rng.normal(0, setting.moved, (runs, 1, 1, 1))
     absent = np.array([[a["prefix_caching"] == "off" and c["cache_state"] == "warm" for c in cells] for a in arms])[arm]
-    logs[:, absent.nonzero()[0], :, absent.nonzero()[1]] = np.nan
-    return Observations(
-        logs, arm, np.arange(len(arm)) * setting.groups // len(arm), arms, cells, tuple(range(len(arm)))
-    )
+    slower[:, absent.nonzero()[0], :, absent.nonzero()[1]] = np.nan
+    group, numbers = np.arange(len(arm)) * setting.groups // len(arm), tuple(range(len(arm)))
+    kernel = slower + rng.normal(0, KERNEL_SPREAD, shape)
+    return Observations(logs - slower, arm, group, arms, cells, numbers), kernel
 
 
 def _machine(setting: Setting, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
@@ -114,8 +125,12 @@ def outcome(estimates: Estimates) -> Outcome:
     return Outcome(
         runs=len(shortfall),
         false_runs=int(estimates.told.any(axis=-1).sum()),
-        found={each: float(found[kinds == each].min()) for each in KINDS},
-        detectable={each: (float(ratios[kinds == each].min()), float(ratios[kinds == each].max())) for each in KINDS},
+        found={each: float(found[kinds == each].min()) for each in KINDS if each in kinds},
+        detectable={
+            each: (float(ratios[kinds == each].min()), float(ratios[kinds == each].max()))
+            for each in KINDS
+            if each in kinds
+        },
     )
 
 
@@ -143,3 +158,20 @@ def until(setting: Setting, runs: int, seed: int, half_width: float) -> tuple[Ou
     names = ("log_ratio", "standard_error", "degrees", "critical")
     stopped = {name: np.stack([getattr(look, name) for look in looks])[stop, np.arange(runs)] for name in names}
     return outcome(Estimates(looks[0].contrasts, **stopped)), float(np.mean(np.array(LOOK_ROUNDS)[stop]))
+
+
+def compared(setting: Setting, runs: int, seed: int) -> Outcome:
+    """The outcome of comparisons of null runs of different times; where the machine moved too far nothing is told."""
+    sides = [simulate_with_kernel(setting, runs, seed + side) for side in (0, 1)]
+    design = sides[0][0]
+    places = [(arm, cell) for arm in range(len(design.arms)) for cell in np.flatnonzero(design.presence[arm])]
+    pairs = []
+    for arm, cell in places:
+        logs = [measured.logs[:, design.arm == arm][..., cell] for measured, _ in sides]
+        kernels = [kernel[:, design.arm == arm][..., cell].mean(axis=(1, 2)) for _, kernel in sides]
+        pairs.append(Pair(logs[0], logs[1], kernels[1] - kernels[0]))
+    estimates = estimate_pairs(pairs, [str(arm) for arm, _ in places], [f"{arm} {cell}" for arm, cell in places])
+    assert estimates is not None
+    medians = [np.nanmedian(kernel, axis=(1, 2, 3)) for _, kernel in sides]
+    far = np.abs(medians[1] - medians[0]) > np.log1p(DRIFT_BOUND)
+    return outcome(replace(estimates, allowance=np.where(far[:, None], np.inf, estimates.allowance)))
