@@ -11,26 +11,26 @@ from probes.errors import INCONCLUSIVE, REGRESSION
 
 
 @dataclass(frozen=True)
-class Verdict:
+class CheckOutcome:
     """The exit code of a check and its sentence."""
 
     code: int
     sentence: str
 
 
-def check(rows: Sequence[Difference], bound: float) -> Verdict:
+def check(rows: Sequence[Difference], bound: float) -> CheckOutcome:
     """4 where an interval lies beyond `bound` (0.03 is 3 %), 5 where these runs could not have found it, else 0."""
     slower = [row for row in rows if beyond(row, bound)]
     blind = [row for row in rows if not row.smallest_detectable <= 1 + bound]
     if slower:
         names = ", ".join(f"{row.cell} ({row.metric} {row.ratio:.3f} of before)" for row in slower)
-        return Verdict(REGRESSION, f"Slower by more than {bound:.1%}: {names}.")
+        return CheckOutcome(REGRESSION, f"Slower by more than {bound:.1%}: {names}.")
     if blind or not rows:
         found = [row.smallest_detectable - 1 for row in blind if math.isfinite(row.smallest_detectable)]
         least = f"; the smallest difference that all cells tell is {max(found):.1%}" if found else ""
         words = f"{len(blind)} of {len(rows)} rows could not have told {bound:.1%}{least}"
-        return Verdict(INCONCLUSIVE, f"Inconclusive: {words}. Run more starts.")
-    return Verdict(0, f"Nothing is slower by more than {bound:.1%}, which these runs could have told.")
+        return CheckOutcome(INCONCLUSIVE, f"Inconclusive: {words}. Run more starts.")
+    return CheckOutcome(0, f"Nothing is slower by more than {bound:.1%}, which these runs could have told.")
 
 
 def beyond(row: Difference, bound: float) -> bool:
