@@ -8,7 +8,7 @@ from offline.differences.observations import Observations
 from offline.differences.within import within
 
 ERROR = 0.05
-WITHIN_SHARE = 0.2  # of the error: differences inside starts are precise, those between starts need it more
+WITHIN_SHARE = 0.1  # of the error: differences inside starts are precise, those between starts need it more
 
 
 def estimate(observations: Observations, error: float = ERROR, between_arms: bool = True) -> Estimates | None:

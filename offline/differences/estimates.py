@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import ndtr
-from scipy.stats import chi2
+
+from offline.differences.simultaneous import chi_squared
 
 POWER = 0.8
 QUANTILES = 500
@@ -61,7 +62,7 @@ class Estimates:
         """
         pairs = np.stack([self.degrees.ravel().round(1), self.critical.ravel().round(2)])
         kinds, number = np.unique(pairs, axis=1, return_inverse=True)
-        factors = _noncentrality(*kinds) / np.sqrt(chi2.median(kinds[0]) / kinds[0])
+        factors = _noncentrality(*kinds) / np.sqrt(chi_squared(0.5, kinds[0]) / kinds[0])
         return factors[number.ravel()].reshape(self.degrees.shape) * self.standard_error + self.allowance
 
 
@@ -71,7 +72,7 @@ def _noncentrality(degrees: np.ndarray, critical: np.ndarray) -> np.ndarray:
     Given the deviation u = √(χ² / df), t' is above c with probability Φ(λ - c·u); u is integrated by quantiles.
     """
     shares = (np.arange(QUANTILES) + 0.5) / QUANTILES
-    bounds = critical[:, None] * np.sqrt(chi2.ppf(shares, degrees[:, None]) / degrees[:, None])
+    bounds = critical[:, None] * np.sqrt(chi_squared(shares, degrees[:, None]) / degrees[:, None])
     low, high = np.zeros(len(degrees)), 20 * critical + 20
     for _ in range(BISECTIONS):
         middle = (low + high) / 2

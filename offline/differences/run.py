@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from offline.differences.analysis import estimate
+from offline.differences.analysis import ERROR, estimate
 from offline.differences.difference import METRICS, Difference, difference_rows
-from offline.differences.effort import level
 from offline.differences.estimates import best_arms
 from offline.differences.observations import Levels, Observations, observations
 from offline.differences.twogroups import two_groups
@@ -50,9 +49,7 @@ class RunDifferences:
         return any(all(row.get(axis) == level for axis, level in {**arm, **cell}.items()) for arm, cell in best)
 
 
-def run_differences(
-    frame: pd.DataFrame, arm_axes: Sequence[str], drifted: bool, adaptive: bool = False
-) -> RunDifferences:
+def run_differences(frame: pd.DataFrame, arm_axes: Sequence[str], drifted: bool) -> RunDifferences:
     """The differences of a run's trials, as `offline.table.frames.read` has them.
 
     `arm_axes` names the columns in which arms differ. Where the machine `drifted` past its bound and arms were not
@@ -64,7 +61,7 @@ def run_differences(
     by_metric = {
         metric: found
         for metric in METRICS
-        if (found := differences(observations(frame, arm_axes, metric), metric, level(adaptive), between_arms))
+        if (found := differences(observations(frame, arm_axes, metric), metric, ERROR, between_arms))
     }
     notes = [] if between_arms else [NOT_INTERLEAVED]
     splits = two_groups(observations(frame, arm_axes, HEADLINE))

@@ -9,12 +9,12 @@ import functools
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.optimize import brentq
-from scipy.stats import chi2, t
+from scipy.special import gammaincinv, stdtrit
 
 DRAWS = 200_000
 QUANTILES = 2_000
 SEED = 20260101
+PRECISION = 1e-4
 
 
 def multivariate_t(blocks: Sequence[np.ndarray], degrees: int, error: float) -> float:
@@ -33,7 +33,7 @@ def multivariate_t(blocks: Sequence[np.ndarray], degrees: int, error: float) -> 
 
 @functools.lru_cache(maxsize=256)
 def _multivariate_t(blocks: tuple[tuple[tuple[int, bytes], int], ...], degrees: int, error: float) -> float:
-    deviations = np.sqrt(chi2.ppf((np.arange(QUANTILES) + 0.5) / QUANTILES, degrees) / degrees)
+    deviations = np.sqrt(chi_squared((np.arange(QUANTILES) + 0.5) / QUANTILES, degrees) / degrees)
     largest = [(_largest(size, data), count) for (size, data), count in blocks]
 
     def excess(critical: float) -> float:
@@ -42,7 +42,11 @@ def _multivariate_t(blocks: tuple[tuple[tuple[int, bytes], int], ...], degrees: 
             below *= (np.searchsorted(values, critical * deviations, side="right") / len(values)) ** count
         return float(1 - below.mean() - error)
 
-    return float(brentq(excess, 0.1, 1e4, xtol=1e-4))
+    low, high = 0.0, 1e4
+    while high - low > PRECISION:
+        middle = (low + high) / 2
+        low, high = (middle, high) if excess(middle) > 0 else (low, middle)
+    return high
 
 
 @functools.lru_cache(maxsize=64)
@@ -57,4 +61,9 @@ def _largest(size: int, data: bytes) -> np.ndarray:
 
 def bonferroni(count: int, degrees: np.ndarray, error: float) -> np.ndarray:
     """Critical values for `count` contrasts, each with a standard deviation and degrees of freedom of its own."""
-    return np.asarray(t.ppf(1 - error / (2 * max(count, 1)), degrees))
+    return np.asarray(stdtrit(degrees, 1 - error / (2 * max(count, 1))))
+
+
+def chi_squared(share: np.ndarray | float, degrees: np.ndarray | float) -> np.ndarray:
+    """Quantiles of χ² (scipy.stats has them too, and takes a second to load)."""
+    return np.asarray(2 * gammaincinv(np.asarray(degrees) / 2, share))

@@ -83,7 +83,12 @@ def designs(runs: int) -> Iterator[str]:
 
 def adaptive(runs: int) -> Iterator[str]:
     """`--until`: stopped at the first look that is precise enough."""
-    yield from ("", "## --until, up to twelve rounds in five looks", "", *header())
+    yield from (
+        "",
+        "## Stopped when the widest main effect is narrow enough: eight looks, at most twelve rounds",
+        "",
+        *header(),
+    )
     for start, trial, half_width in ((0.0, 0.03, 0.05), (0.01, 0.01, 0.05), (0.01, 0.03, 0.05), (0.01, 0.10, 0.10)):
         for name, changes in DISTURBANCES.items():
             setting = replace(Setting(start, trial), **changes)  # type: ignore[arg-type]

@@ -9,7 +9,6 @@ from scipy.stats import beta
 
 from offline.compare.comparison import Pair, estimate_pairs
 from offline.differences.analysis import estimate
-from offline.differences.effort import level
 from offline.differences.estimates import POWER, Contrast, Estimates
 from offline.differences.observations import Levels, Observations
 from offline.table.statistics import DRIFT_BOUND
@@ -22,7 +21,7 @@ STALL_SHARE = 0.10
 KERNEL_SPREAD = 0.02
 TRUE_DIFFERENCE = 0.10
 KINDS = ("main effect", "cold cell", "warm cell", "inside starts")
-LOOK_ROUNDS = (2, 3, 5, 8, 12)  # of an adaptive run
+LOOK_ROUNDS = (2, 3, 4, 5, 6, 8, 10, 12)  # of an adaptive run
 
 
 @dataclass(frozen=True)
@@ -149,7 +148,7 @@ def until(setting: Setting, runs: int, seed: int, half_width: float) -> tuple[Ou
     measured = simulate(replace(setting, rounds=LOOK_ROUNDS[-1]), runs, seed)
     looks = []
     for rounds in LOOK_ROUNDS:
-        estimates = estimate(replace(measured, logs=measured.logs[:, :, :rounds]), level(adaptive=True))
+        estimates = estimate(replace(measured, logs=measured.logs[:, :, :rounds]))
         assert estimates is not None
         looks.append(estimates)
     main = [i for i, contrast in enumerate(looks[0].contrasts) if contrast.main]

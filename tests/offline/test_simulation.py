@@ -31,7 +31,7 @@ def test_equal_arms_are_told_apart_in_at_most_one_run_of_twenty(
     assert told(replace(SMALL, start_spread=start_spread, **disturbance)).false_lower_bound <= 0.05
 
 
-def test_an_adaptive_run_pays_for_its_looks() -> None:
+def test_a_run_that_stops_when_its_intervals_are_narrow_tells_no_more_lies() -> None:
     result, rounds = until(SMALL, RUNS, 20260104, half_width=0.05)
     assert result.false_lower_bound <= 0.05
     assert 2 < rounds < 12  # some runs stop early, and not all do
