@@ -186,3 +186,12 @@ def test_batches_of_two_cores_are_one_category(tmp_path: Path) -> None:
     batches = timeline.read(tmp_path).batches
     assert str(batches["request"].dtype) == "category"
     assert batches["request"].astype(str).tolist() == ["request 5", "both", "request 6", "both"]
+
+
+def test_device_work_is_read_with_its_step(tmp_path: Path) -> None:
+    late = (1 << 40) + 5
+    TraceWriter(tmp_path, 7, ["worker"]).device(0, 10, 20).device(1, late, late + 30, uncertainty=4).close()
+    assert timeline.read(tmp_path).device.to_dict("records") == [
+        {"pid": 7, "step": 0, "begin_ns": 10, "end_ns": 20, "uncertainty_ns": 1},
+        {"pid": 7, "step": 1, "begin_ns": late, "end_ns": late + 30, "uncertainty_ns": 4},
+    ]

@@ -95,6 +95,11 @@ class TraceWriter:
         """The front end found a stop string of a request in the message with this key."""
         return self._list(layout.STOPPED, key, 0, [self.text(request)])
 
+    def device(self, step: int, begin: int, end: int, uncertainty: int = 1) -> TraceWriter:
+        """A piece of a step's work on the device, times in nanoseconds."""
+        halves = (half for time in (begin, end) for half in (time & 0xFFFFFFFF, time >> 32))
+        return self._list(layout.DEVICE, step, 0, [*halves, uncertainty])
+
     def child(self, child: str, parent: str) -> TraceWriter:
         return self._list(layout.CHILD, -1, 0, [self.text(child), self.text(parent)])
 

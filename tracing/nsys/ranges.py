@@ -235,7 +235,7 @@ Listed = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 def _lists(marks: pd.DataFrame, number: Callable[[Any], int]) -> dict[int, Listed]:
     lists = {}
-    for code in (layout.COUNTS, layout.MESSAGE, layout.RENAMED, layout.CHILD, layout.STOPPED):
+    for code in (layout.COUNTS, layout.MESSAGE, layout.RENAMED, layout.CHILD, layout.STOPPED, layout.DEVICE):
         mine = [(items[2], step, items[3:]) for items, step in _of_code(marks, code)]
         heads = np.zeros(len(mine), layout.RECORD)
         heads["end"] = [key for key, _, _ in mine]

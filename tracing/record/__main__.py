@@ -106,7 +106,7 @@ def recorded(command: list[str], folder: Path, watchers: Watchers, partial: bool
     from tracing.nsys import capture, redaction
     from tracing.record.command import run_watched
     from tracing.record.contention import sampled_contention
-    from tracing.record.spancost import ns_per_span
+    from tracing.record.spancost import ns_per_span, span_counts
     from tracing.record.summary import summary
     from tracing.record.watched import linger, missing
 
@@ -136,7 +136,8 @@ def recorded(command: list[str], folder: Path, watchers: Watchers, partial: bool
     if is_empty(folder):
         discard(folder)
     else:
-        write(folder, trace | {"state": "ended", "exit_code": code, "problems": problems, "ns_per_span": ns_per_span()})
+        cost = ns_per_span(span_counts(folder))
+        write(folder, trace | {"state": "ended", "exit_code": code, "problems": problems, "ns_per_span": cost})
     return summary(folder, code, problems, partial)
 
 

@@ -1,43 +1,126 @@
-"""What the recorder costs, measured beside a recording."""
+"""What the recorder costs, measured after a recording: a span of each kind, weighted by the spans that were written."""
 
 from __future__ import annotations
 
+import asyncio
 import statistics
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+from tracing import timeline
 from tracing.events import layout
 from tracing.hooks import _recorder
+from tracing.hooks.wrappers import steps, table
+from tracing.sites.engine import ALL_SITES, CODES
+from tracing.sites.site import Site
 
 ROUNDS, CALLS = 10, 2000
+BATCH = 16  # requests of the batch whose listing is measured
+REQUEST = SimpleNamespace(request_id="request", num_output_tokens=1, status=SimpleNamespace(name="FINISHED_STOPPED"))
 
 
-def ns_per_span() -> float | None:
-    """What one span costs on this machine now: the median of some rounds of a hooked function that does nothing.
+def span_counts(folder: Path) -> dict[str, int]:
+    """The spans of a trace folder by site."""
+    if not any(folder.glob("events-*.bin")):
+        return {}
+    return {str(site): int(count) for site, count in timeline.read(folder).spans["site"].value_counts().items()}
 
-    It is a span without request or numbers, the cheapest kind. None where the disk has no room for an event file.
+
+def ns_per_span(spans: Mapping[str, int]) -> float | None:
+    """What a span cost on the mean, of so many by site: each kind as measured on this machine now.
+
+    None where nothing was recorded, or the disk has no room for an event file.
     """
-
-    def nothing(argument: object) -> None:
+    kinds: dict[Callable[[], float], int] = {}
+    for site in ALL_SITES:
+        if count := spans.get(site.name, 0):
+            kinds[kind_of(site)] = kinds.get(kind_of(site), 0) + count
+    if not kinds:
         return None
-
-    hooked = _recorder.Hook(nothing, 0)
     try:
         with tempfile.TemporaryDirectory() as scratch:
-            _recorder.start(f"{scratch}/events.bin", layout.SCHEMA, 0)
-            rounds = [_added_ns(nothing, hooked) for _ in range(ROUNDS)]
+            _recorder.start(f"{scratch}/events.bin", layout.SCHEMA, 1 << 20)
+            costs = {kind: statistics.median(_fresh(kind) for _ in range(ROUNDS)) for kind in kinds}
             _recorder.stop()
     except OSError:
         return None
-    return round(statistics.median(rounds), 1)
+    return round(sum(costs[kind] * count for kind, count in kinds.items()) / sum(kinds.values()), 1)
 
 
-def _added_ns(plain: Callable[[object], None], hooked: Callable[[object], None]) -> float:
+def _fresh(kind: Callable[[], float]) -> float:
+    _recorder.extend()
+    return kind()
+
+
+def kind_of(site: Site) -> Callable[[], float]:
+    """What measures a span like the site's."""
+    if site.kind in ("coroutine", "async generator"):
+        return segment_ns
+    if site.name == "scheduler.schedule":
+        return batch_ns
+    if site.name in table.WRITING or site.name in steps.NUMBERING:
+        return python_ns
+    return request_ns if site.name in table.WHO or site.name in table.NUMBERS else plain_ns
+
+
+def plain_ns() -> float:
+    """A span without request or numbers, the cheapest kind."""
+    return _added_ns(lambda given: None, _hook("runner.update"))
+
+
+def request_ns() -> float:
+    """One with its request and its numbers."""
+    return _added_ns(lambda scheduler, request: None, _hook("scheduler.free", 2), (None, REQUEST))
+
+
+def python_ns() -> float:
+    """One whose wrapper is a function of Python's."""
+    return _added_ns(lambda given: None, _hook("executor.wait"))
+
+
+def batch_ns() -> float:
+    """One of a step, with the list of its batch and its counts."""
+    tokens = {f"request {number}": 1 for number in range(BATCH)}
+
+    def listed(given: object) -> None:
+        _recorder.span(CODES["scheduler.schedule"], _recorder.now(), None, BATCH, BATCH)
+        _recorder.batch(layout.BATCH, tokens)
+        _recorder.numbers(layout.COUNTS, (1,) * 9)
+
+    return _added_ns(lambda given: None, listed)
+
+
+def segment_ns() -> float:
+    """A segment of a coroutine."""
+
+    async def nothing(given: object) -> None:
+        return None
+
+    async def called(function: Callable[[object], Any]) -> int:
+        start = _recorder.now()
+        for _ in range(CALLS):
+            await function(None)
+        return _recorder.now() - start
+
+    hooked = table.wrapper_of(ALL_SITES[CODES["async.abort"]])(nothing)
+    plain, spans = asyncio.run(called(nothing)), asyncio.run(called(hooked))
+    return (spans - plain) / CALLS
+
+
+def _hook(name: str, arguments: int = 1) -> Callable[..., Any]:
+    original: Callable[..., Any] = (lambda given: None) if arguments == 1 else (lambda owner, given: None)
+    return table.wrapper_of(ALL_SITES[CODES[name]])(original)
+
+
+def _added_ns(plain: Callable[..., Any], hooked: Callable[..., Any], args: tuple[Any, ...] = (None,)) -> float:
     """Nanoseconds a call that the hook adds."""
     times = []
     for function in (plain, hooked):
         start = _recorder.now()
         for _ in range(CALLS):
-            function(None)
+            function(*args)
         times.append(_recorder.now() - start)
     return (times[1] - times[0]) / CALLS

@@ -16,12 +16,13 @@ from pandas.api.types import union_categoricals
 from probes.errors import usage_error
 from tracing.events import file as eventfile
 from tracing.events.file import SHARED_SITES, EventFile
-from tracing.events.layout import BATCH, CHILD, COUNTS, MESSAGE, RAISED, RENAMED, STOPPED
+from tracing.events.layout import BATCH, CHILD, COUNTS, DEVICE, MESSAGE, RAISED, RENAMED, STOPPED
 from tracing.events.step import STEP_FIELDS
 
 COUNT_NAMES = (*STEP_FIELDS[3:], "kv_blocks")
 MAIN_ROLES = ("front end", "core", "worker")  # of a process that serves several
 # In a worker the shared-memory queue is its way in and out: there it waits for the core.
+HALF = 1 << 32  # of a list's integers, to put two together
 LAUNCH = " (launch)"  # at the end of a stage whose work goes on on a device after it
 IN_WORKER = {"queue.get": ("wait: core", "wait"), "queue.put": ("reply", "work")}
 
@@ -35,7 +36,9 @@ class Timeline:
     (categories, missing where none), `step`, `value`, `extra` (int64, see `tracing.events`), `raised` (bool).
     `batches` (pid, step, request, tokens), `steps` (pid, step and its counts), `messages` (pid, step, key, client,
     outputs), `renamed` (pid, internal, external), `children` (pid, child, parent) and `stopped` (pid, key, request) are
-    the core's and the front end's lists. `texts` has those that an `extra` or `value` points to, by process and number.
+    the core's and the front end's lists. `device`
+    (pid, step, begin_ns, end_ns, uncertainty_ns) has a row for each piece of work of a device: a step's forward pass,
+    and its sampling. `texts` has those that an `extra` or `value` points to, by process and number.
     """
 
     folder: Path
@@ -46,6 +49,7 @@ class Timeline:
     renamed: pd.DataFrame
     children: pd.DataFrame
     stopped: pd.DataFrame
+    device: pd.DataFrame
     texts: dict[tuple[int, int], str]
     processes: list[dict[str, Any]]
     torn: int
@@ -70,6 +74,7 @@ def assembled(folder: Path, files: list[EventFile]) -> Timeline:
         _spans(files),
         *_lists(files),
         _stopped(files),
+        _joined([_device(file) for file in files]),
         {(file.process["pid"], number): text for file in files for number, text in file.texts.items()},
         [file.process for file in files],
         sum(file.torn for file in files),
@@ -167,6 +172,13 @@ def _stopped(files: list[EventFile]) -> pd.DataFrame:
         rows = _fixed(file, STOPPED, ("request",))
         frames.append(rows.assign(request=_text_of(file, rows["request"].to_numpy())).rename(columns={"step": "key"}))
     return _joined(frames)
+
+
+def _device(file: EventFile) -> pd.DataFrame:
+    """What the process's device worked on, of times in halves."""
+    rows = _fixed(file, DEVICE, ("begin_low", "begin_high", "end_low", "end_high", "uncertainty_ns"))
+    begin, end = (rows[f"{edge}_low"] + rows[f"{edge}_high"] * HALF for edge in ("begin", "end"))
+    return rows.assign(begin_ns=begin, end_ns=end)[["pid", "step", "begin_ns", "end_ns", "uncertainty_ns"]]
 
 
 def _joined(frames: list[pd.DataFrame]) -> pd.DataFrame:
