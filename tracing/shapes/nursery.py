@@ -15,7 +15,7 @@ from probes.machine import fingerprint
 from tracing.record import folder as tracefolder
 from tracing.record.command import environment
 from tracing.record.contention import sampled_contention
-from tracing.record.spancost import ns_per_span
+from tracing.record.spancost import ns_per_span, span_counts
 from tracing.record.watched import linger, missing
 from tracing.shapes import conversation, start
 from tracing.shapes.platform import take_shape
@@ -42,7 +42,7 @@ def record(shape: Shape, folder: Path, log: Path) -> bool:
         _, status = os.waitpid(pid, 0)
     linger(folder)
     ended = {"state": "ended", "exit_code": os.waitstatus_to_exitcode(status), "problems": missing(folder, command)}
-    tracefolder.write(folder, trace | ended | {"ns_per_span": ns_per_span()})
+    tracefolder.write(folder, trace | ended | {"ns_per_span": ns_per_span(span_counts(folder))})
     return False
 
 
