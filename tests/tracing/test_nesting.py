@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import pandas as pd
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tracing.timeline.nesting import Nesting
+from tracing.timeline.nesting import Nesting, cut_at_waits
 
 
 def test_what_is_over_is_closed_from_the_inside_out() -> None:
@@ -36,3 +37,21 @@ def test_all_are_closed_once_and_open_ones_enclose_each_other(intervals: list[tu
         assert ends == sorted(ends, reverse=True)
     closed += nesting.close()
     assert sorted(number for _, number in closed) == list(range(len(ordered)))
+
+
+def test_work_is_left_out_of_what_its_thread_waited_for() -> None:
+    rows = pd.DataFrame(
+        [(0, 100, "work", 1), (10, 20, "wait", 1), (30, 60, "work", 1), (40, 50, "wait", 1), (45, 70, "work", 2)],
+        columns=["start_ns", "end_ns", "share", "thread"],
+    ).assign(pid=7)
+    cut = cut_at_waits(rows)
+    assert list(zip(*(column.tolist() for column in cut), strict=True)) == [
+        (0, 0, 10),
+        (0, 20, 40),
+        (0, 50, 100),
+        (1, 10, 20),
+        (2, 30, 40),
+        (2, 50, 60),
+        (3, 40, 50),
+        (4, 45, 70),
+    ]

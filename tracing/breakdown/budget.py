@@ -38,9 +38,11 @@ class Piece:
 
 def pieces(index: Index, flow: Flow) -> list[Piece]:
     """All that can explain a request's time, cut to its beginning and end."""
-    whole = []
-    for row in explaining(index, flow).tolist():
-        whole.append(Piece(index.stage[row], int(index.start[row]), int(index.end[row]), _rank(index, row), (row,)))
+    columns = (column.tolist() for column in index.pieces(explaining(index, flow)))
+    whole = [
+        Piece(index.stage[row], begun, over, _rank(index, row), (row,))
+        for row, begun, over in zip(*columns, strict=True)
+    ]
     whole += [Piece(w.name, w.start_ns, w.end_ns, WAIT, (w.after, w.before)) for w in waits(index, flow)]
     start, end = flow.start_ns, flow.end_ns
     trimmed = [Piece(p.part, max(p.start_ns, start), min(p.end_ns, end), p.rank, p.rows) for p in whole]
@@ -48,8 +50,7 @@ def pieces(index: Index, flow: Flow) -> list[Piece]:
 
 
 def _rank(index: Index, row: int) -> int:
-    """A wait inside a call has the rank of the call, so that it is told apart from the call's work."""
-    if index.share[row] == "wait" and not index.inside_work[row]:
+    if index.share[row] == "wait":
         return GPU_WAIT if index.stage[row] == "wait: GPU" else WAIT
     return RANK.get(index.role[row], 2)
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tracing.timeline.phases import nested_waits
+from tracing.timeline.nesting import Cut, cut_at_waits
 from tracing.timeline.spans import Timeline
 from tracing.timeline.workers import core_of
 
@@ -117,9 +117,12 @@ class Index:
         return dict(zip(known["key"].tolist(), known["front"].astype(int).tolist(), strict=True))
 
     @cached_property
-    def inside_work(self) -> npt.NDArray[np.bool_]:
-        """Which spans are waits inside work of their thread."""
-        return nested_waits(self.timeline.spans)
+    def _cut(self) -> Cut:
+        return cut_at_waits(self.timeline.spans)
+
+    def pieces(self, rows: Rows) -> Cut:
+        """Some spans, by row, without the waits inside them."""
+        return Cut(*(column[_among(self._cut.place, rows)] for column in self._cut))
 
     def threads(self, rows: Rows) -> Rows:
         """A number for the thread of each of some spans, distinct over all processes."""

@@ -1,10 +1,13 @@
-"""Intervals of one thread, which nest: those open at a time, told in the order in which they begin."""
+"""Intervals of one thread, which nest: those open at a time, those inside no other, and those without their waits."""
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
+import numpy as np
 import pandas as pd
+
+from tracing.timeline.intervals import Ints, edges, union
 
 Item = TypeVar("Item")
 
@@ -36,3 +39,36 @@ def outermost(rows: pd.DataFrame) -> pd.DataFrame:
     """Of spans that nest within their process, sorted by start, those inside no other."""
     reach = rows.groupby("pid")["end_ns"].cummax().groupby(rows["pid"]).shift(fill_value=0)
     return rows[rows["end_ns"] > reach]
+
+
+class Cut(NamedTuple):
+    """Spans in pieces: the place of each piece's span, ascending, and when the piece begins and ends."""
+
+    place: Ints
+    start: Ints
+    end: Ints
+
+
+def cut_at_waits(rows: pd.DataFrame) -> Cut:
+    """Spans without the waits inside them: work is left out of what its thread waited for meanwhile."""
+    start, end = edges(rows)
+    wait = (rows["share"] == "wait").to_numpy()
+    thread = rows.groupby(["pid", "thread"], sort=False).ngroup().to_numpy()
+    cuts = [Cut(np.arange(len(rows)), start, end)]
+    last = end.copy()
+    for each in np.unique(thread[wait]):
+        begun, over = union(start[wait & (thread == each)], end[wait & (thread == each)])
+        work = np.flatnonzero(~wait & (thread == each))
+        first = np.searchsorted(begun, start[work], side="left")
+        count = np.maximum(np.searchsorted(over, end[work], side="right") - first, 0)
+        place = np.repeat(work, count)
+        which = np.repeat(first - np.cumsum(count) + count, count) + np.arange(count.sum())
+        following = np.append(begun[1:], 0)[which]
+        final = np.cumsum(count)[count > 0] - 1
+        following[final] = end[work[count > 0]]
+        cuts.append(Cut(place, over[which], following))
+        last[work[count > 0]] = begun[first[count > 0]]
+    cuts[0] = cuts[0]._replace(end=last)
+    joined = Cut(*(np.concatenate(columns) for columns in zip(*cuts, strict=True)))
+    order = np.argsort(joined.place, kind="stable")
+    return Cut(*(column[order] for column in joined))

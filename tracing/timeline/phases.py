@@ -5,7 +5,7 @@ worker, garbage collections there, and what kept it waiting: earlier steps of th
 core. Of several the worker's work counts before the core's (but for its reply, which may outlast the core's reading),
 then waiting for the device, an earlier step, other work, and the wait for the worker; of one rank what began last,
 which is the innermost. So a worker that runs inside the core's call has its time for itself, and a wait inside a call
-is no part of the call.
+is no part of it.
 """
 
 from __future__ import annotations
@@ -14,11 +14,10 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from tracing.timeline.intervals import Ints, contains, edges, overlap, precedence, topmost, union
-from tracing.timeline.nesting import outermost
+from tracing.timeline.intervals import Ints, edges, precedence, topmost
+from tracing.timeline.nesting import cut_at_waits, outermost
 from tracing.timeline.spans import LAUNCH, Timeline
 from tracing.timeline.workers import places
 
@@ -43,7 +42,6 @@ PHASES: dict[str, tuple[str, ...]] = {
 NAMES = tuple(PHASES)
 TITLES = {"kv": "KV transfer", "wait_gpu": "wait: GPU", "wait_worker": "wait: worker", "gc": "garbage collection"}
 WORKER_WORK, CORE_WORK, REPLY, GPU_WAIT, EARLIER, OTHER, WAIT = range(6, -1, -1)  # of several the highest counts
-Flags = npt.NDArray[np.bool_]
 PHASE_OF_STAGE = {stage: number for number, stages in enumerate(PHASES.values()) for stage in stages}
 
 
@@ -109,8 +107,9 @@ def _own(rows: pd.DataFrame, owner: Ints, steps: pd.DataFrame) -> Shares:
     pid = rows["pid"].to_numpy(dtype=np.int64)
     worker = np.append(steps["worker"].to_numpy(dtype=np.int64), -1)[place]
     counted = (place >= 0) & ((pid == owner) | (pid == worker))
-    rows = rows[counted]
-    return Shares(place[counted], _phases(rows), _ranks(rows), *edges(rows))
+    rows, place = rows[counted], place[counted]
+    piece, start, end = cut_at_waits(rows)
+    return Shares(place[piece], _phases(rows)[piece], _ranks(rows)[piece], start, end)
 
 
 def _phases(rows: pd.DataFrame) -> Ints:
@@ -120,25 +119,11 @@ def _phases(rows: pd.DataFrame) -> Ints:
 
 
 def _ranks(rows: pd.DataFrame) -> Ints:
-    """By role; waits come after all work, but for those inside a call, which are told apart from it."""
+    """By role, but waits come after all work."""
     of_worker = np.where(rows["stage"] == "reply", REPLY, WORKER_WORK)
-    rank = np.where(rows["role"] == "worker", of_worker, CORE_WORK)
-    wait = (rows["share"] == "wait").to_numpy() & ~nested_waits(rows)
-    return np.where(wait, np.where(rows["stage"] == "wait: GPU", GPU_WAIT, WAIT), rank).astype(np.int64)
-
-
-def nested_waits(rows: pd.DataFrame) -> Flags:
-    """Which of some spans are waits inside work of their thread."""
-    nested = np.zeros(len(rows), dtype=bool)
-    start, end = edges(rows)
-    wait, work = ((rows["share"] == share).to_numpy() for share in ("wait", "work"))
-    thread = rows.groupby(["pid", "thread"], sort=False).ngroup().to_numpy()
-    for each in np.unique(thread[wait]):
-        calls = union(start[work & (thread == each)], end[work & (thread == each)])
-        which = np.flatnonzero(wait & (thread == each))
-        whole = overlap(calls, start[which], end[which]) == end[which] - start[which]
-        nested[which] = whole & contains(calls, start[which])
-    return nested
+    work = np.where(rows["role"] == "worker", of_worker, CORE_WORK)
+    wait = np.where(rows["stage"] == "wait: GPU", GPU_WAIT, WAIT)
+    return np.where(rows["share"] == "wait", wait, work).astype(np.int64)
 
 
 def _earlier(steps: pd.DataFrame, mine: Ints) -> Shares:
@@ -160,9 +145,11 @@ def _collections(rows: pd.DataFrame, steps: pd.DataFrame, mine: Ints) -> Shares:
 
 
 def _other_work(rows: pd.DataFrame, steps: pd.DataFrame, mine: Ints) -> Shares:
-    """What the core does while a step is in flight."""
+    """What the core does for other steps and for requests while a step is in flight."""
     row, place = _within(rows, steps, mine)
-    return _alike("other_work", OTHER, place, *(edge[row] for edge in edges(rows)))
+    other = rows["step"].to_numpy(dtype=np.int64)[row] != steps["step"].to_numpy(dtype=np.int64)[place]
+    start, end = (edge[row][other] for edge in edges(rows))
+    return _alike("other_work", OTHER, place[other], start, end)
 
 
 def _alike(phase: str, rank: int, place: Ints, start: Ints, end: Ints) -> Shares:
