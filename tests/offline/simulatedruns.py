@@ -19,6 +19,7 @@ DRIFT = 0.30
 STALL = 1.5
 STALL_SHARE = 0.10
 KERNEL_SPREAD = 0.02
+FAR = 100.0  # in logarithms: beyond any difference
 TRUE_DIFFERENCE = 0.10
 KINDS = ("main effect", "cold cell", "warm cell", "inside starts")
 LOOK_ROUNDS = (2, 3, 4, 5, 6, 8, 10, 12)  # of an adaptive run
@@ -173,4 +174,4 @@ def compared(setting: Setting, runs: int, seed: int) -> Outcome:
     assert estimates is not None
     medians = [np.nanmedian(kernel, axis=(1, 2, 3)) for _, kernel in sides]
     far = np.abs(medians[1] - medians[0]) > np.log1p(DRIFT_BOUND)
-    return outcome(replace(estimates, allowance=np.where(far[:, None], np.inf, estimates.allowance)))
+    return outcome(replace(estimates, allowance=np.where(far[:, None], FAR, estimates.allowance)))
