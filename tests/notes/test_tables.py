@@ -186,7 +186,7 @@ def test_there_are_a_sweep_and_a_trace() -> None:
     assert (FOLDER / "README.md").read_text() == pages.overview(COMMITTED)
     files = {f"{table.origin.name}{end}" for table in COMMITTED for end in (".json", ".md", ".svg")}
     present = {path.name for path in FOLDER.iterdir() if path.suffix in (".json", ".md", ".svg")}
-    assert present == files | {"README.md", "costs.md", "coverage.md", "differences.md"}
+    assert present == files | {"README.md", "costs.md", "coverage.md", "differences.md", "shapes.md"}
 
 
 @pytest.mark.parametrize("table", COMMITTED, ids=lambda table: table.origin.name)
