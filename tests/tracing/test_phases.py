@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tests.tracing.traces import TraceWriter
 from tracing import timeline
 from tracing.breakdown import findings
+from tracing.events.layout import DEVICE
 from tracing.page import steptables
 from tracing.timeline.phases import PHASES
 from tracing.timeline.steps import anatomy
@@ -182,3 +183,20 @@ def test_columns_add_up_whatever_was_recorded(spans: list[tuple[int, ...]], leng
         for writer in writers.values():
             writer.close()
         assert len(divided(Path(scratch)))
+
+
+def test_on_a_device_the_workers_stages_are_launches_and_its_device_is_busy(tmp_path: Path) -> None:
+    core = TraceWriter(tmp_path, 11, ["core"])
+    for step in range(3):
+        at = 1_000_000 * step
+        core.counts(step, {"decode_requests": 1}).span("scheduler.schedule", at, at + 100_000, step=step)
+        core.span("worker.execute", at + 100_000, at + 200_000, step=step)
+        core.span("runner.forward", at + 110_000, at + 190_000, step=step)
+        core.span("scheduler.update", at + 800_000, at + 900_000, step=step)
+        begin, end = at + 150_000, at + 750_000
+        core._list(DEVICE, step, begin, [begin, 0, end, 0, 100])
+    core.close(device="pretend")
+    review = findings.analyze(timeline.read(tmp_path)).review
+    assert "forward (launch)" in set(timeline.read(tmp_path).spans["stage"])
+    assert review.steps[0].worker_idle_share is None and review.steps[0].model_median_ns == 80_000
+    assert (review.devices[0].window_ns, review.devices[0].busy_ns) == (2_000_000, 1_200_000)

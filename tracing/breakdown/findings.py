@@ -23,7 +23,7 @@ from tracing.timeline import contention
 from tracing.timeline.index import Index
 from tracing.timeline.requests import Flow
 from tracing.timeline.requests import flows as flows_of
-from tracing.timeline.spans import Timeline
+from tracing.timeline.spans import Timeline, on_device
 from tracing.timeline.steps import anatomy
 from tracing.torchsums import operators
 
@@ -88,7 +88,8 @@ def analyze(timeline: Timeline) -> Findings:
         budget=budget.summary(budgets),
         unexplained_share_median=budget.unexplained_share(budgets),
         unexplained_ns_per_token_median=budget.unexplained_per_token(budgets, whole),
-        steps=stepkinds.summary(steps, stepkinds.idle_by_kind(workers)),
+        steps=stepkinds.summary(steps, {} if on_device(timeline) else stepkinds.idle_by_kind(workers)),
+        devices=stepkinds.devices(timeline, steps, hop_frame),
         workers=stepkinds.worker_uses(timeline, steps, workers),
         hops=hops.summary(hop_frame),
         slow_steps=slow.slow_steps(timeline, steps, samples),

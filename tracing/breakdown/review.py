@@ -14,11 +14,11 @@ from typing import Any
 from probes.columns import column
 from probes.errors import EnginescopeError
 from probes.jsonform import read_record
-from tracing.breakdown.otherwatchers import GpuSummary, OperatorSummary, SampleSummary
+from tracing.breakdown.otherwatchers import GpuDevice, GpuSummary, OperatorSummary, SampleSummary
 from tracing.breakdown.starvation import Starvation
 from tracing.overhead.entry import QuotedCost
 
-SCHEMA = 4
+SCHEMA = 5
 FILE = "review.json"
 
 
@@ -174,6 +174,9 @@ class Review:
     )
     steps: tuple[StepKind, ...] = field(metadata=column("what a step is made of, by kind"))
     workers: tuple[WorkerUse, ...] = field(metadata=column("how the workers differ"))
+    devices: tuple[GpuDevice, ...] = field(
+        metadata=column("how the workers' devices spent the steps, by the recorder; empty: none, or not known")
+    )
     hops: tuple[HopKind, ...] = field(metadata=column("the ways between processes"))
     slow_steps: tuple[SlowStep, ...] = field(metadata=column("the ten longest of those slower than their peers"))
     slow_requests: tuple[SlowRequest, ...] = field(metadata=column("the ten longest"))

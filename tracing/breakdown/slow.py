@@ -11,7 +11,7 @@ from tracing.breakdown.review import SlowRequest, SlowStep
 from tracing.breakdown.starvation import queued_in_steps
 from tracing.timeline.contention import Contention
 from tracing.timeline.phases import PHASES, title
-from tracing.timeline.spans import Timeline
+from tracing.timeline.spans import Timeline, on_device
 from tracing.timeline.workers import core_of
 
 MOST = 10
@@ -40,7 +40,7 @@ def slow_steps(timeline: Timeline, steps: pd.DataFrame, samples: Contention) -> 
     for row in slow.nlargest(MOST, "ns").to_dict("records"):
         median = medians.loc[row["peers"]]
         numbers = {name: int(row[name]) for name in ("step", "tokens", "start_ns", "ns")}
-        reason = _why_step(row, median, row["step"] == first[row["pid"]])
+        reason = _why_step(row, median, row["step"] == first[row["pid"]], on_device(timeline))
         rows.append(SlowStep(int(row["pid"]), row["kind"], **numbers, median_ns=int(median["ns"]), reason=reason))
     return tuple(rows)
 
@@ -50,7 +50,7 @@ def _size(tokens: pd.Series) -> np.ndarray:
     return np.where(tokens < 10, tokens, np.round(np.log(np.maximum(tokens, 1)) / np.log(1.1)) + 10).astype(np.int64)
 
 
-def _why_step(row: dict[str, Any], median: pd.Series, first: bool) -> str:
+def _why_step(row: dict[str, Any], median: pd.Series, first: bool, launches: bool) -> str:
     excess = row["ns"] - median["ns"]
     if row["gc_ns"] > GC_PART * max(excess, 0) and row["gc_ns"] > 1e6:
         return f"garbage collection: {row['gc_ns'] / 1e6:.1f} ms"
@@ -66,7 +66,7 @@ def _why_step(row: dict[str, Any], median: pd.Series, first: bool) -> str:
     more = row[f"{phase}_ns"] - median[f"{phase}_ns"]
     if more <= 0.3 * max(excess, 1):
         return "no single phase: the machine was busy, or a wait between processes"
-    return f"{title(phase)} took {more / 1e6:.1f} ms more than usual"
+    return f"{title(phase, launches)} took {more / 1e6:.1f} ms more than usual"
 
 
 def slow_requests(latencies: dict[str, int], parts: dict[str, dict[str, int]]) -> tuple[SlowRequest, ...]:

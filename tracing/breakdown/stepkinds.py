@@ -9,6 +9,7 @@ import pandas as pd
 from tracing.breakdown.gaps import ALL, Explained, causes, waiting, windows
 from tracing.breakdown.otherwatchers import GpuDevice
 from tracing.breakdown.review import StepKind, WorkerUse
+from tracing.timeline.intervals import edges, union
 from tracing.timeline.phases import PHASES
 from tracing.timeline.spans import Timeline
 from tracing.timeline.steps import KINDS
@@ -92,3 +93,17 @@ def _worker(worker: int, core: int, run: pd.DataFrame, steps: pd.DataFrame, whol
         slowest_share=float((of_core == worker).mean()) if len(of_core) else 0.0,
         idle_share=whole.idle_ns / whole.window_ns if whole.window_ns else None,
     )
+
+
+def devices(timeline: Timeline, steps: pd.DataFrame, hops: pd.DataFrame) -> tuple[GpuDevice, ...]:
+    """Each worker's device by kind of step, numbered in the order of the workers: busy, idle, and why idle."""
+    cores = core_of(timeline)
+    rows: list[GpuDevice] = []
+    for number, (worker, work) in enumerate(timeline.device.groupby("pid", sort=True)):
+        why, busy_ns = (
+            Explained(list(causes(timeline, hops, {int(worker)}, cores))),
+            union(*edges(work.rename(columns={"begin_ns": "start_ns"}))),
+        )
+        of_kinds = windows(steps, {cores.get(int(worker), -1)})
+        rows += [waiting(number, kind, window, busy_ns, why) for kind, window in of_kinds]
+    return tuple(rows)

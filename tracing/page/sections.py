@@ -97,6 +97,8 @@ def show(findings: Findings, out: Console) -> None:
     if len(review.workers) > 1:
         table(out, "workers", steptables.WORKERS, steptables.worker_rows(review))
         show_text(out, steptables.straggler(review.workers) or steptables.NO_STRAGGLER)
+    for device in review.devices:
+        show_text(out, watchers.sentence(device))
     table(out, "hops between processes", HOPS, hop_rows(review))
     columns, slow = slow_steps(review.slow_steps, len(review.roles.get("core", ())))
     table(out, "slowest steps (median: of as many tokens)", columns, slow[:5], (len(columns) - 1,))
@@ -150,6 +152,7 @@ def _steps(review: Review) -> str:
     if len(review.workers) > 1:
         parts.append(html.table(steptables.WORKERS, steptables.worker_rows(review)))
         parts.append(f"<p>{escape_html(steptables.straggler(review.workers) or steptables.NO_STRAGGLER)}</p>")
+    parts += [f"<p>{escape_html(watchers.sentence(device))}</p>" for device in review.devices]
     return "".join(parts)
 
 

@@ -41,6 +41,7 @@ PHASES: dict[str, tuple[str, ...]] = {
 }
 NAMES = tuple(PHASES)
 TITLES = {"kv": "KV transfer", "wait_gpu": "wait: GPU", "wait_worker": "wait: worker", "gc": "garbage collection"}
+LAUNCHES = {"model": "forward", "sample": "sample", "draft": "draft"}
 WORKER_WORK, CORE_WORK, REPLY, GPU_WAIT, EARLIER, OTHER, WAIT = range(6, -1, -1)  # of several the highest counts
 PHASE_OF_STAGE = {stage: number for number, stages in enumerate(PHASES.values()) for stage in stages}
 
@@ -55,8 +56,10 @@ class Shares(NamedTuple):
     end: Ints
 
 
-def title(phase: str) -> str:
-    """A phase as tables and sentences call it."""
+def title(phase: str, on_device: bool = False) -> str:
+    """A phase as tables and sentences call it; what a worker gives to a device is a launch there."""
+    if on_device and phase in LAUNCHES:
+        return LAUNCHES[phase] + LAUNCH
     return TITLES.get(phase, phase.replace("_", " "))
 
 

@@ -24,6 +24,7 @@ MAIN_ROLES = ("front end", "core", "worker")  # of a process that serves several
 # In a worker the shared-memory queue is its way in and out: there it waits for the core.
 HALF = 1 << 32  # of a list's integers, to put two together
 LAUNCH = " (launch)"  # at the end of a stage whose work goes on on a device after it
+LAUNCHED = ("forward", "logits", "sample", "draft", "verify", "encoder")
 IN_WORKER = {"queue.get": ("wait: core", "wait"), "queue.put": ("reply", "work")}
 
 
@@ -119,6 +120,8 @@ def _piece(file: EventFile, names: dict[str, int]) -> dict[str, np.ndarray]:
     """The columns of one process's spans, categories still as numbers of texts."""
     spans, process = file.spans, file.process
     table = [as_seen(site, process["serves"]) for site in process["sites"]]
+    if process.get("device"):
+        table = [launching(row) for row in table]
     site = spans["site"]
     threads, inverse = np.unique(spans["thread"], return_inverse=True)
     called = _numbers([process["threads"].get(str(thread), f"thread {thread}") for thread in threads], names)
@@ -150,6 +153,16 @@ def as_seen(site: dict[str, Any], serves: list[str]) -> dict[str, str]:
         if serves == ["worker"] and row["site"] in IN_WORKER:
             row["stage"], row["share"] = IN_WORKER[row["site"]]
     return row
+
+
+def on_device(timeline: Timeline) -> bool:
+    """Whether any process has a device, so that a worker's time says nothing of when the work was done."""
+    return any(process.get("device") for process in timeline.processes)
+
+
+def launching(row: dict[str, str]) -> dict[str, str]:
+    """A site's row in a process with a device: what the worker gives to the device there is a launch."""
+    return row | {"stage": row["stage"] + LAUNCH} if row["stage"] in LAUNCHED and row["role"] == "worker" else row
 
 
 # --- the lists ---
