@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from probes.errors import EnginescopeError
+from tests.needs import needs_torch
 from tests.tracing import chrome_traces
 from tests.tracing.chrome_traces import AHEAD_NS, event
 from tests.tracing.test_perfetto import check
@@ -275,6 +276,7 @@ print(json.dumps({"pid": os.getpid(), "thread": threading.get_native_id(), "anch
 """
 
 
+@needs_torch
 @pytest.mark.slow
 def test_what_torch_writes_lies_where_it_ran(tmp_path: Path) -> None:
     path = tmp_path / "torch" / "mine.json.gz"

@@ -106,7 +106,7 @@ def names_in(path: Path) -> set[str]:
 def test_every_frame_of_the_tables_is_there(file: str, name: str | None) -> None:
     """In the standard library, or in what is installed; vLLM's in its source."""
     owner = file.partition("/")[0]
-    if owner in ("vllm", "torch", "triton", "uvloop") and importlib.util.find_spec(owner) is None:
+    if owner in ("vllm", "torch", "triton", "uvloop", "zmq") and importlib.util.find_spec(owner) is None:
         pytest.skip(f"{owner} is not installed")
     if (file, name) in BEFORE_3_13 and sys.version_info >= (3, 13):
         pytest.skip("only up to Python 3.12")

@@ -14,6 +14,7 @@ import pytest
 from rich.console import Console
 
 from probes.errors import EnginescopeError
+from tests.needs import needs_vllm
 from tests.tracing.test_budget import batch
 from tests.tracing.traces import TraceWriter
 from tracing import timeline, walk
@@ -89,6 +90,7 @@ def test_chapters_in_order_with_like_steps_folded(folder: Path) -> None:
     assert chapters[3][1] == []
 
 
+@needs_vllm
 def test_the_source_is_shown_where_a_place_is_passed_first(folder: Path) -> None:
     out = io.StringIO()
     console = Console(file=out, width=160, highlight=False)
@@ -99,6 +101,7 @@ def test_the_source_is_shown_where_a_place_is_passed_first(folder: Path) -> None
     assert "request 0-ab: finished, 4 prompt tokens, 6 generated" in text
 
 
+@needs_vllm
 @pytest.mark.parametrize("width", [50, 80, 160])
 def test_a_walk_fits_the_width_and_no_line_ends_in_a_space(folder: Path, width: int) -> None:
     out = io.StringIO()
@@ -109,6 +112,7 @@ def test_a_walk_fits_the_width_and_no_line_ends_in_a_space(folder: Path, width: 
     assert place.startswith("     vllm" if width == 50 else " " if width == 80 else "  4  +"), place
 
 
+@needs_vllm
 def test_a_walk_to_a_full_disk_is_one_line(tmp_path: Path) -> None:
     batch(tmp_path, finished=("0",))
     with Path("/dev/full").open("w") as full:
