@@ -98,6 +98,7 @@ def test_vllm_scopes_are_in_it_and_nothing_is_missing(captured: Path) -> None:
 
 LOOP = """
 import nvtx, time
+print("begins", flush=True)
 for number in range(2000):
     with nvtx.annotate("turn"):
         time.sleep(0.01)
@@ -109,7 +110,8 @@ def test_an_interrupted_capture_is_readable(tmp_path: Path) -> None:
     running = subprocess.Popen(
         recorder(folder, "-c", LOOP), cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
-    time.sleep(5)
+    assert running.stdout and running.stdout.readline() == b"begins\n"  # nsys has begun too: a slow machine may be late
+    time.sleep(2)
     running.send_signal(signal.SIGINT)
     out, err = running.communicate(timeout=LIMIT_S)
     assert running.returncode != 0, out
