@@ -18,8 +18,10 @@ DISTRIBUTIONS = {
     "google": "protobuf",
     "markdown": "mkdocs",  # it is built on it
     "pydantic": "vllm",  # vLLM's own errors, caught in the adapter
+    "safetensors": "vllm",
     "torch": "vllm",
     "transformers": "vllm",
+    "triton": "vllm",
 }
 
 

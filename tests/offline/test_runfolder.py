@@ -15,7 +15,7 @@ import pytest
 
 from offline.records.lines import Record, StopRecord
 from offline.records.resolved import Resolved
-from offline.records.run import PlannedArm, RunRecord, read_run, run_json
+from offline.records.run import SCHEMA, PlannedArm, RunRecord, read_run, run_json
 from offline.records.runfolder import RunFolder, newest_unfinished, read_records, slug, write_index
 from offline.spec.model import ModelMark
 from offline.spec.spec import Spec
@@ -206,7 +206,8 @@ def test_the_index_lists_runs_newest_first(tmp_path: Path) -> None:
     complete = a_run(command_line="python -m offline.sweep | tee", state="complete")
     on_disk(tmp_path, "m/default/20250101-000000-aaaaaa", complete)
     on_disk(tmp_path, "a/quick/20250102-000000-bbbbbb", a_run(command_line="python x", state="interrupted"))
-    on_disk(tmp_path, "m/default/20250103-000000-cccccc", complete, schema=99)
+    other = "m/default/20250103-000000-cccccc"
+    on_disk(tmp_path, other, complete, schema=99)
     write_index(tmp_path)
     first, second = "a/quick/20250102-000000-bbbbbb", "m/default/20250101-000000-aaaaaa"
     assert (tmp_path / "README.md").read_text().splitlines() == [
@@ -219,7 +220,7 @@ def test_the_index_lists_runs_newest_first(tmp_path: Path) -> None:
         "",
         "Left out, 1 that this version does not read:",
         "",
-        "- `m/default/20250103-000000-cccccc`: has schema 99, this version reads 3: use the enginescope that wrote it",
+        f"- `{other}`: has schema 99, this version reads {SCHEMA}: use the enginescope that wrote it",
     ]
 
 

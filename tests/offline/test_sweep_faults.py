@@ -184,7 +184,7 @@ def test_a_full_disk_loses_no_finished_trial(
         saved = set(trials(only_run(disk)))
         assert (only_run(disk) / "records.jsonl").read_bytes()[-1:] in (b"\n", b"")
         ballast.unlink()
-        subprocess.run(["mount", "-o", "remount,size=4m", str(disk)], check=True)
+        subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
         code, text = run(disk, "--resume", fake=True)
         assert code == 0, text
         assert saved <= set(trials(only_run(disk))) == undisturbed
