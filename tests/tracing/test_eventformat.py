@@ -11,8 +11,10 @@ from probes.errors import EnginescopeError
 from tests.tracing.traces import TraceWriter
 from tracing.events import layout
 from tracing.events.file import read
+from tracing.events.schemaone import OLD_LIST, OLD_MORE, OLD_TEXT
 from tracing.events.texts import read_texts
 from tracing.hooks import _recorder
+from tracing.sites.engine import CODES
 
 
 def test_a_text_is_written_once_and_apart_from_the_records(tmp_path: Path) -> None:
@@ -103,10 +105,49 @@ def test_a_slot_of_an_earlier_lap_is_torn(tmp_path: Path) -> None:
     assert (file.spans["start"].tolist(), file.torn) == ([3, 4, 5], 1)
 
 
-def test_an_older_schema_is_refused_in_one_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize("schema", [0, 3])
+def test_an_unknown_schema_is_refused_in_one_line(tmp_path: Path, schema: int) -> None:
     path = TraceWriter(tmp_path, 7, ["core"]).span("kv.lookup", 1, 2).close()
     header = np.fromfile(path, layout.HEADER, count=1)
-    header["schema"] = 1
+    header["schema"] = schema
     path.write_bytes(header.tobytes() + path.read_bytes()[layout.HEADER.itemsize :])
-    with pytest.raises(EnginescopeError, match=r"is of schema 1, this reader knows 2: record it again$"):
+    with pytest.raises(EnginescopeError, match=rf"is of schema {schema}, this reader knows 1 and 2: record it again$"):
         read(path)
+
+
+def schema_one(path: Path, *rows: dict[str, int] | bytes) -> Path:
+    """A file of schema 1: records by their fields, and payloads of what stands before them."""
+    header = np.zeros(1, layout.HEADER)
+    header["magic"], header["schema"] = layout.MAGIC, 1
+    pieces = [header.tobytes()]
+    for row in rows:
+        if isinstance(row, bytes):
+            pieces.append(row.ljust(layout.PAYLOAD_BYTES, b"\0") + b"\0\0" + OLD_MORE.to_bytes(2, "little"))
+        else:
+            record = np.zeros(1, layout.RECORD)
+            for name, value in row.items():
+                record[name] = value
+            pieces.append(record.tobytes())
+    path.write_bytes(b"".join(pieces) + bytes(3 * layout.RECORD.itemsize))  # room that was never written
+    return path
+
+
+def test_schema_one_had_its_texts_among_the_records(tmp_path: Path) -> None:
+    request = "request-with-a-name-longer-than-forty-four-bytes"
+    batch = np.array([1, 5], "<u4").tobytes()  # five tokens of the request
+    path = schema_one(
+        tmp_path / "events-7.bin",
+        {"kind": OLD_TEXT, "request": 1, "value": len(request)},
+        request[:44].encode(),
+        request[44:].encode(),
+        {"kind": layout.SPAN, "start": 10, "end": 20, "request": 1, "site": CODES["kv.lookup"]},
+        {"kind": OLD_LIST, "site": layout.BATCH, "value": 2, "step": 3},
+        batch,
+        {"kind": OLD_TEXT, "request": 2, "value": 100},  # cut: its payload was never written
+    )
+    file = read(path)
+    assert file.texts == {1: request}
+    assert file.spans["start"].tolist() == [10]
+    heads, counts, words = file.lists[layout.BATCH]
+    assert (heads["step"].tolist(), counts.tolist(), words.tolist()) == ([3], [2], [1, 5])
+    assert file.torn == 1

@@ -31,10 +31,13 @@ from tracing.events.layout import (
     SPAN,
     STOPPED,
 )
+from tracing.events.schemaone import SCHEMA_ONE, from_schema_one
 from tracing.events.texts import read_texts
 from tracing.sites.engine import ALL_SITES
 
 WORDS = PAYLOAD_BYTES // 4
+READ = (SCHEMA_ONE, SCHEMA)
+KNOWN = " and ".join(map(str, READ))
 KIND_MASK, LAP_MASK, LAP_SHIFT = 0xFF, 0xFF, 8
 SHARED_SITES = ("queue.put", "queue.get", "gc", "scope")  # on both sides: their role is that of the process
 SITE_KEYS = ("name", "stage", "role", "share")
@@ -60,9 +63,13 @@ def read(path: Path) -> EventFile:
     head = raw[: RECORD.itemsize].view(HEADER)[0] if whole else np.zeros(1, HEADER)[0]
     if head.tobytes().strip(b"\0"):  # without one it was killed at birth, before it wrote anything
         _check_head(path, head)
-    records = _in_order(raw[RECORD.itemsize : whole].view(RECORD), head)
+    records = raw[RECORD.itemsize : whole].view(RECORD)
+    if head["schema"] == SCHEMA_ONE:
+        records, texts, cut_texts = from_schema_one(records)
+    else:
+        records = _in_order(records, head)
+        texts, cut_texts = read_texts(path.with_suffix(".texts"))
     torn += int(np.count_nonzero(records["kind"] == 0))
-    texts, cut_texts = read_texts(path.with_suffix(".texts"))
     lists, cut_lists = _all_lists(records)
     spans = records[(records["kind"] == SPAN) | (records["kind"] == RAISED)]
     process = _process(path, spans)
@@ -88,8 +95,8 @@ def _in_order(records: np.ndarray, head: np.void) -> np.ndarray:
 def _check_head(path: Path, head: np.void) -> None:
     if head["magic"] != MAGIC:
         raise EnginescopeError(f"{path} is no event file of enginescope: remove it, or name another folder")
-    if head["schema"] != SCHEMA:
-        raise EnginescopeError(f"{path} is of schema {head['schema']}, this reader knows {SCHEMA}: record it again")
+    if head["schema"] not in READ:
+        raise EnginescopeError(f"{path} is of schema {head['schema']}, this reader knows {KNOWN}: record it again")
 
 
 def _process(path: Path, spans: np.ndarray) -> dict[str, Any]:
@@ -99,8 +106,8 @@ def _process(path: Path, spans: np.ndarray) -> dict[str, Any]:
         said: Any = json.loads(path.with_name(f"process-{pid}.json").read_text())
     except (OSError, ValueError):
         said = None
-    if isinstance(said, dict) and said.get("schema", SCHEMA) != SCHEMA:
-        raise EnginescopeError(f"{path} has a process file of schema {said['schema']}, this reader knows {SCHEMA}")
+    if isinstance(said, dict) and said.get("schema", SCHEMA) not in READ:
+        raise EnginescopeError(f"{path} has a process file of schema {said['schema']}, this reader knows {KNOWN}")
     return said if _usable(said) else _guessed(pid, spans)
 
 

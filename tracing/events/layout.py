@@ -26,6 +26,8 @@ core's and the workers' spans of a step name it by identity. A batch that a work
 step with other engines, is none of the core's steps and has -1. In the front end, and in the core's output thread,
 `step` is instead the key of an output message: its `timestamp` in nanoseconds, which travels with it; the `MESSAGE`
 list in the core's file says which step made it.
+
+Schema 1, with texts among the records, is read too (`tracing.events.schemaone`).
 """
 
 from __future__ import annotations
