@@ -96,7 +96,7 @@ def test_folders_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(EnginescopeError, match="schema 99"):
         samples.read(folder)
     (folder / "pyspy.json").write_text('{"schema": 1, "rate": 100}')
-    with pytest.raises(EnginescopeError, match="no description of samples"):
+    with pytest.raises(EnginescopeError, match="is not a description of samples"):
         samples.read(folder)
     killed = sampled_folder(tmp_path / "killed", {CORE: [WORKING]}, exit_code=-9)
     (killed / "pyspy-events.json").unlink()
