@@ -12,7 +12,7 @@ from tests.engine.recording import LIMIT_S, ROOT
 from tracing.breakdown.findings import Findings, findings
 from tracing.shapes.verdict import ShapeVerdict, verdict
 
-SHAPES = ("async", "one-gpu", "one-gpu-device", "tp2", "fork", "in-process", "v2-one-gpu")
+SHAPES = ("async", "one-gpu", "one-gpu-device", "tp2", "fork", "in-process")
 
 
 class ShapeTraces:
@@ -36,7 +36,7 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> ShapeTraces:
     """The shapes that fit into the tests, recorded by the command that makes the table of all."""
     folder = tmp_path_factory.mktemp("shapes")
     command = [sys.executable, "-m", "tracing.shapes", "--out", str(folder), *SHAPES]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_S)
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=2 * LIMIT_S)
     assert ended.returncode in (0, 3), ended.stderr[-3000:]
     logs = {path.name: path.read_text(errors="replace")[-1000:] for path in folder.glob("*-log.txt")}
     assert all((folder / name / "trace.json").exists() for name in SHAPES), logs

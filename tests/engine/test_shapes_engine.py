@@ -14,14 +14,15 @@ from tracing.shapes.pretend.truth import DeviceWait, StepTruth, read_truth
 
 __all__ = ["shapes"]  # a fixture that only these tests use
 
-pytestmark = [pytest.mark.engine, pytest.mark.slow]
+# One recording of all shapes is made in the first test's time.
+pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.timeout(2400)]
 
 WORKERS = {"tp2": 2}  # elsewhere there is one
 LOSSES = ("cut", "died", "not hooked", "dropped", "other tokens")  # what the machine did to it is no loss
 every_shape = pytest.mark.parametrize("name", SHAPES)
 # Where the worker runs in the core's thread nothing hides the engine loop's own time between the hooks.
 NOT_YET = pytest.mark.xfail(reason="the engine loop's own time has no span there: 1 to 3 % of a request", strict=False)
-IN_CORE = ("one-gpu", "one-gpu-device", "in-process", "v2-one-gpu")
+IN_CORE = ("one-gpu", "one-gpu-device", "in-process")
 
 
 @every_shape
