@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -102,3 +103,27 @@ def test_folders_that_cannot_be_read(tmp_path: Path) -> None:
     (killed / "pyspy-events.json").unlink()
     with pytest.raises(EnginescopeError, match="py-spy was killed"):
         samples.read(killed)
+
+
+def test_forked_processes_share_their_parents_thread_handles(tmp_path: Path) -> None:
+    """py-spy then ends the frames of one process under the other's number, in every round."""
+    stacks = {1: ("main", "wait"), 2: ("main", "work")}
+    written: list[dict[str, object]] = []
+    shown: list[tuple[str, str]] = []
+    for stamp in (10, 20, 30):
+        for pid, calls in stacks.items():
+            labels = [(f'process {pid}:"p"', ""), (f"thread ({pid}): MainThread", "")]
+            frames = [*labels, *((call, "/x/f.py") for call in calls)]
+            changes = [*(("E", frame) for frame in reversed(shown)), *(("B", frame) for frame in frames)]
+            for phase, (name, file) in changes:
+                arguments = {"filename": file, "line": 1}
+                written.append({"args": arguments, "name": name, "ph": phase, "pid": pid, "tid": 7, "ts": stamp})
+            shown = frames
+    (tmp_path / "events.json").write_text(json.dumps(written))
+    reader = events.EventReader()
+    reader.read(tmp_path / "events.json")
+    named = [
+        (pid, thread, begin, end, [frame.name for frame in reader.all_stacks()[stack]])
+        for pid, thread, begin, end, stack in reader.runs
+    ]
+    assert named == [(pid, pid, begin, begin + 10, list(calls)) for begin in (10, 20) for pid, calls in stacks.items()]

@@ -72,20 +72,27 @@ class EventReader:
 
     def read(self, path: Path) -> bool:
         """Read all; whether the file breaks off."""
-        open_: dict[tuple[int, int], list[int]] = {}
+        # py-spy ends and begins frames against the last sample with the same thread handle, of whatever process: forked
+        # ones share the handles of their parent.
+        open_: dict[int, list[int]] = {}
+        latest: dict[tuple[int, int], int] = {}  # the stack of each thread after its last event
         since: dict[tuple[int, int], int] = {}
         threads: dict[tuple[int, int], int] = {}
         for event in events(path):
             if event is None:
                 return True
             key, stamp = (event["pid"], event["tid"]), event["ts"]
-            stack = open_.setdefault(key, [])
-            if stack and stamp > since.get(key, stamp) and key in threads:
-                self.runs.append((key[0], threads[key], since[key], stamp, stack[-1]))
+            stack = open_.setdefault(event["tid"], [])
+            if key in latest and stamp > since.get(key, stamp) and key in threads:
+                self.runs.append((key[0], threads[key], since[key], stamp, latest[key]))
             since[key] = stamp
             self.stamps.add(stamp)
             if not self._is_label(event, key, threads):
                 self._step(event, stack)
+            if stack:
+                latest[key] = stack[-1]
+            else:
+                latest.pop(key, None)
         return False
 
     def _is_label(self, event: dict[str, Any], key: tuple[int, int], threads: dict[tuple[int, int], int]) -> bool:
