@@ -73,12 +73,14 @@ def write(
     from tracing.breakdown import review as reviewfile
     from tracing.page.html import page
     from tracing.page.perfetto import export
+    from tracing.page.sections import machine_warnings
 
     folder, review = findings.timeline.folder, findings.review
+    lines = [*review.problems, *machine_warnings(review)]
     writers: dict[Path, Callable[[Path], object]] = {
         folder / reviewfile.FILE: lambda path: reviewfile.write(review, path),
         folder / "review.html": lambda path: path.write_text(
-            page(f"Trace {folder.resolve().name}", review.about, review.problems, sections)
+            page(f"Trace {folder.resolve().name}", review.about, lines, sections)
         ),
     }
     if perfetto:

@@ -80,7 +80,7 @@ def analyze(timeline: Timeline) -> Findings:
     samples = contention.read(timeline.folder)
     starved = starvation(timeline, samples, int(trace.get("machine", {}).get("cores_usable", 1)))
     ledger, unread = ledger_rows(timeline, trace)
-    beside = (*(starved.problems() if starved else ()), *unread, *(sums.problems if sums else ()))
+    beside = (*unread, *(sums.problems if sums else ()))
     review = Review(
         about=about(timeline),
         problems=(*problems(timeline, flows, hop_frame), *beside),

@@ -17,7 +17,7 @@ from tracing.events.contention import STEAL, THREAD, THROTTLED
 from tracing.timeline.contention import Contention
 from tracing.timeline.spans import Timeline
 
-TELLING = 0.05  # of the time with traffic, from which it is named among the problems
+TELLING = 0.05  # of the time with traffic, from which a warning names it
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Starvation:
     throttled_share: float = field(metadata=column("of the time with traffic, the control group over its quota", "1"))
     steal_share: float = field(metadata=column("of all cores' time with traffic, taken by the hypervisor", "1"))
 
-    def problems(self) -> list[str]:
+    def warnings(self) -> list[str]:
         """A line for each cause that cost more than a twentieth of the time with traffic."""
         lines = [
             f"the thread of the {each.role} (pid {each.pid}) stood in the run queue for {each.share:.0%} of the time "

@@ -53,6 +53,11 @@ def queued_rows(starvation: Starvation | None) -> Rows:
     return [[row.role, row.pid, row.thread, us(row.queued_ns), percent(row.share)] for row in threads]
 
 
+def machine_warnings(review: Review) -> list[str]:
+    """What the machine did to the figures: the trace is whole all the same."""
+    return review.starvation.warnings() if review.starvation else []
+
+
 def machine_line(starvation: Starvation | None) -> str:
     if starvation is None:
         return "How long the machine kept the engine's threads from running was not sampled."
@@ -85,6 +90,8 @@ def show(findings: Findings, out: Console) -> None:
     review = findings.review
     for problem in review.problems:
         show_text(out, problem, "bold red")
+    for warning in machine_warnings(review):
+        show_text(out, warning, "bold yellow")
     show_text(out, review.about, "dim")
     show_text(out, headline(review))
     for line in ledger_lines(review):
