@@ -1,0 +1,44 @@
+"""The raw lines of a start under load: a served request, an engine step. Times are CLOCK_MONOTONIC nanoseconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from probes.columns import column
+
+FINISHES = ("length", "stop", "unfinished", "failed", "aborted")
+
+
+@dataclass(frozen=True)
+class ServedRequest:
+    """One request of one rate on one start of a variant."""
+
+    variant: str = field(metadata=column("name of the variant"))
+    start: int = field(metadata=column("number of the variant's start in the run"))
+    rate_req_s: float | None = field(metadata=column("request rate; null for one request at a time", "requests/s"))
+    request: int = field(metadata=column("number of the request in the rate's schedule"))
+    scheduled_ns: int = field(metadata=column("when it was to be sent", "ns"))
+    sent_ns: int = field(metadata=column("when it was sent", "ns"))
+    queued_ns: int | None = field(metadata=column("when the engine's core had it; null where not known", "ns"))
+    token_ns: tuple[int, ...] = field(metadata=column("when each of its outputs came", "ns"))
+    tokens: tuple[int, ...] = field(metadata=column("tokens that each output held", "tokens"))
+    prompt_tokens: int = field(metadata=column("tokens of its prompt", "tokens"))
+    cached_tokens: int | None = field(metadata=column("of those, found in the prefix cache", "tokens"))
+    finish: str = field(
+        metadata=column("length, stop, unfinished (still running when the rate's time was over), failed or aborted")
+    )
+    error: str | None = field(default=None, metadata=column("why it failed, in the engine's words"))
+    preemptions: int | None = field(default=None, metadata=column("times it was sent back to wait"))
+
+
+@dataclass(frozen=True)
+class StepLine:
+    """One step of the engine, and what it held then."""
+
+    start_ns: int = field(metadata=column("its start", "ns"))
+    end_ns: int = field(metadata=column("its end", "ns"))
+    running: int = field(metadata=column("requests that it ran", "requests"))
+    waiting: int = field(metadata=column("requests that waited meanwhile", "requests"))
+    kv_use: float | None = field(metadata=column("share of the KV cache that was used, 0 to 1"))
+    tokens: int = field(metadata=column("prompt and output tokens that it computed", "tokens"))
+    preempted: int | None = field(default=None, metadata=column("requests sent back to wait", "requests"))
