@@ -10,6 +10,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 from probes.errors import usage_error
 from tracing.source.definitions import UNREADABLE, Place
@@ -42,19 +43,21 @@ class Fragment:
         if _parsed(self.text) is None:
             raise usage_error(f"fragment {self.text!r} is not an expression, a statement or the head of a block")
 
-    @property
+    @cached_property
     def node(self) -> ast.AST:
         node = _parsed(self.text)
         assert node is not None  # __post_init__ has seen it
         return node
 
-    @property
+    @cached_property
     def word(self) -> str:
         """Its longest name, which every file that has the fragment has too; empty where it has none."""
         return max(IDENTIFIER.findall(self.text), key=len, default="")
 
     def find(self, place: Place) -> tuple[Lines, ...]:
         """Everywhere that a definition has it, in order."""
+        if not any(self.word in line for line in place.lines()):
+            return ()  # most places, without being parsed
         own = self.node
         shape = _shape(own)
         same = (node for node in _nodes(place) if type(node) is type(own) and _shape(node) == shape)

@@ -27,6 +27,7 @@ pytestmark = pytest.mark.slow
 ANCHORS = tuple(stop.anchor for stop in chapters.stops(chapters.read()))
 UNCHANGED: dict[str, Module | None] = {}  # modules of the copy without an anchor: parsed once for all tests
 Edit = Callable[[ast.Module, list[Anchor]], None]
+DEFINITION = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
 @pytest.fixture(scope="module")
@@ -84,25 +85,27 @@ def owner_and_function(module: ast.Module, anchor: Anchor) -> tuple[ast.Module |
     owner: ast.Module | ast.ClassDef = module
     *classes, name = anchor.target.partition(":")[2].split(".")
     for part in classes:
-        matches = [node for node in ast.walk(owner) if isinstance(node, ast.ClassDef) and node.name == part]
-        if not matches:
+        inner = definition(owner, part)
+        if not isinstance(inner, ast.ClassDef):
             return None
-        owner = matches[-1]
-    functions = [
-        node
-        for node in ast.walk(owner)
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and node.name == name
-    ]
-    own = [node for node in functions if any(node in block for block in blocks(owner))]
-    return (owner, own[-1]) if own else None
+        owner = inner
+    own = definition(owner, name)
+    return (owner, own) if own else None
+
+
+def definition(owner: ast.AST, name: str) -> ast.stmt | None:
+    """The last definition of that name that is an owner's own."""
+    own = [node for block in blocks(owner) for node in block if isinstance(node, DEFINITION) and node.name == name]
+    return own[-1] if own else None
 
 
 def blocks(node: ast.AST) -> Iterator[list[ast.stmt]]:
-    """Every list of statements in a node."""
-    for inner in ast.walk(node):
-        for name in ("body", "orelse", "finalbody"):
-            if isinstance(block := getattr(inner, name, None), list):
-                yield block
+    """Every list of statements in a node, without those of the definitions in it."""
+    for block in inner_blocks(node):
+        yield block
+        for statement in block:
+            if not isinstance(statement, DEFINITION):
+                yield from blocks(statement)
 
 
 def statement_of(function: ast.stmt, fragment: Fragment) -> tuple[list[ast.stmt], ast.stmt] | None:
@@ -117,7 +120,7 @@ def statement_of(function: ast.stmt, fragment: Fragment) -> tuple[list[ast.stmt]
     return pair
 
 
-def inner_blocks(statement: ast.stmt) -> Iterator[list[ast.stmt]]:
+def inner_blocks(statement: ast.AST) -> Iterator[list[ast.stmt]]:
     """The lists of statements directly in a statement."""
     for holder in (statement, *getattr(statement, "handlers", ()), *getattr(statement, "cases", ())):
         for name in ("body", "orelse", "finalbody"):
@@ -137,7 +140,7 @@ def verdicts(tree: SourceTree) -> list[tuple[Anchor, Verdict]]:
 
 def is_head(anchor: Anchor) -> bool:
     """Whether the fragment is the `def` itself, with which it comes and goes."""
-    return isinstance(anchor.fragment.node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+    return isinstance(anchor.fragment.node, DEFINITION)
 
 
 # --- what must not matter ---

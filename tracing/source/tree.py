@@ -127,8 +127,8 @@ class SourceTree:
     # --- what comes nearest to a missing name; only then is the rest of the tree looked at ---
 
     def _nearest_modules(self, name: str, qualname: str) -> tuple[str, ...]:
-        modules = [module for module, _ in self._files()]
-        return self._moved(name, qualname) or tuple(difflib.get_close_matches(name, modules, NEAREST))
+        moved = self._moved(name, qualname)
+        return moved or tuple(difflib.get_close_matches(name, [module for module, _ in self._files], NEAREST))
 
     def _nearest_names(self, name: str, module: Module, qualname: str) -> tuple[str, ...]:
         moved = () if qualname.partition(".")[0] in module.definitions else self._moved(name, qualname)
@@ -144,13 +144,17 @@ class SourceTree:
     def _definers(self) -> dict[str, list[tuple[str, Path]]]:
         """The modules that have a line defining each name, in one pass over the tree."""
         modules: dict[str, list[tuple[str, Path]]] = {}
-        for module, path in self._files():
+        for module, path in self._files:
             for name in dict.fromkeys(DEFINITION.findall(_bytes(path))):
                 modules.setdefault(name.decode(errors="replace"), []).append((module, path))
         return modules
 
-    def _files(self) -> Iterator[tuple[str, Path]]:
+    @cached_property
+    def _files(self) -> tuple[tuple[str, Path], ...]:
         """Every module of the tree by its dotted name; links, pipes and what no `import` can name are left out."""
+        return tuple(self._walk())
+
+    def _walk(self) -> Iterator[tuple[str, Path]]:
         for folder, _, files in os.walk(self.root):
             package = (PACKAGE, *Path(folder).relative_to(self.root).parts)
             for file in files:
