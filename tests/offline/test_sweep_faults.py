@@ -75,7 +75,7 @@ def test_ctrl_c_ends_with_130_and_can_be_resumed(
     model: str, undisturbed: set[tuple[str, int, int]], tmp_path: Path
 ) -> None:
     process = start(tmp_path, "--model", model, *GRID, fake=True)
-    until(lambda: any(tmp_path.glob("*/*/*/records.jsonl")) and len(trials(only_run(tmp_path))) >= 2, LIMIT_S)
+    until(lambda: any(tmp_path.glob("*/*/*/run.json")) and len(trials(only_run(tmp_path))) >= 2, LIMIT_S)
     process.send_signal(signal.SIGINT)
     text, _ = process.communicate(timeout=LIMIT_S)
     assert process.returncode == 130
