@@ -14,7 +14,7 @@ if __name__ == "__main__":
         job = json.load(file)
     settings = {"enforce_eager": True, "kv_cache_memory_bytes": 1 << 28, "max_model_len": 256}
     engine = Engine({"model": job["model"], "dtype": "float32", **settings})
-    answers = engine.tokens(job["ids"], 16)
+    answers = engine.tokens(job["ids"], job["output_len"])
     engine.close()
     print(json.dumps(answers), flush=True)
     os._exit(0)  # Python takes seconds to put vLLM's modules away

@@ -30,6 +30,8 @@ ADAPTERS = {
     "tracing/shapes/platform.py",
     "tracing/overhead/trialengine.py",
     "offline/engine/adapter.py",
+    "offline/torchbaseline/model.py",
+    "offline/torchbaseline/continuous.py",
 }
 # Inside `tracing`: what a folder may import of the others. What writes is below what reads, and that below what draws.
 READERS = {"source", "sites", "events", "timeline", "breakdown", "pyspy", "nsys", "torchsums", "overhead"}
