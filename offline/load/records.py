@@ -29,6 +29,7 @@ class ServedRequest:
     )
     error: str | None = field(default=None, metadata=column("why it failed, in the engine's words"))
     preemptions: int | None = field(default=None, metadata=column("times it was sent back to wait"))
+    started_ns: int | None = field(default=None, metadata=column("when it first ran; null where not known", "ns"))
 
 
 @dataclass(frozen=True)

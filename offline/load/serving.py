@@ -32,6 +32,7 @@ class Ending:
     error: str | None = None
     queued_ns: int | None = None
     preemptions: int | None = None
+    started_ns: int | None = None  # when it first ran: the end of its time in the queue
     sent_ns: int | None = None  # where a client of a server sent it: later than the sender did
 
 

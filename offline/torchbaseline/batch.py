@@ -10,7 +10,7 @@ from offline.torchbaseline.memory import BatchMemory
 
 
 @dataclass(frozen=True)
-class Batch:
+class StaticBatch:
     """Requests that run together: prompts padded on the left to the longest, until the longest output is complete."""
 
     requests: tuple[ScheduledRequest, ...]
@@ -61,7 +61,7 @@ class BatchLimits:
     wait_s: float = 0.01
 
 
-def first_batch(waiting: Sequence[ScheduledRequest], memory: BatchMemory, limits: BatchLimits) -> Batch:
+def first_batch(waiting: Sequence[ScheduledRequest], memory: BatchMemory, limits: BatchLimits) -> StaticBatch:
     """The batch of the requests that wait longest, as many as the limits allow, and at least one.
 
     With room for 100 positions of keys and values:
@@ -71,15 +71,15 @@ def first_batch(waiting: Sequence[ScheduledRequest], memory: BatchMemory, limits
     | 40, 40, 40                    | 40, 40 | three rows need 120 positions          |
     | 30, 90, 10                    | 30    | padded, two rows need 180; 10 comes later |
     """
-    batch = Batch((waiting[0],))
+    batch = StaticBatch((waiting[0],))
     for count in range(2, min(len(waiting), limits.most_rows) + 1):
-        larger = Batch(tuple(waiting[:count]))
+        larger = StaticBatch(tuple(waiting[:count]))
         if batch_bytes(larger, memory) > limits.most_bytes:
             break
         batch = larger
     return batch
 
 
-def batch_bytes(batch: Batch, memory: BatchMemory) -> int:
+def batch_bytes(batch: StaticBatch, memory: BatchMemory) -> int:
     """What a batch needs beside the weights."""
     return memory.batch_bytes(len(batch.requests), batch.prompt_len, batch.output_len)

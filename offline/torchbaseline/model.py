@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.cache_utils import Cache, CacheLayerMixin
 
 from offline.records.resolved import Resolved
-from offline.torchbaseline.batch import Batch
+from offline.torchbaseline.batch import StaticBatch
 from offline.torchbaseline.memory import BatchMemory, batch_memory
 from probes.doctor.resources import model_threads
 from probes.doctor.surroundings import here
@@ -39,13 +39,13 @@ class TorchModel:
         self.resolved = resolved(self.device, dtype, int(config.max_position_embeddings))
 
     @torch.inference_mode()
-    def generate(self, batch: Batch, on_step: Callable[[Sequence[int]], None]) -> None:
+    def generate(self, batch: StaticBatch, on_step: Callable[[Sequence[int]], None]) -> None:
         """Run a batch until its longest output is complete; `on_step` gets the ids of all rows at each step."""
         rows, prompt_len, output_len = len(batch.requests), batch.prompt_len, batch.output_len
         ids, mask = self._padded(batch)
         cache = own_cache(self.language_model.config, rows, prompt_len + output_len - 1)
         positions = (mask[:, :prompt_len].cumsum(1) - 1).clamp(min=0)
-        samplers = [Sampler(request.sampling, self.device) for request in batch.requests]
+        samplers = [RowSampler(request.sampling, self.device) for request in batch.requests]
         for step in range(output_len):
             output = self.language_model(
                 input_ids=ids,
@@ -59,7 +59,7 @@ class TorchModel:
             on_step(tokens.tolist())
             ids, positions = tokens[:, None], positions[:, -1:] + 1
 
-    def _padded(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    def _padded(self, batch: StaticBatch) -> tuple[torch.Tensor, torch.Tensor]:
         """Prompts padded on the left, (rows, prompt), and the mask of all positions, (rows, prompt + output)."""
         longest = batch.prompt_len
         ids = torch.zeros((len(batch.requests), longest), dtype=torch.long)
@@ -147,7 +147,7 @@ def own_cache(config: Any, rows: int, positions: int) -> Cache:
     return Cache(layers=[OwnLayer(rows, positions) for _ in range(layers)])
 
 
-class Sampler:
+class RowSampler:
     """How a row's next token is chosen: greedily at temperature 0, else at random among `top_k` and `top_p`."""
 
     def __init__(self, sampling: Mapping[str, float], device: str) -> None:
@@ -169,7 +169,7 @@ class Sampler:
         return ids[torch.multinomial(shares, 1, generator=self.generator)[0]]
 
 
-def sample(logits: torch.Tensor, samplers: Sequence[Sampler]) -> torch.Tensor:
+def sample(logits: torch.Tensor, samplers: Sequence[RowSampler]) -> torch.Tensor:
     """The next token of each row."""
     tokens = logits.argmax(-1)
     for row, sampler in enumerate(samplers):

@@ -12,7 +12,7 @@ from typing import Protocol
 from offline.load.records import StepLine
 from offline.load.serving import Ending, Receive, ScheduledRequest
 from offline.records.resolved import Resolved
-from offline.torchbaseline.batch import Batch, BatchLimits, BatchWork, batch_bytes, first_batch
+from offline.torchbaseline.batch import BatchLimits, BatchWork, StaticBatch, batch_bytes, first_batch
 from offline.torchbaseline.memory import BatchMemory
 from offline.torchbaseline.queue import WaitingRequests
 
@@ -26,7 +26,7 @@ class BatchModel(Protocol):
     vocabulary: int
     memory: BatchMemory
 
-    def generate(self, batch: Batch, on_step: Callable[[Sequence[int]], None]) -> None:
+    def generate(self, batch: StaticBatch, on_step: Callable[[Sequence[int]], None]) -> None:
         """Run a batch; `on_step` gets the token ids of all rows at each step of the longest output."""
 
 
@@ -46,7 +46,7 @@ class Submission:
 
     def ended(self, finish: str, error: str | None = None) -> Ending:
         """Its ending; it never finds a prefix in a cache."""
-        return Ending(finish, 0, error, self.queued_ns)
+        return Ending(finish, 0, error, self.queued_ns, started_ns=self.started_ns)
 
     def deliver(self, now_ns: int, ending: Ending | None) -> None:
         """Runs in the event loop; nothing where its sender has gone."""
@@ -109,7 +109,7 @@ class TorchServing:
     def _refusal(self, request: ScheduledRequest) -> str | None:
         if unknown := sorted(request.sampling.keys() - set(SAMPLING)):
             return f"the torch baseline does not sample by {', '.join(unknown)}; it knows {', '.join(SAMPLING)}"
-        need, most = batch_bytes(Batch((request,)), self.model.memory), self.limits.most_bytes
+        need, most = batch_bytes(StaticBatch((request,)), self.model.memory), self.limits.most_bytes
         if need <= most:
             return None
         return f"request {request.id} alone needs {need / 2**20:.0f} MiB, and batches may need {most / 2**20:.0f} MiB"
@@ -123,7 +123,7 @@ class TorchServing:
         return len(first_batch(requests, self.model.memory, self.limits).requests)
 
     def _run_batch(self, submissions: list[Submission]) -> None:
-        batch = Batch(tuple(each.request for each in submissions))
+        batch = StaticBatch(tuple(each.request for each in submissions))
         ends_ns = [time.monotonic_ns()]
         for each in submissions:
             each.started_ns = ends_ns[0]
@@ -146,7 +146,7 @@ class TorchServing:
             for each in submissions:
                 self._end(each, "failed", f"{type(error).__name__}: {error}")
 
-    def _step_line(self, batch: Batch, step: int, start_ns: int, end_ns: int) -> StepLine:
+    def _step_line(self, batch: StaticBatch, step: int, start_ns: int, end_ns: int) -> StepLine:
         running = sum(request.output_tokens >= step for request in batch.requests)
         tokens = running if step > 1 else batch.work.prompt_tokens
         kv_use = batch_bytes(batch, self.model.memory) / self.limits.most_bytes

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from offline.load.serving import ScheduledRequest
-from offline.torchbaseline.batch import Batch
+from offline.torchbaseline.batch import StaticBatch
 from probes.checkpoint import default_model
 from tests.engine.recording import IN_PROCESS, LIMIT_S, ROOT
 
@@ -40,7 +40,7 @@ def baseline_tokens(model: TorchModel, prompts: list[list[int]]) -> list[list[in
     """What our baseline on transformers says, all prompts in one padded batch."""
     steps: list[list[int]] = []
     requests = tuple(ScheduledRequest(i, 0.0, tuple(ids), OUTPUT) for i, ids in enumerate(prompts))
-    model.generate(Batch(requests), lambda ids: steps.append(list(ids)))
+    model.generate(StaticBatch(requests), lambda ids: steps.append(list(ids)))
     return [list(row) for row in zip(*steps, strict=True)]
 
 

@@ -10,7 +10,7 @@ from dataclasses import fields
 
 from offline.load.serving import Ending, ScheduledRequest
 from offline.records.resolved import Resolved
-from offline.torchbaseline.batch import Batch, BatchLimits, BatchWork
+from offline.torchbaseline.batch import BatchLimits, BatchWork, StaticBatch
 from offline.torchbaseline.memory import BatchMemory
 from offline.torchbaseline.serving import TorchServing
 
@@ -29,7 +29,7 @@ class InstantModel:
         self.may_go_on = threading.Event()
         self.may_go_on.set()
 
-    def generate(self, batch: Batch, on_step: Callable[[Sequence[int]], None]) -> None:
+    def generate(self, batch: StaticBatch, on_step: Callable[[Sequence[int]], None]) -> None:
         self.batches.append([request.id for request in batch.requests])
         if any(13 in request.prompt_token_ids for request in batch.requests):
             raise RuntimeError("can't allocate memory")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from offline.load.serving import ScheduledRequest
-from offline.torchbaseline.batch import Batch, BatchLimits
+from offline.torchbaseline.batch import BatchLimits, StaticBatch
 from probes.checkpoint import two_layer_model
 from tests.needs import needs_torch, needs_transformers
 
@@ -27,12 +27,14 @@ def model() -> TorchModel:
     return TorchModel(two_layer_model())
 
 
-def a_batch(*lengths: int, **sampling: float) -> Batch:
+def a_batch(*lengths: int, **sampling: float) -> StaticBatch:
     prompts = [tuple(range(1000 + 7 * length, 1000 + 8 * length)) for length in lengths]
-    return Batch(tuple(ScheduledRequest(i, 0.0, ids, OUTPUT, sampling or GREEDY) for i, ids in enumerate(prompts)))
+    return StaticBatch(
+        tuple(ScheduledRequest(i, 0.0, ids, OUTPUT, sampling or GREEDY) for i, ids in enumerate(prompts))
+    )
 
 
-def tokens(model: TorchModel, batch: Batch) -> list[list[int]]:
+def tokens(model: TorchModel, batch: StaticBatch) -> list[list[int]]:
     """The ids of each row."""
     steps: list[list[int]] = []
     model.generate(batch, lambda ids: steps.append(list(ids)))
