@@ -81,12 +81,7 @@ class Engine:
 
     def resolved(self) -> Resolved:
         """What the engine made of its arguments."""
-        config = self.llm.llm_engine.vllm_config
-        return Resolved(
-            **{name: _plain(_follow(config, path)) for name, path in RESOLVED.items()},
-            start_method=os.environ.get("VLLM_WORKER_MULTIPROC_METHOD", "fork"),
-            multiprocessing=os.environ.get("VLLM_ENABLE_V1_MULTIPROCESSING", "1") == "1",
-        )
+        return resolved_of(self.llm.llm_engine.vllm_config)
 
     def model_config(self) -> dict[str, Any] | None:
         """The model's own configuration as the engine holds it, overrides and defaults included."""
@@ -125,6 +120,15 @@ class Engine:
     def close(self) -> None:
         """Shut the engine's processes down and wait for them."""
         self.llm.llm_engine.engine_core.shutdown()
+
+
+def resolved_of(config: Any) -> Resolved:
+    """What a run records of a `VllmConfig`, as it is in this process."""
+    return Resolved(
+        **{name: _plain(_follow(config, path)) for name, path in RESOLVED.items()},
+        start_method=os.environ.get("VLLM_WORKER_MULTIPROC_METHOD", "fork"),
+        multiprocessing=os.environ.get("VLLM_ENABLE_V1_MULTIPROCESSING", "1") == "1",
+    )
 
 
 def _request(output: Any) -> RequestRecord:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
+from offline.records.lines import EnginePhase
+from offline.records.resolved import Resolved
 from probes.columns import column
 
 FINISHES = ("length", "stop", "unfinished", "failed", "aborted")
@@ -43,3 +46,38 @@ class StepLine:
     kv_use: float | None = field(metadata=column("share of the KV cache that was used, 0 to 1"))
     tokens: int = field(metadata=column("prompt and output tokens that it computed", "tokens"))
     preempted: int | None = field(default=None, metadata=column("requests sent back to wait", "requests"))
+
+
+@dataclass(frozen=True)
+class MeasuredRate:
+    """A rate that was measured to its end on one start: its window, and what became of its requests."""
+
+    variant: str = field(metadata=column("name of the variant"))
+    start: int = field(metadata=column("number of the variant's start in the run"))
+    rate_req_s: float | None = field(metadata=column("request rate; null for one request at a time", "requests/s"))
+    begin_ns: int = field(metadata=column("the schedule's beginning", "ns"))
+    end_ns: int = field(metadata=column("the end of its duration: nothing is sent after it", "ns"))
+    closed_ns: int = field(metadata=column("when the last request had ended or was given up", "ns"))
+    scheduled: int = field(metadata=column("requests of the schedule", "requests"))
+    sent: int = field(metadata=column("requests that were sent", "requests"))
+    finished: int = field(metadata=column("requests that ended as asked", "requests"))
+    unfinished: int = field(metadata=column("requests given up because they still ran", "requests"))
+    failed: int = field(metadata=column("requests that failed", "requests"))
+    prefix_reset: bool = field(metadata=column("whether cached prefixes were forgotten before it"))
+
+
+@dataclass(frozen=True)
+class VariantStart:
+    """A start of a variant (`configuration.json`): what was asked, what it resolved to, and how it ended."""
+
+    variant: str
+    start: int
+    kind: str  # vllm, torch or server
+    settings: dict[str, Any]  # as asked
+    resolved: Resolved | None = None
+    vocabulary: int | None = None
+    phases: tuple[EnginePhase, ...] = ()  # what its processes passed while they started, where that is known
+    startup_s: float | None = None
+    step_log: bool | None = None  # None where steps are not the step log's
+    state: str = "running"  # then complete, failed, refused or interrupted
+    reason: str | None = None

@@ -32,6 +32,7 @@ ADAPTERS = {
     "offline/engine/adapter.py",
     "offline/torchbaseline/model.py",
     "offline/torchbaseline/continuous.py",
+    "offline/variants/vllmserving.py",
 }
 # Inside `tracing`: what a folder may import of the others. What writes is below what reads, and that below what draws.
 READERS = {"source", "sites", "events", "timeline", "breakdown", "pyspy", "nsys", "torchsums", "overhead"}

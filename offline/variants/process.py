@@ -1,0 +1,117 @@
+"""The process of one start of a variant: what runs in it, and how the load command starts it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from enginescope_plugin import STEP_LOG
+from offline.engine.process import SHARED_MEMORY, with_plugin
+from offline.load.records import ServedRequest
+from offline.load.schedule import read_schedule
+from offline.load.serving import Serving
+from offline.variants.ratework import RateName, RateWork
+from probes.batch.driver import quick_loop
+from probes.processes.dialogue import Message, answer_commands
+from probes.processes.engine import EngineProcess
+
+# By a variant's kind, the module whose `start_serving` makes it from its settings.
+MODULES = {
+    "vllm": "offline.variants.vllmserving",
+    "torch": "offline.torchbaseline.start",
+    "server": "offline.variants.serverserving",
+}
+ENTRY = "from {module} import start_serving; from offline.variants.process import main; main(start_serving)"
+RESET_TRIES = 50
+StartServing = Callable[[Mapping[str, Any]], Serving]
+
+
+def start_process(kind: str, log: Path) -> EngineProcess:
+    """Start the process of a variant; its output is appended to `log`. Its scratch folder holds the sender's socket."""
+    folder = tempfile.mkdtemp(prefix="enginescope-", dir=SHARED_MEMORY if SHARED_MEMORY.is_dir() else None)
+    environment = {STEP_LOG: folder} | with_plugin()
+    return EngineProcess(ENTRY.format(module=MODULES[kind]), log, environment, scratch=Path(folder))
+
+
+class VariantServer:
+    """Answers the load command: `start`, then `warm_up` and `rate` in any number."""
+
+    def __init__(self, start_serving: StartServing, runner: asyncio.Runner) -> None:
+        self.start_serving, self.runner = start_serving, runner
+        self.serving: Serving | None = None
+
+    def answer(self, command: Message) -> Message:
+        """Do what a command says."""
+        if command["do"] == "start":
+            return self.runner.run(self.start(command["settings"]))
+        assert self.serving is not None, "the variant is not started"
+        if command["do"] == "warm_up":
+            return self.runner.run(warm_up(self.serving, Path(command["schedule"])))
+        return self.runner.run(rate(self.serving, command))
+
+    async def start(self, settings: Message) -> Message:
+        """Start the variant; what a `VariantStart` says of it."""
+        began = time.monotonic()
+        self.serving = self.start_serving(settings)
+        facts: Message = getattr(self.serving, "start_facts", dict)()
+        return facts | {
+            "resolved": asdict(self.serving.resolved),
+            "vocabulary": self.serving.vocabulary,
+            "startup_s": time.monotonic() - began,
+        }
+
+
+async def warm_up(serving: Serving, path: Path) -> Message:
+    """Run a schedule's requests, the first alone and the others together, unmeasured."""
+    first, *others = read_schedule(path).requests
+    endings = [await serving.submit(first, lambda *_: None)]
+    endings += await asyncio.gather(*(serving.submit(each, lambda *_: None) for each in others))
+    for ending in endings:
+        if ending.finish not in ("length", "stop"):
+            raise RuntimeError(f"a warm-up request ended with {ending.finish}: {ending.error or 'no reason given'}")
+    return {}
+
+
+async def empty(serving: Serving) -> bool:
+    """Forget all cached prefixes; requests of the last rate that were given up may hold some for a moment yet."""
+    for _ in range(RESET_TRIES):
+        if await serving.reset():
+            return True
+        await asyncio.sleep(0.1)
+    return False
+
+
+async def rate(serving: Serving, command: Message) -> Message:
+    """Serve one schedule; its requests and steps go to the start's files as they end."""
+    folder, schedule = Path(command["folder"]), read_schedule(Path(command["schedule"]))
+    name = RateName(command["variant"], command["start"], schedule.head.rate_req_s)
+    reset = await empty(serving)
+    serving.steps()
+    with (folder / "requests.jsonl").open("a") as requests, (folder / "steps.jsonl").open("a") as steps:
+
+        def write(request: ServedRequest) -> None:
+            requests.write(json.dumps(asdict(request), separators=(",", ":")) + "\n")
+            requests.flush()
+
+        work = RateWork(serving, schedule, name, write)
+        measured = await work.run(Path(command["socket"]), command["drain_s"], reset)
+        for step in serving.steps():
+            steps.write(json.dumps(asdict(step), separators=(",", ":")) + "\n")
+    return asdict(measured)
+
+
+def main(start_serving: StartServing) -> None:
+    """Serve the load command, which names two inherited file descriptors in `sys.argv`."""
+    with asyncio.Runner(loop_factory=quick_loop()) as runner:
+        server = VariantServer(start_serving, runner)
+        try:
+            answer_commands(server.answer)
+        finally:
+            if server.serving is not None:
+                server.serving.close()
