@@ -29,7 +29,7 @@ batch: env  ## twenty prompts through a server on the default model, and what ca
 
 tables: env  ## the tables and charts of notes/tables/ anew, from real runs on this machine
 	rm -rf build/tables
-	@$(VENV) -m offline.sweep --passes 2 --out build/tables/runs --yes || [ $$? -eq 3 ]
+	@$(VENV) -m offline.sweep --out build/tables/runs --yes || [ $$? -eq 3 ]
 	@$(VENV) -m tracing.record --out build/tables/trace
 	@$(VENV) -m notes.tables build/tables/runs/*/*/* build/tables/trace
 

@@ -59,5 +59,5 @@ def report_of(record: RunRecord, grid: Sequence[Arm], records: Sequence[Record])
     requests: dict[str, tuple[RequestRecord, ...]] = {}
     for trial in trials:
         requests[trial.cell] = requests.get(trial.cell, ()) + trial.requests
-    table = rows(grid, record.spec.repeats * record.spec.passes, records, record.rates)
+    table = rows(grid, record.spec.repeats * record.spec.starts, records, record.rates)
     return ReportedRun(record, grid[0].axes, tuple(table), requests, drift, grid_differences(grid, records, drift))

@@ -13,7 +13,7 @@ from offline.table.files import first_line, number
 
 ONE_START = (
     "Each arm was started once, so differences between arms cannot be told from differences between starts: run again "
-    "with --passes 2."
+    "with --starts 2."
 )
 
 
@@ -72,7 +72,7 @@ def effect(row: Difference) -> str:
 
 
 def _doubts(run: ReportedRun) -> Iterator[str]:
-    yield first_line(run.drift, run.record.spec.passes)
+    yield first_line(run.drift)
     reasons = Counter(f"{row['status']}: {row['reason']}" for row in run.rows if row["status"] != "ok")
     for reason, count in reasons.items():
         yield f"{count} of {len(run.rows)} cells {reason}"

@@ -118,7 +118,7 @@ class TrialRecord:
     kind: ClassVar[str] = "trial"
     arm: str = field(metadata=column("id of its arm"))
     cell: str = field(metadata=column("id of its cell: a digest of engine arguments, batch, cache state and lengths"))
-    trial: int = field(metadata=column("number of the trial in its cell, through all passes"))
+    trial: int = field(metadata=column("number of the trial in its cell, over all starts"))
     engine: int = field(metadata=column("engine start that ran it"))
     group: int = field(metadata=column("number of the set of engines that were alive together or ran in one pass"))
     round: int = field(metadata=column("number of the round, in which every engine of the group runs the same cells"))

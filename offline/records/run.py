@@ -17,7 +17,7 @@ from probes.jsonform import read_record
 from probes.machine import Machine
 from probes.rates import Rates
 
-SCHEMA = 5  # 3 had no rates, 4 neither groups nor rounds
+SCHEMA = 6  # 3 had no rates, 4 neither groups nor rounds, 5 single lengths and passes in place of starts
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ class RunRecord:
     estimate_s: float
     arms: dict[str, PlannedArm]  # by the arm's id
     began: str
+    alive: int = 1  # engines that were alive at a time
     state: str = "running"
     ended: str | None = None
     rates: Rates | None = None  # of the machine, measured once the engines are gone; not compared on resuming

@@ -1,11 +1,10 @@
-"""The grid of a sweep: arms (one engine each), their cells, and the order in which trials are run."""
+"""The grid of a sweep: arms (engine settings), their cells, and what makes a trial."""
 
 from __future__ import annotations
 
 import hashlib
 import itertools
 import json
-import random
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -52,7 +51,7 @@ class Arm:
 
 @dataclass(frozen=True)
 class Trial:
-    """One timed repeat of a cell; `index` counts through all passes, and the seed makes its prompts."""
+    """One timed repeat of a cell; `index` counts the rounds of all passes, and the seed makes its prompts."""
 
     arm: Arm
     cell: Cell
@@ -83,32 +82,14 @@ def arms(spec: Spec, base: dict[str, Any]) -> list[Arm]:
 def _cells(spec: Spec, caching: bool) -> tuple[Cell, ...]:
     # Warm means that the shared prefix is in the cache, so it exists only where there is a cache.
     states = [state for state in spec.cache_state if caching or state == "cold"]
-    return tuple(
-        Cell(batch, state, spec.input_len, spec.output_len, spec.shared_prefix_len)
-        for batch in spec.batch_size
-        for state in states
-    )
+    sizes = itertools.product(spec.input_len, spec.output_len, spec.shared_prefix_len)
+    return tuple(Cell(batch, state, *lengths) for lengths in sizes for batch in spec.batch_size for state in states)
 
 
-def arm_order(spec: Spec, grid: list[Arm]) -> list[list[Arm]]:
-    """The order of the arms in each pass: drawn from the seed, and every second pass is the first one reversed."""
-    first = sorted(grid, key=lambda arm: arm.id)
-    random.Random(f"{spec.seed}/arms").shuffle(first)
-    return [first if number % 2 == 0 else first[::-1] for number in range(spec.passes)]
+def seed_of(spec: Spec, arm: Arm, cell: Cell, index: int | str) -> int:
+    """A 63-bit seed for one trial's prompts, the same on any machine and in any resume.
 
-
-def trial_order(spec: Spec, arm: Arm, number: int) -> list[Trial]:
-    """The trials of an arm in one pass: every round runs each cell once, in an order drawn anew from the seed."""
-    order = []
-    for repeat in range(spec.repeats):
-        index = number * spec.repeats + repeat
-        cells = list(arm.cells)
-        random.Random(f"{spec.seed}/{arm.id}/{index}").shuffle(cells)
-        order += [Trial(arm, cell, index, seed_of(spec, arm, cell, index)) for cell in cells]
-    return order
-
-
-def seed_of(spec: Spec, arm: Arm, cell: Cell, index: int) -> int:
-    """A 63-bit seed for one trial's prompts (`index` -1: the warm-up), the same on any machine and in any resume."""
+    An index that no trial has, below zero or with words, makes prompts that are never measured.
+    """
     text = f"{spec.seed}/{arm.cell_id(cell)}/{index}"
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1

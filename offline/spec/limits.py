@@ -15,8 +15,8 @@ POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_lengt
 
 def refuse_too_long(spec: Spec, model: Path | str) -> None:
     """Refuse requests longer than the model, or than `max_model_len` where that is asked for."""
-    longest = spec.input_len + spec.output_len
-    words = f"--input-len {spec.input_len} and --output-len {spec.output_len} need {longest} positions"
+    longest = max(spec.input_len) + max(spec.output_len)
+    words = f"--input-len {max(spec.input_len)} and --output-len {max(spec.output_len)} need {longest} positions"
     lengths = [value for value in spec.engine.get("max_model_len", []) if isinstance(value, int)]
     if lengths and 0 < min(lengths) < longest:
         raise usage_error(f"{words}, --engine max_model_len={min(lengths)} gives fewer")
@@ -40,13 +40,16 @@ def model_positions(model: Path | str) -> int | None:
 def remarks(spec: Spec) -> Iterator[str]:
     """What of a complete spec will make no difference, a sentence each."""
     for key, enough, why in (
-        ("max_num_batched_tokens", max(spec.batch_size) * spec.input_len, "all prompts of a batch fit into one step"),
+        (
+            "max_num_batched_tokens",
+            max(spec.batch_size) * max(spec.input_len),
+            "all prompts of a batch fit into one step",
+        ),
         ("max_num_seqs", max(spec.batch_size), "all requests of a batch run at once"),
     ):
         values = [v for v in spec.engine.get(key, []) if isinstance(v, int) and v >= enough]
         if len(values) > 1:
             yield f"{key} {', '.join(map(str, values))} do the same work: {why} from {enough} on"
-    blocks = [size for size in spec.block_size if size > spec.shared_prefix_len]
-    if "on" in spec.prefix_caching and spec.shared_prefix_len and blocks:
-        sizes = ", ".join(map(str, blocks))
-        yield f"the shared prefix of {spec.shared_prefix_len} tokens fills no block of {sizes}: nothing of it is cached"
+    for prefix in filter(None, spec.shared_prefix_len if "on" in spec.prefix_caching else ()):
+        if blocks := [str(size) for size in spec.block_size if size > prefix]:
+            yield f"the shared prefix of {prefix} tokens fills no block of {', '.join(blocks)}: nothing of it is cached"

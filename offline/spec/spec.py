@@ -14,7 +14,8 @@ from probes.errors import usage_error
 
 CACHING = {"off": False, "on": True}
 STATES = ("cold", "warm")
-LENGTHS = ("input_len", "output_len")
+SIZES = {"batch_size": 1, "block_size": 1, "input_len": 1, "output_len": 1, "shared_prefix_len": 0}  # with their least
+AXES = (*SIZES, "prefix_caching", "cache_state")
 # Engine arguments that the sweep itself sets: asking for them through --engine would say two things at once.
 OWNED = {
     "model": "--model",
@@ -29,7 +30,7 @@ OWNED = {
 class Spec:
     """One sweep, as asked. `engine` maps an engine argument to its values: one is a constant, several are an axis.
 
-    A length of 0, and a shared prefix of -1, is one that was not asked for: the plan chooses it.
+    Sizes and lengths that were not asked for are empty, repeats are 0: the plan chooses them.
     """
 
     model: str = ""
@@ -38,18 +39,18 @@ class Spec:
     block_size: tuple[int, ...] = ()
     prefix_caching: tuple[str, ...] = ("off", "on")
     cache_state: tuple[str, ...] = STATES
-    input_len: int = 0
-    output_len: int = 0
-    shared_prefix_len: int = -1
-    repeats: int = 3
-    passes: int = 1
+    input_len: tuple[int, ...] = ()
+    output_len: tuple[int, ...] = ()
+    shared_prefix_len: tuple[int, ...] = ()
+    repeats: int = 0
+    starts: int = 2
     seed: int = 0
     engine: dict[str, list[Any]] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """The spec as JSON holds it, and as `from_dict` reads it back."""
         values: dict[str, Any] = json.loads(json.dumps(asdict(self)))
-        return {name: value for name, value in values.items() if value or name not in LENGTHS}
+        return {name: value for name, value in values.items() if value or name != "repeats"}
 
     @staticmethod
     def from_dict(values: dict[str, Any]) -> Spec:
@@ -77,15 +78,15 @@ def _typed(name: str, value: Any) -> Any:
         return tuple(_element(name, v) for v in (value if isinstance(value, (list, tuple)) else [value]))
     if isinstance(default, int) and (isinstance(value, bool) or not isinstance(value, int)):
         raise usage_error(f"{name} must be a whole number, not {value!r}")
-    if name in LENGTHS and value < 1:
-        raise usage_error(f"{name} must be 1 or more, not {value}")
+    if name == "repeats" and value < 1:
+        raise usage_error(f"repeats must be 1 or more, not {value}")
     if isinstance(default, str) and not isinstance(value, str):
         raise usage_error(f"{name} must be text, not {value!r}")
     return value
 
 
 def _element(name: str, value: Any) -> Any:
-    if name in ("batch_size", "block_size"):
+    if name in SIZES:
         if isinstance(value, bool) or not isinstance(value, int):
             raise usage_error(f"{name} takes whole numbers, not {value!r}")
         return value
@@ -95,27 +96,24 @@ def _element(name: str, value: Any) -> Any:
 
 
 def _checked(spec: Spec) -> Spec:
-    for name in ("batch_size", "block_size"):
-        if any(v < 1 for v in getattr(spec, name)):
-            raise usage_error(f"{name} must be 1 or more, not {min(getattr(spec, name))}")
+    for name, least in SIZES.items():
+        if any(v < least for v in getattr(spec, name)):
+            raise usage_error(f"{name} must be {least} or more, not {min(getattr(spec, name))}")
     for name, allowed in (("prefix_caching", tuple(CACHING)), ("cache_state", STATES)):
         for value in getattr(spec, name):
             if value not in allowed:
                 raise usage_error(f"{name} is one of {', '.join(allowed)}, not {value!r}")
-    for name in ("repeats", "passes"):
-        if getattr(spec, name) < 1:
-            raise usage_error(f"{name} must be 1 or more, not {getattr(spec, name)}")
+    if spec.starts < 1:
+        raise usage_error(f"starts must be 1 or more, not {spec.starts}")
     for key in spec.engine:
         if key in OWNED:
             raise usage_error(f"--engine {key} is set by {OWNED[key]}")
-    if spec.shared_prefix_len < -1:
-        raise usage_error(f"shared_prefix_len must be 0 or more, not {spec.shared_prefix_len}")
-    axes = {name: list(getattr(spec, name)) for name in ("batch_size", "block_size", "prefix_caching", "cache_state")}
+    axes = {name: list(getattr(spec, name)) for name in AXES}
     for name, values in (axes | spec.engine).items():
         words = [json.dumps(value, sort_keys=True, default=str) for value in values]
         if len(set(words)) != len(words):
             raise usage_error(f"{name} names a value twice: {', '.join(map(str, values))}")
-        if not values and name not in ("batch_size", "block_size"):  # those two then have the machine's defaults
+        if not values and name not in SIZES:  # those then have the machine's defaults
             raise usage_error(f"{name} names no value")
     return spec
 

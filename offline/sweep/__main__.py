@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 SPEC_FLAGS = (
     *("model", "load_format", "batch_size", "block_size", "prefix_caching", "cache_state", "input_len", "output_len"),
-    *("shared_prefix_len", "repeats", "passes", "seed"),
+    *("shared_prefix_len", "repeats", "starts", "seed"),
 )
-BATCH_HELP = "requests submitted at once (default 1,4,8,16; fewer where that takes over ten minutes)"
+BATCH_HELP = "requests submitted at once (default 1,4,8,16, and all else such that it takes ten minutes)"
 LIMIT_HELP = "an engine start or a trial that takes longer is killed (default 600)"
 RESUME_HELP = "continue a run (default: the last unfinished one)"
 EPILOG = """examples:
@@ -61,16 +61,16 @@ def command_parser() -> argparse.ArgumentParser:
     )
     grid.add_argument("--prefix-caching", type=words, metavar="off,on", help="default: both")
     grid.add_argument("--cache-state", type=words, metavar="cold,warm", help="warm: the shared prefix is in the cache")
-    grid.add_argument("--input-len", type=int, metavar="N", help="prompt tokens (default: shared prefix + 32)")
-    grid.add_argument("--output-len", type=int, metavar="N", help="tokens to generate (default 16)")
-    grid.add_argument("--shared-prefix-len", type=int, metavar="N", help="default: two of the largest blocks")
+    grid.add_argument("--input-len", type=integers, metavar="N,…", help="prompt tokens (default: shared prefix + 32)")
+    grid.add_argument("--output-len", type=integers, metavar="N,…", help="tokens to generate (default 16)")
+    grid.add_argument("--shared-prefix-len", type=integers, metavar="N,…", help="default: two of the largest blocks")
     grid.add_argument(
         "--engine", action="append", metavar="KEY=V1,V2", help="any engine argument: one value or an axis"
     )
     grid.add_argument("--spec", metavar="FILE.toml", help="read all of this from a file; flags override it")
     run = parser.add_argument_group("the run")
-    run.add_argument("--repeats", type=int, metavar="N", help="trials of each cell in each pass (default 3)")
-    run.add_argument("--passes", type=int, metavar="N", help="run all arms again, in reverse order (default 1)")
+    run.add_argument("--repeats", type=int, metavar="N", help="trials of each cell in each start (default 3)")
+    run.add_argument("--starts", type=int, metavar="N", help="engine starts of each arm (default 2)")
     run.add_argument("--seed", type=int, metavar="N", help="prompts and orders are drawn from it (default 0)")
     run.add_argument("--time-limit", type=float, default=600.0, metavar="S", help=LIMIT_HELP)
     run.add_argument("--out", type=Path, default=Path("results"), metavar="DIR", help="where runs go (default results)")
@@ -106,14 +106,14 @@ def finish(run: PreparedRun, state: str) -> list[Row]:
     from offline.table.cells import rows, run_drift
     from offline.table.frames import grid_differences
 
-    folder, spec, axes = run.folder, run.spec, run.grid[0].axes
+    folder, spec, grid = run.folder, run.plan.spec, run.plan.grid
     records, record = folder.records(), with_rates(folder.read_run(), folder.records(), state)
-    table, drift = rows(run.grid, spec.repeats * spec.passes, records, record.rates), run_drift(records)
+    table, drift = rows(grid, spec.repeats * spec.starts, records, record.rates), run_drift(records)
     resolved = {record.arm: record.resolved for record in records if isinstance(record, StartRecord)}
     planned = {name: replace(arm, resolved=resolved.get(name)) for name, arm in record.arms.items()}
     record = replace(record, state=state, ended=now(), arms=planned)
-    files.write(folder.path, table, axes, drift, record, grid_differences(run.grid, records, drift))
-    page.write(folder.path, report_of(record, run.grid, records))
+    files.write(folder.path, table, grid[0].axes, drift, record, grid_differences(grid, records, drift))
+    page.write(folder.path, report_of(record, grid, records))
     folder.write_run(record)  # last: a run whose tables could not be written is not complete
     write_index(folder.path.parents[2])
     folder.close()
@@ -136,20 +136,25 @@ def measure(run: PreparedRun, time_limit_s: float) -> int:
     from rich.console import Console
 
     from offline.records.lines import TrialRecord
-    from offline.spec.plan import engines_at_once
     from offline.sweep.progress import SweepProgress
     from offline.sweep.runner import Runner
 
     progress_out, folder = Console(stderr=True), run.folder
     records = folder.records()
-    measured = {(record.cell, record.trial) for record in records if isinstance(record, TrialRecord)}
-    engines = max((r.engine for r in records), default=0)
-    together = engines_at_once(run.grid, run.model)
-    runner = Runner(run.spec, run.grid, folder, run.model, time_limit_s, together, measured, engines)
-    total = sum(len(arm.cells) for arm in run.grid) * run.spec.repeats * run.spec.passes
+    trials = [record for record in records if isinstance(record, TrialRecord)]
+    runner = Runner(
+        run.plan,
+        folder,
+        run.model,
+        time_limit_s,
+        measured={(trial.cell, trial.trial) for trial in trials},
+        engines=max((record.engine for record in records), default=0),
+        groups=max((trial.group for trial in trials), default=0),
+    )
+    done = len(trials)
     try:
         folder.write_run(replace(folder.read_run(), state="running"))
-        with SweepProgress(total, len(measured), runner.to_start(), run.estimate_s, progress_out) as progress:
+        with SweepProgress(run.plan.trials, done, runner.to_start(), run.plan.seconds, progress_out) as progress:
             runner.run(progress)
         state, code = ("incomplete", INCOMPLETE) if runner.failed else ("complete", 0)
     except KeyboardInterrupt:
@@ -181,9 +186,8 @@ def show(run: PreparedRun, rows: list[Row]) -> None:
     from probes.console import console
 
     out, records = console(), run.folder.records()
-    drift = run_drift(records)
-    differences = grid_differences(run.grid, records, drift)
-    files.show(out, rows, run.grid[0].axes, drift, run.spec.passes, differences)
+    drift, grid = run_drift(records), run.plan.grid
+    files.show(out, rows, grid[0].axes, drift, grid_differences(grid, records, drift))
     out.print(f"Wrote {run.folder.path}", highlight=False, soft_wrap=True)
 
 

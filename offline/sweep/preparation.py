@@ -13,9 +13,11 @@ from typing import Any
 from offline.records.run import PlannedArm, RunRecord, new_id, now, read_run
 from offline.records.runfolder import RunFolder, newest_unfinished
 from offline.spec import model as models
-from offline.spec.grid import Arm, arms
+from offline.spec.estimate import estimate, minutes
+from offline.spec.grid import arms
 from offline.spec.limits import refuse_too_long, remarks
-from offline.spec.plan import base_settings, complete, describe, estimate_s, minutes
+from offline.spec.memory import refuse_too_many
+from offline.spec.plan import Plan, base_settings, complete, plan
 from offline.spec.spec import Spec
 from probes.commandline import command_line
 from probes.engineplatform import engine_platform
@@ -32,10 +34,8 @@ class PreparedRun:
     """A run that is ready to be measured."""
 
     folder: RunFolder
-    spec: Spec
-    grid: list[Arm]
+    plan: Plan
     model: Path | str
-    estimate_s: float
 
 
 def new_run(args: argparse.Namespace, spec_values: dict[str, Any]) -> PreparedRun | None:
@@ -44,17 +44,14 @@ def new_run(args: argparse.Namespace, spec_values: dict[str, Any]) -> PreparedRu
     model, machine = models.find(spec.model, spec.load_format), fingerprint(engine_platform())
     spec, note = complete(typed(spec), model, machine)
     refuse_too_long(spec, model)
-    grid = arms(spec, base_settings(spec, model, machine))
-    if not grid:
-        raise usage_error("no cells: --cache-state warm exists only with --prefix-caching on")
-    seconds = estimate_s(spec, model, machine)
-    notes = [*([note] if note else []), *remarks(spec)]
+    planned = plan(spec, model, machine)
+    text = planned.describe(models.label(model), [*([note] if note else []), *remarks(spec)])
     # What is printed with --plan is the result, else it is progress.
-    plan = describe(spec, grid, models.label(model), seconds, notes)
-    print(plan, file=sys.stdout if args.plan else sys.stderr, flush=True)
+    print(text, file=sys.stdout if args.plan else sys.stderr, flush=True)
     if args.plan:
         return None
-    if seconds > ASK_ABOVE_S and not args.yes and sys.stdin.isatty() and not confirmed(minutes(seconds)):
+    long = planned.seconds > ASK_ABOVE_S
+    if long and not args.yes and sys.stdin.isatty() and not confirmed(minutes(planned.seconds)):
         raise EnginescopeError("not started")
     run = RunRecord(
         id=new_id(),
@@ -65,11 +62,12 @@ def new_run(args: argparse.Namespace, spec_values: dict[str, Any]) -> PreparedRu
         model_path=tilde(str(model)) if isinstance(model, Path) else model,
         model_mark=models.mark(model),
         machine=machine,
-        estimate_s=seconds,
-        arms={arm.id: PlannedArm(arm.name, arm.settings) for arm in grid},
+        estimate_s=planned.seconds,
+        arms={arm.id: PlannedArm(arm.name, arm.settings) for arm in planned.grid},
         began=now(),
+        alive=planned.alive,
     )
-    return PreparedRun(RunFolder.create(args.out, run), spec, grid, model, seconds)
+    return PreparedRun(RunFolder.create(args.out, run), planned, model)
 
 
 def resumed_run(args: argparse.Namespace, spec_values: dict[str, Any]) -> PreparedRun | None:
@@ -84,7 +82,11 @@ def resumed_run(args: argparse.Namespace, spec_values: dict[str, Any]) -> Prepar
     unlike = unlikeness(run, spec_values, machine, models.mark(model), {arm.id for arm in grid})
     if unlike:
         raise EnginescopeError(f"{path} cannot be resumed, since it would be another run: {'; '.join(unlike)}")
-    return None if args.plan else PreparedRun(RunFolder(path), spec, grid, model, estimate_s(spec, model, machine))
+    if args.plan:
+        return None
+    refuse_too_many(grid, model, run.alive)
+    seconds = estimate(spec, grid, model, machine, run.alive).seconds
+    return PreparedRun(RunFolder(path), Plan(spec, grid, run.alive, seconds), model)
 
 
 def unlikeness(

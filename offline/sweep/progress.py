@@ -10,8 +10,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from offline.records.lines import StartRecord
+from offline.spec.estimate import minutes
 from offline.spec.grid import Arm, Trial
-from offline.spec.plan import minutes
 
 
 class SweepProgress:
@@ -41,17 +41,17 @@ class SweepProgress:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._bar.stop()
 
-    def arm(self, arm: Arm, trials: int) -> None:
+    def arm(self, arm: Arm) -> None:
         """An engine is being started."""
         self._starting += 1
         self._since = time.monotonic() if self._since is None else self._since
-        self._say(f"{arm.name}: starting the engine for {trials} trials")
+        self._say(f"{arm.name}: starting an engine")
 
     def ready(self, arm: Arm, start: StartRecord) -> None:
-        """The engine's turn has come."""
+        """The engine is up."""
         self.starting_s += self._open_s()
         self.started, self._starting, self._since = self.started + self._starting, 0, None
-        self._say(f"{arm.name}: engine up after {start.startup_s:.1f} s, warming up {len(arm.cells)} cells")
+        self._say(f"{arm.name}: engine up after {start.startup_s:.1f} s")
 
     def trial(self, trial: Trial, tok_s: float) -> None:
         """A trial is done and on disk."""

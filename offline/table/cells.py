@@ -6,6 +6,9 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
+import pandas as pd
+
+from offline.differences.run import interleaved
 from offline.limit.columns import LIMIT_FIGURES
 from offline.limit.figures import limit
 from offline.records.lines import Record, StartRecord, StopRecord, TrialRecord
@@ -80,11 +83,13 @@ def rows(grid: Sequence[Arm], repeats: int, records: Sequence[Record], rates: Ra
 
 def run_drift(records: Sequence[Record]) -> Drift | None:
     """The machine's drift over a run, from the kernel timed beside every trial."""
+    trials = [record for record in records if isinstance(record, TrialRecord)]
     by_start: dict[str, list[float]] = {}
-    for record in records:
-        if isinstance(record, TrialRecord):
-            by_start.setdefault(f"{record.arm}/{record.engine}", []).append(record.reference_s)
-    return drift(by_start)
+    for trial in trials:
+        by_start.setdefault(f"{trial.arm}/{trial.engine}", []).append(trial.reference_s)
+    turns = [{name: getattr(trial, name) for name in ("start_ns", "group", "engine")} for trial in trials]
+    in_turns = bool(trials) and interleaved(pd.DataFrame(turns))
+    return drift(by_start, in_turns, one_arm=len({trial.arm for trial in trials}) == 1)
 
 
 def _last_stop(arm: Arm, starts: Sequence[StartRecord], records: Sequence[Record]) -> StopRecord | None:

@@ -20,7 +20,7 @@ from offline.table.cells import Row
 from offline.table.dictionary import column_dictionary
 from offline.table.differences import HEADINGS, UNDER, headline, terminal_differences
 from offline.table.frames import table_frame
-from offline.table.statistics import DRIFT_BOUND, ESTIMATOR, Drift
+from offline.table.statistics import ESTIMATOR, Drift
 from probes.console import show as show_laid_out
 
 # Terminal and Markdown, most telling first: heading, column, digits.
@@ -32,6 +32,7 @@ SHOWN = (
     ("ITL p99 s", "itl_s_p99", 4),
     ("total tok/s", "total_tok_s", 1),
 )
+RAN = "ran: requests that ran in a step, mean over steps."
 STAR = "* is the best arm of its cell, or ties with it; without a second start of each arm there is none."
 NO_DIFFERENCES = RunDifferences()
 TOTALS = ("queue_s_p50", "prefill_s_p50", "decode_s_p50", "elapsed_s", "running_mean", "preemptions", "reference_s")
@@ -48,9 +49,9 @@ ARM_FACTS = (
 )
 
 
-def first_line(drift: Drift | None, passes: int) -> str:
+def first_line(drift: Drift | None) -> str:
     """What a reader must know before any figure."""
-    return drift.sentence(passes) if drift else "No trial has been finished."
+    return drift.sentence() if drift else "No trial has been finished."
 
 
 def write(
@@ -86,7 +87,7 @@ def markdown(
     figures = [*(column for _, column, _ in SHOWN), *TOTALS, *ESTIMATES]
     headings = [f"{name} (estimate)" if name in ESTIMATES else name for name in figures]
     lines = [
-        first_line(drift, run.spec.passes),
+        first_line(drift),
         *differences.notes,
         "",
         f"# {run.model}: {run.variant}",
@@ -98,7 +99,7 @@ def markdown(
         f"state: {run.state}.",
         "",
         *_differences(differences),
-        f"Figures: {ESTIMATOR}. Drift bound {DRIFT_BOUND:.0%}.",
+        f"Figures: {ESTIMATOR}.",
         "",
         *_table(
             [*keys, *headings, "cached / expected", "batch histogram (running x steps)", "reason"],
@@ -137,12 +138,11 @@ def show(
     rows: Sequence[Row],
     axes: tuple[str, ...],
     drift: Drift | None,
-    passes: int,
     differences: RunDifferences = NO_DIFFERENCES,
 ) -> None:
     """The differences, then the short table, with as many figures as the width holds; a star marks the best arms."""
-    style = None if drift and drift.inside else "bold yellow"
-    show_laid_out(console, Text(first_line(drift, passes), style or ""))
+    style = "" if drift and (drift.in_turns or drift.inside) else "bold yellow"
+    show_laid_out(console, Text(first_line(drift), style))
     for note in differences.notes:
         show_laid_out(console, Text(note, "bold yellow"))
     if lines := headline(differences):
@@ -154,8 +154,8 @@ def show(
     table = terminal(rows, axes, count, differences)
     show_laid_out(console, table)
     hidden = f" {len(SHOWN) - count} more figures are in table.md." if count < len(SHOWN) else ""
-    legend = f"± is half of a 95 % t-interval over a cell's trials, which says nothing of other starts. {STAR}{hidden}"
-    show_laid_out(console, Text(legend))
+    legend = "± is half of a 95 % t-interval over a cell's trials, which says nothing of other starts. "
+    show_laid_out(console, Text(f"{legend}{STAR} {RAN}{hidden}"))
 
 
 def _needed(console: Console, table: Table) -> int:

@@ -53,39 +53,45 @@ def percentile(values: Sequence[float], share: float, weights: Sequence[float] |
 
 @dataclass(frozen=True)
 class Drift:
-    """How the fixed kernel moved: its median over the run, the range of the arms' medians, and the trials' spread."""
+    """How the fixed kernel moved: its median over the run, the range of the starts' medians, and the trials' spread.
+
+    `in_turns`: engines took turns, so that drift falls out of the differences between them.
+    """
 
     reference_s: float
-    arms: float
+    starts: float
     trials: float
+    in_turns: bool = False
+    one_arm: bool = False
 
     @property
     def inside(self) -> bool:
-        """Whether arms may be compared with each other at all, without a second pass."""
-        return self.arms <= DRIFT_BOUND
+        """Whether arms may be compared with each other although they did not take turns."""
+        return self.starts <= DRIFT_BOUND
 
-    def sentence(self, passes: int) -> str:
+    def sentence(self) -> str:
         """The first line of a table."""
-        figures = (
-            f"the reference kernel took {self.reference_s * 1e3:.1f} ms, moved {self.arms:.1%} between arms and "
-            f"{self.trials:.1%} between single trials (5th to 95th percentile)"
-        )
+        kernel = f"The reference kernel took {self.reference_s * 1e3:.1f} ms and moved"
+        trials = f"{self.trials:.1%} between single trials (5th to 95th percentile)"
+        if self.one_arm:
+            return f"{kernel} {trials}; with one arm, drift between arms is not known."
+        starts = f"{kernel} {self.starts:.1%} between engine starts, {trials}."
+        if self.in_turns:
+            return f"Arms took turns, so that drift falls out of the differences between them. {starts}"
         if self.inside:
-            return f"Drift inside its bound of {DRIFT_BOUND:.0%}: {figures}."
-        if passes > 1:
-            return f"DRIFTED past its bound of {DRIFT_BOUND:.0%}: {figures}. Compare arms across passes only."
+            return f"Arms were measured one after another; up to {DRIFT_BOUND:.0%} of drift they are compared. {starts}"
         return (
-            f"DRIFTED past its bound of {DRIFT_BOUND:.0%}: {figures}. "
-            "Differences between arms are not differences of the engine; run again with --passes 2."
+            f"DRIFTED past {DRIFT_BOUND:.0%} while arms were measured one after another: no difference between them is "
+            f"claimed; run again on a quieter machine. {starts}"
         )
 
 
-def drift(by_arm: dict[str, list[float]]) -> Drift | None:
-    """The drift of a run from the reference times (seconds) of each arm's trials; None without any."""
-    everything = [value for values in by_arm.values() for value in values]
+def drift(by_start: dict[str, list[float]], in_turns: bool = False, one_arm: bool = False) -> Drift | None:
+    """The drift of a run from the reference times (seconds) of each start's trials; None without any."""
+    everything = [value for values in by_start.values() for value in values]
     if not everything:
         return None
     middle = float(np.median(everything))
-    medians = [float(np.median(values)) for values in by_arm.values() if values]
+    medians = [float(np.median(values)) for values in by_start.values() if values]
     low, high = np.percentile(everything, [5, 95])
-    return Drift(middle, max(medians) / min(medians) - 1, float(high / low - 1))
+    return Drift(middle, max(medians) / min(medians) - 1, float(high / low - 1), in_turns, one_arm)

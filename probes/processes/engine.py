@@ -97,9 +97,13 @@ class EngineProcess:
             self._engine = [process for process in self.child.members() if _is_titled(process)]
         return answer
 
+    def hang_up(self) -> None:
+        """Have it shut its engine down, without waiting for that."""
+        self._dialogue.hang_up()
+
     def stop(self, grace_s: float = STOP_GRACE_S) -> None:
         """Have it shut its engine down, wait a while, and make sure that nothing is left."""
-        self._dialogue.hang_up()
+        self.hang_up()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.child.process.wait(grace_s)
         self.kill()

@@ -23,11 +23,12 @@ from rich.console import Console
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 from offline.engine.process import start_process
 from offline.records.runfolder import RunFolder
-from offline.spec.grid import Arm, Cell, arms, seed_of
-from offline.spec.plan import base_settings, complete, engines_at_once
+from offline.spec.grid import Arm, Cell, seed_of
+from offline.spec.plan import Plan, complete, plan
 from offline.spec.spec import Spec
 from offline.sweep.progress import SweepProgress
-from offline.sweep.runner import Runner, warm_up
+from offline.sweep.runner import Runner
+from offline.sweep.trial import warm_up
 from offline.table.statistics import Figure, mean_interval
 from probes.checkpoint import default_model, two_layer_model
 from probes.engineplatform import engine_platform
@@ -39,10 +40,10 @@ LIMIT_S = 600
 Grid = list[tuple[Arm, list[Cell]]]
 
 
-def sweep(spec: Spec, grid: list[Arm], model: Path, scratch: Path) -> float:
+def sweep(planned: Plan, model: Path, scratch: Path) -> float:
     """Seconds of a whole sweep."""
     folder = RunFolder.create(scratch, a_run(model="bench", variant="sweep-cost"))
-    runner = Runner(spec, grid, folder, model, LIMIT_S, engines_at_once(grid, model))
+    runner = Runner(planned, folder, model, LIMIT_S)
     began = time.monotonic()
     with open(os.devnull, "w") as nowhere, SweepProgress(1, 0, 0, 0.0, Console(file=nowhere)) as progress:
         runner.run(progress)
@@ -116,12 +117,13 @@ def main() -> None:
     tiny = args.model == "two-layer"
     model, machine = two_layer_model() if tiny else default_model(), fingerprint(engine_platform())
     spec, _ = complete(Spec(load_format="dummy" if tiny else "auto"), model, machine)
-    grid = arms(spec, base_settings(spec, model, machine))
+    planned = plan(spec, model, machine)
+    grid = planned.grid
     everything = [(arm, cell) for arm in grid for cell in arm.cells]
     sample = random.Random(0).sample(everything, args.cells or len(everything))
     print(f"{args.model} model, {len(grid)} arms, {len(everything)} cells, {spec.repeats} trials and a warm-up each")
     with tempfile.TemporaryDirectory() as scratch:
-        sweep_s = sweep(spec, grid, model, Path(scratch))
+        sweep_s = sweep(planned, model, Path(scratch))
         print(f"the sweep took {sweep_s:.0f} s", flush=True)
         chosen = [(arm, [cell for a, cell in sample if a is arm]) for arm in grid]
         rows = list(naive(spec, [(arm, cells) for arm, cells in chosen if cells], model, Path(scratch)))

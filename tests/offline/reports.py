@@ -17,7 +17,14 @@ from tracing.events.step import STEP_FIELDS
 MS = 1_000_000
 TOKENS = 16
 SPREAD = 0.005  # of a trial
-SPEC = Spec(batch_size=(1, 4), block_size=(32, 64), input_len=160, output_len=TOKENS, shared_prefix_len=128, repeats=3)
+SPEC = Spec(
+    batch_size=(1, 4),
+    block_size=(32, 64),
+    input_len=(160,),
+    output_len=(TOKENS,),
+    shared_prefix_len=(128,),
+    repeats=3,
+)
 
 
 def a_report(
@@ -37,7 +44,7 @@ def a_report(
         cells = tuple(Cell(batch, "cold", 160, TOKENS, 128) for batch in spec.batch_size)
         refused = Arm({"block_size": 16, "enable_prefix_caching": False}, grid[0].axes, cells)
         grid, records = [*grid, refused], [*records, StopRecord(refused.id, 99, "refused", refusal)]
-    return report_of(a_run(model=model, spec=replace(spec, passes=starts)), grid, records)
+    return report_of(a_run(model=model, spec=replace(spec, starts=starts)), grid, records)
 
 
 def _engine(group: int, arm: int, grid: Sequence[Arm]) -> int:

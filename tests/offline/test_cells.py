@@ -321,5 +321,5 @@ def test_drift_is_told_by_engine_start() -> None:
     later = {"engine": 2, "reference_ns": [33 * MS]}
     found = run_drift([started(), trial(COLD, 0), trial(COLD, 1), trial(WARM, 0, **later), trial(WARM, 1, **later)])
     assert found is not None
-    assert (found.reference_s, found.arms) == (pytest.approx(0.0315), pytest.approx(0.1))
+    assert (found.reference_s, found.starts) == (pytest.approx(0.0315), pytest.approx(0.1))
     assert run_drift([started()]) is None

@@ -25,7 +25,12 @@ from tests.offline.simulatedruns import compared as simulated
 from tests.offline.test_cells import MS, started, trial
 
 SPEC = Spec(
-    batch_size=(2,), block_size=(32, 64), prefix_caching=("off",), input_len=8, output_len=3, shared_prefix_len=4
+    batch_size=(2,),
+    block_size=(32, 64),
+    prefix_caching=("off",),
+    input_len=(8,),
+    output_len=(3,),
+    shared_prefix_len=(4,),
 )
 # Speeds of the two starts of each of the two arms, a percent apart.
 SPREAD = {1: 1.0, 2: 1.01, 3: 1.005, 4: 0.995}

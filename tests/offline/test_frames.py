@@ -21,7 +21,14 @@ from tests.offline.runs import RUN, a_run
 from tests.offline.test_cells import ARM, COLD, WARM, started, trial
 
 ROOT = Path(__file__).resolve().parents[2]
-SPEC = Spec(batch_size=(2,), block_size=(32,), prefix_caching=("on",), input_len=8, output_len=3, shared_prefix_len=4)
+SPEC = Spec(
+    batch_size=(2,),
+    block_size=(32,),
+    prefix_caching=("on",),
+    input_len=(8,),
+    output_len=(3,),
+    shared_prefix_len=(4,),
+)
 
 
 @pytest.fixture
@@ -50,8 +57,8 @@ def test_a_run_as_frames(run: Path) -> None:
 
 def test_a_run_of_an_older_schema_is_refused_by_its_number(run: Path) -> None:
     text = (run / "run.json").read_text()
-    write_whole(run / "run.json", text.replace('"schema": 5', '"schema": 4'))
-    with pytest.raises(EnginescopeError, match="has schema 4, this version reads 5"):
+    write_whole(run / "run.json", text.replace('"schema": 6', '"schema": 5'))
+    with pytest.raises(EnginescopeError, match="has schema 5, this version reads 6"):
         read(run)
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offline.spec.grid import Arm, Cell, arm_order, arms, seed_of, trial_order
+from offline.spec.grid import Arm, Cell, arms, seed_of
 from offline.spec.prompts import workload
 from offline.spec.spec import Spec
 
@@ -17,8 +17,8 @@ BASE = {"model": "m", "dtype": "float32"}
 
 def spec(**changes: Any) -> Spec:
     """Two block sizes, caching off and on, batches of 1 and 4; prompts of 8 tokens, 5 of them shared."""
-    plain = {"batch_size": (1, 4), "block_size": (16, 32), "input_len": 8, "output_len": 2, "shared_prefix_len": 5}
-    return Spec(**plain | changes)
+    lengths = {"input_len": (8,), "output_len": (2,), "shared_prefix_len": (5,)}
+    return Spec(**{"batch_size": (1, 4), "block_size": (16, 32), **lengths} | changes)
 
 
 def cell(batch_size: int, cache_state: str) -> Cell:
@@ -36,6 +36,15 @@ def test_warm_cells_exist_only_where_there_is_a_cache() -> None:
         Arm({**BASE, "block_size": 32, "enable_prefix_caching": True}, axes, on),
     ]
     assert arms(spec(prefix_caching=("off",), cache_state=("warm",)), BASE) == []
+
+
+def test_lists_of_lengths_are_axes_of_cells() -> None:
+    lengths = {"input_len": (8, 64), "output_len": (1, 2), "shared_prefix_len": (0, 5)}
+    [arm] = arms(spec(batch_size=(4,), block_size=(16,), prefix_caching=("off",), **lengths), BASE)
+    assert [(each.input_len, each.output_len, each.shared_prefix_len) for each in arm.cells] == [
+        *((8, 1, 0), (8, 1, 5), (8, 2, 0), (8, 2, 5)),
+        *((64, 1, 0), (64, 1, 5), (64, 2, 0), (64, 2, 5)),
+    ]
 
 
 def test_an_engine_argument_is_a_constant_or_an_axis_and_wins_over_the_base() -> None:
@@ -78,48 +87,6 @@ def test_cell_ids_differ_with_every_part(place: int) -> None:
     other[place] = "warm" if place == 1 else 7
     arm = Arm(BASE, (), ())
     assert arm.cell_id(Cell(*values)) != arm.cell_id(Cell(*other))
-
-
-def test_every_round_runs_each_cell_once() -> None:
-    sweep = spec(repeats=3, passes=2)
-    arm = arms(sweep, BASE)[1]
-    for number in range(2):
-        trials = trial_order(sweep, arm, number)
-        rounds = [trials[start : start + 4] for start in range(0, 12, 4)]
-        assert [{trial.index for trial in one} for one in rounds] == [{3 * number}, {3 * number + 1}, {3 * number + 2}]
-        assert all({trial.cell for trial in one} == set(arm.cells) for one in rounds)
-
-
-def test_the_order_inside_a_round_is_drawn_anew_and_repeatable() -> None:
-    sweep = spec(repeats=20)
-    arm = arms(sweep, BASE)[1]
-    trials = trial_order(sweep, arm, 0)
-    assert trials == trial_order(sweep, arm, 0)
-    assert len({tuple(trial.cell for trial in trials[start : start + 4]) for start in range(0, 80, 4)}) > 5
-
-
-@given(st.integers(1, 4), st.integers(1, 3), st.integers())
-def test_all_passes_together_run_every_trial_once_with_a_seed_of_its_own(repeats: int, passes: int, seed: int) -> None:
-    sweep = spec(repeats=repeats, passes=passes, seed=seed)
-    grid = arms(sweep, BASE)
-    ran = [
-        trial
-        for number, order in enumerate(arm_order(sweep, grid))
-        for arm in order
-        for trial in trial_order(sweep, arm, number)
-    ]
-    every = {(arm.id, one, index) for arm in grid for one in arm.cells for index in range(repeats * passes)}
-    assert {(trial.arm.id, trial.cell, trial.index) for trial in ran} == every
-    assert len(ran) == len(every) == len({trial.seed for trial in ran})
-
-
-def test_the_second_pass_reverses_the_arms() -> None:
-    sweep = spec(passes=3)
-    grid = arms(sweep, BASE)
-    first, second, third = arm_order(sweep, grid)
-    assert sorted(arm.id for arm in first) == sorted(arm.id for arm in grid)
-    assert (second, third) == (first[::-1], first)
-    assert arm_order(sweep, grid[::-1]) == [first, second, third]
 
 
 def test_seeds_never_change() -> None:

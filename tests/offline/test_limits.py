@@ -12,11 +12,11 @@ from offline.spec.limits import model_positions, refuse_too_long, remarks
 from offline.spec.spec import Spec
 from probes.errors import USAGE, EnginescopeError
 
-SPEC: dict[str, Any] = {"batch_size": (1, 4), "block_size": (16, 32), "input_len": 100, "output_len": 20}
+SPEC: dict[str, Any] = {"batch_size": (1, 4), "block_size": (16, 32), "input_len": (100,), "output_len": (20,)}
 
 
 def spec(**changes: Any) -> Spec:
-    return Spec(**SPEC | {"shared_prefix_len": 64} | changes)
+    return Spec(**SPEC | {"shared_prefix_len": (64,)} | changes)
 
 
 def model(folder: Path, **config: Any) -> Path:
@@ -28,12 +28,12 @@ def test_a_request_longer_than_the_model_is_refused(tmp_path: Path) -> None:
     folder = model(tmp_path, max_position_embeddings=120)
     refuse_too_long(spec(), folder)
     with pytest.raises(EnginescopeError) as caught:
-        refuse_too_long(spec(output_len=21), folder)
+        refuse_too_long(spec(output_len=(21,)), folder)
     assert (str(caught.value), caught.value.code) == (
         "--input-len 100 and --output-len 21 need 121 positions, the model has 120",
         USAGE,
     )
-    refuse_too_long(spec(output_len=21, engine={"hf_overrides": [{"max_position_embeddings": 999}]}), folder)
+    refuse_too_long(spec(output_len=(21,), engine={"hf_overrides": [{"max_position_embeddings": 999}]}), folder)
 
 
 def test_a_request_longer_than_is_asked_of_the_engine_is_refused(tmp_path: Path) -> None:
@@ -75,11 +75,11 @@ def test_a_model_that_is_not_here_has_no_known_positions() -> None:
             ["max_num_seqs 4, 8 do the same work: all requests of a batch run at once from 4 on"],
         ),
         (
-            {"shared_prefix_len": 20},
+            {"shared_prefix_len": (20,)},
             ["the shared prefix of 20 tokens fills no block of 32: nothing of it is cached"],
         ),
-        ({"shared_prefix_len": 20, "prefix_caching": ("off",)}, []),
-        ({"shared_prefix_len": 0}, []),
+        ({"shared_prefix_len": (20,), "prefix_caching": ("off",)}, []),
+        ({"shared_prefix_len": (0,)}, []),
     ],
 )
 def test_remarks(changes: dict[str, Any], sentences: list[str]) -> None:

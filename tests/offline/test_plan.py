@@ -6,6 +6,9 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
+from offline.spec import plan
 from offline.spec.plan import base_settings, complete
 from offline.spec.spec import Spec
 from probes.machine import Gpu, fingerprint
@@ -16,7 +19,7 @@ GPUS = (Gpu("H100", "580", 80 * GIB, visible=False), Gpu("A10", "580", 24 * GIB)
 
 def test_a_cpu_build_beside_a_gpu_keeps_to_the_cpu() -> None:
     machine = replace(fingerprint(), gpus=GPUS, platform="cpu", cpu_flags=("avx2",))
-    spec, _ = complete(Spec(), "ORG/M", machine)
+    spec, _ = complete(Spec(batch_size=(1,)), "ORG/M", machine)
     settings = base_settings(spec, "ORG/M", machine)
     assert (
         settings["enforce_eager"] and settings["dtype"] == "float32" and settings["kv_cache_memory_bytes"] == GIB // 2
@@ -27,13 +30,55 @@ def test_a_cpu_build_beside_a_gpu_keeps_to_the_cpu() -> None:
 def test_a_gpu_of_either_vendor_is_no_cpu_and_hidden_ones_do_not_count() -> None:
     for platform in ("cuda", "rocm"):
         machine = replace(fingerprint(), gpus=GPUS, platform=platform)
-        settings = base_settings(Spec(input_len=64, output_len=16), "ORG/M", machine)
+        settings = base_settings(Spec(input_len=(64,), output_len=(16,)), "ORG/M", machine)
         assert not settings["enforce_eager"] and settings["dtype"] == "auto"
         assert settings["kv_cache_memory_bytes"] == 12 * GIB
 
 
 def test_the_rounded_length_is_no_longer_than_the_model(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"max_position_embeddings": 1000}))
-    spec = Spec(input_len=960, output_len=20)
+    spec = Spec(input_len=(960,), output_len=(20,))
     assert base_settings(spec, tmp_path, fingerprint())["max_model_len"] == 1000
-    assert base_settings(replace(spec, input_len=500), tmp_path, fingerprint())["max_model_len"] == 640
+    assert base_settings(replace(spec, input_len=(500,)), tmp_path, fingerprint())["max_model_len"] == 640
+
+
+@pytest.mark.parametrize(
+    ("too_long", "left"),
+    [
+        (0, ((288,), (16,), 3, (32, 64, 128))),
+        (1, ((160,), (16,), 3, (32, 64, 128))),
+        (2, ((129,), (8,), 3, (32, 64, 128))),
+        (3, ((129,), (4,), 3, (32, 64, 128))),
+        (4, ((129,), (4,), 2, (32, 64, 128))),
+        (5, ((65,), (4,), 2, (32, 64))),
+        (6, ((33,), (4,), 2, (32,))),
+        (9, ((33,), (4,), 2, (32,))),
+    ],
+)
+def test_lengths_yield_first_then_trials_then_block_sizes(
+    too_long: int, left: tuple[object, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the time, all batch sizes and the second start stay."""
+    machine = replace(fingerprint(), gpus=(), platform="cpu", cpu_flags=("avx2",))
+    seconds = iter([3600.0] * too_long + [60.0] * 9)
+    monkeypatch.setattr(plan, "_seconds", lambda *_: next(seconds))
+    spec, _ = complete(Spec(), "ORG/M", machine)
+    assert (spec.input_len, spec.output_len, spec.repeats, spec.block_size) == left
+    assert (spec.batch_size, spec.starts) == ((1, 4, 8, 16), 2)
+
+
+def test_what_was_asked_for_does_not_yield(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "_seconds", lambda *_: 1e6)
+    machine = replace(fingerprint(), gpus=(), platform="cpu", cpu_flags=("avx2",))
+    asked = Spec(input_len=(100, 300), output_len=(64,), shared_prefix_len=(0,), block_size=(32, 64), repeats=5)
+    assert complete(asked, "ORG/M", machine)[0] == replace(asked, batch_size=(1, 4, 8, 16))
+
+
+def test_the_plan_says_what_was_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "_seconds", lambda spec, *_: 60.0 * sum(spec.input_len))
+    machine = replace(fingerprint(), gpus=(), platform="cpu", cpu_flags=("avx2",))
+    _, note = complete(Spec(output_len=(8,), repeats=2), "ORG/M", machine)
+    assert note == (
+        "shortened to save time: input_len 288 to 33, shared_prefix_len 256 to 32, block_size 32,64,128 to 32; all of "
+        "it would take some 288 min here (--input-len 288 --shared-prefix-len 256 --block-size 32,64,128)"
+    )

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from offline.spec.estimate import minutes
 from offline.spec.grid import Arm, Cell, Trial
-from offline.spec.plan import minutes
 from offline.sweep.progress import SweepProgress
 
 CELL = Cell(1, "cold", input_len=8, output_len=2, shared_prefix_len=0)
@@ -37,7 +37,7 @@ def steady(start_s: int, trial_s: int, groups: int, together: int, trials: int, 
 
         for _ in range(groups):
             for _ in range(together):
-                shown.arm(ARM, trials)
+                shown.arm(ARM)
                 yield moment()
             now_s += start_s
             for _ in range(together):
@@ -63,12 +63,12 @@ def test_while_engines_start_their_time_runs_down() -> None:
     with patch.object(time, "monotonic", lambda: now_s):
         now_s = 0.0
         shown = SweepProgress(2, 0, 2, 60.0, Console(file=io.StringIO()))
-        shown.arm(ARM, 1)
+        shown.arm(ARM)
         now_s = 30.0
         shown.ready(ARM, READY)
         now_s = 40.0
         shown.trial(Trial(ARM, CELL, 0, seed=0), tok_s=1.0)
-        shown.arm(ARM, 1)
+        shown.arm(ARM)
         texts = [shown.left()]
         now_s = 60.0
         texts.append(shown.left())

@@ -41,11 +41,11 @@ def filled(out: Path, records: list[Record] = RECORDS) -> Path:
     return folder.path
 
 
-def on_disk(out: Path, name: str, run: RunRecord, schema: int = 5) -> Path:
+def on_disk(out: Path, name: str, run: RunRecord, schema: int = SCHEMA) -> Path:
     """A run's folder with nothing but its `run.json`."""
     path = out / name
     path.mkdir(parents=True)
-    (path / "run.json").write_text(run_json(run).replace('"schema": 5', f'"schema": {schema}'))
+    (path / "run.json").write_text(run_json(run).replace(f'"schema": {SCHEMA}', f'"schema": {schema}'))
     return path
 
 
@@ -127,17 +127,17 @@ def test_a_folder_without_run_json(tmp_path: Path) -> None:
     assert refusal(read_run, tmp_path / "none") == f"{tmp_path / 'none'} is not a run: it has no run.json"
 
 
-@pytest.mark.parametrize("content", [b"", b'{"schema": 1', b"\xff\xfe", b"[]", b"null", b'{"schema": 5}'])
+@pytest.mark.parametrize("content", [b"", b'{"schema": 1', b"\xff\xfe", b"[]", b"null", b'{"schema": 6}'])
 def test_a_damaged_run_json(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "run.json").write_bytes(content)
     assert refusal(read_run, tmp_path).startswith(str(tmp_path))
 
 
 def test_a_schema_of_another_version(tmp_path: Path) -> None:
-    for schema in (4, 6, "5", None):
+    for schema in (5, 7, "6", None):
         (tmp_path / "run.json").write_text(json.dumps({"schema": schema}))
         assert refusal(read_run, tmp_path) == (
-            f"{tmp_path} has schema {schema}, this version reads 5: use the enginescope that wrote it"
+            f"{tmp_path} has schema {schema}, this version reads 6: use the enginescope that wrote it"
         )
 
 

@@ -25,11 +25,11 @@ def refusal(call: Any, *args: Any) -> str:
 
 def test_nothing_said_is_the_default_spec() -> None:
     assert Spec.from_dict({}) == Spec()
-    assert (Spec().prefix_caching, Spec().cache_state, Spec().repeats, Spec().passes) == (
+    assert (Spec().prefix_caching, Spec().cache_state, Spec().repeats, Spec().starts) == (
         ("off", "on"),
         ("cold", "warm"),
-        3,
-        1,
+        0,
+        2,
     )
 
 
@@ -62,7 +62,7 @@ def test_booleans_are_words_for_prefix_caching() -> None:
         ({"batch_size": [4, 0]}, "batch_size must be 1 or more, not 0"),
         ({"repeats": 1.5}, "repeats must be a whole number, not 1.5"),
         ({"seed": False}, "seed must be a whole number, not False"),
-        ({"passes": "2"}, "passes must be a whole number, not '2'"),
+        ({"starts": "2"}, "starts must be a whole number, not '2'"),
         ({"repeats": 0}, "repeats must be 1 or more, not 0"),
         ({"output_len": -1}, "output_len must be 1 or more, not -1"),
         ({"input_len": 0}, "input_len must be 1 or more, not 0"),
@@ -110,8 +110,8 @@ SPECS = st.fixed_dictionaries(
         "block_size": SIZES,
         "prefix_caching": distinct(st.sampled_from(["off", "on"])),
         "cache_state": distinct(st.sampled_from(["cold", "warm"])),
-        "input_len": st.integers(1, 9999),
-        "shared_prefix_len": st.integers(-1, 9999),
+        "input_len": SIZES,
+        "shared_prefix_len": distinct(st.integers(0, 9999)),
         "repeats": st.integers(1, 9),
         "seed": st.integers(),
         "engine": st.dictionaries(

@@ -17,6 +17,7 @@ from tests.shells import until
 
 GRID = ("--load-format", "dummy", "--batch-size", "1,3", "--block-size", "32,64", "--prefix-caching", "off")
 GRID += ("--input-len", "40", "--shared-prefix-len", "8", "--output-len", "6", "--repeats", "3")
+GRID += ("--starts", "1")
 LIMIT_S = 300
 ALL_TRIALS = 2 * 2 * 3
 
@@ -41,6 +42,19 @@ def undisturbed(model: str, tmp_path_factory: pytest.TempPathFactory) -> set[tup
 
 def test_a_run_measures_every_trial_once(undisturbed: set[tuple[str, int, int]]) -> None:
     assert len(undisturbed) == ALL_TRIALS
+
+
+def test_arms_take_turns_in_every_round_and_each_group_has_engines_of_its_own(model: str, tmp_path: Path) -> None:
+    code, text = run(tmp_path, "--model", model, *GRID, "--starts", "2", fake=True)
+    assert code == 0 and "Arms took turns" in text, text
+    trials_of = sorted(records(only_run(tmp_path)), key=lambda record: record["start_ns"])
+    assert [(record["group"], record["round"]) for record in trials_of[::4]] == [(1 + n // 3, n) for n in range(6)]
+    for one in (trials_of[first : first + 2] for first in range(0, 24, 2)):  # a cell in one arm, then in the other
+        assert len({record["arm"] for record in one}) == 2
+        assert len({len(record["requests"]) for record in one}) == 1
+    assert {record["engine"] for record in trials_of if record["group"] == 1} == {1, 2}
+    assert {record["engine"] for record in trials_of if record["group"] == 2} == {3, 4}
+    assert nothing_left()
 
 
 def test_killed_at_twenty_places_nothing_is_lost_and_nothing_is_run_twice(

@@ -14,14 +14,13 @@ from rich.console import Console
 
 from offline.differences.difference import Difference
 from offline.differences.run import Differences, RunDifferences
-from offline.spec.spec import Spec
 from offline.sweep.__main__ import warn
 from offline.table import files
 from offline.table.statistics import Drift
 from tests.offline.runs import a_run
 
 AXES = ("block_size", "enable_prefix_caching")
-DRIFT = Drift(reference_s=0.030, arms=0.02, trials=0.04)
+DRIFT = Drift(reference_s=0.030, starts=0.02, trials=0.04)
 RUN = a_run(state="complete", command_line="python -m offline.sweep --block-size 32")
 PERCENTILES = [f"{name}_s_{p}" for name in ("latency", "ttft", "tpot", "itl") for p in ("p50", "p95", "p99")]
 MEASURED = ["output_tok_s", "total_tok_s", *PERCENTILES, "cached_tokens", "running_mean", "preemptions"]
@@ -65,7 +64,7 @@ def shown(
 ) -> str:
     """What a terminal of `width` columns shows."""
     out = io.StringIO()
-    files.show(Console(width=width, file=out), rows, axes, drift, 1, differences)
+    files.show(Console(width=width, file=out), rows, axes, drift, differences)
     return out.getvalue()
 
 
@@ -113,8 +112,7 @@ def test_the_first_line_is_about_drift(tmp_path: Path) -> None:
     drifted = Drift(0.030, 0.5, 0.6)
     for drift in (DRIFT, drifted):
         files.write(tmp_path, [row()], AXES, drift, RUN)
-        assert (tmp_path / "table.md").read_text().splitlines()[0] == drift.sentence(1)
-    assert files.markdown([row()], AXES, drifted, replace(RUN, spec=Spec(passes=2))).startswith(drifted.sentence(2))
+        assert (tmp_path / "table.md").read_text().splitlines()[0] == drift.sentence()
 
 
 def test_where_everything_was_refused_the_reason_is_the_table(tmp_path: Path) -> None:

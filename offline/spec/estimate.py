@@ -1,0 +1,104 @@
+"""How long a sweep takes, before it runs: a rough model, for the plan only and never for a result.
+
+A start costs so many seconds, a token so many operations. Once trials have run, they tell the time left.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from offline.spec.grid import Arm, Cell
+from offline.spec.passes import Pass, passes
+from offline.spec.spec import Spec
+from probes.engineplatform import CPU
+from probes.machine import Machine
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What this kind of machine does, roughly."""
+
+    start_s: float  # one engine start and stop
+    flops: float  # operations a second in a prefill
+    bandwidth: float  # bytes of weights read a second in a decode step
+    step_s: float  # engine overhead of a step
+
+
+# Seen with the default model: 270 prompt tokens a second in float32 with AVX2 on one core, 40 in bfloat16.
+SPEEDS = {
+    "gpu": Speed(45.0, 2e14, 1e12, 0.003),
+    "amx": Speed(30.0, 4e11, 8e9, 0.005),
+    "avx2": Speed(30.0, 7e10, 9e9, 0.005),
+}
+SECOND_START = 0.3  # what an engine that starts beside another one adds to its time
+TRIAL_S = 0.15  # of a trial, beside its tokens
+
+
+def kind_of(machine: Machine) -> str:
+    """The row of `SPEEDS` for a machine."""
+    if machine.platform not in (None, CPU):
+        return "gpu"
+    return "amx" if {"amx_bf16", "avx512_bf16"} & set(machine.cpu_flags) else "avx2"
+
+
+@dataclass(frozen=True)
+class SweepEstimate:
+    """The time of a complete spec on a machine that keeps `alive` engines at a time, of which two start at once."""
+
+    spec: Spec
+    grid: Sequence[Arm]
+    speed: Speed
+    parameters: float
+    alive: int
+
+    @property
+    def seconds(self) -> float:
+        """All of it."""
+        return sum(self._pass_s(each) for each in passes(self.spec, self.grid, self.alive))
+
+    def _pass_s(self, each: Pass) -> float:
+        cells = sum(self._cell_s(arm, cell) for arm in each.arms for cell in arm.cells)
+        # Warm-up, then rounds; where engines take turns, each trial has an untimed one before it.
+        trials = cells * (1 + self.spec.repeats * (2 if each.interleaved else 1))
+        if not each.interleaved:
+            return len(each.arms) * self.speed.start_s + trials
+        pairs, single = divmod(len(each.arms), 2)
+        return (pairs * (1 + SECOND_START) + single) * self.speed.start_s + trials
+
+    def _cell_s(self, arm: Arm, cell: Cell) -> float:
+        block = int(arm.settings["block_size"]) if arm.settings["enable_prefix_caching"] else 0
+        shared = cell.shared_prefix_len // block * block if block else 0
+        # Cold: the first request computes the shared prefix and the others find it. Warm: the primer computes it.
+        prompts = cell.batch_size + (cell.cache_state == "warm")
+        tokens = shared + prompts * (cell.input_len - shared)
+        operations = 2 * self.parameters / self.speed.flops  # seconds a token
+        step = 2 * self.parameters / self.speed.bandwidth + self.speed.step_s + cell.batch_size * operations
+        return tokens * operations + cell.output_len * step + TRIAL_S
+
+
+def estimate(spec: Spec, grid: Sequence[Arm], model: Path | str, machine: Machine, alive: int) -> SweepEstimate:
+    """The estimate for a complete spec and its grid."""
+    return SweepEstimate(spec, grid, SPEEDS[kind_of(machine)], parameter_count(model), alive)
+
+
+def parameter_count(model: Path | str) -> float:
+    """A model's parameters, from its configuration; a model that is not on this disk counts as one billion."""
+    try:
+        config = json.loads((Path(model) / "config.json").read_text())
+        hidden, layers = config["hidden_size"], config["num_hidden_layers"]
+        heads = config["num_attention_heads"]
+        attention = 2 * hidden * hidden * (1 + config.get("num_key_value_heads", heads) / heads)
+        return float(layers * (attention + 3 * hidden * config["intermediate_size"]) + hidden * config["vocab_size"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 1e9
+
+
+def minutes(seconds: float) -> str:
+    """`20 s`, `8 min 20 s`, `2 h 05 min`."""
+    whole = round(seconds)
+    if whole >= 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    return f"{whole // 60} min {whole % 60:02d} s" if whole >= 60 else f"{whole} s"

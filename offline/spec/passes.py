@@ -1,0 +1,64 @@
+"""Passes over the arms: which engines are alive together, and in what order their trials run.
+
+A round visits a cell in every live engine, back to back, before the next cell: what the machine does meanwhile hits all
+of them alike.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from offline.spec.grid import Arm, Trial, seed_of
+from offline.spec.spec import Spec
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One start of each of some arms, and `repeats` rounds over their cells.
+
+    `interleaved`: all engines are alive and take turns; else one is started when the one before it is gone.
+    """
+
+    number: int
+    arms: tuple[Arm, ...]
+    interleaved: bool
+
+    def rounds(self, spec: Spec) -> list[list[Trial]]:
+        """The trials of each round: cells in an order drawn anew, each in all arms that have it, in a drawn order."""
+        return [self._round(spec, self.number * spec.repeats + repeat) for repeat in range(spec.repeats)]
+
+    def _round(self, spec: Spec, index: int) -> list[Trial]:
+        draw = random.Random(f"{spec.seed}/round/{index}")
+        cells = list(dict.fromkeys(cell for arm in self.arms for cell in arm.cells))
+        trials = []
+        for cell in draw.sample(cells, len(cells)):
+            arms = [arm for arm in self.arms if cell in arm.cells]
+            trials += [Trial(arm, cell, index, seed_of(spec, arm, cell, index)) for arm in draw.sample(arms, len(arms))]
+        return trials
+
+
+def passes(spec: Spec, grid: Sequence[Arm], alive: int) -> list[Pass]:
+    """All passes of a run with `alive` engines at a time, so that every arm has `starts` starts or more."""
+    arm_sets = [arms for start in range(spec.starts) for arms in _start(spec, grid, alive, start)]
+    return [Pass(number, arms, alive > 1 and len(arms) > 1) for number, arms in enumerate(arm_sets)]
+
+
+def _start(spec: Spec, grid: Sequence[Arm], alive: int, start: int) -> Iterator[tuple[Arm, ...]]:
+    """The sets of arms that make one more start of each.
+
+    One engine at a time: all arms in a drawn order, every second time in its reverse, so that a drift that is linear
+    falls out. Where some fit and not all: sets that share the first arm, through which the others are compared.
+    """
+    ordered = sorted(grid, key=lambda arm: arm.id)
+    if alive >= len(grid):
+        yield tuple(ordered)
+    elif alive == 1:
+        random.Random(f"{spec.seed}/arms").shuffle(ordered)
+        yield tuple(ordered if start % 2 == 0 else ordered[::-1])
+    else:
+        reference, others = grid[0], [arm for arm in ordered if arm is not grid[0]]
+        random.Random(f"{spec.seed}/arms/{start}").shuffle(others)
+        count = -(-len(others) // (alive - 1))
+        yield from ((reference, *others[number::count]) for number in range(count))
