@@ -5,7 +5,7 @@ VENV := .venv/bin/python
 BATCH_PORT ?= 8009
 BENCHES := $(wildcard tests/bench/*.py)
 
-.PHONY: env sweep serve-check batch tables test lint bench clean
+.PHONY: env sweep load serve-check batch tables test lint bench clean
 
 env:  ## the environment in .venv, and the default model in the user's cache
 	@$(PYTHON) requirements/build_env.py
@@ -13,6 +13,10 @@ env:  ## the environment in .venv, and the default model in the user's cache
 
 sweep: env  ## how fast the engine is here; ARGS="--help" for the settings
 	@$(VENV) -m offline.sweep $(ARGS)
+
+load: env  ## a curve of four rates for three variants in at most 8 minutes on two cores: no claim; ARGS="--rates 1,2"
+	@echo "one short start of each variant, so no interval and no claim: python -m offline.load --help for a real run"
+	@$(VENV) -m offline.load --rates 0.5,1,2,4 --duration 12s --budget 8min $(ARGS)
 
 serve-check: env  ## vLLM's own server on the default model, checked from outside; ARGS="--port 8100"
 	@$(VENV) -m probes.serve $(ARGS)

@@ -27,13 +27,14 @@ OPTIMIZATIONS: dict[str, dict[str, Any]] = {
     "ngram": {"speculative_config": {"method": "ngram", "num_speculative_tokens": 3, "prompt_lookup_max": 4}},
     "fp8-kv": {"kv_cache_dtype": "fp8"},
 }
-NOT_ALWAYS_FASTER = ("ngram", "fp8-kv")  # by the traffic, or for other numbers: not part of all optimizations
+NOT_ALWAYS_FASTER = ("ngram", "fp8-kv")  # by the traffic, or with other numbers: not part of all optimizations
+# Nor is this: torch.compile of the default model took over two minutes of an engine's start on two cores.
+SLOW_TO_START = {CPU: ("compile",)}
 NOT_FLASH = {CUDA: {"attention_backend": "TRITON_ATTN"}}  # CUDA's default is FlashAttention already
 LACKING = {
     CPU: {
         "flash-attn": "the CPU platform has one attention backend, CPU_ATTN",
         "async-scheduling": "vLLM turns async scheduling off on the CPU platform",
-        "fp8-kv": "CPU_ATTN keeps its KV cache in the model's dtype",
     },
 }
 
@@ -44,7 +45,7 @@ def built_in(platform: str) -> dict[str, Variant]:
     able = {name: more for name, more in OPTIMIZATIONS.items() if name not in LACKING.get(platform, {})}
     every = dict(plain)
     for name, more in able.items():
-        every |= more if name not in NOT_ALWAYS_FASTER else {}
+        every |= more if name not in (*NOT_ALWAYS_FASTER, *SLOW_TO_START.get(platform, ())) else {}
     variants = [
         Variant(BASELINE, TORCH),
         Variant(PAGE, settings=plain),

@@ -136,10 +136,16 @@ class RateWork:
             ending = Ending("unfinished")
         except Exception as error:  # not a refused request: the variant is gone
             ending = Ending("failed", error=f"{type(error).__name__}: {' '.join(str(error).split())}"[:500])
-            if not self.died.done():
-                self.died.set_exception(error)
+            self._die(error)
         self.finishes.append(ending.finish)
-        self.write(reception.record(self.name, ending))
+        try:
+            self.write(reception.record(self.name, ending))
+        except OSError as error:
+            self._die(error)
+
+    def _die(self, error: Exception) -> None:
+        if not self.died.done():
+            self.died.set_exception(error)
 
     async def _drain(self, drain_s: float) -> None:
         if self.running and not self.died.done():

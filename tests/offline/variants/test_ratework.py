@@ -25,6 +25,11 @@ def schedule(rate_req_s: float | None, tokens: list[int], duration_s: float = 0.
     return Schedule(head, tuple(requests))
 
 
+def send(plan: Schedule, path: str) -> None:
+    with suppress(BrokenPipeError):  # the variant died
+        send_schedule(plan, path)
+
+
 def serve(
     folder: Path, plan: Schedule, drain_s: float = 5.0, **settings: float
 ) -> tuple[MeasuredRate, list[ServedRequest]]:
@@ -35,11 +40,7 @@ def serve(
         rate = RateWork(FakeServing(settings), plan, RateName("v", 2, plan.head.rate_req_s), written.append)
         return await rate.run(folder / "socket", drain_s, True)
 
-    def send() -> None:
-        with suppress(BrokenPipeError):  # the variant died
-            send_schedule(plan, str(folder / "socket"))
-
-    sender = threading.Thread(target=send, daemon=True)
+    sender = threading.Thread(target=send, args=(plan, str(folder / "socket")), daemon=True)
     sender.start()
     measured = asyncio.run(work())
     sender.join(10)
@@ -81,3 +82,16 @@ def test_a_variant_that_died_ends_the_rate_with_its_words(tmp_path: Path) -> Non
     """The second request brings the variant down; the third and fourth are not waited for."""
     with pytest.raises(RuntimeError, match="the core is gone"):
         serve(tmp_path, schedule(100.0, [1, 1, 5000, 5000], duration_s=30.0), raises_at=2)
+
+
+def test_a_full_disk_ends_the_rate(tmp_path: Path) -> None:
+    def full(_: ServedRequest) -> None:
+        raise OSError(28, "No space left on device")
+
+    async def work() -> None:
+        plan = schedule(100.0, [1, 1], duration_s=30.0)
+        threading.Thread(target=send, args=(plan, str(tmp_path / "socket")), daemon=True).start()
+        await RateWork(FakeServing({}), plan, RateName("v", 1, 100.0), full).run(tmp_path / "socket", 5.0, True)
+
+    with pytest.raises(OSError, match="No space left"):
+        asyncio.run(work())

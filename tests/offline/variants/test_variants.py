@@ -77,6 +77,12 @@ def test_each_optimization_is_added_alone_and_all_are_together() -> None:
     assert set(DEFAULT) <= set(cuda) and not lacking(CUDA)
 
 
+def test_on_a_cpu_all_optimizations_are_those_that_start_at_once() -> None:
+    every = built_in(CPU)["vllm-all-opt"].settings
+    assert every["enable_prefix_caching"] and every["enable_chunked_prefill"] and every["enforce_eager"]
+    assert built_in(CPU)["vllm-page+compile"].settings["enforce_eager"] is False
+
+
 def test_what_the_platform_lacks_is_refused_by_name() -> None:
     assert "vllm-page+flash-attn" not in built_in(CPU)
     with pytest.raises(EnginescopeError, match=r"vllm-page\+flash-attn cannot run here: the CPU platform has one"):

@@ -1,0 +1,149 @@
+"""`python -m offline.load`: drives engines with open-loop traffic, and a plain PyTorch baseline with the very same.
+
+This module is the command; `preparation` makes or opens the run, `runner` measures, `offline.variants.process` serves.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from probes.arguments import CommandParser
+from probes.errors import INCOMPLETE, INTERRUPTED, run_main, terminable, usage_error
+
+if TYPE_CHECKING:
+    from offline.load.preparation import PreparedLoad
+
+RESUME_HELP = "continue a run (default: the last unfinished one)"
+VARIANTS_HELP = "names, or `all` (default torch-baseline,vllm-page,vllm-all-opt; of a file all of its own)"
+NAMED = (
+    "model",
+    "load_format",
+    "workload",
+    "rates",
+    "arrivals",
+    "burstiness",
+    "variants",
+    "starts",
+    "seed",
+    "base_url",
+)
+EPILOG = """examples:
+  python -m offline.load --rates 1,2,4,8                    the default model, Alpaca-like lengths, three variants
+  python -m offline.load --rates 1,5,10,20 --duration 60s --variants all --budget 4h --starts 3
+  python -m offline.load --rates 4,8 --variants vllm-page,vllm-page+prefix-caching --workload mix_profile.json
+  python -m offline.load --rates 4,8 --variants-file variants.toml
+  python -m offline.load --rates 4,8 --base-url http://127.0.0.1:8000
+  python -m offline.load --resume                           continue the last unfinished run
+
+Each rate is measured for --duration after its first second is scheduled; what still runs then has half that time left,
+and what is not done by then counts as unfinished. One level, one request at a time, is measured besides the rates.
+
+exit codes: 0 done, 3 a variant failed or was refused, 2 bad usage, 1 another failure, 130 Ctrl-C
+"""
+
+
+def command_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    from offline.load.arrivals import KINDS
+    from offline.load.spec import names, numbers, objectives, seconds
+
+    parser = CommandParser(
+        prog="python -m offline.load",
+        description="Latency and throughput of an engine under open-loop traffic, beside a plain PyTorch baseline.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
+    )
+    traffic = parser.add_argument_group("the traffic")
+    traffic.add_argument("--rates", type=numbers, metavar="R,…", help="requests a second")
+    traffic.add_argument(
+        "--duration", type=seconds, metavar="T", help="of each rate, such as 30s or 2min (default 60s)"
+    )
+    traffic.add_argument(
+        "--workload", metavar="W", help="alpaca (default), sharegpt, mixture, or a file; see offline.workload"
+    )
+    traffic.add_argument("--arrivals", choices=KINDS, help="how a rate spreads (default poisson)")
+    traffic.add_argument("--burstiness", type=float, metavar="B", help="of gamma: below 1 in bursts, above 1 steadier")
+    traffic.add_argument("--schedules", type=Path, metavar="DIR", help="replay the schedules of another run")
+    traffic.add_argument(
+        "--seed", type=int, metavar="N", help="arrivals, lengths and tokens are drawn from it (default 0)"
+    )
+    engines = parser.add_argument_group("what is put under load")
+    engines.add_argument(
+        "--model", metavar="M", help="a local folder or a hub id (default: the embedded default model)"
+    )
+    engines.add_argument("--load-format", metavar="F", help="vLLM's load format; `dummy` makes random weights")
+    engines.add_argument("--variants", type=names, metavar="V,…", help=VARIANTS_HELP)
+    engines.add_argument("--variants-file", type=Path, metavar="FILE.toml", help="further variants, by name")
+    engines.add_argument("--base-url", metavar="URL", help="a server that runs already, in place of variants")
+    run = parser.add_argument_group("the run")
+    run.add_argument("--starts", type=int, metavar="N", help="starts of each variant (default 1: no interval)")
+    run.add_argument(
+        "--budget", type=seconds, metavar="T", help="leave out what does not fit into this time, and say so"
+    )
+    run.add_argument("--slo", type=objectives, metavar="ttft=T,…", help="objectives for goodput: ttft, tpot, e2e")
+    run.add_argument("--out", type=Path, default=Path("results"), metavar="DIR", help="where runs go (default results)")
+    run.add_argument("--resume", nargs="?", const="", default=None, metavar="RUN", help=RESUME_HELP)
+    return parser
+
+
+def main() -> int:
+    """The command."""
+    args = command_parser().parse_args()
+    with terminable():
+        from offline.load.preparation import new_run, resumed_run
+
+        if args.resume is not None:
+            return measure(resumed_run(args.resume, args.out), args.out)
+        from offline.load.spec import LoadSpec
+
+        values = {name: getattr(args, name) for name in NAMED if hasattr(args, name)}
+        for name, key in (("duration", "duration_s"), ("budget", "budget_s"), ("slo", "slo_s")):
+            values |= {key: getattr(args, name)} if hasattr(args, name) else {}
+        if "base_url" in values and "variants" in values:
+            raise usage_error("--base-url is one server: leave --variants out")
+        spec = LoadSpec(**values)
+        return measure(
+            new_run(spec, args.out, getattr(args, "variants_file", None), getattr(args, "schedules", None)), args.out
+        )
+
+
+def measure(prepared: PreparedLoad, out: Path) -> int:
+    """Measure what is missing, and say how it ended."""
+    import time
+
+    from rich.console import Console
+
+    from offline.load.progress import LoadProgress
+    from offline.load.runner import LoadRunner
+    from offline.records.run import now
+    from offline.spec.plan import minutes
+
+    console, run, folder = Console(stderr=True), prepared.run, prepared.folder
+    console.print(f"{run.workload}\nestimate: {minutes(run.estimate_s)}", soft_wrap=True, highlight=False)
+    for note in run.notes:
+        console.print(f"note: {note}", soft_wrap=True, highlight=False)
+    deadline_s = time.monotonic() + run.spec.budget_s if run.spec.budget_s else None
+    folder.write_run(replace(run, state="running"))
+    with LoadProgress(run.estimate_s, console) as progress:
+        runner = LoadRunner(prepared, progress, deadline_s)
+        try:
+            runner.run()
+            state, code = ("incomplete", INCOMPLETE) if runner.failed else ("complete", 0)
+        except KeyboardInterrupt:
+            state, code = "interrupted", INTERRUPTED
+    folder.write_run(replace(run, state=state, ended=now(), notes=(*run.notes, *runner.left_out)))
+    folder.close()
+    if state == "interrupted":
+        words = f"interrupted; to continue: python -m offline.load --resume {folder.path}"
+        console.print(words, soft_wrap=True, highlight=False)
+    print(f"Wrote {folder.path}")
+    return code
+
+
+if __name__ == "__main__":
+    run_main(main)

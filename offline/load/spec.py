@@ -1,0 +1,81 @@
+"""What a load run is asked to do: a frozen `LoadSpec` from the command line, refused where it cannot be run."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from dataclasses import dataclass, field
+
+from offline.load.arrivals import KINDS, POISSON
+from probes.errors import usage_error
+
+SLO_NAMES = ("ttft", "tpot", "e2e")
+UNITS_S = {"ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
+
+
+@dataclass(frozen=True)
+class LoadSpec:
+    """One run, as asked. Times are seconds; an empty `rates` is a usage error except with recorded arrivals."""
+
+    model: str = ""
+    load_format: str = "auto"
+    workload: str = "alpaca"
+    rates: tuple[float, ...] = ()
+    duration_s: float = 60.0
+    arrivals: str = POISSON
+    burstiness: float = 1.0
+    variants: tuple[str, ...] = ()
+    starts: int = 1
+    seed: int = 0
+    budget_s: float | None = None
+    base_url: str = ""
+    knee: bool = False
+    slo_s: dict[str, float] = field(default_factory=dict)  # ttft, tpot, e2e
+
+    def __post_init__(self) -> None:
+        if not self.rates or any(not 0 < rate < float("inf") for rate in self.rates):
+            raise usage_error(f"--rates takes rates above 0, not {', '.join(map(str, self.rates)) or 'none'}")
+        if len(set(self.rates)) != len(self.rates):
+            raise usage_error(f"--rates names one twice: {', '.join(f'{rate:g}' for rate in self.rates)}")
+        for name, value in (("duration", self.duration_s), ("burstiness", self.burstiness), ("starts", self.starts)):
+            if not 0 < value < float("inf"):
+                raise usage_error(f"--{name} must be more than 0, not {value:g}")
+        if self.arrivals not in KINDS:
+            raise usage_error(f"--arrivals is one of {', '.join(KINDS)}, not {self.arrivals!r}")
+
+    @property
+    def drain_s(self) -> float:
+        """How long requests that still run may go on after a rate's duration; then they count as unfinished."""
+        return max(5.0, self.duration_s / 2)
+
+
+def numbers(text: str) -> tuple[float, ...]:
+    """argparse type: `1,2.5,10`."""
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected numbers with commas between them, not {text!r}") from None
+
+
+def names(text: str) -> tuple[str, ...]:
+    """argparse type: `vllm-page,vllm-all-opt`."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def seconds(text: str) -> float:
+    """argparse type: `90`, `90s`, `10min` or `4h`."""
+    match = re.fullmatch(r"(\d+\.?\d*|\.\d+) *(ms|s|min|h|)", text.strip())
+    if not match:
+        raise argparse.ArgumentTypeError(f"expected a time such as 90s, 10min or 4h, not {text!r}")
+    return float(match[1]) * UNITS_S[match[2] or "s"]
+
+
+def objectives(text: str) -> dict[str, float]:
+    """argparse type: `ttft=500ms,tpot=0.1s` as seconds by name."""
+    objectives_s = {}
+    for part in names(text):
+        name, equals, value = part.partition("=")
+        if name not in SLO_NAMES or not equals:
+            raise argparse.ArgumentTypeError(f"expected {'=…, '.join(SLO_NAMES)}=…, not {part!r}")
+        objectives_s[name] = seconds(value)
+    return objectives_s

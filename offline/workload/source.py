@@ -1,0 +1,86 @@
+"""Where a workload comes from, by its name or file: a built-in profile, a mix profile, or a file of items."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from offline.records.runfolder import write_whole
+from offline.workload.items import Item
+from offline.workload.profile import BUILT_IN, MixProfile, read_profile
+from probes.errors import EnginescopeError, usage_error
+from probes.jsonform import read_record
+
+SCHEMA = 1
+HEAD = "workload"  # the key by which a file of items is known
+
+
+@dataclass(frozen=True)
+class WorkloadSource:
+    """A workload: items to draw from, or a profile to draw them by. `tokenizer` is the digest of what made its ids."""
+
+    name: str
+    synthetic: bool
+    origin: str
+    profile: MixProfile | None = None
+    items: tuple[Item, ...] = ()
+    tokenizer: str | None = None
+
+    def draw(self, seed: int) -> Iterator[Item]:
+        """Items without end, the same for the same seed: each in turn, in a new order every time they are through."""
+        if self.profile is not None:
+            yield from self.profile.draw(seed)
+        for turn in itertools.count():
+            order = list(self.items)
+            random.Random(f"{seed}/{turn}").shuffle(order)
+            yield from order
+
+    @property
+    def arrivals_s(self) -> list[float]:
+        """The recorded arrivals, in order; none where they were not recorded."""
+        return sorted(item.at_s for item in self.items if item.at_s is not None)
+
+    def __str__(self) -> str:
+        return f"{self.name} ({'synthetic: ' if self.synthetic else ''}{self.origin})"
+
+
+def read_source(name: str) -> WorkloadSource:
+    """A built-in profile by its name, a mix profile (`.json`), or a file of items (`.jsonl`)."""
+    path = Path(name).expanduser()
+    if name in BUILT_IN or path.suffix == ".json":
+        profile = read_profile(name)
+        return WorkloadSource(profile.name, profile.synthetic, profile.source, profile)
+    if not path.is_file():
+        raise usage_error(f"--workload {name}: no such file, and not one of {', '.join(BUILT_IN)}")
+    return read_items(path)
+
+
+def write_items(path: Path, source: WorkloadSource) -> None:
+    """Write a file of items whole."""
+    head = {HEAD: source.name, "schema": SCHEMA, "synthetic": source.synthetic, "origin": source.origin}
+    lines = [json.dumps({**head, "tokenizer": source.tokenizer})]
+    lines += [json.dumps(asdict(item), separators=(",", ":")) for item in source.items]
+    write_whole(path, "\n".join(lines) + "\n")
+
+
+def read_items(path: Path) -> WorkloadSource:
+    """A file of items; one clear line says what is wrong with another."""
+    try:
+        head, *lines = (json.loads(line) for line in path.read_text().splitlines())
+        if not isinstance(head, dict) or HEAD not in head:
+            raise usage_error(f"{path} is no workload: python -m offline.workload make {path} --out FILE makes one")
+        if head["schema"] != SCHEMA:
+            raise EnginescopeError(f"{path} has schema {head['schema']}, this version reads {SCHEMA}")
+        items = tuple(read_record(Item, line) for line in lines)
+        source = WorkloadSource(head[HEAD], head["synthetic"], head["origin"], None, items, head["tokenizer"])
+    except OSError as error:
+        raise usage_error(f"cannot read {path}: {error.strerror}") from None
+    except (ValueError, AttributeError, TypeError, KeyError) as error:
+        raise usage_error(f"{path} is not a whole workload: {error}") from None
+    if not items:
+        raise usage_error(f"{path} holds no item")
+    return source

@@ -1,0 +1,15 @@
+"""`python -m offline.load` with variants that only keep time: for what the command itself does, in seconds."""
+
+from __future__ import annotations
+
+import os
+
+from offline.load import runner
+from offline.load.__main__ import main
+from offline.variants import process
+from probes.errors import run_main
+
+if __name__ == "__main__":
+    process.MODULES = dict.fromkeys(process.MODULES, "tests.offline.load.fakeserving")
+    runner.SLACK_S = float(os.environ.get("FAKE_SLACK_S", runner.SLACK_S))
+    run_main(main)
