@@ -33,6 +33,8 @@ exit codes: 0 done, 2 bad usage, 1 another failure; with --fail-if-slower also 4
 
 def command_parser() -> argparse.ArgumentParser:
     """The command line."""
+    from offline.spec.effort import share
+
     parser = CommandParser(
         prog="python -m offline.compare",
         description="Compares runs of offline.sweep with the first of them, cell by cell.",
@@ -46,17 +48,6 @@ def command_parser() -> argparse.ArgumentParser:
     parser.add_argument("--metric", metavar="NAME", default="output_tok_s", help=METRIC_HELP)
     parser.add_argument("--fail-if-slower", type=share, metavar="3%", help="a check for CI, by exit code")
     return parser
-
-
-def share(text: str) -> float:
-    """argparse type: `3%` or `0.03` as 0.03."""
-    try:
-        value = float(text.rstrip("%")) / (100 if text.endswith("%") else 1)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected a share such as 3%, not {text!r}") from None
-    if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(f"expected a share between 0 and 100 %, not {text!r}")
-    return value
 
 
 def main() -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from offline.records.resolved import Resolved
+from offline.spec.effort import Effort
 from offline.spec.model import ModelMark
 from offline.spec.spec import Spec
 from probes.errors import EnginescopeError, usage_error
@@ -45,6 +46,7 @@ class RunRecord:
     arms: dict[str, PlannedArm]  # by the arm's id
     began: str
     alive: int = 1  # engines that were alive at a time
+    effort: Effort | None = None  # of an adaptive run
     state: str = "running"
     ended: str | None = None
     rates: Rates | None = None  # of the machine, measured once the engines are gone; not compared on resuming

@@ -7,6 +7,7 @@ This module is the command; `preparation` makes or opens the run, `runner` runs 
 from __future__ import annotations
 
 import argparse
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,10 @@ SPEC_FLAGS = (
     *("shared_prefix_len", "repeats", "starts", "seed"),
 )
 BATCH_HELP = "requests submitted at once (default 1,4,8,16, and all else such that it takes ten minutes)"
+UNTIL_HELP = "add starts and rounds until the widest main effect on output tok/s is known within ± this"
+BUDGET_HELP = "or until this time is used (default 10m with --until); the planned trials are run in any case"
+ALL_HELP = "print all rows and, where the terminal is wide, all figures (default: at most 100 columns)"
+WIDTH = 100
 LIMIT_HELP = "an engine start or a trial that takes longer is killed (default 600)"
 RESUME_HELP = "continue a run (default: the last unfinished one)"
 EPILOG = """examples:
@@ -34,6 +39,7 @@ EPILOG = """examples:
   python -m offline.sweep --plan                              show what would be run, and how long it takes
   python -m offline.sweep --batch-size 1,8 --block-size 32 --engine max_num_batched_tokens=512,2048
   python -m offline.sweep --engine 'speculative_config={"method":"ngram","num_speculative_tokens":3}'
+  python -m offline.sweep --batch-size 1,8 --engine seed=0,1 --until 3% --budget 20m
   python -m offline.sweep --resume                            continue the last unfinished run
 
 exit codes: 0 done, 3 a cell failed or the engine refused all, 2 bad usage, 1 another failure, 130 Ctrl-C
@@ -42,6 +48,7 @@ exit codes: 0 done, 3 a cell failed or the engine refused all, 2 bad usage, 1 an
 
 def command_parser() -> argparse.ArgumentParser:
     """The command line."""
+    from offline.spec.effort import duration, share
     from offline.spec.spec import integers, words
 
     parser = CommandParser(
@@ -71,11 +78,14 @@ def command_parser() -> argparse.ArgumentParser:
     run = parser.add_argument_group("the run")
     run.add_argument("--repeats", type=int, metavar="N", help="trials of each cell in each start (default 3)")
     run.add_argument("--starts", type=int, metavar="N", help="engine starts of each arm (default 2)")
+    run.add_argument("--until", type=share, metavar="3%", help=UNTIL_HELP)
+    run.add_argument("--budget", type=duration, metavar="10m", help=BUDGET_HELP)
     run.add_argument("--seed", type=int, metavar="N", help="prompts and orders are drawn from it (default 0)")
     run.add_argument("--time-limit", type=float, default=600.0, metavar="S", help=LIMIT_HELP)
     run.add_argument("--out", type=Path, default=Path("results"), metavar="DIR", help="where runs go (default results)")
     run.add_argument("--variant", default="default", metavar="NAME", help="a name for this kind of run")
     run.add_argument("--resume", nargs="?", const="", default=None, metavar="RUN", help=RESUME_HELP)
+    run.add_argument("--all", action="store_true", default=False, help=ALL_HELP)
     run.add_argument("--plan", action="store_true", default=False, help="print the plan and stop")
     run.add_argument("--yes", action="store_true", default=False, help="do not ask before a long run")
     return parser
@@ -128,19 +138,20 @@ def main() -> int:
 
         prepare = new_run if args.resume is None else resumed_run
         run = prepare(args, spec_values(args))
-        return measure(run, args.time_limit) if run else 0
+        return measure(run, args.time_limit, args.all) if run else 0
 
 
-def measure(run: PreparedRun, time_limit_s: float) -> int:
+def measure(run: PreparedRun, time_limit_s: float, every_row: bool) -> int:
     """Run what is missing, write the tables, and say how it ended."""
     from rich.console import Console
 
     from offline.records.lines import TrialRecord
+    from offline.sweep.adaptive import AdaptiveRun
     from offline.sweep.progress import SweepProgress
     from offline.sweep.runner import Runner
 
     progress_out, folder = Console(stderr=True), run.folder
-    records = folder.records()
+    records, effort = folder.records(), folder.read_run().effort
     trials = [record for record in records if isinstance(record, TrialRecord)]
     runner = Runner(
         run.plan,
@@ -155,7 +166,11 @@ def measure(run: PreparedRun, time_limit_s: float) -> int:
     try:
         folder.write_run(replace(folder.read_run(), state="running"))
         with SweepProgress(run.plan.trials, done, runner.to_start(), run.plan.seconds, progress_out) as progress:
+            began = time.monotonic()
             runner.run(progress)
+            end = AdaptiveRun(runner, effort, began).extend(progress) if effort else ""
+        if end:
+            progress_out.print(end, soft_wrap=True, highlight=False)
         state, code = ("incomplete", INCOMPLETE) if runner.failed else ("complete", 0)
     except KeyboardInterrupt:
         state, code = "interrupted", INTERRUPTED
@@ -164,7 +179,7 @@ def measure(run: PreparedRun, time_limit_s: float) -> int:
     if code == 0 and all(row["status"] == "refused" for row in rows):
         code = INCOMPLETE
     warn(rows, progress_out)
-    show(run, rows)
+    show(run, rows, every_row)
     return code
 
 
@@ -178,7 +193,7 @@ def with_rates(run: RunRecord, records: list[Record], state: str) -> RunRecord:
     return replace(run, rates=ask_rates()) if wanted else run
 
 
-def show(run: PreparedRun, rows: list[Row]) -> None:
+def show(run: PreparedRun, rows: list[Row], every_row: bool) -> None:
     """The short table on standard output, and where the rest is."""
     from offline.table import files
     from offline.table.cells import run_drift
@@ -187,7 +202,8 @@ def show(run: PreparedRun, rows: list[Row]) -> None:
 
     out, records = console(), run.folder.records()
     drift, grid = run_drift(records), run.plan.grid
-    files.show(out, rows, grid[0].axes, drift, grid_differences(grid, records, drift))
+    out.width = out.width if every_row else min(out.width, WIDTH)
+    files.show(out, rows, grid[0].axes, drift, grid_differences(grid, records, drift), every_row)
     out.print(f"Wrote {run.folder.path}", highlight=False, soft_wrap=True)
 
 

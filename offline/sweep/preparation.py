@@ -13,6 +13,7 @@ from typing import Any
 from offline.records.run import PlannedArm, RunRecord, new_id, now, read_run
 from offline.records.runfolder import RunFolder, newest_unfinished
 from offline.spec import model as models
+from offline.spec.effort import Effort
 from offline.spec.estimate import estimate, minutes
 from offline.spec.grid import arms
 from offline.spec.limits import refuse_too_long, remarks
@@ -66,8 +67,15 @@ def new_run(args: argparse.Namespace, spec_values: dict[str, Any]) -> PreparedRu
         arms={arm.id: PlannedArm(arm.name, arm.settings) for arm in planned.grid},
         began=now(),
         alive=planned.alive,
+        effort=effort(args),
     )
     return PreparedRun(RunFolder.create(args.out, run), planned, model)
+
+
+def effort(args: argparse.Namespace) -> Effort | None:
+    """What an adaptive run goes for; None for a run of the planned trials alone."""
+    asked = {name: getattr(args, arg) for name, arg in (("until", "until"), ("budget_s", "budget")) if arg in args}
+    return Effort(**asked) if asked else None
 
 
 def resumed_run(args: argparse.Namespace, spec_values: dict[str, Any]) -> PreparedRun | None:

@@ -69,6 +69,11 @@ class SweepProgress:
         self._bar.update(self._task, total=self.total)
         self.out.print(Text(f"  {text}"), style="yellow", soft_wrap=True)
 
+    def more(self, trials: int, engines: int) -> None:
+        """An adaptive run goes on."""
+        self.total, self.engines = self.total + trials, self.engines + engines
+        self._bar.update(self._task, total=self.total)
+
     def left(self) -> str:
         """The time left: by this run's own pace once a tenth of it is done, by the estimate before."""
         passed, done, missing = time.monotonic() - self.began, self.done - self.at_start, self.total - self.done

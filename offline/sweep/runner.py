@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,6 +32,8 @@ class Runner:
     measured: set[tuple[str, int]] = field(default_factory=set)
     engines: int = 0
     groups: int = 0
+    start_s: float = 0.0  # what the last group took to start and warm up
+    round_s: float = 0.0  # what a round of it took
     failed: bool = False
     given_up: set[str] = field(default_factory=set)
 
@@ -42,7 +45,12 @@ class Runner:
     def run(self, progress: SweepProgress) -> None:
         """All passes; a refused or failed arm does not hold up the others."""
         for each in self.plan.passes():
-            self.run_pass(each, progress)
+            self.run_group(iter([each]), progress)
+
+    def next_pass(self) -> int:
+        """The first number that no pass has, planned or measured."""
+        numbers = {index // self.spec.repeats for _, index in self.measured}
+        return max(len(self.plan.passes()), 1 + max(numbers, default=-1))
 
     def missing(self, each: Pass) -> list[Trial]:
         """The trials of a pass that are not on disk yet, in order."""
@@ -53,39 +61,60 @@ class Runner:
         """How many engines have to be started for what is not on disk yet."""
         return sum(len(arms_of(self.missing(each))) for each in self.plan.passes())
 
-    def run_pass(self, each: Pass, progress: SweepProgress) -> None:
-        """Start engines for what a pass still lacks, and measure it: all in turns, or one engine after another."""
-        trials = [trial for trial in self.missing(each) if trial.arm.id not in self.given_up]
-        todo = arms_of(trials)
-        if not todo:
-            return
-        self.groups += 1
-        for arms in [todo] if each.interleaved else [[arm] for arm in todo]:
-            own = [trial for trial in trials if trial.arm in arms]
-            group = Group(
-                number=self.groups,
-                folder=self.folder,
-                model=self.model,
-                limit_s=self.time_limit_s,
-                interleaved=each.interleaved,
-                on_failure=lambda failure: self.give_up(failure, progress),
-            )
-            with group:
-                first, self.engines = self.engines + 1, self.engines + len(arms)
-                group.start(arms, first, progress)
-                self.run_trials(group, own, progress)
-                group.stop()
+    def run_group(self, passes: Iterator[Pass], progress: SweepProgress) -> bool:
+        """Start engines for what the first pass still lacks, and measure it: all in turns, or one after another.
 
-    def run_trials(self, group: Group, trials: Sequence[Trial], progress: SweepProgress) -> None:
-        """Warm each engine up, then run the trials as they come, each where its engine is still alive."""
+        Further passes run in the same engines, where these take turns. False where nothing was missing.
+        """
+        first = next(passes)
+        trials = self.todo(first)
+        if not trials:
+            return False
+        self.groups += 1
+        for arms in [arms_of(trials)] if first.interleaved else [[arm] for arm in arms_of(trials)]:
+            with self.new_group(first.interleaved, progress) as group:
+                own = [trial for trial in trials if trial.arm in arms]
+                self.start(group, arms, own, progress)
+                self.run_trials(group, own, progress)
+                for each in passes if first.interleaved else ():
+                    self.run_trials(group, self.todo(each), progress)
+                group.stop()
+        return True
+
+    def todo(self, each: Pass) -> list[Trial]:
+        """What a pass lacks, of arms that were not given up."""
+        return [trial for trial in self.missing(each) if trial.arm.id not in self.given_up]
+
+    def new_group(self, interleaved: bool, progress: SweepProgress) -> Group:
+        """The group of the present number, without engines."""
+        return Group(
+            number=self.groups,
+            folder=self.folder,
+            model=self.model,
+            limit_s=self.time_limit_s,
+            interleaved=interleaved,
+            on_failure=lambda failure: self.give_up(failure, progress),
+        )
+
+    def start(self, group: Group, arms: Sequence[Arm], trials: Sequence[Trial], progress: SweepProgress) -> None:
+        """Start an engine of each arm, and warm each up."""
+        began = time.monotonic()
+        first, self.engines = self.engines + 1, self.engines + len(arms)
+        group.start(arms, first, progress)
         for engine in list(group.engines.values()):
             cells = list(dict.fromkeys(trial.cell for trial in trials if trial.arm == engine.arm))
             with group.turn(engine):
                 warm_up(self.spec, engine.arm, cells, engine.process, engine.number, self.time_limit_s)
+        self.start_s = time.monotonic() - began
+
+    def run_trials(self, group: Group, trials: Sequence[Trial], progress: SweepProgress) -> None:
+        """Run the trials as they come, each where its engine is still alive."""
+        began = time.monotonic()
         for trial in trials:
             if live := group.engines.get(trial.arm.id):
                 with group.turn(live):
                     self.run_trial(group, live, trial, progress)
+        self.round_s = (time.monotonic() - began) / max(1, len({trial.index for trial in trials}))
 
     def run_trial(self, group: Group, engine: LiveEngine, trial: Trial, progress: SweepProgress) -> None:
         """One trial, after an untimed one where the engine was frozen, onto the disk."""

@@ -13,7 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from offline.differences.difference import difference_frame
-from offline.differences.run import RunDifferences
+from offline.differences.observations import CELL_AXES
+from offline.differences.run import HEADLINE, RunDifferences
 from offline.records.run import RunRecord
 from offline.records.runfolder import write_whole
 from offline.table.cells import Row
@@ -34,6 +35,7 @@ SHOWN = (
 )
 RAN = "ran: requests that ran in a step, mean over steps."
 STAR = "* is the best arm of its cell, or ties with it; without a second start of each arm there is none."
+MOST_ROWS = 12  # of a terminal's table, unless all are asked for
 NO_DIFFERENCES = RunDifferences()
 TOTALS = ("queue_s_p50", "prefill_s_p50", "decode_s_p50", "elapsed_s", "running_mean", "preemptions", "reference_s")
 ESTIMATES = ("mbu", "mfu")
@@ -139,8 +141,12 @@ def show(
     axes: tuple[str, ...],
     drift: Drift | None,
     differences: RunDifferences = NO_DIFFERENCES,
+    every_row: bool = True,
 ) -> None:
-    """The differences, then the short table, with as many figures as the width holds; a star marks the best arms."""
+    """The differences, then the short table, with as many figures as the width holds; a star marks the best arms.
+
+    Without `every_row` a large grid is cut down to the fastest arm of each cell.
+    """
     style = "" if drift and (drift.in_turns or drift.inside) else "bold yellow"
     show_laid_out(console, Text(first_line(drift), style))
     for note in differences.notes:
@@ -148,6 +154,10 @@ def show(
     if lines := headline(differences):
         show_laid_out(console, terminal_differences(lines))
         show_laid_out(console, Text(UNDER))
+    total = len(rows)
+    if not every_row and total > MOST_ROWS:
+        rows = fastest(rows)
+        show_laid_out(console, Text(f"The fastest arm of each cell; --all and table.md have all {total} rows.", "bold"))
     count = len(SHOWN)
     while count > 1 and _needed(console, terminal(rows, axes, count, differences)) > console.width:
         count -= 1
@@ -156,6 +166,17 @@ def show(
     hidden = f" {len(SHOWN) - count} more figures are in table.md." if count < len(SHOWN) else ""
     legend = "± is half of a 95 % t-interval over a cell's trials, which says nothing of other starts. "
     show_laid_out(console, Text(f"{legend}{STAR} {RAN}{hidden}"))
+
+
+def fastest(rows: Sequence[Row]) -> list[Row]:
+    """Of each cell the arm with the highest throughput; a cell without any is left out."""
+    best: dict[tuple[object, ...], Row] = {}
+    for row in rows:
+        cell = tuple(row[axis] for axis in CELL_AXES)
+        figure = number(row, HEADLINE)
+        if figure is not None and figure > (number(best[cell], HEADLINE) or 0.0 if cell in best else 0.0):
+            best[cell] = row
+    return list(best.values())
 
 
 def _needed(console: Console, table: Table) -> int:

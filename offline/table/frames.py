@@ -68,8 +68,13 @@ def run_frames(grid: Sequence[Arm], records: Sequence[Record], rates: Rates | No
 
 def grid_differences(grid: Sequence[Arm], records: Sequence[Record], drift: Drift | None) -> RunDifferences:
     """The differences that a grid's records can tell."""
-    axes = ["prefix_caching" if axis == "enable_prefix_caching" else axis for axis in grid[0].axes]
-    return run_differences(run_frames(grid, records).trials, axes, drifted=drift is not None and not drift.inside)
+    trials = run_frames(grid, records).trials
+    return run_differences(trials, axis_columns(grid), drifted=drift is not None and not drift.inside)
+
+
+def axis_columns(grid: Sequence[Arm]) -> list[str]:
+    """The columns in which the arms of a grid differ."""
+    return ["prefix_caching" if axis == "enable_prefix_caching" else axis for axis in grid[0].axes]
 
 
 def planned_arms(path: Path) -> dict[str, Arm]:

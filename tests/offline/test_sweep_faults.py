@@ -57,6 +57,16 @@ def test_arms_take_turns_in_every_round_and_each_group_has_engines_of_its_own(mo
     assert nothing_left()
 
 
+def test_an_adaptive_run_adds_starts_until_the_budget_is_used(model: str, tmp_path: Path) -> None:
+    words = ("--starts", "2", "--until", "0.01%", "--budget", "20s", "--repeats", "1")
+    code, text = run(tmp_path, "--model", model, *GRID, *words, fake=True)
+    assert code == 0 and "the budget of 20 s does not hold another start" in text, text
+    measured = records(only_run(tmp_path))
+    assert len({record["group"] for record in measured}) >= 2
+    assert len(trials(only_run(tmp_path))) == len(set(trials(only_run(tmp_path))))
+    assert ",interrupted," not in (only_run(tmp_path) / "table.csv").read_text()
+
+
 def test_killed_at_twenty_places_nothing_is_lost_and_nothing_is_run_twice(
     model: str, undisturbed: set[tuple[str, int, int]], tmp_path: Path
 ) -> None:

@@ -166,6 +166,15 @@ def test_a_wide_terminal_shows_all_figures() -> None:
     assert words(shown([row()], 200)) == [[*IDENTITY, *FIGURES]]
 
 
+def test_a_large_grid_is_cut_down_to_the_fastest_arm_of_each_cell() -> None:
+    sizes = (1, 2, 4, 8, 16, 32, 64)
+    rows = [row(size, block_size=block, output_tok_s=float(block)) for size in sizes for block in (32, 64)]
+    out = io.StringIO()
+    files.show(Console(width=100, file=out), [*rows, refused("no")], AXES, DRIFT, every_row=False)
+    assert "The fastest arm of each cell; --all and table.md have all 15 rows." in out.getvalue()
+    assert [cells[:3] for cells in words(out.getvalue())] == [[str(size), "on", "64"] for size in sizes]
+
+
 def test_stars_stand_at_the_best_arms_of_a_cell_and_at_none_that_nothing_is_known_of() -> None:
     warm, cold = ({"batch_size": 16, "cache_state": state} for state in ("warm", "cold"))
     best = (({"block_size": 32}, warm), ({"block_size": 64}, warm), ({"block_size": 64}, cold))

@@ -1,0 +1,68 @@
+"""An adaptive run: further starts and rounds until the differences are known well enough, or the time is used.
+
+The rule looks at the widths of intervals and at no difference, so that stopping by it costs no error.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from offline.differences.effort import spread, trials_a_start, widest_main
+from offline.differences.observations import Observations, observations
+from offline.differences.run import HEADLINE
+from offline.spec.effort import Effort
+from offline.spec.estimate import minutes
+from offline.spec.passes import Pass, further_pass
+from offline.sweep.progress import SweepProgress
+from offline.sweep.runner import Runner
+from offline.table.frames import axis_columns, run_frames
+
+
+@dataclass
+class AdaptiveRun:
+    """A run that was measured as planned, and goes on from there."""
+
+    runner: Runner
+    effort: Effort
+    began: float  # of the whole run, by time.monotonic
+
+    def extend(self, progress: SweepProgress) -> str:
+        """Add groups of starts, each with as many rounds as are worth their cost; why it ended, in words."""
+        while (width := self.width()) > self.effort.until:
+            if not self.affords(self.runner.start_s + self.runner.plan.spec.repeats * self.runner.round_s):
+                return (
+                    f"{self._words(width)}; the budget of {minutes(self.effort.budget_s)} does not hold another start"
+                )
+            if not self.runner.run_group(self.chunks(progress), progress):
+                return f"{self._words(width)}; no arm is left to measure"
+        return f"{self._words(width)}, within ± {self.effort.until:.1%}"
+
+    def chunks(self, progress: SweepProgress) -> Iterator[Pass]:
+        """The rounds of one more group, a pass at a time, until they are enough."""
+        runner = self.runner
+        repeats, number = runner.plan.spec.repeats, runner.next_pass()
+        rounds = trials_a_start(runner.start_s, runner.round_s, spread(self.observations()))
+        for chunk in range(max(1, rounds // repeats)):
+            if chunk and (self.width() <= self.effort.until or not self.affords(repeats * runner.round_s)):
+                return
+            each = further_pass(runner.plan.spec, runner.plan.grid, runner.plan.alive, number, number + chunk)
+            progress.more(len(runner.todo(each)), 0 if chunk else len(each.arms))
+            yield each
+
+    def width(self) -> float:
+        """Half of the widest interval of a main effect so far; infinite where nothing is replicated."""
+        return widest_main(self.observations())
+
+    def observations(self) -> Observations:
+        """What was measured so far."""
+        grid = self.runner.plan.grid
+        return observations(run_frames(grid, self.runner.folder.records()).trials, axis_columns(grid), HEADLINE)
+
+    def affords(self, seconds: float) -> bool:
+        """Whether the budget holds that much more."""
+        return time.monotonic() - self.began + seconds <= self.effort.budget_s
+
+    def _words(self, width: float) -> str:
+        return f"widest main effect on {HEADLINE}: ± {width:.1%}" if width < float("inf") else "no main effect is known"

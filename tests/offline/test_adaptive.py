@@ -1,0 +1,91 @@
+"""When an adaptive run adds a group, when more rounds of it, and when it stops."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from offline.differences.effort import Spread
+from offline.spec.effort import Effort
+from offline.spec.grid import Arm, arms
+from offline.spec.passes import Pass
+from offline.spec.plan import Plan
+from offline.spec.spec import Spec
+from offline.sweep import adaptive
+from offline.sweep.adaptive import AdaptiveRun
+from offline.sweep.progress import SweepProgress
+
+SPEC = Spec(batch_size=(1,), block_size=(32, 64), prefix_caching=("off",), input_len=(8,), output_len=(2,), repeats=2)
+GRID = arms(SPEC.from_dict({**SPEC.as_dict(), "shared_prefix_len": 4}), {})
+
+
+class Measured:
+    """A runner that measures nothing: a group takes 10 s to start, a round 1 s, on a clock of its own."""
+
+    plan = Plan(SPEC, GRID, alive=2, seconds=0.0)
+    start_s, round_s = 10.0, 1.0
+
+    def __init__(self) -> None:
+        self.now_s, self.groups = 0.0, list[int]()
+
+    def next_pass(self) -> int:
+        return 2 + sum(self.groups)
+
+    def todo(self, each: Pass) -> list[Arm]:
+        return list(each.arms)
+
+    def run_group(self, passes: Iterator[Pass], progress: SweepProgress) -> bool:
+        next(passes)
+        self.now_s, count = self.now_s + 12, 1
+        for _ in passes:
+            self.now_s, count = self.now_s + 2, count + 1
+        self.groups.append(count)
+        return True
+
+
+@pytest.fixture
+def runner(monkeypatch: pytest.MonkeyPatch) -> Any:
+    measured = Measured()
+    monkeypatch.setattr(time, "monotonic", lambda: measured.now_s)
+    return measured
+
+
+def extended(runner: Any, effort: Effort, widths: list[float], found: Spread, monkeypatch: pytest.MonkeyPatch) -> str:
+    """How a run ends whose widest main effect is each of `widths` in turn, the last one from then on."""
+    left = iter(widths)
+    monkeypatch.setattr(AdaptiveRun, "observations", lambda self: None)
+    monkeypatch.setattr(adaptive, "widest_main", lambda _: next(left, widths[-1]))
+    monkeypatch.setattr(adaptive, "spread", lambda _: found)
+    with SweepProgress(1, 0, 0, 0.0, Console(file=io.StringIO())) as progress:
+        return AdaptiveRun(runner, effort, began=0.0).extend(progress)
+
+
+def test_narrow_enough_as_planned(runner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    end = extended(runner, Effort(until=0.03), [0.021], Spread(0.01, 0.01), monkeypatch)
+    assert (end, runner.groups) == ("widest main effect on output_tok_s: ± 2.1%, within ± 3.0%", [])
+
+
+def test_starts_that_scatter_get_further_starts(runner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    extended(runner, Effort(until=0.03), [0.09, 0.06, 0.02], Spread(start=0.05, trial=0.01), monkeypatch)
+    assert runner.groups == [1, 1]  # trials a start: √10 · 1/5, two at least: one pass of two
+
+
+def test_trials_that_scatter_get_further_rounds(runner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    extended(runner, Effort(until=0.03), [0.09] * 9 + [0.02], Spread(start=0.01, trial=0.02), monkeypatch)
+    assert runner.groups == [3] * len(runner.groups)  # √10 · 2 = 6 rounds: three passes of two
+
+
+def test_rounds_end_when_they_are_enough(runner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    extended(runner, Effort(until=0.03), [0.09, 0.05, 0.02], Spread(start=0.0, trial=0.02), monkeypatch)
+    assert runner.groups == [2]
+
+
+def test_the_budget_ends_it(runner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    end = extended(runner, Effort(until=0.03, budget_s=40), [0.09], Spread(start=0.05, trial=0.01), monkeypatch)
+    assert runner.groups == [1, 1, 1] and runner.now_s == 36
+    assert end == "widest main effect on output_tok_s: ± 9.0%; the budget of 40 s does not hold another start"
