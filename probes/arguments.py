@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from difflib import get_close_matches
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from probes.errors import USAGE
 
@@ -19,7 +20,15 @@ class CommandParser(argparse.ArgumentParser):
     | -------------- | ------------------------------------------------------------------------ |
     | `--max-lenn 5` | error: unrecognized arguments: --max-lenn 5; did you mean --max-len? …   |
     | `--port x`     | error: argument --port: invalid int value: 'x'; …                        |
+    | `--outt x`     | error: the following arguments are required: --out; did you mean --out? … |
     """
+
+    words: Sequence[str] = ()  # the command line that is parsed
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As its base does, with the words kept for the error's hint."""
+        self.words = sys.argv[1:] if args is None else list(args)
+        return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
         """Leave with code 2."""
@@ -30,8 +39,12 @@ class CommandParser(argparse.ArgumentParser):
 
     def _nearest(self, message: str) -> list[str]:
         """The known options nearest to the unknown ones that a message names."""
-        if not message.startswith("unrecognized arguments:"):
-            return []
         known = [option for action in self._actions for option in action.option_strings]
-        unknown = [word.partition("=")[0] for word in message.split() if word.startswith("--")]
+        if message.startswith("unrecognized arguments:"):
+            words = message.split()
+        elif "arguments are required:" in message:  # argparse says this first, and nothing of the unknown ones
+            words = [word for word in self.words if not any(name.startswith(word.partition("=")[0]) for name in known)]
+        else:
+            words = []
+        unknown = [word.partition("=")[0] for word in words if word.startswith("--")]
         return [name for word in unknown for name in get_close_matches(word, known, 1, LIKE)]

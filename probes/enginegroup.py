@@ -19,6 +19,7 @@ TITLE = re.compile(r"\w+::((?:EngineCore|Worker|APIServer|DPCoordinator)\w*)")  
 ROLES = {"EngineCore": "core", "Worker": "worker", "APIServer": "front end", "DPCoordinator": "coordinator"}
 FRONT_END, HELPER, STARTING = "front end", "helper", "starting"
 VLLM_ROLES = ("core", "worker")  # one of them is in every group that is an engine with processes of its own
+LIBRARY = "/vllm/"  # in the path of what a process with vLLM inside has mapped
 SERVES = re.compile(r"\bserve\b|openai\.api_server")
 PORT = 8000
 INIT = 1  # the process that all others descend from
@@ -61,6 +62,23 @@ def groups() -> list[list[Member]]:
             group = group_of(pid)
             by_root[group[0].pid] = group
     return [by_root[root] for root in sorted(by_root)]
+
+
+def holds_engine(group: Sequence[Member]) -> bool:
+    """Whether vLLM runs in one of these processes, or may: it is starting, or we may not look inside."""
+    return any(member.role in VLLM_ROLES or _loads_vllm(member.pid) for member in group)
+
+
+def _loads_vllm(pid: int) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        if SERVES.search(" ".join(_cmdline(psutil.Process(pid)))):
+            return True
+    try:
+        return LIBRARY in Path(f"/proc/{pid}/maps").read_text(errors="replace")
+    except FileNotFoundError:  # it has ended
+        return False
+    except OSError:
+        return True
 
 
 def title(process: psutil.Process) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from probes.arguments import CommandParser
-from probes.errors import INCOMPLETE, INTERRUPTED, run_main, terminable, usage_error
+from probes.errors import INCOMPLETE, INTERRUPTED, EnginescopeError, run_main, terminable, usage_error
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -96,12 +96,25 @@ def spec_values(args: argparse.Namespace) -> dict[str, Any]:
     from offline.spec.spec import parse_engine, read_toml
 
     values: dict[str, Any] = read_toml(args.spec) if hasattr(args, "spec") else {}
-    values |= {name: getattr(args, name) for name in SPEC_FLAGS if hasattr(args, name)}
+    values |= flag_values(args)
     if hasattr(args, "engine"):
         in_file = values.get("engine", {})
         if not isinstance(in_file, dict):
             raise usage_error(f"[engine] in {args.spec} must be a table of engine arguments, not {in_file!r}")
         values["engine"] = {**in_file, **parse_engine(args.engine)}
+    return values
+
+
+def flag_values(args: argparse.Namespace) -> dict[str, Any]:
+    """What the flags give; a value that cannot be is refused under its flag's name."""
+    from offline.spec.spec import Spec
+
+    values = {name: getattr(args, name) for name in SPEC_FLAGS if hasattr(args, name)}
+    for name, value in values.items():
+        try:
+            Spec.from_dict({name: value})
+        except EnginescopeError as error:
+            raise usage_error(str(error).replace(name, f"--{name.replace('_', '-')}", 1)) from None
     return values
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import stat
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -43,6 +44,9 @@ class Outcomes:
         except OSError as error:
             raise usage_error(f"cannot write {path}: {error.strerror}") from None
         self._held.append(file)
+        if not stat.S_ISREG(os.fstat(file).st_mode):  # /dev/full never ends, and a pipe is read once
+            self.close()
+            raise usage_error(f"cannot write {path}: not a regular file, and the records are read again")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -108,10 +108,12 @@ def worst(findings: list[Finding]) -> Status:
 
 def show(findings: list[Finding], out: Console, problems_only: bool = False) -> None:
     """A row for each finding, its remedy below it as it is to be pasted (not wrapped, not coloured), and the count."""
+    from probes.console import show as show_laid_out
+
     for each in findings:
         if problems_only and each.status not in PROBLEMS:
             continue
-        out.print(_row(each))
+        show_laid_out(out, _row(each))
         if each.remedy and each.status != "ok":
             indent = " " * (NAME_WIDTH + STATUS_WIDTH + 2)
             for line in each.remedy.splitlines():

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 
 from probes.devices.device import DeviceReading, balance
 from probes.devices.reading import read_devices
-from probes.enginegroup import LaunchOptions, Member, group_of, groups, launch_options, listener
+from probes.enginegroup import LaunchOptions, Member, group_of, groups, holds_engine, launch_options, listener
 from probes.engineplatform import TPU, XPU, installed_version
 from probes.errors import EnginescopeError
 from probes.memory.footprint import Footprint, Weights, footprint, model_folder, weights
@@ -52,7 +52,14 @@ def find_engine(name: str | None) -> tuple[list[Member], Endpoint | None]:
     if name is None:
         return _only_engine(), None
     if name.isdigit():
-        return group_of(int(name)), None
+        group = group_of(int(name))
+        if not holds_engine(group):
+            program = next((f" ({each.name})" for each in group if each.pid == int(name)), "")
+            raise EnginescopeError(
+                f"process {name}{program} is not an engine: neither it nor what it has started loaded vLLM; "
+                "name another, or none"
+            )
+        return group, None
     at = endpoint(name)
     pid = listener(at.port) if at.is_local else None
     return group_of(pid) if pid else [], at

@@ -99,14 +99,14 @@ def sampling(at: Endpoint) -> DeviceSampler:
 
 def show(at: Endpoint, args: argparse.Namespace, gpus: DeviceSampler | None = None) -> int:
     """One window, or one after another."""
+    from probes import console
     from probes.metrics.endpoint import look
     from probes.metrics.exposition import Window
-    from probes.metrics.table import console
     from probes.metrics.watch import as_dict, first_look, rendered, run_during, watch
 
     before, code = first_look(at), 0
     if args.watch:
-        watch(at, before, args.seconds, console(), args.json, gpus)
+        watch(at, before, args.seconds, console.console(), args.json, gpus)
         return 0
     if args.during:
         code = run_during(args.during, args.json)
@@ -116,7 +116,7 @@ def show(at: Endpoint, args: argparse.Namespace, gpus: DeviceSampler | None = No
     if args.json:
         print(json.dumps(as_dict(at, window, gpus), indent=2))
     else:
-        console().print(rendered(at, window, gpus))
+        console.show(console.console(), rendered(at, window, gpus))
     return code
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from probes.metrics.quantities import COUNTERS, GAUGES, HISTOGRAMS, SHARES, ServerMetric, Times, WindowFigures
 from probes.statistics.buckets import Quantile
 
-PLAIN_WIDTH = 150  # columns where the output is not a terminal
 NONE = "-"
 WORDS = {each.key: each for each in (*GAUGES, *COUNTERS, *HISTOGRAMS)}
 RESTARTED = (
@@ -24,12 +23,6 @@ MIXED = (
     "latency counts it as decoding."
 )
 ESTIMATE = "Counts and means are exact. Percentiles are estimates, interpolated inside the server's own buckets."
-
-
-def console() -> Console:
-    """Standard output; wide where it is not a terminal, so that a table in a log is whole."""
-    terminal = Console(highlight=False)
-    return terminal if terminal.is_terminal else Console(width=PLAIN_WIDTH, highlight=False)
 
 
 def number(value: float | None, unit: str = "") -> str:
@@ -99,7 +92,9 @@ def report(
     parts: list[RenderableType] = [Text(title, style="bold")]
     if all_engines.restarted:
         parts.append(Text(RESTARTED, style="yellow"))
-    parts += [_state_table(all_engines), Text(""), _times_table(all_engines.times)]
+    parts.append(_state_table(all_engines))
+    if any(all_engines.times.values()):
+        parts += [Text(""), _times_table(all_engines.times)]
     if len(by_engine) > 1:
         parts += [Text(""), *(Text(f"engine {name}: {short_line(each)}") for name, each in by_engine.items())]
     parts += [Text(""), *([Text(MIXED)] if all_engines.mixed else []), Text(ESTIMATE, style="dim")]

@@ -52,8 +52,8 @@ def _request(entry: Mapping[str, object]) -> Content | None:
     name, text, messages = (parameters.pop(key, None) for key in ("id", "prompt", "messages"))
     if (text is None) == (messages is None):
         raise ValueError("needs `prompt` or `messages`, one of them")
-    if messages is not None and not isinstance(messages, list):
-        raise ValueError("`messages` must be a list")
+    if messages is not None and not _are_messages(messages):
+        raise ValueError("`messages` must be a list of at least one object with a `role`")
     if text is not None and not (isinstance(text, str) or _are_token_ids(text)):
         raise ValueError("`prompt` must be text, or a list of token ids")
     return None if _is_blank(text) else Content(_name(name), text, messages, parameters)
@@ -92,6 +92,10 @@ def _is_blank(text: object) -> bool:
 
 def _name(value: object) -> str | None:
     return None if value is None else str(value)
+
+
+def _are_messages(value: object) -> TypeGuard[list[object]]:
+    return isinstance(value, list) and bool(value) and all(isinstance(one, dict) and "role" in one for one in value)
 
 
 def _are_token_ids(value: object) -> TypeGuard[list[int]]:

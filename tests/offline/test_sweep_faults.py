@@ -220,9 +220,9 @@ def test_a_full_disk_loses_no_finished_trial(
     ("words", "said"),
     [
         (("--model", "/no/such/folder"), "no such folder, and not a hub id"),
-        (("--batch-size", "0"), "batch_size must be 1 or more"),
+        (("--batch-size", "0"), "error: --batch-size must be 1 or more, not 0"),
         (("--cache-state", "warm", "--prefix-caching", "off"), "--cache-state warm exists only with"),
-        (("--cache-state", "hot"), "cache_state is one of cold, warm"),
+        (("--cache-state", "hot"), "error: --cache-state is one of cold, warm, not 'hot'"),
         (("--engine", "block_size=16"), "--engine block_size is set by --block-size"),
         (("--engine", "dtype"), "--engine takes KEY=VALUE"),
         (("--spec", "/no/such.toml"), "cannot read the spec"),

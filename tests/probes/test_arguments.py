@@ -17,6 +17,16 @@ def parser() -> CommandParser:
     return commands
 
 
+def test_a_slip_in_a_required_option_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    commands = parser()
+    commands.add_argument("--output", required=True)
+    with pytest.raises(SystemExit) as end:
+        commands.parse_args(["--outputt", "x", "--json"])
+    assert end.value.code == 2
+    line = "error: the following arguments are required: --output; did you mean --output? "
+    assert capsys.readouterr().err == f"{line}python -m probes.x --help lists all options\n"
+
+
 @pytest.mark.parametrize(
     ("words", "line"),
     [

@@ -158,6 +158,12 @@ def test_a_full_output(server: tuple[Stub, str], tmp_path: Path, hundred: Path) 
     assert len(written(tmp_path / "out.jsonl")) == 100
 
 
+@pytest.mark.parametrize("output", ["/dev/full", "/dev/zero"])
+def test_an_output_without_end_is_refused(hundred: Path, output: str) -> None:
+    done = finished("--base-url", "h:1", "--input", hundred, "--output", output)
+    assert done.returncode == 2 and "not a regular file" in done.stderr and done.stderr.count("\n") == 1
+
+
 def test_a_changed_input_is_not_resumed(server: tuple[Stub, str], tmp_path: Path, hundred: Path) -> None:
     out = tmp_path / "out.jsonl"
     words = ("--base-url", f"{server[1]}/ok", "--input", hundred, "--output", out)

@@ -54,6 +54,7 @@ def test_a_remedy_is_pasted_whole(capsys: pytest.CaptureFixture[str]) -> None:
         long,
         "1 checks: 0 block, 1 warn, 0 note, 0 ok",
     ]
+    assert lines[0] == "left-over memory   warn  20"
 
 
 def test_here_reads_this_environment() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -64,7 +66,7 @@ def test_the_command_by_url_finds_the_local_processes_too(model) -> None:
     [
         (("127.0.0.1:9",), "Connection refused"),
         (("http://127.0.0.1:9", "--model", "no/such"), "Connection refused"),
-        ((str(os.getpid()), "--model", "no/such"), "no such folder"),
+        ((str(os.getpid()),), "is not an engine: neither it nor what it has started loaded vLLM"),
         (("1",), "process 1 is not an engine"),
     ],
 )
@@ -72,6 +74,25 @@ def test_faults_are_one_line(words, error) -> None:
     done = run(*words)
     assert done.returncode == 1
     assert error in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_a_model_that_is_not_there_is_one_line() -> None:
+    with tree() as pids:
+        done = run(str(pids["front end"]), "--model", "no/such")
+    assert done.returncode == 1 and "no such folder" in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_an_engine_inside_a_process_is_known_by_its_library(tmp_path: Path) -> None:
+    library = tmp_path / "vllm" / "_C.abi3.so"
+    library.parent.mkdir()
+    library.write_bytes(bytes(4096))
+    mapped = f"file = open({str(library)!r}, 'r+b'); held = mmap.mmap(file.fileno(), 0)"
+    code = f"import mmap; {mapped}; print(flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as engine:
+        assert engine.stdout and engine.stdout.readline()
+        done = run(str(engine.pid))
+        engine.communicate(b"\n")
+    assert done.returncode == 0 and "it is inside the first one" in done.stdout
 
 
 def test_the_command_by_pid(model) -> None:

@@ -35,6 +35,13 @@ def test_the_command_prints_deltas() -> None:
     assert "8 (length 2, stop 6)" in done.stdout
     assert "engine 0: running 3" in done.stdout and "engine 1: running 3" in done.stdout
     assert "above 200 ms" in done.stdout
+    assert not [line for line in done.stdout.splitlines() if line.endswith(" ")]
+
+
+def test_a_server_without_times_has_no_table_of_them() -> None:
+    with serving(lambda: "# TYPE vllm:num_requests_running gauge\nvllm:num_requests_running 1.0\n") as url:
+        done = run(url, "--seconds", "0.1")
+    assert done.returncode == 0 and "running" in done.stdout and "P99" not in done.stdout
 
 
 def test_json_during_a_command(tmp_path) -> None:

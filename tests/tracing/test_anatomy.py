@@ -89,7 +89,7 @@ def test_the_slowest_step_and_its_reason(tmp_path: Path) -> None:
     read = timeline.read(tmp_path)
     slowest = slow.slow_steps(read, anatomy.anatomy(read), Contention())[0]
     assert (slowest.step, slowest.kind, slowest.ns) == (8, "decode", 2_900_000)
-    assert slowest.reason == "garbage collection: 2.0 ms"
+    assert slowest.reason == "garbage collection: 2.00 ms"
 
 
 def steps_of(*rows: tuple[str, int, int], pid: int = 11) -> pd.DataFrame:
@@ -123,7 +123,15 @@ def test_a_slow_request_is_told_by_what_exceeds_the_others() -> None:
     parts = {name: {"forward": 10_000_000, "wait: socket in": 100} for name in "abc"}
     parts["c"] = {"forward": 11_000_000, "wait: scheduler queue": 5_000_000}
     first, *_ = slow.slow_requests({"a": 10, "b": 10, "c": 16}, parts)
-    assert first == SlowRequest("c", 16, "wait: scheduler queue: 5.0 ms more than the median")
+    assert first == SlowRequest("c", 16, "wait: scheduler queue: 5.00 ms more than the median")
+
+
+def test_a_request_like_the_others_and_a_time_of_seconds() -> None:
+    parts = {name: {"forward": 2_000_000_000} for name in "abc"}
+    latencies = {"a": 2_000_000_000, "b": 2_000_000_000, "c": 3_214_100_000}
+    assert slow.slow_requests(latencies, parts)[0].reason == "no part stands out; most of it is forward"
+    parts["c"] = {"forward": 3_214_100_000}
+    assert slow.slow_requests(latencies, parts)[0].reason == "forward: 1.21 s more than the median"
 
 
 def test_nothing_recorded_is_no_steps(tmp_path: Path) -> None:

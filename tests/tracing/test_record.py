@@ -66,6 +66,21 @@ def test_a_command_without_an_engine_leaves_no_folder(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.skipif(program("py-spy") is None, reason="no py-spy here: pip install py-spy")
+def test_samples_of_the_recorder_alone_are_no_recording(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "tracing.record", "--py-spy", "--out", str(tmp_path / "t"), "--", "sleep", "1"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 1 and not list(tmp_path.iterdir()), done.stderr
+
+
+@pytest.mark.skipif(program("py-spy") is None, reason="no py-spy here: pip install py-spy")
+def test_samples_of_a_command_without_an_engine_are_kept_and_read_next(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "import time; time.sleep(3)"]
+    words = [sys.executable, "-m", "tracing.record", "--py-spy", "--out", str(tmp_path / "t"), "--", *command]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 1 and done.stderr.endswith(f"next: python -m tracing.pyspy {tmp_path / 't'}\n")
+
+
 def test_a_disk_without_room_is_one_line(tmp_path: Path) -> None:
     """No file may grow at all: what a write then meets is what it meets on a full disk."""
     done = record(tmp_path / "t", "true", before=("prlimit", "--fsize=0"))
@@ -90,13 +105,32 @@ def test_a_process_killed_at_birth_is_no_traceback(tmp_path: Path) -> None:
         (["sh", "-c", "cd /x && sudo -u ann python x.py"], "sudo starts it without this environment"),
         (["/usr/bin/ssh", "host", "python", "x.py"], "ssh starts it without this environment"),
         (["docker", "run", "vllm/vllm-openai"], "docker starts it without this environment"),
-        (["python", "-m", "tracing.record", "--", "python", "x.py"], "the command runs a recorder of its own"),
         (["env", "A=1", "my-program"], "it made no vLLM engine"),
         (["/usr/bin/env", "python3", "sudo.py"], "it made no vLLM engine"),
     ],
 )
 def test_why_no_process_loaded_the_hooks(command: list[str], reason: str) -> None:
     assert watched.why_none(command).startswith(reason)
+
+
+LOADING = "import enginescope_plugin; enginescope_plugin.load()"
+
+
+def test_a_recorder_inside_the_command_says_that_it_took_over(tmp_path: Path) -> None:
+    """It is in a script: the command's words do not show it. What it recorded is there, and nothing else is said."""
+    script, inner = tmp_path / "serve.sh", tmp_path / "inner"
+    script.write_text(f'exec "{sys.executable}" -m tracing.record --partial --out {inner} -- "$@"\n')
+    done = record(tmp_path / "outer", "sh", str(script), sys.executable, "-c", LOADING)
+    reason = f"a recorder inside the command took over; what it recorded is in {inner}"
+    assert f"INCOMPLETE: no process of the command loaded enginescope: {reason}\n" in done.stderr
+    assert list(inner.glob("process-*.json")) and not (tmp_path / "outer").exists()
+
+
+def test_a_recorder_inside_the_command_that_recorded_nothing_took_nothing_over(tmp_path: Path) -> None:
+    inner = [sys.executable, "-m", "tracing.record", "--out", str(tmp_path / "inner"), "--", "true"]
+    done = record(tmp_path / "outer", *inner)
+    assert done.stderr.count("no process of the command loaded enginescope: it made no vLLM engine") == 2
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_shadowing_package_is_no_reason(tmp_path: Path) -> None:

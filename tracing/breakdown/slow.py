@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from probes.console import us
 from tracing.breakdown.review import SlowRequest, SlowStep
 from tracing.breakdown.starvation import queued_in_steps
 from tracing.timeline.contention import Contention
@@ -53,11 +54,9 @@ def _size(tokens: pd.Series) -> np.ndarray:
 def _why_step(row: dict[str, Any], median: pd.Series, first: bool, launches: bool) -> str:
     excess = row["ns"] - median["ns"]
     if row["gc_ns"] > GC_PART * max(excess, 0) and row["gc_ns"] > 1e6:
-        return f"garbage collection: {row['gc_ns'] / 1e6:.1f} ms"
+        return f"garbage collection: {us(row['gc_ns'])}"
     if row["queued_ns"] > QUEUED_PART * max(excess, 0) and row["queued_ns"] > 1e6:
-        return (
-            f"the machine was busy: a thread of the engine stood in the run queue for {row['queued_ns'] / 1e6:.1f} ms"
-        )
+        return f"the machine was busy: a thread of the engine stood in the run queue for {us(row['queued_ns'])}"
     if row["preempted"]:
         return f"preempted {row['preempted']} request(s)"
     if first:
@@ -66,7 +65,7 @@ def _why_step(row: dict[str, Any], median: pd.Series, first: bool, launches: boo
     more = row[f"{phase}_ns"] - median[f"{phase}_ns"]
     if more <= 0.3 * max(excess, 1):
         return "no single phase: the machine was busy, or a wait between processes"
-    return f"{title(phase, launches)} took {more / 1e6:.1f} ms more than usual"
+    return f"{title(phase, launches)} took {us(more)} more than usual"
 
 
 def slow_requests(latencies: dict[str, int], parts: dict[str, dict[str, int]]) -> tuple[SlowRequest, ...]:
@@ -82,9 +81,7 @@ def slow_requests(latencies: dict[str, int], parts: dict[str, dict[str, int]]) -
     for request in sorted(latencies, key=lambda name: -latencies[name])[:MOST]:
         more = (table.loc[request] - median).sort_values(ascending=False)
         part, excess = str(more.index[0]), float(more.iloc[0])
-        usual = "as the others: " + str(table.loc[request].idxmax())
-        reason = (
-            f"{part}: {excess / 1e6:.1f} ms more than the median" if excess > TELLING * latencies[request] else usual
-        )
+        usual = f"no part stands out; most of it is {table.loc[request].idxmax()}"
+        reason = f"{part}: {us(excess)} more than the median" if excess > TELLING * latencies[request] else usual
         rows.append(SlowRequest(request, int(latencies[request]), reason))
     return tuple(rows)

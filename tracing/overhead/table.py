@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from probes.console import show as show_laid_out
 from tracing.overhead.entry import Entry
 
 PLAIN_WIDTH = 150  # of what is not a terminal
@@ -59,7 +60,7 @@ def show(entry: Entry) -> None:
         table.add_row(*map(escape, line))
     out.print()
     out.print(title, style="bold")
-    out.print(table)
+    show_laid_out(out, table)
     out.print(PLAIN)
     for row in entry.rows:
         if row.missing:

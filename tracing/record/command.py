@@ -16,6 +16,7 @@ from probes import nvtxlibrary
 from probes.errors import EnginescopeError, usage_error
 from probes.secretvalues import secret_variables, secret_words
 from tracing.nsys import capture
+from tracing.record.folder import take_over
 from tracing.record.launch import hand_over
 
 SENTINEL_S = 0.3  # a process that a signal ends is gone sooner; a signal for us alone waits so long
@@ -33,6 +34,8 @@ class Watchers:
 def environment(folder: Path, nvtx: bool) -> dict[str, str]:
     """The command's environment: the plugin is told its folder, and a `VLLM_PLUGINS` that would leave it out is
     lengthened."""
+    if outer := os.environ.get(TRACE):
+        take_over(Path(outer), folder)
     variables = os.environ | {TRACE: str(folder)}
     if nvtx:
         variables[NVTX] = nvtx_library()

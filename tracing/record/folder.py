@@ -11,9 +11,14 @@ from typing import Any
 
 from probes.errors import EnginescopeError, usage_error
 from tracing.events import contention
+from tracing.pyspy import recording, sampler
+from tracing.pyspy.events import events
 
 SCHEMA = 1
 FILE = "trace.json"
+TAKEN_OVER = "taken-over.txt"  # a line for each recorder inside the command: the folder that it writes into
+OWN = {FILE, TAKEN_OVER, contention.FILE}
+SAMPLES = {recording.FILE, sampler.EVENTS, sampler.STAMPS, sampler.LOG}
 
 
 def new_folder(asked: Path | None) -> Path:
@@ -38,9 +43,29 @@ def write(folder: Path, trace: dict[str, Any]) -> None:
         raise EnginescopeError(f"cannot write {folder / FILE}: {error.strerror}; name another with --out") from None
 
 
+def take_over(outer: Path, folder: Path) -> None:
+    """Tell the recorder around this one, which writes into `outer`, that the command's processes report to `folder`."""
+    with contextlib.suppress(OSError), (outer / TAKEN_OVER).open("a") as file:
+        file.write(f"{folder}\n")
+
+
+def taken_over(folder: Path) -> list[str]:
+    """The folders of the recorders inside the command; one that recorded nothing has left none."""
+    with contextlib.suppress(OSError):
+        return [line for line in (folder / TAKEN_OVER).read_text().splitlines() if Path(line).exists()]
+    return []
+
+
 def is_empty(folder: Path) -> bool:
-    """Whether nothing is there but `trace.json` and samples of the machine."""
-    return {path.name for path in folder.iterdir()} <= {FILE, contention.FILE}
+    """Whether nothing there is of the command: only what we wrote, and samples of the machine and of ourselves."""
+    names = {path.name for path in folder.iterdir()}
+    return names <= OWN or (names <= OWN | SAMPLES and not _has_samples_of_command(folder))
+
+
+def _has_samples_of_command(folder: Path) -> bool:
+    root = recording.read(folder).root
+    file = folder / sampler.EVENTS
+    return file.exists() and any(event is not None and event["pid"] != root for event in events(file))
 
 
 def discard(folder: Path) -> None:

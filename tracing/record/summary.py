@@ -8,8 +8,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from probes.console import show
 from probes.errors import FAILED
 from tracing import timeline
+from tracing.nsys import capture
+from tracing.pyspy import recording
 
 
 def summary(folder: Path, code: int, problems: list[str], partial: bool) -> int:
@@ -25,11 +28,21 @@ def summary(folder: Path, code: int, problems: list[str], partial: bool) -> int:
     path = shlex.quote(str(folder))
     if folder.exists():
         out.print(f"Wrote {path}", markup=False)
-        if has_events:
-            out.print(f"next: python -m tracing.review {path}", markup=False)
+        if following := next_command(folder, has_events):
+            out.print(f"next: python -m {following}", markup=False)
     else:
         out.print("nothing was recorded, and no folder is left")
     return code or (FAILED if problems and not partial else 0)
+
+
+def next_command(folder: Path, has_events: bool) -> str:
+    """The command that reads what was recorded; '' where nothing was."""
+    if has_events:
+        return f"tracing.review {shlex.quote(str(folder))}"
+    if recording.exists(folder):
+        return f"tracing.pyspy {shlex.quote(str(folder))}"
+    report = folder / f"{capture.STEM}.nsys-rep"
+    return f"tracing.nsys {shlex.quote(str(report))}" if report.exists() else ""
 
 
 def show_processes(recorded: timeline.Timeline, out: Console) -> None:
@@ -40,6 +53,6 @@ def show_processes(recorded: timeline.Timeline, out: Console) -> None:
         pid, hooked = process["pid"], len(process.get("hooked", []))
         figures = (pid, counts.get(pid, 0), hooked, process.get("dropped", 0))
         table.add_row(", ".join(process.get("serves", ["?"])), *map(str, figures))
-    out.print(table)
+    show(out, table)
     if recorded.dropped or recorded.torn:
         out.print(f"{recorded.dropped} spans dropped, {recorded.torn} torn", style="yellow")

@@ -17,6 +17,7 @@ import psutil
 from probes.processes.group import lives
 from tracing import timeline
 from tracing.events.layout import RANGES
+from tracing.record.folder import taken_over
 from tracing.sites.engine import SITES
 
 RECORD = "python -m tracing.record"
@@ -68,11 +69,12 @@ def linger(folder: Path) -> list[str]:
 def missing(folder: Path, command: list[str]) -> list[str]:
     """What was not watched though it should have been, a line each."""
     reports = processes(folder)
+    inner = [f"a recorder inside the command took over; what it recorded is in {path}" for path in taken_over(folder)]
     if not reports:
-        return [f"no process of the command loaded enginescope: {why_none(command)}"]
+        return [f"no process of the command loaded enginescope: {why}" for why in inner or [why_none(command)]]
     roles = {role for process in reports for role in process["serves"]}
     roles |= set(timeline.read(folder).spans["role"].unique())
-    problems = [f"no process in the role {role} ever reported" for role in ROLES if role not in roles]
+    problems = inner + [f"no process in the role {role} ever reported" for role in ROLES if role not in roles]
     hooked = {name for process in reports for name in process["hooked"]}
     lines = [text for process in reports for text in process["missing"]]
     absent = {text.partition(" ")[0]: text for text in lines}
@@ -96,8 +98,6 @@ CLEARING = {"-i", "-", "--ignore-environment"}
 
 def why_none(command: list[str]) -> str:
     """The likely reason why a command's processes did not load the plugin."""
-    if any(word.startswith("tracing.record") for word in command):
-        return "the command runs a recorder of its own, and they report to that"
     if cleaner := cleaned_by(command):
         return f"{cleaner} starts it without this environment; put the recorder behind it: {cleaner} … {RECORD} -- …"
     if Path(command[0]).name.startswith("python"):

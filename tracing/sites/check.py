@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from probes.console import show as show_laid_out
 from probes.errors import EnginescopeError
 from tracing.sites.site import Kind, Site
 from tracing.source.definitions import Place
@@ -68,7 +69,7 @@ def look_up(sites: Sequence[Site], tree: SourceTree) -> list[SiteLookup]:
 def show(sites: Sequence[Site], tree: SourceTree) -> int:
     """Print the table; a failure, with a line for each reason, where a site does not fit."""
     lookups = look_up(sites, tree)
-    Console(width=WIDTH).print(terminal(lookups), no_wrap=True, crop=False, soft_wrap=True)
+    show_laid_out(Console(width=WIDTH), terminal(lookups))
     problems = [problem for one in lookups for problem in one.problems()]
     if not problems:
         print(summary(lookups, tree.version))
