@@ -55,6 +55,7 @@ def test_installed_vllm_has_every_site() -> None:
     for site in SITES:
         assert re.search(rf"^ {re.escape(site.name)} +{site.role} +{site.stage} +\S", done.stdout, re.MULTILINE)
     assert isinstance(installed_vllm().resolve(SCOPE_TARGET), Place)
+    assert not [line for line in done.stdout.splitlines() if line.endswith(" ")]
 
 
 def test_names_are_unique() -> None:
