@@ -22,6 +22,7 @@ from probes.home import tilde
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 SCHEMA = 1
 CHECKS: tuple[Callable[[Surroundings], Finding], ...] = (
@@ -123,7 +124,7 @@ def show(findings: list[Finding], out: Console, problems_only: bool = False) -> 
     out.print(f"{len(findings)} checks: {counts}{healthy}", highlight=False)
 
 
-def _row(finding: Finding) -> object:
+def _row(finding: Finding) -> Table:
     from rich.table import Table
     from rich.text import Text
 
