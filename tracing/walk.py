@@ -96,11 +96,12 @@ def choose(flows: list[Flow], name: str) -> Flow:
 
 def own_spans(index: Index, flow: Flow) -> pd.DataFrame:
     """The spans that a request passed in its time, by start, without those that only enclose others."""
+    from tracing.sites.site import ENCLOSING
     from tracing.timeline.requestspans import own_rows
 
     spans = index.timeline.spans.iloc[own_rows(index, flow)]
     spans = spans[spans["start_ns"].between(flow.start_ns, flow.end_ns)]
-    return spans[(spans["share"] != "frame") & (spans["site"] != "gc")]
+    return spans[~spans["share"].isin(ENCLOSING) & (spans["site"] != "gc")]
 
 
 def stops(spans: pd.DataFrame) -> Iterator[PassedSite]:

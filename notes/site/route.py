@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from tracing.breakdown.findings import Findings
-from tracing.breakdown.waits import waits
+from tracing.breakdown.requests.waits import waits
 from tracing.events.layout import YIELDED
 from tracing.timeline.index import Index, Rows
 from tracing.timeline.requests import Flow

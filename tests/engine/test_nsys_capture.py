@@ -14,7 +14,7 @@ import pytest
 
 from tests.engine.recording import LIMIT_S, ROOT, Trace
 from tracing import timeline
-from tracing.breakdown import budget
+from tracing.breakdown.requests import budget
 from tracing.nsys import file, ranges
 from tracing.nsys.reportreview import review_report
 from tracing.timeline import requests

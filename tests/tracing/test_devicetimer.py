@@ -15,7 +15,7 @@ import pytest
 from tests.tracing.eventrecords import numbers, records, written
 from tracing.events import layout
 from tracing.hooks import _recorder, launches, recorder
-from tracing.hooks.devicetimer import DeviceTimer
+from tracing.hooks.devicetimer import DevicePiece, DeviceTimer
 from tracing.hooks.wrappers import steps, table
 from tracing.sites.engine import ALL_SITES, CODES
 
@@ -58,9 +58,9 @@ class Event:
         return (end.at - self.at) / MS
 
 
-def timed(device: Device) -> tuple[DeviceTimer, list[tuple[int, int, int, int]]]:
-    rows: list[tuple[int, int, int, int]] = []
-    return DeviceTimer(device.event, device.clock, lambda *row: rows.append(row)), rows
+def timed(device: Device) -> tuple[DeviceTimer, list[DevicePiece]]:
+    rows: list[DevicePiece] = []
+    return DeviceTimer(device.event, device.clock, rows.append), rows
 
 
 def test_a_step_that_waits_in_the_queue_begins_when_the_one_before_ends() -> None:
@@ -75,7 +75,7 @@ def test_a_step_that_waits_in_the_queue_begins_when_the_one_before_ends() -> Non
     device.now += 30 * MS
     timer.read()
     assert [step for step, *_ in rows] == [0, 1]
-    for (_, begin, end, uncertainty), (truth_begin, truth_end) in zip(rows, device.busy, strict=True):
+    for (_, begin, end, uncertainty, _), (truth_begin, truth_end) in zip(rows, device.busy, strict=True):
         assert abs(begin - truth_begin) <= uncertainty and abs(end - truth_end) <= uncertainty < 10_000
 
 
@@ -98,6 +98,46 @@ def test_busy_and_idle_are_those_of_the_device(seed: int) -> None:
     assert busy == pytest.approx(truth, rel=0.02)
     assert length - busy == pytest.approx(length - truth, rel=0.02)
     assert all(abs(row[1] - at[0]) <= row[3] for row, at in zip(rows, device.busy, strict=True))
+    surely = sum(row.end_ns - max(row.begin_ns, row.given_ns) for row in rows)
+    assert surely == pytest.approx(truth, rel=0.02)  # launched at once
+
+
+@pytest.mark.parametrize("kernel_ns", [20_000, 400_000, 3 * MS])
+def test_where_launching_takes_long_the_truth_lies_between_two_bounds(kernel_ns: int) -> None:
+    """Ten kernels a step, a launch every 200 µs: after shorter ones the device is idle, and nothing says so."""
+    device = Device()
+    timer, rows = timed(device)
+    for step in range(50):
+        timer.begin(step)
+        for _ in range(10):
+            device.work(kernel_ns)
+            device.now += 200_000
+        timer.end()
+        device.now += 5 * MS
+    device.now += 2_000 * MS
+    for _ in range(50):
+        timer.read()
+    truth = 50 * 10 * kernel_ns
+    most = sum(row.end_ns - row.begin_ns for row in rows)
+    least = sum(max(row.end_ns - max(row.begin_ns, row.given_ns), 0) for row in rows)
+    assert 0.98 * least <= truth <= 1.02 * most
+    if kernel_ns > 200_000 * 10:  # the device is the slower one: after the first step it never waits
+        assert least == pytest.approx(truth, rel=0.02)
+
+
+def test_work_begins_with_its_first_launch_and_not_with_what_the_host_does_before_it() -> None:
+    device = Device()
+    timer, rows = timed(device)
+    timer.begin(0)
+    device.now += MS  # the host enters the model
+    timer.begin(0, close=True)
+    device.work(2 * MS)
+    timer.begin(0, close=True)  # a part of the model, as in micro-batches
+    device.work(2 * MS)
+    timer.end()
+    device.now += 10 * MS
+    timer.read()
+    assert rows[0].begin_ns == pytest.approx(device.busy[0][0], abs=5_000)
 
 
 def test_the_anchor_is_renewed_where_the_device_is_idle_and_carried_on_where_it_never_is() -> None:
@@ -170,7 +210,7 @@ def rows_of(file: Path) -> list[tuple[int, int, int]]:
     lists = numbers(file, layout.DEVICE)
     return [
         (int(head["step"]), low + (high << 32), end_low + (end_high << 32))
-        for head, (low, high, end_low, end_high, _) in zip(heads, lists, strict=True)
+        for head, (low, high, end_low, end_high, _, _, _) in zip(heads, lists, strict=True)
     ]
 
 

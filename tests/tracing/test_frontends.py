@@ -8,7 +8,8 @@ import pandas as pd
 
 from tests.tracing.traces import TraceWriter
 from tracing import timeline
-from tracing.breakdown import budget, findings, gaps
+from tracing.breakdown import findings, gaps
+from tracing.breakdown.requests import budget
 from tracing.timeline import requests
 from tracing.timeline.index import Index
 from tracing.timeline.workers import core_of
@@ -106,3 +107,20 @@ def test_a_worker_that_is_at_another_step_is_not_on_the_way(tmp_path: Path) -> N
     extra.span("worker.execute", 400, 410, step=0, value=5).close()
     [hop] = findings.findings(tmp_path).review.hops
     assert (hop.hop, hop.median_ns) == ("core → worker", 10)
+
+
+def test_a_servers_parent_and_a_coordinator_are_no_front_ends(tmp_path: Path) -> None:
+    """Both encode messages, and so does a core to a coordinator; no request goes through them."""
+    for pid, serves, parent in ((9, "front end", 1), (10, "front end", 9), (11, "front end", 9)):
+        front = TraceWriter(tmp_path, pid, [serves], parent=parent).span("wire.encode", 0, 10)
+        if pid != 9:
+            front.renamed(f"a-{pid}", "a").span("input.assign_id", 0, 5, f"a-{pid}")
+        front.close()
+    TraceWriter(tmp_path, 12, ["core", "core input", "core output"], parent=9).span("wire.encode", 0, 10).close()
+    TraceWriter(tmp_path, 13, ["coordinator"], parent=9).span("wire.encode", 0, 10).close()
+    assert findings.roles(timeline.read(tmp_path)) == {
+        "server parent": (9,),
+        "front end": (10, 11),
+        "core output": (12,),
+        "coordinator": (13,),
+    }

@@ -19,8 +19,8 @@ from tests.tracing.nsysfiles import NsysWriter, as_captured
 from tests.tracing.test_anatomy import write as write_steps
 from tests.tracing.test_budget import DURATIONS, stream
 from tracing import timeline
-from tracing.breakdown import budget
 from tracing.breakdown.findings import analyze
+from tracing.breakdown.requests import budget
 from tracing.nsys import capture, ranges
 from tracing.nsys import file as nsysfile
 from tracing.nsys.__main__ import stage_rows

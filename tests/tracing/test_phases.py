@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from tests.tracing.traces import TraceWriter
 from tracing import timeline
 from tracing.breakdown import findings
-from tracing.events.layout import DEVICE
-from tracing.page import steptables
+from tracing.page import steptables, watchers
 from tracing.timeline.phases import PHASES
 from tracing.timeline.steps import anatomy
 
@@ -194,9 +193,11 @@ def test_on_a_device_the_workers_stages_are_launches_and_its_device_is_busy(tmp_
         core.span("runner.forward", at + 110_000, at + 190_000, step=step)
         core.span("scheduler.update", at + 800_000, at + 900_000, step=step)
         begin, end = at + 150_000, at + 750_000
-        core._list(DEVICE, step, begin, [begin, 0, end, 0, 100])
+        core.device(step, begin, end, uncertainty=100, given=begin + 100_000)
     core.close(device="pretend")
     review = findings.analyze(timeline.read(tmp_path)).review
     assert "forward (launch)" in set(timeline.read(tmp_path).spans["stage"])
     assert review.steps[0].worker_idle_share is None and review.steps[0].model_median_ns == 80_000
-    assert (review.devices[0].window_ns, review.devices[0].busy_ns) == (2_000_000, 1_200_000)
+    device = review.devices[0]
+    assert (device.window_ns, device.busy_ns, device.busy_least_ns) == (2_000_000, 1_200_000, 1_000_000)
+    assert "GPU 0 waited at least 40.0% of the time (busy for 50.0% to 60.0%" in watchers.sentence(device)

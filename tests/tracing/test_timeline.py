@@ -192,6 +192,6 @@ def test_device_work_is_read_with_its_step(tmp_path: Path) -> None:
     late = (1 << 40) + 5
     TraceWriter(tmp_path, 7, ["worker"]).device(0, 10, 20).device(1, late, late + 30, uncertainty=4).close()
     assert timeline.read(tmp_path).device.to_dict("records") == [
-        {"pid": 7, "step": 0, "begin_ns": 10, "end_ns": 20, "uncertainty_ns": 1},
-        {"pid": 7, "step": 1, "begin_ns": late, "end_ns": late + 30, "uncertainty_ns": 4},
+        {"pid": 7, "step": 0, "begin_ns": 10, "end_ns": 20, "given_ns": 10, "uncertainty_ns": 1},
+        {"pid": 7, "step": 1, "begin_ns": late, "end_ns": late + 30, "given_ns": late, "uncertainty_ns": 4},
     ]

@@ -95,9 +95,10 @@ class TraceWriter:
         """The front end found a stop string of a request in the message with this key."""
         return self._list(layout.STOPPED, key, 0, [self.text(request)])
 
-    def device(self, step: int, begin: int, end: int, uncertainty: int = 1) -> TraceWriter:
-        """A piece of a step's work on the device, times in nanoseconds."""
-        halves = (half for time in (begin, end) for half in (time & 0xFFFFFFFF, time >> 32))
+    def device(self, step: int, begin: int, end: int, uncertainty: int = 1, given: int | None = None) -> TraceWriter:
+        """A piece of a step's work on the device, in nanoseconds; all was launched at `given`, or at once."""
+        times = (begin, end, begin if given is None else given)
+        halves = (half for time in times for half in (time & 0xFFFFFFFF, time >> 32))
         return self._list(layout.DEVICE, step, 0, [*halves, uncertainty])
 
     def child(self, child: str, parent: str) -> TraceWriter:

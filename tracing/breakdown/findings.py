@@ -10,10 +10,11 @@ import pandas as pd
 
 from probes.errors import EnginescopeError
 from tracing import timeline as tracefolder
-from tracing.breakdown import budget, hops, slow, stepkinds
+from tracing.breakdown import slow, stepkinds
 from tracing.breakdown.cost import ledger_rows, recorder_cost
 from tracing.breakdown.otherwatchers import GpuSummary, SampleSummary
 from tracing.breakdown.problems import problems
+from tracing.breakdown.requests import budget, hops
 from tracing.breakdown.review import RequestCounts, Review
 from tracing.breakdown.starvation import starvation
 from tracing.breakdown.tracefile import trace_file
@@ -74,10 +75,10 @@ def analyze(timeline: Timeline) -> Findings:
     hop_frame = hops.hops(index, flows)
     workers = stepkinds.workers_by_kind(timeline, steps, hop_frame)
     whole = [flow for flow in flows if flow.state not in ("cut", "refused")]
-    budgets = budget.budgets(index, whole)
+    samples = contention.read(timeline.folder)
+    budgets = budget.budgets(index, whole, samples)
     sums = operators.summary(operators.read(timeline))
     trace = trace_file(timeline.folder)
-    samples = contention.read(timeline.folder)
     starved = starvation(timeline, samples, int(trace.get("machine", {}).get("cores_usable", 1)))
     ledger, unread = ledger_rows(timeline, trace)
     beside = (*unread, *(sums.problems if sums else ()))

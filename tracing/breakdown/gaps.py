@@ -20,10 +20,11 @@ from tracing.timeline.steps import KINDS
 
 SHORT_GAP_NS = 20_000
 NOTHING, NO_REQUEST = "nothing recorded", "no request in the engine"
-RANKS = {"worker": 6, "core": 5, "core input": 3, "core output": 3, "front end": 2}
+RANKS = {"worker": 6, "core": 5, "core input": 3, "core output": 3}
+RANKS |= dict.fromkeys(("front end", "coordinator", "server parent"), 2)
 HOP_RANK, NO_REQUEST_RANK, WAIT_RANK = 4, 1, 0
 PLACES = {"core input": " on the core's input thread", "core output": " on the core's output thread"}
-PLACES["front end"] = " on the front end"
+PLACES |= {role: f" on the {role}" for role in ("front end", "coordinator", "server parent")}
 HOPS = {"front end → core": "ZMQ", "core → front end": "ZMQ"}  # the others go through shared memory
 ALL = "all"
 
@@ -97,12 +98,18 @@ class Explained:
 
 
 def waiting(
-    device: int, kind: str, window: Pieces, busy: Pieces, why: Explained, short: int = SHORT_GAP_NS
+    device: int,
+    kind: str,
+    window: Pieces,
+    busy: Pieces,
+    why: Explained,
+    short: int = SHORT_GAP_NS,
+    surely_busy: Pieces | None = None,
 ) -> GpuDevice:
     """How long a device was busy in a window and what its gaps of more than `short` nanoseconds are due to.
 
     `busy_ns` + `idle_ns` = `window_ns`; `gap_ns` + `short_gap_ns` = `idle_ns`; the `causes`, largest first, add up to
-    `gap_ns`.
+    `gap_ns`. Where `busy` is when it can have been busy at most, `surely_busy` is when it was for sure.
     """
     starts, ends = gaps(window, busy)
     long = ends - starts > short
@@ -116,6 +123,7 @@ def waiting(
         kind,
         window_ns=whole,
         busy_ns=whole - idle,
+        busy_least_ns=whole - idle if surely_busy is None else int(overlap(surely_busy, *window).sum()),
         idle_ns=idle,
         gaps=int(long.sum()),
         gap_ns=gap,

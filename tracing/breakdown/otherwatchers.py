@@ -118,7 +118,8 @@ class GpuDevice:
     device: int = field(metadata=column("its number"))
     kind: str = field(metadata=column("the kind of step; all: every step"))
     window_ns: int = field(metadata=column("the time of these steps, each to the next one's start", "ns"))
-    busy_ns: int = field(metadata=column("in which anything ran on it", "ns"))
+    busy_ns: int = field(metadata=column("in which anything ran on it; by the recorder at most so long", "ns"))
+    busy_least_ns: int = field(metadata=column("in which it ran for sure: after all of a piece was launched", "ns"))
     idle_ns: int = field(metadata=column("in which nothing did", "ns", "window_ns - busy_ns"))
     gaps: int = field(metadata=column("idle times of more than 20 µs", "gaps"))
     gap_ns: int = field(metadata=column("the time in these", "ns"))
@@ -130,7 +131,7 @@ class GpuDevice:
         total = {cause.cause: cause.ns for cause in self.causes}
         for cause in other.causes:
             total[cause.cause] = total.get(cause.cause, 0) + cause.ns
-        names = ("window_ns", "busy_ns", "idle_ns", "gaps", "gap_ns", "short_gap_ns")
+        names = ("window_ns", "busy_ns", "busy_least_ns", "idle_ns", "gaps", "gap_ns", "short_gap_ns")
         sums = {name: getattr(self, name) + getattr(other, name) for name in names}
         ordered = sorted(total.items(), key=lambda cause: -cause[1])
         return replace(self, **sums, causes=tuple(GapCause(*cause) for cause in ordered))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from tracing.breakdown.hops import impossible
+from tracing.breakdown.requests.hops import impossible
 from tracing.breakdown.tracefile import trace_file
 from tracing.timeline.requests import Flow
 from tracing.timeline.spans import Timeline

@@ -73,6 +73,9 @@ class StepKind:
         metadata=column("with a batch queue: standing behind an earlier step until that is through", "ns")
     )
     other_work_median_ns: int = field(metadata=column("the core is at the next step, or at new requests", "ns"))
+    engine_loop_median_ns: int = field(
+        metadata=column("what the core's loop does itself, between the calls that have spans", "ns")
+    )
     unexplained_median_ns: int = field(metadata=column("what no span explains; of each step all these add up", "ns"))
     unexplained_share_median: float = field(metadata=column("of the step's length", "1"))
     output_median_ns: int = field(metadata=column("making the step's messages, after its end", "ns"))

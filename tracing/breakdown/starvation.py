@@ -14,7 +14,7 @@ import pandas as pd
 
 from probes.columns import column
 from tracing.events.contention import STEAL, THREAD, THROTTLED
-from tracing.timeline.contention import Contention
+from tracing.timeline.contention import Contention, main_roles
 from tracing.timeline.spans import Timeline
 
 TELLING = 0.05  # of the time with traffic, from which a warning names it
@@ -83,24 +83,16 @@ def _threads(timeline: Timeline, samples: Contention, window: tuple[int, int]) -
             yield QueuedThread(role, pid, thread, round(queued), queued / max(window[1] - window[0], 1))
 
 
-def main_roles(spans: pd.DataFrame) -> dict[tuple[int, int], str]:
-    """The role of each thread with spans, by (pid, thread): where it has several, that of most of its spans."""
-    counts = spans.groupby(["pid", "thread", "role"], observed=True).size()
-    best = counts.groupby(level=[0, 1]).idxmax()
-    return {(int(pid), int(thread)): str(role) for pid, thread, role in best}
-
-
 def queued_in_steps(timeline: Timeline, samples: Contention, steps: pd.DataFrame, cores: dict[int, int]) -> np.ndarray:
     """Nanoseconds that the threads of each step's core and workers stood in the run queue meanwhile, the worst one's.
 
     `cores` has the core's process of each process. An estimate for steps shorter than samples are apart.
     """
     start, end = steps["start_ns"].to_numpy(), steps["end_ns"].to_numpy()
-    worst = np.zeros(len(steps))
+    worst = np.zeros(len(steps), dtype=np.int64)
     roles = main_roles(timeline.spans)
-    for (pid, thread), role in roles.items():
-        if role in ("core", "worker"):
-            mine = (steps["pid"] == cores.get(pid, -1)).to_numpy()
-            queued = samples.between(THREAD, start[mine], end[mine], pid, thread)
-            worst[mine] = np.maximum(worst[mine], queued)
+    for core in np.unique(steps["pid"]).tolist():
+        threads = [who for who, role in roles.items() if role in ("core", "worker") and cores.get(who[0], -1) == core]
+        mine = (steps["pid"] == core).to_numpy()
+        worst[mine] = samples.queued(threads, start[mine], end[mine])
     return worst

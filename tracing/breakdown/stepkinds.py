@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import pandas as pd
 
 from tracing.breakdown.gaps import ALL, Explained, causes, waiting, windows
 from tracing.breakdown.otherwatchers import GpuDevice
 from tracing.breakdown.review import StepKind, WorkerUse
-from tracing.timeline.intervals import edges, union
+from tracing.timeline.intervals import Pieces, union
 from tracing.timeline.phases import PHASES
 from tracing.timeline.spans import Timeline
 from tracing.timeline.steps import KINDS
@@ -100,10 +101,15 @@ def devices(timeline: Timeline, steps: pd.DataFrame, hops: pd.DataFrame) -> tupl
     cores = core_of(timeline)
     rows: list[GpuDevice] = []
     for number, (worker, work) in enumerate(timeline.device.groupby("pid", sort=True)):
-        why, busy_ns = (
-            Explained(list(causes(timeline, hops, {int(worker)}, cores))),
-            union(*edges(work.rename(columns={"begin_ns": "start_ns"}))),
-        )
+        why = Explained(list(causes(timeline, hops, {int(worker)}, cores)))
+        busy, surely = busy_pieces(work)
         of_kinds = windows(steps, {cores.get(int(worker), -1)})
-        rows += [waiting(number, kind, window, busy_ns, why) for kind, window in of_kinds]
+        rows += [waiting(number, kind, window, busy, why, surely_busy=surely) for kind, window in of_kinds]
     return tuple(rows)
+
+
+def busy_pieces(work: pd.DataFrame) -> tuple[Pieces, Pieces]:
+    """When a device can have been busy at most, and when it was for sure, from its rows of `Timeline.device`."""
+    begin, end, given = (work[name].to_numpy(dtype=np.int64) for name in ("begin_ns", "end_ns", "given_ns"))
+    sure = np.maximum(begin, given)
+    return union(begin, end), union(sure[sure < end], end[sure < end])

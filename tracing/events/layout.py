@@ -71,9 +71,10 @@ RENAMED = 4  # (internal request id, the id that the caller gave) as texts; in t
 STOPPED = 6  # (internal request id) as text, `step` the message's key: the front end ended it at a stop string
 CHILD = 5  # (internal id of a child of a request with n > 1, its parent's internal id); in the front end
 
-# A piece of a step's work on the device, in a worker: when it began and ended, each as low and high half of nanoseconds
-# of CLOCK_MONOTONIC, and by how many nanoseconds both may be off. A step has one for its forward pass and one for its
-# sampling. Work that is shorter than the calls that launch it appears as long as these.
+# A piece of a step's work on the device, in a worker: when it began and ended, and when the host had launched all of
+# it, each as low and high half of nanoseconds of CLOCK_MONOTONIC, and by how many nanoseconds begin and end may be off.
+# A step has one for its forward pass and one for its sampling. Work that is shorter than the calls that launch it
+# appears as long as these: the device was busy from begin to end at most, and from the last launch to the end at least.
 DEVICE = 7
 
 # `value` of a span of a coroutine or an async generator: why it ended.

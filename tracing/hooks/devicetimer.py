@@ -1,6 +1,8 @@
 """When a device worked on what it was given: by events that are put before and after it, and asked for later.
 
-Nothing here waits for the device. The device's clock is tied to this machine's by an anchor: an event that was put into
+Nothing here waits for the device. Where the device finishes before the host has launched everything, no event tells
+when it worked in between; so beside the time of the last event stands when the host put it: from then on the device has
+nothing to wait for. The device's clock is tied to this machine's by an anchor: an event that was put into
 an empty queue, so that it came between two looks at the clock. The uncertainty of a time is that of its anchor, and
 grows with the distance from it.
 """
@@ -11,7 +13,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 NS_PER_MS = 1e6
 EVENT_NS = 500  # the resolution of CUDA's events
@@ -45,42 +47,64 @@ class DeviceAnchor:
     looked_ns: int
 
 
+class DevicePiece(NamedTuple):
+    """A piece of a device's work, in ns of CLOCK_MONOTONIC.
+
+    It was busy for `end_ns - begin_ns` at most, and from `given_ns` to `end_ns` for sure.
+    """
+
+    step: int
+    begin_ns: int
+    end_ns: int
+    uncertainty_ns: int  # of begin and end
+    given_ns: int
+
+
 @dataclass(frozen=True)
 class GivenWork:
-    """What lies between two events, of one step."""
+    """What lies between two events, of one step; `given_ns` is when the host had launched all of it."""
 
     step: int
     begin: DeviceEvent
     end: DeviceEvent
+    given_ns: int
 
 
 class DeviceTimer:
-    """Times one device's work; `write` is told a step, begin, end and uncertainty in ns once they are known."""
+    """Times one device's work; `write` gets a `DevicePiece` once it is known."""
 
     def __init__(
-        self, make: Callable[[], DeviceEvent], clock: Callable[[], int], write: Callable[[int, int, int, int], None]
+        self, make: Callable[[], DeviceEvent], clock: Callable[[], int], write: Callable[[DevicePiece], None]
     ) -> None:
         self._make, self._clock, self._write = make, clock, write
         self._spare: list[DeviceEvent] = []
         self._begun: tuple[int, DeviceEvent] | None = None
+        self._is_close = False  # whether the begin was put right before the first launch
         self._given: deque[GivenWork] = deque()
         self._anchor: DeviceAnchor | None = None
         self._lock = threading.Lock()
 
-    def begin(self, step: int) -> None:
-        """The step's next launches follow; without effect inside of what has begun."""
+    def begin(self, step: int, close: bool = False) -> None:
+        """The step's next launches follow; `close` where they follow at once.
+
+        Inside of what has begun only the first close one counts: nothing was launched before it.
+        """
         if self._begun is not None and self._begun[0] == step:
+            if close and not self._is_close:
+                self._begun[1].record()
+                self._is_close = True
             return
         self.read()
         self._renew_anchor()
-        self._begun = (step, self._put())
+        self._begun, self._is_close = (step, self._put()), close
 
     def end(self) -> None:
         """The launches that `begin` announced are over."""
         if self._begun is not None:
             step, begin = self._begun
             self._begun = None
-            self._given.append(GivenWork(step, begin, self._put()))
+            given_ns = self._clock()
+            self._given.append(GivenWork(step, begin, self._put(), given_ns))
 
     def read(self) -> None:
         """Write down what the device is done with; another thread may be at it already."""
@@ -100,7 +124,7 @@ class DeviceTimer:
         )
         elapsed_ns = end_ns - anchor.at_ns
         uncertainty_ns = anchor.uncertainty_ns + EVENT_NS + round(elapsed_ns * (DRIFT + FLOAT))
-        self._write(work.step, begin_ns, end_ns, uncertainty_ns)
+        self._write(DevicePiece(work.step, begin_ns, end_ns, uncertainty_ns, work.given_ns))
         self._spare.append(work.begin)
         if (
             elapsed_ns > ANCHOR_PERIOD_NS

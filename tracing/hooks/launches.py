@@ -9,7 +9,7 @@ from typing import Any
 
 from ..events.layout import DEVICE
 from . import _recorder, recorder
-from .devicetimer import DeviceTimer
+from .devicetimer import DevicePiece, DeviceTimer
 
 HALF = 32  # bits of a list's integers
 LOW = (1 << HALF) - 1
@@ -22,15 +22,15 @@ class Launches:
         self.timer: DeviceTimer | None = None
         self.sought = False
 
-    def begin(self) -> None:
-        """The thread's step, if it is one of the core's, launches something now."""
+    def begin(self, close: bool = False) -> None:
+        """The thread's step, if it is one of the core's, launches something now; `close` where nothing is between."""
         step = _recorder.step()
         if step < 0:  # to warm up or to capture graphs, in which a timed event has no place
             return
         if not self.sought:
             self.sought = True
             self.timer = find_timer()
-        self._do(lambda timer: timer.begin(step))
+        self._do(lambda timer: timer.begin(step, close))
 
     def end(self) -> None:
         self._do(DeviceTimer.end)
@@ -70,10 +70,10 @@ def find_timer() -> DeviceTimer | None:
     return DeviceTimer(make, _recorder.now, write_device)
 
 
-def write_device(step: int, begin_ns: int, end_ns: int, uncertainty_ns: int) -> None:
-    """List a piece of the device's work: two times of 64 bits in halves, the low one first, and the uncertainty."""
-    halves = (begin_ns & LOW, begin_ns >> HALF, end_ns & LOW, end_ns >> HALF)
-    _recorder.numbers(DEVICE, (*halves, min(uncertainty_ns, LOW)), 0, step)
+def write_device(piece: DevicePiece) -> None:
+    """List a piece of the device's work: three times of 64 bits in halves, the low one first, and the uncertainty."""
+    halves = (half for ns in (piece.begin_ns, piece.end_ns, piece.given_ns) for half in (ns & LOW, ns >> HALF))
+    _recorder.numbers(DEVICE, (*halves, min(piece.uncertainty_ns, LOW)), 0, piece.step)
 
 
 def begun(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -81,7 +81,7 @@ def begun(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def launch(*args: Any, **kwargs: Any) -> Any:
-        launches.begin()
+        launches.begin(close=True)
         return function(*args, **kwargs)
 
     return launch

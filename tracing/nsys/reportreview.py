@@ -11,6 +11,7 @@ from tracing.nsys import file, ranges
 from tracing.nsys.file import Report
 from tracing.nsys.gpu import gpu
 from tracing.sites.engine import SCOPE_SITE
+from tracing.sites.site import ENCLOSING
 from tracing.timeline.spans import Timeline
 
 
@@ -74,7 +75,7 @@ def about(report: Report, timeline: Timeline) -> str:
 def stages(timeline: Timeline) -> tuple[StageTimes, ...]:
     """The times of each stage by role, the largest sum first. A scope that is none of ours goes by its name."""
     spans = timeline.spans.assign(stage=ranges.stage_names(timeline))
-    spans = spans[(spans["share"] != "frame") | (spans["site"] == SCOPE_SITE.name)]
+    spans = spans[~spans["share"].isin(ENCLOSING) | (spans["site"] == SCOPE_SITE.name)]
     lengths = (spans["end_ns"] - spans["start_ns"]).groupby([spans["role"].astype(str), spans["stage"]])
     rows = [
         StageTimes(role, stage, len(each), int(each.median()), int(each.quantile(0.95)), int(each.sum()))

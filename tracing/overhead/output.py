@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from tracing import timeline
-from tracing.breakdown import hops
+from tracing.breakdown.requests import hops
 from tracing.events.layout import RECORD
 from tracing.nsys.capture import STEM
 from tracing.overhead.arms import RunningArm

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from tracing.sites.engine import ALL_SITES
-from tracing.sites.site import ROLES
+from tracing.sites.site import ENCLOSING, ROLES
 from tracing.timeline.nesting import Nesting
 from tracing.timeline.spans import Timeline
 
@@ -45,7 +45,7 @@ def drawing(
     by site: the bars of those lead there.
     """
     spans = timeline.spans
-    inside = spans[(spans["start_ns"] < end_ns) & (spans["end_ns"] > start_ns) & (spans["share"] != "frame")]
+    inside = spans[(spans["start_ns"] < end_ns) & (spans["end_ns"] > start_ns) & ~spans["share"].isin(ENCLOSING)]
     if len(inside) > most:
         length = inside["end_ns"] - inside["start_ns"]
         inside = inside[length >= np.sort(length.to_numpy())[-most]]

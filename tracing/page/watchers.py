@@ -177,7 +177,12 @@ def sentence(device: GpuDevice) -> str:
         shares.append(("other", other))
     of = "the time" if device.kind == "all" else device.kind
     causes = ", ".join(f"{share:.1%} {cause}" for cause, share in shares)
-    waited = f"GPU {device.device} waited {device.gap_ns / whole:.1%} of {of}"
+    doubt = (device.busy_ns - device.busy_least_ns) / whole
+    least = "at least " if doubt > COUNTED_CAUSES else ""
+    waited = f"GPU {device.device} waited {least}{device.gap_ns / whole:.1%} of {of}"
+    if least:
+        busy = f"{device.busy_least_ns / whole:.1%} to {device.busy_ns / whole:.1%}"
+        waited += f" (busy for {busy}: what it did while the host still launched is not known)"
     return f"{waited}: {causes}" if causes else waited
 
 

@@ -16,6 +16,7 @@ from tracing.pyspy import waitingframes
 from tracing.pyspy.events import Stack
 from tracing.pyspy.samples import Samples
 from tracing.sites.engine import SITES, Site
+from tracing.sites.site import ENCLOSING
 from tracing.timeline.intervals import contains, union
 from tracing.timeline.spans import Timeline, as_seen
 
@@ -119,7 +120,7 @@ def _stage(site: Site, role: str) -> str:
 def by_clock(frame: pd.DataFrame, timeline: Timeline, uncertainty_ns: int) -> pd.DataFrame:
     """Give samples without a site that of the innermost span which holds them and the uncertainty on both sides."""
     spans = timeline.spans
-    long = spans[(spans["end_ns"] - spans["start_ns"] > 2 * uncertainty_ns) & (spans["share"] != "frame")]
+    long = spans[(spans["end_ns"] - spans["start_ns"] > 2 * uncertainty_ns) & ~spans["share"].isin(ENCLOSING)]
     rest = frame[frame["site"] == ""]
     groups = dict(list(rest.groupby(["pid", "thread"], sort=False)["time_ns"]))
     site, stage = frame["site"].to_numpy(copy=True), frame["stage"].to_numpy(copy=True)

@@ -18,8 +18,8 @@ What holds in each shape of the engine, from recordings of real ones: the two-la
 in one process, 24 over HTTP). Engines are forked off one process that has imported vLLM, but for Model Runner V2 and
 the server. Shared machines vary: other work on the same cores lengthens what is unexplained.
 
-- *processes*: front ends + cores + workers; where they share a process it counts for each. A coordinator, and cores
-  that encode for it, count as front ends: it has no role of its own yet.
+- *processes*: front ends + cores + workers; where they share a process it counts for each. A coordinator, and the
+  parent of several API servers, through which no request goes, are not counted.
 - *unexplained*: the median request's time that no span and no named wait covers, an output token; and as a share.
 - *of a step*: the same of the median step, as a share of it.
 - *columns add up*: the columns of every step and what is unexplained are its length, and every worker ran the tokens

@@ -32,6 +32,7 @@ SCOPE_TARGET = "vllm.v1.utils:record_function_or_nullcontext"
 PROCESS_ROLES: dict[str, list[str]] = {
     "vllm.v1.engine.core": ["core", "core input", "core output"],
     "vllm.v1.executor.multiproc_executor": ["worker"],
+    "vllm.v1.engine.coordinator": ["coordinator"],
 }
 
 ALL_SITES: tuple[Site, ...] = (*SITES, GC_SITE, SCOPE_SITE)

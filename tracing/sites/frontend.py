@@ -10,7 +10,7 @@ _OUTPUTS = "vllm.v1.engine.output_processor:"
 _WIRE = "vllm.v1.serial_utils:"
 
 WAY_IN: tuple[Site, ...] = (
-    Site("llm.generate", "generate", "front end", ("vllm.entrypoints.llm:LLM.generate",), share="frame"),
+    Site("llm.generate", "generate", "front end", ("vllm.entrypoints.llm:LLM.generate",), share="loop"),
     Site(
         "llm.render",
         "tokenize",
@@ -54,7 +54,7 @@ WAY_IN: tuple[Site, ...] = (
 WAY_BACK: tuple[Site, ...] = (
     Site("client.receive", "deserialize", "front end", (f"{_WIRE}MsgpackDecoder.decode",), numbers=("bytes", "")),
     Site("client.wait", "wait: core", "front end", (f"{_CLIENT}SyncMPClient.get_output",), share="wait"),
-    Site("llm.step", "engine loop", "front end", ("vllm.v1.engine.llm_engine:LLMEngine.step",), share="frame"),
+    Site("llm.step", "engine loop", "front end", ("vllm.v1.engine.llm_engine:LLMEngine.step",), share="loop"),
     Site(
         "output.process",
         "process outputs",

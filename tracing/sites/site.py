@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Role = Literal["front end", "core input", "core", "core output", "worker"]
+Role = Literal["front end", "core input", "core", "core output", "worker", "coordinator", "server parent"]
 Kind = Literal["function", "coroutine", "async generator", "static", "model"]
-Share = Literal["work", "wait", "frame"]
+Share = Literal["work", "wait", "loop", "frame"]
 
+ENCLOSING: tuple[Share, ...] = ("loop", "frame")
+# Of sites; the others are of whole processes.
 ROLES: tuple[Role, ...] = ("front end", "core input", "core", "core output", "worker")
 
 
@@ -18,7 +20,8 @@ class Site:
 
     `targets` are `module:Class.method`, any of which may be absent in a version as long as one is there (a site that is
     not `required` may be absent whole). `share` says what its time counts as: `work` and `wait` explain a request's
-    time, a `frame` only encloses others. `numbers` names what a span's `value` and `extra` are. `also` are
+    time, a `frame` only encloses others, and so does a `loop`, but what it does between them is Python that waits for
+    nothing: its own time. `numbers` names what a span's `value` and `extra` are. `also` are
     targets that are hooked where they are, but do not make the site fit: other libraries', or of executors that a
     version may lack.
     """

@@ -16,7 +16,7 @@ class SpanRow:
     site: str = field(metadata=column("the function of vLLM, as `python -m tracing.sites` lists it"))
     stage: str = field(metadata=column("the named phase that it belongs to"))
     role: str = field(metadata=column("front end, core, core input, core output or worker"))
-    share: str = field(metadata=column("work, wait, or frame: one that only encloses others"))
+    share: str = field(metadata=column("work, wait, frame: encloses others, or loop: its own is what is between"))
     pid: int = field(metadata=column("the process"))
     thread: int = field(metadata=column("the thread, by the operating system's number"))
     thread_name: str = field(metadata=column("the thread's name"))

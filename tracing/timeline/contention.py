@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from tracing.events.contention import FILE
+from tracing.events.contention import FILE, THREAD
+from tracing.timeline.intervals import Ints
 
 Series = tuple[np.ndarray, np.ndarray]  # moments, totals
 
@@ -33,6 +35,20 @@ class Contention:
         if len(moments) < 2:
             return np.zeros(len(start))
         return np.interp(end, moments, totals) - np.interp(start, moments, totals)
+
+    def queued(self, threads: Iterable[tuple[int, int]], start: Ints, end: Ints) -> Ints:
+        """Nanoseconds of each interval in the run queue, of some threads the one that stood there longest."""
+        worst = np.zeros(len(start))
+        for pid, thread in threads:
+            worst = np.maximum(worst, self.between(THREAD, start, end, pid, thread))
+        return np.minimum(worst.astype(np.int64), end - start)
+
+
+def main_roles(spans: pd.DataFrame) -> dict[tuple[int, int], str]:
+    """The role of each thread with spans, by (pid, thread): where it has several, that of most of its spans."""
+    counts = spans.groupby(["pid", "thread", "role"], observed=True).size()
+    best = counts.groupby(level=[0, 1]).idxmax()
+    return {(int(pid), int(thread)): str(role) for pid, thread, role in best}
 
 
 def read(folder: Path) -> Contention:

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tracing.timeline.nesting import Cut, cut_at_waits
+from tracing.timeline.contention import main_roles
+from tracing.timeline.nesting import Cut, cut_at_waits, outermost, own_of_loops
 from tracing.timeline.spans import Timeline
 from tracing.timeline.workers import core_of
 
@@ -123,6 +124,48 @@ class Index:
     def pieces(self, rows: Rows) -> Cut:
         """Some spans, by row, without the waits inside them."""
         return Cut(*(column[_among(self._cut.place, rows)] for column in self._cut))
+
+    @cached_property
+    def _loops(self) -> Cut:
+        return own_of_loops(self.timeline.spans)
+
+    def loops(self, pid: int, role: str) -> Cut:
+        """The own time of a process's loops, by start."""
+        rows = self._loops.place
+        return Cut(*(column[(self.pid[rows] == pid) & (self.role[rows] == role)] for column in self._loops))
+
+    @cached_property
+    def _core_work(self) -> dict[int, Cut]:
+        spans = self.timeline.spans
+        mine = spans[(spans["role"] == "core") & (spans["share"] == "work") & (spans["site"] != "gc")]
+        rows = outermost(mine).index.to_numpy()
+        return {
+            pid: Cut(*(column[self.pid[rows] == pid] for column in (rows, self.start[rows], self.end[rows])))
+            for pid in np.unique(self.pid[rows]).tolist()
+        }
+
+    def core_work(self, pid: int) -> Cut:
+        """What a core's main thread did, by start, each span that lies in no other."""
+        return self._core_work.get(pid, Cut(NONE, NONE, NONE))
+
+    @cached_property
+    def _update_ends(self) -> dict[int, dict[int, tuple[int, int]]]:
+        ends: dict[int, dict[int, tuple[int, int]]] = {}
+        rows = self.at("scheduler.update")
+        for row in rows[np.argsort(self.step[rows], kind="stable")].tolist():
+            of_core = ends.setdefault(int(self.pid[row]), {})
+            until = next(reversed(of_core.values()))[1] if of_core else 0
+            of_core[int(self.step[row])] = (row, max(until, int(self.end[row])))
+        return ends
+
+    def update_ends(self, pid: int) -> dict[int, tuple[int, int]]:
+        """By step of a core: the row of its update, and when that and all before it had ended."""
+        return self._update_ends.get(pid, {})
+
+    @cached_property
+    def main_threads(self) -> dict[tuple[int, int], str]:
+        """The role of each thread with spans, by process and thread."""
+        return main_roles(self.timeline.spans)
 
     def threads(self, rows: Rows) -> Rows:
         """A number for the thread of each of some spans, distinct over all processes."""

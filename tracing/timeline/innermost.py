@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from tracing.sites.site import ENCLOSING
 from tracing.timeline.intervals import Ints, edges, topmost
 from tracing.timeline.spans import Timeline
 
@@ -16,7 +17,7 @@ class Places:
 
     def __init__(self, timeline: Timeline) -> None:
         self.stages = [OUTSIDE, *map(str, timeline.spans["stage"].cat.categories)]
-        telling = timeline.spans[timeline.spans["share"] != "frame"]
+        telling = timeline.spans[~timeline.spans["share"].isin(ENCLOSING)]
         self._threads = {
             (int(pid), int(thread)): _pieces(rows) for (pid, thread), rows in telling.groupby(["pid", "thread"])
         }

@@ -65,6 +65,15 @@ def gaps(pieces: Pieces, others: Pieces) -> Pieces:
     return union(cuts[:-1][free], cuts[1:][free])
 
 
+def clipped(start: Ints, end: Ints, windows: Pieces) -> tuple[Ints, Ints, Ints]:
+    """Some intervals as far as they lie in some windows: the place of each piece's interval, its start and its end."""
+    first = np.searchsorted(windows[1], start, side="right")
+    count = np.maximum(np.searchsorted(windows[0], end, side="left") - first, 0)
+    which = np.repeat(np.arange(len(start)), count)
+    window = np.repeat(first - np.cumsum(count) + count, count) + np.arange(count.sum())
+    return which, np.maximum(start[which], windows[0][window]), np.minimum(end[which], windows[1][window])
+
+
 def precedence(start: Ints, end: Ints, rank: Ints) -> Ints:
     """Distinct precedences: the higher rank first, then what began last, which of nested intervals is the innermost."""
     order = np.empty(len(start), dtype=np.int64)

@@ -1,4 +1,5 @@
-"""Intervals of one thread, which nest: those open at a time, those inside no other, and those without their waits."""
+"""Intervals of one thread, which nest: those open at a time, inside no other, without their waits, and what of a loop
+is its own."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from typing import Generic, NamedTuple, TypeVar
 import numpy as np
 import pandas as pd
 
-from tracing.timeline.intervals import Ints, edges, union
+from tracing.timeline.intervals import Ints, edges, topmost, union
 
 Item = TypeVar("Item")
 
@@ -71,4 +72,23 @@ def cut_at_waits(rows: pd.DataFrame) -> Cut:
     cuts[0] = cuts[0]._replace(end=last)
     joined = Cut(*(np.concatenate(columns) for columns in zip(*cuts, strict=True)))
     order = np.argsort(joined.place, kind="stable")
+    return Cut(*(column[order] for column in joined))
+
+
+def own_of_loops(rows: pd.DataFrame) -> Cut:
+    """When each loop did what none of the spans inside it covers, but for frames; by start.
+
+    Rows come by start, then the longest first, so that of those that cover an instant the last is the innermost.
+    """
+    start, end = edges(rows)
+    loop, frame = ((rows["share"] == share).to_numpy() for share in ("loop", "frame"))
+    thread = rows.groupby(["pid", "thread"], sort=False).ngroup().to_numpy()
+    cuts = [Cut(*np.zeros((3, 0), dtype=np.int64))]
+    for each in np.unique(thread[loop]):
+        place = np.flatnonzero((thread == each) & ~frame)
+        bounds, top = topmost(start[place], end[place], np.arange(len(place)))
+        own = (top >= 0) & loop[place[top]]
+        cuts.append(Cut(place[top[own]], bounds[:-1][own], bounds[1:][own]))
+    joined = Cut(*(np.concatenate(columns) for columns in zip(*cuts, strict=True)))
+    order = np.argsort(joined.start, kind="stable")
     return Cut(*(column[order] for column in joined))

@@ -3,9 +3,9 @@
 Every instant of a step belongs to one phase or to none. What explains it: the step's own spans in the core and in one
 worker, garbage collections there, and what kept it waiting: earlier steps of the batch queue, and other work of the
 core. Of several the worker's work counts before the core's (but for its reply, which may outlast the core's reading),
-then waiting for the device, an earlier step, other work, and the wait for the worker; of one rank what began last,
-which is the innermost. So a worker that runs inside the core's call has its time for itself, and a wait inside a call
-is no part of it.
+then waiting for the device, an earlier step, other work, what the core's loop does itself, and the wait for the worker;
+of one rank what began last, which is the innermost. So a worker that runs inside the core's call has its time for
+itself, and a wait inside a call is no part of it.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from tracing.sites.site import ENCLOSING
 from tracing.timeline.intervals import Ints, edges, precedence, topmost
-from tracing.timeline.nesting import cut_at_waits, outermost
+from tracing.timeline.nesting import cut_at_waits, outermost, own_of_loops
 from tracing.timeline.spans import LAUNCH, Timeline
 from tracing.timeline.workers import places
 
@@ -38,11 +39,12 @@ PHASES: dict[str, tuple[str, ...]] = {
     "gc": ("garbage collection",),
     "earlier_step": (),
     "other_work": (),
+    "engine_loop": ("engine loop",),
 }
 NAMES = tuple(PHASES)
 TITLES = {"kv": "KV transfer", "wait_gpu": "wait: GPU", "wait_worker": "wait: worker", "gc": "garbage collection"}
 LAUNCHES = {"model": "forward", "sample": "sample", "draft": "draft"}
-WORKER_WORK, CORE_WORK, REPLY, GPU_WAIT, EARLIER, OTHER, WAIT = range(6, -1, -1)  # of several the highest counts
+WORKER_WORK, CORE_WORK, REPLY, GPU_WAIT, EARLIER, OTHER, LOOP, WAIT = range(7, -1, -1)  # of several the highest counts
 PHASE_OF_STAGE = {stage: number for number, stages in enumerate(PHASES.values()) for stage in stages}
 
 
@@ -91,7 +93,7 @@ def divided(timeline: Timeline, steps: pd.DataFrame, cores: dict[int, int]) -> I
 def _shares(timeline: Timeline, steps: pd.DataFrame, cores: dict[int, int]) -> Iterator[Shares]:
     spans = timeline.spans
     rows = spans[
-        spans["role"].isin(("core", "worker")) & (spans["share"] != "frame") & (spans["stage"] != "wait: core")
+        spans["role"].isin(("core", "worker")) & ~spans["share"].isin(ENCLOSING) & (spans["stage"] != "wait: core")
     ]
     owner = rows["pid"].map(cores).fillna(-1).to_numpy(dtype=np.int64)
     pause = (rows["site"] == "gc").to_numpy()
@@ -102,6 +104,7 @@ def _shares(timeline: Timeline, steps: pd.DataFrame, cores: dict[int, int]) -> I
         yield _earlier(steps, mine)
         yield _collections(rows[pause & (owner == core)], steps, mine)
         yield _other_work(outermost(rows[work & (rows["pid"] == core).to_numpy()]), steps, mine)
+        yield _loop(spans[(spans["pid"] == core) & (spans["role"] != "front end")], steps, mine)
 
 
 def _own(rows: pd.DataFrame, owner: Ints, steps: pd.DataFrame) -> Shares:
@@ -153,6 +156,13 @@ def _other_work(rows: pd.DataFrame, steps: pd.DataFrame, mine: Ints) -> Shares:
     other = rows["step"].to_numpy(dtype=np.int64)[row] != steps["step"].to_numpy(dtype=np.int64)[place]
     start, end = (edge[row][other] for edge in edges(rows))
     return _alike("other_work", OTHER, place[other], start, end)
+
+
+def _loop(rows: pd.DataFrame, steps: pd.DataFrame, mine: Ints) -> Shares:
+    """What the core's loop does between the calls that have spans, while a step is in flight."""
+    _, start, end = own_of_loops(rows)
+    row, place = _within(pd.DataFrame({"start_ns": start, "end_ns": end}), steps, mine)
+    return _alike("engine_loop", LOOP, place, start[row], end[row])
 
 
 def _alike(phase: str, rank: int, place: Ints, start: Ints, end: Ints) -> Shares:

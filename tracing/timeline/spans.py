@@ -5,7 +5,7 @@ Nothing here loops over spans. Times stay nanoseconds of CLOCK_MONOTONIC, which 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ MAIN_ROLES = ("front end", "core", "worker")  # of a process that serves several
 HALF = 1 << 32  # of a list's integers, to put two together
 LAUNCH = " (launch)"  # at the end of a stage whose work goes on on a device after it
 LAUNCHED = ("forward", "logits", "sample", "draft", "verify", "encoder")
+APART = ("coordinator", "server parent")  # the roles of processes through which no request goes
 IN_WORKER = {"queue.get": ("wait: core", "wait"), "queue.put": ("reply", "work")}
 
 
@@ -37,9 +38,10 @@ class Timeline:
     (categories, missing where none), `step`, `value`, `extra` (int64, see `tracing.events`), `raised` (bool).
     `batches` (pid, step, request, tokens), `steps` (pid, step and its counts), `messages` (pid, step, key, client,
     outputs), `renamed` (pid, internal, external), `children` (pid, child, parent) and `stopped` (pid, key, request) are
-    the core's and the front end's lists. `device`
-    (pid, step, begin_ns, end_ns, uncertainty_ns) has a row for each piece of work of a device: a step's forward pass,
-    and its sampling. `texts` has those that an `extra` or `value` points to, by process and number.
+    the core's and the front end's lists. `device` (pid, step, begin_ns, end_ns, given_ns, uncertainty_ns) has a row for
+    each piece of work of a device: a step's forward pass, and its sampling. It was busy from begin to end at most, and
+    from `given_ns`, when all was launched, to the end at least. `texts` has those that an `extra` or `value` points to,
+    by process and number.
     """
 
     folder: Path
@@ -70,6 +72,7 @@ def read(folder: Path | str) -> Timeline:
 
 def assembled(folder: Path, files: list[EventFile]) -> Timeline:
     """One timeline of what the processes of a run wrote."""
+    files = [_as_parent(file) if _started_front_ends(file, files) else file for file in files]
     return Timeline(
         folder,
         _spans(files),
@@ -81,6 +84,17 @@ def assembled(folder: Path, files: list[EventFile]) -> Timeline:
         sum(file.torn for file in files),
         sum(file.dropped for file in files),
     )
+
+
+def _started_front_ends(file: EventFile, files: list[EventFile]) -> bool:
+    """Whether a front end has started others and took no request itself, as an API server of several processes does."""
+    front_ends = [other.process.get("parent") for other in files if other.process["serves"] == ["front end"]]
+    no_request = not len(file.lists[RENAMED][0])
+    return file.process["serves"] == ["front end"] and no_request and file.process["pid"] in front_ends
+
+
+def _as_parent(file: EventFile) -> EventFile:
+    return replace(file, process=file.process | {"serves": ["server parent"]})
 
 
 # --- the frame of spans ---
@@ -148,10 +162,14 @@ def _piece(file: EventFile, names: dict[str, int]) -> dict[str, np.ndarray]:
 def as_seen(site: dict[str, Any], serves: list[str]) -> dict[str, str]:
     """A site's row as it is in a process that serves these roles."""
     row = {"site": site["name"], "stage": site["stage"], "role": site["role"], "share": site["share"]}
-    if row["site"] in SHARED_SITES and serves:
+    if serves and serves[0] in APART:
+        row["role"] = serves[0]
+    elif row["site"] in SHARED_SITES and serves:
         row["role"] = next((role for role in MAIN_ROLES if role in serves), serves[0])
         if serves == ["worker"] and row["site"] in IN_WORKER:
             row["stage"], row["share"] = IN_WORKER[row["site"]]
+    elif row["role"] == "front end" and "core" in serves and "front end" not in serves:
+        row["role"] = "core output"  # this thread of a core writes to a coordinator as a front end does to a core
     return row
 
 
@@ -189,9 +207,10 @@ def _stopped(files: list[EventFile]) -> pd.DataFrame:
 
 def _device(file: EventFile) -> pd.DataFrame:
     """What the process's device worked on, of times in halves."""
-    rows = _fixed(file, DEVICE, ("begin_low", "begin_high", "end_low", "end_high", "uncertainty_ns"))
-    begin, end = (rows[f"{edge}_low"] + rows[f"{edge}_high"] * HALF for edge in ("begin", "end"))
-    return rows.assign(begin_ns=begin, end_ns=end)[["pid", "step", "begin_ns", "end_ns", "uncertainty_ns"]]
+    edges = ("begin", "end", "given")
+    rows = _fixed(file, DEVICE, (*(f"{edge}_{half}" for edge in edges for half in ("low", "high")), "uncertainty_ns"))
+    times = {f"{edge}_ns": rows[f"{edge}_low"] + rows[f"{edge}_high"] * HALF for edge in edges}
+    return rows.assign(**times)[["pid", "step", *times, "uncertainty_ns"]]
 
 
 def _joined(frames: list[pd.DataFrame]) -> pd.DataFrame:

@@ -1,39 +1,36 @@
 """Where a request's time goes: every nanosecond from the call to the last output belongs to one part.
 
 What explains an instant: the request's own spans (under its ids), those of its steps in the core and the workers, those
-of its messages on the way back, garbage collections on these threads meanwhile, and the named waits. Spans that only
-enclose others never do. Of several the most telling counts: work before waiting; of work the worker's before the core's
-before the rest, so that what is hidden behind the next step is not charged; then the one that began last, which is the
-innermost. What nothing explains is `unexplained`.
+of its messages on the way back, garbage collections on these threads meanwhile, the named waits, and what the
+processes did meanwhile. Spans that only enclose others never do. Of several the most telling counts: work before
+waiting; of work the worker's before the core's before the rest, so that what is hidden behind the next step is not
+charged; then the one that began last, which is the innermost. What nothing explains is `unexplained`.
+
+Of what is unexplained, and of the loops' own time, the part in which a thread stood in the kernel's run queue is known
+by samples; it is a part of its own, and an estimate.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 import numpy as np
 
+from tracing.breakdown.requests.meanwhile import meanwhile
+from tracing.breakdown.requests.piece import CORE_WORK, GPU_WAIT, LOOP, WAIT, WORK, WORKER_WORK, Piece
+from tracing.breakdown.requests.waits import waits
 from tracing.breakdown.review import BudgetPart
-from tracing.breakdown.waits import waits
+from tracing.sites.site import ENCLOSING
+from tracing.timeline.contention import Contention
 from tracing.timeline.index import Index, Rows
 from tracing.timeline.intervals import precedence, topmost
 from tracing.timeline.requests import Flow
 from tracing.timeline.requestspans import carried, own_rows
 
 UNEXPLAINED = "unexplained"
-RANK = {"worker": 4, "core": 3}  # of work; that of other roles is 2
-GPU_WAIT, WAIT = 1, 0
-
-
-@dataclass(frozen=True)
-class Piece:
-    """An interval that can explain a request's time, and the rows of the spans that it rests on."""
-
-    part: str
-    start_ns: int
-    end_ns: int
-    rank: int
-    rows: tuple[int, ...]
+NOT_SAMPLED = Contention()
+RUN_QUEUE = "run queue (estimate)"
+RANK = {"worker": WORKER_WORK, "core": CORE_WORK}  # of work; that of other roles is WORK
 
 
 def pieces(index: Index, flow: Flow) -> list[Piece]:
@@ -44,6 +41,7 @@ def pieces(index: Index, flow: Flow) -> list[Piece]:
         for row, begun, over in zip(*columns, strict=True)
     ]
     whole += [Piece(w.name, w.start_ns, w.end_ns, WAIT, (w.after, w.before)) for w in waits(index, flow)]
+    whole += meanwhile(index, flow)
     start, end = flow.start_ns, flow.end_ns
     trimmed = [Piece(p.part, max(p.start_ns, start), min(p.end_ns, end), p.rank, p.rows) for p in whole]
     return [piece for piece in trimmed if piece.end_ns > piece.start_ns]
@@ -52,15 +50,16 @@ def pieces(index: Index, flow: Flow) -> list[Piece]:
 def _rank(index: Index, row: int) -> int:
     if index.share[row] == "wait":
         return GPU_WAIT if index.stage[row] == "wait: GPU" else WAIT
-    return RANK.get(index.role[row], 2)
+    return RANK.get(index.role[row], WORK)
 
 
 def explaining(index: Index, flow: Flow) -> Rows:
     """What passed while a request waited or was worked on: its own spans, the rest of its steps and messages, and
-    collections meanwhile; by start, without frames."""
+    collections meanwhile; by start, without those that enclose others."""
     rows = np.union1d(own_rows(index, flow), carried(index, flow))
     # That a worker waits for the core says nothing of what the core does, and a request waits for neither.
-    rows = rows[(index.share[rows] != "frame") & ((index.stage[rows] != "wait: core") | (index.role[rows] != "worker"))]
+    worker_waits = (index.stage[rows] == "wait: core") & (index.role[rows] == "worker")
+    rows = rows[~np.isin(index.share[rows], ENCLOSING) & ~worker_waits]
     return np.union1d(rows, _collections(index, flow, rows))
 
 
@@ -71,29 +70,37 @@ def _collections(index: Index, flow: Flow, rows: Rows) -> Rows:
     return pauses[np.isin(index.threads(pauses), np.unique(index.threads(rows)))]
 
 
-def budget(index: Index, flow: Flow) -> dict[str, int]:
+def threads_of(index: Index, flow: Flow) -> Iterator[tuple[int, int]]:
+    """The main threads of a request's front end, core and workers, each with its process."""
+    for (pid, thread), role in index.main_threads.items():
+        process = flow.front_pid if role == "front end" else flow.core_pid
+        if role in ("front end", "core", "worker") and process in (pid, index.cores.get(pid)):
+            yield pid, thread
+
+
+def budget(index: Index, flow: Flow, samples: Contention = NOT_SAMPLED) -> dict[str, int]:
     """Nanoseconds by part; they add up to the request's latency exactly."""
     explanations = pieces(index, flow)
-    start = np.array([piece.start_ns for piece in explanations], dtype=np.int64)
-    end = np.array([piece.end_ns for piece in explanations], dtype=np.int64)
-    rank = np.array([piece.rank for piece in explanations], dtype=np.int64)
+    start = np.array([flow.start_ns, *(piece.start_ns for piece in explanations)], dtype=np.int64)
+    end = np.array([flow.end_ns, *(piece.end_ns for piece in explanations)], dtype=np.int64)
+    rank = np.array([0, *(piece.rank for piece in explanations)], dtype=np.int64)
     bounds, top = topmost(start, end, precedence(start, end, rank))
+    queued = samples.queued(threads_of(index, flow), bounds[:-1], bounds[1:])
+    queued = np.where(np.isin(rank[top], (0, LOOP)), queued, 0)
     lengths = np.diff(bounds) if len(bounds) else np.zeros(0, dtype=np.int64)
-    parts: dict[str, int] = {}
-    for which, length in zip(top.tolist(), lengths.tolist(), strict=True):
-        if which >= 0:
-            part = explanations[which].part
-            parts[part] = parts.get(part, 0) + length
-    parts[UNEXPLAINED] = flow.latency_ns - sum(parts.values())
-    return parts
+    parts: dict[str, int] = {UNEXPLAINED: 0, RUN_QUEUE: int(queued.sum())}
+    for which, length in zip(top.tolist(), (lengths - queued).tolist(), strict=True):
+        part = explanations[which - 1].part if which else UNEXPLAINED
+        parts[part] = parts.get(part, 0) + length
+    return {part: ns for part, ns in parts.items() if ns or part == UNEXPLAINED}
 
 
 Budgets = dict[str, dict[str, int]]
 
 
-def budgets(index: Index, flows: list[Flow]) -> Budgets:
+def budgets(index: Index, flows: list[Flow], samples: Contention = NOT_SAMPLED) -> Budgets:
     """The budget of each request, by its id."""
-    return {flow.request: budget(index, flow) for flow in flows}
+    return {flow.request: budget(index, flow, samples) for flow in flows}
 
 
 def summary(requests: Budgets) -> tuple[BudgetPart, ...]:
