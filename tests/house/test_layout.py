@@ -43,6 +43,7 @@ FLOORS = {
     "hooks": {"sites", "events"},
     "timeline": {"sites", "events"},
     **dict.fromkeys(("breakdown", "pyspy", "nsys", "torchsums", "overhead"), READERS),
+    "hang": READERS,
     "shapes": READERS | {"record"},
     "page": READERS,
 }

@@ -1,0 +1,268 @@
+"""From situations to explanations: who waits for whom, what ends the chain, and where two answers fit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.tracing.hang.reports import FRONT, MULTIPROC, WAITING_CORE, idle_worker
+from tracing.hang.chain import explain
+from tracing.hang.doing import HangCause
+from tracing.hang.dumptext import read_text
+from tracing.hang.explanation import HangAnswer
+from tracing.hang.situation import (
+    Counters,
+    LastSpan,
+    MemberProcess,
+    ProcessState,
+    Situation,
+    UnreadAnswer,
+    of_reading,
+)
+
+IDLE_CORE = """Process 10: VLLM::EngineCore
+Thread 10 (idle): "MainThread"
+    wait (threading.py:355)
+    get (queue.py:171)
+    _process_input_queue (vllm/v1/engine/core.py:900)
+    run_engine_core (vllm/v1/engine/core.py:860)
+Thread 12 (idle): "Thread-1 (process_input_sockets)"
+    poll (zmq/sugar/poll.py:106)
+    process_input_sockets (vllm/v1/engine/core.py:1557)
+Thread 13 (idle): "Thread-2 (process_output_sockets)"
+    wait (threading.py:355)
+    get (queue.py:171)
+    process_output_sockets (vllm/v1/engine/core.py:1624)
+"""
+WORKERS = idle_worker(20, "Worker_TP0") + idle_worker(21, "Worker_TP1")
+STUCK = Counters(5.0, 1, 0, ())
+
+
+def worker(pid: int, title: str, *frames: str, state: str = "active") -> str:
+    """A worker in a call; its frames are the innermost first."""
+    shown = "\n".join(f"    {frame}" for frame in (*frames, f"worker_busy_loop ({MULTIPROC}:1041)"))
+    return f'Process {pid}: VLLM::{title}\nThread {pid} ({state}): "MainThread"\n{shown}\n'
+
+
+def situation(*texts: str) -> Situation:
+    """What the texts tell; a process in two of them was looked at twice."""
+    return of_reading(read_text("".join(texts), "test"))
+
+
+def first(seen: Situation) -> HangAnswer:
+    return explain(seen).answers[0]
+
+
+def with_state(seen: Situation, pid: int, state: ProcessState) -> Situation:
+    processes = tuple(replace(each, state=state) if each.pid == pid else each for each in seen.processes)
+    return replace(seen, processes=processes)
+
+
+REDUCE = (
+    "all_reduce (torch/distributed/distributed_c10d.py:2900)",
+    "all_reduce (vllm/distributed/parallel_state.py:745)",
+)
+
+
+def test_the_chain_ends_at_the_rank_that_is_not_in_the_collective() -> None:
+    late = worker(21, "Worker_TP1", "load_tables (mine.py:7)")
+    explanation = explain(situation(FRONT, WAITING_CORE, worker(20, "Worker_TP0", *REDUCE), late))
+    assert [(link.waiter, link.awaited, link.what) for link in explanation.chain] == [
+        ("front end (1)", "core EngineCore (10)", "outputs"),
+        ("core EngineCore (10)", "worker Worker_TP1 (21)", "the answer to a call"),
+        ("worker Worker_TP0 (20)", "worker Worker_TP1 (21)", "a collective"),
+    ]
+    [answer] = explanation.answers
+    assert (answer.cause, answer.process) == (HangCause.PYTHON, "worker Worker_TP1 (21)")
+    assert answer.text == "works in load_tables"
+
+
+def test_a_rank_that_compiles_while_another_waits_for_its_device() -> None:
+    waits = worker(20, "Worker_TP0", "synchronize (torch/cuda/streams.py:93)")
+    late = worker(21, "Worker_TP1", "codegen (torch/_inductor/scheduler.py:5)", "forward (mine.py:7)")
+    assert first(situation(FRONT, WAITING_CORE, waits, late)).cause == HangCause.COMPILES
+
+
+def test_a_rank_that_was_not_called() -> None:
+    seen = situation(FRONT, WAITING_CORE, worker(20, "Worker_TP0", *REDUCE), idle_worker(21, "Worker_TP1"))
+    assert (first(seen).cause, first(seen).process) == (HangCause.LOST, "worker Worker_TP1 (21)")
+
+
+def test_a_rank_whose_dump_is_missing() -> None:
+    seen = situation(FRONT, WAITING_CORE, worker(21, "Worker_TP1", *REDUCE))
+    assert first(seen).cause == HangCause.COLLECTIVE
+    assert "rank 0 is not among these dumps" in first(seen).text
+
+
+def test_ranks_in_different_operations() -> None:
+    gather = "all_gather (vllm/distributed/parallel_state.py:760)"
+    seen = situation(FRONT, WAITING_CORE, worker(20, "Worker_TP0", *REDUCE), worker(21, "Worker_TP1", gather))
+    assert "different operations: all_gather, all_reduce" in first(seen).text
+
+
+def test_a_stopped_process_explains_all_others() -> None:
+    seen = situation(FRONT, WAITING_CORE, worker(20, "Worker_TP0", *REDUCE), worker(21, "Worker_TP1", *REDUCE))
+    explanation = explain(with_state(seen, 21, ProcessState("T")))
+    assert explanation.answers[0].cause == HangCause.STOPPED
+    assert explanation.chain[-1].waiter == "worker Worker_TP0 (20)"
+    assert first(with_state(seen, 10, ProcessState("t"))).text == "is stopped by a debugger"
+    assert first(with_state(seen, 10, ProcessState("Z"))).cause == HangCause.ENDED
+
+
+def test_counters_that_move_are_no_hang() -> None:
+    seen = situation(FRONT, WAITING_CORE, worker(20, "Worker_TP0", "rest (mine.py:7)"))
+    answer = first(replace(seen, counters=Counters(5.0, 1, 0, ("12 generated tokens",))))
+    assert (answer.cause, answer.text) == (HangCause.SLOW, "moves (12 generated tokens within 5.0 s)")
+
+
+def test_idle_is_known_where_requests_are_counted() -> None:
+    seen = situation(FRONT, IDLE_CORE, WORKERS)
+    assert first(replace(seen, counters=Counters(5.0, 0, 0, ()))).cause == HangCause.IDLE
+    assert first(replace(seen, counters=STUCK)).cause == HangCause.LOST
+
+
+def test_without_counters_both_are_named_with_what_tells_them_apart() -> None:
+    answers = explain(situation(FRONT, IDLE_CORE, WORKERS)).answers
+    assert [answer.cause for answer in answers] == [HangCause.IDLE, HangCause.LOST]
+    assert all("vllm:num_requests_running" in answer.apart for answer in answers)
+
+
+def test_a_client_that_does_not_read() -> None:
+    seen = replace(situation(FRONT, IDLE_CORE, WORKERS), counters=Counters(5.0, 0, 0, ()))
+    answer = first(replace(seen, unread=(UnreadAnswer("127.0.0.1:5", 4096),)))
+    assert (answer.cause, answer.process) == (HangCause.CLIENT, "client")
+    assert "127.0.0.1:5 with 4,096 bytes unread" in answer.text
+
+
+def test_a_core_without_its_output_thread() -> None:
+    alone = IDLE_CORE.partition("Thread 13")[0]
+    answer = first(replace(situation(FRONT, alone, WORKERS), counters=STUCK))
+    assert (answer.cause, answer.process) == (HangCause.ENDED, "core EngineCore (10)")
+    assert "output thread" in answer.text
+
+
+def test_a_lost_message_has_two_directions_without_a_recorder() -> None:
+    answers = explain(situation(FRONT, WAITING_CORE, WORKERS)).answers
+    assert [answer.cause for answer in answers] == [HangCause.LOST, HangCause.LOST]
+    assert "core to worker" in answers[0].text and "worker to core" in answers[1].text
+
+
+@pytest.mark.parametrize(("step", "way"), [(6, "from core to worker"), (7, "from worker to core")])
+def test_the_recorder_tells_which_message_is_lost(step: int, way: str) -> None:
+    spans = [LastSpan(10, 10, "executor.dispatch", "core", 7, 1.0)]
+    spans += [LastSpan(pid, pid, "worker.execute", "worker", step, 1.0) for pid in (20, 21)]
+    [answer] = explain(replace(situation(FRONT, WAITING_CORE, WORKERS), spans=tuple(spans))).answers
+    assert way in answer.text and "step 7" in answer.text
+
+
+def test_a_core_that_goes_round_without_a_batch_waits_for_remote_kv() -> None:
+    core = """Process 10: VLLM::EngineCore
+Thread 10 (idle): "MainThread"
+    _process_engine_step (vllm/v1/engine/core.py:1625)
+    run_busy_loop (vllm/v1/engine/core.py:1555)
+    run_engine_core (vllm/v1/engine/core.py:860)
+"""
+    seen = situation(FRONT, core, core, WORKERS, WORKERS)
+    assert first(replace(seen, counters=Counters(5.0, 0, 2, (), deferred=2))).cause == HangCause.REMOTE_KV
+    answer = first(replace(seen, counters=Counters(5.0, 0, 2, (), deferred=0)))
+    assert (answer.cause, "schedules none" in answer.text) == (HangCause.PYTHON, True)
+
+
+def test_an_event_loop_is_blocked_where_two_looks_meet_the_same_call() -> None:
+    blocked = """Process 1: vllm serve some/model
+Thread 1 (active): "MainThread"
+    sleep_a_little (mine.py:{line})
+    middleware (mine.py:3)
+    run (uvloop/__init__.py:92)
+"""
+    seen = situation(blocked.format(line=8), blocked.format(line=9), IDLE_CORE, WORKERS)
+    answer = first(replace(seen, answers=False))
+    assert (answer.cause, answer.apart) == (HangCause.EVENT_LOOP, "")
+    assert "sleep_a_little" in answer.text
+    assert first(replace(seen, answers=True, counters=Counters(5.0, 0, 0, ()))).cause == HangCause.IDLE
+
+
+def test_what_was_not_left_between_two_looks_names_the_function() -> None:
+    inner = worker(20, "Worker_TP0", "read_text (pathlib.py:1)", "search (mine.py:4)", "execute (mine.py:2)")
+    outer = worker(20, "Worker_TP0", "search (mine.py:5)", "execute (mine.py:2)")
+    seen = replace(situation(FRONT, WAITING_CORE, inner, outer), between_s=5.0)
+    assert first(seen).text == "works in search, for 5 s or more"
+
+
+def test_an_idle_thread_below_python_fits_two_causes() -> None:
+    quiet = worker(20, "Worker_TP0", "update (mine.py:4)", state="idle")
+    answers = explain(situation(FRONT, WAITING_CORE, quiet)).answers
+    assert [answer.cause for answer in answers] == [HangCause.LOCK, HangCause.PYTHON]
+    assert all("--native" in answer.apart for answer in answers)
+
+
+@pytest.mark.parametrize(
+    ("native", "cause"),
+    [
+        ("gc_collect_main (libpython3.11.so)", HangCause.COLLECTION),
+        ("cuStreamSynchronize (libcuda.so)", HangCause.DEVICE),
+        ("gloo::transport::tcp::UnboundBuffer::waitRecv (libtorch_cpu.so)", HangCause.COLLECTIVE),
+        ("PyThread_acquire_lock_timed (libpython3.11.so)", HangCause.LOCK),
+    ],
+)
+def test_functions_of_c_tell_more(native: str, cause: HangCause) -> None:
+    assert first(situation(FRONT, WAITING_CORE, worker(20, "Worker_TP0", native, "update (mine.py:4)"))).cause == cause
+
+
+@pytest.mark.parametrize(("busy", "words"), [(96.0, "a kernel does not end"), (0.0, "was not launched")])
+def test_a_device_that_never_finishes(busy: float, words: str) -> None:
+    seen = situation(FRONT, WAITING_CORE, worker(20, "Worker_TP0", "synchronize (torch/cuda/streams.py:93)"))
+    answer = first(replace(seen, devices={0: busy}))
+    assert answer.cause == HangCause.DEVICE and words in answer.text
+    assert "utilization" in first(seen).apart
+
+
+KEEPER = """import threading
+
+tables = threading.Lock()
+
+
+def keep():
+    with tables:
+        wait_for_ever()
+
+
+def update():
+    with tables:
+        pass
+"""
+
+
+def test_the_holder_of_a_lock_is_found_in_the_source(tmp_path: Path) -> None:
+    source = tmp_path / "tables.py"
+    source.write_text(KEEPER)
+    text = worker(20, "Worker_TP0", f"update ({source}:12)", state="idle")
+    text += f'Thread 31 (idle): "keeper"\n    keep ({source}:8)\n    run (threading.py:982)\n'
+    answer = first(situation(FRONT, WAITING_CORE, text))
+    assert answer.cause == HangCause.LOCK
+    assert f"held by thread keeper in keep ({source}:8)" in answer.text
+
+
+def test_without_stacks_proc_tells_what_it_can() -> None:
+    busy = MemberProcess(20, "worker", "Worker_TP0", None, state=ProcessState("R", "", 4.9))
+    core = MemberProcess(10, "core", "EngineCore", None, state=ProcessState("S", "futex_wait", 0.1))
+    seen = Situation((core, busy), STUCK, problems=("py-spy could not",), between_s=5.0)
+    explanation = explain(seen)
+    assert (explanation.answers[0].cause, explanation.answers[0].process) == (
+        HangCause.UNKNOWN,
+        "worker Worker_TP0 (20)",
+    )
+    assert "uses 98% of a CPU" in explanation.answers[0].text
+    assert explanation.notes == ("py-spy could not",)
+    in_kernel = replace(busy, state=ProcessState("D", "nfs_wait_on_request", 0.0))
+    assert first(replace(seen, processes=(core, in_kernel))).cause == HangCause.IO
+    asleep = replace(busy, state=ProcessState("S", "", 0.0))
+    assert first(replace(seen, processes=(core, asleep), devices={0: 96.0})).cause == HangCause.DEVICE
+    assert first(replace(seen, counters=Counters(5.0, 0, 0, ()))).cause == HangCause.IDLE
+
+
+def test_the_cores_dump_alone_asks_for_the_workers() -> None:
+    answer = first(situation(FRONT, WAITING_CORE))
+    assert (answer.cause, answer.apart) == (HangCause.UNKNOWN, "py-spy dump of each worker")

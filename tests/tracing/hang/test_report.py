@@ -1,0 +1,72 @@
+"""The command: its lines, its JSON and its page, from pasted dumps; what it refuses."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.tracing.hang.reports import FRONT, WAITING_CORE, idle_worker
+from tests.tracing.hang.test_chain import situation, worker
+from tracing.hang.chain import explain
+from tracing.hang.report import as_json, html, lines
+
+ROOT = Path(__file__).resolve().parents[3]
+SEEN = situation(FRONT, WAITING_CORE, worker(20, "Worker_TP0", "search (mine.py:4)"))
+DEQUEUE = "dequeue (vllm/distributed/device_communicators/shm_broadcast.py:779)"
+
+
+def test_the_first_line_is_the_answer() -> None:
+    assert list(lines(SEEN, explain(SEEN))) == [
+        "works in Python: worker Worker_TP0 (20) works in search, at search (mine.py:4)",
+        "",
+        "who waits for whom",
+        "  front end (1) waits for core EngineCore (10): outputs, at select (selectors.py:468)",
+        f"  core EngineCore (10) waits for worker Worker_TP0 (20): the answer to a call, at {DEQUEUE}",
+    ]
+
+
+def test_two_answers_are_told_apart() -> None:
+    seen = situation(FRONT, WAITING_CORE, idle_worker(20, "Worker_TP0"))
+    text = list(lines(seen, explain(seen)))
+    assert text[1].startswith("or waits for a message")
+    assert text[2].startswith("what would tell them apart: python -m tracing.record")
+
+
+def test_json_for_programs() -> None:
+    values = as_json(SEEN, explain(SEEN))
+    assert json.loads(json.dumps(values)) == values
+    assert values["hang"] is True
+    assert values["answers"][0]["frame"] == {"function": "search", "file": "mine.py", "line": 4}
+    assert [link["awaited"] for link in values["chain"]] == ["core EngineCore (10)", "worker Worker_TP0 (20)"]
+
+
+def test_the_page_has_every_stack_and_escapes_it() -> None:
+    seen = situation(FRONT, WAITING_CORE, worker(20, "Worker_TP0", "<genexpr> (mine.py:4)"))
+    page = html(seen, explain(seen))
+    assert "&lt;genexpr&gt; (mine.py:4)" in page and "<genexpr>" not in page
+    assert "run_busy_loop (vllm/v1/engine/core.py:1000)" in page
+
+
+def command(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "tracing.hang", *words], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+
+
+def test_the_command_reads_files_and_writes_a_page(tmp_path: Path) -> None:
+    (tmp_path / "dump").write_text(FRONT + WAITING_CORE + idle_worker(20, "Worker_TP0"))
+    done = command(str(tmp_path / "dump"), "--page", str(tmp_path / "page.html"))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("waits for a message that the other side has not sent: worker Worker_TP0 (20)")
+    assert (tmp_path / "page.html").exists()
+
+
+def test_the_command_refuses_what_it_cannot_read(tmp_path: Path) -> None:
+    (tmp_path / "dump").write_text("nothing\n")
+    assert command(str(tmp_path / "dump")).returncode == 1
+    assert command(str(tmp_path / "missing")).returncode == 2
+    assert command(str(2**22 + 1)).stderr.startswith("error: there is no process")
+    elsewhere = command("http://192.0.2.1:8000")
+    assert (elsewhere.returncode, "another machine" in elsewhere.stderr) == (1, True)

@@ -1,0 +1,110 @@
+"""The records of an explanation, and how what one process does becomes its answer or a link of its chain."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tracing.hang import frames
+from tracing.hang.doing import Doing, HangCause, doing
+from tracing.hang.lockholder import holder
+from tracing.hang.situation import IN_KERNEL, MemberProcess, Situation
+from tracing.pyspy import waitingframes
+from tracing.pyspy.events import Frame
+
+BUSY_PERCENT = 90.0
+NATIVE_TELLS = "py-spy dump --native: a lock ends in PyThread_acquire_lock, a device in its synchronize"
+DEVICE_TELLS = (
+    "the device's utilization (nvidia-smi): near 100 % a kernel never ends, near 0 % its work was never launched"
+)
+
+
+@dataclass(frozen=True)
+class Link:
+    """`waiter` waits for `awaited`, both by label; `frame` shows it, None where only a log or a role does."""
+
+    waiter: str
+    awaited: str
+    what: str
+    frame: Frame | None
+
+
+@dataclass(frozen=True)
+class HangAnswer:
+    """What ends the chain: `apart` says what would tell it from other answers, where the situation fits several."""
+
+    cause: HangCause
+    process: str
+    text: str
+    frame: Frame | None = None
+    apart: str = ""
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """The likeliest answer first, the chain that leads to it, and what else was seen."""
+
+    answers: tuple[HangAnswer, ...]
+    chain: tuple[Link, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def link(waiter: MemberProcess, awaited: MemberProcess, what: str, frame: Frame | None = None) -> Link:
+    """A link of the chain; without a frame the waiter's own innermost one shows it."""
+    after = waiter.main()[1]
+    if frame is None and after and after.python:
+        frame = after.python[-1]
+    return Link(waiter.label, awaited.label, what, frame)
+
+
+def activity(process: MemberProcess) -> Doing | None:
+    """What a process does: its main thread, or, where that only waits, the one that hands results over."""
+    before, after = process.main()
+    if after is None:
+        return None
+    now = doing(process.role, before, after)
+    earlier, reply = process.thread_in(frames.REPLY_THREAD)
+    if now.awaited and reply and waitingframes.state(reply.python) != waitingframes.QUEUE:
+        return doing("", earlier, reply)
+    return now
+
+
+def answers_of(process: MemberProcess, now: Doing, situation: Situation) -> tuple[HangAnswer, ...]:
+    """The answer that a process which waits for nobody is; two where its frames fit two."""
+    since = f", for {situation.between_s:.0f} s or more" if situation.between_s and process.before else ""
+    if now.cause == HangCause.DEVICE:
+        return (_device(process, now, situation),)
+    if process.state and process.state.letter == IN_KERNEL and now.cause in (HangCause.UNKNOWN, HangCause.PYTHON):
+        text = f"is in the kernel ({process.state.waits_in or 'uninterruptible'}), below {now.frame and now.frame.name}"
+        return (HangAnswer(HangCause.IO, process.label, text + since, now.frame),)
+    if now.certain:
+        return (
+            HangAnswer(
+                now.cause or HangCause.UNKNOWN, process.label, now.text + _held(process, now) + since, now.frame
+            ),
+        )
+    lock = HangAnswer(
+        HangCause.LOCK, process.label, f"{now.text}, at a lock of another thread", now.frame, NATIVE_TELLS
+    )
+    call = HangAnswer(HangCause.PYTHON, process.label, f"{now.text}, asleep or in a call of C", now.frame, NATIVE_TELLS)
+    return (lock, call)
+
+
+def _held(process: MemberProcess, now: Doing) -> str:
+    """Who has the lock that a process waits for, where the sources tell."""
+    if now.cause != HangCause.LOCK or not now.frame or not process.after:
+        return ""
+    keeper = holder(process.after, now.frame)
+    return f", held by thread {keeper[0].name or keeper[0].number} in {keeper[1]}" if keeper else ""
+
+
+def _device(process: MemberProcess, now: Doing, situation: Situation) -> HangAnswer:
+    busy = max(situation.devices.values(), default=None)
+    if busy is None:
+        return HangAnswer(HangCause.DEVICE, process.label, now.text, now.frame, DEVICE_TELLS)
+    ending = "a kernel does not end" if busy >= BUSY_PERCENT else "what it waits for was not launched, or has ended"
+    return HangAnswer(HangCause.DEVICE, process.label, f"{now.text}, which is {busy:.0f} % busy: {ending}", now.frame)
+
+
+def note(process: MemberProcess, now: Doing) -> str:
+    """What another process does, in a line."""
+    return f"{process.label} {now.text}" + (f" at {now.frame}" if now.frame else "")

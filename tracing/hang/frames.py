@@ -1,0 +1,159 @@
+"""The one table of frames that tell what an engine's thread is about: whom it waits for, or what kind of work it does.
+
+Frames in which a thread stands still, whatever it belongs to, are `tracing.pyspy.waitingframes`'. Names of vLLM and
+torch are checked against their sources by a test; those of libraries that need not be installed are only prefixes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tracing.pyspy.events import Frame, Stack
+from tracing.sites.engine import SITES
+
+CLIENT, FRONT_END, CORE, WORKER = "client", "front end", "core", "worker"
+Key = tuple[str, str | None]  # file, function; None is every function of the file
+
+_QUEUE = "vllm/distributed/device_communicators/shm_broadcast.py"
+_CORE = "vllm/v1/engine/core.py"
+_CLIENT = "vllm/v1/engine/core_client.py"
+_MULTIPROC = "vllm/v1/executor/multiproc_executor.py"
+_GROUP = "vllm/distributed/parallel_state.py"
+
+
+@dataclass(frozen=True)
+class Awaited:
+    """Who a thread waits for, by role, and for what."""
+
+    role: str
+    what: str
+
+
+# By the role of the one that waits: the innermost of these on its stack says for whom.
+WAITS: dict[str, dict[Key, Awaited]] = {
+    FRONT_END: {
+        (_CLIENT, "SyncMPClient.get_output"): Awaited(CORE, "outputs"),
+        (_CLIENT, "SyncMPClient.call_utility"): Awaited(CORE, "the answer to a call"),
+        ("vllm/v1/engine/utils.py", "wait_for_engine_startup"): Awaited(CORE, "its start"),
+    },
+    CORE: {
+        (_QUEUE, "MessageQueue.dequeue"): Awaited(WORKER, "the answer to a call"),
+        (_QUEUE, "MessageQueue.enqueue"): Awaited(WORKER, "room in the queue, which it does not read"),
+        ("vllm/v1/executor/ray_utils.py", "FutureWrapper.result"): Awaited(WORKER, "the answer to a call"),
+        (_MULTIPROC, "WorkerProc.wait_for_ready"): Awaited(WORKER, "its start"),
+        (_CORE, "EngineCoreProc._process_input_queue"): Awaited(FRONT_END, "a request"),
+    },
+    WORKER: {
+        (_QUEUE, "MessageQueue.dequeue"): Awaited(CORE, "the next call"),
+        (_QUEUE, "MessageQueue.enqueue"): Awaited(CORE, "room in the queue, which it does not read"),
+    },
+}
+# The threads without which an engine's process cannot go on; each stands in its function for life.
+INPUT_THREAD: Key = (_CORE, "EngineCoreProc.process_input_sockets")
+OUTPUT_THREAD: Key = (_CORE, "EngineCoreProc.process_output_sockets")
+REPLY_THREAD: Key = (_MULTIPROC, "WorkerProc.async_output_busy_loop")
+# A core that goes round here and has no batch for the workers: whatever waits in its scheduler cannot be scheduled.
+ROUNDS: tuple[Key, ...] = ((_CORE, "EngineCoreProc._process_engine_step"), (_CORE, "EngineCoreProc.run_busy_loop"))
+# A worker between two calls.
+BETWEEN_CALLS: tuple[Key, ...] = ((_MULTIPROC, "WorkerProc.worker_busy_loop"), (_MULTIPROC, "WorkerProc.worker_main"))
+
+# Anywhere on the stack: the operation that all ranks of a group must come to.
+COLLECTIVES: tuple[Key, ...] = (
+    *((_GROUP, f"GroupCoordinator.{name}") for name in ("all_reduce", "all_gather", "reduce_scatter", "gather")),
+    *((_GROUP, f"GroupCoordinator.{name}") for name in ("broadcast", "broadcast_object", "broadcast_tensor_dict")),
+    *((_GROUP, f"GroupCoordinator.{name}") for name in ("send_tensor_dict", "recv_tensor_dict", "barrier")),
+    *((_GROUP, f"GroupCoordinator.{name}") for name in ("send", "recv", "send_object", "recv_object")),
+    ("vllm/v1/worker/dp_utils.py", "coordinate_batch_across_dp"),
+    ("vllm/distributed/device_communicators/pynccl.py", "PyNcclCommunicator.__init__"),  # ends in a first all_reduce
+    (_CORE, "DPEngineCoreProc._has_global_unfinished_reqs"),
+)
+# Anywhere on the stack: something compiles. What runs compiled code (`eval_frame`) is not among them.
+COMPILERS: tuple[Key, ...] = (
+    ("torch/_dynamo/convert_frame.py", None),
+    ("torch/_inductor/compile_fx.py", "compile_fx"),
+    ("torch/_inductor/compile_fx.py", "_compile_fx_inner"),
+    ("torch/_inductor/async_compile.py", None),
+    ("torch/_inductor/scheduler.py", None),
+    ("torch/utils/cpp_extension.py", None),
+    ("triton/compiler/compiler.py", None),
+    ("triton/backends/nvidia/compiler.py", None),
+    ("xgrammar/compiler.py", None),
+)
+COMPILING_FOLDERS = ("flashinfer/jit/", "tilelang/jit/")
+# Where a thread of the engine itself (not one of the connector's own) waits for KV of another engine or store.
+KV_FOLDERS = ("vllm/distributed/kv_transfer/", "lmcache/", "mooncake/", "nixl/", "flexkv/")
+# Files and network: a thread stands in a call of the system there.
+IO_FILES = (
+    "socket.py",
+    "ssl.py",
+    "http/client.py",
+    "urllib/request.py",
+    "urllib3/",
+    "requests/",
+    "httpx/",
+    "httpcore/",
+)
+IO_FOLDERS = ("huggingface_hub/", "safetensors/", "fsspec/", "s3fs/", "boto3/", "botocore/", "runai_model_streamer/")
+
+# The innermost frame of these calls a `synchronize` that is C and leaves none: the recorder's site says which they are.
+DEVICE_WAITS: tuple[Key, ...] = tuple(
+    (module.replace(".", "/") + ".py", function)
+    for site in SITES
+    if site.name == "device.wait"
+    for module, _, function in (target.partition(":") for target in (*site.targets, *site.also))
+)
+
+# The event loop itself: what stands inside one of these was called by it.
+LOOPS: tuple[Key, ...] = (
+    ("asyncio/events.py", "Handle._run"),
+    ("asyncio/base_events.py", "BaseEventLoop.run_forever"),
+    ("asyncio/runners.py", "Runner.run"),
+    ("asyncio/runners.py", "run"),  # up to 3.10
+    ("uvloop/__init__.py", "run"),
+)
+
+# Functions of C, by how their names begin; the innermost that is here counts (py-spy --native).
+DEVICE, COLLECTIVE, COLLECTION, LOCK = "device", "collective", "garbage collection", "lock"
+NATIVE: tuple[tuple[str, str], ...] = (
+    *((name, DEVICE) for name in ("cuEventSynchronize", "cuStreamSynchronize", "cuCtxSynchronize", "cuMemcpyDtoH")),
+    *((name, DEVICE) for name in ("cudaEventSynchronize", "cudaStreamSynchronize", "cudaDeviceSynchronize")),
+    *((name, DEVICE) for name in ("hipEventSynchronize", "hipStreamSynchronize", "hipDeviceSynchronize")),
+    *((name, COLLECTIVE) for name in ("nccl", "gloo::", "c10d::", "rccl")),
+    ("gc_collect_main", COLLECTION),
+    ("PyThread_acquire_lock", LOCK),
+    ("acquire_timed", LOCK),
+    ("lock_PyThread_acquire_lock", LOCK),
+)
+
+
+def _with_bare(keys: Mapping[Key, Awaited]) -> dict[Key, Awaited]:
+    """Functions without their class too: what py-spy before 0.4.3, and Python before 3.11, call them."""
+    bare: dict[Key, Awaited] = {(file, name.rpartition(".")[2]): each for (file, name), each in keys.items() if name}
+    return {**bare, **keys}
+
+
+_WAITS = {role: _with_bare(keys) for role, keys in WAITS.items()}
+
+
+def awaited_by(stack: Stack, role: str) -> tuple[Awaited, Frame] | None:
+    """Whom a process of this role waits for in this stack, and the frame that shows it."""
+    keys = _WAITS.get(role, {})
+    return next(((keys[key], frame) for frame in reversed(stack) if (key := key_of(frame)) in keys), None)
+
+
+def innermost_of(stack: Stack, keys: tuple[Key, ...], folders: tuple[str, ...] = ()) -> Frame | None:
+    """The innermost frame that is one of these functions, or in one of these folders."""
+    return next((frame for frame in reversed(stack) if is_one_of(frame, keys, folders)), None)
+
+
+def is_one_of(frame: Frame, keys: tuple[Key, ...], folders: tuple[str, ...] = ()) -> bool:
+    """Whether a frame is of one of these functions, its class named or not, or lies in one of these folders."""
+    file, name = key_of(frame)
+    named = any(file == own and (known is None or name in (known, known.rpartition(".")[2])) for own, known in keys)
+    return named or file.startswith(folders)
+
+
+def key_of(frame: Frame) -> tuple[str, str]:
+    """File and function; what is defined inside a function counts as that function."""
+    return frame.file, frame.name.partition(".<locals>")[0]

@@ -1,0 +1,72 @@
+"""The last spans that a recorder has written of an engine, and the requests of its last step.
+
+The files are mapped and append-only: reading them takes nothing from the engine.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from probes.errors import EnginescopeError
+from tracing.events.file import EventFile, read
+from tracing.events.layout import BATCH
+from tracing.hang import frames
+from tracing.hang.situation import LastSpan
+
+MOST_BYTES = 2**31  # of one file; a longer recording is left alone
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """The last span of each thread, and the requests that the last step scheduled, by their ids."""
+
+    spans: tuple[LastSpan, ...] = ()
+    requests: tuple[str, ...] = ()
+
+    @property
+    def step(self) -> int:
+        """The last step that the core began, by what it has recorded; -1 where it has recorded none."""
+        return max((span.step for span in self.spans if span.role == frames.CORE), default=-1)
+
+
+def recorded(folder: str) -> Recorded:
+    """What a trace folder ends with; nothing where there is none, or it cannot be read."""
+    spans: list[LastSpan] = []
+    requests: tuple[str, ...] = ()
+    for path in sorted(Path(folder).glob("events-*.bin")) if folder else ():
+        if path.stat().st_size > MOST_BYTES:
+            continue
+        try:
+            file = read(path)
+        except EnginescopeError:
+            continue
+        spans += _last_of_threads(file)
+        requests = _last_batch(file) or requests
+    return Recorded(tuple(spans), requests)
+
+
+def _last_of_threads(file: EventFile) -> list[LastSpan]:
+    """A span a thread and site, the last of each: a wait that lasts has none of its own yet."""
+    now_ns, latest = time.monotonic_ns(), file.spans[np.argsort(file.spans["end"], kind="stable")]
+    last = {(int(span["thread"]), int(span["site"])): span for span in latest}
+    sites, pid = file.process["sites"], int(file.process["pid"])
+    serves = file.process["serves"]
+    return [
+        LastSpan(
+            *(pid, thread, sites[site]["name"], sites[site]["role"] if sites[site]["role"] in serves else serves[0]),
+            *(int(span["step"]), (now_ns - int(span["end"])) / 1e9),
+        )
+        for (thread, site), span in last.items()
+        if serves
+    ]
+
+
+def _last_batch(file: EventFile) -> tuple[str, ...]:
+    headers, counts, words = file.lists[BATCH]
+    if not len(headers) or not counts[-1]:
+        return ()
+    return tuple(file.texts.get(int(number), "?") for number in words[-int(counts[-1]) :: 2])

@@ -1,0 +1,129 @@
+"""Takes the situation of a running engine: everything twice, some seconds apart, and the suspect once more, closely."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from probes.devices.reading import read_devices
+from probes.devices.sampling import DeviceSampler
+from probes.enginegroup import HELPER, Member, group_of, launch_options, listener
+from probes.errors import EnginescopeError
+from probes.metrics.endpoint import Endpoint, endpoint
+from probes.metrics.exposition import Snapshot, Window
+from tracing.hang.doing import HangCause
+from tracing.hang.dump import ProcessDump
+from tracing.hang.explanation import Explanation
+from tracing.hang.live import counting, procfs, stacks
+from tracing.hang.live.lastspans import Recorded, recorded
+from tracing.hang.situation import STOPPED, TRACED, Counters, MemberProcess, ProcessState, Situation, in_order
+from tracing.pyspy.sampler import recorder_folder
+
+UNCLEAR = (HangCause.PYTHON, HangCause.LOCK, HangCause.UNKNOWN)  # what a look at C's functions may tell more about
+
+
+@dataclass(frozen=True)
+class Look:
+    """One look at everything."""
+
+    at_s: float
+    states: dict[int, ProcessState]
+    dumps: dict[int, ProcessDump]
+    counters: Snapshot | None
+    recorded: Recorded
+    unread: dict[str, int]
+    problems: tuple[str, ...]
+
+
+def group_at(target: str) -> tuple[list[Member], Endpoint | None]:
+    """The engine behind a process id or an address of this machine, and where it counts, as far as that is known."""
+    if target.isdigit():
+        group = group_of(int(target))
+        port = launch_options(group).port
+        return group, endpoint(f"127.0.0.1:{port}") if port else None
+    at = endpoint(target)
+    if not at.is_local:
+        raise EnginescopeError(f"{at.host} is another machine: run this there, or give it dumps of its processes")
+    pid = listener(at.port)
+    if pid is None:
+        raise EnginescopeError(f"nobody that can be seen listens on port {at.port}; name a process id of the engine")
+    return group_of(pid), at
+
+
+def situation(group: Sequence[Member], at: Endpoint | None, seconds: float) -> Situation:
+    """Two looks at an engine, `seconds` apart."""
+    members = [member for member in group if member.role != HELPER]
+    folder = recorder_folder(members[0].pid)
+    first = _look(members, at, folder)
+    busy = _wait(first.at_s + seconds)
+    second = _look(members, at, folder)
+    processes = [_process(member, first, second) for member in members]
+    return Situation(
+        tuple(in_order(processes)),
+        _counters(first, second),
+        second.counters is not None if at else None,
+        busy,
+        second.recorded.spans,
+        procfs.still_unread(first.unread, second.unread),
+        requests=second.recorded.requests,
+        problems=tuple(dict.fromkeys((*first.problems, *second.problems))),
+        between_s=second.at_s - first.at_s,
+    )
+
+
+def _look(members: Sequence[Member], at: Endpoint | None, folder: str) -> Look:
+    states, dumps, problems = {}, {}, []
+    began_s = time.monotonic()
+    for member in members:
+        if state := procfs.state_of(member.pid):
+            states[member.pid] = state
+            try:
+                dumps[member.pid] = stacks.dumped(member.pid, member.name, state.letter in (STOPPED, TRACED))
+            except EnginescopeError as error:
+                problems.append(str(error))
+    counters = counting.snapshot(at) if at else None
+    unread = procfs.unread_answers(members[0].pid, at.port) if at else {}
+    return Look(began_s, states, dumps, counters, recorded(folder), unread, tuple(problems))
+
+
+def _wait(until_s: float) -> dict[int, float]:
+    """Sleep, with an eye on the devices: how busy each was, in percent."""
+    with DeviceSampler() if read_devices().devices else contextlib.nullcontext() as sampler:
+        time.sleep(max(0.0, until_s - time.monotonic()))
+        sampled = sampler.take() if sampler else []
+    shares = {each.index: each.activity.utilization_percent for each in sampled}
+    return {index: share for index, share in shares.items() if share is not None}
+
+
+def _process(member: Member, first: Look, second: Look) -> MemberProcess:
+    before, after = first.states.get(member.pid), second.states.get(member.pid)
+    if after and before and after.cpu_s is not None and before.cpu_s is not None:
+        after = replace(after, cpu_s=after.cpu_s - before.cpu_s)
+    dumps = (second.dumps.get(member.pid), first.dumps.get(member.pid))
+    return MemberProcess(member.pid, member.role, member.name, *dumps, after)
+
+
+def _counters(first: Look, second: Look) -> Counters | None:
+    """What moved, by /metrics and by the recorder."""
+    steps = second.recorded.step - first.recorded.step
+    moved = (f"{steps:,} recorded steps",) if steps > 0 and first.recorded.step >= 0 else ()
+    if first.counters and second.counters:
+        counters = counting.counted(Window(first.counters, second.counters))
+        return replace(counters, moved=(*counters.moved, *moved))
+    return Counters(second.at_s - first.at_s, None, None, moved) if moved else None
+
+
+def closer(seen: Situation, explanation: Explanation) -> Situation:
+    """The situation with the functions of C in the process that the explanation ends at, where Python tells little."""
+    answer = explanation.answers[0]
+    suspects = [each for each in seen.processes if each.label == answer.process and each.after]
+    if answer.cause not in UNCLEAR or not suspects:
+        return seen
+    try:
+        dump = stacks.dumped(suspects[0].pid, suspects[0].title, native=True)
+    except EnginescopeError:
+        return seen
+    nearer = replace(suspects[0], after=dump)
+    return replace(seen, processes=tuple(nearer if each == suspects[0] else each for each in seen.processes))

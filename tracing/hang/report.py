@@ -1,0 +1,136 @@
+"""An explanation as text, as JSON, and as a page with the stacks folded by stage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from html import escape
+from typing import Any
+
+from markupsafe import Markup
+
+from probes.htmlpage import PageSection, page, table
+from tracing.hang import frames
+from tracing.hang.doing import HangCause, doing
+from tracing.hang.dump import ThreadStack
+from tracing.hang.explanation import Explanation, HangAnswer
+from tracing.hang.situation import MemberProcess, Situation
+from tracing.pyspy import waitingframes
+from tracing.pyspy.attribution import site_of
+
+SCHEMA = 1
+NO_HANG = (HangCause.IDLE, HangCause.SLOW, HangCause.CLIENT)
+
+
+def first_line(explanation: Explanation) -> str:
+    """The answer in a line: its kind, whose it is, and the frame that shows it."""
+    return _line(explanation.answers[0])
+
+
+def _line(answer: HangAnswer) -> str:
+    return f"{answer.cause}: {answer.process} {answer.text}" + (f", at {answer.frame}" if answer.frame else "")
+
+
+def lines(situation: Situation, explanation: Explanation) -> Iterator[str]:
+    """The whole text, the answer first."""
+    answers = explanation.answers
+    yield first_line(explanation)
+    for answer in answers[1:]:
+        yield f"or {_line(answer)}"
+    if apart := dict.fromkeys(answer.apart for answer in answers if answer.apart):
+        yield f"what would tell {'them apart' if answers[1:] else 'more'}: {'; '.join(apart)}"
+    if explanation.chain:
+        yield ""
+        yield "who waits for whom"
+        for link in explanation.chain:
+            yield f"  {link.waiter} waits for {link.awaited}: {link.what}" + (
+                f", at {link.frame}" if link.frame else ""
+            )
+    rest = [*explanation.notes, *facts(situation)]
+    if rest:
+        yield ""
+        yield from rest
+
+
+def facts(situation: Situation) -> Iterator[str]:
+    """What was seen beside the stacks."""
+    counters = situation.counters
+    if counters and counters.running is not None:
+        moved = ", ".join(counters.moved) or "nothing moved"
+        over = f" in {counters.seconds:.1f} s" if counters.seconds else ""
+        yield f"counters{over}: {counters.running:g} running, {counters.waiting or 0:g} waiting; {moved}"
+    if situation.answers is False:
+        yield "its /metrics did not answer"
+    for index, share in situation.devices.items():
+        yield f"device {index}: {share:.0f} % busy"
+    if situation.requests:
+        yield f"in the last recorded step: {', '.join(situation.requests[:8])}" + (
+            " …" if situation.requests[8:] else ""
+        )
+    for notice in situation.notices:
+        yield f"{notice.title or 'a log'} says: {notice.text}"
+
+
+def as_json(situation: Situation, explanation: Explanation) -> dict[str, Any]:
+    """For programs: `hang` is False where the answer is none, null where it is not known."""
+    cause = explanation.answers[0].cause
+    return {
+        "schema": SCHEMA,
+        "hang": None if cause == HangCause.UNKNOWN else cause not in NO_HANG,
+        "answers": [_with_frame(asdict(answer), answer.frame) for answer in explanation.answers],
+        "chain": [_with_frame(asdict(link), link.frame) for link in explanation.chain],
+        "notes": list(explanation.notes),
+        "facts": list(facts(situation)),
+        "processes": [
+            {"pid": each.pid, "role": each.role, "title": each.title, "state": each.state and asdict(each.state)}
+            for each in situation.processes
+        ],
+        "last_spans": [asdict(span) for span in situation.spans],
+    }
+
+
+def _with_frame(values: dict[str, Any], frame: frames.Frame | None) -> dict[str, Any]:
+    return values | {"frame": frame and {"function": frame.name, "file": frame.file, "line": frame.line}}
+
+
+# --- the page ---
+
+
+def html(situation: Situation, explanation: Explanation) -> str:
+    """The page: the answer, the chain, what else was seen, and every process's stacks."""
+    chain = [[link.waiter, link.awaited, link.what, str(link.frame or "")] for link in explanation.chain]
+    spans = [[span.role, span.thread, span.site, span.step, f"{span.age_s:.1f}"] for span in situation.spans]
+    sections = [
+        PageSection("Who waits for whom", "", table(["who", "waits for", "what", "frame"], chain, text=(0, 1, 2, 3))),
+        *(
+            [
+                PageSection(
+                    "Last spans",
+                    "By the recorder.",
+                    table(["role", "thread", "site", "step", "s ago"], spans, text=(0, 2)),
+                )
+            ]
+            if spans
+            else []
+        ),
+        *(_section(process) for process in situation.processes if process.after),
+    ]
+    about = "; ".join([*map(_line, explanation.answers[1:]), *explanation.notes, *facts(situation)])
+    return page(first_line(explanation), sections, about=about)
+
+
+def _section(process: MemberProcess) -> PageSection:
+    """A process's threads, those that do something first, each folded under its stage."""
+    dump = process.after
+    threads = sorted(dump.threads, key=lambda thread: thread != dump.main) if dump else []
+    return PageSection(process.label, "", Markup("\n").join(_folded(process, thread) for thread in threads))
+
+
+def _folded(process: MemberProcess, thread: ThreadStack) -> Markup:
+    stack = thread.python
+    site = site_of(stack, process.role)
+    now = doing(process.role, process.earlier(thread), thread).text if stack else "no frame of Python"
+    state = waitingframes.state(stack) if stack else ""
+    heading = f"{thread.name or thread.number}: {site.stage if site else 'no stage'}; {now} ({state})"
+    shown = "\n".join(escape(str(frame)) for frame in reversed(stack))
+    return Markup("<details><summary>{}</summary><pre>{}</pre></details>").format(heading, Markup(shown))
