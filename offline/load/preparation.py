@@ -28,8 +28,10 @@ from offline.spec import model as models
 from offline.spec.limits import model_positions
 from offline.variants.builtin import DEFAULT, built_in, lacking
 from offline.variants.variant import SERVER, TORCH, VLLM, Variant, alike, chosen, read_variants
+from offline.workload.files import read_workload
 from offline.workload.items import Item
-from offline.workload.source import WorkloadSource, read_source
+from offline.workload.source import WorkloadSource
+from offline.workload.tokenizer import tokenizer_digest
 from probes.commandline import command_line
 from probes.engineplatform import CPU, engine_platform
 from probes.errors import EnginescopeError, usage_error
@@ -58,12 +60,13 @@ class PreparedLoad:
 def new_run(spec: LoadSpec, out: Path, variants_file: Path | None, schedules: Path | None) -> PreparedLoad:
     """Check all that can be checked before anything starts, make the schedules, and make the folder."""
     model, machine = models.find(spec.model, spec.load_format), fingerprint(engine_platform())
-    source, variants, platform = read_source(spec.workload), [], machine.platform or CPU
+    source, remarks = read_workload(spec.workload, str(model))
+    platform = machine.platform or CPU
     head = schedule_head(spec, model, source)
     plans = replayed(schedules, spec, head) if schedules else list(made(spec, source, head, model))
     longest = max(plan.longest for plan in plans)
-    variants = asked_variants(spec, variants_file, platform)
-    variants = [with_shared(variant, spec, model, machine, longest) for variant in variants]
+    asked = asked_variants(spec, variants_file, platform)
+    variants = [with_shared(variant, spec, model, machine, longest) for variant in asked]
     seconds = estimate_s(spec, variants)
     run = LoadRun(
         id=new_id(),
@@ -79,7 +82,7 @@ def new_run(spec: LoadSpec, out: Path, variants_file: Path | None, schedules: Pa
         variants=tuple(variants),
         estimate_s=seconds,
         began=now(),
-        notes=tuple(notes(variants)),
+        notes=(*remarks, *notes(variants)),
     )
     if spec.budget_s and estimate_s(replace(spec, starts=1), variants) > spec.budget_s:
         raise usage_error(
@@ -116,7 +119,7 @@ def resumed_run(name: str, out: Path) -> PreparedLoad:
 
 def schedule_head(spec: LoadSpec, model: Path | str, source: WorkloadSource) -> ScheduleHead:
     """What all schedules of a run have in common."""
-    tokenizer = tokenizer_digest(model)
+    tokenizer = tokenizer_digest(str(model))
     if source.tokenizer not in (None, tokenizer):
         raise usage_error(f"--workload {spec.workload} holds token ids of another model: make it anew for this one")
     return ScheduleHead(
@@ -168,13 +171,6 @@ def replayed(folder: Path, spec: LoadSpec, head: ScheduleHead) -> list[Schedule]
         plans.append(read_schedule(path))
         refuse_other_model(plans[-1], path, head.model, head.tokenizer)
     return plans
-
-
-def tokenizer_digest(model: Path | str) -> str:
-    """What tells a tokenizer from another: a digest of its file, or the model's name where it has none here."""
-    folder = model_folder(str(model))
-    file = folder / "tokenizer.json" if folder else None
-    return hashlib.sha256(file.read_bytes()).hexdigest()[:16] if file and file.is_file() else str(model)
 
 
 def vocabulary(model: Path | str) -> int:

@@ -1,4 +1,4 @@
-"""Where a workload comes from, by its name or file: a built-in profile, a mix profile, or a file of items."""
+"""Where requests are drawn from: a mix profile, or a list of items, which has a file of its own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from offline.records.runfolder import write_whole
 from offline.workload.items import Item
-from offline.workload.profile import BUILT_IN, MixProfile, read_profile
+from offline.workload.profile import MixProfile
 from probes.errors import EnginescopeError, usage_error
 from probes.jsonform import read_record
 
@@ -48,17 +48,6 @@ class WorkloadSource:
         return f"{self.name} ({'synthetic: ' if self.synthetic else ''}{self.origin})"
 
 
-def read_source(name: str) -> WorkloadSource:
-    """A built-in profile by its name, a mix profile (`.json`), or a file of items (`.jsonl`)."""
-    path = Path(name).expanduser()
-    if name in BUILT_IN or path.suffix == ".json":
-        profile = read_profile(name)
-        return WorkloadSource(profile.name, profile.synthetic, profile.source, profile)
-    if not path.is_file():
-        raise usage_error(f"--workload {name}: no such file, and not one of {', '.join(BUILT_IN)}")
-    return read_items(path)
-
-
 def write_items(path: Path, source: WorkloadSource) -> None:
     """Write a file of items whole."""
     head = {HEAD: source.name, "schema": SCHEMA, "synthetic": source.synthetic, "origin": source.origin}
@@ -72,7 +61,7 @@ def read_items(path: Path) -> WorkloadSource:
     try:
         head, *lines = (json.loads(line) for line in path.read_text().splitlines())
         if not isinstance(head, dict) or HEAD not in head:
-            raise usage_error(f"{path} is no workload: python -m offline.workload make {path} --out FILE makes one")
+            raise usage_error(f"{path} is no file of items: it has no head")
         if head["schema"] != SCHEMA:
             raise EnginescopeError(f"{path} has schema {head['schema']}, this version reads {SCHEMA}")
         items = tuple(read_record(Item, line) for line in lines)

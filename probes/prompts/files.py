@@ -43,6 +43,14 @@ class Prompt:
 
 
 @dataclass(frozen=True, slots=True)
+class FaultyEntry:
+    """An entry that is no prompt, where that is, and why."""
+
+    place: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class _Entry:
     """An entry before it is understood: its number, where that is in words, its bytes, and its value."""
 
@@ -59,11 +67,20 @@ def read(path: Path) -> Iterator[Prompt]:
 
 def entries(path: Path) -> Iterator[Prompt | None]:
     """The same with None for an entry that asks nothing: no text, or a conversation without a human turn."""
+    for entry in examined(path):
+        if isinstance(entry, FaultyEntry):
+            raise usage_error(f"{path}, {entry.place}: {entry.reason}")
+        yield entry
+
+
+def examined(path: Path) -> Iterator[Prompt | FaultyEntry | None]:
+    """The same with a `FaultyEntry` for one that has no known layout; what is no JSON or table still ends it."""
     for entry in _entries(path):
         try:
             question = content(entry.value)
         except ValueError as error:
-            raise usage_error(f"{path}, {entry.place}: {error}") from None
+            yield FaultyEntry(entry.place, str(error))
+            continue
         if question is None:
             yield None
         else:

@@ -15,12 +15,16 @@ ASKERS = ("human", "user")
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What an entry asks: `text` (or token ids) or `messages`, one of them, and its own request parameters."""
+    """What an entry asks: `text` (or token ids) or `messages`, one of them, and its own request parameters.
+
+    `answer` is what the file says was answered; it is never sent.
+    """
 
     id: str | None = None
     text: str | list[int] | None = None
     messages: list[object] | None = None
     parameters: Mapping[str, object] = field(default_factory=dict)
+    answer: str | None = field(default=None, compare=False)
 
 
 def content(entry: object) -> Content | None:
@@ -69,13 +73,20 @@ def _sharegpt(entry: Mapping[str, object]) -> Content | None:
     turns = entry["conversations"]
     if not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
         raise ValueError("`conversations` must be a list of turns, each with `from` and `value`")
-    for turn in turns:
+    for place, turn in enumerate(turns):
         if turn.get("from", turn.get("role")) in ASKERS:
             text = turn.get("value", turn.get("content"))
             if not isinstance(text, str):
                 raise ValueError("the first turn of a human has no text as its `value`")
-            return None if _is_blank(text) else Content(_name(entry.get("id")), text)
+            return None if _is_blank(text) else Content(_name(entry.get("id")), text, answer=_answer(turns, place))
     return None
+
+
+def _answer(turns: list[Mapping[str, object]], place: int) -> str | None:
+    """The text of the turn behind a question, where another than a human has it."""
+    turn = turns[place + 1] if place + 1 < len(turns) else {}
+    text = turn.get("value", turn.get("content"))
+    return text if isinstance(text, str) and turn.get("from", turn.get("role")) not in ASKERS else None
 
 
 def _alpaca(entry: Mapping[str, object]) -> Content | None:
@@ -83,7 +94,9 @@ def _alpaca(entry: Mapping[str, object]) -> Content | None:
     if not isinstance(instruction, str) or not isinstance(more, str):
         raise ValueError("`instruction` and `input` must be text")
     text = "\n\n".join(part for part in (instruction, more) if part.strip())
-    return Content(_name(entry.get("id")), text) if text else None
+    output = entry.get("output")
+    answer = output if isinstance(output, str) else None
+    return Content(_name(entry.get("id")), text, answer=answer) if text else None
 
 
 def _is_blank(text: object) -> bool:

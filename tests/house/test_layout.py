@@ -33,6 +33,7 @@ ADAPTERS = {
     "offline/torchbaseline/model.py",
     "offline/torchbaseline/continuous.py",
     "offline/variants/vllmserving.py",
+    "offline/workload/tokenizer.py",
 }
 # Inside `tracing`: what a folder may import of the others. What writes is below what reads, and that below what draws.
 READERS = {"source", "sites", "events", "timeline", "breakdown", "pyspy", "nsys", "torchsums", "overhead"}
