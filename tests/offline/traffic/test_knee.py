@@ -1,0 +1,70 @@
+"""The search of the knee: which rate comes next, what the bracket is, and whether it holds a known capacity."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from offline.traffic.knee import Bracket, RateTrial, bracket, next_trial
+from tests.offline.traffic.servers import SERVERS, searched_bracket
+
+YES, NO, MAYBE = "sustained", "not sustained", "undecided"
+
+
+def trials(**verdicts: str) -> list[RateTrial]:
+    """`trials(r4=YES)` is a rate of 4 req/s that was sustained."""
+    return [RateTrial(float(name[1:].replace("_", ".")), 1815, verdict) for name, verdict in verdicts.items()]
+
+
+@pytest.mark.parametrize(
+    ("tried", "ends"),
+    [
+        ({}, (None, None)),
+        ({"r4": YES}, (4, None)),
+        ({"r4": NO}, (None, 4)),
+        ({"r2": YES, "r3": MAYBE, "r4": NO}, (2, 4)),
+        ({"r2": YES, "r4": NO, "r5": YES}, (2, 4)),  # above a rate that was not sustained none is believed
+    ],
+)
+def test_the_bracket_of_some_trials(tried: dict[str, str], ends: tuple[float | None, float | None]) -> None:
+    assert bracket(trials(**tried)) == Bracket(*ends)
+
+
+def test_a_bracket_in_words() -> None:
+    assert Bracket(4.1, 4.4).sentence == "sustained at 4.1 req/s, not at 4.4 (7% wide)"
+    assert Bracket(2, 4).sentence == "sustained at 2 req/s, not at 4 (50% wide, as the budget left it)"
+    assert Bracket(None, 4).sentence == "no rate was told to be sustained; 4 req/s was not"
+    assert Bracket(4, None).sentence == "sustained at 4 req/s, the highest that was told"
+    assert Bracket(None, None).sentence == "no rate was told to be sustained or not"
+
+
+@pytest.mark.parametrize(
+    ("tried", "rate", "requests"),
+    [
+        ({}, 3.0, 1815),
+        ({"r3": YES}, 6.0, 1815),
+        ({"r3": MAYBE}, 6.0, 1815),
+        ({"r3": NO}, 1.5, 1815),
+        ({"r1": YES, "r4": NO}, 2.0, 1815),
+        ({"r1": YES, "r2": MAYBE, "r3": NO}, math.sqrt(2), 1815),  # the wider gap
+        ({"r1": YES, "r1_05": MAYBE, "r1_11": MAYBE, "r1_15": NO}, 1.11, 3630),  # all close: more requests
+    ],
+)
+def test_the_next_trial(tried: dict[str, str], rate: float, requests: int) -> None:
+    planned = next_trial(trials(**tried), 3.0)
+    assert planned is not None
+    assert (planned.rate_req_s, planned.requests) == (pytest.approx(rate), requests)
+
+
+def test_a_narrow_bracket_ends_the_search() -> None:
+    assert next_trial(trials(r10=YES, r11=NO), 3.0) is None
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_the_bracket_holds_a_known_capacity(name: str) -> None:
+    """Ten seeded searches here; a hundred of each server, and their widths, are in notes/tables/knee.md."""
+    searches = [searched_bracket(SERVERS[name], seed) for seed in range(10)]
+    holds = [(now.low_req_s or 0) <= 1 <= (now.high_req_s or math.inf) for now, _ in searches]
+    assert holds.count(True) >= 9
+    assert not [t for _, tried in searches for t in tried if t.verdict == YES and t.rate_req_s >= 1.1]
