@@ -46,6 +46,7 @@ def command_parser() -> argparse.ArgumentParser:
     parser.add_argument("runs", type=Path, nargs="+", metavar="B", help="folders of the runs that are compared")
     parser.add_argument("--axis", action="append", default=[], metavar="NAME", help=AXIS_HELP)
     parser.add_argument("--metric", metavar="NAME", default="output_tok_s", help=METRIC_HELP)
+    parser.add_argument("--force", action="store_true", help="compare unlike runs too; every verdict is marked")
     parser.add_argument("--fail-if-slower", type=share, metavar="3%", help="a check for CI, by exit code")
     return parser
 
@@ -61,7 +62,8 @@ def main() -> int:
     if args.metric not in METRICS:
         raise usage_error(f"--metric is one of {', '.join(METRICS)}, not {args.metric}")
     base = compared_run(args.base, args.axis)
-    rows = [row for path in args.runs for row in compare(base, compared_run(path, args.axis), args.axis, args.metric)]
+    runs = [compared_run(path, args.axis) for path in args.runs]
+    rows = [row for run in runs for row in compare(base, run, args.axis, args.metric, args.force)]
     show(rows)
     if args.fail_if_slower is None:
         return 0

@@ -17,6 +17,7 @@ from offline.differences.leastsquares import fit_apart
 from offline.table.statistics import DRIFT_BOUND
 
 NOT_COMPARABLE = "not comparable"
+FORCED = "forced"
 KERNEL = "reference_s"
 HEADINGS = ("cell", "from", "to", "ratio", "95 % interval", "verdict")
 NO_REPLICATES = "one start of each arm: nothing is known of the spread between starts"
@@ -31,13 +32,20 @@ class Pair:
     kernel: np.ndarray  # (...): how much slower the kernel was in the second run, in logarithms
 
 
-def compare(a: ComparedRun, b: ComparedRun, axes: Collection[str], metric: str) -> list[Difference]:
-    """Run B against run A in a metric: all cells together, then each one; what cannot be compared says why."""
+def compare(
+    a: ComparedRun, b: ComparedRun, axes: Collection[str], metric: str, force: bool = False
+) -> list[Difference]:
+    """Run B against run A in a metric: all cells together, then each one; what cannot be compared says why.
+
+    With `force` unlike runs are compared too, and every verdict names what differs.
+    """
     axis = "+".join(axes) or "run"
     labels = {**b.labels, **a.labels}
     shared = [key for key in a.labels if key in b.labels]
     reasons = unlikeness(a.record, b.record, axes) or moved(a, b, shared)
-    rows = [] if reasons or not shared else _compared(a, b, shared, axis, metric)
+    rows = [] if (reasons and not force) or not shared else _compared(a, b, shared, axis, metric)
+    if reasons:
+        rows = [replace(row, verdict=f"{row.verdict} ({FORCED}: {'; '.join(reasons)})") for row in rows]
     if shared and not rows:
         why = "; ".join(reasons) or NO_REPLICATES
         rows = [_refused(a, b, axis, labels[key], metric, why) for key in shared]
@@ -139,6 +147,6 @@ def cells_of(row: Difference) -> list[str]:
     if math.isnan(row.ratio):
         return [row.cell, row.from_, row.to, "", "", row.verdict]
     verdict = row.verdict
-    if verdict == NONE_SEEN:
+    if verdict.startswith(NONE_SEEN):
         verdict += f" (could have found {row.smallest_detectable - 1:.1%})"
     return [row.cell, row.from_, row.to, f"{row.ratio:.3f}", f"{row.lo:.3f} to {row.hi:.3f}", verdict]

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from offline.differences.difference import NONE_SEEN, Difference
 from offline.differences.run import HEADLINE
 from offline.page.reported import ReportedRun
+from offline.records.run import marks
 from offline.table.cells import Row
 from offline.table.files import first_line, number
 
@@ -72,6 +73,7 @@ def effect(row: Difference) -> str:
 
 
 def _doubts(run: ReportedRun) -> Iterator[str]:
+    yield from marks(run.record)
     yield first_line(run.drift)
     reasons = Counter(f"{row['status']}: {row['reason']}" for row in run.rows if row["status"] != "ok")
     for reason, count in reasons.items():

@@ -47,9 +47,15 @@ class RunRecord:
     began: str
     alive: int = 1  # engines that were alive at a time
     effort: Effort | None = None  # of an adaptive run
+    forced: tuple[str, ...] = ()  # what differed when it was continued with --force
     state: str = "running"
     ended: str | None = None
     rates: Rates | None = None  # of the machine, measured once the engines are gone; not compared on resuming
+
+
+def marks(run: RunRecord) -> list[str]:
+    """What must be read before the figures of a run that was continued by force."""
+    return [f"FORCED: parts of this run were measured under other conditions: {each}." for each in run.forced]
 
 
 def new_id() -> str:

@@ -30,6 +30,7 @@ SPEC_FLAGS = (
 BATCH_HELP = "requests submitted at once (default 1,4,8,16, and all else such that it takes ten minutes)"
 UNTIL_HELP = "add starts and rounds until the widest main effect on output tok/s is known within ± this"
 BUDGET_HELP = "or until this time is used (default 10m with --until); the planned trials are run in any case"
+FORCE_HELP = "resume although machine, vLLM or model differ; the run is marked"
 ALL_HELP = "print all rows and, where the terminal is wide, all figures (default: at most 100 columns)"
 WIDTH = 100
 LIMIT_HELP = "an engine start or a trial that takes longer is killed (default 600)"
@@ -85,6 +86,7 @@ def command_parser() -> argparse.ArgumentParser:
     run.add_argument("--out", type=Path, default=Path("results"), metavar="DIR", help="where runs go (default results)")
     run.add_argument("--variant", default="default", metavar="NAME", help="a name for this kind of run")
     run.add_argument("--resume", nargs="?", const="", default=None, metavar="RUN", help=RESUME_HELP)
+    run.add_argument("--force", action="store_true", default=False, help=FORCE_HELP)
     run.add_argument("--all", action="store_true", default=False, help=ALL_HELP)
     run.add_argument("--plan", action="store_true", default=False, help="print the plan and stop")
     run.add_argument("--yes", action="store_true", default=False, help="do not ask before a long run")
@@ -208,6 +210,7 @@ def with_rates(run: RunRecord, records: list[Record], state: str) -> RunRecord:
 
 def show(run: PreparedRun, rows: list[Row], every_row: bool) -> None:
     """The short table on standard output, and where the rest is."""
+    from offline.records.run import marks
     from offline.table import files
     from offline.table.cells import run_drift
     from offline.table.frames import grid_differences
@@ -215,6 +218,8 @@ def show(run: PreparedRun, rows: list[Row], every_row: bool) -> None:
 
     out, records = console(), run.folder.records()
     drift, grid = run_drift(records), run.plan.grid
+    for words in marks(run.folder.read_run()):
+        out.print(words, style="bold yellow", highlight=False, soft_wrap=True)
     out.width = out.width if every_row else min(out.width, WIDTH)
     files.show(out, rows, grid[0].axes, drift, grid_differences(grid, records, drift), every_row)
     out.print(f"Wrote {run.folder.path}", highlight=False, soft_wrap=True)

@@ -6,7 +6,7 @@ import argparse
 import json
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -87,27 +87,32 @@ def resumed_run(args: argparse.Namespace, spec_values: dict[str, Any]) -> Prepar
     if isinstance(model, Path) and not (model / "config.json").is_file():
         raise EnginescopeError(f"{path} cannot be resumed: its model {model} is gone")
     grid = arms(spec, base_settings(spec, model, machine))
-    unlike = unlikeness(run, spec_values, machine, models.mark(model), {arm.id for arm in grid})
-    if unlike:
-        raise EnginescopeError(f"{path} cannot be resumed, since it would be another run: {'; '.join(unlike)}")
+    other = other_settings(run, spec_values, {arm.id for arm in grid})
+    unlike = other_conditions(run, machine, models.mark(model))
+    if other or (unlike and not args.force):
+        words = "; ".join([*unlike, *other])
+        raise EnginescopeError(f"{path} cannot be resumed, since it would be another run: {words}")
     if args.plan:
         return None
     refuse_too_many(grid, model, run.alive)
     seconds = estimate(spec, grid, model, machine, run.alive).seconds
-    return PreparedRun(RunFolder(path), Plan(spec, grid, run.alive, seconds), model)
+    folder = RunFolder(path)
+    folder.write_run(replace(run, forced=tuple(dict.fromkeys([*run.forced, *unlike]))))
+    return PreparedRun(folder, Plan(spec, grid, run.alive, seconds), model)
 
 
-def unlikeness(
-    run: RunRecord, spec_values: dict[str, Any], machine: Machine, mark: models.ModelMark, arm_ids: set[str]
-) -> list[str]:
-    """How a resumed run would differ from the one on disk: machine, vLLM, model, or spec."""
+def other_conditions(run: RunRecord, machine: Machine, mark: models.ModelMark) -> list[str]:
+    """How machine, vLLM and model differ from those of the run on disk."""
     unlike = differences(run.machine.as_dict(), machine.as_dict())
+    return unlike if mark == run.model_mark else [*unlike, f"model: {run.model_mark} in the run, {mark} now"]
+
+
+def other_settings(run: RunRecord, spec_values: dict[str, Any], arm_ids: set[str]) -> list[str]:
+    """How the spec differs from that of the run on disk."""
     before, after = run.spec.as_dict(), typed(Spec.from_dict(spec_values)).as_dict()
-    unlike += [
+    unlike = [
         f"{key}: {before[key]!r} in the run, {after[key]!r} now" for key in spec_values if before[key] != after[key]
     ]
-    if mark != run.model_mark:
-        unlike.append(f"model: {run.model_mark} in the run, {mark} now")
     if not unlike and arm_ids != set(run.arms):
         unlike.append("engine arguments: this version of enginescope derives others from the same spec")
     return unlike

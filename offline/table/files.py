@@ -15,7 +15,7 @@ from rich.text import Text
 from offline.differences.difference import difference_frame
 from offline.differences.observations import CELL_AXES
 from offline.differences.run import HEADLINE, RunDifferences
-from offline.records.run import RunRecord
+from offline.records.run import RunRecord, marks
 from offline.records.runfolder import write_whole
 from offline.table.cells import Row
 from offline.table.dictionary import column_dictionary
@@ -89,6 +89,7 @@ def markdown(
     figures = [*(column for _, column, _ in SHOWN), *TOTALS, *ESTIMATES]
     headings = [f"{name} (estimate)" if name in ESTIMATES else name for name in figures]
     lines = [
+        *marks(run),
         first_line(drift),
         *differences.notes,
         "",

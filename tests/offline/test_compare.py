@@ -125,6 +125,8 @@ def test_what_differs_is_named_unless_it_is_declared(compared: Compare, base: Pa
     newer = run_folder(tmp_path, "b", slower=1.25, machine=replace(MACHINE, vllm="0.33.0"))
     assert "not comparable (vllm: '0.32.0' and '0.33.0')" in compared(base, newer)[1]
     assert "all a b 0.800" in compared(base, newer, "--axis", "vllm")[1]
+    forced = compared(base, newer, "--force")[1]
+    assert "all a b 0.800" in forced and forced.count("slower (forced: vllm: '0.32.0' and '0.33.0')") == 3
 
 
 def test_an_engine_argument_is_an_axis(compared: Compare, base: Path, tmp_path: Path) -> None:

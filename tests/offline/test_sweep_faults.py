@@ -186,6 +186,11 @@ def test_resuming_with_another_model_or_vllm_is_refused(model: str, tmp_path: Pa
     file.write_text(json.dumps(before | {"machine": before["machine"] | {"vllm": "0.31.0"}}))
     code, text = run(tmp_path, "--resume", str(file.parent), fake=True)
     assert code == 1 and "vllm: '0.31.0' and" in text
+    code, text = run(tmp_path, "--resume", str(file.parent), "--force", fake=True)
+    assert code == 0 and "FORCED: parts of this run were measured under other conditions: vllm: '0.31.0' and" in text
+    assert (file.parent / "table.md").read_text().startswith("FORCED: ")
+    code, text = run(tmp_path, "--resume", str(file.parent), "--force", "--seed", "7", fake=True)
+    assert code == 1 and "seed: 0 in the run, 7 now" in text
     file.write_text(json.dumps(before | {"model_mark": {"config_sha256": "another", "weights_bytes": {}}}))
     code, text = run(tmp_path, "--resume", str(file.parent), fake=True)
     assert code == 1 and "model: configuration another with 0 bytes of weights in the run" in text
