@@ -104,7 +104,7 @@ class Group:
         for arm, number, process in starting:
             with self._failing(arm, number, process, starting=True):
                 start = self._started(arm, number, process, len(starting))
-                self.engines[arm.id] = LiveEngine(arm, number, process, start, prefix_cache(start.resolved))
+                self.engines[arm.id] = LiveEngine(arm, number, process, start, prefix_cache(arm, start))
                 progress.ready(arm, start)
         if self.interleaved:
             for arm in arms:

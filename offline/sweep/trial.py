@@ -6,9 +6,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 
+from offline.expected.conditions import why_unknown
 from offline.expected.tokens import CacheConfig, PrefixCache
-from offline.records.lines import TrialRecord
-from offline.records.resolved import Resolved
+from offline.records.lines import StartRecord, TrialRecord
 from offline.spec.grid import Arm, Cell, Trial, seed_of
 from offline.spec.prompts import workload
 from offline.spec.spec import Spec
@@ -58,17 +58,14 @@ def trial_record(trial: Trial, engine: int, group: int, answer: Message, expecte
     return read_record(TrialRecord, identity | answer)
 
 
-def prefix_cache(resolved: Resolved) -> PrefixCache | None:
-    """The arithmetic's own cache for an engine's resolved settings, or None where it does not apply."""
-    block_size = resolved.effective_block_size or resolved.block_size
-    limits = (resolved.max_num_batched_tokens, resolved.max_num_seqs, resolved.max_model_len)
-    if resolved.speculative is not None or not resolved.kv_blocks or resolved.scheduling_policy != "fcfs":
-        return None
-    if not block_size or None in limits:
+def prefix_cache(arm: Arm, start: StartRecord) -> PrefixCache | None:
+    """The arithmetic's own cache for an engine, or None where it does not hold for it."""
+    resolved = start.resolved
+    if why_unknown(arm.settings, resolved, start.model_config):
         return None
     config = CacheConfig(
-        block_size=block_size,
-        num_blocks=resolved.kv_blocks,
+        block_size=resolved.effective_block_size or resolved.block_size or 0,
+        num_blocks=resolved.kv_blocks or 0,
         enable_prefix_caching=bool(resolved.enable_prefix_caching),
         max_num_batched_tokens=resolved.max_num_batched_tokens or 0,
         max_num_seqs=resolved.max_num_seqs or 0,

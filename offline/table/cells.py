@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 import pandas as pd
 
 from offline.differences.run import interleaved
+from offline.expected.conditions import why_unknown
 from offline.limit.columns import LIMIT_FIGURES
 from offline.limit.figures import limit
 from offline.records.lines import Record, StartRecord, StopRecord, TrialRecord
@@ -52,7 +53,8 @@ class CheckColumns:
     expected_cached_tokens: float | None = field(
         metadata=column("tokens that the prefix cache should give, by arithmetic", "tokens", "mean over trials")
     )
-    cache_check: str = field(metadata=column("whether cached tokens are the expected ones"))
+    cache_check: str = field(metadata=column("whether cached tokens are the expected ones; n/a: not known"))
+    expected_note: str = field(metadata=column("why the expected number of cached tokens is not known"))
     batch_histogram: str = field(metadata=column("what ran: requests x steps, all trials"))
     spread: str = field(metadata=column("what `_lo` and `_hi` are"))
     tokens_check: str = field(metadata=column("whether as many tokens as asked were generated"))
@@ -73,7 +75,7 @@ def rows(grid: Sequence[Arm], repeats: int, records: Sequence[Record], rates: Ra
         for cell in arm.cells:
             measured = trials.get(arm.cell_id(cell), [])
             status = asdict(_status(len(measured), repeats, stop, bool(starts)))
-            checks = asdict(_checks(measured, arm.cell_id(cell)))
+            checks = asdict(_checks(measured, arm.cell_id(cell), expected_note(arm, starts)))
             figures = intervals(FIGURES, [measure(trial) for trial in measured])
             figures |= intervals(LIMIT_FIGURES, [floor.figures(trial) for trial in measured])
             bases = asdict(floor.columns())
@@ -131,11 +133,17 @@ def intervals(names: Sequence[str], per_trial: Sequence[object]) -> Row:
     return columns
 
 
-def _checks(trials: Sequence[TrialRecord], cell: str) -> CheckColumns:
+def expected_note(arm: Arm, starts: Sequence[StartRecord]) -> str:
+    """Why the arithmetic of cached tokens does not hold for an arm; empty where it does."""
+    return why_unknown(arm.settings, starts[0].resolved, starts[0].model_config) if starts else ""
+
+
+def _checks(trials: Sequence[TrialRecord], cell: str, note: str) -> CheckColumns:
     expected = [t.expected_cached_tokens for t in trials if t.expected_cached_tokens is not None]
     return CheckColumns(
         expected_cached_tokens=sum(expected) / len(expected) if expected else None,
         cache_check=_cache_check(trials),
+        expected_note=note,
         batch_histogram=histogram(trials),
         spread=f"95 % t-interval over {len(trials)} trials" if len(trials) > 1 else "n=1" if trials else "",
         tokens_check=_tokens_check(trials),

@@ -23,7 +23,7 @@ QUEUE = ("wait in the core before the first scheduling", "scheduled_s - queued_s
 PREFILL = ("first scheduling to first token", "first_token_s - scheduled_s")
 DECODE = ("first token to last token", "last_token_s - first_token_s")
 ITL = (
-    "time between tokens, from the step log without first decodes",
+    "time between a request's outputs, from the step log without first decodes",
     "gaps between the ends of steps, by requests that waited",
 )
 
@@ -37,7 +37,11 @@ def _share(percentile_name: str, time: tuple[str, str]) -> Mapping[str, tuple[st
 class TrialFigures:
     """One trial; None where it says nothing of a figure."""
 
-    output_tok_s: float = field(metadata=column("generated tokens a second", "tok/s", "generated_tokens / elapsed_s"))
+    output_tok_s: float = field(
+        metadata=column(
+            "generated tokens a second of the whole batch, prefill included", "tok/s", "generated_tokens / elapsed_s"
+        )
+    )
     total_tok_s: float = field(
         metadata=column("prompt and generated tokens a second", "tok/s", "(prompt + generated tokens) / elapsed_s")
     )
@@ -63,6 +67,16 @@ class TrialFigures:
     itl_s_p50: float | None = field(metadata=_share("median", ITL))
     itl_s_p95: float | None = field(metadata=_share("95th percentile", ITL))
     itl_s_p99: float | None = field(metadata=_share("99th percentile", ITL))
+    output_tokens_mean: float | None = field(
+        metadata=column(
+            "tokens of an output after a request's first; above 1 with speculation",
+            "tokens",
+            "(generated_tokens - requests) / outputs of decode steps",
+        )
+    )
+    itl_token_s_mean: float | None = field(
+        metadata=column("time between tokens, mean; apart from itl_s with speculation only", "s", "itl / output_tokens")
+    )
     cached_tokens: int = field(metadata=column("prompt tokens found in the prefix cache", "tokens", "prefix_hits"))
     running_mean: float | None = field(metadata=column("requests that ran in a step, mean over steps", "requests"))
     running_max: int | None = field(metadata=column("most requests that ran in a step", "requests"))
@@ -93,6 +107,7 @@ def measure(trial: TrialRecord) -> TrialFigures:
         preemptions=trial.preemptions,
         gc_pause_s=sum(s.end_ns - s.start_ns for s in log if s.kind == GC_PAUSE) / 1e9,
         reference_s=trial.reference_s,
+        **_per_output(trial, steps),
         **_counts(steps),
     )
 
@@ -104,6 +119,17 @@ def _percentiles(trial: TrialRecord, steps: Sequence[Step]) -> dict[str, Any]:
         figures |= {f"{name}_{label}": percentile(values, share) for label, share in PERCENTILES}
     gaps, weights = inter_token(steps)
     return figures | {f"itl_s_{label}": percentile(gaps, share, weights) for label, share in PERCENTILES}
+
+
+def _per_output(trial: TrialRecord, steps: Sequence[Step]) -> dict[str, Any]:
+    """How many tokens an output holds, and the mean time between tokens; None where nothing was decoded."""
+    outputs = sum(step.decode_requests for step in steps)
+    tokens = (trial.generated_tokens - len(trial.requests)) / outputs if outputs else None
+    gaps, weights = inter_token(steps)
+    if not tokens or not weights:
+        return {"output_tokens_mean": tokens, "itl_token_s_mean": None}
+    waited = sum(gap * weight for gap, weight in zip(gaps, weights, strict=True))
+    return {"output_tokens_mean": tokens, "itl_token_s_mean": waited / sum(weights) / tokens}
 
 
 def _counts(steps: Sequence[Step]) -> dict[str, Any]:

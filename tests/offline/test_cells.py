@@ -113,6 +113,8 @@ def test_the_figures_of_a_trial() -> None:
             **{"decode_s_p50": 0.10, "decode_s_p95": 0.127, "decode_s_p99": 0.1294},
             # Without first decodes: one request waited 30 ms for a token, and one 40 ms.
             **{"itl_s_p50": 0.03, "itl_s_p95": 0.04, "itl_s_p99": 0.04},
+            "output_tokens_mean": 1.0,
+            "itl_token_s_mean": 0.035,
             "cached_tokens": 4,
             "running_mean": 1.5,
             "running_max": 2,
@@ -126,6 +128,13 @@ def test_the_figures_of_a_trial() -> None:
             "reference_s": 0.03,
         }
     )
+
+
+def test_where_an_output_holds_two_tokens_the_time_between_tokens_is_half_of_that_between_outputs() -> None:
+    speculated = [request | {"generated_tokens": 5} for request in REQUESTS]
+    one = asdict(measure(trial(COLD, 0, requests=speculated)))
+    assert only(one, "output_tokens_mean", "itl_token_s_mean") == [2.0, pytest.approx(0.0175)]
+    assert only(one, "itl_s_p50") == only(asdict(measure(trial(COLD, 0))), "itl_s_p50")
 
 
 def test_a_trial_without_a_decode_has_no_time_between_tokens() -> None:
