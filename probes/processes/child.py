@@ -98,8 +98,7 @@ class ChildProcess:
     def end(self) -> None:
         """Kill all of its processes and wait until they are gone; a second call does nothing."""
         self.find_groups()
-        for group in self.groups:
-            end_group(group)
+        end_group(*self.groups)
         self.process.wait()
         self._dismiss_keeper()
         if self.scratch:
@@ -132,8 +131,7 @@ def _start_keeper(scratch: Path | None) -> subprocess.Popen[bytes]:
 
 def keep() -> None:
     """The keeper's process: groups on stdin, a line each; when we are gone they are ended and the folders removed."""
-    for group in [int(line) for line in sys.stdin]:
-        end_group(group)
+    end_group(*[int(line) for line in sys.stdin])
     for folder in sys.argv[1:]:
         shutil.rmtree(folder, ignore_errors=True)
 

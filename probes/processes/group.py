@@ -31,22 +31,32 @@ def lives(process: psutil.Process) -> bool:
         return False
 
 
-def end_group(group: int) -> None:
-    """Kill every process of a group but the caller, and wait until they are gone.
+def end_group(*groups: int) -> None:
+    """Kill every process of some groups but the caller, and wait until they are gone.
 
     Python's resource trackers go last and by themselves: with all others gone they unlink the shared memory of those
     (250 MB an engine), which a kill at once would leave in the machine for good. A stopped one is let go on for that.
+    Their time counts from the end of the others, which takes seconds where gigabytes are given back.
     """
-    began = time.monotonic()
+    began = shared = time.monotonic()  # until when others than trackers lived
     while time.monotonic() < began + KILL_LIMIT_S:
-        alive = [process for process in members(group) if process.pid != os.getpid()]
+        alive = [process for process in members(*groups) if process.pid != os.getpid()]
         if not alive:
             return
-        trackers_too = time.monotonic() > began + TRACKER_GRACE_S
+        trackers = [process for process in alive if _is_tracker(process)]
+        if len(trackers) < len(alive):
+            shared = time.monotonic()
         for process in alive:
             with suppress(psutil.Error):
-                if trackers_too or "resource_tracker" not in " ".join(process.cmdline()):
-                    process.kill()
-                else:
+                if process in trackers and time.monotonic() < shared + TRACKER_GRACE_S:
                     process.resume()
+                else:
+                    process.kill()
         time.sleep(0.05)
+
+
+def _is_tracker(process: psutil.Process) -> bool:
+    try:
+        return "resource_tracker" in " ".join(process.cmdline())
+    except psutil.Error:
+        return False

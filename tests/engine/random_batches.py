@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import os
 import random
-import signal
 import subprocess
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ import pytest
 
 from offline.expected.tokens import Batch, CacheConfig, PrefixCache
 from probes.checkpoint import two_layer_model
+from probes.processes.group import end_group
 from tests.engine.recording import FORKED, ROOT
 
 BLOCK = 32  # tokens: CPU attention takes multiples of 32 only
@@ -111,8 +110,7 @@ def run_engines(folder: Path, work: list[dict[str, Any]]) -> list[dict[str, Any]
         try:
             code = child.wait(TIME_LIMIT_S)
         finally:
-            with suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGKILL)
+            end_group(child.pid)
             child.wait()
     assert code == 0, log.read_text()[-4000:]
     answers: list[dict[str, Any]] = json.loads(target.read_text())

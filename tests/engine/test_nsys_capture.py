@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from probes.doctor import profilers
+from probes.doctor.surroundings import here
 from tests.engine.recording import LIMIT_S, ROOT, Trace
 from tracing import timeline
 from tracing.breakdown.requests import budget
@@ -106,6 +108,9 @@ for number in range(2000):
 
 
 def test_an_interrupted_capture_is_readable(tmp_path: Path) -> None:
+    heard = profilers.nvtx(here())
+    if heard.status != "ok":
+        pytest.skip(f"nvtx {heard.detail}; {heard.remedy}")
     folder = tmp_path / "trace"
     running = subprocess.Popen(
         recorder(folder, "-c", LOOP), cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE

@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,50 @@ def test_a_resource_tracker_cleans_up_after_the_others(group: Start, tmp_path: P
     time.sleep(0.1)
     end_group(shell.pid)
     assert (tmp_path / "cleaned").read_text() == "unlinked"
+
+
+def test_a_resource_tracker_that_another_group_feeds_cleans_up_too(group: Start, tmp_path: Path) -> None:
+    """nsys gives what it runs a session of its own."""
+    pipe, cleaned = tmp_path / "pipe", tmp_path / "cleaned"
+    os.mkfifo(pipe)
+    tracking = group('"$1" -ISc "$2" resource_tracker "$3" < "$4"', sys.executable, TRACKER, str(cleaned), str(pipe))
+    feeding = group('exec sleep 60 > "$1"', str(pipe))
+    until(lambda: any("resource_tracker" in one.cmdline() for one in members(tracking.pid)))
+    time.sleep(0.1)
+    end_group(tracking.pid, feeding.pid)
+    assert cleaned.read_text() == "unlinked"
+
+
+@dataclass
+class SlowlyDying:
+    """A process that takes `rounds` looks to be gone once it was killed."""
+
+    name: str
+    rounds: int
+    pid: int = 0
+    killed: bool = False
+
+    def cmdline(self) -> list[str]:
+        return [self.name]
+
+    def kill(self) -> None:
+        self.killed = True
+
+    def resume(self) -> None:
+        pass
+
+    def lives(self) -> bool:
+        self.rounds -= 1
+        return self.rounds >= 0
+
+
+def test_a_resource_tracker_has_its_time_after_the_last_of_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An engine takes seconds to give its memory back; the tracker then only begins to clean up."""
+    engine, tracker = SlowlyDying("engine", rounds=12), SlowlyDying("resource_tracker", rounds=14)
+    monkeypatch.setattr(processgroup, "TRACKER_GRACE_S", 0.3)
+    monkeypatch.setattr(processgroup, "members", lambda *_: [one for one in (engine, tracker) if one.lives()])
+    end_group(1)
+    assert (engine.killed, tracker.killed) == (True, False)
 
 
 def test_a_resource_tracker_that_hangs_is_killed(group: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
