@@ -64,6 +64,15 @@ def test_the_whole_review_is_that_of_the_event_files(tmp_path: Path) -> None:
     assert review.as_dict()["clock"] == {"offset_ns": 500, "uncertainty_ns": 1}
 
 
+def test_clock_marks_that_contradict_each_other_are_an_error(tmp_path: Path) -> None:
+    """The clock of the report went 400 ns slower between two pairs of marks; it was an uncertainty of 200 ns."""
+    writer = NsysWriter(tmp_path / "r.sqlite").range(9, 1, 10, 20, "kv.lookup a", 4)
+    for at, clock in ((1, 101), (2, 102), (1000, 1500), (1001, 1501)):
+        writer.mark(9, 1, at, ["process", 1, "core"], clock)
+    with pytest.raises(EnginescopeError, match=r"contradict each other by 0\.4 µs"):
+        ranges.clock(nsysfile.read(writer.close()))
+
+
 def test_steps_and_their_phases(tmp_path: Path) -> None:
     write_steps(tmp_path, collection=3)
     read, report = captured(tmp_path)

@@ -25,6 +25,7 @@ def problems(timeline: Timeline, flows: list[Flow], hops: pd.DataFrame) -> list[
     lines += [f"process {p['pid']} said nothing of itself" for p in timeline.processes if p.get("incomplete")]
     if trace.get("state") == "running":
         lines.append("the recording did not end: the recorder still runs, or was killed")
+    lines += clocks(timeline)
     cut = [flow for flow in flows if flow.state == "cut"]
     deaths = died(timeline) if cut else []  # with nothing in flight it is how vLLM ends its processes
     why = "; ".join(deaths)
@@ -33,6 +34,15 @@ def problems(timeline: Timeline, flows: list[Flow], hops: pd.DataFrame) -> list[
     if len(cut) > MOST_CUT:
         lines.append(f"… and {len(cut) - MOST_CUT} more requests were cut")
     return lines
+
+
+def clocks(timeline: Timeline) -> list[str]:
+    """A line where processes ran on another machine than the front end: how well their clock is known."""
+    off_by = {process["clock_uncertainty_ns"] for process in timeline.processes if "clock_uncertainty_ns" in process}
+    return [
+        f"processes ran on another machine: their clock is known by the messages that crossed, to ±{ns / 1e3:,.1f} µs"
+        for ns in sorted(off_by)
+    ]
 
 
 def died(timeline: Timeline) -> list[str]:

@@ -11,7 +11,7 @@ first item one of the words below, with the step as payload. They make a capture
 | `told` | site, value, extra, request or None, 1 where it raised: of that function's last range on this thread |
 | `instant` | the same, of a span without a range |
 | `list` | list code, key, the items (of BATCH none: `kv.allocate` and `scheduler.preempt` say the same) |
-| `process` | parent process, roles: some in a row, whose payload is CLOCK_MONOTONIC in nanoseconds |
+| `process` | parent process, roles: some in a row at first, two each second, whose payload is CLOCK_MONOTONIC in ns |
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ import os
 
 from ..events.layout import DOMAIN, PROCESS
 from ..sites.engine import ALL_SITES, CODES, GC_SITE, SCOPE_SITE
-from . import _recorder
+from . import _recorder, recorder
 
-CLOCK_MARKS = 10  # the more there are, the tighter they bound the offset between the two clocks
+CLOCK_MARKS = 10  # at first; the more there are, the tighter they bound the offset between the two clocks
 STAGES = tuple(dict.fromkeys(site.stage for site in ALL_SITES))
 GC = CODES[GC_SITE.name]
 
@@ -40,10 +40,16 @@ def begin(library: str, serves: list[str]) -> None:
     """Make ranges from now on, saying who this process is and what time it is; OSError without a usable `library`."""
     named = [(None if site is SCOPE_SITE else site.name, color(site.stage)) for site in ALL_SITES]  # those vLLM makes
     _recorder.make_ranges(library, DOMAIN, named)
-    for _ in range(CLOCK_MARKS):
-        _recorder.mark(repr([PROCESS, os.getppid(), *serves]), _recorder.now())
+    mark_clock(serves, CLOCK_MARKS)
+    recorder.each_second(lambda: mark_clock(recorder.roles()))
     if _collection not in gc.callbacks:
         gc.callbacks.append(_collection)
+
+
+def mark_clock(serves: list[str], times: int = 2) -> None:
+    """Marks with the time in them, in a row: each was made between the time in it and that in the next."""
+    for _ in range(times):
+        _recorder.mark(repr([PROCESS, os.getppid(), *serves]), _recorder.now())
 
 
 def _collection(phase: str, _: dict[str, int]) -> None:

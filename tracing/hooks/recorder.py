@@ -15,6 +15,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ _state: dict[str, Any] = {}  # what `process-<pid>.json` says; empty while nothi
 _folder = Path()
 _lock = threading.Lock()
 _gc_start = 0
+_periodic: list[Callable[[], None]] = []
 
 
 def begin(folder: str, serves: list[str]) -> None:
@@ -58,6 +60,8 @@ def _open(serves: list[str]) -> None:
         schema=SCHEMA,
         pid=pid,
         parent=os.getppid(),
+        machine_id=identity("/etc/machine-id"),
+        boot_id=identity("/proc/sys/kernel/random/boot_id"),  # CLOCK_MONOTONIC is that of a boot
         # The program and its subcommand: what else stands on the command line may be a key.
         title=" ".join([*sys.argv[:1], *filter(str.isalpha, sys.argv[1:2])]) or sys.executable,
         serves=serves,
@@ -107,6 +111,11 @@ def recording() -> bool:
     return bool(_state)
 
 
+def roles() -> list[str]:
+    """What this process serves, as far as it knows."""
+    return list(_state.get("serves", ()))
+
+
 def end() -> None:
     """Close the event file; nothing is recorded after that."""
     if _state and _state["pid"] == os.getpid() and _state["stopped_ns"] is None:
@@ -128,6 +137,20 @@ def fail(error: BaseException | str) -> None:
             _recorder.stop()
 
 
+def identity(path: str) -> str:
+    """What the system calls itself; '' where it does not say. The host's name is nobody's business."""
+    try:
+        return Path(path).read_text().strip()
+    except OSError:
+        return ""
+
+
+def each_second(act: Callable[[], None]) -> None:
+    """Let the thread that keeps the file ahead do something about once a second."""
+    if act not in _periodic:
+        _periodic.append(act)
+
+
 def anchor() -> dict[str, int]:
     """The wall clock at a moment of CLOCK_MONOTONIC, and by how much that may be off: the tightest of some tries."""
     best = None
@@ -141,13 +164,17 @@ def anchor() -> dict[str, int]:
 
 def _keep(pid: int) -> None:
     """Keep the file ahead of what is written, and thread names and hooks on disk, away from the engine's threads."""
-    written = 0
+    written, acted = 0, time.monotonic()
     while _state.get("pid") == pid and os.getpid() == pid and _state["stopped_ns"] is None:
         try:
             _recorder.extend()
             if _note_roles() or _note_threads() or len(_state["hooked"]) + len(_state["missing"]) != written:
                 written = len(_state["hooked"]) + len(_state["missing"])
                 say()
+            if time.monotonic() - acted > 1:
+                acted = time.monotonic()
+                for act in _periodic:
+                    act()
         except OSError as error:  # the disk is full
             fail(error)
             return

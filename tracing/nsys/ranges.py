@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from probes.errors import EnginescopeError
 from tracing.events import layout
 from tracing.events.file import EventFile
 from tracing.events.layout import DOMAIN, INSTANT, NUMBERS, PROCESS, TOLD
@@ -69,7 +70,8 @@ def clock(report: Report) -> tuple[int, int | None]:
     """What to add to the report's times for CLOCK_MONOTONIC, and by how much that may be off (None: not known, add 0).
 
     A mark of ours carries the clock read before it was made, so the offset is at least payload minus time of each, and
-    at most the next one's payload minus this one's time.
+    at most the next one's payload minus this one's time. Where these contradict each other the clocks did not run
+    alike, which is an `EnginescopeError`.
     """
     marks = report.marks[(report.marks["domain"] == DOMAIN) & report.marks["text"].str.startswith(f"['{PROCESS}'")]
     if not len(marks):
@@ -77,7 +79,14 @@ def clock(report: Report) -> tuple[int, int | None]:
     following = marks.groupby(["pid", "thread"])["payload"].shift(-1)
     least = int((marks["payload"] - marks["start_ns"]).max())
     most = (following - marks["start_ns"]).min()
-    return (least, None) if np.isnan(most) else ((least + int(most)) // 2, abs(int(most) - least) // 2 + 1)
+    if np.isnan(most):
+        return least, None
+    if least > most:
+        raise EnginescopeError(
+            f"the clock marks of {report.path} contradict each other by {(least - most) / 1e3:,.1f} µs: its clock "
+            "did not run like CLOCK_MONOTONIC, and no time in it is sure; record it again"
+        )
+    return (least + int(most)) // 2, (int(most) - least) // 2 + 1
 
 
 def missing(report: Report, read: Timeline) -> list[str]:

@@ -18,6 +18,7 @@ from tracing.events import file as eventfile
 from tracing.events.file import SHARED_SITES, EventFile
 from tracing.events.layout import BATCH, CHILD, COUNTS, DEVICE, MESSAGE, RAISED, RENAMED, STOPPED
 from tracing.events.step import STEP_FIELDS
+from tracing.timeline.nodes import on_one_clock
 
 COUNT_NAMES = (*STEP_FIELDS[3:], "kv_blocks")
 MAIN_ROLES = ("front end", "core", "worker")  # of a process that serves several
@@ -60,9 +61,12 @@ class Timeline:
 
 
 def read(folder: Path | str) -> Timeline:
-    """Read a trace folder; raises `EnginescopeError` where it is none or of another schema."""
+    """Read a trace folder, or one with a folder a machine in it.
+
+    Raises `EnginescopeError` where it is none, of another schema, or where the machines' clocks cannot be related.
+    """
     folder = Path(folder)
-    paths = sorted(folder.glob("events-*.bin"))
+    paths = sorted(folder.glob("events-*.bin")) or sorted(folder.glob("*/events-*.bin"))  # a folder a machine
     if not folder.exists():
         raise usage_error(f"there is no folder {folder}: python -m tracing.record -- CMD makes one in traces/")
     if not paths:
@@ -72,6 +76,7 @@ def read(folder: Path | str) -> Timeline:
 
 def assembled(folder: Path, files: list[EventFile]) -> Timeline:
     """One timeline of what the processes of a run wrote."""
+    files = on_one_clock(files)
     files = [_as_parent(file) if _started_front_ends(file, files) else file for file in files]
     return Timeline(
         folder,

@@ -13,7 +13,10 @@ BUSY = (*RUN, "worker.reply", "worker.hand_over", "worker.dummy")
 
 
 def core_of(timeline: Timeline) -> dict[int, int]:
-    """The core process that each process works for: itself, or the nearest core among those that started it."""
+    """The core process that each process works for: itself, or the nearest core among those that started it.
+
+    A worker that no core started, as Ray's and those on other machines, works for the core where there is one only.
+    """
     serving = {process["pid"] for process in timeline.processes if "core" in process["serves"]}
     cores = serving | set(timeline.steps["pid"].tolist())
     parents = {process["pid"]: process.get("parent", 0) for process in timeline.processes}
@@ -25,6 +28,9 @@ def core_of(timeline: Timeline) -> dict[int, int]:
             owner = parents[owner]
         if owner in cores:
             owners[pid] = owner
+    if len(cores) == 1:
+        workers = [process["pid"] for process in timeline.processes if process["serves"] == ["worker"]]
+        owners |= dict.fromkeys((pid for pid in workers if pid not in owners), *cores)
     return owners
 
 

@@ -1,0 +1,103 @@
+"""Several machines on one clock: each boot of a kernel has a CLOCK_MONOTONIC of its own.
+
+What was sent comes before what was received, so every message between two machines bounds the offset of their clocks
+from one side. Without messages both ways, or where they contradict each other, the trace is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from probes.errors import EnginescopeError
+from tracing.events.file import EventFile
+from tracing.events.layout import DEVICE
+
+PIDS = 1 << 22  # Linux has no process id above that
+HALF = 32
+# Who sent, who received, and what they have in common. Steps are numbered in each core: they tell where there is one.
+BY_REQUEST = ((("client.send", "client.send_async"), ("core.receive",)),)
+BY_KEY = ((("core.encode",), ("client.receive",)),)
+BY_STEP = ((("executor.dispatch",), ("worker.execute",)), (("worker.execute",), ("scheduler.update",)))
+
+
+def on_one_clock(files: list[EventFile]) -> list[EventFile]:
+    """The files with all times on the clock of the machine with the front end; `EnginescopeError` where it cannot be.
+
+    Process ids that two machines have in common are made distinct.
+    """
+    nodes: dict[str, list[EventFile]] = {}
+    for file in files:
+        nodes.setdefault(file.process.get("boot_id") or "", []).append(file)
+    if len(nodes) < 2:
+        return files
+    ordered = sorted(nodes.values(), key=lambda of_node: not any("front end" in f.process["serves"] for f in of_node))
+    first, *others = ordered
+    step_tells = sum("core" in file.process["serves"] for file in files) == 1
+    joined = list(first)
+    for number, node in enumerate(others, 1):
+        offset_ns, off_by_ns = offset(_events(joined), _events(node), step_tells)
+        joined += [_moved(file, offset_ns, off_by_ns, number * PIDS) for file in node]
+    return joined
+
+
+def offset(mine: pd.DataFrame, theirs: pd.DataFrame, step_tells: bool = True) -> tuple[int, int]:
+    """What to add to their times for ours, and by how much that may be off, in ns."""
+    least = [ours - other for ours, other in _crossings(mine, theirs, step_tells)]
+    most = [ours - other for other, ours in _crossings(theirs, mine, step_tells)]
+    if not least or not most:
+        raise EnginescopeError(
+            "the processes of this trace ran on several machines, and no messages went both ways between them: their "
+            "clocks cannot be related; review each machine's folder by itself"
+        )
+    low, high = max(least), min(most)
+    if low > high:
+        raise EnginescopeError(
+            f"the messages between two machines contradict each other by {(low - high) / 1e3:,.1f} µs: their "
+            "clocks ran at different speeds, or one was set; review each machine's folder by itself"
+        )
+    return (low + high) // 2, (high - low) // 2 + 1
+
+
+def _crossings(senders: pd.DataFrame, receivers: pd.DataFrame, step_tells: bool) -> Iterator[tuple[int, int]]:
+    """When each message was sent, and when it was received, each on its own machine's clock."""
+    kinds = [("request", pair) for pair in BY_REQUEST] + [("step", pair) for pair in BY_KEY]
+    kinds += [("step", pair) for pair in BY_STEP] if step_tells else []
+    for common, (sending, receiving) in kinds:
+        sent = senders[senders["site"].isin(sending)].drop_duplicates(common)
+        pairs = sent.merge(receivers[receivers["site"].isin(receiving)].drop_duplicates(common), on=common)
+        pairs = pairs[(pairs[common] != "") & (pairs[common] != -1)]
+        yield from zip(pairs["start_ns_x"].tolist(), pairs["start_ns_y"].tolist(), strict=True)
+
+
+def _events(files: list[EventFile]) -> pd.DataFrame:
+    """The starts of all spans, with their site, step and request."""
+    frames = []
+    for file in files:
+        spans, sites = file.spans, [site["name"] for site in file.process["sites"]]
+        requests = [file.texts.get(number, "") for number in spans["request"].tolist()]
+        columns = {"start_ns": spans["start"], "step": spans["step"], "request": requests}
+        frames.append(pd.DataFrame({"site": np.array(sites, dtype=object)[spans["site"]], **columns}))
+    return pd.concat(frames, ignore_index=True).sort_values("start_ns", kind="stable")
+
+
+def _moved(file: EventFile, offset_ns: int, off_by_ns: int, above: int) -> EventFile:
+    """A file with its times moved and its process ids raised."""
+    spans = file.spans.copy()
+    spans["start"] += offset_ns
+    spans["end"] += offset_ns
+    heads, counts, words = file.lists[DEVICE]
+    lists = file.lists | {DEVICE: (heads, counts, _later(words, offset_ns))}
+    pids = {"pid": file.process["pid"] + above, "parent": file.process.get("parent", 0) + above}
+    return replace(file, process=file.process | pids | {"clock_uncertainty_ns": off_by_ns}, spans=spans, lists=lists)
+
+
+def _later(words: np.ndarray, offset_ns: int) -> np.ndarray:
+    """The device's pieces, three times in halves and an uncertainty each, at a later time."""
+    rows = words.reshape(-1, 7).astype(np.int64)
+    times = rows[:, 0:6:2] + (rows[:, 1:6:2] << HALF) + offset_ns
+    rows[:, 0:6:2], rows[:, 1:6:2] = times & ((1 << HALF) - 1), times >> HALF
+    return rows.astype("<u4").reshape(-1)
