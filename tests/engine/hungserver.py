@@ -31,9 +31,10 @@ from tracing.hang.chain import explain
 from tracing.hang.doing import HangCause
 from tracing.hang.explanation import Explanation
 from tracing.hang.live import look
+from tracing.hang.live.procfs import state_of
 from tracing.shapes.server import free_port
 
-START_S, SETTLE_S, LOOK_S = 240.0, 0.8, 1.5
+START_S, REACHED_S, SETTLE_S, LOOK_S = 240.0, 30.0, 0.3, 1.0
 RANKS = 2
 LONG_PROMPT, LONG_PROMPTS = 7900, 6
 UNREAD_TOKENS = 600  # about 150 KB of events, more than the buffers of both sides
@@ -75,6 +76,7 @@ class HungServer:
     def __init__(self, folder: Path) -> None:
         self.folder, self.port = folder, free_port()
         self.fault_file = folder / "fault"
+        self.reached = self.fault_file.with_suffix(".reached")
         self.fault_file.write_text("")
 
     def __enter__(self) -> HungServer:
@@ -136,6 +138,10 @@ class HungServer:
     def worker(self, rank: int) -> Member:
         return next(member for member in self.group if member.name == f"Worker_TP{rank}")
 
+    def stopped(self) -> list[int]:
+        """The engine's processes that stand still."""
+        return [member.pid for member in self.group if (state := state_of(member.pid)) and state.letter in "Tt"]
+
     # --- the kinds ---
 
     @contextlib.contextmanager
@@ -159,7 +165,9 @@ class HungServer:
         if not before_requests:
             time.sleep(draw.uniform(0.2, 0.8))
             self._begin(kind, stopped)
-        time.sleep(SETTLE_S if kind not in (PREFILL, IDLE) else 0.1)
+        if kind not in (STOPPED, IDLE, PREFILL):
+            self._await_fault()
+        time.sleep(SETTLE_S)
         try:
             yield
         finally:
@@ -169,6 +177,13 @@ class HungServer:
                 for client in clients if kind != IDLE else ():
                     client.join()
                 self.complete(1)
+
+    def _await_fault(self) -> None:
+        deadline = time.monotonic() + REACHED_S
+        while not self.reached.exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert self.reached.exists(), "no process came to the fault"
+        self.reached.unlink()
 
     def _begin(self, kind: str, stopped: int | None) -> None:
         if stopped:

@@ -1,7 +1,8 @@
 """A plugin that makes a running engine hang in a way that is named from outside, and lets it go on again.
 
 The file that `HANGING` names holds one word, or nothing. Each fault lasts while the file holds its word, but for
-`dead output thread`, from which an engine does not recover.
+`dead output thread`, from which an engine does not recover. A process that has come to the fault touches the file of
+the same name that ends in `.reached`.
 """
 
 from __future__ import annotations
@@ -30,6 +31,11 @@ def current() -> str:
     return FAULT.read_text()
 
 
+def reached() -> None:
+    """Tell whoever asked for the fault that it has begun."""
+    FAULT.with_suffix(".reached").touch()
+
+
 def load() -> None:
     """Put the faults into every process of the engine."""
     from vllm.distributed.device_communicators.shm_broadcast import MessageQueue
@@ -50,17 +56,11 @@ def hindered(execute_model: Callable[..., Any]) -> Callable[..., Any]:
     """A step of the model that a fault holds up; `asleep` is for the last rank alone."""
 
     def execute(self: Any, *args: Any, **kwargs: Any) -> Any:
-        match current():
-            case "loop":
-                count_for_ever()
-            case "lock":
-                update_tables()
-            case "collection":
-                collect_again_and_again()
-            case "slow":
-                time.sleep(STEP_S)
-            case "asleep" if self.rank == self.parallel_config.world_size - 1:
-                rest()
+        fault = current()
+        last = self.rank == self.parallel_config.world_size - 1
+        if fault in HINDRANCES and (fault != ASLEEP or last):
+            reached()
+            HINDRANCES[fault]()
         return execute_model(self, *args, **kwargs)
 
     return execute
@@ -70,6 +70,10 @@ def count_for_ever() -> None:
     rounds = 0
     while rounds % 10_000 or current() == LOOP:
         rounds += 1
+
+
+def take_long() -> None:
+    time.sleep(STEP_S)
 
 
 def rest() -> None:
@@ -99,6 +103,15 @@ def collect_again_and_again() -> None:
     del heap
 
 
+HINDRANCES: dict[str, Callable[[], None]] = {
+    LOOP: count_for_ever,
+    LOCK: update_tables,
+    COLLECTION: collect_again_and_again,
+    SLOW: take_long,
+    ASLEEP: rest,
+}
+
+
 # --- between core and worker ---
 
 
@@ -113,6 +126,7 @@ def swallowing(enqueue: Callable[..., None]) -> Callable[..., None]:
         if from_core and message[0] != "execute_model":
             return enqueue(self, message, *args, **kwargs)
         swallowed.add(fault)
+        reached()
         threading.Thread(target=deliver, args=(fault, enqueue, self, message), daemon=True).start()
         return None
 
@@ -132,6 +146,7 @@ def deliver(fault: str, enqueue: Callable[..., None], queue: Any, message: Any) 
 def blocking(add_request: Callable[..., Any]) -> Callable[..., Any]:
     async def add(self: Any, *args: Any, **kwargs: Any) -> Any:
         if current() == EVENT_LOOP:
+            reached()
             ask_another_server()
         return await add_request(self, *args, **kwargs)
 
@@ -146,6 +161,7 @@ def ask_another_server() -> None:
 def dying(encode_into: Callable[..., Any]) -> Callable[..., Any]:
     def encode(self: Any, *args: Any, **kwargs: Any) -> Any:
         if current() == DEAD_OUTPUT_THREAD:
+            reached()
             raise SystemExit  # ends a thread without a word
         return encode_into(self, *args, **kwargs)
 

@@ -1,0 +1,28 @@
+"""A real engine that hangs in one way after another: each is called by its name, and what is no hang is not."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+import pytest
+
+from tests.engine.hungserver import KINDS, HungServer, Kind, is_right
+
+pytestmark = [pytest.mark.engine, pytest.mark.alone]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HungServer]:
+    """One engine for all kinds; the last is the one that it does not recover from."""
+    with HungServer(tmp_path_factory.mktemp("hung")) as running:
+        yield running
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_each_kind_is_named(server: HungServer, kind: Kind) -> None:
+    with server.state(kind.name, random.Random(kind.name)):
+        stopped = server.stopped()
+        explanation = server.explanation()
+        assert server.stopped() == stopped, "a look lets no stopped process go on, and leaves none stopped"
+    assert is_right(kind, explanation), explanation

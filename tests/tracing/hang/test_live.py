@@ -1,0 +1,162 @@
+"""A look at what runs: what /proc says, what was counted, what a recorder left, and py-spy's dump of a real process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from probes.enginegroup import Member
+from probes.errors import EnginescopeError
+from probes.metrics.exposition import Window, parse
+from tests.tracing.traces import TraceWriter
+from tracing.hang.chain import explain
+from tracing.hang.doing import HangCause
+from tracing.hang.live import counting, look, procfs, stacks
+from tracing.hang.live.lastspans import recorded
+from tracing.hang.situation import ProcessState, UnreadAnswer
+
+PROGRAM = """import sys, time
+
+def search():
+    print("here", flush=True)
+    while True:
+        time.sleep(0.01)
+
+search()
+"""
+
+
+@pytest.fixture
+def process(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A Python process that stands in `search`."""
+    script = tmp_path / "script.py"
+    script.write_text(PROGRAM)
+    with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout and child.stdout.readline() == "here\n"
+        try:
+            stacks.dumped(child.pid, "")
+        except EnginescopeError as error:
+            child.kill()
+            pytest.skip(str(error))
+        yield child
+        child.kill()
+
+
+def letter(pid: int) -> str:
+    state = procfs.state_of(pid)
+    return state.letter if state else ""
+
+
+def test_a_dump_of_a_process(process: subprocess.Popen[str]) -> None:
+    dump = stacks.dumped(process.pid, "Worker_TP0")
+    assert (dump.pid, dump.title) == (process.pid, "Worker_TP0")
+    assert [frame.name for frame in dump.main.python] == ["<module>", "search"]
+    assert dump.main.python[-1].path.endswith("/script.py")
+
+
+def test_a_process_that_is_stopped_stays_so(process: subprocess.Popen[str]) -> None:
+    process.send_signal(signal.SIGSTOP)
+    deadline = time.monotonic() + 10
+    while letter(process.pid) != "T" and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert stacks.dumped(process.pid, "", stopped=True).main.python[-1].name == "search"
+    assert letter(process.pid) == "T"
+
+
+def test_a_situation_of_one_process(process: subprocess.Popen[str]) -> None:
+    seen = look.situation([Member(process.pid, "worker", "Worker_TP0")], None, 0.2)
+    [only] = seen.processes
+    assert only.state is not None and only.before is not None
+    assert seen.answers is None and seen.counters is None and not seen.problems
+    [answer] = explain(seen).answers
+    assert (answer.cause, answer.process) == (HangCause.PYTHON, f"worker Worker_TP0 ({process.pid})")
+    assert answer.text.startswith("sleeps in search, for 0 s or more")
+
+
+def test_a_process_that_cannot_be_looked_into_is_a_problem() -> None:
+    with pytest.raises(EnginescopeError, match="py-spy"):
+        stacks.dumped(2**22 + 1, "")
+
+
+def test_what_proc_says(tmp_path: Path) -> None:
+    folder = tmp_path / "7"
+    folder.mkdir()
+    folder.joinpath("stat").write_text("7 (a (b) c) D 1 1 1 0 -1 0 0 0 0 0 150 50 0 0 20 0 1 0 1 1 1\n")
+    folder.joinpath("wchan").write_text("nfs_wait")
+    assert procfs.state_of(7, tmp_path) == ProcessState("D", "nfs_wait", 200 / procfs.TICKS)
+    assert procfs.state_of(8, tmp_path) is None
+    own = procfs.state_of(os.getpid())
+    assert own is not None and own.letter == "R"
+
+
+HEAD = "  sl  local_address rem_address   st tx_queue rx_queue\n"
+ROWS = (
+    "   0: 0100007F:1F40 0100007F:C350 01 00001000:00000000 00:0\n"  # 127.0.0.1:8000 to port 50000, 4096 bytes unread
+    "   1: 0100007F:1F40 0100007F:C351 01 00000000:00000000 00:0\n"
+    "   2: 0100007F:1F41 0100007F:C352 01 00001000:00000000 00:0\n"
+)
+
+
+def test_what_clients_leave_unread(tmp_path: Path) -> None:
+    folder = tmp_path / "7" / "net"
+    folder.mkdir(parents=True)
+    folder.joinpath("tcp").write_text(HEAD + ROWS)
+    first = procfs.unread_answers(7, 8000, tmp_path)
+    assert first == {"127.0.0.1:50000": 4096}
+    assert procfs.still_unread(first, first) == (UnreadAnswer("127.0.0.1:50000", 4096),)
+    assert procfs.still_unread(first, {"127.0.0.1:50000": 2048}) == ()
+
+
+METRICS = """# TYPE vllm:num_requests_running gauge
+vllm:num_requests_running{{engine="0"}} 1.0
+# TYPE vllm:num_requests_waiting gauge
+vllm:num_requests_waiting{{engine="0"}} 2.0
+# TYPE vllm:num_requests_waiting_by_reason gauge
+vllm:num_requests_waiting_by_reason{{engine="0",reason="deferred"}} 2.0
+# TYPE vllm:kv_cache_usage_perc gauge
+vllm:kv_cache_usage_perc{{engine="0"}} {usage}
+# TYPE vllm:generation_tokens counter
+vllm:generation_tokens_total{{engine="0"}} {tokens}
+# TYPE vllm:request_success counter
+vllm:request_success_total{{engine="0",finished_reason="abort"}} {aborted}
+"""
+
+
+@pytest.mark.parametrize(
+    ("after", "moved"),
+    [
+        ({}, ()),
+        ({"tokens": 12}, ("2 generated tokens",)),
+        ({"usage": 0.5}, ("KV cache in use from 25.0% to 50.0%",)),
+        ({"aborted": 3}, ()),  # a client that gives up moves nothing in the core
+    ],
+)
+def test_what_counts_as_progress(after: dict[str, float], moved: tuple[str, ...]) -> None:
+    before = {"usage": 0.25, "tokens": 10, "aborted": 1}
+    looks = [parse(METRICS.format(**values), at) for values, at in ((before, 1.0), (before | after, 6.0))]
+    counters = counting.counted(Window(*looks))
+    assert (counters.seconds, counters.running, counters.waiting, counters.deferred) == (5.0, 1, 2, 2)
+    assert counters.moved == moved
+
+
+def test_the_last_spans_of_a_recorder(tmp_path: Path) -> None:
+    core = TraceWriter(tmp_path, 10, ["core", "core input", "core output"])
+    for step in (5, 6):
+        core.span("scheduler.schedule", step, step + 1, step=step).batch(step, {"a": 1, f"b-{step}": 3})
+    core.close()
+    TraceWriter(tmp_path, 20, ["worker"]).span("worker.execute", 5, 6, step=5).span("queue.put", 6, 7, step=5).close()
+    last = recorded(str(tmp_path))
+    assert [(span.pid, span.site, span.role, span.step) for span in last.spans] == [
+        (10, "scheduler.schedule", "core", 6),
+        (20, "worker.execute", "worker", 5),
+        (20, "queue.put", "worker", 5),
+    ]
+    assert (last.step, last.requests) == (6, ("a", "b-6"))
+    assert recorded("").spans == ()
