@@ -37,7 +37,7 @@ from tracing.shapes.server import free_port
 START_S, REACHED_S, SETTLE_S, LOOK_S = 240.0, 30.0, 0.3, 1.0
 RANKS = 2
 LONG_PROMPT, LONG_PROMPTS = 7900, 6
-UNREAD_TOKENS = 600  # about 150 KB of events, more than the buffers of both sides
+UNREAD_TOKENS = 200  # about 50 KB of events: the client takes less than 10
 
 
 @dataclass(frozen=True)

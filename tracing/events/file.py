@@ -85,8 +85,8 @@ def _in_order(records: np.ndarray, head: np.void) -> np.ndarray:
     if not ring:
         return records[:written]
     slot, lap = written % ring, written // ring
-    laps = lap - (np.arange(ring) >= slot)
-    records = records[:ring].copy()
+    records = records[:ring].copy()  # in its first lap the file may still be shorter
+    laps = lap - (np.arange(len(records)) >= slot)
     stale = (records["kind"] >> LAP_SHIFT != laps & LAP_MASK) | (laps < 0)
     records["kind"] = np.where(stale, 0, records["kind"] & KIND_MASK)
     return np.roll(records, -slot) if lap else records[:slot]

@@ -235,6 +235,9 @@ def _waits_for_requests(situation: Situation, core: MemberProcess, now: Doing) -
     idle = HangAnswer(HangCause.IDLE, ENGINE, "has no request running or waiting", now.frame)
     if counters and not counters.running and not counters.waiting:
         return Explanation((idle,))
+    if core.state and not situation.having(frames.FRONT_END):
+        text = "has no front end any more: nobody sends it a request, or takes its outputs"
+        return Explanation((HangAnswer(HangCause.ENDED, core.label, text, now.frame),))
     chain = (link(core, MemberProcess(0, frames.FRONT_END, "", None), "a request", now.frame),)
     text = "waits for a request, and its front end for outputs: a message between them is lost"
     other = HangAnswer(HangCause.LOST, core.label, text, now.frame)

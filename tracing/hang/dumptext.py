@@ -38,6 +38,8 @@ OTHERS = (
     (re.compile(r"^.*Traceback \(most recent call last\):", re.M), "the traceback of an exception, and no dump"),
 )
 ADVICE = "take one of each process: py-spy dump --pid PID"
+# Where a dump's short names are put: the file of that name on this machine may be of another version.
+ELSEWHERE = "/elsewhere/site-packages/"
 # A checkout names vLLM's files by the whole path to them.
 CHECKOUT = re.compile(
     r"^.*/(vllm/(?:v1|distributed|model_executor|entrypoints|engine|executor|worker|compilation)/.*)$"
@@ -158,4 +160,5 @@ def _open(sections: list[_Section], pid: int, title: str, source: str, by_faulth
 
 def _path(path: str) -> str:
     match = CHECKOUT.match(path)
-    return match[1] if match and "-packages/" not in path else path
+    path = match[1] if match and "-packages/" not in path else path
+    return ELSEWHERE + path if path.endswith(".py") and not path.startswith(("/", "<")) else path

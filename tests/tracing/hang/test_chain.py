@@ -143,6 +143,11 @@ def test_a_core_without_its_output_thread() -> None:
     assert "output thread" in answer.text
 
 
+def test_a_core_whose_front_end_is_gone() -> None:
+    seen = with_state(situation(IDLE_CORE, WORKERS), 10, ProcessState("S"))
+    assert (first(seen).cause, "no front end" in first(seen).text) == (HangCause.ENDED, True)
+
+
 def test_a_lost_message_has_two_directions_without_a_recorder() -> None:
     answers = explain(situation(FRONT, WAITING_CORE, WORKERS)).answers
     assert [answer.cause for answer in answers] == [HangCause.LOST, HangCause.LOST]
