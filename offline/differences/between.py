@@ -9,9 +9,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from offline.differences.estimates import Contrast, Estimates
-from offline.differences.labels import joined_levels, levels, shared_label, varied
 from offline.differences.leastsquares import Fit, fit, start_variance
-from offline.differences.observations import Levels, Observations
+from offline.differences.observations import Levels, Observations, joined_levels, levels, shared_label, varied
 from offline.differences.simultaneous import multivariate_t
 
 

@@ -13,9 +13,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from offline.differences.estimates import Contrast, Estimates
-from offline.differences.labels import levels, shared_label, varied
 from offline.differences.leastsquares import observed
-from offline.differences.observations import Observations
+from offline.differences.observations import Observations, levels, shared_label, varied
 from offline.differences.simultaneous import bonferroni
 
 TINY = 1e-30  # below any variance of logarithms: keeps a difference without spread from being divided by nothing

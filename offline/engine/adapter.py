@@ -111,6 +111,17 @@ class Engine:
         end = time.monotonic_ns()
         return GeneratedBatch(start, end, tuple(_request(output) for output in outputs))
 
+    def answers(self, prompts: list[list[int]], output_len: int) -> tuple[list[list[int]], list[list[float]]]:
+        """Greedy tokens and their log probabilities; none of the latter where this configuration does not give them."""
+        inputs = [{"prompt_token_ids": prompt} for prompt in prompts]
+        greedy = {"temperature": 0.0, "max_tokens": output_len, "ignore_eos": True}
+        try:
+            outputs = self.llm.generate(inputs, self._sampling(**greedy, logprobs=1), use_tqdm=False)
+        except ValueError:  # vLLM's no to log probabilities, before any step
+            outputs = self.llm.generate(inputs, self._sampling(**greedy), use_tqdm=False)
+        completions = [output.outputs[0] for output in outputs]
+        return [list(each.token_ids) for each in completions], [_log_probs(each) for each in completions]
+
     def tokens(self, prompts: list[list[int]], output_len: int) -> list[list[int]]:
         """Greedy token ids, stopping where the model stops: for tests of correctness."""
         parameters = self._sampling(temperature=0.0, max_tokens=output_len)
@@ -145,6 +156,11 @@ def _request(output: Any) -> RequestRecord:
         last_token_s=stats.last_token_ts,
         ttft_s=stats.first_token_latency,
     )
+
+
+def _log_probs(completion: Any) -> list[float]:
+    given = getattr(completion, "logprobs", None) or []
+    return [float(each[token].logprob) for token, each in zip(completion.token_ids, given, strict=False)]
 
 
 def _follow(root: Any, path: str) -> Any:

@@ -20,6 +20,8 @@ from probes.processes.group import members
 from tracing.events.step import STEP_FIELDS, STEP_SITES
 from tracing.events.steplog import StepLog
 
+ANSWERED_PROMPTS = 8
+
 
 def start(settings: dict[str, Any], steps: StepLog) -> tuple[Engine, Message]:
     """Start the engine; with it comes what a `StartRecord` says of it."""
@@ -85,6 +87,13 @@ def trial(engine: Engine, steps: StepLog, cell: Cell, seed: int) -> Message:
     }
 
 
+def answers(engine: Engine, length: int) -> Message:
+    """Greedy answers to fixed prompts of `length` tokens, as many tokens each, as an `AnswersRecord` holds them."""
+    cell = Cell(ANSWERED_PROMPTS, "cold", length, length, 0)
+    tokens, log_probs = engine.answers(prepare(engine, cell, seed=0), length)
+    return {"tokens": tokens, "log_probs": log_probs if all(log_probs) else []}
+
+
 class TrialServer:
     """Answers the sweep's commands: one `start`, then any number of warm-ups and trials."""
 
@@ -98,6 +107,8 @@ class TrialServer:
             self.engine, started = start(command["settings"], self.steps)
             return started
         assert self.engine is not None, "the engine is not started"
+        if command["do"] == "answers":
+            return answers(self.engine, command["length"])
         cell = Cell(**command["cell"])
         if command["do"] == "trial":
             return trial(self.engine, self.steps, cell, command["seed"])

@@ -9,8 +9,9 @@ from offline.differences.difference import NONE_SEEN, Difference
 from offline.differences.run import HEADLINE
 from offline.page.reported import ReportedRun
 from offline.records.run import marks
+from offline.table.answers import sentences
 from offline.table.cells import Row
-from offline.table.files import first_line, number
+from offline.table.files import arm_name, first_line, number
 
 ONE_START = (
     "Each arm was started once, so differences between arms cannot be told from differences between starts: run again "
@@ -20,7 +21,7 @@ ONE_START = (
 
 def summary(run: ReportedRun) -> list[str]:
     """Sentences, the answer first."""
-    return [*_best(run), *_effects(run), *run.differences.notes, *_doubts(run)]
+    return [*_best(run), *_effects(run), *_answers(run), *run.differences.notes, *_doubts(run)]
 
 
 def _best(run: ReportedRun) -> Iterator[str]:
@@ -70,6 +71,10 @@ def effect(row: Difference) -> str:
         least = f"{row.smallest_detectable - 1:.1%}"
         return f"{start}no difference seen (a true one of {least} would have been found in four runs of five)."
     return f"{start}{row.verdict}, {row.ratio:.3f} times the throughput ({row.lo:.3f} to {row.hi:.3f})."
+
+
+def _answers(run: ReportedRun) -> list[str]:
+    return sentences(run.rows, [arm_name(row, run.axes) for row in run.rows])
 
 
 def _doubts(run: ReportedRun) -> Iterator[str]:

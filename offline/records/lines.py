@@ -174,8 +174,21 @@ class StopRecord:
     reason: str = field(metadata=column("why, in the engine's words"))
 
 
-Record = StartRecord | TrialRecord | StopRecord
-CLASSES: dict[str, type[Record]] = {cls.kind: cls for cls in (StartRecord, TrialRecord, StopRecord)}
+@dataclass(frozen=True)
+class AnswersRecord:
+    """What an arm answers to fixed prompts; only of runs in which an axis may change the model's arithmetic."""
+
+    kind: ClassVar[str] = "answers"
+    arm: str = field(metadata=column("id of the arm"))
+    engine: int = field(metadata=column("engine start that answered"))
+    tokens: tuple[tuple[int, ...], ...] = field(metadata=column("greedy tokens, prompt by prompt"))
+    log_probs: tuple[tuple[float, ...], ...] = field(
+        metadata=column("their log probabilities; empty where the engine does not give them", "nat")
+    )
+
+
+Record = StartRecord | TrialRecord | StopRecord | AnswersRecord
+CLASSES: dict[str, type[Record]] = {cls.kind: cls for cls in (StartRecord, TrialRecord, StopRecord, AnswersRecord)}
 
 
 def record_of(values: Mapping[str, Any]) -> Record:

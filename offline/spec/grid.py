@@ -10,6 +10,12 @@ from typing import Any
 
 from offline.spec.spec import CACHING, Spec
 
+# Engine arguments that may change the model's arithmetic, beside those that name a number format.
+ARITHMETIC = (
+    *("dtype", "quantization", "speculative_config", "attention_backend", "attention_config", "hf_overrides"),
+    *("enforce_eager", "compilation_config", "tensor_parallel_size", "enable_expert_parallel"),
+)
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -43,6 +49,11 @@ class Arm:
             .replace("enable_prefix_caching=True", "prefix_caching=on")
             .replace("enable_prefix_caching=False", "prefix_caching=off")
         )
+
+    @property
+    def may_answer_otherwise(self) -> bool:
+        """Whether an axis of the grid may change the model's arithmetic."""
+        return any(axis in ARITHMETIC or axis.endswith("_dtype") for axis in self.axes)
 
     def cell_id(self, cell: Cell) -> str:
         """A stable id of the whole configuration: engine arguments, batch size, cache state and lengths."""

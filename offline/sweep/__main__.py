@@ -160,7 +160,7 @@ def measure(run: PreparedRun, time_limit_s: float, every_row: bool) -> int:
     """Run what is missing, write the tables, and say how it ended."""
     from rich.console import Console
 
-    from offline.records.lines import TrialRecord
+    from offline.records.lines import AnswersRecord, TrialRecord
     from offline.sweep.adaptive import AdaptiveRun
     from offline.sweep.progress import SweepProgress
     from offline.sweep.runner import Runner
@@ -176,6 +176,7 @@ def measure(run: PreparedRun, time_limit_s: float, every_row: bool) -> int:
         measured={(trial.cell, trial.trial) for trial in trials},
         engines=max((record.engine for record in records), default=0),
         groups=max((trial.group for trial in trials), default=0),
+        answered={record.arm for record in records if isinstance(record, AnswersRecord)},
     )
     done = len(trials)
     try:
@@ -212,6 +213,7 @@ def show(run: PreparedRun, rows: list[Row], every_row: bool) -> None:
     """The short table on standard output, and where the rest is."""
     from offline.records.run import marks
     from offline.table import files
+    from offline.table.answers import sentences
     from offline.table.cells import run_drift
     from offline.table.frames import grid_differences
     from probes.console import console
@@ -222,6 +224,8 @@ def show(run: PreparedRun, rows: list[Row], every_row: bool) -> None:
         out.print(words, style="bold yellow", highlight=False, soft_wrap=True)
     out.width = out.width if every_row else min(out.width, WIDTH)
     files.show(out, rows, grid[0].axes, drift, grid_differences(grid, records, drift), every_row)
+    for line in sentences(rows, [files.arm_name(row, grid[0].axes) for row in rows]):
+        out.print(line, highlight=False, soft_wrap=True)
     out.print(f"Wrote {run.folder.path}", highlight=False, soft_wrap=True)
 
 

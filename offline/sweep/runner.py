@@ -15,7 +15,7 @@ from offline.spec.plan import Plan
 from offline.spec.spec import Spec
 from offline.sweep.group import Failure, Group, LiveEngine
 from offline.sweep.progress import SweepProgress
-from offline.sweep.trial import expected_tokens, run_timed, settle, trial_record, warm_up
+from offline.sweep.trial import ask_answers, expected_tokens, run_timed, settle, trial_record, warm_up
 
 
 @dataclass
@@ -34,6 +34,7 @@ class Runner:
     groups: int = 0
     start_s: float = 0.0  # what the last group took to start and warm up
     round_s: float = 0.0  # what a round of it took
+    answered: set[str] = field(default_factory=set)  # arms whose answers are on disk
     failed: bool = False
     given_up: set[str] = field(default_factory=set)
 
@@ -105,6 +106,10 @@ class Runner:
             cells = list(dict.fromkeys(trial.cell for trial in trials if trial.arm == engine.arm))
             with group.turn(engine):
                 warm_up(self.spec, engine.arm, cells, engine.process, engine.number, self.time_limit_s)
+                if engine.arm.may_answer_otherwise and engine.arm.id not in self.answered:
+                    answers = ask_answers(engine.process, engine.arm, engine.start, self.time_limit_s)
+                    self.folder.append(answers)
+                    self.answered.add(engine.arm.id)
         self.start_s = time.monotonic() - began
 
     def run_trials(self, group: Group, trials: Sequence[Trial], progress: SweepProgress) -> None:

@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 from offline.expected.conditions import why_unknown
 from offline.expected.tokens import CacheConfig, PrefixCache
-from offline.records.lines import StartRecord, TrialRecord
+from offline.records.lines import AnswersRecord, StartRecord, TrialRecord
 from offline.spec.grid import Arm, Cell, Trial, seed_of
 from offline.spec.prompts import workload
 from offline.spec.spec import Spec
@@ -18,6 +18,7 @@ from probes.processes.engine import EngineProcess
 
 WARM_UP_S = 3.0
 WARM_UP_ROUNDS = 10
+ANSWER_LEN = 32
 
 
 def warm_up(spec: Spec, arm: Arm, cells: Sequence[Cell], process: EngineProcess, engine: int, limit_s: float) -> None:
@@ -47,6 +48,13 @@ def run_untimed(process: EngineProcess, cell: Cell, seed: int, limit_s: float) -
 def run_timed(process: EngineProcess, trial: Trial, limit_s: float) -> Message:
     """A measured batch: what the engine's process says of it."""
     return process.ask({"do": "trial", "cell": asdict(trial.cell), "seed": trial.seed}, limit_s)
+
+
+def ask_answers(process: EngineProcess, arm: Arm, start: StartRecord, limit_s: float) -> AnswersRecord:
+    """An arm's greedy answers to fixed prompts, untimed."""
+    length = min(ANSWER_LEN, (start.resolved.max_model_len or 2 * ANSWER_LEN) // 2)
+    answer = process.ask({"do": "answers", "length": length}, limit_s)
+    return read_record(AnswersRecord, {"arm": arm.id, "engine": start.engine} | answer)
 
 
 def trial_record(trial: Trial, engine: int, group: int, answer: Message, expected: int | None) -> TrialRecord:

@@ -14,10 +14,12 @@ from offline.limit.columns import LIMIT_FIGURES
 from offline.limit.figures import limit
 from offline.records.lines import Record, StartRecord, StopRecord, TrialRecord
 from offline.spec.grid import Arm, Cell
+from offline.table.answers import NOT_COMPARED, answer_columns
 from offline.table.figures import FIGURES, histogram, measure
 from offline.table.starts import start_columns
 from offline.table.statistics import Drift, drift, mean_interval
 from probes.columns import column
+from probes.engineplatform import CPU
 from probes.rates import Rates
 
 Value = str | int | float | bool | None
@@ -68,10 +70,12 @@ def rows(grid: Sequence[Arm], repeats: int, records: Sequence[Record], rates: Ra
         if isinstance(record, TrialRecord):
             trials.setdefault(record.cell, []).append(record)
     table: list[Row] = []
+    answers = answer_columns(grid, records)
     for arm in grid:
         starts = [r for r in records if isinstance(r, StartRecord) and r.arm == arm.id]
         stop = _last_stop(arm, starts, records)
         shared, floor = arm_columns(arm, starts), limit(starts[0] if starts else None, rates)
+        shared |= asdict(answers.get(arm.id, NOT_COMPARED))
         for cell in arm.cells:
             measured = trials.get(arm.cell_id(cell), [])
             status = asdict(_status(len(measured), repeats, stop, bool(starts)))
@@ -91,7 +95,9 @@ def run_drift(records: Sequence[Record]) -> Drift | None:
         by_start.setdefault(f"{trial.arm}/{trial.engine}", []).append(trial.reference_s)
     turns = [{name: getattr(trial, name) for name in ("start_ns", "group", "engine")} for trial in trials]
     in_turns = bool(trials) and interleaved(pd.DataFrame(turns))
-    return drift(by_start, in_turns, one_arm=len({trial.arm for trial in trials}) == 1)
+    devices = {record.resolved.device for record in records if isinstance(record, StartRecord)}
+    one_arm = len({trial.arm for trial in trials}) == 1
+    return drift(by_start, in_turns, one_arm, gpu=bool(devices - {CPU, None}))
 
 
 def _last_stop(arm: Arm, starts: Sequence[StartRecord], records: Sequence[Record]) -> StopRecord | None:

@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from offline.differences.difference import METRICS, Difference
 from offline.limit.columns import LimitColumns, LimitFigures
-from offline.records.lines import EnginePhase, ProcessMemory, RequestRecord, StartRecord, StopRecord, TrialRecord
+from offline.records.lines import (
+    AnswersRecord,
+    EnginePhase,
+    ProcessMemory,
+    RequestRecord,
+    StartRecord,
+    StopRecord,
+    TrialRecord,
+)
 from offline.records.resolved import Resolved
+from offline.table.answers import AnswerColumns
 from offline.table.cells import CellColumns, CheckColumns, StatusColumns
 from offline.table.figures import TrialFigures
 from offline.table.starts import StartColumns
@@ -20,6 +29,7 @@ TABLE = {
     "What the engine resolved": Resolved,
     "The engine's first start": StartColumns,
     "What the limit stands on": LimitColumns,
+    "Its answers": AnswerColumns,
 }
 WITH_INTERVALS = (TrialFigures, LimitFigures)
 RECORDS = {
@@ -29,6 +39,7 @@ RECORDS = {
     "trial: a timed repeat": TrialRecord,
     "`requests` of a trial": RequestRecord,
     "stop: an arm that was given up": StopRecord,
+    "answers: what an arm answers to fixed prompts": AnswersRecord,
 }
 ABOUT_TABLE = (
     "Beside these stands a column for each engine argument that varies, as asked; what the engine made of it is then "

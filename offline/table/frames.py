@@ -17,6 +17,7 @@ from offline.records.resolved import Resolved
 from offline.records.run import read_run
 from offline.records.runfolder import read_records
 from offline.spec.grid import Arm, arms
+from offline.table.answers import AnswerColumns
 from offline.table.cells import CellColumns, CheckColumns, Row, StatusColumns, Value, cell_identity, resolved_columns
 from offline.table.figures import FIGURES, TrialFigures, measure
 from offline.table.starts import StartColumns
@@ -27,7 +28,7 @@ DTYPES = (("int", "Int64"), ("float", "Float64"), ("bool", "boolean"), ("str", "
 TRIAL_KEYS = ("arm", "engine", "group", "round", "cell", "trial", "start_ns")
 CLASSES = (
     *(CellColumns, StatusColumns, TrialFigures, LimitFigures, CheckColumns),
-    *(Resolved, StartColumns, LimitColumns),
+    *(Resolved, StartColumns, LimitColumns, AnswerColumns),
 )
 
 

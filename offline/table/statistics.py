@@ -63,6 +63,7 @@ class Drift:
     trials: float
     in_turns: bool = False
     one_arm: bool = False
+    gpu: bool = False  # the engine runs on a GPU, of whose drift the kernel says nothing
 
     @property
     def inside(self) -> bool:
@@ -71,6 +72,9 @@ class Drift:
 
     def sentence(self) -> str:
         """The first line of a table."""
+        return self._sentence() + (" GPU drift not measured: the kernel runs on the CPU." if self.gpu else "")
+
+    def _sentence(self) -> str:
         kernel = f"The reference kernel took {self.reference_s * 1e3:.1f} ms and moved"
         trials = f"{self.trials:.1%} between single trials (5th to 95th percentile)"
         if self.one_arm:
@@ -86,7 +90,9 @@ class Drift:
         )
 
 
-def drift(by_start: dict[str, list[float]], in_turns: bool = False, one_arm: bool = False) -> Drift | None:
+def drift(
+    by_start: dict[str, list[float]], in_turns: bool = False, one_arm: bool = False, gpu: bool = False
+) -> Drift | None:
     """The drift of a run from the reference times (seconds) of each start's trials; None without any."""
     everything = [value for values in by_start.values() for value in values]
     if not everything:
@@ -94,4 +100,4 @@ def drift(by_start: dict[str, list[float]], in_turns: bool = False, one_arm: boo
     middle = float(np.median(everything))
     medians = [float(np.median(values)) for values in by_start.values() if values]
     low, high = np.percentile(everything, [5, 95])
-    return Drift(middle, max(medians) / min(medians) - 1, float(high / low - 1), in_turns, one_arm)
+    return Drift(middle, max(medians) / min(medians) - 1, float(high / low - 1), in_turns, one_arm, gpu)

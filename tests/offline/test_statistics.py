@@ -109,6 +109,11 @@ TRIALS = "(5th to 95th percentile)"
             f"The reference kernel took 30.0 ms and moved 83.0% between single trials {TRIALS}; "
             "with one arm, drift between arms is not known.",
         ),
+        (
+            Drift(0.030, 0.02, 0.83, one_arm=True, gpu=True),
+            f"The reference kernel took 30.0 ms and moved 83.0% between single trials {TRIALS}; "
+            "with one arm, drift between arms is not known. GPU drift not measured: the kernel runs on the CPU.",
+        ),
     ],
 )
 def test_the_first_line_of_a_table(measured: Drift, line: str) -> None:
