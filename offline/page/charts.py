@@ -18,7 +18,8 @@ STARTUP = ("import", "spawn", "load_weights", "profile_kv", "warm_up", "rest")
 MEMORY = ("weights", "kv_cache", "rest")
 
 
-def _figure(x: str, y: str, **layout: object) -> go.Figure:
+def empty_chart(x: str, y: str, **layout: object) -> go.Figure:
+    """A chart with the titles of its axes, to be filled."""
     figure = go.Figure()
     figure.update_layout(
         xaxis_title=x,
@@ -39,7 +40,7 @@ def _values(rows: Sequence[Row], column: str) -> list[float | None]:
 
 def throughput(run: ReportedRun) -> go.Figure:
     """Output tokens a second against batch size, a line an arm and cache state, with the trials' interval as a band."""
-    figure = _figure("batch size (requests)", "output tok/s", xaxis_type="log")
+    figure = empty_chart("batch size (requests)", "output tok/s", xaxis_type="log")
     batches = sorted({int(str(row["batch_size"])) for row in run.measured})
     figure.update_xaxes(tickvals=batches, ticktext=list(map(str, batches)))
     for i, (name, rows) in enumerate(run.by_name().items()):
@@ -58,7 +59,7 @@ def heat_map(run: ReportedRun) -> go.Figure:
     batches = sorted({int(str(row["batch_size"])) for row in run.measured})
     by_batch = [{row["batch_size"]: number(row, "output_tok_s") for row in rows} for rows in lines.values()]
     cells = [[row.get(batch) for batch in batches] for row in by_batch]
-    figure = _figure("batch size (requests)", "", yaxis_automargin=True)
+    figure = empty_chart("batch size (requests)", "", yaxis_automargin=True)
     figure.add_heatmap(
         z=cells,
         x=list(map(str, batches)),
@@ -80,7 +81,7 @@ def knee(rows: Sequence[Row]) -> Row | None:
 
 def latency(run: ReportedRun) -> go.Figure:
     """Median latency against throughput, a line an arm; a star marks the knee."""
-    figure = _figure("output tok/s", "median latency (s)")
+    figure = empty_chart("output tok/s", "median latency (s)")
     for i, (name, rows) in enumerate(run.by_name().items()):
         colour = COLOURS[i % len(COLOURS)]
         figure.add_scatter(
@@ -107,7 +108,7 @@ def latency(run: ReportedRun) -> go.Figure:
 
 def distribution(run: ReportedRun, what: str) -> go.Figure:
     """The share of requests with at most a time `ttft_s` or `tpot_s`; at first only those of the largest batch."""
-    figure = _figure(f"{what.removesuffix('_s').upper()} (ms)", "share of requests")
+    figure = empty_chart(f"{what.removesuffix('_s').upper()} (ms)", "share of requests")
     largest = max((int(str(row["batch_size"])) for row in run.measured), default=0)
     for i, row in enumerate(run.measured):
         times = _times(run.requests.get(str(row["cell"]), ()), what)
@@ -125,7 +126,7 @@ def _times(requests: Sequence[RequestRecord], what: str) -> np.ndarray:
 
 def cold_and_warm(run: ReportedRun) -> go.Figure:
     """Median TTFT of the cold and the warm cells of the arms that cache."""
-    figure = _figure("", "median TTFT (ms)", barmode="group")
+    figure = empty_chart("", "median TTFT (ms)", barmode="group")
     for i, state in enumerate(("cold", "warm")):
         rows = [row for row in run.measured if row["cache_state"] == state and row["prefix_caching"] == "on"]
         labels = [f"{arm_name(row, run.axes)}<br>batch {row['batch_size']}" for row in rows]
@@ -136,7 +137,7 @@ def cold_and_warm(run: ReportedRun) -> go.Figure:
 
 def _stacked(run: ReportedRun, names: Sequence[str], column: str, y: str, divisor: float) -> go.Figure:
     """One bar an arm, a piece a column."""
-    figure = _figure("", y, barmode="stack")
+    figure = empty_chart("", y, barmode="stack")
     arms = list({arm_name(row, run.axes): row for row in run.measured}.items())
     for i, name in enumerate(names):
         values = [(number(row, column.format(name)) or 0) / divisor for _, row in arms]

@@ -22,6 +22,7 @@ from offline.table.cells import Row, Value
 from offline.table.differences import HEADINGS, UNDER, headline
 from offline.table.files import ARM_FACTS, IDENTITY, SHOWN, arm_name, plain
 from probes.htmlpage import PageSection, page, table
+from probes.machine import Machine
 
 FILE = "report.html"
 STYLE = """
@@ -73,26 +74,28 @@ def sections(run: ReportedRun) -> Iterator[PageSection]:
         yield from _charts(run)
     yield _resolved(run)
     yield PageSection("All cells", "A heading sorts; again, the other way.", _cells(run))
-    yield _provenance(run)
+    yield provenance(run.record.machine, run.record.command_line)
 
 
 def _charts(run: ReportedRun) -> Iterator[PageSection]:
     script = Markup("<script>{}</script>").format(Markup(get_plotlyjs()))
     band = "The band is the 95 % t-interval over a cell's trials, which says nothing of other starts."
-    yield PageSection("Throughput", f"{band} {TOGGLE}", script + _chart(charts.throughput(run), "throughput"))
-    yield PageSection("By arm and batch size", "Output tok/s.", _chart(charts.heat_map(run), "heat-map"))
+    yield PageSection("Throughput", f"{band} {TOGGLE}", script + chart_html(charts.throughput(run), "throughput"))
+    yield PageSection("By arm and batch size", "Output tok/s.", chart_html(charts.heat_map(run), "heat-map"))
     knee = "A star is the knee of a line: most throughput a second of latency (Kleinrock's power)."
-    yield PageSection("Latency against throughput", knee, _chart(charts.latency(run), "latency"))
+    yield PageSection("Latency against throughput", knee, chart_html(charts.latency(run), "latency"))
     shares = "All requests of all trials; at first those of the largest batch, the others by the legend."
-    yield PageSection("Time to first token", shares, _chart(charts.distribution(run, "ttft_s"), "ttft"))
-    yield PageSection("Time per output token", shares, _chart(charts.distribution(run, "tpot_s"), "tpot"))
+    yield PageSection("Time to first token", shares, chart_html(charts.distribution(run, "ttft_s"), "ttft"))
+    yield PageSection("Time per output token", shares, chart_html(charts.distribution(run, "tpot_s"), "tpot"))
     if any(row["cache_state"] == "warm" for row in run.measured):
-        yield PageSection("Cold and warm", "Arms with prefix caching.", _chart(charts.cold_and_warm(run), "cold-warm"))
+        yield PageSection(
+            "Cold and warm", "Arms with prefix caching.", chart_html(charts.cold_and_warm(run), "cold-warm")
+        )
         columns, rows = _block_sizes(run)
         yield PageSection("What a block size does", BLOCKS, table(columns, rows, text=(0, 1)))
     first = "Of each arm's first start."
-    yield PageSection("Start-up", first, _chart(charts.startup(run), "startup"))
-    yield PageSection("Memory", f"{first} KV cache: what it reserves.", _chart(charts.memory(run), "memory"))
+    yield PageSection("Start-up", first, chart_html(charts.startup(run), "startup"))
+    yield PageSection("Memory", f"{first} KV cache: what it reserves.", chart_html(charts.memory(run), "memory"))
 
 
 BLOCKS = (
@@ -121,7 +124,7 @@ def _ratio(row: Row | None, base: Row | None) -> float | None:
     return float(str(values[0])) / float(str(values[1])) if all(values) else None
 
 
-def _chart(figure: go.Figure, name: str) -> Markup:
+def chart_html(figure: go.Figure, name: str) -> Markup:
     """A figure's own part of the page; plotly's program is in it once."""
     options = {"responsive": True, "displaylogo": False, "displayModeBar": "hover"}
     return Markup(to_html(figure, config=options, include_plotlyjs=False, full_html=False, div_id=f"chart-{name}"))
@@ -131,12 +134,13 @@ def _resolved(run: ReportedRun) -> PageSection:
     """What each arm resolved to; facts in which arms differ are marked."""
     arms = list({arm_name(row, run.axes): row for row in run.rows}.items())
     head = Markup("").join(Markup("<th>{}</th>").format(name) for name in ("", *(name for name, _ in arms)))
-    lines = Markup("").join(_fact(name, [row.get(name) for _, row in arms]) for name in ARM_FACTS)
+    lines = Markup("").join(fact_row(name, [row.get(name) for _, row in arms]) for name in ARM_FACTS)
     body = Markup("<table><thead><tr>{}</tr></thead><tbody>{}</tbody></table>").format(head, lines)
     return PageSection("What each arm resolved to", "Marked: what differs between arms.", body)
 
 
-def _fact(name: str, values: Sequence[Value]) -> Markup:
+def fact_row(name: str, values: Sequence[Value]) -> Markup:
+    """A row of a table of facts; marked where they differ."""
     marked = Markup(' class="differs"') if len(set(map(str, values))) > 1 else Markup("")
     cells = Markup("").join(Markup("<td{}>{}</td>").format(marked, plain(value)) for value in values)
     return Markup("<tr><td>{}</td>{}</tr>").format(name, cells)
@@ -165,8 +169,8 @@ def _environment() -> Environment:
     return Environment(loader=PackageLoader("offline.page", "."), autoescape=True, undefined=StrictUndefined)
 
 
-def _provenance(run: ReportedRun) -> PageSection:
-    machine = run.record.machine
+def provenance(machine: Machine, command_line: str) -> PageSection:
+    """The command that asked for a run, and the machine that it ran on."""
     facts = [[name, plain(value)] for name, value in vars(machine).items() if name != "cpu_flags"]
-    command = Markup("<pre>{}</pre>").format(run.record.command_line)
+    command = Markup("<pre>{}</pre>").format(command_line)
     return PageSection("Command and machine", "", command + table(("", ""), facts, text=(0, 1)))

@@ -1,0 +1,126 @@
+"""The charts of a load run: latency against rate, throughput against batch, distributions, and time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+
+from offline.page.charts import COLOURS, SHARES, empty_chart
+from offline.traffic.backlog import NOT_SUSTAINED, SUSTAINED
+from offline.traffic.factors import BASE, optimizations, rate_ratio
+from offline.traffic.figures import request_times
+from offline.traffic.results import LoadResults, RateResult
+from offline.traffic.rows import RateRow
+
+SYMBOLS = {SUSTAINED: "circle", NOT_SUSTAINED: "x", "": "diamond"}
+MOST_POINTS = 500  # of a line over time
+
+
+def normalized_latency(results: LoadResults, rows: Sequence[RateRow]) -> go.Figure:
+    """Normalized latency against the offered rate, a line a variant, with intervals; the knee's bracket as a band."""
+    figure = empty_chart("requests/s", "normalized latency (s/token)", yaxis_type="log")
+    for variant, colour in _colours(results):
+        own = [row for row in rows if row.variant == variant and row.normalized_s is not None]
+        values = [row.normalized_s or 0.0 for row in own]
+        known = all(row.normalized_s_hi is not None for row in own)
+        above = [(row.normalized_s_hi or value) - value for row, value in zip(own, values, strict=True)]
+        below = [value - (row.normalized_s_lo or value) for row, value in zip(own, values, strict=True)]
+        figure.add_scatter(
+            x=[row.offered_req_s for row in own],
+            y=values,
+            error_y={"array": above, "arrayminus": below, "visible": known and bool(own)},
+            name=variant,
+            legendgroup=variant,
+            line_color=colour,
+            mode="lines+markers",
+            marker={"symbol": [SYMBOLS.get(row.verdict, "circle-open") for row in own], "size": 10},
+            text=[f"{row.rate}: {row.verdict or 'closed'}" for row in own],
+        )
+        knee = results.knee(variant)
+        if knee.low_req_s is not None and knee.high_req_s is not None:
+            figure.add_vrect(x0=knee.low_req_s, x1=knee.high_req_s, fillcolor=colour, opacity=0.15, line_width=0)
+    return figure
+
+
+def throughput(results: LoadResults, rows: Sequence[RateRow]) -> go.Figure:
+    """Output tokens a second against requests that ran in a step."""
+    figure = empty_chart("requests running in a step (mean)", "output tok/s")
+    for variant, colour in _colours(results):
+        own = sorted(
+            (row for row in rows if row.variant == variant and row.running_mean is not None),
+            key=lambda row: row.running_mean or 0.0,
+        )
+        figure.add_scatter(
+            x=[row.running_mean for row in own],
+            y=[row.output_tok_s for row in own],
+            name=variant,
+            line_color=colour,
+            mode="lines+markers",
+            text=[row.rate for row in own],
+        )
+    return figure
+
+
+def distribution(results: LoadResults, name: str) -> go.Figure:
+    """The share of finished requests with at most a time; at first those of the highest rate."""
+    figure = empty_chart(f"{name.removesuffix('_s').upper()} (ms)", "share of requests", xaxis_type="log")
+    for variant, colour in _colours(results):
+        levels = results.levels(variant)
+        for rate in levels:
+            times = [value for each in results.of(variant, rate) for value in _values(each, name)]
+            if times:
+                label = "one at a time" if rate is None else f"{rate:g} req/s"
+                figure.add_scatter(
+                    x=np.round(np.quantile(times, SHARES) * 1e3, 4).tolist(),
+                    y=SHARES.tolist(),
+                    name=f"{variant}, {label}",
+                    visible=True if rate == levels[-1] else "legendonly",
+                    line_color=colour,
+                )
+    return figure
+
+
+def over_time(results: LoadResults) -> go.Figure:
+    """Requests that run and that wait, at the highest rate of each variant, on its first start."""
+    figure = empty_chart("seconds since the first request was due", "requests")
+    for variant, colour in _colours(results):
+        first = results.of(variant, results.levels(variant)[-1])[0]
+        begin_ns = first.figures.measured.begin_ns
+        steps = first.steps[:: max(1, len(first.steps) // MOST_POINTS)]
+        x = [(step.start_ns - begin_ns) / 1e9 for step in steps]
+        for label, dash in (("running", "solid"), ("waiting", "dot")):
+            y = [getattr(step, label) for step in steps]
+            figure.add_scatter(
+                x=x, y=y, name=f"{variant}, {label}", line={"color": colour, "dash": dash, "shape": "hv"}
+            )
+    return figure
+
+
+def gains(results: LoadResults) -> go.Figure:
+    """Normalized latency of the plain engine over that of each single optimization, at each rate."""
+    figure = empty_chart("", f"times faster than {BASE}", barmode="group")
+    for number, rate in enumerate(results.levels(BASE) if BASE in results.variants else ()):
+        ratios = {name: rate_ratio(results, BASE, name, rate, "normalized") for name in optimizations(results)}
+        known = {name: each for name, each in ratios.items() if each is not None}
+        label = "one at a time" if rate is None else f"{rate:g} req/s"
+        highs = [(each.high or each.value) - each.value for each in known.values()]
+        lows = [each.value - (each.low or each.value) for each in known.values()]
+        figure.add_bar(
+            x=[name.removeprefix(f"{BASE}+") for name in known],
+            y=[each.value for each in known.values()],
+            error_y={"array": highs, "arrayminus": lows},
+            name=label,
+            marker_color=COLOURS[number % len(COLOURS)],
+        )
+    return figure
+
+
+def _values(result: RateResult, name: str) -> list[float]:
+    times = [request_times(each, result.figures.measured.begin_ns) for each in result.requests]
+    return [value for each in times if each and (value := getattr(each, name)) is not None]
+
+
+def _colours(results: LoadResults) -> list[tuple[str, str]]:
+    return [(name, COLOURS[place % len(COLOURS)]) for place, name in enumerate(results.variants)]

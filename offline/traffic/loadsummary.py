@@ -1,0 +1,78 @@
+"""A load run in plain sentences: where each variant stops keeping up, its factor over the baseline, what to doubt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from offline.traffic.factors import factor_text, knee_factor, ratio
+from offline.traffic.paper import STATIC
+from offline.traffic.results import LoadResults
+from offline.traffic.rows import RateRow
+
+FEW_STARTS = "Each variant was started once: intervals are of blocks of time, and differences are no claim."
+ALIKE = "{} resolved to the same settings: what differs between them is chance."
+
+
+def load_summary(results: LoadResults, rows: Sequence[RateRow]) -> list[str]:
+    """Sentences, the answer first."""
+    return [*_knees(results), *_peaks(results), *_doubts(results, rows)]
+
+
+def _knees(results: LoadResults) -> Iterator[str]:
+    for variant in results.variants:
+        knee = results.knee(variant)
+        factor = knee_factor(knee, results.knee(STATIC)) if variant != STATIC else None
+        over = f"; {factor_text(factor)} times {STATIC}" if factor else ""
+        yield f"{variant}: {knee.sentence}{over}."
+
+
+def _peaks(results: LoadResults) -> Iterator[str]:
+    """The most output tokens a second of each variant, over the baseline's: known even where no knee is."""
+    peaks = {variant: _peak(results, variant) for variant in results.variants}
+    for variant, values in peaks.items():
+        if variant != STATIC and STATIC in peaks:
+            yield (
+                f"{variant} reached {sum(values) / len(values):.0f} output tok/s, "
+                f"{factor_text(ratio(values, peaks[STATIC]))} times the most of {STATIC}."
+            )
+
+
+def _peak(results: LoadResults, variant: str) -> list[float]:
+    """The most output tokens a second of each start."""
+    starts: dict[int, float] = {}
+    for each in results.rates:
+        if each.variant == variant:
+            number = each.figures.measured.start
+            starts[number] = max(starts.get(number, 1e-9), each.figures.output_tok_s.value)
+    return list(starts.values())
+
+
+def _doubts(results: LoadResults, rows: Sequence[RateRow]) -> Iterator[str]:
+    if results.run.synthetic:
+        yield f"The traffic is synthetic: {results.run.workload}."
+    if all(row.starts == 1 for row in rows):
+        yield FEW_STARTS
+    for row in rows:
+        if row.unfinished or row.failed:
+            yield (
+                f"{row.variant} at {row.rate} req/s: {row.unfinished} of {row.requests} requests unfinished, "
+                f"{row.failed} failed; its latencies are of the others."
+            )
+        if "sender was late" in row.note:
+            yield f"{row.variant} at {row.rate}: {row.note.split(';')[0]}."
+    for names in _alike(results):
+        yield ALIKE.format(" and ".join(names))
+    failures = [start for start in results.starts if start.reason]
+    yield from (f"{start.variant}, start {start.start}: {start.state}: {start.reason}" for start in failures)
+    yield from results.run.notes
+
+
+def _alike(results: LoadResults) -> list[list[str]]:
+    """Variants of one kind that resolved to the same settings."""
+    by_settings: dict[tuple[str, str], list[str]] = {}
+    for start in results.starts:
+        if start.resolved is not None and start.variant in results.variants:
+            names = by_settings.setdefault((start.kind, str(start.resolved)), [])
+            if start.variant not in names:
+                names.append(start.variant)
+    return [names for names in by_settings.values() if len(names) > 1]

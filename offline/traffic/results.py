@@ -1,0 +1,94 @@
+"""A load run as its page shows it: figures of each rate on each start, with the raw lines that charts need."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from offline.load.folder import (
+    LoadRun,
+    read_load_run,
+    read_rates,
+    read_requests,
+    read_starts,
+    read_steps,
+    start_folders,
+)
+from offline.load.records import ServedRequest, StepLine, VariantStart
+from offline.traffic.backlog import NOT_SUSTAINED, SUSTAINED, UNDECIDED
+from offline.traffic.figures import RateFigures, rate_figures
+from offline.traffic.knee import Bracket, RateTrial, bracket
+
+
+@dataclass(frozen=True)
+class RateResult:
+    """One rate on one start: its figures, and its requests and steps in order."""
+
+    figures: RateFigures
+    requests: tuple[ServedRequest, ...]
+    steps: tuple[StepLine, ...]
+
+    @property
+    def variant(self) -> str:
+        """The variant's name."""
+        return self.figures.measured.variant
+
+    @property
+    def rate_req_s(self) -> float | None:
+        """The rate; None for one request at a time."""
+        return self.figures.measured.rate_req_s
+
+
+@dataclass(frozen=True)
+class LoadResults:
+    """All that a run measured to its end."""
+
+    run: LoadRun
+    starts: tuple[VariantStart, ...]
+    rates: tuple[RateResult, ...]
+
+    @property
+    def variants(self) -> list[str]:
+        """The variants that have a figure, in the run's order."""
+        measured = {each.variant for each in self.rates}
+        return [variant.name for variant in self.run.variants if variant.name in measured]
+
+    def levels(self, variant: str) -> list[float | None]:
+        """The rates of a variant, one request at a time first."""
+        rates = {each.rate_req_s for each in self.rates if each.variant == variant}
+        return sorted(rates, key=lambda rate: rate or 0.0)
+
+    def of(self, variant: str, rate_req_s: float | None) -> list[RateResult]:
+        """A rate of a variant, of all its starts."""
+        return [each for each in self.rates if each.variant == variant and each.rate_req_s == rate_req_s]
+
+    def verdict(self, variant: str, rate_req_s: float) -> str:
+        """Whether a variant sustains a rate: what all its starts say, else undecided."""
+        verdicts = {each.figures.verdict for each in self.of(variant, rate_req_s)}
+        return verdicts.pop() if len(verdicts) == 1 else UNDECIDED
+
+    def knee(self, variant: str) -> Bracket:
+        """The bracket of the highest rate that a variant sustains."""
+        rates = [rate for rate in self.levels(variant) if rate is not None]
+        verdicts = [(rate, self.verdict(variant, rate)) for rate in rates]
+        return bracket([RateTrial(r, 0, verdict) for r, verdict in verdicts if verdict in (SUSTAINED, NOT_SUSTAINED)])
+
+
+def load_results(path: Path) -> LoadResults:
+    """The results in a run's folder; `EnginescopeError` where it is no load run."""
+    run = read_load_run(path)
+    rates = [result for folder in start_folders(path) for result in start_results(folder, run)]
+    return LoadResults(run, tuple(read_starts(path)), tuple(rates))
+
+
+def start_results(folder: Path, run: LoadRun) -> list[RateResult]:
+    """The rates that one start measured to their ends; requests of an interrupted one are left out."""
+    requests, steps = list(read_requests(folder)), list(read_steps(folder))
+    results = []
+    for measured in read_rates(folder):
+        own = [each for each in requests if measured.begin_ns <= each.scheduled_ns <= measured.closed_ns]
+        own = [each for each in own if each.rate_req_s == measured.rate_req_s]
+        inside = [step for step in steps if measured.begin_ns <= step.start_ns <= measured.closed_ns]
+        figures = rate_figures(measured, own, inside, run.spec.slo_s)
+        results.append(RateResult(figures, tuple(own), tuple(inside)))
+    return results

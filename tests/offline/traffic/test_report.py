@@ -1,0 +1,107 @@
+"""The tables and the page of a load run whose servers have known capacities, the page in a real browser."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import shutil
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from offline.traffic.factors import factor_text, knee_factor, ratio
+from offline.traffic.knee import Bracket
+from offline.traffic.paper import paper_rows
+from offline.traffic.report import write
+from offline.traffic.results import LoadResults, load_results
+from offline.traffic.rows import RateRow
+from probes.columns import dictionary
+from probes.statistics.intervals import Estimate
+from tests.chromium import chromium
+from tests.offline.traffic.loadruns import BASELINE, CHUNKED, PAGE, a_load_run
+
+EVIL = "<script>document.title = 'stolen'</script>"
+CHARTS = ("normalized", "batch", "ttft", "tpot", "time", "gains")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Capacities of 1 and 4 req/s under 0.5, 2 and 8 req/s, two starts each."""
+    return a_load_run(tmp_path_factory.mktemp("results"), model=EVIL, workload=EVIL)
+
+
+@pytest.fixture(scope="module")
+def lines(run: Path) -> list[str]:
+    """What `write` returns, which leaves tables and the page in the run's folder."""
+    return write(run)
+
+
+@pytest.fixture(scope="module")
+def results(run: Path) -> LoadResults:
+    return load_results(run)
+
+
+def test_each_variant_sustains_what_its_capacity_is(results: LoadResults) -> None:
+    assert results.knee(BASELINE) == Bracket(0.5, 2.0)
+    assert results.knee(PAGE) == results.knee(CHUNKED) == Bracket(2.0, 8.0)
+
+
+def test_the_short_table_and_the_sentences(lines: list[str]) -> None:
+    assert lines[0] == f"{BASELINE}: sustained at 0.5 req/s, not at 2 (75% wide, as the budget left it)."
+    assert lines[1].endswith("not at 8 (75% wide, as the budget left it); 4.00 (1.00 to 16.00) times torch-baseline.")
+    assert any(line.startswith("| torch-baseline | 8 | 2 | not sustained | 3630 | 0 |") for line in lines)
+    assert f"The traffic is synthetic: {EVIL}." in lines
+
+
+def test_every_column_of_the_table_is_explained(run: Path, lines: list[str]) -> None:
+    with (run / "table.csv").open() as file:
+        header, *rest = list(csv.reader(file))
+    assert header == [each.name for each in dictionary(RateRow)] == [field.name for field in fields(RateRow)]
+    assert len(rest) == 3 * 4
+    assert all(f"`{name}`" in (run / "columns.md").read_text() for name in header)
+
+
+def test_a_run_of_one_start_claims_nothing(tmp_path: Path) -> None:
+    lines = write(a_load_run(tmp_path, rates=(0.5,), requests=40, starts=1))
+    assert "Each variant was started once: intervals are of blocks of time, and differences are no claim." in lines
+    assert f"{PAGE}: no rate was told to be sustained or not." in lines
+    assert not any("0.5 | 1 | sustained" in line for line in lines)
+
+
+def test_beside_the_papers(results: LoadResults) -> None:
+    """The chunked variant's first token comes later by construction, and its longest gap is shorter."""
+    sustained, ttft, itl = paper_rows(results)
+    assert sustained[2:] == ["4.00 (1.00 to 16.00) times", "no difference seen"]
+    assert ttft[2].startswith("at 8 req/s 1.2")
+    assert itl[2].startswith("at 8 req/s 0.8")
+
+
+def test_factors_with_their_intervals() -> None:
+    factor = knee_factor(Bracket(4.0, 4.4), Bracket(1.0, 1.1))
+    assert factor_text(factor) == "4.00 (3.64 to 4.40)"
+    assert knee_factor(Bracket(4.0, None), Bracket(1.0, 1.1)) is None
+    assert ratio([2.0], [1.0]) == Estimate(2.0, None, None)
+    two = ratio([2.0, 2.0], [1.0, 1.0])
+    assert (two.value, two.low, two.high) == (pytest.approx(2), pytest.approx(2), pytest.approx(2))
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="no chromium here")
+def test_the_page_in_a_browser(run: Path, lines: list[str]) -> None:
+    asyncio.run(_visit(run / "report.html"))
+
+
+async def _visit(path: Path) -> None:
+    async with chromium() as page:
+        await page.look(390, dark=True)
+        await page.visit(path.as_uri())
+        for name in CHARTS:
+            points = f"document.getElementById('chart-{name}').data.reduce((n, t) => n + t.y.length, 0)"
+            assert await page.run(points) > 0, name
+        assert await page.run("document.title") != "stolen"
+        text = await page.run("document.body.innerText")
+        assert EVIL in text and "Beside the papers" in text and "sustained at 0.5 req/s" in text
+        bands = "document.getElementById('chart-normalized').layout.shapes.length"
+        assert await page.run(bands) == 3  # a knee's bracket of each variant
+        assert not page.complaints
+        assert [address for address in page.requested if not address.startswith(("file:", "data:", "blob:"))] == []
