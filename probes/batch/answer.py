@@ -24,6 +24,7 @@ CLASSES = (CONNECT, TIMEOUT, RATE_LIMIT, SERVER, CLIENT, BAD_RESPONSE, CANCELLED
 DECODE = json.JSONDecoder().raw_decode
 PASSING_STATUS = (500, 502, 503, 504)
 GIVEN_UP = ("abort", "error")  # reasons for the end that are the engine's, not the model's
+CACHED = ("cached_tokens", "prompt_cache_hit_tokens")  # the second is DeepSeek's name, and beside the other counts
 CLIENT_WORDS = ("invalid_request", "badrequest", "bad_request", "validation", "context_length", "context_size")
 
 
@@ -80,8 +81,9 @@ class Answer:
         if (completion_tokens := _count(usage.get("completion_tokens"))) is not None:
             self.completion_tokens = completion_tokens
         details = usage.get("prompt_tokens_details")
-        if isinstance(details, dict) and (cached_tokens := _count(details.get("cached_tokens"))) is not None:
-            self.cached_tokens = cached_tokens
+        places = [*([details] if isinstance(details, dict) else []), usage]
+        counts = (_count(place.get(name)) for place in places for name in CACHED)
+        self.cached_tokens = next((count for count in counts if count is not None), self.cached_tokens)
 
     def _take_choice(self, choice: dict[str, Any]) -> bool:
         if reason := choice.get("finish_reason"):  # some servers send "" until the end
@@ -96,6 +98,8 @@ class Answer:
 
 
 def _keep(kept: list[str], text: Any) -> bool:
+    if isinstance(text, list):  # parts, as some gateways send them: {"type": "text", "text": "…"}
+        return any([_keep(kept, part.get("text")) for part in text if isinstance(part, dict)])  # a list: all are kept
     if isinstance(text, str) and text:
         kept.append(text)
         return True
@@ -103,7 +107,8 @@ def _keep(kept: list[str], text: Any) -> bool:
 
 
 def _count(value: Any) -> int | None:
-    return value if type(value) is int and value >= 0 else None
+    """A count of tokens; some servers write it as 12.0."""
+    return int(value) if type(value) in (int, float) and value >= 0 and value == value // 1 else None
 
 
 def _object(data: bytes) -> dict[str, Any]:

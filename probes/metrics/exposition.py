@@ -19,6 +19,8 @@ Series = dict[Labels, float]
 
 PROCESS_START = "process_start_time_seconds"
 COUNTING = ("counter", "histogram", "summary")  # the types of what only grows while a server lives, but for
+UNTYPED = ("unknown", "untyped")  # of what a proxy took the types from: there the names tell
+GROWING = ("_total", "_count", "_bucket")
 NOT_COUNTS = ("_sum", "_created", "_gcount", "_gsum")  # these: a sum of negative values falls by itself
 
 
@@ -60,7 +62,7 @@ def parse(text: str, time_s: float) -> Snapshot:
         for family in text_string_to_metric_families(text):
             for sample in family.samples:
                 meanings[sample.name] = family.documentation
-                if family.type in COUNTING and not sample.name.endswith(NOT_COUNTS):
+                if _only_grows(sample.name, family.type):
                     counts.add(sample.name)
                 if not math.isnan(sample.value):
                     samples.setdefault(sample.name, {})[tuple(sorted(sample.labels.items()))] = float(sample.value)
@@ -68,6 +70,12 @@ def parse(text: str, time_s: float) -> Snapshot:
         first = next((line.strip() for line in text.splitlines() if line.strip()), "nothing")
         raise EnginescopeError(f"this is not Prometheus text ({error}); it begins with {first[:60]!r}") from None
     return Snapshot(time_s, samples, frozenset(counts), meanings)
+
+
+def _only_grows(name: str, kind: str) -> bool:
+    if kind in UNTYPED:
+        return name.endswith(GROWING)
+    return kind in COUNTING and not name.endswith(NOT_COUNTS)
 
 
 @dataclass(frozen=True)

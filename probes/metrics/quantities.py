@@ -207,13 +207,13 @@ def gauge(snapshot: Snapshot, quantity: ServerMetric, where: Mapping[str, str] |
     """A gauge now: counts summed over engines, a share as the mean over engines.
 
     Under several API servers each reports the engine with a `pid` of its own, and only the one that the engine tells
-    its state has the value: the maximum over pids is the engine's.
+    its state has the value: the maximum over pids is the engine's. A share above 1 is in a unit that is not known.
     """
     by_engine: dict[frozenset[tuple[str, str]], float] = {}
     for labels, value in snapshot.series(name_in(snapshot, quantity) or "", where).items():
         key = frozenset(pair for pair in labels if pair[0] != PID)
         by_engine[key] = max(value, by_engine.get(key, value))
-    if not by_engine:
+    if not by_engine or (quantity is KV_CACHE_USAGE and max(by_engine.values()) > 1):
         return None
     return sum(by_engine.values()) / (len(by_engine) if quantity is KV_CACHE_USAGE else 1)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
+from probes.batch.answer import Answer
 from probes.batch.record import ToolCall
 from probes.batch.toolcalls import ToolCalls
 from tests.probes.batchclient import ask
@@ -40,3 +42,28 @@ def test_there_are_reports_of_every_server() -> None:
 def test_pieces_of_tool_calls(pieces: object, calls: list[ToolCall]) -> None:
     drafts = ToolCalls()
     assert drafts.take(pieces) is bool(calls) and drafts.calls() == calls
+
+
+@pytest.mark.parametrize(
+    ("usage", "cached_tokens"),
+    [
+        ({"prompt_tokens_details": {"cached_tokens": 16}}, 16),
+        ({"prompt_tokens_details": {"cached_tokens": 0}}, 0),
+        ({"prompt_tokens_details": {}, "prompt_cache_hit_tokens": 16, "prompt_cache_miss_tokens": 8}, 16),
+        ({"cached_tokens": 16.0}, 16),
+        ({"prompt_tokens_details": {"cached_tokens": None}}, None),
+        ({"prompt_tokens_details": {"cached_tokens": 1.5}}, None),
+        ({"prompt_tokens_details": {"cached_tokens": True}}, None),
+    ],
+)
+def test_cached_tokens_under_each_name(usage: dict[str, object], cached_tokens: int | None) -> None:
+    answer = Answer()
+    answer.take(json.dumps({"choices": [], "usage": {"prompt_tokens": 24.0, **usage}}).encode())
+    assert (answer.prompt_tokens, answer.cached_tokens) == (24, cached_tokens)
+
+
+def test_a_text_in_parts() -> None:
+    answer, parts = Answer(), [{"type": "text", "text": "Hi"}, {"type": "text", "text": " you"}]
+    assert answer.take(json.dumps({"choices": [{"delta": {"content": parts}}]}).encode())
+    assert "".join(answer.texts) == "Hi you"
+    assert not answer.take(json.dumps({"choices": [{"delta": {"content": []}}]}).encode())

@@ -61,3 +61,14 @@ def test_prefill_steps_among_the_tokens_are_reported() -> None:
     decode = figures(Window(look(500, 10, 600), look(500, 20, 640)))
     assert (mixed.tokens_per_iteration, mixed.mixed) == (60, True)
     assert (decode.tokens_per_iteration, decode.mixed) == (4, False)
+
+
+def test_a_share_in_another_unit_is_not_known() -> None:
+    one = parse("# TYPE vllm:kv_cache_usage_perc gauge\nvllm:kv_cache_usage_perc 65.3\n", 0.0)
+    assert figures(Window(one, one)).kv_cache_usage is None
+
+
+def test_a_restart_is_noticed_where_a_proxy_left_out_the_types() -> None:
+    name = "vllm:generation_tokens_total"
+    window = Window(parse(f"{name} 1000\n", 0.0), parse(f"{name} 40\n", 1.0))
+    assert window.restarted and figures(window).generation_tokens == 40
