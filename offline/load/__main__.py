@@ -29,12 +29,15 @@ NAMED = (
     "starts",
     "seed",
     "base_url",
+    "knee",
 )
+KNEE_HELP = "search the highest sustainable rate of each variant; it begins at the first of --rates"
 EPILOG = """examples:
   python -m offline.load --rates 1,2,4,8                    the default model, Alpaca-like lengths, three variants
   python -m offline.load --rates 1,5,10,20 --duration 60s --variants all --budget 4h --starts 3
   python -m offline.load --rates 4,8 --variants vllm-page,vllm-page+prefix-caching --workload mix_profile.json
   python -m offline.load --rates 4,8 --variants-file variants.toml
+  python -m offline.load --knee --budget 2h                 the highest rate that each variant sustains, as a bracket
   python -m offline.load --rates 4,8 --base-url http://127.0.0.1:8000
   python -m offline.load --resume                           continue the last unfinished run
 
@@ -81,6 +84,7 @@ def command_parser() -> argparse.ArgumentParser:
     engines.add_argument("--variants-file", type=Path, metavar="FILE.toml", help="further variants, by name")
     engines.add_argument("--base-url", metavar="URL", help="a server that runs already, in place of variants")
     run = parser.add_argument_group("the run")
+    run.add_argument("--knee", action="store_true", help=KNEE_HELP)
     run.add_argument("--starts", type=int, metavar="N", help="starts of each variant (default 1: no interval)")
     run.add_argument(
         "--budget", type=seconds, metavar="T", help="leave out what does not fit into this time, and say so"
@@ -136,7 +140,7 @@ def measure(prepared: PreparedLoad, out: Path) -> int:
             state, code = ("incomplete", INCOMPLETE) if runner.failed else ("complete", 0)
         except KeyboardInterrupt:
             state, code = "interrupted", INTERRUPTED
-    folder.write_run(replace(run, state=state, ended=now(), notes=(*run.notes, *runner.left_out)))
+    folder.write_run(replace(run, state=state, ended=now(), notes=(*run.notes, *runner.remarks)))
     folder.close()
     if state == "interrupted":
         words = f"interrupted; to continue: python -m offline.load --resume {folder.path}"

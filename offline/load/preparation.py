@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from offline.load.arrivals import RECORDED, arrival_times, replayed_times
 from offline.load.folder import LoadFolder, LoadRun, newest_unfinished, read_load_run
@@ -39,6 +40,7 @@ from probes.home import tilde
 from probes.machine import Machine, differences, fingerprint
 from probes.memory.footprint import model_folder
 from probes.memory.modelconfig import model_config
+from probes.metrics.endpoint import API, endpoint
 from probes.serve.command import choose_dtype
 
 WARM_UP = "warm-up"
@@ -82,7 +84,7 @@ def new_run(spec: LoadSpec, out: Path, variants_file: Path | None, schedules: Pa
         variants=tuple(variants),
         estimate_s=seconds,
         began=now(),
-        notes=(*remarks, *notes(variants)),
+        notes=(*remarks, *notes(variants, spec.knee)),
     )
     if spec.budget_s and estimate_s(replace(spec, starts=1), variants) > spec.budget_s:
         raise usage_error(
@@ -140,13 +142,17 @@ def made(spec: LoadSpec, source: WorkloadSource, head: ScheduleHead, model: Path
     """One schedule a rate, and the closed level first; request n asks for the same lengths in each."""
     closed = [0.0] * max(20, int(CLOSED_REQUESTS_S * spec.duration_s))
     yield make_schedule(replace(head, arrivals=ONE_AT_A_TIME), closed, fitting(source, head, model))
-    for rate in sorted(spec.rates):
-        seed = int.from_bytes(hashlib.sha256(f"{spec.seed}/{rate}".encode()).digest()[:6], "big")
-        if spec.arrivals == RECORDED:
-            times_s = replayed_times(source.arrivals_s, rate, spec.duration_s)
-        else:
-            times_s = arrival_times(spec.arrivals, rate, spec.duration_s, seed, spec.burstiness)
+    for rate in sorted(spec.rates) if not spec.knee else ():
+        times_s = rate_times(spec, source, rate)
         yield make_schedule(replace(head, rate_req_s=rate), times_s, fitting(source, head, model))
+
+
+def rate_times(spec: LoadSpec, source: WorkloadSource, rate: float) -> list[float]:
+    """When the requests of a rate are due."""
+    if spec.arrivals == RECORDED:
+        return replayed_times(source.arrivals_s, rate, spec.duration_s)
+    seed = int.from_bytes(hashlib.sha256(f"{spec.seed}/{rate}".encode()).digest()[:6], "big")
+    return arrival_times(spec.arrivals, rate, spec.duration_s, seed, spec.burstiness)
 
 
 def fitting(source: WorkloadSource, head: ScheduleHead, model: Path | str, turn: int = 0) -> Iterator[Item]:
@@ -188,7 +194,10 @@ def vocabulary(model: Path | str) -> int:
 def asked_variants(spec: LoadSpec, file: Path | None, platform: str) -> list[Variant]:
     """The variants of a command line, before what all share; with a base URL, the server there."""
     if spec.base_url:
-        return [Variant("server", SERVER, {"base_url": spec.base_url})]
+        at = endpoint(spec.base_url)
+        path = urlsplit(spec.base_url if "://" in spec.base_url else f"http://{spec.base_url}").path.rstrip("/") or API
+        url = f"{at.scheme}://{at.authority}{path}"
+        return [Variant("server", SERVER, {"base_url": url, "trust_env": not at.is_local})]
     known = built_in(platform)
     own = read_variants(file, known) if file else {}
     return chosen(spec.variants or (tuple(own) if own else DEFAULT), {**known, **own}, lacking(platform))
@@ -212,14 +221,17 @@ def with_shared(variant: Variant, spec: LoadSpec, model: Path | str, machine: Ma
     return replace(variant, settings={**shared, **variant.settings})
 
 
-def notes(variants: list[Variant]) -> Iterator[str]:
+def notes(variants: list[Variant], knee: bool) -> Iterator[str]:
     """What of the variants will make no difference, a sentence each."""
     asked = {variant.name: (variant.kind, variant.serve, variant.settings) for variant in variants}
+    if knee:
+        yield "how long the search takes is not known beforehand and not in the estimate: --budget bounds it"
     for one, other in alike(asked):
         yield f"{one} and {other} ask for the same settings"
 
 
 def estimate_s(spec: LoadSpec, variants: list[Variant]) -> float:
     """Seconds that a run should take: an estimate."""
-    levels = spec.duration_s + len(spec.rates) * (spec.duration_s + spec.drain_s / 2)
+    rates = 0 if spec.knee else len(spec.rates)  # how long a search takes is not known beforehand
+    levels = spec.duration_s + rates * (spec.duration_s + spec.drain_s / 2)
     return spec.starts * sum(START_S[variant.kind] + levels for variant in variants)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from offline.load.folder import (
     append_rate,
@@ -17,13 +18,15 @@ from offline.load.folder import (
     start_folders,
     write_start,
 )
+from offline.load.kneesearch import KneeSearch, start_rate
 from offline.load.preparation import START_S, WARM_UP, PreparedLoad
 from offline.load.progress import LoadProgress
 from offline.load.records import MeasuredRate, VariantStart
 from offline.load.schedule import ONE_AT_A_TIME
-from offline.load.sender import start_sender
+from offline.variants.ownserver import own_server
 from offline.variants.process import start_process
-from offline.variants.variant import Variant
+from offline.variants.sender import start_sender
+from offline.variants.variant import SERVER, Variant
 from probes.jsonform import read_record
 from probes.processes.engine import EngineFailed, EngineProcess
 
@@ -44,15 +47,17 @@ class LoadRunner:
     progress: LoadProgress
     deadline_s: float | None = None
     measured: Counter[RateKey] = field(default_factory=Counter)
+    complete: Counter[str] = field(default_factory=Counter)  # starts that did all they had to, by variant
     overloaded: dict[str, float] = field(default_factory=dict)  # by variant, the lowest rate that was too high
     failed: bool = False
-    left_out: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)  # what was left out, and the knees
 
     def __post_init__(self) -> None:
         for folder in start_folders(self.prepared.folder.path):
-            self._close_interrupted(folder)
+            start = closed(folder)
+            self.complete[start.variant] += start.state == "complete"
             for rate in read_rates(folder):
-                self._note(rate)
+                self.note(rate)
 
     def run(self) -> None:
         """All starts of all variants, in turn; every second round in reverse order."""
@@ -66,7 +71,10 @@ class LoadRunner:
 
     def missing(self, variant: Variant, number: int) -> list[float | None]:
         """The levels that are not measured in `number` + 1 starts yet: one at a time, then the rates upwards."""
-        levels: list[float | None] = [None, *sorted(self.prepared.run.spec.rates)]
+        spec = self.prepared.run.spec
+        if spec.knee:
+            return [None] if self.complete[variant.name] <= number else []
+        levels: list[float | None] = [None, *sorted(spec.rates)]
         return [level for level in levels if self.measured[variant.name, level] <= number]
 
     # --- the budget ---
@@ -95,7 +103,7 @@ class LoadRunner:
     def _leave_out(self, variant: Variant, rates: list[float | None], why: str) -> None:
         if rates:
             words = f"{variant.name} at {', '.join(map(level_name, rates))} left out of a start: {why}"
-            self.left_out.append(words)
+            self.remarks.append(words)
             self.progress.warn(words)
             self.progress.passed(sum(map(self.level_s, rates)))
 
@@ -118,12 +126,16 @@ class LoadRunner:
         write_start(path, start)
         self.progress.tell(f"{variant.name}, start {number}: starting")
         try:
-            with processes(variant, path) as (engine, sender):
-                start = self._begun(start, engine, path)
+            with processes(variant, self.prepared.model, path) as (engine, sender, settings):
+                start = self._begun(start, engine, settings, path)
+                level = Level(self, start, engine, sender, path)
                 for rate in rates:
-                    self._measure(start, rate, engine, sender, path)
+                    level.measure(rate, self._schedule(ONE_AT_A_TIME if rate is None else f"{rate:g}"))
+                if self.prepared.run.spec.knee:
+                    self._search(level)
                 engine.stop()
             start = replace(start, state="complete")
+            self.complete[variant.name] += 1
         except EngineFailed as failure:
             starting = start.resolved is None
             state = "refused" if failure.refused and starting else "failed"
@@ -137,10 +149,11 @@ class LoadRunner:
         compress(path)
         return start.state
 
-    def _begun(self, start: VariantStart, engine: EngineProcess, path: Path) -> VariantStart:
+    def _begun(
+        self, start: VariantStart, engine: EngineProcess, settings: Mapping[str, Any], path: Path
+    ) -> VariantStart:
         """Wait for the variant, keep what it resolved to, and warm it up."""
-        settings = start.settings | ({"model": str(self.prepared.model)} if start.kind != "server" else {})
-        answer = engine.ask({"do": "start", "settings": settings}, LIMIT_S)
+        answer = engine.ask({"do": "start", "settings": dict(settings)}, LIMIT_S)
         values = {name: getattr(start, name) for name in ("variant", "start", "kind", "settings")}
         start = read_record(VariantStart, values | answer)
         write_start(path, start)
@@ -149,49 +162,88 @@ class LoadRunner:
         self.progress.passed(START_S[start.kind])
         return start
 
-    def _measure(
-        self, start: VariantStart, rate: float | None, engine: EngineProcess, sender: EngineProcess, path: Path
-    ) -> None:
-        """One level: the sender replays its schedule, the variant writes what becomes of it."""
-        self.progress.tell(f"{start.variant}, start {start.start}: {level_name(rate)}")
-        spec, scratch = self.prepared.run.spec, engine.child.scratch
-        assert scratch is not None
-        schedule = str(self._schedule(ONE_AT_A_TIME if rate is None else f"{rate:g}"))
-        link = {"schedule": schedule, "socket": str(scratch / "sender")}
-        engine.send(
-            {"do": "rate", "folder": str(path), "variant": start.variant, "start": start.start, "drain_s": spec.drain_s}
-            | link
-        )
-        sender.send({"do": "send"} | link)
-        limit_s = spec.duration_s + spec.drain_s + SLACK_S
-        measured = read_record(MeasuredRate, engine.receive(limit_s))
-        sender.receive(SLACK_S)
-        append_rate(path, measured)
-        self._note(measured)
-        self.progress.passed(self.level_s(rate))
+    def _search(self, level: Level) -> None:
+        """Try rates until the knee's bracket is narrow enough, or this start's share of the budget is spent."""
+        rates, end_s = self.prepared.run.spec.rates, self._share_end_s()
+        search = KneeSearch(self.prepared, start_rate(rates, level.last))
+        while (trial := search.next()) is not None:
+            seconds = trial.requests / trial.rate_req_s
+            if time.monotonic() + seconds > end_s:
+                break
+            measured = level.measure(trial.rate_req_s, search.schedule(trial), seconds)
+            self.progress.warn(f"{level_name(trial.rate_req_s)}: {search.judge(trial, measured, level.path)}")
+        self.remarks.append(f"{level.start.variant}, start {level.start.start}: {search.bracket.sentence}")
+        self.progress.warn(self.remarks[-1])
+
+    def _share_end_s(self) -> float:
+        """When a search has to end, so that the starts to come have as much of the budget each."""
+        if self.deadline_s is None:
+            return float("inf")
+        run, now_s = self.prepared.run, time.monotonic()
+        starts = run.spec.starts * len(run.variants) - self.complete.total()
+        return now_s + (self.deadline_s - now_s) / max(1, starts)
 
     def _schedule(self, name: str) -> Path:
         return self.prepared.folder.path / "schedules" / f"{name}.jsonl"
 
-    def _note(self, rate: MeasuredRate) -> None:
+    def note(self, rate: MeasuredRate) -> None:
         self.measured[rate.variant, rate.rate_req_s] += 1
+        self.progress.passed(self.level_s(rate.rate_req_s))
         if rate.rate_req_s is not None and rate.unfinished > OVERLOAD * rate.sent:
             lowest = self.overloaded.get(rate.variant, rate.rate_req_s)
             self.overloaded[rate.variant] = min(lowest, rate.rate_req_s)
 
-    def _close_interrupted(self, folder: Path) -> None:
-        """A start that was running when the command was killed is over."""
-        start = read_start(folder)
-        if start.state == "running":
-            write_start(folder, replace(start, state="interrupted"))
-        compress(folder)
+
+@dataclass
+class Level:
+    """Measures one level after the other on a start that is up; `last` is what the latest one gave."""
+
+    runner: LoadRunner
+    start: VariantStart
+    engine: EngineProcess
+    sender: EngineProcess
+    path: Path
+    last: MeasuredRate | None = None
+
+    def measure(self, rate: float | None, schedule: Path, duration_s: float | None = None) -> MeasuredRate:
+        """The sender replays a schedule, the variant writes what becomes of it."""
+        start, spec, scratch = self.start, self.runner.prepared.run.spec, self.engine.child.scratch
+        assert scratch is not None
+        self.runner.progress.tell(f"{start.variant}, start {start.start}: {level_name(rate)}")
+        link = {"schedule": str(schedule), "socket": str(scratch / "sender")}
+        name = {"folder": str(self.path), "variant": start.variant, "start": start.start}
+        self.engine.send({"do": "rate", "drain_s": spec.drain_s} | name | link)
+        self.sender.send({"do": "send"} | link)
+        limit_s = (duration_s or spec.duration_s) + spec.drain_s + SLACK_S
+        self.last = read_record(MeasuredRate, self.engine.receive(limit_s))
+        self.sender.receive(SLACK_S)
+        append_rate(self.path, self.last)
+        self.runner.note(self.last)
+        return self.last
 
 
 @contextlib.contextmanager
-def processes(variant: Variant, path: Path) -> Iterator[tuple[EngineProcess, EngineProcess]]:
-    """The variant's process and the sender's; nothing of them outlives the block."""
-    with start_process(variant.kind, path / "log.txt") as engine, start_sender(path / "sender.txt") as sender:
-        yield engine, sender
+def processes(
+    variant: Variant, model: Path | str, path: Path
+) -> Iterator[tuple[EngineProcess, EngineProcess, Mapping[str, Any]]]:
+    """The variant's process, the sender's, and what the first is started with; nothing of them outlives the block."""
+    with contextlib.ExitStack() as stack:
+        kind, settings = variant.kind, {**variant.settings, "model": str(model)}
+        if variant.serve:
+            url = stack.enter_context(own_server(variant.settings, model, path / "server.txt", LIMIT_S))
+            kind, settings = SERVER, {"base_url": url}
+        engine = stack.enter_context(start_process(kind, path / "log.txt"))
+        yield engine, stack.enter_context(start_sender(path / "sender.txt")), settings
+
+
+def closed(folder: Path) -> VariantStart:
+    """A start of an earlier command; one that was running when that was killed is over."""
+    start = read_start(folder)
+    if start.state == "running":
+        start = replace(start, state="interrupted")
+        write_start(folder, start)
+    compress(folder)
+    return start
 
 
 def level_name(rate: float | None) -> str:

@@ -15,7 +15,7 @@ UNITS_S = {"ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
 
 @dataclass(frozen=True)
 class LoadSpec:
-    """One run, as asked. Times are seconds; an empty `rates` is a usage error except with recorded arrivals."""
+    """One run, as asked. Times are seconds; `rates` may be empty where the knee is searched."""
 
     model: str = ""
     load_format: str = "auto"
@@ -33,7 +33,7 @@ class LoadSpec:
     slo_s: dict[str, float] = field(default_factory=dict)  # ttft, tpot, e2e
 
     def __post_init__(self) -> None:
-        if not self.rates or any(not 0 < rate < float("inf") for rate in self.rates):
+        if not (self.rates or self.knee) or any(not 0 < rate < float("inf") for rate in self.rates):
             raise usage_error(f"--rates takes rates above 0, not {', '.join(map(str, self.rates)) or 'none'}")
         if len(set(self.rates)) != len(self.rates):
             raise usage_error(f"--rates names one twice: {', '.join(f'{rate:g}' for rate in self.rates)}")

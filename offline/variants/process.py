@@ -28,7 +28,7 @@ MODULES = {
     "server": "offline.variants.serverserving",
 }
 ENTRY = "from {module} import start_serving; from offline.variants.process import main; main(start_serving)"
-RESET_TRIES = 50
+RESET_TRIES = 10
 StartServing = Callable[[Mapping[str, Any]], Serving]
 
 
@@ -62,7 +62,7 @@ class VariantServer:
         facts: Message = getattr(self.serving, "start_facts", dict)()
         return facts | {
             "resolved": asdict(self.serving.resolved),
-            "vocabulary": self.serving.vocabulary,
+            "vocabulary": self.serving.vocabulary or None,
             "startup_s": time.monotonic() - began,
         }
 

@@ -151,6 +151,18 @@ def test_the_budget_leaves_out_what_it_has_no_time_for(tmp_path: Path) -> None:
     assert "fast at one at a time, 10 requests/s left out of a start: the budget is spent" in notes
 
 
+def test_a_search_for_the_knee_tries_rates_until_its_budget_is_spent(tmp_path: Path) -> None:
+    words = small("--knee", "--rates", "300", "--budget", "22s")
+    code, text = run(tmp_path, *words, variants='[fast]\nkind = "torch"\nsettings = {token_s = 0}\n')
+    assert code == 0, text
+    folder = only_run(tmp_path)
+    rates = [rate.rate_req_s for rate in read_rates(start_folders(folder)[0])]
+    assert rates[:2] == [None, 300.0]
+    (plan,) = (folder / "schedules").glob("300-*.jsonl")
+    assert len(read_schedule(plan).requests) > 1000
+    assert read_load_run(folder).notes[-1].startswith("fast, start 1: ")
+
+
 def test_schedules_of_another_run_are_replayed(whole: tuple[Path, str], tmp_path: Path) -> None:
     schedules = whole[0] / "schedules"
     code, text = run(tmp_path, *small("--rates", "20", "--schedules", str(schedules)), variants=QUICK)

@@ -18,7 +18,7 @@ from probes.errors import EnginescopeError
 from probes.processes.dialogue import Message, answer_commands
 from probes.processes.engine import EngineProcess
 
-ENTRY = "from offline.load.sender import main; main()"
+ENTRY = "from offline.variants.sender import main; main()"
 NS = 1_000_000_000
 LEAD_NS = 100_000_000  # from the connection to the schedule's beginning
 SPIN_NS = 300_000  # at 200 requests a second 6 % of a core

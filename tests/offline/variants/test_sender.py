@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from offline.load.sender import send_closed, send_open, wait_until
+from offline.variants.sender import send_closed, send_open, wait_until
 
 
 def test_nothing_is_sent_before_its_time() -> None:

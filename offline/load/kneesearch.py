@@ -1,0 +1,63 @@
+"""The search for a variant's knee in one start: one rate after the other, each chosen by the verdicts so far."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from offline.load.folder import read_requests
+from offline.load.preparation import PreparedLoad, fitting, rate_times, schedule_head
+from offline.load.records import MeasuredRate
+from offline.load.schedule import make_schedule, write_schedule
+from offline.traffic.figures import rate_backlog
+from offline.traffic.knee import Bracket, RateTrial, bracket, next_trial
+from offline.workload.files import read_workload
+
+
+@dataclass
+class KneeSearch:
+    """The trials of one start so far. It begins at the first rate asked for, or at what one at a time gave."""
+
+    prepared: PreparedLoad
+    start_req_s: float
+    trials: list[RateTrial] = field(default_factory=list)
+
+    def next(self) -> RateTrial | None:
+        """What to try next; None where the bracket is narrow enough."""
+        return next_trial(self.trials, self.start_req_s)
+
+    def schedule(self, trial: RateTrial) -> Path:
+        """The schedule of a trial: made by the first variant that needs it, replayed on the others."""
+        path = self.prepared.folder.path / "schedules" / f"{trial.rate_req_s:.6g}-{trial.requests}.jsonl"
+        if not path.exists():
+            spec, model = self.prepared.run.spec, self.prepared.model
+            source, _ = read_workload(spec.workload, str(model))
+            spec = replace(spec, duration_s=trial.requests / trial.rate_req_s)
+            head = replace(schedule_head(spec, model, source), rate_req_s=trial.rate_req_s)
+            times_s = rate_times(spec, source, trial.rate_req_s)
+            write_schedule(path, make_schedule(head, times_s, fitting(source, head, model)))
+        return path
+
+    def judge(self, trial: RateTrial, measured: MeasuredRate, folder: Path) -> str:
+        """Note a trial with the verdict on its backlog, and say it."""
+        window = range(measured.begin_ns, measured.end_ns + 1)
+        requests = [
+            each
+            for each in read_requests(folder)
+            if each.rate_req_s == trial.rate_req_s and each.scheduled_ns in window
+        ]
+        backlog = rate_backlog(requests)
+        self.trials.append(replace(trial, verdict=backlog.verdict))
+        return backlog.sentence
+
+    @property
+    def bracket(self) -> Bracket:
+        """The bracket of the trials so far."""
+        return bracket(self.trials)
+
+
+def start_rate(rates: tuple[float, ...], alone: MeasuredRate | None) -> float:
+    """Where a search begins: the first rate asked for, else the rate of one request at a time."""
+    if rates or alone is None or not alone.finished:
+        return rates[0] if rates else 1.0
+    return alone.finished / ((alone.closed_ns - alone.begin_ns) / 1e9)
