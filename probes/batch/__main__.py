@@ -111,8 +111,8 @@ def hide_key(key: str) -> None:
 
 def checked(args: argparse.Namespace) -> Settings:
     """The command line as settings; what cannot be is refused."""
-    from probes.batch.attempt import Limits
     from probes.batch.sending import Settings
+    from probes.client.watch import Limits
 
     for name in POSITIVE:
         value = getattr(args, name)

@@ -6,7 +6,7 @@ import asyncio
 import resource
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from probes.batch.progress import Progress
 from probes.batch.record import Record
 from probes.batch.request import count
 from probes.batch.sending import Settings, run
+from probes.client.loops import quick_loop
 from probes.errors import INCOMPLETE, INTERRUPTED, usage_error
 from probes.prompts.files import Prompt, read
 
@@ -97,13 +98,3 @@ def drive(
 
     with asyncio.Runner(loop_factory=quick_loop()) as runner:
         return runner.run(guarded())
-
-
-def quick_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """uvloop where it is installed (vLLM brings it), which leaves more of a core to the streams; else asyncio's own."""
-    try:
-        from uvloop import new_event_loop
-    except ImportError:
-        return None
-    factory: Callable[[], asyncio.AbstractEventLoop] = new_event_loop
-    return factory

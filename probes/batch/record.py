@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
+from probes.client.toolcalls import ToolCall
 from probes.columns import column
 from probes.errors import usage_error
+from probes.jsonform import encoded
 
 SCHEMA = 2  # 2: cached tokens, tool calls and reasoning in every record; 1: the first
 BEGINNING = b'{"schema":'  # of every record, whatever its number
 BLANK = "[api key]"
-
-
-@dataclass(frozen=True, slots=True)
-class ToolCall:
-    """A function that the model asks for; `arguments` is JSON text as the server sent it, perhaps cut short."""
-
-    name: str
-    arguments: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +59,7 @@ class Record:
 
     def json(self) -> bytes:
         """The record as a line of JSON, its newline included."""
-        values = {name: getattr(self, name) for name in NAMES}
-        values["tool_calls"] = [asdict(call) for call in self.tool_calls]
-        return (json.dumps({"schema": SCHEMA, **values}, separators=(",", ":")) + "\n").encode()
+        return b"%b%d,%b\n" % (BEGINNING, SCHEMA, encoded(self).removeprefix(b"{"))
 
     def without(self, secret: str) -> Record:
         """The same with `secret` blanked out of whatever the server sent."""
@@ -83,9 +75,6 @@ class Record:
             reasoning=blanked(self.reasoning),
             tool_calls=[ToolCall(blanked(call.name), blanked(call.arguments)) for call in self.tool_calls],
         )
-
-
-NAMES = tuple(each.name for each in fields(Record))
 
 
 def _kinds(hint: Any) -> tuple[type, ...]:

@@ -7,27 +7,26 @@ or a server that falls behind cannot hide it.
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-import aiohttp
-from yarl import URL
-
-from probes.batch.answer import CANCELLED, Refused
-from probes.batch.attempt import Attempt, Limits
 from probes.batch.record import Record
 from probes.batch.request import request
+from probes.client.answer import CANCELLED, Refused
+from probes.client.attempt import Attempt
+from probes.client.client import Client
+from probes.client.watch import Limits
+from probes.jsonform import encoded
 from probes.prompts.files import Prompt
 
 FIRST_BACKOFF_S = 0.5
 LONGEST_BACKOFF_S = 30.0
 LONGEST_RETRY_AFTER_S = 300.0  # a server that asks for more is not waited for
-KEEPALIVE_S = 4.0  # uvicorn closes a connection that was idle for 5 s: a request sent then would be lost
 POISSON = "poisson"
 CONSTANT = "constant"
 SEED = 0
@@ -56,7 +55,7 @@ class Settings:
             shared["max_tokens"] = self.max_tokens
         if self.stream:
             shared |= {"stream": True, "stream_options": {"include_usage": True}}
-        return json.dumps({**shared, **request(prompt.content, self.mode)}).encode()
+        return encoded({**shared, **request(prompt.content, self.mode)})
 
 
 class Epoch:
@@ -78,28 +77,19 @@ def authorization(key: str | None) -> dict[str, str]:
 
 async def run(settings: Settings, key: str | None, prompts: Iterable[Prompt], settle: Callable[[Record], None]) -> None:
     """Send all `prompts`; each one's record goes to `settle`, whose errors end the batch."""
-    headers = {"Content-Type": "application/json", **authorization(key)}
-    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_S)
-    times = aiohttp.ClientTimeout(total=None, sock_connect=settings.limits.connect_s)
-    async with aiohttp.ClientSession(
-        connector=connector,
-        timeout=times,
-        headers=headers,
-        cookie_jar=aiohttp.DummyCookieJar(),
-        trust_env=settings.trust_env,
-    ) as session:
-        sender = Sender(settings, session, settle)
+    with closing(Client(settings.url, authorization(key), settings.trust_env)) as client:
+        sender = Sender(settings, client, settle)
         source = iter(prompts)
         work = sender.open_loop(source) if settings.rate else sender.closed_loop(source)
         await work
 
 
 class Sender:
-    """Sends prompts over one session."""
+    """Sends prompts by one client."""
 
-    def __init__(self, settings: Settings, session: aiohttp.ClientSession, settle: Callable[[Record], None]) -> None:
-        self._settings, self._session, self._settle = settings, session, settle
-        self._url, self._epoch, self._random = URL(settings.url, encoded=True), Epoch(), random.Random()
+    def __init__(self, settings: Settings, client: Client, settle: Callable[[Record], None]) -> None:
+        self._settings, self._client, self._settle = settings, client, settle
+        self._epoch, self._random = Epoch(), random.Random()
 
     async def closed_loop(self, prompts: Iterator[Prompt]) -> None:
         """`concurrency` prompts at a time, the next as soon as one is settled."""
@@ -155,7 +145,7 @@ class Sender:
             attempt = Attempt()
             attempts += 1
             try:
-                await attempt.run(self._session, self._url, body, settings.stream, settings.limits)
+                await attempt.run(self._client, body, settings.stream, settings.limits)
                 wait_s = self._wait_s(attempts, attempt.refused)
                 if wait_s is None:
                     break
@@ -179,8 +169,8 @@ class Sender:
         return max(backoff_s, refused.after_s) if refused.after_s <= LONGEST_RETRY_AFTER_S else None
 
     def _record(self, prompt: Prompt, scheduled_s: float, attempt: Attempt, attempts: int) -> Record:
-        refused, answer, stamps_s = attempt.refused, attempt.answer, attempt.stamps_s
-        epoch_s = self._epoch.epoch_s
+        refused, answer, stamps_ns = attempt.refused, attempt.answer, attempt.stamps_ns
+        ended_s, epoch_s = attempt.ended_ns / 1e9, self._epoch.epoch_s
         return Record(
             id=prompt.id,
             line=prompt.line,
@@ -191,16 +181,16 @@ class Sender:
             began_s=self._epoch.began_s,  # the same in all records of one start of the batch
             ok=refused is None,
             scheduled_s=epoch_s(scheduled_s),
-            sent_s=epoch_s(attempt.sent_s),
-            ended_s=epoch_s(attempt.ended_s),
-            latency_s=round(attempt.ended_s - scheduled_s, 6),
-            ttft_s=round(stamps_s[0] - scheduled_s, 6) if stamps_s else None,
-            itl=[round(later - earlier, 6) for earlier, later in pairwise(stamps_s)],
+            sent_s=epoch_s(attempt.sent_ns / 1e9),
+            ended_s=epoch_s(ended_s),
+            latency_s=round(ended_s - scheduled_s, 6),
+            ttft_s=round(stamps_ns[0] / 1e9 - scheduled_s, 6) if stamps_ns else None,
+            itl=[round((later - earlier) / 1e9, 6) for earlier, later in pairwise(stamps_ns)],
             status_code=attempt.status_code,
             error_type=refused.kind if refused else None,
             error_msg=str(refused) if refused else None,
             attempts=attempts,
-            stream_chunks=len(stamps_s),
+            stream_chunks=len(stamps_ns),
             prompt_tokens=answer.prompt_tokens,
             cached_tokens=answer.cached_tokens,
             completion_tokens=answer.completion_tokens,

@@ -33,11 +33,11 @@ PROMPT = "one two three four five six seven eight"
 
 def ours(url: str, count: int, at_once: int, tokens: int, stream: bool) -> dict[str, Any]:
     from probes.batch.__main__ import address
-    from probes.batch.attempt import Limits
     from probes.batch.driver import allow_files, drive
     from probes.batch.outcomes import Outcomes
     from probes.batch.progress import Progress
     from probes.batch.sending import Settings
+    from probes.client.watch import Limits
     from probes.prompts.files import read
 
     allow_files(at_once + 64)

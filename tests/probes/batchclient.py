@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from probes.batch.__main__ import address
-from probes.batch.attempt import Limits
 from probes.batch.record import Record
 from probes.batch.sending import Settings, run
+from probes.client.watch import Limits
 from probes.prompts.files import read
 from tests.probes.stub_exchange import REPLY
 

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from probes.batch.record import ToolCall
+from probes.client.toolcalls import ToolCall
 
 DONE = "data: [DONE]\n\n"
 CALL = [ToolCall("add", '{"x":1}')]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from probes.batch.attempt import Limits
+from probes.client.watch import Limits
 from tests.probes.batchclient import ANSWER, ask, ask_one
 from tests.probes.stub_server import Stub, serving
 

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from probes.batch.answer import Answer
-from probes.batch.record import ToolCall
-from probes.batch.toolcalls import ToolCalls
+from probes.client.answer import Answer
+from probes.client.toolcalls import ToolCall, ToolCalls
 from tests.probes.batchclient import ask
 from tests.probes.stub_server import Stub
 from tests.probes.stub_streams import STREAMS, OddStream

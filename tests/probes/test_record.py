@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from probes.batch.record import Record, ToolCall, parsed
+from probes.batch.record import Record, parsed
+from probes.client.toolcalls import ToolCall
 from probes.columns import markdown
 from probes.errors import EnginescopeError
 from tests.probes.batchclient import ROOT

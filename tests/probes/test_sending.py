@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from probes.batch.attempt import Limits
 from probes.batch.sending import arrivals
+from probes.client.watch import Limits
 from tests.probes.batchclient import ask, settings
 from tests.probes.stub_server import serving
 

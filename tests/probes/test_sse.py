@@ -8,7 +8,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probes.batch.sse import Events
+from probes.client.sse import Events
 
 TEXT = st.text(st.characters(exclude_characters="\r\n\x00", exclude_categories=["Cs"]), max_size=12)
 END = st.sampled_from(["\n", "\r\n", "\r"])

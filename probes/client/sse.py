@@ -26,6 +26,11 @@ class Events:
         self._after_cr = False
         self._begun = False
 
+    @property
+    def is_between(self) -> bool:
+        """Whether no event has begun: what comes next stands by itself."""
+        return not (self._line or self._data or self._after_cr)
+
     def feed(self, chunk: bytes) -> list[bytes]:
         """The data of the events that `chunk` completes."""
         if self._after_cr and chunk.startswith(b"\n"):

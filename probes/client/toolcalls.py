@@ -6,7 +6,13 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from probes.batch.record import ToolCall
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A function that the model asks for; `arguments` is JSON text as the server sent it, perhaps cut short."""
+
+    name: str
+    arguments: str
 
 
 @dataclass(slots=True)

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from probes.batch.toolcalls import ToolCalls
+import orjson
+
+from probes.client.toolcalls import ToolCalls
 
 LONGEST_MESSAGE = 300  # characters of a server's complaint that a record keeps
 
@@ -21,7 +23,6 @@ CLIENT = "client"
 BAD_RESPONSE = "bad_response"
 CANCELLED = "cancelled"
 CLASSES = (CONNECT, TIMEOUT, RATE_LIMIT, SERVER, CLIENT, BAD_RESPONSE, CANCELLED)
-DECODE = json.JSONDecoder().raw_decode
 PASSING_STATUS = (500, 502, 503, 504)
 GIVEN_UP = ("abort", "error")  # reasons for the end that are the engine's, not the model's
 CACHED = ("cached_tokens", "prompt_cache_hit_tokens")  # the second is DeepSeek's name, and beside the other counts
@@ -53,11 +54,12 @@ class Answer:
     prompt_tokens: int | None = None
     cached_tokens: int | None = None
     completion_tokens: int | None = None
+    tokens: int | None = None  # of the last output alone, where the server says
     has_choice: bool = False
 
     def take(self, data: bytes) -> bool:
         """Take in a message; whether it brought anything that was generated. Choices may be empty (usage alone)."""
-        message = _object(data)
+        message, self.tokens = _object(data), None
         if error := message.get("error") or (message.get("object") == "error" and message):
             raise _complaint(error if isinstance(error, dict) else message)
         if isinstance(usage := message.get("usage"), dict):
@@ -79,6 +81,7 @@ class Answer:
         if (prompt_tokens := _count(usage.get("prompt_tokens"))) is not None:
             self.prompt_tokens = prompt_tokens
         if (completion_tokens := _count(usage.get("completion_tokens"))) is not None:
+            self.tokens = completion_tokens - self.completion_tokens if self.completion_tokens is not None else None
             self.completion_tokens = completion_tokens
         details = usage.get("prompt_tokens_details")
         places = [*([details] if isinstance(details, dict) else []), usage]
@@ -88,13 +91,17 @@ class Answer:
     def _take_choice(self, choice: dict[str, Any]) -> bool:
         if reason := choice.get("finish_reason"):  # some servers send "" until the end
             self.finish_reason = str(reason)
+        if ids := choice.get("token_ids"):  # vLLM, where they are asked for: there are tokens without a text
+            self.tokens = len(ids) if isinstance(ids, list) else None
         part = choice.get("delta") or choice.get("message")
         if not isinstance(part, dict):
-            return _keep(self.texts, choice.get("text"))
-        has_text = _keep(self.texts, part.get("content"))
-        has_reasoning = _keep(self.reasoning, part.get("reasoning") or part.get("reasoning_content"))
-        has_call = self.calls.take(part.get("tool_calls") or part.get("function_call"))
-        return has_text or has_reasoning or has_call
+            return _keep(self.texts, choice.get("text")) or bool(ids)
+        has_output = _keep(self.texts, part.get("content"))
+        if len(part) > 1 or not has_output:
+            has_reasoning = _keep(self.reasoning, part.get("reasoning") or part.get("reasoning_content"))
+            has_call = self.calls.take(part.get("tool_calls") or part.get("function_call"))
+            has_output = has_output or has_reasoning or has_call
+        return has_output or bool(ids)
 
 
 def _keep(kept: list[str], text: Any) -> bool:
@@ -114,15 +121,20 @@ def _count(value: Any) -> int | None:
 def _object(data: bytes) -> dict[str, Any]:
     """A message as JSON, or what it is instead."""
     try:
-        text = data.decode().strip()
-        message, end = DECODE(text)  # `json.loads` would guess the encoding first, of every chunk
-        if end != len(text):
-            raise ValueError
-    except (ValueError, RecursionError):
-        raise Refused(BAD_RESPONSE, f"{_kind_of(data)}: {title(data)}") from None
+        message = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        message = _lenient(data)
     if not isinstance(message, dict):
         raise Refused(BAD_RESPONSE, f"JSON, but no object: {title(data)}")
     return message
+
+
+def _lenient(data: bytes) -> Any:
+    """The same by the standard library, which takes NaN and half a surrogate pair as well."""
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        raise Refused(BAD_RESPONSE, f"{_kind_of(data)}: {title(data)}") from None
 
 
 def _kind_of(data: bytes) -> str:

@@ -1,0 +1,56 @@
+"""The chunk that a server sends again and again, in which nothing but the text differs: it need not be parsed anew."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from probes.client.answer import Answer, Refused
+
+MARK = "a text"
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """What stands before and behind the text in a chunk of whole events.
+
+    | chunk                                     | head                     | text | tail      |
+    | ----------------------------------------- | ------------------------ | ---- | --------- |
+    | `data: {"choices":[{"text":" Hi"}]}⏎⏎`    | `data: {"choices":[{"text":"` | ` Hi` | `"}]}⏎⏎` |
+    """
+
+    head: bytes
+    tail: bytes
+    least_bytes: int
+
+    def text(self, chunk: bytes) -> str:
+        """The text of a chunk that is like this one; nothing where it is another, or has to be unescaped."""
+        if len(chunk) <= self.least_bytes or not chunk.startswith(self.head) or not chunk.endswith(self.tail):
+            return ""
+        text = chunk[len(self.head) : -len(self.tail)]
+        if b'"' in text or b"\\" in text or b"\n" in text or b"\r" in text:
+            return ""
+        try:
+            return text.decode()
+        except UnicodeDecodeError:
+            return ""
+
+
+def learn(chunk: bytes, text: str) -> Template | None:
+    """The template of a chunk that brought `text`; None where it may do more than to bring a text.
+
+    The proof is another chunk after the same template: taken in, it brings its text and changes nothing else.
+    """
+    quoted = b'"%b"' % text.encode(errors="replace")
+    if chunk.count(b"\n") != 2 or not chunk.startswith(b"data: {") or not chunk.endswith(b"}\n\n"):
+        return None
+    head, found, tail = chunk.partition(quoted)
+    if not found or quoted in tail:
+        return None
+    answer, another = Answer(), b'%b"%b"%b' % (head[6:], MARK.encode(), tail[:-2])
+    try:
+        has_output = answer.take(another)
+    except Refused:
+        return None
+    if not has_output or answer != Answer(texts=[MARK], has_choice=True):
+        return None
+    return Template(head + b'"', b'"' + tail, len(head) + len(tail) + 2)
