@@ -14,6 +14,7 @@ from typing import Any
 
 from offline.records.lines import RequestRecord
 from offline.records.resolved import Resolved
+from offline.spec.settings import EngineSettings, ModelConfig
 
 # Resolved settings a run records, and where vLLM 0.31-0.33 keeps them below `VllmConfig`.
 RESOLVED = {
@@ -65,7 +66,7 @@ class GeneratedBatch:
 class Engine:
     """One `vllm.LLM`, driven with token ids; times are CLOCK_MONOTONIC nanoseconds unless the name says otherwise."""
 
-    def __init__(self, settings: dict[str, Any]) -> None:
+    def __init__(self, settings: EngineSettings) -> None:
         self.import_start_ns = time.monotonic_ns()
         from vllm import LLM, SamplingParams
 
@@ -83,7 +84,7 @@ class Engine:
         """What the engine made of its arguments."""
         return resolved_of(self.llm.llm_engine.vllm_config)
 
-    def model_config(self) -> dict[str, Any] | None:
+    def model_config(self) -> ModelConfig | None:
         """The model's own configuration as the engine holds it, overrides and defaults included."""
         config = getattr(self.llm.llm_engine.model_config, "hf_config", None)
         return json.loads(json.dumps(config.to_dict(), default=str)) if config is not None else None

@@ -6,7 +6,6 @@ import contextlib
 import os
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import psutil
 
@@ -15,6 +14,7 @@ from offline.engine.adapter import Engine
 from offline.engine.reference import time_kernel
 from offline.spec.grid import Cell
 from offline.spec.prompts import workload
+from offline.spec.settings import EngineSettings
 from probes.processes.dialogue import Message, answer_commands
 from probes.processes.group import members
 from tracing.events.step import STEP_FIELDS, STEP_SITES
@@ -23,7 +23,7 @@ from tracing.events.steplog import StepLog
 ANSWERED_PROMPTS = 8
 
 
-def start(settings: dict[str, Any], steps: StepLog) -> tuple[Engine, Message]:
+def start(settings: EngineSettings, steps: StepLog) -> tuple[Engine, Message]:
     """Start the engine; with it comes what a `StartRecord` says of it."""
     engine = Engine(settings)
     sites = {".".join(site) for site in STEP_SITES}

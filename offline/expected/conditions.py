@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from offline.records.resolved import Resolved
+from offline.spec.settings import EngineSettings
 
 KINDS = {"sliding": "sliding-window layers", "chunked": "layers of chunked attention"}
 STATEFUL = ("mamba", "linear", "recurrent", "rwkv")
-EngineSettings = Mapping[str, Any]  # vLLM's engine arguments, by name
 
 
 def why_unknown(settings: EngineSettings, resolved: Resolved, model_config: Mapping[str, Any] | None) -> str:

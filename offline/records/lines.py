@@ -112,6 +112,20 @@ class RequestRecord:
 
 
 @dataclass(frozen=True)
+class DeviceUse:
+    """What one GPU did over a trial; None where its driver does not tell, or where the trial was too short."""
+
+    index: int = field(metadata=column("its number"))
+    name: str = field(metadata=column("its name"))
+    used_bytes: int | None = field(metadata=column("memory in use after the trial", "bytes"))
+    total_bytes: int | None = field(metadata=column("its memory", "bytes"))
+    utilization_percent: float | None = field(
+        metadata=column("share of time in which a kernel ran, mean of samples a second apart", "%")
+    )
+    power_w: float | None = field(metadata=column("power, mean of the same samples", "W"))
+
+
+@dataclass(frozen=True)
 class TrialRecord:
     """One timed repeat of a cell."""
 
@@ -137,6 +151,7 @@ class TrialRecord:
     step_fields: tuple[str, ...] = field(metadata=column("names of the values of a step"))
     steps: tuple[tuple[int, ...], ...] = field(metadata=column("the engine's steps during the batch"))
     requests: tuple[RequestRecord, ...] = field(metadata=column("its requests"))
+    devices: tuple[DeviceUse, ...] = field(default=(), metadata=column("the visible GPUs"))
 
     @property
     def elapsed_s(self) -> float:

@@ -12,6 +12,7 @@ from typing import Any
 from offline.records.resolved import Resolved
 from offline.spec.effort import Effort
 from offline.spec.model import ModelMark
+from offline.spec.settings import EngineSettings
 from offline.spec.spec import Spec
 from probes.errors import EnginescopeError, usage_error
 from probes.jsonform import read_record
@@ -26,7 +27,7 @@ class PlannedArm:
     """An arm as it was planned, and what its engine made of it once one came up."""
 
     name: str
-    settings: dict[str, Any]  # vLLM's engine arguments, by name
+    settings: EngineSettings  # vLLM's engine arguments, by name
     resolved: Resolved | None = None
 
 

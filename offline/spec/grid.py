@@ -8,6 +8,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from offline.spec.settings import EngineAxes, EngineSettings
 from offline.spec.spec import CACHING, Spec
 
 # Engine arguments that may change the model's arithmetic, beside those that name a number format.
@@ -32,7 +33,7 @@ class Cell:
 class Arm:
     """One engine configuration. `settings` are vLLM's engine arguments as asked; `axes` are those that vary."""
 
-    settings: dict[str, Any]
+    settings: EngineSettings
     axes: tuple[str, ...]
     cells: tuple[Cell, ...]
 
@@ -74,10 +75,10 @@ def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
 
-def arms(spec: Spec, base: dict[str, Any]) -> list[Arm]:
+def arms(spec: Spec, base: EngineSettings) -> list[Arm]:
     """All arms of a complete spec; `base` holds what every arm shares unless the spec varies it."""
     caching = [CACHING[word] for word in spec.prefix_caching]
-    axes: dict[str, list[Any]] = {"block_size": list(spec.block_size), "enable_prefix_caching": caching}
+    axes: EngineAxes = {"block_size": list(spec.block_size), "enable_prefix_caching": caching}
     axes |= spec.engine
     always = ("block_size", "enable_prefix_caching")
     varied = tuple(key for key, values in axes.items() if len(values) > 1 or key in always)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+from offline.spec.settings import ModelConfig
 from offline.spec.spec import Spec
 from probes.errors import usage_error
 
@@ -28,7 +28,7 @@ def refuse_too_long(spec: Spec, model: Path | str) -> None:
 def model_positions(model: Path | str) -> int | None:
     """The longest request of a model, by its configuration; None where that does not say."""
     try:
-        config: dict[str, Any] = json.loads((Path(model) / "config.json").read_text())
+        config: ModelConfig = json.loads((Path(model) / "config.json").read_text())
     except (OSError, ValueError):
         return None
     config = config.get("text_config") or config

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from offline.spec.estimate import estimate, kind_of, minutes
 from offline.spec.grid import Arm, arms
@@ -14,6 +13,7 @@ from offline.spec.limits import model_positions
 from offline.spec.memory import GIB, engines_alive
 from offline.spec.model import label
 from offline.spec.passes import Pass, passes
+from offline.spec.settings import EngineSettings
 from offline.spec.spec import Spec
 from probes.errors import usage_error
 from probes.machine import Machine
@@ -25,7 +25,7 @@ TAIL = 32  # tokens of a prompt that are its own
 OUTPUT_LEN = 16
 
 
-def base_settings(spec: Spec, model: Path | str, machine: Machine) -> dict[str, Any]:
+def base_settings(spec: Spec, model: Path | str, machine: Machine) -> EngineSettings:
     """The engine arguments that all arms share where the spec does not say otherwise.
 
     On CPU the model runs eagerly, in float32 unless the CPU multiplies bfloat16 in hardware: where it does not, the

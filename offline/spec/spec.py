@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from offline.spec.settings import EngineAxes, SpecValues
 from probes.errors import usage_error
 
 CACHING = {"off": False, "on": True}
@@ -45,15 +46,15 @@ class Spec:
     repeats: int = 0
     starts: int = 2
     seed: int = 0
-    engine: dict[str, list[Any]] = field(default_factory=dict)
+    engine: EngineAxes = field(default_factory=dict)
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> SpecValues:
         """The spec as JSON holds it, and as `from_dict` reads it back."""
-        values: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        values: SpecValues = json.loads(json.dumps(asdict(self)))
         return {name: value for name, value in values.items() if value or name != "repeats"}
 
     @staticmethod
-    def from_dict(values: dict[str, Any]) -> Spec:
+    def from_dict(values: SpecValues) -> Spec:
         """A spec from plain values; unknown keys, wrong types and impossible values are refused (exit code 2)."""
         known = {f.name: f for f in fields(Spec)}
         for name in values:
@@ -118,7 +119,7 @@ def _checked(spec: Spec) -> Spec:
     return spec
 
 
-def read_toml(path: str) -> dict[str, Any]:
+def read_toml(path: str) -> SpecValues:
     """The keys of a spec file."""
     try:
         return tomllib.loads(Path(path).read_text())
@@ -128,9 +129,9 @@ def read_toml(path: str) -> dict[str, Any]:
         raise usage_error(f"{path} is not TOML: {error}") from error
 
 
-def parse_engine(words: list[str]) -> dict[str, list[Any]]:
+def parse_engine(words: list[str]) -> EngineAxes:
     """`KEY=V1,V2` words as engine arguments; a value that starts with `{` or `[` is one JSON value."""
-    engine: dict[str, list[Any]] = {}
+    engine: EngineAxes = {}
     for word in words:
         key, equals, text = word.partition("=")
         key = key.strip().replace("-", "_")

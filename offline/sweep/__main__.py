@@ -10,7 +10,7 @@ import argparse
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from probes.arguments import CommandParser
 from probes.errors import INCOMPLETE, INTERRUPTED, EnginescopeError, run_main, terminable, usage_error
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from offline.records.lines import Record
     from offline.records.run import RunRecord
+    from offline.spec.settings import SpecValues
     from offline.sweep.preparation import PreparedRun
     from offline.table.cells import Row
 
@@ -93,11 +94,11 @@ def command_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def spec_values(args: argparse.Namespace) -> dict[str, Any]:
+def spec_values(args: argparse.Namespace) -> SpecValues:
     """The keys that the spec file and the flags name, with their values; a flag overrides the file."""
     from offline.spec.spec import parse_engine, read_toml
 
-    values: dict[str, Any] = read_toml(args.spec) if hasattr(args, "spec") else {}
+    values: SpecValues = read_toml(args.spec) if hasattr(args, "spec") else {}
     values |= flag_values(args)
     if hasattr(args, "engine"):
         in_file = values.get("engine", {})
@@ -107,7 +108,7 @@ def spec_values(args: argparse.Namespace) -> dict[str, Any]:
     return values
 
 
-def flag_values(args: argparse.Namespace) -> dict[str, Any]:
+def flag_values(args: argparse.Namespace) -> SpecValues:
     """What the flags give; a value that cannot be is refused under its flag's name."""
     from offline.spec.spec import Spec
 

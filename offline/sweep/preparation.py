@@ -19,6 +19,7 @@ from offline.spec.grid import arms
 from offline.spec.limits import refuse_too_long, remarks
 from offline.spec.memory import refuse_too_many
 from offline.spec.plan import Plan, base_settings, complete, plan
+from offline.spec.settings import EngineAxes, SpecValues
 from offline.spec.spec import Spec
 from probes.commandline import command_line
 from probes.engineplatform import engine_platform
@@ -39,7 +40,7 @@ class PreparedRun:
     model: Path | str
 
 
-def new_run(args: argparse.Namespace, spec_values: dict[str, Any]) -> PreparedRun | None:
+def new_run(args: argparse.Namespace, spec_values: SpecValues) -> PreparedRun | None:
     """Show the plan, ask where it takes long, and make the folder; None where only the plan was wanted."""
     spec = Spec.from_dict(spec_values)
     model, machine = models.find(spec.model, spec.load_format), fingerprint(engine_platform())
@@ -78,7 +79,7 @@ def effort(args: argparse.Namespace) -> Effort | None:
     return Effort(**asked) if asked else None
 
 
-def resumed_run(args: argparse.Namespace, spec_values: dict[str, Any]) -> PreparedRun | None:
+def resumed_run(args: argparse.Namespace, spec_values: SpecValues) -> PreparedRun | None:
     """Open the run to continue; refused, with the difference named, where it would not be the same run."""
     path = Path(args.resume) if args.resume else newest_unfinished(args.out, args.variant)
     run, machine = read_run(path), fingerprint(engine_platform())
@@ -107,7 +108,7 @@ def other_conditions(run: RunRecord, machine: Machine, mark: models.ModelMark) -
     return unlike if mark == run.model_mark else [*unlike, f"model: {run.model_mark} in the run, {mark} now"]
 
 
-def other_settings(run: RunRecord, spec_values: dict[str, Any], arm_ids: set[str]) -> list[str]:
+def other_settings(run: RunRecord, spec_values: SpecValues, arm_ids: set[str]) -> list[str]:
     """How the spec differs from that of the run on disk."""
     before, after = run.spec.as_dict(), typed(Spec.from_dict(spec_values)).as_dict()
     unlike = [
@@ -128,7 +129,7 @@ def typed(spec: Spec) -> Spec:
     return Spec.from_dict({**spec.as_dict(), "engine": typed_engine(spec.engine)})
 
 
-def typed_engine(engine: dict[str, list[Any]]) -> dict[str, list[Any]]:
+def typed_engine(engine: EngineAxes) -> EngineAxes:
     """Engine arguments by vLLM's own types, checked in a process of its own (it costs vLLM's import)."""
     if not engine:
         return {}
@@ -142,5 +143,5 @@ def typed_engine(engine: dict[str, list[Any]]) -> dict[str, list[Any]]:
         raise EnginescopeError(f"vLLM does not answer about its engine arguments: {last}") from None
     if "problem" in answer:
         raise usage_error(answer["problem"])
-    values: dict[str, list[Any]] = answer["typed"]
+    values: EngineAxes = answer["typed"]
     return values

@@ -13,6 +13,7 @@ from offline.spec.grid import Arm, Trial
 from offline.spec.passes import Pass
 from offline.spec.plan import Plan
 from offline.spec.spec import Spec
+from offline.sweep.devices import DeviceWatch
 from offline.sweep.group import Failure, Group, LiveEngine
 from offline.sweep.progress import SweepProgress
 from offline.sweep.trial import ask_answers, expected_tokens, run_timed, settle, trial_record, warm_up
@@ -35,6 +36,7 @@ class Runner:
     start_s: float = 0.0  # what the last group took to start and warm up
     round_s: float = 0.0  # what a round of it took
     answered: set[str] = field(default_factory=set)  # arms whose answers are on disk
+    devices: DeviceWatch = field(default_factory=DeviceWatch)
     failed: bool = False
     given_up: set[str] = field(default_factory=set)
 
@@ -125,9 +127,10 @@ class Runner:
         """One trial, after an untimed one where the engine was frozen, onto the disk."""
         if group.interleaved:
             settle(self.spec, trial, engine.process, self.time_limit_s)
-        answer = run_timed(engine.process, trial, self.time_limit_s)
+        with self.devices.trial():
+            answer = run_timed(engine.process, trial, self.time_limit_s)
         expected = expected_tokens(engine.cache, trial.cell, trial.seed, engine.start.vocabulary)
-        record = trial_record(trial, engine.number, group.number, answer, expected)
+        record = trial_record(trial, engine.number, group.number, answer, expected, self.devices.uses)
         self.folder.append(record)
         self.measured.add((record.cell, trial.index))
         progress.trial(trial, record.output_tok_s)

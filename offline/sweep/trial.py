@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from offline.expected.conditions import why_unknown
 from offline.expected.tokens import CacheConfig, PrefixCache
-from offline.records.lines import AnswersRecord, StartRecord, TrialRecord
+from offline.records.lines import AnswersRecord, DeviceUse, StartRecord, TrialRecord
 from offline.spec.grid import Arm, Cell, Trial, seed_of
 from offline.spec.prompts import workload
 from offline.spec.spec import Spec
@@ -57,13 +57,15 @@ def ask_answers(process: EngineProcess, arm: Arm, start: StartRecord, limit_s: f
     return read_record(AnswersRecord, {"arm": arm.id, "engine": start.engine} | answer)
 
 
-def trial_record(trial: Trial, engine: int, group: int, answer: Message, expected: int | None) -> TrialRecord:
-    """Which trial it was, and everything raw that the engine's process measured."""
+def trial_record(
+    trial: Trial, engine: int, group: int, answer: Message, expected: int | None, devices: tuple[DeviceUse, ...] = ()
+) -> TrialRecord:
+    """Which trial it was, and everything raw that was measured of it."""
     identity = {"arm": trial.arm.id, "cell": trial.arm.cell_id(trial.cell), "trial": trial.index, "seed": trial.seed}
     tokens = trial.cell.batch_size * trial.cell.output_len
     identity |= {"engine": engine, "group": group, "round": trial.index}
     identity |= {"asked_tokens": tokens, "expected_cached_tokens": expected}
-    return read_record(TrialRecord, identity | answer)
+    return replace(read_record(TrialRecord, identity | answer), devices=devices)
 
 
 def prefix_cache(arm: Arm, start: StartRecord) -> PrefixCache | None:

@@ -6,6 +6,7 @@ from offline.differences.difference import METRICS, Difference
 from offline.limit.columns import LimitColumns, LimitFigures
 from offline.records.lines import (
     AnswersRecord,
+    DeviceUse,
     EnginePhase,
     ProcessMemory,
     RequestRecord,
@@ -38,6 +39,7 @@ RECORDS = {
     "`memory` of a start": ProcessMemory,
     "trial: a timed repeat": TrialRecord,
     "`requests` of a trial": RequestRecord,
+    "`devices` of a trial": DeviceUse,
     "stop: an arm that was given up": StopRecord,
     "answers: what an arm answers to fixed prompts": AnswersRecord,
 }

@@ -86,6 +86,13 @@ class TrialFigures:
     prefill_steps: int = field(metadata=column("steps that only prefilled", "steps"))
     mixed_steps: int = field(metadata=column("steps that prefilled and decoded", "steps"))
     decode_steps: int = field(metadata=column("steps that only decoded", "steps"))
+    gpu_utilization_percent: float | None = field(
+        metadata=column("share of time in which a kernel ran, mean over the visible GPUs", "%")
+    )
+    gpu_power_w: float | None = field(metadata=column("power of all visible GPUs", "W"))
+    gpu_memory_share: float | None = field(
+        metadata=column("memory in use on the fullest visible GPU, of all its memory")
+    )
     gc_pause_s: float = field(metadata=column("pauses of the core's garbage collector", "s", "sum over the batch"))
     reference_s: float = field(metadata=column("the fixed kernel beside the batch", "s", "mean of reference_ns"))
 
@@ -107,6 +114,7 @@ def measure(trial: TrialRecord) -> TrialFigures:
         preemptions=trial.preemptions,
         gc_pause_s=sum(s.end_ns - s.start_ns for s in log if s.kind == GC_PAUSE) / 1e9,
         reference_s=trial.reference_s,
+        **_devices(trial),
         **_per_output(trial, steps),
         **_counts(steps),
     )
@@ -119,6 +127,17 @@ def _percentiles(trial: TrialRecord, steps: Sequence[Step]) -> dict[str, Any]:
         figures |= {f"{name}_{label}": percentile(values, share) for label, share in PERCENTILES}
     gaps, weights = inter_token(steps)
     return figures | {f"itl_s_{label}": percentile(gaps, share, weights) for label, share in PERCENTILES}
+
+
+def _devices(trial: TrialRecord) -> dict[str, Any]:
+    busy = [each.utilization_percent for each in trial.devices if each.utilization_percent is not None]
+    power = [each.power_w for each in trial.devices if each.power_w is not None]
+    shares = [each.used_bytes / each.total_bytes for each in trial.devices if each.total_bytes and each.used_bytes]
+    return {
+        "gpu_utilization_percent": sum(busy) / len(busy) if busy else None,
+        "gpu_power_w": sum(power) if power else None,
+        "gpu_memory_share": max(shares, default=None),
+    }
 
 
 def _per_output(trial: TrialRecord, steps: Sequence[Step]) -> dict[str, Any]:

@@ -124,10 +124,25 @@ def test_the_figures_of_a_trial() -> None:
             "prefill_steps": 1,
             "mixed_steps": 1,
             "decode_steps": 2,
+            **{"gpu_utilization_percent": None, "gpu_power_w": None, "gpu_memory_share": None},
             "gc_pause_s": 0.005,
             "reference_s": 0.03,
         }
     )
+
+
+def test_the_gpus_of_a_trial() -> None:
+    card = {
+        "index": 0,
+        "name": "H100",
+        "used_bytes": 60,
+        "total_bytes": 80,
+        "utilization_percent": 90.0,
+        "power_w": 400.0,
+    }
+    short = card | {"index": 1, "used_bytes": 20, "utilization_percent": None, "power_w": 200.0}
+    one = asdict(measure(trial(COLD, 0, devices=[card, short])))
+    assert only(one, "gpu_utilization_percent", "gpu_power_w", "gpu_memory_share") == [90.0, 600.0, 0.75]
 
 
 def test_where_an_output_holds_two_tokens_the_time_between_tokens_is_half_of_that_between_outputs() -> None:

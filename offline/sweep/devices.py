@@ -1,0 +1,40 @@
+"""What the visible GPUs did over a trial, sampled beside it; nothing on a machine without any."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from offline.records.lines import DeviceUse
+from probes.devices.device import Activity, Device, visible
+from probes.devices.reading import read_devices
+from probes.devices.sampling import DeviceSampler
+
+
+class DeviceWatch:
+    """Samples the devices once a second while a trial runs; `uses` has the last trial's. The same in every arm."""
+
+    def __init__(self) -> None:
+        self.present = bool(visible(read_devices().devices, os.environ))
+        self.uses: tuple[DeviceUse, ...] = ()
+
+    @contextmanager
+    def trial(self) -> Iterator[None]:
+        """Watch for the block; memory is read after it, so that nothing but samples falls into a trial."""
+        if not self.present:
+            yield
+            return
+        with DeviceSampler() as sampler:
+            yield
+            activities = {sampled.index: sampled.activity for sampled in sampler.take()}
+        self.uses = tuple(
+            device_use(device, activities.get(device.index, Activity()))
+            for device in visible(read_devices().devices, os.environ)
+        )
+
+
+def device_use(device: Device, activity: Activity) -> DeviceUse:
+    """A device after a trial, and its mean activity over it."""
+    memory = (device.used_bytes, device.total_bytes)
+    return DeviceUse(device.index, device.name, *memory, activity.utilization_percent, activity.power_w)

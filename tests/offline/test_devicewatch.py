@@ -1,0 +1,39 @@
+"""GPUs over a trial, with readings in place of a driver."""
+
+from __future__ import annotations
+
+import pytest
+
+from offline.records.lines import DeviceUse
+from offline.sweep import devices
+from offline.sweep.devices import DeviceWatch
+from probes.devices.device import Activity, Device, DeviceReading
+
+H100 = Device("nvidia", 0, "H100", used_bytes=60, total_bytes=80, uuid="GPU-a")
+
+
+def test_without_a_gpu_nothing_is_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "read_devices", lambda: DeviceReading([]))
+    watch = DeviceWatch()
+    with watch.trial():
+        pass
+    assert (watch.present, watch.uses) == (False, ())
+
+
+def test_a_trial_that_is_too_short_for_a_sample_has_memory_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(devices, "read_devices", lambda: DeviceReading([H100]))
+    watch = DeviceWatch()
+    with watch.trial():
+        pass
+    assert watch.uses == (DeviceUse(0, "H100", 60, 80, None, None),)
+
+
+def test_activity_is_of_the_trial() -> None:
+    assert devices.device_use(H100, Activity(87.0, 412.0, 1980.0)) == DeviceUse(0, "H100", 60, 80, 87.0, 412.0)
+
+
+def test_a_hidden_gpu_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setattr(devices, "read_devices", lambda: DeviceReading([H100]))
+    assert not DeviceWatch().present
