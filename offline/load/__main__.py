@@ -122,10 +122,13 @@ def measure(prepared: PreparedLoad, out: Path) -> int:
 
     from rich.console import Console
 
+    from offline.load.folder import read_starts
     from offline.load.progress import LoadProgress
     from offline.load.runner import LoadRunner
     from offline.records.run import now
     from offline.spec.plan import minutes
+    from offline.traffic.report import write
+    from offline.variants.resolution import resolution_notes
 
     console, run, folder = Console(stderr=True), prepared.run, prepared.folder
     console.print(f"{run.workload}\nestimate: {minutes(run.estimate_s)}", soft_wrap=True, highlight=False)
@@ -140,12 +143,14 @@ def measure(prepared: PreparedLoad, out: Path) -> int:
             state, code = ("incomplete", INCOMPLETE) if runner.failed else ("complete", 0)
         except KeyboardInterrupt:
             state, code = "interrupted", INTERRUPTED
-    folder.write_run(replace(run, state=state, ended=now(), notes=(*run.notes, *runner.remarks)))
+    notes = (*run.notes, *resolution_notes(read_starts(folder.path)), *runner.remarks)
+    folder.write_run(replace(run, state=state, ended=now(), notes=tuple(dict.fromkeys(notes))))
+    lines = write(folder.path)
     folder.close()
     if state == "interrupted":
         words = f"interrupted; to continue: python -m offline.load --resume {folder.path}"
         console.print(words, soft_wrap=True, highlight=False)
-    print(f"Wrote {folder.path}")
+    print(*lines, f"Wrote {folder.path}", sep="\n")
     return code
 
 

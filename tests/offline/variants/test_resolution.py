@@ -1,0 +1,31 @@
+"""What variants resolved to is said beside what was asked, and those that came to the same are named."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+from offline.load.records import VariantStart
+from offline.records.resolved import Resolved
+from offline.variants.resolution import resolution_notes
+
+
+def start(variant: str, settings: dict[str, Any], **resolved: Any) -> VariantStart:
+    values = dict.fromkeys([each.name for each in fields(Resolved)]) | resolved
+    return VariantStart(variant, 1, "vllm", settings, Resolved(**values), state="complete")
+
+
+def test_what_resolved_differently_is_said() -> None:
+    asked = {"async_scheduling": True, "dtype": "float32", "attention_backend": "TRITON_ATTN", "block_size": 16}
+    starts = [start("fast", asked, async_scheduling=False, dtype="float32", block_size=16)]
+    assert list(resolution_notes(starts)) == ["fast: async_scheduling was asked as True and resolved to False"]
+
+
+def test_variants_that_came_to_the_same_are_named() -> None:
+    starts = [start("a", {}, block_size=16), start("b", {}, block_size=32), start("c", {}, block_size=16)]
+    assert list(resolution_notes(starts)) == ["a and c resolved to the same settings: their difference is chance"]
+
+
+def test_a_variant_that_never_came_up_is_left_out() -> None:
+    failed = VariantStart("a", 1, "vllm", {"block_size": 16}, state="refused")
+    assert list(resolution_notes([failed, start("b", {})])) == []
