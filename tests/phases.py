@@ -52,8 +52,8 @@ def run(phase: Phase, marker: str, words: list[str]) -> Outcome:
     marker = f"({marker}) and {phase.marker}" if marker else phase.marker
     print(f"== {phase.name}", flush=True)
     start = time.monotonic()
-    # By file: tests of one file share what its fixtures make.
-    options = ["-n", str(phase.workers), "--dist", "loadfile", "-m", marker]
+    # By file: tests of one file share what its fixtures make. In the order that `conftest.py` gives them.
+    options = ["-n", str(phase.workers), "--dist", "loadfile", "--no-loadscope-reorder", "-m", marker]
     process = subprocess.Popen([sys.executable, "-m", "pytest", *options, *words])
     return Outcome(phase, process.wait(), time.monotonic() - start)
 

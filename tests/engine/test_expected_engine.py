@@ -10,7 +10,7 @@ import pytest
 from tests.engine.random_batches import AMPLE, WORKLOADS, Comparison, compare
 
 BATCHES = 30
-pytestmark = [pytest.mark.engine, pytest.mark.slow]
+pytestmark = [pytest.mark.engine, pytest.mark.slow(90)]
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from tests.engine.recording import IN_PROCESS, LIMIT_S, ROOT
 if TYPE_CHECKING:
     from offline.torchbaseline.model import TorchModel
 
-pytestmark = [pytest.mark.engine, pytest.mark.slow]
+pytestmark = [pytest.mark.engine, pytest.mark.slow(50)]
 PROMPTS = [
     "1, 2, 3, 4, 5, 6, 7, 8,",
     "Monday, Tuesday, Wednesday,",

@@ -26,7 +26,7 @@ from tracing.timeline.spans import Timeline
 AGREE = 0.02
 pytestmark = [
     pytest.mark.nsys,
-    pytest.mark.slow,
+    pytest.mark.slow(10),
     pytest.mark.skipif(shutil.which("nsys") is None, reason="no nsys here: apt-get install nsight-systems"),
 ]
 

@@ -19,7 +19,7 @@ from tracing.pyspy import attribution, samples
 from tracing.pyspy.samples import Samples
 from tracing.timeline.spans import Timeline
 
-pytestmark = [pytest.mark.engine, pytest.mark.alone, pytest.mark.slow]
+pytestmark = [pytest.mark.engine, pytest.mark.alone, pytest.mark.slow(180)]
 LENGTH_S = 6
 MARGIN_NS = 100_000_000
 

@@ -13,7 +13,7 @@ from tests.engine.recording import IN_PROCESS
 from tests.offline.sweeping import SMALL, nothing_left, only_run, run, shared_memory
 from tests.shells import until
 
-pytestmark = [pytest.mark.engine, pytest.mark.slow]
+pytestmark = [pytest.mark.engine, pytest.mark.slow(130)]
 
 
 @pytest.fixture(scope="module")

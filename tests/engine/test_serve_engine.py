@@ -16,7 +16,7 @@ import pytest
 from probes.checkpoint import two_layer_model
 from tests.engine.recording import FORKED, LIMIT_S, ROOT
 
-pytestmark = [pytest.mark.engine, pytest.mark.slow]
+pytestmark = [pytest.mark.engine, pytest.mark.slow(120)]
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from tracing.timeline.intervals import length
 __all__ = ["shapes"]  # a fixture that only these tests use
 
 # One recording of all shapes is made in the first test's time.
-pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.timeout(2400)]
+pytestmark = [pytest.mark.engine, pytest.mark.slow(150), pytest.mark.timeout(2400)]
 
 WORKERS = {"tp2": 2}  # elsewhere there is one
 LOSSES = ("cut", "died", "not hooked", "dropped", "other tokens")  # what the machine did to it is no loss

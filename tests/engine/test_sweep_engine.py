@@ -14,7 +14,7 @@ from tests.engine.recording import FORKED
 from tests.offline.sweeping import SMALL, nothing_left, only_run, records, run, shared_memory, start, trials
 from tests.shells import until
 
-pytestmark = [pytest.mark.engine, pytest.mark.slow]
+pytestmark = [pytest.mark.engine, pytest.mark.slow(280)]
 LIMIT_S = 900
 
 

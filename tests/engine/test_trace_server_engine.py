@@ -19,7 +19,7 @@ import pytest
 from probes.checkpoint import two_layer_model
 from tests.engine.recording import LIMIT_S, ROOT, reviewed
 
-pytestmark = [pytest.mark.engine, pytest.mark.slow]
+pytestmark = [pytest.mark.engine, pytest.mark.slow(60)]
 
 
 def free_port() -> int:

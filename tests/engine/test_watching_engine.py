@@ -15,7 +15,7 @@ from tracing.overhead import ledger
 from tracing.timeline import innermost
 from tracing.torchsums import operators
 
-pytestmark = [pytest.mark.engine, pytest.mark.alone, pytest.mark.slow]
+pytestmark = [pytest.mark.engine, pytest.mark.alone, pytest.mark.slow(180)]
 
 
 def test_operators_lie_in_the_spans_of_the_worker(torch_profiled: Trace) -> None:

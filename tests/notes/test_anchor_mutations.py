@@ -23,7 +23,7 @@ from tests.needs import installed_vllm
 from tracing.source.definitions import Place
 from tracing.source.tree import Module, SourceTree
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(50)
 ANCHORS = tuple(stop.anchor for stop in chapters.stops(chapters.read()))
 UNCHANGED: dict[str, Module | None] = {}  # modules of the copy without an anchor: parsed once for all tests
 Edit = Callable[[ast.Module, list[Anchor]], None]

@@ -15,6 +15,7 @@ import pytest
 from tests.offline.sweeping import nothing_left, only_run, records, run, start, trials
 from tests.shells import until
 
+pytestmark = pytest.mark.slow(220)
 GRID = ("--load-format", "dummy", "--batch-size", "1,3", "--block-size", "32,64", "--prefix-caching", "off")
 GRID += ("--input-len", "40", "--shared-prefix-len", "8", "--output-len", "6", "--repeats", "3")
 GRID += ("--starts", "1")

@@ -195,7 +195,7 @@ def test_two_batches_do_not_share_a_file(tmp_path: Path) -> None:
     Outcomes(tmp_path / "out.jsonl", None).close()
 
 
-@pytest.mark.slow
+@pytest.mark.slow(45)
 @pytest.mark.parametrize("seed", range(6))
 def test_killed_at_any_instant(server: tuple[Stub, str], tmp_path: Path, hundred: Path, seed: int) -> None:
     """Killed again and again, on a disk that takes a few bytes at a time: nothing is lost, nothing is there twice."""

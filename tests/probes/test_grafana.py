@@ -53,7 +53,7 @@ def promtool() -> str:
     return path
 
 
-@pytest.mark.slow
+@pytest.mark.slow(5)
 @pytest.mark.parametrize("url", ["http://127.0.0.1:8000", "https://llm.example.org/a b/", "http://[::1]:8000"])
 def test_prometheus_accepts_the_configuration(tmp_path, url) -> None:
     path = write(endpoint(url), tmp_path)[0]
@@ -61,7 +61,7 @@ def test_prometheus_accepts_the_configuration(tmp_path, url) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.slow(5)
 def test_prometheus_accepts_every_expression(tmp_path) -> None:
     rules = [{"record": f"panel:{at}", "expr": each} for at, each in enumerate(expressions())]
     path = tmp_path / "rules.yml"
@@ -71,7 +71,7 @@ def test_prometheus_accepts_every_expression(tmp_path) -> None:
     assert f"{len(rules)} rules found" in done.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.slow(5)
 def test_prometheus_finds_the_same_quantile(tmp_path) -> None:
     values = (0.02, 0.02, 0.04, 0.3, 0.06, 0.12)
     server = Engines()

@@ -16,6 +16,7 @@ import pytest
 
 from tests.probes.modelfolders import model_folder
 
+pytestmark = pytest.mark.slow(45)
 ROOT = Path(__file__).resolve().parents[2]
 FAKE = ROOT / "tests" / "fake_vllm"
 CHECKS = 10

@@ -54,7 +54,7 @@ def download(requirement: str, folder: Path) -> Path:
     return wheel
 
 
-@pytest.mark.slow
+@pytest.mark.slow(8)
 @pytest.mark.timeout(DOWNLOAD_S)
 @pytest.mark.parametrize(("distribution", "version"), NEIGHBOURS)
 def test_every_site_is_there(distribution: str, version: str) -> None:

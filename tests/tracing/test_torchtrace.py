@@ -277,7 +277,7 @@ print(json.dumps({"pid": os.getpid(), "thread": threading.get_native_id(), "anch
 
 
 @needs_torch
-@pytest.mark.slow
+@pytest.mark.slow(15)
 def test_what_torch_writes_lies_where_it_ran(tmp_path: Path) -> None:
     path = tmp_path / "torch" / "mine.json.gz"
     path.parent.mkdir()

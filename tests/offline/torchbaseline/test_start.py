@@ -9,7 +9,7 @@ import pytest
 from probes.errors import EnginescopeError
 from tests.needs import needs_torch, needs_transformers
 
-pytestmark = [needs_torch, needs_transformers, pytest.mark.slow]
+pytestmark = [needs_torch, needs_transformers, pytest.mark.slow(20)]
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from tests.needs import needs_torch, needs_transformers
 if TYPE_CHECKING:
     from offline.torchbaseline.model import TorchModel
 
-pytestmark = [needs_torch, needs_transformers, pytest.mark.slow]
+pytestmark = [needs_torch, needs_transformers, pytest.mark.slow(30)]
 OUTPUT = 12
 GREEDY = {"temperature": 0.0}
 
