@@ -6,11 +6,14 @@ Both sides are parsed, so that line breaks, quotes, brackets that change nothing
 from __future__ import annotations
 
 import ast
+import io
 import re
+import tokenize
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from token import NAME
 
 from probes.errors import usage_error
 from tracing.source.definitions import UNREADABLE, Place
@@ -18,7 +21,6 @@ from tracing.source.definitions import UNREADABLE, Place
 LONGEST = 120  # characters: one line of anyone's source
 BLOCKS = ("body", "handlers", "cases", "orelse", "finalbody", "decorator_list")
 CONTEXT = re.compile(r",? ?ctx=(?:Load|Store|Del)\(\)")
-IDENTIFIER = re.compile(r"[^\W\d]\w*")
 # What a line may be the beginning of: a block of its own, or one that needs another before it.
 FRAMES = ("{}", "{} pass", "try: pass\n{} pass")
 
@@ -52,7 +54,8 @@ class Fragment:
     @cached_property
     def word(self) -> str:
         """Its longest name, which every file that has the fragment has too; empty where it has none."""
-        return max(IDENTIFIER.findall(self.text), key=len, default="")
+        tokens = tokenize.generate_tokens(io.StringIO(self.text.strip()).readline)
+        return max((token.string for token in tokens if token.type == NAME), key=len, default="")
 
     def find(self, place: Place) -> tuple[Lines, ...]:
         """Everywhere that a definition has it, in order."""
