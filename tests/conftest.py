@@ -24,7 +24,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     seconds: dict[Path, int] = {}
     for item in items:
         for marker in item.iter_markers("slow"):
-            seconds[item.path] = max(seconds.get(item.path, 0), *marker.args)
+            seconds[item.path] = max([seconds.get(item.path, 0), *marker.args])
     items.sort(key=lambda item: -seconds.get(item.path, 0))
 
 
