@@ -191,6 +191,20 @@ def test_a_file_cut_short_counts_as_far_as_it_goes(folder: Path) -> None:
     assert read.problems == ["rank0.json ends in the middle: its profiler was not stopped (stop_profile)"]
 
 
+def test_an_event_that_ends_before_it_begins_is_named(folder: Path) -> None:
+    """A negative time would make shares above 100 %."""
+    chrome_traces.write(folder / "torch" / "rank0.json", [event("cpu_op", "aten::mm", 1500, 1400), *OPERATORS])
+    assert problems(folder)[0] == "rank0.json: its event aten::mm ends before it begins"
+
+
+@pytest.mark.parametrize("content", [b"hello", b'{"traceEvents": [{"ph": "X", "dur": NaN}]}'])
+def test_what_is_no_json_is_not_said_to_end_early(folder: Path, content: bytes) -> None:
+    (folder / "torch").mkdir(exist_ok=True)
+    (folder / "torch" / "rank0.json").write_bytes(content)
+    problem = problems(folder)[0]
+    assert "ends in the middle" not in problem and problem.startswith("rank0.json ")
+
+
 @pytest.mark.parametrize("content", [b"", b"hello", b'{"traceEvents": [{"ph": "X", "cat": "cpu_op"}]}', b"[1, 2]"])
 def test_what_is_no_trace_is_one_line(folder: Path, content: bytes) -> None:
     for name in ("rank0.json", "rank1.json.gz"):

@@ -127,8 +127,12 @@ def events(path: Path, ahead_ns: int) -> Iterator[Event]:
                     raise EnginescopeError(
                         f"{path.name}: it has no baseTimeNanoseconds, and its times are not wall-clock times"
                     )
+                if event.end_ns < event.start_ns:
+                    raise EnginescopeError(f"{path.name}: its event {event.name} ends before it begins")
                 yield event
-    except (EOFError, ijson.IncompleteJSONError):
+    except (EOFError, ijson.IncompleteJSONError) as error:
+        if "lexical error" in str(error):  # ijson calls every broken file incomplete
+            raise EnginescopeError(f"{path.name} is not valid JSON: {' '.join(str(error).split())[:80]}") from None
         raise EnginescopeError(f"{path.name} ends in the middle: its profiler was not stopped (stop_profile)") from None
     except (LookupError, TypeError, ValueError, AttributeError):
         raise EnginescopeError(f"{path.name}: its events are not those of the torch profiler") from None
