@@ -76,7 +76,7 @@ async def talk(model: Path) -> None:
 
 def run_shape(shape: Shape) -> None:
     """The conversation with a shape's engine."""
-    from tracing.shapes import conversation, server
+    from tracing.shapes.engine import conversation, server
 
     server.serve(shape) if shape.front_end == "server" else conversation.hold(shape)
 

@@ -32,7 +32,7 @@ from tracing.hang.doing import HangCause
 from tracing.hang.explanation import Explanation
 from tracing.hang.live import look
 from tracing.hang.live.procfs import state_of
-from tracing.shapes.server import free_port
+from tracing.shapes.engine.server import free_port
 
 START_S, REACHED_S, SETTLE_S, LOOK_S = 240.0, 30.0, 0.3, 1.0
 RANKS = 2

@@ -13,9 +13,9 @@ from tracing import timeline
 from tracing.breakdown import findings, slow
 from tracing.breakdown.review import SlowRequest, SlowStep
 from tracing.page import sections
-from tracing.timeline import steps as anatomy
 from tracing.timeline.contention import Contention
-from tracing.timeline.phases import PHASES
+from tracing.timeline.steps import anatomy
+from tracing.timeline.steps.phases import PHASES
 
 STEP = 1_000_000  # a microsecond is 1,000: steps of 1 ms
 

@@ -12,7 +12,7 @@ from tracing.breakdown import findings, gaps
 from tracing.breakdown.requests import budget
 from tracing.timeline import requests
 from tracing.timeline.index import Index
-from tracing.timeline.workers import core_of
+from tracing.timeline.steps.workers import core_of
 
 KEY = 10**12
 MS = 10**6

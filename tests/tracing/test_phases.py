@@ -14,8 +14,8 @@ from tests.tracing.traces import TraceWriter
 from tracing import timeline
 from tracing.breakdown import findings
 from tracing.page import steptables, watchers
-from tracing.timeline.phases import PHASES
-from tracing.timeline.steps import anatomy
+from tracing.timeline.steps.anatomy import anatomy
+from tracing.timeline.steps.phases import PHASES
 
 COLUMNS = [f"{phase}_ns" for phase in PHASES]
 

@@ -12,8 +12,9 @@ import pytest
 
 from probes.errors import EnginescopeError
 from tests.house.test_help import ROOT
-from tracing.shapes import hindrance, server, start
-from tracing.shapes.conversation import prompt
+from tracing.shapes import hindrance, start
+from tracing.shapes.engine import server
+from tracing.shapes.engine.conversation import prompt
 from tracing.shapes.pretend.work import Work, work_of
 from tracing.shapes.shape import SHAPES, shape_named
 

@@ -25,7 +25,7 @@ from tracing.timeline.index import Index
 from tracing.timeline.requests import Flow
 from tracing.timeline.requests import flows as flows_of
 from tracing.timeline.spans import Timeline, on_device
-from tracing.timeline.steps import anatomy
+from tracing.timeline.steps.anatomy import anatomy
 from tracing.torchsums import operators
 
 

@@ -16,7 +16,7 @@ import pandas as pd
 from tracing.breakdown.otherwatchers import GapCause, GpuDevice
 from tracing.timeline.intervals import Ints, Pieces, edges, gaps, length, overlap, precedence, topmost, union
 from tracing.timeline.spans import Timeline
-from tracing.timeline.steps import KINDS
+from tracing.timeline.steps.anatomy import KINDS
 
 SHORT_GAP_NS = 20_000
 NOTHING, NO_REQUEST = "nothing recorded", "no request in the engine"

@@ -9,7 +9,7 @@ from tracing.breakdown.requests.hops import impossible
 from tracing.breakdown.tracefile import trace_file
 from tracing.timeline.requests import Flow
 from tracing.timeline.spans import Timeline
-from tracing.timeline.workers import core_of
+from tracing.timeline.steps.workers import core_of
 
 MOST_CUT = 10  # requests that are named one by one where they were cut
 

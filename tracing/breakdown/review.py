@@ -90,7 +90,7 @@ class StepKind:
     )
 
     def phase_median_ns(self, phase: str) -> int:
-        """The median of one of `tracing.timeline.phases.PHASES`."""
+        """The median of one of `tracing.timeline.steps.phases.PHASES`."""
         length: int = getattr(self, f"{phase}_median_ns")
         return length
 

@@ -11,9 +11,9 @@ from probes.console import us
 from tracing.breakdown.review import SlowRequest, SlowStep
 from tracing.breakdown.starvation import queued_in_steps
 from tracing.timeline.contention import Contention
-from tracing.timeline.phases import PHASES, title
 from tracing.timeline.spans import Timeline, on_device
-from tracing.timeline.workers import core_of
+from tracing.timeline.steps.phases import PHASES, title
+from tracing.timeline.steps.workers import core_of
 
 MOST = 10
 TELLING = 0.02  # of a request's latency, from which a part that exceeds the median's is called the reason

@@ -11,17 +11,17 @@ from tracing.breakdown.gaps import ALL, Explained, causes, waiting, windows
 from tracing.breakdown.otherwatchers import GpuDevice
 from tracing.breakdown.review import StepKind, WorkerUse
 from tracing.timeline.intervals import Pieces, union
-from tracing.timeline.phases import PHASES
 from tracing.timeline.spans import Timeline
-from tracing.timeline.steps import KINDS
-from tracing.timeline.workers import busy, core_of, of_core, runs
+from tracing.timeline.steps.anatomy import KINDS
+from tracing.timeline.steps.phases import PHASES
+from tracing.timeline.steps.workers import busy, core_of, of_core, runs
 
 MOST_IDLE = 5
 COLUMNS = (*PHASES, "unexplained", "output", "worker_spread")
 
 
 def summary(steps: pd.DataFrame, workers: dict[str, GpuDevice]) -> tuple[StepKind, ...]:
-    """A row a kind of step that there is; `steps` is the frame of `tracing.timeline.steps.anatomy`.
+    """A row a kind of step that there is; `steps` is the frame of `tracing.timeline.steps.anatomy.anatomy`.
 
     `workers` has the workers' time by kind; it is empty where they launch on a device and go on, so that their own idle
     time says nothing.

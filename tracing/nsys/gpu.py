@@ -20,8 +20,8 @@ from tracing.nsys.ranges import clock, stage_names
 from tracing.sites.engine import SCOPE_SITE
 from tracing.timeline.intervals import edges, topmost, union
 from tracing.timeline.spans import Timeline
-from tracing.timeline.steps import KINDS
-from tracing.timeline.workers import core_of
+from tracing.timeline.steps.anatomy import KINDS
+from tracing.timeline.steps.workers import core_of
 
 NO_RANGE = "outside of any range"
 NO_ROW = -1

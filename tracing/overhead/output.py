@@ -20,7 +20,7 @@ from tracing.overhead.entry import Between, Output, Round
 from tracing.timeline import requests
 from tracing.timeline.index import Index
 from tracing.timeline.intervals import Ints, contains, edges, overlap, union
-from tracing.timeline.steps import anatomy
+from tracing.timeline.steps.anatomy import anatomy
 from tracing.torchsums import trace
 
 ZMQ = ("front end → core", "core → front end")

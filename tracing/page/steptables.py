@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from probes.console import Rows, percent, us
 from tracing.breakdown.review import Review, StepKind, WorkerUse
-from tracing.timeline.phases import PHASES, title
+from tracing.timeline.steps.phases import PHASES, title
 
 LEAST_SHARE = 0.002  # of a step's median, from which a phase has a column
 STRAGGLING = 0.8  # of a core's steps, from which its slowest worker is a straggler

@@ -41,7 +41,8 @@ def main() -> int:
     """The command: 0 where all holds in every shape, 3 where something does not."""
     args = parser().parse_args()
 
-    from tracing.shapes import conversation, nursery, start
+    from tracing.shapes import nursery, start
+    from tracing.shapes.engine import conversation
 
     shapes = [shape_named(name) for name in args.shapes] or list(SHAPES.values())
     args.out.mkdir(parents=True, exist_ok=True)

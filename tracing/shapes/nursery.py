@@ -17,7 +17,8 @@ from tracing.record.command import environment
 from tracing.record.contention import sampled_contention
 from tracing.record.spancost import ns_per_span, span_counts
 from tracing.record.watched import linger, missing
-from tracing.shapes import conversation, start
+from tracing.shapes import start
+from tracing.shapes.engine import conversation
 from tracing.shapes.platform import take_shape
 from tracing.shapes.shape import Shape
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import pandas as pd
 
 from tracing.breakdown.findings import Findings
-from tracing.timeline.phases import NAMES
 from tracing.timeline.spans import Timeline
-from tracing.timeline.workers import core_of
+from tracing.timeline.steps.phases import NAMES
+from tracing.timeline.steps.workers import core_of
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import pandas as pd
 from tracing.timeline.contention import main_roles
 from tracing.timeline.nesting import Cut, cut_at_waits, outermost, own_of_loops
 from tracing.timeline.spans import Timeline
-from tracing.timeline.workers import core_of
+from tracing.timeline.steps.workers import core_of
 
 Rows = npt.NDArray[np.int64]
 NONE: Rows = np.zeros(0, dtype=np.int64)

@@ -19,7 +19,7 @@ from probes.console import us
 from tracing.breakdown.review import HopKind
 from tracing.timeline.index import Index, Rows
 from tracing.timeline.requests import Flow
-from tracing.timeline.workers import RUN
+from tracing.timeline.steps.workers import RUN
 
 COLUMNS = ["request", "core", "hop", "from_ns", "to_ns", "latency_ns", "bytes", "from_row", "to_row"]
 

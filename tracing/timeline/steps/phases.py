@@ -20,7 +20,7 @@ from tracing.sites.site import ENCLOSING
 from tracing.timeline.intervals import Ints, edges, precedence, topmost
 from tracing.timeline.nesting import cut_at_waits, outermost, own_of_loops
 from tracing.timeline.spans import LAUNCH, Timeline
-from tracing.timeline.workers import places
+from tracing.timeline.steps.workers import places
 
 # Phase -> its stages.
 PHASES: dict[str, tuple[str, ...]] = {

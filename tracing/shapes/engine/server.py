@@ -19,7 +19,7 @@ from probes.programs import OWN_PYTHON
 from probes.serve.client import NoAnswer, ask
 from probes.serve.command import HOST
 from probes.serve.process import NotReady, ServerProcess
-from tracing.shapes.conversation import TOKENS, WAVE, engine_settings, prompt
+from tracing.shapes.engine.conversation import TOKENS, WAVE, engine_settings, prompt
 from tracing.shapes.shape import Shape
 
 LIMIT_S = 300.0

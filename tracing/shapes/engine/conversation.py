@@ -10,9 +10,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from tracing.shapes import feature
+from tracing.shapes.engine import feature
+from tracing.shapes.engine.model import model_of
 from tracing.shapes.hindrance import busy_neighbours
-from tracing.shapes.model import model_of
 from tracing.shapes.shape import Shape
 
 WAVE = 6  # streams at once, and as many again one by one

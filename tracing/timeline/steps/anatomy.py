@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from tracing.timeline import phases, workers
 from tracing.timeline.intervals import Ints
-from tracing.timeline.phases import NAMES
 from tracing.timeline.spans import Timeline
-from tracing.timeline.workers import core_of
+from tracing.timeline.steps import phases, workers
+from tracing.timeline.steps.phases import NAMES
+from tracing.timeline.steps.workers import core_of
 
 KINDS = ("prefill", "mixed", "first decode", "decode", "empty")
 MESSAGES = ("core.encode", "core.send")
