@@ -389,6 +389,19 @@ def test_children_stand_under_their_parent(tmp_path: Path, status: str, state: s
     assert {flow.start_ns for flow in children} == {100}
 
 
+def test_a_request_that_waits_for_remote_kv_is_not_in_the_schedulers_queue(tmp_path: Path) -> None:
+    """Each step the scheduler looks whether its blocks have come."""
+    core = TraceWriter(tmp_path, 11, ["core"]).span("core.add_request", 1000, 1010, "a-1", value=1)
+    for at, waited in ((1020, 0), (1100, 80), (1200, 180)):
+        core.span("kv.remote_wait", at, at + 2, "a-1", value=waited)
+    core.span("scheduler.schedule", 1230, 1290, step=0).batch(0, {"a-1": 1}).counts(0, {}).message(0, KEY).close()
+    index = Index(timeline.read(tmp_path))
+    flow = Flow("a-1", "a", None, 11, 11, 1000, 1300, "finished", (), 1, 1, np.array([0]), np.array([KEY]))
+    found = budget.budget(index, flow)
+    assert found["wait: remote KV"] == 1200 - 1022 - 2  # without the look between
+    assert found["wait: scheduler queue"] == (1020 - 1010) + (1230 - 1202)
+
+
 # --- what the processes did meanwhile ---
 
 

@@ -80,7 +80,7 @@ class StepKind:
     unexplained_share_median: float = field(metadata=column("of the step's length", "1"))
     output_median_ns: int = field(metadata=column("making the step's messages, after its end", "ns"))
     worker_spread_median_ns: int = field(
-        metadata=column("by how much the slowest worker, whose the columns are, exceeds the fastest", "ns")
+        metadata=column("by how much the slowest worker exceeds the fastest, which waits for it: at least", "ns")
     )
     worker_idle_share: float | None = field(
         metadata=column("of the time to the next step, in which the worker did nothing; null: there is none", "1")

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tracing.page.tracks import gpu, samples, torch
+from tracing.page.tracks import device, gpu, samples, torch
 from tracing.page.tracks.file import Writer, uuid_of_process
 from tracing.timeline.nesting import Nesting
 from tracing.timeline.spans import Timeline
@@ -39,6 +39,7 @@ def export(timeline: Timeline, flows: list[Any], hops: pd.DataFrame, path: Path)
             writer.track(uuid_of_process(process["pid"]), f"{words} ({process['pid']})")
         _requests(writer, flows)
         _counters(writer, timeline)
+        device.write(writer, timeline)
         torch.write(writer, timeline)
         samples.write(writer, timeline)
         gpu.write(writer, timeline)

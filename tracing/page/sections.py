@@ -98,7 +98,7 @@ def show(findings: Findings, out: Console) -> None:
         show_text(out, line, "dim")
     large = [[*row[:-1], percent(row[-1])] for row in budget_rows(review) if _large(row)]
     table(out, "where a request's time goes", BUDGET, large)
-    table(out, "what a step is made of (medians)", *steptables.step_table(review.steps))
+    table(out, "what a step is made of (medians)", *steptables.step_table(review.steps, bool(review.devices)))
     if steptables.overlapping(review.steps):
         show_text(out, steptables.OVERLAP, "dim")
     if len(review.workers) > 1:
@@ -153,7 +153,7 @@ def sections(findings: Findings) -> list[tuple[str, str, str]]:
 
 
 def _steps(review: Review) -> str:
-    parts = [html.table(*steptables.step_table(review.steps))]
+    parts = [html.table(*steptables.step_table(review.steps, bool(review.devices)))]
     if idle := steptables.idle_rows(review.steps):
         parts.append(html.table(steptables.IDLE, idle, text=(0, 2)))
     if len(review.workers) > 1:

@@ -24,12 +24,16 @@ def overlapping(kinds: Sequence[StepKind]) -> bool:
     return any(kind.earlier_step_median_ns for kind in kinds)
 
 
-def step_table(kinds: Sequence[StepKind]) -> tuple[list[str], Rows]:
-    """Columns and rows: a phase has a column where it is more than a trace of a step of some kind."""
+def step_table(kinds: Sequence[StepKind], on_device: bool = False) -> tuple[list[str], Rows]:
+    """Columns and rows: a phase has a column where it is more than a trace of a step of some kind.
+
+    `on_device` where the worker launches on a device and goes on: the model's column is its launch then.
+    """
     phases = [phase for phase in PHASES if any(_large(kind, phase) for kind in kinds)]
     queued, spread = overlapping(kinds), any(kind.worker_spread_median_ns for kind in kinds)
     known = any(kind.worker_idle_share is not None for kind in kinds)
-    columns = ["step", "count", "tokens", "length", *["period"] * queued, *map(title, phases), "unexplained"]
+    columns = ["step", "count", "tokens", "length", *["period"] * queued]
+    columns += [*(title(phase, on_device) for phase in phases), "unexplained"]
     columns += [*["workers' spread"] * spread, *["worker idle"] * known]
     rows = []
     for kind in kinds:

@@ -84,6 +84,7 @@ def _core(index: Index, flow: Flow) -> Iterator[Wait]:
     yield from _between(index, "wait: input queue", own["core.preprocess"], own["core.dequeue"])
     schedules = index.with_step("scheduler.schedule", flow.core_pid, flow.steps)
     yield from _between(index, "wait: scheduler queue", own["core.add_request"], schedules)
+    yield from _remote(index, index.rows(flow.request, "kv.remote_wait"))
     updates = index.with_step("scheduler.update", flow.core_pid, flow.steps)
     ended = dict(zip(index.step[updates].tolist(), updates.tolist(), strict=True))
     preempted = index.start[own["scheduler.preempt"]]
@@ -93,6 +94,13 @@ def _core(index: Index, flow: Flow) -> Iterator[Wait]:
             start, end = int(index.end[ended[step]]), int(index.start[following])
             cut = ((preempted >= index.start[row]) & (preempted <= end)).any()
             yield Wait("wait: preempted" if cut else "wait: not scheduled", start, end, ended[step], int(following))
+
+
+def _remote(index: Index, looks: Rows) -> Iterator[Wait]:
+    """For KV blocks of another engine: from the scheduler's first look at the request to the one that found them."""
+    if len(looks) > 1 and index.value[looks[-1]] > 0:
+        first, last = int(looks[0]), int(looks[-1])
+        yield Wait("wait: remote KV", int(index.end[first]), int(index.start[last]), first, last)
 
 
 def _messages(index: Index, flow: Flow) -> Iterator[Wait]:
