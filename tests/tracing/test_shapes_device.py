@@ -9,6 +9,9 @@ import pytest
 
 from probes.errors import EnginescopeError
 from tests.needs import needs_torch
+from tests.tracing.traces import TraceWriter
+from tracing import timeline
+from tracing.breakdown import findings
 from tracing.shapes.pretend.device import PretendDevice, PretendEvent
 from tracing.shapes.pretend.truth import DeviceWait, StepTruth, TruthFiles, read_truth
 from tracing.shapes.pretend.work import Work, kind_of, parse_work, work_of
@@ -143,3 +146,31 @@ def test_truth_is_read_as_it_was_written(tmp_path: Path) -> None:
     (tmp_path / "device-steps-41.jsonl").write_text('{"step": 1}\n')
     with pytest.raises(EnginescopeError, match=r"device-steps-41.jsonl: no key"):
         read_truth(tmp_path, StepTruth)
+
+
+def test_a_pipelines_bubble_is_the_second_devices_idle_time(tmp_path: Path, time: FakeTime) -> None:
+    """Two stages, one batch at a time: each device works 10 ms of 20, and the second stage waits for the first."""
+    first, second = (PretendDevice(time.clock, time.sleep) for _ in range(2))
+    core = TraceWriter(tmp_path, 11, ["core"])
+    workers = {device: TraceWriter(tmp_path, pid, ["worker"], parent=11) for pid, device in ((12, first), (13, second))}
+    truth = {device: 0 for device in workers}
+    for step in range(4):
+        begun = time.now
+        core.span("scheduler.schedule", begun, begun + MS // 100, step=step).counts(step, {"decode_requests": 1})
+        for device, worker in workers.items():
+            asked = begun + MS // 50  # both were given the step at once
+            if device is second:
+                worker.span("pipeline.wait", asked, time.now, step=step)
+            start, end = device.give(10 * MS)
+            truth[device] += end - start
+            worker.span("worker.execute", asked, time.now + MS // 10, step=step).device(step, start, end)
+            device.wait_until(end, step)
+        core.span("executor.wait", begun + MS // 100, time.now, step=step)
+        core.span("scheduler.update", time.now, time.now + MS // 100, step=step)
+    for writer in (core, *workers.values()):
+        writer.close(device="pretend")
+    devices = [row for row in findings.analyze(timeline.read(tmp_path)).review.devices if row.kind == "all"]
+    for row, busy_ns in zip(devices, truth.values(), strict=True):
+        assert row.busy_ns == row.busy_least_ns == pytest.approx(busy_ns * 3 / 4, rel=0.02)  # the last has no period
+        assert row.idle_ns == pytest.approx(row.window_ns / 2, rel=0.02)
+    assert [row.causes[0].cause for row in devices] == ["wait: worker", "wait: pipeline"]

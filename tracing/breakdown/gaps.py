@@ -15,6 +15,7 @@ import pandas as pd
 
 from tracing.breakdown.otherwatchers import GapCause, GpuDevice
 from tracing.timeline.intervals import Ints, Pieces, edges, gaps, length, overlap, precedence, topmost, union
+from tracing.timeline.nesting import cut_at_waits
 from tracing.timeline.spans import Timeline
 from tracing.timeline.steps.anatomy import KINDS
 
@@ -27,6 +28,7 @@ PLACES = {"core input": " on the core's input thread", "core output": " on the c
 PLACES |= {role: f" on the {role}" for role in ("front end", "coordinator", "server parent")}
 HOPS = {"front end → core": "ZMQ", "core → front end": "ZMQ"}  # the others go through shared memory
 ALL = "all"
+BUBBLE = "wait: pipeline"  # a worker waits for the pipeline stage before it
 
 
 class Cause(NamedTuple):
@@ -42,7 +44,7 @@ def causes(timeline: Timeline, hops: pd.DataFrame, workers: set[int], cores: dic
 
     Workers of which no core is known belong to all.
     """
-    spans, mine = timeline.spans, {cores[worker] for worker in workers if worker in cores}
+    spans, mine = without_waits(timeline.spans), {cores[worker] for worker in workers if worker in cores}
     of_core = spans["pid"].isin(mine) if mine else pd.Series(True, index=spans.index)
     for (role, stage, share), rows in spans.groupby(["role", "stage", "share"], observed=True):
         if role == "worker":
@@ -51,13 +53,19 @@ def causes(timeline: Timeline, hops: pd.DataFrame, workers: set[int], cores: dic
             rows = rows[of_core[rows.index]]
         if share == "work" and len(rows):
             yield Cause(f"{stage}{PLACES.get(str(role), '')}", RANKS[str(role)], rows)
-        elif share == "wait" and role == "core" and len(rows):
+        elif share == "wait" and (role == "core" or stage == BUBBLE) and len(rows):
             yield Cause(str(stage), WAIT_RANK, rows)
     for name, rows in hops.groupby("hop"):
         way = rows[rows["core"].isin(mine)] if mine else rows
         way = way.rename(columns={"from_ns": "start_ns", "to_ns": "end_ns"}).drop_duplicates(["start_ns", "end_ns"])
         yield Cause(HOPS.get(str(name), "shared memory"), HOP_RANK, way)
     yield Cause(NO_REQUEST, NO_REQUEST_RANK, spans[(spans["site"] == "core.input_queue") & of_core])
+
+
+def without_waits(spans: pd.DataFrame) -> pd.DataFrame:
+    """The spans in pieces, without the waits inside them: a call that waits is not what a device waits for."""
+    place, start, end = cut_at_waits(spans)
+    return spans.iloc[place].assign(start_ns=start, end_ns=end).reset_index(drop=True)
 
 
 def windows(steps: pd.DataFrame, cores: set[int]) -> Iterator[tuple[str, Pieces]]:
