@@ -13,11 +13,13 @@ from pathlib import Path
 import numpy as np
 
 from tests.tracing.traces import TraceWriter
+from tracing import timeline
 from tracing.breakdown.findings import findings
 from tracing.events.contention import COLUMNS, FILE, THREAD, THROTTLED
 from tracing.page.sections import machine_warnings
 from tracing.record.contention import sampled_contention
 from tracing.timeline import contention
+from tracing.timeline.contention import Contention
 
 BUSY = "while True: pass"
 
@@ -89,3 +91,13 @@ def test_a_slow_step_in_the_run_queue_says_so(tmp_path: Path) -> None:
     assert review.starvation is not None and review.starvation.threads[0].queued_ns == 18_000_000
     assert review.problems == ()
     assert "the thread of the core (pid 11) stood in the run queue for 58% of the time" in machine_warnings(review)[0]
+
+
+def test_a_thread_that_waits_in_the_run_queue_loses_nothing(tmp_path: Path) -> None:
+    """The core spins for 80 of 100 ms, and stands in the queue for 90: 10 of these it lost at least."""
+    core = TraceWriter(tmp_path, 11, ["core"]).span("executor.wait", 10, 90, step=0)
+    core.span("scheduler.update", 90, 95, step=0).close()
+    moments = np.array([0, 100, 200])
+    samples = Contention(moments, {(THREAD, 11, 1): (moments, np.array([0, 90, 110]))})
+    lost = samples.beyond_waits(timeline.read(tmp_path).spans)
+    assert lost.between(THREAD, np.array([0, 100]), np.array([100, 200]), 11, 1).tolist() == [10, 20]

@@ -75,7 +75,7 @@ def analyze(timeline: Timeline) -> Findings:
     hop_frame = hops.hops(index, flows)
     workers = stepkinds.workers_by_kind(timeline, steps, hop_frame)
     whole = [flow for flow in flows if flow.state not in ("cut", "refused")]
-    samples = contention.read(timeline.folder)
+    samples = contention.read(timeline.folder).beyond_waits(timeline.spans)
     budgets = budget.budgets(index, whole, samples)
     sums = operators.summary(operators.read(timeline))
     trace = trace_file(timeline.folder)

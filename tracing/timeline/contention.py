@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from tracing.events.contention import FILE, THREAD
-from tracing.timeline.intervals import Ints
+from tracing.timeline.intervals import Ints, edges, overlap, union
 
 Series = tuple[np.ndarray, np.ndarray]  # moments, totals
 
@@ -36,12 +36,33 @@ class Contention:
             return np.zeros(len(start))
         return np.interp(end, moments, totals) - np.interp(start, moments, totals)
 
+    def beyond_waits(self, spans: pd.DataFrame) -> Contention:
+        """The samples without what threads stood in the run queue for while they waited: vLLM's processes wait for each
+        other in a loop that yields, and stand there all the time without a loss. So what is left is a least.
+        """
+        waits = spans[spans["share"] == "wait"]
+        by_thread = {(int(pid), int(thread)): rows for (pid, thread), rows in waits.groupby(["pid", "thread"])}
+        series = {
+            (source, pid, thread): _beyond(each, by_thread[pid, thread])
+            if source == THREAD and (pid, thread) in by_thread
+            else each
+            for (source, pid, thread), each in self.series.items()
+        }
+        return Contention(self.moments, series)
+
     def queued(self, threads: Iterable[tuple[int, int]], start: Ints, end: Ints) -> Ints:
         """Nanoseconds of each interval in the run queue, of some threads the one that stood there longest."""
         worst = np.zeros(len(start))
         for pid, thread in threads:
             worst = np.maximum(worst, self.between(THREAD, start, end, pid, thread))
         return np.minimum(worst.astype(np.int64), end - start)
+
+
+def _beyond(series: Series, waits: pd.DataFrame) -> Series:
+    """The total of a thread, of each two samples without the time that the thread waited between them."""
+    moments, totals = series
+    waited = overlap(union(*edges(waits)), moments[:-1], moments[1:])
+    return moments, np.concatenate(([0], np.cumsum(np.maximum(np.diff(totals) - waited, 0))))
 
 
 def main_roles(spans: pd.DataFrame) -> dict[tuple[int, int], str]:
