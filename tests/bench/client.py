@@ -3,6 +3,11 @@
 The server is pinned to one core, each client to another. A client is a process that lives through all rounds; in each
 round all take their turn, in an order that turns too, so that a machine that slows down slows all of them. vLLM's
 client can only stream. Added latency is what a client reports above what the server takes by its own clock.
+
+The limit is a bare reader: it sends the same requests over the same connections and reads the same bytes, but parses
+nothing. A server that writes each token by itself needs more of a core than such a client, so beside requests a second
+stands what one core of the client could carry: requests over the client's own CPU time. Ours writes its records in that
+time; of vLLM's it is the sending alone, without its data set and its metrics.
 """
 
 from __future__ import annotations
@@ -16,10 +21,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT))
@@ -28,7 +34,7 @@ INTERVAL_S = 0.005
 PROMPT = "one two three four five six seven eight"
 
 
-# --- the clients: each runs one round and says how many were answered, in how long, with which latencies ---
+# --- the clients: each runs one round and says how many were answered, in which time and CPU time, how late ---
 
 
 def ours(url: str, count: int, at_once: int, tokens: int, stream: bool) -> dict[str, Any]:
@@ -48,13 +54,63 @@ def ours(url: str, count: int, at_once: int, tokens: int, stream: bool) -> dict[
         prompts, output = Path(folder) / "prompts.txt", Path(folder) / "out.jsonl"
         prompts.write_text(f"{PROMPT}\n" * count)
         outcomes = Outcomes(output, None)
-        began = time.perf_counter()
+        began, cpu_s = time.perf_counter(), time.process_time()
         drive(settings, None, read(prompts), outcomes, Progress(count, 0))
-        took_s = time.perf_counter() - began
+        took_s, cpu_s = time.perf_counter() - began, time.process_time() - cpu_s
         outcomes.close()
         records = [json.loads(line) for line in output.read_text().splitlines()]
     answered = [record for record in records if record["ok"] and record["completion_tokens"] == tokens]
-    return {"ok": len(answered), "took_s": took_s, "latency_s": [record["latency_s"] for record in answered]}
+    latency_s = [record["latency_s"] for record in answered]
+    return {"ok": len(answered), "took_s": took_s, "cpu_s": cpu_s, "latency_s": latency_s}
+
+
+class BareConnection(asyncio.Protocol):
+    """Sends `request` again and again, as long as `left` has turns; notes when and how long each answer came."""
+
+    def __init__(self, request: bytes, end: bytes, left: Iterator[int], latency_s: list[float]) -> None:
+        self.request, self.end, self.left, self.latency_s = request, end, left, latency_s
+        self.over = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+        self.ask()
+
+    def ask(self) -> None:
+        if next(self.left, None) is None:
+            self.transport.close()
+            self.over.set_result(None)
+            return
+        self.began = time.perf_counter()
+        self.transport.write(self.request)
+
+    def data_received(self, data: bytes) -> None:
+        if data.endswith(self.end):
+            self.latency_s.append(time.perf_counter() - self.began)
+            self.ask()
+
+
+def bare_reader(url: str, count: int, at_once: int, tokens: int, stream: bool) -> dict[str, Any]:
+    from probes.client.loops import quick_loop
+
+    host, port = url.removeprefix("http://").split(":")
+    body = json.dumps({"model": "m", "prompt": PROMPT, "max_tokens": tokens, "stream": stream}).encode()
+    head = f"POST /v1/completions HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(body)}\r\n\r\n"
+    request, end = head.encode() + body, b"0\r\n\r\n" if stream else b"}}"
+    latency_s: list[float] = []
+
+    async def all_of_them() -> None:
+        left, loop = iter(range(count)), asyncio.get_running_loop()
+        pairs = [
+            await loop.create_connection(lambda: BareConnection(request, end, left, latency_s), host, int(port))
+            for _ in range(at_once)
+        ]
+        await asyncio.gather(*(connection.over for _, connection in pairs))
+
+    began, cpu_s = time.perf_counter(), time.process_time()
+    with asyncio.Runner(loop_factory=quick_loop()) as runner:
+        runner.run(all_of_them())
+    took_s, cpu_s = time.perf_counter() - began, time.process_time() - cpu_s
+    return {"ok": len(latency_s), "took_s": took_s, "cpu_s": cpu_s, "latency_s": latency_s}
 
 
 def plain_openai(url: str, count: int, at_once: int, tokens: int, stream: bool) -> dict[str, Any]:
@@ -87,26 +143,41 @@ def plain_openai(url: str, count: int, at_once: int, tokens: int, stream: bool) 
             await asyncio.gather(*(worker() for _ in range(at_once)))
             return time.perf_counter() - began
 
+    cpu_s = time.process_time()
     took_s = asyncio.run(all_of_them())
-    return {"ok": len(latency_s), "took_s": took_s, "latency_s": latency_s}
+    return {"ok": len(latency_s), "took_s": took_s, "cpu_s": time.process_time() - cpu_s, "latency_s": latency_s}
 
 
 def vllm_serve(url: str, count: int, at_once: int, tokens: int, stream: bool) -> dict[str, Any]:
-    from vllm.benchmarks.serve import add_cli_args, main_async
+    from vllm.benchmarks import serve
 
     from probes.checkpoint import default_model
 
+    cpu_s: list[float] = []  # when it begins to send, and when all has come
+
+    def marked(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            cpu_s.append(time.process_time())
+            return function(*args, **kwargs)
+
+        return call
+
     parser = argparse.ArgumentParser()
-    add_cli_args(parser)
+    serve.add_cli_args(parser)
     words = f"--backend openai --base-url {url} --endpoint /v1/completions --dataset-name random --disable-tqdm "
     words += f"--random-input-len 8 --random-output-len {tokens} --num-prompts {count} --max-concurrency {at_once} "
     words += "--ready-check-timeout-sec 0 --num-warmups 0 --percentile-metrics e2el --metric-percentiles 50,99"
     args = parser.parse_args([*words.split(), "--model", "m", "--tokenizer", str(default_model())])
-    result = asyncio.run(main_async(args))
-    return {"ok": result["completed"], "took_s": result["duration"], "p99_s": result["p99_e2el_ms"] / 1e3}
+    with (
+        mock.patch.object(serve, "benchmark", marked(serve.benchmark)),
+        mock.patch.object(serve, "calculate_metrics", marked(serve.calculate_metrics)),
+    ):
+        result = asyncio.run(serve.main_async(args))
+    times = {"took_s": result["duration"], "cpu_s": cpu_s[1] - cpu_s[0], "p99_s": result["p99_e2el_ms"] / 1e3}
+    return {"ok": result["completed"], **times}
 
 
-CLIENTS = {"ours": ours, "openai": plain_openai, "vllm.benchmarks.serve": vllm_serve}
+CLIENTS = {"ours": ours, "bare reader": bare_reader, "openai": plain_openai, "vllm.benchmarks.serve": vllm_serve}
 
 
 def serve_rounds(name: str) -> None:
@@ -140,7 +211,7 @@ def server(core: int, tokens: int) -> Iterator[str]:
 @contextmanager
 def client(core: int, name: str) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, __file__, "--client", name]
-    pipe, log = subprocess.PIPE, Path(tempfile.gettempdir()) / f"bench-client-{name}.log"
+    pipe, log = subprocess.PIPE, Path(tempfile.gettempdir()) / f"bench-client-{name.replace(' ', '-')}.log"
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "VLLM_PLUGINS": ""}
     with (
         log.open("w") as errors,
@@ -163,9 +234,10 @@ def round_of(process: subprocess.Popen[str], **what: Any) -> dict[str, Any]:
 
 
 def compare(args: argparse.Namespace, stream: bool, core_of_server: int, core_of_clients: int) -> None:
-    names = [name for name in CLIENTS if stream or name != "vllm.benchmarks.serve"]
+    names = [name for name in args.clients if stream or name != "vllm.benchmarks.serve"]
     ideal_s = THINK_S + (args.tokens - 1) * INTERVAL_S * stream
     rates: dict[str, list[float]] = {name: [] for name in names}
+    carried: dict[str, list[float]] = {name: [] for name in names}
     added_ms: dict[str, list[float]] = {name: [] for name in names}
     with server(core_of_server, args.tokens) as url, ExitStack() as stack:
         running = {name: stack.enter_context(client(core_of_clients, name)) for name in names}
@@ -178,18 +250,22 @@ def compare(args: argparse.Namespace, stream: bool, core_of_server: int, core_of
                 result = round_of(running[name], count=count, **what)
                 assert result["ok"] == count, f"{name}: {result}"
                 rates[name].append(count / result["took_s"])
+                carried[name].append(count / result["cpu_s"])
                 added_ms[name].append(1e3 * (result["p99_s"] - ideal_s))
-    tell(f"{'streams' if stream else 'no stream'}, {args.concurrency} at a time, {args.tokens} tokens", rates, added_ms)
-
-
-def tell(title: str, rates: dict[str, list[float]], added_ms: dict[str, list[float]]) -> None:
-    print(f"{title}: median over {len(rates['ours'])} rounds [lowest, highest]")
-    for name, values in rates.items():
-        ratio = [mine / other for mine, other in zip(rates["ours"], values, strict=True)]
+    title = f"{'streams' if stream else 'no stream'}, {args.concurrency} at a time, {args.tokens} tokens"
+    load = ", ".join(f"{each:.1f}" for each in os.getloadavg())
+    print(f"{title}: median over {args.rounds} rounds [lowest, highest]; the machine's load was {load}")
+    for name in names:
+        print(f"  {name:22} {spread(rates[name], '7.0f')} requests/s   added P99 {spread(added_ms[name], '6.1f')} ms")
         print(
-            f"  {name:22} {spread(values, '7.0f')} requests/s   added P99 {spread(added_ms[name], '6.1f')} ms   "
-            f"ours is {spread(ratio, '.2f')} times as fast"
+            f"  {'':22} {spread(carried[name], '7.0f')} requests per second of the client's CPU   "
+            f"ours carries {spread(ratios(carried['ours'], carried[name]), '.2f')} times as much, "
+            f"is {spread(ratios(rates['ours'], rates[name]), '.2f')} times as fast"
         )
+
+
+def ratios(mine: list[float], others: list[float]) -> list[float]:
+    return [own / other for own, other in zip(mine, others, strict=True)]
 
 
 def spread(values: list[float], form: str) -> str:
@@ -211,6 +287,7 @@ def main() -> None:
     parser.add_argument("--streams", type=int, default=1280, help="a round, with streaming")
     parser.add_argument("--many", type=int, default=2000, help="streams at a time, of ours alone")
     parser.add_argument("--tokens", type=int, default=32)
+    parser.add_argument("--clients", nargs="+", choices=tuple(CLIENTS), default=list(CLIENTS), help="ours among them")
     parser.add_argument("--client", choices=tuple(CLIENTS), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.client:
