@@ -112,6 +112,8 @@ def _known(stack: Stack) -> Doing | None:
 
 def _by_line(stack: Stack, thread: ThreadStack) -> Doing | None:
     """By the innermost line itself, where its source is on this machine, and by C's lock."""
+    if waitingframes.state(stack) != waitingframes.WORKING:
+        return None
     frame = stack[-1]
     line = linecache.getline(frame.path, frame.line)
     if COLLECTION_LINE in line:
@@ -120,7 +122,7 @@ def _by_line(stack: Stack, thread: ThreadStack) -> Doing | None:
         native.name.startswith(name) for native in thread.native for name, kind in frames.NATIVE if kind == frames.LOCK
     )
     match = LOCK_LINE.search(line) if thread.active is not True else None
-    if match or (locked and waitingframes.state(stack) == waitingframes.WORKING):
+    if match or locked:
         name = (match["with"] or match["call"]).strip() if match else "a lock"
         return Doing(HangCause.LOCK, None, frame, f"waits for {name}")
     return None
