@@ -9,6 +9,8 @@ from typing import Any
 
 STEP_LOG = "ENGINESCOPE_STEP_LOG"  # a folder: each process that schedules writes its step log there
 TRACE = "ENGINESCOPE_TRACE"  # a folder: each process writes its spans there
+MODE = "ENGINESCOPE"  # "standby": the hooks are in place, and nothing is recorded until `tracing.attach` asks for it
+RING = "ENGINESCOPE_RING"  # 60s or 64MiB: each process keeps its last spans in memory, for `tracing.attach --dump`
 NVTX = "ENGINESCOPE_NVTX"  # NVIDIA's library: the same spans as NVTX ranges too, where a tool listens
 LISTENER = "NVTX_INJECTION64_PATH"  # by which NVTX itself finds that tool, once in each process
 PACKAGE = "enginescope_inside_vllm"  # what the folder `tracing` is called there
@@ -17,10 +19,13 @@ PACKAGE = "enginescope_inside_vllm"  # what the folder `tracing` is called there
 def load() -> None:
     """Install the watchers that the environment names; vLLM calls this once in every process it makes."""
     steps, trace = os.environ.get(STEP_LOG), os.environ.get(TRACE)
-    if steps or trace:
+    stands = not trace and (os.environ.get(MODE) == "standby" or os.environ.get(RING))
+    if steps or trace or stands:
         install = hooks_module("install")
         if steps:
             install.install_step_log(steps)
+        if stands:
+            trace = os.environ[TRACE] = install.standing_folder(os.environ.get(RING))
         if trace:
             install.install_recorder(trace, os.environ.get(NVTX) if LISTENER in os.environ else None)
 

@@ -46,9 +46,14 @@ FLOORS = {
     **dict.fromkeys(("breakdown", "pyspy", "nsys", "torchsums", "overhead"), READERS),
     "hang": READERS,
     "shapes": READERS | {"record"},
+    "attach": READERS | {"record"},
     "page": READERS,
 }
-WRITTEN = {"tracing.events.layout", "tracing.events.step"}  # of the events, what hooks may import: no reader
+WRITTEN = {
+    "tracing.events.layout",
+    "tracing.events.standing",
+    "tracing.events.step",
+}  # of the events, what hooks may import: no reader
 SITE_TABLES = ("core", "engine", "features", "frontend", "site", "worker")
 ENGINE_SITES = tuple(f"tracing/sites/{name}.py" for name in SITE_TABLES)
 # Function-level imports outside of commands and adapters, each of a library that only some calls need.

@@ -7,7 +7,7 @@ import pandas as pd
 
 from tracing.breakdown.requests.hops import impossible
 from tracing.breakdown.tracefile import trace_file
-from tracing.timeline.requests import Flow
+from tracing.timeline.requests import NO_END, NO_START, Flow
 from tracing.timeline.spans import Timeline
 from tracing.timeline.steps.workers import core_of
 
@@ -26,7 +26,14 @@ def problems(timeline: Timeline, flows: list[Flow], hops: pd.DataFrame) -> list[
     if trace.get("state") == "running":
         lines.append("the recording did not end: the recorder still runs, or was killed")
     lines += clocks(timeline)
-    cut = [flow for flow in flows if flow.state == "cut"]
+    early = sum(flow.missing == NO_START for flow in flows)
+    if early:
+        lines.append(f"{early} requests ran already when the recording began: cut at the start")
+    cut = [flow for flow in flows if flow.state == "cut" and flow.missing != NO_START]
+    if any(process.get("first_ns") for process in timeline.processes) and not died(timeline):
+        late = [flow for flow in cut if flow.missing[-1:] == NO_END]
+        lines += [f"{len(late)} requests still ran when the recording ended: cut at the end"] if late else []
+        cut = [flow for flow in cut if flow not in late]
     deaths = died(timeline) if cut else []  # with nothing in flight it is how vLLM ends its processes
     why = "; ".join(deaths)
     lines += deaths

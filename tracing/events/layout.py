@@ -18,7 +18,9 @@ divided by `ring`; a slot with another lap than `written` tells is being overwri
 
 `events-<pid>.texts` is a magic of 8 bytes, then each text once, when it is first met: its number and its length in
 bytes as 32-bit integers, then UTF-8, filled up to a multiple of 8. The number is written last. Records name texts by
-number, so they may be kept in a ring while the texts stay.
+number, so they may be kept in a ring while the texts stay. Beside a ring the file has two halves of 8 bytes a slot and
+8 more, each as above: when one is full the other, older one is overwritten, and a text that is met again is written
+again under its number.
 
 `step` is the number of the engine step, counted from 0 in the core by calls of `schedule`: -1 where there is none. The
 number is put on the scheduler's output, with which it comes to a worker, and on the future of the step's result, so the
@@ -41,6 +43,7 @@ MAGIC = b"ESEVENT1"
 TEXTS_MAGIC = b"ESTEXTS1"
 TEXT = struct.Struct("<II")  # a text's number and length
 TEXT_ALIGNMENT = 8
+TEXT_BYTES_PER_SLOT = 8  # of each half of the texts beside a ring
 RECORD = np.dtype(
     [
         ("start", "<i8"),

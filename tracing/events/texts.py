@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from probes.errors import EnginescopeError
-from tracing.events.layout import TEXT, TEXT_ALIGNMENT, TEXTS_MAGIC
+from tracing.events.layout import TEXT, TEXT_ALIGNMENT, TEXT_BYTES_PER_SLOT, TEXTS_MAGIC
 
 
 def read_texts(path: Path) -> tuple[dict[int, str], int]:
@@ -14,9 +14,23 @@ def read_texts(path: Path) -> tuple[dict[int, str], int]:
         raw = path.read_bytes()
     except FileNotFoundError:
         return {}, 0
-    at = len(TEXTS_MAGIC)
-    if raw[:at].strip(b"\0") and raw[:at] != TEXTS_MAGIC:
+    if raw[: len(TEXTS_MAGIC)].strip(b"\0") and raw[: len(TEXTS_MAGIC)] != TEXTS_MAGIC:
         raise EnginescopeError(f"{path} holds no texts of enginescope: remove it, or name another folder")
+    return _entries(raw)
+
+
+def ring_texts(path: Path, slots: int) -> dict[int, str]:
+    """The texts beside a ring of so many slots, by number: those of both halves of their file."""
+    half = (slots + 1) * TEXT_BYTES_PER_SLOT
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        return {}
+    return _entries(raw[:half])[0] | _entries(raw[half:])[0]
+
+
+def _entries(raw: bytes) -> tuple[dict[int, str], int]:
+    at = len(TEXTS_MAGIC)
     texts: dict[int, str] = {}
     while at + TEXT.size <= len(raw):
         number, length = TEXT.unpack_from(raw, at)

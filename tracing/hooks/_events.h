@@ -37,8 +37,9 @@ static inline uint32_t thread(void) {
 
 static inline int writing(void) { return events.base && !*paused; }
 
-/* Begin with new files at `path` and beside it, the latter for the texts; 0 or an errno. */
-int events_open(const char *path, int64_t schema, int64_t most);
+/* Begin with new files at `path` and beside it, the latter for the texts: a log of at most `most` records, or a ring of
+ * at least so many bytes; 0 or an errno. */
+int events_open(const char *path, int64_t schema, int64_t most, int64_t ring_bytes);
 int events_extend(void);
 void events_close(int ours);
 int64_t events_written(void);

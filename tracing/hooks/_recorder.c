@@ -79,10 +79,10 @@ static PyObject *failed(int failure, const char *path) {
 
 static PyObject *py_start(PyObject *self, PyObject *args) {
     const char *path;
-    long long schema, most;
-    if (!PyArg_ParseTuple(args, "sLL", &path, &schema, &most)) return NULL;
+    long long schema, most, ring_bytes = 0;
+    if (!PyArg_ParseTuple(args, "sLL|L", &path, &schema, &most, &ring_bytes)) return NULL;
     if (events.base) return PyErr_Format(PyExc_RuntimeError, "the recorder is running");
-    int failure = events_open(path, schema, most);
+    int failure = events_open(path, schema, most, ring_bytes);
     if (failure) return failed(failure, path);
     Py_RETURN_NONE;
 }
@@ -165,7 +165,7 @@ static PyMethodDef functions[] = {
      "span(site, start, request=None, value=0, extra=0, step=None, end=0, raised=False); end 0 is now."},
     {"numbers", py_numbers, METH_VARARGS, "numbers(list code, values, key=0, step=this thread's): ints or texts."},
     {"batch", py_batch, METH_VARARGS, "batch(list code, {request: tokens})."},
-    {"start", py_start, METH_VARARGS, "start(path, schema, most records): new files, the texts' beside; OSError."},
+    {"start", py_start, METH_VARARGS, "start(path, schema, most records, ring bytes=0): new files, the texts' beside; OSError."},
     {"extend", py_extend, METH_NOARGS, "Keep the files ahead of what is written; OSError on a full disk."},
     {"stop", py_stop, METH_NOARGS, "Close the files, cut to what was written."},
     {"forget", py_forget, METH_NOARGS, "In a forked child: let go of the parent's files."},

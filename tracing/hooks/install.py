@@ -16,7 +16,7 @@ from ..events.layout import RANGES
 from ..events.step import STEP_SITES
 from ..sites.engine import PROCESS_ROLES, SCOPE_SITE, SCOPE_TARGET, SITES
 from ..sites.site import Site
-from . import patching, ranges, recorder, startup, steplog
+from . import patching, ranges, recorder, standing, startup, steplog
 from .wrappers import coroutines, scopes, table
 
 
@@ -45,6 +45,15 @@ def install_step_log(folder: str) -> None:
 
 def _sort(present: bool, hooked: list[str], missing: list[str], site: tuple[str, ...]) -> None:
     (hooked if present else missing).append(".".join(site))
+
+
+def standing_folder(ring: str | None) -> str:
+    """The folder of an engine that is always watched, for all of its processes; '' where there can be none."""
+    try:
+        return str(standing.make(ring))
+    except (OSError, ValueError) as error:
+        print(f"enginescope: not standing by in process {os.getpid()}: {error}", file=sys.stderr)
+        return ""
 
 
 def install_recorder(folder: str, nvtx: str | None) -> None:

@@ -19,14 +19,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ..events import standing
 from ..events.layout import SCHEMA
 from ..sites.engine import ALL_SITES, CODES, PROCESS_ROLES
 from . import _recorder
+from .standing import Lease
 
 MOST_RECORDS = 1 << 24  # 768 MiB of 48-byte records a process; what comes after is dropped and counted
 KEEPER_PERIOD_S = 0.02
-SWITCH = "switch"  # where the trace folder has a file of this name, nothing is written while its first byte is not 0
-# and steps are not counted: for measuring what the recorder costs, not for a trace that is to be read
+STANDBY_PERIOD_S = 0.2  # the same while nothing is recorded
+SWITCH = standing.SWITCH  # where the folder has a file of this name, nothing is written while its first byte is not 0,
+# and steps are not counted: what was scheduled meanwhile has no number
 ANCHOR_TRIES = 20
 
 _state: dict[str, Any] = {}  # what `process-<pid>.json` says; empty while nothing is recorded
@@ -52,7 +55,8 @@ def begin(folder: str, serves: list[str]) -> None:
 
 def _open(serves: list[str]) -> None:
     pid = os.getpid()
-    _recorder.start(str(_folder / f"events-{pid}.bin"), SCHEMA, MOST_RECORDS)
+    stands = standing.read(_folder)
+    _recorder.start(str(_folder / f"events-{pid}.bin"), SCHEMA, MOST_RECORDS, stands.ring_bytes if stands else 0)
     if (_folder / SWITCH).exists():
         _recorder.pause_by(str(_folder / SWITCH))
     _state.clear()
@@ -80,7 +84,8 @@ def _open(serves: list[str]) -> None:
         error=None,
     )
     say()
-    threading.Thread(target=_keep, args=(pid,), name="enginescope", daemon=True).start()
+    lease = Lease(_folder) if stands else None
+    threading.Thread(target=_keep, args=(pid, lease), name="enginescope", daemon=True).start()
 
 
 def say(**more: Any) -> None:
@@ -162,12 +167,14 @@ def anchor() -> dict[str, int]:
     return {"monotonic_ns": best[1], "wall_ns": best[2], "uncertainty_ns": best[0] // 2 + 1}
 
 
-def _keep(pid: int) -> None:
+def _keep(pid: int, lease: Lease | None) -> None:
     """Keep the file ahead of what is written, and thread names and hooks on disk, away from the engine's threads."""
     written, acted = 0, time.monotonic()
     while _state.get("pid") == pid and os.getpid() == pid and _state["stopped_ns"] is None:
         try:
             _recorder.extend()
+            if lease:
+                lease.check()
             if _note_roles() or _note_threads() or len(_state["hooked"]) + len(_state["missing"]) != written:
                 written = len(_state["hooked"]) + len(_state["missing"])
                 say()
@@ -178,7 +185,7 @@ def _keep(pid: int) -> None:
         except OSError as error:  # the disk is full
             fail(error)
             return
-        time.sleep(KEEPER_PERIOD_S)
+        time.sleep(KEEPER_PERIOD_S if _recorder.writing() else STANDBY_PERIOD_S)
 
 
 def _note_roles() -> bool:

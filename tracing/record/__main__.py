@@ -34,6 +34,8 @@ EXAMPLES = """examples:
   python -m tracing.record -- python -m offline.sweep --batch-size 1,8
   python -m tracing.record --nsys -- python my_script.py     under Nsight Systems; then python -m tracing.nsys FILE
   python -m tracing.record --py-spy -- python my_script.py   sampled by py-spy too; then python -m tracing.pyspy DIR
+  python -m tracing.record --standby -- python server.py     recorded only while python -m tracing.attach PID asks
+  python -m tracing.record --ring 60s -- python server.py    its last minute, in memory: tracing.attach PID --dump
 then:
   python -m tracing.review traces/<folder>
 """
@@ -68,6 +70,13 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_argument(
         "--partial", action="store_true", help="accept a recording in which a role or a required site was not watched"
     )
+    standing = arguments.add_mutually_exclusive_group()
+    standing.add_argument(
+        "--standby", action="store_true", help="put the hooks in place, and record nothing until tracing.attach does"
+    )
+    standing.add_argument(
+        "--ring", metavar="60s|MiB", help="keep only the last of it, in memory; the trace folder is that at the end"
+    )
     arguments.add_argument(
         "command", nargs=argparse.REMAINDER, metavar="-- CMD …", help="the command to run (default: the demonstration)"
     )
@@ -83,6 +92,12 @@ def main() -> int:
     command = args.command[1:] if args.command[:1] == ["--"] else args.command
     if args.command and not command:
         raise usage_error("no command after --; see python -m tracing.record --help")
+    if args.standby or args.ring:
+        from tracing.record.standby import stand_by
+
+        if args.nvtx or args.nsys or args.py_spy is not None:
+            raise usage_error("--standby and --ring go with no other watcher: tracing.attach samples and records later")
+        return stand_by(command or DEMONSTRATION, args.ring, args.out, args.partial)
     if args.py_spy is not None:
         check_rate(args.py_spy)
     folder = new_folder(args.out)

@@ -9,7 +9,7 @@ its last yield.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Literal
 
 import numpy as np
@@ -22,6 +22,8 @@ from tracing.timeline.index import Index, Rows
 State = Literal["finished", "stopped", "aborted", "refused", "cut"]
 STOPPED = ("FINISHED_STOPPED", "FINISHED_REPETITION")
 ABORTED = ("FINISHED_ABORTED", "FINISHED_ERROR")
+NO_START = ("the start of it",)  # what is missing of a request that ran already when the recording began
+NO_END = ("the end of it",)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +70,21 @@ def flows(index: Index) -> list[Flow]:
     ids = [name for name in (*origins, *parents) if name not in parents.values()]
     served = [_flow(index, name, parents.get(name), *origins.get(parents.get(name, name), (0, ""))) for name in ids]
     starts = {(flow.front_pid, flow.start_ns) for flow in served}
-    return sorted([*served, *_refused(index, starts)], key=lambda flow: (flow.start_ns, flow.request))
+    served = [*_begun_before(index, served), *_refused(index, starts)]
+    return sorted(served, key=lambda flow: (flow.start_ns, flow.request))
+
+
+def _begun_before(index: Index, served: list[Flow]) -> list[Flow]:
+    """The requests, cut where they began before the recording; with those of which only the steps were seen."""
+    first_ns = max((process.get("first_ns") or 0 for process in index.timeline.processes), default=0)
+    if not first_ns:
+        return served
+    known = {flow.request for flow in served}
+    scheduled = [str(name) for name in index.timeline.batches["request"].unique() if name]
+    unseen = [_flow(index, name, None, 0, "") for name in scheduled if name not in known]
+    late = [flow for flow in served if flow.start_ns >= first_ns]
+    early = [*unseen, *(flow for flow in served if flow.start_ns < first_ns)]
+    return [*late, *(replace(flow, state="cut", missing=NO_START) for flow in early)]
 
 
 def frame(requests: list[Flow]) -> pd.DataFrame:
@@ -227,7 +243,7 @@ def _missing(index: Index, name: str, front_pid: int, core_pid: int, status: str
         "scheduler.schedule": scheduled or status in ABORTED,
         "scheduler.free": bool(status),
         "core.receive": front_pid == core_pid or len(index.rows(name, "core.receive")) > 0,
-        "the end of it": not endless,
+        NO_END[0]: not endless,
     }
     return tuple(site for site, present in there.items() if not present)
 

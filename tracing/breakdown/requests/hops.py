@@ -106,7 +106,8 @@ def _out(index: Index, flow: Flow) -> Iterator[tuple[int, int, int]]:
 def _to_workers(index: Index, flow: Flow) -> Iterator[tuple[str, tuple[int, int, int]]]:
     """Core → worker by step, and back from the last reply of a step; none where the worker is in the core's process."""
     dispatched = index.with_step("executor.dispatch", flow.core_pid, flow.steps)
-    waits = index.with_step("executor.wait", flow.core_pid, flow.steps)
+    done = index.step[index.with_step("scheduler.update", flow.core_pid, flow.steps)]  # else its last wait is not known
+    waits = index.with_step("executor.wait", flow.core_pid, done)
     for pid, core in index.cores.items():
         if core == flow.core_pid and pid != core:
             executed = index.with_step("worker.execute", pid, flow.steps)

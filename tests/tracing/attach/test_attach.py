@@ -1,0 +1,135 @@
+"""`tracing.attach` and `tracing.record --standby`: turned on from outside, for a while, by the same user alone."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from probes.errors import EnginescopeError
+from tests.tracing.attach.standingprocess import PROGRAM, ROOT, counting, folder_of
+from tests.tracing.traces import TraceWriter
+from tracing import timeline
+from tracing.attach.engine import StandingEngine, pid_of
+from tracing.attach.recording import dump
+from tracing.attach.switch import turned_on
+from tracing.breakdown.findings import findings
+from tracing.events import standing
+from tracing.events.standing import PAUSED, SWITCH, SWITCH_BYTES
+from tracing.hooks.standing import Lease, make
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("60s", 60 << 20), ("64MiB", 64 << 20), ("8", 8 << 20), (" 1 mib ", 1 << 20)]
+)
+def test_the_size_of_a_ring(text: str, size: int) -> None:
+    assert standing.ring_bytes(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "0s", "60 minutes", "-1", "5000"])
+def test_what_is_no_size_of_a_ring(text: str) -> None:
+    with pytest.raises(ValueError, match="MiB"):
+        standing.ring_bytes(text)
+
+
+def test_only_the_user_sees_the_folder_and_of_ended_engines_two_are_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tracing.hooks.standing.room", lambda: tmp_path / "rooms")
+    ended = [tmp_path / "rooms" / f"99999999-{number}" for number in range(4)]
+    for path in ended:
+        path.mkdir(parents=True)
+        time.sleep(0.01)
+    folder = make("8MiB")
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert [path.exists() for path in ended] == [False, False, True, True]
+    said = standing.read(folder)
+    assert said is not None and (said.ring_bytes, said.standby) == (8 << 20, False)
+    assert (folder / SWITCH).read_bytes() == SWITCH_BYTES.pack(standing.RECORDING, 0)
+
+
+def engine(folder: Path) -> StandingEngine:
+    said = standing.read(folder)
+    assert said is not None
+    return StandingEngine(folder, said)
+
+
+def test_two_readers_at_once(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, standby=True)
+    with turned_on(engine(folder)):
+        assert (folder / SWITCH).read_bytes()[0] == standing.RECORDING
+        with pytest.raises(EnginescopeError, match="somebody else records"), turned_on(engine(folder)):
+            pass
+    assert (folder / SWITCH).read_bytes() == SWITCH_BYTES.pack(PAUSED, 0)
+
+
+def test_a_reader_that_was_killed_does_not_leave_it_on(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, standby=True)
+    (folder / SWITCH).write_bytes(SWITCH_BYTES.pack(standing.RECORDING, time.monotonic_ns() - 1))
+    Lease(folder).check()
+    assert (folder / SWITCH).read_bytes()[0] == PAUSED
+
+
+def attached(target: str, *options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "tracing.attach", target, *options]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+
+
+def test_standing_by_nothing_is_written_until_somebody_attaches(tmp_path: Path) -> None:
+    out = tmp_path / "trace"
+    command = [sys.executable, "-m", "tracing.record", "--standby", "--", sys.executable, "-c", PROGRAM]
+    program = 'import os, sys; sys.argv = ["-c", os.environ["ENGINESCOPE_TRACE"], "0", "0.001"]\n' + PROGRAM
+    with subprocess.Popen([*command[:-1], program], cwd=ROOT, stdout=subprocess.PIPE, text=True) as recorder:
+        assert recorder.stdout is not None and recorder.stdout.readline() == "ready\n"
+        done = attached(str(recorder.pid), "--seconds", "0.5", "--out", str(out), "--partial")
+        recorder.send_signal(signal.SIGTERM)
+        count = int(recorder.stdout.read())
+    assert done.returncode == 0, done.stderr
+    spans = timeline.read(out).spans.query("site != 'gc'")
+    inner = sorted(spans["value"].tolist())[1:-1]  # it may be turned on or off between a span and the counter
+    assert inner == list(range(inner[0], inner[-1] + 1)) and len(inner) > 500 and abs(count - inner[-1]) <= 3
+    assert {path.name for path in out.iterdir()} >= {"trace.json", "contention.csv"}
+    assert json.loads((out / "trace.json").read_text())["state"] == "ended"
+
+
+def test_a_ring_is_dumped_after_its_process_was_killed(tmp_path: Path) -> None:
+    folder, out = folder_of(tmp_path, standby=False), tmp_path / "trace"
+    out.mkdir()
+    with counting(folder, pause_s=0.01) as process:
+        time.sleep(0.1)
+        process.end(signal.SIGKILL)
+    assert dump(engine(folder), out, True) == 0
+    [said] = timeline.read(out).processes
+    assert said["stopped_ns"] is None and said["first_ns"] == 0
+
+
+def test_a_process_without_standby_keeps_no_ring() -> None:
+    done = attached("1", "--dump")
+    assert done.returncode == 1 and "start it with ENGINESCOPE_RING=60s" in done.stderr
+
+
+def test_a_server_elsewhere_is_refused() -> None:
+    with pytest.raises(EnginescopeError, match="is not this machine"):
+        pid_of("http://example.org:8000")
+
+
+def test_a_request_that_ran_already_is_cut_at_the_start(tmp_path: Path) -> None:
+    """`early` began before the recording, of `seen` not even the beginning is there, `late` came after."""
+    front, core = TraceWriter(tmp_path, 1, ["front end"]), TraceWriter(tmp_path, 2, ["core"], parent=1)
+    for name, start in (("early", 50), ("late", 150)):
+        front.span("input.assign_id", start, start + 1, f"{name}-1").renamed(f"{name}-1", name)
+        core.span("core.add_request", start + 5, start + 6, f"{name}-1")
+    core.batch(0, {"early-1": 1, "seen-1": 1}).batch(1, {"late-1": 1})
+    for writer in (front, core):
+        writer.close(first_ns=100)
+    read = findings(tmp_path)
+    states = {flow.request: flow.missing for flow in read.flows}
+    assert states["early-1"] == states["seen-1"] == ("the start of it",)
+    assert "the end of it" in states["late-1"]
+    assert "2 requests ran already when the recording began: cut at the start" in read.review.problems
+    assert "1 requests still ran when the recording ended: cut at the end" in read.review.problems

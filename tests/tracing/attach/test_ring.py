@@ -1,0 +1,122 @@
+"""A ring is read while it is written, and after its process was killed: nothing is lost that is not counted."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.tracing.attach.standingprocess import counting, folder_of
+from tracing.attach.moved import Moved
+from tracing.attach.ring import Ring
+from tracing.events import layout
+from tracing.events.file import EventFile, read
+from tracing.events.texts import ring_texts
+from tracing.hooks import _recorder
+
+SLOTS = (1 << 16) - 1  # of the smallest ring
+
+
+def ring_file(path: Path, slots: int, written: int) -> None:
+    """A ring after so many spans, each with its sequence number as its start and end."""
+    header = np.zeros(1, layout.HEADER)
+    header["magic"], header["schema"], header["written"], header["ring"] = layout.MAGIC, layout.SCHEMA, written, slots
+    records = np.zeros(slots, layout.RECORD)
+    for number in range(written):
+        row = records[number % slots : number % slots + 1]
+        row["start"], row["end"], row["kind"] = number, number, layout.SPAN | (number // slots & 0xFF) << 8
+    path.write_bytes(header.tobytes() + records.tobytes())
+
+
+@pytest.mark.parametrize(("written", "numbers", "lost"), [(3, [0, 1, 2], 0), (6, [2, 3, 4, 5], 2)])
+def test_what_was_overwritten_is_counted(tmp_path: Path, written: int, numbers: list[int], lost: int) -> None:
+    ring_file(tmp_path / "events-7.bin", 4, written)
+    ring = Ring(tmp_path / "events-7.bin")
+    assert (ring.take()["start"].tolist(), ring.lost, ring.next) == (numbers, lost, written)
+    assert ring.take().tolist() == []
+
+
+def test_a_record_that_is_being_written_is_left_for_the_next_time(tmp_path: Path) -> None:
+    path = tmp_path / "events-7.bin"
+    ring_file(path, 4, 6)
+    header = np.fromfile(path, layout.HEADER, count=1)
+    header["written"] = 7  # its slot still holds number 2
+    path.write_bytes(header.tobytes() + path.read_bytes()[layout.HEADER.itemsize :])
+    ring = Ring(path)
+    assert (ring.take()["start"].tolist(), ring.lost, ring.next) == ([3, 4, 5], 3, 6)
+    assert ring.take(at_end=True)["kind"].tolist() == [0]
+
+
+def test_the_recorder_writes_a_ring_that_the_reader_of_files_reads(tmp_path: Path) -> None:
+    path = tmp_path / "events-7.bin"
+    _recorder.start(str(path), layout.SCHEMA, 0, 1)
+    for number in range(2 * SLOTS + 5):
+        _recorder.span(1, number, None, number)
+        if number % 1000 == 0:
+            _recorder.extend()
+    _recorder.stop()
+    file = read(path)
+    assert (file.torn, file.dropped) == (0, 0)
+    assert file.spans["value"].tolist() == list(range(SLOTS + 5, 2 * SLOTS + 5))
+
+
+def test_texts_beside_a_ring_take_bounded_room_and_keep_their_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "events-7.bin"
+    _recorder.start(str(path), layout.SCHEMA, 0, 1)
+    for number in range(40_000):
+        for _ in range(5):
+            _recorder.span(1, 1, f"a request whose id is long enough {number}")
+        _recorder.span(1, 1, "always there")
+        if number % 500 == 0:
+            _recorder.extend()
+    names = ring_texts(path.with_suffix(".texts"), SLOTS)
+    numbers = {text: number for number, text in names.items()}
+    records = Ring(path).take()
+    assert _recorder.counts()[1] == 0
+    _recorder.stop()
+    assert path.with_suffix(".texts").stat().st_size == 2 * (SLOTS + 1) * layout.TEXT_BYTES_PER_SLOT
+    assert set(records["request"].tolist()) <= set(names)
+    assert numbers["always there"] == 2 and len(numbers) == len(names) > 3000
+
+
+def values(file: EventFile) -> np.ndarray:
+    return file.spans["value"][file.spans["site"] == 1]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_no_gap_is_unreported(tmp_path: Path, seed: int) -> None:
+    """Wraps, two readers and a kill, each at a drawn moment, against the process's own counter."""
+    drawn = random.Random(seed)
+    source = folder_of(tmp_path, standby=False)
+    with counting(source, seed, pause_s=drawn.choice((0.0, 0.001, 0.01))) as process:
+        time.sleep(drawn.uniform(0, 0.3))
+        for number in range(2):
+            out = tmp_path / str(number)
+            out.mkdir()
+            moved = Moved(source, out)
+            for _ in range(drawn.randrange(4)):
+                time.sleep(drawn.uniform(0, 0.3))
+                moved.move()
+            if number:
+                count = process.end(drawn.choice((signal.SIGKILL, signal.SIGTERM)))
+            check(out, moved.close(), count if number else None)
+
+
+def check(folder: Path, problems: list[str], count: int | None) -> None:
+    """The spans run on without a gap, or as many are said to be missing as are."""
+    [path] = folder.glob("events-*.bin")
+    file = read(path)
+    got = values(file)
+    missing = int((np.diff(got) - 1).sum())
+    lost = sum(int(line.split()[0]) for line in problems)
+    assert (np.diff(got) > 0).all()
+    assert file.torn <= 1 and (lost > 0) == (missing > 0)
+    assert missing <= lost <= missing * 2  # a list takes places as well
+    assert set(file.spans["request"][file.spans["site"] == 1].tolist()) <= set(file.texts)
+    assert file.process["first_ns"] > 0 if got[0] else file.process["first_ns"] == 0
+    if count is not None:
+        assert got[-1] == count - 1

@@ -1,0 +1,73 @@
+"""Records an engine that is already running: what it does next, or what its rings still hold."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from pathlib import Path
+
+from probes.arguments import CommandParser
+from probes.errors import EnginescopeError, run_main, usage_error
+
+SECONDS = 10.0
+EXAMPLES = """examples:
+  ENGINESCOPE=standby vllm serve ORG/NAME                    a server that can be looked at later
+  python -m tracing.attach http://127.0.0.1:8000             its next 10 seconds, as a trace folder
+  python -m tracing.attach 4711 --seconds 30 --out traces/slow
+  ENGINESCOPE_RING=60s vllm serve ORG/NAME                   a server that remembers its last minute
+  python -m tracing.attach 4711 --dump                       that minute, also after the server was killed
+then:
+  python -m tracing.review traces/<folder>
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    arguments = CommandParser(
+        prog="python -m tracing.attach",
+        description="Record a running engine that was started with ENGINESCOPE=standby or ENGINESCOPE_RING. "
+        "One that was not is sampled by py-spy.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    arguments.add_argument("target", metavar="PID|URL", help="a process of the engine, or its address on this machine")
+    arguments.add_argument(
+        "--seconds", type=float, default=SECONDS, metavar="S", help=f"how long to record (default {SECONDS:g})"
+    )
+    arguments.add_argument("--dump", action="store_true", help="write what the rings hold now, and record nothing")
+    arguments.add_argument("--out", type=Path, metavar="DIR", help="the trace folder (default: traces/<time>-<id>)")
+    arguments.add_argument(
+        "--partial", action="store_true", help="accept a recording in which a role or a required site was not watched"
+    )
+    return arguments
+
+
+def main() -> int:
+    """The command."""
+    args = parser().parse_args()
+    if not 0 < args.seconds <= 24 * 3600:
+        raise usage_error(f"--seconds {args.seconds:g} is not between 0 and a day")
+
+    import psutil
+
+    from tracing.attach import recording, unwatched
+    from tracing.attach.engine import pid_of, standing_engine
+    from tracing.record.folder import new_folder
+
+    pid = pid_of(args.target)
+    engine = standing_engine(pid)
+    if engine and args.dump and not engine.standing.standby:
+        return recording.dump(engine, new_folder(args.out), args.partial)
+    if not psutil.pid_exists(pid):
+        raise EnginescopeError(f"there is no process {pid}: find the engine's front end with ps aux | grep -i vllm")
+    if args.dump:
+        raise EnginescopeError(f"process {pid} keeps no ring: start it with ENGINESCOPE_RING=60s in its environment")
+    if engine:
+        return recording.record(engine, new_folder(args.out), args.seconds, args.partial)
+    folder = new_folder(args.out)
+    unwatched.sample(pid, args.target, folder, args.seconds)
+    print(f"Wrote {folder}\nnext: python -m tracing.pyspy {shlex.quote(str(folder))}")
+    return 0
+
+
+if __name__ == "__main__":
+    run_main(main)

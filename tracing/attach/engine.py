@@ -1,0 +1,73 @@
+"""Which engine is meant by a process id or a server's address, and where its standing folder is."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from enginescope_plugin import TRACE
+from probes.errors import EnginescopeError, usage_error
+from probes.metrics.endpoint import endpoint
+from tracing.events.standing import Standing, read, room
+
+
+@dataclass(frozen=True)
+class StandingEngine:
+    """An engine that is always watched."""
+
+    folder: Path
+    standing: Standing
+
+
+def pid_of(target: str) -> int:
+    """The process of an engine: its number, or who listens where a URL of this machine leads."""
+    if target.isdecimal():
+        return int(target)
+    at = endpoint(target)
+    if not at.is_local:
+        raise usage_error(f"{at.authority} is not this machine: run this command there, or give a process id")
+    with contextlib.suppress(psutil.Error):
+        for connection in psutil.net_connections("tcp"):
+            if connection.status == psutil.CONN_LISTEN and connection.laddr.port == at.port and connection.pid:
+                return int(connection.pid)
+    raise EnginescopeError(f"no process of yours listens on port {at.port}: is the server up? Else give its process id")
+
+
+def standing_engine(pid: int) -> StandingEngine | None:
+    """The standing folder of the engine that a process belongs to, dead or alive; None where it has none.
+
+    EnginescopeError where that is another user's.
+    """
+    family = {pid, *_relatives(pid)}
+    for folder in _folders(family):
+        standing = read(folder)
+        pids = {int(path.stem.partition("-")[2]) for path in folder.glob("process-*.json")}
+        if standing and family & {standing.pid, *pids}:
+            if folder.stat().st_uid != os.getuid():
+                raise EnginescopeError(f"{folder} belongs to another user: only that one may look at the engine")
+            return StandingEngine(folder, standing)
+    return None
+
+
+def _folders(family: set[int]) -> Iterator[Path]:
+    """Those named in the processes' environments, then all of this user, the newest first."""
+    for pid in family:
+        with contextlib.suppress(psutil.Error, OSError):
+            if folder := psutil.Process(pid).environ().get(TRACE):
+                yield Path(folder)
+    if room().is_dir():
+        yield from sorted(room().iterdir(), key=lambda folder: folder.stat().st_mtime, reverse=True)
+
+
+def _relatives(pid: int) -> set[int]:
+    """The processes above and below one; none where it has ended."""
+    with contextlib.suppress(psutil.Error):
+        process = psutil.Process(pid)
+        above = [parent.pid for parent in process.parents() if parent.pid > 1 and parent.pid != os.getpid()]
+        return {*above, *(child.pid for child in process.children(recursive=True))}
+    return set()

@@ -1,0 +1,80 @@
+"""Moves what the rings of an engine hold into a trace folder: once, or for as long as they are written."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+
+from tracing.attach.ring import Ring
+from tracing.attach.tracefiles import TraceFiles, process_of, whole_from
+
+
+class Moved:
+    """The trace files of all processes of an engine, and from when on each of them is whole."""
+
+    def __init__(self, source: Path, folder: Path) -> None:
+        self.source, self.folder = source, folder
+        self.files: dict[int, TraceFiles] = {}
+        self.first_ns: dict[int, int] = {}
+        self.found = self._new()  # processes that were there before anything is moved: what they wrote may be old
+
+    def skip(self) -> None:
+        """Leave out what has been written so far."""
+        for file in self.found:
+            file.ring.next = file.ring.written()
+
+    def move(self, at_end: bool = False) -> None:
+        """Move what is new in all rings, of new processes too. The ends of all are fixed before the first is read."""
+        self._new()
+        ends = {pid: file.ring.written() for pid, file in self.files.items()}
+        for pid, file in self.files.items():
+            lost = file.ring.lost
+            records = file.move(ends[pid], at_end and not file.lives())
+            if file.ring.lost > lost and file.count == len(records):  # the ring had turned before it was first read
+                self.first_ns[pid] = max(self.first_ns.get(pid, 0), whole_from(records))
+                file.ring.lost = 0
+
+    def close(self, first_ns: int = 0) -> list[str]:
+        """Complete the folder, whole from `first_ns` on at the earliest; what was lost, a line each."""
+        self.move(at_end=True)  # of who lives, the record that is being written is left out, and is none that is torn
+        for pid, file in self.files.items():
+            file.close(max(first_ns, self.first_ns.get(pid, 0)))
+        lost = [
+            f"{file.ring.lost} records of {self._who(file)} were overwritten before they were read"
+            for file in self.files.values()
+            if file.ring.lost
+        ]
+        nameless = [
+            f"the names of {file.nameless()} requests in {self._who(file)} were overwritten: their spans have none"
+            for file in self.files.values()
+            if file.nameless()
+        ]
+        return lost + nameless
+
+    def _who(self, file: TraceFiles) -> str:
+        process = process_of(file.ring.path) or {}
+        return f"the {next(iter(process.get('serves', [])), 'process')} (pid {file.ring.pid})"
+
+    def _new(self) -> list[TraceFiles]:
+        """Begin with processes that have come; their process files are there for who samples the machine."""
+        new = []
+        for path in sorted(self.source.glob("events-*.bin")):
+            pid = int(path.stem.partition("-")[2])
+            if pid not in self.files and process_of(path) is not None:
+                ring = Ring(path)
+                if not ring.slots:
+                    ring.close()
+                    continue
+                self.files[pid] = TraceFiles(ring, self.folder)
+                shutil.copy(path.with_name(f"process-{pid}.json"), self.folder)
+                new.append(self.files[pid])
+        return new
+
+
+def wait_until(moment_ns: int, period_s: float) -> bool:
+    """Sleep for a period, or until a moment of CLOCK_MONOTONIC that is nearer; whether that is still to come."""
+    left_s = (moment_ns - time.monotonic_ns()) / 1e9
+    if left_s > 0:
+        time.sleep(min(period_s, left_s))
+    return left_s > period_s

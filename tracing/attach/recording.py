@@ -1,0 +1,87 @@
+"""Leaves a trace folder of a standing engine: of the next seconds, or of what its rings hold."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from probes.errors import EnginescopeError, terminable
+from probes.machine import fingerprint
+from tracing.attach.engine import StandingEngine
+from tracing.attach.moved import Moved, wait_until
+from tracing.attach.switch import NS_PER_S, turned_on
+from tracing.record.command import Watchers
+from tracing.record.contention import sampled_contention
+from tracing.record.folder import SCHEMA, discard, is_empty, write
+from tracing.record.spancost import ns_per_span, span_counts
+from tracing.record.summary import summary
+from tracing.record.watched import missing
+
+MOVE_PERIOD_S = 0.2
+
+
+def record(engine: StandingEngine, folder: Path, seconds: float, partial: bool) -> int:
+    """Record for some seconds, or until Ctrl-C; the exit code."""
+    with _trace(engine, folder) as problems:
+        with sampled_contention(folder):
+            problems += _recorded(engine, folder, seconds)
+        problems += missing(folder, [engine.standing.title])
+    return _ended(folder, problems, partial)
+
+
+def _recorded(engine: StandingEngine, folder: Path, seconds: float) -> list[str]:
+    moved = Moved(engine.folder, folder)
+    moved.skip()
+    if not engine.standing.standby:  # it is on for good
+        begin_ns = time.monotonic_ns()
+        _move_until(moved, begin_ns + round(seconds * NS_PER_S))
+        return moved.close(begin_ns)
+    with turned_on(engine) as switch:
+        _move_until(moved, switch.on_ns + round(seconds * NS_PER_S), switch.renew)
+    return moved.close(switch.on_ns)
+
+
+def _move_until(moved: Moved, moment_ns: int, renew: Callable[[], None] = lambda: None) -> None:
+    try:
+        with terminable():
+            while wait_until(moment_ns, MOVE_PERIOD_S):
+                renew()
+                moved.move()
+    except KeyboardInterrupt:  # what there is makes a folder as well
+        return
+
+
+def dump(engine: StandingEngine, folder: Path, partial: bool) -> int:
+    """Write what the rings hold now, of living and of dead processes; the exit code."""
+    with _trace(engine, folder) as problems:
+        problems += Moved(engine.folder, folder).close()
+        problems += missing(folder, [engine.standing.title])
+    return _ended(folder, problems, partial)
+
+
+@contextmanager
+def _trace(engine: StandingEngine, folder: Path) -> Iterator[list[str]]:
+    """`trace.json` around a recording, which adds its problems."""
+    problems: list[str] = []
+    trace: dict[str, Any] = {
+        "schema": SCHEMA,
+        "command": engine.standing.title,
+        **asdict(Watchers(nvtx=False, nsys=False, py_spy=0)),
+        "started": time.time(),
+        "machine": asdict(fingerprint()),
+    }
+    write(folder, trace | {"state": "running"})
+    yield problems
+    if is_empty(folder):
+        discard(folder)
+        raise EnginescopeError(f"{engine.folder} holds nothing of any process: did they all end?")
+    cost = ns_per_span(span_counts(folder))
+    write(folder, trace | {"state": "ended", "exit_code": 0, "problems": problems, "ns_per_span": cost})
+
+
+def _ended(folder: Path, problems: list[str], partial: bool) -> int:
+    return summary(folder, 0, problems, partial)

@@ -1,0 +1,72 @@
+"""Reads the ring of one process while that writes it, without stopping it.
+
+The records are copied first, and the header's count is looked at afterwards: what was overwritten meanwhile is left
+out and counted. A record's sequence number tells what is missing, so that no gap goes unseen.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from tracing.events.file import KIND_MASK, LAP_MASK, LAP_SHIFT
+from tracing.events.layout import HEADER, RECORD
+
+
+class Ring:
+    """One process's ring, read from the sequence number `next` on; `lost` counts what was overwritten before."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.pid = int(path.stem.partition("-")[2])
+        self._file = path.open("rb", buffering=0)  # open for good: who ends may remove it
+        self.slots = int(self._header()["ring"])
+        self.next = 0
+        self.lost = 0
+
+    def written(self) -> int:
+        """How many records have been taken so far."""
+        return int(self._header()["written"])
+
+    def dropped(self) -> int:
+        """How many found no room: their process could not make its file longer in time."""
+        return int(self._header()["dropped"])
+
+    def take(self, until: int | None = None, at_end: bool = False) -> np.ndarray:
+        """The records from `next` on to `until` (None: all), as a log would hold them.
+
+        One that is being written is left for the next time; `at_end`, where none will come, it has kind 0.
+        """
+        end = self.written() if until is None else until
+        first = max(self.next, end - self.slots)
+        records = self._copied(first, end)
+        safe = min(max(first, self.written() - self.slots), end)
+        records = records[safe - first :]
+        self.lost += safe - self.next
+        laps = np.arange(safe, end) // self.slots
+        unwritten = records["kind"] >> LAP_SHIFT != laps & LAP_MASK
+        records["kind"] = np.where(unwritten, 0, records["kind"] & KIND_MASK)
+        if unwritten.any() and not at_end:
+            records = records[: int(unwritten.argmax())]
+        self.next = safe + len(records)
+        return records
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _header(self) -> np.void:
+        raw = os.pread(self._file.fileno(), HEADER.itemsize, 0)
+        return np.frombuffer(raw, HEADER)[0] if len(raw) == HEADER.itemsize else np.zeros(1, HEADER)[0]
+
+    def _copied(self, first: int, end: int) -> np.ndarray:
+        if end <= first:
+            return np.zeros(0, RECORD)
+        slot = first % self.slots
+        count = min(end - first, self.slots - slot)
+        return np.concatenate([self._slots(slot, count), self._slots(0, end - first - count)])
+
+    def _slots(self, slot: int, count: int) -> np.ndarray:
+        size, offset = RECORD.itemsize, (slot + 1) * RECORD.itemsize
+        return np.frombuffer(os.pread(self._file.fileno(), count * size, offset), RECORD)

@@ -1,0 +1,104 @@
+"""What one process's ring gives, written as the files of a trace folder."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+from probes.processes.group import lives
+from tracing.attach.ring import Ring
+from tracing.events.layout import HEADER, LIST, MAGIC, RAISED, RECORD, SCHEMA, SPAN, TEXT, TEXT_ALIGNMENT, TEXTS_MAGIC
+from tracing.events.texts import ring_texts
+
+TEXTS_PERIOD_NS = 5_000_000_000  # the texts are looked at so often: they are turned over more slowly
+
+
+class TraceFiles:
+    """The trace files of one process, which grow by what `move` takes out of its ring."""
+
+    def __init__(self, ring: Ring, folder: Path) -> None:
+        self.ring, self.folder = ring, folder
+        self.count = 0
+        self.texts: dict[int, str] = {}
+        self.texts_ns = 0
+        self.named: set[int] = set()
+        self._file = (folder / ring.path.name).open("w+b")
+        self._file.write(bytes(RECORD.itemsize))
+
+    def move(self, until: int | None = None, at_end: bool = False) -> np.ndarray:
+        """Append what the ring has, up to a sequence number; the records."""
+        if time.monotonic_ns() - self.texts_ns > TEXTS_PERIOD_NS or at_end:
+            self.read_texts()
+        records = self.ring.take(until, at_end)
+        records.tofile(self._file)
+        self.count += len(records)
+        spans = (records["kind"] == SPAN) | (records["kind"] == RAISED)
+        self.named.update(np.unique(records["request"][spans]).tolist())
+        return records
+
+    def read_texts(self) -> None:
+        self.texts |= ring_texts(self.ring.path.with_suffix(".texts"), self.ring.slots)
+        self.texts_ns = time.monotonic_ns()
+
+    def lives(self) -> bool:
+        """Whether the process still runs."""
+        try:
+            return lives(psutil.Process(self.ring.pid))
+        except psutil.Error:
+            return False
+
+    def nameless(self) -> int:
+        """How many requests lost their name: their spans are there still, their texts were overwritten."""
+        return len(self.named - {0} - set(self.texts))
+
+    def close(self, first_ns: int) -> None:
+        """Complete the files; `first_ns` is from when on the process's records are whole, 0 for always."""
+        self.read_texts()
+        header = np.zeros(1, HEADER)
+        header["magic"], header["schema"], header["pid"] = MAGIC, SCHEMA, self.ring.pid
+        header["written"], header["dropped"] = self.count, self.ring.dropped()
+        self._file.seek(0)
+        self._file.write(header.tobytes())
+        self._file.close()
+        self.ring.close()
+        path = self.folder / self.ring.path.name
+        path.with_suffix(".texts").write_bytes(TEXTS_MAGIC + b"".join(map(_entry, self.texts.items())))
+        process = process_of(self.ring.path)
+        if process is not None:
+            ended = {"stopped_ns": time.monotonic_ns()} if self.lives() else {}
+            (self.folder / _process_file(self.ring.pid)).write_text(
+                json.dumps(process | ended | {"first_ns": first_ns})
+            )
+
+
+def process_of(events: Path) -> dict[str, Any] | None:
+    """What the process of an event file said of itself; None where that cannot be read."""
+    try:
+        values: Any = json.loads(events.with_name(_process_file(int(events.stem.partition("-")[2]))).read_text())
+    except (OSError, ValueError):
+        return None
+    return values if isinstance(values, dict) else None
+
+
+def whole_from(records: np.ndarray) -> int:
+    """From when on all spans are there, where older records were overwritten: a span is written when it ends."""
+    written = np.flatnonzero(records["kind"])
+    if not len(written):
+        return time.monotonic_ns()
+    oldest = records[written[0]]
+    return int(oldest["start"] if oldest["kind"] == LIST else oldest["end"])
+
+
+def _process_file(pid: int) -> str:
+    return f"process-{pid}.json"
+
+
+def _entry(item: tuple[int, str]) -> bytes:
+    number, text = item
+    payload = text.encode()
+    return TEXT.pack(number, len(payload)) + payload + bytes(-len(payload) % TEXT_ALIGNMENT)

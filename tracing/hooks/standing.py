@@ -1,0 +1,61 @@
+"""Makes the standing folder of an engine, in its first process; those that it starts find it in their environment."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import secrets
+import shutil
+import sys
+import time
+from pathlib import Path
+
+from ..events.standing import PAUSED, RECORDING, STANDBY_BYTES, SWITCH, SWITCH_BYTES, Standing, ring_bytes, room
+
+MOST_ENDED = 2  # folders of ended engines that are left: a supervisor may restart a killed one before anybody looks
+
+
+def make(ring: str | None) -> Path:
+    """Make a folder that only this user can read; standby without a `ring`, ValueError where that is no size.
+
+    OSError where the folder cannot be made, or another user has made it.
+    """
+    size = ring_bytes(ring) if ring else STANDBY_BYTES
+    rooms = room()
+    rooms.mkdir(mode=0o700, exist_ok=True)
+    if rooms.stat().st_uid != os.getuid() or rooms.is_symlink():
+        raise PermissionError(f"{rooms} belongs to another user")
+    _forget_ended(rooms)
+    folder = rooms / f"{os.getpid()}-{secrets.token_hex(4)}"
+    folder.mkdir(mode=0o700)
+    switch = SWITCH_BYTES.pack(RECORDING if ring else PAUSED, 0)
+    (folder / SWITCH).write_bytes(switch)
+    title = " ".join([*sys.argv[:1], *filter(str.isalpha, sys.argv[1:2])]) or sys.executable
+    Standing(size, ring is None, os.getpid(), title).write(folder)
+    return folder
+
+
+def _forget_ended(rooms: Path) -> None:
+    """Remove the folders of engines of which no process lives, but for the newest of them."""
+    ended = sorted((path for path in rooms.iterdir() if not _lives(path)), key=lambda path: path.stat().st_mtime)
+    for path in ended[: len(ended) - MOST_ENDED]:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _lives(folder: Path) -> bool:
+    pids = {path.stem.partition("-")[2] for path in folder.glob("process-*.json")} | {folder.name.partition("-")[0]}
+    return any(Path("/proc", pid).exists() for pid in pids)
+
+
+class Lease:
+    """The switch as a process of the engine sees it: one who turned it on and died does not leave it on for good."""
+
+    def __init__(self, folder: Path) -> None:
+        with (folder / SWITCH).open("r+b") as file:
+            self._map = mmap.mmap(file.fileno(), SWITCH_BYTES.size)
+
+    def check(self) -> None:
+        """Turn recording off where its time is over."""
+        state, until_ns = SWITCH_BYTES.unpack(self._map)
+        if state == RECORDING and until_ns and time.monotonic_ns() > until_ns:
+            self._map[0] = PAUSED
