@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import sys
+import time
 from pathlib import Path
 
 from probes.arguments import CommandParser
 from probes.errors import EnginescopeError, run_main, usage_error
 
 SECONDS = 10.0
+DAY_S = 24 * 3600
 EXAMPLES = """examples:
   ENGINESCOPE=standby vllm serve ORG/NAME                    a server that can be looked at later
   python -m tracing.attach http://127.0.0.1:8000             its next 10 seconds, as a trace folder
   python -m tracing.attach 4711 --seconds 30 --out traces/slow
   ENGINESCOPE_RING=60s vllm serve ORG/NAME                   a server that remembers its last minute
   python -m tracing.attach 4711 --dump                       that minute, also after the server was killed
+  python -m tracing.attach 4711 --keep 'ttft > 1s' --out traces/kept     what lies around each slow one
 then:
   python -m tracing.review traces/<folder>
 """
@@ -31,9 +35,17 @@ def parser() -> argparse.ArgumentParser:
     )
     arguments.add_argument("target", metavar="PID|URL", help="a process of the engine, or its address on this machine")
     arguments.add_argument(
-        "--seconds", type=float, default=SECONDS, metavar="S", help=f"how long to record (default {SECONDS:g})"
+        "--seconds", type=float, metavar="S", help=f"how long to record (default {SECONDS:g}; with --keep no end)"
     )
     arguments.add_argument("--dump", action="store_true", help="write what the rings hold now, and record nothing")
+    arguments.add_argument(
+        "--keep",
+        action="append",
+        default=[],
+        metavar="CONDITION",
+        help="of a ring: keep what lies around each 'ttft > 1s', 'latency > p99 * 2', 'itl > 200ms', 'step > 100ms', "
+        "'preempted' or 'error' in --out, until Ctrl-C or --seconds are over; may be given several times",
+    )
     arguments.add_argument("--out", type=Path, metavar="DIR", help="the trace folder (default: traces/<time>-<id>)")
     arguments.add_argument(
         "--partial", action="store_true", help="accept a recording in which a role or a required site was not watched"
@@ -44,27 +56,36 @@ def parser() -> argparse.ArgumentParser:
 def main() -> int:
     """The command."""
     args = parser().parse_args()
-    if not 0 < args.seconds <= 24 * 3600:
+    seconds = args.seconds or SECONDS
+    if not 0 < seconds <= DAY_S or args.seconds == 0:
         raise usage_error(f"--seconds {args.seconds:g} is not between 0 and a day")
 
     import psutil
 
     from tracing.attach import recording, unwatched
     from tracing.attach.engine import pid_of, standing_engine
+    from tracing.kept.condition import parse
+    from tracing.kept.keeping import Keeper
     from tracing.record.folder import new_folder
 
+    conditions = [parse(text) for text in args.keep]
     pid = pid_of(args.target)
     engine = standing_engine(pid)
     if engine and args.dump and not engine.standing.standby:
         return recording.dump(engine, new_folder(args.out), args.partial)
     if not psutil.pid_exists(pid):
         raise EnginescopeError(f"there is no process {pid}: find the engine's front end with ps aux | grep -i vllm")
-    if args.dump:
+    if args.dump or (conditions and (engine is None or engine.standing.standby)):
         raise EnginescopeError(f"process {pid} keeps no ring: start it with ENGINESCOPE_RING=60s in its environment")
+    if engine and conditions:
+        folder = args.out or new_folder(None)
+        Keeper(engine, conditions, folder).watch(time.monotonic_ns() + round((args.seconds or sys.maxsize) * 1e9))
+        print(f"next: python -m tracing.kept {shlex.quote(str(folder))}")
+        return 0
     if engine:
-        return recording.record(engine, new_folder(args.out), args.seconds, args.partial)
+        return recording.record(engine, new_folder(args.out), seconds, args.partial)
     folder = new_folder(args.out)
-    unwatched.sample(pid, args.target, folder, args.seconds)
+    unwatched.sample(pid, args.target, folder, seconds)
     print(f"Wrote {folder}\nnext: python -m tracing.pyspy {shlex.quote(str(folder))}")
     return 0
 

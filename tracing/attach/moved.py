@@ -11,10 +11,11 @@ from tracing.attach.tracefiles import TraceFiles, process_of, whole_from
 
 
 class Moved:
-    """The trace files of all processes of an engine, and from when on each of them is whole."""
+    """The trace files of all processes of an engine, and from when on each of them is whole: from `since_ns` on, a
+    time of CLOCK_MONOTONIC, or what there is."""
 
-    def __init__(self, source: Path, folder: Path) -> None:
-        self.source, self.folder = source, folder
+    def __init__(self, source: Path, folder: Path, since_ns: int = 0) -> None:
+        self.source, self.folder, self.since_ns = source, folder, since_ns
         self.files: dict[int, TraceFiles] = {}
         self.first_ns: dict[int, int] = {}
         self.found = self._new()  # processes that were there before anything is moved: what they wrote may be old
@@ -39,7 +40,7 @@ class Moved:
         """Complete the folder, whole from `first_ns` on at the earliest; what was lost, a line each."""
         self.move(at_end=True)  # of who lives, the record that is being written is left out, and is none that is torn
         for pid, file in self.files.items():
-            file.close(max(first_ns, self.first_ns.get(pid, 0)))
+            file.close(max(first_ns, self.since_ns, self.first_ns.get(pid, 0)))
         lost = [
             f"{file.ring.lost} records of {self._who(file)} were overwritten before they were read"
             for file in self.files.values()
@@ -66,7 +67,7 @@ class Moved:
                 if not ring.slots:
                     ring.close()
                     continue
-                self.files[pid] = TraceFiles(ring, self.folder)
+                self.files[pid] = TraceFiles(ring, self.folder, self.since_ns)
                 shutil.copy(path.with_name(f"process-{pid}.json"), self.folder)
                 new.append(self.files[pid])
         return new

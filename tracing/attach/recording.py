@@ -26,7 +26,7 @@ MOVE_PERIOD_S = 0.2
 
 def record(engine: StandingEngine, folder: Path, seconds: float, partial: bool) -> int:
     """Record for some seconds, or until Ctrl-C; the exit code."""
-    with _trace(engine, folder) as problems:
+    with traced(engine, folder) as problems:
         with sampled_contention(folder):
             problems += _recorded(engine, folder, seconds)
         problems += missing(folder, [engine.standing.title])
@@ -57,15 +57,15 @@ def _move_until(moved: Moved, moment_ns: int, renew: Callable[[], None] = lambda
 
 def dump(engine: StandingEngine, folder: Path, partial: bool) -> int:
     """Write what the rings hold now, of living and of dead processes; the exit code."""
-    with _trace(engine, folder) as problems:
+    with traced(engine, folder) as problems:
         problems += Moved(engine.folder, folder).close()
         problems += missing(folder, [engine.standing.title])
     return _ended(folder, problems, partial)
 
 
 @contextmanager
-def _trace(engine: StandingEngine, folder: Path) -> Iterator[list[str]]:
-    """`trace.json` around a recording, which adds its problems."""
+def traced(engine: StandingEngine, folder: Path, measures_cost: bool = True) -> Iterator[list[str]]:
+    """`trace.json` around a recording, which adds its problems; with what a span costs, which takes a second."""
     problems: list[str] = []
     trace: dict[str, Any] = {
         "schema": SCHEMA,
@@ -79,7 +79,7 @@ def _trace(engine: StandingEngine, folder: Path) -> Iterator[list[str]]:
     if is_empty(folder):
         discard(folder)
         raise EnginescopeError(f"{engine.folder} holds nothing of any process: did they all end?")
-    cost = ns_per_span(span_counts(folder))
+    cost = ns_per_span(span_counts(folder)) if measures_cost else None
     write(folder, trace | {"state": "ended", "exit_code": 0, "problems": problems, "ns_per_span": cost})
 
 

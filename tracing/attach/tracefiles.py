@@ -21,8 +21,8 @@ TEXTS_PERIOD_NS = 5_000_000_000  # the texts are looked at so often: they are tu
 class TraceFiles:
     """The trace files of one process, which grow by what `move` takes out of its ring."""
 
-    def __init__(self, ring: Ring, folder: Path) -> None:
-        self.ring, self.folder = ring, folder
+    def __init__(self, ring: Ring, folder: Path, since_ns: int) -> None:
+        self.ring, self.folder, self.since_ns = ring, folder, since_ns
         self.count = 0
         self.texts: dict[int, str] = {}
         self.texts_ns = 0
@@ -35,6 +35,8 @@ class TraceFiles:
         if time.monotonic_ns() - self.texts_ns > TEXTS_PERIOD_NS or at_end:
             self.read_texts()
         records = self.ring.take(until, at_end)
+        if self.since_ns and not self.count:
+            records = records[_first_since(records, self.since_ns) :]
         records.tofile(self._file)
         self.count += len(records)
         spans = (records["kind"] == SPAN) | (records["kind"] == RAISED)
@@ -83,6 +85,13 @@ def process_of(events: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return values if isinstance(values, dict) else None
+
+
+def _first_since(records: np.ndarray, since_ns: int) -> int:
+    """The place of the first span that ended at a moment or later: those before it are older."""
+    spans = np.flatnonzero((records["kind"] == SPAN) | (records["kind"] == RAISED))
+    late = spans[records["end"][spans] >= since_ns]
+    return int(late[0]) if len(late) else len(records)
 
 
 def whole_from(records: np.ndarray) -> int:

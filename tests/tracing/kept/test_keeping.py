@@ -1,0 +1,123 @@
+"""Triggers fire on what rings hold, and what lay around them is kept within bounds."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.tracing.attach.standingprocess import folder_of
+from tests.tracing.traces import TraceWriter
+from tracing import timeline
+from tracing.attach.engine import StandingEngine
+from tracing.events import layout
+from tracing.events.layout import CALLED, YIELDED
+from tracing.events.standing import read
+from tracing.hooks import _recorder
+from tracing.kept import keeping
+from tracing.kept.condition import parse
+from tracing.kept.keeping import Keep, Keeper, bound, kept
+from tracing.kept.triggers import Firing, Triggers
+from tracing.sites.engine import CODES
+
+MS = 1_000_000
+
+
+def fired(*conditions: str, **spans: list[tuple[str, int, int, int, int, int]]) -> list[tuple[str, int]]:
+    """The conditions that spans (site, start and end in ms, step, value, extra) meet, and by which values in ms."""
+    records = np.zeros(len(spans["rows"]), layout.RECORD)
+    for row, (site, start, end, step, value, extra) in zip(records, spans["rows"], strict=True):
+        row["kind"] = layout.RAISED if value == -1 else layout.SPAN
+        row["site"], row["start"], row["end"] = CODES[site], start * MS, end * MS
+        row["step"], row["value"], row["extra"] = step, value, extra
+    triggers = Triggers([parse(text) for text in conditions])
+    return [(firing.condition, firing.value_ns // MS) for firing in triggers.look(1, records)]
+
+
+CALL = [
+    ("async.generate", 0, 0, -1, CALLED, 2),
+    ("async.generate", 40, 50, -1, YIELDED, 2),
+    ("async.generate", 350, 351, -1, YIELDED, 2),
+    ("async.generate", 400, 401, -1, YIELDED, 3),
+]
+
+
+def test_what_a_call_fires() -> None:
+    assert fired("ttft > 49ms", rows=CALL) == [("ttft > 49ms", 50)]
+    assert fired("itl > 300ms", rows=CALL) == [("itl > 300ms", 301)]
+    assert fired("latency > 400ms", "latency > 1s", rows=CALL) == [("latency > 400ms", 401)]
+    assert fired("ttft > 1ms", rows=CALL[1:]) == []  # it began before anybody looked
+
+
+def test_what_the_core_fires() -> None:
+    rows = [("scheduler.schedule", 0, 1, 7, 0, 0), ("scheduler.preempt", 1, 1, 7, 0, 0)]
+    rows += [("scheduler.update", 100, 120, 7, 0, 0), ("worker.execute", 130, 131, 8, -1, 0)]
+    every = fired("step > 100ms", "preempted", "error", rows=rows)
+    assert every == [("preempted", 0), ("step > 100ms", 120), ("error", 0)]
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[StandingEngine]:
+    """This process as an engine with a ring."""
+    folder = folder_of(tmp_path, standby=False)
+    path = folder / f"events-{os.getpid()}.bin"
+    _recorder.start(str(path), layout.SCHEMA, 0, 1)
+    writer = TraceWriter(tmp_path / "said", os.getpid(), ["front end", "core", "worker"])
+    writer.close(hooked=[])
+    (tmp_path / "said" / f"process-{os.getpid()}.json").rename(folder / f"process-{os.getpid()}.json")
+    standing = read(folder)
+    assert standing is not None
+    yield StandingEngine(folder, standing)
+    _recorder.stop()
+
+
+def call(start_ns: int, first_ns: int, number: int) -> None:
+    code = CODES["async.generate"]
+    _recorder.span(code, start_ns, f"request-{number}", CALLED, number << 1, None, start_ns)
+    _recorder.span(code, first_ns - 1, f"request-{number}", YIELDED, number << 1 | 1, None, first_ns)
+
+
+def test_what_lies_around_a_slow_request_is_kept(
+    engine: StandingEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeping, "AFTER_NS", 0)
+    monkeypatch.setattr(keeping, "BEFORE_NS", 5_000_000_000)
+    keeper = Keeper(engine, [parse("ttft > 1s")], tmp_path / "kept")
+    assert keeper.look() is None
+    now = time.monotonic_ns()
+    call(now - 20_000_000_000, now - 19_900_000_000, 1)
+    call(now - 1_100_000_000, now, 2)
+    folder = keeper.look()
+    assert folder is not None
+    [(path, keep)] = kept(tmp_path / "kept")
+    assert (path, keep.condition, keep.request, keep.value_ns) == (folder, "ttft > 1s", "request-2", 1_100_000_000)
+    spans = timeline.read(folder).spans
+    assert set(spans["request"]) == {"request-2"} and spans["end_ns"].min() >= now - 5_000_000_000
+
+
+def test_not_more_than_so_many_a_minute(engine: StandingEngine, tmp_path: Path) -> None:
+    keeper = Keeper(engine, [], tmp_path)
+    for number in range(keeping.MOST_A_MINUTE + 3):
+        keeper._fire(Firing("error", number, 0, 1))
+        keeper.firing = None
+    assert len(keeper.written) == keeping.MOST_A_MINUTE
+    keeper._fire(Firing("error", 99, 0, 1))
+    assert keeper.firing is None
+
+
+def test_the_oldest_go_first(tmp_path: Path) -> None:
+    for number in range(4):
+        path = tmp_path / str(number)
+        path.mkdir()
+        values = vars(Keep("error", float(number), 0, 0, 1, "", -1, 0))
+        (path / keeping.FILE).write_text(json.dumps({"schema": keeping.SCHEMA} | values))
+        (path / "events-1.bin").write_bytes(bytes(1000))
+    bound(tmp_path, 3, 1 << 20)
+    assert [path.name for path, _ in kept(tmp_path)] == ["1", "2", "3"]
+    bound(tmp_path, 3, 1500)
+    assert [path.name for path, _ in kept(tmp_path)] == ["3"]

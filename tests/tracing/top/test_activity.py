@@ -1,0 +1,40 @@
+"""The figures of `tracing.top`, from a second of a synthetic engine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.tracing.traces import TraceWriter
+from tracing import timeline
+from tracing.top.activity import RunningRequest, activity, running
+from tracing.top.screen import line
+
+MS = 1_000_000
+
+
+def test_a_second_of_two_steps(tmp_path: Path) -> None:
+    core = TraceWriter(tmp_path, 2, ["core"])
+    worker = TraceWriter(tmp_path, 3, ["worker"], parent=2)
+    for step, tokens in enumerate(({"a": 5, "b": 5}, {"b": 1})):
+        begin = step * 500 * MS
+        core.span("scheduler.schedule", begin, begin + 10 * MS, step=step, value=sum(tokens.values())).batch(
+            step, tokens
+        )
+        core.counts(step, {"decode_requests": len(tokens), "waiting": 3, "kv_used_blocks": 25, "kv_blocks": 100})
+        core.span("scheduler.update", begin + 90 * MS, begin + 100 * MS, step=step)
+        worker.span("worker.execute", begin + 20 * MS, begin + 80 * MS, step=step)
+    core.span("scheduler.free", 95 * MS, 96 * MS, "a", step=0)
+    for writer in (core, worker):
+        writer.close()
+    recorded = timeline.read(tmp_path)
+    assert running(recorded) == ["b"]
+    seen = activity(recorded, 1.0, {"b": 70.0}, 100.0)
+    assert (seen.requests_per_s, seen.steps_per_s, seen.tokens_per_s, seen.step_ms) == (1.0, 2.0, 11.0, 100.0)
+    assert (seen.running, seen.waiting, seen.kv_used) == (1, 3, 0.25)
+    assert seen.worker_busy is not None and round(seen.worker_busy, 6) == 0.12
+    assert round(seen.phases["execute"], 3) == 0.6
+    assert seen.slowest == (RunningRequest("b", 30.0, "decode"),)
+    assert line(seen) == (
+        "1.0 requests/s, 2.0 steps/s, 11 tokens/s, step 100.00 ms, worker busy 12%, "
+        "running 1, waiting 3, preempted 0, KV 25%"
+    )

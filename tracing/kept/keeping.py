@@ -1,0 +1,121 @@
+"""Keeps what lay around a trigger, as a trace folder: before and after it, of all processes, within bounds."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from probes.errors import EnginescopeError
+from tracing.attach.engine import StandingEngine
+from tracing.attach.moved import Moved
+from tracing.attach.recording import traced
+from tracing.attach.ring import Ring
+from tracing.attach.switch import NS_PER_S
+from tracing.events.texts import ring_texts
+from tracing.kept.condition import Condition
+from tracing.kept.triggers import Firing, Triggers
+
+FILE, SCHEMA = "kept.json", 1
+BEFORE_NS, AFTER_NS = 10 * NS_PER_S, 2 * NS_PER_S
+PERIOD_S = 0.2
+MOST_A_MINUTE, MOST, MOST_BYTES = 6, 50, 2 << 30
+
+
+@dataclass(frozen=True)
+class Keep:
+    """`kept.json`: why a folder was kept. `time` is seconds since the epoch, `request` the caller's id, '' for none;
+    `step` is -1 for none; `more` counts what else fired until it was written."""
+
+    condition: str
+    time: float
+    at_ns: int
+    value_ns: int
+    pid: int
+    request: str
+    step: int
+    more: int
+
+
+class Keeper:
+    """Watches the rings of an engine, and keeps what its triggers ask for in `folder`."""
+
+    def __init__(self, engine: StandingEngine, conditions: Sequence[Condition], folder: Path) -> None:
+        self.engine, self.folder = engine, folder
+        self.triggers = Triggers(conditions)
+        self.rings: dict[Path, Ring] = {}
+        self.firing: Firing | None = None
+        self.more = 0
+        self.written: deque[float] = deque(maxlen=MOST_A_MINUTE)
+
+    def watch(self, until_ns: int) -> None:
+        """Watch until a moment of CLOCK_MONOTONIC, or until the engine's folder is gone."""
+        while time.monotonic_ns() < until_ns and self.engine.folder.exists():
+            self.look()
+            time.sleep(PERIOD_S)
+
+    def look(self) -> Path | None:
+        """Read what is new; the folder that was kept, where a trigger's time is over."""
+        for path in self.engine.folder.glob("events-*.bin"):
+            if path not in self.rings:
+                self.rings[path] = Ring(path)
+                self.rings[path].next = self.rings[path].written()
+        for ring in self.rings.values():
+            for firing in self.triggers.look(ring.pid, ring.take()):
+                self._fire(firing)
+        if self.firing and time.monotonic_ns() > self.firing.at_ns + AFTER_NS:
+            firing, self.firing = self.firing, None
+            return self._keep(firing)
+        return None
+
+    def _fire(self, firing: Firing) -> None:
+        now = time.monotonic()
+        if self.firing:
+            self.more += 1
+        elif len(self.written) < MOST_A_MINUTE or now - self.written[0] > 60:
+            self.firing, self.more = firing, 0
+            self.written.append(now)
+
+    def _keep(self, firing: Firing) -> Path:
+        """Write the folder, and remove the oldest ones where there are too many."""
+        path = self.folder / f"{time.strftime('%Y%m%d-%H%M%S')}-{firing.at_ns % NS_PER_S:09d}"
+        path.mkdir(parents=True)
+        with traced(self.engine, path, measures_cost=False) as problems:
+            problems += Moved(self.engine.folder, path, firing.at_ns - BEFORE_NS).close()
+        when = time.time() - (time.monotonic_ns() - firing.at_ns) / NS_PER_S
+        where = (firing.at_ns, firing.value_ns, firing.pid, self._name(firing), firing.step)
+        keep = Keep(firing.condition, when, *where, self.more)
+        (path / FILE).write_text(json.dumps({"schema": SCHEMA} | asdict(keep)))
+        print(f"{time.strftime('%H:%M:%S')}  {firing.condition}: kept {path}", file=sys.stderr, flush=True)
+        bound(self.folder, MOST, MOST_BYTES)
+        return path
+
+    def _name(self, firing: Firing) -> str:
+        for path, ring in self.rings.items():
+            if ring.pid == firing.pid and firing.request:
+                return ring_texts(path.with_suffix(".texts"), ring.slots).get(firing.request, "")
+        return ""
+
+
+def kept(folder: Path) -> list[tuple[Path, Keep]]:
+    """The folders that were kept, the oldest first; EnginescopeError for one of another schema."""
+    keeps = []
+    for path in sorted(folder.glob(f"*/{FILE}")):
+        values = json.loads(path.read_text())
+        if values.pop("schema", None) != SCHEMA:
+            raise EnginescopeError(f"{path} is of another schema than {SCHEMA}: it was kept by another version")
+        keeps.append((path.parent, Keep(**values)))
+    return sorted(keeps, key=lambda keep: keep[1].time)
+
+
+def bound(folder: Path, most: int, most_bytes: int) -> None:
+    """Remove the oldest kept folders, until there are few and small enough."""
+    paths = [path for path, _ in kept(folder)]
+    sizes = {path: sum(file.stat().st_size for file in path.iterdir()) for path in paths}
+    while paths and (len(paths) > most or sum(sizes[path] for path in paths) > most_bytes):
+        shutil.rmtree(paths.pop(0))

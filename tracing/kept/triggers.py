@@ -1,0 +1,119 @@
+"""Notices what conditions ask for, in the records of a front end and a core as they are written.
+
+Nothing of it runs in the engine: who watches reads the rings. A front end's calls and a core's steps are followed by
+their numbers; a value is known when its last record is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from tracing.events.layout import CALLED, ENDED, RAISED, SPAN, YIELDED
+from tracing.kept.condition import Condition, Happening, Limit, Occurrence, Quantile, Quantity, Recent
+from tracing.sites.engine import CODES
+
+GENERATE, SCHEDULE, UPDATE, PREEMPT = (
+    CODES[name] for name in ("async.generate", "scheduler.schedule", "scheduler.update", "scheduler.preempt")
+)
+IN_ENGINE = [CODES[name] for name in ("scheduler.schedule", "scheduler.update", "worker.execute", "worker.sample")]
+T = TypeVar("T")
+MOST_OPEN = 100_000  # calls and steps whose end has not come
+
+
+@dataclass(frozen=True)
+class Firing:
+    """A condition that was met: when (ns of CLOCK_MONOTONIC), by which value (ns, 0 for none), of which request (the
+    number of a text of process `pid`, 0 for none) or step (-1 for none)."""
+
+    condition: str
+    at_ns: int
+    value_ns: int
+    pid: int
+    request: int = 0
+    step: int = -1
+
+
+@dataclass
+class OpenCall:
+    """A call of `generate` that goes on."""
+
+    start_ns: int
+    request: int
+    last_ns: int = 0
+
+
+class Triggers:
+    """Some conditions, and what has to be known of calls and steps to decide them."""
+
+    def __init__(self, conditions: Sequence[Condition]) -> None:
+        self.conditions = conditions
+        self._recent = [Recent(each.quantile) if isinstance(each, Quantile) else None for each in conditions]
+        self._calls: dict[tuple[int, int], OpenCall] = {}
+        self._steps: dict[tuple[int, int], int] = {}
+
+    def look(self, pid: int, records: np.ndarray) -> Iterator[Firing]:
+        """The conditions that new records of a process meet, in their order."""
+        spans = (records["kind"] == SPAN) | (records["kind"] == RAISED)
+        rows = records[spans & np.isin(records["site"], [GENERATE, PREEMPT, *IN_ENGINE])]
+        rows = rows[(rows["site"] != GENERATE) | (rows["value"] != 0) | (rows["kind"] == RAISED)]
+        for start, end, step, value, _, request, extra, site, kind in rows.tolist():
+            if site == GENERATE:
+                yield from self._call(pid, extra >> 1, bool(extra & 1), start, end, value, request, kind == RAISED)
+            elif site == PREEMPT:
+                yield from self._happened("preempted", Firing("", end, 0, pid, request, step))
+            elif kind == RAISED:
+                yield from self._happened("error", Firing("", end, 0, pid, request, step))
+            elif site == SCHEDULE:
+                _open(self._steps, (pid, step), start)
+            elif site == UPDATE and (pid, step) in self._steps:
+                yield from self._took("step", Firing("", end, end - self._steps.pop((pid, step)), pid, 0, step))
+
+    def _call(
+        self, pid: int, number: int, is_last: bool, start: int, end: int, value: int, request: int, is_raised: bool
+    ) -> Iterator[Firing]:
+        key = (pid, number)
+        if value == CALLED and not is_raised:
+            _open(self._calls, key, OpenCall(start, request))
+            return
+        call = self._calls.get(key)
+        if call is None:  # it began before anybody looked
+            return
+        if value == YIELDED and not is_raised:
+            quantity: Quantity = "itl" if call.last_ns else "ttft"
+            yield from self._took(quantity, Firing("", end, end - (call.last_ns or call.start_ns), pid, call.request))
+            call.last_ns = end
+        if is_last:
+            yield from self._took("latency", Firing("", end, end - call.start_ns, pid, call.request))
+        if is_last or is_raised or value == ENDED:
+            del self._calls[key]
+
+    def _took(self, quantity: Quantity, firing: Firing) -> Iterator[Firing]:
+        for condition, recent in zip(self.conditions, self._recent, strict=True):
+            if isinstance(condition, Happening) or condition.quantity != quantity:
+                continue
+            if isinstance(condition, Limit):
+                met = firing.value_ns > condition.limit_ns
+            else:
+                met = recent is not None and recent.exceeds(firing.value_ns, condition.factor)
+            if met:
+                yield _named(firing, condition)
+
+    def _happened(self, what: Occurrence, firing: Firing) -> Iterator[Firing]:
+        for condition in self.conditions:
+            if isinstance(condition, Happening) and condition.what == what:
+                yield _named(firing, condition)
+
+
+def _open(among: dict[tuple[int, int], T], key: tuple[int, int], value: T) -> None:
+    """Remember what has begun; where too much has, the ends of most were lost."""
+    if len(among) >= MOST_OPEN:
+        among.clear()
+    among[key] = value
+
+
+def _named(firing: Firing, condition: Condition) -> Firing:
+    return Firing(condition.text, firing.at_ns, firing.value_ns, firing.pid, firing.request, firing.step)

@@ -1,0 +1,1 @@
+"""`python -m tracing.top`: what an engine is doing now, renewed every second."""

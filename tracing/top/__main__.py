@@ -1,0 +1,98 @@
+"""Shows what a running engine is doing now, renewed every second."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from probes.arguments import CommandParser
+from probes.errors import EnginescopeError, run_main, terminable
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from tracing.attach.engine import StandingEngine
+    from tracing.top.activity import Activity
+
+PERIOD_S = 1.0
+EXAMPLES = """examples:
+  ENGINESCOPE=standby vllm serve ORG/NAME
+  python -m tracing.top http://127.0.0.1:8000
+  python -m tracing.top 4711 | tee top.log          a line a second where it goes to no terminal
+  python -m tracing.top 4711 --seconds 60
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    arguments = CommandParser(
+        prog="python -m tracing.top",
+        description="What a running engine does now: rates, the parts of its steps, its load, the longest requests. "
+        "It has to stand by (ENGINESCOPE=standby) or to keep a ring (ENGINESCOPE_RING=60s).",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    arguments.add_argument("target", metavar="PID|URL", help="a process of the engine, or its address on this machine")
+    arguments.add_argument("--seconds", type=float, metavar="S", help="stop after so long (default: until Ctrl-C)")
+    return arguments
+
+
+def main() -> int:
+    """The command."""
+    args = parser().parse_args()
+
+    from probes.console import console
+    from tracing.attach.engine import pid_of, standing_engine
+    from tracing.attach.switch import turned_on
+
+    pid = pid_of(args.target)
+    engine = standing_engine(pid)
+    if engine is None:
+        raise EnginescopeError(f"process {pid} does not stand by: start it with ENGINESCOPE=standby in its environment")
+    end = time.monotonic() + args.seconds if args.seconds else float("inf")
+    with contextlib.suppress(KeyboardInterrupt), terminable():  # the way to end it, not a failure
+        if not engine.standing.standby:
+            show(engine, console(), end, lambda: None)
+            return 0
+        with turned_on(engine) as switch:
+            show(engine, console(), end, switch.renew)
+    return 0
+
+
+def show(engine: StandingEngine, out: Console, end: float, renew: Callable[[], None]) -> None:
+    """Window after window: a screen on a terminal, lines elsewhere."""
+    from rich.live import Live
+
+    from tracing.top.screen import line, screen
+
+    title = f"{engine.standing.title} ({engine.standing.pid})"
+    if not out.is_terminal:
+        for seen in windows(engine, end, renew):
+            print(f"{time.strftime('%H:%M:%S')}  {line(seen)}", flush=True)
+        return
+    with Live(console=out, auto_refresh=False, screen=True) as live:
+        for seen in windows(engine, end, renew):
+            live.update(screen(title, seen), refresh=True)
+
+
+def windows(engine: StandingEngine, end: float, renew: Callable[[], None]) -> Iterator[Activity]:
+    """What the engine did in the last seconds, every second."""
+    from tracing.top.activity import activity, running
+    from tracing.top.window import Window
+
+    window = Window(engine.folder)
+    first_seen_s: dict[str, float] = {}
+    window.read()
+    while time.monotonic() < end:
+        time.sleep(PERIOD_S)
+        renew()
+        recorded, now_s = window.read(), time.monotonic()
+        if recorded is not None:
+            first_seen_s = {name: first_seen_s.get(name, now_s) for name in running(recorded)}
+            yield activity(recorded, window.length_s, first_seen_s, now_s)
+
+
+if __name__ == "__main__":
+    run_main(main)

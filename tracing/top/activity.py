@@ -1,0 +1,101 @@
+"""What an engine did in a window of time: rates, the parts of its steps, its load, and the requests that run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from tracing.timeline import Timeline
+from tracing.timeline.intervals import length
+from tracing.timeline.phases import PHASES, title
+from tracing.timeline.steps import anatomy
+from tracing.timeline.workers import busy
+
+MOST_STAGES, MOST_RUNNING = 10, 8
+
+
+@dataclass(frozen=True)
+class RunningRequest:
+    """A request that was scheduled in the last step: its internal id, for how long it has been seen to run, and its
+    last stage."""
+
+    request: str
+    seen_s: float
+    stage: str
+
+
+@dataclass(frozen=True)
+class Activity:
+    """The figures of a window; those that no step or worker tells are None."""
+
+    requests_per_s: float
+    steps_per_s: float
+    tokens_per_s: float
+    step_ms: float | None
+    phases: dict[str, float]  # of a step's length, each a share of 1
+    stages: dict[str, float]  # seconds of work a second, over all processes
+    worker_busy: float | None  # of the time, by the busiest worker
+    running: int
+    waiting: int
+    preempted: int
+    kv_used: float | None  # of the KV cache's blocks
+    slowest: tuple[RunningRequest, ...]
+
+
+def activity(recorded: Timeline, length_s: float, first_seen_s: Mapping[str, float], now_s: float) -> Activity:
+    """Work the figures out; `first_seen_s` has when each request was first seen, on the clock of `now_s`."""
+    spans, steps = recorded.spans, anatomy(recorded)
+    last = recorded.steps.sort_values("step").groupby("pid").tail(1)
+    blocks = int(last["kv_blocks"].sum())
+    working = spans[spans["share"] == "work"]
+    seconds = (working["end_ns"] - working["start_ns"]).groupby(working["stage"], observed=True).sum() / 1e9
+    names = running(recorded)
+    return Activity(
+        requests_per_s=int((spans["site"] == "scheduler.free").sum()) / length_s,
+        steps_per_s=int((spans["site"] == "scheduler.update").sum()) / length_s,
+        tokens_per_s=int(recorded.batches["tokens"].sum()) / length_s,
+        step_ms=float(np.median(steps["end_ns"] - steps["start_ns"])) / 1e6 if len(steps) else None,
+        phases=_phases(steps),
+        stages={str(stage): float(value) / length_s for stage, value in seconds.nlargest(MOST_STAGES).items()},
+        worker_busy=_busiest(recorded, length_s),
+        running=len(names),
+        waiting=int(last["waiting"].sum()),
+        preempted=int(recorded.steps["preempted"].sum()),
+        kv_used=int(last["kv_used_blocks"].sum()) / blocks if blocks else None,
+        slowest=_slowest(recorded, names, first_seen_s, now_s),
+    )
+
+
+def running(recorded: Timeline) -> list[str]:
+    """The requests in the last step of each core."""
+    batches = recorded.batches
+    last = batches[batches["step"] == batches.groupby("pid")["step"].transform("max")]
+    return [str(name) for name in last["request"].unique()]
+
+
+def _phases(steps: pd.DataFrame) -> dict[str, float]:
+    """Each phase's share of the steps' time, of those that have one."""
+    whole_ns = int((steps["end_ns"] - steps["start_ns"]).sum())
+    sums = {title(phase): int(steps[f"{phase}_ns"].sum()) for phase in PHASES}
+    return {name: total / whole_ns for name, total in sums.items() if total and whole_ns}
+
+
+def _busiest(recorded: Timeline, length_s: float) -> float | None:
+    spans = recorded.spans
+    workers = spans["pid"][spans["role"] == "worker"].unique().tolist()
+    lengths = [length(busy(recorded, pid)) for pid in workers]
+    return min(1.0, max(lengths) / 1e9 / length_s) if lengths else None
+
+
+def _slowest(
+    recorded: Timeline, names: list[str], first_seen_s: Mapping[str, float], now_s: float
+) -> tuple[RunningRequest, ...]:
+    named = recorded.spans[recorded.spans["request"].isin(names)].sort_values("end_ns")
+    stages = named.groupby(named["request"].astype(str))["stage"].last()
+    oldest = sorted(names, key=lambda name: first_seen_s.get(name, now_s))[:MOST_RUNNING]
+    return tuple(
+        RunningRequest(name, now_s - first_seen_s.get(name, now_s), str(stages.get(name, "decode"))) for name in oldest
+    )

@@ -1,0 +1,46 @@
+"""What `tracing.top` shows: a screen of tables and bars, or a line a second where there is no terminal."""
+
+from __future__ import annotations
+
+from rich.columns import Columns
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from tracing.top.activity import Activity
+
+BAR = 24  # characters of a whole one
+
+
+def line(seen: Activity) -> str:
+    """A window in one line."""
+    step = "no step" if seen.step_ms is None else f"step {seen.step_ms:.2f} ms"
+    kv = "n/a" if seen.kv_used is None else f"{seen.kv_used:.0%}"
+    busy = "n/a" if seen.worker_busy is None else f"{seen.worker_busy:.0%}"
+    rates = f"{seen.requests_per_s:.1f} requests/s, {seen.steps_per_s:.1f} steps/s, {seen.tokens_per_s:.0f} tokens/s"
+    return (
+        f"{rates}, {step}, worker busy {busy}, "
+        f"running {seen.running}, waiting {seen.waiting}, preempted {seen.preempted}, KV {kv}"
+    )
+
+
+def screen(title: str, seen: Activity) -> RenderableType:
+    """The whole screen."""
+    tables = [_shares("a step's time", seen.phases, 1.0), _shares("work, s a second", seen.stages, None)]
+    return Group(Text(title, "bold"), Text(line(seen)), Text(""), Columns(tables, padding=(0, 4)), _running(seen))
+
+
+def _shares(title: str, shares: dict[str, float], whole: float | None) -> Table:
+    most = max(shares.values(), default=1.0)
+    table = Table(title, "", "", box=None, pad_edge=False)
+    for name, share in sorted(shares.items(), key=lambda item: -item[1]):
+        figure = f"{share:.1%}" if whole else f"{share:.3f}"
+        table.add_row(Text(name), Text("█" * max(1, round(BAR * share / most)), "cyan"), figure)
+    return table
+
+
+def _running(seen: Activity) -> Table:
+    table = Table("longest running", "seen for", "last stage", box=None, pad_edge=False)
+    for request in seen.slowest:
+        table.add_row(Text(request.request), f"{request.seen_s:.0f} s", Text(request.stage))
+    return table
