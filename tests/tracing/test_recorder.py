@@ -221,6 +221,34 @@ def test_nothing_is_written_while_paused(tmp_path: Path) -> None:
     assert json.loads(said.read_text())["dropped"] == 0
 
 
+def test_a_stream_that_began_in_standby_is_watched_from_its_next_output_on(tmp_path: Path) -> None:
+    (tmp_path / "switch").write_bytes(b"\1")
+    done = watched(
+        tmp_path,
+        """
+        import asyncio
+        from tracing.hooks.wrappers.coroutines import async_generator
+        async def outputs(request):
+            for number in range(3):
+                yield number
+        async def read():
+            stream = async_generator(outputs, 2, (0, "request", None))("mine")
+            print(await anext(stream))
+            with open(sys.argv[1] + "/switch", "r+b") as switch:
+                switch.write(b"\\0")
+            print([number async for number in stream])
+        asyncio.run(read())
+        """,
+    )
+    assert (done.returncode, done.stdout) == (0, "0\n[1, 2]\n"), done.stderr
+    [path] = tmp_path.glob("events-*.bin")
+    assert [span["value"] for span in spans(path) if span["site"] == 2] == [
+        layout.YIELDED,
+        layout.YIELDED,
+        layout.ENDED,
+    ]
+
+
 def test_garbage_collections_are_spans(tmp_path: Path) -> None:
     watched(tmp_path, "import gc; gc.collect()")
     [path] = tmp_path.glob("events-*.bin")

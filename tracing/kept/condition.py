@@ -22,7 +22,7 @@ RENEWED = 50  # after so many values the quantile is worked out again
 
 
 @dataclass(frozen=True)
-class Limit:
+class TimeLimit:
     """A length of time that is too long."""
 
     text: str
@@ -31,7 +31,7 @@ class Limit:
 
 
 @dataclass(frozen=True)
-class Quantile:
+class QuantileLimit:
     """A multiple of a quantile (0 to 1) of the same quantity's last values."""
 
     text: str
@@ -48,7 +48,7 @@ class Happening:
     what: Occurrence
 
 
-Condition = Limit | Quantile | Happening
+Condition = TimeLimit | QuantileLimit | Happening
 
 
 def parse(text: str) -> Condition:
@@ -62,11 +62,11 @@ def parse(text: str) -> Condition:
     """
     words = " ".join(text.split())
     if match := LIMIT.fullmatch(words):
-        return Limit(words, _quantity(match[1]), round(float(match[2]) * UNITS_NS[match[3]]))
+        return TimeLimit(words, _quantity(match[1]), round(float(match[2]) * UNITS_NS[match[3]]))
     if match := QUANTILE.fullmatch(words):
         if not 0 < float(match[2]) < 100:
             raise usage_error(f"{text!r}: p{match[2]} is no percentile between 0 and 100")
-        return Quantile(words, _quantity(match[1]), float(match[2]) / 100, float(match[3] or 1))
+        return QuantileLimit(words, _quantity(match[1]), float(match[2]) / 100, float(match[3] or 1))
     for what in OCCURRENCES:
         if words == what:
             return Happening(words, what)

@@ -13,7 +13,7 @@ from typing import TypeVar
 import numpy as np
 
 from tracing.events.layout import CALLED, ENDED, RAISED, SPAN, YIELDED
-from tracing.kept.condition import Condition, Happening, Limit, Occurrence, Quantile, Quantity, Recent
+from tracing.kept.condition import Condition, Happening, Occurrence, QuantileLimit, Quantity, Recent, TimeLimit
 from tracing.sites.engine import CODES
 
 GENERATE, SCHEDULE, UPDATE, PREEMPT = (
@@ -51,7 +51,7 @@ class Triggers:
 
     def __init__(self, conditions: Sequence[Condition]) -> None:
         self.conditions = conditions
-        self._recent = [Recent(each.quantile) if isinstance(each, Quantile) else None for each in conditions]
+        self._recent = [Recent(each.quantile) if isinstance(each, QuantileLimit) else None for each in conditions]
         self._calls: dict[tuple[int, int], OpenCall] = {}
         self._steps: dict[tuple[int, int], int] = {}
 
@@ -95,7 +95,7 @@ class Triggers:
         for condition, recent in zip(self.conditions, self._recent, strict=True):
             if isinstance(condition, Happening) or condition.quantity != quantity:
                 continue
-            if isinstance(condition, Limit):
+            if isinstance(condition, TimeLimit):
                 met = firing.value_ns > condition.limit_ns
             else:
                 met = recent is not None and recent.exceeds(firing.value_ns, condition.factor)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from tracing.attach.engine import StandingEngine
-    from tracing.top.activity import Activity
+    from tracing.top.activity import EngineActivity
 
 PERIOD_S = 1.0
 EXAMPLES = """examples:
@@ -77,12 +77,12 @@ def show(engine: StandingEngine, out: Console, end: float, renew: Callable[[], N
             live.update(screen(title, seen), refresh=True)
 
 
-def windows(engine: StandingEngine, end: float, renew: Callable[[], None]) -> Iterator[Activity]:
+def windows(engine: StandingEngine, end: float, renew: Callable[[], None]) -> Iterator[EngineActivity]:
     """What the engine did in the last seconds, every second."""
     from tracing.top.activity import activity, running
-    from tracing.top.window import Window
+    from tracing.top.window import LastSeconds
 
-    window = Window(engine.folder)
+    window = LastSeconds(engine.folder)
     first_seen_s: dict[str, float] = {}
     window.read()
     while time.monotonic() < end:

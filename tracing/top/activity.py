@@ -28,7 +28,7 @@ class RunningRequest:
 
 
 @dataclass(frozen=True)
-class Activity:
+class EngineActivity:
     """The figures of a window; those that no step or worker tells are None."""
 
     requests_per_s: float
@@ -45,7 +45,7 @@ class Activity:
     slowest: tuple[RunningRequest, ...]
 
 
-def activity(recorded: Timeline, length_s: float, first_seen_s: Mapping[str, float], now_s: float) -> Activity:
+def activity(recorded: Timeline, length_s: float, first_seen_s: Mapping[str, float], now_s: float) -> EngineActivity:
     """Work the figures out; `first_seen_s` has when each request was first seen, on the clock of `now_s`."""
     spans, steps = recorded.spans, anatomy(recorded)
     last = recorded.steps.sort_values("step").groupby("pid").tail(1)
@@ -53,7 +53,7 @@ def activity(recorded: Timeline, length_s: float, first_seen_s: Mapping[str, flo
     working = spans[spans["share"] == "work"]
     seconds = (working["end_ns"] - working["start_ns"]).groupby(working["stage"], observed=True).sum() / 1e9
     names = running(recorded)
-    return Activity(
+    return EngineActivity(
         requests_per_s=int((spans["site"] == "scheduler.free").sum()) / length_s,
         steps_per_s=int((spans["site"] == "scheduler.update").sum()) / length_s,
         tokens_per_s=int(recorded.batches["tokens"].sum()) / length_s,

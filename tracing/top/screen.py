@@ -7,12 +7,12 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tracing.top.activity import Activity
+from tracing.top.activity import EngineActivity
 
 BAR = 24  # characters of a whole one
 
 
-def line(seen: Activity) -> str:
+def line(seen: EngineActivity) -> str:
     """A window in one line."""
     step = "no step" if seen.step_ms is None else f"step {seen.step_ms:.2f} ms"
     kv = "n/a" if seen.kv_used is None else f"{seen.kv_used:.0%}"
@@ -24,7 +24,7 @@ def line(seen: Activity) -> str:
     )
 
 
-def screen(title: str, seen: Activity) -> RenderableType:
+def screen(title: str, seen: EngineActivity) -> RenderableType:
     """The whole screen."""
     tables = [_shares("a step's time", seen.phases, 1.0), _shares("work, s a second", seen.stages, None)]
     return Group(Text(title, "bold"), Text(line(seen)), Text(""), Columns(tables, padding=(0, 4)), _running(seen))
@@ -39,7 +39,7 @@ def _shares(title: str, shares: dict[str, float], whole: float | None) -> Table:
     return table
 
 
-def _running(seen: Activity) -> Table:
+def _running(seen: EngineActivity) -> Table:
     table = Table("longest running", "seen for", "last stage", box=None, pad_edge=False)
     for request in seen.slowest:
         table.add_row(Text(request.request), f"{request.seen_s:.0f} s", Text(request.stage))

@@ -15,7 +15,7 @@ from tracing.timeline import Timeline
 WINDOW_S = 5.0
 
 
-class Window:
+class LastSeconds:
     """What was written in the last seconds; `begin_ns` and `end_ns` on CLOCK_MONOTONIC."""
 
     def __init__(self, source: Path) -> None:

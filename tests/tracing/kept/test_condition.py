@@ -5,17 +5,17 @@ from __future__ import annotations
 import pytest
 
 from probes.errors import EnginescopeError
-from tracing.kept.condition import Condition, Happening, Limit, Quantile, Recent, parse
+from tracing.kept.condition import Condition, Happening, QuantileLimit, Recent, TimeLimit, parse
 
 
 @pytest.mark.parametrize(
     ("text", "condition"),
     [
-        ("ttft > 1s", Limit("ttft > 1s", "ttft", 1_000_000_000)),
-        ("itl>200ms", Limit("itl>200ms", "itl", 200_000_000)),
-        (" step  > 1.5 ms ", Limit("step > 1.5 ms", "step", 1_500_000)),
-        ("latency > p99 * 2", Quantile("latency > p99 * 2", "latency", 0.99, 2.0)),
-        ("latency > p50", Quantile("latency > p50", "latency", 0.5, 1.0)),
+        ("ttft > 1s", TimeLimit("ttft > 1s", "ttft", 1_000_000_000)),
+        ("itl>200ms", TimeLimit("itl>200ms", "itl", 200_000_000)),
+        (" step  > 1.5 ms ", TimeLimit("step > 1.5 ms", "step", 1_500_000)),
+        ("latency > p99 * 2", QuantileLimit("latency > p99 * 2", "latency", 0.99, 2.0)),
+        ("latency > p50", QuantileLimit("latency > p50", "latency", 0.5, 1.0)),
         ("preempted", Happening("preempted", "preempted")),
         ("error", Happening("error", "error")),
     ],

@@ -10,7 +10,7 @@ from typing import Any
 from ...events.layout import CALLED, ENDED, SUSPENDED, YIELDED
 from .. import _recorder
 
-now, span = _recorder.now, _recorder.span
+now, span, writing = _recorder.now, _recorder.span, _recorder.writing
 open_range, close_range = _recorder.open_range, _recorder.close_range
 calls = itertools.count(1)  # a span's `extra` holds its call's number, twice, and 1 more where its output was the last
 ranged = False  # whether NVTX ranges are made: a segment is too short for two calls that do nothing
@@ -29,6 +29,8 @@ def coroutine(
     original: Callable[..., Coroutine[Any, Any, Any]], code: int, who: tuple[int, str, str | None] | None
 ) -> Callable[..., Any]:
     async def wrapper(*args: Any, **kwargs: Any) -> Any:
+        if not writing():
+            return await original(*args, **kwargs)
         return await _driven(original(*args, **kwargs), code, request_of(who, args, kwargs), next(calls))
 
     return wrapper
@@ -75,7 +77,8 @@ def _ending(inner: Any, result: Any) -> tuple[int, int]:
 
 
 class Stream:
-    """The wrapper of an async generator."""
+    """The wrapper of an async generator; what it gives is watched from the first one that is asked for while spans are
+    written."""
 
     def __init__(self, inner: Any, code: int, request: str | None) -> None:
         self.inner, self.code, self.request, self.call = inner, code, request, next(calls)
@@ -84,6 +87,8 @@ class Stream:
         return self
 
     def __anext__(self) -> Any:
+        if not writing():
+            return self.inner.__anext__()
         return _driven(self.inner.__anext__(), self.code, self.request, self.call)
 
     def asend(self, value: Any) -> Any:

@@ -1,0 +1,69 @@
+"""One drawn run of a ring: wraps, two readers and the end of its process, against the process's own counter."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tests.tracing.attach.standingprocess import counting, folder_of
+from tracing.attach.moved import Moved
+from tracing.events.file import read
+
+
+@dataclass(frozen=True)
+class RingTrial:
+    """What a run met: how it ended, how often the ring went round, and the records that were said to be lost."""
+
+    was_killed: bool
+    laps: int
+    reported: int
+    torn: int
+
+
+def trial(folder: Path, seed: int) -> RingTrial:
+    """Run one; AssertionError where a gap was not reported, or one was reported that is none."""
+    drawn = random.Random(seed)
+    source = folder_of(folder, standby=False)
+    ending = drawn.choice((signal.SIGKILL, signal.SIGTERM))
+    reported = torn = laps = 0
+    with counting(source, seed, pause_s=drawn.choice((0.0, 0.001, 0.01))) as process:
+        time.sleep(drawn.uniform(0, 0.3))
+        for number in range(2):
+            out = folder / str(number)
+            out.mkdir()
+            moved = Moved(source, out)
+            for _ in range(drawn.randrange(4)):
+                time.sleep(drawn.uniform(0, 0.3))
+                moved.move()
+            count = process.end(ending) if number else None
+            [file] = moved.files.values()
+            laps = max(laps, file.ring.written() // file.ring.slots)
+            lines = moved.close()
+            torn += check(out, lines, count)
+            reported += lost(lines)
+    return RingTrial(ending == signal.SIGKILL, laps, reported, torn)
+
+
+def lost(problems: list[str]) -> int:
+    return sum(int(line.split()[0]) for line in problems)
+
+
+def check(folder: Path, problems: list[str], count: int | None) -> int:
+    """The spans run on without a gap, or as many are said to be missing as are; how many records are torn."""
+    [path] = folder.glob("events-*.bin")
+    file = read(path)
+    spans = file.spans[file.spans["site"] == 1]
+    values = spans["value"]
+    missing = int((np.diff(values) - 1).sum())
+    assert (np.diff(values) > 0).all()
+    assert file.torn <= 1 and (lost(problems) > 0) == (missing > 0), (missing, problems)
+    assert missing <= lost(problems) <= missing * 2, (missing, problems)  # a list takes places as well
+    assert set(spans["request"].tolist()) <= set(file.texts)
+    assert (file.process["first_ns"] > 0) == (values[0] > 0)
+    assert count is None or values[-1] == count - 1, (values[-1], count)
+    return file.torn
