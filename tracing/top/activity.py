@@ -10,9 +10,9 @@ import pandas as pd
 
 from tracing.timeline import Timeline
 from tracing.timeline.intervals import length
-from tracing.timeline.phases import PHASES, title
-from tracing.timeline.steps import anatomy
-from tracing.timeline.workers import busy
+from tracing.timeline.steps.anatomy import anatomy
+from tracing.timeline.steps.phases import PHASES, title
+from tracing.timeline.steps.workers import busy
 
 MOST_STAGES, MOST_RUNNING = 10, 8
 

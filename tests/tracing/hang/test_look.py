@@ -22,7 +22,7 @@ from tracing.hang.chain import explain
 from tracing.hang.doing import HangCause
 from tracing.hang.explanation import Explanation
 from tracing.hang.live import look, procfs, stacks
-from tracing.shapes.server import free_port
+from tracing.shapes.engine.server import free_port
 
 START_S, PROCESSES = 20.0, 4
 Group = tuple[list[Member], Endpoint | None]
