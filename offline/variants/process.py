@@ -17,7 +17,7 @@ from offline.load.records import ServedRequest
 from offline.load.schedule import read_schedule
 from offline.load.serving import Serving
 from offline.variants.ratework import RateName, RateWork
-from probes.batch.driver import quick_loop
+from probes.client.loops import quick_loop
 from probes.processes.dialogue import Message, answer_commands
 from probes.processes.engine import EngineProcess
 
