@@ -18,7 +18,7 @@ from tracing.breakdown.otherwatchers import GpuDevice, GpuSummary, OperatorSumma
 from tracing.breakdown.starvation import Starvation
 from tracing.overhead.entry import QuotedCost
 
-SCHEMA = 5
+SCHEMA = 6
 FILE = "review.json"
 
 
