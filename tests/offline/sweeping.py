@@ -16,7 +16,7 @@ import psutil
 ROOT = Path(__file__).resolve().parents[2]
 FAKE = ROOT / "tests" / "fake_vllm"
 SMALL = ("--load-format", "dummy", "--input-len", "96", "--shared-prefix-len", "64", "--output-len", "8")
-SMALL += ("--repeats", "2")
+SMALL += ("--repeats", "2", "--starts", "1")
 STARTED: set[Path] = set()  # the folders that sweeps of this process write to
 
 
