@@ -212,9 +212,9 @@ def main() -> None:
         batch_size=tuple(args.batch_size),
         block_size=(128,),
         prefix_caching=("off",),
-        input_len=32,
-        shared_prefix_len=0,
-        output_len=args.output_len,
+        input_len=(32,),
+        shared_prefix_len=(0,),
+        output_len=(args.output_len,),
     )
     spec, _ = complete(partial, model, machine)
     [arm] = arms(spec, base_settings(spec, model, machine))
