@@ -68,7 +68,9 @@ def _first_object(path: Path, whole: bool = False) -> dict[str, Any]:
     """The JSON object that a file is, or begins with; empty where it does not."""
     try:
         with path.open(encoding="utf-8-sig") as file:
-            value = json.loads(file.read() if whole and file.read(1) == "{" and not file.seek(0) else file.readline())
+            is_object = file.read(4096).lstrip().startswith("{")  # an array may be large, and is no profile
+            file.seek(0)
+            value = json.loads((file.read() if whole else file.readline()) if is_object else "[]")
     except (OSError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

@@ -128,6 +128,6 @@ def test_a_profile_is_known_by_its_parts(tmp_path: Path) -> None:
     lengths = {"kind": "fixed", "mean": 3}
     part = {"name": "a", "share": 1, "input_tokens": lengths, "output_tokens": lengths}
     profile = {"schema": 1, "name": "p", "synthetic": True, "source": "", "parts": [part]}
-    (tmp_path / "mix_profile.json").write_text(json.dumps(profile, indent=1))
+    (tmp_path / "mix_profile.json").write_text("\n" + json.dumps(profile, indent=1))
     source, _ = read_workload(str(tmp_path / "mix_profile.json"), "m")
     assert next(source.draw(0)) == Item(3, 3, part="a")
