@@ -96,10 +96,10 @@ def _first_since(records: np.ndarray, since_ns: int) -> int:
 
 def whole_from(records: np.ndarray) -> int:
     """From when on all spans are there, where older records were overwritten: a span is written when it ends."""
-    written = np.flatnonzero(records["kind"])
-    if not len(written):
+    timed = np.flatnonzero(np.isin(records["kind"], (SPAN, RAISED, LIST)))  # what follows a list is numbers, no times
+    if not len(timed):
         return time.monotonic_ns()
-    oldest = records[written[0]]
+    oldest = records[timed[0]]
     return int(oldest["start"] if oldest["kind"] == LIST else oldest["end"])
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from tests.tracing.attach.ringtrial import trial
 from tracing.attach.ring import Ring
+from tracing.attach.tracefiles import whole_from
 from tracing.events import layout
 from tracing.events.file import read
 from tracing.events.texts import ring_texts
@@ -77,6 +78,13 @@ def test_texts_beside_a_ring_take_bounded_room_and_keep_their_numbers(tmp_path: 
     assert path.with_suffix(".texts").stat().st_size == 2 * (SLOTS + 1) * layout.TEXT_BYTES_PER_SLOT
     assert set(records["request"].tolist()) <= set(names)
     assert numbers["always there"] == 2 and len(numbers) == len(names) > 3000
+
+
+def test_the_rest_of_a_list_tells_no_time() -> None:
+    """Its beginning was overwritten: its numbers stand where a span has its times."""
+    records = np.zeros(3, layout.RECORD)
+    records["kind"], records["end"] = [layout.MORE, layout.SPAN, layout.SPAN], [0, 70, 80]
+    assert whole_from(records) == 70
 
 
 @pytest.mark.parametrize("seed", range(6))
