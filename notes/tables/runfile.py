@@ -11,7 +11,7 @@ from typing import Any
 from notes.tables.story import TableMachine, Versions
 from probes.errors import EnginescopeError
 
-SCHEMA = 5  # that of `offline.records.run`
+SCHEMA = 6  # that of `offline.records.run`
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ MACHINE = {
     **{"vllm": "0.0.1", "vllm_distribution": "vllm", "torch": "1", "transformers": "1", "python": "3.11"},
     **{"enginescope": "0.1", "git_hash": None, "git_dirty": None},
 }
+WRITTEN_BY_BENCHES = ("client.md", "costs.md", "coverage.md", "differences.md", "hangs.md", "knee.md", "shapes.md")
 AXES = ("batch_size", "prefix_caching", "block_size", "cache_state")
 CELLS = [  # synthetic: out tok/s with its interval, or why not
     (("1", "off", "32", "cold"), "ok", (10.0, 9.0, 11.0)),
@@ -186,7 +187,7 @@ def test_there_are_a_sweep_and_a_trace() -> None:
     assert (FOLDER / "README.md").read_text() == pages.overview(COMMITTED)
     files = {f"{table.origin.name}{end}" for table in COMMITTED for end in (".json", ".md", ".svg")}
     present = {path.name for path in FOLDER.iterdir() if path.suffix in (".json", ".md", ".svg")}
-    assert present == files | {"README.md", "costs.md", "coverage.md", "differences.md", "shapes.md"}
+    assert present == files | {"README.md", *WRITTEN_BY_BENCHES}
 
 
 @pytest.mark.parametrize("table", COMMITTED, ids=lambda table: table.origin.name)
