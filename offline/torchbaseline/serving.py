@@ -30,8 +30,15 @@ class BatchModel(Protocol):
         """Run a batch; `on_step` gets the token ids of all rows at each step of the longest output."""
 
 
+RESET_S = 60.0  # how long a step may take, after which a batch that was given up ends
+
+
 class Closing(Exception):
     """The serving was closed while a batch ran."""
+
+
+class GivenUp(Exception):
+    """Nobody waits any more for what a batch still computes."""
 
 
 @dataclass(eq=False)
@@ -48,6 +55,10 @@ class Submission:
         """Its ending; it never finds a prefix in a cache."""
         return Ending(finish, 0, error, self.queued_ns, started_ns=self.started_ns)
 
+    def lives(self, step: int) -> bool:
+        """Whether somebody still waits for the token of a step."""
+        return self.request.output_tokens >= step and not self.ending.cancelled()
+
     def deliver(self, now_ns: int, ending: Ending | None) -> None:
         """Runs in the event loop; nothing where its sender has gone."""
         if self.ending.done():
@@ -61,8 +72,8 @@ class Submission:
 class TorchServing:
     """Requests of fixed lengths in static batches on a thread of its own.
 
-    A batch runs until its longest output is complete; each request ends with its own last token. `work` counts real
-    tokens and padding of the batches that are complete.
+    A batch runs until its longest output is complete, or until all that are not have been given up; each request ends
+    with its own last token. `work` counts real tokens and padding of the batches that are complete.
     """
 
     def __init__(self, model: BatchModel, limits: BatchLimits) -> None:
@@ -72,6 +83,9 @@ class TorchServing:
         self._steps: list[StepLine] = []
         self._waiting: WaitingRequests[Submission] = WaitingRequests(limits.most_rows, limits.wait_s)
         self._closing = False
+        self._wanted = 0  # requests that somebody waits for
+        self._idle = threading.Event()
+        self._idle.set()
         self._thread = threading.Thread(target=self._run, name="torch-baseline", daemon=True)
         self._thread.start()
 
@@ -85,14 +99,19 @@ class TorchServing:
             self._waiting.add(submission)
         except RuntimeError as error:
             return Ending("aborted", error=str(error), queued_ns=queued_ns)
+        self._wanted += 1
         try:
             return await submission.ending
         finally:
+            self._wanted -= 1
             self._waiting.discard(submission)
 
     async def reset(self) -> bool:
-        """True: no prefix outlives its batch."""
-        return True
+        """Wait for the end of a batch that was given up, beside which nothing would be measured rightly.
+
+        False where requests still run; no prefix outlives its batch.
+        """
+        return not self._wanted and await asyncio.to_thread(self._idle.wait, RESET_S)
 
     def steps(self) -> list[StepLine]:
         """The steps of the batches since the last call; `tokens` are real ones, without padding."""
@@ -116,7 +135,9 @@ class TorchServing:
 
     def _run(self) -> None:
         while batch := self._waiting.take(self._size):
+            self._idle.clear()
             self._run_batch(batch)
+            self._idle.set()
 
     def _size(self, waiting: Sequence[Submission]) -> int:
         requests = [each.request for each in waiting[: self.limits.most_rows]]
@@ -132,13 +153,19 @@ class TorchServing:
             ends_ns.append(time.monotonic_ns())
             if len(ends_ns) == batch.output_len + 1:
                 self.work += batch.work  # before the last endings, so that who waits for them finds it counted
-            self._steps.append(self._step_line(batch, len(ends_ns) - 1, *ends_ns[-2:]))
-            self._deliver(submissions, step=len(ends_ns) - 1, now_ns=ends_ns[-1])
+            step = len(ends_ns) - 1
+            alive = [each for each in submissions if each.lives(step)]
+            self._steps.append(self._step_line(batch, step, len(alive), *ends_ns[-2:]))
+            self._deliver(alive, step, ends_ns[-1])
             if self._closing:
                 raise Closing
+            if step < batch.output_len and not any(each.lives(step + 1) for each in submissions):
+                raise GivenUp
 
         try:
             self.model.generate(batch, on_step)
+        except GivenUp:
+            pass  # those that were not given up have ended
         except Closing:
             for each in submissions:
                 self._end(each, "aborted", "the serving was closed")
@@ -146,15 +173,13 @@ class TorchServing:
             for each in submissions:
                 self._end(each, "failed", f"{type(error).__name__}: {error}")
 
-    def _step_line(self, batch: StaticBatch, step: int, start_ns: int, end_ns: int) -> StepLine:
-        running = sum(request.output_tokens >= step for request in batch.requests)
+    def _step_line(self, batch: StaticBatch, step: int, running: int, start_ns: int, end_ns: int) -> StepLine:
         tokens = running if step > 1 else batch.work.prompt_tokens
         kv_use = batch_bytes(batch, self.model.memory) / self.limits.most_bytes
         return StepLine(start_ns, end_ns, running, len(self._waiting.entries), kv_use, tokens)
 
-    def _deliver(self, submissions: Sequence[Submission], step: int, now_ns: int) -> None:
+    def _deliver(self, alive: Sequence[Submission], step: int, now_ns: int) -> None:
         """One crossing into the event loop a step, whatever the batch."""
-        alive = [each for each in submissions if each.request.output_tokens >= step]
         endings = [each.ended("length") if each.request.output_tokens == step else None for each in alive]
 
         def deliver() -> None:

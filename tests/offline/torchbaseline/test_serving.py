@@ -14,6 +14,7 @@ from offline.torchbaseline.batch import BatchLimits, BatchWork, StaticBatch
 from offline.torchbaseline.memory import BatchMemory
 from offline.torchbaseline.serving import TorchServing
 
+LARGE = BatchLimits(most_rows=2, most_bytes=10_000, wait_s=60.0)
 LIMITS = BatchLimits(most_rows=2, most_bytes=1000, wait_s=60.0)  # a batch of one waits until the test closes it
 
 
@@ -26,6 +27,7 @@ class InstantModel:
 
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
+        self.steps = 0
         self.may_go_on = threading.Event()
         self.may_go_on.set()
 
@@ -34,6 +36,7 @@ class InstantModel:
         if any(13 in request.prompt_token_ids for request in batch.requests):
             raise RuntimeError("can't allocate memory")
         for _ in range(batch.output_len):
+            self.steps += 1
             on_step([7] * len(batch.requests))
             self.may_go_on.wait()
 
@@ -123,3 +126,47 @@ def test_a_request_that_is_given_up_leaves_the_queue() -> None:
     with serving(model) as served:
         assert [ending.finish for ending in asyncio.run(give_up(served))] == ["length", "length"]
     assert model.batches == [[2, 3]]
+
+
+def test_a_batch_that_is_given_up_does_not_run_on_beside_the_next_one() -> None:
+    """An overloaded rate ends with requests that are given up: what they leave running would slow the next one."""
+    model = InstantModel()
+    model.may_go_on.clear()
+
+    async def give_up(served: TorchServing) -> list[Ending]:
+        first = asyncio.Event()
+        running = [asyncio.create_task(served.submit(a_request(i, 1000), lambda *_: first.set())) for i in (1, 2)]
+        await first.wait()
+        assert not await served.reset()  # they still run
+        for each in running:
+            each.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        model.may_go_on.set()
+        assert await served.reset()
+        return (await submit_all(served, a_request(3, 2), a_request(4, 2)))[0]
+
+    with serving(model, LARGE) as served:
+        assert [ending.finish for ending in asyncio.run(give_up(served))] == ["length", "length"]
+    assert model.steps == 2 + 2  # the given-up batch: the step that ran, and the one after it
+
+
+def test_a_batch_runs_on_for_those_that_still_wait() -> None:
+    model = InstantModel()
+    model.may_go_on.clear()
+
+    async def give_one_up(served: TorchServing) -> Ending:
+        first = asyncio.Event()
+        given_up, kept = (
+            asyncio.create_task(served.submit(a_request(i, output), lambda *_: first.set()))
+            for i, output in ((1, 1000), (2, 5))
+        )
+        await first.wait()
+        given_up.cancel()
+        await asyncio.gather(given_up, return_exceptions=True)
+        model.may_go_on.set()
+        return await kept
+
+    with serving(model, LARGE) as served:
+        assert asyncio.run(give_one_up(served)).finish == "length"
+        assert [step.running for step in served.steps()] == [2, 1, 1, 1, 1]
+    assert model.steps == 5  # not the thousand of the longest
