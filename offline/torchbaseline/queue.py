@@ -38,16 +38,21 @@ class WaitingRequests(Generic[T]):
     def take(self, count: Callable[[Sequence[T]], int]) -> list[T]:
         """Wait for requests, `wait_s` more for a full batch, and take the first `count(waiting)`; none once closed."""
         with self._changed:
-            self._changed.wait_for(lambda: self.entries or self.closed)
-            deadline = time.monotonic() + self.wait_s
-            while len(self.entries) < self.most_rows and not self.closed:
-                if not self._changed.wait(max(0.0, deadline - time.monotonic())):
-                    break
-            if self.closed or not self.entries:
-                return []
-            size = count(self.entries)
-            batch, self.entries[:] = self.entries[:size], self.entries[size:]
-            return batch
+            while not self.closed:
+                self._changed.wait_for(lambda: self.entries or self.closed)
+                self._fill()
+                if self.entries and not self.closed:  # all may have been given up meanwhile
+                    size = count(self.entries)
+                    batch, self.entries[:] = self.entries[:size], self.entries[size:]
+                    return batch
+            return []
+
+    def _fill(self) -> None:
+        """Wait for a full batch, `wait_s` at most."""
+        deadline = time.monotonic() + self.wait_s
+        while len(self.entries) < self.most_rows and not self.closed:
+            if not self._changed.wait(max(0.0, deadline - time.monotonic())):
+                break
 
     def close(self) -> list[T]:
         """Let no request in any more; those that still waited."""
