@@ -29,7 +29,7 @@ LEAST_TELLING = (HangCause.COLLECTIVE, HangCause.IDLE, HangCause.UNKNOWN)
 def explain(situation: Situation) -> Explanation:
     """The explanation of a situation; `HangCause.UNKNOWN` where nothing tells."""
     dumped = any(process.after for process in situation.processes)
-    explanation = _halted(situation) or _moving(situation)
+    explanation = _halted(situation) or _without_thread(situation) or _moving(situation)
     if explanation is None:
         explanation = _walk(situation) if dumped else _by_state(situation) or _by_log(situation)
     return replace(explanation, notes=(*explanation.notes, *situation.problems))
@@ -64,6 +64,14 @@ def _waiters(situation: Situation, process: MemberProcess) -> list[Link]:
         link(each, process, "a collective", now.frame) for each, now in others if now.cause == HangCause.COLLECTIVE
     ]
     return [*links, link(own[0], process, "the answer to a call"), *together]
+
+
+def _without_thread(situation: Situation) -> Explanation | None:
+    """A core that has lost its output or input thread: it may go on to compute, and that reaches nobody."""
+    for core in situation.having(frames.CORE):
+        if answer := _dead_thread(core):
+            return Explanation((answer,), tuple(_waiters(situation, core)))
+    return None
 
 
 def _moving(situation: Situation) -> Explanation | None:
@@ -192,8 +200,6 @@ def _core(situation: Situation, core: MemberProcess) -> Explanation:
     before, after = core.main()
     if after is None:
         return Explanation((HangAnswer(HangCause.UNKNOWN, core.label, "could not be looked into", None, LOOK_INSIDE),))
-    if dead := _dead_thread(core):
-        return Explanation((dead,))
     now = doing(frames.CORE, before, after)
     if now.awaited and now.awaited.role == frames.WORKER:
         return _through_workers(situation, core, now)

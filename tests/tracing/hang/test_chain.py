@@ -141,6 +141,8 @@ def test_a_core_without_its_output_thread() -> None:
     answer = first(replace(situation(FRONT, alone, WORKERS), counters=STUCK))
     assert (answer.cause, answer.process) == (HangCause.ENDED, "core EngineCore (10)")
     assert "output thread" in answer.text
+    computes = Counters(5.0, 1, 0, ("25 recorded steps",))
+    assert first(replace(situation(FRONT, alone, WORKERS), counters=computes)).cause == HangCause.ENDED
 
 
 def test_a_core_whose_front_end_is_gone() -> None:
