@@ -43,7 +43,9 @@ class AdaptiveRun:
         """The rounds of one more group, a pass at a time, until they are enough."""
         runner = self.runner
         repeats, number = runner.plan.spec.repeats, runner.next_pass()
-        rounds = trials_a_start(runner.start_s, runner.round_s, spread(self.observations()))
+        # A resumed run that starts its first engines here does not know yet what they cost.
+        known = runner.round_s > 0
+        rounds = trials_a_start(runner.start_s, runner.round_s, spread(self.observations())) if known else repeats
         for chunk in range(max(1, rounds // repeats)):
             if chunk and (self.width() <= self.effort.until or not self.affords(repeats * runner.round_s)):
                 return

@@ -33,8 +33,8 @@ class Runner:
     measured: set[tuple[str, int]] = field(default_factory=set)
     engines: int = 0
     groups: int = 0
-    start_s: float = 0.0  # what the last group took to start and warm up
-    round_s: float = 0.0  # what a round of it took
+    start_s: float = 0.0  # what all engines of the last pass took to start and warm up
+    round_s: float = 0.0  # what a round of it took in all of them
     answered: set[str] = field(default_factory=set)  # arms whose answers are on disk
     devices: DeviceWatch = field(default_factory=DeviceWatch)
     failed: bool = False
@@ -73,14 +73,14 @@ class Runner:
         trials = self.todo(first)
         if not trials:
             return False
-        self.groups += 1
+        self.groups, self.start_s, self.round_s = self.groups + 1, 0.0, 0.0
         for arms in [arms_of(trials)] if first.interleaved else [[arm] for arm in arms_of(trials)]:
             with self.new_group(first.interleaved, progress) as group:
                 own = [trial for trial in trials if trial.arm in arms]
                 self.start(group, arms, own, progress)
-                self.run_trials(group, own, progress)
+                self.round_s += self.run_trials(group, own, progress)
                 for each in passes if first.interleaved else ():
-                    self.run_trials(group, self.todo(each), progress)
+                    self.round_s = self.run_trials(group, self.todo(each), progress)
                 group.stop()
         return True
 
@@ -112,16 +112,16 @@ class Runner:
                     answers = ask_answers(engine.process, engine.arm, engine.start, self.time_limit_s)
                     self.folder.append(answers)
                     self.answered.add(engine.arm.id)
-        self.start_s = time.monotonic() - began
+        self.start_s += time.monotonic() - began
 
-    def run_trials(self, group: Group, trials: Sequence[Trial], progress: SweepProgress) -> None:
-        """Run the trials as they come, each where its engine is still alive."""
+    def run_trials(self, group: Group, trials: Sequence[Trial], progress: SweepProgress) -> float:
+        """Run the trials as they come, each where its engine is still alive; the seconds that a round took."""
         began = time.monotonic()
         for trial in trials:
             if live := group.engines.get(trial.arm.id):
                 with group.turn(live):
                     self.run_trial(group, live, trial, progress)
-        self.round_s = (time.monotonic() - began) / max(1, len({trial.index for trial in trials}))
+        return (time.monotonic() - began) / max(1, len({trial.index for trial in trials}))
 
     def run_trial(self, group: Group, engine: LiveEngine, trial: Trial, progress: SweepProgress) -> None:
         """One trial, after an untimed one where the engine was frozen, onto the disk."""

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 
 from offline.differences.effort import Spread
+from offline.records.runfolder import RunFolder
 from offline.spec.effort import Effort
-from offline.spec.grid import Arm, arms
+from offline.spec.grid import Arm, Trial, arms
 from offline.spec.passes import Pass
 from offline.spec.plan import Plan
 from offline.spec.spec import Spec
 from offline.sweep import adaptive
 from offline.sweep.adaptive import AdaptiveRun
+from offline.sweep.group import Group, LiveEngine
 from offline.sweep.progress import SweepProgress
+from offline.sweep.runner import Runner
+from tests.offline.runs import a_run
 
 SPEC = Spec(batch_size=(1,), block_size=(32, 64), prefix_caching=("off",), input_len=(8,), output_len=(2,), repeats=2)
 GRID = arms(SPEC.from_dict({**SPEC.as_dict(), "shared_prefix_len": 4}), {})
@@ -89,3 +94,32 @@ def test_the_budget_ends_it(runner: Any, monkeypatch: pytest.MonkeyPatch) -> Non
     end = extended(runner, Effort(until=0.03, budget_s=40), [0.09], Spread(start=0.05, trial=0.01), monkeypatch)
     assert runner.groups == [1, 1, 1] and runner.now_s == 36
     assert end == "widest main effect on output_tok_s: ± 9.0%; the budget of 40 s does not hold another start"
+
+
+def test_a_resumed_run_does_one_pass_before_it_knows_its_costs(runner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    runner.start_s = runner.round_s = 0.0  # all planned trials were on disk: no engine was started yet
+    extended(runner, Effort(until=0.03), [0.09, 0.02], Spread(start=0.01, trial=0.02), monkeypatch)
+    assert runner.groups == [1]
+
+
+def test_one_at_a_time_every_engine_of_a_pass_costs_its_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = 0.0
+
+    def start(group: Group, arms: Sequence[Arm], first: int, progress: SweepProgress) -> None:
+        nonlocal now_s
+        now_s += 10 * len(arms)
+        group.engines = {arm.id: LiveEngine(arm, first, None, None, None) for arm in arms}
+
+    def run_trial(runner: Runner, group: Group, engine: LiveEngine, trial: Trial, progress: SweepProgress) -> None:
+        nonlocal now_s
+        now_s += 1
+
+    monkeypatch.setattr(time, "monotonic", lambda: now_s)
+    monkeypatch.setattr("offline.sweep.runner.warm_up", lambda *_: None)
+    monkeypatch.setattr(Group, "start", start)
+    monkeypatch.setattr(Group, "stop", lambda group: None)
+    monkeypatch.setattr(Runner, "run_trial", run_trial)
+    runner = Runner(Plan(SPEC, GRID, alive=1, seconds=0.0), RunFolder.create(tmp_path, a_run()), "m", 1.0)
+    with SweepProgress(1, 0, 0, 0.0, Console(file=io.StringIO())) as progress:
+        runner.run_group(iter(runner.plan.passes()), progress)
+    assert (runner.start_s, runner.round_s) == (20.0, 2.0)  # two arms of one cell: 10 s and 1 s a round each
