@@ -18,6 +18,7 @@ from offline.page import charts
 from offline.page.reported import ReportedRun
 from offline.page.summary import summary
 from offline.records.runfolder import write_whole
+from offline.spec.grid import column_of
 from offline.table.cells import Row, Value
 from offline.table.differences import HEADINGS, UNDER, headline
 from offline.table.files import ARM_FACTS, IDENTITY, SHOWN, arm_name, plain
@@ -148,14 +149,10 @@ def fact_row(name: str, values: Sequence[Value]) -> Markup:
 
 def _cells(run: ReportedRun) -> Markup:
     figures = [column for _, column, _ in SHOWN]
-    columns = list(dict.fromkeys([*IDENTITY, *map(_shown, run.axes), "status", "trials", *figures, *MORE]))
+    columns = list(dict.fromkeys([*IDENTITY, *map(column_of, run.axes), "status", "trials", *figures, *MORE]))
     rows = [[_value(row.get(name)) for name in columns] for row in run.rows]
     scripts = Markup("<script>{}</script>").format(Markup(files("offline.page").joinpath("page.js").read_text()))
     return Markup(_environment().get_template("cells.html").render(columns=columns, rows=rows)) + scripts
-
-
-def _shown(axis: str) -> str:
-    return "prefix_caching" if axis == "enable_prefix_caching" else axis
 
 
 def _value(value: Value) -> CellValue:

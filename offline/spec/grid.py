@@ -44,12 +44,12 @@ class Arm:
     @property
     def name(self) -> str:
         """What tells this arm from the others, for people: `block_size=32 prefix_caching=on`."""
-        words = [f"{key}={self.settings[key]}" for key in self.axes]
-        return (
-            " ".join(words)
-            .replace("enable_prefix_caching=True", "prefix_caching=on")
-            .replace("enable_prefix_caching=False", "prefix_caching=off")
-        )
+        return " ".join(f"{column}={level}" for column, level in self.levels.items())
+
+    @property
+    def levels(self) -> dict[str, Any]:
+        """The same as a row of the table has it: `{"block_size": 32, "prefix_caching": "on"}`, JSON for a mapping."""
+        return {column_of(axis): _level(axis, self.settings[axis]) for axis in self.axes}
 
     @property
     def may_answer_otherwise(self) -> bool:
@@ -69,6 +69,17 @@ class Trial:
     cell: Cell
     index: int
     seed: int
+
+
+def column_of(axis: str) -> str:
+    """The column of a table that has an engine argument which varies."""
+    return "prefix_caching" if axis == "enable_prefix_caching" else axis
+
+
+def _level(axis: str, value: Any) -> Any:
+    if axis == "enable_prefix_caching":
+        return "on" if value else "off"
+    return json.dumps(value) if isinstance(value, (dict, list)) else value
 
 
 def _digest(value: Any) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
@@ -109,13 +108,8 @@ def _last_stop(arm: Arm, starts: Sequence[StartRecord], records: Sequence[Record
 
 def cell_identity(arm: Arm, cell: Cell) -> Row:
     """What a cell is, the varied engine arguments among it."""
-    axes: Row = {
-        name: json.dumps(value) if isinstance(value, (dict, list)) else value
-        for name, value in arm.settings.items()
-        if name in arm.axes
-    }
-    caching = "on" if axes.pop("enable_prefix_caching") else "off"
-    return {"batch_size": cell.batch_size, "prefix_caching": caching, **axes} | {
+    levels = arm.levels
+    return {"batch_size": cell.batch_size, "prefix_caching": levels["prefix_caching"], **levels} | {
         name: getattr(cell, name) for name in ("cache_state", "input_len", "output_len", "shared_prefix_len")
     }
 

@@ -17,6 +17,7 @@ from offline.differences.observations import CELL_AXES
 from offline.differences.run import HEADLINE, RunDifferences
 from offline.records.run import RunRecord, marks
 from offline.records.runfolder import write_whole
+from offline.spec.grid import column_of
 from offline.table.cells import Row
 from offline.table.dictionary import column_dictionary
 from offline.table.differences import HEADINGS, UNDER, headline, terminal_differences
@@ -260,15 +261,11 @@ def _fact(name: str, value: Any) -> str:
 
 def arm_name(row: Row, axes: tuple[str, ...]) -> str:
     """What tells an arm from the others, for a heading."""
-    return " ".join(f"{k}={row[k]}" for k in _arm_keys(axes))
-
-
-def _arm_keys(axes: tuple[str, ...]) -> list[str]:
-    return ["prefix_caching" if key == "enable_prefix_caching" else key for key in axes]
+    return " ".join(f"{k}={row[k]}" for k in map(column_of, axes))
 
 
 def _identity(axes: tuple[str, ...]) -> list[str]:
-    return list(dict.fromkeys([*IDENTITY[:3], *_arm_keys(axes), *IDENTITY[3:]]))
+    return list(dict.fromkeys([*IDENTITY[:3], *map(column_of, axes), *IDENTITY[3:]]))
 
 
 def _arms(rows: Sequence[Row], axes: tuple[str, ...]) -> Sequence[Row]:

@@ -75,7 +75,7 @@ def grid_differences(grid: Sequence[Arm], records: Sequence[Record], drift: Drif
 
 def axis_columns(grid: Sequence[Arm]) -> list[str]:
     """The columns in which the arms of a grid differ."""
-    return ["prefix_caching" if axis == "enable_prefix_caching" else axis for axis in grid[0].axes]
+    return list(grid[0].levels)
 
 
 def planned_arms(path: Path) -> dict[str, Arm]:

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from offline.records.lines import Record, StopRecord, TrialRecord, record_of
 from offline.records.resolved import Resolved
 from offline.spec.grid import Arm, Cell
-from offline.table.cells import Row, rows, run_drift
+from offline.table.cells import Row, cell_identity, rows, run_drift
 from offline.table.figures import measure
+from offline.table.files import arm_name
 from tracing.events.step import GC_PAUSE, STEP, STEP_FIELDS
 
 MS = 1_000_000
@@ -347,3 +348,10 @@ def test_drift_is_told_by_engine_start() -> None:
     assert found is not None
     assert (found.reference_s, found.starts) == (pytest.approx(0.0315), pytest.approx(0.1))
     assert run_drift([started()]) is None
+
+
+@pytest.mark.parametrize("value", [None, True, "fp8", {"method": "ngram", "num_speculative_tokens": 3}])
+def test_a_row_names_its_arm_as_the_arm_names_itself(value: object) -> None:
+    axes = (*AXES, "speculative_config")
+    arm = Arm(SETTINGS | {"speculative_config": value}, axes, (COLD,))
+    assert arm_name(cell_identity(arm, COLD), axes) == arm.name
