@@ -64,6 +64,7 @@ class MeasuredRate:
     unfinished: int = field(metadata=column("requests given up because they still ran", "requests"))
     failed: int = field(metadata=column("requests that failed", "requests"))
     prefix_reset: bool = field(metadata=column("whether cached prefixes were forgotten before it"))
+    steps_lost: int = field(default=0, metadata=column("its first steps, where the step log overwrote them", "steps"))
 
 
 @dataclass(frozen=True)

@@ -50,8 +50,8 @@ class Serving(Protocol):
         """Forget all cached prefixes; False where requests still held some and it did not."""
         ...
 
-    def steps(self) -> list[StepLine]:
-        """The steps since the last call, in order; none where they are not known."""
+    def steps(self) -> tuple[list[StepLine], int]:
+        """The steps since the last call, in order, and how many before them were lost; none where not known."""
         ...
 
     def close(self) -> None:

@@ -56,9 +56,9 @@ class ContinuousServing:
         """True: prefixes are not shared between requests here."""
         return True
 
-    def steps(self) -> list[StepLine]:
+    def steps(self) -> tuple[list[StepLine], int]:
         """None: they are not known."""
-        return []
+        return [], 0
 
     def close(self) -> None:
         """End its thread, and the requests with it."""

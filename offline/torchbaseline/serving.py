@@ -113,10 +113,10 @@ class TorchServing:
         """
         return not self._wanted and await asyncio.to_thread(self._idle.wait, RESET_S)
 
-    def steps(self) -> list[StepLine]:
-        """The steps of the batches since the last call; `tokens` are real ones, without padding."""
+    def steps(self) -> tuple[list[StepLine], int]:
+        """The steps of the batches since the last call, none lost; `tokens` are real ones, without padding."""
         steps, self._steps = self._steps, []
-        return steps
+        return steps, 0
 
     def close(self) -> None:
         """End what runs after its step, and what waits at once."""

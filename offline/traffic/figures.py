@@ -98,7 +98,10 @@ def rate_figures(
     steps: Sequence[StepLine] = (),
     slo_s: Mapping[str, float] | None = None,
 ) -> RateFigures:
-    """The figures of a rate from its requests, its steps, and the objectives of its goodput."""
+    """The figures of a rate from its requests, its steps, and the objectives of its goodput.
+
+    Of a rate whose first steps were lost, no figure is made of the others.
+    """
     begin_ns, seconds = measured.begin_ns, (measured.end_ns - measured.begin_ns) / 1e9
     finished = [times for request in requests if (times := request_times(request, begin_ns))]
     cut = blocks(seconds, np.array([each.e2e_s for each in finished]))
@@ -106,7 +109,8 @@ def rate_figures(
     met = sum(each.meets(slo_s) for each in finished) if slo_s else None
     known = [request.preemptions for request in requests if request.preemptions is not None]
     late = [(request.sent_ns - request.scheduled_ns) / 1e9 for request in requests]
-    inside = [step for step in steps if begin_ns <= step.start_ns < measured.end_ns]
+    known_steps = () if measured.steps_lost else steps
+    inside = [step for step in known_steps if begin_ns <= step.start_ns < measured.end_ns]
     return RateFigures(
         measured=measured,
         offered_req_s=len(requests) / seconds if seconds > 0 else 0.0,

@@ -116,10 +116,12 @@ def over_starts(estimates: Sequence[Estimate | None]) -> Estimate | None:
 
 
 def notes(figures: RateFigures) -> list[str]:
-    """What a reader must know of a rate: a late sender, percentiles that are missing, why a verdict is open."""
+    """What a reader must know of a rate: a late sender, what is missing, why a verdict is open."""
     lines = []
     if figures.late:
         lines.append(f"the sender was late: P99 {figures.late_p99_s * 1e3:.1f} ms")
+    if figures.measured.steps_lost:
+        lines.append(f"its first {figures.measured.steps_lost:,} steps were overwritten: batch and KV use not known")
     if figures.ttft and figures.ttft.p99_needs:
         lines.append(figures.ttft.p99_needs)
     if figures.backlog and figures.verdict == "undecided":

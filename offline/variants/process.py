@@ -7,7 +7,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -101,9 +101,9 @@ async def rate(serving: Serving, command: Message) -> Message:
 
         work = RateWork(serving, schedule, name, write)
         measured = await work.run(Path(command["socket"]), command["drain_s"], reset)
-        for step in serving.steps():
-            steps.write(json.dumps(asdict(step), separators=(",", ":")) + "\n")
-    return asdict(measured)
+        lines, lost = serving.steps()
+        steps.writelines(json.dumps(asdict(line), separators=(",", ":")) + "\n" for line in lines)
+    return asdict(replace(measured, steps_lost=lost))
 
 
 def main(start_serving: StartServing) -> None:

@@ -53,9 +53,9 @@ class ServerServing:
         """False: a server's prefix cache is not ours to empty, and each rate has prompts of its own."""
         return False
 
-    def steps(self) -> list[StepLine]:
+    def steps(self) -> tuple[list[StepLine], int]:
         """None are known."""
-        return []
+        return [], 0
 
     def close(self) -> None:
         """Close the connections."""

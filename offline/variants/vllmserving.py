@@ -70,12 +70,12 @@ class VllmServing:
         """Forget all cached prefixes."""
         return bool(await self.engine.reset_prefix_cache())
 
-    def steps(self) -> list[StepLine]:
-        """What the core's step log has since the last call; overwritten steps are missing."""
-        mark, (steps, _) = self.log.mark(), self.log.since(self._mark)
+    def steps(self) -> tuple[list[StepLine], int]:
+        """What the core's step log has since the last call, and how many records it overwrote before this look."""
+        mark, (steps, lost) = self.log.mark(), self.log.since(self._mark)
         self._mark = mark
         blocks = self.resolved.kv_blocks
-        return [step_line(step, blocks) for step in steps if step.kind == STEP]
+        return [step_line(step, blocks) for step in steps if step.kind == STEP], lost
 
     def close(self) -> None:
         """Shut the engine's processes down and wait for them."""

@@ -45,8 +45,8 @@ class FakeServing:
     async def reset(self) -> bool:
         return True
 
-    def steps(self) -> list[StepLine]:
-        return [StepLine(1, 2, 3, 0, None, 4)]
+    def steps(self) -> tuple[list[StepLine], int]:
+        return [StepLine(1, 2, 3, 0, None, 4)], int(self.settings.get("steps_lost", 0))
 
     def close(self) -> None:
         pass

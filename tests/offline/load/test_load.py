@@ -22,7 +22,7 @@ kind = "torch"
 settings = {token_s = 0.0005}
 [slow]
 kind = "torch"
-settings = {token_s = 0.001, dtype = "bfloat16"}
+settings = {token_s = 0.001, dtype = "bfloat16", steps_lost = 7}
 """
 
 
@@ -64,6 +64,7 @@ def test_a_start_that_has_ended_is_compressed_and_says_what_it_resolved(whole: t
     assert (start.variant, start.start, start.state, start.settings["token_s"]) == ("slow", 1, "complete", 0.001)
     assert start.resolved is not None and start.resolved.dtype == "bfloat16"
     assert [step.tokens for step in read_steps(path)] == [4, 4, 4]
+    assert [rate.steps_lost for rate in read_rates(path)] == [7, 7, 7]
 
 
 def test_requests_are_the_same_for_all_variants_and_their_times_are_in_order(whole: tuple[Path, str]) -> None:

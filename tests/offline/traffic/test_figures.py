@@ -10,6 +10,7 @@ import pytest
 from offline.load.records import MeasuredRate, ServedRequest, StepLine
 from offline.traffic.distributions import distribution, needed_values
 from offline.traffic.figures import rate_backlog, rate_figures, request_times
+from offline.traffic.rows import notes
 from probes.statistics.blocks import blocks
 
 S = 1_000_000_000
@@ -63,6 +64,13 @@ def test_the_figures_of_a_rate() -> None:
     assert (row.running_mean, row.kv_use_max, row.preemptions) == (3.5, 0.3, 3)
     assert row.late and row.late_p99_s == pytest.approx(0.005, rel=0.05)
     assert row.backlog is not None and row.backlog.peak == 4
+
+
+def test_a_rate_that_lost_its_first_steps_says_so_and_makes_no_figure_of_the_others() -> None:
+    steps = [StepLine(BEGIN + 9 * S, BEGIN + 10 * S, 4, 1, 0.3, 4)]
+    row = rate_figures(replace(RATE, steps_lost=1234), [ONE], steps)
+    assert (row.running_mean, row.kv_use_max) == (None, None)
+    assert "its first 1,234 steps were overwritten: batch and KV use not known" in notes(row)
 
 
 def test_one_request_at_a_time_has_no_backlog() -> None:
