@@ -15,6 +15,7 @@ from enginescope_plugin import STEP_LOG
 from offline.engine.process import SHARED_MEMORY, with_plugin
 from offline.load.records import ServedRequest
 from offline.load.schedule import read_schedule
+from probes.jsonform import encoded
 from offline.load.serving import Serving
 from offline.variants.ratework import RateName, RateWork
 from probes.client.loops import quick_loop
@@ -93,16 +94,16 @@ async def rate(serving: Serving, command: Message) -> Message:
     name = RateName(command["variant"], command["start"], schedule.head.rate_req_s)
     reset = await empty(serving)
     serving.steps()
-    with (folder / "requests.jsonl").open("a") as requests, (folder / "steps.jsonl").open("a") as steps:
+    with (folder / "requests.jsonl").open("ab") as requests, (folder / "steps.jsonl").open("ab") as steps:
 
-        def write(request: ServedRequest) -> None:
-            requests.write(json.dumps(asdict(request), separators=(",", ":")) + "\n")
+        def write(request: ServedRequest) -> None:  # while others run, on the loop that stamps their tokens
+            requests.write(encoded(request) + b"\n")
             requests.flush()
 
         work = RateWork(serving, schedule, name, write)
         measured = await work.run(Path(command["socket"]), command["drain_s"], reset)
         lines, lost = serving.steps()
-        steps.writelines(json.dumps(asdict(line), separators=(",", ":")) + "\n" for line in lines)
+        steps.writelines(encoded(line) + b"\n" for line in lines)
     return asdict(replace(measured, steps_lost=lost))
 
 

@@ -15,6 +15,7 @@ from probes.client.attempt import Attempt
 from probes.client.client import Client
 from probes.client.watch import Limits
 from probes.errors import EnginescopeError
+from probes.jsonform import encoded
 
 PATIENCE_S = 10.0
 LIMITS = Limits(connect_s=10.0, first_token_s=3600.0, gap_s=3600.0, total_s=3600.0)  # the rate's end gives up
@@ -47,7 +48,7 @@ class ServerServing:
         values = {"model": self.model, "prompt": request.prompt_token_ids, "max_tokens": tokens, "min_tokens": tokens}
         values |= {"ignore_eos": True, "stream": True, "stream_options": {"include_usage": True}}
         values |= {"return_token_ids": True, "temperature": 0.0, **request.sampling}
-        return json.dumps(values, separators=(",", ":")).encode()
+        return encoded(values)
 
     async def reset(self) -> bool:
         """False: a server's prefix cache is not ours to empty, and each rate has prompts of its own."""
