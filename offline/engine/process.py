@@ -13,10 +13,10 @@ ENTRY = "from offline.engine.arm import main; main()"
 SHARED_MEMORY = Path("/dev/shm")
 
 
-def start_process(log: Path) -> EngineProcess:
-    """Start the process that will hold an arm's engine; its output is appended to `log`."""
+def start_process(log: Path, entry: str = ENTRY) -> EngineProcess:
+    """Start the process that will hold an engine, an arm's if nothing else is said; its output is appended to `log`."""
     folder = tempfile.mkdtemp(prefix="enginescope-", dir=SHARED_MEMORY if SHARED_MEMORY.is_dir() else None)
-    return EngineProcess(ENTRY, log, {STEP_LOG: folder} | with_plugin(), scratch=Path(folder))
+    return EngineProcess(entry, log, {STEP_LOG: folder} | with_plugin(), scratch=Path(folder))
 
 
 def with_plugin() -> dict[str, str]:

@@ -24,7 +24,7 @@ from offline.load.progress import LoadProgress
 from offline.load.records import MeasuredRate, VariantStart
 from offline.load.schedule import ONE_AT_A_TIME
 from offline.variants.ownserver import own_server
-from offline.variants.process import start_process
+from offline.variants.process import start_variant
 from offline.variants.sender import start_sender
 from offline.variants.variant import SERVER, Variant
 from probes.jsonform import read_record
@@ -232,7 +232,7 @@ def processes(
         if variant.serve:
             url = stack.enter_context(own_server(variant.settings, model, path / "server.txt", LIMIT_S))
             kind, settings = SERVER, {"base_url": url}
-        engine = stack.enter_context(start_process(kind, path / "log.txt"))
+        engine = stack.enter_context(start_variant(kind, path / "log.txt"))
         yield engine, stack.enter_context(start_sender(path / "sender.txt")), settings
 
 

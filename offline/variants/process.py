@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from enginescope_plugin import STEP_LOG
-from offline.engine.process import SHARED_MEMORY, with_plugin
+from offline.engine.process import start_process
 from offline.load.records import ServedRequest
 from offline.load.schedule import read_schedule
-from probes.jsonform import encoded
 from offline.load.serving import Serving
 from offline.variants.ratework import RateName, RateWork
 from probes.client.loops import quick_loop
+from probes.jsonform import encoded
 from probes.processes.dialogue import Message, answer_commands
 from probes.processes.engine import EngineProcess
 
@@ -33,11 +30,9 @@ RESET_TRIES = 10
 StartServing = Callable[[Mapping[str, Any]], Serving]
 
 
-def start_process(kind: str, log: Path) -> EngineProcess:
+def start_variant(kind: str, log: Path) -> EngineProcess:
     """Start the process of a variant; its output is appended to `log`. Its scratch folder holds the sender's socket."""
-    folder = tempfile.mkdtemp(prefix="enginescope-", dir=SHARED_MEMORY if SHARED_MEMORY.is_dir() else None)
-    environment = {STEP_LOG: folder} | with_plugin()
-    return EngineProcess(ENTRY.format(module=MODULES[kind]), log, environment, scratch=Path(folder))
+    return start_process(log, ENTRY.format(module=MODULES[kind]))
 
 
 class VariantServer:

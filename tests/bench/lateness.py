@@ -22,7 +22,7 @@ sys.path.insert(0, str(ROOT))
 from offline.load.arrivals import POISSON, arrival_times  # noqa: E402
 from offline.load.folder import read_requests  # noqa: E402
 from offline.load.schedule import Schedule, ScheduleHead, make_schedule, write_schedule  # noqa: E402
-from offline.variants.process import start_process  # noqa: E402
+from offline.variants.process import start_variant  # noqa: E402
 from offline.variants.sender import start_sender  # noqa: E402
 from offline.workload.items import Item  # noqa: E402
 from probes.checkpoint import two_layer_model  # noqa: E402
@@ -56,7 +56,7 @@ def measure(plan: Schedule, model: str) -> tuple[list[int], list[int], float]:
         folder = Path(name)
         write_schedule(folder / "plan.jsonl", plan)
         write_schedule(folder / "warm-up.jsonl", replace(plan, requests=plan.requests[:64]))
-        with start_process("vllm", folder / "log.txt") as engine, start_sender(folder / "sender.txt") as sender:
+        with start_variant("vllm", folder / "log.txt") as engine, start_sender(folder / "sender.txt") as sender:
             engine.ask({"do": "start", "settings": {**SETTINGS, "model": model}}, LIMIT_S)
             engine.ask({"do": "warm_up", "schedule": str(folder / "warm-up.jsonl")}, LIMIT_S)
             link: dict[str, Any] = {"schedule": str(folder / "plan.jsonl"), "socket": str(folder / "socket")}
