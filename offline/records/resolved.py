@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from probes.columns import column
 
@@ -41,3 +41,6 @@ class Resolved:
     start_method: str | None = field(metadata=column("how worker processes are started"))
     multiprocessing: bool | None = field(metadata=column("whether the core has a process of its own"))
     quantization: str | None = field(default=None, metadata=column("how weights are quantized, as vLLM names it"))
+
+
+UNKNOWN = Resolved(**{each.name: None for each in fields(Resolved)})

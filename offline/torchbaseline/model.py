@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.cache_utils import Cache, CacheLayerMixin
 
-from offline.records.resolved import Resolved
+from offline.records.resolved import UNKNOWN, Resolved
 from offline.torchbaseline.batch import StaticBatch
 from offline.torchbaseline.memory import BatchMemory, batch_memory
 from probes.doctor.resources import model_threads
@@ -92,9 +92,16 @@ def memory_of(folder: Path, config: Any, width: int) -> BatchMemory:
 
 def resolved(device: str, dtype: str, longest: int) -> Resolved:
     """The baseline in the words of an engine's configuration; what it does not have is None."""
-    known = {"device": device, "dtype": dtype, "max_model_len": longest, "enforce_eager": True}
-    known |= {"enable_prefix_caching": False, "enable_chunked_prefill": False, "async_scheduling": False}
-    return Resolved(**{**dict.fromkeys((field.name for field in fields(Resolved)), None), **known})  # type: ignore[arg-type]
+    return replace(
+        UNKNOWN,
+        device=device,
+        dtype=dtype,
+        max_model_len=longest,
+        enforce_eager=True,
+        enable_prefix_caching=False,
+        enable_chunked_prefill=False,
+        async_scheduling=False,
+    )
 
 
 class OwnLayer(CacheLayerMixin):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import urllib.request
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 from offline.load.records import StepLine
 from offline.load.serving import Ending, Receive, ScheduledRequest
-from offline.records.resolved import Resolved
+from offline.records.resolved import UNKNOWN
 from probes.client.attempt import Attempt
 from probes.client.client import Client
 from probes.client.watch import Limits
@@ -19,7 +19,6 @@ from probes.jsonform import encoded
 
 PATIENCE_S = 10.0
 LIMITS = Limits(connect_s=10.0, first_token_s=3600.0, gap_s=3600.0, total_s=3600.0)  # the rate's end gives up
-NOT_KNOWN = Resolved(**{each.name: None for each in fields(Resolved)})
 
 
 class ServerServing:
@@ -27,7 +26,7 @@ class ServerServing:
 
     def __init__(self, base_url: str, trust_env: bool = False) -> None:
         self.model, longest = _first_model(f"{base_url}/models")
-        self.resolved = replace(NOT_KNOWN, max_model_len=longest)
+        self.resolved = replace(UNKNOWN, max_model_len=longest)
         self.vocabulary = 0
         self._url, self._trust_env = f"{base_url}/completions", trust_env
         self._client: Client | None = None

@@ -7,12 +7,12 @@ import os
 import signal
 import time
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import replace
 from typing import Any
 
 from offline.load.records import StepLine
 from offline.load.serving import Ending, Receive, ScheduledRequest
-from offline.records.resolved import Resolved
+from offline.records.resolved import UNKNOWN
 
 
 class FakeServing:
@@ -22,8 +22,7 @@ class FakeServing:
         if reason := settings.get("refuses"):
             raise ValueError(reason)
         self.settings, self.vocabulary = settings, 1000
-        names = {each.name for each in fields(Resolved)}
-        self.resolved = Resolved(**(dict.fromkeys(names) | {"dtype": str(settings.get("dtype", "float32"))}))
+        self.resolved = replace(UNKNOWN, dtype=str(settings.get("dtype", "float32")))
         self.slots = asyncio.Semaphore(int(settings.get("slots", 1000)))
         self.served = 0
 

@@ -6,10 +6,9 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
 
 from offline.load.serving import Ending, ScheduledRequest
-from offline.records.resolved import Resolved
+from offline.records.resolved import UNKNOWN
 from offline.torchbaseline.batch import BatchLimits, BatchWork, StaticBatch
 from offline.torchbaseline.memory import BatchMemory
 from offline.torchbaseline.queue import WaitingRequests
@@ -22,7 +21,7 @@ LIMITS = BatchLimits(most_rows=2, most_bytes=1000, wait_s=60.0)  # a batch of on
 class InstantModel:
     """Runs a batch at once, as soon as it may go on; a prompt of token 13 makes it fail."""
 
-    resolved = Resolved(**dict.fromkeys(field.name for field in fields(Resolved)))  # type: ignore[arg-type]
+    resolved = UNKNOWN
     vocabulary = 100
     memory = BatchMemory(kv_bytes=1, prefill_bytes=0, logits_bytes=0)
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import replace
 from typing import Any
 
 from offline.load.records import VariantStart
-from offline.records.resolved import Resolved
+from offline.records.resolved import UNKNOWN
 from offline.variants.resolution import resolution_notes
 
 
 def start(variant: str, settings: dict[str, Any], **resolved: Any) -> VariantStart:
-    values = dict.fromkeys([each.name for each in fields(Resolved)]) | resolved
-    return VariantStart(variant, 1, "vllm", settings, Resolved(**values), state="complete")
+    return VariantStart(variant, 1, "vllm", settings, replace(UNKNOWN, **resolved), state="complete")
 
 
 def test_what_resolved_differently_is_said() -> None:
