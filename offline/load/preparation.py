@@ -15,12 +15,13 @@ from urllib.parse import urlsplit
 from offline.load.arrivals import RECORDED, arrival_times, replayed_times
 from offline.load.folder import LoadFolder, LoadRun, newest_unfinished, read_load_run
 from offline.load.schedule import (
-    ONE_AT_A_TIME,
+    CLOSED,
     Schedule,
     ScheduleHead,
     make_schedule,
     read_schedule,
     refuse_other_model,
+    schedule_name,
     write_schedule,
 )
 from offline.load.spec import LoadSpec
@@ -141,7 +142,7 @@ def schedule_head(spec: LoadSpec, model: Path | str, source: WorkloadSource) -> 
 def made(spec: LoadSpec, source: WorkloadSource, head: ScheduleHead, model: Path | str) -> Iterator[Schedule]:
     """One schedule a rate, and the closed level first; request n asks for the same lengths in each."""
     closed = [0.0] * max(20, int(CLOSED_REQUESTS_S * spec.duration_s))
-    yield make_schedule(replace(head, arrivals=ONE_AT_A_TIME), closed, fitting(source, head, model))
+    yield make_schedule(replace(head, arrivals=CLOSED), closed, fitting(source, head, model))
     for rate in sorted(spec.rates) if not spec.knee else ():
         times_s = rate_times(spec, source, rate)
         yield make_schedule(replace(head, rate_req_s=rate), times_s, fitting(source, head, model))
@@ -172,8 +173,8 @@ def _tokens(item: Item) -> int:
 def replayed(folder: Path, spec: LoadSpec, head: ScheduleHead) -> list[Schedule]:
     """The schedules of another run, for the rates asked for and one at a time."""
     plans = []
-    for name in (ONE_AT_A_TIME, *(f"{rate:g}" for rate in sorted(spec.rates))):
-        path = folder / f"{name}.jsonl"
+    for rate in (None, *sorted(spec.rates)):
+        path = folder / f"{schedule_name(rate)}.jsonl"
         plans.append(read_schedule(path))
         refuse_other_model(plans[-1], path, head.model, head.tokenizer)
     return plans

@@ -22,7 +22,7 @@ from offline.load.kneesearch import KneeSearch, start_rate
 from offline.load.preparation import START_S, WARM_UP, PreparedLoad
 from offline.load.progress import LoadProgress
 from offline.load.records import MeasuredRate, VariantStart
-from offline.load.schedule import ONE_AT_A_TIME
+from offline.load.schedule import level_name, schedule_name
 from offline.variants.ownserver import own_server
 from offline.variants.process import start_variant
 from offline.variants.sender import start_sender
@@ -35,6 +35,8 @@ SLACK_S = 120.0  # for a rate, beyond its duration and its drain
 TRIES = 2  # of a start that fails
 OVERLOAD = 0.1  # of the requests unfinished at the end: such a rate is too high, for the budget's choice only
 FAR = 2.0  # times such a rate: what is left out first where the budget ends
+
+UNIT = "requests/s"
 
 RateKey = tuple[str, float | None]
 
@@ -102,7 +104,8 @@ class LoadRunner:
 
     def _leave_out(self, variant: Variant, rates: list[float | None], why: str) -> None:
         if rates:
-            words = f"{variant.name} at {', '.join(map(level_name, rates))} left out of a start: {why}"
+            levels = ", ".join(level_name(rate, UNIT) for rate in rates)
+            words = f"{variant.name} at {levels} left out of a start: {why}"
             self.remarks.append(words)
             self.progress.warn(words)
             self.progress.passed(sum(map(self.level_s, rates)))
@@ -130,7 +133,7 @@ class LoadRunner:
                 start = self._begun(start, engine, settings, path)
                 level = Level(self, start, engine, sender, path)
                 for rate in rates:
-                    level.measure(rate, self._schedule(ONE_AT_A_TIME if rate is None else f"{rate:g}"))
+                    level.measure(rate, self._schedule(schedule_name(rate)))
                 if self.prepared.run.spec.knee:
                     self._search(level)
                 engine.stop()
@@ -171,7 +174,7 @@ class LoadRunner:
             if time.monotonic() + seconds > end_s:
                 break
             measured = level.measure(trial.rate_req_s, search.schedule(trial), seconds)
-            self.progress.warn(f"{level_name(trial.rate_req_s)}: {search.judge(trial, measured, level.path)}")
+            self.progress.warn(f"{level_name(trial.rate_req_s, UNIT)}: {search.judge(trial, measured, level.path)}")
         self.remarks.append(f"{level.start.variant}, start {level.start.start}: {search.bracket.sentence}")
         self.progress.warn(self.remarks[-1])
 
@@ -209,7 +212,7 @@ class Level:
         """The sender replays a schedule, the variant writes what becomes of it."""
         start, spec, scratch = self.start, self.runner.prepared.run.spec, self.engine.child.scratch
         assert scratch is not None
-        self.runner.progress.tell(f"{start.variant}, start {start.start}: {level_name(rate)}")
+        self.runner.progress.tell(f"{start.variant}, start {start.start}: {level_name(rate, UNIT)}")
         link = {"schedule": str(schedule), "socket": str(scratch / "sender")}
         name = {"folder": str(self.path), "variant": start.variant, "start": start.start}
         self.engine.send({"do": "rate", "drain_s": spec.drain_s} | name | link)
@@ -244,8 +247,3 @@ def closed(folder: Path) -> VariantStart:
         write_start(folder, start)
     compress(folder)
     return start
-
-
-def level_name(rate: float | None) -> str:
-    """A level for people."""
-    return "one at a time" if rate is None else f"{rate:g} requests/s"

@@ -19,7 +19,8 @@ from probes.errors import EnginescopeError, usage_error
 from probes.jsonform import read_record
 
 SCHEMA = 1
-ONE_AT_A_TIME = "one-at-a-time"  # a closed level: the next request is sent when the last one has ended
+CLOSED = "one-at-a-time"  # a level's kind and file: the next request is sent when the last one has ended
+ONE_AT_A_TIME = "one at a time"  # what people read of it
 
 
 @dataclass(frozen=True)
@@ -48,13 +49,22 @@ class Schedule:
     @property
     def name(self) -> str:
         """The file's name without its suffix: the rate, or one-at-a-time."""
-        rate = self.head.rate_req_s
-        return ONE_AT_A_TIME if rate is None else f"{rate:g}"
+        return schedule_name(self.head.rate_req_s)
 
     @property
     def longest(self) -> int:
         """Tokens of the longest request, prompt and output together."""
         return max((len(each.prompt_token_ids) + each.output_tokens for each in self.requests), default=0)
+
+
+def schedule_name(rate_req_s: float | None) -> str:
+    """The name of a level's schedule, as that of a file."""
+    return CLOSED if rate_req_s is None else f"{rate_req_s:g}"
+
+
+def level_name(rate_req_s: float | None, unit: str = "") -> str:
+    """A level as people read it: `8`, `8 req/s`, or `one at a time`."""
+    return ONE_AT_A_TIME if rate_req_s is None else f"{rate_req_s:g} {unit}".rstrip()
 
 
 def make_schedule(head: ScheduleHead, times_s: Sequence[float], items: Iterable[Item]) -> Schedule:

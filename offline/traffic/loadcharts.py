@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
+from offline.load.schedule import level_name
 from offline.page.charts import COLOURS, SHARES, empty_chart
 from offline.traffic.backlog import NOT_SUSTAINED, SUSTAINED
 from offline.traffic.factors import BASE, optimizations, rate_ratio
-from offline.traffic.figures import request_times
-from offline.traffic.results import LoadResults, RateResult
+from offline.traffic.results import LoadResults
 from offline.traffic.rows import RateRow
 
 SYMBOLS = {SUSTAINED: "circle", NOT_SUSTAINED: "x", "": "diamond"}
@@ -69,13 +69,13 @@ def distribution(results: LoadResults, name: str) -> go.Figure:
     for variant, colour in _colours(results):
         levels = results.levels(variant)
         for rate in levels:
-            times = [value for each in results.of(variant, rate) for value in _values(each, name)]
+            every = [getattr(each, name) for result in results.of(variant, rate) for each in result.times]
+            times = [value for value in every if value is not None]
             if times:
-                label = "one at a time" if rate is None else f"{rate:g} req/s"
                 figure.add_scatter(
                     x=np.round(np.quantile(times, SHARES) * 1e3, 4).tolist(),
                     y=SHARES.tolist(),
-                    name=f"{variant}, {label}",
+                    name=f"{variant}, {level_name(rate, 'req/s')}",
                     visible=True if rate == levels[-1] else "legendonly",
                     line_color=colour,
                 )
@@ -104,22 +104,16 @@ def gains(results: LoadResults) -> go.Figure:
     for number, rate in enumerate(results.levels(BASE) if BASE in results.variants else ()):
         ratios = {name: rate_ratio(results, BASE, name, rate, "normalized") for name in optimizations(results)}
         known = {name: each for name, each in ratios.items() if each is not None}
-        label = "one at a time" if rate is None else f"{rate:g} req/s"
         highs = [(each.high or each.value) - each.value for each in known.values()]
         lows = [each.value - (each.low or each.value) for each in known.values()]
         figure.add_bar(
             x=[name.removeprefix(f"{BASE}+") for name in known],
             y=[each.value for each in known.values()],
             error_y={"array": highs, "arrayminus": lows},
-            name=label,
+            name=level_name(rate, "req/s"),
             marker_color=COLOURS[number % len(COLOURS)],
         )
     return figure
-
-
-def _values(result: RateResult, name: str) -> list[float]:
-    times = [request_times(each, result.figures.measured.begin_ns) for each in result.requests]
-    return [value for each in times if each and (value := getattr(each, name)) is not None]
 
 
 def _colours(results: LoadResults) -> list[tuple[str, str]]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from offline.traffic.factors import factor_text, knee_factor, ratio
+from offline.traffic.figures import LATE_S
 from offline.traffic.paper import STATIC
 from offline.traffic.results import LoadResults
-from offline.traffic.rows import RateRow
+from offline.traffic.rows import RateRow, late_note
 
 FEW_STARTS = "Each variant was started once: intervals are of blocks of time, and differences are no claim."
-ALIKE = "{} resolved to the same settings: what differs between them is chance."
 
 
 def load_summary(results: LoadResults, rows: Sequence[RateRow]) -> list[str]:
@@ -55,24 +55,11 @@ def _doubts(results: LoadResults, rows: Sequence[RateRow]) -> Iterator[str]:
     for row in rows:
         if row.unfinished or row.failed:
             yield (
-                f"{row.variant} at {row.rate} req/s: {row.unfinished} of {row.requests} requests unfinished, "
+                f"{row.variant} at {row.level}: {row.unfinished} of {row.requests} requests unfinished, "
                 f"{row.failed} failed; its latencies are of the others."
             )
-        if "sender was late" in row.note:
-            yield f"{row.variant} at {row.rate}: {row.note.split(';')[0]}."
-    for names in _alike(results):
-        yield ALIKE.format(" and ".join(names))
+        if row.late_p99_s > LATE_S:
+            yield f"{row.variant} at {row.level}: {late_note(row.late_p99_s)}."
     failures = [start for start in results.starts if start.reason]
     yield from (f"{start.variant}, start {start.start}: {start.state}: {start.reason}" for start in failures)
     yield from results.run.notes
-
-
-def _alike(results: LoadResults) -> list[list[str]]:
-    """Variants of one kind that resolved to the same settings."""
-    by_settings: dict[tuple[str, str], list[str]] = {}
-    for start in results.starts:
-        if start.resolved is not None and start.variant in results.variants:
-            names = by_settings.setdefault((start.kind, str(start.resolved)), [])
-            if start.variant not in names:
-                names.append(start.variant)
-    return [names for names in by_settings.values() if len(names) > 1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from offline.load.schedule import level_name
 from offline.traffic.factors import BASE, factor_text, knee_factor, rate_ratio
 from offline.traffic.results import LoadResults
 from probes.statistics.intervals import Estimate
@@ -40,9 +41,10 @@ def _chunks(results: LoadResults) -> list[list[str]]:
         if not measured:
             rows.append([statement, claim, f"not measured: needs {CHUNKED} and {BASE}", ""])
             continue
-        rate = max(rate or 0.0 for rate in results.levels(CHUNKED))
-        factor = rate_ratio(results, CHUNKED, BASE, rate, name)
-        rows.append([statement, claim, f"at {rate:g} req/s {factor_text(factor)} times", _agrees(factor, above)])
+        rate = results.levels(CHUNKED)[-1]
+        factor, level = rate_ratio(results, CHUNKED, BASE, rate, name), level_name(rate, "req/s")
+        here = f"at {level} {factor_text(factor)} times" if factor else f"not known at {level}"
+        rows.append([statement, claim, here, _agrees(factor, above)])
     return rows
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from offline.load.schedule import level_name
 from offline.page.page import STYLE, TOGGLE, chart_html, fact_row, provenance
 from offline.records.runfolder import write_whole
 from offline.traffic import loadcharts
@@ -124,7 +125,7 @@ def _gains(results: LoadResults) -> Iterator[list[str]]:
         for rate in results.levels(variant):
             names = ("normalized", "ttft", "longest_itl_s", "output_tok_s")
             ratios = [factor_text(rate_ratio(results, variant, BASE, rate, name)) for name in names]
-            yield [variant, "one at a time" if rate is None else f"{rate:g}", *ratios]
+            yield [variant, level_name(rate), *ratios]
 
 
 def _resolved(results: LoadResults) -> PageSection:

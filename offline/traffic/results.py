@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from offline.load.folder import (
@@ -16,7 +17,7 @@ from offline.load.folder import (
 )
 from offline.load.records import ServedRequest, StepLine, VariantStart
 from offline.traffic.backlog import NOT_SUSTAINED, SUSTAINED, UNDECIDED
-from offline.traffic.figures import RateFigures, rate_figures
+from offline.traffic.figures import RateFigures, RequestTimes, rate_figures, request_times
 from offline.traffic.knee import Bracket, RateTrial, bracket
 
 
@@ -37,6 +38,12 @@ class RateResult:
     def rate_req_s(self) -> float | None:
         """The rate; None for one request at a time."""
         return self.figures.measured.rate_req_s
+
+    @cached_property
+    def times(self) -> list[RequestTimes]:
+        """The times of its finished requests."""
+        begin_ns = self.figures.measured.begin_ns
+        return [times for each in self.requests if (times := request_times(each, begin_ns))]
 
 
 @dataclass(frozen=True)
@@ -62,8 +69,8 @@ class LoadResults:
         """A rate of a variant, of all its starts."""
         return [each for each in self.rates if each.variant == variant and each.rate_req_s == rate_req_s]
 
-    def verdict(self, variant: str, rate_req_s: float) -> str:
-        """Whether a variant sustains a rate: what all its starts say, else undecided."""
+    def verdict(self, variant: str, rate_req_s: float | None) -> str:
+        """Whether a variant sustains a rate: what all its starts say, else undecided; empty for one at a time."""
         verdicts = {each.figures.verdict for each in self.of(variant, rate_req_s)}
         return verdicts.pop() if len(verdicts) == 1 else UNDECIDED
 

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import mean
 
+from offline.load.schedule import ONE_AT_A_TIME, level_name
 from offline.table.statistics import mean_interval
+from offline.traffic.backlog import UNDECIDED
 from offline.traffic.distributions import LatencyFigures
 from offline.traffic.figures import RateFigures
 from offline.traffic.results import LoadResults
 from probes.columns import column
 from probes.statistics.intervals import Estimate
-
-ONE_AT_A_TIME = "one at a time"
 
 
 @dataclass(frozen=True)
@@ -53,27 +53,28 @@ class RateRow:
     late_p99_s: float = field(metadata=column("how late the sender was, 99th percentile, the worst start", "s"))
     note: str = field(metadata=column("what the figures lack, and why"))
 
+    @property
+    def level(self) -> str:
+        """The rate in a sentence."""
+        return f"{self.rate} req/s" if self.rate != ONE_AT_A_TIME else self.rate
+
 
 def rows(results: LoadResults) -> list[RateRow]:
     """All rows, by variant and rate."""
-    return [
-        rate_row(variant, rate, [each.figures for each in results.of(variant, rate)])
-        for variant in results.variants
-        for rate in results.levels(variant)
-    ]
+    return [rate_row(results, variant, rate) for variant in results.variants for rate in results.levels(variant)]
 
 
-def rate_row(variant: str, rate_req_s: float | None, starts: Sequence[RateFigures]) -> RateRow:
+def rate_row(results: LoadResults, variant: str, rate_req_s: float | None) -> RateRow:
     """One rate of a variant from its starts."""
+    starts = [each.figures for each in results.of(variant, rate_req_s)]
     measured = [each.measured for each in starts]
-    verdicts = {each.verdict for each in starts}
     normalized = over_starts([each.normalized.mean if each.normalized else None for each in starts])
     output = over_starts([each.output_tok_s for each in starts]) or Estimate(0.0, None, None)
     longest = [each.longest_itl_s for each in starts if each.longest_itl_s is not None]
     preempted = [each.preemptions for each in starts if each.preemptions is not None]
     return RateRow(
         variant=variant,
-        rate=ONE_AT_A_TIME if rate_req_s is None else f"{rate_req_s:g}",
+        rate=level_name(rate_req_s),
         starts=len(starts),
         spread="starts" if len(starts) > 1 else "blocks of time, n=1",
         offered_req_s=mean(each.offered_req_s for each in starts),
@@ -81,7 +82,7 @@ def rate_row(variant: str, rate_req_s: float | None, starts: Sequence[RateFigure
         finished=sum(each.finished for each in measured),
         unfinished=sum(each.unfinished for each in measured),
         failed=sum(each.failed for each in measured),
-        verdict=verdicts.pop() if len(verdicts) == 1 else "undecided",
+        verdict=results.verdict(variant, rate_req_s),
         normalized_s=normalized.value if normalized else None,
         normalized_s_lo=normalized.low if normalized else None,
         normalized_s_hi=normalized.high if normalized else None,
@@ -119,14 +120,19 @@ def notes(figures: RateFigures) -> list[str]:
     """What a reader must know of a rate: a late sender, what is missing, why a verdict is open."""
     lines = []
     if figures.late:
-        lines.append(f"the sender was late: P99 {figures.late_p99_s * 1e3:.1f} ms")
+        lines.append(late_note(figures.late_p99_s))
     if figures.measured.steps_lost:
         lines.append(f"its first {figures.measured.steps_lost:,} steps were overwritten: batch and KV use not known")
     if figures.ttft and figures.ttft.p99_needs:
         lines.append(figures.ttft.p99_needs)
-    if figures.backlog and figures.verdict == "undecided":
+    if figures.backlog and figures.verdict == UNDECIDED:
         lines.append(figures.backlog.sentence)
     return lines
+
+
+def late_note(late_p99_s: float) -> str:
+    """What a late sender is said as."""
+    return f"the sender was late: P99 {late_p99_s * 1e3:.1f} ms"
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import csv
 import shutil
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 
+from offline.records.resolved import UNKNOWN
 from offline.traffic.factors import factor_text, knee_factor, ratio
 from offline.traffic.knee import Bracket
+from offline.traffic.loadsummary import load_summary
 from offline.traffic.paper import paper_rows
 from offline.traffic.report import write
 from offline.traffic.results import LoadResults, load_results
-from offline.traffic.rows import RateRow
+from offline.traffic.rows import RateRow, rows
 from probes.columns import dictionary
 from probes.statistics.intervals import Estimate
 from tests.chromium import chromium
@@ -75,6 +77,25 @@ def test_beside_the_papers(results: LoadResults) -> None:
     assert sustained[2:] == ["4.00 (1.00 to 16.00) times", "no difference seen"]
     assert ttft[2].startswith("at 8 req/s 1.2")
     assert itl[2].startswith("at 8 req/s 0.8")
+
+
+def test_beside_the_papers_stands_what_was_measured_one_at_a_time_where_there_is_nothing_else(
+    results: LoadResults,
+) -> None:
+    alone = replace(results, rates=tuple(each for each in results.rates if each.rate_req_s is None))
+    assert paper_rows(alone)[1][2].startswith("at one at a time 1.2")
+
+
+def test_a_doubt_names_its_level_and_is_said_once(results: LoadResults) -> None:
+    note = "a and b resolved to the same settings: their difference is chance"
+    starts = tuple(replace(each, resolved=UNKNOWN) for each in results.starts)
+    noted = replace(results, starts=starts, run=replace(results.run, notes=(note,)))
+    late = replace(rows(results)[0], unfinished=2, late_p99_s=0.005)
+    doubts = load_summary(noted, [late])
+    level = f"{BASELINE} at one at a time"
+    assert f"{level}: 2 of 16 requests unfinished, 0 failed; its latencies are of the others." in doubts
+    assert f"{level}: the sender was late: P99 5.0 ms." in doubts
+    assert [each for each in doubts if "same settings" in each] == [note]
 
 
 def test_factors_with_their_intervals() -> None:
