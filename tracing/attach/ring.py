@@ -46,8 +46,9 @@ class Ring:
         records = records[safe - first :]
         self.lost += safe - self.next
         laps = np.arange(safe, end) // self.slots
-        unwritten = records["kind"] >> LAP_SHIFT != laps & LAP_MASK
-        records["kind"] = np.where(unwritten, 0, records["kind"] & KIND_MASK)
+        kinds = records["kind"] & KIND_MASK
+        unwritten = (kinds == 0) | (records["kind"] >> LAP_SHIFT != laps & LAP_MASK)  # in its first lap a slot is empty
+        records["kind"] = np.where(unwritten, 0, kinds)
         if unwritten.any() and not at_end:
             records = records[: int(unwritten.argmax())]
         self.next = safe + len(records)

@@ -37,14 +37,20 @@ def test_what_was_overwritten_is_counted(tmp_path: Path, written: int, numbers: 
     assert ring.take().tolist() == []
 
 
-def test_a_record_that_is_being_written_is_left_for_the_next_time(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("written", "numbers", "lost"),
+    [(2, [0, 1], 0), (6, [3, 4, 5], 3)],  # the next one's slot is still empty, or still holds number 2
+)
+def test_a_record_that_is_being_written_is_left_for_the_next_time(
+    tmp_path: Path, written: int, numbers: list[int], lost: int
+) -> None:
     path = tmp_path / "events-7.bin"
-    ring_file(path, 4, 6)
+    ring_file(path, 4, written)
     header = np.fromfile(path, layout.HEADER, count=1)
-    header["written"] = 7  # its slot still holds number 2
+    header["written"] = written + 1
     path.write_bytes(header.tobytes() + path.read_bytes()[layout.HEADER.itemsize :])
     ring = Ring(path)
-    assert (ring.take()["start"].tolist(), ring.lost, ring.next) == ([3, 4, 5], 3, 6)
+    assert (ring.take()["start"].tolist(), ring.lost, ring.next) == (numbers, lost, written)
     assert ring.take(at_end=True)["kind"].tolist() == [0]
 
 
