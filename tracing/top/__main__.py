@@ -51,17 +51,17 @@ def main() -> int:
     engine = standing_engine(pid)
     if engine is None:
         raise EnginescopeError(f"process {pid} does not stand by: start it with ENGINESCOPE=standby in its environment")
-    end = time.monotonic() + args.seconds if args.seconds else float("inf")
+    seconds = args.seconds or float("inf")
     with contextlib.suppress(KeyboardInterrupt), terminable():  # the way to end it, not a failure
         if not engine.standing.standby:
-            show(engine, console(), end, lambda: None)
+            show(engine, console(), seconds, lambda: None)
             return 0
         with turned_on(engine) as switch:
-            show(engine, console(), end, switch.renew)
+            show(engine, console(), seconds, switch.renew)
     return 0
 
 
-def show(engine: StandingEngine, out: Console, end: float, renew: Callable[[], None]) -> None:
+def show(engine: StandingEngine, out: Console, seconds: float, renew: Callable[[], None]) -> None:
     """Window after window: a screen on a terminal, lines elsewhere."""
     from rich.live import Live
 
@@ -69,22 +69,23 @@ def show(engine: StandingEngine, out: Console, end: float, renew: Callable[[], N
 
     title = f"{engine.standing.title} ({engine.standing.pid})"
     if not out.is_terminal:
-        for seen in windows(engine, end, renew):
+        for seen in windows(engine, seconds, renew):
             print(f"{time.strftime('%H:%M:%S')}  {line(seen)}", flush=True)
         return
     with Live(console=out, auto_refresh=False, screen=True) as live:
-        for seen in windows(engine, end, renew):
+        for seen in windows(engine, seconds, renew):
             live.update(screen(title, seen), refresh=True)
 
 
-def windows(engine: StandingEngine, end: float, renew: Callable[[], None]) -> Iterator[EngineActivity]:
-    """What the engine did in the last seconds, every second."""
+def windows(engine: StandingEngine, seconds: float, renew: Callable[[], None]) -> Iterator[EngineActivity]:
+    """What the engine did in the last seconds, every second, until so many have gone by since the first look."""
     from tracing.top.activity import activity, running
     from tracing.top.window import LastSeconds
 
     window = LastSeconds(engine.folder)
     first_seen_s: dict[str, float] = {}
     window.read()
+    end = time.monotonic() + seconds
     while time.monotonic() < end:
         time.sleep(PERIOD_S)
         renew()

@@ -19,8 +19,8 @@ MOST_STAGES, MOST_RUNNING = 10, 8
 
 @dataclass(frozen=True)
 class RunningRequest:
-    """A request that was scheduled in the last step: its internal id, for how long it has been seen to run, and its
-    last stage."""
+    """A request that was scheduled in the last step and has not ended: its internal id, for how long it has been seen
+    to run, and its last stage."""
 
     request: str
     seen_s: float
@@ -70,10 +70,11 @@ def activity(recorded: Timeline, length_s: float, first_seen_s: Mapping[str, flo
 
 
 def running(recorded: Timeline) -> list[str]:
-    """The requests in the last step of each core."""
-    batches = recorded.batches
+    """The requests in the last step of each core, but for those that ended since."""
+    batches, spans = recorded.batches, recorded.spans
     last = batches[batches["step"] == batches.groupby("pid")["step"].transform("max")]
-    return [str(name) for name in last["request"].unique()]
+    freed = set(spans["request"][spans["site"] == "scheduler.free"].dropna())
+    return [str(name) for name in last["request"].unique() if name not in freed]
 
 
 def _phases(steps: pd.DataFrame) -> dict[str, float]:

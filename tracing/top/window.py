@@ -24,7 +24,7 @@ class LastSeconds:
         self._places: deque[tuple[int, dict[int, int]]] = deque()  # moments, and how many records each ring had then
 
     def read(self) -> Timeline | None:
-        """The timeline now; None before anything was written."""
+        """The timeline now; None at first, where the window begins, and before anything was written."""
         with tempfile.TemporaryDirectory() as scratch:
             moved = Moved(self.source, Path(scratch))
             self.end_ns = time.monotonic_ns()
@@ -35,7 +35,7 @@ class LastSeconds:
             for pid, file in moved.files.items():
                 file.ring.next = places.get(pid, 0)
             moved.close(self.begin_ns)
-            return timeline.read(scratch) if moved.files else None
+            return timeline.read(scratch) if moved.files and len(self._places) > 1 else None
 
     @property
     def length_s(self) -> float:

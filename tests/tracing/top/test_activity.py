@@ -38,3 +38,9 @@ def test_a_second_of_two_steps(tmp_path: Path) -> None:
         "1.0 requests/s, 2.0 steps/s, 11 tokens/s, step 100.00 ms, worker busy 12%, "
         "running 1, waiting 3, preempted 0, KV 25%"
     )
+
+
+def test_who_ended_in_the_last_step_runs_no_more(tmp_path: Path) -> None:
+    core = TraceWriter(tmp_path, 2, ["core"]).span("scheduler.schedule", 0, 10, step=0).batch(0, {"a": 1, "b": 1})
+    core.span("scheduler.free", 20, 21, "a", step=0).close()
+    assert running(timeline.read(tmp_path)) == ["b"]

@@ -1,0 +1,37 @@
+"""`tracing.top` on a process that stands in for an engine's."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from enginescope_plugin import TRACE
+from tests.tracing.attach.standingprocess import ROOT, counting, folder_of
+from tracing.top.window import LastSeconds
+
+
+def test_the_window_begins_with_the_first_look(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, standby=False)
+    with counting(folder):
+        time.sleep(0.1)
+        window = LastSeconds(folder)
+        assert window.read() is None
+        time.sleep(0.1)
+        recorded = window.read()
+    assert recorded is not None and len(recorded.spans) > 0 and 0.1 < window.length_s < 10
+    assert recorded.processes[0]["first_ns"] == window.begin_ns
+
+
+def test_the_seconds_begin_with_the_first_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They had gone by before the libraries were there."""
+    folder = folder_of(tmp_path, standby=False)
+    monkeypatch.setenv(TRACE, str(folder))
+    with counting(folder, pause_s=0.01) as process:
+        command = [sys.executable, "-m", "tracing.top", str(process.pid), "--seconds", "0.1"]
+        completed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert completed.returncode == 0, completed.stderr
+    assert len(completed.stdout.splitlines()) == 1 and "steps/s" in completed.stdout
