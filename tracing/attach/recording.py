@@ -5,19 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from probes.errors import EnginescopeError, terminable
-from probes.machine import fingerprint
 from tracing.attach.engine import StandingEngine
 from tracing.attach.moved import Moved, wait_until
 from tracing.attach.switch import NS_PER_S, turned_on
+from tracing.record import trace
 from tracing.record.command import Watchers
 from tracing.record.contention import sampled_contention
-from tracing.record.folder import SCHEMA, discard, is_empty, write
-from tracing.record.spancost import ns_per_span, span_counts
+from tracing.record.folder import discard, is_empty
 from tracing.record.summary import summary
 from tracing.record.watched import missing
 
@@ -67,20 +64,12 @@ def dump(engine: StandingEngine, folder: Path, partial: bool) -> int:
 def traced(engine: StandingEngine, folder: Path, measures_cost: bool = True) -> Iterator[list[str]]:
     """`trace.json` around a recording, which adds its problems; with what a span costs, which takes a second."""
     problems: list[str] = []
-    trace: dict[str, Any] = {
-        "schema": SCHEMA,
-        "command": engine.standing.title,
-        **asdict(Watchers(nvtx=False, nsys=False, py_spy=0)),
-        "started": time.time(),
-        "machine": asdict(fingerprint()),
-    }
-    write(folder, trace | {"state": "running"})
+    begun = trace.begin(folder, engine.standing.title, Watchers(nvtx=False, nsys=False, py_spy=0))
     yield problems
     if is_empty(folder):
         discard(folder)
         raise EnginescopeError(f"{engine.folder} holds nothing of any process: did they all end?")
-    cost = ns_per_span(span_counts(folder)) if measures_cost else None
-    write(folder, trace | {"state": "ended", "exit_code": 0, "problems": problems, "ns_per_span": cost})
+    trace.end(folder, begun, 0, problems, measures_cost)
 
 
 def _ended(folder: Path, problems: list[str], partial: bool) -> int:

@@ -40,29 +40,9 @@ def head(read: Samples, frame: pd.DataFrame, timeline: Timeline | None) -> Itera
         f"{about.version}, {about.rate} a second asked, {read.rate:.0f} taken: {read.rounds:,} rounds, "
         f"{len(frame):,} samples of {frame['pid'].nunique()} processes, {len(read.names)} threads"
     )
-    if read.uncertainty_ns >= 0:
-        yield (
-            f"clock: {CONFIDENT} % of the rounds are within ±{read.uncertainty_ns / 1e6:.1f} ms of their place, "
-            f"99 % within ±{read.within_ns(99) / 1e6:.1f} ms, the worst ±{read.within_ns(100) / 1e6:.1f} ms"
-        )
-        if read.behind_s:
-            yield (
-                f"py-spy was up to {read.behind_s:.1f} s behind and caught up with rounds closer together; "
-                "a lower rate is more even"
-            )
-    else:
-        yield f"clock: none ({_no_clock(about)}); samples are counted at the rate asked for, an estimate"
+    yield from _clock(read)
     if timeline is not None:
-        fit = attribution.agreement(frame, timeline, read.uncertainty_ns)
-        if fit.samples:
-            yield (
-                f"check: of {fit.samples:,} samples in a hooked function {fit.inside / fit.samples:.1%} lie in a span "
-                f"of it, {fit.near / fit.samples:.1%} within the clock's uncertainty of one"
-            )
-        start, end = attribution.serving_ns(timeline)
-        before, after = int((frame["time_ns"] < start).sum()), int((frame["time_ns"] > end).sum()) if end else 0
-        yield f"left out below: {before:,} samples of the engine's start, {after:,} of its end"
-        yield from died(timeline, frame)
+        yield from _beside_spans(read, frame, timeline)
     if not read.qualified and any(of_vllm(stack) for stack in read.stacks):
         yield (
             f"{about.version} named functions without their classes (as it does before 0.4.3): stages are told by the "
@@ -74,6 +54,36 @@ def head(read: Samples, frame: pd.DataFrame, timeline: Timeline | None) -> Itera
         seconds = (about.ended_ns - about.started_ns) / 1e9
         who = "py-spy" if about.beacon else f"process {about.root}"
         yield f"{who} ended after {seconds:.1f} s, before the rest: samples until then are shown"
+
+
+def _clock(read: Samples) -> Iterator[str]:
+    """How sure the place of the samples in time is."""
+    if read.uncertainty_ns >= 0:
+        yield (
+            f"clock: {CONFIDENT} % of the rounds are within ±{read.uncertainty_ns / 1e6:.1f} ms of their place, "
+            f"99 % within ±{read.within_ns(99) / 1e6:.1f} ms, the worst ±{read.within_ns(100) / 1e6:.1f} ms"
+        )
+        if read.behind_s:
+            yield (
+                f"py-spy was up to {read.behind_s:.1f} s behind and caught up with rounds closer together; "
+                "a lower rate is more even"
+            )
+    else:
+        yield f"clock: none ({_no_clock(read.recording)}); samples are counted at the rate asked for, an estimate"
+
+
+def _beside_spans(read: Samples, frame: pd.DataFrame, timeline: Timeline) -> Iterator[str]:
+    """How well the samples fit the recorder's spans, what is left out, and who died."""
+    fit = attribution.agreement(frame, timeline, read.uncertainty_ns)
+    if fit.samples:
+        yield (
+            f"check: of {fit.samples:,} samples in a hooked function {fit.inside / fit.samples:.1%} lie in a span "
+            f"of it, {fit.near / fit.samples:.1%} within the clock's uncertainty of one"
+        )
+    start, end = attribution.serving_ns(timeline)
+    before, after = int((frame["time_ns"] < start).sum()), int((frame["time_ns"] > end).sum()) if end else 0
+    yield f"left out below: {before:,} samples of the engine's start, {after:,} of its end"
+    yield from died(timeline, frame)
 
 
 def _no_clock(about: Recording) -> str:

@@ -10,17 +10,15 @@ import argparse
 import contextlib
 import os
 import sys
-import time
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from enginescope_plugin import LISTENER
 from probes.arguments import CommandParser
 from probes.errors import EnginescopeError, run_main, usage_error
 from probes.programs import OWN_PYTHON
 from tracing.pyspy.sampler import DEFAULT_RATE, check_rate, sampled
-from tracing.record.folder import SCHEMA, discard, is_empty, new_folder, write
+from tracing.record.folder import discard, is_empty, new_folder
 
 if TYPE_CHECKING:
     from tracing.record.command import Watchers
@@ -116,25 +114,17 @@ def main() -> int:
 def recorded(command: list[str], folder: Path, watchers: Watchers, partial: bool) -> int:
     """Run the command watched and say what was seen; its exit code, or 1 where a watcher was missing."""
     from probes.commandline import command_line
-    from probes.machine import fingerprint
     from probes.secretvalues import secret_variables, secret_words
     from tracing.nsys import capture, redaction
+    from tracing.record import trace
     from tracing.record.command import run_watched
     from tracing.record.contention import sampled_contention
-    from tracing.record.spancost import ns_per_span, span_counts
     from tracing.record.summary import summary
     from tracing.record.watched import linger, missing
 
-    trace: dict[str, Any] = {
-        "schema": SCHEMA,
-        "command": command_line(command),
-        **asdict(watchers),
-        "started": time.time(),
-        "machine": asdict(fingerprint()),
-    }
     try:
         with sampled(folder, watchers.py_spy) if watchers.py_spy else contextlib.nullcontext():
-            write(folder, trace | {"state": "running"})
+            begun = trace.begin(folder, command_line(command), watchers)
             with sampled_contention(folder):
                 code = run_watched(command, folder, watchers)
         left = linger(folder)
@@ -151,8 +141,7 @@ def recorded(command: list[str], folder: Path, watchers: Watchers, partial: bool
     if is_empty(folder):
         discard(folder)
     else:
-        cost = ns_per_span(span_counts(folder))
-        write(folder, trace | {"state": "ended", "exit_code": code, "problems": problems, "ns_per_span": cost})
+        trace.end(folder, begun, code, problems)
     return summary(folder, code, problems, partial)
 
 

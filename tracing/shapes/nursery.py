@@ -7,15 +7,13 @@ processes start, is recorded by `python -m tracing.record` instead.
 from __future__ import annotations
 
 import os
-import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
-from probes.machine import fingerprint
 from tracing.record import folder as tracefolder
-from tracing.record.command import environment
+from tracing.record import trace
+from tracing.record.command import Watchers, environment
 from tracing.record.contention import sampled_contention
-from tracing.record.spancost import ns_per_span, span_counts
 from tracing.record.watched import linger, missing
 from tracing.shapes import start
 from tracing.shapes.engine import conversation
@@ -31,10 +29,8 @@ def can_fork(shape: Shape) -> bool:
 def record(shape: Shape, folder: Path, log: Path) -> bool:
     """Record a shape's demonstration into a folder; True in the fork, which has done it and is to end."""
     command = ["python", "-m", "tracing.demo", "--shape", shape.name]
-    trace = {"schema": tracefolder.SCHEMA, "command": " ".join(command), "nvtx": False, "nsys": False, "py_spy": 0}
-    trace |= {"started": time.time(), "machine": asdict(fingerprint())}
     folder = tracefolder.new_folder(folder)
-    tracefolder.write(folder, trace | {"state": "running"})
+    begun = trace.begin(folder, " ".join(command), Watchers(nvtx=False, nsys=False, py_spy=0))
     pid = os.fork()
     if pid == 0:
         hold(shape, folder, log)
@@ -42,8 +38,7 @@ def record(shape: Shape, folder: Path, log: Path) -> bool:
     with sampled_contention(folder):
         _, status = os.waitpid(pid, 0)
     linger(folder)
-    ended = {"state": "ended", "exit_code": os.waitstatus_to_exitcode(status), "problems": missing(folder, command)}
-    tracefolder.write(folder, trace | ended | {"ns_per_span": ns_per_span(span_counts(folder))})
+    trace.end(folder, begun, os.waitstatus_to_exitcode(status), missing(folder, command))
     return False
 
 
