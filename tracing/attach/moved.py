@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from tracing.attach.ring import Ring
@@ -23,7 +24,7 @@ class Moved:
     def skip(self) -> None:
         """Leave out what has been written so far."""
         for file in self.found:
-            file.ring.next = file.ring.written()
+            file.ring.skip()
 
     def move(self, at_end: bool = False) -> None:
         """Move what is new in all rings, of new processes too. The ends of all are fixed before the first is read."""
@@ -41,21 +42,7 @@ class Moved:
         self.move(at_end=True)  # of who lives, the record that is being written is left out, and is none that is torn
         for pid, file in self.files.items():
             file.close(max(first_ns, self.since_ns, self.first_ns.get(pid, 0)))
-        lost = [
-            f"{file.ring.lost} records of {self._who(file)} were overwritten before they were read"
-            for file in self.files.values()
-            if file.ring.lost
-        ]
-        nameless = [
-            f"the names of {file.nameless()} requests in {self._who(file)} were overwritten: their spans have none"
-            for file in self.files.values()
-            if file.nameless()
-        ]
-        return lost + nameless
-
-    def _who(self, file: TraceFiles) -> str:
-        process = process_of(file.ring.path) or {}
-        return f"the {next(iter(process.get('serves', [])), 'process')} (pid {file.ring.pid})"
+        return [line for file in self.files.values() for line in _losses(file)]
 
     def _new(self) -> list[TraceFiles]:
         """Begin with processes that have come; their process files are there for who samples the machine."""
@@ -71,6 +58,15 @@ class Moved:
                 shutil.copy(path.with_name(f"process-{pid}.json"), self.folder)
                 new.append(self.files[pid])
         return new
+
+
+def _losses(file: TraceFiles) -> Iterator[str]:
+    process = process_of(file.ring.path) or {}
+    who = f"the {next(iter(process.get('serves', [])), 'process')} (pid {file.ring.pid})"
+    if file.ring.lost:
+        yield f"{file.ring.lost} records of {who} were overwritten before they were read"
+    if nameless := file.nameless():
+        yield f"the names of {nameless} requests in {who} were overwritten: their spans have none"
 
 
 def wait_until(moment_ns: int, period_s: float) -> bool:

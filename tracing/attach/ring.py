@@ -25,6 +25,11 @@ class Ring:
         self.slots = int(self._header()["ring"])
         self.next = 0
         self.lost = 0
+        self._dropped_before = 0
+
+    def skip(self) -> None:
+        """Leave out what has been written and dropped so far."""
+        self.next, self._dropped_before = self.written(), int(self._header()["dropped"])
 
     def written(self) -> int:
         """How many records have been taken so far."""
@@ -32,7 +37,7 @@ class Ring:
 
     def dropped(self) -> int:
         """How many found no room: their process could not make its file longer in time."""
-        return int(self._header()["dropped"])
+        return int(self._header()["dropped"]) - self._dropped_before
 
     def take(self, until: int | None = None, at_end: bool = False) -> np.ndarray:
         """The records from `next` on to `until` (None: all), as a log would hold them.

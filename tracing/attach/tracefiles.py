@@ -61,9 +61,10 @@ class TraceFiles:
     def close(self, first_ns: int) -> None:
         """Complete the files; `first_ns` is from when on the process's records are whole, 0 for always."""
         self.read_texts()
+        dropped = self.ring.dropped()
         header = np.zeros(1, HEADER)
         header["magic"], header["schema"], header["pid"] = MAGIC, SCHEMA, self.ring.pid
-        header["written"], header["dropped"] = self.count, self.ring.dropped()
+        header["written"], header["dropped"] = self.count, dropped
         self._file.seek(0)
         self._file.write(header.tobytes())
         self._file.close()
@@ -72,10 +73,10 @@ class TraceFiles:
         path.with_suffix(".texts").write_bytes(TEXTS_MAGIC + b"".join(map(_entry, self.texts.items())))
         process = process_of(self.ring.path)
         if process is not None:
-            ended = {"stopped_ns": time.monotonic_ns()} if self.lives() else {}
-            (self.folder / _process_file(self.ring.pid)).write_text(
-                json.dumps(process | ended | {"first_ns": first_ns})
-            )
+            known = {"first_ns": first_ns, "dropped": dropped}
+            if self.lives():
+                known["stopped_ns"] = time.monotonic_ns()
+            (self.folder / _process_file(self.ring.pid)).write_text(json.dumps(process | known))
 
 
 def process_of(events: Path) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import sys
@@ -11,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from probes.errors import EnginescopeError
+from probes.errors import EnginescopeError, terminable
 from tracing.attach.engine import StandingEngine
 from tracing.attach.moved import Moved
 from tracing.attach.recording import traced
@@ -29,8 +30,8 @@ MOST_A_MINUTE, MOST, MOST_BYTES = 6, 50, 2 << 30
 
 @dataclass(frozen=True)
 class Keep:
-    """`kept.json`: why a folder was kept. `time` is seconds since the epoch, `request` the caller's id, '' for none;
-    `step` is -1 for none; `more` counts what else fired until it was written."""
+    """`kept.json`: why a folder was kept. `time` is seconds since the epoch, `request` an id, '' for none: the
+    caller's of a call, vLLM's own of what fired in the core; `step` is -1 for none; `more` counts what else fired until it was written."""
 
     condition: str
     time: float
@@ -54,17 +55,21 @@ class Keeper:
         self.written: deque[float] = deque(maxlen=MOST_A_MINUTE)
 
     def watch(self, until_ns: int) -> None:
-        """Watch until a moment of CLOCK_MONOTONIC, or until the engine's folder is gone."""
-        while time.monotonic_ns() < until_ns and self.engine.folder.exists():
-            self.look()
-            time.sleep(PERIOD_S)
+        """Watch until a moment of CLOCK_MONOTONIC, until Ctrl-C, or until the engine's folder is gone; what fired last
+        is kept then, though its time is not over."""
+        with contextlib.suppress(KeyboardInterrupt), terminable():
+            while time.monotonic_ns() < until_ns and self.engine.folder.exists():
+                self.look()
+                time.sleep(PERIOD_S)
+        if self.firing and self.engine.folder.exists():
+            self._keep(self.firing)
 
     def look(self) -> Path | None:
         """Read what is new; the folder that was kept, where a trigger's time is over."""
         for path in self.engine.folder.glob("events-*.bin"):
             if path not in self.rings:
                 self.rings[path] = Ring(path)
-                self.rings[path].next = self.rings[path].written()
+                self.rings[path].skip()
         for ring in self.rings.values():
             for firing in self.triggers.look(ring.pid, ring.take()):
                 self._fire(firing)

@@ -32,7 +32,7 @@ def likely(recorded: Findings, keep: Keep) -> str:
     slowest = max(within, key=_excess, default=None)
     if slowest and _excess(slowest) > keep.value_ns / 5:
         return slowest.reason
-    internal = {flow.request for flow in recorded.flows if keep.request and flow.external == keep.request}
+    internal = {flow.request for flow in recorded.flows if keep.request in flow.names}
     for row in review.slow_requests:
         if row.request in internal:
             return row.reason

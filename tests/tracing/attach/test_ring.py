@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.tracing.attach.ringtrial import trial
+from tracing.attach.moved import Moved
 from tracing.attach.ring import Ring
 from tracing.attach.tracefiles import whole_from
 from tracing.events import layout
@@ -15,6 +17,7 @@ from tracing.events.file import read
 from tracing.events.texts import ring_texts
 from tracing.hooks import _recorder
 
+PROCESS = {"schema": layout.SCHEMA, "pid": 7, "serves": ["core"], "sites": [], "threads": {}}
 SLOTS = (1 << 16) - 1  # of the smallest ring
 
 
@@ -52,6 +55,29 @@ def test_a_record_that_is_being_written_is_left_for_the_next_time(
     ring = Ring(path)
     assert (ring.take()["start"].tolist(), ring.lost, ring.next) == (numbers, lost, written)
     assert ring.take(at_end=True)["kind"].tolist() == [0]
+
+
+def test_what_was_dropped_before_the_recording_began_is_not_its_loss(tmp_path: Path) -> None:
+    """Neither by the ring's header nor by what the process said of itself."""
+    source, out = tmp_path / "standing", tmp_path / "trace"
+    for folder in (source, out):
+        folder.mkdir()
+    path = source / "events-7.bin"
+    ring_file(path, 4, 2)
+    (source / "process-7.json").write_text(json.dumps(PROCESS | {"dropped": 5}))
+    drop(path, 5)
+    moved = Moved(source, out)
+    moved.skip()
+    drop(path, 6)
+    moved.close()
+    assert read(out / path.name).dropped == 1
+
+
+def drop(path: Path, count: int) -> None:
+    """Say in a ring's header that so many records found no room."""
+    header = np.fromfile(path, layout.HEADER, count=1)
+    header["dropped"] = count
+    path.write_bytes(header.tobytes() + path.read_bytes()[layout.HEADER.itemsize :])
 
 
 def test_the_recorder_writes_a_ring_that_the_reader_of_files_reads(tmp_path: Path) -> None:

@@ -100,6 +100,17 @@ def test_what_lies_around_a_slow_request_is_kept(
     assert set(spans["request"]) == {"request-2"} and spans["end_ns"].min() >= now - 5_000_000_000
 
 
+def test_what_fired_last_is_kept_though_the_watch_ends_before_its_time_is_over(
+    engine: StandingEngine, tmp_path: Path
+) -> None:
+    keeper = Keeper(engine, [parse("ttft > 1s")], tmp_path / "kept")
+    keeper.look()
+    now = time.monotonic_ns()
+    call(now - 1_100_000_000, now, 1)
+    keeper.watch(now + 500_000_000)
+    assert [keep.request for _, keep in kept(tmp_path / "kept")] == ["request-1"]
+
+
 def test_not_more_than_so_many_a_minute(engine: StandingEngine, tmp_path: Path) -> None:
     keeper = Keeper(engine, [], tmp_path)
     for number in range(keeping.MOST_A_MINUTE + 3):
