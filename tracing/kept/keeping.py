@@ -30,8 +30,9 @@ MOST_A_MINUTE, MOST, MOST_BYTES = 6, 50, 2 << 30
 
 @dataclass(frozen=True)
 class Keep:
-    """`kept.json`: why a folder was kept. `time` is seconds since the epoch, `request` an id, '' for none: the
-    caller's of a call, vLLM's own of what fired in the core; `step` is -1 for none; `more` counts what else fired until it was written."""
+    """`kept.json`: why a folder was kept. `time` is seconds since the epoch; `request` is the caller's id of a call,
+    vLLM's own of what fired in the core, '' for none; `step` is -1 for none; `more` counts what else fired until it was
+    written."""
 
     condition: str
     time: float

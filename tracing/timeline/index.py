@@ -15,6 +15,7 @@ from tracing.timeline.steps.workers import core_of
 
 Rows = npt.NDArray[np.int64]
 NONE: Rows = np.zeros(0, dtype=np.int64)
+NO_PIECES = Cut(NONE, NONE, NONE)
 
 
 class Index:
@@ -126,13 +127,17 @@ class Index:
         return Cut(*(column[_among(self._cut.place, rows)] for column in self._cut))
 
     @cached_property
-    def _loops(self) -> Cut:
-        return own_of_loops(self.timeline.spans)
+    def _loops(self) -> dict[tuple[int, str], Cut]:
+        own = own_of_loops(self.timeline.spans)
+        pid, role = self.pid[own.place], self.role[own.place]
+        return {
+            (process, name): Cut(*(column[(pid == process) & (role == name)] for column in own))
+            for process, name in set(zip(pid.tolist(), role.tolist(), strict=True))
+        }
 
     def loops(self, pid: int, role: str) -> Cut:
         """The own time of a process's loops, by start."""
-        rows = self._loops.place
-        return Cut(*(column[(self.pid[rows] == pid) & (self.role[rows] == role)] for column in self._loops))
+        return self._loops.get((pid, role), NO_PIECES)
 
     @cached_property
     def _core_work(self) -> dict[int, Cut]:
@@ -146,7 +151,7 @@ class Index:
 
     def core_work(self, pid: int) -> Cut:
         """What a core's main thread did, by start, each span that lies in no other."""
-        return self._core_work.get(pid, Cut(NONE, NONE, NONE))
+        return self._core_work.get(pid, NO_PIECES)
 
     @cached_property
     def _update_ends(self) -> dict[int, dict[int, tuple[int, int]]]:

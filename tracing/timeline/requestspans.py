@@ -15,7 +15,8 @@ def own_rows(index: Index, flow: Flow) -> Rows:
     Spans that only enclose others are among them where they carry a step.
     """
     rows = carried(index, flow)
-    unnamed = np.array([not index.name(row) or index.name(row) in flow.names for row in rows.tolist()], dtype=bool)
+    names = {"", *flow.names}
+    unnamed = np.array([index.name(row) in names for row in rows.tolist()], dtype=bool)
     own = named(index, flow)
     accepts = own[index.site(own) == "llm.add_request"]
     prompts = np.array([rendered(index, int(row)) for row in accepts], dtype=np.int64)

@@ -35,22 +35,26 @@ RANK = {"worker": WORKER_WORK, "core": CORE_WORK}  # of work; that of other role
 
 def pieces(index: Index, flow: Flow) -> list[Piece]:
     """All that can explain a request's time, cut to its beginning and end."""
-    columns = (column.tolist() for column in index.pieces(explaining(index, flow)))
-    whole = [
-        Piece(index.stage[row], begun, over, _rank(index, row), (row,))
-        for row, begun, over in zip(*columns, strict=True)
-    ]
+    rows, start, end = index.pieces(explaining(index, flow))
+    columns = (column.tolist() for column in (index.stage[rows], start, end, _ranks(index, rows), rows))
+    whole = [Piece(part, begun, over, rank, (row,)) for part, begun, over, rank, row in zip(*columns, strict=True)]
     whole += [Piece(w.name, w.start_ns, w.end_ns, WAIT, (w.after, w.before)) for w in waits(index, flow)]
     whole += meanwhile(index, flow)
-    start, end = flow.start_ns, flow.end_ns
-    trimmed = [Piece(p.part, max(p.start_ns, start), min(p.end_ns, end), p.rank, p.rows) for p in whole]
-    return [piece for piece in trimmed if piece.end_ns > piece.start_ns]
+    return [piece for piece in (trimmed(each, flow.start_ns, flow.end_ns) for each in whole) if piece is not None]
 
 
-def _rank(index: Index, row: int) -> int:
-    if index.share[row] == "wait":
-        return GPU_WAIT if index.stage[row] == "wait: GPU" else WAIT
-    return RANK.get(index.role[row], WORK)
+def trimmed(piece: Piece, start_ns: int, end_ns: int) -> Piece | None:
+    """A piece as far as it lies between two moments; None where it does not."""
+    if start_ns <= piece.start_ns < piece.end_ns <= end_ns:
+        return piece
+    start_ns, end_ns = max(piece.start_ns, start_ns), min(piece.end_ns, end_ns)
+    return piece._replace(start_ns=start_ns, end_ns=end_ns) if end_ns > start_ns else None
+
+
+def _ranks(index: Index, rows: Rows) -> Rows:
+    waits, role = index.share[rows] == "wait", index.role[rows]
+    kinds = [waits & (index.stage[rows] == "wait: GPU"), waits, *(role == name for name in RANK)]
+    return np.select(kinds, [GPU_WAIT, WAIT, *RANK.values()], WORK)
 
 
 def explaining(index: Index, flow: Flow) -> Rows:

@@ -26,9 +26,10 @@ def meanwhile(index: Index, flow: Flow) -> Iterator[Piece]:
     flight = in_flight(index, flow)
     yield from _cut(index, index.loops(flow.core_pid, "core"), (flight[0][:1], flight[1][-1:]), LOOP)
     yield from _earlier(index, flow)
-    others = index.core_work(flow.core_pid)
-    foreign = ~np.isin(index.step[others.place], flow.steps)
-    yield from _cut(index, Cut(*(column[foreign] for column in others)), flight, OTHER, "wait: other work")
+    own_steps = set(flow.steps.tolist())
+    for piece in _cut(index, index.core_work(flow.core_pid), flight, OTHER, "wait: other work"):
+        if int(index.step[piece.rows[0]]) not in own_steps:
+            yield piece
 
 
 def in_flight(index: Index, flow: Flow) -> Pieces:

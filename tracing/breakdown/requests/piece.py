@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 # Of several the highest counts. Work comes before waiting: the worker's, the core's, the rest.
 WORKER_WORK, CORE_WORK, WORK, GPU_WAIT, WAIT = range(8, 3, -1)
@@ -10,8 +10,7 @@ WORKER_WORK, CORE_WORK, WORK, GPU_WAIT, WAIT = range(8, 3, -1)
 LOOP, EARLIER, OTHER = range(3, 0, -1)
 
 
-@dataclass(frozen=True)
-class Piece:
+class Piece(NamedTuple):
     """An interval that can explain a request's time, and the rows of the spans that it rests on."""
 
     part: str
