@@ -148,6 +148,26 @@ def test_what_counts_as_progress(after: dict[str, float], moved: tuple[str, ...]
     assert counters.moved == moved
 
 
+FRONT_ENDS = """# TYPE vllm:num_requests_running gauge
+vllm:num_requests_running{{engine="0",pid="7"}} 3
+vllm:num_requests_running{{engine="0",pid="8"}} 3
+vllm:num_requests_running{{engine="1",pid="7"}} 0
+vllm:num_requests_running{{engine="1",pid="8"}} 2
+# TYPE vllm:kv_cache_usage_perc gauge
+vllm:kv_cache_usage_perc{{engine="0",pid="7"}} 0.5
+vllm:kv_cache_usage_perc{{engine="0",pid="8"}} 0.5
+vllm:kv_cache_usage_perc{{engine="1",pid="7"}} 0
+vllm:kv_cache_usage_perc{{engine="1",pid="8"}} {usage}
+"""
+
+
+def test_what_two_engines_count_behind_two_front_ends() -> None:
+    """Each front end reports both engines, a stale or no value among them; a share is the mean over the engines."""
+    looks = [parse(FRONT_ENDS.format(usage=usage), at) for usage, at in ((0.5, 1.0), (0.25, 6.0))]
+    counters = counting.counted(Window(*looks))
+    assert (counters.running, counters.moved) == (5, ("KV cache in use from 50.0% to 37.5%",))
+
+
 def test_the_last_spans_of_a_recorder(tmp_path: Path) -> None:
     core = TraceWriter(tmp_path, 10, ["core", "core input", "core output"])
     for step in (5, 6):

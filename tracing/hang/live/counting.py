@@ -5,15 +5,7 @@ from __future__ import annotations
 from probes.errors import EnginescopeError
 from probes.metrics.endpoint import Endpoint, look
 from probes.metrics.exposition import Snapshot, Window
-from probes.metrics.quantities import (
-    COUNTERS,
-    GAUGES,
-    ITERATION_TOKENS,
-    KV_CACHE_USAGE,
-    ServerMetric,
-    has_any,
-    name_in,
-)
+from probes.metrics.quantities import COUNTERS, GAUGES, ITERATION_TOKENS, KV_CACHE_USAGE, gauge, has_any, name_in
 from tracing.hang.situation import Counters
 
 TIMEOUT_S = 3.0
@@ -25,22 +17,17 @@ BY_REASON, DEFERRED = "vllm:num_requests_waiting_by_reason", {"reason": "deferre
 def snapshot(at: Endpoint) -> Snapshot | None:
     """One look at the counters; None where the server does not answer in time, or counts nothing of vLLM's."""
     try:
-        found = look(at, TIMEOUT_S)
+        counts = look(at, TIMEOUT_S)
     except EnginescopeError:
         return None
-    return found if has_any(found) else None
+    return counts if has_any(counts) else None
 
 
 def counted(window: Window) -> Counters:
     """The window as this command needs it."""
     after = window.after
-    running, waiting = (_gauge(after, metric) for metric in GAUGES[:2])
+    running, waiting = (gauge(after, metric) for metric in GAUGES[:2])
     return Counters(window.seconds, running, waiting, _moved(window), after.total(BY_REASON, DEFERRED))
-
-
-def _gauge(at: Snapshot, metric: ServerMetric) -> float | None:
-    name = name_in(at, metric)
-    return at.total(name) if name else None
 
 
 def _moved(window: Window) -> tuple[str, ...]:
@@ -52,7 +39,7 @@ def _moved(window: Window) -> tuple[str, ...]:
     steps = window.increase(f"{ITERATION_TOKENS}_count")
     if steps:
         moved.append(f"{steps:,.0f} steps")
-    before, after = _gauge(window.before, KV_CACHE_USAGE), _gauge(window.after, KV_CACHE_USAGE)
+    before, after = gauge(window.before, KV_CACHE_USAGE), gauge(window.after, KV_CACHE_USAGE)
     if before is not None and after is not None and before != after:
         moved.append(f"{KV_CACHE_USAGE.title} from {before:.1%} to {after:.1%}")
     return tuple(moved)
