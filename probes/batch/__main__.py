@@ -1,6 +1,6 @@
 """`python -m probes.batch`: many prompts through a running OpenAI-compatible server, a record for each on disk.
 
-This module is the command; `driver` runs it, `sending` sends, `attempt` times one attempt, `outcomes` keeps records.
+This module is the command; `driver` runs it, `sending` sends by `probes.client`, `outcomes` keeps the records.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ def batch(source: Path, output: Path, resume: bool, settings: Settings, key: str
         whole = drive(settings, key, unanswered(source, answered), outcomes, progress)
     finally:
         outcomes.close()
-    names = asyncio.run(model_names(settings, key)) if progress.is_anything_missing else []
+    names = model_names(settings, key) if progress.is_anything_missing else []
     print(f"{progress.summary(names)}\nWrote {output}; python -m probes.report --input {output}")
     if not whole:
         print("interrupted; continue with --resume", file=sys.stderr)

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-import aiohttp
+import json
+from http.client import HTTPException
+from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
 
 from probes.batch.sending import Settings, authorization
 
 PATIENCE_S = 3.0
+LARGEST_BYTES = 2**20
 
 
-async def model_names(settings: Settings, key: str | None) -> list[str]:
+class NoRedirects(HTTPRedirectHandler):
+    """Stays with the server that was named: another one must not get the key."""
+
+    def redirect_request(self, *_: object) -> None:
+        """None: an answer that redirects is a refusal."""
+
+
+def model_names(settings: Settings, key: str | None) -> list[str]:
     """The names at `/models` beside the endpoint that was asked; none where the server does not tell."""
     base = settings.url.removesuffix("/chat/completions").removesuffix("/completions")
-    times = aiohttp.ClientTimeout(total=PATIENCE_S)
+    opener = build_opener(NoRedirects, *([] if settings.trust_env else [ProxyHandler({})]))
     try:
-        async with (
-            aiohttp.ClientSession(timeout=times, headers=authorization(key), trust_env=settings.trust_env) as session,
-            session.get(f"{base}/models", allow_redirects=False) as response,
-        ):
-            answer = await response.json(content_type=None)
-        return [str(model["id"]) for model in answer["data"]]
-    except (TimeoutError, aiohttp.ClientError, OSError, ValueError, KeyError, TypeError):
+        with opener.open(Request(f"{base}/models", headers=authorization(key)), timeout=PATIENCE_S) as answer:
+            models = json.loads(answer.read(LARGEST_BYTES))["data"]
+        return [str(model["id"]) for model in models]
+    except (OSError, HTTPException, ValueError, KeyError, TypeError, RecursionError):
         return []
