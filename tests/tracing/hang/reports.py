@@ -44,6 +44,20 @@ Thread 10 (idle): "MainThread"
     run_busy_loop (vllm/v1/engine/core.py:1000)
     run_engine_core (vllm/v1/engine/core.py:960)
 """
+IDLE_CORE = """Process 10: VLLM::EngineCore
+Thread 10 (idle): "MainThread"
+    wait (threading.py:355)
+    get (queue.py:171)
+    _process_input_queue (vllm/v1/engine/core.py:1300)
+    run_engine_core (vllm/v1/engine/core.py:1200)
+Thread 12 (idle): "Thread-1 (process_input_sockets)"
+    poll (zmq/sugar/poll.py:106)
+    process_input_sockets (vllm/v1/engine/core.py:1557)
+Thread 13 (idle): "Thread-2 (process_output_sockets)"
+    wait (threading.py:355)
+    get (queue.py:171)
+    process_output_sockets (vllm/v1/engine/core.py:1624)
+"""
 
 
 def idle_worker(pid: int, title: str) -> str:
@@ -58,6 +72,7 @@ Thread {pid} (idle): "MainThread"
 """
 
 
+WORKERS = idle_worker(20, "Worker_TP0") + idle_worker(21, "Worker_TP1")
 BOTH_IN_A_REMOTE_QUEUE = f"""Process 10: VLLM::EngineCore
 Thread 10 (idle): "MainThread"
     poll (zmq/sugar/poll.py:106)
@@ -76,23 +91,10 @@ Thread 20 (idle): "MainThread"
     dequeue ({QUEUE}:794)
     worker_busy_loop ({MULTIPROC}:973)
 """
-CONNECTOR_NEVER_REPORTS = f"""{FRONT}Process 10: VLLM::EngineCore
-Thread 10 (idle): "MainThread"
-    wait (threading.py:355)
-    get (queue.py:171)
-    _process_input_queue (vllm/v1/engine/core.py:1300)
-    run_engine_core (vllm/v1/engine/core.py:1200)
-Thread 11 (idle): "mq-client-shared-loop"
+CONNECTOR_NEVER_REPORTS = f"""{FRONT}{IDLE_CORE}Thread 11 (idle): "mq-client-shared-loop"
     poll (zmq/sugar/poll.py:106)
     _main_loop (lmcache/v1/multiprocess/mq.py:240)
-Thread 12 (idle): "Thread-1 (process_input_sockets)"
-    poll (zmq/sugar/poll.py:106)
-    process_input_sockets (vllm/v1/engine/core.py:1557)
-Thread 13 (idle): "Thread-2 (process_output_sockets)"
-    wait (threading.py:355)
-    get (queue.py:171)
-    process_output_sockets (vllm/v1/engine/core.py:1624)
-{idle_worker(20, "Worker_TP0")}{idle_worker(21, "Worker_TP1")}"""
+{WORKERS}"""
 SAMPLING_AT_WARM_UP = """Process 10: VLLM::EngineCore
 Thread 10 (active)
     top_k_top_p_sampling_from_logits (flashinfer/sampling.py:1548)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tracing.hang.reports import FRONT, MULTIPROC, WAITING_CORE, idle_worker
+from tests.tracing.hang.reports import FRONT, IDLE_CORE, MULTIPROC, WAITING_CORE, WORKERS, idle_worker
 from tracing.hang.chain import explain
 from tracing.hang.doing import HangCause
 from tracing.hang.dumptext import read_text
@@ -22,21 +22,6 @@ from tracing.hang.situation import (
     of_reading,
 )
 
-IDLE_CORE = """Process 10: VLLM::EngineCore
-Thread 10 (idle): "MainThread"
-    wait (threading.py:355)
-    get (queue.py:171)
-    _process_input_queue (vllm/v1/engine/core.py:900)
-    run_engine_core (vllm/v1/engine/core.py:860)
-Thread 12 (idle): "Thread-1 (process_input_sockets)"
-    poll (zmq/sugar/poll.py:106)
-    process_input_sockets (vllm/v1/engine/core.py:1557)
-Thread 13 (idle): "Thread-2 (process_output_sockets)"
-    wait (threading.py:355)
-    get (queue.py:171)
-    process_output_sockets (vllm/v1/engine/core.py:1624)
-"""
-WORKERS = idle_worker(20, "Worker_TP0") + idle_worker(21, "Worker_TP1")
 STUCK = Counters(5.0, 1, 0, ())
 
 
