@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import zlib
+from collections.abc import Awaitable, Callable
 from contextlib import closing
 
 import pytest
@@ -16,6 +17,8 @@ from probes.client.destination import destination
 from probes.client.watch import Limits
 from tests.probes.stub_server import Stub, serving
 
+Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+Receive = Callable[[int, int | None], None]
 LIMITS = Limits(connect_s=2, first_token_s=5, gap_s=5, total_s=5)
 HEAD = b"HTTP/1.1 200 OK\r\n"
 
@@ -133,7 +136,25 @@ def test_where_a_request_goes(
     assert destination(url, trust_env=False).proxy is None
 
 
-def test_a_proxy_forwards_and_is_told_who_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+def attempt_at(handler: Handler, url: str, proxy: str = "", receive: Receive | None = None) -> Attempt:
+    """One attempt at `url`, by a proxy if one is named; `handler` listens at the `{port}` of whichever has one."""
+
+    async def ask() -> Attempt:
+        server = await asyncio.start_server(handler, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        attempt = Attempt(receive)
+        with pytest.MonkeyPatch.context() as environment:
+            environment.delenv("no_proxy", raising=False)
+            environment.setenv(f"{url.partition(':')[0]}_proxy", proxy.format(port=port))
+            with closing(Client(url.format(port=port), {}, trust_env=bool(proxy))) as client:
+                await attempt.run(client, b"{}", True, LIMITS)
+        server.close()
+        return attempt
+
+    return asyncio.run(ask())
+
+
+def test_a_proxy_forwards_and_is_told_who_asks() -> None:
     heads: list[bytes] = []
 
     async def proxy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -142,39 +163,19 @@ def test_a_proxy_forwards_and_is_told_who_asks(monkeypatch: pytest.MonkeyPatch) 
         writer.write(b"data: [DONE]\n\n")
         writer.close()
 
-    async def ask() -> Attempt:
-        server = await asyncio.start_server(proxy, "127.0.0.1", 0)
-        monkeypatch.setenv("http_proxy", f"http://me:p%40ss@127.0.0.1:{server.sockets[0].getsockname()[1]}")
-        monkeypatch.delenv("no_proxy", raising=False)
-        attempt = Attempt()
-        with closing(Client("http://nowhere.invalid:80/v1/completions", {}, trust_env=True)) as client:
-            await attempt.run(client, b"{}", True, LIMITS)
-        server.close()
-        return attempt
-
-    attempt = asyncio.run(ask())
+    attempt = attempt_at(proxy, "http://nowhere.invalid:80/v1/completions", "http://me:p%40ss@127.0.0.1:{port}")
     assert attempt.complete and attempt.answer.texts == ["Hi"]
     assert heads[0].startswith(b"POST http://nowhere.invalid/v1/completions HTTP/1.1\r\nHost: nowhere.invalid\r\n")
     assert b"Proxy-Authorization: Basic bWU6cEBzcw==\r\n" in heads[0]
 
 
-def test_a_proxy_that_does_not_connect(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proxy_that_does_not_connect() -> None:
     async def proxy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"CONNECT nowhere.invalid:443 HTTP/1.1\r\n")
         writer.write(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")
         writer.close()
 
-    async def ask() -> Attempt:
-        server = await asyncio.start_server(proxy, "127.0.0.1", 0)
-        monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
-        monkeypatch.delenv("no_proxy", raising=False)
-        attempt = Attempt()
-        with closing(Client("https://nowhere.invalid:443/v1/completions", {}, trust_env=True)) as client:
-            await attempt.run(client, b"{}", True, LIMITS)
-        server.close()
-        return attempt
-
-    refused = asyncio.run(ask()).refused
+    refused = attempt_at(proxy, "https://nowhere.invalid:443/v1/completions", "http://127.0.0.1:{port}").refused
     assert refused is not None and (refused.kind, str(refused)) == ("client", "407: the proxy does not connect")
 
 
@@ -191,16 +192,8 @@ def test_each_output_is_told_with_its_time_and_its_tokens() -> None:
         writer.write(HEAD + b"Content-Type: text/event-stream\r\n\r\n" + events + b"data: [DONE]\n\n")
         writer.close()
 
-    async def ask() -> Attempt:
-        listening = await asyncio.start_server(server, "127.0.0.1", 0)
-        port = listening.sockets[0].getsockname()[1]
-        attempt = Attempt(lambda now_ns, tokens: outputs.append((now_ns, tokens)))
-        with closing(Client(f"http://127.0.0.1:{port}/v1/completions", {}, trust_env=False)) as client:
-            await attempt.run(client, b"{}", True, LIMITS)
-        listening.close()
-        return attempt
-
-    attempt = asyncio.run(ask())
+    url = "http://127.0.0.1:{port}/v1/completions"
+    attempt = attempt_at(server, url, receive=lambda now_ns, tokens: outputs.append((now_ns, tokens)))
     assert [tokens for _, tokens in outputs] == [1, 1, 2, None]
     assert [now_ns for now_ns, _ in outputs] == attempt.stamps_ns
     assert attempt.sent_ns < attempt.stamps_ns[0] <= attempt.ended_ns
