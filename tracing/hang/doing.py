@@ -52,7 +52,7 @@ class Doing:
 # A thread that stands still where it enters `with NAME:` has not got it; a call in its place would have a frame.
 LOCK_LINE = re.compile(r"\bwith (?P<with>[\w.\[\]]+)(?: as \w+)?:|(?P<call>[\w.\[\]]+)\.acquire\(")
 COLLECTION_LINE = "gc.collect("
-OTHER_THREAD = (waitingframes.QUEUE, "future")
+OTHER_THREAD = (waitingframes.QUEUE, waitingframes.FUTURE)
 OUTSIDE = (waitingframes.POLL, waitingframes.RECEIVE, waitingframes.CHILD)
 DEVICE_STATES = (waitingframes.GPU, waitingframes.LAUNCH)
 COLLECTIVE_STATES = (waitingframes.NCCL, waitingframes.COLLECTIVE)
@@ -66,30 +66,21 @@ NATIVE_CAUSES = {
 def doing(role: str, before: ThreadStack | None, after: ThreadStack) -> Doing:
     """What a thread of a process of this role does; `before` is the same thread at an earlier look, if any."""
     stack = after.python
-    lasting = common(before.python, stack) if before else stack
     if not stack:
         return Doing(HangCause.UNKNOWN, None, None, "has no frame of Python", certain=False)
-    if awaited := frames.awaited_by(stack, role):
-        collective = frames.innermost_of(stack, frames.COLLECTIVES)
-        if collective is None:
-            return Doing(None, *awaited, f"waits for {awaited[0].what}")
-    native = _native(after, stack)
-    return native or _known(stack) or _by_line(stack, after) or _by_activity(stack, lasting, before, after)
+    awaited = frames.awaited_by(stack, role)
+    if awaited and not frames.innermost_of(stack, frames.COLLECTIVES):
+        return Doing(None, *awaited, f"waits for {awaited[0].what}")
+    return _native(after, stack) or _known(stack) or _by_line(stack, after) or _by_activity(before, after)
 
 
 def _native(thread: ThreadStack, stack: Stack) -> Doing | None:
     """By the innermost function of C that is known."""
-    kinds = (
-        (kind, frame)
-        for frame in reversed(thread.native)
-        for name, kind in frames.NATIVE
-        if frame.name.startswith(name) and kind in NATIVE_CAUSES
-    )
-    kind, frame = next(kinds, ("", stack[-1]))
-    if not kind:
-        return None
-    cause, text = NATIVE_CAUSES[kind]
-    return Doing(cause, None, stack[-1], f"{text} ({frame.name})")
+    for frame in reversed(thread.native):
+        if (kind := frames.native_kind(frame)) in NATIVE_CAUSES:
+            cause, text = NATIVE_CAUSES[kind]
+            return Doing(cause, None, stack[-1], f"{text} ({frame.name})")
+    return None
 
 
 def _known(stack: Stack) -> Doing | None:
@@ -118,9 +109,7 @@ def _by_line(stack: Stack, thread: ThreadStack) -> Doing | None:
     line = linecache.getline(frame.path, frame.line)
     if COLLECTION_LINE in line:
         return Doing(HangCause.COLLECTION, None, frame, "collects garbage (gc.collect)")
-    locked = any(
-        native.name.startswith(name) for native in thread.native for name, kind in frames.NATIVE if kind == frames.LOCK
-    )
+    locked = any(frames.native_kind(native) == frames.LOCK for native in thread.native)
     match = LOCK_LINE.search(line) if thread.active is not True else None
     if match or locked:
         name = (match["with"] or match["call"]).strip() if match else "a lock"
@@ -128,8 +117,10 @@ def _by_line(stack: Stack, thread: ThreadStack) -> Doing | None:
     return None
 
 
-def _by_activity(stack: Stack, lasting: Stack, before: ThreadStack | None, after: ThreadStack) -> Doing:
-    state = waitingframes.state(stack)
+def _by_activity(before: ThreadStack | None, after: ThreadStack) -> Doing:
+    """By whether it stands still, and by the function that it has not left between the looks."""
+    stack = after.python
+    lasting, state = common(before.python, stack) if before else stack, waitingframes.state(stack)
     frame = lasting[-1] if lasting else stack[-1]
     if state in OTHER_THREAD:
         caller = next(
@@ -138,7 +129,7 @@ def _by_activity(stack: Stack, lasting: Stack, before: ThreadStack | None, after
         return Doing(HangCause.LOCK, None, caller, f"waits for another thread ({state})")
     if state in OUTSIDE:
         return Doing(HangCause.IO, None, stack[-1], f"waits outside Python ({state})")
-    if state == "sleep":
+    if state == waitingframes.SLEEP:
         return Doing(HangCause.PYTHON, None, frame, f"sleeps in {frame.name}")
     if after.active is False and (before is None or before.active is False) and lasting == stack:
         return Doing(HangCause.UNKNOWN, None, frame, f"stands below Python in {frame.name}", certain=False)

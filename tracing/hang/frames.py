@@ -6,14 +6,13 @@ torch are checked against their sources by a test; those of libraries that need 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tracing.pyspy.events import Frame, Stack
+from tracing.pyspy.waitingframes import Key, key_of, with_bare
 from tracing.sites.engine import SITES
 
 CLIENT, FRONT_END, CORE, WORKER = "client", "front end", "core", "worker"
-Key = tuple[str, str | None]  # file, function; None is every function of the file
 
 _QUEUE = "vllm/distributed/device_communicators/shm_broadcast.py"
 _CORE = "vllm/v1/engine/core.py"
@@ -55,8 +54,6 @@ OUTPUT_THREAD: Key = (_CORE, "EngineCoreProc.process_output_sockets")
 REPLY_THREAD: Key = (_MULTIPROC, "WorkerProc.async_output_busy_loop")
 # A core that goes round here and has no batch for the workers: whatever waits in its scheduler cannot be scheduled.
 ROUNDS: tuple[Key, ...] = ((_CORE, "EngineCoreProc._process_engine_step"), (_CORE, "EngineCoreProc.run_busy_loop"))
-# A worker between two calls.
-BETWEEN_CALLS: tuple[Key, ...] = ((_MULTIPROC, "WorkerProc.worker_busy_loop"), (_MULTIPROC, "WorkerProc.worker_main"))
 
 # Anywhere on the stack: the operation that all ranks of a group must come to.
 COLLECTIVES: tuple[Key, ...] = (
@@ -127,13 +124,7 @@ NATIVE: tuple[tuple[str, str], ...] = (
 )
 
 
-def _with_bare(keys: Mapping[Key, Awaited]) -> dict[Key, Awaited]:
-    """Functions without their class too: what py-spy before 0.4.3, and Python before 3.11, call them."""
-    bare: dict[Key, Awaited] = {(file, name.rpartition(".")[2]): each for (file, name), each in keys.items() if name}
-    return {**bare, **keys}
-
-
-_WAITS = {role: _with_bare(keys) for role, keys in WAITS.items()}
+_WAITS = {role: with_bare(keys) for role, keys in WAITS.items()}
 
 
 def awaited_by(stack: Stack, role: str) -> tuple[Awaited, Frame] | None:
@@ -154,6 +145,6 @@ def is_one_of(frame: Frame, keys: tuple[Key, ...], folders: tuple[str, ...] = ()
     return named or file.startswith(folders)
 
 
-def key_of(frame: Frame) -> tuple[str, str]:
-    """File and function; what is defined inside a function counts as that function."""
-    return frame.file, frame.name.partition(".<locals>")[0]
+def native_kind(frame: Frame) -> str | None:
+    """The kind of a function of C; None where it is not known."""
+    return next((kind for name, kind in NATIVE if frame.name.startswith(name)), None)

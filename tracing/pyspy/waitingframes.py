@@ -9,17 +9,19 @@ from __future__ import annotations
 import linecache
 from collections.abc import Mapping
 from functools import cache
+from typing import TypeVar
 
 from tracing.pyspy.events import Frame, Stack
 
 WORKING, POLL, QUEUE, RECEIVE, CHILD = "working", "poll", "event or queue", "receive", "child process"
-SPIN = "spin on shared memory"
+SPIN, FUTURE, SLEEP = "spin on shared memory", "future", "sleep"
 GPU = "GPU"
 # A launch returns at once, unless the device's queue is full: then it waits there for the GPU too.
 LAUNCH = "GPU launch"
 NCCL, COLLECTIVE = "NCCL", "collective"  # the other ranks, by NCCL alone or by any backend of torch
 
 Key = tuple[str, str | None]  # file, function; None is every function of the file
+V = TypeVar("V")
 
 # The innermost frame stands here: why.
 INNERMOST: dict[Key, str] = {
@@ -65,13 +67,13 @@ INNERMOST: dict[Key, str] = {
 ANYWHERE: dict[Key, str] = {
     ("vllm/distributed/device_communicators/shm_broadcast.py", "MessageQueue.acquire_read"): SPIN,
     ("vllm/distributed/device_communicators/shm_broadcast.py", "MessageQueue.acquire_write"): SPIN,
-    ("concurrent/futures/_base.py", "Future.result"): "future",
+    ("concurrent/futures/_base.py", "Future.result"): FUTURE,
 }
 # The innermost line calls one of these, which are C and leave no frame. Needs the source at its path.
 CALLS: dict[str, str] = {
-    "time.sleep(": "sleep",
+    "time.sleep(": SLEEP,
     "select.select(": POLL,
-    ".sched_yield(": "sleep",
+    ".sched_yield(": SLEEP,
     ".synchronize(": GPU,  # of `torch.Event` and `torch.Stream`, which are C
 }
 
@@ -86,37 +88,37 @@ PROCESS_ROLES = ("core", "worker")
 VLLM = "vllm/"
 
 
-def _with_bare(table: Mapping[Key, str]) -> dict[Key, str]:
+def with_bare(table: Mapping[Key, V]) -> dict[Key, V]:
     """A table that knows functions without their class too: py-spy before 0.4.3 writes only `wait` for
     `Condition.wait`. In no file of the tables do two functions of one name mean different things."""
-    bare: dict[Key, str] = {(file, name.rpartition(".")[2]): state for (file, name), state in table.items() if name}
+    bare: dict[Key, V] = {(file, name.rpartition(".")[2]): value for (file, name), value in table.items() if name}
     return {**bare, **table}
 
 
-_INNERMOST, _ANYWHERE, _ENTRIES = _with_bare(INNERMOST), _with_bare(ANYWHERE), _with_bare(ENTRIES)
+_INNERMOST, _ANYWHERE, _ENTRIES = with_bare(INNERMOST), with_bare(ANYWHERE), with_bare(ENTRIES)
 
 
 def state(stack: Stack) -> str:
     """`working`, or what the stack waits for."""
     last = stack[-1]
-    innermost = _INNERMOST.get(_key(last)) or _INNERMOST.get((last.file, None))
+    innermost = _INNERMOST.get(key_of(last)) or _INNERMOST.get((last.file, None))
     if innermost == POLL:
         return POLL
-    around = next((_ANYWHERE[key] for key in map(_key, stack) if key in _ANYWHERE), None)
+    around = next((_ANYWHERE[key] for key in map(key_of, stack) if key in _ANYWHERE), None)
     return around or innermost or _calls(last)
 
 
 def entry(stack: Stack) -> str | None:
     """The role that a stack's outermost frames give, if any."""
-    return next((_ENTRIES[key] for key in map(_key, stack) if key in _ENTRIES), None)
+    return next((_ENTRIES[key] for key in map(key_of, stack) if key in _ENTRIES), None)
 
 
 def of_vllm(stack: Stack) -> bool:
     return any(frame.file.startswith(VLLM) for frame in stack)
 
 
-def _key(frame: Frame) -> Key:
-    """Functions inside functions are the outer one's: `Queue.get.<locals>.x` is `Queue.get`."""
+def key_of(frame: Frame) -> tuple[str, str]:
+    """File and function; functions inside functions are the outer one's: `Queue.get.<locals>.x` is `Queue.get`."""
     return frame.file, frame.name.partition(".<locals>")[0]
 
 
