@@ -55,6 +55,7 @@ def run_main(main: Callable[[], int]) -> None:
         _discard_output()
         print(f"error: cannot write the output: {error.strerror}", file=sys.stderr)
         code = FAILED
+    exec("")  # CPython ends by SIGINT if the last text it ran was interrupted, as a dataclass's is, though we caught it
     sys.exit(code)
 
 

@@ -1,0 +1,25 @@
+"""How a command ends, whatever it was doing when it was interrupted."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+INTERRUPTED_TEXT = """
+from probes.errors import run_main
+
+def main() -> int:
+    exec("import signal; signal.raise_signal(signal.SIGINT)")  # as the text that a dataclass is made of
+    return 0
+
+run_main(main)
+"""
+
+
+def test_an_interrupt_within_a_text_that_runs_ends_with_130_and_not_by_a_signal(tmp_path: Path) -> None:
+    (tmp_path / "interrupted.py").write_text(INTERRUPTED_TEXT)
+    command = [sys.executable, "-m", "interrupted"]
+    ended = subprocess.run(command, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (130, "interrupted\n")
