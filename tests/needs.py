@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import shutil
 from importlib.util import find_spec
 
 import pytest
@@ -14,6 +15,7 @@ HAS_VLLM = find_spec("vllm") is not None  # looked for and not imported: that ta
 needs_vllm = pytest.mark.skipif(not HAS_VLLM, reason="vllm is not installed")
 needs_torch = pytest.mark.skipif(find_spec("torch") is None, reason="torch is not installed")
 needs_transformers = pytest.mark.skipif(find_spec("transformers") is None, reason="transformers is not installed")
+needs_gpu = pytest.mark.skipif(shutil.which("nvidia-smi") is None, reason="there is no NVIDIA GPU")
 
 
 @functools.cache

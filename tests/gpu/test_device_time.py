@@ -1,0 +1,195 @@
+"""The device-time hooks around a program of torch on a GPU, held against the kernels that CUPTI saw meanwhile."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tests.needs import needs_gpu
+from tests.tracing.eventrecords import numbers, records, written
+from tracing.events import layout
+from tracing.hooks import launches, recorder
+from tracing.hooks.devicetimer import DevicePiece
+from tracing.hooks.wrappers import steps, table
+from tracing.sites.engine import ALL_SITES, CODES
+from tracing.torchsums import trace
+
+pytestmark = needs_gpu
+STEPS = 60
+HALF = 32  # bits
+Work = Callable[[], Any]
+
+
+def hooked(site: str, function: Any) -> Any:
+    return table.wrapper_of(ALL_SITES[CODES[site]])(function)
+
+
+def products(count: int, size: int) -> Work:
+    """Products of large matrices: the device is slower than the host."""
+    import torch
+
+    a, b = (torch.randn(size, size, device="cuda", dtype=torch.bfloat16) for _ in range(2))
+    out = torch.empty_like(a)
+
+    def work() -> None:
+        for _ in range(count):
+            torch.mm(a, b, out=out)
+
+    return work
+
+
+def additions(count: int) -> Work:
+    """Additions to a few numbers: the host is slower than the device."""
+    import torch
+
+    few = torch.zeros(8, device="cuda")
+
+    def work() -> None:
+        for _ in range(count):
+            few.add_(1)
+
+    return work
+
+
+def graph_of(work: Work) -> Work:
+    """The same as one launch."""
+    import torch
+
+    work()
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        work()
+    return graph.replay
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Pieces by the hooks, and the kernels of the same time by CUPTI: begin and end in ns of CLOCK_MONOTONIC."""
+
+    pieces: list[DevicePiece]
+    kernels: list[tuple[int, int]]
+
+    @property
+    def truth_ns(self) -> int:
+        return sum(end - begin for begin, end in self.kernels)
+
+    @property
+    def most_ns(self) -> int:
+        return sum(piece.end_ns - piece.begin_ns for piece in self.pieces)
+
+    @property
+    def least_ns(self) -> int:
+        return sum(max(piece.end_ns - max(piece.begin_ns, piece.given_ns), 0) for piece in self.pieces)
+
+    def last_kernel_before(self, ns: int) -> int:
+        return max(end for _, end in self.kernels if end <= ns)
+
+
+def pieces_of(file: Path) -> list[DevicePiece]:
+    heads = [row for row in records(file) if row["kind"] == layout.LIST and row["site"] == layout.DEVICE]
+    found = []
+    for head, row in zip(heads, numbers(file, layout.DEVICE), strict=True):
+        begin, end, given = (low + (high << HALF) for low, high in zip(row[0:6:2], row[1:6:2], strict=True))
+        found.append(DevicePiece(int(head["step"]), begin, end, row[6], given))
+    return found
+
+
+def kernels_of(path: Path, ahead_ns: int) -> list[tuple[int, int]]:
+    """Kernels by torch's trace, in their order; on one stream no two of them overlap."""
+    kernels = sorted((each.start_ns, each.end_ns) for each in trace.events(path, ahead_ns) if each.kind == "kernel")
+    assert all(first[1] <= second[0] for first, second in pairwise(kernels))
+    return kernels
+
+
+def run_steps(forward: Work, sample: Work, waiting_steps: int) -> None:
+    """A worker's steps; the host waits for the device once so many of them are under way."""
+    import torch
+
+    executed = hooked("worker.execute", lambda worker, output: hooked("runner.forward", forward)())
+    sampled = hooked("worker.sample", lambda worker, grammar: hooked("runner.sample", sample)())
+    wait = hooked("device.wait", lambda output: output.synchronize())
+    under_way: list[Any] = []
+    for step in range(STEPS):
+        executed(None, SimpleNamespace(total_num_scheduled_tokens=1, enginescope_step=step))
+        sampled(None, None)
+        under_way.append(torch.cuda.Event())
+        under_way[-1].record()
+        if len(under_way) == waiting_steps:
+            wait(under_way.pop(0))
+    torch.cuda.synchronize()
+    time.sleep(0.01)
+    for _ in range(STEPS):
+        launches.launches.read()
+
+
+@pytest.fixture
+def file(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    import torch
+
+    torch.cuda.synchronize()
+    monkeypatch.setattr(steps, "steps", steps.Steps())
+    fresh = launches.Launches()
+    monkeypatch.setattr(launches, "launches", fresh)
+    monkeypatch.setattr(steps, "launches", fresh)
+    monkeypatch.setattr(recorder, "say", lambda **more: None)
+    with written(most=1 << 17) as path:
+        yield path
+
+
+def measured(file: Path, scratch: Path, forward: Work, sample: Work, waiting_steps: int) -> Measured:
+    import torch
+    from torch.profiler import ProfilerActivity, profile
+
+    forward(), sample()
+    torch.cuda.synchronize()
+    ahead_ns = time.time_ns() - time.monotonic_ns()
+    with profile(activities=[ProfilerActivity.CUDA]) as kernels:
+        run_steps(forward, sample, waiting_steps)
+    path = scratch / "torch.json"
+    kernels.export_chrome_trace(str(path))
+    found = Measured(pieces_of(file), kernels_of(path, ahead_ns))
+    late = [piece.end_ns - found.last_kernel_before(piece.end_ns + piece.uncertainty_ns) for piece in found.pieces]
+    print(
+        f"\n{len(found.kernels)} kernels, {len(found.pieces)} pieces; busy by CUPTI {found.truth_ns / 1e6:.3f} ms, "
+        f"by the hooks {found.least_ns / 1e6:.3f} to {found.most_ns / 1e6:.3f} ms; "
+        f"ends are {min(late) / 1e3:.1f} to {max(late) / 1e3:.1f} µs after the last kernel's; "
+        f"uncertainty up to {max(piece.uncertainty_ns for piece in found.pieces) / 1e3:.1f} µs"
+    )
+    return found
+
+
+@pytest.mark.parametrize("waiting_steps", [1, 2])
+def test_where_the_device_is_the_slower_one_its_time_is_known(file: Path, tmp_path: Path, waiting_steps: int) -> None:
+    found = measured(file, tmp_path, products(20, 4096), products(2, 4096), waiting_steps)
+    assert [piece.step for piece in found.pieces] == [step for step in range(STEPS) for _ in range(2)]
+    assert found.most_ns == pytest.approx(found.truth_ns, rel=0.02)
+    assert found.least_ns <= found.truth_ns
+    if waiting_steps > 1:  # launched while the step before still ran
+        assert found.least_ns == pytest.approx(found.truth_ns, rel=0.05)
+
+
+def test_a_graph_is_one_launch_whose_time_is_known(file: Path, tmp_path: Path) -> None:
+    found = measured(file, tmp_path, graph_of(products(20, 4096)), products(2, 4096), 1)
+    assert found.most_ns == pytest.approx(found.truth_ns, rel=0.02)
+    assert found.least_ns == pytest.approx(found.truth_ns, rel=0.05)
+
+
+def test_where_the_host_is_the_slower_one_the_truth_lies_between_the_bounds(file: Path, tmp_path: Path) -> None:
+    found = measured(file, tmp_path, additions(200), additions(20), 1)
+    assert found.least_ns <= found.truth_ns <= found.most_ns
+
+
+def test_a_wait_for_the_device_is_the_time_that_it_still_works(file: Path, tmp_path: Path) -> None:
+    found = measured(file, tmp_path, products(20, 4096), products(2, 4096), 1)
+    rows = records(file)
+    waits = rows[(rows["kind"] == layout.SPAN) & (rows["site"] == CODES["device.wait"])]
+    waited_ns = int((waits["end"] - waits["start"]).sum())
+    assert waited_ns == pytest.approx(found.least_ns, rel=0.05)
