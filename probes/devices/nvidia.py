@@ -46,11 +46,7 @@ def by_binding(nvml: Any) -> DeviceReading:
 def _device(nvml: Any, index: int, driver: str) -> Device:
     handle = nvml.nvmlDeviceGetHandleByIndex(index)
     name, uuid = _text(nvml.nvmlDeviceGetName(handle)), _text(nvml.nvmlDeviceGetUUID(handle))
-    try:
-        memory = nvml.nvmlDeviceGetMemoryInfo(handle)
-        used, total = int(memory.used), int(memory.total)
-    except nvml.NVMLError:  # not supported: memory of the host; no permission: inside a MIG container
-        used, total = None, None
+    used, total = _memory(nvml, handle)
     try:
         apps = nvml.nvmlDeviceGetComputeRunningProcesses(handle)
     except nvml.NVMLError:
@@ -62,6 +58,20 @@ def _device(nvml: Any, index: int, driver: str) -> Device:
         _figure(nvml, lambda: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM)),
     )
     return Device("nvidia", index, name, used, total, driver=driver, uuid=uuid, holders=holders, activity=activity)
+
+
+def _memory(nvml: Any, handle: Any) -> tuple[int | None, int | None]:
+    """Used and total bytes; None where they are not supported (memory of the host) or not allowed (MIG's containers).
+
+    What the driver keeps for itself (616 MiB of an H200) is not used, as for `nvidia-smi`; an old driver counts it.
+    """
+    for version in ({"version": nvml.nvmlMemory_v2}, {}):
+        try:
+            memory = nvml.nvmlDeviceGetMemoryInfo(handle, **version)
+            return int(memory.used), int(memory.total)
+        except nvml.NVMLError:
+            continue
+    return None, None
 
 
 def _figure(nvml: Any, read: Callable[[], float]) -> float | None:

@@ -1,56 +1,78 @@
 """What timing a GPU costs the host a step: the same launches through the hooks with and without device events.
 
 Needs a GPU and torch, no vLLM. Blocks of steps alternate in one process; a step launches two functions of ten small
-kernels, as forward and sampling. Example: python -m tests.bench.devicetime
+kernels, or of two large ones, as forward and sampling. Example: python -m tests.bench.devicetime
 """
 
 from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import torch
 
-from tests.gpu.test_device_time import additions, hooked
+from tests.gpu.test_device_time import additions, hooked, products
 from tests.tracing.eventrecords import written
 from tracing.hooks import launches, recorder
 from tracing.hooks.devicetimer import DeviceTimer
 
-BLOCKS, STEPS = 40, 100
+BLOCKS, STEPS = 40, 64
+AHEAD = 8  # steps after which the host waits for the device: it is never idle, and its queue never full
+Work = Callable[[], None]
 
 
-def block_us() -> float:
-    """Microseconds of the host a step; the device is waited for between steps, outside of what is measured."""
-    executed = hooked("worker.execute", lambda worker, output: hooked("runner.forward", additions(10))())
-    sampled = hooked("worker.sample", lambda worker, grammar: hooked("runner.sample", additions(10))())
+def block_us(forward: Work, sample: Work, ahead: int) -> float:
+    """Microseconds of the host a step, of launching alone; the device is waited for after every `ahead` steps."""
+    executed = hooked("worker.execute", lambda worker, output: hooked("runner.forward", forward)())
+    sampled = hooked("worker.sample", lambda worker, grammar: hooked("runner.sample", sample)())
     spent_ns = 0
     for step in range(STEPS):
         began = time.perf_counter_ns()
         executed(None, SimpleNamespace(total_num_scheduled_tokens=1, enginescope_step=step))
         sampled(None, None)
         spent_ns += time.perf_counter_ns() - began
-        torch.cuda.synchronize()
+        if (step + 1) % ahead == 0:
+            torch.cuda.synchronize()
     return spent_ns / STEPS / 1e3
 
 
-def set_timer(timer: DeviceTimer | None) -> None:
-    launches.launches.timer, launches.launches.sought = timer, True
+def launch_us() -> float:
+    """Microseconds of one launch on an idle device, for scale."""
+    launch, spent_ns = additions(1), 0
+    for _ in range(STEPS):
+        torch.cuda.synchronize()
+        began = time.perf_counter_ns()
+        launch()
+        spent_ns += time.perf_counter_ns() - began
+    return spent_ns / STEPS / 1e3
+
+
+def differences(timer: DeviceTimer | None, forward: Work, sample: Work, ahead: int) -> list[float]:
+    """Microseconds a step that the timer costs, a pair of blocks each."""
+    costs: list[float] = []
+    for block in range(BLOCKS):
+        pair: dict[bool, float] = {}
+        for chosen in (None, timer) if block % 2 else (timer, None):
+            launches.launches.timer, launches.launches.sought = chosen, True
+            pair[chosen is not None] = block_us(forward, sample, ahead)
+        costs.append(pair[True] - pair[False])
+    return costs
 
 
 def main() -> None:
     recorder.say = lambda **more: None
+    print(f"{torch.cuda.get_device_name()}; a launch takes {launch_us():.1f} µs here")
+    small, large = additions(10), products(2, 4096)
     with written(most=1 << 20):
         timer = launches.find_timer()
-        costs: list[float] = []
-        for block in range(BLOCKS):
-            pair = []
-            for chosen in (None, timer) if block % 2 else (timer, None):
-                set_timer(chosen)
-                pair.append((chosen is not None, block_us()))
-            costs.append(dict(pair)[True] - dict(pair)[False])
-    low, middle, high = statistics.quantiles(costs, n=4)
-    print(f"{torch.cuda.get_device_name()}: device events cost {middle:.1f} µs a step ({low:.1f} to {high:.1f})")
+        for name, forward, sample, ahead in (
+            ("the host is slower", small, small, 1),
+            ("the device is slower", large, large, AHEAD),
+        ):
+            low, middle, high = statistics.quantiles(differences(timer, forward, sample, ahead), n=4)
+            print(f"{name}: device events cost {middle:.1f} µs a step ({low:.1f} to {high:.1f})")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from probes.devices.sampling import SampledDevice, activity_text, means
 from probes.memory.account import Memory
 from probes.memory.table import device_lines, report
 
-MIB = 2**20
+MIB, GIB = 2**20, 2**30
 H100 = "NVIDIA H100 80GB HBM3"
 QUERY = f"""0, GPU-a, {H100}, 61000, 81559
 1, GPU-b, {H100}, 59000, 81559
@@ -138,7 +138,10 @@ class NVMLError(Exception):
     pass
 
 
-def test_nvml_with_a_lost_device() -> None:
+@pytest.mark.parametrize(("newer", "used"), [(True, 2100), (False, 2700)])
+def test_nvml_with_a_lost_device(newer: bool, used: int) -> None:
+    """One of two answers; what the driver keeps for itself is used memory where the driver tells nothing else."""
+
     def handle(index: int) -> int:
         if index:
             raise NVMLError("GPU is lost")
@@ -147,14 +150,20 @@ def test_nvml_with_a_lost_device() -> None:
     def unsupported(handle: int) -> int:
         raise NVMLError("Not Supported")
 
+    def memory(handle: int, version: int = 1) -> SimpleNamespace:
+        if version == 2 and not newer:
+            raise NVMLError("Function Not Found")
+        return SimpleNamespace(used=(2100 if version == 2 else 2700) * MIB, total=80 * GIB)
+
     nvml = SimpleNamespace(
         NVMLError=NVMLError,
+        nvmlMemory_v2=2,
         nvmlSystemGetDriverVersion=lambda: b"580.1",
         nvmlDeviceGetCount=lambda: 2,
         nvmlDeviceGetHandleByIndex=handle,
         nvmlDeviceGetName=lambda handle: H100,
         nvmlDeviceGetUUID=lambda handle: "GPU-a",
-        nvmlDeviceGetMemoryInfo=lambda handle: SimpleNamespace(used=1, total=2),
+        nvmlDeviceGetMemoryInfo=memory,
         nvmlDeviceGetComputeRunningProcesses=lambda handle: [SimpleNamespace(pid=41, usedGpuMemory=None)],
         nvmlDeviceGetUtilizationRates=lambda handle: SimpleNamespace(gpu=87, memory=20),
         nvmlDeviceGetPowerUsage=unsupported,
@@ -162,7 +171,7 @@ def test_nvml_with_a_lost_device() -> None:
         NVML_CLOCK_SM=1,
     )
     activity = Activity(87, None, 1980)
-    device = Device("nvidia", 0, H100, 1, 2, None, "580.1", "GPU-a", {41: None}, activity)
+    device = Device("nvidia", 0, H100, used * MIB, 80 * GIB, None, "580.1", "GPU-a", {41: None}, activity)
     assert nvidia.by_binding(nvml) == DeviceReading([device], ["NVIDIA GPU 1: GPU is lost"])
 
 

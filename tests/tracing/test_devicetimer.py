@@ -29,6 +29,7 @@ class Device:
     now: int = 5_000 * MS
     free: int = 0
     busy: list[tuple[int, int]] = field(default_factory=list)
+    recorded: int = 0  # events, each of which costs the host a launch
 
     def clock(self) -> int:
         self.now += 1_000
@@ -48,6 +49,7 @@ class Event:
         self.device, self.at = device, 0
 
     def record(self) -> None:
+        self.device.recorded += 1
         self.at = max(self.device.now, self.device.free)
 
     def query(self) -> bool:
@@ -138,6 +140,39 @@ def test_work_begins_with_its_first_launch_and_not_with_what_the_host_does_befor
     device.now += 10 * MS
     timer.read()
     assert rows[0].begin_ns == pytest.approx(device.busy[0][0], abs=5_000)
+
+
+@pytest.mark.parametrize(("apart_ns", "events"), [(2 * MS, 2), (MS, 2), (12 * MS, 4)])
+def test_work_for_a_busy_device_needs_no_event_before_it(apart_ns: int, events: int) -> None:
+    """Forward and sampling of 5 ms each: given while the device works, one event ends each of them."""
+    device = Device()
+    timer, rows = timed(device)
+    for step in range(50):
+        for _ in range(2):
+            timer.begin(step)
+            device.work(5 * MS)
+            timer.end()
+            device.now += apart_ns
+    device.now += 1_000 * MS
+    while len(rows) < 100:
+        timer.read()
+    assert device.recorded / 50 == pytest.approx(events, abs=0.1)
+    assert all(abs(row.begin_ns - at[0]) <= row.uncertainty_ns for row, at in zip(rows, device.busy, strict=True))
+
+
+@pytest.mark.parametrize(("before_ns", "events"), [(10_000, 3), (MS, 4)])
+def test_a_begin_right_before_the_first_launch_is_not_put_again(before_ns: int, events: int) -> None:
+    device = Device()
+    timer, rows = timed(device)
+    timer.begin(0)  # an anchor too
+    device.now += before_ns
+    timer.begin(0, close=True)
+    device.work(2 * MS)
+    timer.end()
+    device.now += 10 * MS
+    timer.read()
+    assert device.recorded == events
+    assert rows[0].begin_ns == pytest.approx(device.busy[0][0], abs=20_000)
 
 
 def test_the_anchor_is_renewed_where_the_device_is_idle_and_carried_on_where_it_never_is() -> None:
