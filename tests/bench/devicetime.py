@@ -27,6 +27,7 @@ def block_us(forward: Work, sample: Work, ahead: int) -> float:
     """Microseconds of the host a step, of launching alone; the device is waited for after every `ahead` steps."""
     executed = hooked("worker.execute", lambda worker, output: hooked("runner.forward", forward)())
     sampled = hooked("worker.sample", lambda worker, grammar: hooked("runner.sample", sample)())
+    wait = hooked("device.wait", lambda output: torch.cuda.synchronize())
     spent_ns = 0
     for step in range(STEPS):
         began = time.perf_counter_ns()
@@ -34,13 +35,14 @@ def block_us(forward: Work, sample: Work, ahead: int) -> float:
         sampled(None, None)
         spent_ns += time.perf_counter_ns() - began
         if (step + 1) % ahead == 0:
-            torch.cuda.synchronize()
+            wait(SimpleNamespace())
     return spent_ns / STEPS / 1e3
 
 
 def launch_us() -> float:
     """Microseconds of one launch on an idle device, for scale."""
     launch, spent_ns = additions(1), 0
+    launch()
     for _ in range(STEPS):
         torch.cuda.synchronize()
         began = time.perf_counter_ns()

@@ -173,9 +173,9 @@ def describe(found: Measured) -> None:
     ends = [(piece.end_ns - kernels[-1][1]) / 1e3 for piece, kernels in pairs]
     print(
         f"\nbusy by CUPTI {found.busy_ns / 1e6:.3f} ms, first to last kernel {found.truth_ns / 1e6:.3f} ms, "
-        f"by the hooks {found.least_ns / 1e6:.3f} to {found.most_ns / 1e6:.3f} ms; begins {min(begins):.1f} to {max(begins):.1f} µs "
-        f"and ends {min(ends):.1f} to {max(ends):.1f} µs after CUPTI's, known to "
-        f"{max(piece.uncertainty_ns for piece in found.pieces) / 1e3:.1f} µs"
+        f"by the hooks {found.least_ns / 1e6:.3f} to {found.most_ns / 1e6:.3f} ms; "
+        f"begins {min(begins):.1f} to {max(begins):.1f} µs and ends {min(ends):.1f} to {max(ends):.1f} µs "
+        f"after CUPTI's, known to {max(piece.uncertainty_ns for piece in found.pieces) / 1e3:.1f} µs"
     )
 
 

@@ -142,9 +142,9 @@ def test_work_begins_with_its_first_launch_and_not_with_what_the_host_does_befor
     assert rows[0].begin_ns == pytest.approx(device.busy[0][0], abs=5_000)
 
 
-@pytest.mark.parametrize(("apart_ns", "events"), [(2 * MS, 2), (MS, 2), (12 * MS, 4)])
-def test_work_for_a_busy_device_needs_no_event_before_it(apart_ns: int, events: int) -> None:
-    """Forward and sampling of 5 ms each: given while the device works, one event ends each of them."""
+@pytest.mark.parametrize("apart_ns", [MS, 12 * MS])
+def test_a_piece_of_work_costs_one_event_whether_the_device_is_busy_or_idle(apart_ns: int) -> None:
+    """Forward and sampling of 5 ms each."""
     device = Device()
     timer, rows = timed(device)
     for step in range(50):
@@ -156,23 +156,8 @@ def test_work_for_a_busy_device_needs_no_event_before_it(apart_ns: int, events: 
     device.now += 1_000 * MS
     while len(rows) < 100:
         timer.read()
-    assert device.recorded / 50 == pytest.approx(events, abs=0.1)
+    assert device.recorded / 100 == pytest.approx(1, abs=0.03)  # an anchor a second beside them
     assert all(abs(row.begin_ns - at[0]) <= row.uncertainty_ns for row, at in zip(rows, device.busy, strict=True))
-
-
-@pytest.mark.parametrize(("before_ns", "events"), [(10_000, 3), (MS, 4)])
-def test_a_begin_right_before_the_first_launch_is_not_put_again(before_ns: int, events: int) -> None:
-    device = Device()
-    timer, rows = timed(device)
-    timer.begin(0)  # an anchor too
-    device.now += before_ns
-    timer.begin(0, close=True)
-    device.work(2 * MS)
-    timer.end()
-    device.now += 10 * MS
-    timer.read()
-    assert device.recorded == events
-    assert rows[0].begin_ns == pytest.approx(device.busy[0][0], abs=20_000)
 
 
 def test_the_anchor_is_renewed_where_the_device_is_idle_and_carried_on_where_it_never_is() -> None:
@@ -182,7 +167,7 @@ def test_the_anchor_is_renewed_where_the_device_is_idle_and_carried_on_where_it_
         timer.begin(step)
         device.work(2 * MS)
         timer.end()
-        device.now += 2 * MS - 2_000
+        device.now += 2 * MS - 4_000  # and a microsecond for each look at the clock
     assert 20e-6 * 5e9 < rows[-1][3] < 20e-6 * 9e9  # after six seconds without a look: what clocks may drift
     device.now += 100 * MS
     timer.begin(3000)
