@@ -116,6 +116,9 @@ NATIVE: tuple[tuple[str, str], ...] = (
     *((name, DEVICE) for name in ("cuEventSynchronize", "cuStreamSynchronize", "cuCtxSynchronize", "cuMemcpyDtoH")),
     *((name, DEVICE) for name in ("cudaEventSynchronize", "cudaStreamSynchronize", "cudaDeviceSynchronize")),
     *((name, DEVICE) for name in ("hipEventSynchronize", "hipStreamSynchronize", "hipDeviceSynchronize")),
+    *(
+        (name, DEVICE) for name in ("cuLaunchKernel", "cuGraphLaunch", "hipLaunchKernel")
+    ),  # it returns at once, else waits
     *((name, COLLECTIVE) for name in ("nccl", "gloo::", "c10d::", "rccl")),
     ("gc_collect_main", COLLECTION),
     ("PyThread_acquire_lock", LOCK),
