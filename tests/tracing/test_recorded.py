@@ -32,7 +32,7 @@ def test_the_sums_of_a_gpus_profile_are_those_that_torch_prints() -> None:
     ("name", "function", "native"), [("tolist", "wait", "cuMemcpyDtoH"), ("launch", "run_worker", "cuLaunchKernel")]
 )
 def test_a_thread_that_a_device_holds_up_is_known_by_its_functions_of_c(name: str, function: str, native: str) -> None:
-    (process,) = dumptext.read_files([RECORDED / f"h200-{name}.txt"]).processes
+    (process,) = dumptext.read_files([RECORDED / f"h200-{name}.txt"]).dumps
     thread = process.main
     assert thread is not None and thread.python[-1].name == function
     kinds = [(frame.name, kind) for frame in thread.native if (kind := frames.native_kind(frame))]
