@@ -183,9 +183,10 @@ def describe(found: Measured) -> None:
 def test_where_the_device_is_the_slower_one_its_time_is_known(file: Path, tmp_path: Path, waiting_steps: int) -> None:
     found = measured(file, tmp_path, products(20, 4096), products(2, 4096), waiting_steps)
     assert found.most_ns == pytest.approx(found.truth_ns, rel=0.02)
-    assert found.least_ns <= found.truth_ns
-    if waiting_steps > 1:  # launched while the step before still ran
-        assert found.least_ns == pytest.approx(found.truth_ns, rel=0.05)
+    if waiting_steps > 1:  # launched while the step before still ran, so that between pieces it did not wait either
+        assert found.least_ns == pytest.approx(found.truth_ns, rel=0.005)
+    else:
+        assert found.least_ns <= found.truth_ns
 
 
 def test_a_graph_is_one_launch_whose_time_is_known(file: Path, tmp_path: Path) -> None:
