@@ -71,15 +71,15 @@ def start_manager(model: TorchModel, limits: BatchLimits) -> Any:
         from transformers import ContinuousBatchingConfig
     except ImportError:
         raise EnginescopeError("this version of transformers has no continuous batching: use static batches") from None
-    settings = ContinuousBatchingConfig(
-        page_size=PAGE_TOKENS,
-        num_blocks=max(1, limits.most_bytes // (model.memory.kv_bytes * PAGE_TOKENS)),
-        max_batch_tokens=512,
-        max_requests_per_batch=limits.most_rows,
-        allow_block_sharing=False,
-    )
     greedy = GenerationConfig(do_sample=False, eos_token_id=NO_TOKEN)
     try:
+        settings = ContinuousBatchingConfig(
+            page_size=PAGE_TOKENS,  # 5.17 calls it otherwise
+            num_blocks=max(1, limits.most_bytes // (model.memory.kv_bytes * PAGE_TOKENS)),
+            max_batch_tokens=512,
+            max_requests_per_batch=limits.most_rows,
+            allow_block_sharing=False,
+        )
         manager = model.language_model.init_continuous_batching(greedy, settings)
         manager.start()
     except Exception as error:  # whatever it raises: it cannot be used, and why is in its words

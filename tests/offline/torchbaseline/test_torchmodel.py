@@ -10,6 +10,7 @@ import pytest
 from offline.load.serving import ScheduledRequest
 from offline.torchbaseline.batch import BatchLimits, StaticBatch
 from probes.checkpoint import two_layer_model
+from probes.errors import EnginescopeError
 from tests.needs import needs_torch, needs_transformers
 
 if TYPE_CHECKING:
@@ -85,3 +86,19 @@ def test_transformers_own_continuous_batching_streams_fixed_lengths(model: Torch
     finally:
         serving.close()
     assert counts == {0: OUTPUT, 1: OUTPUT}
+
+
+def test_a_transformers_whose_settings_have_other_names_is_refused_in_its_words(
+    model: TorchModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of 5.17, which knows no `page_size`."""
+    import transformers
+
+    from offline.torchbaseline.continuous import ContinuousServing
+
+    def settings(block_size: int) -> None:
+        """No more than that."""
+
+    monkeypatch.setattr(transformers, "ContinuousBatchingConfig", settings)
+    with pytest.raises(EnginescopeError, match=r"continuous batching does not run here: .*page_size"):
+        ContinuousServing(model, BatchLimits(most_rows=4, most_bytes=1 << 26))
