@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import re
 from dataclasses import dataclass, field
 
 from offline.load.arrivals import KINDS, POISSON
+from offline.spec.effort import duration
 from probes.errors import usage_error
 
 SLO_NAMES = ("ttft", "tpot", "e2e")
-UNITS_S = {"ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
 
 
 @dataclass(frozen=True)
@@ -62,14 +61,6 @@ def names(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
-def seconds(text: str) -> float:
-    """argparse type: `90`, `90s`, `10min` or `4h`."""
-    match = re.fullmatch(r"(\d+\.?\d*|\.\d+) *(ms|s|min|h|)", text.strip())
-    if not match:
-        raise argparse.ArgumentTypeError(f"expected a time such as 90s, 10min or 4h, not {text!r}")
-    return float(match[1]) * UNITS_S[match[2] or "s"]
-
-
 def objectives(text: str) -> dict[str, float]:
     """argparse type: `ttft=500ms,tpot=0.1s` as seconds by name."""
     objectives_s = {}
@@ -77,5 +68,5 @@ def objectives(text: str) -> dict[str, float]:
         name, equals, value = part.partition("=")
         if name not in SLO_NAMES or not equals:
             raise argparse.ArgumentTypeError(f"expected {'=…, '.join(SLO_NAMES)}=…, not {part!r}")
-        objectives_s[name] = seconds(value)
+        objectives_s[name] = duration(value)
     return objectives_s

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass
 
-UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0}
+UNITS_S = {"ms": 1e-3, "s": 1.0, "": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 BUDGET_S = 600.0
 
 
@@ -32,12 +32,12 @@ def share(text: str) -> float:
 
 
 def duration(text: str) -> float:
-    """argparse type: `90s`, `10m` or `1h` as seconds."""
-    number, unit = (text[:-1], text[-1:]) if text[-1:] in UNITS_S else (text, "s")
+    """argparse type: `90`, `90s`, `500ms`, `10m`, `10min` or `4h` as seconds."""
+    number = text.strip().rstrip("himns ")
     try:
-        value = float(number) * UNITS_S[unit]
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected a time such as 90s, 10m or 1h, not {text!r}") from None
+        value = float(number) * UNITS_S[text.strip().removeprefix(number).strip()]
+    except (ValueError, KeyError):
+        raise argparse.ArgumentTypeError(f"expected a time such as 90s, 10min or 4h, not {text!r}") from None
     if not 0 < value < 1e7:
         raise argparse.ArgumentTypeError(f"expected a time above zero, not {text!r}")
     return value

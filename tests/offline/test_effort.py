@@ -9,12 +9,14 @@ import pytest
 from offline.spec.effort import duration, share
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("90s", 90), ("10m", 600), ("1.5h", 5400)])
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90", 90), ("90s", 90), ("10m", 600), ("10min", 600), ("1.5 h", 5400), ("500ms", 0.5)]
+)
 def test_a_time_has_a_unit(text: str, seconds: float) -> None:
     assert duration(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "m", "ten", "0m", "-3s", "nan", "1d"])
+@pytest.mark.parametrize("text", ["", "m", "ten", "0m", "-3s", "nan", "1d", "1day", "5sm"])
 def test_no_time(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match="expected a time"):
         duration(text)
