@@ -26,6 +26,7 @@ exit codes: 0 done, 3 a side failed and the table holds what was measured before
 
 def command_parser() -> argparse.ArgumentParser:
     """The command line."""
+    from offline.spec.flags import add_out
     from offline.spec.spec import integers
 
     parser = CommandParser(
@@ -47,9 +48,7 @@ def command_parser() -> argparse.ArgumentParser:
     parser.add_argument("--starts", type=int, default=1, metavar="N", help="starts of both sides (default 1)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="prompts and orders are drawn from it")
     parser.add_argument("--time-limit", type=float, default=600.0, metavar="S", help="of a start or a batch (600)")
-    parser.add_argument(
-        "--out", type=Path, default=Path("results"), metavar="DIR", help="where runs go (default results)"
-    )
+    add_out(parser)
     return parser
 
 

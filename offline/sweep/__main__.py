@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from probes.arguments import CommandParser
@@ -35,7 +34,6 @@ FORCE_HELP = "resume although machine, vLLM or model differ; the run is marked"
 ALL_HELP = "print all rows and, where the terminal is wide, all figures (default: at most 100 columns)"
 WIDTH = 100
 LIMIT_HELP = "an engine start or a trial that takes longer is killed (default 600)"
-RESUME_HELP = "continue a run (default: the last unfinished one)"
 EPILOG = """examples:
   python -m offline.sweep                                     a grid that fits this machine, in at most ten minutes
   python -m offline.sweep --plan                              show what would be run, and how long it takes
@@ -50,9 +48,6 @@ exit codes: 0 done, 3 a cell failed or the engine refused all, 2 bad usage, 1 an
 
 def command_parser() -> argparse.ArgumentParser:
     """The command line."""
-    from offline.spec.effort import duration, share
-    from offline.spec.spec import integers, words
-
     parser = CommandParser(
         prog="python -m offline.sweep",
         description="Throughput and latency of vllm.LLM across batch sizes, block sizes and prefix caching, offline.",
@@ -61,9 +56,17 @@ def command_parser() -> argparse.ArgumentParser:
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
     )
-    grid = parser.add_argument_group("the grid")
-    grid.add_argument("--model", metavar="M", help="a local folder or a hub id (default: the embedded default model)")
-    grid.add_argument("--load-format", metavar="F", help="vLLM's load format; `dummy` makes random weights")
+    add_grid(parser.add_argument_group("the grid"))
+    add_run(parser.add_argument_group("the run"))
+    return parser
+
+
+def add_grid(grid: argparse._ActionsContainer) -> None:
+    """The flags of what is measured, each a key of the spec."""
+    from offline.spec.flags import add_model
+    from offline.spec.spec import integers, words
+
+    add_model(grid)
     grid.add_argument("--batch-size", type=integers, metavar="N,…", help=BATCH_HELP)
     grid.add_argument(
         "--block-size", type=integers, metavar="N,…", help="KV block sizes (default 32,64,128; CUDA 16,32,64)"
@@ -77,21 +80,26 @@ def command_parser() -> argparse.ArgumentParser:
         "--engine", action="append", metavar="KEY=V1,V2", help="any engine argument: one value or an axis"
     )
     grid.add_argument("--spec", metavar="FILE.toml", help="read all of this from a file; flags override it")
-    run = parser.add_argument_group("the run")
+
+
+def add_run(run: argparse._ActionsContainer) -> None:
+    """The flags of how it is measured, and where it goes."""
+    from offline.spec.effort import duration, share
+    from offline.spec.flags import add_out, add_resume
+
     run.add_argument("--repeats", type=int, metavar="N", help="trials of each cell in each start (default 3)")
     run.add_argument("--starts", type=int, metavar="N", help="engine starts of each arm (default 2)")
     run.add_argument("--until", type=share, metavar="3%", help=UNTIL_HELP)
     run.add_argument("--budget", type=duration, metavar="10m", help=BUDGET_HELP)
     run.add_argument("--seed", type=int, metavar="N", help="prompts and orders are drawn from it (default 0)")
     run.add_argument("--time-limit", type=float, default=600.0, metavar="S", help=LIMIT_HELP)
-    run.add_argument("--out", type=Path, default=Path("results"), metavar="DIR", help="where runs go (default results)")
+    add_out(run)
     run.add_argument("--variant", default="default", metavar="NAME", help="a name for this kind of run")
-    run.add_argument("--resume", nargs="?", const="", default=None, metavar="RUN", help=RESUME_HELP)
+    add_resume(run)
     run.add_argument("--force", action="store_true", default=False, help=FORCE_HELP)
     run.add_argument("--all", action="store_true", default=False, help=ALL_HELP)
     run.add_argument("--plan", action="store_true", default=False, help="print the plan and stop")
     run.add_argument("--yes", action="store_true", default=False, help="do not ask before a long run")
-    return parser
 
 
 def spec_values(args: argparse.Namespace) -> SpecValues:
