@@ -1,27 +1,19 @@
 """`python -m offline.sweep`: drives `vllm.LLM` across batch sizes, block sizes and prefix caching, and leaves a table.
 
-This module is the command; `preparation` makes or opens the run, `runner` runs the grid, `offline.engine.arm` measures,
-`offline.table.cells` reads.
+This module is the command; `preparation` makes or opens the run, `measurement` takes it to its end, `runner` runs the
+grid, `offline.engine.arm` measures, `offline.table.cells` reads.
 """
 
 from __future__ import annotations
 
 import argparse
-import time
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from probes.arguments import CommandParser
-from probes.errors import INCOMPLETE, INTERRUPTED, EnginescopeError, run_main, terminable, usage_error
+from probes.errors import EnginescopeError, run_main, terminable, usage_error
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from offline.records.lines import Record
-    from offline.records.run import RunRecord
     from offline.spec.settings import SpecValues
-    from offline.sweep.preparation import PreparedRun
-    from offline.table.cells import Row
 
 SPEC_FLAGS = (
     *("model", "load_format", "batch_size", "block_size", "prefix_caching", "cache_state", "input_len", "output_len"),
@@ -32,7 +24,6 @@ UNTIL_HELP = "add starts and rounds until the widest main effect on output tok/s
 BUDGET_HELP = "or until this time is used (default 10m with --until); the planned trials are run in any case"
 FORCE_HELP = "resume although machine, vLLM or model differ; the run is marked"
 ALL_HELP = "print all rows and, where the terminal is wide, all figures (default: at most 100 columns)"
-WIDTH = 100
 LIMIT_HELP = "an engine start or a trial that takes longer is killed (default 600)"
 EPILOG = """examples:
   python -m offline.sweep                                     a grid that fits this machine, in at most ten minutes
@@ -129,124 +120,17 @@ def flag_values(args: argparse.Namespace) -> SpecValues:
     return values
 
 
-def finish(run: PreparedRun, state: str) -> list[Row]:
-    """Write the tables, the index and the final state, and close the folder; the table's rows."""
-    from offline.page import page
-    from offline.page.reported import report_of
-    from offline.records.lines import StartRecord
-    from offline.records.run import now
-    from offline.records.runfolder import write_index
-    from offline.table import files
-    from offline.table.cells import rows, run_drift
-    from offline.table.frames import grid_differences
-
-    folder, spec, grid = run.folder, run.plan.spec, run.plan.grid
-    records, record = folder.records(), with_rates(folder.read_run(), folder.records(), state)
-    table, drift = rows(grid, spec.repeats * spec.starts, records, record.rates), run_drift(records)
-    resolved = {record.arm: record.resolved for record in records if isinstance(record, StartRecord)}
-    planned = {name: replace(arm, resolved=resolved.get(name)) for name, arm in record.arms.items()}
-    record = replace(record, state=state, ended=now(), arms=planned)
-    files.write(folder.path, table, grid[0].axes, drift, record, grid_differences(grid, records, drift))
-    page.write(folder.path, report_of(record, grid, records))
-    folder.write_run(record)  # last: a run whose tables could not be written is not complete
-    write_index(folder.path.parents[2])
-    folder.close()
-    return table
-
-
 def main() -> int:
     """The command."""
     args = command_parser().parse_args()
     with terminable():
         from offline.sweep.preparation import new_run, resumed_run
 
-        prepare = new_run if args.resume is None else resumed_run
-        run = prepare(args, spec_values(args))
+        values, prepare = spec_values(args), new_run if args.resume is None else resumed_run
+        if not args.plan:  # before there is a folder: from then on an interrupt is written into it
+            from offline.sweep.measurement import measure
+        run = prepare(args, values)
         return measure(run, args.time_limit, args.all) if run else 0
-
-
-def measure(run: PreparedRun, time_limit_s: float, every_row: bool) -> int:
-    """Run what is missing, write the tables, and say how it ended."""
-    from rich.console import Console
-
-    from offline.records.lines import AnswersRecord, TrialRecord
-    from offline.sweep.adaptive import AdaptiveRun
-    from offline.sweep.progress import SweepProgress
-    from offline.sweep.runner import Runner
-
-    progress_out, folder = Console(stderr=True), run.folder
-    records, effort = folder.records(), folder.read_run().effort
-    trials = [record for record in records if isinstance(record, TrialRecord)]
-    runner = Runner(
-        run.plan,
-        folder,
-        run.model,
-        time_limit_s,
-        measured={(trial.cell, trial.trial) for trial in trials},
-        engines=max((record.engine for record in records), default=0),
-        groups=max((trial.group for trial in trials), default=0),
-        answered={record.arm for record in records if isinstance(record, AnswersRecord)},
-    )
-    done = len(trials)
-    try:
-        folder.write_run(replace(folder.read_run(), state="running"))
-        with SweepProgress(run.plan.trials, done, runner.to_start(), run.plan.seconds, progress_out) as progress:
-            began = time.monotonic()
-            runner.run(progress)
-            end = AdaptiveRun(runner, effort, began).extend(progress) if effort else ""
-        if end:
-            progress_out.print(end, soft_wrap=True, highlight=False)
-        state, code = ("incomplete", INCOMPLETE) if runner.failed else ("complete", 0)
-    except KeyboardInterrupt:
-        state, code = "interrupted", INTERRUPTED
-        progress_out.print(f"interrupted; to continue: python -m offline.sweep --resume {folder.path}", soft_wrap=True)
-    rows = finish(run, state)
-    if code == 0 and all(row["status"] == "refused" for row in rows):
-        code = INCOMPLETE
-    warn(rows, progress_out)
-    show(run, rows, every_row)
-    return code
-
-
-def with_rates(run: RunRecord, records: list[Record], state: str) -> RunRecord:
-    """The run with the machine's rates, measured once, when the engines are gone, where a limit can be made of them."""
-    from offline.records.lines import StartRecord
-    from probes.rates import ask_rates
-
-    known = any(isinstance(record, StartRecord) and record.model_config for record in records)
-    wanted = known and run.rates is None and state != "interrupted"
-    return replace(run, rates=ask_rates()) if wanted else run
-
-
-def show(run: PreparedRun, rows: list[Row], every_row: bool) -> None:
-    """The short table on standard output, and where the rest is."""
-    from offline.records.run import marks
-    from offline.table import files
-    from offline.table.answers import sentences
-    from offline.table.cells import run_drift
-    from offline.table.frames import grid_differences
-    from probes.console import console
-
-    out, records = console(), run.folder.records()
-    drift, grid = run_drift(records), run.plan.grid
-    for words in marks(run.folder.read_run()):
-        out.print(words, style="bold yellow", highlight=False, soft_wrap=True)
-    out.width = out.width if every_row else min(out.width, WIDTH)
-    files.show(out, rows, grid[0].axes, drift, grid_differences(grid, records, drift), every_row)
-    for line in sentences(rows, [files.arm_name(row, grid[0].axes) for row in rows]):
-        out.print(line, highlight=False, soft_wrap=True)
-    out.print(f"Wrote {run.folder.path}", highlight=False, soft_wrap=True)
-
-
-def warn(rows: list[Row], out: Console) -> None:
-    """One line a reason: how many cells have no figure, and why, in the engine's words."""
-    from rich.text import Text
-
-    for status in ("refused", "failed"):
-        for reason in dict.fromkeys(row["reason"] for row in rows if row["status"] == status):
-            count = sum(row["status"] == status and row["reason"] == reason for row in rows)
-            words = f"warning: {count} {'cell' if count == 1 else 'cells'} {status}: {reason}"
-            out.print(Text(words), style="yellow", soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import os
 import random
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,21 @@ def test_ctrl_c_ends_with_130_and_can_be_resumed(
     code, text = run(tmp_path, "--resume", fake=True)
     assert code == 0, text
     assert set(trials(only_run(tmp_path))) == undisturbed
+
+
+@pytest.mark.parametrize("delay_s", [0.0, 0.2, 0.5])
+def test_an_interrupt_from_the_first_moment_of_the_folder_says_how_to_continue(
+    model: str, tmp_path: Path, delay_s: float
+) -> None:
+    process = start(tmp_path, "--model", model, *GRID, fake=True, FAKE_START_S="60")
+    until(lambda: any(tmp_path.glob("*/*/*/run.json")), LIMIT_S)
+    time.sleep(delay_s)
+    process.send_signal(signal.SIGTERM)
+    text, _ = process.communicate(timeout=LIMIT_S)
+    folder = only_run(tmp_path)
+    assert process.returncode == 130 and nothing_left()
+    assert f"interrupted; to continue: python -m offline.sweep --resume {folder}" in text
+    assert json.loads((folder / "run.json").read_text())["state"] == "interrupted"
 
 
 def test_an_arm_that_hangs_is_killed_and_the_others_go_on(model: str, tmp_path: Path) -> None:

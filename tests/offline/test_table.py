@@ -14,7 +14,7 @@ from rich.console import Console
 
 from offline.differences.difference import Difference
 from offline.differences.run import Differences, RunDifferences
-from offline.sweep.__main__ import warn
+from offline.sweep.measurement import warn
 from offline.table import files
 from offline.table.statistics import Drift
 from tests.offline.runs import a_run

@@ -1,0 +1,115 @@
+"""A prepared run taken to its end: what is missing is measured, the tables are written, and the outcome is told."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from offline.page import page
+from offline.page.reported import ReportedRun, report_of
+from offline.records.lines import AnswersRecord, Record, StartRecord, TrialRecord
+from offline.records.run import RunRecord, marks, now
+from offline.records.runfolder import write_index
+from offline.sweep.adaptive import AdaptiveRun
+from offline.sweep.preparation import PreparedRun
+from offline.sweep.progress import SweepProgress
+from offline.sweep.runner import Runner
+from offline.table import files
+from offline.table.answers import sentences
+from offline.table.cells import Row
+from probes.console import console
+from probes.errors import INCOMPLETE, INTERRUPTED
+from probes.rates import ask_rates
+
+WIDTH = 100
+
+
+def measure(run: PreparedRun, time_limit_s: float, every_row: bool) -> int:
+    """Run what is missing, write the tables, and say how it ended; the exit code."""
+    progress_out = Console(stderr=True)
+    try:
+        failed = run_missing(run, time_limit_s, progress_out)
+        state, code = ("incomplete", INCOMPLETE) if failed else ("complete", 0)
+    except KeyboardInterrupt:
+        state, code = "interrupted", INTERRUPTED
+        words = f"interrupted; to continue: python -m offline.sweep --resume {run.folder.path}"
+        progress_out.print(words, soft_wrap=True)
+    report = finish(run, state)
+    warn(report.rows, progress_out)
+    show(report, run.folder.path, every_row)
+    return INCOMPLETE if code == 0 and all(row["status"] == "refused" for row in report.rows) else code
+
+
+def run_missing(run: PreparedRun, time_limit_s: float, out: Console) -> bool:
+    """Measure what the folder does not have yet; whether an arm failed."""
+    records, effort = run.folder.records(), run.folder.read_run().effort
+    trials = [record for record in records if isinstance(record, TrialRecord)]
+    runner = Runner(
+        run.plan,
+        run.folder,
+        run.model,
+        time_limit_s,
+        measured={(trial.cell, trial.trial) for trial in trials},
+        engines=max((record.engine for record in records), default=0),
+        groups=max((trial.group for trial in trials), default=0),
+        answered={record.arm for record in records if isinstance(record, AnswersRecord)},
+    )
+    run.folder.write_run(replace(run.folder.read_run(), state="running"))
+    end = ""
+    with SweepProgress(run.plan.trials, len(trials), runner.to_start(), run.plan.seconds, out) as progress:
+        began = time.monotonic()
+        runner.run(progress)
+        if effort:
+            end = AdaptiveRun(runner, effort, began).extend(progress)
+    if end:
+        out.print(end, soft_wrap=True, highlight=False)
+    return runner.failed
+
+
+def finish(run: PreparedRun, state: str) -> ReportedRun:
+    """Write the tables, the page, the index and the final state, and close the folder; what was written."""
+    folder, records = run.folder, run.folder.records()
+    record = with_rates(folder.read_run(), records, state)
+    resolved = {record.arm: record.resolved for record in records if isinstance(record, StartRecord)}
+    planned = {name: replace(arm, resolved=resolved.get(name)) for name, arm in record.arms.items()}
+    record = replace(record, state=state, ended=now(), arms=planned)
+    report = report_of(record, run.plan.grid, records)
+    files.write(folder.path, report.rows, report.axes, report.drift, record, report.differences)
+    page.write(folder.path, report)
+    folder.write_run(record)  # last: a run whose tables could not be written is not complete
+    write_index(folder.path.parents[2])
+    folder.close()
+    return report
+
+
+def with_rates(run: RunRecord, records: Sequence[Record], state: str) -> RunRecord:
+    """The run with the machine's rates, measured once, when the engines are gone, where a limit can be made of them."""
+    known = any(isinstance(record, StartRecord) and record.model_config for record in records)
+    wanted = known and run.rates is None and state != "interrupted"
+    return replace(run, rates=ask_rates()) if wanted else run
+
+
+def show(report: ReportedRun, path: Path, every_row: bool) -> None:
+    """The short table on standard output, and where the rest is."""
+    out = console()
+    for words in marks(report.record):
+        out.print(words, style="bold yellow", highlight=False, soft_wrap=True)
+    out.width = out.width if every_row else min(out.width, WIDTH)
+    files.show(out, report.rows, report.axes, report.drift, report.differences, every_row)
+    for line in sentences(report.rows, [files.arm_name(row, report.axes) for row in report.rows]):
+        out.print(line, highlight=False, soft_wrap=True)
+    out.print(f"Wrote {path}", highlight=False, soft_wrap=True)
+
+
+def warn(rows: Sequence[Row], out: Console) -> None:
+    """One line a reason: how many cells have no figure, and why, in the engine's words."""
+    for status in ("refused", "failed"):
+        for reason in dict.fromkeys(row["reason"] for row in rows if row["status"] == status):
+            count = sum(row["status"] == status and row["reason"] == reason for row in rows)
+            words = f"warning: {count} {'cell' if count == 1 else 'cells'} {status}: {reason}"
+            out.print(Text(words), style="yellow", soft_wrap=True)
