@@ -6,6 +6,7 @@ This module is the command; `preparation` makes or opens the run, `runner` measu
 from __future__ import annotations
 
 import argparse
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +17,6 @@ from probes.errors import INCOMPLETE, INTERRUPTED, run_main, terminable, usage_e
 if TYPE_CHECKING:
     from offline.load.preparation import PreparedLoad
 
-RESUME_HELP = "continue a run (default: the last unfinished one)"
 VARIANTS_HELP = "names, or `all` (default torch-baseline,vllm-page,vllm-all-opt; of a file all of its own)"
 NAMED = (
     "model",
@@ -50,9 +50,6 @@ exit codes: 0 done, 3 a variant failed or was refused, 2 bad usage, 1 another fa
 
 def command_parser() -> argparse.ArgumentParser:
     """The command line."""
-    from offline.load.arrivals import KINDS
-    from offline.load.spec import names, numbers, objectives, seconds
-
     parser = CommandParser(
         prog="python -m offline.load",
         description="Latency and throughput of an engine under open-loop traffic, beside a plain PyTorch baseline.",
@@ -61,10 +58,21 @@ def command_parser() -> argparse.ArgumentParser:
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
     )
-    traffic = parser.add_argument_group("the traffic")
+    add_traffic(parser.add_argument_group("the traffic"))
+    add_engines(parser.add_argument_group("what is put under load"))
+    add_run(parser.add_argument_group("the run"))
+    return parser
+
+
+def add_traffic(traffic: argparse._ActionsContainer) -> None:
+    """The flags of what is sent, and when."""
+    from offline.load.arrivals import KINDS
+    from offline.load.spec import numbers
+    from offline.spec.effort import duration
+
     traffic.add_argument("--rates", type=numbers, metavar="R,…", help="requests a second")
     traffic.add_argument(
-        "--duration", type=seconds, metavar="T", help="of each rate, such as 30s or 2min (default 60s)"
+        "--duration", type=duration, metavar="T", help="of each rate, such as 30s or 2min (default 60s)"
     )
     traffic.add_argument(
         "--workload", metavar="W", help="alpaca (default), sharegpt, mixture, or a file; see offline.workload"
@@ -75,51 +83,60 @@ def command_parser() -> argparse.ArgumentParser:
     traffic.add_argument(
         "--seed", type=int, metavar="N", help="arrivals, lengths and tokens are drawn from it (default 0)"
     )
-    engines = parser.add_argument_group("what is put under load")
-    engines.add_argument(
-        "--model", metavar="M", help="a local folder or a hub id (default: the embedded default model)"
-    )
-    engines.add_argument("--load-format", metavar="F", help="vLLM's load format; `dummy` makes random weights")
+
+
+def add_engines(engines: argparse._ActionsContainer) -> None:
+    """The flags of what answers."""
+    from offline.load.spec import names
+    from offline.spec.flags import add_model
+
+    add_model(engines)
     engines.add_argument("--variants", type=names, metavar="V,…", help=VARIANTS_HELP)
     engines.add_argument("--variants-file", type=Path, metavar="FILE.toml", help="further variants, by name")
     engines.add_argument("--base-url", metavar="URL", help="a server that runs already, in place of variants")
-    run = parser.add_argument_group("the run")
+
+
+def add_run(run: argparse._ActionsContainer) -> None:
+    """The flags of how it is measured, and where it goes."""
+    from offline.load.spec import objectives
+    from offline.spec.effort import duration
+    from offline.spec.flags import add_out, add_resume
+
     run.add_argument("--knee", action="store_true", help=KNEE_HELP)
     run.add_argument("--starts", type=int, metavar="N", help="starts of each variant (default 1: no interval)")
     run.add_argument(
-        "--budget", type=seconds, metavar="T", help="leave out what does not fit into this time, and say so"
+        "--budget", type=duration, metavar="T", help="leave out what does not fit into this time, and say so"
     )
     run.add_argument("--slo", type=objectives, metavar="ttft=T,…", help="objectives for goodput: ttft, tpot, e2e")
-    run.add_argument("--out", type=Path, default=Path("results"), metavar="DIR", help="where runs go (default results)")
-    run.add_argument("--resume", nargs="?", const="", default=None, metavar="RUN", help=RESUME_HELP)
-    return parser
+    add_out(run)
+    add_resume(run)
 
 
 def main() -> int:
     """The command."""
     args = command_parser().parse_args()
     with terminable():
-        from offline.load.preparation import new_run, resumed_run
-
-        if args.resume is not None:
-            return measure(resumed_run(args.resume, args.out), args.out)
-        from offline.load.spec import LoadSpec
-
-        values = {name: getattr(args, name) for name in NAMED if hasattr(args, name)}
-        for name, key in (("duration", "duration_s"), ("budget", "budget_s"), ("slo", "slo_s")):
-            values |= {key: getattr(args, name)} if hasattr(args, name) else {}
-        if "base_url" in values and "variants" in values:
-            raise usage_error("--base-url is one server: leave --variants out")
-        spec = LoadSpec(**values)
-        return measure(
-            new_run(spec, args.out, getattr(args, "variants_file", None), getattr(args, "schedules", None)), args.out
-        )
+        return measure(args)
 
 
-def measure(prepared: PreparedLoad, out: Path) -> int:
-    """Measure what is missing, and say how it ended."""
-    import time
+def prepare(args: argparse.Namespace) -> PreparedLoad:
+    """The run that the command line asks for, or the one that it continues."""
+    from offline.load.preparation import new_run, resumed_run
+    from offline.load.spec import LoadSpec
 
+    if args.resume is not None:
+        return resumed_run(args.resume, args.out)
+    values = {name: getattr(args, name) for name in NAMED if hasattr(args, name)}
+    for name, key in (("duration", "duration_s"), ("budget", "budget_s"), ("slo", "slo_s")):
+        values |= {key: getattr(args, name)} if hasattr(args, name) else {}
+    if "base_url" in values and "variants" in values:
+        raise usage_error("--base-url is one server: leave --variants out")
+    spec = LoadSpec(**values)
+    return new_run(spec, args.out, getattr(args, "variants_file", None), getattr(args, "schedules", None))
+
+
+def measure(args: argparse.Namespace) -> int:
+    """Prepare the run, measure what is missing, and say how it ended."""
     from rich.console import Console
 
     from offline.load.folder import read_starts
@@ -130,26 +147,27 @@ def measure(prepared: PreparedLoad, out: Path) -> int:
     from offline.traffic.report import write
     from offline.variants.resolution import resolution_notes
 
-    console, run, folder = Console(stderr=True), prepared.run, prepared.folder
-    console.print(f"{run.workload}\nestimate: {minutes(run.estimate_s)}", soft_wrap=True, highlight=False)
-    for note in run.notes:
-        console.print(f"note: {note}", soft_wrap=True, highlight=False)
-    deadline_s = time.monotonic() + run.spec.budget_s if run.spec.budget_s else None
-    folder.write_run(replace(run, state="running"))
-    with LoadProgress(run.estimate_s, console) as progress:
-        runner = LoadRunner(prepared, progress, deadline_s)
-        try:
+    console, remarks = Console(stderr=True), list[str]()
+    prepared = prepare(args)  # after all imports: once there is a folder, an interrupt is written into it
+    run, folder = prepared.run, prepared.folder
+    try:
+        console.print(f"{run.workload}\nestimate: {minutes(run.estimate_s)}", soft_wrap=True, highlight=False)
+        for note in run.notes:
+            console.print(f"note: {note}", soft_wrap=True, highlight=False)
+        deadline_s = time.monotonic() + run.spec.budget_s if run.spec.budget_s else None
+        folder.write_run(replace(run, state="running"))
+        with LoadProgress(run.estimate_s, console) as progress:
+            runner = LoadRunner(prepared, progress, deadline_s, remarks=remarks)
             runner.run()
-            state, code = ("incomplete", INCOMPLETE) if runner.failed else ("complete", 0)
-        except KeyboardInterrupt:
-            state, code = "interrupted", INTERRUPTED
-    notes = (*run.notes, *resolution_notes(read_starts(folder.path)), *runner.remarks)
+        state, code = ("incomplete", INCOMPLETE) if runner.failed else ("complete", 0)
+    except KeyboardInterrupt:
+        state, code = "interrupted", INTERRUPTED
+        words = f"interrupted; to continue: python -m offline.load --resume {folder.path}"
+        console.print(words, soft_wrap=True, highlight=False)
+    notes = (*run.notes, *resolution_notes(read_starts(folder.path)), *remarks)
     folder.write_run(replace(run, state=state, ended=now(), notes=tuple(dict.fromkeys(notes))))
     lines = write(folder.path)
     folder.close()
-    if state == "interrupted":
-        words = f"interrupted; to continue: python -m offline.load --resume {folder.path}"
-        console.print(words, soft_wrap=True, highlight=False)
     print(*lines, f"Wrote {folder.path}", sep="\n")
     return code
 

@@ -11,7 +11,7 @@ import fcntl
 import itertools
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 
 from offline.load.records import MeasuredRate, ServedRequest, StepLine, VariantStart
+from offline.load.schedule import Schedule, write_schedule
 from offline.load.spec import LoadSpec
 from offline.records.runfolder import slug, write_whole
 from offline.spec.model import ModelMark
@@ -67,8 +68,8 @@ class LoadFolder:
             raise EnginescopeError(f"{path} is being written by another command; wait for it") from None
 
     @staticmethod
-    def create(out: Path, run: LoadRun) -> LoadFolder:
-        """A new folder `out/model/load/id` with its `run.json`."""
+    def create(out: Path, run: LoadRun, schedules: Mapping[str, Schedule]) -> LoadFolder:
+        """A new folder `out/model/load/id` with its schedules, by name, and last its `run.json`."""
         path = out / slug(run.model) / KIND / run.id
         try:
             (path / "schedules").mkdir(parents=True)
@@ -76,7 +77,9 @@ class LoadFolder:
         except OSError as error:
             raise EnginescopeError(f"cannot write to {out}: {error.strerror}; name another folder with --out") from None
         folder = LoadFolder(path)
-        folder.write_run(run)
+        for name, schedule in schedules.items():
+            write_schedule(path / "schedules" / f"{name}.jsonl", schedule)
+        folder.write_run(run)  # from now on it can be resumed
         return folder
 
     def write_run(self, run: LoadRun) -> None:

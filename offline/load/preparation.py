@@ -22,7 +22,6 @@ from offline.load.schedule import (
     read_schedule,
     refuse_other_model,
     schedule_name,
-    write_schedule,
 )
 from offline.load.spec import LoadSpec
 from offline.records.run import new_id, now
@@ -92,13 +91,10 @@ def new_run(spec: LoadSpec, out: Path, variants_file: Path | None, schedules: Pa
             f"one start of each variant takes some {estimate_s(replace(spec, starts=1), variants) / 60:.0f} min, which "
             "is over --budget: name fewer --rates or --variants, or a shorter --duration"
         )
-    folder = LoadFolder.create(out, run)
-    for plan in plans:
-        write_schedule(folder.path / "schedules" / f"{plan.name}.jsonl", plan)
     warm_up = make_schedule(
         replace(head, seed=head.seed + 1), [0.0] * WARM_UP_REQUESTS, fitting(source, head, model, 1)
     )
-    write_schedule(folder.path / "schedules" / f"{WARM_UP}.jsonl", warm_up)
+    folder = LoadFolder.create(out, run, {WARM_UP: warm_up, **{plan.name: plan for plan in plans}})
     return PreparedLoad(folder, run, model)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -131,6 +132,21 @@ def test_ctrl_c_and_resume(tmp_path: Path) -> None:
     assert Counter(measured) == {(name, rate): 1 for name in ("fast", "slow") for rate in (None, 10.0, 20.0)}
     assert {rate.rate_req_s for rate in read_rates(folder / "starts" / "fast-1")} == before
     assert read_load_run(folder).state == "complete"
+
+
+@pytest.mark.parametrize("delay_s", [0.0, 0.3])
+def test_an_interrupt_from_the_first_moment_of_the_folder_says_how_to_continue(tmp_path: Path, delay_s: float) -> None:
+    process = start(tmp_path, *small("--rates", "10"), variants=QUICK)
+    until(lambda: list(tmp_path.glob("*/load/*/run.json")))
+    time.sleep(delay_s)
+    process.send_signal(signal.SIGTERM)
+    text, _ = process.communicate(timeout=120)
+    folder = only_run(tmp_path)
+    assert process.returncode == 130 and processes_of(tmp_path) == []
+    assert f"interrupted; to continue: python -m offline.load --resume {folder}" in text
+    assert read_load_run(folder).state == "interrupted"
+    code, text = run(tmp_path, "--resume", str(folder))
+    assert code == 0, text
 
 
 def test_a_killed_command_leaves_nothing_running_and_is_resumed(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def a_load_run(
         began="2026-01-01T00:00:00+0000",
         state="complete",
     )
-    folder = LoadFolder.create(out, run)
+    folder = LoadFolder.create(out, run, {})
     for name in CAPACITY:
         for start in range(1, starts + 1):
             _write_start(folder, name, start, rates, requests)
