@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from offline.differences.difference import NONE_SEEN, Difference
+from offline.differences.observations import CELL_AXES
 from offline.differences.run import HEADLINE
 from offline.page.reported import ReportedRun
 from offline.records.run import marks
@@ -50,8 +51,7 @@ def place(run: ReportedRun, row: Row) -> str:
 
 
 def _same_cell(row: Row, other: Row) -> bool:
-    keys = ("batch_size", "cache_state", "input_len", "output_len", "shared_prefix_len")
-    return all(row.get(key) == other.get(key) for key in keys)
+    return all(row.get(key) == other.get(key) for key in CELL_AXES)
 
 
 def _effects(run: ReportedRun) -> Iterator[str]:

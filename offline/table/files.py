@@ -86,9 +86,6 @@ def markdown(
 ) -> str:
     """The table for people: drift, differences, then cells with intervals, then what each arm resolved to."""
     machine = run.machine
-    keys = [*_identity(axes), "status", "trials"]
-    figures = [*(column for _, column, _ in SHOWN), *TOTALS, *ESTIMATES]
-    headings = [f"{name} (estimate)" if name in ESTIMATES else name for name in figures]
     lines = [
         *marks(run),
         first_line(drift),
@@ -105,29 +102,40 @@ def markdown(
         *_differences(differences),
         f"Figures: {ESTIMATOR}.",
         "",
-        *_table(
-            [*keys, *headings, "cached / expected", "batch histogram (running x steps)", "reason"],
-            [
-                [
-                    *(row.get(k) for k in keys),
-                    *(cell(row, f) for f in figures),
-                    cached(row),
-                    row.get("batch_histogram"),
-                    row["reason"],
-                ]
-                for row in rows
-            ],
-        ),
+        *_cells(rows, axes),
         "",
         "## What each arm resolved to",
         "",
-        *_table(
-            ["", *(arm_name(row, axes) for row in _arms(rows, axes))],
-            [[fact, *(_fact(fact, row.get(fact)) for row in _arms(rows, axes))] for fact in ARM_FACTS],
-        ),
+        *_resolved(rows, axes),
         "",
     ]
     return "\n".join(lines)
+
+
+def _cells(rows: Sequence[Row], axes: tuple[str, ...]) -> list[str]:
+    """A line a cell: what it is, and its figures with their intervals."""
+    keys = [*_identity(axes), "status", "trials"]
+    figures = [*(column for _, column, _ in SHOWN), *TOTALS, *ESTIMATES]
+    headings = [f"{name} (estimate)" if name in ESTIMATES else name for name in figures]
+    return _table(
+        [*keys, *headings, "cached / expected", "batch histogram (running x steps)", "reason"],
+        [
+            [
+                *map(row.get, keys),
+                *(cell(row, name) for name in figures),
+                cached(row),
+                row.get("batch_histogram"),
+                row["reason"],
+            ]
+            for row in rows
+        ],
+    )
+
+
+def _resolved(rows: Sequence[Row], axes: tuple[str, ...]) -> list[str]:
+    """A line a fact, a column an arm."""
+    arms = {arm_name(row, axes): row for row in rows}
+    return _table(["", *arms], [[name, *(_fact(name, row.get(name)) for row in arms.values())] for name in ARM_FACTS])
 
 
 def _differences(differences: RunDifferences) -> list[str]:
@@ -266,10 +274,6 @@ def arm_name(row: Row, axes: tuple[str, ...]) -> str:
 
 def _identity(axes: tuple[str, ...]) -> list[str]:
     return list(dict.fromkeys([*IDENTITY[:3], *map(column_of, axes), *IDENTITY[3:]]))
-
-
-def _arms(rows: Sequence[Row], axes: tuple[str, ...]) -> Sequence[Row]:
-    return list({arm_name(row, axes): row for row in rows}.values())
 
 
 def _figure(row: Row, column: str) -> tuple[float | None, float | None, float | None]:
