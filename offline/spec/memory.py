@@ -7,8 +7,10 @@ from pathlib import Path
 
 import psutil
 
+from offline.spec.estimate import kind_of
 from offline.spec.grid import Arm
 from probes.errors import EnginescopeError
+from probes.machine import Machine
 
 GIB = 1 << 30
 PROCESSES_BYTES = 2 * GIB  # three processes with torch and vLLM: 1.9 to 2.0 GiB seen
@@ -25,20 +27,20 @@ def engine_bytes(arm: Arm, model: Path | str) -> int:
     return PROCESSES_BYTES + (workers - 1) * WORKER_BYTES + workers * cache + weights
 
 
-def engines_alive(grid: Sequence[Arm], model: Path | str) -> int:
+def engines_alive(grid: Sequence[Arm], model: Path | str, machine: Machine) -> int:
     """How many engines may be alive together: all arms, fewer where memory is short, one on a GPU.
 
     On a GPU the first engine takes the memory of its KV cache, and a frozen one does not give it back.
     """
-    if not grid[0].settings["enforce_eager"]:
+    if kind_of(machine) == "gpu":
         return 1
     free = psutil.virtual_memory().available - SPARE_BYTES
     return max(1, min(len(grid), free // max(engine_bytes(arm, model) for arm in grid)))
 
 
-def refuse_too_many(grid: Sequence[Arm], model: Path | str, alive: int) -> None:
+def refuse_too_many(grid: Sequence[Arm], model: Path | str, machine: Machine, alive: int) -> None:
     """Refuse to continue a run with fewer engines alive than it was begun with: its passes would be others."""
-    if alive > (now := engines_alive(grid, model)):
+    if alive > (now := engines_alive(grid, model, machine)):
         need = alive * max(engine_bytes(arm, model) for arm in grid) / GIB
         free = psutil.virtual_memory().available / GIB
         raise EnginescopeError(

@@ -98,7 +98,7 @@ def _filled(spec: Spec, blocks: tuple[int, ...], prefix: int, tail: int, output_
 
 def _seconds(spec: Spec, model: Path | str, machine: Machine) -> float:
     grid = arms(spec, base_settings(spec, model, machine))
-    return estimate(spec, grid, model, machine, engines_alive(grid, model)).seconds if grid else 0.0
+    return estimate(spec, grid, model, machine, engines_alive(grid, model, machine)).seconds if grid else 0.0
 
 
 def _note(full: Spec, chosen: Spec, full_s: float) -> str:
@@ -165,5 +165,5 @@ def plan(spec: Spec, model: Path | str, machine: Machine) -> Plan:
     grid = arms(spec, base_settings(spec, model, machine))
     if not grid:
         raise usage_error("no cells: --cache-state warm exists only with --prefix-caching on")
-    alive = engines_alive(grid, model)
+    alive = engines_alive(grid, model, machine)
     return Plan(spec, grid, alive, estimate(spec, grid, model, machine, alive).seconds)

@@ -95,7 +95,7 @@ def resumed_run(args: argparse.Namespace, spec_values: SpecValues) -> PreparedRu
         raise EnginescopeError(f"{path} cannot be resumed, since it would be another run: {words}")
     if args.plan:
         return None
-    refuse_too_many(grid, model, run.alive)
+    refuse_too_many(grid, model, machine, run.alive)
     seconds = estimate(spec, grid, model, machine, run.alive).seconds
     folder = RunFolder(path)
     folder.write_run(replace(run, forced=tuple(dict.fromkeys([*run.forced, *unlike]))))

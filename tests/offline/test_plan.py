@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from offline.spec import plan
+from offline.spec import memory, plan
 from offline.spec.plan import base_settings, complete
 from offline.spec.spec import Spec
 from probes.machine import Gpu, fingerprint
@@ -33,6 +34,19 @@ def test_a_gpu_of_either_vendor_is_no_cpu_and_hidden_ones_do_not_count() -> None
         settings = base_settings(Spec(input_len=(64,), output_len=(16,)), "ORG/M", machine)
         assert not settings["enforce_eager"] and settings["dtype"] == "auto"
         assert settings["kv_cache_memory_bytes"] == 12 * GIB
+
+
+@pytest.mark.parametrize(("platform", "alive"), [("cuda", 1), ("cpu", 4)])
+@pytest.mark.parametrize("eager", [[True], [True, False], [False, True], [False]])
+def test_a_gpu_holds_one_engine_at_a_time_whether_it_captures_graphs_or_not(
+    platform: str, alive: int, eager: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory.psutil, "virtual_memory", lambda: SimpleNamespace(available=2 * GIB + 4 * 3 * GIB))
+    machine = replace(fingerprint(), gpus=GPUS, platform=platform, cpu_flags=("avx2",))
+    spec, _ = complete(
+        Spec(batch_size=(1,), engine={"enforce_eager": eager, "kv_cache_memory_bytes": [GIB]}), "O/M", machine
+    )
+    assert plan.plan(spec, "O/M", machine).alive == alive
 
 
 def test_the_rounded_length_is_no_longer_than_the_model(tmp_path: Path) -> None:
