@@ -107,7 +107,6 @@ def rate_figures(
     cut = blocks(seconds, np.array([each.e2e_s for each in finished]))
     itl = [gap for each in finished for gap in each.itl_s]
     met = sum(each.meets(slo_s) for each in finished) if slo_s else None
-    known = [request.preemptions for request in requests if request.preemptions is not None]
     late = [(request.sent_ns - request.scheduled_ns) / 1e9 for request in requests]
     known_steps = () if measured.steps_lost else steps
     inside = [step for step in known_steps if begin_ns <= step.start_ns < measured.end_ns]
@@ -119,7 +118,7 @@ def rate_figures(
         output_tok_s=output_rate(requests, begin_ns, cut),
         running_mean=running_mean(inside),
         kv_use_max=max((step.kv_use for step in inside if step.kv_use is not None), default=None),
-        preemptions=sum(known) if known else None,
+        preemptions=preemptions(known_steps, requests),
         goodput_req_s=None if met is None else met / seconds,
         goodput_share=None if met is None else wilson(met, len(requests)),
         late_p99_s=float(np.quantile(late, 0.99)) if late else 0.0,
@@ -153,6 +152,14 @@ def running_mean(steps: Sequence[StepLine]) -> float | None:
     """Requests that a step ran, weighted by the steps' times; None where steps are not known."""
     times = sum(step.end_ns - step.start_ns for step in steps)
     return sum(step.running * (step.end_ns - step.start_ns) for step in steps) / times if times else None
+
+
+def preemptions(steps: Sequence[StepLine], requests: Sequence[ServedRequest]) -> int | None:
+    """Times that a request was sent back to wait: by steps, where unfinished ones are counted too, else by requests."""
+    by_step = [step.preempted for step in steps if step.preempted is not None]
+    by_request = [request.preemptions for request in requests if request.preemptions is not None]
+    counts = by_step or by_request
+    return sum(counts) if counts else None
 
 
 def _of(finished: Sequence[RequestTimes], name: str, cut: Blocks) -> LatencyFigures | None:

@@ -73,6 +73,14 @@ def test_a_rate_that_lost_its_first_steps_says_so_and_makes_no_figure_of_the_oth
     assert "its first 1,234 steps were overwritten: batch and KV use not known" in notes(row)
 
 
+def test_a_request_that_was_sent_back_and_never_finished_counts_where_steps_are_known() -> None:
+    stuck = replace(ONE, finish="unfinished", preemptions=None)
+    steps = [replace(StepLine(BEGIN + n * S, BEGIN + n * S + 1, 1, 1, 0.9, 1), preempted=n) for n in (2, 1, 0)]
+    assert rate_figures(RATE, [stuck], steps).preemptions == 3
+    assert rate_figures(RATE, [stuck, ONE]).preemptions == 1
+    assert rate_figures(RATE, [stuck]).preemptions is None
+
+
 def test_one_request_at_a_time_has_no_backlog() -> None:
     assert rate_figures(replace(RATE, rate_req_s=None), [ONE]).verdict == ""
 
