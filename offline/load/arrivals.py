@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from probes.errors import usage_error
 
@@ -43,3 +45,16 @@ def replayed_times(recorded_s: Sequence[float], rate_req_s: float | None, durati
     scale = (len(recorded_s) - 1) / span_s / rate_req_s if rate_req_s and span_s else 1.0
     times = [(time - recorded_s[0]) * scale for time in recorded_s]
     return [time for time in times if time < duration_s]
+
+
+def arrival_scatter(kind: str, burstiness: float, recorded_s: Sequence[float]) -> float:
+    """The standard deviation of a gap between arrivals over its mean, as `arrival_times` draws or replays them."""
+    if kind == RECORDED:
+        return gap_scatter(recorded_s)
+    return {POISSON: 1.0, GAMMA: 1 / math.sqrt(burstiness), CONSTANT: 0.0}[kind]
+
+
+def gap_scatter(times_s: Sequence[float] | NDArray[np.float64]) -> float:
+    """The same of some ascending times; 1, as that of Poisson arrivals, where they have no gaps."""
+    gaps = np.diff(times_s)
+    return float(gaps.std() / gaps.mean()) if len(gaps) and gaps.mean() > 0 else 1.0

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
+from offline.load.arrivals import arrival_scatter
 from offline.load.folder import read_requests
 from offline.load.preparation import PreparedLoad, fitting, rate_times, schedule_head
 from offline.load.records import MeasuredRate
@@ -12,6 +14,7 @@ from offline.load.schedule import make_schedule, write_schedule
 from offline.traffic.figures import rate_backlog
 from offline.traffic.knee import Bracket, RateTrial, bracket, next_trial
 from offline.workload.files import read_workload
+from offline.workload.source import WorkloadSource
 
 
 @dataclass
@@ -22,17 +25,27 @@ class KneeSearch:
     start_req_s: float
     trials: list[RateTrial] = field(default_factory=list)
 
+    @cached_property
+    def source(self) -> WorkloadSource:
+        """The workload, read once for all trials."""
+        return read_workload(self.prepared.run.spec.workload, str(self.prepared.model))[0]
+
+    @cached_property
+    def scatter(self) -> float:
+        """What each trial's number of requests is made for: that of the arrivals, at least that of Poisson ones."""
+        spec = self.prepared.run.spec
+        return max(1.0, arrival_scatter(spec.arrivals, spec.burstiness, self.source.arrivals_s))
+
     def next(self) -> RateTrial | None:
         """What to try next; None where the bracket is narrow enough."""
-        return next_trial(self.trials, self.start_req_s)
+        return next_trial(self.trials, self.start_req_s, self.scatter)
 
     def schedule(self, trial: RateTrial) -> Path:
         """The schedule of a trial: made by the first variant that needs it, replayed on the others."""
         path = self.prepared.folder.path / "schedules" / f"{trial.rate_req_s:.6g}-{trial.requests}.jsonl"
         if not path.exists():
-            spec, model = self.prepared.run.spec, self.prepared.model
-            source, _ = read_workload(spec.workload, str(model))
-            spec = replace(spec, duration_s=trial.requests / trial.rate_req_s)
+            model, source = self.prepared.model, self.source
+            spec = replace(self.prepared.run.spec, duration_s=trial.requests / trial.rate_req_s)
             head = replace(schedule_head(spec, model, source), rate_req_s=trial.rate_req_s)
             times_s = rate_times(spec, source, trial.rate_req_s)
             write_schedule(path, make_schedule(head, times_s, fitting(source, head, model)))

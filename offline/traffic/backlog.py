@@ -10,7 +10,8 @@ capacity it wanders like a sum of 3N independent steps: growth alone tells nothi
 - *sustained*: its range is smaller than that of such a sum in 19 of 20 runs, even of a server that serves without any
   scatter; and there were requests enough: at 1.1 times the capacity a backlog grows by a share of 1/11 of the requests,
   which has to be three times the scatter. The range is that of its means over 16 stretches, highest less lowest, so
-  that batches that begin and end leave it alone.
+  that batches that begin and end leave it alone. Arrivals at equal gaps are taken to scatter half as much as Poisson
+  ones: a backlog that does not move at all is only one of a service that does not scatter either.
 - *undecided*: neither; the rate is near the capacity, or there were too few requests.
 
 `tests/bench/knee.py` simulates how often this holds; the result is in `notes/tables/knee.md`.
@@ -25,6 +26,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from offline.load.arrivals import gap_scatter
+
 Times = NDArray[np.float64]
 SUSTAINED, NOT_SUSTAINED, UNDECIDED = "sustained", "not sustained", "undecided"
 GROWTH_BOUND = 1.645  # of a normal value in 19 of 20 cases
@@ -33,6 +36,7 @@ RANGE_BOUND = 0.40  # of a sum of n steps of scatter 1, over √n: below it in 1
 OVERLOAD = 1.1  # at this many times the capacity *sustained* is never to be said
 CERTAINTY = 3.0  # standard deviations that such an overload has to stand out by
 SERVICE_SCATTER = 1.0  # of a request's service time over its mean: exponential lengths
+LEAST_SCATTER = 0.5  # what *sustained* is judged by at least: at equal gaps the backlog moves too, as service does
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ class Backlog:
     @property
     def least_overload(self) -> float:
         """The smallest overload that would have stood out, as a factor of the capacity; infinite for few requests."""
-        share = CERTAINTY * self.scatter / math.sqrt(self.counted) if self.counted else 1.0
+        share = CERTAINTY * max(self.scatter, LEAST_SCATTER) / math.sqrt(self.counted) if self.counted else 1.0
         return 1 / (1 - share) if share < 1 else math.inf
 
     @property
@@ -66,7 +70,7 @@ class Backlog:
         noise = GROWTH_BOUND * math.hypot(self.scatter, SERVICE_SCATTER) * math.sqrt(self.counted)
         if self.growth > noise and self.late_growth > noise / 2:
             return NOT_SUSTAINED
-        narrow = self.spread < RANGE_BOUND * self.scatter * math.sqrt(self.counted)
+        narrow = self.spread < RANGE_BOUND * max(self.scatter, LEAST_SCATTER) * math.sqrt(self.counted)
         return SUSTAINED if narrow and self.least_overload <= OVERLOAD else UNDECIDED
 
     @property
@@ -83,7 +87,7 @@ class Backlog:
 def needed_requests(scatter: float) -> int:
     """The requests (4N) that *sustained* needs at a scatter: 1,452 for Poisson arrivals."""
     share = 1 - 1 / OVERLOAD
-    return math.ceil(4 / 3 * (CERTAINTY * scatter / share) ** 2)
+    return math.ceil(4 / 3 * (CERTAINTY * max(scatter, LEAST_SCATTER) / share) ** 2)
 
 
 def backlog(arrivals_s: Sequence[float] | Times, completions_s: Sequence[float] | Times) -> Backlog:
@@ -96,12 +100,11 @@ def backlog(arrivals_s: Sequence[float] | Times, completions_s: Sequence[float] 
         return Backlog(len(arrivals), 0.0, 0.0, 0.0, len(arrivals), 1.0)
     levels = np.arange(1, len(arrivals) + 1) - np.searchsorted(completions, arrivals, "right")
     later = levels[len(levels) // 4 :].astype(float)
-    gaps = np.diff(arrivals)
     return Backlog(
         requests=len(arrivals),
         growth=float(later[-1] - later[0]),
         late_growth=float(later[-1] - later[len(later) // 2]),
         spread=float(np.ptp([stretch.mean() for stretch in np.array_split(later, min(STRETCHES, len(later)))])),
         peak=int(levels.max()),
-        scatter=float(gaps.std() / gaps.mean()) if gaps.mean() > 0 else 1.0,
+        scatter=gap_scatter(arrivals),
     )

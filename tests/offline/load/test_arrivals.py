@@ -10,7 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offline.load.arrivals import CONSTANT, GAMMA, POISSON, arrival_times, replayed_times
+from offline.load.arrivals import (
+    CONSTANT,
+    GAMMA,
+    POISSON,
+    RECORDED,
+    arrival_scatter,
+    arrival_times,
+    replayed_times,
+)
 from probes.errors import EnginescopeError
 
 RATES = st.floats(0.05, 500)
@@ -59,3 +67,9 @@ def test_mean_rate_and_spread_of_the_gaps(process: tuple[str, float], rate: floa
 
 def test_seeds_differ() -> None:
     assert arrival_times(POISSON, 10, 5, seed=1) != arrival_times(POISSON, 10, 5, seed=2)
+
+
+def test_how_much_arrivals_scatter() -> None:
+    assert [arrival_scatter(kind, 0.25, []) for kind in (POISSON, GAMMA, CONSTANT)] == [1.0, 2.0, 0.0]
+    assert arrival_scatter(RECORDED, 1.0, [0.0, 1.0, 4.0]) == 0.5  # gaps of 1 and 3 s
+    assert arrival_scatter(RECORDED, 1.0, [7.0]) == 1.0

@@ -60,18 +60,24 @@ SERVERS: dict[str, Server] = {
 }
 
 
-def verdict(server: Server, rate: float, requests: int, rng: np.random.Generator) -> str:
-    """What one run of Poisson arrivals at a rate says of a server whose capacity is 1 request/s."""
-    arrivals = np.cumsum(rng.exponential(1 / rate, requests))
+def verdict(server: Server, rate: float, requests: int, rng: np.random.Generator, scatter: float = 1.0) -> str:
+    """What one run of arrivals (Poisson, other gamma ones, or constant) says of a server of 1 request/s."""
+    if scatter == 1:
+        gaps = rng.exponential(1 / rate, requests)
+    else:
+        gaps = (rng.gamma(1 / scatter**2, scatter**2, requests) if scatter else np.ones(requests)) / rate
+    arrivals = np.cumsum(gaps)
     return backlog(arrivals, server(arrivals, rng)).verdict
 
 
-def searched_bracket(server: Server, seed: int, most_trials: int = 14) -> tuple[Bracket, list[RateTrial]]:
+def searched_bracket(
+    server: Server, seed: int, most_trials: int = 14, scatter: float = 1.0
+) -> tuple[Bracket, list[RateTrial]]:
     """The bracket that a search finds in at most so many trials, and all of them."""
     rng = np.random.default_rng(seed)
     start = float(np.exp(rng.uniform(*np.log(BEGIN_SHARE))))
     trials: list[RateTrial] = []
-    while len(trials) < most_trials and (planned := next_trial(trials, start)) is not None:
-        answer = verdict(server, planned.rate_req_s, planned.requests, rng)
+    while len(trials) < most_trials and (planned := next_trial(trials, start, max(1.0, scatter))) is not None:
+        answer = verdict(server, planned.rate_req_s, planned.requests, rng, scatter)
         trials.append(RateTrial(planned.rate_req_s, planned.requests, answer))
     return bracket(trials), trials
