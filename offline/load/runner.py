@@ -115,7 +115,7 @@ class LoadRunner:
     def _tried(self, variant: Variant, rates: list[float | None], number: int) -> bool:
         """Measure in a start, and in another where that fails; whether one did it all."""
         for _ in range(TRIES):
-            state = self._start(variant, self.missing(variant, number) if rates else rates)
+            state = self._start(variant, [rate for rate in self.missing(variant, number) if rate in rates])
             if state == "complete":
                 return True
             if state == "refused":

@@ -73,7 +73,7 @@ def test_the_bracket_holds_a_known_capacity(name: str) -> None:
 @pytest.mark.parametrize("scatter", [0.0, 2.0])
 @pytest.mark.parametrize("name", SERVERS)
 def test_steady_arrivals_and_bursts_have_a_knee_too(name: str, scatter: float) -> None:
-    """Gaps that are all equal, and gamma ones of shape 1/4: ten seeded searches each end with a bracket (96 and 93 of 100 of the first two hold)."""
+    """Gaps that are all equal, and gamma ones of shape 1/4: of a hundred seeded searches in bursts 93 to 96 hold."""
     searches = [searched_bracket(SERVERS[name], seed, scatter=scatter) for seed in range(10)]
     holds = [(now.low_req_s or 0) <= 1 <= (now.high_req_s or math.inf) for now, _ in searches]
     assert holds.count(True) >= 8 and all(now.width < 0.4 for now, _ in searches)

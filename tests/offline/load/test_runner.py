@@ -1,0 +1,52 @@
+"""What a load run measures next: what is missing, as far as its budget goes."""
+
+from __future__ import annotations
+
+import io
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from rich.console import Console
+
+from offline.load.folder import LoadFolder, read_load_run
+from offline.load.preparation import PreparedLoad
+from offline.load.progress import LoadProgress
+from offline.load.runner import LoadRunner
+from offline.load.spec import LoadSpec
+from offline.variants.variant import Variant
+from tests.offline.traffic.loadruns import BASELINE, CHUNKED, PAGE, a_load_run
+
+
+@dataclass
+class PlannedRunner(LoadRunner):
+    """Notes each start with its rates, and starts nothing."""
+
+    starts: list[tuple[str, list[float | None]]] = field(default_factory=list)
+
+    def _start(self, variant: Variant, rates: list[float | None]) -> str:
+        self.starts.append((variant.name, rates))
+        return "complete"
+
+
+def continued(path: Path, spec: LoadSpec, budget_s: float) -> PlannedRunner:
+    """The runner of a run whose folder has one start of each variant at 0.5 requests/s."""
+    run = replace(read_load_run(a_load_run(path, rates=(0.5,), requests=20, starts=1)), spec=spec)
+    prepared = PreparedLoad(LoadFolder(next(path.glob("*/load/*"))), run, "org/m")
+    progress = LoadProgress(run.estimate_s, Console(file=io.StringIO()))
+    return PlannedRunner(prepared, progress, time.monotonic() + budget_s)
+
+
+def test_a_run_measures_what_it_lacks(tmp_path: Path) -> None:
+    runner = continued(tmp_path, LoadSpec(rates=(2.0, 0.5), starts=1), budget_s=3600.0)
+    runner.run()
+    assert runner.starts == [(name, [2.0]) for name in (BASELINE, PAGE, CHUNKED)]
+
+
+def test_rates_that_the_budget_left_out_are_not_measured(tmp_path: Path) -> None:
+    """A rate takes 75 s, a start up to 40 s: there is time for one of the two, and twice the first is far too high."""
+    runner = continued(tmp_path, LoadSpec(rates=(0.5, 2.0, 8.0), duration_s=60.0, starts=1), budget_s=150.0)
+    runner.overloaded = dict.fromkeys((BASELINE, PAGE, CHUNKED), 2.0)
+    runner.run()
+    assert runner.starts == [(name, [2.0]) for name in (BASELINE, PAGE, CHUNKED)]
+    assert f"{PAGE} at 8 requests/s left out of a start: far above what it keeps up with" in runner.remarks
