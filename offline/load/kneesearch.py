@@ -53,13 +53,7 @@ class KneeSearch:
 
     def judge(self, trial: RateTrial, measured: MeasuredRate, folder: Path) -> str:
         """Note a trial with the verdict on its backlog, and say it."""
-        window = range(measured.begin_ns, measured.end_ns + 1)
-        requests = [
-            each
-            for each in read_requests(folder)
-            if each.rate_req_s == trial.rate_req_s and each.scheduled_ns in window
-        ]
-        backlog = rate_backlog(requests)
+        backlog = rate_backlog([each for each in read_requests(folder) if measured.holds(each)])
         self.trials.append(replace(trial, verdict=backlog.verdict))
         return backlog.sentence
 

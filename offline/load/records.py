@@ -9,7 +9,7 @@ from offline.records.lines import EnginePhase
 from offline.records.resolved import Resolved
 from probes.columns import column
 
-FINISHES = ("length", "stop", "unfinished", "failed", "aborted")
+FINISHED = ("length", "stop")  # as asked; the others are unfinished, failed and aborted
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,10 @@ class MeasuredRate:
     failed: int = field(metadata=column("requests that failed", "requests"))
     prefix_reset: bool = field(metadata=column("whether cached prefixes were forgotten before it"))
     steps_lost: int = field(default=0, metadata=column("its first steps, where the step log overwrote them", "steps"))
+
+    def holds(self, request: ServedRequest) -> bool:
+        """Whether a request of the same start is one of this rate."""
+        return request.rate_req_s == self.rate_req_s and self.begin_ns <= request.scheduled_ns <= self.closed_ns
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from offline.load.records import MeasuredRate, ServedRequest, StepLine
+from offline.load.records import FINISHED, MeasuredRate, ServedRequest, StepLine
 from offline.traffic.backlog import Backlog, backlog
 from offline.traffic.distributions import LatencyFigures, distribution
 from probes.statistics.blocks import Blocks, Numbers, blocks
 from probes.statistics.intervals import Estimate, wilson
 
-FINISHED = ("length", "stop")
 LATE_S = 0.002  # a sender whose P99 is later than this says so
 
 

@@ -89,12 +89,14 @@ def load_results(path: Path) -> LoadResults:
 
 
 def start_results(folder: Path, run: LoadRun) -> list[RateResult]:
-    """The rates that one start measured to their ends; requests of an interrupted one are left out."""
+    """The rates that one start measured to their ends; requests of an interrupted one are left out.
+
+    A rate that a search tried again, with more requests, is that of its last trial.
+    """
     requests, steps = list(read_requests(folder)), list(read_steps(folder))
     results = []
-    for measured in read_rates(folder):
-        own = [each for each in requests if measured.begin_ns <= each.scheduled_ns <= measured.closed_ns]
-        own = [each for each in own if each.rate_req_s == measured.rate_req_s]
+    for measured in {each.rate_req_s: each for each in read_rates(folder)}.values():
+        own = [each for each in requests if measured.holds(each)]
         inside = [step for step in steps if measured.begin_ns <= step.start_ns <= measured.closed_ns]
         figures = rate_figures(measured, own, inside, run.spec.slo_s)
         results.append(RateResult(figures, tuple(own), tuple(inside)))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from offline.engine.process import start_process
-from offline.load.records import ServedRequest
+from offline.load.records import FINISHED, ServedRequest
 from offline.load.schedule import read_schedule
 from offline.load.serving import Serving
 from offline.variants.ratework import RateName, RateWork
@@ -69,7 +69,7 @@ async def warm_up(serving: Serving, path: Path) -> Message:
     endings = [await serving.submit(first, lambda *_: None)]
     endings += await asyncio.gather(*(serving.submit(each, lambda *_: None) for each in others))
     for ending in endings:
-        if ending.finish not in ("length", "stop"):
+        if ending.finish not in FINISHED:
             raise RuntimeError(f"a warm-up request ended with {ending.finish}: {ending.error or 'no reason given'}")
     return {}
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from offline.load.records import MeasuredRate, ServedRequest
+from offline.load.records import FINISHED, MeasuredRate, ServedRequest
 from offline.load.schedule import Schedule
 from offline.load.serving import Ending, ScheduledRequest, Serving
 from probes.errors import EnginescopeError
@@ -166,7 +166,7 @@ class RateWork:
             closed_ns=time.monotonic_ns(),
             scheduled=len(self.requests),
             sent=len(self.finishes),
-            finished=count("length") + count("stop"),
+            finished=sum(map(count, FINISHED)),
             unfinished=count("unfinished"),
             failed=count("failed") + count("aborted"),
             prefix_reset=reset,

@@ -31,12 +31,12 @@ def a_load_run(
     model: str = "m",
     workload: str = "alpaca",
 ) -> Path:
-    """A complete run with one request at a time and some rates on each start; its folder."""
+    """A complete run with one request at a time and some rates on each start; its folder. A rate may come twice."""
     variants = tuple(Variant(name, "torch" if name == BASELINE else "vllm") for name in CAPACITY)
     run = LoadRun(
         id="20260101-000000-aaaaaa",
         command_line="python -m offline.load",
-        spec=LoadSpec(rates=rates, starts=starts, slo_s={"ttft": 5.0}),
+        spec=LoadSpec(rates=tuple(dict.fromkeys(rates)), starts=starts, slo_s={"ttft": 5.0}),
         model=model,
         model_path="org/m",
         model_mark=ModelMark(hub="org/m"),

@@ -17,7 +17,7 @@ from offline.traffic.loadsummary import load_summary
 from offline.traffic.paper import paper_rows
 from offline.traffic.report import write
 from offline.traffic.results import LoadResults, load_results
-from offline.traffic.rows import RateRow, rows
+from offline.traffic.rows import RateRow, rate_row, rows
 from probes.columns import dictionary
 from probes.statistics.intervals import Estimate
 from tests.chromium import chromium
@@ -69,6 +69,14 @@ def test_a_run_of_one_start_claims_nothing(tmp_path: Path) -> None:
     assert "Each variant was started once: intervals are of blocks of time, and differences are no claim." in lines
     assert f"{PAGE}: no rate was told to be sustained or not." in lines
     assert not any("0.5 | 1 | sustained" in line for line in lines)
+
+
+def test_a_rate_that_a_search_tried_again_on_a_start_is_one_start(tmp_path: Path) -> None:
+    results = load_results(a_load_run(tmp_path, rates=(2.0, 2.0), requests=40, starts=1))
+    (last,) = results.of(PAGE, 2.0)
+    assert [each.request for each in last.requests] == list(range(40))
+    row = rate_row(results, PAGE, 2.0)
+    assert (row.starts, row.requests, row.spread) == (1, 40, "blocks of time, n=1")
 
 
 def test_beside_the_papers(results: LoadResults) -> None:
