@@ -1,8 +1,12 @@
-"""One request at a time to a server on this machine: a whole answer, or the events of a stream as they arrive."""
+"""One request at a time to a server on this machine: a whole answer, or the events of a stream as they arrive.
+
+What is asked here goes straight to the server, by no proxy that the environment names.
+"""
 
 from __future__ import annotations
 
 import json
+import socket
 import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -13,6 +17,7 @@ from typing import Any
 from probes.serve.command import HOST
 
 TIMEOUT_S = 60.0
+HEALTH_S = 2.0
 DONE = "[DONE]"
 DATA = b"data:"
 
@@ -37,6 +42,21 @@ def ask(port: int, path: str, body: object = None, timeout_s: float = TIMEOUT_S)
         return Response(answer.status, json.loads(text))
     except ValueError:
         return Response(answer.status, text)
+
+
+def healthy(port: int) -> bool:
+    """Whether a server says that it is well."""
+    try:
+        return ask(port, "/health", timeout_s=HEALTH_S).status == 200
+    except NoAnswer:
+        return False
+
+
+def free_port() -> int:
+    """A port that nothing listens on now."""
+    with socket.socket() as any_port:
+        any_port.bind((HOST, 0))
+        return int(any_port.getsockname()[1])
 
 
 def stream(

@@ -19,7 +19,7 @@ from probes.machine import fingerprint
 from probes.memory.account import Memory, engine_memory
 from probes.metrics.endpoint import METRICS, Endpoint
 from probes.serve.checks import Check, run_checks
-from probes.serve.client import NoAnswer, ask
+from probes.serve.client import healthy
 from probes.serve.command import HOST, Command, ServeOptions, on_gpu, server_command
 from probes.serve.expectations import Served
 from probes.serve.faults import Diagnosis, diagnose, holder
@@ -103,12 +103,6 @@ def wait(server: ServerProcess, port: int, limit_s: float) -> None:
     out = Console(stderr=True, highlight=False)
     printed: list[StartPhase] = []
 
-    def answers() -> bool:
-        try:
-            return ask(port, "/health", timeout_s=1).status == 200
-        except NoAnswer:
-            return False
-
     with out.status("starting") as live:
 
         def show(phase: StartPhase, latest: str) -> None:
@@ -117,7 +111,7 @@ def wait(server: ServerProcess, port: int, limit_s: float) -> None:
                 print_progress(f"{phase.start_s:6.1f} s  {phase.name}")
             live.update(Text(f"{phase.name}: {latest}"[: out.width - 4]))
 
-        server.wait_ready(answers, limit_s, show)
+        server.wait_ready(lambda: healthy(port), limit_s, show)
     print_progress(f"{server.startup.ready_s:6.1f} s  answers")
 
 

@@ -23,7 +23,7 @@ import psutil
 
 from probes.checkpoint import two_layer_model
 from probes.enginegroup import Member
-from probes.serve.client import NoAnswer, ask, stream
+from probes.serve.client import NoAnswer, ask, free_port, stream
 from probes.serve.command import HOST, PROGRAM
 from tests.engine.hanging import hanging
 from tests.engine.recording import FORKED, ROOT
@@ -32,7 +32,6 @@ from tracing.hang.doing import HangCause
 from tracing.hang.explanation import Explanation
 from tracing.hang.live import look
 from tracing.hang.live.procfs import state_of
-from tracing.shapes.engine.server import free_port
 
 START_S, REACHED_S, SETTLE_S, LOOK_S = 240.0, 30.0, 0.3, 1.0
 RANKS = 2

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import psutil
 import pytest
 
 from probes.checkpoint import two_layer_model
+from probes.serve.client import free_port
 from tests.engine.recording import FORKED, LIMIT_S, ROOT
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow(120)]
@@ -31,17 +31,11 @@ class Run:
 
 def run(*words: str, **environment: str) -> Run:
     """The command on a free port."""
-    port = free_port()
+    port = str(free_port())
     line = [sys.executable, "-m", "probes.serve", *words, "--port", port, "--timeout", "600", "--json"]
     environment = os.environ | {"HF_HUB_OFFLINE": "1"} | environment
     done = subprocess.run(line, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=LIMIT_S)
     return Run(done.returncode, done.stdout, done.stderr, servers(port))
-
-
-def free_port() -> str:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return str(listener.getsockname()[1])
 
 
 def servers(port: str) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,15 +16,10 @@ from pathlib import Path
 import pytest
 
 from probes.checkpoint import two_layer_model
+from probes.serve.client import free_port
 from tests.engine.recording import LIMIT_S, ROOT, reviewed
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow(60)]
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 def ask(port: int, number: int) -> int:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from offline.variants.ownserver import answers, own_server
+from offline.variants.ownserver import own_server
 from probes.processes.engine import EngineFailed
+from probes.serve.client import healthy
 
 FAKE = Path(__file__).resolve().parents[2] / "fake_vllm"
 
@@ -15,13 +16,14 @@ FAKE = Path(__file__).resolve().parents[2] / "fake_vllm"
 @pytest.fixture(autouse=True)
 def fake_vllm(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(FAKE))
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # is for the world outside, and nothing listens there
 
 
 def test_a_server_answers_inside_the_block_and_is_gone_after_it(tmp_path: Path) -> None:
     with own_server({"max_model_len": 128, "enforce_eager": True}, "m", tmp_path / "server.txt", 60.0) as url:
         port = int(url.removesuffix("/v1").rpartition(":")[2])
-        assert answers(port)
-    assert not answers(port)
+        assert healthy(port)
+    assert not healthy(port)
 
 
 def test_a_server_that_does_not_come_up_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

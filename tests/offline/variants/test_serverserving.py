@@ -59,3 +59,11 @@ def test_a_refusal_is_in_the_servers_words(server: tuple[Stub, str]) -> None:
 def test_what_is_no_server_is_one_line() -> None:
     with pytest.raises(EnginescopeError, match=r"127\.0\.0\.1:9/v1/models lists no model"):
         ServerServing("http://127.0.0.1:9/v1")
+
+
+def test_a_server_on_this_machine_is_asked_by_no_proxy(
+    server: tuple[Stub, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    ending, outputs = submit(f"{server[1]}/ok/v1")
+    assert outputs and ending.error is None

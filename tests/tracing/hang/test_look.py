@@ -17,12 +17,12 @@ import pytest
 from probes.enginegroup import Member
 from probes.errors import EnginescopeError
 from probes.metrics.endpoint import Endpoint
+from probes.serve.client import free_port
 from tests.tracing.hang import standin
 from tracing.hang.chain import explain
 from tracing.hang.doing import HangCause
 from tracing.hang.explanation import Explanation
 from tracing.hang.live import look, procfs, stacks
-from tracing.shapes.engine.server import free_port
 
 START_S, PROCESSES = 20.0, 4
 Group = tuple[list[Member], Endpoint | None]

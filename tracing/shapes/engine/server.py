@@ -7,7 +7,6 @@ installed, a folder on PYTHONPATH says that it is there.
 from __future__ import annotations
 
 import os
-import socket
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError, version
@@ -16,7 +15,7 @@ from typing import Any
 
 from probes.errors import EnginescopeError
 from probes.programs import OWN_PYTHON
-from probes.serve.client import NoAnswer, ask
+from probes.serve.client import ask, free_port, healthy
 from probes.serve.command import HOST
 from probes.serve.process import NotReady, ServerProcess
 from tracing.shapes.engine.conversation import TOKENS, WAVE, engine_settings, prompt
@@ -34,7 +33,7 @@ def serve(shape: Shape) -> None:
         port = free_port()
         with ServerProcess(server_command(engine_settings(shape, Path(scratch)), port), Path(scratch, "log")) as server:
             try:
-                server.wait_ready(lambda: answers(port), LIMIT_S, lambda phase, line: None)
+                server.wait_ready(lambda: healthy(port), LIMIT_S, lambda phase, line: None)
             except NotReady as error:
                 log = Path(scratch, "log").read_text(errors="replace")
                 raise EnginescopeError(f"the server did not start ({error}); its log ends:\n{log[-2000:]}") from None
@@ -74,21 +73,6 @@ def server_command(settings: dict[str, Any], port: int) -> list[str]:
         flag = "--" + name.replace("_", "-")
         words += [flag] if value is True else [] if value is False else [flag, str(value)]
     return words
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as any_port:
-        any_port.bind((HOST, 0))
-        return int(any_port.getsockname()[1])
-
-
-def answers(port: int) -> bool:
-    """Whether the server says that it is healthy."""
-    try:
-        return ask(port, "/health", timeout_s=5).status == 200
-    except NoAnswer:
-        return False
 
 
 def request(shape: Shape, port: int, number: int) -> int:
