@@ -47,12 +47,12 @@ def with_donors(items: list[Item]) -> list[Item]:
     | 64, 0          | 64, 32                |
     | 50, 32         | 50, 32                |
     """
-    shared = list(items)
+    shared, longest = list(items), 0  # of the prefixes so far
     for place, item in enumerate(items):
-        before = shared[:place]
-        if not item.prefix_tokens or any(each.prefix_tokens >= item.prefix_tokens for each in before):
+        if item.prefix_tokens <= longest:
             continue
-        donor = next((at for at in range(place - 1, -1, -1) if shared[at].input_tokens >= item.prefix_tokens), None)
+        longest = item.prefix_tokens
+        donor = next((at for at in range(place - 1, -1, -1) if shared[at].input_tokens >= longest), None)
         if donor is not None:
-            shared[donor] = replace(shared[donor], prefix=PREFIX, prefix_tokens=item.prefix_tokens)
+            shared[donor] = replace(shared[donor], prefix=PREFIX, prefix_tokens=longest)
     return shared
