@@ -10,10 +10,8 @@ from scipy.special import stdtrit
 
 from offline.traffic.knee import Bracket
 from offline.traffic.results import LoadResults, RateResult
+from offline.variants.builtin import ALL, PAGE
 from probes.statistics.intervals import TAIL, Estimate
-
-BASE, PLUS = "vllm-page", "vllm-page+"
-ALL = "vllm-all-opt"
 
 
 def knee_factor(knee: Bracket, base: Bracket) -> Estimate | None:
@@ -48,7 +46,7 @@ def ratio(values: Sequence[float], base: Sequence[float]) -> Estimate:
 def optimizations(results: LoadResults) -> list[str]:
     """The variants that add one optimization to the plain engine, and the one that has all."""
     names = results.variants
-    return [name for name in names if name.startswith(PLUS) or name == ALL] if BASE in names else []
+    return [name for name in names if name.startswith(f"{PAGE}+") or name == ALL] if PAGE in names else []
 
 
 def value(result: RateResult, name: str) -> float | None:

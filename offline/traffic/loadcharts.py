@@ -10,9 +10,10 @@ import plotly.graph_objects as go
 from offline.load.schedule import level_name
 from offline.page.charts import COLOURS, SHARES, empty_chart
 from offline.traffic.backlog import NOT_SUSTAINED, SUSTAINED
-from offline.traffic.factors import BASE, optimizations, rate_ratio
+from offline.traffic.factors import optimizations, rate_ratio
 from offline.traffic.results import LoadResults
 from offline.traffic.rows import RateRow
+from offline.variants.builtin import PAGE
 
 SYMBOLS = {SUSTAINED: "circle", NOT_SUSTAINED: "x", "": "diamond"}
 MOST_POINTS = 500  # of a line over time
@@ -100,14 +101,14 @@ def over_time(results: LoadResults) -> go.Figure:
 
 def gains(results: LoadResults) -> go.Figure:
     """Normalized latency of the plain engine over that of each single optimization, at each rate."""
-    figure = empty_chart("", f"times faster than {BASE}", barmode="group")
-    for number, rate in enumerate(results.levels(BASE) if BASE in results.variants else ()):
-        ratios = {name: rate_ratio(results, BASE, name, rate, "normalized") for name in optimizations(results)}
+    figure = empty_chart("", f"times faster than {PAGE}", barmode="group")
+    for number, rate in enumerate(results.levels(PAGE) if PAGE in results.variants else ()):
+        ratios = {name: rate_ratio(results, PAGE, name, rate, "normalized") for name in optimizations(results)}
         known = {name: each for name, each in ratios.items() if each is not None}
         highs = [(each.high or each.value) - each.value for each in known.values()]
         lows = [each.value - (each.low or each.value) for each in known.values()]
         figure.add_bar(
-            x=[name.removeprefix(f"{BASE}+") for name in known],
+            x=[name.removeprefix(f"{PAGE}+") for name in known],
             y=[each.value for each in known.values()],
             error_y={"array": highs, "arrayminus": lows},
             name=level_name(rate, "req/s"),

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from offline.traffic.factors import factor_text, knee_factor, ratio
 from offline.traffic.figures import LATE_S
-from offline.traffic.paper import STATIC
 from offline.traffic.results import LoadResults
 from offline.traffic.rows import RateRow, late_note
+from offline.variants.builtin import BASELINE
 
 FEW_STARTS = "Each variant was started once: intervals are of blocks of time, and differences are no claim."
 
@@ -21,8 +21,8 @@ def load_summary(results: LoadResults, rows: Sequence[RateRow]) -> list[str]:
 def _knees(results: LoadResults) -> Iterator[str]:
     for variant in results.variants:
         knee = results.knee(variant)
-        factor = knee_factor(knee, results.knee(STATIC)) if variant != STATIC else None
-        over = f"; {factor_text(factor)} times {STATIC}" if factor else ""
+        factor = knee_factor(knee, results.knee(BASELINE)) if variant != BASELINE else None
+        over = f"; {factor_text(factor)} times {BASELINE}" if factor else ""
         yield f"{variant}: {knee.sentence}{over}."
 
 
@@ -30,10 +30,10 @@ def _peaks(results: LoadResults) -> Iterator[str]:
     """The most output tokens a second of each variant, over the baseline's: known even where no knee is."""
     peaks = {variant: _peak(results, variant) for variant in results.variants}
     for variant, values in peaks.items():
-        if variant != STATIC and STATIC in peaks:
+        if variant != BASELINE and BASELINE in peaks:
             yield (
                 f"{variant} reached {sum(values) / len(values):.0f} output tok/s, "
-                f"{factor_text(ratio(values, peaks[STATIC]))} times the most of {STATIC}."
+                f"{factor_text(ratio(values, peaks[BASELINE]))} times the most of {BASELINE}."
             )
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from offline.load.schedule import level_name
-from offline.traffic.factors import BASE, factor_text, knee_factor, rate_ratio
+from offline.traffic.factors import factor_text, knee_factor, rate_ratio
 from offline.traffic.results import LoadResults
+from offline.variants.builtin import BASELINE, PAGE
 from probes.statistics.intervals import Estimate
 
 HEADINGS = ("statement", "in the paper", "here", "agrees")
-STATIC, CHUNKED = "torch-baseline", "vllm-page+chunked-prefill"
+CHUNKED = f"{PAGE}+chunked-prefill"
 PAGED_ATTENTION = "Kwon et al., PagedAttention (SOSP 2023), Figure 12"
 SARATHI = "Agrawal et al., Sarathi-Serve (OSDI 2024), ablation"
 
@@ -22,11 +23,11 @@ def _sustained(results: LoadResults) -> list[list[str]]:
     """The factor of the sustained rate over static batching."""
     statement = f"{PAGED_ATTENTION}: the engine sustains a multiple of the rate of a server without its batching"
     paper = "up to 22 times FasterTransformer's rate; normalized latency turns up sharply at the knee"
-    if not {STATIC, BASE} <= set(results.variants):
-        return [[statement, paper, f"not measured: needs {STATIC} and {BASE}", ""]]
-    factor = knee_factor(results.knee(BASE), results.knee(STATIC))
+    if not {BASELINE, PAGE} <= set(results.variants):
+        return [[statement, paper, f"not measured: needs {BASELINE} and {PAGE}", ""]]
+    factor = knee_factor(results.knee(PAGE), results.knee(BASELINE))
     if factor is None:
-        knees = [f"{name}: {results.knee(name).sentence}" for name in (BASE, STATIC)]
+        knees = [f"{name}: {results.knee(name).sentence}" for name in (PAGE, BASELINE)]
         return [[statement, paper, f"not known: {'; '.join(knees)}", ""]]
     return [[statement, paper, f"{factor_text(factor)} times", _agrees(factor, above=True)]]
 
@@ -34,15 +35,15 @@ def _sustained(results: LoadResults) -> list[list[str]]:
 def _chunks(results: LoadResults) -> list[list[str]]:
     """The directions of TTFT and of the longest stall when prompts are computed in chunks."""
     parts = (("ttft", "TTFT grows", True), ("longest_itl_s", "the longest ITL shrinks", False))
-    measured = {CHUNKED, BASE} <= set(results.variants)
+    measured = {CHUNKED, PAGE} <= set(results.variants)
     rows = []
     for name, claim, above in parts:
         statement = f"{SARATHI}: with chunked prefill {claim}"
         if not measured:
-            rows.append([statement, claim, f"not measured: needs {CHUNKED} and {BASE}", ""])
+            rows.append([statement, claim, f"not measured: needs {CHUNKED} and {PAGE}", ""])
             continue
         rate = results.levels(CHUNKED)[-1]
-        factor, level = rate_ratio(results, CHUNKED, BASE, rate, name), level_name(rate, "req/s")
+        factor, level = rate_ratio(results, CHUNKED, PAGE, rate, name), level_name(rate, "req/s")
         here = f"at {level} {factor_text(factor)} times" if factor else f"not known at {level}"
         rows.append([statement, claim, here, _agrees(factor, above)])
     return rows

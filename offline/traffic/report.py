@@ -14,11 +14,12 @@ from offline.load.schedule import level_name
 from offline.page.page import STYLE, TOGGLE, chart_html, fact_row, provenance
 from offline.records.runfolder import write_whole
 from offline.traffic import loadcharts
-from offline.traffic.factors import BASE, factor_text, optimizations, rate_ratio
+from offline.traffic.factors import factor_text, optimizations, rate_ratio
 from offline.traffic.loadsummary import load_summary
 from offline.traffic.paper import HEADINGS, paper_rows
 from offline.traffic.results import LoadResults, load_results
 from offline.traffic.rows import RateRow, rows
+from offline.variants.builtin import PAGE
 from probes.columns import markdown
 from probes.htmlpage import PageSection, page, table
 
@@ -111,7 +112,7 @@ def _charts(results: LoadResults, table_rows: Sequence[RateRow]) -> Iterator[Pag
     if optimizations(results):
         yield PageSection(
             "What each optimization brought",
-            f"Against {BASE} at the same rate, over starts; below 1 it cost.",
+            f"Against {PAGE} at the same rate, over starts; below 1 it cost.",
             chart_html(loadcharts.gains(results), "gains") + table(GAINS, list(_gains(results))),
         )
 
@@ -124,7 +125,7 @@ def _gains(results: LoadResults) -> Iterator[list[str]]:
     for variant in optimizations(results):
         for rate in results.levels(variant):
             names = ("normalized", "ttft", "longest_itl_s", "output_tok_s")
-            ratios = [factor_text(rate_ratio(results, variant, BASE, rate, name)) for name in names]
+            ratios = [factor_text(rate_ratio(results, variant, PAGE, rate, name)) for name in names]
             yield [variant, level_name(rate), *ratios]
 
 
