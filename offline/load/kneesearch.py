@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
-from offline.load.arrivals import arrival_scatter
 from offline.load.folder import read_requests
-from offline.load.preparation import PreparedLoad, fitting, rate_times, schedule_head
+from offline.load.plans import fitting, rate_times, schedule_head, search_scatter
+from offline.load.preparation import PreparedLoad
 from offline.load.records import MeasuredRate
 from offline.load.schedule import make_schedule, write_schedule
 from offline.traffic.figures import rate_backlog
@@ -32,9 +32,8 @@ class KneeSearch:
 
     @cached_property
     def scatter(self) -> float:
-        """What each trial's number of requests is made for: that of the arrivals, at least that of Poisson ones."""
-        spec = self.prepared.run.spec
-        return max(1.0, arrival_scatter(spec.arrivals, spec.burstiness, self.source.arrivals_s))
+        """That of the arrivals, as `search_scatter` counts requests for it."""
+        return search_scatter(self.prepared.run.spec, self.source)
 
     def next(self) -> RateTrial | None:
         """What to try next; None where the bracket is narrow enough."""

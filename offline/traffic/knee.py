@@ -62,6 +62,16 @@ def bracket(trials: Sequence[RateTrial]) -> Bracket:
     return Bracket(low, high)
 
 
+def least_requests(scatter: float) -> int:
+    """The requests of a first trial at a rate, whose arrivals scatter so."""
+    return round(RESERVE * needed_requests(scatter))
+
+
+def most_requests(scatter: float) -> int:
+    """The requests of the longest trial."""
+    return MOST_REQUESTS * least_requests(scatter)
+
+
 def next_trial(trials: Sequence[RateTrial], start_req_s: float, scatter: float = 1.0) -> RateTrial | None:
     """What to try next (its verdict is empty), or None where the bracket is narrow enough or cannot become narrower.
 
@@ -73,7 +83,7 @@ def next_trial(trials: Sequence[RateTrial], start_req_s: float, scatter: float =
     | a bracket                               | the middle of the wider gap beside an end         |
     | rates all along it, some undecided      | the middle one of those, with twice the requests  |
     """
-    least = round(RESERVE * needed_requests(scatter))
+    least = least_requests(scatter)
     now = bracket(trials)
     if not trials:
         return RateTrial(start_req_s, least, "")

@@ -182,8 +182,12 @@ def test_a_search_for_the_knee_tries_rates_until_its_budget_is_spent(tmp_path: P
 
 def test_schedules_of_another_run_are_replayed(whole: tuple[Path, str], tmp_path: Path) -> None:
     schedules = whole[0] / "schedules"
-    code, text = run(tmp_path, *small("--rates", "20", "--schedules", str(schedules)), variants=QUICK)
+    words = small("--rates", "20", "--schedules", str(schedules), "--duration", "9s", "--seed", "4")
+    code, text = run(tmp_path, *words, variants=QUICK)
     assert code == 0, text
+    record = read_load_run(only_run(tmp_path))
+    assert (record.spec.duration_s, record.spec.seed) == (1.0, 0)  # as they were made, whatever is asked for
+    assert record.workload == "alpaca (schedules of another run)"
     again = read_schedule(only_run(tmp_path) / "schedules" / "20.jsonl")
     assert again == read_schedule(schedules / "20.jsonl")
 

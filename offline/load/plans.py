@@ -1,0 +1,126 @@
+"""The schedules of a run: drawn from its workload for the rates asked for, or those of another run."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from offline.load.arrivals import RECORDED, arrival_scatter, arrival_times, replayed_times
+from offline.load.schedule import (
+    CLOSED,
+    Schedule,
+    ScheduleHead,
+    make_schedule,
+    read_schedule,
+    refuse_other_model,
+    schedule_name,
+)
+from offline.load.spec import LoadSpec
+from offline.spec import model as models
+from offline.spec.limits import model_positions
+from offline.traffic.knee import most_requests
+from offline.workload.items import Item
+from offline.workload.source import WorkloadSource
+from offline.workload.tokenizer import tokenizer_digest
+from probes.errors import usage_error
+from probes.memory.footprint import model_folder
+
+CLOSED_REQUESTS_S = 10  # requests a second that a closed level has in store: more than one at a time can be
+
+
+def schedule_head(spec: LoadSpec, model: Path | str, source: WorkloadSource) -> ScheduleHead:
+    """What all schedules of a run have in common."""
+    tokenizer = tokenizer_digest(str(model))
+    if source.tokenizer not in (None, tokenizer):
+        raise usage_error(f"--workload {spec.workload} holds token ids of another model: make it anew for this one")
+    return ScheduleHead(
+        model=models.label(model),
+        tokenizer=tokenizer,
+        vocabulary=vocabulary(model),
+        arrivals=spec.arrivals,
+        rate_req_s=None,
+        duration_s=spec.duration_s,
+        burstiness=spec.burstiness,
+        seed=spec.seed,
+        profile=source.name,
+        synthetic=source.synthetic,
+    )
+
+
+def made(spec: LoadSpec, source: WorkloadSource, head: ScheduleHead, model: Path | str) -> Iterator[Schedule]:
+    """One schedule a rate, and the closed level first; request n asks for the same lengths in each."""
+    closed = [0.0] * max(20, int(CLOSED_REQUESTS_S * spec.duration_s))
+    yield make_schedule(replace(head, arrivals=CLOSED), closed, fitting(source, head, model))
+    for rate in sorted(spec.rates) if not spec.knee else ():
+        times_s = rate_times(spec, source, rate)
+        yield make_schedule(replace(head, rate_req_s=rate), times_s, fitting(source, head, model))
+
+
+def rate_times(spec: LoadSpec, source: WorkloadSource, rate: float) -> list[float]:
+    """When the requests of a rate are due."""
+    if spec.arrivals == RECORDED:
+        return replayed_times(source.arrivals_s, rate, spec.duration_s)
+    seed = int.from_bytes(hashlib.sha256(f"{spec.seed}/{rate}".encode()).digest()[:6], "big")
+    return arrival_times(spec.arrivals, rate, spec.duration_s, seed, spec.burstiness)
+
+
+def fitting(source: WorkloadSource, head: ScheduleHead, model: Path | str) -> Iterator[Item]:
+    """The items that the model can hold; a workload of which it holds none is refused."""
+    longest = model_positions(model) or sys.maxsize
+    items = source.draw(head.seed)
+    first = next((item for item in itertools.islice(items, 10_000) if _tokens(item) <= longest), None)
+    if first is None:
+        raise usage_error(f"no request of {source.name} fits into the model's {longest} positions")
+    return itertools.chain([first], (item for item in items if _tokens(item) <= longest))
+
+
+def search_scatter(spec: LoadSpec, source: WorkloadSource) -> float:
+    """What the requests of a search's trials are counted for: the scatter of the arrivals, at least of Poisson ones."""
+    return max(1.0, arrival_scatter(spec.arrivals, spec.burstiness, source.arrivals_s))
+
+
+def longest_searched(spec: LoadSpec, source: WorkloadSource, head: ScheduleHead, model: Path | str) -> int:
+    """Tokens of the longest request that a search for the knee may send; 0 where none is asked for."""
+    count = most_requests(search_scatter(spec, source)) if spec.knee else 0
+    return max(map(_tokens, itertools.islice(fitting(source, head, model), count)), default=0)
+
+
+def _tokens(item: Item) -> int:
+    return item.input_tokens + item.output_tokens
+
+
+def replayed(folder: Path, spec: LoadSpec, head: ScheduleHead) -> list[Schedule]:
+    """The schedules of another run, for the rates asked for and one at a time."""
+    plans = []
+    for rate in (None, *sorted(spec.rates)):
+        path = folder / f"{schedule_name(rate)}.jsonl"
+        plans.append(read_schedule(path))
+        refuse_other_model(plans[-1], path, head.model, head.tokenizer)
+    return plans
+
+
+def as_replayed(spec: LoadSpec, plans: list[Schedule]) -> LoadSpec:
+    """What is asked for, with the duration, the arrivals and the seed that replayed schedules were made with."""
+    last = plans[-1].head
+    return replace(
+        spec,
+        duration_s=max(plan.head.duration_s for plan in plans),
+        arrivals=spec.arrivals if last.rate_req_s is None else last.arrivals,
+        burstiness=last.burstiness,
+        seed=last.seed,
+    )
+
+
+def vocabulary(model: Path | str) -> int:
+    """The number of token ids, by the model's configuration."""
+    folder = model_folder(str(model))
+    if folder is None:
+        raise usage_error(f"--model {model}: not in the hub's cache; fetch it first, or name a folder")
+    config: dict[str, Any] = json.loads((folder / "config.json").read_text())
+    return int((config.get("text_config") or config)["vocab_size"])
