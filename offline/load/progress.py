@@ -17,10 +17,14 @@ class LoadProgress:
 
     def __init__(self, total_s: float, out: Console) -> None:
         self.out, self.total_s, self.done_s = out, max(total_s, 1.0), 0.0
-        self._began = time.monotonic()
+        self.begin()
         columns = (TextColumn("{task.description}", markup=False), BarColumn(bar_width=24), TimeElapsedColumn())
         self._bar = Progress(*columns, TextColumn("{task.fields[left]}"), console=out, disable=not out.is_terminal)
         self._task = self._bar.add_task("starting", total=self.total_s, left="")
+
+    def begin(self) -> None:
+        """What is over by now was measured by an earlier command: the pace is that of what follows."""
+        self._before_s, self._began = self.done_s, time.monotonic()
 
     def __enter__(self) -> LoadProgress:
         self._bar.start()
@@ -46,6 +50,6 @@ class LoadProgress:
 
     def left(self) -> str:
         """The time left: what is planned, stretched or shrunk as what is done was."""
-        spent_s = time.monotonic() - self._began
-        pace = spent_s / self.done_s if self.done_s > 0.1 * self.total_s else 1.0
+        spent_s, done_s = time.monotonic() - self._began, self.done_s - self._before_s
+        pace = spent_s / done_s if done_s > 0.1 * (self.total_s - self._before_s) else 1.0
         return f"{minutes((self.total_s - self.done_s) * pace)} left"

@@ -57,9 +57,12 @@ class LoadRunner:
     def __post_init__(self) -> None:
         for folder in start_folders(self.prepared.folder.path):
             start = closed(folder)
-            self.complete[start.variant] += start.state == "complete"
+            is_complete = start.state == "complete"
+            self.complete[start.variant] += is_complete
+            self.progress.passed(START_S[start.kind] * is_complete)
             for rate in read_rates(folder):
                 self.note(rate)
+        self.progress.begin()
 
     def run(self) -> None:
         """All starts of all variants, in turn; every second round in reverse order."""

@@ -33,7 +33,7 @@ def continued(path: Path, spec: LoadSpec, budget_s: float) -> PlannedRunner:
     """The runner of a run whose folder has one start of each variant at 0.5 requests/s."""
     run = replace(read_load_run(a_load_run(path, rates=(0.5,), requests=20, starts=1)), spec=spec)
     prepared = PreparedLoad(LoadFolder(next(path.glob("*/load/*"))), run, "org/m")
-    progress = LoadProgress(run.estimate_s, Console(file=io.StringIO()))
+    progress = LoadProgress(750.0, Console(file=io.StringIO()))
     return PlannedRunner(prepared, progress, time.monotonic() + budget_s)
 
 
@@ -41,6 +41,12 @@ def test_a_run_measures_what_it_lacks(tmp_path: Path) -> None:
     runner = continued(tmp_path, LoadSpec(rates=(2.0, 0.5), starts=1), budget_s=3600.0)
     runner.run()
     assert runner.starts == [(name, [2.0]) for name in (BASELINE, PAGE, CHUNKED)]
+
+
+def test_the_time_left_of_a_run_that_is_continued_is_by_its_own_pace(tmp_path: Path) -> None:
+    """Of each of three variants a start (40 s) and two of three levels (60 and 75 s) are over, and 75 s are left."""
+    runner = continued(tmp_path, LoadSpec(rates=(0.5, 2.0), duration_s=60.0, starts=1), budget_s=3600.0)
+    assert (runner.progress.done_s, runner.progress.left()) == (525.0, "3 min 45 s left")
 
 
 def test_rates_that_the_budget_left_out_are_not_measured(tmp_path: Path) -> None:
