@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from offline.load.schedule import level_name
 from offline.traffic.factors import factor_text, knee_factor, ratio
 from offline.traffic.figures import LATE_S
 from offline.traffic.results import LoadResults
-from offline.traffic.rows import RateRow, late_note
+from offline.traffic.rows import RateRow, late_note, lost_note
 from offline.variants.builtin import BASELINE
 
 FEW_STARTS = "Each variant was started once: intervals are of blocks of time, and differences are no claim."
@@ -60,6 +61,10 @@ def _doubts(results: LoadResults, rows: Sequence[RateRow]) -> Iterator[str]:
             )
         if row.late_p99_s > LATE_S:
             yield f"{row.variant} at {row.level}: {late_note(row.late_p99_s)}."
+    for measured in (each.figures.measured for each in results.rates):
+        if measured.steps_lost:
+            level = level_name(measured.rate_req_s, "req/s")
+            yield f"{measured.variant} at {level}, start {measured.start}: {lost_note(measured.steps_lost)}."
     failures = [start for start in results.starts if start.reason]
     yield from (f"{start.variant}, start {start.start}: {start.state}: {start.reason}" for start in failures)
     yield from results.run.notes

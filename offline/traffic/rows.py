@@ -122,7 +122,7 @@ def notes(figures: RateFigures) -> list[str]:
     if figures.late:
         lines.append(late_note(figures.late_p99_s))
     if figures.measured.steps_lost:
-        lines.append(f"its first {figures.measured.steps_lost:,} steps were overwritten: batch and KV use not known")
+        lines.append(lost_note(figures.measured.steps_lost))
     if figures.ttft and figures.ttft.p99_needs:
         lines.append(figures.ttft.p99_needs)
     if figures.backlog and figures.verdict == UNDECIDED:
@@ -133,6 +133,11 @@ def notes(figures: RateFigures) -> list[str]:
 def late_note(late_p99_s: float) -> str:
     """What a late sender is said as."""
     return f"the sender was late: P99 {late_p99_s * 1e3:.1f} ms"
+
+
+def lost_note(steps: int) -> str:
+    """What steps that the step log overwrote are said as."""
+    return f"its first {steps:,} steps were overwritten: batch and KV use not known"
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

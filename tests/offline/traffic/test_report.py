@@ -106,6 +106,15 @@ def test_a_doubt_names_its_level_and_is_said_once(results: LoadResults) -> None:
     assert [each for each in doubts if "same settings" in each] == [note]
 
 
+def test_a_level_whose_first_steps_were_overwritten_is_named(results: LoadResults) -> None:
+    first, *others = results.rates
+    cut = replace(first.figures.measured, steps_lost=1234)
+    lossy = replace(results, rates=(replace(first, figures=replace(first.figures, measured=cut)), *others))
+    words = "its first 1,234 steps were overwritten: batch and KV use not known"
+    doubts = [each for each in load_summary(lossy, rows(lossy)) if "overwritten" in each]
+    assert doubts == [f"{BASELINE} at one at a time, start 1: {words}."]
+
+
 def test_factors_with_their_intervals() -> None:
     factor = knee_factor(Bracket(4.0, 4.4), Bracket(1.0, 1.1))
     assert factor_text(factor) == "4.00 (3.64 to 4.40)"
