@@ -248,6 +248,27 @@ def test_forward_and_sampling_are_listed_with_their_step(file: Path, monkeypatch
         assert (begin, end) == pytest.approx(truth, abs=5_000)
 
 
+def test_in_standby_the_model_puts_no_event(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its thread has a step still from the last recording: the next one's first sampling ended what began then."""
+    device = Device()
+    cuda = SimpleNamespace(Event=lambda enable_timing: device.event(), is_available=lambda: False)
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
+    monkeypatch.setattr(recorder, "say", lambda **more: None)
+    monkeypatch.setattr(_recorder, "now", device.clock)
+    model = launches.begun(lambda: device.work(MS))
+    sample = hooked("worker.sample", lambda worker, grammar: hooked("runner.sample", lambda: device.work(MS))())
+    run_steps(1, device)
+    monkeypatch.setattr(launches, "writing", lambda: False)
+    _recorder.set_step(0)
+    model()
+    monkeypatch.setattr(launches, "writing", lambda: True)
+    device.now += 1_000 * MS
+    sample(None, None)
+    device.now += 10 * MS
+    launches.launches.read()
+    assert max(end - begin for _, begin, end in rows_of(file)) < 10 * MS
+
+
 def test_without_a_device_nothing_is_timed(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(enable_timing: bool) -> None:
         raise RuntimeError("Torch not compiled with CUDA enabled")

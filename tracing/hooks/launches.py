@@ -30,7 +30,7 @@ class Launches:
         if not self.sought:
             self.sought = True
             self.timer = find_timer()
-        self._do(lambda timer: timer.begin(step, close))
+        self._do(DeviceTimer.begin, step, close)
 
     def end(self) -> None:
         self._do(DeviceTimer.end)
@@ -38,17 +38,18 @@ class Launches:
     def read(self) -> None:
         self._do(DeviceTimer.read)
 
-    def _do(self, act: Callable[[DeviceTimer], None]) -> None:
+    def _do(self, act: Callable[..., None], *args: Any) -> None:
         """Where it fails the device is not timed any more, and all else is recorded as before."""
         if self.timer is not None:
             try:
-                act(self.timer)
+                act(self.timer, *args)
             except Exception as error:
                 self.timer = None
                 recorder.note(f"device time ({type(error).__name__}: {error})")
 
 
 launches = Launches()
+writing = _recorder.writing
 
 
 def find_timer() -> DeviceTimer | None:
@@ -81,7 +82,8 @@ def begun(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def launch(*args: Any, **kwargs: Any) -> Any:
-        launches.begin(close=True)
+        if writing():  # else the thread's step is one of the last recording
+            launches.begin(close=True)
         return function(*args, **kwargs)
 
     return launch
