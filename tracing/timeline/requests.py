@@ -249,7 +249,7 @@ def _missing(index: Index, name: str, front_pid: int, core_pid: int, status: str
 
 
 def _refused(index: Index, begun: set[tuple[int, int]]) -> list[Flow]:
-    """Calls that ended in an exception before the request got an id of its own."""
+    """Calls that ended in an exception before the request got an id of its own; one that goes on without one is cut."""
     flows = []
     for site in ("async.generate", "llm.add_request"):
         rows = index.at(site)
@@ -266,6 +266,6 @@ def _refused(index: Index, begun: set[tuple[int, int]]) -> list[Flow]:
             end = int(index.end[ended[-1]]) if len(ended) else int(index.end[call].max())
             state: State = "refused" if len(ended) else "cut"
             none = np.zeros(0, dtype=np.int64)
-            missing = () if len(ended) else ("input.assign_id",)
+            missing = () if len(ended) else ("input.assign_id", *NO_END)
             flows.append(Flow(name, name, None, pid, 0, start, end, state, missing, 0, 0, none, none))
     return flows

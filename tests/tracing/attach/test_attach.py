@@ -20,6 +20,7 @@ from tracing.attach.recording import dump
 from tracing.attach.switch import turned_on
 from tracing.breakdown.findings import findings
 from tracing.events import standing
+from tracing.events.layout import CALLED
 from tracing.events.standing import PAUSED, SWITCH, SWITCH_BYTES
 from tracing.hooks.standing import Lease, make
 
@@ -119,11 +120,13 @@ def test_a_server_elsewhere_is_refused() -> None:
 
 
 def test_a_request_that_ran_already_is_cut_at_the_start(tmp_path: Path) -> None:
-    """`early` began before the recording, of `seen` not even the beginning is there, `late` came after."""
+    """`early` began before the recording, of `seen` not even the beginning is there, `late` came after, and `last` was
+    called when it ended."""
     front, core = TraceWriter(tmp_path, 1, ["front end"]), TraceWriter(tmp_path, 2, ["core"], parent=1)
     for name, start in (("early", 50), ("late", 150)):
         front.span("input.assign_id", start, start + 1, f"{name}-1").renamed(f"{name}-1", name)
         core.span("core.add_request", start + 5, start + 6, f"{name}-1")
+    front.span("async.generate", 200, 200, "last", value=CALLED, extra=2)
     core.batch(0, {"early-1": 1, "seen-1": 1}).batch(1, {"late-1": 1})
     for writer in (front, core):
         writer.close(first_ns=100)
@@ -132,4 +135,6 @@ def test_a_request_that_ran_already_is_cut_at_the_start(tmp_path: Path) -> None:
     assert states["early-1"] == states["seen-1"] == ("the start of it",)
     assert "the end of it" in states["late-1"]
     assert "2 requests ran already when the recording began: cut at the start" in read.review.problems
-    assert "1 requests still ran when the recording ended: cut at the end" in read.review.problems
+    assert states["last"] == ("input.assign_id", "the end of it")
+    assert "2 requests still ran when the recording ended: cut at the end" in read.review.problems
+    assert not [line for line in read.review.problems if line.startswith("request ")]
