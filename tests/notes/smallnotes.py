@@ -6,7 +6,7 @@ from pathlib import Path
 
 from notes.quotes import Quote
 from notes.walkthrough import chapters
-from tests.tracing.test_budget import stream
+from tests.tracing.stories import stream
 from tracing.breakdown.findings import Findings, findings
 from tracing.source.tree import SourceTree
 

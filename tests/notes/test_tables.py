@@ -22,7 +22,7 @@ from notes.tables.runfile import SCHEMA
 from notes.tables.story import FOLDER, BudgetTable, Story, decode, encode, read
 from offline.records.run import SCHEMA as run_schema
 from probes.errors import EnginescopeError
-from tests.tracing.test_budget import stream
+from tests.tracing.stories import stream
 
 ROOT = Path(__file__).resolve().parents[2]
 SVG = "{http://www.w3.org/2000/svg}"

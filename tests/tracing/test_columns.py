@@ -10,7 +10,7 @@ from typing import get_args, get_type_hints
 import pytest
 
 from probes.columns import dictionary, markdown
-from tests.tracing.test_budget import batch
+from tests.tracing.stories import batch
 from tracing.breakdown.review import Review
 from tracing.timeline import read
 from tracing.timeline.columns import RequestRow, SpanRow, StepRow

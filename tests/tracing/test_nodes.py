@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from probes.errors import EnginescopeError
-from tests.tracing.test_budget import only, stream
+from tests.tracing.stories import only, stream
 from tests.tracing.traces import TraceWriter
 from tracing import timeline
 from tracing.breakdown import findings

@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from probes.doctor.surroundings import Surroundings
 from probes.errors import EnginescopeError
 from tests.tracing.nsysfiles import NsysWriter, as_captured
+from tests.tracing.stories import DURATIONS, stream
 from tests.tracing.test_anatomy import write as write_steps
-from tests.tracing.test_budget import DURATIONS, stream
 from tracing import timeline
 from tracing.breakdown.findings import analyze
 from tracing.breakdown.requests import budget

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from probes.errors import EnginescopeError
 from probes.machine import fingerprint
 from probes.processes.engine import EngineFailed
-from tests.tracing.test_budget import stream
+from tests.tracing.stories import stream
 from tests.tracing.traces import TraceWriter
 from tracing import review
 from tracing.breakdown import findings

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from probes.errors import EnginescopeError
-from tests.tracing.test_budget import batch, stream
+from tests.tracing.stories import batch, stream
 from tests.tracing.traces import TraceWriter
 from tracing import review, timeline
 from tracing.breakdown import findings

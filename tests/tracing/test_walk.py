@@ -15,7 +15,7 @@ from rich.console import Console
 
 from probes.errors import EnginescopeError
 from tests.needs import needs_vllm
-from tests.tracing.test_budget import batch
+from tests.tracing.stories import batch
 from tests.tracing.traces import TraceWriter
 from tracing import timeline, walk
 from tracing.source.definitions import Place
