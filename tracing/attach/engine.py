@@ -13,6 +13,7 @@ import psutil
 from enginescope_plugin import TRACE
 from probes.errors import EnginescopeError, usage_error
 from probes.metrics.endpoint import endpoint
+from tracing.events import processfile
 from tracing.events.standing import Standing, read, room
 
 
@@ -46,7 +47,7 @@ def standing_engine(pid: int) -> StandingEngine | None:
     family = {pid, *_relatives(pid)}
     for folder in _folders(family):
         standing = read(folder)
-        pids = {int(path.stem.partition("-")[2]) for path in folder.glob("process-*.json")}
+        pids = {processfile.pid_of(path) for path in folder.glob("process-*.json")}
         if standing and family & {standing.pid, *pids}:
             if folder.stat().st_uid != os.getuid():
                 raise EnginescopeError(f"{folder} belongs to another user: only that one may look at the engine")

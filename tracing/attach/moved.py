@@ -7,8 +7,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tracing.attach.ring import Ring
-from tracing.attach.tracefiles import TraceFiles, process_of, whole_from
+from tracing.attach.ring import new_rings
+from tracing.attach.tracefiles import TraceFiles, whole_from
+from tracing.events import processfile
 
 
 class Moved:
@@ -46,22 +47,15 @@ class Moved:
 
     def _new(self) -> list[TraceFiles]:
         """Begin with processes that have come; their process files are there for who samples the machine."""
-        new = []
-        for path in sorted(self.source.glob("events-*.bin")):
-            pid = int(path.stem.partition("-")[2])
-            if pid not in self.files and process_of(path) is not None:
-                ring = Ring(path)
-                if not ring.slots:
-                    ring.close()
-                    continue
-                self.files[pid] = TraceFiles(ring, self.folder, self.since_ns)
-                shutil.copy(path.with_name(f"process-{pid}.json"), self.folder)
-                new.append(self.files[pid])
+        new = [TraceFiles(ring, self.folder, self.since_ns) for ring in new_rings(self.source, self.files)]
+        for file in new:
+            shutil.copy(processfile.beside(file.ring.path), self.folder)
+            self.files[file.ring.pid] = file
         return new
 
 
 def _losses(file: TraceFiles) -> Iterator[str]:
-    process = process_of(file.ring.path) or {}
+    process = processfile.read(file.ring.path) or {}
     who = f"the {next(iter(process.get('serves', [])), 'process')} (pid {file.ring.pid})"
     if file.ring.lost:
         yield f"{file.ring.lost} records of {who} were overwritten before they were read"

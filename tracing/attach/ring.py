@@ -7,12 +7,15 @@ out and counted. A record's sequence number tells what is missing, so that no ga
 from __future__ import annotations
 
 import os
+from collections.abc import Container, Iterator
 from pathlib import Path
 
 import numpy as np
 
+from tracing.events import processfile
 from tracing.events.file import KIND_MASK, LAP_MASK, LAP_SHIFT
 from tracing.events.layout import HEADER, RECORD
+from tracing.events.processfile import pid_of
 
 
 class Ring:
@@ -20,7 +23,7 @@ class Ring:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.pid = int(path.stem.partition("-")[2])
+        self.pid = pid_of(path)
         self._file = path.open("rb", buffering=0)  # open for good: who ends may remove it
         self.slots = int(self._header()["ring"])
         self.next = 0
@@ -76,3 +79,14 @@ class Ring:
     def _slots(self, slot: int, count: int) -> np.ndarray:
         size, offset = RECORD.itemsize, (slot + 1) * RECORD.itemsize
         return np.frombuffer(os.pread(self._file.fileno(), count * size, offset), RECORD)
+
+
+def new_rings(folder: Path, known: Container[int]) -> Iterator[Ring]:
+    """The rings of processes that are not known yet; one whose process is still making it comes the next time."""
+    for path in sorted(folder.glob("events-*.bin")):
+        if pid_of(path) not in known and processfile.read(path) is not None:
+            ring = Ring(path)
+            if ring.slots:
+                yield ring
+            else:
+                ring.close()

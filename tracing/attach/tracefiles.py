@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import psutil
 
 from probes.processes.group import lives
 from tracing.attach.ring import Ring
+from tracing.events import processfile
 from tracing.events.layout import HEADER, LIST, MAGIC, RAISED, RECORD, SCHEMA, SPAN, TEXT, TEXT_ALIGNMENT, TEXTS_MAGIC
 from tracing.events.texts import ring_texts
 
@@ -71,21 +71,12 @@ class TraceFiles:
         self.ring.close()
         path = self.folder / self.ring.path.name
         path.with_suffix(".texts").write_bytes(TEXTS_MAGIC + b"".join(map(_entry, self.texts.items())))
-        process = process_of(self.ring.path)
+        process = processfile.read(self.ring.path)
         if process is not None:
             known = {"first_ns": first_ns, "dropped": dropped}
             if self.lives():
                 known["stopped_ns"] = time.monotonic_ns()
-            (self.folder / _process_file(self.ring.pid)).write_text(json.dumps(process | known))
-
-
-def process_of(events: Path) -> dict[str, Any] | None:
-    """What the process of an event file said of itself; None where that cannot be read."""
-    try:
-        values: Any = json.loads(events.with_name(_process_file(int(events.stem.partition("-")[2]))).read_text())
-    except (OSError, ValueError):
-        return None
-    return values if isinstance(values, dict) else None
+            processfile.beside(path).write_text(json.dumps(process | known))
 
 
 def _first_since(records: np.ndarray, since_ns: int) -> int:
@@ -102,10 +93,6 @@ def whole_from(records: np.ndarray) -> int:
         return time.monotonic_ns()
     oldest = records[timed[0]]
     return int(oldest["start"] if oldest["kind"] == LIST else oldest["end"])
-
-
-def _process_file(pid: int) -> str:
-    return f"process-{pid}.json"
 
 
 def _entry(item: tuple[int, str]) -> bytes:

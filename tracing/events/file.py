@@ -5,7 +5,6 @@ Whatever a killed process leaves is read as far as it goes: a record, text or li
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from probes.errors import EnginescopeError
+from tracing.events import processfile
 from tracing.events.layout import (
     BATCH,
     CHILD,
@@ -101,22 +101,18 @@ def _check_head(path: Path, head: np.void) -> None:
 
 def _process(path: Path, spans: np.ndarray) -> dict[str, Any]:
     """What the process said of itself; where that cannot be read, what its spans and this version's table say."""
-    pid = int(path.stem.partition("-")[2])
-    try:
-        said: Any = json.loads(path.with_name(f"process-{pid}.json").read_text())
-    except (OSError, ValueError):
-        said = None
-    if isinstance(said, dict) and said.get("schema", SCHEMA) not in READ:
-        raise EnginescopeError(f"{path} has a process file of schema {said['schema']}, this reader knows {KNOWN}")
-    return said if _usable(said) else _guessed(pid, spans)
+    process = processfile.read(path)
+    if process and process.get("schema", SCHEMA) not in READ:
+        raise EnginescopeError(f"{path} has a process file of schema {process['schema']}, this reader knows {KNOWN}")
+    return process if process and _usable(process) else _guessed(processfile.pid_of(path), spans)
 
 
-def _usable(said: Any) -> bool:
+def _usable(process: dict[str, Any]) -> bool:
     """Whether a process file has what this reader takes from it."""
     kinds = {"pid": int, "serves": list, "sites": list, "threads": dict}
-    if not isinstance(said, dict) or not all(isinstance(said.get(key), kind) for key, kind in kinds.items()):
+    if not all(isinstance(process.get(key), kind) for key, kind in kinds.items()):
         return False
-    return all(isinstance(site, dict) and all(key in site for key in SITE_KEYS) for site in said["sites"])
+    return all(isinstance(site, dict) and all(key in site for key in SITE_KEYS) for site in process["sites"])
 
 
 def _guessed(pid: int, spans: np.ndarray) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from probes.errors import EnginescopeError, terminable
 from tracing.attach.engine import StandingEngine
 from tracing.attach.moved import Moved
 from tracing.attach.recording import traced
-from tracing.attach.ring import Ring
+from tracing.attach.ring import Ring, new_rings
 from tracing.attach.switch import NS_PER_S
 from tracing.events.texts import ring_texts
 from tracing.kept.condition import Condition
@@ -50,7 +50,7 @@ class Keeper:
     def __init__(self, engine: StandingEngine, conditions: Sequence[Condition], folder: Path) -> None:
         self.engine, self.folder = engine, folder
         self.triggers = Triggers(conditions)
-        self.rings: dict[Path, Ring] = {}
+        self.rings: dict[int, Ring] = {}
         self.firing: Firing | None = None
         self.more = 0
         self.written: deque[float] = deque(maxlen=MOST_A_MINUTE)
@@ -67,10 +67,9 @@ class Keeper:
 
     def look(self) -> Path | None:
         """Read what is new; the folder that was kept, where a trigger's time is over."""
-        for path in self.engine.folder.glob("events-*.bin"):
-            if path not in self.rings:
-                self.rings[path] = Ring(path)
-                self.rings[path].skip()
+        for ring in new_rings(self.engine.folder, self.rings):
+            ring.skip()
+            self.rings[ring.pid] = ring
         for ring in self.rings.values():
             for firing in self.triggers.look(ring.pid, ring.take()):
                 self._fire(firing)
@@ -102,10 +101,10 @@ class Keeper:
         return path
 
     def _name(self, firing: Firing) -> str:
-        for path, ring in self.rings.items():
-            if ring.pid == firing.pid and firing.request:
-                return ring_texts(path.with_suffix(".texts"), ring.slots).get(firing.request, "")
-        return ""
+        if not firing.request:
+            return ""
+        ring = self.rings[firing.pid]
+        return ring_texts(ring.path.with_suffix(".texts"), ring.slots).get(firing.request, "")
 
 
 def kept(folder: Path) -> list[tuple[Path, Keep]]:

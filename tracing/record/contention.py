@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TextIO
 
 from tracing.events.contention import COLUMNS, FILE, STEAL, THREAD, THROTTLED
+from tracing.events.processfile import pid_of
 
 PERIOD_S = 0.1
 KEEPER = "enginescope"  # the recorder's own thread in each process, which is no part of the engine
@@ -70,7 +71,7 @@ class EngineThreads:
     def queued(self) -> Iterator[tuple[int, int, int]]:
         """(pid, thread, nanoseconds in the run queue since the thread began) of those that live."""
         for path in self.folder.glob("process-*.json"):
-            pid = int(path.stem.partition("-")[2])
+            pid = pid_of(path)
             for thread in self._threads(path):
                 with contextlib.suppress(OSError, ValueError, IndexError):
                     fields = Path(f"/proc/{pid}/task/{thread}/schedstat").read_text().split()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import signal
 import subprocess
 import sys
@@ -16,6 +15,7 @@ import psutil
 
 from probes.processes.group import lives
 from tracing import timeline
+from tracing.events import processfile
 from tracing.events.layout import RANGES
 from tracing.record.folder import taken_over
 from tracing.sites.engine import SITES
@@ -27,11 +27,8 @@ ROLES = ("front end", "core", "worker")  # without one of these nothing can be f
 
 def processes(folder: Path) -> list[dict[str, Any]]:
     """What each watched process said of itself; what cannot be read is left out."""
-    reports = []
-    for path in sorted(folder.glob("process-*.json")):
-        with contextlib.suppress(OSError, ValueError):
-            reports.append(json.loads(path.read_text()))
-    return reports
+    reports = (processfile.read(path) for path in sorted(folder.glob("process-*.json")))
+    return [report for report in reports if report is not None]
 
 
 def alive(folder: Path) -> list[str]:
