@@ -41,7 +41,7 @@ def begin(library: str, serves: list[str]) -> None:
     named = [(None if site is SCOPE_SITE else site.name, color(site.stage)) for site in ALL_SITES]  # those vLLM makes
     _recorder.make_ranges(library, DOMAIN, named)
     mark_clock(serves, CLOCK_MARKS)
-    recorder.each_second(lambda: mark_clock(recorder.roles()))
+    recorder.each_second(_mark_again)
     if _collection not in gc.callbacks:
         gc.callbacks.append(_collection)
 
@@ -50,6 +50,10 @@ def mark_clock(serves: list[str], times: int = 2) -> None:
     """Marks with the time in them, in a row: each was made between the time in it and that in the next."""
     for _ in range(times):
         _recorder.mark(repr([PROCESS, os.getppid(), *serves]), _recorder.now())
+
+
+def _mark_again() -> None:
+    mark_clock(recorder.roles())
 
 
 def _collection(phase: str, _: dict[str, int]) -> None:
