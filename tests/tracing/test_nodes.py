@@ -18,13 +18,16 @@ from tracing.events import layout
 
 LATE = 7_000_000_000  # another machine was started earlier by so much
 US = 1_000
+FIRST = -100 * US  # on the front end's clock: the records are whole from here on, and its wall clock was read then
 
 
 def on_machine(folder: Path, pids: tuple[int, ...], boot: str, shift_ns: int, moved: Path | None = None) -> None:
     """Let some processes of a trace have run on a machine of their own; in a folder of its own where `moved` is one."""
     for pid in pids:
         path = folder / f"process-{pid}.json"
-        path.write_text(json.dumps(json.loads(path.read_text()) | {"boot_id": boot}))
+        process = json.loads(path.read_text()) | {"boot_id": boot, "first_ns": FIRST + shift_ns}
+        process["anchor"]["monotonic_ns"] = FIRST + shift_ns
+        path.write_text(json.dumps(process))
         records = np.fromfile(folder / f"events-{pid}.bin", layout.RECORD)
         spans = np.isin(records["kind"], (layout.SPAN, layout.RAISED))
         spans[0] = False  # the header
@@ -48,6 +51,8 @@ def test_a_core_on_another_machine_is_put_on_the_front_ends_clock(tmp_path: Path
     [off_by_ns] = {process.get("clock_uncertainty_ns", 0) for process in index.timeline.processes} - {0}
     found = budget.budget(index, flow)
     assert off_by_ns < 30 * US
+    for process in index.timeline.processes:
+        assert process["first_ns"] == process["anchor"]["monotonic_ns"] == pytest.approx(FIRST, abs=off_by_ns)
     assert all(abs(found[part] - ns) <= 4 * off_by_ns for part, ns in alone.items() if part.startswith("wait: socket"))
     assert {part: found[part] for part in ("forward", "schedule", "tokenize")} == {
         part: alone[part] for part in ("forward", "schedule", "tokenize")

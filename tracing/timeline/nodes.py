@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -85,14 +86,23 @@ def _events(files: list[EventFile]) -> pd.DataFrame:
 
 
 def _moved(file: EventFile, offset_ns: int, off_by_ns: int, above: int) -> EventFile:
-    """A file with its times moved and its process ids raised."""
+    """A file with all of its times moved, those that the process gives too, and its process ids raised."""
     spans = file.spans.copy()
     spans["start"] += offset_ns
     spans["end"] += offset_ns
     heads, counts, words = file.lists[DEVICE]
     lists = file.lists | {DEVICE: (heads, counts, _later(words, offset_ns))}
     pids = {"pid": file.process["pid"] + above, "parent": file.process.get("parent", 0) + above}
-    return replace(file, process=file.process | pids | {"clock_uncertainty_ns": off_by_ns}, spans=spans, lists=lists)
+    moments = _moments(file.process, offset_ns) | {"clock_uncertainty_ns": off_by_ns}
+    return replace(file, process=file.process | pids | moments, spans=spans, lists=lists)
+
+
+def _moments(process: dict[str, Any], offset_ns: int) -> dict[str, Any]:
+    """When the wall clock was read, and from when on the records are whole (0: always), at a later time."""
+    later = {"first_ns": process["first_ns"] + offset_ns} if process.get("first_ns") else {}
+    if anchor := process.get("anchor"):
+        later["anchor"] = anchor | {"monotonic_ns": anchor["monotonic_ns"] + offset_ns}
+    return later
 
 
 def _later(words: np.ndarray, offset_ns: int) -> np.ndarray:
