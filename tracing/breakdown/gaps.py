@@ -16,16 +16,17 @@ import pandas as pd
 from tracing.breakdown.otherwatchers import GapCause, GpuDevice
 from tracing.timeline.intervals import Ints, Pieces, edges, gaps, length, overlap, precedence, topmost, union
 from tracing.timeline.nesting import cut_at_waits
-from tracing.timeline.spans import Timeline
+from tracing.timeline.spans import APART, Timeline
 from tracing.timeline.steps.anatomy import KINDS
 
 SHORT_GAP_NS = 20_000
 NOTHING, NO_REQUEST = "nothing recorded", "no request in the engine"
 RANKS = {"worker": 6, "core": 5, "core input": 3, "core output": 3}
-RANKS |= dict.fromkeys(("front end", "coordinator", "server parent"), 2)
+OUTSIDE = ("front end", *APART)  # of the core and its workers
+RANKS |= dict.fromkeys(OUTSIDE, 2)
 HOP_RANK, NO_REQUEST_RANK, WAIT_RANK = 4, 1, 0
 PLACES = {"core input": " on the core's input thread", "core output": " on the core's output thread"}
-PLACES |= {role: f" on the {role}" for role in ("front end", "coordinator", "server parent")}
+PLACES |= {role: f" on the {role}" for role in OUTSIDE}
 HOPS = {"front end → core": "ZMQ", "core → front end": "ZMQ"}  # the others go through shared memory
 ALL = "all"
 BUBBLE = "wait: pipeline"  # a worker waits for the pipeline stage before it
