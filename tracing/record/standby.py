@@ -13,7 +13,7 @@ from tracing.attach.engine import StandingEngine
 from tracing.events import standing
 from tracing.hooks.standing import make
 from tracing.record.command import environment, run
-from tracing.record.folder import new_folder
+from tracing.record.folder import discard, new_folder
 from tracing.record.watched import linger
 
 
@@ -22,17 +22,29 @@ def stand_by(command: list[str], ring: str | None, out: Path | None, partial: bo
     if out and not ring:
         raise usage_error("--standby leaves no trace folder of its own: give --out to python -m tracing.attach")
     folder = _made(ring)
-    way = "--dump" if ring else "--seconds 10"
-    print(f"standing by: python -m tracing.attach {os.getpid()} {way}", file=sys.stderr)
     try:
-        code = run(command, environment(folder, nvtx=False))
-        linger(folder)
+        trace = new_folder(out) if ring else None  # now: a name that is taken must not cost what the rings will hold
+        way = "--dump" if ring else "--seconds 10"
+        print(f"standing by: python -m tracing.attach {os.getpid()} {way}", file=sys.stderr)
+        code = _run(command, folder, trace)
         engine = standing.read(folder)
-        if not ring or engine is None:
+        if trace is None or engine is None:
             return code
-        return recording.dump(StandingEngine(folder, engine), new_folder(out), partial) or code
+        return recording.dump(StandingEngine(folder, engine), trace, partial) or code
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _run(command: list[str], folder: Path, trace: Path | None) -> int:
+    """Run the command until its processes have ended; its exit code. One that cannot be started leaves no trace."""
+    try:
+        code = run(command, environment(folder, nvtx=False))
+    except EnginescopeError:
+        if trace:
+            discard(trace)
+        raise
+    linger(folder)
+    return code
 
 
 def _made(ring: str | None) -> Path:

@@ -98,6 +98,31 @@ def test_standing_by_nothing_is_written_until_somebody_attaches(tmp_path: Path) 
     assert json.loads((out / "trace.json").read_text())["state"] == "ended"
 
 
+def ringing(out: Path, *command: str) -> list[str]:
+    options = ["--ring", "8MiB", "--out", str(out), "--partial"]
+    return [sys.executable, "-m", "tracing.record", *options, "--", *command]
+
+
+def test_the_rings_of_a_command_are_its_trace_folder(tmp_path: Path) -> None:
+    out = tmp_path / "trace"
+    program = 'import os, sys; sys.argv = ["-c", os.environ["ENGINESCOPE_TRACE"], "0", "0.001"]\n' + PROGRAM
+    with subprocess.Popen(ringing(out, sys.executable, "-c", program), stdout=subprocess.PIPE, text=True) as recorder:
+        assert recorder.stdout is not None and recorder.stdout.readline() == "ready\n"
+        recorder.send_signal(signal.SIGTERM)
+        count = int(recorder.stdout.readline())
+    spans = timeline.read(out).spans.query("site != 'gc'")
+    assert sorted(spans["value"].tolist()) == list(range(count)) and count > 0
+
+
+def test_a_folder_that_is_taken_is_refused_before_the_command_runs(tmp_path: Path) -> None:
+    """Nothing is lost that the rings would hold; and a command that cannot be started leaves no folder."""
+    (tmp_path / "mark").touch()
+    done = subprocess.run(ringing(tmp_path, "touch", str(tmp_path / "ran")), cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2 and "is not empty" in done.stderr and not (tmp_path / "ran").exists()
+    done = subprocess.run(ringing(tmp_path / "out", "no-such-command"), cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2 and "no-such-command" in done.stderr and not (tmp_path / "out").exists()
+
+
 def test_a_ring_is_dumped_after_its_process_was_killed(tmp_path: Path) -> None:
     folder, out = folder_of(tmp_path, standby=False), tmp_path / "trace"
     out.mkdir()
