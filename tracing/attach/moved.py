@@ -20,16 +20,16 @@ class Moved:
         self.source, self.folder, self.since_ns = source, folder, since_ns
         self.files: dict[int, TraceFiles] = {}
         self.first_ns: dict[int, int] = {}
-        self.found = self._new()  # processes that were there before anything is moved: what they wrote may be old
+        self._begin_new()
 
     def skip(self) -> None:
-        """Leave out what has been written so far."""
-        for file in self.found:
+        """Leave out what has been written so far; what processes write that come later is all new."""
+        for file in self.files.values():
             file.ring.skip()
 
     def move(self, at_end: bool = False) -> None:
         """Move what is new in all rings, of new processes too. The ends of all are fixed before the first is read."""
-        self._new()
+        self._begin_new()
         ends = {pid: file.ring.written() for pid, file in self.files.items()}
         for pid, file in self.files.items():
             lost = file.ring.lost
@@ -45,13 +45,11 @@ class Moved:
             file.close(max(first_ns, self.since_ns, self.first_ns.get(pid, 0)))
         return [line for file in self.files.values() for line in _losses(file)]
 
-    def _new(self) -> list[TraceFiles]:
+    def _begin_new(self) -> None:
         """Begin with processes that have come; their process files are there for who samples the machine."""
-        new = [TraceFiles(ring, self.folder, self.since_ns) for ring in new_rings(self.source, self.files)]
-        for file in new:
-            shutil.copy(processfile.beside(file.ring.path), self.folder)
-            self.files[file.ring.pid] = file
-        return new
+        for ring in new_rings(self.source, self.files):
+            shutil.copy(processfile.beside(ring.path), self.folder)
+            self.files[ring.pid] = TraceFiles(ring, self.folder, self.since_ns)
 
 
 def _losses(file: TraceFiles) -> Iterator[str]:
