@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from tracing.breakdown.stepkinds import busy_pieces
 from tracing.timeline import Timeline
-from tracing.timeline.intervals import length
+from tracing.timeline.intervals import Pieces, length
+from tracing.timeline.spans import on_device
 from tracing.timeline.steps.anatomy import anatomy
 from tracing.timeline.steps.phases import PHASES, title
 from tracing.timeline.steps.workers import busy
@@ -37,7 +39,8 @@ class EngineActivity:
     step_ms: float | None
     phases: dict[str, float]  # of a step's length, each a share of 1
     stages: dict[str, float]  # seconds of work a second, over all processes
-    worker_busy: float | None  # of the time, by the busiest worker
+    worker_busy: float | None  # of the time, by the busiest worker; of one that launches on a device it says nothing
+    device_busy: float | None  # of the time, by the busiest device: at most
     running: int
     waiting: int
     preempted: int
@@ -52,15 +55,16 @@ def activity(recorded: Timeline, length_s: float, first_seen_s: Mapping[str, flo
     blocks = int(last["kv_blocks"].sum())
     working = spans[spans["share"] == "work"]
     seconds = (working["end_ns"] - working["start_ns"]).groupby(working["stage"], observed=True).sum() / 1e9
-    names = running(recorded)
+    names, launches = running(recorded), on_device(recorded)
     return EngineActivity(
         requests_per_s=int((spans["site"] == "scheduler.free").sum()) / length_s,
         steps_per_s=int((spans["site"] == "scheduler.update").sum()) / length_s,
         tokens_per_s=int(recorded.batches["tokens"].sum()) / length_s,
         step_ms=float(np.median(steps["end_ns"] - steps["start_ns"])) / 1e6 if len(steps) else None,
-        phases=_phases(steps),
+        phases=_phases(steps, launches),
         stages={str(stage): float(value) / length_s for stage, value in seconds.nlargest(MOST_STAGES).items()},
-        worker_busy=_busiest(recorded, length_s),
+        worker_busy=None if launches else _busiest(_workers(recorded), length_s),
+        device_busy=_busiest(_devices(recorded), length_s),
         running=len(names),
         waiting=int(last["waiting"].sum()),
         preempted=int(recorded.steps["preempted"].sum()),
@@ -77,18 +81,25 @@ def running(recorded: Timeline) -> list[str]:
     return [str(name) for name in last["request"].unique() if name not in freed]
 
 
-def _phases(steps: pd.DataFrame) -> dict[str, float]:
+def _phases(steps: pd.DataFrame, launches: bool) -> dict[str, float]:
     """Each phase's share of the steps' time, of those that have one."""
     whole_ns = int((steps["end_ns"] - steps["start_ns"]).sum())
-    sums = {title(phase): int(steps[f"{phase}_ns"].sum()) for phase in PHASES}
+    sums = {title(phase, launches): int(steps[f"{phase}_ns"].sum()) for phase in PHASES}
     return {name: total / whole_ns for name, total in sums.items() if total and whole_ns}
 
 
-def _busiest(recorded: Timeline, length_s: float) -> float | None:
+def _busiest(pieces: list[Pieces], length_s: float) -> float | None:
+    """The share of the time that the longest of some unions of intervals takes; None where there is none."""
+    return min(1.0, max(map(length, pieces)) / 1e9 / length_s) if pieces else None
+
+
+def _workers(recorded: Timeline) -> list[Pieces]:
     spans = recorded.spans
-    workers = spans["pid"][spans["role"] == "worker"].unique().tolist()
-    lengths = [length(busy(recorded, pid)) for pid in workers]
-    return min(1.0, max(lengths) / 1e9 / length_s) if lengths else None
+    return [busy(recorded, pid) for pid in spans["pid"][spans["role"] == "worker"].unique().tolist()]
+
+
+def _devices(recorded: Timeline) -> list[Pieces]:
+    return [busy_pieces(work)[0] for _, work in recorded.device.groupby("pid")]
 
 
 def _slowest(

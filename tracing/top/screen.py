@@ -16,11 +16,12 @@ def line(seen: EngineActivity) -> str:
     """A window in one line."""
     step = "no step" if seen.step_ms is None else f"step {seen.step_ms:.2f} ms"
     kv = "n/a" if seen.kv_used is None else f"{seen.kv_used:.0%}"
-    busy = "n/a" if seen.worker_busy is None else f"{seen.worker_busy:.0%}"
+    busy = f"worker busy {'n/a' if seen.worker_busy is None else f'{seen.worker_busy:.0%}'}"
+    if seen.device_busy is not None:
+        busy = f"device busy {seen.device_busy:.0%} at most"
     rates = f"{seen.requests_per_s:.1f} requests/s, {seen.steps_per_s:.1f} steps/s, {seen.tokens_per_s:.0f} tokens/s"
     return (
-        f"{rates}, {step}, worker busy {busy}, "
-        f"running {seen.running}, waiting {seen.waiting}, preempted {seen.preempted}, KV {kv}"
+        f"{rates}, {step}, {busy}, running {seen.running}, waiting {seen.waiting}, preempted {seen.preempted}, KV {kv}"
     )
 
 

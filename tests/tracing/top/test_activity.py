@@ -40,6 +40,17 @@ def test_a_second_of_two_steps(tmp_path: Path) -> None:
     )
 
 
+def test_on_a_device_a_launch_is_called_one_and_the_workers_time_says_nothing(tmp_path: Path) -> None:
+    core = TraceWriter(tmp_path, 2, ["core", "worker"]).span("scheduler.schedule", 0, 100 * MS, step=0)
+    core.batch(0, {"a": 1}).counts(0, {}).span("runner.forward", 100 * MS, 150 * MS, step=0)
+    core.device(0, 110 * MS, 700 * MS).device(0, 690 * MS, 800 * MS)
+    core.span("scheduler.update", 900 * MS, 1000 * MS, step=0).close(device="cuda")
+    seen = activity(timeline.read(tmp_path), 1.0, {}, 1.0)
+    assert (seen.worker_busy, seen.device_busy) == (None, 0.69)
+    assert seen.phases["forward (launch)"] == 0.05 and "model" not in seen.phases
+    assert "ms, device busy 69% at most, running 1" in line(seen)
+
+
 def test_who_ended_in_the_last_step_runs_no_more(tmp_path: Path) -> None:
     core = TraceWriter(tmp_path, 2, ["core"]).span("scheduler.schedule", 0, 10, step=0).batch(0, {"a": 1, "b": 1})
     core.span("scheduler.free", 20, 21, "a", step=0).close()
