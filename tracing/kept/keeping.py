@@ -8,7 +8,7 @@ import shutil
 import sys
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -31,8 +31,8 @@ MOST_A_MINUTE, MOST, MOST_BYTES = 6, 50, 2 << 30
 @dataclass(frozen=True)
 class Keep:
     """`kept.json`: why a folder was kept. `time` is seconds since the epoch; `request` is the caller's id of a call,
-    vLLM's own of what fired in the core, '' for none; `step` is -1 for none; `more` counts what else fired until it was
-    written."""
+    vLLM's own of what fired in the core, '' for none; `step` is -1 for none; `more` counts what else fired since the
+    last one was written."""
 
     condition: str
     time: float
@@ -64,6 +64,15 @@ class Keeper:
                 time.sleep(PERIOD_S)
         if self.firing and self.engine.folder.exists():
             self._keep(self.firing)
+        for line in self._left_out():
+            print(line, file=sys.stderr)
+
+    def _left_out(self) -> Iterator[str]:
+        """What was not kept, or not even seen; a line each."""
+        if self.more:
+            yield f"{self.more} more fired and were not kept: {MOST_A_MINUTE} a minute are at most"
+        if lost := sum(ring.lost for ring in self.rings.values()):
+            yield f"{lost} records were overwritten before they were looked at: what they met is not known"
 
     def look(self) -> Path | None:
         """Read what is new; the folder that was kept, where a trigger's time is over."""
@@ -80,11 +89,11 @@ class Keeper:
 
     def _fire(self, firing: Firing) -> None:
         now = time.monotonic()
-        if self.firing:
-            self.more += 1
-        elif len(self.written) < MOST_A_MINUTE or now - self.written[0] > 60:
-            self.firing, self.more = firing, 0
+        if self.firing is None and (len(self.written) < MOST_A_MINUTE or now - self.written[0] > 60):
+            self.firing = firing
             self.written.append(now)
+        else:
+            self.more += 1
 
     def _keep(self, firing: Firing) -> Path:
         """Write the folder, and remove the oldest ones where there are too many."""
@@ -94,7 +103,7 @@ class Keeper:
             problems += Moved(self.engine.folder, path, firing.at_ns - BEFORE_NS).close()
         when = time.time() - (time.monotonic_ns() - firing.at_ns) / NS_PER_S
         where = (firing.at_ns, firing.value_ns, firing.pid, self._name(firing), firing.step)
-        keep = Keep(firing.condition, when, *where, self.more)
+        keep, self.more = Keep(firing.condition, when, *where, self.more), 0
         (path / FILE).write_text(json.dumps({"schema": SCHEMA} | asdict(keep)))
         print(f"{time.strftime('%H:%M:%S')}  {firing.condition}: kept {path}", file=sys.stderr, flush=True)
         bound(self.folder, MOST, MOST_BYTES)

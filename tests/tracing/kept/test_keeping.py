@@ -111,7 +111,10 @@ def test_what_fired_last_is_kept_though_the_watch_ends_before_its_time_is_over(
     assert [keep.request for _, keep in kept(tmp_path / "kept")] == ["request-1"]
 
 
-def test_not_more_than_so_many_a_minute(engine: StandingEngine, tmp_path: Path) -> None:
+def test_not_more_than_so_many_a_minute(
+    engine: StandingEngine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The others are counted."""
     keeper = Keeper(engine, [], tmp_path)
     for number in range(keeping.MOST_A_MINUTE + 3):
         keeper._fire(Firing("error", number, 0, 1))
@@ -119,6 +122,13 @@ def test_not_more_than_so_many_a_minute(engine: StandingEngine, tmp_path: Path) 
     assert len(keeper.written) == keeping.MOST_A_MINUTE
     keeper._fire(Firing("error", 99, 0, 1))
     assert keeper.firing is None
+    keeper.look()
+    keeper.rings[os.getpid()].lost = 7
+    keeper.watch(0)
+    assert capsys.readouterr().err.splitlines() == [
+        "4 more fired and were not kept: 6 a minute are at most",
+        "7 records were overwritten before they were looked at: what they met is not known",
+    ]
 
 
 def test_the_oldest_go_first(tmp_path: Path) -> None:
