@@ -5,18 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from tracing.hang import enginelog, frames
+from tracing.hang import frames
 from tracing.hang.doing import Doing, HangCause, doing, on_event_loop
 from tracing.hang.dump import common
-from tracing.hang.explanation import BUSY_PERCENT, Explanation, HangAnswer, Link, activity, answers_of, link, note
-from tracing.hang.ranks import explain_workers, workers_of
-from tracing.hang.situation import IN_KERNEL, STOPPED, TRACED, ZOMBIE, MemberProcess, Situation
+from tracing.hang.explanation import (
+    ENGINE,
+    LOOK_INSIDE,
+    Explanation,
+    HangAnswer,
+    Link,
+    activity,
+    answers_of,
+    link,
+    note,
+    waiters,
+)
+from tracing.hang.ranks import explain_workers
+from tracing.hang.situation import STOPPED, TRACED, ZOMBIE, MemberProcess, Situation
+from tracing.hang.stackless import by_log, by_state
 from tracing.pyspy.events import Frame
 
-ENGINE = "the engine"
-BUSY_SHARE = 0.5  # of a CPU
-WITH_STACKS = "stacks, which need the right to trace"
-LOOK_INSIDE = "py-spy dump of every worker while it lasts, or: python -m tracing.hang PID"
 COUNTED = "vllm:num_requests_running and _waiting of /metrics"
 HALTED = {
     STOPPED: (HangCause.STOPPED, "is stopped (SIGSTOP); kill -CONT lets it go on"),
@@ -31,7 +39,7 @@ def explain(situation: Situation) -> Explanation:
     dumped = any(process.after for process in situation.processes)
     explanation = _halted(situation) or _without_thread(situation) or _moving(situation)
     if explanation is None:
-        explanation = _walk(situation) if dumped else _by_state(situation) or _by_log(situation)
+        explanation = _walk(situation) if dumped else by_state(situation) or by_log(situation)
     return replace(explanation, notes=(*explanation.notes, *situation.problems))
 
 
@@ -49,28 +57,14 @@ def _halted(situation: Situation) -> Explanation | None:
         return None
     (process, cause, text), *rest = halted
     notes = tuple(f"{each.label} {its}" for each, _, its in rest)
-    return Explanation((HangAnswer(cause, process.label, text),), tuple(_waiters(situation, process)), notes)
-
-
-def _waiters(situation: Situation, process: MemberProcess) -> list[Link]:
-    """Who waits for a process whose own frames say nothing."""
-    fronts, cores = situation.having(frames.FRONT_END), situation.having(frames.CORE)
-    own = [core for core in cores if core.engine == process.engine] or cores
-    links = [link(front, (own or [process])[0], "outputs") for front in fronts[:1] if front != process]
-    if process.role != frames.WORKER or not own:
-        return links
-    others = [(each, now) for each in workers_of(situation, own[0]) if each != process and (now := activity(each))]
-    together = [
-        link(each, process, "a collective", now.frame) for each, now in others if now.cause == HangCause.COLLECTIVE
-    ]
-    return [*links, link(own[0], process, "the answer to a call"), *together]
+    return Explanation.single(cause, process.label, text, chain=waiters(situation, process), notes=notes)
 
 
 def _without_thread(situation: Situation) -> Explanation | None:
     """A core that has lost its output or input thread: it may go on to compute, and that reaches nobody."""
     for core in situation.having(frames.CORE):
         if answer := _dead_thread(core):
-            return Explanation((answer,), tuple(_waiters(situation, core)))
+            return Explanation((answer,), tuple(waiters(situation, core)))
     return None
 
 
@@ -81,74 +75,7 @@ def _moving(situation: Situation) -> Explanation | None:
         return None
     within = f" within {counters.seconds:.1f} s" if counters.seconds else " lately"
     notes = [note(each, now) for each in situation.having(frames.WORKER) if (now := activity(each)) and now.cause]
-    return Explanation(
-        (HangAnswer(HangCause.SLOW, ENGINE, f"moves ({', '.join(counters.moved)}{within})"),), (), tuple(notes[:1])
-    )
-
-
-def _by_state(situation: Situation) -> Explanation | None:
-    """What /proc tells where there is no stack: who is in the kernel, and who uses the CPU."""
-    known = [(process, process.state) for process in situation.processes if process.state]
-    counters, seconds = situation.counters, situation.between_s
-    if not known:
-        return None
-    if counters and not counters.running and not counters.waiting and not situation.unread:
-        return Explanation(
-            (HangAnswer(HangCause.IDLE, ENGINE, "has no request running or waiting, by what it counts"),)
-        )
-    for process, state in known:
-        if state.letter == IN_KERNEL:
-            text = f"is in the kernel ({state.waits_in or 'uninterruptible'})"
-            return Explanation(
-                (HangAnswer(HangCause.IO, process.label, text, None, WITH_STACKS),), tuple(_waiters(situation, process))
-            )
-    busy = max(situation.devices.values(), default=0.0)
-    process, state = max(known, key=lambda each: each[1].cpu_s or 0.0)
-    share = (state.cpu_s or 0.0) / seconds if seconds else 0.0
-    if share < BUSY_SHARE and busy >= BUSY_PERCENT:
-        text = f"keeps a device {busy:.0f} % busy, and none of its processes uses the CPU: a kernel does not end"
-        return Explanation((HangAnswer(HangCause.DEVICE, ENGINE, text, None, WITH_STACKS),))
-    if share < BUSY_SHARE:
-        return Explanation(
-            (
-                HangAnswer(
-                    HangCause.UNKNOWN, ENGINE, "is at rest: none of its processes uses the CPU", None, WITH_STACKS
-                ),
-            )
-        )
-    text = f"uses {share:.0%} of a CPU; in which function is not known"
-    return Explanation(
-        (HangAnswer(HangCause.UNKNOWN, process.label, text, None, WITH_STACKS),), tuple(_waiters(situation, process))
-    )
-
-
-def _by_log(situation: Situation) -> Explanation:
-    """Where there are only lines of a log."""
-    kinds = {notice.kind: notice for notice in situation.notices}
-    causes = {enginelog.COLLECTIVE: HangCause.COLLECTIVE, enginelog.REMOTE_KV: HangCause.REMOTE_KV}
-    for kind, cause in causes.items():
-        if notice := kinds.get(kind):
-            return Explanation(
-                (HangAnswer(cause, notice.title or "a worker", f"says: {notice.text}", None, LOOK_INSIDE),)
-            )
-    front, core = frames.FRONT_END, frames.CORE
-    if notice := kinds.get(enginelog.RPC) or kinds.get(enginelog.QUEUE):
-        chain = (Link(front, core, "outputs", None), Link(core, "a worker", "the answer to a call", None))
-        text = f"has not answered the core ({notice.text}); what it does the log does not tell"
-        return Explanation((HangAnswer(HangCause.UNKNOWN, "a worker", text, None, LOOK_INSIDE),), chain)
-    if notice := kinds.get(enginelog.START):
-        text = f"has not started yet ({notice.text})"
-        return Explanation(
-            (HangAnswer(HangCause.UNKNOWN, core, text, None, LOOK_INSIDE),), (Link(front, core, "its start", None),)
-        )
-    if notice := kinds.get(enginelog.DEAD):
-        return Explanation(
-            (HangAnswer(HangCause.ENDED, core, f"has ended ({notice.text}): its traceback stands above"),)
-        )
-    counters = situation.counters
-    if counters and not counters.running and not counters.waiting:
-        return Explanation((HangAnswer(HangCause.IDLE, ENGINE, "has no request running or waiting"),))
-    return Explanation((HangAnswer(HangCause.UNKNOWN, ENGINE, "has requests and makes no token", None, LOOK_INSIDE),))
+    return Explanation.single(HangCause.SLOW, ENGINE, f"moves ({', '.join(counters.moved)}{within})", notes=notes[:1])
 
 
 # --- the walk: front end, core ---
@@ -192,21 +119,21 @@ def _polls(stack: Sequence[Frame]) -> bool:
 def _no_core(situation: Situation, fronts: Sequence[MemberProcess]) -> Explanation:
     label = fronts[0].label if fronts else ENGINE
     text = "waits, and there is neither a core nor a worker among these dumps"
-    return Explanation((HangAnswer(HangCause.UNKNOWN, label, text, None, "py-spy dump of its other processes"),))
+    return Explanation.single(HangCause.UNKNOWN, label, text, apart="py-spy dump of its other processes")
 
 
 def _core(situation: Situation, core: MemberProcess) -> Explanation:
     """What stands at the end of one core's chain."""
     before, after = core.main()
     if after is None:
-        return Explanation((HangAnswer(HangCause.UNKNOWN, core.label, "could not be looked into", None, LOOK_INSIDE),))
+        return Explanation.single(HangCause.UNKNOWN, core.label, "could not be looked into", apart=LOOK_INSIDE)
     now = doing(frames.CORE, before, after)
     if now.awaited and now.awaited.role == frames.WORKER:
         return _through_workers(situation, core, now)
     if now.awaited:
         return _waits_for_requests(situation, core, now)
     lasting = common(before.python, after.python) if before else after.python
-    workers = [activity(worker) for worker in workers_of(situation, core)]
+    workers = [activity(worker) for worker in situation.workers_of(core)]
     if lasting and frames.is_one_of(lasting[-1], frames.ROUNDS) and all(each and each.awaited for each in workers):
         return Explanation((_no_batch(situation, core, lasting[-1]),))
     return Explanation(answers_of(core, now, situation))
@@ -222,7 +149,7 @@ def _dead_thread(core: MemberProcess) -> HangAnswer | None:
 
 
 def _through_workers(situation: Situation, core: MemberProcess, now: Doing) -> Explanation:
-    workers = workers_of(situation, core)
+    workers = situation.workers_of(core)
     below = explain_workers(situation, core, workers)
     named = [worker for worker in workers if worker.label == below.answers[0].process]
     awaited = [*named, *workers, MemberProcess(0, frames.WORKER, "", None)][0]
@@ -232,25 +159,23 @@ def _through_workers(situation: Situation, core: MemberProcess, now: Doing) -> E
 
 def _waits_for_requests(situation: Situation, core: MemberProcess, now: Doing) -> Explanation:
     """The core has nothing to compute: idle, unless somebody counts requests as running."""
-    counters, connector = situation.counters, _connector(situation)
+    requests, connector = situation.open_requests, _connector(situation)
     if situation.unread:
         texts = ", ".join(f"{each.client} with {each.waiting_bytes:,} bytes" for each in situation.unread)
-        return Explanation(
-            (HangAnswer(HangCause.CLIENT, frames.CLIENT, f"{texts} unread; the engine has nothing to do"),)
-        )
+        return Explanation.single(HangCause.CLIENT, frames.CLIENT, f"{texts} unread; the engine has nothing to do")
     idle = HangAnswer(HangCause.IDLE, ENGINE, "has no request running or waiting", now.frame)
-    if counters and not counters.running and not counters.waiting:
+    if requests == 0:
         return Explanation((idle,))
     if core.state and not situation.having(frames.FRONT_END):
         text = "has no front end any more: nobody sends it a request, or takes its outputs"
-        return Explanation((HangAnswer(HangCause.ENDED, core.label, text, now.frame),))
+        return Explanation.single(HangCause.ENDED, core.label, text, now.frame)
     chain = (link(core, MemberProcess(0, frames.FRONT_END, "", None), "a request", now.frame),)
     text = "waits for a request, and its front end for outputs: a message between them is lost"
     other = HangAnswer(HangCause.LOST, core.label, text, now.frame)
     if connector:
         text = "has handed its requests to a KV connector, which has not reported back"
         other = HangAnswer(HangCause.REMOTE_KV, core.label, text, connector)
-    if counters:
+    if requests:
         return Explanation((other,), chain)
     maybe = replace(other, apart=f"{COUNTED} above 0 mean {other.cause}")
     idle = replace(idle, text="waits for requests", apart=f"{COUNTED} of 0 mean {HangCause.IDLE}")

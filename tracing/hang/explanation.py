@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tracing.hang import frames
@@ -11,7 +12,9 @@ from tracing.hang.situation import IN_KERNEL, MemberProcess, Situation
 from tracing.pyspy import waitingframes
 from tracing.pyspy.events import Frame
 
+ENGINE = "the engine"
 BUSY_PERCENT = 90.0
+LOOK_INSIDE = "py-spy dump of every worker while it lasts, or: python -m tracing.hang PID"
 NATIVE_TELLS = "py-spy dump --native: a lock ends in PyThread_acquire_lock, a device in its synchronize"
 DEVICE_TELLS = (
     "the device's utilization (nvidia-smi): near 100 % a kernel never ends, near 0 % its work was never launched"
@@ -47,6 +50,20 @@ class Explanation:
     chain: tuple[Link, ...] = ()
     notes: tuple[str, ...] = ()
 
+    @classmethod
+    def single(
+        cls,
+        cause: HangCause,
+        process: str,
+        text: str,
+        frame: Frame | None = None,
+        apart: str = "",
+        chain: Sequence[Link] = (),
+        notes: Sequence[str] = (),
+    ) -> Explanation:
+        """An explanation of one answer."""
+        return cls((HangAnswer(cause, process, text, frame, apart),), tuple(chain), tuple(notes))
+
 
 def link(waiter: MemberProcess, awaited: MemberProcess, what: str, frame: Frame | None = None) -> Link:
     """A link of the chain; without a frame the waiter's own innermost one shows it."""
@@ -66,6 +83,20 @@ def activity(process: MemberProcess) -> Doing | None:
     if now.awaited and reply and waitingframes.state(reply.python) != waitingframes.QUEUE:
         return doing("", earlier, reply)
     return now
+
+
+def waiters(situation: Situation, process: MemberProcess) -> list[Link]:
+    """Who waits for a process whose own frames say nothing."""
+    fronts, cores = situation.having(frames.FRONT_END), situation.having(frames.CORE)
+    own = [core for core in cores if core.engine == process.engine] or cores
+    links = [link(front, (own or [process])[0], "outputs") for front in fronts[:1] if front != process]
+    if process.role != frames.WORKER or not own:
+        return links
+    others = [(each, now) for each in situation.workers_of(own[0]) if each != process and (now := activity(each))]
+    together = [
+        link(each, process, "a collective", now.frame) for each, now in others if now.cause == HangCause.COLLECTIVE
+    ]
+    return [*links, link(own[0], process, "the answer to a call"), *together]
 
 
 def answers_of(process: MemberProcess, now: Doing, situation: Situation) -> tuple[HangAnswer, ...]:

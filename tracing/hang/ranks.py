@@ -15,12 +15,6 @@ RECORDED = "python -m tracing.record: the worker's last span names the step that
 DONE = ("worker.execute", "worker.sample", "worker.reply", "worker.hand_over")  # sites that a step passes in a worker
 
 
-def workers_of(situation: Situation, core: MemberProcess) -> list[MemberProcess]:
-    """The workers of a core, by the number of the engine in their titles; all where the titles do not say."""
-    workers = situation.having(frames.WORKER)
-    return [worker for worker in workers if worker.engine == core.engine] or workers
-
-
 def explain_workers(situation: Situation, core: MemberProcess | None, workers: Sequence[MemberProcess]) -> Explanation:
     """What keeps the workers, for which a core waits, from answering."""
     known = [(worker, now) for worker in workers if (now := activity(worker))]
@@ -40,10 +34,8 @@ def explain_workers(situation: Situation, core: MemberProcess | None, workers: S
     if waiting:
         return Explanation(_lost(situation, core, waiting))
     text = "could not be looked into" if workers else "is not among these dumps"
-    unknown = HangAnswer(
-        HangCause.UNKNOWN, "a worker", f"{text}, and the core waits for it", None, "py-spy dump of each worker"
-    )
-    return Explanation((unknown,))
+    text = f"{text}, and the core waits for it"
+    return Explanation.single(HangCause.UNKNOWN, "a worker", text, apart="py-spy dump of each worker")
 
 
 def _notes(rest: Ranks) -> tuple[str, ...]:
@@ -55,7 +47,7 @@ def _not_called(together: Ranks, late: tuple[MemberProcess, Doing]) -> Explanati
     worker, now = late
     links = tuple(link(each, worker, "a collective", its.frame) for each, its in together)
     text = f"waits for a call while {together[0][0].label} {together[0][1].text}: the call to it is lost"
-    return Explanation((HangAnswer(HangCause.LOST, worker.label, text, now.frame),), links)
+    return Explanation.single(HangCause.LOST, worker.label, text, now.frame, chain=links)
 
 
 def _all_together(together: Ranks, workers: Sequence[MemberProcess]) -> HangAnswer:

@@ -126,8 +126,21 @@ class Situation:
     between_s: float | None = None
     requests: tuple[str, ...] = ()
 
+    @property
+    def open_requests(self) -> float | None:
+        """Requests that run or wait, as the engine counts them; None where it does not."""
+        counters = self.counters
+        if counters is None or counters.running is None or counters.waiting is None:
+            return None
+        return counters.running + counters.waiting
+
     def having(self, role: str) -> list[MemberProcess]:
         return [process for process in self.processes if process.role == role]
+
+    def workers_of(self, core: MemberProcess) -> list[MemberProcess]:
+        """The workers of a core, by the number of the engine in their titles; all where the titles do not say."""
+        workers = self.having(frames.WORKER)
+        return [worker for worker in workers if worker.engine == core.engine] or workers
 
 
 def of_reading(reading: Reading) -> Situation:

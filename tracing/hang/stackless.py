@@ -1,0 +1,65 @@
+"""What is told where there is no stack: by /proc and the counters, else by the lines of a log alone."""
+
+from __future__ import annotations
+
+from tracing.hang import enginelog, frames
+from tracing.hang.doing import HangCause
+from tracing.hang.explanation import BUSY_PERCENT, ENGINE, LOOK_INSIDE, Explanation, Link, waiters
+from tracing.hang.situation import IN_KERNEL, Situation
+
+BUSY_SHARE = 0.5  # of a CPU
+WITH_STACKS = "stacks, which need the right to trace"
+THROUGH_WORKER = (
+    Link(frames.FRONT_END, frames.CORE, "outputs", None),
+    Link(frames.CORE, "a worker", "the answer to a call", None),
+)
+
+
+def by_state(situation: Situation) -> Explanation | None:
+    """What /proc tells: who is in the kernel, and who uses the CPU; None where it tells of no process."""
+    known = [(process, process.state) for process in situation.processes if process.state]
+    if not known:
+        return None
+    if situation.open_requests == 0 and not situation.unread:
+        return Explanation.single(HangCause.IDLE, ENGINE, "has no request running or waiting, by what it counts")
+    for process, state in known:
+        if state.letter == IN_KERNEL:
+            text, chain = f"is in the kernel ({state.waits_in or 'uninterruptible'})", waiters(situation, process)
+            return Explanation.single(HangCause.IO, process.label, text, apart=WITH_STACKS, chain=chain)
+    process, state = max(known, key=lambda each: each[1].cpu_s or 0.0)
+    share = (state.cpu_s or 0.0) / situation.between_s if situation.between_s else 0.0
+    if share < BUSY_SHARE:
+        return _at_rest(situation)
+    text, chain = f"uses {share:.0%} of a CPU; in which function is not known", waiters(situation, process)
+    return Explanation.single(HangCause.UNKNOWN, process.label, text, apart=WITH_STACKS, chain=chain)
+
+
+def _at_rest(situation: Situation) -> Explanation:
+    """No process of the engine uses the CPU: a device may."""
+    busy = max(situation.devices.values(), default=0.0)
+    if busy < BUSY_PERCENT:
+        text = "is at rest: none of its processes uses the CPU"
+        return Explanation.single(HangCause.UNKNOWN, ENGINE, text, apart=WITH_STACKS)
+    text = f"keeps a device {busy:.0f} % busy, and none of its processes uses the CPU: a kernel does not end"
+    return Explanation.single(HangCause.DEVICE, ENGINE, text, apart=WITH_STACKS)
+
+
+def by_log(situation: Situation) -> Explanation:
+    """What the lines of a log tell."""
+    kinds = {notice.kind: notice for notice in situation.notices}
+    causes = {enginelog.COLLECTIVE: HangCause.COLLECTIVE, enginelog.REMOTE_KV: HangCause.REMOTE_KV}
+    for kind, cause in causes.items():
+        if notice := kinds.get(kind):
+            return Explanation.single(cause, notice.title or "a worker", f"says: {notice.text}", apart=LOOK_INSIDE)
+    if notice := kinds.get(enginelog.RPC) or kinds.get(enginelog.QUEUE):
+        text = f"has not answered the core ({notice.text}); what it does the log does not tell"
+        return Explanation.single(HangCause.UNKNOWN, "a worker", text, apart=LOOK_INSIDE, chain=THROUGH_WORKER)
+    if notice := kinds.get(enginelog.START):
+        text, chain = f"has not started yet ({notice.text})", [Link(frames.FRONT_END, frames.CORE, "its start", None)]
+        return Explanation.single(HangCause.UNKNOWN, frames.CORE, text, apart=LOOK_INSIDE, chain=chain)
+    if notice := kinds.get(enginelog.DEAD):
+        text = f"has ended ({notice.text}): its traceback stands above"
+        return Explanation.single(HangCause.ENDED, frames.CORE, text)
+    if situation.open_requests == 0:
+        return Explanation.single(HangCause.IDLE, ENGINE, "has no request running or waiting")
+    return Explanation.single(HangCause.UNKNOWN, ENGINE, "has requests and makes no token", apart=LOOK_INSIDE)
