@@ -235,7 +235,7 @@ def main() -> int:
     if args.rates:
         if _version("torch") is None:
             raise EnginescopeError("measuring rates needs torch, which is not installed here; make env installs it")
-        from probes.torchrates import measure_rates
+        from probes.rates.torchrates import measure_rates
 
         rates = measure_rates()
         print(json.dumps(rates.as_dict(), indent=2) if args.json else rates.describe())

@@ -70,9 +70,9 @@ def planned_run(args: argparse.Namespace) -> tuple[Path, BaselineRun]:
     from offline.spec import model as models
     from offline.spec.plan import base_settings
     from offline.spec.spec import Spec
-    from probes.commandline import command_line
     from probes.engineplatform import engine_platform
     from probes.machine import fingerprint
+    from probes.privacy.commandline import command_line
 
     model, machine = models.find(args.model, args.load_format), fingerprint(engine_platform())
     if not isinstance(model, Path):

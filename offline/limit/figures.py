@@ -15,7 +15,7 @@ from offline.limit.decoder import NotCovered
 from offline.limit.work import ModelWork, StepShape, model_work
 from offline.records.lines import StartRecord, TrialRecord
 from offline.records.resolved import Resolved
-from probes.rates import Rates
+from probes.rates.rates import Rates
 from tracing.events.step import STEP, Step
 
 

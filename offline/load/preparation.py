@@ -19,14 +19,14 @@ from offline.spec.limits import model_positions
 from offline.variants.builtin import DEFAULT, built_in, lacking
 from offline.variants.variant import SERVER, TORCH, VLLM, Variant, alike, chosen, read_variants
 from offline.workload.files import read_workload
-from probes.commandline import command_line
 from probes.engineplatform import CPU, engine_platform
 from probes.errors import EnginescopeError, usage_error
-from probes.home import tilde
 from probes.machine import Machine, differences, fingerprint
 from probes.memory.footprint import model_folder
 from probes.memory.modelconfig import model_config
 from probes.metrics.endpoint import API, endpoint
+from probes.privacy.commandline import command_line
+from probes.privacy.home import tilde
 from probes.serve.command import choose_dtype
 
 WARM_UP = "warm-up"

@@ -17,7 +17,7 @@ from offline.spec.spec import Spec
 from probes.errors import EnginescopeError, usage_error
 from probes.jsonform import read_record
 from probes.machine import Machine
-from probes.rates import Rates
+from probes.rates.rates import Rates
 
 SCHEMA = 6  # 3 had no rates, 4 neither groups nor rounds, 5 single lengths and passes in place of starts
 

@@ -24,7 +24,7 @@ from offline.table.answers import sentences
 from offline.table.cells import Row
 from probes.console import console
 from probes.errors import INCOMPLETE, INTERRUPTED
-from probes.rates import ask_rates
+from probes.rates.rates import ask_rates
 
 WIDTH = 100
 

@@ -21,11 +21,11 @@ from offline.spec.memory import refuse_too_many
 from offline.spec.plan import Plan, base_settings, complete, plan
 from offline.spec.settings import EngineAxes, SpecValues
 from offline.spec.spec import Spec
-from probes.commandline import command_line
 from probes.engineplatform import engine_platform
 from probes.errors import EnginescopeError, usage_error
-from probes.home import tilde
 from probes.machine import Machine, differences, fingerprint
+from probes.privacy.commandline import command_line
+from probes.privacy.home import tilde
 from probes.programs import OWN_PYTHON
 
 ASK_ABOVE_S = 30 * 60

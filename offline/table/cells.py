@@ -19,7 +19,7 @@ from offline.table.starts import start_columns
 from offline.table.statistics import Drift, drift, mean_interval
 from probes.columns import column
 from probes.engineplatform import CPU
-from probes.rates import Rates
+from probes.rates.rates import Rates
 
 Value = str | int | float | bool | None
 Row = dict[str, Value]

@@ -22,7 +22,7 @@ from offline.table.cells import CellColumns, CheckColumns, Row, StatusColumns, V
 from offline.table.figures import FIGURES, TrialFigures, measure
 from offline.table.starts import StartColumns
 from offline.table.statistics import Drift
-from probes.rates import Rates
+from probes.rates.rates import Rates
 
 DTYPES = (("int", "Int64"), ("float", "Float64"), ("bool", "boolean"), ("str", "string"))
 TRIAL_KEYS = ("arm", "engine", "group", "round", "cell", "trial", "start_ns")

@@ -18,7 +18,7 @@ from probes.arguments import CommandParser
 from probes.doctor import engines, installation, profilers, resources, software
 from probes.doctor.surroundings import Finding, Status, Surroundings, here
 from probes.errors import FAILED, run_main
-from probes.home import tilde
+from probes.privacy.home import tilde
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from probes.doctor.surroundings import Finding, Process, Surroundings
-from probes.home import tilde
+from probes.privacy.home import tilde
 
 PORT = 8000
 GIB = 2**30

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from probes import nvtxlibrary
 from probes.doctor.surroundings import Finding, Surroundings
-from probes.home import tilde
+from probes.privacy.home import tilde
 
 ANSWER_TIMEOUT_S = 20
 CAP_SYS_PTRACE = 19  # bit numbers of linux/capability.h

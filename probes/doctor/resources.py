@@ -13,7 +13,7 @@ from pathlib import Path
 
 from probes.checkpoint import DISTRIBUTION, GGUF_SHA256, MANIFEST, NAME
 from probes.doctor.surroundings import Finding, Surroundings
-from probes.home import tilde
+from probes.privacy.home import tilde
 
 GIB = 2**30
 MODEL_BYTES = GIB  # the unpacked checkpoint, twice while it is written

@@ -7,13 +7,13 @@ from dataclasses import asdict, dataclass
 
 from probes.devices.device import DeviceReading, balance
 from probes.devices.reading import read_devices
-from probes.enginegroup import LaunchOptions, Member, group_of, groups, holds_engine, launch_options, listener
 from probes.engineplatform import TPU, XPU, installed_version
 from probes.errors import EnginescopeError
 from probes.memory.footprint import Footprint, Weights, footprint, model_folder, weights
 from probes.memory.kvcache import KVCache, kv_caches
 from probes.metrics.endpoint import METRICS, Endpoint, endpoint, look
 from probes.metrics.exposition import Snapshot
+from probes.processes.enginegroup import LaunchOptions, Member, group_of, groups, holds_engine, launch_options, listener
 
 LOCAL_TIMEOUT_S = 3.0
 

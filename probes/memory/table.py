@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 
 from probes.devices.device import Device, DeviceReading, balance
 from probes.devices.sampling import activity_text
-from probes.enginegroup import VLLM_ROLES, Member
 from probes.memory.account import Memory
 from probes.memory.footprint import Footprint, summed
 from probes.memory.kvcache import KVCache
+from probes.processes.enginegroup import VLLM_ROLES, Member
 
 WIDTH = 118
 WHY = (

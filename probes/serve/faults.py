@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import psutil
 
-from probes.enginegroup import listener
+from probes.processes.enginegroup import listener
 from probes.processes.log import MARKS
 from probes.serve.command import PROGRAM
 from probes.serve.process import NotReady

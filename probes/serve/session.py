@@ -11,13 +11,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from probes.commandline import command_line
-from probes.enginegroup import group_of
 from probes.engineplatform import engine_platform
 from probes.errors import EnginescopeError
 from probes.machine import fingerprint
 from probes.memory.account import Memory, engine_memory
 from probes.metrics.endpoint import METRICS, Endpoint
+from probes.privacy.commandline import command_line
+from probes.processes.enginegroup import group_of
 from probes.serve.checks import Check, run_checks
 from probes.serve.client import healthy
 from probes.serve.command import HOST, Command, ServeOptions, on_gpu, server_command

@@ -22,7 +22,7 @@ from pathlib import Path
 import psutil
 
 from probes.checkpoint import two_layer_model
-from probes.enginegroup import Member
+from probes.processes.enginegroup import Member
 from probes.serve.client import NoAnswer, ask, free_port, stream
 from probes.serve.command import HOST, PROGRAM
 from tests.engine.hanging import hanging

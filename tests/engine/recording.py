@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from probes.checkpoint import two_layer_model
-from probes.secretvalues import is_secret
+from probes.privacy.secretvalues import is_secret
 
 ROOT = Path(__file__).resolve().parents[2]
 # The engine's core and workers are forked, which spares two of three imports of vLLM: for whatever does not look at the

@@ -20,7 +20,7 @@ BELOW = {
 HEAVY = {"vllm", "torch", "transformers"}
 ADAPTERS = {
     "probes/checkpoint.py",
-    "probes/torchrates.py",
+    "probes/rates/torchrates.py",
     "tracing/hooks/steplog.py",
     "tracing/demo.py",
     "tracing/shapes/engine/conversation.py",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from probes.commandline import ROOT, command_line
+from probes.privacy.commandline import ROOT, command_line
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,8 @@ import pytest
 from probes.doctor import __main__ as doctor
 from probes.doctor import engines, software, surroundings
 from probes.doctor.surroundings import Distribution, Finding, Surroundings
-from probes.home import tilde
 from probes.machine import Gpu
+from probes.privacy.home import tilde
 from tests.probes.machines import CUDA_SET, ROOT, machine
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from probes.enginegroup import LaunchOptions, arguments, group_of, groups, launch_options, listener
+from probes.processes.enginegroup import LaunchOptions, arguments, group_of, groups, launch_options, listener
 from tests.probes.memorycommand import run, small_model, tree
 from tests.probes.metrics_server import serving
 

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from probes.devices.device import Device, DeviceReading
-from probes.enginegroup import group_of, groups
 from probes.errors import EnginescopeError
 from probes.memory.account import Memory, engine_memory
 from probes.memory.footprint import weights
 from probes.memory.kvcache import kv_caches
 from probes.memory.table import WHY, report
 from probes.metrics.exposition import parse
+from probes.processes.enginegroup import group_of, groups
 from tests.probes.memorycommand import MIB, run, small_model, tree
 from tests.probes.metrics_server import Engines, serving
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from probes.secretvalues import blanked_words, secret_variables, secret_words
+from probes.privacy.secretvalues import blanked_words, secret_variables, secret_words
 
 
 def test_variables_that_are_named_like_secrets() -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from probes.errors import EnginescopeError, usage_error
-from probes.secretvalues import blanked
+from probes.privacy.secretvalues import blanked
 from tracing.hang import enginelog
 from tracing.hang.dump import ProcessDump, ThreadStack
 from tracing.hang.enginelog import LoggedProgress, Notice

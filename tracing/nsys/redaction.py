@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Collection
 from pathlib import Path
 
-from probes.secretvalues import HIDDEN, KNOWN_SECRET, SECRET_NAME, is_secret
+from probes.privacy.secretvalues import HIDDEN, KNOWN_SECRET, SECRET_NAME, is_secret
 from tracing.nsys.capture import STEM
 
 LEAST_LENGTH = 6  # of a value that is blanked wherever it stands; a shorter one would take half the file with it

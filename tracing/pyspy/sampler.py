@@ -23,8 +23,8 @@ import psutil
 
 from enginescope_plugin import TRACE
 from probes.errors import EnginescopeError, usage_error
+from probes.privacy.secretvalues import is_secret
 from probes.programs import program
-from probes.secretvalues import is_secret
 from tracing.pyspy import titles
 from tracing.pyspy.recording import Live, Recording
 

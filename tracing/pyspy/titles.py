@@ -10,7 +10,7 @@ import mmap
 import re
 from pathlib import Path
 
-from probes.secretvalues import secret_words
+from probes.privacy.secretvalues import secret_words
 
 TITLE = re.compile(rb'"process \d+:\\"((?:[^"\\]|\\.)*)\\""')
 WORD_BEGINS = rb"(?:(?<![\w-])|(?<=\\[bfnrt])|(?<=\\u[0-9a-f]{4}))"  # after an escaped line break too

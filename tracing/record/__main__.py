@@ -113,8 +113,8 @@ def main() -> int:
 
 def recorded(command: list[str], folder: Path, watchers: Watchers, partial: bool) -> int:
     """Run the command watched and say what was seen; its exit code, or 1 where a watcher was missing."""
-    from probes.commandline import command_line
-    from probes.secretvalues import secret_variables, secret_words
+    from probes.privacy.commandline import command_line
+    from probes.privacy.secretvalues import secret_variables, secret_words
     from tracing.nsys import capture, redaction
     from tracing.record import trace
     from tracing.record.command import run_watched

@@ -14,7 +14,7 @@ from typing import Any
 from enginescope_plugin import NVTX, TRACE
 from probes import nvtxlibrary
 from probes.errors import EnginescopeError, usage_error
-from probes.secretvalues import secret_variables, secret_words
+from probes.privacy.secretvalues import secret_variables, secret_words
 from tracing.nsys import capture
 from tracing.record.folder import take_over
 from tracing.record.launch import hand_over

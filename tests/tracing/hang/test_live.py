@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from probes.enginegroup import Member
 from probes.errors import EnginescopeError
 from probes.metrics.exposition import Window, parse
+from probes.processes.enginegroup import Member
 from tests.tracing.traces import TraceWriter
 from tracing.events import layout
 from tracing.hang.chain import explain

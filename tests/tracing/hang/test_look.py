@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from probes.enginegroup import Member
 from probes.errors import EnginescopeError
 from probes.metrics.endpoint import Endpoint
+from probes.processes.enginegroup import Member
 from probes.serve.client import free_port
 from tests.tracing.hang import standin
 from tracing.hang.chain import explain

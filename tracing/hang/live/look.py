@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 
 from probes.devices.reading import read_devices
 from probes.devices.sampling import DeviceSampler
-from probes.enginegroup import HELPER, Member, group_of, launch_options, listener
 from probes.errors import EnginescopeError
 from probes.metrics.endpoint import Endpoint, endpoint
 from probes.metrics.exposition import Snapshot, Window
+from probes.processes.enginegroup import HELPER, Member, group_of, launch_options, listener
 from tracing.hang.doing import HangCause
 from tracing.hang.dump import ProcessDump
 from tracing.hang.explanation import Explanation

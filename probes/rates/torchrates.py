@@ -12,7 +12,7 @@ from probes.doctor.resources import model_threads
 from probes.doctor.surroundings import here
 from probes.engineplatform import CPU, CUDA, ROCM, engine_platform
 from probes.errors import EnginescopeError
-from probes.rates import Rates
+from probes.rates.rates import Rates
 
 EACH_S = 0.25  # of measuring one size
 READ_VALUES = 1 << 27  # float32: 512 MiB, far beyond any cache

@@ -5,10 +5,10 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from probes.home import tilde
-from probes.secretvalues import blanked_words
+from probes.privacy.home import tilde
+from probes.privacy.secretvalues import blanked_words
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("probes", "tracing", "offline", "notes")
 
 

@@ -1,0 +1,1 @@
+"""What texts that other people read keep out: secrets, and the name of the user."""
