@@ -74,8 +74,9 @@ def _moving(situation: Situation) -> Explanation | None:
     if not counters or not counters.moved:
         return None
     within = f" within {counters.seconds:.1f} s" if counters.seconds else " lately"
-    notes = [note(each, now) for each in situation.having(frames.WORKER) if (now := activity(each)) and now.cause]
-    return Explanation.single(HangCause.SLOW, ENGINE, f"moves ({', '.join(counters.moved)}{within})", notes=notes[:1])
+    notes = [note(each, now) for each in situation.having(frames.WORKER) if (now := activity(each)) and now.cause][:1]
+    notes += [f"engine {name} has requests running, and nothing of it moved" for name in counters.still]
+    return Explanation.single(HangCause.SLOW, ENGINE, f"moves ({', '.join(counters.moved)}{within})", notes=notes)
 
 
 # --- the walk: front end, core ---
@@ -89,8 +90,9 @@ def _walk(situation: Situation) -> Explanation:
     if not cores:
         workers = situation.having(frames.WORKER)
         return explain_workers(situation, None, workers) if workers else _no_core(situation, fronts)
-    telling = min((_core(situation, core) for core in cores), key=lambda each: each.answers[0].cause in LEAST_TELLING)
-    links = [link(front, cores[0], "outputs") for front in fronts[:1]]
+    explanations = [(core, _core(situation, core)) for core in sorted(cores, key=_waits_for_request)]
+    core, telling = min(explanations, key=lambda each: each[1].answers[0].cause in LEAST_TELLING)
+    links = [link(front, core, "outputs") for front in fronts[:1]]
     return replace(telling, chain=(*links, *telling.chain))
 
 
@@ -120,6 +122,13 @@ def _no_core(situation: Situation, fronts: Sequence[MemberProcess]) -> Explanati
     label = fronts[0].label if fronts else ENGINE
     text = "waits, and there is neither a core nor a worker among these dumps"
     return Explanation.single(HangCause.UNKNOWN, label, text, apart="py-spy dump of its other processes")
+
+
+def _waits_for_request(core: MemberProcess) -> bool:
+    """Whether a core has nothing to compute: of several engines another one is then looked at first."""
+    after = core.main()[1]
+    awaited = frames.awaited_by(after.python, frames.CORE) if after else None
+    return awaited is not None and awaited[0].role == frames.FRONT_END
 
 
 def _core(situation: Situation, core: MemberProcess) -> Explanation:

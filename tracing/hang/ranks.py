@@ -69,7 +69,8 @@ def _lost(situation: Situation, core: MemberProcess | None, waiting: Ranks) -> t
     if core is None:
         worker, now = waiting[0]
         return (HangAnswer(HangCause.IDLE, worker.label, now.text, now.frame, "a dump of the core"),)
-    asked = max((span.step for span in situation.spans if span.role == frames.CORE), default=None)
+    own = [span.step for span in situation.spans if span.pid == core.pid and span.role == frames.CORE]
+    asked = max(own, default=None)
     behind = [each for each in waiting if asked is not None and asked > _last_step(situation, each[0])]
     worker, now = (behind or list(waiting))[0]
     both = f"waits for the next call, and {core.label} for the answer to one"

@@ -58,7 +58,8 @@ def facts(situation: Situation) -> Iterator[str]:
     if counters and counters.running is not None:
         moved = ", ".join(counters.moved) or "nothing moved"
         over = f" in {counters.seconds:.1f} s" if counters.seconds else ""
-        yield f"counters{over}: {counters.running:g} running, {counters.waiting or 0:g} waiting; {moved}"
+        waiting = "not known how many" if counters.waiting is None else f"{counters.waiting:g}"
+        yield f"counters{over}: {counters.running:g} running, {waiting} waiting; {moved}"
     if situation.answers is False:
         yield "its /metrics did not answer"
     for index, share in situation.devices.items():

@@ -34,13 +34,17 @@ class ProcessState:
 
 @dataclass(frozen=True)
 class Counters:
-    """What the engine counts, over `seconds`; None where it does not say. `moved` names what changed."""
+    """What the engine counts, over `seconds`; None where it does not say. `moved` names what changed.
+
+    `still` are those of several engines that have requests running, and of which nothing moved.
+    """
 
     seconds: float
     running: float | None
     waiting: float | None
     moved: tuple[str, ...]
     deferred: float | None = None
+    still: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

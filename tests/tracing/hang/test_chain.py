@@ -102,6 +102,24 @@ def test_counters_that_move_are_no_hang() -> None:
     assert (answer.cause, answer.text) == (HangCause.SLOW, "moves (12 generated tokens within 5.0 s)")
 
 
+def test_of_two_engines_the_one_without_requests_explains_nothing() -> None:
+    idle = IDLE_CORE.replace("EngineCore", "EngineCore_DP0")
+    stuck = WAITING_CORE.replace("10", "11").replace("EngineCore", "EngineCore_DP1")
+    workers = [idle_worker(20, "Worker_DP0"), worker(21, "Worker_DP1", "search (mine.py:4)")]
+    explanation = explain(replace(situation(FRONT, idle, stuck, *workers), counters=STUCK))
+    assert (explanation.answers[0].cause, explanation.answers[0].process) == (
+        HangCause.PYTHON,
+        "worker Worker_DP1 (21)",
+    )
+    assert [link.awaited for link in explanation.chain] == ["core EngineCore_DP1 (11)", "worker Worker_DP1 (21)"]
+
+
+def test_an_engine_that_moves_beside_one_that_does_not() -> None:
+    counters = Counters(5.0, 2, 0, ("12 generated tokens",), still=("1",))
+    [note] = explain(replace(situation(FRONT, IDLE_CORE), counters=counters)).notes
+    assert note == "engine 1 has requests running, and nothing of it moved"
+
+
 def test_idle_is_known_where_requests_are_counted() -> None:
     seen = situation(FRONT, IDLE_CORE, WORKERS)
     assert first(replace(seen, counters=Counters(5.0, 0, 0, ()))).cause == HangCause.IDLE
@@ -147,6 +165,8 @@ def test_the_recorder_tells_which_message_is_lost(step: int, way: str) -> None:
     spans += [LastSpan(pid, pid, "worker.execute", "worker", step, 1.0) for pid in (20, 21)]
     [answer] = explain(replace(situation(FRONT, WAITING_CORE, WORKERS), spans=tuple(spans))).answers
     assert way in answer.text and "step 7" in answer.text
+    other = LastSpan(11, 11, "executor.dispatch", "core", 9, 1.0)  # another engine's core has steps of its own
+    assert explain(replace(situation(FRONT, WAITING_CORE, WORKERS), spans=(*spans, other))).answers[0] == answer
 
 
 def test_a_core_that_goes_round_without_a_batch_waits_for_remote_kv() -> None:

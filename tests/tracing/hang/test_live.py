@@ -166,6 +166,7 @@ def test_what_two_engines_count_behind_two_front_ends() -> None:
     looks = [parse(FRONT_ENDS.format(usage=usage), at) for usage, at in ((0.5, 1.0), (0.25, 6.0))]
     counters = counting.counted(Window(*looks))
     assert (counters.running, counters.moved) == (5, ("KV cache in use from 50.0% to 37.5%",))
+    assert counters.still == ("0",)
 
 
 def test_the_last_spans_of_a_recorder(tmp_path: Path) -> None:

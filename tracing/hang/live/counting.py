@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from probes.errors import EnginescopeError
 from probes.metrics.endpoint import Endpoint, look
 from probes.metrics.exposition import Snapshot, Window
-from probes.metrics.quantities import COUNTERS, GAUGES, ITERATION_TOKENS, KV_CACHE_USAGE, gauge, has_any, name_in
+from probes.metrics.quantities import (
+    COUNTERS,
+    ENGINE,
+    GAUGES,
+    ITERATION_TOKENS,
+    KV_CACHE_USAGE,
+    engines,
+    gauge,
+    has_any,
+    name_in,
+)
 from tracing.hang.situation import Counters
 
 TIMEOUT_S = 3.0
@@ -27,19 +39,25 @@ def counted(window: Window) -> Counters:
     """The window as this command needs it."""
     after = window.after
     running, waiting = (gauge(after, metric) for metric in GAUGES[:2])
-    return Counters(window.seconds, running, waiting, _moved(window), after.total(BY_REASON, DEFERRED))
+    deferred = after.total(BY_REASON, DEFERRED)
+    each = {name: {ENGINE: name} for name in engines(after)}
+    still = [name for name, own in each.items() if gauge(after, GAUGES[0], own) and not _moved(window, own)]
+    return Counters(
+        window.seconds, running, waiting, _moved(window, {}), deferred, tuple(still) if len(each) > 1 else ()
+    )
 
 
-def _moved(window: Window) -> tuple[str, ...]:
+def _moved(window: Window, where: Mapping[str, str]) -> tuple[str, ...]:
+    """What changed of the engines whose labels are these."""
     moved = []
     for metric in PROGRESS:
         name = name_in(window.after, metric)
-        if name and (increase := window.increase(name)):
+        if name and (increase := window.increase(name, where)):
             moved.append(f"{increase:,.0f} {metric.title}")
-    steps = window.increase(f"{ITERATION_TOKENS}_count")
+    steps = window.increase(f"{ITERATION_TOKENS}_count", where)
     if steps:
         moved.append(f"{steps:,.0f} steps")
-    before, after = gauge(window.before, KV_CACHE_USAGE), gauge(window.after, KV_CACHE_USAGE)
+    before, after = (gauge(look, KV_CACHE_USAGE, where) for look in (window.before, window.after))
     if before is not None and after is not None and before != after:
         moved.append(f"{KV_CACHE_USAGE.title} from {before:.1%} to {after:.1%}")
     return tuple(moved)
