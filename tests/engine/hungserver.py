@@ -27,7 +27,6 @@ from probes.serve.client import NoAnswer, ask, free_port, stream
 from probes.serve.command import HOST, PROGRAM
 from tests.engine.hanging import hanging
 from tests.engine.recording import FORKED, ROOT
-from tracing.hang.chain import explain
 from tracing.hang.doing import HangCause
 from tracing.hang.explanation import Explanation
 from tracing.hang.live import look
@@ -212,8 +211,7 @@ class HungServer:
 
     def explanation(self, seconds: float = LOOK_S) -> Explanation:
         """What the command finds, by the functions that it calls."""
-        seen = look.situation(self.group, self.endpoint, seconds)
-        return explain(look.closer(seen, explain(seen)))
+        return look.explained(self.group, self.endpoint, seconds)[1]
 
 
 def is_right(kind: Kind, explanation: Explanation) -> bool:

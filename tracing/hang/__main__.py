@@ -66,9 +66,7 @@ def explained(targets: list[str], seconds: float) -> tuple[Situation, Explanatio
         return reading, explain(reading)
     if targets[1:]:
         raise usage_error("give one process or server, or files alone")
-    seen = look.situation(*look.group_at(targets[0]), seconds)
-    nearer = look.closer(seen, explain(seen))
-    return nearer, explain(nearer)
+    return look.explained(*look.group_at(targets[0]), seconds)
 
 
 def is_address(text: str) -> bool:

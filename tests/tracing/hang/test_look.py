@@ -19,7 +19,6 @@ from probes.metrics.endpoint import Endpoint
 from probes.processes.enginegroup import Member
 from probes.serve.client import free_port
 from tests.tracing.hang import standin
-from tracing.hang.chain import explain
 from tracing.hang.doing import HangCause
 from tracing.hang.explanation import Explanation
 from tracing.hang.live import look, procfs, stacks
@@ -60,9 +59,9 @@ def stands(member: Member) -> bool:
 
 def explained(group: Group, seconds: float = 0.4) -> Explanation:
     time.sleep(0.3)  # a lock's holder needs a tenth of a second
-    seen = look.situation(*group, seconds)
-    assert not seen.problems
-    return explain(look.closer(seen, explain(seen)))
+    situation, explanation = look.explained(*group, seconds)
+    assert not situation.problems
+    return explanation
 
 
 @pytest.mark.parametrize(

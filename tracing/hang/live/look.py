@@ -13,6 +13,7 @@ from probes.errors import EnginescopeError
 from probes.metrics.endpoint import Endpoint, endpoint
 from probes.metrics.exposition import Snapshot, Window
 from probes.processes.enginegroup import HELPER, Member, group_of, launch_options, listener
+from tracing.hang.chain import explain
 from tracing.hang.doing import HangCause
 from tracing.hang.dump import ProcessDump
 from tracing.hang.explanation import Explanation
@@ -50,6 +51,13 @@ def group_at(target: str) -> tuple[list[Member], Endpoint | None]:
     if pid is None:
         raise EnginescopeError(f"nobody that can be seen listens on port {at.port}; name a process id of the engine")
     return group_of(pid), at
+
+
+def explained(group: Sequence[Member], at: Endpoint | None, seconds: float) -> tuple[Situation, Explanation]:
+    """The situation by two looks, `seconds` apart, and a closer one where those tell little; and its explanation."""
+    looks = situation(group, at, seconds)
+    nearer = closer(looks, explain(looks))
+    return nearer, explain(nearer)
 
 
 def situation(group: Sequence[Member], at: Endpoint | None, seconds: float) -> Situation:
