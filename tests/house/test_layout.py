@@ -47,7 +47,7 @@ FLOORS = {
     "hang": READERS,
     "shapes": READERS | {"record"},
     "attach": READERS | {"record"},
-    "kept": READERS | {"attach"},
+    "kept": READERS | {"attach", "hang"},
     "top": READERS | {"attach"},
     "page": READERS,
 }

@@ -11,7 +11,7 @@ import numpy as np
 
 from probes.errors import EnginescopeError, usage_error
 
-Quantity = Literal["ttft", "latency", "itl", "step"]
+Quantity = Literal["ttft", "latency", "itl", "step", "stuck"]
 Occurrence = Literal["preempted", "error"]
 QUANTITIES, OCCURRENCES = get_args(Quantity), get_args(Occurrence)
 UNITS_NS = {"us": 1_000, "µs": 1_000, "ms": 1_000_000, "s": 1_000_000_000}
@@ -57,6 +57,7 @@ def parse(text: str) -> Condition:
     | typed               | means                                                                  |
     | ------------------- | ---------------------------------------------------------------------- |
     | `ttft > 1s`         | more than a second to the first output (also `latency`, `itl`, `step`) |
+    | `stuck > 30s`       | no step begun for so long, though a call goes on                       |
     | `latency > p99 * 2` | more than twice the 99th percentile of the last 1,000                  |
     | `preempted`         | a request lost its KV cache to another (also `error`)                  |
     """
@@ -64,6 +65,8 @@ def parse(text: str) -> Condition:
     if match := LIMIT.fullmatch(words):
         return TimeLimit(words, _quantity(match[1]), round(float(match[2]) * UNITS_NS[match[3]]))
     if match := QUANTILE.fullmatch(words):
+        if match[1] == "stuck":
+            raise usage_error(f"{text!r}: a hang is no matter of percentiles; as in --keep 'stuck > 30s'")
         if not 0 < float(match[2]) < 100:
             raise usage_error(f"{text!r}: p{match[2]} is no percentile between 0 and 100")
         return QuantileLimit(words, _quantity(match[1]), float(match[2]) / 100, float(match[3] or 1))
@@ -81,7 +84,7 @@ def _quantity(name: str) -> Quantity:
 
 
 def _unknown(text: str) -> EnginescopeError:
-    known = f"{', '.join(QUANTITIES)} > TIME or > p99 * 2; {', '.join(OCCURRENCES)}"
+    known = f"{', '.join(QUANTITIES)} > TIME, or > p99 * 2 (but for stuck); {', '.join(OCCURRENCES)}"
     return usage_error(f"{text!r} is no condition: {known}; as in --keep 'ttft > 1s'")
 
 

@@ -19,7 +19,9 @@ from tracing.attach.recording import traced
 from tracing.attach.ring import Ring, new_rings
 from tracing.attach.switch import NS_PER_S
 from tracing.events.texts import ring_texts
+from tracing.kept import hangdump
 from tracing.kept.condition import Condition
+from tracing.kept.hangdump import HangDump
 from tracing.kept.triggers import Firing, Triggers
 
 FILE, SCHEMA = "kept.json", 1
@@ -52,6 +54,7 @@ class Keeper:
         self.triggers = Triggers(conditions)
         self.rings: dict[int, Ring] = {}
         self.firing: Firing | None = None
+        self.hang: HangDump | None = None  # where it is one that fired
         self.more = 0
         self.written: deque[float] = deque(maxlen=MOST_A_MINUTE)
 
@@ -80,8 +83,16 @@ class Keeper:
             ring.skip()
             self.rings[ring.pid] = ring
         for ring in self.rings.values():
-            for firing in self.triggers.look(ring.pid, ring.take()):
+            missing = ring.lost + ring.dropped()
+            records = ring.take()
+            if ring.lost + ring.dropped() > missing:
+                self.triggers.forget(ring.pid)
+            for firing in self.triggers.look(ring.pid, records):
                 self._fire(firing)
+        if self.firing is None:
+            for firing in self.triggers.stuck(time.monotonic_ns()):
+                self._fire(firing)
+                self._dump(firing)
         if self.firing and time.monotonic_ns() > self.firing.at_ns + AFTER_NS:
             firing, self.firing = self.firing, None
             return self._keep(firing)
@@ -95,16 +106,28 @@ class Keeper:
         else:
             self.more += 1
 
+    def _dump(self, firing: Firing) -> None:
+        """The dump of a hang that has just fired; what turns out to be none is not kept."""
+        if self.firing is not firing:
+            return
+        self.hang = hangdump.take(firing.pid)
+        if not self.hang.is_hang:
+            print(f"{firing.condition}: {self.hang.answer}; not kept", file=sys.stderr, flush=True)
+            self.firing = self.hang = None
+
     def _keep(self, firing: Firing) -> Path:
         """Write the folder, and remove the oldest ones where there are too many."""
         path = self.folder / f"{time.strftime('%Y%m%d-%H%M%S')}-{firing.at_ns % NS_PER_S:09d}"
         path.mkdir(parents=True)
         with traced(self.engine, path, measures_cost=False) as problems:
-            problems += Moved(self.engine.folder, path, firing.at_ns - BEFORE_NS).close()
+            problems += Moved(self.engine.folder, path, firing.at_ns - firing.value_ns - BEFORE_NS).close()
         when = time.time() - (time.monotonic_ns() - firing.at_ns) / NS_PER_S
         where = (firing.at_ns, firing.value_ns, firing.pid, self._name(firing), firing.step)
         keep, self.more = Keep(firing.condition, when, *where, self.more), 0
         (path / FILE).write_text(json.dumps({"schema": SCHEMA} | asdict(keep)))
+        if self.hang:
+            self.hang.write(path)
+            self.hang = None
         print(f"{time.strftime('%H:%M:%S')}  {firing.condition}: kept {path}", file=sys.stderr, flush=True)
         bound(self.folder, MOST, MOST_BYTES)
         return path

@@ -7,13 +7,16 @@ from pathlib import Path
 from probes.errors import EnginescopeError
 from tracing.breakdown.findings import Findings, findings
 from tracing.breakdown.review import SlowStep
+from tracing.kept import hangdump
 from tracing.kept.keeping import Keep
 
 UNKNOWN = "not known: no step of that time was slower than its peers"
 
 
 def reason(folder: Path, keep: Keep) -> str:
-    """The reason; a fault of the folder is one as well."""
+    """The reason; of a hang its dump's answer. A fault of the folder is one as well."""
+    if dump := hangdump.text_in(folder):
+        return dump.partition("\n")[0]
     try:
         return likely(findings(folder), keep)
     except EnginescopeError as error:

@@ -54,6 +54,8 @@ class Triggers:
         self._recent = [Recent(each.quantile) if isinstance(each, QuantileLimit) else None for each in conditions]
         self._calls: dict[tuple[int, int], OpenCall] = {}
         self._steps: dict[tuple[int, int], int] = {}
+        self._begun_ns = 0  # when a step that computes something last began
+        self._stuck: set[str] = set()  # the conditions that this hang has met
 
     def look(self, pid: int, records: np.ndarray) -> Iterator[Firing]:
         """The conditions that new records of a process meet, in their order."""
@@ -69,8 +71,26 @@ class Triggers:
                 yield from self._happened("error", Firing("", end, 0, pid, request, step))
             elif site == SCHEDULE:
                 _open(self._steps, (pid, step), start)
+                if value:  # the tokens that it computes
+                    self._begun_ns = max(self._begun_ns, end)
+                    self._stuck.clear()
             elif site == UPDATE and (pid, step) in self._steps:
                 yield from self._took("step", Firing("", end, end - self._steps.pop((pid, step)), pid, 0, step))
+
+    def stuck(self, now_ns: int) -> Iterator[Firing]:
+        """The conditions that an engine meets by beginning no step though a call goes on: each once a hang."""
+        if not self._calls:
+            return
+        (pid, _), call = min(self._calls.items(), key=lambda item: item[1].start_ns)
+        still_ns = now_ns - max(call.start_ns, self._begun_ns)
+        for firing in self._took("stuck", Firing("", now_ns, still_ns, pid, call.request)):
+            if firing.condition not in self._stuck:
+                self._stuck.add(firing.condition)
+                yield firing
+
+    def forget(self, pid: int) -> None:
+        """Leave out the calls of a process of which records are lost: their ends may be among those."""
+        self._calls = {key: call for key, call in self._calls.items() if key[0] != pid}
 
     def _call(
         self, pid: int, number: int, is_last: bool, start: int, end: int, value: int, request: int, is_raised: bool

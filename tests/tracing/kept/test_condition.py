@@ -16,6 +16,7 @@ from tracing.kept.condition import Condition, Happening, QuantileLimit, Recent, 
         (" step  > 1.5 ms ", TimeLimit("step > 1.5 ms", "step", 1_500_000)),
         ("latency > p99 * 2", QuantileLimit("latency > p99 * 2", "latency", 0.99, 2.0)),
         ("latency > p50", QuantileLimit("latency > p50", "latency", 0.5, 1.0)),
+        ("stuck > 30s", TimeLimit("stuck > 30s", "stuck", 30_000_000_000)),
         ("preempted", Happening("preempted", "preempted")),
         ("error", Happening("error", "error")),
     ],
@@ -24,7 +25,9 @@ def test_what_is_a_condition(text: str, condition: Condition) -> None:
     assert parse(text) == condition
 
 
-@pytest.mark.parametrize("text", ["", "ttft", "ttft < 1s", "ttft > 1", "speed > 1s", "latency > p100", "ttft > -1s"])
+@pytest.mark.parametrize(
+    "text", ["", "ttft", "ttft < 1s", "ttft > 1", "speed > 1s", "latency > p100", "ttft > -1s", "stuck", "stuck > p99"]
+)
 def test_what_is_none(text: str) -> None:
     with pytest.raises(EnginescopeError) as error:
         parse(text)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -28,15 +29,23 @@ from tracing.sites.engine import CODES
 MS = 1_000_000
 
 
-def fired(*conditions: str, **spans: list[tuple[str, int, int, int, int, int]]) -> list[tuple[str, int]]:
-    """The conditions that spans (site, start and end in ms, step, value, extra) meet, and by which values in ms."""
-    records = np.zeros(len(spans["rows"]), layout.RECORD)
-    for row, (site, start, end, step, value, extra) in zip(records, spans["rows"], strict=True):
+Row = tuple[str, int, int, int, int, int]  # site, start and end in ms, step, value, extra
+
+
+def records_of(rows: Sequence[Row]) -> np.ndarray:
+    """Spans as a ring holds them."""
+    records = np.zeros(len(rows), layout.RECORD)
+    for row, (site, start, end, step, value, extra) in zip(records, rows, strict=True):
         row["kind"] = layout.RAISED if value == -1 else layout.SPAN
         row["site"], row["start"], row["end"] = CODES[site], start * MS, end * MS
         row["step"], row["value"], row["extra"] = step, value, extra
+    return records
+
+
+def fired(*conditions: str, rows: Sequence[Row]) -> list[tuple[str, int]]:
+    """The conditions that spans meet, and by which values in ms."""
     triggers = Triggers([parse(text) for text in conditions])
-    return [(firing.condition, firing.value_ns // MS) for firing in triggers.look(1, records)]
+    return [(firing.condition, firing.value_ns // MS) for firing in triggers.look(1, records_of(rows))]
 
 
 CALL = [
@@ -61,19 +70,26 @@ def test_what_the_core_fires() -> None:
     assert every == [("preempted", 0), ("step > 100ms", 120), ("error", 0)]
 
 
+@contextmanager
+def standing_engine(base: Path, pid: int) -> Iterator[StandingEngine]:
+    """An engine with one ring, that of process `pid`, which this process writes."""
+    folder = folder_of(base, standby=False)
+    _recorder.start(str(folder / f"events-{pid}.bin"), layout.SCHEMA, 0, 1)
+    TraceWriter(base / "process", pid, ["front end", "core", "worker"]).close(hooked=[])
+    (base / "process" / f"process-{pid}.json").rename(folder / f"process-{pid}.json")
+    standing = read(folder)
+    assert standing is not None
+    try:
+        yield StandingEngine(folder, standing)
+    finally:
+        _recorder.stop()
+
+
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[StandingEngine]:
     """This process as an engine with a ring."""
-    folder = folder_of(tmp_path, standby=False)
-    path = folder / f"events-{os.getpid()}.bin"
-    _recorder.start(str(path), layout.SCHEMA, 0, 1)
-    writer = TraceWriter(tmp_path / "said", os.getpid(), ["front end", "core", "worker"])
-    writer.close(hooked=[])
-    (tmp_path / "said" / f"process-{os.getpid()}.json").rename(folder / f"process-{os.getpid()}.json")
-    standing = read(folder)
-    assert standing is not None
-    yield StandingEngine(folder, standing)
-    _recorder.stop()
+    with standing_engine(tmp_path, os.getpid()) as standing:
+        yield standing
 
 
 def call(start_ns: int, first_ns: int, number: int) -> None:
