@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -9,10 +10,13 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
 
+from probes.devices.device import Activity, Device, DeviceReading
+from probes.devices.sampling import SampledDevice
 from probes.errors import EnginescopeError
 from probes.metrics.exposition import Window, parse
 from probes.processes.enginegroup import Member
@@ -85,6 +89,18 @@ def test_a_situation_of_one_process(process: subprocess.Popen[str]) -> None:
 def test_a_process_that_cannot_be_looked_into_is_a_problem() -> None:
     with pytest.raises(EnginescopeError, match="py-spy"):
         stacks.dumped(2**22 + 1, "")
+
+
+@pytest.mark.parametrize(("pid", "busy"), [(7, {0: 40.0}), (9, {0: 40.0, 1: 100.0})])
+def test_a_device_of_another_engine_is_not_the_engines(
+    pid: int, busy: dict[int, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a container the driver names no process of ours: any device may be the engine's then."""
+    devices = [Device("nvidia", index, "GPU", 1, 2, holders={7 + index: 1}) for index in (0, 1)]
+    sampled = [SampledDevice(index, "GPU", 1, Activity(share)) for index, share in ((0, 40.0), (1, 100.0))]
+    monkeypatch.setattr(look, "read_devices", lambda: DeviceReading(devices))
+    monkeypatch.setattr(look, "DeviceSampler", lambda: contextlib.nullcontext(mock.Mock(take=lambda: sampled)))
+    assert look._wait(0.0, {pid}) == busy
 
 
 def test_what_proc_says(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 
 from probes.devices.reading import read_devices
@@ -65,7 +65,7 @@ def situation(group: Sequence[Member], at: Endpoint | None, seconds: float) -> S
     members = [member for member in group if member.role != HELPER]
     folder = recorder_folder(members[0].pid)
     first = _look(members, at, folder)
-    busy = _wait(first.at_s + seconds)
+    busy = _wait(first.at_s + seconds, {member.pid for member in members})
     second = _look(members, at, folder)
     processes = [_process(member, first, second) for member in members]
     return Situation(
@@ -96,12 +96,14 @@ def _look(members: Sequence[Member], at: Endpoint | None, folder: str) -> Look:
     return Look(began_s, states, dumps, counters, recorded(folder), unread, tuple(problems))
 
 
-def _wait(until_s: float) -> dict[int, float]:
-    """Sleep, with an eye on the devices: how busy each was, in percent."""
-    with DeviceSampler() if read_devices().devices else contextlib.nullcontext() as sampler:
+def _wait(until_s: float, pids: Set[int]) -> dict[int, float]:
+    """Sleep, with an eye on the devices: how busy each of the engine's was, in percent; all where none names it."""
+    devices = read_devices().devices
+    own = {each.index for each in devices if pids & each.holders.keys()} or {each.index for each in devices}
+    with DeviceSampler() if devices else contextlib.nullcontext() as sampler:
         time.sleep(max(0.0, until_s - time.monotonic()))
         sampled = sampler.take() if sampler else []
-    shares = {each.index: each.activity.utilization_percent for each in sampled}
+    shares = {each.index: each.activity.utilization_percent for each in sampled if each.index in own}
     return {index: share for index, share in shares.items() if share is not None}
 
 
