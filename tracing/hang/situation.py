@@ -149,9 +149,9 @@ class Situation:
 
 def of_reading(reading: Reading) -> Situation:
     """The situation that pasted texts tell of: two dumps of one process are two looks at it."""
-    looks: dict[tuple[int, str] | int, list[ProcessDump]] = {}
+    looks: dict[int, list[ProcessDump]] = {}
     for number, dump in enumerate(reading.dumps):
-        looks.setdefault((dump.pid, "") if dump.pid else number, []).append(dump)
+        looks.setdefault(dump.pid or ~number, []).append(dump)  # without a number it is a process of its own
     processes = [
         MemberProcess(
             dumps[-1].pid, role_of(dumps[-1]), short_title(dumps[-1].title), dumps[-1], dumps[-2] if dumps[1:] else None

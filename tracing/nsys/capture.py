@@ -86,9 +86,9 @@ def export(report: Path, sqlite: Path) -> None:
 def _run(command: list[str], output: Path) -> None:
     """Run a step of nsys that writes `output`; what it prints, mostly a progress bar, is only for when it fails."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=IMPORT_TIMEOUT_S)
+        process = subprocess.run(command, capture_output=True, text=True, timeout=IMPORT_TIMEOUT_S)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise EnginescopeError(f"cannot make {output}: {error}") from None
     if not output.exists():
-        last = (done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}").splitlines()[-1]
+        last = (process.stderr.strip() or process.stdout.strip() or f"exit code {process.returncode}").splitlines()[-1]
         raise EnginescopeError(f"{Path(command[0]).name} did not make {output}: {last}")

@@ -36,13 +36,13 @@ def situation(*texts: str) -> Situation:
     return of_reading(read_text("".join(texts), "test"))
 
 
-def first(seen: Situation) -> HangAnswer:
-    return explain(seen).answers[0]
+def first(engine: Situation) -> HangAnswer:
+    return explain(engine).answers[0]
 
 
-def with_state(seen: Situation, pid: int, state: ProcessState) -> Situation:
-    processes = tuple(replace(each, state=state) if each.pid == pid else each for each in seen.processes)
-    return replace(seen, processes=processes)
+def with_state(engine: Situation, pid: int, state: ProcessState) -> Situation:
+    processes = tuple(replace(each, state=state) if each.pid == pid else each for each in engine.processes)
+    return replace(engine, processes=processes)
 
 
 REDUCE = (
@@ -71,34 +71,34 @@ def test_a_rank_that_compiles_while_another_waits_for_its_device() -> None:
 
 
 def test_a_rank_that_was_not_called() -> None:
-    seen = situation(FRONT, WAITING_CORE, worker(20, "Worker_TP0", *REDUCE), idle_worker(21, "Worker_TP1"))
-    assert (first(seen).cause, first(seen).process) == (HangCause.LOST, "worker Worker_TP1 (21)")
+    engine = situation(FRONT, WAITING_CORE, worker(20, "Worker_TP0", *REDUCE), idle_worker(21, "Worker_TP1"))
+    assert (first(engine).cause, first(engine).process) == (HangCause.LOST, "worker Worker_TP1 (21)")
 
 
 def test_a_rank_whose_dump_is_missing() -> None:
-    seen = situation(FRONT, WAITING_CORE, worker(21, "Worker_TP1", *REDUCE))
-    assert first(seen).cause == HangCause.COLLECTIVE
-    assert "rank 0 is not among these dumps" in first(seen).text
+    engine = situation(FRONT, WAITING_CORE, worker(21, "Worker_TP1", *REDUCE))
+    assert first(engine).cause == HangCause.COLLECTIVE
+    assert "rank 0 is not among these dumps" in first(engine).text
 
 
 def test_ranks_in_different_operations() -> None:
     gather = "all_gather (vllm/distributed/parallel_state.py:760)"
-    seen = situation(FRONT, WAITING_CORE, worker(20, "Worker_TP0", *REDUCE), worker(21, "Worker_TP1", gather))
-    assert "different operations: all_gather, all_reduce" in first(seen).text
+    engine = situation(FRONT, WAITING_CORE, worker(20, "Worker_TP0", *REDUCE), worker(21, "Worker_TP1", gather))
+    assert "different operations: all_gather, all_reduce" in first(engine).text
 
 
 def test_a_stopped_process_explains_all_others() -> None:
-    seen = situation(FRONT, WAITING_CORE, worker(20, "Worker_TP0", *REDUCE), worker(21, "Worker_TP1", *REDUCE))
-    explanation = explain(with_state(seen, 21, ProcessState("T")))
+    engine = situation(FRONT, WAITING_CORE, worker(20, "Worker_TP0", *REDUCE), worker(21, "Worker_TP1", *REDUCE))
+    explanation = explain(with_state(engine, 21, ProcessState("T")))
     assert explanation.answers[0].cause == HangCause.STOPPED
     assert explanation.chain[-1].waiter == "worker Worker_TP0 (20)"
-    assert first(with_state(seen, 10, ProcessState("t"))).text == "is stopped by a debugger"
-    assert first(with_state(seen, 10, ProcessState("Z"))).cause == HangCause.ENDED
+    assert first(with_state(engine, 10, ProcessState("t"))).text == "is stopped by a debugger"
+    assert first(with_state(engine, 10, ProcessState("Z"))).cause == HangCause.ENDED
 
 
 def test_counters_that_move_are_no_hang() -> None:
-    seen = situation(FRONT, WAITING_CORE, worker(20, "Worker_TP0", "rest (mine.py:7)"))
-    answer = first(replace(seen, counters=Counters(5.0, 1, 0, ("12 generated tokens",))))
+    engine = situation(FRONT, WAITING_CORE, worker(20, "Worker_TP0", "rest (mine.py:7)"))
+    answer = first(replace(engine, counters=Counters(5.0, 1, 0, ("12 generated tokens",))))
     assert (answer.cause, answer.text) == (HangCause.SLOW, "moves (12 generated tokens within 5.0 s)")
 
 
@@ -121,9 +121,9 @@ def test_an_engine_that_moves_beside_one_that_does_not() -> None:
 
 
 def test_idle_is_known_where_requests_are_counted() -> None:
-    seen = situation(FRONT, IDLE_CORE, WORKERS)
-    assert first(replace(seen, counters=Counters(5.0, 0, 0, ()))).cause == HangCause.IDLE
-    assert first(replace(seen, counters=STUCK)).cause == HangCause.LOST
+    engine = situation(FRONT, IDLE_CORE, WORKERS)
+    assert first(replace(engine, counters=Counters(5.0, 0, 0, ()))).cause == HangCause.IDLE
+    assert first(replace(engine, counters=STUCK)).cause == HangCause.LOST
 
 
 def test_without_counters_both_are_named_with_what_tells_them_apart() -> None:
@@ -133,8 +133,8 @@ def test_without_counters_both_are_named_with_what_tells_them_apart() -> None:
 
 
 def test_a_client_that_does_not_read() -> None:
-    seen = replace(situation(FRONT, IDLE_CORE, WORKERS), counters=Counters(5.0, 0, 0, ()))
-    answer = first(replace(seen, unread=(UnreadAnswer("127.0.0.1:5", 4096),)))
+    engine = replace(situation(FRONT, IDLE_CORE, WORKERS), counters=Counters(5.0, 0, 0, ()))
+    answer = first(replace(engine, unread=(UnreadAnswer("127.0.0.1:5", 4096),)))
     assert (answer.cause, answer.process) == (HangCause.CLIENT, "client")
     assert "127.0.0.1:5 with 4,096 bytes unread" in answer.text
 
@@ -149,8 +149,8 @@ def test_a_core_without_its_output_thread() -> None:
 
 
 def test_a_core_whose_front_end_is_gone() -> None:
-    seen = with_state(situation(IDLE_CORE, WORKERS), 10, ProcessState("S"))
-    assert (first(seen).cause, "no front end" in first(seen).text) == (HangCause.ENDED, True)
+    engine = with_state(situation(IDLE_CORE, WORKERS), 10, ProcessState("S"))
+    assert (first(engine).cause, "no front end" in first(engine).text) == (HangCause.ENDED, True)
 
 
 def test_a_lost_message_has_two_directions_without_a_recorder() -> None:
@@ -176,9 +176,9 @@ Thread 10 (idle): "MainThread"
     run_busy_loop (vllm/v1/engine/core.py:1555)
     run_engine_core (vllm/v1/engine/core.py:860)
 """
-    seen = situation(FRONT, core, core, WORKERS, WORKERS)
-    assert first(replace(seen, counters=Counters(5.0, 0, 2, (), deferred=2))).cause == HangCause.REMOTE_KV
-    answer = first(replace(seen, counters=Counters(5.0, 0, 2, (), deferred=0)))
+    engine = situation(FRONT, core, core, WORKERS, WORKERS)
+    assert first(replace(engine, counters=Counters(5.0, 0, 2, (), deferred=2))).cause == HangCause.REMOTE_KV
+    answer = first(replace(engine, counters=Counters(5.0, 0, 2, (), deferred=0)))
     assert (answer.cause, "schedules none" in answer.text) == (HangCause.PYTHON, True)
 
 
@@ -189,18 +189,18 @@ Thread 1 (active): "MainThread"
     middleware (mine.py:3)
     run (uvloop/__init__.py:92)
 """
-    seen = situation(blocked.format(line=8), blocked.format(line=9), IDLE_CORE, WORKERS)
-    answer = first(replace(seen, answers=False))
+    engine = situation(blocked.format(line=8), blocked.format(line=9), IDLE_CORE, WORKERS)
+    answer = first(replace(engine, answers=False))
     assert (answer.cause, answer.apart) == (HangCause.EVENT_LOOP, "")
     assert "sleep_a_little" in answer.text
-    assert first(replace(seen, answers=True, counters=Counters(5.0, 0, 0, ()))).cause == HangCause.IDLE
+    assert first(replace(engine, answers=True, counters=Counters(5.0, 0, 0, ()))).cause == HangCause.IDLE
 
 
 def test_what_was_not_left_between_two_looks_names_the_function() -> None:
     inner = worker(20, "Worker_TP0", "read_text (pathlib.py:1)", "search (mine.py:4)", "execute (mine.py:2)")
     outer = worker(20, "Worker_TP0", "search (mine.py:5)", "execute (mine.py:2)")
-    seen = replace(situation(FRONT, WAITING_CORE, inner, outer), between_s=5.0)
-    assert first(seen).text == "works in search, for 5 s or more"
+    engine = replace(situation(FRONT, WAITING_CORE, inner, outer), between_s=5.0)
+    assert first(engine).text == "works in search, for 5 s or more"
 
 
 def test_an_idle_thread_below_python_fits_two_causes() -> None:
@@ -225,10 +225,10 @@ def test_functions_of_c_tell_more(native: str, cause: HangCause) -> None:
 
 @pytest.mark.parametrize(("busy", "words"), [(96.0, "a kernel does not end"), (0.0, "was not launched")])
 def test_a_device_that_never_finishes(busy: float, words: str) -> None:
-    seen = situation(FRONT, WAITING_CORE, worker(20, "Worker_TP0", "synchronize (torch/cuda/streams.py:93)"))
-    answer = first(replace(seen, devices={0: busy}))
+    engine = situation(FRONT, WAITING_CORE, worker(20, "Worker_TP0", "synchronize (torch/cuda/streams.py:93)"))
+    answer = first(replace(engine, devices={0: busy}))
     assert answer.cause == HangCause.DEVICE and words in answer.text
-    assert "utilization" in first(seen).apart
+    assert "utilization" in first(engine).apart
 
 
 KEEPER = """import threading
@@ -260,8 +260,8 @@ def test_the_holder_of_a_lock_is_found_in_the_source(tmp_path: Path) -> None:
 def test_without_stacks_proc_tells_what_it_can() -> None:
     busy = MemberProcess(20, "worker", "Worker_TP0", None, state=ProcessState("R", "", 4.9))
     core = MemberProcess(10, "core", "EngineCore", None, state=ProcessState("S", "futex_wait", 0.1))
-    seen = Situation((core, busy), STUCK, problems=("py-spy could not",), between_s=5.0)
-    explanation = explain(seen)
+    engine = Situation((core, busy), STUCK, problems=("py-spy could not",), between_s=5.0)
+    explanation = explain(engine)
     assert (explanation.answers[0].cause, explanation.answers[0].process) == (
         HangCause.UNKNOWN,
         "worker Worker_TP0 (20)",
@@ -269,10 +269,10 @@ def test_without_stacks_proc_tells_what_it_can() -> None:
     assert "uses 98% of a CPU" in explanation.answers[0].text
     assert explanation.notes == ("py-spy could not",)
     in_kernel = replace(busy, state=ProcessState("D", "nfs_wait_on_request", 0.0))
-    assert first(replace(seen, processes=(core, in_kernel))).cause == HangCause.IO
+    assert first(replace(engine, processes=(core, in_kernel))).cause == HangCause.IO
     asleep = replace(busy, state=ProcessState("S", "", 0.0))
-    assert first(replace(seen, processes=(core, asleep), devices={0: 96.0})).cause == HangCause.DEVICE
-    assert first(replace(seen, counters=Counters(5.0, 0, 0, ()))).cause == HangCause.IDLE
+    assert first(replace(engine, processes=(core, asleep), devices={0: 96.0})).cause == HangCause.DEVICE
+    assert first(replace(engine, counters=Counters(5.0, 0, 0, ()))).cause == HangCause.IDLE
 
 
 def test_the_cores_dump_alone_asks_for_the_workers() -> None:

@@ -77,11 +77,11 @@ def test_a_process_that_is_stopped_stays_so(process: subprocess.Popen[str]) -> N
 
 
 def test_a_situation_of_one_process(process: subprocess.Popen[str]) -> None:
-    seen = look.situation([Member(process.pid, "worker", "Worker_TP0")], None, 0.2)
-    [only] = seen.processes
+    engine = look.situation([Member(process.pid, "worker", "Worker_TP0")], None, 0.2)
+    [only] = engine.processes
     assert only.state is not None and only.before is not None
-    assert seen.answers is None and seen.counters is None and not seen.problems
-    [answer] = explain(seen).answers
+    assert engine.answers is None and engine.counters is None and not engine.problems
+    [answer] = explain(engine).answers
     assert (answer.cause, answer.process) == (HangCause.PYTHON, f"worker Worker_TP0 ({process.pid})")
     assert answer.text.startswith("sleeps in search, for ")
 

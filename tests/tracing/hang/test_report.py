@@ -13,12 +13,12 @@ from tracing.hang.chain import explain
 from tracing.hang.report import as_json, html, lines
 
 ROOT = Path(__file__).resolve().parents[3]
-SEEN = situation(FRONT, WAITING_CORE, worker(20, "Worker_TP0", "search (mine.py:4)"))
+ENGINE = situation(FRONT, WAITING_CORE, worker(20, "Worker_TP0", "search (mine.py:4)"))
 DEQUEUE = "dequeue (vllm/distributed/device_communicators/shm_broadcast.py:779)"
 
 
 def test_the_first_line_is_the_answer() -> None:
-    assert list(lines(SEEN, explain(SEEN))) == [
+    assert list(lines(ENGINE, explain(ENGINE))) == [
         "works in Python: worker Worker_TP0 (20) works in search, at search (mine.py:4)",
         "",
         "who waits for whom",
@@ -28,14 +28,14 @@ def test_the_first_line_is_the_answer() -> None:
 
 
 def test_two_answers_are_told_apart() -> None:
-    seen = situation(FRONT, WAITING_CORE, idle_worker(20, "Worker_TP0"))
-    text = list(lines(seen, explain(seen)))
+    engine = situation(FRONT, WAITING_CORE, idle_worker(20, "Worker_TP0"))
+    text = list(lines(engine, explain(engine)))
     assert text[1].startswith("or waits for a message")
     assert text[2].startswith("what would tell them apart: python -m tracing.record")
 
 
 def test_json_for_programs() -> None:
-    values = as_json(SEEN, explain(SEEN))
+    values = as_json(ENGINE, explain(ENGINE))
     assert json.loads(json.dumps(values)) == values
     assert values["hang"] is True
     assert values["answers"][0]["frame"] == {"function": "search", "file": "mine.py", "line": 4}
@@ -43,8 +43,8 @@ def test_json_for_programs() -> None:
 
 
 def test_the_page_has_every_stack_and_escapes_it() -> None:
-    seen = situation(FRONT, WAITING_CORE, worker(20, "Worker_TP0", "<genexpr> (mine.py:4)"))
-    page = html(seen, explain(seen))
+    engine = situation(FRONT, WAITING_CORE, worker(20, "Worker_TP0", "<genexpr> (mine.py:4)"))
+    page = html(engine, explain(engine))
     assert "&lt;genexpr&gt; (mine.py:4)" in page and "<genexpr>" not in page
     assert "run_busy_loop (vllm/v1/engine/core.py:1000)" in page
 
@@ -57,9 +57,9 @@ def command(*words: str) -> subprocess.CompletedProcess[str]:
 
 def test_the_command_reads_files_and_writes_a_page(tmp_path: Path) -> None:
     (tmp_path / "dump").write_text(FRONT + WAITING_CORE + idle_worker(20, "Worker_TP0"))
-    done = command(str(tmp_path / "dump"), "--page", str(tmp_path / "page.html"))
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("waits for a message that the other side has not sent: worker Worker_TP0 (20)")
+    process = command(str(tmp_path / "dump"), "--page", str(tmp_path / "page.html"))
+    assert (process.returncode, process.stderr) == (0, "")
+    assert process.stdout.startswith("waits for a message that the other side has not sent: worker Worker_TP0 (20)")
     assert (tmp_path / "page.html").exists()
 
 

@@ -125,15 +125,15 @@ def _counters(first: Look, second: Look) -> Counters | None:
     return Counters(second.at_s - first.at_s, None, None, moved) if moved else None
 
 
-def closer(seen: Situation, explanation: Explanation) -> Situation:
+def closer(looks: Situation, explanation: Explanation) -> Situation:
     """The situation with the functions of C in the process that the explanation ends at, where Python tells little."""
     answer = explanation.answers[0]
-    suspects = [each for each in seen.processes if each.label == answer.process and each.after]
+    suspects = [each for each in looks.processes if each.label == answer.process and each.after]
     if answer.cause not in UNCLEAR or not suspects:
-        return seen
+        return looks
     try:
         dump = stacks.dumped(suspects[0].pid, suspects[0].title, native=True)
     except EnginescopeError:
-        return seen
+        return looks
     nearer = replace(suspects[0], after=dump)
-    return replace(seen, processes=tuple(nearer if each == suspects[0] else each for each in seen.processes))
+    return replace(looks, processes=tuple(nearer if each == suspects[0] else each for each in looks.processes))

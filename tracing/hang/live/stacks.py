@@ -20,12 +20,12 @@ def dumped(pid: int, title: str, stopped: bool = False, native: bool = False) ->
     options = [*(["--nonblocking"] if stopped else []), *(["--native"] if native else [])]
     command = [str(py_spy()), "dump", "--full-filenames", *options, "--pid", str(pid)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, errors="replace")
+        process = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, errors="replace")
     except subprocess.TimeoutExpired:
         raise EnginescopeError(f"py-spy got no stack of process {pid} within {LIMIT_S:.0f} s") from None
-    if done.returncode:
-        raise EnginescopeError(refusal(done.stderr, pid))
-    dumps = read_text(done.stdout, f"process {pid}").dumps
+    if process.returncode:
+        raise EnginescopeError(refusal(process.stderr, pid))
+    dumps = read_text(process.stdout, f"process {pid}").dumps
     if not dumps:
         raise EnginescopeError(f"py-spy found no thread of Python in process {pid}")
     return ProcessDump(pid, title, dumps[0].threads, "py-spy")
