@@ -88,25 +88,25 @@ def test_a_summary(tmp_path: Path) -> None:
             failed(6, error_type="timeout", status_code=None, error_msg="timed out in all"),
         ],
     )
-    found = summarize(path, top=1)
-    assert (found.records, found.ok, found.failed, found.retried, found.further_attempts) == (6, 3, 3, 4, 7)
-    assert found.by_class == {"server": 2, "timeout": 1}
-    assert [(fault.error_msg, fault.count, fault.example_id) for fault in found.top_faults] == [("500: busy", 2, "4")]
-    assert (found.seconds, found.answers_s) == (7.0, Estimate(3 / 7, None, None))
-    assert found.tokens_out_s == Estimate(30 / 7, None, None)
-    assert found.sent_late_s == 0.25
-    assert found.normalized_s and found.normalized_s.value == pytest.approx((0.1 + 0.3 + 0.1) / 3)
-    latency, itl = found.times["latency"], found.times["itl"]
+    batch = summarize(path, top=1)
+    assert (batch.records, batch.ok, batch.failed, batch.retried, batch.further_attempts) == (6, 3, 3, 4, 7)
+    assert batch.by_class == {"server": 2, "timeout": 1}
+    assert [(fault.error_msg, fault.count, fault.example_id) for fault in batch.top_faults] == [("500: busy", 2, "4")]
+    assert (batch.seconds, batch.answers_s) == (7.0, Estimate(3 / 7, None, None))
+    assert batch.tokens_out_s == Estimate(30 / 7, None, None)
+    assert batch.sent_late_s == 0.25
+    assert batch.normalized_s and batch.normalized_s.value == pytest.approx((0.1 + 0.3 + 0.1) / 3)
+    latency, itl = batch.times["latency"], batch.times["itl"]
     assert latency and (latency.mean.value, latency.quantiles[0].value) == (pytest.approx(5 / 3), 1.0)
     assert (latency.least, latency.greatest) == (1.0, 3.0)
     assert itl and itl.quantiles[2].value == pytest.approx(0.1)
-    assert [one.id for one in found.slowest_first] == ["2"]
+    assert [one.id for one in batch.slowest_first] == ["2"]
 
 
 def test_pauses_between_starts_are_no_running_time(tmp_path: Path) -> None:
     late = [record(2, began_s=9000.0, ended_s=9004.0), record(3, began_s=9000.0, ended_s=9006.0)]
-    found = summarize(written(tmp_path / "out.jsonl", [record(1), *late]), top=5)
-    assert (found.starts, found.seconds) == (2, 8.0)
+    batch = summarize(written(tmp_path / "out.jsonl", [record(1), *late]), top=5)
+    assert (batch.starts, batch.seconds) == (2, 8.0)
 
 
 def test_torn_and_foreign_lines_are_counted_and_shown(tmp_path: Path) -> None:
@@ -119,8 +119,8 @@ def test_torn_and_foreign_lines_are_counted_and_shown(tmp_path: Path) -> None:
         json.dumps(record(9, itl=7)) + "\n",
     ]
     path = written(tmp_path / "out.jsonl", [record(1), *spoiled, record(1), record(2), '{"schema":2,"line":3,"o'])
-    found = summarize(path, top=5)
-    assert (found.records, found.torn, found.foreign, found.twice) == (3, 1, 5, 1)
+    batch = summarize(path, top=5)
+    assert (batch.records, batch.torn, batch.foreign, batch.twice) == (3, 1, 5, 1)
     shown = report("--input", path).stdout
     assert "1 torn and 5 foreign lines left out" in shown and "1 records are of a line that has one already" in shown
 
@@ -154,10 +154,10 @@ class Tags(HTMLParser):
 def test_what_a_server_sent_is_text_and_never_markup(tmp_path: Path) -> None:
     evil = {"id": EVIL, "model": EVIL}
     path = written(tmp_path / "out.jsonl", [record(1, text=EVIL, **evil), failed(2, error_msg=EVIL, **evil)])
-    found = [summarize(path, 5)]
-    shown = Tags(page(sections(found), problems(found), notes(found)))
+    batches = [summarize(path, 5)]
+    shown = Tags(page(sections(batches), problems(batches), notes(batches)))
     assert "script" not in shown.tags and '<script>alert("x")</script>' in shown.text
-    text = markdown(sections(found), problems(found), notes(found))
+    text = markdown(sections(batches), problems(batches), notes(batches))
     assert "<script>" not in text.replace("\\<script\\>", "")
     for line in text.splitlines():
         assert not line.startswith("|") or line.replace("\\|", "").count("|") in (4, 6, 7)
@@ -183,13 +183,13 @@ def test_files_side_by_side(tmp_path: Path) -> None:
 
 def test_json(tmp_path: Path) -> None:
     done = report("--input", written(tmp_path / "out.jsonl", [record(1), failed(2)]), "--json")
-    (found,) = json.loads(done.stdout)["files"]
-    assert (found["records"], found["ok"], found["errors"]) == (2, 1, {"server": 1})
+    (batch,) = json.loads(done.stdout)["files"]
+    assert (batch["records"], batch["ok"], batch["errors"]) == (2, 1, {"server": 1})
     single = {"value": 1.0, "low": None, "high": None}
-    assert found["latency_s"] == {"mean": single, "p50": single, "p95": single, "p99": single, "min": 1.0, "max": 1.0}
-    assert found["answers_per_s"] == {"value": 1 / 3, "low": None, "high": None}
-    assert found["blocks"] == {"count": 0, "needed_s": 16.0}
-    assert found["success"]["value"] == 0.5
+    assert batch["latency_s"] == {"mean": single, "p50": single, "p95": single, "p99": single, "min": 1.0, "max": 1.0}
+    assert batch["answers_per_s"] == {"value": 1 / 3, "low": None, "high": None}
+    assert batch["blocks"] == {"count": 0, "needed_s": 16.0}
+    assert batch["success"]["value"] == 0.5
 
 
 @pytest.mark.parametrize("columns", [80, 120])
