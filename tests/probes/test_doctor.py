@@ -16,9 +16,8 @@ import pytest
 from probes.doctor import __main__ as doctor
 from probes.doctor import engines, software, surroundings
 from probes.doctor.surroundings import Distribution, Finding, Surroundings
-from probes.machine import Gpu
 from probes.privacy.home import tilde
-from tests.probes.machines import CUDA_SET, ROOT, machine
+from tests.probes.machines import CUDA_SET, MI300X, ROOT, machine
 
 
 def test_tilde() -> None:
@@ -96,6 +95,5 @@ def test_remedies_of_a_cuda_build_without_a_gpu_end_well(monkeypatch: pytest.Mon
 
 
 def test_an_amd_gpu_does_not_ask_for_cuda(tmp_path: Path) -> None:
-    gpus = (Gpu("MI300X", "6.10.5", 192 * 2**30, vendor="amd"),)
-    finding = software.vllm(machine(tmp_path, distributions={}, gpus=gpus))
+    finding = software.vllm(machine(tmp_path, distributions={}, gpus=MI300X))
     assert finding.remedy is not None and "ROCm" in finding.remedy and "gpu.txt" not in finding.remedy

