@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from probes.arguments import CommandParser
-from probes.devices.device import visible
+from probes.devices.device import VENDOR_OF, visible
 from probes.devices.reading import read_devices
 from probes.errors import EnginescopeError, run_main
 
@@ -76,6 +76,16 @@ class Machine:
     git_hash: str | None
     git_dirty: bool | None
     platform: str | None = None  # what the engine runs on, where it was asked for
+
+    @property
+    def platform_gpus(self) -> list[Gpu]:
+        """The GPUs of the vendor that the engine's platform is for."""
+        return [gpu for gpu in self.gpus if gpu.vendor == VENDOR_OF.get(self.platform or "")]
+
+    @property
+    def engine_gpus(self) -> list[Gpu]:
+        """Those of them that this environment lets an engine use."""
+        return [gpu for gpu in self.platform_gpus if gpu.visible]
 
     def as_dict(self) -> dict[str, object]:
         """The fields as JSON holds them: what is written and read back is equal to this."""
@@ -204,6 +214,15 @@ def _answer(command: list[str], timeout_s: float) -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return result.stdout.strip() if result.returncode == 0 else None
+
+
+def platform_text(machine: Machine) -> str:
+    """`rocm, 1 of 2 GPUs visible: AMD Instinct MI300X`, or `cpu, AMD EPYC`: what an engine will run on."""
+    if not machine.platform_gpus:
+        cpu = machine.platform in (None, "cpu")
+        return f"cpu, {machine.cpu_model}" if cpu else f"{machine.platform}, its devices are not known"
+    names = " and ".join(sorted({gpu.name for gpu in machine.engine_gpus})) or "none"
+    return f"{machine.platform}, {len(machine.engine_gpus)} of {len(machine.platform_gpus)} GPUs visible: {names}"
 
 
 def describe(machine: Machine) -> str:

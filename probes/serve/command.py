@@ -11,7 +11,7 @@ from pathlib import Path
 
 from probes.engineplatform import CPU
 from probes.errors import usage_error
-from probes.machine import Machine
+from probes.machine import Machine, platform_text
 from probes.memory.footprint import model_folder
 from probes.memory.kvcache import kv_bytes_per_token
 from probes.memory.modelconfig import model_config
@@ -63,7 +63,8 @@ def server_command(options: ServeOptions, machine: Machine, environ: Mapping[str
     """The command line for this model on this machine."""
     folder = model_folder(options.model)
     own = options.engine.get("dtype")
-    dtype, notes = (own, []) if own else choose_dtype(model_config(folder).dtype, machine)
+    dtype, why_dtype = (own, []) if own else choose_dtype(model_config(folder).dtype, machine)
+    notes = [*_platform(machine, options.gpus), *why_dtype]
     name = Path(options.model).resolve().name if folder and Path(options.model).is_dir() else options.model
     settings: Settings = {"model": options.model, "served_model_name": name, "host": HOST, "port": options.port}
     settings |= {"tensor_parallel_size": options.gpus, "max_model_len": options.max_len, "dtype": dtype}
@@ -74,6 +75,13 @@ def server_command(options: ServeOptions, machine: Machine, environ: Mapping[str
         settings |= more
         notes += why
     return Command([sys.executable, "-m", PROGRAM, *flags(settings | dict(options.engine))], name, notes)
+
+
+def _platform(machine: Machine, gpus: int) -> list[str]:
+    notes = [f"platform: {platform_text(machine)}"]
+    if machine.platform_gpus and gpus > len(machine.engine_gpus):
+        notes.append(f"--gpus {gpus} is more than that: vLLM will hardly start")
+    return notes
 
 
 def on_gpu(machine: Machine) -> bool:

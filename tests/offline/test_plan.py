@@ -12,7 +12,7 @@ import pytest
 from offline.spec import memory, plan
 from offline.spec.plan import base_settings, complete
 from offline.spec.spec import Spec
-from probes.machine import Gpu, fingerprint
+from probes.machine import Gpu, fingerprint, platform_text
 
 GIB = 2**30
 GPUS = (Gpu("H100", "580", 80 * GIB, visible=False), Gpu("A10", "580", 24 * GIB))
@@ -29,8 +29,9 @@ def test_a_cpu_build_beside_a_gpu_keeps_to_the_cpu() -> None:
 
 
 def test_a_gpu_of_either_vendor_is_no_cpu_and_hidden_ones_do_not_count() -> None:
-    for platform in ("cuda", "rocm"):
-        machine = replace(fingerprint(), gpus=GPUS, platform=platform)
+    for platform, vendor in (("cuda", "nvidia"), ("rocm", "amd")):
+        gpus = tuple(replace(gpu, vendor=vendor) for gpu in GPUS)
+        machine = replace(fingerprint(), gpus=gpus, platform=platform)
         settings = base_settings(Spec(input_len=(64,), output_len=(16,)), "ORG/M", machine)
         assert not settings["enforce_eager"] and settings["dtype"] == "auto"
         assert settings["kv_cache_memory_bytes"] == 12 * GIB
@@ -47,6 +48,21 @@ def test_a_gpu_holds_one_engine_at_a_time_whether_it_captures_graphs_or_not(
         Spec(batch_size=(1,), engine={"enforce_eager": eager, "kv_cache_memory_bytes": [GIB]}), "O/M", machine
     )
     assert plan.plan(spec, "O/M", machine).alive == alive
+
+
+def test_gpus_of_another_vendor_than_the_platform_do_not_count() -> None:
+    small = Gpu("Radeon Graphics", "6.10.5", GIB // 2, vendor="amd")
+    machine = replace(fingerprint(), gpus=(*GPUS, small), platform="cuda")
+    assert base_settings(Spec(input_len=(64,), output_len=(16,)), "ORG/M", machine)["kv_cache_memory_bytes"] == 12 * GIB
+
+
+def test_on_a_gpu_one_engine_is_alive_eager_or_not() -> None:
+    machine = replace(fingerprint(), gpus=(Gpu("MI300X", "6.10.5", 192 * GIB, "amd"),), platform="rocm")
+    spec, _ = complete(Spec(batch_size=(1,), engine={"enforce_eager": [True]}), "ORG/M", machine)
+    planned = plan.plan(spec, "ORG/M", machine)
+    assert len(planned.grid) > 1 and planned.alive == 1
+    text = planned.describe("M", platform_text(machine), [])
+    assert "platform       rocm, 1 of 1 GPUs visible: MI300X" in text.splitlines()
 
 
 def test_the_rounded_length_is_no_longer_than_the_model(tmp_path: Path) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from probes.errors import EnginescopeError
-from probes.machine import Machine
+from probes.machine import Gpu, Machine
 from probes.memory.modelconfig import model_config
 from probes.serve.command import ServeOptions, choose_dtype, engine_arguments, flags, server_command
 from probes.serve.process import environment
@@ -61,6 +62,15 @@ def test_command_on_a_gpu_and_on_a_cpu(model) -> None:
     assert command.served_name == "model"
     spaced = server_command(options, machine(), {"VLLM_CPU_KVCACHE_SPACE": "2"})
     assert "--kv-cache-memory-bytes" not in spaced.words
+
+
+def test_the_notes_say_which_devices_there_are() -> None:
+    gpus = (Gpu("MI300X", "6.10.5", None, "amd", False), Gpu("MI300X", "6.10.5", None, "amd"))
+    notes = server_command(replace(OPTIONS, gpus=2), machine(platform="rocm", gpus=gpus), {}).notes
+    assert notes[:2] == [
+        "platform: rocm, 1 of 2 GPUs visible: MI300X",
+        "--gpus 2 is more than that: vLLM will hardly start",
+    ]
 
 
 def test_the_kv_cache_on_cpu_has_room_for_four_requests(model) -> None:
