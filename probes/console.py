@@ -33,9 +33,10 @@ def us(ns: float | None) -> str:
 
 
 def percent(share: float | None) -> str:
+    """A share of one: `12.34%`, `<0.01%` for what is there and too small to be shown, `0%` for nothing at all."""
     if share is None:
         return "n/a"
-    return "<0.01%" if 0 < share < 0.0001 else f"{share:.2%}"
+    return "0%" if share == 0 else "<0.01%" if 0 < share < 0.0001 else f"{share:.2%}"
 
 
 def show(out: Console, laid_out: RenderableType) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
+from probes.console import percent
+
 PAGE = "page.html"
 
 
@@ -27,6 +29,7 @@ def _template(name: str) -> Template:
     environment = Environment(
         loader=PackageLoader("probes"), autoescape=True, undefined=StrictUndefined, keep_trailing_newline=name == PAGE
     )
+    environment.filters["percent"] = percent
     return environment.get_template(name)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from notes.tables import charts
 from notes.tables.story import BudgetTable, CellMean, Story, SweepCell, SweepTable
+from probes.console import percent
 
 HEADINGS = {
     "output_tok_s": "out tok/s",
@@ -60,7 +61,7 @@ def _sweep_table(story: SweepTable) -> list[str]:
 
 def _budget_table(story: BudgetTable) -> list[str]:
     body = [
-        [row.stage, f"{row.median_ns / 1e6:.3f}", f"{row.p95_ns / 1e6:.3f}", f"{row.share:.2%}"] for row in story.rows
+        [row.stage, f"{row.median_ns / 1e6:.3f}", f"{row.p95_ns / 1e6:.3f}", percent(row.share)] for row in story.rows
     ]
     count = f"Over {story.requests} requests; the parts of one request add up to its latency, medians need not."
     return [count, "", *_table(["part", "median ms", "p95 ms", "share of all latency"], body)]

@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from probes.console import PLAIN_WIDTH, console, show_text, table
+from probes.console import PLAIN_WIDTH, console, percent, show_text, table
 
 COLUMNS = ["step", "schedule", "model", "likely reason"]
 ROWS = [
@@ -20,6 +20,11 @@ def printed(width: int) -> list[str]:
     out = Console(file=io.StringIO(), width=width)
     table(out, "slowest", COLUMNS, ROWS, (3,))
     return out.file.getvalue().splitlines()  # type: ignore[attr-defined, no-any-return]
+
+
+def test_a_share_that_is_small_is_not_shown_as_none() -> None:
+    shares = (None, 0.0, 0.00004, 0.0001, 0.1234, 1.5)
+    assert [percent(share) for share in shares] == ["n/a", "0%", "<0.01%", "0.01%", "12.34%", "150.00%"]
 
 
 def test_a_table_with_room() -> None:

@@ -18,6 +18,8 @@ def test_a_table_draws_its_shares() -> None:
     html = table(["stage", "share"], [["model", 0.254], ["more than all", 1.5]], share=1)
     assert '<td class="share"><i style="width:25.4%"></i><span>25.40%</span></td>' in html
     assert '<i style="width:100.0%"></i><span>150.00%</span>' in html
+    small = table(["stage", "share"], [["free", 0.00004], ["grammar", 0.0]], share=1)
+    assert "<span>&lt;0.01%</span>" in small and "<span>0%</span>" in small
     assert html.startswith('<table><thead><tr><th class="text">stage</th><th>share</th>')
 
 

@@ -41,6 +41,8 @@ def test_what_has_to_hold() -> None:
 
 def test_a_row_of_the_table() -> None:
     assert table.cells(RIGHT) == ("1 + 1 + 2", "13 of 13", "12.0 µs (0.20%)", "0.40%", "70 of 70 steps", "0.01%", "yes")
+    little = replace(RIGHT, unexplained_share=0.00004, step_unexplained_share=0.0, recorder_share=0.00002)
+    assert (*table.cells(little)[2:4], table.cells(little)[5]) == ("12.0 µs (<0.01%)", "0%", "<0.01%")
     wrong = replace(RIGHT, columns_off_ns=1500, token_mismatches=2, recorder_share=None)
     assert table.cells(wrong)[4:] == ("off by 1,500 ns at most; other tokens in 2 runs", "not known", "no")
 

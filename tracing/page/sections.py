@@ -173,7 +173,7 @@ def _budget_table(rows: Rows) -> str:
     large = html.table(BUDGET, [row for row in rows if _large(row)], share=3)
     if not small:
         return large
-    words = f"{len(small)} parts under {SHOWN_SHARE:.2%} each, together {sum(row[-1] for row in small):.2%}"
+    words = f"{len(small)} parts under {SHOWN_SHARE:.2%} each, together {percent(sum(row[-1] for row in small))}"
     return f"{large}<details><summary>{words}</summary>{html.table(BUDGET, small, share=3)}</details>"
 
 

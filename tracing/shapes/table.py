@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from probes.console import percent
 from probes.processes.log import first_reason
 from tracing.breakdown.findings import findings, trace_file
 from tracing.shapes.shape import SHAPES
@@ -55,10 +56,10 @@ def cells(judged: ShapeVerdict) -> tuple[str, ...]:
     return (
         roles,
         f"{judged.whole} of {judged.requests}",
-        "not known" if token_ns is None else f"{token_ns / 1e3:.1f} µs ({judged.unexplained_share or 0:.2%})",
-        f"{judged.step_unexplained_share:.2%}",
+        "not known" if token_ns is None else f"{token_ns / 1e3:.1f} µs ({percent(judged.unexplained_share)})",
+        percent(judged.step_unexplained_share),
         f"{judged.steps} of {judged.steps} steps" if exact else faults(judged),
-        "not known" if judged.recorder_share is None else f"{judged.recorder_share:.2%}",
+        "not known" if judged.recorder_share is None else percent(judged.recorder_share),
         "yes" if judged.holds else "no",
     )
 
