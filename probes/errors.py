@@ -55,8 +55,17 @@ def run_main(main: Callable[[], int]) -> None:
         _discard_output()
         print(f"error: cannot write the output: {error.strerror}", file=sys.stderr)
         code = FAILED
+    _flush_or_discard()  # a failed command, too, may have printed what a full disk does not take
     exec("")  # CPython ends by SIGINT if the last text it ran was interrupted, as a dataclass's is, though we caught it
     sys.exit(code)
+
+
+def _flush_or_discard() -> None:
+    try:
+        if sys.stdout:
+            sys.stdout.flush()
+    except OSError:
+        _discard_output()
 
 
 def _discard_output() -> None:

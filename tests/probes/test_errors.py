@@ -16,6 +16,24 @@ def main() -> int:
 
 run_main(main)
 """
+FULL = """
+from probes.errors import EnginescopeError, run_main
+
+def main() -> int:
+    print("a few words, which stay in the buffer")
+    raise EnginescopeError("the rest is not known")
+
+run_main(main)
+"""
+
+
+def test_a_failure_on_a_full_standard_output_has_its_own_code(tmp_path: Path) -> None:
+    (tmp_path / "failing.py").write_text(FULL)
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "failing"]
+        environ = {"PYTHONPATH": str(ROOT)}
+        ended = subprocess.run(command, cwd=tmp_path, env=environ, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (ended.returncode, ended.stderr) == (1, "error: the rest is not known\n")
 
 
 def test_an_interrupt_within_a_text_that_runs_ends_with_130_and_not_by_a_signal(tmp_path: Path) -> None:
