@@ -56,6 +56,9 @@ INNERMOST: dict[Key, str] = {
     ("torch/xpu/streams.py", "Stream.synchronize"): GPU,
     ("torch/mtia/__init__.py", "synchronize"): GPU,
     ("torch/cuda/graphs.py", "CUDAGraph.replay"): LAUNCH,
+    ("triton/runtime/jit.py", "JITFunction.run"): LAUNCH,  # the launcher that it calls is C in most versions
+    ("triton/compiler/compiler.py", "CompiledKernel.__getitem__"): LAUNCH,
+    ("torch/_inductor/runtime/static_triton_launcher.py", "StaticallyLaunchedTritonKernel.run"): LAUNCH,
     ("triton/backends/nvidia/driver.py", "CudaLauncher.__call__"): LAUNCH,
     ("triton/backends/amd/driver.py", "HIPLauncher.__call__"): LAUNCH,
     ("torch/cuda/nccl.py", None): NCCL,
