@@ -65,14 +65,15 @@ def table(out: Console, title: str, columns: list[str], rows: Rows, text: tuple[
     cells = [[str(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
     for number, part in enumerate(_parts(widths, text, out.width)):
-        shown = Table(title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim")
-        shown.title = None if number else title
+        shown = Table(box=None, pad_edge=False, header_style="dim")
         for place in part:
             left = place in (0, *text)
             shown.add_column(columns[place], justify="left" if left else "right", no_wrap=not left, overflow="fold")
         for row in cells:
             shown.add_row(*(row[place] for place in part))
         out.print()
+        if not number:
+            show_text(out, title, "bold")
         show(out, shown)
 
 

@@ -27,6 +27,13 @@ def test_a_share_that_is_small_is_not_shown_as_none() -> None:
     assert [percent(share) for share in shares] == ["n/a", "0%", "<0.01%", "0.01%", "12.34%", "150.00%"]
 
 
+def test_a_title_may_be_wider_than_its_table() -> None:
+    out = Console(file=io.StringIO(), width=100)
+    table(out, "stages by role (they may lie [inside] each other)", ["a", "b"], [["x", 1]])
+    text: str = out.file.getvalue()  # type: ignore[attr-defined]
+    assert text.splitlines() == ["", "stages by role (they may lie [inside] each other)", "a  b", "x  1"]
+
+
 def test_a_table_with_room() -> None:
     assert printed(100) == [
         "",

@@ -142,6 +142,38 @@ def test_processes_that_are_not_vllm_have_a_role_of_their_own_and_their_ranges_a
     )
 
 
+@pytest.mark.parametrize(
+    ("text", "stage"),
+    [
+        ("step_12", "step"),
+        ("iteration[7]", "iteration"),
+        ("batch=3", "batch"),
+        ("aten::addmm, op_id = 9, sizes = [[8, 4], [4, 4]]", "aten::addmm"),
+        ("execute_context_2(64)_generation_5(5)", "execute"),
+        ("execute_69_context_2(sq64sk64sqsq9sqsk9)_generation_5(sq5sk70sqsq5sqsk70)", "execute"),
+        ("MmBackward0", "MmBackward0"),
+        ("layers.3.mlp", "layers.3.mlp"),
+    ],
+)
+def test_a_number_that_counts_is_no_part_of_a_name(text: str, stage: str, tmp_path: Path) -> None:
+    review = review_report(NsysWriter(tmp_path / "r.sqlite").range(7, 7, 1, 5, text, domain="").close())
+    assert [row.stage for row in review.stages] == [stage]
+
+
+def test_what_has_no_end_is_no_time(tmp_path: Path) -> None:
+    """A kernel that was still running, and a range whose end stands before its start."""
+    writer = NsysWriter(tmp_path / "r.sqlite").launch(9, 9, 10, 20, 1).activity("kernel", 9, 30, 60, 1, "gemm")
+    with sqlite3.connect(
+        writer.range(9, 9, 50, 20, "train", domain="").range(9, 9, 5, 70, "all", domain="").close()
+    ) as file:
+        insert = "INSERT INTO CUPTI_ACTIVITY_KIND_KERNEL SELECT start + 40, NULL, deviceId, contextId, streamId, 2,"
+        file.execute(f"{insert} globalPid, 0, 0, 0 FROM CUPTI_ACTIVITY_KIND_KERNEL")
+    review = review_report(tmp_path / "r.sqlite")
+    assert [(row.stage, row.sum_ns) for row in review.stages] == [("all", 65)]
+    assert review.findings.review.gpu is not None
+    assert [(stage.stage, stage.kernels) for stage in review.findings.review.gpu.stages] == [("all", 1)]
+
+
 def test_many_stages_are_the_largest_and_one_row_of_the_others() -> None:
     stages = [StageTimes("other", f"op{n}", count=2, median_ns=1, p95_ns=1, sum_ns=1000) for n in range(50)]
     rows = stage_rows(stages)
@@ -212,7 +244,12 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_no_report_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "text.sqlite").write_text("this is no database, and too long for an empty one" * 10)
-    faults = ((1, tmp_path / "text.sqlite", "cannot be read as SQLite"), (2, tmp_path / "none", "there is no file"))
+    empty = NsysWriter(tmp_path / "empty.sqlite").close()
+    faults = (
+        (1, tmp_path / "text.sqlite", "cannot be read as SQLite"),
+        (1, empty, "has no NVTX events and no CUDA activity"),
+        (2, tmp_path / "none", "there is no file"),
+    )
     for code, path, words in faults:
         done = run(str(path))
         assert done.returncode == code and done.stderr.count("\n") == 1 and words in done.stderr

@@ -64,11 +64,17 @@ def read(path: Path) -> Report:
             tables = {name: _columns(file, name) for (name,) in file.execute("SELECT name FROM sqlite_master")}
             version, schema = _checked(file, path, tables)
             nvtx = _nvtx(file, path, tables)
-            return Report(path, version, schema, *_split(file, nvtx, tables), *_cuda(file, path, tables))
+            report = Report(path, version, schema, *_split(file, nvtx, tables), *_cuda(file, path, tables))
     except (sqlite3.Error, pd.errors.DatabaseError) as error:
         raise EnginescopeError(
             f"{path} cannot be read as SQLite: {error}; export it again from the .nsys-rep"
         ) from None
+    if not len(report.ranges) and not len(report.marks) and not len(report.activity):
+        raise EnginescopeError(
+            f"{path} has no NVTX events and no CUDA activity: run nsys with --trace=nvtx,cuda, around the "
+            "processes of interest"
+        )
+    return report
 
 
 def has_activity(path: Path) -> bool:
@@ -108,11 +114,6 @@ def _checked(file: sqlite3.Connection, path: Path, tables: dict[str, tuple[str, 
         missing += _lacks(tables, table, columns)
     if NVTX in tables and not set(PAYLOADS) & set(tables[NVTX]):
         missing.append(f"{NVTX}.{PAYLOADS[0]}")
-    if NVTX not in tables and meta and not set(ACTIVITIES.values()) & set(tables):
-        raise EnginescopeError(
-            f"{path} has no NVTX events and no CUDA activity: run nsys with --trace=nvtx,cuda, around the "
-            "processes of interest"
-        )
     if missing or schema.partition(".")[0] != str(SCHEMA_MAJOR):
         lacks = f"; missing: {', '.join(missing)}" if missing else ""
         raise EnginescopeError(
@@ -142,10 +143,11 @@ def _nvtx(file: sqlite3.Connection, path: Path, tables: dict[str, tuple[str, ...
         return pd.DataFrame({name: np.zeros(0, np.int64) for name in columns}).assign(text=np.zeros(0, object))
     payload = ", ".join(f"e.{name}" for name in PAYLOADS if name in tables[NVTX])
     frame = pd.read_sql_query(
-        f"""SELECT e.start AS start_ns, coalesce(e.end, -1) AS end_ns, e.eventType AS type,
+        f"""SELECT e.start AS start_ns, iif(e.end >= e.start, e.end, -1) AS end_ns, e.eventType AS type,
                    coalesce(e.text, s.value, '') AS text, coalesce(e.domainId, 0) AS domain_id,
                    e.globalTid AS tid, coalesce({payload}, -1) AS payload
-            FROM NVTX_EVENTS AS e LEFT JOIN StringIds AS s ON s.id = e.textId WHERE e.globalTid IS NOT NULL
+            FROM NVTX_EVENTS AS e LEFT JOIN StringIds AS s ON s.id = e.textId
+            WHERE e.globalTid IS NOT NULL AND e.start IS NOT NULL
             ORDER BY e.start""",
         file,
     )
@@ -188,7 +190,8 @@ def _cuda(
     launches = pd.DataFrame(columns=["start_ns", "end_ns", "pid", "thread", "correlation"], dtype=np.int64)
     if there:
         launches = pd.read_sql_query(
-            f"SELECT start AS start_ns, end AS end_ns, globalTid AS tid, correlationId AS correlation FROM {LAUNCHES}",
+            f"SELECT start AS start_ns, end AS end_ns, globalTid AS tid, correlationId AS correlation FROM {LAUNCHES} "
+            "WHERE end >= start AND globalTid IS NOT NULL",
             file,
         )
         launches["pid"], launches["thread"] = _processes(launches.pop("tid"))
@@ -203,7 +206,7 @@ def _activity(file: sqlite3.Connection, kind: str, table: str, columns: tuple[st
     frame = pd.read_sql_query(
         f"""SELECT a.start AS start_ns, a.end AS end_ns, coalesce({text}, '') AS name, a.deviceId AS device,
                    a.streamId AS stream, a.correlationId AS correlation, {size} AS bytes, a.globalPid AS process
-            FROM {table} AS a {join}""",
+            FROM {table} AS a {join} WHERE a.end >= a.start AND a.globalPid IS NOT NULL""",
         file,
     )
     frame["kind"], frame["pid"] = kind, _processes(frame.pop("process"))[0]

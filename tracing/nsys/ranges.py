@@ -44,8 +44,11 @@ SERVES: dict[Role, list[str]] = {
     "front end": ["front end"],
 }
 OTHER = "other"  # the role of a process in which nothing is vLLM's
-# What torch's ranges of operators carry after the name, and the number at the end of a range: not part of a name.
-NUMBERED = re.compile(r"(, (op_id|seq|sizes|input_op_ids) = .*|[ #:]+\d+)$")
+# What torch's ranges of operators carry after the name, the counts of vLLM's own profiler (`execute_context_2(64)_…`),
+# and the number at the end of a range, as in `step_7` and `iteration[7]`: not part of a name. `MmBackward0` is one.
+NUMBERED = re.compile(
+    r"(, (op_id|seq|sizes|input_op_ids) = .*|(?<=^execute)_(\d+_)?context_\d+\(.*|[ #:=_\[(-]+\d+[\])]?)$"
+)
 NO_STEP = -1
 # Of sites that share a function the first gives the range its name; what it was, the mark after it knows.
 RANGE_OF = {
