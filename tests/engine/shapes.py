@@ -10,6 +10,7 @@ import pytest
 
 from tests.engine.recording import LIMIT_S, ROOT
 from tracing.breakdown.findings import Findings, findings
+from tracing.shapes.shape import shape_named
 from tracing.shapes.verdict import ShapeVerdict, verdict
 
 SHAPES = ("async", "one-gpu", "one-gpu-device", "tp2", "fork", "in-process")
@@ -28,7 +29,7 @@ class ShapeTraces:
         return self._findings[name]
 
     def verdict(self, name: str) -> ShapeVerdict:
-        return verdict(self.findings(name))
+        return verdict(self.findings(name), shape_named(name))
 
 
 @pytest.fixture(scope="session")

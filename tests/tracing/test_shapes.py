@@ -30,6 +30,14 @@ def test_every_shape_says_what_it_is() -> None:
     assert len({shape.meaning for shape in SHAPES.values()}) == len(SHAPES)
 
 
+@pytest.mark.parametrize(
+    ("name", "processes"),
+    [("in-process", [1, 1, 1]), ("tp2-async", [1, 1, 2]), ("dp2", [1, 2, 2]), ("two-front-ends", [2, 1, 1])],
+)
+def test_how_many_processes_of_each_role_a_shape_has(name: str, processes: list[int]) -> None:
+    assert shape_named(name).processes == dict(zip(("front end", "core", "worker"), processes, strict=True))
+
+
 def test_what_the_processes_of_a_shape_find_in_their_environment() -> None:
     work = Work(4, 3, 2, seed=1)
     variables = start.environment(replace(shape_named("v2-tp2"), work=work))

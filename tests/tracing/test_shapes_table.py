@@ -21,7 +21,8 @@ RIGHT = ShapeVerdict(
     columns_off_ns=0,
     negative_hops=0,
     token_mismatches=0,
-    roles={"front end": 1, "core": 1, "worker": 2},
+    processes={"front end": 1, "core": 1, "worker": 2},
+    expected_processes={"front end": 1, "core": 1, "worker": 2},
     recorder_share=0.0001,
     problems=(),
 )
@@ -37,6 +38,7 @@ def test_what_has_to_hold() -> None:
     assert not replace(RIGHT, columns_off_ns=1).holds
     assert not replace(RIGHT, negative_hops=1).holds
     assert not replace(RIGHT, token_mismatches=1).holds
+    assert not replace(RIGHT, processes={"front end": 2, "core": 1, "worker": 2}).holds  # a coordinator, say
 
 
 def test_a_row_of_the_table() -> None:
@@ -44,6 +46,8 @@ def test_a_row_of_the_table() -> None:
     little = replace(RIGHT, unexplained_share=0.00004, step_unexplained_share=0.0, recorder_share=0.00002)
     assert (*table.cells(little)[2:4], table.cells(little)[5]) == ("12.0 µs (<0.01%)", "0%", "<0.01%")
     wrong = replace(RIGHT, columns_off_ns=1500, token_mismatches=2, recorder_share=None)
+    misplaced = replace(RIGHT, processes={"front end": 2, "core": 1, "worker": 2})
+    assert table.cells(misplaced)[0] == "2 + 1 + 2 instead of 1 + 1 + 2" and table.cells(misplaced)[-1] == "no"
     assert table.cells(wrong)[4:] == ("off by 1,500 ns at most; other tokens in 2 runs", "not known", "no")
 
 

@@ -18,6 +18,7 @@ FrontEnd = Literal["streams", "batch", "server"]
 # Several workers share the cores of one machine: each bound to cores of its own would need as many NUMA nodes.
 UNBOUND = {"VLLM_CPU_OMP_THREADS_BIND": "nobind"}
 RUNNER_V2 = {"VLLM_USE_V2_MODEL_RUNNER": "1", "TRITON_INTERPRET": "1"}
+FRONT_ENDS = 2  # of the server
 SMALL_VOCABULARY = 512  # Triton's interpreter samples in Python, word by word
 
 
@@ -42,6 +43,13 @@ class Shape:
     def runner_v2(self) -> bool:
         """Whether Model Runner V2 runs, in Triton's interpreter."""
         return "VLLM_USE_V2_MODEL_RUNNER" in self.environment
+
+    @property
+    def processes(self) -> dict[str, int]:
+        """How many processes are front ends, cores and workers; one that is several of them counts for each."""
+        cores = int(self.engine.get("data_parallel_size", 1))
+        workers = cores * int(self.engine.get("tensor_parallel_size", 1))
+        return {"front end": FRONT_ENDS if self.front_end == "server" else 1, "core": cores, "worker": workers}
 
 
 TP2 = {"tensor_parallel_size": 2}

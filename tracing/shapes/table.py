@@ -38,7 +38,7 @@ def row(folder: Path, name: str) -> tuple[str, ...]:
     """One shape's row."""
     if trace_file(folder).get("exit_code") != 0:
         return (name, refusal(folder), *[""] * (len(HEADS) - 2))
-    return (name, *cells(verdict(findings(folder))))
+    return (name, *cells(verdict(findings(folder), SHAPES[name])))
 
 
 def refusal(folder: Path) -> str:
@@ -50,11 +50,10 @@ def refusal(folder: Path) -> str:
 
 def cells(judged: ShapeVerdict) -> tuple[str, ...]:
     """A verdict in words."""
-    roles = " + ".join(str(judged.roles.get(role, 0)) for role in ("front end", "core", "worker"))
     token_ns = judged.unexplained_ns_per_token
     exact = not (judged.columns_off_ns or judged.token_mismatches)
     return (
-        roles,
+        in_words(judged),
         f"{judged.whole} of {judged.requests}",
         "not known" if token_ns is None else f"{token_ns / 1e3:.1f} µs ({percent(judged.unexplained_share)})",
         percent(judged.step_unexplained_share),
@@ -62,6 +61,14 @@ def cells(judged: ShapeVerdict) -> tuple[str, ...]:
         "not known" if judged.recorder_share is None else percent(judged.recorder_share),
         "yes" if judged.holds else "no",
     )
+
+
+def in_words(judged: ShapeVerdict) -> str:
+    """How many processes there are of each role, and how many there should be where that is another number."""
+    processes, expected = (
+        " + ".join(map(str, counts.values())) for counts in (judged.processes, judged.expected_processes)
+    )
+    return processes if processes == expected else f"{processes} instead of {expected}"
 
 
 def faults(judged: ShapeVerdict) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from tracing.breakdown.findings import Findings
+from tracing.shapes.shape import Shape
 from tracing.timeline.spans import Timeline
 from tracing.timeline.steps.phases import NAMES
 from tracing.timeline.steps.workers import core_of
@@ -25,7 +26,8 @@ class ShapeVerdict:
     columns_off_ns: int  # the most by which a step's columns and its unexplained time miss its length
     negative_hops: int
     token_mismatches: int  # steps in which a worker ran another number of tokens than the core had scheduled
-    roles: dict[str, int]  # the number of processes in each role
+    processes: dict[str, int]  # how many are front ends, cores and workers
+    expected_processes: dict[str, int]  # as the shape has them
     recorder_share: float | None  # of the busiest thread's time, an estimate
     problems: tuple[str, ...]
 
@@ -38,11 +40,12 @@ class ShapeVerdict:
             and (self.unexplained_ns_per_token < 60_000 or (self.unexplained_share or 0) < 0.01)
             and self.step_unexplained_share < 0.03
             and not (self.columns_off_ns or self.negative_hops or self.token_mismatches)
+            and self.processes == self.expected_processes
         )
 
 
-def verdict(recorded: Findings) -> ShapeVerdict:
-    """The verdict on a recording."""
+def verdict(recorded: Findings, shape: Shape) -> ShapeVerdict:
+    """The verdict on a shape's recording."""
     review, steps = recorded.review, recorded.steps
     length = steps["end_ns"] - steps["start_ns"]
     columns = steps[[f"{name}_ns" for name in NAMES]].sum(axis=1) + steps["unexplained_ns"]
@@ -56,7 +59,8 @@ def verdict(recorded: Findings) -> ShapeVerdict:
         columns_off_ns=int((columns - length).abs().max()),
         negative_hops=int((recorded.hops["latency_ns"] < 0).sum()),
         token_mismatches=token_mismatches(recorded.timeline),
-        roles={role: len(pids) for role, pids in review.roles.items()},
+        processes={role: len(review.roles.get(role, ())) for role in shape.processes},
+        expected_processes=shape.processes,
         recorder_share=review.cost.share,
         problems=review.problems,
     )

@@ -19,10 +19,9 @@ from probes.serve.client import ask, free_port, healthy
 from probes.serve.command import HOST
 from probes.serve.process import NotReady, ServerProcess
 from tracing.shapes.engine.conversation import TOKENS, WAVE, engine_settings, prompt
-from tracing.shapes.shape import Shape
+from tracing.shapes.shape import FRONT_ENDS, Shape
 
 LIMIT_S = 300.0
-FRONT_ENDS = 2
 
 
 def serve(shape: Shape) -> None:
