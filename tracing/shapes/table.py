@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -82,15 +81,11 @@ def markdown(folder: Path, listed: list[tuple[str, ...]]) -> str:
     machine: Mapping[str, object] = next((trace["machine"] for trace in traces if "machine" in trace), {})
     lines = [f"| {' | '.join(cells)} |" for cells in (HEADS, ("---",) * len(HEADS), *listed)]
     meanings = [f"- `{cells[0]}`: {SHAPES[cells[0]].meaning}." for cells in listed]
-    made = f"Made by `python -m tracing.shapes --write notes/tables/shapes.md` on {about(machine)}.\n"
+    made = f"Made by `python -m tracing.shapes --write notes/tables/shapes.md` with {about(machine)}.\n"
     return "\n".join([INTRODUCTION, *lines, "", *meanings, "", made])
 
 
 def about(machine: Mapping[str, object]) -> str:
-    """The machine in a few words."""
-    return f"{machine.get('cpu_model', 'an unknown machine')}, {machine.get('cores_usable', '?')} cores"
-
-
-def as_json(listed: list[tuple[str, ...]]) -> str:
-    """The rows for a program."""
-    return json.dumps([dict(zip(HEADS, cells, strict=True)) for cells in listed], indent=1, ensure_ascii=False)
+    """vLLM's version and the machine, in a few words."""
+    vllm = f"vLLM {machine.get('vllm') or 'of an unknown version'}"
+    return f"{vllm} on {machine.get('cpu_model', 'an unknown machine')}, {machine.get('cores_usable', '?')} cores"
