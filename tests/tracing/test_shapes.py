@@ -42,6 +42,7 @@ def test_what_the_processes_of_a_shape_find_in_their_environment() -> None:
     work = Work(4, 3, 2, seed=1)
     variables = start.environment(replace(shape_named("v2-tp2"), work=work))
     assert variables["VLLM_USE_V2_MODEL_RUNNER"] == variables["TRITON_INTERPRET"] == "1"
+    assert variables["TORCH_COMPILE_DISABLE"] == "1"  # a worker of two compiles its embedding, or dies of it
     assert variables["VLLM_CPU_OMP_THREADS_BIND"] == "nobind"
     assert variables["ENGINESCOPE_SHAPE"] == "v2-tp2" and work_of(variables["ENGINESCOPE_DEVICE"]) == work
     assert "ENGINESCOPE_DEVICE" not in start.environment(shape_named("cpu"))

@@ -17,7 +17,8 @@ FrontEnd = Literal["streams", "batch", "server"]
 
 # Several workers share the cores of one machine: each bound to cores of its own would need as many NUMA nodes.
 UNBOUND = {"VLLM_CPU_OMP_THREADS_BIND": "nobind"}
-RUNNER_V2 = {"VLLM_USE_V2_MODEL_RUNNER": "1", "TRITON_INTERPRET": "1"}
+# An eager engine compiles some functions too: for the interpreter's device, of which torch's compiler knows nothing.
+RUNNER_V2 = {"VLLM_USE_V2_MODEL_RUNNER": "1", "TRITON_INTERPRET": "1", "TORCH_COMPILE_DISABLE": "1"}
 FRONT_ENDS = 2  # of the server
 SMALL_VOCABULARY = 512  # Triton's interpreter samples in Python, word by word
 
