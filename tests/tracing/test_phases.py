@@ -127,6 +127,23 @@ def test_of_several_workers_the_columns_are_the_slowest_ones(tmp_path: Path) -> 
     )
 
 
+def test_the_only_workers_of_two_cores_are_not_compared(tmp_path: Path) -> None:
+    for core_pid, worker_pid in ((11, 12), (21, 22)):
+        core = TraceWriter(tmp_path, core_pid, ["core"])
+        worker = TraceWriter(tmp_path, worker_pid, ["worker"], parent=core_pid)
+        for step, at in enumerate((0, 1000)):
+            core.counts(step, {}).span("scheduler.schedule", at, at + 100, step=step)
+            core.span("executor.wait", at + 100, at + 900, step=step)
+            core.span("scheduler.update", at + 900, at + 1000, step=step)
+            worker.span("worker.execute", at + 200, at + 500, step=step)
+        core.close()
+        worker.close()
+    review = findings.analyze(timeline.read(tmp_path)).review
+    assert [row[:2] + row[4:5] for row in steptables.worker_rows(review)] == [[12, 11, "n/a"], [22, 21, "n/a"]]
+    assert steptables.straggler(review.workers) == ""
+    assert "slowest worker" not in steptables.sentences(review)
+
+
 def test_a_collection_stops_what_its_process_did(tmp_path: Path) -> None:
     core = TraceWriter(tmp_path, 11, ["core"]).counts(0, {})
     core.span("scheduler.schedule", 0, 100, step=0).span("gc", 20, 60)

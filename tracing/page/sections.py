@@ -103,7 +103,8 @@ def show(findings: Findings, out: Console) -> None:
         show_text(out, steptables.OVERLAP, "dim")
     if len(review.workers) > 1:
         table(out, "workers", steptables.WORKERS, steptables.worker_rows(review))
-        show_text(out, steptables.straggler(review.workers) or steptables.NO_STRAGGLER)
+        if sentence := steptables.straggler(review.workers):
+            show_text(out, sentence)
     for device in review.devices:
         show_text(out, watchers.sentence(device))
     table(out, "hops between processes", HOPS, hop_rows(review))
@@ -158,7 +159,7 @@ def _steps(review: Review) -> str:
         parts.append(html.table(steptables.IDLE, idle, text=(0, 2)))
     if len(review.workers) > 1:
         parts.append(html.table(steptables.WORKERS, steptables.worker_rows(review)))
-        parts.append(f"<p>{escape_html(steptables.straggler(review.workers) or steptables.NO_STRAGGLER)}</p>")
+        parts.append(f"<p>{escape_html(steptables.straggler(review.workers))}</p>")
     parts += [f"<p>{escape_html(watchers.sentence(device))}</p>" for device in review.devices]
     return "".join(parts)
 

@@ -59,28 +59,39 @@ def sentences(review: Review) -> str:
     words = "Medians by kind of step; the columns of each single step and what is unexplained add up to its length. "
     if overlapping(review.steps):
         words += f"{OVERLAP} "
-    if len(review.workers) > 1:
+    if any(beside(worker, review.workers) for worker in review.workers):
         words += "The columns are those of the step's slowest worker. "
     return words
 
 
-def straggler(workers: Sequence[WorkerUse]) -> str | None:
-    """A sentence on the worker that is the slowest of its core's most often; None where they take turns."""
-    for worker in workers:
-        others = [each for each in workers if each.core_pid == worker.core_pid and each is not worker]
-        if others and worker.slowest_share >= STRAGGLING:
+def straggler(workers: Sequence[WorkerUse]) -> str:
+    """A sentence on the worker that is the slowest of its core's most often, or that they take turns; empty where no
+    core has several."""
+    compared = [(worker, others) for worker in workers if (others := beside(worker, workers))]
+    for worker, others in compared:
+        if worker.slowest_share >= STRAGGLING:
             fastest = min(each.run_median_ns for each in others)
             return (
                 f"worker {worker.worker_pid} was the slowest in {worker.slowest_share:.0%} of the steps: "
                 f"{us(worker.run_median_ns)} at the median, the fastest {us(fastest)}"
             )
-    return None
+    return NO_STRAGGLER if compared else ""
+
+
+def beside(worker: WorkerUse, workers: Sequence[WorkerUse]) -> list[WorkerUse]:
+    """The other workers of its core."""
+    return [each for each in workers if each.core_pid == worker.core_pid and each is not worker]
 
 
 def worker_rows(review: Review) -> Rows:
+    """A row a worker; how often it was the slowest is nothing to say of a core's only one."""
     return [
-        [w.worker_pid, w.core_pid, w.steps, us(w.run_median_ns), percent(w.slowest_share), percent(w.idle_share)]
-        for w in review.workers
+        [
+            *(worker.worker_pid, worker.core_pid, worker.steps, us(worker.run_median_ns)),
+            percent(worker.slowest_share if beside(worker, review.workers) else None),
+            percent(worker.idle_share),
+        ]
+        for worker in review.workers
     ]
 
 
