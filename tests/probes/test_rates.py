@@ -10,7 +10,8 @@ import pytest
 from probes.doctor.resources import model_threads
 from probes.jsonform import read_record
 from probes.machine import COMPARED, Machine
-from probes.rates.rates import Rates, ask_rates, rates
+from probes.rates import rates
+from probes.rates.rates import Rates, ask_rates
 from tests.needs import needs_torch
 from tests.probes.machines import machine
 
@@ -39,7 +40,7 @@ def test_rates_that_cannot_be_measured_are_not_known(script: str, monkeypatch: p
 
 @needs_torch
 def test_rates_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    from probes.rates.rates import torchrates
+    from probes.rates import torchrates
 
     monkeypatch.setattr(torchrates, "EACH_S", 0.0)
     monkeypatch.setattr(torchrates, "READ_VALUES", 1 << 16)
