@@ -39,6 +39,7 @@ CHECKS: tuple[Callable[[Surroundings], Finding], ...] = (
     resources.disk_results,
     resources.disk_shared,
     resources.memory,
+    resources.gpus,
     resources.cores,
     resources.openmp,
     resources.governor,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Set
 from pathlib import Path
 
@@ -116,6 +117,20 @@ def _memory(at: Surroundings) -> tuple[int, int]:
     if limit.isdigit() and used.isdigit() and int(limit) < total:
         return int(limit), min(free, int(limit) - int(used))
     return total, free
+
+
+def gpus(at: Surroundings) -> Finding:
+    """The GPUs whose drivers answer, and which of them this environment leaves to an engine."""
+    shown = [gpu for gpu in at.gpus if gpu.visible]
+    if not shown:
+        return Finding("GPU", "note", f"{len(at.gpus)}, all hidden" if at.gpus else "none whose driver answers")
+    kinds = Counter((gpu.name, gpu.memory_bytes, gpu.driver) for gpu in shown)
+    rows = [
+        f"{count} x {name}, {_gib(memory) if memory else 'memory unknown'}, driver {driver or 'unknown'}"
+        for (name, memory, driver), count in kinds.items()
+    ]
+    hidden = len(at.gpus) - len(shown)
+    return Finding("GPU", "ok", "; ".join(rows) + (f"; {hidden} more hidden" if hidden else ""))
 
 
 def cores(at: Surroundings) -> Finding:

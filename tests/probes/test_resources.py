@@ -13,6 +13,7 @@ import pytest
 from probes.checkpoint import DISTRIBUTION, GGUF_SHA256, MANIFEST, NAME
 from probes.doctor import resources
 from probes.doctor.surroundings import Distribution
+from probes.machine import Gpu
 from tests.probes.machines import CUDA_SET, GIB, H100, machine, unlike
 
 MEMINFO = {"proc/meminfo": f"MemTotal: {24 * 2**20} kB\nMemFree: 1 kB\nMemAvailable: {16 * 2**20} kB\n"}
@@ -75,6 +76,21 @@ def test_memory(asked: str | None, status: str, detail: str, remedy: str | None,
 def test_a_control_group_allows_less(tmp_path: Path) -> None:
     group = {"sys/fs/cgroup/memory.max": f"{8 * GIB}\n", "sys/fs/cgroup/memory.current": f"{2 * GIB}\n"}
     assert not unlike(resources.memory(machine(tmp_path, MEMINFO | group)), "warn", "6.0 GiB of 8.0 GiB free", "=1 ")
+
+
+@pytest.mark.parametrize(
+    ("gpus", "status", "detail"),
+    [
+        ((), "note", "none whose driver answers"),
+        (2 * H100, "ok", "2 x H100, 80.0 GiB, driver 580.0"),
+        ((*H100, replace(H100[0], visible=False)), "ok", "1 x H100, 80.0 GiB, driver 580.0; 1 more hidden"),
+        ((replace(H100[0], visible=False),), "note", "1, all hidden"),
+        ((replace(H100[0], memory_bytes=None),), "ok", "1 x H100, memory unknown, driver 580.0"),
+    ],
+)
+def test_gpus(gpus: tuple[Gpu, ...], status: str, detail: str, tmp_path: Path) -> None:
+    finding = resources.gpus(machine(tmp_path, gpus=gpus))
+    assert (finding.status, finding.detail) == (status, detail)
 
 
 def test_memory_of_a_gpu_machine_is_for_the_processes(tmp_path: Path) -> None:
