@@ -124,6 +124,11 @@ class DeviceUse:
     )
     power_w: float | None = field(metadata=column("power, mean of the same samples", "W"))
 
+    @property
+    def used_share(self) -> float | None:
+        """The share of its memory that is in use."""
+        return self.used_bytes / self.total_bytes if self.used_bytes is not None and self.total_bytes else None
+
 
 @dataclass(frozen=True)
 class TrialRecord:

@@ -27,9 +27,10 @@ class DeviceWatch:
             return
         with DeviceSampler() as sampler:
             yield
-            activities = {sampled.index: sampled.activity for sampled in sampler.take()}
+            # By name too: the cards of two vendors have the same numbers.
+            activities = {(sampled.index, sampled.name): sampled.activity for sampled in sampler.take()}
         self.uses = tuple(
-            device_use(device, activities.get(device.index, Activity()))
+            device_use(device, activities.get((device.index, device.name), Activity()))
             for device in visible(read_devices().devices, os.environ)
         )
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from statistics import fmean
 from typing import Any
 
 from offline.records.lines import TrialRecord
@@ -130,14 +131,17 @@ def _percentiles(trial: TrialRecord, steps: Sequence[Step]) -> dict[str, Any]:
 
 
 def _devices(trial: TrialRecord) -> dict[str, Any]:
-    busy = [each.utilization_percent for each in trial.devices if each.utilization_percent is not None]
-    power = [each.power_w for each in trial.devices if each.power_w is not None]
-    shares = [each.used_bytes / each.total_bytes for each in trial.devices if each.total_bytes and each.used_bytes]
     return {
-        "gpu_utilization_percent": sum(busy) / len(busy) if busy else None,
-        "gpu_power_w": sum(power) if power else None,
-        "gpu_memory_share": max(shares, default=None),
+        "gpu_utilization_percent": _of_all([each.utilization_percent for each in trial.devices], fmean),
+        "gpu_power_w": _of_all([each.power_w for each in trial.devices], sum),
+        "gpu_memory_share": _of_all([each.used_share for each in trial.devices], max),
     }
+
+
+def _of_all(values: Sequence[float | None], summary: Callable[[list[float]], float]) -> float | None:
+    """One figure for all GPUs; None where that of any is not known."""
+    known = [value for value in values if value is not None]
+    return summary(known) if known and len(known) == len(values) else None
 
 
 def _per_output(trial: TrialRecord, steps: Sequence[Step]) -> dict[str, Any]:

@@ -141,9 +141,12 @@ def test_the_gpus_of_a_trial() -> None:
         "utilization_percent": 90.0,
         "power_w": 400.0,
     }
-    short = card | {"index": 1, "used_bytes": 20, "utilization_percent": None, "power_w": 200.0}
-    one = asdict(measure(trial(COLD, 0, devices=[card, short])))
-    assert only(one, "gpu_utilization_percent", "gpu_power_w", "gpu_memory_share") == [90.0, 600.0, 0.75]
+    other = card | {"index": 1, "used_bytes": 20, "utilization_percent": 70.0, "power_w": 200.0}
+    names = ("gpu_utilization_percent", "gpu_power_w", "gpu_memory_share")
+    assert only(asdict(measure(trial(COLD, 0, devices=[card, other]))), *names) == [80.0, 600.0, 0.75]
+    for figure, unknown in zip(names, ("utilization_percent", "power_w", "used_bytes"), strict=True):
+        figures = asdict(measure(trial(COLD, 0, devices=[card, other | {unknown: None}])))
+        assert [name for name in names if figures[name] is None] == [figure]
 
 
 def test_where_an_output_holds_two_tokens_the_time_between_tokens_is_half_of_that_between_outputs() -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from dataclasses import replace
+from types import SimpleNamespace
+
 import pytest
 
 from offline.records.lines import DeviceUse
 from offline.sweep import devices
 from offline.sweep.devices import DeviceWatch
 from probes.devices.device import Activity, Device, DeviceReading
+from probes.devices.sampling import means
 
 H100 = Device("nvidia", 0, "H100", used_bytes=60, total_bytes=80, uuid="GPU-a")
 
@@ -31,6 +36,21 @@ def test_a_trial_that_is_too_short_for_a_sample_has_memory_alone(monkeypatch: py
 
 def test_activity_is_of_the_trial() -> None:
     assert devices.device_use(H100, Activity(87.0, 412.0, 1980.0)) == DeviceUse(0, "H100", 60, 80, 87.0, 412.0)
+
+
+def test_cards_of_two_vendors_with_one_number_keep_their_own_activity(monkeypatch: pytest.MonkeyPatch) -> None:
+    cards = [
+        replace(H100, activity=Activity(87.0, 412.0, None)),
+        Device("amd", 0, "Radeon", used_bytes=1, total_bytes=2, activity=Activity(3.0, 9.0, None)),
+    ]
+    for name in ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(devices, "read_devices", lambda: DeviceReading(cards))
+    monkeypatch.setattr(devices, "DeviceSampler", lambda: nullcontext(SimpleNamespace(take=lambda: means(cards))))
+    watch = DeviceWatch()
+    with watch.trial():
+        pass
+    assert {(each.name, each.utilization_percent) for each in watch.uses} == {("H100", 87.0), ("Radeon", 3.0)}
 
 
 def test_a_hidden_gpu_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
