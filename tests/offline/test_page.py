@@ -31,8 +31,11 @@ async def _visit(path: Path) -> None:
         await page.look(390, dark=True)
         await page.visit(path.as_uri())
         for name in CHARTS:
-            points = f"document.getElementById('chart-{name}').data.reduce((n, t) => n + (t.y || t.z).length, 0)"
-            assert await page.run(points) > 0, name
+            marks = f"document.querySelectorAll('#chart-{name} :is(.trace .point path, .trace .js-line, .hm image)')"
+            sizes = await page.run(f"[...{marks}].map(m => m.getBoundingClientRect()).map(r => [r.width, r.height])")
+            assert any(width > 1 and height > 1 for width, height in sizes), name
+        ink = "getComputedStyle(document.querySelector('#chart-latency .xtitle')).fill"
+        assert await page.run(ink) == await page.run("getComputedStyle(document.querySelector('h1')).color")
         assert await page.run("document.title") != "stolen"
         assert EVIL in await page.run("document.body.innerText")
         column = "[...document.querySelectorAll('#cells th')].findIndex(h => h.innerText == 'output_tok_s')"
@@ -43,9 +46,10 @@ async def _visit(path: Path) -> None:
             numbers = [float(value) for value in await page.run(values) if value]
             assert len(numbers) > 1 and numbers == sorted(numbers, reverse=backwards)
         await page.run("f = document.getElementById('filter'), f.value = 'warm', f.dispatchEvent(new Event('input'))")
-        shown = "[...document.querySelectorAll('#cells tbody tr')].filter(r => !r.hidden).map(r => r.innerText)"
+        shown = "[...document.querySelectorAll('#cells tbody tr')].filter(r => r.offsetHeight).map(r => r.innerText)"
         rows = await page.run(shown)
-        assert rows and all("warm" in row for row in rows)
+        assert len(rows) == 4 and all("warm" in row for row in rows)
+        assert await page.run("document.getElementById('count').innerText") == "4 of 14"
         assert not page.complaints
         assert [address for address in page.requested if not address.startswith(("file:", "data:", "blob:"))] == []
 
