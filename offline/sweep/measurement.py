@@ -34,12 +34,11 @@ def measure(run: PreparedRun, time_limit_s: float, every_row: bool) -> int:
     progress_out = Console(stderr=True)
     try:
         failed = run_missing(run, time_limit_s, progress_out)
-        state, code = ("incomplete", INCOMPLETE) if failed else ("complete", 0)
+        report, code = finish(run, "incomplete" if failed else "complete"), INCOMPLETE if failed else 0
     except KeyboardInterrupt:
-        state, code = "interrupted", INTERRUPTED
         words = f"interrupted; to continue: python -m offline.sweep --resume {run.folder.path}"
         progress_out.print(words, soft_wrap=True)
-    report = finish(run, state)
+        report, code = finish(run, "interrupted"), INTERRUPTED
     warn(report.rows, progress_out)
     show(report, run.folder.path, every_row)
     return INCOMPLETE if code == 0 and all(row["status"] == "refused" for row in report.rows) else code
