@@ -56,11 +56,12 @@ def _same_cell(row: Row, other: Row) -> bool:
 
 def _effects(run: ReportedRun) -> Iterator[str]:
     metric = run.differences.by_metric.get(HEADLINE)
-    if metric is None or not metric.main:
-        if run.measured:
-            yield ONE_START
+    if metric is not None and metric.main:
+        yield from (effect(row) for row in metric.main)
         return
-    yield from (effect(row) for row in metric.main)
+    starts = {arm_name(row, run.axes): row["starts"] for row in run.measured}
+    if len(starts) > 1 and set(starts.values()) == {1}:
+        yield ONE_START
 
 
 def effect(row: Difference) -> str:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import random
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from offline.differences.difference import Difference
+from offline.differences.run import NOT_INTERLEAVED, RunDifferences
 from offline.page.charts import knee
 from offline.page.page import write
 from offline.page.summary import effect, summary
 from tests.chromium import chromium
-from tests.offline.reports import a_report
+from tests.offline.reports import SPEC, a_report
 
 EVIL = "<script>document.title = 'stolen'</script>"
 CHARTS = ("throughput", "heat-map", "latency", "ttft", "tpot", "cold-warm", "startup", "memory")
@@ -64,6 +66,15 @@ def test_one_start_an_arm_tells_nothing_of_arms() -> None:
     sentences = summary(a_report(starts=1, gain={64: 1.2}))
     assert any("differences between arms cannot be told" in sentence for sentence in sentences)
     assert not any("block_size 32 → 64" in sentence for sentence in sentences)
+
+
+def test_one_arm_alone_or_started_twice_is_not_told_to_start_again() -> None:
+    alone = replace(SPEC, block_size=(32,), prefix_caching=("off",))
+    for starts in (1, 2):
+        assert not any("was started once" in sentence for sentence in summary(a_report(starts=starts, spec=alone)))
+    drifted = replace(a_report(gain={64: 1.2}), differences=RunDifferences(notes=(NOT_INTERLEAVED,)))
+    sentences = summary(drifted)
+    assert NOT_INTERLEAVED in sentences and not any("was started once" in sentence for sentence in sentences)
 
 
 def test_a_refused_cell_is_in_the_summary_with_its_reason() -> None:
