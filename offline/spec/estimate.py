@@ -5,12 +5,12 @@ A start costs so many seconds, a token so many operations. Once trials have run,
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from offline.spec.grid import Arm, Cell
+from offline.spec.model import text_config
 from offline.spec.passes import Pass, passes
 from offline.spec.spec import Spec
 from probes.engineplatform import CPU
@@ -86,13 +86,13 @@ def estimate(spec: Spec, grid: Sequence[Arm], model: Path | str, machine: Machin
 
 def parameter_count(model: Path | str) -> float:
     """A model's parameters, from its configuration; a model that is not on this disk counts as one billion."""
+    config = text_config(model)
     try:
-        config = json.loads((Path(model) / "config.json").read_text())
         hidden, layers = config["hidden_size"], config["num_hidden_layers"]
         heads = config["num_attention_heads"]
         attention = 2 * hidden * hidden * (1 + config.get("num_key_value_heads", heads) / heads)
         return float(layers * (attention + 3 * hidden * config["intermediate_size"]) + hidden * config["vocab_size"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (KeyError, TypeError):
         return 1e9
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from offline.spec.settings import ModelConfig
+from offline.spec.model import text_config
 from offline.spec.spec import Spec
 from probes.errors import usage_error
 
@@ -27,11 +26,7 @@ def refuse_too_long(spec: Spec, model: Path | str) -> None:
 
 def model_positions(model: Path | str) -> int | None:
     """The longest request of a model, by its configuration; None where that does not say."""
-    try:
-        config: ModelConfig = json.loads((Path(model) / "config.json").read_text())
-    except (OSError, ValueError):
-        return None
-    config = config.get("text_config") or config
+    config = text_config(model)
     known = [config[name] for name in POSITIONS if isinstance(config.get(name), int)]
     scaling = config.get("rope_scaling") or config.get("rope_parameters") or {}
     return None if "factor" in scaling or not known else max(known)  # how vLLM scales is its own matter

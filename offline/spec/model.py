@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from offline.spec.settings import ModelConfig
 from probes.checkpoint import cache_folder, default_model
 from probes.errors import usage_error
 
@@ -40,6 +42,15 @@ def find(name: str, load_format: str) -> Path | str:
     if load_format != "dummy" and not _weights(path):
         raise usage_error(f"--model {name}: no weights in it (*.safetensors); --load-format dummy makes random ones")
     return path.resolve()
+
+
+def text_config(model: Path | str) -> ModelConfig:
+    """What a model's `config.json` says of its language model; empty where it is not on this disk or no object."""
+    try:
+        config = json.loads((Path(model) / "config.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return config.get("text_config") or config if isinstance(config, dict) else {}
 
 
 def label(model: Path | str) -> str:

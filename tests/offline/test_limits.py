@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from offline.spec.estimate import parameter_count
 from offline.spec.limits import model_positions, refuse_too_long, remarks
 from offline.spec.spec import Spec
 from probes.errors import USAGE, EnginescopeError
@@ -59,6 +60,19 @@ def test_the_positions_of_a_model(tmp_path: Path, config: dict[str, Any], positi
 
 def test_a_model_that_is_not_here_has_no_known_positions() -> None:
     assert model_positions("org/name") is None
+
+
+def test_a_model_of_text_and_images_is_estimated_by_its_language_model(tmp_path: Path) -> None:
+    sizes = {"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 16}
+    text = sizes | {"num_key_value_heads": 2, "vocab_size": 100}
+    # A layer: queries and outputs 2 · 8², keys and values half of that, three matrices of 8 · 16.
+    assert parameter_count(model(tmp_path, text_config=text)) == 2 * (128 + 64 + 384) + 8 * 100
+    assert parameter_count("org/name") == 1e9
+
+
+def test_a_configuration_that_is_no_object_says_nothing(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("[]")
+    assert model_positions(tmp_path) is None and parameter_count(tmp_path) == 1e9
 
 
 @pytest.mark.parametrize(
