@@ -28,7 +28,7 @@ class KneeSearch:
     @cached_property
     def source(self) -> WorkloadSource:
         """The workload, read once for all trials."""
-        return read_workload(self.prepared.run.spec.workload, str(self.prepared.model))[0]
+        return read_workload(self.prepared.run.spec.workload, str(self.prepared.model))
 
     @cached_property
     def scatter(self) -> float:

@@ -47,7 +47,7 @@ class PreparedLoad:
 def new_run(spec: LoadSpec, out: Path, variants_file: Path | None, schedules: Path | None) -> PreparedLoad:
     """Check all that can be checked before anything starts, make the schedules, and make the folder."""
     model, machine = models.find(spec.model, spec.load_format), fingerprint(engine_platform())
-    source, remarks = read_workload(spec.workload, str(model))
+    source = read_workload(spec.workload, str(model))
     head = schedule_head(spec, model, source)
     plans = replayed(schedules, spec, head) if schedules else list(made(spec, source, head, model))
     spec = as_replayed(spec, plans) if schedules else spec
@@ -71,7 +71,7 @@ def new_run(spec: LoadSpec, out: Path, variants_file: Path | None, schedules: Pa
         variants=tuple(variants),
         estimate_s=spec.starts * round_s(spec, variants),
         began=now(),
-        notes=(*remarks, *notes(variants, spec.knee)),
+        notes=(*source.remarks, *notes(variants, spec.knee)),
     )
     folder = LoadFolder.create(out, run, {WARM_UP: warm_up, **{plan.name: plan for plan in plans}})
     return PreparedLoad(folder, run, model)

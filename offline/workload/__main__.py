@@ -76,8 +76,8 @@ def named(args: argparse.Namespace) -> WorkloadSource:
     from offline.spec import model as models
     from offline.workload.files import read_workload
 
-    source, remarks = read_workload(args.source, str(models.find(args.model, "dummy")), args.output_tokens)
-    for remark in remarks:
+    source = read_workload(args.source, str(models.find(args.model, "dummy")), args.output_tokens)
+    for remark in source.remarks:
         print(f"note: {remark}", file=sys.stderr)
     return source
 

@@ -22,7 +22,7 @@ from probes.errors import usage_error
 from probes.prompts.files import FaultyEntry, Prompt, examined
 from probes.prompts.layouts import Content
 
-VERSION = 1  # of what is cached
+VERSION = 2  # of what is cached
 OUTPUT_TOKENS = 64  # where a file names no length
 SHOWN = 3  # reasons that are shown of broken records
 LIMITS = ("max_tokens", "max_completion_tokens")
@@ -47,8 +47,8 @@ class ReadFile:
     without_length: int  # items whose file says nothing of an output
 
 
-def read_workload(name: str, model: str, output_tokens: int = OUTPUT_TOKENS) -> tuple[WorkloadSource, list[str]]:
-    """A workload for a model, and what of its file was left out or assumed.
+def read_workload(name: str, model: str, output_tokens: int = OUTPUT_TOKENS) -> WorkloadSource:
+    """A workload for a model.
 
     `name` is a built-in profile, a mix profile (a JSON object with `parts`), a file of items, or one of prompts in any
     layout of `probes.prompts`.
@@ -56,11 +56,11 @@ def read_workload(name: str, model: str, output_tokens: int = OUTPUT_TOKENS) -> 
     path = Path(name).expanduser()
     if name in BUILT_IN or (path.suffix == ".json" and _first_object(path, whole=True).keys() >= {"parts"}):
         profile = read_profile(name)
-        return WorkloadSource(profile.name, profile.synthetic, profile.source, profile), []
+        return WorkloadSource(profile.name, profile.synthetic, profile.source, profile)
     if not path.is_file():
         raise usage_error(f"--workload {name}: no such file, and not one of {', '.join(BUILT_IN)}")
     if path.suffix == ".jsonl" and HEAD in _first_object(path):
-        return read_items(path), []
+        return read_items(path)
     return cached_prompts(path, lambda: ModelTokenizer(model), tokenizer_digest(model), output_tokens)
 
 
@@ -141,16 +141,17 @@ def remarks(file: ReadFile) -> list[str]:
 
 def cached_prompts(
     path: Path, tokenizer: Callable[[], TextTokenizer], digest: str, output_tokens: int
-) -> tuple[WorkloadSource, list[str]]:
-    """A file as a workload, tokenized once for each tokenizer; with it what was left out, when it was read now."""
+) -> WorkloadSource:
+    """A file as a workload, tokenized once for each tokenizer."""
     kept = cache_folder() / "workloads" / f"{_digest(path, digest, output_tokens)}.jsonl"
     if kept.is_file():
-        return read_items(kept), []
+        return read_items(kept)
     file = read_prompts(path, tokenizer(), output_tokens)
-    source = WorkloadSource(path.stem, False, f"{len(file.items)} entries of {path.name}", None, file.items, digest)
+    origin, left_out = f"{len(file.items)} entries of {path.name}", tuple(remarks(file))
+    source = WorkloadSource(path.stem, False, origin, None, file.items, digest, left_out)
     kept.parent.mkdir(parents=True, exist_ok=True)
     write_items(kept, source)
-    return source, remarks(file)
+    return source
 
 
 def _digest(path: Path, tokenizer: str, output_tokens: int) -> str:

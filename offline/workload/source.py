@@ -21,7 +21,10 @@ HEAD = "workload"  # the key by which a file of items is known
 
 @dataclass(frozen=True)
 class WorkloadSource:
-    """A workload: items to draw from, or a profile to draw them by. `tokenizer` is the digest of what made its ids."""
+    """A workload: items to draw from, or a profile to draw them by. `tokenizer` is the digest of what made its ids.
+
+    `remarks` say what of a file of prompts was left out or assumed, a sentence each.
+    """
 
     name: str
     synthetic: bool
@@ -29,6 +32,7 @@ class WorkloadSource:
     profile: MixProfile | None = None
     items: tuple[Item, ...] = ()
     tokenizer: str | None = None
+    remarks: tuple[str, ...] = ()
 
     def draw(self, seed: int) -> Iterator[Item]:
         """Items without end, the same for the same seed: each in turn, in a new order every time they are through."""
@@ -51,7 +55,7 @@ class WorkloadSource:
 def write_items(path: Path, source: WorkloadSource) -> None:
     """Write a file of items whole."""
     head = {HEAD: source.name, "schema": SCHEMA, "synthetic": source.synthetic, "origin": source.origin}
-    lines = [json.dumps({**head, "tokenizer": source.tokenizer})]
+    lines = [json.dumps({**head, "tokenizer": source.tokenizer, "remarks": source.remarks})]
     lines += [json.dumps(asdict(item), separators=(",", ":")) for item in source.items]
     write_whole(path, "\n".join(lines) + "\n")
 
@@ -65,7 +69,8 @@ def read_items(path: Path) -> WorkloadSource:
         if head["schema"] != SCHEMA:
             raise EnginescopeError(f"{path} has schema {head['schema']}, this version reads {SCHEMA}")
         items = tuple(read_record(Item, line) for line in lines)
-        source = WorkloadSource(head[HEAD], head["synthetic"], head["origin"], None, items, head["tokenizer"])
+        known = {name: head[name] for name in ("synthetic", "origin", "tokenizer")}
+        source = WorkloadSource(head[HEAD], items=items, remarks=tuple(head.get("remarks", ())), **known)
     except OSError as error:
         raise usage_error(f"cannot read {path}: {error.strerror}") from None
     except (ValueError, AttributeError, TypeError, KeyError) as error:

@@ -30,6 +30,7 @@ def item(text: str, output_tokens: int, **sampling: float) -> Item:
     return Item(len(text), output_tokens, sampling=sampling, prompt_token_ids=tuple(map(ord, text)))
 
 
+ASSUMED = ("1 entries name no output length: it is assumed",)
 SHAREGPT = [
     {"id": "1", "conversations": [{"from": "human", "value": "hello"}, {"from": "gpt", "value": "hey"}]},
     {"id": "2", "conversations": [{"from": "gpt", "value": "nobody asked"}]},
@@ -46,7 +47,7 @@ def test_sharegpt_has_the_first_question_and_its_answer(tmp_path: Path) -> None:
     assert remarks(file) == [
         "2 of 4 entries left out: 1 times asks nothing; 1 times `conversations` must be a list of turns, each with "
         "`from` and `value`",
-        "1 entries name no output length: it is assumed",
+        *ASSUMED,
     ]
 
 
@@ -98,13 +99,13 @@ def test_a_file_is_tokenized_once_for_a_tokenizer(tmp_path: Path, monkeypatch: p
         made.append("tokenizer")
         return Letters()
 
-    first, _ = cached_prompts(path, tokenizer, "abc", 64)
-    again, _ = cached_prompts(path, tokenizer, "abc", 64)
-    assert first == again == WorkloadSource("p", False, "1 entries of p.txt", None, (item("one", 64),), "abc")
-    assert len(made) == 1
+    first = cached_prompts(path, tokenizer, "abc", 64)
+    again = cached_prompts(path, tokenizer, "abc", 64)
+    assert first == again == WorkloadSource("p", False, "1 entries of p.txt", None, (item("one", 64),), "abc", ASSUMED)
+    assert len(made) == 1  # and what was assumed is said of the cached one too
     cached_prompts(path, tokenizer, "def", 64)
     path.write_text("two\n")
-    assert cached_prompts(path, tokenizer, "abc", 64)[0].items == (item("two", 64),)
+    assert cached_prompts(path, tokenizer, "abc", 64).items == (item("two", 64),)
     assert len(made) == 3
 
 
@@ -120,7 +121,7 @@ def test_a_file_of_items_gives_back_what_was_written(tmp_path: Path) -> None:
     items = (Item(5, 2, "system", 3, {"temperature": 0.5}, at_s=0.25, part="chat"), item("a", 1))
     source = WorkloadSource("p", True, "made up", None, items, "abc")
     write_items(tmp_path / "p.jsonl", source)
-    assert read_items(tmp_path / "p.jsonl") == read_workload(str(tmp_path / "p.jsonl"), "m")[0] == source
+    assert read_items(tmp_path / "p.jsonl") == read_workload(str(tmp_path / "p.jsonl"), "m") == source
     assert source.arrivals_s == [0.25]
 
 
@@ -129,5 +130,5 @@ def test_a_profile_is_known_by_its_parts(tmp_path: Path) -> None:
     part = {"name": "a", "share": 1, "input_tokens": lengths, "output_tokens": lengths}
     profile = {"schema": 1, "name": "p", "synthetic": True, "source": "", "parts": [part]}
     (tmp_path / "mix_profile.json").write_text("\n" + json.dumps(profile, indent=1))
-    source, _ = read_workload(str(tmp_path / "mix_profile.json"), "m")
+    source = read_workload(str(tmp_path / "mix_profile.json"), "m")
     assert next(source.draw(0)) == Item(3, 3, part="a")
