@@ -13,6 +13,7 @@ from tracing.source.tree import SourceTree
 HAS_VLLM = find_spec("vllm") is not None  # looked for and not imported: that takes seconds
 
 needs_vllm = pytest.mark.skipif(not HAS_VLLM, reason="vllm is not installed")
+needs_chromium = pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
 needs_torch = pytest.mark.skipif(find_spec("torch") is None, reason="torch is not installed")
 needs_transformers = pytest.mark.skipif(find_spec("transformers") is None, reason="transformers is not installed")
 needs_gpu = pytest.mark.skipif(shutil.which("nvidia-smi") is None, reason="there is no NVIDIA GPU")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -20,7 +19,7 @@ from notes.tables import story
 from notes.walkthrough import chapters
 from probes.errors import EnginescopeError
 from tests.chromium import Page, chromium
-from tests.needs import needs_vllm
+from tests.needs import needs_chromium, needs_vllm
 from tests.notes.smallnotes import QUOTES, ROOT, small_tree, streamed, two_chapters
 from tracing.breakdown.findings import Findings
 
@@ -138,10 +137,9 @@ def test_every_stop_has_its_place_on_a_page(site_folder: Path) -> None:
 
 
 @needs_vllm
+@needs_chromium
 @pytest.mark.browser
 def test_the_site_in_a_browser(site_folder: Path, tmp_path: Path) -> None:
-    if shutil.which("chromium") is None:
-        pytest.skip("no chromium here; CI installs it")
     page, unfit = asyncio.run(visited(site_folder, tmp_path / "page.png"))
     assert unfit == [], "pages without a heading, or wider than the window"
     assert (tmp_path / "page.png").stat().st_size > 20_000

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,13 +15,15 @@ from offline.page.charts import knee
 from offline.page.page import write
 from offline.page.summary import effect, summary
 from tests.chromium import chromium
+from tests.needs import needs_chromium
 from tests.offline.reports import SPEC, a_report
 
 EVIL = "<script>document.title = 'stolen'</script>"
 CHARTS = ("throughput", "heat-map", "latency", "ttft", "tpot", "cold-warm", "startup", "memory")
 
 
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="no chromium here")
+@needs_chromium
+@pytest.mark.browser
 def test_the_page_in_a_browser(tmp_path: Path) -> None:
     write(tmp_path, a_report(model=EVIL, refusal=EVIL))
     asyncio.run(_visit(tmp_path / "report.html"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import csv
-import shutil
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from offline.traffic.rows import RateRow, rate_row, rows
 from probes.columns import dictionary
 from probes.statistics.intervals import Estimate
 from tests.chromium import chromium
+from tests.needs import needs_chromium
 from tests.offline.traffic.loadruns import BASELINE, CHUNKED, PAGE, a_load_run
 
 EVIL = "<script>document.title = 'stolen'</script>"
@@ -124,7 +124,8 @@ def test_factors_with_their_intervals() -> None:
     assert (two.value, two.low, two.high) == (pytest.approx(2), pytest.approx(2), pytest.approx(2))
 
 
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="no chromium here")
+@needs_chromium
+@pytest.mark.browser
 def test_the_page_in_a_browser(run: Path, lines: list[str]) -> None:
     asyncio.run(_visit(run / "report.html"))
 
