@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -79,9 +79,10 @@ def sections(run: ReportedRun) -> Iterator[PageSection]:
 
 
 def _charts(run: ReportedRun) -> Iterator[PageSection]:
-    script = Markup("<script>{}</script>").format(Markup(get_plotlyjs()))
     band = "The band is the 95 % t-interval over a cell's trials, which says nothing of other starts."
-    yield PageSection("Throughput", f"{band} {TOGGLE}", script + chart_html(charts.throughput(run), "throughput"))
+    yield PageSection(
+        "Throughput", f"{band} {TOGGLE}", plotly_script() + chart_html(charts.throughput(run), "throughput")
+    )
     yield PageSection("By arm and batch size", "Output tok/s.", chart_html(charts.heat_map(run), "heat-map"))
     knee = "A star is the knee of a line: most throughput a second of latency (Kleinrock's power)."
     yield PageSection("Latency against throughput", knee, chart_html(charts.latency(run), "latency"))
@@ -125,8 +126,13 @@ def _ratio(row: Row | None, base: Row | None) -> float | None:
     return float(str(values[0])) / float(str(values[1])) if all(values) else None
 
 
+def plotly_script() -> Markup:
+    """plotly's program, which a page with charts holds once, before the first."""
+    return Markup("<script>{}</script>").format(Markup(get_plotlyjs()))
+
+
 def chart_html(figure: go.Figure, name: str) -> Markup:
-    """A figure's own part of the page; plotly's program is in it once."""
+    """A figure's own part of the page."""
     options = {"responsive": True, "displaylogo": False, "displayModeBar": "hover"}
     return Markup(to_html(figure, config=options, include_plotlyjs=False, full_html=False, div_id=f"chart-{name}"))
 
@@ -134,13 +140,19 @@ def chart_html(figure: go.Figure, name: str) -> Markup:
 def _resolved(run: ReportedRun) -> PageSection:
     """What each arm resolved to; facts in which arms differ are marked."""
     arms = list({arm_name(row, run.axes): row for row in run.rows}.items())
-    head = Markup("").join(Markup("<th>{}</th>").format(name) for name in ("", *(name for name, _ in arms)))
-    lines = Markup("").join(fact_row(name, [row.get(name) for _, row in arms]) for name in ARM_FACTS)
-    body = Markup("<table><thead><tr>{}</tr></thead><tbody>{}</tbody></table>").format(head, lines)
+    facts = {name: [row.get(name) for _, row in arms] for name in ARM_FACTS}
+    body = facts_table([name for name, _ in arms], facts)
     return PageSection("What each arm resolved to", "Marked: what differs between arms.", body)
 
 
-def fact_row(name: str, values: Sequence[Value]) -> Markup:
+def facts_table(names: Sequence[str], facts: Mapping[str, Sequence[Value]]) -> Markup:
+    """A column a name, a row a fact."""
+    head = Markup("").join(Markup("<th>{}</th>").format(name) for name in ("", *names))
+    lines = Markup("").join(_fact_row(name, values) for name, values in facts.items())
+    return Markup("<table><thead><tr>{}</tr></thead><tbody>{}</tbody></table>").format(head, lines)
+
+
+def _fact_row(name: str, values: Sequence[Value]) -> Markup:
     """A row of a table of facts; marked where they differ."""
     marked = Markup(' class="differs"') if len(set(map(str, values))) > 1 else Markup("")
     cells = Markup("").join(Markup("<td{}>{}</td>").format(marked, plain(value)) for value in values)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pandas as pd
 from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
 from offline.load.schedule import level_name
-from offline.page.page import STYLE, TOGGLE, chart_html, fact_row, provenance
+from offline.page.page import STYLE, TOGGLE, chart_html, facts_table, plotly_script, provenance
+from offline.records.resolved import Resolved
 from offline.records.runfolder import write_whole
 from offline.traffic import loadcharts
 from offline.traffic.factors import factor_text, optimizations, rate_ratio
@@ -98,9 +98,8 @@ def sections(results: LoadResults, table_rows: Sequence[RateRow]) -> Iterator[Pa
 
 
 def _charts(results: LoadResults, table_rows: Sequence[RateRow]) -> Iterator[PageSection]:
-    script = Markup("<script>{}</script>").format(Markup(get_plotlyjs()))
     latency = chart_html(loadcharts.normalized_latency(results, table_rows), "normalized")
-    yield PageSection("Normalized latency against rate", f"{POINTS} {TOGGLE}", script + latency)
+    yield PageSection("Normalized latency against rate", f"{POINTS} {TOGGLE}", plotly_script() + latency)
     batch = "A variant whose steps are not known has no line."
     yield PageSection(
         "Throughput against batch", batch, chart_html(loadcharts.throughput(results, table_rows), "batch")
@@ -133,8 +132,6 @@ def _resolved(results: LoadResults) -> PageSection:
     """What each variant's first start resolved to; facts in which variants differ are marked."""
     first = {start.variant: start for start in reversed(results.starts) if start.resolved is not None}
     columns = [first[name] for name in results.variants if name in first]
-    head = Markup("").join(Markup("<th>{}</th>").format(name) for name in ("", *(each.variant for each in columns)))
-    resolved = [vars(each.resolved) for each in columns]
-    lines = Markup("").join(fact_row(name, [each[name] for each in resolved]) for name in (resolved or [{}])[0])
-    body = Markup("<table><thead><tr>{}</tr></thead><tbody>{}</tbody></table>").format(head, lines)
+    facts = {each.name: [getattr(start.resolved, each.name) for start in columns] for each in fields(Resolved)}
+    body = facts_table([each.variant for each in columns], facts)
     return PageSection("What each variant resolved to", "Marked: what differs between variants.", body)

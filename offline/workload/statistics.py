@@ -7,8 +7,8 @@ import statistics
 from collections.abc import Sequence
 
 import plotly.graph_objects as go
-from markupsafe import Markup
 
+from offline.page.page import chart_html, plotly_script
 from offline.workload.items import Item
 from offline.workload.source import WorkloadSource
 from probes.console import Rows
@@ -49,7 +49,7 @@ def chart_page(source: WorkloadSource, items: Sequence[Item]) -> str:
     ):
         figure.add_histogram(x=lengths, name=name, opacity=0.6, nbinsx=BARS)
     figure.update_layout(barmode="overlay", xaxis_title="length (tokens)", yaxis_title="requests")
-    chart = Markup(figure.to_html(full_html=False, include_plotlyjs=True))
+    chart = plotly_script() + chart_html(figure, "lengths")
     sections = [
         PageSection("Lengths", str(source), chart),
         PageSection("Figures", "Tokens, over the requests drawn.", table(COLUMNS, length_rows(items))),
