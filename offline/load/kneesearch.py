@@ -12,17 +12,20 @@ from offline.load.preparation import PreparedLoad
 from offline.load.records import MeasuredRate
 from offline.load.schedule import make_schedule, write_schedule
 from offline.traffic.figures import rate_backlog
-from offline.traffic.knee import Bracket, RateTrial, bracket, next_trial
+from offline.traffic.knee import Bracket, RateTrial, bracket, least_requests, next_trial
 from offline.workload.files import read_workload
 from offline.workload.source import WorkloadSource
+
+FIRST_SHARE = 0.25  # of the time left, for the first trial
 
 
 @dataclass
 class KneeSearch:
-    """The trials of one start so far. It begins at the first rate asked for, or at what one at a time gave."""
+    """The trials of one start so far; `alone` is its level of one at a time, `left_s` the time that it may take."""
 
     prepared: PreparedLoad
-    start_req_s: float
+    alone: MeasuredRate | None
+    left_s: float
     trials: list[RateTrial] = field(default_factory=list)
 
     @cached_property
@@ -37,7 +40,8 @@ class KneeSearch:
 
     def next(self) -> RateTrial | None:
         """What to try next; None where the bracket is narrow enough."""
-        return next_trial(self.trials, self.start_req_s, self.scatter)
+        first = start_rate(self.prepared.run.spec.rates, self.alone, least_requests(self.scatter), self.left_s)
+        return next_trial(self.trials, first, self.scatter)
 
     def schedule(self, trial: RateTrial) -> Path:
         """The schedule of a trial: made by the first variant that needs it, replayed on the others."""
@@ -62,8 +66,14 @@ class KneeSearch:
         return bracket(self.trials)
 
 
-def start_rate(rates: tuple[float, ...], alone: MeasuredRate | None) -> float:
-    """Where a search begins: the first rate asked for, else the rate of one request at a time."""
-    if rates or alone is None or not alone.finished:
-        return rates[0] if rates else 1.0
-    return alone.finished / ((alone.closed_ns - alone.begin_ns) / 1e9)
+def start_rate(rates: tuple[float, ...], alone: MeasuredRate | None, requests: int, left_s: float) -> float:
+    """Where a search begins: the first rate asked for, else the rate of one request at a time.
+
+    A slow rate takes long: where its first trial would take more than a quarter of the time left, a faster one.
+    """
+    if rates:
+        return rates[0]
+    own = 1.0
+    if alone is not None and alone.finished:
+        own = alone.finished / ((alone.closed_ns - alone.begin_ns) / 1e9)
+    return max(own, requests / (FIRST_SHARE * left_s)) if left_s > 0 else own

@@ -10,15 +10,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from offline.load.folder import (
-    append_rate,
-    compress,
-    read_rates,
-    read_start,
-    start_folders,
-    write_start,
-)
-from offline.load.kneesearch import KneeSearch, start_rate
+from offline.load.folder import append_rate, compress, read_rates, read_start, start_folders, write_start
+from offline.load.kneesearch import KneeSearch
 from offline.load.preparation import START_S, WARM_UP, PreparedLoad
 from offline.load.progress import LoadProgress
 from offline.load.records import MeasuredRate, VariantStart
@@ -170,15 +163,16 @@ class LoadRunner:
 
     def _search(self, level: Level) -> None:
         """Try rates until the knee's bracket is narrow enough, or this start's share of the budget is spent."""
-        rates, end_s = self.prepared.run.spec.rates, self._share_end_s()
-        search = KneeSearch(self.prepared, start_rate(rates, level.last))
+        end_s, why = self._share_end_s(), ""
+        search = KneeSearch(self.prepared, level.last, end_s - time.monotonic())
         while (trial := search.next()) is not None:
             seconds = trial.requests / trial.rate_req_s
             if time.monotonic() + seconds > end_s:
+                why = f"; no time was left for {trial.requests:,} requests at {level_name(trial.rate_req_s, UNIT)}"
                 break
             measured = level.measure(trial.rate_req_s, search.schedule(trial), seconds)
             self.progress.warn(f"{level_name(trial.rate_req_s, UNIT)}: {search.judge(trial, measured, level.path)}")
-        self.remarks.append(f"{level.start.variant}, start {level.start.start}: {search.bracket.sentence}")
+        self.remarks.append(f"{level.start.variant}, start {level.start.start}: {search.bracket.sentence}{why}")
         self.progress.warn(self.remarks[-1])
 
     def _share_end_s(self) -> float:

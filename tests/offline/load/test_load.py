@@ -178,6 +178,7 @@ def test_a_search_for_the_knee_tries_rates_until_its_budget_is_spent(tmp_path: P
     (plan,) = (folder / "schedules").glob("300-*.jsonl")
     assert len(read_schedule(plan).requests) > 1000
     assert read_load_run(folder).notes[-1].startswith("fast, start 1: ")
+    assert "; no time was left for 1,815 requests at " in read_load_run(folder).notes[-1]
 
 
 def test_schedules_of_another_run_are_replayed(whole: tuple[Path, str], tmp_path: Path) -> None:

@@ -1,0 +1,30 @@
+"""Where a search for the knee begins: at what is asked for, at what one at a time gave, or where its budget lets it."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from offline.load.kneesearch import start_rate
+from offline.load.records import MeasuredRate
+
+S = 1_000_000_000
+ALONE = MeasuredRate("v", 1, None, 5 * S, 20 * S, 25 * S, 150, 10, 10, 0, 0, True)  # ten requests in 20 s
+
+
+@pytest.mark.parametrize(
+    ("rates", "alone", "left_s", "rate"),
+    [
+        ((4.0, 8.0), ALONE, 600.0, 4.0),
+        ((), ALONE, math.inf, 0.5),
+        ((), None, math.inf, 1.0),
+        ((), ALONE, 40_000.0, 0.5),
+        ((), ALONE, 2400.0, 3.0),  # 1,800 requests at 0.5 a second would take an hour, and 40 min are left
+        ((), ALONE, -1.0, 0.5),
+    ],
+)
+def test_where_a_search_begins(
+    rates: tuple[float, ...], alone: MeasuredRate | None, left_s: float, rate: float
+) -> None:
+    assert start_rate(rates, alone, 1800, left_s) == rate
