@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 
-from offline.variants.sender import send_closed, send_open, wait_until
+from offline.torchbaseline.serving import RESET_S
+from offline.variants.sender import CONNECT_LIMIT_S, send_closed, send_open, wait_until
 
 
 def test_nothing_is_sent_before_its_time() -> None:
@@ -35,3 +36,8 @@ def test_a_closed_level_sends_nothing_after_its_end() -> None:
     sent: list[int] = []
     send_closed([7, 8], time.monotonic_ns(), lambda number, *_: sent.append(number), lambda: None)
     assert sent == []
+
+
+def test_the_sender_waits_for_a_variant_that_ends_what_was_given_up() -> None:
+    """The baseline may take a long step for that, and listens for the next rate only then."""
+    assert CONNECT_LIMIT_S > RESET_S
