@@ -174,9 +174,9 @@ class TorchServing:
                 self._end(each, "failed", f"{type(error).__name__}: {error}")
 
     def _step_line(self, batch: StaticBatch, step: int, running: int, start_ns: int, end_ns: int) -> StepLine:
+        """A step; there is no KV cache of a fixed size of which a share could be in use."""
         tokens = running if step > 1 else batch.work.prompt_tokens
-        kv_use = batch_bytes(batch, self.model.memory) / self.limits.most_bytes
-        return StepLine(start_ns, end_ns, running, len(self._waiting.entries), kv_use, tokens)
+        return StepLine(start_ns, end_ns, running, len(self._waiting.entries), None, tokens)
 
     def _deliver(self, alive: Sequence[Submission], step: int, now_ns: int) -> None:
         """One crossing into the event loop a step, whatever the batch."""

@@ -75,6 +75,7 @@ def test_two_and_two_run_together_and_each_ends_with_its_own_last_token() -> Non
     assert times[0] == times[1][:1]  # one step, one time
     assert served.work == BatchWork(2, 12, 9, 0, 3)
     assert [(step.running, step.tokens) for step in steps] == [(2, 6), (1, 1), (1, 1), (1, 1), (2, 6), (2, 2)]
+    assert {step.kv_use for step in steps} == {None}  # there is no cache of a fixed size
 
 
 def test_a_request_that_no_batch_can_hold_is_refused_by_name() -> None:
