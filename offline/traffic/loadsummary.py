@@ -32,10 +32,10 @@ def _peaks(results: LoadResults) -> Iterator[str]:
     peaks = {variant: _peak(results, variant) for variant in results.variants}
     for variant, values in peaks.items():
         if variant != BASELINE and BASELINE in peaks:
-            yield (
-                f"{variant} reached {sum(values) / len(values):.0f} output tok/s, "
-                f"{factor_text(ratio(values, peaks[BASELINE]))} times the most of {BASELINE}."
-            )
+            base = peaks[BASELINE]
+            factor = factor_text(ratio(values, base)) if all((*values, *base)) else None
+            over = f", {factor} times the most of {BASELINE}" if factor else f"; {BASELINE} or it gave none in a start"
+            yield f"{variant} reached {sum(values) / len(values):.0f} output tok/s{over}."
 
 
 def _peak(results: LoadResults, variant: str) -> list[float]:
@@ -44,7 +44,7 @@ def _peak(results: LoadResults, variant: str) -> list[float]:
     for each in results.rates:
         if each.variant == variant:
             number = each.figures.measured.start
-            starts[number] = max(starts.get(number, 1e-9), each.figures.output_tok_s.value)
+            starts[number] = max(starts.get(number, 0.0), each.figures.output_tok_s.value)
     return list(starts.values())
 
 

@@ -115,6 +115,16 @@ def test_a_level_whose_first_steps_were_overwritten_is_named(results: LoadResult
     assert doubts == [f"{BASELINE} at one at a time, start 1: {words}."]
 
 
+def test_a_baseline_without_any_output_has_no_factor(results: LoadResults) -> None:
+    none = Estimate(0.0, None, None)
+    rates = tuple(
+        replace(each, figures=replace(each.figures, output_tok_s=none)) if each.variant == BASELINE else each
+        for each in results.rates
+    )
+    sentence = next(each for each in load_summary(replace(results, rates=rates), []) if f"{PAGE} reached" in each)
+    assert sentence.endswith(f" output tok/s; {BASELINE} or it gave none in a start.")
+
+
 def test_factors_with_their_intervals() -> None:
     factor = knee_factor(Bracket(4.0, 4.4), Bracket(1.0, 1.1))
     assert factor_text(factor) == "4.00 (3.64 to 4.40)"
