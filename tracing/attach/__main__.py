@@ -44,8 +44,8 @@ def parser() -> argparse.ArgumentParser:
         default=[],
         metavar="CONDITION",
         help="of a ring: keep what lies around each 'ttft > 1s', 'latency > p99 * 2', 'itl > 200ms', 'step > 100ms', "
-        "'stuck > 30s' (a hang), 'preempted' or 'error' in --out, until Ctrl-C or --seconds are over; may be given "
-        "several times",
+        "'stuck > 30s' (a hang), 'preempted' or 'error' in --out, until Ctrl-C, --seconds are over or the engine has "
+        "ended; may be given several times",
     )
     arguments.add_argument("--out", type=Path, metavar="DIR", help="the trace folder (default: traces/<time>-<id>)")
     arguments.add_argument(

@@ -15,6 +15,7 @@ from probes.errors import EnginescopeError, usage_error
 from probes.metrics.endpoint import endpoint
 from tracing.events import processfile
 from tracing.events.standing import Standing, read, room
+from tracing.record.watched import alive
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,10 @@ class StandingEngine:
 
     folder: Path
     standing: Standing
+
+    def lives(self) -> bool:
+        """Whether any of its processes still runs."""
+        return bool(alive(self.folder))
 
 
 def pid_of(target: str) -> int:

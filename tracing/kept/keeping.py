@@ -59,10 +59,10 @@ class Keeper:
         self.written: deque[float] = deque(maxlen=MOST_A_MINUTE)
 
     def watch(self, until_ns: int) -> None:
-        """Watch until a moment of CLOCK_MONOTONIC, until Ctrl-C, or until the engine's folder is gone; what fired last
-        is kept then, though its time is not over."""
+        """Watch until a moment of CLOCK_MONOTONIC, until Ctrl-C, or until the engine has ended; what fired last is kept
+        then, though its time is not over."""
         with contextlib.suppress(KeyboardInterrupt), terminable():
-            while time.monotonic_ns() < until_ns and self.engine.folder.exists():
+            while time.monotonic_ns() < until_ns and self.engine.lives():
                 self.look()
                 time.sleep(PERIOD_S)
         if self.firing and self.engine.folder.exists():
@@ -71,7 +71,9 @@ class Keeper:
             print(line, file=sys.stderr)
 
     def _left_out(self) -> Iterator[str]:
-        """What was not kept, or not even seen; a line each."""
+        """Why nothing is kept any more, what was not kept, and what was not even seen; a line each."""
+        if not self.engine.lives():
+            yield "the engine has ended: if it was started anew, watch that one"
         if self.more:
             yield f"{self.more} more fired and were not kept: {MOST_A_MINUTE} a minute are at most"
         if lost := sum(ring.lost for ring in self.rings.values()):

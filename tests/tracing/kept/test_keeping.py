@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -75,7 +76,7 @@ def standing_engine(base: Path, pid: int) -> Iterator[StandingEngine]:
     """An engine with one ring, that of process `pid`, which this process writes."""
     folder = folder_of(base, standby=False)
     _recorder.start(str(folder / f"events-{pid}.bin"), layout.SCHEMA, 0, 1)
-    TraceWriter(base / "process", pid, ["front end", "core", "worker"]).close(hooked=[])
+    TraceWriter(base / "process", pid, ["front end", "core", "worker"]).close(hooked=[], stopped_ns=None)
     (base / "process" / f"process-{pid}.json").rename(folder / f"process-{pid}.json")
     standing = read(folder)
     assert standing is not None
@@ -125,6 +126,18 @@ def test_what_fired_last_is_kept_though_the_watch_ends_before_its_time_is_over(
     call(now - 1_100_000_000, now, 1)
     keeper.watch(now + 500_000_000)
     assert [keep.request for _, keep in kept(tmp_path / "kept")] == ["request-1"]
+
+
+def test_the_watch_ends_with_the_engine(
+    engine: StandingEngine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One that was killed leaves its folder, and a supervisor starts another."""
+    file = engine.folder / f"process-{os.getpid()}.json"
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"pid": ended.pid}))
+    Keeper(engine, [], tmp_path / "kept").watch(time.monotonic_ns() + 3_000_000_000)
+    assert capsys.readouterr().err == "the engine has ended: if it was started anew, watch that one\n"
 
 
 def test_not_more_than_so_many_a_minute(
