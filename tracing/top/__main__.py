@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from probes.arguments import CommandParser
-from probes.errors import EnginescopeError, run_main, terminable
+from probes.errors import EnginescopeError, run_main, terminable, usage_error
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -42,6 +42,8 @@ def parser() -> argparse.ArgumentParser:
 def main() -> int:
     """The command."""
     args = parser().parse_args()
+    if args.seconds is not None and not args.seconds > 0:
+        raise usage_error(f"--seconds {args.seconds:g} is no time to look at anything")
 
     from probes.console import console
     from tracing.attach.engine import pid_of, standing_engine

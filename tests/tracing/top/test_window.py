@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from enginescope_plugin import TRACE
+from probes.errors import EnginescopeError
 from tests.tracing.attach.standingprocess import ROOT, counting, folder_of
+from tracing.top import __main__ as top
 from tracing.top.window import LastSeconds
 
 
@@ -35,3 +37,11 @@ def test_the_seconds_begin_with_the_first_look(tmp_path: Path, monkeypatch: pyte
         completed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert completed.returncode == 0, completed.stderr
     assert len(completed.stdout.splitlines()) == 1 and "steps/s" in completed.stdout
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan"])
+def test_what_is_no_time(seconds: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With 0 it went on for ever."""
+    monkeypatch.setattr(sys, "argv", ["top", "1", "--seconds", seconds])
+    with pytest.raises(EnginescopeError, match="is no time"):
+        top.main()
