@@ -37,8 +37,9 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_argument(
         "--seconds", type=float, metavar="S", help=f"how long to record (default {SECONDS:g}; with --keep no end)"
     )
-    arguments.add_argument("--dump", action="store_true", help="write what the rings hold now, and record nothing")
-    arguments.add_argument(
+    of_ring = arguments.add_mutually_exclusive_group()
+    of_ring.add_argument("--dump", action="store_true", help="write what the rings hold now, and record nothing")
+    of_ring.add_argument(
         "--keep",
         action="append",
         default=[],

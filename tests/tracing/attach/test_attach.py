@@ -139,6 +139,11 @@ def test_a_process_without_standby_keeps_no_ring() -> None:
     assert done.returncode == 1 and "start it with ENGINESCOPE_RING=60s" in done.stderr
 
 
+def test_a_ring_is_dumped_now_or_watched() -> None:
+    done = attached("1", "--dump", "--keep", "error")
+    assert done.returncode == 2 and "--keep: not allowed with argument --dump" in done.stderr
+
+
 def test_a_server_elsewhere_is_refused() -> None:
     with pytest.raises(EnginescopeError, match="is not this machine"):
         pid_of("http://example.org:8000")
