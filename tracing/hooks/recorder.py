@@ -23,7 +23,7 @@ from ..events import standing
 from ..events.layout import SCHEMA
 from ..sites.engine import ALL_SITES, CODES, PROCESS_ROLES
 from . import _recorder
-from .standing import Lease
+from .standing import Lease, program
 
 MOST_RECORDS = 1 << 24  # 768 MiB of 48-byte records a process; what comes after is dropped and counted
 KEEPER_PERIOD_S = 0.02
@@ -66,8 +66,7 @@ def _open(serves: list[str]) -> None:
         parent=os.getppid(),
         machine_id=identity("/etc/machine-id"),
         boot_id=identity("/proc/sys/kernel/random/boot_id"),  # CLOCK_MONOTONIC is that of a boot
-        # The program and its subcommand: what else stands on the command line may be a key.
-        title=" ".join([*sys.argv[:1], *filter(str.isalpha, sys.argv[1:2])]) or sys.executable,
+        title=program(),
         serves=serves,
         sites=[
             {key: getattr(site, key) for key in ("name", "stage", "role", "share", "numbers")} for site in ALL_SITES

@@ -30,9 +30,13 @@ def make(ring: str | None) -> Path:
     folder.mkdir(mode=0o700)
     switch = SWITCH_BYTES.pack(RECORDING if ring else PAUSED, 0)
     (folder / SWITCH).write_bytes(switch)
-    title = " ".join([*sys.argv[:1], *filter(str.isalpha, sys.argv[1:2])]) or sys.executable
-    Standing(size, ring is None, os.getpid(), title).write(folder)
+    Standing(size, ring is None, os.getpid(), program()).write(folder)
     return folder
+
+
+def program() -> str:
+    """This process's program and its subcommand: what else stands on the command line may be a key."""
+    return " ".join([*sys.argv[:1], *filter(str.isalpha, sys.argv[1:2])]) or sys.executable
 
 
 def _forget_ended(rooms: Path) -> None:
