@@ -28,11 +28,11 @@ def problems(timeline: Timeline, flows: list[Flow], hops: pd.DataFrame) -> list[
     lines += clocks(timeline)
     early = sum(flow.missing == NO_START for flow in flows)
     if early:
-        lines.append(f"{early} requests ran already when the recording began: cut at the start")
+        lines.append(f"{_requests(early)} ran already when the recording began: cut at the start")
     cut = [flow for flow in flows if flow.state == "cut" and flow.missing != NO_START]
     if any(process.get("first_ns") for process in timeline.processes) and not died(timeline):
         late = [flow for flow in cut if flow.missing[-1:] == NO_END]
-        lines += [f"{len(late)} requests still ran when the recording ended: cut at the end"] if late else []
+        lines += [f"{_requests(len(late))} still ran when the recording ended: cut at the end"] if late else []
         cut = [flow for flow in cut if flow not in late]
     deaths = died(timeline) if cut else []  # with nothing in flight it is how vLLM ends its processes
     why = "; ".join(deaths)
@@ -41,6 +41,10 @@ def problems(timeline: Timeline, flows: list[Flow], hops: pd.DataFrame) -> list[
     if len(cut) > MOST_CUT:
         lines.append(f"… and {len(cut) - MOST_CUT} more requests were cut")
     return lines
+
+
+def _requests(count: int) -> str:
+    return f"{count} request" if count == 1 else f"{count} requests"
 
 
 def clocks(timeline: Timeline) -> list[str]:

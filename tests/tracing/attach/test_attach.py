@@ -149,6 +149,12 @@ def test_a_server_elsewhere_is_refused() -> None:
         pid_of("http://example.org:8000")
 
 
+def test_one_request_is_no_requests(tmp_path: Path) -> None:
+    core = TraceWriter(tmp_path, 2, ["core"]).batch(0, {"seen-1": 1})
+    core.close(first_ns=100)
+    assert "1 request ran already when the recording began: cut at the start" in findings(tmp_path).review.problems
+
+
 def test_a_request_that_ran_already_is_cut_at_the_start(tmp_path: Path) -> None:
     """`early` began before the recording, of `seen` not even the beginning is there, `late` came after, and `last` was
     called when it ended."""
