@@ -133,10 +133,9 @@ def _waits_for_request(core: MemberProcess) -> bool:
 
 def _core(situation: Situation, core: MemberProcess) -> Explanation:
     """What stands at the end of one core's chain."""
-    before, after = core.main()
-    if after is None:
+    (before, after), now = core.main(), activity(core)
+    if after is None or now is None:
         return Explanation.single(HangCause.UNKNOWN, core.label, "could not be looked into", apart=LOOK_INSIDE)
-    now = doing(frames.CORE, before, after)
     if now.awaited and now.awaited.role == frames.WORKER:
         return _through_workers(situation, core, now)
     if now.awaited:

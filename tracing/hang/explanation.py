@@ -74,7 +74,7 @@ def link(waiter: MemberProcess, awaited: MemberProcess, what: str, frame: Frame 
 
 
 def activity(process: MemberProcess) -> Doing | None:
-    """What a process does: its main thread, or, where that only waits, the one that hands results over."""
+    """What a process does: its main thread, or, where that only waits, that which hands results over or makes them."""
     before, after = process.main()
     if after is None:
         return None
@@ -82,6 +82,9 @@ def activity(process: MemberProcess) -> Doing | None:
     earlier, reply = process.thread_in(frames.REPLY_THREAD)
     if now.awaited and reply and waitingframes.state(reply.python) != waitingframes.QUEUE:
         return doing("", earlier, reply)
+    earlier, work = process.thread_in(frames.POOL_WORK)
+    if work and now.cause == HangCause.LOCK and waitingframes.state(after.python) == waitingframes.FUTURE:
+        return doing("", earlier, work)
     return now
 
 

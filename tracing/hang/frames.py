@@ -52,6 +52,8 @@ WAITS: dict[str, dict[Key, Awaited]] = {
 INPUT_THREAD: Key = (_CORE, "EngineCoreProc.process_input_sockets")
 OUTPUT_THREAD: Key = (_CORE, "EngineCoreProc.process_output_sockets")
 REPLY_THREAD: Key = (_MULTIPROC, "WorkerProc.async_output_busy_loop")
+# A thread of a pool stands in this function as long as it computes what another thread may wait for.
+POOL_WORK: Key = ("concurrent/futures/thread.py", "_WorkItem.run")
 # A core that goes round here and has no batch for the workers: whatever waits in its scheduler cannot be scheduled.
 ROUNDS: tuple[Key, ...] = ((_CORE, "EngineCoreProc._process_engine_step"), (_CORE, "EngineCoreProc.run_busy_loop"))
 

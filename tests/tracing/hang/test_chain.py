@@ -3,47 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from tests.tracing.hang.reports import FRONT, IDLE_CORE, MULTIPROC, WAITING_CORE, WORKERS, idle_worker
+from tests.tracing.hang.reports import FRONT, IDLE_CORE, WAITING_CORE, WORKERS, idle_worker
+from tests.tracing.hang.situations import STUCK, first, situation, with_state, worker
 from tracing.hang.chain import explain
 from tracing.hang.doing import HangCause
-from tracing.hang.dumptext import read_text
-from tracing.hang.explanation import HangAnswer
-from tracing.hang.situation import (
-    Counters,
-    LastSpan,
-    MemberProcess,
-    ProcessState,
-    Situation,
-    UnreadAnswer,
-    of_reading,
-)
-
-STUCK = Counters(5.0, 1, 0, ())
-
-
-def worker(pid: int, title: str, *frames: str, state: str = "active") -> str:
-    """A worker in a call; its frames are the innermost first."""
-    shown = "\n".join(f"    {frame}" for frame in (*frames, f"worker_busy_loop ({MULTIPROC}:1041)"))
-    return f'Process {pid}: VLLM::{title}\nThread {pid} ({state}): "MainThread"\n{shown}\n'
-
-
-def situation(*texts: str) -> Situation:
-    """What the texts tell; a process in two of them was looked at twice."""
-    return of_reading(read_text("".join(texts), "test"))
-
-
-def first(engine: Situation) -> HangAnswer:
-    return explain(engine).answers[0]
-
-
-def with_state(engine: Situation, pid: int, state: ProcessState) -> Situation:
-    processes = tuple(replace(each, state=state) if each.pid == pid else each for each in engine.processes)
-    return replace(engine, processes=processes)
-
+from tracing.hang.situation import Counters, LastSpan, ProcessState, UnreadAnswer
 
 REDUCE = (
     "all_reduce (torch/distributed/distributed_c10d.py:2900)",
@@ -194,85 +161,6 @@ Thread 1 (active): "MainThread"
     assert (answer.cause, answer.apart) == (HangCause.EVENT_LOOP, "")
     assert "sleep_a_little" in answer.text
     assert first(replace(engine, answers=True, counters=Counters(5.0, 0, 0, ()))).cause == HangCause.IDLE
-
-
-def test_what_was_not_left_between_two_looks_names_the_function() -> None:
-    inner = worker(20, "Worker_TP0", "read_text (pathlib.py:1)", "search (mine.py:4)", "execute (mine.py:2)")
-    outer = worker(20, "Worker_TP0", "search (mine.py:5)", "execute (mine.py:2)")
-    engine = replace(situation(FRONT, WAITING_CORE, inner, outer), between_s=5.0)
-    assert first(engine).text == "works in search, for 5 s or more"
-
-
-def test_an_idle_thread_below_python_fits_two_causes() -> None:
-    quiet = worker(20, "Worker_TP0", "update (mine.py:4)", state="idle")
-    answers = explain(situation(FRONT, WAITING_CORE, quiet)).answers
-    assert [answer.cause for answer in answers] == [HangCause.LOCK, HangCause.PYTHON]
-    assert all("--native" in answer.apart for answer in answers)
-
-
-@pytest.mark.parametrize(
-    ("native", "cause"),
-    [
-        ("gc_collect_main (libpython3.11.so)", HangCause.COLLECTION),
-        ("cuStreamSynchronize (libcuda.so)", HangCause.DEVICE),
-        ("gloo::transport::tcp::UnboundBuffer::waitRecv (libtorch_cpu.so)", HangCause.COLLECTIVE),
-        ("PyThread_acquire_lock_timed (libpython3.11.so)", HangCause.LOCK),
-    ],
-)
-def test_functions_of_c_tell_more(native: str, cause: HangCause) -> None:
-    assert first(situation(FRONT, WAITING_CORE, worker(20, "Worker_TP0", native, "update (mine.py:4)"))).cause == cause
-
-
-@pytest.mark.parametrize(("busy", "words"), [(96.0, "a kernel does not end"), (0.0, "was not launched")])
-def test_a_device_that_never_finishes(busy: float, words: str) -> None:
-    engine = situation(FRONT, WAITING_CORE, worker(20, "Worker_TP0", "synchronize (torch/cuda/streams.py:93)"))
-    answer = first(replace(engine, devices={0: busy}))
-    assert answer.cause == HangCause.DEVICE and words in answer.text
-    assert "utilization" in first(engine).apart
-
-
-KEEPER = """import threading
-
-tables = threading.Lock()
-
-
-def keep():
-    with tables:
-        wait_for_ever()
-
-
-def update():
-    with tables:
-        pass
-"""
-
-
-def test_the_holder_of_a_lock_is_found_in_the_source(tmp_path: Path) -> None:
-    source = tmp_path / "tables.py"
-    source.write_text(KEEPER)
-    text = worker(20, "Worker_TP0", f"update ({source}:12)", state="idle")
-    text += f'Thread 31 (idle): "keeper"\n    keep ({source}:8)\n    run (threading.py:982)\n'
-    answer = first(situation(FRONT, WAITING_CORE, text))
-    assert answer.cause == HangCause.LOCK
-    assert f"held by thread keeper in keep ({source}:8)" in answer.text
-
-
-def test_without_stacks_proc_tells_what_it_can() -> None:
-    busy = MemberProcess(20, "worker", "Worker_TP0", None, state=ProcessState("R", "", 4.9))
-    core = MemberProcess(10, "core", "EngineCore", None, state=ProcessState("S", "futex_wait", 0.1))
-    engine = Situation((core, busy), STUCK, problems=("py-spy could not",), between_s=5.0)
-    explanation = explain(engine)
-    assert (explanation.answers[0].cause, explanation.answers[0].process) == (
-        HangCause.UNKNOWN,
-        "worker Worker_TP0 (20)",
-    )
-    assert "uses 98% of a CPU" in explanation.answers[0].text
-    assert explanation.notes == ("py-spy could not",)
-    in_kernel = replace(busy, state=ProcessState("D", "nfs_wait_on_request", 0.0))
-    assert first(replace(engine, processes=(core, in_kernel))).cause == HangCause.IO
-    asleep = replace(busy, state=ProcessState("S", "", 0.0))
-    assert first(replace(engine, processes=(core, asleep), devices={0: 96.0})).cause == HangCause.DEVICE
-    assert first(replace(engine, counters=Counters(5.0, 0, 0, ()))).cause == HangCause.IDLE
 
 
 def test_the_cores_dump_alone_asks_for_the_workers() -> None:

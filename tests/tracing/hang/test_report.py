@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from tests.tracing.hang.reports import FRONT, WAITING_CORE, idle_worker
-from tests.tracing.hang.test_chain import situation, worker
+from tests.tracing.hang.situations import situation, worker
 from tracing.hang.chain import explain
 from tracing.hang.report import as_json, html, lines
 
