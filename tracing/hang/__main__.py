@@ -57,8 +57,8 @@ def explained(targets: list[str], seconds: float) -> tuple[Situation, Explanatio
     """The situation of the files, or of the one engine that is named, and its explanation."""
     from tracing.hang import situation as situations
     from tracing.hang.chain import explain
-    from tracing.hang.dumptext import read_files
     from tracing.hang.live import look
+    from tracing.hang.texts.dumptext import read_files
 
     live = [target for target in targets if target.isdigit() or "://" in target or is_address(target)]
     if not live:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from tracing.hang import frames
 from tracing.hang.dump import ProcessDump, ThreadStack
-from tracing.hang.dumptext import Reading
-from tracing.hang.enginelog import Notice
+from tracing.hang.texts.dumptext import Reading
+from tracing.hang.texts.enginelog import Notice
 from tracing.pyspy import waitingframes
 
 STOPPED, TRACED, ZOMBIE, IN_KERNEL = "T", "t", "Z", "D"  # states of a process in /proc

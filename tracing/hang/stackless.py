@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from tracing.hang import enginelog, frames
+from tracing.hang import frames
 from tracing.hang.doing import HangCause
 from tracing.hang.explanation import BUSY_PERCENT, ENGINE, LOOK_INSIDE, Explanation, Link, waiters
 from tracing.hang.situation import IN_KERNEL, Situation
+from tracing.hang.texts import enginelog
 
 BUSY_SHARE = 0.5  # of a CPU
 WITH_STACKS = "stacks, which need the right to trace"

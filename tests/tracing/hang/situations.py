@@ -6,9 +6,9 @@ from dataclasses import replace
 
 from tests.tracing.hang.reports import MULTIPROC
 from tracing.hang.chain import explain
-from tracing.hang.dumptext import read_text
 from tracing.hang.explanation import HangAnswer
 from tracing.hang.situation import Counters, ProcessState, Situation, of_reading
+from tracing.hang.texts.dumptext import read_text
 
 STUCK = Counters(5.0, 1, 0, ())
 

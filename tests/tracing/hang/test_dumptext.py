@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from probes.errors import EnginescopeError
-from tracing.hang import dumptext
 from tracing.hang.dump import ProcessDump, ThreadStack, common
-from tracing.hang.enginelog import LoggedProgress, Notice
+from tracing.hang.texts import dumptext
+from tracing.hang.texts.enginelog import LoggedProgress, Notice
 from tracing.pyspy.events import Frame
 
 PYSPY = """Process 12: VLLM::EngineCore

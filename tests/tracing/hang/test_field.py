@@ -6,8 +6,8 @@ import pytest
 
 from tests.tracing.hang.reports import REPORTS, Report
 from tracing.hang.chain import explain
-from tracing.hang.dumptext import read_text
 from tracing.hang.situation import of_reading
+from tracing.hang.texts.dumptext import read_text
 
 
 @pytest.mark.parametrize("report", REPORTS, ids=lambda report: report.address.removeprefix("https://github.com/"))

@@ -9,8 +9,9 @@ import pytest
 
 from tests.needs import installed_vllm, needs_torch
 from tests.tracing.test_waitingframes import test_every_frame_of_the_tables_is_there as check_frame
-from tracing.hang import enginelog, frames
+from tracing.hang import frames
 from tracing.hang.live.counting import BY_REASON
+from tracing.hang.texts import enginelog
 from tracing.pyspy.events import Frame
 from tracing.source.tree import Missing
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from probes.errors import EnginescopeError, usage_error
 from probes.privacy.secretvalues import blanked
-from tracing.hang import enginelog
 from tracing.hang.dump import ProcessDump, ThreadStack
-from tracing.hang.enginelog import LoggedProgress, Notice
+from tracing.hang.texts import enginelog
+from tracing.hang.texts.enginelog import LoggedProgress, Notice
 from tracing.pyspy.events import Frame
 
 LARGEST_BYTES = 64 * 2**20
