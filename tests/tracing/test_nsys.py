@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -305,6 +306,30 @@ def test_no_nsys_is_one_line_before_anything_runs(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=ROOT, env=alone, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2 and done.stdout == "" and done.stderr.count("\n") == 1
     assert "nsys is not on the PATH" in done.stderr
+
+
+def test_what_holds_neither_ranges_nor_work_of_a_gpu_counts_as_empty(tmp_path: Path) -> None:
+    assert capture.empty_files(tmp_path) == ()
+    path = NsysWriter(tmp_path / "nsys.sqlite").close()
+    assert capture.empty_files(tmp_path) == ()
+    with sqlite3.connect(path) as file:
+        file.execute("DROP TABLE NVTX_EVENTS")
+    assert capture.empty_files(tmp_path) == ("nsys.nsys-rep", "nsys.sqlite")
+
+
+@pytest.mark.skipif(shutil.which("nsys") is None, reason="no nsys here")
+@pytest.mark.parametrize(
+    ("word", "code", "line"),
+    [
+        ("true", 1, "nothing was recorded, and no folder is left"),
+        ("./no-such-program", 2, "error: cannot run './no-such-program': No such file or directory"),
+    ],
+)
+def test_a_command_without_an_engine_leaves_no_report(word: str, code: int, line: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tracing.record", "--nsys", "--out", str(tmp_path / "t"), "--", word]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (code, line)
+    assert not (tmp_path / "t").exists()
 
 
 def test_a_folder_without_a_recording_is_a_problem(tmp_path: Path) -> None:

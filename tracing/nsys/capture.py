@@ -63,9 +63,24 @@ def finish(folder: Path) -> list[str]:
     except EnginescopeError as error:
         return [str(error)]
     raw.unlink(missing_ok=True)
-    with contextlib.closing(sqlite3.connect(folder / f"{STEM}.sqlite")) as file:
-        ranges = file.execute("SELECT 1 FROM sqlite_master WHERE name = 'NVTX_EVENTS'").fetchone()
-    return [] if ranges else ["nsys recorded no NVTX range: see nvtx and nsys in python -m probes.doctor"]
+    has_ranges = "NVTX_EVENTS" in _tables(folder / f"{STEM}.sqlite")
+    return [] if has_ranges else ["nsys recorded no NVTX range: see nvtx and nsys in python -m probes.doctor"]
+
+
+def empty_files(folder: Path) -> tuple[str, ...]:
+    """The names of nsys's files in the folder where there is no range and no work of a GPU in them; else none.
+
+    What is left then, calls of the OS runtime, no command of ours reads.
+    """
+    sqlite = folder / f"{STEM}.sqlite"
+    if not sqlite.exists() or any(name.startswith(("NVTX_EVENTS", "CUPTI_ACTIVITY")) for name in _tables(sqlite)):
+        return ()
+    return (f"{STEM}.nsys-rep", sqlite.name)
+
+
+def _tables(sqlite: Path) -> set[str]:
+    with contextlib.closing(sqlite3.connect(sqlite)) as file:
+        return {name for (name,) in file.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
 
 
 def _import(raw: Path, report: Path) -> None:

@@ -138,7 +138,7 @@ def recorded(command: list[str], folder: Path, watchers: Watchers, partial: bool
         if watchers.nsys:
             for line in redaction.redact(folder, secret_variables(os.environ), secret_words(command)):
                 print(line, file=sys.stderr)
-    if is_empty(folder):
+    if is_empty(folder, capture.empty_files(folder) if watchers.nsys else ()):
         discard(folder)
     else:
         trace.end(folder, begun, code, problems)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -63,12 +65,17 @@ def run_watched(command: list[str], folder: Path, watchers: Watchers) -> int:
         return run(command, env)
     secrets = secret_variables(env)
     inherited: tuple[int, ...] = ()
+    started = command
     if secrets or secret_words(command):
-        command, descriptor = hand_over(command, secrets)
+        started, descriptor = hand_over(command, secrets)
         inherited = (descriptor,)
     # What the caller has in the environment goes before what nsys would like there.
     public = {name: value for name, value in (capture.ENVIRONMENT | env).items() if name not in secrets}
-    return run(capture.under(command, folder), public, inherited)
+    under_nsys = capture.under(started, folder)
+    if shutil.which(command[0], path=env.get("PATH")) is None:  # nsys would end with 1, as a command that fails does
+        reason = errno.EACCES if Path(command[0]).exists() else errno.ENOENT
+        raise usage_error(f"cannot run {command[0]!r}: {os.strerror(reason)}")
+    return run(under_nsys, public, inherited)
 
 
 def run(command: list[str], env: dict[str, str], inherited: tuple[int, ...] = ()) -> int:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import secrets
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -56,9 +57,12 @@ def taken_over(folder: Path) -> list[str]:
     return []
 
 
-def is_empty(folder: Path) -> bool:
-    """Whether nothing there is of the command: only what we wrote, and samples of the machine and of ourselves."""
-    names = {path.name for path in folder.iterdir()}
+def is_empty(folder: Path, without: Collection[str] = ()) -> bool:
+    """Whether nothing there is of the command: only what we wrote, and samples of the machine and of ourselves.
+
+    Files of the names in `without` do not count.
+    """
+    names = {path.name for path in folder.iterdir()}.difference(without)
     return names <= OWN or (names <= OWN | SAMPLES and not _has_samples_of_command(folder))
 
 
