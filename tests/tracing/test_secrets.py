@@ -23,6 +23,9 @@ KEYS = {"HF_TOKEN": "hf_Zq81WfTuVnAbCd", "OPENAI_API_KEY": "Kx77-open-Pm42", "DB
 WORD = "Ww19-on-the-line"
 PROGRAM = """
 import os, time
+import nvtx  # a range, so that the report is kept
+nvtx.push_range("all of it")
+nvtx.pop_range()
 print("visible:", *(len(os.environ[name]) for name in ("HF_TOKEN", "OPENAI_API_KEY", "DB_PASSWORD")))
 print(os.environ["HF_TOKEN"], flush=True)
 time.sleep(1.5)
