@@ -40,7 +40,7 @@ KNOWN = (
     ),
     (
         r"Failed to infer device type|libcudart\S*: cannot open|libcuda\.so\S*: cannot open"
-        r"|Torch not compiled with CUDA|no kernel image is available"
+        r"|Torch not compiled with CUDA|no kernel image is available|HIP error: invalid device function"
         r"|No module named 'vllm\._C|vllm/_C\S*: undefined symbol",
         "wrong build: this vLLM or torch was built for another device or another torch than there is here",
         "python -m probes.doctor names the build; requirements/cpu.txt and gpu.txt are sets that fit together",
@@ -64,7 +64,7 @@ KNOWN = (
         r"Repo id must be|is not a local folder and is not a valid model identifier"
         r"|LocalEntryNotFoundError|OfflineModeIsEnabled|couldn't connect to|Invalid repository ID or local directory"
         r"|Can't load the configuration|does not appear to have a file named config\.json"
-        r"|Cannot find any model weights",
+        r"|Cannot find any model weights|Max retries exceeded",
         "model not found: it is neither a folder with a model here, nor could it be fetched from a hub",
         "check its name; leave MODEL out for the default model, which python -m probes.checkpoint unpacks",
     ),
@@ -86,7 +86,8 @@ KNOWN = (
     (
         r"Free memory on device .*less than (?:desired GPU memory utilization|the engine's budget)",
         "out of memory: other processes hold part of the GPU's memory",
-        "a lower --gpu-util, or end them: nvidia-smi names them; python -m probes.doctor finds left-over engines",
+        "a lower --gpu-util, or end them: nvidia-smi (or amd-smi process) names them; python -m probes.doctor finds "
+        "left-over engines",
     ),
     (
         r"Decrease --kv-cache-memory-bytes|on kv cache allocation is less than requested",
@@ -94,12 +95,12 @@ KNOWN = (
         "a smaller --engine kv_cache_memory_bytes=N, or a smaller VLLM_CPU_KVCACHE_SPACE",
     ),
     (
-        r"CUDA out of memory|torch\.OutOfMemoryError|CUDA error: out of memory",
+        r"(?:CUDA|HIP) out of memory|torch\.OutOfMemoryError|(?:CUDA|HIP) error: out of memory",
         "out of memory on the GPU",
         "a smaller --max-len or --engine max_num_seqs=N first, then a lower --gpu-util, then more --gpus",
     ),
     (
-        r"can't allocate memory|MemoryError|Cannot allocate memory",
+        r"can't allocate memory|MemoryError|Cannot allocate memory|(?m:^Killed$)",
         "out of main memory",
         MORE_MEMORY,
     ),
@@ -114,17 +115,24 @@ KNOWN = (
         "another --gpus; python -m probes.machine lists the GPUs",
     ),
     (
-        r"driver on your system is too old|CUDA driver version is insufficient",
+        r"driver on your system is too old|CUDA driver version is insufficient|driver / cuda driver combination",
         "the NVIDIA driver is older than this build of torch needs",
         "a newer driver; or a vLLM built for the CUDA version that nvidia-smi names at its top",
     ),
     (
-        r"Could not find nvcc|nvcc: not found|nvcc'?: No such file|CUDA_HOME environment variable is not set",
+        r"No (?:CUDA|HIP) GPUs are available|Found no NVIDIA driver|CUDA unknown|CUDA driver initialization failed"
+        r"|cudaGetDeviceCount",
+        "no GPU can be used: its driver is not loaded or fails, or a variable such as CUDA_VISIBLE_DEVICES hides it",
+        "python -m probes.doctor says what is there, nvidia-smi or amd-smi what the driver says",
+    ),
+    (
+        r"Could not find nvcc|nvcc: not found|nvcc'?: No such file|directory: '(?:\S*/)?nvcc'"
+        r"|CUDA_HOME environment variable is not set",
         "no nvcc: kernels that are built at the first start (FlashInfer's) need the CUDA toolkit",
         "install the toolkit of torch's CUDA version and export CUDA_HOME=…; or export VLLM_USE_FLASHINFER_SAMPLER=0",
     ),
     (
-        r"Ninja build failed|Error building extension",
+        r"Ninja build failed|Error building extension|Command '\['ninja'|directory: 'ninja'",
         "a kernel that has to be built at the first start could not be built",
         "read the compiler's messages in the log; python -m probes.doctor looks at the installation",
     ),
@@ -133,6 +141,16 @@ KNOWN = (
         r"|No such file or directory: '(?:gcc|cc|g\+\+)'",
         "no C compiler: Triton and torch.compile need one at the start",
         "install gcc and g++ (Debian: apt-get install build-essential), or export CC=… and CXX=…",
+    ),
+    (
+        r"No space left on device|Disk quota exceeded",
+        "a disk is full: the hub's cache, vLLM's cache, /tmp or /dev/shm",
+        "df -h names it; python -m probes.doctor looks at the disks; HF_HOME=… puts the hub's cache on another",
+    ),
+    (
+        r"SafetensorError",
+        "a file of the model is damaged, or was only half fetched",
+        "delete the model's folder, or its entry in the hub's cache, and fetch it again",
     ),
     (
         r"NCCL error|ncclUnhandledCudaError|ncclSystemError|ncclInternalError|ncclInvalidUsage",

@@ -66,6 +66,18 @@ def test_the_cause_is_in_the_first_words_and_all_are_shown_once() -> None:
         ("ValueError: model type x but Transformers does not recognize this architecture.", "older than", "upgrade"),
         ("ValueError: The quantization method awq is not supported for the current GPU.", "(awq)", "quantization"),
         ("hub.errors.RepositoryNotFoundError: 401 Client Error.", "model not found", "check its name"),
+        ("torch.AcceleratorError: HIP error: out of memory", "out of memory on the GPU", "--max-len"),
+        ("RuntimeError: HIP error: invalid device function", "wrong build", "probes.doctor"),
+        ("RuntimeError: No HIP GPUs are available", "no GPU can be used", "amd-smi"),
+        ("RuntimeError: Found no NVIDIA driver on your system.", "no GPU can be used", "nvidia-smi"),
+        ("RuntimeError: Unexpected error from cudaGetDeviceCount(). Error 803: system has unsupported display driver / "
+         "cuda driver combination", "driver is older", "newer"),
+        ("FileNotFoundError: [Errno 2] No such file or directory: 'nvcc'", "no nvcc", "CUDA_HOME"),
+        ("subprocess.CalledProcessError: Command '['ninja', '-v']' returned 1.", "could not be built", "log"),
+        ("OSError: [Errno 28] No space left on device", "a disk is full", "df -h"),
+        ("safetensors_rust.SafetensorError: Error while deserializing header", "damaged", "fetch it again"),
+        ("requests.exceptions.ConnectionError: HTTPSConnectionPool: Max retries exceeded", "model not found", "name"),
+        ("Killed", "out of main memory", "end what else runs"),
     ],
 )  # fmt: skip
 def test_known_faults(line, cause, remedy) -> None:
