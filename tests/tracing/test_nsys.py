@@ -250,6 +250,7 @@ def test_no_report_is_one_line(tmp_path: Path) -> None:
         (1, tmp_path / "text.sqlite", "cannot be read as SQLite"),
         (1, empty, "has no NVTX events and no CUDA activity"),
         (2, tmp_path / "none", "there is no file"),
+        (2, tmp_path, "is a folder: name its nsys.nsys-rep"),
     )
     for code, path, words in faults:
         done = run(str(path))

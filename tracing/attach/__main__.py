@@ -62,8 +62,7 @@ def main() -> int:
     if not 0 < seconds <= DAY_S or args.seconds == 0:
         raise usage_error(f"--seconds {args.seconds:g} is not between 0 and a day")
 
-    import psutil
-
+    from probes.enginegroup import group_of
     from tracing.attach import recording, unwatched
     from tracing.attach.engine import pid_of, standing_engine
     from tracing.kept.condition import parse
@@ -75,8 +74,8 @@ def main() -> int:
     engine = standing_engine(pid)
     if engine and args.dump and not engine.standing.standby:
         return recording.dump(engine, new_folder(args.out), args.partial)
-    if not psutil.pid_exists(pid):
-        raise EnginescopeError(f"there is no process {pid}: find the engine's front end with ps aux | grep -i vllm")
+    if engine is None:
+        group_of(pid)  # refuses a process that is not there, and the one that all descend from
     if args.dump or (conditions and (engine is None or engine.standing.standby)):
         raise EnginescopeError(f"process {pid} keeps no ring: start it with ENGINESCOPE_RING=60s in its environment")
     if engine and conditions:

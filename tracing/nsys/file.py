@@ -89,6 +89,8 @@ def has_activity(path: Path) -> bool:
 
 def exported(path: Path) -> Path:
     """The SQLite file of a report, made where it is not there or older."""
+    if path.is_dir():
+        raise usage_error(f"{path} is a folder: name its {capture.STEM}.nsys-rep or {capture.STEM}.sqlite")
     if not path.is_file():
         raise usage_error(f"there is no file {path}: python -m tracing.record --nsys -- CMD makes one")
     if path.suffix != ".nsys-rep":

@@ -46,12 +46,14 @@ def main() -> int:
         raise usage_error(f"--seconds {args.seconds:g} is no time to look at anything")
 
     from probes.console import console
+    from probes.enginegroup import group_of
     from tracing.attach.engine import pid_of, standing_engine
     from tracing.attach.switch import turned_on
 
     pid = pid_of(args.target)
     engine = standing_engine(pid)
     if engine is None:
+        group_of(pid)  # refuses a process that is not there, and the one that all descend from
         raise EnginescopeError(f"process {pid} does not stand by: start it with ENGINESCOPE=standby in its environment")
     seconds = args.seconds or float("inf")
     with contextlib.suppress(KeyboardInterrupt), terminable():  # the way to end it, not a failure

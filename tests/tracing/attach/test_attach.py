@@ -60,6 +60,22 @@ def engine(folder: Path) -> StandingEngine:
     return StandingEngine(folder, said)
 
 
+@pytest.mark.parametrize("module", ["tracing.attach", "tracing.top", "tracing.hang", "probes.memory"])
+@pytest.mark.parametrize(
+    ("pid", "line"),
+    [
+        ("1", "error: process 1 is not an engine: all processes descend from it; name another, or none"),
+        (str(2**22 + 1), f"error: there is no process {2**22 + 1}; ps -ef lists those that run"),
+    ],
+)
+def test_a_process_that_cannot_be_looked_at_is_refused_alike(pid: str, line: str, module: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", module, pid]
+    environ = {"PYTHONPATH": str(ROOT), "HOME": str(tmp_path)}
+    done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", f"{line}\n")
+    assert not list(tmp_path.iterdir())
+
+
 def test_two_readers_at_once(tmp_path: Path) -> None:
     folder = folder_of(tmp_path, standby=True)
     with turned_on(engine(folder)):
