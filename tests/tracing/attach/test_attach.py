@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -151,7 +152,7 @@ def test_a_ring_is_dumped_after_its_process_was_killed(tmp_path: Path) -> None:
 
 
 def test_a_process_without_standby_keeps_no_ring() -> None:
-    done = attached("1", "--dump")
+    done = attached(str(os.getpid()), "--dump")
     assert done.returncode == 1 and "start it with ENGINESCOPE_RING=60s" in done.stderr
 
 
