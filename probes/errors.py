@@ -36,8 +36,12 @@ def usage_error(message: str) -> EnginescopeError:
 
 def run_main(main: Callable[[], int]) -> None:
     """Run a command's `main` and leave the process with its exit code; a user's mistake is one line on stderr."""
+    code: int | str | None
     try:
-        code = main()
+        try:
+            code = main()
+        except SystemExit as ended:  # --help
+            code = ended.code
         if sys.stdout:
             sys.stdout.flush()  # here, and not when Python ends: a full disk is a failure that is told in a line
     except EnginescopeError as error:

@@ -36,6 +36,13 @@ def test_a_failure_on_a_full_standard_output_has_its_own_code(tmp_path: Path) ->
     assert (ended.returncode, ended.stderr) == (1, "error: the rest is not known\n")
 
 
+def test_a_help_that_a_full_disk_does_not_take_is_one_line() -> None:
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "probes.machine", "--help"]
+        ended = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (ended.returncode, ended.stderr) == (1, "error: cannot write the output: No space left on device\n")
+
+
 def test_an_interrupt_within_a_text_that_runs_ends_with_130_and_not_by_a_signal(tmp_path: Path) -> None:
     (tmp_path / "interrupted.py").write_text(INTERRUPTED_TEXT)
     command = [sys.executable, "-m", "interrupted"]
