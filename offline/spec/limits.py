@@ -7,8 +7,11 @@ from pathlib import Path
 
 from offline.spec.model import text_config
 from offline.spec.spec import Spec
+from probes.engineplatform import CPU
 from probes.errors import usage_error
+from probes.machine import Machine
 
+CPU_BLOCK = 32  # what vLLM's attention backend for CPUs asks of a block size (`CPU_ATTN: [MultipleOf(32)]`)
 POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "model_max_length")
 
 
@@ -48,3 +51,14 @@ def remarks(spec: Spec) -> Iterator[str]:
     for prefix in filter(None, spec.shared_prefix_len if "on" in spec.prefix_caching else ()):
         if blocks := [str(size) for size in spec.block_size if size > prefix]:
             yield f"the shared prefix of {prefix} tokens fills no block of {', '.join(blocks)}: nothing of it is cached"
+
+
+def expected_refusals(spec: Spec, machine: Machine) -> Iterator[str]:
+    """What vLLM will hardly start with on this machine, a sentence each."""
+    odd = [str(size) for size in spec.block_size if size % CPU_BLOCK]
+    if machine.platform == CPU and odd:
+        yield f"block size {', '.join(odd)} will be refused: attention on CPU takes multiples of {CPU_BLOCK} only"
+    gpus = len(machine.engine_gpus)
+    many = [str(n) for n in spec.engine.get("tensor_parallel_size", []) if isinstance(n, int) and n > gpus]
+    if machine.platform_gpus and many:
+        yield f"tensor_parallel_size {', '.join(many)} is more than the {gpus} visible GPUs: vLLM will hardly start"

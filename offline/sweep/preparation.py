@@ -16,7 +16,7 @@ from offline.spec import model as models
 from offline.spec.effort import Effort
 from offline.spec.estimate import estimate, minutes
 from offline.spec.grid import arms
-from offline.spec.limits import refuse_too_long, remarks
+from offline.spec.limits import expected_refusals, refuse_too_long, remarks
 from offline.spec.memory import refuse_too_many
 from offline.spec.plan import Plan, base_settings, complete, plan
 from offline.spec.settings import EngineAxes, SpecValues
@@ -47,7 +47,8 @@ def new_run(args: argparse.Namespace, spec_values: SpecValues) -> PreparedRun | 
     spec, note = complete(typed(spec), model, machine)
     refuse_too_long(spec, model)
     planned = plan(spec, model, machine)
-    text = planned.describe(models.label(model), platform_text(machine), [*([note] if note else []), *remarks(spec)])
+    notes = [*([note] if note else []), *remarks(spec), *expected_refusals(spec, machine)]
+    text = planned.describe(models.label(model), platform_text(machine), notes)
     # What is printed with --plan is the result, else it is progress.
     print(text, file=sys.stdout if args.plan else sys.stderr, flush=True)
     if args.plan:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from offline.spec.estimate import parameter_count
-from offline.spec.limits import model_positions, refuse_too_long, remarks
+from offline.spec.limits import expected_refusals, model_positions, refuse_too_long, remarks
 from offline.spec.spec import Spec
 from probes.errors import USAGE, EnginescopeError
+from probes.machine import Gpu, fingerprint
 
 SPEC: dict[str, Any] = {"batch_size": (1, 4), "block_size": (16, 32), "input_len": (100,), "output_len": (20,)}
 
@@ -98,3 +100,15 @@ def test_a_configuration_that_is_no_object_says_nothing(tmp_path: Path) -> None:
 )
 def test_remarks(changes: dict[str, Any], sentences: list[str]) -> None:
     assert list(remarks(spec(**changes))) == sentences
+
+
+def test_what_vllm_will_refuse_here() -> None:
+    gpus = (Gpu("MI300X", "6.10.5", None, "amd"), Gpu("MI300X", "6.10.5", None, "amd", visible=False))
+    asked = spec(block_size=(16, 32), engine={"tensor_parallel_size": [1, 2]})
+    cpu, rocm = (replace(fingerprint(), gpus=gpus, platform=platform) for platform in ("cpu", "rocm"))
+    assert list(expected_refusals(asked, cpu)) == [
+        "block size 16 will be refused: attention on CPU takes multiples of 32 only"
+    ]
+    assert list(expected_refusals(asked, rocm)) == [
+        "tensor_parallel_size 2 is more than the 1 visible GPUs: vLLM will hardly start"
+    ]
