@@ -60,5 +60,7 @@ def expected_refusals(spec: Spec, machine: Machine) -> Iterator[str]:
         yield f"block size {', '.join(odd)} will be refused: attention on CPU takes multiples of {CPU_BLOCK} only"
     gpus = len(machine.engine_gpus)
     many = [str(n) for n in spec.engine.get("tensor_parallel_size", []) if isinstance(n, int) and n > gpus]
-    if machine.platform_gpus and many:
+    if machine.platform_gpus and not gpus:
+        yield "no GPU is visible: vLLM will not start; python -m probes.doctor names the variable that hides them"
+    elif machine.platform_gpus and many:
         yield f"tensor_parallel_size {', '.join(many)} is more than the {gpus} visible GPUs: vLLM will hardly start"

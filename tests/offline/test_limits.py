@@ -109,6 +109,10 @@ def test_what_vllm_will_refuse_here() -> None:
     assert list(expected_refusals(asked, cpu)) == [
         "block size 16 will be refused: attention on CPU takes multiples of 32 only"
     ]
+    hidden = replace(rocm, gpus=gpus[1:])
+    assert list(expected_refusals(spec(), hidden)) == [
+        "no GPU is visible: vLLM will not start; python -m probes.doctor names the variable that hides them"
+    ]
     assert list(expected_refusals(asked, rocm)) == [
         "tensor_parallel_size 2 is more than the 1 visible GPUs: vLLM will hardly start"
     ]
