@@ -15,7 +15,7 @@ from tracing.timeline.steps.workers import core_of
 
 @dataclass(frozen=True)
 class ShapeVerdict:
-    """Shares are fractions of 1. A step counts where it scheduled tokens."""
+    """Shares are fractions of 1; steps that scheduled nothing count too."""
 
     requests: int
     whole: int
