@@ -14,9 +14,9 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
-from probes.secretvalues import is_secret
 
 from probes.checkpoint import two_layer_model
+from probes.privacy.secretvalues import is_secret
 from tests.engine.recording import FORKED, LIMIT_S, ROOT
 from tracing.attach.engine import standing_engine
 from tracing.breakdown.findings import Findings, findings

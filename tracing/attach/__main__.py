@@ -62,8 +62,7 @@ def main() -> int:
     if not 0 < seconds <= DAY_S or args.seconds == 0:
         raise usage_error(f"--seconds {args.seconds:g} is not between 0 and a day")
 
-    from probes.enginegroup import group_of
-
+    from probes.processes.enginegroup import group_of
     from tracing.attach import recording, unwatched
     from tracing.attach.engine import pid_of, standing_engine
     from tracing.kept.condition import parse

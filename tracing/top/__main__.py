@@ -45,9 +45,8 @@ def main() -> int:
     if args.seconds is not None and not args.seconds > 0:
         raise usage_error(f"--seconds {args.seconds:g} is no time to look at anything")
 
-    from probes.enginegroup import group_of
-
     from probes.console import console
+    from probes.processes.enginegroup import group_of
     from tracing.attach.engine import pid_of, standing_engine
     from tracing.attach.switch import turned_on
 
