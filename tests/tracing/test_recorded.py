@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tracing.hang import dumptext, frames
+from tracing.hang import frames
+from tracing.hang.texts import dumptext
 from tracing.torchsums import trace
 
 RECORDED = Path(__file__).with_name("recorded")
