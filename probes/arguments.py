@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
-from typing import Any, NoReturn
+from typing import IO, Any, NoReturn
 
 from probes.errors import USAGE
 
@@ -29,6 +29,10 @@ class CommandParser(argparse.ArgumentParser):
         """As its base does, with the words kept for the error's hint."""
         self.words = sys.argv[1:] if args is None else list(args)
         return super().parse_known_args(args, namespace)
+
+    def print_help(self, file: IO[str] | None = None) -> None:
+        """As its base does; an output that does not take it is an error here."""
+        print(self.format_help(), end="", file=file)
 
     def error(self, message: str) -> NoReturn:
         """Leave with code 2."""

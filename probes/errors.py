@@ -10,6 +10,7 @@ import errno
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -19,6 +20,7 @@ INCOMPLETE = 3
 REGRESSION = 4  # a check for CI says slower
 INCONCLUSIVE = 5  # a check for CI could not have found it
 INTERRUPTED = 130
+AGAIN_S = 0.02  # after which the callback that lost an interrupt is over
 
 
 class EnginescopeError(Exception):
@@ -79,13 +81,25 @@ def _discard_output() -> None:
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """SIGTERM ends a command as Ctrl-C does: what is being written is finished, children are stopped."""
+    """SIGTERM ends a command as Ctrl-C does: what is being written is finished, children are stopped.
+
+    Python raises an interrupt wherever it is, and only prints it in a callback: of an import's lock, say, or where an
+    object ends. One that is lost like that is sent again.
+    """
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    def send_again(lost: sys.UnraisableHookArgs) -> None:
+        if lost.exc_type is KeyboardInterrupt:
+            threading.Timer(AGAIN_S, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        else:
+            sys.__unraisablehook__(lost)
+
+    before, hook = signal.signal(signal.SIGTERM, interrupt), sys.unraisablehook
+    sys.unraisablehook = send_again
     try:
         yield
     finally:
+        sys.unraisablehook = hook
         signal.signal(signal.SIGTERM, before)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 INTERRUPTED_TEXT = """
@@ -27,6 +30,24 @@ run_main(main)
 """
 
 
+LOST_INTERRUPT = """
+import signal, time
+from probes.errors import run_main, terminable
+
+class Ending:
+    def __del__(self) -> None:
+        signal.raise_signal(signal.SIGTERM)  # what is raised here, Python prints and forgets
+
+def main() -> int:
+    with terminable():
+        Ending()
+        time.sleep(60)
+    return 0
+
+run_main(main)
+"""
+
+
 def test_a_failure_on_a_full_standard_output_has_its_own_code(tmp_path: Path) -> None:
     (tmp_path / "failing.py").write_text(FULL)
     with Path("/dev/full").open("w") as full:
@@ -36,10 +57,12 @@ def test_a_failure_on_a_full_standard_output_has_its_own_code(tmp_path: Path) ->
     assert (ended.returncode, ended.stderr) == (1, "error: the rest is not known\n")
 
 
-def test_a_help_that_a_full_disk_does_not_take_is_one_line() -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_help_that_a_full_disk_does_not_take_is_one_line(unbuffered: str) -> None:
     with Path("/dev/full").open("w") as full:
         command = [sys.executable, "-m", "probes.machine", "--help"]
-        ended = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True)
+        environ = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+        ended = subprocess.run(command, cwd=ROOT, env=environ, stdout=full, stderr=subprocess.PIPE, text=True)
     assert (ended.returncode, ended.stderr) == (1, "error: cannot write the output: No space left on device\n")
 
 
@@ -47,4 +70,12 @@ def test_an_interrupt_within_a_text_that_runs_ends_with_130_and_not_by_a_signal(
     (tmp_path / "interrupted.py").write_text(INTERRUPTED_TEXT)
     command = [sys.executable, "-m", "interrupted"]
     ended = subprocess.run(command, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (130, "interrupted\n")
+
+
+def test_an_interrupt_that_falls_into_a_callback_is_not_lost(tmp_path: Path) -> None:
+    (tmp_path / "ending.py").write_text(LOST_INTERRUPT)
+    command = [sys.executable, "-m", "ending"]
+    environ = {"PYTHONPATH": str(ROOT)}
+    ended = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=50)
     assert (ended.returncode, ended.stderr) == (130, "interrupted\n")
