@@ -31,6 +31,7 @@ HALTED = {
     TRACED: (HangCause.STOPPED, "is stopped by a debugger"),
     ZOMBIE: (HangCause.ENDED, "has ended, and whoever started it has not noticed"),
 }
+LAST_ROUNDS = 1  # what has just ended may need a step in which nothing is scheduled
 LEAST_TELLING = (HangCause.COLLECTIVE, HangCause.IDLE, HangCause.UNKNOWN)
 
 
@@ -136,6 +137,8 @@ def _core(situation: Situation, core: MemberProcess) -> Explanation:
     (before, after), now = core.main(), activity(core)
     if after is None or now is None:
         return Explanation.single(HangCause.UNKNOWN, core.label, "could not be looked into", apart=LOOK_INSIDE)
+    if _goes_round(situation, core):
+        return Explanation((_no_batch(situation, core, frames.innermost_of(after.python, frames.ROUNDS)),))
     if now.awaited and now.awaited.role == frames.WORKER:
         return _through_workers(situation, core, now)
     if now.awaited:
@@ -145,6 +148,23 @@ def _core(situation: Situation, core: MemberProcess) -> Explanation:
     if lasting and frames.is_one_of(lasting[-1], frames.ROUNDS) and all(each and each.awaited for each in workers):
         return Explanation((_no_batch(situation, core, lasting[-1]),))
     return Explanation(answers_of(core, now, situation))
+
+
+def _goes_round(situation: Situation, core: MemberProcess) -> bool:
+    """Whether a core steps without a batch: by the recorder, or because it defers all while no worker has work."""
+    counters, workers = situation.counters, situation.workers_of(core)
+    if counters is None:
+        return False
+    if counters.rounds > LAST_ROUNDS:
+        return True
+    defers_all = bool(counters.deferred) and counters.deferred == situation.open_requests
+    return defers_all and bool(workers) and all(map(_is_free, workers))
+
+
+def _is_free(worker: MemberProcess) -> bool:
+    """Whether a worker waits for a call, at the last look or the one before: between two rounds it does."""
+    before, now = worker.main()[0], activity(worker)
+    return bool((now and now.awaited) or (before and frames.awaited_by(before.python, frames.WORKER)))
 
 
 def _dead_thread(core: MemberProcess) -> HangAnswer | None:
@@ -193,10 +213,10 @@ def _waits_for_requests(situation: Situation, core: MemberProcess, now: Doing) -
 def _connector(situation: Situation) -> Frame | None:
     """A frame of a KV connector, in whatever thread."""
     stacks = (thread.python for each in situation.processes if each.after for thread in each.after.threads)
-    return next((frame for stack in stacks if (frame := frames.innermost_of(stack, (), frames.KV_FOLDERS))), None)
+    return next((frame for stack in stacks if (frame := frames.kv_connector(stack))), None)
 
 
-def _no_batch(situation: Situation, core: MemberProcess, frame: Frame) -> HangAnswer:
+def _no_batch(situation: Situation, core: MemberProcess, frame: Frame | None) -> HangAnswer:
     connector, counters = _connector(situation), situation.counters
     if connector or (counters and counters.deferred):
         return HangAnswer(

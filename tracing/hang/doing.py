@@ -92,9 +92,9 @@ def _known(stack: Stack) -> Doing | None:
     if operation or state in COLLECTIVE_STATES:
         frame = operation or stack[-1]
         return Doing(HangCause.COLLECTIVE, None, frame, f"is in {frame.name.rpartition('.')[2]} of all ranks")
-    if state in DEVICE_STATES or frames.is_one_of(stack[-1], frames.DEVICE_WAITS):
+    if state in DEVICE_STATES or frames.waits_for_device(stack):
         return Doing(HangCause.DEVICE, None, stack[-1], "waits for the device")
-    if kv := frames.innermost_of(stack, (), frames.KV_FOLDERS):
+    if kv := frames.kv_connector(stack):
         return Doing(HangCause.REMOTE_KV, None, kv, "waits for KV of another engine or store")
     if io := frames.innermost_of(stack, (), (*frames.IO_FILES, *frames.IO_FOLDERS)):
         return Doing(HangCause.IO, None, io, "waits for disk or network")

@@ -7,6 +7,7 @@ torch are checked against their sources by a test; those of libraries that need 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from tracing.pyspy.events import Frame, Stack
 from tracing.pyspy.waitingframes import Key, key_of, with_bare
@@ -82,6 +83,12 @@ COMPILERS: tuple[Key, ...] = (
 COMPILING_FOLDERS = ("flashinfer/jit/", "tilelang/jit/")
 # Where a thread of the engine itself (not one of the connector's own) waits for KV of another engine or store.
 KV_FOLDERS = ("vllm/distributed/kv_transfer/", "lmcache/", "mooncake/", "nixl/", "flexkv/")
+# Whatever else these call is a connector from elsewhere; neither stands on the stack while the model runs.
+KV_CALLERS: tuple[Key, ...] = (
+    ("vllm/v1/worker/kv_connector_model_runner_mixin.py", "KVConnectorModelRunnerMixin._get_kv_connector_output"),
+    ("vllm/v1/worker/gpu/kv_connector.py", "ActiveKVConnector._start_load_kv"),
+    ("vllm/v1/worker/gpu/kv_connector.py", "ActiveKVConnector.post_forward"),
+)
 # Files and network: a thread stands in a call of the system there.
 IO_FILES = (
     "socket.py",
@@ -102,6 +109,8 @@ DEVICE_WAITS: tuple[Key, ...] = tuple(
     if site.name == "device.wait"
     for module, _, function in (target.partition(":") for target in (*site.targets, *site.also))
 )
+
+SYNCHRONIZE = "synchronize"  # of an event that is written in Python, as those of other platforms are
 
 # The event loop itself: what stands inside one of these was called by it.
 LOOPS: tuple[Key, ...] = (
@@ -148,6 +157,19 @@ def is_one_of(frame: Frame, keys: tuple[Key, ...], folders: tuple[str, ...] = ()
     file, name = key_of(frame)
     named = any(file == own and (known is None or name in (known, known.rpartition(".")[2])) for own, known in keys)
     return named or file.startswith(folders)
+
+
+def kv_connector(stack: Stack) -> Frame | None:
+    """The innermost frame of a KV connector: by its folder, or by who has called it."""
+    called = [frame for caller, frame in pairwise(stack) if is_one_of(caller, KV_CALLERS)]
+    return innermost_of(stack, (), KV_FOLDERS) or next((each for each in reversed(called)), None)
+
+
+def waits_for_device(stack: Stack) -> bool:
+    """Whether the innermost frame is one that waits for the device, or its call of an event's `synchronize` is."""
+    waits = [at for at, frame in enumerate(stack) if is_one_of(frame, DEVICE_WAITS)]
+    below = stack[waits[-1] + 1 :] if waits else ()
+    return bool(waits) and (not below or any(key_of(each)[1].rpartition(".")[2] == SYNCHRONIZE for each in below))
 
 
 def native_kind(frame: Frame) -> str | None:

@@ -36,7 +36,8 @@ class ProcessState:
 class Counters:
     """What the engine counts, over `seconds`; None where it does not say. `moved` names what changed.
 
-    `still` are those of several engines that have requests running, and of which nothing moved.
+    `still` are those of several engines that have requests running, and of which nothing moved. `rounds` are the steps
+    that a core has begun in between without a request to schedule, where a recorder tells.
     """
 
     seconds: float
@@ -45,6 +46,7 @@ class Counters:
     moved: tuple[str, ...]
     deferred: float | None = None
     still: tuple[str, ...] = ()
+    rounds: int = 0
 
 
 @dataclass(frozen=True)

@@ -149,6 +149,23 @@ Thread 10 (idle): "MainThread"
     assert (answer.cause, "schedules none" in answer.text) == (HangCause.PYTHON, True)
 
 
+@pytest.mark.parametrize("counters", [Counters(5.0, 0, 2, (), 2), Counters(5.0, 0, 2, (), 2, rounds=900)])
+def test_a_round_that_calls_the_workers_is_no_batch(counters: Counters) -> None:
+    """A KV connector's workers are called for news of it: a look meets the core in that call, or a worker."""
+    called = worker(20, "Worker_TP0", "execute_model (vllm/v1/worker/gpu_model_runner.py:4005)")
+    engine = situation(FRONT, WAITING_CORE, idle_worker(20, "Worker_TP0"), called, idle_worker(21, "Worker_TP1"))
+    answer = first(replace(engine, counters=counters))
+    assert (answer.cause, answer.process) == (HangCause.REMOTE_KV, "core EngineCore (10)")
+    assert first(replace(engine, counters=replace(counters, rounds=0, deferred=1))).cause == HangCause.PYTHON
+
+
+def test_a_worker_that_works_through_both_looks_is_no_round() -> None:
+    works = worker(20, "Worker_TP0", "search (mine.py:4)")
+    engine = situation(FRONT, WAITING_CORE, works, works, idle_worker(21, "Worker_TP1"))
+    answer = first(replace(engine, counters=Counters(5.0, 0, 2, (), deferred=2, rounds=1)))
+    assert (answer.cause, answer.process) == (HangCause.PYTHON, "worker Worker_TP0 (20)")
+
+
 def test_an_event_loop_is_blocked_where_two_looks_meet_the_same_call() -> None:
     blocked = """Process 1: vllm serve some/model
 Thread 1 (active): "MainThread"

@@ -48,6 +48,29 @@ def test_a_device_that_never_finishes(busy: float, words: str) -> None:
     assert "utilization" in first(engine).apart
 
 
+@pytest.mark.parametrize(
+    ("inner", "cause"),
+    [
+        (["synchronize (torch_npu/npu/streams.py:90)"], HangCause.DEVICE),
+        (["sleep_until (mine/device.py:4)", "Event.synchronize (mine/device.py:9)"], HangCause.DEVICE),
+        (["parse_output (vllm/v1/sample/rejection_sampler.py:9)"], HangCause.PYTHON),
+    ],
+)
+def test_an_event_of_another_platform(inner: list[str], cause: HangCause) -> None:
+    output = "AsyncGPUModelRunnerOutput.get_output (vllm/v1/worker/gpu_model_runner.py:320)"
+    assert first(situation(FRONT, WAITING_CORE, worker(20, "Worker_TP0", *inner, output))).cause == cause
+
+
+def test_a_connector_from_elsewhere_is_known_by_its_caller() -> None:
+    mixin = (
+        "KVConnectorModelRunnerMixin._get_kv_connector_output (vllm/v1/worker/kv_connector_model_runner_mixin.py:85)"
+    )
+    stack = ("poll (mine/store.py:4)", "Store.start_load_kv (mine/store.py:9)", mixin)
+    answer = first(situation(FRONT, WAITING_CORE, worker(20, "Worker_TP0", *stack)))
+    assert answer.cause == HangCause.REMOTE_KV
+    assert answer.frame is not None and answer.frame.name == "Store.start_load_kv"
+
+
 KEEPER = """import threading
 
 tables = threading.Lock()

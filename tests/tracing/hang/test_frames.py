@@ -19,7 +19,7 @@ THREADS = (frames.INPUT_THREAD, frames.OUTPUT_THREAD, frames.REPLY_THREAD)
 OTHERS = ("triton/backends/nvidia/compiler.py", "xgrammar/compiler.py")  # not everywhere where torch is
 KEYS = [
     *(key for keys in frames.WAITS.values() for key in keys),
-    *(*THREADS, *frames.ROUNDS, *frames.COLLECTIVES),
+    *(*THREADS, *frames.ROUNDS, *frames.COLLECTIVES, *frames.KV_CALLERS),
     *(key for key in frames.COMPILERS if key[0].startswith("torch/")),
 ]
 

@@ -201,6 +201,25 @@ def test_the_last_spans_of_a_recorder(tmp_path: Path) -> None:
     assert recorded("").spans == ()
 
 
+@pytest.mark.parametrize(
+    ("batch", "moved", "rounds"), [({"a": 1}, ("3 recorded steps",), 0), ({}, (), 3)], ids=["a batch", "no batch"]
+)
+def test_a_step_without_a_batch_moves_nothing(
+    batch: dict[str, int], moved: tuple[str, ...], rounds: int, tmp_path: Path
+) -> None:
+    """A core that waits for remote KV steps on and on, and schedules nothing."""
+    core = TraceWriter(tmp_path / "0", 10, ["core"]).span("scheduler.schedule", 5, 6, step=5).batch(5, {"a": 4})
+    core.close()
+    first = recorded(str(tmp_path / "0"))
+    later = TraceWriter(tmp_path / "1", 10, ["core"]).span("scheduler.schedule", 5, 6, step=5).batch(5, {"a": 4})
+    later.span("scheduler.schedule", 7, 8, step=8).batch(8, batch).close()
+    second = recorded(str(tmp_path / "1"))
+    looks = [look.Look(at, {}, {}, None, its, {}, ()) for at, its in ((1.0, first), (6.0, second))]
+    counters = look._counters(*looks)
+    assert counters is not None and (counters.moved, counters.rounds) == (moved, rounds)
+    assert (second.batch_step, second.requests) == (8 if batch else 5, ("a",))
+
+
 def test_a_ring_in_its_first_lap_is_shorter_than_it_will_be(tmp_path: Path) -> None:
     path = TraceWriter(tmp_path, 20, ["worker"]).span("worker.execute", 5, 6, step=5).close()
     content = np.fromfile(path, layout.RECORD)

@@ -22,9 +22,10 @@ MOST_BYTES = 2**31  # of one file; a longer recording is left alone
 
 @dataclass(frozen=True)
 class Recorded:
-    """The last span of each thread, and the requests that the last step scheduled, by their ids."""
+    """The last span of each thread, and the last step that scheduled anything: -1 where none did, and its requests."""
 
     spans: tuple[LastSpan, ...] = ()
+    batch_step: int = -1
     requests: tuple[str, ...] = ()
 
     @property
@@ -36,6 +37,7 @@ class Recorded:
 def recorded(folder: str) -> Recorded:
     """What a trace folder ends with; nothing where there is none, or it cannot be read."""
     spans: list[LastSpan] = []
+    step: int = -1
     requests: tuple[str, ...] = ()
     for path in sorted(Path(folder).glob("events-*.bin")) if folder else ():
         if path.stat().st_size > MOST_BYTES:
@@ -45,8 +47,8 @@ def recorded(folder: str) -> Recorded:
         except EnginescopeError:
             continue
         spans += _last_of_threads(file)
-        requests = _last_batch(file) or requests
-    return Recorded(tuple(spans), requests)
+        step, requests = max((step, requests), _last_batch(file))
+    return Recorded(tuple(spans), step, requests)
 
 
 def _last_of_threads(file: EventFile) -> list[LastSpan]:
@@ -65,8 +67,12 @@ def _last_of_threads(file: EventFile) -> list[LastSpan]:
     ]
 
 
-def _last_batch(file: EventFile) -> tuple[str, ...]:
+def _last_batch(file: EventFile) -> tuple[int, tuple[str, ...]]:
+    """The last step that scheduled anything, and its requests: a core may go on to step without a batch."""
     headers, counts, words = file.lists[BATCH]
-    if not len(headers) or not counts[-1]:
-        return ()
-    return tuple(file.texts.get(int(number), "?") for number in words[-int(counts[-1]) :: 2])
+    filled = np.flatnonzero(counts)
+    if not len(filled):
+        return -1, ()
+    last, end = filled[-1], int(counts.sum())  # nothing follows but empty lists
+    batch = words[end - int(counts[last]) : end : 2]
+    return int(headers["step"][last]), tuple(file.texts.get(int(number), "?") for number in batch)

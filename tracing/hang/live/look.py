@@ -116,13 +116,14 @@ def _process(member: Member, first: Look, second: Look) -> MemberProcess:
 
 
 def _counters(first: Look, second: Look) -> Counters | None:
-    """What moved, by /metrics and by the recorder."""
-    steps = second.recorded.step - first.recorded.step
-    moved = (f"{steps:,} recorded steps",) if steps > 0 and first.recorded.step >= 0 else ()
+    """What moved, by /metrics and by the recorder: steps that schedule nothing move nothing."""
+    steps = max(0, second.recorded.step - first.recorded.step) if first.recorded.step >= 0 else 0
+    schedules = second.recorded.batch_step > first.recorded.batch_step
+    moved, rounds = ((f"{steps:,} recorded steps",), 0) if steps and schedules else ((), steps)
     if first.counters and second.counters:
         counters = counting.counted(Window(first.counters, second.counters))
-        return replace(counters, moved=(*counters.moved, *moved))
-    return Counters(second.at_s - first.at_s, None, None, moved) if moved else None
+        return replace(counters, moved=(*counters.moved, *moved), rounds=rounds)
+    return Counters(second.at_s - first.at_s, None, None, moved, rounds=rounds) if moved or rounds else None
 
 
 def closer(looks: Situation, explanation: Explanation) -> Situation:
