@@ -1,72 +1,116 @@
-"""Seeded runs of every kind of hang on one real server after another, and the table of how many were named rightly.
+"""Seeded runs of every kind of hang on real servers, and the table of how many were named rightly.
 
-example: python tests/bench/hangs.py --runs 20 --table notes/tables/hangs.md
+Each run is a line of the file of results; what stands there already is not run again.
+
+example: python tests/bench/hangs.py --runs 20 --results build/hangs.jsonl --table notes/tables/hangs.md
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import random
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from tests.engine import hungserver
 from tests.engine.hanging import hanging
 from tests.engine.hungserver import KINDS, HungServer, Kind
-from tracing.hang.explanation import Explanation
 from tracing.hang.report import first_line
 
-LASTING = [kind for kind in KINDS if kind.name == hanging.DEAD_OUTPUT_THREAD]
-PASSING = [kind for kind in KINDS if kind not in LASTING]
+LASTING = (hanging.DEAD_OUTPUT_THREAD,)  # an engine does not recover from it: the last run of a start
+Runs = list[tuple[Kind, int]]  # a kind with its seed
 
 
-def run(server: HungServer, kind: Kind, seed: int) -> tuple[bool, Explanation]:
-    """One run: whether it was named rightly, and what was said."""
+@dataclass(frozen=True)
+class Result:
+    """One run: whether it was named rightly, and the first line of what was said."""
+
+    kind: str
+    seed: int
+    right: bool
+    answer: str
+
+
+def run(server: HungServer, kind: Kind, seed: int) -> Result:
+    """Bring the server into a state, have it explained, and bring it out again."""
+    began_s = time.monotonic()
     with server.state(kind.name, random.Random(f"{kind.name} {seed}")):
         explanation = server.explanation()
-    right = hungserver.is_right(kind, explanation)
-    print(f"{'right' if right else 'WRONG'}  {kind.name} {seed}: {first_line(explanation)}", flush=True)
-    return right, explanation
+    result = Result(kind.name, seed, hungserver.is_right(kind, explanation), first_line(explanation))
+    seconds = time.monotonic() - began_s
+    print(f"{'right' if result.right else 'WRONG'}  {kind.name} {seed}, {seconds:.0f} s: {result.answer}", flush=True)
+    return result
 
 
-def table(results: dict[str, list[bool]]) -> str:
+def starts(runs: Runs) -> Iterator[Runs]:
+    """The runs of one start of a server after the other: those that it does not survive are spread over the starts."""
+    for on_device in (False, True):
+        own = [each for each in runs if each[0].on_device == on_device]
+        passing = [each for each in own if each[0].name not in LASTING]
+        lasting = [each for each in own if each[0].name in LASTING]
+        count = max(len(lasting), 1 if passing else 0)
+        for number in range(count):
+            bounds = [len(passing) * each // count for each in (number, number + 1)]
+            yield [*passing[slice(*bounds)], *lasting[number : number + 1]]
+
+
+def results_in(path: Path) -> list[Result]:
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [Result(**json.loads(line)) for line in lines]
+
+
+def table(results: Sequence[Result]) -> str:
     """The published table."""
-    rows = [
-        f"| {kind.name} | {kind.cause} | {sum(results[kind.name])} of {len(results[kind.name])} |"
-        for kind in KINDS
-        if results.get(kind.name)
-    ]
-    return "\n".join(["| what was done | what it should be called | named rightly |", "| --- | --- | --- |", *rows, ""])
+    rows = ["| what was done | what it should be called | named rightly |", "| --- | --- | --- |"]
+    for kind in KINDS:
+        rights = [each.right for each in results if each.kind == kind.name]
+        if rights:
+            rows.append(f"| {kind.name} | {kind.cause} | {sum(rights)} of {len(rights)} |")
+    return "\n".join([*rows, ""])
+
+
+def parser() -> argparse.ArgumentParser:
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--runs", type=int, default=20, help="of each kind (default 20)")
+    arguments.add_argument(
+        "--lasting", type=int, default=2, help="of those that an engine does not recover from: a start each"
+    )
+    arguments.add_argument("--minutes", type=float, default=60.0, help="begin no run after so many")
+    arguments.add_argument("--kind", action="append", help="only these kinds")
+    arguments.add_argument("--results", type=Path, default=Path("build/hangs.jsonl"), help="default: %(default)s")
+    arguments.add_argument("--table", type=Path, help="write the table there")
+    return arguments
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=20, help="of each kind (default 20)")
-    parser.add_argument(
-        "--lasting", type=int, default=2, help="of those that an engine does not recover from: a start each"
-    )
-    parser.add_argument("--minutes", type=float, default=60.0, help="begin no run after so many")
-    parser.add_argument("--kind", action="append", help="only these kinds")
-    parser.add_argument("--table", type=Path, help="write the table there")
-    args = parser.parse_args()
-    deadline = time.monotonic() + 60 * args.minutes
-    results: dict[str, list[bool]] = {}
-    chosen = [kind for kind in PASSING if not args.kind or kind.name in args.kind]
-    lasting = LASTING if not args.kind or LASTING[0].name in args.kind else []
-    for start in range(max(args.lasting if lasting else 1, 1)):
-        with tempfile.TemporaryDirectory(prefix="enginescope-hangs-") as folder, HungServer(Path(folder)) as server:
-            for seed in range(start, args.runs, max(args.lasting if lasting else 1, 1)):
-                for kind in chosen:
-                    if time.monotonic() < deadline:
-                        results.setdefault(kind.name, []).append(run(server, kind, seed)[0])
-            for kind in lasting:
-                results.setdefault(kind.name, []).append(run(server, kind, start)[0])
-    print(table(results))
+    args = parser().parse_args()
+    deadline_s = time.monotonic() + 60 * args.minutes
+    args.results.parent.mkdir(parents=True, exist_ok=True)
+    known = {(each.kind, each.seed) for each in results_in(args.results)}
+    kinds = [kind for kind in KINDS if not args.kind or kind.name in args.kind]
+    seeds = {kind.name: args.lasting if kind.name in LASTING else args.runs for kind in kinds}
+    runs = [(kind, seed) for seed in range(max(args.runs, args.lasting)) for kind in kinds if seed < seeds[kind.name]]
+    for its in starts([(kind, seed) for kind, seed in runs if (kind.name, seed) not in known]):
+        if time.monotonic() > deadline_s:
+            break
+        with (
+            tempfile.TemporaryDirectory(prefix="enginescope-hangs-") as folder,
+            HungServer(Path(folder), its[0][0].on_device) as server,
+            args.results.open("a", buffering=1) as file,
+        ):
+            for kind, seed in its:
+                if time.monotonic() < deadline_s:
+                    file.write(json.dumps(asdict(run(server, kind, seed))) + "\n")
+    text = table(results_in(args.results))
+    print(text)
     if args.table:
-        args.table.write_text(table(results))
+        args.table.write_text(text)
 
 
 if __name__ == "__main__":

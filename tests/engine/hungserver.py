@@ -1,6 +1,7 @@
 """A real server that is made to hang, one way after another, and the table of what each way should be called.
 
-Its engine has two ranks, runs under the recorder, and loads the plugin of `hanging/`.
+Its engine runs under the recorder and loads the plugin of `hanging/`. It has two ranks and a KV connector, or else the
+processes of one GPU and a pretend device.
 """
 
 from __future__ import annotations
@@ -31,11 +32,17 @@ from tracing.hang.doing import HangCause
 from tracing.hang.explanation import Explanation
 from tracing.hang.live import look
 from tracing.hang.live.procfs import state_of
+from tracing.shapes import start
+from tracing.shapes.shape import shape_named
 
 START_S, REACHED_S, SETTLE_S, LOOK_S = 240.0, 30.0, 0.3, 1.0
 RANKS = 2
 LONG_PROMPT, LONG_PROMPTS = 7900, 6
 UNREAD_TOKENS = 200  # about 50 KB of events: the client takes less than 10
+REMOTE_PROMPT = 300  # tokens: more than a block
+CONNECTOR = {"kv_connector": "RemoteStore", "kv_connector_module_path": "remotestore", "kv_role": "kv_both"}
+DEVICE_SHAPE = "one-gpu-device"
+PLUGIN = str(ROOT / "tests" / "engine" / "hanging")
 
 
 @dataclass(frozen=True)
@@ -46,8 +53,10 @@ class Kind:
     cause: HangCause
     role: str = ""
     words: str = ""
+    on_device: bool = False  # of the server that has a pretend one
 
 
+REMOTE = (hanging.KV_LOAD, hanging.KV_ARRIVAL)  # the fault meets a request as it comes
 STOPPED, IDLE, PREFILL, CLIENT = "worker stopped", "idle", "long prefill", "client that does not read"
 KINDS = (
     Kind(IDLE, HangCause.IDLE),
@@ -59,6 +68,9 @@ KINDS = (
     Kind(hanging.LOST_TO_WORKER, HangCause.LOST, "worker", "the call from core to worker is lost"),
     Kind(hanging.LOST_TO_CORE, HangCause.LOST, "worker", "the answer from worker to core is lost"),
     Kind(hanging.EVENT_LOOP, HangCause.EVENT_LOOP, "front end", "ask_another_server"),
+    Kind(hanging.KV_LOAD, HangCause.REMOTE_KV, "worker"),
+    Kind(hanging.KV_ARRIVAL, HangCause.REMOTE_KV, "core"),
+    Kind(hanging.DEVICE, HangCause.DEVICE, "core", on_device=True),  # the worker is inside the core there
     Kind(hanging.SLOW, HangCause.SLOW),
     Kind(PREFILL, HangCause.SLOW),
     Kind(CLIENT, HangCause.CLIENT),
@@ -71,8 +83,8 @@ KINDS = (
 class HungServer:
     """The server, from `__enter__` to `__exit__`."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.port = folder, free_port()
+    def __init__(self, folder: Path, on_device: bool = False) -> None:
+        self.folder, self.port, self.on_device = folder, free_port(), on_device
         self.fault_file = folder / "fault"
         self.reached = self.fault_file.with_suffix(".reached")
         self.fault_file.write_text("")
@@ -80,20 +92,27 @@ class HungServer:
     def __enter__(self) -> HungServer:
         server = [sys.executable, "-m", PROGRAM, "--model", str(two_layer_model()), "--served-model-name", "m"]
         server += ["--load-format", "dummy", "--dtype", "float32", "--enforce-eager", "--no-enable-prefix-caching"]
-        server += ["--tensor-parallel-size", str(RANKS), "--max-num-batched-tokens", "64", "--max-num-seqs", "16"]
-        server += ["--host", HOST, "--port", str(self.port)]
+        server += ["--max-num-batched-tokens", "64", "--max-num-seqs", "16", "--host", HOST, "--port", str(self.port)]
         recorder = [sys.executable, "-m", "tracing.record", "--out", str(self.folder / "trace"), "--"]
-        path = os.pathsep.join([FORKED["PYTHONPATH"], str(ROOT / "tests" / "engine" / "hanging")])
-        environment = os.environ | FORKED | {"PYTHONPATH": path, "HANGING": str(self.fault_file)}
-        environment |= {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "VLLM_CPU_KVCACHE_SPACE": "1"}
+        arguments, environment = self._of_device() if self.on_device else self._of_ranks()
+        environment |= {"HANGING": str(self.fault_file), "VLLM_CPU_KVCACHE_SPACE": "1"}
+        command = [*recorder, *server, *arguments]
         with (self.folder / "log").open("w") as log:
-            self.process = subprocess.Popen([*recorder, *server], cwd=ROOT, env=environment, stdout=log, stderr=log)
+            self.process = subprocess.Popen(command, cwd=ROOT, env=os.environ | environment, stdout=log, stderr=log)
         try:
             self._await_start()
         except BaseException:
             self._kill()
             raise
         return self
+
+    def _of_ranks(self) -> tuple[list[str], dict[str, str]]:
+        path = os.pathsep.join([FORKED["PYTHONPATH"], PLUGIN])
+        arguments = ["--tensor-parallel-size", str(RANKS), "--kv-transfer-config", json.dumps(CONNECTOR)]
+        return arguments, FORKED | {"PYTHONPATH": path, "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+
+    def _of_device(self) -> tuple[list[str], dict[str, str]]:
+        return ["--async-scheduling"], start.environment(shape_named(DEVICE_SHAPE)) | {"PYTHONPATH": PLUGIN}
 
     def _await_start(self) -> None:
         deadline = time.monotonic() + START_S
@@ -125,9 +144,9 @@ class HungServer:
         with contextlib.suppress(NoAnswer):
             ask(self.port, "/v1/completions", body, timeout_s)
 
-    def stream_until(self, done: threading.Event) -> None:
+    def stream_until(self, done: threading.Event, prompt: object) -> None:
         """A stream that hangs up once `done` is set."""
-        body = {"model": "m", "prompt": "hello", "max_tokens": 8000, "ignore_eos": True, "stream": True}
+        body = {"model": "m", "prompt": prompt, "max_tokens": 8000, "ignore_eos": True, "stream": True}
         with contextlib.suppress(NoAnswer):
             for _ in stream(self.port, "/v1/completions", body, timeout_s=60.0):
                 if done.is_set():
@@ -149,12 +168,12 @@ class HungServer:
             with self._unread():
                 yield
             return
-        done = threading.Event()
-        clients = [threading.Thread(target=self.stream_until, args=(done,)) for _ in range(draw.randint(1, 3))]
+        done, prompt = threading.Event(), [1] * REMOTE_PROMPT if kind in REMOTE else "hello"
+        clients = [threading.Thread(target=self.stream_until, args=(done, prompt)) for _ in range(draw.randint(1, 3))]
         if kind == PREFILL:
             prompts = [[draw.randrange(1000) for _ in range(LONG_PROMPT)] for _ in range(LONG_PROMPTS)]
             clients = [threading.Thread(target=self.complete, args=(1, prompt)) for prompt in prompts]
-        before_requests = kind == hanging.EVENT_LOOP or draw.random() < 0.3
+        before_requests = kind in (hanging.EVENT_LOOP, *REMOTE) or draw.random() < 0.3
         stopped = self.worker(draw.randrange(RANKS)).pid if kind == STOPPED else None
         if before_requests:
             self._begin(kind, stopped)
@@ -187,6 +206,7 @@ class HungServer:
         if stopped:
             os.kill(stopped, signal.SIGSTOP)
         elif kind not in (IDLE, PREFILL):
+            self.reached.unlink(missing_ok=True)  # a slower rank may have told of the last fault after it was noticed
             self.fault_file.write_text(kind)
 
     def _end(self, stopped: int | None) -> None:

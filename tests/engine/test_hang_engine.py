@@ -10,8 +10,8 @@ import pytest
 from tests.engine.hanging import hanging
 from tests.engine.hungserver import CLIENT, KINDS, PREFILL, HungServer, Kind, is_right
 
-# A minute's worth is tested here; the bench goes through all.
-ON_THE_BENCH = (hanging.LOOP, hanging.COLLECTION, hanging.LOST_TO_WORKER, hanging.SLOW, PREFILL, CLIENT)
+# A minute's worth of one server is tested here; the bench goes through all.
+ON_THE_BENCH = (hanging.LOOP, hanging.COLLECTION, hanging.LOST_TO_WORKER, hanging.SLOW, PREFILL, CLIENT, hanging.DEVICE)
 pytestmark = [pytest.mark.engine, pytest.mark.alone]
 
 

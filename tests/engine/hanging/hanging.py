@@ -9,18 +9,26 @@ from __future__ import annotations
 
 import gc
 import os
+import random
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from tracing.shapes.platform import take_shape
+from tracing.shapes.pretend.device import PretendDevice
+from tracing.shapes.start import started_shape
 
 FAULT = Path(os.environ.get("HANGING", os.devnull))
 LOOP, LOCK, COLLECTION, SLOW, ASLEEP = "loop", "lock", "collection", "slow", "asleep"
 LOST_TO_WORKER, LOST_TO_CORE = "lost to worker", "lost to core"
 EVENT_LOOP, DEAD_OUTPUT_THREAD = "event loop", "dead output thread"
+KV_LOAD, KV_ARRIVAL, DEVICE = "KV load", "KV arrival", "device"
 STEP_S = 0.4  # of a slow engine
-OBJECTS = 2_000_000  # that a collection goes through: about a tenth of a second
+LISTS, REFERENCES = 100_000, 300  # of each list to others: a collection that goes through them takes two seconds
+FRESH_LISTS = 20_000
 
 tables_lock = threading.Lock()
 swallowed: set[str] = set()
@@ -47,19 +55,21 @@ def load() -> None:
     MessageQueue.enqueue = swallowing(MessageQueue.enqueue)
     AsyncLLM.add_request = blocking(AsyncLLM.add_request)
     MsgpackEncoder.encode_into = dying(MsgpackEncoder.encode_into)
+    if shape := started_shape():
+        take_shape(replace(shape, start_method="fork"))
+        PretendDevice.wait_until = stalled(PretendDevice.wait_until)
 
 
 # --- in the worker ---
 
 
 def hindered(execute_model: Callable[..., Any]) -> Callable[..., Any]:
-    """A step of the model that a fault holds up; `asleep` is for the last rank alone."""
+    """A step of the model that a fault holds up, some in the last rank alone."""
 
     def execute(self: Any, *args: Any, **kwargs: Any) -> Any:
         fault = current()
         last = self.rank == self.parallel_config.world_size - 1
-        if fault in HINDRANCES and (fault != ASLEEP or last):
-            reached()
+        if fault in HINDRANCES and (last or fault not in LAST_RANK_ALONE):
             HINDRANCES[fault]()
         return execute_model(self, *args, **kwargs)
 
@@ -67,16 +77,19 @@ def hindered(execute_model: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def count_for_ever() -> None:
+    reached()
     rounds = 0
     while rounds % 10_000 or current() == LOOP:
         rounds += 1
 
 
 def take_long() -> None:
+    reached()
     time.sleep(STEP_S)
 
 
 def rest() -> None:
+    reached()
     while current() == ASLEEP:
         time.sleep(0.05)
 
@@ -86,6 +99,7 @@ def update_tables() -> None:
     keeper.start()
     while not tables_lock.locked() and keeper.is_alive():
         time.sleep(0.01)
+    reached()
     with tables_lock:
         pass
 
@@ -96,20 +110,51 @@ def keep_tables() -> None:
             time.sleep(0.05)
 
 
-def collect_again_and_again() -> None:
-    heap = [[] for _ in range(OBJECTS)]
+def allocate() -> None:
+    """Work whose every ten milliseconds are followed by a collection of seconds, which nobody asks for by name."""
+    heap = tangled_heap()
+    reached()
     while current() == COLLECTION:
-        gc.collect()
-    del heap
+        [[] for _ in range(FRESH_LISTS)]
+    for each in heap:
+        each.clear()  # or another collection would have to find it
+
+
+def tangled_heap() -> list[list[Any]]:
+    """Lists that refer to others all over the memory, and are all that a collection goes through."""
+    gc.freeze()
+    gc.collect()  # what is frozen counts until then: the more there is, the later the next full one
+    gc.disable()
+    heap: list[list[Any]] = [[] for _ in range(LISTS)]
+    mixed = random.Random(0).sample(heap, LISTS)
+    for number, each in enumerate(heap):
+        begin = number * 7919 % (LISTS - REFERENCES)
+        each.extend(mixed[begin : begin + REFERENCES])
+    gc.enable()
+    return heap
 
 
 HINDRANCES: dict[str, Callable[[], None]] = {
     LOOP: count_for_ever,
     LOCK: update_tables,
-    COLLECTION: collect_again_and_again,
+    COLLECTION: allocate,
     SLOW: take_long,
     ASLEEP: rest,
 }
+LAST_RANK_ALONE = (ASLEEP, COLLECTION)
+
+
+def stalled(wait_until: Callable[..., None]) -> Callable[..., None]:
+    """A wait for the pretend device, which finishes nothing while a fault lasts."""
+
+    def wait(self: Any, end_ns: int, step: int) -> None:
+        if current() == DEVICE:
+            reached()
+        while current() == DEVICE:
+            time.sleep(0.05)
+        wait_until(self, end_ns, step)
+
+    return wait
 
 
 # --- between core and worker ---
