@@ -55,8 +55,9 @@ class EventFile:
     dropped: int
 
 
-def read(path: Path) -> EventFile:
-    """Take one file apart; raises `EnginescopeError` where it is none of ours or of another schema."""
+def read(path: Path, last: int | None = None) -> EventFile:
+    """Take one file apart, or only its `last` records; raises `EnginescopeError` where it is none of ours or of
+    another schema."""
     raw = np.fromfile(path, dtype=np.uint8)
     whole = len(raw) // RECORD.itemsize * RECORD.itemsize
     torn = int(raw[whole:].any())
@@ -69,6 +70,7 @@ def read(path: Path) -> EventFile:
     else:
         records = _in_order(records, head)
         texts, cut_texts = read_texts(path.with_suffix(".texts"))
+    records = records[-last:] if last else records
     torn += int(np.count_nonzero(records["kind"] == 0))
     lists, cut_lists = _all_lists(records)
     spans = records[(records["kind"] == SPAN) | (records["kind"] == RAISED)]

@@ -24,7 +24,7 @@ from tests.tracing.traces import TraceWriter
 from tracing.events import layout
 from tracing.hang.chain import explain
 from tracing.hang.doing import HangCause
-from tracing.hang.live import counting, look, procfs, stacks
+from tracing.hang.live import counting, lastspans, look, procfs, stacks
 from tracing.hang.live.lastspans import recorded
 from tracing.hang.situation import ProcessState, UnreadAnswer
 
@@ -199,6 +199,17 @@ def test_the_last_spans_of_a_recorder(tmp_path: Path) -> None:
     ]
     assert (last.step, last.requests) == (6, ("a", "b-6"))
     assert recorded("").spans == ()
+
+
+def test_of_a_long_recording_the_end_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lastspans, "LAST_RECORDS", 3)
+    core = TraceWriter(tmp_path, 10, ["core"]).span("scheduler.update", 1, 2, step=0)
+    for step in (5, 6):
+        core.span("scheduler.schedule", step, step + 1, step=step).batch(step, {f"b-{step}": 3})
+    core.close()
+    last = recorded(str(tmp_path))
+    assert [(span.site, span.step) for span in last.spans] == [("scheduler.schedule", 6)]
+    assert (last.batch_step, last.requests) == (6, ("b-6",))
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from tracing.hang import frames
 from tracing.hang.situation import LastSpan
 
 MOST_BYTES = 2**31  # of one file; a longer recording is left alone
+LAST_RECORDS = 100_000  # of a file: some seconds of the busiest process, and whatever it did before it stood still
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ def recorded(folder: str) -> Recorded:
         if path.stat().st_size > MOST_BYTES:
             continue
         try:
-            file = read(path)
+            file = read(path, LAST_RECORDS)
         except EnginescopeError:
             continue
         spans += _last_of_threads(file)
@@ -53,16 +54,16 @@ def recorded(folder: str) -> Recorded:
 
 def _last_of_threads(file: EventFile) -> list[LastSpan]:
     """A span a thread and site, the last of each: a wait that lasts has none of its own yet."""
-    now_ns, latest = time.monotonic_ns(), file.spans[np.argsort(file.spans["end"], kind="stable")]
-    last = {(int(span["thread"]), int(span["site"])): span for span in latest}
+    now_ns, newest = time.monotonic_ns(), file.spans[np.argsort(file.spans["end"], kind="stable")][::-1]
     sites, pid = file.process["sites"], int(file.process["pid"])
     serves = file.process["serves"]
+    _, firsts = np.unique(newest["thread"].astype(np.int64) * len(sites) + newest["site"], return_index=True)
     return [
         LastSpan(
             *(pid, thread, sites[site]["name"], sites[site]["role"] if sites[site]["role"] in serves else serves[0]),
-            *(int(span["step"]), (now_ns - int(span["end"])) / 1e9),
+            *(step, (now_ns - end) / 1e9),
         )
-        for (thread, site), span in last.items()
+        for thread, site, step, end in newest[np.sort(firsts)[::-1]][["thread", "site", "step", "end"]].tolist()
         if serves
     ]
 
