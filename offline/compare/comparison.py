@@ -11,7 +11,7 @@ import numpy as np
 from offline.compare.runs import ComparedRun, unlikeness
 from offline.differences.analysis import ERROR
 from offline.differences.between import Comparison, simultaneous
-from offline.differences.difference import NONE_SEEN, Difference, difference_rows
+from offline.differences.difference import Difference, difference_rows
 from offline.differences.estimates import Contrast, Estimates
 from offline.differences.leastsquares import fit_apart
 from offline.table.statistics import DRIFT_BOUND
@@ -146,7 +146,4 @@ def cells_of(row: Difference) -> list[str]:
     """A row as `HEADINGS` has it."""
     if math.isnan(row.ratio):
         return [row.cell, row.from_, row.to, "", "", row.verdict]
-    verdict = row.verdict
-    if verdict.startswith(NONE_SEEN):
-        verdict += f" (could have found {row.smallest_detectable - 1:.1%})"
-    return [row.cell, row.from_, row.to, f"{row.ratio:.3f}", f"{row.lo:.3f} to {row.hi:.3f}", verdict]
+    return [row.cell, row.from_, row.to, f"{row.ratio:.3f}", f"{row.lo:.3f} to {row.hi:.3f}", row.sentence]

@@ -41,6 +41,21 @@ class Difference:
     )
     verdict: str = field(metadata=column("faster, slower (for the user), or no difference seen"))
 
+    @property
+    def sentence(self) -> str:
+        """The verdict; where no difference was seen, with the smallest that would have been.
+
+        | smallest_detectable | words           |
+        | ------------------- | --------------- |
+        | 1.03                | 3.0%            |
+        | 3.7                 | a factor of 3.7 |
+        """
+        if not self.verdict.startswith(NONE_SEEN):
+            return self.verdict
+        size = self.smallest_detectable
+        found = f"{size - 1:.1%}" if size < 2 else f"a factor of {size:,.1f}"
+        return f"{self.verdict} (could have found {found})"
+
 
 def difference_rows(estimates: Estimates, metric: str) -> list[Difference]:
     """The estimates of one run as rows, in their order."""

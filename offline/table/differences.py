@@ -8,7 +8,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from offline.differences.difference import NONE_SEEN, Difference
+from offline.differences.difference import Difference
 from offline.differences.run import HEADLINE, Differences, RunDifferences
 
 UNDER = (
@@ -25,12 +25,9 @@ def headline(found: RunDifferences) -> list[tuple[str, ...]]:
 
 
 def _line(row: Difference, metric: Differences) -> tuple[str, ...]:
-    verdict = row.verdict
-    if verdict == NONE_SEEN:
-        verdict += f" (could have found {row.smallest_detectable - 1:.1%})"
     return (
         *(row.axis, f"{row.from_} → {row.to}", row.cell),
-        *(f"{row.ratio:.3f}", f"{row.lo:.3f} to {row.hi:.3f}", _interaction(row, metric.cells), verdict),
+        *(f"{row.ratio:.3f}", f"{row.lo:.3f} to {row.hi:.3f}", _interaction(row, metric.cells), row.sentence),
     )
 
 
@@ -49,7 +46,7 @@ def terminal_differences(lines: Sequence[tuple[str, ...]]) -> Table:
     """The lines of `headline` as a table for a terminal."""
     table = Table(header_style="bold", pad_edge=False, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for heading in HEADINGS:
-        table.add_column(Text(heading), overflow="fold")
-    for line in lines:
-        table.add_row(*map(Text, line))
+        table.add_column(Text(heading), overflow="fold", no_wrap=heading != "verdict")
+    for axis, levels, where, *rest in lines:
+        table.add_row(*map(Text, (axis, levels, where.replace(" ", "\n"), *rest)))
     return table

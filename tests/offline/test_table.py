@@ -16,6 +16,7 @@ from offline.differences.difference import Difference
 from offline.differences.run import Differences, RunDifferences
 from offline.sweep.measurement import warn
 from offline.table import files
+from offline.table.differences import headline, terminal_differences
 from offline.table.statistics import Drift
 from tests.offline.runs import a_run
 
@@ -195,6 +196,17 @@ def test_differences_stand_before_the_cells() -> None:
     assert lines[1] == "Two groups of starts."
     assert "block_size 32 → 64 all 0.900 0.880 to 0.930 0.92 to 0.92 slower" in lines
     assert "block_size 32 → 128 all 1.000 0.970 to 1.030 no difference seen (could have found 3.0%)" in lines
+
+
+def test_a_narrow_table_of_differences_breaks_no_word() -> None:
+    cell = "batch_size=16 cache_state=cold"
+    wide = Difference("prefix_caching", "off", "on", cell, "output_tok_s", 4.6, 0.1, 350.1, 594.9, "no difference seen")
+    out = io.StringIO()
+    lines = headline(RunDifferences({"output_tok_s": Differences((wide,))}))
+    Console(width=100, file=out).print(terminal_differences(lines))
+    words = out.getvalue().split()
+    assert [word for word in words if "=" in word] == ["batch_size=16", "cache_state=cold"]
+    assert {"prefix_caching", "350.100", "594.9)"} <= set(words)
 
 
 @pytest.mark.parametrize(
