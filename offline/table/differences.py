@@ -48,5 +48,5 @@ def terminal_differences(lines: Sequence[tuple[str, ...]]) -> Table:
     for heading in HEADINGS:
         table.add_column(Text(heading), overflow="fold", no_wrap=heading != "verdict")
     for axis, levels, where, *rest in lines:
-        table.add_row(*map(Text, (axis, levels, where.replace(" ", "\n"), *rest)))
+        table.add_row(*map(Text, (axis, levels, where.replace(" ", "\n").replace("=", "=\n"), *rest)))
     return table
