@@ -8,6 +8,7 @@ the same name that ends in `.reached`.
 from __future__ import annotations
 
 import gc
+import importlib
 import os
 import random
 import threading
@@ -56,6 +57,7 @@ def load() -> None:
     AsyncLLM.add_request = blocking(AsyncLLM.add_request)
     MsgpackEncoder.encode_into = dying(MsgpackEncoder.encode_into)
     if shape := started_shape():
+        importlib.import_module("vllm.v1.worker.cpu.shm")  # puts an event of its own into torch: now, not later
         take_shape(replace(shape, start_method="fork"))
         PretendDevice.wait_until = stalled(PretendDevice.wait_until)
 
