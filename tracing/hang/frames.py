@@ -111,6 +111,7 @@ DEVICE_WAITS: tuple[Key, ...] = tuple(
 )
 
 SYNCHRONIZE = "synchronize"  # of an event that is written in Python, as those of other platforms are
+WORKER_FOLDER = "vllm/v1/worker/"  # its code calls it
 
 # The event loop itself: what stands inside one of these was called by it.
 LOOPS: tuple[Key, ...] = (
@@ -166,10 +167,11 @@ def kv_connector(stack: Stack) -> Frame | None:
 
 
 def waits_for_device(stack: Stack) -> bool:
-    """Whether the innermost frame is one that waits for the device, or its call of an event's `synchronize` is."""
-    waits = [at for at, frame in enumerate(stack) if is_one_of(frame, DEVICE_WAITS)]
-    below = stack[waits[-1] + 1 :] if waits else ()
-    return bool(waits) and (not below or any(key_of(each)[1].rpartition(".")[2] == SYNCHRONIZE for each in below))
+    """Whether the innermost frame is one that waits for the device, or a worker's code is in an event's wait."""
+    if stack and is_one_of(stack[-1], DEVICE_WAITS):
+        return True
+    called = (frame for caller, frame in pairwise(stack) if caller.file.startswith(WORKER_FOLDER))
+    return any(key_of(frame)[1].rpartition(".")[2] == SYNCHRONIZE for frame in called)
 
 
 def native_kind(frame: Frame) -> str | None:

@@ -61,6 +61,12 @@ def test_an_event_of_another_platform(inner: list[str], cause: HangCause) -> Non
     assert first(situation(FRONT, WAITING_CORE, worker(20, "Worker_TP0", *inner, output))).cause == cause
 
 
+def test_an_event_that_guards_the_inputs_is_the_devices_too() -> None:
+    stack = ("wait (mine/device.py:4)", "Event.synchronize (mine/device.py:9)")
+    caller = "GPUModelRunner.synchronize_input_prep (vllm/v1/worker/gpu_model_runner.py:3500)"
+    assert first(situation(FRONT, WAITING_CORE, worker(20, "Worker_TP0", *stack, caller))).cause == HangCause.DEVICE
+
+
 def test_a_connector_from_elsewhere_is_known_by_its_caller() -> None:
     mixin = (
         "KVConnectorModelRunnerMixin._get_kv_connector_output (vllm/v1/worker/kv_connector_model_runner_mixin.py:85)"
