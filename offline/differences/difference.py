@@ -42,19 +42,22 @@ class Difference:
     verdict: str = field(metadata=column("faster, slower (for the user), or no difference seen"))
 
     @property
-    def sentence(self) -> str:
-        """The verdict; where no difference was seen, with the smallest that would have been.
+    def least(self) -> str:
+        """The smallest difference that would have been found.
 
-        | smallest_detectable | words           |
+        | smallest_detectable | least           |
         | ------------------- | --------------- |
         | 1.03                | 3.0%            |
         | 3.7                 | a factor of 3.7 |
         """
-        if not self.verdict.startswith(NONE_SEEN):
-            return self.verdict
         size = self.smallest_detectable
-        found = f"{size - 1:.1%}" if size < 2 else f"a factor of {size:,.1f}"
-        return f"{self.verdict} (could have found {found})"
+        return f"{size - 1:.1%}" if size < 2 else f"a factor of {size:,.1f}"
+
+    @property
+    def sentence(self) -> str:
+        """The verdict; where no difference was seen, with the smallest that would have been found."""
+        seen = not self.verdict.startswith(NONE_SEEN)
+        return self.verdict if seen else f"{self.verdict} (could have found {self.least})"
 
 
 def difference_rows(estimates: Estimates, metric: str) -> list[Difference]:

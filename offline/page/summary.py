@@ -69,8 +69,7 @@ def effect(row: Difference) -> str:
     where = "" if row.cell == "all" else f" ({row.cell})"
     start = f"{row.axis} {row.from_} → {row.to}{where}: "
     if row.verdict == NONE_SEEN:
-        least = f"{row.smallest_detectable - 1:.1%}"
-        return f"{start}no difference seen (a true one of {least} would have been found in four runs of five)."
+        return f"{start}no difference seen (a true one of {row.least} would have been found in four runs of five)."
     return f"{start}{row.verdict}, {row.ratio:.3f} times the throughput ({row.lo:.3f} to {row.hi:.3f})."
 
 
