@@ -6,14 +6,18 @@ import argparse
 import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 from probes.errors import USAGE
 
-if TYPE_CHECKING:
-    from _typeshed import SupportsWrite
-
 LIKE = 0.6  # of 1, how alike two names are to be taken for a slip
+
+
+class Output(Protocol):
+    """Where a text can be written."""
+
+    def write(self, text: str, /) -> object:
+        """Write it."""
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -33,7 +37,7 @@ class CommandParser(argparse.ArgumentParser):
         self.words = sys.argv[1:] if args is None else list(args)
         return super().parse_known_args(args, namespace)
 
-    def print_help(self, file: SupportsWrite[str] | None = None) -> None:
+    def print_help(self, file: Output | None = None) -> None:
         """As its base does; an output that does not take it is an error here."""
         print(self.format_help(), end="", file=file)
 
