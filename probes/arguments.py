@@ -13,7 +13,7 @@ from probes.errors import USAGE
 LIKE = 0.6  # of 1, how alike two names are to be taken for a slip
 
 
-class Output(Protocol):
+class HelpOutput(Protocol):
     """Where a text can be written."""
 
     def write(self, text: str, /) -> object:
@@ -37,7 +37,7 @@ class CommandParser(argparse.ArgumentParser):
         self.words = sys.argv[1:] if args is None else list(args)
         return super().parse_known_args(args, namespace)
 
-    def print_help(self, file: Output | None = None) -> None:
+    def print_help(self, file: HelpOutput | None = None) -> None:
         """As its base does; an output that does not take it is an error here."""
         print(self.format_help(), end="", file=file)
 
