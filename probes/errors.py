@@ -91,15 +91,19 @@ def terminable() -> Iterator[None]:
         raise KeyboardInterrupt
 
     def send_again(lost: sys.UnraisableHookArgs) -> None:
-        if lost.exc_type is KeyboardInterrupt:
-            threading.Timer(AGAIN_S, os.kill, (os.getpid(), signal.SIGTERM)).start()
-        else:
-            sys.__unraisablehook__(lost)
+        if lost.exc_type is not KeyboardInterrupt:
+            hook(lost)
+            return
+        timers.append(threading.Timer(AGAIN_S, os.kill, (os.getpid(), signal.SIGTERM)))
+        timers[-1].start()
 
+    timers: list[threading.Timer] = []
     before, hook = signal.signal(signal.SIGTERM, interrupt), sys.unraisablehook
     sys.unraisablehook = send_again
     try:
         yield
     finally:
+        for timer in timers:
+            timer.cancel()  # behind the block, SIGTERM would end the process by itself
         sys.unraisablehook = hook
         signal.signal(signal.SIGTERM, before)
