@@ -93,7 +93,7 @@ def test_a_killed_core_fails_its_arm_and_a_resume_completes_it(model: str, tmp_p
     """SIGKILL to EngineCore in the middle of an arm; then Ctrl-C in a resume, then a resume to the end."""
     words = ("--batch-size", "1,4", "--block-size", "32", "--prefix-caching", "on", "--cache-state", "cold")
     process = start(tmp_path, "--model", model, *SMALL, *words, "--repeats", "6", **FORKED)
-    until(lambda: any(tmp_path.glob("*/*/*/records.jsonl")) and len(trials(only_run(tmp_path))) >= 2, LIMIT_S)
+    until(lambda: any(tmp_path.glob("*/*/*/run.json")) and len(trials(only_run(tmp_path))) >= 2, LIMIT_S)
     core = core_of(process.pid)
     assert core is not None
     core.kill()
