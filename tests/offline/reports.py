@@ -10,8 +10,8 @@ from offline.page.reported import ReportedRun, report_of
 from offline.records.lines import Record, RequestRecord, StopRecord, TrialRecord
 from offline.spec.grid import Arm, Cell, arms
 from offline.spec.spec import Spec
+from tests.offline.armrecords import started, step
 from tests.offline.runs import a_run
-from tests.offline.test_cells import started, step
 from tracing.events.step import STEP_FIELDS
 
 MS = 1_000_000

@@ -19,10 +19,10 @@ from offline.records.runfolder import RunFolder
 from offline.spec.grid import Arm, arms
 from offline.spec.spec import Spec
 from probes.errors import run_main
+from tests.offline.armrecords import MS, started, trial
 from tests.offline.runs import MACHINE, a_run
 from tests.offline.simulatedruns import Setting
 from tests.offline.simulatedruns import compared as simulated
-from tests.offline.test_cells import MS, started, trial
 
 SPEC = Spec(
     batch_size=(2,),

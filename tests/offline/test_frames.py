@@ -17,8 +17,8 @@ from offline.table.dictionary import column_dictionary, table_columns
 from offline.table.files import write
 from probes.columns import dictionary
 from probes.errors import EnginescopeError
+from tests.offline.armrecords import ARM, COLD, WARM, started, trial
 from tests.offline.runs import RUN, a_run
-from tests.offline.test_cells import ARM, COLD, WARM, started, trial
 
 ROOT = Path(__file__).resolve().parents[2]
 SPEC = Spec(

@@ -20,7 +20,7 @@ from offline.table.cells import rows
 from probes.checkpoint import default_model
 from probes.memory.footprint import weights
 from probes.rates.rates import Rates
-from tests.offline.test_cells import ARM, COLD, RESOLVED, started, trial
+from tests.offline.armrecords import ARM, COLD, RESOLVED, started, trial
 
 # As published in their config.json: what counts parameters.
 LLAMA_3_8B = {

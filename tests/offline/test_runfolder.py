@@ -21,8 +21,8 @@ from offline.spec.model import ModelMark
 from offline.spec.spec import Spec
 from probes.errors import EnginescopeError
 from probes.machine import Gpu
+from tests.offline.armrecords import RESOLVED
 from tests.offline.runs import MACHINE, RUN, a_run
-from tests.offline.test_cells import RESOLVED
 
 RECORDS: list[Record] = [
     StopRecord("a1", 1, "refused", "ValueError: tab\tµ\n"),

@@ -1,0 +1,143 @@
+"""The rows of the table, from records written by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from offline.records.lines import Record
+from offline.spec.grid import Arm
+from offline.table.cells import Row, cell_identity, rows, run_drift
+from offline.table.files import arm_name
+from tests.offline.armrecords import ARM, AXES, COLD, MS, REQUESTS, RESOLVED, SETTINGS, WARM, both, started, stop, trial
+
+
+def only(row: Row, *names: str) -> list[Any]:
+    return [row[name] for name in names]
+
+
+def test_a_whole_cell() -> None:
+    row = both(started(), trial(COLD, 0), trial(COLD, 1, end_ns=200 * MS))[0]
+    identity = ["batch_size", "prefix_caching", "block_size", "cache_state", "input_len", "output_len"]
+    assert only(row, *identity, "shared_prefix_len") == [2, "on", 32, "cold", 8, 3, 4]
+    assert only(row, "status", "reason", "trials", "spread") == ["ok", "", 2, "95 % t-interval over 2 trials"]
+    # 20 and 30 tokens a second; Student's factor for two trials is 12.706, the mean's standard error 5.
+    assert only(row, "output_tok_s", "output_tok_s_lo", "output_tok_s_hi") == pytest.approx([25.0, -38.531, 88.531])
+    assert only(row, "cached_tokens", "expected_cached_tokens", "cache_check") == [4, 4, "as expected"]
+    assert only(row, "batch_histogram", "tokens_check", "cell") == ["2x4 1x4", "as asked", ARM.cell_id(COLD)]
+
+
+def test_one_trial_has_no_interval() -> None:
+    row = both(started(), trial(COLD, 0), repeats=1)[0]
+    assert only(row, "status", "spread", "output_tok_s_lo", "output_tok_s_hi") == ["ok", "n=1", None, None]
+    assert row["output_tok_s"] == pytest.approx(20.0)
+
+
+@pytest.mark.parametrize(
+    ("records", "cold", "warm"),
+    [
+        ([], ("interrupted", "not started", 0), ("interrupted", "not started", 0)),
+        ([started()], ("interrupted", "0 of 2 trials", 0), ("interrupted", "0 of 2 trials", 0)),
+        (
+            [started(), trial(COLD, 0), trial(WARM, 0), trial(COLD, 1)],
+            ("ok", "", 2),
+            ("interrupted", "1 of 2 trials", 1),
+        ),
+        (
+            [stop("refused", "ValueError: no 32")],
+            ("refused", "ValueError: no 32", 0),
+            ("refused", "ValueError: no 32", 0),
+        ),
+        (
+            [
+                *(started(), trial(COLD, 0), trial(WARM, 0), trial(COLD, 1)),
+                stop("failed", "no answer within 9 s"),
+            ],
+            ("ok", "", 2),
+            ("failed", "no answer within 9 s", 1),
+        ),
+    ],
+)
+def test_status(records: list[Record], cold: tuple[str, str, int], warm: tuple[str, str, int]) -> None:
+    assert [(row["status"], row["reason"], row["trials"]) for row in both(*records)] == [cold, warm]
+
+
+def test_an_arm_that_failed_and_came_up_in_a_resume_has_failed_no_more() -> None:
+    row = both(started(), stop("failed", "no answer within 9 s"), started(engine=2), trial(COLD, 0, engine=2))[0]
+    assert only(row, "status", "reason") == ["interrupted", "1 of 2 trials"]
+
+
+def test_a_cell_that_did_not_run_claims_nothing() -> None:
+    row = both()[0]
+    assert only(row, "expected_cached_tokens", "cache_check", "batch_histogram", "spread") == [None, "n/a", "", ""]
+    assert row["tokens_check"] == "n/a"
+
+
+def test_fewer_tokens_than_asked_are_seen() -> None:
+    short = [REQUESTS[0], REQUESTS[1] | {"generated_tokens": 2}]
+    assert both(trial(COLD, 0), trial(COLD, 1, requests=short))[0]["tokens_check"] == "differs in 1 of 2"
+
+
+@pytest.mark.parametrize(
+    ("trials", "expected", "check"),
+    [
+        ([{}, {"prefix_hits": 5}], 4, "differs in 1 of 2"),
+        ([{}, {"expected_cached_tokens": 2, "prefix_hits": 2}], 3, "as expected"),
+        ([{}, {"expected_cached_tokens": None}], 4, "n/a"),
+    ],
+)
+def test_cache_check(trials: list[dict[str, Any]], expected: float, check: str) -> None:
+    row = both(*(trial(COLD, index, **changes) for index, changes in enumerate(trials)))[0]
+    assert only(row, "expected_cached_tokens", "cache_check") == [expected, check]
+
+
+def test_what_the_engine_resolved_stands_in_every_row_of_its_arm() -> None:
+    for row in both(started(), started(engine=2, memory=[])):
+        assert only(row, "effective_block_size", "kv_blocks", "kv_tokens", "overridden") == [32, 10, 320, ""]
+        assert only(row, "attention_backend", "weights_bytes", "kv_cache_bytes", "rss_bytes") == ["CPU", 1000, 512, 500]
+        assert only(row, "starts", "started_together") == [2, 2]
+
+
+def test_an_arm_that_never_came_up_resolved_nothing() -> None:
+    assert not {"kv_blocks", "startup_s", "starts"} & set(both()[0])
+
+
+def test_a_setting_that_the_engine_changed_is_shown_as_asked_and_as_got() -> None:
+    row = both(started(resolved=RESOLVED | {"effective_block_size": 128, "dtype": "bfloat16"}))[0]
+    assert row["overridden"] == "dtype: asked float32, got bfloat16; block_size: asked 32, got 128"
+    assert only(row, "block_size", "effective_block_size", "dtype") == [32, 128, "bfloat16"]
+
+
+def test_what_was_asked_still_tells_two_arms_apart_that_resolved_to_the_same() -> None:
+    """`async_scheduling` on a CPU is off whatever one asks for."""
+    axes = (*AXES, "async_scheduling")
+    grid = [Arm(SETTINGS | {"async_scheduling": asked}, axes, (COLD,)) for asked in (False, True)]
+    starts = [started(arm=arm.id, resolved=RESOLVED | {"async_scheduling": False}) for arm in grid]
+    made = rows(grid, 2, starts)
+    assert [only(row, "async_scheduling", "effective_async_scheduling") for row in made] == [
+        [False, False],
+        [True, False],
+    ]
+    assert [row["overridden"] for row in made] == ["", "async_scheduling: asked True, got False"]
+
+
+def test_a_mapping_as_an_axis_is_one_value_of_the_row() -> None:
+    speculative = {"method": "ngram", "num_speculative_tokens": 3}
+    arm = Arm(SETTINGS | {"speculative_config": speculative}, (*AXES, "speculative_config"), (COLD,))
+    assert rows([arm], 1, [])[0]["speculative_config"] == '{"method": "ngram", "num_speculative_tokens": 3}'
+
+
+def test_drift_is_told_by_engine_start() -> None:
+    later = {"engine": 2, "reference_ns": [33 * MS]}
+    found = run_drift([started(), trial(COLD, 0), trial(COLD, 1), trial(WARM, 0, **later), trial(WARM, 1, **later)])
+    assert found is not None
+    assert (found.reference_s, found.starts) == (pytest.approx(0.0315), pytest.approx(0.1))
+    assert run_drift([started()]) is None
+
+
+@pytest.mark.parametrize("value", [None, True, "fp8", {"method": "ngram", "num_speculative_tokens": 3}])
+def test_a_row_names_its_arm_as_the_arm_names_itself(value: object) -> None:
+    axes = (*AXES, "speculative_config")
+    arm = Arm(SETTINGS | {"speculative_config": value}, axes, (COLD,))
+    assert arm_name(cell_identity(arm, COLD), axes) == arm.name
