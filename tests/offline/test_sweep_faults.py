@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import time
@@ -33,13 +34,19 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(model: str, tmp_path_factory: pytest.TempPathFactory) -> set[tuple[str, int, int]]:
-    """The trials of a run that nothing happened to."""
-    out = tmp_path_factory.mktemp("undisturbed")
+def whole(model: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that nothing happened to: to be read, or copied."""
+    out = tmp_path_factory.mktemp("whole")
     code, text = run(out, "--model", model, *GRID, fake=True)
     assert code == 0, text
     assert text.splitlines()[-1] == f"Wrote {only_run(out)}"
-    return set(trials(only_run(out)))
+    return only_run(out)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(whole: Path) -> set[tuple[str, int, int]]:
+    """Its trials."""
+    return set(trials(whole))
 
 
 def test_a_run_measures_every_trial_once(undisturbed: set[tuple[str, int, int]]) -> None:
@@ -60,9 +67,9 @@ def test_arms_take_turns_in_every_round_and_each_group_has_engines_of_its_own(mo
 
 
 def test_an_adaptive_run_adds_starts_until_the_budget_is_used(model: str, tmp_path: Path) -> None:
-    words = ("--starts", "2", "--until", "0.01%", "--budget", "20s", "--repeats", "1")
+    words = ("--starts", "2", "--until", "0.01%", "--budget", "10s", "--repeats", "1")
     code, text = run(tmp_path, "--model", model, *GRID, *words, fake=True)
-    assert code == 0 and "the budget of 20 s does not hold another start" in text, text
+    assert code == 0 and "the budget of 10 s does not hold another start" in text, text
     measured = records(only_run(tmp_path))
     assert len({record["group"] for record in measured}) >= 2
     assert len(trials(only_run(tmp_path))) == len(set(trials(only_run(tmp_path))))
@@ -131,9 +138,9 @@ def test_an_interrupt_from_the_first_moment_of_the_folder_says_how_to_continue(
 
 
 def test_an_arm_that_hangs_is_killed_and_the_others_go_on(model: str, tmp_path: Path) -> None:
-    code, text = run(tmp_path, "--model", model, *GRID, "--time-limit", "15", fake=True, FAKE_HANG_BLOCK="64")
+    code, text = run(tmp_path, "--model", model, *GRID, "--time-limit", "10", fake=True, FAKE_HANG_BLOCK="64")
     assert code == 3, text
-    assert "no answer within 15 s; killed" in text
+    assert "no answer within 10 s; killed" in text
     assert nothing_left()
     table = (only_run(tmp_path) / "table.csv").read_text()
     assert table.count(",ok,") == 2 and table.count(",failed,") == 2
@@ -189,16 +196,14 @@ def test_two_sweeps_into_one_folder_the_second_is_refused(model: str, tmp_path: 
     ],
 )
 def test_resuming_as_another_run_is_refused_with_the_difference(
-    model: str, tmp_path: Path, words: tuple[str, ...], said: str
+    whole: Path, tmp_path: Path, words: tuple[str, ...], said: str
 ) -> None:
-    run(tmp_path, "--model", model, *GRID, fake=True)
-    code, text = run(tmp_path, "--resume", str(only_run(tmp_path)), *words, fake=True)
+    code, text = run(tmp_path, "--resume", str(whole), *words, fake=True)
     assert code == 1 and said in text
 
 
-def test_resuming_with_another_model_or_vllm_is_refused(model: str, tmp_path: Path) -> None:
-    run(tmp_path, "--model", model, *GRID, fake=True)
-    file = only_run(tmp_path) / "run.json"
+def test_resuming_with_another_model_or_vllm_is_refused(whole: Path, tmp_path: Path) -> None:
+    file = shutil.copytree(whole, tmp_path / "run") / "run.json"
     before = json.loads(file.read_text())
     file.write_text(json.dumps(before | {"machine": before["machine"] | {"vllm": "0.31.0"}}))
     code, text = run(tmp_path, "--resume", str(file.parent), fake=True)
@@ -269,9 +274,8 @@ def test_the_plan_measures_nothing(model: str, tmp_path: Path) -> None:
     assert not any(tmp_path.iterdir())
 
 
-def test_records_hold_what_later_pages_need(model: str, tmp_path: Path) -> None:
-    run(tmp_path, "--model", model, *GRID, fake=True)
-    for record in records(only_run(tmp_path)):
+def test_records_hold_what_later_pages_need(whole: Path) -> None:
+    for record in records(whole):
         steps = [dict(zip(record["step_fields"], values, strict=True)) for values in record["steps"]]
         assert sum(step["kind"] == 0 for step in steps) == 6
         assert record["end_ns"] - record["start_ns"] > 6e6 and len(record["reference_ns"]) == 2
