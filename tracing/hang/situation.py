@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tracing.hang import frames
 from tracing.hang.dump import ProcessDump, ThreadStack
@@ -36,8 +36,8 @@ class ProcessState:
 class Counters:
     """What the engine counts, over `seconds`; None where it does not say. `moved` names what changed.
 
-    `still` are those of several engines that have requests running, and of which nothing moved. `rounds` are the steps
-    that a core has begun in between without a request to schedule, where a recorder tells.
+    `rounds` are the steps that a core has begun in between without a request to schedule, where a recorder tells.
+    `engines` are the same of each of several engines, by its number.
     """
 
     seconds: float
@@ -45,8 +45,13 @@ class Counters:
     waiting: float | None
     moved: tuple[str, ...]
     deferred: float | None = None
-    still: tuple[str, ...] = ()
     rounds: int = 0
+    engines: Mapping[int, Counters] = field(default_factory=dict)
+
+    @property
+    def open_requests(self) -> float | None:
+        """Requests that run or wait; None where they are not counted."""
+        return None if self.running is None or self.waiting is None else self.running + self.waiting
 
 
 @dataclass(frozen=True)
@@ -135,10 +140,7 @@ class Situation:
     @property
     def open_requests(self) -> float | None:
         """Requests that run or wait, as the engine counts them; None where it does not."""
-        counters = self.counters
-        if counters is None or counters.running is None or counters.waiting is None:
-            return None
-        return counters.running + counters.waiting
+        return self.counters.open_requests if self.counters else None
 
     def having(self, role: str) -> list[MemberProcess]:
         return [process for process in self.processes if process.role == role]
@@ -147,6 +149,12 @@ class Situation:
         """The workers of a core, by the number of the engine in their titles; all where the titles do not say."""
         workers = self.having(frames.WORKER)
         return [worker for worker in workers if worker.engine == core.engine] or workers
+
+    def around(self, core: MemberProcess) -> Situation:
+        """One core of several, with its workers, what is counted of it, and the front ends that all have in common."""
+        counters = self.counters and self.counters.engines.get(core.engine, self.counters)
+        processes = (*self.having(frames.FRONT_END), core, *self.workers_of(core))
+        return replace(self, processes=processes, counters=counters)
 
 
 def of_reading(reading: Reading) -> Situation:

@@ -16,6 +16,7 @@ REDUCE = (
     "all_reduce (torch/distributed/distributed_c10d.py:2900)",
     "all_reduce (vllm/distributed/parallel_state.py:745)",
 )
+AT_REST = ProcessState("S", "", 0.0)
 
 
 def test_the_chain_ends_at_the_rank_that_is_not_in_the_collective() -> None:
@@ -81,10 +82,69 @@ def test_of_two_engines_the_one_without_requests_explains_nothing() -> None:
     assert [link.awaited for link in explanation.chain] == ["core EngineCore_DP1 (11)", "worker Worker_DP1 (21)"]
 
 
-def test_an_engine_that_moves_beside_one_that_does_not() -> None:
-    counters = Counters(5.0, 2, 0, ("12 generated tokens",), still=("1",))
-    [note] = explain(replace(situation(FRONT, IDLE_CORE), counters=counters)).notes
-    assert note == "engine 1 has requests running, and nothing of it moved"
+TWO_ENGINES = (
+    FRONT,
+    WAITING_CORE.replace("EngineCore", "EngineCore_DP0"),
+    worker(20, "Worker_DP0", "execute_model (vllm/v1/worker/gpu_model_runner.py:4005)"),
+    WAITING_CORE.replace("10", "11").replace("EngineCore", "EngineCore_DP1"),
+    worker(21, "Worker_DP1", "search (mine.py:4)"),
+)
+BUSY, STANDING = Counters(5.0, 1, 0, ("12 generated tokens",)), Counters(5.0, 1, 0, ())
+
+
+def both(first: Counters, second: Counters) -> Counters:
+    return Counters(5.0, 2, 0, (*first.moved, *second.moved), engines={0: first, 1: second})
+
+
+def test_an_engine_that_stands_still_beside_one_that_moves_is_explained() -> None:
+    explanation = explain(replace(situation(*TWO_ENGINES), counters=both(BUSY, STANDING)))
+    [answer] = explanation.answers
+    assert (answer.cause, answer.process) == (HangCause.PYTHON, "worker Worker_DP1 (21)")
+    assert [link.awaited for link in explanation.chain] == ["core EngineCore_DP1 (11)", "worker Worker_DP1 (21)"]
+    assert explanation.notes == (
+        "engine 1 has requests, and nothing of it moved",
+        "the other engines move (12 generated tokens within 5.0 s)",
+    )
+
+
+def test_engines_that_all_move_are_slow() -> None:
+    assert first(replace(situation(*TWO_ENGINES), counters=both(BUSY, BUSY))).cause == HangCause.SLOW
+
+
+def test_an_engine_of_which_nothing_is_to_be_seen_is_a_note() -> None:
+    """Its processes are on another machine."""
+    explanation = explain(replace(situation(*TWO_ENGINES[:3]), counters=both(BUSY, STANDING)))
+    assert explanation.answers[0].cause == HangCause.SLOW
+    assert explanation.notes[-1] == "engine 1 has requests, and nothing of it moved"
+
+
+def test_without_stacks_too_the_engine_that_stands_still_is_looked_at() -> None:
+    engine = situation(*TWO_ENGINES)
+    states = {10: ProcessState("R", "", 4.9), 21: ProcessState("R", "", 4.5)}
+    processes = tuple(replace(each, after=None, state=states.get(each.pid, AT_REST)) for each in engine.processes)
+    stackless = replace(engine, processes=processes, counters=both(BUSY, STANDING), between_s=5.0)
+    assert first(stackless).process == "worker Worker_DP1 (21)"
+
+
+def test_engines_in_a_collective_wait_for_the_one_that_is_not() -> None:
+    engine = situation(*TWO_ENGINES[:2], worker(20, "Worker_DP0", *REDUCE), *TWO_ENGINES[3:])
+    explanation = explain(replace(engine, counters=STUCK))
+    assert explanation.answers[0].process == "worker Worker_DP1 (21)"
+    assert [(link.waiter, link.what) for link in explanation.chain] == [
+        ("front end (1)", "outputs"),
+        ("core EngineCore_DP1 (11)", "the answer to a call"),
+        ("worker Worker_DP0 (20)", "a collective"),
+    ]
+
+
+@pytest.mark.parametrize(("running", "cause"), [((1, 0), HangCause.LOST), ((0, 0), HangCause.IDLE)])
+def test_of_two_engines_that_wait_for_requests_the_one_that_has_some_is_named(
+    running: tuple[int, int], cause: HangCause
+) -> None:
+    cores = [IDLE_CORE.replace("Process 10", f"Process 1{each}").replace("Core", f"Core_DP{each}") for each in (1, 0)]
+    each = {number: Counters(5.0, count, 0, ()) for number, count in enumerate(running)}
+    answer = first(replace(situation(FRONT, *cores), counters=Counters(5.0, sum(running), 0, (), engines=each)))
+    assert (answer.cause, answer.process) == (cause, "core EngineCore_DP0 (10)" if any(running) else "the engine")
 
 
 def test_idle_is_known_where_requests_are_counted() -> None:

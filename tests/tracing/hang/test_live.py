@@ -25,8 +25,8 @@ from tracing.events import layout
 from tracing.hang.chain import explain
 from tracing.hang.doing import HangCause
 from tracing.hang.live import counting, lastspans, look, procfs, stacks
-from tracing.hang.live.lastspans import recorded
-from tracing.hang.situation import ProcessState, UnreadAnswer
+from tracing.hang.live.lastspans import LastSteps, Recorded, recorded
+from tracing.hang.situation import Counters, MemberProcess, ProcessState, UnreadAnswer
 
 PROGRAM = """import sys, time
 
@@ -182,7 +182,10 @@ def test_what_two_engines_count_behind_two_front_ends() -> None:
     looks = [parse(FRONT_ENDS.format(usage=usage), at) for usage, at in ((0.5, 1.0), (0.25, 6.0))]
     counters = counting.counted(Window(*looks))
     assert (counters.running, counters.moved) == (5, ("KV cache in use from 50.0% to 37.5%",))
-    assert counters.still == ("0",)
+    assert counters.engines == {
+        0: Counters(5.0, 3, None, ()),
+        1: Counters(5.0, 2, None, ("KV cache in use from 50.0% to 25.0%",)),
+    }
 
 
 def test_the_last_spans_of_a_recorder(tmp_path: Path) -> None:
@@ -197,7 +200,7 @@ def test_the_last_spans_of_a_recorder(tmp_path: Path) -> None:
         (20, "worker.execute", "worker", 5),
         (20, "queue.put", "worker", 5),
     ]
-    assert (last.step, last.requests) == (6, ("a", "b-6"))
+    assert last.cores == {10: LastSteps(6, 6, ("a", "b-6"))}
     assert recorded("").spans == ()
 
 
@@ -209,7 +212,7 @@ def test_of_a_long_recording_the_end_is_read(tmp_path: Path, monkeypatch: pytest
     core.close()
     last = recorded(str(tmp_path))
     assert [(span.site, span.step) for span in last.spans] == [("scheduler.schedule", 6)]
-    assert (last.batch_step, last.requests) == (6, ("b-6",))
+    assert last.cores == {10: LastSteps(6, 6, ("b-6",))}
 
 
 @pytest.mark.parametrize(
@@ -226,9 +229,24 @@ def test_a_step_without_a_batch_moves_nothing(
     later.span("scheduler.schedule", 7, 8, step=8).batch(8, batch).close()
     second = recorded(str(tmp_path / "1"))
     looks = [look.Look(at, {}, {}, None, its, {}, ()) for at, its in ((1.0, first), (6.0, second))]
-    counters = look._counters(*looks)
+    counters = look._counters([MemberProcess(10, "core", "EngineCore", None)], *looks)
     assert counters is not None and (counters.moved, counters.rounds) == (moved, rounds)
-    assert (second.batch_step, second.requests) == (8 if batch else 5, ("a",))
+    assert second.cores == {10: LastSteps(8, 8 if batch else 5, ("a",))}
+
+
+def test_each_of_two_engines_has_its_own_steps() -> None:
+    text = "# TYPE vllm:num_requests_running gauge\n" + "".join(
+        f'vllm:num_requests_running{{engine="{number}"}} 1\n' for number in (0, 1)
+    )
+    steps = ({10: LastSteps(5, 5), 11: LastSteps(70, 70)}, {10: LastSteps(8, 8), 11: LastSteps(70, 70)})
+    looks = [
+        look.Look(at, {}, {}, parse(text, at), Recorded((), its), {}, ())
+        for at, its in zip((1.0, 6.0), steps, strict=True)
+    ]
+    cores = [MemberProcess(10 + number, "core", f"EngineCore_DP{number}", None) for number in (0, 1)]
+    counters = look._counters(cores, *looks)
+    assert counters is not None and counters.moved == ("3 recorded steps",)
+    assert {number: each.moved for number, each in counters.engines.items()} == {0: ("3 recorded steps",), 1: ()}
 
 
 def test_a_ring_in_its_first_lap_is_shorter_than_it_will_be(tmp_path: Path) -> None:

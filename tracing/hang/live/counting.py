@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from probes.errors import EnginescopeError
 from probes.metrics.endpoint import Endpoint, look
@@ -36,15 +37,17 @@ def snapshot(at: Endpoint) -> Snapshot | None:
 
 
 def counted(window: Window) -> Counters:
-    """The window as this command needs it."""
-    after = window.after
-    running, waiting = (gauge(after, metric) for metric in GAUGES[:2])
-    deferred = after.total(BY_REASON, DEFERRED)
-    each = {name: {ENGINE: name} for name in engines(after)}
-    still = [name for name, own in each.items() if gauge(after, GAUGES[0], own) and not _moved(window, own)]
-    return Counters(
-        window.seconds, running, waiting, _moved(window, {}), deferred, tuple(still) if len(each) > 1 else ()
-    )
+    """The window as this command needs it: of all engines together, and of each where there are several."""
+    names = [name for name in engines(window.after) if name.isdigit()]
+    each = {int(name): _counted(window, {ENGINE: name}) for name in names} if names[1:] else {}
+    return replace(_counted(window, {}), engines=each)
+
+
+def _counted(window: Window, where: Mapping[str, str]) -> Counters:
+    """The window of the engines whose labels are these."""
+    running, waiting = (gauge(window.after, metric, where) for metric in GAUGES[:2])
+    deferred = window.after.total(BY_REASON, {**DEFERRED, **where})
+    return Counters(window.seconds, running, waiting, _moved(window, where), deferred)
 
 
 def _moved(window: Window, where: Mapping[str, str]) -> tuple[str, ...]:

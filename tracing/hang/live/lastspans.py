@@ -6,7 +6,8 @@ The files are mapped and append-only: reading them takes nothing from the engine
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -22,24 +23,31 @@ LAST_RECORDS = 100_000  # of a file: some seconds of the busiest process, and wh
 
 
 @dataclass(frozen=True)
-class Recorded:
-    """The last span of each thread, and the last step that scheduled anything: -1 where none did, and its requests."""
+class LastSteps:
+    """The last step that a core began, and the last that scheduled anything, with its requests; -1 where none did."""
 
-    spans: tuple[LastSpan, ...] = ()
-    batch_step: int = -1
+    begun: int
+    batch: int = -1
     requests: tuple[str, ...] = ()
 
+
+@dataclass(frozen=True)
+class Recorded:
+    """The last span of each thread, and the last steps of each core, by the number of its process."""
+
+    spans: tuple[LastSpan, ...] = ()
+    cores: Mapping[int, LastSteps] = field(default_factory=dict)
+
     @property
-    def step(self) -> int:
-        """The last step that the core began, by what it has recorded; -1 where it has recorded none."""
-        return max((span.step for span in self.spans if span.role == frames.CORE), default=-1)
+    def requests(self) -> tuple[str, ...]:
+        """The requests of the last batches of all cores."""
+        return tuple(request for steps in self.cores.values() for request in steps.requests)
 
 
 def recorded(folder: str) -> Recorded:
     """What a trace folder ends with; nothing where there is none, or it cannot be read."""
     spans: list[LastSpan] = []
-    step: int = -1
-    requests: tuple[str, ...] = ()
+    cores: dict[int, LastSteps] = {}
     for path in sorted(Path(folder).glob("events-*.bin")) if folder else ():
         if path.stat().st_size > MOST_BYTES:
             continue
@@ -47,9 +55,12 @@ def recorded(folder: str) -> Recorded:
             file = read(path, LAST_RECORDS)
         except EnginescopeError:
             continue
-        spans += _last_of_threads(file)
-        step, requests = max((step, requests), _last_batch(file))
-    return Recorded(tuple(spans), step, requests)
+        own = _last_of_threads(file)
+        spans += own
+        begun = [span.step for span in own if span.role == frames.CORE and span.step >= 0]
+        if begun:
+            cores[int(file.process["pid"])] = LastSteps(max(begun), *_last_batch(file))
+    return Recorded(tuple(spans), cores)
 
 
 def _last_of_threads(file: EventFile) -> list[LastSpan]:

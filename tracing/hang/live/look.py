@@ -17,6 +17,7 @@ from tracing.hang.chain import explain
 from tracing.hang.doing import HangCause
 from tracing.hang.dump import ProcessDump
 from tracing.hang.explanation import Explanation
+from tracing.hang.frames import CORE
 from tracing.hang.live import counting, procfs, stacks
 from tracing.hang.live.lastspans import Recorded, recorded
 from tracing.hang.situation import STOPPED, TRACED, Counters, MemberProcess, ProcessState, Situation, in_order
@@ -70,7 +71,7 @@ def situation(group: Sequence[Member], at: Endpoint | None, seconds: float) -> S
     processes = [_process(member, first, second) for member in members]
     return Situation(
         tuple(in_order(processes)),
-        _counters(first, second),
+        _counters(processes, first, second),
         second.counters is not None if at else None,
         busy,
         second.recorded.spans,
@@ -115,15 +116,26 @@ def _process(member: Member, first: Look, second: Look) -> MemberProcess:
     return MemberProcess(member.pid, member.role, member.name, *dumps, after)
 
 
-def _counters(first: Look, second: Look) -> Counters | None:
-    """What moved, by /metrics and by the recorder: steps that schedule nothing move nothing."""
-    steps = max(0, second.recorded.step - first.recorded.step) if first.recorded.step >= 0 else 0
-    schedules = second.recorded.batch_step > first.recorded.batch_step
-    moved, rounds = ((f"{steps:,} recorded steps",), 0) if steps and schedules else ((), steps)
-    if first.counters and second.counters:
-        counters = counting.counted(Window(first.counters, second.counters))
-        return replace(counters, moved=(*counters.moved, *moved), rounds=rounds)
-    return Counters(second.at_s - first.at_s, None, None, moved, rounds=rounds) if moved or rounds else None
+def _counters(processes: Sequence[MemberProcess], first: Look, second: Look) -> Counters | None:
+    """What moved, by /metrics and by the recorder, of all engines and of each where several are counted."""
+    if not first.counters or not second.counters:
+        alone = _with_steps(Counters(second.at_s - first.at_s, None, None, ()), processes, first, second)
+        return alone if alone.moved or alone.rounds else None
+    counters = counting.counted(Window(first.counters, second.counters))
+    cores = [process for process in processes if process.role == CORE]
+    own = {number: [core for core in cores if core.engine == number] for number in counters.engines}
+    engines = {number: _with_steps(each, own[number], first, second) for number, each in counters.engines.items()}
+    return replace(_with_steps(counters, processes, first, second), engines=engines)
+
+
+def _with_steps(counters: Counters, processes: Sequence[MemberProcess], first: Look, second: Look) -> Counters:
+    """With the steps that a recorder has of these processes: those that schedule nothing move nothing."""
+    before, after = first.recorded.cores, second.recorded.cores
+    looks = [(before[each.pid], after[each.pid]) for each in processes if each.pid in before and each.pid in after]
+    steps = sum(max(0, now.begun - then.begun) for then, now in looks)
+    if steps and any(now.batch > then.batch for then, now in looks):
+        return replace(counters, moved=(*counters.moved, f"{steps:,} recorded steps"))
+    return replace(counters, rounds=steps)
 
 
 def closer(looks: Situation, explanation: Explanation) -> Situation:
