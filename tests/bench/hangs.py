@@ -13,18 +13,14 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from tests.engine import hungserver
-from tests.engine.hanging import hanging
 from tests.engine.hungserver import KINDS, HungServer, Kind
 from tracing.hang.report import first_line
-
-LASTING = (hanging.DEAD_OUTPUT_THREAD,)  # an engine does not recover from it: the last run of a start
-Runs = list[tuple[Kind, int]]  # a kind with its seed
 
 
 @dataclass(frozen=True)
@@ -48,18 +44,6 @@ def run(server: HungServer, kind: Kind, seed: int) -> Result:
     return result
 
 
-def starts(runs: Runs) -> Iterator[Runs]:
-    """The runs of one start of a server after the other: those that it does not survive are spread over the starts."""
-    for on_device in (False, True):
-        own = [each for each in runs if each[0].on_device == on_device]
-        passing = [each for each in own if each[0].name not in LASTING]
-        lasting = [each for each in own if each[0].name in LASTING]
-        count = max(len(lasting), 1 if passing else 0)
-        for number in range(count):
-            bounds = [len(passing) * each // count for each in (number, number + 1)]
-            yield [*passing[slice(*bounds)], *lasting[number : number + 1]]
-
-
 def results_in(path: Path) -> list[Result]:
     lines = path.read_text().splitlines() if path.exists() else []
     return [Result(**json.loads(line)) for line in lines]
@@ -78,9 +62,6 @@ def table(results: Sequence[Result]) -> str:
 def parser() -> argparse.ArgumentParser:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--runs", type=int, default=20, help="of each kind (default 20)")
-    arguments.add_argument(
-        "--lasting", type=int, default=2, help="of those that an engine does not recover from: a start each"
-    )
     arguments.add_argument("--minutes", type=float, default=60.0, help="begin no run after so many")
     arguments.add_argument("--kind", action="append", help="only these kinds")
     arguments.add_argument("--results", type=Path, default=Path("build/hangs.jsonl"), help="default: %(default)s")
@@ -94,14 +75,14 @@ def main() -> None:
     args.results.parent.mkdir(parents=True, exist_ok=True)
     known = {(each.kind, each.seed) for each in results_in(args.results)}
     kinds = [kind for kind in KINDS if not args.kind or kind.name in args.kind]
-    seeds = {kind.name: args.lasting if kind.name in LASTING else args.runs for kind in kinds}
-    runs = [(kind, seed) for seed in range(max(args.runs, args.lasting)) for kind in kinds if seed < seeds[kind.name]]
-    for its in starts([(kind, seed) for kind, seed in runs if (kind.name, seed) not in known]):
-        if time.monotonic() > deadline_s:
-            break
+    runs = [(kind, seed) for seed in range(args.runs) for kind in kinds if (kind.name, seed) not in known]
+    for on_device in (False, True):
+        its = [(kind, seed) for kind, seed in runs if kind.on_device == on_device]
+        if not its or time.monotonic() > deadline_s:
+            continue
         with (
             tempfile.TemporaryDirectory(prefix="enginescope-hangs-") as folder,
-            HungServer(Path(folder), its[0][0].on_device) as server,
+            HungServer(Path(folder), on_device) as server,
             args.results.open("a", buffering=1) as file,
         ):
             for kind, seed in its:

@@ -74,9 +74,7 @@ KINDS = (
     Kind(hanging.SLOW, HangCause.SLOW),
     Kind(PREFILL, HangCause.SLOW),
     Kind(CLIENT, HangCause.CLIENT),
-    Kind(
-        hanging.DEAD_OUTPUT_THREAD, HangCause.ENDED, "core", "no output thread"
-    ),  # the engine does not recover from it
+    Kind(hanging.DEAD_OUTPUT_THREAD, HangCause.ENDED, "core", "no output thread"),
 )
 
 
@@ -190,10 +188,9 @@ class HungServer:
         finally:
             done.set()
             self._end(stopped)
-            if kind != hanging.DEAD_OUTPUT_THREAD:
-                for client in clients if kind != IDLE else ():
-                    client.join()
-                self.complete(1)
+            for client in clients if kind != IDLE else ():
+                client.join()
+            self.complete(1)
 
     def _await_fault(self) -> None:
         deadline = time.monotonic() + REACHED_S

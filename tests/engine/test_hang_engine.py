@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.engine, pytest.mark.alone]
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HungServer]:
-    """One engine for all kinds; the last is the one that it does not recover from."""
+    """One engine for all kinds: it recovers from each."""
     with HungServer(tmp_path_factory.mktemp("hung")) as running:
         yield running
 

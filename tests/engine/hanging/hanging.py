@@ -1,8 +1,7 @@
 """A plugin that makes a running engine hang in a way that is named from outside, and lets it go on again.
 
-The file that `HANGING` names holds one word, or nothing. Each fault lasts while the file holds its word, but for
-`dead output thread`, from which an engine does not recover. A process that has come to the fault touches the file of
-the same name that ends in `.reached`.
+The file that `HANGING` names holds one word, or nothing. Each fault lasts while the file holds its word. A process that
+has come to the fault touches the file of the same name that ends in `.reached`.
 """
 
 from __future__ import annotations
@@ -49,6 +48,7 @@ def load() -> None:
     """Put the faults into every process of the engine."""
     from vllm.distributed.device_communicators.shm_broadcast import MessageQueue
     from vllm.v1.engine.async_llm import AsyncLLM
+    from vllm.v1.engine.core import EngineCoreProc
     from vllm.v1.serial_utils import MsgpackEncoder
     from vllm.v1.worker.gpu_worker import Worker
 
@@ -56,6 +56,7 @@ def load() -> None:
     MessageQueue.enqueue = swallowing(MessageQueue.enqueue)
     AsyncLLM.add_request = blocking(AsyncLLM.add_request)
     MsgpackEncoder.encode_into = dying(MsgpackEncoder.encode_into)
+    EngineCoreProc.process_output_sockets = succeeded(EngineCoreProc.process_output_sockets)
     if shape := started_shape():
         importlib.import_module("vllm.v1.worker.cpu.shm")  # puts an event of its own into torch: now, not later
         take_shape(replace(shape, start_method="fork"))
@@ -213,3 +214,22 @@ def dying(encode_into: Callable[..., Any]) -> Callable[..., Any]:
         return encode_into(self, *args, **kwargs)
 
     return encode
+
+
+def succeeded(process_output_sockets: Callable[..., None]) -> Callable[..., None]:
+    """The core's output thread; after its death, and once the fault is over, another one goes on in its place."""
+
+    def process(self: Any, *args: Any, **kwargs: Any) -> None:
+        try:
+            process_output_sockets(self, *args, **kwargs)
+        except SystemExit:
+            threading.Thread(target=succeed, args=(process, self, args, kwargs), daemon=True).start()
+            raise
+
+    return process
+
+
+def succeed(process: Callable[..., None], core: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    while current() == DEAD_OUTPUT_THREAD:
+        time.sleep(0.02)
+    process(core, *args, **kwargs)
