@@ -126,10 +126,12 @@ def _only(starters: set[psutil.Process], process: psutil.Process) -> psutil.Proc
 
 
 def _is_python(process: psutil.Process) -> bool:
+    """By its program, or, where that takes the right to trace, by its command line."""
     try:
-        return Path(process.exe()).name.startswith("python")
+        path = process.exe()
     except psutil.Error:
-        return False
+        path = (_cmdline(process) or [""])[0]
+    return Path(path).name.startswith("python")
 
 
 def _member(process: psutil.Process, root: psutil.Process) -> Member:
@@ -160,13 +162,16 @@ def _cmdline(process: psutil.Process) -> list[str]:
 
 
 def launch_options(group: Sequence[Member]) -> LaunchOptions:
-    """What the command line of the group's front end says; relative paths are its own."""
+    """What the command line of the group's front end says; relative paths are its own, where its folder may be read."""
     try:
         process = psutil.Process(group[0].pid)
         options = arguments(process.cmdline())
-        folder = Path(process.cwd()) / (options.model or "")
     except psutil.Error:
         return LaunchOptions(None, None, None)
+    try:
+        folder = Path(process.cwd()) / (options.model or "")
+    except psutil.Error:
+        return options
     return replace(options, model=str(folder)) if options.model and folder.is_dir() else options
 
 

@@ -6,6 +6,7 @@ import os
 import subprocess
 from pathlib import Path
 
+import psutil
 import pytest
 
 from probes.processes.enginegroup import LaunchOptions, arguments, group_of, groups, launch_options, listener
@@ -80,6 +81,18 @@ def test_what_a_command_line_says(line, expected) -> None:
 def test_a_relative_model_is_the_front_ends(model) -> None:
     with tree("--model", model.name, cwd=model.parent) as pids:
         assert launch_options(group_of(pids["Worker_TP0"])) == LaunchOptions(str(model), None, None)
+
+
+def test_without_the_right_to_trace_the_engine_is_found_all_the_same(model, monkeypatch) -> None:
+    def refused(process: psutil.Process) -> str:
+        raise psutil.AccessDenied(process.pid)
+
+    with tree("--model", model.name, "--port", "8000", cwd=model.parent) as pids:
+        group = group_of(pids["Worker_TP0"])
+        for name in ("exe", "cwd"):
+            monkeypatch.setattr(psutil.Process, name, refused)
+        assert group_of(pids["Worker_TP0"]) == group
+        assert launch_options(group) == LaunchOptions(model.name, None, 8000)
 
 
 def test_listener() -> None:

@@ -75,23 +75,23 @@ def is_address(text: str) -> bool:
 
 
 def show(situation: Situation, explanation: Explanation, as_json: bool, page: Path | None) -> None:
-    """Print the explanation, and write its page where one is asked for."""
+    """Write the page where one is asked for, and print the explanation."""
     from probes.console import console, show_text
     from tracing.hang import report
 
-    if as_json:
-        print(json.dumps(report.as_json(situation, explanation), indent=2))
-    else:
-        out = console()
-        for line in report.lines(situation, explanation):
-            show_text(out, line)
     if page:
         try:
             page.write_text(report.html(situation, explanation))
         except OSError as error:
             raise EnginescopeError(f"cannot write {page}: {error.strerror}") from None
-        if not as_json:
-            print(f"Wrote {page}")
+    if as_json:
+        print(json.dumps(report.as_json(situation, explanation), indent=2))
+        return
+    out = console()
+    for line in report.lines(situation, explanation):
+        show_text(out, line)
+    if page:
+        print(f"Wrote {page}")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from tracing.hang import frames
@@ -17,6 +17,7 @@ from tracing.hang.explanation import (
     activity,
     answers_of,
     note,
+    since_when,
     waiters,
 )
 from tracing.hang.ranks import explain_workers
@@ -114,16 +115,22 @@ def _walk(situation: Situation) -> Explanation:
         return explain_workers(situation, None, workers) if workers else _no_core(situation, fronts)
     explanations = [explain_core(situation.around(core), core) for core in sorted(cores, key=waits_for_request)]
     telling = min(explanations, key=_tells_little)
-    return replace(telling, chain=(*telling.chain, *_other_engines(telling, explanations)))
+    together = [each.answers[0] for each in explanations if each.answers[0].cause == HangCause.COLLECTIVE]
+    return _among_engines(telling, together)
 
 
-def _other_engines(telling: Explanation, explanations: Sequence[Explanation]) -> Iterator[Link]:
-    """Engines that are in a collective of all engines wait for the one that explains them."""
-    late = telling.answers[0]
-    for explanation in explanations:
-        answer = explanation.answers[0]
-        if answer.cause == HangCause.COLLECTIVE and late.cause != HangCause.COLLECTIVE:
-            yield Link(answer.process, late.process, "a collective", answer.frame)
+def _among_engines(telling: Explanation, together: Sequence[HangAnswer]) -> Explanation:
+    """With the engines that are in a collective of all: they wait for the one that explains them, or for each other."""
+    late, *_ = telling.answers
+    if late.cause != HangCause.COLLECTIVE:
+        links = (Link(each.process, late.process, "a collective", each.frame) for each in together)
+        return replace(telling, chain=(*telling.chain, *links))
+    operations = {each.frame.name: each.process for each in together if each.frame}
+    if len(operations) == 1:
+        return telling
+    each = ", ".join(f"{name} ({process})" for name, process in operations.items())
+    text = f"and the other engines are in different operations: {each}"
+    return replace(telling, answers=(replace(late, text=text), *telling.answers[1:]))
 
 
 def _front_end(front: MemberProcess, situation: Situation) -> tuple[HangAnswer, ...]:
@@ -136,7 +143,7 @@ def _front_end(front: MemberProcess, situation: Situation) -> tuple[HangAnswer, 
         lasting = common(on_event_loop(before), called) if before else called
         if not lasting or situation.answers:
             return ()
-        text = f"has not got back to its event loop from {lasting[-1].name}"
+        text = f"has not got back to its event loop from {lasting[-1].name}{since_when(situation, front)}"
         apart = "" if before else "a second dump some seconds later, in the same function"
         return (HangAnswer(HangCause.EVENT_LOOP, front.label, text, lasting[-1], apart),)
     in_process = not situation.having(frames.CORE)

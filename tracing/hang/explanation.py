@@ -66,10 +66,11 @@ class Explanation:
 
 
 def link(waiter: MemberProcess, awaited: MemberProcess, what: str, frame: Frame | None = None) -> Link:
-    """A link of the chain; without a frame the waiter's own innermost one shows it."""
+    """A link of the chain; without a frame that in which the waiter waits shows it, or its innermost one."""
     after = waiter.main()[1]
     if frame is None and after and after.python:
-        frame = after.python[-1]
+        waits = frames.awaited_by(after.python, waiter.role)
+        frame = waits[1] if waits else after.python[-1]
     return Link(waiter.label, awaited.label, what, frame)
 
 
@@ -104,7 +105,7 @@ def waiters(situation: Situation, process: MemberProcess) -> list[Link]:
 
 def answers_of(process: MemberProcess, now: Doing, situation: Situation) -> tuple[HangAnswer, ...]:
     """The answer that a process which waits for nobody is; two where its frames fit two."""
-    since = f", for {situation.between_s:.0f} s or more" if situation.between_s and process.before else ""
+    since = since_when(situation, process)
     if now.cause == HangCause.DEVICE:
         return (_device(process, now, situation),)
     if process.state and process.state.letter == IN_KERNEL and now.cause in (HangCause.UNKNOWN, HangCause.PYTHON):
@@ -121,6 +122,11 @@ def answers_of(process: MemberProcess, now: Doing, situation: Situation) -> tupl
     )
     call = HangAnswer(HangCause.PYTHON, process.label, f"{now.text}, asleep or in a call of C", now.frame, NATIVE_TELLS)
     return (lock, call)
+
+
+def since_when(situation: Situation, process: MemberProcess) -> str:
+    """For how long at least a process does what both looks met."""
+    return f", for {situation.between_s:.0f} s or more" if situation.between_s and process.before else ""
 
 
 def _held(process: MemberProcess, now: Doing) -> str:

@@ -56,7 +56,7 @@ def _all_together(together: Ranks, workers: Sequence[MemberProcess]) -> HangAnsw
     ranks = {each.rank for each in workers if each.rank is not None}
     absent = sorted(set(range(max(ranks, default=-1) + 1)) - ranks)
     if len(operations) > 1:
-        text = f"the ranks are in different operations: {', '.join(operations)}"
+        text = f"and the other ranks are in different operations: {', '.join(operations)}"
     elif absent:
         text = f"{now.text}: rank {', '.join(map(str, absent))} is not among these dumps"
     else:

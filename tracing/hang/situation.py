@@ -171,7 +171,7 @@ def of_reading(reading: Reading) -> Situation:
     progress = reading.progress
     counters = None
     if progress:
-        moved = ("tokens",) if progress.tok_s[-1] > 0 else ()
+        moved = (f"{progress.tok_s[-1]:g} tokens/s",) if progress.tok_s[-1] > 0 else ()
         counters = Counters(0.0, progress.running, progress.waiting, moved)
     return Situation(tuple(in_order(processes)), counters, notices=reading.notices)
 

@@ -8,7 +8,7 @@ from tracing.hang.explanation import BUSY_PERCENT, ENGINE, LOOK_INSIDE, Explanat
 from tracing.hang.situation import IN_KERNEL, Situation
 from tracing.hang.texts import enginelog
 
-BUSY_SHARE = 0.5  # of a CPU
+BUSY_SHARE = 0.1  # of a CPU: on a busy machine what works gets little of one, and what waits uses next to none
 WITH_STACKS = "stacks, which need the right to trace"
 THROUGH_WORKER = (
     Link(frames.FRONT_END, frames.CORE, "outputs", None),

@@ -208,7 +208,13 @@ REPORTS = (
     Report(f"{VLLM}issues/5484", WATCHDOG, HangCause.COLLECTIVE, "RayWorkerWrapper", "OpType=GATHER"),
     Report(f"{VLLM}issues/24910", TOKENIZING_ON_THE_LOOP, HangCause.EVENT_LOOP, "front end", "encode_chat_completion"),
     Report(f"{VLLM}issues/50719", PREFILL_SIDE_NOT_READY, HangCause.REMOTE_KV, "Worker_DP6_EP6"),
-    Report(f"{VLLM}issues/28224", ENGINES_OUT_OF_STEP, HangCause.COLLECTIVE, "worker Worker_DP0", "coordinate_batch"),
+    Report(
+        f"{VLLM}issues/28224",
+        ENGINES_OUT_OF_STEP,
+        HangCause.COLLECTIVE,
+        "worker Worker_DP0",
+        "coordinate_batch_across_dp (worker Worker_DP0 (20)), _has_global_unfinished_reqs (core EngineCore_DP1 (11))",
+    ),
     Report(f"{VLLM}issues/15360", COMPILES_FOR_EVER, HangCause.COMPILES, "core", "compiles"),
     Report("https://github.com/intel/llm-scaler/issues/391", LONG_QUEUE, HangCause.SLOW, "the engine"),
     Report(

@@ -60,6 +60,7 @@ def test_a_stopped_process_explains_all_others() -> None:
     explanation = explain(with_state(engine, 21, ProcessState("T")))
     assert explanation.answers[0].cause == HangCause.STOPPED
     assert explanation.chain[-1].waiter == "worker Worker_TP0 (20)"
+    assert [str(link.frame) for link in explanation.chain][1].startswith("dequeue (")  # where it waits, not in what
     assert first(with_state(engine, 10, ProcessState("t"))).text == "is stopped by a debugger"
     assert first(with_state(engine, 10, ProcessState("Z"))).cause == HangCause.ENDED
 
@@ -234,9 +235,9 @@ Thread 1 (active): "MainThread"
     run (uvloop/__init__.py:92)
 """
     engine = situation(blocked.format(line=8), blocked.format(line=9), IDLE_CORE, WORKERS)
-    answer = first(replace(engine, answers=False))
+    answer = first(replace(engine, answers=False, between_s=5.0))
     assert (answer.cause, answer.apart) == (HangCause.EVENT_LOOP, "")
-    assert "sleep_a_little" in answer.text
+    assert answer.text == "has not got back to its event loop from sleep_a_little, for 5 s or more"
     assert first(replace(engine, answers=True, counters=Counters(5.0, 0, 0, ()))).cause == HangCause.IDLE
 
 

@@ -146,13 +146,13 @@ def test_a_key_in_a_command_line_is_not_kept() -> None:
 
 
 def test_lines_about_waiting_and_progress() -> None:
-    what = "No available shared memory broadcast block found in 60 second"
+    what = "No available shared memory broadcast block found in 60 seconds"
     stats = (
         "Engine 000: Avg prompt throughput: 0.0 tokens/s, Avg generation throughput: {} tokens/s, Running: 1 reqs, {}"
     )
     lines = [
-        f"(EngineCore pid=9) INFO 11-25 [shm_broadcast.py:801] {what}s. This typically",
-        f"(EngineCore pid=9) INFO 11-25 [shm_broadcast.py:801] {what}s. This typically",
+        f"(EngineCore pid=9) INFO 11-25 [shm_broadcast.py:801] {what}. This typically",
+        f"(EngineCore pid=9) INFO 11-25 [shm_broadcast.py:801] {what}. This typically",
         f"(APIServer pid=8) INFO {stats.format(5.5, 'Waiting: 14 reqs, GPU')}",
         f"(APIServer pid=8) INFO {stats.format(0.0, 'Waiting: 15 reqs, GPU')}",
     ]

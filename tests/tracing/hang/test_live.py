@@ -91,6 +91,24 @@ def test_a_process_that_cannot_be_looked_into_is_a_problem() -> None:
         stacks.dumped(2**22 + 1, "")
 
 
+def test_what_is_refused_of_several_processes_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(pid: int, *_: object) -> None:
+        raise EnginescopeError(f"py-spy could not sample process {pid}: ptrace was refused")
+
+    monkeypatch.setattr(stacks, "dumped", refused)
+    own, parent = os.getpid(), os.getppid()
+    members = [Member(own, "core", "EngineCore"), Member(parent, "worker", "Worker_TP0")]
+    [problem] = look.situation(members, None, 0.01).problems
+    assert problem == f"py-spy could not sample process {own}, {parent}: ptrace was refused"
+
+
+def test_a_process_of_no_engine_is_refused() -> None:
+    with subprocess.Popen(["sleep", "60"]) as child:
+        with pytest.raises(EnginescopeError, match=f"no vLLM in process {child.pid}"):
+            look.group_at(str(child.pid))
+        child.kill()
+
+
 @pytest.mark.parametrize(("pid", "busy"), [(7, {0: 40.0}), (9, {0: 40.0, 1: 100.0})])
 def test_a_device_of_another_engine_is_not_the_engines(
     pid: int, busy: dict[int, float], monkeypatch: pytest.MonkeyPatch
@@ -228,7 +246,7 @@ def test_a_step_without_a_batch_moves_nothing(
     later = TraceWriter(tmp_path / "1", 10, ["core"]).span("scheduler.schedule", 5, 6, step=5).batch(5, {"a": 4})
     later.span("scheduler.schedule", 7, 8, step=8).batch(8, batch).close()
     second = recorded(str(tmp_path / "1"))
-    looks = [look.Look(at, {}, {}, None, its, {}, ()) for at, its in ((1.0, first), (6.0, second))]
+    looks = [look.Look(at, {}, {}, None, its, {}, {}) for at, its in ((1.0, first), (6.0, second))]
     counters = look._counters([MemberProcess(10, "core", "EngineCore", None)], *looks)
     assert counters is not None and (counters.moved, counters.rounds) == (moved, rounds)
     assert second.cores == {10: LastSteps(8, 8 if batch else 5, ("a",))}
@@ -240,7 +258,7 @@ def test_each_of_two_engines_has_its_own_steps() -> None:
     )
     steps = ({10: LastSteps(5, 5), 11: LastSteps(70, 70)}, {10: LastSteps(8, 8), 11: LastSteps(70, 70)})
     looks = [
-        look.Look(at, {}, {}, parse(text, at), Recorded((), its), {}, ())
+        look.Look(at, {}, {}, parse(text, at), Recorded((), its), {}, {})
         for at, its in zip((1.0, 6.0), steps, strict=True)
     ]
     cores = [MemberProcess(10 + number, "core", f"EngineCore_DP{number}", None) for number in (0, 1)]

@@ -63,6 +63,15 @@ def test_the_command_reads_files_and_writes_a_page(tmp_path: Path) -> None:
     assert (tmp_path / "page.html").exists()
 
 
+def test_the_page_is_written_though_nobody_reads_the_text(tmp_path: Path) -> None:
+    (tmp_path / "dump").write_text(FRONT + WAITING_CORE)
+    words = ["-m", "tracing.hang", str(tmp_path / "dump"), "--page", str(tmp_path / "page.html")]
+    with subprocess.Popen([sys.executable, *words], cwd=ROOT, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        process.stdout.close()
+    assert (tmp_path / "page.html").exists()
+
+
 def test_the_command_refuses_what_it_cannot_read(tmp_path: Path) -> None:
     (tmp_path / "dump").write_text("nothing\n")
     assert command(str(tmp_path / "dump")).returncode == 1

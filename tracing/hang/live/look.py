@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
 from probes.devices.reading import read_devices
@@ -12,7 +12,7 @@ from probes.devices.sampling import DeviceSampler
 from probes.errors import EnginescopeError
 from probes.metrics.endpoint import Endpoint, endpoint
 from probes.metrics.exposition import Snapshot, Window
-from probes.processes.enginegroup import HELPER, Member, group_of, launch_options, listener
+from probes.processes.enginegroup import HELPER, Member, group_of, holds_engine, launch_options, listener
 from tracing.hang.chain import explain
 from tracing.hang.doing import HangCause
 from tracing.hang.dump import ProcessDump
@@ -36,13 +36,15 @@ class Look:
     counters: Snapshot | None
     recorded: Recorded
     unread: dict[str, int]
-    problems: tuple[str, ...]
+    problems: dict[int, str]  # by process
 
 
 def group_at(target: str) -> tuple[list[Member], Endpoint | None]:
     """The engine behind a process id or an address of this machine, and where it counts, as far as that is known."""
     if target.isdigit():
         group = group_of(int(target))
+        if not holds_engine(group):
+            raise EnginescopeError(f"there is no vLLM in process {target}, nor in one that it has started")
         port = launch_options(group).port
         return group, endpoint(f"127.0.0.1:{port}") if port else None
     at = endpoint(target)
@@ -77,13 +79,13 @@ def situation(group: Sequence[Member], at: Endpoint | None, seconds: float) -> S
         second.recorded.spans,
         procfs.still_unread(first.unread, second.unread),
         requests=second.recorded.requests,
-        problems=tuple(dict.fromkeys((*first.problems, *second.problems))),
+        problems=_in_one_line(first.problems | second.problems),
         between_s=second.at_s - first.at_s,
     )
 
 
 def _look(members: Sequence[Member], at: Endpoint | None, folder: str) -> Look:
-    states, dumps, problems = {}, {}, []
+    states, dumps, problems = {}, {}, {}
     began_s = time.monotonic()
     for member in members:
         if state := procfs.state_of(member.pid):
@@ -91,10 +93,18 @@ def _look(members: Sequence[Member], at: Endpoint | None, folder: str) -> Look:
             try:
                 dumps[member.pid] = stacks.dumped(member.pid, member.name, state.letter in (STOPPED, TRACED))
             except EnginescopeError as error:
-                problems.append(str(error))
+                problems[member.pid] = str(error)
     counters = counting.snapshot(at) if at else None
     unread = procfs.unread_answers(members[0].pid, at.port) if at else {}
-    return Look(began_s, states, dumps, counters, recorded(folder), unread, tuple(problems))
+    return Look(began_s, states, dumps, counters, recorded(folder), unread, problems)
+
+
+def _in_one_line(problems: Mapping[int, str]) -> tuple[str, ...]:
+    """What several processes have in common is said once."""
+    pids: dict[str, list[str]] = {}
+    for pid, text in problems.items():
+        pids.setdefault(text.replace(f"process {pid}", "process PID"), []).append(str(pid))
+    return tuple(text.replace("PID", ", ".join(each)) for text, each in pids.items())
 
 
 def _wait(until_s: float, pids: Set[int]) -> dict[int, float]:

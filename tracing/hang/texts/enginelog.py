@@ -27,15 +27,13 @@ class LoggedProgress:
 
 
 QUEUE, RPC, START, COLLECTIVE, REMOTE_KV, DEAD = "queue", "rpc", "start", "collective", "remote KV", "dead"
+WATCHDOG = "Watchdog caught collective operation timeout"
 # A piece of a line, and what it tells. The pieces of vLLM are looked for in its source by a test.
 LINES: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(r"No available (?:shared memory broadcast )?block found in \d+ second"), QUEUE),
+    (re.compile(r"No available (?:shared memory broadcast )?block found in \d+ seconds?"), QUEUE),
     (re.compile(r"RPC call to (\w+) timed out"), RPC),
     (re.compile(r"Waiting for (?:\d+ local, \d+ remote|\d+) core engine proc\(s\) to start"), START),
-    (
-        re.compile(r"\[Rank \d+\].*Watchdog caught collective operation timeout: \w+\(SeqNum=\d+, OpType=\w+"),
-        COLLECTIVE,
-    ),
+    (re.compile(rf"\[Rank \d+\].*{WATCHDOG}: \w+\(SeqNum=\d+, OpType=\w+(?:.* ran for \d+ milliseconds)?"), COLLECTIVE),
     (re.compile(r"Timeout waiting for P side ready"), REMOTE_KV),
     (re.compile(r"EngineCore encountered an issue|Engine core proc \S+ died unexpectedly"), DEAD),
 )
