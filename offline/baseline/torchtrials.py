@@ -6,11 +6,11 @@ import gc
 import time
 from pathlib import Path
 
-from offline.load.serving import ScheduledRequest
 from offline.spec.grid import Cell
 from offline.spec.prompts import workload
 from offline.torchbaseline.batch import StaticBatch, batch_bytes
 from offline.torchbaseline.model import TorchModel
+from offline.variants.serving import ScheduledRequest
 from probes.processes.dialogue import Message, answer_commands
 
 

@@ -165,8 +165,9 @@ def measure(args: argparse.Namespace) -> int:
         words = f"interrupted; to continue: python -m offline.load --resume {folder.path}"
         console.print(words, soft_wrap=True, highlight=False)
     notes = (*run.notes, *resolution_notes(read_starts(folder.path)), *remarks)
-    folder.write_run(replace(run, state=state, ended=now(), notes=tuple(dict.fromkeys(notes))))
-    lines = write(folder.path)
+    run = replace(run, state=state, ended=now(), notes=tuple(dict.fromkeys(notes)))
+    lines = write(folder.path, run)
+    folder.write_run(run)  # last: a run without its tables is continued
     folder.close()
     print(*lines, f"Wrote {folder.path}", sep="\n")
     return code

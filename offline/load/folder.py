@@ -199,6 +199,7 @@ def _read_lines(plain: Path, cls: type[T]) -> Iterator[T]:
 def newest_unfinished(out: Path) -> Path:
     """The run that `--resume` without a name means: the last one that did not complete."""
     for file in sorted(out.glob(f"*/{KIND}/*/run.json"), key=lambda file: file.parent.name, reverse=True):
-        if read_load_run(file.parent).state != "complete":
-            return file.parent
+        with contextlib.suppress(EnginescopeError):
+            if read_load_run(file.parent).state != "complete":
+                return file.parent
     raise usage_error(f"no unfinished run under {out}; start one without --resume")

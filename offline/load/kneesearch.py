@@ -12,7 +12,7 @@ from offline.load.preparation import PreparedLoad
 from offline.load.records import MeasuredRate
 from offline.load.schedule import make_schedule, write_schedule
 from offline.traffic.figures import rate_backlog
-from offline.traffic.knee import Bracket, RateTrial, bracket, least_requests, next_trial
+from offline.traffic.knee import WIDTH, Bracket, RateTrial, bracket, least_requests, most_requests, next_trial
 from offline.workload.files import read_workload
 from offline.workload.source import WorkloadSource
 
@@ -59,6 +59,12 @@ class KneeSearch:
         backlog = rate_backlog([each for each in read_requests(folder) if measured.holds(each)])
         self.trials.append(replace(trial, verdict=backlog.verdict))
         return backlog.sentence
+
+    @property
+    def limit(self) -> str:
+        """What keeps a search that has ended by itself from a narrower bracket; empty where it is narrow enough."""
+        most = most_requests(self.scatter)
+        return f"; {most:,} requests do not tell the rates between" if self.bracket.width > WIDTH else ""
 
     @property
     def bracket(self) -> Bracket:

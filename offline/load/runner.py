@@ -172,6 +172,8 @@ class LoadRunner:
                 break
             measured = level.measure(trial.rate_req_s, search.schedule(trial), seconds)
             self.progress.warn(f"{level_name(trial.rate_req_s, UNIT)}: {search.judge(trial, measured, level.path)}")
+        else:
+            why = search.limit
         self.remarks.append(f"{level.start.variant}, start {level.start.start}: {search.bracket.sentence}{why}")
         self.progress.warn(self.remarks[-1])
 

@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from offline.load.serving import ScheduledRequest
 from offline.records.runfolder import write_whole
+from offline.variants.serving import ScheduledRequest
 from offline.workload.items import Item
 from offline.workload.tokens import TokenDraw
 from probes.errors import EnginescopeError, usage_error

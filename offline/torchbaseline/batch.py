@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from offline.load.serving import ScheduledRequest
 from offline.torchbaseline.memory import BatchMemory
+from offline.variants.serving import ScheduledRequest
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from typing import Any
 from transformers import GenerationConfig
 
 from offline.load.records import StepLine
-from offline.load.serving import Ending, Receive, ScheduledRequest
 from offline.torchbaseline.batch import BatchLimits
 from offline.torchbaseline.model import TorchModel
+from offline.variants.serving import Ending, Receive, ScheduledRequest
 from probes.errors import EnginescopeError
 
 NO_TOKEN = -1  # as the end of a sequence: lengths are fixed

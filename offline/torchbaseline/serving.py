@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from offline.load.records import StepLine
-from offline.load.serving import Ending, Receive, ScheduledRequest
 from offline.records.resolved import Resolved
 from offline.torchbaseline.batch import BatchLimits, BatchWork, StaticBatch, batch_bytes, first_batch
 from offline.torchbaseline.memory import BatchMemory
 from offline.torchbaseline.queue import WaitingRequests
+from offline.variants.serving import Ending, Receive, ScheduledRequest
 
 SAMPLING = ("temperature", "top_k", "top_p", "seed")
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from offline.load.serving import Serving
 from offline.torchbaseline.batch import BatchLimits
 from offline.torchbaseline.continuous import ContinuousServing
 from offline.torchbaseline.model import TorchModel
 from offline.torchbaseline.serving import TorchServing
+from offline.variants.serving import Serving
 from probes.errors import usage_error
 
 BATCHINGS = ("static", "continuous")

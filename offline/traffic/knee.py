@@ -40,15 +40,14 @@ class Bracket:
 
     @property
     def sentence(self) -> str:
-        """`sustained at 4.1 req/s, not at 4.4 (7 % wide)`, or which end is open."""
+        """`sustained at 4.1 req/s, not at 4.4 (7% wide)`, or which end is open."""
         if self.low_req_s is None and self.high_req_s is None:
             return "no rate was told to be sustained or not"
         if self.low_req_s is None:
             return f"no rate was told to be sustained; {self.high_req_s:.3g} req/s was not"
         if self.high_req_s is None:
             return f"sustained at {self.low_req_s:.3g} req/s, the highest that was told"
-        text = f"sustained at {self.low_req_s:.3g} req/s, not at {self.high_req_s:.3g} ({self.width:.0%} wide"
-        return f"{text}, as the budget left it)" if self.width > WIDTH else f"{text})"
+        return f"sustained at {self.low_req_s:.3g} req/s, not at {self.high_req_s:.3g} ({self.width:.0%} wide)"
 
 
 def bracket(trials: Sequence[RateTrial]) -> Bracket:

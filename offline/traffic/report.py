@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 from markupsafe import Markup
 
+from offline.load.folder import LoadRun
 from offline.load.schedule import level_name
 from offline.page.page import STYLE, TOGGLE, chart_html, facts_table, plotly_script, provenance
 from offline.records.resolved import Resolved
@@ -46,9 +47,9 @@ SHARES = "Finished requests of all starts; at first those of the highest rate, t
 PAPER = "Directions and factors that two papers state, beside this run. A small model on this machine proves neither."
 
 
-def write(path: Path) -> list[str]:
-    """Write the tables and the page into a run's folder; the lines of the short table."""
-    results = load_results(path)
+def write(path: Path, run: LoadRun | None = None) -> list[str]:
+    """Write the tables and the page into a run's folder; the lines of the short table. `run` is its record to be."""
+    results = load_results(path, run)
     table_rows = rows(results)
     frame = pd.DataFrame([asdict(row) for row in table_rows], columns=[each.name for each in fields(RateRow)])
     write_whole(path / "table.csv", frame.to_csv(index=False))

@@ -81,9 +81,9 @@ class LoadResults:
         return bracket([RateTrial(r, 0, verdict) for r, verdict in verdicts if verdict in (SUSTAINED, NOT_SUSTAINED)])
 
 
-def load_results(path: Path) -> LoadResults:
-    """The results in a run's folder; `EnginescopeError` where it is no load run."""
-    run = read_load_run(path)
+def load_results(path: Path, run: LoadRun | None = None) -> LoadResults:
+    """The results in a run's folder, by its record there or `run`; `EnginescopeError` where it is no load run."""
+    run = run or read_load_run(path)
     rates = [result for folder in start_folders(path) for result in start_results(folder, run)]
     return LoadResults(run, tuple(read_starts(path)), tuple(rates))
 

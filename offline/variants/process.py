@@ -12,8 +12,8 @@ from typing import Any
 from offline.engine.process import start_process
 from offline.load.records import FINISHED, ServedRequest
 from offline.load.schedule import read_schedule
-from offline.load.serving import Serving
 from offline.variants.ratework import RateName, RateWork
+from offline.variants.serving import Serving
 from probes.client.loops import quick_loop
 from probes.jsonform import encoded
 from probes.processes.dialogue import Message, answer_commands

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from offline.load.records import FINISHED, MeasuredRate, ServedRequest
 from offline.load.schedule import Schedule
-from offline.load.serving import Ending, ScheduledRequest, Serving
+from offline.variants.serving import Ending, ScheduledRequest, Serving
 from probes.errors import EnginescopeError
 
 SENDER_LIMIT_S = 30.0  # how long the sender may take to come

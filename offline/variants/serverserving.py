@@ -9,8 +9,8 @@ from typing import Any
 from urllib.request import ProxyHandler, build_opener
 
 from offline.load.records import StepLine
-from offline.load.serving import Ending, Receive, ScheduledRequest
 from offline.records.resolved import UNKNOWN
+from offline.variants.serving import Ending, Receive, ScheduledRequest
 from probes.client.attempt import Attempt
 from probes.client.client import Client
 from probes.client.watch import Limits

@@ -18,7 +18,7 @@ from vllm.v1.engine.async_llm import AsyncLLM
 from enginescope_plugin import STEP_LOG
 from offline.engine.adapter import resolved_of
 from offline.load.records import StepLine
-from offline.load.serving import Ending, Receive, ScheduledRequest
+from offline.variants.serving import Ending, Receive, ScheduledRequest
 from probes.processes.dialogue import Message
 from tracing.events.step import STEP, STEP_SITES, Step
 from tracing.events.steplog import StepLog

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from offline.load.serving import ScheduledRequest
 from offline.torchbaseline.batch import StaticBatch
+from offline.variants.serving import ScheduledRequest
 from probes.checkpoint import default_model
 from tests.engine.recording import IN_PROCESS, LIMIT_S, ROOT
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from offline.load.serving import ScheduledRequest
 from offline.torchbaseline.batch import StaticBatch
+from offline.variants.serving import ScheduledRequest
 from probes.checkpoint import two_layer_model
 from tests.needs import needs_gpu, needs_torch, needs_transformers
 

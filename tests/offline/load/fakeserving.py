@@ -11,8 +11,8 @@ from dataclasses import replace
 from typing import Any
 
 from offline.load.records import StepLine
-from offline.load.serving import Ending, Receive, ScheduledRequest
 from offline.records.resolved import UNKNOWN
+from offline.variants.serving import Ending, Receive, ScheduledRequest
 
 
 class FakeServing:

@@ -6,8 +6,10 @@ import math
 
 import pytest
 
-from offline.load.kneesearch import start_rate
+from offline.load.kneesearch import KneeSearch, start_rate
 from offline.load.records import MeasuredRate
+from offline.traffic.backlog import NOT_SUSTAINED, SUSTAINED
+from offline.traffic.knee import RateTrial
 
 S = 1_000_000_000
 ALONE = MeasuredRate("v", 1, None, 5 * S, 20 * S, 25 * S, 150, 10, 10, 0, 0, True)  # ten requests in 20 s
@@ -28,3 +30,17 @@ def test_where_a_search_begins(
     rates: tuple[float, ...], alone: MeasuredRate | None, left_s: float, rate: float
 ) -> None:
     assert start_rate(rates, alone, 1800, left_s) == rate
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "limit"),
+    [
+        ({10.0: SUSTAINED, 11.0: NOT_SUSTAINED}, ""),
+        ({10.0: SUSTAINED, 20.0: NOT_SUSTAINED}, "; 29,040 requests do not tell the rates between"),
+    ],
+)
+def test_a_wide_bracket_says_why_it_is_no_narrower(verdicts: dict[float, str], limit: str) -> None:
+    trials = [RateTrial(rate, 1815, verdict) for rate, verdict in verdicts.items()]
+    search = KneeSearch(prepared=None, alone=None, left_s=0.0, trials=trials)  # type: ignore[arg-type]
+    search.scatter = 1.0  # of Poisson arrivals
+    assert search.limit == limit

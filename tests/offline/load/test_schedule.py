@@ -16,7 +16,7 @@ from offline.load.schedule import (
     refuse_other_model,
     write_schedule,
 )
-from offline.load.serving import ScheduledRequest
+from offline.variants.serving import ScheduledRequest
 from offline.workload.items import Item
 from probes.errors import EnginescopeError
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from offline.load.serving import ScheduledRequest
 from offline.torchbaseline.batch import BatchLimits, BatchWork, StaticBatch, batch_bytes, first_batch
 from offline.torchbaseline.memory import BatchMemory, batch_memory
+from offline.variants.serving import ScheduledRequest
 
 POSITIONS = BatchMemory(kv_bytes=1000, prefill_bytes=0, logits_bytes=0)  # beside it the mask: five bytes a row
 

@@ -7,12 +7,12 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from offline.load.serving import Ending, ScheduledRequest
 from offline.records.resolved import UNKNOWN
 from offline.torchbaseline.batch import BatchLimits, BatchWork, StaticBatch
 from offline.torchbaseline.memory import BatchMemory
 from offline.torchbaseline.queue import WaitingRequests
 from offline.torchbaseline.serving import TorchServing
+from offline.variants.serving import Ending, ScheduledRequest
 
 LARGE = BatchLimits(most_rows=2, most_bytes=10_000, wait_s=60.0)
 LIMITS = BatchLimits(most_rows=2, most_bytes=1000, wait_s=60.0)  # a batch of one waits until the test closes it

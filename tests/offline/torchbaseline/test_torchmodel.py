@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from offline.load.serving import ScheduledRequest
 from offline.torchbaseline.batch import BatchLimits, StaticBatch
+from offline.variants.serving import ScheduledRequest
 from probes.checkpoint import two_layer_model
 from probes.errors import EnginescopeError
 from tests.needs import needs_torch, needs_transformers

@@ -33,7 +33,7 @@ def test_the_bracket_of_some_trials(tried: dict[str, str], ends: tuple[float | N
 
 def test_a_bracket_in_words() -> None:
     assert Bracket(4.1, 4.4).sentence == "sustained at 4.1 req/s, not at 4.4 (7% wide)"
-    assert Bracket(2, 4).sentence == "sustained at 2 req/s, not at 4 (50% wide, as the budget left it)"
+    assert Bracket(2, 4).sentence == "sustained at 2 req/s, not at 4 (50% wide)"
     assert Bracket(None, 4).sentence == "no rate was told to be sustained; 4 req/s was not"
     assert Bracket(4, None).sentence == "sustained at 4 req/s, the highest that was told"
     assert Bracket(None, None).sentence == "no rate was told to be sustained or not"

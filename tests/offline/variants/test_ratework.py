@@ -12,9 +12,9 @@ import pytest
 
 from offline.load.records import MeasuredRate, ServedRequest
 from offline.load.schedule import Schedule, ScheduleHead
-from offline.load.serving import ScheduledRequest
 from offline.variants.ratework import RateName, RateWork
 from offline.variants.sender import send_schedule
+from offline.variants.serving import ScheduledRequest
 from tests.offline.load.fakeserving import FakeServing
 
 

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from offline.load.serving import Ending, ScheduledRequest
 from offline.variants.serverserving import ServerServing
+from offline.variants.serving import Ending, ScheduledRequest
 from probes.errors import EnginescopeError
 from tests.probes.stub_server import Stub
 
