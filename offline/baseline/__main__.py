@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from probes.arguments import CommandParser
 from probes.errors import INCOMPLETE, INTERRUPTED, run_main, terminable, usage_error
 
 if TYPE_CHECKING:
-    from offline.baseline.folder import BaselineRun
+    from offline.baseline.preparation import PreparedBaseline
 
 EPILOG = """examples:
   python -m offline.baseline                                   the default model, batches of 1, 4, 8 and 16
   python -m offline.baseline --batch-size 1,32 --rounds 10 --starts 3
-  python -m offline.baseline --model ORG/NAME --dtype bfloat16 --input-len 256 --output-len 128
+  python -m offline.baseline --model FOLDER --dtype bfloat16 --input-len 256 --output-len 128
+  python -m offline.baseline --resume                          continue the last unfinished run
 
 exit codes: 0 done, 3 a side failed and the table holds what was measured before, 2 bad usage, 1 another failure,
 130 Ctrl-C
@@ -26,7 +27,7 @@ exit codes: 0 done, 3 a side failed and the table holds what was measured before
 
 def command_parser() -> argparse.ArgumentParser:
     """The command line."""
-    from offline.spec.flags import add_out
+    from offline.spec.flags import add_out, add_resume
     from offline.spec.spec import integers
 
     parser = CommandParser(
@@ -49,6 +50,7 @@ def command_parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="prompts and orders are drawn from it")
     parser.add_argument("--time-limit", type=float, default=600.0, metavar="S", help="of a start or a batch (600)")
     add_out(parser)
+    add_resume(parser)
     return parser
 
 
@@ -59,80 +61,64 @@ def main() -> int:
         if getattr(args, name) < 1:
             raise usage_error(f"--{name.replace('_', '-')} must be 1 or more, not {getattr(args, name)}")
     with terminable():
-        return measure(*planned_run(args), args)
+        return measure(args)
 
 
-def planned_run(args: argparse.Namespace) -> tuple[Path, BaselineRun]:
-    """The model's folder, and the run as it will be recorded."""
-    from offline.baseline.folder import BaselineRun
-    from offline.baseline.records import TORCH, VLLM
-    from offline.records.run import new_id, now
-    from offline.spec import model as models
-    from offline.spec.plan import base_settings
-    from offline.spec.spec import Spec
-    from probes.engineplatform import engine_platform
-    from probes.machine import fingerprint
-    from probes.privacy.commandline import command_line
-
-    model, machine = models.find(args.model, args.load_format), fingerprint(engine_platform())
-    if not isinstance(model, Path):
-        raise usage_error(f"--model {model}: the baseline reads a local folder; download the model and name its folder")
-    spec = Spec(load_format=args.load_format, input_len=(args.input_len,), output_len=(args.output_len,))
-    engine = base_settings(spec, model, machine)
-    engine |= {"enable_prefix_caching": False, "max_num_seqs": max(args.batch_size)}
-    engine["dtype"] = args.dtype or ("bfloat16" if engine["dtype"] == "auto" else engine["dtype"])
-    run = BaselineRun(
-        id=new_id(),
-        command_line=command_line(sys.argv),
-        model=models.label(model),
-        machine=machine,
-        batches=tuple(args.batch_size),
-        input_len=args.input_len,
-        output_len=args.output_len,
-        rounds=args.rounds,
-        starts=args.starts,
-        seed=args.seed,
-        settings={VLLM: engine, TORCH: {"dtype": engine["dtype"]}},
-        began=now(),
-    )
-    return model, run
-
-
-def measure(model: Path, run: BaselineRun, args: argparse.Namespace) -> int:
-    """Run all starts, write the tables, and say how it ended."""
-    from offline.baseline.folder import create, write_run, write_tables
-    from offline.baseline.records import read_lines, write_line
-    from offline.baseline.runner import SideRunner
+def measure(args: argparse.Namespace) -> int:
+    """Prepare the run, measure the starts that it lacks, write the tables, and say how it ended."""
+    from offline.baseline.folder import LINES, write_run
+    from offline.baseline.preparation import new_run, resumed_run
+    from offline.baseline.records import read_lines
+    from offline.baseline.report import write
+    from offline.records.continuation import locked
     from probes.processes.engine import EngineFailed
 
-    path = create(args.out, run)
-    lines = path / "records.jsonl"
+    prepared = new_run(args) if args.resume is None else resumed_run(args.resume, args.out)
+    run, path = prepared.run, prepared.path
+    state, reason, code = "complete", None, 0
+    with closing(locked(path)):
+        try:
+            write_run(path, replace(run, state="running", reason=None))
+            run_missing(prepared, args.time_limit)
+        except EngineFailed as failure:
+            state, reason, code = "incomplete", str(failure), INCOMPLETE
+            print(f"warning: {failure}; logs: {path / 'logs'}", file=sys.stderr)
+        except KeyboardInterrupt:
+            state, code = "interrupted", INTERRUPTED
+            print(f"interrupted; to continue: python -m offline.baseline --resume {path}", file=sys.stderr)
+        run = replace(run, state=state, reason=reason)
+        print("\n".join(write(path, run, read_lines(path / LINES))))
+        write_run(path, run)  # last: a run without its tables is continued
+    print(f"Wrote {path}")
+    return code
+
+
+def run_missing(prepared: PreparedBaseline, limit_s: float) -> None:
+    """Run the starts that are not whole yet, each under a number of its own."""
+    from offline.baseline.folder import LINES
+    from offline.baseline.records import drop_torn_line, read_lines, whole_starts, write_line
+    from offline.baseline.runner import SideRunner
+
+    run, path = prepared.run, prepared.path
+    lines = path / LINES
+    drop_torn_line(lines)
+    records = read_lines(lines)
+    last = max((each.start for each in records), default=0)
+    missing = run.starts - len(whole_starts(records, run.batches, run.rounds))
     runner = SideRunner(
         batches=run.batches,
         input_len=run.input_len,
         output_len=run.output_len,
         rounds=run.rounds,
-        settings={side: {**settings, "model": str(model)} for side, settings in run.settings.items()},
+        settings={side: {**settings, "model": str(prepared.model)} for side, settings in run.settings.items()},
         logs=path / "logs",
-        limit_s=args.time_limit,
+        limit_s=limit_s,
         seed=run.seed,
         keep=lambda record: write_line(lines, record),
         progress=lambda text: print(text, file=sys.stderr, flush=True),
     )
-    state, reason, code = "complete", None, 0
-    try:
-        for start in range(1, run.starts + 1):
-            runner.run(start)
-    except EngineFailed as failure:
-        state, reason, code = "incomplete", str(failure), INCOMPLETE
-        print(f"warning: {failure}; logs: {path / 'logs'}", file=sys.stderr)
-    except KeyboardInterrupt:
-        state, code = "interrupted", INTERRUPTED
-    run = replace(run, state=state, reason=reason)
-    print("\n".join(write_tables(path, run, read_lines(lines))))
-    write_run(path, run)
-    print(f"Wrote {path}")
-    return code
+    for start in range(last + 1, last + 1 + missing):
+        runner.run(start)
 
 
 if __name__ == "__main__":

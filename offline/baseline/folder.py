@@ -1,23 +1,22 @@
-"""The folder of a comparison: what was asked, on which machine, the raw lines, and the tables made of them."""
+"""The folder of a comparison: what was asked, on which machine, and the raw lines."""
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from offline.baseline.records import TORCH, VLLM, SideRecord, SideStart
-from offline.baseline.table import HEADINGS, BatchRow, batch_rows, cells
 from offline.records.runfolder import slug, write_whole
-from probes.columns import markdown
-from probes.errors import EnginescopeError
+from offline.spec.model import ModelMark
+from probes.errors import EnginescopeError, usage_error
+from probes.jsonform import read_record
 from probes.machine import Machine
 
-SCHEMA = 1
+SCHEMA = 2  # 2: the model's place and mark, without which a run cannot be continued; 1: the first
+KIND = "baseline"
+LINES = "records.jsonl"
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,9 @@ class BaselineRun:
 
     id: str
     command_line: str
-    model: str
+    model: str  # a short name
+    model_path: str  # a folder, the home written as `~`
+    model_mark: ModelMark
     machine: Machine
     batches: tuple[int, ...]
     input_len: int
@@ -42,7 +43,7 @@ class BaselineRun:
 
 def create(out: Path, run: BaselineRun) -> Path:
     """A new folder `out/model/baseline/id`."""
-    path = out / slug(run.model) / "baseline" / run.id
+    path = out / slug(run.model) / KIND / run.id
     try:
         (path / "logs").mkdir(parents=True)
     except OSError as error:
@@ -53,37 +54,31 @@ def create(out: Path, run: BaselineRun) -> Path:
 
 def write_run(path: Path, run: BaselineRun) -> None:
     """Replace `run.json` whole."""
-    values = {"schema": SCHEMA, "kind": "baseline", **asdict(run)}
+    values = {"schema": SCHEMA, "kind": KIND, **asdict(run)}
     write_whole(path / "run.json", json.dumps(values, indent=1) + "\n")
 
 
-def write_tables(path: Path, run: BaselineRun, records: Sequence[SideRecord]) -> list[str]:
-    """Write `table.csv`, `table.md` and `columns.md`; the lines of the short table."""
-    rows = batch_rows(records)
-    names = [field.name for field in fields(BatchRow)]
-    frame = pd.DataFrame([asdict(row) for row in rows], columns=names)
-    write_whole(path / "table.csv", frame.to_csv(index=False))
-    lines = [f"| {' | '.join(HEADINGS)} |", f"|{' --- |' * len(HEADINGS)}"]
-    lines += [f"| {' | '.join(cells(row))} |" for row in rows]
-    lines += ["", *sentences(run, rows, records)]
-    write_whole(path / "table.md", f"# {run.model}: vLLM against transformers\n\n" + "\n".join(lines) + "\n")
-    write_whole(path / "columns.md", f"# table.csv\n\n{markdown(BatchRow)}\n")
-    return lines
+def read_baseline_run(path: Path) -> BaselineRun:
+    """The run of a folder; refused where it has none, or one of another kind or schema."""
+    file = path / "run.json"
+    try:
+        values: dict[str, Any] = json.loads(file.read_text())
+        schema, kind = values.pop("schema", None), values.pop("kind", None)
+        if kind != KIND:
+            raise usage_error(f"{path} is not a run of offline.baseline")
+        if schema == SCHEMA:
+            return read_record(BaselineRun, values)
+    except OSError:
+        raise usage_error(f"{path} is not a run: it has no run.json") from None
+    except (ValueError, AttributeError, TypeError) as error:
+        raise EnginescopeError(f"{file} is damaged: {error}") from error
+    raise EnginescopeError(f"{path} has schema {schema}, this version reads {SCHEMA}: start a new run")
 
 
-def sentences(run: BaselineRun, rows: Sequence[BatchRow], records: Sequence[SideRecord]) -> list[str]:
-    """What the table stands on, and what it does not say."""
-    lines = [f"{run.input_len} prompt and {run.output_len} output tokens a request, the same prompts on both sides."]
-    if rows:
-        lines.append(f"Factors: throughput within a round, 95 % interval over {rows[0].interval}.")
-    starts = [each for each in records if isinstance(each, SideStart)]
-    for side in (TORCH, VLLM):
-        own = [each for each in starts if each.side == side]
-        if own:
-            idle = max(each.idle_bytes for each in own) / 2**20
-            reserved = own[0].reserved_bytes
-            held = "takes memory as a batch needs it" if reserved is None else f"reserves {reserved / 2**20:.0f} MiB"
-            lines.append(f"{side}: {idle:.0f} MiB when ready; for keys and values it {held}.")
-    if run.machine.gpus:
-        lines.append("Memory is that of the processes in main memory; a device's own is not counted here.")
-    return lines
+def newest_unfinished(out: Path) -> Path:
+    """The run that `--resume` without a name means: the last one that did not complete."""
+    for file in sorted(out.glob(f"*/{KIND}/*/run.json"), key=lambda file: file.parent.name, reverse=True):
+        with contextlib.suppress(EnginescopeError):
+            if read_baseline_run(file.parent).state != "complete":
+                return file.parent
+    raise usage_error(f"no unfinished run under {out}; start one without --resume")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -64,10 +65,24 @@ SideRecord = SideStart | SideMemory | SideTrial
 CLASSES: dict[str, type[SideRecord]] = {cls.kind: cls for cls in (SideStart, SideMemory, SideTrial)}
 
 
+def whole_starts(records: Iterable[SideRecord], batches: Sequence[int], rounds: int) -> set[int]:
+    """The numbers of the starts in which both sides ran all rounds of all batch sizes."""
+    trials = [(each.start, each.side) for each in records if isinstance(each, SideTrial)]
+    starts = {start for start, _ in trials}
+    return {start for start in starts if all(trials.count((start, side)) == rounds * len(batches) for side in SIDES)}
+
+
 def write_line(path: Path, record: SideRecord) -> None:
     """Append one line."""
     with path.open("a") as file:
         file.write(json.dumps({"kind": record.kind, **asdict(record)}) + "\n")
+
+
+def drop_torn_line(path: Path) -> None:
+    """Cut off what a kill left of a last line, so that the next one does not join it."""
+    if path.exists():
+        data = path.read_bytes()
+        os.truncate(path, data.rfind(b"\n") + 1)
 
 
 def read_lines(path: Path) -> list[SideRecord]:

@@ -89,6 +89,16 @@ def _memory(records: Sequence[SideRecord], side: str, size: int, when: str) -> i
     return max((int(getattr(each, f"{when}_bytes")) for each in own), default=None)
 
 
+def factor_sentence(row: BatchRow) -> str:
+    """The factor of a batch size, and whether it is told from 1."""
+    size = f"Batches of {row.batch_size}" if row.batch_size > 1 else "One request at a time"
+    text = f"{size}: vLLM gave {row.factor:.2f} times the tokens a second of transformers"
+    if row.factor_lo is None or row.factor_hi is None:
+        return f"{text} (n=1)."
+    seen = "" if not row.factor_lo <= 1 <= row.factor_hi else ": no difference seen"
+    return f"{text} ({row.factor_lo:.2f} to {row.factor_hi:.2f}){seen}."
+
+
 HEADINGS = (
     *("batch", "PyTorch tok/s", "vLLM tok/s", "factor", "PyTorch latency s", "vLLM latency s"),
     *("PyTorch MiB before / during / after", "vLLM MiB before / during / after"),

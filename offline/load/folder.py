@@ -7,7 +7,6 @@ ended.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import itertools
 import json
 import os
@@ -21,6 +20,7 @@ import pyarrow as pa
 from offline.load.records import MeasuredRate, ServedRequest, StepLine, VariantStart
 from offline.load.schedule import Schedule, write_schedule
 from offline.load.spec import LoadSpec
+from offline.records.continuation import locked
 from offline.records.runfolder import slug, write_whole
 from offline.spec.model import ModelMark
 from offline.variants.variant import Variant
@@ -61,11 +61,7 @@ class LoadFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock = (path / ".lock").open("w")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise EnginescopeError(f"{path} is being written by another command; wait for it") from None
+        self._lock = locked(path)
 
     @staticmethod
     def create(out: Path, run: LoadRun, schedules: Mapping[str, Schedule]) -> LoadFolder:

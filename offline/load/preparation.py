@@ -13,6 +13,7 @@ from offline.load.folder import LoadFolder, LoadRun, newest_unfinished, read_loa
 from offline.load.plans import as_replayed, fitting, longest_searched, made, replayed, schedule_head
 from offline.load.schedule import make_schedule
 from offline.load.spec import LoadSpec
+from offline.records.continuation import same_model
 from offline.records.run import new_id, now
 from offline.spec import model as models
 from offline.spec.limits import model_positions
@@ -20,8 +21,8 @@ from offline.variants.builtin import DEFAULT, built_in, lacking
 from offline.variants.variant import SERVER, TORCH, VLLM, Variant, alike, chosen, read_variants
 from offline.workload.files import read_workload
 from probes.engineplatform import CPU, engine_platform
-from probes.errors import EnginescopeError, usage_error
-from probes.machine import Machine, differences, fingerprint
+from probes.errors import usage_error
+from probes.machine import Machine, fingerprint
 from probes.memory.footprint import model_folder
 from probes.memory.modelconfig import model_config
 from probes.metrics.endpoint import API, endpoint
@@ -81,14 +82,7 @@ def resumed_run(name: str, out: Path) -> PreparedLoad:
     """Open the run to continue; refused, with the difference named, where it would not be the same run."""
     path = Path(name) if name else newest_unfinished(out)
     run = read_load_run(path)
-    model: Path | str = Path(run.model_path).expanduser() if run.model_path.startswith(("/", "~")) else run.model_path
-    if isinstance(model, Path) and not (model / "config.json").is_file():
-        raise EnginescopeError(f"{path} cannot be resumed: its model {model} is gone")
-    other = [*differences(run.machine.as_dict(), fingerprint(engine_platform()).as_dict())]
-    if models.mark(model) != run.model_mark:
-        other.append(f"the model was {run.model_mark}, is {models.mark(model)}")
-    if other:
-        raise EnginescopeError(f"{path} cannot be resumed, it would not be the same run: {'; '.join(map(str, other))}")
+    model = same_model(path, run.model_path, run.model_mark, run.machine)
     return PreparedLoad(LoadFolder(path), run, model)
 
 

@@ -13,7 +13,8 @@ from typing import Any
 import psutil
 import pytest
 
-from offline.baseline.folder import BaselineRun, create, write_tables
+from offline.baseline.__main__ import command_parser, measure
+from offline.baseline.folder import BaselineRun, create, newest_unfinished, read_baseline_run
 from offline.baseline.memory import peak_bytes
 from offline.baseline.records import (
     TORCH,
@@ -25,10 +26,15 @@ from offline.baseline.records import (
     read_lines,
     write_line,
 )
+from offline.baseline.report import write
 from offline.baseline.runner import SideRunner
 from offline.baseline.table import BatchRow, batch_rows
+from offline.spec.model import ModelMark
+from probes.checkpoint import two_layer_model
 from probes.columns import dictionary
+from probes.errors import EnginescopeError
 from probes.processes.engine import EngineFailed
+from tests.needs import needs_vllm
 from tests.offline.runs import MACHINE
 
 S = 1_000_000_000
@@ -143,6 +149,8 @@ RUN = BaselineRun(
     id="20260101-000000-aaaaaa",
     command_line="python -m offline.baseline",
     model="m",
+    model_path="org/m",
+    model_mark=ModelMark(hub="org/m"),
     machine=MACHINE,
     batches=(1,),
     input_len=64,
@@ -165,10 +173,11 @@ def test_the_folder_of_a_comparison(tmp_path: Path) -> None:
         SideMemory(VLLM, 1, 1, 3000 * mib, 3001 * mib, 3001 * mib),
         *(a_trial(side, rate, number=i) for i in range(2) for side, rate in ((TORCH, 100), (VLLM, 200))),
     ]
-    lines = write_tables(path, RUN, records)
+    lines = write(path, RUN, records)
     assert lines[2] == (
         "| 1 | 100.0 | 200.0 | 2.00 (2.00 to 2.00) | 1.00 | 1.00 | 900 / 950 / 910 | 3000 / 3001 / 3001 |"
     )
+    assert "One request at a time: vLLM gave 2.00 times the tokens a second of transformers (2.00 to 2.00)." in lines
     assert "transformers: 900 MiB when ready; for keys and values it takes memory as a batch needs it." in lines
     assert "vllm: 3000 MiB when ready; for keys and values it reserves 512 MiB." in lines
     assert "Factors: throughput within a round, 95 % interval over 2 rounds of one start." in lines
@@ -177,7 +186,7 @@ def test_the_folder_of_a_comparison(tmp_path: Path) -> None:
     assert header == [each.name for each in dictionary(BatchRow)] == [field.name for field in fields(BatchRow)]
     assert "Memory is that of the processes" not in "\n".join(lines)
     assert "Memory is that of the processes" in "\n".join(
-        write_tables(path, replace(RUN, machine=replace(MACHINE, gpus=("a GPU",))), records)  # type: ignore[arg-type]
+        write(path, replace(RUN, machine=replace(MACHINE, gpus=("a GPU",))), records)  # type: ignore[arg-type]
     )
 
 
@@ -196,3 +205,78 @@ def test_the_most_memory_of_a_block_is_seen() -> None:
     with peak_bytes(OWN) as looks:  # type: ignore[arg-type]
         held = bytearray(b"x") * (64 << 20)
     assert len(held) and max(looks) - looks[0] > 32 << 20
+
+
+class FakeSides:
+    """Opens fake sides; from its `dies_at`th trial on, all that they are asked kills the command's run."""
+
+    def __init__(self, dies_at: int = 1_000, error: BaseException | None = None) -> None:
+        self.said: list[str] = []
+        self.dies_at, self.error = dies_at, error or KeyboardInterrupt()
+
+    def __call__(self, side: str, _: Path) -> FakeSide:
+        sides = self
+
+        class Mortal(FakeSide):
+            def ask(self, command: dict[str, Any], limit_s: float) -> dict[str, Any]:
+                if command["do"] == "trial" and sum(" trial " in each for each in sides.said) == sides.dies_at:
+                    raise sides.error
+                return super().ask(command, limit_s)
+
+        return Mortal(side, self.said)
+
+
+def command(monkeypatch: pytest.MonkeyPatch, sides: FakeSides, *words: str) -> int:
+    """The command on fake sides: batches of 1 and 4, two rounds, two starts, so 8 trials a start."""
+    monkeypatch.setattr("offline.baseline.runner.open_side", sides)
+    args = command_parser().parse_args(
+        ["--model", str(two_layer_model()), "--load-format", "dummy", *("--batch-size", "1,4", "--rounds", "2"), *words]
+    )
+    return measure(args)
+
+
+@needs_vllm
+def test_an_interrupted_run_is_continued_with_the_starts_that_it_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = ("--starts", "2", "--out", str(tmp_path))
+    assert command(monkeypatch, FakeSides(dies_at=11), *out) == 130
+    path = newest_unfinished(tmp_path)
+    assert f"to continue: python -m offline.baseline --resume {path}" in capsys.readouterr().err
+    with (path / "records.jsonl").open("a") as file:
+        file.write('{"kind": "tri')  # as a kill leaves it
+
+    assert command(monkeypatch, FakeSides(), "--resume", "--out", str(tmp_path)) == 0
+    starts = [each.start for each in read_lines(path / "records.jsonl") if isinstance(each, SideTrial)]
+    assert (starts.count(1), starts.count(2), starts.count(3)) == (8, 3, 8)
+    assert read_baseline_run(path).state == "complete"
+    text = capsys.readouterr().out
+    assert "95 % interval over 2 starts" in text and "Starts that were cut off: 1" in text
+    page = (path / "report.html").read_text()
+    assert all(f'id="chart-{name}"' in page for name in ("factor", "throughput", "memory"))
+
+
+@needs_vllm
+def test_a_run_on_another_machine_is_not_continued(tmp_path: Path) -> None:
+    path = create(tmp_path, replace(RUN, model_path=str(two_layer_model())))
+    with pytest.raises(EnginescopeError, match=r"cannot be resumed, it would not be the same run: .*EPYC"):
+        measure(command_parser().parse_args(["--resume", str(path)]))
+
+
+@needs_vllm
+def test_a_side_that_fails_is_told_and_can_be_continued(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sides = FakeSides(dies_at=3, error=EngineFailed("RuntimeError: can't allocate memory"))
+    assert command(monkeypatch, sides, "--out", str(tmp_path)) == 3
+    run = read_baseline_run(newest_unfinished(tmp_path))
+    assert (run.state, run.reason) == ("incomplete", "RuntimeError: can't allocate memory")
+    assert "The run is incomplete: RuntimeError: can't allocate memory." in capsys.readouterr().out
+
+
+def test_a_damaged_run_does_not_hide_the_one_to_continue(tmp_path: Path) -> None:
+    path = create(tmp_path, RUN)
+    damaged = create(tmp_path, replace(RUN, id="20260102-000000-aaaaaa"))
+    (damaged / "run.json").write_text('{"schema": 2')
+    create(tmp_path, replace(RUN, id="20260103-000000-aaaaaa", state="complete"))
+    assert newest_unfinished(tmp_path) == path
