@@ -123,8 +123,70 @@ def test_of_several_workers_the_columns_are_the_slowest_ones(tmp_path: Path) -> 
         (13, 1.0, 0.4),
     ]
     assert steptables.straggler(workers) == (
-        "worker 13 was the slowest in 100% of the steps: 0.6 µs at the median, the fastest 0.3 µs"
+        "straggler: worker 13 was the slowest in 100% of the steps: 0.6 µs of its own work at the median, the fastest "
+        "0.3 µs, which waited 0.0 µs for other ranks"
     )
+
+
+def two_ranks(folder: Path, last: int, steps: int = 3, collectives: int = 2) -> None:
+    """Two ranks whose runs are equally long: the second comes to each collective `last` later than the first."""
+    core = TraceWriter(folder, 11, ["core"])
+    ranks = {0: TraceWriter(folder, 12, ["worker"], parent=11), last: TraceWriter(folder, 13, ["worker"], parent=11)}
+    for step in range(steps):
+        at = 10_000 * step
+        core.counts(step, {"decode_requests": 1}).span("scheduler.schedule", at, at + 100, step=step)
+        core.span("executor.wait", at + 100, at + 5100, step=step)
+        core.span("scheduler.update", at + 5100, at + 5200, step=step)
+        for late, rank in ranks.items():
+            rank.span("worker.execute", at + 100, at + 5100, step=step)
+            rank.span("runner.forward", at + 100, at + 5100, step=step)
+            for number in range(collectives):
+                together = at + 2000 * (number + 1)
+                rank.span("collective", together - 1000 + late, together + 200, step=step, value=0, extra=1)
+    for writer in (core, *ranks.values()):
+        writer.close()
+
+
+def test_a_rank_that_waits_in_a_collective_does_not_work(tmp_path: Path) -> None:
+    """The ranks run for as long as each other, and only what they do outside of collectives tells which one is slow."""
+    two_ranks(tmp_path, last=800)
+    steps = divided(tmp_path)
+    assert steps["worker"].tolist() == [13] * 3
+    assert phases_of(steps, 0) == {"schedule": 100, "model": 5000 - 2 * 400, "collective": 2 * 400, "update": 100}
+    fast, slow = findings.analyze(timeline.read(tmp_path)).review.workers
+    assert (fast.run_median_ns, fast.own_median_ns, fast.others_median_ns) == (5000, 5000 - 2 * 1200, 2 * 800)
+    assert (slow.run_median_ns, slow.own_median_ns, slow.others_median_ns) == (5000, 5000 - 2 * 400, 0)
+    assert steptables.straggler([fast, slow]) == (
+        "straggler: worker 13 was the slowest in 100% of the steps: 4.2 µs of its own work at the median, the fastest "
+        "2.6 µs, which waited 1.6 µs for other ranks"
+    )
+
+
+def test_ranks_that_come_together_are_no_stragglers(tmp_path: Path) -> None:
+    two_ranks(tmp_path, last=100)
+    assert steptables.straggler(findings.analyze(timeline.read(tmp_path)).review.workers) == (
+        "no worker is slower than the others most of the time"
+    )
+
+
+def test_a_collective_is_divided_at_the_call_of_the_last_rank(tmp_path: Path) -> None:
+    two_ranks(tmp_path, last=300, steps=1, collectives=1)
+    spans = timeline.read(tmp_path).spans.query("site == 'collective'")
+    assert spans[["pid", "stage", "share", "start_ns", "end_ns"]].to_numpy().tolist() == [
+        [12, "wait: other ranks", "wait", 1000, 1300],
+        [12, "collective", "work", 1300, 2200],
+        [13, "collective", "work", 1300, 2200],
+    ]
+
+
+def test_a_collective_whose_counterpart_was_not_recorded_is_not_divided(tmp_path: Path) -> None:
+    """The second rank's recording began in the middle of the step: its only collective is the first one's second."""
+    TraceWriter(tmp_path, 11, ["core"]).counts(0, {}).span("scheduler.schedule", 0, 10, step=0).close()
+    one, two = (TraceWriter(tmp_path, pid, ["worker"], parent=11) for pid in (12, 13))
+    one.span("collective", 100, 200, step=0).span("collective", 300, 400, step=0).close()
+    two.span("collective", 350, 400, step=0).close()
+    spans = timeline.read(tmp_path).spans.query("site == 'collective'")
+    assert spans["stage"].tolist() == ["collective"] * 3 and spans["start_ns"].tolist() == [100, 300, 350]
 
 
 def test_the_only_workers_of_two_cores_are_not_compared(tmp_path: Path) -> None:
@@ -139,7 +201,7 @@ def test_the_only_workers_of_two_cores_are_not_compared(tmp_path: Path) -> None:
         core.close()
         worker.close()
     review = findings.analyze(timeline.read(tmp_path)).review
-    assert [row[:2] + row[4:5] for row in steptables.worker_rows(review)] == [[12, 11, "n/a"], [22, 21, "n/a"]]
+    assert [row[:2] + row[6:7] for row in steptables.worker_rows(review)] == [[12, 11, "n/a"], [22, 21, "n/a"]]
     assert steptables.straggler(review.workers) == ""
     assert "slowest worker" not in steptables.sentences(review)
 

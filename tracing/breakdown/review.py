@@ -1,7 +1,7 @@
 """The review of a trace as a tree of records, and `review.json`, which holds it: written and read here alone.
 
-Shares are fractions of 1. Schema 1 was built without records, 2 had no `starvation`, and in 3 the columns of a step did
-not add up.
+Shares are fractions of 1. Schema 1 was built without records, 2 had no `starvation`, in 3 the columns of a step did not
+add up, and in 6 a worker's waiting for other ranks was its work.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tracing.breakdown.otherwatchers import GpuDevice, GpuSummary, OperatorSumma
 from tracing.breakdown.starvation import Starvation
 from tracing.overhead.entry import QuotedCost
 
-SCHEMA = 6
+SCHEMA = 7
 FILE = "review.json"
 
 
@@ -58,11 +58,15 @@ class StepKind:
     dispatch_median_ns: int = field(metadata=column("handing the step to the worker", "ns"))
     prepare_median_ns: int = field(metadata=column("the worker's preparation of inputs", "ns"))
     model_median_ns: int = field(metadata=column("the model; on a device its launch", "ns"))
+    collective_median_ns: int = field(
+        metadata=column("collectives, once all ranks have come; on a device a launch", "ns")
+    )
     sample_median_ns: int = field(metadata=column("sampling; on a device its launch", "ns"))
     draft_median_ns: int = field(metadata=column("speculative drafting", "ns"))
     kv_median_ns: int = field(metadata=column("KV connectors and offload", "ns"))
     execute_median_ns: int = field(metadata=column("the rest of what the worker does", "ns"))
     wait_gpu_median_ns: int = field(metadata=column("waiting for the device", "ns"))
+    wait_ranks_median_ns: int = field(metadata=column("waiting in collectives for ranks that come later", "ns"))
     reply_median_ns: int = field(metadata=column("serializing and sending the result to the core", "ns"))
     wait_worker_median_ns: int = field(
         metadata=column("the core waits, and the worker does not run yet or no more", "ns")
@@ -80,7 +84,7 @@ class StepKind:
     unexplained_share_median: float = field(metadata=column("of the step's length", "1"))
     output_median_ns: int = field(metadata=column("making the step's messages, after its end", "ns"))
     worker_spread_median_ns: int = field(
-        metadata=column("by how much the slowest worker exceeds the fastest, which waits for it: at least", "ns")
+        metadata=column("by how much the own work of the slowest worker exceeds that of the fastest", "ns")
     )
     worker_idle_share: float | None = field(
         metadata=column("of the time to the next step, in which the worker did nothing; null: there is none", "1")
@@ -103,7 +107,11 @@ class WorkerUse:
     core_pid: int = field(metadata=column("the core's process"))
     steps: int = field(metadata=column("those that it ran", "steps"))
     run_median_ns: int = field(metadata=column("the median time in `execute_model` and `sample_tokens`", "ns"))
-    slowest_share: float = field(metadata=column("the share of its core's steps in which it took longest", "1"))
+    own_median_ns: int = field(metadata=column("of it the median without waits and collectives", "ns"))
+    others_median_ns: int = field(metadata=column("of it the median of waiting in collectives for other ranks", "ns"))
+    slowest_share: float = field(
+        metadata=column("the share of its core's steps in which its own work was the longest", "1")
+    )
     idle_share: float | None = field(
         metadata=column("of the time to the next step, in which it ran nothing; null: there is none", "1")
     )

@@ -84,16 +84,22 @@ def _whole(uses: dict[int, list[GpuDevice]]) -> Iterator[tuple[int, GpuDevice]]:
 
 
 def _worker(worker: int, core: int, run: pd.DataFrame, steps: pd.DataFrame, whole: GpuDevice) -> WorkerUse:
-    mine = run["run_ns"][run["worker"] == worker]
+    mine = run[run["worker"] == worker]
     of_core = steps["worker"][(steps["pid"] == core) & (steps["worker"] >= 0)]
     return WorkerUse(
         worker_pid=worker,
         core_pid=core,
         steps=len(mine),
-        run_median_ns=int(mine.median()) if len(mine) else 0,
+        run_median_ns=_median(mine["run_ns"]),
+        own_median_ns=_median(mine["own_ns"]),
+        others_median_ns=_median(mine["others_ns"]),
         slowest_share=float((of_core == worker).mean()) if len(of_core) else 0.0,
         idle_share=whole.idle_ns / whole.window_ns if whole.window_ns else None,
     )
+
+
+def _median(lengths: pd.Series) -> int:
+    return int(lengths.median()) if len(lengths) else 0
 
 
 def devices(timeline: Timeline, steps: pd.DataFrame, hops: pd.DataFrame) -> tuple[GpuDevice, ...]:

@@ -10,13 +10,14 @@ from tracing.timeline.steps.phases import PHASES, title
 
 LEAST_SHARE = 0.002  # of a step's median, from which a phase has a column
 STRAGGLING = 0.8  # of a core's steps, from which its slowest worker is a straggler
-NO_STRAGGLER = "no worker is the slowest most of the time"
+SLOWER = 1.1  # times the own work of the fastest, from which it is one
+NO_STRAGGLER = "no worker is slower than the others most of the time"
 OVERLAP = (
     "Steps overlap (a batch queue): the length is the latency of a step, from its scheduling to the end of its update; "
     "the period, from start to start, is what each costs."
 )
 IDLE = ["step", "worker idle", "due to"]
-WORKERS = ["worker", "core", "steps", "median run", "slowest in", "idle"]
+WORKERS = ["worker", "core", "steps", "median run", "own work", "wait: other ranks", "slowest in", "idle"]
 
 
 def overlapping(kinds: Sequence[StepKind]) -> bool:
@@ -65,15 +66,16 @@ def sentences(review: Review) -> str:
 
 
 def straggler(workers: Sequence[WorkerUse]) -> str:
-    """A sentence on the worker that is the slowest of its core's most often, or that they take turns; empty where no
-    core has several."""
+    """A sentence on the worker whose own work is the longest of its core's in most steps, or that there is none; empty
+    where no core has several workers."""
     compared = [(worker, others) for worker in workers if (others := beside(worker, workers))]
     for worker, others in compared:
-        if worker.slowest_share >= STRAGGLING:
-            fastest = min(each.run_median_ns for each in others)
+        fastest = min(others, key=lambda each: each.own_median_ns)
+        if worker.slowest_share >= STRAGGLING and worker.own_median_ns >= SLOWER * fastest.own_median_ns:
             return (
-                f"worker {worker.worker_pid} was the slowest in {worker.slowest_share:.0%} of the steps: "
-                f"{us(worker.run_median_ns)} at the median, the fastest {us(fastest)}"
+                f"straggler: worker {worker.worker_pid} was the slowest in {worker.slowest_share:.0%} of the steps: "
+                f"{us(worker.own_median_ns)} of its own work at the median, the fastest {us(fastest.own_median_ns)}, "
+                f"which waited {us(fastest.others_median_ns)} for other ranks"
             )
     return NO_STRAGGLER if compared else ""
 
@@ -87,7 +89,8 @@ def worker_rows(review: Review) -> Rows:
     """A row a worker; how often it was the slowest is nothing to say of a core's only one."""
     return [
         [
-            *(worker.worker_pid, worker.core_pid, worker.steps, us(worker.run_median_ns)),
+            *(worker.worker_pid, worker.core_pid, worker.steps),
+            *map(us, (worker.run_median_ns, worker.own_median_ns, worker.others_median_ns)),
             percent(worker.slowest_share if beside(worker, review.workers) else None),
             percent(worker.idle_share),
         ]

@@ -18,8 +18,8 @@ _STRUCTURED = "vllm.v1.structured_output:StructuredOutputManager"
 _V2_CONNECTOR = "vllm.v1.worker.gpu.kv_connector:ActiveKVConnector"
 
 
-def _worker(name: str, stage: str, *targets: str, share: Share = "work") -> Site:
-    return Site(name, stage, "worker", targets, share=share, required=False)
+def _worker(name: str, stage: str, *targets: str, share: Share = "work", numbers: tuple[str, str] = ("", "")) -> Site:
+    return Site(name, stage, "worker", targets, share=share, required=False, numbers=numbers)
 
 
 def _core(name: str, stage: str, *targets: str, share: Share = "work", numbers: tuple[str, str] = ("", "")) -> Site:
@@ -79,6 +79,20 @@ IN_WORKER: tuple[Site, ...] = (
         f"{_CONNECTORS}offloading_connector:OffloadingConnector.start_load_kv",
         f"{_CONNECTORS}offloading_connector:OffloadingConnector.wait_for_save",
         f"{_CONNECTORS}offloading_connector:OffloadingConnector.get_finished",
+    ),
+    # Below the custom operators that a compiled model calls. How much of one is waiting, several ranks' spans tell.
+    _worker(
+        "collective",
+        "collective",
+        f"{_GROUP}._all_reduce_out_place",
+        f"{_GROUP}._all_gather_out_place",
+        f"{_GROUP}._reduce_scatter_out_place",
+        f"{_GROUP}.all_gatherv",
+        f"{_GROUP}.reduce_scatterv",
+        f"{_GROUP}.gather",
+        f"{_GROUP}.dispatch",
+        f"{_GROUP}.combine",
+        numbers=("first rank", "last rank"),
     ),
     _worker("pipeline.send", "pipeline send", f"{_GROUP}.isend_tensor_dict"),
     _worker("pipeline.receive", "pipeline receive", f"{_GROUP}.irecv_tensor_dict"),

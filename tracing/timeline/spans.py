@@ -19,13 +19,15 @@ from tracing.events.file import SHARED_SITES, EventFile
 from tracing.events.layout import BATCH, CHILD, COUNTS, DEVICE, MESSAGE, RAISED, RENAMED, STOPPED
 from tracing.events.step import STEP_FIELDS
 from tracing.timeline.nodes import on_one_clock
+from tracing.timeline.steps import collectives
+from tracing.timeline.steps.owners import owners
 
 COUNT_NAMES = (*STEP_FIELDS[3:], "kv_blocks")
 MAIN_ROLES = ("front end", "core", "worker")  # of a process that serves several
 # In a worker the shared-memory queue is its way in and out: there it waits for the core.
 HALF = 1 << 32  # of a list's integers, to put two together
 LAUNCH = " (launch)"  # at the end of a stage whose work goes on on a device after it
-LAUNCHED = ("forward", "logits", "sample", "draft", "verify", "encoder")
+LAUNCHED = ("forward", "logits", "sample", "draft", "verify", "encoder", "collective")
 APART = ("coordinator", "server parent")  # the roles of processes through which no request goes
 IN_WORKER = {"queue.get": ("wait: core", "wait"), "queue.put": ("reply", "work")}
 
@@ -78,10 +80,12 @@ def assembled(folder: Path, files: list[EventFile]) -> Timeline:
     """One timeline of what the processes of a run wrote."""
     files = on_one_clock(files)
     files = [_as_parent(file) if _started_front_ends(file, files) else file for file in files]
+    lists = _lists(files)
+    cores = owners([file.process for file in files], lists[1]["pid"].tolist())
     return Timeline(
         folder,
-        _spans(files),
-        *_lists(files),
+        collectives.divided(_spans(files), cores),
+        *lists,
         _stopped(files),
         _joined([_device(file) for file in files]),
         {(file.process["pid"], number): text for file in files for number, text in file.texts.items()},

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from tracing.breakdown.requests.meanwhile import meanwhile
-from tracing.breakdown.requests.piece import CORE_WORK, GPU_WAIT, LOOP, WAIT, WORK, WORKER_WORK, Piece
+from tracing.breakdown.requests.piece import CORE_WORK, LOOP, WAIT, WORK, WORKER_WAIT, WORKER_WORK, Piece
 from tracing.breakdown.requests.waits import waits
 from tracing.breakdown.review import BudgetPart
 from tracing.sites.site import ENCLOSING
@@ -26,6 +26,7 @@ from tracing.timeline.index import Index, Rows
 from tracing.timeline.intervals import precedence, topmost
 from tracing.timeline.requests import Flow
 from tracing.timeline.requestspans import carried, own_rows
+from tracing.timeline.steps.phases import WORKER_WAITS
 
 UNEXPLAINED = "unexplained"
 NOT_SAMPLED = Contention()
@@ -53,8 +54,8 @@ def trimmed(piece: Piece, start_ns: int, end_ns: int) -> Piece | None:
 
 def _ranks(index: Index, rows: Rows) -> Rows:
     waits, role = index.share[rows] == "wait", index.role[rows]
-    kinds = [waits & (index.stage[rows] == "wait: GPU"), waits, *(role == name for name in RANK)]
-    return np.select(kinds, [GPU_WAIT, WAIT, *RANK.values()], WORK)
+    kinds = [waits & np.isin(index.stage[rows], WORKER_WAITS), waits, *(role == name for name in RANK)]
+    return np.select(kinds, [WORKER_WAIT, WAIT, *RANK.values()], WORK)
 
 
 def explaining(index: Index, flow: Flow) -> Rows:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 # Of several the highest counts. Work comes before waiting: the worker's, the core's, the rest.
-WORKER_WORK, CORE_WORK, WORK, GPU_WAIT, WAIT = range(8, 3, -1)
+WORKER_WORK, CORE_WORK, WORK, WORKER_WAIT, WAIT = range(8, 3, -1)
 # What the processes did meanwhile says least.
 LOOP, EARLIER, OTHER = range(3, 0, -1)
 

@@ -13,7 +13,7 @@ from ...sites.engine import CODES
 from ...sites.site import Site
 from .. import _recorder
 from ..patching import Wrap
-from . import coroutines, messages, requests, steps
+from . import collectives, coroutines, messages, requests, steps
 from .guarded import guarded
 from .models import after_load
 
@@ -51,6 +51,7 @@ NUMBERS: dict[str, Callable[..., tuple[Any, Any]]] = {
     "core.send": lambda result, socket, buffers: (sum(map(len, buffers)), 0),
     "kv.remote_wait": lambda result, scheduler, request: (requests.remote_waits.waited_ns(request), 0),
     "output.detokenize": lambda result, state, tokens, *_: (len(tokens), 0),
+    "collective": lambda result, group, *_: (group.ranks[0], group.ranks[-1]),
     "output.abort": lambda result, *_: (len(result), 0),
 }
 
@@ -71,6 +72,8 @@ def wrapper_of(site: Site, ranged: bool = False) -> Wrap:
         return lambda original: coroutines.async_generator(original, code, WHO[site.name])
     if site.kind == "model":
         return after_load
+    if site.name == "collective":
+        return lambda original: collectives.in_steps(original, _hook(original, site.name))
     if site.name in steps.NUMBERING:
         numbering = steps.NUMBERING[site.name]
         return lambda original: guarded(numbering, _hook(original, site.name))

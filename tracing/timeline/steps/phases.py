@@ -3,9 +3,9 @@
 Every instant of a step belongs to one phase or to none. What explains it: the step's own spans in the core and in one
 worker, garbage collections there, and what kept it waiting: earlier steps of the batch queue, and other work of the
 core. Of several the worker's work counts before the core's (but for its reply, which may outlast the core's reading),
-then waiting for the device, an earlier step, other work, what the core's loop does itself, and the wait for the worker;
-of one rank what began last, which is the innermost. So a worker that runs inside the core's call has its time for
-itself, and a wait inside a call is no part of it.
+then the worker's waiting for the device or for other ranks, an earlier step, other work, what the core's loop does
+itself, and the wait for the worker; of one rank what began last, which is the innermost. So a worker that runs inside
+the core's call has its time for itself, and a wait inside a call is no part of it.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from tracing.sites.site import ENCLOSING
 from tracing.timeline.intervals import Ints, edges, precedence, topmost
 from tracing.timeline.nesting import cut_at_waits, outermost, own_of_loops
 from tracing.timeline.spans import LAUNCH, Timeline
+from tracing.timeline.steps.collectives import COLLECTIVE, OTHER_RANKS
 from tracing.timeline.steps.workers import places
 
 # Phase -> its stages.
@@ -28,11 +29,13 @@ PHASES: dict[str, tuple[str, ...]] = {
     "dispatch": ("dispatch",),
     "prepare": ("prepare", "LoRA"),
     "model": ("forward", "logits", "encoder"),
+    "collective": (COLLECTIVE,),
     "sample": ("sample", "bookkeep", "verify"),
     "draft": ("draft",),
     "kv": ("KV connector", "KV offload"),
     "execute": ("execute", "dummy batch"),
     "wait_gpu": ("wait: GPU",),
+    "wait_ranks": (OTHER_RANKS,),
     "reply": ("reply",),
     "wait_worker": ("wait: worker",),
     "update": ("update", "free"),
@@ -42,9 +45,18 @@ PHASES: dict[str, tuple[str, ...]] = {
     "engine_loop": ("engine loop",),
 }
 NAMES = tuple(PHASES)
-TITLES = {"kv": "KV transfer", "wait_gpu": "wait: GPU", "wait_worker": "wait: worker", "gc": "garbage collection"}
-LAUNCHES = {"model": "forward", "sample": "sample", "draft": "draft"}
-WORKER_WORK, CORE_WORK, REPLY, GPU_WAIT, EARLIER, OTHER, LOOP, WAIT = range(7, -1, -1)  # of several the highest counts
+TITLES = {
+    "kv": "KV transfer",
+    "wait_gpu": "wait: GPU",
+    "wait_ranks": OTHER_RANKS,
+    "wait_worker": "wait: worker",
+    "gc": "garbage collection",
+}
+LAUNCHES = {"model": "forward", "sample": "sample", "draft": "draft", "collective": "collective"}
+WORKER_WORK, CORE_WORK, REPLY, WORKER_WAIT, EARLIER, OTHER, LOOP, WAIT = range(
+    7, -1, -1
+)  # of several the highest counts
+WORKER_WAITS = ("wait: GPU", OTHER_RANKS)
 PHASE_OF_STAGE = {stage: number for number, stages in enumerate(PHASES.values()) for stage in stages}
 
 
@@ -128,7 +140,7 @@ def _ranks(rows: pd.DataFrame) -> Ints:
     """By role, but waits come after all work."""
     of_worker = np.where(rows["stage"] == "reply", REPLY, WORKER_WORK)
     work = np.where(rows["role"] == "worker", of_worker, CORE_WORK)
-    wait = np.where(rows["stage"] == "wait: GPU", GPU_WAIT, WAIT)
+    wait = np.where(rows["stage"].isin(WORKER_WAITS), WORKER_WAIT, WAIT)
     return np.where(rows["share"] == "wait", wait, work).astype(np.int64)
 
 
