@@ -8,20 +8,25 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from tests.tracing.traces import TraceWriter
 from tracing import timeline
 from tracing.breakdown.findings import findings
+from tracing.breakdown.review import Review
 from tracing.events.contention import COLUMNS, FILE, THREAD, THROTTLED
 from tracing.page.sections import machine_warnings
+from tracing.record import contention as sampling
 from tracing.record.contention import sampled_contention
 from tracing.timeline import contention
 from tracing.timeline.contention import Contention
 
 BUSY = "while True: pass"
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_between_two_samples_the_loss_is_even(tmp_path: Path) -> None:
@@ -72,9 +77,9 @@ def test_the_recorders_own_thread_is_not_sampled(tmp_path: Path) -> None:
     assert (THREAD, pid, thread) not in contention.read(tmp_path).series
 
 
-def test_a_slow_step_in_the_run_queue_says_so(tmp_path: Path) -> None:
+def slow_step(folder: Path, rows: list[str]) -> Review:
     """Eleven steps of 1 ms, the seventh of 21 ms, in which the core's thread stood in the run queue for 18 ms."""
-    core = TraceWriter(tmp_path, 11, ["core"], parent=10)
+    core = TraceWriter(folder, 11, ["core"], parent=10)
     for step in range(11):
         start = step * 1_000_000 + 20_000_000 * (step > 6)
         end = start + 900_000 + 20_000_000 * (step == 6)
@@ -83,14 +88,99 @@ def test_a_slow_step_in_the_run_queue_says_so(tmp_path: Path) -> None:
         core.span("scheduler.update", end - 100_000, end, step=step)
     core.close()
     samples = [(0, 500), (6_000_000, 500), (27_000_000, 18_000_500), (31_000_000, 18_000_500)]
-    rows = [f"{moment},run queue,11,1,{total}" for moment, total in samples]
-    (tmp_path / FILE).write_text("\n".join([",".join(COLUMNS), *rows]) + "\n")
-    review = findings(tmp_path).review
+    rows = rows + [f"{moment},run queue,11,1,{total}" for moment, total in samples]
+    (folder / FILE).write_text("\n".join([",".join(COLUMNS), *rows]) + "\n")
+    return findings(folder).review
+
+
+def test_a_slow_step_in_the_run_queue_says_so(tmp_path: Path) -> None:
+    review = slow_step(tmp_path, [])
     assert review.slow_steps[0].step == 6
     assert review.slow_steps[0].reason.startswith("the machine was busy: a thread of the engine stood in the run queue")
     assert review.starvation is not None and review.starvation.threads[0].queued_ns == 18_000_000
     assert review.problems == ()
     assert "the thread of the core (pid 11) stood in the run queue for 58% of the time" in machine_warnings(review)[0]
+
+
+def test_a_step_that_the_quota_made_slow_says_so(tmp_path: Path) -> None:
+    """The kernel counts the time in which the group was stopped for each core: here 32 ms on two within 21 ms."""
+    totals = [(0, 7), (6_000_000, 7), (27_000_000, 32_000_007), (31_000_000, 32_000_007)]
+    review = slow_step(tmp_path, [f"{moment},throttled,0,0,{total}" for moment, total in totals])
+    assert review.slow_steps[0].reason.startswith("over the CPU quota: a thread of the engine stood in the run queue")
+    assert review.starvation is not None and review.starvation.throttled_share == 21_000_000 / 30_900_000
+    assert machine_warnings(review) == [
+        "the control group's CPU quota stopped threads for up to 68% of the time with traffic",
+        "the thread of the core (pid 11) stood in the run queue for 58% of the time with traffic: the quota, or other "
+        "work had its core",
+    ]
+
+
+# What the kernel writes for a group with a quota that was used up, in both versions of control groups.
+VERSION_2 = """usage_usec 3041201
+user_usec 2890117
+system_usec 151084
+nr_periods 31
+nr_throttled 31
+throttled_usec 3999901
+nr_bursts 0
+burst_usec 0
+"""
+VERSION_1 = "nr_periods 31\nnr_throttled 31\nthrottled_time 3999901080\nnr_bursts 0\nburst_time 0\n"
+
+
+@pytest.mark.parametrize("text, total_ns", [(VERSION_2, 3_999_901_000), (VERSION_1, 3_999_901_080)])
+def test_the_quota_is_read_in_both_versions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, total_ns: int
+) -> None:
+    (tmp_path / "cpu.stat").write_text(text)
+    monkeypatch.setattr(sampling, "_cgroup_files", lambda: [tmp_path / "none", tmp_path / "cpu.stat"])
+    assert dict(sampling._machine_totals())[THROTTLED] == total_ns
+
+
+GROUPS = Path("/sys/fs/cgroup/cpu")
+OVER_QUOTA = """
+import os, sys, time
+from pathlib import Path
+from tracing.record import contention as sampling
+from tracing.record.contention import sampled_contention
+
+Path(sys.argv[1], "cgroup.procs").write_text(str(os.getpid()))
+end = time.monotonic_ns() + 1_500_000_000
+if not (other := os.fork()):
+    while time.monotonic_ns() < end:
+        pass
+    os._exit(0)
+last, away = time.monotonic_ns(), 0
+with sampled_contention(Path(sys.argv[2])):
+    while (now := time.monotonic_ns()) < end:
+        away += now - last if now - last > 1_000_000 else 0
+        last = now
+os.waitpid(other, 0)
+print(away)
+"""
+
+
+@pytest.fixture
+def quota() -> Iterator[Path]:
+    """A control group that may use a twentieth of one core."""
+    group = GROUPS / f"enginescope-test-{os.getpid()}"
+    try:
+        group.mkdir()
+        (group / "cpu.cfs_quota_us").write_text("5000")
+        (group / "cpu.cfs_period_us").write_text("100000")
+    except OSError:
+        pytest.skip("no control group with a CPU quota can be made here")
+    yield group
+    group.rmdir()
+
+
+def test_a_quota_that_is_used_up_is_seen(tmp_path: Path, quota: Path) -> None:
+    """Two processes spin, of which one counts how long it did not run: of that time the quota stopped them."""
+    command = [sys.executable, "-c", OVER_QUOTA, str(quota), str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    samples = contention.read(tmp_path)
+    lost = samples.between(THROTTLED, samples.moments[:1], samples.moments[-1:])[0]
+    assert 0.3 * int(done.stdout) < lost <= int(done.stdout) * 1.1
 
 
 def test_a_thread_that_waits_in_the_run_queue_loses_nothing(tmp_path: Path) -> None:

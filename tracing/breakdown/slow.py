@@ -10,6 +10,7 @@ import pandas as pd
 from probes.console import us
 from tracing.breakdown.review import SlowRequest, SlowStep
 from tracing.breakdown.starvation import queued_in_steps
+from tracing.events.contention import THROTTLED
 from tracing.timeline.contention import Contention
 from tracing.timeline.spans import Timeline, on_device
 from tracing.timeline.steps.phases import PHASES, title
@@ -32,6 +33,7 @@ def slow_steps(timeline: Timeline, steps: pd.DataFrame, samples: Contention) -> 
         return ()
     real["ns"] = real["end_ns"] - real["start_ns"]
     real["queued_ns"] = queued_in_steps(timeline, samples, real, core_of(timeline))
+    real["throttled_ns"] = samples.between(THROTTLED, real["start_ns"].to_numpy(), real["end_ns"].to_numpy())
     real["tokens"] = real["prefill_tokens"] + real["decode_tokens"]
     real["peers"] = real.groupby(["kind", _size(real["tokens"])]).ngroup()
     medians = real.groupby("peers")[["ns", *(f"{phase}_ns" for phase in PHASES)]].median()
@@ -56,7 +58,9 @@ def _why_step(row: dict[str, Any], median: pd.Series, first: bool, launches: boo
     if row["gc_ns"] > GC_PART * max(excess, 0) and row["gc_ns"] > 1e6:
         return f"garbage collection: {us(row['gc_ns'])}"
     if row["queued_ns"] > QUEUED_PART * max(excess, 0) and row["queued_ns"] > 1e6:
-        return f"the machine was busy: a thread of the engine stood in the run queue for {us(row['queued_ns'])}"
+        stood = f"a thread of the engine stood in the run queue for {us(row['queued_ns'])}"
+        over_quota = row["throttled_ns"] > QUEUED_PART * row["queued_ns"]
+        return f"{'over the CPU quota' if over_quota else 'the machine was busy'}: {stood}"
     if row["preempted"]:
         return f"preempted {row['preempted']} request(s)"
     if first:

@@ -1,7 +1,7 @@
 """The machine as a cause: how long the engine's threads were kept from running while there was traffic.
 
-A thread that could run and did not stood in the kernel's run queue: other work had the core. The control group's quota
-(throttling) and the hypervisor (steal) are known for the whole machine only.
+A thread that could run and did not stood in the kernel's run queue: other work had the core, or the control group had
+used up its quota. That (throttling) and the hypervisor (steal) are known for all threads together only.
 """
 
 from __future__ import annotations
@@ -36,22 +36,27 @@ class Starvation:
     """`starvation`: how long the machine kept the engine's threads from running while there was traffic."""
 
     threads: tuple[QueuedThread, ...] = field(metadata=column("in the run queue, the longest first"))
-    throttled_share: float = field(metadata=column("of the time with traffic, the control group over its quota", "1"))
+    throttled_share: float = field(
+        metadata=column("of the time with traffic, the control group over its quota on any core: at most", "1")
+    )
     steal_share: float = field(metadata=column("of all cores' time with traffic, taken by the hypervisor", "1"))
 
     def warnings(self) -> list[str]:
         """A line for each cause that cost more than a twentieth of the time with traffic."""
-        lines = [
+        lines = []
+        over_quota = self.throttled_share > TELLING
+        if over_quota:
+            lines.append(
+                f"the control group's CPU quota stopped threads for up to {self.throttled_share:.0%} of the time with "
+                "traffic"
+            )
+        why = "the quota, or other work had its core" if over_quota else "other work had its core"
+        lines += [
             f"the thread of the {each.role} (pid {each.pid}) stood in the run queue for {each.share:.0%} of the time "
-            "with traffic: other work had its core"
+            f"with traffic: {why}"
             for each in self.threads
             if each.share > TELLING
         ]
-        if self.throttled_share > TELLING:
-            lines.append(
-                f"the control group's CPU quota stopped the engine for {self.throttled_share:.0%} of the time with "
-                "traffic"
-            )
         if self.steal_share > TELLING:
             lines.append(f"the hypervisor took {self.steal_share:.0%} of the cores' time with traffic (steal)")
         return lines

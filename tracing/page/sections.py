@@ -62,8 +62,8 @@ def machine_line(starvation: Starvation | None) -> str:
     if starvation is None:
         return "How long the machine kept the engine's threads from running was not sampled."
     return (
-        f"While there was traffic: over the CPU quota {percent(starvation.throttled_share)}, taken by the hypervisor "
-        f"{percent(starvation.steal_share)}; sampled ten times a second, from outside."
+        f"While there was traffic: over the CPU quota at most {percent(starvation.throttled_share)}, taken by the "
+        f"hypervisor {percent(starvation.steal_share)}; sampled ten times a second, from outside."
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tracing.events.contention import FILE, THREAD
+from tracing.events.contention import FILE, THREAD, THROTTLED
 from tracing.timeline.intervals import Ints, edges, overlap, union
 
 Series = tuple[np.ndarray, np.ndarray]  # moments, totals
@@ -80,7 +80,17 @@ def read(folder: Path) -> Contention:
     rows = pd.read_csv(path, on_bad_lines="skip").dropna()
     moments = np.unique(rows["time_ns"].to_numpy(dtype=np.int64))
     groups = rows.groupby(["source", "pid", "thread"])
-    return Contention(moments, {_key(key): _series(group, moments) for key, group in groups})
+    series = {_key(key): _series(group, moments) for key, group in groups}
+    quota = (THROTTLED, 0, 0)
+    return Contention(moments, series | ({quota: _on_any_core(series[quota])} if quota in series else {}))
+
+
+def _on_any_core(series: Series) -> Series:
+    """The total of a control group, which the kernel adds up over the cores, as time in which any core was stopped: at
+    most, between two samples, the time between them.
+    """
+    moments, totals = series
+    return moments, np.concatenate(([0], np.cumsum(np.minimum(np.diff(totals), np.diff(moments)))))
 
 
 def _key(key: tuple[str, float, float]) -> tuple[str, int, int]:
