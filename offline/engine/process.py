@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from enginescope_plugin import STEP_LOG
 from probes.processes.engine import EngineProcess
 
 ENTRY = "from offline.engine.arm import main; main()"
 SHARED_MEMORY = Path("/dev/shm")
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
-def start_process(log: Path, entry: str = ENTRY) -> EngineProcess:
+def start_process(log: Path, entry: str = ENTRY, environment: Mapping[str, str] = NOTHING) -> EngineProcess:
     """Start the process that will hold an engine, an arm's if nothing else is said; its output is appended to `log`."""
     folder = tempfile.mkdtemp(prefix="enginescope-", dir=SHARED_MEMORY if SHARED_MEMORY.is_dir() else None)
-    return EngineProcess(entry, log, {STEP_LOG: folder} | with_plugin(), scratch=Path(folder))
+    return EngineProcess(entry, log, {STEP_LOG: folder, **with_plugin(), **environment}, scratch=Path(folder))
 
 
 def with_plugin() -> dict[str, str]:

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
 from offline.records.resolved import Resolved
+from offline.records.traced import TracedRecord
 from probes.columns import column
 from probes.jsonform import Malformed, read_record
 from tracing.events.step import Step
@@ -207,8 +208,10 @@ class AnswersRecord:
     )
 
 
-Record = StartRecord | TrialRecord | StopRecord | AnswersRecord
-CLASSES: dict[str, type[Record]] = {cls.kind: cls for cls in (StartRecord, TrialRecord, StopRecord, AnswersRecord)}
+Record = StartRecord | TrialRecord | StopRecord | AnswersRecord | TracedRecord
+CLASSES: dict[str, type[Record]] = {
+    cls.kind: cls for cls in (StartRecord, TrialRecord, StopRecord, AnswersRecord, TracedRecord)
+}
 
 
 def record_of(values: Mapping[str, Any]) -> Record:

@@ -84,6 +84,10 @@ class RunFolder:
         """The file that an arm's processes print to."""
         return self.path / "logs" / f"{name}.log"
 
+    def trace(self, engine: int) -> Path:
+        """The trace folder of an engine start."""
+        return self.path / "trace" / f"engine-{engine}"
+
     def close(self) -> None:
         """Let another writer have the folder."""
         os.close(self._records)

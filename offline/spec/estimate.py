@@ -35,6 +35,8 @@ SPEEDS = {
 }
 SECOND_START = 0.3  # what an engine that starts beside another one adds to its time
 TRIAL_S = 0.15  # of a trial, beside its tokens
+READ_S = 0.3  # to read what was recorded of a trial
+TRACE_END_S = 2.0  # to complete the trace of an engine start
 
 
 def kind_of(machine: Machine) -> str:
@@ -63,6 +65,8 @@ class SweepEstimate:
         cells = sum(self._cell_s(arm, cell) for arm in each.arms for cell in arm.cells)
         # Warm-up, then rounds; where engines take turns, each trial has an untimed one before it.
         trials = cells * (1 + self.spec.repeats * (2 if each.interleaved else 1))
+        if traces := len(each.traced(self.spec)):
+            trials += cells * (2 if each.interleaved else 1) + traces * READ_S + len(each.arms) * TRACE_END_S
         if not each.interleaved:
             return len(each.arms) * self.speed.start_s + trials
         pairs, single = divmod(len(each.arms), 2)

@@ -29,13 +29,17 @@ class Pass:
         """The trials of each round: cells in an order drawn anew, each in all arms that have it, in a drawn order."""
         return [self._round(spec, self.number * spec.repeats + repeat) for repeat in range(spec.repeats)]
 
-    def _round(self, spec: Spec, index: int) -> list[Trial]:
-        draw = random.Random(f"{spec.seed}/round/{index}")
+    def traced(self, spec: Spec) -> list[Trial]:
+        """The round under the recorder, after all others, numbered as the pass; none where it was not asked for."""
+        return self._round(spec, self.number, "traced ") if spec.trace else []
+
+    def _round(self, spec: Spec, index: int, kind: str = "") -> list[Trial]:
+        draw = random.Random(f"{spec.seed}/round/{kind}{index}")
         cells = list(dict.fromkeys(cell for arm in self.arms for cell in arm.cells))
         trials = []
         for cell in draw.sample(cells, len(cells)):
-            arms = [arm for arm in self.arms if cell in arm.cells]
-            trials += [Trial(arm, cell, index, seed_of(spec, arm, cell, index)) for arm in draw.sample(arms, len(arms))]
+            arms = draw.sample(alike := [arm for arm in self.arms if cell in arm.cells], len(alike))
+            trials += [Trial(arm, cell, index, seed_of(spec, arm, cell, f"{kind}{index}")) for arm in arms]
         return trials
 
 

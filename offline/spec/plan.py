@@ -23,6 +23,7 @@ BATCH_SIZES = (1, 4, 8, 16)
 REPEATS = 3
 TAIL = 32  # tokens of a prompt that are its own
 OUTPUT_LEN = 16
+TRACED = "one of each cell in each start, untimed; the hooks are there from the start and call through until then"
 
 
 def base_settings(spec: Spec, model: Path | str, machine: Machine) -> EngineSettings:
@@ -130,8 +131,13 @@ class Plan:
 
     @property
     def trials(self) -> int:
-        """All trials."""
+        """All timed trials."""
         return self.spec.repeats * sum(len(arm.cells) for each in self.passes() for arm in each.arms)
+
+    @property
+    def traced(self) -> int:
+        """All recorded trials."""
+        return sum(len(each.traced(self.spec)) for each in self.passes())
 
     def describe(self, model: str, platform: str, notes: Sequence[str]) -> str:
         """The plan as text: what will be run, in what order of magnitude of time."""
@@ -149,6 +155,7 @@ class Plan:
             f"{self._turns()}",
             f"cells          {cells}, warmed up at their own shapes, then {spec.repeats} trials in each start",
             f"trials         {self.trials}",
+            *([f"recorded       {self.traced} more, {TRACED}"] if spec.trace else []),
             f"estimate       {minutes(self.seconds)} (an estimate)",
         ]
         return "\n".join([*lines, *(f"note           {note}" for note in notes)])

@@ -46,6 +46,7 @@ class Spec:
     repeats: int = 0
     starts: int = 2
     seed: int = 0
+    trace: bool = False  # one more trial of each cell in each start, untimed, under the recorder
     engine: EngineAxes = field(default_factory=dict)
 
     def as_dict(self) -> SpecValues:
@@ -77,6 +78,10 @@ def _typed(name: str, value: Any) -> Any:
         return {key: list(v) if isinstance(v, (list, tuple)) else [v] for key, v in value.items()}
     if isinstance(default, tuple):
         return tuple(_element(name, v) for v in (value if isinstance(value, (list, tuple)) else [value]))
+    if isinstance(default, bool):
+        if not isinstance(value, bool):
+            raise usage_error(f"{name} must be true or false, not {value!r}")
+        return value
     if isinstance(default, int) and (isinstance(value, bool) or not isinstance(value, int)):
         raise usage_error(f"{name} must be a whole number, not {value!r}")
     if name == "repeats" and value < 1:

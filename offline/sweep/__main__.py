@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 
 SPEC_FLAGS = (
     *("model", "load_format", "batch_size", "block_size", "prefix_caching", "cache_state", "input_len", "output_len"),
-    *("shared_prefix_len", "repeats", "starts", "seed"),
+    *("shared_prefix_len", "repeats", "starts", "seed", "trace"),
 )
 BATCH_HELP = "requests submitted at once (default 1,4,8,16, and all else such that it takes ten minutes)"
 UNTIL_HELP = "add starts and rounds until the widest main effect on output tok/s is known within ± this"
 BUDGET_HELP = "or until this time is used (default 10m with --until); the planned trials are run in any case"
+TRACE_HELP = "one more trial of each cell in each start, untimed, under the recorder: where the cell's time goes"
 FORCE_HELP = "resume although machine, vLLM or model differ; the run is marked"
 ALL_HELP = "print all rows and, where the terminal is wide, all figures (default: at most 100 columns)"
 LIMIT_HELP = "an engine start or a trial that takes longer is killed (default 600)"
@@ -82,6 +83,7 @@ def add_run(run: argparse._ActionsContainer) -> None:
     run.add_argument("--starts", type=int, metavar="N", help="engine starts of each arm (default 2)")
     run.add_argument("--until", type=share, metavar="3%", help=UNTIL_HELP)
     run.add_argument("--budget", type=duration, metavar="10m", help=BUDGET_HELP)
+    run.add_argument("--trace", action="store_true", help=TRACE_HELP)
     run.add_argument("--seed", type=int, metavar="N", help="prompts and orders are drawn from it (default 0)")
     run.add_argument("--time-limit", type=float, default=600.0, metavar="S", help=LIMIT_HELP)
     add_out(run)

@@ -50,7 +50,8 @@ class AdaptiveRun:
             if chunk and (self.width() <= self.effort.until or not self.affords(repeats * runner.round_s)):
                 return
             each = further_pass(runner.plan.spec, runner.plan.grid, runner.plan.alive, number, number + chunk)
-            progress.more(len(runner.todo(each)), 0 if chunk else len(each.arms))
+            recorded = 0 if chunk else len(each.traced(runner.plan.spec))
+            progress.more(len(runner.todo(each)) + recorded, 0 if chunk else len(each.arms))
             yield each
 
     def width(self) -> float:

@@ -22,6 +22,7 @@ from offline.sweep.progress import SweepProgress
 from offline.sweep.trial import prefix_cache
 from probes.jsonform import read_record
 from probes.processes.engine import EngineFailed, EngineProcess
+from tracing.record.switched import SwitchedTrace
 
 STARTED_TOGETHER = 2 if len(os.sched_getaffinity(0)) > 1 else 1
 
@@ -35,6 +36,7 @@ class LiveEngine:
     process: EngineProcess
     start: StartRecord
     cache: PrefixCache | None
+    trace: SwitchedTrace | None = None  # where its trials can be recorded
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class Group:
     limit_s: float
     interleaved: bool
     on_failure: Callable[[Failure], None]
+    traced: bool = False
     engines: dict[str, LiveEngine] = field(default_factory=dict)
     _processes: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
@@ -98,18 +101,24 @@ class Group:
         starting = []
         for number, arm in enumerate(arms, first_number):
             progress.arm(arm)
-            process = self._processes.enter_context(start_process(self.folder.log(arm.id)))
+            trace = self._trace(arm, number) if self.traced else None
+            process = start_process(self.folder.log(arm.id), environment=trace.environment if trace else {})
+            self._processes.enter_context(process)
             process.send({"do": "start", "settings": {**arm.settings, "model": str(self.model)}})
-            starting.append((arm, number, process))
-        for arm, number, process in starting:
+            starting.append((arm, number, process, trace))
+        for arm, number, process, trace in starting:
             with self._failing(arm, number, process, starting=True):
                 start = self._started(arm, number, process, len(starting))
-                self.engines[arm.id] = LiveEngine(arm, number, process, start, prefix_cache(arm, start))
+                self.engines[arm.id] = LiveEngine(arm, number, process, start, prefix_cache(arm, start), trace)
                 progress.ready(arm, start)
         if self.interleaved:
             for arm in arms:
                 if arm.id in self.engines:
                     self.engines[arm.id].process.freeze()
+
+    def _trace(self, arm: Arm, number: int) -> SwitchedTrace:
+        """A start's trace folder, which is completed once its engine is gone."""
+        return self._processes.enter_context(SwitchedTrace(self.folder.trace(number), f"{arm.name}, start {number}"))
 
     def _started(self, arm: Arm, number: int, process: EngineProcess, together: int) -> StartRecord:
         """Wait for an engine, check that the step log is in its core, and record what it resolved."""

@@ -15,6 +15,7 @@ from offline.page.reported import ReportedRun, report_of
 from offline.records.lines import AnswersRecord, Record, StartRecord, TrialRecord
 from offline.records.run import RunRecord, marks, now
 from offline.records.runfolder import write_index
+from offline.records.traced import TracedRecord
 from offline.sweep.adaptive import AdaptiveRun
 from offline.sweep.preparation import PreparedRun
 from offline.sweep.progress import SweepProgress
@@ -48,19 +49,22 @@ def run_missing(run: PreparedRun, time_limit_s: float, out: Console) -> bool:
     """Measure what the folder does not have yet; whether an arm failed."""
     records, effort = run.folder.records(), run.folder.read_run().effort
     trials = [record for record in records if isinstance(record, TrialRecord)]
+    traced = {(record.cell, record.start) for record in records if isinstance(record, TracedRecord)}
     runner = Runner(
         run.plan,
         run.folder,
         run.model,
         time_limit_s,
         measured={(trial.cell, trial.trial) for trial in trials},
+        traced=traced,
         engines=max((record.engine for record in records), default=0),
         groups=max((trial.group for trial in trials), default=0),
         answered={record.arm for record in records if isinstance(record, AnswersRecord)},
     )
     run.folder.write_run(replace(run.folder.read_run(), state="running"))
     end = ""
-    with SweepProgress(run.plan.trials, len(trials), runner.to_start(), run.plan.seconds, out) as progress:
+    done = len(trials) + len(traced)
+    with SweepProgress(run.plan.trials + run.plan.traced, done, runner.to_start(), run.plan.seconds, out) as progress:
         began = time.monotonic()
         runner.run(progress)
         if effort:

@@ -55,9 +55,15 @@ class SweepProgress:
 
     def trial(self, trial: Trial, tok_s: float) -> None:
         """A trial is done and on disk."""
+        self._done(trial, f"{tok_s:.1f} tok/s")
+
+    def traced(self, trial: Trial) -> None:
+        """A recorded trial is done and on disk."""
+        self._done(trial, "recorded")
+
+    def _done(self, trial: Trial, outcome: str) -> None:
         self.done += 1
-        cell = trial.cell
-        text = f"{trial.arm.name} batch {cell.batch_size} {cell.cache_state}: {tok_s:.1f} tok/s"
+        text = f"{trial.arm.name} batch {trial.cell.batch_size} {trial.cell.cache_state}: {outcome}"
         if self.out.is_terminal:
             self._bar.update(self._task, completed=self.done, description=text, left=self.left())
         else:

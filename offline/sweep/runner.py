@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,14 +17,15 @@ from offline.spec.spec import Spec
 from offline.sweep.devices import DeviceWatch
 from offline.sweep.group import Failure, Group, LiveEngine
 from offline.sweep.progress import SweepProgress
-from offline.sweep.trial import ask_answers, expected_tokens, run_timed, settle, trial_record, warm_up
+from offline.sweep.trial import ask_answers, expected_tokens, run_timed, settle, traced_record, trial_record, warm_up
 
 
 @dataclass
 class Runner:
     """One run in progress: what is asked, the folder it goes to, and what has been recorded so far.
 
-    `engines` and `groups` count over resumes; `measured` has the cell and index of each trial on disk.
+    `engines` and `groups` count over resumes; `measured` has the cell and index of each trial on disk, `traced`
+    those of the recorded ones.
     """
 
     plan: Plan
@@ -31,6 +33,7 @@ class Runner:
     model: Path | str
     time_limit_s: float
     measured: set[tuple[str, int]] = field(default_factory=set)
+    traced: set[tuple[str, int]] = field(default_factory=set)
     engines: int = 0
     groups: int = 0
     start_s: float = 0.0  # what all engines of the last pass took to start and warm up
@@ -57,36 +60,46 @@ class Runner:
 
     def missing(self, each: Pass) -> list[Trial]:
         """The trials of a pass that are not on disk yet, in order."""
-        trials = [trial for one in each.rounds(self.spec) for trial in one]
-        return [trial for trial in trials if (trial.arm.cell_id(trial.cell), trial.index) not in self.measured]
+        return missing((trial for one in each.rounds(self.spec) for trial in one), self.measured)
+
+    def untraced(self, each: Pass) -> list[Trial]:
+        """The trials of a pass that are still to be recorded, in order."""
+        return missing(each.traced(self.spec), self.traced)
 
     def to_start(self) -> int:
         """How many engines have to be started for what is not on disk yet."""
-        return sum(len(arms_of(self.missing(each))) for each in self.plan.passes())
+        return sum(len(arms_of([*self.missing(each), *self.untraced(each)])) for each in self.plan.passes())
 
     def run_group(self, passes: Iterator[Pass], progress: SweepProgress) -> bool:
         """Start engines for what the first pass still lacks, and measure it: all in turns, or one after another.
 
-        Further passes run in the same engines, where these take turns. False where nothing was missing.
+        Further passes run in the same engines, where these take turns, and recorded trials after all others. False
+        where nothing was missing.
         """
         first = next(passes)
-        trials = self.todo(first)
-        if not trials:
+        trials, traces = self.todo(first), self.kept(self.untraced(first))
+        all_arms = arms_of([*trials, *traces])
+        if not all_arms:
             return False
         self.groups, self.start_s, self.round_s = self.groups + 1, 0.0, 0.0
-        for arms in [arms_of(trials)] if first.interleaved else [[arm] for arm in arms_of(trials)]:
+        for arms in [all_arms] if first.interleaved else [[arm] for arm in all_arms]:
             with self.new_group(first.interleaved, progress) as group:
-                own = [trial for trial in trials if trial.arm in arms]
-                self.start(group, arms, own, progress)
+                own, own_traces = ([trial for trial in each if trial.arm in arms] for each in (trials, traces))
+                self.start(group, arms, [*own, *own_traces], progress)
                 self.round_s += self.run_trials(group, own, progress)
                 for each in passes if first.interleaved else ():
                     self.round_s = self.run_trials(group, self.todo(each), progress)
+                self.run_traced(group, own_traces, progress)
                 group.stop()
         return True
 
     def todo(self, each: Pass) -> list[Trial]:
         """What a pass lacks, of arms that were not given up."""
-        return [trial for trial in self.missing(each) if trial.arm.id not in self.given_up]
+        return self.kept(self.missing(each))
+
+    def kept(self, trials: Sequence[Trial]) -> list[Trial]:
+        """Those of arms that were not given up."""
+        return [trial for trial in trials if trial.arm.id not in self.given_up]
 
     def new_group(self, interleaved: bool, progress: SweepProgress) -> Group:
         """The group of the present number, without engines."""
@@ -97,6 +110,7 @@ class Runner:
             limit_s=self.time_limit_s,
             interleaved=interleaved,
             on_failure=lambda failure: self.give_up(failure, progress),
+            traced=self.spec.trace,
         )
 
     def start(self, group: Group, arms: Sequence[Arm], trials: Sequence[Trial], progress: SweepProgress) -> None:
@@ -135,6 +149,20 @@ class Runner:
         self.measured.add((record.cell, trial.index))
         progress.trial(trial, record.output_tok_s)
 
+    def run_traced(self, group: Group, trials: Sequence[Trial], progress: SweepProgress) -> None:
+        """Run the recorded trials, each where its engine is still alive, and read at once what was recorded."""
+        for trial in trials:
+            if live := group.engines.get(trial.arm.id):
+                with group.turn(live):
+                    if group.interleaved:
+                        settle(self.spec, trial, live.process, self.time_limit_s)
+                    with live.trace.recording() if live.trace else nullcontext():
+                        answer = run_timed(live.process, trial, self.time_limit_s)
+                    record = traced_record(trial, live.number, group.number, answer, self.folder)
+                    self.folder.append(record)
+                    self.traced.add((record.cell, record.start))
+                    progress.traced(trial)
+
     def give_up(self, failure: Failure, progress: SweepProgress) -> None:
         """Record an arm that was refused or failed; it gets no further engine in this run.
 
@@ -145,9 +173,15 @@ class Runner:
         self.failed |= not refused
         self.given_up.add(arm.id)
         self.folder.append(StopRecord(arm.id, failure.number, status, str(failure.error)))
-        left = [sum(trial.arm == arm for trial in self.missing(each)) for each in self.plan.passes()]
+        every = ([*self.missing(each), *self.untraced(each)] for each in self.plan.passes())
+        left = [sum(trial.arm == arm for trial in trials) for trials in every]
         engines = max(0, sum(map(bool, left)) - 1)
         progress.given_up(f"{status}: {arm.name}: {failure.error}", sum(left), engines)
+
+
+def missing(trials: Iterable[Trial], done: Container[tuple[str, int]]) -> list[Trial]:
+    """The trials whose cell and index are not among those that are done."""
+    return [trial for trial in trials if (trial.arm.cell_id(trial.cell), trial.index) not in done]
 
 
 def arms_of(trials: Sequence[Trial]) -> list[Arm]:

@@ -9,12 +9,16 @@ from dataclasses import asdict, replace
 from offline.expected.conditions import why_unknown
 from offline.expected.tokens import CacheConfig, PrefixCache
 from offline.records.lines import AnswersRecord, DeviceUse, StartRecord, TrialRecord
+from offline.records.runfolder import RunFolder
+from offline.records.traced import TracedRecord
 from offline.spec.grid import Arm, Cell, Trial, seed_of
 from offline.spec.prompts import workload
 from offline.spec.spec import Spec
+from probes.errors import EnginescopeError
 from probes.jsonform import read_record
 from probes.processes.dialogue import Message
-from probes.processes.engine import EngineProcess
+from probes.processes.engine import EngineFailed, EngineProcess
+from tracing.breakdown.window import window_times
 
 WARM_UP_S = 3.0
 WARM_UP_ROUNDS = 10
@@ -66,6 +70,17 @@ def trial_record(
     identity |= {"engine": engine, "group": group, "round": trial.index}
     identity |= {"asked_tokens": tokens, "expected_cached_tokens": expected}
     return replace(read_record(TrialRecord, identity | answer), devices=devices)
+
+
+def traced_record(trial: Trial, engine: int, group: int, answer: Message, folder: RunFolder) -> TracedRecord:
+    """Which recorded trial it was, and what its trace says; `EngineFailed` where no process of the engine recorded."""
+    trace, window = folder.trace(engine), (answer["start_ns"], answer["end_ns"])
+    try:
+        times = window_times(trace, *window)
+    except EnginescopeError as error:
+        raise EngineFailed(f"its trace cannot be read: {error}") from None
+    identity = (trial.arm.id, trial.arm.cell_id(trial.cell), trial.index, engine, group, trial.seed)
+    return TracedRecord(*identity, *window, str(trace.relative_to(folder.path)), times)
 
 
 def prefix_cache(arm: Arm, start: StartRecord) -> PrefixCache | None:
