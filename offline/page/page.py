@@ -14,7 +14,7 @@ from markupsafe import Markup
 from plotly.io import to_html
 from plotly.offline import get_plotlyjs
 
-from offline.page import charts
+from offline.page import budgets, charts
 from offline.page.reported import ReportedRun
 from offline.page.summary import summary
 from offline.records.runfolder import write_whole
@@ -73,6 +73,8 @@ def sections(run: ReportedRun) -> Iterator[PageSection]:
         yield PageSection("Differences", UNDER, table(HEADINGS, lines, text=(0, 1, 2, 6)))
     if run.measured:
         yield from _charts(run)
+    if run.budgets:
+        yield from _budgets(run)
     yield _resolved(run)
     yield PageSection("All cells", "A heading sorts; again, the other way.", _cells(run))
     yield provenance(run.record.machine, run.record.command_line)
@@ -100,6 +102,28 @@ def _charts(run: ReportedRun) -> Iterator[PageSection]:
     yield PageSection("Memory", f"{first} KV cache: what it reserves.", chart_html(charts.memory(run), "memory"))
 
 
+def _budgets(run: ReportedRun) -> Iterator[PageSection]:
+    """Where the time of recorded trials went."""
+    about = (
+        "The mean request of recorded trials, one of each cell in each start, untimed: every nanosecond from the call "
+        f"to the last output belongs to one stage. {budgets.cost_sentence(run.slowdown)}"
+    )
+    columns, rows = budgets.request_table(run)
+    traces = ", ".join(sorted({folder for budget in run.budgets.values() for folder in budget.folders}))
+    body = chart_html(budgets.budget_chart(run), "budgets") + table(columns, rows)
+    note = Markup("<p>Each start's trace, for python -m tracing.review: {}</p>").format(traces)
+    yield PageSection("Where a cell's time goes", about, body + note)
+    columns, rows = budgets.step_table(run)
+    yield PageSection("What its steps are made of", "The mean step of each kind.", table(columns, rows, text=(0, 1)))
+    if changes := list(budgets.change_rows(run.reasons)):
+        yield PageSection("What grew", GREW, table(budgets.CHANGES, changes, text=(0, 1, 6)))
+
+
+GREW = (
+    "The mean request by stage (a decode step, where no request is whole), from arm to arm. Engine starts are the "
+    "replicates; the intervals of one difference hold together, by Bonferroni, over the whole and all stages. Stages "
+    "under 0.5 % on both sides are taken together."
+)
 BLOCKS = (
     "Against the first block size at the same batch, throughput: cold, where nothing is cached, it is what the kernels "
     "make of the block size; warm over cold is what is left, the granularity of hits."

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from offline.differences.run import RunDifferences
+from offline.budgets.cellbudget import CellBudget, cell_budgets, slowdown
+from offline.budgets.reason import Reason, reasons
+from offline.differences.run import HEADLINE, RunDifferences
 from offline.records.lines import Record, RequestRecord, TrialRecord
 from offline.records.run import RunRecord, read_run
 from offline.records.runfolder import read_records
@@ -14,7 +16,7 @@ from offline.spec.grid import Arm
 from offline.table.cells import Row, rows, run_drift
 from offline.table.files import arm_name
 from offline.table.frames import grid_differences, planned_arms
-from offline.table.statistics import Drift
+from offline.table.statistics import Drift, Figure
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,9 @@ class ReportedRun:
     requests: dict[str, tuple[RequestRecord, ...]]
     drift: Drift | None
     differences: RunDifferences
+    budgets: dict[str, CellBudget] = field(default_factory=dict)  # of recorded trials, by the cell's id
+    reasons: tuple[Reason, ...] = ()
+    slowdown: Figure | None = None  # of recorded trials, as a ratio
 
     @property
     def measured(self) -> list[Row]:
@@ -60,4 +65,11 @@ def report_of(record: RunRecord, grid: Sequence[Arm], records: Sequence[Record])
     for trial in trials:
         requests[trial.cell] = requests.get(trial.cell, ()) + trial.requests
     table = rows(grid, record.spec.repeats * record.spec.starts, records, record.rates)
-    return ReportedRun(record, grid[0].axes, tuple(table), requests, drift, grid_differences(grid, records, drift))
+    differences = grid_differences(grid, records, drift)
+    headline = differences.by_metric.get(HEADLINE)
+    return ReportedRun(
+        *(record, grid[0].axes, tuple(table), requests, drift, differences),
+        budgets=cell_budgets(records),
+        reasons=tuple(reasons(grid, records, headline.main)) if headline else (),
+        slowdown=slowdown(records),
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
+from offline.budgets.reason import told
 from offline.differences.difference import NONE_SEEN, Difference
 from offline.differences.observations import CELL_AXES
 from offline.differences.run import HEADLINE
@@ -22,7 +23,7 @@ ONE_START = (
 
 def summary(run: ReportedRun) -> list[str]:
     """Sentences, the answer first."""
-    return [*_best(run), *_effects(run), *_answers(run), *run.differences.notes, *_doubts(run)]
+    return [*_best(run), *_effects(run), *told(run.reasons), *_answers(run), *run.differences.notes, *_doubts(run)]
 
 
 def _best(run: ReportedRun) -> Iterator[str]:

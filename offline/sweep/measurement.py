@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from offline.budgets.reason import told
 from offline.page import page
 from offline.page.reported import ReportedRun, report_of
 from offline.records.lines import AnswersRecord, Record, StartRecord, TrialRecord
@@ -104,7 +105,8 @@ def show(report: ReportedRun, path: Path, every_row: bool) -> None:
         out.print(words, style="bold yellow", highlight=False, soft_wrap=True)
     out.width = out.width if every_row else min(out.width, WIDTH)
     files.show(out, report.rows, report.axes, report.drift, report.differences, every_row)
-    for line in sentences(report.rows, [files.arm_name(row, report.axes) for row in report.rows]):
+    answers = sentences(report.rows, [files.arm_name(row, report.axes) for row in report.rows])
+    for line in (*answers, *told(report.reasons)):
         out.print(line, highlight=False, soft_wrap=True)
     out.print(f"Wrote {path}", highlight=False, soft_wrap=True)
 

@@ -15,11 +15,13 @@ from offline.records.lines import (
     TrialRecord,
 )
 from offline.records.resolved import Resolved
+from offline.records.traced import TracedRecord
 from offline.table.answers import AnswerColumns
 from offline.table.cells import CellColumns, CheckColumns, StatusColumns
 from offline.table.figures import TrialFigures
 from offline.table.starts import StartColumns
 from probes.columns import dictionary, markdown
+from tracing.breakdown.window import StepTimes, WindowTimes
 
 TABLE = {
     "What a cell is": CellColumns,
@@ -42,6 +44,9 @@ RECORDS = {
     "`devices` of a trial": DeviceUse,
     "stop: an arm that was given up": StopRecord,
     "answers: what an arm answers to fixed prompts": AnswersRecord,
+    "traced: a trial under the recorder, untimed": TracedRecord,
+    "`times` of a traced trial": WindowTimes,
+    "`steps` of its times": StepTimes,
 }
 ABOUT_TABLE = (
     "Beside these stands a column for each engine argument that varies, as asked; what the engine made of it is then "

@@ -33,8 +33,12 @@ def a_report(
     gain: Mapping[int, float] | None = None,
     refusal: str = "",
     spec: Spec = SPEC,
+    extra: Sequence[Record] = (),
 ) -> ReportedRun:
-    """The run's report; `gain` multiplies the throughput of a block size, `refusal` is why the engine refuses 16."""
+    """The run's report; `gain` multiplies the throughput of a block size, `refusal` is why the engine refuses 16.
+
+    `extra` are further records.
+    """
     grid = arms(spec, {})
     draw, records = random.Random(0), list[Record]()
     for group in range(starts):
@@ -44,7 +48,7 @@ def a_report(
         cells = tuple(Cell(batch, "cold", 160, TOKENS, 128) for batch in spec.batch_size)
         refused = Arm({"block_size": 16, "enable_prefix_caching": False}, grid[0].axes, cells)
         grid, records = [*grid, refused], [*records, StopRecord(refused.id, 99, "refused", refusal)]
-    return report_of(a_run(model=model, spec=replace(spec, starts=starts)), grid, records)
+    return report_of(a_run(model=model, spec=replace(spec, starts=starts)), grid, [*records, *extra])
 
 
 def _engine(group: int, arm: int, grid: Sequence[Arm]) -> int:

@@ -16,6 +16,7 @@ import pytest
 
 from tests.offline.sweeping import nothing_left, only_run, records, run, start, trials
 from tests.shells import until
+from tracing import timeline
 
 pytestmark = pytest.mark.slow(220)
 GRID = ("--load-format", "dummy", "--batch-size", "1,3", "--block-size", "32,64", "--prefix-caching", "off")
@@ -120,6 +121,32 @@ def test_ctrl_c_ends_with_130_and_can_be_resumed(
     code, text = run(tmp_path, "--resume", fake=True)
     assert code == 0, text
     assert set(trials(only_run(tmp_path))) == undisturbed
+
+
+def test_recorded_trials_come_last_in_each_start_and_an_interrupted_run_does_the_missing_ones(
+    model: str, undisturbed: set[tuple[str, int, int]], tmp_path: Path
+) -> None:
+    process = start(tmp_path, "--model", model, *GRID, "--trace", fake=True)
+    until(lambda: any(tmp_path.glob("*/*/*/run.json")) and len(records(only_run(tmp_path), "traced")) >= 2, LIMIT_S)
+    process.send_signal(signal.SIGINT)
+    text, _ = process.communicate(timeout=LIMIT_S)
+    assert process.returncode == 130 and nothing_left(), text
+    code, text = run(tmp_path, "--resume", fake=True)
+    assert code == 0, text
+    folder = only_run(tmp_path)
+    traced = records(folder, "traced")
+    assert sorted((record["cell"], record["start"]) for record in traced) == sorted({(c, 0) for c, *_ in undisturbed})
+    assert set(trials(folder)) == undisturbed  # the same trials with the same prompts as without a recorder
+    for record in traced:
+        assert {steps["kind"]: steps["count"] for steps in record["times"]["steps"]} == {
+            **{"prefill": 1, "first decode": 1, "decode": 4},
+        }
+        timed = [each for each in records(folder) if each["engine"] == record["engine"]]
+        assert all(each["end_ns"] < record["start_ns"] for each in timed)
+        windows = [(each["start_ns"], each["end_ns"]) for each in traced if each["engine"] == record["engine"]]
+        spans = timeline.read(folder / record["folder"]).spans.query("site == 'scheduler.schedule'")["start_ns"]
+        assert len(spans) == 6 * len(windows)  # nothing but the recorded trials
+        assert all(any(begin <= moment < end for begin, end in windows) for moment in spans)
 
 
 @pytest.mark.parametrize("delay_s", [0.0, 0.2, 0.5])

@@ -48,6 +48,10 @@ class WindowTimes:
         """The mean request's nanoseconds by stage; empty without a whole request."""
         return _mean(self.stages_ns, self.requests)
 
+    def step_budget(self, kind: str) -> Budget:
+        """The mean step of a kind, its nanoseconds by phase; empty without one."""
+        return next((steps.budget() for steps in self.steps if steps.kind == kind), {})
+
 
 def _mean(total_ns: Mapping[str, int], count: int) -> Budget:
     return {name: ns / count for name, ns in total_ns.items()} if count else {}

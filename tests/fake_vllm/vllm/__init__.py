@@ -50,9 +50,9 @@ class LLM:
             os.kill(os.getpid(), signal.SIGKILL)
         steps = parameters.settings["max_tokens"]
         for step in range(steps):
-            self.scheduler.schedule(len(inputs), step)
+            scheduled = self.scheduler.schedule(len(inputs), step)
             time.sleep(STEP_S)
-            self.scheduler.update_from_output()
+            self.scheduler.update_from_output(scheduled, None)
         now = time.monotonic()
         stats = SimpleNamespace(
             queued_ts=now, scheduled_ts=now, first_token_ts=now, last_token_ts=now + 0.1, first_token_latency=0.01

@@ -24,5 +24,5 @@ class Scheduler:
             finished_req_ids=set(),
         )
 
-    def update_from_output(self):
-        return None
+    def update_from_output(self, scheduler_output, model_runner_output):
+        return {}
