@@ -5,7 +5,7 @@ What runs inside vLLM is loaded under a name of its own: no `tracing` or `probes
 """
 
 import os
-from typing import Any
+from types import ModuleType
 
 STEP_LOG = "ENGINESCOPE_STEP_LOG"  # a folder: each process that schedules writes its step log there
 TRACE = "ENGINESCOPE_TRACE"  # a folder: each process writes its spans there
@@ -30,17 +30,36 @@ def load() -> None:
             install.install_recorder(trace, os.environ.get(NVTX) if LISTENER in os.environ else None)
 
 
-def hooks_module(name: str) -> Any:
+def hooks_module(name: str) -> ModuleType:
     """A module of `tracing.hooks`, loaded from beside this file whatever else is called `tracing`."""
     import importlib
     import sys
-    from types import ModuleType
 
     if PACKAGE not in sys.modules:
         package = ModuleType(PACKAGE)
         package.__path__ = [os.path.join(os.path.dirname(os.path.abspath(__file__)), "tracing")]
         sys.modules[PACKAGE] = package
     return importlib.import_module(f"{PACKAGE}.hooks.{name}")
+
+
+def end_at_interrupt() -> None:
+    """Until `run_main` has a command's `main`, Ctrl-C ends `python -m room.command` with a line and no traceback.
+
+    Each room calls this before anything is imported. What is interrupted before that is Python's own start.
+    """
+    import sys
+
+    if sys.argv[:1] == ["-m"]:  # Python is still looking for the command
+        import signal
+
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, interrupted)
+
+
+def interrupted(*_: object) -> None:
+    """End at once; nothing is begun yet that would have to be put away."""
+    os.write(2, b"interrupted\n")
+    os._exit(130)
 
 
 def refuse_strangers(*rooms: str) -> None:

@@ -3,6 +3,7 @@
 It owns the text (`walkthrough/`), its anchors and claims, and the measured values that it quotes.
 """
 
-from enginescope_plugin import refuse_strangers
+from enginescope_plugin import end_at_interrupt, refuse_strangers
 
+end_at_interrupt()
 refuse_strangers("probes", "tracing")

@@ -3,6 +3,7 @@
 It owns the sweep: spec, engine, records and tables, by the rules of honest measurement.
 """
 
-from enginescope_plugin import refuse_strangers
+from enginescope_plugin import end_at_interrupt, refuse_strangers
 
+end_at_interrupt()
 refuse_strangers("probes", "tracing")

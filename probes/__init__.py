@@ -2,3 +2,7 @@
 
 It owns the machine fingerprint and the default model, and is the floor that the other rooms stand on.
 """
+
+from enginescope_plugin import end_at_interrupt
+
+end_at_interrupt()

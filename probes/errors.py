@@ -14,6 +14,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from enginescope_plugin import interrupted
+
 FAILED = 1
 USAGE = 2
 INCOMPLETE = 3
@@ -41,7 +43,8 @@ def run_main(main: Callable[[], int]) -> None:
     code: int | str | None
     try:
         try:
-            code = main()
+            with _interruptible():
+                code = main()
         except SystemExit as ended:  # --help
             code = ended.code
         if sys.stdout:
@@ -81,29 +84,48 @@ def _discard_output() -> None:
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """SIGTERM ends a command as Ctrl-C does: what is being written is finished, children are stopped.
-
-    Python raises an interrupt wherever it is, and only prints it in a callback: of an import's lock, say, or where an
-    object ends. One that is lost like that is sent again.
-    """
+    """SIGTERM ends a command as Ctrl-C does: what is being written is finished, children are stopped."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        with _sent_again(signal.SIGTERM):
+            yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C raises an interrupt, where until now it ended the process (`end_at_interrupt`)."""
+    if signal.getsignal(signal.SIGINT) is interrupted:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    with _sent_again(signal.SIGINT):
+        yield
+
+
+@contextmanager
+def _sent_again(number: signal.Signals) -> Iterator[None]:
+    """An interrupt that Python loses is sent again, as signal `number`.
+
+    Python raises an interrupt wherever it is, and only prints it in a callback: of an import's lock, say, or where an
+    object ends.
+    """
 
     def send_again(lost: sys.UnraisableHookArgs) -> None:
         if lost.exc_type is not KeyboardInterrupt:
             hook(lost)
             return
-        timers.append(threading.Timer(AGAIN_S, os.kill, (os.getpid(), signal.SIGTERM)))
+        timers.append(threading.Timer(AGAIN_S, os.kill, (os.getpid(), number)))
         timers[-1].start()
 
     timers: list[threading.Timer] = []
-    before, hook = signal.signal(signal.SIGTERM, interrupt), sys.unraisablehook
-    sys.unraisablehook = send_again
+    hook, sys.unraisablehook = sys.unraisablehook, send_again
     try:
         yield
     finally:
         for timer in timers:
-            timer.cancel()  # behind the block, SIGTERM would end the process by itself
+            timer.cancel()  # behind the block, the signal would end the process by itself
         sys.unraisablehook = hook
-        signal.signal(signal.SIGTERM, before)

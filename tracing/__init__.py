@@ -3,6 +3,7 @@
 It owns the hooks that each vLLM process loads and the readers of what they write; it is free when off.
 """
 
-from enginescope_plugin import refuse_strangers
+from enginescope_plugin import end_at_interrupt, refuse_strangers
 
+end_at_interrupt()
 refuse_strangers("probes")

@@ -31,15 +31,15 @@ run_main(main)
 
 
 LOST_INTERRUPT = """
-import signal, time
+import contextlib, signal, time
 from probes.errors import run_main, terminable
 
 class Ending:
     def __del__(self) -> None:
-        signal.raise_signal(signal.SIGTERM)  # what is raised here, Python prints and forgets
+        signal.raise_signal(NUMBER)  # what is raised here, Python prints and forgets
 
 def main() -> int:
-    with terminable():
+    with WITHIN:
         Ending()
         time.sleep(60)
     return 0
@@ -73,9 +73,23 @@ def test_an_interrupt_within_a_text_that_runs_ends_with_130_and_not_by_a_signal(
     assert (ended.returncode, ended.stderr) == (130, "interrupted\n")
 
 
-def test_an_interrupt_that_falls_into_a_callback_is_not_lost(tmp_path: Path) -> None:
-    (tmp_path / "ending.py").write_text(LOST_INTERRUPT)
+@pytest.mark.parametrize(
+    ("number", "within"), [("signal.SIGTERM", "terminable()"), ("signal.SIGINT", "contextlib.nullcontext()")]
+)
+def test_an_interrupt_that_falls_into_a_callback_is_not_lost(number: str, within: str, tmp_path: Path) -> None:
+    (tmp_path / "ending.py").write_text(LOST_INTERRUPT.replace("NUMBER", number).replace("WITHIN", within))
     command = [sys.executable, "-m", "ending"]
     environ = {"PYTHONPATH": str(ROOT)}
     ended = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=50)
+    assert (ended.returncode, ended.stderr) == (130, "interrupted\n")
+
+
+@pytest.mark.parametrize("room", ["notes", "offline", "probes", "tracing"])
+def test_an_interrupt_of_a_commands_first_imports_is_one_line(room: str, tmp_path: Path) -> None:
+    package = tmp_path / "room"
+    package.mkdir()
+    (package / "__init__.py").write_text((ROOT / room / "__init__.py").read_text())
+    (package / "command.py").write_text("import signal\nsignal.raise_signal(signal.SIGINT)\n")
+    command = [sys.executable, "-m", "room.command"]
+    ended = subprocess.run(command, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
     assert (ended.returncode, ended.stderr) == (130, "interrupted\n")
