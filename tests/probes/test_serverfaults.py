@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from probes.serve.faults import KNOWN, diagnose, error_lines
+from probes.serve.causes import KNOWN
+from probes.serve.faults import diagnose, error_lines
 from probes.serve.process import NotReady, StartPhase, Startup, phase_of
 
 
@@ -78,6 +79,35 @@ def test_the_cause_is_in_the_first_words_and_all_are_shown_once() -> None:
         ("safetensors_rust.SafetensorError: Error while deserializing header", "damaged", "fetch it again"),
         ("requests.exceptions.ConnectionError: HTTPSConnectionPool: Max retries exceeded", "model not found", "name"),
         ("Killed", "out of main memory", "end what else runs"),
+        ("ModuleNotFoundError: No module named 'flash_attn'", "flash_attn is not installed", "pip install flash-attn"),
+        ("ModuleNotFoundError: No module named 'vllm.vllm_flash_attn'", "flash_attn is not installed", "TRITON_ATTN"),
+        ("ImportError: This modeling file requires the following packages that were not found in your environment: "
+         "einops, timm. Run `pip install einops timm`", "not installed", "pip install einops timm"),
+        ("ModuleNotFoundError: No module named 'decord'", "in this Python: decord", "has it"),
+        ("ValueError: Unrecognized configuration class <class 'x.XConfig'> for this kind of AutoModel: A.",
+         "older than the model", "upgrade"),
+        ("ValueError: Tokenizer class NewTokenizer does not exist or is not currently imported.", "older", "upgrade"),
+        ("ValueError: Unrecognized model in /models/lora. Should have a `model_type` key in its config.json.",
+         "config.json", "adapter"),
+        ("ValueError: Please set the option `trust_remote_code=True` to permit loading", "own", "trust_remote_code"),
+        ("PermissionError: [Errno 13] Permission denied: '/data/hub/models--a--b'", "write /data/hub/models--a--b",
+         "HF_HOME"),
+        ("OSError: PermissionError at /root/.cache/huggingface/hub when downloading a/b.", "/root/.cache", "HF_HOME"),
+        ("PermissionError: [Errno 13] Permission denied", "port 9 is not for everybody", "--port 8000"),
+        ("run.sh: line 2:    41 Segmentation fault      (core dumped) python server.py", "segmentation fault",
+         "PYTHONFAULTHANDLER"),
+        ("Fatal Python error: Segmentation fault", "segmentation fault", "PYTHONFAULTHANDLER"),
+        ("RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): "
+         "{'EngineCore_DP0': -11}", "segmentation fault", "PYTHONFAULTHANDLER"),
+        ("RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): "
+         "{'EngineCore_DP0': -9}", "out of main memory", "end what else runs"),
+        ("Worker proc VllmWorker-1 died unexpectedly (exit code: -4), shutting down", "wrong build", "AVX"),
+        ("ImportError: /lib/libstdc++.so.6: version `GLIBCXX_3.4.32' not found", "wrong build", "newer system"),
+        ("requests.exceptions.SSLError: [SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed", "not trusted",
+         "SSL_CERT_FILE"),
+        ("huggingface_hub.errors.HfHubHTTPError: 429 Client Error: Too Many Requests for url", "too many", "HF_TOKEN"),
+        ("OSError: [Errno 24] Too many open files", "open files", "ulimit -n"),
+        ("torch.AcceleratorError: CUDA error: an illegal memory access was encountered", "a kernel failed", "BLOCKING"),
     ],
 )  # fmt: skip
 def test_known_faults(line, cause, remedy) -> None:
@@ -100,6 +130,8 @@ def test_unknown_ends() -> None:
     killed = diagnose("INFO 11-21 11:27:43 [a.py:1] on its way\n", NotReady(-9, "loads the weights"), 9, on_gpu=False)
     assert killed.what == "it was ended by SIGKILL; the last thing it did: loads the weights"
     assert killed.cause.startswith("out of main memory") and killed.lines
+    faulted = diagnose("INFO 11-21 11:27:43 [a.py:1] on its way\n", NotReady(-11, "x"), 9, on_gpu=False)
+    assert faulted.cause.startswith("a segmentation fault") and "PYTHONFAULTHANDLER" in faulted.remedy
     other = diagnose("ValueError: something new\n", NotReady(1, "x"), 9, on_gpu=False)
     assert other.cause == "not one of the causes known here" and other.lines == ["ValueError: something new"]
     assert error_lines("") == []
