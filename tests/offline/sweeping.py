@@ -17,6 +17,10 @@ ROOT = Path(__file__).resolve().parents[2]
 FAKE = ROOT / "tests" / "fake_vllm"
 SMALL = ("--load-format", "dummy", "--input-len", "96", "--shared-prefix-len", "64", "--output-len", "8")
 SMALL += ("--repeats", "2", "--starts", "1")
+# On the stand-in: two arms of two cells, three trials of each.
+GRID = ("--load-format", "dummy", "--batch-size", "1,3", "--block-size", "32,64", "--prefix-caching", "off")
+GRID += ("--input-len", "40", "--shared-prefix-len", "8", "--output-len", "6", "--repeats", "3")
+GRID += ("--starts", "1")
 STARTED: set[Path] = set()  # the folders that sweeps of this process write to
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
-import random
 import shutil
 import signal
 import subprocess
@@ -14,14 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.offline.sweeping import nothing_left, only_run, records, run, start, trials
+from tests.offline.kills import kill_and_continue
+from tests.offline.sweeping import GRID, nothing_left, only_run, records, run, start, trials
 from tests.shells import until
 from tracing import timeline
 
 pytestmark = pytest.mark.slow(220)
-GRID = ("--load-format", "dummy", "--batch-size", "1,3", "--block-size", "32,64", "--prefix-caching", "off")
-GRID += ("--input-len", "40", "--shared-prefix-len", "8", "--output-len", "6", "--repeats", "3")
-GRID += ("--starts", "1")
 LIMIT_S = 300
 ALL_TRIALS = 2 * 2 * 3
 
@@ -77,32 +73,12 @@ def test_an_adaptive_run_adds_starts_until_the_budget_is_used(model: str, tmp_pa
     assert ",interrupted," not in (only_run(tmp_path) / "table.csv").read_text()
 
 
-def test_killed_at_twenty_places_nothing_is_lost_and_nothing_is_run_twice(
+def test_killed_at_eight_places_nothing_is_lost_and_nothing_is_run_twice(
     model: str, undisturbed: set[tuple[str, int, int]], tmp_path: Path
 ) -> None:
-    """SIGKILL in a write, at a sync, at a rename and while waiting, then `--resume`, over and over."""
-    draw, calls = random.Random(20), itertools.cycle(("write", "fsync", "select", "replace"))
-    kills, torn = 0, 0
-    program = (str(Path(__file__).parent / "killed_sweep.py"),)
-    for number in itertools.count():
-        out, words, before, code = tmp_path / str(number), ["--model", model, *GRID], set(), -signal.SIGKILL
-        while code == -signal.SIGKILL:
-            place = f"{next(calls)}:{draw.randint(1, 5)}"
-            code, text = run(out, *words, fake=True, program=program, KILL_AT=place)
-            kills += code == -signal.SIGKILL
-            assert nothing_left(), "a process of the killed sweep lives on"
-            if any(out.glob("*/*/*/run.json")):
-                folder = only_run(out)
-                torn += not (folder / "records.jsonl").read_bytes().endswith(b"\n")
-                assert before <= set(trials(folder)), "a finished trial was lost"
-                before, words = set(trials(folder)), ["--resume", str(folder)]
-        assert code == 0, text
-        completed = trials(only_run(out))
-        assert len(completed) == len(set(completed)), "a trial was run twice"
-        assert set(completed) == undisturbed
-        if kills >= 20:
-            break
-    assert torn, "no kill fell into a write: the test does not show what it should"
+    """`tests/bench/killed_sweeps.py` kills a hundred."""
+    kills = kill_and_continue(tmp_path, ["--model", model, *GRID], undisturbed, count=8, seed=20)
+    assert kills.torn, "no kill fell into a write: the test does not show what it should"
 
 
 def test_ctrl_c_ends_with_130_and_can_be_resumed(
