@@ -58,8 +58,7 @@ def rewritten(root: Path, write: Callable[[str, list[Anchor]], str]) -> Iterator
     try:
         for file, anchors in files.items():
             (root.parent / file).write_text(write(before[file], anchors))
-        tree = SourceTree.find(root)
-        tree._modules.update(UNCHANGED)
+        tree = tree_of(root)
         yield tree
         UNCHANGED.update(
             {name: module for name, module in tree._modules.items() if module and module.file not in files}
@@ -67,6 +66,13 @@ def rewritten(root: Path, write: Callable[[str, list[Anchor]], str]) -> Iterator
     finally:
         for file, text in before.items():
             (root.parent / file).write_text(text)
+
+
+def tree_of(root: Path) -> SourceTree:
+    """The copy as it is now."""
+    tree = SourceTree.find(root)
+    tree._modules.update(UNCHANGED)
+    return tree
 
 
 @contextmanager
@@ -282,7 +288,7 @@ def test_a_module_of_another_name(copied: Path) -> None:
     try:
         for path, other in moved.items():
             path.rename(other)
-        for anchor, verdict in verdicts(SourceTree.find(copied)):
+        for anchor, verdict in verdicts(tree_of(copied)):
             module, _, qualname = anchor.target.partition(":")
             assert verdict.standing == "moved", anchor
             assert verdict.target.endswith(f"_anew:{qualname}") and not verdict.target.startswith(f"{module}:")

@@ -15,7 +15,7 @@ from tests.needs import needs_vllm
 from tests.offline.load.loading import only_run, processes_of, run, small, start
 from tests.shells import until
 
-pytestmark = needs_vllm  # the default model's tokenizer comes with its set
+pytestmark = [needs_vllm, pytest.mark.slow(200)]  # the default model's tokenizer comes with its set
 
 QUICK = """
 [fast]
@@ -25,6 +25,7 @@ settings = {token_s = 0.0005}
 kind = "torch"
 settings = {token_s = 0.001, dtype = "bfloat16", steps_lost = 7}
 """
+FAST = '[fast]\nkind = "torch"\nsettings = {token_s = 0.0005}\n'
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +163,7 @@ def test_a_killed_command_leaves_nothing_running_and_is_resumed(tmp_path: Path) 
 
 
 def test_the_budget_leaves_out_what_it_has_no_time_for(tmp_path: Path) -> None:
-    code, text = run(tmp_path, *small("--rates", "10", "--starts", "9", "--budget", "40s"), variants=QUICK)
+    code, text = run(tmp_path, *small("--rates", "10", "--starts", "9", "--budget", "30s"), variants=FAST)
     assert code == 0 and "left out of a start: the budget is spent" in text
     notes = read_load_run(only_run(tmp_path)).notes
     assert "fast at one at a time, 10 requests/s left out of a start: the budget is spent" in notes
