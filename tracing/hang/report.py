@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from html import escape
 from typing import Any
@@ -14,11 +14,12 @@ from tracing.hang import frames
 from tracing.hang.doing import HangCause, doing
 from tracing.hang.dump import ThreadStack
 from tracing.hang.explanation import Explanation, HangAnswer
-from tracing.hang.situation import MemberProcess, Situation
+from tracing.hang.situation import IN_KERNEL, STOPPED, TRACED, ZOMBIE, MemberProcess, Situation
 from tracing.pyspy import waitingframes
-from tracing.pyspy.attribution import site_of
+from tracing.pyspy.attribution import site_of, stage_of
 
 SCHEMA = 1
+STATES = {"R": "runs", "S": "sleeps", IN_KERNEL: "in the kernel", STOPPED: "stopped", TRACED: "traced", ZOMBIE: "ended"}
 NO_HANG = (HangCause.IDLE, HangCause.SLOW, HangCause.CLIENT)
 
 
@@ -37,8 +38,7 @@ def lines(situation: Situation, explanation: Explanation) -> Iterator[str]:
     yield first_line(explanation)
     for answer in answers[1:]:
         yield f"or {_line(answer)}"
-    if apart := dict.fromkeys(answer.apart for answer in answers if answer.apart):
-        yield f"what would tell {'them apart' if answers[1:] else 'more'}: {'; '.join(apart)}"
+    yield from _apart(answers)
     if explanation.chain:
         yield ""
         yield "who waits for whom"
@@ -50,6 +50,11 @@ def lines(situation: Situation, explanation: Explanation) -> Iterator[str]:
     if rest:
         yield ""
         yield from rest
+
+
+def _apart(answers: Sequence[HangAnswer]) -> Iterator[str]:
+    if apart := dict.fromkeys(answer.apart for answer in answers if answer.apart):
+        yield f"what would tell {'them apart' if answers[1:] else 'more'}: {'; '.join(apart)}"
 
 
 def facts(situation: Situation) -> Iterator[str]:
@@ -116,7 +121,8 @@ def html(situation: Situation, explanation: Explanation) -> str:
         ),
         *(_section(process) for process in situation.processes if process.after),
     ]
-    about = "; ".join([*map(_line, explanation.answers[1:]), *explanation.notes, *facts(situation)])
+    others = [f"or {_line(answer)}" for answer in explanation.answers[1:]]
+    about = "; ".join([*others, *_apart(explanation.answers), *explanation.notes, *facts(situation)])
     return page(first_line(explanation), sections, about=about)
 
 
@@ -124,7 +130,16 @@ def _section(process: MemberProcess) -> PageSection:
     """A process's threads, those that do something first, each folded under its stage."""
     dump = process.after
     threads = sorted(dump.threads, key=lambda thread: thread != dump.main) if dump else []
-    return PageSection(process.label, "", Markup("\n").join(_folded(process, thread) for thread in threads))
+    return PageSection(process.label, _state(process), Markup("\n").join(_folded(process, each) for each in threads))
+
+
+def _state(process: MemberProcess) -> str:
+    """What /proc says, in words."""
+    state = process.state
+    if state is None:
+        return ""
+    used = "" if state.cpu_s is None else f"; {state.cpu_s:.2f} s of CPU between the looks"
+    return STATES.get(state.letter, state.letter) + (f" ({state.waits_in})" if state.waits_in else "") + used
 
 
 def _folded(process: MemberProcess, thread: ThreadStack) -> Markup:
@@ -132,6 +147,7 @@ def _folded(process: MemberProcess, thread: ThreadStack) -> Markup:
     site = site_of(stack, process.role)
     now = doing(process.role, process.earlier(thread), thread).text if stack else "no frame of Python"
     state = waitingframes.state(stack) if stack else ""
-    heading = f"{thread.name or thread.number}: {site.stage if site else 'no stage'}; {now} ({state})"
+    now += f" ({state})" if state and state not in now else ""
+    heading = f"{thread.name or thread.number}: {stage_of(site, process.role) if site else 'no stage'}; {now}"
     shown = "\n".join(escape(str(frame)) for frame in reversed(stack))
     return Markup("<details><summary>{}</summary><pre>{}</pre></details>").format(heading, Markup(shown))

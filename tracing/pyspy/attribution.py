@@ -49,7 +49,7 @@ def attributed(samples: Samples, timeline: Timeline | None) -> pd.DataFrame:
     sites = [site_of(samples.stacks[stack], role) for role, stack in pairs]
     frame["site"] = _picked([site.name if site else "" for site in sites], codes)
     frame["stage"] = _picked(
-        [_stage(site, role) if site else "" for site, (role, _) in zip(sites, pairs, strict=True)], codes
+        [stage_of(site, role) if site else "" for site, (role, _) in zip(sites, pairs, strict=True)], codes
     )
     frame["by_stack"] = frame["site"] != ""
     return by_clock(frame, timeline, samples.uncertainty_ns) if timeline and samples.uncertainty_ns >= 0 else frame
@@ -86,9 +86,9 @@ def _roles(samples: Samples, frame: pd.DataFrame, timeline: Timeline | None) -> 
 # --- which site ---
 
 
-def _by_function() -> dict[tuple[str, str], list[Site]]:
+def _by_function() -> dict[waitingframes.Key, list[Site]]:
     """Sites by file and function, without those that wrap what their target loads."""
-    sites: dict[tuple[str, str], list[Site]] = {}
+    sites: dict[waitingframes.Key, list[Site]] = {}
     for site in SITES:
         for target in site.targets if site.kind != "model" else ():
             module, _, function = target.partition(":")
@@ -96,7 +96,7 @@ def _by_function() -> dict[tuple[str, str], list[Site]]:
     return sites
 
 
-FUNCTIONS = _by_function()
+FUNCTIONS = waitingframes.with_bare(_by_function())
 # The sites that wrap the model which was loaded: its methods, in any of vLLM's models.
 MODELS = "vllm/model_executor/models/"
 METHODS = {"forward": "model.forward", "compute_logits": "model.logits"}
@@ -112,7 +112,8 @@ def site_of(stack: Stack, role: str) -> Site | None:
     return None
 
 
-def _stage(site: Site, role: str) -> str:
+def stage_of(site: Site, role: str) -> str:
+    """The stage of a site in a process of this role."""
     row = {key: getattr(site, key) for key in ("name", "stage", "role", "share")}
     return as_seen(row, [role])["stage"]
 

@@ -8,9 +8,10 @@ import sys
 from pathlib import Path
 
 from tests.tracing.hang.reports import FRONT, WAITING_CORE, idle_worker
-from tests.tracing.hang.situations import situation, worker
+from tests.tracing.hang.situations import situation, with_state, worker
 from tracing.hang.chain import explain
 from tracing.hang.report import as_json, html, lines
+from tracing.hang.situation import ProcessState
 
 ROOT = Path(__file__).resolve().parents[3]
 ENGINE = situation(FRONT, WAITING_CORE, worker(20, "Worker_TP0", "search (mine.py:4)"))
@@ -47,6 +48,16 @@ def test_the_page_has_every_stack_and_escapes_it() -> None:
     page = html(engine, explain(engine))
     assert "&lt;genexpr&gt; (mine.py:4)" in page and "<genexpr>" not in page
     assert "run_busy_loop (vllm/v1/engine/core.py:1000)" in page
+
+
+def test_the_page_has_what_would_tell_answers_apart_and_what_proc_says() -> None:
+    engine = with_state(
+        situation(FRONT, WAITING_CORE, idle_worker(20, "Worker_TP0")), 20, ProcessState("S", "poll", 0.5)
+    )
+    page = html(engine, explain(engine))
+    assert "what would tell them apart: python -m tracing.record" in page
+    assert "sleeps (poll); 0.50 s of CPU between the looks" in page
+    assert "MainThread: wait: core; waits for the next call (poll)" in page
 
 
 def command(*words: str) -> subprocess.CompletedProcess[str]:
