@@ -135,13 +135,23 @@ def _is_python(process: psutil.Process) -> bool:
 
 
 def _member(process: psutil.Process, root: psutil.Process) -> Member:
-    name = title(process)
+    name = title(process) or _last_title(process)
     if name:
         return Member(process.pid, ROLES[next(role for role in ROLES if name.startswith(role))], name)
     if process == root:
         return Member(process.pid, FRONT_END, _program(process))
     line = " ".join(_cmdline(process))
     return Member(process.pid, STARTING if "multiprocessing.spawn" in line else HELPER, _program(process))
+
+
+def _last_title(process: psutil.Process) -> str:
+    """What is left of the title of a process that has ended and was not waited for: its first 15 letters."""
+    try:
+        left = process.name().partition("::")[2] if process.status() == psutil.STATUS_ZOMBIE else ""
+    except psutil.Error:
+        return ""
+    name = next((role for role in ROLES if left and role.startswith(left)), left)
+    return name if name.startswith(tuple(ROLES)) else ""
 
 
 def _program(process: psutil.Process) -> str:

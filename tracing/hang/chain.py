@@ -112,7 +112,7 @@ def _walk(situation: Situation) -> Explanation:
             return Explanation(answers, (Link(frames.CLIENT, front.label, "an answer", answers[0].frame),))
     if not cores:
         workers = situation.having(frames.WORKER)
-        return explain_workers(situation, None, workers) if workers else _no_core(situation, fronts)
+        return explain_workers(situation, None, workers) if workers else _no_core(fronts)
     explanations = [explain_core(situation.around(core), core) for core in sorted(cores, key=waits_for_request)]
     telling = min(explanations, key=_tells_little)
     together = [each.answers[0] for each in explanations if each.answers[0].cause == HangCause.COLLECTIVE]
@@ -155,7 +155,10 @@ def _polls(stack: Sequence[Frame]) -> bool:
     return bool(stack) and frames.is_one_of(stack[-1], frames.LOOPS)
 
 
-def _no_core(situation: Situation, fronts: Sequence[MemberProcess]) -> Explanation:
+def _no_core(fronts: Sequence[MemberProcess]) -> Explanation:
     label = fronts[0].label if fronts else ENGINE
-    text = "waits, and there is neither a core nor a worker among these dumps"
-    return Explanation.single(HangCause.UNKNOWN, label, text, apart="py-spy dump of its other processes")
+    where, apart = "among these dumps", "py-spy dump of its other processes"
+    if fronts and fronts[0].state:
+        where, apart = "of it on this machine", f"its log: whether they have ended; on other machines, {apart}"
+    text = f"waits, and there is neither a core nor a worker {where}"
+    return Explanation.single(HangCause.UNKNOWN, label, text, apart=apart)

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 IDLE, LOOP, LOCK, ASLEEP, LOST, SLOW = "idle", "loop", "lock", "asleep", "lost", "slow"
@@ -75,6 +76,7 @@ def background(function: Callable[[], None], name: str) -> None:
 
 
 def worker(kind: str, rank: str) -> None:
+    Path("/proc/self/comm").write_text("VLLM::Worker_TP")  # as whoever sets a title does: it outlives the process
     names = defined(WORKER, "vllm/v1/executor/multiproc_executor.py")
     messages: queue.Queue[None] = queue.Queue()
     dequeue = defined(QUEUE, "vllm/distributed/device_communicators/shm_broadcast.py", messages=messages)[

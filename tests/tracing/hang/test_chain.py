@@ -244,3 +244,9 @@ Thread 1 (active): "MainThread"
 def test_the_cores_dump_alone_asks_for_the_workers() -> None:
     answer = first(situation(FRONT, WAITING_CORE))
     assert (answer.cause, answer.apart) == (HangCause.UNKNOWN, "py-spy dump of each worker")
+
+
+def test_a_front_end_alone_is_told_where_its_core_may_be() -> None:
+    pasted = situation(FRONT)
+    assert first(pasted).text == "waits, and there is neither a core nor a worker among these dumps"
+    assert first(with_state(pasted, 1, ProcessState("S"))).text.endswith("of it on this machine")

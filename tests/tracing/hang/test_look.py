@@ -50,6 +50,11 @@ def settled(port: int) -> Group:
     pytest.fail("the stand-in did not start, or py-spy may not look into it")
 
 
+def letter_of(pid: int) -> str:
+    state = procfs.state_of(pid)
+    return state.letter if state else ""
+
+
 def stands(member: Member) -> bool:
     """Whether a process has come to the function that it stays in, and its threads have started."""
     names = {frame.name for thread in stacks.dumped(member.pid, "").threads for frame in thread.python}
@@ -88,10 +93,20 @@ def test_a_stopped_worker_is_named_and_stays_stopped() -> None:
         worker = next(member for member in group if member.name == "Worker_TP1")
         os.kill(worker.pid, signal.SIGSTOP)
         explanation = explained((group, at))
-        after = procfs.state_of(worker.pid)
-    assert (explanation.answers[0].cause, after and after.letter) == (HangCause.STOPPED, "T")
+        after = letter_of(worker.pid)
+    assert (explanation.answers[0].cause, after) == (HangCause.STOPPED, "T")
     assert explanation.answers[0].process == f"worker Worker_TP1 ({worker.pid})"
     assert [link.awaited for link in explanation.chain][-1] == f"worker Worker_TP1 ({worker.pid})"
+
+
+def test_a_worker_that_was_killed_is_named() -> None:
+    with engine(standin.ASLEEP) as (group, _):
+        worker = next(member for member in group if member.name == "Worker_TP1")
+        os.kill(worker.pid, signal.SIGKILL)
+        while letter_of(worker.pid) != "Z":
+            time.sleep(0.05)
+        answer = explained(look.group_at(str(group[0].pid))).answers[0]
+    assert (answer.cause, answer.process) == (HangCause.ENDED, f"worker Worker_TP ({worker.pid})")
 
 
 def test_a_blocked_event_loop_is_named() -> None:

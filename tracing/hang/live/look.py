@@ -20,7 +20,7 @@ from tracing.hang.explanation import Explanation
 from tracing.hang.frames import CORE
 from tracing.hang.live import counting, procfs, stacks
 from tracing.hang.live.lastspans import Recorded, recorded
-from tracing.hang.situation import STOPPED, TRACED, Counters, MemberProcess, ProcessState, Situation, in_order
+from tracing.hang.situation import STOPPED, TRACED, ZOMBIE, Counters, MemberProcess, ProcessState, Situation, in_order
 from tracing.pyspy.sampler import recorder_folder
 
 UNCLEAR = (HangCause.PYTHON, HangCause.LOCK, HangCause.UNKNOWN)  # what a look at C's functions may tell more about
@@ -90,6 +90,8 @@ def _look(members: Sequence[Member], at: Endpoint | None, folder: str) -> Look:
     for member in members:
         if state := procfs.state_of(member.pid):
             states[member.pid] = state
+            if state.letter == ZOMBIE:
+                continue
             try:
                 dumps[member.pid] = stacks.dumped(member.pid, member.name, state.letter in (STOPPED, TRACED))
             except EnginescopeError as error:
