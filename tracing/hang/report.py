@@ -73,6 +73,11 @@ def facts(situation: Situation) -> Iterator[str]:
         yield f"in the last recorded step: {', '.join(situation.requests[:8])}" + (
             " …" if situation.requests[8:] else ""
         )
+    for process in situation.processes:
+        if own := [span for span in situation.spans if span.pid == process.pid]:
+            last = min(own, key=lambda span: span.age_s)
+            step = f" of step {last.step}" if last.step >= 0 else ""
+            yield f"{process.label}: last recorded {last.site}{step}, {last.age_s:.1f} s ago"
     for notice in situation.notices:
         yield f"{notice.title or 'a log'} says: {notice.text}"
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from tests.tracing.hang.reports import FRONT, WAITING_CORE, idle_worker
 from tests.tracing.hang.situations import situation, with_state, worker
 from tracing.hang.chain import explain
-from tracing.hang.report import as_json, html, lines
-from tracing.hang.situation import ProcessState
+from tracing.hang.report import as_json, facts, html, lines
+from tracing.hang.situation import LastSpan, ProcessState
 
 ROOT = Path(__file__).resolve().parents[3]
 ENGINE = situation(FRONT, WAITING_CORE, worker(20, "Worker_TP0", "search (mine.py:4)"))
@@ -33,6 +34,18 @@ def test_two_answers_are_told_apart() -> None:
     text = list(lines(engine, explain(engine)))
     assert text[1].startswith("or waits for a message")
     assert text[2].startswith("what would tell them apart: python -m tracing.record")
+
+
+def test_the_last_span_of_each_process_is_told() -> None:
+    spans = (
+        LastSpan(20, 20, "worker.execute", "worker", 7, 5.25),
+        LastSpan(10, 10, "scheduler.schedule", "core", 8, 5.0),
+        LastSpan(10, 11, "core.input", "core input", -1, 4.0),
+    )
+    assert list(facts(replace(ENGINE, spans=spans))) == [
+        "core EngineCore (10): last recorded core.input, 4.0 s ago",
+        "worker Worker_TP0 (20): last recorded worker.execute of step 7, 5.2 s ago",
+    ]
 
 
 def test_json_for_programs() -> None:
