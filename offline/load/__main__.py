@@ -31,11 +31,13 @@ NAMED = (
     "base_url",
     "knee",
 )
+RATES_HELP = "requests a second (default with --arrivals recorded: the recording's own)"
 KNEE_HELP = "search the highest sustainable rate of each variant; it begins at the first of --rates"
 EPILOG = """examples:
   python -m offline.load --rates 1,2,4,8                    the default model, Alpaca-like lengths, three variants
   python -m offline.load --rates 1,5,10,20 --duration 60s --variants all --budget 4h --starts 3
   python -m offline.load --rates 4,8 --variants vllm-page,vllm-page+prefix-caching --workload mix_profile.json
+  python -m offline.load --workload production.jsonl --arrivals recorded    recorded traffic as it came
   python -m offline.load --rates 4,8 --variants-file variants.toml
   python -m offline.load --knee --budget 2h                 the highest rate that each variant sustains, as a bracket
   python -m offline.load --rates 4,8 --base-url http://127.0.0.1:8000
@@ -70,7 +72,7 @@ def add_traffic(traffic: argparse._ActionsContainer) -> None:
     from offline.load.spec import numbers
     from offline.spec.effort import duration
 
-    traffic.add_argument("--rates", type=numbers, metavar="R,…", help="requests a second")
+    traffic.add_argument("--rates", type=numbers, metavar="R,…", help=RATES_HELP)
     traffic.add_argument(
         "--duration", type=duration, metavar="T", help="of each rate, such as 30s or 2min (default 60s)"
     )

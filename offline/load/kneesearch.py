@@ -7,10 +7,10 @@ from functools import cached_property
 from pathlib import Path
 
 from offline.load.folder import read_requests
-from offline.load.plans import fitting, rate_times, schedule_head, search_scatter
+from offline.load.plans import rate_schedule, schedule_head, search_scatter
 from offline.load.preparation import PreparedLoad
 from offline.load.records import MeasuredRate
-from offline.load.schedule import make_schedule, write_schedule
+from offline.load.schedule import write_schedule
 from offline.traffic.figures import rate_backlog
 from offline.traffic.knee import WIDTH, Bracket, RateTrial, bracket, least_requests, most_requests, next_trial
 from offline.workload.files import read_workload
@@ -50,8 +50,7 @@ class KneeSearch:
             model, source = self.prepared.model, self.source
             spec = replace(self.prepared.run.spec, duration_s=trial.requests / trial.rate_req_s)
             head = replace(schedule_head(spec, model, source), rate_req_s=trial.rate_req_s)
-            times_s = rate_times(spec, source, trial.rate_req_s)
-            write_schedule(path, make_schedule(head, times_s, fitting(source, head, model)))
+            write_schedule(path, rate_schedule(source, head, trial.rate_req_s, model))
         return path
 
     def judge(self, trial: RateTrial, measured: MeasuredRate, folder: Path) -> str:

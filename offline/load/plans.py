@@ -24,9 +24,9 @@ from offline.load.schedule import (
 from offline.load.spec import LoadSpec
 from offline.spec import model as models
 from offline.spec.limits import model_positions
-from offline.traffic.knee import most_requests
+from offline.traffic.knee import least_requests, most_requests
 from offline.workload.items import Item
-from offline.workload.source import WorkloadSource
+from offline.workload.source import WorkloadSource, arrivals_s
 from offline.workload.tokenizer import tokenizer_digest
 from probes.errors import usage_error
 from probes.memory.footprint import model_folder
@@ -58,21 +58,57 @@ def made(spec: LoadSpec, source: WorkloadSource, head: ScheduleHead, model: Path
     closed = [0.0] * max(20, int(CLOSED_REQUESTS_S * spec.duration_s))
     yield make_schedule(replace(head, arrivals=CLOSED), closed, fitting(source, head, model))
     for rate in sorted(spec.rates) if not spec.knee else ():
-        times_s = rate_times(spec, source, rate)
-        yield make_schedule(replace(head, rate_req_s=rate), times_s, fitting(source, head, model))
+        yield rate_schedule(source, replace(head, rate_req_s=rate), rate, model)
 
 
-def rate_times(spec: LoadSpec, source: WorkloadSource, rate: float) -> list[float]:
-    """When the requests of a rate are due."""
-    if spec.arrivals == RECORDED:
-        return replayed_times(source.arrivals_s, rate, spec.duration_s)
-    seed = int.from_bytes(hashlib.sha256(f"{spec.seed}/{rate}".encode()).digest()[:6], "big")
-    return arrival_times(spec.arrivals, rate, spec.duration_s, seed, spec.burstiness)
+def rate_schedule(source: WorkloadSource, head: ScheduleHead, rate_req_s: float, model: Path | str) -> Schedule:
+    """The requests of a rate: a recording's own at their times, else drawn ones at drawn times.
+
+    A recording that ends before the duration ends it, so that no rate is counted over a time in which nothing comes.
+    """
+    if head.arrivals != RECORDED:
+        seed = int.from_bytes(hashlib.sha256(f"{head.seed}/{rate_req_s}".encode()).digest()[:6], "big")
+        times_s = arrival_times(head.arrivals, rate_req_s, head.duration_s, seed, head.burstiness)
+        return make_schedule(head, times_s, fitting(source, head, model))
+    items = recorded_items(source, model)
+    times_s = replayed_times(arrivals_s(items), rate_req_s, head.duration_s)
+    end_s = times_s[-1] + 1 / rate_req_s if len(times_s) == len(items) else head.duration_s
+    return make_schedule(replace(head, duration_s=min(head.duration_s, end_s)), times_s, items)
+
+
+def recorded_items(source: WorkloadSource, model: Path | str) -> list[Item]:
+    """The items of a recording that the model can hold, in the order in which they came."""
+    return [item for item in source.recording if _tokens(item) <= longest_request(model)]
+
+
+def as_recorded(spec: LoadSpec, source: WorkloadSource, model: Path | str) -> LoadSpec:
+    """What is asked for, at the recording's own rate and for its own time where no rate is named.
+
+    Refused where it is a search that needs more requests than were recorded.
+    """
+    times_s = arrivals_s(recorded_items(source, model))
+    if spec.knee and len(times_s) < (least := least_requests(search_scatter(spec, source))):
+        raise usage_error(
+            f"--knee tries rates with {least:,} requests or more, and {source.name} recorded {len(times_s)}: "
+            "choose other --arrivals"
+        )
+    if spec.knee or spec.rates:
+        return spec
+    if len(times_s) < 2 or times_s[0] == times_s[-1]:
+        raise usage_error(f"{source.name} recorded no two arrivals at different times: name --rates")
+    span_s = times_s[-1] - times_s[0]
+    rate = (len(times_s) - 1) / span_s
+    return replace(spec, rates=(rate,), duration_s=min(spec.duration_s, span_s + 1 / rate))
+
+
+def longest_request(model: Path | str) -> int:
+    """The most tokens that a request may have, prompt and output together."""
+    return model_positions(model) or sys.maxsize
 
 
 def fitting(source: WorkloadSource, head: ScheduleHead, model: Path | str) -> Iterator[Item]:
     """The items that the model can hold; a workload of which it holds none is refused."""
-    longest = model_positions(model) or sys.maxsize
+    longest = longest_request(model)
     items = source.draw(head.seed)
     first = next((item for item in itertools.islice(items, 10_000) if _tokens(item) <= longest), None)
     if first is None:

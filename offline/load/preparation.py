@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from offline.load.arrivals import RECORDED
 from offline.load.folder import LoadFolder, LoadRun, newest_unfinished, read_load_run
-from offline.load.plans import as_replayed, fitting, longest_searched, made, replayed, schedule_head
+from offline.load.plans import as_recorded, as_replayed, fitting, longest_searched, made, replayed, schedule_head
 from offline.load.schedule import make_schedule
 from offline.load.spec import LoadSpec
 from offline.records.continuation import same_model
@@ -49,6 +50,7 @@ def new_run(spec: LoadSpec, out: Path, variants_file: Path | None, schedules: Pa
     """Check all that can be checked before anything starts, make the schedules, and make the folder."""
     model, machine = models.find(spec.model, spec.load_format), fingerprint(engine_platform())
     source = read_workload(spec.workload, str(model))
+    spec = as_recorded(spec, source, model) if spec.arrivals == RECORDED else spec
     head = schedule_head(spec, model, source)
     plans = replayed(schedules, spec, head) if schedules else list(made(spec, source, head, model))
     spec = as_replayed(spec, plans) if schedules else spec

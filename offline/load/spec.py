@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass, field
 
-from offline.load.arrivals import KINDS, POISSON
+from offline.load.arrivals import KINDS, POISSON, RECORDED
 from offline.spec.effort import duration
 from probes.errors import usage_error
 
@@ -14,7 +14,7 @@ SLO_NAMES = ("ttft", "tpot", "e2e")
 
 @dataclass(frozen=True)
 class LoadSpec:
-    """One run, as asked. Times are seconds; `rates` may be empty where the knee is searched."""
+    """One run, as asked. Times are seconds; `rates` may be empty where the knee is searched or a recording replayed."""
 
     model: str = ""
     load_format: str = "auto"
@@ -32,7 +32,8 @@ class LoadSpec:
     slo_s: dict[str, float] = field(default_factory=dict)  # ttft, tpot, e2e
 
     def __post_init__(self) -> None:
-        if not (self.rates or self.knee) or any(not 0 < rate < float("inf") for rate in self.rates):
+        named = self.rates or self.knee or self.arrivals == RECORDED
+        if not named or any(not 0 < rate < float("inf") for rate in self.rates):
             raise usage_error(f"--rates takes rates above 0, not {', '.join(map(str, self.rates)) or 'none'}")
         if len(set(self.rates)) != len(self.rates):
             raise usage_error(f"--rates names one twice: {', '.join(f'{rate:g}' for rate in self.rates)}")

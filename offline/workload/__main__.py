@@ -114,7 +114,8 @@ def written(source: WorkloadSource, path: Path) -> int:
     from offline.workload.source import write_items
 
     write_items(path, source)
-    print(f"{len(source.items)} requests; use them with python -m offline.load --workload {path}\nWrote {path}")
+    replay = " --arrivals recorded" if source.recording else " --rates R,…"
+    print(f"{len(source.items)} requests; use them with python -m offline.load --workload {path}{replay}\nWrote {path}")
     return 0
 
 

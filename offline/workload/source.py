@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -44,12 +44,22 @@ class WorkloadSource:
             yield from order
 
     @property
+    def recording(self) -> list[Item]:
+        """The items whose arrivals were recorded, in the order in which they came."""
+        return sorted((item for item in self.items if item.at_s is not None), key=lambda item: item.at_s or 0.0)
+
+    @property
     def arrivals_s(self) -> list[float]:
         """The recorded arrivals, in order; none where they were not recorded."""
-        return sorted(item.at_s for item in self.items if item.at_s is not None)
+        return arrivals_s(self.recording)
 
     def __str__(self) -> str:
         return f"{self.name} ({'synthetic: ' if self.synthetic else ''}{self.origin})"
+
+
+def arrivals_s(items: Iterable[Item]) -> list[float]:
+    """The recorded arrivals of items."""
+    return [item.at_s for item in items if item.at_s is not None]
 
 
 def write_items(path: Path, source: WorkloadSource) -> None:

@@ -185,7 +185,7 @@ class Sender:
             ended_s=epoch_s(ended_s),
             latency_s=round(ended_s - scheduled_s, 6),
             ttft_s=round(stamps_ns[0] / 1e9 - scheduled_s, 6) if stamps_ns else None,
-            itl=[round((later - earlier) / 1e9, 6) for earlier, later in pairwise(stamps_ns)],
+            itl=[(later - earlier + 500) // 1000 / 1e6 for earlier, later in pairwise(stamps_ns)],  # whole µs
             status_code=attempt.status_code,
             error_type=refused.kind if refused else None,
             error_msg=str(refused) if refused else None,

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import orjson
+
 from probes.client.answer import Answer, Refused
 
 MARK = "a text"
+MARKED = Answer(texts=[MARK], has_choice=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """What stands before and behind the text in a chunk of whole events.
+    """What stands before and behind the text in a chunk of whole events; its quotes belong to the text.
 
-    | chunk                                     | head                     | text | tail      |
-    | ----------------------------------------- | ------------------------ | ---- | --------- |
-    | `data: {"choices":[{"text":" Hi"}]}⏎⏎`    | `data: {"choices":[{"text":"` | ` Hi` | `"}]}⏎⏎` |
+    | chunk                                 | head                         | text    | tail    |
+    | ------------------------------------- | ---------------------------- | ------- | ------- |
+    | `data: {"choices":[{"text":" Hi"}]}⏎⏎` | `data: {"choices":[{"text":` | `" Hi"` | `}]}⏎⏎` |
     """
 
     head: bytes
@@ -23,16 +26,14 @@ class Template:
     least_bytes: int
 
     def text(self, chunk: bytes) -> str:
-        """The text of a chunk that is like this one; nothing where it is another, or has to be unescaped."""
+        """The text of a chunk that is like this one; nothing where it is another."""
         if len(chunk) <= self.least_bytes or not chunk.startswith(self.head) or not chunk.endswith(self.tail):
             return ""
-        text = chunk[len(self.head) : -len(self.tail)]
-        if b'"' in text or b"\\" in text or b"\n" in text or b"\r" in text:
-            return ""
         try:
-            return text.decode()
-        except UnicodeDecodeError:
+            text = orjson.loads(chunk[len(self.head) : -len(self.tail)])
+        except orjson.JSONDecodeError:
             return ""
+        return text if type(text) is str else ""
 
 
 def learn(chunk: bytes, text: str) -> Template | None:
@@ -51,6 +52,6 @@ def learn(chunk: bytes, text: str) -> Template | None:
         has_output = answer.take(another)
     except Refused:
         return None
-    if not has_output or answer != Answer(texts=[MARK], has_choice=True):
+    if not has_output or answer != MARKED:
         return None
-    return Template(head + b'"', b'"' + tail, len(head) + len(tail) + 2)
+    return Template(head, tail, len(head) + len(tail))

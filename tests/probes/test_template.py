@@ -19,17 +19,19 @@ def chunk(text: str, **other: Any) -> bytes:
     return f"data: {json.dumps({'choices': [choice], 'usage': None, **other}, ensure_ascii=False)}\n\n".encode()
 
 
-def test_the_text_of_a_chunk_like_the_one_before() -> None:
+@pytest.mark.parametrize("text", [" Grüße", 'a "word"', "a\nline", "\\"])
+def test_the_text_of_a_chunk_like_the_one_before(text: str) -> None:
     template = learn(chunk(" Hi"), " Hi")
-    assert template is not None and template.text(chunk(" Grüße")) == " Grüße"
+    assert template is not None and template.text(chunk(text)) == text
 
 
 @pytest.mark.parametrize(
     "other",
     [
-        chunk('a "word"'),
-        chunk("a\nline"),
         chunk(""),
+        chunk(" you").replace(b'" you"', b'" you", "text": " all"'),
+        chunk(" you").replace(b'" you"', b"null"),
+        chunk(" you").replace(b'" you"', b'["you"]'),
         chunk(" you", id="another"),
         chunk(" you") + chunk(" all"),
         chunk(" you")[:-1],

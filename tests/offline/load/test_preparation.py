@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from offline.load.preparation import new_run
+import pytest
+
+from offline.load.preparation import PreparedLoad, new_run
+from offline.load.schedule import Schedule, read_schedule, schedule_name
 from offline.load.spec import LoadSpec
 from offline.workload.items import Item
 from offline.workload.source import WorkloadSource, write_items
 from probes.checkpoint import two_layer_model
+from probes.errors import EnginescopeError
 from tests.needs import needs_vllm
 
 pytestmark = needs_vllm  # the model's tokenizer comes with its set
@@ -43,3 +47,62 @@ def test_the_long_request_of_the_warm_up_has_room(tmp_path: Path) -> None:
 def test_the_long_request_of_a_search_has_room(tmp_path: Path) -> None:
     """A search sends thousands of requests, and so all of a file of a hundred."""
     assert room(tmp_path, knee=True, seed=5) == 640
+
+
+RECORDING = (Item(12, 4, at_s=0.0), Item(24, 8, at_s=0.5), Item(9000, 2, at_s=0.7), Item(16, 2, at_s=2.0))
+
+
+def replay(folder: Path, items: tuple[Item, ...] = RECORDING, **asked: object) -> tuple[PreparedLoad, list[Schedule]]:
+    """A run on recorded arrivals, and its schedules: one at a time, then the rates."""
+    write_items(folder / "items.jsonl", WorkloadSource("recorded", False, "literal", None, items[::-1]))
+    spec = LoadSpec(
+        model=str(two_layer_model()),
+        load_format="dummy",
+        workload=str(folder / "items.jsonl"),
+        arrivals="recorded",
+        variants=("vllm-page",),
+        **asked,  # type: ignore[arg-type]
+    )
+    prepared = new_run(spec, folder / "results", None, None)
+    prepared.folder.close()
+    names = ["one-at-a-time", *(schedule_name(rate) for rate in prepared.run.spec.rates)]
+    return prepared, [read_schedule(prepared.folder.path / "schedules" / f"{name}.jsonl") for name in names]
+
+
+def requests(schedule: Schedule) -> list[tuple[float, int, int]]:
+    """When each request is due, its prompt tokens and its output tokens."""
+    return [(each.at_s, len(each.prompt_token_ids), each.output_tokens) for each in schedule.requests]
+
+
+def test_recorded_traffic_is_replayed_as_it_came(tmp_path: Path) -> None:
+    """Each request keeps its time; the one that the model cannot hold is left out. Two gaps in two seconds."""
+    prepared, (_, schedule) = replay(tmp_path)
+    assert requests(schedule) == [(0.0, 12, 4), (0.5, 24, 8), (2.0, 16, 2)]
+    assert prepared.run.spec.rates == (1.0,)
+    assert schedule.head.duration_s == prepared.run.spec.duration_s == 3.0
+
+
+def test_recorded_traffic_at_another_rate_ends_with_its_last_request(tmp_path: Path) -> None:
+    _, (_, schedule) = replay(tmp_path, rates=(4.0,))
+    assert requests(schedule) == [(0.0, 12, 4), (0.125, 24, 8), (0.5, 16, 2)]
+    assert schedule.head.duration_s == 0.75
+
+
+def test_recorded_traffic_is_cut_at_the_duration(tmp_path: Path) -> None:
+    _, (_, schedule) = replay(tmp_path, duration_s=1.0)
+    assert (requests(schedule), schedule.head.duration_s) == ([(0.0, 12, 4), (0.5, 24, 8)], 1.0)
+
+
+@pytest.mark.parametrize(
+    ("items", "knee", "message"),
+    [
+        (RECORDING, True, r"--knee tries rates with 1,8\d\d requests or more, and recorded recorded 3"),
+        ((Item(12, 4, at_s=0.0),), False, "recorded recorded no two arrivals at different times: name --rates"),
+        ((Item(12, 4),), False, "recorded recorded no two arrivals at different times: name --rates"),
+    ],
+)
+def test_a_recording_that_is_too_short_is_refused(
+    tmp_path: Path, items: tuple[Item, ...], knee: bool, message: str
+) -> None:
+    with pytest.raises(EnginescopeError, match=message):
+        replay(tmp_path, items, knee=knee)
