@@ -5,12 +5,15 @@ The shapes that are missing here are run by `python -m tracing.shapes`, whose ta
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 
 import pytest
 
 from tests.engine.shapes import SHAPES, ShapeTraces, shapes
 from tracing.breakdown.stepkinds import busy_pieces
+from tracing.page import steptables
+from tracing.shapes.hindrance import STRAGGLER_FILE
 from tracing.shapes.pretend.truth import DeviceWait, StepTruth, read_truth
 from tracing.timeline.intervals import length
 
@@ -19,7 +22,7 @@ __all__ = ["shapes"]  # a fixture that only these tests use
 # One recording of all shapes is made in the first test's time.
 pytestmark = [pytest.mark.engine, pytest.mark.slow(150), pytest.mark.timeout(2400)]
 
-WORKERS = {"tp2": 2}  # elsewhere there is one
+WORKERS = {"straggler": 2}  # elsewhere there is one
 LOSSES = ("cut", "died", "not hooked", "dropped", "other tokens")  # what the machine did to it is no loss
 every_shape = pytest.mark.parametrize("name", SHAPES)
 
@@ -60,6 +63,16 @@ def test_the_worker_runs_the_tokens_that_the_core_scheduled(shapes: ShapeTraces,
 def test_each_process_says_what_it_is(shapes: ShapeTraces, name: str) -> None:
     expected = {"front end": 1, "core": 1, "worker": WORKERS.get(name, 1)}
     assert shapes.verdict(name).processes == expected
+
+
+def test_the_slow_rank_is_named(shapes: ShapeTraces) -> None:
+    """Both ranks run for as long as each other: what the fast one waits in collectives is what the slow one spins."""
+    truth = json.loads((shapes.folder / "straggler" / STRAGGLER_FILE).read_text())
+    review = shapes.findings("straggler").review
+    fast, slow = sorted(review.workers, key=lambda worker: worker.worker_pid == truth["pid"])
+    assert steptables.straggler(review.workers).startswith(f"straggler: worker {truth['pid']} was the slowest")
+    assert slow.own_median_ns - fast.own_median_ns > truth["delay_ns"] / 2 > slow.others_median_ns
+    assert fast.others_median_ns > truth["delay_ns"] / 2
 
 
 def test_the_device_was_busy_for_as_long_as_it_says(shapes: ShapeTraces) -> None:

@@ -1,11 +1,12 @@
 """What holds an engine up on purpose: a worker slower than the others, and a neighbour on the same processor cores.
 
-The neighbour works and rests in turns, and writes down when it worked: what the machine did to the engine, for sure.
+The neighbour works and rests in turns. Each writes down what it did: what happened to the engine, for sure.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import subprocess
@@ -18,6 +19,7 @@ from enginescope_plugin import TRACE
 from probes.programs import OWN_PYTHON
 
 STRAGGLER = "ENGINESCOPE_STRAGGLER_MS"  # by how much the last worker of several is slower in each step
+STRAGGLER_FILE = "straggler.json"  # beside the trace: that worker's pid, and delay_ns of a step
 NEIGHBOUR_FILE = "neighbour.jsonl"  # beside the trace, a line a turn: core, begin_ns and end_ns of CLOCK_MONOTONIC
 TURN_NS = 300_000_000
 
@@ -34,10 +36,18 @@ def spinning(original: Callable[..., Any], delay_ns: int) -> Callable[..., Any]:
 
     def execute_model(worker: Any, *args: Any, **kwargs: Any) -> Any:
         if worker.rank == worker.parallel_config.world_size - 1:
+            _note_straggler(delay_ns)
             spin(delay_ns)
         return original(worker, *args, **kwargs)
 
     return execute_model
+
+
+@functools.cache
+def _note_straggler(delay_ns: int) -> None:
+    """Write down, once, that this process is the slow one; only where it is recorded."""
+    if TRACE in os.environ:
+        Path(os.environ[TRACE], STRAGGLER_FILE).write_text(json.dumps({"pid": os.getpid(), "delay_ns": delay_ns}))
 
 
 def spin(length_ns: int) -> None:

@@ -33,6 +33,8 @@ def divided(spans: pd.DataFrame, owners: dict[int, int]) -> pd.DataFrame:
     start, end = edges(spans)
     until = np.minimum(last_call(spans.iloc[place], owners), end[place])
     waited = until > start[place]
+    if not waited.any():
+        return spans
     place, until = place[waited], until[waited]
     both = spans.assign(stage=_with(spans["stage"], OTHER_RANKS), share=_with(spans["share"], "wait"))
     waits = both.iloc[place].assign(end_ns=until)
