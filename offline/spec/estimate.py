@@ -1,13 +1,15 @@
 """How long a sweep takes, before it runs: a rough model, for the plan only and never for a result.
 
-A start costs so many seconds, a token so many operations. Once trials have run, they tell the time left.
+A start costs so many seconds, a token so many operations, on machines of a known kind; a reference kernel tells how
+much slower this one is. Once engines have started and trials have run, they tell the time left.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median
 
 from offline.spec.grid import Arm, Cell
 from offline.spec.model import text_config
@@ -25,6 +27,12 @@ class Speed:
     flops: float  # operations a second in a prefill
     bandwidth: float  # bytes of weights read a second in a decode step
     step_s: float  # engine overhead of a step
+    trial_s: float = 0.15  # of a trial, beside its tokens
+
+    def slower(self, factor: float, on_gpu: bool) -> Speed:
+        """The speed of a machine whose CPU takes `factor` times as long; a GPU's own rates stay."""
+        ours = replace(self, start_s=factor * self.start_s, step_s=factor * self.step_s, trial_s=factor * self.trial_s)
+        return ours if on_gpu else replace(ours, flops=self.flops / factor, bandwidth=self.bandwidth / factor)
 
 
 # Seen with the default model: 270 prompt tokens a second in float32 with AVX2 on one core, 40 in bfloat16.
@@ -34,8 +42,9 @@ SPEEDS = {
     "avx2": Speed(30.0, 7e10, 9e9, 0.005),
 }
 SECOND_START = 0.3  # what an engine that starts beside another one adds to its time
-TRIAL_S = 0.15  # of a trial, beside its tokens
-READ_S = 0.3  # to read what was recorded of a trial
+KERNEL_S = 0.039  # what the reference kernel takes where these were seen
+READ_S = 0.2  # to read what was recorded of a trial
+READ_TOKEN_S = 0.002  # and each of its output tokens
 TRACE_END_S = 2.0  # to complete the trace of an engine start
 
 
@@ -59,18 +68,30 @@ class SweepEstimate:
     @property
     def seconds(self) -> float:
         """All of it."""
-        return sum(self._pass_s(each) for each in passes(self.spec, self.grid, self.alive))
+        every = passes(self.spec, self.grid, self.alive)
+        return sum(self._starts_s(each) + self._trials_s(each) for each in every)
 
-    def _pass_s(self, each: Pass) -> float:
+    @property
+    def start_s(self) -> float:
+        """One engine start, on the mean."""
+        every = passes(self.spec, self.grid, self.alive)
+        return sum(self._starts_s(each) for each in every) / sum(len(each.arms) for each in every)
+
+    def _trials_s(self, each: Pass) -> float:
         cells = sum(self._cell_s(arm, cell) for arm in each.arms for cell in arm.cells)
         # Warm-up, then rounds; where engines take turns, each trial has an untimed one before it.
         trials = cells * (1 + self.spec.repeats * (2 if each.interleaved else 1))
-        if traces := len(each.traced(self.spec)):
-            trials += cells * (2 if each.interleaved else 1) + traces * READ_S + len(each.arms) * TRACE_END_S
+        if traces := each.traced(self.spec):
+            tokens = sum(trial.cell.batch_size * trial.cell.output_len for trial in traces)
+            trials += cells * (2 if each.interleaved else 1) + len(traces) * READ_S + tokens * READ_TOKEN_S
+        return trials
+
+    def _starts_s(self, each: Pass) -> float:
+        ends = TRACE_END_S * len(each.arms) if self.spec.trace else 0.0
         if not each.interleaved:
-            return len(each.arms) * self.speed.start_s + trials
+            return len(each.arms) * self.speed.start_s + ends
         pairs, single = divmod(len(each.arms), 2)
-        return (pairs * (1 + SECOND_START) + single) * self.speed.start_s + trials
+        return (pairs * (1 + SECOND_START) + single) * self.speed.start_s + ends
 
     def _cell_s(self, arm: Arm, cell: Cell) -> float:
         block = int(arm.settings["block_size"]) if arm.settings["enable_prefix_caching"] else 0
@@ -80,12 +101,20 @@ class SweepEstimate:
         tokens = shared + prompts * (cell.input_len - shared)
         operations = 2 * self.parameters / self.speed.flops  # seconds a token
         step = 2 * self.parameters / self.speed.bandwidth + self.speed.step_s + cell.batch_size * operations
-        return tokens * operations + cell.output_len * step + TRIAL_S
+        return tokens * operations + cell.output_len * step + self.speed.trial_s
 
 
-def estimate(spec: Spec, grid: Sequence[Arm], model: Path | str, machine: Machine, alive: int) -> SweepEstimate:
-    """The estimate for a complete spec and its grid."""
-    return SweepEstimate(spec, grid, SPEEDS[kind_of(machine)], parameter_count(model), alive)
+def estimate(
+    spec: Spec, grid: Sequence[Arm], model: Path | str, machine: Machine, alive: int, slowness: float = 1.0
+) -> SweepEstimate:
+    """The estimate for a complete spec and its grid, on a machine `slowness` times as slow as others of its kind."""
+    kind = kind_of(machine)
+    return SweepEstimate(spec, grid, SPEEDS[kind].slower(slowness, kind == "gpu"), parameter_count(model), alive)
+
+
+def slowness(kernel_ns: Sequence[int]) -> float:
+    """How much slower a machine is than others of its kind, by some timings of the reference kernel: their median."""
+    return median(kernel_ns) / 1e9 / KERNEL_S
 
 
 def parameter_count(model: Path | str) -> float:

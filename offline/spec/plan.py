@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from offline.spec.estimate import estimate, kind_of, minutes
+from offline.spec.estimate import KERNEL_S, estimate, kind_of, minutes
 from offline.spec.grid import Arm, arms
 from offline.spec.limits import model_positions
 from offline.spec.memory import GIB, engines_alive
@@ -48,11 +48,12 @@ def base_settings(spec: Spec, model: Path | str, machine: Machine) -> EngineSett
     return {key: value for key, value in settings.items() if key not in spec.engine}
 
 
-def complete(spec: Spec, model: Path | str, machine: Machine) -> tuple[Spec, str | None]:
+def complete(spec: Spec, model: Path | str, machine: Machine, slowness: float = 1.0) -> tuple[Spec, str | None]:
     """Fill in what the spec leaves to the machine; the second value says what was given up to save time, if anything.
 
     The shared prefix spans two of the largest blocks, so that the block size can matter; the rest of a prompt is new.
     Where no batch size is asked for, the run takes ten minutes or less: what was not asked for yields to that.
+    `slowness` is what `offline.spec.estimate.slowness` makes of the reference kernel.
     """
     full = next(_shorter(spec, machine))
     if max(full.shared_prefix_len) >= min(full.input_len):
@@ -62,8 +63,12 @@ def complete(spec: Spec, model: Path | str, machine: Machine) -> tuple[Spec, str
     if spec.batch_size:
         return full, None
     candidates = list(_shorter(spec, machine))
-    chosen = next((each for each in candidates if _seconds(each, model, machine) <= DEFAULT_LIMIT_S), candidates[-1])
-    return chosen, _note(full, chosen, _seconds(full, model, machine)) if chosen != full else None
+
+    def seconds(each: Spec) -> float:
+        return _seconds(each, model, machine, slowness)
+
+    chosen = next((each for each in candidates if seconds(each) <= DEFAULT_LIMIT_S), candidates[-1])
+    return chosen, _note(full, chosen, seconds(full)) if chosen != full else None
 
 
 def _shorter(spec: Spec, machine: Machine) -> Iterator[Spec]:
@@ -97,9 +102,10 @@ def _filled(spec: Spec, blocks: tuple[int, ...], prefix: int, tail: int, output_
     )
 
 
-def _seconds(spec: Spec, model: Path | str, machine: Machine) -> float:
+def _seconds(spec: Spec, model: Path | str, machine: Machine, slowness: float) -> float:
     grid = arms(spec, base_settings(spec, model, machine))
-    return estimate(spec, grid, model, machine, engines_alive(grid, model, machine)).seconds if grid else 0.0
+    alive = engines_alive(grid, model, machine) if grid else 0
+    return estimate(spec, grid, model, machine, alive, slowness).seconds if grid else 0.0
 
 
 def _note(full: Spec, chosen: Spec, full_s: float) -> str:
@@ -123,7 +129,9 @@ class Plan:
     spec: Spec
     grid: list[Arm]
     alive: int
-    seconds: float  # an estimate
+    seconds: float  # an estimate, as the next two
+    start_s: float = 0.0  # of one engine start
+    slowness: float = 1.0  # of this machine, by the reference kernel
 
     def passes(self) -> list[Pass]:
         """All passes."""
@@ -156,7 +164,8 @@ class Plan:
             f"cells          {cells}, warmed up at their own shapes, then {spec.repeats} trials in each start",
             f"trials         {self.trials}",
             *([f"recorded       {self.traced} more, {TRACED}"] if spec.trace else []),
-            f"estimate       {minutes(self.seconds)} (an estimate)",
+            f"estimate       {minutes(self.seconds)} (an estimate, for a machine whose reference kernel takes "
+            f"{self.slowness * KERNEL_S * 1e3:.0f} ms, as here)",
         ]
         return "\n".join([*lines, *(f"note           {note}" for note in notes)])
 
@@ -168,10 +177,11 @@ class Plan:
         return f"{self.alive} alive at a time, all but one frozen, taking turns"
 
 
-def plan(spec: Spec, model: Path | str, machine: Machine) -> Plan:
+def plan(spec: Spec, model: Path | str, machine: Machine, slowness: float = 1.0) -> Plan:
     """The plan of a complete spec; bad usage where it has no cells."""
     grid = arms(spec, base_settings(spec, model, machine))
     if not grid:
         raise usage_error("no cells: --cache-state warm exists only with --prefix-caching on")
     alive = engines_alive(grid, model, machine)
-    return Plan(spec, grid, alive, estimate(spec, grid, model, machine, alive).seconds)
+    time = estimate(spec, grid, model, machine, alive, slowness)
+    return Plan(spec, grid, alive, time.seconds, time.start_s, slowness)

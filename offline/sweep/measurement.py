@@ -65,7 +65,8 @@ def run_missing(run: PreparedRun, time_limit_s: float, out: Console) -> bool:
     run.folder.write_run(replace(run.folder.read_run(), state="running"))
     end = ""
     done = len(trials) + len(traced)
-    with SweepProgress(run.plan.trials + run.plan.traced, done, runner.to_start(), run.plan.seconds, out) as progress:
+    plan, engines = run.plan, runner.to_start()
+    with SweepProgress(plan.trials + plan.traced, done, engines, plan.seconds, out, plan.start_s) as progress:
         began = time.monotonic()
         runner.run(progress)
         if effort:

@@ -10,11 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from offline.engine.reference import time_kernels
 from offline.records.run import PlannedArm, RunRecord, new_id, now, read_run
 from offline.records.runfolder import RunFolder, newest_unfinished
 from offline.spec import model as models
 from offline.spec.effort import Effort
-from offline.spec.estimate import estimate, minutes
+from offline.spec.estimate import estimate, minutes, slowness
 from offline.spec.grid import arms
 from offline.spec.limits import expected_refusals, refuse_too_long, remarks
 from offline.spec.memory import refuse_too_many
@@ -44,9 +45,10 @@ def new_run(args: argparse.Namespace, spec_values: SpecValues) -> PreparedRun | 
     """Show the plan, ask where it takes long, and make the folder; None where only the plan was wanted."""
     spec = Spec.from_dict(spec_values)
     model, machine = models.find(spec.model, spec.load_format), fingerprint(engine_platform())
-    spec, note = complete(typed(spec), model, machine)
+    slow = slowness(time_kernels())
+    spec, note = complete(typed(spec), model, machine, slow)
     refuse_too_long(spec, model)
-    planned = plan(spec, model, machine)
+    planned = plan(spec, model, machine, slow)
     notes = [*([note] if note else []), *remarks(spec), *expected_refusals(spec, machine)]
     text = planned.describe(models.label(model), platform_text(machine), notes)
     # What is printed with --plan is the result, else it is progress.
@@ -97,10 +99,10 @@ def resumed_run(args: argparse.Namespace, spec_values: SpecValues) -> PreparedRu
     if args.plan:
         return None
     refuse_too_many(grid, model, machine, run.alive)
-    seconds = estimate(spec, grid, model, machine, run.alive).seconds
+    time = estimate(spec, grid, model, machine, run.alive, slowness(time_kernels()))
     folder = RunFolder(path)
     folder.write_run(replace(run, forced=tuple(dict.fromkeys([*run.forced, *unlike]))))
-    return PreparedRun(folder, Plan(spec, grid, run.alive, seconds), model)
+    return PreparedRun(folder, Plan(spec, grid, run.alive, time.seconds, time.start_s), model)
 
 
 def other_conditions(run: RunRecord, machine: Machine, mark: models.ModelMark) -> list[str]:

@@ -15,10 +15,15 @@ from offline.spec.grid import Arm, Trial
 
 
 class SweepProgress:
-    """Counts trials and tells arm, cell, speed so far and the time left; `engines` are those still to be started."""
+    """Counts trials and tells arm, cell, speed so far and the time left; `engines` are those still to be started.
 
-    def __init__(self, total: int, done: int, engines: int, estimate_s: float, out: Console) -> None:
-        self.total, self.done, self.engines, self.out = total, done, engines, out
+    `estimate_s` is that of the whole run, `start_s` that of one engine start; 0 where it is not known.
+    """
+
+    def __init__(
+        self, total: int, done: int, engines: int, estimate_s: float, out: Console, start_s: float = 0.0
+    ) -> None:
+        self.total, self.done, self.engines, self.out, self.start_s = total, done, engines, out, start_s
         self.estimate_s = estimate_s * (1 - done / total) if total else 0.0
         self.began, self.at_start = time.monotonic(), done
         self.started, self.starting_s = 0, 0.0  # engines that are up, and what they took in all
@@ -81,13 +86,20 @@ class SweepProgress:
         self._bar.update(self._task, total=self.total)
 
     def left(self) -> str:
-        """The time left: by this run's own pace once a tenth of it is done, by the estimate before."""
+        """The time left: by this run's own pace once a tenth of it is done, by the estimate before.
+
+        Engines that took longer to start than estimated make all of the estimate longer.
+        """
         passed, done, missing = time.monotonic() - self.began, self.done - self.at_start, self.total - self.done
         if missing and done <= 0.1 * (done + missing):
-            return f"{minutes(missing / (done + missing) * max(self.estimate_s, passed))} left"
+            return f"{minutes(missing / (done + missing) * max(self._pace() * self.estimate_s, passed))} left"
         starting = (self.engines - self.started) * self.starting_s / max(1, self.started) - self._open_s()
         measuring = missing * (passed - self.starting_s - self._open_s()) / max(1, done)
         return f"{minutes(max(0.0, starting) + measuring)} left"
+
+    def _pace(self) -> float:
+        """How many times as long as estimated engines took to start; 1 as long as that is not known."""
+        return self.starting_s / self.started / self.start_s if self.started and self.start_s else 1.0
 
     def _open_s(self) -> float:
         """For how long the engines that are not up yet have been starting."""

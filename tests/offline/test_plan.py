@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from offline.spec import memory, plan
+from offline.spec.estimate import READ_S, SPEEDS, slowness
 from offline.spec.plan import base_settings, complete
 from offline.spec.spec import Spec
 from probes.machine import Gpu, fingerprint, platform_text
@@ -95,6 +96,30 @@ def test_lengths_yield_first_then_trials_then_block_sizes(
     spec, _ = complete(Spec(), "ORG/M", machine)
     assert (spec.input_len, spec.output_len, spec.repeats, spec.block_size) == left
     assert (spec.batch_size, spec.starts) == ((1, 4, 8, 16), 2)
+
+
+def test_a_machine_whose_kernel_takes_twice_as_long_takes_twice_the_time() -> None:
+    machine = replace(fingerprint(), gpus=(), platform="cpu", cpu_flags=("avx2",))
+    assert slowness([39_000_000, 78_000_000, 900_000_000]) == 2.0
+    spec, _ = complete(Spec(batch_size=(1,)), "ORG/M", machine)
+    here, slower = plan.plan(spec, "ORG/M", machine), plan.plan(spec, "ORG/M", machine, slowness=2.0)
+    assert (slower.seconds, slower.start_s) == pytest.approx((2 * here.seconds, 2 * here.start_s))
+    assert "a machine whose reference kernel takes 78 ms, as here" in slower.describe("m", "cpu", [])
+
+
+def test_on_a_gpu_only_what_the_cpu_does_is_slower() -> None:
+    speed = SPEEDS["gpu"].slower(2.0, on_gpu=True)
+    assert (speed.start_s, speed.flops, speed.bandwidth) == (90.0, 2e14, 1e12)
+
+
+def test_recorded_trials_are_in_the_plan_with_what_they_cost() -> None:
+    machine = replace(fingerprint(), gpus=(), platform="cpu", cpu_flags=("avx2",))
+    spec, _ = complete(Spec(batch_size=(1, 4), block_size=(32,)), "ORG/M", machine)
+    timed, traced = (plan.plan(each, "ORG/M", machine) for each in (spec, replace(spec, trace=True)))
+    assert (timed.traced, traced.traced, traced.trials) == (0, 2 * 6, timed.trials)
+    assert traced.seconds > timed.seconds + 12 * READ_S
+    assert "recorded       12 more, one of each cell in each start, untimed" in traced.describe("m", "cpu", [])
+    assert "recorded" not in timed.describe("m", "cpu", [])
 
 
 def test_what_was_asked_for_does_not_yield(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -89,6 +89,20 @@ def test_the_estimate_holds_until_then() -> None:
     assert [said for _, said, _ in steady(1, 1, 1, 1, 20)][:4] == ["7 s left", "7 s left", "6 s left", "17 s left"]
 
 
+def test_engines_that_start_twice_as_slowly_double_the_estimate() -> None:
+    with patch.object(time, "monotonic", lambda: now_s):
+        now_s = 0.0
+        shown = SweepProgress(40, 0, 4, 400.0, Console(file=io.StringIO()), start_s=30.0)
+        texts = [shown.left()]
+        shown.arm(ARM)
+        shown.arm(ARM)
+        now_s = 120.0
+        shown.ready(ARM, READY)
+        shown.ready(ARM, READY)
+        texts.append(shown.left())
+    assert texts == ["6 min 40 s left", "13 min 20 s left"]
+
+
 def test_on_a_terminal_it_is_one_line_and_elsewhere_a_line_a_trial() -> None:
     for terminal, lines in ((True, 0), (False, 1)):
         out = io.StringIO()
