@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from offline.budgets.reason import told
 from offline.differences.difference import NONE_SEEN, Difference
@@ -19,6 +20,7 @@ ONE_START = (
     "Each arm was started once, so differences between arms cannot be told from differences between starts: run again "
     "with --starts 2."
 )
+MOST_EFFECTS = 4  # of one axis, in sentences
 
 
 def summary(run: ReportedRun) -> list[str]:
@@ -58,11 +60,23 @@ def _same_cell(row: Row, other: Row) -> bool:
 def _effects(run: ReportedRun) -> Iterator[str]:
     metric = run.differences.by_metric.get(HEADLINE)
     if metric is not None and metric.main:
-        yield from (effect(row) for row in metric.main)
+        for axis in dict.fromkeys(row.axis for row in metric.main):
+            yield from _axis_effects([row for row in metric.main if row.axis == axis])
         return
     starts = {arm_name(row, run.axes): row["starts"] for row in run.measured}
     if len(starts) > 1 and set(starts.values()) == {1}:
         yield ONE_START
+
+
+def _axis_effects(rows: Sequence[Difference]) -> Iterator[str]:
+    """The differences of one axis; of many only the largest and the smallest that can be told."""
+    if len(rows) <= MOST_EFFECTS:
+        yield from map(effect, rows)
+        return
+    clear = sorted((row for row in rows if row.verdict != NONE_SEEN), key=lambda row: -abs(math.log(row.ratio)))
+    yield from map(effect, dict.fromkeys([*clear[:1], *clear[-1:]]))
+    which = f"these are the largest and the smallest of {len(clear)} that can be told" if clear else "none can be told"
+    yield f"{rows[0].axis}: {which}; all {len(rows)} differences are in the table."
 
 
 def effect(row: Difference) -> str:

@@ -32,6 +32,7 @@ class RunFolder:
                 f"{path} is being written by another sweep; wait for it or start a new run"
             ) from None
         self._drop_torn_line()
+        self._read_bytes = self._read_lines = 0  # what `new_records` has had
         self._records = os.open(path / "records.jsonl", os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
 
     @staticmethod
@@ -80,6 +81,14 @@ class RunFolder:
         """All whole records, in order."""
         return read_records(self.path)
 
+    def new_records(self) -> list[Record]:
+        """Those since the last call: all of them at the first one."""
+        lines = _whole_lines(self.path / "records.jsonl", self._read_bytes)
+        first = self._read_lines + 1
+        self._read_bytes += sum(len(line) + 1 for line in lines)
+        self._read_lines += len(lines)
+        return [_record(self.path / "records.jsonl", number, line) for number, line in enumerate(lines, first)]
+
     def log(self, name: str) -> Path:
         """The file that an arm's processes print to."""
         return self.path / "logs" / f"{name}.log"
@@ -105,10 +114,16 @@ class RunFolder:
 def read_records(path: Path) -> list[Record]:
     """The whole lines of a run's `records.jsonl`; a torn last line is left out."""
     file = path / "records.jsonl"
-    if not file.exists():
+    return [_record(file, number, line) for number, line in enumerate(_whole_lines(file), 1)]
+
+
+def _whole_lines(path: Path, start: int = 0) -> list[bytes]:
+    """The lines from byte `start` on, without a torn last one; none where there is no file."""
+    if not path.exists():
         return []
-    whole, _, _ = file.read_bytes().rpartition(b"\n")
-    return [_record(file, number, line) for number, line in enumerate(whole.splitlines(), 1)]
+    with path.open("rb") as file:
+        file.seek(start)
+        return file.read().split(b"\n")[:-1]
 
 
 def _record(file: Path, number: int, line: bytes) -> Record:

@@ -5,9 +5,12 @@ The rule looks at the widths of intervals and at no difference, so that stopping
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+import pandas as pd
 
 from offline.differences.effort import spread, trials_a_start, widest_main
 from offline.differences.observations import Observations, observations
@@ -27,6 +30,7 @@ class AdaptiveRun:
     runner: Runner
     effort: Effort
     began: float  # of the whole run, by time.monotonic
+    trials: list[pd.DataFrame] = field(default_factory=list)  # those that were read so far
 
     def extend(self, progress: SweepProgress) -> str:
         """Add groups of starts, each with as many rounds as are worth their cost; why it ended, in words."""
@@ -44,8 +48,8 @@ class AdaptiveRun:
         runner = self.runner
         repeats, number = runner.plan.spec.repeats, runner.next_pass()
         # A resumed run that starts its first engines here does not know yet what they cost.
-        known = runner.round_s > 0
-        rounds = trials_a_start(runner.start_s, runner.round_s, spread(self.observations())) if known else repeats
+        measured = self.observations() if runner.round_s > 0 else None
+        rounds = trials_a_start(runner.start_s, runner.round_s, spread(measured)) if measured else repeats
         for chunk in range(max(1, rounds // repeats)):
             if chunk and (self.width() <= self.effort.until or not self.affords(repeats * runner.round_s)):
                 return
@@ -56,12 +60,15 @@ class AdaptiveRun:
 
     def width(self) -> float:
         """Half of the widest interval of a main effect so far; infinite where nothing is replicated."""
-        return widest_main(self.observations())
+        measured = self.observations()
+        return widest_main(measured) if measured else math.inf
 
-    def observations(self) -> Observations:
-        """What was measured so far."""
+    def observations(self) -> Observations | None:
+        """What was measured so far, of which only the new records are read; None where nothing was."""
         grid = self.runner.plan.grid
-        return observations(run_frames(grid, self.runner.folder.records()).trials, axis_columns(grid), HEADLINE)
+        new = run_frames(grid, self.runner.folder.new_records()).trials
+        self.trials += [] if new.empty else [new]
+        return observations(pd.concat(self.trials), axis_columns(grid), HEADLINE) if self.trials else None
 
     def affords(self, seconds: float) -> bool:
         """Whether the budget holds that much more."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from offline.records.lines import DeviceUse
 from probes.devices.device import Activity, Device, visible
 from probes.devices.reading import read_devices
 from probes.devices.sampling import DeviceSampler
+from probes.processes.dialogue import Message
 
 
 class DeviceWatch:
@@ -19,20 +19,21 @@ class DeviceWatch:
         self.present = bool(visible(read_devices().devices, os.environ))
         self.uses: tuple[DeviceUse, ...] = ()
 
-    @contextmanager
-    def trial(self) -> Iterator[None]:
-        """Watch for the block; memory is read after it, so that nothing but samples falls into a trial."""
+    def trial(self, run: Callable[[], Message]) -> Message:
+        """Run a trial; what it answers. Samples before its `start_ns`, of what prepares it, do not count, and memory is
+        read after it, so that nothing but samples falls into a trial."""
         if not self.present:
-            yield
-            return
+            return run()
         with DeviceSampler() as sampler:
-            yield
-            # By name too: the cards of two vendors have the same numbers.
-            activities = {(sampled.index, sampled.name): sampled.activity for sampled in sampler.take()}
+            answer = run()
+        # By name too: the cards of two vendors have the same numbers.
+        taken = sampler.take(answer["start_ns"])
+        activities = {(sampled.index, sampled.name): sampled.activity for sampled in taken}
         self.uses = tuple(
             device_use(device, activities.get((device.index, device.name), Activity()))
             for device in visible(read_devices().devices, os.environ)
         )
+        return answer
 
 
 def device_use(device: Device, activity: Activity) -> DeviceUse:

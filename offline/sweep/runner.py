@@ -141,8 +141,7 @@ class Runner:
         """One trial, after an untimed one where the engine was frozen, onto the disk."""
         if group.interleaved:
             settle(self.spec, trial, engine.process, self.time_limit_s)
-        with self.devices.trial():
-            answer = run_timed(engine.process, trial, self.time_limit_s)
+        answer = self.devices.trial(lambda: run_timed(engine.process, trial, self.time_limit_s))
         expected = expected_tokens(engine.cache, trial.cell, trial.seed, engine.start.vocabulary)
         record = trial_record(trial, engine.number, group.number, answer, expected, self.devices.uses)
         self.folder.append(record)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from statistics import fmean
@@ -27,7 +28,7 @@ class DeviceSampler:
     """Samples all devices once a second, in a thread of its own, inside a `with` block."""
 
     def __init__(self) -> None:
-        self._samples: list[list[Device]] = []
+        self._samples: list[tuple[int, list[Device]]] = []
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._sample, daemon=True)
 
@@ -39,14 +40,14 @@ class DeviceSampler:
         self._done.set()
         self._thread.join()
 
-    def take(self) -> list[SampledDevice]:
-        """The means since the last call."""
+    def take(self, start_ns: int = 0) -> list[SampledDevice]:
+        """The means since the last call, or since a later moment of CLOCK_MONOTONIC."""
         samples, self._samples = self._samples, []
-        return means([device for sample in samples for device in sample])
+        return means([device for taken_ns, sample in samples if taken_ns >= start_ns for device in sample])
 
     def _sample(self) -> None:
         while not self._done.wait(EVERY_S):
-            self._samples.append(read_devices().devices)
+            self._samples.append((time.monotonic_ns(), read_devices().devices))
 
 
 def means(devices: Sequence[Device]) -> list[SampledDevice]:

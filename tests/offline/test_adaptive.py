@@ -63,7 +63,7 @@ def runner(monkeypatch: pytest.MonkeyPatch) -> Any:
 def extended(runner: Any, effort: Effort, widths: list[float], found: Spread, monkeypatch: pytest.MonkeyPatch) -> str:
     """How a run ends whose widest main effect is each of `widths` in turn, the last one from then on."""
     left = iter(widths)
-    monkeypatch.setattr(AdaptiveRun, "observations", lambda self: None)
+    monkeypatch.setattr(AdaptiveRun, "observations", lambda self: True)
     monkeypatch.setattr(adaptive, "widest_main", lambda _: next(left, widths[-1]))
     monkeypatch.setattr(adaptive, "spread", lambda _: found)
     with SweepProgress(1, 0, 0, 0.0, Console(file=io.StringIO())) as progress:

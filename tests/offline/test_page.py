@@ -63,6 +63,15 @@ def test_the_answer_comes_first() -> None:
     assert any("block_size 32 → 64 (cache_state=cold): faster, 1.2" in sentence for sentence in rest)
 
 
+def test_of_many_batch_sizes_the_largest_and_the_smallest_difference_are_told() -> None:
+    many = replace(SPEC, batch_size=(1, 2, 4, 8))
+    sentences = [sentence for sentence in summary(a_report(spec=many)) if sentence.startswith("batch_size")]
+    largest, smallest, rest = sentences
+    assert largest.startswith("batch_size 1 → 8 (cache_state=") and "faster, 5.3" in largest  # 8 ** 0.8 is 5.28
+    assert ": faster, 1.7" in smallest  # 2 ** 0.8 is 1.74
+    assert rest.startswith("batch_size: these are the largest and the smallest of 12 that can be told; all 12 ")
+
+
 def test_one_start_an_arm_tells_nothing_of_arms() -> None:
     sentences = summary(a_report(starts=1, gain={64: 1.2}))
     assert any("differences between arms cannot be told" in sentence for sentence in sentences)

@@ -37,6 +37,16 @@ def test_a_run_that_stops_when_its_intervals_are_narrow_tells_no_more_lies() -> 
     assert 2 < rounds < 12  # some runs stop early, and not all do
 
 
+@pytest.mark.parametrize("rounds", [(3, 20), (2, 12, 3)])
+def test_groups_of_unequal_rounds_as_an_adaptive_run_has_them_tell_no_more_lies(rounds: tuple[int, ...]) -> None:
+    setting = replace(SMALL, start_spread=0.03, starts=len(rounds), groups=len(rounds), rounds=max(rounds))
+    measured = simulate(setting, RUNS, 20260106)
+    for group, count in enumerate(rounds):
+        measured.logs[:, measured.group == group, count:] = np.nan
+    estimates = estimate(measured)
+    assert estimates is not None and outcome(estimates).false_lower_bound <= 0.05
+
+
 def test_ten_percent_are_found_and_the_smallest_detectable_difference_is_right() -> None:
     result = told(SMALL)
     assert min(result.found.values()) >= 0.8
