@@ -17,8 +17,12 @@ LEAST_TEXT = 20  # columns that a long text is folded to, if need be
 
 
 def console() -> Console:
-    """Standard output, as wide as the terminal that the command was started from, or as COLUMNS says."""
+    """Standard output, as wide as the terminal that the command was started from, or as COLUMNS says.
+
+    A sentence that goes to no terminal stays on one line.
+    """
     out = Console(highlight=False)
+    out.soft_wrap = not out.is_terminal
     known = out.is_terminal or "COLUMNS" in os.environ or any(map(os.isatty, (0, 2)))
     if not known:
         out.width = PLAIN_WIDTH
@@ -42,10 +46,10 @@ def percent(share: float | None) -> str:
 def show(out: Console, laid_out: RenderableType) -> None:
     """Print what has a layout; where that goes to no terminal, without spaces at the ends of lines."""
     if out.is_terminal:
-        out.print(laid_out)
+        out.print(laid_out, soft_wrap=False)
         return
     with out.capture() as capture:
-        out.print(laid_out)
+        out.print(laid_out, soft_wrap=False)
     for line in capture.get().splitlines():
         out.out(line.rstrip(), highlight=False)
 

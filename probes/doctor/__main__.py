@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
@@ -154,9 +153,9 @@ def main() -> int:
         checks = [asdict(each) for each in findings if not args.problems or each.status in PROBLEMS]
         print(json.dumps({"schema": SCHEMA, "worst": verdict, "checks": checks}, indent=2, ensure_ascii=False))
     else:
-        from rich.console import Console
+        from probes.console import console
 
-        show(findings, Console(soft_wrap=False, width=None if sys.stdout.isatty() else 120), args.problems)
+        show(findings, console(), args.problems)
     return FAILED if verdict == "block" else 0
 
 

@@ -78,3 +78,11 @@ def test_the_width_is_that_of_columns_where_no_terminal_is(monkeypatch: pytest.M
     assert console().width == PLAIN_WIDTH
     monkeypatch.setenv("COLUMNS", "97")
     assert console().width == 97
+
+
+def test_a_sentence_to_a_pipe_is_one_line_however_narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "12")
+    out = console()
+    with out.capture() as capture:
+        out.print("no range in this report is known", markup=False)
+    assert capture.get() == "no range in this report is known\n"
