@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from probes.arguments import CommandParser
 from probes.doctor import engines, installation, profilers, resources, software
+from probes.doctor.remedy import pasted
 from probes.doctor.surroundings import Finding, Status, Surroundings, here
 from probes.errors import FAILED, run_main
 from probes.privacy.home import tilde
@@ -72,7 +73,11 @@ def examine(at: Surroundings) -> list[Finding]:
     """All checks, in order, without the user's name in what they say."""
     findings = one_remedy([_checked(check, at) for check in CHECKS])
     return [
-        replace(each, detail=tilde(each.detail, at.home), remedy=each.remedy and tilde(each.remedy, at.home))
+        replace(
+            each,
+            detail=tilde(each.detail, at.home),
+            remedy=each.remedy and pasted(tilde(each.remedy, at.home), at),
+        )
         for each in findings
     ]
 

@@ -18,6 +18,7 @@ ANSWER_TIMEOUT_S = 20
 CAP_SYS_PTRACE = 19  # bit numbers of linux/capability.h
 CAP_SYS_ADMIN = 21
 PTRACE = "proc/sys/kernel/yama/ptrace_scope"
+DEBIAN_SOURCES = "etc/apt/sources.list.d/debian.sources"
 PERF = "proc/sys/kernel/perf_event_paranoid"
 SILENT_NVTX = (0, 2, 12)  # from here on nsys of 2022 records domain events only
 LAST_HEARD_NVTX = "0.2.11"
@@ -84,8 +85,7 @@ def nsys(at: Surroundings) -> Finding:
     """Nsight Systems, and the importer that turns a recording into a report."""
     path = at.program("nsys")
     if path is None:
-        remedy = "sudo apt-get install nsight-systems   # Debian: in non-free; else NVIDIA's own package"
-        return Finding("nsys", "note", "not installed (only for NVTX and CUDA captures)", remedy)
+        return Finding("nsys", "note", "not installed (only for NVTX and CUDA captures)", _nsys_package(at))
     answer = _answer(at, path)
     release = _release(answer)
     if release is None:
@@ -100,6 +100,19 @@ def nsys(at: Surroundings) -> Finding:
         remedy = f"{shown} -i X.qdstrm -o X.nsys-rep   # after a recording that leaves only X.qdstrm"
         return Finding("nsys", "note", f"{detail}: does not find its importer by itself, which is there", remedy)
     return Finding("nsys", "ok", f"{detail}, with its importer")
+
+
+def _nsys_package(at: Surroundings) -> str:
+    """The lines that install it. Debian has it in non-free, and what it depends on in contrib."""
+    if "ID=debian" not in (at.text("etc/os-release") or ""):
+        return "sudo apt-get install nsight-systems   # Ubuntu: in multiverse; elsewhere NVIDIA's own package"
+    lines = ["sudo apt-get update && sudo apt-get install -y nsight-systems"]
+    sources = at.text(DEBIAN_SOURCES)
+    if sources and re.search("^Components: main$", sources, re.M):
+        lines.insert(0, f"sudo sed -i 's/^Components: main$/& contrib non-free/' /{DEBIAN_SOURCES}")
+    elif not sources:
+        lines.insert(0, "sudo sed -i -E 's/^deb .* main$/& contrib non-free/' /etc/apt/sources.list")
+    return "\n".join(lines)
 
 
 def importer(at: Surroundings, nsys_path: Path) -> Path | None:

@@ -13,7 +13,10 @@ from probes.doctor.surroundings import Finding, Surroundings
 OLDEST_PYTHON = (3, 11)
 VLLM_FROM, VLLM_BEFORE = (0, 31), (0, 34)  # as pyproject.toml has it; a test compares them
 KIN = ("torchvision", "torchaudio", "torchcodec")
-CPU_SET = "pip install --no-deps -r requirements/cpu.txt   # in enginescope's checkout"
+CPU_SET = (
+    "pip install --no-deps -r requirements/cpu.txt   # in enginescope's checkout; where no index has torch's CPU "
+    "build, make env there knows one"
+)
 CUDA_SET = "pip install --no-deps -r requirements/gpu.txt   # in enginescope's checkout"
 # A comment: what pip would take by itself is the CUDA build.
 ROCM_SET = "# take vLLM's build for ROCm, as its installation page says for AMD GPUs: no set is pinned here"
@@ -105,9 +108,14 @@ def _no_cli(at: Surroundings) -> str:
     return "; no `vllm serve`: its command asks for the name vllm, `python -m vllm.entrypoints.openai.api_server` works"
 
 
-def _set_for(at: Surroundings) -> str:
-    """The set that fits the devices."""
-    return SET_OF[_device(at)]
+def _set_for(at: Surroundings, build: str | None = None) -> str:
+    """The lines that install a build's set, by default that which fits the devices.
+
+    To pip an installed torch `2.13.0+cpu` is the `2.13.0` that the CUDA set asks for: it goes first.
+    """
+    build = build or _device(at)
+    removal = "pip uninstall -y torch\n" if build == "cuda" and _runs_on(at, "torch") in ("cpu", "rocm") else ""
+    return removal + SET_OF[build]
 
 
 def _instead(at: Surroundings, removal: str) -> str:
@@ -158,7 +166,7 @@ def torch(at: Surroundings) -> Finding:
         return Finding("torch", "block", "not installed", _set_for(at))
     build = _runs_on(at, "torch")
     detail = f"{version}, {build or 'unknown'} build"
-    remedy = SET_OF.get(_build(at))
+    remedy = _set_for(at, _build(at)) if _build(at) in SET_OF else None
     pins = [pin for line in (at.distributions[name].requires if name else ()) for pin in _pin(line, "torch")]
     if name and build and _build(at) in SET_OF and build != _build(at):
         return Finding("torch", "block", f"{detail}; {name} is a {_build(at)} build", remedy)

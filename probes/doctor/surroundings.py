@@ -27,6 +27,7 @@ from probes.programs import program, searched
 
 Status = Literal["ok", "note", "warn", "block"]
 PLUGIN_GROUP = "vllm.general_plugins"
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,8 @@ class Surroundings:
     plugins: Mapping[str, str] = field(default_factory=dict)
     search_path: tuple[str, ...] = ()
     programs: str = ""
+    executable: Path = Path("python")
+    checkout: Path | None = None  # enginescope's, where the current folder is another
     python: tuple[int, int, int] = (3, 11, 0)
     gpus: tuple[Gpu, ...] = ()
     hypervisor: bool | None = None
@@ -122,6 +125,8 @@ def here() -> Surroundings:
         plugins={entry.name: entry.value for entry in importlib.metadata.entry_points(group=PLUGIN_GROUP)},
         search_path=tuple(sys.path),
         programs=searched(),
+        executable=Path(sys.executable),
+        checkout=ROOT if (ROOT / "requirements").is_dir() and folder != ROOT else None,
         python=sys.version_info[:3],
         gpus=machine.gpus,
         hypervisor=machine.hypervisor,
