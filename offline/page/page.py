@@ -14,6 +14,7 @@ from markupsafe import Markup
 from plotly.io import to_html
 from plotly.offline import get_plotlyjs
 
+from offline.environments.environment import fact_rows
 from offline.page import budgets, charts
 from offline.page.reported import ReportedRun
 from offline.page.summary import summary
@@ -76,6 +77,9 @@ def sections(run: ReportedRun) -> Iterator[PageSection]:
     if run.budgets:
         yield from _budgets(run)
     yield _resolved(run)
+    if every := run.record.environments:
+        body = facts_table(list(every), fact_rows(every))
+        yield PageSection("Environments", "What runs the engines of each, and every package that differs.", body)
     yield PageSection("All cells", "A heading sorts; again, the other way.", _cells(run))
     yield provenance(run.record.machine, run.record.command_line)
 

@@ -10,6 +10,7 @@ from offline.budgets.reason import told
 from offline.differences.difference import NONE_SEEN, Difference
 from offline.differences.observations import CELL_AXES
 from offline.differences.run import HEADLINE
+from offline.environments.environment import differing_sentences
 from offline.page.reported import ReportedRun
 from offline.records.run import marks
 from offline.table.answers import sentences
@@ -25,7 +26,15 @@ MOST_EFFECTS = 4  # of one axis, in sentences
 
 def summary(run: ReportedRun) -> list[str]:
     """Sentences, the answer first."""
-    return [*_best(run), *_effects(run), *told(run.reasons), *_answers(run), *run.differences.notes, *_doubts(run)]
+    return [
+        *_best(run),
+        *_effects(run),
+        *told(run.reasons),
+        *differing_sentences(run.record.environments),
+        *_answers(run),
+        *run.differences.notes,
+        *_doubts(run),
+    ]
 
 
 def _best(run: ReportedRun) -> Iterator[str]:

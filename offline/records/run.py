@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from offline.environments.environment import Environment
 from offline.records.resolved import Resolved
 from offline.spec.effort import Effort
 from offline.spec.model import ModelMark
@@ -51,6 +52,7 @@ class RunRecord:
     forced: tuple[str, ...] = ()  # what differed when it was continued with --force
     state: str = "running"
     ended: str | None = None
+    environments: dict[str, Environment] = field(default_factory=dict)  # by label, where the spec names any
     rates: Rates | None = None  # of the machine, measured once the engines are gone; not compared on resuming
 
 

@@ -11,10 +11,12 @@ from typing import Any
 from offline.spec.settings import EngineAxes, EngineSettings
 from offline.spec.spec import CACHING, Spec
 
+VLLM = "vllm"  # among the settings of an arm, and no engine argument: the environment that its engine runs in
 # Engine arguments that may change the model's arithmetic, beside those that name a number format.
 ARITHMETIC = (
     *("dtype", "quantization", "speculative_config", "attention_backend", "attention_config", "hf_overrides"),
     *("enforce_eager", "compilation_config", "tensor_parallel_size", "enable_expert_parallel"),
+    VLLM,
 )
 
 
@@ -31,11 +33,24 @@ class Cell:
 
 @dataclass(frozen=True)
 class Arm:
-    """One engine configuration. `settings` are vLLM's engine arguments as asked; `axes` are those that vary."""
+    """One engine configuration. `settings` are vLLM's engine arguments as asked; `axes` are those that vary.
+
+    Where environments are named, the label of the arm's own is among the settings.
+    """
 
     settings: EngineSettings
     axes: tuple[str, ...]
     cells: tuple[Cell, ...]
+
+    @property
+    def arguments(self) -> EngineSettings:
+        """What vLLM is given."""
+        return {name: value for name, value in self.settings.items() if name != VLLM}
+
+    @property
+    def environment(self) -> str:
+        """The label of the environment that it runs in; empty for this one."""
+        return str(self.settings.get(VLLM, ""))
 
     @property
     def id(self) -> str:
@@ -90,7 +105,7 @@ def arms(spec: Spec, base: EngineSettings) -> list[Arm]:
     """All arms of a complete spec; `base` holds what every arm shares unless the spec varies it."""
     caching = [CACHING[word] for word in spec.prefix_caching]
     axes: EngineAxes = {"block_size": list(spec.block_size), "enable_prefix_caching": caching}
-    axes |= spec.engine
+    axes |= ({VLLM: list(spec.vllm)} if spec.vllm else {}) | spec.engine
     always = ("block_size", "enable_prefix_caching")
     varied = tuple(key for key, values in axes.items() if len(values) > 1 or key in always)
     grid = []

@@ -16,7 +16,7 @@ from probes.errors import usage_error
 CACHING = {"off": False, "on": True}
 STATES = ("cold", "warm")
 SIZES = {"batch_size": 1, "block_size": 1, "input_len": 1, "output_len": 1, "shared_prefix_len": 0}  # with their least
-AXES = (*SIZES, "prefix_caching", "cache_state")
+AXES = (*SIZES, "prefix_caching", "cache_state", "vllm")
 # Engine arguments that the sweep itself sets: asking for them through --engine would say two things at once.
 OWNED = {
     "model": "--model",
@@ -24,6 +24,7 @@ OWNED = {
     "enable_prefix_caching": "--prefix-caching",
     "disable_log_stats": "nothing: log stats are on in every arm, so that requests carry their times",
     "load_format": "--load-format",
+    "vllm": "--vllm",
 }
 
 
@@ -48,6 +49,7 @@ class Spec:
     seed: int = 0
     trace: bool = False  # one more trial of each cell in each start, untimed, under the recorder
     engine: EngineAxes = field(default_factory=dict)
+    vllm: tuple[str, ...] = ()  # environments: as words of the command line, then, once they are found, their labels
 
     def as_dict(self) -> SpecValues:
         """The spec as JSON holds it, and as `from_dict` reads it back."""
@@ -119,7 +121,7 @@ def _checked(spec: Spec) -> Spec:
         words = [json.dumps(value, sort_keys=True, default=str) for value in values]
         if len(set(words)) != len(words):
             raise usage_error(f"{name} names a value twice: {', '.join(map(str, values))}")
-        if not values and name not in SIZES:  # those then have the machine's defaults
+        if not values and name not in (*SIZES, "vllm"):  # those then have the machine's defaults
             raise usage_error(f"{name} names no value")
     return spec
 

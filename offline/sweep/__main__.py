@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 
 SPEC_FLAGS = (
     *("model", "load_format", "batch_size", "block_size", "prefix_caching", "cache_state", "input_len", "output_len"),
-    *("shared_prefix_len", "repeats", "starts", "seed", "trace"),
+    *("shared_prefix_len", "repeats", "starts", "seed", "trace", "vllm"),
 )
 BATCH_HELP = "requests submitted at once (default 1,4,8,16, and all else such that it takes ten minutes)"
+VLLM_HELP = "environments, an axis: the Python of one, a folder with a vllm package, or `installed`"
 UNTIL_HELP = "add starts and rounds until the widest main effect on output tok/s is known within ± this"
 BUDGET_HELP = "or until this time is used (default 10m with --until); the planned trials are run in any case"
 TRACE_HELP = "one more trial of each cell in each start, untimed, under the recorder: where the cell's time goes"
@@ -32,6 +33,8 @@ EPILOG = """examples:
   python -m offline.sweep --batch-size 1,8 --block-size 32 --engine max_num_batched_tokens=512,2048
   python -m offline.sweep --engine 'speculative_config={"method":"ngram","num_speculative_tokens":3}'
   python -m offline.sweep --batch-size 1,8 --engine seed=0,1 --until 3% --budget 20m
+  python -m offline.sweep --python old/.venv/bin/python,new/.venv/bin/python
+  python -m offline.sweep --vllm installed,../vllm            has this checkout become slower?
   python -m offline.sweep --resume                            continue the last unfinished run
 
 exit codes: 0 done, 3 a cell failed or the engine refused all, 2 bad usage, 1 another failure, 130 Ctrl-C
@@ -71,6 +74,7 @@ def add_grid(grid: argparse._ActionsContainer) -> None:
     grid.add_argument(
         "--engine", action="append", metavar="KEY=V1,V2", help="any engine argument: one value or an axis"
     )
+    grid.add_argument("--vllm", "--python", dest="vllm", type=words, metavar="PATH,…", help=VLLM_HELP)
     grid.add_argument("--spec", metavar="FILE.toml", help="read all of this from a file; flags override it")
 
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
 from offline.engine.process import start_process
+from offline.environments.environment import Environment
 from offline.expected.tokens import PrefixCache
 from offline.records.lines import StartRecord
 from offline.records.runfolder import RunFolder
@@ -64,6 +65,7 @@ class Group:
     interleaved: bool
     on_failure: Callable[[Failure], None]
     traced: bool = False
+    environments: Mapping[str, Environment] = field(default_factory=dict)
     engines: dict[str, LiveEngine] = field(default_factory=dict)
     _processes: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
@@ -102,9 +104,13 @@ class Group:
         for number, arm in enumerate(arms, first_number):
             progress.arm(arm)
             trace = self._trace(arm, number) if self.traced else None
-            process = start_process(self.folder.log(arm.id), environment=trace.environment if trace else {})
+            process = start_process(
+                self.folder.log(arm.id),
+                environment=trace.environment if trace else {},
+                inside=self.environments.get(arm.environment),
+            )
             self._processes.enter_context(process)
-            process.send({"do": "start", "settings": {**arm.settings, "model": str(self.model)}})
+            process.send({"do": "start", "settings": {**arm.arguments, "model": str(self.model)}})
             starting.append((arm, number, process, trace))
         for arm, number, process, trace in starting:
             with self._failing(arm, number, process, starting=True):

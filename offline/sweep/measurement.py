@@ -61,6 +61,7 @@ def run_missing(run: PreparedRun, time_limit_s: float, out: Console) -> bool:
         engines=max((record.engine for record in records), default=0),
         groups=max((trial.group for trial in trials), default=0),
         answered={record.arm for record in records if isinstance(record, AnswersRecord)},
+        environments=run.folder.read_run().environments,
     )
     run.folder.write_run(replace(run.folder.read_run(), state="running"))
     end = ""

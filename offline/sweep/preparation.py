@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from offline.engine.reference import time_kernels
+from offline.environments.environment import Environment
+from offline.environments.finding import environment_changes, environments
+from offline.environments.packages import python_in
 from offline.records.run import PlannedArm, RunRecord, new_id, now, read_run
 from offline.records.runfolder import RunFolder, newest_unfinished
 from offline.spec import model as models
@@ -44,9 +50,11 @@ class PreparedRun:
 def new_run(args: argparse.Namespace, spec_values: SpecValues) -> PreparedRun | None:
     """Show the plan, ask where it takes long, and make the folder; None where only the plan was wanted."""
     spec = Spec.from_dict(spec_values)
+    every = environments(spec.vllm)
+    spec = replace(spec, vllm=tuple(every))
     model, machine = models.find(spec.model, spec.load_format), fingerprint(engine_platform())
     slow = slowness(time_kernels())
-    spec, note = complete(typed(spec), model, machine, slow)
+    spec, note = complete(typed(spec, every), model, machine, slow)
     refuse_too_long(spec, model)
     planned = plan(spec, model, machine, slow)
     notes = [*([note] if note else []), *remarks(spec), *expected_refusals(spec, machine)]
@@ -71,6 +79,7 @@ def new_run(args: argparse.Namespace, spec_values: SpecValues) -> PreparedRun | 
         arms={arm.id: PlannedArm(arm.name, arm.settings) for arm in planned.grid},
         began=now(),
         alive=planned.alive,
+        environments=every,
         effort=effort(args),
     )
     return PreparedRun(RunFolder.create(args.out, run), planned, model)
@@ -92,7 +101,7 @@ def resumed_run(args: argparse.Namespace, spec_values: SpecValues) -> PreparedRu
         raise EnginescopeError(f"{path} cannot be resumed: its model {model} is gone")
     grid = arms(spec, base_settings(spec, model, machine))
     other = other_settings(run, spec_values, {arm.id for arm in grid})
-    unlike = other_conditions(run, machine, models.mark(model))
+    unlike = other_conditions(run, machine, models.mark(model)) + environment_changes(run.environments)
     if other or (unlike and not args.force):
         words = "; ".join([*unlike, *other])
         raise EnginescopeError(f"{path} cannot be resumed, since it would be another run: {words}")
@@ -113,7 +122,9 @@ def other_conditions(run: RunRecord, machine: Machine, mark: models.ModelMark) -
 
 def other_settings(run: RunRecord, spec_values: SpecValues, arm_ids: set[str]) -> list[str]:
     """How the spec differs from that of the run on disk."""
-    before, after = run.spec.as_dict(), typed(Spec.from_dict(spec_values)).as_dict()
+    spec = Spec.from_dict(spec_values)
+    labels = tuple(environments(spec.vllm))
+    before, after = run.spec.as_dict(), typed(replace(spec, vllm=labels), run.environments).as_dict()
     unlike = [
         f"{key}: {before[key]!r} in the run, {after[key]!r} now" for key in spec_values if before[key] != after[key]
     ]
@@ -127,18 +138,20 @@ def confirmed(time_text: str) -> bool:
     return input(f"This may take {time_text}. Start? [y/N] ").strip().lower() in ("y", "yes")
 
 
-def typed(spec: Spec) -> Spec:
-    """The spec with its engine arguments by vLLM's own types."""
-    return Spec.from_dict({**spec.as_dict(), "engine": typed_engine(spec.engine)})
+def typed(spec: Spec, every: Mapping[str, Environment]) -> Spec:
+    """The spec with its engine arguments by vLLM's own types; where environments are named, each has to know them."""
+    engines = [typed_engine(spec.engine, environment) for environment in every.values() or (None,)]
+    return Spec.from_dict({**spec.as_dict(), "engine": engines[0]})
 
 
-def typed_engine(engine: EngineAxes) -> EngineAxes:
+def typed_engine(engine: EngineAxes, environment: Environment | None) -> EngineAxes:
     """Engine arguments by vLLM's own types, checked in a process of its own (it costs vLLM's import)."""
     if not engine:
         return {}
-    process = subprocess.run(
-        [*OWN_PYTHON, "-m", "offline.engine"], input=json.dumps(engine), capture_output=True, text=True
-    )
+    with tempfile.TemporaryDirectory() as folder:
+        python, path = python_in(environment, Path(folder) / "packages") if environment else (OWN_PYTHON, {})
+        words, variables = [*python, "-m", "offline.engine"], {**os.environ, **path}
+        process = subprocess.run(words, input=json.dumps(engine), capture_output=True, text=True, env=variables)
     try:
         answer: dict[str, Any] = json.loads(process.stdout)
     except ValueError:

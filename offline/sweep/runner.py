@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from offline.environments.environment import Environment
 from offline.records.lines import StopRecord
 from offline.records.runfolder import RunFolder
 from offline.spec.grid import Arm, Trial
@@ -39,6 +40,7 @@ class Runner:
     start_s: float = 0.0  # what all engines of the last pass took to start and warm up
     round_s: float = 0.0  # what a round of it took in all of them
     answered: set[str] = field(default_factory=set)  # arms whose answers are on disk
+    environments: Mapping[str, Environment] = field(default_factory=dict)  # those that arms name
     devices: DeviceWatch = field(default_factory=DeviceWatch)
     failed: bool = False
     given_up: set[str] = field(default_factory=set)
@@ -111,6 +113,7 @@ class Runner:
             interleaved=interleaved,
             on_failure=lambda failure: self.give_up(failure, progress),
             traced=self.spec.trace,
+            environments=self.environments,
         )
 
     def start(self, group: Group, arms: Sequence[Arm], trials: Sequence[Trial], progress: SweepProgress) -> None:

@@ -15,6 +15,7 @@ from rich.text import Text
 from offline.differences.difference import difference_frame
 from offline.differences.observations import CELL_AXES
 from offline.differences.run import HEADLINE, RunDifferences
+from offline.environments.environment import fact_rows
 from offline.records.run import RunRecord, marks
 from offline.records.runfolder import write_whole
 from offline.spec.grid import column_of
@@ -108,6 +109,7 @@ def markdown(
         "",
         *_resolved(rows, axes),
         "",
+        *_environments(run),
     ]
     return "\n".join(lines)
 
@@ -136,6 +138,14 @@ def _resolved(rows: Sequence[Row], axes: tuple[str, ...]) -> list[str]:
     """A line a fact, a column an arm."""
     arms = {arm_name(row, axes): row for row in rows}
     return _table(["", *arms], [[name, *(_fact(name, row.get(name)) for row in arms.values())] for name in ARM_FACTS])
+
+
+def _environments(run: RunRecord) -> list[str]:
+    """A line a package that differs, and those of the fingerprint; a column an environment."""
+    if not run.environments:
+        return []
+    lines = [[name, *versions] for name, versions in fact_rows(run.environments).items()]
+    return ["## Environments", "", *_table(["", *run.environments], lines), ""]
 
 
 def _differences(differences: RunDifferences) -> list[str]:

@@ -16,7 +16,7 @@ from offline.records.lines import Record, StartRecord, TrialRecord
 from offline.records.resolved import Resolved
 from offline.records.run import read_run
 from offline.records.runfolder import read_records
-from offline.spec.grid import Arm, arms
+from offline.spec.grid import VLLM, Arm, arms
 from offline.table.answers import AnswerColumns
 from offline.table.cells import CellColumns, CheckColumns, Row, StatusColumns, Value, cell_identity, resolved_columns
 from offline.table.figures import FIGURES, TrialFigures, measure
@@ -70,6 +70,9 @@ def run_frames(grid: Sequence[Arm], records: Sequence[Record], rates: Rates | No
 def grid_differences(grid: Sequence[Arm], records: Sequence[Record], drift: Drift | None) -> RunDifferences:
     """The differences that a grid's records can tell."""
     trials = run_frames(grid, records).trials
+    labels = list(dict.fromkeys(arm.environment for arm in grid))
+    if VLLM in trials:  # from the one that was named first to the one after it, whatever they are called
+        trials = trials.assign(**{VLLM: pd.Categorical(trials[VLLM], labels, ordered=True)})
     return run_differences(trials, axis_columns(grid), drifted=drift is not None and not drift.inside)
 
 

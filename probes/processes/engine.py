@@ -42,8 +42,8 @@ class EngineFailed(EnginescopeError):
 class EngineProcess:
     """One engine's processes; use it as a context manager, so that nothing of it outlives the block.
 
-    `entry` is the Python statement that serves commands (see `answer_commands`), `around` the words of a program that
-    runs it.
+    `entry` is the Python statement that serves commands (see `answer_commands`), `python` what runs it, by default our
+    own, and `around` the words of a program that runs that.
     """
 
     def __init__(
@@ -53,11 +53,12 @@ class EngineProcess:
         environment: Mapping[str, str],
         around: Sequence[str] = (),
         scratch: Path | None = None,
+        python: Sequence[str] = OWN_PYTHON,
     ) -> None:
         self._dialogue = Dialogue()
         self._engine: list[psutil.Process] | None = None  # the core and its workers, from the first answer on
         fds = self._dialogue.fds
-        words = [*around, *OWN_PYTHON, "-c", entry, *map(str, fds)]
+        words = [*around, *python, "-c", entry, *map(str, fds)]
         try:
             self.child = ChildProcess(words, log, {**os.environ, **ENVIRONMENT, **environment}, fds, scratch)
         finally:
