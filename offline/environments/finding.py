@@ -1,9 +1,10 @@
-"""From words on the command line to environments: an interpreter, a folder with vLLM in it, or the installed one."""
+"""From words on the command line to environments: versions, interpreters, folders with vLLM in them."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from offline.environments import look
+from offline.environments.building import version_python
 from offline.environments.environment import Environment, normalized
 from offline.environments.packages import python_path
 from probes.errors import EnginescopeError, usage_error
@@ -21,6 +23,7 @@ from tracing.source.tree import SourceTree
 
 INSTALLED = "installed"
 LOOK_LIMIT_S = 120
+VERSION = re.compile(r"\d+(\.\w+)+(\+\w+)?")
 UNTELLING = ("vllm", ".venv", "venv", "env")  # names of folders that many have
 OLDEST = "is it a Python, 3.11 or newer?"
 
@@ -39,6 +42,7 @@ def environments(words: Sequence[str]) -> dict[str, Environment]:
 
     | word                     | what it is                                             |
     | ------------------------ | ------------------------------------------------------ |
+    | `0.31.0`                 | one in the cache with that vLLM, built on first use    |
     | `installed`              | the environment that this command runs in              |
     | `/path/to/checkout`      | the same with this `vllm` before the installed one     |
     | `/path/.venv/bin/python` | another environment that has vLLM                      |
@@ -56,14 +60,16 @@ def environments(words: Sequence[str]) -> dict[str, Environment]:
 def choice(word: str) -> Choice:
     """What one word stands for; bad usage where that is nothing."""
     path = Path(word).expanduser().absolute()  # not resolved: the link to an interpreter says which environment it is
-    if word == INSTALLED:
-        return Choice(word, sys.executable)
+    if word == INSTALLED or (VERSION.fullmatch(word) and word == SourceTree.find().version):
+        return Choice(INSTALLED, sys.executable)
     if path.is_dir():
         root = SourceTree.find(path).root
         return Choice(word, sys.executable, str(root.parent))
     if path.is_file() and os.access(path, os.X_OK):
         return Choice(word, str(path))
-    raise usage_error(f"--vllm {word}: no folder with a vllm package, no Python of an environment, not `{INSTALLED}`")
+    if VERSION.fullmatch(word):
+        return Choice(word, str(version_python(word)))
+    raise usage_error(f"--vllm {word}: no version, no folder with a vllm package, no Python, and not `{INSTALLED}`")
 
 
 def _label(choice: Choice, version: str, count: int) -> str:

@@ -20,7 +20,7 @@ SPEC_FLAGS = (
     *("shared_prefix_len", "repeats", "starts", "seed", "trace", "vllm"),
 )
 BATCH_HELP = "requests submitted at once (default 1,4,8,16, and all else such that it takes ten minutes)"
-VLLM_HELP = "environments, an axis: the Python of one, a folder with a vllm package, or `installed`"
+VLLM_HELP = "an axis: versions, folders with a vllm package, Pythons of environments, `installed` for this one"
 UNTIL_HELP = "add starts and rounds until the widest main effect on output tok/s is known within ± this"
 BUDGET_HELP = "or until this time is used (default 10m with --until); the planned trials are run in any case"
 TRACE_HELP = "one more trial of each cell in each start, untimed, under the recorder: where the cell's time goes"
@@ -33,6 +33,7 @@ EPILOG = """examples:
   python -m offline.sweep --batch-size 1,8 --block-size 32 --engine max_num_batched_tokens=512,2048
   python -m offline.sweep --engine 'speculative_config={"method":"ngram","num_speculative_tokens":3}'
   python -m offline.sweep --batch-size 1,8 --engine seed=0,1 --until 3% --budget 20m
+  python -m offline.sweep --vllm 0.31.0,0.32.0                which is faster? (each built once, 3.5 GB in the cache)
   python -m offline.sweep --python old/.venv/bin/python,new/.venv/bin/python
   python -m offline.sweep --vllm installed,../vllm            has this checkout become slower?
   python -m offline.sweep --resume                            continue the last unfinished run
@@ -74,7 +75,7 @@ def add_grid(grid: argparse._ActionsContainer) -> None:
     grid.add_argument(
         "--engine", action="append", metavar="KEY=V1,V2", help="any engine argument: one value or an axis"
     )
-    grid.add_argument("--vllm", "--python", dest="vllm", type=words, metavar="PATH,…", help=VLLM_HELP)
+    grid.add_argument("--vllm", "--python", dest="vllm", type=words, metavar="V,…", help=VLLM_HELP)
     grid.add_argument("--spec", metavar="FILE.toml", help="read all of this from a file; flags override it")
 
 

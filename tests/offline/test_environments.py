@@ -68,7 +68,8 @@ def test_a_word_is_a_folder_a_python_or_the_installed_vllm(tmp_path: Path) -> No
     assert (choice(str(folder)).python, choice(str(folder)).folder) == (sys.executable, str(folder))
     assert choice(str(folder / "vllm")).folder == str(folder)
     assert (choice(python).python, choice(python).folder) == (python, "")
-    with pytest.raises(EnginescopeError, match="no folder with a vllm package, no Python"):
+    assert choice("0.32.0") == choice("installed")
+    with pytest.raises(EnginescopeError, match="no version, no folder with a vllm package"):
         choice("nothing/there")
 
 

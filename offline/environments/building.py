@@ -1,0 +1,155 @@
+"""An environment for another version of vLLM, in the cache: what is installed here, with that vLLM's own pins."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import importlib.metadata
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from packaging.requirements import Requirement
+
+from offline.environments.environment import OWN, normalized
+from probes.checkpoint import DISTRIBUTION as WEIGHTS
+from probes.checkpoint import cache_folder
+from probes.errors import EnginescopeError
+from tracing.source.tree import DISTRIBUTIONS
+
+TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
+TRIAL = "from vllm import LLM"  # what an environment can do that is whole
+LOG_TAIL_LINES = 5
+
+
+def version_python(version: str) -> Path:
+    """The interpreter of the environment with vLLM `version`; built on first use, which takes minutes and gigabytes."""
+    own, pinned = installed_vllm(), installed()
+    mark = hashlib.sha256("\n".join([platform.python_version(), own, *lines(pinned)]).encode()).hexdigest()[:8]
+    folder = cache_folder() / "environments" / f"{own}-{version}-{mark}"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with locked(folder.parent) as lock:
+        if not folder.is_dir():
+            print(f"building an environment with {own} {version} (some minutes) ...", file=sys.stderr, flush=True)
+            build(folder, f"{own}=={version}", own, pinned, lock)
+    return folder / "bin" / "python"
+
+
+def installed_vllm() -> str:
+    """The name of the distribution of vLLM that is installed here."""
+    for name in reversed(DISTRIBUTIONS):
+        if any(importlib.metadata.distributions(name=name)):
+            return name
+    raise EnginescopeError("vLLM is not installed here, so that no set for another version is known")
+
+
+def installed() -> dict[str, str]:
+    """What is installed here from an index, by normalized name with its version; vLLM, our own and the weights not."""
+    versions: dict[str, str] = {}
+    for each in importlib.metadata.distributions():
+        if each.metadata["Name"] and each.read_text("direct_url.json") is None:
+            versions.setdefault(normalized(each.metadata["Name"]), each.version)
+    left_out = {OWN, WEIGHTS, "pip", *DISTRIBUTIONS}
+    return {name: version for name, version in sorted(versions.items()) if name not in left_out}
+
+
+def lines(pinned: Mapping[str, str]) -> list[str]:
+    """`torch==2.13.0+cpu`, a line a package."""
+    return [f"{name}=={version}" for name, version in pinned.items()]
+
+
+def pins(pinned: Mapping[str, str], theirs: Sequence[str], ours: Sequence[str]) -> list[str]:
+    """What is installed for a vLLM that requires `theirs`, where the installed one requires `ours`, in lines for pip.
+
+    The installed version of a package stays where it fits; what `ours` requires and is not installed is not needed.
+
+    | pinned                    | theirs                  | ours             | pins                   |
+    | ------------------------- | ----------------------- | ---------------- | ---------------------- |
+    | `{"numpy": "2.1"}`        | `["numpy"]`             | `["numpy"]`      | `["numpy==2.1"]`       |
+    | `{"transformers": "5.9"}` | `["transformers<5.8"]`  | `[]`             | `["transformers<5.8"]` |
+    | `{}`                      | `["torchaudio", "new"]` | `["torchaudio"]` | `["new"]`              |
+    """
+    known, chosen = {normalized(each.name) for each in _needed(ours)}, dict(zip(pinned, lines(pinned), strict=True))
+    for each in _needed(theirs):
+        name = normalized(each.name)
+        fits = name in pinned and each.specifier.contains(pinned[name], prereleases=True)
+        if not fits and (name in pinned or name not in known):
+            chosen[name] = f"{each.name}{each.specifier}"
+    return list(chosen.values())
+
+
+def _needed(texts: Sequence[str]) -> Iterator[Requirement]:
+    """The requirements of this machine, without those of extras."""
+    for each in map(Requirement, texts):
+        if each.marker is None or each.marker.evaluate({"extra": ""}):
+            yield each
+
+
+def build(folder: Path, vllm: str, own: str, pinned: Mapping[str, str], lock: IO[str]) -> None:
+    """Build an environment beside `folder`, see that vLLM can be imported there, and only then give it its name."""
+    draft, log = folder.with_name(f".{folder.name}"), folder.with_name(f"{folder.name}.log")
+    shutil.rmtree(draft, ignore_errors=True)  # of a build that was killed
+    log.unlink(missing_ok=True)
+    try:
+        _call(log, lock, sys.executable, "-m", "venv", str(draft))
+        _install(draft, log, lock, vllm)
+        requirements = draft / "requirements.txt"
+        requirements.write_text("\n".join(pins(pinned, _requires(draft, own), _own_requires(own))))
+        _install(draft, log, lock, "-r", str(requirements))
+        _call(log, lock, str(draft / "bin" / "python"), "-P", "-c", TRIAL)
+        draft.rename(folder)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _own_requires(name: str) -> list[str]:
+    return importlib.metadata.distribution(name).requires or []
+
+
+def _requires(environment: Path, name: str) -> list[str]:
+    """What a distribution in another environment requires."""
+    folders = [str(path) for path in environment.glob("lib/python*/site-packages")]
+    [distribution, *_] = importlib.metadata.distributions(name=name, path=folders)
+    return distribution.requires or []
+
+
+def _install(environment: Path, log: Path, lock: IO[str], *words: str) -> None:
+    """Install without dependencies: by uv where it is there and succeeds, since it does not read pip's settings."""
+    python, uv = str(environment / "bin" / "python"), shutil.which("uv")
+    pip = [python, "-m", "pip", "install", "--no-deps", "--no-input"]
+    if uv and _code(log, lock, uv, "pip", "install", "--python", python, "--no-deps", *words) == 0:
+        return
+    if _code(log, lock, *pip, *words) == 0:
+        return
+    if "No matching distribution found for torch==" in log.read_text(errors="replace"):
+        pip += ["--extra-index-url", TORCH_CPU_INDEX]
+    _call(log, lock, *pip, *words)
+
+
+def _call(log: Path, lock: IO[str], *words: str) -> None:
+    if _code(log, lock, *words) != 0:
+        tail = " / ".join(log.read_text(errors="replace").strip().splitlines()[-LOG_TAIL_LINES:])
+        raise EnginescopeError(f"the environment could not be built; all of it is in {log}: {tail}")
+
+
+def _code(log: Path, lock: IO[str], *words: str) -> int:
+    # The child keeps the lock: were this program killed outright, the next one still waits for pip to end.
+    variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    with log.open("a") as out:
+        return subprocess.run(
+            words, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=variables, pass_fds=(lock.fileno(),)
+        ).returncode
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[IO[str]]:
+    """Hold the lock of a folder of environments; a second builder waits here."""
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield lock
