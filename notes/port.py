@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +21,6 @@ EXAMPLES = """examples:
   python -m notes.port old/ new/                      unpacked wheels or checkouts
   python -m notes.port old/ new/ > upgrade.md
 """
-CONTEXT = 3  # lines around a change
-WIDEST = 100  # columns a side: vLLM's own lines are narrower
 ORDER = ("gone", "changed", "moved", "holds")
 
 
@@ -67,8 +64,8 @@ def main() -> int:
 def touched(stops: Sequence[Stop], old: SourceTree, new: SourceTree) -> list[Touched]:
     """The stops whose function is not the same code in both trees, those to mend first."""
     from notes.walkthrough import anchors, edges
-    from notes.walkthrough.fragment import same_code
     from tracing.source.definitions import Place
+    from tracing.source.likeness import same_code
 
     differing = []
     for stop in stops:
@@ -96,6 +93,8 @@ def document(changes: Sequence[Touched], stops: int, old: SourceTree, new: Sourc
 
 def _entry(each: Touched, first_stop: str) -> Iterator[str]:
     """One stop; the source of a function stands under the first of its stops, `shown_at`."""
+    from tracing.source.likeness import beside
+
     stop, verdict = each.stop, each.verdict
     yield f"## {verdict.standing}: {stop.name} ({stop.where})\n"
     yield f"- anchor: `{stop.anchor.target}`" + (f", now `{verdict.target}`" if verdict.standing == "moved" else "")
@@ -113,25 +112,6 @@ def _entry(each: Touched, first_stop: str) -> Iterator[str]:
         yield from beside(each.before, verdict.place)
         yield "```"
         yield ""
-
-
-def beside(before: Place, after: Place | None) -> Iterator[str]:
-    """Two definitions in two columns with their line numbers, `|` between lines that differ; like stretches are cut."""
-    left, right = _numbered(before), _numbered(after) if after else []
-    width = min(max((len(line) for line in left), default=0), WIDEST)
-    yield f"{before.where:{width}}   {after.where if after else '(not there)'}"
-    plain = difflib.SequenceMatcher(None, before.lines(), after.lines() if after else (), autojunk=False)
-    for group in plain.get_grouped_opcodes(CONTEXT):
-        yield "…"
-        for kind, a, b, c, d in group:
-            for row in range(max(b - a, d - c)):
-                one = left[a + row] if a + row < b else ""
-                other = right[c + row] if c + row < d else ""
-                yield f"{one[:width]:{width}} {' ' if kind == 'equal' else '|'} {other[:WIDEST]}".rstrip()
-
-
-def _numbered(place: Place) -> list[str]:
-    return [f"{place.first + n:>5} {line.expandtabs()}" for n, line in enumerate(place.lines())]
 
 
 if __name__ == "__main__":

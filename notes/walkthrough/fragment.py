@@ -9,7 +9,6 @@ import ast
 import io
 import re
 import tokenize
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +16,7 @@ from token import NAME
 
 from probes.errors import usage_error
 from tracing.source.definitions import UNREADABLE, Place
+from tracing.source.likeness import parse, statements
 
 LONGEST = 120  # characters: one line of anyone's source
 BLOCKS = ("body", "handlers", "cases", "orelse", "finalbody", "decorator_list")
@@ -75,14 +75,9 @@ class Fragment:
         return False
 
 
-def same_code(one: Place, other: Place) -> bool:
-    """Whether two definitions say the same, comments and layout aside."""
-    return _shape_of_place(one) == _shape_of_place(other)
-
-
 def bases(place: Place) -> set[str]:
     """The last names of the classes that a class names as its bases; none for a function."""
-    (node,) = _statements(place)
+    (node,) = statements(place)
     named = node.bases if isinstance(node, ast.ClassDef) else []
     return {name for name in (getattr(base, "attr", getattr(base, "id", "")) for base in named) if name}
 
@@ -90,7 +85,7 @@ def bases(place: Place) -> set[str]:
 def _parsed(text: str) -> ast.AST | None:
     for frame in FRAMES:
         try:
-            body = _parse(frame.format(text.strip())).body
+            body = parse(frame.format(text.strip())).body
         except UNREADABLE:
             continue
         if len(body) == 1:
@@ -105,12 +100,6 @@ def _meant(statement: ast.stmt, frame: str) -> ast.AST | None:
     return statement.value if isinstance(statement, ast.Expr) else statement
 
 
-def _parse(text: str) -> ast.Module:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # such as invalid escapes
-        return ast.parse(text)
-
-
 def _shape(node: ast.AST) -> str:
     """A node's text form without places, without what a block holds, and the same on both sides of an assignment."""
     blocks = [name for name in BLOCKS if isinstance(getattr(node, name, None), list)]
@@ -119,22 +108,8 @@ def _shape(node: ast.AST) -> str:
     return CONTEXT.sub("", ast.dump(node))
 
 
-def _shape_of_place(place: Place) -> str:
-    return "".join(map(ast.dump, _statements(place)))
-
-
-def _statements(place: Place) -> list[ast.stmt]:
-    """A definition, parsed by itself: one line lower than it stands, under a head that allows its indentation."""
-    lines = place.lines()
-    if lines and lines[0][:1].isspace():
-        (head,) = _parse("\n".join(["if True:", *lines])).body
-        assert isinstance(head, ast.If)
-        return head.body
-    return _parse("\n".join(["pass", *lines])).body[1:]
-
-
 def _nodes(place: Place) -> Iterator[ast.AST]:
-    for statement in _statements(place):
+    for statement in statements(place):
         yield from ast.walk(statement)
 
 

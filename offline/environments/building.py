@@ -10,15 +10,15 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 from packaging.requirements import Requirement
 
-from offline.environments.environment import OWN, normalized
-from probes.checkpoint import DISTRIBUTION as WEIGHTS
+from offline.environments.environment import normalized
+from offline.environments.look import NEEDED
 from probes.checkpoint import cache_folder
 from probes.errors import EnginescopeError
 from tracing.source.tree import DISTRIBUTIONS
@@ -30,7 +30,8 @@ LOG_TAIL_LINES = 5
 
 def version_python(version: str) -> Path:
     """The interpreter of the environment with vLLM `version`; built on first use, which takes minutes and gigabytes."""
-    own, pinned = installed_vllm(), installed()
+    own = installed_vllm()
+    pinned = installed(own)
     mark = hashlib.sha256("\n".join([platform.python_version(), own, *lines(pinned)]).encode()).hexdigest()[:8]
     folder = cache_folder() / "environments" / f"{own}-{version}-{mark}"
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -44,19 +45,32 @@ def version_python(version: str) -> Path:
 def installed_vllm() -> str:
     """The name of the distribution of vLLM that is installed here."""
     for name in reversed(DISTRIBUTIONS):
-        if any(importlib.metadata.distributions(name=name)):
+        if _distribution(name):
             return name
     raise EnginescopeError("vLLM is not installed here, so that no set for another version is known")
 
 
-def installed() -> dict[str, str]:
-    """What is installed here from an index, by normalized name with its version; vLLM, our own and the weights not."""
+def installed(vllm: str) -> dict[str, str]:
+    """What is installed here of all that the distribution `vllm` and our part of an engine's process require.
+
+    Versions by normalized name; vLLM itself is left out.
+    """
     versions: dict[str, str] = {}
-    for each in importlib.metadata.distributions():
-        if each.metadata["Name"] and each.read_text("direct_url.json") is None:
-            versions.setdefault(normalized(each.metadata["Name"]), each.version)
-    left_out = {OWN, WEIGHTS, "pip", *DISTRIBUTIONS}
-    return {name: version for name, version in sorted(versions.items()) if name not in left_out}
+    waiting = [Requirement(vllm), *map(Requirement, NEEDED)]
+    done = set()
+    while waiting:
+        one = waiting.pop()
+        key = (normalized(one.name), *sorted(one.extras))
+        if key in done or not (distribution := _distribution(one.name)):
+            continue
+        done.add(key)
+        versions[key[0]] = distribution.version
+        waiting += _needed(distribution.requires or [], one.extras)
+    return {name: version for name, version in sorted(versions.items()) if name not in DISTRIBUTIONS}
+
+
+def _distribution(name: str) -> importlib.metadata.Distribution | None:
+    return next(iter(importlib.metadata.distributions(name=name)), None)
 
 
 def lines(pinned: Mapping[str, str]) -> list[str]:
@@ -84,10 +98,10 @@ def pins(pinned: Mapping[str, str], theirs: Sequence[str], ours: Sequence[str]) 
     return list(chosen.values())
 
 
-def _needed(texts: Sequence[str]) -> Iterator[Requirement]:
-    """The requirements of this machine, without those of extras."""
+def _needed(texts: Sequence[str], extras: Collection[str] = ()) -> Iterator[Requirement]:
+    """The requirements that hold on this machine, with those of some extras."""
     for each in map(Requirement, texts):
-        if each.marker is None or each.marker.evaluate({"extra": ""}):
+        if each.marker is None or any(each.marker.evaluate({"extra": extra}) for extra in ("", *extras)):
             yield each
 
 

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from notes.walkthrough.anchors import Anchor, Verdict, judge
-from notes.walkthrough.fragment import Fragment, same_code
+from notes.walkthrough.fragment import Fragment
 from probes.errors import EnginescopeError
 from tests.tracing.test_source import write_tree
 from tracing.source.definitions import Place, read_definitions
+from tracing.source.likeness import same_code
 from tracing.source.tree import SourceTree
 
 TILL = '''\

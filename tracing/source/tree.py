@@ -84,6 +84,11 @@ class SourceTree:
             return module.definitions[qualname]
         return Missing(target, _gap(module, qualname), self._nearest_names(name, module, qualname))
 
+    def find_place(self, target: str) -> Place | None:
+        """Where a target is defined; None where it is not, without a look for the names that come nearest."""
+        name, qualname = _split(target)
+        return self.definitions(name).get(qualname)
+
     def definitions(self, module: str) -> dict[str, Place]:
         """All definitions of a module by qualified name; none where it is not there or cannot be read."""
         entry = self._module(module)
@@ -96,6 +101,13 @@ class SourceTree:
                 for qualname, place in self.definitions(module).items():
                     if qualname.rpartition(".")[2] == name:
                         yield f"{module}:{qualname}", place
+
+    def only_definition(self, name: str) -> str | None:
+        """The one target of the tree whose last part is `name`; None where there is none, or several."""
+        holders = self._definers.get(name, [])
+        definitions = self.definitions(holders[0][0]) if len(holders) == 1 else {}
+        qualnames = [qualname for qualname in definitions if qualname.rpartition(".")[2] == name]
+        return f"{holders[0][0]}:{qualnames[0]}" if len(qualnames) == 1 else None
 
     def _module(self, name: str) -> Module | None:
         if name not in self._modules:

@@ -1,0 +1,52 @@
+"""Which functions on a stage's path differ between two trees of vLLM, the stage's own first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tracing.source.calls import calls
+from tracing.source.definitions import Place
+from tracing.source.likeness import same_code
+from tracing.source.tree import SourceTree
+
+from .engine import SITES
+
+FARTHEST = 3  # calls from a function of the stage
+WIDEST = 400  # functions that are looked at
+
+
+@dataclass(frozen=True)
+class ChangedFunction:
+    """A function whose code differs; `distance` counts calls from the stage's own functions. None: it is not there."""
+
+    target: str
+    distance: int
+    before: Place | None
+    after: Place | None
+
+
+def changed_functions(stage: str, old: SourceTree, new: SourceTree) -> list[ChangedFunction]:
+    """The functions that differ on the path of a stage: those that are hooked for it, then what these call.
+
+    What is hooked for another stage is that stage's own, with all that it calls. Empty for a stage without functions.
+    """
+    differing = []
+    for target, distance in path(stage, old, new):
+        before, after = (tree.find_place(target) for tree in (old, new))
+        if before is None or after is None or not same_code(before, after):
+            differing.append(ChangedFunction(target, distance, before, after))
+    return differing
+
+
+def path(stage: str, *trees: SourceTree) -> Iterator[tuple[str, int]]:
+    """The functions of a stage that are in any of the trees, and what they call there, the nearest first."""
+    own = [target for site in SITES if site.stage == stage for target in site.targets]
+    seen = {target for site in SITES if site.stage != stage for target in site.targets} - set(own)
+    row, distance = own, 0
+    while row and distance <= FARTHEST and len(seen) < WIDEST:
+        there = [target for target in row if any(tree.find_place(target) for tree in trees)]
+        yield from ((target, distance) for target in there)
+        seen.update(row)
+        every = (name for target in there for tree in trees for name in calls(tree, target))
+        row, distance = [name for name in dict.fromkeys(every) if name not in seen], distance + 1
