@@ -110,10 +110,10 @@ def test_two_definitions_stand_side_by_side(tmp_path: Path) -> None:
     assert list(beside(change.before, change.after)) == [
         "vllm/v1/core/sched/scheduler.py:4             vllm/v1/core/sched/scheduler.py:4",
         "…",
-        "    5         self._pick()                  5         self._pick()",
-        "    6         self.manager.allocate_slots()     6         self.manager.allocate_slots()",
-        "    7         self.manager.tidy()           7         self.manager.tidy()",
-        "    8         self.waiting.popleft()    |     8         self.waiting.pop()",
+        "    5         self._pick()                        5         self._pick()",
+        "    6         self.manager.allocate_slots()       6         self.manager.allocate_slots()",
+        "    7         self.manager.tidy()                 7         self.manager.tidy()",
+        "    8         self.waiting.popleft()        |     8         self.waiting.pop()",
     ]
 
 
