@@ -15,7 +15,7 @@ from plotly.io import to_html
 from plotly.offline import get_plotlyjs
 
 from offline.environments.environment import fact_rows
-from offline.page import budgets, charts
+from offline.page import budgets, changedcode, charts
 from offline.page.reported import ReportedRun
 from offline.page.summary import summary
 from offline.records.runfolder import write_whole
@@ -31,7 +31,7 @@ STYLE = """
 th button { font: inherit; color: inherit; background: none; border: 0; padding: 0; cursor: pointer; }
 th[aria-sort=ascending] button::after { content: " ▲"; } th[aria-sort=descending] button::after { content: " ▼"; }
 th button:focus-visible { outline: 2px solid var(--bar); } td.differs { background: #e0a03033; }
-li { max-width: 85ch; } input { font: inherit; }
+li, h3 { max-width: 85ch; } details pre { overflow-x: auto; } input { font: inherit; }
 .plotly-graph-div { max-width: 100%; overflow: hidden; }
 @media print { .modebar, input { display: none !important; } h2 { break-after: avoid; } }
 """
@@ -76,6 +76,8 @@ def sections(run: ReportedRun) -> Iterator[PageSection]:
         yield from _charts(run)
     if run.budgets:
         yield from _budgets(run)
+    if run.changed_stages:
+        yield changedcode.section(run.changed_stages)
     yield _resolved(run)
     if every := run.record.environments:
         body = facts_table(list(every), fact_rows(every))

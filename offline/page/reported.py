@@ -9,6 +9,7 @@ from pathlib import Path
 from offline.budgets.cellbudget import CellBudget, cell_budgets, slowdown
 from offline.budgets.reason import Reason, reasons
 from offline.differences.run import HEADLINE, RunDifferences
+from offline.environments.changedcode import ChangedStage, changed_stages
 from offline.records.lines import Record, RequestRecord, TrialRecord
 from offline.records.run import RunRecord, read_run
 from offline.records.runfolder import read_records
@@ -32,6 +33,7 @@ class ReportedRun:
     budgets: dict[str, CellBudget] = field(default_factory=dict)  # of recorded trials, by the cell's id
     reasons: tuple[Reason, ...] = ()
     slowdown: Figure | None = None  # of recorded trials, as a ratio
+    changed_stages: tuple[ChangedStage, ...] = ()  # between environments
 
     @property
     def measured(self) -> list[Row]:
@@ -67,9 +69,11 @@ def report_of(record: RunRecord, grid: Sequence[Arm], records: Sequence[Record])
     table = rows(grid, record.spec.repeats * record.spec.starts, records, record.rates)
     differences = grid_differences(grid, records, drift)
     headline = differences.by_metric.get(HEADLINE)
+    why = tuple(reasons(grid, records, headline.main)) if headline else ()
     return ReportedRun(
         *(record, grid[0].axes, tuple(table), requests, drift, differences),
         budgets=cell_budgets(records),
-        reasons=tuple(reasons(grid, records, headline.main)) if headline else (),
+        reasons=why,
         slowdown=slowdown(records),
+        changed_stages=tuple(changed_stages(why, record.environments)),
     )

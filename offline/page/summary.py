@@ -30,6 +30,7 @@ def summary(run: ReportedRun) -> list[str]:
         *_best(run),
         *_effects(run),
         *told(run.reasons),
+        *(stage.sentence for stage in run.changed_stages),
         *differing_sentences(run.record.environments),
         *_answers(run),
         *run.differences.notes,

@@ -108,7 +108,7 @@ def show(report: ReportedRun, path: Path, every_row: bool) -> None:
     out.width = out.width if every_row else min(out.width, WIDTH)
     files.show(out, report.rows, report.axes, report.drift, report.differences, every_row)
     answers = sentences(report.rows, [files.arm_name(row, report.axes) for row in report.rows])
-    for line in (*answers, *told(report.reasons)):
+    for line in (*answers, *told(report.reasons), *(stage.sentence for stage in report.changed_stages)):
         out.print(line, highlight=False, soft_wrap=True)
     out.print(f"Wrote {path}", highlight=False, soft_wrap=True)
 
