@@ -11,6 +11,9 @@ STEP_LOG = "ENGINESCOPE_STEP_LOG"  # a folder: each process that schedules write
 TRACE = "ENGINESCOPE_TRACE"  # a folder: each process writes its spans there
 MODE = "ENGINESCOPE"  # "standby": the hooks are in place, and nothing is recorded until `tracing.attach` asks for it
 RING = "ENGINESCOPE_RING"  # 60s or 64MiB: each process keeps its last spans in memory, for `tracing.attach --dump`
+KEEP = "ENGINESCOPE_KEEP"  # conditions, between semicolons: what `tracing.attach --keep` does, without anybody there
+KEEP_IN = "ENGINESCOPE_KEEP_DIR"  # the folder for that (default: one in `traces`, of the server's current folder)
+KEEPING_RING = "60s"  # where no other is asked for
 NVTX = "ENGINESCOPE_NVTX"  # NVIDIA's library: the same spans as NVTX ranges too, where a tool listens
 LISTENER = "NVTX_INJECTION64_PATH"  # by which NVTX itself finds that tool, once in each process
 PACKAGE = "enginescope_inside_vllm"  # what the folder `tracing` is called there
@@ -19,15 +22,19 @@ PACKAGE = "enginescope_inside_vllm"  # what the folder `tracing` is called there
 def load() -> None:
     """Install the watchers that the environment names; vLLM calls this once in every process it makes."""
     steps, trace = os.environ.get(STEP_LOG), os.environ.get(TRACE)
-    stands = not trace and (os.environ.get(MODE) == "standby" or os.environ.get(RING))
+    keep = os.environ.pop(KEEP, None)  # out of the environment: the processes that this one starts are watched with it
+    ring = os.environ.get(RING) or (KEEPING_RING if keep else None)
+    stands = not trace and (os.environ.get(MODE) == "standby" or ring)
     if steps or trace or stands:
         install = hooks_module("install")
         if steps:
             install.install_step_log(steps)
         if stands:
-            trace = os.environ[TRACE] = install.standing_folder(os.environ.get(RING))
+            trace = os.environ[TRACE] = install.standing_folder(ring)
         if trace:
             install.install_recorder(trace, os.environ.get(NVTX) if LISTENER in os.environ else None)
+        if trace and stands and keep:
+            install.install_keeper(keep, os.environ.get(KEEP_IN))
 
 
 def hooks_module(name: str) -> ModuleType:

@@ -66,7 +66,7 @@ def main() -> int:
     from tracing.attach import recording, unwatched
     from tracing.attach.engine import pid_of, standing_engine
     from tracing.kept.condition import parse
-    from tracing.kept.keeping import Keeper
+    from tracing.kept.keeping import Keeper, following
     from tracing.record.folder import new_folder
 
     conditions = [parse(text) for text in args.keep]
@@ -81,7 +81,7 @@ def main() -> int:
     if engine and conditions:
         folder = args.out or new_folder(None)
         Keeper(engine, conditions, folder).watch(time.monotonic_ns() + round((args.seconds or sys.maxsize) * 1e9))
-        print(f"next: python -m tracing.kept {shlex.quote(str(folder))}")
+        print(following(folder))
         return 0
     if engine:
         return recording.record(engine, new_folder(args.out), seconds, args.partial)

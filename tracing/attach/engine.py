@@ -15,7 +15,7 @@ from probes.errors import EnginescopeError, usage_error
 from probes.metrics.endpoint import endpoint
 from tracing.events import processfile
 from tracing.events.standing import Standing, read, room
-from tracing.record.watched import alive
+from tracing.record.watched import alive, runs
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class StandingEngine:
     standing: Standing
 
     def lives(self) -> bool:
-        """Whether any of its processes still runs."""
-        return bool(alive(self.folder))
+        """Whether any of its processes still runs, or the one that made its folder."""
+        return runs(self.standing.pid) or bool(alive(self.folder))
 
 
 def pid_of(target: str) -> int:

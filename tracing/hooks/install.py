@@ -56,6 +56,14 @@ def standing_folder(ring: str | None) -> str:
         return ""
 
 
+def install_keeper(conditions: str, folder: str | None) -> None:
+    """Watch the rings from a process of its own, which ends after this one."""
+    try:
+        standing.start_keeper(conditions.split(";"), folder)
+    except OSError as error:
+        print(f"enginescope: nothing is kept: {error}", file=sys.stderr)
+
+
 def install_recorder(folder: str, nvtx: str | None) -> None:
     """Record this process into `folder`: every site is hooked that is imported, now or later.
 

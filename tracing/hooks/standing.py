@@ -6,12 +6,15 @@ import mmap
 import os
 import secrets
 import shutil
+import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..events.standing import PAUSED, RECORDING, STANDBY_BYTES, SWITCH, SWITCH_BYTES, Standing, ring_bytes, room
 
+STDERR = 2  # the program's own output stays its own
 MOST_ENDED = 2  # folders of ended engines that are left: a supervisor may restart a killed one before anybody looks
 
 
@@ -32,6 +35,16 @@ def make(ring: str | None) -> Path:
     (folder / SWITCH).write_bytes(switch)
     Standing(size, ring is None, os.getpid(), program()).write(folder)
     return folder
+
+
+def start_keeper(conditions: Sequence[str], folder: str | None) -> subprocess.Popen[bytes]:
+    """Start `tracing.attach --keep` on this process, in a session of its own: a terminal's Ctrl-C does not reach it.
+
+    OSError where it cannot be started; what is wrong with a condition it says itself.
+    """
+    command = [sys.executable, "-P", "-m", "tracing.attach", str(os.getpid()), *(["--out", folder] if folder else [])]
+    command += [f"--keep={text.strip()}" for text in conditions if text.strip()]
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=STDERR, start_new_session=True)
 
 
 def program() -> str:

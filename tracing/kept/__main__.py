@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 EXAMPLES = """examples:
   ENGINESCOPE_RING=60s vllm serve ORG/NAME
   python -m tracing.attach 4711 --keep 'ttft > 1s' --keep 'step > 100ms' --out traces/kept
+  ENGINESCOPE_KEEP='ttft > 1s; preempted' ENGINESCOPE_KEEP_DIR=traces/kept vllm serve ORG/NAME
   python -m tracing.kept traces/kept
   python -m tracing.review traces/kept/<folder>
 """
@@ -25,7 +26,8 @@ EXAMPLES = """examples:
 def parser() -> argparse.ArgumentParser:
     arguments = CommandParser(
         prog="python -m tracing.kept",
-        description="What the triggers of tracing.attach --keep kept: when, which trigger, and the likely reason.",
+        description="What triggers kept (tracing.attach --keep, tracing.record --keep, ENGINESCOPE_KEEP): when, which one, and the likely "
+        "reason.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shlex
 import shutil
 import sys
 import time
@@ -28,6 +29,9 @@ FILE, SCHEMA = "kept.json", 1
 BEFORE_NS, AFTER_NS = 10 * NS_PER_S, 2 * NS_PER_S
 PERIOD_S = 0.2
 MOST_A_MINUTE, MOST, MOST_BYTES = 6, 50, 2 << 30
+WITHOUT_STREAMS = (
+    "LLM.generate hands over all outputs at its end, so this fires for AsyncLLM alone; latency fires for both"
+)
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,7 @@ class Keeper:
         self.firing: Firing | None = None
         self.hang: HangDump | None = None  # where it is one that fired
         self.more = 0
+        self.is_warned = False
         self.written: deque[float] = deque(maxlen=MOST_A_MINUTE)
 
     def watch(self, until_ns: int) -> None:
@@ -91,14 +96,22 @@ class Keeper:
                 self.triggers.forget(ring.pid)
             for firing in self.triggers.look(ring.pid, records):
                 self._fire(firing)
+        self._warn()
         if self.firing is None:
             for firing in self.triggers.stuck(time.monotonic_ns()):
                 self._fire(firing)
                 self._dump(firing)
         if self.firing and time.monotonic_ns() > self.firing.at_ns + AFTER_NS:
-            firing, self.firing = self.firing, None
-            return self._keep(firing)
+            folder = self._keep(self.firing)
+            self.firing = None  # now: who is interrupted meanwhile keeps it anew, in the same folder
+            return folder
         return None
+
+    def _warn(self) -> None:
+        """Say once which conditions are about streams, where there are none."""
+        if not self.is_warned and (unmet := self.triggers.unmet()):
+            self.is_warned = True
+            print(f"{', '.join(unmet)}: {WITHOUT_STREAMS}", file=sys.stderr, flush=True)
 
     def _fire(self, firing: Firing) -> None:
         now = time.monotonic()
@@ -119,11 +132,11 @@ class Keeper:
 
     def _keep(self, firing: Firing) -> Path:
         """Write the folder, and remove the oldest ones where there are too many."""
-        path = self.folder / f"{time.strftime('%Y%m%d-%H%M%S')}-{firing.at_ns % NS_PER_S:09d}"
-        path.mkdir(parents=True)
+        when = time.time() - (time.monotonic_ns() - firing.at_ns) / NS_PER_S
+        path = self.folder / f"{time.strftime('%Y%m%d-%H%M%S', time.localtime(when))}-{firing.at_ns % NS_PER_S:09d}"
+        path.mkdir(parents=True, exist_ok=True)
         with traced(self.engine, path, measures_cost=False) as problems:
             problems += Moved(self.engine.folder, path, firing.at_ns - firing.value_ns - BEFORE_NS).close()
-        when = time.time() - (time.monotonic_ns() - firing.at_ns) / NS_PER_S
         where = (firing.at_ns, firing.value_ns, firing.pid, self._name(firing), firing.step)
         keep, self.more = Keep(firing.condition, when, *where, self.more), 0
         (path / FILE).write_text(json.dumps({"schema": SCHEMA} | asdict(keep)))
@@ -139,6 +152,15 @@ class Keeper:
             return ""
         ring = self.rings[firing.pid]
         return ring_texts(ring.path.with_suffix(".texts"), ring.slots).get(firing.request, "")
+
+
+def following(folder: Path) -> str:
+    """The command that lists what was kept; a folder that was made for nothing goes."""
+    if kept(folder):
+        return f"next: python -m tracing.kept {shlex.quote(str(folder))}"
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+    return "nothing was kept: no condition was met"
 
 
 def kept(folder: Path) -> list[tuple[Path, Keep]]:

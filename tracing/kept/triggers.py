@@ -1,7 +1,8 @@
 """Notices what conditions ask for, in the records of a front end and a core as they are written.
 
 Nothing of it runs in the engine: who watches reads the rings. A front end's calls and a core's steps are followed by
-their numbers; a value is known when its last record is there.
+their numbers; a value is known when its last record is there. `LLM.generate` hands over all outputs at its return, so
+it has neither a time to the first output nor one between outputs; the latency of its requests is that in the core.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from tracing.sites.engine import CODES
 GENERATE, SCHEDULE, UPDATE, PREEMPT = (
     CODES[name] for name in ("async.generate", "scheduler.schedule", "scheduler.update", "scheduler.preempt")
 )
+OF_BATCH, ADMIT, FREE = (CODES[name] for name in ("llm.add_request", "core.add_request", "scheduler.free"))
+STREAMED: tuple[Quantity, ...] = ("ttft", "itl")  # times that only the calls of `AsyncLLM.generate` have
 IN_ENGINE = [CODES[name] for name in ("scheduler.schedule", "scheduler.update", "worker.execute", "worker.sample")]
 T = TypeVar("T")
 MOST_OPEN = 100_000  # calls and steps whose end has not come
@@ -54,19 +57,28 @@ class Triggers:
         self._recent = [Recent(each.quantile) if isinstance(each, QuantileLimit) else None for each in conditions]
         self._calls: dict[tuple[int, int], OpenCall] = {}
         self._steps: dict[tuple[int, int], int] = {}
+        self._admitted: dict[tuple[int, int], int] = {}  # by core and request: since when it is there
+        self.has_batches = False  # whether requests come from `LLM`
         self._begun_ns = 0  # when a step that computes something last began
         self._stuck: set[str] = set()  # the conditions that this hang has met
 
     def look(self, pid: int, records: np.ndarray) -> Iterator[Firing]:
         """The conditions that new records of a process meet, in their order."""
         spans = (records["kind"] == SPAN) | (records["kind"] == RAISED)
-        rows = records[spans & np.isin(records["site"], [GENERATE, PREEMPT, *IN_ENGINE])]
+        rows = records[spans & np.isin(records["site"], [GENERATE, OF_BATCH, ADMIT, FREE, PREEMPT, *IN_ENGINE])]
         rows = rows[(rows["site"] != GENERATE) | (rows["value"] != 0) | (rows["kind"] == RAISED)]
+        rows = rows[(rows["kind"] == SPAN) | ~np.isin(rows["site"], (OF_BATCH, ADMIT, FREE))]
         for start, end, step, value, _, request, extra, site, kind in rows.tolist():
             if site == GENERATE:
                 yield from self._call(pid, extra >> 1, bool(extra & 1), start, end, value, request, kind == RAISED)
             elif site == PREEMPT:
                 yield from self._happened("preempted", Firing("", end, 0, pid, request, step))
+            elif site == OF_BATCH:
+                self.has_batches = True
+            elif site == ADMIT:
+                _open(self._admitted, (pid, request), start)
+            elif site == FREE and (pid, request) in self._admitted:
+                yield from self._freed(end, end - self._admitted.pop((pid, request)), pid, request)
             elif kind == RAISED:
                 yield from self._happened("error", Firing("", end, 0, pid, request, step))
             elif site == SCHEDULE:
@@ -79,11 +91,14 @@ class Triggers:
 
     def stuck(self, now_ns: int) -> Iterator[Firing]:
         """The conditions that an engine meets by beginning no step though a call goes on: each once a hang."""
-        if not self._calls:
+        calls = [(call.start_ns, pid, call.request) for (pid, _), call in self._calls.items()]
+        if self.has_batches:
+            calls += [(start_ns, pid, request) for (pid, request), start_ns in self._admitted.items()]
+        if not calls:
             return
-        (pid, _), call = min(self._calls.items(), key=lambda item: item[1].start_ns)
-        still_ns = now_ns - max(call.start_ns, self._begun_ns)
-        for firing in self._took("stuck", Firing("", now_ns, still_ns, pid, call.request)):
+        start_ns, pid, request = min(calls)
+        still_ns = now_ns - max(start_ns, self._begun_ns)
+        for firing in self._took("stuck", Firing("", now_ns, still_ns, pid, request)):
             if firing.condition not in self._stuck:
                 self._stuck.add(firing.condition)
                 yield firing
@@ -91,6 +106,18 @@ class Triggers:
     def forget(self, pid: int) -> None:
         """Leave out the calls of a process of which records are lost: their ends may be among those."""
         self._calls = {key: call for key, call in self._calls.items() if key[0] != pid}
+        self._admitted = {key: start_ns for key, start_ns in self._admitted.items() if key[0] != pid}
+
+    def unmet(self) -> list[str]:
+        """The conditions that nothing can meet where requests come from `LLM`."""
+        if not self.has_batches:
+            return []
+        return [each.text for each in self.conditions if not isinstance(each, Happening) and each.quantity in STREAMED]
+
+    def _freed(self, end_ns: int, took_ns: int, pid: int, request: int) -> Iterator[Firing]:
+        """The latency of a request of `LLM`; that of a call of `AsyncLLM` is known where it was made."""
+        if self.has_batches:
+            yield from self._took("latency", Firing("", end_ns, took_ns, pid, request))
 
     def _call(
         self, pid: int, number: int, is_last: bool, start: int, end: int, value: int, request: int, is_raised: bool

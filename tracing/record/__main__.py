@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from enginescope_plugin import LISTENER
+from enginescope_plugin import KEEPING_RING, LISTENER
 from probes.arguments import CommandParser
 from probes.errors import EnginescopeError, run_main, usage_error
 from probes.programs import OWN_PYTHON
@@ -34,6 +34,7 @@ EXAMPLES = """examples:
   python -m tracing.record --py-spy -- python my_script.py   sampled by py-spy too; then python -m tracing.pyspy DIR
   python -m tracing.record --standby -- python server.py     recorded only while python -m tracing.attach PID asks
   python -m tracing.record --ring 60s -- python server.py    its last minute, in memory: tracing.attach PID --dump
+  python -m tracing.record --keep 'ttft > 1s' -- python server.py   what lies around each slow request: tracing.kept
 then:
   python -m tracing.review traces/<folder>
 """
@@ -76,6 +77,14 @@ def parser() -> argparse.ArgumentParser:
         "--ring", metavar="60s|MiB", help="keep only the last of it, in memory; the trace folder is that at the end"
     )
     arguments.add_argument(
+        "--keep",
+        action="append",
+        default=[],
+        metavar="CONDITION",
+        help="keep in --out what lies around each 'ttft > 1s', 'step > 100ms', 'preempted', …, and nothing else of the "
+        "ring (default 60s); the conditions are those of tracing.attach --keep",
+    )
+    arguments.add_argument(
         "command", nargs=argparse.REMAINDER, metavar="-- CMD …", help="the command to run (default: the demonstration)"
     )
     return arguments
@@ -90,11 +99,15 @@ def main() -> int:
     command = args.command[1:] if args.command[:1] == ["--"] else args.command
     if args.command and not command:
         raise usage_error("no command after --; see python -m tracing.record --help")
-    if args.standby or args.ring:
-        from tracing.record.standby import stand_by
+    if args.standby or args.ring or args.keep:
+        from tracing.record.standby import keep, stand_by
 
         if args.nvtx or args.nsys or args.py_spy is not None:
-            raise usage_error("--standby and --ring go with no other watcher: tracing.attach samples and records later")
+            raise usage_error("--standby, --ring and --keep go with no other watcher: tracing.attach is for that")
+        if args.standby and args.keep:
+            raise usage_error("--standby keeps no ring: leave it out, --keep brings its own")
+        if args.keep:
+            return keep(command or DEMONSTRATION, args.keep, args.ring or KEEPING_RING, args.out)
         return stand_by(command or DEMONSTRATION, args.ring, args.out, args.partial)
     if args.py_spy is not None:
         check_rate(args.py_spy)

@@ -11,7 +11,8 @@ from probes.errors import EnginescopeError, usage_error
 from tracing.attach import recording
 from tracing.attach.engine import StandingEngine
 from tracing.events import standing
-from tracing.hooks.standing import make
+from tracing.hooks.standing import make, start_keeper
+from tracing.kept.condition import parse
 from tracing.record.command import environment, run
 from tracing.record.folder import discard, new_folder
 from tracing.record.watched import linger
@@ -31,6 +32,22 @@ def stand_by(command: list[str], ring: str | None, out: Path | None, partial: bo
         if trace is None or engine is None:
             return code
         return recording.dump(StandingEngine(folder, engine), trace, partial) or code
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def keep(command: list[str], conditions: list[str], ring: str, out: Path | None) -> int:
+    """Run the command and keep what lies around each event that meets a condition; its exit code."""
+    for text in conditions:
+        parse(text)  # what is wrong with one is said before anything runs
+    folder, kept = _made(ring), out or new_folder(None)
+    try:
+        keeper = start_keeper(conditions, str(kept))
+        try:
+            return _run(command, folder, None)
+        finally:
+            keeper.terminate()  # it finishes what it keeps, and says what comes next
+            keeper.wait()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -33,11 +33,12 @@ def processes(folder: Path) -> list[dict[str, Any]]:
 
 def alive(folder: Path) -> list[str]:
     """The watched processes that still run, as `core 30002`; one that only waits to be reaped does not."""
-    living = [process for process in processes(folder) if process.get("stopped_ns") is None and _runs(process["pid"])]
+    living = [process for process in processes(folder) if process.get("stopped_ns") is None and runs(process["pid"])]
     return [f"{process['serves'][0]} {process['pid']}" for process in living]
 
 
-def _runs(pid: int) -> bool:
+def runs(pid: int) -> bool:
+    """Whether a process is there, and not one that only waits to be reaped."""
     try:
         return lives(psutil.Process(pid))
     except psutil.Error:

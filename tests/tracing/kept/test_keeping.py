@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +70,31 @@ def test_what_the_core_fires() -> None:
     rows += [("scheduler.update", 100, 120, 7, 0, 0), ("worker.execute", 130, 131, 8, -1, 0)]
     every = fired("step > 100ms", "preempted", "error", rows=rows)
     assert every == [("preempted", 0), ("step > 100ms", 120), ("error", 0)]
+
+
+BATCH = [
+    ("llm.add_request", 0, 1, -1, 0, 0),
+    ("core.add_request", 2, 3, -1, 5, 16),
+    ("scheduler.free", 400, 402, 9, 16, 0),
+]
+
+
+def test_what_a_request_of_a_batch_fires() -> None:
+    """`LLM.generate` hands over all outputs at its end."""
+    assert fired("ttft > 1ms", "itl > 1ms", "latency > 399ms", rows=BATCH) == [("latency > 399ms", 400)]
+    assert fired("latency > 1ms", rows=BATCH[1:]) == []  # of `AsyncLLM`, whose calls say it
+
+
+def test_conditions_that_a_batch_cannot_meet_are_said_once(
+    engine: StandingEngine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keeper = Keeper(engine, [parse("ttft > 1s"), parse("latency > 1s")], tmp_path)
+    keeper.look()
+    assert capsys.readouterr().err == ""
+    _recorder.span(CODES["llm.add_request"], time.monotonic_ns(), "0")
+    keeper.look()
+    keeper.look()
+    assert capsys.readouterr().err == f"ttft > 1s: {keeping.WITHOUT_STREAMS}\n"
 
 
 @contextmanager
@@ -136,7 +162,8 @@ def test_the_watch_ends_with_the_engine(
     ended = subprocess.Popen(["true"])
     ended.wait()
     file.write_text(json.dumps(json.loads(file.read_text()) | {"pid": ended.pid}))
-    Keeper(engine, [], tmp_path / "kept").watch(time.monotonic_ns() + 3_000_000_000)
+    ended_engine = replace(engine, standing=replace(engine.standing, pid=ended.pid))
+    Keeper(ended_engine, [], tmp_path / "kept").watch(time.monotonic_ns() + 3_000_000_000)
     assert capsys.readouterr().err == "the engine has ended: if it was started anew, watch that one\n"
 
 

@@ -60,6 +60,14 @@ def test_an_engine_without_requests_is_not_stuck() -> None:
     assert stuck(triggers, 210_000) == []  # that long a call alone counts
 
 
+def test_a_batch_hangs_too() -> None:
+    triggers = Triggers([parse("stuck > 30s")])
+    look(triggers, ("llm.add_request", 0, 1, -1, 0, 0), ("core.add_request", 2, 3, -1, 5, 16), step(10, 4))
+    assert stuck(triggers, 30_011) == [30_001]
+    look(triggers, ("scheduler.free", 90_000, 90_001, 9, 16, 0))
+    assert stuck(triggers, 200_000) == []
+
+
 def test_a_call_whose_end_may_be_lost_says_nothing() -> None:
     triggers = Triggers([parse("stuck > 30s")])
     look(triggers, BEGUN)
