@@ -16,6 +16,7 @@ DISTRIBUTIONS = {
     "prometheus_client": "prometheus-client",
     "pynvml": "nvidia-ml-py",
     "google": "protobuf",
+    "opentelemetry": "opentelemetry-sdk",
     "markdown": "mkdocs",  # it is built on it
     "pydantic": "vllm",  # vLLM's own errors, caught in the adapter
     "safetensors": "vllm",

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import argparse
 import shlex
-import sys
 import time
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from probes.arguments import CommandParser
 from probes.errors import EnginescopeError, run_main, usage_error
+
+if TYPE_CHECKING:
+    from tracing.attach.engine import StandingEngine
+    from tracing.kept.condition import Condition
+    from tracing.otlp.exporter import Exporter
 
 SECONDS = 10.0
 DAY_S = 24 * 3600
@@ -20,6 +26,7 @@ EXAMPLES = """examples:
   ENGINESCOPE_RING=60s vllm serve ORG/NAME                   a server that remembers its last minute
   python -m tracing.attach 4711 --dump                       that minute, also after the server was killed
   python -m tracing.attach 4711 --keep 'ttft > 1s' --out traces/kept     what lies around each slow one
+  python -m tracing.attach 4711 --otlp http://127.0.0.1:4318 --sample 1%    requests as OpenTelemetry's spans
 then:
   python -m tracing.review traces/<folder>
 """
@@ -35,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
     )
     arguments.add_argument("target", metavar="PID|URL", help="a process of the engine, or its address on this machine")
     arguments.add_argument(
-        "--seconds", type=float, metavar="S", help=f"how long to record (default {SECONDS:g}; with --keep no end)"
+        "--seconds", type=float, metavar="S", help=f"how long (default {SECONDS:g}; with --keep and --otlp no end)"
     )
     of_ring = arguments.add_mutually_exclusive_group()
     of_ring.add_argument("--dump", action="store_true", help="write what the rings hold now, and record nothing")
@@ -48,6 +55,13 @@ def parser() -> argparse.ArgumentParser:
         "'stuck > 30s' (a hang), 'preempted' or 'error' in --out, until Ctrl-C, --seconds are over or the engine has "
         "ended; may be given several times",
     )
+    arguments.add_argument(
+        "--otlp",
+        metavar="URL",
+        help="send requests to a collector of OpenTelemetry (OTLP by HTTP), each with the parts of its time: all that "
+        "end from now on, and no folder is written; with --keep those for which something was kept",
+    )
+    arguments.add_argument("--sample", metavar="SHARE", help="of the traces that --otlp sends: 1%%, say (default: all)")
     arguments.add_argument("--out", type=Path, metavar="DIR", help="the trace folder (default: traces/<time>-<id>)")
     arguments.add_argument(
         "--partial", action="store_true", help="accept a recording in which a role or a required site was not watched"
@@ -61,15 +75,18 @@ def main() -> int:
     seconds = args.seconds or SECONDS
     if not 0 < seconds <= DAY_S or args.seconds == 0:
         raise usage_error(f"--seconds {args.seconds:g} is not between 0 and a day")
+    if args.sample and not args.otlp:
+        raise usage_error("--sample is a share of what --otlp sends: name the collector too")
 
     from probes.processes.enginegroup import group_of
     from tracing.attach import recording, unwatched
     from tracing.attach.engine import pid_of, standing_engine
     from tracing.kept.condition import parse
-    from tracing.kept.keeping import Keeper, following
+    from tracing.otlp.exporter import Exporter, share
     from tracing.record.folder import new_folder
 
     conditions = [parse(text) for text in args.keep]
+    exporter = Exporter(args.otlp, share(args.sample or "100%")) if args.otlp else None
     pid = pid_of(args.target)
     engine = standing_engine(pid)
     if engine and args.dump and not engine.standing.standby:
@@ -78,16 +95,48 @@ def main() -> int:
         group_of(pid)  # refuses a process that is not there, and the one that all descend from
     if args.dump or (conditions and (engine is None or engine.standing.standby)):
         raise EnginescopeError(f"process {pid} keeps no ring: start it with ENGINESCOPE_RING=60s in its environment")
+    until_ns = time.monotonic_ns() + round((args.seconds or DAY_S * 365) * 1e9)
     if engine and conditions:
-        folder = args.out or new_folder(None)
-        Keeper(engine, conditions, folder).watch(time.monotonic_ns() + round((args.seconds or sys.maxsize) * 1e9))
-        print(following(folder))
-        return 0
+        return keep(engine, conditions, args.out or new_folder(None), exporter, until_ns)
+    if exporter and engine is None:
+        raise EnginescopeError(f"process {pid} does not stand by: start it with ENGINESCOPE=standby in its environment")
+    if engine and exporter:
+        return stream(engine, exporter, until_ns)
     if engine:
         return recording.record(engine, new_folder(args.out), seconds, args.partial)
     folder = new_folder(args.out)
     unwatched.sample(pid, args.target, folder, seconds)
     print(f"Wrote {folder}\nnext: python -m tracing.pyspy {shlex.quote(str(folder))}")
+    return 0
+
+
+def keep(
+    engine: StandingEngine, conditions: list[Condition], folder: Path, exporter: Exporter | None, until_ns: int
+) -> int:
+    """Keep what lies around what meets a condition, and send its requests where a collector is named."""
+    from tracing.kept.keeping import Keeper, following
+    from tracing.otlp.keeps import send
+
+    after = [partial(send, exporter)] if exporter else []
+    Keeper(engine, conditions, folder, *after).watch(until_ns)
+    print(following(folder))
+    return 0
+
+
+def stream(engine: StandingEngine, exporter: Exporter, until_ns: int) -> int:
+    """Send requests as they end."""
+    from tracing.attach.switch import turned_on
+    from tracing.otlp.stream import LONGEST_S, RequestStream
+
+    requests = RequestStream(engine, exporter)
+    if engine.standing.standby:
+        with turned_on(engine) as switch:
+            requests.run(until_ns, switch.renew)
+    else:
+        requests.run(until_ns, lambda: None)
+    print(f"{requests.sent} requests sent to {exporter.url}")
+    if requests.left_out:
+        print(f"{requests.left_out} had begun before the watch, or took longer than {LONGEST_S:g} s: left out")
     return 0
 
 

@@ -83,6 +83,10 @@ DEVICE = 7
 # `value` of a span of a coroutine or an async generator: why it ended.
 SUSPENDED, YIELDED, ENDED, CALLED = 0, 1, 2, 3
 
+# (the caller's id of a request, its W3C `traceparent`) as texts, then whether that is vLLM's own span of the request,
+# which is there once that has ended, or the header that came with it; in the front end
+TRACED = 8
+
 # Marks beside the NVTX ranges (`tracing.hooks.ranges`): each is a list that begins with one of these words.
 DOMAIN = "enginescope"
 TOLD, INSTANT, NUMBERS, PROCESS = "told", "instant", "list", "process"  # the words are in _nvtx.c too

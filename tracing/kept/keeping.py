@@ -9,7 +9,7 @@ import shutil
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -53,8 +53,15 @@ class Keep:
 class Keeper:
     """Watches the rings of an engine, and keeps what its triggers ask for in `folder`."""
 
-    def __init__(self, engine: StandingEngine, conditions: Sequence[Condition], folder: Path) -> None:
+    def __init__(
+        self,
+        engine: StandingEngine,
+        conditions: Sequence[Condition],
+        folder: Path,
+        after: Callable[[Path, Keep], None] = lambda path, keep: None,
+    ) -> None:
         self.engine, self.folder = engine, folder
+        self.after = after  # what is done with a folder that was kept
         self.triggers = Triggers(conditions)
         self.rings: dict[int, Ring] = {}
         self.firing: Firing | None = None
@@ -144,6 +151,7 @@ class Keeper:
             self.hang.write(path)
             self.hang = None
         print(f"{time.strftime('%H:%M:%S')}  {firing.condition}: kept {path}", file=sys.stderr, flush=True)
+        self.after(path, keep)
         bound(self.folder, MOST, MOST_BYTES)
         return path
 

@@ -28,6 +28,11 @@ GC_SITE = Site("gc", "garbage collection", "core", (), numbers=("generation", "c
 SCOPE_SITE = Site("scope", "vLLM scope", "core", (), share="frame", numbers=("name", ""))
 SCOPE_TARGET = "vllm.v1.utils:record_function_or_nullcontext"
 
+# vLLM's own tracing by OpenTelemetry, where it is on: what begins it, its span of a request, and the attribute of that
+# span that holds the caller's id.
+TRACER_TARGET = "vllm.tracing:init_tracer"
+REQUEST_SPAN, REQUEST_ID = "llm_request", "gen_ai.request.id"
+
 # The roles of a process that vLLM starts, by the module of the function that it runs.
 PROCESS_ROLES: dict[str, list[str]] = {
     "vllm.v1.engine.core": ["core", "core input", "core output"],

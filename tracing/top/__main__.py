@@ -83,8 +83,8 @@ def show(engine: StandingEngine, out: Console, seconds: float, renew: Callable[[
 
 def windows(engine: StandingEngine, seconds: float, renew: Callable[[], None]) -> Iterator[EngineActivity]:
     """What the engine did in the last seconds, every second, until so many have gone by since the first look."""
+    from tracing.attach.window import LastSeconds
     from tracing.top.activity import activity, running
-    from tracing.top.window import LastSeconds
 
     window = LastSeconds(engine.folder)
     first_seen_s: dict[str, float] = {}

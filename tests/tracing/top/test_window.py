@@ -12,8 +12,8 @@ import pytest
 from enginescope_plugin import TRACE
 from probes.errors import EnginescopeError
 from tests.tracing.attach.standingprocess import ROOT, counting, folder_of
+from tracing.attach.window import LastSeconds
 from tracing.top import __main__ as top
-from tracing.top.window import LastSeconds
 
 
 def test_the_window_begins_with_the_first_look(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from ...events.layout import CALLED, ENDED, SUSPENDED, YIELDED
 from .. import _recorder
+from .tracecontext import note_header
 
 now, span, writing = _recorder.now, _recorder.span, _recorder.writing
 open_range, close_range = _recorder.open_range, _recorder.close_range
@@ -106,6 +107,8 @@ def async_generator(original: Callable[..., Any], code: int, who: tuple[int, str
         start, request = now(), request_of(who, args, kwargs)
         stream = Stream(original(*args, **kwargs), code, request)
         span(code, start, request, CALLED, stream.call << 1, None, start)
+        if headers := kwargs.get("trace_headers"):
+            note_header(request, headers)
         return stream
 
     return wrapper

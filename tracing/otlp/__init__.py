@@ -1,0 +1,1 @@
+"""The breakdown of requests as spans of OpenTelemetry, sent to whatever takes OTLP."""
