@@ -54,6 +54,7 @@ FLOORS = {
 }
 WRITTEN = {
     "tracing.events.layout",
+    "tracing.events.pinned",
     "tracing.events.standing",
     "tracing.events.step",
 }  # of the events, what hooks may import: no reader

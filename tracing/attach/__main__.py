@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 SECONDS = 10.0
 DAY_S = 24 * 3600
+FOR_GOOD_S = 365 * DAY_S
 EXAMPLES = """examples:
   ENGINESCOPE=standby vllm serve ORG/NAME                    a server that can be looked at later
   python -m tracing.attach http://127.0.0.1:8000             its next 10 seconds, as a trace folder
@@ -95,13 +96,12 @@ def main() -> int:
         group_of(pid)  # refuses a process that is not there, and the one that all descend from
     if args.dump or (conditions and (engine is None or engine.standing.standby)):
         raise EnginescopeError(f"process {pid} keeps no ring: start it with ENGINESCOPE_RING=60s in its environment")
-    until_ns = time.monotonic_ns() + round((args.seconds or DAY_S * 365) * 1e9)
     if engine and conditions:
-        return keep(engine, conditions, args.out or new_folder(None), exporter, until_ns)
+        return keep(engine, conditions, args.out or new_folder(None), exporter, args.seconds or FOR_GOOD_S)
     if exporter and engine is None:
         raise EnginescopeError(f"process {pid} does not stand by: start it with ENGINESCOPE=standby in its environment")
     if engine and exporter:
-        return stream(engine, exporter, until_ns)
+        return stream(engine, exporter, args.seconds or FOR_GOOD_S)
     if engine:
         return recording.record(engine, new_folder(args.out), seconds, args.partial)
     folder = new_folder(args.out)
@@ -111,24 +111,25 @@ def main() -> int:
 
 
 def keep(
-    engine: StandingEngine, conditions: list[Condition], folder: Path, exporter: Exporter | None, until_ns: int
+    engine: StandingEngine, conditions: list[Condition], folder: Path, exporter: Exporter | None, seconds: float
 ) -> int:
     """Keep what lies around what meets a condition, and send its requests where a collector is named."""
     from tracing.kept.keeping import Keeper, following
     from tracing.otlp.keeps import send
 
     after = [partial(send, exporter)] if exporter else []
-    Keeper(engine, conditions, folder, *after).watch(until_ns)
+    Keeper(engine, conditions, folder, *after).watch(time.monotonic_ns() + round(seconds * 1e9))
     print(following(folder))
     return 0
 
 
-def stream(engine: StandingEngine, exporter: Exporter, until_ns: int) -> int:
+def stream(engine: StandingEngine, exporter: Exporter, seconds: float) -> int:
     """Send requests as they end."""
     from tracing.attach.switch import turned_on
     from tracing.otlp.stream import LONGEST_S, RequestStream
 
     requests = RequestStream(engine, exporter)
+    until_ns = time.monotonic_ns() + round(seconds * 1e9)
     if engine.standing.standby:
         with turned_on(engine) as switch:
             requests.run(until_ns, switch.renew)

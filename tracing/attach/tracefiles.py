@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import shutil
 import time
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import psutil
 
 from probes.processes.group import lives
 from tracing.attach.ring import Ring
-from tracing.events import processfile
+from tracing.events import pinned, processfile
 from tracing.events.layout import HEADER, LIST, MAGIC, RAISED, RECORD, SCHEMA, SPAN, TEXT, TEXT_ALIGNMENT, TEXTS_MAGIC
 from tracing.events.texts import ring_texts
 
@@ -77,6 +79,8 @@ class TraceFiles:
             if self.lives():
                 known["stopped_ns"] = time.monotonic_ns()
             processfile.beside(path).write_text(json.dumps(process | known))
+        with contextlib.suppress(FileNotFoundError):  # none of its requests has run for long
+            shutil.copy(pinned.path_of(self.ring.path.parent, self.ring.pid), self.folder)
 
 
 def _first_since(records: np.ndarray, since_ns: int) -> int:

@@ -26,9 +26,11 @@ def problems(timeline: Timeline, flows: list[Flow], hops: pd.DataFrame) -> list[
     if trace.get("state") == "running":
         lines.append("the recording did not end: the recorder still runs, or was killed")
     lines += clocks(timeline)
-    early = sum(flow.missing == NO_START for flow in flows)
+    early = [flow for flow in flows if flow.missing == NO_START]
     if early:
-        lines.append(f"{_requests(early)} ran already when the recording began: cut at the start")
+        lines.append(
+            f"{_requests(len(early))} ran already when the recording began{_oldest(timeline, early)}: cut at the start"
+        )
     cut = [flow for flow in flows if flow.state == "cut" and flow.missing != NO_START]
     if any(process.get("first_ns") for process in timeline.processes) and not died(timeline):
         late = [flow for flow in cut if flow.missing[-1:] == NO_END]
@@ -41,6 +43,13 @@ def problems(timeline: Timeline, flows: list[Flow], hops: pd.DataFrame) -> list[
     if len(cut) > MOST_CUT:
         lines.append(f"… and {len(cut) - MOST_CUT} more requests were cut")
     return lines
+
+
+def _oldest(timeline: Timeline, early: list[Flow]) -> str:
+    """For how long the oldest had run, where that is known."""
+    first_ns = max(process.get("first_ns") or 0 for process in timeline.processes)
+    ran_s = (first_ns - min(flow.start_ns for flow in early)) / 1e9
+    return f", the oldest for {ran_s:.1f} s" if ran_s >= 0.1 else ""
 
 
 def _requests(count: int) -> str:

@@ -14,10 +14,10 @@ from typing import Any
 
 from ..events.layout import RANGES
 from ..events.step import STEP_SITES
-from ..sites.engine import PROCESS_ROLES, SCOPE_SITE, SCOPE_TARGET, SITES, TRACER_TARGET
+from ..sites.engine import LIVE_TARGETS, PROCESS_ROLES, SCOPE_SITE, SCOPE_TARGET, SITES, TRACER_TARGET
 from ..sites.site import Site
 from . import patching, ranges, recorder, standing, startup, steplog
-from .wrappers import coroutines, scopes, table, tracecontext
+from .wrappers import coroutines, pinned, scopes, table, tracecontext
 
 
 def install_step_log(folder: str) -> None:
@@ -84,6 +84,10 @@ def install_recorder(folder: str, nvtx: str | None) -> None:
             patching.patch(target, "spans", wrap, _reporter(recorder.add, site, target))
     patching.patch(SCOPE_TARGET, "spans", scopes.scoped, _reporter(recorder.add, SCOPE_SITE, SCOPE_TARGET))
     patching.patch(TRACER_TARGET, "spans", tracecontext.watched, lambda present: None)
+    if recorder.stands():
+        for target, wrap in zip(LIVE_TARGETS, (pinned.adding, pinned.freeing), strict=True):
+            patching.patch(target, "pins", wrap, lambda present: None)
+        recorder.each_second(pinned.write)
 
 
 def _ranges(library: str, add: Callable[..., None]) -> bool:

@@ -115,6 +115,16 @@ def recording() -> bool:
     return bool(_state)
 
 
+def stands() -> bool:
+    """Whether this process is watched without end."""
+    return (_folder / standing.FILE).exists()
+
+
+def folder() -> Path:
+    """Where this process writes."""
+    return _folder
+
+
 def roles() -> list[str]:
     """What this process serves, as far as it knows."""
     return list(_state.get("serves", ()))

@@ -28,6 +28,9 @@ GC_SITE = Site("gc", "garbage collection", "core", (), numbers=("generation", "c
 SCOPE_SITE = Site("scope", "vLLM scope", "core", (), share="frame", numbers=("name", ""))
 SCOPE_TARGET = "vllm.v1.utils:record_function_or_nullcontext"
 
+# What takes a request into the scheduler, and what lets go of it.
+LIVE_TARGETS = tuple(f"vllm.v1.core.sched.scheduler:Scheduler.{name}" for name in ("add_request", "_free_request"))
+
 # vLLM's own tracing by OpenTelemetry, where it is on: what begins it, its span of a request, and the attribute of that
 # span that holds the caller's id.
 TRACER_TARGET = "vllm.tracing:init_tracer"

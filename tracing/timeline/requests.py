@@ -15,7 +15,9 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from tracing.events import pinned
 from tracing.events.layout import CALLED, ENDED, YIELDED
+from tracing.events.pinned import PinnedRequest
 from tracing.timeline.columns import RequestRow
 from tracing.timeline.index import Index, Rows
 
@@ -75,7 +77,10 @@ def flows(index: Index) -> list[Flow]:
 
 
 def _begun_before(index: Index, served: list[Flow]) -> list[Flow]:
-    """The requests, cut where they began before the recording; with those of which only the steps were seen."""
+    """The requests, cut where they began before the recording; with those of which only the steps were seen.
+
+    Where the beginning of one was not seen, it is what the core wrote down of it, else that of the recording.
+    """
     first_ns = max((process.get("first_ns") or 0 for process in index.timeline.processes), default=0)
     if not first_ns:
         return served
@@ -84,7 +89,15 @@ def _begun_before(index: Index, served: list[Flow]) -> list[Flow]:
     unseen = [_flow(index, name, None, 0, "") for name in scheduled if name not in known]
     late = [flow for flow in served if flow.start_ns >= first_ns]
     early = [*unseen, *(flow for flow in served if flow.start_ns < first_ns)]
-    return [*late, *(replace(flow, state="cut", missing=NO_START) for flow in early)]
+    pins = pinned.read(index.timeline.folder)
+    return [*late, *(_cut_at_start(flow, pins.get(flow.request), first_ns) for flow in early)]
+
+
+def _cut_at_start(flow: Flow, pin: PinnedRequest | None, first_ns: int) -> Flow:
+    cut = replace(flow, state="cut", missing=NO_START, start_ns=flow.start_ns or first_ns)
+    if pin is None:
+        return cut
+    return replace(cut, start_ns=min(pin.begin_ns, cut.start_ns), prompt_tokens=cut.prompt_tokens or pin.prompt_tokens)
 
 
 def frame(requests: list[Flow]) -> pd.DataFrame:

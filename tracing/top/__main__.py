@@ -84,6 +84,7 @@ def show(engine: StandingEngine, out: Console, seconds: float, renew: Callable[[
 def windows(engine: StandingEngine, seconds: float, renew: Callable[[], None]) -> Iterator[EngineActivity]:
     """What the engine did in the last seconds, every second, until so many have gone by since the first look."""
     from tracing.attach.window import LastSeconds
+    from tracing.events import pinned
     from tracing.top.activity import activity, running
 
     window = LastSeconds(engine.folder)
@@ -95,7 +96,9 @@ def windows(engine: StandingEngine, seconds: float, renew: Callable[[], None]) -
         renew()
         recorded, now_s = window.read(), time.monotonic()
         if recorded is not None:
-            first_seen_s = {name: first_seen_s.get(name, now_s) for name in running(recorded)}
+            begun_s = {name: pin.begin_ns / 1e9 for name, pin in pinned.read(engine.folder).items()}
+            known_s = first_seen_s | begun_s  # those that have run for long say since when
+            first_seen_s = {name: known_s.get(name, now_s) for name in running(recorded)}
             yield activity(recorded, window.length_s, first_seen_s, now_s)
 
 

@@ -20,8 +20,9 @@ from tracing.attach.engine import StandingEngine, pid_of
 from tracing.attach.recording import dump
 from tracing.attach.switch import turned_on
 from tracing.breakdown.findings import findings
-from tracing.events import standing
+from tracing.events import pinned, standing
 from tracing.events.layout import CALLED
+from tracing.events.pinned import PinnedRequest
 from tracing.events.standing import PAUSED, SWITCH, SWITCH_BYTES
 from tracing.hooks.standing import Lease, make
 
@@ -173,21 +174,25 @@ def test_one_request_is_no_requests(tmp_path: Path) -> None:
 
 
 def test_a_request_that_ran_already_is_cut_at_the_start(tmp_path: Path) -> None:
-    """`early` began before the recording, of `seen` not even the beginning is there, `late` came after, and `last` was
-    called when it ended."""
+    """`early` began before the recording; of `seen` and `long` not even the beginning is there, but the core has that
+    of `long`; `late` came after, and `last` was called when it ended."""
     front, core = TraceWriter(tmp_path, 1, ["front end"]), TraceWriter(tmp_path, 2, ["core"], parent=1)
     for name, start in (("early", 50), ("late", 150)):
         front.span("input.assign_id", start, start + 1, f"{name}-1").renamed(f"{name}-1", name)
         core.span("core.add_request", start + 5, start + 6, f"{name}-1")
     front.span("async.generate", 200, 200, "last", value=CALLED, extra=2)
-    core.batch(0, {"early-1": 1, "seen-1": 1}).batch(1, {"late-1": 1})
+    core.batch(0, {"early-1": 1, "seen-1": 1, "long-1": 1}).batch(1, {"late-1": 1})
     for writer in (front, core):
         writer.close(first_ns=100)
+    pinned.write(tmp_path, 2, {"long-1": PinnedRequest(100 - 74_200_000_000, 7)})
     read = findings(tmp_path)
     states = {flow.request: flow.missing for flow in read.flows}
-    assert states["early-1"] == states["seen-1"] == ("the start of it",)
+    assert states["early-1"] == states["seen-1"] == states["long-1"] == ("the start of it",)
+    begun = {flow.request: (flow.start_ns, flow.prompt_tokens) for flow in read.flows}
+    assert begun["seen-1"] == (100, 0) and begun["long-1"] == (100 - 74_200_000_000, 7)
     assert "the end of it" in states["late-1"]
-    assert "2 requests ran already when the recording began: cut at the start" in read.review.problems
+    line = "3 requests ran already when the recording began, the oldest for 74.2 s: cut at the start"
+    assert line in read.review.problems
     assert states["last"] == ("input.assign_id", "the end of it")
     assert "2 requests still ran when the recording ended: cut at the end" in read.review.problems
     assert not [line for line in read.review.problems if line.startswith("request ")]
