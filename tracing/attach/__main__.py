@@ -14,10 +14,12 @@ from probes.errors import EnginescopeError, run_main, usage_error
 
 if TYPE_CHECKING:
     from tracing.attach.engine import StandingEngine
+    from tracing.attach.liveprofile import LiveProfile
     from tracing.kept.condition import Condition
     from tracing.otlp.exporter import Exporter
 
 SECONDS = 10.0
+PROFILED_S = 60.0  # within which the steps of --torch or --nsys have to come
 DAY_S = 24 * 3600
 FOR_GOOD_S = 365 * DAY_S
 EXAMPLES = """examples:
@@ -27,6 +29,7 @@ EXAMPLES = """examples:
   ENGINESCOPE_RING=60s vllm serve ORG/NAME                   a server that remembers its last minute
   python -m tracing.attach 4711 --dump                       that minute, also after the server was killed
   python -m tracing.attach 4711 --keep 'ttft > 1s' --out traces/kept     what lies around each slow one
+  python -m tracing.attach http://127.0.0.1:8000 --torch 20  20 steps with torch's profiler on the same clock
   python -m tracing.attach 4711 --otlp http://127.0.0.1:4318 --sample 1%    requests as OpenTelemetry's spans
 then:
   python -m tracing.review traces/<folder>
@@ -56,6 +59,13 @@ def parser() -> argparse.ArgumentParser:
         "'stuck > 30s' (a hang), 'preempted' or 'error' in --out, until Ctrl-C, --seconds are over or the engine has "
         "ended; may be given several times",
     )
+    of_ring.add_argument(
+        "--torch",
+        type=int,
+        metavar="STEPS",
+        help="run vLLM's own torch profiler beside it over so many steps, of a server that was started with one",
+    )
+    of_ring.add_argument("--nsys", type=int, metavar="STEPS", help="the same with the capture range of Nsight Systems")
     arguments.add_argument(
         "--otlp",
         metavar="URL",
@@ -73,11 +83,7 @@ def parser() -> argparse.ArgumentParser:
 def main() -> int:
     """The command."""
     args = parser().parse_args()
-    seconds = args.seconds or SECONDS
-    if not 0 < seconds <= DAY_S or args.seconds == 0:
-        raise usage_error(f"--seconds {args.seconds:g} is not between 0 and a day")
-    if args.sample and not args.otlp:
-        raise usage_error("--sample is a share of what --otlp sends: name the collector too")
+    check(args)
 
     from probes.processes.enginegroup import group_of
     from tracing.attach import recording, unwatched
@@ -98,16 +104,42 @@ def main() -> int:
         raise EnginescopeError(f"process {pid} keeps no ring: start it with ENGINESCOPE_RING=60s in its environment")
     if engine and conditions:
         return keep(engine, conditions, args.out or new_folder(None), exporter, args.seconds or FOR_GOOD_S)
-    if exporter and engine is None:
-        raise EnginescopeError(f"process {pid} does not stand by: start it with ENGINESCOPE=standby in its environment")
     if engine and exporter:
         return stream(engine, exporter, args.seconds or FOR_GOOD_S)
     if engine:
-        return recording.record(engine, new_folder(args.out), seconds, args.partial)
+        profile = profile_of(args.target, pid, args.torch, args.nsys)
+        seconds = args.seconds or (PROFILED_S if args.torch else SECONDS)
+        return recording.record(engine, new_folder(args.out), seconds, args.partial, profile)
+    if exporter or args.torch or args.nsys:
+        raise EnginescopeError(f"process {pid} does not stand by: start it with ENGINESCOPE=standby in its environment")
     folder = new_folder(args.out)
-    unwatched.sample(pid, args.target, folder, seconds)
+    unwatched.sample(pid, args.target, folder, args.seconds or SECONDS)
     print(f"Wrote {folder}\nnext: python -m tracing.pyspy {shlex.quote(str(folder))}")
     return 0
+
+
+def check(args: argparse.Namespace) -> None:
+    """Refuse what goes not together, or means nothing."""
+    if args.seconds is not None and not 0 < args.seconds <= DAY_S:
+        raise usage_error(f"--seconds {args.seconds:g} is not between 0 and a day")
+    if args.sample and not args.otlp:
+        raise usage_error("--sample is a share of what --otlp sends: name the collector too")
+    if args.otlp and (args.dump or args.torch is not None or args.nsys is not None):
+        raise usage_error("--otlp goes alone, or with --keep")
+    if not all(steps is None or steps > 0 for steps in (args.torch, args.nsys)):
+        raise usage_error("--torch and --nsys take a number of steps, of at least 1")
+    if (args.torch or args.nsys) and args.target.isdecimal():
+        raise usage_error("--torch and --nsys ask the server: give its address, as http://127.0.0.1:8000")
+
+
+def profile_of(target: str, pid: int, torch: int | None, nsys: int | None) -> LiveProfile | None:
+    """What is asked of the server's profiler; None for nothing."""
+    from probes.metrics.endpoint import endpoint
+    from tracing.attach.liveprofile import live_profile
+
+    if torch:
+        return live_profile(endpoint(target), pid, "torch", torch)
+    return live_profile(endpoint(target), pid, "nsys", nsys) if nsys else None
 
 
 def keep(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from probes.errors import EnginescopeError, terminable
 from tracing.attach.engine import StandingEngine
+from tracing.attach.liveprofile import LiveProfile
 from tracing.attach.moved import Moved, wait_until
 from tracing.attach.switch import NS_PER_S, turned_on
 from tracing.record import trace
@@ -21,31 +22,38 @@ from tracing.record.watched import missing
 MOVE_PERIOD_S = 0.2
 
 
-def record(engine: StandingEngine, folder: Path, seconds: float, partial: bool) -> int:
-    """Record for some seconds, or until Ctrl-C; the exit code."""
+def record(
+    engine: StandingEngine, folder: Path, seconds: float, partial: bool, profile: LiveProfile | None = None
+) -> int:
+    """Record for some seconds, until a profile beside it has all its steps, or until Ctrl-C; the exit code."""
     with traced(engine, folder) as problems:
         with sampled_contention(folder):
-            problems += _recorded(engine, folder, seconds)
+            problems += _recorded(engine, folder, seconds, profile)
         problems += missing(folder, [engine.standing.title])
+        problems += profile.collect(folder) if profile else []
     return _ended(folder, problems, partial)
 
 
-def _recorded(engine: StandingEngine, folder: Path, seconds: float) -> list[str]:
+def _recorded(engine: StandingEngine, folder: Path, seconds: float, profile: LiveProfile | None) -> list[str]:
     moved = Moved(engine.folder, folder)
     moved.skip()
+    beside = profile.running() if profile else nullcontext(lambda: False)
     if not engine.standing.standby:  # it is on for good
         begin_ns = time.monotonic_ns()
-        _move_until(moved, begin_ns + round(seconds * NS_PER_S))
+        with beside as enough:
+            _move_until(moved, begin_ns + round(seconds * NS_PER_S), enough)
         return moved.close(begin_ns)
-    with turned_on(engine) as switch:
-        _move_until(moved, switch.on_ns + round(seconds * NS_PER_S), switch.renew)
+    with turned_on(engine) as switch, beside as enough:
+        _move_until(moved, switch.on_ns + round(seconds * NS_PER_S), enough, switch.renew)
     return moved.close(switch.on_ns)
 
 
-def _move_until(moved: Moved, moment_ns: int, renew: Callable[[], None] = lambda: None) -> None:
+def _move_until(
+    moved: Moved, moment_ns: int, enough: Callable[[], bool], renew: Callable[[], None] = lambda: None
+) -> None:
     try:
         with terminable():
-            while wait_until(moment_ns, MOVE_PERIOD_S):
+            while not enough() and wait_until(moment_ns, MOVE_PERIOD_S):
                 renew()
                 moved.move()
     except KeyboardInterrupt:  # what there is makes a folder as well
