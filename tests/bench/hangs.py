@@ -59,13 +59,21 @@ def table(results: Sequence[Result]) -> str:
     return "\n".join([*rows, ""])
 
 
+def in_place(text: str, table_text: str) -> str:
+    """A text with this table in place of its first one."""
+    lines = text.splitlines()
+    begin = next(at for at, line in enumerate(lines) if line.startswith("|"))
+    end = next((at for at, line in enumerate(lines[begin:], begin) if not line.startswith("|")), len(lines))
+    return "\n".join([*lines[:begin], *table_text.splitlines(), *lines[end:], ""])
+
+
 def parser() -> argparse.ArgumentParser:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--runs", type=int, default=20, help="of each kind (default 20)")
     arguments.add_argument("--minutes", type=float, default=60.0, help="begin no run after so many")
     arguments.add_argument("--kind", action="append", help="only these kinds")
     arguments.add_argument("--results", type=Path, default=Path("build/hangs.jsonl"), help="default: %(default)s")
-    arguments.add_argument("--table", type=Path, help="write the table there")
+    arguments.add_argument("--table", type=Path, help="put the table in place of the first one there")
     return arguments
 
 
@@ -91,7 +99,7 @@ def main() -> None:
     text = table(results_in(args.results))
     print(text)
     if args.table:
-        args.table.write_text(text)
+        args.table.write_text(in_place(args.table.read_text(), text))
 
 
 if __name__ == "__main__":
