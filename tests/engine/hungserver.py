@@ -37,7 +37,7 @@ from tracing.shapes.shape import shape_named
 
 START_S, REACHED_S, SETTLE_S, LOOK_S = 240.0, 30.0, 0.3, 1.0
 RANKS = 2
-LONG_PROMPT, LONG_PROMPTS = 7900, 6
+LONG_PROMPT, LONG_PROMPTS, PREFILL_S = 7900, 6, 10.0  # after which the clients give up
 UNREAD_TOKENS = 200  # about 50 KB of events: the client takes less than 10
 REMOTE_PROMPT = 300  # tokens: more than a block
 CONNECTOR = {"kv_connector": "RemoteStore", "kv_connector_module_path": "remotestore", "kv_role": "kv_both"}
@@ -170,7 +170,7 @@ class HungServer:
         clients = [threading.Thread(target=self.stream_until, args=(done, prompt)) for _ in range(draw.randint(1, 3))]
         if kind == PREFILL:
             prompts = [[draw.randrange(1000) for _ in range(LONG_PROMPT)] for _ in range(LONG_PROMPTS)]
-            clients = [threading.Thread(target=self.complete, args=(1, prompt)) for prompt in prompts]
+            clients = [threading.Thread(target=self.complete, args=(1, prompt, PREFILL_S)) for prompt in prompts]
         before_requests = kind in (hanging.EVENT_LOOP, *REMOTE) or draw.random() < 0.3
         stopped = self.worker(draw.randrange(RANKS)).pid if kind == STOPPED else None
         if before_requests:

@@ -170,7 +170,7 @@ vllm:request_success_total{{engine="0",finished_reason="abort"}} {aborted}
     [
         ({}, ()),
         ({"tokens": 12}, ("2 generated tokens",)),
-        ({"usage": 0.5}, ("KV cache in use from 25.0% to 50.0%",)),
+        ({"usage": 0.5}, ("KV cache in use from 25% to 50%",)),
         ({"aborted": 3}, ()),  # a client that gives up moves nothing in the core
     ],
 )
@@ -199,10 +199,10 @@ def test_what_two_engines_count_behind_two_front_ends() -> None:
     """Each front end reports both engines, a stale or no value among them; a share is the mean over the engines."""
     looks = [parse(FRONT_ENDS.format(usage=usage), at) for usage, at in ((0.5, 1.0), (0.25, 6.0))]
     counters = counting.counted(Window(*looks))
-    assert (counters.running, counters.moved) == (5, ("KV cache in use from 50.0% to 37.5%",))
+    assert (counters.running, counters.moved) == (5, ("KV cache in use from 50% to 37.5%",))
     assert counters.engines == {
         0: Counters(5.0, 3, None, ()),
-        1: Counters(5.0, 2, None, ("KV cache in use from 50.0% to 25.0%",)),
+        1: Counters(5.0, 2, None, ("KV cache in use from 50% to 25%",)),
     }
 
 

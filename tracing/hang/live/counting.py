@@ -62,5 +62,5 @@ def _moved(window: Window, where: Mapping[str, str]) -> tuple[str, ...]:
         moved.append(f"{steps:,.0f} steps")
     before, after = (gauge(look, KV_CACHE_USAGE, where) for look in (window.before, window.after))
     if before is not None and after is not None and before != after:
-        moved.append(f"{KV_CACHE_USAGE.title} from {before:.1%} to {after:.1%}")
+        moved.append(f"{KV_CACHE_USAGE.title} from {100 * before:.3g}% to {100 * after:.3g}%")
     return tuple(moved)
