@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from dataclasses import asdict
 from pathlib import Path
 
-import psutil
-
 from enginescope_plugin import STEP_LOG
 from offline.engine.adapter import Engine
+from offline.engine.memory import process_memory
 from offline.engine.reference import time_kernel
 from offline.spec.grid import Cell
 from offline.spec.prompts import workload
 from offline.spec.settings import EngineSettings
 from probes.processes.dialogue import Message, answer_commands
-from probes.processes.group import members
 from tracing.events.step import STEP_FIELDS, STEP_SITES
 from tracing.events.steplog import StepLog
 
@@ -39,24 +36,8 @@ def start(settings: EngineSettings, steps: StepLog) -> tuple[Engine, Message]:
         "ready_ns": engine.ready_ns,
         "phases": steps.start_phases(),
         "plugin_ns": {str(process["pid"]): process["plugin_ns"] for process in proof},
-        "memory": memory(),
+        "memory": process_memory(),
     }
-
-
-def memory() -> list[Message]:
-    """Resident bytes of every process of this arm's group, by vLLM's own process titles."""
-    entries = []
-    for process in members(os.getpgrp()):
-        with contextlib.suppress(psutil.Error):
-            title = " ".join(process.cmdline()[:3]) or process.name()
-            entries.append({"title": _role(title), "pid": process.pid, "rss_bytes": process.memory_info().rss})
-    return sorted(entries, key=lambda entry: -entry["rss_bytes"])
-
-
-def _role(title: str) -> str:
-    if "offline.engine.arm" in title:
-        return "front end"
-    return title.split()[0] if title.startswith("VLLM::") else "helper"
 
 
 def prepare(engine: Engine, cell: Cell, seed: int) -> list[list[int]]:

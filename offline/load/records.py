@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from offline.records.lines import EnginePhase
+from offline.records.lines import EnginePhase, ProcessMemory
 from offline.records.resolved import Resolved
 from probes.columns import column
 
@@ -83,6 +83,7 @@ class VariantStart:
     vocabulary: int | None = None
     phases: tuple[EnginePhase, ...] = ()  # what its processes passed while they started, where that is known
     startup_s: float | None = None
+    memory: tuple[ProcessMemory, ...] = ()  # of its processes, right after the start
     step_log: bool | None = None  # None where steps are not the step log's
     state: str = "running"  # then complete, failed, refused or interrupted
     reason: str | None = None

@@ -234,7 +234,7 @@ def processes(
         if variant.serve:
             url = stack.enter_context(own_server(variant.settings, model, path / "server.txt", LIMIT_S))
             kind, settings = SERVER, {"base_url": url}
-        engine = stack.enter_context(start_variant(kind, path / "log.txt"))
+        engine = stack.enter_context(start_variant(kind, path / "log.txt", settings))
         yield engine, stack.enter_context(start_sender(path / "sender.txt")), settings
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 
 from offline.engine.process import start_process
+from offline.engine.threads import shared_threads
 from offline.environments.environment import Environment
 from offline.expected.tokens import PrefixCache
 from offline.records.lines import StartRecord
@@ -106,7 +107,7 @@ class Group:
             trace = self._trace(arm, number) if self.traced else None
             process = start_process(
                 self.folder.log(arm.id),
-                environment=trace.environment if trace else {},
+                environment=shared_threads(arm.arguments) | (trace.environment if trace else {}),
                 inside=self.environments.get(arm.environment),
             )
             self._processes.enter_context(process)

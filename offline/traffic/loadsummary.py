@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from offline.load.schedule import level_name
+from offline.records.workers import unbalanced, worker_memory
 from offline.traffic.factors import factor_text, knee_factor, ratio
 from offline.traffic.figures import LATE_S
 from offline.traffic.results import LoadResults
@@ -65,6 +66,9 @@ def _doubts(results: LoadResults, rows: Sequence[RateRow]) -> Iterator[str]:
         if measured.steps_lost:
             level = level_name(measured.rate_req_s, "req/s")
             yield f"{measured.variant} at {level}, start {measured.start}: {lost_note(measured.steps_lost)}."
+    for start in results.starts:
+        for sentence in unbalanced(worker_memory(start.phases, start.memory)):
+            yield f"{start.variant}, start {start.start}: {sentence}."
     failures = [start for start in results.starts if start.reason]
     yield from (f"{start.variant}, start {start.start}: {start.state}: {start.reason}" for start in failures)
     yield from results.run.notes

@@ -14,6 +14,7 @@ from offline.load.schedule import level_name
 from offline.page.page import STYLE, TOGGLE, chart_html, facts_table, plotly_script, provenance
 from offline.records.resolved import Resolved
 from offline.records.runfolder import write_whole
+from offline.records.workers import worker_memory
 from offline.traffic import loadcharts
 from offline.traffic.factors import factor_text, optimizations, rate_ratio
 from offline.traffic.loadsummary import load_summary
@@ -95,6 +96,8 @@ def sections(results: LoadResults, table_rows: Sequence[RateRow]) -> Iterator[Pa
     yield PageSection("All rates", "", table(heads, [cells(row) for row in table_rows], text=TEXT))
     yield PageSection("Beside the papers", PAPER, table(HEADINGS, paper_rows(results), text=(0, 1, 2, 3)))
     yield _resolved(results)
+    if lines := list(_workers(results)):
+        yield PageSection("Workers", WORKERS, table(WORKER_HEADINGS, lines, text=(0, 1)))
     yield provenance(results.run.machine, results.run.command_line)
 
 
@@ -127,6 +130,19 @@ def _gains(results: LoadResults) -> Iterator[list[str]]:
             names = ("normalized", "ttft", "longest_itl_s", "output_tok_s")
             ratios = [factor_text(rate_ratio(results, variant, PAGE, rate, name)) for name in names]
             yield [variant, level_name(rate), *ratios]
+
+
+WORKERS = "Of engines with more than one, right after the first start, in MiB."
+WORKER_HEADINGS = ("variant", "worker", "weights", "KV cache", "resident memory")
+
+
+def _workers(results: LoadResults) -> Iterator[list[str]]:
+    """A row a worker of the first start of each variant that has several."""
+    for start in {start.variant: start for start in reversed(results.starts)}.values():
+        workers = worker_memory(start.phases, start.memory)
+        for worker in workers if len(workers) > 1 else ():
+            sizes = (worker.weights_bytes, worker.kv_cache_bytes, worker.rss_bytes)
+            yield [start.variant, worker.title, *("-" if size is None else f"{size / 2**20:.0f}" for size in sizes)]
 
 
 def _resolved(results: LoadResults) -> PageSection:

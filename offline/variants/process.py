@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from offline.engine.process import start_process
+from offline.engine.threads import shared_threads
 from offline.load.records import FINISHED, ServedRequest
 from offline.load.schedule import read_schedule
 from offline.variants.ratework import RateName, RateWork
@@ -30,9 +31,9 @@ RESET_TRIES = 10
 StartServing = Callable[[Mapping[str, Any]], Serving]
 
 
-def start_variant(kind: str, log: Path) -> EngineProcess:
+def start_variant(kind: str, log: Path, settings: Mapping[str, Any] | None = None) -> EngineProcess:
     """Start the process of a variant; its output is appended to `log`. Its scratch folder holds the sender's socket."""
-    return start_process(log, ENTRY.format(module=MODULES[kind]))
+    return start_process(log, ENTRY.format(module=MODULES[kind]), shared_threads(settings or {}))
 
 
 class VariantServer:

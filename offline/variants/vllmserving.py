@@ -17,6 +17,7 @@ from vllm.v1.engine.async_llm import AsyncLLM
 
 from enginescope_plugin import STEP_LOG
 from offline.engine.adapter import resolved_of
+from offline.engine.memory import process_memory
 from offline.load.records import StepLine
 from offline.variants.serving import Ending, Receive, ScheduledRequest
 from probes.processes.dialogue import Message
@@ -38,11 +39,12 @@ class VllmServing:
         self._served = 0
 
     def start_facts(self) -> Message:
-        """What the step log says of the start."""
+        """What the step log says of the start, and the memory of the processes."""
         proof = self.log.proof()
         sites = {".".join(site) for site in STEP_SITES}
         return {
             "phases": self.log.start_phases(),
+            "memory": process_memory(),
             "step_log": any(sites <= set(process["hooked"]) for process in proof),
         }
 

@@ -1,0 +1,35 @@
+"""The threads of several workers on one CPU: vLLM gives each a NUMA node of its own, and fails where they are too few."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from probes.engineplatform import CPU, engine_platform
+
+BIND, THREADS = "VLLM_CPU_OMP_THREADS_BIND", "OMP_NUM_THREADS"
+NODES = Path("/sys/devices/system/node")
+SIZES = ("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size")
+
+
+def worker_count(settings: Mapping[str, Any]) -> int:
+    """The workers of an engine."""
+    count = 1
+    for name in SIZES:
+        count *= int(settings.get(name) or 1)
+    return count
+
+
+def shared_threads(settings: Mapping[str, Any]) -> dict[str, str]:
+    """The environment of an engine whose workers share a CPU's nodes: unbound, each with its part of the cores.
+
+    Empty where there is a node for each worker, on another platform, and where the user has set it.
+    """
+    workers = worker_count(settings)
+    if workers == 1 or engine_platform() != CPU or workers <= len(list(NODES.glob("node[0-9]*"))):
+        return {}
+    cores = len(os.sched_getaffinity(0))
+    asked = {BIND: "nobind", THREADS: str(max(1, cores // workers))}
+    return {} if BIND in os.environ else {name: value for name, value in asked.items() if name not in os.environ}
