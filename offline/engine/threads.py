@@ -1,4 +1,4 @@
-"""The threads of several workers on one CPU: vLLM gives each a NUMA node of its own, and fails where they are too few."""
+"""The threads of several workers on one CPU: vLLM gives each a NUMA node, and fails where they are too few."""
 
 from __future__ import annotations
 
