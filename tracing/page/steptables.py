@@ -9,7 +9,7 @@ from tracing.breakdown.review import Review, StepKind, WorkerUse
 from tracing.timeline.steps.phases import PHASES, title
 
 LEAST_SHARE = 0.002  # of a step's median, from which a phase has a column
-STRAGGLING = 0.8  # of a core's steps, from which its slowest worker is a straggler
+STRAGGLING = 0.7  # of a core's steps, from which its slowest worker is a straggler
 SLOWER = 1.1  # times the own work of the fastest, from which it is one
 NO_STRAGGLER = "no worker is slower than the others most of the time"
 OVERLAP = (

@@ -109,8 +109,8 @@ SHAPES = {
         Shape("kv-connector", "KV blocks that come from files", engine=SMALL_BLOCKS, files="KV"),
         Shape(
             "straggler",
-            "two workers, of which the last is 4 ms slower in every step",
-            environment=UNBOUND | {STRAGGLER: "4"},
+            "two workers, of which the last is 10 ms slower in every step",
+            environment=UNBOUND | {STRAGGLER: "10"},
             engine=TP2,
         ),
         Shape("busy-neighbour", "a neighbour on every core, that works and rests in turns", busy_neighbours=True),
