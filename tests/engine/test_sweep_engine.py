@@ -28,7 +28,7 @@ def whole(model: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, s
     """One run with an arm that the CPU backend refuses (block size 16) and one that it takes (32)."""
     out = tmp_path_factory.mktemp("whole")
     before = shared_memory()
-    words = ("--batch-size", "1,4", "--block-size", "16,32", "--prefix-caching", "on", "--seed", "5")
+    words = ("--batch-size", "1,4", "--block-size", "16,32", "--prefix-caching", "on", "--seed", "5", "--trace")
     code, text = run(out, "--model", model, *SMALL, *words)
     assert code == 0, text
     until(lambda: shared_memory() <= before)
@@ -75,6 +75,20 @@ def test_the_arm_says_what_it_resolved_and_how_it_started(whole: tuple[Path, str
     parts = [float(row[f"startup_{part}_s"]) for part in ("import", "spawn", "load_weights", "profile_kv", "rest")]
     assert sum(parts) == pytest.approx(float(row.startup_s)) and min(parts[:4]) > 0
     assert float(row.weights_bytes) > 1e7 and float(row.kv_cache_bytes) == 1 << 29
+
+
+def test_where_the_time_of_each_cell_goes_is_known_from_its_recorded_trial(whole: tuple[Path, str]) -> None:
+    folder, batches = whole[0], {record["cell"]: len(record["requests"]) for record in records(whole[0])}
+    traced = records(folder, "traced")
+    assert {record["cell"]: record["times"]["requests"] for record in traced} == batches
+    for record in traced:
+        times = record["times"]
+        assert times["cut"] == 0 and times["stages_ns"]["unexplained"] < 0.1 * sum(times["stages_ns"].values())
+        assert {"forward", "logits", "sample", "schedule", "process outputs"} <= times["stages_ns"].keys()
+        # 8 tokens: the first ones come from steps with a prompt in them, and the core closes with an empty step.
+        assert 7 <= sum(steps["count"] for steps in times["steps"] if steps["kind"] != "empty") <= 9
+    page = (folder / "report.html").read_text()
+    assert "Where a cell's time goes" in page or "Where a cell&#39;s time goes" in page
 
 
 def test_a_parquet_table_has_the_same_cells(whole: tuple[Path, str]) -> None:
