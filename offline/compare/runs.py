@@ -70,4 +70,6 @@ def unlikeness(a: RunRecord, b: RunRecord, axes: Collection[str]) -> list[str]:
     unlike = [words for words in found if words.partition(":")[0] not in declared]
     if "model" not in axes and a.model_mark != b.model_mark:
         unlike.append(f"model: {a.model_mark} and {b.model_mark}")
+    if "trace" not in axes and a.spec.trace != b.spec.trace:
+        unlike.append("trace: the recorder's hooks are in place in one of the runs")
     return unlike

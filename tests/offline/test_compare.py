@@ -12,6 +12,7 @@ import pytest
 
 from offline.compare.__main__ import main
 from offline.compare.gate import check
+from offline.compare.runs import unlikeness
 from offline.differences.difference import Difference
 from offline.records.lines import TrialRecord
 from offline.records.run import PlannedArm, RunRecord
@@ -139,6 +140,12 @@ def test_an_engine_argument_is_an_axis(compared: Compare, base: Path, tmp_path: 
 def test_an_axis_that_a_run_varies_itself_is_refused(compared: Compare, base: Path) -> None:
     code, text = compared(base, base, "--axis", "block_size")
     assert code == 2 and "varies block_size itself" in text
+
+
+def test_a_run_with_the_recorders_hooks_is_not_compared_with_one_without() -> None:
+    plain, traced = a_run(spec=SPEC), a_run(spec=replace(SPEC, trace=True))
+    assert unlikeness(plain, traced, ()) == ["trace: the recorder's hooks are in place in one of the runs"]
+    assert unlikeness(plain, traced, ["trace"]) == unlikeness(traced, traced, ()) == []
 
 
 def test_wrong_usage_is_one_line(compared: Compare, base: Path, tmp_path: Path) -> None:
