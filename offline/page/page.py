@@ -16,6 +16,7 @@ from plotly.offline import get_plotlyjs
 
 from offline.environments.environment import fact_rows
 from offline.page import budgets, changedcode, charts
+from offline.page.cards import COLUMNS, card_rows, has_cards
 from offline.page.reported import ReportedRun
 from offline.page.summary import summary
 from offline.records.runfolder import write_whole
@@ -74,6 +75,8 @@ def sections(run: ReportedRun) -> Iterator[PageSection]:
         yield PageSection("Differences", UNDER, table(HEADINGS, lines, text=(0, 1, 2, 6)))
     if run.measured:
         yield from _charts(run)
+    if has_cards(run):
+        yield PageSection("Models and cards", CARDS, table(COLUMNS, card_rows(run)))
     if run.budgets:
         yield from _budgets(run)
     if run.changed_stages:
@@ -125,6 +128,9 @@ def _budgets(run: ReportedRun) -> Iterator[PageSection]:
         yield PageSection("What grew", GREW, table(budgets.CHANGES, changes, text=(0, 1, 6)))
 
 
+CARDS = (
+    "The fastest cell of each arm. Memory: of a GPU all that is in use, on the CPU weights and KV cache of a worker."
+)
 GREW = (
     "The mean request by stage (a decode step, where no request is whole), from arm to arm. Engine starts are the "
     "replicates; the intervals of one difference hold together, by Bonferroni, over the whole and all stages. Stages "

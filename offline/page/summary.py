@@ -11,6 +11,7 @@ from offline.differences.difference import NONE_SEEN, Difference
 from offline.differences.observations import CELL_AXES
 from offline.differences.run import HEADLINE
 from offline.environments.environment import differing_sentences
+from offline.page.cards import uneven
 from offline.page.reported import ReportedRun
 from offline.records.run import marks
 from offline.table.answers import sentences
@@ -33,6 +34,7 @@ def summary(run: ReportedRun) -> list[str]:
         *(stage.sentence for stage in run.changed_stages),
         *differing_sentences(run.record.environments),
         *_answers(run),
+        *uneven(run),
         *run.differences.notes,
         *_doubts(run),
     ]

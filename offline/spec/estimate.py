@@ -6,13 +6,14 @@ much slower this one is. Once engines have started and trials have run, they tel
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
 from offline.spec.grid import Arm, Cell
 from offline.spec.model import text_config
+from offline.spec.models import Models
 from offline.spec.passes import Pass, passes
 from offline.spec.spec import Spec
 from probes.engineplatform import CPU
@@ -62,7 +63,7 @@ class SweepEstimate:
     spec: Spec
     grid: Sequence[Arm]
     speed: Speed
-    parameters: float
+    parameters: Mapping[str, float]  # by model
     alive: int
 
     @property
@@ -99,17 +100,19 @@ class SweepEstimate:
         # Cold: the first request computes the shared prefix and the others find it. Warm: the primer computes it.
         prompts = cell.batch_size + (cell.cache_state == "warm")
         tokens = shared + prompts * (cell.input_len - shared)
-        operations = 2 * self.parameters / self.speed.flops  # seconds a token
-        step = 2 * self.parameters / self.speed.bandwidth + self.speed.step_s + cell.batch_size * operations
+        parameters = self.parameters[arm.settings["model"]] / int(arm.settings.get("tensor_parallel_size") or 1)
+        operations = 2 * parameters / self.speed.flops  # seconds a token
+        step = 2 * parameters / self.speed.bandwidth + self.speed.step_s + cell.batch_size * operations
         return tokens * operations + cell.output_len * step + self.speed.trial_s
 
 
 def estimate(
-    spec: Spec, grid: Sequence[Arm], model: Path | str, machine: Machine, alive: int, slowness: float = 1.0
+    spec: Spec, grid: Sequence[Arm], models: Models, machine: Machine, alive: int, slowness: float = 1.0
 ) -> SweepEstimate:
     """The estimate for a complete spec and its grid, on a machine `slowness` times as slow as others of its kind."""
     kind = kind_of(machine)
-    return SweepEstimate(spec, grid, SPEEDS[kind].slower(slowness, kind == "gpu"), parameter_count(model), alive)
+    parameters = {name: parameter_count(place) for name, place in models.places.items()}
+    return SweepEstimate(spec, grid, SPEEDS[kind].slower(slowness, kind == "gpu"), parameters, alive)
 
 
 def slowness(kernel_ns: Sequence[int]) -> float:

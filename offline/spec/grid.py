@@ -101,15 +101,19 @@ def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
 
-def arms(spec: Spec, base: EngineSettings) -> list[Arm]:
-    """All arms of a complete spec; `base` holds what every arm shares unless the spec varies it."""
+def arms(spec: Spec, *bases: EngineSettings) -> list[Arm]:
+    """All arms of a complete spec; `bases`, one a model, hold what its arms share unless the spec varies it.
+
+    Of several models each is a level of the axis `model`, with whatever else is in its base.
+    """
     caching = [CACHING[word] for word in spec.prefix_caching]
     axes: EngineAxes = {"block_size": list(spec.block_size), "enable_prefix_caching": caching}
     axes |= ({VLLM: list(spec.vllm)} if spec.vllm else {}) | spec.engine
     always = ("block_size", "enable_prefix_caching")
     varied = tuple(key for key, values in axes.items() if len(values) > 1 or key in always)
+    varied = ("model", *varied) if len(bases) > 1 else varied
     grid = []
-    for values in itertools.product(*axes.values()):
+    for base, *values in itertools.product(bases, *axes.values()):
         settings = {**base, **dict(zip(axes, values, strict=True))}
         cells = _cells(spec, settings["enable_prefix_caching"])
         if cells:

@@ -16,7 +16,7 @@ POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_lengt
 
 
 def refuse_too_long(spec: Spec, model: Path | str) -> None:
-    """Refuse requests longer than the model, or than `max_model_len` where that is asked for."""
+    """Refuse requests longer than a model, or than `max_model_len` where that is asked for."""
     longest = max(spec.input_len) + max(spec.output_len)
     words = f"--input-len {max(spec.input_len)} and --output-len {max(spec.output_len)} need {longest} positions"
     lengths = [value for value in spec.engine.get("max_model_len", []) if isinstance(value, int)]

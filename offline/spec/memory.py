@@ -9,6 +9,7 @@ import psutil
 
 from offline.spec.estimate import kind_of
 from offline.spec.grid import Arm
+from offline.spec.models import Models
 from probes.errors import EnginescopeError
 from probes.machine import Machine
 
@@ -27,7 +28,7 @@ def engine_bytes(arm: Arm, model: Path | str) -> int:
     return PROCESSES_BYTES + (workers - 1) * WORKER_BYTES + workers * cache + weights
 
 
-def engines_alive(grid: Sequence[Arm], model: Path | str, machine: Machine) -> int:
+def engines_alive(grid: Sequence[Arm], models: Models, machine: Machine) -> int:
     """How many engines may be alive together: all arms, fewer where memory is short, one on a GPU.
 
     On a GPU the first engine takes the memory of its KV cache, and a frozen one does not give it back.
@@ -35,13 +36,17 @@ def engines_alive(grid: Sequence[Arm], model: Path | str, machine: Machine) -> i
     if kind_of(machine) == "gpu":
         return 1
     free = psutil.virtual_memory().available - SPARE_BYTES
-    return max(1, min(len(grid), free // max(engine_bytes(arm, model) for arm in grid)))
+    return max(1, min(len(grid), free // _largest_bytes(grid, models)))
 
 
-def refuse_too_many(grid: Sequence[Arm], model: Path | str, machine: Machine, alive: int) -> None:
+def _largest_bytes(grid: Sequence[Arm], models: Models) -> int:
+    return max(engine_bytes(arm, models.of(arm.settings)) for arm in grid)
+
+
+def refuse_too_many(grid: Sequence[Arm], models: Models, machine: Machine, alive: int) -> None:
     """Refuse to continue a run with fewer engines alive than it was begun with: its passes would be others."""
-    if alive > (now := engines_alive(grid, model, machine)):
-        need = alive * max(engine_bytes(arm, model) for arm in grid) / GIB
+    if alive > (now := engines_alive(grid, models, machine)):
+        need = alive * _largest_bytes(grid, models) / GIB
         free = psutil.virtual_memory().available / GIB
         raise EnginescopeError(
             f"the run keeps {alive} engines alive, an estimated {need:.1f} GiB, and {free:.1f} GiB are free, "

@@ -12,6 +12,7 @@ from offline.spec.grid import Arm, arms
 from offline.spec.limits import model_positions
 from offline.spec.memory import GIB, engines_alive
 from offline.spec.model import label
+from offline.spec.models import Models
 from offline.spec.passes import Pass, passes
 from offline.spec.settings import EngineSettings
 from offline.spec.spec import Spec
@@ -48,7 +49,15 @@ def base_settings(spec: Spec, model: Path | str, machine: Machine) -> EngineSett
     return {key: value for key, value in settings.items() if key not in spec.engine}
 
 
-def complete(spec: Spec, model: Path | str, machine: Machine, slowness: float = 1.0) -> tuple[Spec, str | None]:
+def grid_of(spec: Spec, models: Models, machine: Machine) -> list[Arm]:
+    """All arms of a complete spec."""
+    bases = [base_settings(spec, place, machine) for place in models.places.values()]
+    for base, cards in zip(bases, spec.cards, strict=False):
+        base["tensor_parallel_size"] = cards
+    return arms(spec, *bases)
+
+
+def complete(spec: Spec, models: Models, machine: Machine, slowness: float = 1.0) -> tuple[Spec, str | None]:
     """Fill in what the spec leaves to the machine; the second value says what was given up to save time, if anything.
 
     The shared prefix spans two of the largest blocks, so that the block size can matter; the rest of a prompt is new.
@@ -65,7 +74,7 @@ def complete(spec: Spec, model: Path | str, machine: Machine, slowness: float = 
     candidates = list(_shorter(spec, machine))
 
     def seconds(each: Spec) -> float:
-        return _seconds(each, model, machine, slowness)
+        return _seconds(each, models, machine, slowness)
 
     chosen = next((each for each in candidates if seconds(each) <= DEFAULT_LIMIT_S), candidates[-1])
     return chosen, _note(full, chosen, seconds(full)) if chosen != full else None
@@ -102,10 +111,10 @@ def _filled(spec: Spec, blocks: tuple[int, ...], prefix: int, tail: int, output_
     )
 
 
-def _seconds(spec: Spec, model: Path | str, machine: Machine, slowness: float) -> float:
-    grid = arms(spec, base_settings(spec, model, machine))
-    alive = engines_alive(grid, model, machine) if grid else 0
-    return estimate(spec, grid, model, machine, alive, slowness).seconds if grid else 0.0
+def _seconds(spec: Spec, models: Models, machine: Machine, slowness: float) -> float:
+    grid = grid_of(spec, models, machine)
+    alive = engines_alive(grid, models, machine) if grid else 0
+    return estimate(spec, grid, models, machine, alive, slowness).seconds if grid else 0.0
 
 
 def _note(full: Spec, chosen: Spec, full_s: float) -> str:
@@ -177,11 +186,11 @@ class Plan:
         return f"{self.alive} alive at a time, all but one frozen, taking turns"
 
 
-def plan(spec: Spec, model: Path | str, machine: Machine, slowness: float = 1.0) -> Plan:
+def plan(spec: Spec, models: Models, machine: Machine, slowness: float = 1.0) -> Plan:
     """The plan of a complete spec; bad usage where it has no cells."""
-    grid = arms(spec, base_settings(spec, model, machine))
+    grid = grid_of(spec, models, machine)
     if not grid:
         raise usage_error("no cells: --cache-state warm exists only with --prefix-caching on")
-    alive = engines_alive(grid, model, machine)
-    time = estimate(spec, grid, model, machine, alive, slowness)
+    alive = engines_alive(grid, models, machine)
+    time = estimate(spec, grid, models, machine, alive, slowness)
     return Plan(spec, grid, alive, time.seconds, time.start_s, slowness)

@@ -35,7 +35,8 @@ class Spec:
     Sizes and lengths that were not asked for are empty, repeats are 0: the plan chooses them.
     """
 
-    model: str = ""
+    model: str = ""  # several with commas between them
+    cards: tuple[int, ...] = ()  # of each model: the workers that share its layers
     load_format: str = "auto"
     batch_size: tuple[int, ...] = ()
     block_size: tuple[int, ...] = ()
@@ -94,7 +95,7 @@ def _typed(name: str, value: Any) -> Any:
 
 
 def _element(name: str, value: Any) -> Any:
-    if name in SIZES:
+    if name in SIZES or name == "cards":
         if isinstance(value, bool) or not isinstance(value, int):
             raise usage_error(f"{name} takes whole numbers, not {value!r}")
         return value
@@ -111,6 +112,10 @@ def _checked(spec: Spec) -> Spec:
         for value in getattr(spec, name):
             if value not in allowed:
                 raise usage_error(f"{name} is one of {', '.join(allowed)}, not {value!r}")
+    if spec.cards and (len(spec.cards) != len(spec.model.split(",")) or min(spec.cards) < 1):
+        raise usage_error(f"cards must be a number of 1 or more for each model, not {', '.join(map(str, spec.cards))}")
+    if spec.cards and "tensor_parallel_size" in spec.engine:
+        raise usage_error("--engine tensor_parallel_size and --cards say the same: name one of them")
     if spec.starts < 1:
         raise usage_error(f"starts must be 1 or more, not {spec.starts}")
     for key in spec.engine:

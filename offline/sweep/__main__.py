@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 SPEC_FLAGS = (
     *("model", "load_format", "batch_size", "block_size", "prefix_caching", "cache_state", "input_len", "output_len"),
-    *("shared_prefix_len", "repeats", "starts", "seed", "trace", "vllm"),
+    *("shared_prefix_len", "repeats", "starts", "seed", "trace", "vllm", "cards"),
 )
 BATCH_HELP = "requests submitted at once (default 1,4,8,16, and all else such that it takes ten minutes)"
 VLLM_HELP = "an axis: versions, folders with a vllm package, Pythons of environments, `installed` for this one"
@@ -36,6 +36,7 @@ EPILOG = """examples:
   python -m offline.sweep --vllm 0.31.0,0.32.0                which is faster? (each built once, 3.5 GB in the cache)
   python -m offline.sweep --python old/.venv/bin/python,new/.venv/bin/python
   python -m offline.sweep --vllm installed,../vllm            has this checkout become slower?
+  python -m offline.sweep --model ORG/7B,ORG/14B --cards 1,2  two models, each on its cards
   python -m offline.sweep --resume                            continue the last unfinished run
 
 exit codes: 0 done, 3 a cell failed or the engine refused all, 2 bad usage, 1 another failure, 130 Ctrl-C
@@ -63,6 +64,7 @@ def add_grid(grid: argparse._ActionsContainer) -> None:
     from offline.spec.spec import integers, words
 
     add_model(grid)
+    grid.add_argument("--cards", type=integers, metavar="N,…", help="of each model: the cards that share its layers")
     grid.add_argument("--batch-size", type=integers, metavar="N,…", help=BATCH_HELP)
     grid.add_argument(
         "--block-size", type=integers, metavar="N,…", help="KV block sizes (default 32,64,128; CUDA 16,32,64)"

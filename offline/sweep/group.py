@@ -10,7 +10,6 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import TracebackType
 
 from offline.engine.process import start_process
@@ -20,6 +19,7 @@ from offline.expected.tokens import PrefixCache
 from offline.records.lines import StartRecord
 from offline.records.runfolder import RunFolder
 from offline.spec.grid import Arm
+from offline.spec.models import Models
 from offline.sweep.progress import SweepProgress
 from offline.sweep.trial import prefix_cache
 from probes.jsonform import read_record
@@ -61,7 +61,7 @@ class Group:
 
     number: int
     folder: RunFolder
-    model: Path | str
+    models: Models
     limit_s: float
     interleaved: bool
     on_failure: Callable[[Failure], None]
@@ -111,7 +111,7 @@ class Group:
                 inside=self.environments.get(arm.environment),
             )
             self._processes.enter_context(process)
-            process.send({"do": "start", "settings": {**arm.arguments, "model": str(self.model)}})
+            process.send({"do": "start", "settings": {**arm.arguments, "model": str(self.models.of(arm.settings))}})
             starting.append((arm, number, process, trace))
         for arm, number, process, trace in starting:
             with self._failing(arm, number, process, starting=True):

@@ -54,7 +54,7 @@ def run_missing(run: PreparedRun, time_limit_s: float, out: Console) -> bool:
     runner = Runner(
         run.plan,
         run.folder,
-        run.model,
+        run.models,
         time_limit_s,
         measured={(trial.cell, trial.trial) for trial in trials},
         traced=traced,

@@ -19,20 +19,19 @@ from offline.environments.finding import environment_changes, environments
 from offline.environments.packages import python_in
 from offline.records.run import PlannedArm, RunRecord, new_id, now, read_run
 from offline.records.runfolder import RunFolder, newest_unfinished
-from offline.spec import model as models
 from offline.spec.effort import Effort
 from offline.spec.estimate import estimate, minutes, slowness
-from offline.spec.grid import arms
 from offline.spec.limits import expected_refusals, refuse_too_long, remarks
 from offline.spec.memory import refuse_too_many
-from offline.spec.plan import Plan, base_settings, complete, plan
+from offline.spec.model import ModelMark
+from offline.spec.models import Models, find_models, recorded_models
+from offline.spec.plan import Plan, complete, grid_of, plan
 from offline.spec.settings import EngineAxes, SpecValues
 from offline.spec.spec import Spec
 from probes.engineplatform import engine_platform
 from probes.errors import EnginescopeError, usage_error
 from probes.machine import Machine, differences, fingerprint, platform_text
 from probes.privacy.commandline import command_line
-from probes.privacy.home import tilde
 from probes.programs import OWN_PYTHON
 
 ASK_ABOVE_S = 30 * 60
@@ -44,7 +43,7 @@ class PreparedRun:
 
     folder: RunFolder
     plan: Plan
-    model: Path | str
+    models: Models
 
 
 def new_run(args: argparse.Namespace, spec_values: SpecValues) -> PreparedRun | None:
@@ -52,13 +51,14 @@ def new_run(args: argparse.Namespace, spec_values: SpecValues) -> PreparedRun | 
     spec = Spec.from_dict(spec_values)
     every = environments(spec.vllm)
     spec = replace(spec, vllm=tuple(every))
-    model, machine = models.find(spec.model, spec.load_format), fingerprint(engine_platform())
+    models, machine = find_models(spec.model, spec.load_format), fingerprint(engine_platform())
     slow = slowness(time_kernels())
-    spec, note = complete(typed(spec, every), model, machine, slow)
-    refuse_too_long(spec, model)
-    planned = plan(spec, model, machine, slow)
+    spec, note = complete(typed(spec, every), models, machine, slow)
+    for place in models.places.values():
+        refuse_too_long(spec, place)
+    planned = plan(spec, models, machine, slow)
     notes = [*([note] if note else []), *remarks(spec), *expected_refusals(spec, machine)]
-    text = planned.describe(models.label(model), platform_text(machine), notes)
+    text = planned.describe(models.label, platform_text(machine), notes)
     # What is printed with --plan is the result, else it is progress.
     print(text, file=sys.stdout if args.plan else sys.stderr, flush=True)
     if args.plan:
@@ -71,9 +71,9 @@ def new_run(args: argparse.Namespace, spec_values: SpecValues) -> PreparedRun | 
         variant=args.variant,
         command_line=command_line(sys.argv),
         spec=spec,
-        model=models.label(model),
-        model_path=tilde(str(model)) if isinstance(model, Path) else model,
-        model_mark=models.mark(model),
+        model=models.label,
+        model_path=models.path_text,
+        model_mark=models.mark(),
         machine=machine,
         estimate_s=planned.seconds,
         arms={arm.id: PlannedArm(arm.name, arm.settings) for arm in planned.grid},
@@ -82,7 +82,7 @@ def new_run(args: argparse.Namespace, spec_values: SpecValues) -> PreparedRun | 
         environments=every,
         effort=effort(args),
     )
-    return PreparedRun(RunFolder.create(args.out, run), planned, model)
+    return PreparedRun(RunFolder.create(args.out, run), planned, models)
 
 
 def effort(args: argparse.Namespace) -> Effort | None:
@@ -95,26 +95,27 @@ def resumed_run(args: argparse.Namespace, spec_values: SpecValues) -> PreparedRu
     """Open the run to continue; refused, with the difference named, where it would not be the same run."""
     path = Path(args.resume) if args.resume else newest_unfinished(args.out, args.variant)
     run, machine = read_run(path), fingerprint(engine_platform())
-    spec, name = run.spec, run.model_path
-    model: Path | str = Path(name).expanduser() if name.startswith(("/", "~")) else name
-    if isinstance(model, Path) and not (model / "config.json").is_file():
-        raise EnginescopeError(f"{path} cannot be resumed: its model {model} is gone")
-    grid = arms(spec, base_settings(spec, model, machine))
+    spec = run.spec
+    try:
+        models = recorded_models(run.model_path)
+    except FileNotFoundError as error:
+        raise EnginescopeError(f"{path} cannot be resumed: its model {error} is gone") from None
+    grid = grid_of(spec, models, machine)
     other = other_settings(run, spec_values, {arm.id for arm in grid})
-    unlike = other_conditions(run, machine, models.mark(model)) + environment_changes(run.environments)
+    unlike = other_conditions(run, machine, models.mark()) + environment_changes(run.environments)
     if other or (unlike and not args.force):
         words = "; ".join([*unlike, *other])
         raise EnginescopeError(f"{path} cannot be resumed, since it would be another run: {words}")
     if args.plan:
         return None
-    refuse_too_many(grid, model, machine, run.alive)
-    time = estimate(spec, grid, model, machine, run.alive, slowness(time_kernels()))
+    refuse_too_many(grid, models, machine, run.alive)
+    time = estimate(spec, grid, models, machine, run.alive, slowness(time_kernels()))
     folder = RunFolder(path)
     folder.write_run(replace(run, forced=tuple(dict.fromkeys([*run.forced, *unlike]))))
-    return PreparedRun(folder, Plan(spec, grid, run.alive, time.seconds, time.start_s), model)
+    return PreparedRun(folder, Plan(spec, grid, run.alive, time.seconds, time.start_s), models)
 
 
-def other_conditions(run: RunRecord, machine: Machine, mark: models.ModelMark) -> list[str]:
+def other_conditions(run: RunRecord, machine: Machine, mark: ModelMark) -> list[str]:
     """How machine, vLLM and model differ from those of the run on disk."""
     unlike = differences(run.machine.as_dict(), machine.as_dict())
     return unlike if mark == run.model_mark else [*unlike, f"model: {run.model_mark} in the run, {mark} now"]

@@ -6,12 +6,12 @@ import time
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from offline.environments.environment import Environment
 from offline.records.lines import StopRecord
 from offline.records.runfolder import RunFolder
 from offline.spec.grid import Arm, Trial
+from offline.spec.models import Models
 from offline.spec.passes import Pass
 from offline.spec.plan import Plan
 from offline.spec.spec import Spec
@@ -31,7 +31,7 @@ class Runner:
 
     plan: Plan
     folder: RunFolder
-    model: Path | str
+    models: Models
     time_limit_s: float
     measured: set[tuple[str, int]] = field(default_factory=set)
     traced: set[tuple[str, int]] = field(default_factory=set)
@@ -108,7 +108,7 @@ class Runner:
         return Group(
             number=self.groups,
             folder=self.folder,
-            model=self.model,
+            models=self.models,
             limit_s=self.time_limit_s,
             interleaved=interleaved,
             on_failure=lambda failure: self.give_up(failure, progress),

@@ -32,12 +32,17 @@ NOT_COMPARED = AnswerColumns(None, None, "")
 
 
 def answer_columns(grid: Sequence[Arm], records: Sequence[Record]) -> dict[str, AnswerColumns]:
-    """The columns of each arm, by its id; the reference is the grid's first arm that answered."""
+    """The columns of each arm, by its id; the reference is the grid's first arm of the same model that answered."""
     by_arm = {record.arm: record for record in records if isinstance(record, AnswersRecord)}
-    reference = next((arm for arm in grid if arm.id in by_arm), None)
-    if reference is None:
-        return {}
-    return {arm.id: _compared(by_arm[reference.id], by_arm[arm.id], reference) for arm in grid if arm.id in by_arm}
+    references: dict[object, Arm] = {}
+    for arm in grid:
+        if arm.id in by_arm:
+            references.setdefault(arm.settings.get("model"), arm)
+    return {
+        arm.id: _compared(by_arm[reference.id], by_arm[arm.id], reference)
+        for arm in grid
+        if arm.id in by_arm and (reference := references[arm.settings.get("model")])
+    }
 
 
 def _compared(reference: AnswersRecord, other: AnswersRecord, arm: Arm) -> AnswerColumns:

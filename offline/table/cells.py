@@ -14,6 +14,7 @@ from offline.limit.figures import limit
 from offline.records.lines import Record, StartRecord, StopRecord, TrialRecord
 from offline.spec.grid import Arm, Cell
 from offline.table.answers import NOT_COMPARED, answer_columns
+from offline.table.cards import card_columns
 from offline.table.figures import FIGURES, histogram, measure
 from offline.table.starts import start_columns
 from offline.table.statistics import Drift, drift, mean_interval
@@ -73,7 +74,7 @@ def rows(grid: Sequence[Arm], repeats: int, records: Sequence[Record], rates: Ra
     for arm in grid:
         starts = [r for r in records if isinstance(r, StartRecord) and r.arm == arm.id]
         stop = _last_stop(arm, starts, records)
-        shared, floor = arm_columns(arm, starts), limit(starts[0] if starts else None, rates)
+        shared, floor = arm_columns(arm, starts, records), limit(starts[0] if starts else None, rates)
         shared |= asdict(answers.get(arm.id, NOT_COMPARED))
         for cell in arm.cells:
             measured = trials.get(arm.cell_id(cell), [])
@@ -165,9 +166,13 @@ def _cache_check(trials: Sequence[TrialRecord]) -> str:
     return f"differs in {len(wrong)} of {len(trials)}" if wrong else "as expected"
 
 
-def arm_columns(arm: Arm, starts: Sequence[StartRecord]) -> Row:
-    """What holds for a whole arm: its first engine start, and how many there were; empty where none came up."""
-    return {**resolved_columns(arm, starts[0]), "starts": len(starts)} if starts else {}
+def arm_columns(arm: Arm, starts: Sequence[StartRecord], records: Sequence[Record]) -> Row:
+    """What holds for a whole arm: its first engine start, how many there were, its cards; empty where none came up."""
+    if not starts:
+        return {}
+    trials = [record for record in records if isinstance(record, TrialRecord) and record.arm == arm.id]
+    cards = asdict(card_columns(starts[0], trials))
+    return {**resolved_columns(arm, starts[0]), "starts": len(starts), **cards}
 
 
 def resolved_columns(arm: Arm, start: StartRecord) -> Row:

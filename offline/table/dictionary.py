@@ -17,6 +17,7 @@ from offline.records.lines import (
 from offline.records.resolved import Resolved
 from offline.records.traced import TracedRecord
 from offline.table.answers import AnswerColumns
+from offline.table.cards import CardColumns
 from offline.table.cells import CellColumns, CheckColumns, StatusColumns
 from offline.table.figures import TrialFigures
 from offline.table.starts import StartColumns
@@ -33,6 +34,7 @@ TABLE = {
     "The engine's first start": StartColumns,
     "What the limit stands on": LimitColumns,
     "Its answers": AnswerColumns,
+    "Its cards": CardColumns,
 }
 WITH_INTERVALS = (TrialFigures, LimitFigures)
 RECORDS = {

@@ -50,6 +50,7 @@ ARM_FACTS = (
     *("startup_load_weights_s", "startup_profile_kv_s", "startup_warm_up_s", "startup_rest_s", "startup_note"),
     *("quantization", "parameters", "active_parameters", "kv_token_bytes", "memory_bytes_s", "matrix_flop_s"),
     *("limit_note", "greedy_agreement", "log_prob_difference", "answers_reference"),
+    *("cards", "card_memory_bytes", "card_balance"),
 )
 
 

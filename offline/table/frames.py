@@ -18,6 +18,7 @@ from offline.records.run import read_run
 from offline.records.runfolder import read_records
 from offline.spec.grid import VLLM, Arm, arms
 from offline.table.answers import AnswerColumns
+from offline.table.cards import CardColumns
 from offline.table.cells import CellColumns, CheckColumns, Row, StatusColumns, Value, cell_identity, resolved_columns
 from offline.table.figures import FIGURES, TrialFigures, measure
 from offline.table.starts import StartColumns
@@ -28,7 +29,7 @@ DTYPES = (("int", "Int64"), ("float", "Float64"), ("bool", "boolean"), ("str", "
 TRIAL_KEYS = ("arm", "engine", "group", "round", "cell", "trial", "start_ns")
 CLASSES = (
     *(CellColumns, StatusColumns, TrialFigures, LimitFigures, CheckColumns),
-    *(Resolved, StartColumns, LimitColumns, AnswerColumns),
+    *(Resolved, StartColumns, LimitColumns, AnswerColumns, CardColumns),
 )
 
 
@@ -84,7 +85,8 @@ def axis_columns(grid: Sequence[Arm]) -> list[str]:
 def planned_arms(path: Path) -> dict[str, Arm]:
     """The arms of a run, as it was planned."""
     run = read_run(path)
-    varied = arms(run.spec, {})
+    names = dict.fromkeys(plan.settings.get("model") for plan in run.arms.values())
+    varied = arms(run.spec, *([{"model": name} for name in names] if len(names) > 1 else [{}]))
     axes, by_settings = varied[0].axes, {}
     for identity, plan in run.arms.items():
         cells = next(arm.cells for arm in varied if arm.settings.items() <= plan.settings.items())

@@ -38,8 +38,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 from enginescope_plugin import LISTENER, NVTX, TRACE
 from offline.engine.process import start_process
-from offline.spec.grid import Arm, Cell, arms
-from offline.spec.plan import base_settings, complete
+from offline.spec.grid import Arm, Cell
+from offline.spec.model import label
+from offline.spec.models import Models
+from offline.spec.plan import complete, grid_of
 from offline.spec.spec import Spec
 from probes import nvtxlibrary
 from probes.checkpoint import default_model, two_layer_model
@@ -216,8 +218,9 @@ def main() -> None:
         shared_prefix_len=(0,),
         output_len=(args.output_len,),
     )
-    spec, _ = complete(partial, model, machine)
-    [arm] = arms(spec, base_settings(spec, model, machine))
+    models = Models({label(model): model})
+    spec, _ = complete(partial, models, machine)
+    [arm] = grid_of(spec, models, machine)
     with tempfile.TemporaryDirectory() as scratch, contextlib.ExitStack() as stack:
         engines = []
         for name in ("off", "off too", "on"):

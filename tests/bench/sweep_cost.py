@@ -24,6 +24,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 from offline.engine.process import start_process
 from offline.records.runfolder import RunFolder
 from offline.spec.grid import Arm, Cell, seed_of
+from offline.spec.model import label
+from offline.spec.models import Models
 from offline.spec.plan import Plan, complete, plan
 from offline.spec.spec import Spec
 from offline.sweep.progress import SweepProgress
@@ -43,7 +45,7 @@ Grid = list[tuple[Arm, list[Cell]]]
 def sweep(planned: Plan, model: Path, scratch: Path) -> float:
     """Seconds of a whole sweep."""
     folder = RunFolder.create(scratch, a_run(model="bench", variant="sweep-cost"))
-    runner = Runner(planned, folder, model, LIMIT_S)
+    runner = Runner(planned, folder, Models({label(model): model}), LIMIT_S)
     began = time.monotonic()
     with open(os.devnull, "w") as nowhere, SweepProgress(1, 0, 0, 0.0, Console(file=nowhere)) as progress:
         runner.run(progress)
@@ -116,8 +118,9 @@ def main() -> None:
     args = parser.parse_args()
     tiny = args.model == "two-layer"
     model, machine = two_layer_model() if tiny else default_model(), fingerprint(engine_platform())
-    spec, _ = complete(Spec(load_format="dummy" if tiny else "auto"), model, machine)
-    planned = plan(spec, model, machine)
+    models = Models({label(model): model})
+    spec, _ = complete(Spec(load_format="dummy" if tiny else "auto"), models, machine)
+    planned = plan(spec, models, machine)
     grid = planned.grid
     everything = [(arm, cell) for arm in grid for cell in arm.cells]
     sample = random.Random(0).sample(everything, args.cells or len(everything))

@@ -15,6 +15,7 @@ from offline.differences.effort import Spread
 from offline.records.runfolder import RunFolder
 from offline.spec.effort import Effort
 from offline.spec.grid import Arm, Trial, arms
+from offline.spec.models import Models
 from offline.spec.passes import Pass
 from offline.spec.plan import Plan
 from offline.spec.spec import Spec
@@ -119,7 +120,9 @@ def test_one_at_a_time_every_engine_of_a_pass_costs_its_start(tmp_path: Path, mo
     monkeypatch.setattr(Group, "start", start)
     monkeypatch.setattr(Group, "stop", lambda group: None)
     monkeypatch.setattr(Runner, "run_trial", run_trial)
-    runner = Runner(Plan(SPEC, GRID, alive=1, seconds=0.0), RunFolder.create(tmp_path, a_run()), "m", 1.0)
+    runner = Runner(
+        Plan(SPEC, GRID, alive=1, seconds=0.0), RunFolder.create(tmp_path, a_run()), Models({"m": "m"}), 1.0
+    )
     with SweepProgress(1, 0, 0, 0.0, Console(file=io.StringIO())) as progress:
         runner.run_group(iter(runner.plan.passes()), progress)
     assert (runner.start_s, runner.round_s) == (20.0, 2.0)  # two arms of one cell: 10 s and 1 s a round each

@@ -11,6 +11,7 @@ from offline.page.reported import ReportedRun
 from offline.records.run import read_run
 from offline.records.runfolder import RunFolder
 from offline.spec.grid import arms
+from offline.spec.models import Models
 from offline.spec.plan import Plan
 from offline.sweep import measurement
 from offline.sweep.preparation import PreparedRun
@@ -31,7 +32,7 @@ def test_an_interrupt_while_the_tables_are_written_says_how_to_continue(
 
     record = a_run(spec=SPEC)
     folder = RunFolder.create(tmp_path, record)
-    run = PreparedRun(folder, Plan(record.spec, arms(record.spec, {}), alive=1, seconds=0.0), "m")
+    run = PreparedRun(folder, Plan(record.spec, arms(record.spec, {}), alive=1, seconds=0.0), Models({"m": "m"}))
     monkeypatch.setattr(measurement, "run_missing", lambda *_: False)
     monkeypatch.setattr(page, "write", interrupted)
     assert measurement.measure(run, time_limit_s=1.0, every_row=True) == 130

@@ -11,17 +11,19 @@ import pytest
 
 from offline.spec import memory, plan
 from offline.spec.estimate import READ_S, SPEEDS, slowness
+from offline.spec.models import Models
 from offline.spec.plan import base_settings, complete
 from offline.spec.spec import Spec
 from probes.machine import Gpu, fingerprint, platform_text
 
 GIB = 2**30
+ONE = Models({"M": "ORG/M"})
 GPUS = (Gpu("H100", "580", 80 * GIB, visible=False), Gpu("A10", "580", 24 * GIB))
 
 
 def test_a_cpu_build_beside_a_gpu_keeps_to_the_cpu() -> None:
     machine = replace(fingerprint(), gpus=GPUS, platform="cpu", cpu_flags=("avx2",))
-    spec, _ = complete(Spec(batch_size=(1,)), "ORG/M", machine)
+    spec, _ = complete(Spec(batch_size=(1,)), ONE, machine)
     settings = base_settings(spec, "ORG/M", machine)
     assert (
         settings["enforce_eager"] and settings["dtype"] == "float32" and settings["kv_cache_memory_bytes"] == GIB // 2
@@ -46,9 +48,9 @@ def test_a_gpu_holds_one_engine_at_a_time_whether_it_captures_graphs_or_not(
     monkeypatch.setattr(memory.psutil, "virtual_memory", lambda: SimpleNamespace(available=2 * GIB + 4 * 3 * GIB))
     machine = replace(fingerprint(), gpus=GPUS, platform=platform, cpu_flags=("avx2",))
     spec, _ = complete(
-        Spec(batch_size=(1,), engine={"enforce_eager": eager, "kv_cache_memory_bytes": [GIB]}), "O/M", machine
+        Spec(batch_size=(1,), engine={"enforce_eager": eager, "kv_cache_memory_bytes": [GIB]}), ONE, machine
     )
-    assert plan.plan(spec, "O/M", machine).alive == alive
+    assert plan.plan(spec, ONE, machine).alive == alive
 
 
 def test_gpus_of_another_vendor_than_the_platform_do_not_count() -> None:
@@ -59,8 +61,8 @@ def test_gpus_of_another_vendor_than_the_platform_do_not_count() -> None:
 
 def test_on_a_gpu_one_engine_is_alive_eager_or_not() -> None:
     machine = replace(fingerprint(), gpus=(Gpu("MI300X", "6.10.5", 192 * GIB, "amd"),), platform="rocm")
-    spec, _ = complete(Spec(batch_size=(1,), engine={"enforce_eager": [True]}), "ORG/M", machine)
-    planned = plan.plan(spec, "ORG/M", machine)
+    spec, _ = complete(Spec(batch_size=(1,), engine={"enforce_eager": [True]}), ONE, machine)
+    planned = plan.plan(spec, ONE, machine)
     assert len(planned.grid) > 1 and planned.alive == 1
     text = planned.describe("M", platform_text(machine), [])
     assert "platform       rocm, 1 of 1 GPUs visible: MI300X" in text.splitlines()
@@ -93,7 +95,7 @@ def test_lengths_yield_first_then_trials_then_block_sizes(
     machine = replace(fingerprint(), gpus=(), platform="cpu", cpu_flags=("avx2",))
     seconds = iter([3600.0] * too_long + [60.0] * 9)
     monkeypatch.setattr(plan, "_seconds", lambda *_: next(seconds))
-    spec, _ = complete(Spec(), "ORG/M", machine)
+    spec, _ = complete(Spec(), ONE, machine)
     assert (spec.input_len, spec.output_len, spec.repeats, spec.block_size) == left
     assert (spec.batch_size, spec.starts) == ((1, 4, 8, 16), 2)
 
@@ -101,8 +103,8 @@ def test_lengths_yield_first_then_trials_then_block_sizes(
 def test_a_machine_whose_kernel_takes_twice_as_long_takes_twice_the_time() -> None:
     machine = replace(fingerprint(), gpus=(), platform="cpu", cpu_flags=("avx2",))
     assert slowness([39_000_000, 78_000_000, 900_000_000]) == 2.0
-    spec, _ = complete(Spec(batch_size=(1,)), "ORG/M", machine)
-    here, slower = plan.plan(spec, "ORG/M", machine), plan.plan(spec, "ORG/M", machine, slowness=2.0)
+    spec, _ = complete(Spec(batch_size=(1,)), ONE, machine)
+    here, slower = plan.plan(spec, ONE, machine), plan.plan(spec, ONE, machine, slowness=2.0)
     assert (slower.seconds, slower.start_s) == pytest.approx((2 * here.seconds, 2 * here.start_s))
     assert "a machine whose reference kernel takes 78 ms, as here" in slower.describe("m", "cpu", [])
 
@@ -114,8 +116,8 @@ def test_on_a_gpu_only_what_the_cpu_does_is_slower() -> None:
 
 def test_recorded_trials_are_in_the_plan_with_what_they_cost() -> None:
     machine = replace(fingerprint(), gpus=(), platform="cpu", cpu_flags=("avx2",))
-    spec, _ = complete(Spec(batch_size=(1, 4), block_size=(32,)), "ORG/M", machine)
-    timed, traced = (plan.plan(each, "ORG/M", machine) for each in (spec, replace(spec, trace=True)))
+    spec, _ = complete(Spec(batch_size=(1, 4), block_size=(32,)), ONE, machine)
+    timed, traced = (plan.plan(each, ONE, machine) for each in (spec, replace(spec, trace=True)))
     assert (timed.traced, traced.traced, traced.trials) == (0, 2 * 6, timed.trials)
     assert traced.seconds > timed.seconds + 12 * READ_S
     assert "recorded       12 more, one of each cell in each start, untimed" in traced.describe("m", "cpu", [])
@@ -126,13 +128,13 @@ def test_what_was_asked_for_does_not_yield(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(plan, "_seconds", lambda *_: 1e6)
     machine = replace(fingerprint(), gpus=(), platform="cpu", cpu_flags=("avx2",))
     asked = Spec(input_len=(100, 300), output_len=(64,), shared_prefix_len=(0,), block_size=(32, 64), repeats=5)
-    assert complete(asked, "ORG/M", machine)[0] == replace(asked, batch_size=(1, 4, 8, 16))
+    assert complete(asked, ONE, machine)[0] == replace(asked, batch_size=(1, 4, 8, 16))
 
 
 def test_the_plan_says_what_was_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plan, "_seconds", lambda spec, *_: 60.0 * sum(spec.input_len))
     machine = replace(fingerprint(), gpus=(), platform="cpu", cpu_flags=("avx2",))
-    _, note = complete(Spec(output_len=(8,), repeats=2), "ORG/M", machine)
+    _, note = complete(Spec(output_len=(8,), repeats=2), ONE, machine)
     assert note == (
         "shortened to save time: input_len 288 to 33, shared_prefix_len 256 to 32, block_size 32,64,128 to 32; all of "
         "it would take some 288 min here (--input-len 288 --shared-prefix-len 256 --block-size 32,64,128)"

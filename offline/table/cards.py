@@ -1,0 +1,55 @@
+"""How an arm fills its cards: how many there are, the memory of the fullest, and how even they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from offline.records.lines import StartRecord, TrialRecord
+from probes.columns import column
+
+EVEN = 0.9  # least filled over fullest: below it the difference is named
+
+
+@dataclass(frozen=True)
+class CardColumns:
+    """An arm's cards: the GPUs of its workers, or the workers themselves where they compute on the CPU."""
+
+    cards: int | None = field(metadata=column("workers that share the model", "", "tensor * pipeline parallel size"))
+    card_memory_bytes: int | None = field(
+        metadata=column(
+            "of the fullest: of a GPU all that is in use, of a worker on the CPU weights and KV cache", "bytes"
+        )
+    )
+    card_balance: float | None = field(
+        metadata=column("how even they are: 1 is even; empty: one card, or not known", "", "least filled / fullest")
+    )
+
+
+NO_CARDS = CardColumns(None, None, None)
+
+
+def card_columns(start: StartRecord, trials: Sequence[TrialRecord]) -> CardColumns:
+    """The columns of an arm, from its first start and its trials."""
+    resolved = start.resolved
+    count = (resolved.tensor_parallel_size or 1) * (resolved.pipeline_parallel_size or 1)
+    sizes = sorted(_gpu_bytes(trials) or _worker_bytes(start), reverse=True)[:count]  # others are not the engine's
+    known = len(sizes) == count
+    return CardColumns(count, sizes[0] if sizes else None, sizes[-1] / sizes[0] if known and count > 1 else None)
+
+
+def _gpu_bytes(trials: Sequence[TrialRecord]) -> list[int]:
+    """The most that was in use of each GPU after a trial."""
+    most: dict[tuple[str, int], int] = {}
+    for use in (use for trial in trials for use in trial.devices if use.used_bytes):
+        most[use.name, use.index] = max(most.get((use.name, use.index), 0), use.used_bytes or 0)
+    return list(most.values())
+
+
+def _worker_bytes(start: StartRecord) -> list[int]:
+    """Weights and KV cache of each worker."""
+    by_worker: dict[int, int] = {}
+    for phase in start.phases:
+        size = (phase.weights_bytes or 0) + (phase.kv_cache_bytes or 0)
+        by_worker[phase.pid] = by_worker.get(phase.pid, 0) + size
+    return [size for size in by_worker.values() if size]
