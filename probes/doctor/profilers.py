@@ -96,9 +96,8 @@ def nsys(at: Surroundings) -> Finding:
         remedy = "find / -name QdstrmImporter 2>/dev/null   # then: …/QdstrmImporter -i X.qdstrm -o X.nsys-rep"
         return Finding("nsys", "warn", f"{detail}, and no QdstrmImporter: recordings stay unread", remedy)
     if release[0] <= 2022:
-        shown = tilde(str(importer_path), at.home)
-        remedy = f"{shown} -i X.qdstrm -o X.nsys-rep   # after a recording that leaves only X.qdstrm"
-        return Finding("nsys", "note", f"{detail}: does not find its importer by itself, which is there", remedy)
+        detail += ": does not find its importer by itself; tracing.record --nsys runs it"
+        return Finding("nsys", "note", detail)
     return Finding("nsys", "ok", f"{detail}, with its importer")
 
 

@@ -67,7 +67,7 @@ def test_py_spy(script: str | None, python: Any, status: str, detail: str, remed
     ("files", "status", "detail", "remedy"),
     [
         ({}, "note", "not installed", "apt-get install nsight-systems"),
-        ({"bin/nsys": NSYS_2022, IMPORTER: ""}, "note", "2022.4.2: does not find", f"{IMPORTER} -i X.qdstrm -o"),
+        ({"bin/nsys": NSYS_2022, IMPORTER: ""}, "note", "tracing.record --nsys runs it", None),
         ({"bin/nsys": NSYS_2022}, "warn", "2022.4.2, and no QdstrmImporter", "find / -name QdstrmImporter"),
         ({"bin/nsys": "echo version 2025.6.1.90-256", IMPORTER: ""}, "ok", "2025.6.1, with its importer", None),
         ({"bin/nsys": "exit 1"}, "warn", "does not say its version", "nsys --version"),
