@@ -123,19 +123,19 @@ def main() -> int:
 
 def summary(folders: Sequence[Path]) -> Quotes:
     """Every quoted value, out of one trace folder of each kind; a usage error where one is missing or unknown."""
-    from tracing.breakdown.findings import findings, trace_file
+    from tracing.breakdown.findings import findings
+    from tracing.events.tracefile import read_trace
 
     reviews: dict[str, Review] = {}
     sources: dict[str, QuotedTrace] = {}
     for folder in folders:
-        trace = trace_file(folder)
-        name = next((name for name, part in TRACES.items() if part in trace.get("command", "")), None)
-        if name is None:
+        trace = read_trace(folder)
+        name = next((name for name, part in TRACES.items() if trace and part in trace.command), None)
+        if trace is None or name is None:
             raise usage_error(f"{folder} records none of the commands that the notes quote: {', '.join(TRACES)}")
         reviews[name] = findings(folder).review
-        machine = trace.get("machine", {})
-        known = {field.name: machine.get(field.name) for field in fields(QuotedMachine)}
-        sources[name] = QuotedTrace(without_folders(trace["command"]), QuotedMachine(**known))
+        known = {field.name: getattr(trace.machine, field.name) for field in fields(QuotedMachine)}
+        sources[name] = QuotedTrace(without_folders(trace.command), QuotedMachine(**known))
     if missing := TRACES.keys() - reviews.keys():
         raise usage_error(f"no trace of {', '.join(sorted(missing))}: see python -m notes.measured --help")
     return Quotes(sources, {each.key: quote(each, reviews[each.trace]) for each in QUANTITIES})

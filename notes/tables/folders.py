@@ -19,7 +19,8 @@ from notes.tables.story import (
     SweepTable,
 )
 from probes.errors import EnginescopeError, usage_error
-from tracing.breakdown.findings import findings, trace_file
+from tracing.breakdown.findings import findings
+from tracing.events.tracefile import TraceRecord, read_trace
 
 MEANS = ("output_tok_s", "ttft_s_p50", "tpot_s_p50", "latency_s_p50")  # each has its interval in `_lo` and `_hi`
 # Of a path from the root or the home all but its last name.
@@ -31,8 +32,8 @@ def story(folder: Path) -> Story:
     try:
         if (folder / "run.json").is_file():
             return _sweep(folder)
-        if (folder / "trace.json").is_file():
-            return _budget(folder)
+        if trace := read_trace(folder):
+            return _budget(folder, trace)
     except (OSError, ValueError, KeyError, StopIteration) as error:
         raise EnginescopeError(f"{folder} cannot be read: {type(error).__name__} {error}") from None
     raise usage_error(f"{folder} is neither a run (python -m offline.sweep) nor a trace (python -m tracing.record)")
@@ -77,18 +78,18 @@ def _number(text: str | None) -> float | None:
     return float(f"{float(text):.6g}") if text else None
 
 
-def _budget(folder: Path) -> BudgetTable:
-    trace, review = trace_file(folder), findings(folder).review
-    command = without_paths(trace["command"])
+def _budget(folder: Path, trace: TraceRecord) -> BudgetTable:
+    review = findings(folder).review
+    command, machine = without_paths(trace.command), trace.machine.as_dict()
     problems = "; ".join(without_paths(problem) for problem in review.problems)
     origin = Origin(
         name=re.sub(r"[^A-Za-z0-9]+", "-", f"budget-{command.removeprefix('python -m ').removeprefix('python ')}"),
         title=f"Where a request's time goes: {command}",
-        command=f"python -m tracing.record {'--nvtx ' if trace.get('nvtx') else ''}-- {command}",
-        machine=table_machine(trace["machine"]),
-        versions=versions(trace["machine"]),
-        date=time.strftime("%Y-%m-%d", time.gmtime(trace["started"])),
-        state=trace["state"],
+        command=f"python -m tracing.record {'--nvtx ' if trace.nvtx else ''}-- {command}",
+        machine=table_machine(machine),
+        versions=versions(machine),
+        date=time.strftime("%Y-%m-%d", time.gmtime(trace.started)),
+        state=trace.state,
         caution=f"Not whole: {problems}." if problems else "A whole trace: nothing was dropped or cut.",
     )
     rows = tuple(BudgetRow(row.stage, row.median_ns, row.p95_ns, float(f"{row.share:.6g}")) for row in review.budget)

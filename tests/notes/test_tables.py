@@ -23,6 +23,7 @@ from notes.tables.story import FOLDER, BudgetTable, Story, decode, encode, read
 from offline.records.run import SCHEMA as run_schema
 from probes.errors import EnginescopeError
 from tests.tracing.stories import stream
+from tests.tracing.tracerecords import recorded
 
 ROOT = Path(__file__).resolve().parents[2]
 SVG = "{http://www.w3.org/2000/svg}"
@@ -133,8 +134,7 @@ def test_paths_lose_their_folders(line: str, shown: str) -> None:
 
 def test_a_traces_chart_has_the_parts_of_its_budget(tmp_path: Path) -> None:
     stream(tmp_path / "trace", [1000 * (place + 1) for place in range(40)]).close()
-    trace = {"schema": 1, "command": "python -m synthetic", "started": 0.0, "machine": MACHINE, "state": "ended"}
-    (tmp_path / "trace" / "trace.json").write_text(json.dumps(trace | {"problems": [], "ns_per_span": 50}))
+    recorded(tmp_path / "trace", ns_per_span=50)
     table = story(tmp_path / "trace")
     assert isinstance(table, BudgetTable)
     assert table.origin.name == "budget-synthetic" and table.requests == 1

@@ -20,6 +20,7 @@ from probes.errors import EnginescopeError
 from probes.machine import fingerprint
 from probes.processes.engine import EngineFailed
 from tests.tracing.stories import stream
+from tests.tracing.tracerecords import recorded
 from tests.tracing.traces import TraceWriter
 from tracing import review
 from tracing.breakdown import findings
@@ -113,7 +114,7 @@ def test_a_ledger_of_an_older_schema_is_refused_by_its_number() -> None:
 def test_a_review_quotes_the_ledger_of_its_machine(tmp_path: Path, cache: Path) -> None:
     folder = tmp_path / "trace"
     stream(folder, NS)
-    (folder / "trace.json").write_text(json.dumps({"machine": MACHINE}))
+    recorded(folder)
     ledger.store(entry())
     assert review.review(folder) == 0
     assert "On this machine recorder changed throughput by -1.0%" in (folder / "review.html").read_text()

@@ -15,6 +15,7 @@ from probes.errors import EnginescopeError
 from tests.chromium import chromium
 from tests.needs import needs_chromium
 from tests.tracing.stories import batch, stream
+from tests.tracing.tracerecords import recorded
 from tests.tracing.traces import TraceWriter
 from tracing import review, timeline
 from tracing.breakdown import findings
@@ -73,7 +74,7 @@ def test_a_review_that_cannot_be_read_is_one_line(tmp_path: Path, text: str, rea
 
 def test_problems_come_first(tmp_path: Path) -> None:
     stream(tmp_path, NS)
-    (tmp_path / "trace.json").write_text(json.dumps({"problems": ["no process in the role worker ever reported"]}))
+    recorded(tmp_path, problems=("no process in the role worker ever reported",))
     TraceWriter(tmp_path, 99, ["core"]).span("kv.lookup", 1, 2).close(dropped=4)
     assert findings.findings(tmp_path).review.problems == (
         "no process in the role worker ever reported",
@@ -84,7 +85,7 @@ def test_problems_come_first(tmp_path: Path) -> None:
 def test_a_killed_process_is_named_and_the_reason_of_what_was_cut(tmp_path: Path) -> None:
     batch(tmp_path, finished=("0",), cut=("1", "2"))
     TraceWriter(tmp_path, 12, ["worker"], parent=11).span("worker.execute", 2200, 2300, step=0).close(stopped_ns=None)
-    (tmp_path / "trace.json").write_text(json.dumps({"state": "running"}))
+    recorded(tmp_path, state="running", exit_code=None)
     review = findings.findings(tmp_path).review
     assert review.problems == (
         "the recording did not end: the recorder still runs, or was killed",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
+from probes.machine import fingerprint
+from tests.tracing.tracerecords import recorded
 from tests.tracing.traces import TraceWriter
 from tracing import timeline
 from tracing.shapes import table
@@ -53,15 +54,14 @@ def test_a_row_of_the_table() -> None:
 
 def test_a_shape_that_vllm_refused_is_a_row_with_its_words(tmp_path: Path) -> None:
     (tmp_path / "v2-tp2").mkdir()
-    (tmp_path / "v2-tp2" / "trace.json").write_text(
-        json.dumps({"exit_code": 1, "machine": {"vllm": "0.0.1", "cpu_model": "A CPU"}})
-    )
+    machine = replace(fingerprint(), vllm="0.0.1", cpu_model="A CPU", cores_usable=3)
+    recorded(tmp_path / "v2-tp2", exit_code=1, machine=machine)
     reason = "ValueError: not here"
     (tmp_path / "v2-tp2-log.txt").write_text(f"(EngineCore pid=7) ERROR 11-21 03:46:24 [core.py:9] {reason}\n")
     (row,) = table.rows(tmp_path, ["v2-tp2", "cpu"])
     assert row[:2] == ("v2-tp2", "did not run: ValueError: not here") and len(row) == len(table.HEADS)
     page = table.markdown(tmp_path, [row])
-    assert "| v2-tp2 | did not run: ValueError: not here |" in page and "with vLLM 0.0.1 on A CPU, ? cores" in page
+    assert "| v2-tp2 | did not run: ValueError: not here |" in page and "with vLLM 0.0.1 on A CPU, 3 cores" in page
 
 
 def test_a_worker_that_ran_other_tokens_is_counted(tmp_path: Path) -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from probes.errors import EnginescopeError
 from tracing.breakdown.review import RecorderCost
+from tracing.events.tracefile import TraceRecord
 from tracing.overhead import ledger
 from tracing.overhead.entry import QuotedCost
 from tracing.pyspy import recording
@@ -30,15 +28,15 @@ def recorder_cost(timeline: Timeline, ns_per_span: float | None, quotes: tuple[Q
     return RecorderCost(len(spans), ns_per_span, share, quotes)
 
 
-def ledger_rows(timeline: Timeline, trace: Mapping[str, Any]) -> tuple[tuple[QuotedCost, ...], list[str]]:
+def ledger_rows(timeline: Timeline, trace: TraceRecord | None) -> tuple[tuple[QuotedCost, ...], list[str]]:
     """What the watchers of this trace were measured to cost on its machine, and why that is not known."""
     ranged = any("nvtx" in process.get("modes", []) for process in timeline.processes)
-    watchers = ["nsys" if trace.get("nsys") else "recorder + NVTX" if ranged else "recorder"]
+    watchers = ["nsys" if trace and trace.nsys else "recorder + NVTX" if ranged else "recorder"]
     if torchtrace.paths(timeline.folder):
         watchers.append("torch profiler")
     if recording.exists(timeline.folder):
         watchers.append("py-spy")
     try:
-        return tuple(ledger.quote(trace.get("machine", {}), watchers)), []
+        return tuple(ledger.quote(trace.machine.as_dict() if trace else {}, watchers)), []
     except EnginescopeError as error:
         return (), [str(error)]

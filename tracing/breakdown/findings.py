@@ -17,7 +17,7 @@ from tracing.breakdown.problems import problems
 from tracing.breakdown.requests import budget, hops
 from tracing.breakdown.review import RequestCounts, Review
 from tracing.breakdown.starvation import starvation
-from tracing.breakdown.tracefile import trace_file
+from tracing.events.tracefile import read_trace
 from tracing.nsys import gpu
 from tracing.pyspy import tables
 from tracing.timeline import contention
@@ -78,8 +78,8 @@ def analyze(timeline: Timeline) -> Findings:
     samples = contention.read(timeline.folder).beyond_waits(timeline.spans)
     budgets = budget.budgets(index, whole, samples)
     sums = operators.summary(operators.read(timeline))
-    trace = trace_file(timeline.folder)
-    starved = starvation(timeline, samples, int(trace.get("machine", {}).get("cores_usable", 1)))
+    trace = read_trace(timeline.folder)
+    starved = starvation(timeline, samples, trace.machine.cores_usable if trace else 1)
     ledger, unread = ledger_rows(timeline, trace)
     beside = (*unread, *(sums.problems if sums else ()))
     review = Review(
@@ -99,7 +99,7 @@ def analyze(timeline: Timeline) -> Findings:
         dropped_spans=timeline.dropped,
         torn_spans=timeline.torn,
         roles=roles(timeline),
-        cost=recorder_cost(timeline, trace.get("ns_per_span"), ledger),
+        cost=recorder_cost(timeline, trace.ns_per_span if trace else None, ledger),
         operators=sums,
         samples=None,
         gpu=None,
@@ -109,16 +109,13 @@ def analyze(timeline: Timeline) -> Findings:
 
 def about(timeline: Timeline) -> str:
     """One line: what was run, on which machine, under which vLLM."""
-    trace = trace_file(timeline.folder)
-    machine = trace.get("machine", {})
+    trace = read_trace(timeline.folder)
     versions = {mode for process in timeline.processes for mode in process.get("modes", []) if mode.startswith("vllm")}
-    parts = [
-        one_line(trace.get("command", "unknown command")),
-        *sorted(versions),
-        f"{machine.get('cpu_model', 'unknown machine')}, {machine.get('cores_usable', '?')} cores",
-        *(gpu["name"] for gpu in machine.get("gpus") or []),
-    ]
-    return "; ".join(str(part) for part in parts)
+    if trace is None:
+        return "; ".join(["unknown command", *sorted(versions), "unknown machine"])
+    machine = trace.machine
+    on = [f"{machine.cpu_model}, {machine.cores_usable} cores", *(gpu.name for gpu in machine.gpus)]
+    return "; ".join([one_line(trace.command), *sorted(versions), *on])
 
 
 def one_line(command: str) -> str:

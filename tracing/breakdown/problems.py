@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from tracing.breakdown.requests.hops import impossible
-from tracing.breakdown.tracefile import trace_file
+from tracing.events.tracefile import RUNNING, read_trace
 from tracing.timeline.requests import NO_END, NO_START, Flow
 from tracing.timeline.spans import Timeline
 from tracing.timeline.steps.workers import core_of
@@ -16,14 +16,14 @@ MOST_CUT = 10  # requests that are named one by one where they were cut
 
 def problems(timeline: Timeline, flows: list[Flow], hops: pd.DataFrame) -> list[str]:
     """What makes this trace less than whole, a line each; what makes its figures wrong comes first."""
-    trace = trace_file(timeline.folder)
-    lines = [*mismatches(timeline), *impossible(hops), *trace.get("problems", [])]
+    trace = read_trace(timeline.folder)
+    lines = [*mismatches(timeline), *impossible(hops), *(trace.problems if trace else ())]
     if timeline.dropped:
         lines.append(f"{timeline.dropped} spans were dropped: the figures below leave them out")
     if timeline.torn:
         lines.append(f"{timeline.torn} records were being written when their process died")
     lines += [f"process {p['pid']} said nothing of itself" for p in timeline.processes if p.get("incomplete")]
-    if trace.get("state") == "running":
+    if trace and trace.state == RUNNING:
         lines.append("the recording did not end: the recorder still runs, or was killed")
     lines += clocks(timeline)
     early = [flow for flow in flows if flow.missing == NO_START]

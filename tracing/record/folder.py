@@ -1,24 +1,20 @@
-"""The folder that a trace goes to, and its file `trace.json`."""
+"""The folder that a trace goes to."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import secrets
 import time
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
 from probes.errors import EnginescopeError, usage_error
-from tracing.events import contention
+from tracing.events import contention, tracefile
 from tracing.pyspy import recording, sampler
 from tracing.pyspy.events import events
 
-SCHEMA = 1
-FILE = "trace.json"
 TAKEN_OVER = "taken-over.txt"  # a line for each recorder inside the command: the folder that it writes into
-OWN = {FILE, TAKEN_OVER, contention.FILE}
+OWN = {tracefile.FILE, TAKEN_OVER, contention.FILE}
 SAMPLES = {recording.FILE, sampler.EVENTS, sampler.STAMPS, sampler.LOG}
 
 
@@ -32,16 +28,6 @@ def new_folder(asked: Path | None) -> Path:
     except OSError as error:
         raise EnginescopeError(f"cannot make the trace folder {folder}: {error.strerror}") from None
     return folder.resolve()
-
-
-def write(folder: Path, trace: dict[str, Any]) -> None:
-    """Write `trace.json`, whole or not at all; `EnginescopeError` where there is no room for it."""
-    draft = folder / f"{FILE}.draft"
-    try:
-        draft.write_text(json.dumps(trace, indent=1))
-        draft.replace(folder / FILE)
-    except OSError as error:
-        raise EnginescopeError(f"cannot write {folder / FILE}: {error.strerror}; name another with --out") from None
 
 
 def take_over(outer: Path, folder: Path) -> None:

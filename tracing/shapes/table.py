@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from probes.console import percent
+from probes.machine import Machine
 from probes.processes.log import first_reason
-from tracing.breakdown.findings import findings, trace_file
+from tracing.breakdown.findings import findings
+from tracing.events.tracefile import read_trace
 from tracing.shapes.shape import SHAPES
 from tracing.shapes.verdict import ShapeVerdict, verdict
 
@@ -35,7 +36,8 @@ def rows(folder: Path, names: list[str]) -> list[tuple[str, ...]]:
 
 def row(folder: Path, name: str) -> tuple[str, ...]:
     """One shape's row."""
-    if trace_file(folder).get("exit_code") != 0:
+    trace = read_trace(folder)
+    if trace is None or trace.exit_code != 0:
         return (name, refusal(folder), *[""] * (len(HEADS) - 2))
     return (name, *cells(verdict(findings(folder), SHAPES[name])))
 
@@ -77,15 +79,16 @@ def faults(judged: ShapeVerdict) -> str:
 
 def markdown(folder: Path, listed: list[tuple[str, ...]]) -> str:
     """The page of the table."""
-    traces = [trace_file(folder / cells[0]) for cells in listed]
-    machine: Mapping[str, object] = next((trace["machine"] for trace in traces if "machine" in trace), {})
+    traces = [read_trace(folder / cells[0]) for cells in listed]
+    machine = next((trace.machine for trace in traces if trace), None)
     lines = [f"| {' | '.join(cells)} |" for cells in (HEADS, ("---",) * len(HEADS), *listed)]
     meanings = [f"- `{cells[0]}`: {SHAPES[cells[0]].meaning}." for cells in listed]
     made = f"Made by `python -m tracing.shapes --write notes/tables/shapes.md` with {about(machine)}.\n"
     return "\n".join([INTRODUCTION, *lines, "", *meanings, "", made])
 
 
-def about(machine: Mapping[str, object]) -> str:
+def about(machine: Machine | None) -> str:
     """vLLM's version and the machine, in a few words."""
-    vllm = f"vLLM {machine.get('vllm') or 'of an unknown version'}"
-    return f"{vllm} on {machine.get('cpu_model', 'an unknown machine')}, {machine.get('cores_usable', '?')} cores"
+    if machine is None:
+        return "vLLM of an unknown version on an unknown machine"
+    return f"vLLM {machine.vllm or 'of an unknown version'} on {machine.cpu_model}, {machine.cores_usable} cores"
