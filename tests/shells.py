@@ -6,19 +6,21 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TypeVar
 
 from probes.processes.group import end_group
 
+T = TypeVar("T")
 Start = Callable[..., subprocess.Popen[bytes]]
 
 
-def until(condition: Callable[[], Any], limit_s: float = 120.0) -> None:
-    """Wait for what another process does."""
+def until(condition: Callable[[], T], limit_s: float = 120.0) -> T:
+    """Wait for what another process does; the condition's first value that is true."""
     deadline = time.monotonic() + limit_s
-    while not condition():
+    while not (value := condition()):
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.01)
+    return value
 
 
 @contextmanager

@@ -108,7 +108,7 @@ def test_a_killed_core_fails_its_arm_and_a_resume_completes_it(model: str, tmp_p
     words = ("--batch-size", "1,4", "--block-size", "32", "--prefix-caching", "on", "--cache-state", "cold")
     process = start(tmp_path, "--model", model, *SMALL, *words, "--repeats", "6", **FORKED)
     until(lambda: any(tmp_path.glob("*/*/*/run.json")) and len(trials(only_run(tmp_path))) >= 2, LIMIT_S)
-    core = core_of(process.pid)
+    core = until(lambda: core_of(process.pid), LIMIT_S)
     assert core is not None
     core.kill()
     text, _ = process.communicate(timeout=LIMIT_S)

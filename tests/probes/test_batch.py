@@ -7,7 +7,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from probes.batch.record import BLANK, Record, parsed
 from probes.errors import EnginescopeError
 from tests.probes.batchclient import KEY, ROOT, settings
 from tests.probes.stub_server import Stub, serving
+from tests.shells import until
 
 
 @pytest.mark.parametrize(
@@ -142,8 +142,7 @@ def test_sigterm_ends_a_batch_that_sends_as_much_as_it_can(tmp_path: Path, words
             batch(*command, "--base-url", f"{url}/silent"), cwd=ROOT, stdout=-3, stderr=subprocess.PIPE, text=True
         ) as process,
     ):
-        while not stub.heads:
-            time.sleep(0.02)
+        until(lambda: stub.heads)
         process.terminate()
         _, said = process.communicate(timeout=60)
     assert process.returncode == 130 and "continue with --resume" in said and "Traceback" not in said
@@ -225,8 +224,7 @@ def test_interrupted(server: tuple[Stub, str], tmp_path: Path, hundred: Path, nu
     with subprocess.Popen(
         batch(*words, f"{server[1]}/slow"), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
-        while not out.exists() or out.stat().st_size < 2000:
-            time.sleep(0.02)
+        until(lambda: out.exists() and out.stat().st_size >= 2000)
         process.send_signal(number)
         _, said = process.communicate(timeout=120)
     assert process.returncode == 130 and "--resume" in said and "Traceback" not in said
@@ -245,8 +243,7 @@ def test_the_server_is_killed_half_way(tmp_path: Path, hundred: Path) -> None:
         assert stub.stdout
         port = int(stub.stdout.readline())
         with subprocess.Popen(batch(*words, f"127.0.0.1:{port}"), cwd=ROOT, stdout=-3) as process:
-            while not out.exists() or out.stat().st_size < 10_000:
-                time.sleep(0.02)
+            until(lambda: out.exists() and out.stat().st_size >= 10_000)
             stub.kill()
             assert process.wait(60) == 3
     records = written(out)
@@ -296,8 +293,7 @@ def test_the_key_is_not_on_the_command_line_for_long(server: tuple[Stub, str], t
     words = ("--base-url", f"{server[1]}/silent", "--input", tmp_path / "one.txt", "--output", tmp_path / "out.jsonl")
     seen = len(server[0].heads)
     with subprocess.Popen(batch(*words, key=KEY), cwd=ROOT, stdout=-3, stderr=-3) as process:
-        while len(server[0].heads) == seen:
-            time.sleep(0.02)
+        until(lambda: len(server[0].heads) > seen)
         line = Path(f"/proc/{process.pid}/cmdline").read_bytes()
         process.kill()
     assert b"probes.batch" in line and b"api-key" not in line and KEY.encode() not in line

@@ -7,13 +7,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.probes.metrics_server import Engines, serving
 from tests.probes.metricscommand import ROOT, run
+from tests.shells import until
 
 
 def test_the_command_prints_deltas() -> None:
@@ -194,9 +194,7 @@ def test_an_interrupt_ends_the_command_that_is_spanned(tmp_path, ending) -> None
     mark = tmp_path / "pid"
     with serving(Engines().text) as url:
         spanning = start(url, "--during", "sh", "-c", f"sleep 100 & echo $! > {mark}.new; mv {mark}.new {mark}; wait")
-        deadline = time.monotonic() + 20
-        while not mark.exists() and time.monotonic() < deadline:
-            time.sleep(0.02)
+        until(mark.exists)
         spanning.send_signal(ending)
         _, error = spanning.communicate(timeout=120)
     assert spanning.returncode == 130 and error == "interrupted\n"

@@ -8,13 +8,13 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
 import pytest
 
 from tests.probes.modelfolders import model_folder
+from tests.shells import until
 
 pytestmark = pytest.mark.slow(45)
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,7 +45,7 @@ def start(tmp_path: Path, *words: object, **env: str) -> subprocess.Popen[str]:
 def run(tmp_path: Path, *words: object, **env: str) -> tuple[int, str, str]:
     """Its exit code and words."""
     process = start(tmp_path, *words, **env)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=300)
     return process.returncode, out, err
 
 
@@ -72,11 +72,9 @@ def members_of(group_id: int) -> list[int]:
     return [each.pid for each in alive if group(each.pid) == group_id]
 
 
-def waited(what, limit_s: float = 20) -> bool:
-    deadline = time.monotonic() + limit_s
-    while not what() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return bool(what())
+def group_of_server(port: int, processes: int) -> int:
+    """The process group of the server on a port, once it has so many processes."""
+    return until(lambda: members if len(members := of_server(port)) >= processes else [])[0].pid
 
 
 def test_all_is_well(tmp_path, model, port) -> None:
@@ -158,8 +156,7 @@ def test_crash_at_start(tmp_path, model, port) -> None:
 def test_never_ready(tmp_path, model, port) -> None:
     """It does not even listen to a polite end: the time-out still leaves nothing."""
     process = start(tmp_path, model, "--port", port, "--timeout", 2, FAKE="hangs")
-    assert waited(lambda: of_server(port))
-    pgid = of_server(port)[0].pid
+    pgid = group_of_server(port, processes=1)
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "it was not ready in time and was stopped; the last thing it did: loads the weights" in out
@@ -170,8 +167,7 @@ def test_never_ready(tmp_path, model, port) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_interrupted_while_it_starts(tmp_path, model, port, number) -> None:
     process = start(tmp_path, model, "--port", port)
-    assert waited(lambda: len(of_server(port)) > 1)
-    pgid = of_server(port)[0].pid
+    pgid = group_of_server(port, processes=2)
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
@@ -181,11 +177,10 @@ def test_interrupted_while_it_starts(tmp_path, model, port, number) -> None:
 
 def test_killed_itself_it_takes_the_whole_server_along(tmp_path, model, port) -> None:
     process = start(tmp_path, model, "--port", port)
-    assert waited(lambda: len(of_server(port)) > 1)
-    pgid = of_server(port)[0].pid
+    pgid = group_of_server(port, processes=2)
     process.kill()
     process.communicate()
-    assert waited(lambda: members_of(pgid) == [])  # the stand-in's child would not look after its parent
+    until(lambda: members_of(pgid) == [])  # the stand-in's child would not look after its parent
 
 
 def test_port_in_use(tmp_path, model, port) -> None:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import sysconfig
-import time
 from pathlib import Path
 
 import pytest
 
 from enginescope_plugin import TRACE
 from probes.errors import EnginescopeError
+from tests.shells import until
 from tracing.pyspy import attribution, sampler, samples
 
-WAITER = "import queue; queue.Queue().get()"
-SPINNER = "while True: pass"
+# Programs that print a line once they do what they are for.
+WAITER = "import queue\nprint(flush=True)\nqueue.Queue().get()"
+SPINNER = "print(flush=True)\nwhile True: pass"
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -28,14 +30,18 @@ def pyspy(*words: str, before: tuple[str, ...] = (), **env: str) -> subprocess.C
 
 @pytest.fixture
 def started(request: pytest.FixtureRequest) -> int:
-    process = subprocess.Popen([sys.executable, "-c", request.param], stdin=subprocess.DEVNULL)
-    request.addfinalizer(process.wait)
+    process = subprocess.Popen(
+        [sys.executable, "-c", request.param], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+    )
+    request.addfinalizer(process.communicate)
     request.addfinalizer(process.kill)
-    time.sleep(1)
+    assert process.stdout is not None and process.stdout.readline() == "\n"
     return process.pid
 
 
-@pytest.mark.parametrize(("started", "works"), [(SPINNER, True), (WAITER, False)], indirect=["started"])
+@pytest.mark.parametrize(
+    ("started", "works"), [(SPINNER, True), (WAITER, False)], indirect=["started"], ids=["busy", "waiting"]
+)
 def test_attach_to_a_running_program(started: int, works: bool, tmp_path: Path) -> None:
     done = pyspy("attach", str(started), "--seconds", "1", "--out", str(tmp_path / "out"))
     assert done.returncode == 0, done.stderr
@@ -50,15 +56,15 @@ def test_attach_knows_that_a_recorder_runs(tmp_path: Path) -> None:
     command = [sys.executable, "-c", WAITER]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, env=os.environ | {TRACE: "traces/mine"}) as process:
         try:
-            time.sleep(0.5)
             assert sampler.recorder_folder(process.pid) == "traces/mine"
             assert sampler.recorder_folder(4_000_000) == ""
         finally:
             process.kill()
 
 
-@pytest.mark.parametrize("started", ["import time; time.sleep(3)"], indirect=True)
+@pytest.mark.parametrize("started", [WAITER], indirect=True)
 def test_a_process_that_dies_is_reported(started: int, tmp_path: Path) -> None:
+    log = tmp_path / "o" / sampler.LOG
     process = subprocess.Popen(
         [
             sys.executable,
@@ -75,7 +81,8 @@ def test_a_process_that_dies_is_reported(started: int, tmp_path: Path) -> None:
         stdout=subprocess.PIPE,
         text=True,
     )
-    time.sleep(0.1)
+    until(lambda: log.exists() and "Sampling process" in log.read_text())
+    os.kill(started, signal.SIGKILL)
     text, _ = process.communicate(timeout=60)
     assert process.returncode == 0
     assert f"process {started} ended after" in text
@@ -102,7 +109,7 @@ def test_a_missing_py_spy_is_reported(tmp_path: Path, monkeypatch: pytest.Monkey
         sampler.py_spy()
 
 
-OTHERS = "import os, time; os.setuid(65534) if os.getuid() == 0 else None; time.sleep(60)"
+OTHERS = "import os, time\nif os.getuid() == 0: os.setuid(65534)\nprint(flush=True)\ntime.sleep(60)"
 
 
 @pytest.mark.parametrize("started", [OTHERS], indirect=True)
