@@ -1,8 +1,7 @@
 """All tests in three phases: those without an engine in parallel, those with one two at a time, and those alone.
 
 An engine takes memory and cores, so that no more than two are started at once. What carries time bounds has the machine
-to itself; there too is what reads a trace that several tests share: fixtures of a session are made once in every
-process of pytest, and the last phase is a single one.
+to itself, in the last phase.
 
 Example: python -m tests.phases -k machine
 """
@@ -19,17 +18,20 @@ from dataclasses import dataclass
 
 import pytest
 
-MOST_WORKERS = 8  # more only wait for the file that takes longest
+# One more than there are cores, since many tests wait for what they started; beyond 8 for the file that takes longest.
+WORKERS = min(len(os.sched_getaffinity(0)) + 1, 8)
 MOST_ENGINES = 2
+ENGINES = "tests/engine"
 STOPPING = (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.USAGE_ERROR)  # the next phase would end the same way
 
 
 @dataclass(frozen=True)
 class Phase:
-    """One call of pytest: its name, the marker of its tests, and how many processes run them (0: its own)."""
+    """One call of pytest: its name, the marker of its tests, their folder, and how many workers run them (0: none)."""
 
     name: str
     marker: str
+    folder: str
     workers: int = 0
 
 
@@ -54,6 +56,7 @@ def run(phase: Phase, marker: str, words: list[str]) -> Outcome:
     start = time.monotonic()
     # By file: tests of one file share what its fixtures make. In the order that `conftest.py` gives them.
     options = ["-n", str(phase.workers), "--dist", "loadfile", "--no-loadscope-reorder", "-m", marker]
+    options += ["-o", f"testpaths={phase.folder}"]  # where no path is given; to collect the other tests takes long
     process = subprocess.Popen([sys.executable, "-m", "pytest", *options, *words])
     return Outcome(phase, process.wait(), time.monotonic() - start)
 
@@ -68,14 +71,14 @@ def exit_code(codes: list[int]) -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("-m", dest="marker", default="")
-    parser.add_argument("-n", dest="workers", type=int, default=min(len(os.sched_getaffinity(0)), MOST_WORKERS))
+    parser.add_argument("-n", dest="workers", type=int, default=WORKERS)
     options, words = parser.parse_known_args()
     signal.signal(signal.SIGINT, lambda *_: None)  # pytest closes its fixtures on Ctrl-C, and this process waits for it
     outcomes: list[Outcome] = []
     phases = (
-        Phase("tests without an engine", "not engine", options.workers),
-        Phase("tests on an engine", "engine and not alone", min(options.workers, MOST_ENGINES)),
-        Phase("tests on an engine that has the machine to itself", "engine and alone"),
+        Phase("tests without an engine", "not engine", "tests", options.workers),
+        Phase("tests on an engine", "engine and not alone", ENGINES, min(options.workers, MOST_ENGINES)),
+        Phase("tests on an engine that has the machine to itself", "engine and alone", ENGINES),
     )
     for phase in phases:
         outcomes.append(run(phase, options.marker, words))

@@ -1,30 +1,25 @@
-"""Traces that several tests read, each recorded once in a run of the tests; none has a running engine any more.
+"""Traces that several files of tests read, each recorded once in a run; none has a running engine any more.
 
-| fixture          | program           | engine's processes | carries time bounds |
-| `batch`          | `batch_then_kill` | forked             | yes: recorded alone |
-| `streams`        | `streams`         | spawned            | yes: recorded alone |
-| `preempted`      | `preempted`       | forked             | no                  |
-| `one_process`    | `one_process`     | only one           | no                  |
-| `torch_profiled` | `torch_profiled`  | forked             | no                  |
+| fixture       | program           | engine's processes |
+| ------------- | ----------------- | ------------------ |
+| `batch`       | `batch_then_kill` | forked             |
+| `streams`     | `streams`         | spawned            |
+| `preempted`   | `preempted`       | forked             |
+| `one_process` | `one_process`     | only one           |
 
-Fixtures of a session are made once in a process of pytest: a test that reads such a trace is marked `alone`, so that
-all of them run in the last phase's single process (`tests/phases.py`).
+Fixtures of a session are made once in a process of pytest: a file that reads such a trace is one of `TRACE_READERS`
+(`tests/conftest.py`), which one process runs.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
 from enginescope_plugin import LISTENER
 from tests.engine.recording import FORKED, Trace, record_program
-
-UNTIMED = ("preempted", "one_process", "torch_profiled")
-AT_ONCE = 2
 
 
 @pytest.fixture(scope="session")
@@ -46,33 +41,12 @@ def streams(tmp_path_factory: pytest.TempPathFactory) -> Trace:
 
 
 @pytest.fixture(scope="session")
-def untimed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Trace]:
-    """The traces without time bounds that the selected tests read, recorded two at a time."""
-    used = {name for item in request.session.items for name in getattr(item, "fixturenames", ())}
-    names = [name for name in UNTIMED if name in used]
-    folders = [tmp_path_factory.mktemp(name) / "trace" for name in names]
-
-    def record(name: str, folder: Path) -> Trace:
-        arguments = (str(folder / "torch"),) if name == "torch_profiled" else ()
-        return record_program(name, folder, *arguments, **FORKED)
-
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        return dict(zip(names, pool.map(record, names, folders), strict=True))
-
-
-@pytest.fixture(scope="session")
-def preempted(untimed: dict[str, Trace]) -> Trace:
+def preempted(tmp_path_factory: pytest.TempPathFactory) -> Trace:
     """A KV cache too small for its batch, in vLLM's usual processes."""
-    return untimed["preempted"]
+    return record_program("preempted", tmp_path_factory.mktemp("preempted") / "trace", **FORKED)
 
 
 @pytest.fixture(scope="session")
-def one_process(untimed: dict[str, Trace]) -> Trace:
+def one_process(tmp_path_factory: pytest.TempPathFactory) -> Trace:
     """A KV cache too small for its batch, all in one process."""
-    return untimed["one_process"]
-
-
-@pytest.fixture(scope="session")
-def torch_profiled(untimed: dict[str, Trace]) -> Trace:
-    """A batch under vLLM's own torch profiler, whose files are in the folder `torch` of the trace."""
-    return untimed["torch_profiled"]
+    return record_program("one_process", tmp_path_factory.mktemp("one-process") / "trace", **FORKED)

@@ -12,7 +12,7 @@ from tests.engine.hungserver import CLIENT, KINDS, PREFILL, HungServer, Kind, is
 
 # A minute's worth of one server is tested here; the bench goes through all.
 ON_THE_BENCH = (hanging.LOOP, hanging.COLLECTION, hanging.LOST_TO_WORKER, hanging.SLOW, PREFILL, CLIENT, hanging.DEVICE)
-pytestmark = [pytest.mark.engine, pytest.mark.alone]
+pytestmark = [pytest.mark.engine, pytest.mark.slow(60)]
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import pytest
 
 from tests.engine.recording import LIMIT_S, ROOT, Trace
 
-pytestmark = [pytest.mark.engine, pytest.mark.alone, pytest.mark.slow(170)]
+pytestmark = [pytest.mark.engine, pytest.mark.slow(170)]
 
 
 def test_every_edge_is_seen_in_the_claimed_role_thread_and_order(

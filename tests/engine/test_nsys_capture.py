@@ -56,7 +56,6 @@ def apart(ours: dict[str, int], theirs: dict[str, int]) -> float:
 
 
 @pytest.mark.engine
-@pytest.mark.alone
 def test_budgets_from_nsys_and_from_our_own_events_agree(captured: Path) -> None:
     flows, ours = budgets(timeline.read(captured))
     captured_flows, theirs = budgets(ranges.timeline(file.read(captured / "nsys.nsys-rep")))
@@ -75,7 +74,6 @@ def test_budgets_from_nsys_and_from_our_own_events_agree(captured: Path) -> None
 
 
 @pytest.mark.engine
-@pytest.mark.alone
 def test_the_lists_and_the_clock_of_a_real_capture(captured: Path) -> None:
     ours, report = timeline.read(captured), file.read(captured / "nsys.sqlite")
     theirs = ranges.timeline(report)
@@ -90,7 +88,6 @@ def test_the_lists_and_the_clock_of_a_real_capture(captured: Path) -> None:
 
 
 @pytest.mark.engine
-@pytest.mark.alone
 def test_vllm_scopes_are_in_it_and_nothing_is_missing(captured: Path) -> None:
     review = review_report(captured / "nsys.sqlite").findings.review
     assert not review.problems

@@ -14,7 +14,7 @@ import pytest
 from tests.engine.recording import LIMIT_S, ROOT, Trace
 from tracing import timeline
 
-pytestmark = [pytest.mark.engine, pytest.mark.alone, pytest.mark.slow(70)]
+pytestmark = [pytest.mark.engine, pytest.mark.slow(270)]
 
 
 def parts(review: dict[str, Any]) -> dict[str, float]:

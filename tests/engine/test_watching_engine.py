@@ -9,13 +9,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.recording import FORKED, LIMIT_S, ROOT, Trace
+from tests.engine.recording import FORKED, LIMIT_S, ROOT, Trace, record_program
 from tracing import timeline
 from tracing.overhead import ledger
 from tracing.timeline import innermost
 from tracing.torchsums import operators
 
-pytestmark = [pytest.mark.engine, pytest.mark.alone, pytest.mark.slow(180)]
+pytestmark = [pytest.mark.engine, pytest.mark.slow(60)]
+
+
+@pytest.fixture(scope="module")
+def torch_profiled(tmp_path_factory: pytest.TempPathFactory) -> Trace:
+    """A batch under vLLM's own torch profiler, whose files are in the folder `torch` of the trace."""
+    folder = tmp_path_factory.mktemp("torch-profiled") / "trace"
+    return record_program("torch_profiled", folder, str(folder / "torch"), **FORKED)
 
 
 def test_operators_lie_in_the_spans_of_the_worker(torch_profiled: Trace) -> None:
@@ -34,6 +41,7 @@ def test_operators_lie_in_the_spans_of_the_worker(torch_profiled: Trace) -> None
     assert "torch profiler: stages of" in reviewed.stdout
 
 
+@pytest.mark.alone
 def test_what_the_recorder_costs_is_measured_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ENGINESCOPE_CACHE", str(tmp_path))
     options = ["--arm", "recorder", "--arm", "in process", "--batch-size", "2", "--rounds", "6", "--output-len", "16"]

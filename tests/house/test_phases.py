@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.phases import exit_code
+from tests.conftest import TRACE_READERS
+from tests.phases import ENGINES, exit_code
 
 ROOT = Path(__file__).resolve().parents[2]
 PLAIN, ENGINE = "tests without an engine", "tests on an engine"
@@ -68,6 +70,17 @@ def test_a_usage_error_is_reported_once(tmp_path: Path) -> None:
     code, lines = run_phases(tmp_path, "--bogus")
     assert code == pytest.ExitCode.USAGE_ERROR
     assert [line for line in lines if line.startswith("==")] == [f"== {PLAIN}"]
+
+
+def test_all_tests_on_an_engine_are_in_the_folder_that_their_phases_collect() -> None:
+    files = [file for file in (ROOT / "tests").rglob("test_*.py") if "pytest.mark.engine" in file.read_text()]
+    assert {str(file.parent.relative_to(ROOT)) for file in files if file != Path(__file__)} == {ENGINES}
+
+
+def test_files_that_read_the_same_traces_are_run_by_one_process() -> None:
+    traces = re.compile(r"\b(batch|streams|preempted|one_process): Trace\b")
+    files = [file for file in (ROOT / ENGINES).glob("test_*.py") if traces.search(file.read_text())]
+    assert sorted(file.name for file in files) == sorted(TRACE_READERS)
 
 
 @pytest.mark.parametrize(
