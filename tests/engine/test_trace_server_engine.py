@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import pytest
 
 from probes.checkpoint import two_layer_model
 from probes.serve.client import free_port
-from tests.engine.recording import LIMIT_S, ROOT, reviewed
+from tests.engine.recording import FORKED, LIMIT_S, ROOT, reviewed
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow(60)]
 
@@ -55,7 +56,9 @@ def test_a_server_under_sixteen_requests(tmp_path: Path) -> None:
     sized = ["--max-model-len", "512", "--kv-cache-memory-bytes", str(64 << 20), "--port", str(port)]
     command = [sys.executable, "-m", "tracing.record", "--out", str(folder), "--", *server, *options, *sized]
     with (tmp_path / "log").open("w") as log:
-        recorder = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        recorder = subprocess.Popen(
+            command, cwd=ROOT, env=os.environ | FORKED, stdout=log, stderr=log, stdin=subprocess.DEVNULL
+        )
         try:
             wait_until_healthy(port, recorder)
             with ThreadPoolExecutor(16) as pool:
