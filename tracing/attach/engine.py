@@ -14,7 +14,7 @@ from enginescope_plugin import TRACE
 from probes.errors import EnginescopeError, usage_error
 from probes.metrics.endpoint import endpoint
 from tracing.events import processfile
-from tracing.events.standing import Standing, read, room
+from tracing.events.standing import Standing, read, rooms
 from tracing.record.watched import alive, runs
 
 
@@ -66,8 +66,8 @@ def _folders(family: set[int]) -> Iterator[Path]:
         with contextlib.suppress(psutil.Error, OSError):
             if folder := psutil.Process(pid).environ().get(TRACE):
                 yield Path(folder)
-    if room().is_dir():
-        yield from sorted(room().iterdir(), key=lambda folder: folder.stat().st_mtime, reverse=True)
+    folders = [folder for room in rooms() if room.is_dir() for folder in room.iterdir()]
+    yield from sorted(folders, key=lambda folder: folder.stat().st_mtime, reverse=True)
 
 
 def _relatives(pid: int) -> set[int]:

@@ -64,7 +64,7 @@ def ring_bytes(text: str) -> int:
     return size
 
 
-def room() -> Path:
-    """Where the standing folders of this user are."""
-    base = MEMORY if os.access(MEMORY, os.W_OK) else Path(tempfile.gettempdir())
-    return base / f"enginescope-{os.getuid()}"
+def rooms() -> tuple[Path, Path]:
+    """Where the standing folders of this user are: in memory, or with the temporary files where that is too small."""
+    in_memory, on_disk = (base / f"enginescope-{os.getuid()}" for base in (MEMORY, Path(tempfile.gettempdir())))
+    return in_memory, on_disk

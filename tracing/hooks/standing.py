@@ -12,9 +12,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..events.standing import PAUSED, RECORDING, STANDBY_BYTES, SWITCH, SWITCH_BYTES, Standing, ring_bytes, room
+from ..events.standing import PAUSED, RECORDING, STANDBY_BYTES, SWITCH, SWITCH_BYTES, Standing, ring_bytes, rooms
 
 STDERR = 2  # the program's own output stays its own
+MANY = 16  # rings of an engine, each with its texts, and as much again that stays free
 MOST_ENDED = 2  # folders of ended engines that are left: a supervisor may restart a killed one before anybody looks
 
 
@@ -24,17 +25,31 @@ def make(ring: str | None) -> Path:
     OSError where the folder cannot be made, or another user has made it.
     """
     size = ring_bytes(ring) if ring else STANDBY_BYTES
-    rooms = room()
-    rooms.mkdir(mode=0o700, exist_ok=True)
-    if rooms.stat().st_uid != os.getuid() or rooms.is_symlink():
-        raise PermissionError(f"{rooms} belongs to another user")
-    _forget_ended(rooms)
-    folder = rooms / f"{os.getpid()}-{secrets.token_hex(4)}"
+    room = _room(size)
+    room.mkdir(mode=0o700, exist_ok=True)
+    if room.stat().st_uid != os.getuid() or room.is_symlink():
+        raise PermissionError(f"{room} belongs to another user")
+    _forget_ended(room)
+    folder = room / f"{os.getpid()}-{secrets.token_hex(4)}"
     folder.mkdir(mode=0o700)
     switch = SWITCH_BYTES.pack(RECORDING if ring else PAUSED, 0)
     (folder / SWITCH).write_bytes(switch)
     Standing(size, ring is None, os.getpid(), program()).write(folder)
     return folder
+
+
+def _room(size: int) -> Path:
+    """In memory only where the rings of many processes leave it half empty: vLLM's own queues are there as well.
+
+    A container has 64 MiB there by default, or nothing.
+    """
+    in_memory, on_disk = rooms()
+    try:
+        state = os.statvfs(in_memory.parent)
+    except OSError:
+        return on_disk
+    free_bytes = state.f_bavail * state.f_frsize
+    return in_memory if free_bytes > MANY * size and os.access(in_memory.parent, os.W_OK) else on_disk
 
 
 def start_keeper(conditions: Sequence[str], folder: str | None) -> subprocess.Popen[bytes]:
@@ -52,9 +67,9 @@ def program() -> str:
     return " ".join([*sys.argv[:1], *filter(str.isalpha, sys.argv[1:2])]) or sys.executable
 
 
-def _forget_ended(rooms: Path) -> None:
+def _forget_ended(room: Path) -> None:
     """Remove the folders of engines of which no process lives, but for the newest of them."""
-    ended = sorted((path for path in rooms.iterdir() if not _lives(path)), key=lambda path: path.stat().st_mtime)
+    ended = sorted((path for path in room.iterdir() if not _lives(path)), key=lambda path: path.stat().st_mtime)
     for path in ended[: len(ended) - MOST_ENDED]:
         shutil.rmtree(path, ignore_errors=True)
 

@@ -26,6 +26,7 @@ from tracing.kept.hangdump import HangDump
 from tracing.kept.triggers import Firing, Triggers
 
 FILE, SCHEMA = "kept.json", 1
+DRAFT, OLD_DRAFT_S = ".draft", 600.0
 BEFORE_NS, AFTER_NS = 10 * NS_PER_S, 2 * NS_PER_S
 PERIOD_S = 0.2
 MOST_A_MINUTE, MOST, MOST_BYTES = 6, 50, 2 << 30
@@ -73,6 +74,7 @@ class Keeper:
     def watch(self, until_ns: int) -> None:
         """Watch until a moment of CLOCK_MONOTONIC, until Ctrl-C, or until the engine has ended; what fired last is kept
         then, though its time is not over."""
+        _remove_drafts(self.folder)
         with contextlib.suppress(KeyboardInterrupt), terminable():
             while time.monotonic_ns() < until_ns and self.engine.lives():
                 self.look()
@@ -137,29 +139,52 @@ class Keeper:
             print(f"{firing.condition}: {self.hang.answer}; not kept", file=sys.stderr, flush=True)
             self.firing = self.hang = None
 
-    def _keep(self, firing: Firing) -> Path:
-        """Write the folder, and remove the oldest ones where there are too many."""
+    def _keep(self, firing: Firing) -> Path | None:
+        """Keep it, and remove the oldest folders where there are too many; None where that fails: the watch goes on."""
         when = time.time() - (time.monotonic_ns() - firing.at_ns) / NS_PER_S
         path = self.folder / f"{time.strftime('%Y%m%d-%H%M%S', time.localtime(when))}-{firing.at_ns % NS_PER_S:09d}"
-        path.mkdir(parents=True, exist_ok=True)
-        with traced(self.engine, path, measures_cost=False) as problems:
-            problems += Moved(self.engine.folder, path, firing.at_ns - firing.value_ns - BEFORE_NS).close()
-        where = (firing.at_ns, firing.value_ns, firing.pid, self._name(firing), firing.step)
-        keep, self.more = Keep(firing.condition, when, *where, self.more), 0
-        (path / FILE).write_text(json.dumps({"schema": SCHEMA} | asdict(keep)))
-        if self.hang:
-            self.hang.write(path)
+        if path.exists():  # whoever interrupted it came too late
+            return path
+        draft = path.with_name(path.name + DRAFT)
+        try:
+            keep = self._write(firing, when, draft)
+            draft.rename(path)
+        except (OSError, EnginescopeError) as error:  # the disk is full
+            shutil.rmtree(draft, ignore_errors=True)
+            print(f"{firing.condition}: not kept: {error}", file=sys.stderr, flush=True)
+            return None
+        finally:
             self.hang = None
         print(f"{time.strftime('%H:%M:%S')}  {firing.condition}: kept {path}", file=sys.stderr, flush=True)
         self.after(path, keep)
         bound(self.folder, MOST, MOST_BYTES)
         return path
 
+    def _write(self, firing: Firing, when: float, draft: Path) -> Keep:
+        """Write all of it into a folder that is not counted as kept yet."""
+        draft.mkdir(parents=True, exist_ok=True)
+        with traced(self.engine, draft, measures_cost=False) as problems:
+            problems += Moved(self.engine.folder, draft, firing.at_ns - firing.value_ns - BEFORE_NS).close()
+        where = (firing.at_ns, firing.value_ns, firing.pid, self._name(firing), firing.step)
+        keep, self.more = Keep(firing.condition, when, *where, self.more), 0
+        (draft / FILE).write_text(json.dumps({"schema": SCHEMA} | asdict(keep)))
+        if self.hang:
+            self.hang.write(draft)
+        return keep
+
     def _name(self, firing: Firing) -> str:
         if not firing.request:
             return ""
         ring = self.rings[firing.pid]
         return ring_texts(ring.path.with_suffix(".texts"), ring.slots).get(firing.request, "")
+
+
+def _remove_drafts(folder: Path) -> None:
+    """What a watch left that was killed while it wrote; that of one which writes now stays."""
+    for path in folder.glob(f"*{DRAFT}"):
+        with contextlib.suppress(OSError):
+            if path.stat().st_mtime < time.time() - OLD_DRAFT_S:
+                shutil.rmtree(path)
 
 
 def following(folder: Path) -> str:
@@ -175,6 +200,8 @@ def kept(folder: Path) -> list[tuple[Path, Keep]]:
     """The folders that were kept, the oldest first; EnginescopeError for one of another schema."""
     keeps = []
     for path in sorted(folder.glob(f"*/{FILE}")):
+        if path.parent.name.endswith(DRAFT):
+            continue
         values = json.loads(path.read_text())
         if values.pop("schema", None) != SCHEMA:
             raise EnginescopeError(f"{path} is of another schema than {SCHEMA}: it was kept by another version")

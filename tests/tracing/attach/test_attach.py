@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -16,7 +17,7 @@ from probes.errors import EnginescopeError
 from tests.tracing.attach.standingprocess import PROGRAM, ROOT, counting, folder_of
 from tests.tracing.traces import TraceWriter
 from tracing import timeline
-from tracing.attach.engine import StandingEngine, pid_of
+from tracing.attach.engine import StandingEngine, pid_of, standing_engine
 from tracing.attach.recording import dump
 from tracing.attach.switch import turned_on
 from tracing.breakdown.findings import findings
@@ -43,7 +44,7 @@ def test_what_is_no_size_of_a_ring(text: str) -> None:
 def test_only_the_user_sees_the_folder_and_of_ended_engines_two_are_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tracing.hooks.standing.room", lambda: tmp_path / "rooms")
+    monkeypatch.setattr("tracing.hooks.standing.rooms", lambda: (tmp_path / "rooms", tmp_path / "rooms"))
     ended = [tmp_path / "rooms" / f"99999999-{number}" for number in range(4)]
     for path in ended:
         path.mkdir(parents=True)
@@ -54,6 +55,27 @@ def test_only_the_user_sees_the_folder_and_of_ended_engines_two_are_left(
     said = standing.read(folder)
     assert said is not None and (said.ring_bytes, said.standby) == (8 << 20, False)
     assert (folder / SWITCH).read_bytes() == SWITCH_BYTES.pack(standing.RECORDING, 0)
+
+
+@pytest.mark.parametrize("memory", ["no such folder", "too small"])
+def test_without_enough_memory_the_rings_are_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, memory: str
+) -> None:
+    """As in a container: vLLM's own queues need what there is. The engine is found there too."""
+    (tmp_path / "too small").mkdir()
+    monkeypatch.setattr(standing, "MEMORY", tmp_path / memory)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(
+        "os.statvfs", lambda path: SimpleNamespace(f_bavail=64 << 8, f_frsize=4096 if path.exists() else gone())
+    )
+    folder = make("60s")
+    assert folder.parent == tmp_path / f"enginescope-{os.getuid()}"
+    found = standing_engine(os.getpid())
+    assert found is not None and found.folder == folder
+
+
+def gone() -> int:
+    raise FileNotFoundError
 
 
 def engine(folder: Path) -> StandingEngine:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -18,6 +19,7 @@ from tests.tracing.attach.standingprocess import folder_of
 from tests.tracing.traces import TraceWriter
 from tracing import timeline
 from tracing.attach.engine import StandingEngine
+from tracing.attach.moved import Moved
 from tracing.events import layout
 from tracing.events.layout import CALLED, YIELDED
 from tracing.events.standing import read
@@ -152,6 +154,55 @@ def test_what_fired_last_is_kept_though_the_watch_ends_before_its_time_is_over(
     call(now - 1_100_000_000, now, 1)
     keeper.watch(now + 500_000_000)
     assert [keep.request for _, keep in kept(tmp_path / "kept")] == ["request-1"]
+
+
+def test_a_full_disk_ends_no_watch(
+    engine: StandingEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What cannot be kept leaves nothing, and what comes when there is room again is kept."""
+    monkeypatch.setattr(keeping, "AFTER_NS", 0)
+    out = tmp_path / "kept"
+    keeper = Keeper(engine, [parse("ttft > 1s")], out)
+    keeper.look()
+
+    def full(moved: Moved) -> list[str]:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    now = time.monotonic_ns()
+    with monkeypatch.context() as patched:
+        patched.setattr(Moved, "close", full)
+        call(now - 1_100_000_000, now, 1)
+        assert keeper.look() is None and list(out.iterdir()) == []
+    assert "ttft > 1s: not kept: [Errno 28] No space left on device" in capsys.readouterr().err
+    call(now - 1_200_000_000, now, 2)
+    assert keeper.look() is not None
+    assert [keep.request for _, keep in kept(out)] == ["request-2"]
+
+
+def test_what_a_killed_watch_was_writing_is_removed(engine: StandingEngine, tmp_path: Path) -> None:
+    """That of one which writes now stays."""
+    old, new = tmp_path / f"1{keeping.DRAFT}", tmp_path / f"2{keeping.DRAFT}"
+    for path in (old, new):
+        path.mkdir()
+        (path / keeping.FILE).write_text("{}")
+    os.utime(old, (0, 0))
+    Keeper(engine, [], tmp_path).watch(0)
+    assert (old.exists(), new.exists(), kept(tmp_path)) == (False, True, [])
+
+
+def test_two_watches_at_once_keep_the_same(engine: StandingEngine, tmp_path: Path) -> None:
+    keepers = [Keeper(engine, [parse("ttft > 1s")], tmp_path / str(number)) for number in range(2)]
+    for keeper in keepers:
+        keeper.look()
+    now = time.monotonic_ns()
+    call(now - 1_100_000_000, now, 1)
+    for keeper in keepers:
+        keeper.look()
+        keeper.watch(0)
+    one, other = (kept(keeper.folder) for keeper in keepers)
+    assert [keep.request for _, keep in one] == [keep.request for _, keep in other] == ["request-1"]
+    spans = [timeline.read(path).spans for path, _ in (*one, *other)]
+    assert len(spans[0]) == len(spans[1]) > 0
 
 
 def test_the_watch_ends_with_the_engine(
