@@ -65,17 +65,17 @@ def test_without_enough_memory_the_rings_are_on_the_disk(
     (tmp_path / "too small").mkdir()
     monkeypatch.setattr(standing, "MEMORY", tmp_path / memory)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr(
-        "os.statvfs", lambda path: SimpleNamespace(f_bavail=64 << 8, f_frsize=4096 if path.exists() else gone())
-    )
+    state_of = os.statvfs
+
+    def small(path: Path) -> SimpleNamespace:
+        state_of(path)  # raises where it is not there
+        return SimpleNamespace(f_bavail=64, f_frsize=1 << 20)
+
+    monkeypatch.setattr("os.statvfs", small)
     folder = make("60s")
     assert folder.parent == tmp_path / f"enginescope-{os.getuid()}"
     found = standing_engine(os.getpid())
     assert found is not None and found.folder == folder
-
-
-def gone() -> int:
-    raise FileNotFoundError
 
 
 def engine(folder: Path) -> StandingEngine:
