@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -18,15 +19,39 @@ from tests.tracing.traces import TraceWriter
 from tracing import timeline
 from tracing.breakdown.findings import findings
 from tracing.breakdown.review import Review
-from tracing.events.contention import COLUMNS, FILE, THREAD, THROTTLED
+from tracing.events.contention import COLUMNS, FILE, STOPPED, THREAD, THROTTLED
 from tracing.page.sections import machine_warnings
 from tracing.record import contention as sampling
-from tracing.record.contention import sampled_contention
+from tracing.record.contention import RollingSamples, sampled_contention
 from tracing.timeline import contention
 from tracing.timeline.contention import Contention
 
 BUSY = "while True: pass"
 ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_the_last_while_is_held_in_memory_and_a_stopped_process_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sampling, "ROLLING_NS", 1_000_000_000)
+    child = subprocess.Popen(["sleep", "60"])
+    try:
+        (tmp_path / f"process-{child.pid}.json").write_text(json.dumps({"threads": {str(child.pid): "MainThread"}}))
+        samples = RollingSamples(tmp_path)
+        with samples.running():
+            time.sleep(0.3)
+            child.send_signal(signal.SIGSTOP)
+            begun = time.monotonic_ns()
+            time.sleep(1.2)
+            child.send_signal(signal.SIGCONT)
+            time.sleep(0.3)
+    finally:
+        child.kill()
+        child.wait()
+    samples.write(tmp_path)
+    read, end = contention.read(tmp_path), np.array([time.monotonic_ns()])
+    assert read.moments[0] > begun - 400_000_000  # older ones are gone
+    assert 0.5e9 < read.between(STOPPED, read.moments[:1], end, child.pid)[0] < 2e9
 
 
 def test_between_two_samples_the_loss_is_even(tmp_path: Path) -> None:
@@ -142,7 +167,7 @@ OVER_QUOTA = """
 import os, sys, time
 from pathlib import Path
 from tracing.record import contention as sampling
-from tracing.record.contention import sampled_contention
+from tracing.record.contention import RollingSamples, sampled_contention
 
 Path(sys.argv[1], "cgroup.procs").write_text(str(os.getpid()))
 end = time.monotonic_ns() + 1_500_000_000

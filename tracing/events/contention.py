@@ -6,5 +6,6 @@ what concerns the whole machine), and `total_ns` since that thread, control grou
 
 FILE = "contention.csv"
 COLUMNS = ("time_ns", "source", "pid", "thread", "total_ns")
-# Sources: a thread in the run queue; the control group over its CPU quota; the hypervisor, over all cores.
-THREAD, THROTTLED, STEAL = "run queue", "throttled", "steal"
+# Sources: a thread in the run queue; the control group over its CPU quota; the hypervisor, over all cores; a process
+# that a signal had stopped, to within the time between two samples.
+THREAD, THROTTLED, STEAL, STOPPED = "run queue", "throttled", "steal", "stopped"

@@ -24,6 +24,7 @@ from tracing.kept import hangdump
 from tracing.kept.condition import Condition
 from tracing.kept.hangdump import HangDump
 from tracing.kept.triggers import Firing, Triggers
+from tracing.record.contention import RollingSamples
 
 FILE, SCHEMA = "kept.json", 1
 DRAFT, OLD_DRAFT_S = ".draft", 600.0
@@ -65,6 +66,7 @@ class Keeper:
         self.after = after  # what is done with a folder that was kept
         self.triggers = Triggers(conditions)
         self.rings: dict[int, Ring] = {}
+        self.samples = RollingSamples(engine.folder)
         self.firing: Firing | None = None
         self.hang: HangDump | None = None  # where it is one that fired
         self.more = 0
@@ -75,7 +77,7 @@ class Keeper:
         """Watch until a moment of CLOCK_MONOTONIC, until Ctrl-C, or until the engine has ended; what fired last is kept
         then, though its time is not over."""
         _remove_drafts(self.folder)
-        with contextlib.suppress(KeyboardInterrupt), terminable():
+        with contextlib.suppress(KeyboardInterrupt), terminable(), self.samples.running():
             while time.monotonic_ns() < until_ns and self.engine.lives():
                 self.look()
                 time.sleep(PERIOD_S)
@@ -165,6 +167,7 @@ class Keeper:
         draft.mkdir(parents=True, exist_ok=True)
         with traced(self.engine, draft, measures_cost=False) as problems:
             problems += Moved(self.engine.folder, draft, firing.at_ns - firing.value_ns - BEFORE_NS).close()
+            self.samples.write(draft)
         where = (firing.at_ns, firing.value_ns, firing.pid, self._name(firing), firing.step)
         keep, self.more = Keep(firing.condition, when, *where, self.more), 0
         (draft / FILE).write_text(json.dumps({"schema": SCHEMA} | asdict(keep)))

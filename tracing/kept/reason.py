@@ -1,16 +1,27 @@
-"""The likely reason of what was kept, in one line: what the review says of that step, that request or those steps."""
+"""The likely reason of what was kept, in one line: what the review says of that step, that request or that time."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
+
+from probes.console import us
 from probes.errors import EnginescopeError
 from tracing.breakdown.findings import Findings, findings
+from tracing.breakdown.requests.parts import parts
 from tracing.breakdown.review import SlowStep
+from tracing.events.contention import STOPPED
 from tracing.kept import hangdump
 from tracing.kept.keeping import Keep
+from tracing.timeline import contention
+from tracing.timeline.index import Index
 
 UNKNOWN = "not known: no step of that time was slower than its peers"
+MOST_OF = 0.5  # of the time that was too long, from which one thing is its reason
+PART_OF = 0.2  # the same for a step's excess, beside which the request has had other work
+LONG_PROMPT = 4  # times the tokens of the median step
 
 
 def reason(folder: Path, keep: Keep) -> str:
@@ -24,22 +35,98 @@ def reason(folder: Path, keep: Keep) -> str:
 
 
 def likely(recorded: Findings, keep: Keep) -> str:
-    """Of a step its own reason; of a request that of the slowest step in the time that was too long, else its own."""
-    review = recorded.review
-    if keep.step >= 0:
-        own = [row for row in review.slow_steps if (row.core_pid, row.step) == (keep.pid, keep.step)]
-        if own:
-            return own[0].reason
-    begin_ns, end_ns = keep.at_ns - keep.value_ns, keep.at_ns
-    within = [row for row in review.slow_steps if row.start_ns < end_ns and row.start_ns + row.ns > begin_ns]
+    """What explains it, the surest first: the state at the event, a stopped process, a slow step, a long prompt, the
+    largest part of the request meanwhile."""
+    reasons = (_preempted, _raised, _stopped, _own_step, _slowest_step, _long_prompt, _largest_part, _slow_request)
+    return next((text for text in (each(recorded, keep) for each in reasons) if text), UNKNOWN)
+
+
+def _preempted(recorded: Findings, keep: Keep) -> str:
+    """How full the KV cache was in the step that preempted."""
+    steps = recorded.steps
+    rows = steps[(steps["pid"] == keep.pid) & (steps["step"] == keep.step)]
+    if keep.condition != "preempted" or not len(rows):
+        return ""
+    row = rows.iloc[0]
+    load = f"{row['kv_used_blocks']} of {row['kv_blocks']} blocks of the KV cache were in use"
+    return f"{load}, {row['prefill_requests'] + row['decode_requests']} requests ran and {row['waiting']} waited"
+
+
+def _raised(recorded: Findings, keep: Keep) -> str:
+    """Where an exception was raised."""
+    spans = recorded.timeline.spans
+    rows = spans[spans["raised"] & (spans["end_ns"] == keep.at_ns) & (spans["pid"] == keep.pid)]
+    return f"an exception in {rows.iloc[0]['site']}" if keep.condition == "error" and len(rows) else ""
+
+
+def _stopped(recorded: Findings, keep: Keep) -> str:
+    """The process that a signal had stopped for most of the time."""
+    samples = contention.read(recorded.timeline.folder)
+    begin, end = (np.array([moment]) for moment in _window(keep))
+    for process in recorded.timeline.processes:
+        stopped_ns = float(samples.between(STOPPED, begin, end, process["pid"])[0])
+        if keep.value_ns and stopped_ns > MOST_OF * keep.value_ns:
+            who = next(iter(process["serves"]), "process")
+            return (
+                f"the {who} (pid {process['pid']}) was stopped by a signal for {us(stopped_ns)} of {us(keep.value_ns)}"
+            )
+    return ""
+
+
+def _own_step(recorded: Findings, keep: Keep) -> str:
+    rows = recorded.review.slow_steps
+    return next((row.reason for row in rows if (row.core_pid, row.step) == (keep.pid, keep.step)), "")
+
+
+def _slowest_step(recorded: Findings, keep: Keep) -> str:
+    """The slowest step meanwhile, where its excess is a part of the time that was too long."""
+    begin_ns, end_ns = _window(keep)
+    within = [row for row in recorded.review.slow_steps if row.start_ns < end_ns and row.start_ns + row.ns > begin_ns]
     slowest = max(within, key=_excess, default=None)
-    if slowest and _excess(slowest) > keep.value_ns / 5:
-        return slowest.reason
+    return slowest.reason if slowest and _excess(slowest) > PART_OF * keep.value_ns else ""
+
+
+def _long_prompt(recorded: Findings, keep: Keep) -> str:
+    """A step that computed so much of prompts that it took most of the time; it has no peers to be slower than."""
+    begin_ns, end_ns = _window(keep)
+    steps = recorded.steps
+    within = steps[(steps["start_ns"] < end_ns) & (steps["end_ns"] > begin_ns)]
+    if not len(within) or not keep.value_ns:
+        return ""
+    longest = within.loc[(within["end_ns"] - within["start_ns"]).idxmax()]
+    tokens, usual = longest["prefill_tokens"] + longest["decode_tokens"], _tokens(steps).median()
+    took_ns = min(longest["end_ns"], end_ns) - max(longest["start_ns"], begin_ns)
+    if not longest["prefill_tokens"] or tokens < LONG_PROMPT * usual or took_ns < MOST_OF * keep.value_ns:
+        return ""
+    return f"a long prompt: {tokens:,} tokens in one step of {us(took_ns)} (the median step has {usual:,.0f})"
+
+
+def _tokens(steps: pd.DataFrame) -> pd.Series:
+    return steps["prefill_tokens"] + steps["decode_tokens"]
+
+
+def _largest_part(recorded: Findings, keep: Keep) -> str:
+    """The part that took most of the time of the request that fired."""
+    flow = next((flow for flow in recorded.flows if keep.request and keep.request in flow.names), None)
+    if flow is None or flow.state in ("cut", "refused"):
+        return ""
+    begin_ns, end_ns = _window(keep)
+    spent: dict[str, int] = {}
+    for part in parts(Index(recorded.timeline), flow):
+        within_ns = min(part.end_ns, end_ns) - max(part.start_ns, begin_ns)
+        spent[part.name] = spent.get(part.name, 0) + max(within_ns, 0)
+    name = max(spent, key=lambda each: spent[each])
+    return f"{name}: {us(spent[name])} of {us(keep.value_ns)}" if spent[name] > MOST_OF * keep.value_ns else ""
+
+
+def _slow_request(recorded: Findings, keep: Keep) -> str:
     internal = {flow.request for flow in recorded.flows if keep.request in flow.names}
-    for row in review.slow_requests:
-        if row.request in internal:
-            return row.reason
-    return slowest.reason if slowest else UNKNOWN
+    return next((row.reason for row in recorded.review.slow_requests if row.request in internal), "")
+
+
+def _window(keep: Keep) -> tuple[int, int]:
+    """The time that was too long."""
+    return keep.at_ns - keep.value_ns, keep.at_ns
 
 
 def _excess(step: SlowStep) -> int:

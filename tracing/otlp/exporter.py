@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from probes.errors import EnginescopeError, usage_error
-from tracing.otlp.parts import RequestPart, parts
+from tracing.breakdown.requests.parts import RequestPart, parts
 from tracing.timeline.index import Index
 from tracing.timeline.requests import Flow
 

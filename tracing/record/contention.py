@@ -11,14 +11,18 @@ import json
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO
 
-from tracing.events.contention import COLUMNS, FILE, STEAL, THREAD, THROTTLED
+from tracing.events.contention import COLUMNS, FILE, STEAL, STOPPED, THREAD, THROTTLED
 from tracing.events.processfile import pid_of
 
+Key = tuple[str, int, int]  # source, process, thread
+Row = tuple[int, str, int, int, int]  # of `COLUMNS`
+HEAD = ",".join(COLUMNS) + "\n"
 PERIOD_S = 0.1
+ROLLING_NS = 60_000_000_000
 KEEPER = "enginescope"  # the recorder's own thread in each process, which is no part of the engine
 NS_PER_TICK = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 CGROUPS = Path("/sys/fs/cgroup")
@@ -38,27 +42,88 @@ def sampled_contention(folder: Path) -> Iterator[None]:
 
 
 def _sample(folder: Path, ended: threading.Event) -> None:
-    threads = EngineThreads(folder)
-    last: dict[tuple[str, int, int], int] = {}
+    totals = Totals(folder)
     try:
         with (folder / FILE).open("w") as file:
-            file.write(",".join(COLUMNS) + "\n")
+            file.write(HEAD)
             while not ended.wait(PERIOD_S):
-                _write_changes(file, last, threads)
+                file.writelines(map(_line, totals.changes()))
+                file.flush()
     except OSError:  # the disk is full, or the folder is gone: the recorder itself says so
         return
 
 
-def _write_changes(file: TextIO, last: dict[tuple[str, int, int], int], threads: EngineThreads) -> None:
-    """Write each total that has grown since the last sample; a thread's first one always."""
-    moment = time.monotonic_ns()
-    totals = {(THREAD, pid, thread): total for pid, thread, total in threads.queued()}
-    totals |= {(source, 0, 0): total for source, total in _machine_totals()}
-    for key, total in totals.items():
-        if last.get(key) != total:
-            file.write(",".join(map(str, (moment, *key, total))) + "\n")
-    last.update(totals)
-    file.flush()
+def _line(row: Row) -> str:
+    return ",".join(map(str, row)) + "\n"
+
+
+class RollingSamples:
+    """The samples of the last while, in memory, of an engine whose processes report to `source`."""
+
+    def __init__(self, source: Path) -> None:
+        self._totals = Totals(source)
+        self._rows: deque[Row] = deque()
+        self._before: dict[Key, int] = {}  # the totals when the first row was taken
+        self._lock = threading.Lock()
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """Sample until the block ends."""
+        ended = threading.Event()
+        sampler = threading.Thread(target=self._sample, args=(ended,), name="contention", daemon=True)
+        sampler.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            sampler.join()
+
+    def _sample(self, ended: threading.Event) -> None:
+        while not ended.wait(PERIOD_S):
+            changes = list(self._totals.changes())
+            with self._lock:
+                self._rows += changes
+                while self._rows and self._rows[0][0] < self._rows[-1][0] - ROLLING_NS:
+                    _, source, pid, thread, total = self._rows.popleft()
+                    self._before[source, pid, thread] = total
+
+    def write(self, folder: Path) -> None:
+        """Write them into a trace folder."""
+        with self._lock:
+            rows = list(self._rows)
+            first = [(rows[0][0], *key, total) for key, total in self._before.items()] if rows else []
+        (folder / FILE).write_text(HEAD + "".join(map(_line, [*first, *rows])))
+
+
+class Totals:
+    """All totals, and which have grown since the last look."""
+
+    def __init__(self, folder: Path) -> None:
+        self._threads = EngineThreads(folder)
+        self._last: dict[Key, int] = {}
+        self._looked_ns = 0
+        self._stopped: dict[int, int] = {}
+
+    def changes(self) -> Iterator[Row]:
+        """Each total that has grown since the last sample; a thread's first one always."""
+        moment = time.monotonic_ns()
+        totals: dict[Key, int] = {(THREAD, pid, thread): total for pid, thread, total in self._threads.queued()}
+        totals |= {(source, 0, 0): total for source, total in _machine_totals()}
+        totals |= {(STOPPED, pid, 0): total for pid, total in self._stops(moment)}
+        for key, total in totals.items():
+            if self._last.get(key) != total:
+                yield moment, *key, total
+        self._last.update(totals)
+
+    def _stops(self, moment: int) -> Iterator[tuple[int, int]]:
+        """How long each process was seen stopped: from the last look to this one, where this one sees it so."""
+        since = moment - self._looked_ns if self._looked_ns else 0
+        self._looked_ns = moment
+        for pid in self._threads.pids():
+            with contextlib.suppress(OSError, IndexError):
+                state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+                self._stopped[pid] = self._stopped.get(pid, 0) + (since if state in "Tt" else 0)
+                yield pid, self._stopped[pid]
 
 
 class EngineThreads:
@@ -76,6 +141,10 @@ class EngineThreads:
                 with contextlib.suppress(OSError, ValueError, IndexError):
                     fields = Path(f"/proc/{pid}/task/{thread}/schedstat").read_text().split()
                     yield pid, thread, int(fields[1])  # run time, time in the run queue, time slices
+
+    def pids(self) -> list[int]:
+        """The watched processes, dead ones too."""
+        return [pid_of(path) for path in self.folder.glob("process-*.json")]
 
     def _threads(self, path: Path) -> list[int]:
         with contextlib.suppress(OSError, ValueError, KeyError):

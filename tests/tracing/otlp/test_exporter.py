@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from probes.errors import EnginescopeError
 from tests.tracing.otlp.receiver import Collector, attributes, collector
 from tests.tracing.stories import DURATIONS, only, stream
+from tracing.breakdown.requests.parts import parts
 from tracing.otlp import exporter
 from tracing.otlp.exporter import Exporter, endpoint, share
 from tracing.otlp.parents import traced_requests, traceparent
-from tracing.otlp.parts import parts
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 HEADER = f"00-{TRACE}-{PARENT}-01"
