@@ -7,22 +7,25 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.engine.hanging import hanging
-from tests.engine.hungserver import CLIENT, KINDS, PREFILL, HungServer, Kind, is_right
+from tests.engine.hungserver import KINDS, HungServer, Kind, is_right
 
-# A minute's worth of one server is tested here; the bench goes through all.
-ON_THE_BENCH = (hanging.LOOP, hanging.COLLECTION, hanging.LOST_TO_WORKER, hanging.SLOW, PREFILL, CLIENT, hanging.DEVICE)
-pytestmark = [pytest.mark.engine, pytest.mark.slow(60)]
+IN_ORDER = sorted(KINDS, key=lambda kind: kind.on_device)  # one server after the other
+pytestmark = [pytest.mark.engine, pytest.mark.slow(120)]
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HungServer]:
-    """One engine for all kinds: it recovers from each."""
-    with HungServer(tmp_path_factory.mktemp("hung")) as running:
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HungServer]:
+    """One engine for all kinds, which recovers from each, and another one with a pretend device."""
+    with HungServer(tmp_path_factory.mktemp("hung"), on_device=request.param) as running:
         yield running
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.name not in ON_THE_BENCH], ids=lambda kind: kind.name)
+@pytest.mark.parametrize(
+    ("server", "kind"),
+    [(kind.on_device, kind) for kind in IN_ORDER],
+    indirect=["server"],
+    ids=[kind.name for kind in IN_ORDER],
+)
 def test_each_kind_is_named(server: HungServer, kind: Kind) -> None:
     with server.state(kind.name, random.Random(kind.name)):
         stopped = server.stopped()
