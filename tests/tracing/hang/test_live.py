@@ -151,7 +151,7 @@ def test_what_clients_leave_unread(tmp_path: Path) -> None:
 
 
 METRICS = """# TYPE vllm:num_requests_running gauge
-vllm:num_requests_running{{engine="0"}} 1.0
+vllm:num_requests_running{{engine="0"}} {running}
 # TYPE vllm:num_requests_waiting gauge
 vllm:num_requests_waiting{{engine="0"}} 2.0
 # TYPE vllm:num_requests_waiting_by_reason gauge
@@ -171,14 +171,16 @@ vllm:request_success_total{{engine="0",finished_reason="abort"}} {aborted}
         ({}, ()),
         ({"tokens": 12}, ("2 generated tokens",)),
         ({"usage": 0.5}, ("KV cache in use from 25% to 50%",)),
+        ({"running": 2}, ("1 to 2 running",)),  # a request that has just come is computed
         ({"aborted": 3}, ()),  # a client that gives up moves nothing in the core
     ],
 )
 def test_what_counts_as_progress(after: dict[str, float], moved: tuple[str, ...]) -> None:
-    before = {"usage": 0.25, "tokens": 10, "aborted": 1}
+    before = {"running": 1, "usage": 0.25, "tokens": 10, "aborted": 1}
     looks = [parse(METRICS.format(**values), at) for values, at in ((before, 1.0), (before | after, 6.0))]
     counters = counting.counted(Window(*looks))
-    assert (counters.seconds, counters.running, counters.waiting, counters.deferred) == (5.0, 1, 2, 2)
+    assert (counters.seconds, counters.waiting, counters.deferred) == (5.0, 2, 2)
+    assert counters.running == (before | after)["running"]
     assert counters.moved == moved
 
 

@@ -24,6 +24,7 @@ from tracing.hang.situation import Counters
 TIMEOUT_S = 3.0
 # What grows only where the core steps: a client that gives up counts as finished, and a lookup is before any step.
 PROGRESS = tuple(metric for metric in COUNTERS if metric.key in ("prompt_tokens", "generation_tokens", "preemptions"))
+RUNNING, WAITING, _ = GAUGES
 BY_REASON, DEFERRED = "vllm:num_requests_waiting_by_reason", {"reason": "deferred"}
 
 
@@ -45,7 +46,7 @@ def counted(window: Window) -> Counters:
 
 def _counted(window: Window, where: Mapping[str, str]) -> Counters:
     """The window of the engines whose labels are these."""
-    running, waiting = (gauge(window.after, metric, where) for metric in GAUGES[:2])
+    running, waiting = (gauge(window.after, metric, where) for metric in (RUNNING, WAITING))
     deferred = window.after.total(BY_REASON, {**DEFERRED, **where})
     return Counters(window.seconds, running, waiting, _moved(window, where), deferred)
 
@@ -60,6 +61,9 @@ def _moved(window: Window, where: Mapping[str, str]) -> tuple[str, ...]:
     steps = window.increase(f"{ITERATION_TOKENS}_count", where)
     if steps:
         moved.append(f"{steps:,.0f} steps")
+    before, after = (gauge(look, RUNNING, where) for look in (window.before, window.after))
+    if before is not None and after is not None and before != after:  # requests that wait come without a step too
+        moved.append(f"{before:g} to {after:g} running")
     before, after = (gauge(look, KV_CACHE_USAGE, where) for look in (window.before, window.after))
     if before is not None and after is not None and before != after:
         moved.append(f"{KV_CACHE_USAGE.title} from {100 * before:.3g}% to {100 * after:.3g}%")
