@@ -57,6 +57,7 @@ def test_a_dump_of_py_spy() -> None:
         "\n".join(f"    {line}" for line in PYSPY.splitlines()),
         f"```\n{PYSPY}```\n",
         PYSPY.replace("\n", "\r\n"),
+        "".join(f"vllm-1  | {line}\n" for line in PYSPY.splitlines()),
     ],
 )
 def test_a_quoted_one_is_the_same(text: str) -> None:

@@ -18,7 +18,7 @@ from tracing.hang.texts.enginelog import LoggedProgress, Notice
 from tracing.pyspy.events import Frame
 
 LARGEST_BYTES = 64 * 2**20
-QUOTE = re.compile(r"^(?:> ?)+")
+QUOTE = re.compile(r"^(?:[\w.-]+ +\| ?|(?:> ?)+)")  # what Docker Compose writes before a line, or a mail
 # vLLM writes (EngineCore pid=12) before every line of a process; the innermost of several is the process's own.
 PREFIX = re.compile(r"^(?:\((?P<title>\w+)(?: rank=\d+)?(?: pid=(?P<pid>\d+))\)\s?)")
 PROCESS = re.compile(r"^\s*Process (\d+): (.*)$")
