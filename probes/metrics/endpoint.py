@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from http.client import HTTPException
+from socket import gethostname
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import ProxyHandler, Request, build_opener
@@ -19,7 +20,7 @@ METRICS = "/metrics"
 API = "/v1"
 TIMEOUT_S = 10.0
 LARGEST_BYTES = 64 * 2**20  # a server's text is some 100 KB; something endless must not fill the memory
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
+HERE = ("localhost", "127.0.0.1", "::1", "0.0.0.0", "::", gethostname())  # the last three are what servers print
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Endpoint:
     @property
     def is_local(self) -> bool:
         """Whether the server runs on this machine for certain."""
-        return self.host in LOOPBACK or self.host.startswith("127.")
+        return self.host in HERE or self.host.startswith("127.")
 
 
 def endpoint(text: str) -> Endpoint:

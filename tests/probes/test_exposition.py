@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from socket import gethostname
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -162,6 +164,21 @@ def test_figures_in_words() -> None:
 )
 def test_addresses(typed, url) -> None:
     assert endpoint(typed).url == url
+
+
+@pytest.mark.parametrize(
+    ("host", "is_local"),
+    [
+        ("localhost", True),
+        ("127.0.1.1", True),
+        ("[::1]", True),
+        ("0.0.0.0", True),  # what vLLM prints when it starts
+        (gethostname(), True),
+        ("192.0.2.1", False),
+    ],
+)
+def test_which_addresses_are_of_this_machine(host: str, is_local: bool) -> None:
+    assert endpoint(f"http://{host}:8000").is_local == is_local
 
 
 @pytest.mark.parametrize("typed", ["ftp://host", "http://", "host:port", "http://me:secret@host:1", "host:1/?key=a"])
