@@ -30,8 +30,10 @@ NAMED = (
     "seed",
     "base_url",
     "knee",
+    "parallel",
 )
 RATES_HELP = "requests a second (default with --arrivals recorded: the recording's own)"
+PARALLEL_HELP = "an engine on each card of this machine at a time; refused where trials would disturb each other"
 KNEE_HELP = "search the highest sustainable rate of each variant; it begins at the first of --rates"
 EPILOG = """examples:
   python -m offline.load --rates 1,2,4,8                    the default model, Alpaca-like lengths, three variants
@@ -105,6 +107,7 @@ def add_run(run: argparse._ActionsContainer) -> None:
     from offline.spec.flags import add_out, add_resume
 
     run.add_argument("--knee", action="store_true", help=KNEE_HELP)
+    run.add_argument("--parallel", action="store_true", help=PARALLEL_HELP)
     run.add_argument("--starts", type=int, metavar="N", help="starts of each variant (default 1: no interval)")
     run.add_argument(
         "--budget", type=duration, metavar="T", help="leave out what does not fit into this time, and say so"

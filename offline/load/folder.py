@@ -11,7 +11,7 @@ import itertools
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -161,6 +161,16 @@ def read_start(folder: Path) -> VariantStart:
     values = json.loads((folder / "configuration.json").read_text())
     values.pop("schema")
     return read_record(VariantStart, values)
+
+
+def closed_start(folder: Path) -> VariantStart:
+    """A start of an earlier command; one that was running when that was killed is over."""
+    start = read_start(folder)
+    if start.state == "running":
+        start = replace(start, state="interrupted")
+        write_start(folder, start)
+    compress(folder)
+    return start
 
 
 def read_rates(folder: Path) -> list[MeasuredRate]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +17,7 @@ from offline.traffic.knee import WIDTH, Bracket, RateTrial, bracket, least_reque
 from offline.workload.files import read_workload
 from offline.workload.source import WorkloadSource
 
+MAKING = threading.Lock()  # starts on several cards search at the same time
 FIRST_SHARE = 0.25  # of the time left, for the first trial
 
 
@@ -46,7 +48,9 @@ class KneeSearch:
     def schedule(self, trial: RateTrial) -> Path:
         """The schedule of a trial: made by the first variant that needs it, replayed on the others."""
         path = self.prepared.folder.path / "schedules" / f"{trial.rate_req_s:.6g}-{trial.requests}.jsonl"
-        if not path.exists():
+        with MAKING:
+            if path.exists():
+                return path
             model, source = self.prepared.model, self.source
             spec = replace(self.prepared.run.spec, duration_s=trial.requests / trial.rate_req_s)
             head = replace(schedule_head(spec, model, source), rate_req_s=trial.rate_req_s)

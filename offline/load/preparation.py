@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -19,8 +20,10 @@ from offline.records.run import new_id, now
 from offline.spec import model as models
 from offline.spec.limits import model_positions
 from offline.variants.builtin import DEFAULT, built_in, lacking
+from offline.variants.cards import Card, parallel_cards
 from offline.variants.variant import SERVER, TORCH, VLLM, Variant, alike, chosen, read_variants
 from offline.workload.files import read_workload
+from probes.devices.reading import read_devices
 from probes.engineplatform import CPU, engine_platform
 from probes.errors import usage_error
 from probes.machine import Machine, fingerprint
@@ -44,6 +47,7 @@ class PreparedLoad:
     folder: LoadFolder
     run: LoadRun
     model: Path | str
+    cards: tuple[Card, ...] = ()  # of a run with a start on each at a time
 
 
 def new_run(spec: LoadSpec, out: Path, variants_file: Path | None, schedules: Path | None) -> PreparedLoad:
@@ -59,6 +63,7 @@ def new_run(spec: LoadSpec, out: Path, variants_file: Path | None, schedules: Pa
     longest = max(longest_searched(spec, source, head, model), *(plan.longest for plan in (*plans, warm_up)))
     asked = asked_variants(spec, variants_file, machine.platform or CPU)
     variants = [with_shared(variant, spec, model, machine, longest) for variant in asked]
+    cards = run_cards(spec, variants, machine)
     refuse_over_budget(spec, variants)
     run = LoadRun(
         id=new_id(),
@@ -72,12 +77,12 @@ def new_run(spec: LoadSpec, out: Path, variants_file: Path | None, schedules: Pa
         synthetic=plans[0].head.synthetic,
         machine=machine,
         variants=tuple(variants),
-        estimate_s=spec.starts * round_s(spec, variants),
+        estimate_s=spec.starts * round_s(spec, variants) / max(1, len(cards)),
         began=now(),
         notes=(*source.remarks, *notes(variants, spec.knee)),
     )
     folder = LoadFolder.create(out, run, {WARM_UP: warm_up, **{plan.name: plan for plan in plans}})
-    return PreparedLoad(folder, run, model)
+    return PreparedLoad(folder, run, model, cards)
 
 
 def resumed_run(name: str, out: Path) -> PreparedLoad:
@@ -85,7 +90,16 @@ def resumed_run(name: str, out: Path) -> PreparedLoad:
     path = Path(name) if name else newest_unfinished(out)
     run = read_load_run(path)
     model = same_model(path, run.model_path, run.model_mark, run.machine)
-    return PreparedLoad(LoadFolder(path), run, model)
+    cards = run_cards(run.spec, list(run.variants), run.machine)
+    return PreparedLoad(LoadFolder(path), run, model, cards)
+
+
+def run_cards(spec: LoadSpec, variants: list[Variant], machine: Machine) -> tuple[Card, ...]:
+    """The cards of a parallel run; none for one start at a time."""
+    if not spec.parallel:
+        return ()
+    devices = read_devices().devices
+    return parallel_cards(variants, machine.platform or CPU, devices, os.environ, machine.cores_usable)
 
 
 # --- variants ---

@@ -84,6 +84,7 @@ class VariantStart:
     phases: tuple[EnginePhase, ...] = ()  # what its processes passed while they started, where that is known
     startup_s: float | None = None
     memory: tuple[ProcessMemory, ...] = ()  # of its processes, right after the start
+    card: str | None = None  # where it had one of several
     step_log: bool | None = None  # None where steps are not the step log's
     state: str = "running"  # then complete, failed, refused or interrupted
     reason: str | None = None

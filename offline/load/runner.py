@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
-from offline.load.folder import append_rate, compress, read_rates, read_start, start_folders, write_start
+from offline.load.folder import append_rate, closed_start, compress, read_rates, start_folders, write_start
 from offline.load.kneesearch import KneeSearch
 from offline.load.preparation import START_S, WARM_UP, PreparedLoad
 from offline.load.progress import LoadProgress
 from offline.load.records import MeasuredRate, VariantStart
 from offline.load.schedule import level_name, schedule_name
-from offline.variants.ownserver import own_server
-from offline.variants.process import start_variant
-from offline.variants.sender import start_sender
-from offline.variants.variant import SERVER, Variant
+from offline.variants.cards import Card, on_cards
+from offline.variants.started import StartedVariant, started
+from offline.variants.variant import Variant
 from probes.jsonform import read_record
 from probes.processes.engine import EngineFailed, EngineProcess
 
@@ -44,12 +43,16 @@ class LoadRunner:
     measured: Counter[RateKey] = field(default_factory=Counter)
     complete: Counter[str] = field(default_factory=Counter)  # starts that did all they had to, by variant
     overloaded: dict[str, float] = field(default_factory=dict)  # by variant, the lowest rate that was too high
+    given_up: set[str] = field(default_factory=set)  # variants that failed
+    live: list[StartedVariant] = field(default_factory=list)
+    stopping: bool = False
     failed: bool = False
     remarks: list[str] = field(default_factory=list)  # what was left out, and the knees
+    lock: threading.Lock = field(default_factory=threading.Lock)  # of the counts, where several cards measure
 
     def __post_init__(self) -> None:
         for folder in start_folders(self.prepared.folder.path):
-            start = closed(folder)
+            start = closed_start(folder)
             is_complete = start.state == "complete"
             self.complete[start.variant] += is_complete
             self.progress.passed(START_S[start.kind] * is_complete)
@@ -59,13 +62,31 @@ class LoadRunner:
 
     def run(self) -> None:
         """All starts of all variants, in turn; every second round in reverse order."""
-        spec, variants, given_up = self.prepared.run.spec, self.prepared.run.variants, set[str]()
-        for number in range(spec.starts):
+        if self.prepared.cards:
+            on_cards(self.prepared.cards, self._tasks(), self._measure, self._stop)
+            return
+        for task in self._tasks():
+            self._measure(task)
+
+    def _tasks(self) -> Iterator[tuple[Variant, int]]:
+        variants = self.prepared.run.variants
+        for number in range(self.prepared.run.spec.starts):
             for variant in variants if number % 2 == 0 else variants[::-1]:
-                rates = self.affordable(variant, self.missing(variant, number))
-                if rates and variant.name not in given_up and not self._tried(variant, rates, number):
-                    given_up.add(variant.name)
-                    self.failed = True
+                yield variant, number
+
+    def _measure(self, task: tuple[Variant, int], card: Card | None = None) -> None:
+        """A start of a variant with what is missing, on a card of its own where there are several."""
+        variant, number = task
+        rates = self.affordable(variant, self.missing(variant, number))
+        if rates and variant.name not in self.given_up and not self._tried(variant, rates, number, card):
+            self.given_up.add(variant.name)
+            self.failed = True
+
+    def _stop(self) -> None:
+        """End what runs on all cards, from another thread; such starts are interrupted."""
+        self.stopping = True
+        for each in list(self.live):
+            each.end()
 
     def missing(self, variant: Variant, number: int) -> list[float | None]:
         """The levels that are not measured in `number` + 1 starts yet: one at a time, then the rates upwards."""
@@ -108,36 +129,38 @@ class LoadRunner:
 
     # --- one start ---
 
-    def _tried(self, variant: Variant, rates: list[float | None], number: int) -> bool:
+    def _tried(self, variant: Variant, rates: list[float | None], number: int, card: Card | None) -> bool:
         """Measure in a start, and in another where that fails; whether one did it all."""
         for _ in range(TRIES):
-            state = self._start(variant, [rate for rate in self.missing(variant, number) if rate in rates])
+            state = self._start(variant, [rate for rate in self.missing(variant, number) if rate in rates], card)
             if state == "complete":
                 return True
-            if state == "refused":
+            if state != "failed":
                 break
         return False
 
-    def _start(self, variant: Variant, rates: list[float | None]) -> str:
+    def _start(self, variant: Variant, rates: list[float | None], card: Card | None = None) -> str:
         """One start from its process to its end; its state."""
         number, path = self.prepared.folder.new_start(variant.name)
-        start = VariantStart(variant.name, number, variant.kind, dict(variant.settings))
+        settings, name = dict(variant.settings), card.name if card else None
+        start = VariantStart(variant.name, number, variant.kind, settings, card=name)
         write_start(path, start)
         self.progress.tell(f"{variant.name}, start {number}: starting")
         try:
-            with processes(variant, self.prepared.model, path) as (engine, sender, settings):
-                start = self._begun(start, engine, settings, path)
-                level = Level(self, start, engine, sender, path)
+            with self._alive(variant, path, card) as live:
+                start = self._begun(start, live, path)
+                level = Level(self, start, live.engine, live.sender, path)
                 for rate in rates:
                     level.measure(rate, self._schedule(schedule_name(rate)))
                 if self.prepared.run.spec.knee:
                     self._search(level)
-                engine.stop()
+                live.engine.stop()
             start = replace(start, state="complete")
-            self.complete[variant.name] += 1
+            with self.lock:
+                self.complete[variant.name] += 1
         except EngineFailed as failure:
             starting = start.resolved is None
-            state = "refused" if failure.refused and starting else "failed"
+            state = "refused" if failure.refused and starting else "interrupted" if self.stopping else "failed"
             start = replace(start, state=state, reason=str(failure))
             self.progress.warn(f"{state}: {variant.name}, start {number}: {failure}")
         except BaseException:
@@ -148,13 +171,26 @@ class LoadRunner:
         compress(path)
         return start.state
 
-    def _begun(
-        self, start: VariantStart, engine: EngineProcess, settings: Mapping[str, Any], path: Path
-    ) -> VariantStart:
+    @contextlib.contextmanager
+    def _alive(self, variant: Variant, path: Path, card: Card | None) -> Iterator[StartedVariant]:
+        """A start's processes, which `_stop` ends too."""
+        environment = card.environment if card else {}
+        with started(variant, self.prepared.model, path, environment, LIMIT_S) as live:
+            self.live.append(live)
+            try:
+                if self.stopping:
+                    raise EngineFailed("another card's start ended the run")
+                yield live
+            finally:
+                self.live.remove(live)
+
+    def _begun(self, start: VariantStart, live: StartedVariant, path: Path) -> VariantStart:
         """Wait for the variant, keep what it resolved to, and warm it up."""
-        answer = engine.ask({"do": "start", "settings": dict(settings)}, LIMIT_S)
-        values = {name: getattr(start, name) for name in ("variant", "start", "kind", "settings")}
+        engine = live.engine
+        answer = engine.ask({"do": "start", "settings": dict(live.settings)}, LIMIT_S)
+        values = {name: getattr(start, name) for name in ("variant", "start", "kind", "settings", "card")}
         start = read_record(VariantStart, values | answer)
+        start = replace(start, startup_s=live.server_s or start.startup_s)
         write_start(path, start)
         self.progress.tell(f"{start.variant}, start {start.start}: up after {start.startup_s:.1f} s, warming up")
         engine.ask({"do": "warm_up", "schedule": str(self._schedule(WARM_UP))}, LIMIT_S)
@@ -189,7 +225,9 @@ class LoadRunner:
         return self.prepared.folder.path / "schedules" / f"{name}.jsonl"
 
     def note(self, rate: MeasuredRate) -> None:
-        self.measured[rate.variant, rate.rate_req_s] += 1
+        """Count a level that was measured."""
+        with self.lock:
+            self.measured[rate.variant, rate.rate_req_s] += 1
         self.progress.passed(self.level_s(rate.rate_req_s))
         if rate.rate_req_s is not None and rate.unfinished > OVERLOAD * rate.sent:
             lowest = self.overloaded.get(rate.variant, rate.rate_req_s)
@@ -222,27 +260,3 @@ class Level:
         append_rate(self.path, self.last)
         self.runner.note(self.last)
         return self.last
-
-
-@contextlib.contextmanager
-def processes(
-    variant: Variant, model: Path | str, path: Path
-) -> Iterator[tuple[EngineProcess, EngineProcess, Mapping[str, Any]]]:
-    """The variant's process, the sender's, and what the first is started with; nothing of them outlives the block."""
-    with contextlib.ExitStack() as stack:
-        kind, settings = variant.kind, {**variant.settings, "model": str(model)}
-        if variant.serve:
-            url = stack.enter_context(own_server(variant.settings, model, path / "server.txt", LIMIT_S))
-            kind, settings = SERVER, {"base_url": url}
-        engine = stack.enter_context(start_variant(kind, path / "log.txt", settings))
-        yield engine, stack.enter_context(start_sender(path / "sender.txt")), settings
-
-
-def closed(folder: Path) -> VariantStart:
-    """A start of an earlier command; one that was running when that was killed is over."""
-    start = read_start(folder)
-    if start.state == "running":
-        start = replace(start, state="interrupted")
-        write_start(folder, start)
-    compress(folder)
-    return start

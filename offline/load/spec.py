@@ -29,6 +29,7 @@ class LoadSpec:
     budget_s: float | None = None
     base_url: str = ""
     knee: bool = False
+    parallel: bool = False  # a start on each card at a time
     slo_s: dict[str, float] = field(default_factory=dict)  # ttft, tpot, e2e
 
     def __post_init__(self) -> None:

@@ -31,9 +31,15 @@ RESET_TRIES = 10
 StartServing = Callable[[Mapping[str, Any]], Serving]
 
 
-def start_variant(kind: str, log: Path, settings: Mapping[str, Any] | None = None) -> EngineProcess:
-    """Start the process of a variant; its output is appended to `log`. Its scratch folder holds the sender's socket."""
-    return start_process(log, ENTRY.format(module=MODULES[kind]), shared_threads(settings or {}))
+def start_variant(
+    kind: str, log: Path, settings: Mapping[str, Any] | None = None, environment: Mapping[str, str] | None = None
+) -> EngineProcess:
+    """Start the process of a variant of these settings, with `environment` added to ours.
+
+    Its output is appended to `log`; its scratch folder holds the sender's socket.
+    """
+    own = {**shared_threads(settings or {}), **(environment or {})}
+    return start_process(log, ENTRY.format(module=MODULES[kind]), own)
 
 
 class VariantServer:

@@ -14,6 +14,8 @@ from offline.load.records import StepLine
 from offline.records.resolved import UNKNOWN
 from offline.variants.serving import Ending, Receive, ScheduledRequest
 
+CARD = os.environ.get("CUDA_VISIBLE_DEVICES")
+
 
 class FakeServing:
     """`token_s` a token, at most `slots` requests at a time; the request number `dies_at` ends the process."""
@@ -22,7 +24,7 @@ class FakeServing:
         if reason := settings.get("refuses"):
             raise ValueError(reason)
         self.settings, self.vocabulary = settings, 1000
-        self.resolved = replace(UNKNOWN, dtype=str(settings.get("dtype", "float32")))
+        self.resolved = replace(UNKNOWN, dtype=str(settings.get("dtype", "float32")), device=CARD)
         self.slots = asyncio.Semaphore(int(settings.get("slots", 1000)))
         self.served = 0
 

@@ -182,6 +182,34 @@ def test_a_search_for_the_knee_tries_rates_until_its_budget_is_spent(tmp_path: P
     assert "; no time was left for 1,815 requests at " in read_load_run(folder).notes[-1]
 
 
+def test_starts_on_two_cards_run_at_the_same_time_each_with_a_card_of_its_own(tmp_path: Path) -> None:
+    code, text = run(tmp_path, *small("--rates", "10", "--starts", "2"), variants=QUICK, FAKE_CARDS="A,B")
+    assert code == 0, text
+    folders = start_folders(only_run(tmp_path))
+    starts = [read_start(path) for path in folders]
+    assert [start.state for start in starts] == ["complete"] * 4
+    assert {start.card for start in starts} == {"A", "B"}
+    assert all(start.resolved and start.resolved.device == start.card for start in starts)
+    rates = {path.name: read_rates(path) for path in folders}
+    assert all({rate.rate_req_s for rate in measured} == {None, 10.0} for measured in rates.values())
+    first, second = rates["fast-1"], rates["slow-1"]
+    assert first[0].begin_ns < second[-1].closed_ns and second[0].begin_ns < first[-1].closed_ns
+
+
+def test_an_interrupt_ends_the_starts_on_all_cards_and_the_run_is_continued(tmp_path: Path) -> None:
+    process = start(tmp_path, *small("--rates", "10"), variants=QUICK, FAKE_CARDS="A,B")
+    until(lambda: len(list(tmp_path.glob("*/load/*/starts/*/requests.jsonl"))) == 2)
+    process.send_signal(signal.SIGINT)
+    text, _ = process.communicate(timeout=120)
+    folder = only_run(tmp_path)
+    assert process.returncode == 130 and "to continue" in text and processes_of(tmp_path) == []
+    assert [read_start(path).state for path in start_folders(folder)] == ["interrupted", "interrupted"]
+    code, text = run(tmp_path, "--resume", str(folder), FAKE_CARDS="A,B")
+    assert code == 0, text
+    measured = Counter((rate.variant, rate.rate_req_s) for f in start_folders(folder) for rate in read_rates(f))
+    assert measured == {(name, rate): 1 for name in ("fast", "slow") for rate in (None, 10.0)}
+
+
 def test_schedules_of_another_run_are_replayed(whole: tuple[Path, str], tmp_path: Path) -> None:
     schedules = whole[0] / "schedules"
     words = small("--rates", "20", "--schedules", str(schedules), "--duration", "9s", "--seed", "4")

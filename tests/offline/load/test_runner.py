@@ -14,6 +14,7 @@ from offline.load.preparation import PreparedLoad
 from offline.load.progress import LoadProgress
 from offline.load.runner import LoadRunner
 from offline.load.spec import LoadSpec
+from offline.variants.cards import Card
 from offline.variants.variant import Variant
 from tests.offline.traffic.loadruns import BASELINE, CHUNKED, PAGE, a_load_run
 
@@ -24,7 +25,7 @@ class PlannedRunner(LoadRunner):
 
     starts: list[tuple[str, list[float | None]]] = field(default_factory=list)
 
-    def _start(self, variant: Variant, rates: list[float | None]) -> str:
+    def _start(self, variant: Variant, rates: list[float | None], card: Card | None = None) -> str:
         self.starts.append((variant.name, rates))
         return "complete"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from offline.variants.ownserver import own_server
+from offline.variants.started import own_server
 from probes.processes.engine import EngineFailed
 from probes.serve.client import healthy
 

@@ -1,0 +1,79 @@
+"""The cards of one machine with a start on each (`--parallel`), where their trials do not disturb each other."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from typing import TypeVar
+
+from offline.engine.threads import worker_count
+from offline.variants.variant import SERVER, Variant
+from probes.devices.device import VENDOR_OF, VISIBLE, Device, visible
+from probes.errors import usage_error
+
+CORES = 3  # that a start keeps busy: its front end, its core and the sender
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Card:
+    """A card by the word that names it to an engine, and the environment that shows an engine no other."""
+
+    name: str
+    environment: Mapping[str, str]
+
+
+def parallel_cards(
+    variants: Sequence[Variant], platform: str, devices: Sequence[Device], environ: Mapping[str, str], cores: int
+) -> tuple[Card, ...]:
+    """The cards for one start each; refused where a start needs more than one, or trials would disturb each other."""
+    for variant in variants:
+        if variant.kind == SERVER or variant.serve:
+            raise usage_error(f"--parallel starts engines: {variant.name} is a server")
+        if (workers := worker_count(variant.settings)) > 1:
+            raise usage_error(f"--parallel gives a start one card: {variant.name} takes {workers}")
+    vendor = VENDOR_OF.get(platform)
+    found = [device for device in visible(devices, environ) if device.vendor == vendor]
+    if len(found) < 2:
+        raise usage_error(f"--parallel needs two cards or more, the engine has {len(found)}: trials would share it")
+    if len({(device.name, device.total_bytes) for device in found}) > 1:
+        names = ", ".join(device.name for device in found)
+        raise usage_error(f"--parallel needs cards of one kind, not {names}: choose some with {_variable(found[0])}")
+    if cores < CORES * len(found):
+        raise usage_error(
+            f"--parallel on {len(found)} cards needs {CORES * len(found)} cores, there are {cores}: trials would "
+            f"disturb each other; choose fewer cards with {_variable(found[0])}"
+        )
+    return tuple(
+        Card(name, {_variable(device): name}) for device in found for name in [device.uuid or str(device.index)]
+    )
+
+
+def _variable(device: Device) -> str:
+    """The variable that shows an engine only some cards."""
+    return VISIBLE[device.vendor][-1][0]
+
+
+def on_cards(
+    cards: Sequence[Card], tasks: Iterator[T], work: Callable[[T, Card], None], stop: Callable[[], None]
+) -> None:
+    """Give each card one task after the other, in order; an interrupt or an error stops what runs, and is passed on."""
+    lock = threading.Lock()
+
+    def serve(card: Card) -> None:
+        while True:
+            with lock:
+                task = next(tasks, None)
+            if task is None:
+                return
+            work(task, card)
+
+    with ThreadPoolExecutor(len(cards)) as pool:
+        try:
+            for future in as_completed([pool.submit(serve, card) for card in cards]):
+                future.result()
+        except BaseException:
+            stop()
+            raise

@@ -1,0 +1,85 @@
+"""The cards of a parallel run: which are used, what is refused, and who measures what."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+
+import pytest
+
+from offline.variants.cards import Card, on_cards, parallel_cards
+from offline.variants.variant import SERVER, TORCH, Variant
+from probes.devices.device import Device
+from probes.errors import EnginescopeError
+
+GIB = 1 << 30
+FIRST = Device("nvidia", 0, "H100", 0, 80 * GIB, uuid="GPU-a")
+SECOND = replace(FIRST, index=1, uuid="GPU-b")
+ENGINE, TWO = Variant("vllm-page"), Variant("two", settings={"tensor_parallel_size": 2})
+
+
+def test_each_start_sees_one_card() -> None:
+    cards = parallel_cards([ENGINE, Variant("torch", TORCH)], "cuda", [FIRST, SECOND], {}, 6)
+    assert cards == (
+        Card("GPU-a", {"CUDA_VISIBLE_DEVICES": "GPU-a"}),
+        Card("GPU-b", {"CUDA_VISIBLE_DEVICES": "GPU-b"}),
+    )
+
+
+def test_cards_that_the_user_hides_are_not_used() -> None:
+    third = replace(FIRST, index=2, uuid="GPU-c")
+    cards = parallel_cards([ENGINE], "cuda", [FIRST, SECOND, third], {"CUDA_VISIBLE_DEVICES": "2,0"}, 6)
+    assert [card.name for card in cards] == ["GPU-c", "GPU-a"]
+
+
+@pytest.mark.parametrize(
+    ("variant", "platform", "devices", "cores", "message"),
+    [
+        (ENGINE, "cpu", [], 64, "needs two cards or more, the engine has 0: trials would share it"),
+        (ENGINE, "cuda", [FIRST], 64, "needs two cards or more, the engine has 1"),
+        (ENGINE, "rocm", [FIRST, SECOND], 64, "needs two cards or more, the engine has 0"),
+        (ENGINE, "cuda", [FIRST, replace(SECOND, name="A100")], 64, "cards of one kind, not H100, A100"),
+        (ENGINE, "cuda", [FIRST, SECOND], 5, "on 2 cards needs 6 cores, there are 5: trials would disturb each other"),
+        (TWO, "cuda", [FIRST, SECOND], 64, "gives a start one card: two takes 2"),
+        (Variant("server", SERVER), "cuda", [FIRST, SECOND], 64, "starts engines: server is a server"),
+        (Variant("own", serve=True), "cuda", [FIRST, SECOND], 64, "starts engines: own is a server"),
+    ],
+)
+def test_what_would_disturb_each_other_is_refused(
+    variant: Variant, platform: str, devices: list[Device], cores: int, message: str
+) -> None:
+    with pytest.raises(EnginescopeError, match=message):
+        parallel_cards([variant], platform, devices, {}, cores)
+
+
+CARDS = (Card("A", {}), Card("B", {}))
+
+
+def test_a_card_takes_the_next_task_when_it_is_free() -> None:
+    """The long task holds its card until the other card has done the rest."""
+    done: list[tuple[str, str]] = []
+    rest = threading.Event()
+
+    def work(task: str, card: Card) -> None:
+        if task == "long":
+            rest.wait(10)
+        done.append((task, card.name))
+        if task == "c":
+            rest.set()
+
+    on_cards(CARDS, iter(["long", "a", "b", "c"]), work, lambda: None)
+    assert [task for task, _ in done] == ["a", "b", "c", "long"]
+    assert len({card for task, card in done if task != "long"}) == 1
+
+
+def test_an_error_on_one_card_stops_the_others() -> None:
+    stopped = threading.Event()
+
+    def work(task: str, card: Card) -> None:
+        if task == "fails":
+            raise EnginescopeError("no room")
+        assert stopped.wait(10)
+
+    with pytest.raises(EnginescopeError, match="no room"):
+        on_cards(CARDS, iter(["long", "fails"]), work, stopped.set)
+    assert stopped.is_set()
