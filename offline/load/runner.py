@@ -72,7 +72,8 @@ class LoadRunner:
         variants = self.prepared.run.variants
         for number in range(self.prepared.run.spec.starts):
             for variant in variants if number % 2 == 0 else variants[::-1]:
-                yield variant, number
+                if not self.stopping:
+                    yield variant, number
 
     def _measure(self, task: tuple[Variant, int], card: Card | None = None) -> None:
         """A start of a variant with what is missing, on a card of its own where there are several."""

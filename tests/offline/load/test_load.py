@@ -197,7 +197,7 @@ def test_starts_on_two_cards_run_at_the_same_time_each_with_a_card_of_its_own(tm
 
 
 def test_an_interrupt_ends_the_starts_on_all_cards_and_the_run_is_continued(tmp_path: Path) -> None:
-    process = start(tmp_path, *small("--rates", "10"), variants=QUICK, FAKE_CARDS="A,B")
+    process = start(tmp_path, *small("--rates", "10", "--starts", "2"), variants=QUICK, FAKE_CARDS="A,B")
     until(lambda: len(list(tmp_path.glob("*/load/*/starts/*/requests.jsonl"))) == 2)
     process.send_signal(signal.SIGINT)
     text, _ = process.communicate(timeout=120)
@@ -207,7 +207,7 @@ def test_an_interrupt_ends_the_starts_on_all_cards_and_the_run_is_continued(tmp_
     code, text = run(tmp_path, "--resume", str(folder), FAKE_CARDS="A,B")
     assert code == 0, text
     measured = Counter((rate.variant, rate.rate_req_s) for f in start_folders(folder) for rate in read_rates(f))
-    assert measured == {(name, rate): 1 for name in ("fast", "slow") for rate in (None, 10.0)}
+    assert measured == {(name, rate): 2 for name in ("fast", "slow") for rate in (None, 10.0)}
 
 
 def test_schedules_of_another_run_are_replayed(whole: tuple[Path, str], tmp_path: Path) -> None:
