@@ -21,6 +21,7 @@ from offline.spec import model as models
 from offline.spec.limits import model_positions
 from offline.variants.builtin import DEFAULT, built_in, lacking
 from offline.variants.cards import Card, parallel_cards
+from offline.variants.serverserving import first_model
 from offline.variants.variant import SERVER, TORCH, VLLM, Variant, alike, chosen, read_variants
 from offline.workload.files import read_workload
 from probes.devices.reading import read_devices
@@ -61,7 +62,7 @@ def new_run(spec: LoadSpec, out: Path, variants_file: Path | None, schedules: Pa
     other = replace(head, seed=head.seed + 1)
     warm_up = make_schedule(other, [0.0] * WARM_UP_REQUESTS, fitting(source, other, model))
     longest = max(longest_searched(spec, source, head, model), *(plan.longest for plan in (*plans, warm_up)))
-    asked = asked_variants(spec, variants_file, machine.platform or CPU)
+    asked = asked_variants(spec, variants_file, machine.platform or CPU, longest)
     variants = [with_shared(variant, spec, model, machine, longest) for variant in asked]
     cards = run_cards(spec, variants, machine)
     refuse_over_budget(spec, variants)
@@ -105,16 +106,27 @@ def run_cards(spec: LoadSpec, variants: list[Variant], machine: Machine) -> tupl
 # --- variants ---
 
 
-def asked_variants(spec: LoadSpec, file: Path | None, platform: str) -> list[Variant]:
+def asked_variants(spec: LoadSpec, file: Path | None, platform: str, longest: int) -> list[Variant]:
     """The variants of a command line, before what all share; with a base URL, the server there."""
     if spec.base_url:
-        at = endpoint(spec.base_url)
-        path = urlsplit(spec.base_url if "://" in spec.base_url else f"http://{spec.base_url}").path.rstrip("/") or API
-        url = f"{at.scheme}://{at.authority}{path}"
-        return [Variant("server", SERVER, {"base_url": url, "trust_env": not at.is_local})]
+        return [running_server(spec.base_url, longest)]
     known = built_in(platform)
     own = read_variants(file, known) if file else {}
     return chosen(spec.variants or (tuple(own) if own else DEFAULT), {**known, **own}, lacking(platform))
+
+
+def running_server(base_url: str, longest: int) -> Variant:
+    """The server at a base URL; refused where none answers, or where its requests have no room for the longest."""
+    at = endpoint(base_url)
+    path = urlsplit(base_url if "://" in base_url else f"http://{base_url}").path.rstrip("/") or API
+    url = f"{at.scheme}://{at.authority}{path}"
+    name, most = first_model(f"{url}/models", not at.is_local)
+    if most is not None and most < longest:
+        raise usage_error(
+            f"--base-url: {name} there holds {most:,} tokens a request, and the longest has {longest:,}: start it with "
+            "a larger --max-model-len, or choose a --workload of shorter requests"
+        )
+    return Variant("server", SERVER, {"base_url": url, "trust_env": not at.is_local})
 
 
 def with_shared(variant: Variant, spec: LoadSpec, model: Path | str, machine: Machine, longest: int) -> Variant:

@@ -25,7 +25,7 @@ class ServerServing:
     """`base_url` ends before `/completions`; the first model of its list is asked. What it resolved is not known."""
 
     def __init__(self, base_url: str, trust_env: bool = False) -> None:
-        self.model, longest = _first_model(f"{base_url}/models", trust_env)
+        self.model, longest = first_model(f"{base_url}/models", trust_env)
         self.resolved = replace(UNKNOWN, max_model_len=longest)
         self.vocabulary = 0
         self._url, self._trust_env = f"{base_url}/completions", trust_env
@@ -63,7 +63,7 @@ class ServerServing:
             self._client.close()
 
 
-def _first_model(address: str, trust_env: bool) -> tuple[str, int | None]:
+def first_model(address: str, trust_env: bool) -> tuple[str, int | None]:
     """The name of the first model that a server lists, and its longest request where it says so."""
     opener = build_opener(*([] if trust_env else [ProxyHandler({})]))
     try:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from offline.load import preparation
 from offline.load.preparation import PreparedLoad, new_run
 from offline.load.schedule import Schedule, read_schedule, schedule_name
 from offline.load.spec import LoadSpec
@@ -106,3 +107,17 @@ def test_a_recording_that_is_too_short_is_refused(
 ) -> None:
     with pytest.raises(EnginescopeError, match=message):
         replay(tmp_path, items, knee=knee)
+
+
+def test_a_server_that_does_not_answer_is_refused_before_there_is_a_run(tmp_path: Path) -> None:
+    with pytest.raises(EnginescopeError, match=r"http://127\.0\.0\.1:9/v1/models lists no model"):
+        room(tmp_path, rates=(10.0,), base_url="http://127.0.0.1:9")
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_server_without_room_for_the_longest_request_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preparation, "first_model", lambda *_: ("m", 256))
+    with pytest.raises(EnginescopeError, match="m there holds 256 tokens a request, and the longest has 600"):
+        room(tmp_path, rates=(10.0,), seed=9, base_url="http://127.0.0.1:9")
