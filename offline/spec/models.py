@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,13 +47,18 @@ def _sizes(mark: ModelMark) -> dict[str, int]:
     return mark.weights_bytes or {}
 
 
-def find_models(names: str, load_format: str) -> Models:
-    """The models of `--model`, looked at; two of one name are refused, since a table could not tell them apart."""
+def find_models(names: str, load_format: str, cards: Sequence[int] = ()) -> Models:
+    """The models of `--model`, looked at; two of one name are refused, since a table could not tell them apart.
+
+    So are `cards` that are not one number a model.
+    """
     places = [model.find(name, load_format) for name in _split(names)]
     labels = [model.label(place) for place in places]
     for label in labels:
         if labels.count(label) > 1:
             raise usage_error(f"--model names {label} twice; the last part of a folder or hub id is its name")
+    if cards and len(cards) != len(labels):
+        raise usage_error(f"--cards has {len(cards)} numbers for {len(labels)} models: give one for each")
     return Models(dict(zip(labels, places, strict=True)))
 
 

@@ -51,7 +51,7 @@ def new_run(args: argparse.Namespace, spec_values: SpecValues) -> PreparedRun | 
     spec = Spec.from_dict(spec_values)
     every = environments(spec.vllm)
     spec = replace(spec, vllm=tuple(every))
-    models, machine = find_models(spec.model, spec.load_format), fingerprint(engine_platform())
+    models, machine = find_models(spec.model, spec.load_format, spec.cards), fingerprint(engine_platform())
     slow = slowness(time_kernels())
     spec, note = complete(typed(spec, every), models, machine, slow)
     for place in models.places.values():

@@ -72,14 +72,19 @@ def test_a_folder_with_a_comma_in_its_name_is_one_model(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"model": "A,B", "cards": [1]}, "cards must be a number of 1 or more for each model, not 1"),
-        ({"model": "A,B", "cards": [1, 0]}, "cards must be a number of 1 or more for each model, not 1, 0"),
+        ({"model": "A,B", "cards": [1, 0]}, "cards must be 1 or more, not 0"),
         ({"cards": [2], "engine": {"tensor_parallel_size": 2}}, "tensor_parallel_size and --cards say the same"),
     ],
 )
 def test_cards_that_do_not_fit_are_refused(values: dict[str, object], words: str) -> None:
     with pytest.raises(EnginescopeError, match=words):
         Spec.from_dict(values)
+
+
+def test_cards_are_a_number_for_each_model() -> None:
+    assert find_models("ORG/7B,ORG/14B", "auto", (1, 2)).label == "7B+14B"
+    with pytest.raises(EnginescopeError, match="--cards has 1 numbers for 2 models: give one for each"):
+        find_models("ORG/7B,ORG/14B", "auto", (1,))
 
 
 def test_a_run_on_disk_has_its_models_back(both: Models, tmp_path: Path) -> None:
