@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import subprocess
 import sys
 import venv
 from dataclasses import replace
@@ -14,9 +15,10 @@ import pytest
 
 from offline.environments.environment import Environment, differing_sentences, fact_rows
 from offline.environments.finding import choice, environment_changes, environments, look_into
+from offline.environments.look import NEEDED
 from offline.environments.packages import lay_out
 from probes.errors import EnginescopeError
-from tests.offline.sweeping import FAKE, only_run, run
+from tests.offline.sweeping import FAKE, ROOT, only_run, run
 
 OLD = Environment(
     "old/bin/python", "old/vllm", "0.31.0", {"python": "3.11.7", "transformers": "5.17.0", "torch": "2.13"}
@@ -115,6 +117,13 @@ def test_another_interpreter_finds_our_packages_and_the_plugin_and_nothing_else(
     names = sorted(path.name for path in folder.iterdir())
     assert names == ["enginescope-0.dist-info", "enginescope_plugin.py", "offline", "probes", "tracing"]
     assert (folder / "offline" / "engine" / "arm.py").is_file()
+
+
+def test_the_process_of_an_engine_imports_what_an_environment_is_looked_at_for_and_nothing_else() -> None:
+    ask = "import sys, offline.engine.arm; print(*{name.partition('.')[0] for name in sys.modules})"
+    answer = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True, cwd=ROOT)
+    others = set(answer.stdout.split()) - sys.stdlib_module_names - {"__main__", "_distutils_hack"}
+    assert others <= {"enginescope_plugin", "offline", "probes", "tracing", *NEEDED}
 
 
 @pytest.mark.slow(60)

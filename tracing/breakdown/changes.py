@@ -7,15 +7,15 @@ starts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import stdtrit
 
 from probes.console import us
+from tracing.breakdown.windowtimes import Budget
 
-Budget = Mapping[str, float]
 Pair = tuple[Sequence[Budget], Sequence[Budget]]
 ERROR = 0.05
 SMALL = 0.005  # of the larger total: stages below it on both sides are taken together
