@@ -26,6 +26,7 @@ from tracing.source.tree import DISTRIBUTIONS
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 TRIAL = "from vllm import LLM"  # what an environment can do that is whole
 LOG_TAIL_LINES = 5
+ROUNDS = 4  # of installs: a package of another version may require another version of a third
 
 
 def version_python(version: str) -> Path:
@@ -113,9 +114,13 @@ def build(folder: Path, vllm: str, own: str, pinned: Mapping[str, str], lock: IO
     try:
         _call(log, lock, sys.executable, "-m", "venv", str(draft))
         _install(draft, log, lock, vllm)
-        requirements = draft / "requirements.txt"
-        requirements.write_text("\n".join(pins(pinned, _requires(draft, own), _own_requires(own))))
-        _install(draft, log, lock, "-r", str(requirements))
+        requirements, ours = draft / "requirements.txt", _own_requires(own)
+        wanted = pins(pinned, [text for each in _distributions(draft, own) for text in each.requires or []], ours)
+        for _ in range(ROUNDS):
+            requirements.write_text("\n".join(wanted))
+            _install(draft, log, lock, "-r", str(requirements))
+            if not (wanted := _unmet(draft, pinned, ours)):
+                break
         _call(log, lock, str(draft / "bin" / "python"), "-P", "-c", TRIAL)
         draft.rename(folder)
     finally:
@@ -126,11 +131,19 @@ def _own_requires(name: str) -> list[str]:
     return importlib.metadata.distribution(name).requires or []
 
 
-def _requires(environment: Path, name: str) -> list[str]:
-    """What a distribution in another environment requires."""
+def _unmet(environment: Path, pinned: Mapping[str, str], ours: Sequence[str]) -> list[str]:
+    """What the packages that are not the pinned ones require of others and do not have, in lines for pip."""
+    every = {normalized(each.metadata["Name"]): each for each in _distributions(environment)}
+    there = {name: each.version for name, each in every.items()}
+    others = [each for name, each in every.items() if there[name] != pinned.get(name)]
+    wanted = pins(there, [text for each in others for text in each.requires or []], ours)
+    return [line for line in wanted if line not in lines(there)]
+
+
+def _distributions(environment: Path, name: str | None = None) -> Iterator[importlib.metadata.Distribution]:
+    """The distributions of another environment: of a name, or all."""
     folders = [str(path) for path in environment.glob("lib/python*/site-packages")]
-    [distribution, *_] = importlib.metadata.distributions(name=name, path=folders)
-    return distribution.requires or []
+    yield from importlib.metadata.distributions(name=name, path=folders)
 
 
 def _install(environment: Path, log: Path, lock: IO[str], *words: str) -> None:

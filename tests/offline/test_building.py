@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
@@ -30,21 +32,46 @@ def test_installed_versions_stay_where_the_other_vllm_takes_them(
     assert sorted(pins(pinned, theirs, ours)) == sorted(expected)
 
 
+# What the fake index has: the version that answers a line, and what that requires.
+INDEX = {
+    "vllm==1.0": ("1.0", "hub\nRequires-Dist: models<5"),
+    "models<5": ("4.9", "hub<2"),
+    "hub==2.4": ("2.4", ""),
+    "hub<2": ("1.9", "rich"),
+    "rich==15": ("15", ""),
+}
+
+
 class Commands:
-    """In the place of pip: installs a vLLM that is made of its metadata, and fails where it is told to."""
+    """In the place of pip: installs metadata from `INDEX`, and fails where it is told to."""
 
     def __init__(self, failing: str = "") -> None:
-        self.failing, self.installs = failing, list[str]()
+        self.failing, self.installs = failing, list[list[str]]()
 
     def __call__(self, log: Path, lock: IO[str], *words: str) -> int:
         log.open("a").write("its last words\n")
+        if self.failing in words:
+            return 1
         if "venv" in words:
-            packages = Path(words[-1], "lib", "python3", "site-packages", "vllm-1.0.dist-info")
-            packages.mkdir(parents=True)
-            (packages / "METADATA").write_text("Name: vllm\nVersion: 1.0\nRequires-Dist: numpy<2\n")
-        if words[-2] == "-r":
-            self.installs += Path(words[-1]).read_text().split()
-        return 1 if self.failing in words else 0
+            (Path(words[-1]) / "lib" / "python3" / "site-packages").mkdir(parents=True)
+        elif "pip" in words:
+            lines = Path(words[-1]).read_text().split() if words[-2] == "-r" else [words[-1]]
+            self.installs.append(lines)
+            for line in lines:
+                install(Path(words[0]).parents[1] / "lib" / "python3" / "site-packages", line)
+        return 0
+
+
+def install(packages: Path, line: str) -> None:
+    """Write the metadata of what answers a line."""
+    name, (version, requires) = re.split("[=<]", line)[0], INDEX[line]
+    for old in packages.glob(f"{name}-*"):
+        shutil.rmtree(old)
+    info = packages / f"{name}-{version}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(
+        f"Name: {name}\nVersion: {version}\n" + (f"Requires-Dist: {requires}\n" if requires else "")
+    )
 
 
 def build_with(commands: Commands, folder: Path, monkeypatch: pytest.MonkeyPatch, own: Sequence[str] = ()) -> None:
@@ -52,13 +79,17 @@ def build_with(commands: Commands, folder: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(building, "_own_requires", lambda name: list(own))
     monkeypatch.setattr(building.shutil, "which", lambda name: None)
     with locked(folder.parent) as lock:
-        build(folder, "vllm==1.0", "vllm", {"numpy": "2.1", "rich": "15"}, lock)
+        build(folder, "vllm==1.0", "vllm", {"models": "5.1", "hub": "2.4", "rich": "15"}, lock)
 
 
 def test_a_build_takes_its_name_once_it_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     commands = Commands()
     build_with(commands, tmp_path / "vllm-1.0", monkeypatch)
-    assert commands.installs == ["numpy<2", "rich==15"]
+    assert commands.installs == [
+        ["vllm==1.0"],
+        ["models<5", "hub==2.4", "rich==15"],
+        ["hub<2"],  # which the other version of `models` requires
+    ]
     assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "vllm-1.0", "vllm-1.0.log"]
 
 
