@@ -17,15 +17,16 @@ from offline.page.summary import effect, summary
 from tests.chromium import chromium
 from tests.needs import needs_chromium
 from tests.offline.reports import SPEC, a_report
+from tests.offline.test_budgets import recorded
 
 EVIL = "<script>document.title = 'stolen'</script>"
-CHARTS = ("throughput", "heat-map", "latency", "ttft", "tpot", "cold-warm", "startup", "memory")
+CHARTS = ("throughput", "heat-map", "latency", "ttft", "tpot", "cold-warm", "startup", "memory", "budgets")
 
 
 @needs_chromium
 @pytest.mark.browser
 def test_the_page_in_a_browser(tmp_path: Path) -> None:
-    write(tmp_path, a_report(model=EVIL, refusal=EVIL))
+    write(tmp_path, a_report(model=EVIL, refusal=EVIL, extra=recorded()))
     asyncio.run(_visit(tmp_path / "report.html"))
 
 
