@@ -80,9 +80,10 @@ def _reason(grid: Sequence[Arm], traced: Sequence[TracedRecord], row: Difference
 
 def _pairs(grid: Sequence[Arm], traced: Sequence[TracedRecord], row: Difference, part: str) -> Iterator[Pair]:
     """Budgets of the starts of every two arms that differ in nothing but the row's axis, over the cells it is about."""
+    having = [arm for arm in grid if any(holds(row.cell, vars(cell)) for cell in arm.cells)]  # warm cells: where cached
     arms = [
         (before, after)
-        for before, after in itertools.permutations(grid, 2)
+        for before, after in itertools.permutations(having, 2)
         if varied([before.levels, after.levels]) == [row.axis]
         and (str(before.levels[row.axis]), str(after.levels[row.axis])) == (row.from_, row.to)
         and holds(row.cell, before.levels)

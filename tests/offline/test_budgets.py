@@ -61,6 +61,11 @@ def test_the_stage_that_makes_an_arm_slower_is_named_and_no_other() -> None:
     assert told([reason]) == [sentence]
 
 
+def test_warm_cells_are_compared_in_the_arms_that_have_them() -> None:
+    (reason,) = reasons(GRID, recorded(slow_schedule=3), [replace(ROW, cell="cache_state=warm")])
+    assert [change.stage for change in reason.changed] == ["schedule"]
+
+
 def test_where_nothing_changed_no_stage_is_named() -> None:
     (reason,) = reasons(GRID, recorded(), [replace(ROW, verdict="no difference seen")])
     assert reason.changed == [] and "of no stage it can be told that it changed" in reason.sentence
