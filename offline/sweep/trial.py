@@ -18,7 +18,7 @@ from probes.errors import EnginescopeError
 from probes.jsonform import read_record
 from probes.processes.dialogue import Message
 from probes.processes.engine import EngineFailed, EngineProcess
-from tracing.breakdown.window import window_times
+from tracing.breakdown.requests.window import window_times
 
 WARM_UP_S = 3.0
 WARM_UP_ROUNDS = 10

@@ -8,7 +8,7 @@ import pytest
 
 from tests.tracing.stories import batch, stream
 from tests.tracing.traces import TraceWriter
-from tracing.breakdown.window import StepTimes, WindowTimes, window_times
+from tracing.breakdown.requests.window import StepTimes, WindowTimes, window_times
 
 NS = [1000 * (place + 1) for place in range(40)]
 
