@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
 
 from enginescope_plugin import TRACE
+from probes.errors import EnginescopeError
 from tracing.events.standing import PAUSED, RECORDING, SWITCH, SWITCH_BYTES
 from tracing.record import trace
 from tracing.record.command import Watchers
@@ -24,10 +25,12 @@ class SwitchedTrace:
     """
 
     def __init__(self, folder: Path, command: str) -> None:
-        self.folder, self.command = folder, command
-        folder.mkdir(parents=True)
-        self._switch = folder / SWITCH
-        self._switch.write_bytes(SWITCH_BYTES.pack(PAUSED, 0))
+        self.folder, self.command, self._switch = folder, command, folder / SWITCH
+        try:
+            folder.mkdir(parents=True)
+            self._switch.write_bytes(SWITCH_BYTES.pack(PAUSED, 0))
+        except OSError as error:
+            raise EnginescopeError(f"cannot make the trace folder {folder}: {error.strerror}") from None
         self._begun = trace.begin(folder, command, Watchers(nvtx=False, nsys=False, py_spy=0))
 
     @property
@@ -52,11 +55,15 @@ class SwitchedTrace:
 
         What a span costs is measured, which takes a second, unless there is a hurry.
         """
-        self._switch.unlink()
+        self._switch.unlink(missing_ok=True)
         if is_empty(self.folder):
             discard(self.folder)
-        else:
+            return
+        try:
             problems = missing(self.folder, [self.command])
+        except EnginescopeError as unreadable:
+            problems = [str(unreadable)]
+        with suppress(EnginescopeError) if kind else nullcontext():  # what ended the engine is what a user must hear
             trace.end(self.folder, self._begun, 0, problems, measures_cost=kind is None)
 
     def _turn(self, state: int) -> None:
