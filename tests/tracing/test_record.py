@@ -14,10 +14,13 @@ from pathlib import Path
 import pytest
 
 from probes.programs import program
+from tests.tracing.stories import stream
 from tests.tracing.traces import TraceWriter
 from tracing.breakdown.findings import one_line
+from tracing.breakdown.problems import empty_files
 from tracing.record import watched
 from tracing.record.summary import summary
+from tracing.timeline import read
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -95,7 +98,17 @@ def test_a_process_killed_at_birth_is_no_traceback(tmp_path: Path) -> None:
     (tmp_path / "events-1.bin").touch()
     command = [sys.executable, "-m", "tracing.review", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
-    assert "Traceback" not in done.stderr and "process 1 said nothing of itself" in done.stdout + done.stderr
+    lines = done.stdout.splitlines()
+    assert "Traceback" not in done.stderr and "process 1 said nothing of itself" in lines
+    assert "events-1.bin is empty: what its process did is not known" in lines
+    assert any(line.startswith("no request was seen; 0 spans") for line in lines)
+
+
+def test_a_lost_file_of_a_known_process_is_named(tmp_path: Path) -> None:
+    stream(tmp_path, [5] * 40)
+    (tmp_path / "events-10.bin").write_bytes(b"")
+    timeline = read(tmp_path)
+    assert empty_files(timeline) == ["events-10.bin is empty: what the front end did is not known"]
 
 
 @pytest.mark.parametrize(

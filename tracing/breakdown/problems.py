@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from tracing.breakdown.requests.hops import impossible
+from tracing.events.processfile import pid_of
 from tracing.events.tracefile import RUNNING, read_trace
 from tracing.timeline.requests import NO_END, NO_START, Flow
 from tracing.timeline.spans import Timeline
@@ -23,6 +24,7 @@ def problems(timeline: Timeline, flows: list[Flow], hops: pd.DataFrame) -> list[
     if timeline.torn:
         lines.append(f"{timeline.torn} records were being written when their process died")
     lines += [f"process {p['pid']} said nothing of itself" for p in timeline.processes if p.get("incomplete")]
+    lines += empty_files(timeline)
     if trace and trace.state == RUNNING:
         lines.append("the recording did not end: the recorder still runs, or was killed")
     lines += clocks(timeline)
@@ -54,6 +56,14 @@ def _oldest(timeline: Timeline, early: list[Flow]) -> str:
 
 def _requests(count: int) -> str:
     return f"{count} request" if count == 1 else f"{count} requests"
+
+
+def empty_files(timeline: Timeline) -> list[str]:
+    """A line for each process whose file holds not even its head: a full disk, or a copy that was cut."""
+    empty = [path for path in sorted(timeline.folder.glob("events-*.bin")) if not path.stat().st_size]
+    roles = {process["pid"]: process["serves"] for process in timeline.processes}
+    of = {path.name: "".join(f" the {role}" for role in roles.get(pid_of(path), [])[:1]) for path in empty}
+    return [f"{name} is empty: what{of[name] or ' its process'} did is not known" for name in of]
 
 
 def clocks(timeline: Timeline) -> list[str]:

@@ -71,10 +71,13 @@ def headline(review: Review) -> str:
     requests, cost = review.requests, review.cost
     states = ", ".join(f"{count} {state}" for state, count in requests.states.items())
     per_span = f"{cost.ns_per_span} ns a span" if cost.ns_per_span else "cost not measured"
-    return (
+    whole = (
         f"{requests.whole} of {requests.total} requests whole ({states}); unexplained "
         f"{percent(review.unexplained_share_median)} at the median, "
-        f"{us(review.unexplained_ns_per_token_median)} an output token; "
+        f"{us(review.unexplained_ns_per_token_median)} an output token"
+    )
+    return (
+        f"{whole if requests.total else 'no request was seen'}; "
         f"{cost.spans:,} spans, {review.dropped_spans} dropped, {per_span}, "
         f"{percent(cost.share)} of the busiest thread (an estimate)"
     )
