@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import re
 import subprocess
 import sys
@@ -97,6 +98,17 @@ def look_into(python: str, folder: str = "") -> Environment:
         versions={"python": answer["python"], **dict(sorted(versions.items()))},
         folder=tilde(folder),
     )
+
+
+def refuse_unrecorded(environments: Mapping[str, Environment]) -> None:
+    """Refuse to record engines of another Python than the one that our recorder, which is compiled, was built for."""
+    ours = platform.python_version().split(".")[:2]
+    for label, each in environments.items():
+        if each.version("python").split(".")[:2] != ours:
+            raise usage_error(
+                f"--trace: the recorder was built for Python {'.'.join(ours)}, and the environment {label} has "
+                f"{each.version('python')}: leave --trace out, or run the sweep from a Python of that version"
+            )
 
 
 def environment_changes(before: Mapping[str, Environment]) -> list[str]:

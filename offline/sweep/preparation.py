@@ -15,7 +15,7 @@ from typing import Any
 
 from offline.engine.reference import time_kernels
 from offline.environments.environment import Environment
-from offline.environments.finding import environment_changes, environments
+from offline.environments.finding import environment_changes, environments, refuse_unrecorded
 from offline.environments.packages import python_in
 from offline.records.run import PlannedArm, RunRecord, new_id, now, read_run
 from offline.records.runfolder import RunFolder, newest_unfinished
@@ -50,6 +50,8 @@ def new_run(args: argparse.Namespace, spec_values: SpecValues) -> PreparedRun | 
     """Show the plan, ask where it takes long, and make the folder; None where only the plan was wanted."""
     spec = Spec.from_dict(spec_values)
     every = environments(spec.vllm)
+    if spec.trace:
+        refuse_unrecorded(every)
     spec = replace(spec, vllm=tuple(every))
     models, machine = find_models(spec.model, spec.load_format, spec.cards), fingerprint(engine_platform())
     slow = slowness(time_kernels())

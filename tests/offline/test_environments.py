@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import platform
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from offline.environments.environment import Environment, differing_sentences, fact_rows
-from offline.environments.finding import choice, environment_changes, environments, look_into
+from offline.environments.finding import choice, environment_changes, environments, look_into, refuse_unrecorded
 from offline.environments.look import NEEDED
 from offline.environments.packages import lay_out
 from probes.errors import EnginescopeError
@@ -110,6 +111,12 @@ def test_packages_that_differ_are_named() -> None:
         "torch": ["2.13", "2.13"],
         "transformers": ["5.17.0", "5.19.0"],
     }
+
+
+def test_engines_of_another_python_are_not_recorded() -> None:
+    refuse_unrecorded({"1.0": replace(NEW, versions={"python": platform.python_version()})})
+    with pytest.raises(EnginescopeError, match=r"and the environment 1\.0 has 3\.9\.1: leave --trace out"):
+        refuse_unrecorded({"1.0": replace(NEW, versions={"python": "3.9.1"})})
 
 
 def test_another_interpreter_finds_our_packages_and_the_plugin_and_nothing_else(tmp_path: Path) -> None:
