@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.offline.test_cells import started, trial
 
 from offline.page.cards import card_rows, has_cards, uneven
 from offline.records.lines import DeviceUse, EnginePhase, StartRecord
@@ -19,7 +20,6 @@ from offline.table.cards import CardColumns, card_columns
 from probes.errors import EnginescopeError
 from probes.machine import fingerprint
 from tests.offline.reports import a_report
-from tests.offline.test_cells import started, trial
 
 GIB = 1 << 30
 MACHINE = replace(fingerprint(), gpus=(), platform="cpu", cpu_flags=("avx2",))
