@@ -67,19 +67,20 @@ def doing(role: str, before: ThreadStack | None, after: ThreadStack) -> Doing:
     """What a thread of a process of this role does; `before` is the same thread at an earlier look, if any."""
     stack = after.python
     if not stack:
-        return Doing(HangCause.UNKNOWN, None, None, "has no frame of Python", certain=False)
+        return _native(after) or Doing(HangCause.UNKNOWN, None, None, "has no frame of Python: it starts, or ends")
     awaited = frames.awaited_by(stack, role)
     if awaited and not frames.innermost_of(stack, frames.COLLECTIVES):
         return Doing(None, *awaited, f"waits for {awaited[0].what}")
-    return _native(after, stack) or _known(stack) or _by_line(stack, after) or _by_activity(before, after)
+    return _native(after) or _known(stack) or _by_line(stack, after) or _by_activity(before, after)
 
 
-def _native(thread: ThreadStack, stack: Stack) -> Doing | None:
+def _native(thread: ThreadStack) -> Doing | None:
     """By the innermost function of C that is known."""
+    last = thread.python[-1] if thread.python else None
     for frame in reversed(thread.native):
         if (kind := frames.native_kind(frame)) in NATIVE_CAUSES:
             cause, text = NATIVE_CAUSES[kind]
-            return Doing(cause, None, stack[-1], f"{text} ({frame.name})")
+            return Doing(cause, None, last, f"{text} ({frame.name})")
     return None
 
 

@@ -14,12 +14,19 @@ from tracing.hang import frames
 from tracing.hang.doing import HangCause, doing
 from tracing.hang.dump import ThreadStack
 from tracing.hang.explanation import Explanation, HangAnswer
-from tracing.hang.situation import IN_KERNEL, STOPPED, TRACED, ZOMBIE, MemberProcess, Situation
+from tracing.hang.situation import IN_KERNEL, RUNNING, STOPPED, TRACED, ZOMBIE, MemberProcess, Situation
 from tracing.pyspy import waitingframes
 from tracing.pyspy.attribution import site_of, stage_of
 
 SCHEMA = 1
-STATES = {"R": "runs", "S": "sleeps", IN_KERNEL: "in the kernel", STOPPED: "stopped", TRACED: "traced", ZOMBIE: "ended"}
+STATES = {
+    RUNNING: "runs",
+    "S": "sleeps",
+    IN_KERNEL: "in the kernel",
+    STOPPED: "stopped",
+    TRACED: "traced",
+    ZOMBIE: "ended",
+}
 NO_HANG = (HangCause.IDLE, HangCause.SLOW, HangCause.CLIENT)
 
 
@@ -150,9 +157,9 @@ def _state(process: MemberProcess) -> str:
 def _folded(process: MemberProcess, thread: ThreadStack) -> Markup:
     stack = thread.python
     site = site_of(stack, process.role)
-    now = doing(process.role, process.earlier(thread), thread).text if stack else "no frame of Python"
+    now = doing(process.role, process.earlier(thread), thread).text
     state = waitingframes.state(stack) if stack else ""
     now += f" ({state})" if state and state not in now else ""
     heading = f"{thread.name or thread.number}: {stage_of(site, process.role) if site else 'no stage'}; {now}"
-    shown = "\n".join(escape(str(frame)) for frame in reversed(stack))
+    shown = "\n".join(escape(str(frame)) for frame in reversed(stack or thread.stack))
     return Markup("<details><summary>{}</summary><pre>{}</pre></details>").format(heading, Markup(shown))

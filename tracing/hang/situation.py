@@ -12,7 +12,7 @@ from tracing.hang.texts.dumptext import Reading
 from tracing.hang.texts.enginelog import Notice
 from tracing.pyspy import waitingframes
 
-STOPPED, TRACED, ZOMBIE, IN_KERNEL = "T", "t", "Z", "D"  # states of a process in /proc
+STOPPED, TRACED, ZOMBIE, IN_KERNEL, RUNNING = "T", "t", "Z", "D", "R"  # states of a process in /proc
 TITLES = (  # what vLLM calls its processes, in titles and before the lines of its log
     (re.compile(r"EngineCore", re.I), frames.CORE),
     (re.compile(r"Worker", re.I), frames.WORKER),

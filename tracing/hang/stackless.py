@@ -5,10 +5,10 @@ from __future__ import annotations
 from tracing.hang import frames
 from tracing.hang.doing import HangCause
 from tracing.hang.explanation import BUSY_PERCENT, ENGINE, LOOK_INSIDE, Explanation, Link, waiters
-from tracing.hang.situation import IN_KERNEL, Situation
+from tracing.hang.situation import IN_KERNEL, RUNNING, Situation
 from tracing.hang.texts import enginelog
 
-BUSY_SHARE = 0.1  # of a CPU: on a busy machine what works gets little of one, and what waits uses next to none
+BUSY_SHARE = 0.1  # of a CPU: what waits uses next to none; what runs on a busy machine may get no more
 WITH_STACKS = "stacks, which need the right to trace"
 THROUGH_WORKER = (
     Link(frames.FRONT_END, frames.CORE, "outputs", None),
@@ -27,9 +27,9 @@ def by_state(situation: Situation) -> Explanation | None:
         if state.letter == IN_KERNEL:
             text, chain = f"is in the kernel ({state.waits_in or 'uninterruptible'})", waiters(situation, process)
             return Explanation.single(HangCause.IO, process.label, text, apart=WITH_STACKS, chain=chain)
-    process, state = max(known, key=lambda each: each[1].cpu_s or 0.0)
+    process, state = max(known, key=lambda each: (each[1].letter == RUNNING, each[1].cpu_s or 0.0))
     share = (state.cpu_s or 0.0) / situation.between_s if situation.between_s else 0.0
-    if share < BUSY_SHARE:
+    if share < BUSY_SHARE and state.letter != RUNNING:
         return _at_rest(situation)
     text, chain = f"uses {share:.0%} of a CPU; in which function is not known", waiters(situation, process)
     return Explanation.single(HangCause.UNKNOWN, process.label, text, apart=WITH_STACKS, chain=chain)

@@ -23,7 +23,7 @@ from probes.processes.enginegroup import Member
 from tests.tracing.traces import TraceWriter
 from tracing.events import layout
 from tracing.hang.chain import explain
-from tracing.hang.doing import HangCause
+from tracing.hang.doing import HangCause, doing
 from tracing.hang.live import counting, lastspans, look, procfs, stacks
 from tracing.hang.live.lastspans import LastSteps, Recorded, recorded
 from tracing.hang.situation import Counters, MemberProcess, ProcessState, UnreadAnswer
@@ -84,6 +84,18 @@ def test_a_situation_of_one_process(process: subprocess.Popen[str]) -> None:
     [answer] = explain(engine).answers
     assert (answer.cause, answer.process) == (HangCause.PYTHON, f"worker Worker_TP0 ({process.pid})")
     assert answer.text.startswith("sleeps in search, for ")
+
+
+def test_of_a_process_without_a_frame_of_python_the_functions_of_c_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Python ends it collects garbage, and nothing is on its stack any more."""
+
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        frame = "    gc_collect_main (libpython3.11.so.1.0)\n" if "--native" in command else ""
+        return subprocess.CompletedProcess(command, 0, f"Process 7: python\n\nThread 7 (active+gil)\n{frame}", "")
+
+    monkeypatch.setattr(stacks.subprocess, "run", run)
+    now = doing("front end", None, stacks.dumped(7, "").main)
+    assert (now.cause, now.text) == (HangCause.COLLECTION, "collects garbage (gc_collect_main)")
 
 
 def test_a_process_that_cannot_be_looked_into_is_a_problem() -> None:

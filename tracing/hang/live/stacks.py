@@ -25,7 +25,10 @@ def dumped(pid: int, title: str, stopped: bool = False, native: bool = False) ->
         raise EnginescopeError(f"py-spy got no stack of process {pid} within {LIMIT_S:.0f} s") from None
     if process.returncode:
         raise EnginescopeError(refusal(process.stderr, pid))
-    dumps = read_text(process.stdout, f"process {pid}").dumps
-    if not dumps:
-        raise EnginescopeError(f"py-spy found no thread of Python in process {pid}")
-    return ProcessDump(pid, title, dumps[0].threads, "py-spy")
+    try:
+        dump = read_text(process.stdout, f"process {pid}").dumps[0]
+    except EnginescopeError:
+        if not native:  # Python starts, or ends: C's functions are all that there is
+            return dumped(pid, title, stopped, native=True)
+        raise EnginescopeError(f"py-spy found no function in process {pid}") from None
+    return ProcessDump(pid, title, dump.threads, "py-spy")
