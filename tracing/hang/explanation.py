@@ -126,7 +126,7 @@ def answers_of(process: MemberProcess, now: Doing, situation: Situation) -> tupl
 
 def since_when(situation: Situation, process: MemberProcess) -> str:
     """For how long at least a process does what both looks met."""
-    return f", for {situation.between_s:.0f} s or more" if situation.between_s and process.before else ""
+    return f", for {round(situation.between_s, 1):g} s or more" if situation.between_s and process.before else ""
 
 
 def _held(process: MemberProcess, now: Doing) -> str:
