@@ -44,7 +44,15 @@ ESTIMATES = ("mbu", "mfu")
 IDENTITY = ("batch_size", "prefix_caching", "block_size", "cache_state", "input_len", "output_len", "shared_prefix_len")
 ARM_FACTS = (
     *("effective_block_size", "kv_blocks", "kv_tokens", "kv_cache_bytes", "weights_bytes", "rest_bytes", "rss_bytes"),
-    *("rss_by_process", "dtype", "attention_backend", "compilation_mode", "cudagraph_mode", "enforce_eager"),
+    *(
+        "rss_by_process",
+        "unbalanced",
+        "dtype",
+        "attention_backend",
+        "compilation_mode",
+        "cudagraph_mode",
+        "enforce_eager",
+    ),
     *("async_scheduling", "v2_model_runner", "start_method", "distributed_executor_backend", "max_num_batched_tokens"),
     *("max_num_seqs", "overridden", "starts", "started_together", "startup_s", "startup_import_s", "startup_spawn_s"),
     *("startup_load_weights_s", "startup_profile_kv_s", "startup_warm_up_s", "startup_rest_s", "startup_note"),

@@ -7,6 +7,7 @@ from typing import Any
 
 from offline.records.lines import EnginePhase, StartRecord
 from offline.records.resolved import Resolved
+from offline.records.workers import unbalanced, worker_memory
 from offline.spec.grid import Arm
 from probes.columns import column
 
@@ -24,6 +25,7 @@ class StartColumns:
     )
     rss_bytes: int = field(metadata=column("resident memory of all its processes", "bytes"))
     rss_by_process: str = field(metadata=column("the same by process"))
+    unbalanced: str = field(metadata=column("parts of memory in which its workers differ by more than a tenth"))
     started_together: int = field(metadata=column("engines that were being started at the same time"))
     startup_s: float = field(metadata=column("the whole start", "s", "ready_ns - import_start_ns"))
     startup_import_s: float = field(metadata=column("importing vLLM", "s", "engine_start_ns - import_start_ns"))
@@ -53,6 +55,7 @@ def start_columns(arm: Arm, start: StartRecord) -> StartColumns:
         rest_bytes=rss - (weights or 0) - (kv or 0) if in_host else None,
         rss_bytes=rss,
         rss_by_process=", ".join(f"{each.title} {each.rss_bytes / 2**20:.0f} MiB" for each in start.memory),
+        unbalanced="; ".join(unbalanced(worker_memory(start.phases, start.memory))),
         started_together=start.started_together,
         **startup(start),
     )
