@@ -71,6 +71,7 @@ def measure(args: argparse.Namespace) -> int:
     from offline.baseline.records import read_lines
     from offline.baseline.report import write
     from offline.records.continuation import locked
+    from offline.records.runfolder import write_index
     from probes.processes.engine import EngineFailed
 
     prepared = new_run(args) if args.resume is None else resumed_run(args.resume, args.out)
@@ -89,6 +90,7 @@ def measure(args: argparse.Namespace) -> int:
         run = replace(run, state=state, reason=reason)
         print("\n".join(write(path, run, read_lines(path / LINES))))
         write_run(path, run)  # last: a run without its tables is continued
+    write_index(path.resolve().parents[2])
     print(f"Wrote {path}")
     return code
 

@@ -148,6 +148,7 @@ def measure(args: argparse.Namespace) -> int:
     from offline.load.progress import LoadProgress
     from offline.load.runner import LoadRunner
     from offline.records.run import now
+    from offline.records.runfolder import write_index
     from offline.spec.plan import minutes
     from offline.traffic.report import write
     from offline.variants.resolution import resolution_notes
@@ -174,6 +175,7 @@ def measure(args: argparse.Namespace) -> int:
     lines = write(folder.path, run)
     folder.write_run(run)  # last: a run without its tables is continued
     folder.close()
+    write_index(folder.path.resolve().parents[2])
     print(*lines, f"Wrote {folder.path}", sep="\n")
     return code
 

@@ -169,13 +169,23 @@ def write_index(out: Path) -> None:
     for file in sorted(out.glob("*/*/*/run.json"), key=lambda p: p.parent.name, reverse=True):
         name = file.parent.relative_to(out)
         try:
-            run = read_run(file.parent)
+            facts = _index_facts(file.parent)
         except EnginescopeError as error:
             unread.append(f"- `{name}`: {str(error).removeprefix(str(file.parent)).lstrip(' /')}")
             continue
-        command = run.command_line.replace("|", "\\|")
-        cells = [f"[{name}]({name}/table.md)", run.state, str(run.machine.vllm), run.machine.cpu_model]
-        lines.append(f"| {' | '.join(cells)} | `{command}` |")
+        *cells, command = (fact.replace("|", "\\|") for fact in facts)
+        lines.append(f"| [{name}]({name}/table.md) | {' | '.join(cells)} | `{command}` |")
     if unread:
         lines += ["", f"Left out, {len(unread)} that this version does not read:", "", *unread]
     write_whole(out / "README.md", "\n".join(lines) + "\n")
+
+
+def _index_facts(folder: Path) -> tuple[str, str, str, str]:
+    """State, vLLM, machine and command of a run, of a sweep or of another command, whose own modules read the rest."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        values = json.loads((folder / "run.json").read_text())
+        if "kind" in values:  # a sweep has none
+            machine = values["machine"]
+            return values["state"], str(machine["vllm"]), str(machine["cpu_model"]), values["command_line"]
+    run = read_run(folder)
+    return run.state, str(run.machine.vllm), run.machine.cpu_model, run.command_line

@@ -23,6 +23,7 @@ from probes.errors import EnginescopeError
 from probes.machine import Gpu
 from tests.offline.armrecords import RESOLVED
 from tests.offline.runs import MACHINE, RUN, a_run
+from tests.offline.traffic.loadruns import a_load_run
 
 RECORDS: list[Record] = [
     StopRecord("a1", 1, "refused", "ValueError: tab\tµ\n"),
@@ -208,6 +209,7 @@ def test_the_index_lists_runs_newest_first(tmp_path: Path) -> None:
     on_disk(tmp_path, "a/quick/20250102-000000-bbbbbb", a_run(command_line="python x", state="interrupted"))
     other = "m/default/20250103-000000-cccccc"
     on_disk(tmp_path, other, complete, schema=99)
+    load = a_load_run(tmp_path, rates=(0.5,), requests=20, starts=1).relative_to(tmp_path)  # the newest of all
     write_index(tmp_path)
     first, second = "a/quick/20250102-000000-bbbbbb", "m/default/20250101-000000-aaaaaa"
     assert (tmp_path / "README.md").read_text().splitlines() == [
@@ -215,6 +217,7 @@ def test_the_index_lists_runs_newest_first(tmp_path: Path) -> None:
         "",
         "| run | state | vLLM | machine | command |",
         "|---|---|---|---|---|",
+        f"| [{load}]({load}/table.md) | complete | 0.32.0 | EPYC | `python -m offline.load` |",
         f"| [{first}]({first}/table.md) | interrupted | 0.32.0 | EPYC | `python x` |",
         f"| [{second}]({second}/table.md) | complete | 0.32.0 | EPYC | `python -m offline.sweep \\| tee` |",
         "",
