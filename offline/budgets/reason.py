@@ -17,7 +17,7 @@ from offline.records.traced import TracedRecord
 from offline.spec.grid import Arm, Cell
 from probes.console import us
 from tracing.breakdown.changes import Budget, Pair, StageChange, stage_changes
-from tracing.breakdown.windowtimes import WindowTimes
+from tracing.breakdown.requests.windowtimes import WindowTimes
 
 NAMED = 3  # stages of a sentence
 PARTS: dict[str, Callable[[WindowTimes], Budget]] = {

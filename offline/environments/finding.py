@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import platform
@@ -122,7 +123,7 @@ def environment_changes(before: Mapping[str, Environment]) -> list[str]:
 
 
 def _answer(python: str, folder: str) -> dict[str, Any]:
-    words = [python, "-P", look.__file__]
+    words = [python, "-P", "-c", f"{inspect.getsource(look)}\nsay()\n"]
     variables = {**os.environ, "PYTHONPATH": python_path(folder)}
     try:
         result = subprocess.run(words, capture_output=True, text=True, timeout=LOOK_LIMIT_S, env=variables)

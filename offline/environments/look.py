@@ -1,4 +1,4 @@
-"""What an interpreter has, printed as JSON by that interpreter itself: with the standard library only."""
+"""What an interpreter has, printed as JSON by that interpreter itself, which gets this text: standard library only."""
 
 from __future__ import annotations
 
@@ -30,5 +30,6 @@ def look() -> dict[str, object]:
     }
 
 
-if __name__ == "__main__":
+def say() -> None:
+    """Print it."""
     print(json.dumps(look()))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from probes.columns import column
-from tracing.breakdown.windowtimes import WindowTimes
+from tracing.breakdown.requests.windowtimes import WindowTimes
 
 
 @dataclass(frozen=True)

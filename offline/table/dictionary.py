@@ -22,7 +22,7 @@ from offline.table.cells import CellColumns, CheckColumns, StatusColumns
 from offline.table.figures import TrialFigures
 from offline.table.starts import StartColumns
 from probes.columns import dictionary, markdown
-from tracing.breakdown.windowtimes import StepTimes, WindowTimes
+from tracing.breakdown.requests.windowtimes import StepTimes, WindowTimes
 
 TABLE = {
     "What a cell is": CellColumns,

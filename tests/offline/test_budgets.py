@@ -18,7 +18,7 @@ from offline.spec.grid import Arm, Cell, arms
 from offline.spec.spec import Spec
 from offline.table.statistics import Figure
 from tests.offline.reports import SPEC, a_report
-from tracing.breakdown.windowtimes import StepTimes, WindowTimes
+from tracing.breakdown.requests.windowtimes import StepTimes, WindowTimes
 
 MS = 1_000_000
 GRID = arms(SPEC, {})

@@ -8,7 +8,8 @@ import pytest
 
 from tests.tracing.stories import batch, stream
 from tests.tracing.traces import TraceWriter
-from tracing.breakdown.requests.window import StepTimes, WindowTimes, window_times
+from tracing.breakdown.requests.window import window_times
+from tracing.breakdown.requests.windowtimes import StepTimes, WindowTimes
 
 NS = [1000 * (place + 1) for place in range(40)]
 

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from probes.console import us
-from tracing.breakdown.windowtimes import Budget
+from tracing.breakdown.requests.windowtimes import Budget
 
 Pair = tuple[Sequence[Budget], Sequence[Budget]]
 ERROR = 0.05

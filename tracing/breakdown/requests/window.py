@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tracing import timeline as tracefolder
 from tracing.breakdown.requests.budget import budgets
-from tracing.breakdown.windowtimes import StepTimes, WindowTimes
+from tracing.breakdown.requests.windowtimes import StepTimes, WindowTimes
 from tracing.timeline.index import Index
 from tracing.timeline.requests import flows
 from tracing.timeline.spans import Timeline
