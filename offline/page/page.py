@@ -32,7 +32,7 @@ STYLE = """
 th button { font: inherit; color: inherit; background: none; border: 0; padding: 0; cursor: pointer; }
 th[aria-sort=ascending] button::after { content: " ▲"; } th[aria-sort=descending] button::after { content: " ▼"; }
 th button:focus-visible { outline: 2px solid var(--bar); } td.differs { background: #e0a03033; }
-li, h3 { max-width: 85ch; } details pre { overflow-x: auto; } input { font: inherit; }
+li, h3 { max-width: 85ch; } details pre { overflow-x: auto; font-size: 0.72em; } input { font: inherit; }
 .plotly-graph-div { max-width: 100%; overflow: hidden; }
 @media print { .modebar, input { display: none !important; } h2 { break-after: avoid; } }
 """
