@@ -13,6 +13,7 @@ from collections.abc import Set
 from pathlib import Path
 
 from probes.checkpoint import DISTRIBUTION, GGUF_SHA256, MANIFEST, NAME
+from probes.devices.device import MEMORY_NOT_TOLD
 from probes.doctor.surroundings import Finding, Surroundings
 from probes.privacy.home import tilde
 
@@ -126,7 +127,7 @@ def gpus(at: Surroundings) -> Finding:
         return Finding("GPU", "note", f"{len(at.gpus)}, all hidden" if at.gpus else "none whose driver answers")
     kinds = Counter((gpu.name, gpu.memory_bytes, gpu.driver) for gpu in shown)
     rows = [
-        f"{count} x {name}, {_gib(memory) if memory else 'memory unknown'}, driver {driver or 'unknown'}"
+        f"{count} x {name}, {_gib(memory) if memory else MEMORY_NOT_TOLD}, driver {driver or 'unknown'}"
         for (name, memory, driver), count in kinds.items()
     ]
     hidden = len(at.gpus) - len(shown)

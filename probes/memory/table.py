@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Sequence
 
-from probes.devices.device import Device, DeviceReading, balance
+from probes.devices.device import MEMORY_NOT_TOLD, Device, DeviceReading, balance
 from probes.devices.sampling import activity_text
 from probes.memory.account import Memory
 from probes.memory.footprint import Footprint, summed
@@ -116,7 +116,7 @@ def device_line(device: Device) -> str:
     """Its memory, and the engine's share of it."""
     line = f"GPU {device.index}     {device.name}: "
     if device.used_bytes is None or device.total_bytes is None:
-        line += "memory not told (MIG, permissions, or it shares the host's)"
+        line += MEMORY_NOT_TOLD
     else:
         line += f"{gib(device.used_bytes)} of {gib(device.total_bytes)} used"
     own = f", {gib(device.engine_bytes)} of it this engine's" if device.engine_bytes is not None else ""

@@ -85,7 +85,11 @@ def test_a_control_group_allows_less(tmp_path: Path) -> None:
         (2 * H100, "ok", "2 x H100, 80.0 GiB, driver 580.0"),
         ((*H100, replace(H100[0], visible=False)), "ok", "1 x H100, 80.0 GiB, driver 580.0; 1 more hidden"),
         ((replace(H100[0], visible=False),), "note", "1, all hidden"),
-        ((replace(H100[0], memory_bytes=None),), "ok", "1 x H100, memory unknown, driver 580.0"),
+        (
+            (replace(H100[0], memory_bytes=None),),
+            "ok",
+            "1 x H100, memory not told (MIG, permissions, or it shares the host's), driver",
+        ),
     ],
 )
 def test_gpus(gpus: tuple[Gpu, ...], status: str, detail: str, tmp_path: Path) -> None:
