@@ -88,7 +88,7 @@ def test_a_control_group_allows_less(tmp_path: Path) -> None:
         (
             (replace(H100[0], memory_bytes=None),),
             "ok",
-            "1 x H100, memory not told (MIG, perm",
+            "1 x H100, memory not told (MIG, permissions, or it shares the host's), driver 580.0",
         ),
     ],
 )
