@@ -84,6 +84,16 @@ def test_samples_of_a_command_without_an_engine_are_kept_and_read_next(tmp_path:
     assert done.returncode == 1 and done.stderr.endswith(f"next: python -m tracing.pyspy {tmp_path / 't'}\n")
 
 
+def test_the_first_signal_after_the_command_loses_no_summary(capsys: pytest.CaptureFixture[str]) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with watched.patient():
+        signal.raise_signal(signal.SIGINT)  # as at the second Ctrl-C, after the command has ended
+        assert capsys.readouterr().err == "finishing the recording; once more leaves it unfinished\n"
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
 def test_a_disk_without_room_is_one_line(tmp_path: Path) -> None:
     """No file may grow at all: what a write then meets is what it meets on a full disk."""
     done = record(tmp_path / "t", "true", before=("prlimit", "--fsize=0"))

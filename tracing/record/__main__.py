@@ -133,16 +133,17 @@ def recorded(command: list[str], folder: Path, watchers: Watchers, partial: bool
     from tracing.record.command import run_watched
     from tracing.record.contention import sampled_contention
     from tracing.record.summary import summary
-    from tracing.record.watched import linger, missing
+    from tracing.record.watched import linger, missing, patient
 
     try:
         with sampled(folder, watchers.py_spy) if watchers.py_spy else contextlib.nullcontext():
             begun = trace.begin(folder, command_line(command), watchers)
             with sampled_contention(folder):
                 code = run_watched(command, folder, watchers)
-        left = linger(folder)
-        outlived = [f"still running: {', '.join(left)}: the recording did not end"] if left else []
-        problems = outlived + missing(folder, command) + (capture.finish(folder) if watchers.nsys else [])
+        with patient():
+            left = linger(folder)
+            outlived = [f"still running: {', '.join(left)}: the recording did not end"] if left else []
+            problems = outlived + missing(folder, command) + (capture.finish(folder) if watchers.nsys else [])
     except EnginescopeError:
         if not any(folder.glob("process-*.json")):  # the command could not be started: nothing of it stays
             discard(folder)
@@ -151,11 +152,12 @@ def recorded(command: list[str], folder: Path, watchers: Watchers, partial: bool
         if watchers.nsys:
             for line in redaction.redact(folder, secret_variables(os.environ), secret_words(command)):
                 print(line, file=sys.stderr)
-    if is_empty(folder, capture.empty_files(folder) if watchers.nsys else ()):
-        discard(folder)
-    else:
-        trace.end(folder, begun, code, problems)
-    return summary(folder, code, problems, partial)
+    with patient():
+        if is_empty(folder, capture.empty_files(folder) if watchers.nsys else ()):
+            discard(folder)
+        else:
+            trace.end(folder, begun, code, problems)
+        return summary(folder, code, problems, partial)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,25 @@ def linger(folder: Path) -> list[str]:
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def patient() -> Iterator[None]:
+    """The first SIGINT or SIGTERM keeps no recording from being finished and told; the second does."""
+
+    def restore() -> None:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+    def note(*_: object) -> None:
+        restore()
+        print("finishing the recording; once more leaves it unfinished", file=sys.stderr)
+
+    handlers = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        restore()
 
 
 def missing(folder: Path, command: list[str]) -> list[str]:
