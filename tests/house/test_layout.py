@@ -47,7 +47,7 @@ FLOORS = {
     "hang": READERS,
     "shapes": READERS | {"record"},
     "attach": READERS | {"record"},
-    "kept": READERS | {"attach", "hang"},
+    "kept": READERS | {"attach", "hang", "record"},
     "top": READERS | {"attach"},
     "otlp": READERS | {"attach", "kept"},
     "page": READERS,
