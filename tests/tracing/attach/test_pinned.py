@@ -50,7 +50,7 @@ def scheduler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scheduler:
 def test_who_has_run_for_long_is_written_down_until_it_ends(scheduler: Scheduler, tmp_path: Path) -> None:
     old, new = request("a request with a space", 70), request("new", 1)
     scheduler.add_request(old)
-    scheduler.add_request(new)
+    scheduler.add_request(request=new)
     wrappers.write()
     [(name, pin)] = pinned.read(tmp_path).items()
     assert (name, pin.prompt_tokens) == ("a request with a space", 22)

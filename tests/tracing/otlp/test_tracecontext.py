@@ -12,6 +12,7 @@ from opentelemetry.sdk.trace import TracerProvider
 
 from tests.tracing.eventrecords import numbers, texts, written
 from tracing.events.layout import TRACED
+from tracing.hooks import recorder
 from tracing.hooks.wrappers import coroutines, tracecontext
 from tracing.sites.engine import CODES, REQUEST_ID, REQUEST_SPAN
 
@@ -44,6 +45,13 @@ def test_the_header_of_a_call(file: Path) -> None:
     assert asyncio.run(call("a", {"Traceparent": HEADER})) == ["p"]
     assert asyncio.run(call("b", None)) == asyncio.run(call("c", {"tracestate": "x=1"})) == ["p"]
     assert noted(file) == [("a", HEADER, 0)]
+
+
+def test_headers_that_are_none_do_not_reach_the_engine(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    failures: list[BaseException] = []
+    monkeypatch.setattr(recorder, "fail", failures.append)
+    tracecontext.note_header("a", ["traceparent"])  # type: ignore[arg-type]
+    assert [type(each) for each in failures] == [AttributeError] and noted(file) == []
 
 
 def test_the_engines_own_span(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ def adding(original: Callable[..., Any]) -> Callable[..., Any]:
     """The wrapper of what takes a request into the scheduler: scheduler, request."""
 
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        safely(_begin, args[1])
+        safely(_begin, args, kwargs)
         return original(*args, **kwargs)
 
     return wrapper
@@ -33,20 +33,25 @@ def freeing(original: Callable[..., Any]) -> Callable[..., Any]:
     """The wrapper of what lets go of one."""
 
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        safely(_end, args[1])
+        safely(_end, args, kwargs)
         return original(*args, **kwargs)
 
     return wrapper
 
 
-def _begin(request: Any) -> None:
+def _request_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    return args[1] if len(args) > 1 else kwargs["request"]
+
+
+def _begin(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     """Its arrival, which the front end has by the wall clock, by ours."""
+    request = _request_of(args, kwargs)
     ago_ns = round((time.time() - request.arrival_time) * 1e9)
     _live.setdefault(request.request_id, PinnedRequest(_recorder.now() - ago_ns, request.num_prompt_tokens))
 
 
-def _end(request: Any) -> None:
-    _live.pop(request.request_id, None)
+def _end(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    _live.pop(_request_of(args, kwargs).request_id, None)
 
 
 def write() -> None:

@@ -13,9 +13,13 @@ from .guarded import safely
 
 def note_header(request: str | None, headers: Mapping[str, str]) -> None:
     """Write down the header of a request; one of another case is the same header."""
-    parent = next((text for name, text in headers.items() if name.lower() == "traceparent"), None)
-    if request and parent and _recorder.writing():
-        safely(_recorder.numbers, TRACED, (request, parent, 0))
+    if request and _recorder.writing():
+        safely(_note_header, request, headers)
+
+
+def _note_header(request: str, headers: Mapping[str, str]) -> None:
+    if parent := next((text for name, text in headers.items() if name.lower() == "traceparent"), None):
+        _recorder.numbers(TRACED, (request, parent, 0))
 
 
 def watched(original: Callable[..., Any]) -> Callable[..., Any]:
