@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from offline.engine.threads import shared_threads
 from offline.load.arrivals import RECORDED
 from offline.load.folder import LoadFolder, LoadRun, newest_unfinished, read_load_run
 from offline.load.plans import as_recorded, as_replayed, fitting, longest_searched, made, replayed, schedule_head
@@ -154,6 +155,9 @@ def notes(variants: list[Variant], knee: bool) -> Iterator[str]:
         yield "how long the search takes is not known beforehand and not in the estimate: --budget bounds it"
     for one, other in alike(asked):
         yield f"{one} and {other} ask for the same settings"
+    for variant in variants:
+        if not variant.serve and shared_threads(variant.settings):
+            yield f"{variant.name}: its workers share the cores of one NUMA node, unbound"
 
 
 def refuse_over_budget(spec: LoadSpec, variants: list[Variant]) -> None:

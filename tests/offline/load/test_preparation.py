@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from offline.load import preparation
-from offline.load.preparation import PreparedLoad, new_run
+from offline.load.preparation import PreparedLoad, new_run, notes
 from offline.load.schedule import Schedule, read_schedule, schedule_name
 from offline.load.spec import LoadSpec
+from offline.variants.variant import Variant
 from offline.workload.items import Item
 from offline.workload.source import WorkloadSource, write_items
 from probes.checkpoint import two_layer_model
@@ -121,3 +122,9 @@ def test_a_server_without_room_for_the_longest_request_is_refused(
     monkeypatch.setattr(preparation, "first_model", lambda *_: ("m", 256))
     with pytest.raises(EnginescopeError, match="m there holds 256 tokens a request, and the longest has 600"):
         room(tmp_path, rates=(10.0,), seed=9, base_url="http://127.0.0.1:9")
+
+
+def test_workers_that_share_a_node_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preparation, "shared_threads", lambda settings: settings)
+    variants = [Variant("one"), Variant("two", settings={"tensor_parallel_size": 2})]
+    assert list(notes(variants, knee=False)) == ["two: its workers share the cores of one NUMA node, unbound"]
