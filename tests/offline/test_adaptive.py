@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import io
+import math
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from rich.console import Console
 
 from offline.differences.effort import Spread
+from offline.records.lines import record_of
 from offline.records.runfolder import RunFolder
 from offline.spec.effort import Effort
 from offline.spec.grid import Arm, Trial, arms
@@ -25,6 +29,7 @@ from offline.sweep.group import Group, LiveEngine
 from offline.sweep.progress import SweepProgress
 from offline.sweep.runner import Runner
 from tests.offline.runs import a_run
+from tests.offline.test_cells import trial
 
 SPEC = Spec(batch_size=(1,), block_size=(32, 64), prefix_caching=("off",), input_len=(8,), output_len=(2,), repeats=2)
 GRID = arms(SPEC.from_dict({**SPEC.as_dict(), "shared_prefix_len": 4}), {})
@@ -126,3 +131,18 @@ def test_one_at_a_time_every_engine_of_a_pass_costs_its_start(tmp_path: Path, mo
     with SweepProgress(1, 0, 0, 0.0, Console(file=io.StringIO())) as progress:
         runner.run_group(iter(runner.plan.passes()), progress)
     assert (runner.start_s, runner.round_s) == (20.0, 2.0)  # two arms of one cell: 10 s and 1 s a round each
+
+
+def test_only_new_records_are_read_at_each_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = RunFolder.create(tmp_path, a_run())
+    run = AdaptiveRun(Runner(Plan(SPEC, GRID, alive=2, seconds=0.0), folder, Models({"m": "m"}), 1.0), Effort(), 0.0)
+    assert run.width() == math.inf  # nothing was measured: every arm was refused
+    reading = Mock(side_effect=record_of)
+    monkeypatch.setattr("offline.records.runfolder.record_of", reading)
+    arm, cell = GRID[0], GRID[0].cells[0]
+    for number in range(3):
+        folder.append(replace(trial(cell, number), arm=arm.id, cell=arm.cell_id(cell)))
+        observations = run.observations()
+        assert observations is not None and observations.logs.size == number + 1
+    assert reading.call_count == 3
+    folder.close()
