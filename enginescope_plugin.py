@@ -49,14 +49,16 @@ def hooks_module(name: str) -> ModuleType:
     return importlib.import_module(f"{PACKAGE}.hooks.{name}")
 
 
-def end_at_interrupt() -> None:
+def end_at_interrupt(room: str) -> None:
     """Until `run_main` has a command's `main`, Ctrl-C ends `python -m room.command` with a line and no traceback.
 
-    Each room calls this before anything is imported. What is interrupted before that is Python's own start.
+    Each room calls this before anything is imported. What is interrupted before that is Python's own start. A program
+    of the user's that imports a room keeps its own ways.
     """
     import sys
 
-    if sys.argv[:1] == ["-m"]:  # Python is still looking for the command
+    words = [word.removeprefix("-m") for word in sys.orig_argv]
+    if sys.argv[:1] == ["-m"] and any(word.startswith(f"{room}.") for word in words):  # Python still looks for it
         import signal
 
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:

@@ -5,5 +5,5 @@ It owns the text (`walkthrough/`), its anchors and claims, and the measured valu
 
 from enginescope_plugin import end_at_interrupt, refuse_strangers
 
-end_at_interrupt()
+end_at_interrupt(__name__)
 refuse_strangers("probes", "tracing")

@@ -5,5 +5,5 @@ It owns the sweep: spec, engine, records and tables, by the rules of honest meas
 
 from enginescope_plugin import end_at_interrupt, refuse_strangers
 
-end_at_interrupt()
+end_at_interrupt(__name__)
 refuse_strangers("probes", "tracing")

@@ -5,4 +5,4 @@ It owns the machine fingerprint and the default model, and is the floor that the
 
 from enginescope_plugin import end_at_interrupt
 
-end_at_interrupt()
+end_at_interrupt(__name__)

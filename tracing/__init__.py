@@ -5,5 +5,5 @@ It owns the hooks that each vLLM process loads and the readers of what they writ
 
 from enginescope_plugin import end_at_interrupt, refuse_strangers
 
-end_at_interrupt()
+end_at_interrupt(__name__)
 refuse_strangers("probes")

@@ -93,3 +93,15 @@ def test_an_interrupt_of_a_commands_first_imports_is_one_line(room: str, tmp_pat
     command = [sys.executable, "-m", "room.command"]
     ended = subprocess.run(command, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
     assert (ended.returncode, ended.stderr) == (130, "interrupted\n")
+
+
+def test_a_program_that_imports_a_room_keeps_its_interrupt(tmp_path: Path) -> None:
+    package = tmp_path / "server"
+    package.mkdir()
+    (package / "__init__.py").write_text("import probes, tracing\n")
+    (package / "main.py").write_text(
+        "import signal\nprint(signal.getsignal(signal.SIGINT) is signal.default_int_handler)\n"
+    )
+    command = [sys.executable, "-m", "server.main"]
+    ended = subprocess.run(command, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout) == (0, "True\n")
