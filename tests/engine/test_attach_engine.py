@@ -130,10 +130,10 @@ def test_a_ring_is_watched_kept_and_outlives_the_engine(commands: Commands, tmp_
     kept_folder = tmp_path / "kept"
     ring = {"ENGINESCOPE_RING": "120s"}  # more than the test takes: it does not turn over
     with collector() as received, talking(received.url + PATH, **BY_HTTP, **ring) as engine:
-        commands.run("attach", str(engine.pid), "--otlp", received.url, "--seconds", "4")
+        commands.run("attach", str(engine.pid), "--otlp", received.url, "--seconds", "6")
         lines = commands.run("top", str(engine.pid), "--seconds", "6").splitlines()
         for condition in (OF_REQUEST, OF_STEP):
-            commands.run("attach", str(engine.pid), "--keep", condition, "--seconds", "2", "--out", str(kept_folder))
+            commands.run("attach", str(engine.pid), "--keep", condition, "--seconds", "4", "--out", str(kept_folder))
         live = commands.attach(engine.pid, tmp_path / "live", "--dump")
         until(lambda: below_own(received) >= 1)
         engine.kill()
