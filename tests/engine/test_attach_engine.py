@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ import pytest
 
 from probes.checkpoint import two_layer_model
 from probes.privacy.secretvalues import is_secret
+from probes.processes.group import end_group
 from tests.engine.recording import FORKED, LIMIT_S, ROOT
 from tests.engine.traced.talking import TRACEPARENT
 from tests.shells import until
@@ -55,7 +55,7 @@ def talking(*arguments: str, **environment: str) -> Iterator[subprocess.Popen[st
         folder = engine.folder
         yield child
     finally:
-        os.killpg(child.pid, signal.SIGKILL)
+        end_group(child.pid)
         child.stdout.close()
         child.wait(LIMIT_S)
         if folder:
