@@ -28,8 +28,8 @@ from offline.sweep.adaptive import AdaptiveRun
 from offline.sweep.group import Group, LiveEngine
 from offline.sweep.progress import SweepProgress
 from offline.sweep.runner import Runner
+from tests.offline.armrecords import trial
 from tests.offline.runs import a_run
-from tests.offline.test_cells import trial
 
 SPEC = Spec(batch_size=(1,), block_size=(32, 64), prefix_caching=("off",), input_len=(8,), output_len=(2,), repeats=2)
 GRID = arms(SPEC.from_dict({**SPEC.as_dict(), "shared_prefix_len": 4}), {})

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.offline.test_cells import started, trial
 
 from offline.page.cards import card_rows, has_cards, uneven
 from offline.records.lines import DeviceUse, EnginePhase, StartRecord
@@ -19,6 +18,7 @@ from offline.spec.spec import Spec
 from offline.table.cards import CardColumns, card_columns
 from probes.errors import EnginescopeError
 from probes.machine import fingerprint
+from tests.offline.armrecords import started, trial
 from tests.offline.reports import a_report
 
 GIB = 1 << 30

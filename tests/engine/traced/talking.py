@@ -1,5 +1,6 @@
 """AsyncLLM with eight streams that begin anew for ever, and a long one. Prints `ready` once they run.
 
+A step takes 20 ms at least, so that what is recorded does not grow with the machine's speed.
 With the address of a collector vLLM's own tracing is on, and each call of the first stream has a header of one trace.
 """
 
@@ -8,9 +9,26 @@ from __future__ import annotations
 import asyncio
 import itertools
 import sys
+import time
 from typing import Any
 
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+STEP_S = 0.02
+
+
+def slow_steps() -> None:
+    """The scheduler takes its time, here and in the processes that are forked."""
+    from vllm.v1.core.sched.scheduler import Scheduler
+
+    schedule = Scheduler.schedule
+
+    def slow(*args: Any, **kwargs: Any) -> Any:
+        time.sleep(STEP_S)
+        return schedule(*args, **kwargs)
+
+    Scheduler.schedule = slow
 
 
 async def talk(engine: Any, name: str, tokens: int, headers: dict[str, str] | None = None) -> None:
@@ -39,6 +57,7 @@ async def main(model: str, collector: str | None = None) -> None:
         kv_cache_memory_bytes=64 << 20,
         otlp_traces_endpoint=collector,
     )
+    slow_steps()
     engine = AsyncLLM.from_engine_args(args)
     headers = {"traceparent": TRACEPARENT} if collector else None
     talkers = [talk(engine, f"talker-{number}", 20 + 3 * number, None if number else headers) for number in range(8)]
