@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.engine.recording import FORKED, LIMIT_S, ROOT, record_program, reviewed
+from tests.engine.recording import LIMIT_S, ROOT, record_program, reviewed
 from tests.tracing.test_perfetto import check
 from tracing import timeline
 from tracing.pyspy import attribution, samples
@@ -50,7 +50,7 @@ class Run:
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     folder = tmp_path_factory.mktemp("sampled") / "trace"
     options = ("--py-spy", "100")
-    completed = record_program("idle_and_busy", folder, str(LENGTH_S), options=options, **FORKED).completed
+    completed = record_program("idle_and_busy", folder, str(LENGTH_S), options=options).completed
     assert completed.returncode == 0, completed.stderr[-3000:]
     windows = json.loads(next(line for line in completed.stdout.splitlines() if line.startswith('{"idle"')))
     read, spans = samples.read(folder), timeline.read(folder)
