@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import pyarrow as pa
 
@@ -21,7 +21,8 @@ from offline.load.records import MeasuredRate, ServedRequest, StepLine, VariantS
 from offline.load.schedule import Schedule, write_schedule
 from offline.load.spec import LoadSpec
 from offline.records.continuation import locked
-from offline.records.runfolder import slug, write_whole
+from offline.records.runfolder import new_folder, slug, write_whole
+from offline.records.runformat import RunFormat
 from offline.spec.model import ModelMark
 from offline.variants.variant import Variant
 from probes.errors import EnginescopeError, usage_error
@@ -56,6 +57,9 @@ class LoadRun:
     notes: tuple[str, ...] = ()
 
 
+FORMAT = RunFormat(LoadRun, SCHEMA, KIND)
+
+
 class LoadFolder:
     """One run, locked against a second writer; close it at the end."""
 
@@ -66,12 +70,9 @@ class LoadFolder:
     @staticmethod
     def create(out: Path, run: LoadRun, schedules: Mapping[str, Schedule]) -> LoadFolder:
         """A new folder `out/model/load/id` with its schedules, by name, and last its `run.json`."""
-        path = out / slug(run.model) / KIND / run.id
-        try:
-            (path / "schedules").mkdir(parents=True)
-            (path / "starts").mkdir()
-        except OSError as error:
-            raise EnginescopeError(f"cannot write to {out}: {error.strerror}; name another folder with --out") from None
+        path = new_folder(out, run.model, KIND, run.id)
+        (path / "schedules").mkdir()
+        (path / "starts").mkdir()
         folder = LoadFolder(path)
         for name, schedule in schedules.items():
             write_schedule(path / "schedules" / f"{name}.jsonl", schedule)
@@ -80,9 +81,7 @@ class LoadFolder:
 
     def write_run(self, run: LoadRun) -> None:
         """Replace `run.json` whole."""
-        write_whole(
-            self.path / "run.json", json.dumps({"schema": SCHEMA, "kind": KIND, **asdict(run)}, indent=1) + "\n"
-        )
+        write_whole(self.path / "run.json", FORMAT.text(run))
 
     def new_start(self, variant: str) -> tuple[int, Path]:
         """The number and the folder of a further start of a variant."""
@@ -130,19 +129,7 @@ def compress(path: Path) -> None:
 
 def read_load_run(path: Path) -> LoadRun:
     """The run of a folder; refused where it has none, or one of another kind or schema."""
-    file = path / "run.json"
-    try:
-        values: dict[str, Any] = json.loads(file.read_text())
-        schema, kind = values.pop("schema", None), values.pop("kind", None)
-        if kind != KIND:
-            raise usage_error(f"{path} is not a run of offline.load")
-        if schema == SCHEMA:
-            return read_record(LoadRun, values)
-    except OSError:
-        raise usage_error(f"{path} is not a run: it has no run.json") from None
-    except (ValueError, AttributeError, TypeError) as error:
-        raise EnginescopeError(f"{file} is damaged: {error}") from error
-    raise EnginescopeError(f"{path} has schema {schema}, this version reads {SCHEMA}")
+    return FORMAT.read(path)
 
 
 def start_folders(path: Path) -> list[Path]:
@@ -204,8 +191,6 @@ def _read_lines(plain: Path, cls: type[T]) -> Iterator[T]:
 
 def newest_unfinished(out: Path) -> Path:
     """The run that `--resume` without a name means: the last one that did not complete."""
-    for file in sorted(out.glob(f"*/{KIND}/*/run.json"), key=lambda file: file.parent.name, reverse=True):
-        with contextlib.suppress(EnginescopeError):
-            if read_load_run(file.parent).state != "complete":
-                return file.parent
+    if path := FORMAT.newest_unfinished(out, KIND):
+        return path
     raise usage_error(f"no unfinished run under {out}; start one without --resume")

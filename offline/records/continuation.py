@@ -12,14 +12,14 @@ from probes.errors import EnginescopeError
 from probes.machine import Machine, differences, fingerprint
 
 
-def locked(path: Path) -> TextIO:
-    """The lock of a run's folder, held until it is closed."""
+def locked(path: Path, writer: str = "command") -> TextIO:
+    """The lock of a run's folder against another writer, held until it is closed."""
     lock = (path / ".lock").open("w")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         lock.close()
-        raise EnginescopeError(f"{path} is being written by another command; wait for it") from None
+        raise EnginescopeError(f"{path} is being written by another {writer}; wait for it or start a new run") from None
     return lock
 
 

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from offline.environments.environment import Environment
 from offline.records.resolved import Resolved
+from offline.records.runformat import RunFormat
 from offline.spec.effort import Effort
 from offline.spec.model import ModelMark
 from offline.spec.settings import EngineSettings
 from offline.spec.spec import Spec
-from probes.errors import EnginescopeError, usage_error
-from probes.jsonform import read_record
 from probes.machine import Machine
 from probes.rates.rates import Rates
 
@@ -71,23 +68,14 @@ def now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S%z")
 
 
+FORMAT = RunFormat(RunRecord, SCHEMA)
+
+
 def run_json(run: RunRecord) -> str:
     """The text of a `run.json`."""
-    return json.dumps({"schema": SCHEMA, **asdict(run)}, indent=1) + "\n"
+    return FORMAT.text(run)
 
 
 def read_run(folder: Path) -> RunRecord:
-    """The run of a folder; `EnginescopeError` where it has none, a damaged one, or one of another schema."""
-    file = folder / "run.json"
-    try:
-        values: dict[str, Any] = json.loads(file.read_text())
-        schema = values.pop("schema", None)
-        if schema == SCHEMA:
-            return read_record(RunRecord, values)
-    except OSError:
-        raise usage_error(f"{folder} is not a run: it has no run.json") from None
-    except (ValueError, AttributeError, TypeError) as error:
-        raise EnginescopeError(f"{file} is damaged: {error}") from error
-    raise EnginescopeError(
-        f"{folder} has schema {schema}, this version reads {SCHEMA}: use the enginescope that wrote it"
-    )
+    """The run of a folder; `EnginescopeError` where it has none, a damaged one, or one of another command or schema."""
+    return FORMAT.read(folder)

@@ -6,15 +6,15 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import re
 import signal
 from pathlib import Path
 
+from offline.records.continuation import locked
 from offline.records.lines import Record, line_of, record_of
-from offline.records.run import RunRecord, read_run, run_json
+from offline.records.run import FORMAT, RunRecord, read_run, run_json
 from probes.errors import EnginescopeError
 
 
@@ -24,13 +24,7 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         (path / "logs").mkdir(exist_ok=True)
-        self._lock = (path / ".lock").open("w")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise EnginescopeError(
-                f"{path} is being written by another sweep; wait for it or start a new run"
-            ) from None
+        self._lock = locked(path, "sweep")
         self._drop_torn_line()
         self._read_bytes = self._read_lines = 0  # what `new_records` has had
         self._records = os.open(path / "records.jsonl", os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
@@ -38,14 +32,7 @@ class RunFolder:
     @staticmethod
     def create(out: Path, run: RunRecord) -> RunFolder:
         """A new folder `out/model/variant/id` with its `run.json`."""
-        path = out / slug(run.model) / slug(run.variant) / run.id
-        try:
-            path.mkdir(parents=True)
-        except OSError as error:
-            raise EnginescopeError(
-                f"cannot write to {out}: {error.strerror}; name another folder with --out"
-            ) from error
-        folder = RunFolder(path)
+        folder = RunFolder(new_folder(out, run.model, run.variant, run.id))
         folder.write_run(run)
         return folder
 
@@ -137,11 +124,19 @@ def _record(file: Path, number: int, line: bytes) -> Record:
 
 def newest_unfinished(out: Path, variant: str) -> Path:
     """The run that `--resume` without a name means: the last one that did not complete."""
-    for run in sorted(out.glob(f"*/{slug(variant)}/*/run.json"), key=lambda p: p.parent.name, reverse=True):
-        with contextlib.suppress(EnginescopeError):
-            if read_run(run.parent).state != "complete":
-                return run.parent
+    if path := FORMAT.newest_unfinished(out, slug(variant)):
+        return path
     raise EnginescopeError(f"no unfinished run under {out} (variant {variant}); start one without --resume")
+
+
+def new_folder(out: Path, model: str, variant: str, identity: str) -> Path:
+    """A new folder `out/model/variant/id`, which every command's runs have."""
+    path = out / slug(model) / slug(variant) / identity
+    try:
+        path.mkdir(parents=True)
+    except OSError as error:
+        raise EnginescopeError(f"cannot write to {out}: {error.strerror}; name another folder with --out") from error
+    return path
 
 
 def write_whole(path: Path, content: str | bytes) -> None:

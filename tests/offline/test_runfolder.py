@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from offline.load.folder import read_load_run
 from offline.records.lines import Record, StopRecord
 from offline.records.resolved import Resolved
 from offline.records.run import SCHEMA, PlannedArm, RunRecord, read_run, run_json
@@ -140,6 +141,12 @@ def test_a_schema_of_another_version(tmp_path: Path) -> None:
         assert refusal(read_run, tmp_path) == (
             f"{tmp_path} has schema {schema}, this version reads 6: use the enginescope that wrote it"
         )
+
+
+def test_a_run_of_another_command(tmp_path: Path) -> None:
+    path = a_load_run(tmp_path, rates=(0.5,), requests=20, starts=1)
+    assert refusal(read_run, path) == f"{path} is not a run of offline.sweep"
+    assert refusal(read_load_run, on_disk(tmp_path, "run", RUN)) == f"{tmp_path / 'run'} is not a run of offline.load"
 
 
 def test_a_whole_line_that_is_no_record_is_a_damaged_file(tmp_path: Path) -> None:
