@@ -19,7 +19,7 @@ from offline.spec.effort import Effort
 from offline.spec.estimate import minutes
 from offline.spec.passes import Pass, further_pass
 from offline.sweep.progress import SweepProgress
-from offline.sweep.runner import Runner
+from offline.sweep.runner import Runner, arms_of
 from offline.table.frames import axis_columns, run_frames
 
 
@@ -54,8 +54,8 @@ class AdaptiveRun:
             if chunk and (self.width() <= self.effort.until or not self.affords(repeats * runner.round_s)):
                 return
             each = further_pass(runner.plan.spec, runner.plan.grid, runner.plan.alive, number, number + chunk)
-            recorded = 0 if chunk else len(each.traced(runner.plan.spec))
-            progress.more(len(runner.todo(each)) + recorded, 0 if chunk else len(each.arms))
+            trials, traces = runner.todo(each), [] if chunk else runner.traces(each)
+            progress.more(len(trials) + len(traces), 0 if chunk else len(arms_of([*trials, *traces])))
             yield each
 
     def width(self) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 from offline.environments.environment import Environment
@@ -79,7 +78,7 @@ class Runner:
         where nothing was missing.
         """
         first = next(passes)
-        trials, traces = self.todo(first), self.kept(self.untraced(first))
+        trials, traces = self.todo(first), self.traces(first)
         all_arms = arms_of([*trials, *traces])
         if not all_arms:
             return False
@@ -98,6 +97,10 @@ class Runner:
     def todo(self, each: Pass) -> list[Trial]:
         """What a pass lacks, of arms that were not given up."""
         return self.kept(self.missing(each))
+
+    def traces(self, each: Pass) -> list[Trial]:
+        """What of a pass is still to be recorded, of arms that were not given up."""
+        return self.kept(self.untraced(each))
 
     def kept(self, trials: Sequence[Trial]) -> list[Trial]:
         """Those of arms that were not given up."""
@@ -154,11 +157,11 @@ class Runner:
     def run_traced(self, group: Group, trials: Sequence[Trial], progress: SweepProgress) -> None:
         """Run the recorded trials, each where its engine is still alive, and read at once what was recorded."""
         for trial in trials:
-            if live := group.engines.get(trial.arm.id):
+            if (live := group.engines.get(trial.arm.id)) and live.trace:
                 with group.turn(live):
                     if group.interleaved:
                         settle(self.spec, trial, live.process, self.time_limit_s)
-                    with live.trace.recording() if live.trace else nullcontext():
+                    with live.trace.recording():
                         answer = run_timed(live.process, trial, self.time_limit_s)
                     record = traced_record(trial, live.number, group.number, answer, self.folder)
                     self.folder.append(record)

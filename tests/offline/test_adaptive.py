@@ -47,8 +47,11 @@ class Measured:
     def next_pass(self) -> int:
         return 2 + sum(self.groups)
 
-    def todo(self, each: Pass) -> list[Arm]:
-        return list(each.arms)
+    def todo(self, each: Pass) -> list[Trial]:
+        return [Trial(arm, arm.cells[0], each.number, seed=0) for arm in each.arms]
+
+    def traces(self, each: Pass) -> list[Trial]:
+        return []
 
     def run_group(self, passes: Iterator[Pass], progress: SweepProgress) -> bool:
         next(passes)
@@ -131,6 +134,16 @@ def test_one_at_a_time_every_engine_of_a_pass_costs_its_start(tmp_path: Path, mo
     with SweepProgress(1, 0, 0, 0.0, Console(file=io.StringIO())) as progress:
         runner.run_group(iter(runner.plan.passes()), progress)
     assert (runner.start_s, runner.round_s) == (20.0, 2.0)  # two arms of one cell: 10 s and 1 s a round each
+
+
+def test_an_arm_that_was_given_up_is_not_counted_among_what_is_added(tmp_path: Path) -> None:
+    plan = Plan(replace(SPEC, trace=True), GRID, alive=2, seconds=0.0)
+    folder = RunFolder.create(tmp_path, a_run())
+    runner = Runner(plan, folder, Models({"m": "m"}), 1.0, given_up={GRID[0].id})
+    with SweepProgress(0, 0, 0, 0.0, Console(file=io.StringIO())) as progress:
+        next(AdaptiveRun(runner, Effort(), began=0.0).chunks(progress))
+    folder.close()
+    assert (progress.total, progress.engines) == (3, 1)  # two timed trials of the other arm's cell and a recorded one
 
 
 def test_only_new_records_are_read_at_each_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
