@@ -24,7 +24,7 @@ CHANGES = ("difference", "stage", "before", "after", "change", "95 % interval", 
 
 def budget_chart(run: ReportedRun) -> go.Figure:
     """The mean request of each cell, a bar a cell, a piece a stage."""
-    cells, stages = _cells(run), _stages(run)
+    cells, stages = [(row, budget) for row, budget in _cells(run) if budget.requests], _stages(run)
     figure = empty_chart("ms of the mean request", "", barmode="stack")
     names = [f"{run.name(row)}, batch {row['batch_size']}" for row, _ in cells]
     for i, stage in enumerate(stages):
@@ -54,6 +54,11 @@ def _parts(stages: Budget, names: Sequence[str]) -> list[float]:
     return [*named, sum(stages.values()) - sum(named)] if REST in names else named
 
 
+def _lengths(budget: CellBudget, stages: Sequence[str]) -> list[float] | list[None]:
+    """Nanoseconds of the mean request and of each stage; not known where no request was recorded whole."""
+    return [budget.request_ns, *_parts(budget.stages, stages)] if budget.requests else [None] * (1 + len(stages))
+
+
 def request_table(run: ReportedRun) -> tuple[list[str], list[list[str]]]:
     """Columns and rows: the mean request of each cell by stage."""
     stages = _stages(run)
@@ -61,8 +66,7 @@ def request_table(run: ReportedRun) -> tuple[list[str], list[list[str]]]:
         [
             f"{run.name(row)}, batch {row['batch_size']}",
             f"{budget.requests}" + (f" (and {budget.cut} cut)" if budget.cut else ""),
-            us(budget.request_ns),
-            *map(us, _parts(budget.stages, stages)),
+            *map(us, _lengths(budget, stages)),
         ]
         for row, budget in _cells(run)
     ]

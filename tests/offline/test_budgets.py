@@ -10,7 +10,7 @@ import pytest
 from offline.budgets.cellbudget import cell_budgets, slowdown
 from offline.budgets.reason import holds, reasons, told
 from offline.differences.difference import Difference
-from offline.page.budgets import change_rows, cost_sentence, request_table, step_table
+from offline.page.budgets import budget_chart, change_rows, cost_sentence, request_table, step_table
 from offline.page.summary import summary
 from offline.records.lines import line_of, record_of
 from offline.records.traced import TracedRecord
@@ -126,6 +126,16 @@ def test_the_recorders_cost_is_that_of_recorded_trials_beside_timed_ones_of_thei
     assert cost_sentence(Figure(1.01, 0.99, 1.03, 8)).startswith(
         "Recorded trials took 1.010 times as long as timed ones (95 % interval 0.990 to 1.030, 8 starts)."
     )
+
+
+def test_of_a_cell_without_a_whole_request_no_length_is_told() -> None:
+    first, *others = recorded()
+    cut = replace(first, times=replace(first.times, requests=0, cut=4, stages_ns={}))
+    other_starts = [record for record in others if record.cell != first.cell]
+    report = a_report(extra=[cut, *other_starts])
+    _, (row, *_) = request_table(report)
+    assert row[1:] == ["0 (and 4 cut)", "n/a", "n/a", "n/a", "n/a"]
+    assert row[0] not in budget_chart(report).data[0].y
 
 
 def test_the_page_has_a_row_a_cell_and_a_reason_for_what_is_slower() -> None:
