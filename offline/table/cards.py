@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from offline.records.lines import StartRecord, TrialRecord
+from offline.records.workers import worker_memory
 from probes.columns import column
 
 EVEN = 0.9  # least filled over fullest: below it the difference is named
@@ -34,8 +35,9 @@ def card_columns(start: StartRecord, trials: Sequence[TrialRecord]) -> CardColum
     resolved = start.resolved
     count = (resolved.tensor_parallel_size or 1) * (resolved.pipeline_parallel_size or 1)
     sizes = sorted(_gpu_bytes(trials) or _worker_bytes(start), reverse=True)[:count]  # others are not the engine's
-    known = len(sizes) == count
-    return CardColumns(count, sizes[0] if sizes else None, sizes[-1] / sizes[0] if known and count > 1 else None)
+    if len(sizes) < count:
+        return CardColumns(count, None, None)
+    return CardColumns(count, sizes[0], sizes[-1] / sizes[0] if count > 1 else None)
 
 
 def _gpu_bytes(trials: Sequence[TrialRecord]) -> list[int]:
@@ -47,9 +49,7 @@ def _gpu_bytes(trials: Sequence[TrialRecord]) -> list[int]:
 
 
 def _worker_bytes(start: StartRecord) -> list[int]:
-    """Weights and KV cache of each worker."""
-    by_worker: dict[int, int] = {}
-    for phase in start.phases:
-        size = (phase.weights_bytes or 0) + (phase.kv_cache_bytes or 0)
-        by_worker[phase.pid] = by_worker.get(phase.pid, 0) + size
-    return [size for size in by_worker.values() if size]
+    """Weights and KV cache of each worker that told both."""
+    workers = worker_memory(start.phases, start.memory)
+    parts = ((worker.weights_bytes, worker.kv_cache_bytes) for worker in workers)
+    return [weights + cache for weights, cache in parts if weights is not None and cache is not None]

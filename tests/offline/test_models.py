@@ -109,7 +109,7 @@ def a_start() -> StartRecord:
     return record
 
 
-def phase(pid: int, weights: int, kv: int) -> EnginePhase:
+def phase(pid: int, weights: int, kv: int | None) -> EnginePhase:
     return EnginePhase("load_weights", pid, 0, 1, weights_bytes=weights, kv_cache_bytes=kv)
 
 
@@ -120,6 +120,8 @@ def test_on_the_cpu_a_card_is_a_worker_with_its_weights_and_cache() -> None:
     assert card_columns(even, []) == CardColumns(2, 5 * GIB, 0.8)
     one = replace(start, resolved=replace(two, tensor_parallel_size=1), phases=(phase(1, 4 * GIB, GIB),))
     assert card_columns(one, []) == CardColumns(1, 5 * GIB, None)
+    untold = replace(even, phases=(phase(1, 4 * GIB, GIB), phase(2, 4 * GIB, None)))
+    assert card_columns(untold, []) == CardColumns(2, None, None)
 
 
 def test_gpus_that_the_engine_does_not_use_do_not_count() -> None:
