@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -78,7 +78,8 @@ def rate_schedule(source: WorkloadSource, head: ScheduleHead, rate_req_s: float,
 
 def recorded_items(source: WorkloadSource, model: Path | str) -> list[Item]:
     """The items of a recording that the model can hold, in the order in which they came."""
-    return [item for item in source.recording if _tokens(item) <= longest_request(model)]
+    longest = longest_request(model)
+    return [item for item in source.recording if _tokens(item) <= longest]
 
 
 def as_recorded(spec: LoadSpec, source: WorkloadSource, model: Path | str) -> LoadSpec:
@@ -123,8 +124,11 @@ def search_scatter(spec: LoadSpec, source: WorkloadSource) -> float:
 
 def longest_searched(spec: LoadSpec, source: WorkloadSource, head: ScheduleHead, model: Path | str) -> int:
     """Tokens of the longest request that a search for the knee may send; 0 where none is asked for."""
-    count = most_requests(search_scatter(spec, source)) if spec.knee else 0
-    return max(map(_tokens, itertools.islice(fitting(source, head, model), count)), default=0)
+    if not spec.knee:
+        return 0
+    recorded = spec.arrivals == RECORDED
+    items: Iterable[Item] = recorded_items(source, model) if recorded else fitting(source, head, model)
+    return max(map(_tokens, itertools.islice(items, most_requests(search_scatter(spec, source)))))
 
 
 def _tokens(item: Item) -> int:

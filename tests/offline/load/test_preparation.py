@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from offline.load import preparation
+from offline.load.plans import longest_searched, schedule_head
 from offline.load.preparation import PreparedLoad, new_run, notes
 from offline.load.schedule import Schedule, read_schedule, schedule_name
 from offline.load.spec import LoadSpec
@@ -49,6 +50,14 @@ def test_the_long_request_of_the_warm_up_has_room(tmp_path: Path) -> None:
 def test_the_long_request_of_a_search_has_room(tmp_path: Path) -> None:
     """A search sends thousands of requests, and so all of a file of a hundred."""
     assert room(tmp_path, knee=True, seed=5) == 640
+
+
+def test_the_long_request_of_a_long_recording_has_room_in_a_search() -> None:
+    """A search sends the first 29,040 of a recording; a draw of so many with this seed does not hold the eighth."""
+    items = tuple(Item(500 if number == 7 else 12, 8, at_s=float(number)) for number in range(60_000))
+    source, model = WorkloadSource("recorded", False, "literal", None, items), two_layer_model()
+    spec = LoadSpec(knee=True, arrivals="recorded", seed=0)
+    assert longest_searched(spec, source, schedule_head(spec, model, source), model) == 508
 
 
 RECORDING = (Item(12, 4, at_s=0.0), Item(24, 8, at_s=0.5), Item(9000, 2, at_s=0.7), Item(16, 2, at_s=2.0))
