@@ -35,25 +35,26 @@ def parallel_cards(
         if (workers := worker_count(variant.settings)) > 1:
             raise usage_error(f"--parallel gives a start one card: {variant.name} takes {workers}")
     vendor = VENDOR_OF.get(platform)
-    found = [device for device in visible(devices, environ) if device.vendor == vendor]
-    if len(found) < 2:
-        raise usage_error(f"--parallel needs two cards or more, the engine has {len(found)}: trials would share it")
-    if len({(device.name, device.total_bytes) for device in found}) > 1:
-        names = ", ".join(device.name for device in found)
-        raise usage_error(f"--parallel needs cards of one kind, not {names}: choose some with {_variable(found[0])}")
-    if cores < CORES * len(found):
+    usable = [device for device in visible(devices, environ) if device.vendor == vendor]
+    if len(usable) < 2:
+        raise usage_error(f"--parallel needs two cards or more, the engine has {len(usable)}: trials would share it")
+    choose = VISIBLE[usable[0].vendor][-1][0]
+    if len({(device.name, device.total_bytes) for device in usable}) > 1:
+        names = ", ".join(device.name for device in usable)
+        raise usage_error(f"--parallel needs cards of one kind, not {names}: choose some with {choose}")
+    if cores < CORES * len(usable):
         raise usage_error(
-            f"--parallel on {len(found)} cards needs {CORES * len(found)} cores, there are {cores}: trials would "
-            f"disturb each other; choose fewer cards with {_variable(found[0])}"
+            f"--parallel on {len(usable)} cards needs {CORES * len(usable)} cores, there are {cores}: trials would "
+            f"disturb each other; choose fewer cards with {choose}"
         )
-    return tuple(
-        Card(name, {_variable(device): name}) for device in found for name in [device.uuid or str(device.index)]
-    )
+    return tuple(map(_card, usable))
 
 
-def _variable(device: Device) -> str:
-    """The variable that shows an engine only some cards."""
-    return VISIBLE[device.vendor][-1][0]
+def _card(device: Device) -> Card:
+    """A device as an engine is to see it: the first variable picks it, those after it the only one that is left."""
+    name = device.uuid or str(device.index)
+    (first, *_), *others = VISIBLE[device.vendor]
+    return Card(name, {first: name} | {variable: "0" for names in others for variable in names})
 
 
 def on_cards(

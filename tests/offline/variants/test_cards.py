@@ -26,6 +26,19 @@ def test_each_start_sees_one_card() -> None:
     )
 
 
+def test_an_amd_card_is_picked_by_the_variable_that_takes_its_uuid_and_numbered_anew_after_it() -> None:
+    """vLLM reads a number from the others, and refuses two that differ."""
+    first = replace(FIRST, vendor="amd", name="MI300X", uuid="GPU-de82")
+    cards = parallel_cards(
+        [ENGINE], "rocm", [first, replace(first, index=1, uuid="GPU-de83")], {"HIP_VISIBLE_DEVICES": "1,0"}, 6
+    )
+    numbered = {"HIP_VISIBLE_DEVICES": "0", "CUDA_VISIBLE_DEVICES": "0"}
+    assert cards == (
+        Card("GPU-de83", {"ROCR_VISIBLE_DEVICES": "GPU-de83", **numbered}),
+        Card("GPU-de82", {"ROCR_VISIBLE_DEVICES": "GPU-de82", **numbered}),
+    )
+
+
 def test_cards_that_the_user_hides_are_not_used() -> None:
     third = replace(FIRST, index=2, uuid="GPU-c")
     cards = parallel_cards([ENGINE], "cuda", [FIRST, SECOND, third], {"CUDA_VISIBLE_DEVICES": "2,0"}, 6)
