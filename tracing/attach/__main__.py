@@ -48,24 +48,7 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_argument(
         "--seconds", type=float, metavar="S", help=f"how long (default {SECONDS:g}; with --keep and --otlp no end)"
     )
-    of_ring = arguments.add_mutually_exclusive_group()
-    of_ring.add_argument("--dump", action="store_true", help="write what the rings hold now, and record nothing")
-    of_ring.add_argument(
-        "--keep",
-        action="append",
-        default=[],
-        metavar="CONDITION",
-        help="of a ring: keep what lies around each 'ttft > 1s', 'latency > p99 * 2', 'itl > 200ms', 'step > 100ms', "
-        "'stuck > 30s' (a hang), 'preempted' or 'error' in --out, until Ctrl-C, --seconds are over or the engine has "
-        "ended; may be given several times",
-    )
-    of_ring.add_argument(
-        "--torch",
-        type=int,
-        metavar="STEPS",
-        help="run vLLM's own torch profiler beside it over so many steps, of a server that was started with one",
-    )
-    of_ring.add_argument("--nsys", type=int, metavar="STEPS", help="the same with the capture range of Nsight Systems")
+    add_engine_options(arguments)
     arguments.add_argument(
         "--otlp",
         metavar="URL",
@@ -78,6 +61,28 @@ def parser() -> argparse.ArgumentParser:
         "--partial", action="store_true", help="accept a recording in which a role or a required site was not watched"
     )
     return arguments
+
+
+def add_engine_options(arguments: CommandParser) -> None:
+    """What can be asked, one at a time, of an engine that was started for it."""
+    options = arguments.add_mutually_exclusive_group()
+    options.add_argument("--dump", action="store_true", help="write what the rings hold now, and record nothing")
+    options.add_argument(
+        "--keep",
+        action="append",
+        default=[],
+        metavar="CONDITION",
+        help="of a ring: keep what lies around each 'ttft > 1s', 'latency > p99 * 2', 'itl > 200ms', 'step > 100ms', "
+        "'stuck > 30s' (a hang), 'preempted' or 'error' in --out, until Ctrl-C, --seconds are over or the engine has "
+        "ended; may be given several times",
+    )
+    options.add_argument(
+        "--torch",
+        type=int,
+        metavar="STEPS",
+        help="run vLLM's own torch profiler beside it over so many steps, of a server that was started with one",
+    )
+    options.add_argument("--nsys", type=int, metavar="STEPS", help="the same with the capture range of Nsight Systems")
 
 
 def main() -> int:

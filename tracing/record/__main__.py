@@ -48,24 +48,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     arguments.add_argument("--out", type=Path, metavar="DIR", help="the trace folder (default: traces/<time>-<id>)")
-    arguments.add_argument(
-        "--nvtx",
-        action="store_true",
-        help="write the spans as NVTX ranges as well (domain enginescope), for the tool that this runs under",
-    )
-    arguments.add_argument(
-        "--nsys",
-        action="store_true",
-        help="run it under Nsight Systems, with NVTX ranges: writes nsys.nsys-rep and nsys.sqlite",
-    )
-    arguments.add_argument(
-        "--py-spy",
-        type=int,
-        nargs="?",
-        const=DEFAULT_RATE,
-        metavar="RATE",
-        help=f"sample every process with py-spy as well, RATE times a second (default {DEFAULT_RATE})",
-    )
+    add_watchers(arguments)
     arguments.add_argument(
         "--partial", action="store_true", help="accept a recording in which a role or a required site was not watched"
     )
@@ -88,6 +71,28 @@ def parser() -> argparse.ArgumentParser:
         "command", nargs=argparse.REMAINDER, metavar="-- CMD …", help="the command to run (default: the demonstration)"
     )
     return arguments
+
+
+def add_watchers(arguments: CommandParser) -> None:
+    """The other watchers that can run beside the recorder."""
+    arguments.add_argument(
+        "--nvtx",
+        action="store_true",
+        help="write the spans as NVTX ranges as well (domain enginescope), for the tool that this runs under",
+    )
+    arguments.add_argument(
+        "--nsys",
+        action="store_true",
+        help="run it under Nsight Systems, with NVTX ranges: writes nsys.nsys-rep and nsys.sqlite",
+    )
+    arguments.add_argument(
+        "--py-spy",
+        type=int,
+        nargs="?",
+        const=DEFAULT_RATE,
+        metavar="RATE",
+        help=f"sample every process with py-spy as well, RATE times a second (default {DEFAULT_RATE})",
+    )
 
 
 def main() -> int:
