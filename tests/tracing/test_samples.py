@@ -127,3 +127,4 @@ def test_forked_processes_share_their_parents_thread_handles(tmp_path: Path) -> 
         for pid, thread, begin, end, stack in reader.runs
     ]
     assert named == [(pid, pid, begin, begin + 10, list(calls)) for begin in (10, 20) for pid, calls in stacks.items()]
+    assert reader.names == {(1, 1): "MainThread", (2, 2): "MainThread"}

@@ -92,6 +92,12 @@ def test_a_role_by_a_function_named_without_its_class() -> None:
     assert waitingframes.entry((Frame("_bootstrap", "/usr/lib/python3.11/threading.py", 1), main)) == "core"
 
 
+def test_a_forked_worker_has_the_stack_of_its_core_below_its_own() -> None:
+    worker = Frame("WorkerProc.worker_main", f"{SITE}vllm/v1/executor/multiproc_executor.py", 879)
+    started = Frame("Popen._launch", "/usr/lib/python3.11/multiprocessing/popen_fork.py", 71)
+    assert waitingframes.entry((Frame(*MAIN), started, worker)) == "worker"
+
+
 def test_a_line_that_sleeps_waits(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text("import time\nx = 1\ntime.sleep(5)\nself.copy_event.synchronize()\n")

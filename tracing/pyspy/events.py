@@ -102,8 +102,9 @@ class EventReader:
         if process := PROCESS.match(event["name"]):
             self.titles[int(process[1])] = process[2]
         elif thread := THREAD.match(event["name"]):
-            threads[key] = int(thread[1])
-            self.names[key[0], threads[key]] = thread[2] or ""
+            if event["ph"] == "B":  # what ends may be a thread of another process
+                threads[key] = int(thread[1])
+                self.names[key[0], threads[key]] = thread[2] or ""
         else:
             return False
         return True

@@ -80,7 +80,8 @@ CALLS: dict[str, str] = {
     ".synchronize(": GPU,  # of `torch.Event` and `torch.Stream`, which are C
 }
 
-# Frames that say whose thread it is, and its process: the outermost one on any stack of the thread.
+# Frames that say whose thread it is, and its process: the innermost one on any stack of the thread. The stack of a
+# forked process goes on from that of its parent, whose entry stands further out.
 ENTRIES: dict[Key, str] = {
     ("vllm/v1/engine/core.py", "EngineCoreProc.process_input_sockets"): "core input",
     ("vllm/v1/engine/core.py", "EngineCoreProc.process_output_sockets"): "core output",
@@ -112,8 +113,8 @@ def state(stack: Stack) -> str:
 
 
 def entry(stack: Stack) -> str | None:
-    """The role that a stack's outermost frames give, if any."""
-    return next((_ENTRIES[key] for key in map(key_of, stack) if key in _ENTRIES), None)
+    """The role that a stack's innermost entry gives, if any."""
+    return next((_ENTRIES[key] for key in map(key_of, reversed(stack)) if key in _ENTRIES), None)
 
 
 def of_vllm(stack: Stack) -> bool:
