@@ -68,5 +68,15 @@ def test_the_engines_own_span(file: Path, monkeypatch: pytest.MonkeyPatch) -> No
     ]
 
 
+def test_a_span_without_a_request_does_not_end_the_recording(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    failures: list[BaseException] = []
+    monkeypatch.setattr(recorder, "fail", failures.append)
+    provider = TracerProvider(shutdown_on_exit=False)
+    monkeypatch.setattr(trace, "get_tracer_provider", lambda: provider)
+    tracer = tracecontext.watched(lambda name: provider.get_tracer(name))("vllm.llm_engine")
+    tracer.start_span(REQUEST_SPAN, attributes={"another": "b"}).end()
+    assert (failures, noted(file)) == ([], [])
+
+
 def test_tracing_that_is_not_there_begins_as_ever() -> None:
     assert tracecontext.watched(lambda name: None)("vllm.llm_engine") is None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from ...events import pinned
@@ -61,4 +60,4 @@ def write() -> None:
     if pins.keys() != _written:
         _written.clear()
         _written.update(pins)
-        pinned.write(Path(recorder.folder()), os.getpid(), pins)
+        pinned.write(recorder.folder(), os.getpid(), pins)

@@ -51,6 +51,9 @@ def _watch_spans() -> None:
 
 
 def _note_span(span: Any) -> None:
+    request = (span.attributes or {}).get(REQUEST_ID)
+    if not request:  # another version of vLLM may leave it out
+        return
     context = span.get_span_context()
     parent = f"00-{context.trace_id:032x}-{context.span_id:016x}-{int(context.trace_flags):02x}"
-    _recorder.numbers(TRACED, (span.attributes[REQUEST_ID], parent, 1))
+    _recorder.numbers(TRACED, (request, parent, 1))
