@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from probes.errors import EnginescopeError, usage_error
 from tracing.breakdown.requests.parts import RequestPart, parts
+from tracing.otlp.parents import traceparent
 from tracing.timeline.index import Index
 from tracing.timeline.requests import Flow
 
@@ -43,7 +44,7 @@ class Exporter:
         self._tracer = provider.get_tracer("enginescope")
         self._exporter = OTLPSpanExporter(endpoint=self.url)
 
-    def add(self, index: Index, flow: Flow, traceparent: str = "") -> bool:
+    def add(self, index: Index, flow: Flow) -> bool:
         """Make the spans of a request, below its parent where it has one; whether its trace is one of the share.
 
         A parent that is not sampled itself has no children.
@@ -51,7 +52,7 @@ class Exporter:
         from opentelemetry.trace import get_current_span, set_span_in_context
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-        context = TraceContextTextMapPropagator().extract({"traceparent": traceparent} if traceparent else {})
+        context = TraceContextTextMapPropagator().extract({"traceparent": traceparent(index.timeline, flow)})
         parent = get_current_span(context).get_span_context()
         if parent.is_valid and not parent.trace_flags.sampled:
             return False

@@ -9,7 +9,6 @@ from probes.errors import EnginescopeError
 from tracing import timeline
 from tracing.kept.keeping import Keep
 from tracing.otlp.exporter import Exporter
-from tracing.otlp.parents import traced_requests, traceparent
 from tracing.timeline.index import Index
 from tracing.timeline.requests import Flow, flows
 
@@ -18,10 +17,9 @@ def send(exporter: Exporter, folder: Path, keep: Keep) -> None:
     """Send them from a folder that was kept; what goes wrong is said, and is no end of the watch."""
     try:
         index = Index(timeline.read(folder))
-        traced = traced_requests(folder)
         for flow in flows(index):
             if flow.state not in ("cut", "refused") and concerns(keep, flow):
-                exporter.add(index, flow, traceparent(flow, traced))
+                exporter.add(index, flow)
         exporter.flush()
     except EnginescopeError as error:
         print(error, file=sys.stderr, flush=True)

@@ -14,7 +14,6 @@ from tracing.attach.engine import StandingEngine
 from tracing.attach.switch import NS_PER_S
 from tracing.attach.window import LastSeconds
 from tracing.otlp.exporter import Exporter
-from tracing.otlp.parents import traced_requests, traceparent
 from tracing.timeline.index import Index
 from tracing.timeline.requests import NO_START, Flow, flows
 
@@ -54,10 +53,10 @@ class RequestStream:
 
     def _read(self, folder: Path) -> None:
         index = Index(timeline.read(folder))
-        requests, traced = flows(index), traced_requests(folder)
+        requests = flows(index)
         whole = {flow.request: flow for flow in requests if flow.state not in ("cut", "refused")}
         new = [flow for name, flow in whole.items() if name not in self._whole]
-        self.sent += sum(self.exporter.add(index, flow, traceparent(flow, traced)) for flow in new)
+        self.sent += sum(self.exporter.add(index, flow) for flow in new)
         early = [flow.request for flow in requests if flow.missing == NO_START]
         late = {name for name in early if len(index.rows(name, "scheduler.free"))} - self._whole
         self.left_out += len(late - self._late)

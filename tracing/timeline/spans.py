@@ -16,7 +16,7 @@ from pandas.api.types import union_categoricals
 from probes.errors import usage_error
 from tracing.events import file as eventfile
 from tracing.events.file import SHARED_SITES, EventFile
-from tracing.events.layout import BATCH, CHILD, COUNTS, DEVICE, MESSAGE, RAISED, RENAMED, STOPPED
+from tracing.events.layout import BATCH, CHILD, COUNTS, DEVICE, MESSAGE, RAISED, RENAMED, STOPPED, TRACED
 from tracing.events.step import STEP_FIELDS
 from tracing.timeline.nodes import on_one_clock
 from tracing.timeline.steps import collectives
@@ -43,8 +43,9 @@ class Timeline:
     outputs), `renamed` (pid, internal, external), `children` (pid, child, parent) and `stopped` (pid, key, request) are
     the core's and the front end's lists. `device` (pid, step, begin_ns, end_ns, given_ns, uncertainty_ns) has a row for
     each piece of work of a device: a step's forward pass, and its sampling. It was busy from begin to end at most, and
-    from `given_ns`, when all was launched, to the end at least. `texts` has those that an `extra` or `value` points to,
-    by process and number.
+    from `given_ns`, when all was launched, to the end at least. `traced` (pid, external, traceparent, is_own, at_ns) has
+    the traces of OpenTelemetry that front ends noted of calls, `is_own` where it is vLLM's own span that is named.
+    `texts` has those that an `extra` or `value` points to, by process and number.
     """
 
     folder: Path
@@ -56,6 +57,7 @@ class Timeline:
     children: pd.DataFrame
     stopped: pd.DataFrame
     device: pd.DataFrame
+    traced: pd.DataFrame
     texts: dict[tuple[int, int], str]
     processes: list[dict[str, Any]]
     torn: int
@@ -88,6 +90,7 @@ def assembled(folder: Path, files: list[EventFile]) -> Timeline:
         *lists,
         _stopped(files),
         _joined([_device(file) for file in files]),
+        _joined([_traced(file) for file in files]),
         {(file.process["pid"], number): text for file in files for number, text in file.texts.items()},
         [file.process for file in files],
         sum(file.torn for file in files),
@@ -220,6 +223,14 @@ def _device(file: EventFile) -> pd.DataFrame:
     rows = _fixed(file, DEVICE, (*(f"{edge}_{half}" for edge in edges for half in ("low", "high")), "uncertainty_ns"))
     times = {f"{edge}_ns": rows[f"{edge}_low"] + rows[f"{edge}_high"] * HALF for edge in edges}
     return rows.assign(**times)[["pid", "step", *times, "uncertainty_ns"]]
+
+
+def _traced(file: EventFile) -> pd.DataFrame:
+    """What was noted of a call's trace, and when."""
+    heads, counts, _ = file.lists[TRACED]
+    rows = _fixed(file, TRACED, ("external", "traceparent", "is_own"))
+    texts = {name: _text_of(file, rows[name].to_numpy()) for name in ("external", "traceparent")}
+    return rows.drop(columns="step").assign(at_ns=heads["start"][counts == 3], **texts)
 
 
 def _joined(frames: list[pd.DataFrame]) -> pd.DataFrame:

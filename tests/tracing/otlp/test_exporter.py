@@ -14,7 +14,6 @@ from tests.tracing.stories import DURATIONS, only, stream
 from tracing.breakdown.requests.parts import parts
 from tracing.otlp import exporter
 from tracing.otlp.exporter import Exporter, endpoint, share
-from tracing.otlp.parents import traced_requests, traceparent
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 HEADER = f"00-{TRACE}-{PARENT}-01"
@@ -36,7 +35,7 @@ def send(received: Collector, folder: Path, *traced: tuple[str, bool], of: float
     story.front.close(anchor={"monotonic_ns": 500, "wall_ns": WALL_NS + 500, "uncertainty_ns": 1})
     index, flow = only(folder)
     sender = Exporter(received.url, of)
-    is_sent = sender.add(index, flow, traceparent(flow, traced_requests(folder)))
+    is_sent = sender.add(index, flow)
     sender.flush()
     return is_sent
 
