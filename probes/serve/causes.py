@@ -5,15 +5,10 @@ The patterns are of messages of vLLM 0.31 to 0.33, torch, transformers and the s
 
 from __future__ import annotations
 
-import signal
-
 MORE_MEMORY = "a smaller --engine kv_cache_memory_bytes=N, a smaller model, or end what else runs"
-SEGFAULT_REMEDY = (
-    "export PYTHONFAULTHANDLER=1 and start it again: the log then names the function; python -m probes.doctor looks at "
-    "the installation"
-)
 
-# What the log says; the likely cause; what to try. The first row that matches speaks. {1} is its first group.
+# What the log says, else how the server ended (`exit code: -9`); the likely cause; what to try. The first row that
+# matches speaks. {1} is its first group.
 KNOWN = (
     (
         r"No module named '?vllm'?(?:$|[^.\w])|PackageNotFoundError: No package metadata was found for vllm",
@@ -117,11 +112,7 @@ KNOWN = (
         "out of memory on the GPU",
         "a smaller --max-len or --engine max_num_seqs=N first, then a lower --gpu-util, then more --gpus",
     ),
-    (
-        r"can't allocate memory|MemoryError|Cannot allocate memory|(?m:^Killed$)",
-        "out of main memory",
-        MORE_MEMORY,
-    ),
+    (r"can't allocate memory|MemoryError|Cannot allocate memory|(?m:^Killed$)", "out of main memory", MORE_MEMORY),
     (
         r"max_model_len \(?\d+\)? is greater than the derived max_model_len \([^=]*=(\d+)",
         "--max-len is longer than the model was made for",
@@ -240,7 +231,8 @@ KNOWN = (
     (
         r"Segmentation fault|Segfault encountered|(?:exit code|Failed core proc.*): -11\b",
         "a segmentation fault: compiled code of a build that does not fit, or a broken driver",
-        SEGFAULT_REMEDY,
+        "export PYTHONFAULTHANDLER=1 and start it again: the log then names the function; python -m probes.doctor "
+        "looks at the installation",
     ),
     (
         r"Illegal instruction|(?:exit code|Failed core proc.*): -4\b",
@@ -253,12 +245,3 @@ KNOWN = (
         MORE_MEMORY,
     ),
 )
-
-# How it ended, where its log says nothing of the cause.
-ENDS = {
-    -signal.SIGKILL: ("out of main memory: the system killed it (dmesg says so), or someone did", MORE_MEMORY),
-    -signal.SIGSEGV: (
-        "a segmentation fault: compiled code of a build that does not fit, or a broken driver",
-        SEGFAULT_REMEDY,
-    ),
-}

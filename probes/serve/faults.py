@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import re
 import signal
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import psutil
 
 from probes.processes.enginegroup import listener
 from probes.processes.log import MARKS
-from probes.serve.causes import ENDS, KNOWN
+from probes.serve.causes import KNOWN
 from probes.serve.command import PROGRAM
 from probes.serve.process import NotReady
 
@@ -43,11 +44,9 @@ def diagnose(log: str, ended: NotReady, port: int, on_gpu: bool) -> Diagnosis:
     what = f"{_end(ended.exit_code)}; the last thing it did: {ended.doing}"
     lines = error_lines(log)
     shown = (lines or [line.strip() for line in log.splitlines() if line.strip()])[-LINES_SHOWN:]
-    for pattern, cause, remedy in KNOWN:
-        if match := re.search(pattern, "\n".join(lines)):
-            groups, words = (match[0], *match.groups()), _words(port, on_gpu)
-            return Diagnosis(what, cause.format(*groups, **words), remedy.format(*groups, **words), shown)
-    return Diagnosis(what, *_by_its_end(ended.exit_code), shown)
+    ending, words = f"exit code: {ended.exit_code}", _words(port, on_gpu)
+    cause, remedy = _known("\n".join(lines), words) or _known(ending, words) or _not_known(ended.exit_code)
+    return Diagnosis(what, cause, remedy, shown)
 
 
 def error_lines(log: str) -> list[str]:
@@ -69,11 +68,18 @@ def _end(code: int | None) -> str:
     return f"it was ended by {signal.Signals(-code).name}" if code < 0 else f"it ended with code {code}"
 
 
-def _by_its_end(code: int | None) -> tuple[str, str]:
+def _known(text: str, words: Mapping[str, str | int]) -> tuple[str, str] | None:
+    """The likely cause and the remedy by the first row of `KNOWN` that matches a text."""
+    for pattern, cause, remedy in KNOWN:
+        if match := re.search(pattern, text):
+            groups = (match[0], *match.groups())
+            return cause.format(*groups, **words), remedy.format(*groups, **words)
+    return None
+
+
+def _not_known(code: int | None) -> tuple[str, str]:
     if code is None:
         return "it is slow, or it hangs; its log says which", "a longer --timeout"
-    if code in ENDS:
-        return ENDS[code]
     return "not one of the causes known here", "read its log; python -m probes.doctor looks at the installation"
 
 

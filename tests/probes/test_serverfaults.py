@@ -132,6 +132,8 @@ def test_unknown_ends() -> None:
     assert killed.cause.startswith("out of main memory") and killed.lines
     faulted = diagnose("INFO 11-21 11:27:43 [a.py:1] on its way\n", NotReady(-11, "x"), 9, on_gpu=False)
     assert faulted.cause.startswith("a segmentation fault") and "PYTHONFAULTHANDLER" in faulted.remedy
+    illegal = diagnose("INFO 11-21 11:27:43 [a.py:1] on its way\n", NotReady(-4, "x"), 9, on_gpu=False)
+    assert illegal.cause.startswith("wrong build") and illegal.what.startswith("it was ended by SIGILL")
     other = diagnose("ValueError: something new\n", NotReady(1, "x"), 9, on_gpu=False)
     assert other.cause == "not one of the causes known here" and other.lines == ["ValueError: something new"]
     assert error_lines("") == []
