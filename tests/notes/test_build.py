@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import subprocess
 import sys
@@ -140,58 +139,52 @@ def test_every_stop_has_its_place_on_a_page(site_folder: Path) -> None:
 @needs_chromium
 @pytest.mark.browser
 def test_the_site_in_a_browser(site_folder: Path, tmp_path: Path) -> None:
-    page, unfit = asyncio.run(visited(site_folder, tmp_path / "page.png"))
+    fits = "document.querySelector('h1').innerText !== '' && document.documentElement.scrollWidth <= innerWidth"
+    unfit = []
+    with chromium() as page:
+        for path in sorted(site_folder.rglob("*.html")):
+            for width in (1400, 390):
+                page.look(width)
+                page.visit(path.as_uri())
+                unfit += [] if page.run(fits) else [f"{path.name} at {width}"]
+        drawings_lead_to_stops(page, site_folder)
+        search_finds(page, site_folder, "preemption")
+        both_palettes(page, site_folder)
+        page.shot(tmp_path / "page.png")
     assert unfit == [], "pages without a heading, or wider than the window"
     assert (tmp_path / "page.png").stat().st_size > 20_000
     assert page.complaints == []
     assert {urlsplit(address).scheme for address in page.requested} <= {"file", "data"}
 
 
-async def visited(site_folder: Path, shot: Path) -> tuple[Page, list[str]]:
-    """The browser's page after all was visited and used, and which of the site's do not fit a desk or a phone."""
-    fits = "document.querySelector('h1').innerText !== '' && document.documentElement.scrollWidth <= innerWidth"
-    unfit = []
-    async with chromium() as page:
-        for path in sorted(site_folder.rglob("*.html")):
-            for width in (1400, 390):
-                await page.look(width)
-                await page.visit(path.as_uri())
-                unfit += [] if await page.run(fits) else [f"{path.name} at {width}"]
-        await drawings_lead_to_stops(page, site_folder)
-        await search_finds(page, site_folder, "preemption")
-        await both_palettes(page, site_folder)
-        await page.shot(shot)
-    return page, unfit
-
-
-async def drawings_lead_to_stops(page: Page, site_folder: Path) -> None:
-    await page.look(1400)
+def drawings_lead_to_stops(page: Page, site_folder: Path) -> None:
+    page.look(1400)
     for drawing in ("svg.sequence", "svg.lanes"):
-        await page.visit((site_folder / "index.html").as_uri())
+        page.visit((site_folder / "index.html").as_uri())
         size = f"document.querySelector('{drawing}').getBoundingClientRect()"
-        assert await page.run(f"{size}.width") > 700 and await page.run(f"{size}.height") > 50
-        address = await page.run(f"document.querySelector('{drawing} a').href.baseVal")
-        await page.follow(f"{drawing} a")
-        assert (await page.run("location.href")).endswith(address)
-        assert "stop-name" in await page.run("document.querySelector(':target').className")
+        assert page.run(f"{size}.width") > 700 and page.run(f"{size}.height") > 50
+        address = page.run(f"document.querySelector('{drawing} a').href.baseVal")
+        page.follow(f"{drawing} a")
+        assert page.run("location.href").endswith(address)
+        assert "stop-name" in page.run("document.querySelector(':target').className")
 
 
-async def search_finds(page: Page, site_folder: Path, word: str) -> None:
-    await page.visit((site_folder / "index.html").as_uri())
-    await page.until("typeof IFrameWorker === 'function'")
-    await page.run("document.querySelector('[data-md-component=search-query]').focus()")
-    await page.send("Input.insertText", text=word)
+def search_finds(page: Page, site_folder: Path, word: str) -> None:
+    page.visit((site_folder / "index.html").as_uri())
+    page.until("typeof IFrameWorker === 'function'")
+    page.run("document.querySelector('[data-md-component=search-query]').focus()")
+    page.send("Input.insertText", text=word)
     first = "document.querySelector('.md-search-result__item a')"
-    await page.until(f"{first} !== null")
-    assert word in (await page.run("document.querySelector('.md-search-result__list').innerText")).lower()
-    address = await page.run(f"{first}.href")
+    page.until(f"{first} !== null")
+    assert word in page.run("document.querySelector('.md-search-result__list').innerText").lower()
+    address = page.run(f"{first}.href")
     assert "walkthrough/" in address
 
 
-async def both_palettes(page: Page, site_folder: Path) -> None:
-    await page.visit((site_folder / "index.html").as_uri())
+def both_palettes(page: Page, site_folder: Path) -> None:
+    page.visit((site_folder / "index.html").as_uri())
     papers = set()
     for scheme in ("__palette_1", "__palette_0"):
-        await page.run(f"document.querySelector('label[for={scheme}]').click()")
-        papers.add(await page.run("getComputedStyle(document.querySelector('svg.sequence .leg')).fill"))
+        page.run(f"document.querySelector('label[for={scheme}]').click()")
+        papers.add(page.run("getComputedStyle(document.querySelector('svg.sequence .leg')).fill"))
     assert len(papers) == 2

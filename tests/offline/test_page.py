@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -27,34 +26,30 @@ CHARTS = ("throughput", "heat-map", "latency", "ttft", "tpot", "cold-warm", "sta
 @pytest.mark.browser
 def test_the_page_in_a_browser(tmp_path: Path) -> None:
     write(tmp_path, a_report(model=EVIL, refusal=EVIL, extra=recorded()))
-    asyncio.run(_visit(tmp_path / "report.html"))
-
-
-async def _visit(path: Path) -> None:
-    async with chromium() as page:
-        await page.look(390, dark=True)
-        await page.visit(path.as_uri())
+    with chromium() as page:
+        page.look(390, dark=True)
+        page.visit((tmp_path / "report.html").as_uri())
         for name in CHARTS:
             marks = f"document.querySelectorAll('#chart-{name} :is(.trace .point path, .trace .js-line, .hm image)')"
-            sizes = await page.run(f"[...{marks}].map(m => m.getBoundingClientRect()).map(r => [r.width, r.height])")
+            sizes = page.run(f"[...{marks}].map(m => m.getBoundingClientRect()).map(r => [r.width, r.height])")
             assert any(width > 1 and height > 1 for width, height in sizes), name
         ink = "getComputedStyle(document.querySelector('#chart-latency .xtitle')).fill"
-        assert await page.run(ink) == await page.run("getComputedStyle(document.querySelector('h1')).color")
-        assert await page.run("document.title") != "stolen"
-        assert EVIL in await page.run("document.body.innerText")
+        assert page.run(ink) == page.run("getComputedStyle(document.querySelector('h1')).color")
+        assert page.run("document.title") != "stolen"
+        assert EVIL in page.run("document.body.innerText")
         column = "[...document.querySelectorAll('#cells th')].findIndex(h => h.innerText == 'output_tok_s')"
         button = f"document.querySelectorAll('#cells th button')[{column}]"
         values = f"[...document.querySelectorAll('#cells tbody tr')].map(r => r.cells[{column}].dataset.value)"
         for backwards in (False, True):
-            await page.run(f"{button}.click()")
-            numbers = [float(value) for value in await page.run(values) if value]
+            page.run(f"{button}.click()")
+            numbers = [float(value) for value in page.run(values) if value]
             assert len(numbers) > 1 and numbers == sorted(numbers, reverse=backwards)
-        await page.run("f = document.getElementById('filter'), f.value = 'warm', f.dispatchEvent(new Event('input'))")
+        page.run("f = document.getElementById('filter'), f.value = 'warm', f.dispatchEvent(new Event('input'))")
         shown = "[...document.querySelectorAll('#cells tbody tr')].filter(r => r.offsetHeight).map(r => r.innerText)"
-        rows = await page.run(shown)
+        rows = page.run(shown)
         assert len(rows) == 4 and all("warm" in row for row in rows)
-        assert await page.run("document.getElementById('count').innerText") == "4 of 14"
-        assert not page.complaints
+        assert page.run("document.getElementById('count').innerText") == "4 of 14"
+        assert page.complaints == []
         assert [address for address in page.requested if not address.startswith(("file:", "data:", "blob:"))] == []
 
 

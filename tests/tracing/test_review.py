@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 import subprocess
@@ -172,15 +171,11 @@ def test_a_drawing_has_a_lane_a_thread_and_a_bar_a_span(tmp_path: Path) -> None:
 def test_the_page_in_a_browser(tmp_path: Path) -> None:
     stream(tmp_path, NS, steps=5)
     review.review(tmp_path)
-    asyncio.run(_visit(tmp_path))
-
-
-async def _visit(folder: Path) -> None:
-    async with chromium() as page:
-        await page.look(1200, 1400)
-        await page.visit((folder / "review.html").as_uri())
-        assert await page.run("document.querySelectorAll('svg').length") == 2
-        assert await page.run("document.querySelectorAll('rect').length") > 20
-        await page.shot(folder / "page.png")
-        assert not page.complaints
-    assert (folder / "page.png").stat().st_size > 20_000
+    with chromium() as page:
+        page.look(1200, 1400)
+        page.visit((tmp_path / "review.html").as_uri())
+        assert page.run("document.querySelectorAll('svg').length") == 2
+        assert page.run("document.querySelectorAll('rect').length") > 20
+        page.shot(tmp_path / "page.png")
+        assert page.complaints == []
+    assert (tmp_path / "page.png").stat().st_size > 20_000

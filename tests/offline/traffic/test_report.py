@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import csv
 from dataclasses import fields, replace
 from pathlib import Path
@@ -137,20 +136,16 @@ def test_factors_with_their_intervals() -> None:
 @needs_chromium
 @pytest.mark.browser
 def test_the_page_in_a_browser(run: Path, lines: list[str]) -> None:
-    asyncio.run(_visit(run / "report.html"))
-
-
-async def _visit(path: Path) -> None:
-    async with chromium() as page:
-        await page.look(390, dark=True)
-        await page.visit(path.as_uri())
+    with chromium() as page:
+        page.look(390, dark=True)
+        page.visit((run / "report.html").as_uri())
         for name in CHARTS:
             points = f"document.getElementById('chart-{name}').data.reduce((n, t) => n + t.y.length, 0)"
-            assert await page.run(points) > 0, name
-        assert await page.run("document.title") != "stolen"
-        text = await page.run("document.body.innerText")
+            assert page.run(points) > 0, name
+        assert page.run("document.title") != "stolen"
+        text = page.run("document.body.innerText")
         assert EVIL in text and "Beside the papers" in text and "sustained at 0.5 req/s" in text
         bands = "document.getElementById('chart-normalized').layout.shapes.length"
-        assert await page.run(bands) == 3  # a knee's bracket of each variant
-        assert not page.complaints
+        assert page.run(bands) == 3  # a knee's bracket of each variant
+        assert page.complaints == []
         assert [address for address in page.requested if not address.startswith(("file:", "data:", "blob:"))] == []
