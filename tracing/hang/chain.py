@@ -126,10 +126,10 @@ def _among_engines(telling: Explanation, together: Sequence[HangAnswer]) -> Expl
         links = (Link(each.process, late.process, "a collective", each.frame) for each in together)
         return replace(telling, chain=(*telling.chain, *links))
     operations = {each.frame.name: each.process for each in together if each.frame}
-    if len(operations) == 1:
+    if len(operations) < 2:
         return telling
-    each = ", ".join(f"{name} ({process})" for name, process in operations.items())
-    text = f"and the other engines are in different operations: {each}"
+    named = ", ".join(f"{name} ({process})" for name, process in operations.items())
+    text = f"and the other engines are in different operations: {named}"
     return replace(telling, answers=(replace(late, text=text), *telling.answers[1:]))
 
 

@@ -43,6 +43,13 @@ def test_a_rank_that_was_not_called() -> None:
     assert (first(engine).cause, first(engine).process) == (HangCause.LOST, "worker Worker_TP1 (21)")
 
 
+def test_a_collective_without_a_frame_of_python_names_no_other_engine() -> None:
+    rank = 'Process 20: VLLM::Worker_TP0\nThread 20 (active): "MainThread"\n    ncclAllReduce (libnccl.so.2)\n'
+    answer = first(situation(FRONT, WAITING_CORE, rank))
+    assert (answer.cause, answer.frame) == (HangCause.COLLECTIVE, None)
+    assert answer.text.startswith("is in a collective (ncclAllReduce): all known ranks are in it")
+
+
 def test_a_rank_whose_dump_is_missing() -> None:
     engine = situation(FRONT, WAITING_CORE, worker(21, "Worker_TP1", *REDUCE))
     assert first(engine).cause == HangCause.COLLECTIVE
