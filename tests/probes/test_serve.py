@@ -180,7 +180,7 @@ def test_killed_itself_it_takes_the_whole_server_along(tmp_path, model, port) ->
     pgid = group_of_server(port, processes=2)
     process.kill()
     process.communicate()
-    until(lambda: members_of(pgid) == [])  # the stand-in's child would not look after its parent
+    assert until(lambda: members_of(pgid) == [])  # the stand-in's child would not look after its parent
 
 
 def test_port_in_use(tmp_path, model, port) -> None:
