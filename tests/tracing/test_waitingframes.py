@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import ast
-import importlib.util
 import sys
-import sysconfig
 from pathlib import Path
 
 import pytest
 
-from tests.tracing.stackframes import GET, MAIN, SITE, SPIN, WAIT, WAITING, WORKING
+from tests.tracing.stackframes import GET, MAIN, SITE, SPIN, WAIT, WAITING, WORKING, is_there
 from tracing.pyspy import sampler, waitingframes
 from tracing.pyspy.events import Frame
-from tracing.source.tree import Missing, SourceTree
 
 READ = (SPIN, ("SpinCondition.wait", SPIN[1], 198))
 RESULT = ("Future.result", "/usr/lib/python3.11/concurrent/futures/_base.py", 451)
@@ -106,34 +102,8 @@ def test_a_line_that_sleeps_waits(tmp_path: Path) -> None:
     assert waitingframes.state((Frame("<module>", str(script), 4),)) == "GPU", "torch.Event is C: it has no frame"
 
 
-def names_in(path: Path) -> set[str]:
-    """The functions of a source file by qualified name, under an `if` too."""
-    tree = ast.parse(path.read_text())
-    owners = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
-    functions = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
-    return functions | {
-        f"{o.name}.{node.name}" for o in owners for node in ast.walk(o) if isinstance(node, ast.FunctionDef)
-    }
-
-
 @pytest.mark.parametrize(("file", "name"), [*waitingframes.INNERMOST, *waitingframes.ANYWHERE, *waitingframes.ENTRIES])
 def test_every_frame_of_the_tables_is_there(file: str, name: str | None) -> None:
-    """In the standard library, or in what is installed; vLLM's in its source."""
-    owner = file.partition("/")[0]
-    if owner in ("vllm", "torch", "triton", "uvloop", "zmq") and importlib.util.find_spec(owner) is None:
-        pytest.skip(f"{owner} is not installed")
     if (file, name) in BEFORE_3_13 and sys.version_info >= (3, 13):
         pytest.skip("only up to Python 3.12")
-    if file.startswith("vllm/"):
-        if name is None:
-            assert not isinstance(
-                SourceTree.find(None).definitions(file.removesuffix(".py").replace("/", ".")), Missing
-            )
-            return
-        definition = SourceTree.find(None).resolve(f"{file.removesuffix('.py').replace('/', '.')}:{name}")
-        assert not isinstance(definition, Missing), definition
-        return
-    places = [Path(sysconfig.get_path(key), file) for key in ("stdlib", "platlib")]
-    place = next((place for place in places if place.exists()), None)
-    assert place is not None, f"{file} is nowhere"
-    assert name is None or name in names_in(place)
+    assert is_there(file, name)
