@@ -28,10 +28,11 @@ def by_state(situation: Situation) -> Explanation | None:
             text, chain = f"is in the kernel ({state.waits_in or 'uninterruptible'})", waiters(situation, process)
             return Explanation.single(HangCause.IO, process.label, text, apart=WITH_STACKS, chain=chain)
     process, state = max(known, key=lambda each: (each[1].letter == RUNNING, each[1].cpu_s or 0.0))
-    share = (state.cpu_s or 0.0) / situation.between_s if situation.between_s else 0.0
-    if share < BUSY_SHARE and state.letter != RUNNING:
+    share = state.cpu_s / situation.between_s if state.cpu_s is not None and situation.between_s else None
+    if state.letter != RUNNING and (share is None or share < BUSY_SHARE):
         return _at_rest(situation)
-    text, chain = f"uses {share:.0%} of a CPU; in which function is not known", waiters(situation, process)
+    use = "runs" if share is None else f"uses {share:.0%} of a CPU"
+    text, chain = f"{use}; in which function is not known", waiters(situation, process)
     return Explanation.single(HangCause.UNKNOWN, process.label, text, apart=WITH_STACKS, chain=chain)
 
 

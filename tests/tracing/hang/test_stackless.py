@@ -23,6 +23,8 @@ def test_without_stacks_proc_tells_what_it_can() -> None:
     assert explanation.notes == ("py-spy could not",)
     crowded = replace(busy, state=ProcessState("R", "", 0.25))  # many others want the CPU too
     assert "uses 5% of a CPU" in first(replace(engine, processes=(core, crowded))).text
+    new = replace(busy, state=ProcessState("R"))  # the first look did not meet it
+    assert first(replace(engine, processes=(core, new))).text == "runs; in which function is not known"
     in_kernel = replace(busy, state=ProcessState("D", "nfs_wait_on_request", 0.0))
     assert first(replace(engine, processes=(core, in_kernel))).cause == HangCause.IO
     asleep = replace(busy, state=ProcessState("S", "", 0.0))
