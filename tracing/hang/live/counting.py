@@ -14,6 +14,7 @@ from probes.metrics.quantities import (
     GAUGES,
     ITERATION_TOKENS,
     KV_CACHE_USAGE,
+    ServerMetric,
     engines,
     gauge,
     has_any,
@@ -61,10 +62,14 @@ def _moved(window: Window, where: Mapping[str, str]) -> tuple[str, ...]:
     steps = window.increase(f"{ITERATION_TOKENS}_count", where)
     if steps:
         moved.append(f"{steps:,.0f} steps")
-    before, after = (gauge(look, RUNNING, where) for look in (window.before, window.after))
-    if before is not None and after is not None and before != after:  # requests that wait come without a step too
-        moved.append(f"{before:g} to {after:g} running")
-    before, after = (gauge(look, KV_CACHE_USAGE, where) for look in (window.before, window.after))
-    if before is not None and after is not None and before != after:
-        moved.append(f"{KV_CACHE_USAGE.title} from {100 * before:.3g}% to {100 * after:.3g}%")
+    if change := _change(window, RUNNING, where):  # requests that wait come without a step too
+        moved.append(f"{change[0]:g} to {change[1]:g} running")
+    if change := _change(window, KV_CACHE_USAGE, where):
+        moved.append(f"{KV_CACHE_USAGE.title} from {100 * change[0]:.3g}% to {100 * change[1]:.3g}%")
     return tuple(moved)
+
+
+def _change(window: Window, metric: ServerMetric, where: Mapping[str, str]) -> tuple[float, float] | None:
+    """A gauge before and after; None where it has not changed, or is not known."""
+    before, after = (gauge(look, metric, where) for look in (window.before, window.after))
+    return None if before is None or after is None or before == after else (before, after)
