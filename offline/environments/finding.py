@@ -116,7 +116,7 @@ def environment_changes(before: Mapping[str, Environment]) -> list[str]:
     """What is no longer as it was in some environments, by their labels: `torch of 0.31.0: '2.12' and '2.13'`."""
     changes = []
     for label, old in before.items():
-        new = look_into(str(old.executable), str(Path(old.folder).expanduser()) if old.folder else "")
+        new = look_into(str(old.executable), old.first_folder)
         names = [name for name in {"vllm", *old.versions, *new.versions} if old.version(name) != new.version(name)]
         changes += [f"{name} of {label}: {old.version(name)!r} and {new.version(name)!r}" for name in sorted(names)]
     return changes

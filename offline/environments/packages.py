@@ -30,9 +30,9 @@ def python_in(environment: Environment, packages: Path) -> tuple[tuple[str, ...]
 
     `packages` is a folder to be made, which has to stay while that Python runs.
     """
-    folder = str(Path(environment.folder).expanduser()) if environment.folder else ""
     # -P: a `vllm` in the current folder would stand before the one that is meant.
-    return (str(environment.executable), "-P"), {"PYTHONPATH": python_path(folder, str(lay_out(packages)))}
+    path = python_path(environment.first_folder, str(lay_out(packages)))
+    return (str(environment.executable), "-P"), {"PYTHONPATH": path}
 
 
 def python_path(*folders: str) -> str:
