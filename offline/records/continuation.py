@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TextIO
 
 from offline.spec.model import ModelMark, mark
+from offline.spec.models import recorded_model
 from probes.engineplatform import engine_platform
 from probes.errors import EnginescopeError
 from probes.machine import Machine, differences, fingerprint
@@ -25,12 +26,16 @@ def locked(path: Path, writer: str = "command") -> TextIO:
 
 def same_model(path: Path, model_path: str, model_mark: ModelMark, machine: Machine) -> Path | str:
     """The model of the run in `path`, which ran on `machine`; refused, with what differs now, where it is another."""
-    model: Path | str = Path(model_path).expanduser() if model_path.startswith(("/", "~")) else model_path
-    if isinstance(model, Path) and not (model / "config.json").is_file():
-        raise EnginescopeError(f"{path} cannot be resumed: its model {model} is gone")
-    other = [*differences(machine.as_dict(), fingerprint(engine_platform()).as_dict())]
-    if mark(model) != model_mark:
-        other.append(f"the model was {model_mark}, is {mark(model)}")
-    if other:
-        raise EnginescopeError(f"{path} cannot be resumed, it would not be the same run: {'; '.join(map(str, other))}")
+    try:
+        model = recorded_model(model_path)
+    except FileNotFoundError as error:
+        raise EnginescopeError(f"{path} cannot be resumed: its model {error} is gone") from None
+    if other := other_conditions(machine, fingerprint(engine_platform()), model_mark, mark(model)):
+        raise EnginescopeError(f"{path} cannot be resumed, it would not be the same run: {'; '.join(other)}")
     return model
+
+
+def other_conditions(before: Machine, now: Machine, mark_before: ModelMark, mark_now: ModelMark) -> list[str]:
+    """How machine, vLLM and model differ from those of a run on disk."""
+    unlike = differences(before.as_dict(), now.as_dict())
+    return unlike if mark_now == mark_before else [*unlike, f"model: {mark_before} in the run, {mark_now} now"]

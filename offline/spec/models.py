@@ -69,10 +69,12 @@ def _split(names: str) -> list[str]:
 
 def recorded_models(path_text: str) -> Models:
     """The models of a run on disk; `FileNotFoundError` names a folder that is gone."""
-    places: list[Path | str] = []
-    for name in _split(path_text):
-        place = Path(name).expanduser() if name.startswith(("/", "~")) else name
-        if isinstance(place, Path) and not (place / "config.json").is_file():
-            raise FileNotFoundError(place)
-        places.append(place)
-    return Models({model.label(place): place for place in places})
+    return Models({model.label(place): place for place in map(recorded_model, _split(path_text))})
+
+
+def recorded_model(name: str) -> Path | str:
+    """One of them."""
+    place = Path(name).expanduser() if name.startswith(("/", "~")) else name
+    if isinstance(place, Path) and not (place / "config.json").is_file():
+        raise FileNotFoundError(place)
+    return place

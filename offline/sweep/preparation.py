@@ -17,20 +17,20 @@ from offline.engine.reference import time_kernels
 from offline.environments.environment import Environment
 from offline.environments.finding import environment_changes, environments, refuse_unrecorded
 from offline.environments.packages import python_in
+from offline.records.continuation import other_conditions
 from offline.records.run import PlannedArm, RunRecord, new_id, now, read_run
 from offline.records.runfolder import RunFolder, newest_unfinished
 from offline.spec.effort import Effort
 from offline.spec.estimate import estimate, minutes, slowness
 from offline.spec.limits import expected_refusals, refuse_too_long, remarks
 from offline.spec.memory import refuse_too_many
-from offline.spec.model import ModelMark
 from offline.spec.models import Models, find_models, recorded_models
 from offline.spec.plan import Plan, complete, grid_of, plan
 from offline.spec.settings import EngineAxes, SpecValues
 from offline.spec.spec import Spec
 from probes.engineplatform import engine_platform
 from probes.errors import EnginescopeError, usage_error
-from probes.machine import Machine, differences, fingerprint, platform_text
+from probes.machine import fingerprint, platform_text
 from probes.privacy.commandline import command_line
 from probes.programs import OWN_PYTHON
 
@@ -104,7 +104,8 @@ def resumed_run(args: argparse.Namespace, spec_values: SpecValues) -> PreparedRu
         raise EnginescopeError(f"{path} cannot be resumed: its model {error} is gone") from None
     grid = grid_of(spec, models, machine)
     other = other_settings(run, spec_values, {arm.id for arm in grid})
-    unlike = other_conditions(run, machine, models.mark()) + environment_changes(run.environments)
+    unlike = other_conditions(run.machine, machine, run.model_mark, models.mark())
+    unlike += environment_changes(run.environments)
     if other or (unlike and not args.force):
         words = "; ".join([*unlike, *other])
         raise EnginescopeError(f"{path} cannot be resumed, since it would be another run: {words}")
@@ -115,12 +116,6 @@ def resumed_run(args: argparse.Namespace, spec_values: SpecValues) -> PreparedRu
     folder = RunFolder(path)
     folder.write_run(replace(run, forced=tuple(dict.fromkeys([*run.forced, *unlike]))))
     return PreparedRun(folder, Plan(spec, grid, run.alive, time.seconds, time.start_s), models)
-
-
-def other_conditions(run: RunRecord, machine: Machine, mark: ModelMark) -> list[str]:
-    """How machine, vLLM and model differ from those of the run on disk."""
-    unlike = differences(run.machine.as_dict(), machine.as_dict())
-    return unlike if mark == run.model_mark else [*unlike, f"model: {run.model_mark} in the run, {mark} now"]
 
 
 def other_settings(run: RunRecord, spec_values: SpecValues, arm_ids: set[str]) -> list[str]:
