@@ -29,7 +29,8 @@ def write(path: Path, run: BaselineRun, records: Sequence[SideRecord]) -> list[s
     """
     whole = whole_starts(records, run.batches, run.rounds)
     counted = [each for each in records if each.start in whole] if whole else list(records)
-    rows, text = batch_rows(counted), sentences(run, counted, len({each.start for each in records} - whole))
+    rows = batch_rows(counted)
+    text = sentences(run, rows, counted, len({each.start for each in records} - whole))
     frame = pd.DataFrame([asdict(row) for row in rows], columns=[field.name for field in fields(BatchRow)])
     write_whole(path / "table.csv", frame.to_csv(index=False))
     lines = [f"| {' | '.join(HEADINGS)} |", f"|{' --- |' * len(HEADINGS)}"]
@@ -41,9 +42,8 @@ def write(path: Path, run: BaselineRun, records: Sequence[SideRecord]) -> list[s
     return lines
 
 
-def sentences(run: BaselineRun, records: Sequence[SideRecord], cut_off: int) -> list[str]:
-    """What the table says and stands on, and what it does not say."""
-    rows = batch_rows(records)
+def sentences(run: BaselineRun, rows: Sequence[BatchRow], records: Sequence[SideRecord], cut_off: int) -> list[str]:
+    """What the table says and stands on, and what it does not say. `rows` are those of `records`."""
     lines = [factor_sentence(row) for row in rows]
     lines.append(
         f"{run.input_len} prompt and {run.output_len} output tokens a request, the same prompts on both sides."

@@ -95,8 +95,8 @@ def factor_sentence(row: BatchRow) -> str:
     text = f"{size}: vLLM gave {row.factor:.2f} times the tokens a second of transformers"
     if row.factor_lo is None or row.factor_hi is None:
         return f"{text} (n=1)."
-    seen = "" if not row.factor_lo <= 1 <= row.factor_hi else ": no difference seen"
-    return f"{text} ({row.factor_lo:.2f} to {row.factor_hi:.2f}){seen}."
+    doubt = ": no difference seen" if row.factor_lo <= 1 <= row.factor_hi else ""
+    return f"{text} ({row.factor_lo:.2f} to {row.factor_hi:.2f}){doubt}."
 
 
 HEADINGS = (
