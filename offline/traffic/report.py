@@ -22,6 +22,7 @@ from offline.traffic.paper import HEADINGS, paper_rows
 from offline.traffic.results import LoadResults, load_results
 from offline.traffic.rows import RateRow, rows
 from offline.variants.builtin import PAGE
+from offline.variants.resolution import first_up
 from probes.columns import markdown
 from probes.htmlpage import PageSection, page, table
 
@@ -138,7 +139,7 @@ WORKER_HEADINGS = ("variant", "worker", "weights", "KV cache", "resident memory"
 
 def _workers(results: LoadResults) -> Iterator[list[str]]:
     """A row a worker of the first start of each variant that has several."""
-    for start in {start.variant: start for start in reversed(results.starts)}.values():
+    for start in first_up(results.starts).values():
         workers = worker_memory(start.phases, start.memory)
         for worker in workers if len(workers) > 1 else ():
             sizes = (worker.weights_bytes, worker.kv_cache_bytes, worker.rss_bytes)
@@ -147,7 +148,7 @@ def _workers(results: LoadResults) -> Iterator[list[str]]:
 
 def _resolved(results: LoadResults) -> PageSection:
     """What each variant's first start resolved to; facts in which variants differ are marked."""
-    first = {start.variant: start for start in reversed(results.starts) if start.resolved is not None}
+    first = first_up(results.starts)
     columns = [first[name] for name in results.variants if name in first]
     facts = {each.name: [getattr(start.resolved, each.name) for start in columns] for each in fields(Resolved)}
     body = facts_table([each.variant for each in columns], facts)

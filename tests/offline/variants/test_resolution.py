@@ -7,7 +7,7 @@ from typing import Any
 
 from offline.load.records import VariantStart
 from offline.records.resolved import UNKNOWN
-from offline.variants.resolution import resolution_notes
+from offline.variants.resolution import first_up, resolution_notes
 
 
 def start(variant: str, settings: dict[str, Any], **resolved: Any) -> VariantStart:
@@ -28,3 +28,9 @@ def test_variants_that_came_to_the_same_are_named() -> None:
 def test_a_variant_that_never_came_up_is_left_out() -> None:
     failed = VariantStart("a", 1, "vllm", {"block_size": 16}, state="refused")
     assert list(resolution_notes([failed, start("b", {})])) == []
+
+
+def test_the_first_start_that_came_up_stands_for_its_variant() -> None:
+    failed = VariantStart("a", 1, "vllm", {}, state="failed")
+    second, third = (replace(start("a", {}), start=number) for number in (2, 3))
+    assert first_up([failed, second, third]) == {"a": second}
