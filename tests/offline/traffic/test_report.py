@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import csv
+import re
 from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 
+from offline.load.records import VariantStart
+from offline.records.lines import EnginePhase, ProcessMemory
 from offline.records.resolved import UNKNOWN
 from offline.traffic.factors import factor_text, knee_factor, ratio
 from offline.traffic.knee import Bracket
 from offline.traffic.loadsummary import load_summary
 from offline.traffic.paper import paper_rows
-from offline.traffic.report import write
+from offline.traffic.report import sections, write
 from offline.traffic.results import LoadResults, load_results
 from offline.traffic.rows import RateRow, rate_row, rows
 from probes.columns import dictionary
@@ -122,6 +125,27 @@ def test_a_baseline_without_any_output_has_no_factor(results: LoadResults) -> No
     )
     sentence = next(each for each in load_summary(replace(results, rates=rates), []) if f"{PAGE} reached" in each)
     assert sentence.endswith(f" output tok/s; {BASELINE} or it gave none in a start.")
+
+
+GIB = 1 << 30
+
+
+def test_the_workers_of_an_engine_beside_each_other(tmp_path: Path) -> None:
+    """The first start has died while it came up: what its workers hold is the second's. What is not known is a dash."""
+    phases = (EnginePhase("weights", 1, 0, 9, 3 * GIB, 4 * GIB), EnginePhase("weights", 2, 0, 9, 2 * GIB))
+    memory = (ProcessMemory("VLLM::Worker_TP0", 1, 8 * GIB), ProcessMemory("VLLM::Worker_TP1", 2, 8 * GIB))
+    died = VariantStart(PAGE, 1, "vllm", {}, state="failed", reason="no room")
+    up = VariantStart(PAGE, 2, "vllm", {}, UNKNOWN, phases=phases, memory=memory, state="complete")
+    run = a_load_run(tmp_path, rates=(0.5,), requests=20, starts=1)
+    two = replace(load_results(run), starts=(died, up), rates=())
+    section = next(each for each in sections(two, []) if each.heading == "Workers")
+    columns = [re.findall("<td[^>]*>([^<]*)</td>", row) for row in str(section.body).split("<tr>")]
+    assert columns[2:] == [
+        [PAGE, "VLLM::Worker_TP0", "3072", "4096", "8192"],
+        [PAGE, "VLLM::Worker_TP1", "2048", "-", "8192"],
+    ]
+    summary = load_summary(two, [])
+    assert f"{PAGE}, start 2: VLLM::Worker_TP1 has 33% less memory in weights than VLLM::Worker_TP0." in summary
 
 
 def test_factors_with_their_intervals() -> None:
