@@ -162,7 +162,7 @@ def measure(args: argparse.Namespace) -> int:
             console.print(f"note: {note}", soft_wrap=True, highlight=False)
         deadline_s = time.monotonic() + run.spec.budget_s if run.spec.budget_s else None
         folder.write_run(replace(run, state="running"))
-        with LoadProgress(run.estimate_s, console) as progress:
+        with LoadProgress(run.estimate_s, console, prepared.at_once) as progress:
             runner = LoadRunner(prepared, progress, deadline_s, remarks=remarks)
             runner.run()
         state, code = ("incomplete", INCOMPLETE) if runner.failed else ("complete", 0)

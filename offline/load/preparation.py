@@ -21,7 +21,7 @@ from offline.records.run import new_id, now
 from offline.spec import model as models
 from offline.spec.limits import model_positions
 from offline.variants.builtin import DEFAULT, built_in, lacking
-from offline.variants.cards import Card, parallel_cards
+from offline.variants.cards import Card, parallel_cards, starts_at_once
 from offline.variants.serverserving import first_model
 from offline.variants.variant import SERVER, TORCH, VLLM, Variant, alike, chosen, read_variants
 from offline.workload.files import read_workload
@@ -51,6 +51,11 @@ class PreparedLoad:
     model: Path | str
     cards: tuple[Card, ...] = ()  # of a run with a start on each at a time
 
+    @property
+    def at_once(self) -> float:
+        """How many of the run's starts run at the same time, on average."""
+        return starts_at_once(self.run.spec.starts * len(self.run.variants), len(self.cards))
+
 
 def new_run(spec: LoadSpec, out: Path, variants_file: Path | None, schedules: Path | None) -> PreparedLoad:
     """Check all that can be checked before anything starts, make the schedules, and make the folder."""
@@ -66,7 +71,7 @@ def new_run(spec: LoadSpec, out: Path, variants_file: Path | None, schedules: Pa
     asked = asked_variants(spec, variants_file, machine.platform or CPU, longest)
     variants = [with_shared(variant, spec, model, machine, longest) for variant in asked]
     cards = run_cards(spec, variants, machine)
-    refuse_over_budget(spec, variants)
+    refuse_over_budget(spec, variants, len(cards))
     run = LoadRun(
         id=new_id(),
         command_line=command_line(sys.argv),
@@ -79,7 +84,7 @@ def new_run(spec: LoadSpec, out: Path, variants_file: Path | None, schedules: Pa
         synthetic=plans[0].head.synthetic,
         machine=machine,
         variants=tuple(variants),
-        estimate_s=spec.starts * round_s(spec, variants) / max(1, len(cards)),
+        estimate_s=rounds_s(spec, variants, spec.starts, len(cards)),
         began=now(),
         notes=(*source.remarks, *notes(variants, spec.knee)),
     )
@@ -149,7 +154,7 @@ def with_shared(variant: Variant, spec: LoadSpec, model: Path | str, machine: Ma
 
 
 def notes(variants: list[Variant], knee: bool) -> Iterator[str]:
-    """What of the variants will make no difference, a sentence each."""
+    """What of the variants will make no difference, or is not as usual, a sentence each."""
     asked = {variant.name: (variant.kind, variant.serve, variant.settings) for variant in variants}
     if knee:
         yield "how long the search takes is not known beforehand and not in the estimate: --budget bounds it"
@@ -160,9 +165,9 @@ def notes(variants: list[Variant], knee: bool) -> Iterator[str]:
             yield f"{variant.name}: its workers share the cores of one NUMA node, unbound"
 
 
-def refuse_over_budget(spec: LoadSpec, variants: list[Variant]) -> None:
+def refuse_over_budget(spec: LoadSpec, variants: list[Variant], cards: int) -> None:
     """Refuse a budget that has no time for one start of each variant."""
-    seconds = round_s(spec, variants)
+    seconds = rounds_s(spec, variants, 1, cards)
     if spec.budget_s and seconds > spec.budget_s:
         raise usage_error(
             f"one start of each variant takes some {seconds / 60:.0f} min, which is over --budget: "
@@ -170,8 +175,9 @@ def refuse_over_budget(spec: LoadSpec, variants: list[Variant]) -> None:
         )
 
 
-def round_s(spec: LoadSpec, variants: list[Variant]) -> float:
-    """Seconds that one start of each variant should take: an estimate."""
+def rounds_s(spec: LoadSpec, variants: list[Variant], starts: int, cards: int) -> float:
+    """Seconds that so many starts of each variant should take, one after the other or on some cards: an estimate."""
     rates = 0 if spec.knee else len(spec.rates)  # how long a search takes is not known beforehand
     levels = spec.duration_s + rates * (spec.duration_s + spec.drain_s / 2)
-    return sum(START_S[variant.kind] + levels for variant in variants)
+    seconds = sum(START_S[variant.kind] + levels for variant in variants)
+    return starts * seconds / starts_at_once(starts * len(variants), cards)

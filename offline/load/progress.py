@@ -13,10 +13,13 @@ from offline.spec.plan import minutes
 
 
 class LoadProgress:
-    """Counts down the planned seconds; a start that takes longer than planned moves what is left."""
+    """Counts down the planned seconds; a start that takes longer than planned moves what is left.
 
-    def __init__(self, total_s: float, out: Console) -> None:
-        self.out, self.total_s, self.done_s = out, max(total_s, 1.0), 0.0
+    What passes in one of several starts `at_once` counts as that part of it.
+    """
+
+    def __init__(self, total_s: float, out: Console, at_once: float = 1.0) -> None:
+        self.out, self.total_s, self.done_s, self.at_once = out, max(total_s, 1.0), 0.0, at_once
         self.begin()
         columns = (TextColumn("{task.description}", markup=False), BarColumn(bar_width=24), TimeElapsedColumn())
         self._bar = Progress(*columns, TextColumn("{task.fields[left]}"), console=out, disable=not out.is_terminal)
@@ -46,7 +49,7 @@ class LoadProgress:
 
     def passed(self, planned_s: float) -> None:
         """A part that was planned with so many seconds is over, or left out."""
-        self.done_s = min(self.total_s, self.done_s + planned_s)
+        self.done_s = min(self.total_s, self.done_s + planned_s / self.at_once)
 
     def left(self) -> str:
         """The time left: what is planned, stretched or shrunk as what is done was."""

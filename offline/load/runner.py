@@ -7,28 +7,26 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from offline.load.folder import append_rate, closed_start, compress, read_rates, start_folders, write_start
+from offline.load.folder import closed_start, compress, read_rates, start_folders, write_start
 from offline.load.kneesearch import KneeSearch
+from offline.load.levels import UNIT, Levels
 from offline.load.preparation import START_S, WARM_UP, PreparedLoad
 from offline.load.progress import LoadProgress
 from offline.load.records import MeasuredRate, VariantStart
 from offline.load.schedule import level_name, schedule_name
-from offline.variants.cards import Card, on_cards
+from offline.variants.cards import Card, on_cards, starts_at_once
 from offline.variants.started import StartedVariant, started
 from offline.variants.variant import Variant
 from probes.jsonform import read_record
-from probes.processes.engine import EngineFailed, EngineProcess
+from probes.processes.engine import EngineFailed
 
 LIMIT_S = 600.0  # for a start or a warm-up
-SLACK_S = 120.0  # for a rate, beyond its duration and its drain
 TRIES = 2  # of a start that fails
 OVERLOAD = 0.1  # of the requests unfinished at the end: such a rate is too high, for the budget's choice only
 FAR = 2.0  # times such a rate: what is left out first where the budget ends
-
-UNIT = "requests/s"
 
 RateKey = tuple[str, float | None]
 
@@ -79,7 +77,7 @@ class LoadRunner:
         """A start of a variant with what is missing, on a card of its own where there are several."""
         variant, number = task
         rates = self.affordable(variant, self.missing(variant, number))
-        if rates and variant.name not in self.given_up and not self._tried(variant, rates, number, card):
+        if rates and variant.name not in self.given_up and not self._tried(variant, rates, card):
             self.given_up.add(variant.name)
             self.failed = True
 
@@ -130,10 +128,10 @@ class LoadRunner:
 
     # --- one start ---
 
-    def _tried(self, variant: Variant, rates: list[float | None], number: int, card: Card | None) -> bool:
-        """Measure in a start, and in another where that fails; whether one did it all."""
+    def _tried(self, variant: Variant, rates: list[float | None], card: Card | None) -> bool:
+        """Measure in a start, and in another what is left where that fails; whether all is measured."""
         for _ in range(TRIES):
-            state = self._start(variant, [rate for rate in self.missing(variant, number) if rate in rates], card)
+            state = self._start(variant, rates, card)
             if state == "complete":
                 return True
             if state != "failed":
@@ -141,7 +139,7 @@ class LoadRunner:
         return False
 
     def _start(self, variant: Variant, rates: list[float | None], card: Card | None = None) -> str:
-        """One start from its process to its end; its state."""
+        """One start from its process to its end; its state. Rates that it has measured are taken out of `rates`."""
         number, path = self.prepared.folder.new_start(variant.name)
         settings, name = dict(variant.settings), card.name if card else None
         start = VariantStart(variant.name, number, variant.kind, settings, card=name)
@@ -150,11 +148,11 @@ class LoadRunner:
         try:
             with self._alive(variant, path, card) as live:
                 start = self._begun(start, live, path)
-                level = Level(self, start, live.engine, live.sender, path)
-                for rate in rates:
-                    level.measure(rate, self._schedule(schedule_name(rate)))
+                levels = Levels(start, live, path, self.prepared.run.spec, self.progress.tell, self.note)
                 if self.prepared.run.spec.knee:
-                    self._search(level)
+                    self._search(levels)
+                else:
+                    self._measure_all(levels, rates)
                 live.engine.stop()
             start = replace(start, state="complete")
             with self.lock:
@@ -189,8 +187,7 @@ class LoadRunner:
         """Wait for the variant, keep what it resolved to, and warm it up."""
         engine = live.engine
         answer = engine.ask({"do": "start", "settings": dict(live.settings)}, LIMIT_S)
-        values = {name: getattr(start, name) for name in ("variant", "start", "kind", "settings", "card")}
-        start = read_record(VariantStart, values | answer)
+        start = read_record(VariantStart, asdict(start) | answer)
         start = replace(start, startup_s=live.server_s or start.startup_s)
         write_start(path, start)
         self.progress.tell(f"{start.variant}, start {start.start}: up after {start.startup_s:.1f} s, warming up")
@@ -198,20 +195,28 @@ class LoadRunner:
         self.progress.passed(START_S[start.kind])
         return start
 
-    def _search(self, level: Level) -> None:
+    def _measure_all(self, levels: Levels, rates: list[float | None]) -> None:
+        """Measure the rates in order; those that are left are another start's, should this one fail."""
+        while rates:
+            levels.measure(rates[0], self._schedule(schedule_name(rates[0])))
+            del rates[0]
+
+    def _search(self, levels: Levels) -> None:
         """Try rates until the knee's bracket is narrow enough, or this start's share of the budget is spent."""
+        alone = levels.measure(None, self._schedule(schedule_name(None)))
         end_s, why = self._share_end_s(), ""
-        search = KneeSearch(self.prepared, level.last, end_s - time.monotonic())
+        search = KneeSearch(self.prepared, alone, end_s - time.monotonic())
         while (trial := search.next()) is not None:
             seconds = trial.requests / trial.rate_req_s
             if time.monotonic() + seconds > end_s:
                 why = f"; no time was left for {trial.requests:,} requests at {level_name(trial.rate_req_s, UNIT)}"
                 break
-            measured = level.measure(trial.rate_req_s, search.schedule(trial), seconds)
-            self.progress.warn(f"{level_name(trial.rate_req_s, UNIT)}: {search.judge(trial, measured, level.path)}")
+            measured = levels.measure(trial.rate_req_s, search.schedule(trial), seconds)
+            self.progress.warn(f"{level_name(trial.rate_req_s, UNIT)}: {search.judge(trial, measured, levels.path)}")
         else:
             why = search.limit
-        self.remarks.append(f"{level.start.variant}, start {level.start.start}: {search.bracket.sentence}{why}")
+        start = levels.start
+        self.remarks.append(f"{start.variant}, start {start.start}: {search.bracket.sentence}{why}")
         self.progress.warn(self.remarks[-1])
 
     def _share_end_s(self) -> float:
@@ -219,8 +224,8 @@ class LoadRunner:
         if self.deadline_s is None:
             return float("inf")
         run, now_s = self.prepared.run, time.monotonic()
-        starts = run.spec.starts * len(run.variants) - self.complete.total()
-        return now_s + (self.deadline_s - now_s) / max(1, starts)
+        starts = max(1, run.spec.starts * len(run.variants) - self.complete.total())
+        return now_s + (self.deadline_s - now_s) * starts_at_once(starts, len(self.prepared.cards)) / starts
 
     def _schedule(self, name: str) -> Path:
         return self.prepared.folder.path / "schedules" / f"{name}.jsonl"
@@ -229,35 +234,7 @@ class LoadRunner:
         """Count a level that was measured."""
         with self.lock:
             self.measured[rate.variant, rate.rate_req_s] += 1
-        self.progress.passed(self.level_s(rate.rate_req_s))
-        if rate.rate_req_s is not None and rate.unfinished > OVERLOAD * rate.sent:
-            lowest = self.overloaded.get(rate.variant, rate.rate_req_s)
-            self.overloaded[rate.variant] = min(lowest, rate.rate_req_s)
-
-
-@dataclass
-class Level:
-    """Measures one level after the other on a start that is up; `last` is what the latest one gave."""
-
-    runner: LoadRunner
-    start: VariantStart
-    engine: EngineProcess
-    sender: EngineProcess
-    path: Path
-    last: MeasuredRate | None = None
-
-    def measure(self, rate: float | None, schedule: Path, duration_s: float | None = None) -> MeasuredRate:
-        """The sender replays a schedule, the variant writes what becomes of it."""
-        start, spec, scratch = self.start, self.runner.prepared.run.spec, self.engine.child.scratch
-        assert scratch is not None
-        self.runner.progress.tell(f"{start.variant}, start {start.start}: {level_name(rate, UNIT)}")
-        link = {"schedule": str(schedule), "socket": str(scratch / "sender")}
-        name = {"folder": str(self.path), "variant": start.variant, "start": start.start}
-        self.engine.send({"do": "rate", "drain_s": spec.drain_s} | name | link)
-        self.sender.send({"do": "send"} | link)
-        limit_s = (duration_s or spec.duration_s) + spec.drain_s + SLACK_S
-        self.last = read_record(MeasuredRate, self.engine.receive(limit_s))
-        self.sender.receive(SLACK_S)
-        append_rate(self.path, self.last)
-        self.runner.note(self.last)
-        return self.last
+            self.progress.passed(self.level_s(rate.rate_req_s))
+            if rate.rate_req_s is not None and rate.unfinished > OVERLOAD * rate.sent:
+                lowest = self.overloaded.get(rate.variant, rate.rate_req_s)
+                self.overloaded[rate.variant] = min(lowest, rate.rate_req_s)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from offline.load import preparation, runner
+from offline.load import levels, preparation
 from offline.load.__main__ import main
 from offline.variants import process
 from offline.variants.cards import Card
@@ -15,5 +15,5 @@ if __name__ == "__main__":
     if names := os.environ.get("FAKE_CARDS"):
         cards = tuple(Card(name, {"CUDA_VISIBLE_DEVICES": name}) for name in names.split(","))
         preparation.run_cards = lambda *_: cards
-    runner.SLACK_S = float(os.environ.get("FAKE_SLACK_S", runner.SLACK_S))
+    levels.SLACK_S = float(os.environ.get("FAKE_SLACK_S", levels.SLACK_S))
     run_main(main)

@@ -8,7 +8,7 @@ import pytest
 
 from offline.load import preparation
 from offline.load.plans import longest_searched, schedule_head
-from offline.load.preparation import PreparedLoad, new_run, notes
+from offline.load.preparation import PreparedLoad, new_run, notes, refuse_over_budget
 from offline.load.schedule import Schedule, read_schedule, schedule_name
 from offline.load.spec import LoadSpec
 from offline.variants.variant import Variant
@@ -131,6 +131,14 @@ def test_a_server_without_room_for_the_longest_request_is_refused(
     monkeypatch.setattr(preparation, "first_model", lambda *_: ("m", 256))
     with pytest.raises(EnginescopeError, match="m there holds 256 tokens a request, and the longest has 600"):
         room(tmp_path, rates=(10.0,), seed=9, base_url="http://127.0.0.1:9")
+
+
+def test_a_budget_counts_the_cards() -> None:
+    """Two variants take 40 s, 60 s one at a time and 75 s at the rate each: on two cards that is 175 s together."""
+    spec, variants = LoadSpec(rates=(1.0,), budget_s=200.0), [Variant("one"), Variant("two")]
+    refuse_over_budget(spec, variants, cards=2)
+    with pytest.raises(EnginescopeError, match="one start of each variant takes some 6 min"):
+        refuse_over_budget(spec, variants, cards=0)
 
 
 def test_workers_that_share_a_node_are_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
 from offline.load.folder import LoadFolder, read_load_run
@@ -57,3 +58,46 @@ def test_rates_that_the_budget_left_out_are_not_measured(tmp_path: Path) -> None
     runner.run()
     assert runner.starts == [(name, [2.0]) for name in (BASELINE, PAGE, CHUNKED)]
     assert f"{PAGE} at 8 requests/s left out of a start: far above what it keeps up with" in runner.remarks
+
+
+CARDS = (Card("A", {}), Card("B", {}))
+
+
+class HalfRunner(PlannedRunner):
+    """Its first start fails after one level, while another card's start measured all levels of the variant."""
+
+    def _start(self, variant: Variant, rates: list[float | None], card: Card | None = None) -> str:
+        self.starts.append((variant.name, list(rates)))
+        if len(self.starts) > 1:
+            return "complete"
+        del rates[0]
+        self.measured.update({(variant.name, rate): 1 for rate in (None, 0.5, 2.0, 8.0)})
+        return "failed"
+
+
+def test_what_a_failed_start_left_is_measured_whatever_another_card_measured_meanwhile(tmp_path: Path) -> None:
+    plan = continued(tmp_path, LoadSpec(rates=(0.5, 2.0, 8.0), starts=1), budget_s=3600.0)
+    runner = HalfRunner(plan.prepared, plan.progress)
+    page = runner.prepared.run.variants[1]
+    runner._measure((page, 0))
+    assert runner.starts == [(PAGE, [2.0, 8.0]), (PAGE, [8.0])]
+
+
+def test_two_cards_take_half_the_time(tmp_path: Path) -> None:
+    """Three variants with a start each take the time of two: 235 s each, of which 75 s a rate."""
+    plan = continued(tmp_path, LoadSpec(rates=(0.5, 2.0), duration_s=60.0, starts=1), budget_s=3600.0)
+    prepared = replace(plan.prepared, cards=CARDS)
+    assert prepared.at_once == 1.5
+    progress = LoadProgress(500.0, Console(file=io.StringIO()), prepared.at_once)
+    runner = LoadRunner(prepared, progress)
+    assert (progress.done_s, progress.left()) == (350.0, "2 min 30 s left")
+    runner.progress.passed(3 * 75.0)
+    assert progress.done_s == 500.0
+
+
+@pytest.mark.parametrize(("cards", "share_s"), [((), 20.0), (CARDS, 30.0)])
+def test_a_search_has_its_share_of_the_budget(tmp_path: Path, cards: tuple[Card, ...], share_s: float) -> None:
+    """Of three starts to come two cards do the second round with one: each has half of the 60 s."""
+    plan = continued(tmp_path, LoadSpec(knee=True, starts=2), budget_s=3600.0)
+    runner = LoadRunner(replace(plan.prepared, cards=cards), plan.progress, time.monotonic() + 60.0)
+    assert runner._share_end_s() - time.monotonic() == pytest.approx(share_s, abs=1.0)

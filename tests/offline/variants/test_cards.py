@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from offline.variants.cards import Card, on_cards, parallel_cards
+from offline.variants.cards import Card, on_cards, parallel_cards, starts_at_once
 from offline.variants.variant import SERVER, TORCH, Variant
 from probes.devices.device import Device
 from probes.errors import EnginescopeError
@@ -63,6 +63,13 @@ def test_what_would_disturb_each_other_is_refused(
 ) -> None:
     with pytest.raises(EnginescopeError, match=message):
         parallel_cards([variant], platform, devices, {}, cores)
+
+
+@pytest.mark.parametrize(
+    ("starts", "cards", "at_once"), [(3, 0, 1.0), (3, 1, 1.0), (4, 2, 2.0), (3, 2, 1.5), (1, 8, 1.0)]
+)
+def test_a_card_without_a_start_left_waits(starts: int, cards: int, at_once: float) -> None:
+    assert starts_at_once(starts, cards) == at_once
 
 
 CARDS = (Card("A", {}), Card("B", {}))

@@ -1,0 +1,45 @@
+"""The levels of a start that is up: one at a time, a rate, a trial of a search, each from its schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from offline.load.folder import append_rate
+from offline.load.records import MeasuredRate, VariantStart
+from offline.load.schedule import level_name
+from offline.load.spec import LoadSpec
+from offline.variants.started import StartedVariant
+from probes.jsonform import read_record
+
+SLACK_S = 120.0  # for a level, beyond its duration and its drain
+UNIT = "requests/s"
+
+
+@dataclass
+class Levels:
+    """Measures one level after the other; `tell` hears of each what begins, `note` what it gave."""
+
+    start: VariantStart
+    live: StartedVariant
+    path: Path
+    spec: LoadSpec
+    tell: Callable[[str], None]
+    note: Callable[[MeasuredRate], None]
+
+    def measure(self, rate: float | None, schedule: Path, duration_s: float | None = None) -> MeasuredRate:
+        """The sender replays a schedule, the variant writes what becomes of it."""
+        start, engine, sender, scratch = self.start, self.live.engine, self.live.sender, self.live.engine.child.scratch
+        assert scratch is not None
+        self.tell(f"{start.variant}, start {start.start}: {level_name(rate, UNIT)}")
+        link = {"schedule": str(schedule), "socket": str(scratch / "sender")}
+        name = {"folder": str(self.path), "variant": start.variant, "start": start.start}
+        engine.send({"do": "rate", "drain_s": self.spec.drain_s} | name | link)
+        sender.send({"do": "send"} | link)
+        limit_s = (duration_s or self.spec.duration_s) + self.spec.drain_s + SLACK_S
+        measured = read_record(MeasuredRate, engine.receive(limit_s))
+        sender.receive(SLACK_S)
+        append_rate(self.path, measured)
+        self.note(measured)
+        return measured
