@@ -53,7 +53,7 @@ def schedule_head(spec: LoadSpec, model: Path | str, source: WorkloadSource) -> 
     )
 
 
-def made(spec: LoadSpec, source: WorkloadSource, head: ScheduleHead, model: Path | str) -> Iterator[Schedule]:
+def make_schedules(spec: LoadSpec, source: WorkloadSource, head: ScheduleHead, model: Path | str) -> Iterator[Schedule]:
     """One schedule a rate, and the closed level first; request n asks for the same lengths in each."""
     closed = [0.0] * max(20, int(CLOSED_REQUESTS_S * spec.duration_s))
     yield make_schedule(replace(head, arrivals=CLOSED), closed, fitting(source, head, model))
@@ -135,7 +135,7 @@ def _tokens(item: Item) -> int:
     return item.input_tokens + item.output_tokens
 
 
-def replayed(folder: Path, spec: LoadSpec, head: ScheduleHead) -> list[Schedule]:
+def read_schedules(folder: Path, spec: LoadSpec, head: ScheduleHead) -> list[Schedule]:
     """The schedules of another run, for the rates asked for and one at a time."""
     plans = []
     for rate in (None, *sorted(spec.rates)):

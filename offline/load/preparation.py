@@ -13,7 +13,15 @@ from urllib.parse import urlsplit
 from offline.engine.threads import shared_threads
 from offline.load.arrivals import RECORDED
 from offline.load.folder import LoadFolder, LoadRun, newest_unfinished, read_load_run
-from offline.load.plans import as_recorded, as_replayed, fitting, longest_searched, made, replayed, schedule_head
+from offline.load.plans import (
+    as_recorded,
+    as_replayed,
+    fitting,
+    longest_searched,
+    make_schedules,
+    read_schedules,
+    schedule_head,
+)
 from offline.load.schedule import make_schedule
 from offline.load.spec import LoadSpec
 from offline.records.continuation import same_model
@@ -63,7 +71,7 @@ def new_run(spec: LoadSpec, out: Path, variants_file: Path | None, schedules: Pa
     source = read_workload(spec.workload, str(model))
     spec = as_recorded(spec, source, model) if spec.arrivals == RECORDED else spec
     head = schedule_head(spec, model, source)
-    plans = replayed(schedules, spec, head) if schedules else list(made(spec, source, head, model))
+    plans = read_schedules(schedules, spec, head) if schedules else list(make_schedules(spec, source, head, model))
     spec = as_replayed(spec, plans) if schedules else spec
     other = replace(head, seed=head.seed + 1)
     warm_up = make_schedule(other, [0.0] * WARM_UP_REQUESTS, fitting(source, other, model))

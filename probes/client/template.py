@@ -44,8 +44,8 @@ def learn(chunk: bytes, text: str) -> Template | None:
     quoted = b'"%b"' % text.encode(errors="replace")
     if chunk.count(b"\n") != 2 or not chunk.startswith(b"data: {") or not chunk.endswith(b"}\n\n"):
         return None
-    head, found, tail = chunk.partition(quoted)
-    if not found or quoted in tail:
+    head, separator, tail = chunk.partition(quoted)
+    if not separator or quoted in tail:
         return None
     answer, another = Answer(), b'%b"%b"%b' % (head[6:], MARK.encode(), tail[:-2])
     try:
