@@ -43,8 +43,8 @@ class Timeline:
     outputs), `renamed` (pid, internal, external), `children` (pid, child, parent) and `stopped` (pid, key, request) are
     the core's and the front end's lists. `device` (pid, step, begin_ns, end_ns, given_ns, uncertainty_ns) has a row for
     each piece of work of a device: a step's forward pass, and its sampling. It was busy from begin to end at most, and
-    from `given_ns`, when all was launched, to the end at least. `traced` (pid, external, traceparent, is_own, at_ns) has
-    the traces of OpenTelemetry that front ends noted of calls, `is_own` where it is vLLM's own span that is named.
+    from `given_ns`, when all was launched, to the end at least. `traced` (pid, external, traceparent, is_own, at_ns)
+    has the traces of OpenTelemetry that front ends noted of calls, `is_own` where it is vLLM's own span that is named.
     `texts` has those that an `extra` or `value` points to, by process and number.
     """
 
