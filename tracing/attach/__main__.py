@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import time
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -167,11 +168,8 @@ def stream(engine: StandingEngine, exporter: Exporter, seconds: float) -> int:
 
     requests = RequestStream(engine, exporter)
     until_ns = time.monotonic_ns() + round(seconds * 1e9)
-    if engine.standing.standby:
-        with turned_on(engine) as switch:
-            requests.run(until_ns, switch.renew)
-    else:
-        requests.run(until_ns, lambda: None)
+    with turned_on(engine) if engine.standing.standby else nullcontext():
+        requests.run(until_ns)
     print(f"{requests.sent} requests sent to {exporter.url}")
     if requests.left_out:
         print(f"{requests.left_out} had begun before the watch, or took longer than {LONGEST_S:g} s: left out")

@@ -43,18 +43,15 @@ def _recorded(engine: StandingEngine, folder: Path, seconds: float, profile: Liv
         with beside as enough:
             _move_until(moved, begin_ns + round(seconds * NS_PER_S), enough)
         return moved.close(begin_ns)
-    with turned_on(engine) as switch, beside as enough:
-        _move_until(moved, switch.on_ns + round(seconds * NS_PER_S), enough, switch.renew)
-    return moved.close(switch.on_ns)
+    with turned_on(engine) as on_ns, beside as enough:
+        _move_until(moved, on_ns + round(seconds * NS_PER_S), enough)
+    return moved.close(on_ns)
 
 
-def _move_until(
-    moved: Moved, moment_ns: int, enough: Callable[[], bool], renew: Callable[[], None] = lambda: None
-) -> None:
+def _move_until(moved: Moved, moment_ns: int, enough: Callable[[], bool]) -> None:
     try:
         with terminable():
             while not enough() and wait_until(moment_ns, MOVE_PERIOD_S):
-                renew()
                 moved.move()
     except KeyboardInterrupt:  # what there is makes a folder as well
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import mmap
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,24 +14,16 @@ from tracing.attach.engine import StandingEngine
 from tracing.events.standing import PAUSED, RECORDING, SWITCH, SWITCH_BYTES
 
 LEASE_NS = 5_000_000_000  # after the last renewal: who turned it on may be killed
+RENEWAL_S = 1.0
 NS_PER_S = 1_000_000_000
 
 
-class Switch:
-    """A switch that was turned on; `on_ns` is when every process of the engine began to write, at the latest."""
-
-    def __init__(self, state: mmap.mmap) -> None:
-        self._state = state
-        self.on_ns = time.monotonic_ns()
-
-    def renew(self) -> None:
-        """Keep it on for some seconds more."""
-        SWITCH_BYTES.pack_into(self._state, 0, RECORDING, time.monotonic_ns() + LEASE_NS)
-
-
 @contextmanager
-def turned_on(engine: StandingEngine) -> Iterator[Switch]:
-    """Record until the block ends; EnginescopeError where another reader already does."""
+def turned_on(engine: StandingEngine) -> Iterator[int]:
+    """Record until the block ends; gives when every process of the engine began to write, at the latest.
+
+    A thread renews the lease, whatever the block waits for. EnginescopeError where another reader records already.
+    """
     with (engine.folder / SWITCH).open("r+b") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -39,7 +32,18 @@ def turned_on(engine: StandingEngine) -> Iterator[Switch]:
         with mmap.mmap(file.fileno(), SWITCH_BYTES.size) as state:
             SWITCH_BYTES.pack_into(state, 0, PAUSED, time.monotonic_ns() + LEASE_NS)
             state[0] = RECORDING  # one byte that all look at: on in the same instant
+            on_ns, ended = time.monotonic_ns(), threading.Event()
+            renewing = threading.Thread(target=_renew, args=(state, ended), name="lease", daemon=True)
+            renewing.start()
             try:
-                yield Switch(state)
+                yield on_ns
             finally:
+                ended.set()
+                renewing.join()
                 SWITCH_BYTES.pack_into(state, 0, PAUSED, 0)
+
+
+def _renew(state: mmap.mmap, ended: threading.Event) -> None:
+    """Keep it on for some seconds more, again and again."""
+    while not ended.wait(RENEWAL_S):
+        SWITCH_BYTES.pack_into(state, 0, RECORDING, time.monotonic_ns() + LEASE_NS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -32,13 +32,12 @@ class RequestStream:
         self._whole: set[str] = set()  # in the last window
         self._late: set[str] = set()
 
-    def run(self, until_ns: int, renew: Callable[[], None]) -> None:
+    def run(self, until_ns: int) -> None:
         """Send until a moment of CLOCK_MONOTONIC, Ctrl-C, or the end of the engine."""
         with suppress(KeyboardInterrupt), terminable():
             self.look()
             while time.monotonic_ns() < until_ns and self.engine.lives():
                 time.sleep(max(0.0, min(PERIOD_S, (until_ns - time.monotonic_ns()) / NS_PER_S)))
-                renew()
                 self.look()
 
     def look(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from probes.arguments import CommandParser
@@ -58,14 +58,14 @@ def main() -> int:
     seconds = args.seconds or float("inf")
     with contextlib.suppress(KeyboardInterrupt), terminable():  # the way to end it, not a failure
         if not engine.standing.standby:
-            show(engine, console(), seconds, lambda: None)
+            show(engine, console(), seconds)
             return 0
-        with turned_on(engine) as switch:
-            show(engine, console(), seconds, switch.renew)
+        with turned_on(engine):
+            show(engine, console(), seconds)
     return 0
 
 
-def show(engine: StandingEngine, out: Console, seconds: float, renew: Callable[[], None]) -> None:
+def show(engine: StandingEngine, out: Console, seconds: float) -> None:
     """Window after window: a screen on a terminal, lines elsewhere."""
     from rich.live import Live
 
@@ -73,15 +73,15 @@ def show(engine: StandingEngine, out: Console, seconds: float, renew: Callable[[
 
     title = f"{engine.standing.title} ({engine.standing.pid})"
     if not out.is_terminal:
-        for seen in windows(engine, seconds, renew):
+        for seen in windows(engine, seconds):
             print(f"{time.strftime('%H:%M:%S')}  {line(seen)}", flush=True)
         return
     with Live(console=out, auto_refresh=False, screen=True) as live:
-        for seen in windows(engine, seconds, renew):
+        for seen in windows(engine, seconds):
             live.update(screen(title, seen), refresh=True)
 
 
-def windows(engine: StandingEngine, seconds: float, renew: Callable[[], None]) -> Iterator[EngineActivity]:
+def windows(engine: StandingEngine, seconds: float) -> Iterator[EngineActivity]:
     """What the engine did in the last seconds, every second, until so many have gone by since the first look."""
     from tracing.attach.window import LastSeconds
     from tracing.events import pinned
@@ -93,7 +93,6 @@ def windows(engine: StandingEngine, seconds: float, renew: Callable[[], None]) -
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         time.sleep(PERIOD_S)
-        renew()
         recorded, now_s = window.read(), time.monotonic()
         if recorded is not None:
             begun_s = {name: pin.begin_ns / 1e9 for name, pin in pinned.read(engine.folder).items()}

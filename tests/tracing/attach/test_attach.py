@@ -14,9 +14,11 @@ from types import SimpleNamespace
 import pytest
 
 from probes.errors import EnginescopeError
+from tests.shells import until
 from tests.tracing.attach.standingprocess import PROGRAM, ROOT, counting, folder_of
 from tests.tracing.traces import TraceWriter
 from tracing import timeline
+from tracing.attach import switch
 from tracing.attach.engine import StandingEngine, pid_of, standing_engine
 from tracing.attach.recording import dump
 from tracing.attach.switch import turned_on
@@ -106,6 +108,15 @@ def test_two_readers_at_once(tmp_path: Path) -> None:
         assert (folder / SWITCH).read_bytes()[0] == standing.RECORDING
         with pytest.raises(EnginescopeError, match="somebody else records"), turned_on(engine(folder)):
             pass
+    assert (folder / SWITCH).read_bytes() == SWITCH_BYTES.pack(PAUSED, 0)
+
+
+def test_it_stays_on_however_long_a_reader_is_busy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(switch, "RENEWAL_S", 0.01)
+    folder = folder_of(tmp_path, standby=True)
+    with turned_on(engine(folder)), (folder / SWITCH).open("r+b", buffering=0) as file:
+        file.write(SWITCH_BYTES.pack(standing.RECORDING, time.monotonic_ns() - 1))
+        until(lambda: SWITCH_BYTES.unpack((folder / SWITCH).read_bytes())[1] > time.monotonic_ns())
     assert (folder / SWITCH).read_bytes() == SWITCH_BYTES.pack(PAUSED, 0)
 
 
