@@ -80,8 +80,9 @@ def _own_step(recorded: Findings, keep: Keep) -> str:
 
 def _slowest_step(recorded: Findings, keep: Keep) -> str:
     """The slowest step meanwhile, where its excess is a part of the time that was too long."""
-    begin_ns, end_ns = _window(keep)
-    within = [row for row in recorded.review.slow_steps if row.start_ns < end_ns and row.start_ns + row.ns > begin_ns]
+    (begin_ns, end_ns), cores = _window(keep), _cores(recorded, keep)
+    rows = [row for row in recorded.review.slow_steps if row.core_pid in cores]
+    within = [row for row in rows if row.start_ns < end_ns and row.start_ns + row.ns > begin_ns]
     slowest = max(within, key=_excess, default=None)
     return slowest.reason if slowest and _excess(slowest) > PART_OF * keep.value_ns else ""
 
@@ -89,7 +90,7 @@ def _slowest_step(recorded: Findings, keep: Keep) -> str:
 def _long_prompt(recorded: Findings, keep: Keep) -> str:
     """A step that computed so much of prompts that it took most of the time; it has no peers to be slower than."""
     begin_ns, end_ns = _window(keep)
-    steps = recorded.steps
+    steps = recorded.steps[recorded.steps["pid"].isin(_cores(recorded, keep))]
     within = steps[(steps["start_ns"] < end_ns) & (steps["end_ns"] > begin_ns)]
     if not len(within) or not keep.value_ns:
         return ""
@@ -127,6 +128,13 @@ def _slow_request(recorded: Findings, keep: Keep) -> str:
 def _window(keep: Keep) -> tuple[int, int]:
     """The time that was too long."""
     return keep.at_ns - keep.value_ns, keep.at_ns
+
+
+def _cores(recorded: Findings, keep: Keep) -> set[int]:
+    """The core that noticed it, or that served the request; all where neither is known."""
+    cores = set(recorded.steps["pid"].tolist())
+    serving = {flow.core_pid for flow in recorded.flows if keep.request and keep.request in flow.names}
+    return cores & {keep.pid} or cores & serving or cores
 
 
 def _excess(step: SlowStep) -> int:

@@ -17,9 +17,9 @@ def keep(condition: str, at_ms: int, value_ms: int, pid: int = 2, request: str =
     return Keep(condition, 0.0, at_ms * MS, value_ms * MS, pid, request, step, 0)
 
 
-def steps(folder: Path, last_ms: int = 10, **last: int) -> TraceWriter:
+def steps(folder: Path, last_ms: int = 10, pid: int = 2, **last: int) -> TraceWriter:
     """Ten steps of 10 ms with 8 tokens each, begun every 20 ms; the last one is other."""
-    core = TraceWriter(folder, 2, ["core"])
+    core = TraceWriter(folder, pid, ["core"])
     for number in range(10):
         begin = number * 20 * MS
         counts = {"decode_requests": 8, "decode_tokens": 8} | (last if number == 9 else {})
@@ -40,6 +40,13 @@ def test_a_long_prompt(tmp_path: Path) -> None:
     assert reason(tmp_path, keep("step > 100ms", 680, 500, step=9)) == line
     assert reason(tmp_path, keep("itl > 100ms", 685, 510, pid=1, request="another")) == line
     assert reason(tmp_path, keep("itl > 100ms", 2000, 1900, pid=1, request="another")) == UNKNOWN
+
+
+def test_another_core_is_no_reason(tmp_path: Path) -> None:
+    steps(tmp_path, 500, prefill_requests=1, prefill_tokens=3000).close()
+    steps(tmp_path, pid=3).batch(9, {"b": 1}).close(first_ns=1)
+    for pid in (1, 3):  # noticed in the front end, and in its own core
+        assert reason(tmp_path, keep("latency > 100ms", 680, 500, pid=pid, request="b")) == UNKNOWN
 
 
 def test_a_process_that_was_stopped(tmp_path: Path) -> None:
