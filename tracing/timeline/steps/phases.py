@@ -53,9 +53,8 @@ TITLES = {
     "gc": "garbage collection",
 }
 LAUNCHES = {"model": "forward", "sample": "sample", "draft": "draft", "collective": "collective"}
-WORKER_WORK, CORE_WORK, REPLY, WORKER_WAIT, EARLIER, OTHER, LOOP, WAIT = range(
-    7, -1, -1
-)  # of several the highest counts
+# Of several the highest counts.
+WORKER_WORK, CORE_WORK, REPLY, WORKER_WAIT, EARLIER, OTHER, LOOP, WAIT = range(7, -1, -1)
 WORKER_WAITS = ("wait: GPU", OTHER_RANKS)
 PHASE_OF_STAGE = {stage: number for number, stages in enumerate(PHASES.values()) for stage in stages}
 
