@@ -158,8 +158,18 @@ def test_the_quota_is_read_in_both_versions(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, total_ns: int
 ) -> None:
     (tmp_path / "cpu.stat").write_text(text)
-    monkeypatch.setattr(sampling, "_cgroup_files", lambda: [tmp_path / "none", tmp_path / "cpu.stat"])
-    assert dict(sampling._machine_totals())[THROTTLED] == total_ns
+    monkeypatch.setattr(sampling, "_cgroup_files", lambda pid: [tmp_path / "none", tmp_path / "cpu.stat"])
+    assert dict(sampling._machine_totals(os.getpid()))[THROTTLED] == total_ns
+
+
+def test_the_quota_is_that_of_the_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who attaches may be in another control group."""
+    for pid in (4_000_001, 4_000_002):
+        (tmp_path / f"process-{pid}.json").write_text('{"threads": {}}')
+    (tmp_path / "4000001").write_text(VERSION_2)
+    monkeypatch.setattr(sampling, "_cgroup_files", lambda pid: [tmp_path / str(pid)])
+    totals = {source: total for _, source, _, _, total in sampling.Totals(tmp_path).changes()}
+    assert totals[THROTTLED] == 3_999_901_000
 
 
 GROUPS = Path("/sys/fs/cgroup/cpu")

@@ -12,7 +12,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tracing.events.contention import COLUMNS, FILE, STEAL, STOPPED, THREAD, THROTTLED
@@ -106,20 +106,20 @@ class Totals:
 
     def changes(self) -> Iterator[Row]:
         """Each total that has grown since the last sample; a thread's first one always."""
-        moment = time.monotonic_ns()
+        moment, pids = time.monotonic_ns(), self._threads.pids()
         totals: dict[Key, int] = {(THREAD, pid, thread): total for pid, thread, total in self._threads.queued()}
-        totals |= {(source, 0, 0): total for source, total in _machine_totals()}
-        totals |= {(STOPPED, pid, 0): total for pid, total in self._stops(moment)}
+        totals |= {(source, 0, 0): total for source, total in _machine_totals(min(pids, default=os.getpid()))}
+        totals |= {(STOPPED, pid, 0): total for pid, total in self._stops(moment, pids)}
         for key, total in totals.items():
             if self._last.get(key) != total:
                 yield moment, *key, total
         self._last.update(totals)
 
-    def _stops(self, moment: int) -> Iterator[tuple[int, int]]:
+    def _stops(self, moment: int, pids: Iterable[int]) -> Iterator[tuple[int, int]]:
         """How long each process was seen stopped: from the last look to this one, where this one sees it so."""
         since = moment - self._looked_ns if self._looked_ns else 0
         self._looked_ns = moment
-        for pid in self._threads.pids():
+        for pid in pids:
             with contextlib.suppress(OSError, IndexError):
                 state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
                 self._stopped[pid] = self._stopped.get(pid, 0) + (since if state in "Tt" else 0)
@@ -155,11 +155,11 @@ class EngineThreads:
         return self._read.get(path, (0, []))[1]
 
 
-def _machine_totals() -> Iterator[tuple[str, int]]:
-    """How long this process's control group was throttled, and what the hypervisor took from all cores together."""
+def _machine_totals(pid: int) -> Iterator[tuple[str, int]]:
+    """How long a process's control group was throttled, and what the hypervisor took from all cores together."""
     with contextlib.suppress(OSError, ValueError, IndexError):
         yield STEAL, int(Path("/proc/stat").read_text().split("\n", 1)[0].split()[8]) * NS_PER_TICK
-    for path in _cgroup_files():
+    for path in _cgroup_files(pid):
         with contextlib.suppress(OSError, ValueError):
             fields = dict(line.split() for line in path.read_text().splitlines())
             if "throttled_usec" in fields:
@@ -170,10 +170,10 @@ def _machine_totals() -> Iterator[tuple[str, int]]:
                 return
 
 
-def _cgroup_files() -> Iterator[Path]:
-    """Where the control group's `cpu.stat` may be: version 2, version 1, and as a container sees its own."""
+def _cgroup_files(pid: int) -> Iterator[Path]:
+    """Where its control group's `cpu.stat` may be: version 2, version 1, and as a container sees its own."""
     with contextlib.suppress(OSError):
-        for line in Path("/proc/self/cgroup").read_text().splitlines():
+        for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
             _, controllers, path = line.split(":", 2)
             if not controllers:
                 yield CGROUPS / path.lstrip("/") / "cpu.stat"
