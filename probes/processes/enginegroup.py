@@ -136,12 +136,21 @@ def _is_python(process: psutil.Process) -> bool:
 
 def _member(process: psutil.Process, root: psutil.Process) -> Member:
     name = title(process) or _last_title(process)
-    if name:
+    if name and not _is_fork(process, name):
         return Member(process.pid, ROLES[next(role for role in ROLES if name.startswith(role))], name)
     if process == root:
         return Member(process.pid, FRONT_END, _program(process))
     line = " ".join(_cmdline(process))
     return Member(process.pid, STARTING if "multiprocessing.spawn" in line else HELPER, _program(process))
+
+
+def _is_fork(process: psutil.Process, name: str) -> bool:
+    """Whether a process has its title from its parent, as what a worker forks to compile does until it has ended."""
+    try:
+        parent = process.parent()
+    except psutil.Error:
+        return False
+    return parent is not None and title(parent).startswith(name)
 
 
 def _last_title(process: psutil.Process) -> str:

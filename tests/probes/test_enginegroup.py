@@ -44,6 +44,26 @@ def test_who_started_an_engine_is_not_its_front_end(model) -> None:
         assert group_of(pids["shell"]) == engine
 
 
+def test_what_a_worker_forks_is_no_worker() -> None:
+    """It keeps the title, and the first letters of it when it has ended and nobody waited for it."""
+    program = (
+        "import os, time; from pathlib import Path; Path('/proc/self/comm').write_text('VLLM::Worker_TP'); "
+        "os.fork() or time.sleep(60); ended = os.fork() or os._exit(0); "
+        "os.waitid(os.P_PID, ended, os.WEXITED | os.WNOWAIT); print(flush=True); time.sleep(60)"
+    )
+    words = ["VLLM::Worker_TP0", "-c", program]
+    worker = subprocess.Popen(words, executable=os.readlink("/proc/self/exe"), stdout=subprocess.PIPE)
+    try:
+        assert worker.stdout and worker.stdout.readline()
+        roles = {member.pid: member.role for member in group_of(worker.pid)}
+        forks = [each.pid for each in psutil.Process(worker.pid).children(recursive=True)]
+        assert [roles[pid] for pid in (worker.pid, *forks)] == ["worker", "helper", "helper"]
+    finally:
+        for each in (*psutil.Process(worker.pid).children(recursive=True), worker):
+            each.kill()
+        worker.communicate()
+
+
 def test_a_process_of_no_engine_stands_alone() -> None:
     child = subprocess.Popen(["sleep", "60"])
     try:
