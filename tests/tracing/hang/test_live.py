@@ -224,11 +224,12 @@ def test_the_last_spans_of_a_recorder(tmp_path: Path) -> None:
     core = TraceWriter(tmp_path, 10, ["core", "core input", "core output"])
     for step in (5, 6):
         core.span("scheduler.schedule", step, step + 1, step=step).batch(step, {"a": 1, f"b-{step}": 3})
-    core.close()
+    core.span("core.send", 8, 9, step=83_314_381_024_507, thread=2).close()
     TraceWriter(tmp_path, 20, ["worker"]).span("worker.execute", 5, 6, step=5).span("queue.put", 6, 7, step=5).close()
     last = recorded(str(tmp_path))
     assert [(span.pid, span.site, span.role, span.step) for span in last.spans] == [
         (10, "scheduler.schedule", "core", 6),
+        (10, "core.send", "core output", -1),
         (20, "worker.execute", "worker", 5),
         (20, "queue.put", "worker", 5),
     ]

@@ -19,6 +19,7 @@ from tracing.hang import frames
 from tracing.hang.situation import LastSpan
 
 MOST_BYTES = 2**31  # of one file; a longer recording is left alone
+STEPPING, NO_STEP = (frames.CORE, frames.WORKER), -1  # what the others number is messages
 LAST_RECORDS = 100_000  # of a file: some seconds of the busiest process, and whatever it did before it stood still
 
 
@@ -68,11 +69,12 @@ def _last_of_threads(file: EventFile) -> list[LastSpan]:
     now_ns, newest = time.monotonic_ns(), file.spans[np.argsort(file.spans["end"], kind="stable")][::-1]
     sites, pid = file.process["sites"], int(file.process["pid"])
     serves = file.process["serves"]
+    roles = [site["role"] if site["role"] in serves else serves[0] for site in sites] if serves else []
     _, firsts = np.unique(newest["thread"].astype(np.int64) * len(sites) + newest["site"], return_index=True)
     return [
         LastSpan(
-            *(pid, thread, sites[site]["name"], sites[site]["role"] if sites[site]["role"] in serves else serves[0]),
-            *(step, (now_ns - end) / 1e9),
+            *(pid, thread, sites[site]["name"], roles[site]),
+            *(step if roles[site] in STEPPING else NO_STEP, (now_ns - end) / 1e9),
         )
         for thread, site, step, end in newest[np.sort(firsts)[::-1]][["thread", "site", "step", "end"]].tolist()
         if serves
