@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -74,6 +75,34 @@ def test_a_process_that_is_stopped_stays_so(process: subprocess.Popen[str]) -> N
         time.sleep(0.01)
     assert stacks.dumped(process.pid, "", stopped=True).main.python[-1].name == "search"
     assert letter(process.pid) == "T"
+
+
+CALL = """import os, sys
+
+def call():
+    os.mkfifo(sys.argv[1])
+    print("here", flush=True)
+    opened = (os.POSIX_SPAWN_OPEN, 0, sys.argv[1], os.O_RDONLY, 0)
+    os.posix_spawn("/bin/true", ["true"], {}, file_actions=[opened])
+
+call()
+"""
+
+
+@pytest.mark.usefixtures("process")  # which may be looked into
+def test_a_process_in_the_kernel_is_not_asked_to_stop(tmp_path: Path) -> None:
+    """Who spawns waits there until the child has opened its files: a pipe that nobody writes to."""
+    command = [sys.executable, "-c", CALL, str(tmp_path / "pipe")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as child:
+        try:
+            deadline = time.monotonic() + 10
+            while letter(child.pid) != "D" and time.monotonic() < deadline:
+                time.sleep(0.01)
+            answer = explain(look.situation([Member(child.pid, "worker", "Worker_TP0")], None, 0.2)).answers[0]
+            assert answer.cause == HangCause.IO
+            assert re.match(r"is in the kernel \(\w+\), below call, for ", answer.text)
+        finally:
+            os.killpg(child.pid, signal.SIGKILL)
 
 
 def test_a_situation_of_one_process(process: subprocess.Popen[str]) -> None:

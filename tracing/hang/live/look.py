@@ -20,9 +20,20 @@ from tracing.hang.explanation import Explanation
 from tracing.hang.frames import CORE
 from tracing.hang.live import counting, procfs, stacks
 from tracing.hang.live.lastspans import Recorded, recorded
-from tracing.hang.situation import STOPPED, TRACED, ZOMBIE, Counters, MemberProcess, ProcessState, Situation, in_order
+from tracing.hang.situation import (
+    IN_KERNEL,
+    STOPPED,
+    TRACED,
+    ZOMBIE,
+    Counters,
+    MemberProcess,
+    ProcessState,
+    Situation,
+    in_order,
+)
 from tracing.pyspy.sampler import recorder_folder
 
+STANDING = (STOPPED, TRACED, IN_KERNEL)  # py-spy could not stop these any more, and need not
 UNCLEAR = (HangCause.PYTHON, HangCause.LOCK, HangCause.UNKNOWN)  # what a look at C's functions may tell more about
 
 
@@ -93,7 +104,7 @@ def _look(members: Sequence[Member], at: Endpoint | None, folder: str) -> Look:
             if state.letter == ZOMBIE:
                 continue
             try:
-                dumps[member.pid] = stacks.dumped(member.pid, member.name, state.letter in (STOPPED, TRACED))
+                dumps[member.pid] = stacks.dumped(member.pid, member.name, state.letter in STANDING)
             except EnginescopeError as error:
                 problems[member.pid] = str(error)
     counters = counting.snapshot(at) if at else None
