@@ -13,14 +13,13 @@ from dataclasses import dataclass
 import psutil
 
 from probes.processes.enginegroup import listener
-from probes.processes.log import MARKS
+from probes.processes.log import MARKS, RAISED
 from probes.serve.causes import KNOWN
 from probes.serve.command import PROGRAM
 from probes.serve.process import NotReady
 
 LINES_SHOWN = 6
 LINE_WIDTH = 300
-RAISED = re.compile(r"^(?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*(?:Error|Exception|Interrupt|Exit)\b(?:: |$)")
 SAID = re.compile(
     r"^(?:\S+\.py|python\S*|/\S+|vllm\S*): (?:error: |No module named |can't open )"
     r"|^Killed$|^Fatal |^/\S*sh: .*not found$|\bSegmentation fault\b|Segfault encountered|\bIllegal instruction\b"
