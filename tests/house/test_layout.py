@@ -52,6 +52,7 @@ FLOORS = {
     "otlp": READERS | {"attach", "kept"},
     "page": READERS,
 }
+OF_COMMANDS = {"page", "record", "kept", "otlp"}  # what a command's own module may import besides
 WRITTEN = {
     "tracing.events.layout",
     "tracing.events.pinned",
@@ -149,9 +150,7 @@ def test_imports_stay_inside_the_room_when_relative(module: str) -> None:
 def test_folders_of_tracing_import_only_what_is_below(module: str) -> None:
     """A command's own module may draw what the rest of its folder has read."""
     folder = module.split("/")[1]
-    below = (
-        FLOORS[folder] | {folder} | ({"page", "record", "kept", "otlp"} if module.endswith("__main__.py") else set())
-    )
+    below = FLOORS[folder] | {folder} | (OF_COMMANDS if module.endswith("__main__.py") else set())
     names = {name for name in imports_of(module) if name.startswith("tracing.")}
     assert {name.split(".")[1] for name in names} <= below
     if folder == "hooks":
