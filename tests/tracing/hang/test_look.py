@@ -18,6 +18,7 @@ from probes.errors import EnginescopeError
 from probes.metrics.endpoint import Endpoint
 from probes.processes.enginegroup import Member
 from probes.serve.client import free_port
+from tests.shells import until
 from tests.tracing.hang import standin
 from tracing.hang.doing import HangCause
 from tracing.hang.explanation import Explanation
@@ -103,8 +104,7 @@ def test_a_worker_that_was_killed_is_named() -> None:
     with engine(standin.ASLEEP) as (group, _):
         worker = next(member for member in group if member.name == "Worker_TP1")
         os.kill(worker.pid, signal.SIGKILL)
-        while letter_of(worker.pid) != "Z":
-            time.sleep(0.05)
+        until(lambda: letter_of(worker.pid) == "Z")
         answer = explained(look.group_at(str(group[0].pid))).answers[0]
     assert (answer.cause, answer.process) == (HangCause.ENDED, f"worker Worker_TP ({worker.pid})")
 
