@@ -57,8 +57,8 @@ def end_at_interrupt(room: str) -> None:
     """
     import sys
 
-    words = [word.removeprefix("-m") for word in sys.orig_argv]
-    if sys.argv[:1] == ["-m"] and any(word.startswith(f"{room}.") for word in words):  # Python still looks for it
+    # While Python looks for the command, `-m` stands in `sys.argv` for it and all before it.
+    if sys.argv[:1] == ["-m"] and sys.orig_argv[-len(sys.argv)].removeprefix("-m").startswith(f"{room}."):
         import signal
 
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:

@@ -102,6 +102,6 @@ def test_a_program_that_imports_a_room_keeps_its_interrupt(tmp_path: Path) -> No
     (package / "main.py").write_text(
         "import signal\nprint(signal.getsignal(signal.SIGINT) is signal.default_int_handler)\n"
     )
-    command = [sys.executable, "-m", "server.main"]
+    command = [sys.executable, "-m", "server.main", "probes.doctor"]
     ended = subprocess.run(command, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
     assert (ended.returncode, ended.stdout) == (0, "True\n")
