@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from notes.study.messages import Broken, Ended, ExerciseBegins, Failed, Message,
 from probes.errors import EnginescopeError
 from tests.needs import needs_vllm
 from tests.notes.studyfiles import SOLUTIONS, answering, command, messages
+from tests.shells import until
 from tracing.source.tree import SourceTree
 
 
@@ -81,15 +81,11 @@ def test_a_file_that_hangs_is_ended_with_all_that_it_started(tmp_path: Path) -> 
     )
     *_, last = reports = list(judging.judge(5, path, limit_s=4.0))
     assert last == Ended("late") and ExerciseBegins("busy_ns") in reports
-    wait_until_gone(int(mark.read_text()))
+    assert until(lambda: is_gone(int(mark.read_text())), 10)  # killed is not yet gone: the kernel takes its time
 
 
-def wait_until_gone(pid: int, limit_s: float = 10) -> None:
-    """Killed is not yet gone: on a busy machine the kernel takes its time."""
-    deadline = time.monotonic() + limit_s
-    while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
-        assert time.monotonic() < deadline, f"{pid} still runs"
-        time.sleep(0.05)
+def is_gone(pid: int) -> bool:
+    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
 def test_a_check_that_awaits_forever_is_given_up(

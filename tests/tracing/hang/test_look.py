@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from probes.errors import EnginescopeError
@@ -22,7 +23,7 @@ from tests.shells import until
 from tests.tracing.hang import standin
 from tracing.hang.doing import HangCause
 from tracing.hang.explanation import Explanation
-from tracing.hang.live import look, procfs, stacks
+from tracing.hang.live import look, stacks
 
 START_S, PROCESSES = 20.0, 4
 Group = tuple[list[Member], Endpoint | None]
@@ -49,11 +50,6 @@ def settled(port: int) -> Group:
                 return group, at
         time.sleep(0.1)
     pytest.fail("the stand-in did not start, or py-spy may not look into it")
-
-
-def letter_of(pid: int) -> str:
-    state = procfs.state_of(pid)
-    return state.letter if state else ""
 
 
 def stands(member: Member) -> bool:
@@ -94,8 +90,8 @@ def test_a_stopped_worker_is_named_and_stays_stopped() -> None:
         worker = next(member for member in group if member.name == "Worker_TP1")
         os.kill(worker.pid, signal.SIGSTOP)
         explanation = explained((group, at))
-        after = letter_of(worker.pid)
-    assert (explanation.answers[0].cause, after) == (HangCause.STOPPED, "T")
+        after = psutil.Process(worker.pid).status()
+    assert (explanation.answers[0].cause, after) == (HangCause.STOPPED, psutil.STATUS_STOPPED)
     assert explanation.answers[0].process == f"worker Worker_TP1 ({worker.pid})"
     assert [link.awaited for link in explanation.chain][-1] == f"worker Worker_TP1 ({worker.pid})"
 
@@ -104,7 +100,7 @@ def test_a_worker_that_was_killed_is_named() -> None:
     with engine(standin.ASLEEP) as (group, _):
         worker = next(member for member in group if member.name == "Worker_TP1")
         os.kill(worker.pid, signal.SIGKILL)
-        until(lambda: letter_of(worker.pid) == "Z")
+        until(lambda: psutil.Process(worker.pid).status() == psutil.STATUS_ZOMBIE)
         answer = explained(look.group_at(str(group[0].pid))).answers[0]
     assert (answer.cause, answer.process) == (HangCause.ENDED, f"worker Worker_TP ({worker.pid})")
 
