@@ -89,9 +89,7 @@ def test_a_process_in_the_kernel_is_not_asked_to_stop(tmp_path: Path) -> None:
     command = [sys.executable, "-c", CALL, str(tmp_path / "pipe")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as child:
         try:
-            deadline = time.monotonic() + 10
-            while letter(child.pid) != "D" and time.monotonic() < deadline:
-                time.sleep(0.01)
+            until(lambda: psutil.Process(child.pid).status() == psutil.STATUS_DISK_SLEEP, 10)
             answer = explain(look.situation([Member(child.pid, "worker", "Worker_TP0")], None, 0.2)).answers[0]
             assert answer.cause == HangCause.IO
             assert re.match(r"is in the kernel \(\w+\), below call, for ", answer.text)
