@@ -117,11 +117,26 @@ def answers_of(process: MemberProcess, now: Doing, situation: Situation) -> tupl
                 now.cause or HangCause.UNKNOWN, process.label, now.text + _held(process, now) + since, now.frame
             ),
         )
+    if answer := _by_kernel(process, now, since):
+        return (answer,)
     lock = HangAnswer(
         HangCause.LOCK, process.label, f"{now.text}, at a lock of another thread", now.frame, NATIVE_TELLS
     )
     call = HangAnswer(HangCause.PYTHON, process.label, f"{now.text}, asleep or in a call of C", now.frame, NATIVE_TELLS)
     return (lock, call)
+
+
+def _by_kernel(process: MemberProcess, now: Doing, since: str) -> HangAnswer | None:
+    """What the kernel function tells in which the main thread waits: a lock would be a futex."""
+    main, name = process.main()[1], process.state.waits_in if process.state else ""
+    if not main or now.frame not in main.python:
+        return None
+    if name.startswith(frames.KERNEL_IO):
+        text = f"{now.text}, in the kernel's {name}{since}"
+        return HangAnswer(HangCause.IO, process.label, text, now.frame)
+    if name.startswith(frames.KERNEL_SLEEP):
+        return HangAnswer(HangCause.PYTHON, process.label, f"{now.text}, asleep{since}", now.frame)
+    return None
 
 
 def since_when(situation: Situation, process: MemberProcess) -> str:

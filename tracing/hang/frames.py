@@ -138,6 +138,15 @@ NATIVE: tuple[tuple[str, str], ...] = (
     ("lock_PyThread_acquire_lock", LOCK),
 )
 
+# Functions of the kernel, by how their names begin, in which a thread waits for a file, a pipe, a socket or an event of
+# one (wchan of /proc).
+KERNEL_IO = (
+    *("anon_pipe", "pipe_", "wait_for_partner", "wait_woken", "unix_", "inet_", "tcp_", "__skb_wait", "sk_"),
+    *("poll_schedule", "do_epoll", "ep_poll", "do_select", "do_sys_poll", "locks_lock", "io_schedule", "folio_wait"),
+    *("fuse_", "request_wait_answer", "nfs", "rpc_", "ceph_", "cifs_", "wait_for_response"),
+)
+KERNEL_SLEEP = ("hrtimer_nanosleep", "do_nanosleep")
+
 
 _WAITS = {role: with_bare(keys) for role, keys in WAITS.items()}
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.tracing.hang.reports import FRONT, WAITING_CORE
-from tests.tracing.hang.situations import first, situation, worker
+from tests.tracing.hang.situations import first, situation, with_state, worker
 from tracing.hang.chain import explain
 from tracing.hang.doing import HangCause
+from tracing.hang.situation import ProcessState
 
 
 def test_what_was_not_left_between_two_looks_names_the_function() -> None:
@@ -25,6 +26,22 @@ def test_an_idle_thread_below_python_fits_two_causes() -> None:
     answers = explain(situation(FRONT, WAITING_CORE, quiet)).answers
     assert [answer.cause for answer in answers] == [HangCause.LOCK, HangCause.PYTHON]
     assert all("--native" in answer.apart for answer in answers)
+
+
+@pytest.mark.parametrize(
+    ("waits_in", "causes"),
+    [
+        ("anon_pipe_read", [HangCause.IO]),
+        ("wait_woken", [HangCause.IO]),
+        ("hrtimer_nanosleep", [HangCause.PYTHON]),
+        ("futex_do_wait", [HangCause.LOCK, HangCause.PYTHON]),
+        ("", [HangCause.LOCK, HangCause.PYTHON]),
+    ],
+)
+def test_the_kernels_function_tells_more(waits_in: str, causes: list[HangCause]) -> None:
+    quiet = situation(FRONT, WAITING_CORE, worker(20, "Worker_TP0", "read_weights (mine.py:4)", state="idle"))
+    answers = explain(with_state(quiet, 20, ProcessState("S", waits_in))).answers
+    assert [answer.cause for answer in answers] == causes
 
 
 @pytest.mark.parametrize(
