@@ -83,18 +83,18 @@ def _discard_output() -> None:
 
 
 @contextmanager
-def terminable() -> Iterator[None]:
-    """SIGTERM ends a command as Ctrl-C does: what is being written is finished, children are stopped."""
+def terminable(number: signal.Signals = signal.SIGTERM) -> Iterator[None]:
+    """A signal ends a command as Ctrl-C does: what is being written is finished, children are stopped."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = signal.signal(number, interrupt)
     try:
-        with _sent_again(signal.SIGTERM):
+        with _sent_again(number):
             yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(number, before)
 
 
 @contextmanager

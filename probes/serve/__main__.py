@@ -9,8 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,7 +67,7 @@ def main() -> int:
     from probes.serve.session import as_dict, run_session
     from probes.serve.table import report
 
-    with terminable(), hang_up_ends():
+    with terminable(), terminable(signal.SIGHUP):  # of a terminal that is closed: the server would outlive it
         session = run_session(options, args.timeout, args.keep)
     print(json.dumps(as_dict(session), indent=2) if args.json else "\n".join(report(session)))
     return 0 if session.passed else FAILED
@@ -98,20 +96,6 @@ def serve_options(args: argparse.Namespace) -> ServeOptions:
         )
     model = str(folder) if args.model and folder.is_dir() else args.model or str(default_model())
     return ServeOptions(model, args.port, args.gpus, args.max_len, args.gpu_util, engine)
-
-
-@contextmanager
-def hang_up_ends() -> Iterator[None]:
-    """A terminal that is closed ends the command as Ctrl-C does: the server would outlive it."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGHUP, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGHUP, before)
 
 
 if __name__ == "__main__":
