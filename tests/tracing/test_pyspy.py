@@ -20,6 +20,25 @@ from tracing.pyspy import attribution, sampler, samples
 WAITER = "import queue\nprint(flush=True)\nqueue.Queue().get()"
 SPINNER = "print(flush=True)\nwhile True: pass"
 
+# A core that forks its worker, in files of the names that vLLM has.
+CORE = """
+import multiprocessing
+from vllm.v1.executor.multiproc_executor import WorkerProc
+class EngineCoreProc:
+    def run_engine_core():
+        worker = multiprocessing.get_context("fork").Process(target=WorkerProc.worker_main)
+        worker.start()
+        print(flush=True)
+        worker.join()
+"""
+WORKER = """
+import os
+class WorkerProc:
+    def worker_main():
+        core = os.getppid()
+        while os.getppid() == core: pass
+"""
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -50,6 +69,28 @@ def test_attach_to_a_running_program(started: int, works: bool, tmp_path: Path) 
     assert (frame["state"] == "working").mean() == (1 if works else 0)
     assert (tmp_path / "out" / "samples.folded").stat().st_size > 0
     assert pyspy(str(tmp_path / "out")).returncode == 0, "the folder can be read again"
+
+
+def test_a_forked_worker_is_told_from_its_core(tmp_path: Path) -> None:
+    installed = tmp_path / "site-packages"
+    for name, text in (("vllm/v1/engine/core.py", CORE), ("vllm/v1/executor/multiproc_executor.py", WORKER)):
+        (installed / name).parent.mkdir(parents=True)
+        (installed / name).write_text(text)
+    (installed / "vllm/__init__.py").touch()  # or the package that is installed comes first
+    command = [sys.executable, "-c", "from vllm.v1.engine.core import EngineCoreProc as p; p.run_engine_core()"]
+    environment = os.environ | {"PYTHONPATH": str(installed)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as core:
+        try:
+            assert core.stdout is not None and core.stdout.readline() == "\n"
+            done = pyspy("attach", str(core.pid), "--seconds", "1", "--out", str(tmp_path / "out"))
+        finally:
+            core.kill()
+    assert done.returncode == 0, done.stderr
+    read = samples.read(tmp_path / "out")
+    frame = attribution.attributed(read, None)
+    assert len(read.names) == 2 and frame.groupby("role")["pid"].nunique().to_dict() == {"core": 1, "worker": 1}
+    assert (frame["state"][frame["role"] == "worker"] == "working").all()
+    assert (frame["state"][frame["role"] == "core"] != "working").all()
 
 
 def test_attach_knows_that_a_recorder_runs(tmp_path: Path) -> None:
