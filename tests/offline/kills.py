@@ -1,4 +1,4 @@
-"""Sweeps on the stand-in for vLLM that are killed and continued, over and over, at places that a seed draws."""
+"""Sweeps that are killed and continued, over and over, at places that a seed draws."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import signal
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tests.offline.sweeping import nothing_left, only_run, run, trials
 
@@ -24,10 +25,11 @@ class Kills:
 
 
 def kill_and_continue(
-    scratch: Path, words: list[str], expected: Collection[tuple[str, int, int]], count: int, seed: int
+    scratch: Path, words: list[str], expected: Collection[tuple[str, int, int]], count: int, seed: int, **settings: Any
 ) -> Kills:
     """SIGKILL in a write, at a sync, at a rename and while waiting, then `--resume`, until the run is whole; then anew.
 
+    `settings` are those of `sweeping.start`: on which engine, and in which environment.
     Asserts that no trial is lost, run twice or missing at the end, and that no process outlives a kill.
     """
     draw, calls, kills = random.Random(seed), itertools.cycle(CALLS), Kills()
@@ -35,7 +37,7 @@ def kill_and_continue(
         out, command, before, code = scratch / str(number), words, set[tuple[str, int, int]](), -signal.SIGKILL
         while code == -signal.SIGKILL:
             place = f"{next(calls)}:{draw.randint(1, 5)}"
-            code, text = run(out, *command, fake=True, program=PROGRAM, KILL_AT=place)
+            code, text = run(out, *command, program=PROGRAM, KILL_AT=place, **settings)
             kills.count += code == -signal.SIGKILL
             assert nothing_left(), "a process of the killed sweep lives on"
             if any(out.glob("*/*/*/run.json")):

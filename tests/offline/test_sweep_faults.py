@@ -77,7 +77,7 @@ def test_killed_at_eight_places_nothing_is_lost_and_nothing_is_run_twice(
     model: str, undisturbed: set[tuple[str, int, int]], tmp_path: Path
 ) -> None:
     """`tests/bench/killed_sweeps.py` kills a hundred."""
-    kills = kill_and_continue(tmp_path, ["--model", model, *GRID], undisturbed, count=8, seed=20)
+    kills = kill_and_continue(tmp_path, ["--model", model, *GRID], undisturbed, count=8, seed=20, fake=True)
     assert kills.torn, "no kill fell into a write: the test does not show what it should"
 
 
