@@ -25,7 +25,7 @@ from tracing import timeline
 from tracing.events import layout
 from tracing.hooks import _recorder
 from tracing.hooks.wrappers import table
-from tracing.record.spancost import kind_of, python_ns, segment_ns
+from tracing.record.spancost import kind_of, python_ns, schedule_ns, segment_ns, update_ns
 from tracing.sites.engine import ALL_SITES, CODES
 from tracing.sites.site import Site
 
@@ -82,7 +82,7 @@ def kind_name(site: Site) -> str:
     kind = kind_of(site)
     if kind is segment_ns:
         return "output of a stream"
-    return "wrapper in Python" if kind is python_ns or site.name == "scheduler.schedule" else "hook in C"
+    return "wrapper in Python" if kind in (python_ns, schedule_ns, update_ns) else "hook in C"
 
 
 def costs(rounds: int) -> dict[str, list[float]]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from tests.tracing.eventrecords import numbers, spans, written
 from tests.tracing.traces import TraceWriter
+from tracing.events import layout
 from tracing.record import spancost
 from tracing.sites.engine import ALL_SITES, CODES
 
@@ -19,7 +22,8 @@ from tracing.sites.engine import ALL_SITES, CODES
         ("core.send", "request_ns"),
         ("executor.wait", "python_ns"),
         ("core.encode", "python_ns"),
-        ("scheduler.schedule", "batch_ns"),
+        ("scheduler.schedule", "schedule_ns"),
+        ("scheduler.update", "update_ns"),
         ("async.generate", "segment_ns"),
     ],
 )
@@ -40,8 +44,31 @@ def test_kinds_count_by_their_spans(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_every_kind_can_be_measured() -> None:
-    for site in ("runner.update", "kv.lookup", "executor.wait", "scheduler.schedule", "async.abort"):
+    for site in (
+        "runner.update",
+        "kv.lookup",
+        "executor.wait",
+        "scheduler.schedule",
+        "scheduler.update",
+        "async.abort",
+    ):
         assert isinstance(spancost.ns_per_span({site: 1}), float)
+
+
+def test_other_work_on_the_machine_is_no_cost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before and after 2,000 plain calls, then before and after as many hooked ones, in processor time."""
+    readings = iter([0, 100_000, 300_000, 1_000_000])
+    monkeypatch.setattr(spancost, "time", SimpleNamespace(thread_time_ns=lambda: next(readings)))
+    assert spancost.plain_ns() == (700_000 - 100_000) / 2000
+
+
+def test_the_spans_of_a_step_are_measured_with_all_that_is_written_for_it() -> None:
+    """Its batch, its counts, and the key of the message that it makes for a front end."""
+    with written(1 << 20) as path:
+        spancost.schedule_ns()
+        spancost.update_ns()
+        lists = [len(numbers(path, code)) for code in (layout.BATCH, layout.COUNTS, layout.MESSAGE)]
+        assert lists == [spancost.CALLS] * 3 and len(spans(path)) == 2 * spancost.CALLS
 
 
 def test_nothing_recorded_costs_what_is_not_known(tmp_path: Path) -> None:
