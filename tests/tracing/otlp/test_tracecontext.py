@@ -7,14 +7,15 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from opentelemetry import trace
-from opentelemetry.sdk.trace import TracerProvider
 
 from tests.tracing.eventrecords import numbers, texts, written
 from tracing.events.layout import TRACED
 from tracing.hooks import recorder
 from tracing.hooks.wrappers import coroutines, tracecontext
 from tracing.sites.engine import CODES, REQUEST_ID, REQUEST_SPAN
+
+trace = pytest.importorskip("opentelemetry.trace")
+TracerProvider = pytest.importorskip("opentelemetry.sdk.trace").TracerProvider
 
 HEADER = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
