@@ -92,14 +92,18 @@ def _moving(situation: Situation) -> Explanation | None:
     stuck = [_standing(situation.around(core)) for core in situation.having(frames.CORE) if core.engine in standing]
     telling = [each for each in stuck if each.answers[0].cause != HangCause.IDLE]
     if telling:
-        explanation = min(telling, key=_tells_little)
+        explanation = _most_telling(telling)
         return replace(explanation, notes=(*explanation.notes, *notes, f"the other engines move ({movement})"))
     working = [note(each, now) for each in situation.having(frames.WORKER) if (now := activity(each)) and now.cause]
     return Explanation.single(HangCause.SLOW, ENGINE, f"moves ({movement})", notes=(*working[:1], *notes))
 
 
-def _tells_little(explanation: Explanation) -> bool:
-    return explanation.answers[0].cause in LEAST_TELLING
+def _most_telling(explanations: Sequence[Explanation]) -> Explanation:
+    """Of several engines' explanations one that tells something; what else tells is a note of it."""
+    telling, *others = sorted(explanations, key=lambda each: each.answers[0].cause in LEAST_TELLING)
+    answers = [each.answers[0] for each in others if each.answers[0].cause not in LEAST_TELLING]
+    notes = (f"another engine: {answer.cause}: {answer.process} {answer.text}" for answer in answers)
+    return replace(telling, notes=(*telling.notes, *notes))
 
 
 # --- the walk: front end, core ---
@@ -114,7 +118,7 @@ def _walk(situation: Situation) -> Explanation:
         workers = situation.having(frames.WORKER)
         return explain_workers(situation, None, workers) if workers else _no_core(fronts)
     explanations = [explain_core(situation.around(core), core) for core in sorted(cores, key=waits_for_request)]
-    telling = min(explanations, key=_tells_little)
+    telling = _most_telling(explanations)
     together = [each.answers[0] for each in explanations if each.answers[0].cause == HangCause.COLLECTIVE]
     return _among_engines(telling, together)
 

@@ -91,16 +91,16 @@ def activity(process: MemberProcess) -> Doing | None:
 
 def waiters(situation: Situation, process: MemberProcess) -> list[Link]:
     """Who waits for a process whose own frames say nothing."""
-    fronts, cores = situation.having(frames.FRONT_END), situation.having(frames.CORE)
-    own = [core for core in cores if core.engine == process.engine] or cores
-    links = [link(front, (own or [process])[0], "outputs") for front in fronts[:1] if front != process]
-    if process.role != frames.WORKER or not own:
+    fronts = situation.having(frames.FRONT_END)
+    core = situation.core_of(process) if process.role == frames.WORKER else None
+    links = [link(front, core or process, "outputs") for front in fronts[:1] if front != process]
+    if core is None:
         return links
-    others = [(each, now) for each in situation.workers_of(own[0]) if each != process and (now := activity(each))]
+    others = [(each, now) for each in situation.workers_of(core) if each != process and (now := activity(each))]
     together = [
         link(each, process, "a collective", now.frame) for each, now in others if now.cause == HangCause.COLLECTIVE
     ]
-    return [*links, link(own[0], process, "the answer to a call"), *together]
+    return [*links, link(core, process, "the answer to a call"), *together]
 
 
 def answers_of(process: MemberProcess, now: Doing, situation: Situation) -> tuple[HangAnswer, ...]:

@@ -25,11 +25,13 @@ ENGINE = re.compile(r"DP(\d+)", re.I)
 
 @dataclass(frozen=True)
 class ProcessState:
-    """What /proc says: the state's letter, the kernel function it waits in, CPU seconds used between the looks."""
+    """What /proc says: the state's letter, the kernel function it waits in, CPU seconds used between the looks, and the
+    process that started it (0 where that is not known)."""
 
     letter: str
     waits_in: str = ""
     cpu_s: float | None = None
+    parent: int = 0
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,10 @@ class MemberProcess:
         return int(match[1]) if match else None
 
     @property
+    def parent(self) -> int:
+        return self.state.parent if self.state else 0
+
+    @property
     def engine(self) -> int:
         """Which of several engines, by its title."""
         match = ENGINE.search(self.title)
@@ -146,9 +152,17 @@ class Situation:
         return [process for process in self.processes if process.role == role]
 
     def workers_of(self, core: MemberProcess) -> list[MemberProcess]:
-        """The workers of a core, by the number of the engine in their titles; all where the titles do not say."""
-        workers = self.having(frames.WORKER)
+        """The workers that a core has started, else those with the number of its engine in their titles; all where
+        neither is known. Engines of a dense model give their workers no number."""
+        workers, cores = self.having(frames.WORKER), {each.pid for each in self.having(frames.CORE) if each.pid}
+        if any(worker.parent in cores for worker in workers):
+            return [worker for worker in workers if worker.parent == core.pid]
         return [worker for worker in workers if worker.engine == core.engine] or workers
+
+    def core_of(self, worker: MemberProcess) -> MemberProcess | None:
+        """The core that a worker belongs to; the first one where that is not known, None where there is none."""
+        cores = self.having(frames.CORE)
+        return next((core for core in cores if worker in self.workers_of(core)), cores[0] if cores else None)
 
     def around(self, core: MemberProcess) -> Situation:
         """One core of several, with its workers, what is counted of it, and the front ends that all have in common."""

@@ -115,6 +115,24 @@ def test_an_engine_that_stands_still_beside_one_that_moves_is_explained() -> Non
     )
 
 
+def test_the_workers_of_an_engine_are_those_that_its_core_has_started() -> None:
+    """Engines of a dense model all call their workers `Worker`."""
+    texts = [text.replace("Worker_DP0", "Worker").replace("Worker_DP1", "Worker") for text in TWO_ENGINES]
+    engine = replace(situation(*texts), counters=both(BUSY, STANDING))
+    for pid, parent in ((20, 10), (21, 11)):
+        engine = with_state(engine, pid, replace(AT_REST, parent=parent))
+    assert first(engine).process == "worker Worker (21)"
+    assert first(replace(engine, counters=both(STANDING, BUSY))).process == "worker Worker (20)"
+    stopped = explain(with_state(engine, 21, ProcessState("T", parent=11)))
+    assert [link.waiter for link in stopped.chain] == ["front end (1)", "core EngineCore_DP1 (11)"]
+
+
+def test_two_engines_that_stand_still_are_both_explained() -> None:
+    explanation = explain(replace(situation(*TWO_ENGINES), counters=both(STANDING, STANDING)))
+    assert explanation.answers[0].process == "worker Worker_DP0 (20)"
+    assert explanation.notes == ("another engine: works in Python: worker Worker_DP1 (21) works in search",)
+
+
 def test_engines_that_all_move_are_slow() -> None:
     assert first(replace(situation(*TWO_ENGINES), counters=both(BUSY, BUSY))).cause == HangCause.SLOW
 

@@ -159,7 +159,7 @@ def test_what_proc_says(tmp_path: Path) -> None:
     folder.mkdir()
     folder.joinpath("stat").write_text("7 (a (b) c) D 1 1 1 0 -1 0 0 0 0 0 150 50 0 0 20 0 1 0 1 1 1\n")
     folder.joinpath("wchan").write_text("nfs_wait")
-    assert procfs.state_of(7, tmp_path) == ProcessState("D", "nfs_wait", 200 / procfs.TICKS)
+    assert procfs.state_of(7, tmp_path) == ProcessState("D", "nfs_wait", 200 / procfs.TICKS, parent=1)
     assert procfs.state_of(8, tmp_path) is None
     own = procfs.state_of(os.getpid())
     assert own is not None and own.letter == "R"

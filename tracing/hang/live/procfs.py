@@ -22,7 +22,8 @@ def state_of(pid: int, proc: Path = PROC) -> ProcessState | None:
         fields = (proc / str(pid) / "stat").read_text().rpartition(")")[2].split()
     except OSError:
         return None
-    return ProcessState(fields[0], _kernel_function(proc / str(pid)), (int(fields[11]) + int(fields[12])) / TICKS)
+    cpu_s = (int(fields[11]) + int(fields[12])) / TICKS
+    return ProcessState(fields[0], _kernel_function(proc / str(pid)), cpu_s, int(fields[1]))
 
 
 def _kernel_function(folder: Path) -> str:
