@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-CELL_AXES = ("batch_size", "cache_state", "input_len", "output_len", "shared_prefix_len")
+CELL_AXES = ("batch_size", "cache_state", "input_len", "output_len", "shared_prefix_len", "temperature")
 Levels = Mapping[str, object]  # an arm or a cell by its axes: {"block_size": 32, "prefix_caching": "on"}
 
 

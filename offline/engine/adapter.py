@@ -103,7 +103,11 @@ class Engine:
         return totals
 
     def generate(self, prompts: list[list[int]], output_len: int, temperature: float = 0.0) -> GeneratedBatch:
-        """Run one batch to exactly `output_len` tokens a request."""
+        """Run one batch to exactly `output_len` tokens a request.
+
+        Above temperature 0 the random numbers are the engine's own, by its argument `seed` (vLLM's default is 0): a
+        seed of each request would make the sampler work through them one by one.
+        """
         parameters = self._sampling(temperature=temperature, max_tokens=output_len, ignore_eos=True)
         inputs = [{"prompt_token_ids": prompt} for prompt in prompts]
         gc.collect()  # so that a collection the trial did not earn does not fall into it

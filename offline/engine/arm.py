@@ -55,7 +55,7 @@ def trial(engine: Engine, steps: StepLog, cell: Cell, seed: int) -> Message:
     prompts = prepare(engine, cell, seed)
     before, mark = engine.counters(), steps.mark()
     reference = [time_kernel()]
-    result = engine.generate(prompts, cell.output_len)
+    result = engine.generate(prompts, cell.output_len, cell.temperature)
     reference.append(time_kernel())
     after, (log, lost) = engine.counters(), steps.since(mark)
     return asdict(result) | {
@@ -93,7 +93,8 @@ class TrialServer:
         cell = Cell(**command["cell"])
         if command["do"] == "trial":
             return trial(self.engine, self.steps, cell, command["seed"])
-        self.engine.generate(prepare(self.engine, cell, command["seed"]), cell.output_len)  # a warm-up
+        prompts = prepare(self.engine, cell, command["seed"])
+        self.engine.generate(prompts, cell.output_len, cell.temperature)  # a warm-up
         return {}
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from offline.budgets.cellbudget import CellBudget, cell_budgets, slowdown
 from offline.budgets.reason import Reason, reasons
+from offline.differences.observations import CELL_AXES
 from offline.differences.run import HEADLINE, RunDifferences
 from offline.environments.changedcode import ChangedStage, changed_stages
 from offline.records.lines import Record, RequestRecord, TrialRecord
@@ -41,9 +42,10 @@ class ReportedRun:
         return [row for row in self.rows if row.get("output_tok_s") is not None]
 
     def name(self, row: Row) -> str:
-        """What tells a row's arm and cache state from the others: `block_size=32 prefix_caching=on, warm`."""
-        states = {str(each["cache_state"]) for each in self.rows}
-        return arm_name(row, self.axes) + (f", {row['cache_state']}" if len(states) > 1 else "")
+        """What tells a row from the others of its batch size: `block_size=32 prefix_caching=on, warm, input_len=64`."""
+        varied = [axis for axis in CELL_AXES[1:] if len({each[axis] for each in self.rows}) > 1]
+        words = [str(row[axis]) if axis == "cache_state" else f"{axis}={row[axis]}" for axis in varied]
+        return ", ".join([arm_name(row, self.axes), *words])
 
     def by_name(self) -> dict[str, list[Row]]:
         """The measured cells of each line of a chart, by batch size."""

@@ -22,13 +22,14 @@ ARITHMETIC = (
 
 @dataclass(frozen=True)
 class Cell:
-    """One row of the table: an arm, a batch size, a cache state and the lengths."""
+    """One row of the table: an arm, a batch size, a cache state, the lengths and the temperature of sampling."""
 
     batch_size: int
     cache_state: str
     input_len: int
     output_len: int
     shared_prefix_len: int
+    temperature: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,11 @@ class Arm:
         return any(axis in ARITHMETIC or axis.endswith("_dtype") for axis in self.axes)
 
     def cell_id(self, cell: Cell) -> str:
-        """A stable id of the whole configuration: engine arguments, batch size, cache state and lengths."""
-        return _digest({"engine": self.settings, "cell": asdict(cell)})
+        """A stable id of the whole configuration: engine arguments, batch size, cache state, lengths, temperature."""
+        values = asdict(cell)
+        if not cell.temperature:  # ids, and so the prompts, of greedy cells are older than temperatures
+            del values["temperature"]
+        return _digest({"engine": self.settings, "cell": values})
 
 
 @dataclass(frozen=True)
@@ -124,8 +128,8 @@ def arms(spec: Spec, *bases: EngineSettings) -> list[Arm]:
 def _cells(spec: Spec, caching: bool) -> tuple[Cell, ...]:
     # Warm means that the shared prefix is in the cache, so it exists only where there is a cache.
     states = [state for state in spec.cache_state if caching or state == "cold"]
-    sizes = itertools.product(spec.input_len, spec.output_len, spec.shared_prefix_len)
-    return tuple(Cell(batch, state, *lengths) for lengths in sizes for batch in spec.batch_size for state in states)
+    asked = itertools.product(spec.input_len, spec.output_len, spec.shared_prefix_len, spec.temperature)
+    return tuple(Cell(batch, state, *values) for values in asked for batch in spec.batch_size for state in states)
 
 
 def seed_of(spec: Spec, arm: Arm, cell: Cell, index: int | str) -> int:

@@ -24,6 +24,7 @@ BATCH_SIZES = (1, 4, 8, 16)
 REPEATS = 3
 TAIL = 32  # tokens of a prompt that are its own
 OUTPUT_LEN = 16
+SAMPLED = "random numbers by the engine's seed (--engine seed=N, 0 where none is named)"
 TRACED = "one of each cell in each start, untimed; the hooks are there from the start and call through until then"
 
 
@@ -126,9 +127,9 @@ def _note(full: Spec, chosen: Spec, full_s: float) -> str:
     return f"shortened to save time: {changes}; all of it would take some {full_s / 60:.0f} min here ({flags})"
 
 
-def listed(value: int | Sequence[int]) -> str:
+def listed(value: float | Sequence[float]) -> str:
     """`32,64`."""
-    return str(value) if isinstance(value, int) else ",".join(map(str, value))
+    return str(value) if isinstance(value, (int, float)) else ",".join(map(str, value))
 
 
 @dataclass(frozen=True)
@@ -166,6 +167,7 @@ class Plan:
             f"lengths        {listed(spec.input_len)} prompt tokens ({listed(spec.shared_prefix_len)} shared), "
             f"{listed(spec.output_len)} generated",
             f"batch sizes    {', '.join(map(str, spec.batch_size))}",
+            *([f"temperature    {listed(spec.temperature)} (0 is greedy), {SAMPLED}"] if any(spec.temperature) else []),
             f"arms           {len(self.grid)} engine configurations",
             *(f"  {arm.name:40} {len(arm.cells)} cells" for arm in self.grid),
             f"starts         {sum(len(each.arms) for each in self.passes())} engines, {spec.starts} or more an arm; "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import json
+import math
 import tomllib
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from probes.errors import usage_error
 CACHING = {"off": False, "on": True}
 STATES = ("cold", "warm")
 SIZES = {"batch_size": 1, "block_size": 1, "input_len": 1, "output_len": 1, "shared_prefix_len": 0}  # with their least
-AXES = (*SIZES, "prefix_caching", "cache_state", "vllm")
+AXES = (*SIZES, "prefix_caching", "cache_state", "temperature", "vllm")
 # Engine arguments that the sweep itself sets: asking for them through --engine would say two things at once.
 OWNED = {
     "model": "--model",
@@ -45,6 +46,7 @@ class Spec:
     input_len: tuple[int, ...] = ()
     output_len: tuple[int, ...] = ()
     shared_prefix_len: tuple[int, ...] = ()
+    temperature: tuple[float, ...] = (0.0,)  # of sampling; 0 is greedy
     repeats: int = 0
     starts: int = 2
     seed: int = 0
@@ -99,6 +101,10 @@ def _element(name: str, value: Any) -> Any:
         if isinstance(value, bool) or not isinstance(value, int):
             raise usage_error(f"{name} takes whole numbers, not {value!r}")
         return value
+    if name == "temperature":
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
+            raise usage_error(f"temperature takes numbers, 0 or more, not {value!r}")
+        return float(value)
     if name == "prefix_caching" and isinstance(value, bool):
         return "on" if value else "off"
     return value
@@ -170,6 +176,14 @@ def integers(text: str) -> list[int]:
         return [int(part) for part in text.split(",")]
     except ValueError:
         raise argparse.ArgumentTypeError(f"expected whole numbers with commas between them, not {text!r}") from None
+
+
+def numbers(text: str) -> list[float]:
+    """argparse type: `0,0.8` as numbers."""
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected numbers with commas between them, not {text!r}") from None
 
 
 def words(text: str) -> list[str]:

@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 
 SPEC_FLAGS = (
     *("model", "load_format", "batch_size", "block_size", "prefix_caching", "cache_state", "input_len", "output_len"),
-    *("shared_prefix_len", "repeats", "starts", "seed", "trace", "vllm", "cards"),
+    *("shared_prefix_len", "temperature", "repeats", "starts", "seed", "trace", "vllm", "cards"),
 )
 BATCH_HELP = "requests submitted at once (default 1,4,8,16, and all else such that it takes ten minutes)"
+TEMPERATURE_HELP = "of sampling (default 0, greedy); random numbers come from the engine's seed, --engine seed=N (0)"
 VLLM_HELP = "an axis: versions, folders with a vllm package, Pythons of environments, `installed` for this one"
 UNTIL_HELP = "add starts and rounds until the widest main effect on output tok/s is known within ± this"
 BUDGET_HELP = "or until this time is used (default 10m with --until); the planned trials are run in any case"
@@ -61,7 +62,7 @@ def command_parser() -> argparse.ArgumentParser:
 def add_grid(grid: argparse._ActionsContainer) -> None:
     """The flags of what is measured, each a key of the spec."""
     from offline.spec.flags import add_model
-    from offline.spec.spec import integers, words
+    from offline.spec.spec import integers, numbers, words
 
     add_model(grid)
     grid.add_argument("--cards", type=integers, metavar="N,…", help="of each model: the cards that share its layers")
@@ -74,6 +75,7 @@ def add_grid(grid: argparse._ActionsContainer) -> None:
     grid.add_argument("--input-len", type=integers, metavar="N,…", help="prompt tokens (default: shared prefix + 32)")
     grid.add_argument("--output-len", type=integers, metavar="N,…", help="tokens to generate (default 16)")
     grid.add_argument("--shared-prefix-len", type=integers, metavar="N,…", help="default: two of the largest blocks")
+    grid.add_argument("--temperature", type=numbers, metavar="T,…", help=TEMPERATURE_HELP)
     grid.add_argument(
         "--engine", action="append", metavar="KEY=V1,V2", help="any engine argument: one value or an axis"
     )

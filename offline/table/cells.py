@@ -37,6 +37,7 @@ class CellColumns:
     input_len: int = field(metadata=column("tokens of a prompt", "tokens"))
     output_len: int = field(metadata=column("tokens to generate a request", "tokens"))
     shared_prefix_len: int = field(metadata=column("of the prompt, what all requests share", "tokens"))
+    temperature: float = field(metadata=column("of sampling; 0 is greedy, else random numbers by the engine's seed"))
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,8 @@ def cell_identity(arm: Arm, cell: Cell) -> Row:
     """What a cell is, the varied engine arguments among it."""
     levels = arm.levels
     return {"batch_size": cell.batch_size, "prefix_caching": levels["prefix_caching"], **levels} | {
-        name: getattr(cell, name) for name in ("cache_state", "input_len", "output_len", "shared_prefix_len")
+        name: getattr(cell, name)
+        for name in ("cache_state", "input_len", "output_len", "shared_prefix_len", "temperature")
     }
 
 

@@ -41,7 +41,10 @@ MOST_ROWS = 12  # of a terminal's table, unless all are asked for
 NO_DIFFERENCES = RunDifferences()
 TOTALS = ("queue_s_p50", "prefill_s_p50", "decode_s_p50", "elapsed_s", "running_mean", "preemptions", "reference_s")
 ESTIMATES = ("mbu", "mfu")
-IDENTITY = ("batch_size", "prefix_caching", "block_size", "cache_state", "input_len", "output_len", "shared_prefix_len")
+IDENTITY = (
+    *("batch_size", "prefix_caching", "block_size"),
+    *("cache_state", "input_len", "output_len", "shared_prefix_len", "temperature"),
+)
 ARM_FACTS = (
     *("effective_block_size", "kv_blocks", "kv_tokens", "kv_cache_bytes", "weights_bytes", "rest_bytes", "rss_bytes"),
     *(
@@ -216,7 +219,8 @@ def terminal(
     rows: Sequence[Row], axes: tuple[str, ...], count: int, differences: RunDifferences = NO_DIFFERENCES
 ) -> Table:
     """The table for a terminal with the first `count` figures of SHOWN."""
-    keys = [k for k in _identity(axes) if k in (*axes, "batch_size", "cache_state", "prefix_caching")]
+    always = (*axes, "batch_size", "cache_state", "prefix_caching")
+    keys = [k for k in _identity(axes) if k in always or len({row[k] for row in rows}) > 1]
     table = Table(header_style="bold", pad_edge=False, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for key in keys:
         table.add_column(Text(key.replace("_", "\n")), overflow="fold")

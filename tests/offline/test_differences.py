@@ -26,7 +26,7 @@ from offline.differences.within import within
 from tests.offline.simulatedruns import Setting, simulate
 
 COLUMNS = ["arm", "engine", "group", "round", "block_size", "batch_size", "cache_state"]
-LENGTHS = {"input_len": 8, "output_len": 4, "shared_prefix_len": 0}
+LENGTHS = {"input_len": 8, "output_len": 4, "shared_prefix_len": 0, "temperature": 0.0}
 
 
 def two_arms(values: list[list[float]], arm: tuple[int, ...] = (0, 1, 0, 1)) -> Observations:

@@ -39,12 +39,19 @@ def test_warm_cells_exist_only_where_there_is_a_cache() -> None:
 
 
 def test_lists_of_lengths_are_axes_of_cells() -> None:
-    lengths = {"input_len": (8, 64), "output_len": (1, 2), "shared_prefix_len": (0, 5)}
+    lengths: dict[str, Any] = {"input_len": (8, 64), "output_len": (1, 2), "shared_prefix_len": (0, 5)}
     [arm] = arms(spec(batch_size=(4,), block_size=(16,), prefix_caching=("off",), **lengths), BASE)
     assert [(each.input_len, each.output_len, each.shared_prefix_len) for each in arm.cells] == [
         *((8, 1, 0), (8, 1, 5), (8, 2, 0), (8, 2, 5)),
         *((64, 1, 0), (64, 1, 5), (64, 2, 0), (64, 2, 5)),
     ]
+
+
+def test_temperatures_are_an_axis_of_cells_and_greedy_ones_keep_their_ids() -> None:
+    [arm] = arms(spec(batch_size=(4,), block_size=(16,), prefix_caching=("off",), temperature=(0.0, 0.8)), BASE)
+    greedy, sampled = arm.cells
+    assert (greedy, sampled.temperature) == (cell(4, "cold"), 0.8)
+    assert (arm.cell_id(greedy), arm.cell_id(sampled)) == ("de4c9ee3d847", "9ad2b59dde02")
 
 
 def test_an_engine_argument_is_a_constant_or_an_axis_and_wins_over_the_base() -> None:
@@ -80,9 +87,9 @@ def test_ids_do_not_depend_on_the_order_of_the_settings(settings: dict[str, Any]
     assert Arm(settings, (), ()).cell_id(cell(1, "cold")) == Arm(turned, (), ()).cell_id(cell(1, "cold"))
 
 
-@pytest.mark.parametrize("place", range(5))
+@pytest.mark.parametrize("place", range(6))
 def test_cell_ids_differ_with_every_part(place: int) -> None:
-    values: list[Any] = [1, "cold", 8, 2, 5]
+    values: list[Any] = [1, "cold", 8, 2, 5, 0.5]
     other = values.copy()
     other[place] = "warm" if place == 1 else 7
     arm = Arm(BASE, (), ())

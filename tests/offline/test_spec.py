@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from offline.spec.spec import OWNED, Spec, integers, parse_engine, read_toml, words
+from offline.spec.spec import OWNED, Spec, integers, numbers, parse_engine, read_toml, words
 from offline.sweep.__main__ import command_parser, spec_values
 from probes.errors import USAGE, EnginescopeError
 
@@ -66,6 +66,9 @@ def test_booleans_are_words_for_prefix_caching() -> None:
         ({"repeats": 0}, "repeats must be 1 or more, not 0"),
         ({"output_len": -1}, "output_len must be 1 or more, not -1"),
         ({"input_len": 0}, "input_len must be 1 or more, not 0"),
+        ({"temperature": [0.8, -1]}, "temperature takes numbers, 0 or more, not -1"),
+        ({"temperature": "hot"}, "temperature takes numbers, 0 or more, not 'hot'"),
+        ({"temperature": [0, 0.0]}, "temperature names a value twice: 0.0, 0.0"),
         ({"model": 7}, "model must be text, not 7"),
         ({"prefix_caching": "maybe"}, "prefix_caching is one of off, on, not 'maybe'"),
         ({"cache_state": ["cold", "hot"]}, "cache_state is one of cold, warm, not 'hot'"),
@@ -112,6 +115,7 @@ SPECS = st.fixed_dictionaries(
         "cache_state": distinct(st.sampled_from(["cold", "warm"])),
         "input_len": SIZES,
         "shared_prefix_len": distinct(st.integers(0, 9999)),
+        "temperature": distinct(st.floats(0, 2)),
         "repeats": st.integers(1, 9),
         "seed": st.integers(),
         "engine": st.dictionaries(
@@ -165,9 +169,12 @@ def test_engine_json_with_a_mistake_says_where() -> None:
 
 def test_numbers_and_words_with_commas() -> None:
     assert integers("1,4, 8") == [1, 4, 8]
+    assert numbers("0,0.8") == [0.0, 0.8]
     assert words("off, on") == ["off", "on"]
     with pytest.raises(argparse.ArgumentTypeError, match="whole numbers with commas between them, not '1,x'"):
         integers("1,x")
+    with pytest.raises(argparse.ArgumentTypeError, match="expected numbers with commas between them, not '0,hot'"):
+        numbers("0,hot")
 
 
 def test_a_spec_file_that_cannot_be_read(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from offline.table.frames import read
 from tests.offline.kills import kill_and_continue
 from tests.offline.sweeping import GRID, nothing_left, only_run, records, run, start, trials
 from tests.shells import until
@@ -61,6 +62,16 @@ def test_arms_take_turns_in_every_round_and_each_group_has_engines_of_its_own(mo
     assert {record["engine"] for record in trials_of if record["group"] == 1} == {1, 2}
     assert {record["engine"] for record in trials_of if record["group"] == 2} == {3, 4}
     assert nothing_left()
+
+
+def test_temperatures_are_cells_of_one_engine_and_reach_its_sampler(model: str, tmp_path: Path) -> None:
+    """A step of the stand-in takes 1 ms, and at temperature 19 at least 20."""
+    words = ("--model", model, *GRID, "--batch-size", "1", "--temperature", "0,19")
+    code, text = run(tmp_path, *words, fake=True)
+    assert code == 0 and "temperature    0.0,19.0 (0 is greedy), random numbers by the engine's seed" in text, text
+    frame = read(only_run(tmp_path)).trials
+    assert frame["temperature"].value_counts().to_dict() == {0.0: 6, 19.0: 6}
+    assert frame.query("temperature == 19")["elapsed_s"].min() >= 6 * 0.020
 
 
 def test_an_adaptive_run_adds_starts_until_the_budget_is_used(model: str, tmp_path: Path) -> None:

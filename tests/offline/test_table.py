@@ -40,7 +40,8 @@ def figure(name: str, mean: float, half: float) -> dict[str, float]:
 def row(batch_size: int = 16, **changes: Any) -> dict[str, Any]:
     """A cell of three trials, with figures as long as a real run has them."""
     made: dict[str, Any] = {"batch_size": batch_size, "prefix_caching": "on", "block_size": 32, "cache_state": "warm"}
-    made |= {"input_len": 288, "output_len": 16, "shared_prefix_len": 256, "status": "ok", "reason": "", "trials": 3}
+    made |= {"input_len": 288, "output_len": 16, "shared_prefix_len": 256, "temperature": 0.0}
+    made |= {"status": "ok", "reason": "", "trials": 3}
     for name in (*MEASURED, "queue_s_p50", "prefill_s_p50", "decode_s_p50", "elapsed_s", "reference_s"):
         made |= figure(name, 1353.04, 12.02) if "tok_s" in name else figure(name, 0.04567, 0.00321)
     made |= figure("cached_tokens", 4096.0, 0.0) | figure("running_mean", 15.25, 0.01)
@@ -167,6 +168,11 @@ def test_a_wide_terminal_shows_all_figures() -> None:
     assert words(shown([row()], 200)) == [[*IDENTITY, *FIGURES]]
 
 
+def test_a_terminal_table_shows_what_cells_differ_in() -> None:
+    rows = [row(input_len=512), row(input_len=512, temperature=0.8)]
+    assert [cells[:5] for cells in words(shown(rows, 200))] == [[*IDENTITY, "0.00"], [*IDENTITY, "0.80"]]
+
+
 def test_a_large_grid_is_cut_down_to_the_fastest_arm_of_each_cell() -> None:
     sizes = (1, 2, 4, 8, 16, 32, 64)
     rows = [row(size, block_size=block, output_tok_s=float(block)) for size in sizes for block in (32, 64)]
@@ -234,7 +240,7 @@ HOSTILE = "ValueError: [red]a|b[/red] [/bold] <b>"
 def test_pipes_of_a_reason_do_not_make_columns(tmp_path: Path) -> None:
     files.write(tmp_path, [refused(HOSTILE), refused("two\nlines")], AXES, None, RUN)
     lines = [line for line in (tmp_path / "table.md").read_text().splitlines() if "| refused |" in line]
-    assert [len(re.split(r"(?<!\\)\|", line)) for line in lines] == [29, 29]
+    assert [len(re.split(r"(?<!\\)\|", line)) for line in lines] == [30, 30]
     assert "[red]a\\|b[/red] [/bold]" in lines[0] and "two lines" in lines[1]
     assert pd.read_csv(tmp_path / "table.csv")["reason"].tolist() == [HOSTILE, "two\nlines"]
 

@@ -51,7 +51,7 @@ class LLM:
         steps = parameters.settings["max_tokens"]
         for step in range(steps):
             scheduled = self.scheduler.schedule(len(inputs), step)
-            time.sleep(STEP_S)
+            time.sleep(STEP_S * (1 + parameters.settings["temperature"]))  # so that a temperature can be measured
             self.scheduler.update_from_output(scheduled, None)
         now = time.monotonic()
         stats = SimpleNamespace(

@@ -20,7 +20,7 @@ def only(row: Row, *names: str) -> list[Any]:
 def test_a_whole_cell() -> None:
     row = both(started(), trial(COLD, 0), trial(COLD, 1, end_ns=200 * MS))[0]
     identity = ["batch_size", "prefix_caching", "block_size", "cache_state", "input_len", "output_len"]
-    assert only(row, *identity, "shared_prefix_len") == [2, "on", 32, "cold", 8, 3, 4]
+    assert only(row, *identity, "shared_prefix_len", "temperature") == [2, "on", 32, "cold", 8, 3, 4, 0.0]
     assert only(row, "status", "reason", "trials", "spread") == ["ok", "", 2, "95 % t-interval over 2 trials"]
     # 20 and 30 tokens a second; Student's factor for two trials is 12.706, the mean's standard error 5.
     assert only(row, "output_tok_s", "output_tok_s_lo", "output_tok_s_hi") == pytest.approx([25.0, -38.531, 88.531])
