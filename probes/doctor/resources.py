@@ -9,12 +9,13 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from pathlib import Path
 
 from probes.checkpoint import DISTRIBUTION, GGUF_SHA256, MANIFEST, NAME
 from probes.devices.device import MEMORY_NOT_TOLD
 from probes.doctor.surroundings import Finding, Surroundings
+from probes.machine import Gpu
 from probes.privacy.home import tilde
 
 GIB = 2**30
@@ -23,6 +24,7 @@ RESULTS_BYTES = GIB // 2
 SHARED_BYTES = GIB  # one engine maps some 420 MB of queues there
 ENGINE_BYTES = 3 * GIB  # front end, core and worker, without weights and KV cache
 DEFAULT_SHARE = 0.92  # vLLM's gpu_memory_utilization, which on CPU is of the whole memory
+DRIVER_FAILS = "# if there is a GPU: reboot, or load its driver again, until nvidia-smi or amd-smi lists it"
 CPU_FOLDER = "sys/devices/system/cpu"
 
 
@@ -121,17 +123,24 @@ def _memory(at: Surroundings) -> tuple[int, int]:
 
 
 def gpus(at: Surroundings) -> Finding:
-    """The GPUs whose drivers answer, and which of them this environment leaves to an engine."""
+    """The GPUs, which of them this environment leaves to an engine, and the words of a driver that fails."""
     shown = [gpu for gpu in at.gpus if gpu.visible]
+    if at.gpu_problems:
+        beside = f"; {_gpu_rows(shown)}" if shown else ""
+        return Finding("GPU", "warn", "; ".join(at.gpu_problems) + beside, DRIVER_FAILS)
     if not shown:
         return Finding("GPU", "note", f"{len(at.gpus)}, all hidden" if at.gpus else "none whose driver answers")
-    kinds = Counter((gpu.name, gpu.memory_bytes, gpu.driver) for gpu in shown)
-    rows = [
+    hidden = len(at.gpus) - len(shown)
+    return Finding("GPU", "ok", _gpu_rows(shown) + (f"; {hidden} more hidden" if hidden else ""))
+
+
+def _gpu_rows(gpus: Sequence[Gpu]) -> str:
+    """`2 x H100, 80.0 GiB, driver 580.0`, a part for each kind."""
+    kinds = Counter((gpu.name, gpu.memory_bytes, gpu.driver) for gpu in gpus)
+    return "; ".join(
         f"{count} x {name}, {_gib(memory) if memory else MEMORY_NOT_TOLD}, driver {driver or 'unknown'}"
         for (name, memory, driver), count in kinds.items()
-    ]
-    hidden = len(at.gpus) - len(shown)
-    return Finding("GPU", "ok", "; ".join(rows) + (f"; {hidden} more hidden" if hidden else ""))
+    )
 
 
 def cores(at: Surroundings) -> Finding:

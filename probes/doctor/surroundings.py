@@ -77,6 +77,7 @@ class Surroundings:
     checkout: Path | None = None  # enginescope's, where the current folder is another
     python: tuple[int, int, int] = (3, 11, 0)
     gpus: tuple[Gpu, ...] = ()
+    gpu_problems: tuple[str, ...] = ()  # the words of drivers that could not be asked
     hypervisor: bool | None = None
     cpus: frozenset[int] = frozenset({0})
     user: int = 0
@@ -129,6 +130,7 @@ def here() -> Surroundings:
         checkout=ROOT if (ROOT / "requirements").is_dir() and folder != ROOT else None,
         python=sys.version_info[:3],
         gpus=machine.gpus,
+        gpu_problems=machine.gpu_problems,
         hypervisor=machine.hypervisor,
         cpus=frozenset(os.sched_getaffinity(0)),
         user=os.geteuid(),

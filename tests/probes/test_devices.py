@@ -101,12 +101,19 @@ def test_a_container_with_a_mig_instance(programs: Path) -> None:
     "words",
     [
         "Unable to determine the device handle for GPU0000:01:00.0: GPU is lost.  Reboot the system",
-        "Failed to initialize NVML: Driver/library version mismatch",
+        "Failed to initialize NVML: Driver/library version mismatch\nNVML library version: 580.95",
     ],
 )
 def test_a_driver_that_fails_is_not_no_gpu(programs: Path, words: str) -> None:
     program(programs, "nvidia-smi", {"": words}, code=15)
-    assert list(device_lines(read_devices())) == [f"GPU       not known: NVIDIA: {words}"]
+    assert list(device_lines(read_devices())) == [f"GPU       not known: NVIDIA: {words.splitlines()[0]}"]
+
+
+def test_a_row_of_a_lost_device(programs: Path) -> None:
+    lost = "1, [GPU is lost], [GPU is lost], [GPU is lost], [GPU is lost]"
+    nvidia_smi(programs, f"0, GPU-a, {H100}, 61000, 81559\n{lost}", "", "")
+    reading = read_devices()
+    assert ([each.index for each in reading.devices], reading.problems) == ([0], [f"NVIDIA: {lost}"])
 
 
 def test_amd_devices(programs: Path) -> None:

@@ -57,15 +57,21 @@ def test_machine_id_tells_twins_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len({first, with_gpu, machine._machine_id([])}) == 3
 
 
-def test_reads_the_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     h200 = Device("nvidia", 0, "NVIDIA H200", 0, 143771 * 2**20, driver="580.1", uuid="GPU-aa")
     shared = Device("nvidia", 1, "NVIDIA GB10", None, None, driver="580.1", uuid="GPU-bb")
-    monkeypatch.setattr(machine, "read_devices", lambda: DeviceReading([h200, shared]))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    assert machine._gpus() == [
+    assert machine._gpus([h200, shared]) == [
         (Gpu("NVIDIA H200", "580.1", 143771 * 2**20), "GPU-aa"),
         (Gpu("NVIDIA GB10", "580.1", None, visible=False), "GPU-bb"),
     ]
+
+
+def test_a_driver_that_fails_is_not_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    lost = "NVIDIA: Failed to initialize NVML: Driver/library version mismatch"
+    monkeypatch.setattr(machine, "read_devices", lambda: DeviceReading([], [lost]))
+    lines = machine.describe(fingerprint()).splitlines()
+    assert "gpus               not known" in lines and f"gpu_problems       {lost}" in lines
 
 
 def test_a_command_that_hangs_or_is_missing_is_no_answer() -> None:

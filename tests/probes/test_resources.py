@@ -97,6 +97,15 @@ def test_gpus(gpus: tuple[Gpu, ...], status: str, detail: str, tmp_path: Path) -
     assert (finding.status, finding.detail) == (status, detail)
 
 
+def test_a_driver_that_fails(tmp_path: Path) -> None:
+    """Its words, and not that there is no GPU; the ones that answer are named all the same."""
+    lost = "NVIDIA: Unable to determine the device handle for GPU0000:01:00.0: GPU is lost."
+    remedy = "nvidia-smi or amd-smi lists it"
+    assert not unlike(resources.gpus(machine(tmp_path, gpu_problems=(lost,))), "warn", lost, remedy)
+    beside = resources.gpus(machine(tmp_path, gpus=H100, gpu_problems=("NVIDIA GPU 1: GPU is lost",)))
+    assert beside.detail == "NVIDIA GPU 1: GPU is lost; 1 x H100, 80.0 GiB, driver 580.0"
+
+
 def test_memory_of_a_gpu_machine_is_for_the_processes(tmp_path: Path) -> None:
     at = machine(tmp_path, MEMINFO, distributions=CUDA_SET, gpus=H100)
     assert not unlike(resources.memory(at), "ok", "16.0 GiB of 24.0 GiB free", None)
