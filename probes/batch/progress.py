@@ -21,7 +21,7 @@ class Progress:
 
     def __init__(self, total: int, before: int) -> None:
         self.total, self.before = total, before
-        self.ok = self.retried = self.tokens = 0
+        self.ok = self.retried = self.tokens = self.uncounted = 0
         self.errors: Counter[str] = Counter()
         self._first: dict[str, Record] = {}  # the first failure of each class
         self._began = time.monotonic()
@@ -31,6 +31,7 @@ class Progress:
         self.ok += record.ok
         self.retried += record.attempts > 1
         self.tokens += record.completion_tokens or 0
+        self.uncounted += record.ok and record.completion_tokens is None
         if record.error_type:
             self.errors[record.error_type] += 1
             self._first.setdefault(record.error_type, record)
@@ -68,7 +69,8 @@ class Progress:
         if self.ok:
             parts.append(f"{self.ok / spent_s:.1f} prompts/s")
         if self.tokens:
-            parts.append(f"{self.tokens / spent_s:.1f} tok/s out")
+            least = f"at least ({self.uncounted} answers have no count) " if self.uncounted else ""
+            parts.append(f"{least}{self.tokens / spent_s:.1f} tok/s out")
         if self.retried:
             parts.append(f"{self.retried} sent more than once")
         words = [self._first_words(kind, model_names) for kind, _ in self.errors.most_common()]

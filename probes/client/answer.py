@@ -177,7 +177,8 @@ def _refused(status: int | None, text: str, after_s: float | None = None) -> Ref
 def complaint_text(error: Any) -> str:
     """A server's own words for what is wrong, out of the shapes that servers use."""
     while isinstance(error, dict):
-        inner = next((error[key] for key in ("error", "message", "detail", "details", "msg") if error.get(key)), None)
+        values = (error.get(key) for key in ("error", "message", "detail", "details", "msg"))
+        inner = next((value for value in values if value and value is not True), None)
         if inner is None:
             return json.dumps(error)
         error = inner

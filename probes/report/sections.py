@@ -120,8 +120,8 @@ def _figures(summaries: Sequence[Summary]) -> Iterator[list[str]]:
     yield row("sent again", lambda each: f"{each.retried:,} ({each.further_attempts:,})", "prompts (further attempts)")
     yield row("ran", _ran, "first start to last end, pauses between starts left out")
     yield row("throughput", _cell(lambda each: each.answers_s, _rate(" /s"), summaries), "answers a second")
-    yield row("tokens out", _cell(lambda each: each.tokens_out_s, _rate(" tok/s"), summaries), "as the server counts")
-    yield row("tokens in", _cell(lambda each: each.tokens_in_s, _rate(" tok/s"), summaries), "as the server counts")
+    yield row("tokens out", _token_cell(lambda each: each.tokens_out_s, summaries), "as the server counts")
+    yield row("tokens in", _token_cell(lambda each: each.tokens_in_s, summaries), "as the server counts")
     yield row("cached tokens", _cached, "of the prompts' tokens, found in the server's prefix cache, as it counts")
     for key in TIMES:
         if any(each.times[key] for each in summaries):
@@ -141,6 +141,16 @@ def _cell(
         return estimate.value if estimate else None
 
     return lambda each: _estimate(figure(each), text) + _times_first(each, summaries, value)
+
+
+def _token_cell(figure: Callable[[Summary], Estimate | None], summaries: Sequence[Summary]) -> Callable[[Summary], str]:
+    """A rate of tokens; where the server counted them in a part of the answers only, of how many."""
+    rate = _cell(figure, _rate(" tok/s"), summaries)
+    return lambda each: rate(each) + (_of_answers(each.counted, each) if each.counted else "")
+
+
+def _of_answers(counted: int, each: Summary) -> str:
+    return "" if counted == each.ok else f"; of {counted:,} answers"
 
 
 def _time_rows(key: str, summaries: Sequence[Summary]) -> Iterator[list[str]]:
@@ -195,8 +205,8 @@ def _failed(each: Summary) -> str:
 def _cached(each: Summary) -> str:
     if not each.cached_counted:
         return NONE
-    answers = "" if each.cached_counted == each.ok else f"; of {each.cached_counted:,} answers"
-    return f"{number(each.cached_tokens)} ({percent(each.cached_share)}){answers}"
+    share = percent(each.cached_share)
+    return f"{number(each.cached_tokens)} ({share}){_of_answers(each.cached_counted, each)}"
 
 
 def _ran(each: Summary) -> str:
@@ -208,7 +218,10 @@ def as_dict(each: Summary) -> dict[str, Any]:
     times = {f"{key}_s": _times_dict(times) for key, times in each.times.items() if times}
     return {
         "path": str(each.path),
-        **{key: getattr(each, key) for key in ("records", "ok", "failed", "torn", "foreign", "twice", "starts")},
+        **{
+            key: getattr(each, key)
+            for key in ("records", "ok", "counted", "failed", "torn", "foreign", "twice", "starts")
+        },
         "batch": sorted(each.described),
         "success": _dict(each.success),
         "errors": each.by_class,
@@ -220,8 +233,8 @@ def as_dict(each: Summary) -> dict[str, Any]:
         "answers_per_s": _dict(each.answers_s),
         "completion_tokens_per_s": _dict(each.tokens_out_s),
         "prompt_tokens_per_s": _dict(each.tokens_in_s),
-        "completion_tokens": each.completion_tokens,
-        "prompt_tokens": each.prompt_tokens,
+        "completion_tokens": each.completion_tokens if each.counted else None,
+        "prompt_tokens": each.prompt_tokens if each.counted else None,
         "cached_tokens": each.cached_tokens if each.cached_counted else None,
         "tokens_per_chunk": each.tokens_per_chunk,
         **times,

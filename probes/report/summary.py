@@ -141,7 +141,7 @@ class Summary:
         for gap in record.itl:
             moment += gap
             self._observed["itl"].add(gap, moment)
-        if record.completion_tokens:
+        if record.completion_tokens is not None:
             self._add_tokens(record, record.completion_tokens)
         heapq.heappush(self.slowest, (record.latency_s, -record.line, _shown(record)))
         if len(self.slowest) > self.top:
@@ -152,7 +152,8 @@ class Summary:
         self.completion_tokens += completion_tokens
         self.prompt_tokens += record.prompt_tokens or 0
         self.chunks += record.stream_chunks
-        self._per_token.add(record.latency_s / completion_tokens, record.ended_s)
+        if completion_tokens:
+            self._per_token.add(record.latency_s / completion_tokens, record.ended_s)
         if record.cached_tokens is not None:
             self.cached_counted += 1
             self.cached_tokens += record.cached_tokens
@@ -243,13 +244,13 @@ class Summary:
 
     @cached_property
     def tokens_out_s(self) -> Estimate | None:
-        """Output tokens a second of running, as the server counts them."""
-        return self._rate(np.asarray(self._tokens_out, dtype=float))
+        """Output tokens a second of running, of the answers whose tokens the server counted; None where of none."""
+        return self._rate(np.asarray(self._tokens_out, dtype=float)) if self.counted or not self.ok else None
 
     @cached_property
     def tokens_in_s(self) -> Estimate | None:
-        """Prompt tokens a second of running, as the server counts them."""
-        return self._rate(np.asarray(self._tokens_in, dtype=float))
+        """The same of prompt tokens."""
+        return self._rate(np.asarray(self._tokens_in, dtype=float)) if self.counted or not self.ok else None
 
     @cached_property
     def times(self) -> dict[str, Latencies | None]:

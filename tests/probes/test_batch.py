@@ -20,6 +20,7 @@ from probes.batch.record import BLANK, Record, parsed
 from probes.errors import EnginescopeError
 from tests.probes.batchclient import KEY, ROOT, settings
 from tests.probes.stub_server import Stub, serving
+from tests.probes.stub_streams import STREAMS
 from tests.shells import until
 
 
@@ -109,6 +110,16 @@ def test_a_summary_says_each_class_with_the_first_ones_words(
     assert done.returncode == 3 and "0 of 100 prompts answered" in done.stdout
     line = "  client 100, the first: 404: The model `m` does not exist.; valid names: smollm2, qwen"
     assert line in done.stdout.splitlines()
+
+
+def test_tokens_that_a_server_does_not_count(server: tuple[Stub, str], tmp_path: Path) -> None:
+    """A rate over the answers that have a count is the least of all: no count is no 0."""
+    kinds = [each.kind for each in STREAMS]
+    counted, silent = kinds.index("several tokens in a chunk"), kinds.index("no usage at all: tokens are not known")
+    (tmp_path / "prompts.txt").write_text(f"{counted}\n{silent}\n")
+    words = ("--input", tmp_path / "prompts.txt", "--output", tmp_path / "out.jsonl", "--stream")
+    done = finished(*words, "--base-url", f"{server[1]}/odd")
+    assert done.returncode == 0 and "at least (1 answers have no count) " in done.stdout
 
 
 def test_records_of_another_schema_are_not_resumed(tmp_path: Path, hundred: Path) -> None:

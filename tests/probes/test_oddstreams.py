@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from probes.client.answer import Answer
+from probes.client.answer import Answer, Refused
 from probes.client.toolcalls import ToolCall, ToolCalls
 from tests.probes.batchclient import ask
 from tests.probes.stub_server import Stub
@@ -59,6 +59,11 @@ def test_cached_tokens_under_each_name(usage: dict[str, object], cached_tokens: 
     answer = Answer()
     answer.take(json.dumps({"choices": [], "usage": {"prompt_tokens": 24.0, **usage}}).encode())
     assert (answer.prompt_tokens, answer.cached_tokens) == (24, cached_tokens)
+
+
+def test_an_error_that_is_only_true() -> None:
+    with pytest.raises(Refused, match="the worker is gone"):
+        Answer().take(b'{"error": true, "message": "the worker is gone"}')
 
 
 def test_a_text_in_parts() -> None:

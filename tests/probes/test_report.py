@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from probes.report.sections import notes, problems, sections
+from probes.report.sections import as_dict, notes, problems, sections
 from probes.report.summary import summarize
 from probes.report.views import markdown, page
 from probes.statistics.intervals import Estimate
@@ -228,6 +228,16 @@ def test_cached_tokens_are_summed(tmp_path: Path) -> None:
     assert "32 (40.0 %); of 2 answers" in report("--input", tmp_path / "out.jsonl").stdout
     silent = summarize(written(tmp_path / "none.jsonl", [record(1)]), 5)
     assert silent.cached_share is None
+
+
+def test_tokens_that_the_server_did_not_count(tmp_path: Path) -> None:
+    """No count is no 0: a rate over a part of the answers names how many, and over none there is no rate."""
+    uncounted = record(2, prompt_tokens=None, completion_tokens=None)
+    part = report("--input", written(tmp_path / "part.jsonl", [record(1), uncounted])).stdout
+    assert [line.count("; of 1 answers") for line in part.splitlines() if line.startswith("tokens ")] == [1, 1]
+    none = summarize(written(tmp_path / "none.jsonl", [uncounted]), 5)
+    assert none.tokens_out_s is None and as_dict(none)["completion_tokens"] is None
+    assert "tok/s" not in report("--input", tmp_path / "none.jsonl").stdout
 
 
 def test_another_schema_is_refused_by_its_number(tmp_path: Path) -> None:
