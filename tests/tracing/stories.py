@@ -44,12 +44,12 @@ class Story:
             writer.close()
 
 
-def stream(folder: Path, ns: list[int], steps: int = 2) -> Story:
+def stream(folder: Path, ns: list[int], steps: int = 2, ends: bool = True) -> Story:
     """A request of AsyncLLM: called, tokenized in a pool, sent, scheduled, and yielded once a step."""
     story, take = Story(folder), iter(ns * (1 + steps)).__next__
     _ask(story, take)
     for step in range(steps):
-        _step(story, take, step, is_last=step == steps - 1)
+        _step(story, take, step, is_last=ends and step == steps - 1)
     story.close()
     return story
 

@@ -40,8 +40,21 @@ def pid_of(target: str) -> int:
     with contextlib.suppress(psutil.Error):
         for connection in psutil.net_connections("tcp"):
             if connection.status == psutil.CONN_LISTEN and connection.laddr.port == at.port and connection.pid:
-                return int(connection.pid)
+                return _server(psutil.Process(connection.pid), at.port)
     raise EnginescopeError(f"no process of yours listens on port {at.port}: is the server up? Else give its process id")
+
+
+def _server(process: psutil.Process, port: int) -> int:
+    """The highest above a process that has its listening socket too: children that a server forked keep it open."""
+    above = [parent for parent in process.parents() if _listens(parent, port)]
+    return [process, *above][-1].pid
+
+
+def _listens(process: psutil.Process, port: int) -> bool:
+    with contextlib.suppress(psutil.Error):
+        connections = process.net_connections("tcp")
+        return any(each.status == psutil.CONN_LISTEN and each.laddr.port == port for each in connections)
+    return False
 
 
 def standing_engine(pid: int) -> StandingEngine | None:

@@ -17,6 +17,7 @@ from tracing.kept import hangdump
 from tracing.kept.keeping import Keep
 from tracing.timeline import contention
 from tracing.timeline.index import Index
+from tracing.timeline.requests import NO_END
 
 UNKNOWN = "not known: no step of that time was slower than its peers"
 MOST_OF = 0.5  # of the time that was too long, from which one thing is its reason
@@ -107,9 +108,9 @@ def _tokens(steps: pd.DataFrame) -> pd.Series:
 
 
 def _largest_part(recorded: Findings, keep: Keep) -> str:
-    """The part that took most of the time of the request that fired."""
+    """The part that took most of the time of the request that fired, which may go on still."""
     flow = next((flow for flow in recorded.flows if keep.request and keep.request in flow.names), None)
-    if flow is None or flow.state in ("cut", "refused"):
+    if flow is None or flow.state == "refused" or (flow.state == "cut" and flow.missing[-1:] != NO_END):
         return ""
     begin_ns, end_ns = _window(keep)
     spent: dict[str, int] = {}

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import psutil
 import pytest
 
 from probes.errors import EnginescopeError
@@ -198,6 +199,29 @@ def test_a_ring_is_dumped_now_or_watched() -> None:
 def test_a_server_elsewhere_is_refused() -> None:
     with pytest.raises(EnginescopeError, match="is not this machine"):
         pid_of("http://example.org:8000")
+
+
+FORKING = """
+import os, socket, time
+server = socket.create_server(("127.0.0.1", 0))
+print(server.getsockname()[1], flush=True)
+if os.fork() == 0:
+    time.sleep(60)
+os.wait()
+"""
+
+
+def test_of_processes_that_share_a_socket_the_first_is_the_server() -> None:
+    """A core that was forked has its server's sockets open, and another command line."""
+    command = [sys.executable, "-c", FORKING]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as server:
+        assert server.stdout is not None
+        try:
+            port = int(server.stdout.readline())
+            until(psutil.Process(server.pid).children)
+            assert pid_of(f"http://127.0.0.1:{port}") == server.pid
+        finally:
+            os.killpg(server.pid, signal.SIGKILL)
 
 
 def test_one_request_is_no_requests(tmp_path: Path) -> None:

@@ -65,6 +65,13 @@ def test_a_client_that_is_slow(tmp_path: Path) -> None:
     assert reason(tmp_path, taken).startswith("wait: caller: ")
 
 
+def test_a_request_that_goes_on_after_it_was_slow(tmp_path: Path) -> None:
+    """As most do of which the first output came late."""
+    story = stream(tmp_path, [7] * 14 + [5000] + [7] * 100, steps=1, ends=False)
+    slow = Keep("ttft > 1us", 0.0, story.now - 2, story.now - 1002, 10, "a", -1, 0)
+    assert reason(tmp_path, slow) == "wait: scheduler queue: 5.0 µs of 5.2 µs"
+
+
 def test_a_full_cache(tmp_path: Path) -> None:
     steps(tmp_path, preempted=1, kv_used_blocks=31, kv_blocks=32, waiting=3).close()
     line = "31 of 32 blocks of the KV cache were in use, 8 requests ran and 3 waited"
