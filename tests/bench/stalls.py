@@ -1,20 +1,18 @@
 """Stalls put into a real engine by name: how many a trigger kept, and how many of those with the right reason.
 
-Each run is a line of the file of results; what stands there already is not run again.
+What an injection leaves is kept in a folder of its own and not done again; all folders are judged at the end, without
+an engine. Before the injections the engine is watched in quiet, under every condition: what is kept then is counted.
 
-example: python tests/bench/stalls.py --runs 5 --results build/stalls.jsonl --table notes/tables/stalls.md
+example: python tests/bench/stalls.py --runs 10 --folder build/stalls --table notes/tables/stalls.md
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
-import os
 import random
 import re
-import signal
-import subprocess
+import shutil
 import sys
 import tempfile
 import time
@@ -23,172 +21,169 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from probes.checkpoint import two_layer_model
-from probes.privacy.secretvalues import is_secret
-from tests.engine.recording import FORKED, ROOT
-from tests.engine.traced.stalling import COLLECT, FULL_CACHE, LONG_PROMPT, ORDER, SLEEP, SLOW_CLIENT
-from tracing.attach.engine import StandingEngine, standing_engine
-from tracing.events import processfile
+from tests.bench.hangs import in_place
+from tests.engine.stalledengine import STALLS, Stall, StalledEngine, stalling
+from tracing.attach.ring import new_rings
+from tracing.events.layout import SPAN
 from tracing.kept import keeping
 from tracing.kept.condition import parse
 from tracing.kept.keeping import Keeper, kept
 from tracing.kept.reason import reason
+from tracing.kept.triggers import FREE
 
-LIMIT_S, SETTLED_S, AFTER_NS = 20.0, 1.0, 300_000_000
-STALL_NS = 600_000_000
-SPINNERS, SPIN = 6, "import os, time\nos.nice(-15)\nend = time.time() + 1.2\nwhile time.time() < end: pass"
+LIMIT_S, SETTLED_S, PERIOD_S = 12.0, 1.0, 0.1
+BEFORE_NS, AFTER_NS = 5_000_000_000, 300_000_000
+FILE = "injection.json"
+BUSY = r"^the machine was busy|^run queue|^over the CPU quota"  # what the kernel's counters have to show for it
 
 
 @dataclass(frozen=True)
-class Stall:
-    """What is done, which condition it meets, and what its reason has to say (a pattern)."""
+class Injection:
+    """`injection.json`: what was done to the engine and when; '' for a quiet time, in which `requests` have ended."""
 
-    name: str
-    condition: str
-    reason: str
-    order: int = 0  # 0: done from outside
-
-
-STALLS = (
-    Stall("a sleep in the scheduler", "step > 400ms", r"^schedule took", SLEEP),
-    Stall("a collection of a big heap", "step > 400ms", r"^garbage collection", COLLECT),
-    Stall("a worker stopped by SIGSTOP", "step > 400ms", r"^the worker .* was stopped by a signal"),
-    Stall("a full KV cache", "preempted", r"blocks of the KV cache were in use", FULL_CACHE),
-    Stall("a slow client", "itl > 400ms", r"^wait: caller", SLOW_CLIENT),
-    Stall("a long prompt beside short ones", "step > 100ms", r"^a long prompt", LONG_PROMPT),
-    Stall("a neighbour that takes the cores", "itl > 400ms", r"^the machine was busy|^run queue"),
-)
+    stall: str
+    seed: int
+    begin_ns: int
+    requests: int = 0
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """One run: whether it was kept, and the reason that was given."""
+    """One injection: the reason of the first keep after it; '' where there was none."""
 
-    stall: str
-    seed: int
-    is_kept: bool
-    is_right: bool
+    injection: Injection
     reason: str
 
-
-class StallingEngine:
-    """The engine, and the file of its orders."""
-
-    def __init__(self, orders: Path, engine: StandingEngine) -> None:
-        self.orders, self.engine = orders, engine
-
-    def worker(self) -> int:
-        processes = [processfile.read(path) for path in self.engine.folder.glob("process-*.json")]
-        return next(int(each["pid"]) for each in processes if each and "worker" in each["serves"])
-
-    def stall(self, stall: Stall) -> None:
-        """Let it happen."""
-        if stall.order:
-            with self.orders.open("r+b") as file:
-                file.write(ORDER.pack(stall.order, STALL_NS))
-        elif "SIGSTOP" in stall.name:
-            os.kill(self.worker(), signal.SIGSTOP)
-            time.sleep(STALL_NS / 1e9)
-            os.kill(self.worker(), signal.SIGCONT)
-        else:
-            spinners = [subprocess.Popen([sys.executable, "-c", SPIN]) for _ in range(SPINNERS)]
-            for spinner in spinners:
-                spinner.wait()
+    @property
+    def is_right(self) -> bool:
+        [pattern] = [stall.reason for stall in STALLS if stall.name == self.injection.stall]
+        return bool(re.search(pattern, self.reason))
 
 
-@contextlib.contextmanager
-def stalling(folder: Path) -> Iterator[StallingEngine]:
-    """An engine that stalls when it is told to, with a ring."""
-    orders = folder / "orders"
-    orders.write_bytes(ORDER.pack(0, 0))
-    script = ROOT / "tests" / "engine" / "traced" / "stalling.py"
-    public = {name: value for name, value in os.environ.items() if not is_secret(name, value)}
-    child = subprocess.Popen(
-        [sys.executable, str(script), str(two_layer_model()), str(orders)],
-        cwd=ROOT,
-        env=public | FORKED | {"ENGINESCOPE_RING": "60s"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        start_new_session=True,
-    )
-    assert child.stdout is not None
-    try:
-        assert "ready\n" in iter(child.stdout.readline, "")
-        engine = standing_engine(child.pid)
-        assert engine is not None
-        yield StallingEngine(orders, engine)
-    finally:
-        os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
-
-
-def run(engine: StallingEngine, stall: Stall, seed: int, folder: Path) -> Outcome:
-    """Stall it at a drawn moment under one trigger, and have what was kept explained."""
+def inject(engine: StalledEngine, stall: Stall, seed: int, folder: Path) -> Injection:
+    """Stall it at a drawn moment under one trigger, and wait for what is kept."""
     keeper = Keeper(engine.engine, [parse(stall.condition)], folder)
     with keeper.samples.running():
         watch(keeper, SETTLED_S + random.Random(f"{stall.name} {seed}").random(), lambda: False)
+        watch(keeper, LIMIT_S, lambda: keeper.firing is None)
+        begin_ns = time.monotonic_ns()
         engine.stall(stall)
-        watch(keeper, LIMIT_S, lambda: bool(kept(folder)))
-    found = kept(folder)
-    why = reason(*found[0]) if found else ""
-    return Outcome(stall.name, seed, bool(found), bool(re.search(stall.reason, why)), why)
+        watch(keeper, LIMIT_S, lambda: any(keep.at_ns > begin_ns for _, keep in kept(folder)))
+    return Injection(stall.name, seed, begin_ns)
+
+
+def quiet(engine: StalledEngine, seed: int, folder: Path, requests: int, seconds: float) -> Injection:
+    """Watch it under all conditions while nothing is done to it, until so many requests have ended."""
+    keeper = Keeper(engine.engine, [parse(text) for text in dict.fromkeys(stall.condition for stall in STALLS)], folder)
+    ended = EndedRequests(engine.engine.folder)
+    with keeper.samples.running():
+        watch(keeper, seconds, lambda: ended.look() >= requests)
+        watch(keeper, LIMIT_S, lambda: keeper.firing is None)
+    return Injection("", seed, 0, ended.look())
+
+
+class EndedRequests:
+    """How many requests the cores of an engine have let go of since this was made."""
+
+    def __init__(self, folder: Path) -> None:
+        self._rings, self._count = list(new_rings(folder, ())), 0
+        for ring in self._rings:
+            ring.skip()
+
+    def look(self) -> int:
+        for ring in self._rings:
+            records = ring.take()
+            self._count += int(((records["site"] == FREE) & (records["kind"] == SPAN)).sum())
+        return self._count
 
 
 def watch(keeper: Keeper, seconds: float, enough: Callable[[], bool]) -> None:
     until_s = time.monotonic() + seconds
     while time.monotonic() < until_s and not enough():
         keeper.look()
-        time.sleep(0.1)
+        time.sleep(PERIOD_S)
 
 
-def outcomes_in(path: Path) -> list[Outcome]:
-    lines = path.read_text().splitlines() if path.exists() else []
-    return [Outcome(**json.loads(line)) for line in lines]
+def done_in(folder: Path) -> Iterator[tuple[Path, Injection]]:
+    """What was done so far, by its folders."""
+    for path in sorted(folder.glob(f"*/{FILE}")):
+        yield path.parent, Injection(**json.loads(path.read_text()))
+
+
+def outcome(folder: Path, injection: Injection) -> Outcome:
+    """Judge an injection by the first that was kept after it began."""
+    after = [(path, keep) for path, keep in kept(folder) if keep.at_ns > injection.begin_ns]
+    return Outcome(injection, reason(*after[0]) if after else "")
+
+
+def alarms(folder: Path, injection: Injection) -> list[str]:
+    """The reasons of what was kept while nothing was done."""
+    before = [(path, keep) for path, keep in kept(folder) if not injection.stall or keep.at_ns <= injection.begin_ns]
+    return [f"{keep.condition}: {reason(path, keep)}" for path, keep in before]
 
 
 def table(outcomes: Sequence[Outcome]) -> str:
     """The published table."""
     rows = ["| what was put in | trigger | kept | with the right reason |", "| --- | --- | --- | --- |"]
     for stall in STALLS:
-        mine = [each for each in outcomes if each.stall == stall.name]
+        mine = [each for each in outcomes if each.injection.stall == stall.name]
         if mine:
-            caught, right = sum(each.is_kept for each in mine), sum(each.is_right for each in mine)
+            caught, right = sum(bool(each.reason) for each in mine), sum(each.is_right for each in mine)
             rows.append(f"| {stall.name} | `{stall.condition}` | {caught} of {len(mine)} | {right} of {len(mine)} |")
     return "\n".join([*rows, ""])
 
 
 def parser() -> argparse.ArgumentParser:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--runs", type=int, default=5, help="of each stall (default 5)")
-    arguments.add_argument("--minutes", type=float, default=60.0, help="begin no run after so many")
-    arguments.add_argument("--results", type=Path, default=Path("build/stalls.jsonl"), help="default: %(default)s")
-    arguments.add_argument("--table", type=Path, help="write the table there")
+    arguments.add_argument("--runs", type=int, default=10, help="of each stall (default 10; 0 judges what is there)")
+    arguments.add_argument("--quiet", type=int, default=2000, help="requests watched before (default 2000)")
+    arguments.add_argument("--minutes", type=float, default=60.0, help="begin no injection after so many")
+    arguments.add_argument("--folder", type=Path, default=Path("build/stalls"), help="default: %(default)s")
+    arguments.add_argument("--table", type=Path, help="put the table in place of the first one there")
     return arguments
+
+
+def injections(folder: Path, runs: int, requests: int, minutes: float) -> None:
+    """Do in one engine what was not done yet, as far as the time goes."""
+    keeping.BEFORE_NS, keeping.AFTER_NS = BEFORE_NS, AFTER_NS
+    deadline_s = time.monotonic() + 60 * minutes
+    done = [injection for _, injection in done_in(folder)]
+    known = {(each.stall, each.seed) for each in done}
+    ways = [(stall, seed) for seed in range(runs) for stall in STALLS if (stall.name, seed) not in known]
+    with tempfile.TemporaryDirectory(prefix="enginescope-stalls-") as scratch, stalling(Path(scratch)) as engine:
+        path = folder / f"quiet {len(done)}"
+        write(path, quiet(engine, len(done), path, requests, 30 * minutes))  # of the time at most a half
+        for stall, seed in ways:
+            if time.monotonic() < deadline_s:
+                path = folder / f"{stall.name} {seed}"
+                shutil.rmtree(path, ignore_errors=True)  # of one that was interrupted
+                write(path, inject(engine, stall, seed, path))
+                print(f"{'kept' if kept(path) else 'MISSED'}  {path.name}", flush=True)
+
+
+def write(folder: Path, injection: Injection) -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / FILE).write_text(json.dumps(asdict(injection)))
 
 
 def main() -> None:
     args = parser().parse_args()
-    deadline_s = time.monotonic() + 60 * args.minutes
-    keeping.AFTER_NS = AFTER_NS
-    args.results.parent.mkdir(parents=True, exist_ok=True)
-    known = {(each.stall, each.seed) for each in outcomes_in(args.results)}
-    runs = [(stall, seed) for seed in range(args.runs) for stall in STALLS if (stall.name, seed) not in known]
-    with (
-        tempfile.TemporaryDirectory(prefix="enginescope-stalls-") as folder,
-        stalling(Path(folder)) as engine,
-        args.results.open("a", buffering=1) as file,
-    ):
-        for number, (stall, seed) in enumerate(runs):
-            if time.monotonic() < deadline_s:
-                outcome = run(engine, stall, seed, Path(folder, str(number)))
-                verdict = "right" if outcome.is_right else "WRONG" if outcome.is_kept else "MISSED"
-                print(f"{verdict}  {stall.name} {seed}: {outcome.reason}", flush=True)
-                file.write(json.dumps(asdict(outcome)) + "\n")
-    text = table(outcomes_in(args.results))
-    print(text)
+    args.folder.mkdir(parents=True, exist_ok=True)
+    if args.runs:
+        injections(args.folder, args.runs, args.quiet, args.minutes)
+    done = list(done_in(args.folder))
+    outcomes = [outcome(path, injection) for path, injection in done if injection.stall]
+    for each in outcomes:
+        verdict = "right" if each.is_right else "WRONG" if each.reason else "MISSED"
+        print(f"{verdict}  {each.injection.stall} {each.injection.seed}: {each.reason}")
+    found = [line for path, injection in done for line in alarms(path, injection)]
+    busy = sum(bool(re.search(BUSY, line.partition(": ")[2])) for line in found)
+    print(*found, sep="\n")
+    requests = sum(injection.requests for _, injection in done)
+    print(f"quiet: {requests:,} requests, {len(found)} kept, of these {busy} because the machine was busy")
+    print(text := table(outcomes))
     if args.table:
-        args.table.write_text(text)
+        args.table.write_text(in_place(args.table.read_text(), text))
 
 
 if __name__ == "__main__":

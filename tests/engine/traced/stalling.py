@@ -18,7 +18,8 @@ from typing import Any
 
 ORDER = struct.Struct("<qq")
 SLEEP, COLLECT, SLOW_CLIENT, LONG_PROMPT, FULL_CACHE = range(1, 6)  # the first two in the core
-LONG_TOKENS, FULL_TOKENS, FULL_REQUESTS = 1800, 1400, 4
+LONG_TOKENS = 1800
+FULL_PROMPT, FULL_TOKENS, FULL_REQUESTS = 700, 200, 4  # prompts that fit together, and outputs that do not
 
 
 def taken(page: mmap.mmap, *whats: int) -> tuple[int, int]:
@@ -77,16 +78,20 @@ async def ask(engine: Any, name: str, prompt: Any, tokens: int, page: mmap.mmap 
             await asyncio.sleep(ns / 1e9)
 
 
+def prompt_of(tokens: int, number: int) -> dict[str, list[int]]:
+    return {"prompt_token_ids": [1 + (7 * number + place) % 1000 for place in range(tokens)]}
+
+
 async def obey(engine: Any, page: mmap.mmap) -> None:
     """Send the requests that it is told to."""
     for number in itertools.count():
         what, _ = taken(page, LONG_PROMPT, FULL_CACHE)
         if what == LONG_PROMPT:
-            prompt = {"prompt_token_ids": [1 + (7 * number + place) % 1000 for place in range(LONG_TOKENS)]}
-            await ask(engine, f"long-{number}", prompt, 2)
+            await ask(engine, f"long-{number}", prompt_of(LONG_TOKENS, number), 2)
         elif what == FULL_CACHE:
+            prompts = [prompt_of(FULL_PROMPT, number + place) for place in range(FULL_REQUESTS)]
             names = [f"full-{number}-{place}" for place in range(FULL_REQUESTS)]
-            await asyncio.gather(*(ask(engine, name, f"Hello, I am {name}, and", FULL_TOKENS) for name in names))
+            await asyncio.gather(*(ask(engine, *each, FULL_TOKENS) for each in zip(names, prompts, strict=True)))
         await asyncio.sleep(0.02)
 
 
