@@ -14,7 +14,7 @@ from tracing.pyspy.events import Frame
 
 ENGINE = "the engine"
 BUSY_PERCENT = 90.0
-LOOK_INSIDE = "py-spy dump of every worker while it lasts, or: python -m tracing.hang PID"
+LOOK_INSIDE = "py-spy dump of the core and of every worker while it lasts, or: python -m tracing.hang PID"
 NATIVE_TELLS = "py-spy dump --native: a lock ends in PyThread_acquire_lock, a device in its synchronize"
 DEVICE_TELLS = (
     "the device's utilization (nvidia-smi): near 100 % a kernel never ends, near 0 % its work was never launched"

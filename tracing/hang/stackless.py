@@ -7,13 +7,11 @@ from tracing.hang.doing import HangCause
 from tracing.hang.explanation import BUSY_PERCENT, ENGINE, LOOK_INSIDE, Explanation, Link, waiters
 from tracing.hang.situation import IN_KERNEL, RUNNING, Situation
 from tracing.hang.texts import enginelog
+from tracing.hang.texts.enginelog import Notice
 
 BUSY_SHARE = 0.1  # of a CPU: what waits uses next to none; what runs on a busy machine may get no more
 WITH_STACKS = "stacks, which need the right to trace"
-THROUGH_WORKER = (
-    Link(frames.FRONT_END, frames.CORE, "outputs", None),
-    Link(frames.CORE, "a worker", "the answer to a call", None),
-)
+BEFORE_IT_ENDS = "stacks, before the engine ends of this: python -m tracing.attach PID --keep 'stuck > 30s' takes them"
 
 
 def by_state(situation: Situation) -> Explanation | None:
@@ -53,9 +51,10 @@ def by_log(situation: Situation) -> Explanation:
     for kind, cause in causes.items():
         if notice := kinds.get(kind):
             return Explanation.single(cause, notice.title or "a worker", f"says: {notice.text}", apart=LOOK_INSIDE)
-    if notice := kinds.get(enginelog.RPC) or kinds.get(enginelog.QUEUE):
-        text = f"has not answered the core ({notice.text}); what it does the log does not tell"
-        return Explanation.single(HangCause.UNKNOWN, "a worker", text, apart=LOOK_INSIDE, chain=THROUGH_WORKER)
+    if notice := kinds.get(enginelog.RPC):
+        return _unanswered(notice, BEFORE_IT_ENDS)
+    if notice := kinds.get(enginelog.QUEUE):
+        return _waits_for_core(notice) if frames.WORKER in notice.title.lower() else _unanswered(notice, LOOK_INSIDE)
     if notice := kinds.get(enginelog.START):
         text, chain = f"has not started yet ({notice.text})", [Link(frames.FRONT_END, frames.CORE, "its start", None)]
         return Explanation.single(HangCause.UNKNOWN, frames.CORE, text, apart=LOOK_INSIDE, chain=chain)
@@ -65,3 +64,21 @@ def by_log(situation: Situation) -> Explanation:
     if situation.open_requests == 0:
         return Explanation.single(HangCause.IDLE, ENGINE, "has no request running or waiting")
     return Explanation.single(HangCause.UNKNOWN, ENGINE, "has requests and makes no token", apart=LOOK_INSIDE)
+
+
+def _unanswered(notice: Notice, apart: str) -> Explanation:
+    """A core that waits for a worker."""
+    core = f"{frames.CORE} {notice.title}".strip()
+    text = f"has not answered the core ({notice.text}); what it does the log does not tell"
+    chain = (
+        Link(frames.FRONT_END, core, "outputs", None),
+        Link(core, "a worker", "the answer to a call", None),
+    )
+    return Explanation.single(HangCause.UNKNOWN, "a worker", text, apart=apart, chain=chain)
+
+
+def _waits_for_core(notice: Notice) -> Explanation:
+    """A worker that waits for the core: one without work does too, in some versions of vLLM."""
+    text = f"has not called {notice.title}, or reads none of its answers ({notice.text}); an idle engine says so too"
+    chain = (Link(f"{frames.WORKER} {notice.title}", frames.CORE, "the next call, or room in its queue", None),)
+    return Explanation.single(HangCause.UNKNOWN, frames.CORE, text, apart=LOOK_INSIDE, chain=chain)

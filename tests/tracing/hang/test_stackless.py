@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tests.tracing.hang.situations import STUCK, first
+import pytest
+
+from tests.tracing.hang.situations import STUCK, first, situation
 from tracing.hang.chain import explain
 from tracing.hang.doing import HangCause
 from tracing.hang.situation import Counters, MemberProcess, ProcessState, Situation
@@ -30,3 +32,28 @@ def test_without_stacks_proc_tells_what_it_can() -> None:
     asleep = replace(busy, state=ProcessState("S", "", 0.0))
     assert first(replace(engine, processes=(core, asleep), devices={0: 96.0})).cause == HangCause.DEVICE
     assert first(replace(engine, counters=Counters(5.0, 0, 0, ()))).cause == HangCause.IDLE
+
+
+NO_BLOCK = "No available shared memory broadcast block found in 60 seconds"
+
+
+@pytest.mark.parametrize(
+    ("line", "process", "link", "apart"),
+    [
+        (f"(EngineCore_DP0 pid=7) {NO_BLOCK}", "a worker", ("core EngineCore_DP0", "a worker"), "while it lasts"),
+        (f"(Worker_TP1 pid=8) {NO_BLOCK}", "core", ("worker Worker_TP1", "core"), "while it lasts"),
+        (
+            "(EngineCore pid=7) RPC call to sample_tokens timed out",
+            "a worker",
+            ("core EngineCore", "a worker"),
+            "stuck",
+        ),
+        ("Waiting for 1 core engine proc(s) to start", "core", ("front end", "core"), "while it lasts"),
+    ],
+)
+def test_a_log_tells_who_waits_and_what_to_run(line: str, process: str, link: tuple[str, str], apart: str) -> None:
+    explanation = explain(situation(line))
+    [answer] = explanation.answers
+    assert (answer.cause, answer.process) == (HangCause.UNKNOWN, process)
+    assert (explanation.chain[-1].waiter, explanation.chain[-1].awaited) == link
+    assert apart in answer.apart

@@ -55,7 +55,8 @@ def group_at(target: str) -> tuple[list[Member], Endpoint | None]:
     if target.isdigit():
         group = group_of(int(target))
         if not holds_engine(group):
-            raise EnginescopeError(f"there is no vLLM in process {target}, nor in one that it has started")
+            nowhere = f"there is no vLLM in process {target}, nor in one that it has started"
+            raise EnginescopeError(f"{nowhere}; ps -ef | grep VLLM:: lists the processes of engines")
         port = launch_options(group).port
         return group, endpoint(f"127.0.0.1:{port}") if port else None
     at = endpoint(target)
