@@ -13,14 +13,18 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import groupby
 from pathlib import Path
+from typing import TextIO
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from tests.engine import hungserver
-from tests.engine.hungserver import KINDS, HungServer, Kind
+from tests.engine.hangkinds import KINDS, Kind, is_right
+from tests.engine.hungserver import HungServer
 from tracing.hang.report import first_line
+
+Run = tuple[Kind, int]  # and its seed
 
 
 @dataclass(frozen=True)
@@ -36,12 +40,37 @@ class Result:
 def run(server: HungServer, kind: Kind, seed: int) -> Result:
     """Bring the server into a state, have it explained, and bring it out again."""
     began_s = time.monotonic()
-    with server.state(kind.name, random.Random(f"{kind.name} {seed}")):
-        explanation = server.explanation()
-    result = Result(kind.name, seed, hungserver.is_right(kind, explanation), first_line(explanation))
+    with server.state(kind, random.Random(f"{kind.name} {seed}")):
+        explanation = server.explanation(kind)
+    result = Result(kind.name, seed, is_right(kind, explanation), first_line(explanation))
     seconds = time.monotonic() - began_s
     print(f"{'right' if result.right else 'WRONG'}  {kind.name} {seed}, {seconds:.0f} s: {result.answer}", flush=True)
     return result
+
+
+def series(pending: Sequence[Run]) -> Iterator[list[Run]]:
+    """The runs that one server can serve: of one setting, and nothing after a fatal one."""
+    for _, group in groupby(
+        sorted(pending, key=lambda run: (run[0].setting, run[0].fatal)), lambda run: run[0].setting
+    ):
+        runs = list(group)
+        fatal = [run for run in runs if run[0].fatal]
+        yield [*(run for run in runs if not run[0].fatal), *fatal[:1]]
+        yield from ([run] for run in fatal[1:])
+
+
+def run_all(runs: Sequence[Run], deadline_s: float, file: TextIO) -> None:
+    """The runs of one server, as long as there is time."""
+    if time.monotonic() > deadline_s:
+        return
+    setting = runs[0][0].setting
+    with (
+        tempfile.TemporaryDirectory(prefix="enginescope-hangs-") as folder,
+        HungServer(Path(folder), setting) as server,
+    ):
+        for kind, seed in runs:
+            if time.monotonic() < deadline_s:
+                file.write(json.dumps(asdict(run(server, kind, seed))) + "\n")
 
 
 def results_in(path: Path) -> list[Result]:
@@ -83,19 +112,10 @@ def main() -> None:
     args.results.parent.mkdir(parents=True, exist_ok=True)
     known = {(each.kind, each.seed) for each in results_in(args.results)}
     kinds = [kind for kind in KINDS if not args.kind or kind.name in args.kind]
-    runs = [(kind, seed) for seed in range(args.runs) for kind in kinds if (kind.name, seed) not in known]
-    for on_device in (False, True):
-        its = [(kind, seed) for kind, seed in runs if kind.on_device == on_device]
-        if not its or time.monotonic() > deadline_s:
-            continue
-        with (
-            tempfile.TemporaryDirectory(prefix="enginescope-hangs-") as folder,
-            HungServer(Path(folder), on_device) as server,
-            args.results.open("a", buffering=1) as file,
-        ):
-            for kind, seed in its:
-                if time.monotonic() < deadline_s:
-                    file.write(json.dumps(asdict(run(server, kind, seed))) + "\n")
+    pending = [(kind, seed) for seed in range(args.runs) for kind in kinds if (kind.name, seed) not in known]
+    with args.results.open("a", buffering=1) as file:
+        for runs in series(pending):
+            run_all(runs, deadline_s, file)
     text = table(results_in(args.results))
     print(text)
     if args.table:

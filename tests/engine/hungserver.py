@@ -1,7 +1,8 @@
-"""A real server that is made to hang, one way after another, and the table of what each way should be called.
+"""A real server that is made to hang, one way after another.
 
-Its engine runs under the recorder and loads the plugin of `hanging/`. It has two ranks and a KV connector, or else the
-processes of one GPU and a pretend device.
+Its engine runs under the recorder and loads the plugin of `hanging/`. It has one of four settings: two ranks and a KV
+connector; the processes of one GPU and a pretend device; two engines, data parallel; or one rank, and a recorder in
+standby.
 """
 
 from __future__ import annotations
@@ -16,74 +17,56 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
 
 from probes.checkpoint import two_layer_model
-from probes.processes.enginegroup import Member
 from probes.serve.client import NoAnswer, ask, free_port, stream
 from probes.serve.command import HOST, PROGRAM
-from tests.engine.hanging import hanging
+from tests.engine.hanging import fault
+from tests.engine.hangkinds import CLIENT, DEVICE, ENGINES, IDLE, PREFILL, RANKS, SIGNALLED, SIGNALS, STANDBY, Kind
 from tests.engine.recording import FORKED, ROOT
 from tracing.hang.doing import HangCause
-from tracing.hang.explanation import Explanation
+from tracing.hang.explanation import Explanation, HangAnswer
 from tracing.hang.live import look
 from tracing.hang.live.procfs import state_of
 from tracing.shapes import start
 from tracing.shapes.shape import shape_named
 
-START_S, REACHED_S, SETTLE_S, LOOK_S = 240.0, 30.0, 0.3, 1.0
-RANKS = 2
+START_S, REACHED_S, SETTLE_S, LOOK_S = 240.0, 60.0, 0.3, 1.0
+RANK_COUNT = 2
 LONG_PROMPT, LONG_PROMPTS, PREFILL_S = 7900, 6, 10.0  # after which the clients give up
 UNREAD_TOKENS = 200  # about 50 KB of events: the client takes less than 10
 REMOTE_PROMPT = 300  # tokens: more than a block
-CONNECTOR = {"kv_connector": "RemoteStore", "kv_connector_module_path": "remotestore", "kv_role": "kv_both"}
+MANY_CLIENTS = 4  # of two engines: each then gets requests
+CONNECTOR = {
+    "kv_connector": "RemoteStore",
+    "kv_connector_module_path": "tests.engine.hanging.remotestore",
+    "kv_role": "kv_both",
+}
+REMOTE = (fault.KV_LOAD, fault.KV_ARRIVAL)
+BEFORE_REQUESTS = (fault.EVENT_LOOP, *REMOTE)  # the fault meets a request as it comes
 DEVICE_SHAPE = "one-gpu-device"
 PLUGIN = str(ROOT / "tests" / "engine" / "hanging")
-
-
-@dataclass(frozen=True)
-class Kind:
-    """One way to hang, or not to: its cause, the role at the end of its chain, and words of its first answer."""
-
-    name: str
-    cause: HangCause
-    role: str = ""
-    words: str = ""
-    on_device: bool = False  # of the server that has a pretend one
-
-
-REMOTE = (hanging.KV_LOAD, hanging.KV_ARRIVAL)  # the fault meets a request as it comes
-STOPPED, IDLE, PREFILL, CLIENT = "worker stopped", "idle", "long prefill", "client that does not read"
-KINDS = (
-    Kind(IDLE, HangCause.IDLE),
-    Kind(STOPPED, HangCause.STOPPED, "worker"),
-    Kind(hanging.LOOP, HangCause.PYTHON, "worker", "count_for_ever"),
-    Kind(hanging.LOCK, HangCause.LOCK, "worker", "held by thread keeper"),
-    Kind(hanging.COLLECTION, HangCause.COLLECTION, "worker"),
-    Kind(hanging.ASLEEP, HangCause.PYTHON, "worker Worker_TP1", "rest"),
-    Kind(hanging.LOST_TO_WORKER, HangCause.LOST, "worker", "the call from core to worker is lost"),
-    Kind(hanging.LOST_TO_CORE, HangCause.LOST, "worker", "the answer from worker to core is lost"),
-    Kind(hanging.EVENT_LOOP, HangCause.EVENT_LOOP, "front end", "ask_another_server"),
-    Kind(hanging.KV_LOAD, HangCause.REMOTE_KV, "worker"),
-    Kind(hanging.KV_ARRIVAL, HangCause.REMOTE_KV, "core"),
-    Kind(hanging.DEVICE, HangCause.DEVICE, "core", on_device=True),  # the worker is inside the core there
-    Kind(hanging.SLOW, HangCause.SLOW),
-    Kind(PREFILL, HangCause.SLOW),
-    Kind(CLIENT, HangCause.CLIENT),
-    Kind(hanging.DEAD_OUTPUT_THREAD, HangCause.ENDED, "core", "no output thread"),
-)
+OPTIONS = {
+    RANKS: ["--tensor-parallel-size", str(RANK_COUNT), "--kv-transfer-config", json.dumps(CONNECTOR)],
+    DEVICE: ["--async-scheduling"],
+    ENGINES: ["--data-parallel-size", "2"],
+    STANDBY: [],
+}
+WITHOUT_RIGHT = ["setpriv", "--bounding-set=-sys_ptrace", "--inh-caps=-sys_ptrace"]
 
 
 class HungServer:
     """The server, from `__enter__` to `__exit__`."""
 
-    def __init__(self, folder: Path, on_device: bool = False) -> None:
-        self.folder, self.port, self.on_device = folder, free_port(), on_device
+    def __init__(self, folder: Path, setting: str) -> None:
+        self.folder, self.port, self.setting = folder, free_port(), setting
         self.fault_file = folder / "fault"
+        self.pipe = fault.pipe(self.fault_file)
+        os.mkfifo(self.pipe)
         self.reached = self.fault_file.with_suffix(".reached")
         self.fault_file.write_text("")
 
@@ -91,10 +74,10 @@ class HungServer:
         server = [sys.executable, "-m", PROGRAM, "--model", str(two_layer_model()), "--served-model-name", "m"]
         server += ["--load-format", "dummy", "--dtype", "float32", "--enforce-eager", "--no-enable-prefix-caching"]
         server += ["--max-num-batched-tokens", "64", "--max-num-seqs", "16", "--host", HOST, "--port", str(self.port)]
-        recorder = [sys.executable, "-m", "tracing.record", "--out", str(self.folder / "trace"), "--"]
-        arguments, environment = self._of_device() if self.on_device else self._of_ranks()
-        environment |= {"HANGING": str(self.fault_file), "VLLM_CPU_KVCACHE_SPACE": "1"}
-        command = [*recorder, *server, *arguments]
+        recorder = [sys.executable, "-m", "tracing.record", "--out", str(self.folder / "trace")]
+        recorder += ["--standby", "--"] if self.setting == STANDBY else ["--"]
+        environment = self._environment() | {"HANGING": str(self.fault_file), "VLLM_CPU_KVCACHE_SPACE": "1"}
+        command = [*recorder, *server, *OPTIONS[self.setting]]
         with (self.folder / "log").open("w") as log:
             self.process = subprocess.Popen(command, cwd=ROOT, env=os.environ | environment, stdout=log, stderr=log)
         try:
@@ -104,13 +87,11 @@ class HungServer:
             raise
         return self
 
-    def _of_ranks(self) -> tuple[list[str], dict[str, str]]:
+    def _environment(self) -> dict[str, str]:
+        if self.setting == DEVICE:
+            return start.environment(shape_named(DEVICE_SHAPE)) | {"PYTHONPATH": PLUGIN}
         path = os.pathsep.join([FORKED["PYTHONPATH"], PLUGIN])
-        arguments = ["--tensor-parallel-size", str(RANKS), "--kv-transfer-config", json.dumps(CONNECTOR)]
-        return arguments, FORKED | {"PYTHONPATH": path, "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
-
-    def _of_device(self) -> tuple[list[str], dict[str, str]]:
-        return ["--async-scheduling"], start.environment(shape_named(DEVICE_SHAPE)) | {"PYTHONPATH": PLUGIN}
+        return FORKED | {"PYTHONPATH": path, "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
 
     def _await_start(self) -> None:
         deadline = time.monotonic() + START_S
@@ -154,8 +135,10 @@ class HungServer:
                 if done.is_set():
                     return
 
-    def worker(self, rank: int) -> Member:
-        return next(member for member in self.group if member.name == f"Worker_TP{rank}")
+    def victim(self, kind: Kind, draw: random.Random) -> int | None:
+        """The process that a signal is sent to, drawn from those that the kind is about."""
+        members = [member for member in self.group if member.role in kind.role.split()]
+        return draw.choice(members).pid if kind.name in SIGNALS else None
 
     def stopped(self) -> list[int]:
         """The engine's processes that stand still."""
@@ -164,56 +147,66 @@ class HungServer:
     # --- the kinds ---
 
     @contextlib.contextmanager
-    def state(self, kind: str, draw: random.Random) -> Iterator[None]:
+    def state(self, kind: Kind, draw: random.Random) -> Iterator[None]:
         """Bring the server into a state, with traffic and a moment that are drawn; out of it again at the end."""
-        if kind == CLIENT:
+        if kind.name == CLIENT:
             with self._unread():
                 yield
             return
-        done, prompt = threading.Event(), [1] * REMOTE_PROMPT if kind in REMOTE else "hello"
-        clients = [threading.Thread(target=self.stream_until, args=(done, prompt)) for _ in range(draw.randint(1, 3))]
-        if kind == PREFILL:
-            prompts = [[draw.randrange(1000) for _ in range(LONG_PROMPT)] for _ in range(LONG_PROMPTS)]
-            clients = [threading.Thread(target=self.complete, args=(1, prompt, PREFILL_S)) for prompt in prompts]
-        before_requests = kind in (hanging.EVENT_LOOP, *REMOTE) or draw.random() < 0.3
-        stopped = self.worker(draw.randrange(RANKS)).pid if kind == STOPPED else None
+        done = threading.Event()
+        clients = self._clients(kind, draw, done)
+        before_requests = kind.fault in BEFORE_REQUESTS or draw.random() < 0.3
+        victim = self.victim(kind, draw)
         if before_requests:
-            self._begin(kind, stopped)
-        for client in clients if kind != IDLE else ():
+            self._begin(kind, victim)
+        for client in clients:
             client.start()
         if not before_requests:
             time.sleep(draw.uniform(0.2, 0.8))
-            self._begin(kind, stopped)
-        if kind not in (STOPPED, IDLE, PREFILL):
-            self._await_fault()
+            self._begin(kind, victim)
+        if kind.fault and not victim:
+            self._await(self.reached.exists)
+            self.reached.unlink()
         time.sleep(SETTLE_S)
         try:
             yield
         finally:
             done.set()
-            self._end(stopped)
-            for client in clients if kind != IDLE else ():
+            self._end(victim)
+            for client in clients:
                 client.join()
             self.complete(1)
 
-    def _await_fault(self) -> None:
+    def _clients(self, kind: Kind, draw: random.Random, done: threading.Event) -> list[threading.Thread]:
+        if kind.name == IDLE:
+            return []
+        if kind.name == PREFILL:
+            prompts = [[draw.randrange(1000) for _ in range(LONG_PROMPT)] for _ in range(LONG_PROMPTS)]
+            return [threading.Thread(target=self.complete, args=(1, prompt, PREFILL_S)) for prompt in prompts]
+        prompt = [1] * REMOTE_PROMPT if kind.fault in REMOTE else "hello"
+        count = MANY_CLIENTS if kind.setting == ENGINES else draw.randint(1, 3)
+        return [threading.Thread(target=self.stream_until, args=(done, prompt)) for _ in range(count)]
+
+    def _await(self, condition: Callable[[], bool]) -> None:
         deadline = time.monotonic() + REACHED_S
-        while not self.reached.exists() and time.monotonic() < deadline:
+        while not condition() and time.monotonic() < deadline:
             time.sleep(0.02)
-        assert self.reached.exists(), "no process came to the fault"
-        self.reached.unlink()
+        assert condition(), "no process came to the fault"
 
-    def _begin(self, kind: str, stopped: int | None) -> None:
-        if stopped:
-            os.kill(stopped, signal.SIGSTOP)
-        elif kind not in (IDLE, PREFILL):
-            self.reached.unlink(missing_ok=True)  # a slower rank may have told of the last fault after it was noticed
-            self.fault_file.write_text(kind)
+    def _begin(self, kind: Kind, victim: int | None) -> None:
+        self.reached.unlink(missing_ok=True)  # a slower rank may have told of the last fault after it was noticed
+        self.fault_file.write_text(kind.fault)
+        if victim:
+            os.kill(victim, SIGNALS[kind.name])
+            self._await(lambda: (state := state_of(victim)) is None or state.letter in SIGNALLED[kind.name])
 
-    def _end(self, stopped: int | None) -> None:
-        self.fault_file.write_text("")
-        if stopped:
-            os.kill(stopped, signal.SIGCONT)
+    def _end(self, victim: int | None) -> None:
+        self.fault_file.write_text(fault.OVER)
+        with contextlib.suppress(OSError):  # nobody reads it
+            os.close(os.open(self.pipe, os.O_WRONLY | os.O_NONBLOCK))
+        if victim:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(victim, signal.SIGCONT)
 
     @contextlib.contextmanager
     def _unread(self) -> Iterator[None]:
@@ -230,12 +223,12 @@ class HungServer:
 
     # --- the answer ---
 
-    def explanation(self, seconds: float = LOOK_S) -> Explanation:
-        """What the command finds, by the functions that it calls."""
-        return look.explained(self.group, self.endpoint, seconds)[1]
-
-
-def is_right(kind: Kind, explanation: Explanation) -> bool:
-    """Whether the first answer is the kind's."""
-    answer = explanation.answers[0]
-    return answer.cause == kind.cause and answer.process.startswith(kind.role) and kind.words in answer.text
+    def explanation(self, kind: Kind, seconds: float = LOOK_S) -> Explanation:
+        """What the command finds: by the functions that it calls; by itself where it must have no right to trace."""
+        if kind.traced:
+            return look.explained(*look.group_at(f"{HOST}:{self.port}"), seconds)[1]
+        command = [*WITHOUT_RIGHT, sys.executable, "-m", "tracing.hang", "--json", "--seconds", str(seconds)]
+        ended = subprocess.run([*command, f"{HOST}:{self.port}"], cwd=ROOT, stdout=subprocess.PIPE, check=True)
+        report = json.loads(ended.stdout)
+        answers = (HangAnswer(HangCause(each["cause"]), each["process"], each["text"]) for each in report["answers"])
+        return Explanation(tuple(answers), (), tuple(report["notes"]))

@@ -7,36 +7,38 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.engine.hungserver import KINDS, HungServer, Kind, is_right
+from tests.engine.hangkinds import DEVICE, KINDS, RANKS, Kind, is_right
+from tests.engine.hungserver import HungServer
 
-OF_RANKS = [kind for kind in KINDS if not kind.on_device]
-OF_DEVICE = [kind for kind in KINDS if kind.on_device]
-pytestmark = [pytest.mark.engine, pytest.mark.slow(120)]
+pytestmark = [pytest.mark.engine, pytest.mark.slow(150)]
+SHARED = {
+    setting: [kind for kind in KINDS if kind.setting == setting and not kind.fatal] for setting in (RANKS, DEVICE)
+}
 
 
 @pytest.fixture(scope="module")
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HungServer]:
-    """One engine for all kinds, which recovers from each; with a pretend device where that is asked for."""
-    with HungServer(tmp_path_factory.mktemp("hung"), on_device=request.param) as running:
+    """One engine for all kinds of a setting, which recovers from each."""
+    with HungServer(tmp_path_factory.mktemp("hung"), request.param) as running:
         yield running
 
 
-@pytest.mark.parametrize("server", [False], indirect=True, ids=["ranks"])
-@pytest.mark.parametrize("kind", OF_RANKS, ids=lambda kind: kind.name)
+@pytest.mark.parametrize("server", [RANKS], indirect=True)
+@pytest.mark.parametrize("kind", SHARED[RANKS], ids=lambda kind: kind.name)
 def test_each_kind_is_named(server: HungServer, kind: Kind) -> None:
     assert_named(server, kind)
 
 
-@pytest.mark.parametrize("server", [True], indirect=True, ids=["device"])
-@pytest.mark.parametrize("kind", OF_DEVICE, ids=lambda kind: kind.name)
+@pytest.mark.parametrize("server", [DEVICE], indirect=True)
+@pytest.mark.parametrize("kind", SHARED[DEVICE], ids=lambda kind: kind.name)
 def test_each_kind_of_a_device_is_named(server: HungServer, kind: Kind) -> None:
     assert_named(server, kind)
 
 
 def assert_named(server: HungServer, kind: Kind) -> None:
     """A hang of this kind, which has to be named, and from which the look lets nobody go on."""
-    with server.state(kind.name, random.Random(kind.name)):
+    with server.state(kind, random.Random(kind.name)):
         stopped = server.stopped()
-        explanation = server.explanation()
+        explanation = server.explanation(kind)
         assert server.stopped() == stopped, "a look lets no stopped process go on, and leaves none stopped"
     assert is_right(kind, explanation), explanation

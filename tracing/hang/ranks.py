@@ -11,6 +11,7 @@ from tracing.hang.situation import MemberProcess, Situation
 
 Ranks = Sequence[tuple[MemberProcess, Doing]]
 EVERY_RANK = "a dump of every rank on every machine"
+ITS_LOG = "the engine's log, for a worker that died unexpectedly; on other machines, python -m tracing.hang PID"
 RECORDED = "python -m tracing.record: the worker's last span names the step that it had"
 DONE = ("worker.execute", "worker.sample", "worker.reply", "worker.hand_over")  # sites that a step passes in a worker
 
@@ -33,6 +34,9 @@ def explain_workers(situation: Situation, core: MemberProcess | None, workers: S
         return Explanation(answers, (), _notes(rest))
     if waiting:
         return Explanation(_lost(situation, core, waiting))
+    if core and core.state and not workers:
+        text = "has ended, or is on another machine: the core waits for it, and has started none that is still here"
+        return Explanation.single(HangCause.ENDED, "a worker", text, apart=ITS_LOG)
     text = "could not be looked into" if workers else "is not among these dumps"
     text = f"{text}, and the core waits for it"
     return Explanation.single(HangCause.UNKNOWN, "a worker", text, apart="py-spy dump of each worker")

@@ -10,8 +10,9 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from hanging import KV_ARRIVAL, KV_LOAD, current, reached
 from vllm.distributed.kv_transfer.kv_connector.v1.base import KVConnectorBase_V1, KVConnectorMetadata
+
+from tests.engine.hanging.fault import KV_ARRIVAL, KV_LOAD, current, reached
 
 
 @dataclass
@@ -35,11 +36,11 @@ class RemoteStore(KVConnectorBase_V1):
 
     def get_num_new_matched_tokens(self, request: Any, num_computed_tokens: int) -> tuple[int, bool]:
         whole_blocks = (request.num_prompt_tokens - 1) // self.block_tokens * self.block_tokens
-        tokens, fault = max(0, whole_blocks - num_computed_tokens), current()
-        if not tokens or fault not in (KV_LOAD, KV_ARRIVAL):
+        tokens, asked = max(0, whole_blocks - num_computed_tokens), current()
+        if not tokens or asked not in (KV_LOAD, KV_ARRIVAL):
             return 0, False
-        (self.loads.in_step if fault == KV_LOAD else self.loads.arriving).add(request.request_id)
-        return tokens, fault == KV_ARRIVAL
+        (self.loads.in_step if asked == KV_LOAD else self.loads.arriving).add(request.request_id)
+        return tokens, asked == KV_ARRIVAL
 
     def update_state_after_alloc(self, request: Any, blocks: Any, num_external_tokens: int) -> None:
         """Nothing: there are always blocks for all requests."""

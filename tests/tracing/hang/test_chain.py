@@ -127,6 +127,14 @@ def test_the_workers_of_an_engine_are_those_that_its_core_has_started() -> None:
     assert [link.waiter for link in stopped.chain] == ["front end (1)", "core EngineCore_DP1 (11)"]
 
 
+def test_a_core_waits_for_a_worker_that_is_gone() -> None:
+    alone = situation(FRONT, WAITING_CORE)
+    assert first(alone).text == "is not among these dumps, and the core waits for it"
+    answer = first(with_state(alone, 10, AT_REST))
+    assert (answer.cause, answer.process) == (HangCause.ENDED, "a worker")
+    assert "the engine's log" in answer.apart
+
+
 def test_two_engines_that_stand_still_are_both_explained() -> None:
     explanation = explain(replace(situation(*TWO_ENGINES), counters=both(STANDING, STANDING)))
     assert explanation.answers[0].process == "worker Worker_DP0 (20)"
