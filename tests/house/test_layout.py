@@ -29,6 +29,7 @@ ADAPTERS = {
     "tracing/shapes/pretend/worker.py",
     "tracing/shapes/platform.py",
     "tracing/overhead/trialengine.py",
+    "tracing/whatif/closedloop.py",
     "offline/engine/adapter.py",
     "offline/torchbaseline/model.py",
     "offline/torchbaseline/continuous.py",
@@ -49,11 +50,13 @@ FLOORS = {
     "attach": READERS | {"record"},
     "kept": READERS | {"attach", "hang", "record"},
     "top": READERS | {"attach"},
+    "whatif": READERS | {"attach", "shapes"},
     "otlp": READERS | {"attach", "kept"},
     "page": READERS,
 }
 OF_COMMANDS = {"page", "record", "kept", "otlp"}  # what a command's own module may import besides
 WRITTEN = {
+    "tracing.events.delays",
     "tracing.events.layout",
     "tracing.events.pinned",
     "tracing.events.standing",

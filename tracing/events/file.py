@@ -40,7 +40,7 @@ WORDS = PAYLOAD_BYTES // 4
 READ = (SCHEMA_ONE, SCHEMA)
 KNOWN = " and ".join(map(str, READ))
 KIND_MASK, LAP_MASK, LAP_SHIFT = 0xFF, 0xFF, 8
-SHARED_SITES = ("queue.put", "queue.get", "gc", "scope")  # on both sides: their role is that of the process
+SHARED_SITES = ("queue.put", "queue.get", "gc", "scope", "delay")  # on both sides: their role is that of the process
 SITE_KEYS = ("name", "stage", "role", "share")
 
 

@@ -1,5 +1,6 @@
 /* Hook: stands in for a function, and writes a span for every call. */
 #include "_hook.h"
+#include "_delay.h"
 #include "_events.h"
 #include "_nvtx.h"
 #include <stddef.h>
@@ -81,6 +82,7 @@ static void write_call(Hook *hook, PyObject *const *args, Py_ssize_t count, PyOb
 static PyObject *hook_call(PyObject *self, PyObject *const *args, size_t flags, PyObject *names) {
     Hook *hook = (Hook *)self;
     if (!writing()) return PyObject_Vectorcall(hook->original, args, flags, names);
+    if (!hook->range_only) delay_before(hook->site);
     Py_ssize_t count = PyVectorcall_NARGS(flags);
     PyObject *request = asked_for(hook, args, count, names);
     int ranged = nvtx_on;

@@ -6,6 +6,7 @@
 #define PY_SSIZE_T_CLEAN
 #define _GNU_SOURCE
 #include <Python.h>
+#include "_delay.h"
 #include "_events.h"
 #include "_hook.h"
 #include "_nvtx.h"
@@ -117,6 +118,20 @@ static PyObject *py_pause_by(PyObject *self, PyObject *args) {
     Py_RETURN_NONE;
 }
 
+static PyObject *py_delay_by(PyObject *self, PyObject *args) {
+    const char *path;
+    unsigned short code;
+    if (!PyArg_ParseTuple(args, "sH", &path, &code)) return NULL;
+    int failure = delay_map(path, code);
+    if (failure) return failed(failure, path);
+    Py_RETURN_NONE;
+}
+
+static PyObject *py_delay(PyObject *self, PyObject *site) {
+    if (writing()) delay_before((uint16_t)whole(site));
+    Py_RETURN_NONE;
+}
+
 static PyObject *py_writing(PyObject *self, PyObject *ignored) { return PyBool_FromLong(writing()); }
 
 static PyObject *py_push(PyObject *self, PyObject *args) {
@@ -171,6 +186,9 @@ static PyMethodDef functions[] = {
     {"forget", py_forget, METH_NOARGS, "In a forked child: let go of the parent's files."},
     {"pause_by", py_pause_by, METH_VARARGS,
      "pause_by(path): write nothing, and count nothing as dropped, while the file's first byte is not 0; OSError."},
+    {"delay_by", py_delay_by, METH_VARARGS,
+     "delay_by(path, site): while spans are written, delay what the file asks for; a delay is a span of that site; OSError."},
+    {"delay", py_delay, METH_O, "delay(site): as a hook of this site is delayed before its call."},
     {"report_to", hook_report_to, METH_O, "report_to(function): it is called with an error of the recorder's own."},
     {"writing", py_writing, METH_NOARGS, "Whether spans are written now: a file is open, and nothing is paused."},
     {"make_ranges", nvtx_begin, METH_VARARGS,

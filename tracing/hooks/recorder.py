@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..events import standing
+from ..events import delays, standing
 from ..events.layout import SCHEMA
 from ..sites.engine import ALL_SITES, CODES, PROCESS_ROLES
 from . import _recorder
@@ -59,6 +59,8 @@ def _open(serves: list[str]) -> None:
     _recorder.start(str(_folder / f"events-{pid}.bin"), SCHEMA, MOST_RECORDS, stands.ring_bytes if stands else 0)
     if (_folder / SWITCH).exists():
         _recorder.pause_by(str(_folder / SWITCH))
+    if (_folder / delays.FILE).exists():
+        _recorder.delay_by(str(_folder / delays.FILE), CODES["delay"])
     _state.clear()
     _state.update(
         schema=SCHEMA,

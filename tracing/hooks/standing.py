@@ -12,6 +12,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..events.delays import FILE as DELAYS
+from ..events.delays import NOTHING
 from ..events.standing import PAUSED, RECORDING, STANDBY_BYTES, SWITCH, SWITCH_BYTES, Standing, ring_bytes, rooms
 
 STDERR = 2  # the program's own output stays its own
@@ -34,6 +36,7 @@ def make(ring: str | None) -> Path:
     folder.mkdir(mode=0o700)
     switch = SWITCH_BYTES.pack(RECORDING if ring else PAUSED, 0)
     (folder / SWITCH).write_bytes(switch)
+    (folder / DELAYS).write_bytes(NOTHING)
     Standing(size, ring is None, os.getpid(), program()).write(folder)
     return folder
 

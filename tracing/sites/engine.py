@@ -23,9 +23,11 @@ SITES: tuple[Site, ...] = (
     *frontend.WAY_BACK,
 )
 
-# Spans without a function of vLLM's at their place: the interpreter's own pauses, and vLLM's named scopes.
+# Spans without a function of vLLM's at their place: the interpreter's own pauses, vLLM's named scopes, and delays that
+# `tracing.whatif` asks for.
 GC_SITE = Site("gc", "garbage collection", "core", (), numbers=("generation", "collected"))
 SCOPE_SITE = Site("scope", "vLLM scope", "core", (), share="frame", numbers=("name", ""))
+DELAY_SITE = Site("delay", "delay", "core", (), numbers=("delayed site", "phase"))
 SCOPE_TARGET = "vllm.v1.utils:record_function_or_nullcontext"
 
 # What takes a request into the scheduler, and what lets go of it.
@@ -43,5 +45,5 @@ PROCESS_ROLES: dict[str, list[str]] = {
     "vllm.v1.engine.coordinator": ["coordinator"],
 }
 
-ALL_SITES: tuple[Site, ...] = (*SITES, GC_SITE, SCOPE_SITE)
+ALL_SITES: tuple[Site, ...] = (*SITES, GC_SITE, SCOPE_SITE, DELAY_SITE)
 CODES: dict[str, int] = {site.name: code for code, site in enumerate(ALL_SITES)}

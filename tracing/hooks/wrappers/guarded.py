@@ -9,7 +9,7 @@ from .. import _recorder, recorder
 
 Special = Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
 
-writing = _recorder.writing
+writing, delay = _recorder.writing, _recorder.delay
 
 
 def guarded(special: Special, original: Callable[..., Any]) -> Callable[..., Any]:
@@ -19,6 +19,16 @@ def guarded(special: Special, original: Callable[..., Any]) -> Callable[..., Any
         return special(original, args, kwargs) if writing() else original(*args, **kwargs)
 
     return wrapper
+
+
+def delayed(special: Special, code: int) -> Special:
+    """`special` after the delay that its site may be asked for; a `Hook` does that itself."""
+
+    def call(original: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        delay(code)
+        return special(original, args, kwargs)
+
+    return call
 
 
 def safely(write: Callable[..., None], *args: Any) -> None:

@@ -14,7 +14,7 @@ from ...sites.site import Site
 from .. import _recorder
 from ..patching import Wrap
 from . import collectives, coroutines, messages, requests, steps
-from .guarded import guarded
+from .guarded import delayed, guarded
 from .models import after_load
 
 # Where a call's request is: position, keyword, and the attribute of that argument (None: the argument itself).
@@ -62,7 +62,7 @@ def wrapper_of(site: Site, ranged: bool = False) -> Wrap:
     """The wrapper that makes a site's wrapper from its function; `ranged` where NVTX ranges are made too."""
     code = CODES[site.name]
     if site.name in WRITING:
-        special = WRITING[site.name]
+        special = delayed(WRITING[site.name], code)
         if ranged:  # around the function alone: what its wrapper writes is not in the range
             return lambda original: guarded(special, _recorder.Hook(original, code, range_only=True))
         return lambda original: guarded(special, original)
