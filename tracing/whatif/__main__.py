@@ -1,0 +1,121 @@
+"""What a faster stage would buy: an engine of its own, one stage of it delayed at a time, and what becomes of its steps.
+
+A share of time does not tell that: a stage may be hidden behind another process or a device. Delays come in short
+blocks in random order, each between blocks without, while a fixed number of streams decodes.
+
+examples:
+  python -m tracing.whatif                                       the two-layer model, 8 streams, about three minutes
+  python -m tracing.whatif --shape one-gpu --stages schedule,sample --budget 60
+  python -m tracing.whatif --shape one-gpu --device-ms 10        beside a pretend device whose steps take 10 ms
+  python -m tracing.whatif --model default --json > whatif.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from probes.arguments import CommandParser
+from probes.errors import run_main, terminable, usage_error
+from tracing.shapes import platform, start
+from tracing.shapes.pretend.work import parse_work
+from tracing.shapes.shape import SHAPES, Shape, shape_named
+
+LOAD = "ENGINESCOPE_WHATIF"  # in the environment of the process that is the load
+SHAPE = start.started_shape()
+if SHAPE:  # in each of the engine's processes: spawned ones import this module again
+    platform.take_shape(SHAPE)
+
+LEAST_BUDGET_S = 10.0
+
+
+def parser() -> argparse.ArgumentParser:
+    arguments = CommandParser(
+        prog="python -m tracing.whatif", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    arguments.add_argument(
+        "--model", metavar="PATH", help="a model's folder, or `default` (default: two layers of random weights)"
+    )
+    arguments.add_argument(
+        "--streams", type=int, default=8, metavar="N", help="requests at a time (default %(default)s)"
+    )
+    arguments.add_argument(
+        "--shape",
+        choices=[name for name, shape in SHAPES.items() if can_be_measured(shape)],
+        default="cpu",
+        metavar="NAME",
+        help="the engine's processes and scheduling, as in python -m tracing.demo --help (default %(default)s)",
+    )
+    arguments.add_argument("--device-ms", metavar="MS", help="a pretend device: a step's work")
+    arguments.add_argument("--stages", metavar="A,B", help="these stages alone (default: six)")
+    arguments.add_argument(
+        "--budget", type=float, default=150.0, metavar="S", help="seconds of measuring, without the start (default 150)"
+    )
+    arguments.add_argument("--seed", type=int, default=0, help="of the order of the blocks (default 0)")
+    arguments.add_argument("--json", action="store_true", help="print JSON, with the slope at each size of the delay")
+    return arguments
+
+
+def can_be_measured(shape: Shape) -> bool:
+    """Whether its load can be streams, of one core, that decode a token a step."""
+    return shape.front_end == "streams" and shape.processes["core"] == 1 and "speculative_config" not in shape.engine
+
+
+def main() -> int:
+    """The command, and in a process of its own the load."""
+    args = parser().parse_args()
+    if LOAD in os.environ and SHAPE:
+        from tracing.whatif import closedloop
+
+        closedloop.run(model_named(args.model), SHAPE, args.streams)
+        return 0
+    if args.streams < 1:
+        raise usage_error(f"--streams {args.streams} is no load")
+    if not args.budget >= LEAST_BUDGET_S:
+        raise usage_error(f"--budget {args.budget:g} is too short: {LEAST_BUDGET_S:g} s is the least")
+    with terminable():
+        return measure(args)
+
+
+def model_named(name: str | None) -> Path | None:
+    """The folder of a model; None for the shape's own."""
+    from probes.checkpoint import default_model
+
+    return default_model() if name == "default" else Path(name) if name else None
+
+
+def measure(args: argparse.Namespace) -> int:
+    """Start the engine, measure it, and print the answer."""
+    from probes.console import console
+    from tracing.whatif import stages, table
+    from tracing.whatif.loadedengine import loaded_engine
+    from tracing.whatif.measurement import Measurement
+
+    chosen = stages.stages_named(args.stages or ",".join(stages.DEFAULT))
+    shape = shape_named(args.shape)
+    if args.device_ms:
+        shape = replace(shape, work=parse_work(args.device_ms))
+    if shape.work:
+        shape = replace(shape, work=replace(shape.work, spread=0.0))
+    say("starting the engine")
+    with tempfile.TemporaryDirectory() as scratch:
+        environment = start.environment(shape) | {LOAD: "1"}
+        with loaded_engine("tracing.whatif", environment, Path(scratch, "log")) as (engine, child):
+            answer = Measurement(engine, chosen, args.streams, lambda: child.running).run(args.budget, args.seed, say)
+    if args.json:
+        print(table.as_json(answer))
+    else:
+        table.show(console(), answer, stages.nested(chosen))
+    return 0
+
+
+def say(words: str) -> None:
+    print(words, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,86 @@
+"""The answer: what each stage takes of a step, what its delays did, and what its time would buy if it were gone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from probes.console import us
+from probes.statistics.intervals import Estimate
+from tracing.whatif.slopes import StageSlope
+
+NOTHING = 0.25  # the highest end of a slope's interval with which a stage is said to buy nothing
+MOST_OF_A_STEP = 0.95  # that is taken away, on paper
+
+
+@dataclass(frozen=True)
+class StageAnswer:
+    """A stage: its time in a step without delays, and its slope."""
+
+    name: str
+    time_ns: float
+    calls_per_step: float
+    slope: StageSlope
+
+    def gain(self, step_ns: float) -> Estimate:
+        """By which share throughput would grow without the stage, at most: t of a step T at slope s buys
+        1 / (1 - s t / T) - 1."""
+
+        def of(slope: float | None) -> float | None:
+            if slope is None:
+                return None
+            share = min(max(slope, 0.0) * self.time_ns / step_ns, MOST_OF_A_STEP)
+            return 1 / (1 - share) - 1
+
+        estimate = self.slope.slope
+        return Estimate(of(estimate.value) or 0.0, of(estimate.low), of(estimate.high))
+
+    @property
+    def pays(self) -> bool:
+        """Whether its interval lies above 0."""
+        low = self.slope.slope.low
+        return low is not None and low > 0
+
+    @property
+    def buys_nothing(self) -> bool:
+        """Whether its interval holds 0 and nothing that would be much."""
+        low, high = self.slope.slope.low, self.slope.slope.high
+        return low is not None and high is not None and low <= 0 and high <= NOTHING
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one engine said; `step_ns` is the wall time of a step without delays."""
+
+    step_ns: float
+    streams: int
+    stages: tuple[StageAnswer, ...]
+
+    @property
+    def best(self) -> list[StageAnswer]:
+        """The stage that pays most; with others where the intervals do not tell them apart; none where none pays."""
+        paying = sorted((stage for stage in self.stages if stage.pays), key=self._gain, reverse=True)
+        return [stage for stage in paying if (stage.gain(self.step_ns).high or 0) >= (self._least(paying[0]))]
+
+    def _gain(self, stage: StageAnswer) -> float:
+        return stage.gain(self.step_ns).value
+
+    def _least(self, stage: StageAnswer) -> float:
+        return stage.gain(self.step_ns).low or 0.0
+
+    def first_line(self) -> str:
+        """Who pays most, and who costs time and pays nothing."""
+        free = [f"{stage.name} ({us(stage.time_ns)})" for stage in self.stages if stage.buys_nothing]
+        verb = "cost" if len(free) > 1 else "costs"
+        hidden = f"; {', '.join(free)} {verb} time and {'buy' if len(free) > 1 else 'buys'} nothing" if free else ""
+        return f"{self._best_line()}{hidden}; one start of the engine: another may differ"
+
+    def _best_line(self) -> str:
+        if not self.best:
+            return "no stage was seen to pay"
+        leader = self.best[0]
+        gain = leader.gain(self.step_ns).value
+        words = f"{us(leader.time_ns)} of a step of {us(self.step_ns)}, at most {gain:+.0%} tok/s"
+        if len(self.best) == 1:
+            return f"{leader.name} pays most: {words}"
+        others = ", ".join(stage.name for stage in self.best[1:])
+        return f"{leader.name} pays most ({words}), not told apart from {others}"

@@ -1,0 +1,106 @@
+"""Blocks: stretches of an engine's steps with one treatment, cut by step number, and pairs of them.
+
+A block holds the steps that were scheduled after it began and delivered before it ended: those in flight at either end
+are dropped, and some more until its delays have come through. Where a front end is behind after a delay of its own, the
+block after it begins once it has caught up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tracing.timeline.intervals import Pieces
+from tracing.whatif.slopes import Pair
+from tracing.whatif.stages import DelayedStage
+from tracing.whatif.steps import DELAY, EngineSteps, RecordedEngine
+
+SETTLING = 3  # steps
+BEHIND = 2.0  # usual lags, above which a front end has not caught up
+FEWEST = 6  # steps that a block needs
+
+
+@dataclass(frozen=True)
+class Treatment:
+    """What is asked of the engine: a delay of this length in each step, before the calls of a stage."""
+
+    stage: DelayedStage
+    length_ns: int
+
+
+@dataclass(frozen=True)
+class Block:
+    """A time, in ns of CLOCK_MONOTONIC, and what was asked meanwhile; None: nothing."""
+
+    begin_ns: int
+    end_ns: int
+    treatment: Treatment | None = None
+
+
+@dataclass(frozen=True)
+class BlockSteps:
+    """The steps of a block: each as the window from the delivery before it to its own."""
+
+    windows: Pieces
+
+    @property
+    def count(self) -> int:
+        return len(self.windows[0])
+
+    @property
+    def period_ns(self) -> float:
+        """The wall time of a step, on the mean."""
+        return float((self.windows[1] - self.windows[0]).sum()) / self.count
+
+
+def cut(block: Block, steps: EngineSteps, usual_lag_ns: float) -> BlockSteps:
+    """The steady steps of a block."""
+    inside = (steps.scheduled_ns >= block.begin_ns) & (steps.delivered_ns <= block.end_ns)
+    places = np.flatnonzero(inside)[SETTLING:]
+    if block.treatment is None and len(places):
+        caught_up = steps.lag_ns[places] <= BEHIND * usual_lag_ns
+        places = places[int(caught_up.argmax()) :] if caught_up.any() else places[:0]
+    later = places[1:]
+    follows = (np.diff(places) == 1) & (np.diff(steps.number[places]) == 1)
+    kept = later[follows & steps.steady[later]]
+    return BlockSteps((steps.delivered_ns[kept - 1], steps.delivered_ns[kept]))
+
+
+def pair(around: tuple[BlockSteps, BlockSteps], during: BlockSteps, code: int, engine: RecordedEngine) -> Pair | None:
+    """A block with a delay before site `code`, against those around it.
+
+    None where one has too few steps, or nothing was delayed. What several processes were delayed by is taken on the
+    mean: all ranks of a stage work on each step.
+    """
+    if min(block.count for block in (*around, during)) < FEWEST:
+        return None
+    sums = [each for each in engine.inside(DELAY, during.windows, code) if each]
+    if not sums:
+        return None
+    effect_ns = during.period_ns - sum(block.period_ns for block in around) / 2
+    return Pair(effect_ns, float(np.mean(sums)) / during.count)
+
+
+def pairs(blocks: Sequence[Block], engine: RecordedEngine, streams: int) -> dict[Treatment, list[Pair]]:
+    """The pairs of each treatment, out of blocks with a delay that stand between blocks without."""
+    steps = engine.steps(streams)
+    untreated = [block for block in blocks if block.treatment is None]
+    usual_lag_ns = usual_lag(steps, untreated)
+    cuts = [cut(block, steps, usual_lag_ns) for block in blocks]
+    found: dict[Treatment, list[Pair]] = {block.treatment: [] for block in blocks if block.treatment}
+    for place, block in enumerate(blocks):
+        if block.treatment:
+            around = (cuts[place - 1], cuts[place + 1])
+            if new := pair(around, cuts[place], block.treatment.stage.code, engine):
+                found[block.treatment].append(new)
+    return found
+
+
+def usual_lag(steps: EngineSteps, untreated: Sequence[Block]) -> float:
+    """The median lag of steps without a delay."""
+    inside = np.zeros(len(steps.number), dtype=bool)
+    for block in untreated:
+        inside |= (steps.scheduled_ns >= block.begin_ns) & (steps.delivered_ns <= block.end_ns)
+    return float(np.median(steps.lag_ns[inside])) if inside.any() else 0.0

@@ -1,0 +1,63 @@
+"""An engine of our own under a steady load, in a process of its own, that stands by and can be delayed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from enginescope_plugin import MODE, RING, TRACE
+from probes.errors import EnginescopeError
+from probes.processes.child import ChildProcess
+from probes.processes.engine import ENVIRONMENT
+from probes.processes.log import first_reason
+from probes.programs import OWN_PYTHON
+from tracing.attach.engine import StandingEngine, standing_engine
+
+START_S = 180.0
+PERIOD_S = 0.5
+STOP_S = 20.0
+
+
+@contextmanager
+def loaded_engine(
+    module: str, environment: Mapping[str, str], log: Path
+) -> Iterator[tuple[StandingEngine, ChildProcess]]:
+    """Start `python -m MODULE` with this process's arguments and another environment; it is ended with the block.
+
+    EnginescopeError where no engine is there after a while.
+    """
+    inherited = {name: value for name, value in os.environ.items() if name not in (TRACE, RING)}
+    words = [*OWN_PYTHON, "-m", module, *sys.argv[1:]]
+    child = ChildProcess(words, log, {**inherited, **ENVIRONMENT, MODE: "standby", **environment})
+    try:
+        yield _standing(child), child
+    except EnginescopeError as error:
+        reason = None if child.running else first_reason(child.logged())
+        raise EnginescopeError(f"{error}: {reason}") if reason else error from None
+    finally:
+        stop(child)
+
+
+def _standing(child: ChildProcess) -> StandingEngine:
+    deadline = time.monotonic() + START_S
+    while child.running and time.monotonic() < deadline:
+        if engine := standing_engine(child.pid):
+            return engine
+        time.sleep(PERIOD_S)
+    raise EnginescopeError("the engine did not start")
+
+
+def stop(child: ChildProcess) -> None:
+    """Let it shut its engine down, which puts shared memory away, and end what is left."""
+    child.find_groups()
+    child.process.send_signal(signal.SIGINT)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        child.process.wait(STOP_S)
+    child.end()

@@ -1,0 +1,70 @@
+"""The stages that can be delayed: each has the site whose calls are delayed, and the kind of its delay."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from probes.errors import usage_error
+from tracing.events.delays import RELEASING, SPINNING
+from tracing.sites.engine import ALL_SITES, CODES
+
+
+@dataclass(frozen=True)
+class DelayedStage:
+    """A stage of a step, the site that is delayed for it, and the kind of delay (`tracing.events.delays`)."""
+
+    name: str
+    site: str
+    kind: int = SPINNING
+
+    @property
+    def code(self) -> int:
+        """The site's number in the records."""
+        return CODES[self.site]
+
+    @property
+    def role(self) -> str:
+        """Where it runs."""
+        return ALL_SITES[self.code].role
+
+
+# In the order of a step. Python's work holds the GIL; the model's forward pass lets go of it.
+STAGES = {
+    stage.name: stage
+    for stage in (
+        DelayedStage("schedule", "scheduler.schedule"),
+        DelayedStage("dispatch", "executor.dispatch"),
+        DelayedStage("execute", "worker.execute"),
+        DelayedStage("prepare", "runner.prepare"),
+        DelayedStage("forward", "model.forward", RELEASING),
+        DelayedStage("sample", "worker.sample"),
+        DelayedStage("update", "scheduler.update"),
+        DelayedStage("serialize", "core.encode"),
+        DelayedStage("process outputs", "output.process"),
+        DelayedStage("detokenize", "output.detokenize"),
+    )
+}
+DEFAULT = ("schedule", "prepare", "forward", "sample", "update", "process outputs")
+# What a stage holds: a delay in one of these is one in the stage.
+HOLDS = {
+    "dispatch": ("execute", "prepare", "forward"),  # where the worker is in the core
+    "execute": ("prepare", "forward"),
+    "process outputs": ("detokenize",),
+}
+
+
+def stages_named(text: str) -> list[DelayedStage]:
+    """The stages that a comma-separated list names, with spaces, `-` or `_` between a name's words; bad usage where
+    there is none of a name."""
+    names = [" ".join(name.replace("-", " ").replace("_", " ").split()) for name in text.split(",")]
+    for name in names:
+        if name not in STAGES:
+            raise usage_error(f"no stage {name!r} can be delayed; there are {', '.join(STAGES)}")
+    return [STAGES[name] for name in dict.fromkeys(names)]
+
+
+def nested(stages: list[DelayedStage]) -> list[str]:
+    """For each of the stages that holds others of them, a sentence that says so."""
+    names = [stage.name for stage in stages]
+    held = {name: [inner for inner in HOLDS.get(name, ()) if inner in names] for name in names}
+    return [f"{name} holds {', '.join(inner)}: what they buy does not add up" for name, inner in held.items() if inner]

@@ -1,0 +1,89 @@
+"""The answer as a table for a terminal, and as JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from rich.console import Console
+
+from probes.console import show_text, table, us
+from probes.statistics.intervals import Estimate
+from tracing.whatif.answer import Answer, StageAnswer
+from tracing.whatif.slopes import SizedSlope
+
+SCHEMA = 1
+COLUMNS = ["stage", "time a step", "calls", "slope", "hidden up to", "without it, at most"]
+READING = (
+    "slope: how much of a delay a step grows by; 1: each microsecond counts, 0: it is hidden. Where hiding ends a stage "
+    "has two slopes, and a delay tells only the slower side."
+)
+
+
+def interval(estimate: Estimate, form: str = ".2f") -> str:
+    """`1.02 [0.97, 1.08]`; the interval is n/a where there were too few pairs."""
+    if estimate.low is None or estimate.high is None:
+        return f"{estimate.value:{form}} [n/a]"
+    return f"{estimate.value:{form}} [{estimate.low:{form}}, {estimate.high:{form}}]"
+
+
+def hidden(stage: StageAnswer) -> str:
+    """Up to where delays were hidden."""
+    up_to = stage.slope.hidden_up_to_ns
+    if up_to is not None:
+        ends = f" [{us(up_to.low)}, {us(up_to.high)}]" if up_to.low is not None and up_to.high is not None else ""
+        return f"{us(up_to.value)}{ends}"
+    return f"at least {us(stage.slope.sizes[-1].achieved_ns)}" if stage.buys_nothing else ""
+
+
+def row(stage: StageAnswer, step_ns: float) -> list[str]:
+    gain = stage.gain(step_ns)
+    return [
+        stage.name,
+        us(stage.time_ns),
+        f"{stage.calls_per_step:g}",
+        interval(stage.slope.slope),
+        hidden(stage),
+        f"{interval(gain, '+.1%')} tok/s",
+    ]
+
+
+def show(out: Console, answer: Answer, notes: list[str]) -> None:
+    """Print the answer: its first line, then a row a stage."""
+    show_text(out, answer.first_line(), "bold")
+    title = f"a step of {us(answer.step_ns)}, {answer.streams} streams; all intervals hold together in 95 of 100 runs"
+    table(out, title, COLUMNS, [row(stage, answer.step_ns) for stage in answer.stages])
+    for text in (READING, *notes):
+        show_text(out, text)
+
+
+def as_json(answer: Answer) -> str:
+    """The answer with every size; times in ns, intervals as `lo` and `hi`, null where they are not known."""
+    stages = [stage_values(stage) for stage in answer.stages]
+    return json.dumps(
+        {"schema": SCHEMA, "step_ns": answer.step_ns, "streams": answer.streams, "stages": stages}, indent=1
+    )
+
+
+def stage_values(stage: StageAnswer) -> dict[str, Any]:
+    slope, up_to = stage.slope.slope, stage.slope.hidden_up_to_ns
+    return {
+        "stage": stage.name,
+        "time_ns": stage.time_ns,
+        "calls_per_step": stage.calls_per_step,
+        "slope": slope.value,
+        "lo": slope.low,
+        "hi": slope.high,
+        "hidden_up_to_ns": up_to and {"value": up_to.value, "lo": up_to.low, "hi": up_to.high},
+        "sizes": [size_values(size) for size in stage.slope.sizes],
+    }
+
+
+def size_values(size: SizedSlope) -> dict[str, Any]:
+    return {
+        "achieved_ns": size.achieved_ns,
+        "slope": size.slope.value,
+        "lo": size.slope.low,
+        "hi": size.slope.high,
+        "pairs": size.pairs,
+    }
