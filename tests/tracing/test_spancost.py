@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from tests.tracing.eventrecords import numbers, spans, written
+from tests.tracing.tracerecords import recorded
 from tests.tracing.traces import TraceWriter
+from tracing.breakdown.cost import recorder_cost
 from tracing.events import layout
 from tracing.record import spancost
 from tracing.sites.engine import ALL_SITES, CODES
+from tracing.timeline import read
 
 
 @pytest.mark.parametrize(
@@ -40,7 +44,9 @@ def test_kinds_count_by_their_spans(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     writer.span("async.generate", 20, 21).close()
     counts = spancost.span_counts(tmp_path)
     assert counts == {"runner.update": 8, "async.generate": 1}
-    assert spancost.ns_per_span(counts) == 200.0
+    costs = spancost.ns_by_site(counts)
+    assert costs == {"runner.update": 100.0, "async.generate": 1000.0}
+    assert spancost.ns_per_span(counts, costs) == 200.0
 
 
 def test_every_kind_can_be_measured() -> None:
@@ -52,7 +58,7 @@ def test_every_kind_can_be_measured() -> None:
         "scheduler.update",
         "async.abort",
     ):
-        assert isinstance(spancost.ns_per_span({site: 1}), float)
+        assert isinstance(spancost.ns_by_site({site: 1})[site], float)
 
 
 def test_other_work_on_the_machine_is_no_cost(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,4 +78,18 @@ def test_the_spans_of_a_step_are_measured_with_all_that_is_written_for_it() -> N
 
 
 def test_nothing_recorded_costs_what_is_not_known(tmp_path: Path) -> None:
-    assert spancost.ns_per_span(spancost.span_counts(tmp_path)) is None
+    counts = spancost.span_counts(tmp_path)
+    assert spancost.ns_by_site(counts) == {} and spancost.ns_per_span(counts, {}) is None
+
+
+def test_the_share_is_that_of_the_thread_whose_spans_cost_most(tmp_path: Path) -> None:
+    """Of 1,000 ns with traffic: three cheap spans in the front end, 30 ns, beside one of the core's, 200 ns."""
+    front = TraceWriter(tmp_path, 7, ["front end"])
+    for start in (0, 10, 20):
+        front.span("output.process", start, start + 1, step=0)
+    front.close()
+    TraceWriter(tmp_path, 8, ["core"]).span("scheduler.schedule", 0, 1000, step=0).close()
+    trace = recorded(tmp_path, ns_per_span=57.5, ns_by_site={"output.process": 10.0, "scheduler.schedule": 200.0})
+    assert recorder_cost(read(tmp_path), trace, ()).share == 0.2
+    older = replace(trace, ns_by_site={})
+    assert recorder_cost(read(tmp_path), older, ()).share == pytest.approx(3 * 0.0575)

@@ -12,20 +12,20 @@ from tracing.timeline.spans import Timeline
 from tracing.torchsums import trace as torchtrace
 
 
-def recorder_cost(timeline: Timeline, ns_per_span: float | None, quotes: tuple[QuotedCost, ...]) -> RecorderCost:
+def recorder_cost(timeline: Timeline, trace: TraceRecord | None, quotes: tuple[QuotedCost, ...]) -> RecorderCost:
     """Spans, nanoseconds a span as measured after the run, and the recorder's share of wall time.
 
-    The share is that of the busiest thread while there was traffic: an estimate, since its spans are counted and not
-    timed.
+    The share is that of the thread in which it is largest while there was traffic: an estimate, since spans are counted
+    and not timed.
     """
-    spans = timeline.spans
+    spans, mean = timeline.spans, trace.ns_per_span if trace else None
     traffic = spans[spans["step"] >= 0]
     share = None
-    if ns_per_span and len(traffic):
+    if trace and mean and len(traffic):
         window = int(traffic["end_ns"].max() - traffic["start_ns"].min())
-        busiest = int(traffic.groupby(["pid", "thread"]).size().max())
-        share = busiest * ns_per_span / max(window, 1)
-    return RecorderCost(len(spans), ns_per_span, share, quotes)
+        costs = traffic["site"].astype(object).map(trace.ns_by_site).fillna(mean)
+        share = float(costs.groupby([traffic["pid"], traffic["thread"]]).sum().max()) / max(window, 1)
+    return RecorderCost(len(spans), mean, share, quotes)
 
 
 def ledger_rows(timeline: Timeline, trace: TraceRecord | None) -> tuple[tuple[QuotedCost, ...], list[str]]:

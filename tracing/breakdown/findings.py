@@ -99,7 +99,7 @@ def analyze(timeline: Timeline) -> Findings:
         dropped_spans=timeline.dropped,
         torn_spans=timeline.torn,
         roles=roles(timeline),
-        cost=recorder_cost(timeline, trace.ns_per_span if trace else None, ledger),
+        cost=recorder_cost(timeline, trace, ledger),
         operators=sums,
         samples=None,
         gpu=None,

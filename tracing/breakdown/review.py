@@ -156,12 +156,12 @@ class RecorderCost:
     """`cost`: what the recorder itself cost."""
 
     spans: int = field(metadata=column("recorded", "spans"))
-    ns_per_span: float | None = field(metadata=column("as measured after the run; null: not measured", "ns"))
+    ns_per_span: float | None = field(metadata=column("the mean, measured after the run; null: not measured", "ns"))
     share: float | None = field(
         metadata=column(
             "an estimate of its part of the busiest thread's time while there was traffic",
             "1",
-            "spans of that thread * ns_per_span / time",
+            "sum over that thread's spans of what one of their site costs / time",
         )
     )
     ledger: tuple[QuotedCost, ...] = field(

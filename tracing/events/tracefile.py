@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,8 @@ class TraceRecord:
     state: str = RUNNING
     exit_code: int | None = None
     problems: tuple[str, ...] = ()
-    ns_per_span: float | None = None  # None: not measured
+    ns_per_span: float | None = None  # on the mean; None: not measured
+    ns_by_site: dict[str, float] = field(default_factory=dict)  # a span of each site that ran
 
 
 def write_trace(folder: Path, trace: TraceRecord) -> None:

@@ -44,25 +44,28 @@ def span_counts(folder: Path) -> dict[str, int]:
     return {str(site): int(count) for site, count in timeline.read(folder).spans["site"].value_counts().items()}
 
 
-def ns_per_span(spans: Mapping[str, int]) -> float | None:
-    """What a span cost on the mean, of so many by site: each kind as measured on this machine now.
+def ns_by_site(spans: Mapping[str, int]) -> dict[str, float]:
+    """What a span of each of these sites costs, as measured on this machine now.
 
-    None where nothing was recorded, or the disk has no room for an event file.
+    Empty where nothing was recorded, or the disk has no room for an event file.
     """
-    kinds: dict[Callable[[], float], int] = {}
-    for site in ALL_SITES:
-        if count := spans.get(site.name, 0):
-            kinds[kind_of(site)] = kinds.get(kind_of(site), 0) + count
+    kinds = {site.name: kind_of(site) for site in ALL_SITES if spans.get(site.name)}
     if not kinds:
-        return None
+        return {}
     try:
         with tempfile.TemporaryDirectory() as scratch:
             _recorder.start(f"{scratch}/events.bin", layout.SCHEMA, 1 << 20)
-            costs = {kind: statistics.median(_fresh(kind) for _ in range(ROUNDS)) for kind in kinds}
+            costs = {kind: statistics.median(_fresh(kind) for _ in range(ROUNDS)) for kind in {*kinds.values()}}
             _recorder.stop()
     except OSError:
-        return None
-    return round(sum(costs[kind] * count for kind, count in kinds.items()) / sum(kinds.values()), 1)
+        return {}
+    return {name: round(costs[kind], 1) for name, kind in kinds.items()}
+
+
+def ns_per_span(spans: Mapping[str, int], costs: Mapping[str, float]) -> float | None:
+    """What a span cost on the mean, of so many by site; None where that is not known."""
+    counts = {name: spans[name] for name in costs}
+    return round(sum(costs[name] * counts[name] for name in costs) / sum(counts.values()), 1) if counts else None
 
 
 def _fresh(kind: Callable[[], float]) -> float:
