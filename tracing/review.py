@@ -1,4 +1,7 @@
-"""Prints where the time of a trace went, and writes it to `review.json` and `review.html` in the trace folder."""
+"""Prints where the time of a trace went, and writes it to `review.json` and `review.html` in the trace folder.
+
+With a second folder it prints what takes longer there, and what less.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from probes.arguments import CommandParser
-from probes.errors import EnginescopeError, run_main
+from probes.errors import EnginescopeError, run_main, usage_error
 
 if TYPE_CHECKING:
     from tracing.breakdown.findings import Findings
@@ -18,6 +21,7 @@ EXAMPLES = """examples:
   python -m tracing.review traces/20261121-101500-ab12cd
   python -m tracing.review traces/<folder> --perfetto trace.pftrace     open it in Perfetto's UI
   python -m tracing.review traces/<folder> --csv spans.csv
+  python -m tracing.review traces/<before> traces/<after>               what takes longer than before
 """
 
 
@@ -29,6 +33,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     arguments.add_argument("folder", type=Path, metavar="DIR", help="a trace folder")
+    arguments.add_argument("after", type=Path, nargs="?", metavar="DIR", help="a later one: what takes longer there")
     arguments.add_argument("--perfetto", type=Path, metavar="FILE", help="write a Perfetto trace as well")
     arguments.add_argument("--csv", type=Path, metavar="FILE", help="write all spans as CSV as well")
     return arguments
@@ -37,7 +42,11 @@ def parser() -> argparse.ArgumentParser:
 def main() -> int:
     """The command."""
     args = parser().parse_args()
-    return review(args.folder, args.perfetto, args.csv)
+    if args.after is None:
+        return review(args.folder, args.perfetto, args.csv)
+    if args.perfetto or args.csv:
+        raise usage_error("--perfetto and --csv are for one trace, not for two that are compared")
+    return compare(args.folder, args.after)
 
 
 def review(folder: Path, perfetto: Path | None = None, csv: Path | None = None) -> int:
@@ -63,6 +72,16 @@ def review(folder: Path, perfetto: Path | None = None, csv: Path | None = None) 
         failures.append(f"standard output: {error.strerror}")
     if failures:
         raise EnginescopeError(f"cannot write {'; '.join(failures)}")
+    return 0
+
+
+def compare(before: Path, after: Path) -> int:
+    """Print what changed from one trace folder to another; 0, or an `EnginescopeError` for what cannot be read."""
+    from probes.console import console
+    from tracing.breakdown.findings import findings
+    from tracing.page.comparison import show
+
+    show(findings(before), findings(after), console())
     return 0
 
 

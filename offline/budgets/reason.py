@@ -16,10 +16,9 @@ from offline.records.lines import Record
 from offline.records.traced import TracedRecord
 from offline.spec.grid import Arm, Cell
 from probes.console import us
-from tracing.breakdown.changes import Budget, Pair, StageChange, stage_changes
+from tracing.breakdown.changes import Budget, Pair, StageChange, changes_sentence, stage_changes
 from tracing.breakdown.requests.windowtimes import WindowTimes
 
-NAMED = 3  # stages of a sentence
 PARTS: dict[str, Callable[[WindowTimes], Budget]] = {
     "request": WindowTimes.budget,
     "decode step": lambda times: times.step_budget("decode"),
@@ -49,13 +48,7 @@ class Reason:
         start = (
             f"{row.axis} {row.from_} → {row.to}{where}: {verdict}a recorded {self.part} takes {us(whole.after_ns)}, "
         )
-        return f"{start}before {us(whole.before_ns)}; {self._stages()}."
-
-    def _stages(self) -> str:
-        if self.changed:
-            return ", ".join(change.sentence for change in self.changed[:NAMED])
-        largest = ", ".join(change.sentence for change in self.changes[1 : NAMED + 1])
-        return f"of no stage it can be told that it changed; the largest changes: {largest}"
+        return f"{start}before {us(whole.before_ns)}; {changes_sentence(self.changes[1:])}."
 
 
 def told(reasons: Iterable[Reason]) -> list[str]:

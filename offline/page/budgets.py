@@ -13,13 +13,13 @@ from offline.page.reported import ReportedRun
 from offline.table.cells import Row
 from offline.table.statistics import Figure
 from probes.console import us
-from tracing.breakdown.changes import Budget
+from tracing.breakdown.changes import CHANGE_COLUMNS, Budget, change_cells
 from tracing.timeline.steps.phases import title
 
 MOST_STAGES = 9  # with a column and a colour of their own; the rest is together
 REST = "rest"
 BAR_PX = 22
-CHANGES = ("difference", "stage", "before", "after", "change", "95 % interval", "told")
+CHANGES = ("difference", *CHANGE_COLUMNS)
 
 
 def budget_chart(run: ReportedRun) -> go.Figure:
@@ -96,11 +96,7 @@ def change_rows(reasons: Sequence[Reason]) -> Iterator[list[str]]:
     for reason in reasons:
         row = reason.difference
         name = f"{row.axis} {row.from_} → {row.to}" + ("" if row.cell == "all" else f" ({row.cell})")
-        for change in reason.changes:
-            ends = "n/a" if change.lo_ns is None else f"{us(change.lo_ns)} to {us(change.hi_ns)}"
-            told = "grew" if change.grew else "shrank" if change.shrank else ""
-            change_text = (us(change.before_ns), us(change.after_ns), us(change.change_ns))
-            yield [name, change.stage, *change_text, ends, told]
+        yield from ([name, *change_cells(change)] for change in reason.changes)
 
 
 def cost_sentence(slowdown: Figure | None) -> str:

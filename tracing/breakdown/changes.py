@@ -21,6 +21,8 @@ ERROR = 0.05
 SMALL = 0.005  # of the larger total: stages below it on both sides are taken together
 TOTAL, SMALLER = "all", "smaller stages"
 BLOCKS = 8
+NAMED = 3  # stages of a sentence
+CHANGE_COLUMNS = ("stage", "before", "after", "change", "95 % interval", "verdict")
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,20 @@ class StageChange:
         """`schedule +2.00 ms (+1.90 ms to +2.10 ms)`."""
         ends = "interval not known" if self.lo_ns is None else f"{signed(self.lo_ns)} to {signed(self.hi_ns)}"
         return f"{self.stage} {signed(self.change_ns)} ({ends})"
+
+
+def changes_sentence(stages: Sequence[StageChange]) -> str:
+    """The largest changes that are beyond their intervals; where there is none, that it is so, and the largest."""
+    clear = [stage for stage in stages if stage.grew or stage.shrank]
+    largest = ", ".join(stage.sentence for stage in (clear or stages)[:NAMED])
+    return largest if clear else f"of no stage it can be told that it changed; the largest changes: {largest}"
+
+
+def change_cells(change: StageChange) -> list[str]:
+    """A change as `CHANGE_COLUMNS` has it."""
+    ends = "n/a" if change.lo_ns is None else f"{us(change.lo_ns)} to {us(change.hi_ns)}"
+    verdict = "grew" if change.grew else "shrank" if change.shrank else ""
+    return [change.stage, us(change.before_ns), us(change.after_ns), us(change.change_ns), ends, verdict]
 
 
 def signed(ns: float | None) -> str:

@@ -37,6 +37,7 @@ class Findings:
     flows: list[Flow]
     steps: pd.DataFrame
     hops: pd.DataFrame
+    budgets: budget.Budgets  # of the requests that were recorded whole
     review: Review
 
 
@@ -104,7 +105,7 @@ def analyze(timeline: Timeline) -> Findings:
         samples=None,
         gpu=None,
     )
-    return Findings(timeline, flows, steps, hop_frame, review)
+    return Findings(timeline, flows, steps, hop_frame, budgets, review)
 
 
 def about(timeline: Timeline) -> str:
