@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
+from io import StringIO
 from typing import Any
 
 from probes.devices.device import Activity, Device, DeviceReading
@@ -16,8 +18,9 @@ MIB = 2**20
 def read_amd() -> DeviceReading:
     """Every AMD GPU of this machine; the driver's own words where it cannot be asked."""
     try:
-        import amdsmi
-    except (ImportError, OSError, KeyError):  # it looks for its library while it is imported
+        with redirect_stdout(StringIO()):  # it looks for its library while it is imported, and prints where it fails
+            import amdsmi
+    except (ImportError, OSError, KeyError):
         return _by_tool()
     try:
         amdsmi.amdsmi_init()

@@ -137,6 +137,18 @@ def test_an_amd_tool_that_knows_no_clock_option(programs: Path) -> None:
     assert (device.used_bytes, device.activity, device.uuid) == (1024 * MIB, Activity(), "")
 
 
+def test_amdsmi_without_its_library(programs: Path, monkeypatch, capsys) -> None:
+    """It prints that while it is imported, which would stand before a command's JSON."""
+    (programs / "amdsmi.py").write_text(
+        'print("Unable to find libamd_smi.so library")\nraise KeyError("libamd_smi.so")'
+    )
+    monkeypatch.delitem(sys.modules, "amdsmi")
+    monkeypatch.syspath_prepend(programs)
+    program(programs, "amd-smi", {"static": json.dumps(AMD_STATIC)})
+    assert [each.name for each in read_devices().devices] == ["AMD Instinct MI300X"]
+    assert capsys.readouterr() == ("", "")
+
+
 def test_no_driver(programs: Path) -> None:
     assert read_devices({1}) == DeviceReading([])
 
