@@ -135,10 +135,11 @@ def table(outcomes: Sequence[Outcome]) -> str:
 
 def parser() -> argparse.ArgumentParser:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--runs", type=int, default=10, help="of each stall (default 10; 0 judges what is there)")
+    arguments.add_argument("--runs", type=int, default=10, help="of each stall (default 10)")
     arguments.add_argument("--quiet", type=int, default=2000, help="requests watched before (default 2000)")
     arguments.add_argument("--minutes", type=float, default=60.0, help="begin no injection after so many")
     arguments.add_argument("--folder", type=Path, default=Path("build/stalls"), help="default: %(default)s")
+    arguments.add_argument("--only", choices=("inject", "judge"), help="the half that needs an engine, or the other")
     arguments.add_argument("--table", type=Path, help="put the table in place of the first one there")
     return arguments
 
@@ -166,24 +167,30 @@ def write(folder: Path, injection: Injection) -> None:
     (folder / FILE).write_text(json.dumps(asdict(injection)))
 
 
-def main() -> None:
-    args = parser().parse_args()
-    args.folder.mkdir(parents=True, exist_ok=True)
-    if args.runs:
-        injections(args.folder, args.runs, args.quiet, args.minutes)
-    done = list(done_in(args.folder))
+def judge(folder: Path) -> str:
+    """Print what was found in each folder; the table."""
+    done = list(done_in(folder))
     outcomes = [outcome(path, injection) for path, injection in done if injection.stall]
     for each in outcomes:
         verdict = "right" if each.is_right else "WRONG" if each.reason else "MISSED"
         print(f"{verdict}  {each.injection.stall} {each.injection.seed}: {each.reason}")
     found = [line for path, injection in done for line in alarms(path, injection)]
     busy = sum(bool(re.search(BUSY, line.partition(": ")[2])) for line in found)
-    print(*found, sep="\n")
     requests = sum(injection.requests for _, injection in done)
+    print(*found, sep="\n")
     print(f"quiet: {requests:,} requests, {len(found)} kept, of these {busy} because the machine was busy")
-    print(text := table(outcomes))
-    if args.table:
-        args.table.write_text(in_place(args.table.read_text(), text))
+    return table(outcomes)
+
+
+def main() -> None:
+    args = parser().parse_args()
+    args.folder.mkdir(parents=True, exist_ok=True)
+    if args.only != "judge":
+        injections(args.folder, args.runs, args.quiet, args.minutes)
+    if args.only != "inject":
+        print(text := judge(args.folder))
+        if args.table:
+            args.table.write_text(in_place(args.table.read_text(), text))
 
 
 if __name__ == "__main__":

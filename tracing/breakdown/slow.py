@@ -58,9 +58,7 @@ def _why_step(row: dict[str, Any], median: pd.Series, first: bool, launches: boo
     if row["gc_ns"] > GC_PART * max(excess, 0) and row["gc_ns"] > 1e6:
         return f"garbage collection: {us(row['gc_ns'])}"
     if row["queued_ns"] > QUEUED_PART * max(excess, 0) and row["queued_ns"] > 1e6:
-        stood = f"a thread of the engine stood in the run queue for {us(row['queued_ns'])}"
-        over_quota = row["throttled_ns"] > QUEUED_PART * row["queued_ns"]
-        return f"{'over the CPU quota' if over_quota else 'the machine was busy'}: {stood}"
+        return busy(row["queued_ns"], over_quota=row["throttled_ns"] > QUEUED_PART * row["queued_ns"])
     if row["preempted"]:
         return f"preempted {row['preempted']} request(s)"
     if first:
@@ -70,6 +68,12 @@ def _why_step(row: dict[str, Any], median: pd.Series, first: bool, launches: boo
     if more <= 0.3 * max(excess, 1):
         return "no single phase: the machine was busy, or a wait between processes"
     return f"{title(phase, launches)} took {us(more)} more than usual"
+
+
+def busy(queued_ns: float, over_quota: bool = False) -> str:
+    """The machine as a reason."""
+    cause = "over the CPU quota" if over_quota else "the machine was busy"
+    return f"{cause}: a thread of the engine stood in the run queue for {us(queued_ns)}"
 
 
 def slow_requests(latencies: dict[str, int], parts: dict[str, dict[str, int]]) -> tuple[SlowRequest, ...]:

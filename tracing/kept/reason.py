@@ -10,14 +10,17 @@ import pandas as pd
 from probes.console import us
 from probes.errors import EnginescopeError
 from tracing.breakdown.findings import Findings, findings
+from tracing.breakdown.requests.budget import threads_of
 from tracing.breakdown.requests.parts import parts
+from tracing.breakdown.requests.waits import CALLER, waits
 from tracing.breakdown.review import SlowStep
+from tracing.breakdown.slow import busy
 from tracing.events.contention import STOPPED
 from tracing.kept import hangdump
 from tracing.kept.keeping import Keep
 from tracing.timeline import contention
 from tracing.timeline.index import Index
-from tracing.timeline.requests import NO_END
+from tracing.timeline.requests import NO_END, Flow
 
 UNKNOWN = "not known: no step of that time was slower than its peers"
 MOST_OF = 0.5  # of the time that was too long, from which one thing is its reason
@@ -36,9 +39,10 @@ def reason(folder: Path, keep: Keep) -> str:
 
 
 def likely(recorded: Findings, keep: Keep) -> str:
-    """What explains it, the surest first: the state at the event, a stopped process, a slow step, a long prompt, the
-    largest part of the request meanwhile."""
-    reasons = (_preempted, _raised, _stopped, _own_step, _slowest_step, _long_prompt, _largest_part, _slow_request)
+    """What explains it, the surest first: the state at the event, a stopped process, a slow client, a slow step, a long
+    prompt, a busy machine, the largest part of the request meanwhile."""
+    of_steps = (_own_step, _slowest_step, _long_prompt)
+    reasons = (_preempted, _raised, _stopped, _slow_client, *of_steps, _queued, _largest_part, _slow_request)
     return next((text for text in (each(recorded, keep) for each in reasons) if text), UNKNOWN)
 
 
@@ -74,6 +78,16 @@ def _stopped(recorded: Findings, keep: Keep) -> str:
     return ""
 
 
+def _slow_client(recorded: Findings, keep: Keep) -> str:
+    """The caller that did not ask for the next output for most of the time, whatever the engine did meanwhile."""
+    flow = _flow(recorded, keep)
+    if flow is None:
+        return ""
+    away = [wait for wait in waits(Index(recorded.timeline), flow) if wait.name == CALLER]
+    longest_ns = max((_within(keep, wait.start_ns, wait.end_ns) for wait in away), default=0)
+    return f"{CALLER}: {us(longest_ns)} of {us(keep.value_ns)}" if longest_ns > MOST_OF * keep.value_ns else ""
+
+
 def _own_step(recorded: Findings, keep: Keep) -> str:
     rows = recorded.review.slow_steps
     return next((row.reason for row in rows if (row.core_pid, row.step) == (keep.pid, keep.step)), "")
@@ -107,18 +121,35 @@ def _tokens(steps: pd.DataFrame) -> pd.Series:
     return steps["prefill_tokens"] + steps["decode_tokens"]
 
 
-def _largest_part(recorded: Findings, keep: Keep) -> str:
-    """The part that took most of the time of the request that fired, which may go on still."""
-    flow = next((flow for flow in recorded.flows if keep.request and keep.request in flow.names), None)
-    if flow is None or flow.state == "refused" or (flow.state == "cut" and flow.missing[-1:] != NO_END):
+def _queued(recorded: Findings, keep: Keep) -> str:
+    """A thread that served the request and stood in the kernel's run queue for most of the time."""
+    flow = _flow(recorded, keep)
+    if flow is None:
         return ""
-    begin_ns, end_ns = _window(keep)
+    samples = contention.read(recorded.timeline.folder).beyond_waits(recorded.timeline.spans)
+    begin, end = (np.array([moment]) for moment in _window(keep))
+    queued_ns = int(samples.queued(threads_of(Index(recorded.timeline), flow), begin, end)[0])
+    return busy(queued_ns) if queued_ns > MOST_OF * keep.value_ns else ""
+
+
+def _largest_part(recorded: Findings, keep: Keep) -> str:
+    """The part that took most of the time of the request that fired."""
+    flow = _flow(recorded, keep)
+    if flow is None:
+        return ""
     spent: dict[str, int] = {}
     for part in parts(Index(recorded.timeline), flow):
-        within_ns = min(part.end_ns, end_ns) - max(part.start_ns, begin_ns)
-        spent[part.name] = spent.get(part.name, 0) + max(within_ns, 0)
+        spent[part.name] = spent.get(part.name, 0) + _within(keep, part.start_ns, part.end_ns)
     name = max(spent, key=lambda each: spent[each])
     return f"{name}: {us(spent[name])} of {us(keep.value_ns)}" if spent[name] > MOST_OF * keep.value_ns else ""
+
+
+def _flow(recorded: Findings, keep: Keep) -> Flow | None:
+    """The request that fired, which may go on still; None where there is none, or its beginning was not seen."""
+    flow = next((flow for flow in recorded.flows if keep.request and keep.request in flow.names), None)
+    if flow is None or flow.state == "refused" or (flow.state == "cut" and flow.missing[-1:] != NO_END):
+        return None
+    return flow
 
 
 def _slow_request(recorded: Findings, keep: Keep) -> str:
@@ -129,6 +160,12 @@ def _slow_request(recorded: Findings, keep: Keep) -> str:
 def _window(keep: Keep) -> tuple[int, int]:
     """The time that was too long."""
     return keep.at_ns - keep.value_ns, keep.at_ns
+
+
+def _within(keep: Keep, start_ns: int, end_ns: int) -> int:
+    """How much of an interval lies in that time, in nanoseconds."""
+    begin, end = _window(keep)
+    return max(min(end_ns, end) - max(start_ns, begin), 0)
 
 
 def _cores(recorded: Findings, keep: Keep) -> set[int]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+
+import pytest
 
 from tests.tracing.stories import stream
 from tests.tracing.traces import TraceWriter
 from tracing.events.contention import COLUMNS, FILE
+from tracing.events.layout import CALLED, SUSPENDED, YIELDED
 from tracing.kept.keeping import Keep
 from tracing.kept.reason import UNKNOWN, reason
 
@@ -17,9 +21,9 @@ def keep(condition: str, at_ms: int, value_ms: int, pid: int = 2, request: str =
     return Keep(condition, 0.0, at_ms * MS, value_ms * MS, pid, request, step, 0)
 
 
-def steps(folder: Path, last_ms: int = 10, pid: int = 2, **last: int) -> TraceWriter:
+def steps(folder: Path, last_ms: int = 10, pid: int = 2, serves: Sequence[str] = ("core",), **last: int) -> TraceWriter:
     """Ten steps of 10 ms with 8 tokens each, begun every 20 ms; the last one is other."""
-    core = TraceWriter(folder, pid, ["core"])
+    core = TraceWriter(folder, pid, list(serves))
     for number in range(10):
         begin = number * 20 * MS
         counts = {"decode_requests": 8, "decode_tokens": 8} | (last if number == 9 else {})
@@ -29,8 +33,10 @@ def steps(folder: Path, last_ms: int = 10, pid: int = 2, **last: int) -> TraceWr
     return core
 
 
-def test_a_step_that_its_peers_explain(tmp_path: Path) -> None:
-    steps(tmp_path, 500).span("gc", 181 * MS, 600 * MS).close()
+@pytest.mark.parametrize("serves", [["core"], ["front end", "core", "worker"]])
+def test_a_step_that_its_peers_explain(tmp_path: Path, serves: list[str]) -> None:
+    """In an engine of one process too, whose collections have the role of its front end."""
+    steps(tmp_path, 500, serves=serves).span("gc", 181 * MS, 600 * MS).close()
     assert reason(tmp_path, keep("step > 100ms", 680, 500, step=9)) == "garbage collection: 419.00 ms"
 
 
@@ -63,6 +69,31 @@ def test_a_client_that_is_slow(tmp_path: Path) -> None:
     story = stream(tmp_path, [5000, *[7] * 200])
     taken = Keep("latency > 1us", 0.0, story.now, story.now - 1000, 10, "a", -1, 0)
     assert reason(tmp_path, taken).startswith("wait: caller: ")
+
+
+def test_a_client_that_is_away_while_outputs_come(tmp_path: Path) -> None:
+    """They wait for it, not for the event loop."""
+    engine = TraceWriter(tmp_path, 2, ["front end", "core"]).renamed("a-1", "a")
+    engine.span("async.generate", 0, 0, "a", value=CALLED).span("input.assign_id", 1 * MS, 2 * MS, "a-1")
+    engine.span("core.add_request", 2 * MS, 3 * MS, "a-1", value=5)
+    engine.span("async.generate", 3 * MS, 4 * MS, "a", value=SUSPENDED)
+    engine.span("scheduler.schedule", 4 * MS, 5 * MS, step=0).batch(0, {"a-1": 1}).counts(0, {"decode_requests": 1})
+    engine.span("async.generate", 10 * MS, 11 * MS, "a", value=YIELDED)
+    engine.span("output.deliver", 20 * MS, 21 * MS, "a-1")
+    engine.span("scheduler.free", 20 * MS, 21 * MS, "a-1", step=0, value=2, extra="FINISHED_STOPPED")
+    engine.span("async.generate", 600 * MS, 601 * MS, "a", value=YIELDED, extra=1).close()
+    slow = keep("itl > 400ms", 601, 590, request="a")
+    assert reason(tmp_path, slow) == "wait: caller: 589.00 ms of 590.00 ms"
+
+
+def test_a_front_end_that_gets_no_core(tmp_path: Path) -> None:
+    """Its engine's steps have nothing against them."""
+    story = stream(tmp_path, [7] * 14 + [5 * MS] + [7] * 100, steps=1)
+    rows = [(moment, "run queue", 10, 1, max(moment - MS, 0)) for moment in range(0, 8 * MS, MS)]
+    lines = [",".join(COLUMNS), *(",".join(map(str, row)) for row in rows)]
+    (tmp_path / FILE).write_text("\n".join(lines) + "\n")
+    late = Keep("ttft > 1ms", 0.0, story.now, story.now - 1000, 10, "a", -1, 0)
+    assert reason(tmp_path, late) == "the machine was busy: a thread of the engine stood in the run queue for 4.00 ms"
 
 
 def test_a_request_that_goes_on_after_it_was_slow(tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ from tracing.timeline.index import Index, Rows
 from tracing.timeline.requests import Flow, call_rows
 from tracing.timeline.requestspans import named, rendered
 
+CALLER = "wait: caller"
+
 
 class Wait(NamedTuple):
     """A wait and the rows of the two spans that bound it: the earlier one's time of leaving, the later one's start."""
@@ -53,12 +55,14 @@ def _front_end(index: Index, flow: Flow) -> Iterator[Wait]:
     calls = _within(index, call_rows(index, flow.external, flow.front_pid, flow.call), flow.front_pid, inside)
     for left, entered in itertools.pairwise(calls):
         if index.value[left] in (CALLED, YIELDED):
-            yield Wait("wait: caller", int(index.end[left]), int(index.start[entered]), int(left), int(entered))
+            yield Wait(CALLER, int(index.end[left]), int(index.start[entered]), int(left), int(entered))
     yield from _thread_pool(index, flow, inside)
     name = flow.parent or flow.request
     for put in index.rows(name, "output.deliver"):
-        later = calls[index.start[calls] >= index.end[put]]
-        if len(later):
+        before, later = calls[index.end[calls] <= index.end[put]], calls[index.start[calls] >= index.end[put]]
+        if (
+            len(later) and not (index.value[before[-1:]] == YIELDED).any()
+        ):  # else the caller is away, and has not asked for it
             yield from _between(index, "wait: event loop", np.array([put]), later)
 
 

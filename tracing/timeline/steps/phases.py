@@ -103,9 +103,8 @@ def divided(timeline: Timeline, steps: pd.DataFrame, cores: dict[int, int]) -> I
 
 def _shares(timeline: Timeline, steps: pd.DataFrame, cores: dict[int, int]) -> Iterator[Shares]:
     spans = timeline.spans
-    rows = spans[
-        spans["role"].isin(("core", "worker")) & ~spans["share"].isin(ENCLOSING) & (spans["stage"] != "wait: core")
-    ]
+    inside = spans["role"].isin(("core", "worker")) | (spans["site"] == "gc")  # which has the role of its process
+    rows = spans[inside & ~spans["share"].isin(ENCLOSING) & (spans["stage"] != "wait: core")]
     owner = rows["pid"].map(cores).fillna(-1).to_numpy(dtype=np.int64)
     pause = (rows["site"] == "gc").to_numpy()
     work = (rows["share"] == "work").to_numpy() & ~pause
