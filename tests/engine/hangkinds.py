@@ -60,7 +60,7 @@ KINDS = (
     Kind(fault.COMPILES, HangCause.COMPILES, "worker Worker_TP1", "compiles"),
     Kind(fault.KERNEL, HangCause.IO, "worker Worker_TP1", "is in the kernel"),
     Kind(fault.FILE, HangCause.IO, "worker Worker_TP1", "in the kernel's"),
-    Kind(fault.NETWORK, HangCause.IO, "worker Worker_TP1", "waits for disk or network"),
+    Kind(fault.NETWORK, HangCause.IO, "worker Worker_TP1", "waits for disk or network in ask_store"),
     Kind(fault.LOST_TO_WORKER, HangCause.LOST, "worker", "the call from core to worker is lost"),
     Kind(fault.LOST_TO_CORE, HangCause.LOST, "worker", "the answer from worker to core is lost"),
     Kind(fault.EVENT_LOOP, HangCause.EVENT_LOOP, "front end", "ask_another_server"),

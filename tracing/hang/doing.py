@@ -56,6 +56,7 @@ OTHER_THREAD = (waitingframes.QUEUE, waitingframes.FUTURE)
 OUTSIDE = (waitingframes.POLL, waitingframes.RECEIVE, waitingframes.CHILD)
 DEVICE_STATES = (waitingframes.GPU, waitingframes.LAUNCH)
 COLLECTIVE_STATES = (waitingframes.NCCL, waitingframes.COLLECTIVE)
+IO = (*frames.IO_FILES, *frames.IO_FOLDERS)
 NATIVE_CAUSES = {
     frames.DEVICE: (HangCause.DEVICE, "waits for the device"),
     frames.COLLECTIVE: (HangCause.COLLECTIVE, "is in a collective"),
@@ -97,8 +98,9 @@ def _known(stack: Stack) -> Doing | None:
         return Doing(HangCause.DEVICE, None, stack[-1], "waits for the device")
     if kv := frames.kv_connector(stack):
         return Doing(HangCause.REMOTE_KV, None, kv, "waits for KV of another engine or store")
-    if io := frames.innermost_of(stack, (), (*frames.IO_FILES, *frames.IO_FOLDERS)):
-        return Doing(HangCause.IO, None, io, "waits for disk or network")
+    if io := frames.innermost_of(stack, (), IO):
+        caller = next((each for each in reversed(stack) if not frames.is_one_of(each, (), IO)), io)
+        return Doing(HangCause.IO, None, io, f"waits for disk or network in {caller.name}")
     return None
 
 

@@ -28,6 +28,12 @@ def test_an_idle_thread_below_python_fits_two_causes() -> None:
     assert all("--native" in answer.apart for answer in answers)
 
 
+def test_who_reads_from_the_network_is_named() -> None:
+    reads = ("readinto (socket.py:718)", "begin (http/client.py:332)", "ask_store (mine.py:4)")
+    answer = first(situation(FRONT, WAITING_CORE, worker(20, "Worker_TP0", *reads, state="idle")))
+    assert (answer.cause, answer.text) == (HangCause.IO, "waits for disk or network in ask_store")
+
+
 @pytest.mark.parametrize(
     ("waits_in", "causes"),
     [
