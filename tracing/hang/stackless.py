@@ -51,6 +51,9 @@ def by_log(situation: Situation) -> Explanation:
     for kind, cause in causes.items():
         if notice := kinds.get(kind):
             return Explanation.single(cause, notice.title or "a worker", f"says: {notice.text}", apart=LOOK_INSIDE)
+    if notice := kinds.get(enginelog.DEAD_WORKER):
+        text = f"has ended ({notice.text}): its own last lines stand above, or the system's log has who killed it"
+        return Explanation.single(HangCause.ENDED, "a worker", text)
     if notice := kinds.get(enginelog.RPC):
         return _unanswered(notice, BEFORE_IT_ENDS)
     if notice := kinds.get(enginelog.QUEUE):

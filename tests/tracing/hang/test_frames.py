@@ -45,6 +45,7 @@ def test_every_folder_of_vllm_is_there(folder: str) -> None:
     [
         ("distributed/device_communicators/shm_broadcast.py", "No available shared memory broadcast block found "),
         ("v1/executor/multiproc_executor.py", "RPC call to {method} timed out."),
+        ("v1/executor/multiproc_executor.py", "Worker proc %s died unexpectedly (exit code: %s), "),
         ("v1/engine/utils.py", "Waiting for %d local, %d remote core engine proc(s) to start."),
         ("v1/engine/exceptions.py", "EngineCore encountered an issue"),
         ("v1/metrics/loggers.py", "Avg generation throughput: %.1f tokens/s"),
@@ -62,6 +63,7 @@ def test_each_kind_of_line_is_known() -> None:
         enginelog.START: "Waiting for 1 local, 0 remote core engine proc(s) to start.",
         enginelog.COLLECTIVE: "[Rank 1] Watchdog caught collective operation timeout: W(SeqNum=2, OpType=GATHER, N",
         enginelog.REMOTE_KV: "pulling kv_caches for ['a'] failed: Timeout waiting for P side ready.",
+        enginelog.DEAD_WORKER: "Worker proc VllmWorker-1 died unexpectedly (exit code: -9), shutting down executor.",
         enginelog.DEAD: "EngineDeadError: EngineCore encountered an issue. See",
     }
     for kind, line in lines.items():

@@ -37,6 +37,13 @@ def test_without_stacks_proc_tells_what_it_can() -> None:
 NO_BLOCK = "No available shared memory broadcast block found in 60 seconds"
 
 
+def test_a_log_tells_of_a_worker_that_was_killed() -> None:
+    died = "(EngineCore pid=7) Worker proc VllmWorker-1 died unexpectedly (exit code: -9), shutting down executor."
+    answer = first(situation(f"{died}\n(APIServer pid=1) EngineCore encountered an issue."))
+    assert (answer.cause, answer.process) == (HangCause.ENDED, "a worker")
+    assert answer.text.startswith("has ended (Worker proc VllmWorker-1 died unexpectedly (exit code: -9)): ")
+
+
 @pytest.mark.parametrize(
     ("line", "process", "link", "apart"),
     [

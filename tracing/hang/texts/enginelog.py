@@ -26,7 +26,8 @@ class LoggedProgress:
     tok_s: tuple[float, ...]
 
 
-QUEUE, RPC, START, COLLECTIVE, REMOTE_KV, DEAD = "queue", "rpc", "start", "collective", "remote KV", "dead"
+QUEUE, RPC, START, COLLECTIVE, REMOTE_KV = "queue", "rpc", "start", "collective", "remote KV"
+DEAD, DEAD_WORKER = "dead", "dead worker"
 WATCHDOG = "Watchdog caught collective operation timeout"
 # A piece of a line, and what it tells. The pieces of vLLM are looked for in its source by a test.
 LINES: tuple[tuple[re.Pattern[str], str], ...] = (
@@ -35,6 +36,7 @@ LINES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"Waiting for (?:\d+ local, \d+ remote|\d+) core engine proc\(s\) to start"), START),
     (re.compile(rf"\[Rank \d+\].*{WATCHDOG}: \w+\(SeqNum=\d+, OpType=\w+(?:.* ran for \d+ milliseconds)?"), COLLECTIVE),
     (re.compile(r"Timeout waiting for P side ready"), REMOTE_KV),
+    (re.compile(r"Worker proc \S+ died unexpectedly(?: \(exit code: -?\d+\))?"), DEAD_WORKER),
     (re.compile(r"EngineCore encountered an issue|Engine core proc \S+ died unexpectedly"), DEAD),
 )
 STATISTICS = re.compile(
