@@ -20,7 +20,7 @@ from probes.devices.device import Activity, Device, DeviceReading
 from probes.devices.sampling import SampledDevice
 from probes.errors import EnginescopeError
 from probes.metrics.exposition import Window, parse
-from probes.processes.enginegroup import Member
+from probes.processes.enginegroup import LaunchOptions, Member
 from tests.shells import until
 from tests.tracing.traces import TraceWriter
 from tracing.events import layout
@@ -140,6 +140,19 @@ def test_a_process_of_no_engine_is_refused() -> None:
         with pytest.raises(EnginescopeError, match=f"no vLLM in process {child.pid}"):
             look.group_at(str(child.pid))
         child.kill()
+
+
+def test_a_server_is_found_by_its_command_line_where_its_socket_is_not_to_be_seen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    own = [[Member(pid, "front end", "python"), Member(pid + 1, "core", "EngineCore")] for pid in (7, 17)]
+    ports = {7: 8000, 17: 8001}
+    monkeypatch.setattr(look, "listener", lambda port: None)
+    monkeypatch.setattr(look, "groups", lambda: own)
+    monkeypatch.setattr(look, "launch_options", lambda group: LaunchOptions(None, None, ports[group[0].pid]))
+    assert look.group_at("127.0.0.1:8001")[0] == own[1]
+    with pytest.raises(EnginescopeError, match="nobody that can be seen listens on port 8002"):
+        look.group_at("127.0.0.1:8002")
 
 
 @pytest.mark.parametrize(("pid", "busy"), [(7, {0: 40.0}), (9, {0: 40.0, 1: 100.0})])

@@ -12,7 +12,7 @@ from probes.devices.sampling import DeviceSampler
 from probes.errors import EnginescopeError
 from probes.metrics.endpoint import Endpoint, endpoint
 from probes.metrics.exposition import Snapshot, Window
-from probes.processes.enginegroup import HELPER, Member, group_of, holds_engine, launch_options, listener
+from probes.processes.enginegroup import HELPER, Member, group_of, groups, holds_engine, launch_options, listener
 from tracing.hang.chain import explain
 from tracing.hang.doing import HangCause
 from tracing.hang.dump import ProcessDump
@@ -63,9 +63,11 @@ def group_at(target: str) -> tuple[list[Member], Endpoint | None]:
     if not at.is_local:
         raise EnginescopeError(f"{at.host} is another machine: run this there, or give it dumps of its processes")
     pid = listener(at.port)
-    if pid is None:
+    # Who listens is seen only with the right to trace; what a server was started with, by everybody.
+    group = group_of(pid) if pid else next((each for each in groups() if launch_options(each).port == at.port), None)
+    if group is None:
         raise EnginescopeError(f"nobody that can be seen listens on port {at.port}; name a process id of the engine")
-    return group_of(pid), at
+    return group, at
 
 
 def explained(group: Sequence[Member], at: Endpoint | None, seconds: float) -> tuple[Situation, Explanation]:
