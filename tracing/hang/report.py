@@ -14,7 +14,7 @@ from tracing.hang import frames
 from tracing.hang.doing import HangCause, doing
 from tracing.hang.dump import ThreadStack
 from tracing.hang.explanation import Explanation, HangAnswer
-from tracing.hang.situation import IN_KERNEL, RUNNING, STOPPED, TRACED, ZOMBIE, MemberProcess, Situation
+from tracing.hang.situation import IN_KERNEL, RUNNING, STOPPED, TRACED, ZOMBIE, LastSpan, MemberProcess, Situation
 from tracing.pyspy import waitingframes
 from tracing.pyspy.attribution import site_of, stage_of
 
@@ -117,15 +117,18 @@ def _with_frame(values: dict[str, Any], frame: frames.Frame | None) -> dict[str,
 def html(situation: Situation, explanation: Explanation) -> str:
     """The page: the answer, the chain, what else was seen, and every process's stacks."""
     chain = [[link.waiter, link.awaited, link.what, str(link.frame or "")] for link in explanation.chain]
-    spans = [[span.role, span.thread, span.site, span.step, f"{span.age_s:.1f}"] for span in situation.spans]
+    spans = [
+        [span.role, span.pid, span.thread, span.site, span.step if span.step >= 0 else "", f"{span.age_s:.1f}"]
+        for span in _last_of_threads(situation)
+    ]
     sections = [
         PageSection("Who waits for whom", "", table(["who", "waits for", "what", "frame"], chain, text=(0, 1, 2, 3))),
         *(
             [
                 PageSection(
                     "Last spans",
-                    "By the recorder.",
-                    table(["role", "thread", "site", "step", "s ago"], spans, text=(0, 2)),
+                    "What each thread has ended last, by the recorder.",
+                    table(["role", "process", "thread", "site", "step", "s ago"], spans, text=(0, 3)),
                 )
             ]
             if spans
@@ -136,6 +139,13 @@ def html(situation: Situation, explanation: Explanation) -> str:
     others = [f"or {_line(answer)}" for answer in explanation.answers[1:]]
     about = "; ".join([*others, *_apart(explanation.answers), *explanation.notes, *facts(situation)])
     return page(first_line(explanation), sections, about=about)
+
+
+def _last_of_threads(situation: Situation) -> list[LastSpan]:
+    """The last span of each thread, in the order of the processes."""
+    newest = sorted(situation.spans, key=lambda span: span.age_s)
+    last = {(span.pid, span.thread): span for span in reversed(newest)}
+    return [span for process in situation.processes for span in last.values() if span.pid == process.pid]
 
 
 def _section(process: MemberProcess) -> PageSection:

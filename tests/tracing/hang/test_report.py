@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -45,6 +46,22 @@ def test_the_last_span_of_each_process_is_told() -> None:
     assert list(facts(replace(ENGINE, spans=spans))) == [
         "core EngineCore (10): last recorded core.input, 4.0 s ago",
         "worker Worker_TP0 (20): last recorded worker.execute of step 7, 5.2 s ago",
+    ]
+
+
+def test_the_page_has_the_last_span_of_each_thread() -> None:
+    spans = (
+        LastSpan(20, 20, "worker.execute", "worker", 7, 5.25),
+        LastSpan(20, 20, "queue.get", "worker", 6, 5.5),
+        LastSpan(20, 21, "worker.hand_over", "worker", 6, 5.4),
+        LastSpan(1, 1, "client.receive", "front end", -1, 5.0),
+    )
+    page = html(replace(ENGINE, spans=spans), explain(ENGINE))
+    rows = re.findall(r"<tr><td.*?</tr>", page)[-3:]
+    assert [re.findall(r">([^<>]*)</td>", row) for row in rows] == [
+        ["front end", "1", "1", "client.receive", "", "5.0"],
+        ["worker", "20", "20", "worker.execute", "7", "5.2"],
+        ["worker", "20", "21", "worker.hand_over", "6", "5.4"],
     ]
 
 
