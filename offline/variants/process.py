@@ -15,7 +15,7 @@ from offline.load.records import FINISHED, ServedRequest
 from offline.load.schedule import read_schedule
 from offline.variants.ratework import RateName, RateWork
 from offline.variants.serving import Serving
-from probes.client.loops import quick_loop
+from probes.client.loops import freeze_heap, quick_loop
 from probes.jsonform import encoded
 from probes.processes.dialogue import Message, answer_commands
 from probes.processes.engine import EngineProcess
@@ -96,6 +96,7 @@ async def rate(serving: Serving, command: Message) -> Message:
     name = RateName(command["variant"], command["start"], schedule.head.rate_req_s)
     reset = await empty(serving)
     serving.steps()
+    freeze_heap()
     with (folder / "requests.jsonl").open("ab") as requests, (folder / "steps.jsonl").open("ab") as steps:
 
         def write(request: ServedRequest) -> None:  # while others run, on the loop that stamps their tokens

@@ -7,13 +7,13 @@ adds. Lateness is when a request was sent less when it was due, and is kept with
 from __future__ import annotations
 
 import contextlib
-import gc
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from offline.load.schedule import Schedule, read_schedule
+from probes.client.loops import freeze_heap
 from probes.errors import EnginescopeError
 from probes.processes.dialogue import Message, answer_commands
 from probes.processes.engine import EngineProcess
@@ -95,8 +95,7 @@ def send_schedule(schedule: Schedule, path: str) -> Message:
 def answer(command: Message) -> Message:
     """Send the schedule that a command names."""
     schedule = read_schedule(Path(command["schedule"]))
-    gc.collect()
-    gc.freeze()  # a collection would make a request late
+    freeze_heap()
     try:
         return send_schedule(schedule, command["socket"])
     except (BrokenPipeError, ConnectionResetError):  # the variant died, and says so itself

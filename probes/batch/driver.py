@@ -16,7 +16,7 @@ from probes.batch.progress import Progress
 from probes.batch.record import Record
 from probes.batch.request import count
 from probes.batch.sending import Settings, run
-from probes.client.loops import quick_loop
+from probes.client.loops import freeze_heap, quick_loop
 from probes.errors import INCOMPLETE, INTERRUPTED, usage_error
 from probes.prompts.files import Prompt, read
 
@@ -96,5 +96,6 @@ def drive(
         work.result()
         return True
 
+    freeze_heap()
     with asyncio.Runner(loop_factory=quick_loop()) as runner:
         return runner.run(guarded())

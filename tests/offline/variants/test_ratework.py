@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from contextlib import suppress
 from itertools import pairwise
@@ -11,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from offline.load.records import MeasuredRate, ServedRequest
-from offline.load.schedule import Schedule, ScheduleHead
+from offline.load.schedule import Schedule, ScheduleHead, write_schedule
+from offline.variants.process import rate
 from offline.variants.ratework import RateName, RateWork
 from offline.variants.sender import send_schedule
-from offline.variants.serving import ScheduledRequest
+from offline.variants.serving import Ending, Receive, ScheduledRequest
 from tests.offline.load.fakeserving import FakeServing
 
 
@@ -95,3 +97,22 @@ def test_a_full_disk_ends_the_rate(tmp_path: Path) -> None:
 
     with pytest.raises(OSError, match="No space left"):
         asyncio.run(work())
+
+
+def test_what_is_in_memory_before_a_rate_is_not_collected_in_it(tmp_path: Path) -> None:
+    plan, place = schedule(None, [1]), str(tmp_path / "socket")
+    write_schedule(tmp_path / "plan.jsonl", plan)
+    frozen: list[int] = []
+
+    class Serving(FakeServing):
+        async def submit(self, request: ScheduledRequest, receive: Receive) -> Ending:
+            frozen.append(gc.get_freeze_count())
+            return Ending("length", 0)
+
+    command = {"folder": str(tmp_path), "schedule": str(tmp_path / "plan.jsonl"), "socket": place}
+    threading.Thread(target=send, args=(plan, place), daemon=True).start()
+    try:
+        asyncio.run(rate(Serving({}), {"variant": "v", "start": 1, "drain_s": 5.0, **command}))
+    finally:
+        gc.unfreeze()
+    assert frozen[0] > 10_000
