@@ -1,4 +1,4 @@
-"""What a faster stage would buy: an engine of its own, one stage of it delayed at a time, and what becomes of its steps.
+"""What a faster stage would buy: one stage of an engine of its own is delayed at a time, and its steps are watched.
 
 A share of time does not tell that: a stage may be hidden behind another process or a device. Delays come in short
 blocks in random order, each between blocks without, while a fixed number of streams decodes.

@@ -20,6 +20,7 @@ from tracing.whatif.steps import DELAY, EngineSteps, RecordedEngine
 SETTLING = 3  # steps
 BEHIND = 2.0  # usual lags, above which a front end has not caught up
 FEWEST = 6  # steps that a block needs
+LONGEST = 2.0  # upper quartiles of a block's steps
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,9 @@ class BlockSteps:
 
     @property
     def period_ns(self) -> float:
-        """The wall time of a step, on the mean."""
-        return float((self.windows[1] - self.windows[0]).sum()) / self.count
+        """The wall time of a step, on the mean; one that was held up counts as no longer than `LONGEST`."""
+        lengths_ns = self.windows[1] - self.windows[0]
+        return float(np.minimum(lengths_ns, LONGEST * np.quantile(lengths_ns, 0.75)).mean())
 
 
 def cut(block: Block, steps: EngineSteps, usual_lag_ns: float) -> BlockSteps:
@@ -86,8 +88,7 @@ def pair(around: tuple[BlockSteps, BlockSteps], during: BlockSteps, code: int, e
 def pairs(blocks: Sequence[Block], engine: RecordedEngine, streams: int) -> dict[Treatment, list[Pair]]:
     """The pairs of each treatment, out of blocks with a delay that stand between blocks without."""
     steps = engine.steps(streams)
-    untreated = [block for block in blocks if block.treatment is None]
-    usual_lag_ns = usual_lag(steps, untreated)
+    usual_lag_ns = usual_lag(steps, blocks)
     cuts = [cut(block, steps, usual_lag_ns) for block in blocks]
     found: dict[Treatment, list[Pair]] = {block.treatment: [] for block in blocks if block.treatment}
     for place, block in enumerate(blocks):
@@ -98,9 +99,18 @@ def pairs(blocks: Sequence[Block], engine: RecordedEngine, streams: int) -> dict
     return found
 
 
-def usual_lag(steps: EngineSteps, untreated: Sequence[Block]) -> float:
-    """The median lag of steps without a delay."""
+def without_delay(blocks: Sequence[Block], steps: EngineSteps) -> BlockSteps:
+    """The steps of all blocks without a delay."""
+    usual_lag_ns = usual_lag(steps, blocks)
+    cuts = [cut(block, steps, usual_lag_ns).windows for block in blocks if block.treatment is None]
+    begins, ends = zip(*cuts, strict=True)
+    return BlockSteps((np.concatenate(begins), np.concatenate(ends)))
+
+
+def usual_lag(steps: EngineSteps, blocks: Sequence[Block]) -> float:
+    """The median lag of steps without a delay, in ns; 0 where there is none."""
     inside = np.zeros(len(steps.number), dtype=bool)
-    for block in untreated:
-        inside |= (steps.scheduled_ns >= block.begin_ns) & (steps.delivered_ns <= block.end_ns)
+    for block in blocks:
+        if block.treatment is None:
+            inside |= (steps.scheduled_ns >= block.begin_ns) & (steps.delivered_ns <= block.end_ns)
     return float(np.median(steps.lag_ns[inside])) if inside.any() else 0.0

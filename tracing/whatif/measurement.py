@@ -14,7 +14,7 @@ from tracing.attach.ring import Ring, new_rings
 from tracing.attach.switch import turned_on
 from tracing.events.delays import FILE
 from tracing.whatif.answer import Answer, StageAnswer
-from tracing.whatif.blocks import Block, Treatment, cut, pairs, usual_lag
+from tracing.whatif.blocks import Block, Treatment, pairs, without_delay
 from tracing.whatif.delayfile import DelayFile
 from tracing.whatif.plan import MeasurementPlan, plan
 from tracing.whatif.slopes import sized_slope, stage_slope
@@ -95,8 +95,7 @@ class Measurement:
             self.records.add(pid, ring.take())
 
     def _step_ns(self, block: Block) -> float:
-        steps = RecordedEngine(self.records.whole()).steps(self.streams)
-        look = cut(block, steps, usual_lag(steps, [block]))
+        look = without_delay([block], RecordedEngine(self.records.whole()).steps(self.streams))
         if not look.count:
             raise EnginescopeError(f"no step decoded {self.streams} streams alone within {LOOK_S:.0f} s")
         return look.period_ns
@@ -112,22 +111,17 @@ class Measurement:
 
     def _answer(self, done: MeasurementPlan, calls: dict[str, float]) -> Answer:
         engine = RecordedEngine(self.records.whole())
-        steps = engine.steps(self.streams)
-        found = pairs(self.blocks, engine, self.streams)
-        untreated = [block for block in self.blocks if block.treatment is None]
-        looks = [cut(block, steps, usual_lag(steps, untreated)) for block in untreated]
-        windows = (
-            np.concatenate([look.windows[0] for look in looks]),
-            np.concatenate([look.windows[1] for look in looks]),
-        )
-        count = len(windows[0])
+        usual = without_delay(self.blocks, engine.steps(self.streams))
+        sized = {
+            treatment: sized_slope(each, len(done.treatments))
+            for treatment, each in pairs(self.blocks, engine, self.streams).items()
+            if each
+        }
         answers = []
         for stage in self.stages:
-            sized = [sized_slope(each, len(done.treatments)) for treatment, each in found.items()
-                     if treatment.stage == stage and each]  # fmt: skip
-            if not sized:
+            own = [slope for treatment, slope in sized.items() if treatment.stage == stage]
+            if not own:
                 raise EnginescopeError(f"no block of {stage.name} was steady: give it more time (--budget)")
-            time_ns = max(engine.inside(stage.code, windows), default=0) / count
-            answers.append(StageAnswer(stage.name, time_ns, calls[stage.name], stage_slope(sized)))
-        step_ns = float((windows[1] - windows[0]).sum()) / count
-        return Answer(step_ns, self.streams, tuple(answers))
+            time_ns = max(engine.inside(stage.code, usual.windows), default=0) / usual.count
+            answers.append(StageAnswer(stage.name, time_ns, calls[stage.name], stage_slope(own)))
+        return Answer(usual.period_ns, self.streams, tuple(answers))

@@ -15,8 +15,8 @@ from tracing.whatif.slopes import SizedSlope
 SCHEMA = 1
 COLUMNS = ["stage", "time a step", "calls", "slope", "hidden up to", "without it, at most"]
 READING = (
-    "slope: how much of a delay a step grows by; 1: each microsecond counts, 0: it is hidden. Where hiding ends a stage "
-    "has two slopes, and a delay tells only the slower side."
+    "slope: how much of a delay a step grows by; 1: each microsecond counts, 0: it is hidden. Where hiding ends a "
+    "stage has two slopes, and a delay tells only the slower side."
 )
 
 

@@ -1,0 +1,55 @@
+"""The plan of a measurement: sizes, what fits into a time, and the order of the turns."""
+
+from __future__ import annotations
+
+import pytest
+
+from probes.errors import EnginescopeError
+from tracing.whatif.plan import plan, sizes
+from tracing.whatif.slopes import least_pairs
+from tracing.whatif.stages import DEFAULT, STAGES, nested, stages_named
+
+MS = 1_000_000
+SIX = [STAGES[name] for name in DEFAULT]
+
+
+def test_delays_are_shares_of_a_step_and_no_shorter_than_200_us() -> None:
+    assert sizes(10 * MS) == [500_000, 1 * MS, 2 * MS, 4 * MS, 8 * MS]
+    assert sizes(3 * MS) == [200_000, 300_000, 600_000, 1_200_000, 2_400_000]
+    assert sizes(0.2 * MS) == [200_000]
+
+
+def test_every_delay_has_its_turn_once_in_a_round_in_another_order() -> None:
+    made = plan(SIX[:2], 3 * MS, 60)
+    turns, count = list(made.turns(seed=1)), len(made.treatments)
+    rounds = [turns[place : place + count] for place in range(0, len(turns), count)]
+    assert len(rounds) == made.rounds and all(set(each) == set(made.treatments) for each in rounds)
+    assert rounds[0] != rounds[1] and turns == list(made.turns(seed=1)) != list(made.turns(seed=2))
+
+
+@pytest.mark.parametrize("budget_s", [20, 60, 150, 600])
+def test_a_plan_keeps_to_its_time_and_has_the_pairs_that_intervals_need(budget_s: float) -> None:
+    made = plan(SIX, 3 * MS, budget_s)
+    assert made.rounds * len(made.treatments) * 2 * made.block_s <= budget_s
+    assert len(made.sizes_ns) == 1 or made.rounds >= least_pairs(len(made.treatments))
+
+
+def test_with_less_time_the_smallest_delays_are_left_out() -> None:
+    kept = {budget_s: len(plan(SIX, 3 * MS, budget_s).sizes_ns) for budget_s in (20, 150, 600)}
+    assert kept == {20: 1, 150: 4, 600: 5}
+    assert plan(SIX, 3 * MS, 150).left_out_ns == (200_000,)
+
+
+def test_a_stage_is_named_with_spaces_dashes_or_underscores() -> None:
+    names = "process outputs,process-outputs, schedule,process_outputs"
+    assert [stage.name for stage in stages_named(names)] == ["process outputs", "schedule"]
+
+
+def test_a_stage_that_cannot_be_delayed_is_refused() -> None:
+    with pytest.raises(EnginescopeError, match="no stage 'tokenize' can be delayed; there are schedule, "):
+        stages_named("schedule,tokenize")
+
+
+def test_a_stage_that_holds_another_is_said_to() -> None:
+    assert nested(stages_named("execute,forward")) == ["execute holds forward: what they buy does not add up"]
+    assert nested(SIX) == []
