@@ -126,7 +126,7 @@ def _two_way(logs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def observed(logs: np.ndarray) -> np.ndarray:
     """Where there is a trial, shape (starts, rounds)."""
-    finite: np.ndarray = np.isfinite(logs).reshape(-1, *logs.shape[-2:]).all(axis=0)
+    finite: np.ndarray = np.isfinite(logs).all(axis=tuple(range(logs.ndim - 2)))  # also of no start at all
     return finite
 
 

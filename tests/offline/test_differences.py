@@ -109,6 +109,13 @@ def test_a_difference_inside_starts_leaves_the_starts_out() -> None:
     assert ratio == pytest.approx(2.0, rel=0.01) and error < 0.01
 
 
+def test_cells_that_share_no_round_of_a_start_are_not_compared() -> None:
+    """A run that was killed between two cells of a round, and continued with a new start, over and over."""
+    logs = np.array([[[0.0, math.nan], [math.nan, 1.0]]] * 4)
+    measured = replace(two_arms([[1.0]] * 4), logs=logs, cells=({"batch_size": 1}, {"batch_size": 4}))
+    assert within(measured, 0.05) is None
+
+
 def test_main_effects_come_first_and_warm_cells_are_apart() -> None:
     whole = simulate(Setting(0.01, 0.01), 1, 1)
     estimates = estimate(replace(whole, logs=whole.logs[0]))
