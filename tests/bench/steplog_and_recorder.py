@@ -32,7 +32,7 @@ from tracing.shapes.shape import shape_named
 from tracing.sites.engine import ALL_SITES
 from tracing.timeline import Timeline
 
-TOKENS = 256  # of each request
+TOKENS = 128  # of each request
 SITES = ("scheduler.schedule", "scheduler.update")
 COUNTS = STEP_FIELDS[3:]
 TIMES = "times.txt"  # a line a call: what the four stop-watches read, the innermost first
