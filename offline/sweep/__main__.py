@@ -22,8 +22,9 @@ SPEC_FLAGS = (
 BATCH_HELP = "requests submitted at once (default 1,4,8,16, and all else such that it takes ten minutes)"
 TEMPERATURE_HELP = "of sampling (default 0, greedy); random numbers come from the engine's seed, --engine seed=N (0)"
 VLLM_HELP = "an axis: versions, folders with a vllm package, Pythons of environments, `installed` for this one"
+BISECT_HELP = "since which version between these is it slower? --vllm lists those between (default: the index's)"
 UNTIL_HELP = "add starts and rounds until the widest main effect on output tok/s is known within ± this"
-BUDGET_HELP = "or until this time is used (default 10m with --until); the planned trials are run in any case"
+BUDGET_HELP = "or until this is used (default 10m with --until, 2h with --bisect); what is planned is run in any case"
 TRACE_HELP = "one more trial of each cell in each start, untimed, under the recorder: where the cell's time goes"
 FORCE_HELP = "resume although machine, vLLM or model differ; the run is marked"
 ALL_HELP = "print all rows and, where the terminal is wide, all figures (default: at most 100 columns)"
@@ -37,6 +38,7 @@ EPILOG = """examples:
   python -m offline.sweep --vllm 0.31.0,0.32.0                which is faster? (each built once, 3.5 GB in the cache)
   python -m offline.sweep --python old/.venv/bin/python,new/.venv/bin/python
   python -m offline.sweep --vllm installed,../vllm            has this checkout become slower?
+  python -m offline.sweep --bisect 0.29.0 0.32.0 --budget 2h  since which version? (a sweep of two of them a step)
   python -m offline.sweep --model ORG/7B,ORG/14B --cards 1,2  two models, each on its cards
   python -m offline.sweep --resume                            continue the last unfinished run
 
@@ -92,6 +94,7 @@ def add_run(run: argparse._ActionsContainer) -> None:
     run.add_argument("--starts", type=int, metavar="N", help="engine starts of each arm (default 2)")
     run.add_argument("--until", type=share, metavar="3%", help=UNTIL_HELP)
     run.add_argument("--budget", type=duration, metavar="10m", help=BUDGET_HELP)
+    run.add_argument("--bisect", nargs=2, metavar=("GOOD", "BAD"), help=BISECT_HELP)
     run.add_argument("--trace", action="store_true", help=TRACE_HELP)
     run.add_argument("--seed", type=int, metavar="N", help="prompts and orders are drawn from it (default 0)")
     run.add_argument("--time-limit", type=float, default=600.0, metavar="S", help=LIMIT_HELP)
@@ -135,6 +138,10 @@ def main() -> int:
     """The command."""
     args = command_parser().parse_args()
     with terminable():
+        if hasattr(args, "bisect"):
+            from offline.sweep.bisection import bisect
+
+            return bisect(args, spec_values(args))
         from offline.sweep.preparation import new_run, resumed_run
 
         values, prepare = spec_values(args), new_run if args.resume is None else resumed_run
