@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -20,13 +21,14 @@ from tracing.record.summary import summary
 from tracing.record.watched import missing
 
 MOVE_PERIOD_S = 0.2
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def record(
     engine: StandingEngine, folder: Path, seconds: float, partial: bool, profile: LiveProfile | None = None
 ) -> int:
     """Record for some seconds, until a profile beside it has all its steps, or until Ctrl-C; the exit code."""
-    with traced(engine, folder) as problems:
+    with _disk_of(folder), traced(engine, folder) as problems:
         with sampled_contention(folder):
             problems += _recorded(engine, folder, seconds, profile)
         problems += missing(folder, [engine.standing.title])
@@ -59,7 +61,7 @@ def _move_until(moved: Moved, moment_ns: int, enough: Callable[[], bool]) -> Non
 
 def dump(engine: StandingEngine, folder: Path, partial: bool) -> int:
     """Write what the rings hold now, of living and of dead processes; the exit code."""
-    with traced(engine, folder) as problems:
+    with _disk_of(folder), traced(engine, folder) as problems:
         problems += Moved(engine.folder, folder).close()
         problems += missing(folder, [engine.standing.title])
     return _ended(folder, problems, partial)
@@ -75,6 +77,18 @@ def traced(engine: StandingEngine, folder: Path, measures_cost: bool = True) -> 
         discard(folder)
         raise EnginescopeError(f"{engine.folder} holds nothing of any process: did they all end?")
     trace.end(folder, begun, 0, problems, measures_cost)
+
+
+@contextmanager
+def _disk_of(folder: Path) -> Iterator[None]:
+    """Where the disk is full, leave nothing on it: the engine may need it too."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        discard(folder)
+        raise EnginescopeError(f"cannot write {folder}: {error.strerror}; name another with --out") from None
 
 
 def _ended(folder: Path, problems: list[str], partial: bool) -> int:

@@ -39,7 +39,7 @@ class TraceFiles:
         records = self.ring.take(until, at_end)
         if self.since_ns and not self.count:
             records = records[_first_since(records, self.since_ns) :]
-        records.tofile(self._file)
+        self._file.write(records.tobytes())  # `tofile` says nothing of a full disk
         self.count += len(records)
         spans = (records["kind"] == SPAN) | (records["kind"] == RAISED)
         self.named.update(np.unique(records["request"][spans]).tolist())

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from enginescope_plugin import TRACE
 from tracing.events import standing
 from tracing.events.standing import Standing
 
@@ -58,7 +59,8 @@ class CountingProcess:
 
     def __init__(self, folder: Path, seed: int, pause_s: float) -> None:
         command = [sys.executable, "-c", PROGRAM, str(folder), str(seed), str(pause_s)]
-        self._child = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        environ = os.environ | {TRACE: str(folder)}  # by which others find the folder
+        self._child = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=subprocess.PIPE, text=True)
         assert self._child.stdout is not None
         self._output = self._child.stdout
         assert self._output.readline() == "ready\n"
