@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from tracing.timeline.contention import main_roles
+from tracing.timeline.intervals import expanded
 from tracing.timeline.nesting import Cut, cut_at_waits, outermost, own_of_loops
 from tracing.timeline.spans import Timeline
 from tracing.timeline.steps.workers import core_of
@@ -33,9 +34,13 @@ class Index:
         self.extra: Rows = spans["extra"].to_numpy(dtype=np.int64)
         self.raised = spans["raised"].to_numpy(dtype=bool)
         self.stage = spans["stage"].astype(str).to_numpy()
+        self.stage_number: Rows = spans["stage"].cat.codes.to_numpy(dtype=np.int64)
+        self.stages = [str(stage) for stage in spans["stage"].cat.categories]
         self.role = spans["role"].astype(str).to_numpy()
         self.share = spans["share"].astype(str).to_numpy()
         self._site, self._sites = _grouped(spans["site"])
+        self._site_number: Rows = spans["site"].cat.codes.to_numpy(dtype=np.int64)
+        self._site_names = spans["site"].cat.categories
         self._request, self._requests = _grouped(spans["request"])
 
     def at(self, *sites: str) -> Rows:
@@ -53,6 +58,10 @@ class Index:
 
     def site(self, rows: Rows) -> npt.NDArray[np.str_]:
         return self._site[rows]
+
+    def is_at(self, rows: Rows, *sites: str) -> npt.NDArray[np.bool_]:
+        """Which of some rows are of some sites."""
+        return np.isin(self._site_number[rows], self._site_names.get_indexer(list(sites)))
 
     def first_start(self, request: str, *sites: str) -> int:
         """When a request was first seen at some sites; 0 where it was not."""
@@ -104,9 +113,20 @@ class Index:
 
     def keys_of(self, core_pid: int, steps: Rows, front_pid: int) -> Rows:
         """The keys of the messages that some steps sent to a front end."""
-        steps_of_keys, keys = self._messages.get(core_pid, (NONE, NONE))
-        keys = keys[np.isin(steps_of_keys, steps)]
-        return keys[np.array([self._receivers.get(key, front_pid) == front_pid for key in keys.tolist()], dtype=bool)]
+        steps_of_keys, keys = self.messages(core_pid, front_pid)
+        return keys[_among(steps_of_keys, steps)]
+
+    def messages(self, core_pid: int, front_pid: int) -> tuple[Rows, Rows]:
+        """By step: the steps that sent a message to a front end, and its key."""
+        if (core_pid, front_pid) not in self._channels:
+            steps, keys = self._messages.get(core_pid, (NONE, NONE))
+            ours = np.array([self._receivers.get(key, front_pid) == front_pid for key in keys.tolist()], dtype=bool)
+            self._channels[core_pid, front_pid] = (steps[ours], keys[ours])
+        return self._channels[core_pid, front_pid]
+
+    @cached_property
+    def _channels(self) -> dict[tuple[int, int], tuple[Rows, Rows]]:
+        return {}
 
     @cached_property
     def _receivers(self) -> dict[int, int]:
@@ -119,12 +139,17 @@ class Index:
         return dict(zip(known["key"].tolist(), known["front"].astype(int).tolist(), strict=True))
 
     @cached_property
-    def _cut(self) -> Cut:
+    def cut(self) -> Cut:
+        """All spans without the waits inside them, by row."""
         return cut_at_waits(self.timeline.spans)
 
     def pieces(self, rows: Rows) -> Cut:
         """Some spans, by row, without the waits inside them."""
-        return Cut(*(column[_among(self._cut.place, rows)] for column in self._cut))
+        return Cut(*(column[_among(self.cut.place, rows)] for column in self.cut))
+
+    def places(self, rows: Rows) -> tuple[Rows, Rows]:
+        """Where the pieces of some spans are in `cut`: the place of each one's span in `rows`, and its own."""
+        return expanded(*(np.searchsorted(self.cut.place, rows, side) for side in ("left", "right")))
 
     @cached_property
     def _loops(self) -> dict[tuple[int, str], Cut]:
@@ -190,13 +215,27 @@ class Index:
 
     def with_step(self, site: str, pid: int, steps: Rows) -> Rows:
         """The rows of a site in a process that belong to some steps, or carry some keys."""
+        numbers, rows = self.by_step(site, pid)
+        return np.sort(rows[_among(numbers, steps)])
+
+    def by_step(self, site: str, pid: int) -> tuple[Rows, Rows]:
+        """The steps, or keys, of a site's spans in a process, in order, and their rows."""
         if (site, pid) not in self._by_step:
             rows = self.at(site)
-            rows = rows[self.pid[rows] == pid]
-            order = np.argsort(self.step[rows], kind="stable")
-            self._by_step[site, pid] = (self.step[rows[order]], rows[order])
-        numbers, rows = self._by_step[site, pid]
-        return np.sort(rows[_among(numbers, steps)])
+            self._by_step[site, pid] = self._sorted(rows[self.pid[rows] == pid])
+        return self._by_step[site, pid]
+
+    def first_with(self, site: str, pid: int, steps: Rows) -> Rows:
+        """The first row of a site in a process that belongs to each of some steps, or carries each key; -1: none."""
+        numbers, rows = self.by_step(site, pid)
+        place = np.searchsorted(numbers, steps, side="left")
+        return np.where(np.append(numbers, -2)[place] == steps, np.append(rows, -1)[place], -1)
+
+    def last_with(self, site: str, pid: int, steps: Rows) -> Rows:
+        """The last row of a site in a process that belongs to each of some steps, or carries each key; -1: none."""
+        numbers, rows = self.by_step(site, pid)
+        place = np.searchsorted(numbers, steps, side="right")
+        return np.where(np.append(-2, numbers)[place] == steps, np.append(-1, rows)[place], -1)
 
     @cached_property
     def cores(self) -> dict[int, int]:

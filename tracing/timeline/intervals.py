@@ -60,17 +60,25 @@ def contains(pieces: Pieces, times: npt.NDArray[np.int64 | np.float64]) -> npt.N
 def gaps(pieces: Pieces, others: Pieces) -> Pieces:
     """What of `pieces` no piece of `others` covers."""
     cuts = np.unique(np.concatenate((*pieces, *others)))
-    middle = cuts[:-1] + (cuts[1:] - cuts[:-1]) / 2
-    free = contains(pieces, middle) & ~contains(others, middle)
+    free = contains(pieces, cuts[:-1]) & ~contains(others, cuts[:-1])
     return union(cuts[:-1][free], cuts[1:][free])
+
+
+def expanded(first: Ints, last: Ints) -> tuple[Ints, Ints]:
+    """Every place of some ranges of places, each up to but not including its last: the number of its range, and it."""
+    count = np.maximum(last - first, 0)
+    which = np.repeat(np.arange(len(first)), count)
+    return which, np.arange(len(which)) + np.repeat(first - np.cumsum(count) + count, count)
+
+
+def overlapping(start: Ints, end: Ints, pieces: Pieces) -> tuple[Ints, Ints]:
+    """Which of some intervals overlaps which of some pieces: the places of both, by interval."""
+    return expanded(np.searchsorted(pieces[1], start, side="right"), np.searchsorted(pieces[0], end, side="left"))
 
 
 def clipped(start: Ints, end: Ints, windows: Pieces) -> tuple[Ints, Ints, Ints]:
     """Some intervals as far as they lie in some windows: the place of each piece's interval, its start and its end."""
-    first = np.searchsorted(windows[1], start, side="right")
-    count = np.maximum(np.searchsorted(windows[0], end, side="left") - first, 0)
-    which = np.repeat(np.arange(len(start)), count)
-    window = np.repeat(first - np.cumsum(count) + count, count) + np.arange(count.sum())
+    which, window = overlapping(start, end, windows)
     return which, np.maximum(start[which], windows[0][window]), np.minimum(end[which], windows[1][window])
 
 

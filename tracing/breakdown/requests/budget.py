@@ -17,7 +17,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from tracing.breakdown.requests.meanwhile import meanwhile
-from tracing.breakdown.requests.piece import CORE_WORK, LOOP, WAIT, WORK, WORKER_WAIT, WORKER_WORK, Piece
+from tracing.breakdown.requests.piece import LOOP, UNEXPLAINED, WAIT, Piece, ranks
 from tracing.breakdown.requests.waits import waits
 from tracing.breakdown.review import BudgetPart
 from tracing.sites.site import ENCLOSING
@@ -26,20 +26,23 @@ from tracing.timeline.index import Index, Rows
 from tracing.timeline.intervals import precedence, topmost
 from tracing.timeline.requests import Flow
 from tracing.timeline.requestspans import carried, own_rows
-from tracing.timeline.steps.phases import WORKER_WAITS
 
-UNEXPLAINED = "unexplained"
 NOT_SAMPLED = Contention()
 RUN_QUEUE = "run queue (estimate)"
-RANK = {"worker": WORKER_WORK, "core": CORE_WORK}  # of work; that of other roles is WORK
 
 
 def pieces(index: Index, flow: Flow) -> list[Piece]:
     """All that can explain a request's time, cut to its beginning and end."""
     rows, start, end = index.pieces(explaining(index, flow))
-    columns = (column.tolist() for column in (index.stage[rows], start, end, _ranks(index, rows), rows))
-    whole = [Piece(part, begun, over, rank, (row,)) for part, begun, over, rank, row in zip(*columns, strict=True)]
-    whole += [Piece(w.name, w.start_ns, w.end_ns, WAIT, (w.after, w.before)) for w in waits(index, flow)]
+    columns = (column.tolist() for column in (index.stage[rows], start, end, ranks(index, rows), rows))
+    whole = [
+        Piece(part, begun, over, rank, (row,), (begun, over))
+        for part, begun, over, rank, row in zip(*columns, strict=True)
+    ]
+    whole += [
+        Piece(w.name, w.start_ns, w.end_ns, WAIT, (w.after, w.before), (w.start_ns, w.end_ns))
+        for w in waits(index, flow)
+    ]
     whole += meanwhile(index, flow)
     return [piece for piece in (trimmed(each, flow.start_ns, flow.end_ns) for each in whole) if piece is not None]
 
@@ -50,12 +53,6 @@ def trimmed(piece: Piece, start_ns: int, end_ns: int) -> Piece | None:
         return piece
     start_ns, end_ns = max(piece.start_ns, start_ns), min(piece.end_ns, end_ns)
     return piece._replace(start_ns=start_ns, end_ns=end_ns) if end_ns > start_ns else None
-
-
-def _ranks(index: Index, rows: Rows) -> Rows:
-    waits, role = index.share[rows] == "wait", index.role[rows]
-    kinds = [waits & np.isin(index.stage[rows], WORKER_WAITS), waits, *(role == name for name in RANK)]
-    return np.select(kinds, [WORKER_WAIT, WAIT, *RANK.values()], WORK)
 
 
 def explaining(index: Index, flow: Flow) -> Rows:
@@ -83,13 +80,20 @@ def threads_of(index: Index, flow: Flow) -> Iterator[tuple[int, int]]:
             yield pid, thread
 
 
-def budget(index: Index, flow: Flow, samples: Contention = NOT_SAMPLED) -> dict[str, int]:
-    """Nanoseconds by part; they add up to the request's latency exactly."""
-    explanations = pieces(index, flow)
+def on_top(flow: Flow, explanations: list[Piece]) -> tuple[Rows, Rows]:
+    """A request's time cut at every edge: the bounds, and which explanation counts in each piece, from 1; 0 for none."""
     start = np.array([flow.start_ns, *(piece.start_ns for piece in explanations)], dtype=np.int64)
     end = np.array([flow.end_ns, *(piece.end_ns for piece in explanations)], dtype=np.int64)
     rank = np.array([0, *(piece.rank for piece in explanations)], dtype=np.int64)
-    bounds, top = topmost(start, end, precedence(start, end, rank))
+    whole = np.array([(0, 0), *(piece.whole for piece in explanations)], dtype=np.int64)
+    return topmost(start, end, precedence(whole[:, 0], whole[:, 1], rank))
+
+
+def budget(index: Index, flow: Flow, samples: Contention = NOT_SAMPLED) -> dict[str, int]:
+    """Nanoseconds by part; they add up to the request's latency exactly."""
+    explanations = pieces(index, flow)
+    bounds, top = on_top(flow, explanations)
+    rank = np.array([0, *(piece.rank for piece in explanations)], dtype=np.int64)
     queued = samples.queued(threads_of(index, flow), bounds[:-1], bounds[1:])
     queued = np.where(np.isin(rank[top], (0, LOOP)), queued, 0)
     lengths = np.diff(bounds) if len(bounds) else np.zeros(0, dtype=np.int64)

@@ -46,8 +46,9 @@ def in_flight(index: Index, flow: Flow) -> Pieces:
 def _cut(index: Index, pieces: Cut, windows: Pieces, rank: int, part: str | None = None) -> Iterator[Piece]:
     """Some spans' pieces as far as they lie in some windows; without the name of a part it is each one's stage."""
     which, start, end = clipped(pieces.start, pieces.end, windows)
-    for row, begun, over in zip(pieces.place[which].tolist(), start.tolist(), end.tolist(), strict=True):
-        yield Piece(part or index.stage[row], begun, over, rank, (row,))
+    columns = (column.tolist() for column in (pieces.place[which], pieces.start[which], pieces.end[which], start, end))
+    for row, begun, ended, first, last in zip(*columns, strict=True):
+        yield Piece(part or index.stage[row], first, last, rank, (row,), (begun, ended))
 
 
 def _earlier(index: Index, flow: Flow) -> Iterator[Piece]:
@@ -58,4 +59,5 @@ def _earlier(index: Index, flow: Flow) -> Iterator[Piece]:
         if step - 1 in ends and step - 1 not in flow.steps:
             update, end = ends[step - 1]
             if end > index.start[row]:
-                yield Piece("wait: earlier step", int(index.start[row]), end, EARLIER, (row, update))
+                begun = int(index.start[row])
+                yield Piece("wait: earlier step", begun, end, EARLIER, (row, update), (begun, end))

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tracing.breakdown.requests.budget import UNEXPLAINED, pieces
+from tracing.breakdown.requests.budget import UNEXPLAINED, on_top, pieces
 from tracing.timeline.index import Index
-from tracing.timeline.intervals import precedence, topmost
 from tracing.timeline.requests import Flow
 
 
@@ -28,10 +27,7 @@ class RequestPart:
 def parts(index: Index, flow: Flow) -> list[RequestPart]:
     """The parts in their order, without a gap; they add up to the request's latency."""
     explanations = pieces(index, flow)
-    start = np.array([flow.start_ns, *(piece.start_ns for piece in explanations)], dtype=np.int64)
-    end = np.array([flow.end_ns, *(piece.end_ns for piece in explanations)], dtype=np.int64)
-    rank = np.array([0, *(piece.rank for piece in explanations)], dtype=np.int64)
-    bounds, top = topmost(start, end, precedence(start, end, rank))
+    bounds, top = on_top(flow, explanations)
     changes = np.flatnonzero(np.diff(top, prepend=-2))
     starts, ends = bounds[:-1][changes], np.append(bounds[:-1][changes[1:]], bounds[-1:])
     return [

@@ -4,17 +4,35 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
+
+from tracing.timeline.index import Index, Rows
+from tracing.timeline.steps.phases import WORKER_WAITS
+
+UNEXPLAINED = "unexplained"
 # Of several the highest counts. Work comes before waiting: the worker's, the core's, the rest.
 WORKER_WORK, CORE_WORK, WORK, WORKER_WAIT, WAIT = range(8, 3, -1)
 # What the processes did meanwhile says least.
 LOOP, EARLIER, OTHER = range(3, 0, -1)
+RANK = {"worker": WORKER_WORK, "core": CORE_WORK}  # of work; that of other roles is WORK
 
 
 class Piece(NamedTuple):
-    """An interval that can explain a request's time, and the rows of the spans that it rests on."""
+    """An interval that can explain a request's time, and the rows of the spans that it rests on.
+
+    `whole` is when that began and ended of which it is a part: of two with one rank the later one counts.
+    """
 
     part: str
     start_ns: int
     end_ns: int
     rank: int
     rows: tuple[int, ...]
+    whole: tuple[int, int]
+
+
+def ranks(index: Index, rows: Rows) -> Rows:
+    """How telling some spans are."""
+    waits, role = index.share[rows] == "wait", index.role[rows]
+    kinds = [waits & np.isin(index.stage[rows], WORKER_WAITS), waits, *(role == name for name in RANK)]
+    return np.select(kinds, [WORKER_WAIT, WAIT, *RANK.values()], WORK)

@@ -1,0 +1,100 @@
+"""Stretches laid one behind the other on an axis, and cut: what is on top at every instant."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from tracing.breakdown.requests.channel import EVER, Channel
+from tracing.breakdown.requests.intervals import LOOPS, Intervals, Names, intervals, joined
+from tracing.breakdown.requests.piece import LOOP, OTHER
+from tracing.breakdown.requests.stretches import Stretches
+from tracing.timeline.index import Index, Rows
+from tracing.timeline.intervals import clipped, expanded, overlapping, topmost, union
+from tracing.timeline.nesting import Cut
+
+STEP_BITS = 40
+
+
+class Axis(NamedTuple):
+    """Pieces, by place, of the stretches' time that something explains: `top` is the place of what is on top of each in
+    `intervals`. `shift` is what to add to a stretch's times for its place."""
+
+    shift: Rows
+    start: Rows
+    end: Rows
+    top: Rows
+    intervals: Intervals
+
+
+def laid(index: Index, names: Names, channel: Channel, listed: Stretches) -> Axis:
+    """The stretches of a channel, cut."""
+    start = np.maximum(listed.start, channel.low.min(initial=EVER))
+    end = np.minimum(listed.end, np.maximum(channel.high, channel.through).max(initial=-EVER))
+    listed = listed._replace(start=start, end=end)
+    length = np.maximum(end - start, 0) + 1  # a nanosecond between two stretches, so that nothing joins them
+    shift = np.cumsum(length) - length - start
+    low, high = _shown(channel, listed)
+    which, place = expanded(channel.bounds[low], channel.bounds[high])
+    steps = channel.intervals.at(place)._replace(of=listed.run_of[which])
+    found = joined(
+        [
+            steps.within(start[steps.of], end[steps.of]),
+            _loops(index, channel.front_loops, start, end, LOOPS),
+            _loops(
+                index, channel.core_loops, np.maximum(start, listed.begun), np.minimum(end, listed.over), LOOPS + 1
+            ),
+            _other_work(names, channel, listed, (low, high), shift),
+        ]
+    )
+    bounds, top = topmost(found.start + shift[found.of], found.end + shift[found.of], found.precedence())
+    change = np.flatnonzero(np.diff(top, prepend=-2))
+    begun, over = bounds[:-1][change], np.append(bounds[:-1][change[1:]], bounds[-1:])
+    told = top[change] >= 0
+    return Axis(shift, begun[told], over[told], top[change][told], found)
+
+
+def _shown(channel: Channel, listed: Stretches) -> tuple[Rows, Rows]:
+    """By run, from which place to which in the channel's steps they can show in their stretch."""
+    before = np.maximum.accumulate(channel.high)
+    after = np.minimum.accumulate(channel.low[::-1])[::-1]
+    low = np.searchsorted(channel.numbers, listed.first, "left")
+    high = np.searchsorted(channel.numbers, listed.last, "right")
+    low = np.maximum(low, np.searchsorted(before, listed.start[listed.run_of], "right"))
+    high = np.minimum(high, np.searchsorted(after, listed.end[listed.run_of], "left"))
+    return low, np.maximum(high, low)
+
+
+def _loops(index: Index, loops: Cut, start: Rows, end: Rows, order: int) -> Intervals:
+    """The own time of loops in each stretch, between two times of its own."""
+    which, place = overlapping(start, end, (loops.start, loops.end))
+    stage = index.stage_number[loops.place[place]]
+    return intervals(which, stage, LOOP, loops.start[place], loops.end[place], order).within(start[which], end[which])
+
+
+def _other_work(
+    names: Names, channel: Channel, listed: Stretches, shown: tuple[Rows, Rows], shift: Rows
+) -> Intervals:
+    """The core's work for other steps than a stretch's, or for none, while one of the stretch's was in flight."""
+    which, place = overlapping(listed.start, listed.end, (channel.core_work.start, channel.core_work.end))
+    run = np.searchsorted(
+        (listed.run_of << STEP_BITS) + np.maximum(listed.first, 0), (which << STEP_BITS) + channel.work_step[place], "right"
+    ) - 1
+    step = channel.work_step[place]
+    own = (step >= 0) & (run >= 0) & (listed.run_of[run] == which) & (step <= listed.last[run])
+    which, place = which[~own], place[~own]
+    flown_of, flown = expanded(*shown)
+    flown_of, flown = flown_of[channel.begun[flown] < EVER], flown[channel.begun[flown] < EVER]
+    stretch = listed.run_of[flown_of]
+    begun = np.maximum(channel.begun[flown], listed.start[stretch]) + shift[stretch]
+    over = np.minimum(channel.over[flown], listed.end[stretch]) + shift[stretch]
+    flights = union(begun[over > begun], over[over > begun])
+    start, end = channel.core_work.start[place], channel.core_work.end[place]
+    begin = np.maximum(start, listed.start[which]) + shift[which]
+    finish = np.minimum(end, listed.end[which]) + shift[which]
+    piece, first, last = clipped(begin, finish, flights)
+    of = which[piece]
+    part = names.number("wait: other work")
+    work = intervals(of, part, OTHER, start[piece], end[piece], LOOPS + 2)
+    return work.within(first - shift[of], last - shift[of])

@@ -1,0 +1,97 @@
+"""Lists of intervals that can explain time, of many requests or steps at once, as arrays."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from tracing.breakdown.requests.piece import ranks
+from tracing.sites.site import ENCLOSING
+from tracing.timeline.index import Index, Rows
+
+# Of what is alike the last counts: spans by row, then waits, then those of messages, then loops.
+WAITS, MESSAGES, LOOPS = (number << 40 for number in range(1, 4))
+
+
+class Names:
+    """Numbers for the parts of a budget: the stages of a trace as in its index, then those that are no span's."""
+
+    def __init__(self, stages: list[str]) -> None:
+        self.listed = list(stages)
+
+    def number(self, name: str) -> int:
+        if name not in self.listed:
+            self.listed.append(name)
+        return self.listed.index(name)
+
+
+class Intervals(NamedTuple):
+    """Intervals, each of something with a number (a step, a request), of a part, and of a rank as in `piece`.
+
+    Of several with one rank that one counts that began last, of those the shortest, of those the last by `order`. When
+    it began and ended is `begun` and `ended` where only a piece of it, from `start` to `end`, is meant.
+    """
+
+    of: Rows
+    part: Rows
+    rank: Rows
+    start: Rows
+    end: Rows
+    begun: Rows
+    ended: Rows
+    order: Rows
+
+    def at(self, places: Rows) -> Intervals:
+        """Some of them."""
+        return Intervals(*(column[places] for column in self))
+
+    def within(self, start: Rows, end: Rows) -> Intervals:
+        """As far as each lies between two times of its own, where it does."""
+        cut = self._replace(start=np.maximum(self.start, start), end=np.minimum(self.end, end))
+        return cut.at(np.flatnonzero(cut.end > cut.start))
+
+    def precedence(self) -> Rows:
+        """Distinct numbers, the highest of what counts."""
+        place = np.empty(len(self.of), dtype=np.int64)
+        place[np.lexsort((self.order, -self.ended, self.begun, self.rank))] = np.arange(len(self.of))
+        return place
+
+    def counts_before(self, others: Intervals) -> npt.NDArray[np.bool_]:
+        """Whether each counts before the other in its place."""
+        before = self.order > others.order
+        for mine, theirs in ((-self.ended, -others.ended), (self.begun, others.begun), (self.rank, others.rank)):
+            before = (mine > theirs) | ((mine == theirs) & before)
+        return before
+
+
+def intervals(of: Rows, part: Rows | int, rank: Rows | int, start: Rows, end: Rows, order: Rows | int) -> Intervals:
+    """Those of positive length; what all have in common is given once."""
+    long = np.flatnonzero(end > start)
+    columns = [
+        np.broadcast_to(np.asarray(column, dtype=np.int64), len(of))[long]
+        for column in (of, part, rank, start, end, start, end, order)
+    ]
+    return Intervals(*columns)
+
+
+def joined(lists: list[Intervals]) -> Intervals:
+    """Several lists as one."""
+    return Intervals(*(np.concatenate(columns) for columns in zip(*lists, strict=True)))
+
+
+def explains(index: Index, rows: Rows) -> npt.NDArray[np.bool_]:
+    """Which of some spans can explain a request's time.
+
+    Those that enclose others cannot; nor can it that a worker waits for the core, which says nothing of the core.
+    """
+    idle = (index.stage[rows] == "wait: core") & (index.role[rows] == "worker")
+    return np.asarray(~np.isin(index.share[rows], ENCLOSING) & ~idle)
+
+
+def of_rows(index: Index, of: Rows, rows: Rows) -> Intervals:
+    """The spans at some rows, without the waits inside them."""
+    which, place = index.places(rows)
+    row, start, end = (column[place] for column in index.cut)
+    return intervals(of[which], index.stage_number[row], ranks(index, row), start, end, row)
