@@ -40,6 +40,7 @@ class Kind:
 
 
 IDLE, PREFILL, CLIENT = "idle", "long prefill", "client that does not read"
+IDLE_UNTRACED = "idle, not traced"
 STOPPED, STOPPED_CORE = "worker stopped", "core stopped"
 SIGNALS = {
     STOPPED: signal.SIGSTOP,
@@ -49,7 +50,7 @@ SIGNALS = {
 }  # sent to a process in place of a fault, or while one keeps the core from noticing
 SIGNALLED = {STOPPED: "T", STOPPED_CORE: "T", fault.ZOMBIE: "Z", fault.GONE: ""}  # its state in /proc then, if any
 MOVE = "the other engines move"
-WITHOUT_FAULT = (IDLE, PREFILL, CLIENT, STOPPED, STOPPED_CORE)
+WITHOUT_FAULT = (IDLE, IDLE_UNTRACED, PREFILL, CLIENT, STOPPED, STOPPED_CORE)
 KINDS = (
     Kind(IDLE, HangCause.IDLE),
     Kind(STOPPED, HangCause.STOPPED, "worker"),
@@ -78,6 +79,15 @@ KINDS = (
     Kind("call lost, not recorded", HangCause.LOST, "worker", setting=STANDBY, others=1, asked=fault.LOST_TO_WORKER),
     Kind("answer lost, not recorded", HangCause.LOST, "worker", setting=STANDBY, others=1, asked=fault.LOST_TO_CORE),
     Kind("loop, not traced", HangCause.UNKNOWN, "worker", "of a CPU", beside="ptrace", asked=fault.LOOP, traced=False),
+    Kind(IDLE_UNTRACED, HangCause.IDLE, beside="ptrace", traced=False),
+    Kind(
+        "in the kernel, not traced",
+        HangCause.IO,
+        "worker Worker_TP1",
+        beside="ptrace",
+        asked=fault.KERNEL,
+        traced=False,
+    ),
     Kind(fault.ZOMBIE, HangCause.ENDED, "worker", setting=STANDBY, fatal=True),
     Kind(fault.GONE, HangCause.ENDED, "a worker", setting=STANDBY, fatal=True),
 )

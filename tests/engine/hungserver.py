@@ -26,7 +26,7 @@ from probes.checkpoint import two_layer_model
 from probes.serve.client import NoAnswer, ask, free_port, stream
 from probes.serve.command import HOST, PROGRAM
 from tests.engine.hanging import fault
-from tests.engine.hangkinds import CLIENT, DEVICE, ENGINES, IDLE, PREFILL, RANKS, SIGNALLED, SIGNALS, STANDBY, Kind
+from tests.engine.hangkinds import CLIENT, DEVICE, ENGINES, PREFILL, RANKS, SIGNALLED, SIGNALS, STANDBY, Kind
 from tests.engine.recording import FORKED, ROOT
 from tracing.hang.doing import HangCause
 from tracing.hang.explanation import Explanation, HangAnswer
@@ -178,7 +178,7 @@ class HungServer:
             self.complete(1, timeout_s=REACHED_S)
 
     def _clients(self, kind: Kind, draw: random.Random, done: threading.Event) -> list[threading.Thread]:
-        if kind.name == IDLE:
+        if kind.cause == HangCause.IDLE:
             return []
         if kind.name == PREFILL:
             prompts = [[draw.randrange(1000) for _ in range(LONG_PROMPT)] for _ in range(LONG_PROMPTS)]

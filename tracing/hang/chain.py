@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from tracing.hang import frames
-from tracing.hang.cores import explain_core, waits_for_request
+from tracing.hang.cores import explain_core, in_step, waits_for_request
 from tracing.hang.doing import HangCause, doing, on_event_loop
 from tracing.hang.dump import common
 from tracing.hang.explanation import (
@@ -86,10 +86,14 @@ def _moving(situation: Situation) -> Explanation | None:
     counters = situation.counters
     if not counters or not counters.moved:
         return None
-    standing = [number for number, each in counters.engines.items() if each.open_requests and not each.moved]
+    cores = {core.engine: core for core in situation.having(frames.CORE)}
+    still = [number for number, each in counters.engines.items() if not each.moved]
+    standing = [
+        each for each in still if counters.engines[each].open_requests or (each in cores and in_step(cores[each]))
+    ]
     notes = [f"engine {number} has requests, and nothing of it moved" for number in standing]
     movement = ", ".join(counters.moved) + (f" within {counters.seconds:.1f} s" if counters.seconds else " lately")
-    stuck = [_standing(situation.around(core)) for core in situation.having(frames.CORE) if core.engine in standing]
+    stuck = [_standing(situation.around(cores[number])) for number in standing if number in cores]
     telling = [each for each in stuck if each.answers[0].cause != HangCause.IDLE]
     if telling:
         explanation = _most_telling(telling)

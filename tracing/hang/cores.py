@@ -23,6 +23,12 @@ def waits_for_request(core: MemberProcess) -> bool:
     return awaited is not None and awaited[0].role == frames.FRONT_END
 
 
+def in_step(core: MemberProcess) -> bool:
+    """Whether a core was in a step at both looks: it has requests then, though it counts none before its first step
+    with them ends."""
+    return all(look and frames.innermost_of(look.python, (frames.STEP,)) for look in core.main())
+
+
 def explain_core(situation: Situation, core: MemberProcess) -> Explanation:
     """What keeps a core, for which the front ends wait, from sending outputs."""
     explanation = _explain(situation, core)

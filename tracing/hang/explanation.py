@@ -66,11 +66,12 @@ class Explanation:
 
 
 def link(waiter: MemberProcess, awaited: MemberProcess, what: str, frame: Frame | None = None) -> Link:
-    """A link of the chain; without a frame that in which the waiter waits shows it, or its innermost one."""
+    """A link of the chain; without a frame that in which the waiter waits shows it: none where it is at work."""
     after = waiter.main()[1]
     if frame is None and after and after.python:
         waits = frames.awaited_by(after.python, waiter.role)
-        frame = waits[1] if waits else after.python[-1]
+        at_work = waitingframes.state(after.python) == waitingframes.WORKING
+        frame = waits[1] if waits else None if at_work else after.python[-1]
     return Link(waiter.label, awaited.label, what, frame)
 
 

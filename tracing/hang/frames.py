@@ -56,7 +56,8 @@ REPLY_THREAD: Key = (_MULTIPROC, "WorkerProc.async_output_busy_loop")
 # A thread of a pool stands in this function as long as it computes what another thread may wait for.
 POOL_WORK: Key = ("concurrent/futures/thread.py", "_WorkItem.run")
 # A core that goes round here and has no batch for the workers: whatever waits in its scheduler cannot be scheduled.
-ROUNDS: tuple[Key, ...] = ((_CORE, "EngineCoreProc._process_engine_step"), (_CORE, "EngineCoreProc.run_busy_loop"))
+STEP: Key = (_CORE, "EngineCoreProc._process_engine_step")
+ROUNDS: tuple[Key, ...] = (STEP, (_CORE, "EngineCoreProc.run_busy_loop"))
 
 # Anywhere on the stack: the operation that all ranks of a group must come to.
 COLLECTIVES: tuple[Key, ...] = (

@@ -19,14 +19,19 @@ def by_state(situation: Situation) -> Explanation | None:
     known = [(process, process.state) for process in situation.processes if process.state]
     if not known:
         return None
-    if situation.open_requests == 0 and not situation.unread:
-        return Explanation.single(HangCause.IDLE, ENGINE, "has no request running or waiting, by what it counts")
     for process, state in known:
         if state.letter == IN_KERNEL:
             text, chain = f"is in the kernel ({state.waits_in or 'uninterruptible'})", waiters(situation, process)
             return Explanation.single(HangCause.IO, process.label, text, apart=WITH_STACKS, chain=chain)
-    process, state = max(known, key=lambda each: (each[1].letter == RUNNING, each[1].cpu_s or 0.0))
+    process, state = max(
+        known, key=lambda each: (each[1].letter == RUNNING and each[1].cpu_s is None, each[1].cpu_s or 0)
+    )
     share = state.cpu_s / situation.between_s if state.cpu_s is not None and situation.between_s else None
+    if situation.open_requests == 0 and not situation.unread and (share or 0) < BUSY_SHARE:
+        text = (
+            "has no request running or waiting, by what it counts, which is nothing before a request's first step ends"
+        )
+        return Explanation.single(HangCause.IDLE, ENGINE, text, apart=WITH_STACKS)
     if state.letter != RUNNING and (share is None or share < BUSY_SHARE):
         return _at_rest(situation)
     use = "runs" if share is None else f"uses {share:.0%} of a CPU"

@@ -141,6 +141,24 @@ def test_two_engines_that_stand_still_are_both_explained() -> None:
     assert explanation.notes == ("another engine: works in Python: worker Worker_DP1 (21) works in search",)
 
 
+def test_a_front_end_that_serves_the_other_engine_shows_no_frame_of_a_wait() -> None:
+    front = FRONT.replace(
+        "    select (selectors.py:468)\n", "    send (uvicorn/protocols/http/httptools_impl.py:544)\n"
+    )
+    explanation = explain(replace(situation(front, *TWO_ENGINES[1:]), counters=both(BUSY, STANDING)))
+    assert [link.frame and link.frame.name for link in explanation.chain] == [None, "dequeue"]
+
+
+def test_an_engine_in_its_first_step_counts_no_request_yet() -> None:
+    uncounted = both(BUSY, replace(STANDING, running=0))
+    in_step = "    _process_engine_step (vllm/v1/engine/core.py:1300)\n    run_busy_loop"
+    texts = [text.replace("    run_busy_loop", in_step) if "EngineCore_DP1" in text else text for text in TWO_ENGINES]
+    explanation = explain(replace(situation(*texts, *texts), counters=uncounted))
+    assert explanation.answers[0].process == "worker Worker_DP1 (21)"
+    assert "engine 1 has requests, and nothing of it moved" in explanation.notes
+    assert first(replace(situation(*texts), counters=uncounted)).cause == HangCause.SLOW  # one look tells too little
+
+
 def test_engines_that_all_move_are_slow() -> None:
     assert first(replace(situation(*TWO_ENGINES), counters=both(BUSY, BUSY))).cause == HangCause.SLOW
 

@@ -31,7 +31,9 @@ def test_without_stacks_proc_tells_what_it_can() -> None:
     assert first(replace(engine, processes=(core, in_kernel))).cause == HangCause.IO
     asleep = replace(busy, state=ProcessState("S", "", 0.0))
     assert first(replace(engine, processes=(core, asleep), devices={0: 96.0})).cause == HangCause.DEVICE
-    assert first(replace(engine, counters=Counters(5.0, 0, 0, ()))).cause == HangCause.IDLE
+    idle = Counters(5.0, 0, 0, ())
+    assert first(replace(engine, processes=(core, asleep), counters=idle)).cause == HangCause.IDLE
+    assert first(replace(engine, counters=idle)).cause == HangCause.UNKNOWN  # in a first step nothing is counted yet
 
 
 NO_BLOCK = "No available shared memory broadcast block found in 60 seconds"

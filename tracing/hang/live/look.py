@@ -63,11 +63,15 @@ def group_at(target: str) -> tuple[list[Member], Endpoint | None]:
     if not at.is_local:
         raise EnginescopeError(f"{at.host} is another machine: run this there, or give it dumps of its processes")
     pid = listener(at.port)
-    # Who listens is seen only with the right to trace; what a server was started with, by everybody.
-    group = group_of(pid) if pid else next((each for each in groups() if launch_options(each).port == at.port), None)
-    if group is None:
-        raise EnginescopeError(f"nobody that can be seen listens on port {at.port}; name a process id of the engine")
-    return group, at
+    return group_of(pid) if pid else _started_with(at.port), at
+
+
+def _started_with(port: int) -> list[Member]:
+    """The engine whose command line names a port: who listens there takes the right to trace to see."""
+    for group in groups():
+        if launch_options(group).port == port:
+            return group
+    raise EnginescopeError(f"nobody that can be seen listens on port {port}; name a process id of the engine")
 
 
 def explained(group: Sequence[Member], at: Endpoint | None, seconds: float) -> tuple[Situation, Explanation]:
