@@ -142,10 +142,9 @@ def test_two_engines_that_stand_still_are_both_explained() -> None:
 
 
 def test_a_front_end_that_serves_the_other_engine_shows_no_frame_of_a_wait() -> None:
-    front = FRONT.replace(
-        "    select (selectors.py:468)\n", "    send (uvicorn/protocols/http/httptools_impl.py:544)\n"
-    )
-    explanation = explain(replace(situation(front, *TWO_ENGINES[1:]), counters=both(BUSY, STANDING)))
+    front = FRONT.replace("select (selectors.py:468)", "send (uvicorn/protocols/http/httptools_impl.py:544)")
+    engine = situation(front, *TWO_ENGINES[1:])
+    explanation = explain(replace(engine, counters=both(BUSY, STANDING), answers=True))
     assert [link.frame and link.frame.name for link in explanation.chain] == [None, "dequeue"]
 
 
