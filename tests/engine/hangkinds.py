@@ -40,7 +40,7 @@ class Kind:
 
 
 IDLE, PREFILL, CLIENT = "idle", "long prefill", "client that does not read"
-IDLE_UNTRACED = "idle, not traced"
+IDLE_UNTRACED, KERNEL_UNTRACED = "idle, not traced", "in the kernel, not traced"
 STOPPED, STOPPED_CORE = "worker stopped", "core stopped"
 SIGNALS = {
     STOPPED: signal.SIGSTOP,
@@ -79,15 +79,8 @@ KINDS = (
     Kind("call lost, not recorded", HangCause.LOST, "worker", setting=STANDBY, others=1, asked=fault.LOST_TO_WORKER),
     Kind("answer lost, not recorded", HangCause.LOST, "worker", setting=STANDBY, others=1, asked=fault.LOST_TO_CORE),
     Kind("loop, not traced", HangCause.UNKNOWN, "worker", "of a CPU", beside="ptrace", asked=fault.LOOP, traced=False),
-    Kind(IDLE_UNTRACED, HangCause.IDLE, beside="ptrace", traced=False),
-    Kind(
-        "in the kernel, not traced",
-        HangCause.IO,
-        "worker Worker_TP1",
-        beside="ptrace",
-        asked=fault.KERNEL,
-        traced=False,
-    ),
+    Kind(IDLE_UNTRACED, HangCause.IDLE, setting=STANDBY, beside="ptrace", traced=False),
+    Kind(KERNEL_UNTRACED, HangCause.IO, "worker", setting=STANDBY, beside="ptrace", asked=fault.KERNEL, traced=False),
     Kind(fault.ZOMBIE, HangCause.ENDED, "worker", setting=STANDBY, fatal=True),
     Kind(fault.GONE, HangCause.ENDED, "a worker", setting=STANDBY, fatal=True),
 )
