@@ -57,9 +57,9 @@ class KneeSearch:
             write_schedule(path, rate_schedule(source, head, trial.rate_req_s, model))
         return path
 
-    def judge(self, trial: RateTrial, measured: MeasuredRate, folder: Path) -> str:
+    def judge(self, trial: RateTrial, level: MeasuredRate, folder: Path) -> str:
         """Note a trial with the verdict on its backlog, and say it."""
-        backlog = rate_backlog([each for each in read_requests(folder) if measured.holds(each)])
+        backlog = rate_backlog([each for each in read_requests(folder) if level.holds(each)])
         self.trials.append(replace(trial, verdict=backlog.verdict))
         return backlog.sentence
 

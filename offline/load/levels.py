@@ -38,8 +38,8 @@ class Levels:
         engine.send({"do": "rate", "drain_s": self.spec.drain_s} | name | link)
         sender.send({"do": "send"} | link)
         limit_s = (duration_s or self.spec.duration_s) + self.spec.drain_s + SLACK_S
-        measured = read_record(MeasuredRate, engine.receive(limit_s))
+        level = read_record(MeasuredRate, engine.receive(limit_s))
         sender.receive(SLACK_S)
-        append_rate(self.path, measured)
-        self.note(measured)
-        return measured
+        append_rate(self.path, level)
+        self.note(level)
+        return level

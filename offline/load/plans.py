@@ -55,8 +55,8 @@ def schedule_head(spec: LoadSpec, model: Path | str, source: WorkloadSource) -> 
 
 def make_schedules(spec: LoadSpec, source: WorkloadSource, head: ScheduleHead, model: Path | str) -> Iterator[Schedule]:
     """One schedule a rate, and the closed level first; request n asks for the same lengths in each."""
-    closed = [0.0] * max(20, int(CLOSED_REQUESTS_S * spec.duration_s))
-    yield make_schedule(replace(head, arrivals=CLOSED), closed, fitting(source, head, model))
+    times_s = [0.0] * max(20, int(CLOSED_REQUESTS_S * spec.duration_s))
+    yield make_schedule(replace(head, arrivals=CLOSED), times_s, fitting(source, head, model))
     for rate in sorted(spec.rates) if not spec.knee else ():
         yield rate_schedule(source, replace(head, rate_req_s=rate), rate, model)
 
@@ -126,8 +126,8 @@ def longest_searched(spec: LoadSpec, source: WorkloadSource, head: ScheduleHead,
     """Tokens of the longest request that a search for the knee may send; 0 where none is asked for."""
     if not spec.knee:
         return 0
-    recorded = spec.arrivals == RECORDED
-    items: Iterable[Item] = recorded_items(source, model) if recorded else fitting(source, head, model)
+    is_replay = spec.arrivals == RECORDED
+    items: Iterable[Item] = recorded_items(source, model) if is_replay else fitting(source, head, model)
     return max(map(_tokens, itertools.islice(items, most_requests(search_scatter(spec, source)))))
 
 

@@ -76,8 +76,8 @@ def new_run(spec: LoadSpec, out: Path, variants_file: Path | None, schedules: Pa
     other = replace(head, seed=head.seed + 1)
     warm_up = make_schedule(other, [0.0] * WARM_UP_REQUESTS, fitting(source, other, model))
     longest = max(longest_searched(spec, source, head, model), *(plan.longest for plan in (*plans, warm_up)))
-    asked = asked_variants(spec, variants_file, machine.platform or CPU, longest)
-    variants = [with_shared(variant, spec, model, machine, longest) for variant in asked]
+    variants = asked_variants(spec, variants_file, machine.platform or CPU, longest)
+    variants = [with_shared(variant, spec, model, machine, longest) for variant in variants]
     cards = run_cards(spec, variants, machine)
     refuse_over_budget(spec, variants, len(cards))
     run = LoadRun(
@@ -163,10 +163,10 @@ def with_shared(variant: Variant, spec: LoadSpec, model: Path | str, machine: Ma
 
 def notes(variants: list[Variant], knee: bool) -> Iterator[str]:
     """What of the variants will make no difference, or is not as usual, a sentence each."""
-    asked = {variant.name: (variant.kind, variant.serve, variant.settings) for variant in variants}
+    settings = {variant.name: (variant.kind, variant.serve, variant.settings) for variant in variants}
     if knee:
         yield "how long the search takes is not known beforehand and not in the estimate: --budget bounds it"
-    for one, other in alike(asked):
+    for one, other in alike(settings):
         yield f"{one} and {other} ask for the same settings"
     for variant in variants:
         if not variant.serve and shared_threads(variant.settings):

@@ -38,7 +38,7 @@ class LoadRunner:
     prepared: PreparedLoad
     progress: LoadProgress
     deadline_s: float | None = None
-    measured: Counter[RateKey] = field(default_factory=Counter)
+    measurements: Counter[RateKey] = field(default_factory=Counter)
     complete: Counter[str] = field(default_factory=Counter)  # starts that did all they had to, by variant
     overloaded: dict[str, float] = field(default_factory=dict)  # by variant, the lowest rate that was too high
     given_up: set[str] = field(default_factory=set)  # variants that failed
@@ -93,7 +93,7 @@ class LoadRunner:
         if spec.knee:
             return [None] if self.complete[variant.name] <= number else []
         levels: list[float | None] = [None, *sorted(spec.rates)]
-        return [level for level in levels if self.measured[variant.name, level] <= number]
+        return [level for level in levels if self.measurements[variant.name, level] <= number]
 
     # --- the budget ---
 
@@ -211,8 +211,8 @@ class LoadRunner:
             if time.monotonic() + seconds > end_s:
                 why = f"; no time was left for {trial.requests:,} requests at {level_name(trial.rate_req_s, UNIT)}"
                 break
-            measured = levels.measure(trial.rate_req_s, search.schedule(trial), seconds)
-            self.progress.warn(f"{level_name(trial.rate_req_s, UNIT)}: {search.judge(trial, measured, levels.path)}")
+            level = levels.measure(trial.rate_req_s, search.schedule(trial), seconds)
+            self.progress.warn(f"{level_name(trial.rate_req_s, UNIT)}: {search.judge(trial, level, levels.path)}")
         else:
             why = search.limit
         start = levels.start
@@ -233,7 +233,7 @@ class LoadRunner:
     def note(self, rate: MeasuredRate) -> None:
         """Count a level that was measured."""
         with self.lock:
-            self.measured[rate.variant, rate.rate_req_s] += 1
+            self.measurements[rate.variant, rate.rate_req_s] += 1
             self.progress.passed(self.level_s(rate.rate_req_s))
             if rate.rate_req_s is not None and rate.unfinished > OVERLOAD * rate.sent:
                 lowest = self.overloaded.get(rate.variant, rate.rate_req_s)

@@ -33,8 +33,8 @@ class LoadSpec:
     slo_s: dict[str, float] = field(default_factory=dict)  # ttft, tpot, e2e
 
     def __post_init__(self) -> None:
-        named = self.rates or self.knee or self.arrivals == RECORDED
-        if not named or any(not 0 < rate < float("inf") for rate in self.rates):
+        has_rates = self.rates or self.knee or self.arrivals == RECORDED
+        if not has_rates or any(not 0 < rate < float("inf") for rate in self.rates):
             raise usage_error(f"--rates takes rates above 0, not {', '.join(map(str, self.rates)) or 'none'}")
         if len(set(self.rates)) != len(self.rates):
             raise usage_error(f"--rates names one twice: {', '.join(f'{rate:g}' for rate in self.rates)}")

@@ -131,8 +131,8 @@ def test_ctrl_c_and_resume(tmp_path: Path) -> None:
 
     code, text = run(tmp_path, "--resume", str(folder))
     assert code == 0, text
-    measured = [(rate.variant, rate.rate_req_s) for path in start_folders(folder) for rate in read_rates(path)]
-    assert Counter(measured) == {(name, rate): 1 for name in ("fast", "slow") for rate in (None, 10.0, 20.0)}
+    levels = [(rate.variant, rate.rate_req_s) for path in start_folders(folder) for rate in read_rates(path)]
+    assert Counter(levels) == {(name, rate): 1 for name in ("fast", "slow") for rate in (None, 10.0, 20.0)}
     assert {rate.rate_req_s for rate in read_rates(folder / "starts" / "fast-1")} == before
     assert read_load_run(folder).state == "complete"
 
@@ -193,7 +193,7 @@ def test_starts_on_two_cards_run_at_the_same_time_each_with_a_card_of_its_own(tm
     assert {start.card for start in starts} == {"A", "B"}
     assert all(start.resolved and start.resolved.device == start.card for start in starts)
     rates = {path.name: read_rates(path) for path in folders}
-    assert all({rate.rate_req_s for rate in measured} == {None, 10.0} for measured in rates.values())
+    assert all({rate.rate_req_s for rate in levels} == {None, 10.0} for levels in rates.values())
     first, second = rates["fast-1"], rates["slow-1"]
     assert first[0].begin_ns < second[-1].closed_ns and second[0].begin_ns < first[-1].closed_ns
 
@@ -208,8 +208,8 @@ def test_an_interrupt_ends_the_starts_on_all_cards_and_the_run_is_continued(tmp_
     assert [read_start(path).state for path in start_folders(folder)] == ["interrupted", "interrupted"]
     code, text = run(tmp_path, "--resume", str(folder), FAKE_CARDS="A,B")
     assert code == 0, text
-    measured = Counter((rate.variant, rate.rate_req_s) for f in start_folders(folder) for rate in read_rates(f))
-    assert measured == {(name, rate): 2 for name in ("fast", "slow") for rate in (None, 10.0)}
+    levels = Counter((rate.variant, rate.rate_req_s) for f in start_folders(folder) for rate in read_rates(f))
+    assert levels == {(name, rate): 2 for name in ("fast", "slow") for rate in (None, 10.0)}
 
 
 def test_schedules_of_another_run_are_replayed(whole: tuple[Path, str], tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ class HalfRunner(PlannedRunner):
         if len(self.starts) > 1:
             return "complete"
         del rates[0]
-        self.measured.update({(variant.name, rate): 1 for rate in (None, 0.5, 2.0, 8.0)})
+        self.measurements.update({(variant.name, rate): 1 for rate in (None, 0.5, 2.0, 8.0)})
         return "failed"
 
 
