@@ -55,6 +55,9 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_argument(
         "--budget", type=float, default=150.0, metavar="S", help="seconds of measuring, without the start (default 150)"
     )
+    arguments.add_argument(
+        "--asleep", action="store_true", help="delays sleep with the GIL and do not spin: others keep their processors"
+    )
     arguments.add_argument("--seed", type=int, default=0, help="of the order of the blocks (default 0)")
     arguments.add_argument("--json", action="store_true", help="print JSON, with the slope at each size of the delay")
     return arguments
@@ -96,6 +99,8 @@ def measure(args: argparse.Namespace) -> int:
     from tracing.whatif.measurement import Measurement
 
     chosen = stages.stages_named(args.stages or ",".join(stages.DEFAULT))
+    if args.asleep:
+        chosen = stages.asleep(chosen)
     shape = shape_named(args.shape)
     if args.device_ms:
         shape = replace(shape, work=parse_work(args.device_ms))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from probes.errors import usage_error
-from tracing.events.delays import RELEASING, SPINNING
+from tracing.events.delays import HOLDING, RELEASING, SPINNING
 from tracing.sites.engine import ALL_SITES, CODES
 
 
@@ -61,6 +61,11 @@ def stages_named(text: str) -> list[DelayedStage]:
         if name not in STAGES:
             raise usage_error(f"no stage {name!r} can be delayed; there are {', '.join(STAGES)}")
     return [STAGES[name] for name in dict.fromkeys(names)]
+
+
+def asleep(stages: list[DelayedStage]) -> list[DelayedStage]:
+    """The stages with delays that hold the GIL asleep where they would spin."""
+    return [replace(stage, kind=HOLDING) if stage.kind == SPINNING else stage for stage in stages]
 
 
 def nested(stages: list[DelayedStage]) -> list[str]:

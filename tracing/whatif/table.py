@@ -19,6 +19,11 @@ READING = (
     "stage has two slopes, and a delay tells only the slower side."
 )
 
+ABOVE_ONE = (
+    "costs more than its delay: what spins takes a processor, and the GIL of its process, from others as well; --asleep "
+    "leaves the processor to them"
+)
+
 
 def interval(estimate: Estimate, form: str = ".2f") -> str:
     """`1.02 [0.97, 1.08]`; the interval is n/a where there were too few pairs."""
@@ -53,7 +58,8 @@ def show(out: Console, answer: Answer, notes: list[str]) -> None:
     show_text(out, answer.first_line(), "bold")
     title = f"a step of {us(answer.step_ns)}, {answer.streams} streams; all intervals hold together in 95 of 100 runs"
     table(out, title, COLUMNS, [row(stage, answer.step_ns) for stage in answer.stages])
-    for text in (READING, *notes):
+    above = ", ".join(stage.name for stage in answer.stages if (stage.slope.slope.low or 0) > 1)
+    for text in (READING, *notes, *([f"{above} {ABOVE_ONE}"] if above else [])):
         show_text(out, text)
 
 

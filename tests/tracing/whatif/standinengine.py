@@ -1,0 +1,98 @@
+"""A stand-in for an engine: two real processes that stand by, hooked as vLLM's are, with a pretend device.
+
+The core schedules a step, works for its host's time, gives the step to the device and takes the result of the step
+before the last; the front end delivers what it is sent. Work is a sleep, so that other load on the machine matters
+little.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from tests.tracing.attach.standingprocess import folder_of
+from tests.tracing.schedulers import Output, Scheduler
+from tracing.attach.engine import StandingEngine
+from tracing.events import delays, standing
+from tracing.hooks import recorder
+from tracing.hooks.wrappers import table
+from tracing.shapes.pretend.device import PretendDevice
+from tracing.sites.engine import ALL_SITES, CODES
+
+ROOT = Path(__file__).resolve().parents[3]
+STREAMS = 8
+MS = 1_000_000
+FRONT_END_S = 0.0002
+
+
+class StandInScheduler(Scheduler):
+    """Schedules a token of each stream again and again."""
+
+    def schedule(self) -> Any:
+        names = {f"stream {number}": 1 for number in range(STREAMS)}
+        return Output(names, generated=dict.fromkeys(names, 5))
+
+    def update_from_output(self, output: Any, result: Any = None) -> Any:
+        message = SimpleNamespace(outputs=[None] * STREAMS, finished_requests=None, timestamp=time.monotonic())
+        return {0: message}
+
+
+def hooked(site: str, function: Any) -> Any:
+    return table.wrapper_of(ALL_SITES[CODES[site]])(function)
+
+
+def core(folder: str, host_ns: int, device_ns: int) -> None:
+    """Steps, of which a line each goes to the front end: the message's timestamp."""
+    recorder.begin(folder, ["core"])
+    schedule = hooked("scheduler.schedule", StandInScheduler.schedule)
+    update = hooked("scheduler.update", StandInScheduler.update_from_output)
+    scheduler, device = StandInScheduler(), PretendDevice()
+    in_flight: list[tuple[Any, int]] = []
+    while True:
+        output = schedule(scheduler)
+        time.sleep(host_ns / 1e9)
+        in_flight.append((output, device.give(device_ns)[1]))
+        if len(in_flight) == 2:
+            output, end_ns = in_flight.pop(0)
+            device.wait_until(end_ns, 0)
+            print(update(scheduler, output)[0].timestamp, flush=True)
+
+
+def front_end(folder: str) -> None:
+    """Deliver what the core sends."""
+    recorder.begin(folder, ["front end"])
+    process = hooked("output.process", deliver)
+    for line in sys.stdin:
+        process(None, [None] * STREAMS, float(line))
+
+
+def deliver(processor: Any, outputs: list[Any], timestamp: float) -> Any:
+    time.sleep(FRONT_END_S)
+    return SimpleNamespace(reqs_to_abort=[])
+
+
+@contextmanager
+def stand_in(base: Path, host_ns: int, device_ns: int) -> Iterator[StandingEngine]:
+    """The engine, while the block lasts."""
+    folder = folder_of(base, standby=True, ring_bytes=standing.STANDBY_BYTES)
+    (folder / delays.FILE).write_bytes(delays.NOTHING)
+    standing_engine = StandingEngine(folder, standing.Standing(standing.STANDBY_BYTES, True, os.getpid(), "stand-in"))
+    program = [sys.executable, "-c", "import sys; from tests.tracing.whatif import standinengine as s; "]
+    core_words = [*program[:2], f"{program[2]}s.core({str(folder)!r}, {host_ns}, {device_ns})"]
+    front_words = [*program[:2], f"{program[2]}s.front_end({str(folder)!r})"]
+    with (
+        subprocess.Popen(core_words, cwd=ROOT, stdout=subprocess.PIPE) as one,
+        subprocess.Popen(front_words, cwd=ROOT, stdin=one.stdout) as other,
+    ):
+        try:
+            yield standing_engine
+        finally:
+            one.kill()
+            other.kill()

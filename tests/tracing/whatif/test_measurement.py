@@ -1,0 +1,53 @@
+"""A standing engine is measured as a whole: real processes, rings, delays and blocks, with a stand-in for vLLM."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from probes.errors import EnginescopeError
+from tests.tracing.whatif.standinengine import MS, STREAMS, stand_in
+from tracing.events.delays import FILE, NOTHING
+from tracing.whatif import measurement
+from tracing.whatif.measurement import Measurement
+from tracing.whatif.stages import asleep, stages_named
+
+
+def test_the_host_pays_and_the_front_end_is_hidden(tmp_path: Path) -> None:
+    """The core works for 6 ms, the device for 1 ms, and the front end for less: only the core's time counts.
+
+    Delays are asleep: one that spins would take a processor from the other process.
+    """
+    said: list[str] = []
+    with stand_in(tmp_path, host_ns=6 * MS, device_ns=MS) as engine:
+        chosen = asleep(stages_named("schedule,process outputs"))
+        answer = Measurement(engine, chosen, STREAMS, lambda: True).run(10, 0, said.append)
+        assert (engine.folder / FILE).read_bytes()[-4:-2] == NOTHING[-4:-2]  # nothing is asked for any more
+    schedule, outputs = answer.stages
+    assert schedule.pays and schedule.slope.slope.value > 0.5 > outputs.slope.slope.value
+    assert answer.step_ns > 6 * MS and schedule.calls_per_step == outputs.calls_per_step == 1
+    assert answer.first_line().startswith("schedule pays most: ")
+    assert len(said) == 1 and "2 delays" in said[0]
+
+
+def test_an_engine_without_load_is_not_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measurement, "START_S", 1.0)
+    with stand_in(tmp_path, host_ns=6 * MS, device_ns=MS) as engine:
+        alone = Measurement(engine, stages_named("schedule"), 1, lambda: True)
+        with pytest.raises(EnginescopeError, match="did not decode 1 streams at a time within 1 s"):
+            alone.run(10, 0, lambda words: None)
+
+
+def test_an_engine_that_ends_is_said_to(tmp_path: Path) -> None:
+    with stand_in(tmp_path, host_ns=6 * MS, device_ns=MS) as engine:
+        ended = Measurement(engine, stages_named("schedule"), STREAMS, lambda: False)
+        with pytest.raises(EnginescopeError, match="the engine ended while it was measured"):
+            ended.run(10, 0, lambda words: None)
+
+
+def test_a_stage_that_the_engine_does_not_have_is_said(tmp_path: Path) -> None:
+    with stand_in(tmp_path, host_ns=6 * MS, device_ns=MS) as engine:
+        absent = Measurement(engine, stages_named("forward"), STREAMS, lambda: True)
+        with pytest.raises(EnginescopeError, match="forward is not called in this engine's steps"):
+            absent.run(10, 0, lambda words: None)
