@@ -52,6 +52,22 @@ def test_a_stage_of_no_time_at_all_is_left_out(both: Path) -> None:
     assert tables.stages(read, frame, 3) == () and tables.threads(frame)[0].working == 0
 
 
+def test_a_thread_that_py_spy_lost_is_left_out_from_then_on(tmp_path: Path) -> None:
+    """A program that looks at its arguments for 0.1 s, then replaces itself; its stack stands, and its spans go on."""
+    script, before = ("main", "/home/user/start.py", 9), ("parse", "/home/user/start.py", 3)
+    front = TraceWriter(tmp_path, 11, ["front end"], threads={12: "MainThread"})
+    for start in range(1_500_000_000, 1_900_000_000, 10_000_000):
+        front.span("output.process", start, start + 1_000_000, thread=12)
+    front.close()
+    sampled_folder(tmp_path, {(11, 12, "MainThread"): [(script, before)] * 10 + [(script,)] * 90})
+    spans, read = timeline.read(tmp_path), samples.read(tmp_path)
+    frame = attribution.attributed(read, spans)
+    assert len(read.frame) == 100 and len(frame) == 10
+    assert len(attribution.attributed(read, None)) == 100
+    words = "thread 12 of process 11 was lost to py-spy while it ran"
+    assert [line.startswith(words) for line in tables.head(read, frame, spans)].count(True) == 1
+
+
 def test_a_shared_function_is_the_roles_own_site() -> None:
     decode = (Frame("MsgpackDecoder.decode", f"{SITE}vllm/v1/serial_utils.py", 1),)
     dequeue = (Frame("MessageQueue.dequeue", SPIN[1], 1),)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from tracing.pyspy import waitingframes
+from tracing.pyspy import lost, waitingframes
 from tracing.pyspy.events import Stack
 from tracing.pyspy.samples import Samples
 from tracing.sites.engine import SITES, Site
@@ -35,9 +35,9 @@ class Agreement:
 
 
 def attributed(samples: Samples, timeline: Timeline | None) -> pd.DataFrame:
-    """The frame of samples with `role`, `thread_name`, `state` (`working` or what it waits for), `site` and `stage`
-    ('' where none), and whether these are `by_stack`, or by the clock."""
-    frame = samples.frame.copy()
+    """The frame of samples that were really taken, with `role`, `thread_name`, `state` (`working` or what it waits
+    for), `site` and `stage` ('' where none), and whether these are `by_stack`, or by the clock."""
+    frame = lost.without(samples.frame, lost.lost_threads(samples, timeline))
     states = np.array([waitingframes.state(stack) for stack in samples.stacks], dtype=object)
     threads = pd.MultiIndex.from_frame(frame[["pid", "thread"]])
     thread_codes, known = threads.factorize()

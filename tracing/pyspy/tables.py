@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from tracing.breakdown.otherwatchers import SampledLine, SampledStage, SampledThread, SampleSummary
-from tracing.pyspy import attribution, recording, samples
+from tracing.pyspy import attribution, lost, recording, samples
 from tracing.pyspy.events import Stack
 from tracing.pyspy.recording import Recording
 from tracing.pyspy.samples import CONFIDENT, Samples
@@ -83,6 +83,11 @@ def _beside_spans(read: Samples, frame: pd.DataFrame, timeline: Timeline) -> Ite
     start, end = attribution.serving_ns(timeline)
     before, after = int((frame["time_ns"] < start).sum()), int((frame["time_ns"] > end).sum()) if end else 0
     yield f"left out below: {before:,} samples of the engine's start, {after:,} of its end"
+    for pid, thread in lost.lost_threads(read, timeline):
+        yield (
+            f"thread {thread} of process {pid} was lost to py-spy while it ran, as one is whose program replaced "
+            "itself (exec): it is left out from then on"
+        )
     yield from died(timeline, frame)
 
 
