@@ -14,6 +14,7 @@ from offline.environments.environment import differing_sentences
 from offline.page.cards import uneven
 from offline.page.reported import ReportedRun
 from offline.records.run import marks
+from offline.spec.grid import VLLM
 from offline.table.answers import sentences
 from offline.table.cells import Row
 from offline.table.files import arm_name, first_line, number
@@ -27,10 +28,9 @@ MOST_EFFECTS = 4  # of one axis, in sentences
 
 def summary(run: ReportedRun) -> list[str]:
     """Sentences, the answer first."""
+    sentences = [*answer(run), *_best(run), *_effects(run), *told(run.reasons)]
     return [
-        *_best(run),
-        *_effects(run),
-        *told(run.reasons),
+        *dict.fromkeys(sentences),
         *(stage.sentence for stage in run.changed_stages),
         *differing_sentences(run.record.environments),
         *_answers(run),
@@ -38,6 +38,14 @@ def summary(run: ReportedRun) -> list[str]:
         *run.differences.notes,
         *_doubts(run),
     ]
+
+
+def answer(run: ReportedRun) -> list[str]:
+    """The first sentences: of environments which is faster and why, of anything else which setting is best."""
+    metric = run.differences.by_metric.get(HEADLINE)
+    rows = [row for row in metric.main if row.axis == VLLM] if metric else []
+    reasons = [reason for reason in run.reasons if reason.difference in rows]
+    return [*_axis_effects(rows), *told(reasons)] if rows else [*_best(run)]
 
 
 def _best(run: ReportedRun) -> Iterator[str]:

@@ -13,6 +13,7 @@ from rich.text import Text
 from offline.budgets.reason import told
 from offline.page import page
 from offline.page.reported import ReportedRun, report_of
+from offline.page.summary import answer
 from offline.records.lines import AnswersRecord, Record, StartRecord, TrialRecord
 from offline.records.run import RunRecord, marks, now
 from offline.records.runfolder import write_index
@@ -25,6 +26,7 @@ from offline.table import files
 from offline.table.answers import sentences
 from offline.table.cells import Row
 from probes.console import console
+from probes.console import show as show_laid_out
 from probes.errors import INCOMPLETE, INTERRUPTED
 from probes.rates.rates import ask_rates
 
@@ -101,14 +103,17 @@ def with_rates(run: RunRecord, records: Sequence[Record], state: str) -> RunReco
 
 
 def show(report: ReportedRun, path: Path, every_row: bool) -> None:
-    """The short table on standard output, and where the rest is."""
+    """The answer and the short table on standard output, and where the rest is."""
     out = console()
     for words in marks(report.record):
         out.print(words, style="bold yellow", highlight=False, soft_wrap=True)
     out.width = out.width if every_row else min(out.width, WIDTH)
+    first = answer(report)
+    show_laid_out(out, Text("\n".join([*first, ""]), "bold"))
     files.show(out, report.rows, report.axes, report.drift, report.differences, every_row)
     answers = sentences(report.rows, [files.arm_name(row, report.axes) for row in report.rows])
-    for line in (*answers, *told(report.reasons), *(stage.sentence for stage in report.changed_stages)):
+    reasons = [words for words in told(report.reasons) if words not in first]
+    for line in (*answers, *reasons, *(stage.sentence for stage in report.changed_stages)):
         out.print(line, highlight=False, soft_wrap=True)
     out.print(f"Wrote {path}", highlight=False, soft_wrap=True)
 

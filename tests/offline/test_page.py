@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from offline.budgets.reason import Reason
 from offline.differences.difference import Difference
-from offline.differences.run import NOT_INTERLEAVED, RunDifferences
+from offline.differences.run import NOT_INTERLEAVED, Differences, RunDifferences
 from offline.page.charts import knee
 from offline.page.page import write
 from offline.page.summary import effect, summary
@@ -17,6 +18,7 @@ from tests.chromium import chromium
 from tests.needs import needs_chromium
 from tests.offline.reports import SPEC, a_report
 from tests.offline.test_budgets import recorded
+from tracing.breakdown.changes import StageChange
 
 EVIL = "<script>document.title = 'stolen'</script>"
 CHARTS = ("throughput", "heat-map", "latency", "ttft", "tpot", "cold-warm", "startup", "memory", "budgets")
@@ -57,6 +59,20 @@ def test_the_answer_comes_first() -> None:
     first, *rest = summary(a_report(gain={64: 1.2}))
     assert first.startswith("Highest throughput: ") and "block_size=64" in first
     assert any("block_size 32 → 64 (cache_state=cold): faster, 1.2" in sentence for sentence in rest)
+
+
+def test_of_environments_the_answer_is_which_is_slower_and_where() -> None:
+    row = Difference("vllm", "0.31.0", "0.32.0", "all", "output_tok_s", 0.8, 0.75, 0.85, 1.03, "slower")
+    schedule = StageChange("schedule", 1e6, 3e6, 1.9e6, 2.1e6)
+    reason = Reason(row, "request", (StageChange("all", 10e6, 12e6, 1.8e6, 2.2e6), schedule))
+    differences = RunDifferences({"output_tok_s": Differences(main=(row,))})
+    first, second, *rest = summary(replace(a_report(), differences=differences, reasons=(reason,)))
+    assert first == "vllm 0.31.0 → 0.32.0: slower, 0.800 times the throughput (0.750 to 0.850)."
+    assert second == (
+        "vllm 0.31.0 → 0.32.0: slower, a recorded request takes 12.00 ms, before 10.00 ms; "
+        "schedule +2.00 ms (+1.90 ms to +2.10 ms)."
+    )
+    assert not {first, second} & set(rest) and rest[0].startswith("Highest throughput: ")
 
 
 def test_of_many_batch_sizes_the_largest_and_the_smallest_difference_are_told() -> None:

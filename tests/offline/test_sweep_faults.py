@@ -180,6 +180,7 @@ def test_progress_goes_to_standard_error_and_the_table_fits(model: str, tmp_path
     table, progress = process.communicate(timeout=60)
     assert process.returncode == 0, progress
     assert table.splitlines()[-1] == f"Wrote {only_run(tmp_path)}" and "12/12" in progress and "12/12" not in table
+    assert table.startswith("Highest throughput: ")
     assert all(len(line) <= 72 and line == line.rstrip() for line in table.splitlines()[:-1])
 
 
