@@ -23,6 +23,7 @@ from tests.tracing.test_anatomy import write as write_steps
 from tracing import timeline
 from tracing.breakdown.findings import analyze
 from tracing.breakdown.requests import budget
+from tracing.events.layout import TRACED
 from tracing.nsys import capture, ranges
 from tracing.nsys import file as nsysfile
 from tracing.nsys.__main__ import stage_rows
@@ -105,6 +106,15 @@ def test_a_request_that_was_preempted_in_its_step_was_not_in_it(tmp_path: Path) 
     writer.range(9, 1, 50, 60, "scheduler.preempt b", 0)
     batches = ranges.timeline(nsysfile.read(writer.close())).batches
     assert batches[["step", "request"]].astype(object).to_numpy().tolist() == [[0, "a"]]
+
+
+def test_the_traces_that_a_front_end_noted(tmp_path: Path) -> None:
+    header = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    writer = NsysWriter(tmp_path / "r.sqlite").range(9, 1, 10, 20, "llm.add_request a")
+    writer.mark(9, 1, 15, ["list", TRACED, 0, "a", header, 0], -1)
+    traced = ranges.timeline(nsysfile.read(writer.close())).traced
+    columns = ["pid", "external", "traceparent", "is_own", "at_ns"]
+    assert traced[columns].to_numpy().tolist() == [[9, "a", header, 0, 15]]
 
 
 def test_vllm_scopes_stand_in_where_our_ranges_are_missing(tmp_path: Path) -> None:

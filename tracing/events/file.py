@@ -14,23 +14,16 @@ import numpy as np
 from probes.errors import EnginescopeError
 from tracing.events import processfile
 from tracing.events.layout import (
-    BATCH,
-    CHILD,
-    COUNTS,
-    DEVICE,
     HEADER,
     LIST,
+    LISTS,
     MAGIC,
-    MESSAGE,
     MORE,
     PAYLOAD_BYTES,
     RAISED,
     RECORD,
-    RENAMED,
     SCHEMA,
     SPAN,
-    STOPPED,
-    TRACED,
 )
 from tracing.events.schemaone import SCHEMA_ONE, from_schema_one
 from tracing.events.texts import read_texts
@@ -150,7 +143,7 @@ def _bytes_at(records: np.ndarray, places: np.ndarray) -> np.ndarray:
 def _all_lists(records: np.ndarray) -> tuple[dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]], int]:
     found, cut = {}, 0
     heads = np.flatnonzero(records["kind"] == LIST)
-    for code in (BATCH, COUNTS, MESSAGE, RENAMED, CHILD, STOPPED, DEVICE, TRACED):
+    for code in LISTS:
         mine = heads[records["site"][heads] == code]
         whole, places = _payload(records, mine)
         cut += int(np.count_nonzero(~whole))

@@ -87,6 +87,8 @@ SUSPENDED, YIELDED, ENDED, CALLED = 0, 1, 2, 3
 # which is there once that has ended, or the header that came with it; in the front end
 TRACED = 8
 
+LISTS = (BATCH, COUNTS, MESSAGE, RENAMED, CHILD, STOPPED, DEVICE, TRACED)
+
 # Marks beside the NVTX ranges (`tracing.hooks.ranges`): each is a list that begins with one of these words.
 DOMAIN = "enginescope"
 TOLD, INSTANT, NUMBERS, PROCESS = "told", "instant", "list", "process"  # the words are in _nvtx.c too

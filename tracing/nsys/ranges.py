@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -209,7 +210,7 @@ def _file(pid: int, report: Report, spans: pd.DataFrame, marks: pd.DataFrame, of
         records[name] = [number(item) for item in spans[name]]
     records["request"] = [number(name) if isinstance(name, str) else 0 for name in spans["request"]]
     records["kind"] = np.where(spans["raised"].astype(bool), layout.RAISED, layout.SPAN)
-    lists = _lists(marks[marks["word"] == NUMBERS], number)
+    lists = _lists(marks[marks["word"] == NUMBERS], number, offset)
     lists[layout.BATCH] = _batches(records)
     ended = report.ranges[(report.ranges["end_ns"] < 0) & (report.ranges["domain"] == DOMAIN)]
     torn = int((ended["pid"] == pid).sum())
@@ -245,23 +246,19 @@ def _adopt(files: list[EventFile]) -> None:
 Listed = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
-def _lists(marks: pd.DataFrame, number: Callable[[Any], int]) -> dict[int, Listed]:
-    lists = {}
-    for code in (layout.COUNTS, layout.MESSAGE, layout.RENAMED, layout.CHILD, layout.STOPPED, layout.DEVICE):
-        mine = [(items[2], step, items[3:]) for items, step in _of_code(marks, code)]
+def _lists(marks: pd.DataFrame, number: Callable[[Any], int], offset_ns: int) -> dict[int, Listed]:
+    """The lists of every code, as an event file holds them; those of no mark are empty."""
+    code_of, lists = marks["items"].map(itemgetter(1)), {}
+    for code in layout.LISTS:
+        mine = marks[code_of == code]
         heads = np.zeros(len(mine), layout.RECORD)
-        heads["end"] = [key for key, _, _ in mine]
-        heads["step"] = [step for _, step, _ in mine]
-        words = [[number(item) for item in items] for _, _, items in mine]
+        heads["start"] = mine["start_ns"].to_numpy(dtype=np.int64) + offset_ns
+        heads["end"] = [items[2] for items in mine["items"]]
+        heads["step"] = mine["payload"].to_numpy(dtype=np.int64)
+        words = [[number(item) for item in items[3:]] for items in mine["items"]]
         counts = np.array([len(row) for row in words], dtype=np.int64)
         lists[code] = (heads, counts, np.array([word for row in words for word in row], dtype="<u4"))
     return lists
-
-
-def _of_code(marks: pd.DataFrame, code: int) -> Iterator[tuple[list[Any], int]]:
-    for items, step in zip(marks["items"], marks["payload"], strict=True):
-        if items[1] == code:
-            yield items, int(step)
 
 
 def _batches(records: np.ndarray) -> Listed:
