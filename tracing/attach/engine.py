@@ -60,7 +60,7 @@ def _listens(process: psutil.Process, port: int) -> bool:
 def standing_engine(pid: int) -> StandingEngine | None:
     """The standing folder of the engine that a process belongs to, dead or alive; None where it has none.
 
-    EnginescopeError where that is another user's.
+    EnginescopeError where that is another user's, or where its times are not ours.
     """
     family = {pid, *_relatives(pid)}
     for folder in _folders(family):
@@ -69,8 +69,17 @@ def standing_engine(pid: int) -> StandingEngine | None:
         if standing and family & {standing.pid, *pids}:
             if folder.stat().st_uid != os.getuid():
                 raise EnginescopeError(f"{folder} belongs to another user: only that one may look at the engine")
+            _check_clock(pid)
             return StandingEngine(folder, standing)
     return None
+
+
+def _check_clock(pid: int) -> None:
+    """`EnginescopeError` where a process lives by another CLOCK_MONOTONIC than this one."""
+    with contextlib.suppress(OSError):  # it has ended, or the kernel knows no time namespaces
+        if os.readlink(f"/proc/{pid}/ns/time") != os.readlink("/proc/self/ns/time"):
+            enter = f"nsenter --time --target {pid} python -m …"
+            raise EnginescopeError(f"process {pid} has clocks of its own (a time namespace): {enter}")
 
 
 def _folders(family: set[int]) -> Iterator[Path]:

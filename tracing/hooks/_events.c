@@ -36,7 +36,8 @@ static PyObject *numbers; /* text -> its number */
 static PyObject *older;   /* the same of the texts' older half */
 static uint32_t text_count;
 static int64_t ring; /* its slots; 0: the file is no ring */
-static int64_t half; /* bytes of each half of the texts beside a ring */
+static int64_t half;      /* bytes of each half of the texts beside a ring */
+static int64_t forgotten; /* how many records there were when older texts were last forgotten */
 
 static Header *header(void) { return (Header *)events.base; }
 
@@ -97,18 +98,25 @@ void write_list(uint16_t code, int64_t key, int64_t step, const uint32_t *words,
     publish(head, LIST);
 }
 
-/* Texts beside a ring have two halves, and the older one is overwritten when the newer is full: a text that is met
- * again after that is written again, under the number that it had. 0 where there is no room. */
+/* Texts beside a ring are known for as long as a record may name them: those that were not met since the last time are
+ * forgotten, and one that is met again is written again, under the number that it had. 0 where there is no memory. */
+static int forget_older(void) {
+    PyObject *next = PyDict_New();
+    if (!next) return 0;
+    Py_XSETREF(older, numbers);
+    numbers = next;
+    forgotten = header()->written;
+    return 1;
+}
+
+/* They have two halves, and the older one is overwritten when the newer is full. 0 where there is no room. */
 static int turn_texts(void) {
     int64_t begin = texts.used > half ? 0 : half;
-    PyObject *next = begin + 8 + TEXT_HEAD_BYTES <= texts.allocated ? PyDict_New() : NULL;
-    if (!next) return 0;
+    if (begin + 8 + TEXT_HEAD_BYTES > texts.allocated || !forget_older()) return 0;
     texts.used = begin;
     memcpy(texts.base + texts.used, "ESTEXTS1", 8);
     memset(texts.base + texts.used + 8, 0, TEXT_HEAD_BYTES);
     texts.used += 8;
-    Py_XSETREF(older, numbers);
-    numbers = next;
     return 1;
 }
 
@@ -138,6 +146,7 @@ static uint32_t known_number(PyObject *known, PyObject *text) {
 
 uint32_t text_number(PyObject *text) {
     if (!text || !PyUnicode_Check(text) || !numbers) return 0;
+    if (ring && header()->written - forgotten >= ring && !forget_older()) PyErr_Clear(); /* once round */
     uint32_t number = known_number(numbers, text);
     if (number) return number;
     uint32_t before = known_number(older, text);
@@ -208,6 +217,7 @@ void events_close(int ours) {
     Py_CLEAR(numbers);
     Py_CLEAR(older);
     text_count = 0;
+    forgotten = 0;
 }
 
 int64_t events_written(void) { return events.base ? header()->written : 0; }

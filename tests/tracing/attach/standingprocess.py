@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -57,9 +57,9 @@ def folder_of(base: Path, standby: bool, ring_bytes: int = 3 << 20) -> Path:
 class CountingProcess:
     """The process; `end` gives its counter, None where it was killed."""
 
-    def __init__(self, folder: Path, seed: int, pause_s: float) -> None:
-        command = [sys.executable, "-c", PROGRAM, str(folder), str(seed), str(pause_s)]
-        environ = os.environ | {TRACE: str(folder)}  # by which others find the folder
+    def __init__(self, folder: Path, seed: int, pause_s: float, before: Sequence[str], more: Mapping[str, str]) -> None:
+        command = [*before, sys.executable, "-c", PROGRAM, str(folder), str(seed), str(pause_s)]
+        environ = {**os.environ, TRACE: str(folder), **more}  # others find the folder by it
         self._child = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=subprocess.PIPE, text=True)
         assert self._child.stdout is not None
         self._output = self._child.stdout
@@ -75,8 +75,11 @@ class CountingProcess:
 
 
 @contextmanager
-def counting(folder: Path, seed: int = 0, pause_s: float = 0.001) -> Iterator[CountingProcess]:
-    process = CountingProcess(folder, seed, pause_s)
+def counting(
+    folder: Path, seed: int = 0, pause_s: float = 0.001, before: Sequence[str] = (), **environ: str
+) -> Iterator[CountingProcess]:
+    """The process, behind the words of a command that runs it, for as long as the block lasts."""
+    process = CountingProcess(folder, seed, pause_s, before, environ)
     try:
         yield process
     finally:

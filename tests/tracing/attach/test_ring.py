@@ -112,6 +112,24 @@ def test_texts_beside_a_ring_take_bounded_room_and_keep_their_numbers(tmp_path: 
     assert numbers["always there"] == 2 and len(numbers) == len(names) > 3000
 
 
+def test_a_text_is_known_for_as_long_as_the_ring_may_hold_it(tmp_path: Path) -> None:
+    """However many there were in a day, a process has those of two laps in its memory."""
+    path = tmp_path / "events-7.bin"
+    _recorder.start(str(path), layout.SCHEMA, 0, 1)
+    _recorder.span(1, 1, "met again after three laps")
+    for number in range(3 * SLOTS):
+        _recorder.span(1, 1, "met all the time" if number % 2 else f"request {number // 100}")
+        if number % 1000 == 0:
+            _recorder.extend()
+    _recorder.span(1, 1, "met again after three laps")
+    numbers = Ring(path).take()["request"].tolist()
+    names = ring_texts(path.with_suffix(".texts"), SLOTS)
+    _recorder.stop()
+    assert names[1] == names[numbers[-1]] == "met again after three laps" and numbers[-1] > 1
+    assert {number for number, name in names.items() if name == "met all the time"} == {3}
+    assert set(numbers) <= set(names)
+
+
 def test_the_rest_of_a_list_tells_no_time() -> None:
     """Its beginning was overwritten: its numbers stand where a span has its times."""
     records = np.zeros(3, layout.RECORD)
