@@ -8,6 +8,7 @@ SIGKILL of the process whole.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import gc
 import json
 import multiprocessing
@@ -149,8 +150,10 @@ def fail(error: BaseException | str) -> None:
         print(f"enginescope: the recorder stopped: {words}", file=sys.stderr)
         try:
             end()
-        except OSError:
+        except OSError:  # the disk is full, until the files are cut to what was written
             _recorder.stop()
+            with contextlib.suppress(OSError):
+                say(stopped_ns=time.monotonic_ns())
 
 
 def identity(path: str) -> str:

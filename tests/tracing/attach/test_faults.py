@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import shlex
 import signal
@@ -10,7 +12,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,7 @@ def attached(pid: int, *options: str, before: tuple[str, ...] = (), **environ: s
     return process.returncode, errors
 
 
-@contextmanager
+@contextlib.contextmanager
 def small_disk(path: Path, mib: int) -> Iterator[Path]:
     path.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={mib}m", "tmpfs", str(path)], check=True)
@@ -50,6 +51,13 @@ def small_disk(path: Path, mib: int) -> Iterator[Path]:
         yield path
     finally:
         subprocess.run(["umount", "--lazy", str(path)], check=True)
+
+
+def fill(disk: Path) -> None:
+    """Leave nothing free."""
+    with contextlib.suppress(OSError), (disk / "filler").open("wb", buffering=0) as file:
+        while file.write(bytes(4096)):
+            pass
 
 
 def values_in(folder: Path) -> list[int]:
@@ -72,13 +80,16 @@ def is_on(folder: Path) -> bool:
 def test_a_disk_that_fills_up_ends_the_recording_and_not_the_process(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with small_disk(tmp_path / "disk", 14) as disk:
+    with small_disk(tmp_path / "disk", 20) as disk:
         folder = folder_of(disk, standby=False, ring_bytes=30 << 20)
         with counting(folder, pause_s=0.0005) as process:
+            fill(disk)
             until(lambda: "the recorder stopped" in capfd.readouterr().err)
             count = process.end()
         assert moved(folder, tmp_path / "out") == []
     assert values_in(tmp_path / "out") == list(range(count or -1))
+    [path] = (tmp_path / "out").glob("process-*.json")
+    assert json.loads(path.read_text())["error"] == "OSError: [Errno 28] No space left on device"
 
 
 @needs_root
@@ -147,7 +158,7 @@ NO_MEMORY = {
 }
 
 
-@contextmanager
+@contextlib.contextmanager
 def without_memory(script: str, folder: Path, hidden: str = "none") -> Iterator[subprocess.Popen[str]]:
     """A shell that has no `/dev/shm`, in which `$SERVER` is the command of a server with a ring."""
     command = ["unshare", "--mount", "sh", "-c", f"{NO_MEMORY[hidden]} || exit 1; {script}"]
