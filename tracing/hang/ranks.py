@@ -73,7 +73,8 @@ def _lost(situation: Situation, core: MemberProcess | None, waiting: Ranks) -> t
     if core is None:
         worker, now = waiting[0]
         return (HangAnswer(HangCause.IDLE, worker.label, now.text, now.frame, "a dump of the core"),)
-    own = [span.step for span in situation.spans if span.pid == core.pid and span.role == frames.CORE]
+    spans = () if situation.standby else situation.spans  # what was recorded before the message was lost tells nothing
+    own = [span.step for span in spans if span.pid == core.pid and span.role == frames.CORE]
     asked = max(own, default=None)
     behind = [each for each in waiting if asked is not None and asked > _last_step(situation, each[0])]
     worker, now = (behind or list(waiting))[0]

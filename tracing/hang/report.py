@@ -76,6 +76,8 @@ def facts(situation: Situation) -> Iterator[str]:
         yield "its /metrics did not answer"
     for index, share in situation.devices.items():
         yield f"device {index}: {share:.0f} % busy"
+    if situation.standby:
+        yield "its recorder is in standby: what it has recorded, if anything, may be older than this"
     if situation.requests:
         yield f"in the last recorded step: {', '.join(situation.requests[:8])}" + (
             " …" if situation.requests[8:] else ""

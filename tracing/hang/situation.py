@@ -129,7 +129,7 @@ class MemberProcess:
 class Situation:
     """The processes of one engine, front ends first, and whatever else was seen of it. `devices` are shares of 100 by
     index; `answers` is False where a server did not answer for its counters; `between_s` is the time between the looks;
-    `requests` are the ids of those in the last recorded step.
+    `requests` are the ids of those in the last recorded step; in `standby` spans and requests may be of long ago.
     """
 
     processes: tuple[MemberProcess, ...]
@@ -142,6 +142,7 @@ class Situation:
     problems: tuple[str, ...] = ()
     between_s: float | None = None
     requests: tuple[str, ...] = ()
+    standby: bool = False
 
     @property
     def open_requests(self) -> float | None:

@@ -243,6 +243,8 @@ def test_the_recorder_tells_which_message_is_lost(step: int, way: str) -> None:
     spans += [LastSpan(pid, pid, "worker.execute", "worker", step, 1.0) for pid in (20, 21)]
     [answer] = explain(replace(situation(FRONT, WAITING_CORE, WORKERS), spans=tuple(spans))).answers
     assert way in answer.text and "step 7" in answer.text
+    in_standby = replace(situation(FRONT, WAITING_CORE, WORKERS), spans=tuple(spans), standby=True)
+    assert len(explain(in_standby).answers) == 2  # what was recorded before the hang tells nothing
     other = LastSpan(11, 11, "executor.dispatch", "core", 9, 1.0)  # another engine's core has steps of its own
     assert explain(replace(situation(FRONT, WAITING_CORE, WORKERS), spans=(*spans, other))).answers[0] == answer
 

@@ -23,7 +23,9 @@ from probes.metrics.exposition import Window, parse
 from probes.processes.enginegroup import LaunchOptions, Member
 from tests.shells import until
 from tests.tracing.traces import TraceWriter
+from tracing.attach import engine as attached
 from tracing.events import layout
+from tracing.events.standing import Standing
 from tracing.hang.chain import explain
 from tracing.hang.doing import HangCause, doing
 from tracing.hang.live import counting, lastspans, look, procfs, stacks
@@ -269,6 +271,18 @@ def test_the_last_spans_of_a_recorder(tmp_path: Path) -> None:
     ]
     assert last.cores == {10: LastSteps(6, 6, ("a", "b-6"))}
     assert recorded("").spans == ()
+
+
+def test_a_recorder_in_standby_is_found_though_no_environment_names_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lastspans, "recorder_folder", lambda pid: "")
+    monkeypatch.setattr(attached, "rooms", lambda: [tmp_path])
+    assert lastspans.folder_of(os.getpid()) == ""
+    (tmp_path / "standing").mkdir()
+    Standing(3 << 20, True, os.getpid(), "a server").write(tmp_path / "standing")
+    assert lastspans.folder_of(os.getpid()) == str(tmp_path / "standing")
+    assert recorded(str(tmp_path / "standing")).standby and not recorded(str(tmp_path)).standby
 
 
 def test_of_a_long_recording_the_end_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,6 +49,13 @@ def test_the_last_span_of_each_process_is_told() -> None:
     ]
 
 
+def test_what_is_recorded_in_standby_may_be_old() -> None:
+    assert list(facts(replace(ENGINE, standby=True, requests=("a",)))) == [
+        "its recorder is in standby: what it has recorded, if anything, may be older than this",
+        "in the last recorded step: a",
+    ]
+
+
 def test_the_page_has_the_last_span_of_each_thread() -> None:
     spans = (
         LastSpan(20, 20, "worker.execute", "worker", 7, 5.25),

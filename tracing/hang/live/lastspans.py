@@ -13,10 +13,13 @@ from pathlib import Path
 import numpy as np
 
 from probes.errors import EnginescopeError
+from tracing.attach.engine import standing_engine
+from tracing.events import standing
 from tracing.events.file import EventFile, read
 from tracing.events.layout import BATCH
 from tracing.hang import frames
 from tracing.hang.situation import LastSpan
+from tracing.pyspy.sampler import recorder_folder
 
 MOST_BYTES = 2**31  # of one file; a longer recording is left alone
 STEPPING, NO_STEP = (frames.CORE, frames.WORKER), -1  # what the others number is messages
@@ -34,15 +37,31 @@ class LastSteps:
 
 @dataclass(frozen=True)
 class Recorded:
-    """The last span of each thread, and the last steps of each core, by the number of its process."""
+    """The last span of each thread, and the last steps of each core, by the number of its process.
+
+    In `standby` they are of the last time that somebody recorded, whatever the engine has done since.
+    """
 
     spans: tuple[LastSpan, ...] = ()
     cores: Mapping[int, LastSteps] = field(default_factory=dict)
+    standby: bool = False
 
     @property
     def requests(self) -> tuple[str, ...]:
         """The requests of the last batches of all cores."""
         return tuple(request for steps in self.cores.values() for request in steps.requests)
+
+
+def folder_of(pid: int) -> str:
+    """The folder that a process's recorder writes to: a recording, a ring or what stands by; '' where none does, or it
+    is another user's."""
+    if folder := recorder_folder(pid):
+        return folder
+    try:  # what stands by has made its folder itself, and its environment need not say so
+        engine = standing_engine(pid)
+    except EnginescopeError:
+        return ""
+    return str(engine.folder) if engine else ""
 
 
 def recorded(folder: str) -> Recorded:
@@ -61,7 +80,8 @@ def recorded(folder: str) -> Recorded:
         begun = [span.step for span in own if span.role == frames.CORE and span.step >= 0]
         if begun:
             cores[int(file.process["pid"])] = LastSteps(max(begun), *_last_batch(file))
-    return Recorded(tuple(spans), cores)
+    how = standing.read(Path(folder)) if folder else None
+    return Recorded(tuple(spans), cores, how is not None and how.standby)
 
 
 def _last_of_threads(file: EventFile) -> list[LastSpan]:

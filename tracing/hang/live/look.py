@@ -19,7 +19,7 @@ from tracing.hang.dump import ProcessDump
 from tracing.hang.explanation import Explanation
 from tracing.hang.frames import CORE
 from tracing.hang.live import counting, procfs, stacks
-from tracing.hang.live.lastspans import Recorded, recorded
+from tracing.hang.live.lastspans import Recorded, folder_of, recorded
 from tracing.hang.situation import (
     IN_KERNEL,
     STOPPED,
@@ -31,7 +31,6 @@ from tracing.hang.situation import (
     Situation,
     in_order,
 )
-from tracing.pyspy.sampler import recorder_folder
 
 STANDING = (STOPPED, TRACED, IN_KERNEL)  # py-spy could not stop these any more, and need not
 UNCLEAR = (HangCause.PYTHON, HangCause.LOCK, HangCause.UNKNOWN)  # what a look at C's functions may tell more about
@@ -84,7 +83,7 @@ def explained(group: Sequence[Member], at: Endpoint | None, seconds: float) -> t
 def situation(group: Sequence[Member], at: Endpoint | None, seconds: float) -> Situation:
     """Two looks at an engine, `seconds` apart."""
     members = [member for member in group if member.role != HELPER]
-    folder = recorder_folder(members[0].pid)
+    folder = folder_of(members[0].pid)
     first = _look(members, at, folder)
     busy = _wait(first.at_s + seconds, {member.pid for member in members})
     second = _look(members, at, folder)
@@ -97,6 +96,7 @@ def situation(group: Sequence[Member], at: Endpoint | None, seconds: float) -> S
         second.recorded.spans,
         procfs.still_unread(first.unread, second.unread),
         requests=second.recorded.requests,
+        standby=second.recorded.standby,
         problems=_in_one_line(first.problems | second.problems),
         between_s=second.at_s - first.at_s,
     )
