@@ -23,8 +23,7 @@ from probes.metrics.exposition import Window, parse
 from probes.processes.enginegroup import LaunchOptions, Member
 from tests.shells import until
 from tests.tracing.traces import TraceWriter
-from tracing.attach import engine as attached
-from tracing.events import layout
+from tracing.events import layout, standing
 from tracing.events.standing import Standing
 from tracing.hang.chain import explain
 from tracing.hang.doing import HangCause, doing
@@ -277,11 +276,11 @@ def test_a_recorder_in_standby_is_found_though_no_environment_names_its_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lastspans, "recorder_folder", lambda pid: "")
-    monkeypatch.setattr(attached, "rooms", lambda: [tmp_path])
-    assert lastspans.folder_of(os.getpid()) == ""
+    monkeypatch.setattr(standing, "rooms", lambda: [tmp_path])
+    assert lastspans.folder_of([os.getpid()]) == ""
     (tmp_path / "standing").mkdir()
     Standing(3 << 20, True, os.getpid(), "a server").write(tmp_path / "standing")
-    assert lastspans.folder_of(os.getpid()) == str(tmp_path / "standing")
+    assert lastspans.folder_of([os.getpid()]) == str(tmp_path / "standing")
     assert recorded(str(tmp_path / "standing")).standby and not recorded(str(tmp_path)).standby
 
 

@@ -6,14 +6,13 @@ The files are mapped and append-only: reading them takes nothing from the engine
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from probes.errors import EnginescopeError
-from tracing.attach.engine import standing_engine
 from tracing.events import standing
 from tracing.events.file import EventFile, read
 from tracing.events.layout import BATCH
@@ -52,16 +51,16 @@ class Recorded:
         return tuple(request for steps in self.cores.values() for request in steps.requests)
 
 
-def folder_of(pid: int) -> str:
-    """The folder that a process's recorder writes to: a recording, a ring or what stands by; '' where none does, or it
-    is another user's."""
-    if folder := recorder_folder(pid):
-        return folder
-    try:  # what stands by has made its folder itself, and its environment need not say so
-        engine = standing_engine(pid)
-    except EnginescopeError:
-        return ""
-    return str(engine.folder) if engine else ""
+def folder_of(pids: Sequence[int]) -> str:
+    """The folder that the recorder of an engine's processes writes to, front end first: a recording, a ring, or what
+    stands by; '' where there is none."""
+    return recorder_folder(pids[0]) or _standing_folder(pids)
+
+
+def _standing_folder(pids: Sequence[int]) -> str:
+    """That which one of the processes has made for itself: its environment need not say so."""
+    folders = (folder for room in standing.rooms() if room.is_dir() for folder in sorted(room.iterdir()))
+    return next((str(folder) for folder in folders if (how := standing.read(folder)) and how.pid in pids), "")
 
 
 def recorded(folder: str) -> Recorded:

@@ -83,7 +83,7 @@ def explained(group: Sequence[Member], at: Endpoint | None, seconds: float) -> t
 def situation(group: Sequence[Member], at: Endpoint | None, seconds: float) -> Situation:
     """Two looks at an engine, `seconds` apart."""
     members = [member for member in group if member.role != HELPER]
-    folder = folder_of(members[0].pid)
+    folder = folder_of([member.pid for member in members])
     first = _look(members, at, folder)
     busy = _wait(first.at_s + seconds, {member.pid for member in members})
     second = _look(members, at, folder)
