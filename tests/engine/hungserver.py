@@ -35,7 +35,7 @@ from tracing.hang.live.procfs import state_of
 from tracing.shapes import start
 from tracing.shapes.shape import shape_named
 
-START_S, REACHED_S, SETTLE_S, LOOK_S = 240.0, 120.0, 0.3, 1.0
+START_S, REACHED_S, SETTLE_S, LOOK_S = 480.0, 120.0, 0.3, 1.0
 RANK_COUNT = 2
 LONG_PROMPT, LONG_PROMPTS, PREFILL_S = 7900, 6, 10.0  # after which the clients give up
 UNREAD_TOKENS = 200  # about 50 KB of events: the client takes less than 10
