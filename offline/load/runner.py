@@ -99,15 +99,20 @@ class LoadRunner:
 
     def affordable(self, variant: Variant, rates: list[float | None]) -> list[float | None]:
         """What of a start's rates the budget has time for: those far above what the variant keeps up with go first."""
-        if self.deadline_s is None or not rates or self.start_s(variant, rates) <= self.deadline_s - time.monotonic():
+        if not rates or self._has_time(self.start_s(variant, rates)):
             return rates
         highest = FAR * self.overloaded.get(variant.name, float("inf"))
         near = [rate for rate in rates if rate is None or rate < highest]
-        self._leave_out(variant, [rate for rate in rates if rate not in near], "far above what it keeps up with")
-        if near and self.start_s(variant, near) <= self.deadline_s - time.monotonic():
+        far = [rate for rate in rates if rate not in near]
+        self._leave_out(variant.name, far, "far above what it keeps up with")
+        if near and self._has_time(self.start_s(variant, near)):
             return near
-        self._leave_out(variant, near, "the budget is spent")
+        self._leave_out(variant.name, near, "the budget is spent")
         return []
+
+    def _has_time(self, seconds: float) -> bool:
+        """Whether the budget has so many seconds left."""
+        return self.deadline_s is None or seconds <= self.deadline_s - time.monotonic()
 
     def start_s(self, variant: Variant, rates: list[float | None]) -> float:
         """Seconds that a start with these rates should take."""
@@ -118,10 +123,10 @@ class LoadRunner:
         spec = self.prepared.run.spec
         return spec.duration_s + (spec.drain_s / 2 if rate else 0.0)
 
-    def _leave_out(self, variant: Variant, rates: list[float | None], why: str) -> None:
+    def _leave_out(self, variant: str, rates: list[float | None], why: str) -> None:
         if rates:
             levels = ", ".join(level_name(rate, UNIT) for rate in rates)
-            words = f"{variant.name} at {levels} left out of a start: {why}"
+            words = f"{variant} at {levels} left out of a start: {why}"
             self.remarks.append(words)
             self.progress.warn(words)
             self.progress.passed(sum(map(self.level_s, rates)))
@@ -196,10 +201,15 @@ class LoadRunner:
         return start
 
     def _measure_all(self, levels: Levels, rates: list[float | None]) -> None:
-        """Measure the rates in order; those that are left are another start's, should this one fail."""
-        while rates:
+        """Measure the rates in order; those that are left are another start's, should this one fail.
+
+        Where the start took longer than planned, the budget leaves out the last ones.
+        """
+        while rates and self._has_time(self.level_s(rates[0])):
             levels.measure(rates[0], self._schedule(schedule_name(rates[0])))
             del rates[0]
+        self._leave_out(levels.start.variant, rates, "the budget is spent")
+        rates.clear()
 
     def _search(self, levels: Levels) -> None:
         """Try rates until the knee's bracket is narrow enough, or this start's share of the budget is spent."""

@@ -13,6 +13,7 @@ from rich.console import Console
 from offline.load.folder import LoadFolder, read_load_run
 from offline.load.preparation import PreparedLoad
 from offline.load.progress import LoadProgress
+from offline.load.records import VariantStart
 from offline.load.runner import LoadRunner
 from offline.load.spec import LoadSpec
 from offline.variants.cards import Card
@@ -58,6 +59,28 @@ def test_rates_that_the_budget_left_out_are_not_measured(tmp_path: Path) -> None
     runner.run()
     assert runner.starts == [(name, [2.0]) for name in (BASELINE, PAGE, CHUNKED)]
     assert f"{PAGE} at 8 requests/s left out of a start: far above what it keeps up with" in runner.remarks
+
+
+class SlowLevels:
+    """Levels of a start; each that is measured takes a minute off the runner's budget."""
+
+    def __init__(self, runner: LoadRunner) -> None:
+        self.runner, self.start = runner, VariantStart(PAGE, 1, "vllm", {})
+        self.rates: list[float | None] = []
+
+    def measure(self, rate: float | None, schedule: Path) -> None:
+        self.rates.append(rate)
+        assert self.runner.deadline_s is not None
+        self.runner.deadline_s -= 60.0
+
+
+def test_a_start_that_took_longer_than_planned_leaves_out_what_the_budget_has_no_time_for(tmp_path: Path) -> None:
+    """A rate takes 75 s, one request at a time 60 s, and 200 s are left once the engine is up."""
+    runner = continued(tmp_path, LoadSpec(rates=(0.5, 2.0, 8.0), duration_s=60.0, starts=1), budget_s=200.0)
+    levels, rates = SlowLevels(runner), [None, 0.5, 2.0, 8.0]
+    runner._measure_all(levels, rates)
+    assert (levels.rates, rates) == ([None, 0.5, 2.0], [])
+    assert runner.remarks == [f"{PAGE} at 8 requests/s left out of a start: the budget is spent"]
 
 
 CARDS = (Card("A", {}), Card("B", {}))
