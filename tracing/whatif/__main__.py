@@ -13,7 +13,6 @@ examples:
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import tempfile
 from dataclasses import replace
@@ -21,14 +20,8 @@ from pathlib import Path
 
 from probes.arguments import CommandParser
 from probes.errors import run_main, terminable, usage_error
-from tracing.shapes import platform, start
 from tracing.shapes.pretend.work import parse_work
 from tracing.shapes.shape import SHAPES, Shape, shape_named
-
-LOAD = "ENGINESCOPE_WHATIF"  # in the environment of the process that is the load
-SHAPE = start.started_shape()
-if SHAPE:  # in each of the engine's processes: spawned ones import this module again
-    platform.take_shape(SHAPE)
 
 LEAST_BUDGET_S = 10.0
 
@@ -65,17 +58,13 @@ def parser() -> argparse.ArgumentParser:
 
 def can_be_measured(shape: Shape) -> bool:
     """Whether its load can be streams, of one core, that decode a token a step."""
-    return shape.front_end == "streams" and shape.processes["core"] == 1 and "speculative_config" not in shape.engine
+    plain = not (shape.files or shape.busy_neighbours or "speculative_config" in shape.engine)
+    return plain and shape.front_end == "streams" and shape.processes["core"] == 1
 
 
 def main() -> int:
-    """The command, and in a process of its own the load."""
+    """The command."""
     args = parser().parse_args()
-    if LOAD in os.environ and SHAPE:
-        from tracing.whatif import closedloop
-
-        closedloop.run(model_named(args.model), SHAPE, args.streams)
-        return 0
     if args.streams < 1:
         raise usage_error(f"--streams {args.streams} is no load")
     if not args.budget >= LEAST_BUDGET_S:
@@ -84,15 +73,9 @@ def main() -> int:
         return measure(args)
 
 
-def model_named(name: str | None) -> Path | None:
-    """The folder of a model; None for the shape's own."""
-    from probes.checkpoint import default_model
-
-    return default_model() if name == "default" else Path(name) if name else None
-
-
 def measure(args: argparse.Namespace) -> int:
     """Start the engine, measure it, and print the answer."""
+    from probes.checkpoint import default_model
     from probes.console import console
     from tracing.whatif import stages, table
     from tracing.whatif.loadedengine import loaded_engine
@@ -106,11 +89,13 @@ def measure(args: argparse.Namespace) -> int:
         shape = replace(shape, work=parse_work(args.device_ms))
     if shape.work:
         shape = replace(shape, work=replace(shape.work, spread=0.0))
+    model = str(default_model()) if args.model == "default" else args.model or ""
     say("starting the engine")
-    with tempfile.TemporaryDirectory() as scratch:
-        environment = start.environment(shape) | {LOAD: "1"}
-        with loaded_engine("tracing.whatif", environment, Path(scratch, "log")) as (engine, child):
-            answer = Measurement(engine, chosen, args.streams, lambda: child.running).run(args.budget, args.seed, say)
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        loaded_engine(shape, args.streams, model, Path(scratch, "log")) as (engine, child),
+    ):
+        answer = Measurement(engine, chosen, args.streams, lambda: child.running).run(args.budget, args.seed, say)
     if args.json:
         print(table.as_json(answer))
     else:

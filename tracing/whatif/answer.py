@@ -48,7 +48,7 @@ class StageAnswer:
 
 
 @dataclass(frozen=True)
-class Answer:
+class WhatIfAnswer:
     """What one engine said; `step_ns` is the wall time of a step without delays."""
 
     step_ns: float

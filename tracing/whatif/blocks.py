@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tracing.timeline.intervals import Pieces
-from tracing.whatif.slopes import Pair
+from tracing.whatif.slopes import BlockPair
 from tracing.whatif.stages import DelayedStage
 from tracing.whatif.steps import DELAY, EngineSteps, RecordedEngine
 
@@ -70,7 +70,9 @@ def cut(block: Block, steps: EngineSteps, usual_lag_ns: float) -> BlockSteps:
     return BlockSteps((steps.delivered_ns[kept - 1], steps.delivered_ns[kept]))
 
 
-def pair(around: tuple[BlockSteps, BlockSteps], during: BlockSteps, code: int, engine: RecordedEngine) -> Pair | None:
+def pair(
+    around: tuple[BlockSteps, BlockSteps], during: BlockSteps, code: int, engine: RecordedEngine
+) -> BlockPair | None:
     """A block with a delay before site `code`, against those around it.
 
     None where one has too few steps, or nothing was delayed. What several processes were delayed by is taken on the
@@ -82,15 +84,15 @@ def pair(around: tuple[BlockSteps, BlockSteps], during: BlockSteps, code: int, e
     if not sums:
         return None
     effect_ns = during.period_ns - sum(block.period_ns for block in around) / 2
-    return Pair(effect_ns, float(np.mean(sums)) / during.count)
+    return BlockPair(effect_ns, float(np.mean(sums)) / during.count)
 
 
-def pairs(blocks: Sequence[Block], engine: RecordedEngine, streams: int) -> dict[Treatment, list[Pair]]:
+def pairs(blocks: Sequence[Block], engine: RecordedEngine, streams: int) -> dict[Treatment, list[BlockPair]]:
     """The pairs of each treatment, out of blocks with a delay that stand between blocks without."""
     steps = engine.steps(streams)
     usual_lag_ns = usual_lag(steps, blocks)
     cuts = [cut(block, steps, usual_lag_ns) for block in blocks]
-    found: dict[Treatment, list[Pair]] = {block.treatment: [] for block in blocks if block.treatment}
+    found: dict[Treatment, list[BlockPair]] = {block.treatment: [] for block in blocks if block.treatment}
     for place, block in enumerate(blocks):
         if block.treatment:
             around = (cuts[place - 1], cuts[place + 1])

@@ -6,9 +6,8 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,23 +18,27 @@ from probes.processes.engine import ENVIRONMENT
 from probes.processes.log import first_reason
 from probes.programs import OWN_PYTHON
 from tracing.attach.engine import StandingEngine, standing_engine
+from tracing.shapes import start
+from tracing.shapes.shape import Shape
 
-START_S = 180.0
+ENTRY = (  # see `closedloop`
+    "import sys; from tracing.whatif import closedloop; sys.modules['__main__'] = closedloop; "
+    "closedloop.main(*sys.argv[1:])"
+)
+START_S = 300.0
 PERIOD_S = 0.5
 STOP_S = 20.0
 
 
 @contextmanager
-def loaded_engine(
-    module: str, environment: Mapping[str, str], log: Path
-) -> Iterator[tuple[StandingEngine, ChildProcess]]:
-    """Start `python -m MODULE` with this process's arguments and another environment; it is ended with the block.
+def loaded_engine(shape: Shape, streams: int, model: str, log: Path) -> Iterator[tuple[StandingEngine, ChildProcess]]:
+    """Start an engine of a shape under so many streams, on its own model where none is given; it ends with the block.
 
     EnginescopeError where no engine is there after a while.
     """
     inherited = {name: value for name, value in os.environ.items() if name not in (TRACE, RING)}
-    words = [*OWN_PYTHON, "-m", module, *sys.argv[1:]]
-    child = ChildProcess(words, log, {**inherited, **ENVIRONMENT, MODE: "standby", **environment})
+    environment = {**inherited, **ENVIRONMENT, **start.environment(shape), MODE: "standby"}
+    child = ChildProcess([*OWN_PYTHON, "-c", ENTRY, str(streams), model], log, environment)
     try:
         yield _standing(child), child
     except EnginescopeError as error:

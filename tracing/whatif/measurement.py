@@ -13,7 +13,7 @@ from tracing.attach.engine import StandingEngine
 from tracing.attach.ring import Ring, new_rings
 from tracing.attach.switch import turned_on
 from tracing.events.delays import FILE
-from tracing.whatif.answer import Answer, StageAnswer
+from tracing.whatif.answer import StageAnswer, WhatIfAnswer
 from tracing.whatif.blocks import Block, Treatment, pairs, without_delay
 from tracing.whatif.delayfile import DelayFile
 from tracing.whatif.plan import MeasurementPlan, plan
@@ -23,8 +23,7 @@ from tracing.whatif.steps import EngineRecords, RecordedEngine
 
 RENEWAL_S = 0.5
 LOOK_S = 2.0  # at the engine without a delay, before the plan
-PERIOD_S = 0.05
-START_S = 120.0
+START_S = 240.0
 STEADY_STEPS = 100
 
 Say = Callable[[str], None]
@@ -42,7 +41,7 @@ class Measurement:
     records: EngineRecords = field(default_factory=EngineRecords)
     blocks: list[Block] = field(default_factory=list)
 
-    def run(self, budget_s: float, seed: int, say: Say) -> Answer:
+    def run(self, budget_s: float, seed: int, say: Say) -> WhatIfAnswer:
         """Measure for about so long; EnginescopeError where the engine ends, or its load is not steady."""
         with turned_on(self.engine), DelayFile(self.engine.folder / FILE) as delays:
             self._wait_until_steady(delays)
@@ -109,7 +108,7 @@ class Measurement:
                 raise EnginescopeError(f"{name} is not called in this engine's steps: leave it out of --stages")
         return {name: float(max(1, round(number))) for name, number in calls.items()}
 
-    def _answer(self, done: MeasurementPlan, calls: dict[str, float]) -> Answer:
+    def _answer(self, done: MeasurementPlan, calls: dict[str, float]) -> WhatIfAnswer:
         engine = RecordedEngine(self.records.whole())
         usual = without_delay(self.blocks, engine.steps(self.streams))
         sized = {
@@ -124,4 +123,4 @@ class Measurement:
                 raise EnginescopeError(f"no block of {stage.name} was steady: give it more time (--budget)")
             time_ns = max(engine.inside(stage.code, usual.windows), default=0) / usual.count
             answers.append(StageAnswer(stage.name, time_ns, calls[stage.name], stage_slope(own)))
-        return Answer(usual.period_ns, self.streams, tuple(answers))
+        return WhatIfAnswer(usual.period_ns, self.streams, tuple(answers))

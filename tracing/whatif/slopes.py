@@ -19,7 +19,7 @@ ERROR = 0.05  # of all intervals together (C. Bonferroni)
 
 
 @dataclass(frozen=True)
-class Pair:
+class BlockPair:
     """A block with a delay against those before and after it, a step: what it grew by, and the delay that was made."""
 
     effect_ns: float
@@ -82,7 +82,7 @@ def _signed_ranks(n: int) -> np.ndarray:
     return np.cumsum(chances)
 
 
-def sized_slope(pairs: Sequence[Pair], intervals: int = 1) -> SizedSlope:
+def sized_slope(pairs: Sequence[BlockPair], intervals: int = 1) -> SizedSlope:
     """The slope at one size, out of its pairs."""
     slope = center([pair.effect_ns / pair.achieved_ns for pair in pairs], intervals)
     return SizedSlope(float(np.mean([pair.achieved_ns for pair in pairs])), slope, len(pairs))

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from probes.console import show_text, table, us
 from probes.statistics.intervals import Estimate
-from tracing.whatif.answer import Answer, StageAnswer
+from tracing.whatif.answer import StageAnswer, WhatIfAnswer
 from tracing.whatif.slopes import SizedSlope
 
 SCHEMA = 1
@@ -20,8 +20,8 @@ READING = (
 )
 
 ABOVE_ONE = (
-    "costs more than its delay: what spins takes a processor, and the GIL of its process, from others as well; --asleep "
-    "leaves the processor to them"
+    "costs more than its delay: what spins takes a processor, and the GIL of its process, from others as well; "
+    "--asleep leaves the processor to them"
 )
 
 
@@ -53,7 +53,7 @@ def row(stage: StageAnswer, step_ns: float) -> list[str]:
     ]
 
 
-def show(out: Console, answer: Answer, notes: list[str]) -> None:
+def show(out: Console, answer: WhatIfAnswer, notes: list[str]) -> None:
     """Print the answer: its first line, then a row a stage."""
     show_text(out, answer.first_line(), "bold")
     title = f"a step of {us(answer.step_ns)}, {answer.streams} streams; all intervals hold together in 95 of 100 runs"
@@ -63,7 +63,7 @@ def show(out: Console, answer: Answer, notes: list[str]) -> None:
         show_text(out, text)
 
 
-def as_json(answer: Answer) -> str:
+def as_json(answer: WhatIfAnswer) -> str:
     """The answer with every size; times in ns, intervals as `lo` and `hi`, null where they are not known."""
     stages = [stage_values(stage) for stage in answer.stages]
     return json.dumps(

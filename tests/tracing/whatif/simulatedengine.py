@@ -20,7 +20,7 @@ from tracing.whatif.stages import STAGES
 from tracing.whatif.steps import RecordedEngine
 
 CORE, FRONT = 1, 2  # process ids
-STREAMS = 8
+MS, STREAMS = 1_000_000, 8
 KEY = 1_000_000  # of the first step's message
 FORWARD_NS = 100_000  # of the host's part: the call of the model
 
@@ -28,13 +28,14 @@ FORWARD_NS = 100_000  # of the host's part: the call of the model
 @dataclass
 class SimulatedEngine:
     """Times of a step's parts in ns. `unsteady` is the spread of the machine's speed, from block to block and from step
-    to step; now and then a step of it stalls."""
+    to step; with `stalls` a step of it stalls now and then."""
 
     host_ns: int
     device_ns: int
     front_ns: int
     unsteady: float = 0.0
     seed: int = 0
+    stalls: bool = True
     prefills: frozenset[int] = frozenset()  # steps
     rows: dict[int, list[tuple[int, ...]]] = field(default_factory=lambda: {CORE: [], FRONT: []})
 
@@ -54,7 +55,11 @@ class SimulatedEngine:
                 return blocks
             if step % 20 == 0:
                 speed = draw.lognormvariate(0, self.unsteady)
-            slow = speed * draw.lognormvariate(0, self.unsteady) * (30 if draw.random() < self.unsteady / 100 else 1)
+            slow = (
+                speed
+                * draw.lognormvariate(0, self.unsteady)
+                * (30 if self.stalls and draw.random() < self.unsteady / 100 else 1)
+            )
             core = self._delay(CORE, core, blocks)
             self._schedule(step, core)
             core += round(self.host_ns * slow)

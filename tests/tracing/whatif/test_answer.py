@@ -8,7 +8,7 @@ import pytest
 
 from probes.statistics.intervals import Estimate
 from tracing.whatif import table
-from tracing.whatif.answer import Answer, StageAnswer
+from tracing.whatif.answer import StageAnswer, WhatIfAnswer
 from tracing.whatif.slopes import SizedSlope, StageSlope
 
 MS = 1_000_000
@@ -27,7 +27,7 @@ UNKNOWN = stage("serialize", 0.1 * MS, Estimate(0.4, -0.2, 1.0))
 
 
 def first_line(*stages: StageAnswer) -> str:
-    return Answer(3.0 * MS, 8, stages).first_line()
+    return WhatIfAnswer(3.0 * MS, 8, stages).first_line()
 
 
 def test_the_stage_that_pays_most_and_those_that_buy_nothing() -> None:
@@ -67,7 +67,7 @@ def test_a_row_of_each_kind() -> None:
 
 
 def test_the_json_form() -> None:
-    values = json.loads(table.as_json(Answer(3.0 * MS, 8, (UPDATE,))))
+    values = json.loads(table.as_json(WhatIfAnswer(3.0 * MS, 8, (UPDATE,))))
     assert values == {
         "schema": 1,
         "step_ns": 3.0 * MS,

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from probes.statistics.intervals import Estimate
-from tracing.whatif.slopes import Pair, SizedSlope, center, least_pairs, sized_slope, stage_slope
+from tracing.whatif.slopes import BlockPair, SizedSlope, center, least_pairs, sized_slope, stage_slope
 
 VALUES = st.lists(st.integers(-1000, 1000).map(float), min_size=6, max_size=25)
 RUNS = 1000
@@ -63,7 +63,7 @@ def test_the_interval_holds_the_estimate_and_grows_with_the_family(values: list[
 
 @given(st.lists(st.tuples(st.floats(-1e6, 1e6), st.floats(1e3, 1e6)), min_size=1, max_size=10))
 def test_a_slope_is_effect_over_delay(pairs: list[tuple[float, float]]) -> None:
-    slope = sized_slope([Pair(effect, achieved) for effect, achieved in pairs])
+    slope = sized_slope([BlockPair(effect, achieved) for effect, achieved in pairs])
     slopes = [effect / achieved for effect, achieved in pairs]
     assert min(slopes) - 1e-9 <= slope.slope.value <= max(slopes) + 1e-9 and slope.pairs == len(pairs)
 
