@@ -102,10 +102,10 @@ def _no_clock(about: Recording) -> str:
 
 
 def died(timeline: Timeline, frame: pd.DataFrame) -> Iterator[str]:
-    """Processes that were sampled and did not end in order."""
-    last = frame.groupby("pid")["time_ns"].max()
+    """Processes that ended out of order while others worked on: vLLM ends its idle ones by a signal."""
+    last, end = frame.groupby("pid")["time_ns"].max(), attribution.serving_ns(timeline)[1]
     for process in timeline.processes:
-        if process.get("stopped_ns") is None and process["pid"] in last.index:
+        if process.get("stopped_ns") is None and last.get(process["pid"], end) < end:
             role = ", ".join(process["serves"][:1]) or "process"
             earlier_s = (last.max() - last[process["pid"]]) / 1e9
             yield (
