@@ -120,7 +120,7 @@ def row(shape: str, root: Path) -> list[str]:
     log = StepLog(root)
     read, (records, lost) = timeline.read(root / "trace"), log.since({})
     steps = [record for record in records if record.kind == STEP]
-    hooked = {target for site in ALL_SITES for target in site.targets}
+    hooked = {target for site in ALL_SITES if site.name in SITES for target in site.targets}
     marks = sum(f"{module}:{owner}.{name}" in hooked for _, module, owner, name in START_SITES)
     phases = {mark["phase"] for mark in log.start_phases()}
     equal = f"{equal_counts(steps, read.steps)} of {len(steps) + lost}"
