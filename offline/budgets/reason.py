@@ -51,7 +51,7 @@ class Reason:
         return f"{start}before {us(whole.before_ns)}; {changes_sentence(self.changes[1:])}."
 
 
-def told(reasons: Iterable[Reason]) -> list[str]:
+def reason_sentences(reasons: Iterable[Reason]) -> list[str]:
     """A sentence for each difference that was seen."""
     return [reason.sentence for reason in reasons if reason.difference.verdict != NONE_SEEN]
 
@@ -60,8 +60,8 @@ def reasons(grid: Sequence[Arm], records: Sequence[Record], differences: Iterabl
     """What the recorded trials say of each difference between arms; those without such trials are left out."""
     traced = [record for record in records if isinstance(record, TracedRecord)]
     arm_axes = set(grid[0].levels) if grid else set()
-    found = (_reason(grid, traced, row) for row in differences if row.axis in arm_axes)
-    return [reason for reason in found if reason is not None]
+    every = (_reason(grid, traced, row) for row in differences if row.axis in arm_axes)
+    return [reason for reason in every if reason is not None]
 
 
 def _reason(grid: Sequence[Arm], traced: Sequence[TracedRecord], row: Difference) -> Reason | None:

@@ -42,18 +42,18 @@ def compare(
     axis = "+".join(axes) or "run"
     labels = {**b.labels, **a.labels}
     shared = [key for key in a.labels if key in b.labels]
-    reasons = unlikeness(a.record, b.record, axes) or moved(a, b, shared)
+    reasons = unlikeness(a.record, b.record, axes) or drift_reasons(a, b, shared)
     rows = [] if (reasons and not force) or not shared else _compared(a, b, shared, axis, metric)
     if reasons:
         rows = [replace(row, verdict=f"{row.verdict} ({FORCED}: {'; '.join(reasons)})") for row in rows]
     if shared and not rows:
         why = "; ".join(reasons) or NO_REPLICATES
         rows = [_refused(a, b, axis, labels[key], metric, why) for key in shared]
-    lonely = [(key, run) for run, other in ((a, b), (b, a)) for key in run.labels if key not in other.labels]
-    return rows + [_refused(a, b, axis, labels[key], metric, f"only in {run.name}") for key, run in lonely]
+    unmatched = [(key, run) for run, other in ((a, b), (b, a)) for key in run.labels if key not in other.labels]
+    return rows + [_refused(a, b, axis, labels[key], metric, f"only in {run.name}") for key, run in unmatched]
 
 
-def moved(a: ComparedRun, b: ComparedRun, shared: Sequence[str]) -> list[str]:
+def drift_reasons(a: ComparedRun, b: ComparedRun, shared: Sequence[str]) -> list[str]:
     """`["the machine moved by 12 %"]` where the reference kernels of two runs differ past the bound."""
     medians = [run.trials.loc[run.trials["key"].isin(shared), KERNEL].astype(float).median() for run in (a, b)]
     movement = abs(math.log(medians[1] / medians[0])) if shared else 0.0

@@ -26,8 +26,8 @@ def check(rows: Sequence[Difference], bound: float) -> CheckOutcome:
         names = ", ".join(f"{row.cell} ({row.metric} {row.ratio:.3f} of before)" for row in slower)
         return CheckOutcome(REGRESSION, f"Slower by more than {bound:.1%}: {names}.")
     if blind or not rows:
-        found = [row.smallest_detectable - 1 for row in blind if math.isfinite(row.smallest_detectable)]
-        least = f"; the smallest difference that all cells tell is {max(found):.1%}" if found else ""
+        limits = [row.smallest_detectable - 1 for row in blind if math.isfinite(row.smallest_detectable)]
+        least = f"; the smallest difference that all cells tell is {max(limits):.1%}" if limits else ""
         words = f"{len(blind)} of {len(rows)} rows could not have told {bound:.1%}{least}"
         return CheckOutcome(INCONCLUSIVE, f"Inconclusive: {words}. Run more starts.")
     return CheckOutcome(0, f"Nothing is slower by more than {bound:.1%}, which these runs could have told.")

@@ -49,8 +49,8 @@ def compared_run(folder: Path, axes: Collection[str]) -> ComparedRun:
 
 
 def _without(levels: Levels, axes: Collection[str]) -> str:
-    kept = {name: value for name, value in levels.items() if name not in axes}
-    return json.dumps(kept, sort_keys=True, default=str)
+    others = {name: value for name, value in levels.items() if name not in axes}
+    return json.dumps(others, sort_keys=True, default=str)
 
 
 def _labels(trials: pd.DataFrame, record: RunRecord, axes: Collection[str]) -> dict[str, str]:
@@ -66,8 +66,8 @@ def _labels(trials: pd.DataFrame, record: RunRecord, axes: Collection[str]) -> d
 def unlikeness(a: RunRecord, b: RunRecord, axes: Collection[str]) -> list[str]:
     """What keeps two runs from being compared: machine, software and model, where no axis declares them."""
     declared = {field for axis in axes for field in TOGETHER.get(axis, (axis,))}
-    found = differences(a.machine.as_dict(), b.machine.as_dict())
-    unlike = [words for words in found if words.partition(":")[0] not in declared]
+    unequal = differences(a.machine.as_dict(), b.machine.as_dict())
+    unlike = [words for words in unequal if words.partition(":")[0] not in declared]
     if "model" not in axes and a.model_mark != b.model_mark:
         unlike.append(f"model: {a.model_mark} and {b.model_mark}")
     if "trace" not in axes and a.spec.trace != b.spec.trace:

@@ -90,13 +90,14 @@ def pins(pinned: Mapping[str, str], theirs: Sequence[str], ours: Sequence[str]) 
     | `{"transformers": "5.9"}` | `["transformers<5.8"]`  | `[]`             | `["transformers<5.8"]` |
     | `{}`                      | `["torchaudio", "new"]` | `["torchaudio"]` | `["new"]`              |
     """
-    known, chosen = {normalized(each.name) for each in _needed(ours)}, dict(zip(pinned, lines(pinned), strict=True))
+    known = {normalized(each.name) for each in _needed(ours)}
+    lines_by_name = dict(zip(pinned, lines(pinned), strict=True))
     for each in _needed(theirs):
         name = normalized(each.name)
         fits = name in pinned and each.specifier.contains(pinned[name], prereleases=True)
         if not fits and (name in pinned or name not in known):
-            chosen[name] = f"{each.name}{each.specifier}"
-    return list(chosen.values())
+            lines_by_name[name] = f"{each.name}{each.specifier}"
+    return list(lines_by_name.values())
 
 
 def _needed(texts: Sequence[str], extras: Collection[str] = ()) -> Iterator[Requirement]:

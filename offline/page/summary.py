@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from offline.budgets.reason import told
+from offline.budgets.reason import reason_sentences
 from offline.differences.difference import NONE_SEEN, Difference
 from offline.differences.observations import CELL_AXES
 from offline.differences.run import HEADLINE
@@ -28,7 +28,7 @@ MOST_EFFECTS = 4  # of one axis, in sentences
 
 def summary(run: ReportedRun) -> list[str]:
     """Sentences, the answer first."""
-    sentences = [*answer(run), *_best(run), *_effects(run), *told(run.reasons)]
+    sentences = [*answer(run), *_best(run), *_effects(run), *reason_sentences(run.reasons)]
     return [
         *dict.fromkeys(sentences),
         *(stage.sentence for stage in run.changed_stages),
@@ -45,7 +45,7 @@ def answer(run: ReportedRun) -> list[str]:
     metric = run.differences.by_metric.get(HEADLINE)
     rows = [row for row in metric.main if row.axis == VLLM] if metric else []
     reasons = [reason for reason in run.reasons if reason.difference in rows]
-    return [*_axis_effects(rows), *told(reasons)] if rows else [*_best(run)]
+    return [*_axis_effects(rows), *reason_sentences(reasons)] if rows else [*_best(run)]
 
 
 def _best(run: ReportedRun) -> Iterator[str]:

@@ -60,27 +60,27 @@ def bisect(args: argparse.Namespace, values: SpecValues) -> int:
     progress = Console(stderr=True)
     progress.print(f"versions       {', '.join(versions)}", soft_wrap=True, highlight=False)
 
-    def measured(version: str) -> Difference:
+    def measure_step(version: str) -> Difference:
         step_began = time.monotonic()
         row = sweep(args, {**values, VLLM: [good, version]})
         steps.append(time.monotonic() - step_began)
         progress.print(f"step {len(steps)}: {effect(row)}", soft_wrap=True, highlight=False)
         return row
 
-    found = find_slower(versions, measured, lambda: time.monotonic() - began + max(steps) <= budget_s)
-    console().print(found.sentence, soft_wrap=True)
+    result = find_slower(versions, measure_step, lambda: time.monotonic() - began + max(steps) <= budget_s)
+    console().print(result.sentence, soft_wrap=True)
     return 0
 
 
 def find_slower(
-    versions: Sequence[str], measured: Callable[[str], Difference], affords: Callable[[], bool]
+    versions: Sequence[str], compare: Callable[[str], Difference], affords: Callable[[], bool]
 ) -> Bisection:
     """Halve the versions between the first, which is good, and the last, as long as the time affords another step.
 
-    `measured` compares a version with the first one. It is bad where its ratio is, beyond the interval, nearer to that
+    `compare` measures a version with the first one. It is bad where its ratio is, beyond the interval, nearer to that
     of the last version, in logarithms, and good where it is nearer to 1: a smaller change before does not count.
     """
-    whole = measured(versions[-1])
+    whole = compare(versions[-1])
     if whole.verdict != SLOWER:
         raise EnginescopeError(
             f"{versions[-1]} is not seen to be slower than {versions[0]}, so that there is nothing to look for: "
@@ -93,7 +93,7 @@ def find_slower(
             return Bisection(*left, "the budget does not hold another step")
         middle = (low + high) // 2
         try:
-            row = measured(versions[middle])
+            row = compare(versions[middle])
         except EnginescopeError as error:
             return Bisection(*left, f"{versions[middle]} could not be measured: {error}")
         if row.lo <= halfway <= row.hi:

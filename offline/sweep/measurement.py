@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from offline.budgets.reason import told
+from offline.budgets.reason import reason_sentences
 from offline.page import page
 from offline.page.reported import ReportedRun, report_of
 from offline.page.summary import answer
@@ -97,9 +97,9 @@ def finish(run: PreparedRun, state: str) -> ReportedRun:
 
 def with_rates(run: RunRecord, records: Sequence[Record], state: str) -> RunRecord:
     """The run with the machine's rates, measured once, when the engines are gone, where a limit can be made of them."""
-    known = any(isinstance(record, StartRecord) and record.model_config for record in records)
-    wanted = known and run.rates is None and state != "interrupted"
-    return replace(run, rates=ask_rates()) if wanted else run
+    has_model = any(isinstance(record, StartRecord) and record.model_config for record in records)
+    is_due = has_model and run.rates is None and state != "interrupted"
+    return replace(run, rates=ask_rates()) if is_due else run
 
 
 def show(report: ReportedRun, path: Path, every_row: bool) -> None:
@@ -112,7 +112,7 @@ def show(report: ReportedRun, path: Path, every_row: bool) -> None:
     show_laid_out(out, Text("\n".join([*first, ""]), "bold"))
     files.show(out, report.rows, report.axes, report.drift, report.differences, every_row)
     answers = sentences(report.rows, [files.arm_name(row, report.axes) for row in report.rows])
-    reasons = [words for words in told(report.reasons) if words not in first]
+    reasons = [words for words in reason_sentences(report.reasons) if words not in first]
     for line in (*answers, *reasons, *(stage.sentence for stage in report.changed_stages)):
         out.print(line, highlight=False, soft_wrap=True)
     out.print(f"Wrote {path}", highlight=False, soft_wrap=True)

@@ -55,7 +55,7 @@ def new_run(args: argparse.Namespace, spec_values: SpecValues) -> PreparedRun | 
     spec = replace(spec, vllm=tuple(every))
     models, machine = find_models(spec.model, spec.load_format, spec.cards), fingerprint(engine_platform())
     slow = slowness(time_kernels())
-    spec, note = complete(typed(spec, every), models, machine, slow)
+    spec, note = complete(with_types(spec, every), models, machine, slow)
     for place in models.places.values():
         refuse_too_long(spec, place)
     planned = plan(spec, models, machine, slow)
@@ -66,7 +66,7 @@ def new_run(args: argparse.Namespace, spec_values: SpecValues) -> PreparedRun | 
     if args.plan:
         return None
     long = planned.seconds > ASK_ABOVE_S
-    if long and not args.yes and sys.stdin.isatty() and not confirmed(minutes(planned.seconds)):
+    if long and not args.yes and sys.stdin.isatty() and not confirm(minutes(planned.seconds)):
         raise EnginescopeError("not started")
     run = RunRecord(
         id=new_id(),
@@ -89,8 +89,9 @@ def new_run(args: argparse.Namespace, spec_values: SpecValues) -> PreparedRun | 
 
 def effort(args: argparse.Namespace) -> Effort | None:
     """What an adaptive run goes for; None for a run of the planned trials alone."""
-    asked = {name: getattr(args, arg) for name, arg in (("until", "until"), ("budget_s", "budget")) if arg in args}
-    return Effort(**asked) if asked else None
+    limits = {"until": getattr(args, "until", None), "budget_s": getattr(args, "budget", None)}
+    values = {name: value for name, value in limits.items() if value is not None}
+    return Effort(**values) if values else None
 
 
 def resumed_run(args: argparse.Namespace, spec_values: SpecValues) -> PreparedRun | None:
@@ -122,7 +123,7 @@ def other_settings(run: RunRecord, spec_values: SpecValues, arm_ids: set[str]) -
     """How the spec differs from that of the run on disk."""
     spec = Spec.from_dict(spec_values)
     labels = tuple(environments(spec.vllm))
-    before, after = run.spec.as_dict(), typed(replace(spec, vllm=labels), run.environments).as_dict()
+    before, after = run.spec.as_dict(), with_types(replace(spec, vllm=labels), run.environments).as_dict()
     unlike = [
         f"{key}: {before[key]!r} in the run, {after[key]!r} now" for key in spec_values if before[key] != after[key]
     ]
@@ -131,18 +132,18 @@ def other_settings(run: RunRecord, spec_values: SpecValues, arm_ids: set[str]) -
     return unlike
 
 
-def confirmed(time_text: str) -> bool:
+def confirm(time_text: str) -> bool:
     """Ask on the terminal."""
     return input(f"This may take {time_text}. Start? [y/N] ").strip().lower() in ("y", "yes")
 
 
-def typed(spec: Spec, every: Mapping[str, Environment]) -> Spec:
+def with_types(spec: Spec, every: Mapping[str, Environment]) -> Spec:
     """The spec with its engine arguments by vLLM's own types; where environments are named, each has to know them."""
-    engines = [typed_engine(spec.engine, environment) for environment in every.values() or (None,)]
+    engines = [engine_types(spec.engine, environment) for environment in every.values() or (None,)]
     return Spec.from_dict({**spec.as_dict(), "engine": engines[0]})
 
 
-def typed_engine(engine: EngineAxes, environment: Environment | None) -> EngineAxes:
+def engine_types(engine: EngineAxes, environment: Environment | None) -> EngineAxes:
     """Engine arguments by vLLM's own types, checked in a process of its own (it costs vLLM's import)."""
     if not engine:
         return {}

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from offline.budgets.cellbudget import cell_budgets, slowdown
-from offline.budgets.reason import holds, reasons, told
+from offline.budgets.reason import holds, reason_sentences, reasons
 from offline.differences.difference import Difference
 from offline.page.budgets import budget_chart, change_rows, cost_sentence, request_table, step_table
 from offline.page.summary import summary
@@ -58,7 +58,7 @@ def test_the_stage_that_makes_an_arm_slower_is_named_and_no_other() -> None:
     sentence = reason.sentence
     assert sentence.startswith("block_size 32 → 64 (cache_state=cold): slower, a recorded request takes 11")
     assert sentence.endswith("; schedule +2.99 ms (+2.98 ms to +3.00 ms).")
-    assert told([reason]) == [sentence]
+    assert reason_sentences([reason]) == [sentence]
 
 
 def test_warm_cells_are_compared_in_the_arms_that_have_them() -> None:
@@ -69,7 +69,7 @@ def test_warm_cells_are_compared_in_the_arms_that_have_them() -> None:
 def test_where_nothing_changed_no_stage_is_named() -> None:
     (reason,) = reasons(GRID, recorded(), [replace(ROW, verdict="no difference seen")])
     assert reason.changed == [] and "of no stage it can be told that it changed" in reason.sentence
-    assert told([reason]) == []
+    assert reason_sentences([reason]) == []
 
 
 def test_arms_that_were_started_once_have_changes_without_intervals() -> None:
