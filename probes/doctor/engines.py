@@ -21,6 +21,7 @@ LARGE_CACHE_BYTES = 5 * GIB
 SEGMENTS = re.compile(r"psm_\w+|enginescope-\w+|vllm_offload_.*\.mmap|VLLM_OBJECT_STORAGE_SHM_BUFFER\w*")
 REAPERS = ("systemd", "init", "tini", "dumb-init", "docker-init", "catatonit", "containerd-shim-runc-v2")
 YOUNG_S = 120  # a segment is made before it is mapped
+MOST_NAMED = 20  # segments in one line to paste
 
 
 def start_method(at: Surroundings) -> Finding:
@@ -139,8 +140,9 @@ def left_segments(at: Surroundings) -> Finding:
         return Finding("left-over memory", "ok", "no segments in /dev/shm without a process")
     size = sum(_blocks(path) for path in left)
     detail = f"{len(left)} in /dev/shm that no process uses, {size / 2**20:.1f} MiB"
-    names = " ".join(f"/dev/shm/{path.name}" for path in left)
-    remedy = f"rm -r {names}   # not where other containers share /dev/shm"
+    names = " ".join(f"/dev/shm/{path.name}" for path in left[:MOST_NAMED])
+    rest = f"; the other {len(left) - MOST_NAMED} at the next call" if len(left) > MOST_NAMED else ""
+    remedy = f"rm -r {names}   # not where other containers share /dev/shm{rest}"
     return Finding("left-over memory", "warn", detail, remedy)
 
 

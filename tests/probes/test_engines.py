@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -119,3 +120,10 @@ def test_left_segments(tmp_path: Path) -> None:
         finding, "warn", "2 in /dev/shm that no process uses", "rm -r /dev/shm/enginescope-old /dev/shm/psm_left "
     )
     assert not unlike(engines.left_segments(replace(at, user=os.geteuid() + 1)), "ok", "no segments", None)
+
+
+def test_a_line_to_paste_names_a_part_of_many_segments(tmp_path: Path) -> None:
+    at = machine(tmp_path, {f"dev/shm/psm_{number:03}": "" for number in range(150)}, now_s=time.time() + 1000)
+    finding = engines.left_segments(at)
+    assert not unlike(finding, "warn", "150 in /dev/shm", "/dev/shm/psm_019   # not where")
+    assert finding.remedy is not None and finding.remedy.endswith("; the other 130 at the next call")

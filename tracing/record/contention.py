@@ -12,7 +12,9 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 
 from tracing.events.contention import COLUMNS, FILE, STEAL, STOPPED, THREAD, THROTTLED
@@ -28,11 +30,16 @@ NS_PER_TICK = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 CGROUPS = Path("/sys/fs/cgroup")
 
 
-@contextlib.contextmanager
-def sampled_contention(folder: Path) -> Iterator[None]:
+def sampled_contention(folder: Path) -> AbstractContextManager[None]:
     """Sample into the trace folder until the block ends."""
+    return _beside(partial(_sample, folder))
+
+
+@contextlib.contextmanager
+def _beside(sample: Callable[[threading.Event], None]) -> Iterator[None]:
+    """Run `sample` in a thread; its event is set at the end of the block."""
     ended = threading.Event()
-    sampler = threading.Thread(target=_sample, args=(folder, ended), name="contention", daemon=True)
+    sampler = threading.Thread(target=sample, args=(ended,), name="contention", daemon=True)
     sampler.start()
     try:
         yield
@@ -66,17 +73,9 @@ class RollingSamples:
         self._before: dict[Key, int] = {}  # the totals when the first row was taken
         self._lock = threading.Lock()
 
-    @contextlib.contextmanager
-    def running(self) -> Iterator[None]:
+    def running(self) -> AbstractContextManager[None]:
         """Sample until the block ends."""
-        ended = threading.Event()
-        sampler = threading.Thread(target=self._sample, args=(ended,), name="contention", daemon=True)
-        sampler.start()
-        try:
-            yield
-        finally:
-            ended.set()
-            sampler.join()
+        return _beside(self._sample)
 
     def _sample(self, ended: threading.Event) -> None:
         while not ended.wait(PERIOD_S):
