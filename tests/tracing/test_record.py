@@ -19,7 +19,7 @@ from tests.tracing.traces import TraceWriter
 from tracing.breakdown.findings import one_line
 from tracing.breakdown.problems import empty_files
 from tracing.record import watched
-from tracing.record.summary import summary
+from tracing.record.summary import next_command, summary
 from tracing.timeline import read
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -171,6 +171,13 @@ def test_the_summary_ends_with_the_next_command(tmp_path: Path, capsys: pytest.C
         f"Wrote '{folder}'",
         f"next: python -m tracing.review '{folder}'",
     ]
+
+
+def test_the_next_command_names_what_is_left_of_nsys(tmp_path: Path) -> None:
+    (tmp_path / "nsys.sqlite").touch()
+    assert next_command(tmp_path, has_events=False) == f"tracing.nsys {tmp_path}/nsys.sqlite"
+    (tmp_path / "nsys.nsys-rep").touch()  # with secrets in it, it is deleted
+    assert next_command(tmp_path, has_events=False) == f"tracing.nsys {tmp_path}/nsys.nsys-rep"
 
 
 def test_a_program_of_several_lines_takes_one() -> None:

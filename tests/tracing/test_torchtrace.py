@@ -22,6 +22,7 @@ from tracing import review, timeline
 from tracing.breakdown import findings
 from tracing.breakdown.otherwatchers import LargestOperator, OperatorStage
 from tracing.page import perfetto
+from tracing.page.watchers import operator_rows
 from tracing.timeline import innermost
 from tracing.torchsums import operators, trace
 from tracing.torchsums.trace import Event
@@ -220,6 +221,9 @@ def test_no_base_time_and_another_machine(folder: Path) -> None:
     assert "no baseTimeNanoseconds" in problems(folder)[0]
     chrome_traces.write(folder / "torch" / "rank0.json", OPERATORS, base_ns=chrome_traces.BASE_NS + 10**12)
     assert "outside of all spans" in problems(folder)[0]
+    summary = findings.findings(folder).review.operators
+    assert summary is not None and summary.steps == 0
+    assert {tuple(row[3:5]) for row in operator_rows(summary)} == {("n/a", "n/a")}  # calls and own time a step
 
 
 def test_a_wall_clock_that_was_set_shows(folder: Path) -> None:

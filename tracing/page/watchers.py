@@ -8,7 +8,14 @@ from rich.console import Console
 from rich.markup import escape
 
 from probes.console import Rows, percent, table, us
-from tracing.breakdown.otherwatchers import GpuDevice, GpuStage, GpuSummary, OperatorSummary, SampleSummary
+from tracing.breakdown.otherwatchers import (
+    GpuDevice,
+    GpuStage,
+    GpuSummary,
+    LargestOperator,
+    OperatorSummary,
+    SampleSummary,
+)
 from tracing.breakdown.review import Review
 from tracing.page import html
 
@@ -59,14 +66,18 @@ def stage_operator_rows(summary: OperatorSummary) -> Rows:
 
 def operator_rows(summary: OperatorSummary) -> Rows:
     """The largest operators, kernels and copies: by stage, over all steps of the torch traces, and a step."""
-    steps = max(summary.steps, 1)
     return [
         [
-            *(row.stage, row.name, row.kind, f"{row.count / steps:,.1f}"),
-            *(us(row.own_ns / steps), us(row.own_ns), percent(row.share)),
+            *(row.stage, row.name, row.kind, *_a_step(row, summary.steps)),
+            *(us(row.own_ns), percent(row.share)),
         ]
         for row in summary.rows
     ]
+
+
+def _a_step(row: LargestOperator, steps: int) -> tuple[str, str]:
+    """Calls and own time a step; unknown where no step was recorded."""
+    return (f"{row.count / steps:,.1f}", us(row.own_ns / steps)) if steps else ("n/a", "n/a")
 
 
 def show_operators(summary: OperatorSummary, out: Console) -> None:

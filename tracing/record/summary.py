@@ -41,8 +41,8 @@ def next_command(folder: Path, has_events: bool) -> str:
         return f"tracing.review {shlex.quote(str(folder))}"
     if recording.exists(folder):
         return f"tracing.pyspy {shlex.quote(str(folder))}"
-    report = folder / f"{capture.STEM}.nsys-rep"
-    return f"tracing.nsys {shlex.quote(str(report))}" if report.exists() else ""
+    reports = [folder / f"{capture.STEM}{suffix}" for suffix in (".nsys-rep", ".sqlite")]  # one with secrets is deleted
+    return next((f"tracing.nsys {shlex.quote(str(report))}" for report in reports if report.exists()), "")
 
 
 def show_processes(recorded: timeline.Timeline, out: Console) -> None:
