@@ -1,7 +1,7 @@
 """Random wraps, kills and dumps of a ring at once, against the counter of the process that writes it.
 
-Each run draws how fast the process writes, when two readers read, and by which signal it ends. A gap that is not
-reported, or one that is reported and is none, fails the run; its seed repeats it.
+Each run draws how fast the process writes, how much until two readers read, and by which signal it ends. A gap that is
+not reported, or one that is reported and is none, fails the run; its seed repeats it.
 
 example: python tests/bench/ring.py --runs 1000
 """

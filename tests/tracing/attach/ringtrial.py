@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import random
 import signal
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from tests.shells import until
 from tests.tracing.attach.standingprocess import counting, folder_of
 from tracing.attach.moved import Moved
+from tracing.attach.ring import Ring
 from tracing.events.file import read
 
 
@@ -31,22 +32,28 @@ def trial(folder: Path, seed: int) -> RingTrial:
     source = folder_of(folder, standby=False)
     ending = drawn.choice((signal.SIGKILL, signal.SIGTERM))
     reported = torn = laps = 0
-    with counting(source, seed, pause_s=drawn.choice((0.0, 0.001, 0.01))) as process:
-        time.sleep(drawn.uniform(0, 0.3))
+    with counting(source, seed, pause_s=drawn.choice((0.0, 0.0001))) as process:
         for number in range(2):
             out = folder / str(number)
             out.mkdir()
             moved = Moved(source, out)
-            for _ in range(drawn.randrange(4)):
-                time.sleep(drawn.uniform(0, 0.3))
-                moved.move()
-            count = process.end(ending) if number else None
             [file] = moved.files.values()
+            for _ in range(drawn.randrange(3)):
+                wait_for(file.ring, drawn.randrange(2 * file.ring.slots))
+                moved.move()
+            wait_for(file.ring, drawn.randrange(2 * file.ring.slots))
+            count = process.end(ending) if number else None
             laps = max(laps, file.ring.written() // file.ring.slots)
             lines = moved.close()
             torn += check(out, lines, count)
             reported += lost(lines)
     return RingTrial(ending == signal.SIGKILL, laps, reported, torn)
+
+
+def wait_for(ring: Ring, more: int) -> None:
+    """Wait until so many more records are written: up to two laps, however busy the machine is."""
+    end = ring.written() + more
+    until(lambda: ring.written() >= end)
 
 
 def lost(problems: list[str]) -> int:
