@@ -32,7 +32,10 @@ MACHINE = {
     **{"vllm": "0.0.1", "vllm_distribution": "vllm", "torch": "1", "transformers": "1", "python": "3.11"},
     **{"enginescope": "0.1", "git_hash": None, "git_dirty": None},
 }
-WRITTEN_BY_BENCHES = ("client.md", "costs.md", "coverage.md", "differences.md", "hangs.md", "knee.md", "shapes.md")
+WRITTEN_BY_BENCHES = (
+    *("client.md", "costs.md", "coverage.md", "differences.md", "hangs.md", "knee.md", "ring.md", "shapes.md"),
+    "stalls.md",
+)
 AXES = ("batch_size", "prefix_caching", "block_size", "cache_state")
 CELLS = [  # synthetic: out tok/s with its interval, or why not
     (("1", "off", "32", "cold"), "ok", (10.0, 9.0, 11.0)),
