@@ -43,10 +43,11 @@ def captured(streams: Trace) -> Path:
     return streams.folder
 
 
-def budgets(read: Timeline) -> tuple[list[requests.Flow], budget.Budgets]:
+def budgets(read: Timeline) -> tuple[list[requests.Flow], dict[str, dict[str, int]]]:
     index = Index(read)
     flows = requests.flows(index)
-    return flows, budget.budgets(index, [flow for flow in flows if flow.state not in ("cut", "refused")])
+    whole = budget.budgets(index, [flow for flow in flows if flow.state not in ("cut", "refused")])
+    return flows, whole.to_dict("index")
 
 
 def apart(ours: dict[str, int], theirs: dict[str, int]) -> float:

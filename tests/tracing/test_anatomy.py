@@ -120,25 +120,28 @@ def test_of_two_engines_the_slowest_steps_say_which() -> None:
 
 
 def test_a_slow_request_is_told_by_what_exceeds_the_others() -> None:
-    parts = {name: {"forward": 10_000_000, "wait: socket in": 100} for name in "abc"}
-    parts["c"] = {"forward": 11_000_000, "wait: scheduler queue": 5_000_000}
-    first, *_ = slow.slow_requests({"a": 10, "b": 10, "c": 16}, parts)
-    assert first == SlowRequest("c", 16, "wait: scheduler queue: 5.00 ms more than the median")
+    parts = {name: {"forward": 10_000_000, "wait: scheduler queue": 100} for name in "abc"}
+    parts["c"] = {"forward": 11_000_000, "wait: scheduler queue": 5_000_100}
+    first, *_ = slow.slow_requests(pd.DataFrame.from_dict(parts, orient="index"))
+    assert first == SlowRequest("c", 16_000_100, "wait: scheduler queue: 5.00 ms more than the median")
 
 
 def test_a_request_like_the_others_and_a_time_of_seconds() -> None:
-    parts = {name: {"forward": 2_000_000_000} for name in "abc"}
-    latencies = {"a": 2_000_000_000, "b": 2_000_000_000, "c": 3_214_100_000}
-    assert slow.slow_requests(latencies, parts)[0].reason == "no part stands out; most of it is forward"
-    parts["c"] = {"forward": 3_214_100_000}
-    assert slow.slow_requests(latencies, parts)[0].reason == "forward: 1.21 s more than the median"
+    budgets = pd.DataFrame({"forward": [2_000_000_000, 2_000_000_000, 2_014_100_000]}, index=list("abc"))
+    assert slow.slow_requests(budgets)[0].reason == "no part stands out; most of it is forward"
+    budgets.loc["c", "forward"] = 3_214_100_000
+    assert slow.slow_requests(budgets)[0].reason == "forward: 1.21 s more than the median"
 
 
 def test_nothing_recorded_is_no_steps(tmp_path: Path) -> None:
     TraceWriter(tmp_path, 11, ["core"]).span("kv.lookup", 1, 2).close()
     read = timeline.read(tmp_path)
     steps = anatomy.anatomy(read)
-    assert len(steps) == 0 and slow.slow_steps(read, steps, Contention()) == () and slow.slow_requests({}, {}) == ()
+    assert (
+        len(steps) == 0
+        and slow.slow_steps(read, steps, Contention()) == ()
+        and slow.slow_requests(pd.DataFrame()) == ()
+    )
 
 
 @pytest.mark.parametrize("counts", [(0, 0, 0, "empty"), (1, 0, 0, "prefill"), (1, 3, 1, "mixed"), (0, 3, 0, "decode")])

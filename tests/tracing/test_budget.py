@@ -14,6 +14,8 @@ from tests.tracing.stories import DURATIONS, KEY, only, stream
 from tests.tracing.traces import TraceWriter
 from tracing import timeline
 from tracing.breakdown.requests import budget, hops, waits
+from tracing.breakdown.requests.parts import parts
+from tracing.breakdown.requests.pieces import pieces
 from tracing.timeline.index import Index
 from tracing.timeline.requests import Flow
 from tracing.timeline.spans import Timeline
@@ -35,7 +37,7 @@ def test_known_stage_times_come_back_exactly(ns: list[int]) -> None:
 def brute_force(index: Index, flow: Flow, without: str | None = None) -> set[int]:
     """The instants that some piece explains, leaving out all that rests on a site."""
     explained: set[int] = set()
-    for piece in budget.pieces(index, flow):
+    for piece in pieces(index, flow):
         if without is None or without not in index.site(np.array(piece.rows)):
             explained |= set(range(piece.start_ns, piece.end_ns))
     return explained
@@ -117,3 +119,56 @@ def test_a_request_that_waits_for_remote_kv_is_not_in_the_schedulers_queue(tmp_p
     found = budget.budget(index, flow)
     assert found["wait: remote KV"] == 1200 - 1022 - 2  # without the look between
     assert found["wait: scheduler queue"] == (1020 - 1010) + (1230 - 1202)
+
+
+SITES = ["scheduler.schedule", "kv.allocate", "runner.forward", "executor.wait", "queue.get", "core.step", "gc"]
+MORE = ["scheduler.update", "core.encode", "client.receive", "output.process", "output.deliver", "core.add_request"]
+STEPS = st.lists(
+    st.tuples(st.sampled_from([*SITES, *MORE]), st.integers(0, 5), st.integers(0, 900), st.integers(0, 300)),
+    min_size=20,
+    max_size=80,
+)
+REQUESTS = st.lists(st.tuples(st.sets(st.integers(0, 5)), st.integers(0, 500), st.integers(1, 900)), max_size=6)
+
+
+def tangle(folder: Path, spans: list[tuple[str, int, int, int]]) -> Index:
+    """Spans of six steps in a front end, a core and a worker, wherever they fall."""
+    writers = {
+        "front end": TraceWriter(folder, 10, ["front end"]),
+        "core": TraceWriter(folder, 11, ["core", "core output"], parent=10),
+        "worker": TraceWriter(folder, 12, ["worker"], parent=11),
+    }
+    roles = {"client": "front end", "output": "front end", "runner": "worker"}
+    for place, (site, step, start, length) in enumerate(spans):
+        role = roles.get(site.partition(".")[0], "core")
+        number = KEY + step if role == "front end" or site == "core.encode" else step
+        request = f"{place % 6}-x" if site in ("output.deliver", "core.add_request") else None
+        thread = 3 if site == "core.encode" else 1
+        writers[role].span(site, start, start + length, request, step=number, thread=thread)
+    for step in range(6):
+        writers["core"].message(step, KEY + step)
+    for writer in writers.values():
+        writer.close()
+    return Index(timeline.read(folder))
+
+
+@settings(max_examples=150, deadline=None)
+@given(STEPS, REQUESTS)
+def test_the_budgets_of_all_requests_are_the_sums_of_the_parts_of_each(
+    spans: list[tuple[str, int, int, int]], asked: list[tuple[set[int], int, int]]
+) -> None:
+    with tempfile.TemporaryDirectory() as scratch:
+        index = tangle(Path(scratch), spans)
+        flows = [
+            Flow(
+                f"{place}-x", str(place), None, 10, 11, start, start + length, "finished", (), 1, 1, steps, KEY + steps
+            )
+            for place, (numbers, start, length) in enumerate(asked)
+            for steps in [np.array(sorted(numbers), dtype=np.int64)]
+        ]
+        rows = budget.budgets(index, flows).to_dict("records")
+        for flow, row in zip(flows, rows, strict=True):
+            expected = {budget.UNEXPLAINED: 0}
+            for part in parts(index, flow):
+                expected[part.name] = expected.get(part.name, 0) + part.end_ns - part.start_ns
+            assert {name: ns for name, ns in row.items() if ns or name == budget.UNEXPLAINED} == expected

@@ -42,9 +42,9 @@ def captured(folder: Path, later: bool = False, clock_ns: int = 0) -> tuple[Time
     return read, as_captured(read, NsysWriter(folder / "nsys.sqlite", later), clock_ns).close()
 
 
-def budgets(read: Timeline) -> budget.Budgets:
+def budgets(read: Timeline) -> list[dict[str, int]]:
     index = Index(read)
-    return budget.budgets(index, requests.flows(index))
+    return [budget.budget(index, flow) for flow in requests.flows(index)]
 
 
 @settings(max_examples=25, deadline=None)

@@ -95,7 +95,7 @@ def analyze(timeline: Timeline) -> Findings:
         workers=stepkinds.worker_uses(timeline, steps, workers),
         hops=hops.summary(hop_frame),
         slow_steps=slow.slow_steps(timeline, steps, samples),
-        slow_requests=slow.slow_requests({flow.request: flow.latency_ns for flow in whole}, budgets),
+        slow_requests=slow.slow_requests(budgets),
         starvation=starved,
         dropped_spans=timeline.dropped,
         torn_spans=timeline.torn,

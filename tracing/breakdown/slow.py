@@ -76,20 +76,18 @@ def busy(queued_ns: float, over_quota: bool = False) -> str:
     return f"{cause}: a thread of the engine stood in the run queue for {us(queued_ns)}"
 
 
-def slow_requests(latencies: dict[str, int], parts: dict[str, dict[str, int]]) -> tuple[SlowRequest, ...]:
+def slow_requests(budgets: pd.DataFrame) -> tuple[SlowRequest, ...]:
     """The ten longest requests, each with the part of its budget that most exceeds the median's.
 
-    `parts` has each request's nanoseconds by part.
+    `budgets` has each request's nanoseconds by part; they add up to its latency.
     """
-    if not latencies:
-        return ()
-    table = pd.DataFrame.from_dict(parts, orient="index").fillna(0)
-    median = table.median()
+    median = budgets.median()
     rows = []
-    for request in sorted(latencies, key=lambda name: -latencies[name])[:MOST]:
-        more = (table.loc[request] - median).sort_values(ascending=False)
-        part, excess = str(more.index[0]), float(more.iloc[0])
-        usual = f"no part stands out; most of it is {table.loc[request].idxmax()}"
-        reason = f"{part}: {us(excess)} more than the median" if excess > TELLING * latencies[request] else usual
-        rows.append(SlowRequest(request, int(latencies[request]), reason))
+    for place in np.argsort(-budgets.sum(axis=1).to_numpy(), kind="stable")[:MOST].tolist():
+        parts = budgets.iloc[place]
+        more = (parts - median).sort_values(ascending=False)
+        part, excess, latency = str(more.index[0]), float(more.iloc[0]), int(parts.sum())
+        usual = f"no part stands out; most of it is {parts.idxmax()}"
+        reason = f"{part}: {us(excess)} more than the median" if excess > TELLING * latency else usual
+        rows.append(SlowRequest(str(parts.name), latency, reason))
     return tuple(rows)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from tracing.timeline.contention import main_roles
-from tracing.timeline.intervals import expanded
+from tracing.timeline.intervals import distinct, expanded
 from tracing.timeline.nesting import Cut, cut_at_waits, outermost, own_of_loops
 from tracing.timeline.spans import Timeline
 from tracing.timeline.steps.workers import core_of
@@ -40,7 +40,7 @@ class Index:
         self.share = spans["share"].astype(str).to_numpy()
         self._site, self._sites = _grouped(spans["site"])
         self._site_number: Rows = spans["site"].cat.codes.to_numpy(dtype=np.int64)
-        self._site_names = spans["site"].cat.categories
+        self._site_code = {str(site): code for code, site in enumerate(spans["site"].cat.categories)}
         self._request, self._requests = _grouped(spans["request"])
 
     def at(self, *sites: str) -> Rows:
@@ -51,7 +51,7 @@ class Index:
     def rows(self, request: str | None, *sites: str) -> Rows:
         """The rows that name a request, of all sites or of some."""
         rows = self._requests.get(request or "", NONE)
-        return rows[np.isin(self._site[rows], sites)] if sites else rows
+        return rows[self.is_at(rows, *sites)] if sites else rows
 
     def name(self, row: int) -> str:
         return str(self._request[row])
@@ -61,7 +61,11 @@ class Index:
 
     def is_at(self, rows: Rows, *sites: str) -> npt.NDArray[np.bool_]:
         """Which of some rows are of some sites."""
-        return np.isin(self._site_number[rows], self._site_names.get_indexer(list(sites)))
+        numbers = self._site_number[rows]
+        here = np.zeros(len(rows), dtype=bool)
+        for site in sites:
+            here |= numbers == self._site_code.get(site, -2)
+        return here
 
     def first_start(self, request: str, *sites: str) -> int:
         """When a request was first seen at some sites; 0 where it was not."""
@@ -73,11 +77,10 @@ class Index:
 
     @cached_property
     def _batches(self) -> dict[str, tuple[int, Rows]]:
-        groups = self.timeline.batches.groupby("request", observed=True, sort=False)
-        return {
-            str(name): (int(rows["pid"].iloc[0]), np.sort(rows["step"].to_numpy(dtype=np.int64)))
-            for name, rows in groups
-        }
+        batches = self.timeline.batches
+        pid, step = (batches[name].to_numpy(dtype=np.int64) for name in ("pid", "step"))
+        _, rows_of = _grouped(batches["request"])
+        return {name: (int(pid[rows[0]]), np.sort(step[rows])) for name, rows in rows_of.items() if len(rows)}
 
     @cached_property
     def stopped(self) -> dict[str, int]:
@@ -197,6 +200,15 @@ class Index:
         """The role of each thread with spans, by process and thread."""
         return main_roles(self.timeline.spans)
 
+    def threads_of(self, core_pid: int, front_pid: int) -> list[tuple[int, int]]:
+        """The main threads of a front end, a core and its workers, each with its process."""
+        return [
+            (pid, thread)
+            for (pid, thread), role in self.main_threads.items()
+            if role in ("front end", "core", "worker")
+            and (front_pid if role == "front end" else core_pid) in (pid, self.cores.get(pid))
+        ]
+
     def threads(self, rows: Rows) -> Rows:
         """A number for the thread of each of some spans, distinct over all processes."""
         return self.pid[rows] << 32 | self.thread[rows]
@@ -267,10 +279,9 @@ def picked(sorted_rows: tuple[Rows, Rows], steps: Rows) -> Rows:
 
 def _among(numbers: Rows, wanted: Rows) -> Rows:
     """The places in the sorted `numbers` that hold one of `wanted`."""
-    wanted = np.unique(wanted)
+    wanted = distinct(wanted)
     low, high = np.searchsorted(numbers, wanted, "left"), np.searchsorted(numbers, wanted, "right")
-    count = high - low
-    return np.repeat(low - np.cumsum(count) + count, count) + np.arange(count.sum())
+    return expanded(low, high)[1]
 
 
 def _grouped(column: pd.Series) -> tuple[npt.NDArray[np.str_], dict[str, Rows]]:

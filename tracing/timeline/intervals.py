@@ -59,9 +59,15 @@ def contains(pieces: Pieces, times: npt.NDArray[np.int64 | np.float64]) -> npt.N
 
 def gaps(pieces: Pieces, others: Pieces) -> Pieces:
     """What of `pieces` no piece of `others` covers."""
-    cuts = np.unique(np.concatenate((*pieces, *others)))
+    cuts = distinct(np.concatenate((*pieces, *others)))
     free = contains(pieces, cuts[:-1]) & ~contains(others, cuts[:-1])
     return union(cuts[:-1][free], cuts[1:][free])
+
+
+def distinct(values: Ints) -> Ints:
+    """The distinct ones of some numbers, ascending; for long arrays faster than `np.unique`, which hashes."""
+    ordered = np.sort(values)
+    return ordered[np.diff(ordered, prepend=ordered[:1] - 1) != 0]
 
 
 def expanded(first: Ints, last: Ints) -> tuple[Ints, Ints]:
@@ -100,7 +106,7 @@ def topmost(start: Ints, end: Ints, precedence: Ints) -> tuple[Ints, Ints]:
     """
     order = np.argsort(precedence)
     order = order[end[order] > start[order]]
-    bounds = np.unique(np.concatenate((start[order], end[order])))
+    bounds = distinct(np.concatenate((start[order], end[order])))
     pieces = max(len(bounds) - 1, 0)
     first = np.searchsorted(bounds, start[order])
     last = np.searchsorted(bounds, end[order])

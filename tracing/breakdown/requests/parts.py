@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tracing.breakdown.requests.budget import UNEXPLAINED, on_top, pieces
+from tracing.breakdown.requests.piece import UNEXPLAINED
+from tracing.breakdown.requests.pieces import on_top, pieces
 from tracing.timeline.index import Index
 from tracing.timeline.requests import Flow
 

@@ -24,10 +24,7 @@ def window_times(folder: Path, start_ns: int, end_ns: int) -> WindowTimes:
     index = Index(timeline)
     requests = flows(index)
     whole = [flow for flow in requests if flow.state not in ("cut", "refused")]
-    stages: dict[str, int] = {}
-    for parts in budgets(index, whole).values():
-        for part, ns in parts.items():
-            stages[part] = stages.get(part, 0) + ns
+    stages = {str(part): int(ns) for part, ns in budgets(index, whole).sum().items()} if whole else {}
     return WindowTimes(len(whole), len(requests) - len(whole), stages, step_times(timeline), len(timeline.spans))
 
 

@@ -38,7 +38,7 @@ def divided(spans: pd.DataFrame, owners: dict[int, int]) -> pd.DataFrame:
     place, until = place[waited], until[waited]
     both = spans.assign(stage=_with(spans["stage"], OTHER_RANKS), share=_with(spans["share"], "wait"))
     waits = both.iloc[place].assign(end_ns=until)
-    waits["stage"], waits["share"] = OTHER_RANKS, "wait"
+    waits.loc[:, "stage"], waits.loc[:, "share"] = OTHER_RANKS, "wait"  # in place: they stay categories
     after = start.copy()
     after[place] = until
     rows = pd.concat([both.assign(start_ns=after)[(end > after) | (start == end)], waits], ignore_index=True)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from tracing.breakdown.requests.channel import EVER, Channel
+from tracing.breakdown.budgets.channel import EVER, Channel
 from tracing.timeline.index import Rows
 from tracing.timeline.requests import Flow
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from tracing.breakdown.requests.intervals import LOOPS, WAITS, Intervals, Names, intervals, joined
-from tracing.breakdown.requests.own import Requests, asked_steps, rendered
+from tracing.breakdown.budgets.intervals import LOOPS, WAITS, Intervals, Names, intervals, joined
+from tracing.breakdown.budgets.own import Requests, asked_steps, rendered
 from tracing.breakdown.requests.piece import EARLIER, WAIT
 from tracing.events.layout import CALLED, SUSPENDED, YIELDED
 from tracing.timeline.index import Index, Rows
@@ -34,7 +34,9 @@ def _at(index: Index, pairs: Pairs, *sites: str) -> Pairs:
 def _inside(index: Index, asked: Requests, pairs: Pairs) -> Pairs:
     """Those in the front end of their request, and in its time."""
     of, row = pairs
-    kept = (index.pid[row] == asked.front[of]) & (index.start[row] >= asked.start[of]) & (index.end[row] <= asked.end[of])
+    kept = (
+        (index.pid[row] == asked.front[of]) & (index.start[row] >= asked.start[of]) & (index.end[row] <= asked.end[of])
+    )
     return of[kept], row[kept]
 
 
@@ -211,4 +213,3 @@ def _any_between(index: Index, asked: Requests, of: Rows, start: Rows, end: Rows
     at = index.start[preempted]
     nearest = _next(of, start, preempted_of, at)
     return np.asarray((nearest >= 0) & (np.append(at, np.iinfo(np.int64).max)[nearest] <= end))
-

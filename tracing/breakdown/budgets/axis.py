@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tracing.breakdown.requests.channel import EVER, Channel
-from tracing.breakdown.requests.intervals import LOOPS, Intervals, Names, intervals, joined
+from tracing.breakdown.budgets.channel import EVER, Channel
+from tracing.breakdown.budgets.intervals import LOOP_PARTS, LOOPS, Intervals, Names, intervals, joined
+from tracing.breakdown.budgets.stretches import Stretches
 from tracing.breakdown.requests.piece import LOOP, OTHER
-from tracing.breakdown.requests.stretches import Stretches
 from tracing.timeline.index import Index, Rows
 from tracing.timeline.intervals import clipped, expanded, overlapping, topmost, union
 from tracing.timeline.nesting import Cut
@@ -42,9 +42,7 @@ def laid(index: Index, names: Names, channel: Channel, listed: Stretches) -> Axi
         [
             steps.within(start[steps.of], end[steps.of]),
             _loops(index, channel.front_loops, start, end, LOOPS),
-            _loops(
-                index, channel.core_loops, np.maximum(start, listed.begun), np.minimum(end, listed.over), LOOPS + 1
-            ),
+            _loops(index, channel.core_loops, np.maximum(start, listed.begun), np.minimum(end, listed.over), LOOPS + 1),
             _other_work(names, channel, listed, (low, high), shift),
         ]
     )
@@ -69,18 +67,21 @@ def _shown(channel: Channel, listed: Stretches) -> tuple[Rows, Rows]:
 def _loops(index: Index, loops: Cut, start: Rows, end: Rows, order: int) -> Intervals:
     """The own time of loops in each stretch, between two times of its own."""
     which, place = overlapping(start, end, (loops.start, loops.end))
-    stage = index.stage_number[loops.place[place]]
+    stage = index.stage_number[loops.place[place]] + LOOP_PARTS
     return intervals(which, stage, LOOP, loops.start[place], loops.end[place], order).within(start[which], end[which])
 
 
-def _other_work(
-    names: Names, channel: Channel, listed: Stretches, shown: tuple[Rows, Rows], shift: Rows
-) -> Intervals:
+def _other_work(names: Names, channel: Channel, listed: Stretches, shown: tuple[Rows, Rows], shift: Rows) -> Intervals:
     """The core's work for other steps than a stretch's, or for none, while one of the stretch's was in flight."""
     which, place = overlapping(listed.start, listed.end, (channel.core_work.start, channel.core_work.end))
-    run = np.searchsorted(
-        (listed.run_of << STEP_BITS) + np.maximum(listed.first, 0), (which << STEP_BITS) + channel.work_step[place], "right"
-    ) - 1
+    run = (
+        np.searchsorted(
+            (listed.run_of << STEP_BITS) + np.maximum(listed.first, 0),
+            (which << STEP_BITS) + channel.work_step[place],
+            "right",
+        )
+        - 1
+    )
     step = channel.work_step[place]
     own = (step >= 0) & (run >= 0) & (listed.run_of[run] == which) & (step <= listed.last[run])
     which, place = which[~own], place[~own]

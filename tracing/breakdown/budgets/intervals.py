@@ -13,6 +13,7 @@ from tracing.timeline.index import Index, Rows
 
 # Of what is alike the last counts: spans by row, then waits, then those of messages, then loops.
 WAITS, MESSAGES, LOOPS = (number << 40 for number in range(1, 4))
+LOOP_PARTS = 1 << 20  # added to the number of a stage where it is a loop's own time
 
 
 class Names:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tracing.breakdown.requests.intervals import MESSAGES, Intervals, Names, explains, intervals, joined, of_rows
+from tracing.breakdown.budgets.intervals import MESSAGES, Intervals, Names, explains, intervals, joined, of_rows
 from tracing.breakdown.requests.piece import WAIT
 from tracing.timeline.index import NONE, Index, Rows
-from tracing.timeline.intervals import expanded
+from tracing.timeline.intervals import distinct, expanded
 from tracing.timeline.nesting import Cut
 
 EVER = 1 << 61  # later than any time, and more than any step
@@ -42,13 +42,14 @@ class Channel:
 
 def channel(index: Index, names: Names, core_pid: int, front_pid: int) -> Channel:
     """What a trace has of a core and a front end."""
-    shared = joined([of_rows(index, *rows_of(index, core_pid, front_pid)), *_message_waits(index, names, core_pid, front_pid)])
+    spans = of_rows(index, *rows_of(index, core_pid, front_pid))
+    shared = joined([spans, *_message_waits(index, names, core_pid, front_pid)])
     shared = shared.at(np.argsort(shared.of, kind="stable"))
     work = index.core_work(core_pid)
     scheduled, updated = (index.by_step(f"scheduler.{call}", core_pid)[0] for call in ("schedule", "update"))
     work_step = index.step[work.place]
     stepped = work_step >= 0
-    numbers = np.unique(np.concatenate((shared.of, scheduled, updated, work_step[stepped])))
+    numbers = distinct(np.concatenate((shared.of, scheduled, updated, work_step[stepped])))
     begun, over = (
         np.where(rows < 0, none, times[rows])
         for site, none, times in (("scheduler.schedule", EVER, index.start), ("scheduler.update", -EVER, index.end))
@@ -98,7 +99,9 @@ def _message_waits(index: Index, names: Names, core_pid: int, front_pid: int) ->
     received = index.first_with("client.receive", front_pid, keys)
     handled = index.first_with("output.process", front_pid, keys)
     loop, queue = names.number("wait: event loop"), names.number("wait: front-end queue")
-    here = index.thread[received] == index.thread[handled]
+    both = (received >= 0) & (handled >= 0)
+    here = np.zeros(len(steps), dtype=bool)
+    here[both] = index.thread[received[both]] == index.thread[handled[both]]
     return [
         _between(index, steps, part, after, before)
         for part, after, before in (

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tracing.breakdown.requests.channel import rows_of
-from tracing.breakdown.requests.intervals import Intervals, explains, of_rows
+from tracing.breakdown.budgets.channel import rows_of
+from tracing.breakdown.budgets.intervals import Intervals, explains, of_rows
 from tracing.events.layout import CALLED
 from tracing.timeline.index import Index, Rows
 from tracing.timeline.intervals import expanded
 from tracing.timeline.requests import Flow
 from tracing.timeline.requestspans import named
-
 
 Channels = list[tuple[int, int]]  # the core and the front end of each
 
@@ -106,9 +105,7 @@ def rendered(index: Index, accepts: Rows) -> Rows:
     return result
 
 
-def _collections(
-    index: Index, asked: Requests, of: Rows, row: Rows, channels: Channels
-) -> tuple[Rows, Rows]:
+def _collections(index: Index, asked: Requests, of: Rows, row: Rows, channels: Channels) -> tuple[Rows, Rows]:
     """Garbage collections during each request's time on the threads that served it."""
     pauses = index.at("gc")
     if not len(pauses):

@@ -1,0 +1,1 @@
+"""Where the time of all requests went, worked out for all of them at once."""

@@ -1,0 +1,184 @@
+"""The time of all requests by part, as `tracing.breakdown.requests.pieces` says for one what explains it.
+
+What requests share is cut once (`channel`, `stretches`, `axis`) and each takes its ranges of it. Its own spans and
+waits are cut on an axis on which the requests lie one behind the other; where those and what is shared meet, the time
+is taken from the one that does not count. So the cost grows with the spans, not with the spans of each step times the
+requests in it.
+
+Time is counted twice where the run queue was sampled: in nanoseconds, and in those that a thread stood in that queue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from tracing.breakdown.budgets.axis import Axis, laid
+from tracing.breakdown.budgets.channel import channel
+from tracing.breakdown.budgets.intervals import LOOP_PARTS, Intervals, Names, joined
+from tracing.breakdown.budgets.own import Requests, own_intervals, requests
+from tracing.breakdown.budgets.ownwaits import own_waits
+from tracing.breakdown.budgets.stretches import Ranges, stretches
+from tracing.breakdown.requests.piece import UNEXPLAINED, WAIT
+from tracing.events.contention import THREAD
+from tracing.timeline.contention import Contention
+from tracing.timeline.index import Index, Rows
+from tracing.timeline.intervals import distinct, gaps, overlapping, topmost, union
+from tracing.timeline.requests import Flow
+
+RUN_QUEUE = "run queue (estimate)"
+Clock = Callable[[Rows], Rows]  # what had passed by some times, in nanoseconds
+
+
+class Totals:
+    """Nanoseconds by request and part, as some clock counts them."""
+
+    def __init__(self, requests: int) -> None:
+        self._requests = requests
+        self.by_part: dict[int, Rows] = {}
+
+    def add(self, of: Rows, part: Rows, ns: Rows) -> None:
+        """Add times, each to the part of a request."""
+        for number in distinct(part).tolist():
+            here = part == number
+            total = np.bincount(of[here], weights=ns[here], minlength=self._requests).astype(np.int64)
+            self.by_part[number] = self.by_part.get(number, 0) + total
+
+
+class Scene(NamedTuple):
+    """The requests of one channel: what each sees of the axis when, what is on top of its own, and where it lies on the
+    axis of requests (`shift` is what to add to its times)."""
+
+    axis: Axis
+    ranges: Ranges
+    own: Intervals
+    shift: Rows
+
+
+def account(index: Index, flows: list[Flow], samples: Contention) -> pd.DataFrame:
+    """Nanoseconds by request (a row each, by id) and part; those of a request add up to its latency exactly."""
+    names, asked = Names(index.stages), requests(index, flows)
+    totals, queued = Totals(len(flows)), Totals(len(flows))
+    waited = np.zeros(len(flows), dtype=np.int64)  # in the run queue, whatever explains it
+    pairs = sorted(set(zip(asked.core.tolist(), asked.front.tolist(), strict=True)))
+    shift = np.cumsum(asked.end - asked.start + 1) - asked.end
+    own = _cut(joined([own_intervals(index, asked, pairs), own_waits(index, names, asked)]), asked, shift)
+    for core, front in pairs:
+        ours = np.flatnonzero((asked.core == core) & (asked.front == front))
+        shared = channel(index, names, core, front)
+        listed, ranges = stretches(shared, [flows[place] for place in ours.tolist()])
+        axis = laid(index, names, shared, listed)
+        mine = own.at(np.flatnonzero(np.isin(own.of, ours))) if len(pairs) > 1 else own
+        scene = Scene(axis, ranges._replace(of=ours[ranges.of]), mine, shift)
+        outside = _loops_outside(index, scene, asked, ours, front)
+        _count(totals, scene, outside, lambda times: times)
+        if samples.is_known:
+            clock = _run_queue(samples, index.threads_of(core, front))
+            _count(queued, scene, outside, clock)
+            waited[ours] = clock(asked.end[ours]) - clock(asked.start[ours])
+    return _frame(names, totals, queued, asked, waited)
+
+
+def _cut(own: Intervals, asked: Requests, shift: Rows) -> Intervals:
+    """What is on top of each request's own."""
+    own = own.within(asked.start[own.of], asked.end[own.of])
+    bounds, top = topmost(own.start + shift[own.of], own.end + shift[own.of], own.precedence())
+    there = np.flatnonzero(top >= 0)
+    own = own.at(top[there])
+    return own._replace(start=bounds[there] - shift[own.of], end=bounds[there + 1] - shift[own.of])
+
+
+def _count(totals: Totals, scene: Scene, outside: Intervals, clock: Clock) -> None:
+    """Give each request what is on top in its ranges, what is on top of its own, and the loops outside of both; then
+    take what was given twice."""
+    axis, ranges, own, _ = scene
+    part = axis.intervals.part[axis.top]
+    start, end = (times + axis.shift[ranges.stretch] for times in (ranges.start, ranges.end))
+    for number in distinct(part).tolist():
+        here = np.flatnonzero(part == number)
+        totals.add(ranges.of, np.full(len(start), number), _passed(axis, here, ranges.stretch, start, end, clock))
+    for each in (own, outside):
+        totals.add(each.of, each.part, clock(each.end) - clock(each.start))
+    _settle(totals, scene, clock)
+
+
+def _passed(axis: Axis, pieces: Rows, stretch: Rows, start: Rows, end: Rows, clock: Clock) -> Rows:
+    """How much of some pieces of the axis lies between two places of a stretch."""
+    of_piece = axis.shift[axis.intervals.of[axis.top[pieces]]]
+    ended = clock(axis.end[pieces] - of_piece)
+    before = np.append(0, np.cumsum(ended - clock(axis.start[pieces] - of_piece)))
+    until = []
+    for at in (start, end):
+        place = np.searchsorted(axis.start[pieces], at, side="right")
+        last = np.maximum(place - 1, 0)
+        cut = (place > 0) & (axis.end[pieces][last] > at)
+        until.append(before[place] - np.where(cut, ended[last] - clock(at - axis.shift[stretch]), 0))
+    return until[1] - until[0]
+
+
+def _settle(totals: Totals, scene: Scene, clock: Clock) -> None:
+    """Where a request's own and what it shares meet, take the time from the one that does not count."""
+    axis, ranges, own, shift = scene
+    seen = ranges.start + shift[ranges.of], ranges.end + shift[ranges.of]
+    which, place = overlapping(own.start + shift[own.of], own.end + shift[own.of], seen)
+    own, stretch = own.at(which), ranges.stretch[place]
+    start = np.maximum(own.start, ranges.start[place]) + axis.shift[stretch]
+    end = np.minimum(own.end, ranges.end[place]) + axis.shift[stretch]
+    telling = axis.intervals.rank[axis.top] > WAIT
+    waits = np.flatnonzero(own.rank <= WAIT)
+    lost = _passed(axis, np.flatnonzero(telling), stretch[waits], start[waits], end[waits], clock)
+    totals.add(own.of[waits], own.part[waits], -lost)
+    for mine, pieces in ((waits, np.flatnonzero(~telling)), (np.flatnonzero(own.rank > WAIT), np.arange(len(telling)))):
+        which, place = overlapping(start[mine], end[mine], (axis.start[pieces], axis.end[pieces]))
+        which, place = mine[which], pieces[place]
+        there = axis.shift[stretch[which]]
+        both = clock(np.minimum(end[which], axis.end[place]) - there)
+        both -= clock(np.maximum(start[which], axis.start[place]) - there)
+        one, other = own.at(which), axis.intervals.at(axis.top[place])
+        totals.add(one.of, np.where(one.counts_before(other), other.part, one.part), -both)
+
+
+def _loops_outside(index: Index, scene: Scene, asked: Requests, ours: Rows, front: int) -> Intervals:
+    """The own time of the front end's loops, where neither a request's own nor what it shares is."""
+    loops = index.loops(front, "front end")
+    _, ranges, own, shift = scene
+    start = np.concatenate([each.start + shift[each.of] for each in (own, ranges)])
+    end = np.concatenate([each.end + shift[each.of] for each in (own, ranges)])
+    windows = asked.start[ours] + shift[ours], asked.end[ours] + shift[ours]
+    if not len(loops.place):
+        return own.at(loops.place)
+    begun, over = gaps(windows, union(start, end))
+    of = ours[np.searchsorted(windows[0], begun, "right") - 1]
+    which, place = overlapping(begun - shift[of], over - shift[of], (loops.start, loops.end))
+    of, begun, over = of[which], begun[which], over[which]
+    from_loops = Intervals(of, index.stage_number[loops.place[place]] + LOOP_PARTS, *np.zeros((6, len(of)), np.int64))
+    from_loops = from_loops._replace(start=loops.start[place], end=loops.end[place])
+    return from_loops.within(begun - shift[of], over - shift[of])
+
+
+def _run_queue(samples: Contention, threads: list[tuple[int, int]]) -> Clock:
+    """How long the worst of some threads had stood in the run queue by some time."""
+    grown = np.zeros(max(len(samples.moments) - 1, 0))
+    for pid, thread in threads:
+        grown = np.maximum(grown, samples.between(THREAD, samples.moments[:-1], samples.moments[1:], pid, thread))
+    total = np.append(0, np.cumsum(np.minimum(grown, np.diff(samples.moments))))
+    return lambda times: np.interp(times, samples.moments, total).astype(np.int64)
+
+
+def _frame(names: Names, totals: Totals, queued: Totals, asked: Requests, waited: Rows) -> pd.DataFrame:
+    """The totals as a table, with what is unexplained; of that and of loops the part in the run queue stands alone."""
+    frame = pd.DataFrame(index=[flow.request for flow in asked.flows])
+    none = np.zeros(len(asked.flows), dtype=np.int64)
+    run_queue, unexplained = none, asked.end - asked.start
+    for number, ns in totals.by_part.items():
+        name, unexplained = names.listed[number % LOOP_PARTS], unexplained - ns
+        waited = waited - queued.by_part.get(number, none)
+        in_queue = np.minimum(queued.by_part.get(number, none), ns) if number >= LOOP_PARTS else none
+        run_queue = run_queue + in_queue
+        frame[name] = frame.get(name, none) + ns - in_queue
+    in_queue = np.clip(waited, 0, unexplained)
+    frame[RUN_QUEUE], frame[UNEXPLAINED] = run_queue + in_queue, unexplained - in_queue
+    return frame.loc[:, (frame != 0).any() | (frame.columns == UNEXPLAINED)]
