@@ -152,7 +152,7 @@ def tangle(folder: Path, spans: list[tuple[str, int, int, int]]) -> Index:
     return Index(timeline.read(folder))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(STEPS, REQUESTS)
 def test_the_budgets_of_all_requests_are_the_sums_of_the_parts_of_each(
     spans: list[tuple[str, int, int, int]], asked: list[tuple[set[int], int, int]]

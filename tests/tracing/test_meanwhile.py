@@ -10,6 +10,7 @@ from tests.tracing.stories import KEY, only
 from tests.tracing.traces import TraceWriter
 from tracing import timeline
 from tracing.breakdown.requests import budget
+from tracing.breakdown.requests.piece import RUN_QUEUE
 from tracing.events.contention import THREAD
 from tracing.events.layout import CALLED, SUSPENDED, YIELDED
 from tracing.timeline import requests
@@ -85,6 +86,6 @@ def test_time_in_the_run_queue_is_no_mystery_and_no_work_of_the_loop(tmp_path: P
     index = Index(timeline.read(tmp_path))
     samples = Contention(np.array([0, 2000]), {(THREAD, 11, 1): (np.array([0, 2000]), np.array([0, 1000]))})
     a, _ = (budget.budget(index, flow, samples) for flow in requests.flows(index))
-    assert a[budget.RUN_QUEUE] == (100 + 100) // 2
+    assert a[RUN_QUEUE] == (100 + 100) // 2
     assert (a["engine loop"], a[budget.UNEXPLAINED]) == (50, 50)
     assert (a["schedule"], a["dispatch"]) == (100, 280)  # measured: what they stood in the queue is in them

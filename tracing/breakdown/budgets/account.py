@@ -22,14 +22,13 @@ from tracing.breakdown.budgets.intervals import LOOP_PARTS, Intervals, Names, jo
 from tracing.breakdown.budgets.own import Requests, own_intervals, requests
 from tracing.breakdown.budgets.ownwaits import own_waits
 from tracing.breakdown.budgets.stretches import Ranges, stretches
-from tracing.breakdown.requests.piece import UNEXPLAINED, WAIT
+from tracing.breakdown.requests.piece import RUN_QUEUE, UNEXPLAINED, WAIT
 from tracing.events.contention import THREAD
 from tracing.timeline.contention import Contention
 from tracing.timeline.index import Index, Rows
 from tracing.timeline.intervals import distinct, gaps, overlapping, topmost, union
 from tracing.timeline.requests import Flow
 
-RUN_QUEUE = "run queue (estimate)"
 Clock = Callable[[Rows], Rows]  # what had passed by some times, in nanoseconds
 
 

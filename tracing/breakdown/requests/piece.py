@@ -10,6 +10,7 @@ from tracing.timeline.index import Index, Rows
 from tracing.timeline.steps.phases import WORKER_WAITS
 
 UNEXPLAINED = "unexplained"
+RUN_QUEUE = "run queue (estimate)"
 # Of several the highest counts. Work comes before waiting: the worker's, the core's, the rest.
 WORKER_WORK, CORE_WORK, WORK, WORKER_WAIT, WAIT = range(8, 3, -1)
 # What the processes did meanwhile says least.

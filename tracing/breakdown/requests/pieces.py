@@ -63,7 +63,7 @@ def _collections(index: Index, flow: Flow, rows: Rows) -> Rows:
 
 
 def on_top(flow: Flow, explanations: list[Piece]) -> tuple[Rows, Rows]:
-    """A request's time cut at every edge: the bounds, and which explanation counts in each piece; from 1, 0: none."""
+    """A request's time cut at all edges: the bounds, and which explanation counts in each piece; from 1, 0: none."""
     start = np.array([flow.start_ns, *(piece.start_ns for piece in explanations)], dtype=np.int64)
     end = np.array([flow.end_ns, *(piece.end_ns for piece in explanations)], dtype=np.int64)
     rank = np.array([0, *(piece.rank for piece in explanations)], dtype=np.int64)
