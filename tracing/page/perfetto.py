@@ -27,7 +27,7 @@ COUNTERS = {  # counter -> how it is read from the core's counts
 
 
 def export(timeline: Timeline, flows: list[Any], hops: pd.DataFrame, path: Path) -> None:
-    """Write `path`. `flows` are the requests, `hops` their hops (`request`, `hop`, `from_ns`, `to_ns`)."""
+    """Write `path`. `flows` are the requests, `hops` their hops (`hop`, `from_ns`, `to_ns`)."""
     with path.open("wb") as file:
         writer = Writer(file)
         arrows = _arrows(timeline.spans, hops)

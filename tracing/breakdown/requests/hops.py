@@ -18,25 +18,22 @@ import pandas as pd
 from probes.console import us
 from tracing.breakdown.review import HopKind
 from tracing.timeline.index import Index, Rows
+from tracing.timeline.intervals import distinct
 from tracing.timeline.requests import Flow
 from tracing.timeline.steps.workers import RUN
 
-COLUMNS = ["request", "core", "hop", "from_ns", "to_ns", "latency_ns", "bytes", "from_row", "to_row"]
+COLUMNS = ["core", "hop", "from_ns", "to_ns", "latency_ns", "bytes", "from_row", "to_row"]
+KEYS = ["core", "hop", "from_row", "to_row", "bytes"]
 
 
 def hops(index: Index, flows: list[Flow]) -> pd.DataFrame:
-    """A row a hop of every request: `request`, `core` (its process), `hop`, `from_ns`, `to_ns`, `latency_ns`, `bytes`
-    (0 where not known), and the rows of the two spans in `timeline.spans`.
+    """A row a hop: `core` (its process), `hop`, `from_ns`, `to_ns`, `latency_ns`, `bytes` (0 where not known), and the
+    rows of the two spans in `timeline.spans`.
 
     Requests that share a step or a message share its hops.
     """
-    rows: list[tuple[str, int, str, int, int, int]] = []
-    for flow in flows:
-        if flow.front_pid != flow.core_pid:
-            rows += [(flow.request, flow.core_pid, "front end → core", *hop) for hop in _in(index, flow)]
-            rows += [(flow.request, flow.core_pid, "core → front end", *hop) for hop in _out(index, flow)]
-        rows += [(flow.request, flow.core_pid, name, *hop) for name, hop in _to_workers(index, flow)]
-    frame = pd.DataFrame(rows, columns=["request", "core", "hop", "from_row", "to_row", "bytes"])
+    ways = [*_in(index, flows), *_out(index, flows), *_workers(index, flows)]
+    frame = pd.concat([pd.DataFrame([], columns=KEYS), *ways], ignore_index=True).drop_duplicates(KEYS)
     left, reached = (frame[name].to_numpy(dtype=np.int64) for name in ("from_row", "to_row"))
     frame["from_ns"], frame["to_ns"] = index.end[left], index.start[reached]
     there = (frame["hop"] == "core → worker").to_numpy()
@@ -88,40 +85,44 @@ def _kind(hop: str, rows: pd.DataFrame) -> HopKind:
     )
 
 
-def _in(index: Index, flow: Flow) -> Iterator[tuple[int, int, int]]:
-    sent = index.rows(flow.request, "client.send", "client.send_async")
-    received = index.rows(flow.request, "core.receive")
-    if len(sent) and len(received):
-        yield int(sent[0]), int(received[0]), int(index.value[received[0]])
+def _in(index: Index, flows: list[Flow]) -> Iterator[pd.DataFrame]:
+    """By request, from its first sending to the core's receiving it."""
+    apart = [flow for flow in flows if flow.front_pid != flow.core_pid]
+    sent = [index.rows(flow.request, "client.send", "client.send_async")[:1] for flow in apart]
+    received = [index.rows(flow.request, "core.receive")[:1] for flow in apart]
+    both = [place for place, pair in enumerate(zip(sent, received, strict=True)) if all(map(len, pair))]
+    left, reached = (np.array([rows[place][0] for place in both], dtype=np.int64) for rows in (sent, received))
+    cores = np.array([apart[place].core_pid for place in both], dtype=np.int64)
+    yield _way("front end → core", cores, left, reached, index.value[reached])
 
 
-def _out(index: Index, flow: Flow) -> Iterator[tuple[int, int, int]]:
-    sends = index.with_step("core.send", flow.core_pid, flow.keys)
-    sends = sends if len(sends) else index.with_step("core.encode", flow.core_pid, flow.keys)
-    received = index.with_step("client.receive", flow.front_pid, flow.keys)
-    for send, receive in _joined(index, sends, received):
-        yield send, receive, int(index.value[receive])
+def _out(index: Index, flows: list[Flow]) -> Iterator[pd.DataFrame]:
+    """By message; from its serialization where sending it was not recorded."""
+    for front, core in dict.fromkeys((flow.front_pid, flow.core_pid) for flow in flows):
+        if front != core:
+            here = [flow.keys for flow in flows if (flow.front_pid, flow.core_pid) == (front, core)]
+            keys = distinct(np.concatenate(here))
+            sent = index.first_with("core.send", core, keys)
+            sent = sent if (sent >= 0).any() else index.first_with("core.encode", core, keys)
+            received = index.first_with("client.receive", front, keys)
+            both = (sent >= 0) & (received >= 0)
+            yield _way("core → front end", core, sent[both], received[both], index.value[received[both]])
 
 
-def _to_workers(index: Index, flow: Flow) -> Iterator[tuple[str, tuple[int, int, int]]]:
+def _workers(index: Index, flows: list[Flow]) -> Iterator[pd.DataFrame]:
     """Core → worker by step, and back from the last reply of a step; none where the worker is in the core's process."""
-    dispatched = index.with_step("executor.dispatch", flow.core_pid, flow.steps)
-    done = index.step[index.with_step("scheduler.update", flow.core_pid, flow.steps)]  # else its last wait is not known
-    waits = index.with_step("executor.wait", flow.core_pid, done)
-    for pid, core in index.cores.items():
-        if core == flow.core_pid and pid != core:
-            executed = index.with_step("worker.execute", pid, flow.steps)
-            replies = index.with_step("worker.reply", pid, flow.steps)
-            yield from (("core → worker", (*pair, 0)) for pair in _joined(index, dispatched, executed))
-            yield from (("worker → core", (*pair, 0)) for pair in _joined(index, replies[::-1], waits[::-1]))
+    for core in dict.fromkeys(flow.core_pid for flow in flows):
+        steps = distinct(np.concatenate([flow.steps for flow in flows if flow.core_pid == core]))
+        updated = index.first_with("scheduler.update", core, steps) >= 0  # else its last wait is not known
+        dispatched = index.first_with("executor.dispatch", core, steps)
+        waited = np.where(updated, index.last_with("executor.wait", core, steps), -1)
+        for worker in (pid for pid, owner in index.cores.items() if owner == core and pid != core):
+            executed = index.first_with("worker.execute", worker, steps)
+            replied = index.last_with("worker.reply", worker, steps)
+            there, back = (dispatched >= 0) & (executed >= 0), (replied >= 0) & (waited >= 0)
+            yield _way("core → worker", core, dispatched[there], executed[there], 0)
+            yield _way("worker → core", core, replied[back], waited[back], 0)
 
 
-def _joined(index: Index, left: Rows, right: Rows) -> Iterator[tuple[int, int]]:
-    """Rows of two sites with the same step or key, the first of each."""
-    partners = dict(zip(index.step[right][::-1].tolist(), right[::-1].tolist(), strict=True))
-    steps = set()
-    for row in left.tolist():
-        step = int(index.step[row])
-        if step in partners and step not in steps:
-            steps.add(step)
-            yield row, partners[step]
+def _way(name: str, core: Rows | int, left: Rows, reached: Rows, sent_bytes: Rows | int) -> pd.DataFrame:
+    return pd.DataFrame({"core": core, "hop": name, "from_row": left, "to_row": reached, "bytes": sent_bytes})
