@@ -1,0 +1,66 @@
+"""The command before and after its engine: what is refused, and an engine that does not start."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from probes.errors import USAGE, EnginescopeError
+from tracing.shapes.shape import SHAPES, shape_named
+from tracing.whatif import loadedengine
+from tracing.whatif.__main__ import can_be_measured, main
+from tracing.whatif.loadedengine import loaded_engine
+
+ROOT = Path(__file__).resolve().parents[3]
+# What a spawned process has for its main module, where the program was started as the load is.
+SPAWNING = """
+import multiprocessing, sys
+from tracing.whatif import closedloop
+sys.modules["__main__"] = closedloop
+process = multiprocessing.get_context("spawn").Process(target=exec, args=(
+    "import sys; print(sys.modules['__mp_main__'].__spec__.name)",))
+process.start()
+process.join()
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--streams", "0"], "--streams 0 is no load"),
+        (["--budget", "5"], "--budget 5 is too short: 10 s is the least"),
+        (["--stages", "schedule,tokenize"], "no stage 'tokenize' can be delayed"),
+        (["--device-ms", "fast"], "--device-ms takes one time or three"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_before_an_engine_starts(
+    options: list[str], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["whatif", *options])
+    with pytest.raises(EnginescopeError, match=message) as refused:
+        main()
+    assert refused.value.code == USAGE
+
+
+def test_the_shapes_whose_load_is_streams_of_one_core() -> None:
+    names = [name for name, shape in SHAPES.items() if can_be_measured(shape)]
+    of_gpus = ["one-gpu", "one-gpu-device", "tp2", "tp2-async", "fork", "v2-one-gpu", "v2-tp2", "straggler"]
+    assert names == ["cpu", "async", *of_gpus]
+
+
+def test_an_engine_that_does_not_start_gives_its_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loadedengine, "ENTRY", "raise ValueError('no such model')")
+    with (
+        pytest.raises(EnginescopeError, match="the engine did not start: ValueError: no such model"),
+        loaded_engine(shape_named("cpu"), 8, "", tmp_path / "log"),
+    ):
+        raise AssertionError("nothing to measure")
+
+
+def test_the_engines_processes_import_the_load_again() -> None:
+    """By that they take its shape; of a program without a name, or of a package, they would import nothing."""
+    done = subprocess.run([sys.executable, "-c", SPAWNING], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.stdout == "tracing.whatif.closedloop\n", done.stderr
