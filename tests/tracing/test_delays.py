@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from tests.tracing.eventrecords import spans, written
-from tracing.events.delays import HOLDING, LEASE_NS, NOTHING, RECORD, RELEASING, SPINNING
+from tracing.events.delays import FILE, HOLDING, LEASE_NS, NOTHING, RECORD, RELEASING, SPINNING
 from tracing.hooks import _recorder
+from tracing.hooks.standing import make
 from tracing.hooks.wrappers import table
 from tracing.sites.engine import ALL_SITES, CODES
 from tracing.whatif.delayfile import DelayFile
@@ -133,3 +134,8 @@ def test_another_thread_runs_meanwhile_unless_the_gil_is_held(
     [delay] = delays(events)
     inside = [at for at in turns if delay["start"] + LONG_NS < at < delay["end"] - LONG_NS]
     assert bool(inside) == runs
+
+
+def test_a_standing_folder_asks_for_no_delay_at_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tracing.hooks.standing.rooms", lambda: (tmp_path / "rooms", tmp_path / "rooms"))
+    assert (make(None) / FILE).read_bytes() == NOTHING

@@ -2,8 +2,9 @@
 processes look at.
 
 It lies in memory (`/dev/shm`, else the folder for temporary files) and belongs to one user alone. Beside the files of
-a trace folder it holds `standing.json`, the fields of `Standing`, and `switch`: a byte that is not 0 while nothing is
-recorded, seven that are 0, and until when it may be recorded, in nanoseconds of CLOCK_MONOTONIC (0: without end).
+a trace folder it holds `standing.json`, the fields of `Standing`; `switch`: a byte that is not 0 while nothing is
+recorded, seven that are 0, and until when it may be recorded, in nanoseconds of CLOCK_MONOTONIC (0: without end); and
+`delays` (`tracing.events.delays`).
 """
 
 from __future__ import annotations
