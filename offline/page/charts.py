@@ -129,7 +129,7 @@ def cold_and_warm(run: ReportedRun) -> go.Figure:
     figure = empty_chart("", "median TTFT (ms)", barmode="group")
     for i, state in enumerate(("cold", "warm")):
         rows = [row for row in run.measured if row["cache_state"] == state and row["prefix_caching"] == "on"]
-        labels = [f"{arm_name(row, run.axes)}<br>batch {row['batch_size']}" for row in rows]
+        labels = [f"{arm_name(row, run.axes)}<br>batch {run.batch_name(row)}" for row in rows]
         times = [None if value is None else value * 1e3 for value in _values(rows, "ttft_s_p50")]
         figure.add_bar(x=labels, y=times, name=state, marker_color=COLOURS[i])
     return figure

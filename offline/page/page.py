@@ -145,15 +145,16 @@ BLOCKS = (
 def _block_sizes(run: ReportedRun) -> tuple[list[str], list[list[str]]]:
     """A row a block size and batch: ratios of throughput to the first block size, and cached tokens."""
     columns = ["block size", "batch", "cold (kernels)", "warm", "warm / cold (hits)", "cached", "expected"]
-    by = {(r["block_size"], r["batch_size"], r["cache_state"]): r for r in run.measured if r["prefix_caching"] == "on"}
+    cached = [row for row in run.measured if row["prefix_caching"] == "on"]
+    by = {(row["block_size"], run.batch_name(row), row["cache_state"]): row for row in cached}
     rows: list[list[str]] = []
     for (block, batch, state), row in by.items():
         first = next(each for each, size, _ in by if size == batch)
         ratios = [_ratio(by.get((block, batch, s)), by.get((first, batch, s))) for s in ("cold", "warm")]
         if state == "warm" and None not in ratios:
             cold, warm = (float(value or 0) for value in ratios)
-            cached = [plain(row.get(name)) for name in ("cached_tokens", "expected_cached_tokens")]
-            rows.append([str(block), str(batch), f"{cold:.3f}", f"{warm:.3f}", f"{warm / cold:.3f}", *cached])
+            tokens = [plain(row.get(name)) for name in ("cached_tokens", "expected_cached_tokens")]
+            rows.append([str(block), batch, f"{cold:.3f}", f"{warm:.3f}", f"{warm / cold:.3f}", *tokens])
     return columns, rows
 
 

@@ -43,9 +43,17 @@ class ReportedRun:
 
     def name(self, row: Row) -> str:
         """What tells a row from the others of its batch size: `block_size=32 prefix_caching=on, warm, input_len=64`."""
-        varied = [axis for axis in CELL_AXES[1:] if len({each[axis] for each in self.rows}) > 1]
-        words = [str(row[axis]) if axis == "cache_state" else f"{axis}={row[axis]}" for axis in varied]
-        return ", ".join([arm_name(row, self.axes), *words])
+        states = {str(each["cache_state"]) for each in self.rows}
+        state = [str(row["cache_state"])] if len(states) > 1 else []
+        return ", ".join([arm_name(row, self.axes), *state, *self._lengths(row)])
+
+    def batch_name(self, row: Row) -> str:
+        """Its batch size, with the lengths and the temperature where these vary: `8, input_len=64`."""
+        return ", ".join([str(row["batch_size"]), *self._lengths(row)])
+
+    def _lengths(self, row: Row) -> list[str]:
+        varied = [axis for axis in CELL_AXES[2:] if len({each[axis] for each in self.rows}) > 1]
+        return [f"{axis}={row[axis]}" for axis in varied]
 
     def by_name(self) -> dict[str, list[Row]]:
         """The measured cells of each line of a chart, by batch size."""

@@ -75,6 +75,14 @@ def test_of_environments_the_answer_is_which_is_slower_and_where() -> None:
     assert not {first, second} & set(rest) and rest[0].startswith("Highest throughput: ")
 
 
+def test_cells_are_named_by_every_axis_that_varies() -> None:
+    run = a_report(spec=replace(SPEC, output_len=(8, 16), temperature=(0.0, 0.8)))
+    row = run.measured[-1]
+    assert run.name(row) == "block_size=64 prefix_caching=on, warm, output_len=16, temperature=0.8"
+    assert run.batch_name(row) == "4, output_len=16, temperature=0.8"
+    assert len(run.by_name()) == 6 * 4 and all(len(line) == 2 for line in run.by_name().values())
+
+
 def test_of_many_batch_sizes_the_largest_and_the_smallest_difference_are_told() -> None:
     many = replace(SPEC, batch_size=(1, 2, 4, 8))
     sentences = [sentence for sentence in summary(a_report(spec=many)) if sentence.startswith("batch_size")]
