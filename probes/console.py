@@ -29,6 +29,11 @@ def console() -> Console:
     return out
 
 
+def printable(text: str) -> str:
+    """One line without control characters: nothing that a server sent may move the cursor or colour a terminal."""
+    return "".join(sign if sign.isprintable() else " " for sign in text)
+
+
 def us(ns: float | None) -> str:
     """Nanoseconds as text in a unit that fits."""
     if ns is None:

@@ -70,12 +70,9 @@ def py_spy(at: Surroundings) -> Finding:
     path = at.program("py-spy")
     if path is None:
         return Finding("py-spy", "note", "not installed (only for sampling)", "pip install py-spy")
-    answer = _answer(at, path)
-    release = _release(answer)
+    release, detail = _version(at, path)
     if release is None:
-        detail = f"{tilde(str(path), at.home)} does not say its version: {answer[:80]}"
         return Finding("py-spy", "warn", detail, "pip install --force-reinstall py-spy")
-    detail = _dotted(release)
     if release < (0, 4, 0) and at.python >= (3, 12, 0):
         return Finding("py-spy", "warn", f"{detail} does not know Python {_dotted(at.python)}", "pip install -U py-spy")
     return Finding("py-spy", "ok", detail)
@@ -86,13 +83,10 @@ def nsys(at: Surroundings) -> Finding:
     path = at.program("nsys")
     if path is None:
         return Finding("nsys", "note", "not installed (only for NVTX and CUDA captures)", _nsys_package(at))
-    answer = _answer(at, path)
-    release = _release(answer)
+    release, detail = _version(at, path)
     if release is None:
-        detail = f"{tilde(str(path), at.home)} does not say its version: {answer[:80]}"
         return Finding("nsys", "warn", detail, "nsys --version")
-    importer_path, detail = importer(at, path), _dotted(release)
-    if importer_path is None:
+    if importer(at, path) is None:
         remedy = "find / -name QdstrmImporter 2>/dev/null   # then: …/QdstrmImporter -i X.qdstrm -o X.nsys-rep"
         return Finding("nsys", "warn", f"{detail}, and no QdstrmImporter: recordings stay unread", remedy)
     if release[0] <= 2022:
@@ -140,6 +134,15 @@ def nvtx(at: Surroundings) -> Finding:
 
 def _has_library(at: Surroundings, name: str) -> bool:
     return (_release(at.version(name) or "") or (0,)) >= nvtxlibrary.DISTRIBUTIONS[name]
+
+
+def _version(at: Surroundings, program: Path) -> tuple[tuple[int, ...] | None, str]:
+    """The release of a program, and how it is shown; None where it does not say, and what it says instead."""
+    answer = _answer(at, program)
+    release = _release(answer)
+    if release is None:
+        return None, f"{tilde(str(program), at.home)} does not say its version: {answer[:80]}"
+    return release, _dotted(release)
 
 
 def _answer(at: Surroundings, program: Path) -> str:

@@ -12,17 +12,12 @@ from rich.console import Console
 from rich.markup import escape as escape_markup
 
 from probes import htmlpage
-from probes.console import show_text, table
+from probes.console import printable, show_text, table
 from probes.htmlpage import PageSection
 from probes.report.sections import Section
 
 TITLE = "Batch report"
 MARKDOWN_SIGNS = "\\`*_[]<>|!~&"
-
-
-def printable(text: str) -> str:
-    """One line without control characters: nothing that a server sent may move the cursor or colour a terminal."""
-    return "".join(sign if sign.isprintable() else " " for sign in text)
 
 
 def markdown(sections: Sequence[Section], problems: Sequence[str], notes: Sequence[str]) -> str:

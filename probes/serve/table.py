@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 
+from probes.console import printable
 from probes.memory.table import device_lines, part_lines, process_lines
 from probes.serve.checks import Check
 from probes.serve.faults import Diagnosis
@@ -34,7 +35,7 @@ def report(session: Session) -> Iterator[str]:
 def check_lines(checks: list[Check]) -> Iterator[str]:
     """A row per check, with prompt and output under it."""
     for each in checks:
-        first, *rest = textwrap.wrap(plain(each.summary), WIDTH - 41) or [""]
+        first, *rest = textwrap.wrap(printable(each.summary), WIDTH - 41) or [""]
         yield f"{each.name:<27}{each.outcome:<8}{each.took_s:>6.2f} s  {first}"
         yield from (f"{'':<45}{line}" for line in rest)
         if each.prompt is not None and each.output is not None:
@@ -44,11 +45,6 @@ def check_lines(checks: list[Check]) -> Iterator[str]:
 def quoted(text: str) -> str:
     """A prompt or an output in one line, as Python writes it."""
     return repr(text if len(text) <= TEXT_WIDTH else text[: TEXT_WIDTH - 1] + "…")
-
-
-def plain(text: str) -> str:
-    """A server's words without what would move the cursor."""
-    return "".join(each if each.isprintable() else " " for each in text)
 
 
 def startup_lines(session: Session) -> Iterator[str]:
@@ -63,7 +59,7 @@ def diagnosis_lines(diagnosis: Diagnosis) -> Iterator[str]:
     """Its last errors, what they likely mean, and what to try."""
     yield ""
     yield f"the server: {diagnosis.what}"
-    yield from (f"  | {plain(line)}" for line in diagnosis.lines)
+    yield from (f"  | {printable(line)}" for line in diagnosis.lines)
     yield f"likely cause: {diagnosis.cause}"
     yield f"try: {diagnosis.remedy}"
 
