@@ -32,7 +32,7 @@ from tracing.kept.reason import reason
 from tracing.kept.triggers import FREE
 
 LIMIT_S, SETTLED_S, PERIOD_S = 12.0, 1.0, 0.1
-BEFORE_NS, AFTER_NS = 5_000_000_000, 300_000_000
+BEFORE_NS, AFTER_NS = 3_000_000_000, 300_000_000
 FILE = "injection.json"
 BUSY = r"^the machine was busy|^run queue|^over the CPU quota"  # what the kernel's counters have to show for it
 
