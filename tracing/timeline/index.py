@@ -33,14 +33,13 @@ class Index:
         self.value: Rows = spans["value"].to_numpy(dtype=np.int64)
         self.extra: Rows = spans["extra"].to_numpy(dtype=np.int64)
         self.raised = spans["raised"].to_numpy(dtype=bool)
-        self.stage = spans["stage"].astype(str).to_numpy()
-        self.stage_number: Rows = spans["stage"].cat.codes.to_numpy(dtype=np.int64)
+        self.stage_number = spans["stage"].cat.codes.to_numpy()
         self.stages = [str(stage) for stage in spans["stage"].cat.categories]
-        self.role = spans["role"].astype(str).to_numpy()
-        self.share = spans["share"].astype(str).to_numpy()
         self._site, self._sites = _grouped(spans["site"])
-        self._site_number: Rows = spans["site"].cat.codes.to_numpy(dtype=np.int64)
-        self._site_code = {str(site): code for code, site in enumerate(spans["site"].cat.categories)}
+        self._codes = {name: spans[name].cat.codes.to_numpy() for name in ("site", "stage", "role", "share")}
+        self._numbers = {
+            name: {str(text): code for code, text in enumerate(spans[name].cat.categories)} for name in self._codes
+        }
         self._request, self._requests = _grouped(spans["request"])
 
     def at(self, *sites: str) -> Rows:
@@ -59,13 +58,29 @@ class Index:
     def site(self, rows: Rows) -> npt.NDArray[np.str_]:
         return self._site[rows]
 
+    @cached_property
+    def stage(self) -> npt.NDArray[np.str_]:
+        return self.timeline.spans["stage"].astype(str).to_numpy()
+
+    @cached_property
+    def role(self) -> npt.NDArray[np.str_]:
+        return self.timeline.spans["role"].astype(str).to_numpy()
+
+    @cached_property
+    def share(self) -> npt.NDArray[np.str_]:
+        return self.timeline.spans["share"].astype(str).to_numpy()
+
+    def has(self, column: str, rows: Rows | slice, *texts: str) -> npt.NDArray[np.bool_]:
+        """Which of some rows have one of some texts as their `site`, `stage`, `role` or `share`."""
+        codes, numbers = self._codes[column][rows], self._numbers[column]
+        result = np.zeros(len(codes), dtype=bool)
+        for text in texts:
+            result |= codes == numbers.get(text, -2)
+        return result
+
     def is_at(self, rows: Rows, *sites: str) -> npt.NDArray[np.bool_]:
         """Which of some rows are of some sites."""
-        numbers = self._site_number[rows]
-        here = np.zeros(len(rows), dtype=bool)
-        for site in sites:
-            here |= numbers == self._site_code.get(site, -2)
-        return here
+        return self.has("site", rows, *sites)
 
     def first_start(self, request: str, *sites: str) -> int:
         """When a request was first seen at some sites; 0 where it was not."""
@@ -257,14 +272,15 @@ class Index:
     @cached_property
     def stepped(self) -> dict[int, tuple[Rows, Rows]]:
         """By core: the steps, in order, of all spans of its own and its workers that carry one, and their rows."""
-        owner = np.array([self.cores.get(pid, 0) for pid in self.pid.tolist()], dtype=np.int64)
-        ours = np.isin(self.role, ("core", "worker")) & (self.step >= 0)
+        pids, place = np.unique(self.pid, return_inverse=True)
+        owner = np.array([self.cores.get(pid, 0) for pid in pids.tolist()], dtype=np.int64)[place]
+        ours = self.has("role", slice(None), "core", "worker") & (self.step >= 0)
         return {pid: self._sorted(np.flatnonzero(ours & (owner == pid))) for pid in set(self.cores.values())}
 
     @cached_property
     def keyed(self) -> tuple[Rows, Rows]:
         """The keys, in order, of all spans in front ends and output threads that carry one, and their rows."""
-        ours = np.isin(self.role, ("front end", "core output")) & (self.step >= 0)
+        ours = self.has("role", slice(None), "front end", "core output") & (self.step >= 0)
         return self._sorted(np.flatnonzero(ours))
 
     def _sorted(self, rows: Rows) -> tuple[Rows, Rows]:
@@ -279,8 +295,10 @@ def picked(sorted_rows: tuple[Rows, Rows], steps: Rows) -> Rows:
 
 def _among(numbers: Rows, wanted: Rows) -> Rows:
     """The places in the sorted `numbers` that hold one of `wanted`."""
-    wanted = distinct(wanted)
+    wanted = wanted if (wanted[1:] > wanted[:-1]).all() else distinct(wanted)
     low, high = np.searchsorted(numbers, wanted, "left"), np.searchsorted(numbers, wanted, "right")
+    if len(low) and (high - low == 1).all():
+        return low
     return expanded(low, high)[1]
 
 

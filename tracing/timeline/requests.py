@@ -151,7 +151,7 @@ def _flow(index: Index, name: str, parent: str | None, front_pid: int, external:
         prompt_tokens=int(index.value[admitted[0]]) if len(admitted) else 0,
         steps=steps,
         keys=keys,
-        delivered_tokens=_delivered(index, name, call, front_pid, stop, status),
+        delivered_tokens=_delivered(index, name, call, front_pid, keys, stop, status),
         call=number,
     )
 
@@ -218,7 +218,7 @@ def _end(index: Index, call: Rows, front_pid: int, keys: Rows, own: Rows, status
     return int(index.end[handled].max()) if done else None
 
 
-def _delivered(index: Index, name: str, call: Rows, front_pid: int, stop: int | None, status: str) -> int:
+def _delivered(index: Index, name: str, call: Rows, front_pid: int, keys: Rows, stop: int | None, status: str) -> int:
     """The tokens that reached the caller, one a step: those generated, without steps whose message came too late.
 
     Too late is after the message with the stop string, or after the caller's last yield. `LLM.generate` hands over all
@@ -229,7 +229,7 @@ def _delivered(index: Index, name: str, call: Rows, front_pid: int, stop: int | 
     freed = index.rows(name, "scheduler.free")
     if not len(call) and stop is None and not (status and status not in ABORTED):
         return 0
-    in_time = index.with_step("output.process", front_pid, index.keys_of(core_pid, steps, front_pid))
+    in_time = index.with_step("output.process", front_pid, keys)
     yields = call[index.value[call] == YIELDED]
     if stop is not None:
         in_time = in_time[index.step[in_time] <= stop]

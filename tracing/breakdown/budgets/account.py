@@ -18,11 +18,11 @@ import pandas as pd
 
 from tracing.breakdown.budgets.axis import Axis, laid
 from tracing.breakdown.budgets.channel import channel
-from tracing.breakdown.budgets.intervals import LOOP_PARTS, Intervals, Names, joined
+from tracing.breakdown.budgets.intervals import LOOP_PARTS, Intervals, Names, intervals, joined
 from tracing.breakdown.budgets.own import Requests, own_intervals, requests
 from tracing.breakdown.budgets.ownwaits import own_waits
 from tracing.breakdown.budgets.stretches import Ranges, stretches
-from tracing.breakdown.requests.piece import RUN_QUEUE, UNEXPLAINED, WAIT
+from tracing.breakdown.requests.piece import LOOP, RUN_QUEUE, UNEXPLAINED, WAIT
 from tracing.events.contention import THREAD
 from tracing.timeline.contention import Contention
 from tracing.timeline.index import Index, Rows
@@ -153,7 +153,9 @@ def _loops_outside(index: Index, scene: Scene, asked: Requests, ours: Rows, fron
     of = ours[np.searchsorted(windows[0], begun, "right") - 1]
     which, place = overlapping(begun - shift[of], over - shift[of], (loops.start, loops.end))
     of, begun, over = of[which], begun[which], over[which]
-    from_loops = Intervals(of, index.stage_number[loops.place[place]] + LOOP_PARTS, *np.zeros((6, len(of)), np.int64))
+    from_loops = Intervals(
+        of, index.stage_number[loops.place[place]].astype(np.int64) + LOOP_PARTS, *np.zeros((6, len(of)), np.int64)
+    )
     from_loops = from_loops._replace(start=loops.start[place], end=loops.end[place])
     return from_loops.within(begun - shift[of], over - shift[of])
 

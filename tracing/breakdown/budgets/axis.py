@@ -67,7 +67,7 @@ def _shown(channel: Channel, listed: Stretches) -> tuple[Rows, Rows]:
 def _loops(index: Index, loops: Cut, start: Rows, end: Rows, order: int) -> Intervals:
     """The own time of loops in each stretch, between two times of its own."""
     which, place = overlapping(start, end, (loops.start, loops.end))
-    stage = index.stage_number[loops.place[place]] + LOOP_PARTS
+    stage = index.stage_number[loops.place[place]].astype(np.int64) + LOOP_PARTS
     return intervals(which, stage, LOOP, loops.start[place], loops.end[place], order).within(start[which], end[which])
 
 

@@ -70,11 +70,9 @@ class Intervals(NamedTuple):
 def intervals(of: Rows, part: Rows | int, rank: Rows | int, start: Rows, end: Rows, order: Rows | int) -> Intervals:
     """Those of positive length; what all have in common is given once."""
     long = np.flatnonzero(end > start)
-    columns = [
-        np.broadcast_to(np.asarray(column, dtype=np.int64), len(of))[long]
-        for column in (of, part, rank, start, end, start, end, order)
-    ]
-    return Intervals(*columns)
+    of, part, rank, order = (np.broadcast_to(column, len(start))[long] for column in (of, part, rank, order))
+    start, end = start[long], end[long]
+    return Intervals(of, part.astype(np.int32), rank.astype(np.int8), start, end, start, end, order)
 
 
 def joined(lists: list[Intervals]) -> Intervals:
@@ -87,8 +85,8 @@ def explains(index: Index, rows: Rows) -> npt.NDArray[np.bool_]:
 
     Those that enclose others cannot; nor can it that a worker waits for the core, which says nothing of the core.
     """
-    idle = (index.stage[rows] == "wait: core") & (index.role[rows] == "worker")
-    return np.asarray(~np.isin(index.share[rows], ENCLOSING) & ~idle)
+    idle = index.has("stage", rows, "wait: core") & index.has("role", rows, "worker")
+    return ~index.has("share", rows, *ENCLOSING) & ~idle
 
 
 def of_rows(index: Index, of: Rows, rows: Rows) -> Intervals:

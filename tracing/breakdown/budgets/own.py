@@ -79,7 +79,7 @@ def _called_again(index: Index) -> set[tuple[int, str]]:
 def own_intervals(index: Index, asked: Requests, channels: Channels) -> Intervals:
     """The spans under the ids of each request, the tokenization of its prompt, and collections on its threads."""
     of, row = asked.named
-    accepts = index.site(row) == "llm.add_request"
+    accepts = index.is_at(row, "llm.add_request")
     of, row = np.concatenate((of, of[accepts])), np.concatenate((row, rendered(index, row[accepts])))
     told = explains(index, row)
     of, row = of[told], row[told]

@@ -34,6 +34,6 @@ class Piece(NamedTuple):
 
 def ranks(index: Index, rows: Rows) -> Rows:
     """How telling some spans are."""
-    waits, role = index.share[rows] == "wait", index.role[rows]
-    kinds = [waits & np.isin(index.stage[rows], WORKER_WAITS), waits, *(role == name for name in RANK)]
+    waits = index.has("share", rows, "wait")
+    kinds = [waits & index.has("stage", rows, *WORKER_WAITS), waits, *(index.has("role", rows, name) for name in RANK)]
     return np.select(kinds, [WORKER_WAIT, WAIT, *RANK.values()], WORK)
