@@ -272,6 +272,16 @@ def test_the_last_spans_of_a_recorder(tmp_path: Path) -> None:
     assert recorded("").spans == ()
 
 
+def test_what_a_core_encodes_for_a_coordinator_is_no_step(tmp_path: Path) -> None:
+    """With data parallelism a core's output thread calls what is the front end's elsewhere, and numbers messages."""
+    core = TraceWriter(tmp_path, 10, ["core", "core input", "core output"])
+    core.span("scheduler.schedule", 5, 6, step=5).batch(5, {"a": 1})
+    core.span("wire.encode", 8, 9, step=88_608_413_165_623, thread=2).close()
+    last = recorded(str(tmp_path))
+    assert [(span.site, span.step) for span in last.spans] == [("scheduler.schedule", 5), ("wire.encode", -1)]
+    assert last.cores == {10: LastSteps(5, 5, ("a",))}
+
+
 def test_a_recorder_in_standby_is_found_though_no_environment_names_its_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

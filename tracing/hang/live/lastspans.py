@@ -89,11 +89,12 @@ def _last_of_threads(file: EventFile) -> list[LastSpan]:
     sites, pid = file.process["sites"], int(file.process["pid"])
     serves = file.process["serves"]
     roles = [site["role"] if site["role"] in serves else serves[0] for site in sites] if serves else []
+    numbered = [{site["role"], role} <= set(STEPPING) for site, role in zip(sites, roles, strict=False)]
     _, firsts = np.unique(newest["thread"].astype(np.int64) * len(sites) + newest["site"], return_index=True)
     return [
         LastSpan(
             *(pid, thread, sites[site]["name"], roles[site]),
-            *(step if roles[site] in STEPPING else NO_STEP, (now_ns - end) / 1e9),
+            *(step if numbered[site] else NO_STEP, (now_ns - end) / 1e9),
         )
         for thread, site, step, end in newest[np.sort(firsts)[::-1]][["thread", "site", "step", "end"]].tolist()
         if serves
