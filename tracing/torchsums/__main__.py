@@ -46,7 +46,7 @@ def main() -> int:
     sums = operators.read(timeline.read(args.folder), args.step)
     summary = operators.summary(sums)
     if sums is None or summary is None:
-        raise EnginescopeError(f"{args.folder} holds no torch/*.json or .json.gz; see python -m tracing.torchsums -h")
+        raise usage_error(f"{args.folder} holds no torch/*.json or .json.gz; see python -m tracing.torchsums -h")
     if not len(sums.names):
         raise _nothing(args.folder, args.step, sums.problems)
     if args.csv:
