@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from probes.programs import program
+from tests.shells import until
 from tests.tracing.stories import stream
 from tests.tracing.traces import TraceWriter
 from tracing.breakdown.findings import one_line
@@ -54,6 +55,23 @@ def test_a_command_that_cannot_be_started_leaves_nothing_of_its_sampler(tmp_path
     words = [sys.executable, "-m", "tracing.record", "--py-spy", "--out", str(tmp_path / "t"), "--", "no-such-program"]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode in (1, 2) and not list(tmp_path.iterdir()), done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_before_the_command_begins_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
+    """The recorder waits for a driver's program, which it asks for the machine's devices."""
+    asked = tmp_path / "asked"
+    for name in ("nvidia-smi", "amd-smi"):
+        (tmp_path / name).write_text(f"#!/bin/sh\ntouch {asked}\nexec sleep 60\n")
+        (tmp_path / name).chmod(0o755)
+    command = [sys.executable, "-m", "tracing.record", "--out", str(tmp_path / "t"), "--", "true"]
+    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True) as recorder:
+        until(asked.exists)
+        assert (tmp_path / "t").exists()
+        recorder.send_signal(number)
+        assert recorder.communicate(timeout=60) == (None, "interrupted\n") and recorder.returncode == 130
+    assert not (tmp_path / "t").exists()
 
 
 def test_a_command_that_cannot_be_started_leaves_nothing(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from enginescope_plugin import KEEPING_RING, LISTENER
 from probes.arguments import CommandParser
-from probes.errors import EnginescopeError, run_main, usage_error
+from probes.errors import EnginescopeError, run_main, terminable, usage_error
 from probes.programs import OWN_PYTHON
 from tracing.pyspy.sampler import DEFAULT_RATE, check_rate, sampled
 from tracing.record.folder import discard, is_empty, new_folder
@@ -116,12 +116,11 @@ def main() -> int:
         return stand_by(command or DEMONSTRATION, args.ring, args.out, args.partial)
     if args.py_spy is not None:
         check_rate(args.py_spy)
-    folder = new_folder(args.out)
     if args.nvtx and not args.nsys and LISTENER not in os.environ:
         nobody = f"no tool listens here ({LISTENER} is not set)"
         print(f"--nvtx: {nobody}: no range is made unless CMD starts one", file=sys.stderr)
     watchers = Watchers(args.nvtx or args.nsys, args.nsys, args.py_spy or 0)
-    code = recorded(command or DEMONSTRATION, folder, watchers, args.partial)
+    code, folder = recorded(command or DEMONSTRATION, args.out, watchers, args.partial)
     if not command and code == 0:
         from tracing.review import review
 
@@ -129,8 +128,11 @@ def main() -> int:
     return code
 
 
-def recorded(command: list[str], folder: Path, watchers: Watchers, partial: bool) -> int:
-    """Run the command watched and say what was seen; its exit code, or 1 where a watcher was missing."""
+def recorded(command: list[str], out: Path | None, watchers: Watchers, partial: bool) -> tuple[int, Path]:
+    """Run the command watched and say what was seen; its exit code, or 1 where a watcher was missing, and the folder.
+
+    A command that could not be started, or that an interrupt forestalled, leaves no folder.
+    """
     from probes.privacy.commandline import command_line
     from probes.privacy.secretvalues import secret_variables, secret_words
     from tracing.nsys import capture, redaction
@@ -140,17 +142,19 @@ def recorded(command: list[str], folder: Path, watchers: Watchers, partial: bool
     from tracing.record.summary import summary
     from tracing.record.watched import linger, missing, patient
 
+    folder, has_run = new_folder(out), False
     try:
-        with sampled(folder, watchers.py_spy) if watchers.py_spy else contextlib.nullcontext():
+        with terminable(), sampled(folder, watchers.py_spy) if watchers.py_spy else contextlib.nullcontext():
             begun = trace.begin(folder, command_line(command), watchers)
             with sampled_contention(folder):
                 code = run_watched(command, folder, watchers)
+            has_run = True
         with patient():
             left = linger(folder)
             outlived = [f"still running: {', '.join(left)}: the recording did not end"] if left else []
             problems = outlived + missing(folder, command) + (capture.finish(folder) if watchers.nsys else [])
-    except EnginescopeError:
-        if not any(folder.glob("process-*.json")):  # the command could not be started: nothing of it stays
+    except (EnginescopeError, KeyboardInterrupt):
+        if not has_run and not any(folder.glob("process-*.json")):
             discard(folder)
         raise
     finally:  # whatever went wrong, and Ctrl-C too: no key stays in what nsys wrote
@@ -162,7 +166,7 @@ def recorded(command: list[str], folder: Path, watchers: Watchers, partial: bool
             discard(folder)
         else:
             trace.end(folder, begun, code, problems)
-        return summary(folder, code, problems, partial)
+        return summary(folder, code, problems, partial), folder
 
 
 if __name__ == "__main__":
