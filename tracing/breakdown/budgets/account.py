@@ -153,11 +153,9 @@ def _loops_outside(index: Index, scene: Scene, asked: Requests, ours: Rows, fron
     of = ours[np.searchsorted(windows[0], begun, "right") - 1]
     which, place = overlapping(begun - shift[of], over - shift[of], (loops.start, loops.end))
     of, begun, over = of[which], begun[which], over[which]
-    from_loops = Intervals(
-        of, index.stage_number[loops.place[place]].astype(np.int64) + LOOP_PARTS, *np.zeros((6, len(of)), np.int64)
-    )
-    from_loops = from_loops._replace(start=loops.start[place], end=loops.end[place])
-    return from_loops.within(begun - shift[of], over - shift[of])
+    part = index.stage_number[loops.place[place]].astype(np.int64) + LOOP_PARTS
+    own_time = intervals(of, part, LOOP, loops.start[place], loops.end[place], 0)
+    return own_time.within(begun - shift[of], over - shift[of])
 
 
 def _run_queue(samples: Contention, threads: list[tuple[int, int]]) -> Clock:

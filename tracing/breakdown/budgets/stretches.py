@@ -69,9 +69,9 @@ def stretches(steps: Channel, flows: list[Flow]) -> tuple[Stretches, Ranges]:
     of_gaps = runs.merge(gaps[["of", "stretch"]], on="of")
     ranges = pd.concat([common.assign(stretch=number), gaps])
     runs_of = np.concatenate((np.arange(len(listed)), of_gaps["stretch"]))
-    ends = (np.concatenate((listed[name], of_gaps[name])) for name in ("first", "last"))
-    times = (np.concatenate((listed[name], gaps[name])) for name in ("start", "end", "begun", "over"))
-    return Stretches(*times, runs_of, *ends), _inside(ranges, flows)
+    first, last = (np.concatenate((listed[name], of_gaps[name])) for name in ("first", "last"))
+    start, end, begun, over = (np.concatenate((listed[name], gaps[name])) for name in ("start", "end", "begun", "over"))
+    return Stretches(start, end, begun, over, runs_of, first, last), _inside(ranges, flows)
 
 
 def _in_common(whole: pd.DataFrame) -> list[pd.DataFrame]:
