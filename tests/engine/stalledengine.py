@@ -20,9 +20,17 @@ from tracing.attach.engine import StandingEngine, standing_engine
 from tracing.events import processfile
 
 STALL_NS = 600_000_000
-# A core is taken by one real-time thread: by niceness alone sessions would share it, where they are grouped.
-SPIN = "import os, time\nos.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))\nend = time.time() + 0.8\n"
-SPIN += "while time.time() < end: pass"
+# Takes a core from a moment on: a real-time thread, since by niceness alone sessions share it where they are grouped.
+SPIN = """
+import os, sys, time
+core, begin_s = int(sys.argv[1]), float(sys.argv[2])
+os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+os.sched_setaffinity(0, {core})
+time.sleep(max(0.0, begin_s - time.time()))
+while time.time() < begin_s + 0.8:
+    pass
+"""
+SPUN_UP_S = 2.0  # until the last of them has started
 
 
 @dataclass(frozen=True)
@@ -63,7 +71,9 @@ class StalledEngine:
             time.sleep(STALL_NS / 1e9)
             os.kill(worker, signal.SIGCONT)
         else:
-            spinners = [subprocess.Popen([sys.executable, "-c", SPIN]) for _ in os.sched_getaffinity(0)]
+            begin_s = str(time.time() + SPUN_UP_S)
+            cores = map(str, os.sched_getaffinity(0))
+            spinners = [subprocess.Popen([sys.executable, "-c", SPIN, core, begin_s]) for core in cores]
             for spinner in spinners:
                 spinner.wait()
 

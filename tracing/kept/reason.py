@@ -15,12 +15,14 @@ from tracing.breakdown.requests.parts import parts
 from tracing.breakdown.requests.waits import CALLER, waits
 from tracing.breakdown.review import SlowStep
 from tracing.breakdown.slow import busy
+from tracing.breakdown.starvation import queued_in_steps
 from tracing.events.contention import STOPPED
 from tracing.kept import hangdump
 from tracing.kept.keeping import Keep
 from tracing.timeline import contention
 from tracing.timeline.index import Index
 from tracing.timeline.requests import NO_END, Flow
+from tracing.timeline.steps.workers import core_of
 
 UNKNOWN = "not known: no step of that time was slower than its peers"
 MOST_OF = 0.5  # of the time that was too long, from which one thing is its reason
@@ -122,14 +124,18 @@ def _tokens(steps: pd.DataFrame) -> pd.Series:
 
 
 def _queued(recorded: Findings, keep: Keep) -> str:
-    """A thread that served the request and stood in the kernel's run queue for most of the time."""
-    flow = _flow(recorded, keep)
-    if flow is None:
+    """A thread that served the step or the request and stood in the kernel's run queue for most of the time."""
+    timeline, flow = recorded.timeline, _flow(recorded, keep)
+    samples = contention.read(timeline.folder).beyond_waits(timeline.spans)
+    own = recorded.steps[(recorded.steps["pid"] == keep.pid) & (recorded.steps["step"] == keep.step)]
+    if len(own):
+        queued_ns = int(queued_in_steps(timeline, samples, own, core_of(timeline))[0])
+    elif flow:
+        begin, end = (np.array([moment]) for moment in _window(keep))
+        queued_ns = int(samples.queued(threads_of(Index(timeline), flow), begin, end)[0])
+    else:
         return ""
-    samples = contention.read(recorded.timeline.folder).beyond_waits(recorded.timeline.spans)
-    begin, end = (np.array([moment]) for moment in _window(keep))
-    queued_ns = int(samples.queued(threads_of(Index(recorded.timeline), flow), begin, end)[0])
-    return busy(queued_ns) if queued_ns > MOST_OF * keep.value_ns else ""
+    return busy(queued_ns) if queued_ns > MOST_OF * keep.value_ns > 0 else ""
 
 
 def _largest_part(recorded: Findings, keep: Keep) -> str:

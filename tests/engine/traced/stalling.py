@@ -19,7 +19,7 @@ from typing import Any
 ORDER = struct.Struct("<qq")
 SLEEP, COLLECT, SLOW_CLIENT, LONG_PROMPT, FULL_CACHE = range(1, 6)  # the first two in the core
 LONG_TOKENS = 1800
-FULL_PROMPT, FULL_TOKENS, FULL_REQUESTS = 700, 200, 4  # prompts that fit together, and outputs that do not
+FULL_PROMPT, FULL_TOKENS, FULL_REQUESTS = 500, 40, 6  # prompts that fit together; each soon needs a block more
 
 
 def taken(page: mmap.mmap, *whats: int) -> tuple[int, int]:

@@ -96,6 +96,16 @@ def test_a_front_end_that_gets_no_core(tmp_path: Path) -> None:
     assert reason(tmp_path, late) == "the machine was busy: a thread of the engine stood in the run queue for 4.00 ms"
 
 
+def test_a_step_without_peers_that_gets_no_core(tmp_path: Path) -> None:
+    """Between two samples the loss is taken as even: 16 ms of it lie before the step."""
+    steps(tmp_path, 500, decode_requests=30, decode_tokens=30).close()
+    rows = [(moment * MS, "run queue", 2, 1, max(moment - 180, 0) * MS) for moment in range(0, 700, 100)]
+    lines = [",".join(COLUMNS), *(",".join(map(str, row)) for row in rows)]
+    (tmp_path / FILE).write_text("\n".join(lines) + "\n")
+    line = "the machine was busy: a thread of the engine stood in the run queue for 404.00 ms"
+    assert reason(tmp_path, keep("step > 100ms", 680, 500, step=9)) == line
+
+
 def test_a_request_that_goes_on_after_it_was_slow(tmp_path: Path) -> None:
     """As most do of which the first output came late."""
     story = stream(tmp_path, [7] * 14 + [5000] + [7] * 100, steps=1, ends=False)
