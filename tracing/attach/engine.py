@@ -93,7 +93,9 @@ def _folders(family: set[int]) -> Iterator[Path]:
 
 
 def _relatives(pid: int) -> set[int]:
-    """The processes above and below one; none where it has ended."""
+    """The processes above and below one; none where it has ended, or where all descend from it."""
+    if pid == 1:
+        return set()
     with contextlib.suppress(psutil.Error):
         process = psutil.Process(pid)
         above = [parent.pid for parent in process.parents() if parent.pid > 1 and parent.pid != os.getpid()]
