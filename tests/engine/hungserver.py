@@ -74,8 +74,8 @@ class HungServer:
         server = [sys.executable, "-m", PROGRAM, "--model", str(two_layer_model()), "--served-model-name", "m"]
         server += ["--load-format", "dummy", "--dtype", "float32", "--enforce-eager", "--no-enable-prefix-caching"]
         server += ["--max-num-batched-tokens", "64", "--max-num-seqs", "16", "--host", HOST, "--port", str(self.port)]
-        recorder = [sys.executable, "-m", "tracing.record", "--out", str(self.folder / "trace")]
-        recorder += ["--standby", "--"] if self.setting == STANDBY else ["--"]
+        how = ["--standby"] if self.setting == STANDBY else ["--out", str(self.folder / "trace")]
+        recorder = [sys.executable, "-m", "tracing.record", *how, "--"]
         environment = self._environment() | {"HANGING": str(self.fault_file), "VLLM_CPU_KVCACHE_SPACE": "1"}
         command = [*recorder, *server, *OPTIONS[self.setting]]
         with (self.folder / "log").open("w") as log:
