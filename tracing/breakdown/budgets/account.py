@@ -32,7 +32,7 @@ from tracing.timeline.requests import Flow
 Clock = Callable[[Rows], Rows]  # what had passed by some times, in nanoseconds
 
 
-class Totals:
+class PartTotals:
     """Nanoseconds by request and part, as some clock counts them."""
 
     def __init__(self, requests: int) -> None:
@@ -60,7 +60,7 @@ class Scene(NamedTuple):
 def account(index: Index, flows: list[Flow], samples: Contention) -> pd.DataFrame:
     """Nanoseconds by request (a row each, by id) and part; those of a request add up to its latency exactly."""
     names, asked = Names(index.stages), requests(index, flows)
-    totals, queued = Totals(len(flows)), Totals(len(flows))
+    totals, queued = PartTotals(len(flows)), PartTotals(len(flows))
     waited = np.zeros(len(flows), dtype=np.int64)  # in the run queue, whatever explains it
     pairs = sorted(set(zip(asked.core.tolist(), asked.front.tolist(), strict=True)))
     shift = np.cumsum(asked.end - asked.start + 1) - asked.end
@@ -90,7 +90,7 @@ def _cut(own: Intervals, asked: Requests, shift: Rows) -> Intervals:
     return own._replace(start=bounds[there] - shift[own.of], end=bounds[there + 1] - shift[own.of])
 
 
-def _count(totals: Totals, scene: Scene, outside: Intervals, clock: Clock) -> None:
+def _count(totals: PartTotals, scene: Scene, outside: Intervals, clock: Clock) -> None:
     """Give each request what is on top in its ranges, what is on top of its own, and the loops outside of both; then
     take what was given twice."""
     axis, ranges, own, _ = scene
@@ -118,7 +118,7 @@ def _passed(axis: Axis, pieces: Rows, stretch: Rows, start: Rows, end: Rows, clo
     return until[1] - until[0]
 
 
-def _settle(totals: Totals, scene: Scene, clock: Clock) -> None:
+def _settle(totals: PartTotals, scene: Scene, clock: Clock) -> None:
     """Where a request's own and what it shares meet, take the time from the one that does not count."""
     axis, ranges, own, shift = scene
     seen = ranges.start + shift[ranges.of], ranges.end + shift[ranges.of]
@@ -167,7 +167,7 @@ def _run_queue(samples: Contention, threads: list[tuple[int, int]]) -> Clock:
     return lambda times: np.interp(times, samples.moments, total).astype(np.int64)
 
 
-def _frame(names: Names, totals: Totals, queued: Totals, asked: Requests, waited: Rows) -> pd.DataFrame:
+def _frame(names: Names, totals: PartTotals, queued: PartTotals, asked: Requests, waited: Rows) -> pd.DataFrame:
     """The totals as a table, with what is unexplained; of that and of loops the part in the run queue stands alone."""
     frame = pd.DataFrame(index=[flow.request for flow in asked.flows])
     none = np.zeros(len(asked.flows), dtype=np.int64)
