@@ -254,7 +254,7 @@ def test_the_server_is_killed_half_way(tmp_path: Path, hundred: Path) -> None:
         assert stub.stdout
         port = int(stub.stdout.readline())
         with subprocess.Popen(batch(*words, f"127.0.0.1:{port}"), cwd=ROOT, stdout=-3) as process:
-            until(lambda: out.exists() and out.stat().st_size >= 10_000)
+            until(lambda: out.exists() and out.stat().st_size >= 15_000)
             stub.kill()
             assert process.wait(60) == 3
     records = written(out)
