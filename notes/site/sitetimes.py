@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tracing.breakdown.findings import Findings
-from tracing.breakdown.requests.budget import explaining
+from tracing.breakdown.requests.pieces import explaining
 from tracing.timeline.index import Index
 from tracing.timeline.intervals import length, union
 from tracing.timeline.requests import Flow

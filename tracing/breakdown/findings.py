@@ -37,7 +37,7 @@ class Findings:
     flows: list[Flow]
     steps: pd.DataFrame
     hops: pd.DataFrame
-    budgets: budget.Budgets  # of the requests that were recorded whole
+    budgets: pd.DataFrame  # nanoseconds by request and part, of the requests that were recorded whole
     review: Review
 
 

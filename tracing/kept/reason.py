@@ -10,7 +10,6 @@ import pandas as pd
 from probes.console import us
 from probes.errors import EnginescopeError
 from tracing.breakdown.findings import Findings, findings
-from tracing.breakdown.requests.budget import threads_of
 from tracing.breakdown.requests.parts import parts
 from tracing.breakdown.requests.waits import CALLER, waits
 from tracing.breakdown.review import SlowStep
@@ -132,7 +131,7 @@ def _queued(recorded: Findings, keep: Keep) -> str:
         queued_ns = int(queued_in_steps(timeline, samples, own, core_of(timeline))[0])
     elif flow:
         begin, end = (np.array([moment]) for moment in _window(keep))
-        queued_ns = int(samples.queued(threads_of(Index(timeline), flow), begin, end)[0])
+        queued_ns = int(samples.queued(Index(timeline).threads_of(flow.core_pid, flow.front_pid), begin, end)[0])
     else:
         return ""
     return busy(queued_ns) if queued_ns > MOST_OF * keep.value_ns > 0 else ""

@@ -53,10 +53,11 @@ def trace_changes(before: Findings, after: Findings) -> dict[str, list[StageChan
 
 def request_blocks(findings: Findings) -> list[Budget]:
     """The mean whole request of each stretch of time between whose requests none ran on, in order."""
+    budgets = dict(zip(findings.budgets.index, findings.budgets.to_dict("records"), strict=True))
     blocks: list[list[Budget]] = []
     end_ns = 0
     for flow in findings.flows:
-        if budget := findings.budgets.get(flow.request):
+        if budget := budgets.get(flow.request):
             if flow.start_ns >= end_ns:
                 blocks.append([])
             blocks[-1].append(budget)
