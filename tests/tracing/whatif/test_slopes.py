@@ -13,7 +13,7 @@ from probes.statistics.intervals import Estimate
 from tracing.whatif.slopes import BlockPair, SizedSlope, center, least_pairs, sized_slope, stage_slope
 
 VALUES = st.lists(st.integers(-1000, 1000).map(float), min_size=6, max_size=25)
-RUNS = 1000
+RUNS = 500
 
 
 def sized(achieved_ns: float, low: float | None, high: float | None, value: float | None = None) -> SizedSlope:
