@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from probes.errors import EnginescopeError
-from tests.needs import needs_torch
+from tests.needs import needs_torch, needs_vllm
 from tests.tracing.traces import TraceWriter
 from tracing import timeline
 from tracing.breakdown import findings
@@ -133,6 +135,22 @@ def test_work_is_set_by_kind_and_drawn_by_step() -> None:
 def test_a_time_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(EnginescopeError, match="--device-ms takes"):
         parse_work(text)
+
+
+CHANGED = """
+from tracing.shapes.pretend import worker
+from tracing.shapes.pretend.work import Work
+worker.give_steps(Work(1, 1, 1), runner_v2=False)
+import torch, vllm.v1.worker.cpu_worker
+print(torch.cuda.Event.__name__)
+"""
+
+
+@needs_vllm
+def test_a_worker_that_is_imported_later_still_waits_for_the_device() -> None:
+    """Its own module has an event that waits for nothing."""
+    ended = subprocess.run([sys.executable, "-c", CHANGED], capture_output=True, text=True)
+    assert ended.stdout.splitlines()[-1:] == ["PretendEvent"], ended.stderr
 
 
 def test_truth_is_read_as_it_was_written(tmp_path: Path) -> None:

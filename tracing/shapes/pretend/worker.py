@@ -103,6 +103,9 @@ def _waiting(output: Any) -> Any:
 def give_steps(work: Work, runner_v2: bool) -> None:
     """From now on every step of this process goes to its device, and its result waits for that."""
     import torch
+
+    # Its first import puts a placeholder in the place of torch's events.
+    import vllm.v1.worker.cpu_worker  # noqa: F401
     from vllm.v1.core.sched.scheduler import Scheduler
     from vllm.v1.worker.gpu_worker import Worker
 
