@@ -100,8 +100,8 @@ def _front_end(process: psutil.Process) -> psutil.Process:
     for each in (process, *process.parents()):
         if title(each):
             oldest = each
-        elif _is_python(each) and (starters := _starters(each)):
-            return _only(starters, process)
+        elif _is_python(each) and each in _starters(each):
+            return each
     if not title(process) and (starters := _starters(process)):
         return _only(starters, process)
     if process.pid == INIT:

@@ -64,6 +64,14 @@ def test_what_a_worker_forks_is_no_worker() -> None:
         worker.communicate()
 
 
+def test_what_starts_an_engine_may_start_other_programs_too(model) -> None:
+    with tree("serve", str(model)), subprocess.Popen(["sleep", "60"]) as child:
+        try:
+            assert [(member.role, member.name) for member in group_of(child.pid)] == [("front end", "sleep")]
+        finally:
+            child.kill()
+
+
 def test_a_process_of_no_engine_stands_alone() -> None:
     child = subprocess.Popen(["sleep", "60"])
     try:
