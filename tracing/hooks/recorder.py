@@ -147,13 +147,13 @@ def fail(error: BaseException | str) -> None:
     if _state and _state["error"] is None and _state["stopped_ns"] is None:
         words = f"{type(error).__name__}: {error}" if isinstance(error, BaseException) else error
         _state["error"] = words
-        print(f"enginescope: the recorder stopped: {words}", file=sys.stderr)
         try:
             end()
         except OSError:  # the disk is full, until the files are cut to what was written
             _recorder.stop()
             with contextlib.suppress(OSError):
                 say(stopped_ns=time.monotonic_ns())
+        print(f"enginescope: the recorder stopped: {words}", file=sys.stderr)  # who reads it finds the error on disk
 
 
 def identity(path: str) -> str:
