@@ -14,6 +14,7 @@ from tracing.breakdown.budgets.own import Requests, asked_steps, rendered
 from tracing.breakdown.requests.piece import EARLIER, WAIT
 from tracing.events.layout import CALLED, SUSPENDED, YIELDED
 from tracing.timeline.index import Index, Rows
+from tracing.timeline.intervals import expanded
 
 Pairs = tuple[Rows, Rows]
 SENDING = ("client.send", "client.send_async")
@@ -167,8 +168,14 @@ def _way_in(index: Index, names: Names, asked: Requests) -> Iterator[Intervals]:
 def _schedules(index: Index, asked: Requests) -> Pairs:
     """The scheduling of each request's steps."""
     of, step = asked_steps(asked, np.arange(len(asked.flows)))
-    rows = _with_step(index, "scheduler.schedule", asked.core[of], step)
-    return _sorted((of[rows >= 0], rows[rows >= 0]))
+    listed = []
+    for core in np.unique(asked.core).tolist():
+        here = asked.core[of] == core
+        numbers, rows = index.by_step("scheduler.schedule", core)
+        first, last = (np.searchsorted(numbers, step[here], side) for side in ("left", "right"))
+        which, place = expanded(first, last)
+        listed.append((of[here][which], rows[place]))
+    return _sorted(tuple(np.concatenate(column) for column in zip(*listed, strict=True))) if listed else (of, step)
 
 
 def _steps(index: Index, names: Names, asked: Requests) -> Iterator[Intervals]:
@@ -188,16 +195,15 @@ def _steps(index: Index, names: Names, asked: Requests) -> Iterator[Intervals]:
 
 def _earlier(index: Index, names: Names, asked: Requests) -> Intervals:
     """Before each run of steps: until those before it are through, of which the last is none of the request's own."""
-    of, step = asked_steps(asked, np.arange(len(asked.flows)))
-    begins = (np.diff(of, prepend=-1) != 0) | (np.diff(step, prepend=-9) != 1)
-    of, step = of[begins], step[begins]
-    row, through = _with_step(index, "scheduler.schedule", asked.core[of], step), np.full(len(of), -1, dtype=np.int64)
+    own_of, own = asked_steps(asked, np.arange(len(asked.flows)))
+    of, row = _schedules(index, asked)
+    width = int(own.max(initial=0)) + 2
+    begins = ~np.isin(of * width + index.step[row], own_of * width + own + 1)
+    of, row, through = of[begins], row[begins], np.full(np.count_nonzero(begins), -1, dtype=np.int64)
     for core in np.unique(asked.core).tolist():
         mine, ends = asked.core[of] == core, index.update_ends(core)
-        through[mine] = [ends.get(before, (0, -1))[1] for before in (step[mine] - 1).tolist()]
-    known = np.flatnonzero(row >= 0)
-    part, start = names.number("wait: earlier step"), index.start[row[known]]
-    return intervals(of[known], part, EARLIER, start, through[known], LOOPS)
+        through[mine] = [ends.get(before, (0, -1))[1] for before in (index.step[row[mine]] - 1).tolist()]
+    return intervals(of, names.number("wait: earlier step"), EARLIER, index.start[row], through, LOOPS)
 
 
 def _with_step(index: Index, site: str, cores: Rows, steps: Rows) -> Rows:
