@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,6 +24,7 @@ SMALL += ("--repeats", "2", "--starts", "1")
 GRID = ("--load-format", "dummy", "--batch-size", "1,3", "--block-size", "32,64", "--prefix-caching", "off")
 GRID += ("--input-len", "40", "--shared-prefix-len", "8", "--output-len", "6", "--repeats", "3")
 GRID += ("--starts", "1")
+SHARED = re.compile(r"(?<=/dev/shm/)(?:psm_|enginescope-(?!\d+\b))\w+")
 STARTED: set[Path] = set()  # the folders that sweeps of this process write to
 
 
@@ -106,10 +110,27 @@ def nothing_left(within_s: float = 60) -> bool:
     return not left_behind()
 
 
-def shared_memory() -> set[str]:
-    """The blocks of shared memory that no process uses: what a killed engine left lies there until it is removed."""
-    used = "".join(map(words_of, psutil.pids()))
-    return {name for name in os.listdir("/dev/shm") if name.startswith(("psm_", "enginescope-")) and name not in used}
+@contextlib.contextmanager
+def shared_memory() -> Iterator[set[str]]:
+    """The blocks of shared memory that processes started in the block use: it fills up while they run.
+
+    Those of other tests, which run at the same time, are not looked at.
+    """
+    names: set[str] = set()
+    ended = threading.Event()
+
+    def look() -> None:
+        while not ended.wait(0.1):
+            for child in psutil.Process().children(recursive=True):
+                names.update(SHARED.findall(words_of(child.pid)))
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield names
+    finally:
+        ended.set()
+        thread.join()
 
 
 def words_of(process_id: int) -> str:
