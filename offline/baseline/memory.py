@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from probes.memory.footprint import footprint
 from probes.processes.child import ChildProcess
+from probes.processes.sidethread import beside
 
 EVERY_S = 0.05
 
@@ -21,17 +22,14 @@ def resident_bytes(child: ChildProcess) -> int:
 @contextmanager
 def peak_bytes(child: ChildProcess) -> Iterator[list[int]]:
     """Looks of a thread of its own while the block runs, the first and the last of them at its ends."""
-    looks, over = [resident_bytes(child)], threading.Event()
+    looks = [resident_bytes(child)]
 
-    def look() -> None:
-        while not over.wait(EVERY_S):
+    def look(ended: threading.Event) -> None:
+        while not ended.wait(EVERY_S):
             looks.append(resident_bytes(child))
 
-    thread = threading.Thread(target=look)
-    thread.start()
     try:
-        yield looks
+        with beside(look, "memory"):
+            yield looks
     finally:
-        over.set()
-        thread.join()
         looks.append(resident_bytes(child))

@@ -16,6 +16,8 @@ from typing import IO, Any
 
 import psutil
 
+from probes.processes.sidethread import beside
+
 ROOT = Path(__file__).resolve().parents[2]
 FAKE = ROOT / "tests" / "fake_vllm"
 SMALL = ("--load-format", "dummy", "--input-len", "96", "--shared-prefix-len", "64", "--output-len", "8")
@@ -117,20 +119,14 @@ def shared_memory() -> Iterator[set[str]]:
     Those of other tests, which run at the same time, are not looked at.
     """
     names: set[str] = set()
-    ended = threading.Event()
 
-    def look() -> None:
+    def look(ended: threading.Event) -> None:
         while not ended.wait(0.1):
             for child in psutil.Process().children(recursive=True):
                 names.update(SHARED.findall(words_of(child.pid)))
 
-    thread = threading.Thread(target=look)
-    thread.start()
-    try:
+    with beside(look, "shared memory"):
         yield names
-    finally:
-        ended.set()
-        thread.join()
 
 
 def words_of(process_id: int) -> str:

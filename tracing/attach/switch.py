@@ -8,8 +8,10 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from probes.errors import EnginescopeError
+from probes.processes.sidethread import beside
 from tracing.attach.engine import StandingEngine
 from tracing.events.standing import PAUSED, RECORDING, SWITCH, SWITCH_BYTES
 
@@ -32,14 +34,11 @@ def turned_on(engine: StandingEngine) -> Iterator[int]:
         with mmap.mmap(file.fileno(), SWITCH_BYTES.size) as state:
             SWITCH_BYTES.pack_into(state, 0, PAUSED, time.monotonic_ns() + LEASE_NS)
             state[0] = RECORDING  # one byte that all look at: on in the same instant
-            on_ns, ended = time.monotonic_ns(), threading.Event()
-            renewing = threading.Thread(target=_renew, args=(state, ended), name="lease", daemon=True)
-            renewing.start()
+            on_ns = time.monotonic_ns()
             try:
-                yield on_ns
+                with beside(partial(_renew, state), "lease"):
+                    yield on_ns
             finally:
-                ended.set()
-                renewing.join()
                 SWITCH_BYTES.pack_into(state, 0, PAUSED, 0)
 
 

@@ -12,11 +12,12 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 
+from probes.processes.sidethread import beside
 from tracing.events.contention import COLUMNS, FILE, STEAL, STOPPED, THREAD, THROTTLED
 from tracing.events.processfile import pid_of
 
@@ -32,20 +33,7 @@ CGROUPS = Path("/sys/fs/cgroup")
 
 def sampled_contention(folder: Path) -> AbstractContextManager[None]:
     """Sample into the trace folder until the block ends."""
-    return _beside(partial(_sample, folder))
-
-
-@contextlib.contextmanager
-def _beside(sample: Callable[[threading.Event], None]) -> Iterator[None]:
-    """Run `sample` in a thread; its event is set at the end of the block."""
-    ended = threading.Event()
-    sampler = threading.Thread(target=sample, args=(ended,), name="contention", daemon=True)
-    sampler.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        sampler.join()
+    return beside(partial(_sample, folder), "contention")
 
 
 def _sample(folder: Path, ended: threading.Event) -> None:
@@ -75,7 +63,7 @@ class RollingSamples:
 
     def running(self) -> AbstractContextManager[None]:
         """Sample until the block ends."""
-        return _beside(self._sample)
+        return beside(self._sample, "contention")
 
     def _sample(self, ended: threading.Event) -> None:
         while not ended.wait(PERIOD_S):
