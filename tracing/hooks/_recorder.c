@@ -127,9 +127,10 @@ static PyObject *py_delay_by(PyObject *self, PyObject *args) {
     Py_RETURN_NONE;
 }
 
-static PyObject *py_delay(PyObject *self, PyObject *site) {
-    if (writing()) delay_before((uint16_t)whole(site));
-    Py_RETURN_NONE;
+static PyObject *py_enter(PyObject *self, PyObject *site) {
+    if (!writing()) Py_RETURN_FALSE;
+    delay_before((uint16_t)whole(site));
+    Py_RETURN_TRUE;
 }
 
 static PyObject *py_writing(PyObject *self, PyObject *ignored) { return PyBool_FromLong(writing()); }
@@ -188,7 +189,8 @@ static PyMethodDef functions[] = {
      "pause_by(path): write nothing, and count nothing as dropped, while the file's first byte is not 0; OSError."},
     {"delay_by", py_delay_by, METH_VARARGS,
      "delay_by(path, site): while spans are written, delay what the file asks for; a delay is a span of that site; OSError."},
-    {"delay", py_delay, METH_O, "delay(site): as a hook of this site is delayed before its call."},
+    {"enter", py_enter, METH_O,
+     "enter(site): whether spans are written now; if so, after the delay that a hook of this site makes before its call."},
     {"report_to", hook_report_to, METH_O, "report_to(function): it is called with an error of the recorder's own."},
     {"writing", py_writing, METH_NOARGS, "Whether spans are written now: a file is open, and nothing is paused."},
     {"make_ranges", nvtx_begin, METH_VARARGS,

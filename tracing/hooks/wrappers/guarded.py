@@ -9,26 +9,21 @@ from .. import _recorder, recorder
 
 Special = Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
 
-writing, delay = _recorder.writing, _recorder.delay
+writing = _recorder.writing
 
 
-def guarded(special: Special, original: Callable[..., Any]) -> Callable[..., Any]:
-    """The wrapper that hands its calls to `special`, and to the original alone while nothing is written."""
+def guarded(
+    special: Special, original: Callable[..., Any], entering: Callable[[], bool] = writing
+) -> Callable[..., Any]:
+    """The wrapper that hands its calls to `special`, and to the original alone while nothing is written.
+
+    `entering` tells which, and may delay a call before, as a `Hook` does itself.
+    """
 
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        return special(original, args, kwargs) if writing() else original(*args, **kwargs)
+        return special(original, args, kwargs) if entering() else original(*args, **kwargs)
 
     return wrapper
-
-
-def delayed(special: Special, code: int) -> Special:
-    """`special` after the delay that its site may be asked for; a `Hook` does that itself."""
-
-    def call(original: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        delay(code)
-        return special(original, args, kwargs)
-
-    return call
 
 
 def safely(write: Callable[..., None], *args: Any) -> None:

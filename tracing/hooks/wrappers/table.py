@@ -7,6 +7,7 @@ site's two numbers. Those that number steps, name messages or follow coroutines 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from ...sites.engine import CODES
@@ -14,7 +15,7 @@ from ...sites.site import Site
 from .. import _recorder
 from ..patching import Wrap
 from . import collectives, coroutines, messages, requests, steps
-from .guarded import delayed, guarded
+from .guarded import guarded
 from .models import after_load
 
 # Where a call's request is: position, keyword, and the attribute of that argument (None: the argument itself).
@@ -62,10 +63,10 @@ def wrapper_of(site: Site, ranged: bool = False) -> Wrap:
     """The wrapper that makes a site's wrapper from its function; `ranged` where NVTX ranges are made too."""
     code = CODES[site.name]
     if site.name in WRITING:
-        special = delayed(WRITING[site.name], code)
+        special, entering = WRITING[site.name], partial(_recorder.enter, code)
         if ranged:  # around the function alone: what its wrapper writes is not in the range
-            return lambda original: guarded(special, _recorder.Hook(original, code, range_only=True))
-        return lambda original: guarded(special, original)
+            return lambda original: guarded(special, _recorder.Hook(original, code, range_only=True), entering)
+        return lambda original: guarded(special, original, entering)
     if site.kind == "coroutine":
         return lambda original: coroutines.coroutine(original, code, WHO.get(site.name))
     if site.kind == "async generator":
