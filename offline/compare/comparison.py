@@ -146,4 +146,4 @@ def cells_of(row: Difference) -> list[str]:
     """A row as `HEADINGS` has it."""
     if math.isnan(row.ratio):
         return [row.cell, row.from_, row.to, "", "", row.verdict]
-    return [row.cell, row.from_, row.to, f"{row.ratio:.3f}", f"{row.lo:.3f} to {row.hi:.3f}", row.sentence]
+    return [row.cell, row.from_, row.to, f"{row.ratio:.3f}", row.interval, row.sentence]

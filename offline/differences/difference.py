@@ -11,6 +11,7 @@ import pandas as pd
 from offline.differences.estimates import Contrast, Estimates
 from probes.columns import column, dictionary
 
+TELLING = 100  # what is beyond that, or beyond its inverse, tells as much as no figure
 FASTER, SLOWER, NONE_SEEN = "faster", "slower", "no difference seen"
 # What is compared, and whether more is faster.
 METRICS = {
@@ -45,13 +46,22 @@ class Difference:
     def least(self) -> str:
         """The smallest difference that would have been found.
 
-        | smallest_detectable | least           |
-        | ------------------- | --------------- |
-        | 1.03                | 3.0%            |
-        | 3.7                 | a factor of 3.7 |
+        | smallest_detectable | least                |
+        | ------------------- | -------------------- |
+        | 1.03                | 3.0%                 |
+        | 3.7                 | a factor of 3.7      |
+        | 30970.1             | a factor of over 100 |
         """
         size = self.smallest_detectable
-        return f"{size - 1:.1%}" if size < 2 else f"a factor of {size:,.1f}"
+        if size > TELLING:
+            return f"a factor of over {TELLING}"
+        return f"{size - 1:.1%}" if size < 2 else f"a factor of {size:.1f}"
+
+    @property
+    def interval(self) -> str:
+        """The interval as it is shown, `0.836 to 1.205`: of an end beyond a hundredfold only that it is."""
+        low = f"{self.lo:.3f}" if self.lo >= 1 / TELLING else f"under {1 / TELLING}"
+        return f"{low} to {self.hi:.3f}" if self.hi <= TELLING else f"{low} to over {TELLING}"
 
     @property
     def sentence(self) -> str:

@@ -105,7 +105,7 @@ def effect(row: Difference) -> str:
     start = f"{row.axis} {row.from_} → {row.to}{where}: "
     if row.verdict == NONE_SEEN:
         return f"{start}no difference seen (a true one of {row.least} would have been found in four runs of five)."
-    return f"{start}{row.verdict}, {row.ratio:.3f} times the throughput ({row.lo:.3f} to {row.hi:.3f})."
+    return f"{start}{row.verdict}, {row.ratio:.3f} times the throughput ({row.interval})."
 
 
 def _answers(run: ReportedRun) -> list[str]:

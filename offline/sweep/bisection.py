@@ -97,7 +97,7 @@ def find_slower(
         except EnginescopeError as error:
             return Bisection(*left, f"{versions[middle]} could not be measured: {error}")
         if row.lo <= halfway <= row.hi:
-            return Bisection(*left, f"of {versions[middle]} it cannot be told: {row.lo:.3f} to {row.hi:.3f}")
+            return Bisection(*left, f"of {versions[middle]} it cannot be told: {row.interval}")
         low, high = (low, middle) if row.hi < halfway else (middle, high)
     return Bisection(versions[low], versions[high])
 

@@ -27,7 +27,7 @@ def headline(found: RunDifferences) -> list[tuple[str, ...]]:
 def _line(row: Difference, metric: Differences) -> tuple[str, ...]:
     return (
         *(row.axis, f"{row.from_} → {row.to}", row.cell),
-        *(f"{row.ratio:.3f}", f"{row.lo:.3f} to {row.hi:.3f}", _interaction(row, metric.cells), row.sentence),
+        *(f"{row.ratio:.3f}", row.interval, _interaction(row, metric.cells), row.sentence),
     )
 
 

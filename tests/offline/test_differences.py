@@ -234,6 +234,21 @@ def test_the_columns_of_the_file() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("lo", "hi", "detectable", "interval", "sentence"),
+    [
+        (0.97, 1.03, 1.03, "0.970 to 1.030", "no difference seen (could have found 3.0%)"),
+        (0.27, 99.7, 66.3, "0.270 to 99.700", "no difference seen (could have found a factor of 66.3)"),
+        (3e-8, 8.5e7, 2.25e11, "under 0.01 to over 100", "no difference seen (could have found a factor of over 100)"),
+    ],
+)
+def test_what_tells_nothing_is_shown_without_figures(
+    lo: float, hi: float, detectable: float, interval: str, sentence: str
+) -> None:
+    row = Difference("batch_size", "1", "4", "all", "output_tok_s", 1.7, lo, hi, detectable, "no difference seen")
+    assert (row.interval, row.sentence) == (interval, sentence)
+
+
 def test_values_without_a_logarithm_are_left_out() -> None:
     measured = observations(
         TURNS.assign(output_tok_s=[0.0, None, *TURNS["output_tok_s"][2:]]), ["block_size"], "output_tok_s"
