@@ -60,8 +60,8 @@ class Answer:
     def take(self, data: bytes) -> bool:
         """Take in a message; whether it brought anything that was generated. Choices may be empty (usage alone)."""
         message, self.tokens = _object(data), None
-        if error := message.get("error") or (message.get("object") == "error" and message):
-            raise _complaint(error if isinstance(error, dict) else message)
+        if error := _error_in(message):
+            raise _complaint(error)
         if isinstance(usage := message.get("usage"), dict):
             self._take_usage(usage)
         choices = message.get("choices")
@@ -145,6 +145,14 @@ def title(data: bytes) -> str:
     """The beginning of a body that is not what it should be; a page's title where it has one."""
     match = re.search(rb"<title[^>]*>([^<]{1,200})", data[:4096], re.IGNORECASE)
     return short((match[1] if match else data[: 4 * LONGEST_MESSAGE]).decode("utf-8", "replace"))
+
+
+def _error_in(message: dict[str, Any]) -> dict[str, Any] | None:
+    """What a message complains of; None for one that is no error. FastAPI's own errors are a bare `detail`."""
+    if error := message.get("error"):
+        return error if isinstance(error, dict) else message
+    bare = message.get("object") == "error" or (message.get("detail") and "choices" not in message)
+    return message if bare else None
 
 
 def _complaint(error: dict[str, Any]) -> Refused:

@@ -61,6 +61,12 @@ def test_cached_tokens_under_each_name(usage: dict[str, object], cached_tokens: 
     assert (answer.prompt_tokens, answer.cached_tokens) == (24, cached_tokens)
 
 
+def test_an_error_that_is_a_bare_detail() -> None:
+    with pytest.raises(Refused, match="error in the answer: the engine is shutting down"):
+        Answer().take(b'{"detail": "the engine is shutting down"}')
+    assert Answer().take(b'{"choices": [{"text": "hello"}], "detail": "by replica 3"}')  # an answer that says more
+
+
 def test_an_error_that_is_only_true() -> None:
     with pytest.raises(Refused, match="the worker is gone"):
         Answer().take(b'{"error": true, "message": "the worker is gone"}')
