@@ -24,12 +24,12 @@ import enginescope_plugin
 from tracing import timeline
 from tracing.events.step import STEP, STEP_FIELDS, STEP_SITES, Step
 from tracing.events.steplog import StepLog
-from tracing.hooks.startup import START_SITES
 from tracing.hooks.steplog import GC_FLOOR_NS
 from tracing.shapes import nursery, start
 from tracing.shapes.engine import conversation
 from tracing.shapes.shape import shape_named
 from tracing.sites.engine import ALL_SITES
+from tracing.sites.starting import START_SITES, SWEEP_PHASES
 from tracing.timeline import Timeline
 
 TOKENS = 128  # of each request
@@ -121,7 +121,7 @@ def row(shape: str, root: Path) -> list[str]:
     read, (records, lost) = timeline.read(root / "trace"), log.since({})
     steps = [record for record in records if record.kind == STEP]
     hooked = {target for site in ALL_SITES if site.name in SITES for target in site.targets}
-    marks = sum(f"{module}:{owner}.{name}" in hooked for _, module, owner, name in START_SITES)
+    marks = sum(site.targets[0] in hooked for site in START_SITES if site.name in SWEEP_PHASES)
     phases = {mark["phase"] for mark in log.start_phases()}
     equal = f"{equal_counts(steps, read.steps)} of {len(steps) + lost}"
     costs = (f"{cost:.1f} µs" for cost in costs_us(root / TIMES))

@@ -65,6 +65,14 @@ def test_each_process_says_what_it_is(shapes: ShapeTraces, name: str) -> None:
     assert shapes.verdict(name).processes == expected
 
 
+@every_shape
+def test_every_nanosecond_of_the_start_is_somebodys(shapes: ShapeTraces, name: str) -> None:
+    [start] = shapes.findings(name).review.starts
+    assert sum(part.ns for part in start.parts) == start.ns
+    assert {"configuration", "executor", "weights", "KV cache"} < {part.stage for part in start.parts}
+    assert start.workers == WORKERS.get(name, 1)
+
+
 def test_the_slow_rank_is_named(shapes: ShapeTraces) -> None:
     """The slow rank's own work is longer, and the fast one waits longer in collectives: by how much, other work on the
     cores has a say in."""

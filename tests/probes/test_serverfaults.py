@@ -6,7 +6,7 @@ import pytest
 
 from probes.serve.causes import KNOWN
 from probes.serve.faults import diagnose, error_lines
-from probes.serve.process import NotReady, StartPhase, Startup, phase_of
+from probes.serve.process import NotReady, ProcessPhase, Startup, phase_of
 
 
 def test_phases() -> None:
@@ -14,7 +14,7 @@ def test_phases() -> None:
         "makes the KV cache, warms up"
     )
     assert phase_of("INFO:     Started server process [17897]") is None
-    startup = Startup([StartPhase("imports vLLM", 0.0), StartPhase("loads the weights", 4.0)], 10.0)
+    startup = Startup([ProcessPhase("imports vLLM", 0.0), ProcessPhase("loads the weights", 4.0)], 10.0)
     assert list(startup.split()) == [("imports vLLM", 4.0), ("loads the weights", 6.0)]
 
 

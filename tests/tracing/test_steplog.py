@@ -23,6 +23,7 @@ from tracing.events.steplog import StepLog
 from tracing.hooks import install, startup, steplog
 from tracing.hooks.counts import scheduled
 from tracing.hooks.steplog import StepLogWriter
+from tracing.sites.site import Site
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -245,7 +246,8 @@ def test_hooks_are_proven_and_set_once(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setitem(sys.modules, "some_engine", module)
     sites = [("some_engine", "Scheduler", "schedule"), ("some_engine", "Scheduler", "no_such_method")]
     monkeypatch.setattr(install, "STEP_SITES", (*sites, ("no_such_module", "Scheduler", "schedule")))
-    monkeypatch.setattr(startup, "START_SITES", (("executor", "some_engine", "NoSuchClass", "__init__"),))
+    start_site = Site("executor", "executor", "core", ("some_engine:NoSuchClass.__init__",))
+    monkeypatch.setattr(install, "START_SITES", (start_site,))
     install.install_step_log(str(tmp_path))
     once = module.Scheduler.schedule
     install.install_step_log(str(tmp_path))
@@ -270,12 +272,13 @@ def test_start_up_phases(tmp_path: Path, clock: None, capsys: pytest.CaptureFixt
     assert timed(None, 1) == 2
     weights = types.SimpleNamespace(numel=lambda: 10, element_size=lambda: 4)
     worker = types.SimpleNamespace(get_model=lambda: types.SimpleNamespace(parameters=lambda: [weights, weights]))
-    startup.start_wrapper("load_weights", str(tmp_path))(lambda self: None)(worker)
+    facts = startup.WORKER_FACTS["load_weights"]
+    startup.start_wrapper("load_weights", str(tmp_path), facts)(lambda self: None)(worker)
     assert StepLog(tmp_path).start_phases() == [
         {"phase": "profile", "pid": os.getpid(), "start_ns": 100, "end_ns": 200},
         {"phase": "load_weights", "pid": os.getpid(), "start_ns": 300, "end_ns": 400, "weights_bytes": 80},
     ]
-    assert startup.start_wrapper("load_weights", str(tmp_path))(lambda self: "loaded")(None) == "loaded"
+    assert startup.start_wrapper("load_weights", str(tmp_path), facts)(lambda self: "loaded")(None) == "loaded"
     assert capsys.readouterr().err.startswith("enginescope: start-up phase load_weights not recorded: 'NoneType'")
 
 

@@ -16,6 +16,7 @@ from tracing.breakdown.otherwatchers import GpuSummary, SampleSummary
 from tracing.breakdown.problems import problems
 from tracing.breakdown.requests import budget, hops
 from tracing.breakdown.review import RequestCounts, Review
+from tracing.breakdown.starts import starts
 from tracing.breakdown.starvation import starvation
 from tracing.events.tracefile import read_trace
 from tracing.nsys import gpu
@@ -97,6 +98,7 @@ def analyze(timeline: Timeline) -> Findings:
         slow_steps=slow.slow_steps(timeline, steps, samples),
         slow_requests=slow.slow_requests(budgets),
         starvation=starved,
+        starts=starts(timeline),
         dropped_spans=timeline.dropped,
         torn_spans=timeline.torn,
         roles=roles(timeline),

@@ -1,7 +1,7 @@
 """The review of a trace as a tree of records, and `review.json`, which holds it: written and read here alone.
 
 Shares are fractions of 1. Schema 1 was built without records, 2 had no `starvation`, in 3 the columns of a step did not
-add up, and in 6 a worker's waiting for other ranks was its work.
+add up, in 6 a worker's waiting for other ranks was its work, and 7 had no `starts`.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from probes.columns import column
 from probes.errors import EnginescopeError
 from probes.jsonform import read_record
 from tracing.breakdown.otherwatchers import GpuDevice, GpuSummary, OperatorSummary, SampleSummary
+from tracing.breakdown.starts import EngineStart
 from tracing.breakdown.starvation import Starvation
 from tracing.overhead.entry import QuotedCost
 
-SCHEMA = 7
+SCHEMA = 8
 FILE = "review.json"
 
 
@@ -194,6 +195,7 @@ class Review:
     starvation: Starvation | None = field(
         metadata=column("how long the machine kept the engine from running; null: not sampled")
     )
+    starts: tuple[EngineStart, ...] = field(metadata=column("how the engines started; empty: that is not in the trace"))
     dropped_spans: int = field(metadata=column("lost because a buffer was full", "spans"))
     torn_spans: int = field(metadata=column("lost because their process died while it wrote them", "spans"))
     roles: dict[str, tuple[int, ...]] = field(metadata=column("the processes in which each role was seen"))

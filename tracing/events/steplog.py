@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tracing.events.step import CAPACITY, HEADER, MAGIC, RECORD, Step
+from tracing.sites.starting import FILE
 
 
 class StepLog:
@@ -37,7 +38,7 @@ class StepLog:
 
     def start_phases(self) -> list[dict[str, Any]]:
         """The start-up phases that were passed, with what the worker knew then."""
-        path = self.folder / "start.jsonl"
+        path = self.folder / FILE
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
     def _logs(self) -> list[Path]:

@@ -16,6 +16,7 @@ from ..events.layout import RANGES
 from ..events.step import STEP_SITES
 from ..sites.engine import LIVE_TARGETS, PROCESS_ROLES, SCOPE_SITE, SCOPE_TARGET, SITES, TRACER_TARGET
 from ..sites.site import Site
+from ..sites.starting import START_SITES, SWEEP_PHASES
 from . import patching, ranges, recorder, standing, startup, steplog
 from .wrappers import coroutines, pinned, scopes, table, tracecontext
 
@@ -37,8 +38,11 @@ def install_step_log(folder: str) -> None:
 
     for step_site in STEP_SITES:
         put(step_site, steplog.step_wrapper(step_site[2], folder))
-    for phase, *start_site in startup.START_SITES:
-        put(tuple(start_site), startup.start_wrapper(phase, folder))
+    for site in START_SITES:
+        if site.name in SWEEP_PHASES:
+            module, _, place = site.targets[0].partition(":")
+            facts = startup.WORKER_FACTS.get(site.name)
+            put((module, *place.split(".")), startup.start_wrapper(site.name, folder, facts))
     proof = {"pid": os.getpid(), "hooked": hooked, "missing": missing, "plugin_ns": time.monotonic_ns()}
     Path(folder, f"hooks-{os.getpid()}.json").write_text(json.dumps(proof))
 
@@ -88,6 +92,14 @@ def install_recorder(folder: str, nvtx: str | None) -> None:
         for target, wrap in zip(LIVE_TARGETS, (pinned.adding, pinned.freeing), strict=True):
             patching.patch(target, "pins", wrap, lambda present: None)
         recorder.each_second(pinned.write)
+    else:  # who attaches to an engine that stands by comes after its start
+        _install_start(folder)
+
+
+def _install_start(folder: str) -> None:
+    for site in START_SITES:
+        for target in site.targets:
+            patching.patch(target, "start", startup.start_wrapper(site.name, folder), lambda present: None)
 
 
 def _ranges(library: str, add: Callable[..., None]) -> bool:

@@ -25,6 +25,7 @@ from ..events.layout import SCHEMA
 from ..sites.engine import ALL_SITES, CODES, PROCESS_ROLES
 from . import _recorder
 from .standing import Lease, program
+from .startup import created_ns
 
 MOST_RECORDS = 1 << 24  # 768 MiB of 48-byte records a process; what comes after is dropped and counted
 KEEPER_PERIOD_S = 0.02
@@ -79,6 +80,7 @@ def _open(serves: list[str]) -> None:
         modes=[],
         threads={},
         anchor=anchor(),
+        created_ns=created_ns(),
         started_ns=time.monotonic_ns(),
         stopped_ns=None,
         dropped=0,

@@ -10,25 +10,24 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-START_SITES = (  # phase, then what it is inside vLLM: module, class, method
-    ("executor", "vllm.v1.executor.abstract", "Executor", "__init__"),
-    ("profile", "vllm.v1.executor.abstract", "Executor", "determine_available_memory"),
-    ("kv_allocation", "vllm.v1.executor.abstract", "Executor", "initialize_from_config"),
-    ("warm_up", "vllm.v1.executor.abstract", "Executor", "compile_or_warm_up_model"),
-    ("load_weights", "vllm.v1.worker.gpu_worker", "Worker", "load_model"),
-    ("worker_kv", "vllm.v1.worker.gpu_worker", "Worker", "initialize_from_config"),
-)
+from ..sites.starting import FILE
+from .patching import Wrap
+
+Facts = Callable[..., dict[str, Any]]
 
 
-def start_wrapper(phase: str, folder: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def start_wrapper(phase: str, folder: str, facts: Facts | None = None) -> Wrap:
+    """The wrapper that writes a line when a phase has ended, with `facts` of the call's arguments by position."""
+
     def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
-        def timed(self: Any, *args: Any, **kwargs: Any) -> Any:
+        def timed(*args: Any, **kwargs: Any) -> Any:
             start = time.monotonic_ns()
-            result = original(self, *args, **kwargs)
+            result = original(*args, **kwargs)
             mark = {"phase": phase, "pid": os.getpid(), "start_ns": start, "end_ns": time.monotonic_ns()}
             try:
-                mark |= _worker_facts(phase, self, args)
-                with Path(folder, "start.jsonl").open("a") as file:
+                if facts:
+                    mark |= facts(*args)
+                with Path(folder, FILE).open("a") as file:
                     file.write(json.dumps(mark) + "\n")
             except Exception as error:
                 print(f"enginescope: start-up phase {phase} not recorded: {error}", file=sys.stderr)
@@ -39,12 +38,22 @@ def start_wrapper(phase: str, folder: str) -> Callable[[Callable[..., Any]], Cal
     return wrap
 
 
-def _worker_facts(phase: str, owner: Any, args: tuple[Any, ...]) -> dict[str, Any]:
-    """What only the worker knows: bytes of weights after loading, KV bytes and attention backends after allocation."""
-    if phase == "load_weights":
-        parameters = owner.get_model().parameters()
-        return {"weights_bytes": sum(p.numel() * p.element_size() for p in parameters)}
-    if phase == "worker_kv":
-        backends = {g.backend.get_name() for groups in owner.model_runner.attn_groups for g in groups}
-        return {"kv_cache_bytes": sum(t.size for t in args[0].kv_cache_tensors), "attention_backend": sorted(backends)}
-    return {}
+def created_ns() -> int:
+    """When the kernel made this process, on CLOCK_MONOTONIC; it counts in ticks of 10 ms."""
+    ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+    age_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME) - ticks * 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+    return time.monotonic_ns() - age_ns
+
+
+def _weights(worker: Any) -> dict[str, Any]:
+    parameters = worker.get_model().parameters()
+    return {"weights_bytes": sum(p.numel() * p.element_size() for p in parameters)}
+
+
+def _kv_cache(worker: Any, config: Any) -> dict[str, Any]:
+    backends = {group.backend.get_name() for groups in worker.model_runner.attn_groups for group in groups}
+    return {"kv_cache_bytes": sum(t.size for t in config.kv_cache_tensors), "attention_backend": sorted(backends)}
+
+
+# What only the worker knows: bytes of weights after loading, KV bytes and attention backends after allocation.
+WORKER_FACTS: dict[str, Facts] = {"load_weights": _weights, "worker_kv": _kv_cache}

@@ -10,11 +10,12 @@ import pandas as pd
 
 from tracing.sites.engine import ALL_SITES
 from tracing.sites.site import ENCLOSING, ROLES
+from tracing.sites.starting import START_SITES
 from tracing.timeline.nesting import Nesting
 from tracing.timeline.spans import Timeline
 
 WIDTH, LABEL, ROW, GAP, AXIS = 1120, 150, 15, 10, 22
-STAGES = tuple(dict.fromkeys(site.stage for site in ALL_SITES))
+STAGES = tuple(dict.fromkeys(site.stage for site in (*ALL_SITES, *START_SITES)))
 LEAST_PX = 1.0  # of narrower spans one a pixel is drawn: thousands of them would be one bar anyhow
 DEPTHS = 6
 STYLE = """

@@ -12,7 +12,7 @@ from probes.console import Rows, percent, show_text, table, us
 from tracing.breakdown.findings import Findings
 from tracing.breakdown.review import Review, SlowStep
 from tracing.breakdown.starvation import Starvation
-from tracing.page import html, lanes, steptables, watchers
+from tracing.page import html, lanes, starts, steptables, watchers
 
 SHOWN_SHARE = 0.0005  # of all latency, from which a part is shown at first sight
 MARGIN = 0.03  # of a window, on both sides of what it is about
@@ -115,6 +115,7 @@ def show(findings: Findings, out: Console) -> None:
     table(out, "slowest steps (median: of as many tokens)", columns, slow[:5], (len(columns) - 1,))
     table(out, "slowest requests", SLOW_REQUESTS, slow_request_rows(review)[:5], (2,))
     table(out, "kept from running by the machine", QUEUED, queued_rows(review.starvation))
+    starts.show(review, out)
     watchers.show(review, out)
 
 
@@ -152,6 +153,7 @@ def sections(findings: Findings) -> list[tuple[str, str, str]]:
             machine_line(review.starvation),
             html.table(QUEUED, queued_rows(review.starvation), text=(0,)),
         ),
+        *starts.sections(findings),
         *watchers.sections(review),
     ]
 

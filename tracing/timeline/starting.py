@@ -1,0 +1,43 @@
+"""How the engines of a trace started: the phases that their processes passed, each process's imports first."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tracing.sites.starting import FILE, START_SITES
+from tracing.timeline.spans import Timeline
+
+IMPORT = "import"  # from the making of a process to the moment at which vLLM loads its plugins
+
+
+@dataclass(frozen=True)
+class ProcessPhase:
+    """One phase of one process; times in nanoseconds of CLOCK_MONOTONIC, `name` as in `sites.starting`."""
+
+    pid: int
+    name: str
+    start_ns: int
+    end_ns: int
+
+
+def phases(timeline: Timeline) -> list[ProcessPhase]:
+    """All phases of a trace of one machine, by start; none where it was recorded without them."""
+    path = timeline.folder / FILE
+    if not path.exists():
+        return []
+    lines = [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")]
+    names = {site.name for site in START_SITES}
+    passed = [
+        ProcessPhase(line["pid"], line["phase"], line["start_ns"], line["end_ns"])
+        for line in lines
+        if line["phase"] in names
+    ]
+    return sorted([*_imports(timeline), *passed], key=lambda phase: phase.start_ns)
+
+
+def _imports(timeline: Timeline) -> Iterator[ProcessPhase]:
+    for process in timeline.processes:
+        if "created_ns" in process:
+            yield ProcessPhase(process["pid"], IMPORT, process["created_ns"], process["started_ns"])
