@@ -25,11 +25,10 @@ class SiteTime:
 
 def site_times(findings: Findings) -> dict[str, SiteTime]:
     """By site what was measured; a site that was not passed is not there."""
-    index = Index(findings.timeline)
     whole = [flow for flow in findings.flows if flow.state not in ("cut", "refused")]
     covered: dict[str, int] = {}
     for flow in whole:
-        for site, ns in _covered(index, flow).items():
+        for site, ns in _covered(findings.index, flow).items():
             covered[site] = covered.get(site, 0) + ns
     latency = sum(flow.latency_ns for flow in whole)
     spans = findings.timeline.spans

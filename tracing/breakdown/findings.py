@@ -35,6 +35,7 @@ class Findings:
     """What a trace folder says, read once and shown in several ways."""
 
     timeline: Timeline
+    index: Index
     flows: list[Flow]
     steps: pd.DataFrame
     hops: pd.DataFrame
@@ -107,7 +108,7 @@ def analyze(timeline: Timeline) -> Findings:
         samples=None,
         gpu=None,
     )
-    return Findings(timeline, flows, steps, hop_frame, budgets, review)
+    return Findings(timeline, index, flows, steps, hop_frame, budgets, review)
 
 
 def about(timeline: Timeline) -> str:

@@ -19,7 +19,6 @@ from tracing.events.contention import STOPPED
 from tracing.kept import hangdump
 from tracing.kept.keeping import Keep
 from tracing.timeline import contention
-from tracing.timeline.index import Index
 from tracing.timeline.requests import NO_END, Flow
 from tracing.timeline.steps.workers import core_of
 
@@ -84,7 +83,7 @@ def _slow_client(recorded: Findings, keep: Keep) -> str:
     flow = _flow(recorded, keep)
     if flow is None:
         return ""
-    away = [wait for wait in waits(Index(recorded.timeline), flow) if wait.name == CALLER]
+    away = [wait for wait in waits(recorded.index, flow) if wait.name == CALLER]
     longest_ns = max((_within(keep, wait.start_ns, wait.end_ns) for wait in away), default=0)
     return f"{CALLER}: {us(longest_ns)} of {us(keep.value_ns)}" if longest_ns > MOST_OF * keep.value_ns else ""
 
@@ -131,7 +130,7 @@ def _queued(recorded: Findings, keep: Keep) -> str:
         queued_ns = int(queued_in_steps(timeline, samples, own, core_of(timeline))[0])
     elif flow:
         begin, end = (np.array([moment]) for moment in _window(keep))
-        queued_ns = int(samples.queued(Index(timeline).threads_of(flow.core_pid, flow.front_pid), begin, end)[0])
+        queued_ns = int(samples.queued(recorded.index.threads_of(flow.core_pid, flow.front_pid), begin, end)[0])
     else:
         return ""
     return busy(queued_ns) if queued_ns > MOST_OF * keep.value_ns > 0 else ""
@@ -143,7 +142,7 @@ def _largest_part(recorded: Findings, keep: Keep) -> str:
     if flow is None:
         return ""
     spent: dict[str, int] = {}
-    for part in parts(Index(recorded.timeline), flow):
+    for part in parts(recorded.index, flow):
         spent[part.name] = spent.get(part.name, 0) + _within(keep, part.start_ns, part.end_ns)
     name = max(spent, key=lambda each: spent[each])
     return f"{name}: {us(spent[name])} of {us(keep.value_ns)}" if spent[name] > MOST_OF * keep.value_ns else ""
