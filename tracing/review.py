@@ -16,11 +16,14 @@ from probes.errors import EnginescopeError, run_main, usage_error
 
 if TYPE_CHECKING:
     from tracing.breakdown.findings import Findings
+    from tracing.breakdown.requests.chosen import WindowChoice
 
 EXAMPLES = """examples:
   python -m tracing.review traces/20261121-101500-ab12cd
   python -m tracing.review traces/<folder> --perfetto trace.pftrace     open it in Perfetto's UI
   python -m tracing.review traces/<folder> --csv spans.csv
+  python -m tracing.review traces/<folder> --from 30                    without the first half minute: the warm-up
+  python -m tracing.review traces/<folder> --requests 33-96             the 33rd request called to the 96th
   python -m tracing.review traces/<before> traces/<after>               what takes longer than before
 """
 
@@ -36,30 +39,68 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_argument("after", type=Path, nargs="?", metavar="DIR", help="a later one: what takes longer there")
     arguments.add_argument("--perfetto", type=Path, metavar="FILE", help="write a Perfetto trace as well")
     arguments.add_argument("--csv", type=Path, metavar="FILE", help="write all spans as CSV as well")
+    arguments.add_argument(
+        "--from",
+        dest="from_s",
+        type=float,
+        metavar="S",
+        help="only what began so many seconds after the trace's start",
+    )
+    arguments.add_argument("--to", dest="to_s", type=float, metavar="S", help="and before so many")
+    arguments.add_argument(
+        "--requests",
+        type=request_numbers,
+        metavar="N-M",
+        help="only these requests, by their place from 1",
+    )
     return arguments
+
+
+def request_numbers(text: str) -> tuple[int, int]:
+    """`33-96` or `33`, as the first and last number; `ArgumentTypeError` for anything else."""
+    first, dash, last = text.partition("-")
+    numbers = [int(number) for number in (first, last if dash else first) if number.isdecimal()]
+    if len(numbers) < 2 or not 1 <= numbers[0] <= numbers[1]:
+        raise argparse.ArgumentTypeError(f"{text!r} are no numbers of requests, as 33 or 33-96")
+    return numbers[0], numbers[1]
+
+
+def choice(args: argparse.Namespace) -> WindowChoice:
+    """The part of the trace that was asked for."""
+    from tracing.breakdown.requests.chosen import WindowChoice
+
+    if args.requests and (args.from_s is not None or args.to_s is not None):
+        raise usage_error("--requests chooses the time by itself: leave out --from and --to")
+    if args.to_s is not None and args.to_s <= (args.from_s or 0):
+        raise usage_error(f"--to {args.to_s:g} is not after --from {args.from_s or 0:g}")
+    return WindowChoice(args.from_s, args.to_s, args.requests)
 
 
 def main() -> int:
     """The command."""
     args = parser().parse_args()
     if args.after is None:
-        return review(args.folder, args.perfetto, args.csv)
+        return review(args.folder, args.perfetto, args.csv, choice(args))
     if args.perfetto or args.csv:
         raise usage_error("--perfetto and --csv are for one trace, not for two that are compared")
-    return compare(args.folder, args.after)
+    return compare(args.folder, args.after, choice(args))
 
 
-def review(folder: Path, perfetto: Path | None = None, csv: Path | None = None) -> int:
-    """Review a trace folder: write first, then print; 0, or an `EnginescopeError` for what cannot be read or written.
+def review(
+    folder: Path, perfetto: Path | None = None, csv: Path | None = None, part: WindowChoice | None = None
+) -> int:
+    """Review a trace folder, or a part of it: write first, then print; 0, or an `EnginescopeError` for what cannot be
+    read or written.
 
     A file that cannot be written keeps none of the others from being written, nor the review from being printed.
     """
     from probes.console import console
-    from tracing.breakdown.findings import findings
-    from tracing.page.sections import sections, show
+    from tracing.breakdown.findings import EVERYTHING, findings
+    from tracing.page.sections import sections
+    from tracing.page.terminal import show
 
     out = console()
-    recorded = findings(folder)
+    recorded = findings(folder, part or EVERYTHING)
     paths, failures = write(recorded, sections(recorded), perfetto, csv)
     try:
         show(recorded, out)
@@ -75,13 +116,14 @@ def review(folder: Path, perfetto: Path | None = None, csv: Path | None = None) 
     return 0
 
 
-def compare(before: Path, after: Path) -> int:
-    """Print what changed from one trace folder to another; 0, or an `EnginescopeError` for what cannot be read."""
+def compare(before: Path, after: Path, part: WindowChoice | None = None) -> int:
+    """Print what changed from one trace folder, or a part of it, to another; 0, or an `EnginescopeError` for what
+    cannot be read."""
     from probes.console import console
-    from tracing.breakdown.findings import findings
+    from tracing.breakdown.findings import EVERYTHING, findings
     from tracing.page.comparison import show
 
-    show(findings(before), findings(after), console())
+    show(*(findings(folder, part or EVERYTHING) for folder in (before, after)), console())
     return 0
 
 

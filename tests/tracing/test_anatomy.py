@@ -11,7 +11,7 @@ import pytest
 from tests.tracing.traces import TraceWriter
 from tracing import timeline
 from tracing.breakdown import findings, slow
-from tracing.breakdown.review import SlowRequest, SlowStep
+from tracing.breakdown.review import SlowRequests, SlowStep
 from tracing.page import sections
 from tracing.timeline.contention import Contention
 from tracing.timeline.steps import anatomy
@@ -123,7 +123,7 @@ def test_a_slow_request_is_told_by_what_exceeds_the_others() -> None:
     parts = {name: {"forward": 10_000_000, "wait: scheduler queue": 100} for name in "abc"}
     parts["c"] = {"forward": 11_000_000, "wait: scheduler queue": 5_000_100}
     first, *_ = slow.slow_requests(pd.DataFrame.from_dict(parts, orient="index"))
-    assert first == SlowRequest("c", 16_000_100, "wait: scheduler queue: 5.00 ms more than the median")
+    assert first == SlowRequests("c", 1, 16_000_100, "wait: scheduler queue: 5.00 ms more than the median")
 
 
 def test_a_request_like_the_others_and_a_time_of_seconds() -> None:
@@ -131,6 +131,20 @@ def test_a_request_like_the_others_and_a_time_of_seconds() -> None:
     assert slow.slow_requests(budgets)[0].reason == "no part stands out; most of it is forward"
     budgets.loc["c", "forward"] = 3_214_100_000
     assert slow.slow_requests(budgets)[0].reason == "forward: 1.21 s more than the median"
+
+
+def test_requests_that_are_slow_for_one_reason_are_one_line() -> None:
+    """Of four hundred those that took longest are twenty: twelve in the queue, then eight that were tokenized long."""
+    budgets = pd.DataFrame({"forward": [10**7] * 400, "wait: scheduler queue": 0, "tokenize": 0})
+    budgets.index = [f"r{number}" for number in range(400)]
+    budgets.loc["r3":"r14", "wait: scheduler queue"] = [10**6 * wait for wait in range(9, 21)]
+    budgets.loc["r50":"r57", "tokenize"] = 5_000_000
+    assert slow.slow_requests(budgets) == (
+        SlowRequests("r14", 12, 30_000_000, "wait: scheduler queue: 9.00 ms to 20.00 ms more than the median"),
+        SlowRequests("r50", 8, 15_000_000, "tokenize: 5.00 ms more than the median"),
+    )
+    assert slow.why_slow(budgets, {"r57"}) == "tokenize: 5.00 ms more than the median"
+    assert slow.why_slow(budgets, {"none"}) == ""
 
 
 def test_nothing_recorded_is_no_steps(tmp_path: Path) -> None:

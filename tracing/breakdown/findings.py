@@ -12,9 +12,12 @@ from probes.errors import EnginescopeError
 from tracing import timeline as tracefolder
 from tracing.breakdown import slow, stepkinds
 from tracing.breakdown.cost import ledger_rows, recorder_cost
+from tracing.breakdown.load import load
 from tracing.breakdown.otherwatchers import GpuSummary, SampleSummary
 from tracing.breakdown.problems import problems
-from tracing.breakdown.requests import budget, hops
+from tracing.breakdown.requests import budget, hops, latencies
+from tracing.breakdown.requests.chosen import TraceWindow, WindowChoice, chosen
+from tracing.breakdown.requests.latencies import FlowTimes
 from tracing.breakdown.review import RequestCounts, Review
 from tracing.breakdown.starts import starts
 from tracing.breakdown.starvation import starvation
@@ -29,6 +32,8 @@ from tracing.timeline.spans import Timeline, on_device
 from tracing.timeline.steps.anatomy import anatomy
 from tracing.torchsums import operators
 
+EVERYTHING = WindowChoice()
+
 
 @dataclass(frozen=True)
 class Findings:
@@ -40,12 +45,17 @@ class Findings:
     steps: pd.DataFrame
     hops: pd.DataFrame
     budgets: pd.DataFrame  # nanoseconds by request and part, of the requests that were recorded whole
+    times: FlowTimes
+    window: TraceWindow  # which `flows` and `steps` are of; the rest is the whole trace
     review: Review
 
 
-def findings(folder: Path) -> Findings:
-    """Read a trace folder and work out everything that is shown of it."""
-    recorded = analyze(tracefolder.read(folder))
+def findings(folder: Path, choice: WindowChoice = EVERYTHING) -> Findings:
+    """Read a trace folder and work out everything that is shown of it, or of the part that is chosen.
+
+    What torch's profiler and nsys saw is left out of a part. `EnginescopeError` where nothing of the trace is in it.
+    """
+    recorded = analyze(tracefolder.read(folder), choice)
     parts: dict[str, Any] = {}
     failures = []
     for name, read in (("samples", _samples), ("gpu", _gpu)):
@@ -59,36 +69,41 @@ def findings(folder: Path) -> Findings:
 
 def _samples(recorded: Findings) -> SampleSummary | None:
     """What py-spy's samples say, where the folder has some."""
-    return tables.beside(recorded.timeline)
+    window = recorded.window
+    return tables.beside(recorded.timeline, (window.start_ns, window.end_ns) if window.words else None)
 
 
 def _gpu(recorded: Findings) -> GpuSummary | None:
     """What nsys saw of the GPU, where the folder has a report with it."""
-    beside = gpu.beside(recorded.timeline)
+    beside = None if recorded.window.words else gpu.beside(recorded.timeline)
     if beside is None:
         return None
     return gpu.gpu(beside.report, recorded.timeline, recorded.steps, recorded.hops, beside.offset_ns)
 
 
-def analyze(timeline: Timeline) -> Findings:
+def analyze(timeline: Timeline, choice: WindowChoice = EVERYTHING) -> Findings:
     """Everything that a timeline and the torch traces beside it say."""
     index = Index(timeline)
-    flows = flows_of(index)
-    steps = anatomy(timeline)
+    window = chosen(choice, timeline, flows_of(index))
+    flows, steps, within = window.flows, window.begun(anatomy(timeline)), window.of(timeline)
     hop_frame = hops.hops(index, flows)
     workers = stepkinds.workers_by_kind(timeline, steps, hop_frame)
     whole = [flow for flow in flows if flow.state not in ("cut", "refused")]
     samples = contention.read(timeline.folder).beyond_waits(timeline.spans)
     budgets = budget.budgets(index, whole, samples)
-    sums = operators.summary(operators.read(timeline))
+    times = latencies.request_times(index, flows)
+    sums = None if window.words else operators.summary(operators.read(timeline))
     trace = read_trace(timeline.folder)
-    starved = starvation(timeline, samples, trace.machine.cores_usable if trace else 1)
+    starved = starvation(within, samples, trace.machine.cores_usable if trace else 1)
     ledger, unread = ledger_rows(timeline, trace)
     beside = (*unread, *(sums.problems if sums else ()))
     review = Review(
         about=about(timeline),
         problems=(*problems(timeline, flows, hop_frame), *beside),
+        window=window.words,
         requests=request_counts(flows),
+        latencies=latencies.summary(times),
+        load=load(steps),
         budget=budget.summary(budgets),
         unexplained_share_median=budget.unexplained_share(budgets),
         unexplained_ns_per_token_median=budget.unexplained_per_token(budgets, whole),
@@ -103,12 +118,12 @@ def analyze(timeline: Timeline) -> Findings:
         dropped_spans=timeline.dropped,
         torn_spans=timeline.torn,
         roles=roles(timeline),
-        cost=recorder_cost(timeline, trace, ledger),
+        cost=recorder_cost(within, trace, ledger),
         operators=sums,
         samples=None,
         gpu=None,
     )
-    return Findings(timeline, index, flows, steps, hop_frame, budgets, review)
+    return Findings(timeline, index, flows, steps, hop_frame, budgets, times, window, review)
 
 
 def about(timeline: Timeline) -> str:

@@ -1,7 +1,7 @@
 """The review of a trace as a tree of records, and `review.json`, which holds it: written and read here alone.
 
 Shares are fractions of 1. Schema 1 was built without records, 2 had no `starvation`, in 3 the columns of a step did not
-add up, in 6 a worker's waiting for other ranks was its work, and 7 had no `starts`.
+add up, in 6 a worker's waiting for other ranks was its work, and 7 had neither latencies, nor load, nor `starts`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from typing import Any
 from probes.columns import column
 from probes.errors import EnginescopeError
 from probes.jsonform import read_record
+from tracing.breakdown.load import LoadFigure
 from tracing.breakdown.otherwatchers import GpuDevice, GpuSummary, OperatorSummary, SampleSummary
+from tracing.breakdown.requests.latencies import LatencyFigure
 from tracing.breakdown.starts import EngineStart
 from tracing.breakdown.starvation import Starvation
 from tracing.overhead.entry import QuotedCost
@@ -144,11 +146,12 @@ class SlowStep:
 
 
 @dataclass(frozen=True)
-class SlowRequest:
-    """A row of `slow_requests`."""
+class SlowRequests:
+    """A row of `slow_requests`: those that are slow for one reason."""
 
-    request: str = field(metadata=column("its internal id"))
-    ns: int = field(metadata=column("how long it took", "ns"))
+    request: str = field(metadata=column("the internal id of the longest"))
+    count: int = field(metadata=column("how many there are", "requests"))
+    ns: int = field(metadata=column("how long the longest took", "ns"))
     reason: str = field(metadata=column("the part that most exceeds the median request's"))
 
 
@@ -176,7 +179,10 @@ class Review:
 
     about: str = field(metadata=column("what was run, under which vLLM, on which machine"))
     problems: tuple[str, ...] = field(metadata=column("what makes the trace less than whole, a line each"))
+    window: str = field(metadata=column("the part of the trace that was chosen; empty: all of it"))
     requests: RequestCounts = field(metadata=column("how many there were, and what became of them"))
+    latencies: tuple[LatencyFigure, ...] = field(metadata=column("what their callers waited for"))
+    load: tuple[LoadFigure, ...] = field(metadata=column("what the engine had to do, over time"))
     budget: tuple[BudgetPart, ...] = field(metadata=column("where the requests' time went"))
     unexplained_share_median: float | None = field(
         metadata=column("the median request's unexplained share of its latency; null: no whole request", "1")
@@ -191,7 +197,9 @@ class Review:
     )
     hops: tuple[HopKind, ...] = field(metadata=column("the ways between processes"))
     slow_steps: tuple[SlowStep, ...] = field(metadata=column("the ten longest of those slower than their peers"))
-    slow_requests: tuple[SlowRequest, ...] = field(metadata=column("the ten longest"))
+    slow_requests: tuple[SlowRequests, ...] = field(
+        metadata=column("the twentieth that took longest, and no fewer than ten, by reason")
+    )
     starvation: Starvation | None = field(
         metadata=column("how long the machine kept the engine from running; null: not sampled")
     )

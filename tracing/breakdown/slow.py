@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from probes.console import us
-from tracing.breakdown.review import SlowRequest, SlowStep
+from tracing.breakdown.review import SlowRequests, SlowStep
 from tracing.breakdown.starvation import queued_in_steps
 from tracing.events.contention import THROTTLED
 from tracing.timeline.contention import Contention
@@ -17,6 +18,7 @@ from tracing.timeline.steps.phases import PHASES, title
 from tracing.timeline.steps.workers import core_of
 
 MOST = 10
+SLOW = 0.05  # of the requests, from which the longest are called slow, where that is more than ten
 TELLING = 0.02  # of a request's latency, from which a part that exceeds the median's is called the reason
 QUEUED_PART = 0.5  # the same for time in the run queue
 GC_PART = 0.2  # of a step's excess over its kind's median, from which a collection is called the reason
@@ -76,18 +78,42 @@ def busy(queued_ns: float, over_quota: bool = False) -> str:
     return f"{cause}: a thread of the engine stood in the run queue for {us(queued_ns)}"
 
 
-def slow_requests(budgets: pd.DataFrame) -> tuple[SlowRequest, ...]:
-    """The ten longest requests, each with the part of its budget that most exceeds the median's.
+def slow_requests(budgets: pd.DataFrame) -> tuple[SlowRequests, ...]:
+    """The longest requests, a row a reason: the part of their budgets that most exceeds the median request's.
 
     `budgets` has each request's nanoseconds by part; they add up to its latency.
     """
-    median = budgets.median()
-    rows = []
-    for place in np.argsort(-budgets.sum(axis=1).to_numpy(), kind="stable")[:MOST].tolist():
-        parts = budgets.iloc[place]
-        more = (parts - median).sort_values(ascending=False)
-        part, excess, latency = str(more.index[0]), float(more.iloc[0]), int(parts.sum())
-        usual = f"no part stands out; most of it is {parts.idxmax()}"
-        reason = f"{part}: {us(excess)} more than the median" if excess > TELLING * latency else usual
-        rows.append(SlowRequest(str(parts.name), latency, reason))
-    return tuple(rows)
+    if not len(budgets):
+        return ()
+    reasons = _reasons(budgets)
+    longest = np.argsort(-reasons["ns"].to_numpy(), kind="stable")[: max(MOST, int(len(reasons) * SLOW))]
+    groups = reasons.iloc[longest].groupby(["part", "tells"], sort=False)
+    return tuple(
+        SlowRequests(str(rows.index[0]), len(rows), int(rows["ns"].iloc[0]), _said(rows))
+        for _, rows in itertools.islice(groups, MOST)
+    )
+
+
+def why_slow(budgets: pd.DataFrame, requests: set[str]) -> str:
+    """The reason of the first of some requests that was recorded whole; empty where none was."""
+    named = budgets.index.isin(requests)
+    return _said(_reasons(budgets)[named][:1]) if named.any() else ""
+
+
+def _reasons(budgets: pd.DataFrame) -> pd.DataFrame:
+    """A row a request: how long it took, the part that is its reason, by how much a part exceeds the median request's
+    at most, and whether that tells; where it does not, the part is the largest."""
+    values = budgets.to_numpy()
+    more, took = values - np.median(values, axis=0), values.sum(axis=1)
+    tells = more.max(axis=1) > TELLING * took
+    part = np.where(tells, more.argmax(axis=1), values.argmax(axis=1))
+    columns = {"ns": took, "part": budgets.columns.to_numpy()[part], "more_ns": more.max(axis=1), "tells": tells}
+    return pd.DataFrame(columns, index=budgets.index)
+
+
+def _said(rows: pd.DataFrame) -> str:
+    """The reason that some requests have in common."""
+    part, tells = rows[["part", "tells"]].iloc[0]
+    low, high = us(rows["more_ns"].min()), us(rows["more_ns"].max())
+    more = f"{part}: {low if low == high else f'{low} to {high}'} more than the median"
+    return more if tells else f"no part stands out; most of it is {part}"

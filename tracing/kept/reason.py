@@ -13,7 +13,7 @@ from tracing.breakdown.findings import Findings, findings
 from tracing.breakdown.requests.parts import parts
 from tracing.breakdown.requests.waits import CALLER, waits
 from tracing.breakdown.review import SlowStep
-from tracing.breakdown.slow import busy
+from tracing.breakdown.slow import busy, why_slow
 from tracing.breakdown.starvation import queued_in_steps
 from tracing.events.contention import STOPPED
 from tracing.kept import hangdump
@@ -157,8 +157,7 @@ def _flow(recorded: Findings, keep: Keep) -> Flow | None:
 
 
 def _slow_request(recorded: Findings, keep: Keep) -> str:
-    internal = {flow.request for flow in recorded.flows if keep.request in flow.names}
-    return next((row.reason for row in recorded.review.slow_requests if row.request in internal), "")
+    return why_slow(recorded.budgets, {flow.request for flow in recorded.flows if keep.request in flow.names})
 
 
 def _window(keep: Keep) -> tuple[int, int]:

@@ -54,12 +54,12 @@ def main() -> int:
 def show(report: ReportReview, out: Console) -> None:
     """The review on a terminal, then what the GPU did; what the report cannot say is said to be missing."""
     from probes.console import table
-    from tracing.page import sections
+    from tracing.page.terminal import show as show_review
     from tracing.page.watchers import show_gpu
 
     review = report.findings.review
     if review.requests.total or review.steps:
-        sections.show(report.findings, out)
+        show_review(report.findings, out)
     else:
         for problem in review.problems:
             out.print(problem, style="bold red", markup=False)

@@ -1,21 +1,27 @@
-"""`review.html`: the review as one page that works from disk, with swim lanes of one step and one request."""
+"""`review.html`: the review as one page that works from disk, with its own scripts inside and none of others."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from markupsafe import Markup
 
 from probes import htmlpage
 from probes.htmlpage import PageSection
-from tracing.page import lanes
+from tracing.page import firstscreen, lanes, requesttable
+
+STYLE = "td.text { white-space: normal; overflow-wrap: break-word; }"
 
 
 def page(title: str, about: str, problems: Sequence[str], sections: list[tuple[str, str, str]]) -> str:
     """The page: title, what was run, what is wrong with it, then sections of (heading, one sentence, HTML)."""
     parts = [PageSection(heading, sentence, Markup(html)) for heading, sentence, html in sections]
-    return htmlpage.page(title, parts, about=about, problems=problems, style=lanes.STYLE)
+    style = lanes.STYLE + lanes.ZOOM_STYLE + firstscreen.STYLE + requesttable.STYLE + STYLE
+    script = Markup(f'<script type="module">{lanes.ZOOM}</script>')
+    parts[-1:] = [replace(each, body=each.body + script) for each in parts[-1:]]
+    return htmlpage.page(title, parts, about=about, problems=problems, style=style)
 
 
 def table(columns: list[str], rows: list[list[Any]], share: int | None = None, text: tuple[int, ...] = (0,)) -> str:

@@ -1,4 +1,4 @@
-"""The review's tables: for the terminal with rich, and as the sections of its page."""
+"""The review's page, section by section, and the rows of its tables."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ from collections.abc import Mapping, Sequence
 from html import escape as escape_html
 from typing import Any
 
-from rich.console import Console
-
-from probes.console import Rows, percent, show_text, table, us
+from probes.console import Rows, percent, us
 from tracing.breakdown.findings import Findings
+from tracing.breakdown.requests.parts import parts
 from tracing.breakdown.review import Review, SlowStep
 from tracing.breakdown.starvation import Starvation
-from tracing.page import html, lanes, starts, steptables, watchers
+from tracing.page import firstscreen, html, lanes, starts, steptables, watchers
+from tracing.page.lanes import Bar, Lane
+from tracing.page.requesttable import request_table
+from tracing.timeline.requests import Flow
 
 SHOWN_SHARE = 0.0005  # of all latency, from which a part is shown at first sight
+ZOOM = 64  # times that a reader may zoom into a drawing and still see all of its longest spans
 MARGIN = 0.03  # of a window, on both sides of what it is about
 
 
@@ -29,7 +32,7 @@ def hop_rows(review: Review) -> Rows:
 BUDGET = ["stage", "median", "P95", "share"]
 HOPS = ["hop", "count", "median", "P95", "bytes"]
 QUEUED = ["role", "pid", "thread", "in the run queue", "share"]
-SLOW_REQUESTS = ["request", "took", "likely reason"]
+SLOW_REQUESTS = ["longest", "took", "requests", "likely reason"]
 
 
 def slow_steps(slow: Sequence[SlowStep], engines: int) -> tuple[list[str], Rows]:
@@ -44,7 +47,7 @@ def slow_steps(slow: Sequence[SlowStep], engines: int) -> tuple[list[str], Rows]
 
 
 def slow_request_rows(review: Review) -> Rows:
-    return [[request.request, us(request.ns), request.reason] for request in review.slow_requests]
+    return [[row.request, us(row.ns), row.count, row.reason] for row in review.slow_requests]
 
 
 def queued_rows(starvation: Starvation | None) -> Rows:
@@ -88,65 +91,26 @@ def ledger_lines(review: Review) -> list[str]:
     return [str(row) for row in review.cost.ledger]
 
 
-def show(findings: Findings, out: Console) -> None:
-    """The review on a terminal."""
-    review = findings.review
-    for problem in review.problems:
-        show_text(out, problem, "bold red")
-    for warning in machine_warnings(review):
-        show_text(out, warning, "bold yellow")
-    show_text(out, review.about, "dim")
-    show_text(out, headline(review))
-    for line in ledger_lines(review):
-        show_text(out, line, "dim")
-    large = [[*row[:-1], percent(row[-1])] for row in budget_rows(review) if _large(row)]
-    table(out, "where a request's time goes", BUDGET, large)
-    table(out, "what a step is made of (medians)", *steptables.step_table(review.steps, bool(review.devices)))
-    if steptables.overlapping(review.steps):
-        show_text(out, steptables.OVERLAP, "dim")
-    if len(review.workers) > 1:
-        table(out, "workers", steptables.WORKERS, steptables.worker_rows(review))
-        if sentence := steptables.straggler(review.workers):
-            show_text(out, sentence)
-    for device in review.devices:
-        show_text(out, watchers.sentence(device))
-    table(out, "hops between processes", HOPS, hop_rows(review))
-    columns, slow = slow_steps(review.slow_steps, len(review.roles.get("core", ())))
-    table(out, "slowest steps (median: of as many tokens)", columns, slow[:5], (len(columns) - 1,))
-    table(out, "slowest requests", SLOW_REQUESTS, slow_request_rows(review)[:5], (2,))
-    table(out, "kept from running by the machine", QUEUED, queued_rows(review.starvation))
-    starts.show(review, out)
-    watchers.show(review, out)
-
-
 def sections(findings: Findings) -> list[tuple[str, str, str]]:
     """The page's sections: heading, a sentence, HTML."""
     review = findings.review
-    columns, slow = slow_steps(review.slow_steps, len(review.roles.get("core", ())))
+    notes = "".join(f"<p>{escape_html(line)}</p>" for line in (review.window, *ledger_lines(review)) if line)
     return [
-        ("In short", headline(review), "".join(f"<p>{escape_html(line)}</p>" for line in ledger_lines(review))),
-        *drawings(findings),
+        ("In short", headline(review), notes + firstscreen.first_screen(findings)),
         (
             "Where a request's time goes",
             "From the call of generate to the last output; every nanosecond counts once, and waits lie between two "
             "recorded events.",
             _budget_table(budget_rows(review)),
         ),
+        *(_requests(findings) if findings.flows else []),
+        *drawings(findings),
         ("What a step is made of", steptables.sentences(review), _steps(review)),
+        *_slow_steps(review),
         (
             "Hops between processes",
             "Latency from the end of sending to the receiver's start; to the worker from the start of dispatch.",
             html.table(HOPS, hop_rows(review)),
-        ),
-        (
-            "Slowest steps",
-            "Those above the median of steps of their kind with as many tokens, and the likely reason.",
-            html.table(columns, slow, text=(1, len(columns) - 1)),
-        ),
-        (
-            "Slowest requests",
-            "With the part that most exceeds the median request's.",
-            html.table(SLOW_REQUESTS, slow_request_rows(review), text=(0, 2)),
         ),
         (
             "Kept from running by the machine",
@@ -158,8 +122,34 @@ def sections(findings: Findings) -> list[tuple[str, str, str]]:
     ]
 
 
+def _requests(findings: Findings) -> list[tuple[str, str, str]]:
+    """All requests, and above them the reasons of the slow ones."""
+    slow = html.table(SLOW_REQUESTS, slow_request_rows(findings.review), text=(0, 3))
+    return [
+        (
+            "Slow requests",
+            "The twentieth that took longest, no fewer than ten, by the part that most exceeds the median request's.",
+            slow,
+        ),
+        (
+            "All requests",
+            "A heading sorts; again, the other way. TTFT, TPOT and ITL are of those that finished, as their callers "
+            "had them.",
+            request_table(findings),
+        ),
+    ]
+
+
+def _slow_steps(review: Review) -> list[tuple[str, str, str]]:
+    columns, slow = slow_steps(review.slow_steps, len(review.roles.get("core", ())))
+    sentence = "Those above the median of steps of their kind with as many tokens, and the likely reason."
+    return [("Slowest steps", sentence, html.table(columns, slow, text=(1, len(columns) - 1)))]
+
+
 def _steps(review: Review) -> str:
-    parts = [html.table(*steptables.step_table(review.steps, bool(review.devices)))]
+    columns, rows = steptables.step_table(review.steps, bool(review.devices))
+    turned = [list(row) for row in zip(columns[1:], *(row[1:] for row in rows), strict=True)]
+    parts = [html.table([columns[0], *(str(row[0]) for row in rows)], turned)]
     if idle := steptables.idle_rows(review.steps):
         parts.append(html.table(steptables.IDLE, idle, text=(0, 2)))
     if len(review.workers) > 1:
@@ -169,14 +159,14 @@ def _steps(review: Review) -> str:
     return "".join(parts)
 
 
-def _large(row: list[Any]) -> bool:
+def is_large(row: list[Any]) -> bool:
     """Whether a row of the budget is shown at first sight."""
     return bool(row[-1] >= SHOWN_SHARE or row[0] == "unexplained")
 
 
 def _budget_table(rows: Rows) -> str:
-    small = [row for row in rows if not _large(row)]
-    large = html.table(BUDGET, [row for row in rows if _large(row)], share=3)
+    small = [row for row in rows if not is_large(row)]
+    large = html.table(BUDGET, [row for row in rows if is_large(row)], share=3)
     if not small:
         return large
     words = f"{len(small)} parts under {SHOWN_SHARE:.2%} each, together {percent(sum(row[-1] for row in small))}"
@@ -184,7 +174,10 @@ def _budget_table(rows: Rows) -> str:
 
 
 def drawings(findings: Findings, links: Mapping[str, str] | None = None) -> list[tuple[str, str, str]]:
-    """Swim lanes of a decode step of median length and of the median request; bars lead where `links` says, by site."""
+    """Swim lanes of a decode step of median length and of the median request, to be zoomed.
+
+    Where `links` has addresses by site the bars lead there, and the drawings stand still.
+    """
     sections = []
     decodes = findings.steps[findings.steps["kind"] == "decode"]
     if len(decodes):
@@ -195,11 +188,33 @@ def drawings(findings: Findings, links: Mapping[str, str] | None = None) -> list
     whole = sorted((f for f in findings.flows if f.state in ("finished", "stopped")), key=lambda flow: flow.latency_ns)
     if whole:
         flow = whole[len(whole) // 2]
-        svg = _lanes(findings, flow.start_ns, flow.end_ns, links)
-        sections.append((f"One request: {flow.request}, the median", "From the call to its last output.", svg))
+        svg = _lanes(findings, flow.start_ns, flow.end_ns, links, [_request_lane(findings, flow)])
+        sentence = "From the call to its last output; the first lane is its budget in turn."
+        sections.append((f"One request: {flow.request}, the median", sentence, svg))
     return sections
 
 
-def _lanes(findings: Findings, start_ns: int, end_ns: int, links: Mapping[str, str] | None) -> str:
+def _lanes(
+    findings: Findings, start_ns: int, end_ns: int, links: Mapping[str, str] | None, above: Sequence[Lane] = ()
+) -> str:
     margin = int((end_ns - start_ns) * MARGIN)
-    return lanes.drawing(findings.timeline, start_ns - margin, end_ns + margin, start_ns, links=links)
+    start, end = start_ns - margin, end_ns + margin
+    below = lanes.thread_lanes(findings.timeline, start, end, links, zoom=ZOOM if links is None else 1)
+    svg = lanes.picture([*above, *below], start, end, start_ns)
+    return lanes.zoomable(svg) if links is None else svg
+
+
+def _request_lane(findings: Findings, flow: Flow) -> Lane:
+    """A request's time by part: its waits, in the queue too, are seen where no thread has a span of it."""
+    bars = [
+        Bar(
+            part.start_ns,
+            part.end_ns,
+            part.name,
+            part.name,
+            part.name.startswith("wait"),
+            f"{part.name}, {us(part.end_ns - part.start_ns)}, of request {flow.request}",
+        )
+        for part in parts(findings.index, flow)
+    ]
+    return Lane("the request", [(bar, 0) for bar in bars])

@@ -19,17 +19,23 @@ LEAST = 0.0005  # of a thread's samples: less is not listed
 TOP = 3  # lines of a stage in the review
 
 
-def beside(timeline: Timeline) -> SampleSummary | None:
-    """What py-spy saw, for the review of a trace folder; None where it has no samples."""
+Window = tuple[int, int]  # of CLOCK_MONOTONIC, in nanoseconds
+
+
+def beside(timeline: Timeline, window: Window | None = None) -> SampleSummary | None:
+    """What py-spy saw, or saw in a window, for the review of a trace folder; None where it has no samples."""
     if not recording.exists(timeline.folder):
         return None
     read = samples.read(timeline.folder)
-    return figures(read, attribution.attributed(read, timeline), timeline, TOP)
+    return figures(read, attribution.attributed(read, timeline), timeline, TOP, window)
 
 
-def figures(read: Samples, frame: pd.DataFrame, timeline: Timeline | None, top: int) -> SampleSummary:
-    """`head` lines, and the `threads` and `stages` of the samples while the engine served."""
+def figures(
+    read: Samples, frame: pd.DataFrame, timeline: Timeline | None, top: int, window: Window | None = None
+) -> SampleSummary:
+    """`head` lines, and the `threads` and `stages` of the samples while the engine served, or in a window of that."""
     serving = attribution.serving(frame, timeline)
+    serving = serving[serving["time_ns"].between(*window)] if window else serving
     return SampleSummary(tuple(head(read, frame, timeline)), threads(serving), stages(read, serving, top))
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from tracing.events.layout import CALLED
 from tracing.timeline.contention import main_roles
 from tracing.timeline.intervals import distinct, expanded
 from tracing.timeline.nesting import Cut, cut_at_waits, outermost, own_of_loops
@@ -41,6 +42,8 @@ class Index:
             name: {str(text): code for code, text in enumerate(spans[name].cat.categories)} for name in self._codes
         }
         self._request, self._requests = _grouped(spans["request"])
+        self.request_number = spans["request"].cat.codes.to_numpy()
+        self._request_numbers = {name: number for number, name in enumerate(self._requests)}
 
     def at(self, *sites: str) -> Rows:
         """The rows of some sites."""
@@ -57,6 +60,30 @@ class Index:
 
     def site(self, rows: Rows) -> npt.NDArray[np.str_]:
         return self._site[rows]
+
+    def number_of(self, request: str) -> int:
+        """The number of a request's id in `request_number`; -2 for one that no span names, -1 is none at all."""
+        return self._request_numbers.get(request, -2)
+
+    def calls(self, site: str) -> tuple[Rows, Rows]:
+        """The stretches at a site, and the number of the call that each belongs to, distinct for its process and id.
+
+        Calls with the same id may be in flight together: the recorder numbers them. Older traces have no numbers;
+        there a call is taken to last until the next one.
+        """
+        if site not in self._calls:
+            rows = self.at(site)
+            numbers = self.extra[rows] >> 1
+            who = pd.DataFrame({"pid": self.pid[rows], "request": self.request_number[rows]})
+            groups = [who["pid"], who["request"]]
+            counted = pd.Series(self.value[rows] == CALLED).groupby(groups).cumsum().to_numpy(dtype=np.int64)
+            numbered = pd.Series(numbers != 0).groupby(groups).transform("any").to_numpy(dtype=bool)
+            self._calls[site] = rows, np.where(numbered, numbers, counted)
+        return self._calls[site]
+
+    @cached_property
+    def _calls(self) -> dict[str, tuple[Rows, Rows]]:
+        return {}
 
     @cached_property
     def stage(self) -> npt.NDArray[np.str_]:

@@ -157,15 +157,11 @@ def _flow(index: Index, name: str, parent: str | None, front_pid: int, external:
 
 
 def stretches(index: Index, external: str, front_pid: int, site: str = "async.generate") -> tuple[Rows, Rows]:
-    """The stretches of all calls with one id in a process, and the number of the call that each belongs to.
-
-    Calls with the same id may be in flight together: the recorder numbers them. Older traces have no numbers; there a
-    call is taken to last until the next one.
-    """
-    rows = index.rows(external, site)
-    rows = rows[index.pid[rows] == front_pid]
-    calls = index.extra[rows] >> 1
-    return rows, calls if calls.any() else np.cumsum(index.value[rows] == CALLED)
+    """The stretches of all calls with one id in a process, and the number of the call that each belongs to."""
+    rows, calls = index.calls(site)
+    mine = index.rows(external, site)
+    mine = mine[index.pid[mine] == front_pid]
+    return mine, calls[np.searchsorted(rows, mine)]
 
 
 def call_rows(index: Index, external: str, front_pid: int, call: int) -> Rows:

@@ -1,0 +1,53 @@
+"""The review on a terminal, in the order of its page: what callers waited for, the load, where the time went."""
+
+from __future__ import annotations
+
+from rich.console import Console
+
+from probes.console import percent, show_text, table
+from tracing.breakdown.findings import Findings
+from tracing.page import firstscreen, sections, starts, steptables, watchers
+
+MOST_STEPS = 5
+
+
+def show(findings: Findings, out: Console) -> None:
+    """The review on a terminal."""
+    review = findings.review
+    _head(findings, out)
+    table(out, "how long requests took", firstscreen.LATENCIES, firstscreen.latency_rows(review.latencies))
+    table(out, "load", firstscreen.LOAD, firstscreen.load_rows(review.load), (3,))
+    large = [[*row[:-1], percent(row[-1])] for row in sections.budget_rows(review) if sections.is_large(row)]
+    table(out, "where a request's time goes", sections.BUDGET, large)
+    table(out, "slow requests", sections.SLOW_REQUESTS, sections.slow_request_rows(review), (3,))
+    table(out, "what a step is made of (medians)", *steptables.step_table(review.steps, bool(review.devices)))
+    if steptables.overlapping(review.steps):
+        show_text(out, steptables.OVERLAP, "dim")
+    if len(review.workers) > 1:
+        table(out, "workers", steptables.WORKERS, steptables.worker_rows(review))
+        if sentence := steptables.straggler(review.workers):
+            show_text(out, sentence)
+    for device in review.devices:
+        show_text(out, watchers.sentence(device))
+    columns, slow = sections.slow_steps(review.slow_steps, len(review.roles.get("core", ())))
+    title = "slowest steps (median: of as many tokens)"
+    table(out, title, columns, slow[:MOST_STEPS], (len(columns) - 1,))
+    table(out, "hops between processes", sections.HOPS, sections.hop_rows(review))
+    table(out, "kept from running by the machine", sections.QUEUED, sections.queued_rows(review.starvation))
+    starts.show(review, out)
+    watchers.show(review, out)
+
+
+def _head(findings: Findings, out: Console) -> None:
+    """What is wrong, what was run, and which part of it is shown."""
+    review = findings.review
+    for problem in review.problems:
+        show_text(out, problem, "bold red")
+    for warning in sections.machine_warnings(review):
+        show_text(out, warning, "bold yellow")
+    show_text(out, review.about, "dim")
+    if review.window:
+        show_text(out, review.window, "bold")
+    show_text(out, sections.headline(review))
+    for line in sections.ledger_lines(review):
+        show_text(out, line, "dim")
