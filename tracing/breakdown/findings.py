@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -13,7 +12,7 @@ from tracing import timeline as tracefolder
 from tracing.breakdown import slow, stepkinds
 from tracing.breakdown.cost import ledger_rows, recorder_cost
 from tracing.breakdown.load import load
-from tracing.breakdown.otherwatchers import GpuSummary, SampleSummary
+from tracing.breakdown.otherwatchers import GpuSummary
 from tracing.breakdown.problems import problems
 from tracing.breakdown.requests import budget, hops, latencies
 from tracing.breakdown.requests.chosen import TraceWindow, WindowChoice, chosen
@@ -24,6 +23,7 @@ from tracing.breakdown.starvation import starvation
 from tracing.events.tracefile import read_trace
 from tracing.nsys import gpu
 from tracing.pyspy import tables
+from tracing.pyspy.stacks import StackTime
 from tracing.timeline import contention
 from tracing.timeline.index import Index
 from tracing.timeline.requests import Flow
@@ -46,6 +46,7 @@ class Findings:
     hops: pd.DataFrame
     budgets: pd.DataFrame  # nanoseconds by request and part, of the requests that were recorded whole
     times: FlowTimes
+    stacks: tuple[StackTime, ...]  # py-spy's, none where it did not run
     window: TraceWindow  # which `flows` and `steps` are of; the rest is the whole trace
     review: Review
 
@@ -56,21 +57,25 @@ def findings(folder: Path, choice: WindowChoice = EVERYTHING) -> Findings:
     What torch's profiler and nsys saw is left out of a part. `EnginescopeError` where nothing of the trace is in it.
     """
     recorded = analyze(tracefolder.read(folder), choice)
-    parts: dict[str, Any] = {}
-    failures = []
-    for name, read in (("samples", _samples), ("gpu", _gpu)):
+    for read in (_with_samples, _with_gpu):
         try:
-            parts[name] = read(recorded)
+            recorded = read(recorded)
         except EnginescopeError as error:
-            failures.append(str(error))
-    review = recorded.review
-    return replace(recorded, review=replace(review, problems=(*review.problems, *failures), **parts))
+            problems = (*recorded.review.problems, str(error))
+            recorded = replace(recorded, review=replace(recorded.review, problems=problems))
+    return recorded
 
 
-def _samples(recorded: Findings) -> SampleSummary | None:
-    """What py-spy's samples say, where the folder has some."""
+def _with_samples(recorded: Findings) -> Findings:
+    """With what py-spy's samples say, where the folder has some."""
     window = recorded.window
-    return tables.beside(recorded.timeline, (window.start_ns, window.end_ns) if window.words else None)
+    seen, stacks = tables.beside(recorded.timeline, (window.start_ns, window.end_ns) if window.words else None)
+    return replace(recorded, stacks=stacks, review=replace(recorded.review, samples=seen))
+
+
+def _with_gpu(recorded: Findings) -> Findings:
+    """With what nsys saw of the GPU, where the folder has a report of it."""
+    return replace(recorded, review=replace(recorded.review, gpu=_gpu(recorded)))
 
 
 def _gpu(recorded: Findings) -> GpuSummary | None:
@@ -123,7 +128,7 @@ def analyze(timeline: Timeline, choice: WindowChoice = EVERYTHING) -> Findings:
         samples=None,
         gpu=None,
     )
-    return Findings(timeline, index, flows, steps, hop_frame, budgets, times, window, review)
+    return Findings(timeline, index, flows, steps, hop_frame, budgets, times, (), window, review)
 
 
 def about(timeline: Timeline) -> str:

@@ -11,7 +11,7 @@ from tracing.breakdown.findings import Findings
 from tracing.breakdown.requests.parts import parts
 from tracing.breakdown.review import Review, SlowStep
 from tracing.breakdown.starvation import Starvation
-from tracing.page import firstscreen, html, lanes, starts, steptables, watchers
+from tracing.page import firstscreen, flame, html, lanes, starts, steptables, watchers
 from tracing.page.lanes import Bar, Lane
 from tracing.page.requesttable import request_table
 from tracing.timeline.requests import Flow
@@ -119,6 +119,7 @@ def sections(findings: Findings) -> list[tuple[str, str, str]]:
         ),
         *starts.sections(findings),
         *watchers.sections(review),
+        *flame.sections(findings.stacks),
     ]
 
 
@@ -184,14 +185,20 @@ def drawings(findings: Findings, links: Mapping[str, str] | None = None) -> list
         lengths = decodes["end_ns"] - decodes["start_ns"]
         step = decodes.loc[(lengths - lengths.median()).abs().idxmin()]
         svg = _lanes(findings, int(step["start_ns"]), int(step["end_ns"]), links)
-        sections.append((f"One step: decode step {step['step']}, of median length", "Pale bars are waits.", svg))
+        sections.append(
+            (f"One step: decode step {step['step']}, of median length", _with_help("Pale bars are waits.", links), svg)
+        )
     whole = sorted((f for f in findings.flows if f.state in ("finished", "stopped")), key=lambda flow: flow.latency_ns)
     if whole:
         flow = whole[len(whole) // 2]
         svg = _lanes(findings, flow.start_ns, flow.end_ns, links, [_request_lane(findings, flow)])
         sentence = "From the call to its last output; the first lane is its budget in turn."
-        sections.append((f"One request: {flow.request}, the median", sentence, svg))
+        sections.append((f"One request: {flow.request}, the median", _with_help(sentence, links), svg))
     return sections
+
+
+def _with_help(sentence: str, links: Mapping[str, str] | None) -> str:
+    return f"{sentence} {lanes.HELP}" if links is None else sentence
 
 
 def _lanes(

@@ -1,16 +1,49 @@
-"""Samples as folded stacks and as a speedscope file, for the viewers that people have."""
+"""Samples by stack: for the review's flame graph, as folded stacks, and as a speedscope file for other viewers."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from tracing.pyspy.events import Frame
+from tracing.pyspy.events import Frame, Stack
 from tracing.pyspy.samples import Samples
+from tracing.pyspy.waitingframes import VLLM, WORKING
 
 SPEEDSCOPE = "https://www.speedscope.app/file-format-schema.json"  # the format's name for itself
+
+
+@dataclass(frozen=True)
+class StackTime:
+    """The time that threads of a role spent in a stage with one stack: its functions from vLLM's outermost on, each
+    with its file, and whether they waited."""
+
+    role: str
+    stage: str
+    functions: tuple[str, ...]
+    is_waiting: bool
+    ns: int
+
+
+def stack_times(samples: Samples, frame: pd.DataFrame) -> tuple[StackTime, ...]:
+    """The samples in a stage by role, stage, stack and whether they waited."""
+    inside = frame[frame["stage"] != ""]
+    keys = [inside["role"], inside["stage"], inside["stack"], inside["state"] != WORKING]
+    times = inside.groupby(keys, sort=False)["weight_ns"].sum()
+    known = {stack: _functions(samples.stacks[stack]) for stack in inside["stack"].unique()}
+    return tuple(
+        StackTime(role, stage, known[stack], bool(waiting), int(ns))
+        for (role, stage, stack, waiting), ns in times.items()
+        if ns > 0
+    )
+
+
+def _functions(stack: Stack) -> tuple[str, ...]:
+    """The functions of a stack without what is around vLLM's outermost; all where none is of vLLM."""
+    first = next((place for place, frame in enumerate(stack) if frame.file.startswith(VLLM)), 0)
+    return tuple(f"{frame.name} ({frame.file})" for frame in stack[first:])
 
 
 def folded(samples: Samples, frame: pd.DataFrame, path: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from tracing.breakdown.otherwatchers import SampledLine, SampledStage, SampledThread, SampleSummary
-from tracing.pyspy import attribution, lost, recording, samples
+from tracing.pyspy import attribution, lost, recording, samples, stacks
 from tracing.pyspy.events import Stack
 from tracing.pyspy.recording import Recording
 from tracing.pyspy.samples import CONFIDENT, Samples
@@ -22,21 +22,30 @@ TOP = 3  # lines of a stage in the review
 Window = tuple[int, int]  # of CLOCK_MONOTONIC, in nanoseconds
 
 
-def beside(timeline: Timeline, window: Window | None = None) -> SampleSummary | None:
-    """What py-spy saw, or saw in a window, for the review of a trace folder; None where it has no samples."""
+def beside(
+    timeline: Timeline, window: Window | None = None
+) -> tuple[SampleSummary | None, tuple[stacks.StackTime, ...]]:
+    """What py-spy saw, or saw in a window, for the review of a trace folder, and its stacks; None and none where the
+    folder has no samples."""
     if not recording.exists(timeline.folder):
-        return None
+        return None, ()
     read = samples.read(timeline.folder)
-    return figures(read, attribution.attributed(read, timeline), timeline, TOP, window)
-
-
-def figures(
-    read: Samples, frame: pd.DataFrame, timeline: Timeline | None, top: int, window: Window | None = None
-) -> SampleSummary:
-    """`head` lines, and the `threads` and `stages` of the samples while the engine served, or in a window of that."""
+    frame = attribution.attributed(read, timeline)
     serving = attribution.serving(frame, timeline)
     serving = serving[serving["time_ns"].between(*window)] if window else serving
-    return SampleSummary(tuple(head(read, frame, timeline)), threads(serving), stages(read, serving, top))
+    return summary(read, frame, serving, timeline, TOP), stacks.stack_times(read, serving)
+
+
+def figures(read: Samples, frame: pd.DataFrame, timeline: Timeline | None, top: int) -> SampleSummary:
+    """The summary of the samples while the engine served."""
+    return summary(read, frame, attribution.serving(frame, timeline), timeline, top)
+
+
+def summary(
+    read: Samples, frame: pd.DataFrame, counted: pd.DataFrame, timeline: Timeline | None, top: int
+) -> SampleSummary:
+    """`head` lines, and the `threads` and `stages` of the samples that are counted."""
+    return SampleSummary(tuple(head(read, frame, timeline)), threads(counted), stages(read, counted, top))
 
 
 def head(read: Samples, frame: pd.DataFrame, timeline: Timeline | None) -> Iterator[str]:
