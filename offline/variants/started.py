@@ -18,7 +18,7 @@ from offline.variants.variant import SERVER, Variant
 from probes.processes.engine import EngineFailed, EngineProcess
 from probes.processes.log import first_reason, refuses
 from probes.programs import OWN_PYTHON
-from probes.serve.client import free_port, healthy
+from probes.serve.client import free_port, healthy, here
 from probes.serve.command import HOST, PROGRAM, flags
 from probes.serve.process import NotReady, ServerProcess
 
@@ -31,7 +31,7 @@ def own_server(settings: Mapping[str, Any], model: Path | str, log: Path, limit_
     words = flags({"model": str(model), "host": HOST, "port": port, **own})
     with ServerProcess([*OWN_PYTHON, "-m", PROGRAM, *words], log) as server:
         try:
-            server.wait_ready(lambda: healthy(port), limit_s, lambda *_: None)
+            server.wait_ready(lambda: healthy(here(port)), limit_s, lambda *_: None)
         except NotReady as failure:
             reason = first_reason(server.child.logged()) or f"the server ended while it {failure.doing}"
             raise EngineFailed(reason, refused=refuses(reason)) from None

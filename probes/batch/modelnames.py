@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import json
 from http.client import HTTPException
-from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
+from urllib.request import ProxyHandler, Request, build_opener
 
 from probes.batch.sending import Settings, authorization
+from probes.metrics.endpoint import NoRedirects
 
 PATIENCE_S = 3.0
 LARGEST_BYTES = 2**20
-
-
-class NoRedirects(HTTPRedirectHandler):
-    """Stays with the server that was named: another one must not get the key."""
-
-    def redirect_request(self, *_: object) -> None:
-        """None: an answer that redirects is a refusal."""
 
 
 def model_names(settings: Settings, key: str | None) -> list[str]:

@@ -11,7 +11,7 @@ from http.client import HTTPException
 from socket import gethostname
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
-from urllib.request import ProxyHandler, Request, build_opener
+from urllib.request import HTTPRedirectHandler, OpenerDirector, ProxyHandler, Request, build_opener
 
 from probes.errors import EnginescopeError, usage_error
 from probes.metrics.exposition import Snapshot, parse
@@ -42,6 +42,10 @@ class Endpoint:
         """The whole address."""
         return f"{self.scheme}://{self.authority}{self.path}"
 
+    def beside(self, path: str) -> str:
+        """The whole address of another path of the same server."""
+        return f"{self.scheme}://{self.authority}{self.path.removesuffix(METRICS)}{path}"
+
     @property
     def is_local(self) -> bool:
         """Whether the server runs on this machine for certain."""
@@ -70,6 +74,18 @@ def endpoint(text: str) -> Endpoint:
     return Endpoint(parts.scheme, host, port or (443 if parts.scheme == "https" else 80), path)
 
 
+class NoRedirects(HTTPRedirectHandler):
+    """Stays with the server that was named: another one must not get the key."""
+
+    def redirect_request(self, *_: object) -> None:
+        """None: an answer that redirects is a refusal."""
+
+
+def opener(at: Endpoint) -> OpenerDirector:
+    """Asks that server alone. A proxy that the environment names is for the world outside, not for this machine."""
+    return build_opener(NoRedirects, *([ProxyHandler({})] if at.is_local else []))
+
+
 def look(at: Endpoint, timeout_s: float = TIMEOUT_S) -> Snapshot:
     """One look. Its time is when the server had been asked half-way: it counts somewhere in between."""
     began = time.monotonic()
@@ -81,10 +97,8 @@ def look(at: Endpoint, timeout_s: float = TIMEOUT_S) -> Snapshot:
 
 
 def _fetch(at: Endpoint, timeout_s: float) -> str:
-    # A proxy that the environment names is for the world outside, not for a server on this machine.
-    opener = build_opener(ProxyHandler({})) if at.is_local else build_opener()
     try:
-        with opener.open(Request(at.url, headers={"Accept": "text/plain"}), timeout=timeout_s) as answer:
+        with opener(at).open(Request(at.url, headers={"Accept": "text/plain"}), timeout=timeout_s) as answer:
             body: bytes = answer.read(LARGEST_BYTES + 1)
     except HTTPError as error:
         raise EnginescopeError(f"{at.url} answers {error.code} {error.reason}; is this a vLLM server?") from None

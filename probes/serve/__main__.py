@@ -1,13 +1,15 @@
 """`python -m probes.serve`: start vLLM's own server, see that it does all that a client needs, and stop it.
 
 This module is the command. `probes.serve.command` chooses the arguments, `probes.serve.process` starts and stops,
-`probes.serve.checks` asks, `probes.serve.faults` says why a server did not start, `probes.serve.session` does it all.
+`probes.serve.checks` asks, `probes.serve.faults` says why a server did not start, `probes.serve.session` does it all;
+`probes.serve.visit` asks a server that runs already.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,11 +20,13 @@ from probes.errors import FAILED, run_main, terminable, usage_error
 if TYPE_CHECKING:
     from probes.serve.command import ServeOptions
 
+OF_A_START = ("port", "gpus", "gpu_util", "timeout", "engine", "keep")
 EPILOG = """examples:
   python -m probes.serve                                     the default model on port 8000
   python -m probes.serve ORG/NAME --gpus 2 --max-len 8192 --timeout 900
   python -m probes.serve /models/M --port 8100 --engine max_num_seqs=8 --engine enable_prefix_caching=false
   python -m probes.serve --keep                              leave the server running if all is well
+  python -m probes.serve --url http://gpu-box:8000          a server that runs already, on any host
   python -m probes.serve --json > checks.json                for CI; progress goes to stderr
 
 exit codes: 0 all checks passed, 1 a check failed or the server did not start, 2 bad usage, 130 Ctrl-C
@@ -40,6 +44,9 @@ def command_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "model", nargs="?", metavar="MODEL", help="a folder, or a name on the hub (default: SmolLM2-135M-Instruct)"
+    )
+    parser.add_argument(
+        "--url", metavar="URL", help="check this server instead, with the key in OPENAI_API_KEY where there is one"
     )
     parser.add_argument("--port", type=int, default=8000, help="port on 127.0.0.1 (default 8000)")
     parser.add_argument("--gpus", type=int, default=1, metavar="N", help="tensor parallel size (default 1)")
@@ -63,6 +70,8 @@ def command_parser() -> argparse.ArgumentParser:
 def main() -> int:
     """The command."""
     args = command_parser().parse_args()
+    if args.url:
+        return check_running(args)
     options = serve_options(args)
     from probes.serve.session import as_dict, run_session
     from probes.serve.table import report
@@ -71,6 +80,20 @@ def main() -> int:
         session = run_session(options, args.timeout, args.keep)
     print(json.dumps(as_dict(session), indent=2) if args.json else "\n".join(report(session)))
     return 0 if session.passed else FAILED
+
+
+def check_running(args: argparse.Namespace) -> int:
+    """The checks of a server that runs already."""
+    own = [name for name in OF_A_START if getattr(args, name) != command_parser().get_default(name)]
+    if own:
+        raise usage_error(f"--url checks a server that runs; --{own[0].replace('_', '-')} is of one that is started")
+    from probes.metrics.endpoint import endpoint
+    from probes.serve.table import visit_report
+    from probes.serve.visit import visit
+
+    came = visit(endpoint(args.url), args.model, args.max_len, os.environ.get("OPENAI_API_KEY"))
+    print(json.dumps(came.as_dict(), indent=2) if args.json else "\n".join(visit_report(came)))
+    return 0 if came.passed else FAILED
 
 
 def serve_options(args: argparse.Namespace) -> ServeOptions:

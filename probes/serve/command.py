@@ -65,7 +65,8 @@ def server_command(options: ServeOptions, machine: Machine, environ: Mapping[str
     own = options.engine.get("dtype")
     dtype, why_dtype = (own, []) if own else choose_dtype(model_config(folder).dtype, machine)
     notes = [*_platform(machine, options.gpus), *why_dtype]
-    name = Path(options.model).resolve().name if folder and Path(options.model).is_dir() else options.model
+    named = Path(options.model).resolve().name if folder and Path(options.model).is_dir() else options.model
+    name = options.engine.get("served_model_name", named)
     settings: Settings = {"model": options.model, "served_model_name": name, "host": HOST, "port": options.port}
     settings |= {"tensor_parallel_size": options.gpus, "max_model_len": options.max_len, "dtype": dtype}
     if on_gpu(machine):

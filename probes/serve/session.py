@@ -15,13 +15,12 @@ from probes.engineplatform import engine_platform
 from probes.errors import EnginescopeError
 from probes.machine import fingerprint
 from probes.memory.account import Memory, engine_memory
-from probes.metrics.endpoint import METRICS, Endpoint
 from probes.privacy.commandline import command_line
 from probes.processes.enginegroup import group_of
-from probes.serve.checks import Check, run_checks
-from probes.serve.client import healthy
+from probes.serve.checks.checks import Check, run_checks
+from probes.serve.checks.expectations import Served
+from probes.serve.client import healthy, here
 from probes.serve.command import HOST, Command, ServeOptions, on_gpu, server_command
-from probes.serve.expectations import Served
 from probes.serve.faults import Diagnosis, diagnose, holder
 from probes.serve.process import NotReady, ServerProcess, StartPhase, Startup
 
@@ -111,19 +110,18 @@ def wait(server: ServerProcess, port: int, limit_s: float) -> None:
                 print_progress(f"{phase.start_s:6.1f} s  {phase.name}")
             live.update(Text(f"{phase.name}: {latest}"[: out.width - 4]))
 
-        server.wait_ready(lambda: healthy(port), limit_s, show)
+        server.wait_ready(lambda: healthy(here(port)), limit_s, show)
     print_progress(f"{server.startup.ready_s:6.1f} s  answers")
 
 
 def check(session: Session, server: ServerProcess, options: ServeOptions) -> None:
     """Ask everything; raises `NotReady` where the server died of it."""
-    for each in run_checks(Served(options.port, session.command.served_name, options.max_len)):
+    for each in run_checks(Served(here(options.port), session.command.served_name, options.max_len)):
         session.checks.append(each)
         if each.failed and server.dies():
             raise NotReady(server.process.returncode, f"the check {each.name!r}")
     try:
-        at = Endpoint("http", HOST, options.port, METRICS)
-        session.memory = engine_memory(group_of(server.pid), at)
+        session.memory = engine_memory(group_of(server.pid), here(options.port))
     except EnginescopeError as error:
         print_progress(f"memory is not known: {error}")
 

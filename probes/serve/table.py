@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import textwrap
+from collections import Counter
 from collections.abc import Iterator
 
 from probes.console import printable
 from probes.memory.table import device_lines, part_lines, process_lines
-from probes.serve.checks import Check
+from probes.serve.checks.checks import Check
 from probes.serve.faults import Diagnosis
 from probes.serve.session import Session
+from probes.serve.visit import NOT_SEEN, Visit
 
 WIDTH = 118
 TEXT_WIDTH = 90
@@ -30,6 +32,15 @@ def report(session: Session) -> Iterator[str]:
         yield from diagnosis_lines(session.diagnosis)
     yield ""
     yield from verdict_lines(session)
+
+
+def visit_report(visit: Visit) -> Iterator[str]:
+    """The same of a server that runs already, with what was not seen of it."""
+    yield from check_lines(visit.checks)
+    yield ""
+    yield from (f"not seen: {each}" for each in NOT_SEEN)
+    yield ""
+    yield tally(visit.checks)
 
 
 def check_lines(checks: list[Check]) -> Iterator[str]:
@@ -66,12 +77,14 @@ def diagnosis_lines(diagnosis: Diagnosis) -> Iterator[str]:
 
 def verdict_lines(session: Session) -> Iterator[str]:
     """The last word, and what is left behind."""
-    counts = {each.outcome: 0 for each in session.checks}
-    for each in session.checks:
-        counts[each.outcome] += 1
-    verdict = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
-    yield verdict or "no check was run"
+    yield tally(session.checks)
     if session.kept_pid:
         yield f"the server keeps running as process {session.kept_pid}; to stop it: kill {session.kept_pid}"
     if session.log.exists():
         yield f"its log: {session.log}"
+
+
+def tally(checks: list[Check]) -> str:
+    """`9 passed, 1 skipped`."""
+    counts = Counter(each.outcome for each in checks)
+    return ", ".join(f"{count} {outcome}" for outcome, count in counts.items()) or "no check was run"

@@ -23,7 +23,7 @@ from pathlib import Path
 import psutil
 
 from probes.checkpoint import two_layer_model
-from probes.serve.client import NoAnswer, ask, free_port, stream
+from probes.serve.client import NoAnswer, ask, free_port, here, stream
 from probes.serve.command import HOST, PROGRAM
 from tests.engine.hanging import fault
 from tests.engine.hangkinds import CLIENT, DEVICE, ENGINES, PREFILL, RANKS, SIGNALLED, SIGNALS, STANDBY, Kind
@@ -99,7 +99,7 @@ class HungServer:
             log = (self.folder / "log").read_text(errors="replace")
             assert self.process.poll() is None and time.monotonic() < deadline, log[-3000:]
             with contextlib.suppress(NoAnswer):
-                if ask(self.port, "/health", timeout_s=5).status == 200:
+                if ask(here(self.port), "/health", timeout_s=5).status == 200:
                     break
             time.sleep(0.2)
         self.complete(4)
@@ -125,13 +125,13 @@ class HungServer:
     def complete(self, tokens: int, prompt: object = "hello", timeout_s: float = 60.0) -> None:
         body = {"model": "m", "prompt": prompt, "max_tokens": tokens, "ignore_eos": True}
         with contextlib.suppress(NoAnswer):
-            ask(self.port, "/v1/completions", body, timeout_s)
+            ask(here(self.port), "/v1/completions", body, timeout_s)
 
     def stream_until(self, done: threading.Event, prompt: object) -> None:
         """A stream that hangs up once `done` is set."""
         body = {"model": "m", "prompt": prompt, "max_tokens": 8000, "ignore_eos": True, "stream": True}
         with contextlib.suppress(NoAnswer):
-            for _ in stream(self.port, "/v1/completions", body, timeout_s=60.0):
+            for _ in stream(here(self.port), "/v1/completions", body, timeout_s=60.0):
                 if done.is_set():
                     return
 

@@ -100,6 +100,12 @@ def test_json_alone_on_stdout(tmp_path, model, port) -> None:
     assert session["memory"]["kv_cache"][0]["tokens"] == 1600
 
 
+def test_the_name_that_the_server_was_told_is_asked_for(tmp_path, model, port) -> None:
+    code, out, err = run(tmp_path, model, "--port", port, "--engine", "served_model_name=mine")
+    assert code == 0, out + err
+    assert "mine, max_model_len 1024" in out and "--served-model-name mine" in err
+
+
 def test_a_stream_that_comes_late_once_is_asked_for_more(tmp_path, model, port) -> None:
     """A machine too busy for a short stream's chunks to come apart shows with a longer one that they do."""
     code, out, _ = run(tmp_path, model, "--port", port, "--json", FAKE="late")

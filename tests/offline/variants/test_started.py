@@ -8,7 +8,7 @@ import pytest
 
 from offline.variants.started import own_server
 from probes.processes.engine import EngineFailed
-from probes.serve.client import healthy
+from probes.serve.client import healthy, here
 
 FAKE = Path(__file__).resolve().parents[2] / "fake_vllm"
 
@@ -22,8 +22,8 @@ def fake_vllm(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_server_answers_inside_the_block_and_is_gone_after_it(tmp_path: Path) -> None:
     with own_server({"max_model_len": 128, "enforce_eager": True}, "m", tmp_path / "server.txt", 60.0) as url:
         port = int(url.removesuffix("/v1").rpartition(":")[2])
-        assert healthy(port)
-    assert not healthy(port)
+        assert healthy(here(port))
+    assert not healthy(here(port))
 
 
 def test_a_server_that_does_not_come_up_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from probes.errors import EnginescopeError
 from probes.programs import OWN_PYTHON
-from probes.serve.client import ask, free_port, healthy
+from probes.serve.client import ask, free_port, healthy, here
 from probes.serve.command import HOST
 from probes.serve.process import NotReady, ServerProcess
 from tracing.shapes.engine.conversation import TOKENS, WAVE, engine_settings, prompt
@@ -32,7 +32,7 @@ def serve(shape: Shape) -> None:
         port = free_port()
         with ServerProcess(server_command(engine_settings(shape, Path(scratch)), port), Path(scratch, "log")) as server:
             try:
-                server.wait_ready(lambda: healthy(port), LIMIT_S, lambda phase, line: None)
+                server.wait_ready(lambda: healthy(here(port)), LIMIT_S, lambda phase, line: None)
             except NotReady as error:
                 log = Path(scratch, "log").read_text(errors="replace")
                 raise EnginescopeError(f"the server did not start ({error}); its log ends:\n{log[-2000:]}") from None
@@ -77,4 +77,4 @@ def server_command(settings: dict[str, Any], port: int) -> list[str]:
 def request(shape: Shape, port: int, number: int) -> int:
     """One completion; its status. Each comes over a connection of its own, so that the kernel spreads them."""
     body = {"model": "m", "prompt": prompt(shape, number), "max_tokens": TOKENS, "ignore_eos": True}
-    return ask(port, "/v1/completions", body).status
+    return ask(here(port), "/v1/completions", body).status

@@ -27,7 +27,8 @@ LINES = (
 )
 FAKE = os.environ.get("FAKE", "")
 FIRST_STREAM, LONGEST_STREAM = 32, 512
-lock, counts = Lock(), {"num_requests_running": 0, "num_requests_waiting": 0, "generation_tokens_total": 0}
+OTHERS = int(FAKE == "busy")
+lock, counts = Lock(), {"num_requests_running": OTHERS, "num_requests_waiting": 0, "generation_tokens_total": 0}
 
 
 def count(name: str, by: int) -> None:
@@ -44,7 +45,9 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def do_GET(self) -> None:
-        if self.path == "/health":
+        if FAKE == "key" and self.path.startswith("/v1") and self.headers["Authorization"] != "Bearer sk-tested":
+            self.send(401, {"error": "Unauthorized"})
+        elif self.path == "/health":
             self.send(200, "")
         elif self.path == "/v1/models":
             listed = "another" if FAKE == "other model" else options.served_model_name
@@ -73,7 +76,7 @@ class Handler(BaseHTTPRequestHandler):
         if request.get("stream"):
             return self.stream(request["max_tokens"])
         length = request["max_tokens"]
-        count("generation_tokens_total", 0 if FAKE == "counts nothing" else length)
+        count("generation_tokens_total", 0 if FAKE == "counts nothing" else length + OTHERS)
         text = " " if FAKE == "empty" else " Paris\x1b[2J"
         choice = {"text": text, "message": {"content": text}, "finish_reason": "length"}
         return self.send(200, {"choices": [choice], "usage": {"prompt_tokens": 5, "completion_tokens": length}})

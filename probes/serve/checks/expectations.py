@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Generator
+from dataclasses import dataclass, field
 from typing import Any
 
-from probes.serve.client import Response
+from probes.metrics.endpoint import Endpoint
+from probes.serve.client import Response, ask, stream
 
 PROMPT = "The capital of France is"
 TOKENS = 32
@@ -21,11 +23,24 @@ class NotApplicable(Exception):
 
 @dataclass(frozen=True)
 class Served:
-    """The server to check: the model's name there, and its longest request in tokens."""
+    """The server to check: the model's name there, and its longest request in tokens.
 
-    port: int
+    `alone`: nobody else asks it, so that all that it counts is of the checks. The `key` is shown nowhere.
+    """
+
+    at: Endpoint
     model: str
     max_len: int
+    alone: bool = True
+    key: str | None = field(default=None, repr=False)
+
+    def ask(self, path: str, body: object = None) -> Response:
+        """A whole answer."""
+        return ask(self.at, path, body, key=self.key)
+
+    def stream(self, path: str, body: object) -> Generator[tuple[float, str], None, None]:
+        """The events of a stream as they come."""
+        return stream(self.at, path, body, key=self.key)
 
 
 @dataclass(frozen=True)
@@ -68,8 +83,13 @@ def completed(answer: Response) -> Completion:
     """The completion in an answer; `KeyError`, `IndexError` or `TypeError` where it has another form."""
     body = ok(answer).body
     choice, usage = body["choices"][0], body["usage"]
-    text = choice["text"] if "text" in choice else choice["message"]["content"]
+    text = choice["text"] if "text" in choice else _said(choice["message"])
     return Completion(text, choice["finish_reason"], usage["prompt_tokens"], usage["completion_tokens"])
+
+
+def _said(message: dict[str, Any]) -> str:
+    """What a chat's message says; a model that reasons may have had tokens for its reasoning only."""
+    return str(message["content"] or message.get("reasoning") or message.get("reasoning_content") or "")
 
 
 def error(body: Any) -> str:

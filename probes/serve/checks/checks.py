@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 
 from probes.errors import EnginescopeError
-from probes.serve.client import NoAnswer, Response, ask
-from probes.serve.expectations import (
+from probes.serve.checks.expectations import (
     PROMPT,
     TOKENS,
     CheckFailed,
@@ -23,7 +22,8 @@ from probes.serve.expectations import (
     ok,
     some,
 )
-from probes.serve.streams import cancelled, metrics, streaming
+from probes.serve.checks.streams import cancelled, metrics, streaming
+from probes.serve.client import NoAnswer, Response
 
 QUESTION = "What is the capital of France?"
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
@@ -67,12 +67,12 @@ def run_checks(served: Served) -> Iterator[Check]:
 
 def health(served: Served) -> Observation:
     """It says that it is well."""
-    return Observation(f"{ok(ask(served.port, '/health')).status}")
+    return Observation(f"{ok(served.ask('/health')).status}")
 
 
 def models(served: Served) -> Observation:
     """The model is listed, with the length asked for."""
-    listed = {each["id"]: each for each in ok(ask(served.port, "/v1/models")).body["data"]}
+    listed = {each["id"]: each for each in ok(served.ask("/v1/models")).body["data"]}
     expect(served.model in listed, f"lists {', '.join(listed) or 'no model'}, not {served.model}")
     length = listed[served.model].get("max_model_len")
     expect(length in (None, served.max_len), f"max_model_len is {length}, asked for {served.max_len}")
@@ -81,7 +81,7 @@ def models(served: Served) -> Observation:
 
 def completions(served: Served) -> Observation:
     """A prompt is continued, and its tokens are counted."""
-    answer = completed(ask(served.port, "/v1/completions", completion(served)))
+    answer = completed(served.ask("/v1/completions", completion(served)))
     return Observation(_token_counts(answer), PROMPT, some(answer.text))
 
 
@@ -89,7 +89,7 @@ def chat(served: Served) -> Observation:
     """A question is answered, through the model's chat template."""
     messages = [{"role": "user", "content": QUESTION}]
     request = {"model": served.model, "max_tokens": TOKENS, "temperature": 0, "messages": messages}
-    response = ask(served.port, "/v1/chat/completions", request)
+    response = served.ask("/v1/chat/completions", request)
     if response.status == 400 and "chat template" in str(response.body):
         raise NotApplicable("the model has no chat template")
     answer = completed(response)
@@ -98,20 +98,20 @@ def chat(served: Served) -> Observation:
 
 def tokenize(served: Served) -> Observation:
     """It counts a prompt's tokens as a completion does."""
-    body = ok(ask(served.port, "/tokenize", {"model": served.model, "prompt": PROMPT})).body
-    used = completed(ask(served.port, "/v1/completions", completion(served, max_tokens=1))).prompt_tokens
+    body = ok(served.ask("/tokenize", {"model": served.model, "prompt": PROMPT})).body
+    used = completed(served.ask("/v1/completions", completion(served, max_tokens=1))).prompt_tokens
     expect(len(body["tokens"]) == body["count"] == used, f"counts {body['count']}, a completion {used}")
     return Observation(f"{body['count']} tokens, as many as a completion counts", PROMPT, str(body["tokens"]))
 
 
 def wrong_model(served: Served) -> Observation:
     """A model that it does not have is the client's error."""
-    return _refused(ask(served.port, "/v1/completions", completion(served, model="enginescope-no-such-model")))
+    return _refused(served.ask("/v1/completions", completion(served, model="enginescope-no-such-model")))
 
 
 def malformed(served: Served) -> Observation:
     """So is a body that is no JSON."""
-    return _refused(ask(served.port, "/v1/completions", b'{"model": "' + served.model.encode() + b'", "prompt": '))
+    return _refused(served.ask("/v1/completions", b'{"model": "' + served.model.encode() + b'", "prompt": '))
 
 
 CHECKS: tuple[tuple[str, Callable[[Served], Observation]], ...] = (

@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
 
-from probes.metrics.endpoint import METRICS, Endpoint, look
+from probes.metrics.endpoint import Endpoint, look
 from probes.metrics.quantities import COUNTERS, GAUGES, ServerMetric, has_any, name_in
-from probes.serve.client import DONE, ask, stream
-from probes.serve.command import HOST
-from probes.serve.expectations import (
+from probes.serve.checks.expectations import (
     PROMPT,
     TOKENS,
     CheckFailed,
+    NotApplicable,
     Observation,
     Served,
     completed,
@@ -24,6 +23,7 @@ from probes.serve.expectations import (
     expect,
     some,
 )
+from probes.serve.client import DONE
 
 STREAMED_SHARE = 0.2  # of the whole time lies between the first and the last chunk at least: one held back has 0
 SETTLE_S = 5.0
@@ -73,7 +73,7 @@ def _streamed(served: Served, tokens: int) -> _Chunks:
         "stream_options": {"include_usage": True},
     }
     began = time.monotonic()
-    events = list(stream(served.port, "/v1/completions", completion(served, **request)))
+    events = list(served.stream("/v1/completions", completion(served, **request)))
     expect(bool(events), "no chunk came")
     expect(events[-1][1] == DONE, f"ends with {events[-1][1][:60]!r}, not with {DONE}")
     chunks = [(at_s, json.loads(data)) for at_s, data in events[:-1]]
@@ -86,13 +86,15 @@ def _streamed(served: Served, tokens: int) -> _Chunks:
 
 def metrics(served: Served) -> Observation:
     """It counts the tokens that it generated."""
-    at = _metrics_at(served)
+    at = served.at
     expect(has_any(look(at)), "none of vLLM's metrics; was it started with --disable-log-stats?")
     before = _total(at, GENERATED)
-    generated = completed(ask(served.port, "/v1/completions", completion(served))).completion_tokens
+    generated = completed(served.ask("/v1/completions", completion(served))).completion_tokens
     increase = _settled(lambda: _total(at, GENERATED) - before, lambda more: more >= generated)
-    expect(increase == generated, f"generated {generated} tokens, /metrics counts {increase:g} more")
-    return Observation(f"{len(look(at).samples)} metrics; generated {generated} tokens, counts {increase:g} more")
+    others = increase > generated and not served.alone
+    expect(increase == generated or others, f"generated {generated} tokens, /metrics counts {increase:g} more")
+    counted = f"{len(look(at).samples)} metrics; generated {generated} tokens, counts {increase:g} more"
+    return Observation(counted + ", others' among them" * others)
 
 
 def cancelled(served: Served) -> Observation:
@@ -100,9 +102,11 @@ def cancelled(served: Served) -> Observation:
 
     Chunks came, so it ran; the client hangs up at once, as asking for the count first takes longer than many a request.
     """
-    at = _metrics_at(served)
+    at = served.at
     longest = served.max_len - 2 * TOKENS
     expect(longest > 4 * CHUNKS_BEFORE_CANCEL, "--max-len is too short to hang up half-way")
+    if not served.alone and (busy := _unfinished(at)):
+        raise NotApplicable(f"{busy:g} requests of others run or wait: which of them is ours is not told")
     for _ in range(HANG_UPS):
         before = _total(at, GENERATED)
         took_s = _hang_up(served, at, longest)
@@ -114,20 +118,21 @@ def cancelled(served: Served) -> Observation:
 
 def _hang_up(served: Served, at: Endpoint, tokens: int) -> float:
     """Hang up on a stream after some chunks; the seconds until no request ran or waited."""
-    events = stream(served.port, "/v1/completions", completion(served, stream=True, ignore_eos=True, max_tokens=tokens))
+    events = served.stream("/v1/completions", completion(served, stream=True, ignore_eos=True, max_tokens=tokens))
     for _ in range(CHUNKS_BEFORE_CANCEL):
         _, data = next(events, (0.0, DONE))
         expect(data != DONE, "the stream ended before the client could hang up")
     events.close()
     hung_up = time.monotonic()
-    left = _settled(lambda: _total(at, RUNNING) + _total(at, WAITING), lambda count: count == 0)
+    left = _settled(lambda: _unfinished(at), lambda count: count == 0)
     took_s = time.monotonic() - hung_up
-    expect(left == 0, f"{left:g} still running or waiting {took_s:.0f} s after the client hung up")
+    whose = "" if served.alone else ", unless another client's"
+    expect(left == 0, f"{left:g} still running or waiting {took_s:.0f} s after the client hung up{whose}")
     return took_s
 
 
-def _metrics_at(served: Served) -> Endpoint:
-    return Endpoint("http", HOST, served.port, METRICS)
+def _unfinished(at: Endpoint) -> float:
+    return _total(at, RUNNING) + _total(at, WAITING)
 
 
 def _total(at: Endpoint, quantity: ServerMetric) -> float:

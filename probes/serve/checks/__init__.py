@@ -1,0 +1,1 @@
+"""What is asked of a running server, and what its answers must hold."""
