@@ -29,7 +29,7 @@ batch: env  ## twenty prompts through a server on the default model, and what ca
 	trap "kill $$server" EXIT; \
 	$(VENV) -m probes.batch --base-url http://127.0.0.1:$(BATCH_PORT) --model "$$(basename $$($(VENV) -m probes.checkpoint))" \
 		--input results/batch/prompts.txt --output results/batch/out.jsonl --stream --max-tokens 32 --concurrency 4; \
-	$(VENV) -m probes.report --input results/batch/out.jsonl
+	$(VENV) -m probes.report results/batch/out.jsonl
 
 tables: env  ## the tables and charts of notes/tables/ anew, from real runs on this machine
 	rm -rf build/tables

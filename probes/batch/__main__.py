@@ -21,14 +21,16 @@ if TYPE_CHECKING:
 KEY_VARIABLE = "OPENAI_API_KEY"
 CONCURRENCY = 20
 CONNECT_S = 10.0
-POSITIVE = ("rate", "timeout", "connect_timeout", "first_token_timeout", "gap_timeout", "concurrency", "max_tokens")
+TIMES = ("timeout", "connect_timeout", "first_token_timeout", "gap_timeout")
+POSITIVE = ("rate", *TIMES, "concurrency", "max_tokens", "top_p", "repeat")
 PATHS = {"chat": "/chat/completions", "completion": "/completions"}
 EPILOG = """examples:
   python -m probes.batch --base-url http://127.0.0.1:8000 --model M --input prompts.txt --output out.jsonl
   python -m probes.batch … --stream --concurrency 64       TTFT and ITL too
   python -m probes.batch … --stream --rate 5               five prompts a second on average, whatever the server does
   python -m probes.batch … --resume                        continue: prompts without an answer are sent
-  python -m probes.report --input out.jsonl                the figures
+  python -m probes.batch … --temperature 0 --repeat 3      all prompts, three times over
+  python -m probes.report out.jsonl                        the figures
 
 input, by its suffix: .txt, a prompt a line; .jsonl, an object a line; .json, an array; .csv or .tsv with a column
 "prompt" (or "instruction" and "input"). An object has "prompt" or "messages", with "id" and parameters of the request
@@ -61,6 +63,9 @@ def command_line() -> argparse.ArgumentParser:
     parser.add_argument("--mode", choices=tuple(PATHS), default="chat", help="which endpoint (default chat)")
     parser.add_argument("--stream", action="store_true", help="ask for a stream, and time its chunks")
     parser.add_argument("--max-tokens", type=int, metavar="N", help="tokens to generate at most")
+    parser.add_argument("--temperature", type=float, metavar="T", help="0 is greedy (default: the server's)")
+    parser.add_argument("--top-p", type=float, metavar="P", help="of the likeliest tokens (default: the server's)")
+    parser.add_argument("--repeat", type=int, default=1, metavar="N", help="send all prompts N times, pass by pass")
     parser.add_argument(
         "--concurrency",
         type=int,
@@ -97,7 +102,7 @@ def main() -> int:
     from probes.batch.driver import batch
 
     with terminable():
-        return batch(args.input, args.output, args.resume, settings, key)
+        return batch(args.input, args.output, args.resume, settings, key, args.repeat)
 
 
 def hide_key(key: str) -> None:
@@ -118,6 +123,10 @@ def checked(args: argparse.Namespace) -> Settings:
         value = getattr(args, name)
         if value is not None and not 0 < value < float("inf"):
             raise usage_error(f"--{name.replace('_', '-')} must be more than 0, not {value:g}")
+    if args.temperature is not None and not 0 <= args.temperature < float("inf"):
+        raise usage_error(f"--temperature must be 0 or more, not {args.temperature:g}")
+    if args.top_p is not None and args.top_p > 1:
+        raise usage_error(f"--top-p must be at most 1, not {args.top_p:g}")
     if args.retries < 0:
         raise usage_error(f"--retries must be 0 or more, not {args.retries}")
     url, is_local = address(args.base_url, args.mode)
@@ -138,6 +147,8 @@ def checked(args: argparse.Namespace) -> Settings:
             total_s=args.timeout,
         ),
         trust_env=not is_local,
+        temperature=args.temperature,
+        top_p=args.top_p,
     )
 
 

@@ -18,15 +18,17 @@ from probes.batch.request import count
 from probes.batch.sending import Settings, run
 from probes.client.loops import freeze_heap, quick_loop
 from probes.errors import INCOMPLETE, INTERRUPTED, usage_error
-from probes.prompts.files import Prompt, read
+from probes.prompts.files import Prompt
+from probes.prompts.repeated import repeated
 
 SPARE_FILES = 64
 MOST_AT_ONCE = 4_096  # requests in flight: at most 100 MiB in all, and quick to end
 
 
-def batch(source: Path, output: Path, resume: bool, settings: Settings, key: str | None) -> int:
-    """Send the prompts of `source` that have no answer in `output`; the exit code."""
+def batch(source: Path, output: Path, resume: bool, settings: Settings, key: str | None, repeat: int = 1) -> int:
+    """Send the prompts of `source`, `repeat` times, that have no answer in `output`; the exit code."""
     counts = count(source, settings.mode)
+    total = repeat * counts.prompts
     if counts.empty:
         print(f"{counts.empty:,} entries of {source} ask nothing and are left out", file=sys.stderr)
     outcomes = Outcomes(output, key)
@@ -34,22 +36,22 @@ def batch(source: Path, output: Path, resume: bool, settings: Settings, key: str
         if not resume and not outcomes.is_empty:
             raise usage_error(f"{output} is there already: continue it with --resume, or name another")
         answered = outcomes.keep_answers(Shared(settings.mode, settings.model, settings.stream))
-        progress = Progress(counts.prompts, answered.count)
-        settings = bounded(settings, counts.prompts - answered.count)
-        whole = drive(settings, key, unanswered(source, answered), outcomes, progress)
+        progress = Progress(total, answered.count)
+        settings = bounded(settings, total - answered.count)
+        whole = drive(settings, key, unanswered(source, answered, repeat), outcomes, progress)
     finally:
         outcomes.close()
     names = model_names(settings, key) if progress.is_anything_missing else []
-    print(f"{progress.summary(names)}\nWrote {output}; python -m probes.report --input {output}")
+    print(f"{progress.summary(names)}\nWrote {output}; python -m probes.report {output}")
     if not whole:
         print("interrupted; continue with --resume", file=sys.stderr)
         return INTERRUPTED
     return INCOMPLETE if progress.failed else 0
 
 
-def unanswered(source: Path, answered: Answered) -> Iterator[Prompt]:
+def unanswered(source: Path, answered: Answered, repeat: int) -> Iterator[Prompt]:
     """The prompts that are still to be sent."""
-    return (prompt for prompt in read(source) if not answered.has(prompt.line, prompt.crc32))
+    return (prompt for prompt in repeated(source, repeat) if not answered.has(prompt.line, prompt.crc32))
 
 
 def bounded(settings: Settings, prompts: int) -> Settings:

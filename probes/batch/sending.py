@@ -47,12 +47,13 @@ class Settings:
     retries: int
     limits: Limits
     trust_env: bool
+    temperature: float | None = None
+    top_p: float | None = None
 
     def body(self, prompt: Prompt) -> bytes:
         """The request of a prompt; its own parameters go before the batch's."""
-        shared: dict[str, Any] = {"model": self.model}
-        if self.max_tokens is not None:
-            shared["max_tokens"] = self.max_tokens
+        sampling = {"max_tokens": self.max_tokens, "temperature": self.temperature, "top_p": self.top_p}
+        shared: dict[str, Any] = {"model": self.model} | {k: v for k, v in sampling.items() if v is not None}
         if self.stream:
             shared |= {"stream": True, "stream_options": {"include_usage": True}}
         return encoded({**shared, **request(prompt.content, self.mode)})

@@ -1,6 +1,6 @@
 """`python -m probes.report`: what came of a batch, from its records, with intervals; several batches side by side.
 
-This module is the command; `summary` counts, `sections` puts into words, `views` shows.
+This module is the command; `summary` counts, `sections` puts into words, `views` shows, `values` are for JSON.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from probes.arguments import CommandParser
 from probes.errors import EnginescopeError, run_main, usage_error
 
 EPILOG = """examples:
-  python -m probes.report --input out.jsonl
-  python -m probes.report --input before.jsonl after.jsonl          side by side
-  python -m probes.report --input out.jsonl --html report.html --markdown report.md
-  python -m probes.report --input out.jsonl --json | jq .files[0].latency_s.p95
+  python -m probes.report out.jsonl
+  python -m probes.report before.jsonl after.jsonl          side by side: two servers, streamed and not
+  python -m probes.report out.jsonl --html report.html --markdown report.md
+  python -m probes.report out.jsonl --json | jq .files[0].latency_s.p95
 
 exit codes: 0 done, 2 bad usage, 1 no record in any file or a page that cannot be written, 130 Ctrl-C
 """
@@ -34,7 +34,8 @@ def command_line() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--input", required=True, nargs="+", type=Path, metavar="FILE", help="records of a batch")
+    parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="records of a batch; several side by side")
+    parser.add_argument("--input", nargs="+", default=[], type=Path, metavar="FILE", help="the same")
     parser.add_argument("--top", type=int, default=5, metavar="N", help="failures and slow answers to list (default 5)")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the report as Markdown too")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write the report as a page too")
@@ -46,16 +47,20 @@ def command_line() -> argparse.ArgumentParser:
 def main() -> int:
     """The command."""
     args = command_line().parse_args()
+    files = [*args.files, *args.input]
+    if not files:
+        raise usage_error("name a file of records, the --output of probes.batch; two are set side by side")
     if args.top < 1:
         raise usage_error(f"--top must be 1 or more, not {args.top}")
     from probes.console import console
-    from probes.report.sections import as_dict, notes, problems, sections
+    from probes.report.sections import notes, problems, sections
     from probes.report.summary import summarize
+    from probes.report.values import as_dict
     from probes.report.views import markdown, page, show_report
 
-    summaries = [summarize(path, args.top) for path in args.input]
+    summaries = [summarize(path, args.top) for path in files]
     if not any(summary.records for summary in summaries):
-        raise EnginescopeError(f"no record of a batch in {', '.join(map(str, args.input))}")
+        raise EnginescopeError(f"no record of a batch in {', '.join(map(str, files))}")
     parts = sections(summaries), problems(summaries), notes(summaries)
     for path, view in ((args.markdown, markdown), (args.html, page)):
         if path:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from operator import attrgetter
-from typing import Any
 
 from probes.metrics.table import NONE, number, percent, seconds
 from probes.report.summary import SHARES, Latencies, Summary, differences
 from probes.statistics.blocks import FEWEST
-from probes.statistics.intervals import Estimate
+from probes.statistics.intervals import Estimate, ratio
 
 TIMES = {
     "latency": ("latency", "from the scheduled time to the end; retries and waiting are part of it"),
@@ -20,6 +19,11 @@ TIMES = {
 METHOD = (
     "95 % intervals: Wilson's for shares, which takes prompts as independent; for the rest by blocks of time, because "
     "requests that run side by side share the server's steps."
+)
+
+AGAINST_FIRST = (
+    "(1.20x [1.1x, 1.3x]) is the ratio to the first file, with its interval: of these two runs, not of what another "
+    "start of either server would give."
 )
 
 
@@ -75,10 +79,24 @@ def _names(summaries: Sequence[Summary]) -> list[str]:
 def notes(summaries: Sequence[Summary]) -> list[str]:
     """How to read it."""
     lines = [METHOD, *map(_blocks, summaries)]
-    lines.append("Times are of prompts that were answered; (1.20x) is against the first file.")
+    lines.append("Times are of prompts that were answered.")
+    if len(summaries) > 1:
+        lines += [AGAINST_FIRST, *(line for each in summaries[1:] if (line := _same_prompts(each, summaries[0])))]
+    lines += [f"{each.path.name}: {again.sentence()}." for each in summaries if (again := each.occasions.repeats())]
     if any((each.tokens_per_chunk or 0) > 1.05 for each in summaries):
         lines.append("Chunks carry more than one token here: ITL is a time between chunks, not between tokens.")
     return lines
+
+
+def _same_prompts(each: Summary, first: Summary) -> str | None:
+    """What the prefix cache can have done where a file's prompts are those of the first."""
+    if not (count := each.occasions.in_common(first.occasions)):
+        return None
+    shares = f"{percent(each.cached_share)} of the prompt tokens cached, {percent(first.cached_share)} in the first"
+    return (
+        f"{each.path.name}: {count:,} prompts are those of {first.path.name}: had one server both, its prefix cache "
+        f"helped the later ({shares})."
+    )
 
 
 def _blocks(each: Summary) -> str:
@@ -135,12 +153,8 @@ def _cell(
     figure: Callable[[Summary], Estimate | None], text: Callable[[float | None], str], summaries: Sequence[Summary]
 ) -> Callable[[Summary], str]:
     """A cell of a figure with its interval and its ratio to the first file's."""
-
-    def value(each: Summary) -> float | None:
-        estimate = figure(each)
-        return estimate.value if estimate else None
-
-    return lambda each: _estimate(figure(each), text) + _times_first(each, summaries, value)
+    first = summaries[0]
+    return lambda each: _estimate(figure(each), text) + ("" if each is first else _times(figure(each), figure(first)))
 
 
 def _token_cell(figure: Callable[[Summary], Estimate | None], summaries: Sequence[Summary]) -> Callable[[Summary], str]:
@@ -192,9 +206,14 @@ def _estimate(figure: Estimate | None, text: Callable[[float | None], str]) -> s
     return NONE if figure is None else f"{text(figure.value)} [{text(figure.low)}, {text(figure.high)}]"
 
 
-def _times_first(each: Summary, summaries: Sequence[Summary], value: Callable[[Summary], float | None]) -> str:
-    first, mine = value(summaries[0]), value(each)
-    return f" ({mine / first:.2f}x)" if each is not summaries[0] and first and mine is not None else ""
+def _times(mine: Estimate | None, first: Estimate | None) -> str:
+    """` (1.20x [1.1x, 1.3x])`."""
+    times = ratio(mine, first) if mine and first else None
+    return f" ({_estimate(times, _factor)})" if times else ""
+
+
+def _factor(value: float | None) -> str:
+    return NONE if value is None else f"{value:.2f}x"
 
 
 def _failed(each: Summary) -> str:
@@ -211,43 +230,3 @@ def _cached(each: Summary) -> str:
 
 def _ran(each: Summary) -> str:
     return seconds(each.seconds) + (f" in {each.starts} starts" if each.starts > 1 else "")
-
-
-def as_dict(each: Summary) -> dict[str, Any]:
-    """A summary for JSON."""
-    times = {f"{key}_s": _times_dict(times) for key, times in each.times.items() if times}
-    return {
-        "path": str(each.path),
-        **{
-            key: getattr(each, key)
-            for key in ("records", "ok", "counted", "failed", "torn", "foreign", "twice", "starts")
-        },
-        "batch": sorted(each.described),
-        "success": _dict(each.success),
-        "errors": each.by_class,
-        "top_errors": [asdict(fault) for fault in each.top_faults],
-        "retried": each.retried,
-        "further_attempts": each.further_attempts,
-        "seconds": each.seconds,
-        "blocks": {"count": each.blocks.count, "needed_s": each.blocks.needed_s},
-        "answers_per_s": _dict(each.answers_s),
-        "completion_tokens_per_s": _dict(each.tokens_out_s),
-        "prompt_tokens_per_s": _dict(each.tokens_in_s),
-        "completion_tokens": each.completion_tokens if each.counted else None,
-        "prompt_tokens": each.prompt_tokens if each.counted else None,
-        "cached_tokens": each.cached_tokens if each.cached_counted else None,
-        "tokens_per_chunk": each.tokens_per_chunk,
-        **times,
-        "normalized_latency_s": _dict(each.normalized_s),
-        "sent_late_s": each.sent_late_s,
-        "slowest": [asdict(one) for one in each.slowest_first],
-    }
-
-
-def _times_dict(times: Latencies) -> dict[str, object]:
-    quantiles = {f"p{100 * share:g}": asdict(one) for share, one in zip(SHARES, times.quantiles, strict=True)}
-    return {"mean": asdict(times.mean), **quantiles, "min": times.least, "max": times.greatest}
-
-
-def _dict(figure: Estimate | None) -> dict[str, object] | None:
-    return asdict(figure) if figure else None

@@ -14,6 +14,7 @@ import numpy as np
 
 from probes.batch.outcomes import lines
 from probes.batch.record import Record, parsed
+from probes.report.repeats import Occasions
 from probes.statistics.blocks import Blocks, Numbers, blocks
 from probes.statistics.intervals import Estimate, wilson
 
@@ -102,6 +103,7 @@ class Summary:
     described: Counter[str] = field(default_factory=Counter)
     faults: dict[tuple[str, int | None, str], Fault] = field(default_factory=dict)
     slowest: list[tuple[float, int, Slow]] = field(default_factory=list)
+    occasions: Occasions = field(default_factory=Occasions)
     _observed: dict[str, Observed] = field(default_factory=lambda: {key: Observed() for key in KINDS})
     _per_token: Observed = field(default_factory=Observed)
     _sent: array[float] = field(default_factory=_numbers)  # of each answer, as its tokens are
@@ -131,6 +133,7 @@ class Summary:
 
     def _add_answer(self, record: Record) -> None:
         self.ok += 1
+        self.occasions.add(record)
         self._observed["latency"].add(record.latency_s, record.ended_s)
         self._sent.append(record.sent_s)
         self._tokens_out.append(record.completion_tokens or 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -18,6 +19,7 @@ from probes.batch.driver import MOST_AT_ONCE, bounded
 from probes.batch.outcomes import Outcomes, lines
 from probes.batch.record import BLANK, Record, parsed
 from probes.errors import EnginescopeError
+from probes.prompts.files import read
 from tests.probes.batchclient import KEY, ROOT, settings
 from tests.probes.stub_server import Stub, serving
 from tests.probes.stub_streams import STREAMS
@@ -77,12 +79,26 @@ def test_the_command(server: tuple[Stub, str], tmp_path: Path, hundred: Path) ->
     words = ("--base-url", f"{server[1]}/ok", "--input", hundred, "--output", out, "--stream", "--max-tokens", 7)
     done = finished(*words)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "100 of 100 prompts answered" in done.stdout and f"python -m probes.report --input {out}" in done.stdout
+    assert "100 of 100 prompts answered" in done.stdout and f"python -m probes.report {out}" in done.stdout
     assert sorted(record.line for record in written(out)) == list(range(1, 101))
     again = finished(*words)
     assert again.returncode == 2 and "--resume" in again.stderr and len(written(out)) == 100
     more = finished(*words, "--resume")
     assert more.returncode == 0 and "0 of 0 prompts answered (100 answered before)" in more.stdout
+
+
+def test_prompts_are_sent_again_with_what_was_set_for_all(server: tuple[Stub, str], tmp_path: Path) -> None:
+    source, out = tmp_path / "prompts.txt", tmp_path / "out.jsonl"
+    source.write_text("one\n\ntwo\n")
+    words = ("--input", source, "--output", out, "--base-url", f"{server[1]}/ok", "--concurrency", 1, "--repeat")
+    done = finished(*words, 2, "--temperature", 0, "--top-p", 0.5)
+    assert done.returncode == 0 and "4 of 4 prompts answered" in done.stdout
+    assert [(each.id, each.line) for each in written(out)] == [("1", 1), ("3", 3), ("1#2", 4), ("3#2", 6)]
+    assert len({each.line_crc32 for each in written(out)}) == 2
+    asked = settings("http://h", "ok", temperature=0.0, top_p=0.5).body(next(read(source)))
+    assert json.loads(asked).items() >= {"temperature": 0.0, "top_p": 0.5}.items()
+    more = finished(*words, 3, "--resume")
+    assert more.returncode == 0 and "2 of 2 prompts answered (4 answered before)" in more.stdout
 
 
 def test_failed_prompts_make_code_3_and_are_sent_again(server: tuple[Stub, str], tmp_path: Path, hundred: Path) -> None:
@@ -318,7 +334,11 @@ def test_a_key_with_a_line_break_is_refused(tmp_path: Path) -> None:
     assert done.returncode == 2 and KEY not in done.stderr and not (tmp_path / "out.jsonl").exists()
 
 
-@pytest.mark.parametrize("words", [("--rate", "0"), ("--timeout", "-1"), ("--retries", "-1"), ("--concurrency", "0")])
+NEVER = (("--rate", "0"), ("--timeout", "-1"), ("--retries", "-1"), ("--concurrency", "0"))
+NOR = (("--temperature", "-1"), ("--top-p", "2"), ("--repeat", "0"))
+
+
+@pytest.mark.parametrize("words", [*NEVER, *NOR])
 def test_settings_that_cannot_be(tmp_path: Path, words: tuple[str, str]) -> None:
     done = finished("--base-url", "h:1", "--input", tmp_path / "x", "--output", tmp_path / "out.jsonl", *words)
     assert done.returncode == 2 and words[0] in done.stderr

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from probes.statistics.blocks import Blocks, blocks
-from probes.statistics.intervals import Estimate, wilson
-from tests.probes.simulatedruns import FIGURES, SimulatedRun, coverage, independent, lockstep
+from probes.statistics.intervals import Estimate, ratio, wilson
+from tests.probes.simulatedruns import FIGURES, SimulatedRun, coverage, holds, independent, lockstep
 
 
 @pytest.mark.parametrize(
@@ -134,3 +134,31 @@ def test_intervals_scale_with_the_unit(values: list[float], factor: float) -> No
     assert (other.value, other.low, other.high) == pytest.approx(
         (one.value * factor, (one.low or 0) * factor, (one.high or 0) * factor), abs=1e-6
     )
+
+
+# --- one figure over another ---
+
+
+def test_a_ratio_has_an_interval_as_far_as_its_figures_have() -> None:
+    over, under = Estimate(2.0, 1.0, 4.0), Estimate(1.0, 0.5, 2.0)
+    assert ratio(over, Estimate(1.0, 1.0, 1.0)) == Estimate(2.0, 1.0, 4.0)
+    times = ratio(over, under)
+    assert (
+        times is not None and times.low == pytest.approx(2 * 0.5**2**0.5) and times.low * times.high == pytest.approx(4)
+    )
+    assert ratio(Estimate(2.0, 1.0, None), under) == Estimate(2.0, times.low, None)
+    assert ratio(Estimate(2.0, -0.1, 4.0), under) == Estimate(2.0, None, times.high)
+    assert ratio(Estimate(0.0, None, None), under) is None
+
+
+def test_the_interval_of_a_ratio_holds_it() -> None:
+    """Two means of twenty skewed values each, whose true ratio is 2: about 95 of 100 intervals hold it."""
+    random = np.random.default_rng(7)
+
+    def mean(scale: float) -> Estimate:
+        values = random.gamma(4.0, scale, 20)
+        half = 2.093 * values.std(ddof=1) / np.sqrt(20)
+        return Estimate(float(values.mean()), float(values.mean() - half), float(values.mean() + half))
+
+    held = [holds(times, 2.0) for _ in range(1000) if (times := ratio(mean(2.0), mean(1.0)))]
+    assert 930 <= sum(held) <= 970

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -12,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from probes.report.sections import as_dict, notes, problems, sections
+from probes.report.sections import notes, problems, sections
 from probes.report.summary import summarize
+from probes.report.values import as_dict
 from probes.report.views import markdown, page
 from probes.statistics.intervals import Estimate
 
@@ -174,11 +176,73 @@ def test_files_side_by_side(tmp_path: Path) -> None:
     (row,) = [line for line in (tmp_path / "r.md").read_text().splitlines() if line.startswith("| latency P50")]
     assert [cell.strip() for cell in row.split("|")[2:4]] == [
         "1 s \\[1 s, 1 s\\]",
-        "2 s \\[-, -\\] (2.00x)",
+        "2 s \\[-, -\\] (2.00x \\[-, -\\])",
     ]
     again = report("--input", one, "--markdown", tmp_path / "r.md")
     assert again.returncode == 2 and "--force" in again.stderr
     assert report("--input", one, "--markdown", tmp_path / "r.md", "--force").returncode == 0
+
+
+def answered(end_s: float, took_s: float) -> dict[str, float]:
+    """The times of an answer that came so long after the batch began."""
+    begun = dict.fromkeys(("scheduled_s", "sent_s"), 100.0 + end_s - took_s)
+    return begun | {"ended_s": 100.0 + end_s, "latency_s": took_s, "ttft_s": took_s / 2}
+
+
+def one_after_another(mean_s: float, path: Path, **other: Any) -> Path:
+    """200 answers one after another, each a little slower or faster than the mean."""
+    took_s = [mean_s * (1.1 if n % 2 else 0.9) for n in range(200)]
+    return written(path, [record(n, **answered(sum(took_s[:n]), took_s[n - 1]), **other) for n in range(1, 201)])
+
+
+def test_two_batches_side_by_side_have_a_ratio_with_its_interval(tmp_path: Path) -> None:
+    one = one_after_another(1.0, tmp_path / "one.jsonl")
+    two = one_after_another(0.5, tmp_path / "two.jsonl", line_crc32=8)
+    done = report(one, two, environment={"COLUMNS": "200"})
+    (row,) = [line for line in done.stdout.splitlines() if line.startswith("latency mean")]
+    times = re.search(r"\(0\.50x \[(0\.\d\d)x, (0\.\d\d)x\]\)", row)
+    assert times and 0.45 < float(times[1]) <= 0.5 <= float(times[2]) < 0.55
+    said = " ".join(done.stdout.split())
+    assert "of these two runs, not of what another start of either server would give" in said
+    assert "prompts are those of" not in said
+
+
+def test_a_second_batch_with_the_same_prompts_may_have_found_them_cached(tmp_path: Path) -> None:
+    one = written(tmp_path / "one.jsonl", [record(n, line_crc32=n, cached_tokens=0) for n in range(1, 5)])
+    two = written(tmp_path / "two.jsonl", [record(n, line_crc32=n, cached_tokens=3) for n in range(1, 4)])
+    said = " ".join(report(one, two).stdout.split())
+    assert "two.jsonl: 3 prompts are those of one.jsonl: had one server both, its prefix cache helped" in said
+    assert "(75.0 % of the prompt tokens cached, 0.0 % in the first)" in said
+
+
+@pytest.mark.parametrize(
+    ("again_s", "cached", "words"),
+    [
+        (
+            0.25,
+            (0, 3),
+            "made them faster: of their prompt tokens 75.0 % were in the prefix cache, 0.0 % the first",
+        ),
+        (0.25, (None, None), "the prefix cache is the likely reason, but the server does not count cached tokens"),
+        (0.25, (2, 2), "not by the cache: of their prompt tokens 50.0 % were in the prefix cache, 50.0 % the first"),
+        (0.5, (0, 3), "no difference seen that this run can be sure of"),
+    ],
+)
+def test_repeats_stand_beside_the_first_times(tmp_path: Path, again_s: float, cached: tuple, words: str) -> None:
+    def times(began: int, ttft_s: float, cached_tokens: int | None) -> list[dict[str, Any]]:
+        took = [answered(began + n, 2 * ttft_s) for n in range(1, 61)]
+        return [record(began + n, line_crc32=n, cached_tokens=cached_tokens, **took[n - 1]) for n in range(1, 61)]
+
+    records = times(0, 0.5, cached[0]) + times(60, again_s, cached[1])
+    repeats = summarize(written(tmp_path / "out.jsonl", records), 5).occasions.repeats()
+    assert repeats is not None and (repeats.first.count, repeats.again.count, repeats.time) == (60, 60, "TTFT")
+    assert (repeats.first.mean_s.value, repeats.again.mean_s.value) == pytest.approx((0.5, again_s))
+    assert words in repeats.sentence()
+
+
+def test_prompts_that_are_all_different_have_no_repeats(tmp_path: Path) -> None:
+    path = written(tmp_path / "out.jsonl", [record(n, line_crc32=n) for n in range(1, 9)])
+    assert summarize(path, 5).occasions.repeats() is None and "sent again:" not in report(path).stdout
 
 
 def test_json(tmp_path: Path) -> None:
@@ -253,7 +317,8 @@ def test_only_failures(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (("--input", "{dir}/nothing.jsonl"), 2, "No such file"),
+        ((), 2, "name a file of records"),
+        (("{dir}/nothing.jsonl",), 2, "No such file"),
         (("--input", "{dir}/empty.jsonl"), 1, "no record of a batch"),
         (("--input", "{dir}/good.jsonl", "--html", "{dir}/no/such/page.html"), 1, "cannot write"),
         (("--input", "{dir}/good.jsonl", "--top", "0"), 2, "--top"),
