@@ -16,12 +16,15 @@ EVERY_S = 1.0
 
 @dataclass(frozen=True)
 class SampledDevice:
-    """A device, and the means of its activity over so many samples; None where its driver gave no figure in any."""
+    """A device, and the means of its activity and of the share of its memory in use over so many samples; None where
+    its driver gave no figure in any.
+    """
 
     index: int
     name: str
     samples: int
     activity: Activity
+    memory_share: float | None = None
 
 
 class DeviceSampler:
@@ -62,9 +65,14 @@ def means(devices: Sequence[Device]) -> list[SampledDevice]:
     for device in devices:
         readings.setdefault((device.vendor, device.index), []).append(device)
     return [
-        SampledDevice(own[0].index, own[0].name, len(own), _mean([device.activity for device in own]))
+        SampledDevice(own[0].index, own[0].name, len(own), _mean([each.activity for each in own]), _memory_share(own))
         for own in readings.values()
     ]
+
+
+def _memory_share(own: Sequence[Device]) -> float | None:
+    shares = [each.used_bytes / each.total_bytes for each in own if each.used_bytes is not None and each.total_bytes]
+    return fmean(shares) if shares else None
 
 
 def _mean(activities: Sequence[Activity]) -> Activity:

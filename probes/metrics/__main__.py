@@ -1,7 +1,7 @@
 """`python -m probes.metrics`: what a running vLLM server did in a window of time, from two looks at its `/metrics`.
 
-This module is the command; `exposition` takes the difference, `quantities` names what is counted, `watch` shows
-windows, `grafana` writes what a Prometheus and a Grafana need to watch it for longer.
+This module is the command; `exposition` takes the difference, `quantities` names what is counted, `findings` says
+what stands out, `report` and `watch` show windows, `grafana` writes what watching for longer takes.
 """
 
 from __future__ import annotations
@@ -102,7 +102,8 @@ def show(at: Endpoint, args: argparse.Namespace, gpus: DeviceSampler | None = No
     from probes import console
     from probes.metrics.endpoint import look
     from probes.metrics.exposition import Window
-    from probes.metrics.watch import as_dict, first_look, rendered, run_during, watch
+    from probes.metrics.report import window_report
+    from probes.metrics.watch import first_look, run_during, watch
 
     before, code = first_look(at), 0
     if args.watch:
@@ -112,11 +113,11 @@ def show(at: Endpoint, args: argparse.Namespace, gpus: DeviceSampler | None = No
         code = run_during(args.during, args.json)
     else:
         time.sleep(args.seconds)
-    window = Window(before, look(at))
+    report = window_report(at, Window(before, look(at)), gpus)
     if args.json:
-        print(json.dumps(as_dict(at, window, gpus), indent=2))
+        print(json.dumps(report.as_dict(), indent=2))
     else:
-        console.show(console.console(), rendered(at, window, gpus))
+        console.show(console.console(), report.rendered())
     return code
 
 

@@ -101,6 +101,11 @@ def name_in(snapshot: Snapshot, quantity: ServerMetric) -> str | None:
     return next((name for name in quantity.names if name + suffix in snapshot.samples), None)
 
 
+def histogram_name(snapshot: Snapshot, quantity: ServerMetric) -> str:
+    """The name under which this server has a histogram, else its newest name."""
+    return next((name for name in quantity.names if f"{name}_count" in snapshot.samples), quantity.names[0])
+
+
 def missing(snapshot: Snapshot) -> list[ServerMetric]:
     """The quantities that this server does not have."""
     return [each for each in (*GAUGES, *COUNTERS, *HISTOGRAMS) if name_in(snapshot, each) is None]
@@ -172,13 +177,17 @@ class WindowFigures:
 
 
 def _times_dict(times: Times) -> dict[str, object]:
-    named = {f"p{100 * share:g}": each and _quantile_dict(each) for share, each in times.quantiles.items()}
-    return {"count": times.count, "mean_s": times.mean_s, **named}
+    return {"count": times.count, "mean_s": times.mean_s, **quantiles_dict(times.quantiles, "s")}
 
 
-def _quantile_dict(at: Quantile) -> dict[str, object]:
-    upper = None if at.above else at.upper
-    return {"value_s": at.value, "above": at.above, "below": at.below, "bucket_s": [at.lower, upper]}
+def quantiles_dict(quantiles: Mapping[float, Quantile | None], unit: str) -> dict[str, object]:
+    """For JSON: each with the bucket that holds it."""
+    return {f"p{100 * share:g}": each and _quantile_dict(each, unit) for share, each in quantiles.items()}
+
+
+def _quantile_dict(at: Quantile, unit: str) -> dict[str, object]:
+    bucket = [at.lower, None if at.above else at.upper]
+    return {f"value_{unit}": at.value, "above": at.above, "below": at.below, f"bucket_{unit}": bucket}
 
 
 def figures(window: Window, engine: str | None = None) -> WindowFigures:
@@ -239,7 +248,7 @@ def _finished(window: Window, where: Mapping[str, str]) -> dict[str, float] | No
 
 
 def _times(window: Window, quantity: ServerMetric, where: Mapping[str, str]) -> Times | None:
-    name = _name(window, quantity)
+    name = histogram_name(window.after, quantity)
     count, total = window.increase(f"{name}_count", where), window.increase(f"{name}_sum", where)
     if count is None:
         return None

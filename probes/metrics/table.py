@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from probes.metrics.quantities import COUNTERS, GAUGES, HISTOGRAMS, SHARES, ServerMetric, Times, WindowFigures
+from probes.metrics.traffic import LENGTHS, Lengths
 from probes.statistics.buckets import Quantile
 
 NONE = "-"
@@ -17,10 +18,6 @@ WORDS = {each.key: each for each in (*GAUGES, *COUNTERS, *HISTOGRAMS)}
 RESTARTED = (
     "The server was restarted in this window (or several servers answer at this address): counts are those since its "
     "start, rates are too low."
-)
-MIXED = (
-    "Mixed window: prompts were computed in it too. A step that computes a prompt lasts longer, and inter-token "
-    "latency counts it as decoding."
 )
 ESTIMATE = "Counts and means are exact. Percentiles are estimates, interpolated inside the server's own buckets."
 
@@ -48,12 +45,12 @@ def seconds(value_s: float | None) -> str:
     raise AssertionError("the last unit takes all")
 
 
-def quantile_text(estimate: Quantile | None) -> str:
-    """An interpolated quantile of seconds; `above X` or `below X` where the buckets say no more."""
+def quantile_text(estimate: Quantile | None, text: Callable[[float], str] = seconds) -> str:
+    """An interpolated quantile; `above X` or `below X` where the buckets say no more."""
     if estimate is None:
         return NONE
     bound = "above " if estimate.above else "below " if estimate.below else ""
-    return bound + seconds(estimate.value)
+    return bound + text(estimate.value)
 
 
 def state_rows(all_engines: WindowFigures) -> Iterator[tuple[str, str, str]]:
@@ -97,7 +94,7 @@ def report(
         parts += [Text(""), _times_table(all_engines.times)]
     if len(by_engine) > 1:
         parts += [Text(""), *(Text(f"engine {name}: {short_line(each)}") for name, each in by_engine.items())]
-    parts += [Text(""), *([Text(MIXED)] if all_engines.mixed else []), Text(ESTIMATE, style="dim")]
+    parts += [Text(""), Text(ESTIMATE, style="dim")]
     if missing:
         parts.append(Text(f"Not on this server: {', '.join(missing)}.", style="dim"))
     return Group(*parts)
@@ -116,6 +113,16 @@ def _times_table(times: dict[str, Times | None]) -> RenderableType:
         if each is not None:
             shown = [quantile_text(each.quantiles[share]) for share in SHARES]
             table.add_row(WORDS[key].title, number(each.count), seconds(each.mean_s), *shown, WORDS[key].meaning)
+    return table
+
+
+def lengths_table(lengths: Mapping[str, Lengths | None]) -> RenderableType:
+    """Prompts and answers that ended in the window, in tokens."""
+    table = _table("tokens", "count", "mean", *(f"P{100 * share:g}" for share in SHARES), "what it is")
+    for quantity in LENGTHS:
+        if (each := lengths[quantity.key]) is not None:
+            shown = [quantile_text(each.quantiles[share], number) for share in SHARES]
+            table.add_row(quantity.title, number(each.count), number(each.mean_tokens), *shown, quantity.meaning)
     return table
 
 

@@ -1,4 +1,4 @@
-"""Windows of a server: one after another, beside a command, and as they are shown."""
+"""Windows of a server: one after another, or beside a command."""
 
 from __future__ import annotations
 
@@ -8,19 +8,18 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict
 
 import psutil
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from probes.devices.sampling import DeviceSampler, activity_text
+from probes.devices.sampling import DeviceSampler
 from probes.errors import INCOMPLETE, EnginescopeError, usage_error
 from probes.metrics.endpoint import Endpoint, look
 from probes.metrics.exposition import Snapshot, Window
-from probes.metrics.quantities import engines, figures, has_any, missing
-from probes.metrics.table import report, short_line
+from probes.metrics.quantities import has_any
+from probes.metrics.report import window_report
 
 STOP_S = 10.0
 
@@ -66,30 +65,6 @@ def _stop(child: subprocess.Popen[bytes]) -> None:
     child.wait()
 
 
-def as_dict(at: Endpoint, window: Window, gpus: DeviceSampler | None = None) -> dict[str, object]:
-    """A window for JSON: all engines together, then each; the sampled devices where there are some."""
-    by_engine = {name: figures(window, name).as_dict() for name in engines(window.after)}
-    absent = [metric.key for metric in missing(window.after)]
-    devices = {"gpus": [asdict(device) for device in gpus.take()]} if gpus else {}
-    return {"url": at.url, "missing": absent, **figures(window).as_dict(), "engines": by_engine, **devices}
-
-
-def rendered(at: Endpoint, window: Window, gpus: DeviceSampler | None = None) -> RenderableType:
-    """A window for the terminal."""
-    by_engine = {name: figures(window, name) for name in engines(window.after)}
-    title = f"{at.url}, {window.seconds:.1f} s to {time.strftime('%H:%M:%S')}"
-    table = report(figures(window), by_engine, [metric.title for metric in missing(window.after)], title)
-    return Group(table, Text("\n".join(["", *device_lines(gpus)]))) if gpus else table
-
-
-def device_lines(gpus: DeviceSampler) -> list[str]:
-    """A line a device: its activity since the last look, on the mean."""
-    return [
-        f"GPU {device.index}  {device.name}: {activity_text(device.activity)} (mean of {device.samples} samples)"
-        for device in gpus.take()
-    ] or ["GPU: no sample in this window"]
-
-
 def watch(
     at: Endpoint, before: Snapshot, seconds: float, out: Console, as_json: bool, gpus: DeviceSampler | None = None
 ) -> None:
@@ -122,9 +97,9 @@ def _watch_lines(at: Endpoint, before: Snapshot, seconds: float, as_json: bool, 
         if isinstance(window, EnginescopeError):
             line = json.dumps({"error": str(window)}) if as_json else str(window)
         elif as_json:
-            line = json.dumps(as_dict(at, window, gpus))
+            line = json.dumps(window_report(at, window, gpus).as_dict())
         else:
-            line = "  ".join([short_line(figures(window)), *(device_lines(gpus) if gpus else [])])
+            line = window_report(at, window, gpus).line()
         print(line if as_json else f"{time.strftime('%H:%M:%S')}  {line}", flush=True)
 
 
@@ -136,5 +111,5 @@ def _watch_live(at: Endpoint, before: Snapshot, seconds: float, out: Console, gp
             if isinstance(window, EnginescopeError):
                 live.update(Group(latest, Text(str(window), style="red")), refresh=True)
             else:
-                latest = rendered(at, window, gpus)
+                latest = window_report(at, window, gpus).rendered()
                 live.update(latest, refresh=True)

@@ -138,7 +138,7 @@ def test_gpus_are_sampled_over_the_window(tmp_path: Path) -> None:
         done = run(url, "--seconds", "2.5", "--gpus", env=smi(tmp_path))
     assert done.returncode == 0, done.stderr
     line = next(line for line in done.stdout.splitlines() if line.startswith("GPU"))
-    assert line.startswith("GPU 0  H100: 87 % busy, 412 W, clock unknown (mean of ")
+    assert line.startswith("GPU 0  H100: 87 % busy, 412 W, clock unknown, 50.0 % of its memory (mean of ")
 
 
 def test_gpus_are_part_of_json_lines(tmp_path: Path) -> None:

@@ -1,0 +1,153 @@
+"""What stands out in a window of vLLM's own server: each finding is put into it, and named; what is not there is not.
+
+The KV cache has room for two of the four requests that may run at once.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+
+import pytest
+
+from probes.checkpoint import two_layer_model
+from probes.memory.kvcache import kv_bytes_per_token
+from probes.metrics.endpoint import Endpoint, look
+from probes.metrics.exposition import Snapshot, Window
+from probes.metrics.findings import FULL_BATCH
+from probes.metrics.quantities import figures
+from probes.metrics.report import WindowReport, window_report
+from probes.serve.client import ask, free_port, healthy, here, stream
+from probes.serve.command import HOST, PROGRAM, flags
+from probes.serve.process import ServerProcess
+from probes.serve.visit import visit
+
+pytestmark = [pytest.mark.engine, pytest.mark.slow(90)]
+BLOCK, LONGEST, AT_ONCE = 32, 256, 4
+PROMPT = 40  # tokens: more than a block
+SETTLE_S = 60.0
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
+    """A server of two layers of random weights."""
+    port, model = free_port(), two_layer_model()
+    token_bytes = kv_bytes_per_token(model, None, "float32")
+    assert token_bytes is not None
+    settings = {"model": str(model), "served_model_name": "m", "host": HOST, "port": port, "load_format": "dummy"}
+    settings |= {"dtype": "float32", "enforce_eager": "true", "max_model_len": LONGEST, "max_num_seqs": AT_ONCE}
+    settings |= {"block_size": BLOCK, "kv_cache_memory_bytes": 2 * LONGEST * token_bytes + BLOCK * token_bytes}
+    words = [sys.executable, "-m", PROGRAM, *flags(settings)]
+    with ServerProcess(words, tmp_path_factory.mktemp("findings") / "log") as started:
+        started.wait_ready(lambda: healthy(here(port)), 600.0, lambda *_: None)
+        yield here(port)
+
+
+def body(tokens: int, first: int = 1, **more: object) -> dict[str, object]:
+    """A request whose prompt begins with the token `first`."""
+    prompt = [first, *range(100, 99 + PROMPT)]
+    return {"model": "m", "prompt": prompt, "max_tokens": tokens, "ignore_eos": True, "temperature": 0} | more
+
+
+def complete(at: Endpoint, tokens: int, first: int = 1) -> int:
+    return ask(at, "/v1/completions", body(tokens, first)).status
+
+
+def names(report: WindowReport) -> list[str]:
+    return [each.name for each in report.findings]
+
+
+def after(at: Endpoint, load: Callable[[], object]) -> WindowReport:
+    """A window in which `load` was put on the server."""
+    before = look(at)
+    load()
+    return window_report(at, Window(before, look(at)))
+
+
+def during(at: Endpoint, loads: int, tokens: int, reached: Callable[[Window], bool]) -> WindowReport:
+    """A window that ends in the midst of so many requests at once, as soon as it has `reached` what it is to show."""
+    before = look(at)
+    with ThreadPoolExecutor(loads) as pool:
+        answers = [pool.submit(complete, at, tokens, 1000 + number) for number in range(loads)]
+        window = until(at, before, reached)
+        assert [each.result() for each in answers] == [200] * loads
+    return window_report(at, window)
+
+
+def until(at: Endpoint, before: Snapshot, reached: Callable[[Window], bool]) -> Window:
+    deadline = time.monotonic() + SETTLE_S
+    while not reached(window := Window(before, look(at))):
+        assert time.monotonic() < deadline
+    return window
+
+
+def test_a_window_of_decoding_has_none(server: Endpoint) -> None:
+    with closing(stream(server, "/v1/completions", body(LONGEST - PROMPT, stream=True))) as events:
+        for _ in range(4):
+            next(events)
+        report = after(server, lambda: [next(events) for _ in range(40)])
+    assert report.findings == [] and (report.figures.generation_tokens or 0) >= 30
+    assert report.cache and (report.cache.block_size_tokens, report.cache.prefix_caching) == (BLOCK, True)
+
+
+def test_errors(server: Endpoint) -> None:
+    def wrong() -> None:
+        assert ask(server, "/v1/completions", body(4, model="another")).status == 404
+        assert ask(server, "/v1/completions", b'{"prompt": ').status == 400
+        assert ask(server, "/v1/completions", body(LONGEST + 1)).status == 400
+
+    [errors] = after(server, wrong).findings
+    assert (errors.name, errors.what) == ("errors 4xx", "/v1/completions 3")
+
+
+def test_clients_that_hang_up(server: Endpoint) -> None:
+    def hang_up() -> None:
+        events = stream(server, "/v1/completions", body(LONGEST - PROMPT, stream=True))
+        for _ in range(4):
+            next(events)
+        events.close()
+
+    before = look(server)
+    hang_up()
+    window = until(server, before, lambda window: bool((figures(window).finished or {}).get("abort")))
+    [cut] = [each for each in window_report(server, window).findings if each.name == "requests cut short"]
+    assert cut.what == "1 (abort 1)"
+
+
+def test_prefill_beside_decode_and_lengths(server: Endpoint) -> None:
+    report = after(server, lambda: complete(server, 8, first=2000))
+    assert names(report) == ["prefill beside decode"]
+    told = [(each.count, each.mean_tokens) for each in report.lengths.values() if each]
+    assert told == [(1, PROMPT), (1, 8)]
+
+
+def test_a_prefix_cache_without_hits_and_with(server: Endpoint) -> None:
+    report = after(server, lambda: [complete(server, 1, first) for first in (3001, 3002)])
+    assert "no prefix-cache hits" in names(report) and f"a block of {BLOCK} tokens" in report.findings[0].reason
+    again = after(server, lambda: [complete(server, 1, first) for first in (3001, 3002)])
+    assert "no prefix-cache hits" not in names(again) and again.figures.prefix_hits == 2 * BLOCK
+
+
+def test_queueing(server: Endpoint) -> None:
+    report = during(server, 2 * AT_ONCE, 20, lambda window: bool(figures(window).waiting))
+    [queueing] = [each for each in report.findings if each.name == "queueing"]
+    assert queueing.reason == FULL_BATCH and not {"KV cache full", "preemptions"} & {*names(report)}
+
+
+def test_a_full_cache_and_preemptions(server: Endpoint) -> None:
+    def full(window: Window) -> bool:
+        seen = figures(window)
+        return bool(seen.preemptions) and (seen.kv_cache_usage or 0) > 0.95
+
+    report = during(server, AT_ONCE, LONGEST - PROMPT, full)
+    assert {"KV cache full", "preemptions"} <= {*names(report)}
+
+
+def test_the_checks_of_a_server_that_runs(server: Endpoint) -> None:
+    came = visit(server, None, LONGEST, None)
+    assert [each for each in came.checks if each.outcome not in ("passed", "skipped")] == []
+    assert [each.name for each in came.checks if each.outcome == "skipped"] in ([], ["POST /v1/chat/completions"])
+    assert (came.model, came.max_len, len(came.checks)) == ("m", LONGEST, 10)
