@@ -11,21 +11,21 @@ import argparse
 import json
 import os
 import signal
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from probes.arguments import CommandParser
 from probes.errors import FAILED, run_main, terminable, usage_error
+from probes.serve.options import add_engine_options, check_engine_options, model_named
 
 if TYPE_CHECKING:
     from probes.serve.command import ServeOptions
 
-OF_A_START = ("port", "gpus", "gpu_util", "timeout", "engine", "keep")
+OF_A_START = ("port", "host", "gpus", "gpu_util", "timeout", "engine", "keep")
 EPILOG = """examples:
   python -m probes.serve                                     the default model on port 8000
   python -m probes.serve ORG/NAME --gpus 2 --max-len 8192 --timeout 900
   python -m probes.serve /models/M --port 8100 --engine max_num_seqs=8 --engine enable_prefix_caching=false
-  python -m probes.serve --keep                              leave the server running if all is well
+  python -m probes.serve --keep --host 0.0.0.0 --port auto   leave it running for others, if all is well
   python -m probes.serve --url http://gpu-box:8000          a server that runs already, on any host
   python -m probes.serve --json > checks.json                for CI; progress goes to stderr
 
@@ -48,20 +48,11 @@ def command_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--url", metavar="URL", help="check this server instead, with the key in OPENAI_API_KEY where there is one"
     )
-    parser.add_argument("--port", type=int, default=8000, help="port on 127.0.0.1 (default 8000)")
-    parser.add_argument("--gpus", type=int, default=1, metavar="N", help="tensor parallel size (default 1)")
+    parser.add_argument("--port", default="8000", help="default 8000; `auto` takes a free one and prints it")
     parser.add_argument(
-        "--max-len", type=int, default=1024, metavar="TOKENS", help="longest request, prompt and answer (default 1024)"
+        "--host", default="127.0.0.1", metavar="ADDRESS", help="0.0.0.0 lets other machines in, without a key"
     )
-    parser.add_argument(
-        "--gpu-util", type=float, metavar="SHARE", help="share of each GPU's memory to use (default 0.8)"
-    )
-    parser.add_argument(
-        "--timeout", type=float, default=180.0, metavar="S", help="seconds that the start may take (default 180)"
-    )
-    parser.add_argument(
-        "--engine", action="append", default=[], metavar="KEY=VALUE", help="any engine argument of vLLM; repeatable"
-    )
+    add_engine_options(parser)
     parser.add_argument("--keep", action="store_true", help="leave the server running after the checks")
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
@@ -100,25 +91,13 @@ def serve_options(args: argparse.Namespace) -> ServeOptions:
     """The command line's values; refused where they cannot be."""
     from probes.checkpoint import default_model
     from probes.serve.command import ServeOptions, engine_arguments
+    from probes.serve.ports import free_one, port_number
 
-    for name, value, least, most in (
-        ("--port", args.port, 1, 65535),
-        ("--gpus", args.gpus, 1, 4096),
-        ("--max-len", args.max_len, 1, 2**31),
-        ("--timeout", args.timeout, 1, 86400),
-    ):
-        if not least <= value <= most:
-            raise usage_error(f"{name} must be from {least} to {most}, not {value:g}")
-    if args.gpu_util is not None and not 0 < args.gpu_util <= 1:
-        raise usage_error(f"--gpu-util is a share of a GPU's memory, above 0 and at most 1, not {args.gpu_util:g}")
+    check_engine_options(args)
+    port = port_number(args.port)
     engine = engine_arguments(args.engine)
-    folder = Path(args.model or "").expanduser()
-    if args.model and args.model[0] in "./~" and not folder.is_dir():
-        raise usage_error(
-            f"{args.model} is not a folder; give a folder, ORG/NAME on the hub, or nothing for the default model"
-        )
-    model = str(folder) if args.model and folder.is_dir() else args.model or str(default_model())
-    return ServeOptions(model, args.port, args.gpus, args.max_len, args.gpu_util, engine)
+    model = model_named(args.model) or str(default_model())
+    return ServeOptions(model, port or free_one(args.host), args.gpus, args.max_len, args.gpu_util, engine, args.host)
 
 
 if __name__ == "__main__":

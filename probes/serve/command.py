@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +14,13 @@ from probes.machine import Machine, platform_text
 from probes.memory.footprint import model_folder
 from probes.memory.kvcache import kv_bytes_per_token
 from probes.memory.modelconfig import model_config
+from probes.metrics.endpoint import METRICS, Endpoint
+from probes.programs import OWN_PYTHON
 
 # Not `vllm serve`: it asks for a distribution named `vllm`, which the CPU build is not.
 PROGRAM = "vllm.entrypoints.openai.api_server"
 HOST = "127.0.0.1"
+LOOPBACK = (HOST, "localhost", "::1")
 GPU_UTIL = 0.8
 KV_BYTES = 2**29
 REQUESTS_AT_ONCE = 4  # of the full length, that the KV cache on CPU has room for at least
@@ -28,7 +30,7 @@ Setting = str | int | float
 Settings = dict[str, Setting]  # vLLM's arguments by name
 OURS = {
     "model": "give MODEL as the first word",
-    "host": f"the server stays on {HOST}",
+    "host": "use --host",
     "port": "use --port",
     "api_key": "the checks come without a key, and it would stand in the log",
     "hf_token": "export HF_TOKEN=… instead: it would stand in the log",
@@ -48,6 +50,12 @@ class ServeOptions:
     max_len: int
     gpu_util: float | None
     engine: Mapping[str, str]
+    host: str = HOST
+
+    @property
+    def asked_at(self) -> Endpoint:
+        """Where the server answers on this machine."""
+        return Endpoint("http", HOST if self.host in ("0.0.0.0", "::") else self.host, self.port, METRICS)
 
 
 @dataclass(frozen=True)
@@ -61,21 +69,32 @@ class Command:
 
 def server_command(options: ServeOptions, machine: Machine, environ: Mapping[str, str] = os.environ) -> Command:
     """The command line for this model on this machine."""
+    folder = Path(options.model)
+    name = options.engine.get("served_model_name", folder.resolve().name if folder.is_dir() else options.model)
+    served: Settings = {"model": options.model, "served_model_name": name, "host": options.host, "port": options.port}
+    settings, notes = engine_settings(options, machine, environ)
+    if options.host not in LOOPBACK:
+        notes.append(f"--host {options.host}: whoever reaches this machine may use the server, as it asks for no key")
+    return Command([*OWN_PYTHON, "-m", PROGRAM, *flags(served | settings)], name, notes)
+
+
+def engine_settings(
+    options: ServeOptions, machine: Machine, environ: Mapping[str, str] = os.environ
+) -> tuple[Settings, list[str]]:
+    """The engine's arguments for this model on this machine, and notes on what was chosen and why."""
     folder = model_folder(options.model)
     own = options.engine.get("dtype")
     dtype, why_dtype = (own, []) if own else choose_dtype(model_config(folder).dtype, machine)
     notes = [*_platform(machine, options.gpus), *why_dtype]
-    named = Path(options.model).resolve().name if folder and Path(options.model).is_dir() else options.model
-    name = options.engine.get("served_model_name", named)
-    settings: Settings = {"model": options.model, "served_model_name": name, "host": HOST, "port": options.port}
-    settings |= {"tensor_parallel_size": options.gpus, "max_model_len": options.max_len, "dtype": dtype}
+    settings: Settings = {"model": options.model, "tensor_parallel_size": options.gpus}
+    settings |= {"max_model_len": options.max_len, "dtype": dtype}
     if on_gpu(machine):
         settings["gpu_memory_utilization"] = GPU_UTIL if options.gpu_util is None else options.gpu_util
     else:
         more, why = _on_cpu(options, folder, dtype, environ)
         settings |= more
         notes += why
-    return Command([sys.executable, "-m", PROGRAM, *flags(settings | dict(options.engine))], name, notes)
+    return settings | dict(options.engine), notes
 
 
 def _platform(machine: Machine, gpus: int) -> list[str]:

@@ -105,14 +105,21 @@ class ServerProcess:
         return not self.running
 
     def wait_ready(self, answers: Callable[[], bool], limit_s: float, tell: Callable[[StartPhase, str], None]) -> None:
-        """Wait until it `answers`; `tell` hears the phase and the latest line of the log. Raises `NotReady`."""
+        """Wait until it `answers`; `tell` hears the phase and the latest line of the log.
+
+        Raises `NotReady` where it ends, or where its log has no new line for `limit_s`. A line that was there before
+        is not new: a server that waits says so again and again.
+        """
         phase = StartPhase(FIRST_PHASE, 0.0)
         self.startup.phases.append(phase)
-        latest = ""
+        latest, said, heard_s = "", set[str](), self.began_s
         tell(phase, latest)
         while True:
             for line in self.new_lines():
                 latest = MARKS.sub("", line).strip() or latest
+                if latest not in said:
+                    said.add(latest)
+                    heard_s = time.monotonic()
                 name = phase_of(line)
                 if name and name != phase.name:
                     phase = StartPhase(name, time.monotonic() - self.began_s)
@@ -123,7 +130,7 @@ class ServerProcess:
             if answers():
                 self.startup.ready_s = time.monotonic() - self.began_s
                 return
-            if time.monotonic() - self.began_s > limit_s:
+            if time.monotonic() - heard_s > limit_s:
                 raise NotReady(None, phase.name)
             time.sleep(POLL_S)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import socket
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -19,9 +19,11 @@ from probes.privacy.commandline import command_line
 from probes.processes.enginegroup import group_of
 from probes.serve.checks.checks import Check, run_checks
 from probes.serve.checks.expectations import Served
-from probes.serve.client import healthy, here
-from probes.serve.command import HOST, Command, ServeOptions, on_gpu, server_command
-from probes.serve.faults import Diagnosis, diagnose, holder
+from probes.serve.client import healthy
+from probes.serve.command import Command, ServeOptions, on_gpu, server_command
+from probes.serve.faults import Diagnosis, diagnose
+from probes.serve.hung import with_phase
+from probes.serve.ports import refuse_taken
 from probes.serve.process import NotReady, ServerProcess, StartPhase, Startup
 
 
@@ -62,7 +64,7 @@ def as_dict(session: Session) -> dict[str, object]:
 
 def run_session(options: ServeOptions, limit_s: float, keep: bool) -> Session:
     """Start, check, look at the memory, stop. Only on `keep`, and only where all checks passed, the server stays."""
-    refuse_taken(options.port)
+    refuse_taken(options.host, options.port)
     machine = fingerprint(engine_platform())
     command = server_command(options, machine)
     log = Path(tempfile.mkdtemp(prefix="enginescope-serve-")) / "server.log"
@@ -71,11 +73,13 @@ def run_session(options: ServeOptions, limit_s: float, keep: bool) -> Session:
     with ServerProcess(command.words, log, keep) as server:
         session = Session(command, server.startup, log)
         try:
-            wait(server, options.port, limit_s)
+            wait(server, lambda: healthy(options.asked_at), limit_s)
             check(session, server, options)
         except NotReady as ended:
             server.stop()
-            session.diagnosis = diagnose(log.read_text(errors="replace"), ended, options.port, on_gpu(machine))
+            text = log.read_text(errors="replace")
+            found = diagnose(text, ended, options.port, on_gpu(machine))
+            session.diagnosis = with_phase(found, ended, text, limit_s)
         else:
             server.keep = keep and session.passed  # one that failed would be left to no one: exit code 1 ends scripts
             session.kept_pid = server.pid if server.keep else None
@@ -85,19 +89,7 @@ def run_session(options: ServeOptions, limit_s: float, keep: bool) -> Session:
     return session
 
 
-def refuse_taken(port: int) -> None:
-    """Refuse a port that another listens on: its answers would be taken for our server's, and vLLM shares ports."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # one that was just left is free
-        try:
-            probe.bind((HOST, port))
-        except OSError as error:
-            raise EnginescopeError(
-                f"port {port}: {error.strerror} {holder(port)}; end it, or take another: --port {port + 1}"
-            ) from None
-
-
-def wait(server: ServerProcess, port: int, limit_s: float) -> None:
+def wait(server: ServerProcess, answers: Callable[[], bool], limit_s: float) -> None:
     """Wait until the server answers; on a terminal its phase and latest line are shown, else a line per phase."""
     out = Console(stderr=True, highlight=False)
     printed: list[StartPhase] = []
@@ -110,18 +102,18 @@ def wait(server: ServerProcess, port: int, limit_s: float) -> None:
                 print_progress(f"{phase.start_s:6.1f} s  {phase.name}")
             live.update(Text(f"{phase.name}: {latest}"[: out.width - 4]))
 
-        server.wait_ready(lambda: healthy(here(port)), limit_s, show)
+        server.wait_ready(answers, limit_s, show)
     print_progress(f"{server.startup.ready_s:6.1f} s  answers")
 
 
 def check(session: Session, server: ServerProcess, options: ServeOptions) -> None:
     """Ask everything; raises `NotReady` where the server died of it."""
-    for each in run_checks(Served(here(options.port), session.command.served_name, options.max_len)):
+    for each in run_checks(Served(options.asked_at, session.command.served_name, options.max_len)):
         session.checks.append(each)
         if each.failed and server.dies():
             raise NotReady(server.process.returncode, f"the check {each.name!r}")
     try:
-        session.memory = engine_memory(group_of(server.pid), here(options.port))
+        session.memory = engine_memory(group_of(server.pid), options.asked_at)
     except EnginescopeError as error:
         print_progress(f"memory is not known: {error}")
 

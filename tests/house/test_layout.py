@@ -20,6 +20,7 @@ BELOW = {
 HEAVY = {"vllm", "torch", "transformers"}
 ADAPTERS = {
     "probes/checkpoint.py",
+    "probes/quick/generation.py",
     "probes/rates/torchrates.py",
     "tracing/hooks/steplog.py",
     "tracing/demo.py",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -166,8 +167,19 @@ def test_never_ready(tmp_path, model, port) -> None:
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "it was not ready in time and was stopped; the last thing it did: loads the weights" in out
-    assert "try: a longer --timeout" in out
+    assert "likely cause: it hung in this phase: loads the weights; for 2 s its log had no new line" in out
+    assert "try: a slow disk, most often: " in out and out.rstrip().count("; or a longer --timeout\n") == 1
     assert members_of(pgid) == []
+
+
+@pytest.mark.parametrize(("fake", "code"), [("slow", 0), ("waits", 1)])
+def test_each_new_line_of_the_log_gives_it_the_time_anew_but_not_one_that_is_said_again(
+    tmp_path, model, port, fake, code
+) -> None:
+    """Both take 5 s before they answer, and say something all the time; one says the same."""
+    done, out, _ = run(tmp_path, model, "--port", port, "--timeout", 2, FAKE=fake)
+    assert done == code, out
+    assert ("it hung in this phase: imports vLLM" in out) == (fake == "waits")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -197,7 +209,24 @@ def test_port_in_use(tmp_path, model, port) -> None:
     name = psutil.Process().name()
     start = f"error: port {port}: Address already in use by {name} (process {os.getpid()}); "
     assert code == 1
-    assert err == f"{start}end it, or take another: --port {port + 1}\n"
+    assert err.startswith(f"{start}end it, or take a free one: --port ")
+    free = int(err.rpartition(" ")[2])
+    assert free > port
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", free))
+
+
+def test_a_free_port_is_taken_and_other_machines_are_let_in_with_a_warning(tmp_path, model) -> None:
+    code, out, err = run(tmp_path, model, "--port", "auto", "--host", "0.0.0.0")
+    assert code == 0, out + err
+    assert "--host 0.0.0.0: whoever reaches this machine may use the server, as it asks for no key\n" in err
+    (port,) = re.findall(r"--host 0\.0\.0\.0 --port (\d+) ", err)
+    assert not of_server(int(port))
+
+
+def test_an_address_of_another_machine(tmp_path, model) -> None:
+    code, _, err = run(tmp_path, model, "--port", "auto", "--host", "192.0.2.1")
+    assert code == 1 and err.startswith("error: --host 192.0.2.1: Cannot assign requested address; ")
 
 
 def test_kept(tmp_path, model, port) -> None:
@@ -226,7 +255,7 @@ def test_one_that_failed_is_not_kept(tmp_path, model, port) -> None:
 @pytest.mark.parametrize(
     ("words", "error"),
     [
-        (("--port", "0"), "--port must be from 1 to 65535, not 0"),
+        (("--port", "0"), "--port must be from 1 to 65535, or auto, not 0"),
         (("--gpus", "0"), "--gpus must be from 1"),
         (("--timeout", "nan"), "--timeout must be from 1"),
         (("--gpu-util", "80"), "a share of a GPU's memory"),

@@ -112,6 +112,9 @@ class Handler(BaseHTTPRequestHandler):
 
 def main() -> None:
     subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)  # fake engine core"])
+    for second in range(10 if FAKE in ("slow", "waits") else 0):
+        print(f"INFO 11-21 11:27:{second:02} [utils.py:1] waiting" + f" {second}" * (FAKE == "slow"), flush=True)
+        time.sleep(0.5)
     for line in LINES:
         print(line, flush=True)
         time.sleep(LINE_S)
@@ -121,12 +124,13 @@ def main() -> None:
     if "FAKE_LAST_WORDS" in os.environ:
         print(os.environ["FAKE_LAST_WORDS"], flush=True)
         sys.exit(1)
-    ThreadingHTTPServer(("127.0.0.1", options.port), Handler).serve_forever()
+    ThreadingHTTPServer((options.host, options.port), Handler).serve_forever()
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int)
+    parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--served-model-name")
     parser.add_argument("--max-model-len", type=int)
     options, _ = parser.parse_known_args()

@@ -1,0 +1,40 @@
+"""How a trial looks on a terminal: the line that came, how fast, the start's phases, the memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from probes.memory.table import device_lines, process_lines, weights_text
+from probes.quick.generation import PROMPT, Generation
+from probes.quick.trial import QuickTrial
+from probes.serve.table import diagnosis_lines, quoted
+
+
+def report(trial: QuickTrial) -> Iterator[str]:
+    """Lines for the terminal."""
+    if trial.diagnosis:
+        yield from diagnosis_lines(trial.diagnosis)
+        yield f"its log: {trial.log}"
+    if trial.generation:
+        yield from _answer_lines(trial.generation)
+        yield from _start_lines(trial)
+    if trial.memory:
+        yield ""
+        yield from process_lines(trial.memory.processes)
+        yield f"weights   {weights_text(trial.memory)}"
+        yield from device_lines(trial.memory.devices)
+
+
+def _answer_lines(made: Generation) -> Iterator[str]:
+    yield f"{quoted(PROMPT)} → {quoted(made.text)}"
+    first = f"the first {made.first_tokens} tokens took {made.first_s:.2f} s, with what only a first answer brings"
+    yield f"{made.tok_s:.1f} tok/s out, of {made.timed_tokens} tokens of one request alone (n=1); {first}"
+    if made.kv_blocks and made.block_size_tokens:
+        tokens = made.kv_blocks * made.block_size_tokens
+        yield f"KV cache  {made.kv_blocks:,} blocks × {made.block_size_tokens} = {tokens:,} tokens"  # noqa: RUF001
+
+
+def _start_lines(trial: QuickTrial) -> Iterator[str]:
+    yield ""
+    yield f"start     {trial.took_s:.1f} s until the answers, by the lines of its log:"
+    yield from (f"          {took_s:6.1f} s  {name}" for name, took_s in trial.phases)
