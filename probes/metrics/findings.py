@@ -16,6 +16,7 @@ QUEUE_SHARE = 0.1  # of a request's time, on the mean, that it waits for a place
 LOW_PERCENT = 50.0
 FEWEST_PROMPTS = 2  # of which the second could have found the first in the prefix cache
 FULL_BATCH = "more come than it serves: a batch is at max_num_seqs, or prompts fill each step's max_num_batched_tokens"
+GIVEN_UP = "the engine gave them up, for a pause or a failed transfer of KV blocks (who hangs up is not counted)"
 FAILED_REASONS = ("abort", "error")
 NAMES = "errors, queueing, a full KV cache, preemptions, a prefix cache without hits, idle cards, prefill beside decode"
 
@@ -65,9 +66,7 @@ def cut_short(seen: Seen) -> Iterator[WindowFinding]:
     """Requests that the engine ended before their last token."""
     cut = {reason: count for reason, count in (seen.figures.finished or {}).items() if reason in FAILED_REASONS}
     if any(cut.values()):
-        reason = "clients hang up before an answer is whole" if cut.get("abort") else "its log says why"
-        more = f"python -m probes.metrics {seen.url} --watch, beside the clients' time-outs"
-        yield WindowFinding("requests cut short", finished_text(cut), reason, more)
+        yield WindowFinding("requests cut short", finished_text(cut), GIVEN_UP, f"python -m tracing.hang {seen.url}")
 
 
 def queueing(seen: Seen) -> Iterator[WindowFinding]:

@@ -25,6 +25,7 @@ from probes.serve.faults import Diagnosis, diagnose
 from probes.serve.hung import with_phase
 from probes.serve.ports import refuse_taken
 from probes.serve.process import NotReady, ServerProcess, StartPhase, Startup
+from probes.serve.verdict import verdict
 
 
 @dataclass
@@ -36,6 +37,7 @@ class Session:
     log: Path
     checks: list[Check] = field(default_factory=list)
     memory: Memory | None = None
+    verdict: list[str] = field(default_factory=list)
     diagnosis: Diagnosis | None = None
     kept_pid: int | None = None
 
@@ -56,6 +58,7 @@ def as_dict(session: Session) -> dict[str, object]:
         "startup": [{"phase": name, "took_s": took_s} for name, took_s in session.startup.split()],
         "checks": [asdict(each) for each in session.checks],
         "memory": session.memory and session.memory.as_dict(),
+        "verdict": session.verdict,
         "fault": session.diagnosis and asdict(session.diagnosis),
         "log": str(session.log) if session.log.exists() else None,
         "kept_pid": session.kept_pid,
@@ -114,6 +117,7 @@ def check(session: Session, server: ServerProcess, options: ServeOptions) -> Non
             raise NotReady(server.process.returncode, f"the check {each.name!r}")
     try:
         session.memory = engine_memory(group_of(server.pid), options.asked_at)
+        session.verdict = [*verdict(session.memory, options)]
     except EnginescopeError as error:
         print_progress(f"memory is not known: {error}")
 

@@ -28,6 +28,7 @@ def report(session: Session) -> Iterator[str]:
         yield ""
         yield from part_lines(session.memory)
         yield from device_lines(session.memory.devices)
+        yield from session.verdict
     if session.diagnosis:
         yield from diagnosis_lines(session.diagnosis)
     yield ""

@@ -68,7 +68,7 @@ def test_requests_cut_short() -> None:
     server.finish("abort", 3)
     server.finish("stop", 9)
     [cut] = findings(seen(server))
-    assert (cut.name, cut.what) == ("requests cut short", "3 (abort 3)") and "clients hang up" in cut.reason
+    assert (cut.name, cut.what) == ("requests cut short", "3 (abort 3)") and "the engine gave them up" in cut.reason
 
 
 @pytest.mark.parametrize(("usage", "reason"), [(0.5, "a batch is at max_num_seqs"), (0.99, "the KV cache has no room")])
