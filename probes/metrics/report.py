@@ -17,7 +17,7 @@ from probes.metrics.exposition import Window
 from probes.metrics.findings import Seen, WindowFinding, finding_lines, findings
 from probes.metrics.quantities import ServerMetric, WindowFigures, engines, figures, missing, quantiles_dict
 from probes.metrics.table import lengths_table, percent, report, short_line
-from probes.metrics.traffic import HandledRequests, Lengths, handled, lengths
+from probes.metrics.traffic import HandledRequests, TokenLengths, handled, lengths
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class WindowReport:
     by_engine: dict[str, WindowFigures]
     missing: list[ServerMetric]
     handled: list[HandledRequests] | None
-    lengths: dict[str, Lengths | None]
+    lengths: dict[str, TokenLengths | None]
     cache: CacheConfiguration | None
     devices: list[SampledDevice] | None
     findings: list[WindowFinding]
@@ -98,5 +98,5 @@ def _device_line(device: SampledDevice) -> str:
     return f"GPU {device.index}  {device.name}: {activity_text(device.activity)}{memory} {mean}"
 
 
-def _lengths_dict(each: Lengths) -> dict[str, object]:
+def _lengths_dict(each: TokenLengths) -> dict[str, object]:
     return {"count": each.count, "mean_tokens": each.mean_tokens, **quantiles_dict(each.quantiles, "tokens")}

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from probes.metrics.quantities import COUNTERS, GAUGES, HISTOGRAMS, SHARES, ServerMetric, Times, WindowFigures
-from probes.metrics.traffic import LENGTHS, Lengths
+from probes.metrics.traffic import LENGTHS, TokenLengths
 from probes.statistics.buckets import Quantile
 
 NONE = "-"
@@ -116,7 +116,7 @@ def _times_table(times: dict[str, Times | None]) -> RenderableType:
     return table
 
 
-def lengths_table(lengths: Mapping[str, Lengths | None]) -> RenderableType:
+def lengths_table(lengths: Mapping[str, TokenLengths | None]) -> RenderableType:
     """Prompts and answers that ended in the window, in tokens."""
     table = _table("tokens", "count", "mean", *(f"P{100 * share:g}" for share in SHARES), "what it is")
     for quantity in LENGTHS:

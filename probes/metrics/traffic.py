@@ -30,8 +30,8 @@ class HandledRequests:
 
 
 @dataclass(frozen=True)
-class Lengths:
-    """Lengths of the requests that ended, in tokens: exact count and mean, interpolated quantiles by share."""
+class TokenLengths:
+    """TokenLengths of the requests that ended, in tokens: exact count and mean, interpolated quantiles by share."""
 
     count: float
     mean_tokens: float | None
@@ -53,16 +53,16 @@ def handled(window: Window) -> list[HandledRequests] | None:
     return sorted(requests, key=lambda each: -sum(each.by_class.values()))
 
 
-def lengths(window: Window) -> dict[str, Lengths | None]:
+def lengths(window: Window) -> dict[str, TokenLengths | None]:
     """Of prompts and answers; None where the server does not count them."""
     return {each.key: _lengths(window, each) for each in LENGTHS}
 
 
-def _lengths(window: Window, quantity: ServerMetric) -> Lengths | None:
+def _lengths(window: Window, quantity: ServerMetric) -> TokenLengths | None:
     name = histogram_name(window.after, quantity)
     count, total = window.increase(f"{name}_count"), window.increase(f"{name}_sum")
     if count is None:
         return None
     mean = total / count if count and total is not None else None
     buckets = window.buckets(name)
-    return Lengths(count, mean, {share: quantile(share, buckets, mean) for share in SHARES})
+    return TokenLengths(count, mean, {share: quantile(share, buckets, mean) for share in SHARES})

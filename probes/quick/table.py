@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from probes.memory.table import device_lines, process_lines, weights_text
 from probes.quick.generation import PROMPT, Generation
 from probes.quick.trial import QuickTrial
-from probes.serve.table import diagnosis_lines, quoted
+from probes.serve.report.table import diagnosis_lines, quoted
 
 
 def report(trial: QuickTrial) -> Iterator[str]:

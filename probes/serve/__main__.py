@@ -11,6 +11,9 @@ import argparse
 import json
 import os
 import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from probes.arguments import CommandParser
@@ -19,14 +22,16 @@ from probes.serve.options import add_engine_options, check_engine_options, model
 
 if TYPE_CHECKING:
     from probes.serve.command import ServeOptions
+    from probes.serve.session import Session
 
-OF_A_START = ("port", "host", "gpus", "gpu_util", "timeout", "engine", "keep")
+OF_A_START = ("port", "host", "gpus", "gpu_util", "timeout", "engine", "keep", "record")
 EPILOG = """examples:
   python -m probes.serve                                     the default model on port 8000
   python -m probes.serve ORG/NAME --gpus 2 --max-len 8192 --timeout 900
   python -m probes.serve /models/M --port 8100 --engine max_num_seqs=8 --engine enable_prefix_caching=false
   python -m probes.serve --keep --host 0.0.0.0 --port auto   leave it running for others, if all is well
   python -m probes.serve --url http://gpu-box:8000          a server that runs already, on any host
+  python -m probes.serve --record checked                    checked/serve.html and serve.md, to hand in
   python -m probes.serve --json > checks.json                for CI; progress goes to stderr
 
 exit codes: 0 all checks passed, 1 a check failed or the server did not start, 2 bad usage, 130 Ctrl-C
@@ -54,6 +59,7 @@ def command_parser() -> argparse.ArgumentParser:
     )
     add_engine_options(parser)
     parser.add_argument("--keep", action="store_true", help="leave the server running after the checks")
+    parser.add_argument("--record", type=Path, metavar="DIR", help="write it all as pages to hand in, log included")
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
@@ -64,13 +70,28 @@ def main() -> int:
     if args.url:
         return check_running(args)
     options = serve_options(args)
+    from probes.serve.report.table import report
     from probes.serve.session import as_dict, run_session
-    from probes.serve.table import report
 
     with terminable(), terminable(signal.SIGHUP):  # of a terminal that is closed: the server would outlive it
-        session = run_session(options, args.timeout, args.keep)
+        session = run_session(options, args.timeout, args.keep, recording(args.record))
     print(json.dumps(as_dict(session), indent=2) if args.json else "\n".join(report(session)))
     return 0 if session.passed else FAILED
+
+
+def recording(folder: Path | None) -> Callable[[Session], None]:
+    """What writes a session's pages into `folder`, or nothing."""
+    if folder is None:
+        return lambda session: None
+    from probes.serve.report.record import refuse_existing, write_record
+
+    refuse_existing(folder)
+
+    def record(session: Session) -> None:
+        for path in write_record(session, folder):
+            print(f"Wrote {path}", file=sys.stderr)
+
+    return record
 
 
 def check_running(args: argparse.Namespace) -> int:
@@ -79,7 +100,7 @@ def check_running(args: argparse.Namespace) -> int:
     if own:
         raise usage_error(f"--url checks a server that runs; --{own[0].replace('_', '-')} is of one that is started")
     from probes.metrics.endpoint import endpoint
-    from probes.serve.table import visit_report
+    from probes.serve.report.table import visit_report
     from probes.serve.visit import visit
 
     came = visit(endpoint(args.url), args.model, args.max_len, os.environ.get("OPENAI_API_KEY"))

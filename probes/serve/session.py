@@ -25,7 +25,7 @@ from probes.serve.faults import Diagnosis, diagnose
 from probes.serve.hung import with_phase
 from probes.serve.ports import refuse_taken
 from probes.serve.process import NotReady, ServerProcess, StartPhase, Startup
-from probes.serve.verdict import verdict
+from probes.serve.report.verdict import verdict
 
 
 @dataclass
@@ -65,8 +65,13 @@ def as_dict(session: Session) -> dict[str, object]:
     }
 
 
-def run_session(options: ServeOptions, limit_s: float, keep: bool) -> Session:
-    """Start, check, look at the memory, stop. Only on `keep`, and only where all checks passed, the server stays."""
+def run_session(
+    options: ServeOptions, limit_s: float, keep: bool, tell: Callable[[Session], None] = lambda session: None
+) -> Session:
+    """Start, check, look at the memory, stop. Only on `keep`, and only where all checks passed, the server stays.
+
+    The log of one that passed is deleted at the end; `tell` hears of the session before that.
+    """
     refuse_taken(options.host, options.port)
     machine = fingerprint(engine_platform())
     command = server_command(options, machine)
@@ -86,6 +91,7 @@ def run_session(options: ServeOptions, limit_s: float, keep: bool) -> Session:
         else:
             server.keep = keep and session.passed  # one that failed would be left to no one: exit code 1 ends scripts
             session.kept_pid = server.pid if server.keep else None
+    tell(session)
     if session.passed and not keep:
         log.unlink()
         log.parent.rmdir()

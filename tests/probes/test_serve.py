@@ -176,8 +176,8 @@ def test_never_ready(tmp_path, model, port) -> None:
 def test_each_new_line_of_the_log_gives_it_the_time_anew_but_not_one_that_is_said_again(
     tmp_path, model, port, fake, code
 ) -> None:
-    """Both take 5 s before they answer, and say something all the time; one says the same."""
-    done, out, _ = run(tmp_path, model, "--port", port, "--timeout", 2, FAKE=fake)
+    """Both say something all the time; one says something new for 8 s, one says the same for a minute."""
+    done, out, _ = run(tmp_path, model, "--port", port, "--timeout", 5, FAKE=fake)
     assert done == code, out
     assert ("it hung in this phase: imports vLLM" in out) == (fake == "waits")
 
@@ -240,6 +240,21 @@ def test_kept(tmp_path, model, port) -> None:
     finally:
         for pid in members_of(front.pid):
             os.kill(pid, signal.SIGKILL)
+
+
+def test_a_record_to_hand_in(tmp_path, model, port) -> None:
+    """All that was seen, a server's text as text, no secret, and only into a folder that has none yet."""
+    folder, line = tmp_path / "checked", "WARNING <script>alert(1)</script> ``` token=hf_abcdefghijklmnop"
+    code, _, err = run(tmp_path, model, "--port", port, "--record", folder, FAKE_WARNING=line)
+    assert code == 0 and err.endswith(f"Wrote {folder}/serve.html\nWrote {folder}/serve.md\n")
+    page, text = (folder / "serve.html").read_text(), (folder / "serve.md").read_text()
+    for written in (page, text):
+        assert "All is well." in written and f"--port {port}" in written and "loads the weights" in written
+        assert "Starting to load model m..." in written and "hf_abc" not in written and "\x1b" not in written
+        assert "room for 1.6 requests of 1,024 tokens at once" in written and "POST /v1/completions" in written
+    assert "<script>" not in page and "````text" in text
+    again, _, err = run(tmp_path, model, "--port", port, "--record", folder)
+    assert again == 2 and err == f"error: {folder}/serve.html is there already: name another folder\n"
 
 
 def test_one_that_failed_is_not_kept(tmp_path, model, port) -> None:

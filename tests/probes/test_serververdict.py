@@ -8,7 +8,7 @@ from probes.devices.device import Device, DeviceReading
 from probes.memory.account import Memory
 from probes.memory.kvcache import KVCache
 from probes.serve.command import ServeOptions
-from probes.serve.verdict import verdict
+from probes.serve.report.verdict import verdict
 
 GIB = 2**30
 

@@ -112,15 +112,16 @@ class Handler(BaseHTTPRequestHandler):
 
 def main() -> None:
     subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)  # fake engine core"])
-    for second in range(10 if FAKE in ("slow", "waits") else 0):
+    for second in range({"slow": 8, "waits": 60}.get(FAKE, 0)):
         print(f"INFO 11-21 11:27:{second:02} [utils.py:1] waiting" + f" {second}" * (FAKE == "slow"), flush=True)
-        time.sleep(0.5)
+        time.sleep(1)
     for line in LINES:
         print(line, flush=True)
         time.sleep(LINE_S)
         if FAKE == "hangs" and "Starting to load" in line:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             time.sleep(3600)
+    print(os.environ.get("FAKE_WARNING", ""), flush=True)
     if "FAKE_LAST_WORDS" in os.environ:
         print(os.environ["FAKE_LAST_WORDS"], flush=True)
         sys.exit(1)
