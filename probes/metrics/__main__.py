@@ -51,7 +51,9 @@ def command_parser() -> argparse.ArgumentParser:
     parser.add_argument("--force", action="store_true", help="let --grafana overwrite its files")
     ways = parser.add_mutually_exclusive_group()
     ways.add_argument("--watch", action="store_true", help="one window after another, until Ctrl-C")
-    ways.add_argument("--grafana", type=Path, metavar="DIR", help="write a dashboard and prometheus.yml, and stop")
+    ways.add_argument(
+        "--grafana", type=Path, metavar="DIR", help="write a dashboard and what starts it, and stop"
+    )
     ways.add_argument(
         "--during", nargs=argparse.REMAINDER, metavar="CMD", help="run a command (all words that follow) as the window"
     )
@@ -76,7 +78,7 @@ def main() -> int:
 
 def write_files(at: Endpoint, folder: Path, force: bool) -> int:
     """Write what Prometheus and Grafana need."""
-    from probes.metrics.grafana import write
+    from probes.metrics.grafana.files import write
 
     for path in write(at, folder, force):
         print(f"Wrote {path}")

@@ -8,9 +8,11 @@ import shutil
 import subprocess
 
 import pytest
+import yaml
 
 from probes.metrics.endpoint import endpoint
-from probes.metrics.grafana import dashboard, write
+from probes.metrics.grafana.dashboard import dashboard
+from probes.metrics.grafana.files import COMPOSED, PROVIDER, SOURCE, write
 from probes.metrics.quantities import figures
 from tests.probes.metrics_server import Engines
 from tests.probes.metricscommand import run, window
@@ -26,8 +28,8 @@ def test_dashboard_is_whole() -> None:
     board = dashboard()
     assert json.loads(json.dumps(board)) == board
     places = [tuple(panel["gridPos"].values()) for panel in board["panels"]]
-    assert len(set(places)) == len(places) == 13
-    assert len({panel["id"] for panel in board["panels"]}) == 13
+    assert len(set(places)) == len(places) == 18
+    assert len({panel["id"] for panel in board["panels"]}) == 18
     text = json.dumps(board)
     for name in ("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc", "vllm:inter_token_latency_seconds_bucket"):
         assert name in text
@@ -38,11 +40,34 @@ def test_grafana_writes_without_asking_and_overwrites_only_when_told(tmp_path) -
     folder = tmp_path / "new" / "monitoring"
     done = run("http://127.0.0.1:9/v1", "--grafana", str(folder))
     assert done.returncode == 0
-    assert done.stdout == f"Wrote {folder}/prometheus.yml\nWrote {folder}/vllm-dashboard.json\n"
+    files = ("prometheus.yml", "vllm-dashboard.json", "compose.yml", "grafana-sources.yml", "grafana-dashboards.yml")
+    assert done.stdout == "".join(f"Wrote {folder}/{name}\n" for name in files)
     assert '- targets: ["127.0.0.1:9"]' in (folder / "prometheus.yml").read_text()
     again = run("127.0.0.1:9", "--grafana", str(folder))
     assert again.returncode == 1 and "--force" in again.stderr
     assert run("127.0.0.1:9", "--grafana", str(folder), "--force").returncode == 0
+
+
+def test_http_and_cards_have_panels() -> None:
+    exprs = {panel["title"]: panel["targets"][0]["expr"] for panel in dashboard()["panels"]}
+    assert exprs["HTTP requests per second by status"].startswith("sum by (status) (rate(http_requests_total{")
+    assert exprs["Cards: memory in use"] == (
+        'max by (gpu, gpu_id) (DCGM_FI_DEV_FB_USED{job="cards"}) / (max by (gpu, gpu_id) (DCGM_FI_DEV_FB_USED'
+        '{job="cards"}) + max by (gpu, gpu_id) (DCGM_FI_DEV_FB_FREE{job="cards"})) or max by (gpu, gpu_id) '
+        '(gpu_used_vram{job="cards"}) / (max by (gpu, gpu_id) (gpu_total_vram{job="cards"}))'
+    )
+
+
+def test_the_containers_get_the_files_that_are_written_and_listen_on_this_machine_only(tmp_path) -> None:
+    services = yaml.safe_load(COMPOSED)["services"]
+    written = {path.name for path in write(endpoint("127.0.0.1:8000"), tmp_path)}
+    mounted = [volume.split(":") for service in services.values() for volume in service["volumes"]]
+    assert {source.removeprefix("./") for source, *_ in mounted} == written - {"compose.yml"}
+    assert "--web.listen-address=127.0.0.1:9090" in services["prometheus"]["command"]
+    assert services["grafana"]["environment"]["GF_SERVER_HTTP_ADDR"] == "127.0.0.1"
+    assert yaml.safe_load(SOURCE)["datasources"][0]["url"] == "http://127.0.0.1:9090"
+    folder = yaml.safe_load(PROVIDER)["providers"][0]["options"]["path"]
+    assert f"{folder}/vllm-dashboard.json" in [target for _, target, *_ in mounted]
 
 
 def promtool() -> str:

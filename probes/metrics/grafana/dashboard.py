@@ -1,59 +1,33 @@
-"""Files to watch a server for longer: a configuration for Prometheus, a dashboard for Grafana.
-
-Every expression takes the names of all vLLM versions, so a dashboard outlives an upgrade; nothing asks the server.
-"""
+"""The dashboard for Grafana. Every expression takes the names of all vLLM versions, so that it outlives an upgrade."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from pathlib import Path
 
-from probes.errors import EnginescopeError
-from probes.metrics.endpoint import Endpoint
 from probes.metrics.quantities import COUNTERS, GAUGES, HISTOGRAMS, REASON, SHARES, ServerMetric
+from probes.metrics.traffic import HANDLER, HTTP_REQUESTS, STATUS
 
-CONFIGURATION = "prometheus.yml"
-DASHBOARD = "vllm-dashboard.json"
+SERVER_JOB, CARDS_JOB = "vllm", "cards"
 SCRAPE_S = 5
 RATE = "$__rate_interval"  # Grafana puts in a range that holds at least four scrapes
-WHERE = '{job="vllm", instance=~"$instance"}'
+WHERE = f'{{job="{SERVER_JOB}", instance=~"$instance"}}'
+OF_CARDS = f'{{job="{CARDS_JOB}"}}'
 SCHEMA_VERSION = 39  # of Grafana 10.4 and 11; later ones convert it
 SOURCE = {"type": "prometheus", "uid": "${source}"}
 COLUMNS, WIDTH, HEIGHT = 24, 8, 8
 BY_KEY = {each.key: each for each in (*GAUGES, *COUNTERS, *HISTOGRAMS)}
 
+# Of each card, as NVIDIA's DCGM exporter and AMD's device metrics exporter call it; memory in MiB or MB alike.
+BY_CARD = " by (gpu, gpu_id) "
+UTILIZATION = ("DCGM_FI_DEV_GPU_UTIL", "gpu_gfx_activity")
+POWER = ("DCGM_FI_DEV_POWER_USAGE", "gpu_package_power")
+MEMORY = (
+    ("DCGM_FI_DEV_FB_USED", ("DCGM_FI_DEV_FB_USED", "DCGM_FI_DEV_FB_FREE")),
+    ("gpu_used_vram", ("gpu_total_vram",)),
+)  # what is used, and what adds up to the whole
+
 Curve = tuple[str, str]  # PromQL, legend
 Panel = tuple[str, str, str, list[Curve]]  # title, unit, description, curves
-
-
-def write(at: Endpoint, folder: Path, force: bool = False) -> list[Path]:
-    """Write both files into `folder`; refused where they are there already, unless `force`."""
-    texts = {CONFIGURATION: configuration(at), DASHBOARD: json.dumps(dashboard(), indent=2) + "\n"}
-    there = [str(folder / name) for name in texts if (folder / name).exists()]
-    if there and not force:
-        raise EnginescopeError(f"{' and '.join(there)} exists already; --force overwrites it")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, text in texts.items():
-            (folder / name).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise EnginescopeError(f"cannot write into {folder}: {error.strerror}") from None
-    return [folder / name for name in texts]
-
-
-def configuration(at: Endpoint) -> str:
-    """`prometheus.yml` with this server as its one target. JSON's strings are YAML's."""
-    return f"""# Start it with: prometheus --config.file={CONFIGURATION}
-global:
-  scrape_interval: {SCRAPE_S}s
-scrape_configs:
-  - job_name: vllm
-    scheme: {at.scheme}
-    metrics_path: {json.dumps(at.path)}
-    static_configs:
-      - targets: [{json.dumps(at.authority)}]
-"""
 
 
 def dashboard() -> dict[str, object]:
@@ -62,7 +36,7 @@ def dashboard() -> dict[str, object]:
     instance = {
         **{"name": "instance", "label": "server", "type": "query", "datasource": SOURCE, "refresh": 2},
         **{"includeAll": True, "multi": True, "current": {"text": "All", "value": "$__all"}, "allValue": ".*"},
-        "query": {"query": 'label_values(up{job="vllm"}, instance)', "refId": "instances"},
+        "query": {"query": f'label_values(up{{job="{SERVER_JOB}"}}, instance)', "refId": "instances"},
     }
     return {
         **{"uid": "enginescope-vllm", "title": "vLLM", "tags": ["vllm", "enginescope"], "editable": True},
@@ -86,9 +60,33 @@ def panels() -> Iterator[Panel]:
     yield "Preemptions per second", "short", BY_KEY["preemptions"].meaning, [(rate(BY_KEY["preemptions"]), "preempted")]
     finished = [(rate(BY_KEY["finished"], REASON), f"{{{{{REASON}}}}}")]
     yield "Finished requests per second", "short", BY_KEY["finished"].meaning, finished
+    yield from http_panels()
+    yield from card_panels()
     for each in HISTOGRAMS:
         curves = [(percentile(each, share), f"P{100 * share:g}") for share in SHARES]
         yield each.title, "s", f"{each.meaning}. Percentiles are interpolated.", [*curves, (mean(each), "mean")]
+
+
+def http_panels() -> Iterator[Panel]:
+    """What clients ask, and how it is answered."""
+    by_status, by_handler = (_rate(HTTP_REQUESTS, label) for label in (STATUS, HANDLER))
+    told = "HTTP requests answered, health and metrics left out."
+    yield "HTTP requests per second by status", "short", told, [(by_status, f"{{{{{STATUS}}}}}")]
+    yield "HTTP requests per second by handler", "short", told, [(by_handler, f"{{{{{HANDLER}}}}}")]
+
+
+def card_panels() -> Iterator[Panel]:
+    """What the cards do, where an exporter of their maker's tells."""
+    legend = "{{gpu}}{{gpu_id}}"
+    used = " or ".join(f"{_cards(used)} / ({' + '.join(map(_cards, whole))})" for used, whole in MEMORY)
+    busy = " or ".join(map(_cards, UTILIZATION))
+    yield "Cards: utilization", "percent", "Share of the time in which a kernel ran.", [(busy, legend)]
+    yield "Cards: memory in use", "percentunit", "By all processes.", [(used, legend)]
+    yield "Cards: power", "watt", "As the driver tells it.", [(" or ".join(map(_cards, POWER)), legend)]
+
+
+def _cards(name: str) -> str:
+    return f"max{BY_CARD}({name}{OF_CARDS})"
 
 
 def gauge(quantity: ServerMetric, over: str = "sum") -> str:

@@ -1,0 +1,1 @@
+"""Files to watch a server for longer: for Prometheus, Grafana, and containers of both."""
