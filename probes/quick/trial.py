@@ -17,6 +17,7 @@ from probes.serve.command import ServeOptions, engine_settings, flags, on_gpu
 from probes.serve.faults import Diagnosis, diagnose
 from probes.serve.hung import with_phase
 from probes.serve.process import NotReady, ServerProcess
+from probes.serve.reading import reading_notes
 from probes.serve.session import print_progress, wait
 
 # What the log of a server says last before it answers is, without a server, the generating.
@@ -57,7 +58,7 @@ def run_trial(options: ServeOptions, tokens: int, limit_s: float) -> QuickTrial:
     folder = Path(tempfile.mkdtemp(prefix="enginescope-quick-"))
     log, result = folder / "engine.log", folder / "generation.json"
     words = [*OWN_PYTHON, "-c", PROGRAM, str(result), str(tokens), *flags(settings)]
-    for line in (*notes, f"$ LLM: {command_line(flags(settings))}", f"log: {log}"):
+    for line in (*notes, *reading_notes(options.model), f"$ LLM: {command_line(flags(settings))}", f"log: {log}"):
         print_progress(line)
     generation, memory, diagnosis = None, None, None
     with ServerProcess(words, log) as engine:

@@ -65,7 +65,7 @@ class Repeats:
 
 
 class Occasions:
-    """What each answer took, with its prompt: the same prompt is told by its checksum."""
+    """What each answer took, with its prompt, told by its checksum: of 100,000 prompts two may be taken for one."""
 
     def __init__(self) -> None:
         self._prompts, self._cached, self._cacheable = array("q"), array("q"), array("q")

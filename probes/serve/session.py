@@ -25,6 +25,7 @@ from probes.serve.faults import Diagnosis, diagnose
 from probes.serve.hung import with_phase
 from probes.serve.ports import refuse_taken
 from probes.serve.process import NotReady, ServerProcess, StartPhase, Startup
+from probes.serve.reading import reading_notes
 from probes.serve.report.verdict import verdict
 
 
@@ -76,7 +77,7 @@ def run_session(
     machine = fingerprint(engine_platform())
     command = server_command(options, machine)
     log = Path(tempfile.mkdtemp(prefix="enginescope-serve-")) / "server.log"
-    for line in (*command.notes, f"$ {command_line(command.words)}", f"log: {log}"):
+    for line in (*command.notes, *reading_notes(options.model), f"$ {command_line(command.words)}", f"log: {log}"):
         print_progress(line)
     with ServerProcess(command.words, log, keep) as server:
         session = Session(command, server.startup, log)
