@@ -14,7 +14,7 @@ from probes.processes.enginegroup import group_of
 from probes.programs import OWN_PYTHON
 from probes.quick.generation import PROGRAM, Generation, read_generation
 from probes.serve.command import ServeOptions, engine_settings, flags, on_gpu
-from probes.serve.faults import Diagnosis, diagnose
+from probes.serve.faults.diagnosis import Diagnosis, diagnose
 from probes.serve.hung import with_phase
 from probes.serve.process import NotReady, ServerProcess
 from probes.serve.reading import reading_notes

@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 
 from probes.processes.log import MARKS
-from probes.serve.faults import Diagnosis
+from probes.serve.faults.diagnosis import Diagnosis
 from probes.serve.process import NotReady
 
 UNKNOWN = "it is slow, or it hangs; its log says which"  # the cause of a time-out of which the log tells no more

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 
 from probes.errors import EnginescopeError, usage_error
-from probes.serve.faults import holder
+from probes.serve.faults.diagnosis import holder
 
 AUTO = "auto"
 LAST = 65535

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 
 from probes.processes.child import ChildProcess
-from probes.processes.log import MARKS
+from probes.processes.log import bare
 
 POLL_S = 0.1
 STOP_GRACE_S = 10.0
@@ -116,7 +116,7 @@ class ServerProcess:
         tell(phase, latest)
         while True:
             for line in self.new_lines():
-                latest = MARKS.sub("", line).strip() or latest
+                latest = bare(line).strip() or latest
                 if latest not in said:
                     said.add(latest)
                     heard_s = time.monotonic()

@@ -21,7 +21,7 @@ from probes.serve.checks.checks import Check, run_checks
 from probes.serve.checks.expectations import Served
 from probes.serve.client import healthy
 from probes.serve.command import Command, ServeOptions, on_gpu, server_command
-from probes.serve.faults import Diagnosis, diagnose
+from probes.serve.faults.diagnosis import Diagnosis, diagnose
 from probes.serve.hung import with_phase
 from probes.serve.ports import refuse_taken
 from probes.serve.process import NotReady, ServerProcess, StartPhase, Startup

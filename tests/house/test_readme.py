@@ -10,8 +10,21 @@ import pytest
 from tests.house.test_help import ROOMS, commands
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ["README.md", *(f"{room}/README.md" for room in ROOMS), "notes/tables/README.md", "notes/tables/costs.md"]
-MAINTAINERS = {"notes.measured", "notes.recorded", "notes.tables", "offline.engine", "tracing.shapes"}
+PAGES = [
+    "README.md",
+    "probes/TROUBLESHOOTING.md",
+    *(f"{room}/README.md" for room in ROOMS),
+    "notes/tables/README.md",
+    "notes/tables/costs.md",
+]
+MAINTAINERS = {
+    "notes.measured",
+    "notes.recorded",
+    "notes.tables",
+    "offline.engine",
+    "probes.serve.faults",
+    "tracing.shapes",
+}
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 FENCED = re.compile(r"^```.*?^```", re.M | re.S)
 

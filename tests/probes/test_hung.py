@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from probes.serve.faults import Diagnosis, diagnose
+from probes.serve.faults.diagnosis import Diagnosis, diagnose
 from probes.serve.hung import BY_PHASE, UNKNOWN, WHO_WAITS, hung_in, with_phase
 from probes.serve.process import PHASES, NotReady
 

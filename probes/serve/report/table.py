@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from probes.console import printable
 from probes.memory.table import device_lines, part_lines, process_lines
 from probes.serve.checks.checks import Check
-from probes.serve.faults import Diagnosis
+from probes.serve.faults.diagnosis import Diagnosis
 from probes.serve.session import Session
 from probes.serve.visit import NOT_SEEN, Visit
 

@@ -1,0 +1,88 @@
+"""Why a server of ours did not start: the last errors of its log, the likely cause, and what to try."""
+
+from __future__ import annotations
+
+import re
+import signal
+from dataclasses import dataclass
+
+import psutil
+
+from probes.processes.enginegroup import listener
+from probes.processes.log import bare
+from probes.serve.command import PROGRAM
+from probes.serve.faults.errors import Errors
+from probes.serve.faults.likelycause import in_our_options, likely_cause
+from probes.serve.process import NotReady
+
+LINES_SHOWN = 6
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """Why the server is not there: in a line, the likely cause and the remedy, and its own last words."""
+
+    what: str
+    cause: str
+    remedy: str
+    lines: list[str]
+
+
+def diagnose(log: str, ended: NotReady, port: int, on_gpu: bool) -> Diagnosis:
+    """What the log and the end of the process tell."""
+    what = f"{_end(ended.exit_code)}; the last thing it did: {ended.doing}"
+    errors = read_errors(log)
+    ending, words = f"exit code: {ended.exit_code}", _words(port, on_gpu)
+    found = likely_cause(errors.root, errors.lines, words) or likely_cause(None, [ending], words)
+    cause, remedy = (found.cause, found.remedy) if found else not_known(errors.root, ended.exit_code)
+    return Diagnosis(what, in_our_options(cause), in_our_options(remedy), _shown(log, errors))
+
+
+def read_errors(log: str) -> Errors:
+    """The errors of a whole log."""
+    errors = Errors()
+    for line in re.split(r"[\r\n]+", log):
+        errors.add(bare(line))
+    errors.finish()
+    return errors
+
+
+def not_known(root: str | None, code: int | None) -> tuple[str, str]:
+    """Cause and remedy where the table has none: the exception that all began with is the best that can be told."""
+    if root:
+        return f"not one of the causes known here; it began with: {root}", "look that line up; " + DOCTOR
+    if code is None:
+        return "it is slow, or it hangs; its log says which", "a longer --timeout"
+    return "not one of the causes known here", "read its log; " + DOCTOR
+
+
+DOCTOR = "python -m probes.doctor looks at the installation"
+
+
+def _shown(log: str, errors: Errors) -> list[str]:
+    """The last errors, with the root among them; without errors, the last lines."""
+    lines = errors.lines or [line.strip() for line in log.splitlines() if line.strip()]
+    last = lines[-LINES_SHOWN:]
+    root = next((line for line in lines if errors.root and line.startswith(errors.root)), None)
+    return last if root is None or root in last else [root, *last[1:]]
+
+
+def _end(code: int | None) -> str:
+    if code is None:
+        return "it was not ready in time and was stopped"
+    return f"it was ended by {signal.Signals(-code).name}" if code < 0 else f"it ended with code {code}"
+
+
+def _words(port: int, on_gpu: bool) -> dict[str, str | int]:
+    """What the texts of the table name."""
+    more_kv = "--gpu-memory-utilization nearer to 1" if on_gpu else "a larger --kv-cache-memory-bytes=N"
+    return {"port": port, "holder": holder(port), "other_port": port + 1, "more_kv": more_kv, "program": PROGRAM}
+
+
+def holder(port: int) -> str:
+    """Who listens on a port: its program and PID. Its arguments may hold keys and are not shown."""
+    pid = listener(port)
+    try:
+        return f"by {psutil.Process(pid).name()} (process {pid})" if pid else "but the system does not show by whom"
+    except psutil.Error:
+        return f"by process {pid}"

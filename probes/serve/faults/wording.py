@@ -1,0 +1,112 @@
+"""Whether the packages still say what the table of causes says they do: each line against the strings of its source.
+
+A string of a source is cut into the parts that stand fixed in it; a line is said by it where it is those parts in
+order, with anything in between. Lines of the table may end early.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import distributions
+from pathlib import Path
+
+from probes.serve.faults.causes.faultcause import FaultCause
+
+PLACES = re.compile(r"%(?:\.\d+)?[sdfrx]|\{[^{}]*\}")  # of %-formatting and str.format
+KIND = re.compile(r"^(?:[\w.]*(?:Error|Exception|IsEnabled|NotFound): |Value error, )")
+LEAST = 10  # fixed characters that a line has to share with a string
+REPORT = re.compile(r"^[\w.-]+/[\w.-]+#\d+$")
+
+
+@dataclass(frozen=True)
+class Reworded:
+    """A line that its source does not say, the package's version, and the nearest that it does say."""
+
+    cause: FaultCause
+    version: str
+    nearest: str
+
+
+def reworded(causes: tuple[FaultCause, ...], packages: Path) -> Iterator[Reworded]:
+    """The causes whose line the sources below `packages` (a site-packages folder, an unpacked tree) do not say.
+
+    Packages that are not there are left out.
+    """
+    for cause in causes:
+        source = packages / cause.source
+        if not has_source(cause) or not (packages / cause.source.partition("/")[0]).is_dir():
+            continue
+        strings = list(fixed_parts(source.read_text())) if source.is_file() else []
+        words = KIND.sub("", cause.line)
+        if not any(says(parts, words) for parts in strings):
+            nearest = difflib.get_close_matches(words, ("…".join(parts) for parts in strings), 1, 0)
+            yield Reworded(cause, _version(cause.source, packages), nearest[0] if nearest else "no such file")
+
+
+def has_source(cause: FaultCause) -> bool:
+    """Whether a cause's line is of a file that can be looked at."""
+    return cause.source.endswith(".py")
+
+
+def fixed_parts(source: str) -> Iterator[list[str]]:
+    """The strings of a module, each as the parts between its placeholders; those of f-strings are not given again.
+
+    | string           | parts                  |
+    | ---------------- | ---------------------- |
+    | `f"a {b} c"`     | `["a ", " c"]`         |
+    | `"a %s c"`       | `["a ", " c"]`         |
+    | `f"{a} b"`       | `["", " b"]`           |
+    """
+    tree = ast.parse(source)
+    inside = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in ast.walk(node)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            yield _parts(node)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in inside:
+            yield PLACES.split(node.value)
+
+
+def says(parts: list[str], words: str) -> bool:
+    """Whether `words` are the parts in order, from the first on, with anything in between; they may end early."""
+    at, shared = 0, 0
+    for number, part in enumerate(parts):
+        part = part.lstrip("\n ") if number == 0 else part
+        found = words.find(part, at)
+        if found < 0 or (number == 0 and found):
+            return shared + _begins(part, words[at:], number == 0) >= min(LEAST, len(words))
+        at, shared = found + len(part), shared + len(part)
+    return shared >= min(LEAST, len(words))
+
+
+def _begins(part: str, rest: str, at_once: bool) -> int:
+    """How many characters of `part` the words' end holds, as its beginning."""
+    starts = (0,) if at_once else range(len(rest))
+    return next(
+        (len(rest) - start for start in starts if rest[start:] and part.startswith(rest[start:])), -LEAST * LEAST
+    )
+
+
+def _parts(node: ast.JoinedStr) -> list[str]:
+    parts = [""]
+    for value in node.values:
+        if isinstance(value, ast.Constant):
+            first, *more = PLACES.split(str(value.value))
+            parts[-1] += first
+            parts += more
+        else:
+            parts.append("")
+    return parts
+
+
+def _version(source: str, packages: Path) -> str:
+    """Name and version of the package a source is of, as far as the folder tells."""
+    package = source.partition("/")[0].replace("_", "-")
+    for each in distributions(path=[str(packages)]):
+        name = each.metadata["Name"].replace("_", "-").lower()
+        if name == package or name.startswith(f"{package}-"):
+            return f"{name} {each.version}"
+    return package
