@@ -2,7 +2,7 @@
 
 This module is the command. `probes.serve.command` chooses the arguments, `probes.serve.process` starts and stops,
 `probes.serve.checks` asks, `probes.serve.faults` says why a server did not start, `probes.serve.session` does it all;
-`probes.serve.visit` asks a server that runs already.
+`probes.serve.visit` asks a server that runs already, and `probes.serve.explain` reads the log of any.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ EPILOG = """examples:
   python -m probes.serve --url http://gpu-box:8000          a server that runs already, on any host
   python -m probes.serve --record checked                    checked/serve.html and serve.md, to hand in
   python -m probes.serve --json > checks.json                for CI; progress goes to stderr
+  python -m probes.serve --explain server.log --html log.html
+  kubectl logs POD | python -m probes.serve --explain -      what any server's log tells, without a server
 
 exit codes: 0 all checks passed, 1 a check failed or the server did not start, 2 bad usage, 130 Ctrl-C
 """
@@ -61,12 +63,21 @@ def command_parser() -> argparse.ArgumentParser:
     parser.add_argument("--keep", action="store_true", help="leave the server running after the checks")
     parser.add_argument("--record", type=Path, metavar="DIR", help="write it all as pages to hand in, log included")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--explain", metavar="LOG", help="start nothing; read a server's log, - for stdin")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="with --explain: write a page too")
+    parser.add_argument("--force", action="store_true", help="let --html overwrite")
     return parser
 
 
 def main() -> int:
     """The command."""
     args = command_parser().parse_args()
+    if args.explain:
+        from probes.serve.explain.command import run_explain
+
+        return run_explain(args.explain, args.json, args.html, args.force)
+    if args.html:
+        raise usage_error("--html goes with --explain LOG: a page of what a server's log tells")
     if args.url:
         return check_running(args)
     options = serve_options(args)

@@ -55,16 +55,18 @@ def write() -> int:
 
 def check(packages: Path) -> int:
     """Print the lines that are not said any more, each with the nearest that is."""
+    from probes.serve.explain.saidlines import SAID_LINES
     from probes.serve.faults.causes.table import CAUSES
     from probes.serve.faults.wording import has_source, reworded
 
     if not (packages / "vllm").is_dir():
         raise usage_error(f"{packages} holds no vllm; give a site-packages folder, or the folder of an unpacked source")
-    missing = list(reworded(CAUSES, packages))
+    lines = [each for each in (*CAUSES, *SAID_LINES) if has_source(each)]
+    missing = list(reworded(lines, packages))
     for each in missing:
-        print(f"{each.cause.source} ({each.version}) does not say: {each.cause.line}")
+        print(f"{each.said.source} ({each.version}) does not say: {each.said.line}")
         print(f"  nearest: {each.nearest}")
-    print(f"{len(missing)} of {sum(map(has_source, CAUSES))} lines with a source are said otherwise")
+    print(f"{len(missing)} of {len(lines)} lines with a source are said otherwise")
     return FAILED if missing else 0
 
 

@@ -9,12 +9,11 @@ from __future__ import annotations
 import ast
 import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import distributions
 from pathlib import Path
-
-from probes.serve.faults.causes.faultcause import FaultCause
+from typing import Protocol
 
 PLACES = re.compile(r"%(?:\.\d+)?[sdfrx]|\{[^{}]*\}")  # of %-formatting and str.format
 KIND = re.compile(r"^(?:[\w.]*(?:Error|Exception|IsEnabled|NotFound): |Value error, )")
@@ -22,34 +21,52 @@ LEAST = 10  # fixed characters that a line has to share with a string
 REPORT = re.compile(r"^[\w.-]+/[\w.-]+#\d+$")
 
 
+class Said(Protocol):
+    """What has a line and its source: a cause, or a line that is read for other reasons."""
+
+    @property
+    def line(self) -> str: ...
+
+    @property
+    def source(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class SaidLine:
+    """A line, and the file of a package that says it."""
+
+    line: str
+    source: str
+
+
 @dataclass(frozen=True)
 class Reworded:
     """A line that its source does not say, the package's version, and the nearest that it does say."""
 
-    cause: FaultCause
+    said: Said
     version: str
     nearest: str
 
 
-def reworded(causes: tuple[FaultCause, ...], packages: Path) -> Iterator[Reworded]:
-    """The causes whose line the sources below `packages` (a site-packages folder, an unpacked tree) do not say.
+def reworded(lines: Iterable[Said], packages: Path) -> Iterator[Reworded]:
+    """The lines that the sources below `packages` (a site-packages folder, an unpacked tree) do not say.
 
     Packages that are not there are left out.
     """
-    for cause in causes:
-        source = packages / cause.source
-        if not has_source(cause) or not (packages / cause.source.partition("/")[0]).is_dir():
+    for each in lines:
+        source = packages / each.source
+        if not has_source(each) or not (packages / each.source.partition("/")[0]).is_dir():
             continue
         strings = list(fixed_parts(source.read_text())) if source.is_file() else []
-        words = KIND.sub("", cause.line)
+        words = KIND.sub("", each.line)
         if not any(says(parts, words) for parts in strings):
             nearest = difflib.get_close_matches(words, ("…".join(parts) for parts in strings), 1, 0)
-            yield Reworded(cause, _version(cause.source, packages), nearest[0] if nearest else "no such file")
+            yield Reworded(each, _version(each.source, packages), nearest[0] if nearest else "no such file")
 
 
-def has_source(cause: FaultCause) -> bool:
-    """Whether a cause's line is of a file that can be looked at."""
-    return cause.source.endswith(".py")
+def has_source(said: Said) -> bool:
+    """Whether a line is of a file that can be looked at."""
+    return said.source.endswith(".py")
 
 
 def fixed_parts(source: str) -> Iterator[list[str]]:

@@ -1,0 +1,102 @@
+"""`python -m probes.serve --explain`: read a log, print what it tells, write it as a page."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.markup import escape
+
+from probes.console import console, printable, show_text, table
+from probes.errors import FAILED, EnginescopeError, usage_error
+from probes.serve.explain.durations import Durations
+from probes.serve.explain.explained import Explained, explain
+from probes.serve.explain.page import explained_page
+from probes.serve.explain.sections import about, notes, sections, verdict_lines
+
+STDIN = "-"
+
+
+def run_explain(name: str, as_json: bool, html: Path | None, force: bool) -> int:
+    """Explain the log `name`, `-` for stdin; exit code 1 where the server did not start or failed."""
+    if html and html.exists() and not force:
+        raise usage_error(f"{html} is there already; --force overwrites it")
+    explained = read(name)
+    if html:
+        html.write_text(explained_page(explained, "stdin" if name == STDIN else Path(name).name))
+    if as_json:
+        print(json.dumps(as_dict(explained), indent=2))
+    else:
+        show(explained)
+        if html:
+            print(f"Wrote {html}")
+    return FAILED if explained.ended_badly else 0
+
+
+def read(name: str) -> Explained:
+    """What the log tells; refused where there is none, or nothing in it."""
+    try:
+        if name == STDIN:
+            explained = explain(sys.stdin.buffer)
+        else:
+            with Path(name).open("rb") as file:
+                explained = explain(file)
+    except OSError as error:
+        raise EnginescopeError(f"{name}: {error.strerror}; give the file of a server's log, or - for stdin") from None
+    if not explained.lines:
+        raise EnginescopeError(f"{name} is empty; kubectl logs POD or docker logs CONTAINER print a server's log")
+    return explained
+
+
+def show(explained: Explained) -> None:
+    """Print it."""
+    out = console()
+    show_text(out, printable(about(explained)))
+    for section in sections(explained):
+        columns, *rows = ([escape(printable(text)) for text in row] for row in (section.columns, *section.rows))
+        table(out, escape(printable(section.title)), columns, rows, section.text)
+    out.print()
+    for note in notes(explained):
+        show_text(out, note, "dim")
+    for line in verdict_lines(explained):
+        show_text(out, printable(line), "yellow" if explained.ended_badly else "")
+
+
+def as_dict(explained: Explained) -> dict[str, object]:
+    """It for JSON; times are seconds of the log's own clock."""
+    start, steps, cause = explained.start, explained.steps, explained.cause()
+    return {
+        "lines": explained.lines,
+        "starts": explained.starts,
+        "end": explained.end,
+        "ended_badly": explained.ended_badly,
+        "cause": cause and asdict(cause),
+        "root": explained.errors.root,
+        "errors": explained.errors.lines,
+        "facts": start.facts,
+        "startup": [asdict(each) for each in start.took()],
+        "ready_s": start.ready_s and start.first_s and start.ready_s - start.first_s,
+        "steps": [
+            {"engine": engine, "kind": kind, "tokens": steps.tokens[engine, kind], **_durations(each)}
+            for (engine, kind), each in steps.by_kind.items()
+        ],
+        "by_batch": [
+            {"kind": kind, "requests_up_to": most, **_durations(each)} for (kind, most), each in steps.by_batch.items()
+        ],
+        "slow_steps": [{**asdict(step), "times_median": factor} for step, factor in steps.slow()],
+        "load": [asdict(each) for each in explained.load.windows()],
+        "requests": dict(explained.requests.lines),
+        "http": [{"path": path, "status": status, "count": n} for (path, status), n in explained.requests.http.items()],
+    }
+
+
+def _durations(each: Durations) -> dict[str, float]:
+    return {
+        "count": each.count,
+        "median_ms": each.quantile(0.5),
+        "p99_ms": each.quantile(0.99),
+        "greatest_ms": each.greatest,
+        "total_ms": each.total,
+    }

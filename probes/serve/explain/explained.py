@@ -1,0 +1,90 @@
+"""A whole log, read once: the last start in it, why it ended, and what ran."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+from probes.serve.explain.load import Load
+from probes.serve.explain.logline import LogLine, read_lines
+from probes.serve.explain.requests import Requests
+from probes.serve.explain.startup import Start
+from probes.serve.explain.steps import Steps
+from probes.serve.faults.errors import FAILS, Errors
+from probes.serve.faults.likelycause import LikelyCause, likely_cause
+from probes.serve.faults.page import WORDS
+
+DIED = re.compile(r"EngineDeadError|EngineCore encountered an issue|died unexpectedly")
+LINES_SHOWN = 6
+
+
+@dataclass
+class Explained:
+    """What a log tells; `lines` counts all of them, `starts` the starts, of which `start` is the last."""
+
+    lines: int = 0
+    starts: int = 1
+    start: Start = field(default_factory=Start)
+    errors: Errors = field(default_factory=Errors)
+    steps: Steps = field(default_factory=Steps)
+    load: Load = field(default_factory=Load)
+    requests: Requests = field(default_factory=Requests)
+    failed: bool = False
+
+    def read(self, line: LogLine) -> None:
+        """Take a line in."""
+        self.lines += 1
+        if self.steps.read(line) or self.load.read(line) or self.requests.read(line):
+            self._serves(line)
+            return
+        if self.start.begins_anew(line):
+            self.starts += 1
+            self.start, self.failed = Start(), False
+            self.errors.clear()
+        was_ready = self.start.ready
+        self.start.read(line)
+        if self.start.ready and not was_ready:
+            self.errors.clear()  # got over: the server answers
+        self.failed = self.failed or bool(FAILS.search(line.words) or DIED.search(line.words))
+        self.errors.add(line.words, line.process)
+
+    def _serves(self, line: LogLine) -> None:
+        """A line of a server that answers, which a log that begins later does not say otherwise."""
+        if not self.start.ready:
+            self.start.ready = True
+            self.errors.clear()
+        self.start.last_s = self.start.last_s if line.time_s is None else line.time_s
+
+    @property
+    def end(self) -> str:
+        """How the log ends, in words."""
+        start = self.start
+        if start.ready and self.failed:
+            return "it answered, and then failed"
+        if start.ending:
+            return "it was told to end, and did"
+        if start.ready:
+            return "it answered, and the log ends while it does"
+        end = "it did not start" if self.ended_badly else "the log ends before it answered"
+        return f"{end}; the last thing it did: {start.doing}" if start.doing else end
+
+    @property
+    def ended_badly(self) -> bool:
+        """Whether there is an end to be explained."""
+        return self.failed or (not self.start.ready and bool(self.errors.lines))
+
+    def cause(self) -> LikelyCause | None:
+        """The likely cause of a bad end; None where there is none or the table has none."""
+        if not self.ended_badly:
+            return None
+        return likely_cause(self.errors.root, self.errors.lines, WORDS)
+
+
+def explain(stream: BinaryIO) -> Explained:
+    """What the log in a stream tells, however long it is."""
+    explained = Explained()
+    for line in read_lines(stream):
+        explained.read(line)
+    explained.errors.finish()
+    return explained
