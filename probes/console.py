@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console, RenderableType
@@ -14,6 +15,16 @@ Rows = list[list[Any]]
 PLAIN_WIDTH = 180  # where neither a terminal nor COLUMNS says how wide
 GAP = 2  # between columns
 LEAST_TEXT = 20  # columns that a long text is folded to, if need be
+
+
+@dataclass(frozen=True)
+class Section:
+    """A table with its heading; the first column is text, so are those in `text`."""
+
+    title: str
+    columns: list[str]
+    rows: list[list[str]]
+    text: tuple[int, ...] = (0,)
 
 
 def console() -> Console:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from operator import attrgetter
 
+from probes.console import Section
 from probes.metrics.table import NONE, number, percent, seconds
 from probes.report.summary import SHARES, Latencies, Summary, differences
 from probes.statistics.blocks import FEWEST
@@ -25,16 +25,6 @@ AGAINST_FIRST = (
     "(1.20x [1.1x, 1.3x]) is the ratio to the first file, with its interval: of these two runs, not of what another "
     "start of either server would give."
 )
-
-
-@dataclass(frozen=True)
-class Section:
-    """A table with its heading; the first column is text, so are those in `text`."""
-
-    title: str
-    columns: list[str]
-    rows: list[list[str]]
-    text: tuple[int, ...] = (0,)
 
 
 def problems(summaries: Sequence[Summary]) -> list[str]:

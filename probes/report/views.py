@@ -12,9 +12,8 @@ from rich.console import Console
 from rich.markup import escape as escape_markup
 
 from probes import htmlpage
-from probes.console import printable, show_text, table
+from probes.console import Section, printable, show_text, table
 from probes.htmlpage import PageSection
-from probes.report.sections import Section
 
 TITLE = "Batch report"
 MARKDOWN_SIGNS = "\\`*_[]<>|!~&"

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 WIDTH, HEIGHT = 720, 260
-LEFT, RIGHT, TOP, BOTTOM = 64, 16, 16, 46
+LEFT, RIGHT, TOP, BOTTOM = 64, 48, 26, 46
 COLORS = ("var(--bar)", "#d97706", "#16a34a")
 STYLE = "svg text { font: 12px system-ui, sans-serif; fill: var(--faint); } svg .axis { stroke: var(--line); }"
-LABELS = 8  # below the horizontal axis at most
+LABELS = 5  # below the horizontal axis at most
 TICKS = 4
 
 
@@ -37,7 +37,7 @@ def _axis(places: Sequence[str], greatest: float, unit: str) -> list[Markup]:
         value = greatest * tick / TICKS
         y = _y(value, greatest)
         rule = Markup('<line class="axis" x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}"/>').format(LEFT, WIDTH - RIGHT, y, y)
-        label = Markup('<text x="{}" y="{:.1f}" text-anchor="end">{:.3g}</text>').format(LEFT - 6, y + 4, value)
+        label = Markup('<text x="{}" y="{:.1f}" text-anchor="end">{}</text>').format(LEFT - 6, y + 4, _number(value))
         parts += [rule, label]
     every = -(-len(places) // LABELS)
     for number in range(0, len(places), max(every, 1)):
@@ -68,6 +68,10 @@ def _line(line: Line, number: int, greatest: float) -> Markup:
         LEFT + 150 * number, HEIGHT - 6, color, line.name
     )
     return drawn + dots + name
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _x(place: int, places: int) -> float:

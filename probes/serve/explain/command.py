@@ -12,7 +12,7 @@ from rich.markup import escape
 from probes.console import console, printable, show_text, table
 from probes.errors import FAILED, EnginescopeError, usage_error
 from probes.serve.explain.durations import Durations
-from probes.serve.explain.explained import Explained, explain
+from probes.serve.explain.explainedlog import ExplainedLog, explain
 from probes.serve.explain.page import explained_page
 from probes.serve.explain.sections import about, notes, sections, verdict_lines
 
@@ -35,7 +35,7 @@ def run_explain(name: str, as_json: bool, html: Path | None, force: bool) -> int
     return FAILED if explained.ended_badly else 0
 
 
-def read(name: str) -> Explained:
+def read(name: str) -> ExplainedLog:
     """What the log tells; refused where there is none, or nothing in it."""
     try:
         if name == STDIN:
@@ -50,7 +50,7 @@ def read(name: str) -> Explained:
     return explained
 
 
-def show(explained: Explained) -> None:
+def show(explained: ExplainedLog) -> None:
     """Print it."""
     out = console()
     show_text(out, printable(about(explained)))
@@ -64,7 +64,7 @@ def show(explained: Explained) -> None:
         show_text(out, printable(line), "yellow" if explained.ended_badly else "")
 
 
-def as_dict(explained: Explained) -> dict[str, object]:
+def as_dict(explained: ExplainedLog) -> dict[str, object]:
     """It for JSON; times are seconds of the log's own clock."""
     start, steps, cause = explained.start, explained.steps, explained.cause()
     return {

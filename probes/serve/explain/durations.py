@@ -38,7 +38,7 @@ class Durations:
         for value in sorted(self._counts):
             seen += self._counts[value]
             if seen >= wanted:
-                return value
+                return min(value, self.greatest)
         return self.greatest
 
     def above(self, bound: float) -> int:

@@ -9,8 +9,8 @@ import re
 from collections import defaultdict
 from dataclasses import dataclass, field
 
+from probes.serve.explain.loggedsteps import engine_of
 from probes.serve.explain.logline import LogLine
-from probes.serve.explain.steps import engine_of
 
 LOAD = re.compile(
     r"(?:Engine (\d+): |\d+ Engines Aggregated: )?Avg prompt throughput: ([\d.]+) tokens/s, "
@@ -52,7 +52,7 @@ class _Source:
 class LoadWindow:
     """A window of time over all engines: mean throughput, most requests and KV use (a share), the hit rate at its end.
 
-    Requests and preemptions are summed over the engines, KV use is that of the fullest, the hit rate their mean.
+    RequestLines and preemptions are summed over the engines, KV use is that of the fullest, the hit rate their mean.
     """
 
     begins_s: float

@@ -7,23 +7,22 @@ from collections.abc import Iterator
 from markupsafe import Markup
 
 from probes import htmlpage
-from probes.console import printable
+from probes.console import Section, printable
 from probes.htmlpage import PageSection
-from probes.report.sections import Section
 from probes.serve.explain.chart import STYLE, Line, line_chart
-from probes.serve.explain.explained import Explained
+from probes.serve.explain.explainedlog import ExplainedLog
 from probes.serve.explain.load import Load
+from probes.serve.explain.loggedsteps import LoggedSteps
 from probes.serve.explain.sections import about, clock, notes, sections, verdict_lines
-from probes.serve.explain.steps import Steps
 
 CHARTED_LEAST = 2  # a line needs two points
 
 
-def explained_page(explained: Explained, name: str) -> str:
+def explained_page(explained: ExplainedLog, name: str) -> str:
     """The page of a log called `name`."""
     lines = [printable(line) for line in verdict_lines(explained)]
     ended = lines if explained.ended_badly else []
-    first = about(explained) if ended else f"{about(explained)}. {lines[0]}"
+    first = about(explained) if ended else f"{about(explained)}; {lines[0]}"
     parts = [
         *_charts(explained),
         *(PageSection(printable(each.title), "", _table(each)) for each in sections(explained)),
@@ -38,7 +37,7 @@ def explained_page(explained: Explained, name: str) -> str:
     )
 
 
-def _charts(explained: Explained) -> Iterator[PageSection]:
+def _charts(explained: ExplainedLog) -> Iterator[PageSection]:
     if chart := _decode_chart(explained.steps):
         yield PageSection("A decode step's time by batch size", "Up to so many requests in the batch.", chart)
     windows = explained.load.windows()
@@ -47,7 +46,7 @@ def _charts(explained: Explained) -> Iterator[PageSection]:
         yield PageSection("KV cache in use and prefix-cache hits", "", _share_chart(explained.load))
 
 
-def _decode_chart(steps: Steps) -> Markup | None:
+def _decode_chart(steps: LoggedSteps) -> Markup | None:
     sizes = sorted(most for kind, most in steps.by_batch if kind == "decode")
     if len(sizes) < CHARTED_LEAST:
         return None

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from probes.metrics.table import NONE, percent
-from probes.report.sections import Section
+from probes.console import Section, percent
 from probes.serve.explain.durations import Durations
-from probes.serve.explain.explained import LINES_SHOWN, Explained
+from probes.serve.explain.explainedlog import LINES_SHOWN, ExplainedLog
 from probes.serve.explain.load import Load, LoadWindow
+from probes.serve.explain.loggedsteps import KINDS, SLOW, LoggedSteps
 from probes.serve.explain.startup import Start, Took
-from probes.serve.explain.steps import KINDS, SLOW, Steps
 
+NONE = "-"
 SLOW_SHOWN = 10
 WINDOWS_SHOWN = 12
 UNEVEN = 1.1  # ranks whose times differ by more are named
@@ -27,7 +27,7 @@ LOAD_NOTE = (
 )
 
 
-def verdict_lines(explained: Explained) -> Iterator[str]:
+def verdict_lines(explained: ExplainedLog) -> Iterator[str]:
     """How it ended, the likely cause and what to do, and the log's own last errors."""
     yield f"the server: {explained.end}"
     if not explained.ended_badly:
@@ -44,7 +44,7 @@ def verdict_lines(explained: Explained) -> Iterator[str]:
         yield "likely cause: not one of the causes known here"
 
 
-def about(explained: Explained) -> str:
+def about(explained: ExplainedLog) -> str:
     """The log in a line: its length, its starts, its span."""
     start = explained.start
     parts = [f"{explained.lines:,} lines"]
@@ -55,7 +55,7 @@ def about(explained: Explained) -> str:
     return "; ".join([*parts, *(f"{name} {value}" for name, value in start.facts.items())])
 
 
-def sections(explained: Explained) -> Iterator[Section]:
+def sections(explained: ExplainedLog) -> Iterator[Section]:
     """The tables, those without a row left out."""
     steps = explained.steps
     for section in (
@@ -70,7 +70,7 @@ def sections(explained: Explained) -> Iterator[Section]:
             yield section
 
 
-def notes(explained: Explained) -> Iterator[str]:
+def notes(explained: ExplainedLog) -> Iterator[str]:
     """What the figures are and are not."""
     if explained.start.took():
         yield (
@@ -91,7 +91,7 @@ def startup(start: Start) -> Section:
     return Section("Start", ["phase", "from", "took", "as told by"], rows, (0, 3))
 
 
-def step_kinds(steps: Steps) -> Section:
+def step_kinds(steps: LoggedSteps) -> Section:
     """Steps by engine and kind."""
     columns = ["engine", "kind", "steps", "tokens", "median", "P99", "greatest", "together"]
     rows = []
@@ -102,7 +102,7 @@ def step_kinds(steps: Steps) -> Section:
     return Section("Steps", columns, rows, (0, 1))
 
 
-def decode_by_batch(steps: Steps) -> Section:
+def decode_by_batch(steps: LoggedSteps) -> Section:
     """A decode step's time by batch size, over all engines."""
     columns = ["requests", "decode steps", "median", "P99", "greatest", "tok/s at the median"]
     rows = []
@@ -116,7 +116,7 @@ def decode_by_batch(steps: Steps) -> Section:
     return Section("Decode steps by batch size", columns, rows)
 
 
-def slow_steps(steps: Steps) -> Section:
+def slow_steps(steps: LoggedSteps) -> Section:
     """The steps that took much longer than others of their kind and batch size."""
     columns = ["at", "engine", "iteration", "kind", "requests", "tokens", "elapsed", "times the median"]
     rows = [
@@ -143,7 +143,7 @@ def load_over_time(load: Load, most: int) -> Section:
     return Section("Load over time", columns, rows)
 
 
-def request_lines(explained: Explained) -> Section:
+def request_lines(explained: ExplainedLog) -> Section:
     """Counts of request lines and of HTTP answers."""
     requests = explained.requests
     rows = [[f"requests {kind}", f"{count:,}"] for kind, count in requests.lines.most_common()]
@@ -158,7 +158,7 @@ def clock(time_s: float) -> str:
 
 def milliseconds(value_ms: float) -> str:
     """Milliseconds as text in a unit that fits."""
-    return f"{value_ms:.2f} ms" if value_ms < 1e3 else f"{value_ms / 1e3:,.2f} s"
+    return f"{value_ms:.3g} ms" if value_ms < 999.5 else f"{value_ms / 1e3:,.2f} s"
 
 
 def _quantiles(each: Durations) -> list[str]:

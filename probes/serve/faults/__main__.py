@@ -57,11 +57,11 @@ def check(packages: Path) -> int:
     """Print the lines that are not said any more, each with the nearest that is."""
     from probes.serve.explain.saidlines import SAID_LINES
     from probes.serve.faults.causes.table import CAUSES
-    from probes.serve.faults.wording import has_source, reworded
+    from probes.serve.faults.wording import Said, has_source, reworded
 
     if not (packages / "vllm").is_dir():
         raise usage_error(f"{packages} holds no vllm; give a site-packages folder, or the folder of an unpacked source")
-    lines = [each for each in (*CAUSES, *SAID_LINES) if has_source(each)]
+    lines: list[Said] = [*filter(has_source, CAUSES), *SAID_LINES]
     missing = list(reworded(lines, packages))
     for each in missing:
         print(f"{each.said.source} ({each.version}) does not say: {each.said.line}")

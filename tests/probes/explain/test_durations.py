@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from probes.serve.explain.durations import Durations
-from probes.serve.explain.steps import batch_range
+from probes.serve.explain.loggedsteps import batch_range
 
 TIMES = st.lists(st.floats(0.01, 1e6), min_size=1, max_size=200)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from probes.serve.explain.explained import explain
+from probes.serve.explain.explainedlog import explain
 from probes.serve.explain.saidlines import SAID_LINES
 from probes.serve.faults.wording import reworded
 from tests.probes.explain.lines import load, step

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from probes.serve.explain.explained import explain
+from probes.serve.explain.explainedlog import explain
 from probes.serve.explain.startup import Start
 from tests.probes.explain.lines import parsed
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from probes.serve.explain.loggedsteps import CANDIDATES, LoggedSteps, step_of
 from probes.serve.explain.logline import parse
-from probes.serve.explain.steps import CANDIDATES, Steps, step_of
 from tests.probes.explain.lines import parsed, step
 
 
-def steps_of(*lines: str) -> Steps:
-    steps = Steps()
+def steps_of(*lines: str) -> LoggedSteps:
+    steps = LoggedSteps()
     assert all(steps.read(line) for line in parsed(lines))
     return steps
 
@@ -66,4 +66,4 @@ def test_few_candidates_are_kept_and_all_are_counted() -> None:
 
 
 def test_other_lines_are_no_steps() -> None:
-    assert not Steps().read(parse("Iteration(1): of something else"))
+    assert not LoggedSteps().read(parse("Iteration(1): of something else"))

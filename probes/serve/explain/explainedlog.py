@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from probes.serve.explain.load import Load
+from probes.serve.explain.loggedsteps import LoggedSteps
 from probes.serve.explain.logline import LogLine, read_lines
-from probes.serve.explain.requests import Requests
+from probes.serve.explain.requestlines import RequestLines
 from probes.serve.explain.startup import Start
-from probes.serve.explain.steps import Steps
 from probes.serve.faults.errors import FAILS, Errors
 from probes.serve.faults.likelycause import LikelyCause, likely_cause
 from probes.serve.faults.page import WORDS
@@ -20,16 +20,16 @@ LINES_SHOWN = 6
 
 
 @dataclass
-class Explained:
+class ExplainedLog:
     """What a log tells; `lines` counts all of them, `starts` the starts, of which `start` is the last."""
 
     lines: int = 0
     starts: int = 1
     start: Start = field(default_factory=Start)
     errors: Errors = field(default_factory=Errors)
-    steps: Steps = field(default_factory=Steps)
+    steps: LoggedSteps = field(default_factory=LoggedSteps)
     load: Load = field(default_factory=Load)
-    requests: Requests = field(default_factory=Requests)
+    requests: RequestLines = field(default_factory=RequestLines)
     failed: bool = False
 
     def read(self, line: LogLine) -> None:
@@ -81,9 +81,9 @@ class Explained:
         return likely_cause(self.errors.root, self.errors.lines, WORDS)
 
 
-def explain(stream: BinaryIO) -> Explained:
+def explain(stream: BinaryIO) -> ExplainedLog:
     """What the log in a stream tells, however long it is."""
-    explained = Explained()
+    explained = ExplainedLog()
     for line in read_lines(stream):
         explained.read(line)
     explained.errors.finish()

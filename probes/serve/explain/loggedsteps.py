@@ -22,7 +22,7 @@ Group = tuple[str, int]  # kind, and the upper end of the range of batch sizes
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Step:
+class LoggedStep:
     """A step as its line tells it; `time_s` as in `LogLine`, `iteration` counts an engine's steps."""
 
     elapsed_ms: float
@@ -50,14 +50,14 @@ class Step:
         return self.context_requests + self.generation_requests
 
 
-class Steps:
+class LoggedSteps:
     """All steps of a log, by engine and kind, and by kind and range of batch sizes."""
 
     def __init__(self) -> None:
         self.by_kind: dict[tuple[int, str], Durations] = defaultdict(Durations)
         self.by_batch: dict[Group, Durations] = defaultdict(Durations)
         self.tokens: dict[tuple[int, str], int] = defaultdict(int)
-        self._slowest: dict[Group, list[Step]] = defaultdict(list)
+        self._slowest: dict[Group, list[LoggedStep]] = defaultdict(list)
 
     @property
     def count(self) -> int:
@@ -78,7 +78,7 @@ class Steps:
         (heapq.heappush if len(slowest) < CANDIDATES else heapq.heappushpop)(slowest, step)
         return True
 
-    def slow(self) -> list[tuple[Step, float]]:
+    def slow(self) -> list[tuple[LoggedStep, float]]:
         """The slowest steps, and how many times the median of their kind and batch size each took; the worst first."""
         found = []
         for group, steps in self._slowest.items():
@@ -91,7 +91,7 @@ class Steps:
         return sum(each.above(SLOW * each.quantile(0.5)) for each in self.by_batch.values())
 
 
-def step_of(line: LogLine) -> Step | None:
+def step_of(line: LogLine) -> LoggedStep | None:
     """The step that a line tells of."""
     match = STEP.search(line.words)
     if match is None:
@@ -100,7 +100,7 @@ def step_of(line: LogLine) -> Step | None:
     iteration, context, context_tokens, generation, generation_tokens = map(int, counts)
     number = int(engine) if engine else engine_of(line.process)
     sizes = (context, context_tokens, generation, generation_tokens)
-    return Step(float(elapsed), line.time_s or 0.0, number, iteration, *sizes, bool(dummy))
+    return LoggedStep(float(elapsed), line.time_s or 0.0, number, iteration, *sizes, bool(dummy))
 
 
 def engine_of(process: str) -> int:

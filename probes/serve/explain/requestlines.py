@@ -20,7 +20,7 @@ SAID = {
 }
 
 
-class Requests:
+class RequestLines:
     """How many lines of each kind a log has."""
 
     def __init__(self) -> None:
