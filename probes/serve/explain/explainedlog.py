@@ -11,12 +11,13 @@ from probes.serve.explain.loggedsteps import LoggedSteps
 from probes.serve.explain.logline import LogLine, read_lines
 from probes.serve.explain.requestlines import RequestLines
 from probes.serve.explain.startup import Start
-from probes.serve.faults.errors import FAILS, Errors
+from probes.serve.faults.errors import FAILS, WAITS, Errors
 from probes.serve.faults.likelycause import LikelyCause, likely_cause
 from probes.serve.faults.page import WORDS
 
+# Lines that only a working engine writes; health checks and periodic lines of nothing go on while one hangs.
+WORKS = re.compile(r"Iteration\(|generation throughput: (?!0\.0 )")
 DIED = re.compile(r"EngineDeadError|EngineCore encountered an issue|died unexpectedly")
-LINES_SHOWN = 6
 
 
 @dataclass
@@ -31,6 +32,7 @@ class ExplainedLog:
     load: Load = field(default_factory=Load)
     requests: RequestLines = field(default_factory=RequestLines)
     failed: bool = False
+    waits: int = 0  # minutes that a worker has not taken its next step, up to the end
 
     def read(self, line: LogLine) -> None:
         """Take a line in."""
@@ -38,14 +40,16 @@ class ExplainedLog:
         if self.steps.read(line) or self.load.read(line) or self.requests.read(line):
             self._serves(line)
             return
+        if line.words.startswith(WAITS):
+            self.waits += 1
         if self.start.begins_anew(line):
             self.starts += 1
             self.start, self.failed = Start(), False
-            self.errors.clear()
+            self.errors = Errors()
         was_ready = self.start.ready
         self.start.read(line)
         if self.start.ready and not was_ready:
-            self.errors.clear()  # got over: the server answers
+            self.errors = Errors()  # got over: the server answers
         self.failed = self.failed or bool(FAILS.search(line.words) or DIED.search(line.words))
         self.errors.add(line.words, line.process)
 
@@ -53,8 +57,10 @@ class ExplainedLog:
         """A line of a server that answers, which a log that begins later does not say otherwise."""
         if not self.start.ready:
             self.start.ready = True
-            self.errors.clear()
+            self.errors = Errors()
         self.start.last_s = self.start.last_s if line.time_s is None else line.time_s
+        if WORKS.search(line.words):
+            self.waits = 0
 
     @property
     def end(self) -> str:
@@ -62,6 +68,8 @@ class ExplainedLog:
         start = self.start
         if start.ready and self.failed:
             return "it answered, and then failed"
+        if start.ready and self.waits:
+            return "it answered, and then hung: no step since a worker stopped taking them"
         if start.ending:
             return "it was told to end, and did"
         if start.ready:
@@ -72,11 +80,11 @@ class ExplainedLog:
     @property
     def ended_badly(self) -> bool:
         """Whether there is an end to be explained."""
-        return self.failed or (not self.start.ready and bool(self.errors.lines))
+        return self.failed or (bool(self.waits) if self.start.ready else self.errors.fatal)
 
     def cause(self) -> LikelyCause | None:
-        """The likely cause of a bad end; None where there is none or the table has none."""
-        if not self.ended_badly:
+        """The likely cause of a bad end or of a start that takes long; None where the table has none."""
+        if self.start.ready and not self.ended_badly:
             return None
         return likely_cause(self.errors.root, self.errors.lines, WORDS)
 

@@ -7,10 +7,11 @@ from datetime import UTC, datetime
 
 from probes.console import Section, percent
 from probes.serve.explain.durations import Durations
-from probes.serve.explain.explainedlog import LINES_SHOWN, ExplainedLog
+from probes.serve.explain.explainedlog import ExplainedLog
 from probes.serve.explain.load import Load, LoadWindow
 from probes.serve.explain.loggedsteps import KINDS, SLOW, LoggedSteps
 from probes.serve.explain.startup import Start, Took
+from probes.serve.faults.errors import SHOWN_WIDTH
 
 NONE = "-"
 SLOW_SHOWN = 10
@@ -30,17 +31,17 @@ LOAD_NOTE = (
 def verdict_lines(explained: ExplainedLog) -> Iterator[str]:
     """How it ended, the likely cause and what to do, and the log's own last errors."""
     yield f"the server: {explained.end}"
-    if not explained.ended_badly:
+    if explained.start.ready and not explained.ended_badly:
         return
     errors = explained.errors
-    for line in _shown(errors.lines, errors.root):
+    for line in errors.shown():
         yield f"  | {line}"
     if cause := explained.cause():
         yield f"likely cause: {cause.cause}"
         yield f"try: {cause.remedy}"
     elif errors.root:
-        yield f"likely cause: not one of the causes known here; it began with: {errors.root}"
-    else:
+        yield f"likely cause: not one of the causes known here; it began with: {errors.root[:SHOWN_WIDTH]}"
+    elif explained.ended_badly:
         yield "likely cause: not one of the causes known here"
 
 
@@ -185,9 +186,3 @@ def _window(each: LoadWindow) -> list[str]:
     rates = [f"{each.prompt_tok_s:,.1f}", f"{each.generation_tok_s:,.1f}", str(each.running), str(each.waiting)]
     hits = NONE if each.hit_rate is None else percent(each.hit_rate)
     return [clock(each.begins_s), *rates, percent(each.kv_use), hits, str(each.preemptions)]
-
-
-def _shown(lines: list[str], root: str | None) -> list[str]:
-    """The last errors, with the root before them where it is not among them."""
-    last = lines[-LINES_SHOWN:]
-    return last if root is None or any(line.startswith(root) for line in last) else [root, *last[1:]]

@@ -11,11 +11,9 @@ import psutil
 from probes.processes.enginegroup import listener
 from probes.processes.log import bare
 from probes.serve.command import PROGRAM
-from probes.serve.faults.errors import Errors
+from probes.serve.faults.errors import SHOWN, SHOWN_WIDTH, Errors
 from probes.serve.faults.likelycause import in_our_options, likely_cause
 from probes.serve.process import NotReady
-
-LINES_SHOWN = 6
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,7 @@ def diagnose(log: str, ended: NotReady, port: int, on_gpu: bool) -> Diagnosis:
     ending, words = f"exit code: {ended.exit_code}", _words(port, on_gpu)
     found = likely_cause(errors.root, errors.lines, words) or likely_cause(None, [ending], words)
     cause, remedy = (found.cause, found.remedy) if found else not_known(errors.root, ended.exit_code)
-    return Diagnosis(what, in_our_options(cause), in_our_options(remedy), _shown(log, errors))
+    return Diagnosis(what, in_our_options(cause), in_our_options(remedy), errors.shown() or last_lines(log))
 
 
 def read_errors(log: str) -> Errors:
@@ -47,24 +45,21 @@ def read_errors(log: str) -> Errors:
     return errors
 
 
+def last_lines(log: str) -> list[str]:
+    """The last words of a log without an error."""
+    return [line.strip() for line in log.splitlines() if line.strip()][-SHOWN:]
+
+
 def not_known(root: str | None, code: int | None) -> tuple[str, str]:
     """Cause and remedy where the table has none: the exception that all began with is the best that can be told."""
     if root:
-        return f"not one of the causes known here; it began with: {root}", "look that line up; " + DOCTOR
+        return f"not one of the causes known here; it began with: {root[:SHOWN_WIDTH]}", "look that line up; " + DOCTOR
     if code is None:
         return "it is slow, or it hangs; its log says which", "a longer --timeout"
     return "not one of the causes known here", "read its log; " + DOCTOR
 
 
 DOCTOR = "python -m probes.doctor looks at the installation"
-
-
-def _shown(log: str, errors: Errors) -> list[str]:
-    """The last errors, with the root among them; without errors, the last lines."""
-    lines = errors.lines or [line.strip() for line in log.splitlines() if line.strip()]
-    last = lines[-LINES_SHOWN:]
-    root = next((line for line in lines if errors.root and line.startswith(errors.root)), None)
-    return last if root is None or root in last else [root, *last[1:]]
 
 
 def _end(code: int | None) -> str:

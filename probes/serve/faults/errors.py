@@ -7,24 +7,27 @@ from dataclasses import dataclass
 
 from probes.processes.log import RAISED, telling
 
-LINE_WIDTH = 300
+LINE_WIDTH = 1000  # what is read of an error
+SHOWN_WIDTH = 300
+SHOWN = 6
 KEPT = 200  # different errors; of a server that answered for days, the latest
 BEFORE = 10  # errors before an engine's failure that may be its cause: NCCL's warnings, a compiler's messages
 NEXT_WORDS = 2  # pydantic tells what is wrong on the lines after the exception's own
 # What stands in a log as an error and is no exception of Python's.
 SAID = re.compile(
     r"^(?:\S+\.py|python\S*|/\S+|vllm\S*|docker): (?:error: |Error |No module named |can't open )"
-    r"|^Killed$|OOMKilled|^Fatal |^/\S*sh: .*not found$|\bSegmentation fault\b|Segfault encountered"
-    r"|\bIllegal instruction\b"
-    r"|died unexpectedly|^terminate called|^ *what\(\): |\bNCCL WARN |Watchdog caught |^Failed: |ptxas fatal"
-    r"|: fatal error: "
-    r"|Duplicate GPU detected|^Last error:|\bBus error\b|SIGBUS received|pthread_create failed|/dev/kfd\b"
-    r"|exec format error"
-    r"|\[Errno \d+\] |cannot open shared object|compiled using NumPy 1|finished its bootstrapping phase"
-    r"|Failed to load NCCL|Detected different devices|No available shared memory broadcast block|Memory access fault"
+    r"|^Killed$|OOMKilled|^Fatal |^/\S*sh: .*not found$|: fatal error: |ptxas fatal|exec format error|\[Errno \d+\] "
+    r"|\b(?:Segmentation fault|Bus error|Illegal instruction)\b|Segfault encountered|SIGBUS received|died unexpectedly"
+    r"|^terminate called|^ *what\(\): |^Failed: |cannot open shared object|pthread_create failed|Memory access fault"
+    r"|\bNCCL WARN |Watchdog caught |Duplicate GPU detected|custom_all_reduce\.cuh|transport/nvls\.cc"
+    r"|Failed to load NCCL|/dev/kfd\b|compiled using NumPy 1|finished its bootstrapping phase"
+    r"|Detected different devices|No available shared memory broadcast block"
 )
+WAITS = "No available shared memory broadcast block"  # said every minute that a worker does not take its next step
+WARNS = ("Detected different devices", WAITS)  # what is kept as a reason, and ends nothing by itself
 FAILS = re.compile(r"(?:EngineCore|WorkerProc|Executor) failed|encountered a fatal error|hit an exception")
 LINKS = ("During handling of the above exception", "The above exception was the direct cause")
+NAMES = "Last error:"  # NCCL's, with its reason on the next line
 TRACEBACK = "Traceback (most recent call last)"
 
 
@@ -45,25 +48,26 @@ class Errors:
         self._lines: dict[str, None] = {}  # in order
         self._roots: dict[str, str] = {}  # of the latest chain of exceptions, by process
         self._linked: dict[str, bool] = {}  # whether the next traceback of a process goes on with its chain
+        self._named: dict[str, bool] = {}  # whether the next line of a process is NCCL's own reason
         self._unfinished: _Unfinished | None = None
         self._failed: str | None = None  # the first exception after an engine said that it failed
         self._fails = False
-
-    def clear(self) -> None:
-        """Forget all: another start begins, or the server answers."""
-        self.__init__()  # type: ignore[misc]
 
     def add(self, words: str, process: str = "") -> None:
         """The next line, without what stands before its own words, and the process that wrote it."""
         if self._unfinished and self._unfinished.process == process:
             self._go_on(self._unfinished, words)
-        if TRACEBACK in words:
+        if FAILS.search(words):
+            self._begin_failure()
+        if self._named.pop(process, False):
+            self._keep(words)
+        elif TRACEBACK in words:
             if not self._linked.pop(process, False):
                 self._roots.pop(process, None)
         elif words.startswith(LINKS):
             self._linked[process] = True
-        elif FAILS.search(words):
-            self._begin_failure()
+        elif words.startswith(NAMES):
+            self._named[process] = True
         elif RAISED.match(words):
             self._raise(words, process)
         elif SAID.search(words):
@@ -81,9 +85,21 @@ class Errors:
             self._failed = whole
 
     @property
+    def fatal(self) -> bool:
+        """Whether one of them is more than a warning."""
+        return any(not line.startswith(WARNS) for line in self._lines)
+
+    @property
     def lines(self) -> list[str]:
         """The different errors, in order."""
         return list(self._lines)
+
+    def shown(self) -> list[str]:
+        """The last errors, cut where they are long; the root before them where it is not among them."""
+        last, root = self.lines[-SHOWN:], self.root
+        if root is not None and not any(line.startswith(root) for line in last):
+            last = [root, *last[1:]]
+        return [line[:SHOWN_WIDTH] for line in last]
 
     @property
     def root(self) -> str | None:

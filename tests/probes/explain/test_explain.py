@@ -37,6 +37,11 @@ DEATH = """\
 (EngineCore pid=2) ERROR 11-26 12:01:01 [core.py:1512] RuntimeError: Worker failed with error 'CUDA', please check
 (APIServer pid=1) vllm.v1.engine.exceptions.EngineDeadError: EngineCore encountered an issue. See stack trace (above)
 """
+WAITS = (
+    "(EngineCore pid=2) INFO 11-26 12:05:02 [shm_broadcast.py:802] No available shared memory broadcast "
+    "block found in 60 seconds.\n"
+)
+HUNG = "a worker has not taken its next step for a minute: it compiles, loads, or hangs"
 WHOLE = V08 + "\n".join(SERVED) + "\n"
 
 
@@ -55,6 +60,13 @@ def run(*words: str, stdin: str | None = None) -> subprocess.CompletedProcess[st
         (DEATH, "it did not start", "out of memory on the GPU"),
         (V08.split("INFO 04-01 12:01:22")[0], "the log ends before it answered; the last thing it did: compiles", None),
         ("\n".join(SERVED), "it answered, and the log ends while it does", None),
+        (WHOLE + 2 * WAITS, "it answered, and then hung: no step since a worker stopped taking them", HUNG),
+        (WHOLE + WAITS + step(20, (0, 0), (1, 1), 9.0), "it answered, and the log ends while it does", None),
+        (
+            V08.split("INFO 04-01 12:01:22")[0] + WAITS,
+            "the log ends before it answered; the last thing it did: compiles",
+            HUNG,
+        ),
         (WHOLE + "ValueError: of one request\n", "it answered, and the log ends while it does", None),
     ],
 )

@@ -115,7 +115,7 @@ DISTRIBUTED = (
         "vllm/v1/executor/ray_executor.py",
     ),
     FaultCause(
-        r"Timed out waiting for engine core processes|Did not receive response from front-end",
+        r"Timed out waiting for engine(?: core processe)?s|Did not receive response from front-end",
         "the engine was not up in time: large weights on a slow disk, most often",
         "export VLLM_ENGINE_READY_TIMEOUT_S=3600; copy the weights to a local disk",
         "TimeoutError: Timed out waiting for engine core processes to start. This is often caused by slow weight "

@@ -171,7 +171,7 @@ MODELS = (
         "vllm/transformers_utils/__init__.py",
     ),
     FaultCause(
-        r"To load a model from object storage",
+        r"To load a model from (?:object storage|S3)",
         "a model in S3, GCS or Azure needs another loader",
         "pip install runai-model-streamer, then --load-format=runai_streamer",
         "ValueError: To load a model from object storage (S3/GCS/Azure), 'load_format' must be 'modelexpress', "
