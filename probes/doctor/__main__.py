@@ -14,10 +14,13 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from probes.arguments import CommandParser
+from probes.devices.reading import read_devices
 from probes.doctor import engines, installation, profilers, resources, software
+from probes.doctor.model.findings import Wish, examine_model
 from probes.doctor.remedy import pasted
+from probes.doctor.resources import DEFAULT_SHARE
 from probes.doctor.surroundings import Finding, Status, Surroundings, here
-from probes.errors import FAILED, run_main
+from probes.errors import FAILED, run_main, usage_error
 from probes.privacy.home import tilde
 
 if TYPE_CHECKING:
@@ -64,6 +67,7 @@ EPILOG = """examples:
   python -m probes.doctor                 every check, with commands to paste below those that are not fine
   python -m probes.doctor --problems      only what warns or blocks
   python -m probes.doctor --json          the same for a script, without names and home folders
+  python -m probes.doctor --model Qwen/Qwen2.5-7B-Instruct --gpus 2 --max-len 8192
 
 exit codes: 0 nothing blocks, 1 something does, 2 bad usage
 """
@@ -71,15 +75,12 @@ exit codes: 0 nothing blocks, 1 something does, 2 bad usage
 
 def examine(at: Surroundings) -> list[Finding]:
     """All checks, in order, without the user's name in what they say."""
-    findings = one_remedy([_checked(check, at) for check in CHECKS])
-    return [
-        replace(
-            each,
-            detail=tilde(each.detail, at.home),
-            remedy=each.remedy and pasted(tilde(each.remedy, at.home), at),
-        )
-        for each in findings
-    ]
+    return [_shown(each, at) for each in one_remedy([_checked(check, at) for check in CHECKS])]
+
+
+def _shown(finding: Finding, at: Surroundings) -> Finding:
+    remedy = finding.remedy and pasted(tilde(finding.remedy, at.home), at)
+    return replace(finding, detail=tilde(finding.detail, at.home), remedy=remedy)
 
 
 def one_remedy(findings: list[Finding]) -> list[Finding]:
@@ -141,18 +142,45 @@ def _row(finding: Finding) -> Table:
     return row
 
 
-def main() -> int:
-    """The command."""
+def command_parser() -> argparse.ArgumentParser:
+    """The command line."""
     parser = CommandParser(
         prog="python -m probes.doctor",
-        description="Check whether this machine can run and profile vLLM, and say what to fix where it cannot.",
+        description="Check whether this machine can run and profile vLLM, or one model, and say what to fix where not.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--problems", action="store_true", help="show only what warns or blocks")
-    args = parser.parse_args()
-    findings = examine(here())
+    model = parser.add_argument_group("one model, before anything starts (in place of the checks)")
+    model.add_argument(
+        "--model", metavar="NAME|DIR", help="is it here, does it fit, on which cards, how does it attend"
+    )
+    model.add_argument("--gpus", type=int, metavar="N", help="over so many cards (default: as few as will do)")
+    model.add_argument("--max-len", type=int, metavar="TOKENS", help="longest request (default: the model's own)")
+    model.add_argument(
+        "--gpu-util", type=float, metavar="SHARE", help=f"of each card's memory (default {DEFAULT_SHARE})"
+    )
+    return parser
+
+
+def _wish(args: argparse.Namespace) -> Wish | None:
+    """What is asked of one model; None where none is named."""
+    for option, value in (("--gpus", args.gpus), ("--max-len", args.max_len), ("--gpu-util", args.gpu_util)):
+        if value is not None and args.model is None:
+            raise usage_error(f"{option} is of a model: name it with --model")
+        if value is not None and value <= 0:
+            raise usage_error(f"{option} is above 0, not {value}")
+    if args.gpu_util is not None and args.gpu_util > 1:
+        raise usage_error(f"--gpu-util is a share of a card's memory, at most 1, not {args.gpu_util:g}")
+    return Wish(args.model, args.gpus, args.max_len, args.gpu_util or DEFAULT_SHARE) if args.model else None
+
+
+def main() -> int:
+    """The command."""
+    args = command_parser().parse_args()
+    wish, at = _wish(args), here()
+    findings = [_shown(each, at) for each in examine_model(wish, at, read_devices().devices)] if wish else examine(at)
     verdict = worst(findings)
     if args.json:
         checks = [asdict(each) for each in findings if not args.problems or each.status in PROBLEMS]

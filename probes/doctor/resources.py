@@ -82,7 +82,7 @@ def _gib(size: int) -> str:
 
 def memory(at: Surroundings) -> Finding:
     """Free memory against the KV cache that vLLM will ask for: the variable's, or its default share of everything."""
-    total, free = _memory(at)
+    total, free = main_memory(at)
     if not at.cpu_build:
         detail = f"{_gib(free)} of {_gib(total)} free"
         if free >= ENGINE_BYTES:
@@ -111,7 +111,7 @@ def _default_share(total: int, free: int, remedy: str) -> Finding:
     return Finding("memory", "note", f"{detail} for itself and its KV cache unless a size is set", remedy)
 
 
-def _memory(at: Surroundings) -> tuple[int, int]:
+def main_memory(at: Surroundings) -> tuple[int, int]:
     """Total and free bytes, of the machine or of the control group where that allows less."""
     rows = dict(re.findall(r"^(\w+):\s+(\d+) kB", at.text("proc/meminfo") or "", re.M))
     total, free = int(rows.get("MemTotal", 0)) * 1024, int(rows.get("MemAvailable", 0)) * 1024

@@ -5,7 +5,6 @@ All sizes are in bytes. Reading a large process's map takes some milliseconds in
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -14,10 +13,12 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from probes.hub.files import safetensors_header, weight_names
+from probes.hub.settings import hub_settings, model_places
+
 ROLLUP_LINE = re.compile(r"^(\w+):\s+(\d+) kB$", re.M)
 FLOATS = ("F64", "F32", "F16", "BF16")
 DTYPE_BYTES = {"float32": 4, "float": 4, "float16": 2, "half": 2, "bfloat16": 2, "fp8": 1, "fp8_e4m3": 1, "fp8_e5m2": 1}
-LARGEST_HEADER = 100 * 2**20
 
 
 @dataclass(frozen=True)
@@ -66,22 +67,14 @@ class Weights:
 
 
 def model_folder(name: str) -> Path | None:
-    """Where a model lies: a folder, or a hub's name in the hub's cache; None where neither is there."""
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        return folder
-    home = Path(os.environ.get("HF_HOME") or "~/.cache/huggingface").expanduser()
-    cached = Path(os.environ.get("HF_HUB_CACHE") or home / "hub") / f"models--{name.replace('/', '--')}"
-    try:
-        commit = (cached / "refs" / "main").read_text().strip()
-    except (OSError, ValueError):
-        return None
-    return cached / "snapshots" / commit if (cached / "snapshots" / commit).is_dir() else None
+    """Where a model lies: a folder, or a hub's name in that hub's cache; None where neither is there."""
+    places = [Path(name).expanduser(), *model_places(name, hub_settings(os.environ))]
+    return next((place for place in places if place.is_dir()), None)
 
 
 def weights(folder: Path, dtype: str | None = None) -> Weights | None:
     """The weights in a folder's safetensors files, by their headers alone; None where there are none to be read."""
-    files = sorted(folder.glob("*.safetensors"))
+    files = [folder / name for name in weight_names(folder) if name.endswith(".safetensors")]
     try:
         tensors = [tensor for file in files for tensor in _tensors(file)]
     except (OSError, ValueError, KeyError, TypeError):
@@ -103,13 +96,7 @@ class _Tensor:
 
 
 def _tensors(file: Path) -> list[_Tensor]:
-    """A safetensors header: eight bytes of its length, then JSON of each tensor's dtype, shape and place."""
-    with file.open("rb") as opened:
-        length = int.from_bytes(opened.read(8), "little")
-        if length > LARGEST_HEADER:
-            raise ValueError(f"{file.name} is no safetensors file")
-        header: dict[str, Any] = json.loads(opened.read(length))
-    return [_tensor(tensor) for name, tensor in header.items() if name != "__metadata__"]
+    return [_tensor(tensor) for name, tensor in safetensors_header(file).items() if name != "__metadata__"]
 
 
 def _tensor(values: Mapping[str, Any]) -> _Tensor:

@@ -18,6 +18,7 @@ DISTRIBUTIONS = {
     "google": "protobuf",
     "opentelemetry": "opentelemetry-sdk",
     "markdown": "mkdocs",  # it is built on it
+    "huggingface_hub": "vllm",
     "pydantic": "vllm",  # vLLM's own errors, caught in the adapter
     "safetensors": "vllm",
     "torch": "vllm",

@@ -20,6 +20,7 @@ BELOW = {
 HEAVY = {"vllm", "torch", "transformers"}
 ADAPTERS = {
     "probes/checkpoint.py",
+    "probes/doctor/model/selection.py",
     "probes/quick/generation.py",
     "probes/rates/torchrates.py",
     "tracing/hooks/steplog.py",
@@ -71,6 +72,7 @@ OPTIONAL = {
     "probes/client/loops.py": {"uvloop"},
     "probes/devices/amd.py": {"amdsmi"},
     "probes/devices/nvidia.py": {"pynvml"},
+    "probes/hub/asking.py": {"huggingface_hub"},
     "tracing/hooks/wrappers/tracecontext.py": {"opentelemetry"},
     "tracing/otlp/exporter.py": {"opentelemetry"},
 }

@@ -1,0 +1,76 @@
+"""vLLM's own selection of an attention backend, asked backend by backend, in a process of its own (`main`).
+
+It reads a `Question` as JSON from standard input and writes a `Selection` as JSON to standard output. The one module
+here that imports vLLM and torch: loading them takes seconds, and a broken build may end the process.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Question:
+    """A layer that is to attend: the size of its heads, dtypes as torch and vLLM name them, and what it needs."""
+
+    head_size: int
+    dtype: str
+    kv_cache_dtype: str | None
+    heads: int | None
+    use_mla: bool
+    has_sliding_window: bool
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The platform, the backend that it picks by itself, and why it would not take each of them ('': it would)."""
+
+    platform: str
+    picked: str
+    refusals: dict[str, str]
+
+
+def answer(question: Question) -> Selection:
+    """Each backend of this vLLM's list, asked for by name; KeyError and the like where this version has other names."""
+    import torch
+    from vllm.platforms import current_platform
+    from vllm.v1.attention.backends.registry import AttentionBackendEnum
+    from vllm.v1.attention.selector import AttentionSelectorConfig
+
+    layer = AttentionSelectorConfig(
+        head_size=question.head_size,
+        dtype=getattr(torch, question.dtype),
+        kv_cache_dtype=question.kv_cache_dtype,
+        block_size=None,
+        use_mla=question.use_mla,
+        has_sliding_window=question.has_sliding_window,
+    )
+
+    def ask(backend: Any) -> str:
+        return str(current_platform.get_attn_backend_cls(backend, layer, question.heads))
+
+    named = [each for each in AttentionBackendEnum if each.value]  # those without a class are only tags
+    paths = {each.get_path(): each.name for each in named}
+    picked = ask(None)
+    refusals = {each.name: _refusal(ask, each, paths) for each in named}
+    return Selection(current_platform.device_name, paths.get(picked, picked), refusals)
+
+
+def _refusal(ask: Any, backend: Any, paths: dict[str, str]) -> str:
+    """Why a backend is not taken when it is asked for; a platform says so in an error, or silently takes another."""
+    try:
+        taken = ask(backend)
+    except Exception as error:  # a backend's module may fail in any way where its libraries are not there
+        said = f"{error}".strip().splitlines() or [type(error).__name__]
+        return said[0].rpartition("Reason: ")[2]
+    return "" if taken == backend.get_path() else f"takes {paths.get(taken, taken)} in its place"
+
+
+def main() -> None:
+    """Selection standard input."""
+    question = Question(**json.load(sys.stdin))
+    output, sys.stdout = sys.stdout, sys.stderr  # what vLLM prints is no answer
+    json.dump(asdict(answer(question)), output)

@@ -1,0 +1,104 @@
+"""vLLM's selection of attention backends, asked in a process of its own: a stand-in of it, and the child that fails."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from probes.doctor.model.attention import ask_selection, flash_lines
+from probes.doctor.model.findings import attention
+from probes.doctor.model.selection import Selection
+from probes.doctor.model.subject import subject
+from probes.hub.settings import hub_settings
+from probes.memory.modelconfig import ModelConfig, read_config
+from tests.probes.machines import machine
+from tests.probes.shardedmodel import CONFIG, sharded_model
+
+# vLLM's names, of a platform that takes two backends and refuses one in its words.
+STAND_IN = {
+    "torch.py": "bfloat16 = 'torch.bfloat16'\nfloat16 = 'torch.float16'",
+    "vllm/__init__.py": "print('noise on standard output')",
+    "vllm/platforms.py": """
+class Platform:
+    device_name = "cuda"
+    def get_attn_backend_cls(self, backend, attn_selector_config, num_heads):
+        assert attn_selector_config == (16, "torch.bfloat16", "auto", None, False, False), attn_selector_config
+        if backend and backend.name == "FLASHINFER":
+            raise ValueError("Selected backend FLASHINFER is not valid for this configuration. "
+                             "Reason: ['compute capability not supported']")
+        return backend.get_path() if backend else "a.Flash"
+current_platform = Platform()
+""",
+    "vllm/v1/attention/selector.py": """
+from typing import NamedTuple
+class AttentionSelectorConfig(NamedTuple):
+    head_size: int
+    dtype: str
+    kv_cache_dtype: str
+    block_size: int
+    use_mla: bool
+    has_sliding_window: bool
+""",
+    "vllm/v1/attention/backends/registry.py": """
+from enum import Enum
+class AttentionBackendEnum(Enum):
+    FLASH_ATTN = "a.Flash"
+    FLASHINFER = "a.FlashInfer"
+    TRITON_ATTN = "a.Triton"
+    CUSTOM = None
+    def get_path(self):
+        return self.value
+""",
+}
+
+
+@pytest.fixture
+def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name, text in STAND_IN.items():
+        path = tmp_path / "site" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
+    return tmp_path
+
+
+def test_each_backend_is_asked_for_by_name(stand_in: Path) -> None:
+    answer = ask_selection(read_config(CONFIG))
+    assert answer == Selection(
+        "cuda",
+        "FLASH_ATTN",
+        {"FLASH_ATTN": "", "FLASHINFER": "['compute capability not supported']", "TRITON_ATTN": ""},
+    )
+
+
+def test_how_it_is_told(stand_in: Path, tmp_path: Path) -> None:
+    own = tmp_path / "model"
+    own.mkdir()
+    for name, body in sharded_model().items():
+        (own / name).write_bytes(body)
+    findings = list(attention(subject(str(own), hub_settings({})), machine(stand_in)))
+    assert [each.detail for each in findings[:2]] == [
+        "FLASH_ATTN on cuda, by vLLM's own selection; also possible: TRITON_ATTN",
+        "not FLASHINFER: ['compute capability not supported']",
+    ]
+
+
+def test_another_vllm_is_not_guessed_about(stand_in: Path) -> None:
+    (stand_in / "site/vllm/v1/attention/selector.py").write_text("")
+    answer = ask_selection(read_config(CONFIG))
+    assert isinstance(answer, str)
+    assert answer.startswith("not known: ImportError: cannot import name 'AttentionSelectorConfig'")
+
+
+def test_a_process_that_dies_is_told(stand_in: Path) -> None:
+    (stand_in / "site/torch.py").write_text("import os; os.abort()")
+    assert ask_selection(read_config(CONFIG)) == "not known: its process ended with code -6"
+    assert ask_selection(ModelConfig()) == "not asked: no config.json that says layers and heads"
+
+
+def test_flash_attention_of_vllm_and_a_separate_one(tmp_path: Path) -> None:
+    at = machine(tmp_path, {"site/vllm/__init__.py": "", "site/vllm/vllm_flash_attn/_vllm_fa2_C.abi3.so": ""})
+    own, separate = flash_lines(at)
+    assert own == "vLLM's own FlashAttention: _vllm_fa2_C.abi3.so"
+    assert separate.startswith("flash-attn: not installed")
