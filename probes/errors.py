@@ -22,6 +22,7 @@ INCOMPLETE = 3
 REGRESSION = 4  # a check for CI says slower
 INCONCLUSIVE = 5  # a check for CI could not have found it
 INTERRUPTED = 130
+EXTRAS = {"plotly": "charts"}  # what a plain installation is without, and which of pyproject.toml's extras brings it
 AGAIN_S = 0.02  # after which the callback that lost an interrupt is over
 
 
@@ -55,6 +56,12 @@ def run_main(main: Callable[[], int]) -> None:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         code = INTERRUPTED
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in EXTRAS:
+            raise
+        print(f"error: this needs {missing}: pip install 'enginescope[{EXTRAS[missing]}]'", file=sys.stderr)
+        code = FAILED
     except BrokenPipeError:  # the reader of our output went away: `| head`
         _discard_output()
         code = FAILED

