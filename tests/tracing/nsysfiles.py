@@ -89,6 +89,12 @@ class NsysWriter:
         self._insert(table, ACTIVITY + more, start, end, gpu, 1, 7, correlation, VM | pid << 24, *rest)
         return self
 
+    def whole_name(self, name: str, whole: str) -> NsysWriter:
+        """Give the kernels so called another whole name: with what their templates are filled with."""
+        change = "UPDATE CUPTI_ACTIVITY_KIND_KERNEL SET demangledName = ? WHERE shortName = ?"
+        self.file.execute(change, (self._string(whole), self._string(name)))
+        return self
+
     def close(self) -> Path:
         self.file.commit()
         self.file.close()

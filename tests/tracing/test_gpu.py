@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from probes.console import console
 from tests.tracing.nsysfiles import NsysWriter, as_captured
 from tests.tracing.test_anatomy import STEP
 from tests.tracing.test_anatomy import write as write_steps
@@ -17,7 +19,9 @@ from tests.tracing.test_perfetto import check as check_perfetto
 from tracing import review, timeline
 from tracing.breakdown import findings, gaps
 from tracing.breakdown import review as reviewfile
+from tracing.breakdown.kernels.families import ATTENTION, FAMILIES, GRAPH
 from tracing.breakdown.otherwatchers import GapCause, GpuStage, GpuSummary
+from tracing.nsys import __main__ as nsyscommand
 from tracing.nsys import file, gpu, ranges
 from tracing.nsys.reportreview import review_report
 from tracing.page import watchers
@@ -97,6 +101,34 @@ def test_kernels_and_copies_by_stage_and_step(tmp_path: Path) -> None:
         for kind in ("prefill", "mixed", "first decode", "decode")
         for stage, work in (("forward", kernel), ("prepare", copy))
     )
+
+
+def test_kernels_by_family_and_the_pace_of_steps(tmp_path: Path) -> None:
+    """Each step's kernel and copy began with their launches, on a device that had been idle."""
+    kernels = review_report(report(tmp_path, clock_ns=700)).as_dict()["kernels"]
+    assert isinstance(kernels, dict)
+    assert [(row["kind"], row["family"], row["kernels"], row["ns"]) for row in kernels["families"]] == [
+        (kind, *row)
+        for kind in ("prefill", "mixed", "first decode", "decode")
+        for row in (("GEMM", 1, 270 * US), ("copy", 1, 15 * US))
+    ]
+    paces = [(row["steps"], row["kernel_bound"], row["communication_ns"]) for row in kernels["kinds"]]
+    assert paces == [(1, 1, 0)] * 4  # 105 µs from the copy's start to the kernel's, and 270 µs of the kernel
+    shares = [row["launch_share"] for row in kernels["kinds"]]
+    assert shares == [pytest.approx(105 / 375)] * 4
+
+
+def test_the_whole_name_tells_the_family(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """nsys's short name of every CUTLASS kernel is `device_kernel`."""
+    before, after = tmp_path / "before.sqlite", tmp_path / "after.sqlite"
+    for path, length in ((before, 10), (after, 30)):
+        writer = NsysWriter(path).launch(9, 9, 0, 1, 0).activity("kernel", 9, 0, length * US, name="device_kernel")
+        writer.whole_name("device_kernel", "void cutlass::device_kernel<flash::FlashAttnFwdSm90>(Params)")
+        writer.activity("graph", 9, 50 * US, 60 * US).close()
+    work = review_report(before).work
+    assert work is not None and [FAMILIES[code] for code in work["family"]] == [ATTENTION, GRAPH]
+    nsyscommand.compare(review_report(before), review_report(after), console())
+    assert "All kernels take 40.0 µs, before 20.0 µs; of no stage" in capsys.readouterr().out
 
 
 def test_the_review_and_the_picture_of_a_folder_have_the_gpu(tmp_path: Path) -> None:

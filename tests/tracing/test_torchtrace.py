@@ -16,6 +16,8 @@ from probes.errors import EnginescopeError
 from tests.needs import needs_torch
 from tests.tracing import chrome_traces
 from tests.tracing.chrome_traces import AHEAD_NS, event
+from tests.tracing.test_anatomy import STEP
+from tests.tracing.test_anatomy import write as write_steps
 from tests.tracing.test_perfetto import check
 from tests.tracing.traces import TraceWriter
 from tracing import review, timeline
@@ -24,7 +26,8 @@ from tracing.breakdown.otherwatchers import LargestOperator, OperatorStage
 from tracing.page import perfetto
 from tracing.page.watchers import operator_rows
 from tracing.timeline import innermost
-from tracing.torchsums import operators, trace
+from tracing.torchsums import __main__ as torchsumscommand
+from tracing.torchsums import operators, reader, trace
 from tracing.torchsums.trace import Event
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -88,8 +91,8 @@ def test_operators_count_with_their_own_time_where_they_began(folder: Path) -> N
 
 @pytest.mark.parametrize("chunk", [1, 3, 50_000])
 def test_kernels_belong_to_the_span_of_their_launch(folder: Path, chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(operators, "CHUNK_EVENTS", chunk)
-    monkeypatch.setattr(operators, "MOST_ROWS", chunk)
+    monkeypatch.setattr(reader, "CHUNK_EVENTS", chunk)
+    monkeypatch.setattr(reader, "MOST_ROWS", chunk)
     chrome_traces.write(folder / "torch" / "rank0.json.gz", KERNELS)
     assert sums(folder) == {
         ("kernel", "early", "forward"): (1, 30),
@@ -97,6 +100,44 @@ def test_kernels_belong_to_the_span_of_their_launch(folder: Path, chunk: int, mo
         ("copy", "Memcpy DtoH", "execute"): (1, 5),
         ("kernel", "orphan", innermost.OUTSIDE): (1, 1),
     }
+
+
+def stepped(folder: Path, attention_ns: int) -> Path:
+    """Four steps of a core and a worker on two devices; each launches attention, and an all-reduce beside it."""
+    write_steps(folder)
+    TraceWriter(folder, 10, ["front end"]).close(anchor=ANCHOR | {"uncertainty_ns": 0})
+    for rank in (0, 1):
+        events = []
+        for step in range(4):
+            at, call = step * STEP + 320_000, 2 * step
+            events += [
+                event("cuda_runtime", "cudaLaunchKernel", at, at + 2000, correlation=call + 1),
+                event("kernel", "flash_fwd_kernel", at + 5000, at + 5000 + attention_ns, 0, 7, correlation=call + 1),
+                event("cuda_runtime", "cudaLaunchKernel", at + 2000, at + 4000, correlation=call + 2),
+                event("kernel", "ncclDevKernel_AllReduce", at + 7000, at + 90_000, 0, 9, correlation=call + 2),
+            ]
+        chrome_traces.write(folder / "torch" / f"rank{rank}.json", events)
+    return folder
+
+
+def test_the_kernels_of_steps_by_family(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert torchsumscommand.show(stepped(tmp_path, 30_000), None, None) == 0
+    shown = [line.split() for line in capsys.readouterr().out.splitlines()]
+    families = [["communication", "1", "83.0", "µs", "73.45%"], ["attention", "1", "30.0", "µs", "26.55%"]]
+    assert [line[1:] for line in shown if line[:1] == ["prefill"]] == [
+        *families,
+        ["2", "0", "2", "0", "0%"],  # a step on each of two devices; the second kernel began beside the first
+        ["83.0", "µs", "55.0", "µs", "28.0", "µs", "66.27%"],
+    ]
+
+
+def test_two_folders_are_compared_by_family(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before, after = (stepped(tmp_path / str(length), length) for length in (30_000, 50_000))
+    assert torchsumscommand.compare(before, after) == 0
+    said = capsys.readouterr().out.splitlines()[0]
+    assert said == (
+        "The kernels of a prefill step take 133.0 µs, before 113.0 µs; attention +20.0 µs (+20.0 µs to +20.0 µs)."
+    )
 
 
 @pytest.mark.parametrize("name", ["rank0.json", "rank0.json.gz"])
@@ -269,7 +310,7 @@ def calls(draw: st.DrawFn, start: int = 0, depth: int = 3) -> list[tuple[int, in
 @given(calls())
 def test_own_times_add_up_to_the_time_that_is_covered(intervals: list[tuple[int, int]]) -> None:
     events = [Event("operator", "op", 1, 1, start, end, 0) for start, end in intervals]
-    own = [own_ns for _, own_ns in operators.nested(events)]
+    own = [own_ns for _, own_ns in reader.nested(events)]
     assert len(own) == len(intervals) and all(each >= 0 for each in own)
     assert sum(own) == len({instant for start, end in intervals for instant in range(start, end)})
 

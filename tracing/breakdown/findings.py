@@ -83,7 +83,10 @@ def _gpu(recorded: Findings) -> GpuSummary | None:
     beside = None if recorded.window.words else gpu.beside(recorded.timeline)
     if beside is None:
         return None
-    return gpu.gpu(beside.report, recorded.timeline, recorded.steps, recorded.hops, beside.offset_ns)
+    if not len(beside.report.activity):
+        return None
+    activity = gpu.attributed(beside.report, recorded.timeline, beside.offset_ns)
+    return gpu.gpu(activity, recorded.timeline, recorded.steps, recorded.hops)
 
 
 def analyze(timeline: Timeline, choice: WindowChoice = EVERYTHING) -> Findings:

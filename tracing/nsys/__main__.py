@@ -1,4 +1,7 @@
-"""Prints the review of a run out of what Nsight Systems recorded: NVTX ranges, and CUDA activity where there is."""
+"""Prints the review of a run out of what Nsight Systems recorded: NVTX ranges, and CUDA activity where there is.
+
+With a second report it prints by family what the kernels take longer there, and what less.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from probes.arguments import CommandParser
-from probes.errors import run_main
+from probes.errors import run_main, usage_error
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,6 +24,7 @@ EXAMPLES = """examples:
   python -m tracing.record --nsys -- python my_script.py     makes traces/<folder>/nsys.nsys-rep and nsys.sqlite
   python -m tracing.nsys traces/<folder>/nsys.sqlite
   python -m tracing.nsys profile.nsys-rep --json             exports profile.sqlite first, where it is not there
+  python -m tracing.nsys before.sqlite after.sqlite          which family of kernels takes longer than before
 """
 
 
@@ -33,6 +37,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     arguments.add_argument("file", type=Path, metavar="FILE", help="a .nsys-rep, or the .sqlite exported from one")
+    arguments.add_argument("after", type=Path, nargs="?", metavar="FILE", help="a later one: what takes longer there")
     arguments.add_argument("--json", action="store_true", help="print the figures as JSON, times in nanoseconds")
     return arguments
 
@@ -44,16 +49,32 @@ def main() -> int:
     from tracing.nsys.reportreview import review_report
 
     review = review_report(args.file)
-    if args.json:
+    if args.after:
+        if args.json:
+            raise usage_error("--json is for one report, not for two that are compared")
+        compare(review, review_report(args.after), console())
+    elif args.json:
         print(json.dumps(review.as_dict(), indent=1))
     else:
         show(review, console())
     return 0
 
 
+def compare(before: ReportReview, after: ReportReview, out: Console) -> None:
+    """Print what changed from one report's kernels to another's."""
+    from tracing.breakdown.kernels.difference import family_changes
+    from tracing.page.kernels import show_changes
+
+    if before.work is None or after.work is None:
+        raise usage_error("there is CUDA activity in fewer than both reports: their kernels cannot be compared")
+    show_changes(family_changes(before.work, after.work), out)
+
+
 def show(report: ReportReview, out: Console) -> None:
     """The review on a terminal, then what the GPU did; what the report cannot say is said to be missing."""
     from probes.console import table
+    from tracing.breakdown.kernels.summary import summary
+    from tracing.page.kernels import show as show_kernels
     from tracing.page.terminal import show as show_review
     from tracing.page.watchers import show_gpu
 
@@ -70,6 +91,8 @@ def show(report: ReportReview, out: Console) -> None:
         out.print("\nGPU: n/a (no CUDA activity in this report; nsys records none of AMD GPUs)")
     else:
         show_gpu(review.gpu, out)
+    if report.work is not None:
+        show_kernels(summary(report.work), out)
 
 
 def stage_rows(stages: Sequence[StageTimes]) -> list[list[str]]:

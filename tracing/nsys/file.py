@@ -42,8 +42,9 @@ class Report:
     """What an export holds. Times are nanoseconds since nsys began, pids and threads the operating system's.
 
     `ranges`: `start_ns`, `end_ns` (-1 where it never ended), `text`, `domain` ("" for none), `pid`, `thread`, `payload`
-    (-1 where none). `marks`: the same without an end. `activity`, of the GPU: `start_ns`, `end_ns`, `kind`, `name`,
-    `pid`, `device`, `stream`, `correlation`, `bytes`; `launches`, the calls that started it: `start_ns`, `end_ns`,
+    (-1 where none). `marks`: the same without an end. `activity`, of the GPU: `start_ns`, `end_ns`, `kind`, `name`
+    and `whole_name` (with what its templates are filled with; the same where that is not told), `pid`, `device`,
+    `stream`, `correlation`, `bytes`; `launches`, the calls that started it: `start_ns`, `end_ns`,
     `pid`, `thread`, `correlation`. Both are empty where CUDA was not recorded.
     """
 
@@ -187,7 +188,7 @@ def _cuda(
     if missing:
         raise EnginescopeError(f"{path} has CUDA activity of an unknown layout; missing: {', '.join(missing)}")
     frames = [_activity(file, kind, table, tables[table]) for kind, table in there.items()]
-    empty = ("start_ns", "end_ns", "kind", "name", "pid", "device", "stream", "correlation", "bytes")
+    empty = ("start_ns", "end_ns", "kind", "name", "whole_name", "pid", "device", "stream", "correlation", "bytes")
     activity = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(empty))
     launches = pd.DataFrame(columns=["start_ns", "end_ns", "pid", "thread", "correlation"], dtype=np.int64)
     if there:
@@ -205,11 +206,22 @@ def _activity(file: sqlite3.Connection, kind: str, table: str, columns: tuple[st
     text, join = "''", ""
     if "shortName" in columns:
         text, join = "s.value", "LEFT JOIN StringIds AS s ON s.id = a.shortName"
+    whole = "a.demangledName" if "demangledName" in columns else "0"
     frame = pd.read_sql_query(
         f"""SELECT a.start AS start_ns, a.end AS end_ns, coalesce({text}, '') AS name, a.deviceId AS device,
-                   a.streamId AS stream, a.correlationId AS correlation, {size} AS bytes, a.globalPid AS process
+                   a.streamId AS stream, a.correlationId AS correlation, {size} AS bytes, a.globalPid AS process,
+                   {whole} AS whole_name
             FROM {table} AS a {join} WHERE a.end >= a.start AND a.globalPid IS NOT NULL""",
         file,
     )
     frame["kind"], frame["pid"] = kind, _processes(frame.pop("process"))[0]
+    whole_names = frame["whole_name"].map(_texts(file, frame["whole_name"])).astype(object)
+    frame["whole_name"] = whole_names.where(whole_names.notna(), frame["name"])
     return frame
+
+
+def _texts(file: sqlite3.Connection, numbers: pd.Series) -> dict[int, str]:
+    """The texts of some numbers, one object for each: a kernel's whole name may be thousands of characters long."""
+    distinct = [int(number) for number in numbers.dropna().unique()]
+    rows = (file.execute("SELECT id, value FROM StringIds WHERE id = ?", (number,)).fetchone() for number in distinct)
+    return {row[0]: row[1] for row in rows if row}

@@ -13,6 +13,8 @@ import pandas as pd
 
 from probes.errors import EnginescopeError
 from tracing.breakdown.gaps import ALL, Explained, causes, waiting, windows
+from tracing.breakdown.kernels.families import CODES, COPY, GRAPH, family_of
+from tracing.breakdown.kernels.work import COLUMNS
 from tracing.breakdown.otherwatchers import GpuDevice, GpuStage, GpuSummary
 from tracing.nsys import file
 from tracing.nsys.file import Report
@@ -23,6 +25,8 @@ from tracing.timeline.spans import Timeline
 from tracing.timeline.steps.anatomy import KINDS
 from tracing.timeline.steps.workers import core_of
 
+# What is no kernel; no kernel is called so.
+OF_KIND = {"copy": COPY, "set": COPY, "graph": GRAPH}
 NO_RANGE = "outside of any range"
 NO_ROW = -1
 NO_STEP = "no step"
@@ -50,13 +54,8 @@ def beside(timeline: Timeline) -> Beside | None:
     return Beside(report, offset_ns, off_by_ns)
 
 
-def gpu(
-    report: Report, timeline: Timeline, steps: pd.DataFrame, hops: pd.DataFrame, offset_ns: int
-) -> GpuSummary | None:
-    """What the review holds of the GPU, or None where the report has no CUDA activity."""
-    if not len(report.activity):
-        return None
-    activity = attributed(report, timeline, offset_ns)
+def gpu(activity: pd.DataFrame, timeline: Timeline, steps: pd.DataFrame, hops: pd.DataFrame) -> GpuSummary:
+    """What the review holds of the GPU; `activity` is what `attributed` gives."""
     devices: list[GpuDevice] = []
     for device, mine in activity.groupby("device"):
         devices += _waiting(int(device), mine, timeline, steps, hops)
@@ -77,14 +76,16 @@ def _waiting(
 
 
 def attributed(report: Report, timeline: Timeline, offset_ns: int) -> pd.DataFrame:
-    """The activity on the timeline's clock, with the `stage` and `step` (-1: none) of its launch, and its `core`."""
+    """The activity on the timeline's clock, with the `stage` and `step` (-1: none) of its launch, when that call began
+    (`launch_ns`, -1: not known), and its `core`."""
     spans = timeline.spans
     activity, launches = report.activity, report.launches.drop_duplicates(["pid", "correlation"]).assign(row=NO_ROW)
     for (pid, thread), calls in launches.groupby(["pid", "thread"]):
         times = calls["start_ns"].to_numpy(dtype=np.int64) + offset_ns
         launches.loc[calls.index, "row"] = innermost_at(spans, pid, thread, times)
-    row = activity.merge(launches[["pid", "correlation", "row"]], on=["pid", "correlation"], how="left")["row"]
-    at = row.fillna(NO_ROW).astype(np.int64).to_numpy()
+    calls = launches[["pid", "correlation", "row"]].assign(launch_ns=launches["start_ns"].astype(np.int64) + offset_ns)
+    called = activity.merge(calls, on=["pid", "correlation"], how="left")
+    at = called["row"].fillna(NO_ROW).astype(np.int64).to_numpy()
     stage = np.append(stage_names(timeline), NO_RANGE)
     counted = spans["role"].isin(("core", "worker")).to_numpy()
     step = np.append(np.where(counted, spans["step"].to_numpy(), -1), -1)
@@ -94,8 +95,17 @@ def attributed(report: Report, timeline: Timeline, offset_ns: int) -> pd.DataFra
         end_ns=activity["end_ns"].astype(np.int64) + offset_ns,
         stage=stage[at],
         step=step[at],
+        launch_ns=called["launch_ns"].astype("Int64").fillna(-1).to_numpy(np.int64),
         core=activity["pid"].map(cores).fillna(0).astype(np.int64),
     )
+
+
+def work(activity: pd.DataFrame) -> pd.DataFrame:
+    """What `attributed` gives as a frame of `tracing.breakdown.kernels.work`."""
+    names = activity["whole_name"].where(activity["kind"] == "kernel", activity["kind"])
+    families = {name: CODES[OF_KIND.get(name) or family_of(name)] for name in names.unique()}
+    device = activity.groupby(["pid", "device"], sort=True).ngroup()
+    return activity.assign(device=device, family=names.map(families).astype(np.int8))[list(COLUMNS)]
 
 
 def innermost_at(spans: pd.DataFrame, pid: int, thread: int, times: np.ndarray) -> np.ndarray:

@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import pandas as pd
+
 from tracing.breakdown.findings import Findings, analyze
+from tracing.breakdown.kernels.summary import summary
+from tracing.breakdown.kernels.work import with_kinds
 from tracing.breakdown.review import RecorderCost, as_json
 from tracing.nsys import file, ranges
 from tracing.nsys.file import Report
-from tracing.nsys.gpu import gpu
+from tracing.nsys.gpu import attributed, gpu, work
 from tracing.sites.engine import SCOPE_SITE
 from tracing.sites.site import ENCLOSING
 from tracing.timeline.spans import Timeline
@@ -37,15 +41,20 @@ class ReportClock:
 
 @dataclass(frozen=True)
 class ReportReview:
-    """An Nsight Systems report: the findings of its ranges, the times of the stages by role, and its clock."""
+    """An Nsight Systems report: the findings of its ranges, the times of the stages by role, and its clock.
+
+    `work` is the GPU's, as `tracing.breakdown.kernels.work.with_kinds` gives it; None without CUDA activity.
+    """
 
     findings: Findings
     stages: tuple[StageTimes, ...]
     clock: ReportClock
+    work: pd.DataFrame | None
 
     def as_dict(self) -> dict[str, object]:
-        """For JSON: the review, with `stages` and `clock`."""
-        rest = {"stages": [asdict(row) for row in self.stages], "clock": asdict(self.clock)}
+        """For JSON: the review, with `stages`, `clock` and `kernels`."""
+        kernels = None if self.work is None else summary(self.work).as_dict()
+        rest = {"stages": [asdict(row) for row in self.stages], "clock": asdict(self.clock), "kernels": kernels}
         return as_json(self.findings.review) | rest
 
 
@@ -55,14 +64,16 @@ def review_report(path: Path) -> ReportReview:
     timeline = ranges.timeline(report)
     findings = analyze(timeline)
     offset_ns, off_by_ns = ranges.clock(report)
+    activity = attributed(report, timeline, offset_ns) if len(report.activity) else None
     review = replace(
         findings.review,
         about=about(report, timeline),
         problems=(*findings.review.problems, *ranges.missing(report, timeline)),
         cost=RecorderCost(len(timeline.spans), None, None, ()),  # nsys's own is not in its report
-        gpu=gpu(report, timeline, findings.steps, findings.hops, offset_ns),
+        gpu=None if activity is None else gpu(activity, timeline, findings.steps, findings.hops),
     )
-    return ReportReview(replace(findings, review=review), stages(timeline), ReportClock(offset_ns, off_by_ns))
+    done = None if activity is None else with_kinds(work(activity), findings.steps)
+    return ReportReview(replace(findings, review=review), stages(timeline), ReportClock(offset_ns, off_by_ns), done)
 
 
 def about(report: Report, timeline: Timeline) -> str:

@@ -1,4 +1,7 @@
-"""Prints the operators and kernels of a trace folder's torch traces by stage, of all steps or of one."""
+"""Prints the operators and kernels of a trace folder's torch traces: by stage and by family, of all steps or of one.
+
+With a second folder it prints by family what the kernels take longer there, and what less.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,13 @@ from probes.errors import EnginescopeError, run_main, usage_error
 if TYPE_CHECKING:
     import pandas as pd
 
+    from tracing.torchsums.operators import Operators
+
 EXAMPLES = """examples:
   python -m tracing.torchsums traces/<folder>                   as in the review
   python -m tracing.torchsums traces/<folder> --step 12         of one step
   python -m tracing.torchsums traces/<folder> --csv steps.csv   a row a stage and step
+  python -m tracing.torchsums traces/<before> traces/<after>    which family of kernels takes longer than before
 to record such a trace, let vLLM's profiler write into the trace folder:
   python -m tracing.record --out traces/mine -- CMD … --profiler-config.profiler=torch \\
       --profiler-config.torch_profiler_dir=traces/mine/torch
@@ -30,6 +36,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     arguments.add_argument("folder", type=Path, metavar="DIR", help="a trace folder with torch traces in its torch/")
+    arguments.add_argument("after", type=Path, nargs="?", metavar="DIR", help="a later one: what takes longer there")
     arguments.add_argument("--step", type=int, metavar="N", help="one step only")
     arguments.add_argument("--csv", type=Path, metavar="FILE", help="write the sums by stage and step as CSV as well")
     return arguments
@@ -38,27 +45,67 @@ def parser() -> argparse.ArgumentParser:
 def main() -> int:
     """The command."""
     args = parser().parse_args()
+    if args.after is None:
+        return show(args.folder, args.step, args.csv)
+    if args.step is not None or args.csv:
+        raise usage_error("--step and --csv are for one trace, not for two that are compared")
+    return compare(args.folder, args.after)
+
+
+def show(folder: Path, step: int | None, csv: Path | None) -> int:
+    """Print one folder's sums."""
     from probes.console import console
-    from tracing import timeline
+    from tracing.breakdown.kernels.summary import summary as kernels
+    from tracing.page.kernels import show as show_kernels
     from tracing.page.watchers import show_operators
     from tracing.torchsums import operators
 
-    sums = operators.read(timeline.read(args.folder), args.step)
-    summary = operators.summary(sums)
-    if sums is None or summary is None:
-        raise usage_error(f"{args.folder} holds no torch/*.json or .json.gz; see python -m tracing.torchsums -h")
-    if not len(sums.names):
-        raise _nothing(args.folder, args.step, sums.problems)
-    if args.csv:
-        _write(args.csv, sums.steps)
+    sums, work = _read(folder, step)
+    if csv:
+        _write(csv, sums.steps)
     out = console()
     for problem in sums.problems:
         out.print(problem, style="bold red", markup=False)
     out.print(sums.about(), soft_wrap=True, markup=False)
-    show_operators(summary, out)
-    if args.csv:
-        out.print(f"Wrote {args.csv}", soft_wrap=True, markup=False)
+    summary = operators.summary(sums)
+    if summary is not None:
+        show_operators(summary, out)
+    show_kernels(kernels(work), out)
+    if csv:
+        out.print(f"Wrote {csv}", soft_wrap=True, markup=False)
     return 0
+
+
+def compare(before: Path, after: Path) -> int:
+    """Print what changed from one folder's kernels to another's."""
+    from probes.console import console
+    from tracing.breakdown.kernels.difference import family_changes
+    from tracing.page.kernels import show_changes
+
+    out, sides = console(), []
+    for folder in (before, after):
+        sums, work = _read(folder)
+        for problem in sums.problems:
+            out.print(f"{folder}: {problem}", style="bold red", markup=False)
+        sides.append(work)
+    show_changes(family_changes(*sides), out)
+    return 0
+
+
+def _read(folder: Path, step: int | None = None) -> tuple[Operators, pd.DataFrame]:
+    """A folder's sums, and its devices' work with the kinds of steps; refused where there is nothing in it."""
+    from tracing import timeline
+    from tracing.breakdown.kernels.work import with_kinds
+    from tracing.timeline.steps.anatomy import anatomy
+    from tracing.torchsums import operators
+
+    recorded = timeline.read(folder)
+    sums = operators.read(recorded, step)
+    if sums is None:
+        raise usage_error(f"{folder} holds no torch/*.json or .json.gz; see python -m tracing.torchsums -h")
+    if not len(sums.names):
+        raise _nothing(folder, step, sums.problems)
+    return sums, with_kinds(sums.work, anatomy(recorded))
 
 
 def _nothing(folder: Path, step: int | None, problems: list[str]) -> EnginescopeError:
