@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-from probes.metrics.exposition import Snapshot, Window
+from probes.metrics.exposition import Series, Snapshot, Window
+from probes.metrics.names.gauges import HOW, PID, together
 from probes.statistics.buckets import Quantile, quantile
 
 ENGINE = "engine"
 REASON = "finished_reason"
-PID = "pid"
+OF_ENGINES = ("model_name", ENGINE, PID)
 ITERATION_TOKENS = "vllm:iteration_tokens_total"
 SHARES = (0.5, 0.9, 0.99)
 
@@ -135,6 +136,7 @@ class WindowFigures:
     """A window in numbers, of one engine or of all. None stands for what the server does not have or cannot say.
 
     `running`, `waiting` and `kv_cache_usage` (a share, the mean over engines) are as of the window's end.
+    `gauges` are all others too, by name, each summed, averaged or the largest over the engines, as it means.
     `prefix_unit` is what the prefix cache's queries and hits count: tokens, blocks in versions up to 0.8.
     """
 
@@ -152,6 +154,7 @@ class WindowFigures:
     finished: dict[str, float] | None
     times: dict[str, Times | None]
     tokens_per_iteration: float | None
+    gauges: dict[str, float]
 
     @property
     def mixed(self) -> bool:
@@ -205,6 +208,7 @@ def figures(window: Window, engine: str | None = None) -> WindowFigures:
         finished=_finished(window, where),
         times=times,
         tokens_per_iteration=_tokens_per_iteration(window, where),
+        gauges=every_gauge(window.after, where),
     )
 
 
@@ -213,18 +217,24 @@ def _name(window: Window, quantity: ServerMetric) -> str:
 
 
 def gauge(snapshot: Snapshot, quantity: ServerMetric, where: Mapping[str, str] | None = None) -> float | None:
-    """A gauge now: counts summed over engines, a share as the mean over engines.
-
-    Under several API servers each reports the engine with a `pid` of its own, and only the one that the engine tells
-    its state has the value: the maximum over pids is the engine's. A share above 1 is in a unit that is not known.
-    """
-    by_engine: dict[frozenset[tuple[str, str]], float] = {}
-    for labels, value in snapshot.series(name_in(snapshot, quantity) or "", where).items():
-        key = frozenset(pair for pair in labels if pair[0] != PID)
-        by_engine[key] = max(value, by_engine.get(key, value))
-    if not by_engine or (quantity is KV_CACHE_USAGE and max(by_engine.values()) > 1):
+    """A gauge now, of all engines together; None where the server has none, or it is a share in an unknown unit."""
+    name = name_in(snapshot, quantity) or quantity.names[0]
+    series = snapshot.series(name, where)
+    if quantity is KV_CACHE_USAGE and max(series.values(), default=0) > 1:
         return None
-    return sum(by_engine.values()) / (len(by_engine) if quantity is KV_CACHE_USAGE else 1)
+    return together(name, series)
+
+
+def every_gauge(snapshot: Snapshot, where: Mapping[str, str] | None = None) -> dict[str, float]:
+    """All gauges of vLLM's that this server has but facts (`…_info`), engines taken together: by name and by the labels
+    that tell parts of one engine's figure apart, as in `vllm:num_requests_waiting_by_reason{reason="capacity"}`."""
+    parts: dict[str, Series] = {}
+    for name in (name for name in HOW if not name.endswith("_info")):
+        for labels, value in snapshot.series(name, where).items():
+            told = ",".join(f'{label}="{word}"' for label, word in labels if label not in OF_ENGINES)
+            parts.setdefault(f"{name}{{{told}}}" if told else name, {})[labels] = value
+    values = {part: together(part.partition("{")[0], series) for part, series in parts.items()}
+    return {part: value for part, value in values.items() if value is not None}
 
 
 def _prefix_unit(snapshot: Snapshot) -> str:

@@ -22,6 +22,7 @@ MAINTAINERS = {
     "notes.recorded",
     "notes.tables",
     "offline.engine",
+    "probes.metrics.names",
     "probes.serve.faults",
     "tracing.shapes",
 }

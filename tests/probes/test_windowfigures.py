@@ -72,3 +72,21 @@ def test_a_restart_is_noticed_where_a_proxy_left_out_the_types() -> None:
     name = "vllm:generation_tokens_total"
     window = Window(parse(f"{name} 1000\n", 0.0), parse(f"{name} 40\n", 1.0))
     assert window.restarted and figures(window).generation_tokens == 40
+
+
+def test_every_gauge_that_a_server_has_is_taken_together_as_it_means() -> None:
+    text = """# TYPE vllm:num_requests_waiting_by_reason gauge
+vllm:num_requests_waiting_by_reason{engine="0",model_name="m",reason="capacity"} 2
+vllm:num_requests_waiting_by_reason{engine="1",model_name="m",reason="capacity"} 3
+vllm:num_requests_waiting_by_reason{engine="1",model_name="m",reason="deferred"} 1
+# TYPE vllm:spec_decode_efficiency gauge
+vllm:spec_decode_efficiency{model_name="m"} 0.5
+# TYPE vllm:cache_config_info gauge
+vllm:cache_config_info{block_size="16"} 1
+"""
+    look = parse(text, 0.0)
+    assert figures(Window(look, look)).gauges == {
+        'vllm:num_requests_waiting_by_reason{reason="capacity"}': 5,
+        'vllm:num_requests_waiting_by_reason{reason="deferred"}': 1,
+        "vllm:spec_decode_efficiency": 0.5,
+    }
