@@ -9,7 +9,7 @@ import pandas as pd
 
 from probes.errors import EnginescopeError
 from tracing import timeline as tracefolder
-from tracing.breakdown import slow, stepkinds
+from tracing.breakdown import queue, slow, stepkinds
 from tracing.breakdown.cost import ledger_rows, recorder_cost
 from tracing.breakdown.load import load
 from tracing.breakdown.otherwatchers import GpuSummary
@@ -116,6 +116,8 @@ def analyze(timeline: Timeline, choice: WindowChoice = EVERYTHING) -> Findings:
         unexplained_share_median=budget.unexplained_share(budgets),
         unexplained_ns_per_token_median=budget.unexplained_per_token(budgets, whole),
         steps=stepkinds.summary(steps, {} if on_device(timeline) else stepkinds.idle_by_kind(workers)),
+        queue=queue.held_back(timeline),
+        use=queue.budget_use(timeline, steps),
         devices=stepkinds.devices(timeline, steps, hop_frame),
         workers=stepkinds.worker_uses(timeline, steps, workers),
         hops=hops.summary(hop_frame),

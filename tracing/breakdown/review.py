@@ -1,7 +1,8 @@
 """The review of a trace as a tree of records, and `review.json`, which holds it: written and read here alone.
 
 Shares are fractions of 1. Schema 1 was built without records, 2 had no `starvation`, in 3 the columns of a step did not
-add up, in 6 a worker's waiting for other ranks was its work, and 7 had neither latencies, nor load, nor `starts`.
+add up, in 6 a worker's waiting for other ranks was its work, and 7 had neither latencies, load, `starts`, nor why requests
+stayed in the queue.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from probes.errors import EnginescopeError
 from probes.jsonform import read_record
 from tracing.breakdown.load import LoadFigure
 from tracing.breakdown.otherwatchers import GpuDevice, GpuSummary, OperatorSummary, SampleSummary
+from tracing.breakdown.queue import BudgetUse, HeldBackSteps
 from tracing.breakdown.requests.latencies import LatencyFigure
 from tracing.breakdown.starts import EngineStart
 from tracing.breakdown.starvation import Starvation
@@ -191,6 +193,8 @@ class Review:
         metadata=column("the median request's unexplained time an output token; null: no token", "ns")
     )
     steps: tuple[StepKind, ...] = field(metadata=column("what a step is made of, by kind"))
+    queue: tuple[HeldBackSteps, ...] = field(metadata=column("why the head of the queue waited; empty: not told"))
+    use: tuple[BudgetUse, ...] = field(metadata=column("what the steps used of their budgets; empty: not told"))
     workers: tuple[WorkerUse, ...] = field(metadata=column("how the workers differ"))
     devices: tuple[GpuDevice, ...] = field(
         metadata=column("how the workers' devices spent the steps, by the recorder; empty: none, or not known")

@@ -66,9 +66,9 @@ SPAN, RAISED, LIST, MORE = 1, 2, 3, 4  # in the low byte of `kind`
 
 # List codes, and what their integers are.
 BATCH = 1  # (request, tokens scheduled) pairs of a step; in the core
-COUNTS = (
-    2  # the fields of `tracing.events.step.Step` from `prefill_requests` on, then the KV cache's blocks; in the core
-)
+# The fields of `tracing.events.step.Step` from `prefill_requests` on, the KV cache's blocks and, in later traces, why
+# requests were held back and the limits of a step (`tracing.hooks.heldback`); in the core.
+COUNTS = 2
 MESSAGE = 3  # key: the timestamp of an output message; (client, outputs); in the core
 RENAMED = 4  # (internal request id, the id that the caller gave) as texts; in the front end
 STOPPED = 6  # (internal request id) as text, `step` the message's key: the front end ended it at a stop string

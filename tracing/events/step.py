@@ -45,3 +45,30 @@ class Step:
 
 
 STEP_FIELDS = tuple(Step.__dataclass_fields__)
+
+# Why the scheduler left requests in its queue, by code: of those that it did not come to in a step, or of its head. A
+# trace that does not tell has `NOT_TOLD`, and what the hook could not find out is `NOT_KNOWN`.
+NOBODY, NOT_KNOWN, NOT_TOLD = 0, 1, 2
+TOKEN_BUDGET, SEQUENCE_LIMIT, KV_BLOCKS, NO_CHUNK, LORA_LIMIT, ENCODER_BUDGET = range(3, 9)
+GRAMMAR, REMOTE_KV, STREAMING_INPUT, PAUSED = range(9, 13)
+HELD_BACK = {
+    NOBODY: "nobody waits",
+    NOT_KNOWN: "not known",
+    NOT_TOLD: "not told",
+    TOKEN_BUDGET: "token budget",
+    SEQUENCE_LIMIT: "sequence limit",
+    KV_BLOCKS: "KV blocks",
+    NO_CHUNK: "chunk threshold",
+    LORA_LIMIT: "LoRA limit",
+    ENCODER_BUDGET: "encoder budget",
+    GRAMMAR: "grammar not ready",
+    REMOTE_KV: "remote KV",
+    STREAMING_INPUT: "streaming input",
+    PAUSED: "paused",
+}
+# A waiting request's status that keeps it where it is, by name.
+BLOCKED = {
+    "WAITING_FOR_STRUCTURED_OUTPUT_GRAMMAR": GRAMMAR,
+    "WAITING_FOR_REMOTE_KVS": REMOTE_KV,
+    "WAITING_FOR_STREAMING_REQ": STREAMING_INPUT,
+}

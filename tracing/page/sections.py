@@ -11,7 +11,7 @@ from tracing.breakdown.findings import Findings
 from tracing.breakdown.requests.parts import parts
 from tracing.breakdown.review import Review, SlowStep
 from tracing.breakdown.starvation import Starvation
-from tracing.page import firstscreen, flame, html, lanes, starts, steptables, watchers
+from tracing.page import firstscreen, flame, html, lanes, queue, starts, steptables, watchers
 from tracing.page.lanes import Bar, Lane
 from tracing.page.requesttable import request_table
 from tracing.timeline.requests import Flow
@@ -107,6 +107,7 @@ def sections(findings: Findings) -> list[tuple[str, str, str]]:
         *drawings(findings),
         ("What a step is made of", steptables.sentences(review), _steps(review)),
         *_slow_steps(review),
+        *queue.sections(review),
         (
             "Hops between processes",
             "Latency from the end of sending to the receiver's start; to the worker from the start of dispatch.",

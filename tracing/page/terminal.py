@@ -6,7 +6,7 @@ from rich.console import Console
 
 from probes.console import percent, show_text, table
 from tracing.breakdown.findings import Findings
-from tracing.page import firstscreen, sections, starts, steptables, watchers
+from tracing.page import firstscreen, queue, sections, starts, steptables, watchers
 
 MOST_STEPS = 5
 
@@ -29,6 +29,7 @@ def show(findings: Findings, out: Console) -> None:
             show_text(out, sentence)
     for device in review.devices:
         show_text(out, watchers.sentence(device))
+    queue.show(review, out)
     columns, slow = sections.slow_steps(review.slow_steps, len(review.roles.get("core", ())))
     title = "slowest steps (median: of as many tokens)"
     table(out, title, columns, slow[:MOST_STEPS], (len(columns) - 1,))

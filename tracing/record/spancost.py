@@ -33,7 +33,9 @@ SCHEDULED = SimpleNamespace(  # a step of decodes, as vLLM's scheduler hands it 
     preempted_req_ids=None,
 )
 BLOCKS = SimpleNamespace(num_gpu_blocks=1024, get_num_free_blocks=lambda: 512)
-SCHEDULER = SimpleNamespace(kv_cache_manager=SimpleNamespace(block_pool=BLOCKS), waiting=())
+SCHEDULER = SimpleNamespace(
+    kv_cache_manager=SimpleNamespace(block_pool=BLOCKS), waiting=(), max_num_scheduled_tokens=1, max_num_running_reqs=1
+)
 MESSAGES = {0: SimpleNamespace(outputs=IDS, finished_requests=None, timestamp=1.5)}
 
 

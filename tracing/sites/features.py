@@ -111,7 +111,7 @@ IN_CORE: tuple[Site, ...] = (
         "kv.remote_wait",
         "schedule",
         f"{_SCHEDULER}._handle_blocked_waiting_request",
-        numbers=("ns waited for remote KV", ""),
+        numbers=("ns waited for remote KV", "reason not ready"),
     ),
     _core("coordinator.report", "coordinate", f"{_DP}._maybe_publish_request_counts"),
     # An all-reduce over the engines, in which the fast ones wait for the slow.

@@ -62,3 +62,7 @@ class StepRow:
     kv_used_blocks: int = field(metadata=column("KV blocks in use after scheduling", "blocks"))
     first_decodes: int = field(metadata=column("of the decoding, those in the step after their prefill", "requests"))
     kv_blocks: int = field(metadata=column("KV blocks that the core has", "blocks"))
+    held_back: int = field(metadata=column("why others stayed in the queue, a code of `tracing.events.step.HELD_BACK`"))
+    head_held_back: int = field(metadata=column("the same of the head of the queue"))
+    token_limit: int = field(metadata=column("the most tokens of a step; 0: not known", "tokens"))
+    sequence_limit: int = field(metadata=column("the most requests of a step; 0: not known", "requests"))

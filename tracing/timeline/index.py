@@ -13,6 +13,7 @@ from tracing.timeline.contention import main_roles
 from tracing.timeline.intervals import distinct, expanded
 from tracing.timeline.nesting import Cut, cut_at_waits, outermost, own_of_loops
 from tracing.timeline.spans import Timeline
+from tracing.timeline.steps.heldback import Stretches, stretches
 from tracing.timeline.steps.workers import core_of
 
 Rows = npt.NDArray[np.int64]
@@ -295,6 +296,11 @@ class Index:
     def cores(self) -> dict[int, int]:
         """The core that each process works for: itself, or a worker's parent."""
         return core_of(self.timeline)
+
+    @cached_property
+    def held_back(self) -> dict[int, Stretches]:
+        """By core: for which stretches of time one reason kept requests in its queue."""
+        return stretches(self.timeline)
 
     @cached_property
     def stepped(self) -> dict[int, tuple[Rows, Rows]]:

@@ -17,12 +17,13 @@ from probes.errors import usage_error
 from tracing.events import file as eventfile
 from tracing.events.file import SHARED_SITES, EventFile
 from tracing.events.layout import BATCH, CHILD, COUNTS, DEVICE, MESSAGE, RAISED, RENAMED, STOPPED, TRACED
-from tracing.events.step import STEP_FIELDS
+from tracing.events.step import NOT_TOLD, STEP_FIELDS
 from tracing.timeline.nodes import on_one_clock
 from tracing.timeline.steps import collectives
 from tracing.timeline.steps.owners import owners
 
-COUNT_NAMES = (*STEP_FIELDS[3:], "kv_blocks")
+EARLIER_COUNTS = (*STEP_FIELDS[3:], "kv_blocks")  # of traces that do not tell why requests waited
+COUNT_NAMES = (*EARLIER_COUNTS, "held_back", "head_held_back", "token_limit", "sequence_limit")
 MAIN_ROLES = ("front end", "core", "worker")  # of a process that serves several
 # In a worker the shared-memory queue is its way in and out: there it waits for the core.
 HALF = 1 << 32  # of a list's integers, to put two together
@@ -201,7 +202,7 @@ def launching(row: dict[str, str]) -> dict[str, str]:
 def _lists(files: list[EventFile]) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     return (
         _joined_batches([_batches(file) for file in files]),
-        _joined([_fixed(file, COUNTS, COUNT_NAMES) for file in files]),
+        _joined([_counts(file) for file in files]),
         _joined([_fixed(file, MESSAGE, ("client", "outputs")) for file in files]),
         _joined([_pairs(file, RENAMED, ("internal", "external")) for file in files]),
         _joined([_pairs(file, CHILD, ("child", "parent")) for file in files]),
@@ -274,6 +275,15 @@ def _fixed(file: EventFile, code: int, names: tuple[str, ...]) -> pd.DataFrame:
     if code == MESSAGE:
         frame.insert(2, "key", heads["end"][right])
     return frame
+
+
+def _counts(file: EventFile) -> pd.DataFrame:
+    """What each step scheduled; of an earlier trace without why requests waited."""
+    rows = _fixed(file, COUNTS, COUNT_NAMES)
+    if len(rows):
+        return rows
+    not_told = {"held_back": NOT_TOLD, "head_held_back": NOT_TOLD, "token_limit": 0, "sequence_limit": 0}
+    return _fixed(file, COUNTS, EARLIER_COUNTS).assign(**not_told)
 
 
 def _pairs(file: EventFile, code: int, names: tuple[str, str]) -> pd.DataFrame:

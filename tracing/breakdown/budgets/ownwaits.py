@@ -12,9 +12,11 @@ import numpy as np
 from tracing.breakdown.budgets.intervals import LOOPS, WAITS, Intervals, Names, intervals, joined
 from tracing.breakdown.budgets.own import Requests, asked_steps, rendered
 from tracing.breakdown.requests.piece import EARLIER, WAIT
+from tracing.breakdown.requests.queued import Queued, queued
 from tracing.events.layout import CALLED, SUSPENDED, YIELDED
 from tracing.timeline.index import Index, Rows
 from tracing.timeline.intervals import expanded
+from tracing.timeline.steps.heldback import wait_name
 
 Pairs = tuple[Rows, Rows]
 SENDING = ("client.send", "client.send_async")
@@ -162,7 +164,11 @@ def _way_in(index: Index, names: Names, asked: Requests) -> Iterator[Intervals]:
     (of, first), (_, last) = _first(looks), _last(looks)
     remote = (first != last) & (index.value[last] > 0)
     yield _wait(names.number("wait: remote KV"), of[remote], index.end[first[remote]], index.start[last[remote]])
-    yield _between(index, names.number("wait: scheduler queue"), own["core.add_request"], _schedules(index, asked))
+    queue = _between(index, names.number("wait: scheduler queue"), own["core.add_request"], _schedules(index, asked))
+    yield queue
+    kept = queued(index, Queued(queue.of, asked.core[queue.of], queue.start, queue.end), looks)
+    part = {code: names.number(wait_name(code)) for code in np.unique(kept.reason).tolist()}
+    yield _wait(np.array([part[code] for code in kept.reason.tolist()], dtype=np.int64), kept.of, *kept[2:])
 
 
 def _schedules(index: Index, asked: Requests) -> Pairs:

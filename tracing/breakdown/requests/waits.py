@@ -11,10 +11,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tracing.breakdown.requests.queued import Queued, queued
 from tracing.events.layout import CALLED, SUSPENDED, YIELDED
 from tracing.timeline.index import Index, Rows
 from tracing.timeline.requests import Flow, call_rows
 from tracing.timeline.requestspans import named, rendered
+from tracing.timeline.steps.heldback import wait_name
 
 CALLER = "wait: caller"
 
@@ -87,7 +89,8 @@ def _core(index: Index, flow: Flow) -> Iterator[Wait]:
     yield from _between(index, "wait: socket in", sent, own["core.receive"])
     yield from _between(index, "wait: input queue", own["core.preprocess"], own["core.dequeue"])
     schedules = index.with_step("scheduler.schedule", flow.core_pid, flow.steps)
-    yield from _between(index, "wait: scheduler queue", own["core.add_request"], schedules)
+    for wait in _between(index, "wait: scheduler queue", own["core.add_request"], schedules):
+        yield from (wait, *_queued(index, flow, wait))
     yield from _remote(index, index.rows(flow.request, "kv.remote_wait"))
     updates = index.with_step("scheduler.update", flow.core_pid, flow.steps)
     ended = dict(zip(index.step[updates].tolist(), updates.tolist(), strict=True))
@@ -98,6 +101,17 @@ def _core(index: Index, flow: Flow) -> Iterator[Wait]:
             start, end = int(index.end[ended[step]]), int(index.start[following])
             cut = ((preempted >= index.start[row]) & (preempted <= end)).any()
             yield Wait("wait: preempted" if cut else "wait: not scheduled", start, end, ended[step], int(following))
+
+
+def _queued(index: Index, flow: Flow, wait: Wait) -> Iterator[Wait]:
+    """What kept it in the queue, from one call of the scheduler to another."""
+    asked = Queued(*(np.array([each], dtype=np.int64) for each in (0, flow.core_pid, wait.start_ns, wait.end_ns)))
+    looks = index.rows(flow.request, "kv.remote_wait")
+    kept = queued(index, asked, (np.zeros(len(looks), dtype=np.int64), looks))
+    _, schedules = index.by_step("scheduler.schedule", flow.core_pid)
+    places = (schedules[np.searchsorted(index.start[schedules], edge)] for edge in (kept.start, kept.end))
+    for reason, start, end, *rows in zip(*(column.tolist() for column in (*kept[1:], *places)), strict=True):
+        yield Wait(wait_name(reason), start, end, *rows)
 
 
 def _remote(index: Index, looks: Rows) -> Iterator[Wait]:

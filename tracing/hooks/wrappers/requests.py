@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ...events.layout import CHILD, RENAMED
+from ...events.step import BLOCKED, NOT_KNOWN
 from ...sites.engine import CODES
 from .. import _recorder
 from .guarded import Special, safely
@@ -46,5 +47,11 @@ class RemoteWaits:
 
 
 remote_waits = RemoteWaits()
+
+
+def looked_at(is_ready: bool, request: Any) -> tuple[int, int]:
+    """What the scheduler's look at a waiting request says: how long it has waited for remote KV, and what keeps it."""
+    return remote_waits.waited_ns(request), 0 if is_ready else BLOCKED.get(request.status.name, NOT_KNOWN)
+
 
 WRITING: dict[str, Special] = {"input.assign_id": _assign_id, "output.register": _register}

@@ -15,6 +15,7 @@ from ...events.layout import BATCH, COUNTS, MESSAGE
 from ...sites.engine import CODES
 from .. import _recorder, stepnumber
 from ..counts import scheduled
+from ..heldback import held_back
 from ..launches import launches
 from .guarded import Special, safely
 from .messages import key
@@ -74,7 +75,8 @@ def _write_step(scheduler: Any, output: Any, number: int, start: int, end: int) 
     span(CODES["scheduler.schedule"], start, None, output.total_num_scheduled_tokens, len(tokens), None, end)
     _recorder.batch(BATCH, tokens)
     counts = scheduled(scheduler, output, steps.awaiting)
-    numbers(COUNTS, (*counts, scheduler.kv_cache_manager.block_pool.num_gpu_blocks))
+    blocks = scheduler.kv_cache_manager.block_pool.num_gpu_blocks
+    numbers(COUNTS, (*counts, blocks, *held_back(scheduler, output)))
 
 
 def _dispatch(hook: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

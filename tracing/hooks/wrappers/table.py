@@ -50,7 +50,7 @@ NUMBERS: dict[str, Callable[..., tuple[Any, Any]]] = {
     "scheduler.free": lambda result, scheduler, request, *_: (request.num_output_tokens, request.status.name),
     "worker.execute": lambda result, worker, given, *_: (steps.scheduler_output(given).total_num_scheduled_tokens, 0),
     "core.send": lambda result, socket, buffers: (sum(map(len, buffers)), 0),
-    "kv.remote_wait": lambda result, scheduler, request: (requests.remote_waits.waited_ns(request), 0),
+    "kv.remote_wait": lambda result, scheduler, request: requests.looked_at(result, request),
     "output.detokenize": lambda result, state, tokens, *_: (len(tokens), 0),
     "collective": lambda result, group, *_: (group.ranks[0], group.ranks[-1]),
     "output.abort": lambda result, *_: (len(result), 0),

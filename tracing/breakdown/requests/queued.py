@@ -1,0 +1,68 @@
+"""The waits of requests in the scheduler's queue by what kept them there: many requests at once.
+
+From the scheduler's first call with a request in the queue on, what kept it is what kept all that the scheduler did not
+come to; or, where it looked at the request itself and it was not ready, that. Before that call nothing was decided.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from tracing.events.step import BLOCKED
+from tracing.timeline.index import Index, Rows
+from tracing.timeline.intervals import overlapping
+from tracing.timeline.steps.heldback import Stretches
+
+NEVER = np.iinfo(np.int64).max
+
+
+class Queued(NamedTuple):
+    """Waits: the number of each one's request, the reason's code, and its time, from call to call of the scheduler."""
+
+    of: Rows
+    reason: Rows
+    start: Rows
+    end: Rows
+
+
+def queued(index: Index, asked: Queued, looks: tuple[Rows, Rows]) -> Queued:
+    """What kept some requests in their cores' queues, each from its coming until the call that scheduled it first.
+
+    `asked` has their cores in the place of a reason; `looks` are the scheduler's looks at each, by request and row.
+    Reasons of a request's own come after those of all, which they stand for.
+    """
+    parts = [part for core in np.unique(asked.reason).tolist() for part in _of_core(index, core, asked, looks)]
+    return Queued(*(np.concatenate(column) for column in zip(*parts, strict=True))) if parts else asked
+
+
+def _of_core(index: Index, core: int, asked: Queued, looks: tuple[Rows, Rows]) -> Iterator[Queued]:
+    mine = asked.reason == core
+    of, start, end = asked.of[mine], asked.start[mine], asked.end[mine]
+    steps, rows = index.by_step("scheduler.schedule", core)
+    calls = np.append(index.start[rows], NEVER)
+    decided = np.minimum(calls[np.searchsorted(calls[:-1], start)], end)
+    pieces, reason = index.held_back.get(core, Stretches((calls[:0], calls[:0]), calls[:0]))
+    which, piece = overlapping(decided, end, pieces)
+    yield _within(which, reason[piece], pieces[0][piece], pieces[1][piece], of, decided, end)
+    yield _within(*_own(index, of, steps, calls, looks), of, decided, end)
+
+
+def _own(index: Index, of: Rows, steps: Rows, calls: Rows, looks: tuple[Rows, Rows]) -> tuple[Rows, Rows, Rows, Rows]:
+    """The stretches in which the scheduler found a request itself not ready, look after look: the place of each one's
+    request in `of`, its reason, and its time."""
+    looked_of, row = looks
+    kept = np.isin(index.extra[row], list(BLOCKED.values())) & np.isin(looked_of, of)
+    looked_of, row = looked_of[kept], row[kept]
+    place, step, reason = np.searchsorted(of, looked_of), index.step[row], index.extra[row]
+    alike = (np.diff(place) == 0) & (np.diff(reason) == 0) & (np.diff(step) == 1)
+    begins, ends = np.append(True, ~alike)[: len(row)], np.append(~alike, True)[: len(row)]
+    first, last = np.searchsorted(steps, step[begins]), np.searchsorted(steps, step[ends], side="right")
+    return place[begins], reason[begins], calls[first], calls[last]
+
+
+def _within(which: Rows, reason: Rows, start: Rows, end: Rows, of: Rows, decided: Rows, until: Rows) -> Queued:
+    """Stretches as far as they lie in their requests' own time."""
+    return Queued(of[which], reason, np.maximum(start, decided[which]), np.minimum(end, until[which]))

@@ -1,0 +1,45 @@
+"""Why requests waited in the queue, and what the steps used of their budgets, as tables."""
+
+from __future__ import annotations
+
+from rich.console import Console
+
+from probes.console import Rows, percent, table
+from tracing.breakdown.review import Review
+from tracing.page import html
+
+REASONS = ["reason", "steps", "of the steps with a queue", "waiting (median)"]
+USE = ["step", "steps", "tokens, of at most", "used", "requests, of at most", "used", "full"]
+SECTION = "Why requests wait in the queue, and what a batch leaves unused"
+SENTENCE = (
+    "What kept the head of the queue out of a step, as the scheduler decided it; and the mean share of its tokens and "
+    "requests that a step used. Full is a step with no room left of one of them."
+)
+
+
+def reason_rows(review: Review) -> Rows:
+    return [[row.reason, row.steps, percent(row.share), f"{row.waiting_median:g}"] for row in review.queue]
+
+
+def use_rows(review: Review) -> Rows:
+    return [
+        [
+            *(row.kind, row.steps, f"{row.token_limit:,}", percent(row.token_share)),
+            *(f"{row.sequence_limit:,}", percent(row.sequence_share), percent(row.full_share)),
+        ]
+        for row in review.use
+    ]
+
+
+def show(review: Review, out: Console) -> None:
+    """Both tables on a terminal, where the trace tells them."""
+    table(out, "why the head of the queue waited", REASONS, reason_rows(review))
+    table(out, "what a step used of its budgets (means)", USE, use_rows(review))
+
+
+def sections(review: Review) -> list[tuple[str, str, str]]:
+    """The same for the page."""
+    if not review.use:
+        return []
+    reasons = html.table(REASONS, reason_rows(review)) if review.queue else "<p>No step left a queue.</p>"
+    return [(SECTION, SENTENCE, reasons + html.table(USE, use_rows(review)))]
