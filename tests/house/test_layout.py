@@ -31,7 +31,7 @@ ADAPTERS = {
     "tracing/shapes/pretend/worker.py",
     "tracing/shapes/platform.py",
     "tracing/overhead/trialengine.py",
-    "tracing/whatif/closedloop.py",
+    "tracing/whatif/engine/closedloop.py",
     "offline/engine/adapter.py",
     "offline/torchbaseline/model.py",
     "offline/torchbaseline/continuous.py",

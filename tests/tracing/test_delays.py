@@ -19,7 +19,7 @@ from tracing.hooks import _recorder
 from tracing.hooks.standing import make
 from tracing.hooks.wrappers import table
 from tracing.sites.engine import ALL_SITES, CODES
-from tracing.whatif.delayfile import DelayFile
+from tracing.whatif.engine.delayfile import DelayFile
 
 ROOT = Path(__file__).resolve().parents[2]
 HOOKED, WRAPPED = "runner.prepare", "scheduler.update"  # served by a `Hook`, and by a Python wrapper
@@ -97,7 +97,7 @@ def test_a_killed_tool_leaves_no_delay(tmp_path: Path, events: Path) -> None:
     path.write_bytes(NOTHING)
     _recorder.delay_by(str(path), CODES["delay"])
     program = (
-        "import sys; from pathlib import Path; from tracing.whatif.delayfile import DelayFile\n"
+        "import sys; from pathlib import Path; from tracing.whatif.engine.delayfile import DelayFile\n"
         f"with DelayFile(Path({str(path)!r})) as file:\n"
         f"    file.put({HOOKED!r}, {SPINNING}, 1_000_000, phase=1); print('asked', flush=True); sys.stdin.read()"
     )

@@ -8,6 +8,7 @@ examples:
   python -m tracing.whatif --shape one-gpu --stages schedule,sample --budget 60
   python -m tracing.whatif --shape one-gpu --device-ms 10        beside a pretend device whose steps take 10 ms
   python -m tracing.whatif --model default --json > whatif.json
+  python -m tracing.whatif --page whatif.html                    a page: time beside gain, with intervals
 """
 
 from __future__ import annotations
@@ -15,13 +16,18 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from probes.arguments import CommandParser
-from probes.errors import run_main, terminable, usage_error
+from probes.errors import EnginescopeError, run_main, terminable, usage_error
 from tracing.shapes.pretend.work import parse_work
 from tracing.shapes.shape import SHAPES, Shape, shape_named
+
+if TYPE_CHECKING:
+    from tracing.whatif.answer import WhatIfAnswer
 
 LEAST_BUDGET_S = 10.0
 
@@ -53,6 +59,7 @@ def parser() -> argparse.ArgumentParser:
     )
     arguments.add_argument("--seed", type=int, default=0, help="of the order of the blocks (default 0)")
     arguments.add_argument("--json", action="store_true", help="print JSON, with the slope at each size of the delay")
+    arguments.add_argument("--page", type=Path, metavar="FILE", help="write a page too: time beside gain")
     return arguments
 
 
@@ -76,11 +83,12 @@ def main() -> int:
 def measure(args: argparse.Namespace) -> int:
     """Start the engine, measure it, and print the answer."""
     from probes.checkpoint import default_model
-    from probes.console import console
-    from tracing.whatif import stages, table
-    from tracing.whatif.loadedengine import loaded_engine
+    from tracing.whatif import stages
+    from tracing.whatif.engine.started import loaded_engine
     from tracing.whatif.measurement import Measurement
 
+    if args.page and not args.page.parent.is_dir():
+        raise usage_error(f"--page: there is no folder {args.page.parent}")
     chosen = stages.stages_named(args.stages or ",".join(stages.DEFAULT))
     if args.asleep:
         chosen = stages.asleep(chosen)
@@ -96,11 +104,27 @@ def measure(args: argparse.Namespace) -> int:
         loaded_engine(shape, args.streams, model, Path(scratch, "log")) as (engine, child),
     ):
         answer = Measurement(engine, chosen, args.streams, lambda: child.running).run(args.budget, args.seed, say)
-    if args.json:
+    show(answer, stages.nested(chosen), args.json, args.page)
+    return 0
+
+
+def show(answer: WhatIfAnswer, nesting: Sequence[str], as_json: bool, page: Path | None) -> None:
+    """Write the page where one is asked for, and print the answer."""
+    from probes.console import console
+    from tracing.whatif.report import table
+    from tracing.whatif.report.page import html
+
+    if page:
+        try:
+            page.write_text(html(answer, nesting))
+        except OSError as error:
+            raise EnginescopeError(f"cannot write {page}: {error.strerror}") from None
+    if as_json:
         print(table.as_json(answer))
     else:
-        table.show(console(), answer, stages.nested(chosen))
-    return 0
+        table.show(console(), answer, nesting)
+    if page:
+        say(f"Wrote {page}")
 
 
 def say(words: str) -> None:

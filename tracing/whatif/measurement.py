@@ -15,7 +15,7 @@ from tracing.attach.switch import turned_on
 from tracing.events.delays import FILE
 from tracing.whatif.answer import StageAnswer, WhatIfAnswer
 from tracing.whatif.blocks import Block, Treatment, pairs, without_delay
-from tracing.whatif.delayfile import DelayFile
+from tracing.whatif.engine.delayfile import DelayFile
 from tracing.whatif.plan import MeasurementPlan, plan
 from tracing.whatif.slopes import sized_slope, stage_slope
 from tracing.whatif.stages import DelayedStage

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from probes.statistics.intervals import Estimate
-from tracing.whatif import table
 from tracing.whatif.answer import StageAnswer, WhatIfAnswer
+from tracing.whatif.report import table
 from tracing.whatif.slopes import SizedSlope, StageSlope
 
 MS = 1_000_000
@@ -70,6 +70,8 @@ def test_the_json_form() -> None:
     values = json.loads(table.as_json(WhatIfAnswer(3.0 * MS, 8, (UPDATE,))))
     assert values == {
         "schema": 1,
+        "answer": "no stage was seen to pay; update (200.0 µs) costs time and buys nothing; one start of the engine: "
+        "another may differ",
         "step_ns": 3.0 * MS,
         "streams": 8,
         "stages": [
@@ -80,7 +82,9 @@ def test_the_json_form() -> None:
                 "slope": -0.02,
                 "lo": -0.12,
                 "hi": 0.08,
-                "hidden_up_to_ns": {"value": 1.8 * MS, "lo": 1.6 * MS, "hi": 2.0 * MS},
+                "hidden_up_to_ns": 1.8 * MS,
+                "hidden_up_to_lo_ns": 1.6 * MS,
+                "hidden_up_to_hi_ns": 2.0 * MS,
                 "sizes": [{"achieved_ns": 2.0 * MS, "slope": -0.02, "lo": -0.12, "hi": 0.08, "pairs": 12}],
             }
         ],

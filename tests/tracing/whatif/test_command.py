@@ -10,15 +10,15 @@ import pytest
 
 from probes.errors import USAGE, EnginescopeError
 from tracing.shapes.shape import SHAPES, shape_named
-from tracing.whatif import loadedengine
 from tracing.whatif.__main__ import can_be_measured, main
-from tracing.whatif.loadedengine import loaded_engine
+from tracing.whatif.engine import started
+from tracing.whatif.engine.started import loaded_engine
 
 ROOT = Path(__file__).resolve().parents[3]
 # What a spawned process has for its main module, where the program was started as the load is.
 SPAWNING = """
 import multiprocessing, sys
-from tracing.whatif import closedloop
+from tracing.whatif.engine import closedloop
 sys.modules["__main__"] = closedloop
 process = multiprocessing.get_context("spawn").Process(target=exec, args=(
     "import sys; print(sys.modules['__mp_main__'].__spec__.name)",))
@@ -52,7 +52,7 @@ def test_the_shapes_whose_load_is_streams_of_one_core() -> None:
 
 
 def test_an_engine_that_does_not_start_gives_its_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loadedengine, "ENTRY", "raise ValueError('no such model')")
+    monkeypatch.setattr(started, "ENTRY", "raise ValueError('no such model')")
     with (
         pytest.raises(EnginescopeError, match="the engine did not start: ValueError: no such model"),
         loaded_engine(shape_named("cpu"), 8, "", tmp_path / "log"),
@@ -63,4 +63,4 @@ def test_an_engine_that_does_not_start_gives_its_reason(tmp_path: Path, monkeypa
 def test_the_engines_processes_import_the_load_again() -> None:
     """By that they take its shape; of a program without a name, or of a package, they would import nothing."""
     done = subprocess.run([sys.executable, "-c", SPAWNING], cwd=ROOT, capture_output=True, text=True, timeout=120)
-    assert done.stdout == "tracing.whatif.closedloop\n", done.stderr
+    assert done.stdout == "tracing.whatif.engine.closedloop\n", done.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
@@ -53,22 +54,33 @@ def row(stage: StageAnswer, step_ns: float) -> list[str]:
     ]
 
 
-def show(out: Console, answer: WhatIfAnswer, notes: list[str]) -> None:
+def heading(answer: WhatIfAnswer) -> str:
+    """What the rows are about."""
+    return f"a step of {us(answer.step_ns)}, {answer.streams} streams; all intervals hold together in 95 of 100 runs"
+
+
+def notes(answer: WhatIfAnswer, nesting: Sequence[str]) -> list[str]:
+    """How to read the rows, and what is to be known of some of them."""
+    above = ", ".join(stage.name for stage in answer.stages if (stage.slope.slope.low or 0) > 1)
+    return [READING, *nesting, *([f"{above} {ABOVE_ONE}"] if above else [])]
+
+
+def show(out: Console, answer: WhatIfAnswer, nesting: Sequence[str]) -> None:
     """Print the answer: its first line, then a row a stage."""
     show_text(out, answer.first_line(), "bold")
-    title = f"a step of {us(answer.step_ns)}, {answer.streams} streams; all intervals hold together in 95 of 100 runs"
-    table(out, title, COLUMNS, [row(stage, answer.step_ns) for stage in answer.stages])
-    above = ", ".join(stage.name for stage in answer.stages if (stage.slope.slope.low or 0) > 1)
-    for text in (READING, *notes, *([f"{above} {ABOVE_ONE}"] if above else [])):
+    table(out, heading(answer), COLUMNS, [row(stage, answer.step_ns) for stage in answer.stages])
+    for text in notes(answer, nesting):
         show_text(out, text)
 
 
 def as_json(answer: WhatIfAnswer) -> str:
-    """The answer with every size; times in ns, intervals as `lo` and `hi`, null where they are not known."""
+    """The answer with every size; times in ns, the ends of intervals null where they are not known.
+
+    `hidden_up_to_ns` is null where the answer does not bend; where it does its interval stands beside it.
+    """
     stages = [stage_values(stage) for stage in answer.stages]
-    return json.dumps(
-        {"schema": SCHEMA, "step_ns": answer.step_ns, "streams": answer.streams, "stages": stages}, indent=1
-    )
+    values = {"schema": SCHEMA, "answer": answer.first_line(), "step_ns": answer.step_ns, "streams": answer.streams}
+    return json.dumps(values | {"stages": stages}, indent=1)
 
 
 def stage_values(stage: StageAnswer) -> dict[str, Any]:
@@ -80,7 +92,9 @@ def stage_values(stage: StageAnswer) -> dict[str, Any]:
         "slope": slope.value,
         "lo": slope.low,
         "hi": slope.high,
-        "hidden_up_to_ns": up_to and {"value": up_to.value, "lo": up_to.low, "hi": up_to.high},
+        "hidden_up_to_ns": up_to and up_to.value,
+        "hidden_up_to_lo_ns": up_to and up_to.low,
+        "hidden_up_to_hi_ns": up_to and up_to.high,
         "sizes": [size_values(size) for size in stage.slope.sizes],
     }
 

@@ -4,7 +4,7 @@ Nobody waits for anybody else's arrival, so its throughput is what the engine ca
 all steps only decode.
 
 Spawned processes of the engine import the program's main module again, and take the shape by that: so it has to be this
-one (`loadedengine.ENTRY`).
+one (`started.ENTRY`).
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from tracing.shapes import start
 from tracing.shapes.shape import Shape
 
 ENTRY = (  # see `closedloop`
-    "import sys; from tracing.whatif import closedloop; sys.modules['__main__'] = closedloop; "
+    "import sys; from tracing.whatif.engine import closedloop; sys.modules['__main__'] = closedloop; "
     "closedloop.main(*sys.argv[1:])"
 )
 START_S = 300.0
