@@ -31,7 +31,7 @@ ADAPTERS = {
     "tracing/shapes/pretend/worker.py",
     "tracing/shapes/platform.py",
     "tracing/overhead/trialengine.py",
-    "tracing/whatif/engine/closedloop.py",
+    "tracing/whatif/engine/load.py",
     "offline/engine/adapter.py",
     "offline/torchbaseline/model.py",
     "offline/torchbaseline/continuous.py",
@@ -52,7 +52,7 @@ FLOORS = {
     "attach": READERS | {"record"},
     "kept": READERS | {"attach", "hang", "record"},
     "top": READERS | {"attach"},
-    "whatif": READERS | {"attach", "shapes"},
+    "whatif": READERS | {"attach", "record", "shapes"},
     "otlp": READERS | {"attach", "kept"},
     "page": READERS,
 }

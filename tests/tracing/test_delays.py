@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -67,6 +68,14 @@ def test_no_other_site_is_delayed(asked: DelayFile, events: Path) -> None:
     hooked(WRAPPED)(None)
     hooked("runner.bookkeep")(None)
     assert delays(events) == []
+
+
+@pytest.mark.parametrize("site", [HOOKED, WRAPPED])
+def test_a_delay_may_be_one_processs_alone(asked: DelayFile, events: Path, site: str) -> None:
+    for pid in (os.getppid(), os.getpid()):
+        asked.put(site, SPINNING, LONG_NS, phase=pid, pid=pid)
+        hooked(site)(None)
+    assert [delay["extra"] for delay in delays(events)] == [os.getpid()]
 
 
 def test_nothing_is_delayed_after_it_was_cleared(asked: DelayFile, events: Path) -> None:

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 enum { SPINNING = 1, HOLDING, RELEASING };
 
@@ -44,7 +45,8 @@ static void sleep_until(int64_t end) {
 }
 
 void delay_wait(void) {
-    Delay now = {asked->until_ns, asked->length_ns, asked->switch_ns, asked->phase, asked->site, asked->kind};
+    Delay now = {asked->until_ns, asked->length_ns, asked->switch_ns, asked->phase, asked->site, asked->kind, asked->pid};
+    if (now.pid && now.pid != (uint32_t)getpid()) return;
     int64_t start = clock_ns(), end = start + now.length_ns;
     if (end > now.until_ns) end = now.until_ns; /* who asked for it has died, or will not see it through */
     if (end <= start) return;

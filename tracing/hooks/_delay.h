@@ -8,6 +8,7 @@ typedef struct {
     int64_t until_ns, length_ns, switch_ns;
     uint32_t phase;
     uint16_t site, kind;
+    uint32_t pid; /* 0: every process */
 } Delay;
 
 extern const volatile Delay *asked; /* of no site before `delay_map` */

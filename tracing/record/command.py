@@ -8,7 +8,7 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,17 +34,21 @@ class Watchers:
 
 
 def environment(folder: Path, nvtx: bool) -> dict[str, str]:
-    """The command's environment: the plugin is told its folder, and a `VLLM_PLUGINS` that would leave it out is
-    lengthened."""
+    """The command's environment: the plugin is told its folder."""
     if outer := os.environ.get(TRACE):
         take_over(Path(outer), folder)
-    variables = os.environ | {TRACE: str(folder)}
+    variables = with_plugin(os.environ | {TRACE: str(folder)})
     if nvtx:
         variables[NVTX] = nvtx_library()
-    chosen = variables.get("VLLM_PLUGINS")
-    if chosen is not None and "enginescope" not in chosen.split(","):
-        variables["VLLM_PLUGINS"] = ",".join(filter(None, (chosen, "enginescope")))
     return variables
+
+
+def with_plugin(variables: Mapping[str, str]) -> dict[str, str]:
+    """An environment in which vLLM loads the plugin: a `VLLM_PLUGINS` that would leave it out is lengthened."""
+    chosen = variables.get("VLLM_PLUGINS")
+    if chosen is None or "enginescope" in chosen.split(","):
+        return dict(variables)
+    return {**variables, "VLLM_PLUGINS": ",".join(filter(None, (chosen, "enginescope")))}
 
 
 def nvtx_library() -> str:

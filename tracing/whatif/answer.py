@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from probes.console import us
 from probes.statistics.intervals import Estimate
 from tracing.whatif.slopes import StageSlope
 
 NOTHING = 0.25  # the highest end of a slope's interval with which a stage is said to buy nothing
+MAY_DIFFER = "one start of the engine: another may differ"
 MOST_OF_A_STEP = 0.95  # that is taken away, on paper
 
 
@@ -54,6 +57,7 @@ class WhatIfAnswer:
     step_ns: float
     streams: int
     stages: tuple[StageAnswer, ...]
+    left_out: str = ""  # the delays that there was no time for, in a sentence
 
     @property
     def best(self) -> list[StageAnswer]:
@@ -69,10 +73,7 @@ class WhatIfAnswer:
 
     def first_line(self) -> str:
         """Who pays most, and who costs time and pays nothing."""
-        free = [f"{stage.name} ({us(stage.time_ns)})" for stage in self.stages if stage.buys_nothing]
-        verb = "cost" if len(free) > 1 else "costs"
-        hidden = f"; {', '.join(free)} {verb} time and {'buy' if len(free) > 1 else 'buys'} nothing" if free else ""
-        return f"{self._best_line()}{hidden}; one start of the engine: another may differ"
+        return f"{self._best_line()}{cost_nothing(self.stages)}; {MAY_DIFFER}"
 
     def _best_line(self) -> str:
         if not self.best:
@@ -84,3 +85,21 @@ class WhatIfAnswer:
             return f"{leader.name} pays most: {words}"
         others = ", ".join(stage.name for stage in self.best[1:])
         return f"{leader.name} pays most ({words}), not told apart from {others}"
+
+
+class CostlyStage(Protocol):
+    """What is said of a stage that buys nothing."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def time_ns(self) -> float: ...
+    @property
+    def buys_nothing(self) -> bool: ...
+
+
+def cost_nothing(stages: Sequence[CostlyStage]) -> str:
+    """`; update (0.20 ms) costs time and buys nothing`; '' where all buy something."""
+    free = [f"{stage.name} ({us(stage.time_ns)})" for stage in stages if stage.buys_nothing]
+    verbs = "cost time and buy nothing" if len(free) > 1 else "costs time and buys nothing"
+    return f"; {', '.join(free)} {verbs}" if free else ""

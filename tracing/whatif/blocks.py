@@ -71,20 +71,26 @@ def cut(block: Block, steps: EngineSteps, usual_lag_ns: float) -> BlockSteps:
 
 
 def pair(
-    around: tuple[BlockSteps, BlockSteps], during: BlockSteps, code: int, engine: RecordedEngine
+    around: tuple[BlockSteps, BlockSteps], during: BlockSteps, stage: DelayedStage, engine: RecordedEngine
 ) -> BlockPair | None:
-    """A block with a delay before site `code`, against those around it.
+    """A block with a delay of a stage, against those around it.
 
     None where one has too few steps, or nothing was delayed. What several processes were delayed by is taken on the
     mean: all ranks of a stage work on each step.
     """
     if min(block.count for block in (*around, during)) < FEWEST:
         return None
-    sums = [each for each in engine.inside(DELAY, during.windows, code) if each]
-    if not sums:
+    achieved_ns = achieved(stage, during.windows, engine)
+    if not achieved_ns:
         return None
     effect_ns = during.period_ns - sum(block.period_ns for block in around) / 2
-    return BlockPair(effect_ns, float(np.mean(sums)) / during.count)
+    return BlockPair(effect_ns, achieved_ns / during.count)
+
+
+def achieved(stage: DelayedStage, windows: Pieces, engine: RecordedEngine) -> float:
+    """The delay that was made in some windows, in ns: of several processes that were delayed, the mean."""
+    sums = [each for each in engine.inside(DELAY, windows, stage.code) if each]
+    return float(np.mean(sums)) if sums else 0.0
 
 
 def pairs(blocks: Sequence[Block], engine: RecordedEngine, streams: int) -> dict[Treatment, list[BlockPair]]:
@@ -96,7 +102,7 @@ def pairs(blocks: Sequence[Block], engine: RecordedEngine, streams: int) -> dict
     for place, block in enumerate(blocks):
         if block.treatment:
             around = (cuts[place - 1], cuts[place + 1])
-            if new := pair(around, cuts[place], block.treatment.stage.code, engine):
+            if new := pair(around, cuts[place], block.treatment.stage, engine):
                 found[block.treatment].append(new)
     return found
 

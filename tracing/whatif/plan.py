@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from probes.console import us
 from tracing.whatif.blocks import Treatment
 from tracing.whatif.slopes import least_pairs
 from tracing.whatif.stages import DelayedStage
@@ -25,6 +27,20 @@ class MeasurementPlan:
     block_s: float
     rounds: int
     left_out_ns: tuple[int, ...] = ()  # sizes for which there is no time
+    whole_s: float = 0.0  # a budget with room for all sizes
+
+    @property
+    def seconds(self) -> float:
+        """How long it takes."""
+        return 2 * self.block_s * self.rounds * len(self.treatments)
+
+    @property
+    def left_out(self) -> str:
+        """What there was no time for, in a sentence; '' for nothing."""
+        if not self.left_out_ns:
+            return ""
+        sizes = ", ".join(us(size) for size in self.left_out_ns)
+        return f"delays of {sizes} had no time: --budget {math.ceil(self.whole_s)} has room for them"
 
     def turns(self, seed: int) -> Iterator[Treatment]:
         """The treatments, in a random order in each round."""
@@ -33,7 +49,7 @@ class MeasurementPlan:
             yield from draw.sample(self.treatments, len(self.treatments))
 
 
-def sizes(step_ns: float) -> list[int]:
+def sizes(step_ns: float, shares: Sequence[float] = SHARES) -> list[int]:
     """5, 10, 20, 40 and 80 % of a step, but no less than 200 µs.
 
     | step    | sizes                           |
@@ -42,22 +58,34 @@ def sizes(step_ns: float) -> list[int]:
     | 3 ms    | 0.2, 0.3, 0.6, 1.2 and 2.4 ms   |
     | 0.2 ms  | 0.2 ms                          |
     """
-    return sorted({max(LEAST_NS, round(share * step_ns)) for share in SHARES})
+    return sorted({max(LEAST_NS, round(share * step_ns)) for share in shares})
 
 
-def plan(stages: Sequence[DelayedStage], step_ns: float, budget_s: float) -> MeasurementPlan:
+def plan(
+    stages: Sequence[DelayedStage],
+    step_ns: float,
+    budget_s: float,
+    shares: Sequence[float] = SHARES,
+    least_block_s: float = LEAST_BLOCK_S,
+) -> MeasurementPlan:
     """What fits into a time: each size takes a turn often enough for intervals, else the smallest, which tell the
     least, are left out; the largest is always there.
 
     A turn is a block with a delay and one without.
     """
-    ladder = sizes(step_ns)
-    block_s = max(LEAST_BLOCK_S, BLOCK_STEPS * step_ns / NS_PER_S)
-    turns = int(budget_s / (2 * block_s))
+    ladder = sizes(step_ns, shares)
+    turn_s = 2 * max(least_block_s, BLOCK_STEPS * step_ns / NS_PER_S)
+    turns = int(budget_s / turn_s)
     count = len(ladder)
-    while count > 1 and turns < count * len(stages) * least_pairs(count * len(stages)):
+    while count > 1 and turns < least_turns(count * len(stages)):
         count -= 1
     chosen = ladder[-count:]
     treatments = tuple(Treatment(stage, size) for stage in stages for size in chosen)
     rounds = max(1, turns // len(treatments))
-    return MeasurementPlan(treatments, tuple(chosen), block_s, rounds, tuple(ladder[:-count]))
+    whole_s = least_turns(len(ladder) * len(stages)) * turn_s
+    return MeasurementPlan(treatments, tuple(chosen), turn_s / 2, rounds, tuple(ladder[:-count]), whole_s)
+
+
+def least_turns(treatments: int) -> int:
+    """How many turns so many treatments need for intervals."""
+    return treatments * least_pairs(treatments)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from probes.errors import usage_error
@@ -11,11 +12,13 @@ from tracing.sites.engine import ALL_SITES, CODES
 
 @dataclass(frozen=True)
 class DelayedStage:
-    """A stage of a step, the site that is delayed for it, and the kind of delay (`tracing.events.delays`)."""
+    """A stage of a step, the site that is delayed for it, and the kind of delay (`tracing.events.delays`); `pid` is the
+    one process in which it is delayed, 0 for all that have it."""
 
     name: str
     site: str
     kind: int = SPINNING
+    pid: int = 0
 
     @property
     def code(self) -> int:
@@ -63,9 +66,18 @@ def stages_named(text: str) -> list[DelayedStage]:
     return [STAGES[name] for name in dict.fromkeys(names)]
 
 
-def asleep(stages: list[DelayedStage]) -> list[DelayedStage]:
+def asleep(stages: Iterable[DelayedStage]) -> list[DelayedStage]:
     """The stages with delays that hold the GIL asleep where they would spin."""
     return [replace(stage, kind=HOLDING) if stage.kind == SPINNING else stage for stage in stages]
+
+
+def apart(stage: DelayedStage, pids: Sequence[int]) -> list[DelayedStage]:
+    """A stage in the processes that have it: several front ends apart, since each has requests of its own; of several
+    workers all together, as they work on the same step, and the first alone, which the others then wait for."""
+    if len(pids) < 2:
+        return [stage]
+    alone = [replace(stage, name=f"{stage.name} in {pid}", pid=pid) for pid in pids]
+    return alone if stage.role == "front end" else [stage, alone[0]]
 
 
 def nested(stages: list[DelayedStage]) -> list[str]:

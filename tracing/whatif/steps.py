@@ -11,10 +11,11 @@ import numpy.typing as npt
 from tracing.events.layout import COUNTS, LIST, MESSAGE, RAISED, RECORD, SPAN
 from tracing.sites.engine import CODES
 from tracing.timeline.intervals import Ints, Pieces, overlap, union
-from tracing.whatif.stages import STAGES
+from tracing.whatif.stages import STAGES, DelayedStage
 
 SCHEDULE, PROCESS, DELAY = CODES["scheduler.schedule"], CODES["output.process"], CODES["delay"]
-KEPT_SITES = np.array([SCHEDULE, PROCESS, DELAY, *(stage.code for stage in STAGES.values())])
+SEND, DELIVER = CODES["client.send_async"], CODES["output.deliver"]
+KEPT_SITES = np.array([SCHEDULE, PROCESS, DELAY, SEND, DELIVER, *(stage.code for stage in STAGES.values())])
 APART = 2  # steps that a batch without decoding alone reaches before and after itself: so many are in flight
 
 
@@ -70,6 +71,12 @@ class RecordedEngine:
         rows = self.records[pid]
         return rows[((rows["kind"] == SPAN) | (rows["kind"] == RAISED)) & (rows["site"] == code)]
 
+    def usual_streams(self, begin_ns: int, end_ns: int) -> int:
+        """The requests that most steps of the one core scheduled in a time; 0 where there was none."""
+        schedule = self.spans(self.cores()[0], SCHEDULE)
+        inside = schedule["extra"][(schedule["start"] >= begin_ns) & (schedule["start"] < end_ns)]
+        return int(np.bincount(inside[inside > 0], minlength=1).argmax())
+
     def steps(self, streams: int) -> EngineSteps:
         """The steps of the one core, of which so many streams are the load."""
         [core] = self.cores()
@@ -111,10 +118,26 @@ class RecordedEngine:
                 sums.append(int(overlap(pieces, *windows).sum()))
         return sums
 
-    def calls(self, code: int, begin_ns: int, end_ns: int) -> int:
-        """The most calls of a site in a time that a process made."""
-        counts = [self.spans(pid, code)["start"] for pid in self.records]
-        return max((int(np.count_nonzero((starts >= begin_ns) & (starts < end_ns))) for starts in counts), default=0)
+    def time_ns(self, stage: DelayedStage, windows: Pieces) -> int:
+        """How much of some windows a stage takes, in the process where it takes the most, or in its own."""
+        return max(self.only(stage.pid).inside(stage.code, windows), default=0)
+
+    def callers(self, code: int, begin_ns: int, end_ns: int) -> list[int]:
+        """The processes that call a site in a time."""
+        return [pid for pid in sorted(self.records) if self._count(pid, code, begin_ns, end_ns)]
+
+    def calls(self, stage: DelayedStage, begin_ns: int, end_ns: int) -> int:
+        """The most calls of a stage in a time that a process made, or those of its own."""
+        pids = self.only(stage.pid).records
+        return max((self._count(pid, stage.code, begin_ns, end_ns) for pid in pids), default=0)
+
+    def only(self, pid: int) -> RecordedEngine:
+        """One process's records; 0: all."""
+        return RecordedEngine({pid: self.records[pid]}) if pid else self
+
+    def _count(self, pid: int, code: int, begin_ns: int, end_ns: int) -> int:
+        starts = self.spans(pid, code)["start"]
+        return int(np.count_nonzero((starts >= begin_ns) & (starts < end_ns)))
 
 
 def _prefills(rows: np.ndarray) -> Ints:

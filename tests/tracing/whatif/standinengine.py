@@ -17,6 +17,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from enginescope_plugin import TRACE
 from tests.tracing.attach.standingprocess import folder_of
 from tests.tracing.schedulers import Output, Scheduler
 from tracing.attach.engine import StandingEngine
@@ -78,12 +79,25 @@ def deliver(processor: Any, outputs: list[Any], timestamp: float) -> Any:
     return SimpleNamespace(reqs_to_abort=[])
 
 
+def standing_folder(base: Path) -> Path:
+    """As the first process of an engine makes it."""
+    folder = folder_of(base, standby=True, ring_bytes=standing.STANDBY_BYTES)
+    (folder / delays.FILE).write_bytes(delays.NOTHING)
+    return folder
+
+
 @contextmanager
 def stand_in(base: Path, host_ns: int, device_ns: int) -> Iterator[StandingEngine]:
     """The engine, while the block lasts."""
-    folder = folder_of(base, standby=True, ring_bytes=standing.STANDBY_BYTES)
-    (folder / delays.FILE).write_bytes(delays.NOTHING)
+    folder = standing_folder(base)
     standing_engine = StandingEngine(folder, standing.Standing(standing.STANDBY_BYTES, True, os.getpid(), "stand-in"))
+    with processes(folder, host_ns, device_ns):
+        yield standing_engine
+
+
+@contextmanager
+def processes(folder: Path, host_ns: int, device_ns: int) -> Iterator[subprocess.Popen[bytes]]:
+    """The two processes, while the block lasts; gives the front end's."""
     program = [sys.executable, "-c", "import sys; from tests.tracing.whatif import standinengine as s; "]
     core_words = [*program[:2], f"{program[2]}s.core({str(folder)!r}, {host_ns}, {device_ns})"]
     front_words = [*program[:2], f"{program[2]}s.front_end({str(folder)!r})"]
@@ -92,7 +106,20 @@ def stand_in(base: Path, host_ns: int, device_ns: int) -> Iterator[StandingEngin
         subprocess.Popen(front_words, cwd=ROOT, stdin=one.stdout) as other,
     ):
         try:
-            yield standing_engine
+            yield other
         finally:
             one.kill()
             other.kill()
+
+
+def program(base: str) -> None:
+    """What a program does that starts the engine and loads it: it stands by where that is asked for."""
+    assert os.environ["ENGINESCOPE"] == "standby"
+    folder = standing_folder(Path(base))
+    os.environ[TRACE] = str(folder)
+    with processes(folder, 6 * MS, MS) as front:
+        front.wait()
+
+
+if __name__ == "__main__":
+    program(sys.argv[1])

@@ -8,7 +8,7 @@ import pytest
 
 from probes.statistics.intervals import Estimate
 from tracing.whatif.answer import StageAnswer, WhatIfAnswer
-from tracing.whatif.report import table
+from tracing.whatif.report import rows, table
 from tracing.whatif.slopes import SizedSlope, StageSlope
 
 MS = 1_000_000
@@ -59,7 +59,7 @@ def test_what_a_stages_time_would_buy_at_most(time_ns: float, slope: float, expe
 
 
 def test_a_row_of_each_kind() -> None:
-    assert [table.row(each, 3 * MS)[3:] for each in (SCHEDULE, OUTPUTS, UPDATE)] == [
+    assert [rows.row(each, 3 * MS)[3:] for each in (SCHEDULE, OUTPUTS, UPDATE)] == [
         ["1.00 [0.90, 1.10]", "", "+11.1% [+9.9%, +12.4%] tok/s"],
         ["0.00 [-0.10, 0.10]", "at least 2.00 ms", "+0.0% [+0.0%, +3.1%] tok/s"],
         ["-0.02 [-0.12, 0.08]", "1.80 ms [1.60 ms, 2.00 ms]", "+0.0% [+0.0%, +0.5%] tok/s"],

@@ -18,8 +18,8 @@ ROOT = Path(__file__).resolve().parents[3]
 # What a spawned process has for its main module, where the program was started as the load is.
 SPAWNING = """
 import multiprocessing, sys
-from tracing.whatif.engine import closedloop
-sys.modules["__main__"] = closedloop
+from tracing.whatif.engine import load
+sys.modules["__main__"] = load
 process = multiprocessing.get_context("spawn").Process(target=exec, args=(
     "import sys; print(sys.modules['__mp_main__'].__spec__.name)",))
 process.start()
@@ -34,6 +34,15 @@ process.join()
         (["--budget", "5"], "--budget 5 is too short: 10 s is the least"),
         (["--stages", "schedule,tokenize"], "no stage 'tokenize' can be delayed"),
         (["--device-ms", "fast"], "--device-ms takes one time or three"),
+        (["--rate", "0"], "--rate takes requests a second, above 0"),
+        (["--rate", "5", "--streams", "8"], "--rate takes requests a second, above 0, in place of --streams"),
+        (["--page", "nowhere/page.html"], "--page: there is no folder nowhere"),
+        (["--"], "name one engine"),
+        (["4711", "--", "python", "my.py"], "name one engine"),
+        (["4711", "--model", "default", "--rate", "5"], "--model, --rate: 4711 brings an engine and a load of its own"),
+        (["--shape", "cpu", "--", "python"], "--shape: the command brings an engine and a load of its own"),
+        (["--yes-slow-it-down"], "--yes-slow-it-down is for an engine that runs already"),
+        (["4711"], "4711 runs already, and whom it serves would wait longer: --yes-slow-it-down gives leave"),
     ],
 )
 def test_what_cannot_be_measured_is_refused_before_an_engine_starts(
@@ -55,7 +64,7 @@ def test_an_engine_that_does_not_start_gives_its_reason(tmp_path: Path, monkeypa
     monkeypatch.setattr(started, "ENTRY", "raise ValueError('no such model')")
     with (
         pytest.raises(EnginescopeError, match="the engine did not start: ValueError: no such model"),
-        loaded_engine(shape_named("cpu"), 8, "", tmp_path / "log"),
+        loaded_engine(shape_named("cpu"), 8, 0.0, "", tmp_path / "log"),
     ):
         raise AssertionError("nothing to measure")
 
@@ -63,4 +72,4 @@ def test_an_engine_that_does_not_start_gives_its_reason(tmp_path: Path, monkeypa
 def test_the_engines_processes_import_the_load_again() -> None:
     """By that they take its shape; of a program without a name, or of a package, they would import nothing."""
     done = subprocess.run([sys.executable, "-c", SPAWNING], cwd=ROOT, capture_output=True, text=True, timeout=120)
-    assert done.stdout == "tracing.whatif.engine.closedloop\n", done.stderr
+    assert done.stdout == "tracing.whatif.engine.load\n", done.stderr

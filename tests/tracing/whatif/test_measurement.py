@@ -8,8 +8,7 @@ import pytest
 
 from probes.errors import EnginescopeError
 from tests.tracing.whatif.standinengine import MS, STREAMS, stand_in
-from tracing.events.delays import FILE, NOTHING
-from tracing.whatif import measurement
+from tracing.events.delays import FILE, NO_SITE, RECORD
 from tracing.whatif.measurement import Measurement
 from tracing.whatif.stages import asleep, stages_named
 
@@ -23,7 +22,7 @@ def test_the_host_pays_and_the_front_end_is_hidden(tmp_path: Path) -> None:
     with stand_in(tmp_path, host_ns=6 * MS, device_ns=MS) as engine:
         chosen = asleep(stages_named("schedule,process outputs"))
         answer = Measurement(engine, chosen, STREAMS, lambda: True).run(10, 0, said.append)
-        assert (engine.folder / FILE).read_bytes()[-4:-2] == NOTHING[-4:-2]  # nothing is asked for any more
+        assert RECORD.unpack((engine.folder / FILE).read_bytes())[4] == NO_SITE  # nothing is asked for any more
     schedule, outputs = answer.stages
     assert schedule.pays and schedule.slope.slope.value > 0.5 > outputs.slope.slope.value
     assert answer.step_ns > 6 * MS and schedule.calls_per_step == outputs.calls_per_step == 1
@@ -31,10 +30,9 @@ def test_the_host_pays_and_the_front_end_is_hidden(tmp_path: Path) -> None:
     assert len(said) == 1 and "2 delays" in said[0]
 
 
-def test_an_engine_without_load_is_not_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measurement, "START_S", 1.0)
+def test_an_engine_without_load_is_not_measured(tmp_path: Path) -> None:
     with stand_in(tmp_path, host_ns=6 * MS, device_ns=MS) as engine:
-        alone = Measurement(engine, stages_named("schedule"), 1, lambda: True)
+        alone = Measurement(engine, stages_named("schedule"), 1, lambda: True, patience_s=1)
         with pytest.raises(EnginescopeError, match="did not decode 1 streams at a time within 1 s"):
             alone.run(10, 0, lambda words: None)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from tracing.events.delays import LEASE_NS, NOTHING, RECORD
 from tracing.sites.engine import CODES
 
-UNTIL, SITE = slice(0, 8), slice(RECORD.size - 4, RECORD.size - 2)  # the places of two fields in the record
+UNTIL, SITE = slice(0, 8), slice(28, 30)  # the places of two fields in the record
 
 
 class DelayFile:
@@ -28,13 +28,13 @@ class DelayFile:
         self.clear()
         self._map.close()
 
-    def put(self, site: str, kind: int, length_ns: int, phase: int) -> None:
-        """Delay each call of a site from now on, for one lease.
+    def put(self, site: str, kind: int, length_ns: int, phase: int, pid: int = 0) -> None:
+        """Delay each call of a site from now on, for one lease, in one process or (0) in all.
 
         The site goes in last: a process that finds it finds the rest as well.
         """
         switch_ns = round(sys.getswitchinterval() * 1e9)
-        record = RECORD.pack(time.monotonic_ns() + LEASE_NS, length_ns, switch_ns, phase, CODES[site], kind)
+        record = RECORD.pack(time.monotonic_ns() + LEASE_NS, length_ns, switch_ns, phase, CODES[site], kind, pid)
         self.clear()
         self._map[: SITE.start] = record[: SITE.start]
         self._map[SITE.stop :] = record[SITE.stop :]

@@ -1,4 +1,5 @@
-"""An engine of our own under a steady load, in a process of its own, that stands by and can be delayed."""
+"""An engine that is started to be measured: one of our own under a load, or whatever a command starts. It stands by,
+and can be delayed."""
 
 from __future__ import annotations
 
@@ -7,23 +8,23 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from enginescope_plugin import MODE, RING, TRACE
-from probes.errors import EnginescopeError
+from probes.errors import EnginescopeError, usage_error
 from probes.processes.child import ChildProcess
 from probes.processes.engine import ENVIRONMENT
 from probes.processes.log import first_reason
 from probes.programs import OWN_PYTHON
 from tracing.attach.engine import StandingEngine, standing_engine
+from tracing.record.command import with_plugin
 from tracing.shapes import start
 from tracing.shapes.shape import Shape
 
-ENTRY = (  # see `closedloop`
-    "import sys; from tracing.whatif.engine import closedloop; sys.modules['__main__'] = closedloop; "
-    "closedloop.main(*sys.argv[1:])"
+ENTRY = (  # see `load`
+    "import sys; from tracing.whatif.engine import load; sys.modules['__main__'] = load; load.main(*sys.argv[1:])"
 )
 START_S = 300.0
 PERIOD_S = 0.5
@@ -31,14 +32,33 @@ STOP_S = 20.0
 
 
 @contextmanager
-def loaded_engine(shape: Shape, streams: int, model: str, log: Path) -> Iterator[tuple[StandingEngine, ChildProcess]]:
-    """Start an engine of a shape under so many streams, on its own model where none is given; it ends with the block.
+def loaded_engine(
+    shape: Shape, streams: int, rate: float, model: str, log: Path
+) -> Iterator[tuple[StandingEngine, ChildProcess]]:
+    """Start an engine of a shape under so many streams, or where they are 0 under so many requests a second, on its own
+    model where none is given; it ends with the block.
 
     EnginescopeError where no engine is there after a while.
     """
+    words = [*OWN_PYTHON, "-c", ENTRY, str(streams), str(rate), model]
+    with started_engine(words, {**ENVIRONMENT, **start.environment(shape)}, log) as engine:
+        yield engine
+
+
+@contextmanager
+def started_engine(
+    words: Sequence[str], environment: Mapping[str, str], log: Path
+) -> Iterator[tuple[StandingEngine, ChildProcess]]:
+    """Start a program or server that uses vLLM; it ends with the block, and what it says goes into a log.
+
+    EnginescopeError where it cannot be started, or no engine of it is there after a while.
+    """
     inherited = {name: value for name, value in os.environ.items() if name not in (TRACE, RING)}
-    environment = {**inherited, **ENVIRONMENT, **start.environment(shape), MODE: "standby"}
-    child = ChildProcess([*OWN_PYTHON, "-c", ENTRY, str(streams), model], log, environment)
+    variables = with_plugin({**inherited, **environment, MODE: "standby"})
+    try:
+        child = ChildProcess(words, log, variables)
+    except OSError as error:
+        raise usage_error(f"cannot run {words[0]!r}: {error.strerror}") from None
     try:
         yield _standing(child), child
     except EnginescopeError as error:

@@ -32,7 +32,7 @@ class DrawnStage:
 def drawing(stages: Sequence[DrawnStage], right: str) -> Markup:
     """The drawing; `right` says what stands on the right. Bars are as long as the longest allows, and so are the
     intervals, of which 0 has a line of its own."""
-    longest_ns = max(stage.time_ns for stage in stages) or 1.0
+    longest_ns = max((stage.time_ns for stage in stages), default=0.0) or 1.0
     ends = [end for stage in stages for end in (stage.gain.low, stage.gain.value, stage.gain.high) if end is not None]
     least, most = min(0.0, *ends), max(0.0, *ends)
     scale = PANEL / ((most - least) or 1.0)

@@ -8,36 +8,47 @@ from probes import htmlpage
 from probes.console import us
 from probes.htmlpage import PageSection
 from tracing.whatif.answer import StageAnswer, WhatIfAnswer
+from tracing.whatif.openanswer import OpenAnswer
+from tracing.whatif.report import rows
 from tracing.whatif.report.drawing import STYLE, DrawnStage, drawing
-from tracing.whatif.report.table import COLUMNS, heading, interval, notes, row
 
 SIZES = ["stage", "delay a step", "slope", "pairs of blocks"]
 
 
-def html(answer: WhatIfAnswer, nesting: Sequence[str]) -> str:
+def html(answer: WhatIfAnswer | OpenAnswer, nesting: Sequence[str]) -> str:
     """The whole page; its title is the first line."""
-    rows = [row(stage, answer.step_ns) for stage in answer.stages]
-    drawn = [_drawn(stage, answer.step_ns) for stage in answer.stages]
     sections = [
-        PageSection(
-            "Time beside gain",
-            "What a stage takes of a step, and what throughput would gain without it, at most, with its interval.",
-            drawing(drawn, "tok/s without it, at most"),
-        ),
-        PageSection("Stages", heading(answer), htmlpage.table(COLUMNS, rows)),
-        PageSection("Sizes", "The slope at each size of the delay.", htmlpage.table(SIZES, _sizes(answer.stages))),
+        _gains(answer) if isinstance(answer, WhatIfAnswer) else _open_gains(answer),
+        PageSection("Stages", rows.heading(answer), htmlpage.table(rows.columns(answer), rows.rows(answer))),
     ]
-    return htmlpage.page(answer.first_line(), sections, notes=notes(answer, nesting), style=STYLE)
+    if isinstance(answer, WhatIfAnswer):
+        sizes = htmlpage.table(SIZES, _sizes(answer.stages))
+        sections.append(PageSection("Sizes", "The slope at each size of the delay.", sizes))
+    return htmlpage.page(answer.first_line(), sections, notes=rows.notes(answer, nesting), style=STYLE)
 
 
-def _drawn(stage: StageAnswer, step_ns: float) -> DrawnStage:
-    gain = stage.gain(step_ns)
-    return DrawnStage(stage.name, stage.time_ns, gain, f"{interval(gain, '+.1%')} tok/s")
+def _gains(answer: WhatIfAnswer) -> PageSection:
+    gains = [(stage, stage.gain(answer.step_ns)) for stage in answer.stages]
+    drawn = [
+        DrawnStage(stage.name, stage.time_ns, gain, f"{rows.interval(gain, '+.1%')} tok/s") for stage, gain in gains
+    ]
+    about = "What a stage takes of a step, and what throughput would gain without it, at most, with its interval."
+    return PageSection("Time beside gain", about, drawing(drawn, "tok/s without it, at most"))
+
+
+def _open_gains(answer: OpenAnswer) -> PageSection:
+    drawn = [
+        DrawnStage(stage.name, stage.time_ns, stage.itl_gain, f"{rows.time_interval(stage.itl_gain)} of each ITL")
+        for stage in answer.stages
+        if stage.itl_gain
+    ]
+    about = "What a stage takes of a step, and by how much ITL would be shorter without it, at most, with its interval."
+    return PageSection("Time beside gain", about, drawing(drawn, "ITL shorter without it by at most"))
 
 
 def _sizes(stages: Sequence[StageAnswer]) -> list[list[str]]:
     return [
-        [stage.name, us(size.achieved_ns), interval(size.slope), str(size.pairs)]
+        [stage.name, us(size.achieved_ns), rows.interval(size.slope), str(size.pairs)]
         for stage in stages
         for size in stage.slope.sizes
     ]

@@ -1,0 +1,53 @@
+"""A fixed number of streams: throughput is what the engine can do, and the wall time of a step tells it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from probes.errors import EnginescopeError
+from tracing.whatif.answer import StageAnswer, WhatIfAnswer
+from tracing.whatif.blocks import Block, pairs, without_delay
+from tracing.whatif.plan import MeasurementPlan, plan
+from tracing.whatif.slopes import sized_slope, stage_slope
+from tracing.whatif.stages import DelayedStage
+from tracing.whatif.steps import RecordedEngine
+
+
+@dataclass(frozen=True)
+class ClosedLoad:
+    """So many streams, each of which asks again once it has been answered."""
+
+    streams: int
+
+    def step_ns(self, look: Block, engine: RecordedEngine) -> float:
+        """The wall time of a step in a block without a delay; EnginescopeError where no step was steady."""
+        seen = without_delay([look], engine.steps(self.streams))
+        if not seen.count:
+            raise EnginescopeError(f"no step decoded {self.streams} streams alone while it was looked at")
+        return seen.period_ns
+
+    def plan(
+        self, stages: Sequence[DelayedStage], look: Block, engine: RecordedEngine, budget_s: float
+    ) -> MeasurementPlan:
+        """What fits into a time."""
+        return plan(stages, self.step_ns(look, engine), budget_s)
+
+    def answer(
+        self, blocks: Sequence[Block], engine: RecordedEngine, done: MeasurementPlan, calls: dict[DelayedStage, float]
+    ) -> WhatIfAnswer:
+        """What the blocks tell; EnginescopeError where none of a stage was steady."""
+        usual = without_delay(blocks, engine.steps(self.streams))
+        sized = {
+            treatment: sized_slope(each, len(done.treatments))
+            for treatment, each in pairs(blocks, engine, self.streams).items()
+            if each
+        }
+        answers = []
+        for stage in calls:
+            own = [slope for treatment, slope in sized.items() if treatment.stage == stage]
+            if not own:
+                raise EnginescopeError(f"no block of {stage.name} was steady: give it more time (--budget)")
+            time_ns = engine.time_ns(stage, usual.windows) / usual.count
+            answers.append(StageAnswer(stage.name, time_ns, calls[stage], stage_slope(own)))
+        return WhatIfAnswer(usual.period_ns, self.streams, tuple(answers), done.left_out)

@@ -1,0 +1,96 @@
+"""The load of an engine of our own: so many streams that each ask again once they have been answered, or requests that
+arrive by themselves.
+
+Streams wait for nobody else's arrival, so their throughput is what the engine can do; their answers are long, so that
+nearly all steps only decode. Arrivals are those of a Poisson process; their answers are short, so that requests begin
+and end within a block.
+
+Spawned processes of the engine import the program's main module again, and take the shape by that: so it has to be this
+one (`started.ENTRY`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import itertools
+import random
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from tracing.shapes import platform, start
+from tracing.shapes.engine.conversation import engine_settings
+from tracing.shapes.shape import Shape
+
+LENGTH = 2048  # of a stream's prompt and its answer, in tokens
+PROMPT_TOKENS, SHORT_TOKENS = 32, 32
+FIRST_TOKEN, LAST_TOKEN = 100, 500  # ordinary ones, and there in a small vocabulary too
+KV_BYTES = 1 << 30
+
+SHAPE = start.started_shape()
+if SHAPE:
+    platform.take_shape(SHAPE)
+
+
+def main(streams: str, rate: str, model: str = "") -> None:
+    """Keep so many streams running until Ctrl-C, or let so many requests a second arrive where streams are 0; on a
+    model of the user's or on the shape's."""
+    assert SHAPE is not None
+    with contextlib.suppress(KeyboardInterrupt), tempfile.TemporaryDirectory() as scratch:
+        arguments = settings(SHAPE, model, Path(scratch))
+        asyncio.run(hold(arguments, int(streams), float(rate), SHAPE.vocabulary is None))
+
+
+def settings(shape: Shape, model: str, scratch: Path) -> dict[str, Any]:
+    """The engine's arguments."""
+    small = engine_settings(shape, scratch) | {"max_model_len": LENGTH}
+    return small | {"model": model, "load_format": "auto", "kv_cache_memory_bytes": KV_BYTES} if model else small
+
+
+async def hold(arguments: dict[str, Any], streams: int, rate: float, detokenize: bool) -> None:
+    """The engine under its load."""
+    from vllm.engine.arg_utils import AsyncEngineArgs
+    from vllm.v1.engine.async_llm import AsyncLLM
+
+    engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
+    try:
+        if streams:
+            await asyncio.gather(*(ask_again(engine, number, detokenize) for number in range(streams)))
+        else:
+            await arrive(engine, rate, detokenize)
+    finally:
+        engine.shutdown()
+        del engine
+        gc.collect()  # while its modules are still there: vLLM's destructor needs them
+
+
+async def ask_again(engine: Any, number: int, detokenize: bool) -> None:
+    """One stream: a new prompt whenever the last answer is whole."""
+    draw, asked = random.Random(number), 0
+    while True:
+        await ask(engine, f"stream-{number}-{asked}", draw, LENGTH - PROMPT_TOKENS, detokenize)
+        asked += 1
+
+
+async def arrive(engine: Any, rate: float, detokenize: bool) -> None:
+    """Requests at so many a second, whatever became of those before."""
+    draw = random.Random(0)
+    async with asyncio.TaskGroup() as group:
+        for number in itertools.count():
+            group.create_task(ask(engine, f"arrival-{number}", draw, SHORT_TOKENS, detokenize))
+            await asyncio.sleep(draw.expovariate(rate))
+
+
+async def ask(engine: Any, name: str, draw: random.Random, tokens: int, detokenize: bool) -> None:
+    """One request with a new prompt, read token by token."""
+    from vllm import SamplingParams
+    from vllm.sampling_params import RequestOutputKind
+
+    params = SamplingParams(
+        max_tokens=tokens, temperature=0, ignore_eos=True, detokenize=detokenize, output_kind=RequestOutputKind.DELTA
+    )
+    prompt = {"prompt_token_ids": [draw.randint(FIRST_TOKEN, LAST_TOKEN) for _ in range(PROMPT_TOKENS)]}
+    async for _ in engine.generate(prompt, params, name):
+        pass

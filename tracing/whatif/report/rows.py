@@ -1,0 +1,92 @@
+"""The rows of both kinds of answer, and how they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from probes.console import us
+from probes.statistics.intervals import Estimate
+from tracing.whatif.answer import StageAnswer, WhatIfAnswer
+from tracing.whatif.openanswer import OpenAnswer, OpenStageAnswer
+
+COLUMNS = ["stage", "time a step", "calls", "slope", "hidden up to", "without it, at most"]
+OPEN_COLUMNS = ["stage", "time a step", "calls", "TTFT", "ITL", "latency", "ITL shorter without it by at most"]
+READING = (
+    "slope: how much of a delay a step grows by; 1: each microsecond counts, 0: it is hidden. Where hiding ends a "
+    "stage has two slopes, and a delay tells only the slower side."
+)
+OPEN_READING = (
+    "TTFT, ITL, latency: by how much each grows for a delay of one a step; n/a: no block was long enough."
+)
+ABOVE_ONE = (
+    "costs more than its delay: what spins takes a processor, and the GIL of its process, from others as well; "
+    "--asleep leaves the processor to them"
+)
+
+
+def interval(estimate: Estimate | None, form: str = ".2f") -> str:
+    """`1.02 [0.97, 1.08]`; the interval is n/a where there were too few pairs."""
+    if estimate is None:
+        return "n/a"
+    if estimate.low is None or estimate.high is None:
+        return f"{estimate.value:{form}} [n/a]"
+    return f"{estimate.value:{form}} [{estimate.low:{form}}, {estimate.high:{form}}]"
+
+
+def time_interval(estimate: Estimate | None) -> str:
+    """`1.80 ms [1.60 ms, 2.00 ms]` of nanoseconds."""
+    if estimate is None:
+        return "n/a"
+    known = estimate.low is not None and estimate.high is not None
+    return us(estimate.value) + (f" [{us(estimate.low)}, {us(estimate.high)}]" if known else "")
+
+
+def hidden(stage: StageAnswer) -> str:
+    """Up to where delays were hidden."""
+    up_to = stage.slope.hidden_up_to_ns
+    if up_to is not None:
+        return time_interval(up_to)
+    return f"at least {us(stage.slope.sizes[-1].achieved_ns)}" if stage.buys_nothing else ""
+
+
+def row(stage: StageAnswer, step_ns: float) -> list[str]:
+    """The cells of `COLUMNS`."""
+    gain = f"{interval(stage.gain(step_ns), '+.1%')} tok/s"
+    own = [stage.name, us(stage.time_ns), f"{stage.calls_per_step:g}"]
+    return [*own, interval(stage.slope.slope), hidden(stage), gain]
+
+
+def open_row(stage: OpenStageAnswer) -> list[str]:
+    """The cells of `OPEN_COLUMNS`."""
+    effects = [interval(effect) for effect in (stage.ttft, stage.itl, stage.latency)]
+    return [stage.name, us(stage.time_ns), f"{stage.calls_per_step:g}", *effects, time_interval(stage.itl_gain)]
+
+
+def columns(answer: WhatIfAnswer | OpenAnswer) -> list[str]:
+    """The table's heads."""
+    return COLUMNS if isinstance(answer, WhatIfAnswer) else OPEN_COLUMNS
+
+
+def rows(answer: WhatIfAnswer | OpenAnswer) -> list[list[str]]:
+    """A row a stage."""
+    if isinstance(answer, WhatIfAnswer):
+        return [row(stage, answer.step_ns) for stage in answer.stages]
+    return [open_row(stage) for stage in answer.stages]
+
+
+def heading(answer: WhatIfAnswer | OpenAnswer) -> str:
+    """What the rows are about."""
+    if isinstance(answer, WhatIfAnswer):
+        together = "all intervals hold together in 95 of 100 runs"
+        return f"a step of {us(answer.step_ns)}, {answer.streams} streams; {together}"
+    together = "the intervals of a column hold together in 95 of 100 runs"
+    return f"a step of {us(answer.step_ns)}, {answer.requests_per_s:.1f} requests/s; {together}"
+
+
+def notes(answer: WhatIfAnswer | OpenAnswer, nesting: Sequence[str]) -> list[str]:
+    """How to read the rows, and what is to be known of some of them."""
+    said = [*nesting, *([answer.left_out] if answer.left_out else [])]
+    if isinstance(answer, OpenAnswer):
+        return [OPEN_READING, *said]
+    above = ", ".join(stage.name for stage in answer.stages if (stage.slope.slope.low or 0) > 1)
+    return [READING, *said, *([f"{above} {ABOVE_ONE}"] if above else [])]
