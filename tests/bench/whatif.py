@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests.tracing.whatif.simulatedengine import MS, STREAMS, SimulatedEngine, delay, treated
 from tests.tracing.whatif.standinengine import stand_in
+from tracing.whatif.answer import WhatIfAnswer
 from tracing.whatif.blocks import Treatment, pairs
 from tracing.whatif.measurement import Measurement
 from tracing.whatif.slopes import SizedSlope, sized_slope
@@ -85,8 +86,9 @@ def stand_ins(budget_s: float) -> None:
     host_bound_ns = 0.0
     for name, (host_ns, device_ns) in ENGINES.items():
         with tempfile.TemporaryDirectory() as scratch, stand_in(Path(scratch), host_ns, device_ns) as engine:
-            chosen = asleep(stages_named("schedule"))
+            chosen = [asleep(stage) for stage in stages_named("schedule")]
             answer = Measurement(engine, chosen, STREAMS, lambda: True).run(budget_s, 0, lambda words: None)
+        assert isinstance(answer, WhatIfAnswer)
         host_bound_ns = host_bound_ns or answer.step_ns
         for size in answer.stages[0].slope.sizes:
             times = (answer.step_ns, size.achieved_ns, size.hidden.value, answer.step_ns - host_bound_ns)

@@ -142,7 +142,7 @@ def measure(args: argparse.Namespace, command: list[str] | None) -> int:
 
     chosen = stages.stages_named(args.stages or ",".join(stages.DEFAULT))
     if args.asleep:
-        chosen = stages.asleep(chosen)
+        chosen = [stages.asleep(stage) for stage in chosen]
     own = not (args.target or command)
     streams = OPEN if args.rate else args.streams or (STREAMS if own else None)
     with engine_of(args, command, streams) as (engine, lives):

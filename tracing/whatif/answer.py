@@ -8,7 +8,7 @@ from typing import Protocol
 
 from probes.console import us
 from probes.statistics.intervals import Estimate
-from tracing.whatif.slopes import StageSlope
+from tracing.whatif.slopes import SizedSlope, StageSlope, differ
 
 NOTHING = 0.25  # the highest end of a slope's interval with which a stage is said to buy nothing
 MAY_DIFFER = "one start of the engine: another may differ"
@@ -17,12 +17,14 @@ MOST_OF_A_STEP = 0.95  # that is taken away, on paper
 
 @dataclass(frozen=True)
 class StageAnswer:
-    """A stage: its time in a step without delays, and its slope."""
+    """A stage: its time in a step without delays, and its slope; `asleep` is that at the largest delay if it holds the
+    GIL asleep, where the slope was above 1 with one that spins."""
 
     name: str
     time_ns: float
     calls_per_step: float
     slope: StageSlope
+    asleep: SizedSlope | None = None
 
     def gain(self, step_ns: float) -> Estimate:
         """By which share throughput would grow without the stage, at most: t of a step T at slope s buys
@@ -48,6 +50,21 @@ class StageAnswer:
         """Whether its interval holds 0 and nothing that would be much."""
         low, high = self.slope.slope.low, self.slope.slope.high
         return low is not None and high is not None and low <= 0 and high <= NOTHING
+
+    @property
+    def costs_more(self) -> bool:
+        """Whether a delay costs more than itself."""
+        return (self.slope.slope.low or 0) > 1
+
+    @property
+    def takes_processor(self) -> bool | None:
+        """Whether a delay that spins costs more because it takes a processor from others: asleep it costs less. None
+        where the two are not told apart."""
+        if self.asleep is None:
+            return None
+        if differ(self.asleep.slope, self.slope.sizes[-1].slope):
+            return self.asleep.slope.value < self.slope.sizes[-1].slope.value
+        return False if (self.asleep.slope.low or 0) > 1 else None
 
 
 @dataclass(frozen=True)

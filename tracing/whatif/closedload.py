@@ -10,7 +10,7 @@ from tracing.whatif.answer import StageAnswer, WhatIfAnswer
 from tracing.whatif.blocks import Block, pairs, without_delay
 from tracing.whatif.plan import MeasurementPlan, plan
 from tracing.whatif.slopes import sized_slope, stage_slope
-from tracing.whatif.stages import DelayedStage
+from tracing.whatif.stages import DelayedStage, asleep, spins
 from tracing.whatif.steps import RecordedEngine
 
 
@@ -34,7 +34,7 @@ class ClosedLoad:
         return plan(stages, self.step_ns(look, engine), budget_s)
 
     def answer(
-        self, blocks: Sequence[Block], engine: RecordedEngine, done: MeasurementPlan, calls: dict[DelayedStage, float]
+        self, blocks: Sequence[Block], engine: RecordedEngine, done: MeasurementPlan, calls: dict[str, float]
     ) -> WhatIfAnswer:
         """What the blocks tell; EnginescopeError where none of a stage was steady."""
         usual = without_delay(blocks, engine.steps(self.streams))
@@ -44,10 +44,19 @@ class ClosedLoad:
             if each
         }
         answers = []
-        for stage in calls:
+        for stage in done.stages:
             own = [slope for treatment, slope in sized.items() if treatment.stage == stage]
             if not own:
                 raise EnginescopeError(f"no block of {stage.name} was steady: give it more time (--budget)")
+            held = [slope for treatment, slope in sized.items() if spins(stage) and treatment.stage == asleep(stage)]
             time_ns = engine.time_ns(stage, usual.windows) / usual.count
-            answers.append(StageAnswer(stage.name, time_ns, calls[stage], stage_slope(own)))
+            slope = stage_slope(own)
+            answers.append(StageAnswer(stage.name, time_ns, calls[stage.name], slope, held[0] if held else None))
         return WhatIfAnswer(usual.period_ns, self.streams, tuple(answers), done.left_out)
+
+    def doubts(
+        self, blocks: Sequence[Block], engine: RecordedEngine, done: MeasurementPlan, calls: dict[str, float]
+    ) -> MeasurementPlan:
+        """What is to be run to tell why slopes are above 1: the same delays asleep, of the stages that would spin."""
+        dear = {stage.name for stage in self.answer(blocks, engine, done, calls).stages if stage.costs_more}
+        return done.asleep({stage.name for stage in done.stages if stage.name in dear and spins(stage)})

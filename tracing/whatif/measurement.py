@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,7 @@ from tracing.whatif.closedload import ClosedLoad
 from tracing.whatif.engine.delayfile import DelayFile
 from tracing.whatif.openanswer import OpenAnswer
 from tracing.whatif.openload import OpenLoad
+from tracing.whatif.plan import MeasurementPlan
 from tracing.whatif.recording import BlockRecorder
 from tracing.whatif.seenload import OPEN, find_load
 from tracing.whatif.stages import DelayedStage, apart
@@ -47,27 +48,44 @@ class Measurement:
             streams = find_load(recorder, self.streams, self.patience_s)
             load = OpenLoad() if streams == OPEN else ClosedLoad(streams)
             look = recorder.block(LOOK_S)
-            calls = calls_per_step(self.stages, look, recorder.recorded())
-            todo = load.plan(list(calls), look, recorder.recorded(), budget_s)
-            say(f"{'requests come and go' if streams == OPEN else f'{streams} streams'}; "
-                f"{len(todo.treatments)} delays, {todo.rounds} times each, about {todo.seconds:.0f} s")  # fmt: skip
+            stages = processes_apart(self.stages, look, recorder.recorded())
+            calls = calls_per_step(stages, look, recorder.recorded())
+            todo = load.plan(stages, look, recorder.recorded(), budget_s)
+            say(f"{'requests come and go' if streams == OPEN else f'{streams} streams'}; {said(todo)}")
             blocks = [recorder.block(todo.block_s)]
-            for treatment in todo.turns(seed):
-                blocks.append(recorder.block(todo.block_s, treatment, calls[treatment.stage]))
-                blocks.append(recorder.block(todo.block_s))
+            blocks += turns(recorder, todo, calls, seed)
+            if isinstance(load, ClosedLoad):
+                more = load.doubts(blocks, recorder.recorded(), todo, calls)
+                if more.treatments:
+                    say(f"slopes above 1, so asleep: {said(more)}")
+                    blocks += turns(recorder, more, calls, seed)
         return load.answer(blocks, recorder.recorded(), todo, calls)
 
 
-def calls_per_step(stages: Sequence[DelayedStage], look: Block, engine: RecordedEngine) -> dict[DelayedStage, float]:
-    """The stages, apart where several processes have one, each with its calls in a step; EnginescopeError where one is
-    not called."""
-    between = (look.begin_ns, look.end_ns)
+def said(todo: MeasurementPlan) -> str:
+    """What is going to be done."""
+    return f"{len(todo.treatments)} delays, {todo.rounds} times each, about {todo.seconds:.0f} s"
+
+
+def turns(recorder: BlockRecorder, todo: MeasurementPlan, calls: dict[str, float], seed: int) -> Iterator[Block]:
+    """The blocks of a plan, each with one without a delay behind it."""
+    for treatment in todo.turns(seed):
+        yield recorder.block(todo.block_s, treatment, calls[treatment.stage.name])
+        yield recorder.block(todo.block_s)
+
+
+def processes_apart(stages: Sequence[DelayedStage], look: Block, engine: RecordedEngine) -> list[DelayedStage]:
+    """The stages, apart where several processes have one."""
+    return [each for stage in stages for each in apart(stage, engine.callers(stage.code, look.begin_ns, look.end_ns))]
+
+
+def calls_per_step(stages: Sequence[DelayedStage], look: Block, engine: RecordedEngine) -> dict[str, float]:
+    """The calls in a step by the stage's name, those of one process as often as it is called; EnginescopeError where a
+    stage is called nowhere."""
     delivered_ns = engine.steps(OPEN).delivered_ns
-    count = max(1, int(np.count_nonzero((delivered_ns >= look.begin_ns) & (delivered_ns < look.end_ns))))
-    calls: dict[DelayedStage, float] = {}
+    steps = max(1, int(np.count_nonzero((delivered_ns >= look.begin_ns) & (delivered_ns < look.end_ns))))
+    calls = {stage.name: engine.calls(stage, look.begin_ns, look.end_ns) / steps for stage in stages}
     for stage in stages:
-        if engine.calls(stage, *between) / count < LEAST_CALLS:
+        if not stage.pid and calls[stage.name] < LEAST_CALLS:
             raise EnginescopeError(f"{stage.name} is not called in this engine's steps: leave it out of --stages")
-        for each in apart(stage, engine.callers(stage.code, *between)):
-            calls[each] = float(max(1, round(engine.calls(each, *between) / count)))
-    return calls
+    return {name: float(max(1, round(number))) for name, number in calls.items()}

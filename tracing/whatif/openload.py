@@ -50,7 +50,7 @@ class OpenLoad:
         return plan(stages, step_ns(look, engine), budget_s, SHARES, block_s)
 
     def answer(
-        self, blocks: Sequence[Block], engine: RecordedEngine, done: MeasurementPlan, calls: dict[DelayedStage, float]
+        self, blocks: Sequence[Block], engine: RecordedEngine, done: MeasurementPlan, calls: dict[str, float]
     ) -> OpenAnswer:
         """What the blocks tell."""
         times = delivery_times(engine)
@@ -60,11 +60,11 @@ class OpenLoad:
         delivered_ns = engine.steps(OPEN).delivered_ns
         count = sum(_between(delivered_ns, block.begin_ns, block.end_ns) for block in idle)
         answers = []
-        for stage in calls:
+        for stage in done.stages:
             sizes = [size for treatment, size in found.items() if treatment.stage == stage]
             effects = [_effect([size[place] for size in sizes], len(done.treatments)) for place in range(3)]
             time_ns = engine.time_ns(stage, windows) / max(count, 1)
-            answers.append(OpenStageAnswer(stage.name, time_ns, calls[stage], *effects))
+            answers.append(OpenStageAnswer(stage.name, time_ns, calls[stage.name], *effects))
         span_ns = blocks[-1].end_ns - blocks[0].begin_ns
         sent = _between(times.sent_ns, blocks[0].begin_ns, blocks[-1].end_ns)
         return OpenAnswer(step_ns(blocks[0], engine), sent / span_ns * 1e9, tuple(answers), done.left_out)

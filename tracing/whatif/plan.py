@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from probes.console import us
 from tracing.whatif.blocks import Treatment
 from tracing.whatif.slopes import least_pairs
-from tracing.whatif.stages import DelayedStage
+from tracing.whatif.stages import DelayedStage, asleep
 
 SHARES = (0.05, 0.1, 0.2, 0.4, 0.8)  # of a step
 LEAST_NS = 200_000
@@ -30,6 +30,11 @@ class MeasurementPlan:
     whole_s: float = 0.0  # a budget with room for all sizes
 
     @property
+    def stages(self) -> list[DelayedStage]:
+        """Those that are delayed."""
+        return list(dict.fromkeys(treatment.stage for treatment in self.treatments))
+
+    @property
     def seconds(self) -> float:
         """How long it takes."""
         return 2 * self.block_s * self.rounds * len(self.treatments)
@@ -47,6 +52,14 @@ class MeasurementPlan:
         draw = random.Random(seed)
         for _ in range(self.rounds):
             yield from draw.sample(self.treatments, len(self.treatments))
+
+    def asleep(self, stages: Collection[str]) -> MeasurementPlan:
+        """The largest delay of some of the stages once more, asleep, as often as intervals need."""
+        largest = [
+            each for each in self.treatments if each.length_ns == self.sizes_ns[-1] and each.stage.name in stages
+        ]
+        treatments = tuple(replace(each, stage=asleep(each.stage)) for each in largest)
+        return replace(self, treatments=treatments, rounds=least_pairs(len(self.treatments)))
 
 
 def sizes(step_ns: float, shares: Sequence[float] = SHARES) -> list[int]:

@@ -99,13 +99,14 @@ def stage_slope(sizes: Sequence[SizedSlope]) -> StageSlope:
     ordered = sorted(sizes, key=lambda size: size.achieved_ns)
     before = [ordered[0]]
     for size in ordered[1:]:
-        if any(_apart(size.slope, other.slope) for other in before):
+        if any(differ(size.slope, other.slope) for other in before):
             return StageSlope(before[-1].slope, ordered[-1].hidden, tuple(ordered))
         before.append(size)
     return StageSlope(before[-1].slope, None, tuple(ordered))
 
 
-def _apart(one: Estimate, other: Estimate) -> bool:
+def differ(one: Estimate, other: Estimate) -> bool:
+    """Whether two intervals lie apart."""
     if one.low is None or one.high is None or other.low is None or other.high is None:
         return False
     return one.low > other.high or other.low > one.high

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from probes.errors import usage_error
@@ -66,9 +66,14 @@ def stages_named(text: str) -> list[DelayedStage]:
     return [STAGES[name] for name in dict.fromkeys(names)]
 
 
-def asleep(stages: Iterable[DelayedStage]) -> list[DelayedStage]:
-    """The stages with delays that hold the GIL asleep where they would spin."""
-    return [replace(stage, kind=HOLDING) if stage.kind == SPINNING else stage for stage in stages]
+def spins(stage: DelayedStage) -> bool:
+    """Whether its delay takes a processor."""
+    return stage.kind == SPINNING
+
+
+def asleep(stage: DelayedStage) -> DelayedStage:
+    """The stage with a delay that holds the GIL asleep where it would spin."""
+    return replace(stage, kind=HOLDING) if spins(stage) else stage
 
 
 def apart(stage: DelayedStage, pids: Sequence[int]) -> list[DelayedStage]:

@@ -16,7 +16,7 @@ import numpy as np
 from tracing.events.layout import COUNTS, LIST, MESSAGE, MORE, RECORD, SPAN
 from tracing.sites.engine import CODES
 from tracing.whatif.blocks import Block, Treatment
-from tracing.whatif.stages import STAGES
+from tracing.whatif.stages import STAGES, spins
 from tracing.whatif.steps import RecordedEngine
 
 CORE, FRONT = 1, 2  # process ids
@@ -27,8 +27,8 @@ FORWARD_NS = 100_000  # of the host's part: the call of the model
 
 @dataclass
 class SimulatedEngine:
-    """Times of a step's parts in ns. `unsteady` is the spread of the machine's speed, from block to block and from step
-    to step; with `stalls` a step of it stalls now and then."""
+    """Times of a step's parts in ns. A delay that spins costs `spin_costs` times itself. `unsteady` is the spread of
+    the machine's speed, from block to block and from step to step; with `stalls` a step of it stalls now and then."""
 
     host_ns: int
     device_ns: int
@@ -36,6 +36,7 @@ class SimulatedEngine:
     unsteady: float = 0.0
     seed: int = 0
     stalls: bool = True
+    spin_costs: float = 1.0
     prefills: frozenset[int] = frozenset()  # steps
     rows: dict[int, list[tuple[int, ...]]] = field(default_factory=lambda: {CORE: [], FRONT: []})
 
@@ -83,7 +84,7 @@ class SimulatedEngine:
             return at
         end = at + treatment.length_ns
         self._write(pid, SPAN, "delay", at, end, -1, treatment.stage.code, place)
-        return end
+        return at + round(treatment.length_ns * self.spin_costs) if spins(treatment.stage) else end
 
     def _schedule(self, step: int, at: int) -> None:
         self._write(CORE, SPAN, "scheduler.schedule", at, at + 1000, step, STREAMS, STREAMS)

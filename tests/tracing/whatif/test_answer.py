@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -63,6 +64,32 @@ def test_a_row_of_each_kind() -> None:
         ["1.00 [0.90, 1.10]", "", "+11.1% [+9.9%, +12.4%] tok/s"],
         ["0.00 [-0.10, 0.10]", "at least 2.00 ms", "+0.0% [+0.0%, +3.1%] tok/s"],
         ["-0.02 [-0.12, 0.08]", "1.80 ms [1.60 ms, 2.00 ms]", "+0.0% [+0.0%, +0.5%] tok/s"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("asleep", "expected"),
+    [
+        (Estimate(1.0, 0.9, 1.1), "1.00 [0.90, 1.10]: a spin takes a processor from other processes too"),
+        (Estimate(1.4, 1.2, 1.6), "1.40 [1.20, 1.60]: not for a processor that a spin takes: what waits for it, or"),
+        (Estimate(1.3, 0.9, 1.7), "1.30 [0.90, 1.70]: which is not told apart from the spin"),
+    ],
+)
+def test_a_slope_above_one_gets_its_reason_from_a_delay_that_sleeps(asleep: Estimate, expected: str) -> None:
+    dear = replace(stage("sample", MS, Estimate(1.5, 1.3, 1.7)), asleep=SizedSlope(2.0 * MS, asleep, 12))
+    said = rows.notes(WhatIfAnswer(3.0 * MS, 8, (SCHEDULE, dear)), [])
+    assert len(said) == 2 and said[1].startswith(f"sample costs more than its delay; asleep the delay costs {expected}")
+
+
+def test_a_slope_above_one_of_a_delay_that_sleeps_anyway() -> None:
+    dear = stage("forward", MS, Estimate(1.5, 1.3, 1.7))
+    assert rows.above_one(dear).startswith("forward costs more than its delay: its delay sleeps")
+
+
+def test_what_had_no_time_is_said() -> None:
+    assert rows.notes(WhatIfAnswer(3.0 * MS, 8, (SCHEDULE,), "delays of 1 ms had no time"), ["nested"])[1:] == [
+        "nested",
+        "delays of 1 ms had no time",
     ]
 
 

@@ -9,6 +9,7 @@ import pytest
 from probes.errors import EnginescopeError
 from tests.tracing.whatif.standinengine import MS, STREAMS, stand_in
 from tracing.events.delays import FILE, NO_SITE, RECORD
+from tracing.whatif.answer import WhatIfAnswer
 from tracing.whatif.measurement import Measurement
 from tracing.whatif.stages import asleep, stages_named
 
@@ -20,14 +21,27 @@ def test_the_host_pays_and_the_front_end_is_hidden(tmp_path: Path) -> None:
     """
     said: list[str] = []
     with stand_in(tmp_path, host_ns=6 * MS, device_ns=MS) as engine:
-        chosen = asleep(stages_named("schedule,process outputs"))
+        chosen = [asleep(stage) for stage in stages_named("schedule,process outputs")]
         answer = Measurement(engine, chosen, STREAMS, lambda: True).run(10, 0, said.append)
+        assert isinstance(answer, WhatIfAnswer)
         assert RECORD.unpack((engine.folder / FILE).read_bytes())[4] == NO_SITE  # nothing is asked for any more
     schedule, outputs = answer.stages
     assert schedule.pays and schedule.slope.slope.value > 0.5 > outputs.slope.slope.value
     assert answer.step_ns > 6 * MS and schedule.calls_per_step == outputs.calls_per_step == 1
     assert answer.first_line().startswith("schedule pays most: ")
     assert len(said) == 1 and "2 delays" in said[0]
+
+
+@pytest.mark.parametrize(("host_ns", "hidden_ns"), [(2 * MS, 6 * MS), (5 * MS, 3 * MS)])
+def test_a_device_hides_what_it_takes_more_than_the_host(tmp_path: Path, host_ns: int, hidden_ns: int) -> None:
+    """Beside a device of 8 ms: of a delay only what goes beyond that counts. The tolerance is a busy machine's."""
+    with stand_in(tmp_path, host_ns, device_ns=8 * MS) as engine:
+        chosen = [asleep(stage) for stage in stages_named("schedule")]
+        answer = Measurement(engine, chosen, STREAMS, lambda: True).run(10, 0, lambda words: None)
+    assert isinstance(answer, WhatIfAnswer)
+    sizes = answer.stages[0].slope.sizes
+    expected = [max(0.0, size.achieved_ns - hidden_ns) / size.achieved_ns for size in sizes]
+    assert len(sizes) == 2 and [size.slope.value for size in sizes] == pytest.approx(expected, abs=0.3)
 
 
 def test_an_engine_without_load_is_not_measured(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def measured() -> OpenStageAnswer:
     engine, treatment = SimulatedArrivals(STEP_NS, APART_NS), delay("schedule", DELAY_NS)
     blocks = engine.run(treated(*[treatment] * 40), BLOCK_NS)
     done = MeasurementPlan((treatment,), (DELAY_NS,), 2.0, 40)
-    answer = OpenLoad().answer(blocks, engine.recorded(), done, {treatment.stage: 1.0})
+    answer = OpenLoad().answer(blocks, engine.recorded(), done, {treatment.stage.name: 1.0})
     assert answer.step_ns == STEP_NS and answer.requests_per_s == pytest.approx(1e9 / APART_NS, rel=0.05)
     return answer.stages[0]
 
@@ -52,7 +52,7 @@ def test_a_hidden_delay_moves_nothing() -> None:
     for place in range(round(blocks[-1].end_ns / STEP_NS)):
         engine._write(FRONT, "delay", place * STEP_NS, place * STEP_NS + DELAY_NS, -1, treatment.stage.code)
     done = MeasurementPlan((treatment,), (DELAY_NS,), 2.0, 20)
-    [stage] = OpenLoad().answer(treated_blocks, engine.recorded(), done, {treatment.stage: 1.0}).stages
+    [stage] = OpenLoad().answer(treated_blocks, engine.recorded(), done, {treatment.stage.name: 1.0}).stages
     assert stage.itl is not None and stage.itl.value == pytest.approx(0, abs=0.01)
     assert stage.buys_nothing and not stage.pays
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from probes.errors import EnginescopeError
+from tracing.events.delays import HOLDING
+from tracing.whatif.blocks import Treatment
 from tracing.whatif.plan import plan, sizes
 from tracing.whatif.slopes import least_pairs
-from tracing.whatif.stages import DEFAULT, STAGES, nested, stages_named
+from tracing.whatif.stages import DEFAULT, STAGES, apart, nested, stages_named
 
 MS = 1_000_000
 SIX = [STAGES[name] for name in DEFAULT]
@@ -38,6 +42,29 @@ def test_with_less_time_the_smallest_delays_are_left_out() -> None:
     kept = {budget_s: len(plan(SIX, 3 * MS, budget_s).sizes_ns) for budget_s in (20, 150, 600)}
     assert kept == {20: 1, 150: 4, 600: 5}
     assert plan(SIX, 3 * MS, 150).left_out_ns == (200_000,)
+
+
+def test_what_was_left_out_is_said_with_the_budget_that_has_room_for_it() -> None:
+    made = plan(SIX, 100 * MS, 600)
+    assert (
+        made.left_out == "delays of 5.00 ms, 10.00 ms, 20.00 ms, 40.00 ms had no time: --budget 2640 has room for them"
+    )
+    assert plan(SIX, 100 * MS, 2640).left_out == "" and plan(SIX, 100 * MS, 2632).left_out != ""
+
+
+def test_the_largest_delay_is_put_once_more_asleep_as_often_as_intervals_need() -> None:
+    made = plan([STAGES[name] for name in ("schedule", "forward")], 10 * MS, 120)
+    more = made.asleep({"schedule"})
+    assert more.treatments == (Treatment(replace(STAGES["schedule"], kind=HOLDING), 8 * MS),)
+    assert more.rounds == least_pairs(len(made.treatments)) and made.asleep(set()).treatments == ()
+
+
+def test_several_front_ends_are_delayed_apart_and_of_several_workers_all_or_one() -> None:
+    outputs, sample = STAGES["process outputs"], STAGES["sample"]
+    front_ends = [("process outputs in 7", 7), ("process outputs in 9", 9)]
+    assert [(each.name, each.pid) for each in apart(outputs, [7, 9])] == front_ends
+    assert [(each.name, each.pid) for each in apart(sample, [7, 9])] == [("sample", 0), ("sample in 7", 7)]
+    assert apart(sample, [7]) == [sample]
 
 
 def test_a_stage_is_named_with_spaces_dashes_or_underscores() -> None:

@@ -15,13 +15,13 @@ READING = (
     "slope: how much of a delay a step grows by; 1: each microsecond counts, 0: it is hidden. Where hiding ends a "
     "stage has two slopes, and a delay tells only the slower side."
 )
-OPEN_READING = (
-    "TTFT, ITL, latency: by how much each grows for a delay of one a step; n/a: no block was long enough."
-)
-ABOVE_ONE = (
-    "costs more than its delay: what spins takes a processor, and the GIL of its process, from others as well; "
-    "--asleep leaves the processor to them"
-)
+OPEN_READING = "TTFT, ITL, latency: by how much each grows for a delay of one a step; n/a: no block was long enough."
+ABOVE_ONE = {  # by `StageAnswer.takes_processor`
+    True: "a spin takes a processor from other processes too",
+    False: "not for a processor that a spin takes: what waits for it, or for the GIL that it holds, is late by more",
+    None: "which is not told apart from the spin: more --budget may",
+}
+NO_SPIN = "its delay sleeps, so it takes no processor from others: what waits for it is late by more"
 
 
 def interval(estimate: Estimate | None, form: str = ".2f") -> str:
@@ -88,5 +88,12 @@ def notes(answer: WhatIfAnswer | OpenAnswer, nesting: Sequence[str]) -> list[str
     said = [*nesting, *([answer.left_out] if answer.left_out else [])]
     if isinstance(answer, OpenAnswer):
         return [OPEN_READING, *said]
-    above = ", ".join(stage.name for stage in answer.stages if (stage.slope.slope.low or 0) > 1)
-    return [READING, *said, *([f"{above} {ABOVE_ONE}"] if above else [])]
+    return [READING, *said, *(above_one(stage) for stage in answer.stages if stage.costs_more)]
+
+
+def above_one(stage: StageAnswer) -> str:
+    """Why a stage's delays cost more than themselves, as far as that is known."""
+    costs = f"{stage.name} costs more than its delay"
+    if stage.asleep is None:
+        return f"{costs}: {NO_SPIN}"
+    return f"{costs}; asleep the delay costs {interval(stage.asleep.slope)}: {ABOVE_ONE[stage.takes_processor]}"
