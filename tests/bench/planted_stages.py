@@ -1,0 +1,148 @@
+"""What `tracing.whatif` foretells for a slower stage, against engines whose source is slower there.
+
+One engine is measured by delays. Then plain engines and engines with a delay in the source of a stage are started in
+turns, and the wall time of a step is taken in each without a delay of the recorder's: by how much it grew stands beside
+what the slope foretells for what the stage's own time grew by. The spread of plain engines tells what the comparison is
+worth on this machine.
+
+Example: python tests/bench/planted_stages.py --stages schedule --starts 1 --budget 60
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from tests.bench.planting.sitecustomize import VARIABLE
+from tracing.attach.engine import StandingEngine
+from tracing.attach.switch import turned_on
+from tracing.events.delays import FILE
+from tracing.shapes.shape import shape_named
+from tracing.sites.engine import ALL_SITES
+from tracing.whatif.answer import StageAnswer, WhatIfAnswer
+from tracing.whatif.blocks import without_delay
+from tracing.whatif.engine.delayfile import DelayFile
+from tracing.whatif.engine.started import loaded_engine
+from tracing.whatif.measurement import START_S, Measurement
+from tracing.whatif.recording import BlockRecorder
+from tracing.whatif.seenload import find_load
+from tracing.whatif.stages import DelayedStage, stages_named
+
+STREAMS, BLOCK_S = 8, 0.5
+FIVE = "schedule,update,process outputs,prepare,sample"
+PLANTING = Path(__file__).parent / "planting"
+
+
+@dataclass(frozen=True)
+class SteadyEngine:
+    """The wall time of a step of one start, and what each stage takes of it, in ns."""
+
+    step_ns: float
+    stage_ns: dict[str, float]
+
+
+@contextmanager
+def engine(shape: str, stage: DelayedStage | None, length_ms: float) -> Iterator[tuple[StandingEngine, Measurement]]:
+    """An engine under its load, with a delay in the source of a stage where one is given."""
+    with tempfile.TemporaryDirectory() as scratch, planting(stage, length_ms):
+        started = loaded_engine(shape_named(shape), STREAMS, 0.0, "", Path(scratch, "log"))
+        with started as (standing, child):
+            yield standing, Measurement(standing, stages_named(FIVE), STREAMS, lambda: child.running)
+
+
+@contextmanager
+def planting(stage: DelayedStage | None, length_ms: float) -> Iterator[None]:
+    """The environment in which Python plants a delay."""
+    if stage is None:
+        yield
+        return
+    before = dict(os.environ)
+    os.environ[VARIABLE] = f"{ALL_SITES[stage.code].targets[0]} {length_ms}"
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(PLANTING), *filter(None, [before.get("PYTHONPATH")])])
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def foretold(shape: str, stages: list[DelayedStage], budget_s: float) -> WhatIfAnswer:
+    """What one plain engine says of the stages."""
+    with engine(shape, None, 0) as (standing, measurement):
+        asked = Measurement(standing, stages, STREAMS, measurement.lives)
+        answer = asked.run(budget_s, 0, lambda words: print(words, file=sys.stderr))
+    assert isinstance(answer, WhatIfAnswer)
+    return answer
+
+
+def steady(shape: str, stage: DelayedStage | None, length_ms: float, seconds: float) -> SteadyEngine:
+    """One start, without delays of the recorder's."""
+    with (
+        engine(shape, stage, length_ms) as (standing, measurement),
+        turned_on(standing),
+        DelayFile(standing.folder / FILE) as delays,
+    ):
+        recorder = BlockRecorder(standing, delays, measurement.lives)
+        find_load(recorder, STREAMS, START_S)
+        blocks = [recorder.block(BLOCK_S) for _ in range(round(seconds / BLOCK_S))]
+        recorded = recorder.recorded()
+    seen = without_delay(blocks, recorded.steps(STREAMS))
+    times = {each.name: recorded.time_ns(each, seen.windows) / seen.count for each in measurement.stages}
+    return SteadyEngine(seen.period_ns, times)
+
+
+def slope_near(answer: StageAnswer, length_ns: float) -> float:
+    """The slope at the size nearest to a length."""
+    return min(answer.slope.sizes, key=lambda size: abs(size.achieved_ns - length_ns)).slope.value
+
+
+def row(answer: StageAnswer, plain: list[SteadyEngine], slower: list[SteadyEngine]) -> str:
+    """A line of the table."""
+    step_ns = mean([each.step_ns for each in plain])
+    grown_ns = mean([each.stage_ns[answer.name] for each in slower]) - mean([e.stage_ns[answer.name] for e in plain])
+    seen_ns = mean([each.step_ns for each in slower]) - step_ns
+    expected_ns = slope_near(answer, grown_ns) * grown_ns
+    spread_ns = max(each.step_ns for each in plain) - min(each.step_ns for each in plain)
+    figures = [f"{each / 1e6:.2f}" for each in (step_ns, spread_ns, grown_ns, expected_ns, seen_ns)]
+    return f"| {answer.name} | {' | '.join(figures)} |"
+
+
+def mean(values: list[float]) -> float:
+    return sum(values) / len(values)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shape", default="one-gpu")
+    parser.add_argument("--stages", default=FIVE)
+    parser.add_argument("--length-ms", type=float, default=1.0, help="of the planted delay (default %(default)s)")
+    parser.add_argument("--starts", type=int, default=2, help="of each engine (default %(default)s)")
+    parser.add_argument("--seconds", type=float, default=20.0, help="of each start (default %(default)s)")
+    parser.add_argument("--budget", type=float, default=150.0, help="seconds of what-if (default %(default)s)")
+    args = parser.parse_args()
+    stages = stages_named(args.stages)
+    answer = foretold(args.shape, stages, args.budget)
+    plain, slower = [], {stage.name: [] for stage in stages}
+    for _ in range(args.starts):
+        plain.append(steady(args.shape, None, 0, args.seconds))
+        for stage in stages:
+            slower[stage.name].append(steady(args.shape, stage, args.length_ms, args.seconds))
+    print("| stage | step, ms | apart in plain starts | stage grew by | step grew by, foretold | seen |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: |")
+    for each in answer.stages:
+        print(row(each, plain, slower[each.name]), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt):
+        sys.exit(main())
