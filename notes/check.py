@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,22 +11,26 @@ from probes.arguments import CommandParser
 from probes.errors import FAILED, INCOMPLETE, run_main
 
 if TYPE_CHECKING:
-    from notes.walkthrough.anchors import Verdict
     from notes.walkthrough.chapters import Stop
+    from notes.walkthrough.claims.digests import Digests
+    from notes.walkthrough.claims.judgement import Judgement
     from notes.walkthrough.edges import Edge, Evidence
     from tracing.source.tree import SourceTree
 
 EXAMPLES = """examples:
   python -m notes.check                                     against the installed vLLM
-  python -m notes.check --vllm new/ --base old/             in another tree, with the diff of what changed
+  python -m notes.check --vllm new/ --base old/             in another tree, with the diff of what to read again
+  python -m notes.check --vllm new/ --reread                all of it has been read again: keep the digests of new/
   python -m notes.check --trace traces/A --trace traces/B   the claimed edges too, in what those traces passed
 
-verdicts: holds, moved (same code in another class or module), changed, gone
+verdicts: holds; moved (the same in another class or module); re-read (a function that the stop names says something
+else than when the stop was written, and its claims are still true); false (a claim is not true any more); gone (the
+line or its function is not there)
 edges: seen, contradicted, not passed (no such call in the traces), not measured (an end has no tracing site)
-exit codes: 0 all is well, 1 a stop is changed or gone or an edge is contradicted, 2 bad usage, 3 with --trace: an edge
-was not passed
+exit codes: 0 all is well or to be read again, 1 a stop is false or gone or an edge is contradicted, 2 bad usage, 3 with
+--trace: an edge was not passed
 """
-PLURAL = {"holds": "hold"}
+PLURAL = {"holds": "hold", "re-read": "to re-read"}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -42,6 +45,9 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--vllm", type=Path, metavar="PATH", help="an unpacked tree (default: the installed one)")
     parser.add_argument("--base", type=Path, metavar="PATH", help="an older tree that the notes were written for")
     parser.add_argument(
+        "--reread", action="store_true", help="keep the digests of this tree: its functions have been read"
+    )
+    parser.add_argument(
         "--trace", type=Path, metavar="DIR", action="append", default=[], help="a trace folder; repeatable"
     )
     parser.add_argument("--notes", type=Path, metavar="DIR", help="the chapters (default: those of this project)")
@@ -51,58 +57,42 @@ def parser() -> argparse.ArgumentParser:
 def main() -> int:
     """The command."""
     from notes.walkthrough import chapters
+    from notes.walkthrough.claims import digests
     from tracing.source.tree import SourceTree
 
     args = parser().parse_args()
-    stops = tuple(chapters.stops(chapters.read(args.notes or chapters.FOLDER)))
+    folder = args.notes or chapters.FOLDER
+    stops = tuple(chapters.stops(chapters.read(folder)))
     tree = SourceTree.find(args.vllm)
-    in_source = check_source(stops, tree, SourceTree.find(args.base) if args.base else None)
+    base = SourceTree.find(args.base) if args.base else None
+    known = digests.taken(stops, base) if base else digests.read(folder, tree.version)
+    in_source = check_source(stops, tree, known, base)
+    if args.reread and not in_source:
+        print(f"Wrote {digests.write(folder, digests.taken(stops, tree))}")
     in_traces = check_traces(stops, args.trace) if args.trace else 0
     return in_source or in_traces
 
 
-def check_source(stops: Sequence[Stop], tree: SourceTree, base: SourceTree | None) -> int:
-    """Print what does not simply hold, then a summary; 1 where a stop or an edge has to be fixed."""
-    from notes.walkthrough import anchors, edges
+def check_source(stops: Sequence[Stop], tree: SourceTree, known: Digests | None, base: SourceTree | None) -> int:
+    """Print what does not simply hold, then a summary; 1 where a stop is false or gone."""
+    from notes.walkthrough.claims import judgement
+    from notes.walkthrough.claims.account import account
+    from notes.walkthrough.edges import edges
 
-    verdicts = [anchors.judge(stop.anchor, tree, base) for stop in stops]
-    failed = 0
-    for stop, verdict in zip(stops, verdicts, strict=True):
-        problems = [problem for edge in edges.edges(stop) if (problem := edges.in_source(edge, tree))]
-        if verdict.standing != "holds":
-            print(*about(stop, verdict, base), sep="\n")
-        for problem in problems:
-            print(f"{stop.where}  {stop.name}\n  {stop.anchor.target} {problem}")
-        failed += verdict.standing not in anchors.FINE or bool(problems)
-    counts = {name: sum(v.standing == name for v in verdicts) for name in ("holds", "moved", "changed", "gone")}
-    claimed = sum(len(edges.edges(stop)) for stop in stops)
-    summary = ", ".join(f"{count} {PLURAL.get(name, name)}" for name, count in counts.items() if count)
-    print(f"{len(stops)} stops, {claimed} edges against vLLM {tree.version}: {summary}, {failed or 'nothing'} to fix")
+    judged = [judgement.judge(stop, tree, known, base) for stop in stops]
+    print(*account(judged, tree, known, base), sep="\n", end="")
+    failed = sum(each.standing in judgement.TO_FIX for each in judged)
+    print(f"{len(stops)} stops, {sum(len(stop.claims) for stop in stops)} claims, ", end="")
+    print(f"{sum(len(edges(stop)) for stop in stops)} edges against vLLM {tree.version}: {_counts(judged)}", end="")
+    print(f", {failed or 'nothing'} to fix")
     return FAILED if failed else 0
 
 
-def about(stop: Stop, verdict: Verdict, base: SourceTree | None) -> Iterator[str]:
-    """A stop that does not simply hold, in lines: what is there now, or what comes nearest."""
-    yield f"{verdict.standing}  {stop.where}  {stop.name}"
-    if verdict.standing == "moved":
-        yield f"  {stop.anchor.target}\n  is now {verdict.target} ({verdict.where})"
-        return
-    place = f" ({verdict.where})" if verdict.where else ""
-    yield f"  {stop.anchor.target}{place}: {verdict.reason}"
-    yield f"  expected {stop.anchor.fragment.text}"
-    if verdict.nearest:
-        yield f"  {'present ' if verdict.place else 'nearest '} " + "\n           ".join(verdict.nearest)
-    if base is not None:
-        yield from (f"    {line}" for line in _diff(stop, verdict, base))
+def _counts(judged: Sequence[Judgement]) -> str:
+    from notes.walkthrough.claims.judgement import ORDER
 
-
-def _diff(stop: Stop, verdict: Verdict, base: SourceTree) -> Iterator[str]:
-    from tracing.source.definitions import Place
-
-    before = base.resolve(stop.anchor.target)
-    if isinstance(before, Place) and verdict.place is not None:
-        names = (f"{before.where} in vLLM {base.version}", f"{verdict.place.where} now")
-        yield from difflib.unified_diff(before.lines(), verdict.place.lines(), *names, n=2, lineterm="")
+    kinds = [each.standing for each in judged]
+    return ", ".join(f"{kinds.count(kind)} {PLURAL.get(kind, kind)}" for kind in reversed(ORDER) if kind in kinds)
 
 
 # --- traces ---

@@ -12,8 +12,8 @@ from probes.arguments import CommandParser
 from probes.errors import run_main
 
 if TYPE_CHECKING:
-    from notes.walkthrough.anchors import Verdict
     from notes.walkthrough.chapters import Stop
+    from notes.walkthrough.claims.judgement import Judgement
     from tracing.source.definitions import Place
     from tracing.source.tree import SourceTree
 
@@ -21,17 +21,14 @@ EXAMPLES = """examples:
   python -m notes.port old/ new/                      unpacked wheels or checkouts
   python -m notes.port old/ new/ > upgrade.md
 """
-ORDER = ("gone", "changed", "moved", "holds")
 
 
 @dataclass(frozen=True)
 class Touched:
-    """A stop that differs between two trees: the verdict on the newer, and the function in both."""
+    """A stop that differs between two trees: what the newer says of it, and its function in the older."""
 
-    stop: Stop
-    verdict: Verdict
+    judgement: Judgement
     before: Place | None
-    problems: tuple[str, ...]  # of its edges
 
 
 def parser() -> argparse.ArgumentParser:
@@ -62,48 +59,48 @@ def main() -> int:
 
 
 def touched(stops: Sequence[Stop], old: SourceTree, new: SourceTree) -> list[Touched]:
-    """The stops whose function is not the same code in both trees, those to mend first."""
-    from notes.walkthrough import anchors, edges
+    """The stops that do not simply hold in the newer tree, read in the older one; those to mend first."""
+    from notes.walkthrough.claims import digests, judgement
     from tracing.source.definitions import Place
-    from tracing.source.likeness import same_code
 
+    read = digests.taken(stops, old)
     differing = []
-    for stop in stops:
-        verdict = anchors.judge(stop.anchor, new, old)
-        earlier = old.resolve(stop.anchor.target)
-        before = earlier if isinstance(earlier, Place) else None
-        problems = tuple(filter(None, (edges.in_source(edge, new) for edge in edges.edges(stop))))
-        alike = before is not None and verdict.place is not None and same_code(before, verdict.place)
-        if verdict.standing != "holds" or problems or not alike:
-            differing.append(Touched(stop, verdict, before, problems))
-    return sorted(differing, key=lambda each: ORDER.index(each.verdict.standing))
+    for each in (judgement.judge(stop, new, read, old) for stop in stops):
+        if each.standing != "holds":
+            earlier = old.resolve(each.stop.anchor.target)
+            differing.append(Touched(each, earlier if isinstance(earlier, Place) else None))
+    return sorted(differing, key=lambda each: judgement.ORDER.index(each.judgement.standing))
 
 
 def document(changes: Sequence[Touched], stops: int, old: SourceTree, new: SourceTree) -> Iterator[str]:
     """The list, line by line."""
+    from notes.walkthrough.claims.judgement import ORDER
+
     yield f"# The walkthrough from vLLM {old.version} to {new.version}\n"
-    counts = {kind: sum(each.verdict.standing == kind for each in changes) for kind in ORDER}
-    summary = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count) or "none"
+    kinds = [each.judgement.standing for each in changes]
+    summary = ", ".join(f"{kinds.count(kind)} {kind}" for kind in ORDER if kind in kinds) or "none"
     yield f"{len(changes)} of {stops} stops are touched: {summary}."
-    yield "One that holds still has its line, in a function that changed.\n"
+    yield "The claims of one to re-read are all true still, of a function that says something else.\n"
     first_stops: dict[str, str] = {}
     for each in changes:
-        yield from _entry(each, first_stops.setdefault(each.stop.anchor.target, each.stop.name))
+        stop = each.judgement.stop
+        yield from _entry(each, first_stops.setdefault(stop.anchor.target, stop.name))
 
 
 def _entry(each: Touched, first_stop: str) -> Iterator[str]:
-    """One stop; the source of a function stands under the first of its stops, `shown_at`."""
+    """One stop; the source of a function stands under the first of its stops."""
     from tracing.source.likeness import beside
 
-    stop, verdict = each.stop, each.verdict
-    yield f"## {verdict.standing}: {stop.name} ({stop.where})\n"
+    stop, verdict = each.judgement.stop, each.judgement.anchor
+    yield f"## {each.judgement.standing}: {stop.name} ({stop.where})\n"
     yield f"- anchor: `{stop.anchor.target}`" + (f", now `{verdict.target}`" if verdict.standing == "moved" else "")
     yield f"- fragment: `{stop.anchor.fragment.text}`"
     if verdict.reason:
         yield f"- {verdict.reason}"
     if verdict.nearest:
         yield "- nearest: " + ", ".join(f"`{near}`" for near in verdict.nearest)
-    yield from (f"- edge: {problem}" for problem in each.problems)
+    yield from (f"- not true: {words}" for words in each.judgement.untrue)
+    yield from (f"- says something else: `{target}`" for target in each.judgement.reread)
     if first_stop != stop.name:
         yield f"- both sources: under {first_stop}"
     yield ""

@@ -12,7 +12,7 @@ from probes.errors import EnginescopeError
 from tracing.source.definitions import UNREADABLE, Place
 from tracing.source.tree import PACKAGE, SourceTree
 
-Standing = Literal["holds", "moved", "changed", "gone"]
+Standing = Literal["holds", "moved", "gone"]
 FINE: tuple[Standing, ...] = ("holds", "moved")
 NEAREST = 3
 
@@ -38,11 +38,11 @@ class Verdict:
     | -------- | ----------------------------------------------------------------------------------- |
     | holds    | the function is there and has the fragment, on whatever lines                       |
     | moved    | the function is not there; one of its name, in another class or module, has the fragment |
-    | changed  | the function is there and no longer has the fragment                                |
-    | gone     | neither; `nearest` are the names that come nearest                                  |
+    | gone     | the function is there and no longer has the fragment, or neither is there           |
 
-    `target` and `place` are where it is now (`place` is None where it is gone), `lines` the fragment's. `nearest` are
-    the functions of its module that have the fragment now, then the nearest present lines (`number: text`) or names.
+    `target` and `place` are where it is now (`place` is None where the function is gone), `lines` the fragment's; the
+    names of the function's locals may have changed. `nearest` are the functions of its module that have the fragment
+    now, then the nearest present lines (`number: text`) or names.
     """
 
     standing: Standing
@@ -71,14 +71,14 @@ def judge(anchor: Anchor, tree: SourceTree, base: SourceTree | None = None) -> V
         place = tree.resolve(anchor.target)
         if not isinstance(place, Place):
             return _absent(anchor, place.reason, place.nearest, tree, base)
-        if lines := anchor.fragment.find(place):
+        if lines := anchor.fragment.find(place) or anchor.fragment.find_renamed(place):
             return Verdict("holds", anchor.target, place, lines)
         present = (*_now_in(anchor, tree), *_present(anchor, place))
     except EnginescopeError as error:  # no target at all, or one that a link leads out of the tree
         return Verdict("gone", anchor.target, reason=str(error))
     except UNREADABLE as error:
         return Verdict("gone", anchor.target, reason=f"cannot be read ({type(error).__name__})")
-    return Verdict("changed", anchor.target, place, (), "the fragment is not there", present[:NEAREST])
+    return Verdict("gone", anchor.target, place, (), "the fragment is not there", present[:NEAREST])
 
 
 def _absent(

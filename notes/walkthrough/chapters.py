@@ -11,9 +11,10 @@ A chapter begins with a block between two lines of `+++` that gives its `title` 
 
 `name` is its id, of which there is one in all chapters. `anchor` is where the `fragment` must be. What else it may
 say: `role` (of `tracing.sites.ROLES`: which process and thread runs it) and `thread` (part of the thread's name, where
-the role leaves that open), `site` (the tracing site that measures its function, or the one around it), and the edges
-that it claims: `calls` (a target that the fragment calls or hands on, in the same thread) and `sends_to` (a target that
-runs later, in another thread or process). The Markdown up to the next stop or heading is the text about it.
+the role leaves that open), `site` (the tracing site that measures its function, or the one around it), `claims` (what
+its text says of the code, one a line: see `notes.walkthrough.claims.claim`), and the edges that it claims: `calls` (a
+target that the fragment calls or hands on, in the same thread) and `sends_to` (a target that runs later, in another
+thread or process). The Markdown up to the next stop or heading is the text about it.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from notes.walkthrough.anchors import Anchor
+from notes.walkthrough.claims.claim import Claim, claims
 from notes.walkthrough.fragment import Fragment
 from probes.errors import EnginescopeError, usage_error
 from tracing.sites.engine import SITES
@@ -35,7 +37,7 @@ FENCE = "```"
 STOP = FENCE + "stop"
 FRONT = ("title", "summary")
 NEEDED = ("name", "anchor", "fragment")
-OPTIONAL = ("role", "thread", "site", "calls", "sends_to")
+OPTIONAL = ("role", "thread", "site", "calls", "sends_to", "claims")
 SITE_NAMES = {site.name for site in SITES}
 
 
@@ -50,6 +52,7 @@ class Stop:
     site: str = ""
     calls: str = ""
     sends_to: str = ""
+    claims: tuple[Claim, ...] = ()
     file: str = ""
     line: int = 0
     text: str = field(default="", compare=False)
@@ -145,9 +148,10 @@ def _stop(block: Sequence[str], file: str, line: int, text: str) -> Stop:
     entries = _entries(block, NEEDED, OPTIONAL, file, line)
     try:
         anchor = Anchor(entries.pop("anchor"), Fragment(entries.pop("fragment")))
+        said = claims(entries.pop("claims", ""))
     except EnginescopeError as error:
         raise _error(file, line, str(error)) from None
-    stop = Stop(anchor=anchor, file=file, line=line, text=text, **entries)
+    stop = Stop(anchor=anchor, claims=said, file=file, line=line, text=text, **entries)
     if problem := _problem(stop):
         raise _error(file, line, f"stop {stop.name!r}: {problem}")
     return stop

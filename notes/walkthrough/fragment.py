@@ -7,20 +7,19 @@ from __future__ import annotations
 
 import ast
 import io
-import re
 import tokenize
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from token import NAME
 
+from notes.walkthrough.body import BLOCKS, Body, body, one_way
+from notes.walkthrough.sameness import Sameness
 from probes.errors import usage_error
 from tracing.source.definitions import UNREADABLE, Place
 from tracing.source.likeness import parse, statements
 
 LONGEST = 120  # characters: one line of anyone's source
-BLOCKS = ("body", "handlers", "cases", "orelse", "finalbody", "decorator_list")
-CONTEXT = re.compile(r",? ?ctx=(?:Load|Store|Del)\(\)")
 # What a line may be the beginning of: a block of its own, or one that needs another before it.
 FRAMES = ("{}", "{} pass", "try: pass\n{} pass")
 
@@ -35,7 +34,10 @@ class Lines:
 
 @dataclass(frozen=True)
 class Fragment:
-    """One line of Python: an expression, a statement, or the head of a block (`while running:`)."""
+    """One line of Python: an expression, a statement, or the head of a block (`while running:`).
+
+    A call `f(...)`, with that for its arguments, is one with any.
+    """
 
     text: str
 
@@ -61,10 +63,36 @@ class Fragment:
         """Everywhere that a definition has it, in order."""
         if not any(self.word in line for line in place.lines()):
             return ()  # most places, without being parsed
-        own = self.node
-        shape = _shape(own)
-        same = (node for node in _nodes(place) if type(node) is type(own) and _shape(node) == shape)
-        return tuple(sorted({_lines(node, place) for node in same}, key=lambda lines: (lines.first, lines.last)))
+        within = body(place)
+        return tuple(_lines(node, within) for node in self.nodes(within))
+
+    def find_renamed(self, place: Place) -> tuple[Lines, ...]:
+        """The one place of a definition that has it but for the names of its locals."""
+        within = body(place)
+        found = self._renamed(within)
+        return tuple(_lines(node, within) for node, _ in found[:1])
+
+    def renames(self, within: Body) -> dict[str, str]:
+        """The locals that are called otherwise in a definition than here, with their names there."""
+        return {} if self.nodes(within) else next((renames for _, renames in self._renamed(within)), {})
+
+    def nodes(self, within: Body, renames: Mapping[str, str] | None = None) -> list[ast.AST]:
+        """The nodes of a definition that are it, in the order of the text."""
+        alike = (node for node in within.by_type.get(type(self.node), []) if self.same(node, renames))
+        return sorted(alike, key=lambda node: (getattr(node, "lineno", 0), getattr(node, "col_offset", 0)))
+
+    def same(self, node: ast.AST, renames: Mapping[str, str] | None = None) -> bool:
+        """Whether a node is it."""
+        return Sameness(renames or {}).of(self.node, node)
+
+    def _renamed(self, within: Body) -> list[tuple[ast.AST, dict[str, str]]]:
+        """Where it is under other names: of locals only, for names that the definition no longer has, and only once."""
+        own = {node.id for node in ast.walk(self.node) if isinstance(node, ast.Name)}
+        if not (unknown := own - within.names):
+            return []
+        tries = ((node, Sameness({}, unknown, within.bound - own)) for node in within.by_type.get(type(self.node), []))
+        found = [(node, sameness.renames) for node, sameness in tries if sameness.of(self.node, node)]
+        return found if len(found) == 1 else []
 
     def names(self, name: str) -> bool:
         """Whether it calls something of this name, or hands it on: as a reference, or as text for a remote call."""
@@ -85,11 +113,11 @@ def bases(place: Place) -> set[str]:
 def _parsed(text: str) -> ast.AST | None:
     for frame in FRAMES:
         try:
-            body = parse(frame.format(text.strip())).body
+            statements = parse(frame.format(text.strip())).body
         except UNREADABLE:
             continue
-        if len(body) == 1:
-            return _meant(body[0], frame)
+        if len(statements) == 1 and (meant := _meant(statements[0], frame)) is not None:
+            return one_way(meant)
     return None
 
 
@@ -100,28 +128,15 @@ def _meant(statement: ast.stmt, frame: str) -> ast.AST | None:
     return statement.value if isinstance(statement, ast.Expr) else statement
 
 
-def _shape(node: ast.AST) -> str:
-    """A node's text form without places, without what a block holds, and the same on both sides of an assignment."""
-    blocks = [name for name in BLOCKS if isinstance(getattr(node, name, None), list)]
-    if blocks and not isinstance(node, ast.Module):
-        node = type(node)(**{name: getattr(node, name, None) for name in node._fields if name not in blocks})
-    return CONTEXT.sub("", ast.dump(node))
-
-
-def _nodes(place: Place) -> Iterator[ast.AST]:
-    for statement in statements(place):
-        yield from ast.walk(statement)
-
-
-def _lines(node: ast.AST, place: Place) -> Lines:
+def _lines(node: ast.AST, within: Body) -> Lines:
     first = getattr(node, "lineno", 1)
     last = min([getattr(node, "end_lineno", first), *(_before_blocks(node))])
-    return Lines(first + place.first - 2, max(first, last) + place.first - 2)
+    return Lines(within.line(node), max(first, last) + within.line(node) - first)
 
 
 def _before_blocks(node: ast.AST) -> Iterator[int]:
     """The last lines that the head of a block can have: those before what it holds."""
-    for name in BLOCKS[:-1]:
+    for name in BLOCKS:
         block = getattr(node, name, None)
         if isinstance(block, list) and block and hasattr(block[0], "lineno"):
             yield max(block[0].lineno - 1, getattr(node, "lineno", 1))

@@ -155,7 +155,7 @@ def test_moved_to_another_module_or_class(tmp_path: Path) -> None:
 
 def test_changed_shows_the_present_lines(tmp_path: Path) -> None:
     judgement = verdict(tmp_path, "vllm.shop:Shop.sell", "self.pack(2)")
-    assert (judgement.standing, judgement.nearest) == ("changed", ("3: self.pack(1)",))
+    assert (judgement.standing, judgement.nearest) == ("gone", ("3: self.pack(1)",))
     assert judgement.where == "vllm/shop.py:2"
 
 

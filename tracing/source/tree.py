@@ -109,6 +109,14 @@ class SourceTree:
         qualnames = [qualname for qualname in definitions if qualname.rpartition(".")[2] == name]
         return f"{holders[0][0]}:{qualnames[0]}" if len(qualnames) == 1 else None
 
+    def naming(self, name: str) -> Iterator[Place]:
+        """Every function of the tree that has `name` somewhere in its text."""
+        for module, path in self._files:
+            if name.encode() in _bytes(path):
+                for place in self.definitions(module).values():
+                    if place.kind != "class" and any(name in line for line in place.lines()):
+                        yield place
+
     def _module(self, name: str) -> Module | None:
         if name not in self._modules:
             path = self._locate(tuple(name.split(".")))

@@ -1,0 +1,50 @@
+"""What a definition says, as a digest of its syntax tree: layout, comments and docstrings are no part of it."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Iterator
+
+from tracing.source.definitions import Definition, Place
+from tracing.source.likeness import statements
+
+DIGITS = 16  # of the hexadecimal digest: 64 bits, for some hundreds of functions a version
+UNSAID = ("ctx", "kind", "type_comment", "type_ignores")  # `u"x"` is "x", and a name is the name on both sides of `=`
+
+
+def digest(place: Place) -> str:
+    """The digest of a definition, the same under every Python that parses it to the same tree."""
+    text = "".join(part for statement in statements(place) for part in _parts(statement))
+    return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
+
+
+def fields(node: ast.AST) -> Iterator[tuple[str, object]]:
+    """What a node says, by field: without what is empty, which some versions of Python leave out."""
+    for name, value in ast.iter_fields(node):
+        if name not in UNSAID and value is not None and value != []:
+            yield name, value
+
+
+def without_docstring(node: Definition) -> list[ast.stmt]:
+    """The body of a definition."""
+    match node.body:
+        case [ast.Expr(value=ast.Constant(value=str())), *rest]:
+            return rest
+    return node.body
+
+
+def _parts(value: object) -> Iterator[str]:
+    if isinstance(value, ast.Constant):
+        yield f"({value.value!r})"
+    elif isinstance(value, ast.AST):
+        yield f"({type(value).__name__}"
+        for name, each in fields(value):
+            yield f" {name}="
+            yield from _parts(without_docstring(value) if isinstance(value, Definition) and name == "body" else each)
+        yield ")"
+    elif isinstance(value, list):
+        for each in value:
+            yield from _parts(each)
+    else:
+        yield repr(value)
