@@ -100,7 +100,7 @@ def _entry(each: Touched, first_stop: str) -> Iterator[str]:
     if verdict.nearest:
         yield "- nearest: " + ", ".join(f"`{near}`" for near in verdict.nearest)
     yield from (f"- not true: {words}" for words in each.judgement.untrue)
-    yield from (f"- says something else: `{target}`" for target in each.judgement.reread)
+    yield from (f"- read again: `{target}`" for target in each.judgement.reread)
     if first_stop != stop.name:
         yield f"- both sources: under {first_stop}"
     yield ""

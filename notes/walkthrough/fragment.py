@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from token import NAME
 
-from notes.walkthrough.body import BLOCKS, Body, body, one_way
+from notes.walkthrough.body import BLOCKS, Body, body, denied, one_way
 from notes.walkthrough.sameness import Sameness
 from probes.errors import usage_error
 from tracing.source.definitions import UNREADABLE, Place
@@ -67,10 +67,9 @@ class Fragment:
         return tuple(_lines(node, within) for node in self.nodes(within))
 
     def find_renamed(self, place: Place) -> tuple[Lines, ...]:
-        """The one place of a definition that has it but for the names of its locals."""
+        """Everywhere that a definition has it but for the names of its locals."""
         within = body(place)
-        found = self._renamed(within)
-        return tuple(_lines(node, within) for node, _ in found[:1])
+        return tuple(_lines(node, within) for node, _ in self._renamed(within))
 
     def renames(self, within: Body) -> dict[str, str]:
         """The locals that are called otherwise in a definition than here, with their names there."""
@@ -83,16 +82,31 @@ class Fragment:
 
     def same(self, node: ast.AST, renames: Mapping[str, str] | None = None) -> bool:
         """Whether a node is it."""
-        return Sameness(renames or {}).of(self.node, node)
+        return Sameness(renames or {}).of(self.node, node) or self.turned(node, renames)
+
+    def turned(self, node: ast.AST, renames: Mapping[str, str] | None = None) -> bool:
+        """Whether a node is an `if … else` with the opposite test, and so with its two blocks the other way round."""
+        match self.node, node:
+            case ast.If(test=own), ast.If(test=test, orelse=[*blocks]) if blocks and not isinstance(blocks[0], ast.If):
+                return Sameness(renames or {}).of(own, denied(test))
+        return False
 
     def _renamed(self, within: Body) -> list[tuple[ast.AST, dict[str, str]]]:
-        """Where it is under other names: of locals only, for names that the definition no longer has, and only once."""
-        own = {node.id for node in ast.walk(self.node) if isinstance(node, ast.Name)}
-        if not (unknown := own - within.names):
+        """Where it is under other names: of locals, for names that the definition no longer has, the same everywhere."""
+        if not self._names - within.names:
             return []
-        tries = ((node, Sameness({}, unknown, within.bound - own)) for node in within.by_type.get(type(self.node), []))
+        tries = ((node, self.renaming(within, {})) for node in within.by_type.get(type(self.node), []))
         found = [(node, sameness.renames) for node, sameness in tries if sameness.of(self.node, node)]
-        return found if len(found) == 1 else []
+        return found if all(renames == found[0][1] for _, renames in found) else []
+
+    def renaming(self, within: Body, renames: Mapping[str, str]) -> Sameness:
+        """A comparison in which a local of a definition may stand for a name that the definition does not have."""
+        unknown = self._names - within.names - renames.keys()
+        return Sameness(renames, unknown, within.bound - self._names)
+
+    @cached_property
+    def _names(self) -> set[str]:
+        return {node.id for node in ast.walk(self.node) if isinstance(node, ast.Name)}
 
     def names(self, name: str) -> bool:
         """Whether it calls something of this name, or hands it on: as a reference, or as text for a remote call."""

@@ -22,8 +22,8 @@ from notes.walkthrough import chapters
 from notes.walkthrough.chapters import Stop
 from notes.walkthrough.claims import digests
 from notes.walkthrough.claims.judgement import TO_FIX
-from tests.notes.mutants import neutral, semantic
-from tests.notes.mutants.mutant import Mutant, changes_something, drawn, judged, mutant, sites, touches
+from tests.notes.claims.mutants import neutral, semantic
+from tests.notes.claims.mutants.mutant import Mutant, changes_something, drawn, judged, mutant, sites, touches
 from tracing.source.tree import SourceTree
 
 UNDER = "vllm.v1"
@@ -50,8 +50,9 @@ def semantics(tree: SourceTree, stops: Sequence[Stop], each: int, seed: int, sho
             row["named"] += named
             row["caught"] += named and caught
             row["false elsewhere"] += caught and not named
-            if show and named and not caught:
-                print(f"--- {changed.kind}, {stop.name}, {changed.target}\n{_difference(changed, tree)}")
+            if show and named != caught:
+                words = said.untrue or ("gone",) if caught else ("not caught",)
+                print(f"--- {words}, {changed.kind}, {stop.name}, {changed.target}\n{_difference(changed, tree)}")
     rows["all"] = sum(rows.values(), Counter())
     print(
         "| change | changes | noticed | named | caught | false elsewhere |\n| --- | ---: | ---: | ---: | ---: | ---: |"

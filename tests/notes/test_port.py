@@ -58,7 +58,7 @@ vllm/shop.py:8               vllm/shop.py:7
 
 - anchor: `vllm.shop:Shop.grown`
 - fragment: `self.go(grown)`
-- says something else: `vllm.shop:Shop.grown`
+- read again: `vllm.shop:Shop.grown`
 
 ```text
 vllm/shop.py:4                 vllm/shop.py:5

@@ -141,6 +141,11 @@ def test_a_fragment_is_at_one_place_of_its_function(stop: Stop) -> None:
 
 
 @pytest.mark.parametrize("stop", STOPS, ids=lambda stop: stop.name)
+def test_a_stop_claims_what_its_text_says(stop: Stop) -> None:
+    assert len(set(stop.claims)) == len(stop.claims) >= 2
+
+
+@pytest.mark.parametrize("stop", STOPS, ids=lambda stop: stop.name)
 def test_a_site_is_that_of_the_function_or_called_there_or_bound_by_an_edge(stop: Stop) -> None:
     """What is left, a site around the function, is for a trace to say, which needs an edge."""
     assert all(in_source(edge, installed_vllm()) == "" for edge in edges(stop))

@@ -23,9 +23,10 @@ def account(
             fresh = [target for target in each.reread if target not in shown]
             shown.update(fresh)
             yield from (line for target in fresh for line in _difference(target, each, tree, old))
-    if shown and old is None and known is not None:
-        yield f"For what has changed, name the vLLM that was read, {known.version}, unpacked, with --base PATH:"
-        yield f"  python -m pip download --no-deps --only-binary :all: vllm=={known.version}, then python -m zipfile -e"
+    if shown and old is None and known is not None and known.version != tree.version:
+        yield f"For the diff unpack vLLM {known.version}, which was read, and name it with --base:"
+        yield f"  python -m pip download --no-deps --only-binary :all: vllm=={known.version}"
+        yield "  python -m zipfile -e vllm-*.whl old/"
     yield ""
 
 
@@ -50,7 +51,7 @@ def _stop(each: Judgement) -> Iterator[str]:
             yield f"  {'present ' if verdict.place else 'nearest '} " + "\n           ".join(verdict.nearest)
     yield from (f"  {words}" for words in each.untrue)
     if each.reread:
-        yield f"  says something else than was read: {', '.join(each.reread)}"
+        yield f"  read again: {', '.join(each.reread)}"
 
 
 def _difference(target: str, each: Judgement, tree: SourceTree, old: SourceTree | None) -> Iterator[str]:

@@ -26,7 +26,7 @@ from functools import cached_property
 
 from notes.walkthrough.body import one_way
 from notes.walkthrough.fragment import Fragment
-from probes.errors import usage_error
+from probes.errors import EnginescopeError, usage_error
 
 VERBS = (
     "before",
@@ -100,8 +100,10 @@ def _problem(made: Claim) -> str:
     try:
         if made.verb in CODE:
             made.fragment  # noqa: B018, it says itself what is wrong with it
-        if made.verb in VALUE and (made.value is None or not made.name):
+        if made.verb in VALUE and not (made.value and made.name):
             return "write NAME = VALUE"
+    except EnginescopeError as error:
+        return str(error)
     except SyntaxError:
         return "write NAME = VALUE"
     return ""

@@ -26,6 +26,7 @@ class Occurrence:
     node: ast.AST
     kind: str
     renames: dict[str, str]
+    turned: bool = False  # with the opposite test, and its two blocks the other way round
 
     @classmethod
     def of(cls, tree: SourceTree, place: Place, fragment: Fragment) -> Occurrence:
@@ -34,7 +35,7 @@ class Occurrence:
         renames = fragment.renames(within)
         nodes = fragment.nodes(within, renames)
         node = next((node for node in nodes if position.runs(within, node)), nodes[0])
-        return cls(tree, within, node, place.kind, renames)
+        return cls(tree, within, node, place.kind, renames, fragment.turned(node, renames))
 
     def living(self, fragment: Fragment) -> list[ast.AST]:
         """Where code is in the function and can run."""
@@ -104,7 +105,7 @@ def _not_under(claim: Claim, here: Occurrence) -> str:
 def _is_under(claim: Claim, here: Occurrence) -> bool:
     own = claim.fragment
     at = position.heads if claim.words.rstrip().endswith(":") else position.tests
-    return any(own.same(node, here.renames) for node in at(here.body, here.node))
+    return any(own.renaming(here.body, here.renames).of(own.node, node) for node in at(here.body, here.node))
 
 
 def _always(claim: Claim, here: Occurrence) -> str:
@@ -113,11 +114,11 @@ def _always(claim: Claim, here: Occurrence) -> str:
 
 
 def _then(claim: Claim, here: Occurrence) -> str:
-    return _in_block(claim, here, "body")
+    return _in_block(claim, here, "orelse" if here.turned else "body")
 
 
 def _else(claim: Claim, here: Occurrence) -> str:
-    return _in_block(claim, here, "orelse")
+    return _in_block(claim, here, "body" if here.turned else "orelse")
 
 
 def _in_block(claim: Claim, here: Occurrence, name: str) -> str:

@@ -33,7 +33,7 @@ class Judgement:
     | gone     | the line or its function is not there                                                |
 
     `untrue` are the claims and edges that are not borne out, with the reason; `reread` the targets that say something
-    else than what was read.
+    else than what was read, or were not read yet.
     """
 
     stop: Stop

@@ -108,11 +108,14 @@ def _passed(holder: ast.AST, held: ast.AST, refusals: bool = True) -> Iterator[t
 
 
 def _in_a_row(statements: list[ast.stmt]) -> Iterator[ast.stmt]:
-    """Statements, with those in `with` blocks, which run one after the other too."""
+    """Statements, with those in blocks that always run, one after the other too."""
     for statement in statements:
         yield statement
-        if isinstance(statement, ast.With | ast.AsyncWith):
-            yield from _in_a_row(statement.body)
+        match statement:
+            case ast.With(body=body) | ast.AsyncWith(body=body):
+                yield from _in_a_row(body)
+            case ast.If(test=test, body=body) if _truth(test):
+                yield from _in_a_row(body)
 
 
 def _true(test: ast.expr, holds: bool) -> Iterator[ast.AST]:

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from notes.walkthrough.chapters import Stop
 from notes.walkthrough.claims.digests import Digests
 from notes.walkthrough.claims.judgement import Judgement, judge
-from tests.notes.mutants.changes import BlockChange, NodeChange
-from tests.notes.mutants.naming import Named
+from tests.notes.claims.mutants.changes import BlockChange, NodeChange
+from tests.notes.claims.mutants.naming import Named
 from tracing.source.definitions import Place
 from tracing.source.likeness import statements
 from tracing.source.shape import digest

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable
 
-from tests.notes.mutants.changes import BlockChange, NodeChange, Statements, does
+from tests.notes.claims.mutants.changes import BlockChange, NodeChange, Statements, does
 
 QUEUE_ENDS = {
     "append": "appendleft",

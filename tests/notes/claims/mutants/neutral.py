@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable
 
-from tests.notes.mutants.changes import BlockChange, NodeChange, Statements, does, is_log
+from tests.notes.claims.mutants.changes import BlockChange, NodeChange, Statements, does, is_log
 
 TURNED: dict[type[ast.cmpop], type[ast.cmpop]] = {ast.Lt: ast.Gt, ast.LtE: ast.GtE, ast.Gt: ast.Lt, ast.GtE: ast.LtE}
 LEAVING = (ast.Return, ast.Raise, ast.Continue, ast.Break)

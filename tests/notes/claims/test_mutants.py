@@ -1,0 +1,56 @@
+"""A small part of `tests/bench/claims.py`: changes to vLLM's functions by chance, and what is said of their stops."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pytest
+
+from notes.walkthrough import chapters
+from notes.walkthrough.claims import digests
+from notes.walkthrough.claims.judgement import TO_FIX
+from tests.needs import installed_vllm
+from tests.notes.claims.mutants import neutral, semantic
+from tests.notes.claims.mutants.changes import BlockChange, NodeChange
+from tests.notes.claims.mutants.mutant import Mutant, changes_something, drawn, judged, mutant, sites, touches
+
+pytestmark = pytest.mark.slow(20)
+STOPS = tuple(chapters.stops(chapters.read()))
+SMALL = 60  # lines: a large function takes long to be changed, and the bench has those
+EACH = 3
+SEED = 7
+
+
+@cache
+def targets() -> tuple[str, ...]:
+    """The small functions under `vllm.v1` that have a stop."""
+    places = {stop.anchor.target: installed_vllm().find_place(stop.anchor.target) for stop in STOPS}
+    return tuple(t for t, at in places.items() if at and at.last - at.first < SMALL and t.startswith("vllm.v1."))
+
+
+def mutants(*changes: NodeChange | BlockChange) -> list[Mutant]:
+    tree = installed_vllm()
+    found = [site for target in targets() for site in sites(tree, target, changes)]
+    made = [mutant(tree, site) for site in drawn(found, EACH, SEED)]
+    return [each for each in made if changes_something(each, tree)]
+
+
+def test_a_change_of_meaning_is_noticed_and_false_where_the_sentence_names_it() -> None:
+    tree = installed_vllm()
+    read = digests.taken(STOPS, tree)
+    named, missed = 0, []
+    for changed in mutants(*semantic.NODE_CHANGES, *semantic.BLOCK_CHANGES):
+        for stop, said in judged(changed, STOPS, tree, read):
+            assert said.standing != "holds", (changed.kind, changed.target)
+            if touches(changed, stop, tree):
+                named += 1
+                missed += [(changed.kind, stop.name)] if said.standing not in TO_FIX else []
+    assert named >= 5 and len(missed) <= named // 10, missed
+
+
+def test_a_change_that_leaves_the_sentences_true_is_never_false() -> None:
+    tree = installed_vllm()
+    read = digests.taken(STOPS, tree)
+    for changed in mutants(*neutral.NODE_CHANGES, *neutral.BLOCK_CHANGES):
+        for stop, said in judged(changed, STOPS, tree, read):
+            assert said.standing in ("holds", "re-read"), (changed.kind, stop.name, said.untrue)
