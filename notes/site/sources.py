@@ -17,6 +17,7 @@ from notes.site.chapterpage import Figures, title
 from notes.site.route import median_route
 from notes.site.sitetimes import site_times
 from notes.study import texts
+from notes.study.progress import with_seen
 from notes.tables import pages, story
 from notes.walkthrough.chapters import Chapter
 from probes.errors import EnginescopeError, usage_error
@@ -79,7 +80,7 @@ def _sources(
     """Write the site's Markdown and its style; what the menu holds."""
     files = {"index.md": front(chapters, tree, findings)}
     files |= {f"walkthrough/{each.name}.md": chapterpage.page(each, chapters, tree, figures) for each in chapters}
-    files |= {f"study/{page}.md": FENCE.sub(r"\1", texts.text(page)) for page in texts.PAGES}
+    files |= {f"study/{page}.md": FENCE.sub(r"\1", with_seen(texts.text(page), {})) for page in texts.PAGES}
     stories = story.read()
     files |= {f"tables/{each.origin.name}.md": pages.page(each) for each in stories}
     files |= {f"tables/{each.origin.name}.svg": pages.chart(each) for each in stories}

@@ -6,13 +6,12 @@ The texts are in `notes/study/`, the checks in `notes/study/exercises/`; `notes.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from notes.study import texts
+from notes.study import progress, recording, texts
 from notes.study.judging import exercises, judge
-from notes.study.messages import Broken, CheckBegins, Ended, ExerciseBegins, Failed, Message, NotDefined, Passed
+from notes.study.verdict import FileVerdict
 from probes.arguments import CommandParser
 from probes.errors import FAILED, run_main, usage_error
 
@@ -20,15 +19,15 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 WIDTH = 100  # of a page and of lines that wrap
-ENDINGS = {
-    "late": "it was still running when its time was over, and was ended: does it wait for itself?",
-    "died": "it ended its Python in the middle of this: no sys.exit(), no os._exit()",
-}
 EPILOG = """examples:
-  python -m notes.study                    the seven days
-  python -m notes.study 3                  day 3: what to read, to run and to write
-  python -m notes.study 3 my_answer.py     check your file; it says what is wrong
-  python -m notes.study questions          what people are asked about vLLM, with answers
+  python -m notes.study                    the seven days, how far you are, and pages to look things up in
+  python -m notes.study 3                  day 3: what to read, to run, to write and to say, and what is open of it
+  python -m notes.study 3 my_answer.py     check your file; it says what is wrong, and notes what is right
+  python -m notes.study --saw 1.2 "20 of 20 answered, P95 0.9 s"     note a step of a day's self-check
+  python -m notes.study open               every step that is not done yet
+  python -m notes.study questions          what people are asked about vLLM, with answers and your own figures
+  python -m notes.study recorded           a recorded request, and a recorded abort, call by call
+  python -m notes.study stub --trouble     a server that computes nothing and fails on purpose, until Ctrl-C
 
 exit codes: 0 all right, 1 an exercise is wrong or not written yet, 2 bad usage, 130 Ctrl-C
 """
@@ -38,15 +37,23 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = CommandParser(
         prog="python -m notes.study",
-        description="Seven days of two hours, from running the default model to explaining vLLM's main path.",
+        description="Seven days of two hours, from a first batch of prompts to explaining vLLM's main path.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("page", nargs="?", metavar="N", help="a day, 1 to 7, or: questions")
+    parser.add_argument(
+        "page", nargs="?", metavar="N", help=f"a day, 1 to 7, or: {', '.join((*texts.LOOKED_UP, *SHOWN))}, stub"
+    )
     parser.add_argument(
         "file", nargs="?", type=Path, metavar="FILE", help="your answers to that day: Python; day 7 Markdown"
     )
+    parser.add_argument("--saw", nargs=2, metavar=("STEP", "WORDS"), help="note what you saw at a step")
+    parser.add_argument(
+        "--progress", type=Path, default=progress.FILE, metavar="FILE", help=f"what is done (default {progress.FILE})"
+    )
+    parser.add_argument("--trouble", action="store_true", help="stub: fail on purpose")
+    parser.add_argument("--port", type=int, default=8001, metavar="N", help="stub: its port (default 8001)")
     return parser
 
 
@@ -56,34 +63,85 @@ def main() -> int:
     from rich.console import Console
 
     out = Console(highlight=False, soft_wrap=True)
+    if args.saw:
+        step, words = args.saw
+        return note_step(step, words, args.progress, out)
+    if args.page == "stub":
+        return serve_stub(args.trouble, args.port)
+    done = progress.read(args.progress)
     if args.page is None:
-        return print_pages(out)
+        return print_pages(done, out)
+    if args.page in SHOWN:
+        return SHOWN[args.page](done, out)
     if args.page not in texts.PAGES:
-        raise usage_error(f"there is no day {args.page!r}: a number from 1 to 7, or: questions")
+        raise usage_error(f"there is no day {args.page!r}: a number from 1 to 7, or: {', '.join(texts.LOOKED_UP)}")
     if args.file is None:
-        return print_page(args.page, out)
-    if args.page == texts.QUESTIONS:
-        raise usage_error("the questions have no exercises: give a day's number before FILE")
-    return print_verdict(int(args.page), answer_file(int(args.page), args.file), out)
+        return print_page(args.page, done, out)
+    if not args.page.isdigit():
+        raise usage_error(f"the page {args.page} has no exercises: give a day's number before FILE")
+    return print_verdict(int(args.page), answer_file(int(args.page), args.file), args.progress, out)
 
 
-def print_pages(out: Console) -> int:
-    """All pages by title."""
+def note_step(step: str, words: str, file: Path, out: Console) -> int:
+    """Note what was seen at a step."""
+    expected = progress.find_step(step).expected
+    progress.note(file, {step: words})
+    out.print(f"Wrote {file}: step {step} is done\n  expected: {expected}\n  saw: {words}", markup=False)
+    return 0
+
+
+def serve_stub(troubled: bool, port: int) -> int:
+    """Serve the stub until Ctrl-C."""
+    import asyncio
+
+    from notes.study import stub
+
+    asyncio.run(stub.serve(troubled, port))
+    return 0
+
+
+def print_pages(done: progress.Progress, out: Console) -> int:
+    """All pages by title, the days with how far they are."""
     for page in texts.PAGES:
-        out.print(f"{page:10} {texts.title(page)}", markup=False)
+        far = f" ({progress.counted(int(page), done)})" if page.isdigit() else ""
+        out.print(f"{page:10} {texts.title(page)}{far}", markup=False)
     out.print("\npython -m notes.study 1 begins.", markup=False)
     return 0
 
 
-def print_page(page: str, out: Console) -> int:
-    """A page: laid out on a terminal, as Markdown elsewhere."""
-    text = texts.text(page)
+def print_open(done: progress.Progress, out: Console) -> int:
+    """The steps of all days that are not done."""
+    for day in texts.DAYS:
+        out.print(f"day {day}: {progress.counted(day, done)}", markup=False)
+        for line in progress.state(day, done):
+            if line.startswith("  open"):
+                out.print(line, markup=False)
+    return 0
+
+
+def print_recorded(done: progress.Progress, out: Console) -> int:
+    """The recorded stories."""
+    for line in recording.told(recording.read()):
+        out.print(line, markup=False)
+    return 0
+
+
+SHOWN = {"open": print_open, "recorded": print_recorded}
+
+
+def print_page(page: str, done: progress.Progress, out: Console) -> int:
+    """A page: laid out on a terminal, as Markdown elsewhere; below a day its steps, done and open."""
+    text = progress.with_seen(texts.text(page), done)
     if out.is_terminal:
         from rich.markdown import Markdown
 
         out.print(Markdown(text), width=min(WIDTH, out.width), soft_wrap=False)
     else:
         out.print(text, markup=False)
+    if page.isdigit():
+        out.print(f"\n{progress.counted(int(page), done)}", markup=False)
+        for line in progress.state(int(page), done):
+            out.print(line, markup=False)
     return 0
 
 
@@ -97,53 +155,18 @@ def answer_file(day: int, file: Path) -> Path:
     return file.resolve()
 
 
-def print_verdict(day: int, file: Path, out: Console) -> int:
-    """Run the file through the day's exercises and print how each went; a failure unless all are right."""
-    names = [exercise.name for exercise in exercises(day)]
-    wrong: set[str] = set()
-    name = check = ""
+def print_verdict(day: int, file: Path, kept: Path, out: Console) -> int:
+    """Run the file through the day's exercises, print how each went and note what is right; a failure unless all is."""
     out.print(f"day {day}, {file.name}", markup=False)
-    for message in judge(day, file):
-        match message:
-            case ExerciseBegins(name):
-                pass
-            case CheckBegins(check):
-                pass
-            case NotDefined() | Failed():
-                wrong.add(name)
-            case Broken():
-                wrong.update(names)
-            case Ended("late" | "died" as ending):
-                wrong.update(names[names.index(name) if name else 0 :])
-                message = Failed(check or "it is loaded", ENDINGS[ending], "", ())
-        for line in lines(message):
-            out.print(line, markup=False)
-    count = len(names) - len(wrong)
-    finish = "" if wrong else f": day {day} is done"
-    out.print(f"\n{count} of {len(names)} exercises right{finish}", markup=False)
-    return FAILED if wrong else 0
-
-
-def lines(message: Message) -> Iterator[str]:
-    """The lines for one message; a check's sentence comes with its outcome."""
-    match message:
-        case Broken(reason, at):
-            yield f"  wrong  the file cannot be loaded: {reason}"
-            yield from (f"         {line}" for line in at)
-        case ExerciseBegins(name):
-            yield f"\n{name}"
-        case NotDefined():
-            yield "  open   your file does not define it yet"
-        case Passed(check, measurement):
-            yield f"  right  {check}"
-            if measurement:
-                yield f"         {measurement}"
-        case Failed(check, reason, hint, at):
-            yield f"  wrong  {check}"
-            yield f"         {reason}"
-            yield from (f"         {line}" for line in at)
-            if hint:
-                yield f"         hint: {hint}"
+    verdict = FileVerdict()
+    for line in verdict.lines(judge(day, file)):
+        out.print(line, markup=False)
+    if verdict.seen:
+        progress.note(kept, {f"{day}.{name}": saw for name, saw in verdict.seen.items()})
+    count = len(exercises(day))
+    finish = f": day {day} is written" if len(verdict.seen) == count else ""
+    out.print(f"\n{len(verdict.seen)} of {count} exercises right{finish}", markup=False)
+    return 0 if finish else FAILED
 
 
 if __name__ == "__main__":

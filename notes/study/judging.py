@@ -1,7 +1,8 @@
-"""One run of a learner's file through a day's exercises: in a process of its own, under a time limit.
+"""A learner's file, run through a day's exercises: each in a process of its own, under a time limit of its own.
 
 The child loads the file and reports over a pipe what it is about to check and how that went, so that the place is known
-where a file hangs or kills its Python. What the file prints itself goes straight to the terminal.
+where a file hangs or kills its Python, and the next exercise is judged all the same. What the file prints itself goes
+straight to the terminal.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
@@ -40,7 +41,7 @@ from notes.study.messages import (
     encode,
 )
 
-LIMIT_S = 45.0  # for a whole file
+LIMIT_S = 30.0  # for one exercise
 CHECK_S = 8.0  # for one check that awaits
 CHILD = "from notes.study.judging import child; child()"
 
@@ -52,10 +53,24 @@ def exercises(day: int) -> tuple[Exercise, ...]:
 
 
 def judge(day: int, path: Path, limit_s: float = LIMIT_S) -> Iterator[Message]:
-    """Run the file and yield what the child reports, as it comes; last of all how the child ended."""
+    """Run the file, once for each exercise, and yield what is reported, as it comes; `Ended` closes each run.
+
+    A file that cannot be loaded, or not in time, is run only once.
+    """
+    for number in range(len(exercises(day))):
+        loaded = False
+        for message in _in_child(day, number, path, limit_s):
+            loaded = loaded or isinstance(message, ExerciseBegins)
+            yield message
+        if not loaded:
+            return
+
+
+def _in_child(day: int, number: int, path: Path, limit_s: float) -> Iterator[Message]:
+    """One exercise's messages, and last how its process ended."""
     read, write = os.pipe()
     process = subprocess.Popen(
-        [sys.executable, "-c", CHILD, str(day), str(path), str(write)],
+        [sys.executable, "-c", CHILD, str(day), str(number), str(path), str(write)],
         pass_fds=(write,),
         stdin=subprocess.DEVNULL,
         start_new_session=True,
@@ -94,17 +109,18 @@ def child() -> None:
     """Run the file that the parent names; the process then ends at once, threads of the file's or not."""
     sys.dont_write_bytecode = True
     _quieten()
-    with open(int(sys.argv[3]), "w") as pipe:
-        run(int(sys.argv[1]), Path(sys.argv[2]), pipe)
+    day, number, path, write = sys.argv[1:]
+    with open(int(write), "w") as pipe:
+        run(exercises(int(day))[int(number) :][:1], Path(path), pipe)
         sys.stdout.flush()
         _report(pipe, Ended("done"))
     os._exit(0)
 
 
-def run(day: int, path: Path, pipe: TextIO) -> None:
-    """Load the file and run the day's checks on it, and report how each goes."""
+def run(chosen: Sequence[Exercise], path: Path, pipe: TextIO) -> None:
+    """Load the file and run these exercises' checks on it, and report how each goes."""
     mine = load(path, pipe)
-    for exercise in exercises(day) if mine else ():
+    for exercise in chosen if mine else ():
         _run(exercise, mine, path, pipe)
 
 

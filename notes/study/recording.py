@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -62,3 +62,14 @@ def write(recording: RecordedStories, path: Path = FILE) -> None:
         path.write_text(text + "\n", encoding="utf-8")
     except OSError as error:
         raise EnginescopeError(f"cannot write {path}: {error.strerror}") from None
+
+
+def told(recording: RecordedStories) -> Iterator[str]:
+    """Both stories for people: when a call began and how long it took, in ms, its role, its place."""
+    yield f"recorded: {recording.about}"
+    for title, story in (("to the first token", recording.first_token), ("an abort", recording.abort)):
+        yield f"\n{title}\n{'began ms':>10} {'took ms':>8}  {'role':12} place"
+        for span in story:
+            took_ms = (span.end_ns - span.start_ns) / 1e6
+            place = f"wait: {span.place}" if span.wait else span.place
+            yield f"{span.start_ns / 1e6:10.3f} {took_ms:8.3f}  {span.role:12} {place}"

@@ -1,4 +1,4 @@
-"""The texts of the study plan in `notes/study/`: a Markdown file a day, and the questions that people are asked.
+"""The texts of the study plan in `notes/study/`: a Markdown file a day, pages to look things up in, and questions.
 
 As shown, each place of vLLM has its line, and each default its value, in the installed vLLM.
 """
@@ -9,18 +9,20 @@ from pathlib import Path
 
 from notes.study.anchored import with_lines
 from notes.study.defaults import MARKER, rendered
+from notes.study.sourceclaims import without
 from probes.errors import EnginescopeError
 from tracing.source.tree import SourceTree
 
 FOLDER = Path(__file__).parent
 DAYS = range(1, 8)
 QUESTIONS = "questions"
-PAGES = (*map(str, DAYS), QUESTIONS)
+LOOKED_UP = ("clients", "startup", "parameters", "deployment", "glossary", QUESTIONS)
+PAGES = (*map(str, DAYS), *LOOKED_UP)
 
 
 def path(page: str) -> Path:
-    """The file of a page: a day's number, or `questions`."""
-    return FOLDER / (f"{QUESTIONS}.md" if page == QUESTIONS else f"day-{page}.md")
+    """The file of a page: a day's number, or a name."""
+    return FOLDER / (f"day-{page}.md" if page.isdigit() else f"{page}.md")
 
 
 def title(page: str) -> str:
@@ -30,7 +32,7 @@ def title(page: str) -> str:
 
 def text(page: str) -> str:
     """A page as it is shown; without a vLLM to look in, with the values that it was written with."""
-    written = path(page).read_text()
+    written = without(path(page).read_text())
     try:
         tree = SourceTree.find()
     except EnginescopeError:

@@ -20,6 +20,7 @@ import pytest
 
 from enginescope_plugin import LISTENER
 from tests.engine.recording import FORKED, Trace, record_program
+from tests.notes import clientblocks
 
 
 @pytest.fixture(scope="session")
@@ -48,5 +49,6 @@ def preempted(tmp_path_factory: pytest.TempPathFactory) -> Trace:
 
 @pytest.fixture(scope="session")
 def one_process(tmp_path_factory: pytest.TempPathFactory) -> Trace:
-    """A KV cache too small for its batch, all in one process."""
-    return record_program("one_process", tmp_path_factory.mktemp("one-process") / "trace", **FORKED)
+    """A KV cache too small for its batch, all in one process; then the study plan's example of an engine offline."""
+    [example] = clientblocks.blocks("python", "offline")
+    return record_program("one_process", tmp_path_factory.mktemp("one-process") / "trace", example, **FORKED)

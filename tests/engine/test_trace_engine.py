@@ -66,7 +66,8 @@ def test_streams_aborted_doubled_and_refused(streams: Trace) -> None:
 def test_one_process_that_preempts(one_process: Trace) -> None:
     assert one_process.completed.returncode == 0, one_process.completed.stderr[-3000:]
     review = one_process.review
-    assert review["requests"]["states"] == {"finished": 6}
+    assert review["requests"]["states"] == {"finished": 6 + 2}  # the last two are the study plan's example
+    assert one_process.completed.stdout.count(" tokens\n") == 2
     assert len({pid for pids in review["roles"].values() for pid in pids}) == 1
     spans = timeline.read(one_process.folder).spans
     assert (spans["site"] == "scheduler.preempt").any()

@@ -1,4 +1,4 @@
-"""vLLM's own server under requests, recorded and reviewed."""
+"""vLLM's own server under requests and under the clients of the study plan, recorded and reviewed."""
 
 from __future__ import annotations
 
@@ -19,8 +19,11 @@ import pytest
 from probes.checkpoint import two_layer_model
 from probes.serve.client import free_port
 from tests.engine.recording import FORKED, LIMIT_S, ROOT, reviewed
+from tests.notes import clientblocks
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow(60)]
+
+REQUESTS_OF_THE_PAGE = 6  # three of curl's, three of openai's; the list of models is none
 
 
 def ask(port: int, number: int) -> int:
@@ -45,6 +48,7 @@ def test_a_server_under_sixteen_requests(tmp_path: Path) -> None:
     options = [
         "--served-model-name",
         "m",
+        "smol",
         "--host",
         "127.0.0.1",
         "--load-format",
@@ -63,13 +67,21 @@ def test_a_server_under_sixteen_requests(tmp_path: Path) -> None:
             wait_until_healthy(port, recorder)
             with ThreadPoolExecutor(16) as pool:
                 assert set(pool.map(lambda number: ask(port, number), range(16))) == {200}
+            models, whole, stream, completion, *openai = clientblocks.run_all(port)
             recorder.send_signal(signal.SIGTERM)
             recorder.wait(LIMIT_S)
         finally:
             if recorder.poll() is None:
                 recorder.kill()
     review = reviewed(folder)
-    assert review["requests"]["states"] == {"finished": 16}, (tmp_path / "log").read_text()[-3000:]
+    assert review["requests"]["states"] == {"finished": 16 + REQUESTS_OF_THE_PAGE}, (tmp_path / "log").read_text()[
+        -3000:
+    ]
+    assert {each["id"] for each in json.loads(models)["data"]} == {"m", "smol"}
+    assert json.loads(whole)["choices"][0]["message"]["role"] == "assistant"
+    assert stream.count("data: {") >= 3 and stream.rstrip().endswith("data: [DONE]")
+    assert json.loads(completion)["usage"]["prompt_tokens"] > 0
+    assert "first piece after" in openai[0] and len(openai) == 2
 
 
 def wait_until_healthy(port: int, process: subprocess.Popen[bytes]) -> None:

@@ -13,27 +13,32 @@ import pytest
 
 from notes.study import judging
 from notes.study.messages import Message, decode
+from tests.notes import studybatches
 
 ROOT = Path(__file__).resolve().parents[2]
 SOLUTIONS = Path(__file__).parent / "study_solutions"
+NOWHERE = Path("/nowhere/study.json")  # a progress of which nothing is there
 
 
-def command(*args: object) -> subprocess.CompletedProcess[str]:
+def command(*args: object, progress: Path = NOWHERE) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "notes.study", *map(str, args)], cwd=ROOT, capture_output=True, text=True, timeout=120
+        [sys.executable, "-m", "notes.study", *map(str, args), "--progress", str(progress)],
+        **{"cwd": ROOT, "capture_output": True, "text": True, "timeout": 120},
     )
 
 
 def messages(day: int, path: Path) -> list[Message]:
     """What is reported of a file that is judged in this process."""
     pipe = io.StringIO()
-    judging.run(day, path, pipe)
+    judging.run(judging.exercises(day), path, pipe)
     return [decode(line) for line in pipe.getvalue().splitlines()]
 
 
 def answering(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int, str], Path]:
-    """Writes a learner's file, in which `right` is that day's right answer."""
+    """Writes a learner's file, in which `right` is that day's right answer, beside the batches that it names."""
     monkeypatch.syspath_prepend(str(SOLUTIONS))
+    monkeypatch.chdir(tmp_path)
+    studybatches.write_all(tmp_path)
 
     def write(day: int, text: str) -> Path:
         path = tmp_path / "answer.py"

@@ -13,6 +13,8 @@ from notes.study import judging, recording, texts
 from notes.study.anchored import anchors, find_place, with_lines
 from notes.study.defaults import MARKER, default, rendered, stale
 from notes.study.exercises import day_1, day_5, day_6, errorclasses
+from notes.study.progress import SAW, find_step
+from notes.study.sourceclaims import GONE, HAS, untrue, without
 from probes.errors import EnginescopeError
 from tests.needs import installed_vllm
 from tests.notes.studyfiles import ROOT
@@ -24,7 +26,7 @@ from tracing.source.tree import SourceTree
 
 @pytest.mark.parametrize("page", texts.PAGES)
 def test_every_place_of_a_text_is_in_vllm(page: str) -> None:
-    named = anchors(MARKER.sub("", texts.path(page).read_text()))
+    named = anchors(MARKER.sub("", without(texts.path(page).read_text())))
     assert named
     assert [anchor for anchor in named if not isinstance(find_place(anchor, installed_vllm()), Place)] == []
 
@@ -38,11 +40,12 @@ def test_every_command_of_a_text_is_there(page: str) -> None:
 
 @pytest.mark.parametrize("day", texts.DAYS)
 def test_a_day_says_what_to_write(day: int) -> None:
-    """Every exercise has its name in the text, and the plan of the day is two hours."""
+    """Every exercise has its name in the text, and each day has the same three parts."""
     text = texts.path(str(day)).read_text()
     for exercise in judging.exercises(day):
         assert re.search(rf"`[^`]*\b{exercise.name}\b[^`]*`", text)
-    assert sum(map(int, re.findall(r"^## .*\((\d+) minutes\)$", text, re.MULTILINE))) == 120
+    parts = re.findall(r"^## (.*) \((\d+) minutes\)$", text, re.MULTILINE)
+    assert parts == [("Read", "20"), ("Run and write", "70"), ("Say", "20")]
     assert f"python -m notes.study {day} " in text
 
 
@@ -59,10 +62,90 @@ def test_the_errors_of_day_6_are_the_classes_of_day_4() -> None:
     assert set(rows) == set(errorclasses.CLASSES) == {"ok", *day_6.ERRORS}
 
 
-def test_quoted_defaults_are_those_of_the_installed_vllm() -> None:
-    text = texts.path(texts.QUESTIONS).read_text()
-    assert len(MARKER.findall(text)) >= 15
+@pytest.mark.parametrize(("page", "least"), [(texts.QUESTIONS, 15), ("parameters", 40)])
+def test_quoted_defaults_are_those_of_the_installed_vllm(page: str, least: int) -> None:
+    text = texts.path(page).read_text()
+    assert len(MARKER.findall(text)) >= least
     assert stale(text, installed_vllm()) == []
+
+
+@pytest.mark.parametrize("page", texts.PAGES)
+def test_what_a_page_claims_of_the_source_is_so(page: str) -> None:
+    text = texts.path(page).read_text()
+    assert untrue(text, installed_vllm()) == []
+    assert len(re.findall(r"<!--(?:has|gone) ", text)) == len([*HAS.finditer(text), *GONE.finditer(text)])
+
+
+def test_no_gpu_and_no_server_before_day_six() -> None:
+    """Until then a day's own commands need this project alone; what needs an engine is there for who has one."""
+    for day in range(1, 6):
+        needed, _, _ = texts.path(str(day)).read_text().partition("Where vLLM runs on this machine")
+        blocks = "".join(re.findall(r"^```\n(.*?)^```", needed, re.M | re.S))
+        named = set(re.findall(r"python -m (\S+)", blocks))
+        assert named <= {"probes.batch", "probes.report", "notes.study"} and named
+
+
+def spoken(question: str) -> str:
+    """The part of an answer that can be said: its quotation."""
+    return " ".join(line[2:] for line in question.splitlines() if line.startswith("> "))
+
+
+def test_every_question_has_a_minute_and_what_comes_next() -> None:
+    _, *questions = re.split(r"^## ", texts.path(texts.QUESTIONS).read_text(), flags=re.M)
+    assert len(questions) >= 30
+    for question in questions:
+        assert 105 <= len(spoken(question).split()) <= 165, question.partition("\n")[0]  # at 110 to 165 words a minute
+        assert re.search(r"^\*They ask next:\* .*\?$", question, re.M), question.partition("\n")[0]
+
+
+def test_the_questions_quote_the_learners_own_steps() -> None:
+    named = SAW.findall(texts.path(texts.QUESTIONS).read_text())
+    assert len(named) >= 15 and [name for name in named if not find_step(name)] == []
+
+
+@pytest.mark.parametrize(
+    "topic",
+    [
+        "PagedAttention",
+        "continuous batching",
+        "prefix caching",
+        "chunked prefill",
+        "Tensor parallel against data parallel",
+        "preemption",
+        "KV cache is full",
+        "Streaming or not",
+        "normalized latency",
+        "used an inference framework",
+    ],
+)
+def test_a_question_is_there(topic: str) -> None:
+    titles = re.findall(r"^## (.*)$", texts.path(texts.QUESTIONS).read_text(), re.M)
+    assert any(topic in title for title in titles)
+
+
+def test_the_tables_of_parameters_and_words_are_whole() -> None:
+    """Each row has all its columns, and the parameters that a reader looks for are there."""
+    for page in ("parameters", "glossary", "deployment"):
+        for table in re.findall(r"(?:^\|.*\n)+", texts.path(page).read_text(), re.M):
+            assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1
+    text = texts.path("parameters").read_text()
+    flags = ("model", "tensor-parallel-size", "pipeline-parallel-size", "dtype", "max-model-len", "swap-space")
+    flags += ("gpu-memory-utilization", "block-size", "enable-prefix-caching")
+    assert [flag for flag in flags if f"| `--{flag}` |" not in text] == []
+    sampling = ("temperature", "top_p", "top_k", "repetition_penalty", "max_tokens", "stop")
+    assert [name for name in sampling if f"| `{name}` |" not in text] == []
+
+
+def test_the_log_that_is_read_adds_up() -> None:
+    """Blocks times their size are the tokens of the line, which are so many requests of full length."""
+    text = texts.path("startup").read_text()
+    blocks, size = (int(re.search(rf'{name}="(\d+)"', text)[1]) for name in ("num_gpu_blocks", "block_size"))
+    tokens, length, requests = re.search(
+        r"size: ([\d,]+) tokens, .*? for ([\d,]+) tokens per request: ([\d.]+)x", text
+    ).groups()
+    whole = int(tokens.replace(",", ""))
+    assert blocks * size == whole and whole / int(length.replace(",", "")) == float(requests)
+    assert 30 * 3 * 64 * 2 * 2 == 23_040 and 2**30 // 23_040 // size == blocks
 
 
 def test_quoted_tables_are_in_the_readmes() -> None:
@@ -139,6 +222,26 @@ def test_a_default_is_followed_to_where_it_is_written(tree: SourceTree, where: s
 def test_a_default_that_is_gone_is_named(tree: SourceTree, where: str, error: str) -> None:
     with pytest.raises(EnginescopeError, match=error):
         default(where, tree)
+
+
+@pytest.mark.parametrize(
+    ("claim", "problem"),
+    [
+        ("<!--has vllm/engine.py:Args.batch: if memory>70:-->", ""),
+        (
+            "<!--has vllm/engine.py:Args.batch: if memory > 71:-->",
+            "vllm/engine.py:Args.batch of vLLM unknown does not hold",
+        ),
+        ("<!--has vllm/engine.py:Args.gone: x-->", "does not itself define gone"),
+        ("<!--gone vllm/engine.py:Args.swap-->", ""),
+        ("<!--gone vllm/engine.py:Args.length-->", "vllm/engine.py:Args of vLLM unknown does have length"),
+        ("<!--gone vllm/engine.py:Arguments.length-->", "does not define Arguments"),
+    ],
+)
+def test_a_claim_of_a_text_is_held_against_the_source(tree: SourceTree, claim: str, problem: str) -> None:
+    assert without(f"so{claim} it is") == "so it is"
+    found = untrue(f"so{claim} it is", tree)
+    assert (found == []) if not problem else (len(found) == 1 and problem in found[0])
 
 
 def test_a_page_shows_the_line_of_each_place(tree: SourceTree) -> None:

@@ -1,13 +1,17 @@
-"""Day 1, roles: what runs in which process, where its source stands, and what is the API server's part."""
+"""Day 1: a first batch, what AsyncLLM's docstrings tell, and who does what: API server, AsyncLLM, core, worker."""
 
 from __future__ import annotations
 
+import ast
+import re
+import textwrap
 from functools import cache
 from typing import Any
 
 from notes.study import recording
 from notes.study.anchored import find_place
 from notes.study.exercises import Exercise, expect
+from notes.study.exercises.batchfile import first_batch
 from probes.errors import EnginescopeError
 from tracing.source.definitions import Place
 from tracing.source.tree import SourceTree
@@ -45,6 +49,21 @@ EVIDENCE = {
     "tells the core to stop a request": "vllm/v1/engine/async_llm.py:AsyncLLM.abort",
 }
 OWNERS = {"vllm/entrypoints/": "API server", "vllm/v1/engine/": "AsyncLLM"}
+
+# Of whose docstring, and a word of the paragraph that tells it.
+TOLD = {
+    "class": ("vllm/v1/engine/async_llm.py:AsyncLLM", "engine"),
+    "streaming": ("vllm/v1/engine/async_llm.py:AsyncLLM.generate", "AsyncGenerator"),
+    "background loop": ("vllm/v1/engine/async_llm.py:AsyncLLM.generate", "background"),
+}
+QUOTED_WORDS = 4
+SENTENCE_WORDS = (8, 45)
+# What each sentence is about: at least two of its own words, and fewer of any other's.
+ABOUT = {
+    "API server": r"http|json|chat template|server-sent|\bsse\b|route|endpoint|disconnect|fastapi|openai",
+    "AsyncLLM": r"generat|async|token|detoken|background|output.handler|yield|stream|request id",
+    "core": r"schedul|\bkv\b|block|step|batch|worker|model|busy loop|gpu|device",
+}
 
 
 def owner(job: str) -> str:
@@ -114,8 +133,57 @@ def jobs_split(mine: Any) -> None:
         )
 
 
+def quotes_found(mine: Any) -> str:
+    """each quotation stands in the installed docstring, and is the part that tells it"""
+    expect(isinstance(mine.TOLD, dict), "TOLD is no dict")
+    for question, (anchor, word) in TOLD.items():
+        quote = " ".join(str(mine.TOLD.get(question, "")).split())
+        expect(
+            len(quote.split()) >= QUOTED_WORDS, f"{question}: {quote!r} is no quotation of {QUOTED_WORDS} words or more"
+        )
+        there = [paragraph for paragraph in paragraphs(anchor) if quote in paragraph]
+        expect(bool(there), f"{question}: the docstring of {anchor} does not say {quote!r}", "copy it, word for word")
+        expect(
+            word in there[0],
+            f"{question}: that is in the docstring, but it tells something else",
+            f"which paragraph has the word {word}?",
+        )
+    return f"{len(TOLD)} quotations, in vLLM {tree().version}"
+
+
+def paragraphs(anchor: str) -> list[str]:
+    """The paragraphs of a docstring in the installed vLLM, each on one line."""
+    place = find_place(anchor, tree())
+    expect(isinstance(place, Place), f"this exercise does not fit the installed vLLM: {place}")
+    assert isinstance(place, Place)
+    node = ast.parse(textwrap.dedent("\n".join(place.lines()))).body[0]
+    assert isinstance(node, ast.ClassDef | ast.AsyncFunctionDef)
+    return [" ".join(part.split()) for part in re.split(r"\n\s*\n", ast.get_docstring(node) or "")]
+
+
+def three_sentences(mine: Any) -> str:
+    """each of the three sentences says what that one does, and not what another does"""
+    expect(isinstance(mine.SENTENCES, dict), "SENTENCES is no dict")
+    for name in ABOUT:
+        text = str(mine.SENTENCES.get(name, "")).strip()
+        words = len(text.split())
+        low, high = SENTENCE_WORDS
+        expect(low <= words <= high, f"{name}: {words} words; a sentence that one can say has {low} to {high}")
+        expect(text.endswith(".") and ". " not in text, f"{name}: one sentence, with its full stop")
+        counts = {each: len(set(re.findall(pattern, text.lower()))) for each, pattern in ABOUT.items()}
+        expect(
+            counts[name] >= 2, f"{name}: the sentence names hardly anything that is its work", "look at JOBS and ROLES"
+        )
+        other = max(counts, key=lambda each: counts[each])
+        expect(counts[other] == counts[name], f"{name}: the sentence tells more of the {other}")
+    return " ".join(mine.SENTENCES[name].strip() for name in ABOUT)
+
+
 EXERCISES = (
+    Exercise("BATCH", (first_batch,)),
+    Exercise("TOLD", (quotes_found,)),
     Exercise("ROLES", (roles_as_recorded,)),
     Exercise("JOBS", (jobs_split,)),
     Exercise("PLACES", (places_hold,)),
+    Exercise("SENTENCES", (three_sentences,)),
 )

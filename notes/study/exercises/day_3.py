@@ -9,6 +9,7 @@ from typing import Any
 
 from notes.study import recording
 from notes.study.exercises import Exercise, WrongAnswer, expect, no_task_left, same
+from notes.study.exercises.handlers import as_in_generate
 
 PIECE_S = 0.01
 HINT = "try: … except (asyncio.CancelledError, GeneratorExit): await engine.abort(request); raise"
@@ -187,4 +188,5 @@ EXERCISES = (
     Exercise("stream", (whole, left, cancelled, failed)),
     Exercise("first_pieces", (first_some, closes)),
     Exercise("ABORT_ORDER", (abort_as_recorded,)),
+    Exercise("HANDLERS", (as_in_generate,)),
 )

@@ -1,4 +1,4 @@
-"""Day 4, time-outs and retries: a caller against a real server that fails on purpose, and vLLM's own handlers."""
+"""Day 4, time-outs and retries: a caller against a real server that fails on purpose, and what a batch kept of it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 import aiohttp
 
 from notes.study.exercises import Exercise, WrongAnswer, expect, ms, same
+from notes.study.exercises.batchfile import distribution_right, retries_seen
 from notes.study.exercises.errorclasses import BODY, by_exception, by_status
-from notes.study.exercises.handlers import as_in_generate
 from notes.study.exercises.stubserver import ANSWER, Stub, serving
 
 BACKOFF_S = 0.1
@@ -154,5 +154,6 @@ EXERCISES = (
         ),
     ),
     Exercise("error_class", (by_status, by_exception)),
-    Exercise("HANDLERS", (as_in_generate,)),
+    Exercise("RUNS", (retries_seen,)),
+    Exercise("failures", (distribution_right,)),
 )

@@ -1,13 +1,16 @@
-"""Day 5, the process split: the five stations of a request, what carries it between them, and who is busy when."""
+"""Day 5, the process split: the core's clients, the five stations of a request, what carries it between them, and who
+is busy when."""
 
 from __future__ import annotations
 
+import ast
 import random
 from itertools import pairwise
 from typing import Any
 
 from notes.study import recording
 from notes.study.exercises import Exercise, WrongAnswer, expect, same
+from tracing.source.tree import SourceTree
 
 STATIONS = ("core", "core input", "core output", "front end", "worker")  # as the day's text lists them
 CARRIERS = ("ZMQ", "queue", "shared memory")
@@ -19,6 +22,37 @@ HOPS = {
     ("core", "core output"): "queue",
     ("core output", "front end"): "ZMQ",
 }
+
+CLIENTS_FILE = "v1/engine/core_client.py"
+ROOT_CLASS = "EngineCoreClient"
+
+
+def clients() -> dict[str, str]:
+    """The classes below `EngineCoreClient` in the installed vLLM, each with its base."""
+    found: dict[str, str] = {}
+    for node in ast.parse((SourceTree.find().root / CLIENTS_FILE).read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ClassDef) and node.bases:
+            base = ast.unparse(node.bases[0])
+            if base == ROOT_CLASS or base in found:
+                found[node.name] = base
+    return found
+
+
+def hierarchy_right(mine: Any) -> str:
+    """every client of the core stands there with the class that it is made from, and no other"""
+    expected, answer = clients(), mine.CLIENTS
+    expect(isinstance(answer, dict), "CLIENTS is no dict: {'InprocClient': 'EngineCoreClient', …}")
+    for name, base in expected.items():
+        expect(
+            name in answer,
+            f"CLIENTS misses a class: {len(set(expected) - set(answer))} of {len(expected)} are not there",
+        )
+        expect(
+            answer[name] == base, f"{name} is not made from {answer[name]}", f"its `class` line in vllm/{CLIENTS_FILE}"
+        )
+    strange = sorted(set(answer) - set(expected))
+    expect(not strange, f"{', '.join(strange)} is no client of the core", f"only what comes from {ROOT_CLASS}")
+    return f"{len(expected)} clients in vLLM {SourceTree.find().version}"
 
 
 def order_as_recorded(mine: Any) -> str:
@@ -95,6 +129,7 @@ def on_the_record(mine: Any) -> str:
 
 
 EXERCISES = (
+    Exercise("CLIENTS", (hierarchy_right,)),
     Exercise("STATIONS", (order_as_recorded,)),
     Exercise("HOPS", (carriers_right,)),
     Exercise("busy_ns", (counts_once, on_the_record)),

@@ -1,4 +1,4 @@
-"""Day 6, a batch: percentiles, and a summary that fast failures cannot flatter."""
+"""Day 6, a batch: whole beside streamed, percentiles, and a summary that fast failures cannot flatter."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from notes.study.exercises import Exercise, WrongAnswer, expect
+from notes.study.exercises.batchfile import streamed_beside_whole
 from notes.study.exercises.errorclasses import CLASSES
 
 ERRORS = tuple(kind for kind in CLASSES if kind != "ok")  # of day 4
@@ -119,4 +120,8 @@ def _hint(key: str, answer: Record, records: Sequence[Record]) -> str:
     }.get(key, "")
 
 
-EXERCISES = (Exercise("percentile", (random_cases, nothing)), Exercise("summary", (figures_right,)))
+EXERCISES = (
+    Exercise("RUNS", (streamed_beside_whole,)),
+    Exercise("percentile", (random_cases, nothing)),
+    Exercise("summary", (figures_right,)),
+)

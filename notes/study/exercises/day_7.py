@@ -1,4 +1,4 @@
-"""Day 7, the reading report: one page whose places are in the source and whose figures have units."""
+"""Day 7, the reading report: the main path and four points, held against the order and roles of a recorded run."""
 
 from __future__ import annotations
 
@@ -6,19 +6,35 @@ import re
 from importlib.util import find_spec
 from typing import Any
 
+from notes.study import recording
 from notes.study.anchored import anchors, find_place
 from notes.study.exercises import Exercise, expect
 from tracing.source.definitions import Place
 from tracing.source.tree import SourceTree
 
-SECTIONS = ("What I read", "The main path", "What I measured", "Open questions")
+SECTIONS = ("The main path", "Four points", "What I measured", "Open questions")
 WORDS = (250, 700)  # of one page
-PLACES = 5
+DISTINCT = 0.33  # of all words, those that are different ones: prose has more than 0.4, filler next to nothing
+FILES = ("async_llm", "core_client", "core")
+ROLES = ("front end", "core input", "core output", "core", "worker")  # the longer name before its beginning
 QUESTIONS = 3
-STEPS = 5
+STEPS = 6
+POINT_WORDS = 15
 FIGURE = re.compile(r"\d\s*(?:ns|µs|us|ms|s|%|tok/s|tokens|GiB|MiB|KiB|bytes)\b|\d\s*%")
 COMMAND = re.compile(r"python -m ((?:probes|tracing|offline|notes)\.\w+)")
 ITEM = re.compile(r"^\s*(?:\d+[.)]|[-*])\s+(.*)$", re.MULTILINE)
+# The four points, and the places in the three files of which one shows it.
+POINTS = {
+    "async generator": ("AsyncLLM.generate",),
+    "background task": ("AsyncLLM._run_output_handler",),
+    "abort": ("AsyncLLM.abort", "EngineCore.abort_requests"),
+    "IPC": (
+        "AsyncMPClient._send_input",
+        "AsyncMPClient.get_output_async",
+        "EngineCoreProc.process_input_sockets",
+        "EngineCoreProc.process_output_sockets",
+    ),
+}
 
 
 def sections(report: str) -> dict[str, str]:
@@ -34,42 +50,111 @@ def items(text: str) -> list[str]:
 
 
 def one_page(mine: Any) -> str:
-    """it has a title, its four sections in order, and the length of a page"""
+    """it has a title, its four sections in order, and a page of words, not of one word"""
     report = mine.report
     expect(bool(re.search(r"^# \S", report, re.MULTILINE)), "there is no title", "a first line `# …`")
     headings = list(sections(report))
     for name in SECTIONS:
         expect(name in headings, f"there is no section `## {name}`", f"found: {', '.join(headings) or 'none'}")
     expect([name for name in headings if name in SECTIONS] == list(SECTIONS), "the sections stand in another order")
-    words = len(report.split())
-    expect(words >= WORDS[0], f"{words} words are too few for a page ({WORDS[0]} to {WORDS[1]})")
+    words = report.split()
+    expect(len(words) >= WORDS[0], f"{len(words)} words are too few for a page ({WORDS[0]} to {WORDS[1]})")
     expect(
-        words <= WORDS[1], f"{words} words are more than a page ({WORDS[0]} to {WORDS[1]})", "leave out what is not new"
+        len(words) <= WORDS[1],
+        f"{len(words)} words are more than a page ({WORDS[0]} to {WORDS[1]})",
+        "leave out what is not new",
     )
-    return f"{words} words"
+    distinct = len({word.strip(".,:;`").lower() for word in words})
+    expect(
+        distinct >= DISTINCT * len(words), f"only {distinct} of {len(words)} words are different ones: that is filler"
+    )
+    return f"{len(words)} words"
 
 
-def places(mine: Any) -> str:
-    """it names at least five places of the installed vLLM, and all that it names are there"""
+def three_files(mine: Any) -> str:
+    """it names places of all three files, and all that it names are in the installed vLLM"""
     tree = SourceTree.find()
     named = anchors(mine.report)
     for anchor in named:
         place = find_place(anchor, tree)
         expect(isinstance(place, Place), f"{place}")
-    expect(
-        len(named) >= PLACES,
-        f"{len(named)} places are named, of the {PLACES} that a reader needs to follow you",
-        "as `vllm/v1/engine/async_llm.py:AsyncLLM.generate`",
-    )
+    for file in FILES:
+        path = f"vllm/v1/engine/{file}.py:"
+        expect(
+            any(anchor.startswith(path) for anchor in named),
+            f"no place of {path[:-1]} is named",
+            f"`{path}Class.method`",
+        )
     return f"{len(named)} places, all in vLLM {tree.version}"
 
 
-def path(mine: Any) -> None:
-    """the main path is told in at least five steps, most with their place"""
+def role_of(item: str) -> str:
+    """The role with which a list item begins, or nothing."""
+    text = re.sub(r"^(?:\d+[.)]|[-*])\s+", "", item).lstrip("*_ ").lower()
+    return next((role for role in ROLES if text.startswith(role)), "")
+
+
+def passed(item: str) -> str:
+    """The first place of a list item that the recorded request passed on its way to the first token, or nothing."""
+    recorded = recording.read()
+    story = {span.place for span in recorded.first_token} & recorded.roles.keys()
+    return next((name for anchor in anchors(item) if (name := anchor.partition(":")[2]) in story), "")
+
+
+def path(mine: Any) -> str:
+    """the main path begins and ends in the front end, and each step says who does it, as recorded"""
     steps = items(sections(mine.report)["The main path"])
     expect(len(steps) >= STEPS, f"The main path has {len(steps)} list items, not {STEPS}", "1. … 2. …")
-    placed = sum(bool(anchors(step)) for step in steps)
-    expect(placed >= STEPS - 1, f"of {len(steps)} steps only {placed} name a place", "where does each happen?")
+    roles = recording.read().roles
+    told = []
+    for number, step in enumerate(steps, 1):
+        role = role_of(step)
+        expect(bool(role), f"step {number} does not begin with its role", f"one of {', '.join(ROLES)}")
+        place = passed(step)
+        expect(
+            bool(place),
+            f"step {number} names no place that the recorded request passed",
+            "python -m notes.study recorded lists them",
+        )
+        expect(roles[place] == role, f"step {number}: {place} ran in the role {roles[place]}, not {role}")
+        told.append(role)
+    expect(told[0] == told[-1] == "front end", "the path does not begin and end in the front end, where the caller is")
+    for role in ("core", "worker"):
+        expect(role in told, f"no step is the {role}'s: who computes?")
+    return " → ".join(role for at, role in enumerate(told) if not at or told[at - 1] != role)
+
+
+def order(mine: Any) -> str:
+    """the steps stand in the order in which the recorded request came to their places"""
+    story = recording.read().first_token
+    steps = items(sections(mine.report)["The main path"])
+    began_ns = -1
+    for number, step in enumerate(steps, 1):
+        place = passed(step)
+        later = [span.start_ns for span in story if span.place == place and span.start_ns >= began_ns]
+        expect(
+            bool(later),
+            f"step {number}: the recorded request had left {place} when it came to the step before",
+            "python -m notes.study recorded has the order",
+        )
+        began_ns = later[0]
+    return f"{len(steps)} steps, the last {began_ns / 1e6:.1f} ms after the first"
+
+
+def points(mine: Any) -> None:
+    """the four points are made, each at a place that shows it"""
+    told = items(sections(mine.report)["Four points"])
+    for point, places in POINTS.items():
+        item = next((each for each in told if point.lower() in each.partition(":")[0].lower()), None)
+        expect(item is not None, f"there is no item for the point {point}", f"- {point}: …")
+        assert item is not None
+        expect(len(item.split()) >= POINT_WORDS, f"{point}: {len(item.split())} words say too little")
+        names = [anchor.partition(":")[2] for anchor in anchors(item)]
+        expect(
+            any(name in places for name in names),
+            f"{point}: its place is not named",
+            "which function of the three files?",
+        )
 
 
 def measured(mine: Any) -> str:
@@ -95,4 +180,4 @@ def questions(mine: Any) -> None:
         expect(len(text.split()) >= 6, f"open question {number} is too short to be looked into")
 
 
-EXERCISES = (Exercise("report", (one_page, places, path, measured, questions)),)
+EXERCISES = (Exercise("report", (one_page, three_files, path, order, points, measured, questions)),)

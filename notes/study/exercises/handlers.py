@@ -1,4 +1,4 @@
-"""The `except` clauses of `AsyncLLM.generate`, read in the installed vLLM, and the check of `HANDLERS` of day 4."""
+"""The `except` clauses of `AsyncLLM.generate`, read in the installed vLLM, and the check of `HANDLERS` of day 3."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""LLM in one process (`VLLM_ENABLE_V1_MULTIPROCESSING=0`), with a KV cache too small for its batch: it preempts."""
+"""LLM in one process (`VLLM_ENABLE_V1_MULTIPROCESSING=0`), with a KV cache too small for its batch: it preempts.
+
+Then the offline example of the study plan, on the same engine: python one_process.py MODEL EXAMPLE.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
 
 
 def main() -> None:
+    import vllm
     from vllm import LLM, SamplingParams
 
     blocks = 12  # of 32 tokens, the least that the CPU backend takes
@@ -25,6 +29,9 @@ def main() -> None:
     prompts = [{"prompt_token_ids": [2 + number] * 40} for number in range(6)]
     outputs = llm.generate(prompts, SamplingParams(max_tokens=80, temperature=0, ignore_eos=True))
     print(len(outputs), "outputs", flush=True)
+    if len(sys.argv) > 2:
+        vllm.LLM = lambda **settings: llm  # the example makes an engine of its own, and one is enough here
+        exec(sys.argv[2], {"MODEL": sys.argv[1]})
 
 
 if __name__ == "__main__":

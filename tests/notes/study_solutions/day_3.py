@@ -32,3 +32,11 @@ ABORT_ORDER = [
     "EngineCore.abort_requests",
     "Scheduler._free_request",
 ]
+
+HANDLERS = [
+    (("CancelledError", "GeneratorExit"), True),
+    ("EngineDeadError", False),
+    (("VLLMClientError", "GracefulHTTPError"), False),
+    ("InputStreamError", True),
+    ("Exception", True),
+]

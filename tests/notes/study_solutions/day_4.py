@@ -1,6 +1,8 @@
 """Day 4, as it may be answered."""
 
 import asyncio
+import json
+from collections import Counter
 
 import aiohttp
 
@@ -49,10 +51,10 @@ def error_class(outcome):
     return "connection" if isinstance(outcome, aiohttp.ClientError) else "bug"
 
 
-HANDLERS = [
-    (("CancelledError", "GeneratorExit"), True),
-    ("EngineDeadError", False),
-    (("VLLMClientError", "GracefulHTTPError"), False),
-    ("InputStreamError", True),
-    ("Exception", True),
-]
+RUNS = {"before": "before.jsonl", "after": "after.jsonl"}
+
+
+def failures(path):
+    with open(path) as file:
+        records = [json.loads(line) for line in file]
+    return dict(Counter(record["error_type"] for record in records if not record["ok"]).most_common())

@@ -1,5 +1,14 @@
 """Day 5, as it may be answered."""
 
+CLIENTS = {
+    "InprocClient": "EngineCoreClient",
+    "MPClient": "EngineCoreClient",
+    "SyncMPClient": "MPClient",
+    "AsyncMPClient": "MPClient",
+    "DPAsyncMPClient": "AsyncMPClient",
+    "DPLBAsyncMPClient": "DPAsyncMPClient",
+}
+
 STATIONS = ["front end", "core input", "core", "worker", "core output"]
 
 HOPS = {

@@ -2,6 +2,8 @@
 
 from collections import Counter
 
+RUNS = {"whole": "whole.jsonl", "streamed": "streamed.jsonl"}
+
 
 def percentile(values, share):
     if not values:

@@ -1,0 +1,114 @@
+"""What a learner has done: the steps of the days, and the file that keeps what was seen at each.
+
+A step is a row of a day's self-check, named as `3.2`, or one of its exercises, named as `3.ABORT_ORDER`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from notes.study import texts
+from notes.study.judging import exercises
+from probes.errors import EnginescopeError, usage_error
+
+SCHEMA = 1
+FILE = Path("results") / "study.json"
+ROW = re.compile(r"^\| (\d\.\d+) \| (.+?) \| (.+?) \|$", re.MULTILINE)
+SAW = re.compile(r"<!--saw ([\w.]+)-->")
+EXPECTED = "every check says right"
+
+
+@dataclass(frozen=True)
+class DayStep:
+    """What is to be done, and what one should see then."""
+
+    name: str
+    task: str
+    expected: str
+
+
+@dataclass(frozen=True)
+class Noted:
+    """A step that is done: what was expected, what was seen, and when (ISO 8601, local time)."""
+
+    expected: str
+    saw: str
+    at: str
+
+
+Progress = Mapping[str, Noted]
+
+
+def steps(day: int) -> list[DayStep]:
+    """The steps of a day: its self-check, then its exercises."""
+    rows = [DayStep(*row) for row in ROW.findall(texts.path(str(day)).read_text(encoding="utf-8"))]
+    return [*rows, *(DayStep(f"{day}.{each.name}", f"write `{each.name}`", EXPECTED) for each in exercises(day))]
+
+
+def find_step(name: str) -> DayStep:
+    """A step by its name; a usage error that names those of the day."""
+    day = name.partition(".")[0]
+    there = steps(int(day)) if day in map(str, texts.DAYS) else []
+    for step in there:
+        if step.name == name:
+            return step
+    raise usage_error(f"there is no step {name!r}; the steps are {', '.join(s.name for s in there) or '1.1 to 7.…'}")
+
+
+def read(path: Path) -> Progress:
+    """What is noted; nothing where there is no file yet."""
+    try:
+        file: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if file["schema"] != SCHEMA:
+            raise usage_error(f"{path} is of schema {file['schema']}, not {SCHEMA}: name another with --progress")
+        return {name: Noted(**noted) for name, noted in file["done"].items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise usage_error(f"{path} holds no progress of this plan: name another with --progress") from None
+
+
+def note(path: Path, seen: Mapping[str, str]) -> None:
+    """Note what was seen at these steps, beside what the file holds already; a kill leaves the old file or the new."""
+    now = datetime.now().isoformat(timespec="seconds")
+    done = {**read(path), **{name: Noted(find_step(name).expected, words, now) for name, words in seen.items()}}
+    text = json.dumps({"schema": SCHEMA, "done": {name: asdict(each) for name, each in done.items()}}, indent=1)
+    draft = path.with_name(f".{path.name}.draft")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft.write_text(text + "\n", encoding="utf-8")
+        os.replace(draft, path)
+    except OSError as error:
+        raise EnginescopeError(f"cannot write {path}: {error.strerror}") from None
+
+
+def counted(day: int, done: Progress) -> str:
+    """How far a day is, as `3 of 8 done`."""
+    there = steps(day)
+    return f"{sum(step.name in done for step in there)} of {len(there)} done"
+
+
+def state(day: int, done: Progress) -> Iterator[str]:
+    """A line for each step of a day: what was seen, or what is to be done."""
+    for step in steps(day):
+        if step.name in done:
+            yield f"  done  {step.name}  {done[step.name].saw}"
+        else:
+            yield f"  open  {step.name}  {step.task}: {step.expected}"
+
+
+def with_seen(text: str, done: Progress) -> str:
+    """A text in which each `<!--saw 6.2-->` is what the learner saw at that step, or where it can be had."""
+
+    def words(match: re.Match[str]) -> str:
+        name = match[1]
+        return f"“{done[name].saw}”" if name in done else f"(not noted yet: step {name} of day {name[0]})"
+
+    return SAW.sub(words, text)
