@@ -7,14 +7,12 @@ import logging
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from html import escape
+from collections.abc import Mapping
 from pathlib import Path
 
 from notes import quotes
-from notes.site import chapterpage, sequence
+from notes.site import chapterpage, frontpage, sequence
 from notes.site.chapterpage import Figures, title
-from notes.site.route import median_route
 from notes.site.sitetimes import site_times
 from notes.study import texts
 from notes.study.progress import with_seen
@@ -23,10 +21,8 @@ from notes.walkthrough.chapters import Chapter
 from probes.errors import EnginescopeError, usage_error
 from tracing.breakdown.findings import Findings
 from tracing.page import lanes
-from tracing.page.sections import drawings
 from tracing.source.tree import SourceTree
 
-NAME = "How vLLM works"
 THEME = Path(__file__).resolve().parent / "theme"
 BUILT = "built.json"  # of a folder that an earlier build wrote, and that may be replaced
 LEFT_OUT = ("404.html", "sitemap.xml", "sitemap.xml.gz")  # for servers only; the first has absolute addresses
@@ -78,7 +74,7 @@ def _sources(
     docs: Path, chapters: tuple[Chapter, ...], tree: SourceTree, findings: Findings | None, figures: Figures
 ) -> Nav:
     """Write the site's Markdown and its style; what the menu holds."""
-    files = {"index.md": front(chapters, tree, findings)}
+    files = {"index.md": frontpage.front(chapters, tree, findings)}
     files |= {f"walkthrough/{each.name}.md": chapterpage.page(each, chapters, tree, figures) for each in chapters}
     files |= {f"study/{page}.md": FENCE.sub(r"\1", with_seen(texts.text(page), {})) for page in texts.PAGES}
     stories = story.read()
@@ -97,61 +93,6 @@ def _sources(
     if stories:
         nav.append({"Tables": [{each.origin.title: f"tables/{each.origin.name}.md"} for each in stories]})
     return nav
-
-
-def addresses(chapters: Sequence[Chapter]) -> dict[str, str]:
-    """By tracing site the address of the first stop that it measures, from the front page."""
-    by_site: dict[str, str] = {}
-    for chapter in chapters:
-        for stop in chapter.stops:
-            if stop.site:
-                by_site.setdefault(stop.site, f"walkthrough/{chapter.name}.html#{stop.name}")
-    return by_site
-
-
-def front(chapters: Sequence[Chapter], tree: SourceTree, findings: Findings | None) -> str:
-    """The front page: what this is, the drawings, and the chapters."""
-    stops = sum(len(chapter.stops) for chapter in chapters)
-    parts = [
-        f"# {NAME}",
-        f"Follow one request through the engine, with the source of vLLM {tree.version} beside the text. Each of the "
-        f"{stops} stops is bound to a line of that source, by what it says and not by its number: "
-        "`python -m notes.check` says which of them hold, in this or in any other release.",
-        *(_drawings(chapters, findings) if findings else [NO_TRACE]),
-        "## Chapters",
-        "\n".join(f"- [{title(each)}](walkthrough/{each.name}.md): {each.summary}" for each in chapters),
-        "## Study plan",
-        "Seven days of two hours, then the questions that people are asked about vLLM.",
-        "\n".join(f"- [{texts.title(page)}](study/{page}.md)" for page in texts.PAGES),
-        "## Tables",
-        "Real runs of this project's commands, each with the command, machine and version that made it.",
-        "\n".join(f"- [{each.origin.title}](tables/{each.origin.name}.md)" for each in story.read()),
-    ]
-    return "\n\n".join(parts) + "\n"
-
-
-NO_TRACE = """!!! note "This site was built without a trace"
-
-    With one it has the flow of a real request as a drawing, and measured times at the stops:
-    `python -m tracing.record -- python -m tracing.demo`, then `python -m notes.build --trace DIR`."""
-
-
-def _drawings(chapters: Sequence[Chapter], findings: Findings) -> Iterator[str]:
-    links = addresses(chapters)
-    yield f'<p class="about">Measured: {escape(findings.review.about)}</p>'
-    route = median_route(findings)
-    if route is not None:
-        yield "## One request, from call to last output"
-        yield (
-            f"Request `{route.request}`, the one of median length. Times of the way in are medians over "
-            f"{route.requests_counted} requests, those of a step over {route.steps_counted} steps. An underlined name "
-            "leads to its stop; an arrow without a time is a call inside one process."
-        )
-        yield f'<div class="drawing" data-search-exclude>{sequence.drawing(route, links)}</div>'
-    for heading, sentence, svg in drawings(findings, links):
-        yield f"## {heading}"
-        yield escape(sentence)
-        yield f'<div class="drawing" data-search-exclude>{svg}</div>'
 
 
 # --- MkDocs ---
@@ -188,7 +129,7 @@ def _no_file(docs: Path) -> str:
 def settings(docs: Path, out: Path, nav: Nav) -> Mapping[str, object]:
     """MkDocs' configuration: everything from disk, nothing from the web."""
     return {
-        "site_name": NAME,
+        "site_name": frontpage.NAME,
         "docs_dir": str(docs),
         "site_dir": str(out),
         "nav": nav,

@@ -177,8 +177,8 @@ def search_finds(page: Page, site_folder: Path, word: str) -> None:
     first = "document.querySelector('.md-search-result__item a')"
     page.until(f"{first} !== null")
     assert word in page.run("document.querySelector('.md-search-result__list').innerText").lower()
-    address = page.run(f"{first}.href")
-    assert "walkthrough/" in address
+    addresses = page.run("[...document.querySelectorAll('.md-search-result__item a')].map(a => a.href).join(' ')")
+    assert "walkthrough/" in addresses and "study/" in addresses
 
 
 def both_palettes(page: Page, site_folder: Path) -> None:

@@ -1,0 +1,104 @@
+"""The front page of the site: what vLLM is, where to start, the drawings of a trace, and what is there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from html import escape
+
+from notes.site import sequence
+from notes.site.chapterpage import title
+from notes.site.route import median_route
+from notes.study import texts
+from notes.tables import story
+from notes.walkthrough.chapters import Chapter
+from tracing.breakdown.findings import Findings
+from tracing.page.sections import drawings
+from tracing.source.tree import SourceTree
+
+NAME = "How vLLM works"
+WHAT_IT_IS = """## What vLLM is
+
+A library and a server that answer many users at once with one language model. It loads a model that others have
+trained, keeps the keys and values of all running requests in blocks, and makes a new batch at every step. It trains
+nothing.
+
+| beside it | for what |
+| --- | --- |
+| Hugging Face's Transformers | models are written down, trained and tried out; its `generate` serves one batch |
+| PyTorch FSDP, DeepSpeed, Megatron | training over many devices; they make the checkpoint |
+| TRL, verl and other trainers | they have an engine such as vLLM make samples between two updates |
+| SGLang, TensorRT-LLM | the same task as vLLM's |
+| llama.cpp, Ollama | one user on a machine of his own |
+
+vLLM reads the checkpoints of Transformers, with modules, kernels and a scheduler of its own.
+
+## Start here
+
+- **An hour:** chapters [1]({0}), [3]({1}), [5]({2}) and [8]({3}): a request from the call to the last token.
+- **A word that you do not know:** the [glossary](study/glossary.md), with formula, place and command.
+- **A server to run:** [deployment](study/deployment.md), [its log](study/startup.md), [clients](study/clients.md),
+  [parameters](study/parameters.md).
+- **A week:** the [study plan](study/1.md), then the [questions](study/questions.md) that people are asked."""
+FIRST_HOUR = (1, 3, 5, 8)
+
+
+def addresses(chapters: Sequence[Chapter]) -> dict[str, str]:
+    """By tracing site the address of the first stop that it measures, from the front page."""
+    by_site: dict[str, str] = {}
+    for chapter in chapters:
+        for stop in chapter.stops:
+            if stop.site:
+                by_site.setdefault(stop.site, f"walkthrough/{chapter.name}.html#{stop.name}")
+    return by_site
+
+
+def front(chapters: Sequence[Chapter], tree: SourceTree, findings: Findings | None) -> str:
+    """The front page: what this is, the drawings, and the chapters."""
+    stops = sum(len(chapter.stops) for chapter in chapters)
+    parts = [
+        f"# {NAME}",
+        f"Follow one request through the engine, with the source of vLLM {tree.version} beside the text. Each of the "
+        f"{stops} stops is bound to a line of that source, by what it says and not by its number: "
+        "`python -m notes.check` says which of them hold, in this or in any other release.",
+        what_it_is(chapters),
+        *(_drawings(chapters, findings) if findings else [NO_TRACE]),
+        "## Chapters",
+        "\n".join(f"- [{title(each)}](walkthrough/{each.name}.md): {each.summary}" for each in chapters),
+        "## Study plan",
+        "Seven days of two hours, pages to look things up in, and the questions that people are asked about vLLM.",
+        "\n".join(f"- [{texts.title(page)}](study/{page}.md)" for page in texts.PAGES),
+        "## Tables",
+        "Real runs of this project's commands, each with the command, machine and version that made it.",
+        "\n".join(f"- [{each.origin.title}](tables/{each.origin.name}.md)" for each in story.read()),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def what_it_is(chapters: Sequence[Chapter]) -> str:
+    """The introduction, with links to the chapters of the first hour, as far as they are there."""
+    by_number = {chapter.name.partition("-")[0]: f"walkthrough/{chapter.name}.md" for chapter in chapters}
+    return WHAT_IT_IS.format(*(by_number.get(f"{number:02}", "index.md") for number in FIRST_HOUR))
+
+
+NO_TRACE = """!!! note "This site was built without a trace"
+
+    With one it has the flow of a real request as a drawing, and measured times at the stops:
+    `python -m tracing.record -- python -m tracing.demo`, then `python -m notes.build --trace DIR`."""
+
+
+def _drawings(chapters: Sequence[Chapter], findings: Findings) -> Iterator[str]:
+    links = addresses(chapters)
+    yield f'<p class="about">Measured: {escape(findings.review.about)}</p>'
+    route = median_route(findings)
+    if route is not None:
+        yield "## One request, from call to last output"
+        yield (
+            f"Request `{route.request}`, the one of median length. Times of the way in are medians over "
+            f"{route.requests_counted} requests, those of a step over {route.steps_counted} steps. An underlined name "
+            "leads to its stop; an arrow without a time is a call inside one process."
+        )
+        yield f'<div class="drawing" data-search-exclude>{sequence.drawing(route, links)}</div>'
+    for heading, sentence, svg in drawings(findings, links):
+        yield f"## {heading}"
+        yield escape(sentence)
+        yield f'<div class="drawing" data-search-exclude>{svg}</div>'
