@@ -16,6 +16,8 @@ from probes.console import percent, us
 from tracing.source.tree import SourceTree
 
 REFERENCE = re.compile(r"\bchapter (\d+)\b")
+RELEASE = re.compile(r"\d+\.\d+\.\d+")  # a version that has a tag
+TAGGED = "https://github.com/vllm-project/vllm/blob/v{version}/{file}#L{line}"
 
 
 @dataclass(frozen=True)
@@ -35,11 +37,21 @@ def title(chapter: Chapter) -> str:
 
 def page(chapter: Chapter, chapters: Sequence[Chapter], tree: SourceTree, figures: Figures) -> str:
     """The page's Markdown."""
+    links = stop_links(chapters)
     parts = [f"# {title(chapter)}", f'<p class="summary">{escape(chapter.summary)}</p>']
     for part in chapter.parts:
         text = linked(filled(part.text if isinstance(part, Stop) else part, figures.quotes), chapters)
-        parts.append(_stop(part, text, tree, figures) if isinstance(part, Stop) else text)
+        parts.append(_stop(part, text, tree, figures, links) if isinstance(part, Stop) else text)
     return "\n\n".join(parts) + "\n"
+
+
+def stop_links(chapters: Sequence[Chapter]) -> dict[str, str]:
+    """By target, the address of the first stop in it, from any chapter's page."""
+    links: dict[str, str] = {}
+    for chapter in chapters:
+        for stop in chapter.stops:
+            links.setdefault(stop.anchor.target, f"{chapter.name}.html#{stop.name}")
+    return links
 
 
 def filled(text: str, quotes: Mapping[str, Quote]) -> str:
@@ -74,9 +86,9 @@ def _number(chapter: Chapter) -> int:
     return int(first) if first.isdigit() else 0
 
 
-def _stop(stop: Stop, text: str, tree: SourceTree, figures: Figures) -> str:
+def _stop(stop: Stop, text: str, tree: SourceTree, figures: Figures, links: Mapping[str, str]) -> str:
     verdict = judge(stop.anchor, tree)
-    side = "".join((*_warning(verdict, tree), *_facts(stop, verdict), _time(stop, figures)))
+    side = "".join((*_warning(verdict, tree), *_facts(stop, verdict, tree, links), _time(stop, figures)))
     return "\n\n".join(
         (
             f"### {stop.name.replace('-', ' ').capitalize()} {{ #{stop.name} .stop-name }}",
@@ -96,15 +108,26 @@ def _warning(verdict: Verdict, tree: SourceTree) -> Iterator[str]:
         yield f'<p class="unsound">{escape(words)}</p>'
 
 
-def _facts(stop: Stop, verdict: Verdict) -> Iterator[str]:
-    """What and where it is, who runs it, and what it claims to reach."""
+def _facts(stop: Stop, verdict: Verdict, tree: SourceTree, links: Mapping[str, str]) -> Iterator[str]:
+    """What and where it is, who runs it, and what it claims to reach, with links to its stop and to the release."""
     role = f"{stop.role}{f', thread {stop.thread}' if stop.thread else ''}"
     heading = [f"<code>{escape(verdict.target.rpartition(':')[2])}</code>"]
     heading += [f'<span class="role">{escape(role)}</span>'] if stop.role else []
-    lines = [" ".join(heading), escape(verdict.where).replace("/", "/<wbr>")]
+    lines = [" ".join(heading), _where(verdict, tree)]
     for words, target in (("calls", stop.calls), ("sends to", stop.sends_to)):
-        lines += [f"{words} <code>{escape(target.rpartition(':')[2])}</code>"] if target else []
+        name = f"<code>{escape(target.rpartition(':')[2])}</code>"
+        name = f'<a href="{escape(links[target])}">{name}</a>' if target in links else name
+        lines += [f"{words} {name}"] if target else []
     yield f'<p class="facts">{"<br>".join(filter(None, lines))}</p>'
+
+
+def _where(verdict: Verdict, tree: SourceTree) -> str:
+    """File and line, as a link into the release where the tree is one."""
+    words = escape(verdict.where).replace("/", "/<wbr>")
+    if not verdict.where or not RELEASE.fullmatch(tree.version):
+        return words
+    file, _, line = verdict.where.rpartition(":")
+    return f'<a href="{escape(TAGGED.format(version=tree.version, file=file, line=line))}">{words}</a>'
 
 
 def _time(stop: Stop, figures: Figures) -> str:

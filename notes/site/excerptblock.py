@@ -1,9 +1,11 @@
-"""A stop's source as HTML: the head of its function and the lines around its fragment, numbered as in the file."""
+"""A stop's source as HTML: its function, numbered as in the file; what is far from the fragment is folded."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from html import escape
+from itertools import groupby
 
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
@@ -15,17 +17,18 @@ from tracing.source.excerpt import excerpt
 
 BEFORE, AFTER = 7, 5  # lines of context around the fragment
 LONGEST = 24  # lines of a fragment
+FOLDED = 200  # lines on either side that can be unfolded: the longest functions have a thousand
 
 
 def source(verdict: Verdict) -> str:
-    """The excerpt as one line of HTML, the fragment's lines marked; empty where there is no such place any more."""
+    """The function as one line of HTML, the fragment's lines marked; empty where there is no such place any more."""
     place = verdict.place
     if place is None:
         return ""
     marked = {n for lines in verdict.lines[:1] for n in range(lines.first, min(lines.last, lines.first + LONGEST) + 1)}
-    numbers = _numbers(place, sorted(marked))
-    rows = "".join(_rows(place, numbers, marked))
-    return f'<div class="highlight source" tabindex="0"><pre><code>{rows}</code></pre></div>'
+    shown = set(_numbers(place, sorted(marked)))
+    blocks = "".join(_blocks(place, shown, marked))
+    return f'<div class="highlight source" tabindex="0" data-search-exclude>{blocks}</div>'
 
 
 def _numbers(place: Place, marked: Sequence[int]) -> list[int]:
@@ -41,17 +44,36 @@ def _numbers(place: Place, marked: Sequence[int]) -> list[int]:
     return sorted({*(number for number, _ in head), *around, *marked})
 
 
-def _rows(place: Place, numbers: Sequence[int], marked: set[int]) -> Iterator[str]:
+def _blocks(place: Place, shown: set[int], marked: set[int]) -> Iterator[str]:
+    """The function's lines in blocks, those that are shown and, folded, those that are not."""
     colored = _colored(place)
-    margin = min(_indent(place.text[number - 1]) for number in numbers if place.text[number - 1].strip())
-    last = numbers[0] - 1
+    margin = min(_indent(line) for line in place.lines() if line.strip())
+    for is_shown, group in groupby(range(place.first, place.last + 1), shown.__contains__):
+        numbers = list(group)
+        if is_shown:
+            yield _block(_rows(numbers, place, colored, margin, marked))
+        else:
+            yield from _fold(numbers, place, colored, margin)
+
+
+def _fold(numbers: Sequence[int], place: Place, colored: Sequence[str], margin: int) -> Iterator[str]:
+    """Lines that are not shown at once; of very many only those next to what is shown."""
+    near = [n for at, n in enumerate(numbers) if at < FOLDED or at >= len(numbers) - FOLDED]
+    words = f"⋯ {len(numbers)} {'line' if len(numbers) == 1 else 'lines'}"
+    if len(near) < len(numbers):
+        words += f", {len(near)} of them here"
+    rows = _block(_rows(near, place, colored, margin, set()))
+    yield f'<details class="fold"><summary>{words}</summary>{rows}</details>'
+
+
+def _block(rows: Iterator[str]) -> str:
+    return f"<pre><code>{''.join(rows)}</code></pre>"
+
+
+def _rows(numbers: Sequence[int], place: Place, colored: Sequence[str], margin: int, marked: set[int]) -> Iterator[str]:
     for number in numbers:
-        if number != last + 1:
-            yield '<span class="row gap"><i></i>⋯</span>'
-        last = number
         style = "row marked" if number in marked else "row"
-        text = colored[number - place.first]
-        cut = text[margin:] if text[:margin].isspace() else text
+        cut = re.sub(rf"^((?:<span[^>]*>)*) {{{margin}}}", r"\1", colored[number - place.first])
         yield f'<span class="{style}"><i>{number}</i>{cut or " "}</span>'
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -35,10 +36,11 @@ def test_an_excerpt_has_the_head_the_fragment_marked_and_the_numbers_of_the_file
     rows = [
         re.sub("<[^>]*>", "", row) for row in re.findall(r'<span class="row[^>]*>.*?(?=<span class="row|</code>)', html)
     ]
-    assert rows[:3] == ["2def step(self):", "⋯", "4    batch = self.schedule()"]
+    assert rows[:3] == ["2def step(self):", '3    """Says nothing."""', "4    batch = self.schedule()"]
     assert re.findall(r'<span class="row marked"><i>(\d+)</i>', html) == ["4"]
     assert "<b>" not in html and "&lt;b&gt;" in html
-    assert "Says nothing" not in html
+    folded = re.findall(r'<details class="fold">.*?</details>', html)
+    assert len(folded) == 1 and "Says nothing" in folded[0] and "<summary>⋯ 1 line</summary>" in folded[0]
 
 
 def test_an_excerpt_of_what_stands_in_the_head_of_a_definition(tree: SourceTree) -> None:
@@ -56,10 +58,33 @@ def test_a_page_tells_where_who_what_and_how_long(chapters: tuple[walkthrough.Ch
     assert "# 1. The <engine>" in html and "It steps &amp; stops." in html
     assert "{ #one-step .stop-name }" in html and "vllm/<wbr>engine.py:4" in html
     assert '<span class="role">core</span>' in html and "calls <code>Engine.schedule</code>" in html
+    assert "github.com" not in html  # a tree without a version is no release
     assert "scheduler.schedule: <b>1.5 µs</b> at the median of 7 calls, 25.00% of a request's time" in html
     assert "a machine; vllm 1.2" in html
     assert '<span class="quoted" title="median over &lt;all&gt; steps">5.37 ms</span>' in html
     assert "[chapter 2](02-other.md), not chapter 9." in html
+
+
+def test_a_call_leads_to_its_stop_and_a_place_to_its_release(
+    chapters: tuple[walkthrough.Chapter, ...], tree: SourceTree
+) -> None:
+    (tree.root / "_version.py").write_text('__version__ = "1.2.3"\n')
+    again = replace(chapters[0].stops[0], name="again", anchor=Anchor("vllm.engine:Engine.schedule", Fragment("[]")))
+    more = walkthrough.Chapter("03-more", "More", "More.", (again,))
+    html = chapterpage.page(chapters[0], (*chapters, more), SourceTree.find(tree.root.parent), Figures(QUOTES))
+    assert 'calls <a href="03-more.html#again"><code>Engine.schedule</code></a>' in html
+    assert (
+        '<a href="https://github.com/vllm-project/vllm/blob/v1.2.3/vllm/engine.py#L4">vllm/<wbr>engine.py:4</a>' in html
+    )
+
+
+def test_of_a_very_long_function_the_lines_near_the_fragment_can_be_unfolded(tree: SourceTree) -> None:
+    lines = "\n".join(f"    line_{number}()" for number in range(1000))
+    (tree.root / "long.py").write_text(f"def long():\n{lines}\n")
+    html = excerptblock.source(judge(Anchor("vllm.long:long", Fragment("line_600()")), tree))
+    before, after = re.findall(r"<summary>(.*?)</summary>", html)
+    assert before == f"⋯ 593 lines, {2 * excerptblock.FOLDED} of them here" and after == "⋯ 394 lines"
+    assert "line_599" in html and "line_300" not in html
 
 
 def test_source_is_shown_as_it_is(chapters: tuple[walkthrough.Chapter, ...], tree: SourceTree) -> None:
