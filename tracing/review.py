@@ -123,7 +123,8 @@ def compare(before: Path, after: Path, part: WindowChoice | None = None) -> int:
     from tracing.breakdown.findings import EVERYTHING, findings
     from tracing.page.comparison import show
 
-    show(*(findings(folder, part or EVERYTHING) for folder in (before, after)), console())
+    one, other = (findings(folder, part or EVERYTHING) for folder in (before, after))
+    show(one, other, console())
     return 0
 
 

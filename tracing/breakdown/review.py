@@ -1,8 +1,8 @@
 """The review of a trace as a tree of records, and `review.json`, which holds it: written and read here alone.
 
 Shares are fractions of 1. Schema 1 was built without records, 2 had no `starvation`, in 3 the columns of a step did not
-add up, in 6 a worker's waiting for other ranks was its work, and 7 had neither latencies, load, `starts`, nor why requests
-stayed in the queue.
+add up, in 6 a worker's waiting for other ranks was its work, and 7 had neither latencies, load, `starts`, nor why
+requests stayed in the queue.
 """
 
 from __future__ import annotations
