@@ -14,7 +14,7 @@ import numpy as np
 from tracing.events.step import BLOCKED
 from tracing.timeline.index import Index, Rows
 from tracing.timeline.intervals import overlapping
-from tracing.timeline.steps.heldback import Stretches
+from tracing.timeline.steps.heldback import HeldBackTimes
 
 NEVER = np.iinfo(np.int64).max
 
@@ -44,7 +44,7 @@ def _of_core(index: Index, core: int, asked: Queued, looks: tuple[Rows, Rows]) -
     steps, rows = index.by_step("scheduler.schedule", core)
     calls = np.append(index.start[rows], NEVER)
     decided = np.minimum(calls[np.searchsorted(calls[:-1], start)], end)
-    pieces, reason = index.held_back.get(core, Stretches((calls[:0], calls[:0]), calls[:0]))
+    pieces, reason = index.held_back.get(core, HeldBackTimes((calls[:0], calls[:0]), calls[:0]))
     which, piece = overlapping(decided, end, pieces)
     yield _within(which, reason[piece], pieces[0][piece], pieces[1][piece], of, decided, end)
     yield _within(*_own(index, of, steps, calls, looks), of, decided, end)

@@ -16,7 +16,7 @@ UNTIL_REFUSED = (NOT_KNOWN, NO_CHUNK, ENCODER_BUDGET)
 SAYS_NOTHING = (NOBODY, NOT_TOLD)
 
 
-class Stretches(NamedTuple):
+class HeldBackTimes(NamedTuple):
     """Times for which one reason kept those in a core's queue that the scheduler did not come to, and its code."""
 
     pieces: Pieces
@@ -37,7 +37,7 @@ def reasons(timeline: Timeline) -> pd.DataFrame:
     return told.assign(**better)
 
 
-def stretches(timeline: Timeline) -> dict[int, Stretches]:
+def held_back_times(timeline: Timeline) -> dict[int, HeldBackTimes]:
     """By core, the stretches from the call of a step's scheduling to that of the next with another reason.
 
     A reason holds until the scheduler is called again; nothing is said of the time before the first call.
@@ -45,15 +45,15 @@ def stretches(timeline: Timeline) -> dict[int, Stretches]:
     spans = timeline.spans
     calls = spans.loc[(spans["site"] == "scheduler.schedule") & (spans["step"] >= 0), ["pid", "step", "start_ns"]]
     told = reasons(timeline).merge(calls, on=["pid", "step"]).sort_values(["pid", "start_ns"])
-    return {int(core): _stretches(mine) for core, mine in told.groupby("pid")}
+    return {int(core): _times(mine) for core, mine in told.groupby("pid")}
 
 
-def _stretches(told: pd.DataFrame) -> Stretches:
+def _times(told: pd.DataFrame) -> HeldBackTimes:
     start, reason = (told[name].to_numpy(np.int64) for name in ("start_ns", "held_back"))
     begins = np.flatnonzero(np.diff(reason, prepend=-1))
     ends = np.append(start[begins[1:]], np.iinfo(np.int64).max)
     known = ~np.isin(reason[begins], SAYS_NOTHING)
-    return Stretches((start[begins][known], ends[known]), reason[begins][known])
+    return HeldBackTimes((start[begins][known], ends[known]), reason[begins][known])
 
 
 def wait_name(code: int) -> str:
