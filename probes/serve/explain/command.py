@@ -23,36 +23,39 @@ def run_explain(name: str, as_json: bool, html: Path | None, force: bool) -> int
     """Explain the log `name`, `-` for stdin; exit code 1 where the server did not start or failed."""
     if html and html.exists() and not force:
         raise usage_error(f"{html} is there already; --force overwrites it")
-    explained = read(name)
+    logs = read(name)
     if html:
-        html.write_text(explained_page(explained, "stdin" if name == STDIN else Path(name).name))
+        html.write_text(explained_page(logs, "stdin" if name == STDIN else Path(name).name))
     if as_json:
-        print(json.dumps(as_dict(explained), indent=2))
+        print(json.dumps({"logs": [{"source": source, **as_dict(log)} for source, log in logs.items()]}, indent=2))
     else:
-        show(explained)
+        for source, log in logs.items():
+            show(log, source if len(logs) > 1 else "")
         if html:
             print(f"Wrote {html}")
-    return FAILED if explained.ended_badly else 0
+    return FAILED if any(log.ended_badly for log in logs.values()) else 0
 
 
-def read(name: str) -> ExplainedLog:
-    """What the log tells; refused where there is none, or nothing in it."""
+def read(name: str) -> dict[str, ExplainedLog]:
+    """What the log tells, by container; refused where there is none, or nothing in it."""
     try:
         if name == STDIN:
-            explained = explain(sys.stdin.buffer)
+            logs = explain(sys.stdin.buffer)
         else:
             with Path(name).open("rb") as file:
-                explained = explain(file)
+                logs = explain(file)
     except OSError as error:
         raise EnginescopeError(f"{name}: {error.strerror}; give the file of a server's log, or - for stdin") from None
-    if not explained.lines:
+    if not logs:
         raise EnginescopeError(f"{name} is empty; kubectl logs POD or docker logs CONTAINER print a server's log")
-    return explained
+    return logs
 
 
-def show(explained: ExplainedLog) -> None:
-    """Print it."""
+def show(explained: ExplainedLog, source: str) -> None:
+    """Print it, below the name of its container where there are several."""
     out = console()
+    if source:
+        show_text(out, f"\n{printable(source)}", "bold")
     show_text(out, printable(about(explained)))
     for section in sections(explained):
         columns, *rows = ([escape(printable(text)) for text in row] for row in (section.columns, *section.rows))

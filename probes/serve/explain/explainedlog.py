@@ -17,6 +17,7 @@ from probes.serve.faults.page import WORDS
 
 # Lines that only a working engine writes; health checks and periodic lines of nothing go on while one hangs.
 WORKS = re.compile(r"Iteration\(|generation throughput: (?!0\.0 )")
+MOST_SOURCES = 64
 DIED = re.compile(r"EngineDeadError|EngineCore encountered an issue|died unexpectedly")
 
 
@@ -89,10 +90,23 @@ class ExplainedLog:
         return likely_cause(self.errors.root, self.errors.lines, WORDS)
 
 
-def explain(stream: BinaryIO) -> ExplainedLog:
-    """What the log in a stream tells, however long it is."""
-    explained = ExplainedLog()
+def _is_new(line: LogLine, known: int) -> bool:
+    return known < MOST_SOURCES and (bool(line.process) or line.time_s is not None)
+
+
+def explain(stream: BinaryIO) -> dict[str, ExplainedLog]:
+    """What the log in a stream tells, however long it is, by container: one of several is several logs in one.
+
+    A line that tells no container, or one that wrote nothing of vLLM's yet, is of the same as the line before.
+    """
+    logs: dict[str, ExplainedLog] = {}
+    source = ""
     for line in read_lines(stream):
-        explained.read(line)
-    explained.errors.finish()
-    return explained
+        if line.source and (line.source in logs or _is_new(line, len(logs))):
+            source = line.source
+            if list(logs) == [""]:  # what it wrote before its first line of vLLM's
+                logs[source] = logs.pop("")
+        logs.setdefault(source, ExplainedLog()).read(line)
+    for explained in logs.values():
+        explained.errors.finish()
+    return logs

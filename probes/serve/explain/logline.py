@@ -18,6 +18,8 @@ YEAR_S = 366 * 86400
 # A container's own time goes before vLLM's, which has no fractions and no year.
 OUTER = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:[.,](\d+))?(Z|[+-]\d\d:?\d\d)?")
 INNER = re.compile(r"\b[A-Z]+ (\d\d)-(\d\d) (\d\d):(\d\d):(\d\d)")
+# The container that a line is of, where several are shown at once: kubectl's, Compose's, stern's.
+SOURCE = re.compile(r"^(?:\[(pod/[^\]]+)\]|([\w.-]+) +\| |([\w.-]+-[\w.]+ [\w.-]+) (?=[(A-Z\d]))")
 PROCESS = re.compile(r"\(([\w.-]+)(?: rank=(\d+))? pid=\d+|\[(rank\d+)\]")
 END = re.compile(rb"[\r\n]+")
 DOCKER_TIME = re.compile(r'"time":"([^"]+)"')
@@ -25,11 +27,15 @@ DOCKER_TIME = re.compile(r'"time":"([^"]+)"')
 
 @dataclass(frozen=True, slots=True)
 class LogLine:
-    """`time_s` is None where the line has no time, and of the year 2000 where vLLM told it; `process` may be empty."""
+    """`time_s` is None where the line has no time, and of the year 2000 where vLLM told it.
+
+    `process`, and `source` (the container), are empty where the line does not tell.
+    """
 
     time_s: float | None
     process: str
     words: str
+    source: str = ""
 
 
 def read_lines(stream: BinaryIO) -> Iterator[LogLine]:
@@ -41,7 +47,7 @@ def read_lines(stream: BinaryIO) -> Iterator[LogLine]:
             if line.time_s + year_s < latest_s - YEAR_S / 2:
                 year_s += YEAR_S
             latest_s = line.time_s + year_s
-            line = LogLine(latest_s, line.process, line.words)
+            line = LogLine(latest_s, line.process, line.words, line.source)
         yield line
 
 
@@ -58,16 +64,16 @@ def parse(text: str) -> LogLine:
     assert marks is not None
     head = text[:120] if text.startswith('{"log":') else ""
     time = DOCKER_TIME.search(text) if head else None
-    time_s, process = _head(f"{time[1]} {marks[0]}" if time else marks[0])
-    return LogLine(time_s, process, line[marks.end() :])
+    time_s, process, source = _head(f"{time[1]} {marks[0]}" if time else marks[0])
+    return LogLine(time_s, process, line[marks.end() :], source)
 
 
 @lru_cache(4096)  # lines of a second and a process begin alike
-def _head(head: str) -> tuple[float | None, str]:
-    process = ""
+def _head(head: str) -> tuple[float | None, str, str]:
+    source, process = SOURCE.match(head), ""
     for name, rank, torchs in PROCESS.findall(head):
         process = torchs or f"{name} {rank}".strip()
-    return _time_s(head), process
+    return _time_s(head), process, source[source.lastindex or 0] if source else ""
 
 
 def _time_s(head: str) -> float | None:

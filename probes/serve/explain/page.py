@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from markupsafe import Markup
 
@@ -18,23 +18,33 @@ from probes.serve.explain.sections import about, clock, notes, sections, verdict
 CHARTED_LEAST = 2  # a line needs two points
 
 
-def explained_page(explained: ExplainedLog, name: str) -> str:
-    """The page of a log called `name`."""
-    lines = [printable(line) for line in verdict_lines(explained)]
-    ended = lines if explained.ended_badly else []
-    first = about(explained) if ended else f"{about(explained)}; {lines[0]}"
-    parts = [
-        *_charts(explained),
-        *(PageSection(printable(each.title), "", _table(each)) for each in sections(explained)),
+def explained_page(logs: Mapping[str, ExplainedLog], name: str) -> str:
+    """The page of a log called `name`, of one container or several."""
+    ended = [
+        _named(source, logs, line) for source, log in logs.items() if log.ended_badly for line in verdict_lines(log)
     ]
+    first = [_named(source, logs, f"{about(log)}; the server: {log.end}") for source, log in logs.items()]
+    parts = [part for source, log in logs.items() for part in _parts(log, _named(source, logs, ""))]
+    said = dict.fromkeys(note for log in logs.values() for note in notes(log))
     return htmlpage.page(
         f"Log of a server: {printable(name)}",
         parts,
-        about=printable(first),
+        about=". ".join(first),
         problems=ended,
-        notes=list(notes(explained)),
+        notes=list(said),
         style=STYLE,
     )
+
+
+def _named(source: str, logs: Mapping[str, ExplainedLog], text: str) -> str:
+    """A text with its container before it, where there are several."""
+    return printable(f"{source}: {text}" if len(logs) > 1 else text)
+
+
+def _parts(explained: ExplainedLog, prefix: str) -> Iterator[PageSection]:
+    tables = (PageSection(printable(each.title), "", _table(each)) for each in sections(explained))
+    for part in (*_charts(explained), *tables):
+        yield PageSection(f"{prefix}{part.heading}", part.sentence, part.body)
 
 
 def _charts(explained: ExplainedLog) -> Iterator[PageSection]:

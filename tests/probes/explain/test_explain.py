@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import os
 import subprocess
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from probes.serve.explain.explainedlog import explain
+from probes.serve.explain.explainedlog import ExplainedLog, explain
 from probes.serve.explain.saidlines import SAID_LINES
 from probes.serve.faults.wording import reworded
 from tests.probes.explain.lines import load, step
@@ -45,6 +46,11 @@ HUNG = "a worker has not taken its next step for a minute: it compiles, loads, o
 WHOLE = V08 + "\n".join(SERVED) + "\n"
 
 
+def explained_of(log: str) -> ExplainedLog:
+    (explained,) = explain(io.BytesIO(log.encode())).values()
+    return explained
+
+
 def run(*words: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "probes.serve", "--explain", *words]
     wide = {**os.environ, "COLUMNS": "180"}
@@ -71,7 +77,7 @@ def run(*words: str, stdin: str | None = None) -> subprocess.CompletedProcess[st
     ],
 )
 def test_how_a_log_ends(log: str, end: str, cause: str | None) -> None:
-    explained = explain(io.BytesIO(log.encode()))
+    explained = explained_of(log)
     found = explained.cause()
     assert (explained.end, found and found.cause) == (end, cause)
 
@@ -88,18 +94,41 @@ def test_how_a_log_ends(log: str, end: str, cause: str | None) -> None:
     ],
 )
 def test_what_a_container_puts_before_its_lines_changes_nothing(prefixed) -> None:
-    bare = explain(io.BytesIO((WHOLE + DEATH).encode()))
+    bare = explained_of(WHOLE + DEATH)
     lines = [prefixed(number, line) for number, line in enumerate((WHOLE + DEATH).splitlines())]
-    wrapped = explain(io.BytesIO("\n".join(lines).encode()))
+    wrapped = explained_of("\n".join(lines))
     assert (wrapped.end, wrapped.cause(), wrapped.errors.lines) == (bare.end, bare.cause(), bare.errors.lines)
     assert wrapped.steps.count == bare.steps.count == 10 and wrapped.requests.http == bare.requests.http
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("[pod/vllm-0/vllm] ", "[pod/vllm-1/vllm] "),
+        ("vllm-1  | ", "vllm-2  | "),
+        ("vllm-a-x1 vllm ", "vllm-a-x2 vllm "),
+    ],
+)
+def test_containers_shown_at_once_are_logs_of_their_own(one: str, other: str) -> None:
+    well = [f"{one}{line}" for line in SERVED if "INFO" in line[:40]]
+    badly = [f"{other}{line}" for line in DEATH.splitlines()]
+    log = "\n".join(itertools.chain(*itertools.zip_longest(well, badly, fillvalue="")))
+    first, second = explain(io.BytesIO(log.encode())).values()
+    assert (first.end, first.steps.count) == ("it answered, and the log ends while it does", 10)
+    assert (second.end, second.steps.count) == ("it did not start", 0)
+
+
+def test_what_a_container_wrote_before_vllm_did_is_its_own() -> None:
+    log = "vllm-1  | Triton is installed\nvllm-1  | INFO 04-01 12:00:00 [a.py:1] begins\nvllm-1  | no mark\n"
+    logs = explain(io.BytesIO(log.encode()))
+    assert {source: each.lines for source, each in logs.items()} == {"vllm-1": 3}
 
 
 def test_json_has_every_figure(tmp_path: Path) -> None:
     log = tmp_path / "server.log"
     log.write_text(WHOLE + DEATH)
     result = run(str(log), "--json")
-    told = json.loads(result.stdout)
+    (told,) = json.loads(result.stdout)["logs"]
     assert result.returncode == 1 and told["cause"]["cause"] == "out of memory on the GPU"
     assert {each["kind"]: (each["count"], each["median_ms"]) for each in told["steps"]} == {
         "decode": (9, 8.0),
@@ -160,7 +189,7 @@ def test_a_long_log_is_read_in_bounded_memory() -> None:
             return next(self.blocks, b"")
 
     tracemalloc.start()
-    explained = explain(Long())  # type: ignore[arg-type]
+    explained = explain(Long())[""]  # type: ignore[arg-type]
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert explained.steps.count == 16 * 300 * 4 and peak < 4e6

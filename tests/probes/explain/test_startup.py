@@ -84,6 +84,6 @@ def test_a_pods_log_of_two_starts(tmp_path) -> None:
     path = tmp_path / "pod.log"
     path.write_text(failed + V08)
     with path.open("rb") as file:
-        explained = explain(file)
+        (explained,) = explain(file).values()
     assert (explained.starts, explained.end) == (2, "it answered, and the log ends while it does")
     assert explained.cause() is None and explained.errors.lines == []
