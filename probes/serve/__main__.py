@@ -36,7 +36,8 @@ EPILOG = """examples:
   python -m probes.serve --explain server.log --html log.html
   kubectl logs POD | python -m probes.serve --explain -      what any server's log tells, without a server
 
-exit codes: 0 all checks passed, 1 a check failed or the server did not start, 2 bad usage, 130 Ctrl-C
+exit codes: 0 all checks passed, 1 a check failed or the server did not start (with --explain: it did not start, failed
+or hung), 2 bad usage, 130 Ctrl-C
 """
 
 

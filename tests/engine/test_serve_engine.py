@@ -14,6 +14,7 @@ import pytest
 
 from probes.checkpoint import two_layer_model
 from probes.serve.client import free_port
+from probes.serve.explain.explainedlog import explain
 from tests.engine.recording import FORKED, LIMIT_S, ROOT
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow(120)]
@@ -61,8 +62,8 @@ def test_the_real_server_passes() -> None:
 @pytest.mark.parametrize(
     ("cause", "model", "settings", "remedy"),
     [
-        ("model not found", "nobody/no-such-model", (), "probes.checkpoint"),
-        ("does not take an --engine argument", "", ("frobnicate=1",), "spelling"),
+        ("the hub may not be asked", "nobody/no-such-model", (), "hf download"),
+        ("does not take an argument", "", ("frobnicate=1",), "spelling"),
         ("out of memory", "", ("load_format=dummy", "kv_cache_memory_bytes=100000"), "larger"),
     ],
 )
@@ -72,5 +73,8 @@ def test_real_crashes_are_explained(cause: str, model: str, settings: tuple[str,
     session = json.loads(crash.out)
     assert crash.code == 1 and not session["checks"]
     assert cause in session["fault"]["cause"] and remedy in session["fault"]["remedy"], session["fault"]
-    assert session["fault"]["lines"] and Path(session["log"]).is_file()
-    assert crash.left_behind == []
+    assert session["fault"]["lines"] and crash.left_behind == []
+    with Path(session["log"]).open("rb") as file:
+        (explained,) = explain(file).values()
+    told = explained.cause()
+    assert explained.ended_badly and told is not None and cause in told.cause

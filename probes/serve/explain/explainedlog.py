@@ -51,7 +51,8 @@ class ExplainedLog:
         self.start.read(line)
         if self.start.ready and not was_ready:
             self.errors = Errors()  # got over: the server answers
-        self.failed = self.failed or bool(FAILS.search(line.words) or DIED.search(line.words))
+        if not self.start.ending:  # a server that ends calls its engine dead, too
+            self.failed = self.failed or bool(FAILS.search(line.words) or DIED.search(line.words))
         self.errors.add(line.words, line.process)
 
     def _serves(self, line: LogLine) -> None:

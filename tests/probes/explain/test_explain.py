@@ -62,6 +62,7 @@ def run(*words: str, stdin: str | None = None) -> subprocess.CompletedProcess[st
     [
         (WHOLE, "it answered, and the log ends while it does", None),
         (WHOLE + "INFO:     Shutting down\n", "it was told to end, and did", None),
+        (WHOLE + "INFO:     Shutting down\nEngineDeadError: x\n", "it was told to end, and did", None),
         (WHOLE + DEATH, "it answered, and then failed", "out of memory on the GPU"),
         (DEATH, "it did not start", "out of memory on the GPU"),
         (V08.split("INFO 04-01 12:01:22")[0], "the log ends before it answered; the last thing it did: compiles", None),
