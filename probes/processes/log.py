@@ -24,7 +24,7 @@ MARKS = re.compile(
     r"|(?:ERROR|WARNING|INFO|DEBUG|CRITICAL) [\d-]+ [\d:.]+ (?:\[[^\]]*\]|[\w./]+:\d+\]) ?"  # vLLM's level, time, place
     r"|\[[IWEF]\d{3,4} [\d:.]+ \S+:\d+\] ?"  # glog's
     rf"|{TIME_OF_DAY} (?:std(?:out|err) [FP] )?"  # Docker's and Kubernetes' time, the runtime's stream
-    r"|[\w.-]+ +\| "  # Docker Compose's container
+    r"|[\w.-]+ +\| | *\| "  # Docker Compose's container, loguru's columns, the bar of an exception group
     r"|\[pod/[^\]]+\] ?"  # kubectl logs --prefix
     r"|[\w.-]+-[\w.]+ [\w.-]+ (?=\(\w+ ?[\w=]* pid=|(?:ERROR|WARNING|INFO|DEBUG) \d|\d{4}-\d\d-)"  # stern's pod
     r"|[A-Z][a-z]{2} [ \d]\d [\d:]{8} \S+ [\w.@/-]+(?:\[\d+\])?: "  # journald's

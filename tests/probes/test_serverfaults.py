@@ -155,6 +155,8 @@ def test_unknown_ends() -> None:
         "vllm-7d9c-x2 vllm (EngineCore_DP1 pid=2) ERROR 03-05 09:56:09 [core.py:7] ",
         "Mar  5 09:56:09 node1 vllm[4711]: (EngineCore pid=2) ",
         "ERROR 03-05 09:56:09 core.py:7] ",
+        "  | ERROR 03-05 09:56:09 [core.py:7] ",
+        "2026-03-05 09:56:09 | ERROR | stderr | ",
         "(VllmWorker rank=1 pid=3) ERROR 03-05 09:56:09 [multiproc_executor.py:380] ",
         "\x1b[0;36m(EngineCore pid=2)\x1b[0;0m \x1b[31mERROR\x1b[0m \x1b[90m03-05 09:56:09\x1b[0m [core.py:7] ",
     ],

@@ -10,7 +10,7 @@ from probes.serve.explain.logline import LogLine
 HTTP = re.compile(r'"(GET|POST|PUT|DELETE|HEAD|OPTIONS|PATCH) ([^ ?"]+)[^"]*" (\d{3})\b')
 MOST_PATHS = 100
 OTHER_PATHS = "other paths"
-# vLLM of 0.8 to 0.33; `Finished` is the older engine's.
+# Of vLLM from 0.8 on; `Finished` is the older engine's.
 SAID = {
     "received": re.compile(r"^Received request "),
     "added": re.compile(r"^Added request "),
