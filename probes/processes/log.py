@@ -31,7 +31,8 @@ MARKS = re.compile(
     r")*"
 )
 RAISED = re.compile(
-    r"^(?:[A-Za-z_]\w*\.)*([A-Za-z_]\w*(?:Error|Exception|Interrupt|Exit|IsEnabled|NotFound|Timeout))(?:: (.*))?$"
+    r"^(?:[A-Za-z_]\w*\.)*([A-Za-z_]\w*(?:Error(?:_\w+)?|Exception|Interrupt|Exit|IsEnabled|NotFound|Timeout|Failed|OfResources))"
+    r"(?:: (.*))?$"
 )
 # What a parent says when its child died: true, and no reason.
 HOLLOW = (
@@ -39,6 +40,8 @@ HOLLOW = (
     "Failed core proc",
     "WorkerProc initialization failed",
     "EngineCore encountered an issue",
+    "Engine process failed to start",
+    "Background loop has errored already",
     "cancelled",
 )
 

@@ -21,6 +21,7 @@ SAID = re.compile(
     r"|^terminate called|^ *what\(\): |^Failed: |cannot open shared object|pthread_create failed|Memory access fault"
     r"|\bNCCL WARN |Watchdog caught |Duplicate GPU detected|custom_all_reduce\.cuh|transport/nvls\.cc"
     r"|Failed to load NCCL|/dev/kfd\b|compiled using NumPy 1|finished its bootstrapping phase"
+    r"|Failed to initialize NVML|trigger received signal"
     r"|Detected different devices|No available shared memory broadcast block"
 )
 WAITS = "No available shared memory broadcast block"  # said every minute that a worker does not take its next step

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 PLACES = re.compile(r"%(?:\.\d+)?[sdfrx]|\{[^{}]*\}")  # of %-formatting and str.format
-KIND = re.compile(r"^(?:[\w.]*(?:Error|Exception|IsEnabled|NotFound): |Value error, )")
+KIND = re.compile(r"^(?:(?:[a-z_]\w*\.)*[A-Z]\w*: |Value error, )")  # the exception's name
 LEAST = 10  # fixed characters that a line has to share with a string
 REPORT = re.compile(r"^[\w.-]+/[\w.-]+#\d+$")
 

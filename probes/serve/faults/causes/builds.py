@@ -1,4 +1,4 @@
-"""Causes: builds that do not fit, drivers, GPUs that cannot be used, kernels that cannot be built or fail."""
+"""Causes: builds that do not fit each other or the machine, drivers, GPUs that cannot be used."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BUILDS = (
     ),
     FaultCause(
         r"Failed to infer device type|lib(?:cudart|cuda|amdhip64|hsa-runtime64)\S*: cannot open"
-        r"|No module named 'vllm\._C"
+        r"|No module named 'vllm\._"
         r"|Torch not compiled with CUDA",
         "wrong build: this vLLM or torch was built for another device than there is here, or the container has none",
         "python -m probes.doctor names the build; requirements/cpu.txt and gpu.txt are sets that fit together; a "
@@ -94,7 +94,7 @@ BUILDS = (
         "vllm-project/vllm#5222",
     ),
     FaultCause(
-        r"invalid device ordinal|--device-ids index \d+ is out of range",
+        r"invalid device ordinal|Invalid device id|--device-ids index \d+ is out of range",
         "a card is asked for that is not visible here",
         "nvidia-smi -L and CUDA_VISIBLE_DEVICES name what is; then a smaller --tensor-parallel-size",
         "ValueError: --device-ids index 2 is out of range for CUDA_VISIBLE_DEVICES=0,1 (2 devices visible)",
@@ -135,53 +135,6 @@ BUILDS = (
         "torch/cuda/__init__.py",
     ),
     FaultCause(
-        r"Could not find nvcc|nvcc: not found|nvcc'?: No such file|directory: '(?:\S*/)?nvcc'"
-        r"|CUDA_HOME environment variable is not set",
-        "no nvcc: kernels that are built at the first start (FlashInfer's) need the CUDA toolkit",
-        "install the toolkit of torch's CUDA version and export CUDA_HOME=…; or export VLLM_USE_FLASHINFER_SAMPLER=0",
-        "OSError: CUDA_HOME environment variable is not set. Please set it to your CUDA install root.",
-        "torch/utils/cpp_extension.py",
-    ),
-    FaultCause(
-        r"flashinfer-(?:cubin|jit-cache) version .* does not match",
-        "FlashInfer's packages are of different versions",
-        "pip install flashinfer-cubin==X with the X of pip show flashinfer-python; or uninstall flashinfer-cubin",
-        "RuntimeError: flashinfer-cubin version (0.6.13) does not match flashinfer version (0.6.14). Please install "
-        "the same version of both packages.",
-        "vllm-project/vllm#49804",
-    ),
-    FaultCause(
-        r"ptxas fatal|is not defined for option 'gpu-name'",
-        "Triton's own ptxas is older than this GPU",
-        "export TRITON_PTXAS_PATH=/usr/local/cuda/bin/ptxas, of a CUDA toolkit that knows the GPU",
-        "ptxas fatal   : Value 'sm_121a' is not defined for option 'gpu-name'",
-        "triton-lang/triton#8539",
-    ),
-    FaultCause(
-        r"fatal error: Python\.h",
-        "Python's headers are missing: Triton compiles a launcher against them",
-        "apt-get install python3-dev (of the Python's own version: python3.12-dev)",
-        "/tmp/tmp_bcihhdm/main.c:5:10: fatal error: Python.h: No such file or directory",
-        "vllm-project/vllm#27890",
-    ),
-    FaultCause(
-        r"Failed to find C compiler|InvalidCxxCompiler|No working C\+\+ compiler"
-        r"|No such file or directory: '(?:gcc|cc|g\+\+)'",
-        "no C compiler: Triton and torch.compile need one at the start",
-        "install gcc and g++ (Debian: apt-get install build-essential), or export CC=… and CXX=…",
-        "RuntimeError: Failed to find C compiler. Please specify via CC environment variable or set "
-        "triton.knobs.build.impl.",
-        "triton/runtime/build.py",
-    ),
-    FaultCause(
-        r"Ninja build failed|Error building extension|Command '\['ninja'|directory: 'ninja'",
-        "a kernel that has to be built at the first start could not be built",
-        "read the compiler's messages in the log; python -m probes.doctor looks at the installation",
-        "RuntimeError: Error building extension 'sampling'",
-        "torch/utils/cpp_extension.py",
-        general=True,
-    ),
-    FaultCause(
         r"No module named '?(?:vllm\.vllm_)?flash_attn|not found in your environment: .*\bflash_attn\b",
         "flash_attn is not installed, and the model's own code or the attention backend asks for it",
         "pip install flash-attn --no-build-isolation (compiled here, up to an hour); or another model, or "
@@ -190,18 +143,26 @@ BUILDS = (
         "Python",
     ),
     FaultCause(
-        r"Model Runner V2 requires Triton",
-        "this platform has no Triton, which the second model runner needs",
-        "export VLLM_USE_V2_MODEL_RUNNER=0",
-        "ValueError: Model Runner V2 requires Triton.",
-        "vllm/config/vllm.py",
+        r"Driver/library version mismatch|NVMLError|NVML Shared Library Not Found|Can't initialize NVML",
+        "the NVIDIA driver's kernel module and its library are of different versions, or the library is missing",
+        "restart the machine after a driver's update (nvidia-smi fails the same way); a container needs --gpus all",
+        "Failed to initialize NVML: Driver/library version mismatch",
+        "tinygrad/open-gpu-kernel-modules#47",
     ),
     FaultCause(
-        r"illegal memory access|device-side assert|unspecified launch failure|Memory access fault by GPU",
-        "a kernel failed on the GPU",
-        "export CUDA_LAUNCH_BLOCKING=1 (AMD: HIP_LAUNCH_BLOCKING=1) and start it with --enforce-eager: the log then "
-        "names the operator",
-        "torch.AcceleratorError: CUDA error: an illegal memory access was encountered",
-        "torch, compiled",
+        r"^(?:ImportError: |OSError: )?(lib(?!cuda|cudart|amdhip64"
+        r"|hsa-runtime64)[\w+-]+\.so[\d.]*): cannot open shared object",
+        "a system library is missing: {1}",
+        "install the package that has it (apt-file search {1}); CUDA's own libraries come with torch: unset "
+        "LD_LIBRARY_PATH",
+        "ImportError: libnuma.so.1: cannot open shared object file: No such file or directory",
+        "Linux",
+    ),
+    FaultCause(
+        r"invalid literal for int\(\) with base 10: '(?:MIG|GPU)-",
+        "CUDA_VISIBLE_DEVICES names cards by UUID, which this vLLM does not read",
+        "export CUDA_VISIBLE_DEVICES=0 (the number from nvidia-smi -L), or a newer vLLM",
+        "ValueError: invalid literal for int() with base 10: 'MIG-1b2c'",
+        "Python",
     ),
 )

@@ -65,7 +65,7 @@ DISTRIBUTED = (
         "vllm-project/vllm#5094",
     ),
     FaultCause(
-        r"client socket has (?:timed out|failed to connect)",
+        r"client socket has (?:timed out|failed to connect)|waiting for clients",
         "a process could not reach the first one: its address or port is closed, or it never came up",
         "export VLLM_HOST_IP=… (an address the others reach), unset http_proxy, open the port; with containers, "
         "--network host",
@@ -146,6 +146,35 @@ DISTRIBUTED = (
         "look at dmesg (out of memory, Xid) and at the log of every node; start it again with --enforce-eager",
         "Worker proc VllmWorker-1 died unexpectedly (exit code: 1), shutting down executor.",
         "vllm/v1/executor/multiproc_executor.py",
+        general=True,
+    ),
+    FaultCause(
+        r"NCCL WARN (?:Failed to CUDA calloc|Cuda failure.*out of memory)",
+        "out of memory on the GPU: NCCL found none for its buffers",
+        "a lower --gpu-memory-utilization; export NCCL_CUMEM_ENABLE=0",
+        "node:101:202 [1] include/alloc.h:187 NCCL WARN Failed to CUDA calloc async 608 bytes",
+        "NCCL",
+    ),
+    FaultCause(
+        r"Ray version (\S+) is required",
+        "the installed Ray is too old for this vLLM",
+        "pip install 'ray[cgraph]>={1}' on every node",
+        "ValueError: Ray version 2.43.0 is required, but found 2.40.0",
+        "vllm/v1/executor/ray_executor.py",
+    ),
+    FaultCause(
+        r"Cannot assign requested address",
+        "an address was given that this machine does not have",
+        "--host=0.0.0.0; export VLLM_HOST_IP=… with an address that ip addr lists",
+        "OSError: [Errno 99] Cannot assign requested address",
+        "Python",
+    ),
+    FaultCause(
+        r"[Cc]onnection (?:closed|reset) by peer|Broken pipe",
+        "another process ended first: its own words come before, or stand in another node's log",
+        "look for the first error of all logs; dmesg where there is none (out of memory, Xid)",
+        "ConnectionResetError: [Errno 104] Connection reset by peer",
+        "Python",
         general=True,
     ),
 )

@@ -101,7 +101,8 @@ MODELS = (
         "vllm/model_executor/model_loader/default_loader.py",
     ),
     FaultCause(
-        r"Attempted to load weight \(|KeyError: '(?:model\.|transformer\.|blocks\.|layers\.)",
+        r"Attempted to load weight \(|There is no module or parameter named|KeyError: '(?:model\.|transformer\."
+        r"|blocks\.|layers\.)",
         "the weights do not fit the architecture in config.json: names or shapes differ (a quantized, merged or "
         "changed model)",
         "a newer vLLM that knows this model's form; else the original model, or --quantization as the model's page "
@@ -134,7 +135,7 @@ MODELS = (
         "transformers/models/auto/configuration_auto.py",
     ),
     FaultCause(
-        r"Model architectures .* (?:are not supported|failed to be inspected)",
+        r"Model architectures .* (?:are not supported|failed to be inspected)|has no vLLM implementation and",
         "this vLLM does not know the model's architecture",
         "a newer vLLM, or another model",
         "ValueError: Model architectures ['NewForCausalLM'] are not supported for now. Supported architectures: ",
@@ -206,5 +207,44 @@ MODELS = (
         "vllm.exceptions.VLLMValidationError: The supplied chat template string (/t/chat.jinja) appears path-like, but "
         "doesn't exist! Tried: /t/chat.jinja and /vllm/templates/chat.jinja",
         "vllm/renderers/chat_utils.py",
+    ),
+    FaultCause(
+        r"is required for a normal functioning|cannot import name '\w+' from '(?:transformers|huggingface_hub"
+        r"|tokenizers)|No module named 'transformers\.",
+        "transformers, tokenizers and huggingface_hub are of versions that do not go together, or not with this vLLM",
+        "install vLLM again with what it pins: pip install --force-reinstall vllm==…; python -m probes.doctor names "
+        "the builds",
+        "ImportError: huggingface-hub>=1.3.0,<2.0 is required for a normal functioning of this module, but found "
+        "huggingface-hub==0.36.0.",
+        "transformers/utils/versions.py",
+    ),
+    FaultCause(
+        r"untagged enum ModelWrapper",
+        "the tokenizer's file is of a newer form than the installed tokenizers package reads",
+        "pip install --upgrade tokenizers transformers, or a newer vLLM that asks for newer ones",
+        "Exception: data did not match any variant of untagged enum ModelWrapper at line 1251012 column 3",
+        "allenai/open-instruct#738",
+    ),
+    FaultCause(
+        r"Can't load tokenizer for",
+        "the model's folder has no tokenizer: an adapter, a GGUF file alone, or a download that was not finished",
+        "--tokenizer=ORG/NAME of the base model, or hf download ORG/NAME again",
+        "OSError: Can't load tokenizer for '/models/a'. If you were trying to load it from "
+        "'https://huggingface.co/models', make sure",
+        "transformers/tokenization_utils_base.py",
+    ),
+    FaultCause(
+        r"CAS service error|xet_get",
+        "the hub's fast way of fetching (Xet) fails here",
+        "export HF_HUB_DISABLE_XET=1 and start it again: what is whole stays",
+        "RuntimeError: Data processing error: CAS service error : IO Error: Timer expired",
+        "huggingface/xet-core#444",
+    ),
+    FaultCause(
+        r"\b5\d\d Server Error|IncompleteRead|ChunkedEncodingError|RemoteProtocolError",
+        "the hub failed, or the download broke off",
+        "start it again: what is whole stays; else fetch it first: hf download ORG/NAME, and give its folder",
+        "huggingface_hub.errors.HfHubHTTPError: 504 Server Error: Gateway Time-out for url: https://huggingface.co/a/b",
+        "requests/models.py",
     ),
 )

@@ -225,4 +225,26 @@ SETTINGS = (
         "'kv_consumer')",
         "vllm/config/kv_transfer.py",
     ),
+    FaultCause(
+        r"^(?:AssertionError: )?(\d+) is not divisible by (\d+)$",
+        "{2} cards do not divide a size of the model ({1}): heads, vocabulary or layers",
+        "a --tensor-parallel-size that divides {1}; the rest by --pipeline-parallel-size or --data-parallel-size",
+        "AssertionError: 14 is not divisible by 4",
+        "vllm/distributed/utils.py",
+    ),
+    FaultCause(
+        r"max_tokens_per_mm_item \((\d+)\) is larger than max_num_batched_tokens",
+        "one image or video has more tokens than a step may hold",
+        "--max-num-batched-tokens={1}, or smaller images: --mm-processor-kwargs",
+        "ValueError: Chunked MM input disabled but max_tokens_per_mm_item (16384) is larger than "
+        "max_num_batched_tokens (8192). Please increase max_num_batched_tokens.",
+        "vllm/v1/core/encoder_cache_manager.py",
+    ),
+    FaultCause(
+        r"FlashAttention only supports Ampere",
+        "this GPU is too old for FlashAttention 2",
+        "--attention-backend=TRITON_ATTN with --dtype=half; a newer vLLM chooses by itself",
+        "RuntimeError: FlashAttention only supports Ampere GPUs or newer.",
+        "vllm-project/vllm#8189",
+    ),
 )

@@ -141,4 +141,13 @@ SYSTEM = (
         "Python",
         general=True,
     ),
+    FaultCause(
+        r"KeyboardInterrupt: terminated|trigger received signal",
+        "someone ended it before it answered: Kubernetes' startup or liveness probe, most often",
+        "kubectl describe pod POD says so; raise failureThreshold times periodSeconds of startupProbe above the time "
+        "that "
+        "a start takes",
+        "KeyboardInterrupt: terminated",
+        "vllm-project/vllm#17386",
+    ),
 )

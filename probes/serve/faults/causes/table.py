@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from probes.serve.faults.causes.builds import BUILDS
 from probes.serve.faults.causes.distributed import DISTRIBUTED
+from probes.serve.faults.causes.kernels import KERNELS
 from probes.serve.faults.causes.memory import MEMORY
 from probes.serve.faults.causes.models import MODELS
 from probes.serve.faults.causes.settings import SETTINGS
@@ -13,7 +14,8 @@ FIELDS = {
     "Memory": MEMORY,
     "Model, hub, tokenizer": MODELS,
     "Settings, quantization, attention": SETTINGS,
-    "Builds, drivers, GPUs, kernels": BUILDS,
+    "Builds, drivers, GPUs": BUILDS,
+    "Kernels": KERNELS,
     "Several processes, cards, machines": DISTRIBUTED,
     "Machine, container, Python": SYSTEM,
 }
