@@ -102,3 +102,15 @@ def test_options_of_the_table_are_written_as_they_are_translated() -> None:
             assert name in switches or "leave" in cause.remedy
         for name in OPTION.findall(cause.remedy):
             assert f"--{name}" not in OURS and name not in ("shm-size", "device", "network", "runtime")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="no vLLM to look at")
+def test_options_and_variables_of_the_remedies_are_vllms() -> None:
+    vllm = PACKAGES / "vllm"
+    arguments = [vllm / "engine" / "arg_utils.py", *(vllm / "entrypoints").rglob("cli_args.py")]
+    known = {name for path in arguments for name in re.findall(r"^    (\w+):", path.read_text(), re.M)}
+    named = {name.replace("-", "_") for cause in CAUSES for name in OPTION.findall(cause.remedy)}
+    named |= {switch[2:].replace("-", "_") for switch in (*SWITCHES, *OURS)}
+    assert named <= known
+    variables = {name for cause in CAUSES for name in re.findall(r"\bVLLM_[A-Z_]+\b", cause.remedy)}
+    assert {name for name in variables if f'"{name}"' not in (vllm / "envs.py").read_text()} == set()
