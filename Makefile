@@ -19,7 +19,7 @@ wheel:  ## a wheel for PYTHON in dist/ that needs no compiler, on any Linux with
 	@rm -rf build/wheel
 	@CC="$(OLD_CC)" LDSHARED="$(OLD_CC) -shared" \
 		build/wheels/bin/pip wheel -q --no-deps --no-build-isolation -w build/wheel .
-	@PATH="$(CURDIR)/build/wheels/bin:$$PATH" build/wheels/bin/auditwheel -q repair -w dist build/wheel/*.whl
+	@PATH="$(CURDIR)/build/wheels/bin:$$PATH" build/wheels/bin/auditwheel repair -w dist build/wheel/*.whl
 	@echo "Wrote $$(ls -t dist/*.whl | head -1)"
 
 sweep: env  ## how fast the engine is here; ARGS="--help" for the settings

@@ -137,7 +137,7 @@ def here() -> Surroundings:
         home=Path.home(),
         folder=folder,
         models=models,
-        free_bytes={path: _free(path) for path in (models, folder / "results", Path("/dev/shm"))},
+        free_bytes={path: free_bytes(path) for path in (models, folder / "results", Path("/dev/shm"))},
         processes=tuple(_processes()),
         listeners=_listeners(),
         now_s=time.time(),
@@ -165,7 +165,7 @@ def _installed_s(distribution: importlib.metadata.Distribution) -> float:
     return 0.0
 
 
-def _free(path: Path) -> int:
+def free_bytes(path: Path) -> int:
     """Free bytes where `path` is, or will be made."""
     there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
     return shutil.disk_usage(there).free

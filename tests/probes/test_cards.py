@@ -46,7 +46,7 @@ def test_who_holds_a_card_and_which_are_free() -> None:
         f"taken: {H100}, number 0 here, 10.00 GiB of 80.00 GiB free, utilization unknown; "
         "held by python (process 41, 69.0 GiB)"
     )
-    assert of[1].holders == ("not seen here: another container's or user's (process 42)",)
+    assert of[1].holders == ("process 42 (not seen here: another container's or user's)",)
     assert "95 % busy" in told(of[2]).detail and told(of[2]).status == "note"
     assert told(of[4]).status == "ok"
 
@@ -66,7 +66,7 @@ def test_a_card_with_a_desktop_is_free_and_comes_last() -> None:
 def test_only_cards_that_this_environment_shows() -> None:
     of = cards(EIGHT, {"CUDA_VISIBLE_DEVICES": "6,0,5"}, [])
     assert [each.visible_number for each in of] == [1, None, None, None, None, 2, 0, None]
-    assert states(of)[4] == "hidden" and "hidden here" in told(of[4]).detail
+    assert told(of[4]).detail == f"hidden: {H100}, 80.00 GiB of 80.00 GiB free, utilization unknown"
     assert choice_line(of, chosen(of, 2)) == "CUDA_VISIBLE_DEVICES=5,6"  # the driver's numbers, not the visible ones
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from probes.doctor.model import findings
 from probes.doctor.model.findings import files, hub, weights
 from probes.doctor.model.subject import getting, subject
 from probes.errors import EnginescopeError
@@ -39,12 +40,17 @@ def test_a_whole_model_is_found_without_the_hub(running: LocalHub, settings: Hub
     assert files(of, settings).detail == f"{snapshot}: 2 weight files, all whole"
 
 
-def test_a_model_that_is_not_here_is_known_by_the_hub(running: LocalHub, settings: HubSettings) -> None:
+def test_a_model_that_is_not_here_is_known_by_the_hub(
+    running: LocalHub, settings: HubSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     of = subject(NAME, settings)
     assert (of.is_complete, of.folder, of.loaded_bytes, of.config.heads) == (False, None, 6000, 4)
     assert getting(of, settings) == [f"HF_ENDPOINT={running.url} hf download {NAME}"]
-    assert files(of, settings).detail == "not here; 0 of 2 weight files whole"
-    assert weights(of).detail.endswith("2 weight files, as its hub or index states, bfloat16")
+    monkeypatch.setattr(findings, "free_bytes", lambda cache: {settings.cache: 2**30}[cache])
+    assert files(of, settings).detail == ("not here; 0 of 2 weight files whole; 0.00 GiB to fetch, 1.00 GiB free there")
+    monkeypatch.setattr(findings, "free_bytes", lambda _: 6000)
+    assert "too little room" in files(of, settings).detail
+    assert weights(of).detail.endswith("2 weight files, as its files, index or hub state, bfloat16")
     assert not settings.cache.exists()  # asking leaves nothing behind
 
 
@@ -54,10 +60,8 @@ def test_a_missing_shard(settings: HubSettings) -> None:
     of = subject(NAME, settings)
     assert [each.state for each in of.files] == ["whole", "missing"]
     finding = files(of, settings)
-    assert (finding.status, finding.detail) == (
-        "block",
-        f"{snapshot}; 1 of 2 weight files whole: {SHARDS[1]} is missing",
-    )
+    assert finding.status == "block"
+    assert finding.detail.startswith(f"{snapshot}; 1 of 2 weight files whole: {SHARDS[1]} is missing; ")
 
 
 @pytest.mark.parametrize("kept_bytes", [3000, 60, 4])

@@ -71,9 +71,10 @@ def _seen(vendor: str, devices: Sequence[Device], environ: Mapping[str, str]) ->
 def _holder(pid: int, size_bytes: int | None, titles: Mapping[int, str]) -> str:
     """Who holds memory: the program's name alone (its arguments may hold keys), by a number that may be the host's."""
     words = titles.get(pid, "").split()
-    name = Path(words[0]).name if words else "not seen here: another container's or user's"
     size = "" if size_bytes is None else f", {size_bytes / GIB:.1f} GiB"
-    return f"{name} (process {pid}{size})"
+    if not words:
+        return f"process {pid}{size} (not seen here: another container's or user's)"
+    return f"{Path(words[0]).name} (process {pid}{size})"
 
 
 def chosen(of: Sequence[SeenCard], count: int) -> list[SeenCard]:

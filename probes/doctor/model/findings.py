@@ -14,7 +14,7 @@ from probes.doctor.model.kvtext import cache_text, gib
 from probes.doctor.model.selection import Selection
 from probes.doctor.model.subject import Subject, getting, subject
 from probes.doctor.resources import main_memory, memory
-from probes.doctor.surroundings import Finding, Surroundings
+from probes.doctor.surroundings import Finding, Surroundings, free_bytes
 from probes.hub.settings import HubSettings, hub_settings
 from probes.privacy.secretvalues import blanked
 
@@ -77,7 +77,17 @@ def files(of: Subject, settings: HubSettings) -> Finding:
     count = f"{whole} of {_count(len(of.files))} whole" if of.files else "no weight files"
     named = f": {'; '.join(bad[:MOST_NAMED])}{more}" if of.folder and bad else ""
     asked = f" ({of.hub.state}: {of.hub.why})" if of.hub.why else ""
-    return Finding("model files", "block", f"{where}; {count}{named}{asked}", lines)
+    return Finding("model files", "block", f"{where}; {count}{named}{asked}{_to_fetch(of, settings)}", lines)
+
+
+def _to_fetch(of: Subject, settings: HubSettings) -> str:
+    """What is left to be got, against the room where it will lie."""
+    sizes = [each.whole_bytes for each in of.bad_files() if each.whole_bytes is not None]
+    if not sizes:
+        return ""
+    free = free_bytes(settings.modelscope_cache if settings.uses_modelscope else settings.cache)
+    short = ": too little room, set HF_HUB_CACHE to a larger disk" if free < sum(sizes) else ""
+    return f"; {gib(sum(sizes))} to fetch, {gib(free)} free there{short}"
 
 
 def _count(files: int) -> str:
@@ -94,7 +104,7 @@ def weights(of: Subject) -> Finding:
     """The bytes of the weights as they are loaded."""
     if of.loaded_bytes is None:
         return Finding("weights", "warn", "not known: neither its files nor its hub say their size")
-    by = f"{of.parameters / 1e6:,.1f} M parameters" if of.parameters else "as its hub or index states"
+    by = f"{of.parameters / 1e6:,.1f} M parameters" if of.parameters else "as its files, index or hub state"
     narrowed = ", loaded in 2 bytes of their 4" if of.config.dtype == "float32" else ""
     detail = f"{gib(of.loaded_bytes)}: {_count(len(of.files))}, {by}, {of.config.dtype or 'dtype not said'}{narrowed}"
     return Finding("weights", "ok", detail)
@@ -105,7 +115,8 @@ def kv_cache(of: Subject, fitting: Sequence[Fitting]) -> Finding:
     if not of.config.kv_layers:
         return Finding("KV cache", "warn", f"not known: {of.config.kv_unknown}")
     if not fitting:
-        return Finding("KV cache", "warn", "not known: give --max-len, which its config.json does not say")
+        no_length = "its config.json names no longest request: give --max-len"
+        return Finding("KV cache", "warn", "not reckoned without the weights" if of.loaded_bytes is None else no_length)
     return Finding("KV cache", "ok", cache_text(of.config.kv_layers, value_bytes(of.config), fitting[0]))
 
 
@@ -144,14 +155,14 @@ def on_cards(fit: Fitting) -> Finding:
 
 def card(of: SeenCard) -> Finding:
     """One card: its numbers, memory, load and holders."""
-    device, numbers = of.device, f"number {of.visible_number} here"
+    device, number = of.device, "" if of.visible_number is None else f"number {of.visible_number} here, "
     room = MEMORY_NOT_TOLD
     if of.free_bytes is not None and device.total_bytes is not None:
         room = f"{gib(of.free_bytes)} of {gib(device.total_bytes)} free"
     busy = device.activity.utilization_percent
     load = "utilization unknown" if busy is None else f"{busy:.0f} % busy"
     held = f"; held by {', '.join(of.holders)}" if of.holders else ""
-    detail = f"{of.state}: {device.name}, {numbers if of.visible_number is not None else 'hidden here'}, {room}, {load}"
+    detail = f"{of.state}: {device.name}, {number}{room}, {load}"
     return Finding(f"GPU {device.index}", "ok" if of.state == "free" else "note", detail + held)
 
 
