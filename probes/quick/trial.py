@@ -63,7 +63,7 @@ def run_trial(options: ServeOptions, tokens: int, limit_s: float) -> QuickTrial:
     generation, memory, diagnosis = None, None, None
     with ServerProcess(words, log) as engine:
         try:
-            wait(engine, result.exists, limit_s)
+            wait(engine, result.exists, limit_s, LAST_PHASE)
             generation = read_generation(result)
             memory = engine_memory(group_of(engine.pid), None)
         except NotReady as ended:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 from rich.console import Console
 from rich.text import Text
@@ -99,8 +100,13 @@ def run_session(
     return session
 
 
-def wait(server: ServerProcess, answers: Callable[[], bool], limit_s: float) -> None:
-    """Wait until the server answers; on a terminal its phase and latest line are shown, else a line per phase."""
+def wait(
+    server: ServerProcess, answers: Callable[[], bool], limit_s: float, names: Mapping[str, str] = MappingProxyType({})
+) -> None:
+    """Wait until the server answers; on a terminal its phase and latest line are shown, else a line per phase.
+
+    `names` are of phases that go by another name here.
+    """
     out = Console(stderr=True, highlight=False)
     printed: list[StartPhase] = []
 
@@ -109,8 +115,8 @@ def wait(server: ServerProcess, answers: Callable[[], bool], limit_s: float) -> 
         def show(phase: StartPhase, latest: str) -> None:
             if phase not in printed:
                 printed.append(phase)
-                print_progress(f"{phase.start_s:6.1f} s  {phase.name}")
-            live.update(Text(f"{phase.name}: {latest}"[: out.width - 4]))
+                print_progress(f"{phase.start_s:6.1f} s  {names.get(phase.name, phase.name)}")
+            live.update(Text(f"{names.get(phase.name, phase.name)}: {latest}"[: out.width - 4]))
 
         server.wait_ready(answers, limit_s, show)
     print_progress(f"{server.startup.ready_s:6.1f} s  answers")

@@ -5,10 +5,13 @@ The KV cache has room for five of the eight requests that may run at once.
 
 from __future__ import annotations
 
+import json
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -19,10 +22,12 @@ from probes.metrics.exposition import Snapshot, Window
 from probes.metrics.findings import FULL_BATCH, KV_FULL
 from probes.metrics.quantities import figures
 from probes.metrics.report import WindowReport, window_report
+from probes.report.summary import summarize
 from probes.serve.client import ask, free_port, healthy, here, stream
 from probes.serve.command import HOST, PROGRAM, flags
 from probes.serve.process import ServerProcess
 from probes.serve.visit import visit
+from tests.engine.recording import ROOT
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow(90)]
 BLOCK, LONGEST, AT_ONCE = 32, 256, 8
@@ -38,7 +43,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
     assert token_bytes is not None
     settings = {"model": str(model), "served_model_name": "m", "host": HOST, "port": port, "load_format": "dummy"}
     settings |= {"dtype": "float32", "enforce_eager": "true", "max_model_len": LONGEST, "max_num_seqs": AT_ONCE}
-    settings |= {"block_size": BLOCK, "kv_cache_memory_bytes": KV_TOKENS * token_bytes}
+    settings |= {"block_size": BLOCK, "enable_prompt_tokens_details": "true"}
+    settings |= {"kv_cache_memory_bytes": KV_TOKENS * token_bytes}
     words = [sys.executable, "-m", PROGRAM, *flags(settings)]
     with ServerProcess(words, tmp_path_factory.mktemp("findings") / "log") as started:
         started.wait_ready(lambda: healthy(here(port)), 600.0, lambda *_: None)
@@ -127,6 +133,19 @@ def test_a_full_cache_and_preemptions(server: Endpoint) -> None:
 
 def is_full(used: float | None) -> bool:
     return used is not None and used >= KV_FULL
+
+
+def test_a_batch_that_is_sent_twice_finds_its_prompts_cached(server: Endpoint, tmp_path: Path) -> None:
+    prompts = [{"prompt": [4000 + number, *range(100, 99 + PROMPT)]} for number in range(6)]
+    (tmp_path / "prompts.jsonl").write_text("".join(json.dumps(each) + "\n" for each in prompts))
+    words = ["--base-url", server.beside(""), "--model", "m", "--mode", "completion", "--stream", "--max-tokens", "4"]
+    files = ["--input", str(tmp_path / "prompts.jsonl"), "--output", str(tmp_path / "out.jsonl")]
+    line = [sys.executable, "-m", "probes.batch", *words, *files, "--repeat", "2", "--concurrency", "1"]
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    repeats = summarize(tmp_path / "out.jsonl", 5).occasions.repeats()
+    assert repeats is not None and (repeats.first.count, repeats.again.count) == (6, 6)
+    assert (repeats.first.cached_share, repeats.again.cached_share) == (0, BLOCK / PROMPT)
 
 
 def test_the_checks_of_a_server_that_runs(server: Endpoint) -> None:

@@ -78,6 +78,7 @@ def test_a_line_its_speed_the_start_and_the_memory(tmp_path: Path) -> None:
     assert "tok/s out, of 20 tokens of one request alone (n=1); the first 3 tokens took " in done.stdout
     assert "KV cache  100 blocks × 16 = 1,600 tokens" in done.stdout  # noqa: RUF001
     assert "s  loads the weights\n" in done.stdout and "s  generates\n" in done.stdout and "together" in done.stdout
+    assert "s  generates\n" in done.stderr and "HTTP" not in done.stdout + done.stderr
     assert not [*tmp_path.glob("enginescope-quick-*")]
 
 
