@@ -25,7 +25,7 @@ from probes.serve.process import NotReady, ServerProcess
 
 @contextlib.contextmanager
 def own_server(settings: Mapping[str, Any], model: Path | str, log: Path, limit_s: float) -> Iterator[str]:
-    """A running server's base URL; `EngineFailed`, in its own words, where it does not come up within `limit_s`."""
+    """A running server's base URL; `EngineFailed`, in its own words, where it ends or its log rests for `limit_s`."""
     port = free_port()
     own = {name: json.dumps(value) if isinstance(value, dict) else value for name, value in settings.items()}
     words = flags({"model": str(model), "host": HOST, "port": port, **own})

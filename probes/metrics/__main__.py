@@ -46,7 +46,9 @@ def command_parser() -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=float, default=SECONDS, metavar="S", help="length of a window (default 5)")
     parser.add_argument("--json", action="store_true", help="JSON; one object a line with --watch")
     parser.add_argument(
-        "--gpus", action="store_true", help="this machine's GPUs too, sampled each second: utilization, power, clock"
+        "--gpus",
+        action=argparse.BooleanOptionalAction,
+        help="this machine's GPUs too, sampled each second (default: where the server is here and a driver knows one)",
     )
     parser.add_argument("--force", action="store_true", help="let --grafana overwrite its files")
     ways = parser.add_mutually_exclusive_group()
@@ -70,7 +72,8 @@ def main() -> int:
     at = endpoint(args.url)
     if args.grafana:
         return write_files(at, args.grafana, args.force)
-    with terminable(), sampling(at) if args.gpus else contextlib.nullcontext() as gpus:
+    gpus = sampling(at, args.gpus)
+    with terminable(), gpus or contextlib.nullcontext():
         return show(at, args, gpus)
 
 
@@ -83,18 +86,22 @@ def write_files(at: Endpoint, folder: Path, force: bool) -> int:
     return 0
 
 
-def sampling(at: Endpoint) -> DeviceSampler:
-    """The sampler of this machine's GPUs; refused where the server is elsewhere, or no driver knows a GPU."""
+def sampling(at: Endpoint, asked: bool | None) -> DeviceSampler | None:
+    """The sampler of this machine's GPUs; refused where it was asked for and cannot be, None where it was not."""
     from probes.devices.reading import read_devices
     from probes.devices.sampling import DeviceSampler
 
+    if asked is False:
+        return None
     if not at.is_local:
-        raise usage_error(f"--gpus reads this machine's GPUs, and {at.host} is another: run it there")
+        if asked:
+            raise usage_error(f"--gpus reads this machine's GPUs, and {at.host} is another: run it there")
+        return None
     reading = read_devices()
-    if not reading.devices:
+    if asked and not reading.devices:
         reasons = "; ".join(reading.problems) or "no NVIDIA or AMD driver knows one"
         raise EnginescopeError(f"--gpus found no GPU here: {reasons}")
-    return DeviceSampler()
+    return DeviceSampler() if reading.devices else None
 
 
 def show(at: Endpoint, args: argparse.Namespace, gpus: DeviceSampler | None = None) -> int:

@@ -133,12 +133,13 @@ def smi(folder: Path) -> dict[str, str]:
     return os.environ | {"PATH": f"{folder}:{os.defpath}", "PYTHONPATH": str(folder)}
 
 
-def test_gpus_are_sampled_over_the_window(tmp_path: Path) -> None:
+def test_gpus_are_sampled_over_the_window_where_a_driver_knows_one(tmp_path: Path) -> None:
     with serving(Engines().text) as url:
-        done = run(url, "--seconds", "2.5", "--gpus", env=smi(tmp_path))
+        done, without = (run(url, "--seconds", "2.5", *word, env=smi(tmp_path)) for word in ((), ("--no-gpus",)))
     assert done.returncode == 0, done.stderr
     line = next(line for line in done.stdout.splitlines() if line.startswith("GPU"))
     assert line.startswith("GPU 0  H100: 87 % busy, 412 W, clock unknown, 50.0 % of its memory (mean of ")
+    assert "GPU" not in without.stdout
 
 
 def test_gpus_are_part_of_json_lines(tmp_path: Path) -> None:
