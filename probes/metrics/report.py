@@ -51,7 +51,7 @@ class WindowReport:
         absent = [each.title for each in self.missing]
         parts = [report(self.figures, self.by_engine, absent, title), Text("\n".join(["", *self._lines()]))]
         if any(self.lengths.values()):
-            parts.insert(1, lengths_table(self.lengths))
+            parts[1:1] = [Text(""), lengths_table(self.lengths)]
         return Lines(*parts)
 
     def line(self) -> str:
