@@ -151,6 +151,18 @@ def test_a_ratio_has_an_interval_as_far_as_its_figures_have() -> None:
     assert ratio(Estimate(0.0, None, None), under) is None
 
 
+POSITIVE = st.floats(1e-3, 1e3)
+
+
+@given(*[st.tuples(POSITIVE, POSITIVE, POSITIVE).map(sorted)] * 2)
+def test_a_ratio_and_its_inverse_mirror_each_other(one: list[float], other: list[float]) -> None:
+    over, under = (Estimate(value, low, high) for low, value, high in (one, other))
+    times, inverse = ratio(over, under), ratio(under, over)
+    assert times and inverse and times.low and times.high and inverse.low and inverse.high
+    assert times.low <= times.value * (1 + 1e-9) and times.value <= times.high * (1 + 1e-9)
+    assert [times.value * inverse.value, times.low * inverse.high, times.high * inverse.low] == pytest.approx([1, 1, 1])
+
+
 def test_the_interval_of_a_ratio_holds_it() -> None:
     """Two means of twenty skewed values each, whose true ratio is 2: about 95 of 100 intervals hold it."""
     random = np.random.default_rng(7)
