@@ -43,7 +43,12 @@ def held_back(timeline: Timeline) -> tuple[HeldBackSteps, ...]:
     waiting = timeline.steps["waiting"][~left].groupby(told["head_held_back"][~left])
     whole = int((~left).sum())
     rows = [
-        HeldBackSteps(HELD_BACK.get(int(code), HELD_BACK[NOT_KNOWN]), len(each), len(each) / whole, each.median())
+        HeldBackSteps(
+            reason=HELD_BACK.get(int(code), HELD_BACK[NOT_KNOWN]),
+            steps=len(each),
+            share=len(each) / whole,
+            waiting_median=float(each.median()),
+        )
         for code, each in waiting
     ]
     return tuple(sorted(rows, key=lambda row: -row.steps))

@@ -13,7 +13,7 @@ from tracing.timeline.contention import main_roles
 from tracing.timeline.intervals import distinct, expanded
 from tracing.timeline.nesting import Cut, cut_at_waits, outermost, own_of_loops
 from tracing.timeline.spans import Timeline
-from tracing.timeline.steps.heldback import HeldBackTimes, held_back_times
+from tracing.timeline.steps.heldback import ReasonTimes, reason_times
 from tracing.timeline.steps.workers import core_of
 
 Rows = npt.NDArray[np.int64]
@@ -298,9 +298,9 @@ class Index:
         return core_of(self.timeline)
 
     @cached_property
-    def held_back(self) -> dict[int, HeldBackTimes]:
+    def held_back(self) -> dict[int, ReasonTimes]:
         """By core: for which stretches of time one reason kept requests in its queue."""
-        return held_back_times(self.timeline)
+        return reason_times(self.timeline)
 
     @cached_property
     def stepped(self) -> dict[int, tuple[Rows, Rows]]:

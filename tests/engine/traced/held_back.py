@@ -40,7 +40,7 @@ def main() -> None:
 
     run("sequence limit", *[(4, 12)] * 8)
     # The first decodes; with it a prompt of 127 fills the step to the last token.
-    run("token budget", (4, 12), *[(TOKENS - 1, 1)] * 3)
+    run("token budget", (4, 12), *[(TOKENS - 1, 1)] * 5)
     run("chunk threshold", (4, 12), *[(100, 1)] * 3)
     run("KV blocks", *[(100, 20)] * 3)
     words = [f"answer {number} of a long list of answers" for number in range(2000)]

@@ -14,7 +14,7 @@ import numpy as np
 from tracing.events.step import BLOCKED
 from tracing.timeline.index import Index, Rows
 from tracing.timeline.intervals import overlapping
-from tracing.timeline.steps.heldback import HeldBackTimes
+from tracing.timeline.steps.heldback import ReasonTimes
 
 NEVER = np.iinfo(np.int64).max
 
@@ -44,25 +44,22 @@ def _of_core(index: Index, core: int, asked: Queued, looks: tuple[Rows, Rows]) -
     steps, rows = index.by_step("scheduler.schedule", core)
     calls = np.append(index.start[rows], NEVER)
     decided = np.minimum(calls[np.searchsorted(calls[:-1], start)], end)
-    pieces, reason = index.held_back.get(core, HeldBackTimes((calls[:0], calls[:0]), calls[:0]))
+    pieces, reason = index.held_back.get(core, ReasonTimes((calls[:0], calls[:0]), calls[:0]))
     which, piece = overlapping(decided, end, pieces)
     yield _within(which, reason[piece], pieces[0][piece], pieces[1][piece], of, decided, end)
     yield _within(*_own(index, of, steps, calls, looks), of, decided, end)
 
 
 def _own(index: Index, of: Rows, steps: Rows, calls: Rows, looks: tuple[Rows, Rows]) -> tuple[Rows, Rows, Rows, Rows]:
-    """The stretches in which the scheduler found a request itself not ready, look after look: the place of each one's
-    request in `of`, its reason, and its time."""
+    """The steps in which the scheduler found a request itself not ready: the place of each one's request in `of`, its
+    reason, and its time until the next call. Of what begins with one call the last counts, so steps stay apart."""
     looked_of, row = looks
     kept = np.isin(index.extra[row], list(BLOCKED.values())) & np.isin(looked_of, of)
     looked_of, row = looked_of[kept], row[kept]
-    place, step, reason = np.searchsorted(of, looked_of), index.step[row], index.extra[row]
-    alike = (np.diff(place) == 0) & (np.diff(reason) == 0) & (np.diff(step) == 1)
-    begins, ends = np.append(True, ~alike)[: len(row)], np.append(~alike, True)[: len(row)]
-    first, last = np.searchsorted(steps, step[begins]), np.searchsorted(steps, step[ends], side="right")
-    return place[begins], reason[begins], calls[first], calls[last]
+    first, last = (np.searchsorted(steps, index.step[row], side) for side in ("left", "right"))
+    return np.searchsorted(of, looked_of), index.extra[row], calls[first], calls[last]
 
 
 def _within(which: Rows, reason: Rows, start: Rows, end: Rows, of: Rows, decided: Rows, until: Rows) -> Queued:
-    """Stretches as far as they lie in their requests' own time."""
+    """Times as far as they lie in their requests' own."""
     return Queued(of[which], reason, np.maximum(start, decided[which]), np.minimum(end, until[which]))

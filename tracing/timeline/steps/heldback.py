@@ -16,7 +16,7 @@ UNTIL_REFUSED = (NOT_KNOWN, NO_CHUNK, ENCODER_BUDGET)
 SAYS_NOTHING = (NOBODY, NOT_TOLD)
 
 
-class HeldBackTimes(NamedTuple):
+class ReasonTimes(NamedTuple):
     """Times for which one reason kept those in a core's queue that the scheduler did not come to, and its code."""
 
     pieces: Pieces
@@ -37,7 +37,7 @@ def reasons(timeline: Timeline) -> pd.DataFrame:
     return told.assign(**better)
 
 
-def held_back_times(timeline: Timeline) -> dict[int, HeldBackTimes]:
+def reason_times(timeline: Timeline) -> dict[int, ReasonTimes]:
     """By core, the stretches from the call of a step's scheduling to that of the next with another reason.
 
     A reason holds until the scheduler is called again; nothing is said of the time before the first call.
@@ -48,12 +48,12 @@ def held_back_times(timeline: Timeline) -> dict[int, HeldBackTimes]:
     return {int(core): _times(mine) for core, mine in told.groupby("pid")}
 
 
-def _times(told: pd.DataFrame) -> HeldBackTimes:
+def _times(told: pd.DataFrame) -> ReasonTimes:
     start, reason = (told[name].to_numpy(np.int64) for name in ("start_ns", "held_back"))
     begins = np.flatnonzero(np.diff(reason, prepend=-1))
     ends = np.append(start[begins[1:]], np.iinfo(np.int64).max)
     known = ~np.isin(reason[begins], SAYS_NOTHING)
-    return HeldBackTimes((start[begins][known], ends[known]), reason[begins][known])
+    return ReasonTimes((start[begins][known], ends[known]), reason[begins][known])
 
 
 def wait_name(code: int) -> str:
