@@ -118,6 +118,34 @@ def test_kernels_by_family_and_the_pace_of_steps(tmp_path: Path) -> None:
     assert shares == [pytest.approx(105 / 375)] * 4
 
 
+def test_without_ranges_of_ours_the_steps_are_those_that_vllm_names(tmp_path: Path) -> None:
+    """What is launched after a range's end, sampling as a rule, is of its step; another thread's work is of none."""
+    writer = NsysWriter(tmp_path / "r.sqlite")
+    detailed = "execute_67_context_1(sq64sk64sqsq4096sqsk4096)_generation_3(sq3sk9sqsq3sqsk9)"
+    names = ("execute_context_1(64)_generation_0(0)", "execute_context_0(0)_generation_3(3)", detailed)
+    for number, name in enumerate(names):
+        at = 100 * US * (number + 1)
+        writer.range(9, 9, at, at + 20 * US, name, domain="")
+        for call, offset in enumerate((5 * US, 50 * US)):
+            correlation = 2 * number + call
+            writer.launch(9, 9, at + offset, at + offset + 1, correlation)
+            writer.activity("kernel", 9, at + offset + US, at + offset + 11 * US, correlation, "nvjet")
+    writer.launch(9, 8, 150 * US, 151 * US, 90).activity("kernel", 9, 170 * US, 171 * US, 90, "nvjet")
+    kernels = review_report(writer.close()).as_dict()["kernels"]
+    assert isinstance(kernels, dict)
+    assert [(row["kind"], row["kernels"], row["ns"]) for row in kernels["families"]] == [
+        ("prefill", 2, 20 * US),
+        ("mixed", 2, 20 * US),
+        ("decode", 2, 20 * US),
+        ("no step", 1, US),
+    ]
+    assert [(row["kind"], row["steps"]) for row in kernels["kinds"]][:3] == [
+        ("prefill", 1),
+        ("mixed", 1),
+        ("decode", 1),
+    ]
+
+
 def test_the_whole_name_tells_the_family(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """nsys's short name of every CUTLASS kernel is `device_kernel`."""
     before, after = tmp_path / "before.sqlite", tmp_path / "after.sqlite"

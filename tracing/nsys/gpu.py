@@ -76,14 +76,16 @@ def _waiting(
 
 
 def attributed(report: Report, timeline: Timeline, offset_ns: int) -> pd.DataFrame:
-    """The activity on the timeline's clock, with the `stage` and `step` (-1: none) of its launch, when that call began
-    (`launch_ns`, -1: not known), and its `core`."""
+    """The activity on the timeline's clock, with the `stage` and `step` (-1: none) of its launch, when and in which
+    thread that call was made (`launch_ns`, `launch_thread`, -1: not known), and its `core`."""
     spans = timeline.spans
     activity, launches = report.activity, report.launches.drop_duplicates(["pid", "correlation"]).assign(row=NO_ROW)
     for (pid, thread), calls in launches.groupby(["pid", "thread"]):
         times = calls["start_ns"].to_numpy(dtype=np.int64) + offset_ns
         launches.loc[calls.index, "row"] = innermost_at(spans, pid, thread, times)
-    calls = launches[["pid", "correlation", "row"]].assign(launch_ns=launches["start_ns"].astype(np.int64) + offset_ns)
+    calls = launches[["pid", "correlation", "row"]].assign(
+        launch_ns=launches["start_ns"].astype(np.int64) + offset_ns, launch_thread=launches["thread"]
+    )
     called = activity.merge(calls, on=["pid", "correlation"], how="left")
     at = called["row"].fillna(NO_ROW).astype(np.int64).to_numpy()
     stage = np.append(stage_names(timeline), NO_RANGE)
@@ -96,6 +98,7 @@ def attributed(report: Report, timeline: Timeline, offset_ns: int) -> pd.DataFra
         stage=stage[at],
         step=step[at],
         launch_ns=called["launch_ns"].astype("Int64").fillna(-1).to_numpy(np.int64),
+        launch_thread=called["launch_thread"].astype("Int64").fillna(-1).to_numpy(np.int64),
         core=activity["pid"].map(cores).fillna(0).astype(np.int64),
     )
 

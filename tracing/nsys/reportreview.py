@@ -12,6 +12,7 @@ from tracing.breakdown.kernels.summary import summary
 from tracing.breakdown.kernels.work import with_kinds
 from tracing.breakdown.review import RecorderCost, as_json
 from tracing.nsys import file, ranges
+from tracing.nsys.annotated import in_steps, named_steps
 from tracing.nsys.file import Report
 from tracing.nsys.gpu import attributed, gpu, work
 from tracing.sites.engine import SCOPE_SITE
@@ -72,8 +73,16 @@ def review_report(path: Path) -> ReportReview:
         cost=RecorderCost(len(timeline.spans), None, None, ()),  # nsys's own is not in its report
         gpu=None if activity is None else gpu(activity, timeline, findings.steps, findings.hops),
     )
-    done = None if activity is None else with_kinds(work(activity), findings.steps)
+    done = None if activity is None else _work(report, activity, findings, offset_ns)
     return ReportReview(replace(findings, review=review), stages(timeline), ReportClock(offset_ns, off_by_ns), done)
+
+
+def _work(report: Report, activity: pd.DataFrame, findings: Findings, offset_ns: int) -> pd.DataFrame:
+    """The GPU's work in the steps of enginescope's ranges, or in those that vLLM's profiler names."""
+    if len(findings.steps):
+        return with_kinds(work(activity), findings.steps)
+    steps = named_steps(report, offset_ns)
+    return with_kinds(work(in_steps(activity, steps)), steps)
 
 
 def about(report: Report, timeline: Timeline) -> str:
