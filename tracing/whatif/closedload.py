@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from probes.errors import EnginescopeError
 from tracing.whatif.answer import StageAnswer, WhatIfAnswer
 from tracing.whatif.blocks import Block, pairs, without_delay
-from tracing.whatif.plan import MeasurementPlan, plan
+from tracing.whatif.plan import BLOCK_STEPS, LEAST_BLOCK_S, NS_PER_S, MeasurementPlan, plan
 from tracing.whatif.slopes import sized_slope, stage_slope
 from tracing.whatif.stages import DelayedStage, asleep, spins
 from tracing.whatif.steps import RecordedEngine
@@ -20,18 +20,17 @@ class ClosedLoad:
 
     streams: int
 
-    def step_ns(self, look: Block, engine: RecordedEngine) -> float:
-        """The wall time of a step in a block without a delay; EnginescopeError where no step was steady."""
-        seen = without_delay([look], engine.steps(self.streams))
-        if not seen.count:
-            raise EnginescopeError(f"no step decoded {self.streams} streams alone while it was looked at")
-        return seen.period_ns
-
     def plan(
         self, stages: Sequence[DelayedStage], look: Block, engine: RecordedEngine, budget_s: float
     ) -> MeasurementPlan:
-        """What fits into a time."""
-        return plan(stages, self.step_ns(look, engine), budget_s)
+        """What fits into a time; where few steps only decode, blocks are so much longer. EnginescopeError where none
+        does."""
+        seen = without_delay([look], engine.steps(self.streams))
+        if not seen.count:
+            raise EnginescopeError(f"no step decoded {self.streams} streams alone while it was looked at")
+        steady_share = seen.count * seen.period_ns / (look.end_ns - look.begin_ns)
+        block_s = BLOCK_STEPS * seen.period_ns / min(steady_share, 1.0) / NS_PER_S
+        return plan(stages, seen.period_ns, budget_s, least_block_s=max(LEAST_BLOCK_S, block_s))
 
     def answer(
         self, blocks: Sequence[Block], engine: RecordedEngine, done: MeasurementPlan, calls: dict[str, float]

@@ -37,6 +37,16 @@ class EngineSteps:
         return self.delivered_ns - self.scheduled_ns
 
 
+@dataclass(frozen=True)
+class ScheduledSteps:
+    """Steps in their order, whatever became of them: when each was scheduled, with how many requests, and whether one
+    of them was new; arrays of one length."""
+
+    begin_ns: Ints
+    requests: Ints
+    prefills: npt.NDArray[np.bool_]
+
+
 @dataclass
 class EngineRecords:
     """What was taken out of the rings so far, by process id: the records that matter here."""
@@ -71,11 +81,13 @@ class RecordedEngine:
         rows = self.records[pid]
         return rows[((rows["kind"] == SPAN) | (rows["kind"] == RAISED)) & (rows["site"] == code)]
 
-    def usual_streams(self, begin_ns: int, end_ns: int) -> int:
-        """The requests that most steps of the one core scheduled in a time; 0 where there was none."""
-        schedule = self.spans(self.cores()[0], SCHEDULE)
-        inside = schedule["extra"][(schedule["start"] >= begin_ns) & (schedule["start"] < end_ns)]
-        return int(np.bincount(inside[inside > 0], minlength=1).argmax())
+    def scheduled(self, begin_ns: int, end_ns: int) -> ScheduledSteps:
+        """The steps of the one core that scheduled a request in a time."""
+        [core] = self.cores()
+        schedule = self.spans(core, SCHEDULE)
+        inside = (schedule["start"] >= begin_ns) & (schedule["start"] < end_ns) & (schedule["extra"] > 0)
+        prefills = np.isin(schedule["step"][inside], _prefills(self.records[core]))
+        return ScheduledSteps(schedule["start"][inside], schedule["extra"][inside].astype(np.int64), prefills)
 
     def steps(self, streams: int) -> EngineSteps:
         """The steps of the one core, of which so many streams are the load."""

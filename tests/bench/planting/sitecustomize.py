@@ -67,4 +67,4 @@ class PlantingFinder:
 if VARIABLE in os.environ:
     function, length_ms = os.environ[VARIABLE].split()
     module, _, qualname = function.partition(":")
-    sys.meta_path.insert(0, PlantingFinder(module, qualname, round(float(length_ms) * 1e6)))  # type: ignore[arg-type]
+    sys.meta_path.insert(0, PlantingFinder(module, qualname, round(float(length_ms) * 1e6)))

@@ -63,7 +63,7 @@ class SimulatedArrivals:
             self._write(CORE, "delay", at, begun, -1, treatment.stage.code, place)
         self._write(CORE, "scheduler.schedule", begun, begun + 1000, step, len(running), len(running))
         self.rows[CORE].append((begun, 0, step, 10, CORE, 0, 0, COUNTS, LIST))
-        self.rows[CORE].append((0, 0, 0, 0, 0, 0, 0, 0, MORE))
+        self.rows[CORE].append((int(TOKENS in running.values()), 0, 0, 0, 0, 0, 0, 0, MORE))
         end = begun + self.step_ns
         self.rows[CORE].append((end, KEY + step, step, 2, CORE, 0, 0, MESSAGE, LIST))
         self._write(FRONT, "output.process", end - 1000, end, KEY + step, len(running))

@@ -63,6 +63,17 @@ def test_a_spin_that_costs_others_is_told_by_a_sleep() -> None:
     assert outputs.asleep is None
 
 
+def test_blocks_are_longer_where_few_steps_only_decode() -> None:
+    """Of each nine steps the prefill and those in flight with it are no steady ones: four are left."""
+    plans = []
+    for prefills in (frozenset[int](), frozenset(range(0, 700, 9))):
+        engine = SimulatedEngine(10 * MS, MS, MS, prefills=prefills)
+        [look] = engine.run([None], 2000 * MS)
+        plans.append(LOAD.plan([STAGES["schedule"]], look, engine.recorded(), 300))
+    assert plans[0].block_s == pytest.approx(0.4, rel=0.05)
+    assert plans[1].block_s == pytest.approx(0.9, rel=0.05)
+
+
 def test_where_no_slope_is_above_one_nothing_is_doubted() -> None:
     engine = SimulatedEngine(*HOST_BOUND)
     made = planned(engine)
