@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -44,10 +45,12 @@ class Measurement:
     def run(self, budget_s: float, seed: int, say: Say) -> WhatIfAnswer | OpenAnswer:
         """Measure for about so long; EnginescopeError where the engine ends, or its load is not what was said."""
         with turned_on(self.engine), DelayFile(self.engine.folder / FILE) as delays:
-            recorder = BlockRecorder(self.engine, delays, self.lives)
+            recorder, begun_ns = BlockRecorder(self.engine, delays, self.lives), time.monotonic_ns()
             streams = find_load(recorder, self.streams, self.patience_s)
             load = OpenLoad() if streams == OPEN else ClosedLoad(streams)
             look = recorder.block(LOOK_S)
+            if streams == OPEN:
+                look = replace(look, begin_ns=begun_ns)  # by itself it may have seen no request
             stages = processes_apart(self.stages, look, recorder.recorded())
             calls = calls_per_step(stages, look, recorder.recorded())
             todo = load.plan(stages, look, recorder.recorded(), budget_s)

@@ -47,7 +47,7 @@ class OpenLoad:
         latencies_s = LATENCIES * usual_ns(times.last_ns - times.sent_ns) / 1e9
         arrivals_s = ARRIVALS * float(np.ptp(times.sent_ns)) / len(times.sent_ns) / 1e9 if len(times.sent_ns) else 0.0
         block_s = max(LEAST_BLOCK_S, min(max(latencies_s, arrivals_s), longest_s))
-        return plan(stages, step_ns(look, engine), budget_s, SHARES, block_s)
+        return plan(stages, step_ns([look], engine), budget_s, SHARES, block_s)
 
     def answer(
         self, blocks: Sequence[Block], engine: RecordedEngine, done: MeasurementPlan, calls: dict[str, float]
@@ -67,17 +67,19 @@ class OpenLoad:
             answers.append(OpenStageAnswer(stage.name, time_ns, calls[stage.name], *effects))
         span_ns = blocks[-1].end_ns - blocks[0].begin_ns
         sent = _between(times.sent_ns, blocks[0].begin_ns, blocks[-1].end_ns)
-        return OpenAnswer(step_ns(blocks[0], engine), sent / span_ns * 1e9, tuple(answers), done.left_out)
+        return OpenAnswer(step_ns(idle, engine), sent / span_ns * 1e9, tuple(answers), done.left_out)
 
 
-def step_ns(look: Block, engine: RecordedEngine) -> float:
-    """The usual time from one delivery to that of the next step; EnginescopeError where no two were seen."""
+def step_ns(blocks: Sequence[Block], engine: RecordedEngine) -> float:
+    """The usual time from one delivery to that of the next step in some blocks; EnginescopeError without one."""
     steps = engine.steps(OPEN)
-    inside = (steps.delivered_ns >= look.begin_ns) & (steps.delivered_ns < look.end_ns)
-    following = np.diff(steps.number[inside]) == 1
-    if not following.any():
+    apart_ns = [np.zeros(0, dtype=np.int64)]
+    for block in blocks:
+        inside = (steps.delivered_ns >= block.begin_ns) & (steps.delivered_ns < block.end_ns)
+        apart_ns.append(np.diff(steps.delivered_ns[inside])[np.diff(steps.number[inside]) == 1])
+    if not (every := np.concatenate(apart_ns)).size:
         raise EnginescopeError("the engine was idle while it was looked at: no step followed another")
-    return float(np.median(np.diff(steps.delivered_ns[inside])[following]))
+    return float(np.median(every))
 
 
 def usual_ns(lengths_ns: Ints) -> float:

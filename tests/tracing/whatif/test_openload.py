@@ -109,7 +109,7 @@ def test_an_idle_engine_is_refused() -> None:
     engine = SimulatedArrivals(STEP_NS, APART_NS)
     engine.run([None], BLOCK_NS)
     with pytest.raises(EnginescopeError, match="the engine was idle while it was looked at"):
-        step_ns(Block(2 * BLOCK_NS, 3 * BLOCK_NS), engine.recorded())
+        step_ns([Block(2 * BLOCK_NS, 3 * BLOCK_NS)], engine.recorded())
 
 
 # --- what is said ---

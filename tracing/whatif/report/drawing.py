@@ -10,7 +10,7 @@ from markupsafe import Markup
 from probes.console import us
 from probes.statistics.intervals import Estimate
 
-LABEL, PANEL, GAP, ROW, TOP = 150, 380, 60, 26, 24  # px
+LABEL, PANEL, GAP, ROW, TOP = 170, 340, 80, 26, 24  # px
 STYLE = """
 svg.gains { width: 100%; max-width: 980px; font: 12px system-ui, sans-serif; }
 svg.gains text { fill: var(--ink); } svg.gains .faint { fill: var(--faint); } svg.gains rect { fill: var(--bar); }
@@ -51,9 +51,11 @@ def drawing(stages: Sequence[DrawnStage], right: str) -> Markup:
 
 
 def _row(stage: DrawnStage, top: int, longest_ns: float) -> Markup:
+    """Its name, its time as a bar, and that in figures."""
+    width = PANEL * stage.time_ns / longest_ns
     return Markup(
-        '<text x="0" y="{}">{}</text><rect x="{}" y="{}" width="{:.1f}" height="12"><title>{}</title></rect>'
-    ).format(top + 16, stage.name, LABEL, top + 6, PANEL * stage.time_ns / longest_ns, us(stage.time_ns))
+        '<text x="0" y="{}">{}</text><rect x="{}" y="{}" width="{:.1f}" height="12"/><text x="{:.1f}" y="{}">{}</text>'
+    ).format(top + 16, stage.name, LABEL, top + 6, width, LABEL + width + 6, top + 16, us(stage.time_ns))
 
 
 def _mark(stage: DrawnStage, top: int, origin: int, least: float, scale: float) -> Markup:
