@@ -10,8 +10,9 @@ from html import escape
 from notes.quotes import KEY, Quote, fill
 from notes.site.excerptblock import source
 from notes.site.sitetimes import SiteTime
-from notes.walkthrough.anchors import FINE, Verdict, judge
+from notes.walkthrough.anchors import Verdict
 from notes.walkthrough.chapters import Chapter, Stop
+from notes.walkthrough.claims.judgement import TO_FIX, Judgement, judge
 from probes.console import percent, us
 from tracing.source.tree import SourceTree
 
@@ -76,9 +77,9 @@ def linked(text: str, chapters: Sequence[Chapter]) -> str:
 
 
 def unsound(chapters: Sequence[Chapter], tree: SourceTree) -> list[str]:
-    """The names of the stops whose anchor this tree does not bear out."""
+    """The names of the stops that this tree does not bear out."""
     stops = (stop for chapter in chapters for stop in chapter.stops)
-    return [stop.name for stop in stops if judge(stop.anchor, tree).standing not in FINE]
+    return [stop.name for stop in stops if judge(stop, tree).standing in TO_FIX]
 
 
 def _number(chapter: Chapter) -> int:
@@ -87,25 +88,37 @@ def _number(chapter: Chapter) -> int:
 
 
 def _stop(stop: Stop, text: str, tree: SourceTree, figures: Figures, links: Mapping[str, str]) -> str:
-    verdict = judge(stop.anchor, tree)
-    side = "".join((*_warning(verdict, tree), *_facts(stop, verdict, tree, links), _time(stop, figures)))
+    judgement = judge(stop, tree)
+    verdict = judgement.anchor
+    side = "".join((*_warning(judgement, tree), *_facts(stop, verdict, tree, links), _time(stop, figures)))
     return "\n\n".join(
         (
             f"### {stop.name.replace('-', ' ').capitalize()} {{ #{stop.name} .stop-name }}",
             '<div class="stop" markdown>',
-            f'<div class="stop-text" markdown>\n\n{side}\n\n{text}\n\n</div>',
+            f'<div class="stop-text" markdown>\n\n{side}\n\n{text}\n\n{_claims(judgement)}\n\n</div>',
             source(verdict),
             "</div>",
         )
     )
 
 
-def _warning(verdict: Verdict, tree: SourceTree) -> Iterator[str]:
-    if verdict.standing not in FINE:
-        words = (
-            f"In vLLM {tree.version} this place is {verdict.standing}: {verdict.reason}. The note may be wrong there."
-        )
-        yield f'<p class="unsound">{escape(words)}</p>'
+def _warning(judgement: Judgement, tree: SourceTree) -> Iterator[str]:
+    if judgement.standing in TO_FIX:
+        reasons = "; ".join(filter(None, (judgement.anchor.reason, *judgement.untrue)))
+        words = f"In vLLM {tree.version} this place is {judgement.standing}: {reasons}. The note may be wrong there."
+        yield f'<p class="unsound">{_literally(words)}</p>'
+
+
+def _claims(judgement: Judgement) -> str:
+    """What the text claims of the code, folded."""
+    claims = "".join(f"<li><code>{_literally(str(claim))}</code></li>" for claim in judgement.stop.claims)
+    summary = "What the text claims of this line"
+    return f'<details class="claims"><summary>{summary}</summary><ul>{claims}</ul></details>' if claims else ""
+
+
+def _literally(text: str) -> str:
+    """Text in HTML, in which Markdown finds no emphasis."""
+    return escape(text).replace("*", "&#42;")
 
 
 def _facts(stop: Stop, verdict: Verdict, tree: SourceTree, links: Mapping[str, str]) -> Iterator[str]:

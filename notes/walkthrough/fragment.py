@@ -92,7 +92,7 @@ class Fragment:
         return False
 
     def _renamed(self, within: Body) -> list[tuple[ast.AST, dict[str, str]]]:
-        """Where it is under other names of locals, which are the same everywhere and replace ones that are gone."""
+        """Where it is with other names of locals for those that the definition no longer has, the same everywhere."""
         if not self._names - within.names:
             return []
         tries = ((node, self.renaming(within, {})) for node in within.by_type.get(type(self.node), []))

@@ -39,6 +39,9 @@ fragment = "batch = self.schedule()"
 role = "core"
 site = "scheduler.schedule"
 calls = "vllm.engine:Engine.schedule"
+claims = '''
+before self.run(batch)
+'''
 ```
 
 It takes a *batch*.

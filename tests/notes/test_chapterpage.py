@@ -100,6 +100,18 @@ def test_a_stop_that_does_not_hold_says_so(chapters: tuple[walkthrough.Chapter, 
     )
 
 
+def test_a_claim_is_shown_and_named_where_it_is_false(
+    chapters: tuple[walkthrough.Chapter, ...], tree: SourceTree
+) -> None:
+    claimed = "<ul><li><code>before self.run(batch)</code></li></ul>"
+    page = chapterpage.page(chapters[0], chapters, tree, Figures(QUOTES))
+    assert claimed in page and page.count('class="unsound"') == 1
+    path = tree.root / "engine.py"
+    path.write_text(path.read_text().replace("return self.run(batch)", "return batch"))
+    page = chapterpage.page(chapters[0], chapters, SourceTree.find(tree.root), Figures(QUOTES))
+    assert claimed in page and "is false: before self.run(batch): the other line is not there" in page
+
+
 def test_a_value_that_was_not_measured_is_refused(chapters: tuple[walkthrough.Chapter, ...], tree: SourceTree) -> None:
     with pytest.raises(EnginescopeError, match="decode"):
         chapterpage.page(chapters[0], chapters, tree, Figures({}))

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import ast
+import copy
 import re
 from dataclasses import dataclass
 from functools import cached_property
 
 from notes.walkthrough.body import Body, one_way
 from notes.walkthrough.chapters import Stop
+from tracing.source.definitions import Definition
 
+DECIDING = (ast.If, ast.While, ast.For, ast.AsyncFor)
 CODE = re.compile(r"`([^`]+)`")
 WORD = re.compile(r"[A-Za-z_][A-Za-z_0-9]{3,}")
 NUMBER = re.compile(r"(?<![\w{-])\d+(?:\.\d+)?(?![\w}-])")
@@ -25,28 +28,32 @@ class Named:
 
     @cached_property
     def statements(self) -> set[int]:
-        """The statements that the sentences name, by their heads, and the test around the stop's line."""
-        numbers = {id(node): number for number, node in enumerate(ast.walk(self.function))}
-        named = {id(node) for node in ast.walk(self.function) if _is_statement(node) and self._names(node)}
-        return {numbers[each] for each in (named | self._own) if each in numbers}
+        """The statements that the sentences name by their heads, and those of `_around`."""
+        nodes = enumerate(ast.walk(self.function))
+        return {number for number, node in nodes if (_at(node) or 0) in self._around or self._names(node)}
 
     @cached_property
-    def _own(self) -> set[int]:
-        """The statement that has the stop's line, and the nearest test or loop around it."""
-        body = Body(one_way(self.function), 1)
-        own: set[int] = set()
+    def own(self) -> set[int]:
+        """The statement that has the stop's line."""
+        own = self._around[:1]
+        return {number for number, node in enumerate(ast.walk(self.function)) if _at(node) and _at(node) in own}
+
+    @cached_property
+    def _around(self) -> list[tuple[int, int] | None]:
+        """Where the statement with the stop's line begins, and the nearest test or loop around it."""
+        body = Body(one_way(copy.deepcopy(self.function)), 1)
         for node in self.stop.anchor.fragment.nodes(body):
-            around = [node, *(holder for holder, _ in body.holders(node))]
-            holders = [each for each in around if _is_statement(each)]
-            own.add(id(holders[0]))
-            own.update(id(each) for each in [e for e in holders[1:] if isinstance(e, ast.If | ast.While | ast.For)][:1])
-        return own
+            own, *holders = [each for each in (node, *(holder for holder, _ in body.holders(node))) if _at(each)]
+            return [_at(each) for each in (own, *[each for each in holders if isinstance(each, DECIDING)][:1])]
+        return []
 
     def _names(self, node: ast.AST) -> bool:
-        return any(self._named(each) for each in _head(node))
+        return _at(node) is not None and not isinstance(node, ast.Assert) and any(map(self._named, _head(node)))
 
     def _named(self, node: ast.AST) -> bool:
         match node:
+            case ast.Call(func=ast.Name(id=word) | ast.Attribute(attr=word)) if word in self._called:
+                return True
             case ast.Name(id=word) | ast.Attribute(attr=word) | ast.keyword(arg=word) | ast.arg(arg=word):
                 return word in self._words
             case ast.Constant(value=str(word)):
@@ -56,12 +63,12 @@ class Named:
         return False
 
     @cached_property
+    def _called(self) -> set[str]:
+        return {target.rpartition(".")[2] for target in (self.stop.calls, self.stop.sends_to)}
+
+    @cached_property
     def _words(self) -> set[str]:
-        codes = [
-            *CODE.findall(self.stop.text),
-            self.stop.calls.rpartition(".")[2],
-            self.stop.sends_to.rpartition(".")[2],
-        ]
+        codes = CODE.findall(self.stop.text)
         plain = [word for word in WORD.findall(self.stop.text) if "_" in word or word[1:] != word[1:].lower()]
         return {word for code in codes for word in WORD.findall(code)} - EVERYWHERE | set(plain)
 
@@ -70,10 +77,11 @@ class Named:
         return {float(number) for number in NUMBER.findall(self.stop.text)}
 
 
-def _is_statement(node: ast.AST) -> bool:
-    return isinstance(node, ast.stmt | ast.ExceptHandler) and not isinstance(
-        node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
-    )
+def _at(node: ast.AST) -> tuple[int, int] | None:
+    """Where a statement begins; None for what is none, or a definition."""
+    if isinstance(node, ast.stmt | ast.ExceptHandler) and not isinstance(node, Definition):
+        return node.lineno, node.col_offset
+    return None
 
 
 def _head(node: ast.AST) -> list[ast.AST]:
