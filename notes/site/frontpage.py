@@ -40,6 +40,22 @@ vLLM reads the checkpoints of Transformers, with modules, kernels and a schedule
   [parameters](study/parameters.md).
 - **A week:** the [study plan](study/1.md), then the [questions](study/questions.md) that people are asked."""
 FIRST_HOUR = (1, 3, 5, 8)
+# What readers of other books look for, and the chapters or study pages that have it.
+COVERED: tuple[tuple[str, tuple[int, ...], tuple[str, ...]], ...] = (
+    ("processes and messages between them", (3, 4, 8), ("5",)),
+    ("concepts: paged KV cache, continuous batching, prefixes, chunks", (5, 6), ("glossary", "questions")),
+    ("one request through the code", (1, 2, 7, 8, 9), ("1", "7")),
+    ("optimizations: async scheduling, graphs, speculation, the second runner", (4, 12, 16, 19), ()),
+    ("many devices: tensor, pipeline, data, experts; KV that travels", (10, 14, 18), ()),
+    ("hands-on: clients, asyncio, retries, a batch against a server", (), ("clients", "2", "3", "4", "6")),
+    ("in production: start-up, flags, the server, what to watch", (9, 17), ("startup", "deployment", "parameters")),
+    ("features: sampling and grammars, hybrid models, adapters, images, pooling", (13, 15, 20, 21, 22), ()),
+    ("questions that people are asked", (), ("questions",)),
+)
+NOT_COVERED = (
+    "Not here, and why: kernels line by line (another subject, and another language), training, the router and cluster "
+    "projects around vLLM (other code bases), and devices that these notes were never run on."
+)
 
 
 def addresses(chapters: Sequence[Chapter]) -> dict[str, str]:
@@ -64,6 +80,9 @@ def front(chapters: Sequence[Chapter], tree: SourceTree, findings: Findings | No
         *(_drawings(chapters, findings) if findings else [NO_TRACE]),
         "## Chapters",
         "\n".join(f"- [{title(each)}](walkthrough/{each.name}.md): {each.summary}" for each in chapters),
+        "## Where to find what",
+        covered(chapters),
+        NOT_COVERED,
         "## Study plan",
         "Seven days of two hours, pages to look things up in, and the questions that people are asked about vLLM.",
         "\n".join(f"- [{texts.title(page)}](study/{page}.md)" for page in texts.PAGES),
@@ -78,6 +97,17 @@ def what_it_is(chapters: Sequence[Chapter]) -> str:
     """The introduction, with links to the chapters of the first hour, as far as they are there."""
     by_number = {chapter.name.partition("-")[0]: f"walkthrough/{chapter.name}.md" for chapter in chapters}
     return WHAT_IT_IS.format(*(by_number.get(f"{number:02}", "index.md") for number in FIRST_HOUR))
+
+
+def covered(chapters: Sequence[Chapter]) -> str:
+    """A table from subjects to the chapters and pages that have them, as far as they are there."""
+    by_number = {int(chapter.name[:2]): chapter.name for chapter in chapters if chapter.name[:2].isdigit()}
+    rows = ["| subject | chapters | study pages |", "| --- | --- | --- |"]
+    for subject, numbers, pages in COVERED:
+        links = [f"[{number}](walkthrough/{by_number[number]}.md)" for number in numbers if number in by_number]
+        named = [f"[{f'day {page}' if page.isdigit() else page}](study/{page}.md)" for page in pages]
+        rows.append(f"| {subject} | {', '.join(links)} | {', '.join(named)} |")
+    return "\n".join(rows)
 
 
 NO_TRACE = """!!! note "This site was built without a trace"

@@ -12,7 +12,7 @@ from urllib.parse import unquote, urldefrag, urlsplit
 import pytest
 
 from notes.quotes import QuotedMachine, QuotedTrace, Quotes, write
-from notes.site import sources
+from notes.site import frontpage, sources
 from notes.study import texts
 from notes.tables import story
 from notes.walkthrough import chapters
@@ -73,6 +73,15 @@ def test_without_a_trace_and_again_into_its_own_folder(tmp_path: Path, monkeypat
 
 
 RELEASE = "https://github.com/vllm-project/vllm/blob/"
+
+
+def test_the_front_page_leads_to_every_chapter_from_a_subject() -> None:
+    """No chapter is in no row, and every number that is named is there."""
+    named = {number for _, numbers, _ in frontpage.COVERED for number in numbers}
+    there = {int(chapter.name[:2]) for chapter in chapters.read()}
+    assert named == there - {11}  # how to measure it all is the subject of the other rooms
+    assert {page for _, _, pages in frontpage.COVERED for page in pages} <= set(texts.PAGES)
+    assert frontpage.covered(chapters.read()).count("](walkthrough/") >= len(named)
 
 
 class Addresses(HTMLParser):
