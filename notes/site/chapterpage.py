@@ -137,10 +137,14 @@ def _facts(stop: Stop, verdict: Verdict, tree: SourceTree, links: Mapping[str, s
 def _where(verdict: Verdict, tree: SourceTree) -> str:
     """File and line, as a link into the release where the tree is one."""
     words = escape(verdict.where).replace("/", "/<wbr>")
-    if not verdict.where or not RELEASE.fullmatch(tree.version):
-        return words
     file, _, line = verdict.where.rpartition(":")
-    return f'<a href="{escape(TAGGED.format(version=tree.version, file=file, line=line))}">{words}</a>'
+    address = release_link(file, line, tree) if file else ""
+    return f'<a href="{escape(address)}">{words}</a>' if address else words
+
+
+def release_link(file: str, line: str, tree: SourceTree) -> str:
+    """The address of a line in the release that the tree is of, or nothing."""
+    return TAGGED.format(version=tree.version, file=file, line=line) if RELEASE.fullmatch(tree.version) else ""
 
 
 def _time(stop: Stop, figures: Figures) -> str:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 from notes import quotes
-from notes.site import chapterpage, frontpage, sequence
+from notes.site import chapterpage, frontpage, sequence, studypage
 from notes.site.chapterpage import Figures, title
 from notes.site.sitetimes import site_times
 from notes.study import texts
-from notes.study.progress import with_seen
 from notes.tables import pages, story
 from notes.walkthrough.chapters import Chapter
 from probes.errors import EnginescopeError, usage_error
@@ -27,7 +25,6 @@ THEME = Path(__file__).resolve().parent / "theme"
 BUILT = "built.json"  # of a folder that an earlier build wrote, and that may be replaced
 LEFT_OUT = ("404.html", "sitemap.xml", "sitemap.xml.gz")  # for servers only; the first has absolute addresses
 EXTENSIONS = ("admonition", "attr_list", "def_list", "footnotes", "md_in_html", "pymdownx.superfences", "tables")
-FENCE = re.compile(r"^(```\w+) .*$", re.MULTILINE)  # behind the language some blocks say where they are from
 
 
 def build(chapters: tuple[Chapter, ...], tree: SourceTree, findings: Findings | None, out: Path) -> int:
@@ -76,7 +73,7 @@ def _sources(
     """Write the site's Markdown and its style; what the menu holds."""
     files = {"index.md": frontpage.front(chapters, tree, findings)}
     files |= {f"walkthrough/{each.name}.md": chapterpage.page(each, chapters, tree, figures) for each in chapters}
-    files |= {f"study/{page}.md": FENCE.sub(r"\1", with_seen(texts.text(page), {})) for page in texts.PAGES}
+    files |= {f"study/{page}.md": studypage.page(page, chapters, tree) for page in texts.PAGES}
     stories = story.read()
     files |= {f"tables/{each.origin.name}.md": pages.page(each) for each in stories}
     files |= {f"tables/{each.origin.name}.svg": pages.chart(each) for each in stories}
