@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from importlib.util import find_spec
 from pathlib import Path
@@ -29,6 +30,24 @@ def test_every_place_of_a_text_is_in_vllm(page: str) -> None:
     named = anchors(MARKER.sub("", without(texts.path(page).read_text())))
     assert named
     assert [anchor for anchor in named if not isinstance(find_place(anchor, installed_vllm()), Place)] == []
+
+
+def test_every_place_of_ours_is_in_this_project() -> None:
+    text = "".join(texts.path(page).read_text() for page in texts.PAGES)
+    named = re.findall(r"`((?:probes|tracing|offline|notes)/[\w/]+\.py):(\w+)\.(\w+)`", text)
+    assert len(named) >= 3
+    for file, owner, method in named:
+        [found] = [
+            node
+            for node in ast.parse((ROOT / file).read_text()).body
+            if isinstance(node, ast.ClassDef) and node.name == owner
+        ]
+        assert method in {node.name for node in found.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+
+
+def test_the_readme_counts_the_questions() -> None:
+    count = texts.path(texts.QUESTIONS).read_text().count("\n## ")
+    assert f"| {count} questions with an answer" in (ROOT / "notes" / "README.md").read_text()
 
 
 @pytest.mark.parametrize("page", texts.PAGES)
