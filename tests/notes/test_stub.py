@@ -65,6 +65,14 @@ def stub(*options: str) -> Iterator[str]:
         assert process.wait(30) == 130
 
 
+def test_a_port_that_is_taken_is_one_line() -> None:
+    with stub() as url:
+        line = [sys.executable, "-m", "notes.study", "stub", "--port", url.rpartition(":")[2]]
+        done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and "is in use: name another with --port" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
 @pytest.mark.parametrize(("retries", "failed"), [(0, {"server": 4, "timeout": 4, "client": 2}), (2, {"client": 2})])
 def test_our_client_meets_the_failures_that_day_four_names(
     tmp_path: Path, retries: int, failed: dict[str, int]
