@@ -6,10 +6,9 @@ import pandas as pd
 import pytest
 
 from tests.engine.recording import FORKED, Trace, record_program
-from tests.needs import needs_vllm
 from tracing.breakdown.findings import Findings, findings
 
-pytestmark = needs_vllm
+pytestmark = [pytest.mark.engine, pytest.mark.slow(60)]
 REASONS = ("sequence limit", "token budget", "chunk threshold", "KV blocks", "grammar not ready")
 PLAIN = "wait: scheduler queue"
 
