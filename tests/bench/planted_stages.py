@@ -3,15 +3,15 @@
 One engine is measured by delays. Then plain engines and engines with a delay in the source of a stage are started in
 turns, and the wall time of a step is taken in each without a delay of the recorder's: by how much it grew stands beside
 what the slope foretells for what the stage's own time grew by. The spread of plain engines tells what the comparison is
-worth on this machine.
+worth on this machine. What an engine told is kept in a folder, and not asked again.
 
-Example: python tests/bench/planted_stages.py --stages schedule --starts 1 --budget 60
+Example: python tests/bench/planted_stages.py --stages schedule --starts 1 --budget 60 --folder build/planted
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
+import json
 import os
 import sys
 import tempfile
@@ -19,21 +19,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from probes.jsonform import encoded, read_record
 from tests.bench.planting.sitecustomize import VARIABLE
 from tracing.attach.engine import StandingEngine
 from tracing.attach.switch import turned_on
 from tracing.events.delays import FILE
 from tracing.shapes.shape import shape_named
 from tracing.sites.engine import ALL_SITES
-from tracing.whatif.answer import StageAnswer, WhatIfAnswer
 from tracing.whatif.blocks import without_delay
 from tracing.whatif.engine.delayfile import DelayFile
 from tracing.whatif.engine.started import loaded_engine
 from tracing.whatif.measurement import START_S, Measurement
 from tracing.whatif.recording import BlockRecorder
+from tracing.whatif.report import table
 from tracing.whatif.seenload import find_load
 from tracing.whatif.stages import DelayedStage, stages_named
 
@@ -75,22 +77,28 @@ def planting(stage: DelayedStage | None, length_ms: float) -> Iterator[None]:
         os.environ.update(before)
 
 
-def foretold(shape: str, stages: list[DelayedStage], budget_s: float) -> WhatIfAnswer:
-    """What one plain engine says of the stages."""
-    with engine(shape, None, 0) as (standing, measurement):
-        asked = Measurement(standing, stages, STREAMS, measurement.lives)
-        answer = asked.run(budget_s, 0, lambda words: print(words, file=sys.stderr))
-    assert isinstance(answer, WhatIfAnswer)
-    return answer
+def foretold(path: Path, shape: str, stages: list[DelayedStage], budget_s: float) -> dict[str, Any]:
+    """What one plain engine says of the stages, in the JSON form of the answer."""
+    if not path.exists():
+        with engine(shape, None, 0) as (standing, measurement):
+            asked = Measurement(standing, stages, STREAMS, measurement.lives)
+            answer = asked.run(budget_s, 0, lambda words: print(words, file=sys.stderr))
+        path.write_text(table.as_json(answer))
+    values: dict[str, Any] = json.loads(path.read_text())
+    return values
 
 
-def steady(shape: str, stage: DelayedStage | None, length_ms: float, seconds: float) -> SteadyEngine:
+def steady(path: Path, shape: str, stage: DelayedStage | None, length_ms: float, seconds: float) -> SteadyEngine:
     """One start, without delays of the recorder's."""
-    with (
-        engine(shape, stage, length_ms) as (standing, measurement),
-        turned_on(standing),
-        DelayFile(standing.folder / FILE) as delays,
-    ):
+    if not path.exists():
+        with engine(shape, stage, length_ms) as (standing, measurement):
+            path.write_bytes(encoded(watched(standing, measurement, seconds)))
+    return read_record(SteadyEngine, json.loads(path.read_text()))
+
+
+def watched(standing: StandingEngine, measurement: Measurement, seconds: float) -> SteadyEngine:
+    """The steps of an engine for so long."""
+    with turned_on(standing), DelayFile(standing.folder / FILE) as delays:
         recorder = BlockRecorder(standing, delays, measurement.lives)
         find_load(recorder, STREAMS, START_S)
         blocks = [recorder.block(BLOCK_S) for _ in range(round(seconds / BLOCK_S))]
@@ -100,49 +108,50 @@ def steady(shape: str, stage: DelayedStage | None, length_ms: float, seconds: fl
     return SteadyEngine(seen.period_ns, times)
 
 
-def slope_near(answer: StageAnswer, length_ns: float) -> float:
-    """The slope at the size nearest to a length."""
-    return min(answer.slope.sizes, key=lambda size: abs(size.achieved_ns - length_ns)).slope.value
-
-
-def row(answer: StageAnswer, plain: list[SteadyEngine], slower: list[SteadyEngine]) -> str:
+def row(answer: dict[str, Any], plain: list[SteadyEngine], slower: list[SteadyEngine]) -> str:
     """A line of the table."""
+    name = answer["stage"]
     step_ns = mean([each.step_ns for each in plain])
-    grown_ns = mean([each.stage_ns[answer.name] for each in slower]) - mean([e.stage_ns[answer.name] for e in plain])
+    grown_ns = mean([each.stage_ns[name] for each in slower]) - mean([each.stage_ns[name] for each in plain])
     seen_ns = mean([each.step_ns for each in slower]) - step_ns
-    expected_ns = slope_near(answer, grown_ns) * grown_ns
+    nearest = min(answer["sizes"], key=lambda size: abs(size["achieved_ns"] - grown_ns))
     spread_ns = max(each.step_ns for each in plain) - min(each.step_ns for each in plain)
-    figures = [f"{each / 1e6:.2f}" for each in (step_ns, spread_ns, grown_ns, expected_ns, seen_ns)]
-    return f"| {answer.name} | {' | '.join(figures)} |"
+    times = (step_ns, spread_ns, grown_ns, nearest["slope"] * grown_ns, seen_ns)
+    return f"| {name} | {' | '.join(f'{each / 1e6:.2f}' for each in times)} |"
 
 
 def mean(values: list[float]) -> float:
     return sum(values) / len(values)
 
 
+def parser() -> argparse.ArgumentParser:
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--shape", default="one-gpu")
+    arguments.add_argument("--stages", default=FIVE)
+    arguments.add_argument("--length-ms", type=float, default=1.0, help="of the planted delay (default %(default)s)")
+    arguments.add_argument("--starts", type=int, default=2, help="of each engine (default %(default)s)")
+    arguments.add_argument("--seconds", type=float, default=20.0, help="of each start (default %(default)s)")
+    arguments.add_argument("--budget", type=float, default=150.0, help="seconds of what-if (default %(default)s)")
+    arguments.add_argument("--folder", type=Path, default=Path("build/planted"), help="default: %(default)s")
+    return arguments
+
+
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shape", default="one-gpu")
-    parser.add_argument("--stages", default=FIVE)
-    parser.add_argument("--length-ms", type=float, default=1.0, help="of the planted delay (default %(default)s)")
-    parser.add_argument("--starts", type=int, default=2, help="of each engine (default %(default)s)")
-    parser.add_argument("--seconds", type=float, default=20.0, help="of each start (default %(default)s)")
-    parser.add_argument("--budget", type=float, default=150.0, help="seconds of what-if (default %(default)s)")
-    args = parser.parse_args()
+    args = parser().parse_args()
+    args.folder.mkdir(parents=True, exist_ok=True)
     stages = stages_named(args.stages)
-    answer = foretold(args.shape, stages, args.budget)
-    plain, slower = [], {stage.name: [] for stage in stages}
-    for _ in range(args.starts):
-        plain.append(steady(args.shape, None, 0, args.seconds))
-        for stage in stages:
-            slower[stage.name].append(steady(args.shape, stage, args.length_ms, args.seconds))
+    answer = foretold(args.folder / "whatif.json", args.shape, stages, args.budget)
+    starts: dict[str, list[SteadyEngine]] = {name: [] for name in ("plain", *(stage.name for stage in stages))}
+    for start in range(args.starts):
+        for name, stage in [("plain", None), *((stage.name, stage) for stage in stages)]:
+            path = args.folder / f"{name.replace(' ', '-')}-{start}.json"
+            starts[name].append(steady(path, args.shape, stage, args.length_ms, args.seconds))
     print("| stage | step, ms | apart in plain starts | stage grew by | step grew by, foretold | seen |")
     print("| --- | ---: | ---: | ---: | ---: | ---: |")
-    for each in answer.stages:
-        print(row(each, plain, slower[each.name]), flush=True)
+    for each in answer["stages"]:
+        print(row(each, starts["plain"], starts[each["stage"]]), flush=True)
     return 0
 
 
 if __name__ == "__main__":
-    with contextlib.suppress(KeyboardInterrupt):
-        sys.exit(main())
+    sys.exit(main())

@@ -67,7 +67,8 @@ class Measurement:
 
 def said(todo: MeasurementPlan) -> str:
     """What is going to be done."""
-    return f"{len(todo.treatments)} delays, {todo.rounds} times each, about {todo.seconds:.0f} s"
+    count = len(todo.treatments)
+    return f"{count} delay{'s' if count > 1 else ''}, {todo.rounds} times each, about {todo.seconds:.0f} s"
 
 
 def turns(recorder: BlockRecorder, todo: MeasurementPlan, calls: dict[str, float], seed: int) -> Iterator[Block]:
