@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from html import escape
 
-from notes.site import sequence
+from notes.site import processmap, sequence
 from notes.site.chapterpage import title
 from notes.site.route import median_route
 from notes.study import texts
@@ -77,6 +77,10 @@ def front(chapters: Sequence[Chapter], tree: SourceTree, findings: Findings | No
         f"{stops} stops is bound to a line of that source, by what it says and not by its number: "
         "`python -m notes.check` says which of them hold, in this or in any other release.",
         what_it_is(chapters),
+        "## The processes of one engine",
+        "With one GPU the worker lives in the core's process; with several there is one for each. Every box leads to its "
+        "chapter.",
+        f'<div class="drawing" data-search-exclude>{processmap.drawing(_pages(chapters))}</div>',
         *(_drawings(chapters, findings) if findings else [NO_TRACE]),
         "## Chapters",
         "\n".join(f"- [{title(each)}](walkthrough/{each.name}.md): {each.summary}" for each in chapters),
@@ -97,6 +101,11 @@ def what_it_is(chapters: Sequence[Chapter]) -> str:
     """The introduction, with links to the chapters of the first hour, as far as they are there."""
     by_number = {chapter.name.partition("-")[0]: f"walkthrough/{chapter.name}.md" for chapter in chapters}
     return WHAT_IT_IS.format(*(by_number.get(f"{number:02}", "index.md") for number in FIRST_HOUR))
+
+
+def _pages(chapters: Sequence[Chapter]) -> dict[int, str]:
+    """The address of each chapter's page by its number."""
+    return {int(each.name[:2]): f"walkthrough/{each.name}.html" for each in chapters if each.name[:2].isdigit()}
 
 
 def covered(chapters: Sequence[Chapter]) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from notes import quotes
-from notes.site import chapterpage, frontpage, sequence, studypage
+from notes.site import chapterpage, frontpage, processmap, sequence, studypage
 from notes.site.chapterpage import Figures, title
 from notes.site.sitetimes import site_times
 from notes.study import texts
@@ -81,7 +81,7 @@ def _sources(
         (docs / name).parent.mkdir(parents=True, exist_ok=True)
         (docs / name).write_text(text)
     shutil.copytree(THEME, docs / "assets")
-    (docs / "assets" / "drawings.css").write_text(lanes.STYLE + sequence.STYLE)
+    (docs / "assets" / "drawings.css").write_text(lanes.STYLE + sequence.STYLE + processmap.STYLE)
     nav: Nav = [
         {"Start": "index.md"},
         {"Walkthrough": [{title(chapter): f"walkthrough/{chapter.name}.md"} for chapter in chapters]},
