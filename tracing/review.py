@@ -123,8 +123,8 @@ def compare(before: Path, after: Path, part: WindowChoice | None = None) -> int:
     from tracing.breakdown.findings import EVERYTHING, findings
     from tracing.page.comparison import show
 
-    one, other = (findings(folder, part or EVERYTHING) for folder in (before, after))
-    show(one, other, console())
+    earlier, later = (findings(folder, part or EVERYTHING) for folder in (before, after))
+    show(earlier, later, console())
     return 0
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.tracing.stories import DURATIONS, KEY, only, stream
 from tests.tracing.traces import TraceWriter
 from tracing import timeline
+from tracing.breakdown.budgets import account
 from tracing.breakdown.requests import budget, hops, waits
 from tracing.breakdown.requests.parts import parts
 from tracing.breakdown.requests.pieces import pieces
@@ -152,12 +154,20 @@ def tangle(folder: Path, spans: list[tuple[str, int, int, int]]) -> Index:
     return Index(timeline.read(folder))
 
 
+OF_NO_LENGTH = [
+    *(("scheduler.schedule", 0, 80, 20), ("scheduler.update", 0, 520, 20), ("scheduler.schedule", 2, 150, 20)),
+    *(("scheduler.update", 2, 480, 20), ("kv.allocate", 2, 370, 0), ("kv.allocate", 3, 330, 0)),
+]
+
+
 @settings(max_examples=30, deadline=None)
-@given(STEPS, REQUESTS)
+@given(STEPS, REQUESTS, st.integers(1, 7))
+@example(OF_NO_LENGTH, [({0, 3}, 50, 600)], 1)
 def test_the_budgets_of_all_requests_are_the_sums_of_the_parts_of_each(
-    spans: list[tuple[str, int, int, int]], asked: list[tuple[set[int], int, int]]
+    spans: list[tuple[str, int, int, int]], asked: list[tuple[set[int], int, int]], at_once: int
 ) -> None:
-    with tempfile.TemporaryDirectory() as scratch:
+    """However many are taken at once."""
+    with tempfile.TemporaryDirectory() as scratch, mock.patch.object(account, "AT_ONCE", at_once):
         index = tangle(Path(scratch), spans)
         flows = [
             Flow(

@@ -14,7 +14,18 @@ import numpy as np
 import pandas as pd
 
 from tracing.breakdown.otherwatchers import GapCause, GpuDevice
-from tracing.timeline.intervals import Ints, Pieces, edges, gaps, length, overlap, precedence, topmost, union
+from tracing.timeline.intervals import (
+    Ints,
+    Pieces,
+    edges,
+    gaps,
+    length,
+    overlap,
+    overlapping,
+    precedence,
+    topmost,
+    union,
+)
 from tracing.timeline.nesting import cut_at_waits
 from tracing.timeline.spans import APART, Timeline
 from tracing.timeline.steps.anatomy import KINDS
@@ -29,6 +40,8 @@ PLACES = {"core input": " on the core's input thread", "core output": " on the c
 PLACES |= {role: f" on the {role}" for role in OUTSIDE}
 HOPS = {"front end → core": "ZMQ", "core → front end": "ZMQ"}  # the others go through shared memory
 ALL = "all"
+TIMES = ["start_ns", "end_ns"]
+TELLING = [*TIMES, "pid", "thread", "site", "role", "stage", "share"]  # of a span, to be a cause
 BUBBLE = "wait: pipeline"  # a worker waits for the pipeline stage before it
 
 
@@ -45,7 +58,7 @@ def causes(timeline: Timeline, hops: pd.DataFrame, workers: set[int], cores: dic
 
     Workers of which no core is known belong to all.
     """
-    spans, mine = without_waits(timeline.spans), {cores[worker] for worker in workers if worker in cores}
+    spans, mine = without_waits(timeline.spans[TELLING]), {cores[worker] for worker in workers if worker in cores}
     of_core = spans["pid"].isin(mine) if mine else pd.Series(True, index=spans.index)
     for (role, stage, share), rows in spans.groupby(["role", "stage", "share"], observed=True):
         if role == "worker":
@@ -53,9 +66,9 @@ def causes(timeline: Timeline, hops: pd.DataFrame, workers: set[int], cores: dic
         elif role != "front end":
             rows = rows[of_core[rows.index]]
         if share == "work" and len(rows):
-            yield Cause(f"{stage}{PLACES.get(str(role), '')}", RANKS[str(role)], rows)
+            yield Cause(f"{stage}{PLACES.get(str(role), '')}", RANKS[str(role)], rows[TIMES])
         elif share == "wait" and (role == "core" or stage == BUBBLE) and len(rows):
-            yield Cause(str(stage), WAIT_RANK, rows)
+            yield Cause(str(stage), WAIT_RANK, rows[TIMES])
     for name, rows in hops.groupby("hop"):
         way = rows[rows["core"].isin(mine)] if mine else rows
         way = way.rename(columns={"from_ns": "start_ns", "to_ns": "end_ns"}).drop_duplicates(["start_ns", "end_ns"])
@@ -95,14 +108,16 @@ class Explained:
 
     def inside(self, waits: Pieces) -> dict[str, int]:
         """Nanoseconds of some pieces of time by cause."""
+        which, piece = overlapping(*waits, (self._bounds[:-1], self._bounds[1:]))
+        top = self._top[piece]
+        begun = np.maximum(self._bounds[:-1][piece], waits[0][which])
+        over = np.minimum(self._bounds[1:][piece], waits[1][which])
+        cause = self._which[top[top >= 0]]
+        spent = np.bincount(cause, weights=(over - begun)[top >= 0], minlength=len(self.names)).astype(np.int64)
         total: dict[str, int] = {}
-        covered = self._top >= 0
-        which = self._which[self._top[covered]]
-        starts, ends = self._bounds[:-1][covered], self._bounds[1:][covered]
-        part = overlap(waits, starts, ends)
-        for number in np.unique(which).tolist():
+        for number in np.unique(cause).tolist():
             name = self.names[number]
-            total[name] = total.get(name, 0) + int(part[which == number].sum())
+            total[name] = total.get(name, 0) + int(spent[number])
         return total
 
 

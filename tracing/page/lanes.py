@@ -85,8 +85,8 @@ def thread_lanes(
     Frames (functions that only enclose others) are left out, and of spans that would be narrow in a picture `zoom`
     times as wide those that another hides. `links` has addresses by site: the bars of those lead there.
     """
-    spans = timeline.spans
-    inside = spans[(spans["start_ns"] < end_ns) & (spans["end_ns"] > start_ns) & ~spans["share"].isin(ENCLOSING)]
+    spans = timeline.spans.iloc[: int(np.searchsorted(timeline.spans["start_ns"].to_numpy(), end_ns))]
+    inside = spans[(spans["end_ns"] > start_ns).to_numpy() & ~spans["share"].isin(ENCLOSING)]
     if len(inside) > MOST:
         length = inside["end_ns"] - inside["start_ns"]
         inside = inside[length >= np.sort(length.to_numpy())[-MOST]]
@@ -149,17 +149,24 @@ def _bars(rows: pd.DataFrame, scale: float, links: Mapping[str, str]) -> list[tu
     narrow = ((rows["end_ns"] - rows["start_ns"]) * scale < LEAST_PX).to_numpy()
     pixel = (rows["start_ns"].to_numpy() * scale).astype(np.int64)
     keep = ~(narrow & pd.DataFrame({"pixel": pixel, "depth": depth, "narrow": narrow}).duplicated().to_numpy())
-    columns = ["start_ns", "end_ns", "site", "stage", "share", "request"]
-    visible = rows.loc[keep, columns].astype({"site": str, "stage": str, "share": str})
+    visible = rows[keep]
+    times = (visible[name].tolist() for name in ("start_ns", "end_ns"))
+    texts = (_texts(visible[name]) for name in ("site", "stage", "share", "request"))
     bars = [
         Bar(begin, end, stage, stage, share == "wait", _told(begin, end, site, stage, request), links.get(site))
-        for begin, end, site, stage, share, request in visible.itertuples(index=False)
+        for begin, end, site, stage, share, request in zip(*times, *texts, strict=True)
     ]
     return list(zip(bars, depth[keep].tolist(), strict=True))
 
 
-def _told(begin: int, end: int, site: str, stage: str, request: object) -> str:
-    of = f", request {request}" if isinstance(request, str) else ""
+def _texts(column: pd.Series) -> list[str]:
+    """A column of categories as texts, empty where one is missing."""
+    used = column.cat.remove_unused_categories()
+    return [str(text) for text in used.astype(object).where(used.notna(), "").tolist()]
+
+
+def _told(begin: int, end: int, site: str, stage: str, request: str) -> str:
+    of = f", request {request}" if request else ""
     return f"{site} ({stage}), {(end - begin) / 1e3:,.1f} µs{of}"
 
 

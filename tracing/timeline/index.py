@@ -54,7 +54,11 @@ class Index:
     def rows(self, request: str | None, *sites: str) -> Rows:
         """The rows that name a request, of all sites or of some."""
         rows = self._requests.get(request or "", NONE)
-        return rows[self.is_at(rows, *sites)] if sites else rows
+        if not sites:
+            return rows
+        if len(sites) == 1:
+            return rows[self._codes["site"][rows] == self._numbers["site"].get(sites[0], -2)]
+        return rows[self.is_at(rows, *sites)]
 
     def name(self, row: int) -> str:
         return str(self._request[row])
@@ -88,15 +92,19 @@ class Index:
 
     @cached_property
     def stage(self) -> npt.NDArray[np.str_]:
-        return self.timeline.spans["stage"].astype(str).to_numpy()
+        return self._texts("stage")
 
     @cached_property
     def role(self) -> npt.NDArray[np.str_]:
-        return self.timeline.spans["role"].astype(str).to_numpy()
+        return self._texts("role")
 
     @cached_property
     def share(self) -> npt.NDArray[np.str_]:
-        return self.timeline.spans["share"].astype(str).to_numpy()
+        return self._texts("share")
+
+    def _texts(self, column: str) -> npt.NDArray[np.str_]:
+        """A column of categories as texts; pandas would make a new text of every row."""
+        return np.array([*self._numbers[column], ""], dtype=object)[self._codes[column]]
 
     def has(self, column: str, rows: Rows | slice, *texts: str) -> npt.NDArray[np.bool_]:
         """Which of some rows have one of some texts as their `site`, `stage`, `role` or `share`."""
@@ -142,7 +150,7 @@ class Index:
 
     def steps_of(self, request: str) -> tuple[int, Rows]:
         """The core that scheduled a request (0 where none did) and the numbers of its steps."""
-        return self._batches.get(request, (self._seen_in(request), NONE))
+        return self._batches.get(request) or (self._seen_in(request), NONE)
 
     def _seen_in(self, request: str) -> int:
         rows = self.rows(request, "core.add_request", "core.preprocess", "core.receive")

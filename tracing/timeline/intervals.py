@@ -108,10 +108,11 @@ def topmost(start: Ints, end: Ints, precedence: Ints) -> tuple[Ints, Ints]:
     order = order[end[order] > start[order]]
     bounds = distinct(np.concatenate((start[order], end[order])))
     pieces = max(len(bounds) - 1, 0)
-    first = np.searchsorted(bounds, start[order])
-    last = np.searchsorted(bounds, end[order])
+    # In the order in which they were given, which is mostly that of time: the look-ups are near each other then.
+    first = np.searchsorted(bounds, start)[order]
+    last = np.searchsorted(bounds, end)[order]
     level = np.frexp((last - first).astype(np.float64))[1] - 1
-    top = np.full(pieces, -1, dtype=np.int64)
+    top = np.full(pieces, -1, dtype=np.int32)
     for height in range(int(level.max(initial=-1)), -1, -1):
         here = np.flatnonzero(level == height)
         _lay(top, first[here], here)
@@ -120,11 +121,9 @@ def topmost(start: Ints, end: Ints, precedence: Ints) -> tuple[Ints, Ints]:
             half = 1 << (height - 1)
             whole = top.copy()
             np.maximum(top[half:], whole[:-half], out=top[half:])
-    return bounds, np.where(top >= 0, order[top], -1) if len(order) else top
+    return bounds, np.where(top >= 0, order[top], -1) if len(order) else top.astype(np.int64)
 
 
-def _lay(top: Ints, at: Ints, rank: Ints) -> None:
+def _lay(top: npt.NDArray[np.int32], at: Ints, rank: Ints) -> None:
     """Lay blocks of one length on top; of several at one place the last one counts, and ranks ascend."""
-    layer = np.full(len(top), -1, dtype=np.int64)
-    layer[at] = rank
-    np.maximum(top, layer, out=top)
+    top[at] = np.maximum(top[at], rank)

@@ -126,8 +126,7 @@ def frame(requests: list[Flow]) -> pd.DataFrame:
 
 def _flow(index: Index, name: str, parent: str | None, front_pid: int, external: str) -> Flow:
     assigned = index.first_start(parent or name, "input.assign_id")
-    number = _call(index, external, front_pid, assigned)
-    call = call_rows(index, external, front_pid, number)
+    number, call = _call(index, external, front_pid, assigned)
     core_pid, steps = index.steps_of(name)
     keys = index.keys_of(core_pid, steps, front_pid)
     freed = index.rows(name, "scheduler.free")
@@ -170,13 +169,14 @@ def call_rows(index: Index, external: str, front_pid: int, call: int) -> Rows:
     return rows[calls == call]
 
 
-def _call(index: Index, external: str, front_pid: int, at: int) -> int:
-    """The number of the `AsyncLLM.generate` call inside which a request got its id; 0 for `LLM`."""
+def _call(index: Index, external: str, front_pid: int, at: int) -> tuple[int, Rows]:
+    """The number of the `AsyncLLM.generate` call inside which a request got its id, and its stretches; 0 for `LLM`."""
     rows, calls = stretches(index, external, front_pid)
     before = np.flatnonzero(index.start[rows] <= at)
     around = before[index.end[rows[before]] >= at]
     which = around if len(around) else before
-    return int(calls[which[-1]]) if len(which) else 0
+    number = int(calls[which[-1]]) if len(which) else 0
+    return number, rows[calls == number]
 
 
 def _start(index: Index, call: Rows, front_pid: int, assigned: int) -> int:

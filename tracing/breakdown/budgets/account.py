@@ -17,11 +17,11 @@ import numpy as np
 import pandas as pd
 
 from tracing.breakdown.budgets.axis import Axis, laid
-from tracing.breakdown.budgets.channel import channel
+from tracing.breakdown.budgets.channel import KnownChannels
 from tracing.breakdown.budgets.intervals import LOOP_PARTS, Intervals, Names, intervals, joined
-from tracing.breakdown.budgets.own import Requests, own_intervals, requests
+from tracing.breakdown.budgets.own import Requests, called_again, own_intervals, requests
 from tracing.breakdown.budgets.ownwaits import own_waits
-from tracing.breakdown.budgets.stretches import Ranges, stretches
+from tracing.breakdown.budgets.stretches import Ranges, seen, stretches
 from tracing.breakdown.requests.piece import LOOP, RUN_QUEUE, UNEXPLAINED, WAIT
 from tracing.events.contention import THREAD
 from tracing.timeline.contention import Contention
@@ -29,6 +29,8 @@ from tracing.timeline.index import Index, Rows
 from tracing.timeline.intervals import distinct, gaps, overlapping, topmost, union
 from tracing.timeline.requests import Flow
 
+AT_ONCE = 1000  # requests
+LAST = [RUN_QUEUE, UNEXPLAINED]  # of the columns
 Clock = Callable[[Rows], Rows]  # what had passed by some times, in nanoseconds
 
 
@@ -58,8 +60,24 @@ class Scene(NamedTuple):
 
 
 def account(index: Index, flows: list[Flow], samples: Contention) -> pd.DataFrame:
-    """Nanoseconds by request (a row each, by id) and part; those of a request add up to its latency exactly."""
-    names, asked = Names(index.stages), requests(index, flows)
+    """Nanoseconds by request (a row each, by id) and part; those of a request add up to its latency exactly.
+
+    So many requests are taken at once as keep memory small, in the order of their ends: those see much the same steps.
+    """
+    names, channels, again = Names(index.stages), KnownChannels(index), called_again(index)
+    order = sorted(range(len(flows)), key=lambda place: flows[place].end_ns)
+    batches = [order[at : at + AT_ONCE] for at in range(0, len(order), AT_ONCE)] or [[]]
+    some = (requests(index, [flows[place] for place in batch], again) for batch in batches)
+    frames = [_of_some(index, names, channels, asked, samples) for asked in some]
+    columns = dict.fromkeys(name for frame in frames for name in frame if name not in LAST)
+    whole = pd.concat([frame.reindex(columns=[*columns, *LAST], fill_value=0) for frame in frames])
+    whole = whole.iloc[np.argsort(np.array(order, dtype=np.int64))]
+    return whole.loc[:, (whole != 0).any() | (whole.columns == UNEXPLAINED)]
+
+
+def _of_some(index: Index, names: Names, channels: KnownChannels, asked: Requests, samples: Contention) -> pd.DataFrame:
+    """The same for some of the requests, with parts in which none of them was too."""
+    flows = asked.flows
     totals, queued = PartTotals(len(flows)), PartTotals(len(flows))
     waited = np.zeros(len(flows), dtype=np.int64)  # in the run queue, whatever explains it
     pairs = sorted(set(zip(asked.core.tolist(), asked.front.tolist(), strict=True)))
@@ -67,9 +85,9 @@ def account(index: Index, flows: list[Flow], samples: Contention) -> pd.DataFram
     own = _cut(joined([own_intervals(index, asked, pairs), own_waits(index, names, asked)]), asked, shift)
     for core, front in pairs:
         ours = np.flatnonzero((asked.core == core) & (asked.front == front))
-        shared = channel(index, names, core, front)
+        shared = channels.of(names, core, front)
         listed, ranges = stretches(shared, [flows[place] for place in ours.tolist()])
-        axis = laid(index, names, shared, listed)
+        axis = laid(index, names, shared, seen(listed, ranges))
         mine = own.at(np.flatnonzero(np.isin(own.of, ours))) if len(pairs) > 1 else own
         scene = Scene(axis, ranges._replace(of=ours[ranges.of]), mine, shift)
         outside = _loops_outside(index, scene, asked, ours, front)
@@ -180,4 +198,4 @@ def _frame(names: Names, totals: PartTotals, queued: PartTotals, asked: Requests
         frame[name] = frame.get(name, none) + ns - in_queue
     in_queue = np.clip(waited, 0, unexplained)
     frame[RUN_QUEUE], frame[UNEXPLAINED] = run_queue + in_queue, unexplained - in_queue
-    return frame.loc[:, (frame != 0).any() | (frame.columns == UNEXPLAINED)]
+    return frame

@@ -95,6 +95,8 @@ def _other_work(names: Names, channel: Channel, listed: Stretches, shown: tuple[
     begin = np.maximum(start, listed.start[which]) + shift[which]
     finish = np.minimum(end, listed.end[which]) + shift[which]
     piece, first, last = clipped(begin, finish, flights)
+    long = last > first  # not so a call of no length
+    piece, first, last = piece[long], first[long], last[long]
     of = which[piece]
     part = names.number("wait: other work")
     work = intervals(of, part, OTHER, start[piece], end[piece], LOOPS + 2)

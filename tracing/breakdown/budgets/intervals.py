@@ -51,7 +51,8 @@ class Intervals(NamedTuple):
     def within(self, start: Rows, end: Rows) -> Intervals:
         """As far as each lies between two times of its own, where it does."""
         cut = self._replace(start=np.maximum(self.start, start), end=np.minimum(self.end, end))
-        return cut.at(np.flatnonzero(cut.end > cut.start))
+        long = cut.end > cut.start
+        return cut if long.all() else cut.at(np.flatnonzero(long))
 
     def precedence(self) -> Rows:
         """Distinct numbers, the highest of what counts."""

@@ -36,8 +36,8 @@ class Requests:
     named: tuple[Rows, Rows]
 
 
-def requests(index: Index, flows: list[Flow]) -> Requests:
-    """Some requests with the spans under their ids."""
+def requests(index: Index, flows: list[Flow], again: set[tuple[int, str]]) -> Requests:
+    """Some requests with the spans under their ids; `again` is as `called_again` has it."""
     start, end, front, core = (
         np.array([getattr(flow, name) for flow in flows], dtype=np.int64)
         for name in ("start_ns", "end_ns", "front_pid", "core_pid")
@@ -48,7 +48,6 @@ def requests(index: Index, flows: list[Flow]) -> Requests:
     delivered = _under(index, [flow.parent or flow.request for flow in flows])
     of, row = (np.concatenate(columns) for columns in zip(internal, external, parents, strict=True))
     inside = (index.start[row] >= start[of]) & (index.start[row] < end[of])
-    again = _called_again(index)
     several = [place for place, flow in enumerate(flows) if (flow.front_pid, flow.external) in again]
     inside &= ~np.isin(of, several)
     slow = [(np.full(len(rows), place), rows) for place in several for rows in [named(index, flows[place])]]
@@ -63,7 +62,7 @@ def _under(index: Index, names: list[str]) -> tuple[Rows, Rows]:
     return of, np.concatenate([np.zeros(0, np.int64), *rows])
 
 
-def _called_again(index: Index) -> set[tuple[int, str]]:
+def called_again(index: Index) -> set[tuple[int, str]]:
     """The front end's process and the id of each request that was called several times under the same id."""
     rows = index.at("async.generate")
     calls = rows[index.value[rows] == CALLED]

@@ -47,17 +47,7 @@ class Ranges(NamedTuple):
 def stretches(steps: Channel, flows: list[Flow]) -> tuple[Stretches, Ranges]:
     """The stretches that some requests of a channel need, and who sees which; requests by their place in `flows`."""
     runs = _runs(steps, flows)
-    whole = runs.groupby("of", as_index=False).agg(
-        first=("first", "min"),
-        last=("last", "max"),
-        count=("first", "size"),
-        start=("start", "min"),
-        end=("end", "max"),
-        begun=("begun", "min"),
-        over=("over", "max"),
-        alone=("earlier", "first"),
-        shown=("later", "last"),
-    )
+    whole = _whole(runs)
     whole["alone"] = whole[["start", "alone", "begun"]].max(axis=1)
     whole["shown"] = whole[["end", "shown", "over"]].min(axis=1)
     whole = whole.assign(since=whole["start"], until=whole["end"])
@@ -72,6 +62,26 @@ def stretches(steps: Channel, flows: list[Flow]) -> tuple[Stretches, Ranges]:
     first, last = (np.concatenate((listed[name], of_gaps[name])) for name in ("first", "last"))
     start, end, begun, over = (np.concatenate((listed[name], gaps[name])) for name in ("start", "end", "begun", "over"))
     return Stretches(start, end, begun, over, runs_of, first, last), _inside(ranges, flows)
+
+
+def _whole(runs: pd.DataFrame) -> pd.DataFrame:
+    """A row a request: what its runs, which stand one behind the other, are together, and how many (`count`)."""
+    heads = np.flatnonzero(np.diff(runs["of"], prepend=-1))
+    least = ("first", "start", "begun")
+    most = ("last", "end", "over")
+    together = {name: np.minimum.reduceat(runs[name].to_numpy(), heads) if len(heads) else heads for name in least}
+    together |= {name: np.maximum.reduceat(runs[name].to_numpy(), heads) if len(heads) else heads for name in most}
+    tails = np.append(heads[1:], len(runs))[: len(heads)] - 1
+    edges = {"alone": runs["earlier"].to_numpy()[heads], "shown": runs["later"].to_numpy()[tails]}
+    return pd.DataFrame({"of": runs["of"].to_numpy()[heads], "count": tails - heads + 1, **together, **edges})
+
+
+def seen(listed: Stretches, ranges: Ranges) -> Stretches:
+    """The stretches as far as any request sees them."""
+    start, end = np.full(len(listed.start), EVER), np.full(len(listed.start), -EVER)
+    np.minimum.at(start, ranges.stretch, ranges.start)
+    np.maximum.at(end, ranges.stretch, ranges.end)
+    return listed._replace(start=np.maximum(listed.start, start), end=np.minimum(listed.end, end))
 
 
 def _in_common(whole: pd.DataFrame) -> list[pd.DataFrame]:
