@@ -16,7 +16,7 @@ from probes.memory.modelconfig import model_config
 from tests.engine.kv_pools import KV_BYTES, LENGTH_TOKENS
 from tests.engine.recording import ROOT
 
-pytestmark = [pytest.mark.engine, pytest.mark.slow(90)]
+pytestmark = [pytest.mark.engine, pytest.mark.slow(120)]
 TIME_LIMIT_S = 900
 SMALL = {"hidden_size": 128, "intermediate_size": 256, "vocab_size": 512, "max_position_embeddings": 1024}
 SMALL |= {"dtype": "bfloat16", "bos_token_id": 1, "eos_token_id": 2, "hidden_act": "silu", "tie_word_embeddings": True}

@@ -25,6 +25,7 @@ NSYS_2022 = "echo NVIDIA Nsight Systems version 2022.4.2.1-df9881f"
         ("2", NO_PTRACE, 1000, "warn", "py-spy needs root", "sudo sysctl -w kernel.yama.ptrace_scope=0"),
         ("2", ALL_CAPS, 0, "ok", "ptrace_scope 2", None),
         ("3", ALL_CAPS, 0, "warn", "until a restart", "sudo sysctl"),
+        (None, NO_PTRACE, 0, "ok", "root, without CAP_SYS_PTRACE: your own processes", None),
         ("1", NO_PTRACE, 0, "warn", "root, without CAP_SYS_PTRACE", "docker run --cap-add SYS_PTRACE"),
     ],
 )
