@@ -33,10 +33,10 @@ from tracing.sites.engine import ALL_SITES
 from tracing.whatif.blocks import without_delay
 from tracing.whatif.engine.delayfile import DelayFile
 from tracing.whatif.engine.started import loaded_engine
+from tracing.whatif.loads.seenload import find_load
 from tracing.whatif.measurement import START_S, Measurement
 from tracing.whatif.recording import BlockRecorder
 from tracing.whatif.report import table
-from tracing.whatif.seenload import find_load
 from tracing.whatif.stages import DelayedStage, stages_named
 
 STREAMS, BLOCK_S = 8, 0.5

@@ -137,8 +137,8 @@ def check(args: argparse.Namespace, command: list[str] | None) -> None:
 def measure(args: argparse.Namespace, command: list[str] | None) -> int:
     """Start or find the engine, measure it, and print the answer."""
     from tracing.whatif import stages
+    from tracing.whatif.loads.seenload import OPEN
     from tracing.whatif.measurement import START_S, Measurement
-    from tracing.whatif.seenload import OPEN
 
     chosen = stages.stages_named(args.stages or ",".join(stages.DEFAULT))
     if args.asleep:

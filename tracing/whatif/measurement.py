@@ -14,13 +14,13 @@ from tracing.attach.switch import turned_on
 from tracing.events.delays import FILE
 from tracing.whatif.answer import WhatIfAnswer
 from tracing.whatif.blocks import Block
-from tracing.whatif.closedload import ClosedLoad
 from tracing.whatif.engine.delayfile import DelayFile
+from tracing.whatif.loads.closedload import ClosedLoad
+from tracing.whatif.loads.openload import OpenLoad
+from tracing.whatif.loads.seenload import OPEN, find_load
 from tracing.whatif.openanswer import OpenAnswer
-from tracing.whatif.openload import OpenLoad
 from tracing.whatif.plan import MeasurementPlan
 from tracing.whatif.recording import BlockRecorder
-from tracing.whatif.seenload import OPEN, find_load
 from tracing.whatif.stages import DelayedStage, apart
 from tracing.whatif.steps import RecordedEngine
 

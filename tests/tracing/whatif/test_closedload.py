@@ -7,7 +7,7 @@ import pytest
 
 from tests.tracing.whatif.simulatedengine import FRONT, MS, STREAMS, SimulatedEngine, treated
 from tracing.whatif.blocks import Block
-from tracing.whatif.closedload import ClosedLoad
+from tracing.whatif.loads.closedload import ClosedLoad
 from tracing.whatif.measurement import calls_per_step, processes_apart
 from tracing.whatif.plan import MeasurementPlan, plan
 from tracing.whatif.stages import STAGES

@@ -13,9 +13,9 @@ from probes.statistics.intervals import Estimate
 from tests.tracing.whatif.simulatedarrivals import TOKENS, SimulatedArrivals
 from tests.tracing.whatif.simulatedengine import FRONT, SimulatedEngine, delay, treated
 from tracing.whatif.blocks import Block
-from tracing.whatif.deliveries import DeliveryTimes, delivery_times
+from tracing.whatif.loads.deliveries import DeliveryTimes, delivery_times
+from tracing.whatif.loads.openload import OpenLoad, means, step_ns
 from tracing.whatif.openanswer import OpenAnswer, OpenStageAnswer
-from tracing.whatif.openload import OpenLoad, means, step_ns
 from tracing.whatif.plan import MeasurementPlan
 from tracing.whatif.report import rows, table
 from tracing.whatif.report.page import html

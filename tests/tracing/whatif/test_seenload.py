@@ -6,7 +6,7 @@ import pytest
 
 from tests.tracing.whatif.simulatedarrivals import SimulatedArrivals
 from tests.tracing.whatif.simulatedengine import MS, STREAMS, SimulatedEngine
-from tracing.whatif.seenload import ARRIVALS, LOOKS, OPEN, SeenLook, seen_in, settled
+from tracing.whatif.loads.seenload import ARRIVALS, LOOKS, OPEN, SeenLook, seen_in, settled
 from tracing.whatif.steps import RecordedEngine
 
 LOOK_NS = 500 * MS

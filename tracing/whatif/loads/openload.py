@@ -16,10 +16,10 @@ from probes.errors import EnginescopeError
 from probes.statistics.intervals import Estimate
 from tracing.timeline.intervals import Ints
 from tracing.whatif.blocks import Block, Treatment, achieved
-from tracing.whatif.deliveries import DeliveryTimes, delivery_times
+from tracing.whatif.loads.deliveries import DeliveryTimes, delivery_times
+from tracing.whatif.loads.seenload import OPEN
 from tracing.whatif.openanswer import OpenAnswer, OpenStageAnswer
 from tracing.whatif.plan import LEAST_BLOCK_S, MeasurementPlan, least_turns, plan
-from tracing.whatif.seenload import OPEN
 from tracing.whatif.slopes import BlockPair, sized_slope, stage_slope
 from tracing.whatif.stages import DelayedStage
 from tracing.whatif.steps import RecordedEngine
