@@ -8,6 +8,7 @@
 | `always`                       | no `if`, loop, handler or early return decides over the fragment                 |
 | `then CODE`, `else CODE`       | the block that the fragment begins has the code; its `else` has                  |
 | `has CODE`, `lacks CODE`       | the code is in the function, where it can run; it is not                         |
+| `has CODE under TEST`          | the code is in the function, and runs only where the test is true                |
 | `default NAME = VALUE`         | a parameter, field, name or environment variable begins with the value           |
 | `argument NAME = VALUE`        | the fragment's call hands that on; a number is a place                           |
 | `is KIND`                      | the function is a `generator`, `coroutine`, …                                    |
@@ -45,6 +46,7 @@ VERBS = (
 )
 ELSEWHERE = ("has", "lacks", "default", "is", "only callers")
 CODE = ("before", "after", "under", "not under", "then", "else", "has", "lacks")
+UNDER = " under "
 VALUE = ("default", "argument")
 LINE = re.compile(rf"(?P<verb>{'|'.join(VERBS)})(?:\s+(?P<words>.*?))?(?:\s+in (?P<target>vllm[\w.]*(?::[\w.]+)?))?")
 
@@ -60,7 +62,12 @@ class Claim:
     @cached_property
     def fragment(self) -> Fragment:
         """The code that it is about."""
-        return Fragment(self.words)
+        return Fragment(self.words.partition(UNDER)[0] if self.verb == "has" else self.words)
+
+    @cached_property
+    def test(self) -> Fragment | None:
+        """The test that the code stands under, where the claim says so."""
+        return Fragment(self.words.partition(UNDER)[2]) if self.verb == "has" and UNDER in self.words else None
 
     @cached_property
     def name(self) -> str:
@@ -99,7 +106,7 @@ def _problem(made: Claim) -> str:
         return "it says nothing" if made.verb != "always" else "'always' stands alone"
     try:
         if made.verb in CODE:
-            made.fragment  # noqa: B018, it says itself what is wrong with it
+            made.fragment, made.test  # noqa: B018, they say themselves what is wrong with them
         if made.verb in VALUE and not (made.value and made.name):
             return "write NAME = VALUE"
     except EnginescopeError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from notes.walkthrough.body import Body, body, whole
 from notes.walkthrough.claims import position
@@ -30,7 +30,7 @@ class Occurrence:
 
     @classmethod
     def of(cls, tree: SourceTree, place: Place, fragment: Fragment) -> Occurrence:
-        """The here in which a fragment that is there stands: its first that can run, or else its first."""
+        """The first place of a fragment that can run, or else its first; the function must have it."""
         within = body(place)
         renames = fragment.renames(within)
         nodes = fragment.nodes(within, renames)
@@ -40,7 +40,8 @@ class Occurrence:
     def living(self, fragment: Fragment) -> list[ast.AST]:
         """Where code is in the function and can run."""
         renames = self.renames | fragment.renames(self.body)
-        return [node for node in fragment.nodes(self.body, renames) if position.runs(self.body, node)]
+        nodes = (node for node in fragment.nodes(self.body, renames) if not fragment.turned(node, renames))
+        return [node for node in nodes if position.runs(self.body, node)]
 
 
 def unfounded(claim: Claim, here: Occurrence) -> str:
@@ -95,17 +96,16 @@ def _order(claim: Claim, here: Occurrence, right: Callable[[Key, Key], bool], ot
 
 
 def _under(claim: Claim, here: Occurrence) -> str:
-    return "" if _is_under(claim, here) else "that does not decide over it"
+    return "" if _is_under(claim.fragment, here) else "that does not decide over it"
 
 
 def _not_under(claim: Claim, here: Occurrence) -> str:
-    return "that decides over it now" if _is_under(claim, here) else ""
+    return "that decides over it now" if _is_under(claim.fragment, here) else ""
 
 
-def _is_under(claim: Claim, here: Occurrence) -> bool:
-    own = claim.fragment
-    at = position.heads if claim.words.rstrip().endswith(":") else position.tests
-    return any(own.renaming(here.body, here.renames).of(own.node, node) for node in at(here.body, here.node))
+def _is_under(test: Fragment, here: Occurrence) -> bool:
+    at = position.heads if test.text.rstrip().endswith(":") else position.tests
+    return any(test.renaming(here.body, here.renames).of(test.node, node) for node in at(here.body, here.node))
 
 
 def _always(claim: Claim, here: Occurrence) -> str:
@@ -127,7 +127,11 @@ def _in_block(claim: Claim, here: Occurrence, name: str) -> str:
 
 
 def _has(claim: Claim, here: Occurrence) -> str:
-    return "" if here.living(claim.fragment) else "that is not there, or can never run"
+    found = here.living(claim.fragment)
+    if claim.test is not None and found:
+        under = [node for node in found if _is_under(claim.test, replace(here, node=node))]
+        return "" if under else "that is there, and the test does not decide over it"
+    return "" if found else "that is not there, or can never run"
 
 
 def _lacks(claim: Claim, here: Occurrence) -> str:
