@@ -127,11 +127,13 @@ class Index:
         return self.timeline.texts.get((pid, number), "")
 
     @cached_property
-    def _batches(self) -> dict[str, tuple[int, Rows]]:
+    def _batches(self) -> dict[str, tuple[int, Rows, Rows]]:
+        """By request: the core that scheduled it, its steps in order, and the tokens that each scheduled of it."""
         batches = self.timeline.batches
-        pid, step = (batches[name].to_numpy(dtype=np.int64) for name in ("pid", "step"))
+        pid, step, tokens = (batches[name].to_numpy(dtype=np.int64) for name in ("pid", "step", "tokens"))
         _, rows_of = _grouped(batches["request"])
-        return {name: (int(pid[rows[0]]), np.sort(step[rows])) for name, rows in rows_of.items() if len(rows)}
+        ordered = {name: rows[np.argsort(step[rows], kind="stable")] for name, rows in rows_of.items() if len(rows)}
+        return {name: (int(pid[rows[0]]), step[rows], tokens[rows]) for name, rows in ordered.items()}
 
     @cached_property
     def stopped(self) -> dict[str, int]:
@@ -144,13 +146,12 @@ class Index:
         admitted, looked_up = self.rows(request, "core.add_request"), self.rows(request, "kv.lookup")
         prompt = int(self.value[admitted[0]]) if len(admitted) else 0
         cached = int(self.value[looked_up[0]]) if len(looked_up) else 0
-        batches = self.timeline.batches
-        tokens = batches.loc[batches["request"] == request, ["step", "tokens"]].sort_values("step")["tokens"]
-        return int((tokens.cumsum() < prompt - cached).sum())
+        tokens = self._batches[request][2] if request in self._batches else NONE
+        return int((np.cumsum(tokens) < prompt - cached).sum())
 
     def steps_of(self, request: str) -> tuple[int, Rows]:
         """The core that scheduled a request (0 where none did) and the numbers of its steps."""
-        return self._batches.get(request) or (self._seen_in(request), NONE)
+        return self._batches[request][:2] if request in self._batches else (self._seen_in(request), NONE)
 
     def _seen_in(self, request: str) -> int:
         rows = self.rows(request, "core.add_request", "core.preprocess", "core.receive")
