@@ -12,7 +12,6 @@ from notes.walkthrough.claims.callers import callers
 from notes.walkthrough.claims.claim import Claim
 from notes.walkthrough.claims.values import defaults, same_value
 from notes.walkthrough.fragment import Fragment
-from notes.walkthrough.sameness import Sameness
 from tracing.source.definitions import Place
 from tracing.source.tree import SourceTree
 
@@ -149,7 +148,8 @@ def _default(claim: Claim, here: Occurrence) -> str:
 
 def _argument(claim: Claim, here: Occurrence) -> str:
     given = [value for call in _calls(here) for value in _given(call, claim.name)]
-    if any(Sameness(here.renames).of(claim.value, value) for value in given):
+    own = Fragment(claim.words.partition("=")[2])
+    if any(own.renaming(here.body, here.renames).of(own.node, value) for value in given):
         return ""
     return f"it is {ast.unparse(given[0])}" if given else "the call is not given it"
 
