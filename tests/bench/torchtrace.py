@@ -1,4 +1,5 @@
-"""Processor seconds and memory to sum a generated torch trace over the spans of a generated trace folder.
+"""Processor seconds and memory to sum a generated torch trace over the spans of a generated trace folder, and to tell
+its kernels by family.
 
 The trace is synthetic: steps of operators that nest, launches, and kernels with arguments as long as those that torch
 writes on a GPU. It has one step a millisecond, and so has the folder.
@@ -20,7 +21,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 from tests.tracing.chrome_traces import AHEAD_NS, BASE_NS
 from tests.tracing.traces import TraceWriter
 from tracing import timeline
+from tracing.breakdown.kernels.summary import summary
+from tracing.breakdown.kernels.work import with_kinds
 from tracing.sites.engine import CODES
+from tracing.timeline.steps.anatomy import anatomy
 from tracing.torchsums import operators
 from tracing.torchsums import trace as torchtrace
 
@@ -88,8 +92,10 @@ def load(folder: Path) -> None:
     read = timeline.read(folder)
     before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     sums = operators.read(read)
-    took = time.process_time() - start
     assert sums is not None and not sums.problems, sums
+    kernels = summary(with_kinds(sums.work, anatomy(read)))
+    took = time.process_time() - start
+    assert sum(row.kernels for row in kernels.families) == len(sums.work)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(took, sums.names["count"].sum(), len(sums.names) + len(sums.steps), before / 1024, peak / 1024)
 

@@ -23,8 +23,11 @@ def with_kinds(work: pd.DataFrame, steps: pd.DataFrame) -> pd.DataFrame:
     `steps` is the frame of `tracing.timeline.steps.anatomy.anatomy`; work of a step that is not in it is of none.
     """
     work = work.sort_values("start_ns", kind="stable", ignore_index=True)
-    index = pd.MultiIndex.from_frame(steps[["pid", "step"]]) if len(steps) else pd.MultiIndex.from_arrays([[], []])
-    place = index.get_indexer(pd.MultiIndex.from_frame(work[["core", "step"]]))
-    numbers = {kind: number for number, kind in enumerate(OF_WORK)}
-    codes = np.append(steps["kind"].map(numbers) if len(steps) else [], numbers[NO_STEP]).astype(np.int64)
-    return work.assign(kind=codes[place])
+    kinds = np.full(len(work), OF_WORK.index(NO_STEP), dtype=np.int8)
+    cores, numbers = work["core"].to_numpy(), work["step"].to_numpy()
+    for core, mine in steps.groupby("pid") if len(steps) else ():
+        known = mine.sort_values("step")
+        at = np.flatnonzero((cores == core) & np.isin(numbers, known["step"]))
+        codes = known["kind"].map(OF_WORK.index).to_numpy(np.int8)
+        kinds[at] = codes[np.searchsorted(known["step"].to_numpy(), numbers[at])]
+    return work.assign(kind=kinds)
