@@ -20,6 +20,7 @@ from tests.tracing.traces import TraceWriter
 from tracing.breakdown.findings import one_line
 from tracing.breakdown.problems import empty_files
 from tracing.record import watched
+from tracing.record.command import with_plugin
 from tracing.record.summary import next_command, summary
 from tracing.timeline import read
 
@@ -201,3 +202,12 @@ def test_the_next_command_names_what_is_left_of_nsys(tmp_path: Path) -> None:
 def test_a_program_of_several_lines_takes_one() -> None:
     assert one_line("python -c 'import vllm\nprint(1)'") == "python -c 'import vllm …"
     assert one_line("python x.py") == "python x.py"
+
+
+@pytest.mark.parametrize(
+    ("chosen", "expected"),
+    [(None, None), ("", "enginescope"), ("other", "other,enginescope"), ("enginescope,other", "enginescope,other")],
+)
+def test_vllm_loads_the_plugin_whatever_plugins_were_chosen(chosen: str | None, expected: str | None) -> None:
+    variables = {"HOME": "/"} if chosen is None else {"HOME": "/", "VLLM_PLUGINS": chosen}
+    assert with_plugin(variables).get("VLLM_PLUGINS") == expected
