@@ -36,7 +36,7 @@ function draw() {
     row.forEach((value, i) => {
       const cell = line.insertCell();
       cell.textContent = text(value, i);
-      if (["text", "name"].includes(data.columns[i].form)) cell.className = "text";
+      cell.className = { text: "text id", name: "text name" }[data.columns[i].form] ?? "";
     });
     return line;
   }));

@@ -32,7 +32,8 @@ COLUMNS = {
 STYLE = """
 th button { font: inherit; color: inherit; background: none; border: 0; padding: 0; cursor: pointer; }
 th[aria-sort=ascending] button::after { content: " ▲"; } th[aria-sort=descending] button::after { content: " ▼"; }
-th button:focus-visible { outline: 2px solid var(--bar); } #requests td.text { overflow-wrap: anywhere; }
+th button:focus-visible { outline: 2px solid var(--bar); } #requests td.name { white-space: nowrap; }
+#requests td.id { overflow-wrap: anywhere; min-width: 7rem; }
 #requests-filter, #requests-more { font: inherit; } #requests th, #requests td { padding-right: .6rem; }
 """
 SCRIPT = files(__package__).joinpath("requests.js").read_text()
