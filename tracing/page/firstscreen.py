@@ -74,7 +74,8 @@ def first_screen(findings: Findings) -> str:
 
 def chart(name: str, steps: pd.DataFrame, window: tuple[int, int], origin: int) -> str:
     """One quantity over time as SVG, an area a core: the most of the steps in each pixel."""
-    cores = [(int(pid), rows, quantities(rows)[name]) for pid, rows in steps.groupby("pid")]
+    of_cores = [(int(pid), rows, quantities(rows)) for pid, rows in steps.groupby("pid")]
+    cores = [(pid, rows, found[name]) for pid, rows, found in of_cores if name in found]
     most = max(float(values.max()) for *_, values in cores) or 1.0
     areas = [
         f"<path d='{_area(over_time(rows, values, window, COLUMNS) / most)}'><title>core {pid}</title></path>"
