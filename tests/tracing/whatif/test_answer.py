@@ -113,6 +113,7 @@ def test_the_json_form() -> None:
                 "hidden_up_to_lo_ns": 1.6 * MS,
                 "hidden_up_to_hi_ns": 2.0 * MS,
                 "sizes": [{"achieved_ns": 2.0 * MS, "slope": -0.02, "lo": -0.12, "hi": 0.08, "pairs": 12}],
+                "asleep": None,
             }
         ],
     }

@@ -29,7 +29,8 @@ def show(out: Console, answer: WhatIfAnswer | OpenAnswer, nesting: Sequence[str]
 def as_json(answer: WhatIfAnswer | OpenAnswer) -> str:
     """The answer with every size; times in ns, the ends of intervals null where they are not known.
 
-    `hidden_up_to_ns` is null where the answer does not bend; where it does its interval stands beside it. Under open
+    `hidden_up_to_ns` is null where the answer does not bend; where it does its interval stands beside it. `asleep` is
+    the largest delay once more, where a slope above 1 was to be given its reason. Under open
     arrivals `slope`, which is throughput's, is null, and TTFT, ITL and latency are there instead.
     """
     values: dict[str, Any] = {"schema": SCHEMA, "answer": answer.first_line(), "step_ns": answer.step_ns}
@@ -52,6 +53,7 @@ def stage_values(stage: StageAnswer) -> dict[str, Any]:
         "hidden_up_to_lo_ns": up_to and up_to.low,
         "hidden_up_to_hi_ns": up_to and up_to.high,
         "sizes": [size_values(size) for size in stage.slope.sizes],
+        "asleep": size_values(stage.asleep) if stage.asleep else None,
     }
 
 
