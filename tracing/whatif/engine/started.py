@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -49,7 +50,8 @@ def loaded_engine(
 def started_engine(
     words: Sequence[str], environment: Mapping[str, str], log: Path
 ) -> Iterator[tuple[StandingEngine, ChildProcess]]:
-    """Start a program or server that uses vLLM; it ends with the block, and what it says goes into a log.
+    """Start a program or server that uses vLLM; it ends with the block, and its standing folder goes with it. What it
+    says goes into a log.
 
     EnginescopeError where it cannot be started, or no engine of it is there after a while.
     """
@@ -59,13 +61,17 @@ def started_engine(
         child = ChildProcess(words, log, variables)
     except OSError as error:
         raise usage_error(f"cannot run {words[0]!r}: {error.strerror}") from None
+    engine = None
     try:
-        yield _standing(child), child
+        engine = _standing(child)
+        yield engine, child
     except EnginescopeError as error:
         reason = None if child.running else first_reason(child.logged())
         raise EnginescopeError(f"{error}: {reason}") if reason else error from None
     finally:
         stop(child)
+        if engine:
+            shutil.rmtree(engine.folder, ignore_errors=True)
 
 
 def _standing(child: ChildProcess) -> StandingEngine:
