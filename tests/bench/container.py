@@ -34,10 +34,11 @@ if __name__ == "__main__":
 """
 # In mounts of its own, which end with it; the capability is taken as a container's runtime does.
 INSIDE = """
-mount -t proc proc "$0/proc" && mount --rbind /sys "$0/sys" && mount -t tmpfs -o size=64m tmpfs "$0/dev/shm" &&
+mount -t proc proc "$0/proc" && mount --rbind /sys "$0/sys" && mount -t tmpfs -o size=$1 tmpfs "$0/dev/shm" && shift &&
 exec setpriv --bounding-set=-sys_ptrace --inh-caps=-sys_ptrace chroot "$0" \\
     /usr/bin/env -i HOME=/root PATH=/opt/vllm/bin:/usr/bin:/bin "$@"
 """
+SMALL, LARGE = "64m", "1g"  # of /dev/shm: a container's default, and what an engine needs
 CHECKS = (
     ("python", "-m", "probes.doctor", "--problems"),
     ("python", "-m", "tracing.record", "--out", "/root/trace", "--", "python", "/program.py"),
@@ -63,10 +64,10 @@ def make(root: Path, wheel: Path) -> None:
     inside(root, "python", "-m", "pip", "install", "-q", "--no-deps", "--no-index", f"/{wheel.name}")
 
 
-def inside(root: Path, *words: str) -> None:
+def inside(root: Path, *words: str, shared: str = SMALL) -> None:
     """Run a command there and print what it says."""
-    print("$", *words, flush=True)
-    command = ["unshare", "--mount", "--pid", "--fork", "bash", "-c", INSIDE, str(root), *words]
+    print(f"$ [{shared} of /dev/shm]", *words, flush=True)
+    command = ["unshare", "--mount", "--pid", "--fork", "bash", "-c", INSIDE, str(root), shared, *words]
     ended = subprocess.run(command, timeout=900)
     print(f"(code {ended.returncode})\n", flush=True)
 
@@ -85,7 +86,7 @@ def main() -> None:
     if not root.exists():
         make(root, wheels[-1])
     for words in CHECKS:
-        inside(root, *words)
+        inside(root, *words, shared=LARGE if "tracing.record" in words else SMALL)
 
 
 if __name__ == "__main__":
