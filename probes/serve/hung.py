@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from probes.processes.log import MARKS
-from probes.serve.faults.diagnosis import Diagnosis
+from probes.processes.log import bare
+from probes.serve.faults.diagnosis import TOO_LATE, Diagnosis
 from probes.serve.process import NotReady
 
-UNKNOWN = "it is slow, or it hangs; its log says which"  # the cause of a time-out of which the log tells no more
 WHO_WAITS = "start it again and ask python -m tracing.hang PID meanwhile: it says who waits for whom"
 # What the last line of the log is of; the phase; what helps. The first row that matches speaks.
 BY_LINE = (
@@ -39,7 +38,7 @@ BY_PHASE = {
 
 def with_phase(diagnosis: Diagnosis, ended: NotReady, log: str, limit_s: float) -> Diagnosis:
     """The diagnosis of a time-out with the phase and its remedy; any other, or one with a known cause, as it is."""
-    if ended.exit_code is not None or diagnosis.cause != UNKNOWN:
+    if ended.exit_code is not None or diagnosis.cause != TOO_LATE:
         return diagnosis
     phase, remedy = hung_in(ended.doing, log)
     cause = f"it hung in this phase: {phase}; for {limit_s:g} s its log had no new line"
@@ -48,7 +47,7 @@ def with_phase(diagnosis: Diagnosis, ended: NotReady, log: str, limit_s: float) 
 
 def hung_in(doing: str, log: str) -> tuple[str, str]:
     """The phase, more closely where the log's last line tells, and what helps there."""
-    lines = [MARKS.sub("", line).strip() for line in re.split(r"[\r\n]+", log)]
+    lines = [bare(line).strip() for line in re.split(r"[\r\n]+", log)]
     last = next((line for line in reversed(lines) if line), "")
     for pattern, phase, remedy in BY_LINE:
         if re.search(pattern, last):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from probes.serve.faults.diagnosis import Diagnosis, diagnose
-from probes.serve.hung import BY_PHASE, UNKNOWN, WHO_WAITS, hung_in, with_phase
+from probes.serve.faults.diagnosis import TOO_LATE, Diagnosis, diagnose
+from probes.serve.hung import BY_PHASE, WHO_WAITS, hung_in, with_phase
 from probes.serve.process import PHASES, NotReady
 
 LOADS = "(Worker_TP0 pid=3) INFO 11-21 11:27:41 [gpu_model_runner.py:68] Starting to load model m...\n"
@@ -45,7 +45,7 @@ def test_every_phase_with_a_remedy_is_one_that_a_log_begins() -> None:
 def test_only_a_time_out_without_a_known_cause_is_hung() -> None:
     late, dead = NotReady(None, "compiles"), NotReady(1, "compiles")
     unknown = diagnose("", late, 8000, False)
-    assert unknown.cause == UNKNOWN
+    assert unknown.cause == TOO_LATE
     assert (
         with_phase(unknown, late, "", 60).cause == "it hung in this phase: compiles; for 60 s its log had no new line"
     )

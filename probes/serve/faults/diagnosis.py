@@ -55,10 +55,11 @@ def not_known(root: str | None, code: int | None) -> tuple[str, str]:
     if root:
         return f"not one of the causes known here; it began with: {root[:SHOWN_WIDTH]}", "look that line up; " + DOCTOR
     if code is None:
-        return "it is slow, or it hangs; its log says which", "a longer --timeout"
+        return TOO_LATE, "a longer --timeout"
     return "not one of the causes known here", "read its log; " + DOCTOR
 
 
+TOO_LATE = "it is slow, or it hangs; its log says which"  # the cause of a time-out of which the log tells no more
 DOCTOR = "python -m probes.doctor looks at the installation"
 
 
