@@ -11,12 +11,12 @@ from html import escape
 import numpy as np
 import pandas as pd
 
+from probes import htmlpage
 from probes.console import Rows, us
 from tracing.breakdown.findings import Findings
 from tracing.breakdown.load import LoadFigure, over_time, quantities, span_of
 from tracing.breakdown.requests.chosen import origin_ns
 from tracing.breakdown.requests.latencies import LatencyFigure
-from tracing.page import html
 
 LATENCIES = ["", "count", "P50", "P95", "P99"]
 LOAD = ["", "median", "most", "over time"]
@@ -66,7 +66,9 @@ def sparkline(values: Sequence[float], most: float) -> str:
 def first_screen(findings: Findings) -> str:
     """The table of latencies, and a chart for each quantity of the load."""
     working = findings.steps[findings.steps["kind"] != "empty"]
-    parts = [html.table(LATENCIES, latency_rows(findings.review.latencies))] if findings.review.latencies else []
+    parts = (
+        [str(htmlpage.table(LATENCIES, latency_rows(findings.review.latencies)))] if findings.review.latencies else []
+    )
     names = dict.fromkeys(row.name for row in findings.review.load)
     parts += [chart(name, working, span_of(working), origin_ns(findings.timeline)) for name in names]
     return f'<div class="first">{"".join(parts)}</div>'
