@@ -19,6 +19,7 @@ from tracing.timeline.starting import IMPORT, ProcessPhase, phases
 COLUMNS = ["process", "phase", "took", "share"]
 SHOWN_SHARE = 0.005  # of a start, from which a part has a row on a terminal
 SHARES = {site.name: site.share for site in START_SITES}
+CATEGORIES = ("site", "stage", "role", "share", "request")
 MARGIN = 0.02  # of a start, on both sides
 
 
@@ -61,7 +62,7 @@ def as_spans(timeline: Timeline) -> Timeline:
     """The timeline with the phases of its start in place of its spans."""
     roles = {process["pid"]: process["serves"][0] for process in timeline.processes}
     spans = pd.DataFrame([_row(phase, roles.get(phase.pid, "")) for phase in phases(timeline)])
-    return replace(timeline, spans=spans)
+    return replace(timeline, spans=spans.astype(dict.fromkeys(CATEGORIES, "category")))
 
 
 def _row(phase: ProcessPhase, role: str) -> dict[str, object]:
