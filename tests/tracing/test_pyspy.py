@@ -95,8 +95,10 @@ def test_a_forked_worker_is_told_from_its_core(tmp_path: Path) -> None:
 
 def test_attach_knows_that_a_recorder_runs(tmp_path: Path) -> None:
     command = [sys.executable, "-c", WAITER]
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, env=os.environ | {TRACE: "traces/mine"}) as process:
+    environment = os.environ | {TRACE: "traces/mine"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as process:
         try:
+            assert process.stdout is not None and process.stdout.readline() == b"\n"  # before, it has none yet
             assert sampler.recorder_folder(process.pid) == "traces/mine"
             assert sampler.recorder_folder(4_000_000) == ""
         finally:
