@@ -210,9 +210,3 @@ def test_a_class_name_stands_once() -> None:
                     owners[node.name].append(module)
     twice = {name: modules for name, modules in owners.items() if len(modules) > 1}
     assert not twice
-
-
-@pytest.mark.parametrize("path", sorted((ROOT / "tests" / "engine").glob("test_*.py")), ids=lambda path: path.name)
-def test_every_file_beside_the_engines_is_marked(path: Path) -> None:
-    """Another phase would start its engine in the middle of the tests that run in parallel."""
-    assert "pytest.mark.engine" in path.read_text()
