@@ -61,11 +61,16 @@ def healthy(at: Endpoint) -> bool:
         return False
 
 
-def free_port() -> int:
-    """A port that nothing listens on now."""
-    with socket.socket() as any_port:
-        any_port.bind((HOST, 0))
+def free_port(host: str = HOST) -> int:
+    """A port of this machine's address `host` that nothing listens on now; OSError where that is none of its."""
+    with socket.socket(family(host)) as any_port:
+        any_port.bind((host, 0))
         return int(any_port.getsockname()[1])
+
+
+def family(host: str) -> socket.AddressFamily:
+    """Of IPv6 addresses, or of all others."""
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
 def stream(

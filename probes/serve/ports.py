@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import socket
 
+import psutil
+
 from probes.errors import EnginescopeError, usage_error
-from probes.serve.faults.diagnosis import holder
+from probes.processes.enginegroup import listener
+from probes.serve.client import family, free_port
 
 AUTO = "auto"
 LAST = 65535
@@ -22,32 +25,39 @@ def port_number(text: str) -> int | None:
 
 def free_one(host: str) -> int:
     """A port of this address that nothing listens on now."""
-    with socket.socket(_family(host)) as any_port:
-        try:
-            any_port.bind((host, 0))
-        except OSError as error:
-            raise EnginescopeError(f"--host {host}: {error.strerror}; an address of this machine, or 0.0.0.0") from None
-        return int(any_port.getsockname()[1])
+    try:
+        return free_port(host)
+    except OSError as error:
+        raise EnginescopeError(f"--host {host}: {error.strerror}; an address of this machine, or 0.0.0.0") from None
 
 
 def refuse_taken(host: str, port: int) -> None:
     """Refuse a port that another listens on: its answers would be taken for our server's, and vLLM shares ports."""
-    if (reason := _taken(host, port)) is None:
-        return
-    free = next((each for each in range(port + 1, LAST + 1) if _taken(host, each) is None), AUTO)
-    raise EnginescopeError(f"port {port}: {reason} {holder(port)}; end it, or take a free one: --port {free}")
+    if reason := _taken(host, port):
+        free = next_free(host, port)
+        raise EnginescopeError(f"port {port}: {reason} {holder(port)}; end it, or take a free one: --port {free}")
+
+
+def next_free(host: str, port: int) -> int | str:
+    """The next port above that can be listened on, which was tried; `auto` where there is none."""
+    return next((each for each in range(port + 1, LAST + 1) if _taken(host, each) is None), AUTO)
+
+
+def holder(port: int) -> str:
+    """Who listens on a port: its program and PID. Its arguments may hold keys and are not shown."""
+    pid = listener(port)
+    try:
+        return f"by {psutil.Process(pid).name()} (process {pid})" if pid else "but the system does not show by whom"
+    except psutil.Error:
+        return f"by process {pid}"
 
 
 def _taken(host: str, port: int) -> str | None:
     """Why a port cannot be listened on; None where it can."""
-    with socket.socket(_family(host)) as probe:
+    with socket.socket(family(host)) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # one that was just left is free
         try:
             probe.bind((host, port))
         except OSError as error:
             return error.strerror or str(error)
     return None
-
-
-def _family(host: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in host else socket.AF_INET

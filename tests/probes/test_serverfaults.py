@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
+
 import pytest
 
 from probes.serve.faults.diagnosis import diagnose, read_errors
@@ -47,7 +50,7 @@ def test_the_cause_is_in_the_first_words_and_all_are_shown_once() -> None:
         ("ImportError: libcudart.so.12: cannot open shared object file", "wrong build", "probes.doctor"),
         ("RuntimeError: operator torchvision::nms does not exist", "wrong build", "pip uninstall torchvision"),
         ("RuntimeError: Failed to infer device type, please set", "wrong build", "requirements/cpu.txt"),
-        ("OSError: [Errno 98] Address already in use", "port in use: 9, but the system", "--port 10"),
+        ("OSError: [Errno 98] Address already in use", "port in use: 9, but the system", "--port "),
         ("OSError: You are trying to access a gated repo.", "accepted its terms", "HF_TOKEN"),
         ("huggingface_hub.errors.HFValidationError: Repo id must be", "model not found", "check its name"),
         ("torch.OutOfMemoryError: CUDA out of memory. Tried", "out of memory on the GPU", "--max-len"),
@@ -114,6 +117,32 @@ def test_known_faults(line, cause, remedy) -> None:
     fault = diagnose(f"INFO 11-21 11:27:43 [a.py:1] begins\n{line}\n", NotReady(1, "x"), 9, on_gpu=True)
     assert cause in fault.cause and remedy in fault.remedy
     assert fault.lines == [line]
+
+
+def test_a_port_that_is_proposed_was_tried() -> None:
+    with socket.socket() as taken, socket.socket() as next_taken:
+        port = two_in_a_row(taken, next_taken)
+        fault = diagnose("OSError: [Errno 98] Address already in use\n", NotReady(1, "x"), port, on_gpu=True)
+    assert fault.cause.startswith(f"port in use: {port}, by ")
+    assert int(fault.remedy.rpartition("--port ")[2]) > port + 1
+
+
+def two_in_a_row(one: socket.socket, other: socket.socket) -> int:
+    """Listen on two ports that follow each other; the first of them."""
+    for port in range(20_000, 30_000):
+        with contextlib.suppress(OSError):
+            one.bind(("127.0.0.1", port))
+            break
+    one.listen()
+    with contextlib.suppress(OSError):  # another's already
+        other.bind(("127.0.0.1", port + 1))
+        other.listen()
+    return port
+
+
+def test_an_engine_without_a_server_has_no_port_to_be_named() -> None:
+    fault = diagnose("OSError: [Errno 98] Address already in use\n", NotReady(1, "x"), 0, on_gpu=True)
+    assert fault.cause == "port in use: the port, by another program"
 
 
 def test_a_length_beyond_the_model_is_reported_with_the_right_one() -> None:

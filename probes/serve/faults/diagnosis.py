@@ -6,13 +6,12 @@ import re
 import signal
 from dataclasses import dataclass
 
-import psutil
-
-from probes.processes.enginegroup import listener
 from probes.processes.log import bare
 from probes.serve.command import PROGRAM
 from probes.serve.faults.errors import SHOWN, SHOWN_WIDTH, Errors
 from probes.serve.faults.likelycause import in_our_options, likely_cause
+from probes.serve.faults.page import WORDS
+from probes.serve.ports import holder, next_free
 from probes.serve.process import NotReady
 
 
@@ -27,7 +26,7 @@ class Diagnosis:
 
 
 def diagnose(log: str, ended: NotReady, port: int, on_gpu: bool) -> Diagnosis:
-    """What the log and the end of the process tell."""
+    """What the log and the end of the process tell; `port` is 0 for an engine without a server."""
     what = f"{_end(ended.exit_code)}; the last thing it did: {ended.doing}"
     errors = read_errors(log)
     ending, words = f"exit code: {ended.exit_code}", _words(port, on_gpu)
@@ -60,6 +59,7 @@ def not_known(root: str | None, code: int | None) -> tuple[str, str]:
 
 
 TOO_LATE = "it is slow, or it hangs; its log says which"  # the cause of a time-out of which the log tells no more
+ANY = "0.0.0.0"  # what is free at every address is free at each
 DOCTOR = "python -m probes.doctor looks at the installation"
 
 
@@ -72,13 +72,5 @@ def _end(code: int | None) -> str:
 def _words(port: int, on_gpu: bool) -> dict[str, str | int]:
     """What the texts of the table name."""
     more_kv = "--gpu-memory-utilization nearer to 1" if on_gpu else "a larger --kv-cache-memory-bytes=N"
-    return {"port": port, "holder": holder(port), "other_port": port + 1, "more_kv": more_kv, "program": PROGRAM}
-
-
-def holder(port: int) -> str:
-    """Who listens on a port: its program and PID. Its arguments may hold keys and are not shown."""
-    pid = listener(port)
-    try:
-        return f"by {psutil.Process(pid).name()} (process {pid})" if pid else "but the system does not show by whom"
-    except psutil.Error:
-        return f"by process {pid}"
+    words = {**WORDS, "more_kv": more_kv, "program": PROGRAM}
+    return words | {"port": port, "holder": holder(port), "other_port": next_free(ANY, port)} if port else words
