@@ -5,6 +5,7 @@ Markdown. Secrets and the user's name are kept out, and what came from the serve
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from itertools import takewhile
 from pathlib import Path
 
@@ -36,8 +37,8 @@ def refuse_existing(folder: Path) -> None:
 
 def write_record(session: Session, folder: Path) -> list[Path]:
     """Write both pages into `folder`."""
-    log = _log(session.log)
-    texts = {PAGE: page(session, log), MARKDOWN: markdown(session, log)}
+    shown, log = _without_secrets(session), _log(session.log)
+    texts = {PAGE: page(shown, log), MARKDOWN: markdown(shown, log)}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
@@ -89,7 +90,19 @@ def _rest(session: Session) -> list[str]:
 
 def _log(path: Path) -> list[str]:
     lines = [line for line in re.split(r"[\r\n]+", path.read_text(errors="replace")) if line]
-    return [printable(blanked(tilde(line))) for line in lines[-LOG_LINES:]]
+    return [printable(_blanked(line)) for line in lines[-LOG_LINES:]]
+
+
+def _without_secrets(session: Session) -> Session:
+    """The session with what its diagnosis took from the log blanked like the log."""
+    if (found := session.diagnosis) is None:
+        return session
+    lines = [*map(_blanked, found.lines)]
+    return replace(session, diagnosis=replace(found, cause=_blanked(found.cause), lines=lines))
+
+
+def _blanked(text: str) -> str:
+    return blanked(tilde(text))
 
 
 def _preformatted(lines: list[str]) -> Markup:
