@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from probes.serve.session import Session
 
 OF_A_START = ("port", "host", "gpus", "gpu_util", "timeout", "engine", "keep", "record")
+OF_A_SERVER = ("model", "url", "max_len", *OF_A_START)
 EPILOG = """examples:
   python -m probes.serve                                     the default model on port 8000
   python -m probes.serve ORG/NAME --gpus 2 --max-len 8192 --timeout 900
@@ -74,11 +75,12 @@ def main() -> int:
     """The command."""
     args = command_parser().parse_args()
     if args.explain:
+        refuse(args, OF_A_SERVER, "--explain reads a log; {} is of a server that is asked")
         from probes.serve.explain.command import run_explain
 
         return run_explain(args.explain, args.json, args.html, args.force)
-    if args.html:
-        raise usage_error("--html goes with --explain LOG: a page of what a server's log tells")
+    refuse(args, ("html", "force"), "{} goes with --explain LOG: a page of what a server's log tells")
+    check_engine_options(args)
     if args.url:
         return check_running(args)
     options = serve_options(args)
@@ -108,9 +110,7 @@ def recording(folder: Path | None) -> Callable[[Session], None]:
 
 def check_running(args: argparse.Namespace) -> int:
     """The checks of a server that runs already."""
-    own = [name for name in OF_A_START if getattr(args, name) != command_parser().get_default(name)]
-    if own:
-        raise usage_error(f"--url checks a server that runs; --{own[0].replace('_', '-')} is of one that is started")
+    refuse(args, OF_A_START, "--url checks a server that runs; {} is of one that is started")
     from probes.metrics.endpoint import endpoint
     from probes.serve.report.table import visit_report
     from probes.serve.visit import visit
@@ -120,13 +120,20 @@ def check_running(args: argparse.Namespace) -> int:
     return 0 if came.passed else FAILED
 
 
+def refuse(args: argparse.Namespace, names: tuple[str, ...], why: str) -> None:
+    """Refuse what was given of these, for the reason `why` that names it."""
+    parser = command_parser()
+    given = next((name for name in names if getattr(args, name) != parser.get_default(name)), None)
+    if given:
+        raise usage_error(why.format("MODEL" if given == "model" else f"--{given.replace('_', '-')}"))
+
+
 def serve_options(args: argparse.Namespace) -> ServeOptions:
     """The command line's values; refused where they cannot be."""
     from probes.checkpoint import default_model
     from probes.serve.command import ServeOptions, engine_arguments
     from probes.serve.ports import free_one, port_number
 
-    check_engine_options(args)
     port = port_number(args.port)
     engine = engine_arguments(args.engine)
     model = model_named(args.model) or str(default_model())

@@ -90,6 +90,11 @@ def test_nobody_there() -> None:
     )
 
 
+def test_a_length_that_cannot_be() -> None:
+    done = check("--url", "localhost", "--max-len", "-3")
+    assert (done.returncode, done.stdout) == (2, "") and "--max-len must be from 1" in done.stderr
+
+
 @pytest.mark.parametrize("words", [("--keep",), ("--port", "8100"), ("--engine", "max_num_seqs=8"), ("--gpus", "2")])
 def test_what_is_of_a_start_is_refused(words: tuple[str, ...]) -> None:
     done = check("--url", "localhost", *words)

@@ -25,7 +25,7 @@ def run_explain(name: str, as_json: bool, html: Path | None, force: bool) -> int
         raise usage_error(f"{html} is there already; --force overwrites it")
     logs = read(name)
     if html:
-        html.write_text(explained_page(logs, "stdin" if name == STDIN else Path(name).name))
+        write(html, explained_page(logs, "stdin" if name == STDIN else Path(name).name))
     if as_json:
         print(json.dumps({"logs": [{"source": source, **as_dict(log)} for source, log in logs.items()]}, indent=2))
     else:
@@ -49,6 +49,14 @@ def read(name: str) -> dict[str, ExplainedLog]:
     if not logs:
         raise EnginescopeError(f"{name} is empty; kubectl logs POD or docker logs CONTAINER print a server's log")
     return logs
+
+
+def write(path: Path, page: str) -> None:
+    """Write a page."""
+    try:
+        path.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise EnginescopeError(f"cannot write {path}: {error.strerror}") from None
 
 
 def show(explained: ExplainedLog, source: str) -> None:

@@ -168,10 +168,23 @@ def test_no_log_is_said_in_a_line(name: str) -> None:
     assert result.returncode == 1 and len(result.stderr.splitlines()) == 1 and "Traceback" not in result.stderr
 
 
-def test_a_page_needs_a_log() -> None:
-    command = [sys.executable, "-m", "probes.serve", "--html", "x.html"]
+@pytest.mark.parametrize("words", [("--html", "x.html"), ("--force",)])
+def test_a_page_needs_a_log(words: tuple[str, ...]) -> None:
+    command = [sys.executable, "-m", "probes.serve", "/no/such/model", *words]
     result = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert result.returncode == 2 and "--explain LOG" in result.stderr
+    assert result.returncode == 2 and f"{words[0]} goes with --explain LOG" in result.stderr
+
+
+def test_a_page_that_cannot_be_written_is_said_in_a_line() -> None:
+    result = run("-", "--html", "/no/such/folder/x.html", stdin=WHOLE)
+    said = "error: cannot write /no/such/folder/x.html: No such file or directory\n"
+    assert (result.returncode, result.stderr) == (1, said)
+
+
+@pytest.mark.parametrize("words", [("--keep",), ("--url", "localhost"), ("--max-len", "8"), ("--record", "there")])
+def test_what_is_of_a_server_is_refused_beside_a_log(words: tuple[str, ...]) -> None:
+    result = run("-", *words, stdin=WHOLE)
+    assert result.returncode == 2 and f"{words[0]} is of a server that is asked" in result.stderr
 
 
 def test_a_long_log_is_read_in_bounded_memory() -> None:
