@@ -31,7 +31,7 @@ class HandledRequests:
 
 @dataclass(frozen=True)
 class TokenLengths:
-    """TokenLengths of the requests that ended, in tokens: exact count and mean, interpolated quantiles by share."""
+    """Lengths of the requests that ended, in tokens: exact count and mean, interpolated quantiles by share."""
 
     count: float
     mean_tokens: float | None

@@ -70,7 +70,7 @@ def _refusal(ask: Any, backend: Any, paths: dict[str, str]) -> str:
 
 
 def main() -> None:
-    """Selection standard input."""
+    """Answer what stands on standard input."""
     question = Question(**json.load(sys.stdin))
     output, sys.stdout = sys.stdout, sys.stderr  # what vLLM prints is no answer
     json.dump(asdict(answer(question)), output)

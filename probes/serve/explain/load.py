@@ -52,7 +52,7 @@ class _Source:
 class LoadWindow:
     """A window of time over all engines: mean throughput, most requests and KV use (a share), the hit rate at its end.
 
-    RequestLines and preemptions are summed over the engines, KV use is that of the fullest, the hit rate their mean.
+    Requests and preemptions are summed over the engines, KV use is that of the fullest, the hit rate their mean.
     """
 
     begins_s: float
