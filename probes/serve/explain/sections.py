@@ -122,7 +122,7 @@ def slow_steps(steps: LoggedSteps) -> Section:
     columns = ["at", "engine", "iteration", "kind", "requests", "tokens", "elapsed", "times the median"]
     rows = [
         [
-            clock(step.time_s) if step.time_s else NONE,
+            clock(step.time_s),
             str(step.engine),
             str(step.iteration),
             step.kind,
@@ -153,8 +153,8 @@ def request_lines(explained: ExplainedLog) -> Section:
 
 
 def clock(time_s: float) -> str:
-    """A line's time as it stands in the log, without the year."""
-    return datetime.fromtimestamp(time_s, UTC).strftime("%m-%d %H:%M:%S")
+    """A line's time as it stands in the log, without the year; `-` for 0, of lines without one."""
+    return datetime.fromtimestamp(time_s, UTC).strftime("%m-%d %H:%M:%S") if time_s else NONE
 
 
 def milliseconds(value_ms: float) -> str:

@@ -6,6 +6,7 @@ import pytest
 
 from probes.serve.explain.load import MOST_WINDOWS, Load
 from probes.serve.explain.logline import LogLine
+from probes.serve.explain.sections import load_over_time
 from tests.probes.explain.lines import load, parsed
 
 
@@ -20,6 +21,12 @@ def test_a_window_has_mean_throughput_and_the_most_of_the_rest() -> None:
     (window,) = found.windows()
     assert (window.prompt_tok_s, window.generation_tok_s, window.running) == (200.0, 60.0, 5)
     assert window.kv_use == pytest.approx(0.1) and window.hit_rate == pytest.approx(0.4)
+
+
+def test_lines_without_a_time_are_of_no_time() -> None:
+    _, _, untimed = load("12:00:01", 100.0, 50.0, 3, 10.0).partition("] ")
+    (row,) = load_over_time(load_of(untimed), 12).rows
+    assert row[:4] == ["-", "100.0", "50.0", "3"]
 
 
 def test_engines_are_summed_and_the_fullest_counts() -> None:
