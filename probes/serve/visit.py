@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
+from probes.console import printable
 from probes.errors import EnginescopeError
 from probes.metrics.endpoint import Endpoint
 from probes.serve.checks.checks import Check, run_checks
@@ -43,7 +44,7 @@ def visit(at: Endpoint, model: str | None, max_len: int, key: str | None) -> Vis
     """Ask everything; `max_len` tokens is the longest request where the server does not tell it."""
     served = told(at, model, max_len, key)
     url = at.beside("")
-    print(f"asks {url} for {served.model}", file=sys.stderr, flush=True)
+    print(f"asks {url} for {printable(served.model)}", file=sys.stderr, flush=True)
     return Visit(url, served.model, served.max_len, list(run_checks(served)))
 
 
@@ -52,7 +53,8 @@ def told(at: Endpoint, model: str | None, max_len: int, key: str | None) -> Serv
     lengths = {name: length for name, length in _listed(at, key)}
     name = model or next(iter(lengths), None)
     if name is None or name not in lengths:
-        raise EnginescopeError(f"{at.beside('')} has no model {name or 'at all'}; it has: {', '.join(lengths) or '-'}")
+        known = printable(", ".join(lengths)) or "-"
+        raise EnginescopeError(f"{at.beside('')} has no model {name or 'at all'}; it has: {known}")
     return Served(at, name, lengths[name] or max_len, alone=False, key=key)
 
 
@@ -65,7 +67,7 @@ def _listed(at: Endpoint, key: str | None) -> Iterator[tuple[str, int | None]]:
         raise EnginescopeError(f"no answer from {url}: {reason}; is the server up?") from None
     if answer.status != 200:
         advice = "; export OPENAI_API_KEY=… with the server's key" if answer.status in REFUSED else ""
-        raise EnginescopeError(f"{url} answers {answer.status}: {error(answer.body)}{advice}")
+        raise EnginescopeError(f"{url} answers {answer.status}: {printable(error(answer.body))}{advice}")
     try:
         yield from ((str(each["id"]), each.get("max_model_len")) for each in answer.body["data"])
     except (KeyError, TypeError, AttributeError):

@@ -21,10 +21,10 @@ KEY = "sk-tested"
 
 
 @contextmanager
-def running(fake: str = "") -> Iterator[str]:
-    """The stand-in as somebody else's server, `m` its model; its address."""
+def running(fake: str = "", model: str = "m") -> Iterator[str]:
+    """The stand-in as somebody else's server, with a model of that name; its address."""
     port = free_port()
-    server = ["-m", "vllm.entrypoints.openai.api_server", "--served-model-name", "m", "--max-model-len", "4096"]
+    server = ["-m", "vllm.entrypoints.openai.api_server", "--served-model-name", model, "--max-model-len", "4096"]
     environment = os.environ | {"PYTHONPATH": str(ROOT / "tests" / "fake_vllm"), "FAKE": fake}
     options = {"env": environment, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     process = subprocess.Popen([sys.executable, *server, "--port", str(port)], start_new_session=True, **options)
@@ -80,6 +80,13 @@ def test_a_model_that_it_has_not() -> None:
     with running() as url:
         done = check("other", "--url", url)
     assert (done.returncode, done.stderr) == (1, f"error: {url} has no model other; it has: m\n")
+
+
+def test_a_model_whose_name_would_move_the_cursor() -> None:
+    with running(model="m\x1b[2J") as url:
+        done = check("--url", url), check("other", "--url", url)
+    assert done[0].returncode == 0 and done[0].stderr == f"asks {url} for m [2J\n"
+    assert done[1].stderr.endswith("it has: m [2J\n")
 
 
 def test_nobody_there() -> None:
