@@ -13,7 +13,7 @@ from probes.serve.report.table import diagnosis_lines, quoted
 def report(trial: QuickTrial) -> Iterator[str]:
     """Lines for the terminal."""
     if trial.diagnosis:
-        yield from diagnosis_lines(trial.diagnosis)
+        yield from diagnosis_lines(trial.diagnosis, "engine")
         yield f"its log: {trial.log}"
     if trial.generation:
         yield from _answer_lines(trial.generation)

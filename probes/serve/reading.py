@@ -6,10 +6,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from probes.hub.files import weight_names
 from probes.memory.footprint import model_folder
 from probes.metrics.table import seconds
 
-SUFFIXES = (".safetensors", ".bin", ".pt", ".gguf")
 SAMPLE_BYTES = 64 * 2**20
 PIECE_BYTES = 2**20
 
@@ -35,11 +35,11 @@ def reading_notes(model: str) -> list[str]:
 
 
 def weights_reading(folder: Path | None) -> WeightsReading | None:
-    """Read a part of the largest file of weights; None where the model is not here or has none."""
-    files = [path for path in folder.iterdir() if path.suffix in SUFFIXES] if folder else []
-    if not files:
+    """Read a part of the largest file of those that vLLM loads; None where the model is not here or has none."""
+    files = [folder / name for name in weight_names(folder)] if folder else []
+    sizes = {path: path.stat().st_size for path in files if path.is_file()}
+    if not sizes:
         return None
-    sizes = {path: path.stat().st_size for path in files}
     read, took_s = _sample(max(sizes, key=sizes.__getitem__))
     return WeightsReading(sum(sizes.values()), read / took_s) if read else None
 

@@ -95,7 +95,7 @@ def test_json(tmp_path: Path) -> None:
 def test_one_that_does_not_load_says_why(tmp_path: Path) -> None:
     done = quick(tmp_path, "--model", model_folder(tmp_path), FAKE="no memory")
     assert done.returncode == 1
-    assert "it ended with code 1; the last thing it did: loads the weights" in done.stdout
+    assert "the engine: it ended with code 1; the last thing it did: loads the weights" in done.stdout
     assert "likely cause: out of memory" in done.stdout
     log = Path(done.stdout.splitlines()[-1].removeprefix("its log: "))
     assert "No available memory" in log.read_text()

@@ -15,6 +15,14 @@ def test_the_size_of_all_files_and_the_speed_of_the_largest(tmp_path: Path) -> N
     assert reading is not None and reading.size_bytes == 4_000_000 and reading.speed_bytes_s > 0
 
 
+def test_what_vllm_does_not_load_or_is_not_whole_is_not_counted(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(bytes(1_000_000))
+    (tmp_path / "pytorch_model.bin").write_bytes(bytes(3_000_000))
+    (tmp_path / "more.safetensors").symlink_to(tmp_path / "gone")
+    reading = weights_reading(tmp_path)
+    assert reading is not None and reading.size_bytes == 1_000_000
+
+
 def test_a_model_that_is_not_here_or_has_no_weights(tmp_path: Path) -> None:
     assert weights_reading(None) is None and weights_reading(tmp_path) is None
     (tmp_path / "model.safetensors").touch()

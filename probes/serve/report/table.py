@@ -67,10 +67,10 @@ def startup_lines(session: Session) -> Iterator[str]:
         yield f"          {took_s:6.1f} s  {name}"
 
 
-def diagnosis_lines(diagnosis: Diagnosis) -> Iterator[str]:
-    """Its last errors, what they likely mean, and what to try."""
+def diagnosis_lines(diagnosis: Diagnosis, ended: str = "server") -> Iterator[str]:
+    """The last errors of what ended, what they likely mean, and what to try."""
     yield ""
-    yield f"the server: {diagnosis.what}"
+    yield f"the {ended}: {diagnosis.what}"
     yield from (f"  | {printable(line)}" for line in diagnosis.lines)
     yield f"likely cause: {diagnosis.cause}"
     yield f"try: {diagnosis.remedy}"
