@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from probes.hub.files import INDEX
 from probes.hub.settings import HubSettings
+from probes.privacy.secretvalues import blanked
 
 TIMEOUT_S = 10
 
@@ -40,16 +41,16 @@ def ask_hub(name: str, settings: HubSettings) -> HubModel:
 
 
 def _ask(library: Any, name: str, endpoint: str) -> HubModel:
-    errors = library.errors
+    errors, shown = library.errors, blanked(endpoint)
     transport = errors.HfHubHTTPError.__mro__[1]  # its HTTP library's: where nobody answers, there is no other error
     try:
         info = library.HfApi(endpoint=endpoint).model_info(name, files_metadata=True, timeout=TIMEOUT_S)
     except errors.GatedRepoError:
         return HubModel("gated", "its terms are not accepted with this token")
     except (errors.RepositoryNotFoundError, errors.HFValidationError):
-        return HubModel("unknown", f"{endpoint} has no such model, or it is private")
+        return HubModel("unknown", f"{shown} has no such model, or it is private")
     except (OSError, transport) as error:
-        return HubModel("not asked", f"{endpoint} does not answer ({type(error).__name__})")
+        return HubModel("not asked", f"{shown} does not answer ({type(error).__name__})")
     sizes = {each.rfilename: each.size for each in info.siblings or () if each.size is not None}
     try:
         config, index = (_read(library, name, file, endpoint, sizes) for file in ("config.json", INDEX))

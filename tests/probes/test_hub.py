@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -155,6 +156,9 @@ def test_a_token_is_said_to_be_there_and_not_shown(tmp_path: Path) -> None:
     said = hub(settings).detail
     assert "a token" in said and token not in said and "secret" not in said
     assert "HF_HOME=/c" in said
+    of = subject("ann/none", replace(settings, endpoint="http://ann:secret@127.0.0.1:9"))
+    assert of.hub.why.startswith("http://***@127.0.0.1:9 does not answer")
+    assert getting(of, settings) == ["hf download ann/none"]  # with the mirror that is set where it is pasted
     (tmp_path / "token").write_text(token)
     assert hub_settings({"HF_HOME": str(tmp_path)}).has_token
     assert not hub_settings({"HF_HOME": str(tmp_path / "none")}).has_token

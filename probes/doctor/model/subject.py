@@ -13,6 +13,7 @@ from probes.hub.files import WeightFile, read_index, weight_files
 from probes.hub.settings import HUGGINGFACE, HubSettings, model_places
 from probes.memory.footprint import weights
 from probes.memory.modelconfig import ModelConfig, model_config, read_config
+from probes.privacy.secretvalues import blanked
 
 
 @dataclass(frozen=True)
@@ -101,5 +102,7 @@ def getting(of: Subject, settings: HubSettings) -> list[str]:
         return [*removal, f"modelscope download --model {name}"]
     login = ["hf auth login   # after the terms are accepted on the model's page"] if of.hub.state == "gated" else []
     online = "env -u HF_HUB_OFFLINE -u TRANSFORMERS_OFFLINE " if settings.offline else ""
-    mirror = f"HF_ENDPOINT={shlex.quote(settings.endpoint)} " if settings.endpoint != HUGGINGFACE else ""
+    # A mirror's password is not repeated: where it is set, the line finds it.
+    known = settings.endpoint != HUGGINGFACE and blanked(settings.endpoint) == settings.endpoint
+    mirror = f"HF_ENDPOINT={shlex.quote(settings.endpoint)} " if known else ""
     return [*removal, *login, f"{online}{mirror}hf download {name}"]
