@@ -85,8 +85,10 @@ def _to_fetch(of: Subject, settings: HubSettings) -> str:
     sizes = [each.whole_bytes for each in of.bad_files() if each.whole_bytes is not None]
     if not sizes:
         return ""
-    free = free_bytes(settings.modelscope_cache if settings.uses_modelscope else settings.cache)
-    short = ": too little room, set HF_HUB_CACHE to a larger disk" if free < sum(sizes) else ""
+    modelscope = settings.uses_modelscope
+    free = free_bytes(settings.modelscope_cache if modelscope else settings.cache)
+    variable = "MODELSCOPE_CACHE" if modelscope else "HF_HUB_CACHE"
+    short = f": too little room, set {variable} to a larger disk" if free < sum(sizes) else ""
     return f"; {gib(sum(sizes))} to fetch, {gib(free)} free there{short}"
 
 
