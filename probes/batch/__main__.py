@@ -76,11 +76,7 @@ def command_line() -> argparse.ArgumentParser:
     parser.add_argument(
         "--arrivals", choices=("poisson", "constant"), default="poisson", help="how --rate spreads (default poisson)"
     )
-    parser.add_argument("--retries", type=int, default=2, metavar="N", help="further attempts where they may help")
-    parser.add_argument("--timeout", type=float, default=60.0, metavar="S", help="for an attempt in all (default 60)")
-    parser.add_argument("--connect-timeout", type=float, default=CONNECT_S, metavar="S", help="default 10")
-    parser.add_argument("--first-token-timeout", type=float, metavar="S", help="of a stream (default: as --timeout)")
-    parser.add_argument("--gap-timeout", type=float, metavar="S", help="between two tokens (default: as --timeout)")
+    add_patience(parser)
     parser.add_argument(
         "--api-key",
         metavar="KEY",
@@ -88,6 +84,15 @@ def command_line() -> argparse.ArgumentParser:
         "lines until we have started and hidden it",
     )
     return parser
+
+
+def add_patience(parser: argparse.ArgumentParser) -> None:
+    """How often and how long an answer is waited for."""
+    parser.add_argument("--retries", type=int, default=2, metavar="N", help="further attempts where they may help")
+    parser.add_argument("--timeout", type=float, default=60.0, metavar="S", help="for an attempt in all (default 60)")
+    parser.add_argument("--connect-timeout", type=float, default=CONNECT_S, metavar="S", help="default 10")
+    parser.add_argument("--first-token-timeout", type=float, metavar="S", help="of a stream (default: as --timeout)")
+    parser.add_argument("--gap-timeout", type=float, metavar="S", help="between two tokens (default: as --timeout)")
 
 
 def main() -> int:
