@@ -18,7 +18,7 @@ FEWEST_PROMPTS = 2  # of which the second could have found the first in the pref
 FULL_BATCH = "more come than it serves: a batch is at max_num_seqs, or prompts fill each step's max_num_batched_tokens"
 GIVEN_UP = "the engine gave them up, for a pause or a failed transfer of KV blocks (who hangs up is not counted)"
 FAILED_REASONS = ("abort", "error")
-NAMES = "errors, queueing, a full KV cache, preemptions, a prefix cache without hits, idle cards, prefill beside decode"
+SIGNS = "errors, requests cut short, queueing, a full KV cache, preemptions, a prefix cache without hits"
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def full_cache(seen: Seen) -> Iterator[WindowFinding]:
     if seen.kv_is_full:
         yield WindowFinding("KV cache full", f"{percent(seen.figures.kv_cache_usage)} of the blocks held", more, memory)
     if seen.figures.preemptions:
-        what = f"{number(seen.figures.preemptions)} requests thrown out, to be computed again"
+        what = f"{_requests(seen.figures.preemptions)} thrown out, to be computed again"
         yield WindowFinding("preemptions", what, more, memory)
 
 
@@ -118,7 +118,7 @@ def idle_cards(seen: Seen) -> Iterator[WindowFinding]:
     ]
     if idle and seen.figures.waiting:
         what = ", ".join(f"GPU {index} {used:.0f} % busy" for index, used in idle)
-        what += f" while {number(seen.figures.waiting)} requests wait"
+        what += f", {_requests(seen.figures.waiting)} waiting"
         reason = "the host does not feed it: front end, scheduler or tokenizer, or waits between cards"
         yield WindowFinding("idle cards", what, reason, traced(seen))
 
@@ -133,6 +133,10 @@ def mixed(seen: Seen) -> Iterator[WindowFinding]:
         )
 
 
+def _requests(count: float) -> str:
+    return f"{number(count)} request{'' if count == 1 else 's'}"
+
+
 def traced(seen: Seen) -> str:
     """How to see where the time of its steps goes."""
     return f"python -m tracing.attach {seen.url} on its machine, then python -m tracing.review"
@@ -141,10 +145,11 @@ def traced(seen: Seen) -> str:
 LOOKS = (refusals, cut_short, queueing, full_cache, no_hits, idle_cards, mixed)
 
 
-def finding_lines(found: Sequence[WindowFinding]) -> Iterator[str]:
-    """Three lines each; one where there are none."""
+def finding_lines(found: Sequence[WindowFinding], with_devices: bool) -> Iterator[str]:
+    """Three lines each; one where there are none, which names what was looked for, cards where they were looked at."""
     if not found:
-        yield f"Nothing stands out: no sign of {NAMES}."
+        cards = "idle cards, " if with_devices else ""
+        yield f"Nothing stands out: no sign of {SIGNS}, {cards}prefill beside decode."
     for each in found:
         yield f"{each.name}: {each.what}"
         yield f"    why   {each.reason}"

@@ -66,7 +66,7 @@ class WindowReport:
             yield f"KV cache  {self.cache.line()}"
         yield from self._device_lines()
         yield ""
-        yield from finding_lines(self.findings)
+        yield from finding_lines(self.findings, bool(self.devices))
 
     def _device_lines(self) -> list[str]:
         if self.devices is None:

@@ -14,6 +14,7 @@ from probes.metrics.traffic import LENGTHS, TokenLengths
 from probes.statistics.buckets import Quantile
 
 NONE = "-"
+ROUNDED = 0.9995  # what three digits show as 1: 999.6 ms is 1 s
 WORDS = {each.key: each for each in (*GAUGES, *COUNTERS, *HISTOGRAMS)}
 RESTARTED = (
     "The server was restarted in this window (or several servers answer at this address): counts are those since its "
@@ -40,8 +41,8 @@ def seconds(value_s: float | None) -> str:
     if value_s is None:
         return NONE
     for factor, unit in ((1, "s"), (1e3, "ms"), (1e6, "µs")):
-        if abs(value_s) * factor >= 1 or unit == "µs":
-            return f"{value_s * factor:.3g} {unit}" if abs(value_s) < 1000 else f"{value_s:,.0f} s"
+        if abs(value_s) * factor >= ROUNDED or unit == "µs":
+            return f"{value_s * factor:.3g} {unit}" if abs(value_s) < 1e3 * ROUNDED else f"{value_s:,.0f} s"
     raise AssertionError("the last unit takes all")
 
 

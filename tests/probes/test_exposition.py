@@ -139,6 +139,7 @@ def test_figures_in_words() -> None:
     assert [seconds(value) for value in (None, 0.0, 0.00085, 0.0123, 1.85, 7680.0)] == [
         *("-", "0 µs", "850 µs", "12.3 ms", "1.85 s", "7,680 s")
     ]
+    assert [seconds(value) for value in (0.0009996, 0.9994, 0.9996, 999.7)] == ["1 ms", "999 ms", "1 s", "1,000 s"]
     assert [number(value) for value in (None, 0.0, 3.0, 12.345, 123456.7)] == ["-", "0", "3", "12.3", "123,457"]
     assert percent(0.1234) == "12.3 %"
     assert quantile_text(Quantile(0.2, 0.2, INF)) == "above 200 ms"

@@ -10,7 +10,7 @@ from probes.devices.device import Activity
 from probes.devices.sampling import SampledDevice
 from probes.metrics.configuration import configuration
 from probes.metrics.exposition import Window, parse
-from probes.metrics.findings import NAMES, Seen, finding_lines, findings
+from probes.metrics.findings import Seen, finding_lines, findings
 from probes.metrics.quantities import figures
 from probes.metrics.traffic import handled, lengths
 from tests.probes.metrics_server import Engines, serving
@@ -53,7 +53,10 @@ def decoding() -> Engines:
 def test_nothing_stands_out() -> None:
     well = seen(decoding(), http(completions_2xx=3) + cache_config())
     assert findings(well) == []
-    assert [*finding_lines([])] == [f"Nothing stands out: no sign of {NAMES}."]
+    [line] = finding_lines([], with_devices=False)
+    assert line.startswith("Nothing stands out: no sign of errors, requests cut short, ") and "idle" not in line
+    [with_cards] = finding_lines([], with_devices=True)
+    assert with_cards.endswith(", a prefix cache without hits, idle cards, prefill beside decode.")
 
 
 def test_errors_by_class_and_handler() -> None:
@@ -119,7 +122,7 @@ def test_idle_cards_while_requests_wait() -> None:
     cards = (SampledDevice(0, "H100", 5, Activity(30.0)), SampledDevice(1, "H100", 5, Activity(97.0)))
     queueing, idle = findings(seen(server, devices=cards))
     assert (queueing.name, idle.name) == ("queueing", "idle cards")
-    assert idle.what == "GPU 0 30 % busy while 1 requests wait" and "tracing.attach" in idle.command
+    assert idle.what == "GPU 0 30 % busy, 1 request waiting" and "tracing.attach" in idle.command
     assert findings(seen(decoding(), devices=cards)) == []
 
 
