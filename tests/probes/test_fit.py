@@ -176,5 +176,5 @@ def test_the_command(small: Path) -> None:
     checks = {each["name"]: each for each in json.loads(done.stdout)["checks"]}
     assert checks["KV cache"]["detail"] == "not known: layers with a recurrent state (mamba_d_state)"
     assert checks["model files"]["status"] == "ok" and checks["weights"]["detail"].startswith(
-        "0.00 GiB: 2 weight files"
+        "0.0 MiB: 2 weight files"
     )

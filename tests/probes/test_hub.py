@@ -48,7 +48,7 @@ def test_a_model_that_is_not_here_is_known_by_the_hub(
     assert (of.is_complete, of.folder, of.loaded_bytes, of.config.heads) == (False, None, 6000, 4)
     assert getting(of, settings) == [f"HF_ENDPOINT={running.url} hf download {NAME}"]
     monkeypatch.setattr(findings, "free_bytes", lambda cache: {settings.cache: 2**30}[cache])
-    assert files(of, settings).detail == ("not here; 0 of 2 weight files whole; 0.00 GiB to fetch, 1.00 GiB free there")
+    assert files(of, settings).detail == ("not here; 0 of 2 weight files whole; 0.0 MiB to fetch, 1.00 GiB free there")
     monkeypatch.setattr(findings, "free_bytes", lambda _: 6000)
     assert "too little room" in files(of, settings).detail
     assert weights(of).detail.endswith("2 weight files, as its files, index or hub state, bfloat16")

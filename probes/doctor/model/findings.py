@@ -10,12 +10,13 @@ from probes.devices.device import MEMORY_NOT_TOLD, Device
 from probes.doctor.model.attention import ask_selection, flash_lines
 from probes.doctor.model.cards import SeenCard, cards, choice_line, chosen
 from probes.doctor.model.fit import Fitting, Room, cpu_room, fits, gpu_room, value_bytes
-from probes.doctor.model.kvtext import cache_text, gib
+from probes.doctor.model.kvtext import cache_text
 from probes.doctor.model.selection import Selection
 from probes.doctor.model.subject import Subject, getting, subject
 from probes.doctor.resources import main_memory, memory
 from probes.doctor.surroundings import Finding, Surroundings, free_bytes
 from probes.hub.settings import HubSettings, hub_settings
+from probes.memory.table import gib
 from probes.privacy.secretvalues import blanked
 
 GIB = 2**30

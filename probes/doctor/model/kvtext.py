@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from probes.doctor.model.fit import Fitting
 from probes.memory.kvblocks import token_bytes
 from probes.memory.modelconfig import KVLayers
+from probes.memory.table import gib
 
 WORDS = {"full": "full layers", "sliding": "layers with a window", "mla": "MLA layers"}
 
@@ -39,8 +40,3 @@ def _windows(layers: Sequence[KVLayers], fit: Fitting) -> str:
     flight = f"and what is scheduled at once, {fit.blocks.in_flight_tokens:,} tokens in a server"
     kept = ", ".join(f"{window:,}" for window in sorted(windows))
     return f"; layers with a window keep its {kept} tokens {flight}, in {len(fit.blocks.groups)} groups of layers"
-
-
-def gib(size: int) -> str:
-    """A size in GiB with two decimals, as vLLM's log has it."""
-    return f"{size / 2**30:,.2f} GiB"
