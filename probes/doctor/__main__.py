@@ -170,7 +170,7 @@ def _wish(args: argparse.Namespace) -> Wish | None:
         if value is not None and args.model is None:
             raise usage_error(f"{option} is of a model: name it with --model")
         if value is not None and value <= 0:
-            raise usage_error(f"{option} is above 0, not {value}")
+            raise usage_error(f"{option} must be above 0, not {value:g}")
     if args.gpu_util is not None and args.gpu_util > 1:
         raise usage_error(f"--gpu-util is a share of a card's memory, at most 1, not {args.gpu_util:g}")
     return Wish(args.model, args.gpus, args.max_len, args.gpu_util or DEFAULT_SHARE) if args.model else None

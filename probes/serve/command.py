@@ -29,7 +29,7 @@ DTYPES = ("bfloat16", "float16", "float32")
 Setting = str | int | float
 Settings = dict[str, Setting]  # vLLM's arguments by name
 OURS = {
-    "model": "give MODEL as the first word",
+    "model": "give it as MODEL (to probes.quick, as --model)",
     "host": "use --host",
     "port": "use --port",
     "api_key": "the checks come without a key, and it would stand in the log",

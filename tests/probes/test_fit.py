@@ -159,7 +159,7 @@ def test_main_memory_for_a_cpu_build(tmp_path: Path, small: Path, monkeypatch: p
         (["--gpus", "2"], "--gpus is of a model: name it with --model"),
         (["--model", "./none"], "--model ./none: there is no such folder"),
         (["--model", "m", "--gpu-util", "1.5"], "--gpu-util is a share of a card's memory, at most 1, not 1.5"),
-        (["--model", "m", "--max-len", "0"], "--max-len is above 0, not 0"),
+        (["--model", "m", "--max-len", "0"], "--max-len must be above 0, not 0"),
     ],
 )
 def test_what_is_wrong_with_a_command_line(words: list[str], said: str) -> None:
@@ -175,6 +175,4 @@ def test_the_command(small: Path) -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     checks = {each["name"]: each for each in json.loads(done.stdout)["checks"]}
     assert checks["KV cache"]["detail"] == "not known: layers with a recurrent state (mamba_d_state)"
-    assert checks["model files"]["status"] == "ok" and checks["weights"]["detail"].startswith(
-        "0.0 MiB: 2 weight files"
-    )
+    assert checks["model files"]["status"] == "ok" and checks["weights"]["detail"].startswith("0.0 MiB: 2 weight files")

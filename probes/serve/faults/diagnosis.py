@@ -72,5 +72,5 @@ def _end(code: int | None) -> str:
 def _words(port: int, on_gpu: bool) -> dict[str, str | int]:
     """What the texts of the table name."""
     more_kv = "--gpu-memory-utilization nearer to 1" if on_gpu else "a larger --kv-cache-memory-bytes=N"
-    words = {**WORDS, "more_kv": more_kv, "program": PROGRAM}
+    words: dict[str, str | int] = {**WORDS, "more_kv": more_kv, "program": PROGRAM}
     return words | {"port": port, "holder": holder(port), "other_port": next_free(ANY, port)} if port else words
