@@ -84,7 +84,7 @@ def _same_prompts(each: Summary, first: Summary) -> str | None:
         return None
     shares = f"{percent(each.cached_share)} of the prompt tokens cached, {percent(first.cached_share)} in the first"
     return (
-        f"{each.path.name}: {count:,} prompts are those of {first.path.name}: had one server both, its prefix cache "
+        f"{each.path.name}: {count:,} prompts are those of {first.path.name}: if one server had both, its prefix cache "
         f"helped the later ({shares})."
     )
 
