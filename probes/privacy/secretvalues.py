@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 HIDDEN = "***"
 SECRET_NAME = (
-    r"[\w.-]*(?:key(?!error|word)|secret|passw|passphrase|(?<=[_-])pwd|(?<=[_-])pat(?![a-z])"
+    r"[\w.-]*(?:key(?!error|word|board)|secret|passw|passphrase|(?<=[_-])pwd|(?<=[_-])pat(?![a-z])"
     r"|credential|authorization|token(?!iz))[\w.-]*"
 )
 # NAME=value, "name": "value", name=value,other=...&other=...: the value runs to the next name, or to the end.

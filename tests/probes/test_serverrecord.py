@@ -15,7 +15,9 @@ SECRET = "hf_abcdefghijklmnop"
 
 def test_no_secret_and_no_home_folder_in_the_log_or_in_what_is_said_of_it(tmp_path: Path) -> None:
     log = tmp_path / "server.log"
-    log.write_text(f"ValueError: {Path.home()}/models is of another user (token={SECRET})\nKeyError: 'layers.0'\n")
+    log.write_text(
+        f"ValueError: {Path.home()}/models is of another user (token={SECRET})\nKeyError: 'layers.0'\nKeyboardInterrupt: terminated\n"
+    )
     ended = diagnose(log.read_text(), NotReady(1, "loads the weights"), 8000, on_gpu=False)
     session = Session(Command(["python", "-m", "server"], "m", []), Startup(), log, diagnosis=ended)
     texts = [path.read_text() for path in write_record(session, tmp_path / "checked")]
@@ -23,4 +25,4 @@ def test_no_secret_and_no_home_folder_in_the_log_or_in_what_is_said_of_it(tmp_pa
     for text in texts:
         assert text.count("token=***") >= 2 and "~/models" in text and "it ended with code 1" in text
         assert SECRET not in text and str(Path.home()) not in text.replace(str(tmp_path), "")
-        assert "layers.0" in text  # a KeyError names what is missing, and is no key
+        assert "layers.0" in text and "Interrupt: terminated" in text  # no keys, for all their names
