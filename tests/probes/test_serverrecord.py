@@ -15,9 +15,8 @@ SECRET = "hf_abcdefghijklmnop"
 
 def test_no_secret_and_no_home_folder_in_the_log_or_in_what_is_said_of_it(tmp_path: Path) -> None:
     log = tmp_path / "server.log"
-    log.write_text(
-        f"ValueError: {Path.home()}/models is of another user (token={SECRET})\nKeyError: 'layers.0'\nKeyboardInterrupt: terminated\n"
-    )
+    secret = f"ValueError: {Path.home()}/models is of another user (token={SECRET})"
+    log.write_text(f"{secret}\nKeyError: 'layers.0'\nKeyboardInterrupt: terminated\n")
     ended = diagnose(log.read_text(), NotReady(1, "loads the weights"), 8000, on_gpu=False)
     session = Session(Command(["python", "-m", "server"], "m", []), Startup(), log, diagnosis=ended)
     texts = [path.read_text() for path in write_record(session, tmp_path / "checked")]
