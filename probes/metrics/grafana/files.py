@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from probes.errors import EnginescopeError
+from probes.errors import EnginescopeError, usage_error
 from probes.metrics.endpoint import Endpoint
 from probes.metrics.grafana.dashboard import CARDS_JOB, SCRAPE_S, SERVER_JOB, dashboard
 
@@ -54,7 +54,7 @@ def write(at: Endpoint, folder: Path, force: bool = False) -> list[Path]:
     texts |= {COMPOSE: COMPOSED, SOURCES: SOURCE, DASHBOARDS: PROVIDER}
     there = [str(folder / name) for name in texts if (folder / name).exists()]
     if there and not force:
-        raise EnginescopeError(f"{' and '.join(there)} exists already; --force overwrites it")
+        raise usage_error(f"there already: {', '.join(there)}; --force overwrites")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
