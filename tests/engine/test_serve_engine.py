@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -78,3 +79,4 @@ def test_real_crashes_are_explained(cause: str, model: str, settings: tuple[str,
         (explained,) = explain(file).values()
     told = explained.cause()
     assert explained.ended_badly and told is not None and cause in told.cause
+    shutil.rmtree(Path(session["log"]).parent)
