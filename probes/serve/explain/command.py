@@ -47,7 +47,8 @@ def read(name: str) -> dict[str, ExplainedLog]:
     except OSError as error:
         raise EnginescopeError(f"{name}: {error.strerror}; give the file of a server's log, or - for stdin") from None
     if not logs:
-        raise EnginescopeError(f"{name} is empty; kubectl logs POD or docker logs CONTAINER print a server's log")
+        empty = "standard input" if name == STDIN else name
+        raise EnginescopeError(f"{empty} is empty; kubectl logs POD or docker logs CONTAINER print a server's log")
     return logs
 
 

@@ -166,6 +166,7 @@ def test_a_page_escapes_what_the_log_says(tmp_path: Path) -> None:
 def test_no_log_is_said_in_a_line(name: str) -> None:
     result = run(name, stdin="")
     assert result.returncode == 1 and len(result.stderr.splitlines()) == 1 and "Traceback" not in result.stderr
+    assert result.stderr.startswith("error: standard input is empty; " if name == "-" else f"error: {name}: ")
 
 
 @pytest.mark.parametrize("words", [("--html", "x.html"), ("--force",)])
