@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tracing.breakdown.load import load, over_time, span_of
+from tracing.page.firstscreen import BARS, load_rows
 
 
 def steps_of(*rows: tuple[int, int, int, int, int], pid: int = 11) -> pd.DataFrame:
@@ -29,6 +30,13 @@ def test_a_row_a_quantity_and_core() -> None:
     assert batch.over_time == (2,) * 11 + (0,) * 9 + (4,) * 40
     both = load(pd.concat([steps, steps_of((0, 60, 7, 0, 1), pid=12)]))
     assert [row.core_pid for row in both] == [11, 11, 11, 12, 12, 12] and both[3].most == 7
+
+
+def test_the_use_of_one_block_of_many_is_not_rounded_away() -> None:
+    steps = steps_of((0, 60, 1, 0, 1), (60, 120, 1, 0, 2)).assign(kv_blocks=30_000)
+    blocks = load(steps)[2]
+    assert blocks.over_time == (3.333e-05,) * 30 + (6.667e-05,) * 30
+    assert load_rows([blocks])[0][3] == BARS[3] * 30 + BARS[-1] * 30
 
 
 def test_without_a_step_there_is_no_load() -> None:

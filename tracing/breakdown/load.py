@@ -39,7 +39,7 @@ def load(steps: pd.DataFrame) -> tuple[LoadFigure, ...]:
             int(pid),
             float(np.median(values)),
             float(values.max()),
-            tuple(round(float(value), 4) for value in over_time(rows, values, window, PARTS)),
+            tuple(float(f"{value:.4g}") for value in over_time(rows, values, window, PARTS)),
         )
         for pid, rows in working.groupby("pid")
         for name, values in quantities(rows).items()
