@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from tests.tracing.stories import batch, stream
 from tracing import timeline
@@ -30,6 +33,14 @@ def test_a_request_has_its_times_and_the_largest_part_of_them(tmp_path: Path) ->
     assert (row["TPOT"], row["longest ITL"]) == (None, None)  # of one output
     assert row["most of it"] == "wait: scheduler queue" and row["in the queue"] == 0.9
     assert row["share"] == float(f"{900_000 / flow.latency_ns:.5g}")
+
+
+def test_the_time_in_the_queue_is_that_of_all_reasons(tmp_path: Path) -> None:
+    batch(tmp_path, finished=("0",))
+    parts = {"wait: scheduler queue": 10**6, "wait: scheduler queue (token budget)": 2 * 10**6, "forward": 5 * 10**6}
+    budgets = pd.DataFrame(parts, index=["0-x"])
+    [row] = rows_of(replace(analyze(timeline.read(tmp_path)), budgets=budgets))
+    assert (row["in the queue"], row["latency"], row["most of it"]) == (3, 8, "forward")
 
 
 def test_what_is_not_known_is_missing(tmp_path: Path) -> None:

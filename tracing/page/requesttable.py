@@ -12,7 +12,7 @@ import pandas as pd
 from tracing.breakdown.findings import Findings
 from tracing.breakdown.requests.chosen import origin_ns
 
-QUEUE = "wait: scheduler queue"
+QUEUE = "wait: scheduler queue"  # and what follows it in a name is why
 # Each column's name and the form of its values: a `name` is the number of one of the table's names.
 COLUMNS = {
     "#": "number",
@@ -80,7 +80,8 @@ def _figures(findings: Findings) -> pd.DataFrame:
         }
     )
     times, budgets = findings.times.frame, findings.budgets
-    spent = pd.DataFrame({"latency": budgets.sum(axis=1), "in the queue": budgets.get(QUEUE, 0)}, index=budgets.index)
+    queued = budgets.loc[:, budgets.columns.str.startswith(QUEUE)]
+    spent = pd.DataFrame({"latency": budgets.sum(axis=1), "in the queue": queued.sum(axis=1)})
     for name, column in {"TTFT": "ttft", "TPOT": "tpot", "longest ITL": "itl_max"}.items():
         spent[name] = times[f"{column}_ns"]
     spent = spent / 1e6
