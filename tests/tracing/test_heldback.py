@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -203,12 +204,11 @@ def test_the_head_of_the_queue_by_reason_and_the_use_of_budgets(tmp_path: Path) 
         core.span("scheduler.schedule", at, at + 100, step=number).counts(number, counts | limits)
         core.span("scheduler.update", at + 500, at + 600, step=number)
     core.span("kv.allocate", 1050, 1060, "b", step=1, extra=1).close()
-    read = timeline.read(tmp_path)
-    assert queue.held_back(read) == (
-        queue.HeldBackSteps("token budget", 2, 2 / 3, 3),
-        queue.HeldBackSteps("KV blocks", 1, 1 / 3, 2),
-    )
-    assert queue.budget_use(read, anatomy(read)) == (
+    steps = anatomy(read := timeline.read(tmp_path))
+    blocks = queue.HeldBackSteps("KV blocks", 1, 1 / 3, 2)
+    assert queue.held_back(read, steps) == (queue.HeldBackSteps("token budget", 2, 2 / 3, 3), blocks)
+    assert queue.held_back(read, steps[1:2]) == (replace(blocks, share=1),)  # of a part of the trace
+    assert queue.budget_use(steps) == (
         queue.BudgetUse("prefill", 2, 100, 0.75, 4, 0.375, 0.5),
         queue.BudgetUse("decode", 2, 100, 0.025, 4, 0.625, 0.5),
     )
@@ -217,5 +217,5 @@ def test_the_head_of_the_queue_by_reason_and_the_use_of_budgets(tmp_path: Path) 
 def test_a_trace_that_does_not_tell_has_neither_table(tmp_path: Path) -> None:
     core = TraceWriter(tmp_path, 11, ["core"]).span("scheduler.schedule", 0, 10, step=0)
     core.span("scheduler.update", 20, 30, step=0).counts(0, {"held_back": 2, "head_held_back": 2}).close()
-    read = timeline.read(tmp_path)
-    assert (queue.held_back(read), queue.budget_use(read, anatomy(read))) == ((), ())
+    steps = anatomy(read := timeline.read(tmp_path))
+    assert (queue.held_back(read, steps), queue.budget_use(steps)) == ((), ())

@@ -36,12 +36,11 @@ class BudgetUse:
     full_share: float = field(metadata=column("steps that used all tokens, or all requests", "1"))
 
 
-def held_back(timeline: Timeline) -> tuple[HeldBackSteps, ...]:
-    """A row a reason; none in traces that do not tell."""
-    told = reasons(timeline)
-    left = told["head_held_back"].isin((NOBODY, NOT_TOLD))
-    waiting = timeline.steps["waiting"][~left].groupby(told["head_held_back"][~left])
-    whole = int((~left).sum())
+def held_back(timeline: Timeline, steps: pd.DataFrame) -> tuple[HeldBackSteps, ...]:
+    """A row a reason; none in traces that do not tell. `steps` is the frame of `anatomy`, or a part of it."""
+    told = steps[["pid", "step", "waiting"]].merge(reasons(timeline), on=["pid", "step"])
+    left_a_queue = told[~told["head_held_back"].isin((NOBODY, NOT_TOLD))]
+    whole = len(left_a_queue)
     rows = [
         HeldBackSteps(
             reason=HELD_BACK.get(int(code), HELD_BACK[NOT_KNOWN]),
@@ -49,12 +48,12 @@ def held_back(timeline: Timeline) -> tuple[HeldBackSteps, ...]:
             share=len(each) / whole,
             waiting_median=float(each.median()),
         )
-        for code, each in waiting
+        for code, each in left_a_queue.groupby("head_held_back")["waiting"]
     ]
     return tuple(sorted(rows, key=lambda row: -row.steps))
 
 
-def budget_use(timeline: Timeline, steps: pd.DataFrame) -> tuple[BudgetUse, ...]:
+def budget_use(steps: pd.DataFrame) -> tuple[BudgetUse, ...]:
     """A row a kind of step but the empty ones; `steps` is the frame of `anatomy`. None where the limits are not told.
 
     Where several engines have different limits, the largest is named, and each step is held against its own.
