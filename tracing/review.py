@@ -26,6 +26,7 @@ EXAMPLES = """examples:
   python -m tracing.review traces/<folder> --requests 33-96             the 33rd request called to the 96th
   python -m tracing.review traces/<before> traces/<after>               what takes longer than before
 """
+MOST_S = 1e9  # half a lifetime
 
 
 def parser() -> argparse.ArgumentParser:
@@ -42,11 +43,11 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_argument(
         "--from",
         dest="from_s",
-        type=float,
+        type=seconds,
         metavar="S",
         help="only what began so many seconds after the trace's start",
     )
-    arguments.add_argument("--to", dest="to_s", type=float, metavar="S", help="and before so many")
+    arguments.add_argument("--to", dest="to_s", type=seconds, metavar="S", help="and before so many")
     arguments.add_argument(
         "--requests",
         type=request_numbers,
@@ -54,6 +55,13 @@ def parser() -> argparse.ArgumentParser:
         help="only these requests, by their place from 1",
     )
     return arguments
+
+
+def seconds(text: str) -> float:
+    """A time in a trace; `ArgumentTypeError` for one that no trace has, which may be endless or no number."""
+    if not abs(value := float(text)) < MOST_S:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time in a trace, in seconds")
+    return value
 
 
 def request_numbers(text: str) -> tuple[int, int]:

@@ -93,6 +93,8 @@ def test_a_part_with_nothing_in_it_is_refused(tmp_path: Path, choice: WindowChoi
     "options, says",
     [
         (("--requests", "3-2"), "'3-2' are no numbers of requests, as 33 or 33-96"),
+        (("--from", "nan"), "argument --from: 'nan' is no time in a trace, in seconds"),
+        (("--to", "inf"), "argument --to: 'inf' is no time in a trace, in seconds"),
         (("--from", "3", "--to", "2"), "--to 2 is not after --from 3"),
         (("--from", "3", "--requests", "2"), "--requests chooses the time by itself: leave out --from and --to"),
     ],
