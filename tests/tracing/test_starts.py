@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -83,6 +84,12 @@ def test_a_program_with_two_engines_in_its_own_process(tmp_path: Path) -> None:
     both = starts(timeline.read(recorded(tmp_path, (*first, *second))))
     assert [(start.start_ns / SECOND, start.ns / SECOND, start.workers) for start in both] == [(0, 9, 1), (25, 4, 1)]
     assert seconds(both[1]) == {("front end", "configuration"): 1, ("core", "executor"): 2, ("worker", "weights"): 1}
+
+
+def test_a_trace_of_several_machines_does_not_tell_its_start(tmp_path: Path) -> None:
+    read = timeline.read(recorded(tmp_path))
+    boots = [process | {"boot_id": str(process["pid"])} for process in read.processes]
+    assert starts(replace(read, processes=boots)) == ()
 
 
 def test_a_trace_without_its_start(tmp_path: Path) -> None:

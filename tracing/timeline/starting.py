@@ -23,9 +23,12 @@ class ProcessPhase:
 
 
 def phases(timeline: Timeline) -> list[ProcessPhase]:
-    """All phases of a trace of one machine, by start; none where it was recorded without them."""
+    """All phases of a trace, by start; none where it was recorded without them, or on several machines.
+
+    The file of phases does not say which machine's process and clock a line is of.
+    """
     path = timeline.folder / FILE
-    if not path.exists():
+    if not path.exists() or len({process.get("boot_id") for process in timeline.processes}) > 1:
         return []
     lines = [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")]
     names = {site.name for site in START_SITES}
