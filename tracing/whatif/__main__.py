@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import math
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -126,10 +127,10 @@ def check(args: argparse.Namespace, command: list[str] | None) -> None:
         raise usage_error("--yes-slow-it-down is for an engine that runs already: name its PID or URL")
     if args.streams is not None and args.streams < 1:
         raise usage_error(f"--streams {args.streams} is no load")
-    if args.rate is not None and (args.streams is not None or not args.rate > 0):
+    if args.rate is not None and (args.streams is not None or not 0 < args.rate < math.inf):
         raise usage_error("--rate takes requests a second, above 0, in place of --streams")
-    if not args.budget >= LEAST_BUDGET_S:
-        raise usage_error(f"--budget {args.budget:g} is too short: {LEAST_BUDGET_S:g} s is the least")
+    if not LEAST_BUDGET_S <= args.budget < math.inf:
+        raise usage_error(f"--budget {args.budget:g}: it takes seconds, {LEAST_BUDGET_S:g} at least")
     if args.page and not args.page.parent.is_dir():
         raise usage_error(f"--page: there is no folder {args.page.parent}")
 

@@ -31,10 +31,12 @@ process.join()
     ("options", "message"),
     [
         (["--streams", "0"], "--streams 0 is no load"),
-        (["--budget", "5"], "--budget 5 is too short: 10 s is the least"),
+        (["--budget", "5"], "--budget 5: it takes seconds, 10 at least"),
+        (["--budget", "inf"], "--budget inf: it takes seconds, 10 at least"),
         (["--stages", "schedule,tokenize"], "no stage 'tokenize' can be delayed"),
         (["--device-ms", "fast"], "--device-ms takes one time or three"),
         (["--rate", "0"], "--rate takes requests a second, above 0"),
+        (["--rate", "inf"], "--rate takes requests a second, above 0"),
         (["--rate", "5", "--streams", "8"], "--rate takes requests a second, above 0, in place of --streams"),
         (["--page", "nowhere/page.html"], "--page: there is no folder nowhere"),
         (["--"], "name one engine"),
