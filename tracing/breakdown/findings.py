@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -25,6 +26,7 @@ from tracing.nsys import gpu
 from tracing.pyspy import tables
 from tracing.pyspy.stacks import StackTime
 from tracing.timeline import contention
+from tracing.timeline.contention import Contention
 from tracing.timeline.index import Index
 from tracing.timeline.requests import Flow
 from tracing.timeline.requests import flows as flows_of
@@ -89,32 +91,49 @@ def _gpu(recorded: Findings) -> GpuSummary | None:
     return gpu.gpu(activity, recorded.timeline, recorded.steps, recorded.hops)
 
 
+class _Frames(NamedTuple):
+    """Those of `Findings`."""
+
+    steps: pd.DataFrame
+    hops: pd.DataFrame
+    budgets: pd.DataFrame
+    times: FlowTimes
+
+
 def analyze(timeline: Timeline, choice: WindowChoice = EVERYTHING) -> Findings:
     """Everything that a timeline and the torch traces beside it say."""
     index = Index(timeline)
     window = chosen(choice, timeline, flows_of(index))
-    flows, steps, within = window.flows, window.begun(anatomy(timeline)), window.of(timeline)
+    flows, steps = window.flows, window.begun(anatomy(timeline))
     hop_frame = hops.hops(index, flows)
-    workers = stepkinds.workers_by_kind(timeline, steps, hop_frame)
-    whole = [flow for flow in flows if flow.state not in ("cut", "refused")]
     samples = contention.read(timeline.folder).beyond_waits(timeline.spans)
-    budgets = budget.budgets(index, whole, samples)
-    times = latencies.request_times(index, flows)
+    budgets, times = budget.budgets(index, whole(flows), samples), latencies.request_times(index, flows)
+    frames = _Frames(steps, hop_frame, budgets, times)
+    return Findings(timeline, index, flows, *frames, (), window, _review(timeline, window, samples, frames))
+
+
+def whole(flows: list[Flow]) -> list[Flow]:
+    """The requests that were recorded from their call to their end."""
+    return [flow for flow in flows if flow.state not in ("cut", "refused")]
+
+
+def _review(timeline: Timeline, window: TraceWindow, samples: Contention, frames: _Frames) -> Review:
+    """The review of a window, without what other watchers than torch's profiler saw."""
+    steps, hop_frame, budgets, times = frames
+    flows, within, trace = window.flows, window.of(timeline), read_trace(timeline.folder)
+    workers = stepkinds.workers_by_kind(timeline, steps, hop_frame)
     sums = None if window.words else operators.summary(operators.read(timeline))
-    trace = read_trace(timeline.folder)
-    starved = starvation(within, samples, trace.machine.cores_usable if trace else 1)
     ledger, unread = ledger_rows(timeline, trace)
-    beside = (*unread, *(sums.problems if sums else ()))
-    review = Review(
+    return Review(
         about=about(timeline),
-        problems=(*problems(timeline, flows, hop_frame), *beside),
+        problems=(*problems(timeline, flows, hop_frame), *unread, *(sums.problems if sums else ())),
         window=window.words,
         requests=request_counts(flows),
         latencies=latencies.summary(times),
         load=load(steps),
         budget=budget.summary(budgets),
         unexplained_share_median=budget.unexplained_share(budgets),
-        unexplained_ns_per_token_median=budget.unexplained_per_token(budgets, whole),
+        unexplained_ns_per_token_median=budget.unexplained_per_token(budgets, whole(flows)),
         steps=stepkinds.summary(steps, {} if on_device(timeline) else stepkinds.idle_by_kind(workers)),
         queue=queue.held_back(timeline, steps),
         use=queue.budget_use(steps),
@@ -123,7 +142,7 @@ def analyze(timeline: Timeline, choice: WindowChoice = EVERYTHING) -> Findings:
         hops=hops.summary(hop_frame),
         slow_steps=slow.slow_steps(timeline, steps, samples),
         slow_requests=slow.slow_requests(budgets),
-        starvation=starved,
+        starvation=starvation(within, samples, trace.machine.cores_usable if trace else 1),
         starts=starts(timeline),
         dropped_spans=timeline.dropped,
         torn_spans=timeline.torn,
@@ -133,7 +152,6 @@ def analyze(timeline: Timeline, choice: WindowChoice = EVERYTHING) -> Findings:
         samples=None,
         gpu=None,
     )
-    return Findings(timeline, index, flows, steps, hop_frame, budgets, times, (), window, review)
 
 
 def about(timeline: Timeline) -> str:
