@@ -17,7 +17,8 @@ import pandas as pd
 from tracing.breakdown.findings import Findings
 from tracing.breakdown.requests.waits import waits
 from tracing.events.layout import YIELDED
-from tracing.timeline.index import Index, Rows
+from tracing.timeline.index import Index
+from tracing.timeline.lookups.rows import Rows
 from tracing.timeline.requests import Flow
 from tracing.timeline.requestspans import own_rows
 from tracing.walk import choose
@@ -115,7 +116,7 @@ def _way_in(index: Index, flow: Flow) -> Rows:
 
 def _of_step(index: Index, flow: Flow, step: int) -> Rows:
     """What a step did for a request: the core's and the worker's part, then that of its message."""
-    steps = index.step_of_key(flow.core_pid)
+    steps = index.sent.step_of_key(flow.core_pid)
     keys = [key for key in flow.keys.tolist() if steps.get(key) == step]
     rows = own_rows(index, flow)
     passed = _work(index, rows[np.isin(index.step[rows], [step, *keys])])

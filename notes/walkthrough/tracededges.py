@@ -15,7 +15,8 @@ from notes.walkthrough.chapters import Stop
 from notes.walkthrough.edges import Edge, Evidence
 from tracing import timeline
 from tracing.sites.site import Site
-from tracing.timeline.index import Index, Rows
+from tracing.timeline.index import Index
+from tracing.timeline.lookups.rows import Rows
 from tracing.timeline.requests import Flow, flows
 from tracing.timeline.requestspans import own_rows
 from tracing.timeline.spans import Timeline
@@ -38,7 +39,7 @@ class Trace:
         self.serves = _serves(self.index.timeline)
         self._frames = [row for site in FRAMES for row in self.index.at(site).tolist()]
         self._spans: dict[str, Rows] = {}
-        self._steps = {pid: self.index.step_of_key(pid) for pid in {flow.core_pid for flow in self.flows}}
+        self._steps = {pid: self.index.sent.step_of_key(pid) for pid in {flow.core_pid for flow in self.flows}}
 
     def hold(self, edge: Edge, evidence: Evidence) -> None:
         """Add to `evidence` what every flow of this trace says of an edge."""

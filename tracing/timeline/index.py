@@ -10,15 +10,13 @@ import pandas as pd
 
 from tracing.events.layout import CALLED
 from tracing.timeline.contention import main_roles
-from tracing.timeline.intervals import distinct, expanded
-from tracing.timeline.nesting import Cut, cut_at_waits, outermost, own_of_loops
+from tracing.timeline.lookups.cutspans import CutSpans
+from tracing.timeline.lookups.messages import SentMessages
+from tracing.timeline.lookups.rows import NONE, Rows, among, grouped
+from tracing.timeline.lookups.schedules import RequestSchedule, schedules
 from tracing.timeline.spans import Timeline
 from tracing.timeline.steps.heldback import ReasonTimes, reason_times
 from tracing.timeline.steps.workers import core_of
-
-Rows = npt.NDArray[np.int64]
-NONE: Rows = np.zeros(0, dtype=np.int64)
-NO_PIECES = Cut(NONE, NONE, NONE)
 
 
 class Index:
@@ -37,12 +35,12 @@ class Index:
         self.raised = spans["raised"].to_numpy(dtype=bool)
         self.stage_number = spans["stage"].cat.codes.to_numpy()
         self.stages = [str(stage) for stage in spans["stage"].cat.categories]
-        self._site, self._sites = _grouped(spans["site"])
+        self._site, self._sites = grouped(spans["site"])
         self._codes = {name: spans[name].cat.codes.to_numpy() for name in ("site", "stage", "role", "share")}
         self._numbers = {
             name: {str(text): code for code, text in enumerate(spans[name].cat.categories)} for name in self._codes
         }
-        self._request, self._requests = _grouped(spans["request"])
+        self._request, self._requests = grouped(spans["request"])
         self.request_number = spans["request"].cat.codes.to_numpy()
         self._request_numbers = {name: number for number, name in enumerate(self._requests)}
 
@@ -123,17 +121,9 @@ class Index:
         rows = self.rows(request, *sites)
         return int(self.start[rows[0]]) if len(rows) else 0
 
-    def text(self, pid: int, number: int) -> str:
-        return self.timeline.texts.get((pid, number), "")
-
     @cached_property
-    def _batches(self) -> dict[str, tuple[int, Rows, Rows]]:
-        """By request: the core that scheduled it, its steps in order, and the tokens that each scheduled of it."""
-        batches = self.timeline.batches
-        pid, step, tokens = (batches[name].to_numpy(dtype=np.int64) for name in ("pid", "step", "tokens"))
-        _, rows_of = _grouped(batches["request"])
-        ordered = {name: rows[np.argsort(step[rows], kind="stable")] for name, rows in rows_of.items() if len(rows)}
-        return {name: (int(pid[rows[0]]), step[rows], tokens[rows]) for name, rows in ordered.items()}
+    def _schedules(self) -> dict[str, RequestSchedule]:
+        return schedules(self.timeline.batches)
 
     @cached_property
     def stopped(self) -> dict[str, int]:
@@ -146,92 +136,28 @@ class Index:
         admitted, looked_up = self.rows(request, "core.add_request"), self.rows(request, "kv.lookup")
         prompt = int(self.value[admitted[0]]) if len(admitted) else 0
         cached = int(self.value[looked_up[0]]) if len(looked_up) else 0
-        tokens = self._batches[request][2] if request in self._batches else NONE
+        tokens = self._schedules[request].tokens if request in self._schedules else NONE
         return int((np.cumsum(tokens) < prompt - cached).sum())
 
     def steps_of(self, request: str) -> tuple[int, Rows]:
         """The core that scheduled a request (0 where none did) and the numbers of its steps."""
-        return self._batches[request][:2] if request in self._batches else (self._seen_in(request), NONE)
+        return self._schedules[request][:2] if request in self._schedules else (self._seen_in(request), NONE)
 
     def _seen_in(self, request: str) -> int:
         rows = self.rows(request, "core.add_request", "core.preprocess", "core.receive")
         return int(self.pid[rows[0]]) if len(rows) else 0
 
     @cached_property
-    def _messages(self) -> dict[int, tuple[Rows, Rows]]:
-        """By core: the steps that sent a message with outputs, and its key."""
-        messages = {}
-        for pid, rows in self.timeline.messages.groupby("pid"):
-            rows = rows[rows["outputs"] > 0].sort_values("step", kind="stable")
-            messages[int(pid)] = (rows["step"].to_numpy(dtype=np.int64), rows["key"].to_numpy(dtype=np.int64))
-        return messages
-
-    def keys_of(self, core_pid: int, steps: Rows, front_pid: int) -> Rows:
-        """The keys of the messages that some steps sent to a front end."""
-        steps_of_keys, keys = self.messages(core_pid, front_pid)
-        return keys[_among(steps_of_keys, steps)]
-
-    def messages(self, core_pid: int, front_pid: int) -> tuple[Rows, Rows]:
-        """By step: the steps that sent a message to a front end, and its key."""
-        if (core_pid, front_pid) not in self._channels:
-            steps, keys = self._messages.get(core_pid, (NONE, NONE))
-            ours = np.array([self._receivers.get(key, front_pid) == front_pid for key in keys.tolist()], dtype=bool)
-            self._channels[core_pid, front_pid] = (steps[ours], keys[ours])
-        return self._channels[core_pid, front_pid]
+    def cuts(self) -> CutSpans:
+        """The spans in pieces."""
+        return CutSpans(self.timeline.spans)
 
     @cached_property
-    def _channels(self) -> dict[tuple[int, int], tuple[Rows, Rows]]:
-        return {}
-
-    @cached_property
-    def _receivers(self) -> dict[int, int]:
-        """By key the front end that a message went to, where any message of its client was seen to arrive."""
+    def sent(self) -> SentMessages:
+        """The messages of the cores."""
         rows = self.at("client.receive", "output.process")
-        arrived = pd.DataFrame({"key": self.step[rows], "front": self.pid[rows]}).drop_duplicates()
-        messages = self.timeline.messages.merge(arrived, on="key", how="left")
-        fronts = messages.dropna(subset="front").groupby(["pid", "client"])["front"].agg(lambda pids: pids.mode()[0])
-        known = messages.drop(columns="front").drop_duplicates().merge(fronts.reset_index(), on=["pid", "client"])
-        return dict(zip(known["key"].tolist(), known["front"].astype(int).tolist(), strict=True))
-
-    @cached_property
-    def cut(self) -> Cut:
-        """All spans without the waits inside them, by row."""
-        return cut_at_waits(self.timeline.spans)
-
-    def pieces(self, rows: Rows) -> Cut:
-        """Some spans, by row, without the waits inside them."""
-        return Cut(*(column[_among(self.cut.place, rows)] for column in self.cut))
-
-    def places(self, rows: Rows) -> tuple[Rows, Rows]:
-        """Where the pieces of some spans are in `cut`: the place of each one's span in `rows`, and its own."""
-        return expanded(*(np.searchsorted(self.cut.place, rows, side) for side in ("left", "right")))
-
-    @cached_property
-    def _loops(self) -> dict[tuple[int, str], Cut]:
-        own = own_of_loops(self.timeline.spans)
-        pid, role = self.pid[own.place], self.role[own.place]
-        return {
-            (process, name): Cut(*(column[(pid == process) & (role == name)] for column in own))
-            for process, name in set(zip(pid.tolist(), role.tolist(), strict=True))
-        }
-
-    def loops(self, pid: int, role: str) -> Cut:
-        """The own time of a process's loops, by start."""
-        return self._loops.get((pid, role), NO_PIECES)
-
-    @cached_property
-    def _core_work(self) -> dict[int, Cut]:
-        spans = self.timeline.spans
-        mine = spans[(spans["role"] == "core") & (spans["share"] == "work") & (spans["site"] != "gc")]
-        rows = outermost(mine).index.to_numpy()
-        return {
-            pid: Cut(*(column[self.pid[rows] == pid] for column in (rows, self.start[rows], self.end[rows])))
-            for pid in np.unique(self.pid[rows]).tolist()
-        }
-
-    def core_work(self, pid: int) -> Cut:
-        """What a core's main thread did, by start, each span that lies in no other."""
-        return self._core_work.get(pid, NO_PIECES)
+        arrived = pd.DataFrame({"key": self.step[rows], "front": self.pid[rows]})
+        return SentMessages(self.timeline.messages, arrived)
 
     @cached_property
     def _update_ends(self) -> dict[int, dict[int, tuple[int, int]]]:
@@ -266,21 +192,13 @@ class Index:
         return self.pid[rows] << 32 | self.thread[rows]
 
     @cached_property
-    def _steps_by_key(self) -> dict[int, dict[int, int]]:
-        return {pid: dict(zip(k.tolist(), s.tolist(), strict=True)) for pid, (s, k) in self._messages.items()}
-
-    def step_of_key(self, core_pid: int) -> dict[int, int]:
-        """Of a core's messages by key, the step that sent each."""
-        return self._steps_by_key.get(core_pid, {})
-
-    @cached_property
     def _by_step(self) -> dict[tuple[str, int], tuple[Rows, Rows]]:
         return {}
 
     def with_step(self, site: str, pid: int, steps: Rows) -> Rows:
         """The rows of a site in a process that belong to some steps, or carry some keys."""
         numbers, rows = self.by_step(site, pid)
-        return np.sort(rows[_among(numbers, steps)])
+        return np.sort(rows[among(numbers, steps)])
 
     def by_step(self, site: str, pid: int) -> tuple[Rows, Rows]:
         """The steps, or keys, of a site's spans in a process, in order, and their rows."""
@@ -328,27 +246,3 @@ class Index:
     def _sorted(self, rows: Rows) -> tuple[Rows, Rows]:
         order = np.argsort(self.step[rows], kind="stable")
         return self.step[rows[order]], rows[order]
-
-
-def picked(sorted_rows: tuple[Rows, Rows], steps: Rows) -> Rows:
-    """Of rows sorted by step those of some steps."""
-    return sorted_rows[1][_among(sorted_rows[0], steps)]
-
-
-def _among(numbers: Rows, wanted: Rows) -> Rows:
-    """The places in the sorted `numbers` that hold one of `wanted`."""
-    wanted = wanted if (wanted[1:] > wanted[:-1]).all() else distinct(wanted)
-    low, high = np.searchsorted(numbers, wanted, "left"), np.searchsorted(numbers, wanted, "right")
-    if len(low) and (high - low == 1).all():
-        return low
-    return expanded(low, high)[1]
-
-
-def _grouped(column: pd.Series) -> tuple[npt.NDArray[np.str_], dict[str, Rows]]:
-    """A column of categories as texts, and its rows by text; what is missing has no rows."""
-    codes, names = column.cat.codes.to_numpy(), [str(name) for name in column.cat.categories]
-    order = np.argsort(codes, kind="stable")
-    edges = np.searchsorted(codes[order], np.arange(len(names) + 1))
-    rows = {name: order[edges[place] : edges[place + 1]] for place, name in enumerate(names)}
-    texts = np.array([*names, ""], dtype=object)[codes]
-    return texts, rows

@@ -19,7 +19,8 @@ from tracing.events import pinned
 from tracing.events.layout import CALLED, ENDED, YIELDED
 from tracing.events.pinned import PinnedRequest
 from tracing.timeline.columns import RequestRow
-from tracing.timeline.index import Index, Rows
+from tracing.timeline.index import Index
+from tracing.timeline.lookups.rows import Rows
 
 State = Literal["finished", "stopped", "aborted", "refused", "cut"]
 STOPPED = ("FINISHED_STOPPED", "FINISHED_REPETITION")
@@ -128,9 +129,9 @@ def _flow(index: Index, name: str, parent: str | None, front_pid: int, external:
     assigned = index.first_start(parent or name, "input.assign_id")
     number, call = _call(index, external, front_pid, assigned)
     core_pid, steps = index.steps_of(name)
-    keys = index.keys_of(core_pid, steps, front_pid)
+    keys = index.sent.keys_of_steps(core_pid, steps, front_pid)
     freed = index.rows(name, "scheduler.free")
-    status = index.text(core_pid, int(index.extra[freed[-1]])) if len(freed) else ""
+    status = index.timeline.texts.get((core_pid, int(index.extra[freed[-1]])), "") if len(freed) else ""
     stop = index.stopped.get(name)
     end = _end(index, call, front_pid, keys, index.rows(name), status, stop)
     missing = _missing(index, name, front_pid, core_pid, status, end is None)
@@ -231,7 +232,7 @@ def _delivered(index: Index, name: str, call: Rows, front_pid: int, keys: Rows, 
         in_time = in_time[index.step[in_time] <= stop]
     elif len(call):
         in_time = in_time[index.end[in_time] <= (index.end[yields[-1]] if len(yields) else 0)]
-    step_of_key = index.step_of_key(core_pid)
+    step_of_key = index.sent.step_of_key(core_pid)
     last = max((step_of_key[key] for key in index.step[in_time].tolist()), default=-1)
     if not len(freed):
         return max(int((steps <= last).sum()) - index.chunks(name), 0)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from tracing.timeline.index import Index, Rows, picked
+from tracing.timeline.index import Index
 from tracing.timeline.intervals import contains, union
+from tracing.timeline.lookups.rows import Rows, picked
 from tracing.timeline.requests import Flow, call_rows, stretches
 
 

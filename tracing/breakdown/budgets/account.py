@@ -25,8 +25,9 @@ from tracing.breakdown.budgets.stretches import Ranges, seen, stretches
 from tracing.breakdown.requests.piece import LOOP, RUN_QUEUE, UNEXPLAINED, WAIT
 from tracing.events.contention import THREAD
 from tracing.timeline.contention import Contention
-from tracing.timeline.index import Index, Rows
+from tracing.timeline.index import Index
 from tracing.timeline.intervals import distinct, gaps, overlapping, topmost, union
+from tracing.timeline.lookups.rows import Rows
 from tracing.timeline.requests import Flow
 
 AT_ONCE = 1000  # requests
@@ -160,7 +161,7 @@ def _settle(totals: PartTotals, scene: Scene, clock: Clock) -> None:
 
 def _loops_outside(index: Index, scene: Scene, asked: Requests, ours: Rows, front: int) -> Intervals:
     """The own time of the front end's loops, where neither a request's own nor what it shares is."""
-    loops = index.loops(front, "front end")
+    loops = index.cuts.loops(front, "front end")
     _, ranges, own, shift = scene
     start = np.concatenate([each.start + shift[each.of] for each in (own, ranges)])
     end = np.concatenate([each.end + shift[each.of] for each in (own, ranges)])

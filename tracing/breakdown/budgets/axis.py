@@ -10,8 +10,9 @@ from tracing.breakdown.budgets.channel import EVER, Channel
 from tracing.breakdown.budgets.intervals import LOOP_PARTS, LOOPS, Intervals, Names, intervals, joined
 from tracing.breakdown.budgets.stretches import Stretches
 from tracing.breakdown.requests.piece import LOOP, OTHER
-from tracing.timeline.index import Index, Rows
+from tracing.timeline.index import Index
 from tracing.timeline.intervals import clipped, expanded, overlapping, topmost, union
+from tracing.timeline.lookups.rows import Rows
 from tracing.timeline.nesting import Cut
 
 STEP_BITS = 40

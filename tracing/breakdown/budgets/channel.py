@@ -10,8 +10,9 @@ import numpy as np
 
 from tracing.breakdown.budgets.intervals import MESSAGES, Intervals, Names, explains, intervals, joined, of_rows
 from tracing.breakdown.requests.piece import WAIT
-from tracing.timeline.index import NONE, Index, Rows
+from tracing.timeline.index import Index
 from tracing.timeline.intervals import distinct, expanded
+from tracing.timeline.lookups.rows import NONE, Rows
 from tracing.timeline.nesting import Cut
 
 EVER = 1 << 61  # later than any time, and more than any step
@@ -59,7 +60,7 @@ def channel(index: Index, names: Names, core_pid: int, front_pid: int) -> Channe
     spans = of_rows(index, *rows_of(index, core_pid, front_pid))
     shared = joined([spans, *_message_waits(index, names, core_pid, front_pid)])
     shared = shared.at(np.argsort(shared.of, kind="stable"))
-    work = index.core_work(core_pid)
+    work = index.cuts.core_work(core_pid)
     scheduled, updated = (index.by_step(f"scheduler.{call}", core_pid)[0] for call in ("schedule", "update"))
     work_step = index.step[work.place]
     stepped = work_step >= 0
@@ -79,8 +80,8 @@ def channel(index: Index, names: Names, core_pid: int, front_pid: int) -> Channe
         np.minimum.at(low, np.searchsorted(numbers, of), start)
         np.maximum.at(high, np.searchsorted(numbers, of), end)
     return Channel(
-        index.loops(front_pid, "front end"),
-        index.loops(core_pid, "core"),
+        index.cuts.loops(front_pid, "front end"),
+        index.cuts.loops(core_pid, "core"),
         work,
         work_step,
         numbers,
@@ -97,7 +98,7 @@ def channel(index: Index, names: Names, core_pid: int, front_pid: int) -> Channe
 def rows_of(index: Index, core_pid: int, front_pid: int) -> tuple[Rows, Rows]:
     """By step, the spans of steps in the core and its workers, and those that carry the key of a message of a step."""
     steps, rows = index.stepped.get(core_pid, (NONE, NONE))
-    senders, keys = index.messages(core_pid, front_pid)
+    senders, keys = index.sent.between(core_pid, front_pid)
     numbers, keyed = index.keyed
     which, place = expanded(np.searchsorted(numbers, keys, "left"), np.searchsorted(numbers, keys, "right"))
     of, row = np.concatenate((steps, senders[which])), np.concatenate((rows, keyed[place]))
@@ -107,7 +108,7 @@ def rows_of(index: Index, core_pid: int, front_pid: int) -> tuple[Rows, Rows]:
 
 def _message_waits(index: Index, names: Names, core_pid: int, front_pid: int) -> list[Intervals]:
     """On the way back, by message: the output queue, the socket, and the front end's queue or event loop."""
-    steps, keys = index.messages(core_pid, front_pid)
+    steps, keys = index.sent.between(core_pid, front_pid)
     update = index.last_with("scheduler.update", core_pid, steps)
     encode, send = (index.first_with(site, core_pid, keys) for site in ("core.encode", "core.send"))
     received = index.first_with("client.receive", front_pid, keys)

@@ -9,7 +9,8 @@ import numpy.typing as npt
 
 from tracing.breakdown.requests.piece import ranks
 from tracing.sites.site import ENCLOSING
-from tracing.timeline.index import Index, Rows
+from tracing.timeline.index import Index
+from tracing.timeline.lookups.rows import Rows
 
 # Of what is alike the last counts: spans by row, then waits, then those of messages, then loops.
 WAITS, MESSAGES, LOOPS = (number << 40 for number in range(1, 4))
@@ -92,6 +93,6 @@ def explains(index: Index, rows: Rows) -> npt.NDArray[np.bool_]:
 
 def of_rows(index: Index, of: Rows, rows: Rows) -> Intervals:
     """The spans at some rows, without the waits inside them."""
-    which, place = index.places(rows)
-    row, start, end = (column[place] for column in index.cut)
+    which, place = index.cuts.places(rows)
+    row, start, end = (column[place] for column in index.cuts.all)
     return intervals(of[which], index.stage_number[row], ranks(index, row), start, end, row)

@@ -9,8 +9,9 @@ import numpy as np
 from tracing.breakdown.budgets.channel import rows_of
 from tracing.breakdown.budgets.intervals import Intervals, explains, of_rows
 from tracing.events.layout import CALLED
-from tracing.timeline.index import Index, Rows
+from tracing.timeline.index import Index
 from tracing.timeline.intervals import expanded
+from tracing.timeline.lookups.rows import Rows
 from tracing.timeline.requests import Flow
 from tracing.timeline.requestspans import named
 

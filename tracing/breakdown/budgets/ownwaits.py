@@ -14,8 +14,9 @@ from tracing.breakdown.budgets.own import Requests, asked_steps, rendered
 from tracing.breakdown.requests.piece import EARLIER, WAIT
 from tracing.breakdown.requests.queued import Queued, queued
 from tracing.events.layout import CALLED, SUSPENDED, YIELDED
-from tracing.timeline.index import Index, Rows
+from tracing.timeline.index import Index
 from tracing.timeline.intervals import expanded
+from tracing.timeline.lookups.rows import Rows
 from tracing.timeline.steps.heldback import wait_name
 
 Pairs = tuple[Rows, Rows]

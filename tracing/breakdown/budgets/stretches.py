@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from tracing.breakdown.budgets.channel import EVER, Channel
-from tracing.timeline.index import Rows
+from tracing.timeline.lookups.rows import Rows
 from tracing.timeline.requests import Flow
 
 KEY = ["first", "last", "start", "end", "begun", "over"]

@@ -17,8 +17,9 @@ import pandas as pd
 
 from probes.console import us
 from tracing.breakdown.review import HopKind
-from tracing.timeline.index import Index, Rows
+from tracing.timeline.index import Index
 from tracing.timeline.intervals import distinct
+from tracing.timeline.lookups.rows import Rows
 from tracing.timeline.requests import Flow
 from tracing.timeline.steps.workers import RUN
 

@@ -15,7 +15,8 @@ import pandas as pd
 
 from probes.columns import column
 from tracing.events.layout import YIELDED
-from tracing.timeline.index import Index, Rows
+from tracing.timeline.index import Index
+from tracing.timeline.lookups.rows import Rows
 from tracing.timeline.requests import Flow
 
 PERCENTILES = (50, 95, 99)
@@ -128,7 +129,7 @@ def _handled(index: Index, flows: Sequence[Flow]) -> Outputs:
     found = [Outputs(*np.zeros((2, 0), dtype=np.int64))]
     for place, flow in enumerate(flows):
         if not _is_streamed(flow):
-            steps = index.step_of_key(flow.core_pid)
+            steps = index.sent.step_of_key(flow.core_pid)
             first = flow.steps[min(index.chunks(flow.request), len(flow.steps) - 1)] if len(flow.steps) else 0
             keys = np.array([key for key in flow.keys.tolist() if steps[key] >= first], dtype=np.int64)
             rows = index.last_with("output.process", flow.front_pid, keys)

@@ -22,12 +22,12 @@ from tracing.timeline.requests import Flow
 def meanwhile(index: Index, flow: Flow) -> Iterator[Piece]:
     """The own time of loops, earlier steps and the core's other work, as far as they fall into a request's time."""
     whole = np.array([flow.start_ns]), np.array([flow.end_ns])
-    yield from _cut(index, index.loops(flow.front_pid, "front end"), whole, LOOP)
+    yield from _cut(index, index.cuts.loops(flow.front_pid, "front end"), whole, LOOP)
     flight = in_flight(index, flow)
-    yield from _cut(index, index.loops(flow.core_pid, "core"), (flight[0][:1], flight[1][-1:]), LOOP)
+    yield from _cut(index, index.cuts.loops(flow.core_pid, "core"), (flight[0][:1], flight[1][-1:]), LOOP)
     yield from _earlier(index, flow)
     own_steps = set(flow.steps.tolist())
-    for piece in _cut(index, index.core_work(flow.core_pid), flight, OTHER, "wait: other work"):
+    for piece in _cut(index, index.cuts.core_work(flow.core_pid), flight, OTHER, "wait: other work"):
         if int(index.step[piece.rows[0]]) not in own_steps:
             yield piece
 

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tracing.timeline.index import Index, Rows
+from tracing.timeline.index import Index
+from tracing.timeline.lookups.rows import Rows
 from tracing.timeline.steps.phases import WORKER_WAITS
 
 UNEXPLAINED = "unexplained"

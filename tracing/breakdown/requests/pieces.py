@@ -15,15 +15,16 @@ from tracing.breakdown.requests.meanwhile import meanwhile
 from tracing.breakdown.requests.piece import WAIT, Piece, ranks
 from tracing.breakdown.requests.waits import waits
 from tracing.sites.site import ENCLOSING
-from tracing.timeline.index import Index, Rows
+from tracing.timeline.index import Index
 from tracing.timeline.intervals import precedence, topmost
+from tracing.timeline.lookups.rows import Rows
 from tracing.timeline.requests import Flow
 from tracing.timeline.requestspans import carried, own_rows
 
 
 def pieces(index: Index, flow: Flow) -> list[Piece]:
     """All that can explain a request's time, cut to its beginning and end."""
-    rows, start, end = index.pieces(explaining(index, flow))
+    rows, start, end = index.cuts.of(explaining(index, flow))
     columns = (column.tolist() for column in (index.stage[rows], start, end, ranks(index, rows), rows))
     whole = [
         Piece(part, begun, over, rank, (row,), (begun, over))

@@ -12,8 +12,9 @@ from typing import NamedTuple
 import numpy as np
 
 from tracing.events.step import BLOCKED
-from tracing.timeline.index import Index, Rows
+from tracing.timeline.index import Index
 from tracing.timeline.intervals import overlapping
+from tracing.timeline.lookups.rows import Rows
 from tracing.timeline.steps.heldback import ReasonTimes
 
 NEVER = np.iinfo(np.int64).max

@@ -13,7 +13,8 @@ import numpy as np
 
 from tracing.breakdown.requests.queued import Queued, queued
 from tracing.events.layout import CALLED, SUSPENDED, YIELDED
-from tracing.timeline.index import Index, Rows
+from tracing.timeline.index import Index
+from tracing.timeline.lookups.rows import Rows
 from tracing.timeline.requests import Flow, call_rows
 from tracing.timeline.requestspans import named, rendered
 from tracing.timeline.steps.heldback import wait_name
@@ -129,7 +130,7 @@ def _messages(index: Index, flow: Flow) -> Iterator[Wait]:
     received = _by_key(index, index.with_step("client.receive", flow.front_pid, flow.keys))
     handled = _by_key(index, index.with_step("output.process", flow.front_pid, flow.keys))
     by_step = dict(zip(index.step[updates].tolist(), updates.tolist(), strict=True))
-    step_of = index.step_of_key(flow.core_pid)
+    step_of = index.sent.step_of_key(flow.core_pid)
     encodes = _by_key(index, encoded)
     for key in flow.keys.tolist():
         update, encode = by_step.get(step_of.get(key, -1)), encodes.get(key)
