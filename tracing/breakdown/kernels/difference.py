@@ -12,10 +12,10 @@ from tracing.breakdown.kernels.work import NO_STEP, OF_WORK
 def family_changes(before: pd.DataFrame, after: pd.DataFrame) -> dict[str, list[StageChange]]:
     """By kind of step the change of the mean step's kernels (all families first, then the largest change).
 
-    Both are frames of `with_kinds`. The replicates are blocks of steps of each trace. Where neither trace has a step,
-    the sums are compared, which have no interval.
+    Both are frames of `with_kinds`. The replicates are blocks of steps of each trace. Where they have no kind of step
+    in common, the sums of the work of no step are compared, which have no interval.
     """
-    kinds = [number for number in range(len(OF_WORK)) if {number} <= set(before["kind"]) & set(after["kind"])]
+    kinds = sorted(set(before["kind"]) & set(after["kind"]))
     with_steps = [kind for kind in kinds if OF_WORK[kind] != NO_STEP]
     sides = {
         kind: (block_means(budgets(before, kind)), block_means(budgets(after, kind))) for kind in with_steps or kinds
