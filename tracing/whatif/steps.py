@@ -52,14 +52,17 @@ class EngineRecords:
     """What was taken out of the rings so far, by process id: the records that matter here."""
 
     by_pid: dict[int, list[np.ndarray]] = field(default_factory=dict)
+    unfinished: set[int] = field(default_factory=set)  # whose last record is a list's head: its payload comes next
 
     def add(self, pid: int, records: np.ndarray) -> None:
         """Keep what matters of records that follow those added before."""
         kind, site = records["kind"], records["site"]
         spans = ((kind == SPAN) | (kind == RAISED)) & np.isin(site, KEPT_SITES)
         heads = (kind == LIST) & np.isin(site, (COUNTS, MESSAGE))
-        firsts = np.append(False, heads[:-1])  # of a list's payload
+        firsts = np.append(pid in self.unfinished, heads[:-1])  # of a list's payload
         self.by_pid.setdefault(pid, []).append(records[spans | heads | firsts])
+        if len(records):
+            (self.unfinished.add if heads[-1] else self.unfinished.discard)(pid)
 
     def whole(self) -> dict[int, np.ndarray]:
         """All of each process's."""
@@ -154,7 +157,7 @@ class RecordedEngine:
 
 def _prefills(rows: np.ndarray) -> Ints:
     """The steps of a core that scheduled a prefill: the first word of their counts is not 0."""
-    heads = np.flatnonzero((rows["kind"] == LIST) & (rows["site"] == COUNTS))
+    heads = np.flatnonzero((rows["kind"] == LIST)[:-1] & (rows["site"] == COUNTS)[:-1])  # the last may lack its payload
     words = rows[heads + 1]["start"].astype(np.int64) & 0xFFFFFFFF
     return np.asarray(rows["step"][heads][words > 0], dtype=np.int64)
 
