@@ -78,7 +78,8 @@ def front(chapters: Sequence[Chapter], tree: SourceTree, findings: Findings | No
         "`python -m notes.check` says which of them hold, in this or in any other release.",
         what_it_is(chapters),
         "## The processes of one engine",
-        "With one GPU the worker lives in the core's process; with several each has one. A box leads to its chapter.",
+        "With one GPU the worker lives in the core's process; with several, and on a CPU, each has its own process. "
+        "A box leads to its chapter.",
         f'<div class="drawing" data-search-exclude>{processmap.drawing(_pages(chapters))}</div>',
         *(_drawings(chapters, findings) if findings else [NO_TRACE]),
         "## Chapters",
