@@ -35,8 +35,12 @@ def beside(before: Place | None, after: Place | None) -> Iterator[str]:
 
 
 def statements(place: Place) -> list[ast.stmt]:
-    """A definition, parsed by itself: one line lower than it stands, under a head that allows its indentation."""
-    lines = place.lines()
+    """A definition, parsed by itself."""
+    return parse_definition(place.lines())
+
+
+def parse_definition(lines: tuple[str, ...]) -> list[ast.stmt]:
+    """The lines of a definition, parsed: one line lower than they stand, under a head that allows their indentation."""
     if lines and lines[0][:1].isspace():
         (head,) = parse("\n".join(["if True:", *lines])).body
         assert isinstance(head, ast.If)

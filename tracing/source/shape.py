@@ -5,9 +5,10 @@ from __future__ import annotations
 import ast
 import hashlib
 from collections.abc import Iterator
+from functools import lru_cache
 
 from tracing.source.definitions import Definition, Place
-from tracing.source.likeness import statements
+from tracing.source.likeness import parse_definition
 
 DIGITS = 16  # of the hexadecimal digest: 64 bits, for some hundreds of functions a version
 UNSAID = ("ctx", "kind", "type_comment", "type_ignores")  # `u"x"` is "x", and a name is the name on both sides of `=`
@@ -15,7 +16,12 @@ UNSAID = ("ctx", "kind", "type_comment", "type_ignores")  # `u"x"` is "x", and a
 
 def digest(place: Place) -> str:
     """The digest of a definition, the same under every Python that parses it to the same tree."""
-    text = "".join(part for statement in statements(place) for part in _parts(statement))
+    return _digest(place.lines())
+
+
+@lru_cache(maxsize=1024)  # many stops name the same function
+def _digest(lines: tuple[str, ...]) -> str:
+    text = "".join(part for statement in parse_definition(lines) for part in _parts(statement))
     return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
 
 
