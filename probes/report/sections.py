@@ -7,6 +7,7 @@ from operator import attrgetter
 
 from probes.console import Section
 from probes.metrics.table import NONE, number, percent, seconds
+from probes.report.repeats import NOT_COUNTED
 from probes.report.summary import SHARES, Latencies, Summary, differences
 from probes.statistics.blocks import FEWEST
 from probes.statistics.intervals import Estimate, ratio
@@ -83,9 +84,10 @@ def _same_prompts(each: Summary, first: Summary) -> str | None:
     if not (count := each.occasions.in_common(first.occasions)):
         return None
     shares = f"{percent(each.cached_share)} of the prompt tokens cached, {percent(first.cached_share)} in the first"
+    shares = NOT_COUNTED if each.cached_share is None else shares
     return (
         f"{each.path.name}: {count:,} prompts are those of {first.path.name}: if one server had both, its prefix cache "
-        f"helped the later ({shares})."
+        f"may have helped the later: {shares}."
     )
 
 

@@ -211,8 +211,13 @@ def test_a_second_batch_with_the_same_prompts_may_have_found_them_cached(tmp_pat
     one = written(tmp_path / "one.jsonl", [record(n, line_crc32=n, cached_tokens=0) for n in range(1, 5)])
     two = written(tmp_path / "two.jsonl", [record(n, line_crc32=n, cached_tokens=3) for n in range(1, 4)])
     said = " ".join(report(one, two).stdout.split())
-    assert "two.jsonl: 3 prompts are those of one.jsonl: if one server had both, its prefix cache helped" in said
-    assert "(75.0 % of the prompt tokens cached, 0.0 % in the first)" in said
+    assert (
+        "two.jsonl: 3 prompts are those of one.jsonl: if one server had both, its prefix cache may have helped" in said
+    )
+    assert "the later: 75.0 % of the prompt tokens cached, 0.0 % in the first." in said
+    uncounted = written(tmp_path / "three.jsonl", [record(n, line_crc32=n) for n in range(1, 4)])
+    said = " ".join(report(one, uncounted).stdout.split())
+    assert "may have helped the later: the server does not count cached tokens in its answers" in said
 
 
 @pytest.mark.parametrize(
