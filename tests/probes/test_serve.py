@@ -276,6 +276,7 @@ def test_one_that_failed_is_not_kept(tmp_path, model, port) -> None:
         (("--gpu-util", "80"), "a share of a GPU's memory"),
         (("--engine", "max_num_seqs"), "--engine takes KEY=VALUE"),
         (("--engine", "model=m"), "give it as MODEL"),
+        ((".", "--record", "/dev/null/there"), "cannot make /dev/null/there: Not a directory"),
         (("--engine", "api-key=sk"), "--engine api_key cannot be set"),
         (("--engine", "hf_token=hf_x"), "export HF_TOKEN"),
         (("/no/such/model",), "/no/such/model is not a folder"),

@@ -19,7 +19,7 @@ def test_no_secret_and_no_home_folder_in_the_log_or_in_what_is_said_of_it(tmp_pa
     log.write_text(f"{secret}\nKeyError: 'layers.0'\nKeyboardInterrupt: terminated\n")
     ended = diagnose(log.read_text(), NotReady(1, "loads the weights"), 8000, on_gpu=False)
     session = Session(Command(["python", "-m", "server"], "m", []), Startup(), log, diagnosis=ended)
-    texts = [path.read_text() for path in write_record(session, tmp_path / "checked")]
+    texts = [path.read_text() for path in write_record(session, tmp_path)]
     assert any(SECRET in line for line in ended.lines)
     for text in texts:
         assert text.count("token=***") >= 2 and "~/models" in text and "it ended with code 1" in text

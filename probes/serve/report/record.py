@@ -28,19 +28,22 @@ LOG_LINES = 2000  # the last ones: a start has some hundreds
 COLUMNS = ("check", "outcome", "s", "what was seen", "prompt", "output")
 
 
-def refuse_existing(folder: Path) -> None:
-    """Refuse a folder that has pages of an earlier session."""
+def make_folder(folder: Path) -> None:
+    """Make the pages' folder before a start takes its time; refused where it has pages of an earlier session."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise usage_error(f"cannot make {folder}: {error.strerror}") from None
     for name in (PAGE, MARKDOWN):
         if (folder / name).exists():
             raise usage_error(f"{folder / name} is there already: name another folder")
 
 
 def write_record(session: Session, folder: Path) -> list[Path]:
-    """Write both pages into `folder`."""
+    """Write both pages into `folder`, which is there."""
     shown, log = _without_secrets(session), _log(session.log)
     texts = {PAGE: page(shown, log), MARKDOWN: markdown(shown, log)}
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
             (folder / name).write_text(text, encoding="utf-8")
     except OSError as error:
