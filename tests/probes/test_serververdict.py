@@ -18,9 +18,10 @@ def card(index: int, engine_gib: float, total_gib: float | None = 80.0) -> Devic
     return Device("nvidia", index, "H100", None, total, engine_bytes=int(engine_gib * GIB))
 
 
-def said(*cards: Device, kv_tokens: int = 2048, max_len: int = 1024, gpu_util: float | None = None) -> list[str]:
-    kv = KVCache("0", kv_tokens // 16, 16, kv_tokens, 0.0, None, None, None)
-    memory = Memory([], "m", None, [kv], DeviceReading([*cards]))
+def said(*cards: Device, kv_tokens: int = 2048, gpu_util: float | None = None, engines: int = 1) -> list[str]:
+    max_len = 1024
+    kv = [KVCache(str(n), kv_tokens // 16, 16, kv_tokens, 0.0, None, None, None) for n in range(engines)]
+    memory = Memory([], "m", None, kv, DeviceReading([*cards]))
     return [*verdict(memory, ServeOptions("m", 8000, len(cards), max_len, gpu_util, {}))]
 
 
@@ -28,6 +29,10 @@ def test_on_a_cpu_there_is_only_the_kv_cache() -> None:
     assert said() == ["KV cache: room for 2.0 requests of 1,024 tokens at once"]
     [short] = said(kv_tokens=512)
     assert short == "KV cache: room for 0.5 requests of 1,024 tokens at once: one of that length does not fit"
+
+
+def test_engines_beside_each_other_have_a_line_each() -> None:
+    assert [line.partition(": ")[0] for line in said(engines=2)] == ["KV cache of engine 0", "KV cache of engine 1"]
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,8 @@ def verdict(memory: Memory, options: ServeOptions) -> Iterator[str]:
         if kv.tokens:
             requests = kv.tokens / options.max_len
             few = "" if requests >= 1 else ": one of that length does not fit"
-            yield f"KV cache: room for {requests:,.1f} requests of {options.max_len:,} tokens at once{few}"
+            whose = f" of engine {kv.engine}" if len(memory.kv) > 1 else ""
+            yield f"KV cache{whose}: room for {requests:,.1f} requests of {options.max_len:,} tokens at once{few}"
     allowed = GPU_UTIL if options.gpu_util is None else options.gpu_util
     own = [each for each in memory.devices.devices if each.engine_bytes]
     for device in own:
