@@ -158,6 +158,28 @@ def test_a_wait_for_remote_kv_has_its_own_name(tmp_path: Path) -> None:
     assert (parts["wait: remote KV"], "wait: scheduler queue (sequence limit)" in parts) == (99, False)
 
 
+def test_a_request_that_gives_up_has_waited_until_then(tmp_path: Path) -> None:
+    core = TraceWriter(tmp_path, 11, ["core"]).span("core.add_request", 990, 1000, "a-1", value=1)
+    for number, reason in enumerate((step.NOBODY, step.KV_BLOCKS, step.KV_BLOCKS)):
+        at = 950 + 100 * number
+        core.span("scheduler.schedule", at, at + 20, step=number).counts(number, {"held_back": reason})
+    core.span("scheduler.free", 1220, 1230, "a-1", extra="FINISHED_ABORTED").close()
+    index = Index(timeline.read(tmp_path))
+    none = np.zeros(0, dtype=np.int64)
+    flow = Flow("a-1", "a", None, 11, 11, 1000, 1230, "aborted", (), 0, 1, none, none)
+    parts = {
+        "wait: scheduler queue": 50,
+        "wait: scheduler queue (KV blocks)": 1220 - 1050,
+        "free": 10,
+        "unexplained": 0,
+    }
+    assert budget.budget(index, flow) == parts
+    assert [(wait.name, wait.start_ns, wait.end_ns) for wait in waits.waits(index, flow)] == [
+        ("wait: scheduler queue", 1000, 1220),
+        ("wait: scheduler queue (KV blocks)", 1050, 1220),
+    ]
+
+
 def test_a_trace_that_does_not_tell_has_one_wait(tmp_path: Path) -> None:
     index, flow = only(tmp_path, [step.NOT_TOLD] * 4, {})
     assert budget.budget(index, flow)["wait: scheduler queue"] == 1250 - 1000

@@ -12,7 +12,7 @@ import numpy as np
 from tracing.breakdown.budgets.intervals import LOOPS, WAITS, Intervals, Names, intervals, joined
 from tracing.breakdown.budgets.own import Requests, asked_steps, rendered
 from tracing.breakdown.requests.piece import EARLIER, WAIT
-from tracing.breakdown.requests.queued import Queued, queued
+from tracing.breakdown.requests.queued import Queued, given_up, queued
 from tracing.events.layout import CALLED, SUSPENDED, YIELDED
 from tracing.timeline.index import Index
 from tracing.timeline.intervals import expanded
@@ -165,11 +165,21 @@ def _way_in(index: Index, names: Names, asked: Requests) -> Iterator[Intervals]:
     (of, first), (_, last) = _first(looks), _last(looks)
     remote = (first != last) & (index.value[last] > 0)
     yield _wait(names.number("wait: remote KV"), of[remote], index.end[first[remote]], index.start[last[remote]])
-    queue = _between(index, names.number("wait: scheduler queue"), own["core.add_request"], _schedules(index, asked))
+    queue = _between(index, names.number("wait: scheduler queue"), own["core.add_request"], _leaving(index, asked))
     yield queue
     kept = queued(index, Queued(queue.of, asked.core[queue.of], queue.start, queue.end), looks)
     part = {code: names.number(wait_name(code)) for code in np.unique(kept.reason).tolist()}
     yield _wait(np.array([part[code] for code in kept.reason.tolist()], dtype=np.int64), kept.of, *kept[2:])
+
+
+def _leaving(index: Index, asked: Requests) -> Pairs:
+    """What takes requests out of the queue: the scheduling of each one's steps, or, of one that was never scheduled,
+    its abortion."""
+    of, row = _at(index, asked.internal, "scheduler.free")
+    gave_up = np.array([given_up(flow) for flow in asked.flows], dtype=bool)[of]
+    both = zip(_schedules(index, asked), (of[gave_up], row[gave_up]), strict=True)
+    scheduled_of, scheduled = (np.concatenate(column) for column in both)
+    return _sorted((scheduled_of, scheduled))
 
 
 def _schedules(index: Index, asked: Requests) -> Pairs:

@@ -15,9 +15,15 @@ from tracing.events.step import BLOCKED
 from tracing.timeline.index import Index
 from tracing.timeline.intervals import overlapping
 from tracing.timeline.lookups.rows import Rows
+from tracing.timeline.requests import Flow
 from tracing.timeline.steps.heldback import ReasonTimes
 
 NEVER = np.iinfo(np.int64).max
+
+
+def given_up(flow: Flow) -> bool:
+    """Whether a request was aborted in the queue, before any step had it."""
+    return flow.state == "aborted" and not len(flow.steps)
 
 
 class Queued(NamedTuple):
@@ -30,7 +36,8 @@ class Queued(NamedTuple):
 
 
 def queued(index: Index, asked: Queued, looks: tuple[Rows, Rows]) -> Queued:
-    """What kept some requests in their cores' queues, each from its coming until the call that scheduled it first.
+    """What kept some requests in their cores' queues, each from its coming until the call that scheduled it first,
+    or its abortion.
 
     `asked` has their cores in the place of a reason; `looks` are the scheduler's looks at each, by request and row.
     Reasons of a request's own come after those of all, which they stand for.

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tracing.breakdown.requests.queued import Queued, queued
+from tracing.breakdown.requests.queued import Queued, given_up, queued
 from tracing.events.layout import CALLED, SUSPENDED, YIELDED
 from tracing.timeline.index import Index
 from tracing.timeline.lookups.rows import Rows
@@ -90,7 +90,8 @@ def _core(index: Index, flow: Flow) -> Iterator[Wait]:
     yield from _between(index, "wait: socket in", sent, own["core.receive"])
     yield from _between(index, "wait: input queue", own["core.preprocess"], own["core.dequeue"])
     schedules = index.with_step("scheduler.schedule", flow.core_pid, flow.steps)
-    for wait in _between(index, "wait: scheduler queue", own["core.add_request"], schedules):
+    leaving = index.rows(flow.request, "scheduler.free") if given_up(flow) else schedules
+    for wait in _between(index, "wait: scheduler queue", own["core.add_request"], leaving):
         yield from (wait, *_queued(index, flow, wait))
     yield from _remote(index, index.rows(flow.request, "kv.remote_wait"))
     updates = index.with_step("scheduler.update", flow.core_pid, flow.steps)
@@ -110,7 +111,8 @@ def _queued(index: Index, flow: Flow, wait: Wait) -> Iterator[Wait]:
     looks = index.rows(flow.request, "kv.remote_wait")
     kept = queued(index, asked, (np.zeros(len(looks), dtype=np.int64), looks))
     _, schedules = index.by_step("scheduler.schedule", flow.core_pid)
-    places = (schedules[np.searchsorted(index.start[schedules], edge)] for edge in (kept.start, kept.end))
+    bounds = np.append(schedules[index.start[schedules] < wait.end_ns], wait.before)
+    places = (bounds[np.searchsorted(index.start[bounds], edge)] for edge in (kept.start, kept.end))
     for reason, start, end, *rows in zip(*(column.tolist() for column in (*kept[1:], *places)), strict=True):
         yield Wait(wait_name(reason), start, end, *rows)
 
