@@ -21,7 +21,6 @@ from tracing.sites.engine import SITES
 ROOT = Path(__file__).resolve().parents[2]
 CHAPTERS = chapters.read()
 STOPS = tuple(chapters.stops(CHAPTERS))
-LIMIT_S = 3
 
 CHAPTER = """\
 +++
@@ -116,22 +115,15 @@ def test_every_stop_and_edge_holds_in_the_installed_vllm() -> None:
 
 
 @needs_vllm
-def test_it_takes_less_than_three_seconds_and_imports_nothing_of_vllm() -> None:
+def test_it_imports_nothing_of_vllm_and_nothing_heavy() -> None:
     code = (
-        "import sys, time, notes.check\n"
+        "import sys, notes.check\n"
         "sys.argv = ['notes.check']\n"
         "assert notes.check.main() == 0\n"
-        "print(time.process_time(), {'vllm', 'torch', 'numpy', 'pandas'} & set(sys.modules))"
+        "print({'vllm', 'torch', 'numpy', 'pandas'} & set(sys.modules))"
     )
-    took = []
-    for _ in range(3):  # the best of three: the machine may be busy
-        done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
-        seconds, heavy = done.stdout.splitlines()[-1].split(maxsplit=1)
-        assert heavy == "set()", done.stderr
-        took.append(float(seconds))
-        if took[-1] < LIMIT_S:
-            return
-    pytest.fail(f"notes.check took {took} s of processor time")
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.stdout.splitlines()[-1] == "set()", done.stderr
 
 
 @pytest.mark.parametrize("stop", STOPS, ids=lambda stop: stop.name)

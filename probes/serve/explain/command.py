@@ -17,6 +17,7 @@ from probes.serve.explain.page import explained_page
 from probes.serve.explain.sections import about, notes, sections, verdict_lines
 
 STDIN = "-"
+WHENCE = "kubectl logs POD or docker logs CONTAINER print a server's log"
 
 
 def run_explain(name: str, as_json: bool, html: Path | None, force: bool) -> int:
@@ -37,7 +38,7 @@ def run_explain(name: str, as_json: bool, html: Path | None, force: bool) -> int
 
 
 def read(name: str) -> dict[str, ExplainedLog]:
-    """What the log tells, by container; refused where there is none, or nothing in it."""
+    """What the log tells, by container; refused where there is none, or nothing of vLLM's in it."""
     try:
         if name == STDIN:
             logs = explain(sys.stdin.buffer)
@@ -47,9 +48,16 @@ def read(name: str) -> dict[str, ExplainedLog]:
     except OSError as error:
         raise EnginescopeError(f"{name}: {error.strerror}; give the file of a server's log, or - for stdin") from None
     if not logs:
-        empty = "standard input" if name == STDIN else name
-        raise EnginescopeError(f"{empty} is empty; kubectl logs POD or docker logs CONTAINER print a server's log")
+        raise EnginescopeError(f"{_shown(name)} is empty; {WHENCE}")
+    if all(log.tells_nothing for log in logs.values()):
+        raise EnginescopeError(
+            f"no line of {_shown(name)} is one that vLLM's server writes as it starts or serves; {WHENCE}"
+        )
     return logs
+
+
+def _shown(name: str) -> str:
+    return "standard input" if name == STDIN else name
 
 
 def write(path: Path, page: str) -> None:

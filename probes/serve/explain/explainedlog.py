@@ -80,6 +80,11 @@ class ExplainedLog:
         return f"{end}; the last thing it did: {start.doing}" if start.doing else end
 
     @property
+    def tells_nothing(self) -> bool:
+        """Whether none of its lines is one that vLLM is known to write, and none an error: another program's log."""
+        return not (self.start.ready or self.start.doing or self.start.facts or self.waits or self.errors.lines)
+
+    @property
     def ended_badly(self) -> bool:
         """Whether there is an end to be explained."""
         return self.failed or (bool(self.waits) if self.start.ready else self.errors.fatal)

@@ -48,7 +48,7 @@ def verdict_lines(explained: ExplainedLog) -> Iterator[str]:
 def about(explained: ExplainedLog) -> str:
     """The log in a line: its length, its starts, its span."""
     start = explained.start
-    parts = [f"{explained.lines:,} lines"]
+    parts = [f"{explained.lines:,} line{'' if explained.lines == 1 else 's'}"]
     if explained.starts > 1:
         parts.append(f"{explained.starts} starts, of which the last is told here; steps and load are of all")
     if start.first_s is not None and start.last_s is not None:

@@ -169,6 +169,13 @@ def test_no_log_is_said_in_a_line(name: str) -> None:
     assert result.stderr.startswith("error: standard input is empty; " if name == "-" else f"error: {name}: ")
 
 
+@pytest.mark.parametrize("log", ['{"a": 1}\n', "GET / 200\nGET / 200\n", "\0\1\2"])
+def test_another_programs_log_is_said_to_be_none(log: str) -> None:
+    result = run("-", stdin=log)
+    assert result.returncode == 1 and not result.stdout
+    assert result.stderr.startswith("error: no line of standard input is one that vLLM's server writes")
+
+
 @pytest.mark.parametrize("words", [("--html", "x.html"), ("--force",)])
 def test_a_page_needs_a_log(words: tuple[str, ...]) -> None:
     command = [sys.executable, "-m", "probes.serve", "/no/such/model", *words]
