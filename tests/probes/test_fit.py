@@ -95,6 +95,12 @@ def test_the_arithmetic_of_one_card(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert (by_name["start"].remedy or "").endswith(" --gpu-memory-utilization 0.9 --max-model-len 8192")
 
 
+def test_a_folder_without_a_model_is_not_looked_for_on_a_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (empty := tmp_path / "empty").mkdir()
+    found = examined(tmp_path, empty, [], monkeypatch)["model files"]
+    assert found == Finding("model files", "block", f"{empty}; no weight files (hub not asked: it is a folder)")
+
+
 def test_a_card_too_small_for_one_and_two_that_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = of_shapes(tmp_path / "llama", LLAMA_8B)
     by_name = examined(tmp_path, model, [card(16, index=0), card(16, 1.5, index=1)], monkeypatch, length_tokens=2048)

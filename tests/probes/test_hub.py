@@ -104,7 +104,7 @@ def test_offline_asks_nobody(running: LocalHub, settings: HubSettings) -> None:
     offline = hub_settings({"HF_ENDPOINT": running.url, "HF_HUB_CACHE": str(settings.cache), "HF_HUB_OFFLINE": "1"})
     of = subject(NAME, offline)
     assert running.asked == []
-    assert files(of, offline).detail == "not here; no weight files (not asked: HF_HUB_OFFLINE is set)"
+    assert files(of, offline).detail == "not here; no weight files (hub not asked: HF_HUB_OFFLINE is set)"
     assert getting(of, offline) == [
         f"env -u HF_HUB_OFFLINE -u TRANSFORMERS_OFFLINE HF_ENDPOINT={running.url} hf download {NAME}"
     ]

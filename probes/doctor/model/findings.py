@@ -77,7 +77,7 @@ def files(of: Subject, settings: HubSettings) -> Finding:
     more = f" and {len(bad) - MOST_NAMED} more" if len(bad) > MOST_NAMED else ""
     count = f"{whole} of {_count(len(of.files))} whole" if of.files else "no weight files"
     named = f": {'; '.join(bad[:MOST_NAMED])}{more}" if of.folder and bad else ""
-    asked = f" ({of.hub.state}: {of.hub.why})" if of.hub.why else ""
+    asked = f" (hub {of.hub.state}: {of.hub.why})" if of.hub.why else ""
     return Finding("model files", "block", f"{where}; {count}{named}{asked}{_to_fetch(of, settings)}", lines)
 
 

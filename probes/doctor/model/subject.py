@@ -48,8 +48,9 @@ def subject(name: str, settings: HubSettings) -> Subject:
     `EnginescopeError` for a path at which there is no folder.
     """
     folder = _folder(name, settings)
-    here = _subject(name, folder, HubModel("not asked", "all is here"))
-    if here.is_complete or Path(name).expanduser().is_dir():
+    own = Path(name).expanduser().is_dir()
+    here = _subject(name, folder, HubModel("not asked", "it is a folder" if own else "all is here"))
+    if here.is_complete or own:
         return here
     return _subject(name, folder, ask_hub(name, settings))
 
