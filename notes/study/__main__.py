@@ -74,7 +74,8 @@ def main() -> int:
     if args.page in SHOWN:
         return SHOWN[args.page](done, out)
     if args.page not in texts.PAGES:
-        raise usage_error(f"there is no day {args.page!r}: a number from 1 to 7, or: {', '.join(texts.LOOKED_UP)}")
+        others = ", ".join((*texts.LOOKED_UP, *SHOWN, "stub"))
+        raise usage_error(f"there is no day or page {args.page!r}: a number from 1 to 7, or: {others}")
     if args.file is None:
         return print_page(args.page, done, out)
     if not args.page.isdigit():
@@ -149,7 +150,7 @@ def answer_file(day: int, file: Path) -> Path:
     """The learner's file as an absolute path; refused where it is none, or of the wrong kind for the day."""
     suffix = ".md" if day == 7 else ".py"
     if not file.is_file():
-        raise usage_error(f"there is no file {file}")
+        raise usage_error(f"{file} is a folder: name your file in it" if file.is_dir() else f"there is no file {file}")
     if file.suffix != suffix:
         raise usage_error(f"day {day} wants a {suffix} file, not {file.name}")
     return file.resolve()

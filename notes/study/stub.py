@@ -117,7 +117,9 @@ async def listening(server: PracticeServer, port: int) -> web.AppRunner:
         await web.TCPSite(runner, "127.0.0.1", port).start()
     except OSError:
         await runner.cleanup()
-        raise usage_error(f"port {port} is in use: name another with --port") from None
+        raise usage_error(
+            f"port {port} is in use: end an earlier stub with Ctrl-C, or name another port with --port"
+        ) from None
     return runner
 
 

@@ -69,7 +69,7 @@ def test_a_port_that_is_taken_is_one_line() -> None:
     with stub() as url:
         line = [sys.executable, "-m", "notes.study", "stub", "--port", url.rpartition(":")[2]]
         done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 2 and "is in use: name another with --port" in done.stderr
+    assert done.returncode == 2 and "is in use: end an earlier stub" in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 

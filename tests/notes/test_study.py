@@ -111,7 +111,8 @@ def test_a_check_that_awaits_forever_is_given_up(
 @pytest.mark.parametrize(
     ("args", "words"),
     [
-        (("8",), "there is no day '8'"),
+        (("8",), "there is no day or page '8': a number from 1 to 7, or: clients,"),
+        (("2", SOLUTIONS), "study_solutions is a folder: name your file in it"),
         (("3", "nothing.py"), "there is no file nothing.py"),
         (("7", SOLUTIONS / "day_6.py"), "day 7 wants a .md file, not day_6.py"),
         (("6", SOLUTIONS / "day_7.md"), "day 6 wants a .py file, not day_7.md"),
