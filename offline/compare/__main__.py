@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 AXIS_HELP = "what the runs differ in: a setting, `model`, `machine`, or a field of the fingerprint such as `vllm`"
 UNDER = (
-    "ratio = to / from; the intervals hold together, with starts as replicates, and allow for the machine's movement."
+    "ratio = run / base; the intervals hold together, with starts as replicates, and allow for the machine's movement."
 )
 METRIC_HELP = "a metric of differences.csv (default output_tok_s)"
 EPILOG = """examples:
@@ -56,29 +56,31 @@ def main() -> int:
     args = command_parser().parse_args()
     from offline.compare.comparison import compare
     from offline.compare.gate import check
-    from offline.compare.runs import compared_run
+    from offline.compare.runs import check_axes, compared_run
     from offline.differences.difference import METRICS
 
     if args.metric not in METRICS:
         raise usage_error(f"--metric is one of {', '.join(METRICS)}, not {args.metric}")
     base = compared_run(args.base, args.axis)
     runs = [compared_run(path, args.axis) for path in args.runs]
-    rows = [row for run in runs for row in compare(base, run, args.axis, args.metric, args.force)]
-    show(rows)
+    check_axes(args.axis, [base.record, *(run.record for run in runs)])
+    compared = [compare(base, run, args.axis, args.metric, args.force) for run in runs]
+    show(compared)
     if args.fail_if_slower is None:
         return 0
-    verdict = check(rows, args.fail_if_slower)
+    verdict = check([row for rows in compared for row in rows], args.fail_if_slower)
     print(verdict.sentence)
     return verdict.code
 
 
-def show(rows: list[Difference]) -> None:
-    """The comparison on standard output."""
-    from offline.compare.comparison import HEADINGS, cells_of
+def show(compared: list[list[Difference]]) -> None:
+    """The comparisons with the base on standard output: the answers, then all cells."""
+    from offline.compare.comparison import HEADINGS, answer, cells_of
     from probes.console import console, show_text, table
 
     out = console()
-    table(out, "", list(HEADINGS), [cells_of(row) for row in rows], text=(1, 2, 4, 5))
+    answers = "\n".join(answer(rows) for rows in compared)
+    table(out, answers, list(HEADINGS), [cells_of(row) for rows in compared for row in rows], text=(1, 4))
     show_text(out, UNDER)
 
 

@@ -19,7 +19,7 @@ from offline.table.statistics import DRIFT_BOUND
 NOT_COMPARABLE = "not comparable"
 FORCED = "forced"
 KERNEL = "reference_s"
-HEADINGS = ("cell", "from", "to", "ratio", "95 % interval", "verdict")
+HEADINGS = ("cell", "run", "ratio", "95 % interval", "verdict")
 NO_REPLICATES = "one start of each arm: nothing is known of the spread between starts"
 
 
@@ -145,5 +145,14 @@ def _refused(a: ComparedRun, b: ComparedRun, axis: str, cell: str, metric: str, 
 def cells_of(row: Difference) -> list[str]:
     """A row as `HEADINGS` has it."""
     if math.isnan(row.ratio):
-        return [row.cell, row.from_, row.to, "", "", row.verdict]
-    return [row.cell, row.from_, row.to, f"{row.ratio:.3f}", row.interval, row.sentence]
+        return [row.cell, row.to, "", "", row.verdict]
+    return [row.cell, row.to, f"{row.ratio:.3f}", row.interval, row.sentence]
+
+
+def answer(rows: Sequence[Difference]) -> str:
+    """A run against the base in a sentence: what its first row says, which is that of all cells where there is one."""
+    row = rows[0]
+    names = f"{row.to} against {row.from_}"
+    if math.isnan(row.ratio):
+        return f"{names}: {row.verdict}."
+    return f"{names}, all cells together: {row.metric} {row.ratio:.3f} of before ({row.interval}): {row.sentence}."

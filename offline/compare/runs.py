@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 import pandas as pd
@@ -61,6 +62,18 @@ def _labels(trials: pd.DataFrame, record: RunRecord, axes: Collection[str]) -> d
         arm = [word for word in record.arms[row["arm"]].name.split() if word.partition("=")[0] not in axes]
         labels[row["key"]] = " ".join([*arm, *(f"{axis}={row[axis]}" for axis in varied)])
     return labels
+
+
+def check_axes(axes: Collection[str], records: Collection[RunRecord]) -> None:
+    """A usage error for a declared axis that none of the runs has: a typing error would declare nothing."""
+    known = {*CELL_AXES, *TOGETHER, "model", "trace"}
+    for record in records:
+        known |= record.machine.as_dict().keys()
+        known.update(*(arm.settings for arm in record.arms.values()))
+    for axis in axes:
+        if axis not in known:
+            near = "".join(f"; did you mean {name!r}?" for name in get_close_matches(axis, sorted(known), 1))
+            raise usage_error(f"--axis {axis}: none of the runs has a setting or a field of that name{near}")
 
 
 def unlikeness(a: RunRecord, b: RunRecord, axes: Collection[str]) -> list[str]:

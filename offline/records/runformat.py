@@ -13,6 +13,8 @@ from probes.jsonform import read_record
 
 SWEEP = "sweep"  # the kind of a run that names none
 
+RUNS = "each folder results/<model>/<variant>/<run>"
+
 
 class AnyRun(Protocol):
     """What the record of every command's run has."""
@@ -52,7 +54,7 @@ class RunFormat(Generic[R]):
             if schema == self.schema:
                 return read_record(self.record, values)
         except OSError:
-            raise usage_error(f"{folder} is not a run: it has no run.json") from None
+            raise usage_error(f"{folder} is not a run: it has no run.json; {RUNS} has one") from None
         except (ValueError, AttributeError, TypeError) as error:
             raise EnginescopeError(f"{file} is damaged: {error}") from error
         raise EnginescopeError(

@@ -17,6 +17,7 @@ from offline.differences.difference import Difference
 from offline.records.lines import TrialRecord
 from offline.records.run import PlannedArm, RunRecord
 from offline.records.runfolder import RunFolder
+from offline.records.runformat import RUNS
 from offline.spec.grid import Arm, arms
 from offline.spec.spec import Spec
 from probes.errors import run_main
@@ -93,8 +94,9 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_same_twice_shows_no_difference(compared: Compare, base: Path, tmp_path: Path) -> None:
     code, text = compared(base, run_folder(tmp_path, "b"))
     assert code == 0
-    assert "all a b 1.000" in text and "block_size=64 prefix_caching=off a b 1.000" in text
-    assert text.count("no difference seen (could have found") == 3
+    assert "all b 1.000" in text and "block_size=64 prefix_caching=off b 1.000" in text
+    assert text.splitlines()[1].startswith("b against a, all cells together: output_tok_s 1.000 of before (")
+    assert text.count("no difference seen (could have found") == 4
 
 
 def test_a_slower_run_is_slower_in_every_cell_and_fails_the_check(
@@ -102,7 +104,7 @@ def test_a_slower_run_is_slower_in_every_cell_and_fails_the_check(
 ) -> None:
     after = run_folder(tmp_path, "b", slower=1.25)
     code, text = compared(base, after, "--fail-if-slower", "3%")
-    assert code == 4 and text.count(" slower") >= 3 and "all a b 0.800" in text
+    assert code == 4 and text.count(" slower") >= 3 and "all b 0.800" in text
     assert "Slower by more than 3.0%: all (output_tok_s 0.800 of before)" in text
     assert compared(base, after, "--metric", "ttft_s_p50")[0] == 0  # no check was asked for
 
@@ -117,7 +119,7 @@ def test_a_machine_that_moved_widens_the_interval_and_past_the_bound_nothing_is_
     compared: Compare, base: Path, tmp_path: Path
 ) -> None:
     code, text = compared(base, run_folder(tmp_path, "b", slower=1.05, kernel=1.05))
-    assert code == 0 and text.count("no difference seen") == 3
+    assert code == 0 and text.count("no difference seen") == 4
     code, text = compared(base, run_folder(tmp_path, "c", slower=1.2, kernel=1.2), "--fail-if-slower", "3%")
     assert code == 5 and "not comparable (the machine moved by 20%)" in text
 
@@ -125,16 +127,16 @@ def test_a_machine_that_moved_widens_the_interval_and_past_the_bound_nothing_is_
 def test_what_differs_is_named_unless_it_is_declared(compared: Compare, base: Path, tmp_path: Path) -> None:
     newer = run_folder(tmp_path, "b", slower=1.25, machine=replace(MACHINE, vllm="0.33.0"))
     assert "not comparable (vllm: '0.32.0' and '0.33.0')" in compared(base, newer)[1]
-    assert "all a b 0.800" in compared(base, newer, "--axis", "vllm")[1]
+    assert "all b 0.800" in compared(base, newer, "--axis", "vllm")[1]
     forced = compared(base, newer, "--force")[1]
-    assert "all a b 0.800" in forced and forced.count("slower (forced: vllm: '0.32.0' and '0.33.0')") == 3
+    assert "all b 0.800" in forced and forced.count("slower (forced: vllm: '0.32.0' and '0.33.0')") == 4
 
 
 def test_an_engine_argument_is_an_axis(compared: Compare, base: Path, tmp_path: Path) -> None:
     other = run_folder(tmp_path, "b", settings={"dtype": "bfloat16"})
     code, text = compared(base, other)
     assert code == 0 and "not comparable (only in a)" in text and "not comparable (only in b)" in text
-    assert "all a b 1.000" in compared(base, other, "--axis", "dtype")[1]
+    assert "all b 1.000" in compared(base, other, "--axis", "dtype")[1]
 
 
 def test_an_axis_that_a_run_varies_itself_is_refused(compared: Compare, base: Path) -> None:
@@ -149,7 +151,11 @@ def test_a_run_with_the_recorders_hooks_is_not_compared_with_one_without() -> No
 
 
 def test_wrong_usage_is_one_line(compared: Compare, base: Path, tmp_path: Path) -> None:
-    assert compared(base, tmp_path) == (2, f"error: {tmp_path} is not a run: it has no run.json")
+    assert compared(base, tmp_path) == (2, f"error: {tmp_path} is not a run: it has no run.json; {RUNS} has one")
+    assert compared(base, base, "--axis", "block_sise") == (
+        2,
+        "error: --axis block_sise: none of the runs has a setting or a field of that name; did you mean 'block_size'?",
+    )
     assert compared(base, base, "--metric", "speed")[0] == 2
     assert compared(base, base, "--fail-if-slower", "lots")[0] == 2
 

@@ -18,6 +18,7 @@ from offline.records.lines import Record, StopRecord
 from offline.records.resolved import Resolved
 from offline.records.run import SCHEMA, PlannedArm, RunRecord, read_run, run_json
 from offline.records.runfolder import RunFolder, newest_unfinished, read_records, slug, write_index
+from offline.records.runformat import RUNS
 from offline.spec.model import ModelMark
 from offline.spec.spec import Spec
 from probes.errors import EnginescopeError
@@ -125,8 +126,10 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_run_json(tmp_path: Path) -> None:
-    assert refusal(read_run, tmp_path) == f"{tmp_path} is not a run: it has no run.json"
-    assert refusal(read_run, tmp_path / "none") == f"{tmp_path / 'none'} is not a run: it has no run.json"
+    assert refusal(read_run, tmp_path) == f"{tmp_path} is not a run: it has no run.json; {RUNS} has one"
+    assert (
+        refusal(read_run, tmp_path / "none") == f"{tmp_path / 'none'} is not a run: it has no run.json; {RUNS} has one"
+    )
 
 
 @pytest.mark.parametrize("content", [b"", b'{"schema": 1', b"\xff\xfe", b"[]", b"null", b'{"schema": 6}'])
