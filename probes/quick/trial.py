@@ -66,8 +66,9 @@ def run_trial(options: ServeOptions, tokens: int, limit_s: float) -> QuickTrial:
             wait(engine, result.exists, limit_s, LAST_PHASE)
             generation = read_generation(result)
             memory = engine_memory(group_of(engine.pid), None)
-        except NotReady as ended:
+        except NotReady as reason:
             engine.stop()
+            ended = NotReady(reason.exit_code, LAST_PHASE.get(reason.doing, reason.doing))
             text = log.read_text(errors="replace")
             diagnosis = with_phase(diagnose(text, ended, options.port, on_gpu(machine)), ended, text, limit_s)
     phases = [(LAST_PHASE.get(name, name), took_s) for name, took_s in engine.startup.split()]

@@ -115,6 +115,7 @@ class ServerProcess:
         latest, said, heard_s = "", set[str](), self.began_s
         tell(phase, latest)
         while True:
+            running = self.running  # before the log is read: what has ended has written all that it will
             for line in self.new_lines():
                 latest = bare(line).strip() or latest
                 if latest not in said:
@@ -125,7 +126,7 @@ class ServerProcess:
                     phase = StartPhase(name, time.monotonic() - self.began_s)
                     self.startup.phases.append(phase)
                 tell(phase, latest)
-            if not self.running:
+            if not running:
                 raise NotReady(self.process.returncode, phase.name)
             if answers():
                 self.startup.ready_s = time.monotonic() - self.began_s

@@ -40,6 +40,8 @@ class LLM:
         return llm
 
     def generate(self, prompts, parameters, use_tqdm):
+        if os.environ.get("FAKE") == "no answer":
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
         time.sleep(0.01 * parameters.tokens)
         return [Made(outputs=[Made(token_ids=[1] * parameters.tokens, text=" Paris")])]
 """,
@@ -99,6 +101,12 @@ def test_one_that_does_not_load_says_why(tmp_path: Path) -> None:
     assert "likely cause: out of memory" in done.stdout
     log = Path(done.stdout.splitlines()[-1].removeprefix("its log: "))
     assert "No available memory" in log.read_text()
+
+
+def test_one_that_fails_as_it_generates_is_told_so(tmp_path: Path) -> None:
+    done = quick(tmp_path, "--model", model_folder(tmp_path), FAKE="no answer")
+    assert done.returncode == 1 and "HTTP" not in done.stdout
+    assert "it ended with code 1; the last thing it did: generates\n" in done.stdout
 
 
 def test_one_that_hangs_is_ended_whole(tmp_path: Path) -> None:
