@@ -126,8 +126,8 @@ async def listening(server: PracticeServer, port: int) -> web.AppRunner:
 async def serve(troubled: bool, port: int) -> None:
     """Serve until Ctrl-C."""
     runner = await listening(PracticeServer(troubled), port)
-    state = "in trouble" if troubled else "healthy"
-    print(f"a {state} stub, model {MODEL!r}, at http://127.0.0.1:{runner.addresses[0][1]}; Ctrl-C ends it", flush=True)
+    kind = "a stub in trouble" if troubled else "a healthy stub"
+    print(f"{kind}, model {MODEL!r}, at http://127.0.0.1:{runner.addresses[0][1]}; Ctrl-C ends it", flush=True)
     try:
         await asyncio.Event().wait()
     finally:
