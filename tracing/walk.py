@@ -91,7 +91,8 @@ def choose(flows: list[Flow], name: str) -> Flow:
     from difflib import get_close_matches
 
     near = get_close_matches(name, [each for flow in flows for each in (flow.request, flow.external)], 1)
-    raise usage_error(f"no request {name!r} in this trace" + (f"; did you mean {near[0]!r}?" if near else ""))
+    there = f"did you mean {near[0]!r}?" if near else f"the first of {len(flows):,} is {flows[0].request!r}"
+    raise usage_error(f"no request {name!r} in this trace; {there}")
 
 
 def own_spans(index: Index, flow: Flow) -> pd.DataFrame:

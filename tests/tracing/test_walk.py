@@ -131,6 +131,8 @@ def test_a_request_by_id_by_length_or_not_at_all() -> None:
     assert walk.choose(flows, "first").request == "0-ab"
     with pytest.raises(EnginescopeError, match="did you mean '1-cd'"):
         walk.choose(flows, "1-ce")
+    with pytest.raises(EnginescopeError, match="no request 'cmpl' in this trace; the first of 3 is '0-ab'"):
+        walk.choose(flows, "cmpl")
     with pytest.raises(EnginescopeError, match="no request"):
         walk.choose([], "median")
 
