@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from probes.errors import EnginescopeError
+from probes.metrics.names.__main__ import main
 from probes.metrics.names.declarations import Declaration, read
 from probes.metrics.names.gauges import HOW, together
 from probes.metrics.names.table import load, made_of, save
@@ -86,6 +88,12 @@ def test_metrics_are_read_out_of_a_tree_by_its_syntax(tmp_path: Path) -> None:
 def test_what_is_no_tree_is_refused(tmp_path: Path) -> None:
     with pytest.raises(EnginescopeError, match="no source tree of vLLM"):
         read(tmp_path)
+
+
+def test_nothing_to_take_into_the_table_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["probes.metrics.names", "--write"])
+    with pytest.raises(EnginescopeError, match="--write needs the trees to take in"):
+        main()
 
 
 def test_a_table_says_from_when_to_when(tmp_path: Path) -> None:

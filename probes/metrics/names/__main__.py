@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from probes.arguments import CommandParser
-from probes.errors import FAILED, run_main
+from probes.errors import FAILED, run_main, usage_error
 
 if TYPE_CHECKING:
     from probes.metrics.names.declarations import Declaration
@@ -51,6 +51,8 @@ def main() -> int:
     for tree in trees:
         for place in tree.unread:
             print(f"{tree.version}: {place} makes a metric whose name is not written out")
+    if args.write and not trees:
+        raise usage_error("--write needs the trees to take in: python -m probes.metrics.names --write vllm-0.34.0")
     if args.write:
         table = table.with_trees(trees)
         save(table)
