@@ -15,7 +15,7 @@ from pathlib import Path
 from offline.records.continuation import locked
 from offline.records.lines import Record, line_of, record_of
 from offline.records.run import FORMAT, RunRecord, read_run, run_json
-from probes.errors import EnginescopeError
+from probes.errors import EnginescopeError, usage_error
 
 
 class RunFolder:
@@ -126,7 +126,7 @@ def newest_unfinished(out: Path, variant: str) -> Path:
     """The run that `--resume` without a name means: the last one that did not complete."""
     if path := FORMAT.newest_unfinished(out, slug(variant)):
         return path
-    raise EnginescopeError(f"no unfinished run under {out} (variant {variant}); start one without --resume")
+    raise usage_error(f"no unfinished run under {out} (variant {variant}); start one without --resume")
 
 
 def new_folder(out: Path, model: str, variant: str, identity: str) -> Path:

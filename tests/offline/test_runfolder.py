@@ -248,6 +248,9 @@ def test_resume_without_a_name_takes_the_newest_unfinished_run(tmp_path: Path) -
     assert refusal(newest_unfinished, tmp_path, "none") == (
         f"no unfinished run under {tmp_path} (variant none); start one without --resume"
     )
+    with pytest.raises(EnginescopeError) as caught:
+        newest_unfinished(tmp_path, "none")
+    assert caught.value.code == 2  # the command line cannot be run as written, as of the other commands' --resume
 
 
 @pytest.mark.parametrize(
