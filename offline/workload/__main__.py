@@ -114,7 +114,7 @@ def written(source: WorkloadSource, path: Path) -> int:
     from offline.workload.source import write_items
 
     write_items(path, source)
-    replay = " --arrivals recorded" if source.recording else " --rates R,…"
+    replay = " --arrivals recorded" if source.recording else " --rates 1,2,4"
     print(f"{len(source.items)} requests; use them with python -m offline.load --workload {path}{replay}\nWrote {path}")
     return 0
 

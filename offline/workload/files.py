@@ -58,7 +58,7 @@ def read_workload(name: str, model: str, output_tokens: int = OUTPUT_TOKENS) -> 
         profile = read_profile(name)
         return WorkloadSource(profile.name, profile.synthetic, profile.source, profile)
     if not path.is_file():
-        raise usage_error(f"--workload {name}: no such file, and not one of {', '.join(BUILT_IN)}")
+        raise usage_error(f"workload {name}: no such file, and not one of {', '.join(BUILT_IN)}")
     if path.suffix == ".jsonl" and HEAD in _first_object(path):
         return read_items(path)
     return cached_prompts(path, lambda: ModelTokenizer(model), tokenizer_digest(model), output_tokens)

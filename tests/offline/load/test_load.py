@@ -230,7 +230,7 @@ def test_schedules_of_another_run_are_replayed(whole: tuple[Path, str], tmp_path
         ((), "--rates takes rates above 0, not none"),
         (("--rates", "0"), "--rates takes rates above 0, not 0.0"),
         (("--rates", "1,1"), "--rates names one twice: 1, 1"),
-        (("--rates", "1", "--workload", "nothing"), "--workload nothing: no such file, and not one of alpaca"),
+        (("--rates", "1", "--workload", "nothing"), "error: workload nothing: no such file, and not one of alpaca"),
         (("--rates", "1", "--duration", "1day"), "expected a time such as 90s, 10min or 4h"),
         (("--rates", "1", "--base-url", "http://x", "--variants", "a"), "--base-url is one server"),
         (("--rates", "1", "--budget", "5s"), "one start of each variant takes some"),
