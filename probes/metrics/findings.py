@@ -75,7 +75,8 @@ def queueing(seen: Seen) -> Iterator[WindowFinding]:
     waited_s, took_s = (each.mean_s if each and each.mean_s else 0.0 for each in (queue, whole))
     if not seen.figures.waiting and waited_s <= QUEUE_SHARE * took_s:
         return
-    what = f"{number(seen.figures.waiting)} wait; a request waited {seconds(waited_s)} of its {seconds(took_s)} (means)"
+    means = f"; a request waited {seconds(waited_s)} of its {seconds(took_s)} (means)" if took_s else ""
+    what = f"{number(seen.figures.waiting)} wait{means}"
     reason = "the KV cache has no room for them" if seen.kv_is_full else FULL_BATCH
     yield WindowFinding("queueing", what, reason, f"python -m offline.load --base-url {seen.url} --knee")
 
@@ -139,7 +140,7 @@ def _requests(count: float) -> str:
 
 def traced(seen: Seen) -> str:
     """How to see where the time of its steps goes."""
-    return f"python -m tracing.attach {seen.url} on its machine, then python -m tracing.review"
+    return f"python -m tracing.attach {seen.url}   # on its machine"
 
 
 LOOKS = (refusals, cut_short, queueing, full_cache, no_hits, idle_cards, mixed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 
 import pytest
 
@@ -83,6 +84,18 @@ def test_queueing_names_what_is_waited_for(usage: float, reason: str) -> None:
     queueing = findings(seen(server))[0]
     assert (queueing.name, queueing.what) == ("queueing", "5 wait; a request waited 500 ms of its 2 s (means)")
     assert reason in queueing.reason and queueing.command == f"python -m offline.load --base-url {URL} --knee"
+
+
+def test_a_wait_of_which_no_request_has_told_yet_has_no_means() -> None:
+    server = decoding()
+    server.set(waiting=5, running=2)
+    assert [each.what for each in findings(seen(server)) if each.name == "queueing"] == ["5 wait"]
+
+
+def test_a_trace_as_the_next_step_can_be_pasted_as_it_stands() -> None:
+    (server := Engines()).work()
+    [mixed] = [each for each in findings(seen(server)) if each.name == "prefill beside decode"]
+    assert shlex.split(mixed.command, comments=True) == ["python", "-m", "tracing.attach", URL]
 
 
 def test_a_queue_that_is_over_is_seen_by_its_times() -> None:

@@ -52,9 +52,9 @@ def write(at: Endpoint, folder: Path, force: bool = False) -> list[Path]:
     """Write all files into `folder`; refused where they are there already, unless `force`."""
     texts = {CONFIGURATION: configuration(at), DASHBOARD: json.dumps(dashboard(), indent=2) + "\n"}
     texts |= {COMPOSE: COMPOSED, SOURCES: SOURCE, DASHBOARDS: PROVIDER}
-    there = [str(folder / name) for name in texts if (folder / name).exists()]
+    there = [name for name in texts if (folder / name).exists()]
     if there and not force:
-        raise usage_error(f"there already: {', '.join(there)}; --force overwrites")
+        raise usage_error(f"in {folder} there is already {', '.join(there)}; --force overwrites it")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
