@@ -114,7 +114,8 @@ def test_a_prefix_cache_without_hits_and_with(server: Endpoint) -> None:
 
 
 def test_queueing(server: Endpoint) -> None:
-    report = during(server, 2 * AT_ONCE, 20, lambda window: bool(figures(window).waiting))
+    """So many that they wait for longer than a look takes; eight of them fill four fifths of the KV cache."""
+    report = during(server, 8 * AT_ONCE, 60, lambda window: bool(figures(window).waiting))
     [queueing] = [each for each in report.findings if each.name == "queueing"]
     assert queueing.reason == FULL_BATCH and not {"KV cache full", "preemptions"} & {*names(report)}
 
