@@ -44,6 +44,7 @@ def test_the_recorded_stories_are_told_call_by_call() -> None:
     assert re.search(r"front end +AsyncLLM\.abort$", first) and re.search(r"core +Scheduler\._free_request$", last)
 
 
+@needs_vllm
 def test_a_file_is_judged_in_a_process_of_its_own(tmp_path: Path) -> None:
     path, progress = tmp_path / "mine.py", tmp_path / "kept" / "study.json"
     path.write_text((SOLUTIONS / "day_5.py").read_text().replace("HOPS", "ARROWS") + "print('hello from the file')\n")

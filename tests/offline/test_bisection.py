@@ -9,6 +9,7 @@ import pytest
 from offline.differences.difference import Difference, verdict
 from offline.sweep.bisection import Bisection, find_slower, versions_between
 from probes.errors import EnginescopeError
+from tests.needs import needs_vllm
 from tests.offline.sweeping import run
 from tests.offline.test_environments import GRID, checkout, slow_checkout
 
@@ -82,6 +83,7 @@ def test_the_versions_of_an_index_between_two() -> None:
         versions_between(listing, "../vllm", "0.32.0")
 
 
+@needs_vllm
 @pytest.mark.slow(120)
 def test_the_copy_in_which_the_scheduler_began_to_sleep_is_named(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()

@@ -13,6 +13,7 @@ import pytest
 from offline.environments import building
 from offline.environments.building import build, locked, pins, version_python
 from probes.errors import EnginescopeError
+from tests.needs import needs_vllm
 
 
 @pytest.mark.parametrize(
@@ -101,6 +102,7 @@ def test_a_build_that_fails_leaves_its_log_alone(failing: str, tmp_path: Path, m
     assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "vllm-1.0.log"]
 
 
+@needs_vllm
 def test_an_environment_is_built_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     builds: list[Path] = []
 

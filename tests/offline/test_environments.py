@@ -19,6 +19,7 @@ from offline.environments.finding import choice, environment_changes, environmen
 from offline.environments.look import NEEDED
 from offline.environments.packages import lay_out
 from probes.errors import EnginescopeError
+from tests.needs import needs_vllm
 from tests.offline.sweeping import FAKE, ROOT, only_run, run
 
 OLD = Environment(
@@ -65,6 +66,7 @@ def empty_environment(folder: Path) -> str:
     return str(folder / "bin" / "python")
 
 
+@needs_vllm
 def test_a_word_is_a_folder_a_python_or_the_installed_vllm(tmp_path: Path) -> None:
     folder, python = checkout(tmp_path / "tree"), empty_environment(tmp_path / "env")
     assert (choice("installed").python, choice("installed").folder) == (sys.executable, "")
@@ -76,6 +78,7 @@ def test_a_word_is_a_folder_a_python_or_the_installed_vllm(tmp_path: Path) -> No
         choice("nothing/there")
 
 
+@needs_vllm
 def test_environments_are_called_by_their_versions_and_by_name_where_these_are_the_same(tmp_path: Path) -> None:
     a, b = checkout(tmp_path / "a", "1.0"), checkout(tmp_path / "b", "2.0")
     assert list(environments([str(a), str(b)])) == ["1.0", "2.0"]
@@ -91,6 +94,7 @@ def test_what_an_environment_lacks_is_named(tmp_path: Path) -> None:
         look_into(python, str(checkout(tmp_path / "tree")))
 
 
+@needs_vllm
 def test_an_environment_that_changed_is_named(tmp_path: Path) -> None:
     now = look_into(sys.executable, str(checkout(tmp_path / "tree", "1.0")))
     assert environment_changes({"1.0": now}) == []
@@ -133,6 +137,7 @@ def test_the_process_of_an_engine_imports_what_an_environment_is_looked_at_for_a
     assert others <= {"enginescope_plugin", "offline", "probes", "tracing", *NEEDED}
 
 
+@needs_vllm
 @pytest.mark.slow(60)
 def test_a_planted_slow_down_is_found(tmp_path: Path) -> None:
     """The installed vLLM in another interpreter against a checkout whose scheduler sleeps, in turns."""

@@ -16,6 +16,7 @@ from probes.doctor.model.findings import files, hub, weights
 from probes.doctor.model.subject import getting, subject
 from probes.errors import EnginescopeError
 from probes.hub.settings import HubSettings, hub_settings, model_places
+from tests.needs import needs_vllm
 from tests.probes.localhub import LocalHub, local_hub
 from tests.probes.shardedmodel import SHARDS, cached, sharded_model
 
@@ -41,6 +42,7 @@ def test_a_whole_model_is_found_without_the_hub(running: LocalHub, settings: Hub
     assert files(of, settings).detail == f"{snapshot}: 2 weight files, all whole"
 
 
+@needs_vllm
 def test_a_model_that_is_not_here_is_known_by_the_hub(
     running: LocalHub, settings: HubSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -55,6 +57,7 @@ def test_a_model_that_is_not_here_is_known_by_the_hub(
     assert not settings.cache.exists()  # asking leaves nothing behind
 
 
+@needs_vllm
 def test_a_missing_shard(settings: HubSettings) -> None:
     whole = sharded_model()
     snapshot = cached(settings.cache, NAME, {name: body for name, body in whole.items() if name != SHARDS[1]})
@@ -65,6 +68,7 @@ def test_a_missing_shard(settings: HubSettings) -> None:
     assert finding.detail.startswith(f"{snapshot}; 1 of 2 weight files whole: {SHARDS[1]} is missing; ")
 
 
+@needs_vllm
 @pytest.mark.parametrize("kept_bytes", [3000, 60, 4])
 def test_a_shard_that_was_cut_off(settings: HubSettings, kept_bytes: int) -> None:
     """In its values, in its header, in the header's length."""
@@ -75,6 +79,7 @@ def test_a_shard_that_was_cut_off(settings: HubSettings, kept_bytes: int) -> Non
     assert getting(of, settings)[0] == f'rm -f "$(readlink -f {snapshot}/{SHARDS[1]})" {snapshot}/{SHARDS[1]}'
 
 
+@needs_vllm
 @pytest.mark.parametrize("damage", ["missing", "cut off"])
 def test_the_lines_mend_it(settings: HubSettings, damage: str, tmp_path: Path) -> None:
     whole = sharded_model()
@@ -88,6 +93,7 @@ def test_the_lines_mend_it(settings: HubSettings, damage: str, tmp_path: Path) -
     assert subject(NAME, settings).is_complete
 
 
+@needs_vllm
 def test_gated_unknown_and_silent(running: LocalHub, settings: HubSettings, tmp_path: Path) -> None:
     gated = subject("ann/closed", settings)
     assert (gated.hub.state, [each.state for each in gated.files]) == ("gated", ["missing", "missing"])
@@ -138,6 +144,7 @@ def test_modelscope(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "too little room, set MODELSCOPE_CACHE" in files(subject(name, settings), settings).detail
 
 
+@needs_vllm
 @pytest.mark.parametrize(
     ("environ", "cache"),
     [
@@ -153,6 +160,7 @@ def test_caches_in_the_order_of_the_hubs_own_library(environ: dict[str, str], ca
     assert str(hub_settings(environ).cache) == done.stdout.strip() == cache
 
 
+@needs_vllm
 def test_a_token_is_said_to_be_there_and_not_shown(tmp_path: Path) -> None:
     token = "hf_abcdefghijklmnop"
     settings = hub_settings({"HF_TOKEN": token, "HF_ENDPOINT": "https://ann:secret@mirror.example", "HF_HOME": "/c"})

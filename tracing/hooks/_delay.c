@@ -28,7 +28,10 @@ int delay_map(const char *path, uint16_t code) {
     return 0;
 }
 
+/* A waiting thread asks for the lock once it has waited a switch interval, and each release begins its wait anew: a
+ * turn is longer, so that the release is one that was asked for, which hands the lock over. */
 static void spin(int64_t end, int64_t interval) {
+    interval += interval / 4;
     int64_t turn = clock_ns() + interval;
     for (int64_t now; (now = clock_ns()) < end;)
         if (now >= turn) {
