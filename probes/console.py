@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console, RenderableType
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -95,6 +96,12 @@ def table(out: Console, title: str, columns: list[str], rows: Rows, text: tuple[
         if not number:
             show_text(out, title, "bold")
         show(out, shown)
+
+
+def show_section(out: Console, section: Section) -> None:
+    """Print a section; what came from a model, a prompt or a server is text in it and never markup."""
+    columns, *rows = ([escape(printable(text)) for text in row] for row in (section.columns, *section.rows))
+    table(out, escape(printable(section.title)), columns, rows, section.text)
 
 
 def _parts(widths: list[int], text: tuple[int, ...], room: int) -> Iterator[list[int]]:

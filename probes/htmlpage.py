@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from probes.console import percent
+from probes.console import Section, percent, printable
 
 PAGE = "page.html"
 
@@ -53,3 +53,9 @@ def table(
 ) -> Markup:
     """An HTML table; column `share` holds fractions and is drawn as bars, columns `text` are set to the left."""
     return Markup(_template("table.html").render(columns=columns, rows=rows, share=share, text=text))
+
+
+def table_section(section: Section) -> PageSection:
+    """A section of reports as one of a page."""
+    columns, *rows = ([*map(printable, row)] for row in (section.columns, *section.rows))
+    return PageSection(printable(section.title), "", table(columns, rows, text=section.text))

@@ -7,13 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from markupsafe import Markup
 from rich.console import Console
-from rich.markup import escape as escape_markup
 
 from probes import htmlpage
-from probes.console import Section, printable, show_text, table
-from probes.htmlpage import PageSection
+from probes.console import Section, printable, show_section, show_text
 
 TITLE = "Batch report"
 MARKDOWN_SIGNS = "\\`*_[]<>|!~&"
@@ -43,13 +40,8 @@ def _plain(text: str) -> str:
 
 def page(sections: Sequence[Section], problems: Sequence[str], notes: Sequence[str]) -> str:
     """The report as one HTML page without scripts."""
-    parts = [PageSection(printable(section.title), "", _table(section)) for section in sections]
+    parts = [*map(htmlpage.table_section, sections)]
     return htmlpage.page(TITLE, parts, problems=[*map(printable, problems)], notes=[*map(printable, notes)])
-
-
-def _table(section: Section) -> Markup:
-    columns, *rows = ([*map(printable, row)] for row in (section.columns, *section.rows))
-    return htmlpage.table(columns, rows, text=section.text)
 
 
 def show_report(out: Console, sections: Sequence[Section], problems: Sequence[str], notes: Sequence[str]) -> None:
@@ -57,8 +49,7 @@ def show_report(out: Console, sections: Sequence[Section], problems: Sequence[st
     for problem in problems:
         show_text(out, printable(problem), "yellow")
     for section in sections:
-        columns, *rows = ([escape_markup(printable(text)) for text in row] for row in (section.columns, *section.rows))
-        table(out, escape_markup(printable(section.title)), columns, rows, section.text)
+        show_section(out, section)
     out.print()
     for note in notes:
         show_text(out, note, "dim")

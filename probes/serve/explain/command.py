@@ -7,9 +7,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from rich.markup import escape
-
-from probes.console import console, printable, show_text, table
+from probes.console import console, printable, show_section, show_text
 from probes.errors import FAILED, EnginescopeError, usage_error
 from probes.serve.explain.durations import Durations
 from probes.serve.explain.explainedlog import ExplainedLog, explain
@@ -75,8 +73,7 @@ def show(explained: ExplainedLog, source: str) -> None:
         show_text(out, f"\n{printable(source)}", "bold")
     show_text(out, printable(about(explained)))
     for section in sections(explained):
-        columns, *rows = ([escape(printable(text)) for text in row] for row in (section.columns, *section.rows))
-        table(out, escape(printable(section.title)), columns, rows, section.text)
+        show_section(out, section)
     out.print()
     for note in notes(explained):
         show_text(out, note, "dim")

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from markupsafe import Markup
 
 from probes import htmlpage
-from probes.console import Section, printable
+from probes.console import printable
 from probes.htmlpage import PageSection
 from probes.serve.explain.chart import STYLE, Line, line_chart
 from probes.serve.explain.explainedlog import ExplainedLog
@@ -42,8 +42,7 @@ def _named(source: str, logs: Mapping[str, ExplainedLog], text: str) -> str:
 
 
 def _parts(explained: ExplainedLog, prefix: str) -> Iterator[PageSection]:
-    tables = (PageSection(printable(each.title), "", _table(each)) for each in sections(explained))
-    for part in (*_charts(explained), *tables):
+    for part in (*_charts(explained), *map(htmlpage.table_section, sections(explained))):
         yield PageSection(f"{prefix}{part.heading}", part.sentence, part.body)
 
 
@@ -77,8 +76,3 @@ def _share_chart(load: Load) -> Markup:
     kv_use = Line("KV cache in use", [100 * each.kv_use for each in windows])
     hits = Line("hit rate", [None if each.hit_rate is None else 100 * each.hit_rate for each in windows])
     return line_chart([clock(each.begins_s) for each in windows], [kv_use, hits], "%")
-
-
-def _table(section: Section) -> Markup:
-    columns, *rows = ([*map(printable, row)] for row in (section.columns, *section.rows))
-    return htmlpage.table(columns, rows, text=section.text)
