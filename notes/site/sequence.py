@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from notes.site.route import Call, Leg, Route
 from probes.console import us
-from tracing.page.lanes import hue, linked
+from tracing.page.drawings.lanes import hue, linked
 from tracing.sites.engine import SITES
 from tracing.sites.site import ROLES, Site
 

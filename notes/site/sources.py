@@ -18,7 +18,7 @@ from notes.tables import pages, story
 from notes.walkthrough.chapters import Chapter
 from probes.errors import EnginescopeError, usage_error
 from tracing.breakdown.findings import Findings
-from tracing.page import lanes
+from tracing.page.drawings import lanes
 from tracing.source.tree import SourceTree
 
 THEME = Path(__file__).resolve().parent / "theme"

@@ -12,7 +12,7 @@ import pytest
 
 from tests.engine.shapes import SHAPES, ShapeTraces, shapes
 from tracing.breakdown.stepkinds import busy_pieces
-from tracing.page import steptables
+from tracing.page.tables import steptables
 from tracing.shapes.hindrance import STRAGGLER_FILE
 from tracing.shapes.pretend.truth import DeviceWait, StepTruth, read_truth
 from tracing.timeline.intervals import length

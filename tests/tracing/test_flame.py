@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.tracing.sampledfolders import PERIOD_NS, sampled_folder
-from tracing.page.flame import flame_graph, sections
+from tracing.page.drawings.flame import flame_graph, sections
 from tracing.pyspy import attribution, samples
 from tracing.pyspy.stacks import StackTime, stack_times
 

@@ -24,7 +24,7 @@ from tracing.breakdown.otherwatchers import GapCause, GpuStage, GpuSummary
 from tracing.nsys import __main__ as nsyscommand
 from tracing.nsys import file, gpu, ranges
 from tracing.nsys.reportreview import review_report
-from tracing.page import watchers
+from tracing.page.tables import watchers
 from tracing.timeline.intervals import edges, union
 
 CORE, WORKER = 11, 12

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tracing.breakdown.load import load, over_time, span_of
-from tracing.page.firstscreen import BARS, load_rows
+from tracing.page.tables.firstscreen import BARS, load_rows
 
 
 def steps_of(*rows: tuple[int, int, int, int, int], pid: int = 11) -> pd.DataFrame:

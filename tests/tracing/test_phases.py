@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.tracing.traces import TraceWriter
 from tracing import timeline
 from tracing.breakdown import findings
-from tracing.page import steptables, watchers
+from tracing.page.tables import steptables, watchers
 from tracing.timeline.steps.anatomy import anatomy
 from tracing.timeline.steps.phases import PHASES
 

@@ -11,7 +11,7 @@ import pandas as pd
 from tests.tracing.stories import batch, stream
 from tracing import timeline
 from tracing.breakdown.findings import Findings, analyze
-from tracing.page.requesttable import COLUMNS, request_table, table_data
+from tracing.page.tables.requesttable import COLUMNS, request_table, table_data
 
 
 def rows_of(findings: Findings) -> list[dict[str, Any]]:

@@ -14,7 +14,8 @@ from tests.chromium import Page, chromium
 from tests.needs import needs_chromium
 from tests.tracing.stories import batch, stream
 from tracing import review, timeline
-from tracing.page import html, lanes
+from tracing.page import html
+from tracing.page.drawings import lanes
 
 NS = [1000 * (place + 1) for place in range(40)]
 

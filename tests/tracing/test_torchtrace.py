@@ -24,7 +24,7 @@ from tracing import review, timeline
 from tracing.breakdown import findings
 from tracing.breakdown.otherwatchers import LargestOperator, OperatorStage
 from tracing.page import perfetto
-from tracing.page.watchers import operator_rows
+from tracing.page.tables.watchers import operator_rows
 from tracing.timeline import innermost
 from tracing.torchsums import __main__ as torchsumscommand
 from tracing.torchsums import operators, reader, trace

@@ -63,7 +63,7 @@ def main() -> int:
 def compare(before: ReportReview, after: ReportReview, out: Console) -> None:
     """Print what changed from one report's kernels to another's."""
     from tracing.breakdown.kernels.difference import family_changes
-    from tracing.page.kernels import show_changes
+    from tracing.page.tables.kernels import show_changes
 
     if before.work is None or after.work is None:
         raise usage_error("there is CUDA activity in fewer than both reports: their kernels cannot be compared")
@@ -74,9 +74,9 @@ def show(report: ReportReview, out: Console) -> None:
     """The review on a terminal, then what the GPU did; what the report cannot say is said to be missing."""
     from probes.console import table
     from tracing.breakdown.kernels.summary import summary
-    from tracing.page.kernels import show as show_kernels
+    from tracing.page.tables.kernels import show as show_kernels
+    from tracing.page.tables.watchers import show_gpu
     from tracing.page.terminal import show as show_review
-    from tracing.page.watchers import show_gpu
 
     review = report.findings.review
     if review.requests.total or review.steps:

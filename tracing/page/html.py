@@ -10,7 +10,8 @@ from markupsafe import Markup
 
 from probes import htmlpage
 from probes.htmlpage import PageSection
-from tracing.page import firstscreen, lanes, requesttable
+from tracing.page.drawings import lanes
+from tracing.page.tables import firstscreen, requesttable
 
 STYLE = "td.text { white-space: normal; overflow-wrap: break-word; }"
 

@@ -11,9 +11,11 @@ from tracing.breakdown.findings import Findings
 from tracing.breakdown.requests.parts import parts
 from tracing.breakdown.review import Review, SlowStep
 from tracing.breakdown.starvation import Starvation
-from tracing.page import firstscreen, flame, html, lanes, queue, starts, steptables, watchers
-from tracing.page.lanes import Bar, Lane
-from tracing.page.requesttable import request_table
+from tracing.page import html
+from tracing.page.drawings import flame, lanes
+from tracing.page.drawings.lanes import Bar, Lane
+from tracing.page.tables import firstscreen, queue, starts, steptables, watchers
+from tracing.page.tables.requesttable import request_table
 from tracing.timeline.requests import Flow
 
 SHOWN_SHARE = 0.0005  # of all latency, from which a part is shown at first sight

@@ -6,7 +6,8 @@ from rich.console import Console
 
 from probes.console import percent, show_text, table
 from tracing.breakdown.findings import Findings
-from tracing.page import firstscreen, queue, sections, starts, steptables, watchers
+from tracing.page import sections
+from tracing.page.tables import firstscreen, queue, starts, steptables, watchers
 
 MOST_STEPS = 5
 

@@ -80,7 +80,7 @@ def show(folder: Path, top: int) -> int:
     """Write a folder's samples for other viewers, and print their tables."""
     from probes.console import console
     from tracing import timeline
-    from tracing.page.watchers import show_samples
+    from tracing.page.tables.watchers import show_samples
     from tracing.pyspy import attribution, samples, stacks, tables
 
     read = samples.read(folder)

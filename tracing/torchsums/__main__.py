@@ -56,8 +56,8 @@ def show(folder: Path, step: int | None, csv: Path | None) -> int:
     """Print one folder's sums."""
     from probes.console import console
     from tracing.breakdown.kernels.summary import summary as kernels
-    from tracing.page.kernels import show as show_kernels
-    from tracing.page.watchers import show_operators
+    from tracing.page.tables.kernels import show as show_kernels
+    from tracing.page.tables.watchers import show_operators
     from tracing.torchsums import operators
 
     sums, work = _read(folder, step)
@@ -80,7 +80,7 @@ def compare(before: Path, after: Path) -> int:
     """Print what changed from one folder's kernels to another's."""
     from probes.console import console
     from tracing.breakdown.kernels.difference import family_changes
-    from tracing.page.kernels import show_changes
+    from tracing.page.tables.kernels import show_changes
 
     out, sides = console(), []
     for folder in (before, after):

@@ -11,7 +11,8 @@ from probes.console import Rows, percent, show_text, table, us
 from tracing.breakdown.findings import Findings
 from tracing.breakdown.review import Review
 from tracing.breakdown.starts import PLACES, EngineStart
-from tracing.page import html, lanes
+from tracing.page import html
+from tracing.page.drawings import lanes
 from tracing.sites.starting import START_SITES
 from tracing.timeline.spans import Timeline
 from tracing.timeline.starting import IMPORT, ProcessPhase, phases

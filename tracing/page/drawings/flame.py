@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from probes.console import us
-from tracing.page import lanes
-from tracing.page.lanes import Bar, Lane
+from tracing.page.drawings import lanes
+from tracing.page.drawings.lanes import Bar, Lane
 from tracing.pyspy.stacks import StackTime
 from tracing.sites.site import ROLES
 
