@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import ast
 import re
-import textwrap
 from collections.abc import Iterator
 
 from notes.study.anchored import find_place
 from probes.errors import EnginescopeError
 from tracing.source.definitions import Place
+from tracing.source.likeness import statements
 from tracing.source.tree import SourceTree
 
 MARKER = re.compile(r"`(?P<quote>[^`]*)`<!--default (?P<where>[^>]+?)-->")
@@ -104,4 +104,5 @@ def _parsed(anchor: str, tree: SourceTree) -> ast.stmt:
     place = find_place(anchor, tree)
     if not isinstance(place, Place):
         raise EnginescopeError(str(place))
-    return ast.parse(textwrap.dedent("\n".join(place.lines()))).body[0]
+    [node] = statements(place)
+    return node

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import ast
 import re
-import textwrap
 
 from notes.study.anchored import find_place
 from tracing.source.definitions import Place
+from tracing.source.likeness import statements
 from tracing.source.tree import SourceTree
 
 HAS = re.compile(r"<!--has (?P<place>\S+\.py:\w+(?:\.\w+)*): (?P<words>.+?)-->")
@@ -50,14 +50,10 @@ def _tight(code: str) -> str:
 
 def _assigned(place: Place) -> set[str]:
     """The names that a class assigns or declares in its body."""
-    [owner] = ast.parse(textwrap.dedent("\n".join(place.lines()))).body
+    [owner] = statements(place)
     body = owner.body if isinstance(owner, ast.ClassDef) else []
-    return {
-        node.target.id for node in body if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
-    } | {
-        target.id
-        for node in body
-        if isinstance(node, ast.Assign)
-        for target in node.targets
-        if isinstance(target, ast.Name)
-    }
+    targets = []
+    for node in body:
+        if isinstance(node, ast.Assign | ast.AnnAssign):
+            targets += node.targets if isinstance(node, ast.Assign) else [node.target]
+    return {target.id for target in targets if isinstance(target, ast.Name)}

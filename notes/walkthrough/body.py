@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 from tracing.source.definitions import Place
-from tracing.source.likeness import parse
+from tracing.source.likeness import parse, parse_definition
 
 BLOCKS = ("body", "handlers", "cases", "orelse", "finalbody")
 TURNED: dict[type[ast.cmpop], type[ast.cmpop]] = {ast.Gt: ast.Lt, ast.GtE: ast.LtE}
@@ -84,11 +84,7 @@ def whole(text: tuple[str, ...]) -> Body:
 
 @lru_cache(maxsize=1024)
 def _body(lines: tuple[str, ...], first: int) -> Body:
-    if lines and lines[0][:1].isspace():
-        (frame,) = parse("\n".join(["if True:", *lines])).body
-        assert isinstance(frame, ast.If)
-        return Body(one_way(frame.body[0]), first)
-    return Body(one_way(parse("\n".join(["pass", *lines])).body[1]), first)
+    return Body(one_way(parse_definition(lines)[0]), first)
 
 
 def one_way(node: ast.AST) -> ast.AST:

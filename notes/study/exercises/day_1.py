@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import re
-import textwrap
 from functools import cache
 from typing import Any
 
@@ -14,6 +13,7 @@ from notes.study.exercises import Exercise, expect
 from notes.study.exercises.batchfile import first_batch
 from probes.errors import EnginescopeError
 from tracing.source.definitions import Place
+from tracing.source.likeness import statements
 from tracing.source.tree import SourceTree
 
 PROCESSES = ("front end", "core", "worker")
@@ -156,7 +156,7 @@ def paragraphs(anchor: str) -> list[str]:
     place = find_place(anchor, tree())
     expect(isinstance(place, Place), f"this exercise does not fit the installed vLLM: {place}")
     assert isinstance(place, Place)
-    node = ast.parse(textwrap.dedent("\n".join(place.lines()))).body[0]
+    [node] = statements(place)
     assert isinstance(node, ast.ClassDef | ast.AsyncFunctionDef)
     return [" ".join(part.split()) for part in re.split(r"\n\s*\n", ast.get_docstring(node) or "")]
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ast
-import textwrap
 from typing import Any
 
 from notes.study.anchored import find_place
 from notes.study.exercises import WrongAnswer, expect, same
 from tracing.source.definitions import Place
+from tracing.source.likeness import statements
 from tracing.source.tree import SourceTree
 
 GENERATE = "vllm/v1/engine/async_llm.py:AsyncLLM.generate"
@@ -19,7 +19,7 @@ def handlers() -> list[tuple[tuple[str, ...], bool]]:
     place = find_place(GENERATE, SourceTree.find())
     if not isinstance(place, Place):
         raise WrongAnswer(f"this exercise does not fit the installed vLLM: {place}")
-    function = ast.parse(textwrap.dedent("\n".join(place.lines()))).body[0]
+    [function] = statements(place)
     outer = next(node for node in ast.walk(function) if isinstance(node, ast.Try))
     return [(_names(handler), "self.abort(" in ast.unparse(handler)) for handler in outer.handlers]
 
