@@ -83,7 +83,15 @@ SPECULATION = SimpleNamespace(speculative_config=SimpleNamespace(max_num_new_slo
         (scheduler(request(GRAMMAR)), output(4), "grammar not ready", "grammar not ready"),
         (scheduler(request(GRAMMAR), request()), output(100), "token budget", "grammar not ready"),
         (scheduler(request("WAITING_FOR_REMOTE_KVS")), output(4), "remote KV", "remote KV"),
-        (scheduler(request(), kv_holding_waiting=LOADING), output(4), "streaming input", "streaming input"),
+        (scheduler(kv_holding_waiting=LOADING), output(4), "streaming input", "streaming input"),
+        (scheduler(request(), kv_holding_waiting=LOADING), output(4), "not known", "streaming input"),
+        (scheduler(request(GRAMMAR), kv_holding_waiting=LOADING), output(4), "streaming input", "streaming input"),
+        (
+            scheduler(request(tokens=97), chunked=False, kv_holding_waiting=LOADING),
+            output(4),
+            "chunk threshold",
+            "streaming input",
+        ),
         (scheduler(request(), pause_state=SimpleNamespace(name="PAUSED_NEW")), output(4), "paused", "paused"),
         (
             scheduler(request(lora=2), running=(request(lora=1), request()), lora_config=ADAPTERS),

@@ -2,18 +2,20 @@
 
 Its loop ends, before it looks at the next request, where the token budget is spent or the sequence limit reached;
 nobody is admitted in a step that preempts. Else the first request that it looked at and neither skipped nor admitted
-ended it. That its KV blocks were refused is seen at `allocate_slots`: the reader adds it.
+ended it; those that hold KV blocks already wait apart, and are looked at first. That a request's KV blocks were refused
+is seen at `allocate_slots`: the reader adds it.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from itertools import islice
+from collections.abc import Iterable
+from itertools import chain, islice
 from typing import Any
 
 from ..events import step
 
-MOST_LOOKED_AT = 8  # of the head of the queue: the cost of a step has a bound
+MOST_LOOKED_AT = 8  # of the head of each queue: the cost of a step has a bound
 
 
 def held_back(scheduler: Any, output: Any) -> tuple[int, int, int, int]:
@@ -21,12 +23,13 @@ def held_back(scheduler: Any, output: Any) -> tuple[int, int, int, int]:
     queue; then its limits of tokens and of sequences in a step, 0 where a version does not have them."""
     try:
         limits = scheduler.max_num_scheduled_tokens, _sequence_limit(scheduler)
-        queue = getattr(scheduler, "kv_holding_waiting", None) or scheduler.waiting
-        if not queue:
+        holding, waiting = getattr(scheduler, "kv_holding_waiting", ()), scheduler.waiting
+        if not (holding or waiting):
             return (step.NOBODY, step.NOBODY, *limits)
-        left = _tokens_left(scheduler, output)
-        reason = _of_loop(scheduler, output, left, limits[1]) or _of_looked_at(scheduler, queue, left)
-        return (reason, step.BLOCKED.get(queue.peek_request().status.name, reason), *limits)
+        left, queued = _tokens_left(scheduler, output), chain(_in_order(holding), _in_order(waiting))
+        reason = _of_loop(scheduler, output, left, limits[1]) or _of_looked_at(scheduler, queued, left)
+        head = (holding or waiting).peek_request()
+        return (reason, step.BLOCKED.get(head.status.name, reason), *limits)
     except AttributeError:  # a version that calls it otherwise
         return (step.NOT_KNOWN, step.NOT_KNOWN, 0, 0)
 
@@ -57,10 +60,17 @@ def _of_loop(scheduler: Any, output: Any, left: int, sequence_limit: int) -> int
     return step.SEQUENCE_LIMIT if running >= sequence_limit else 0
 
 
-def _of_looked_at(scheduler: Any, queue: Any, left: int) -> int:
+def _in_order(queue: Any) -> Iterable[Any]:
+    """The head of a queue, in the order in which the scheduler takes it; of a heap the first alone."""
+    if isinstance(queue, deque):
+        return islice(queue, MOST_LOOKED_AT)
+    return (queue.peek_request(),) if queue else ()
+
+
+def _of_looked_at(scheduler: Any, queued: Iterable[Any], left: int) -> int:
     """What kept the first request that was not skipped; where all were, the first one's own reason."""
     skipped, adapters = 0, _adapters(scheduler)
-    for request in islice(queue, MOST_LOOKED_AT) if isinstance(queue, deque) else (queue.peek_request(),):
+    for request in queued:
         blocked = step.BLOCKED.get(request.status.name)
         if not blocked and adapters and request.lora_request and request.lora_request.lora_int_id not in adapters:
             blocked = step.LORA_LIMIT
