@@ -53,36 +53,27 @@ def main() -> int:
     if args.top < 1:
         raise usage_error(f"--top must be 1 or more, not {args.top}")
     from probes.console import console
+    from probes.outputfiles import refuse_existing, write_texts
     from probes.report.sections import notes, problems, sections
     from probes.report.summary import summarize
     from probes.report.values import as_dict
     from probes.report.views import markdown, page, show_report
 
+    views = {path: view for path, view in ((args.markdown, markdown), (args.html, page)) if path}
+    if not args.force:
+        refuse_existing(views)
     summaries = [summarize(path, args.top) for path in files]
     if not any(summary.records for summary in summaries):
         raise EnginescopeError(f"no record of a batch in {', '.join(map(str, files))}")
     parts = sections(summaries), problems(summaries), notes(summaries)
-    for path, view in ((args.markdown, markdown), (args.html, page)):
-        if path:
-            write(path, view(*parts), args.force)
+    written = write_texts({path: view(*parts) for path, view in views.items()})
     if args.json:
         print(json.dumps({"problems": parts[1], "files": [as_dict(summary) for summary in summaries]}, indent=2))
     else:
         show_report(console(), *parts)
-    for path in filter(None, (args.markdown, args.html)):
+    for path in written:
         print(f"Wrote {path}", file=sys.stderr if args.json else sys.stdout)
     return 0
-
-
-def write(path: Path, text: str, force: bool) -> None:
-    """Write a page; one that is there stays, unless forced."""
-    try:
-        with path.open("w" if force else "x", encoding="utf-8") as file:
-            file.write(text)
-    except FileExistsError:
-        raise usage_error(f"{path} is there already; --force overwrites it") from None
-    except OSError as error:
-        raise EnginescopeError(f"cannot write {path}: {error.strerror}") from None
 
 
 if __name__ == "__main__":

@@ -97,9 +97,9 @@ def recording(folder: Path | None) -> Callable[[Session], None]:
     """What writes a session's pages into `folder`, or nothing."""
     if folder is None:
         return lambda session: None
-    from probes.serve.report.record import make_folder, write_record
+    from probes.serve.report.record import make_record_folder, write_record
 
-    make_folder(folder)
+    make_record_folder(folder)
 
     def record(session: Session) -> None:
         for path in write_record(session, folder):

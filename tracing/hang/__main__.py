@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from probes.arguments import CommandParser
-from probes.errors import EnginescopeError, run_main, usage_error
+from probes.errors import run_main, usage_error
 
 if TYPE_CHECKING:
     from tracing.hang.explanation import Explanation
@@ -77,13 +77,11 @@ def is_address(text: str) -> bool:
 def show(situation: Situation, explanation: Explanation, as_json: bool, page: Path | None) -> None:
     """Write the page where one is asked for, and print the explanation."""
     from probes.console import console, show_text
+    from probes.outputfiles import write_texts
     from tracing.hang import report
 
     if page:
-        try:
-            page.write_text(report.html(situation, explanation))
-        except OSError as error:
-            raise EnginescopeError(f"cannot write {page}: {error.strerror}") from None
+        write_texts({page: report.html(situation, explanation)})
     if as_json:
         print(json.dumps(report.as_json(situation, explanation), indent=2))
         return

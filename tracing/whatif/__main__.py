@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from probes.arguments import CommandParser
-from probes.errors import EnginescopeError, run_main, terminable, usage_error
+from probes.errors import run_main, terminable, usage_error
 from tracing.shapes.pretend.work import parse_work
 from tracing.shapes.shape import SHAPES, Shape, shape_named
 
@@ -196,14 +196,12 @@ def model_of(text: str | None) -> str:
 def show(answer: WhatIfAnswer | OpenAnswer, nesting: Sequence[str], as_json: bool, page: Path | None) -> None:
     """Write the page where one is asked for, and print the answer."""
     from probes.console import console
+    from probes.outputfiles import write_texts
     from tracing.whatif.report import table
     from tracing.whatif.report.page import html
 
     if page:
-        try:
-            page.write_text(html(answer, nesting))
-        except OSError as error:
-            raise EnginescopeError(f"cannot write {page}: {error.strerror}") from None
+        write_texts({page: html(answer, nesting)})
     if as_json:
         print(table.as_json(answer))
     else:

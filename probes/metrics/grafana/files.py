@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from probes.errors import EnginescopeError, usage_error
 from probes.metrics.endpoint import Endpoint
 from probes.metrics.grafana.dashboard import CARDS_JOB, SCRAPE_S, SERVER_JOB, dashboard
+from probes.outputfiles import make_folder, refuse_existing, write_texts
 
 CONFIGURATION = "prometheus.yml"
 DASHBOARD = "vllm-dashboard.json"
@@ -52,16 +52,11 @@ def write(at: Endpoint, folder: Path, force: bool = False) -> list[Path]:
     """Write all files into `folder`; refused where they are there already, unless `force`."""
     texts = {CONFIGURATION: configuration(at), DASHBOARD: json.dumps(dashboard(), indent=2) + "\n"}
     texts |= {COMPOSE: COMPOSED, SOURCES: SOURCE, DASHBOARDS: PROVIDER}
-    there = [name for name in texts if (folder / name).exists()]
-    if there and not force:
-        raise usage_error(f"in {folder} there is already {', '.join(there)}; --force overwrites it")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, text in texts.items():
-            (folder / name).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise EnginescopeError(f"cannot write into {folder}: {error.strerror}") from None
-    return [folder / name for name in texts]
+    files = {folder / name: text for name, text in texts.items()}
+    if not force:
+        refuse_existing(files)
+    make_folder(folder)
+    return write_texts(files)
 
 
 def configuration(at: Endpoint) -> str:

@@ -8,7 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from probes.console import console, printable, show_section, show_text
-from probes.errors import FAILED, EnginescopeError, usage_error
+from probes.errors import FAILED, EnginescopeError
+from probes.outputfiles import refuse_existing, write_texts
 from probes.serve.explain.durations import Durations
 from probes.serve.explain.explainedlog import ExplainedLog, explain
 from probes.serve.explain.page import explained_page
@@ -20,11 +21,11 @@ WHENCE = "kubectl logs POD or docker logs CONTAINER print a server's log"
 
 def run_explain(name: str, as_json: bool, html: Path | None, force: bool) -> int:
     """Explain the log `name`, `-` for stdin; exit code 1 where the server did not start or failed."""
-    if html and html.exists() and not force:
-        raise usage_error(f"{html} is there already; --force overwrites it")
+    if html and not force:
+        refuse_existing([html])
     logs = read(name)
     if html:
-        write(html, explained_page(logs, "stdin" if name == STDIN else Path(name).name))
+        write_texts({html: explained_page(logs, "stdin" if name == STDIN else Path(name).name)})
     if as_json:
         print(json.dumps({"logs": [{"source": source, **as_dict(log)} for source, log in logs.items()]}, indent=2))
     else:
@@ -56,14 +57,6 @@ def read(name: str) -> dict[str, ExplainedLog]:
 
 def _shown(name: str) -> str:
     return "standard input" if name == STDIN else name
-
-
-def write(path: Path, page: str) -> None:
-    """Write a page."""
-    try:
-        path.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise EnginescopeError(f"cannot write {path}: {error.strerror}") from None
 
 
 def show(explained: ExplainedLog, source: str) -> None:

@@ -13,8 +13,8 @@ from markupsafe import Markup
 
 from probes import htmlpage
 from probes.console import printable
-from probes.errors import EnginescopeError, usage_error
 from probes.htmlpage import PageSection
+from probes.outputfiles import make_folder, refuse_existing, write_texts
 from probes.privacy.commandline import command_line
 from probes.privacy.home import tilde
 from probes.privacy.secretvalues import blanked
@@ -28,27 +28,16 @@ LOG_LINES = 2000  # the last ones: a start has some hundreds
 COLUMNS = ("check", "outcome", "s", "what was seen", "prompt", "output")
 
 
-def make_folder(folder: Path) -> None:
+def make_record_folder(folder: Path) -> None:
     """Make the pages' folder before a start takes its time; refused where it has pages of an earlier session."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise usage_error(f"cannot make {folder}: {error.strerror}") from None
-    for name in (PAGE, MARKDOWN):
-        if (folder / name).exists():
-            raise usage_error(f"{folder / name} is there already: name another folder")
+    make_folder(folder)
+    refuse_existing((folder / PAGE, folder / MARKDOWN), "name another folder")
 
 
 def write_record(session: Session, folder: Path) -> list[Path]:
     """Write both pages into `folder`, which is there."""
     shown, log = _without_secrets(session), _log(session.log)
-    texts = {PAGE: page(shown, log), MARKDOWN: markdown(shown, log)}
-    try:
-        for name, text in texts.items():
-            (folder / name).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise EnginescopeError(f"cannot write into {folder}: {error.strerror}") from None
-    return [folder / name for name in texts]
+    return write_texts({folder / PAGE: page(shown, log), folder / MARKDOWN: markdown(shown, log)})
 
 
 def page(session: Session, log: list[str]) -> str:
