@@ -14,7 +14,7 @@ import pandas as pd
 from probes.errors import EnginescopeError
 from tracing.breakdown.gaps import ALL, Explained, causes, waiting, windows
 from tracing.breakdown.kernels.families import CODES, COPY, GRAPH, family_of
-from tracing.breakdown.kernels.work import COLUMNS
+from tracing.breakdown.kernels.work import COLUMNS, NO_STEP
 from tracing.breakdown.otherwatchers import GpuDevice, GpuStage, GpuSummary
 from tracing.nsys import file
 from tracing.nsys.file import Report
@@ -29,7 +29,6 @@ from tracing.timeline.steps.workers import core_of
 OF_KIND = {"copy": COPY, "set": COPY, "graph": GRAPH}
 NO_RANGE = "outside of any range"
 NO_ROW = -1
-NO_STEP = "no step"
 MOST_ROWS = 30  # of work outside of steps, where any range of any program may be a stage
 
 

@@ -12,7 +12,7 @@ from tracing.pyspy.events import Stack
 from tracing.pyspy.recording import Recording
 from tracing.pyspy.samples import CONFIDENT, Samples
 from tracing.pyspy.waitingframes import VLLM, WORKING, of_vllm
-from tracing.sites.site import ROLES
+from tracing.sites.site import place_of
 from tracing.timeline.spans import Timeline
 
 LEAST = 0.0005  # of a thread's samples: less is not listed
@@ -137,7 +137,7 @@ def threads(frame: pd.DataFrame) -> tuple[SampledThread, ...]:
         waits = shares[(shares.index != WORKING) & (shares >= LEAST)]
         name, working = mine["thread_name"].iloc[0], float(shares.get(WORKING, 0))
         rows.append(SampledThread(role, name, int(pid), len(mine), working, waits.to_dict()))
-    return tuple(sorted(rows, key=lambda row: _place(row.role)))
+    return tuple(sorted(rows, key=lambda row: place_of(row.role)))
 
 
 def stages(read: Samples, frame: pd.DataFrame, top: int) -> tuple[SampledStage, ...]:
@@ -149,7 +149,7 @@ def stages(read: Samples, frame: pd.DataFrame, top: int) -> tuple[SampledStage, 
     times = attribution.by_time(inside, "role", "stage")
     times = times[times > 0]  # rounds that the clock cannot tell apart have no time between them
     rows = []
-    for role, stage in sorted(times.index, key=lambda key: (_place(key[0]), -times[key])):
+    for role, stage in sorted(times.index, key=lambda key: (place_of(key[0]), -times[key])):
         mine, seconds = groups[role, stage], float(times[role, stage])
         working = float(attribution.by_time(mine, "state").get(WORKING, 0)) / seconds
         share, lines = float(seconds / roles[role]), _most(mine, seconds, top)
@@ -163,10 +163,6 @@ def _most(frame: pd.DataFrame, seconds: float, top: int) -> tuple[SampledLine, .
         SampledLine(words, int(counts[words]), float(spent), float(spent / seconds))
         for words, spent in attribution.by_time(frame, "line").iloc[:top].items()
     )
-
-
-def _place(role: str) -> int:
-    return ROLES.index(role) if role in ROLES else len(ROLES)
 
 
 def _lines(read: Samples, frame: pd.DataFrame) -> list[str]:

@@ -14,6 +14,11 @@ ENCLOSING: tuple[Share, ...] = ("loop", "frame")
 ROLES: tuple[Role, ...] = ("front end", "core input", "core", "core output", "worker")
 
 
+def place_of(role: str) -> int:
+    """Where a role stands in the order in which a request meets them; any other comes after all."""
+    return ROLES.index(role) if role in ROLES else len(ROLES)
+
+
 @dataclass(frozen=True)
 class Site:
     """One place of the engine that can be hooked.

@@ -9,7 +9,7 @@ from probes.console import us
 from tracing.page.drawings import lanes
 from tracing.page.drawings.lanes import Bar, Lane
 from tracing.pyspy.stacks import StackTime
-from tracing.sites.site import ROLES
+from tracing.sites.site import place_of
 
 DEPTH = 30  # functions below a stage
 LEAST = 1 / 8000  # of the widest lane, from which a box is drawn: the eighth of a pixel
@@ -31,7 +31,7 @@ def flame_graph(stacks: Sequence[StackTime]) -> str:
     by_role = {role: [stack for stack in stacks if stack.role == role] for role in {stack.role for stack in stacks}}
     widest = max(map(_ns, by_role.values()))
     drawn = []
-    for role in sorted(by_role, key=lambda role: ROLES.index(role) if role in ROLES else len(ROLES)):
+    for role in sorted(by_role, key=place_of):
         boxes = _boxes(by_role[role], 0, 0, int(widest * LEAST), _ns(by_role[role]))
         drawn.append(Lane(role, list(boxes)))
     return lanes.zoomable(lanes.picture(drawn, 0, widest, 0))

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from tracing.sites.engine import ALL_SITES
-from tracing.sites.site import ENCLOSING, ROLES
+from tracing.sites.site import ENCLOSING, place_of
 from tracing.sites.starting import START_SITES
 from tracing.timeline.nesting import Nesting
 from tracing.timeline.spans import Timeline
@@ -126,10 +126,9 @@ def _threads(spans: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     for (pid, thread), rows in spans.groupby(["pid", "thread"], sort=True):
         counts = rows["role"].astype(str).value_counts()
         role = next((role for role in counts.index if counts[role] >= 1), "")
-        place = ROLES.index(role) if role in ROLES else len(ROLES)
         name = str(rows["thread_name"].iloc[0])
         short = role if name == "MainThread" else f"{role} ({name.split('(')[-1].strip(')')[:14]})"
-        threads.append((place, int(pid), int(thread), short, rows))
+        threads.append((place_of(role), int(pid), int(thread), short, rows))
     return [(label, rows) for _, _, _, label, rows in sorted(threads, key=lambda lane: lane[:3])]
 
 
