@@ -32,8 +32,8 @@ class Figures:
 
 
 def title(chapter: Chapter) -> str:
-    """With its number, which its file's name begins with: other chapters name it by that."""
-    return f"{_number(chapter)}. {chapter.title}" if _number(chapter) else chapter.title
+    """With its number."""
+    return f"{chapter.number}. {chapter.title}" if chapter.number else chapter.title
 
 
 def page(chapter: Chapter, chapters: Sequence[Chapter], tree: SourceTree, figures: Figures) -> str:
@@ -67,7 +67,7 @@ def filled(text: str, quotes: Mapping[str, Quote]) -> str:
 
 def linked(text: str, chapters: Sequence[Chapter]) -> str:
     """The text with every `chapter 5` as a link to it."""
-    names = {_number(chapter): chapter.name for chapter in chapters}
+    names = {chapter.number: chapter.name for chapter in chapters}
 
     def link(match: re.Match[str]) -> str:
         name = names.get(int(match[1]))
@@ -80,11 +80,6 @@ def unsound(chapters: Sequence[Chapter], tree: SourceTree) -> list[str]:
     """The names of the stops that this tree does not bear out."""
     stops = (stop for chapter in chapters for stop in chapter.stops)
     return [stop.name for stop in stops if judge(stop, tree).standing in TO_FIX]
-
-
-def _number(chapter: Chapter) -> int:
-    first = chapter.name.partition("-")[0]
-    return int(first) if first.isdigit() else 0
 
 
 def _stop(stop: Stop, text: str, tree: SourceTree, figures: Figures, links: Mapping[str, str]) -> str:

@@ -41,7 +41,7 @@ vLLM reads the checkpoints of Transformers, with modules, kernels and a schedule
 - **A week:** the [study plan](study/1.md), then the [questions](study/questions.md) that people are asked."""
 FIRST_HOUR = (1, 3, 5, 8)
 # What readers of other books look for, and the chapters or study pages that have it.
-COVERED: tuple[tuple[str, tuple[int, ...], tuple[str, ...]], ...] = (
+SUBJECTS: tuple[tuple[str, tuple[int, ...], tuple[str, ...]], ...] = (
     ("processes and messages between them", (3, 4, 8), ("5",)),
     ("concepts: paged KV cache, continuous batching, prefixes, chunks", (5, 6), ("glossary", "questions")),
     ("one request through the code", (1, 2, 7, 8, 9), ("1", "7")),
@@ -52,13 +52,13 @@ COVERED: tuple[tuple[str, tuple[int, ...], tuple[str, ...]], ...] = (
     ("features: sampling and grammars, hybrid models, adapters, images, pooling", (13, 15, 20, 21, 22), ()),
     ("questions that people are asked", (), ("questions",)),
 )
-NOT_COVERED = (
+OUTSIDE = (
     "Not here, and why: kernels line by line (another subject, and another language), training, the router and cluster "
     "projects around vLLM (other code bases), and devices that these notes were never run on."
 )
 
 
-def addresses(chapters: Sequence[Chapter]) -> dict[str, str]:
+def site_links(chapters: Sequence[Chapter]) -> dict[str, str]:
     """By tracing site the address of the first stop that it measures, from the front page."""
     by_site: dict[str, str] = {}
     for chapter in chapters:
@@ -80,13 +80,13 @@ def front(chapters: Sequence[Chapter], tree: SourceTree, findings: Findings | No
         "## The processes of one engine",
         "With one GPU the worker lives in the core's process; with several, and on a CPU, each has its own process. "
         "A box leads to its chapter.",
-        f'<div class="drawing" data-search-exclude>{processmap.drawing(_pages(chapters))}</div>',
+        _framed(processmap.drawing(_pages(chapters, "html"))),
         *(_drawings(chapters, findings) if findings else [NO_TRACE]),
         "## Chapters",
         "\n".join(f"- [{title(each)}](walkthrough/{each.name}.md): {each.summary}" for each in chapters),
         "## Where to find what",
-        covered(chapters),
-        NOT_COVERED,
+        subject_table(chapters),
+        OUTSIDE,
         "## Study plan",
         "Seven days of two hours, pages to look things up in, and the questions that people are asked about vLLM.",
         "\n".join(f"- [{texts.title(page)}](study/{page}.md)" for page in texts.PAGES),
@@ -99,23 +99,23 @@ def front(chapters: Sequence[Chapter], tree: SourceTree, findings: Findings | No
 
 def what_it_is(chapters: Sequence[Chapter]) -> str:
     """The introduction, with links to the chapters of the first hour, as far as they are there."""
-    by_number = {chapter.name.partition("-")[0]: f"walkthrough/{chapter.name}.md" for chapter in chapters}
-    return WHAT_IT_IS.format(*(by_number.get(f"{number:02}", "index.md") for number in FIRST_HOUR))
+    pages = _pages(chapters, "md")
+    return WHAT_IT_IS.format(*(pages.get(number, "index.md") for number in FIRST_HOUR))
 
 
-def _pages(chapters: Sequence[Chapter]) -> dict[int, str]:
-    """The address of each chapter's page by its number."""
-    return {int(each.name[:2]): f"walkthrough/{each.name}.html" for each in chapters if each.name[:2].isdigit()}
+def _pages(chapters: Sequence[Chapter], kind: str) -> dict[int, str]:
+    """The address of each chapter's page by its number: in Markdown the page's own file, in HTML what it becomes."""
+    return {chapter.number: f"walkthrough/{chapter.name}.{kind}" for chapter in chapters if chapter.number}
 
 
-def covered(chapters: Sequence[Chapter]) -> str:
+def subject_table(chapters: Sequence[Chapter]) -> str:
     """A table from subjects to the chapters and pages that have them, as far as they are there."""
-    by_number = {int(chapter.name[:2]): chapter.name for chapter in chapters if chapter.name[:2].isdigit()}
+    chapter_pages = _pages(chapters, "md")
     rows = ["| subject | chapters | study pages |", "| --- | --- | --- |"]
-    for subject, numbers, pages in COVERED:
-        links = [f"[{number}](walkthrough/{by_number[number]}.md)" for number in numbers if number in by_number]
-        named = [f"[{f'day {page}' if page.isdigit() else page}](study/{page}.md)" for page in pages]
-        rows.append(f"| {subject} | {', '.join(links)} | {', '.join(named)} |")
+    for subject, numbers, pages in SUBJECTS:
+        links = [f"[{number}]({chapter_pages[number]})" for number in numbers if number in chapter_pages]
+        study_links = [f"[{f'day {page}' if page.isdigit() else page}](study/{page}.md)" for page in pages]
+        rows.append(f"| {subject} | {', '.join(links)} | {', '.join(study_links)} |")
     return "\n".join(rows)
 
 
@@ -125,8 +125,13 @@ NO_TRACE = """!!! note "This site was built without a trace"
     `python -m tracing.record -- python -m tracing.demo`, then `python -m notes.build --trace DIR`."""
 
 
+def _framed(svg: str) -> str:
+    """A drawing, of whose names the search knows nothing."""
+    return f'<div class="drawing" data-search-exclude>{svg}</div>'
+
+
 def _drawings(chapters: Sequence[Chapter], findings: Findings) -> Iterator[str]:
-    links = addresses(chapters)
+    links = site_links(chapters)
     yield f'<p class="about">Measured: {escape(findings.review.about)}</p>'
     route = median_route(findings)
     if route is not None:
@@ -136,8 +141,8 @@ def _drawings(chapters: Sequence[Chapter], findings: Findings) -> Iterator[str]:
             f"{route.requests_counted} requests, those of a step over {route.steps_counted} steps. An underlined name "
             "leads to its stop; an arrow without a time is a call inside one process."
         )
-        yield f'<div class="drawing" data-search-exclude>{sequence.drawing(route, links)}</div>'
+        yield _framed(sequence.drawing(route, links))
     for heading, sentence, svg in drawings(findings, links):
         yield f"## {heading}"
         yield escape(sentence)
-        yield f'<div class="drawing" data-search-exclude>{svg}</div>'
+        yield _framed(svg)

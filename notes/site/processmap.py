@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
 
@@ -18,7 +18,7 @@ class Box:
     y: int
     width: int
     height: int
-    chapter: int | None = None
+    chapter: int = 0
     words: str = ""
 
 
@@ -112,16 +112,10 @@ def _arrow(arrow: Arrow, pages: Mapping[int, str]) -> str:
     return _linked(line + _text((x1 + x2) // 2, (y1 + y2) // 2 - 5, arrow.carrier, "carrier"), arrow.chapter, pages)
 
 
-def _linked(body: str, chapter: int | None, pages: Mapping[int, str]) -> str:
-    address = pages.get(chapter or 0)
+def _linked(body: str, chapter: int, pages: Mapping[int, str]) -> str:
+    address = pages.get(chapter)
     return f'<a href="{escape(address)}">{body}</a>' if address else body
 
 
 def _text(x: int, y: int, words: str, style: str) -> str:
     return f'<text class="{style}" x="{x}" y="{y}">{escape(words)}</text>'
-
-
-def chapters_named() -> Iterator[int]:
-    """The numbers of the chapters that the map leads to."""
-    yield from (part.chapter for part in PARTS if part.chapter is not None)
-    yield from (arrow.chapter for arrow in ARROWS)

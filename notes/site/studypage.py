@@ -35,8 +35,7 @@ def linked(text: str, stops: Mapping[str, str], tree: SourceTree) -> str:
         stop = stops.get(f"{match['file'].removesuffix('.py').replace('/', '.')}:{match['name']}")
         name, line = f"`{match['file']}:{match['name']}`", match["line"]
         if stop is not None:
-            chapter, _, anchor = stop.partition(".html#")
-            return f"[{name}](../walkthrough/{chapter}.md#{anchor}) (line {line})"
+            return f"[{name}](../walkthrough/{stop.replace('.html#', '.md#')}) (line {line})"
         release = release_link(match["file"], line, tree)
         return f"[{name}]({release}) (line {line})" if release else match[0]
 

@@ -73,6 +73,12 @@ class Chapter:
     parts: tuple[str | Stop, ...]
 
     @property
+    def number(self) -> int:
+        """With which its file's name begins, and by which other chapters name it; 0 where it has none."""
+        first = self.name.partition("-")[0]
+        return int(first) if first.isdigit() else 0
+
+    @property
     def stops(self) -> tuple[Stop, ...]:
         return tuple(part for part in self.parts if isinstance(part, Stop))
 

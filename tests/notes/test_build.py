@@ -77,11 +77,11 @@ RELEASE = "https://github.com/vllm-project/vllm/blob/"
 
 def test_the_front_page_leads_to_every_chapter_from_a_subject() -> None:
     """No chapter is in no row, and every number that is named is there."""
-    named = {number for _, numbers, _ in frontpage.COVERED for number in numbers}
-    there = {int(chapter.name[:2]) for chapter in chapters.read()}
+    named = {number for _, numbers, _ in frontpage.SUBJECTS for number in numbers}
+    there = {chapter.number for chapter in chapters.read()}
     assert named == there - {11}  # how to measure it all is the subject of the other rooms
-    assert {page for _, _, pages in frontpage.COVERED for page in pages} <= set(texts.PAGES)
-    assert frontpage.covered(chapters.read()).count("](walkthrough/") >= len(named)
+    assert {page for _, _, pages in frontpage.SUBJECTS for page in pages} <= set(texts.PAGES)
+    assert frontpage.subject_table(chapters.read()).count("](walkthrough/") >= len(named)
 
 
 class Addresses(HTMLParser):

@@ -68,4 +68,4 @@ def test_lanes_lead_to_stops(findings: Findings) -> None:
 
 
 def test_links_lead_to_the_first_stop_of_a_site(tmp_path: Path) -> None:
-    assert frontpage.addresses(two_chapters(tmp_path)) == {"scheduler.schedule": "walkthrough/01-engine.html#one-step"}
+    assert frontpage.site_links(two_chapters(tmp_path)) == {"scheduler.schedule": "walkthrough/01-engine.html#one-step"}
