@@ -197,6 +197,22 @@ def test_a_failure_inside_stops_the_recorder_and_nothing_else(tmp_path: Path) ->
     assert "AttributeError" in json.loads(said.read_text())["error"]
 
 
+def test_a_failure_that_nobody_can_be_told_of_is_nothing_to_the_engine(tmp_path: Path) -> None:
+    done = watched(
+        tmp_path,
+        """
+        from tracing.hooks.wrappers.guarded import safely
+        reader, writer = os.pipe()
+        os.close(reader)
+        os.dup2(writer, 2)
+        print(safely(lambda: no_such_name), hooked())
+        """,
+    )
+    assert done.stdout == "None None\n"
+    [said] = tmp_path.glob("process-*.json")
+    assert "NameError" in json.loads(said.read_text())["error"]
+
+
 def test_nothing_is_written_while_paused(tmp_path: Path) -> None:
     """At once, from the first call after the switch's byte was changed."""
     (tmp_path / "switch").write_bytes(b"\0")

@@ -18,6 +18,7 @@ from ..sites.engine import LIVE_TARGETS, PROCESS_ROLES, SCOPE_SITE, SCOPE_TARGET
 from ..sites.site import Site
 from ..sites.starting import START_SITES, SWEEP_PHASES
 from . import patching, ranges, recorder, standing, startup, steplog
+from .complaint import complain
 from .wrappers import coroutines, pinned, scopes, table, tracecontext
 
 
@@ -56,7 +57,7 @@ def standing_folder(ring: str | None) -> str:
     try:
         return str(standing.make(ring))
     except (OSError, ValueError) as error:
-        print(f"enginescope: not standing by in process {os.getpid()}: {error}", file=sys.stderr)
+        complain(f"not standing by in process {os.getpid()}: {error}")
         return ""
 
 
@@ -65,7 +66,7 @@ def install_keeper(conditions: str, folder: str | None) -> None:
     try:
         standing.start_keeper(conditions.split(";"), folder)
     except OSError as error:
-        print(f"enginescope: nothing is kept: {error}", file=sys.stderr)
+        complain(f"nothing is kept: {error}")
 
 
 def install_recorder(folder: str, nvtx: str | None) -> None:
@@ -78,7 +79,7 @@ def install_recorder(folder: str, nvtx: str | None) -> None:
     try:
         recorder.begin(folder, _serves())
     except OSError as error:
-        print(f"enginescope: not recording in process {os.getpid()}: {error}", file=sys.stderr)
+        complain(f"not recording in process {os.getpid()}: {error}")
         return
     ranged = coroutines.ranged = nvtx is not None and _ranges(nvtx, recorder.add)
     recorder.add(modes=[f"vllm {_version()}", *(["nvtx"] if ranged else [])])

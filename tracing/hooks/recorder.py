@@ -13,7 +13,6 @@ import gc
 import json
 import multiprocessing
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -24,6 +23,7 @@ from ..events import delays, standing
 from ..events.layout import SCHEMA
 from ..sites.engine import ALL_SITES, CODES, PROCESS_ROLES
 from . import _recorder
+from .complaint import complain
 from .standing import Lease, program
 from .startup import created_ns
 
@@ -113,7 +113,7 @@ def note(missing: str) -> None:
     """Say once what is missing in this process's spans; the recording goes on."""
     if missing not in _state.get("missing", ()):
         add(missing=[missing])
-        print(f"enginescope: missing in process {os.getpid()}: {missing}", file=sys.stderr)
+        complain(f"missing in process {os.getpid()}: {missing}")
 
 
 def recording() -> bool:
@@ -155,7 +155,7 @@ def fail(error: BaseException | str) -> None:
             _recorder.stop()
             with contextlib.suppress(OSError):
                 say(stopped_ns=time.monotonic_ns())
-        print(f"enginescope: the recorder stopped: {words}", file=sys.stderr)  # who reads it finds the error on disk
+        complain(f"the recorder stopped: {words}")  # who reads it finds the error on disk
 
 
 def identity(path: str) -> str:
@@ -239,4 +239,4 @@ def _in_forked_child() -> None:
             _open(_state["serves"])
             add(hooked=hooked, missing=missing, modes=modes)
         except OSError as error:
-            print(f"enginescope: not recording in a forked child: {error}", file=sys.stderr)
+            complain(f"not recording in a forked child: {error}")

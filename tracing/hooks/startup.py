@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ..sites.starting import FILE
+from .complaint import complain
 from .patching import Wrap
 
 Facts = Callable[..., dict[str, Any]]
@@ -30,7 +30,7 @@ def start_wrapper(phase: str, folder: str, facts: Facts | None = None) -> Wrap:
                 with Path(folder, FILE).open("a") as file:
                     file.write(json.dumps(mark) + "\n")
             except Exception as error:
-                print(f"enginescope: start-up phase {phase} not recorded: {error}", file=sys.stderr)
+                complain(f"start-up phase {phase} not recorded: {error}")
             return result
 
         return timed

@@ -9,7 +9,6 @@ from __future__ import annotations
 import gc
 import mmap
 import os
-import sys
 import time
 from collections import deque
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..events.step import CAPACITY, COUNT, GC_PAUSE, HEADER, MAGIC, RECORD, STEP
+from .complaint import complain
 from .counts import scheduled
 
 GC_FLOOR_NS = 100_000  # shorter pauses are noise beside a step of milliseconds
@@ -67,7 +67,7 @@ def _fail(error: Exception) -> None:
     """Stop for good and say so once: a watcher never breaks inference."""
     global _broken
     _broken = True
-    print(f"enginescope: the step log stopped: {type(error).__name__}: {error}", file=sys.stderr)
+    complain(f"the step log stopped: {type(error).__name__}: {error}")
 
 
 def step_wrapper(method: str, folder: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
