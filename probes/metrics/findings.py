@@ -72,7 +72,7 @@ def cut_short(seen: Seen) -> Iterator[WindowFinding]:
 def queueing(seen: Seen) -> Iterator[WindowFinding]:
     """Requests that wait for a place in a batch."""
     queue, whole = (seen.figures.times[key] for key in ("queue", "e2e"))
-    waited_s, took_s = (each.mean_s if each and each.mean_s else 0.0 for each in (queue, whole))
+    waited_s, took_s = (each.mean if each and each.mean else 0.0 for each in (queue, whole))
     if not seen.figures.waiting and waited_s <= QUEUE_SHARE * took_s:
         return
     means = f"; a request waited {seconds(waited_s)} of its {seconds(took_s)} (means)" if took_s else ""

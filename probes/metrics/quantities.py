@@ -9,14 +9,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from probes.metrics.exposition import Series, Snapshot, Window
+from probes.metrics.histograms import HistogramFigures, histogram
 from probes.metrics.names.gauges import HOW, PID, together
-from probes.statistics.buckets import Quantile, quantile
 
 ENGINE = "engine"
 REASON = "finished_reason"
 OF_ENGINES = ("model_name", ENGINE, PID)
 ITERATION_TOKENS = "vllm:iteration_tokens_total"
-SHARES = (0.5, 0.9, 0.99)
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,8 @@ HISTOGRAMS = (
     ),
     ServerMetric("decode", "decode", ("vllm:request_decode_time_seconds",), "from the first token to the last"),
 )
-KV_CACHE_USAGE = GAUGES[2]
+BY_KEY = {each.key: each for each in (*GAUGES, *COUNTERS, *HISTOGRAMS)}
+KV_CACHE_USAGE = BY_KEY["kv_cache_usage"]
 CACHE_CONFIG = "vllm:cache_config_info"
 
 
@@ -102,33 +102,19 @@ def name_in(snapshot: Snapshot, quantity: ServerMetric) -> str | None:
     return next((name for name in quantity.names if name + suffix in snapshot.samples), None)
 
 
-def histogram_name(snapshot: Snapshot, quantity: ServerMetric) -> str:
-    """The name under which this server has a histogram, else its newest name."""
-    return next((name for name in quantity.names if f"{name}_count" in snapshot.samples), quantity.names[0])
-
-
 def missing(snapshot: Snapshot) -> list[ServerMetric]:
     """The quantities that this server does not have."""
-    return [each for each in (*GAUGES, *COUNTERS, *HISTOGRAMS) if name_in(snapshot, each) is None]
+    return [each for each in BY_KEY.values() if name_in(snapshot, each) is None]
 
 
 def has_any(snapshot: Snapshot) -> bool:
     """Whether this is a vLLM server that counts at all."""
-    return len(missing(snapshot)) < len(GAUGES) + len(COUNTERS) + len(HISTOGRAMS)
+    return len(missing(snapshot)) < len(BY_KEY)
 
 
 def engines(snapshot: Snapshot) -> list[str]:
     """The engines behind this server; none of versions that did not label them."""
     return snapshot.values_of(ENGINE, [name for each in GAUGES if (name := name_in(snapshot, each))])
-
-
-@dataclass(frozen=True)
-class Times:
-    """A histogram of seconds in the window: exact count and mean, interpolated quantiles by share."""
-
-    count: float
-    mean_s: float | None
-    quantiles: dict[float, Quantile | None]
 
 
 @dataclass(frozen=True)
@@ -152,7 +138,7 @@ class WindowFigures:
     prompt_tokens: float | None
     generation_tokens: float | None
     finished: dict[str, float] | None
-    times: dict[str, Times | None]
+    times: dict[str, HistogramFigures | None]
     tokens_per_iteration: float | None
     gauges: dict[str, float]
 
@@ -175,30 +161,18 @@ class WindowFigures:
         values: dict[str, object] = asdict(self) | {"prefix_hit_rate": self.prefix_hit_rate, "mixed": self.mixed}
         values["prompt_tok_s"] = self.per_second(self.prompt_tokens)
         values["generation_tok_s"] = self.per_second(self.generation_tokens)
-        values["times"] = {key: times and _times_dict(times) for key, times in self.times.items()}
+        values["times"] = {key: times and times.as_dict() for key, times in self.times.items()}
         return values
-
-
-def _times_dict(times: Times) -> dict[str, object]:
-    return {"count": times.count, "mean_s": times.mean_s, **quantiles_dict(times.quantiles, "s")}
-
-
-def quantiles_dict(quantiles: Mapping[float, Quantile | None], unit: str) -> dict[str, object]:
-    """For JSON: each with the bucket that holds it."""
-    return {f"p{100 * share:g}": each and _quantile_dict(each, unit) for share, each in quantiles.items()}
-
-
-def _quantile_dict(at: Quantile, unit: str) -> dict[str, object]:
-    bucket = [at.lower, None if at.above else at.upper]
-    return {f"value_{unit}": at.value, "above": at.above, "below": at.below, f"bucket_{unit}": bucket}
 
 
 def figures(window: Window, engine: str | None = None) -> WindowFigures:
     """The window's figures: of one engine, or of all together."""
     where = {} if engine is None else {ENGINE: engine}
     gauges = {each.key: gauge(window.after, each, where) for each in GAUGES}
-    counted = {each.key: _increase(window, each, where) for each in COUNTERS if each.key != "finished"}
-    times = {each.key: _times(window, each, where) for each in HISTOGRAMS}
+    counted = {
+        each.key: window.increase(_name(window.after, each), where) for each in COUNTERS if each.key != "finished"
+    }
+    times = {each.key: histogram(window, each.names, "s", where) for each in HISTOGRAMS}
     return WindowFigures(
         window.seconds,
         window.restarted,
@@ -212,13 +186,14 @@ def figures(window: Window, engine: str | None = None) -> WindowFigures:
     )
 
 
-def _name(window: Window, quantity: ServerMetric) -> str:
-    return name_in(window.after, quantity) or quantity.names[0]
+def _name(snapshot: Snapshot, quantity: ServerMetric) -> str:
+    """The name under which this server has `quantity`, else its newest name."""
+    return name_in(snapshot, quantity) or quantity.names[0]
 
 
 def gauge(snapshot: Snapshot, quantity: ServerMetric, where: Mapping[str, str] | None = None) -> float | None:
     """A gauge now, of all engines together; None where the server has none, or it is a share in an unknown unit."""
-    name = name_in(snapshot, quantity) or quantity.names[0]
+    name = _name(snapshot, quantity)
     series = snapshot.series(name, where)
     if quantity is KV_CACHE_USAGE and max(series.values(), default=0) > 1:
         return None
@@ -238,7 +213,7 @@ def every_gauge(snapshot: Snapshot, where: Mapping[str, str] | None = None) -> d
 
 
 def _prefix_unit(snapshot: Snapshot) -> str:
-    return "blocks" if "block" in snapshot.meanings.get(name_in(snapshot, COUNTERS[0]) or "", "") else "tokens"
+    return "blocks" if "block" in snapshot.meanings.get(_name(snapshot, BY_KEY["prefix_queries"]), "") else "tokens"
 
 
 def _tokens_per_iteration(window: Window, where: Mapping[str, str]) -> float | None:
@@ -248,20 +223,6 @@ def _tokens_per_iteration(window: Window, where: Mapping[str, str]) -> float | N
     return tokens / steps if steps and tokens is not None else None
 
 
-def _increase(window: Window, quantity: ServerMetric, where: Mapping[str, str]) -> float | None:
-    return window.increase(_name(window, quantity), where)
-
-
 def _finished(window: Window, where: Mapping[str, str]) -> dict[str, float] | None:
-    name = _name(window, COUNTERS[-1])
+    name = _name(window.after, BY_KEY["finished"])
     return window.grouped(name, REASON, where) if window.after.series(name, where) else None
-
-
-def _times(window: Window, quantity: ServerMetric, where: Mapping[str, str]) -> Times | None:
-    name = histogram_name(window.after, quantity)
-    count, total = window.increase(f"{name}_count", where), window.increase(f"{name}_sum", where)
-    if count is None:
-        return None
-    buckets = window.buckets(name, where)
-    mean_s = total / count if count and total is not None else None
-    return Times(count, mean_s, {share: quantile(share, buckets, mean_s) for share in SHARES})

@@ -15,9 +15,10 @@ from probes.metrics.configuration import CacheConfiguration, configuration
 from probes.metrics.endpoint import Endpoint
 from probes.metrics.exposition import Window
 from probes.metrics.findings import Seen, WindowFinding, finding_lines, findings
-from probes.metrics.quantities import ServerMetric, WindowFigures, engines, figures, missing, quantiles_dict
+from probes.metrics.histograms import HistogramFigures
+from probes.metrics.quantities import ServerMetric, WindowFigures, engines, figures, missing
 from probes.metrics.table import lengths_table, percent, report, short_line
-from probes.metrics.traffic import HandledRequests, TokenLengths, handled, lengths
+from probes.metrics.traffic import HandledRequests, handled, lengths
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class WindowReport:
     by_engine: dict[str, WindowFigures]
     missing: list[ServerMetric]
     handled: list[HandledRequests] | None
-    lengths: dict[str, TokenLengths | None]
+    lengths: dict[str, HistogramFigures | None]
     cache: CacheConfiguration | None
     devices: list[SampledDevice] | None
     findings: list[WindowFinding]
@@ -40,7 +41,7 @@ class WindowReport:
         values |= self.figures.as_dict()
         values["engines"] = {name: each.as_dict() for name, each in self.by_engine.items()}
         values["http"] = self.handled and [asdict(each) for each in self.handled]
-        values["lengths"] = {key: each and _lengths_dict(each) for key, each in self.lengths.items()}
+        values["lengths"] = {key: each and each.as_dict() for key, each in self.lengths.items()}
         values["cache_config"] = self.cache and asdict(self.cache)
         values["findings"] = [asdict(each) for each in self.findings]
         return values | ({} if self.devices is None else {"gpus": [asdict(each) for each in self.devices]})
@@ -96,7 +97,3 @@ def _device_line(device: SampledDevice) -> str:
     memory = f", {percent(device.memory_share)} of its memory" if device.memory_share is not None else ""
     mean = f"(mean of {device.samples} samples)"
     return f"GPU {device.index}  {device.name}: {activity_text(device.activity)}{memory} {mean}"
-
-
-def _lengths_dict(each: TokenLengths) -> dict[str, object]:
-    return {"count": each.count, "mean_tokens": each.mean_tokens, **quantiles_dict(each.quantiles, "tokens")}

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from probes.metrics.quantities import COUNTERS, GAUGES, HISTOGRAMS, SHARES, ServerMetric, Times, WindowFigures
-from probes.metrics.traffic import LENGTHS, TokenLengths
+from probes.metrics.histograms import SHARES, HistogramFigures
+from probes.metrics.quantities import BY_KEY, HISTOGRAMS, ServerMetric, WindowFigures
+from probes.metrics.traffic import LENGTHS
 from probes.statistics.buckets import Quantile
 
 NONE = "-"
 ROUNDED = 0.9995  # what three digits show as 1: 999.6 ms is 1 s
-WORDS = {each.key: each for each in (*GAUGES, *COUNTERS, *HISTOGRAMS)}
 RESTARTED = (
     "The server was restarted in this window (or several servers answer at this address): counts are those since its "
     "start, rates are too low."
@@ -57,18 +57,18 @@ def quantile_text(estimate: Quantile | None, text: Callable[[float], str] = seco
 def state_rows(all_engines: WindowFigures) -> Iterator[tuple[str, str, str]]:
     """What is not a time: title, figure, meaning."""
     for key, shown in (("running", number), ("waiting", number), ("kv_cache_usage", percent)):
-        yield WORDS[key].title, shown(getattr(all_engines, key)), WORDS[key].meaning + "; at the end of the window"
+        yield BY_KEY[key].title, shown(getattr(all_engines, key)), BY_KEY[key].meaning + "; at the end of the window"
     looked_up = f"{number(all_engines.prefix_queries)} prompt {all_engines.prefix_unit} looked up"
     rate = percent(all_engines.prefix_hit_rate)
     yield "prefix-cache hits", rate, f"{number(all_engines.prefix_hits)} of {looked_up} were in the prefix cache"
-    yield _counted(WORDS["preemptions"], number(all_engines.preemptions))
+    yield _counted(BY_KEY["preemptions"], number(all_engines.preemptions))
     for key in ("prompt_tokens", "generation_tokens"):
         count: float | None = getattr(all_engines, key)
         rate = number(all_engines.per_second(count), " tok/s" if count is not None else "")
-        yield WORDS[key].title, rate, f"{number(count)} {WORDS[key].meaning}"
+        yield BY_KEY[key].title, rate, f"{number(count)} {BY_KEY[key].meaning}"
     per_step = number(all_engines.tokens_per_iteration)
     yield "tokens a step", per_step, "mean tokens that an engine's step computed, prompt tokens included"
-    yield _counted(WORDS["finished"], finished_text(all_engines.finished))
+    yield _counted(BY_KEY["finished"], finished_text(all_engines.finished))
 
 
 def _counted(quantity: ServerMetric, shown: str) -> tuple[str, str, str]:
@@ -92,7 +92,7 @@ def report(
         parts.append(Text(RESTARTED, style="yellow"))
     parts.append(_state_table(all_engines))
     if any(all_engines.times.values()):
-        parts += [Text(""), _times_table(all_engines.times)]
+        parts += [Text(""), _histogram_table("time", HISTOGRAMS, all_engines.times, seconds)]
     if len(by_engine) > 1:
         parts += [Text(""), *(Text(f"engine {name}: {short_line(each)}") for name, each in by_engine.items())]
     parts += [Text(""), Text(ESTIMATE, style="dim")]
@@ -108,22 +108,22 @@ def _state_table(all_engines: WindowFigures) -> RenderableType:
     return table
 
 
-def _times_table(times: dict[str, Times | None]) -> RenderableType:
-    table = _table("time", "count", "mean", *(f"P{100 * share:g}" for share in SHARES), "what it is")
-    for key, each in times.items():
-        if each is not None:
-            shown = [quantile_text(each.quantiles[share]) for share in SHARES]
-            table.add_row(WORDS[key].title, number(each.count), seconds(each.mean_s), *shown, WORDS[key].meaning)
-    return table
-
-
-def lengths_table(lengths: Mapping[str, TokenLengths | None]) -> RenderableType:
+def lengths_table(lengths: Mapping[str, HistogramFigures | None]) -> RenderableType:
     """Prompts and answers that ended in the window, in tokens."""
-    table = _table("tokens", "count", "mean", *(f"P{100 * share:g}" for share in SHARES), "what it is")
-    for quantity in LENGTHS:
-        if (each := lengths[quantity.key]) is not None:
-            shown = [quantile_text(each.quantiles[share], number) for share in SHARES]
-            table.add_row(quantity.title, number(each.count), number(each.mean_tokens), *shown, quantity.meaning)
+    return _histogram_table("tokens", LENGTHS, lengths, number)
+
+
+def _histogram_table(
+    title: str,
+    quantities: Sequence[ServerMetric],
+    of: Mapping[str, HistogramFigures | None],
+    text: Callable[[float | None], str],
+) -> RenderableType:
+    table = _table(title, "count", "mean", *(f"P{100 * share:g}" for share in SHARES), "what it is")
+    for quantity in quantities:
+        if (each := of[quantity.key]) is not None:
+            shown = [quantile_text(each.quantiles[share], text) for share in SHARES]
+            table.add_row(quantity.title, number(each.count), text(each.mean), *shown, quantity.meaning)
     return table
 
 
@@ -147,11 +147,11 @@ def short_line(one: WindowFigures) -> str:
         f"preempted {number(one.preemptions)}",
         f"in {number(one.per_second(one.prompt_tokens))} tok/s",
         f"out {number(one.per_second(one.generation_tokens))} tok/s",
-        *(f"{WORDS[key].title} P99 {_p99(one.times[key])}" for key in ("ttft", "itl")),
+        *(f"{BY_KEY[key].title} P99 {_p99(one.times[key])}" for key in ("ttft", "itl")),
         f"finished {finished_text(one.finished)}",
     ]
     return "  ".join((["restarted"] if one.restarted else []) + shown)
 
 
-def _p99(times: Times | None) -> str:
+def _p99(times: HistogramFigures | None) -> str:
     return quantile_text(times.quantiles[0.99]) if times else NONE

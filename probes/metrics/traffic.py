@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from probes.metrics.exposition import Window
-from probes.metrics.quantities import SHARES, ServerMetric, histogram_name
-from probes.statistics.buckets import Quantile, quantile
+from probes.metrics.histograms import HistogramFigures, histogram
+from probes.metrics.quantities import ServerMetric
 
 HTTP_REQUESTS = "http_requests_total"  # vLLM's; its probes of health and metrics are not counted there
 HANDLER, STATUS = "handler", "status"
@@ -29,15 +29,6 @@ class HandledRequests:
         return f"{self.handler} {sum(self.by_class.values()):,.0f} ({classes})"
 
 
-@dataclass(frozen=True)
-class TokenLengths:
-    """Lengths of the requests that ended, in tokens: exact count and mean, interpolated quantiles by share."""
-
-    count: float
-    mean_tokens: float | None
-    quantiles: dict[float, Quantile | None]
-
-
 def handled(window: Window) -> list[HandledRequests] | None:
     """The requests of a window, the busiest handler first; None where the server does not count them."""
     if HTTP_REQUESTS not in window.after.samples:
@@ -53,16 +44,6 @@ def handled(window: Window) -> list[HandledRequests] | None:
     return sorted(requests, key=lambda each: -sum(each.by_class.values()))
 
 
-def lengths(window: Window) -> dict[str, TokenLengths | None]:
-    """Of prompts and answers; None where the server does not count them."""
-    return {each.key: _lengths(window, each) for each in LENGTHS}
-
-
-def _lengths(window: Window, quantity: ServerMetric) -> TokenLengths | None:
-    name = histogram_name(window.after, quantity)
-    count, total = window.increase(f"{name}_count"), window.increase(f"{name}_sum")
-    if count is None:
-        return None
-    mean = total / count if count and total is not None else None
-    buckets = window.buckets(name)
-    return TokenLengths(count, mean, {share: quantile(share, buckets, mean) for share in SHARES})
+def lengths(window: Window) -> dict[str, HistogramFigures | None]:
+    """Of the prompts and answers that ended; None where the server does not count them."""
+    return {each.key: histogram(window, each.names, "tokens") for each in LENGTHS}

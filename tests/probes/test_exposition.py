@@ -36,7 +36,7 @@ def test_a_window_holds_what_happened_in_it(names) -> None:
     assert numbers.finished == {"stop": 4, "length": 0, "abort": 1}
     itl = numbers.times["itl"]
     assert itl is not None
-    assert (itl.count, itl.mean_s) == (4, pytest.approx(0.095))
+    assert (itl.count, itl.mean) == (4, pytest.approx(0.095))
     assert itl.quantiles == {
         0.5: Quantile(0.025, 0.01, 0.025),
         0.9: Quantile(0.2, 0.2, INF),
@@ -52,7 +52,7 @@ def test_an_idle_window_says_nothing_of_the_past() -> None:
     assert numbers.prefix_hit_rate is None
     assert numbers.finished == {"stop": 0, "length": 0, "abort": 0}
     assert numbers.times["ttft"] is not None
-    assert numbers.times["ttft"].count == 0 and numbers.times["ttft"].mean_s is None
+    assert numbers.times["ttft"].count == 0 and numbers.times["ttft"].mean is None
     assert set(numbers.times["ttft"].quantiles.values()) == {None}
 
 

@@ -163,7 +163,7 @@ def test_lengths_out_of_histograms() -> None:
     text = f"# TYPE {name} histogram\n{buckets}{name}_count 8\n{name}_sum 88\n"
     told = lengths(Window(parse("", 0.0), parse(text, 1.0)))
     prompt = told["prompt_length"]
-    assert prompt is not None and (prompt.count, prompt.mean_tokens) == (8, 11)
+    assert prompt is not None and (prompt.count, prompt.mean) == (8, 11)
     assert [each.value for each in prompt.quantiles.values() if each] == pytest.approx([10, 18, 19.8])
     assert told["output_length"] is None
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from probes.metrics.quantities import COUNTERS, GAUGES, HISTOGRAMS, REASON, SHARES, ServerMetric
+from probes.metrics.histograms import SHARES
+from probes.metrics.quantities import BY_KEY, HISTOGRAMS, REASON, ServerMetric
 from probes.metrics.traffic import HANDLER, HTTP_REQUESTS, STATUS
 
 SERVER_JOB, CARDS_JOB = "vllm", "cards"
@@ -15,7 +16,6 @@ OF_CARDS = f'{{job="{CARDS_JOB}"}}'
 SCHEMA_VERSION = 39  # of Grafana 10.4 and 11; later ones convert it
 SOURCE = {"type": "prometheus", "uid": "${source}"}
 COLUMNS, WIDTH, HEIGHT = 24, 8, 8
-BY_KEY = {each.key: each for each in (*GAUGES, *COUNTERS, *HISTOGRAMS)}
 
 # Of each card, as NVIDIA's DCGM exporter and AMD's device metrics exporter call it; memory in MiB or MB alike.
 BY_CARD = " by (gpu, gpu_id) "

@@ -10,7 +10,7 @@ from itertools import pairwise
 from statistics import median
 
 from probes.metrics.endpoint import Endpoint, look
-from probes.metrics.quantities import COUNTERS, GAUGES, ServerMetric, has_any, name_in
+from probes.metrics.quantities import BY_KEY, ServerMetric, has_any, name_in
 from probes.serve.checks.expectations import (
     PROMPT,
     TOKENS,
@@ -31,8 +31,7 @@ CHUNKS_BEFORE_CANCEL = 4
 # On a busy machine a healthy server's answers look held back, or over too soon: asked again, and for more tokens.
 STREAMED = (TOKENS, 4 * TOKENS, 16 * TOKENS)
 HANG_UPS = 3
-RUNNING, WAITING = GAUGES[0], GAUGES[1]
-GENERATED = next(each for each in COUNTERS if each.key == "generation_tokens")
+RUNNING, WAITING, GENERATED = (BY_KEY[key] for key in ("running", "waiting", "generation_tokens"))
 
 
 def streaming(served: Served) -> Observation:
