@@ -31,6 +31,11 @@ class WeightFile:
             return "unknown"
         return "truncated" if self.here_bytes < self.whole_bytes else "whole"
 
+    @property
+    def is_bad(self) -> bool:
+        """Whether it is missing or cut off."""
+        return self.state in ("missing", "truncated")
+
 
 def weight_files(folder: Path | None, index: Mapping[str, Any], sizes: Mapping[str, int]) -> list[WeightFile]:
     """The files that the index names, else those that the hub has (`sizes`, in bytes), else those in the folder."""

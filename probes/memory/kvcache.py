@@ -7,6 +7,7 @@ from pathlib import Path
 
 from probes.memory.footprint import DTYPE_BYTES
 from probes.memory.modelconfig import model_config
+from probes.metrics.configuration import whole
 from probes.metrics.exposition import Snapshot
 from probes.metrics.quantities import CACHE_CONFIG, ENGINE, KV_CACHE_USAGE, gauge
 
@@ -33,20 +34,15 @@ def kv_caches(snapshot: Snapshot, folder: Path | None, dtype: str | None) -> lis
     caches = []
     for labels in map(dict, snapshot.samples.get(CACHE_CONFIG, {})):
         engine, cache_dtype = labels.get(ENGINE, ""), labels.get("cache_dtype")
-        blocks, block_size = number(labels.get("num_gpu_blocks")), number(labels.get("block_size"))
+        blocks, block_size = whole(labels.get("num_gpu_blocks")), whole(labels.get("block_size"))
         product = blocks * block_size if blocks is not None and block_size is not None else None
-        tokens = number(labels.get("kv_cache_size_tokens")) or product
+        tokens = whole(labels.get("kv_cache_size_tokens")) or product
         token_bytes = kv_bytes_per_token(folder, cache_dtype, dtype) if folder else None
         estimate = token_bytes * tokens if token_bytes and tokens else None
         used = gauge(snapshot, KV_CACHE_USAGE, {ENGINE: engine} if engine else None)
-        stated = number(labels.get("kv_cache_memory_bytes"))
+        stated = whole(labels.get("kv_cache_memory_bytes"))
         caches.append(KVCache(engine, blocks, block_size, tokens, used, cache_dtype, stated, estimate))
     return caches
-
-
-def number(text: str | None) -> int | None:
-    """A label's number; the server writes `None` for what it does not know."""
-    return int(text) if text and text.isdigit() else None
 
 
 def kv_bytes_per_token(folder: Path, cache_dtype: str | None = None, dtype: str | None = None) -> int | None:

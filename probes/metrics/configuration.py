@@ -45,21 +45,21 @@ class CacheConfiguration:
 
 def configuration(snapshot: Snapshot) -> CacheConfiguration | None:
     """The first engine's; None where the server tells nothing of it."""
-    told = [dict(labels) for labels in snapshot.samples.get(CACHE_CONFIG, {})]
-    if not told:
+    engines = [dict(labels) for labels in snapshot.samples.get(CACHE_CONFIG, {})]
+    if not engines:
         return None
-    labels = told[0]
+    labels = engines[0]
     return CacheConfiguration(
-        len(told),
-        _whole(labels.get("num_gpu_blocks")),
-        _whole(labels.get("block_size")),
+        len(engines),
+        whole(labels.get("num_gpu_blocks")),
+        whole(labels.get("block_size")),
         _share(labels.get("gpu_memory_utilization")),
-        _whole(labels.get("kv_cache_memory_bytes")),
+        whole(labels.get("kv_cache_memory_bytes")),
         {YES: True, NO: False}.get(labels.get("enable_prefix_caching", "")),
     )
 
 
-def _whole(text: str | None) -> int | None:
+def whole(text: str | None) -> int | None:
     """A label's number; the server writes `None` for what it does not know."""
     return int(text) if text and text.isdigit() else None
 

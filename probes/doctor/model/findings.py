@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from probes.devices.device import MEMORY_NOT_TOLD, Device
 from probes.doctor.model.attention import ask_selection, flash_lines
 from probes.doctor.model.cards import SeenCard, cards, choice_line, chosen
-from probes.doctor.model.fit import Fitting, Room, cpu_room, fits, gpu_room, value_bytes
+from probes.doctor.model.fit import GIB, Fitting, Room, cpu_room, fits, gpu_room, value_bytes
 from probes.doctor.model.kvtext import cache_text
 from probes.doctor.model.selection import Selection
 from probes.doctor.model.subject import Subject, getting, subject
@@ -19,7 +19,6 @@ from probes.hub.settings import HubSettings, hub_settings
 from probes.memory.table import gib
 from probes.privacy.secretvalues import blanked
 
-GIB = 2**30
 MOST_NAMED = 3  # files in one line
 
 
@@ -59,23 +58,22 @@ def hub(settings: HubSettings) -> Finding:
     cache = settings.modelscope_cache if settings.uses_modelscope else settings.cache
     offline = ", offline" if settings.offline else ""
     token = "a token" if settings.has_token else "no token"
-    said = "".join(f"; {name}={value}" for name, value in settings.variables.items())
-    return Finding("hub", "ok", blanked(f"{address}{offline}, {token}, cache {cache}{said}"))
+    variables = "".join(f"; {name}={value}" for name, value in settings.variables.items())
+    return Finding("hub", "ok", blanked(f"{address}{offline}, {token}, cache {cache}{variables}"))
 
 
 def files(of: Subject, settings: HubSettings) -> Finding:
     """Whether the model is here whole, and the lines that get it where it is not."""
     lines = "\n".join(getting(of, settings)) or None
-    whole = sum(each.state in ("whole", "unknown") for each in of.files)
     if of.is_complete:
-        told = "" if all(each.state == "whole" for each in of.files) else ", as far as files without a header tell"
-        return Finding("model files", "ok", f"{of.folder}: {_count(len(of.files))}, all whole{told}")
+        limits = "" if all(each.state == "whole" for each in of.files) else ", as far as files without a header tell"
+        return Finding("model files", "ok", f"{of.folder}: {_count(len(of.files))}, all whole{limits}")
     if of.hub.state == "unknown":
         return Finding("model files", "block", f"not here, and {of.hub.why}: check the name")
     where = of.folder or "not here"
     bad = [_bad(each.name, each.here_bytes, each.whole_bytes) for each in of.bad_files()]
     more = f" and {len(bad) - MOST_NAMED} more" if len(bad) > MOST_NAMED else ""
-    count = f"{whole} of {_count(len(of.files))} whole" if of.files else "no weight files"
+    count = f"{len(of.files) - len(bad)} of {_count(len(of.files))} whole" if of.files else "no weight files"
     named = f": {'; '.join(bad[:MOST_NAMED])}{more}" if of.folder and bad else ""
     asked = f" (hub {of.hub.state}: {of.hub.why})" if of.hub.why else ""
     return Finding("model files", "block", f"{where}; {count}{named}{asked}{_to_fetch(of, settings)}", lines)

@@ -11,7 +11,7 @@ from probes.errors import EnginescopeError
 from probes.hub.asking import HubModel, ask_hub
 from probes.hub.files import WeightFile, read_index, weight_files
 from probes.hub.settings import HUGGINGFACE, HubSettings, model_places
-from probes.memory.footprint import weights
+from probes.memory.footprint import summed, weights
 from probes.memory.modelconfig import ModelConfig, model_config, read_config
 from probes.privacy.secretvalues import blanked
 
@@ -34,12 +34,12 @@ class Subject:
     @property
     def is_complete(self) -> bool:
         """Whether its configuration is here, and every file of its weights, none cut off."""
-        whole = all(each.state in ("whole", "unknown") for each in self.files)
-        return bool(self.folder and (self.folder / "config.json").is_file() and self.files and whole)
+        has_config = self.folder and (self.folder / "config.json").is_file()
+        return bool(has_config and self.files and not self.bad_files())
 
     def bad_files(self) -> list[WeightFile]:
         """The files that are missing or cut off."""
-        return [each for each in self.files if each.state in ("missing", "truncated")]
+        return [each for each in self.files if each.is_bad]
 
 
 def subject(name: str, settings: HubSettings) -> Subject:
@@ -68,7 +68,7 @@ def _subject(name: str, folder: Path | None, hub: HubModel) -> Subject:
     config = model_config(folder) if folder and (folder / "config.json").is_file() else read_config(hub.config)
     index = read_index(folder) or hub.index
     files = tuple(weight_files(folder, index, hub.sizes))
-    bad = any(each.state in ("missing", "truncated") for each in files)
+    bad = any(each.is_bad for each in files)
     narrowed = config.dtype == "float32"
     by_header = weights(folder, "bfloat16" if narrowed else None) if folder and not bad else None
     if by_header:
@@ -84,8 +84,7 @@ def _stated_bytes(index: object, files: Sequence[WeightFile]) -> int | None:
     if isinstance(total, int | float):
         return int(total)
     sizes = [each.whole_bytes if each.whole_bytes is not None else each.here_bytes for each in files]
-    known = [size for size in sizes if size is not None]
-    return sum(known) if known and len(known) == len(sizes) else None
+    return summed(sizes) if sizes else None
 
 
 def getting(of: Subject, settings: HubSettings) -> list[str]:
