@@ -18,8 +18,9 @@ from offline.variants.variant import SERVER, Variant
 from probes.processes.engine import EngineFailed, EngineProcess
 from probes.processes.log import first_reason, refuses
 from probes.programs import OWN_PYTHON
-from probes.serve.client import free_port, healthy, here
+from probes.serve.client import healthy, here
 from probes.serve.command import HOST, PROGRAM, flags
+from probes.serve.ports import free_port
 from probes.serve.process import NotReady, ServerProcess
 
 

@@ -115,9 +115,9 @@ def check_running(args: argparse.Namespace) -> int:
     from probes.serve.report.table import visit_report
     from probes.serve.visit import visit
 
-    came = visit(endpoint(args.url), args.model, args.max_len, os.environ.get("OPENAI_API_KEY"))
-    print(json.dumps(came.as_dict(), indent=2) if args.json else "\n".join(visit_report(came)))
-    return 0 if came.passed else FAILED
+    outcome = visit(endpoint(args.url), args.model, args.max_len, os.environ.get("OPENAI_API_KEY"))
+    print(json.dumps(outcome.as_dict(), indent=2) if args.json else "\n".join(visit_report(outcome)))
+    return 0 if outcome.passed else FAILED
 
 
 def refuse(args: argparse.Namespace, names: tuple[str, ...], why: str) -> None:
@@ -132,12 +132,12 @@ def serve_options(args: argparse.Namespace) -> ServeOptions:
     """The command line's values; refused where they cannot be."""
     from probes.checkpoint import default_model
     from probes.serve.command import ServeOptions, engine_arguments
-    from probes.serve.ports import free_one, port_number
+    from probes.serve.ports import free_port, port_number
 
     port = port_number(args.port)
     engine = engine_arguments(args.engine)
     model = model_named(args.model) or str(default_model())
-    return ServeOptions(model, port or free_one(args.host), args.gpus, args.max_len, args.gpu_util, engine, args.host)
+    return ServeOptions(model, port or free_port(args.host), args.gpus, args.max_len, args.gpu_util, engine, args.host)
 
 
 if __name__ == "__main__":

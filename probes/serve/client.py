@@ -6,7 +6,6 @@ A redirect is an answer like any other: it is not followed, so that no other ser
 from __future__ import annotations
 
 import json
-import socket
 import time
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
@@ -59,18 +58,6 @@ def healthy(at: Endpoint) -> bool:
         return ask(at, "/health", timeout_s=HEALTH_S).status == 200
     except NoAnswer:
         return False
-
-
-def free_port(host: str = HOST) -> int:
-    """A port of this machine's address `host` that nothing listens on now; OSError where that is none of its."""
-    with socket.socket(family(host)) as any_port:
-        any_port.bind((host, 0))
-        return int(any_port.getsockname()[1])
-
-
-def family(host: str) -> socket.AddressFamily:
-    """Of IPv6 addresses, or of all others."""
-    return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
 def stream(

@@ -8,7 +8,7 @@ import psutil
 
 from probes.errors import EnginescopeError, usage_error
 from probes.processes.enginegroup import listener
-from probes.serve.client import family, free_port
+from probes.serve.command import HOST
 
 AUTO = "auto"
 LAST = 65535
@@ -23,10 +23,12 @@ def port_number(text: str) -> int | None:
     return int(text)
 
 
-def free_one(host: str) -> int:
-    """A port of this address that nothing listens on now."""
+def free_port(host: str = HOST) -> int:
+    """A port of this machine's address `host` that nothing listens on now."""
     try:
-        return free_port(host)
+        with socket.socket(_family(host)) as any_port:
+            any_port.bind((host, 0))
+            return int(any_port.getsockname()[1])
     except OSError as error:
         raise EnginescopeError(f"--host {host}: {error.strerror}; an address of this machine, or 0.0.0.0") from None
 
@@ -54,10 +56,15 @@ def holder(port: int) -> str:
 
 def _taken(host: str, port: int) -> str | None:
     """Why a port cannot be listened on; None where it can."""
-    with socket.socket(family(host)) as probe:
+    with socket.socket(_family(host)) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # one that was just left is free
         try:
             probe.bind((host, port))
         except OSError as error:
             return error.strerror or str(error)
     return None
+
+
+def _family(host: str) -> socket.AddressFamily:
+    """Of IPv6 addresses, or of all others."""
+    return socket.AF_INET6 if ":" in host else socket.AF_INET

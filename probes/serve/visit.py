@@ -42,13 +42,13 @@ class Visit:
 
 def visit(at: Endpoint, model: str | None, max_len: int, key: str | None) -> Visit:
     """Ask everything; `max_len` tokens is the longest request where the server does not tell it."""
-    served = told(at, model, max_len, key)
+    served = listed_model(at, model, max_len, key)
     url = at.beside("")
     print(f"asks {url} for {printable(served.model)}", file=sys.stderr, flush=True)
     return Visit(url, served.model, served.max_len, list(run_checks(served)))
 
 
-def told(at: Endpoint, model: str | None, max_len: int, key: str | None) -> Served:
+def listed_model(at: Endpoint, model: str | None, max_len: int, key: str | None) -> Served:
     """The model as `/v1/models` tells it, the first where none is named: adapters stand behind their model."""
     lengths = {name: length for name, length in _listed(at, key)}
     name = model or next(iter(lengths), None)

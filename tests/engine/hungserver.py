@@ -23,8 +23,9 @@ from pathlib import Path
 import psutil
 
 from probes.checkpoint import two_layer_model
-from probes.serve.client import NoAnswer, ask, free_port, here, stream
+from probes.serve.client import NoAnswer, ask, here, stream
 from probes.serve.command import HOST, PROGRAM
+from probes.serve.ports import free_port
 from tests.engine.hanging import fault
 from tests.engine.hangkinds import CLIENT, DEVICE, ENGINES, PREFILL, RANKS, SIGNALLED, SIGNALS, STANDBY, Kind
 from tests.engine.recording import FORKED, ROOT

@@ -20,8 +20,9 @@ from probes.metrics.findings import FULL_BATCH
 from probes.metrics.quantities import figures
 from probes.metrics.report import WindowReport, window_report
 from probes.report.summary import summarize
-from probes.serve.client import ask, free_port, healthy, here, stream
+from probes.serve.client import ask, healthy, here, stream
 from probes.serve.command import HOST, PROGRAM, flags
+from probes.serve.ports import free_port
 from probes.serve.process import ServerProcess
 from probes.serve.visit import visit
 from tests.engine.recording import ROOT

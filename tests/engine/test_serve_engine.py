@@ -14,8 +14,8 @@ import psutil
 import pytest
 
 from probes.checkpoint import default_model, two_layer_model
-from probes.serve.client import free_port
 from probes.serve.explain.explainedlog import explain
+from probes.serve.ports import free_port
 from tests.engine.recording import FORKED, LIMIT_S, ROOT
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow(120)]

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from probes.checkpoint import two_layer_model
-from probes.serve.client import free_port
+from probes.serve.ports import free_port
 from tests.engine.recording import FORKED, LIMIT_S, ROOT, reviewed
 from tests.notes import clientblocks
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from probes.serve.client import free_port, healthy, here
+from probes.serve.client import healthy, here
+from probes.serve.ports import free_port
 from tests.shells import until
 
 pytestmark = pytest.mark.slow(20)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from probes.metrics.table import number
+
 WIDTH, HEIGHT = 720, 260
 LEFT, RIGHT, TOP, BOTTOM = 64, 48, 26, 46
 COLORS = ("var(--bar)", "#d97706", "#16a34a")
@@ -26,7 +28,7 @@ class Line:
 def line_chart(places: Sequence[str], lines: Sequence[Line], unit: str) -> Markup:
     """Lines over named places, evenly spaced; the vertical axis begins at 0."""
     greatest = max((value for line in lines for value in line.values if value is not None), default=0.0) or 1.0
-    parts = [*_axis(places, greatest, unit), *(_line(line, number, greatest) for number, line in enumerate(lines))]
+    parts = [*_axis(places, greatest, unit), *(_line(line, at, greatest) for at, line in enumerate(lines))]
     body = Markup("").join(parts)
     return Markup('<svg viewBox="0 0 {} {}" width="{}" role="img">{}</svg>').format(WIDTH, HEIGHT, WIDTH, body)
 
@@ -37,22 +39,20 @@ def _axis(places: Sequence[str], greatest: float, unit: str) -> list[Markup]:
         value = greatest * tick / TICKS
         y = _y(value, greatest)
         rule = Markup('<line class="axis" x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}"/>').format(LEFT, WIDTH - RIGHT, y, y)
-        label = Markup('<text x="{}" y="{:.1f}" text-anchor="end">{}</text>').format(LEFT - 6, y + 4, _number(value))
+        label = Markup('<text x="{}" y="{:.1f}" text-anchor="end">{}</text>').format(LEFT - 6, y + 4, number(value))
         parts += [rule, label]
     every = -(-len(places) // LABELS)
-    for number in range(0, len(places), max(every, 1)):
-        x = _x(number, len(places))
+    for at in range(0, len(places), max(every, 1)):
+        x = _x(at, len(places))
         parts.append(
-            Markup('<text x="{:.1f}" y="{}" text-anchor="middle">{}</text>').format(
-                x, HEIGHT - BOTTOM + 18, places[number]
-            )
+            Markup('<text x="{:.1f}" y="{}" text-anchor="middle">{}</text>').format(x, HEIGHT - BOTTOM + 18, places[at])
         )
     parts.append(Markup('<text x="4" y="12">{}</text>').format(unit))
     return parts
 
 
-def _line(line: Line, number: int, greatest: float) -> Markup:
-    color = COLORS[number % len(COLORS)]
+def _line(line: Line, at: int, greatest: float) -> Markup:
+    color = COLORS[at % len(COLORS)]
     points = [
         f"{_x(place, len(line.values)):.1f},{_y(value, greatest):.1f}"
         for place, value in enumerate(line.values)
@@ -64,14 +64,8 @@ def _line(line: Line, number: int, greatest: float) -> Markup:
     dots = Markup("").join(
         Markup('<circle r="2.5" style="fill:{}" cx="{}" cy="{}"/>').format(color, *point.split(",")) for point in points
     )
-    name = Markup('<text x="{}" y="{}" style="fill:{}">{}</text>').format(
-        LEFT + 150 * number, HEIGHT - 6, color, line.name
-    )
+    name = Markup('<text x="{}" y="{}" style="fill:{}">{}</text>').format(LEFT + 150 * at, HEIGHT - 6, color, line.name)
     return drawn + dots + name
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _x(place: int, places: int) -> float:

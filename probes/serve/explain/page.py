@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from markupsafe import Markup
 
@@ -11,7 +11,7 @@ from probes.console import printable
 from probes.htmlpage import PageSection
 from probes.serve.explain.chart import STYLE, Line, line_chart
 from probes.serve.explain.explainedlog import ExplainedLog
-from probes.serve.explain.load import Load
+from probes.serve.explain.load import LoadWindow
 from probes.serve.explain.loggedsteps import LoggedSteps
 from probes.serve.explain.sections import about, clock, notes, sections, verdict_lines
 
@@ -25,13 +25,13 @@ def explained_page(logs: Mapping[str, ExplainedLog], name: str) -> str:
     ]
     first = [_named(source, logs, f"{about(log)}; the server: {log.end}") for source, log in logs.items()]
     parts = [part for source, log in logs.items() for part in _parts(log, _named(source, logs, ""))]
-    said = dict.fromkeys(note for log in logs.values() for note in notes(log))
+    remarks = dict.fromkeys(note for log in logs.values() for note in notes(log))
     return htmlpage.page(
         f"Log of a server: {printable(name)}",
         parts,
         about=". ".join(first),
         problems=ended,
-        notes=list(said),
+        notes=list(remarks),
         style=STYLE,
     )
 
@@ -51,28 +51,26 @@ def _charts(explained: ExplainedLog) -> Iterator[PageSection]:
         yield PageSection("A decode step's time by batch size", "Up to so many requests in the batch.", chart)
     windows = explained.load.windows()
     if len(windows) >= CHARTED_LEAST:
-        yield PageSection("Throughput", "", _throughput_chart(explained.load))
-        yield PageSection("KV cache in use and prefix-cache hits", "", _share_chart(explained.load))
+        yield PageSection("Throughput", "", _throughput_chart(windows))
+        yield PageSection("KV cache in use and prefix-cache hits", "", _share_chart(windows))
 
 
 def _decode_chart(steps: LoggedSteps) -> Markup | None:
     sizes = sorted(most for kind, most in steps.by_batch if kind == "decode")
     if len(sizes) < CHARTED_LEAST:
         return None
-    found = [steps.by_batch["decode", most] for most in sizes]
-    lines = [Line(name, [each.quantile(share) for each in found]) for name, share in (("median", 0.5), ("P99", 0.99))]
+    times = [steps.by_batch["decode", most] for most in sizes]
+    lines = [Line(name, [each.quantile(share) for each in times]) for name, share in (("median", 0.5), ("P99", 0.99))]
     return line_chart([str(most) for most in sizes], lines, "ms")
 
 
-def _throughput_chart(load: Load) -> Markup:
-    windows = load.windows()
+def _throughput_chart(windows: Sequence[LoadWindow]) -> Markup:
     generated = Line("generated", [each.generation_tok_s for each in windows])
     prompts = Line("prompt", [each.prompt_tok_s for each in windows])
     return line_chart([clock(each.begins_s) for each in windows], [generated, prompts], "tok/s")
 
 
-def _share_chart(load: Load) -> Markup:
-    windows = load.windows()
+def _share_chart(windows: Sequence[LoadWindow]) -> Markup:
     kv_use = Line("KV cache in use", [100 * each.kv_use for each in windows])
     hits = Line("hit rate", [None if each.hit_rate is None else 100 * each.hit_rate for each in windows])
     return line_chart([clock(each.begins_s) for each in windows], [kv_use, hits], "%")

@@ -18,7 +18,7 @@ import pytest
 from probes.errors import EnginescopeError
 from probes.metrics.endpoint import Endpoint
 from probes.processes.enginegroup import Member
-from probes.serve.client import free_port
+from probes.serve.ports import free_port
 from tests.shells import until
 from tests.tracing.hang import standin
 from tracing.hang.doing import HangCause

@@ -15,8 +15,9 @@ from typing import Any
 
 from probes.errors import EnginescopeError
 from probes.programs import OWN_PYTHON
-from probes.serve.client import ask, free_port, healthy, here
+from probes.serve.client import ask, healthy, here
 from probes.serve.command import HOST
+from probes.serve.ports import free_port
 from probes.serve.process import NotReady, ServerProcess
 from tracing.shapes.engine.conversation import TOKENS, WAVE, engine_settings, prompt
 from tracing.shapes.shape import FRONT_ENDS, Shape
