@@ -18,6 +18,8 @@ from tracing.timeline.spans import Timeline
 from tracing.timeline.steps.heldback import ReasonTimes, reason_times
 from tracing.timeline.steps.workers import core_of
 
+CATEGORIES = ("site", "stage", "role", "share", "request")  # columns with few texts
+
 
 class Index:
     """Rows are numbered as in `timeline.spans`, by start; every look-up returns them in that order."""
@@ -33,16 +35,14 @@ class Index:
         self.value: Rows = spans["value"].to_numpy(dtype=np.int64)
         self.extra: Rows = spans["extra"].to_numpy(dtype=np.int64)
         self.raised = spans["raised"].to_numpy(dtype=bool)
-        self.stage_number = spans["stage"].cat.codes.to_numpy()
-        self.stages = [str(stage) for stage in spans["stage"].cat.categories]
-        self._site, self._sites = grouped(spans["site"])
-        self._codes = {name: spans[name].cat.codes.to_numpy() for name in ("site", "stage", "role", "share")}
+        self._sites, self._requests = grouped(spans["site"]), grouped(spans["request"])
+        self._codes = {name: spans[name].cat.codes.to_numpy() for name in CATEGORIES}
         self._numbers = {
             name: {str(text): code for code, text in enumerate(spans[name].cat.categories)} for name in self._codes
         }
-        self._request, self._requests = grouped(spans["request"])
-        self.request_number = spans["request"].cat.codes.to_numpy()
-        self._request_numbers = {name: number for number, name in enumerate(self._requests)}
+        self._texts = {name: np.array([*self._numbers[name], ""], dtype=object) for name in self._codes}
+        self.request_number, self.stage_number = self._codes["request"], self._codes["stage"]
+        self.stages = list(self._numbers["stage"])
 
     def at(self, *sites: str) -> Rows:
         """The rows of some sites."""
@@ -52,21 +52,17 @@ class Index:
     def rows(self, request: str | None, *sites: str) -> Rows:
         """The rows that name a request, of all sites or of some."""
         rows = self._requests.get(request or "", NONE)
-        if not sites:
-            return rows
-        if len(sites) == 1:
-            return rows[self._codes["site"][rows] == self._numbers["site"].get(sites[0], -2)]
-        return rows[self.is_at(rows, *sites)]
+        return rows[self.is_at(rows, *sites)] if sites else rows
 
     def name(self, row: int) -> str:
-        return str(self._request[row])
+        return str(self._texts["request"][self.request_number[row]])
 
     def site(self, rows: Rows) -> npt.NDArray[np.str_]:
-        return self._site[rows]
+        return self._texts["site"][self._codes["site"][rows]]
 
     def number_of(self, request: str) -> int:
         """The number of a request's id in `request_number`; -2 for one that no span names, -1 is none at all."""
-        return self._request_numbers.get(request, -2)
+        return self._numbers["request"].get(request, -2)
 
     def calls(self, site: str) -> tuple[Rows, Rows]:
         """The stretches at a site, and the number of the call that each belongs to, distinct for its process and id.
@@ -90,27 +86,23 @@ class Index:
 
     @cached_property
     def stage(self) -> npt.NDArray[np.str_]:
-        return self._texts("stage")
+        return self._texts["stage"][self._codes["stage"]]
 
     @cached_property
     def role(self) -> npt.NDArray[np.str_]:
-        return self._texts("role")
+        return self._texts["role"][self._codes["role"]]
 
     @cached_property
     def share(self) -> npt.NDArray[np.str_]:
-        return self._texts("share")
-
-    def _texts(self, column: str) -> npt.NDArray[np.str_]:
-        """A column of categories as texts; pandas would make a new text of every row."""
-        return np.array([*self._numbers[column], ""], dtype=object)[self._codes[column]]
+        return self._texts["share"][self._codes["share"]]
 
     def has(self, column: str, rows: Rows | slice, *texts: str) -> npt.NDArray[np.bool_]:
         """Which of some rows have one of some texts as their `site`, `stage`, `role` or `share`."""
         codes, numbers = self._codes[column][rows], self._numbers[column]
-        result = np.zeros(len(codes), dtype=bool)
-        for text in texts:
-            result |= codes == numbers.get(text, -2)
-        return result
+        first, *others = (codes == numbers.get(text, -2) for text in texts)
+        for other in others:
+            first |= other
+        return first
 
     def is_at(self, rows: Rows, *sites: str) -> npt.NDArray[np.bool_]:
         """Which of some rows are of some sites."""

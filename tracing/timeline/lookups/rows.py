@@ -26,11 +26,9 @@ def among(numbers: Rows, wanted: Rows) -> Rows:
     return expanded(low, high)[1]
 
 
-def grouped(column: pd.Series) -> tuple[npt.NDArray[np.str_], dict[str, Rows]]:
-    """A column of categories as texts, and its rows by text; what is missing has no rows."""
+def grouped(column: pd.Series) -> dict[str, Rows]:
+    """The rows of a column of categories by text; what is missing has no rows."""
     codes, names = column.cat.codes.to_numpy(), [str(name) for name in column.cat.categories]
     order = np.argsort(codes, kind="stable")
     edges = np.searchsorted(codes[order], np.arange(len(names) + 1))
-    rows = {name: order[edges[place] : edges[place + 1]] for place, name in enumerate(names)}
-    texts = np.array([*names, ""], dtype=object)[codes]
-    return texts, rows
+    return {name: order[edges[place] : edges[place + 1]] for place, name in enumerate(names)}

@@ -21,6 +21,6 @@ class RequestSchedule(NamedTuple):
 def schedules(batches: pd.DataFrame) -> dict[str, RequestSchedule]:
     """By request, of those that were scheduled; `batches` is the frame of a timeline."""
     pid, step, tokens = (batches[name].to_numpy(dtype=np.int64) for name in ("pid", "step", "tokens"))
-    _, rows_of = grouped(batches["request"])
+    rows_of = grouped(batches["request"])
     ordered = {name: rows[np.argsort(step[rows], kind="stable")] for name, rows in rows_of.items() if len(rows)}
     return {name: RequestSchedule(int(pid[rows[0]]), step[rows], tokens[rows]) for name, rows in ordered.items()}
