@@ -49,12 +49,12 @@ def load(steps: pd.DataFrame) -> tuple[LoadFigure, ...]:
 def quantities(steps: pd.DataFrame) -> Mapping[str, Floats]:
     """By name, the quantities of each step: requests in it, requests that still waited, and the share of KV blocks in
     use, where it is known how many there are."""
-    found = {
+    figures = {
         "batch size": (steps["prefill_requests"] + steps["decode_requests"]).to_numpy(dtype=float),
         "waiting": steps["waiting"].to_numpy(dtype=float),
     }
     blocks = steps["kv_blocks"].to_numpy(dtype=float)
-    return found | ({"KV use": steps["kv_used_blocks"].to_numpy() / blocks} if blocks.all() else {})
+    return figures | ({"KV use": steps["kv_used_blocks"].to_numpy() / blocks} if blocks.all() else {})
 
 
 def span_of(steps: pd.DataFrame) -> tuple[int, int]:

@@ -38,8 +38,8 @@ class BudgetUse:
 
 def held_back(timeline: Timeline, steps: pd.DataFrame) -> tuple[HeldBackSteps, ...]:
     """A row a reason; none in traces that do not tell. `steps` is the frame of `anatomy`, or a part of it."""
-    told = steps[["pid", "step", "waiting"]].merge(reasons(timeline), on=["pid", "step"])
-    left_a_queue = told[~told["head_held_back"].isin((NOBODY, NOT_TOLD))]
+    waiting = steps[["pid", "step", "waiting"]].merge(reasons(timeline), on=["pid", "step"])
+    left_a_queue = waiting[~waiting["head_held_back"].isin((NOBODY, NOT_TOLD))]
     whole = len(left_a_queue)
     rows = [
         HeldBackSteps(

@@ -89,7 +89,7 @@ def slow_requests(budgets: pd.DataFrame) -> tuple[SlowRequests, ...]:
     longest = np.argsort(-reasons["ns"].to_numpy(), kind="stable")[: max(MOST, int(len(reasons) * SLOW))]
     groups = reasons.iloc[longest].groupby(["part", "tells"], sort=False)
     return tuple(
-        SlowRequests(str(rows.index[0]), len(rows), int(rows["ns"].iloc[0]), _said(rows))
+        SlowRequests(str(rows.index[0]), len(rows), int(rows["ns"].iloc[0]), _sentence(rows))
         for _, rows in itertools.islice(groups, MOST)
     )
 
@@ -97,7 +97,7 @@ def slow_requests(budgets: pd.DataFrame) -> tuple[SlowRequests, ...]:
 def why_slow(budgets: pd.DataFrame, requests: set[str]) -> str:
     """The reason of the first of some requests that was recorded whole; empty where none was."""
     named = budgets.index.isin(requests)
-    return _said(_reasons(budgets)[named][:1]) if named.any() else ""
+    return _sentence(_reasons(budgets)[named][:1]) if named.any() else ""
 
 
 def _reasons(budgets: pd.DataFrame) -> pd.DataFrame:
@@ -111,7 +111,7 @@ def _reasons(budgets: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(columns, index=budgets.index)
 
 
-def _said(rows: pd.DataFrame) -> str:
+def _sentence(rows: pd.DataFrame) -> str:
     """The reason that some requests have in common."""
     part, tells = rows[["part", "tells"]].iloc[0]
     low, high = us(rows["more_ns"].min()), us(rows["more_ns"].max())

@@ -18,9 +18,9 @@ NAME = re.compile(r"execute_(?:\d+_)?context_(\d+)\([^)]*\)_generation_(\d+)\([^
 
 def named_steps(report: Report, offset_ns: int) -> pd.DataFrame:
     """A row a step of each process (`pid`), numbered from 0 by start: `step`, `kind`, `thread`, `start_ns`."""
-    found = report.ranges["text"].map(NAME.fullmatch)
-    rows = report.ranges[found.notna()].sort_values(["pid", "start_ns"], kind="stable")
-    counts = [(int(match[1]), int(match[2])) for match in found[rows.index]]
+    matches = report.ranges["text"].map(NAME.fullmatch)
+    rows = report.ranges[matches.notna()].sort_values(["pid", "start_ns"], kind="stable")
+    counts = [(int(match[1]), int(match[2])) for match in matches[rows.index]]
     return pd.DataFrame(
         {
             "pid": rows["pid"].to_numpy(np.int64),

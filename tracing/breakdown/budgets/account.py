@@ -11,17 +11,18 @@ Time is counted twice where the run queue was sampled: in nanoseconds, and in th
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache, partial
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from tracing.breakdown.budgets.axis import Axis, laid
-from tracing.breakdown.budgets.channel import KnownChannels
+from tracing.breakdown.budgets.channel import Channel, channel
 from tracing.breakdown.budgets.intervals import LOOP_PARTS, Intervals, Names, intervals, joined
 from tracing.breakdown.budgets.own import Requests, called_again, own_intervals, requests
 from tracing.breakdown.budgets.ownwaits import own_waits
-from tracing.breakdown.budgets.stretches import Ranges, seen, stretches
+from tracing.breakdown.budgets.stretches import Ranges, in_sight, stretches
 from tracing.breakdown.requests.piece import LOOP, RUN_QUEUE, UNEXPLAINED, WAIT
 from tracing.events.contention import THREAD
 from tracing.timeline.contention import Contention
@@ -65,18 +66,21 @@ def account(index: Index, flows: list[Flow], samples: Contention) -> pd.DataFram
 
     So many requests are taken at once as keep memory small, in the order of their ends: those see much the same steps.
     """
-    names, channels, again = Names(index.stages), KnownChannels(index), called_again(index)
+    names, again = Names(index.stages), called_again(index)
+    channel_of = cache(partial(channel, index, names))
     order = sorted(range(len(flows)), key=lambda place: flows[place].end_ns)
     batches = [order[at : at + AT_ONCE] for at in range(0, len(order), AT_ONCE)] or [[]]
     some = (requests(index, [flows[place] for place in batch], again) for batch in batches)
-    frames = [_of_some(index, names, channels, asked, samples) for asked in some]
+    frames = [_of_some(index, names, channel_of, asked, samples) for asked in some]
     columns = dict.fromkeys(name for frame in frames for name in frame if name not in LAST)
     whole = pd.concat([frame.reindex(columns=[*columns, *LAST], fill_value=0) for frame in frames])
     whole = whole.iloc[np.argsort(np.array(order, dtype=np.int64))]
     return whole.loc[:, (whole != 0).any() | (whole.columns == UNEXPLAINED)]
 
 
-def _of_some(index: Index, names: Names, channels: KnownChannels, asked: Requests, samples: Contention) -> pd.DataFrame:
+def _of_some(
+    index: Index, names: Names, channel_of: Callable[[int, int], Channel], asked: Requests, samples: Contention
+) -> pd.DataFrame:
     """The same for some of the requests, with parts in which none of them was too."""
     flows = asked.flows
     totals, queued = PartTotals(len(flows)), PartTotals(len(flows))
@@ -86,9 +90,9 @@ def _of_some(index: Index, names: Names, channels: KnownChannels, asked: Request
     own = _cut(joined([own_intervals(index, asked, pairs), own_waits(index, names, asked)]), asked, shift)
     for core, front in pairs:
         ours = np.flatnonzero((asked.core == core) & (asked.front == front))
-        shared = channels.of(names, core, front)
+        shared = channel_of(core, front)
         listed, ranges = stretches(shared, [flows[place] for place in ours.tolist()])
-        axis = laid(index, names, shared, seen(listed, ranges))
+        axis = laid(index, names, shared, in_sight(listed, ranges))
         mine = own.at(np.flatnonzero(np.isin(own.of, ours))) if len(pairs) > 1 else own
         scene = Scene(axis, ranges._replace(of=ours[ranges.of]), mine, shift)
         outside = _loops_outside(index, scene, asked, ours, front)

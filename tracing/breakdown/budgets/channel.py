@@ -41,20 +41,6 @@ class Channel:
     intervals: Intervals
 
 
-class KnownChannels:
-    """The channels of a trace, each worked out once."""
-
-    def __init__(self, index: Index) -> None:
-        self._index = index
-        self._known: dict[tuple[int, int], Channel] = {}
-
-    def of(self, names: Names, core_pid: int, front_pid: int) -> Channel:
-        """That of a core and a front end."""
-        if (core_pid, front_pid) not in self._known:
-            self._known[core_pid, front_pid] = channel(self._index, names, core_pid, front_pid)
-        return self._known[core_pid, front_pid]
-
-
 def channel(index: Index, names: Names, core_pid: int, front_pid: int) -> Channel:
     """What a trace has of a core and a front end."""
     spans = of_rows(index, *rows_of(index, core_pid, front_pid))

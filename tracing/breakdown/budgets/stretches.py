@@ -76,7 +76,7 @@ def _whole(runs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"of": runs["of"].to_numpy()[heads], "count": tails - heads + 1, **together, **edges})
 
 
-def seen(listed: Stretches, ranges: Ranges) -> Stretches:
+def in_sight(listed: Stretches, ranges: Ranges) -> Stretches:
     """The stretches as far as any request sees them."""
     start, end = np.full(len(listed.start), EVER), np.full(len(listed.start), -EVER)
     np.minimum.at(start, ranges.stretch, ranges.start)

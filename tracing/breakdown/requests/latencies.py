@@ -106,12 +106,12 @@ def _yielded(index: Index, flows: Sequence[Flow]) -> Outputs:
     places = np.array([place for place, flow in enumerate(flows) if _is_streamed(flow)], dtype=np.int64)
     called = [(index.number_of(flow.external), flow.front_pid, flow.call) for flow in flows if _is_streamed(flow)]
     wanted = np.array(called, dtype=np.int64).reshape(-1, 3)
-    seen = np.stack((index.request_number[rows], index.pid[rows], calls), axis=1).astype(np.int64)
-    keys, asked = _packed(seen, wanted)
+    present = np.stack((index.request_number[rows], index.pid[rows], calls), axis=1).astype(np.int64)
+    keys, asked = _packed(present, wanted)
     order = np.argsort(asked)
     at = np.minimum(np.searchsorted(asked[order], keys), max(len(asked) - 1, 0))
-    found = asked[order][at] == keys if len(asked) else np.zeros(len(keys), dtype=bool)
-    return Outputs(places[order][at[found]], index.end[rows[found]])
+    match = asked[order][at] == keys if len(asked) else np.zeros(len(keys), dtype=bool)
+    return Outputs(places[order][at[match]], index.end[rows[match]])
 
 
 def _packed(*tables: Rows) -> list[Rows]:
@@ -126,7 +126,7 @@ def _packed(*tables: Rows) -> list[Rows]:
 def _handled(index: Index, flows: Sequence[Flow]) -> Outputs:
     """Of all others: the ends of the handling of their messages, from the step on that computed the last of their
     prompt, and none after their end."""
-    found = [Outputs(*np.zeros((2, 0), dtype=np.int64))]
+    each = [Outputs(*np.zeros((2, 0), dtype=np.int64))]
     for place, flow in enumerate(flows):
         if not _is_streamed(flow):
             steps = index.sent.step_of_key(flow.core_pid)
@@ -135,5 +135,5 @@ def _handled(index: Index, flows: Sequence[Flow]) -> Outputs:
             rows = index.last_with("output.process", flow.front_pid, keys)
             at = index.end[rows[rows >= 0]]
             at = at[at <= flow.end_ns]
-            found.append(Outputs(np.full(len(at), place), at))
-    return Outputs(*(np.concatenate(columns) for columns in zip(*found, strict=True)))
+            each.append(Outputs(np.full(len(at), place), at))
+    return Outputs(*(np.concatenate(columns) for columns in zip(*each, strict=True)))

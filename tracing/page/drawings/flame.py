@@ -52,8 +52,9 @@ def _boxes(stacks: Sequence[StackTime], level: int, start: int, least: int, whol
             return
         name = _name(members[0], level)
         waits = 2 * _ns([stack for stack in members if stack.is_waiting]) > ns
-        told = f"{name}, {us(ns)}, {ns / whole:.1%} of the {members[0].role}"
-        yield Bar(start, start + ns, members[0].stage, name.partition(" (")[0] if level else name, waits, told), level
+        tooltip = f"{name}, {us(ns)}, {ns / whole:.1%} of the {members[0].role}"
+        words = name.partition(" (")[0] if level else name
+        yield Bar(start, start + ns, members[0].stage, words, waits, tooltip), level
         yield from _boxes(members, level + 1, start, least, whole)
         start += ns
 

@@ -152,7 +152,7 @@ def _bars(rows: pd.DataFrame, scale: float, links: Mapping[str, str]) -> list[tu
     times = (visible[name].tolist() for name in ("start_ns", "end_ns"))
     texts = (_texts(visible[name]) for name in ("site", "stage", "share", "request"))
     bars = [
-        Bar(begin, end, stage, stage, share == "wait", _told(begin, end, site, stage, request), links.get(site))
+        Bar(begin, end, stage, stage, share == "wait", _tooltip(begin, end, site, stage, request), links.get(site))
         for begin, end, site, stage, share, request in zip(*times, *texts, strict=True)
     ]
     return list(zip(bars, depth[keep].tolist(), strict=True))
@@ -164,7 +164,7 @@ def _texts(column: pd.Series) -> list[str]:
     return [str(text) for text in used.astype(object).where(used.notna(), "").tolist()]
 
 
-def _told(begin: int, end: int, site: str, stage: str, request: str) -> str:
+def _tooltip(begin: int, end: int, site: str, stage: str, request: str) -> str:
     of = f", request {request}" if request else ""
     return f"{site} ({stage}), {(end - begin) / 1e3:,.1f} µs{of}"
 

@@ -28,13 +28,13 @@ def reasons(timeline: Timeline) -> pd.DataFrame:
     steps, spans = timeline.steps, timeline.spans
     rows = spans[(spans["site"] == "kv.allocate") & (spans["extra"] == 1) & (spans["step"] >= 0)]
     refused = pd.MultiIndex.from_frame(rows[["pid", "step"]])
-    told = steps[["pid", "step", "held_back", "head_held_back"]]
-    was_refused = pd.MultiIndex.from_frame(told[["pid", "step"]]).isin(refused)
+    codes = steps[["pid", "step", "held_back", "head_held_back"]]
+    was_refused = pd.MultiIndex.from_frame(codes[["pid", "step"]]).isin(refused)
     better = {
-        name: told[name].where(~(was_refused & told[name].isin(UNTIL_REFUSED)), KV_BLOCKS)
+        name: codes[name].where(~(was_refused & codes[name].isin(UNTIL_REFUSED)), KV_BLOCKS)
         for name in ("held_back", "head_held_back")
     }
-    return told.assign(**better)
+    return codes.assign(**better)
 
 
 def reason_times(timeline: Timeline) -> dict[int, ReasonTimes]:
@@ -44,12 +44,12 @@ def reason_times(timeline: Timeline) -> dict[int, ReasonTimes]:
     """
     spans = timeline.spans
     calls = spans.loc[(spans["site"] == "scheduler.schedule") & (spans["step"] >= 0), ["pid", "step", "start_ns"]]
-    told = reasons(timeline).merge(calls, on=["pid", "step"]).sort_values(["pid", "start_ns"])
-    return {int(core): _times(mine) for core, mine in told.groupby("pid")}
+    calls = reasons(timeline).merge(calls, on=["pid", "step"]).sort_values(["pid", "start_ns"])
+    return {int(core): _times(mine) for core, mine in calls.groupby("pid")}
 
 
-def _times(told: pd.DataFrame) -> ReasonTimes:
-    start, reason = (told[name].to_numpy(np.int64) for name in ("start_ns", "held_back"))
+def _times(calls: pd.DataFrame) -> ReasonTimes:
+    start, reason = (calls[name].to_numpy(np.int64) for name in ("start_ns", "held_back"))
     begins = np.flatnonzero(np.diff(reason, prepend=-1))
     ends = np.append(start[begins[1:]], np.iinfo(np.int64).max)
     known = ~np.isin(reason[begins], SAYS_NOTHING)
