@@ -82,7 +82,7 @@ def choose(flows: list[Flow], name: str) -> Flow:
     for flow in flows:
         if name in (flow.request, flow.external):
             return flow
-    by_length = sorted((f for f in flows if f.state not in ("cut", "refused")), key=lambda f: f.latency_ns) or flows
+    by_length = sorted((flow for flow in flows if flow.is_whole), key=lambda flow: flow.latency_ns) or flows
     places = {"median": len(by_length) // 2, "slowest": -1}
     if name in places:
         return by_length[places[name]]

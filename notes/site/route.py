@@ -68,7 +68,7 @@ TimesNs = dict[tuple[str, str], int]  # by role and site
 def median_route(findings: Findings) -> Route | None:
     """The route of the median request; None where no request of the trace is whole and was scheduled."""
     index = findings.index
-    whole = [flow for flow in findings.flows if flow.state in ("finished", "stopped") and len(flow.steps)]
+    whole = [flow for flow in findings.flows if flow.is_complete and len(flow.steps)]
     if not whole:
         return None
     flow = choose(whole, "median")

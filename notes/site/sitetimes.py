@@ -25,7 +25,7 @@ class SiteTime:
 
 def site_times(findings: Findings) -> dict[str, SiteTime]:
     """By site what was measured; a site that was not passed is not there."""
-    whole = [flow for flow in findings.flows if flow.state not in ("cut", "refused")]
+    whole = [flow for flow in findings.flows if flow.is_whole]
     covered: dict[str, int] = {}
     for flow in whole:
         for site, ns in _covered(findings.index, flow).items():

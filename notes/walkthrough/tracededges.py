@@ -34,7 +34,7 @@ class Trace:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.index = Index(timeline.read(folder))
-        self.flows = [flow for flow in flows(self.index) if flow.state not in ("cut", "refused")]
+        self.flows = [flow for flow in flows(self.index) if flow.is_whole]
         self.threads = [str(name) for name in self.index.timeline.spans["thread_name"]]
         self.serves = _serves(self.index.timeline)
         self._frames = [row for site in FRAMES for row in self.index.at(site).tolist()]

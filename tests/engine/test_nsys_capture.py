@@ -46,7 +46,7 @@ def captured(streams: Trace) -> Path:
 def budgets(read: Timeline) -> tuple[list[requests.Flow], dict[str, dict[str, int]]]:
     index = Index(read)
     flows = requests.flows(index)
-    whole = budget.budgets(index, [flow for flow in flows if flow.state not in ("cut", "refused")])
+    whole = budget.budgets(index, [flow for flow in flows if flow.is_whole])
     return flows, whole.to_dict("index")
 
 

@@ -36,6 +36,7 @@ def flow(**other: Any) -> Any:
         "start_ns": 100,
         "end_ns": 10_000,
         "state": "finished",
+        "is_whole": True,
         "prompt_tokens": 4,
         "output_tokens": STEPS,
         "delivered_tokens": STEPS,

@@ -13,7 +13,6 @@ from tracing import timeline as tracefolder
 from tracing.breakdown import queue, slow, stepkinds
 from tracing.breakdown.cost import ledger_rows, recorder_cost
 from tracing.breakdown.load import load
-from tracing.breakdown.otherwatchers import GpuSummary
 from tracing.breakdown.problems import problems
 from tracing.breakdown.requests import budget, hops, latencies
 from tracing.breakdown.requests.chosen import TraceWindow, WindowChoice, chosen
@@ -71,24 +70,18 @@ def findings(folder: Path, choice: WindowChoice = EVERYTHING) -> Findings:
 def _with_samples(recorded: Findings) -> Findings:
     """With what py-spy's samples say, where the folder has some."""
     window = recorded.window
-    seen, stacks = tables.beside(recorded.timeline, (window.start_ns, window.end_ns) if window.words else None)
-    return replace(recorded, stacks=stacks, review=replace(recorded.review, samples=seen))
+    samples, stacks = tables.beside(recorded.timeline, (window.start_ns, window.end_ns) if window.words else None)
+    return replace(recorded, stacks=stacks, review=replace(recorded.review, samples=samples))
 
 
 def _with_gpu(recorded: Findings) -> Findings:
     """With what nsys saw of the GPU, where the folder has a report of it."""
-    return replace(recorded, review=replace(recorded.review, gpu=_gpu(recorded)))
-
-
-def _gpu(recorded: Findings) -> GpuSummary | None:
-    """What nsys saw of the GPU, where the folder has a report with it."""
     beside = None if recorded.window.words else gpu.beside(recorded.timeline)
-    if beside is None:
-        return None
-    if not len(beside.report.activity):
-        return None
+    if beside is None or not len(beside.report.activity):
+        return recorded
     activity = gpu.attributed(beside.report, recorded.timeline, beside.offset_ns)
-    return gpu.gpu(activity, recorded.timeline, recorded.steps, recorded.hops)
+    summary = gpu.gpu(activity, recorded.timeline, recorded.steps, recorded.hops)
+    return replace(recorded, review=replace(recorded.review, gpu=summary))
 
 
 class _Frames(NamedTuple):
@@ -107,14 +100,10 @@ def analyze(timeline: Timeline, choice: WindowChoice = EVERYTHING) -> Findings:
     flows, steps = window.flows, window.begun(anatomy(timeline))
     hop_frame = hops.hops(index, flows)
     samples = contention.read(timeline.folder).beyond_waits(timeline.spans)
-    budgets, times = budget.budgets(index, whole(flows), samples), latencies.request_times(index, flows)
+    budgets = budget.budgets(index, [flow for flow in flows if flow.is_whole], samples)
+    times = latencies.request_times(index, flows)
     frames = _Frames(steps, hop_frame, budgets, times)
     return Findings(timeline, index, flows, *frames, (), window, _review(timeline, window, samples, frames))
-
-
-def whole(flows: list[Flow]) -> list[Flow]:
-    """The requests that were recorded from their call to their end."""
-    return [flow for flow in flows if flow.state not in ("cut", "refused")]
 
 
 def _review(timeline: Timeline, window: TraceWindow, samples: Contention, frames: _Frames) -> Review:
@@ -133,7 +122,7 @@ def _review(timeline: Timeline, window: TraceWindow, samples: Contention, frames
         load=load(steps),
         budget=budget.summary(budgets),
         unexplained_share_median=budget.unexplained_share(budgets),
-        unexplained_ns_per_token_median=budget.unexplained_per_token(budgets, whole(flows)),
+        unexplained_ns_per_token_median=budget.unexplained_per_token(budgets, flows),
         steps=stepkinds.summary(steps, {} if on_device(timeline) else stepkinds.idle_by_kind(workers)),
         queue=queue.held_back(timeline, steps),
         use=queue.budget_use(steps),

@@ -45,13 +45,13 @@ def parser() -> argparse.ArgumentParser:
 def main() -> int:
     """The command."""
     args = parser().parse_args()
+    if args.after and args.json:
+        raise usage_error("--json is for one report, not for two that are compared")
     from probes.console import console
     from tracing.nsys.reportreview import review_report
 
     review = review_report(args.file)
     if args.after:
-        if args.json:
-            raise usage_error("--json is for one report, not for two that are compared")
         compare(review, review_report(args.after), console())
     elif args.json:
         print(json.dumps(review.as_dict(), indent=1))
@@ -72,7 +72,7 @@ def compare(before: ReportReview, after: ReportReview, out: Console) -> None:
 
 def show(report: ReportReview, out: Console) -> None:
     """The review on a terminal, then what the GPU did; what the report cannot say is said to be missing."""
-    from probes.console import table
+    from probes.console import show_text, table
     from tracing.breakdown.kernels.summary import summary
     from tracing.page.tables.kernels import show as show_kernels
     from tracing.page.tables.watchers import show_gpu
@@ -83,8 +83,8 @@ def show(report: ReportReview, out: Console) -> None:
         show_review(report.findings, out)
     else:
         for problem in review.problems:
-            out.print(problem, style="bold red", markup=False)
-        out.print(review.about, style="dim", markup=False)
+            show_text(out, problem, "bold red")
+        show_text(out, review.about, "dim")
         columns = ["role", "stage", "count", "median", "P95", "sum"]
         table(out, "stages by role (they may lie inside each other)", columns, stage_rows(report.stages), (1,))
     if review.gpu is None:

@@ -54,7 +54,7 @@ class ReportReview:
 
     def as_dict(self) -> dict[str, object]:
         """For JSON: the review, with `stages`, `clock` and `kernels`."""
-        kernels = None if self.work is None else summary(self.work).as_dict()
+        kernels = None if self.work is None else asdict(summary(self.work))
         rest = {"stages": [asdict(row) for row in self.stages], "clock": asdict(self.clock), "kernels": kernels}
         return as_json(self.findings.review) | rest
 

@@ -18,7 +18,7 @@ def send(exporter: Exporter, folder: Path, keep: Keep) -> None:
     try:
         index = Index(timeline.read(folder))
         for flow in flows(index):
-            if flow.state not in ("cut", "refused") and concerns(keep, flow):
+            if flow.is_whole and concerns(keep, flow):
                 exporter.add(index, flow)
         exporter.flush()
     except EnginescopeError as error:

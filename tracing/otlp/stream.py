@@ -53,7 +53,7 @@ class RequestStream:
     def _read(self, folder: Path) -> None:
         index = Index(timeline.read(folder))
         requests = flows(index)
-        whole = {flow.request: flow for flow in requests if flow.state not in ("cut", "refused")}
+        whole = {flow.request: flow for flow in requests if flow.is_whole}
         new = [flow for name, flow in whole.items() if name not in self._whole]
         self.sent += sum(self.exporter.add(index, flow) for flow in new)
         early = [flow.request for flow in requests if flow.missing == NO_START]

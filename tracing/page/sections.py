@@ -191,7 +191,7 @@ def drawings(findings: Findings, links: Mapping[str, str] | None = None) -> list
         sections.append(
             (f"One step: decode step {step['step']}, of median length", _with_help("Pale bars are waits.", links), svg)
         )
-    whole = sorted((f for f in findings.flows if f.state in ("finished", "stopped")), key=lambda flow: flow.latency_ns)
+    whole = sorted((flow for flow in findings.flows if flow.is_complete), key=lambda flow: flow.latency_ns)
     if whole:
         flow = whole[len(whole) // 2]
         svg = _lanes(findings, flow.start_ns, flow.end_ns, links, [_request_lane(findings, flow)])

@@ -60,6 +60,16 @@ class Flow:
         return self.end_ns - self.start_ns
 
     @property
+    def is_whole(self) -> bool:
+        """Whether it was recorded from its call to its end."""
+        return self.state not in ("cut", "refused")
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether its caller had all of its output."""
+        return self.state in ("finished", "stopped")
+
+    @property
     def names(self) -> tuple[str, ...]:
         """The ids under which its spans go."""
         return tuple(dict.fromkeys(name for name in (self.request, self.parent, self.external) if name))

@@ -54,7 +54,7 @@ def main() -> int:
 
 def show(folder: Path, step: int | None, csv: Path | None) -> int:
     """Print one folder's sums."""
-    from probes.console import console
+    from probes.console import console, show_text
     from tracing.breakdown.kernels.summary import summary as kernels
     from tracing.page.tables.kernels import show as show_kernels
     from tracing.page.tables.watchers import show_operators
@@ -65,8 +65,8 @@ def show(folder: Path, step: int | None, csv: Path | None) -> int:
         _write(csv, sums.steps)
     out = console()
     for problem in sums.problems:
-        out.print(problem, style="bold red", markup=False)
-    out.print(sums.about(), soft_wrap=True, markup=False)
+        show_text(out, problem, "bold red")
+    show_text(out, sums.about())
     summary = operators.summary(sums)
     if summary is not None:
         show_operators(summary, out)
@@ -78,7 +78,7 @@ def show(folder: Path, step: int | None, csv: Path | None) -> int:
 
 def compare(before: Path, after: Path) -> int:
     """Print what changed from one folder's kernels to another's."""
-    from probes.console import console
+    from probes.console import console, show_text
     from tracing.breakdown.kernels.difference import family_changes
     from tracing.page.tables.kernels import show_changes
 
@@ -86,7 +86,7 @@ def compare(before: Path, after: Path) -> int:
     for folder in (before, after):
         sums, work = _read(folder)
         for problem in sums.problems:
-            out.print(f"{folder}: {problem}", style="bold red", markup=False)
+            show_text(out, f"{folder}: {problem}", "bold red")
         sides.append(work)
     show_changes(family_changes(*sides), out)
     return 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 import pandas as pd
 
@@ -51,10 +51,6 @@ class KernelSummary:
 
     families: tuple[FamilyTime, ...] = field(metadata=column("kernels by family"))
     kinds: tuple[KindOfWork, ...] = field(metadata=column("communication, and what set the pace"))
-
-    def as_dict(self) -> dict[str, object]:
-        """For JSON."""
-        return asdict(self)
 
 
 def summary(work: pd.DataFrame) -> KernelSummary:

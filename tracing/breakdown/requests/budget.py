@@ -50,7 +50,7 @@ def unexplained_share(requests: pd.DataFrame) -> float | None:
 
 
 def unexplained_per_token(requests: pd.DataFrame, flows: list[Flow]) -> float | None:
-    """The median request's unexplained nanoseconds an output token."""
-    tokens = np.array([flow.output_tokens for flow in flows], dtype=np.int64)
+    """The median request's unexplained nanoseconds an output token; `requests` are the budgets of the whole `flows`."""
+    tokens = np.array([flow.output_tokens for flow in flows if flow.is_whole], dtype=np.int64)
     each = requests[UNEXPLAINED].to_numpy()[tokens > 0] / tokens[tokens > 0]
     return float(np.median(each)) if len(each) else None

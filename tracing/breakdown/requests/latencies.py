@@ -53,7 +53,7 @@ def request_times(index: Index, flows: Sequence[Flow]) -> FlowTimes:
 
     TTFT is from the call to the first output, TPOT the time from the first to the last, over the tokens but the first.
     """
-    done = [flow for flow in flows if flow.state in ("finished", "stopped")]
+    done = [flow for flow in flows if flow.is_complete]
     of, at = outputs(index, done)
     begun = np.array([flow.start_ns for flow in done], dtype=np.int64)
     tokens = np.array([flow.delivered_tokens for flow in done], dtype=np.int64)

@@ -23,7 +23,7 @@ def window_times(folder: Path, start_ns: int, end_ns: int) -> WindowTimes:
     timeline = within(tracefolder.read(folder), start_ns, end_ns)
     index = Index(timeline)
     requests = flows(index)
-    whole = [flow for flow in requests if flow.state not in ("cut", "refused")]
+    whole = [flow for flow in requests if flow.is_whole]
     stages = {str(part): int(ns) for part, ns in budgets(index, whole).sum().items()} if whole else {}
     return WindowTimes(len(whole), len(requests) - len(whole), stages, step_times(timeline), len(timeline.spans))
 
