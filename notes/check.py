@@ -65,33 +65,33 @@ def main() -> int:
     stops = tuple(chapters.stops(chapters.read(folder)))
     tree = SourceTree.find(args.vllm)
     base = SourceTree.find(args.base) if args.base else None
-    known = digests.taken(stops, base) if base else digests.read(folder, tree.version)
-    in_source = check_source(stops, tree, known, base)
+    reading = digests.take(stops, base) if base else digests.read(folder, tree.version)
+    in_source = check_source(stops, tree, reading, base)
     if args.reread and not in_source:
-        print(f"Wrote {digests.write(folder, digests.taken(stops, tree))}")
+        print(f"Wrote {digests.write(folder, digests.take(stops, tree))}")
     in_traces = check_traces(stops, args.trace) if args.trace else 0
     return in_source or in_traces
 
 
-def check_source(stops: Sequence[Stop], tree: SourceTree, known: Digests | None, base: SourceTree | None) -> int:
+def check_source(stops: Sequence[Stop], tree: SourceTree, reading: Digests | None, base: SourceTree | None) -> int:
     """Print what does not simply hold, then a summary; 1 where a stop is false or gone."""
     from notes.walkthrough.claims import judgement
     from notes.walkthrough.claims.account import account
     from notes.walkthrough.edges import edges
 
-    judged = [judgement.judge(stop, tree, known, base) for stop in stops]
-    print(*account(judged, tree, known, base), sep="\n", end="")
-    failed = sum(each.standing in judgement.TO_FIX for each in judged)
+    judgements = [judgement.judge(stop, tree, reading, base) for stop in stops]
+    print(*account(judgements, tree, reading, base), sep="\n", end="")
+    failed = sum(each.standing in judgement.TO_FIX for each in judgements)
     print(f"{len(stops)} stops, {sum(len(stop.claims) for stop in stops)} claims, ", end="")
-    print(f"{sum(len(edges(stop)) for stop in stops)} edges against vLLM {tree.version}: {_counts(judged)}", end="")
+    print(f"{sum(len(edges(stop)) for stop in stops)} edges against vLLM {tree.version}: {_counts(judgements)}", end="")
     print(f", {failed or 'nothing'} to fix")
     return FAILED if failed else 0
 
 
-def _counts(judged: Sequence[Judgement]) -> str:
+def _counts(judgements: Sequence[Judgement]) -> str:
     from notes.walkthrough.claims.judgement import ORDER
 
-    kinds = [each.standing for each in judged]
+    kinds = [each.standing for each in judgements]
     return ", ".join(f"{kinds.count(kind)} {PLURAL.get(kind, kind)}" for kind in reversed(ORDER) if kind in kinds)
 
 

@@ -63,9 +63,9 @@ def touched(stops: Sequence[Stop], old: SourceTree, new: SourceTree) -> list[Tou
     from notes.walkthrough.claims import digests, judgement
     from tracing.source.definitions import Place
 
-    read = digests.taken(stops, old)
+    reading = digests.take(stops, old)
     differing = []
-    for each in (judgement.judge(stop, new, read, old) for stop in stops):
+    for each in (judgement.judge(stop, new, reading, old) for stop in stops):
         if each.standing != "holds":
             earlier = old.resolve(each.stop.anchor.target)
             differing.append(Touched(each, earlier if isinstance(earlier, Place) else None))

@@ -154,10 +154,10 @@ def _stop(block: Sequence[str], file: str, line: int, text: str) -> Stop:
     entries = _entries(block, NEEDED, OPTIONAL, file, line)
     try:
         anchor = Anchor(entries.pop("anchor"), Fragment(entries.pop("fragment")))
-        said = claims(entries.pop("claims", ""))
+        stop_claims = claims(entries.pop("claims", ""))
     except EnginescopeError as error:
         raise _error(file, line, str(error)) from None
-    stop = Stop(anchor=anchor, claims=said, file=file, line=line, text=text, **entries)
+    stop = Stop(anchor=anchor, claims=stop_claims, file=file, line=line, text=text, **entries)
     if problem := _problem(stop):
         raise _error(file, line, f"stop {stop.name!r}: {problem}")
     return stop

@@ -96,8 +96,8 @@ class Fragment:
         if not self._names - within.names:
             return []
         tries = ((node, self.renaming(within, {})) for node in within.by_type.get(type(self.node), []))
-        found = [(node, sameness.renames) for node, sameness in tries if sameness.of(self.node, node)]
-        return found if all(renames == found[0][1] for _, renames in found) else []
+        matches = [(node, sameness.renames) for node, sameness in tries if sameness.of(self.node, node)]
+        return matches if all(renames == matches[0][1] for _, renames in matches) else []
 
     def renaming(self, within: Body, renames: Mapping[str, str]) -> Sameness:
         """A comparison in which a local of a definition may stand for a name that the definition does not have."""

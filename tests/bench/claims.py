@@ -23,7 +23,7 @@ from notes.walkthrough.chapters import Stop
 from notes.walkthrough.claims import digests
 from notes.walkthrough.claims.judgement import TO_FIX
 from tests.notes.claims.mutants import neutral, semantic
-from tests.notes.claims.mutants.mutant import Mutant, changes_something, drawn, judged, mutant, sites, touches
+from tests.notes.claims.mutants.mutant import Mutant, changes_something, judgements, mutant, sample, sites, touches
 from tracing.source.tree import SourceTree
 
 UNDER = "vllm.v1"
@@ -32,26 +32,26 @@ UNDER = "vllm.v1"
 def mutants(tree: SourceTree, stops: Sequence[Stop], changes: Sequence[object], each: int, seed: int) -> list[Mutant]:
     """So many changed functions of every kind."""
     targets = sorted({stop.anchor.target for stop in stops if stop.anchor.target.startswith(UNDER)})
-    found = [site for target in targets for site in sites(tree, target, changes)]  # type: ignore[arg-type]
-    made = [mutant(tree, site) for site in drawn(found, each, seed)]
-    return [each for each in made if changes_something(each, tree)]
+    pool = [site for target in targets for site in sites(tree, target, changes)]  # type: ignore[arg-type]
+    candidates = [mutant(tree, site) for site in sample(pool, each, seed)]
+    return [each for each in candidates if changes_something(each, tree)]
 
 
 def semantics(tree: SourceTree, stops: Sequence[Stop], each: int, seed: int, show: bool) -> None:
-    known = digests.taken(stops, tree)
+    reading = digests.take(stops, tree)
     rows: dict[str, Counter[str]] = {}
     for changed in mutants(tree, stops, (*semantic.NODE_CHANGES, *semantic.BLOCK_CHANGES), each, seed):
         row = rows.setdefault(changed.kind, Counter())
-        verdicts = list(judged(changed, stops, tree, known))
+        verdicts = list(judgements(changed, stops, tree, reading))
         row["changes"] += 1
-        row["re-read"] += all(said.standing != "holds" for _, said in verdicts)
-        for stop, said in verdicts:
-            named, caught = touches(changed, stop, tree), said.standing in TO_FIX
+        row["re-read"] += all(judgement.standing != "holds" for _, judgement in verdicts)
+        for stop, judgement in verdicts:
+            named, caught = touches(changed, stop, tree), judgement.standing in TO_FIX
             row["named"] += named
             row["caught"] += named and caught
             row["false elsewhere"] += caught and not named
             if show and named != caught:
-                words = said.untrue or ("gone",) if caught else ("not caught",)
+                words = judgement.untrue or ("gone",) if caught else ("not caught",)
                 print(f"--- {words}, {changed.kind}, {stop.name}, {changed.target}\n{_difference(changed, tree)}")
     rows["all"] = sum(rows.values(), Counter())
     print(
@@ -63,14 +63,14 @@ def semantics(tree: SourceTree, stops: Sequence[Stop], each: int, seed: int, sho
 
 
 def neutrals(tree: SourceTree, stops: Sequence[Stop], each: int, seed: int, show: bool) -> None:
-    known = digests.taken(stops, tree)
+    reading = digests.take(stops, tree)
     rows: dict[str, Counter[str]] = {}
     for changed in mutants(tree, stops, (*neutral.NODE_CHANGES, *neutral.BLOCK_CHANGES), each, seed):
         row = rows.setdefault(changed.kind, Counter())
-        for stop, said in judged(changed, stops, tree, known):
-            row[said.standing] += 1
-            if show and said.standing in TO_FIX:
-                print(f"--- {changed.kind}, {stop.name}, {said.untrue or 'gone'}\n{_difference(changed, tree)}")
+        for stop, judgement in judgements(changed, stops, tree, reading):
+            row[judgement.standing] += 1
+            if show and judgement.standing in TO_FIX:
+                print(f"--- {changed.kind}, {stop.name}, {judgement.untrue or 'gone'}\n{_difference(changed, tree)}")
     rows["all"] = sum(rows.values(), Counter())
     names = ("holds", "re-read", "false", "gone")
     print(f"\n| sentences stay true | {' | '.join(names)} |\n| --- | ---: | ---: | ---: | ---: |")

@@ -12,31 +12,31 @@ from tracing.source.tree import SourceTree
 
 
 def account(
-    judged: Sequence[Judgement], tree: SourceTree, known: Digests | None, base: SourceTree | None
+    judgements: Sequence[Judgement], tree: SourceTree, reading: Digests | None, base: SourceTree | None
 ) -> Iterator[str]:
     """All stops that do not simply hold, in lines, each of which ends a line; the diff of a function only once."""
-    old = base or _at_hand(tree, known)
+    old = base or _at_hand(tree, reading)
     shown: set[str] = set()
-    for each in judged:
+    for each in judgements:
         if each.standing != "holds":
             yield from _stop(each)
             fresh = [target for target in each.reread if target not in shown]
             shown.update(fresh)
             yield from (line for target in fresh for line in _difference(target, each, tree, old))
-    if shown and old is None and known is not None and known.version != tree.version:
-        yield f"For the diff unpack vLLM {known.version}, which was read, and name it with --base:"
-        yield f"  python -m pip download --no-deps --only-binary :all: vllm=={known.version}"
+    if shown and old is None and reading is not None and reading.version != tree.version:
+        yield f"For the diff unpack vLLM {reading.version}, which was read, and name it with --base:"
+        yield f"  python -m pip download --no-deps --only-binary :all: vllm=={reading.version}"
         yield "  python -m zipfile -e vllm-*.whl old/"
     yield ""
 
 
-def _at_hand(tree: SourceTree, known: Digests | None) -> SourceTree | None:
+def _at_hand(tree: SourceTree, reading: Digests | None) -> SourceTree | None:
     """The installed vLLM, where it is the one that was read and not the one in question."""
     try:
         installed = SourceTree.find()
     except EnginescopeError:
         return None
-    return installed if known and installed.version == known.version and installed.root != tree.root else None
+    return installed if reading and installed.version == reading.version and installed.root != tree.root else None
 
 
 def _stop(each: Judgement) -> Iterator[str]:

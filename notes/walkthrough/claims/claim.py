@@ -93,21 +93,21 @@ def claim(line: str) -> Claim:
     match = LINE.fullmatch(line)
     if match is None:
         raise usage_error(f"{line!r} is no claim; one begins with {', '.join(VERBS)}")
-    made = Claim(match["verb"], match["words"] or "", match["target"] or "")
-    if problem := _problem(made):
+    candidate = Claim(match["verb"], match["words"] or "", match["target"] or "")
+    if problem := _problem(candidate):
         raise usage_error(f"{line!r} is no claim: {problem}")
-    return made
+    return candidate
 
 
-def _problem(made: Claim) -> str:
-    if made.target and made.verb not in ELSEWHERE:
-        return f"{made.verb!r} is about the stop's own function"
-    if bool(made.words) == (made.verb == "always"):
-        return "it says nothing" if made.verb != "always" else "'always' stands alone"
+def _problem(claim: Claim) -> str:
+    if claim.target and claim.verb not in ELSEWHERE:
+        return f"{claim.verb!r} is about the stop's own function"
+    if bool(claim.words) == (claim.verb == "always"):
+        return "it says nothing" if claim.verb != "always" else "'always' stands alone"
     try:
-        if made.verb in CODE:
-            made.fragment, made.test  # noqa: B018, they say themselves what is wrong with them
-        if made.verb in VALUE and not (made.value and made.name):
+        if claim.verb in CODE:
+            claim.fragment, claim.test  # noqa: B018, they say themselves what is wrong with them
+        if claim.verb in VALUE and not (claim.value and claim.name):
             return "write NAME = VALUE"
     except EnginescopeError as error:
         return str(error)

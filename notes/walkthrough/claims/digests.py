@@ -29,14 +29,14 @@ class Digests:
 
 def targets(stop: Stop) -> Iterator[str]:
     """The functions that a stop names: its own first, then those of its edges and claims."""
-    named = (stop.anchor.target, stop.calls, stop.sends_to, *(claim.target for claim in stop.claims))
-    yield from dict.fromkeys(target for target in named if ":" in target)
+    references = (stop.anchor.target, stop.calls, stop.sends_to, *(claim.target for claim in stop.claims))
+    yield from dict.fromkeys(target for target in references if ":" in target)
 
 
-def taken(stops: Iterable[Stop], tree: SourceTree) -> Digests:
+def take(stops: Iterable[Stop], tree: SourceTree) -> Digests:
     """The digests of all functions that stops name, in a tree."""
-    named = sorted({target for stop in stops for target in targets(stop)})
-    places = ((target, tree.resolve(target)) for target in named)
+    names = sorted({target for stop in stops for target in targets(stop)})
+    places = ((target, tree.resolve(target)) for target in names)
     return Digests(
         tree.version, {target: digest(at) for target, at in places if isinstance(at, Place) and at.kind != "class"}
     )
@@ -49,8 +49,8 @@ def read(chapters: Path, version: str) -> Digests | None:
         return None
     path = paths.get(version) or list(paths.values())[-1]
     try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        return Digests(str(kept["vllm"]), dict(kept["functions"]))
+        file = json.loads(path.read_text(encoding="utf-8"))
+        return Digests(str(file["vllm"]), dict(file["functions"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise usage_error(
             f"{path} cannot be read: {error}; write it again with python -m notes.check --reread"

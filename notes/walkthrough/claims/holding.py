@@ -61,11 +61,11 @@ def _elsewhere(claim: Claim, here: Occurrence) -> Occurrence | str:
     if not qualname:
         places = list(here.tree.definitions(module).values())
         return _about(here.tree, whole(places[0].text), "module") if places else f"there is no module {module}"
-    found = here.tree.resolve(claim.target)
-    if isinstance(found, Place):
-        return _about(here.tree, body(found), found.kind)
-    moved = [near for near in found.nearest if near.partition(":")[2] == qualname]
-    places = [place for near in moved if (place := here.tree.find_place(near)) is not None]
+    place = here.tree.resolve(claim.target)
+    if isinstance(place, Place):
+        return _about(here.tree, body(place), place.kind)
+    namesakes = [near for near in place.nearest if near.partition(":")[2] == qualname]
+    places = [namesake for near in namesakes if (namesake := here.tree.find_place(near)) is not None]
     return _about(here.tree, body(places[0]), places[0].kind) if places else f"{claim.target} is not there"
 
 
@@ -108,7 +108,7 @@ def _is_under(test: Fragment, here: Occurrence) -> bool:
 
 
 def _always(claim: Claim, here: Occurrence) -> str:
-    decision = position.decided(here.body, here.node)
+    decision = position.decision(here.body, here.node)
     return f"line {here.body.line(decision)} decides over it" if decision is not None else ""
 
 
@@ -126,11 +126,11 @@ def _in_block(claim: Claim, here: Occurrence, name: str) -> str:
 
 
 def _has(claim: Claim, here: Occurrence) -> str:
-    found = here.living(claim.fragment)
-    if claim.test is not None and found:
-        under = [node for node in found if _is_under(claim.test, replace(here, node=node))]
+    nodes = here.living(claim.fragment)
+    if claim.test is not None and nodes:
+        under = any(_is_under(claim.test, replace(here, node=node)) for node in nodes)
         return "" if under else "that is there, and the test does not decide over it"
-    return "" if found else "that is not there, or can never run"
+    return "" if nodes else "that is not there, or can never run"
 
 
 def _lacks(claim: Claim, here: Occurrence) -> str:
@@ -138,20 +138,20 @@ def _lacks(claim: Claim, here: Occurrence) -> str:
 
 
 def _default(claim: Claim, here: Occurrence) -> str:
-    found = defaults(here.body, claim.name)
-    if not found:
+    values = defaults(here.body, claim.name)
+    if not values:
         return f"{claim.name} has no default there"
-    if all(same_value(claim.value, value) for value in found):
+    if all(same_value(claim.value, value) for value in values):
         return ""
-    return f"it is {', '.join(dict.fromkeys(ast.unparse(value) for value in found))}"
+    return f"it is {', '.join(dict.fromkeys(ast.unparse(value) for value in values))}"
 
 
 def _argument(claim: Claim, here: Occurrence) -> str:
-    given = [value for call in _calls(here) for value in _given(call, claim.name)]
+    values = [value for call in _calls(here) for value in _values(call, claim.name)]
     own = Fragment(claim.words.partition("=")[2])
-    if any(own.renaming(here.body, here.renames).of(own.node, value) for value in given):
+    if any(own.renaming(here.body, here.renames).of(own.node, value) for value in values):
         return ""
-    return f"it is {ast.unparse(given[0])}" if given else "the call is not given it"
+    return f"it is {ast.unparse(values[0])}" if values else "the call is not given it"
 
 
 def _calls(here: Occurrence) -> list[ast.Call]:
@@ -161,7 +161,7 @@ def _calls(here: Occurrence) -> list[ast.Call]:
     return own + around[:1]
 
 
-def _given(call: ast.Call, name: str) -> list[ast.expr]:
+def _values(call: ast.Call, name: str) -> list[ast.expr]:
     if name.isdecimal():
         return call.args[int(name) : int(name) + 1]
     return [keyword.value for keyword in call.keywords if keyword.arg == name]
@@ -173,9 +173,10 @@ def _is(claim: Claim, here: Occurrence) -> str:
 
 def _only_callers(claim: Claim, here: Occurrence) -> str:
     name = here.body.node.name  # type: ignore[attr-defined]
-    claimed = {each.strip() for each in claim.words.split(",")}
-    found = callers(here.tree, name)
-    others = [f"{each} too" for each in sorted(found - claimed)] + [f"not {each}" for each in sorted(claimed - found)]
+    expected = {each.strip() for each in claim.words.split(",")}
+    actual = callers(here.tree, name)
+    strangers, absentees = sorted(actual - expected), sorted(expected - actual)
+    others = (*(f"{each} too" for each in strangers), *(f"not {each}" for each in absentees))
     return f"it is called by {', '.join(others)}" if others else ""
 
 

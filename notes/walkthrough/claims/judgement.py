@@ -76,6 +76,5 @@ def _reread(stop: Stop, tree: SourceTree, place: Place, digests: Digests) -> Ite
     """The functions of a stop that say something else; one that has moved is looked at where it is."""
     for target in targets(stop):
         there = place if target == stop.anchor.target else tree.find_place(target)
-        known = digests.functions.get(target)
-        if there is not None and there.kind != "class" and known != digest(there):
+        if there is not None and there.kind != "class" and digests.functions.get(target) != digest(there):
             yield target

@@ -14,15 +14,15 @@ LOOPS = (ast.While, ast.For, ast.AsyncFor)
 
 def tests(body: Body, node: ast.AST) -> Iterator[ast.AST]:
     """The tests that are true wherever a node runs, each as one that is: of `if`s, of loops, of returns before it."""
-    for holder, held in body.holders(node):
-        for test, holds in (*_decides(holder, held), *_passed(holder, held)):
+    for holder, child in body.holders(node):
+        for test, holds in (*_decides(holder, child), *_exits_before(holder, child)):
             yield from _true(test, holds)
 
 
 def heads(body: Body, node: ast.AST) -> Iterator[ast.AST]:
     """The blocks that a node is in, not counting what stands in their heads."""
-    for holder, held in body.holders(node):
-        if _block(holder, held):
+    for holder, child in body.holders(node):
+        if _block(holder, child):
             yield holder
 
 
@@ -30,19 +30,18 @@ def runs(body: Body, node: ast.AST) -> bool:
     """Whether a node can run, as far as constants and statements that never go on tell."""
     if any(_truth(test) is False for test in tests(body, node)):
         return False
-    return not any(_ends(before) for holder, held in body.holders(node) for before in _earlier(holder, held))
+    return not any(_ends(before) for holder, child in body.holders(node) for before in _earlier(holder, child))
 
 
-def decided(body: Body, node: ast.AST) -> ast.AST | None:
+def decision(body: Body, node: ast.AST) -> ast.AST | None:
     """What decides over a node in its function: a test, a loop or a handler; None where it runs in every call.
 
     A refusal (`if …: raise`) before it is no decision, nor is a test that is always true.
     """
-    for holder, held in body.holders(node):
-        if isinstance(holder, (*LOOPS, ast.ExceptHandler)) and _block(holder, held):
+    for holder, child in body.holders(node):
+        if isinstance(holder, (*LOOPS, ast.ExceptHandler)) and _block(holder, child):
             return holder
-        passed = [pair for pair in _passed(holder, held, refusals=False)]
-        for test, holds in (*_decides(holder, held), *passed):
+        for test, holds in (*_decides(holder, child), *_exits_before(holder, child, refusals=False)):
             if _truth(test) is not holds:
                 return test
     return None
@@ -50,9 +49,9 @@ def decided(body: Body, node: ast.AST) -> ast.AST | None:
 
 def apart(body: Body, one: ast.AST, other: ast.AST) -> bool:
     """Whether two nodes are in two branches of one `if`, of which one run takes only one."""
-    branches = {(holder, _block(holder, held)) for holder, held in body.holders(one)}
-    for holder, held in body.holders(other):
-        own = _block(holder, held)
+    branches = {(holder, _block(holder, child)) for holder, child in body.holders(one)}
+    for holder, child in body.holders(other):
+        own = _block(holder, child)
         if isinstance(holder, ast.If) and own and any(h is holder and block not in ("", own) for h, block in branches):
             return True
     return False
@@ -71,36 +70,39 @@ def end(node: ast.AST) -> tuple[int, int]:
     return getattr(node, "end_lineno", 0), getattr(node, "end_col_offset", 0)
 
 
-def _block(holder: ast.AST, held: ast.AST) -> str:
+def _block(holder: ast.AST, child: ast.AST) -> str:
     """Which of a statement's blocks has a node; empty where it stands in the head."""
-    blocks = ((name, getattr(holder, name, None)) for name in BLOCKS)
-    return next((name for name, block in blocks if isinstance(block, list) and any(held is each for each in block)), "")
+    for name in BLOCKS:
+        block = getattr(holder, name, None)
+        if isinstance(block, list) and any(child is each for each in block):
+            return name
+    return ""
 
 
-def _earlier(holder: ast.AST, held: ast.AST) -> list[ast.stmt]:
+def _earlier(holder: ast.AST, child: ast.AST) -> list[ast.stmt]:
     """The statements before a node in its own block."""
-    block = getattr(holder, _block(holder, held), []) if _block(holder, held) not in ("", "handlers", "cases") else []
-    return block[: next((place for place, each in enumerate(block) if each is held), 0)]
+    block = getattr(holder, _block(holder, child), []) if _block(holder, child) not in ("", "handlers", "cases") else []
+    return block[: next((place for place, each in enumerate(block) if each is child), 0)]
 
 
-def _decides(holder: ast.AST, held: ast.AST) -> Iterator[tuple[ast.expr, bool]]:
+def _decides(holder: ast.AST, child: ast.AST) -> Iterator[tuple[ast.expr, bool]]:
     """The tests of a holder that let a node of it run, each with what it must be."""
     match holder:
         case ast.If(test=test) | ast.While(test=test):
-            if block := _block(holder, held):
+            if block := _block(holder, child):
                 yield test, block == "body"
-        case ast.IfExp(test=test) if held is not test:
-            yield test, held is holder.body
+        case ast.IfExp(test=test) if child is not test:
+            yield test, child is holder.body
         case ast.BoolOp(op=op, values=values):
-            place = next(place for place, each in enumerate(values) if each is held)
+            place = next(place for place, each in enumerate(values) if each is child)
             yield from ((value, isinstance(op, ast.And)) for value in values[:place])
-        case ast.ListComp() | ast.SetComp() | ast.GeneratorExp() if held is holder.elt:
+        case ast.ListComp() | ast.SetComp() | ast.GeneratorExp() if child is holder.elt:
             yield from ((test, True) for generator in holder.generators for test in generator.ifs)
 
 
-def _passed(holder: ast.AST, held: ast.AST, refusals: bool = True) -> Iterator[tuple[ast.expr, bool]]:
+def _exits_before(holder: ast.AST, child: ast.AST, refusals: bool = True) -> Iterator[tuple[ast.expr, bool]]:
     """The tests before a node in its block of which one branch does not go on."""
-    for before in _in_a_row(_earlier(holder, held)):
+    for before in _in_a_row(_earlier(holder, child)):
         if isinstance(before, ast.If):
             for block, holds in ((before.body, False), (before.orelse, True)):
                 if block and _leaves(block) and (refusals or not isinstance(block[-1], ast.Raise)):

@@ -47,8 +47,8 @@ def _assigned(body: Body, name: str) -> Iterator[ast.AST]:
 def _field(value: ast.AST) -> ast.AST:
     match value:
         case ast.Call(func=ast.Name(id=word) | ast.Attribute(attr=word)) if word in FIELDS:
-            named = [keyword.value for keyword in value.keywords if keyword.arg in ("default", "default_factory")]
-            return [*named, *value.args, value][0]
+            keywords = [keyword.value for keyword in value.keywords if keyword.arg in ("default", "default_factory")]
+            return [*keywords, *value.args, value][0]
     return value
 
 

@@ -63,10 +63,10 @@ class Shop:
 """
 
 
-def untrue(tmp_path: Path, fragment: str, said: str, function: str = "sell", source: str = SHOP) -> tuple[str, ...]:
+def untrue(tmp_path: Path, fragment: str, text: str, function: str = "sell", source: str = SHOP) -> tuple[str, ...]:
     """Why what is claimed of a fragment is not true."""
     tree = SourceTree.find(write_tree(tmp_path, {"shop.py": source}))
-    stop = Stop("stop", Anchor(f"vllm.shop:Shop.{function}", Fragment(fragment)), claims=(claim(said),))
+    stop = Stop("stop", Anchor(f"vllm.shop:Shop.{function}", Fragment(fragment)), claims=(claim(text),))
     return judge(stop, tree).untrue
 
 
@@ -131,14 +131,14 @@ FALSE = [
 ]
 
 
-@pytest.mark.parametrize(("fragment", "said"), TRUE)
-def test_a_claim_that_is_true(tmp_path: Path, fragment: str, said: str) -> None:
-    assert untrue(tmp_path, fragment, said) == ()
+@pytest.mark.parametrize(("fragment", "text"), TRUE)
+def test_a_claim_that_is_true(tmp_path: Path, fragment: str, text: str) -> None:
+    assert untrue(tmp_path, fragment, text) == ()
 
 
-@pytest.mark.parametrize(("fragment", "said", "reason"), FALSE)
-def test_a_claim_that_is_false_says_why(tmp_path: Path, fragment: str, said: str, reason: str) -> None:
-    assert untrue(tmp_path, fragment, said) == (f"{said}: {reason}",)
+@pytest.mark.parametrize(("fragment", "text", "reason"), FALSE)
+def test_a_claim_that_is_false_says_why(tmp_path: Path, fragment: str, text: str, reason: str) -> None:
+    assert untrue(tmp_path, fragment, text) == (f"{text}: {reason}",)
 
 
 def test_what_runs_in_every_call(tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_a_line_that_can_never_run_needs_no_claim(tmp_path: Path, dead: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "text"),
     [
         ("while self.late: self.lock()", "under while self.late:"),
         ("while True:\n            if self.late: break\n        self.lock()", "is function"),
@@ -176,8 +176,8 @@ def test_a_line_that_can_never_run_needs_no_claim(tmp_path: Path, dead: str) -> 
         ("if self.late:\n            raise Closed\n        self.lock()", "under not self.late"),
     ],
 )
-def test_a_line_that_can_run_is_not_called_dead(tmp_path: Path, line: str, said: str) -> None:
-    assert untrue(tmp_path, "self.lock()", said, "close", SHOP.replace("self.count(); self.lock()", line)) == ()
+def test_a_line_that_can_run_is_not_called_dead(tmp_path: Path, line: str, text: str) -> None:
+    assert untrue(tmp_path, "self.lock()", text, "close", SHOP.replace("self.count(); self.lock()", line)) == ()
 
 
 OTHER_WORDS = [
@@ -194,9 +194,9 @@ OTHER_WORDS = [
 @pytest.mark.parametrize(("words", "others"), OTHER_WORDS)
 def test_the_same_in_other_words_stays_true(tmp_path: Path, words: str, others: str) -> None:
     assert words in SHOP
-    for number, (fragment, said) in enumerate(TRUE):
-        if not said.startswith("default"):  # the name of a parameter is what that claim is about
-            assert untrue(tmp_path / str(number), fragment, said, source=SHOP.replace(words, others)) == ()
+    for number, (fragment, text) in enumerate(TRUE):
+        if not text.startswith("default"):  # the name of a parameter is what that claim is about
+            assert untrue(tmp_path / str(number), fragment, text, source=SHOP.replace(words, others)) == ()
 
 
 def test_branches_that_exclude_each_other_have_no_order(tmp_path: Path) -> None:

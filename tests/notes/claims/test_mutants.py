@@ -12,7 +12,7 @@ from notes.walkthrough.claims.judgement import TO_FIX
 from tests.needs import installed_vllm
 from tests.notes.claims.mutants import neutral, semantic
 from tests.notes.claims.mutants.changes import BlockChange, NodeChange
-from tests.notes.claims.mutants.mutant import Mutant, changes_something, drawn, judged, mutant, sites, touches
+from tests.notes.claims.mutants.mutant import Mutant, changes_something, judgements, mutant, sample, sites, touches
 
 pytestmark = pytest.mark.slow(20)
 STOPS = tuple(chapters.stops(chapters.read()))
@@ -30,27 +30,27 @@ def targets() -> tuple[str, ...]:
 
 def mutants(*changes: NodeChange | BlockChange) -> list[Mutant]:
     tree = installed_vllm()
-    found = [site for target in targets() for site in sites(tree, target, changes)]
-    made = [mutant(tree, site) for site in drawn(found, EACH, SEED)]
-    return [each for each in made if changes_something(each, tree)]
+    pool = [site for target in targets() for site in sites(tree, target, changes)]
+    candidates = [mutant(tree, site) for site in sample(pool, EACH, SEED)]
+    return [each for each in candidates if changes_something(each, tree)]
 
 
 def test_a_change_of_meaning_is_noticed_and_false_where_the_sentence_names_it() -> None:
     tree = installed_vllm()
-    read = digests.taken(STOPS, tree)
-    named, missed = 0, []
-    for changed in mutants(*semantic.NODE_CHANGES, *semantic.BLOCK_CHANGES):
-        for stop, said in judged(changed, STOPS, tree, read):
-            assert said.standing != "holds", (changed.kind, changed.target)
-            if touches(changed, stop, tree):
-                named += 1
-                missed += [(changed.kind, stop.name)] if said.standing not in TO_FIX else []
-    assert named >= 5 and len(missed) <= named // 10, missed
+    reading = digests.take(STOPS, tree)
+    hits, misses = 0, []
+    for mutation in mutants(*semantic.NODE_CHANGES, *semantic.BLOCK_CHANGES):
+        for stop, judgement in judgements(mutation, STOPS, tree, reading):
+            assert judgement.standing != "holds", (mutation.kind, mutation.target)
+            if touches(mutation, stop, tree):
+                hits += 1
+                misses += [(mutation.kind, stop.name)] if judgement.standing not in TO_FIX else []
+    assert hits >= 5 and len(misses) <= hits // 10, misses
 
 
 def test_a_change_that_leaves_the_sentences_true_is_never_false() -> None:
     tree = installed_vllm()
-    read = digests.taken(STOPS, tree)
-    for changed in mutants(*neutral.NODE_CHANGES, *neutral.BLOCK_CHANGES):
-        for stop, said in judged(changed, STOPS, tree, read):
-            assert said.standing in ("holds", "re-read"), (changed.kind, stop.name, said.untrue)
+    reading = digests.take(STOPS, tree)
+    for mutation in mutants(*neutral.NODE_CHANGES, *neutral.BLOCK_CHANGES):
+        for stop, judgement in judgements(mutation, STOPS, tree, reading):
+            assert judgement.standing in ("holds", "re-read"), (mutation.kind, stop.name, judgement.untrue)

@@ -12,13 +12,13 @@ from notes.walkthrough.chapters import Stop
 from notes.walkthrough.claims.digests import Digests
 from notes.walkthrough.claims.judgement import Judgement, judge
 from tests.notes.claims.mutants.changes import BlockChange, NodeChange
-from tests.notes.claims.mutants.naming import Named
+from tests.notes.claims.mutants.naming import Naming
 from tracing.source.definitions import Place
 from tracing.source.likeness import statements
 from tracing.source.shape import digest
 from tracing.source.tree import SourceTree
 
-BLOCKS = ("body", "orelse", "finalbody", "handlers")
+BLOCKS = ("body", "orelse", "finalbody")
 
 
 @dataclass(frozen=True)
@@ -51,20 +51,20 @@ def sites(tree: SourceTree, target: str, changes: Sequence[NodeChange | BlockCha
                 if change.applies(node):
                     yield Site(target, change, number)
                 continue
-            for name in BLOCKS[:3]:
+            for name in BLOCKS:
                 block = getattr(node, name, None)
                 for at in range(len(block)) if isinstance(block, list) and block else ():
                     if change.applies(block, at):
                         yield Site(target, change, number, name, at)
 
 
-def drawn(found: Sequence[Site], each: int, seed: int) -> list[Site]:
+def sample(pool: Sequence[Site], each: int, seed: int) -> list[Site]:
     """So many sites of every kind by chance, no function more often than it must be."""
     draw = random.Random(seed)
     chosen = []
-    for kind in dict.fromkeys(site.change.kind for site in found):
+    for kind in dict.fromkeys(site.change.kind for site in pool):
         by_target: dict[str, list[Site]] = {}
-        for site in found:
+        for site in pool:
             if site.change.kind == kind:
                 by_target.setdefault(site.target, []).append(site)
         piles = [draw.sample(pile, len(pile)) for pile in by_target.values()]
@@ -95,7 +95,7 @@ def mutant(tree: SourceTree, site: Site) -> Mutant:
     )
 
 
-def judged(
+def judgements(
     mutant: Mutant, stops: Sequence[Stop], tree: SourceTree, digests: Digests
 ) -> Iterator[tuple[Stop, Judgement]]:
     """What is said of the stops of the function, in a tree with the mutant in it."""
@@ -117,8 +117,8 @@ def changes_something(mutant: Mutant, tree: SourceTree) -> bool:
 
 def touches(mutant: Mutant, stop: Stop, tree: SourceTree) -> bool:
     """Whether a change is in what the stop's sentences name; an order is named only where both its lines are."""
-    named = Named(_function(_place(tree, mutant.target)), stop).statements
-    return mutant.touched <= named if mutant.kind == "order" else bool(mutant.touched & named)
+    numbers = Naming(_function(_place(tree, mutant.target)), stop).statements
+    return mutant.touched <= numbers if mutant.kind == "order" else bool(mutant.touched & numbers)
 
 
 def _place(tree: SourceTree, target: str) -> Place:

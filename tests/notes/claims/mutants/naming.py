@@ -20,7 +20,7 @@ EVERYWHERE = {"self", "None", "True", "False", "request", "return", "async", "aw
 
 
 @dataclass(frozen=True)
-class Named:
+class Naming:
     """A function and a stop of it; `statements` are numbers in the order of `ast.walk`."""
 
     function: ast.AST
@@ -31,12 +31,6 @@ class Named:
         """The statements that the sentences name by their heads, and those of `_around`."""
         nodes = enumerate(ast.walk(self.function))
         return {number for number, node in nodes if (_at(node) or 0) in self._around or self._names(node)}
-
-    @cached_property
-    def own(self) -> set[int]:
-        """The statement that has the stop's line."""
-        own = self._around[:1]
-        return {number for number, node in enumerate(ast.walk(self.function)) if _at(node) and _at(node) in own}
 
     @cached_property
     def _around(self) -> list[tuple[int, int] | None]:
@@ -86,8 +80,7 @@ def _at(node: ast.AST) -> tuple[int, int] | None:
 
 def _head(node: ast.AST) -> list[ast.AST]:
     """What stands in a statement itself, without the statements in it."""
-    found, waiting = [], [node]
-    for each in waiting:
-        found.append(each)
-        waiting += [n for n in ast.iter_child_nodes(each) if not isinstance(n, ast.stmt | ast.ExceptHandler)]
-    return found
+    nodes = [node]
+    for each in nodes:
+        nodes += [n for n in ast.iter_child_nodes(each) if not isinstance(n, ast.stmt | ast.ExceptHandler)]
+    return nodes
