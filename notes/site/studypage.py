@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from notes.site.chapterpage import release_link, stop_links
 from notes.study import texts
-from notes.study.progress import with_seen
+from notes.study.progress import with_notes
 from notes.walkthrough.chapters import Chapter
 from tracing.source.tree import SourceTree
 
@@ -17,7 +17,7 @@ PLACE = re.compile(r"`(?P<file>vllm(?:/\w+)+\.py):(?P<name>\w+(?:\.\w+)*)` \(lin
 
 def page(name: str, chapters: Sequence[Chapter], tree: SourceTree) -> str:
     """The page's Markdown, without what a learner has noted: the site is for every reader."""
-    text = FENCE.sub(r"\1", with_seen(texts.text(name), {}))
+    text = FENCE.sub(r"\1", with_notes(texts.text(name), {}))
     return linked(text, stop_links(chapters), tree)
 
 

@@ -68,16 +68,16 @@ def main() -> int:
         return note_step(step, words, args.progress, out)
     if args.page == "stub":
         return serve_stub(args.trouble, args.port)
-    done = progress.read(args.progress)
+    notes = progress.read(args.progress)
     if args.page is None:
-        return print_pages(done, out)
+        return print_pages(notes, out)
     if args.page in SHOWN:
-        return SHOWN[args.page](done, out)
+        return SHOWN[args.page](notes, out)
     if args.page not in texts.PAGES:
         others = ", ".join((*texts.LOOKED_UP, *SHOWN, "stub"))
         raise usage_error(f"there is no day or page {args.page!r}: a number from 1 to 7, or: {others}")
     if args.file is None:
-        return print_page(args.page, done, out)
+        return print_page(args.page, notes, out)
     if not args.page.isdigit():
         raise usage_error(f"the page {args.page} has no exercises: give a day's number before FILE")
     return print_verdict(int(args.page), answer_file(int(args.page), args.file), args.progress, out)
@@ -101,28 +101,28 @@ def serve_stub(troubled: bool, port: int) -> int:
     return 0
 
 
-def print_pages(done: progress.Progress, out: Console) -> int:
+def print_pages(notes: progress.Progress, out: Console) -> int:
     """All pages by title, the days with how far they are."""
     for page in texts.PAGES:
-        far = f" ({progress.counted(int(page), done)})" if page.isdigit() else ""
+        far = f" ({progress.tally(int(page), notes)})" if page.isdigit() else ""
         out.print(f"{page:10} {texts.title(page)}{far}", markup=False)
     out.print("\npython -m notes.study 1 begins.", markup=False)
     return 0
 
 
-def print_open(done: progress.Progress, out: Console) -> int:
+def print_open(notes: progress.Progress, out: Console) -> int:
     """The steps of all days that are not done."""
     for day in texts.DAYS:
-        out.print(f"day {day}: {progress.counted(day, done)}", markup=False)
-        for line in progress.state(day, done):
+        out.print(f"day {day}: {progress.tally(day, notes)}", markup=False)
+        for line in progress.state(day, notes):
             if line.startswith("  open"):
                 out.print(line, markup=False)
     return 0
 
 
-def print_recorded(done: progress.Progress, out: Console) -> int:
+def print_recorded(notes: progress.Progress, out: Console) -> int:
     """The recorded stories."""
-    for line in recording.told(recording.read()):
+    for line in recording.lines(recording.read()):
         out.print(line, markup=False)
     return 0
 
@@ -130,9 +130,9 @@ def print_recorded(done: progress.Progress, out: Console) -> int:
 SHOWN = {"open": print_open, "recorded": print_recorded}
 
 
-def print_page(page: str, done: progress.Progress, out: Console) -> int:
+def print_page(page: str, notes: progress.Progress, out: Console) -> int:
     """A page: laid out on a terminal, as Markdown elsewhere; below a day its steps, done and open."""
-    text = progress.with_seen(texts.text(page), done)
+    text = progress.with_notes(texts.text(page), notes)
     if out.is_terminal:
         from rich.markdown import Markdown
 
@@ -140,8 +140,8 @@ def print_page(page: str, done: progress.Progress, out: Console) -> int:
     else:
         out.print(text, markup=False)
     if page.isdigit():
-        out.print(f"\n{progress.counted(int(page), done)}", markup=False)
-        for line in progress.state(int(page), done):
+        out.print(f"\n{progress.tally(int(page), notes)}", markup=False)
+        for line in progress.state(int(page), notes):
             out.print(line, markup=False)
     return 0
 
@@ -156,17 +156,17 @@ def answer_file(day: int, file: Path) -> Path:
     return file.resolve()
 
 
-def print_verdict(day: int, file: Path, kept: Path, out: Console) -> int:
+def print_verdict(day: int, file: Path, progress_file: Path, out: Console) -> int:
     """Run the file through the day's exercises, print how each went and note what is right; a failure unless all is."""
     out.print(f"day {day}, {file.name}", markup=False)
     verdict = FileVerdict()
     for line in verdict.lines(judge(day, file)):
         out.print(line, markup=False)
-    if verdict.seen:
-        progress.note(kept, {f"{day}.{name}": saw for name, saw in verdict.seen.items()})
+    if verdict.outcomes:
+        progress.note(progress_file, {f"{day}.{name}": words for name, words in verdict.outcomes.items()})
     count = len(exercises(day))
-    finish = f": day {day} is written" if len(verdict.seen) == count else ""
-    out.print(f"\n{len(verdict.seen)} of {count} exercises right{finish}", markup=False)
+    finish = f": day {day} is written" if len(verdict.outcomes) == count else ""
+    out.print(f"\n{len(verdict.outcomes)} of {count} exercises right{finish}", markup=False)
     return 0 if finish else FAILED
 
 

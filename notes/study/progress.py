@@ -35,7 +35,7 @@ class DayStep:
 
 
 @dataclass(frozen=True)
-class Noted:
+class Note:
     """A step that is done: what was expected, what was seen, and when (ISO 8601, local time)."""
 
     expected: str
@@ -43,7 +43,7 @@ class Noted:
     at: str
 
 
-Progress = Mapping[str, Noted]
+Progress = Mapping[str, Note]
 
 
 def steps(day: int) -> list[DayStep]:
@@ -55,11 +55,13 @@ def steps(day: int) -> list[DayStep]:
 def find_step(name: str) -> DayStep:
     """A step by its name; a usage error that names those of the day."""
     day = name.partition(".")[0]
-    there = steps(int(day)) if day in map(str, texts.DAYS) else []
-    for step in there:
+    day_steps = steps(int(day)) if day in map(str, texts.DAYS) else []
+    for step in day_steps:
         if step.name == name:
             return step
-    raise usage_error(f"there is no step {name!r}; the steps are {', '.join(s.name for s in there) or '1.1 to 7.…'}")
+    raise usage_error(
+        f"there is no step {name!r}; the steps are {', '.join(s.name for s in day_steps) or '1.1 to 7.…'}"
+    )
 
 
 def read(path: Path) -> Progress:
@@ -68,18 +70,19 @@ def read(path: Path) -> Progress:
         file: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if file["schema"] != SCHEMA:
             raise usage_error(f"{path} is of schema {file['schema']}, not {SCHEMA}: name another with --progress")
-        return {name: Noted(**noted) for name, noted in file["done"].items()}
+        return {name: Note(**fields) for name, fields in file["done"].items()}
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise usage_error(f"{path} holds no progress of this plan: name another with --progress") from None
 
 
-def note(path: Path, seen: Mapping[str, str]) -> None:
+def note(path: Path, observations: Mapping[str, str]) -> None:
     """Note what was seen at these steps, beside what the file holds already; a kill leaves the old file or the new."""
     now = datetime.now().isoformat(timespec="seconds")
-    done = {**read(path), **{name: Noted(find_step(name).expected, words, now) for name, words in seen.items()}}
-    text = json.dumps({"schema": SCHEMA, "done": {name: asdict(each) for name, each in done.items()}}, indent=1)
+    fresh = {name: Note(find_step(name).expected, words, now) for name, words in observations.items()}
+    notes = {name: asdict(each) for name, each in {**read(path), **fresh}.items()}
+    text = json.dumps({"schema": SCHEMA, "done": notes}, indent=1)
     draft = path.with_name(f".{path.name}.draft")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -89,26 +92,26 @@ def note(path: Path, seen: Mapping[str, str]) -> None:
         raise EnginescopeError(f"cannot write {path}: {error.strerror}") from None
 
 
-def counted(day: int, done: Progress) -> str:
+def tally(day: int, notes: Progress) -> str:
     """How far a day is, as `3 of 8 done`."""
-    there = steps(day)
-    return f"{sum(step.name in done for step in there)} of {len(there)} done"
+    day_steps = steps(day)
+    return f"{sum(step.name in notes for step in day_steps)} of {len(day_steps)} done"
 
 
-def state(day: int, done: Progress) -> Iterator[str]:
+def state(day: int, notes: Progress) -> Iterator[str]:
     """A line for each step of a day: what was seen, or what is to be done."""
     for step in steps(day):
-        if step.name in done:
-            yield f"  done  {step.name}  {done[step.name].saw}"
+        if step.name in notes:
+            yield f"  done  {step.name}  {notes[step.name].saw}"
         else:
             yield f"  open  {step.name}  {step.task}: {step.expected}"
 
 
-def with_seen(text: str, done: Progress) -> str:
+def with_notes(text: str, notes: Progress) -> str:
     """A text in which each `<!--saw 6.2-->` is what the learner saw at that step, or where it can be had."""
 
     def words(match: re.Match[str]) -> str:
         name = match[1]
-        return f"“{done[name].saw}”" if name in done else f"(not noted yet: step {name} of day {name[0]})"
+        return f"“{notes[name].saw}”" if name in notes else f"(not noted yet: step {name} of day {name[0]})"
 
     return SAW.sub(words, text)

@@ -64,7 +64,7 @@ def write(recording: RecordedStories, path: Path = FILE) -> None:
         raise EnginescopeError(f"cannot write {path}: {error.strerror}") from None
 
 
-def told(recording: RecordedStories) -> Iterator[str]:
+def lines(recording: RecordedStories) -> Iterator[str]:
     """Both stories for people: when a call began and how long it took, in ms, its role, its place."""
     yield f"recorded: {recording.about}"
     for title, story in (("to the first token", recording.first_token), ("an abort", recording.abort)):

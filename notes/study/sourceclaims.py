@@ -52,7 +52,7 @@ def _assigned(place: Place) -> set[str]:
     """The names that a class assigns or declares in its body."""
     [owner] = statements(place)
     body = owner.body if isinstance(owner, ast.ClassDef) else []
-    targets = []
+    targets: list[ast.expr] = []
     for node in body:
         if isinstance(node, ast.Assign | ast.AnnAssign):
             targets += node.targets if isinstance(node, ast.Assign) else [node.target]

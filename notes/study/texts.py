@@ -32,9 +32,9 @@ def title(page: str) -> str:
 
 def text(page: str) -> str:
     """A page as it is shown; without a vLLM to look in, with the values that it was written with."""
-    written = without(path(page).read_text())
+    source = without(path(page).read_text())
     try:
         tree = SourceTree.find()
     except EnginescopeError:
-        return MARKER.sub(r"`\g<quote>`", written)
-    return with_lines(rendered(written, tree), tree)
+        return MARKER.sub(r"`\g<quote>`", source)
+    return with_lines(rendered(source, tree), tree)

@@ -18,30 +18,30 @@ RIGHT = "right"
 class FileVerdict:
     """The outcome so far: by exercise what was seen where all its checks passed."""
 
-    seen: dict[str, str] = field(default_factory=dict)
+    outcomes: dict[str, str] = field(default_factory=dict)
     _exercise: str = ""
     _check: str = ""
 
     def lines(self, messages: Iterable[Message]) -> Iterator[str]:
         """The lines for what is reported, as it comes."""
         for message in messages:
-            yield from lines(self._noted(message))
+            yield from lines(self._take(message))
 
-    def _noted(self, message: Message) -> Message:
+    def _take(self, message: Message) -> Message:
         """Take a message in; a process that did not come to its end is a failure of the check it was at."""
         match message:
             case ExerciseBegins(name):
-                self._exercise, self.seen[name] = name, RIGHT
+                self._exercise, self.outcomes[name] = name, RIGHT
             case CheckBegins(check):
                 self._check = check
             case Passed(_, measurement) if measurement:
-                self.seen[self._exercise] = measurement
+                self.outcomes[self._exercise] = measurement
             case NotDefined() | Failed():
-                self.seen.pop(self._exercise, None)
+                self.outcomes.pop(self._exercise, None)
             case Ended(ending):
                 exercise, check, self._exercise, self._check = self._exercise, self._check, "", ""
                 if ending != "done":
-                    self.seen.pop(exercise, None)
+                    self.outcomes.pop(exercise, None)
                     return Failed(check or "it is loaded", ENDINGS[ending], "", ())
         return message
 

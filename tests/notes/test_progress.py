@@ -33,11 +33,11 @@ def test_every_day_has_a_self_check_that_is_read_whole(day: int) -> None:
 
 def test_a_step_is_noted_and_no_longer_open(tmp_path: Path) -> None:
     file = tmp_path / "new" / "study.json"
-    noted = command("--saw", "1.1", "20 of 20, P95 0.3 s", progress=file)
-    assert noted.returncode == 0 and noted.stdout.startswith(f"Wrote {file}: step 1.1 is done\n")
-    kept = json.loads(file.read_text())["done"]["1.1"]
-    assert kept["saw"] == "20 of 20, P95 0.3 s" and kept["expected"].startswith("20 answered")
-    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", kept["at"])
+    result = command("--saw", "1.1", "20 of 20, P95 0.3 s", progress=file)
+    assert result.returncode == 0 and result.stdout.startswith(f"Wrote {file}: step 1.1 is done\n")
+    note = json.loads(file.read_text())["done"]["1.1"]
+    assert note["saw"] == "20 of 20, P95 0.3 s" and note["expected"].startswith("20 answered")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", note["at"])
     still = command("open", progress=file).stdout
     assert "  open  1.2  " in still and "  open  1.1  " not in still
     assert "  done  1.1  20 of 20, P95 0.3 s" in command(1, progress=file).stdout
@@ -46,7 +46,7 @@ def test_a_step_is_noted_and_no_longer_open(tmp_path: Path) -> None:
 def test_the_second_note_keeps_the_first(tmp_path: Path) -> None:
     progress.note(tmp_path / "study.json", {"1.1": "a"})
     progress.note(tmp_path / "study.json", {"1.2": "b", "1.1": "c"})
-    assert {name: noted.saw for name, noted in progress.read(tmp_path / "study.json").items()} == {
+    assert {name: note.saw for name, note in progress.read(tmp_path / "study.json").items()} == {
         "1.1": "c",
         "1.2": "b",
     }
@@ -73,16 +73,16 @@ def test_a_step_that_is_not_there_is_refused_by_name(step: str, words: str) -> N
 
 def test_what_was_seen_stands_in_an_answer() -> None:
     text = "Mine: <!--saw 6.3-->."
-    seen = progress.Noted("tokens a second", "5, 16 and 50 tok/s", "2026-01-01T00:00:00")
-    assert progress.with_seen(text, {"6.3": seen}) == "Mine: “5, 16 and 50 tok/s”."
-    assert progress.with_seen(text, {}) == "Mine: (not noted yet: step 6.3 of day 6)."
+    note = progress.Note("tokens a second", "5, 16 and 50 tok/s", "2026-01-01T00:00:00")
+    assert progress.with_notes(text, {"6.3": note}) == "Mine: “5, 16 and 50 tok/s”."
+    assert progress.with_notes(text, {}) == "Mine: (not noted yet: step 6.3 of day 6)."
 
 
 LATE = [ExerciseBegins("a"), CheckBegins("it ends"), Ended("late")]
 
 
 @pytest.mark.parametrize(
-    ("messages", "seen"),
+    ("messages", "outcomes"),
     [
         ([ExerciseBegins("a"), CheckBegins("x"), Passed("x", None), Ended("done")], {"a": "right"}),
         ([ExerciseBegins("a"), Passed("x", "3 ms"), Passed("y", None), Ended("done")], {"a": "3 ms"}),
@@ -93,8 +93,8 @@ LATE = [ExerciseBegins("a"), CheckBegins("it ends"), Ended("late")]
         ([Broken("line 1", ())], {}),
     ],
 )
-def test_only_what_is_right_is_seen(messages: list[Message], seen: dict[str, str]) -> None:
+def test_only_what_is_right_is_seen(messages: list[Message], outcomes: dict[str, str]) -> None:
     verdict = FileVerdict()
     lines = list(verdict.lines(messages))
-    assert verdict.seen == seen
+    assert verdict.outcomes == outcomes
     assert any("when its time was over" in line for line in lines) == (messages[:3] == LATE)

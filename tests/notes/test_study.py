@@ -13,7 +13,7 @@ import pytest
 from notes.study import judging, texts
 from notes.study.exercises import day_3
 from notes.study.messages import Broken, Ended, ExerciseBegins, Failed, Message, NotDefined, Passed, decode, encode
-from notes.study.progress import with_seen
+from notes.study.progress import with_notes
 from probes.errors import EnginescopeError
 from tests.needs import needs_vllm
 from tests.notes.studyfiles import SOLUTIONS, answering, command, messages
@@ -131,7 +131,7 @@ def test_the_plan_can_be_read_without_vllm(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(SourceTree, "find", nowhere)
     text = texts.text(texts.QUESTIONS)
-    assert "<!--" not in with_seen(text, {}) and "`0.92`" in text
+    assert "<!--" not in with_notes(text, {}) and "`0.92`" in text
 
 
 def test_day_three_judges_with_a_real_engine_of_tasks() -> None:

@@ -19,10 +19,10 @@ def records(path: Any, name: str) -> list[Record]:
     """The records of a batch over the day's twenty prompts; what else the file may be is a wrong answer."""
     expect(isinstance(path, str | Path), f"{name} is {path!r}, not a path", HINT)
     expect(Path(path).is_file(), f"{name}: there is no file {path}", HINT)
-    found = [record for line in lines(Path(path)) if (record := parsed(line, Path(path)))]
-    expect(bool(found), f"{name}: {path} holds no record of a batch", "python -m probes.batch … --output writes it")
-    same(len(found), prompts(), f"{name}: the number of records", f"--input {PROMPTS.name}, all of it, into a new file")
-    return found
+    batch = [record for line in lines(Path(path)) if (record := parsed(line, Path(path)))]
+    expect(bool(batch), f"{name}: {path} holds no record of a batch", "python -m probes.batch … --output writes it")
+    same(len(batch), prompts(), f"{name}: the number of records", f"--input {PROMPTS.name}, all of it, into a new file")
+    return batch
 
 
 def prompts() -> int:
@@ -32,19 +32,19 @@ def prompts() -> int:
 
 def first_batch(mine: Any) -> str:
     """all twenty prompts of the sample were answered, by the stub or by a server"""
-    found = records(mine.BATCH, "BATCH")
-    failed = [record for record in found if not record.ok]
+    batch = records(mine.BATCH, "BATCH")
+    failed = [record for record in batch if not record.ok]
     expect(
         not failed, f"{len(failed)} failed, the first with {failed[0].error_type if failed else ''}", "is it --trouble?"
     )
     return (
-        f"{len(found)} of {len(found)} answered by {found[0].model}, median {median(r.latency_s for r in found):.2f} s"
+        f"{len(batch)} of {len(batch)} answered by {batch[0].model}, median {median(r.latency_s for r in batch):.2f} s"
     )
 
 
 def retries_seen(mine: Any) -> str:
     """the stub in trouble, without and with retries: fewer fail, and what is refused fails all the same"""
-    runs = _named(mine.RUNS, ("before", "after"))
+    runs = _runs(mine.RUNS, ("before", "after"))
     before, after = runs["before"], runs["after"]
     same(max(record.attempts for record in before), 1, "before: the most attempts of a prompt", "--retries 0")
     expect(any(record.attempts > 1 for record in after), "after: no prompt was sent twice", "--retries 2")
@@ -57,7 +57,7 @@ def retries_seen(mine: Any) -> str:
 def distribution_right(mine: Any) -> str:
     """`failures(path)` counts your own two files by error_type, the commonest first, and nothing that succeeded"""
     words = []
-    for name, run in _named(getattr(mine, "RUNS", None), ("before", "after")).items():
+    for name, run in _runs(getattr(mine, "RUNS", None), ("before", "after")).items():
         answer = mine.failures(mine.RUNS[name])
         counts = Counter(record.error_type for record in run if not record.ok)
         expect(isinstance(answer, dict), f"failures({mine.RUNS[name]!r}) is {answer!r}, not a dict")
@@ -72,7 +72,7 @@ def distribution_right(mine: Any) -> str:
 
 def streamed_beside_whole(mine: Any) -> str:
     """the same prompts, whole and streamed: who streams sees the first words earlier, and the last at the same time"""
-    runs = _named(mine.RUNS, ("whole", "streamed"))
+    runs = _runs(mine.RUNS, ("whole", "streamed"))
     for name, streams in (("whole", False), ("streamed", True)):
         wrong = [record for record in runs[name] if record.stream != streams]
         expect(not wrong, f"{name}: {len(wrong)} records were {'not ' * streams}streamed", "--stream, or not")
@@ -85,7 +85,7 @@ def streamed_beside_whole(mine: Any) -> str:
     return f"whole: all after {whole_s:.2f} s; streamed: first after {median(first_s):.2f} s, all after {all_s:.2f} s"
 
 
-def _named(answer: Any, names: tuple[str, ...]) -> dict[str, list[Record]]:
+def _runs(answer: Any, names: tuple[str, ...]) -> dict[str, list[Record]]:
     expect(
         isinstance(answer, dict) and set(answer) == set(names), f"RUNS is {answer!r}; its keys are {', '.join(names)}"
     )

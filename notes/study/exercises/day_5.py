@@ -29,13 +29,13 @@ ROOT_CLASS = "EngineCoreClient"
 
 def clients() -> dict[str, str]:
     """The classes below `EngineCoreClient` in the installed vLLM, each with its base."""
-    found: dict[str, str] = {}
+    bases: dict[str, str] = {}
     for node in ast.parse((SourceTree.find().root / CLIENTS_FILE).read_text(encoding="utf-8")).body:
         if isinstance(node, ast.ClassDef) and node.bases:
             base = ast.unparse(node.bases[0])
-            if base == ROOT_CLASS or base in found:
-                found[node.name] = base
-    return found
+            if base == ROOT_CLASS or base in bases:
+                bases[node.name] = base
+    return bases
 
 
 def hierarchy_right(mine: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from importlib.util import find_spec
+from itertools import groupby
 from typing import Any
 
 from notes.study import recording
@@ -74,18 +75,18 @@ def one_page(mine: Any) -> str:
 def three_files(mine: Any) -> str:
     """it names places of all three files, and all that it names are in the installed vLLM"""
     tree = SourceTree.find()
-    named = anchors(mine.report)
-    for anchor in named:
+    names = anchors(mine.report)
+    for anchor in names:
         place = find_place(anchor, tree)
         expect(isinstance(place, Place), f"{place}")
     for file in FILES:
         path = f"vllm/v1/engine/{file}.py:"
         expect(
-            any(anchor.startswith(path) for anchor in named),
+            any(anchor.startswith(path) for anchor in names),
             f"no place of {path[:-1]} is named",
             f"`{path}Class.method`",
         )
-    return f"{len(named)} places, all in vLLM {tree.version}"
+    return f"{len(names)} places, all in vLLM {tree.version}"
 
 
 def role_of(item: str) -> str:
@@ -94,7 +95,7 @@ def role_of(item: str) -> str:
     return next((role for role in ROLES if text.startswith(role)), "")
 
 
-def passed(item: str) -> str:
+def place_of(item: str) -> str:
     """The first place of a list item that the recorded request passed on its way to the first token, or nothing."""
     recorded = recording.read()
     story = {span.place for span in recorded.first_token} & recorded.roles.keys()
@@ -106,22 +107,25 @@ def path(mine: Any) -> str:
     steps = items(sections(mine.report)["The main path"])
     expect(len(steps) >= STEPS, f"The main path has {len(steps)} list items, not {STEPS}", "1. … 2. …")
     roles = recording.read().roles
-    told = []
+    path_roles = []
     for number, step in enumerate(steps, 1):
         role = role_of(step)
         expect(bool(role), f"step {number} does not begin with its role", f"one of {', '.join(ROLES)}")
-        place = passed(step)
+        place = place_of(step)
         expect(
             bool(place),
             f"step {number} names no place that the recorded request passed",
             "python -m notes.study recorded lists them",
         )
         expect(roles[place] == role, f"step {number}: {place} ran in the role {roles[place]}, not {role}")
-        told.append(role)
-    expect(told[0] == told[-1] == "front end", "the path does not begin and end in the front end, where the caller is")
+        path_roles.append(role)
+    expect(
+        path_roles[0] == path_roles[-1] == "front end",
+        "the path does not begin and end in the front end, where the caller is",
+    )
     for role in ("core", "worker"):
-        expect(role in told, f"no step is the {role}'s: who computes?")
-    return " → ".join(role for at, role in enumerate(told) if not at or told[at - 1] != role)
+        expect(role in path_roles, f"no step is the {role}'s: who computes?")
+    return " → ".join(role for role, _ in groupby(path_roles))
 
 
 def order(mine: Any) -> str:
@@ -130,7 +134,7 @@ def order(mine: Any) -> str:
     steps = items(sections(mine.report)["The main path"])
     began_ns = -1
     for number, step in enumerate(steps, 1):
-        place = passed(step)
+        place = place_of(step)
         later = [span.start_ns for span in story if span.place == place and span.start_ns >= began_ns]
         expect(
             bool(later),
@@ -143,9 +147,9 @@ def order(mine: Any) -> str:
 
 def points(mine: Any) -> None:
     """the four points are made, each at a place that shows it"""
-    told = items(sections(mine.report)["Four points"])
+    point_items = items(sections(mine.report)["Four points"])
     for point, places in POINTS.items():
-        item = next((each for each in told if point.lower() in each.partition(":")[0].lower()), None)
+        item = next((each for each in point_items if point.lower() in each.partition(":")[0].lower()), None)
         expect(item is not None, f"there is no item for the point {point}", f"- {point}: …")
         assert item is not None
         expect(len(item.split()) >= POINT_WORDS, f"{point}: {len(item.split())} words say too little")
