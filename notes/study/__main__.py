@@ -114,9 +114,9 @@ def print_open(notes: progress.Progress, out: Console) -> int:
     """The steps of all days that are not done."""
     for day in texts.DAYS:
         out.print(f"day {day}: {progress.tally(day, notes)}", markup=False)
-        for line in progress.state(day, notes):
-            if line.startswith("  open"):
-                out.print(line, markup=False)
+        for step in progress.steps(day):
+            if step.name not in notes:
+                out.print(progress.line(step, notes), markup=False)
     return 0
 
 
@@ -141,8 +141,8 @@ def print_page(page: str, notes: progress.Progress, out: Console) -> int:
         out.print(text, markup=False)
     if page.isdigit():
         out.print(f"\n{progress.tally(int(page), notes)}", markup=False)
-        for line in progress.state(int(page), notes):
-            out.print(line, markup=False)
+        for step in progress.steps(int(page)):
+            out.print(progress.line(step, notes), markup=False)
     return 0
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -98,13 +98,11 @@ def tally(day: int, notes: Progress) -> str:
     return f"{sum(step.name in notes for step in day_steps)} of {len(day_steps)} done"
 
 
-def state(day: int, notes: Progress) -> Iterator[str]:
-    """A line for each step of a day: what was seen, or what is to be done."""
-    for step in steps(day):
-        if step.name in notes:
-            yield f"  done  {step.name}  {notes[step.name].saw}"
-        else:
-            yield f"  open  {step.name}  {step.task}: {step.expected}"
+def line(step: DayStep, notes: Progress) -> str:
+    """A step in a line: what was seen, or what is to be done."""
+    if step.name in notes:
+        return f"  done  {step.name}  {notes[step.name].saw}"
+    return f"  open  {step.name}  {step.task}: {step.expected}"
 
 
 def with_notes(text: str, notes: Progress) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Any
 
 from aiohttp import web
@@ -57,7 +57,7 @@ class PracticeServer:
             return web.json_response(_reply(" ".join(words), chat) | {"usage": _usage(prompt, words)})
         return await self._streamed(request, prompt, words, chat)
 
-    def _trouble(self, prompt: str) -> Any:
+    def _trouble(self, prompt: str) -> Awaitable[web.Response] | None:
         """What is answered instead, to be awaited, or None."""
         order = self._order.setdefault(prompt, len(self._order) + 1) % 10
         self._attempts[prompt] = self._attempts.get(prompt, 0) + 1

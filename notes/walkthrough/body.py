@@ -11,8 +11,8 @@ from tracing.source.definitions import Place
 from tracing.source.likeness import parse, parse_definition
 
 BLOCKS = ("body", "handlers", "cases", "orelse", "finalbody")
-TURNED: dict[type[ast.cmpop], type[ast.cmpop]] = {ast.Gt: ast.Lt, ast.GtE: ast.LtE}
-DENIED: dict[type[ast.cmpop], type[ast.cmpop]] = {
+MIRRORS: dict[type[ast.cmpop], type[ast.cmpop]] = {ast.Gt: ast.Lt, ast.GtE: ast.LtE}
+NEGATIONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Eq: ast.NotEq,
     ast.NotEq: ast.Eq,
     ast.In: ast.NotIn,
@@ -120,8 +120,8 @@ class _OneWay(ast.NodeTransformer):
 
     def visit_Compare(self, node: ast.Compare) -> ast.AST:
         self.generic_visit(node)
-        if len(node.ops) == 1 and type(node.ops[0]) in TURNED:
-            node.ops[0] = TURNED[type(node.ops[0])]()
+        if len(node.ops) == 1 and type(node.ops[0]) in MIRRORS:
+            node.ops[0] = MIRRORS[type(node.ops[0])]()
             node.left, node.comparators[0] = node.comparators[0], node.left
         return node
 
@@ -131,6 +131,6 @@ class _OneWay(ast.NodeTransformer):
             case ast.UnaryOp(op=ast.Not(), operand=ast.UnaryOp(op=ast.Not(), operand=inner)):
                 return inner
             case ast.UnaryOp(op=ast.Not(), operand=ast.Compare(left, [op], [right])):
-                compared = ast.Compare(left, [DENIED[type(op)]()], [right])
+                compared = ast.Compare(left, [NEGATIONS[type(op)]()], [right])
                 return self.visit_Compare(ast.copy_location(compared, node))
         return node

@@ -37,7 +37,7 @@ def test_a_right_answer_passes(day: int, tmp_path: Path, monkeypatch: pytest.Mon
 
 
 DAYS = (day_1, day_2, day_3, day_4, day_5, day_6)
-JUDGED_BY_SOURCE = ("PLACES", "HANDLERS", "TOLD", "CLIENTS")  # by the installed vLLM's
+JUDGED_BY_SOURCE = ("PLACES", "HANDLERS", "QUOTATIONS", "CLIENTS")  # by the installed vLLM's
 CASES = [
     pytest.param(day, text, words, marks=needs_vllm if text.startswith(JUDGED_BY_SOURCE) else ())
     for day, module in enumerate(DAYS, 1)

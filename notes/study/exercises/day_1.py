@@ -51,7 +51,7 @@ EVIDENCE = {
 OWNERS = {"vllm/entrypoints/": "API server", "vllm/v1/engine/": "AsyncLLM"}
 
 # Of whose docstring, and a word of the paragraph that tells it.
-TOLD = {
+QUOTATIONS = {
     "class": ("vllm/v1/engine/async_llm.py:AsyncLLM", "engine"),
     "streaming": ("vllm/v1/engine/async_llm.py:AsyncLLM.generate", "AsyncGenerator"),
     "background loop": ("vllm/v1/engine/async_llm.py:AsyncLLM.generate", "background"),
@@ -135,9 +135,9 @@ def jobs_split(mine: Any) -> None:
 
 def quotes_found(mine: Any) -> str:
     """each quotation stands in the installed docstring, and is the part that tells it"""
-    expect(isinstance(mine.TOLD, dict), "TOLD is no dict")
-    for question, (anchor, word) in TOLD.items():
-        quote = " ".join(str(mine.TOLD.get(question, "")).split())
+    expect(isinstance(mine.QUOTATIONS, dict), "QUOTATIONS is no dict")
+    for question, (anchor, word) in QUOTATIONS.items():
+        quote = " ".join(str(mine.QUOTATIONS.get(question, "")).split())
         expect(
             len(quote.split()) >= QUOTED_WORDS, f"{question}: {quote!r} is no quotation of {QUOTED_WORDS} words or more"
         )
@@ -148,7 +148,7 @@ def quotes_found(mine: Any) -> str:
             f"{question}: that is in the docstring, but it tells something else",
             f"which paragraph has the word {word}?",
         )
-    return f"{len(TOLD)} quotations, in vLLM {tree().version}"
+    return f"{len(QUOTATIONS)} quotations, in vLLM {tree().version}"
 
 
 def paragraphs(anchor: str) -> list[str]:
@@ -181,7 +181,7 @@ def three_sentences(mine: Any) -> str:
 
 EXERCISES = (
     Exercise("BATCH", (first_batch,)),
-    Exercise("TOLD", (quotes_found,)),
+    Exercise("QUOTATIONS", (quotes_found,)),
     Exercise("ROLES", (roles_as_recorded,)),
     Exercise("JOBS", (jobs_split,)),
     Exercise("PLACES", (places_hold,)),

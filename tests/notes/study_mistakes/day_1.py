@@ -15,9 +15,9 @@ WRONG = [
     ("BATCH = 'before.jsonl'", "10 failed, the first with server"),
     ("BATCH = 'gone.jsonl'", "there is no file gone.jsonl"),
     ("BATCH = 'answer.py'", "holds no record of a batch"),
-    ("TOLD = {**right.TOLD, 'streaming': right.TOLD['background loop']}", "it tells something else"),
-    ("TOLD = {**right.TOLD, 'class': 'A wrapper that is asynchronous'}", "does not say 'A wrapper"),
-    ("TOLD = {'class': 'vLLM engine'}", "is no quotation of 4 words"),
+    ("QUOTATIONS = {**right.QUOTATIONS, 'streaming': right.QUOTATIONS['background loop']}", "it tells something else"),
+    ("QUOTATIONS = {**right.QUOTATIONS, 'class': 'A wrapper that is asynchronous'}", "does not say 'A wrapper"),
+    ("QUOTATIONS = {'class': 'vLLM engine'}", "is no quotation of 4 words"),
     (
         "SENTENCES = {**right.SENTENCES, 'core': right.SENTENCES['API server']}",
         "core: the sentence names hardly anything",

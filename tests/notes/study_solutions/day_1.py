@@ -2,7 +2,7 @@
 
 BATCH = "whole.jsonl"
 
-TOLD = {
+QUOTATIONS = {
     "class": "An asynchronous wrapper for the vLLM engine.",
     "streaming": "The caller of generate() iterates the returned AsyncGenerator",
     "background loop": "A separate output_handler loop runs in a background AsyncIO task",

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 from tests.notes.claims.mutants.changes import BlockChange, NodeChange, Statements, does, is_log
 
-TURNED: dict[type[ast.cmpop], type[ast.cmpop]] = {ast.Lt: ast.Gt, ast.LtE: ast.GtE, ast.Gt: ast.Lt, ast.GtE: ast.LtE}
+MIRRORS: dict[type[ast.cmpop], type[ast.cmpop]] = {ast.Lt: ast.Gt, ast.LtE: ast.GtE, ast.Gt: ast.Lt, ast.GtE: ast.LtE}
 LEAVING = (ast.Return, ast.Raise, ast.Continue, ast.Break)
-SAID = "another text"
+TEXT = "another text"
 
 
 def nowhere(block: Statements, at: int) -> Statements:
@@ -18,12 +18,12 @@ def nowhere(block: Statements, at: int) -> Statements:
 
 
 def _turns(node: ast.Compare) -> bool:
-    return type(node.ops[0]) in TURNED and len(node.ops) == 1
+    return type(node.ops[0]) in MIRRORS and len(node.ops) == 1
 
 
 def _turn(node: ast.AST) -> None:
     assert isinstance(node, ast.Compare)
-    node.ops[0] = TURNED[type(node.ops[0])]()
+    node.ops[0] = MIRRORS[type(node.ops[0])]()
     node.left, node.comparators[0] = node.comparators[0], node.left
 
 
@@ -71,7 +71,7 @@ def _rename(place: int) -> NodeChange:
 def _other_text(node: ast.AST) -> None:
     for each in ast.walk(node):
         if isinstance(each, ast.Constant) and isinstance(each.value, str):
-            each.value = SAID
+            each.value = TEXT
 
 
 def _insert(text: str) -> Callable[[Statements, int], None]:

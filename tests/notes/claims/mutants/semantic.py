@@ -31,7 +31,7 @@ SOCKETS = {
     "XSUB": "SUB",
     "PAIR": "REQ",
 }
-COMPARED: dict[type[ast.cmpop], type[ast.cmpop]] = {
+COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Lt: ast.LtE,
     ast.LtE: ast.Lt,
     ast.Gt: ast.GtE,
@@ -43,7 +43,7 @@ COMPARED: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.In: ast.NotIn,
     ast.NotIn: ast.In,
 }
-COMPUTED: dict[type[ast.operator], type[ast.operator]] = {
+OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
     ast.Add: ast.Sub,
     ast.Sub: ast.Add,
     ast.Mult: ast.FloorDiv,
@@ -65,12 +65,12 @@ def _swap_and_or(node: ast.AST) -> None:
 
 def _compare_otherwise(node: ast.AST) -> None:
     assert isinstance(node, ast.Compare)
-    node.ops[0] = COMPARED[type(node.ops[0])]()
+    node.ops[0] = COMPARISONS[type(node.ops[0])]()
 
 
 def _compute_otherwise(node: ast.AST) -> None:
     assert isinstance(node, ast.BinOp | ast.AugAssign)
-    node.op = COMPUTED[type(node.op)]()
+    node.op = OPERATORS[type(node.op)]()
 
 
 def _name_otherwise(names: dict[str, str]) -> Callable[[ast.AST], None]:
@@ -159,8 +159,8 @@ def _narrow(node: ast.AST) -> None:
 NODE_CHANGES = (
     NodeChange("condition", lambda node: isinstance(node, ast.If | ast.While | ast.IfExp), _negate),
     NodeChange("condition", lambda node: isinstance(node, ast.BoolOp), _swap_and_or),
-    NodeChange("condition", lambda n: isinstance(n, ast.Compare) and type(n.ops[0]) in COMPARED, _compare_otherwise),
-    NodeChange("arithmetic", lambda n: type(getattr(n, "op", None)) in COMPUTED, _compute_otherwise),
+    NodeChange("condition", lambda n: isinstance(n, ast.Compare) and type(n.ops[0]) in COMPARISONS, _compare_otherwise),
+    NodeChange("arithmetic", lambda n: type(getattr(n, "op", None)) in OPERATORS, _compute_otherwise),
     NodeChange("arithmetic", _extreme, _other_extreme),
     NodeChange("queue end", _is_queue_end, _other_end),
     NodeChange("queue end", _is_last, _other_item),
