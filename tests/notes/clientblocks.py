@@ -20,10 +20,10 @@ def run_all(port: int) -> list[str]:
     """Run every client against a server on this port, one after the other; what each printed."""
     commands = [["bash", "-c", block] for block in blocks("bash", "run")]
     commands += [[sys.executable, "-c", block] for block in blocks("python", "run")]
-    printed = []
+    outputs = []
     for command in commands:
         words = [word.replace(PAGE_ADDRESS, f"127.0.0.1:{port}") for word in command]
-        done = subprocess.run(words, capture_output=True, text=True, timeout=300)
-        assert done.returncode == 0, f"{words[-1]}\n{done.stderr[-2000:]}"
-        printed.append(done.stdout)
-    return printed
+        result = subprocess.run(words, capture_output=True, text=True, timeout=300)
+        assert result.returncode == 0, f"{words[-1]}\n{result.stderr[-2000:]}"
+        outputs.append(result.stdout)
+    return outputs

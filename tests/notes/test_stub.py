@@ -57,9 +57,9 @@ def stub(*options: str) -> Iterator[str]:
     process = subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
-        found = re.search(r"http://\S+:\d+", process.stdout.readline())
-        assert found is not None
-        yield found[0]
+        address = re.search(r"http://\S+:\d+", process.stdout.readline())
+        assert address is not None
+        yield address[0]
     finally:
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 130
@@ -68,9 +68,9 @@ def stub(*options: str) -> Iterator[str]:
 def test_a_port_that_is_taken_is_one_line() -> None:
     with stub() as url:
         line = [sys.executable, "-m", "notes.study", "stub", "--port", url.rpartition(":")[2]]
-        done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 2 and "is in use: end an earlier stub" in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+        result = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 2 and "is in use: end an earlier stub" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize(("retries", "failed"), [(0, {"server": 4, "timeout": 4, "client": 2}), (2, {"client": 2})])
@@ -83,8 +83,8 @@ def test_our_client_meets_the_failures_that_day_four_names(
         options = ["--output", str(out), "--retries", str(retries), "--timeout", "2"]
         assert subprocess.run([*line, *options], cwd=ROOT, capture_output=True, timeout=120).returncode == 3
     assert Counter(record.error_type for record in records(out, "RUNS") if not record.ok) == failed
-    said = (ROOT / "notes" / "study" / "day-4.md").read_text()
-    assert f"{sum(failed.values())} of {prompts()} failed" in said
+    text = (ROOT / "notes" / "study" / "day-4.md").read_text()
+    assert f"{sum(failed.values())} of {prompts()} failed" in text
 
 
 def test_the_sample_has_twenty_prompts_in_several_scripts() -> None:

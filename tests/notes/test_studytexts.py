@@ -5,44 +5,40 @@ from __future__ import annotations
 import ast
 import re
 from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
 
-from notes import recorded
 from notes.study import judging, recording, texts
-from notes.study.anchored import anchors, find_place, with_lines
-from notes.study.defaults import MARKER, default, rendered, stale
+from notes.study.anchored import anchors, find_place
+from notes.study.defaults import MARKER, stale
 from notes.study.exercises import day_1, day_5, day_6, errorclasses
 from notes.study.progress import SAW, find_step
 from notes.study.sourceclaims import GONE, HAS, untrue, without
-from probes.errors import EnginescopeError
 from tests.needs import installed_vllm
 from tests.notes.studyfiles import ROOT
-from tests.tracing.traces import TraceWriter
-from tracing.sites.site import ROLES
 from tracing.source.definitions import Place
-from tracing.source.tree import SourceTree
 
 
 @pytest.mark.parametrize("page", texts.PAGES)
 def test_every_place_of_a_text_is_in_vllm(page: str) -> None:
-    named = anchors(MARKER.sub("", without(texts.path(page).read_text())))
-    assert named
-    assert [anchor for anchor in named if not isinstance(find_place(anchor, installed_vllm()), Place)] == []
+    places = anchors(MARKER.sub("", without(texts.path(page).read_text())))
+    assert places
+    assert [anchor for anchor in places if not isinstance(find_place(anchor, installed_vllm()), Place)] == []
 
 
 def test_every_place_of_ours_is_in_this_project() -> None:
     text = "".join(texts.path(page).read_text() for page in texts.PAGES)
-    named = re.findall(r"`((?:probes|tracing|offline|notes)/[\w/]+\.py):(\w+)\.(\w+)`", text)
-    assert len(named) >= 3
-    for file, owner, method in named:
-        [found] = [
+    places = re.findall(r"`((?:probes|tracing|offline|notes)/[\w/]+\.py):(\w+)\.(\w+)`", text)
+    assert len(places) >= 3
+    for file, owner, method in places:
+        [definition] = [
             node
             for node in ast.parse((ROOT / file).read_text()).body
             if isinstance(node, ast.ClassDef) and node.name == owner
         ]
-        assert method in {node.name for node in found.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+        assert method in {
+            node.name for node in definition.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        }
 
 
 def test_the_readme_counts_the_questions() -> None:
@@ -53,8 +49,8 @@ def test_the_readme_counts_the_questions() -> None:
 @pytest.mark.parametrize("page", texts.PAGES)
 def test_every_command_of_a_text_is_there(page: str) -> None:
     text = texts.path(page).read_text()
-    named = set(re.findall(r"python\s+-m\s+((?:probes|tracing|offline|notes)\.\w+)", text))
-    assert {name for name in named if find_spec(name) is None} == set()
+    commands = set(re.findall(r"python\s+-m\s+((?:probes|tracing|offline|notes)\.\w+)", text))
+    assert {name for name in commands if find_spec(name) is None} == set()
 
 
 @pytest.mark.parametrize("day", texts.DAYS)
@@ -98,10 +94,10 @@ def test_what_a_page_claims_of_the_source_is_so(page: str) -> None:
 def test_no_gpu_and_no_server_before_day_six() -> None:
     """Until then a day's own commands need this project alone; what needs an engine is there for who has one."""
     for day in range(1, 6):
-        needed, _, _ = texts.path(str(day)).read_text().partition("Where vLLM runs on this machine")
-        blocks = "".join(re.findall(r"^```\n(.*?)^```", needed, re.M | re.S))
-        named = set(re.findall(r"python -m (\S+)", blocks))
-        assert named <= {"probes.batch", "probes.report", "notes.study"} and named
+        own_part, _, _ = texts.path(str(day)).read_text().partition("Where vLLM runs on this machine")
+        blocks = "".join(re.findall(r"^```\n(.*?)^```", own_part, re.M | re.S))
+        commands = set(re.findall(r"python -m (\S+)", blocks))
+        assert commands <= {"probes.batch", "probes.report", "notes.study"} and commands
 
 
 def spoken(question: str) -> str:
@@ -118,8 +114,8 @@ def test_every_question_has_a_minute_and_what_comes_next() -> None:
 
 
 def test_the_questions_quote_the_learners_own_steps() -> None:
-    named = SAW.findall(texts.path(texts.QUESTIONS).read_text())
-    assert len(named) >= 15 and [name for name in named if not find_step(name)] == []
+    names = SAW.findall(texts.path(texts.QUESTIONS).read_text())
+    assert len(names) >= 15 and [name for name in names if not find_step(name)] == []
 
 
 @pytest.mark.parametrize(
@@ -170,129 +166,8 @@ def test_the_log_that_is_read_adds_up() -> None:
 def test_quoted_tables_are_in_the_readmes() -> None:
     readme = [line for page in ROOT.glob("*/README.md") for line in page.read_text().splitlines()]
     text = texts.path(texts.QUESTIONS).read_text()
-    quoted = [
+    rows = [
         line for table in re.findall(r"^```text README\n(.*?)^```", text, re.M | re.S) for line in table.splitlines()
     ]
-    assert len(quoted) >= 10
-    assert [line for line in quoted if line not in readme] == []
-
-
-CONFIG = """
-class CacheConfig:
-    SIZE: int = 16
-    share: float = Field(default=0.92, gt=0)
-    size: int = Field(default=SIZE)
-"""
-ENGINE = """
-class Args:
-    share: float = CacheConfig.share
-    size: int | None = get_field(CacheConfig, "size")
-    length: int | None = None
-    bare: int
-
-    def batch(self, memory):
-        if memory > 70:
-            most = {Use.LLM: 1024, Use.SERVER: 512}
-        else:
-            most = {Use.LLM: 256}
-        return most
-"""
-
-
-@pytest.fixture
-def tree(tmp_path: Path) -> SourceTree:
-    files = {"__init__.py": "", "config/__init__.py": "", "config/cache.py": CONFIG, "engine.py": ENGINE}
-    for name, text in files.items():
-        path = tmp_path / "vllm" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    return SourceTree.find(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("where", "value"),
-    [
-        ("vllm/engine.py:Args.length", "None"),
-        ("vllm/engine.py:Args.share", "0.92"),
-        ("vllm/engine.py:Args.size", "16"),
-        ("vllm/config/cache.py:CacheConfig.SIZE", "16"),
-        ("vllm/engine.py:Args.batch most[0] SERVER", "512"),
-        ("vllm/engine.py:Args.batch most[1] LLM", "256"),
-    ],
-)
-def test_a_default_is_followed_to_where_it_is_written(tree: SourceTree, where: str, value: str) -> None:
-    assert default(where, tree) == value
-    text = f"at most `7`<!--default {where}-->, see `vllm/engine.py:Args`"
-    assert rendered(text, tree) == f"at most `{value}`, see `vllm/engine.py:Args`"
-    assert stale(text, tree) == [f"{where}: the text says 7, vLLM {tree.version} {value}"]
-
-
-@pytest.mark.parametrize(
-    ("where", "error"),
-    [
-        ("vllm/engine.py:Args.bare", "gives no default to bare"),
-        ("vllm/engine.py:Args.gone", "gives no default to gone"),
-        ("vllm/engine.py:Gone.share", "does not define Gone"),
-        ("vllm/engine.py:Args.batch.share", "is not a class"),
-        ("vllm/engine.py:Args.batch most[1] SERVER", r"has no .* most\[1\] SERVER"),
-        ("vllm/engine.py:Args.batch most[2] LLM", r"has no .* most\[2\] LLM"),
-    ],
-)
-def test_a_default_that_is_gone_is_named(tree: SourceTree, where: str, error: str) -> None:
-    with pytest.raises(EnginescopeError, match=error):
-        default(where, tree)
-
-
-@pytest.mark.parametrize(
-    ("claim", "problem"),
-    [
-        ("<!--has vllm/engine.py:Args.batch: if memory>70:-->", ""),
-        (
-            "<!--has vllm/engine.py:Args.batch: if memory > 71:-->",
-            "vllm/engine.py:Args.batch of vLLM unknown does not hold",
-        ),
-        ("<!--has vllm/engine.py:Args.gone: x-->", "does not itself define gone"),
-        ("<!--gone vllm/engine.py:Args.swap-->", ""),
-        ("<!--gone vllm/engine.py:Args.length-->", "vllm/engine.py:Args of vLLM unknown does have length"),
-        ("<!--gone vllm/engine.py:Arguments.length-->", "does not define Arguments"),
-    ],
-)
-def test_a_claim_of_a_text_is_held_against_the_source(tree: SourceTree, claim: str, problem: str) -> None:
-    assert without(f"so{claim} it is") == "so it is"
-    found = untrue(f"so{claim} it is", tree)
-    assert (found == []) if not problem else (len(found) == 1 and problem in found[0])
-
-
-def test_a_page_shows_the_line_of_each_place(tree: SourceTree) -> None:
-    text = "`vllm/engine.py:Args.batch`, `vllm/engine.py:Args.gone`, vllm/engine.py:Args"
-    shown = "`vllm/engine.py:Args.batch` (line 8), `vllm/engine.py:Args.gone` (not in unknown), vllm/engine.py:Args"
-    assert with_lines(text, tree) == shown
-    with pytest.raises(EnginescopeError, match="is not a place"):
-        find_place("vllm/../../etc/passwd.py:x", tree)
-
-
-def test_the_recording_is_whole_and_names_its_machine() -> None:
-    committed = recording.read()
-    assert "vllm 0." in committed.about and "cores" in committed.about
-    assert {span.role for span in committed.first_token} == set(ROLES)
-    assert len(committed.abort) == len(recorded.ABORT_SITES)
-    for story in (committed.first_token, committed.abort):
-        assert [span.start_ns for span in story] == sorted(span.start_ns for span in story)
-        assert all(0 <= span.start_ns <= span.end_ns for span in story)
-
-
-def test_a_recording_is_read_as_it_was_written(tmp_path: Path) -> None:
-    recording.write(recording.read(), tmp_path / "recorded.json")
-    assert (tmp_path / "recorded.json").read_text() == recording.FILE.read_text()
-
-
-def test_a_recording_of_another_schema_is_refused_by_its_number(tmp_path: Path) -> None:
-    (tmp_path / "recorded.json").write_text('{"schema": 0}')
-    with pytest.raises(EnginescopeError, match=r"recorded\.json is of schema 0, not 1: write it again with"):
-        recording.read(tmp_path / "recorded.json")
-
-
-def test_a_trace_without_an_abort_makes_no_record(tmp_path: Path) -> None:
-    TraceWriter(tmp_path, 10, ["front end"]).span("llm.generate", 1, 9).close()
-    with pytest.raises(EnginescopeError, match=r"one that was left; record: python -m tracing\.record"):
-        recorded.recording(tmp_path)
+    assert len(rows) >= 10
+    assert [line for line in rows if line not in readme] == []
