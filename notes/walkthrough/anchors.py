@@ -13,7 +13,6 @@ from tracing.source.definitions import UNREADABLE, Place
 from tracing.source.tree import PACKAGE, SourceTree
 
 Standing = Literal["holds", "moved", "gone"]
-FINE: tuple[Standing, ...] = ("holds", "moved")
 NEAREST = 3
 
 

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from notes.walkthrough.body import BLOCKS, Body, denied
 
 LEAVING = (ast.Return, ast.Raise, ast.Continue, ast.Break)
-Head = ast.If | ast.While | ast.For | ast.AsyncFor | ast.With | ast.AsyncWith | ast.ExceptHandler | ast.Try
 LOOPS = (ast.While, ast.For, ast.AsyncFor)
 
 
