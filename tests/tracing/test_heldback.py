@@ -124,6 +124,17 @@ def test_the_look_at_a_request_says_whether_it_is_ready() -> None:
     assert looked_at(True, SimpleNamespace(request_id="a", status=SimpleNamespace(name="WAITING"))) == (0, 0)
 
 
+def test_a_wait_for_remote_kv_is_counted_from_the_first_look() -> None:
+    status = SimpleNamespace(name="WAITING_FOR_REMOTE_KVS")
+    waiting = SimpleNamespace(request_id="far", status=status)
+    assert looked_at(False, waiting) == (0, step.REMOTE_KV)
+    again_ns, _ = looked_at(False, waiting)
+    status.name = "WAITING"
+    whole_ns, _ = looked_at(True, waiting)
+    assert 0 < again_ns < whole_ns
+    assert looked_at(True, waiting) == (0, 0)
+
+
 # --- a trace: steps every 100 ns, a request that comes at 1,000 and is scheduled in the last of them ---
 
 KEY = 12345

@@ -38,12 +38,12 @@ class RemoteWaits:
     def __init__(self) -> None:
         self.since: dict[str, int] = {}
 
-    def waited_ns(self, request: Any) -> int:
+    def waited_ns(self, name: str, status: str) -> int:
         """How long a request has waited that has just been looked at; 0 where it does not wait for that."""
-        name = request.request_id
-        if request.status.name == "WAITING_FOR_REMOTE_KVS":
-            return now() - self.since.setdefault(name, now())
-        return now() - self.since.pop(name) if name in self.since else 0
+        at = now()
+        if status == "WAITING_FOR_REMOTE_KVS":
+            return at - self.since.setdefault(name, at)
+        return at - self.since.pop(name, at)
 
 
 remote_waits = RemoteWaits()
@@ -51,7 +51,8 @@ remote_waits = RemoteWaits()
 
 def looked_at(is_ready: bool, request: Any) -> tuple[int, int]:
     """What the scheduler's look at a waiting request says: how long it has waited for remote KV, and what keeps it."""
-    return remote_waits.waited_ns(request), 0 if is_ready else BLOCKED.get(request.status.name, NOT_KNOWN)
+    status = request.status.name
+    return remote_waits.waited_ns(request.request_id, status), 0 if is_ready else BLOCKED.get(status, NOT_KNOWN)
 
 
 WRITING: dict[str, Special] = {"input.assign_id": _assign_id, "output.register": _register}
