@@ -12,6 +12,7 @@ from probes.console import show_text, table
 from probes.statistics.intervals import Estimate
 from tracing.whatif.answer import StageAnswer, WhatIfAnswer
 from tracing.whatif.openanswer import OpenAnswer, OpenStageAnswer
+from tracing.whatif.ratedstage import RatedStage
 from tracing.whatif.report import rows
 from tracing.whatif.slopes import SizedSlope
 
@@ -73,5 +74,5 @@ def _effect(effect: Estimate | None) -> dict[str, float | None] | None:
     return {"slope": effect.value, "lo": effect.low, "hi": effect.high} if effect else None
 
 
-def _own(stage: StageAnswer | OpenStageAnswer) -> dict[str, Any]:
+def _own(stage: RatedStage) -> dict[str, Any]:
     return {"stage": stage.name, "time_ns": stage.time_ns, "calls_per_step": stage.calls_per_step}
