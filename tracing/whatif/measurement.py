@@ -15,7 +15,7 @@ from tracing.events.delays import FILE
 from tracing.whatif.answer import WhatIfAnswer
 from tracing.whatif.blocks import Block
 from tracing.whatif.engine.delayfile import DelayFile
-from tracing.whatif.loads.closedload import ClosedLoad
+from tracing.whatif.loads.closedload import ClosedLoad, doubts
 from tracing.whatif.loads.openload import OpenLoad
 from tracing.whatif.loads.seenload import OPEN, find_load
 from tracing.whatif.openanswer import OpenAnswer
@@ -51,18 +51,19 @@ class Measurement:
             look = recorder.block(LOOK_S)
             if streams == OPEN:
                 look = replace(look, begin_ns=begun_ns)  # by itself it may have seen no request
-            stages = processes_apart(self.stages, look, recorder.recorded())
-            calls = calls_per_step(stages, look, recorder.recorded())
-            todo = load.plan(stages, look, recorder.recorded(), budget_s)
+            engine = recorder.recorded()
+            stages = processes_apart(self.stages, look, engine)
+            calls = calls_per_step(stages, look, engine)
+            todo = load.plan(stages, look, engine, budget_s)
             say(f"{'requests come and go' if streams == OPEN else f'{streams} streams'}; {said(todo)}")
             blocks = [recorder.block(todo.block_s)]
             blocks += turns(recorder, todo, calls, seed)
-            if isinstance(load, ClosedLoad):
-                more = load.doubts(blocks, recorder.recorded(), todo, calls)
-                if more.treatments:
-                    say(f"slopes above 1, so asleep: {said(more)}")
-                    blocks += turns(recorder, more, calls, seed)
-        return load.answer(blocks, recorder.recorded(), todo, calls)
+            answer = load.answer(blocks, recorder.recorded(), todo, calls)
+            if isinstance(answer, WhatIfAnswer) and (more := doubts(answer, todo)).treatments:
+                say(f"slopes above 1, so asleep: {said(more)}")
+                blocks += turns(recorder, more, calls, seed)
+                answer = load.answer(blocks, recorder.recorded(), todo, calls)
+        return answer
 
 
 def said(todo: MeasurementPlan) -> str:

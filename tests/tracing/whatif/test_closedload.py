@@ -7,7 +7,7 @@ import pytest
 
 from tests.tracing.whatif.simulatedengine import FRONT, MS, STREAMS, SimulatedEngine, treated
 from tracing.whatif.blocks import Block
-from tracing.whatif.loads.closedload import ClosedLoad
+from tracing.whatif.loads.closedload import ClosedLoad, doubts
 from tracing.whatif.measurement import calls_per_step, processes_apart
 from tracing.whatif.plan import MeasurementPlan, plan
 from tracing.whatif.stages import STAGES
@@ -54,7 +54,7 @@ def test_a_spin_that_costs_others_is_told_by_a_sleep() -> None:
     engine = SimulatedEngine(*HOST_BOUND, spin_costs=1.5)
     made, calls = planned(engine), dict.fromkeys(NAMES, 1.0)
     blocks = blocks_of(engine, made)
-    more = LOAD.doubts(blocks, engine.recorded(), made, calls)
+    more = doubts(LOAD.answer(blocks, engine.recorded(), made, calls), made)
     assert [treatment.stage.name for treatment in more.treatments] == ["schedule"]
     again = SimulatedEngine(*HOST_BOUND, spin_costs=1.5)
     schedule, outputs = LOAD.answer(blocks_of(again, made, more), again.recorded(), made, calls).stages
@@ -78,7 +78,8 @@ def test_where_no_slope_is_above_one_nothing_is_doubted() -> None:
     engine = SimulatedEngine(*HOST_BOUND)
     made = planned(engine)
     blocks = blocks_of(engine, made)
-    assert LOAD.doubts(blocks, engine.recorded(), made, dict.fromkeys(NAMES, 1.0)).treatments == ()
+    answer = LOAD.answer(blocks, engine.recorded(), made, dict.fromkeys(NAMES, 1.0))
+    assert doubts(answer, made).treatments == ()
 
 
 def test_two_front_ends_are_apart_with_calls_and_times_of_their_own() -> None:

@@ -53,9 +53,8 @@ class ClosedLoad:
             answers.append(StageAnswer(stage.name, time_ns, calls[stage.name], slope, held[0] if held else None))
         return WhatIfAnswer(usual.period_ns, self.streams, tuple(answers), done.left_out)
 
-    def doubts(
-        self, blocks: Sequence[Block], engine: RecordedEngine, done: MeasurementPlan, calls: dict[str, float]
-    ) -> MeasurementPlan:
-        """What is to be run to tell why slopes are above 1: the same delays asleep, of the stages that would spin."""
-        dear = {stage.name for stage in self.answer(blocks, engine, done, calls).stages if stage.costs_more}
-        return done.asleep({stage.name for stage in done.stages if stage.name in dear and spins(stage)})
+
+def doubts(answer: WhatIfAnswer, done: MeasurementPlan) -> MeasurementPlan:
+    """What is to be run to tell why slopes are above 1: the same delays asleep, of the stages that would spin."""
+    dear = {stage.name for stage in answer.stages if stage.costs_more}
+    return done.asleep({stage.name for stage in done.stages if stage.name in dear and spins(stage)})
