@@ -27,29 +27,22 @@ def install_step_log(folder: str) -> None:
     hooked: list[str] = []
     missing: list[str] = []
 
-    def put(site: tuple[str, ...], wrap: patching.Wrap) -> None:
-        module, owner, name = site
+    def put(target: str, wrap: patching.Wrap) -> None:
+        module, name = target.partition(":")[0], target.replace(":", ".")
         with contextlib.suppress(ImportError):  # now, so that the proof is whole before the engine starts
             importlib.import_module(module)
-            patching.patch(
-                f"{module}:{owner}.{name}", "steps", wrap, lambda present: _sort(present, hooked, missing, site)
-            )
+            patching.patch(target, "steps", wrap, lambda present: (hooked if present else missing).append(name))
             return
-        missing.append(".".join(site))
+        missing.append(name)
 
-    for step_site in STEP_SITES:
-        put(step_site, steplog.step_wrapper(step_site[2], folder))
+    for module, owner, method in STEP_SITES:
+        put(f"{module}:{owner}.{method}", steplog.step_wrapper(method, folder))
     for site in START_SITES:
         if site.name in SWEEP_PHASES:
-            module, _, place = site.targets[0].partition(":")
             facts = startup.WORKER_FACTS.get(site.name)
-            put((module, *place.split(".")), startup.start_wrapper(site.name, folder, facts))
+            put(site.targets[0], startup.start_wrapper(site.name, folder, facts))
     proof = {"pid": os.getpid(), "hooked": hooked, "missing": missing, "plugin_ns": time.monotonic_ns()}
     Path(folder, f"hooks-{os.getpid()}.json").write_text(json.dumps(proof))
-
-
-def _sort(present: bool, hooked: list[str], missing: list[str], site: tuple[str, ...]) -> None:
-    (hooked if present else missing).append(".".join(site))
 
 
 def standing_folder(ring: str | None) -> str:
