@@ -46,11 +46,12 @@ def _encode_into(original: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) 
 def _decode(original: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     start = now()
     result = original(*args, **kwargs)
-    safely(_write_decoded, result, args[1], start, now())
+    safely(_write_decoded, result, args, start, now())
     return result
 
 
-def _write_decoded(result: Any, frames: Any, start: int, end: int) -> None:
+def _write_decoded(result: Any, args: tuple[Any, ...], start: int, end: int) -> None:
+    frames = args[1]
     size = len(frames) if isinstance(frames, bytes) else sum(map(len, frames))
     stamp = getattr(result, "timestamp", None)
     if stamp is not None:
@@ -62,7 +63,7 @@ def _write_decoded(result: Any, frames: Any, start: int, end: int) -> None:
 def _process_outputs(original: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     stamp = args[2] if len(args) > 2 else kwargs.get("engine_core_timestamp")
     if stamp:
-        set_step(key(stamp))
+        safely(lambda: set_step(key(stamp)))
     start = now()
     try:
         result = original(*args, **kwargs)

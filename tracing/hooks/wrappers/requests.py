@@ -15,21 +15,31 @@ now, span, numbers = _recorder.now, _recorder.span, _recorder.numbers
 
 
 def _assign_id(original: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    start, given = now(), args[0].request_id
+    request = args[0] if args else kwargs.get("request")
+    start, external = now(), getattr(request, "request_id", None)
     result = original(*args, **kwargs)
-    safely(numbers, RENAMED, (args[0].request_id, given))
-    span(CODES["input.assign_id"], start, args[0].request_id)
+    safely(_write_assigned, request, external, start, now())
     return result
+
+
+def _write_assigned(request: Any, external: str, start: int, end: int) -> None:
+    numbers(RENAMED, (request.request_id, external))
+    span(CODES["input.assign_id"], start, request.request_id, 0, 0, None, end)
 
 
 def _register(original: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     start = now()
     result = original(*args, **kwargs)
-    request, parent = args[1], args[3] if len(args) > 3 else kwargs.get("parent_req")
-    if parent is not None:
-        safely(numbers, CHILD, (request.request_id, parent.request_id))
-    span(CODES["output.register"], start, request.request_id)
+    safely(_write_registered, args, kwargs, start, now())
     return result
+
+
+def _write_registered(args: tuple[Any, ...], kwargs: dict[str, Any], start: int, end: int) -> None:
+    request = args[1] if len(args) > 1 else kwargs["request"]
+    parent = args[3] if len(args) > 3 else kwargs.get("parent_req")
+    if parent is not None:
+        numbers(CHILD, (request.request_id, parent.request_id))
+    span(CODES["output.register"], start, request.request_id, 0, 0, None, end)
 
 
 class RemoteWaits:

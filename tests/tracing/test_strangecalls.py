@@ -1,0 +1,41 @@
+"""Calls of another version's shape: whatever a wrapper does not know of them, the engine has its answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.tracing.eventrecords import written
+from tracing.hooks import _recorder
+from tracing.hooks.wrappers import table
+from tracing.sites.engine import SITES
+from tracing.sites.site import Site
+
+PLAIN = [site for site in SITES if site.kind in ("function", "static") and site.name != "collective"]  # torch's
+
+
+@pytest.fixture(autouse=True)
+def events() -> Iterator[Path]:
+    with written(most=1 << 17) as path:
+        yield path
+    _recorder.set_step(-1)
+
+
+@pytest.mark.parametrize("site", PLAIN, ids=lambda site: site.name)
+def test_an_answer_is_the_functions(site: Site) -> None:
+    hooked = table.wrapper_of(site)(lambda *args, **kwargs: "answer")
+    owner = [] if site.kind == "static" else [object()]
+    assert hooked(*owner, strange=1) == "answer"
+    assert hooked(*owner, object(), object(), object(), object()) == "answer"
+
+
+@pytest.mark.parametrize("site", PLAIN, ids=lambda site: site.name)
+def test_an_error_is_the_functions(site: Site) -> None:
+    def refused(*args: object, **kwargs: object) -> None:
+        raise KeyError("of the engine")
+
+    owner = [] if site.kind == "static" else [object()]
+    with pytest.raises(KeyError, match="of the engine"):
+        table.wrapper_of(site)(refused)(*owner, strange=1)
