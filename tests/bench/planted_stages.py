@@ -15,7 +15,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,11 +37,13 @@ from tracing.whatif.loads.seenload import find_load
 from tracing.whatif.measurement import START_S, Measurement
 from tracing.whatif.recording import BlockRecorder
 from tracing.whatif.report import table
-from tracing.whatif.stages import DelayedStage, stages_named
+from tracing.whatif.stages import STAGES, DelayedStage, stages_named
 
 STREAMS, BLOCK_S = 8, 0.5
-FIVE = "schedule,update,process outputs,prepare,sample"
+DEFAULT = "schedule,update,process outputs,prepare,sample"
 PLANTING = Path(__file__).parent / "planting"
+
+Lives = Callable[[], bool]
 
 
 @dataclass(frozen=True)
@@ -53,12 +55,12 @@ class SteadyEngine:
 
 
 @contextmanager
-def engine(shape: str, stage: DelayedStage | None, length_ms: float) -> Iterator[tuple[StandingEngine, Measurement]]:
-    """An engine under its load, with a delay in the source of a stage where one is given."""
+def engine(shape: str, stage: DelayedStage | None, length_ms: float) -> Iterator[tuple[StandingEngine, Lives]]:
+    """An engine under its load, with a delay in the source of a stage where one is given, and whether it still runs."""
     with tempfile.TemporaryDirectory() as scratch, planting(stage, length_ms):
         started = loaded_engine(shape_named(shape), STREAMS, 0.0, "", Path(scratch, "log"))
         with started as (standing, child):
-            yield standing, Measurement(standing, stages_named(FIVE), STREAMS, lambda: child.running)
+            yield standing, lambda: child.running
 
 
 @contextmanager
@@ -80,9 +82,9 @@ def planting(stage: DelayedStage | None, length_ms: float) -> Iterator[None]:
 def foretold(path: Path, shape: str, stages: list[DelayedStage], budget_s: float) -> dict[str, Any]:
     """What one plain engine says of the stages, in the JSON form of the answer."""
     if not path.exists():
-        with engine(shape, None, 0) as (standing, measurement):
-            asked = Measurement(standing, stages, STREAMS, measurement.lives)
-            answer = asked.run(budget_s, 0, lambda words: print(words, file=sys.stderr))
+        with engine(shape, None, 0) as (standing, lives):
+            measurement = Measurement(standing, stages, STREAMS, lives)
+            answer = measurement.run(budget_s, 0, lambda words: print(words, file=sys.stderr))
         path.write_text(table.as_json(answer))
     values: dict[str, Any] = json.loads(path.read_text())
     return values
@@ -91,21 +93,21 @@ def foretold(path: Path, shape: str, stages: list[DelayedStage], budget_s: float
 def steady(path: Path, shape: str, stage: DelayedStage | None, length_ms: float, seconds: float) -> SteadyEngine:
     """One start, without delays of the recorder's."""
     if not path.exists():
-        with engine(shape, stage, length_ms) as (standing, measurement):
-            path.write_bytes(encoded(watched(standing, measurement, seconds)))
+        with engine(shape, stage, length_ms) as (standing, lives):
+            path.write_bytes(encoded(watched(standing, lives, seconds)))
     return read_record(SteadyEngine, json.loads(path.read_text()))
 
 
-def watched(standing: StandingEngine, measurement: Measurement, seconds: float) -> SteadyEngine:
+def watched(standing: StandingEngine, lives: Lives, seconds: float) -> SteadyEngine:
     """The steps of an engine for so long."""
     with turned_on(standing), DelayFile(standing.folder / FILE) as delays:
-        recorder = BlockRecorder(standing, delays, measurement.lives)
+        recorder = BlockRecorder(standing, delays, lives)
         find_load(recorder, STREAMS, START_S)
         blocks = [recorder.block(BLOCK_S) for _ in range(round(seconds / BLOCK_S))]
         recorded = recorder.recorded()
-    seen = without_delay(blocks, recorded.steps(STREAMS))
-    times = {each.name: recorded.time_ns(each, seen.windows) / seen.count for each in measurement.stages}
-    return SteadyEngine(seen.period_ns, times)
+    steps = without_delay(blocks, recorded.steps(STREAMS))
+    times = {name: recorded.time_ns(stage, steps.windows) / steps.count for name, stage in STAGES.items()}
+    return SteadyEngine(steps.period_ns, times)
 
 
 def row(answer: dict[str, Any], plain: list[SteadyEngine], slower: list[SteadyEngine]) -> str:
@@ -127,7 +129,7 @@ def mean(values: list[float]) -> float:
 def parser() -> argparse.ArgumentParser:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--shape", default="one-gpu")
-    arguments.add_argument("--stages", default=FIVE)
+    arguments.add_argument("--stages", default=DEFAULT)
     arguments.add_argument("--length-ms", type=float, default=1.0, help="of the planted delay (default %(default)s)")
     arguments.add_argument("--starts", type=int, default=2, help="of each engine (default %(default)s)")
     arguments.add_argument("--seconds", type=float, default=20.0, help="of each start (default %(default)s)")
