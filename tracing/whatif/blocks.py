@@ -98,13 +98,13 @@ def pairs(blocks: Sequence[Block], engine: RecordedEngine, streams: int) -> dict
     steps = engine.steps(streams)
     usual_lag_ns = usual_lag(steps, blocks)
     cuts = [cut(block, steps, usual_lag_ns) for block in blocks]
-    found: dict[Treatment, list[BlockPair]] = {block.treatment: [] for block in blocks if block.treatment}
+    by_treatment: dict[Treatment, list[BlockPair]] = {block.treatment: [] for block in blocks if block.treatment}
     for place, block in enumerate(blocks):
         if block.treatment:
             around = (cuts[place - 1], cuts[place + 1])
             if new := pair(around, cuts[place], block.treatment.stage, engine):
-                found[block.treatment].append(new)
-    return found
+                by_treatment[block.treatment].append(new)
+    return by_treatment
 
 
 def without_delay(blocks: Sequence[Block], steps: EngineSteps) -> BlockSteps:

@@ -55,18 +55,18 @@ class Measurement:
             stages = processes_apart(self.stages, look, engine)
             calls = calls_per_step(stages, look, engine)
             todo = load.plan(stages, look, engine, budget_s)
-            say(f"{'requests come and go' if streams == OPEN else f'{streams} streams'}; {said(todo)}")
+            say(f"{'requests come and go' if streams == OPEN else f'{streams} streams'}; {outline(todo)}")
             blocks = [recorder.block(todo.block_s)]
             blocks += turns(recorder, todo, calls, seed)
             answer = load.answer(blocks, recorder.recorded(), todo, calls)
             if isinstance(answer, WhatIfAnswer) and (more := doubts(answer, todo)).treatments:
-                say(f"slopes above 1, so asleep: {said(more)}")
+                say(f"slopes above 1, so asleep: {outline(more)}")
                 blocks += turns(recorder, more, calls, seed)
                 answer = load.answer(blocks, recorder.recorded(), todo, calls)
         return answer
 
 
-def said(todo: MeasurementPlan) -> str:
+def outline(todo: MeasurementPlan) -> str:
     """What is going to be done."""
     count = len(todo.treatments)
     return f"{count} delay{'s' if count > 1 else ''}, {todo.rounds} times each, about {todo.seconds:.0f} s"

@@ -25,12 +25,12 @@ class ClosedLoad:
     ) -> MeasurementPlan:
         """What fits into a time; where few steps only decode, blocks are so much longer. EnginescopeError where none
         does."""
-        seen = without_delay([look], engine.steps(self.streams))
-        if not seen.count:
+        steps = without_delay([look], engine.steps(self.streams))
+        if not steps.count:
             raise EnginescopeError(f"no step decoded {self.streams} streams alone while it was looked at")
-        steady_share = seen.count * seen.period_ns / (look.end_ns - look.begin_ns)
-        block_s = BLOCK_STEPS * seen.period_ns / min(steady_share, 1.0) / NS_PER_S
-        return plan(stages, seen.period_ns, budget_s, least_block_s=max(LEAST_BLOCK_S, block_s))
+        steady_share = steps.count * steps.period_ns / (look.end_ns - look.begin_ns)
+        block_s = BLOCK_STEPS * steps.period_ns / min(steady_share, 1.0) / NS_PER_S
+        return plan(stages, steps.period_ns, budget_s, least_block_s=max(LEAST_BLOCK_S, block_s))
 
     def answer(
         self, blocks: Sequence[Block], engine: RecordedEngine, done: MeasurementPlan, calls: dict[str, float]
@@ -47,10 +47,11 @@ class ClosedLoad:
             own = [slope for treatment, slope in sized.items() if treatment.stage == stage]
             if not own:
                 raise EnginescopeError(f"no block of {stage.name} was steady: give it more time (--budget)")
-            held = [slope for treatment, slope in sized.items() if spins(stage) and treatment.stage == asleep(stage)]
+            twin = asleep(stage) if spins(stage) else None
+            sleeping = next((slope for treatment, slope in sized.items() if treatment.stage == twin), None)
             time_ns = engine.time_ns(stage, usual.windows) / usual.count
             slope = stage_slope(own)
-            answers.append(StageAnswer(stage.name, time_ns, calls[stage.name], slope, held[0] if held else None))
+            answers.append(StageAnswer(stage.name, time_ns, calls[stage.name], slope, sleeping))
         return WhatIfAnswer(usual.period_ns, self.streams, tuple(answers), done.left_out)
 
 

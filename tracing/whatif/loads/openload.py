@@ -54,14 +54,14 @@ class OpenLoad:
     ) -> OpenAnswer:
         """What the blocks tell."""
         times = delivery_times(engine)
-        found = outcome_pairs(blocks, engine, times)
+        outcomes = outcome_pairs(blocks, engine, times)
         idle = [block for block in blocks if block.treatment is None]
         windows = (np.array([block.begin_ns for block in idle]), np.array([block.end_ns for block in idle]))
         delivered_ns = engine.steps(OPEN).delivered_ns
         count = sum(_between(delivered_ns, block.begin_ns, block.end_ns) for block in idle)
         answers = []
         for stage in done.stages:
-            sizes = [size for treatment, size in found.items() if treatment.stage == stage]
+            sizes = [size for treatment, size in outcomes.items() if treatment.stage == stage]
             effects = [_effect([size[place] for size in sizes], len(done.treatments)) for place in range(3)]
             time_ns = engine.time_ns(stage, windows) / max(count, 1)
             answers.append(OpenStageAnswer(stage.name, time_ns, calls[stage.name], *effects))
@@ -94,18 +94,18 @@ def outcome_pairs(
     guards = (usual_ns(times.first_ns - times.sent_ns), usual_ns(times.last_ns - times.sent_ns))
     every = [means(block, times, guards) for block in blocks]
     delivered_ns = engine.steps(OPEN).delivered_ns
-    found: dict[Treatment, tuple[list[BlockPair], ...]] = {b.treatment: ([], [], []) for b in blocks if b.treatment}
+    outcomes: dict[Treatment, tuple[list[BlockPair], ...]] = {b.treatment: ([], [], []) for b in blocks if b.treatment}
     for place, block in enumerate(blocks):
         steps = _between(delivered_ns, _begin_ns(block), block.end_ns)
         if block.treatment is None or not steps:
             continue
         window = (np.array([_begin_ns(block)]), np.array([block.end_ns]))
-        made_ns = achieved(block.treatment.stage, window, engine) / steps
-        for outcome, pairs in enumerate(found[block.treatment]):
+        delay_ns = achieved(block.treatment.stage, window, engine) / steps
+        for outcome, pairs in enumerate(outcomes[block.treatment]):
             before, during, after = (every[near][outcome] for near in (place - 1, place, place + 1))
-            if made_ns and before is not None and during is not None and after is not None:
-                pairs.append(BlockPair(during - (before + after) / 2, made_ns))
-    return found
+            if delay_ns and before is not None and during is not None and after is not None:
+                pairs.append(BlockPair(during - (before + after) / 2, delay_ns))
+    return outcomes
 
 
 def means(block: Block, times: DeliveryTimes, guards_ns: tuple[float, float]) -> Means:

@@ -38,7 +38,7 @@ def find_load(recorder: BlockRecorder, asked: int | None, patience_s: float) -> 
 
     EnginescopeError where there is no such load in time, or several cores step each by itself.
     """
-    seen: list[SeenLook] = []
+    looks: list[SeenLook] = []
     deadline = time.monotonic() + patience_s
     while time.monotonic() < deadline:
         look = recorder.block(LOOK_S)
@@ -50,14 +50,14 @@ def find_load(recorder: BlockRecorder, asked: int | None, patience_s: float) -> 
         if asked is not None and _steps_behind(engine, asked) >= STEADY_STEPS:
             return asked
         steps = engine.scheduled(look.begin_ns, look.end_ns)
-        seen += [seen_in(steps, look.end_ns - look.begin_ns)] if len(steps.requests) else []
-        if asked is None and (found := settled(seen)) is not None:
-            return found
+        looks += [seen_in(steps, look.end_ns - look.begin_ns)] if len(steps.requests) else []
+        if asked is None and (streams := settled(looks)) is not None:
+            return streams
     decoded = "was under no load" if not asked else f"did not decode {asked} streams at a time"
     raise EnginescopeError(f"the engine {decoded} within {patience_s:.0f} s")
 
 
-def settled(seen: Sequence[SeenLook]) -> int | None:
+def settled(looks: Sequence[SeenLook]) -> int | None:
     """What the last looks agree on; None while that is not known.
 
     | looks                                            | settled |
@@ -66,11 +66,11 @@ def settled(seen: Sequence[SeenLook]) -> int | None:
     | twenty, the last six of 8 streams                | 8       |
     | twenty, the last of 8, 7, 8, 8, 9 and 8 streams  | `OPEN`  |
     """
-    last = seen[-AGREEING:]
-    enough = sum(look.arrivals for look in last) >= ARRIVALS or len(seen) >= LOOKS
+    last = looks[-AGREEING:]
+    enough = sum(look.arrivals for look in last) >= ARRIVALS or len(looks) >= LOOKS
     if len(last) == AGREEING and enough and len({look.streams for look in last}) == 1 and last[0].streams != OPEN:
         return last[0].streams
-    return OPEN if len(seen) >= LOOKS else None  # not before: an engine may warm up
+    return OPEN if len(looks) >= LOOKS else None  # not before: an engine may warm up
 
 
 def seen_in(steps: ScheduledSteps, length_ns: int) -> SeenLook:

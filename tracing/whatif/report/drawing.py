@@ -21,12 +21,12 @@ svg.gains circle { fill: var(--ink); }
 
 @dataclass(frozen=True)
 class DrawnStage:
-    """A stage's time in a step, and what is set beside it, with its interval; `said` is that in words."""
+    """A stage's time in a step, and what is set beside it, with its interval; `words` is that in words."""
 
     name: str
     time_ns: float
     gain: Estimate
-    said: str
+    words: str
 
 
 def drawing(stages: Sequence[DrawnStage], right: str) -> Markup:
@@ -71,4 +71,4 @@ def _mark(stage: DrawnStage, top: int, origin: int, least: float, scale: float) 
             place(low), top + 12, place(high), top + 12
         )
     dot = Markup('<circle cx="{:.1f}" cy="{}" r="4"/>').format(place(stage.gain.value), top + 12)
-    return Markup("<g><title>{}: {}</title>{}{}</g>").format(stage.name, stage.said, line, dot)
+    return Markup("<g><title>{}: {}</title>{}{}</g>").format(stage.name, stage.words, line, dot)

@@ -85,10 +85,10 @@ def heading(answer: WhatIfAnswer | OpenAnswer) -> str:
 
 def notes(answer: WhatIfAnswer | OpenAnswer, nesting: Sequence[str]) -> list[str]:
     """How to read the rows, and what is to be known of some of them."""
-    said = [*nesting, *([answer.left_out] if answer.left_out else [])]
+    sentences = [*nesting, *([answer.left_out] if answer.left_out else [])]
     if isinstance(answer, OpenAnswer):
-        return [OPEN_READING, *said]
-    return [READING, *said, *(above_one(stage) for stage in answer.stages if stage.costs_more)]
+        return [OPEN_READING, *sentences]
+    return [READING, *sentences, *(above_one(stage) for stage in answer.stages if stage.costs_more)]
 
 
 def above_one(stage: StageAnswer) -> str:
