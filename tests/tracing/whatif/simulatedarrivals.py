@@ -8,27 +8,21 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-import numpy as np
-
-from tests.tracing.whatif.simulatedengine import CORE, FRONT, KEY
-from tracing.events.layout import COUNTS, LIST, MESSAGE, MORE, RECORD, SPAN
-from tracing.sites.engine import CODES
+from tests.tracing.whatif.simulatedrecords import CORE, FRONT, KEY, SimulatedRecords
 from tracing.whatif.blocks import Block, Treatment
-from tracing.whatif.steps import RecordedEngine
 
 TOKENS = 20  # of each request: so many steps
 
 
 @dataclass
-class SimulatedArrivals:
+class SimulatedArrivals(SimulatedRecords):
     """`step_ns` of each step, and `apart_ns` between two arrivals on the mean."""
 
     step_ns: int
     apart_ns: int
     seed: int = 0
-    rows: dict[int, list[tuple[int, ...]]] = field(default_factory=lambda: {CORE: [], FRONT: []})
 
     def run(self, turns: Sequence[Treatment | None], block_ns: int) -> list[Block]:
         """Let a block of each treatment go by."""
@@ -40,17 +34,13 @@ class SimulatedArrivals:
             if not left:
                 at = max(at, arrival)
             while arrival <= at:
-                self._write(FRONT, "client.send_async", arrival, arrival + 1, -1, request=number)
+                self.span(FRONT, "client.send_async", arrival, arrival + 1, -1, request=number)
                 left[number] = TOKENS
                 number, arrival = number + 1, self._next(draw, arrival)
             at = self._step(step, at, left, blocks)
             left = {request: tokens - 1 for request, tokens in left.items() if tokens > 1}
             step += 1
         return blocks
-
-    def recorded(self) -> RecordedEngine:
-        """What was recorded."""
-        return RecordedEngine({pid: np.array(rows, dtype=RECORD) for pid, rows in self.rows.items()})
 
     def _next(self, draw: random.Random, before_ns: int) -> int:
         return before_ns + round(draw.expovariate(1 / self.apart_ns))
@@ -60,18 +50,11 @@ class SimulatedArrivals:
         begun = at
         if treatment := blocks[place].treatment:
             begun += treatment.length_ns
-            self._write(CORE, "delay", at, begun, -1, treatment.stage.code, place)
-        self._write(CORE, "scheduler.schedule", begun, begun + 1000, step, len(running), len(running))
-        self.rows[CORE].append((begun, 0, step, 10, CORE, 0, 0, COUNTS, LIST))
-        self.rows[CORE].append((int(TOKENS in running.values()), 0, 0, 0, 0, 0, 0, 0, MORE))
+            self.span(CORE, "delay", at, begun, -1, treatment.stage.code, place)
+        self.schedule(step, begun, len(running), TOKENS in running.values())
         end = begun + self.step_ns
-        self.rows[CORE].append((end, KEY + step, step, 2, CORE, 0, 0, MESSAGE, LIST))
-        self._write(FRONT, "output.process", end - 1000, end, KEY + step, len(running))
+        self.message(step, end)
+        self.span(FRONT, "output.process", end - 1000, end, KEY + step, len(running))
         for request in running:
-            self._write(FRONT, "output.deliver", end - 500, end, KEY + step, request=request)
+            self.span(FRONT, "output.deliver", end - 500, end, KEY + step, request=request)
         return end
-
-    def _write(
-        self, pid: int, site: str, start: int, end: int, step: int, value: int = 0, extra: int = 0, request: int = 0
-    ) -> None:
-        self.rows[pid].append((start, end, step, value, pid, request, extra, CODES[site], SPAN))

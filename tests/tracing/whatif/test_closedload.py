@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.tracing.whatif.simulatedengine import FRONT, MS, STREAMS, SimulatedEngine, treated
+from tests.tracing.whatif.simulatedengine import MS, STREAMS, SimulatedEngine, treated
+from tests.tracing.whatif.simulatedrecords import FRONT
 from tracing.whatif.blocks import Block
 from tracing.whatif.loads.closedload import ClosedLoad, doubts
 from tracing.whatif.measurement import calls_per_step, processes_apart

@@ -11,7 +11,8 @@ import pytest
 from probes.errors import EnginescopeError
 from probes.statistics.intervals import Estimate
 from tests.tracing.whatif.simulatedarrivals import TOKENS, SimulatedArrivals
-from tests.tracing.whatif.simulatedengine import FRONT, SimulatedEngine, delay, treated
+from tests.tracing.whatif.simulatedengine import SimulatedEngine, delay, treated
+from tests.tracing.whatif.simulatedrecords import FRONT
 from tracing.whatif.blocks import Block
 from tracing.whatif.loads.deliveries import DeliveryTimes, delivery_times
 from tracing.whatif.loads.openload import OpenLoad, means, step_ns
@@ -50,7 +51,7 @@ def test_a_hidden_delay_moves_nothing() -> None:
     blocks = engine.run([None] * 41, BLOCK_NS)
     treated_blocks = [Block(b.begin_ns, b.end_ns, treatment if n % 2 else None) for n, b in enumerate(blocks)]
     for place in range(round(blocks[-1].end_ns / STEP_NS)):
-        engine._write(FRONT, "delay", place * STEP_NS, place * STEP_NS + DELAY_NS, -1, treatment.stage.code)
+        engine.span(FRONT, "delay", place * STEP_NS, place * STEP_NS + DELAY_NS, -1, treatment.stage.code)
     done = MeasurementPlan((treatment,), (DELAY_NS,), 2.0, 20)
     [stage] = OpenLoad().answer(treated_blocks, engine.recorded(), done, {treatment.stage.name: 1.0}).stages
     assert stage.itl is not None and stage.itl.value == pytest.approx(0, abs=0.01)
