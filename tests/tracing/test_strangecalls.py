@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from tests.tracing.eventrecords import written
 from tracing.hooks import _recorder
 from tracing.hooks.wrappers import table
+from tracing.hooks.wrappers.scopes import scoped
 from tracing.sites.engine import SITES
 from tracing.sites.site import Site
 
@@ -39,3 +41,13 @@ def test_an_error_is_the_functions(site: Site) -> None:
     owner = [] if site.kind == "static" else [object()]
     with pytest.raises(KeyError, match="of the engine"):
         table.wrapper_of(site)(refused)(*owner, strange=1)
+
+
+def test_a_scope_with_more_arguments_is_entered() -> None:
+    @contextmanager
+    def scope(name: str = "", color: str = "") -> Iterator[str]:
+        yield f"{name} {color}"
+
+    hooked = scoped(scope)
+    with hooked("forward", color="red") as first, hooked(name="forward") as second:
+        assert (first, second) == ("forward red", "forward ")

@@ -30,5 +30,10 @@ class Scope:
 
 
 def scoped(original: Callable[..., Any]) -> Callable[..., Any]:
-    """The wrapper of the function that makes a scope."""
-    return lambda name: Scope(name, original(name)) if writing() else original(name)
+    """The wrapper of the function that makes a scope; one whose name is not told as vLLM does it is no span."""
+
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        inner = original(*args, **kwargs)
+        return Scope(args[0], inner) if args and writing() else inner
+
+    return wrapper
