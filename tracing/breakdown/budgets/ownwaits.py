@@ -12,7 +12,7 @@ import numpy as np
 from tracing.breakdown.budgets.intervals import LOOPS, WAITS, Intervals, Names, intervals, joined
 from tracing.breakdown.budgets.own import Requests, asked_steps, rendered
 from tracing.breakdown.requests.piece import EARLIER, WAIT
-from tracing.breakdown.requests.queued import Queued, given_up, queued
+from tracing.breakdown.requests.queued import Stays, given_up, queued
 from tracing.events.layout import CALLED, SUSPENDED, YIELDED
 from tracing.timeline.index import Index
 from tracing.timeline.intervals import expanded
@@ -167,7 +167,7 @@ def _way_in(index: Index, names: Names, asked: Requests) -> Iterator[Intervals]:
     yield _wait(names.number("wait: remote KV"), of[remote], index.end[first[remote]], index.start[last[remote]])
     queue = _between(index, names.number("wait: scheduler queue"), own["core.add_request"], _leaving(index, asked))
     yield queue
-    kept = queued(index, Queued(queue.of, asked.core[queue.of], queue.start, queue.end), looks)
+    kept = queued(index, Stays(queue.of, asked.core[queue.of], queue.start, queue.end), looks)
     part = {code: names.number(wait_name(code)) for code in np.unique(kept.reason).tolist()}
     yield _wait(np.array([part[code] for code in kept.reason.tolist()], dtype=np.int64), kept.of, *kept[2:])
 

@@ -26,6 +26,15 @@ def given_up(flow: Flow) -> bool:
     return flow.state == "aborted" and not len(flow.steps)
 
 
+class Stays(NamedTuple):
+    """Stays in cores' queues: the number of each one's request, its core, and its time."""
+
+    of: Rows
+    core: Rows
+    start: Rows
+    end: Rows
+
+
 class Queued(NamedTuple):
     """Waits: the number of each one's request, the reason's code, and its time, from call to call of the scheduler."""
 
@@ -35,20 +44,19 @@ class Queued(NamedTuple):
     end: Rows
 
 
-def queued(index: Index, asked: Queued, looks: tuple[Rows, Rows]) -> Queued:
-    """What kept some requests in their cores' queues, each from its coming until the call that scheduled it first,
-    or its abortion.
+def queued(index: Index, stays: Stays, looks: tuple[Rows, Rows]) -> Queued:
+    """What kept requests in queues, each from its coming until the call that scheduled it first, or its abortion.
 
-    `asked` has their cores in the place of a reason; `looks` are the scheduler's looks at each, by request and row.
-    Reasons of a request's own come after those of all, which they stand for.
+    `looks` are the scheduler's looks at each, by request and row. Reasons of a request's own come after those of all,
+    which they stand for.
     """
-    parts = [part for core in np.unique(asked.reason).tolist() for part in _of_core(index, core, asked, looks)]
-    return Queued(*(np.concatenate(column) for column in zip(*parts, strict=True))) if parts else asked
+    parts = [part for core in np.unique(stays.core).tolist() for part in _of_core(index, core, stays, looks)]
+    return Queued(*(np.concatenate(column) for column in zip(*parts, strict=True))) if parts else Queued(*stays)
 
 
-def _of_core(index: Index, core: int, asked: Queued, looks: tuple[Rows, Rows]) -> Iterator[Queued]:
-    mine = asked.reason == core
-    of, start, end = asked.of[mine], asked.start[mine], asked.end[mine]
+def _of_core(index: Index, core: int, stays: Stays, looks: tuple[Rows, Rows]) -> Iterator[Queued]:
+    mine = stays.core == core
+    of, start, end = stays.of[mine], stays.start[mine], stays.end[mine]
     steps, rows = index.by_step("scheduler.schedule", core)
     calls = np.append(index.start[rows], NEVER)
     decided = np.minimum(calls[np.searchsorted(calls[:-1], start)], end)

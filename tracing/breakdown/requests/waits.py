@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tracing.breakdown.requests.queued import Queued, given_up, queued
+from tracing.breakdown.requests.queued import Stays, given_up, queued
 from tracing.events.layout import CALLED, SUSPENDED, YIELDED
 from tracing.timeline.index import Index
 from tracing.timeline.lookups.rows import Rows
@@ -107,9 +107,9 @@ def _core(index: Index, flow: Flow) -> Iterator[Wait]:
 
 def _queued(index: Index, flow: Flow, wait: Wait) -> Iterator[Wait]:
     """What kept it in the queue, from one call of the scheduler to another."""
-    asked = Queued(*(np.array([each], dtype=np.int64) for each in (0, flow.core_pid, wait.start_ns, wait.end_ns)))
+    stay = Stays(*(np.array([each], dtype=np.int64) for each in (0, flow.core_pid, wait.start_ns, wait.end_ns)))
     looks = index.rows(flow.request, "kv.remote_wait")
-    kept = queued(index, asked, (np.zeros(len(looks), dtype=np.int64), looks))
+    kept = queued(index, stay, (np.zeros(len(looks), dtype=np.int64), looks))
     _, schedules = index.by_step("scheduler.schedule", flow.core_pid)
     bounds = np.append(schedules[index.start[schedules] < wait.end_ns], wait.before)
     places = (bounds[np.searchsorted(index.start[bounds], edge)] for edge in (kept.start, kept.end))
