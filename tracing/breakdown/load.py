@@ -31,8 +31,8 @@ class LoadFigure:
 
 def load(steps: pd.DataFrame) -> tuple[LoadFigure, ...]:
     """A row a quantity and core; none without a step. `steps` is the frame of `tracing.timeline.steps.anatomy`."""
-    working = steps[steps["kind"] != "empty"]
-    window = span_of(working)
+    steps = working(steps)
+    window = span_of(steps)
     return tuple(
         LoadFigure(
             name,
@@ -41,9 +41,14 @@ def load(steps: pd.DataFrame) -> tuple[LoadFigure, ...]:
             float(values.max()),
             tuple(float(f"{value:.4g}") for value in over_time(rows, values, window, PARTS)),
         )
-        for pid, rows in working.groupby("pid")
+        for pid, rows in steps.groupby("pid")
         for name, values in quantities(rows).items()
     )
+
+
+def working(steps: pd.DataFrame) -> pd.DataFrame:
+    """The steps that scheduled something."""
+    return steps[steps["kind"] != "empty"]
 
 
 def quantities(steps: pd.DataFrame) -> Mapping[str, Floats]:

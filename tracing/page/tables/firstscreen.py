@@ -5,8 +5,9 @@ For the terminal as rows of text, for the page as a table and small charts.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ import pandas as pd
 from probes import htmlpage
 from probes.console import Rows, us
 from tracing.breakdown.findings import Findings
-from tracing.breakdown.load import LoadFigure, over_time, quantities, span_of
+from tracing.breakdown.load import Floats, LoadFigure, over_time, quantities, span_of, working
 from tracing.breakdown.requests.chosen import origin_ns
 from tracing.breakdown.requests.latencies import LatencyFigure
 
@@ -65,19 +66,25 @@ def sparkline(values: Sequence[float], most: float) -> str:
 
 def first_screen(findings: Findings) -> str:
     """The table of latencies, and a chart for each quantity of the load."""
-    working = findings.steps[findings.steps["kind"] != "empty"]
-    parts = (
-        [str(htmlpage.table(LATENCIES, latency_rows(findings.review.latencies)))] if findings.review.latencies else []
-    )
-    names = dict.fromkeys(row.name for row in findings.review.load)
-    parts += [chart(name, working, span_of(working), origin_ns(findings.timeline)) for name in names]
-    return f'<div class="first">{"".join(parts)}</div>'
+    latencies, steps = findings.review.latencies, working(findings.steps)
+    loads = [CoreLoad(int(pid), rows, quantities(rows)) for pid, rows in steps.groupby("pid")]
+    names = dict.fromkeys(name for load in loads for name in load.quantities)
+    table = str(htmlpage.table(LATENCIES, latency_rows(latencies))) if latencies else ""
+    charts = (chart(name, loads, span_of(steps), origin_ns(findings.timeline)) for name in names)
+    return f'<div class="first">{table}{"".join(charts)}</div>'
 
 
-def chart(name: str, steps: pd.DataFrame, window: tuple[int, int], origin: int) -> str:
+class CoreLoad(NamedTuple):
+    """The steps of a core that scheduled something, and their quantities by name."""
+
+    pid: int
+    steps: pd.DataFrame
+    quantities: Mapping[str, Floats]
+
+
+def chart(name: str, loads: Sequence[CoreLoad], window: tuple[int, int], origin: int) -> str:
     """One quantity over time as SVG, an area a core: the most of the steps in each pixel."""
-    of_cores = [(int(pid), rows, quantities(rows)) for pid, rows in steps.groupby("pid")]
-    cores = [(pid, rows, found[name]) for pid, rows, found in of_cores if name in found]
+    cores = [(load.pid, load.steps, load.quantities[name]) for load in loads if name in load.quantities]
     most = max(float(values.max()) for *_, values in cores) or 1.0
     areas = [
         f"<path d='{_area(over_time(rows, values, window, COLUMNS) / most)}'><title>core {pid}</title></path>"
