@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from probes.errors import EnginescopeError
 from tests.tracing.stories import KEY
+from tests.tracing.test_review import run
 from tests.tracing.traces import TraceWriter
 from tracing import timeline
 from tracing.breakdown.findings import Findings, analyze
 from tracing.breakdown.requests.chosen import WindowChoice
 
-ROOT = Path(__file__).resolve().parents[2]
 SECOND = 10**9
 
 
@@ -111,8 +109,3 @@ def test_the_command_reviews_a_part(tmp_path: Path) -> None:
     words = "chosen: 2.00 s to 3.25 s after the start of the trace, 2 of 5 requests"
     assert words in done.stdout.splitlines() and words in (tmp_path / "review.html").read_text()
     assert json.loads((tmp_path / "review.json").read_text())["window"] == words
-
-
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "tracing.review", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
