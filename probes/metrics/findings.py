@@ -32,8 +32,8 @@ class WindowFinding:
 
 
 @dataclass(frozen=True)
-class Seen:
-    """All that was seen of a server at `url` in a window; `devices` is empty where no driver was asked."""
+class WindowFacts:
+    """All that is known of a server at `url` in a window; `devices` is empty where no driver was asked."""
 
     url: str
     figures: WindowFigures
@@ -47,54 +47,56 @@ class Seen:
         return (self.figures.kv_cache_usage or 0.0) >= KV_FULL
 
 
-def findings(seen: Seen) -> list[WindowFinding]:
+def findings(facts: WindowFacts) -> list[WindowFinding]:
     """Everything that stands out, the gravest first."""
-    return [each for look in LOOKS for each in look(seen)]
+    return [each for look in LOOKS for each in look(facts)]
 
 
-def refusals(seen: Seen) -> Iterator[WindowFinding]:
+def refusals(facts: WindowFacts) -> Iterator[WindowFinding]:
     """Answers of HTTP's classes 5xx and 4xx."""
     reasons = {"5xx": "the server failed: its log says why", "4xx": "clients ask for what it does not have or take"}
     for kind, reason in reasons.items():
-        counts = {each.handler: each.by_class[kind] for each in seen.handled or () if kind in each.by_class}
+        counts = {each.handler: each.by_class[kind] for each in facts.handled or () if kind in each.by_class}
         if counts:
             where = ", ".join(f"{handler} {count:,.0f}" for handler, count in counts.items())
-            yield WindowFinding(f"errors {kind}", where, reason, f"python -m probes.serve --url {seen.url}")
+            yield WindowFinding(f"errors {kind}", where, reason, f"python -m probes.serve --url {facts.url}")
 
 
-def cut_short(seen: Seen) -> Iterator[WindowFinding]:
+def cut_short(facts: WindowFacts) -> Iterator[WindowFinding]:
     """Requests that the engine ended before their last token."""
-    cut = {reason: count for reason, count in (seen.figures.finished or {}).items() if reason in FAILED_REASONS}
+    cut = {reason: count for reason, count in (facts.figures.finished or {}).items() if reason in FAILED_REASONS}
     if any(cut.values()):
-        yield WindowFinding("requests cut short", finished_text(cut), GIVEN_UP, f"python -m tracing.hang {seen.url}")
+        yield WindowFinding("requests cut short", finished_text(cut), GIVEN_UP, f"python -m tracing.hang {facts.url}")
 
 
-def queueing(seen: Seen) -> Iterator[WindowFinding]:
+def queueing(facts: WindowFacts) -> Iterator[WindowFinding]:
     """Requests that wait for a place in a batch."""
-    queue, whole = (seen.figures.times[key] for key in ("queue", "e2e"))
+    queue, whole = (facts.figures.times[key] for key in ("queue", "e2e"))
     waited_s, took_s = (each.mean if each and each.mean else 0.0 for each in (queue, whole))
-    if not seen.figures.waiting and waited_s <= QUEUE_SHARE * took_s:
+    if not facts.figures.waiting and waited_s <= QUEUE_SHARE * took_s:
         return
     means = f"; a request waited {seconds(waited_s)} of its {seconds(took_s)} (means)" if took_s else ""
-    what = f"{number(seen.figures.waiting)} wait{means}"
-    reason = "the KV cache has no room for them" if seen.kv_is_full else FULL_BATCH
-    yield WindowFinding("queueing", what, reason, f"python -m offline.load --base-url {seen.url} --knee")
+    what = f"{number(facts.figures.waiting)} wait{means}"
+    reason = "the KV cache has no room for them" if facts.kv_is_full else FULL_BATCH
+    yield WindowFinding("queueing", what, reason, f"python -m offline.load --base-url {facts.url} --knee")
 
 
-def full_cache(seen: Seen) -> Iterator[WindowFinding]:
+def full_cache(facts: WindowFacts) -> Iterator[WindowFinding]:
     """A KV cache without free blocks, and what it throws out."""
-    memory = f"python -m probes.memory {seen.url}"
-    more = "more requests, or longer ones, than its blocks hold" + (f": {seen.cache.line()}" if seen.cache else "")
-    if seen.kv_is_full:
-        yield WindowFinding("KV cache full", f"{percent(seen.figures.kv_cache_usage)} of the blocks held", more, memory)
-    if seen.figures.preemptions:
-        what = f"{_requests(seen.figures.preemptions)} thrown out, to be computed again"
+    memory = f"python -m probes.memory {facts.url}"
+    more = "more requests, or longer ones, than its blocks hold" + (f": {facts.cache.line()}" if facts.cache else "")
+    if facts.kv_is_full:
+        yield WindowFinding(
+            "KV cache full", f"{percent(facts.figures.kv_cache_usage)} of the blocks held", more, memory
+        )
+    if facts.figures.preemptions:
+        what = f"{_requests(facts.figures.preemptions)} thrown out, to be computed again"
         yield WindowFinding("preemptions", what, more, memory)
 
 
-def no_hits(seen: Seen) -> Iterator[WindowFinding]:
+def no_hits(facts: WindowFacts) -> Iterator[WindowFinding]:
     """Prompts of which none was found in the prefix cache."""
-    figures, cache, first = seen.figures, seen.cache, seen.figures.times["ttft"]
+    figures, cache, first = facts.figures, facts.cache, facts.figures.times["ttft"]
     if (first.count if first else 0) < FEWEST_PROMPTS or figures.prefix_hits:
         return
     if cache and cache.prefix_caching is False:
@@ -110,27 +112,27 @@ def no_hits(seen: Seen) -> Iterator[WindowFinding]:
     )
 
 
-def idle_cards(seen: Seen) -> Iterator[WindowFinding]:
+def idle_cards(facts: WindowFacts) -> Iterator[WindowFinding]:
     """Cards with little to do while requests wait."""
     idle = [
         (each.index, used)
-        for each in seen.devices
+        for each in facts.devices
         if (used := each.activity.utilization_percent) is not None and used < LOW_PERCENT
     ]
-    if idle and seen.figures.waiting:
+    if idle and facts.figures.waiting:
         what = ", ".join(f"GPU {index} {used:.0f} % busy" for index, used in idle)
-        what += f", {_requests(seen.figures.waiting)} waiting"
+        what += f", {_requests(facts.figures.waiting)} waiting"
         reason = "the host does not feed it: front end, scheduler or tokenizer, or waits between cards"
-        yield WindowFinding("idle cards", what, reason, traced(seen))
+        yield WindowFinding("idle cards", what, reason, traced(facts))
 
 
-def mixed(seen: Seen) -> Iterator[WindowFinding]:
+def mixed(facts: WindowFacts) -> Iterator[WindowFinding]:
     """Prompts computed beside decoding."""
-    if seen.figures.mixed:
-        prompt, output = number(seen.figures.prompt_tokens), number(seen.figures.generation_tokens)
+    if facts.figures.mixed:
+        prompt, output = number(facts.figures.prompt_tokens), number(facts.figures.generation_tokens)
         reason = "a step that computes a prompt lasts longer, and inter-token latency counts that as decoding"
         yield WindowFinding(
-            "prefill beside decode", f"{prompt} prompt and {output} output tokens", reason, traced(seen)
+            "prefill beside decode", f"{prompt} prompt and {output} output tokens", reason, traced(facts)
         )
 
 
@@ -138,9 +140,9 @@ def _requests(count: float) -> str:
     return f"{number(count)} request{'' if count == 1 else 's'}"
 
 
-def traced(seen: Seen) -> str:
+def traced(facts: WindowFacts) -> str:
     """How to see where the time of its steps goes."""
-    return f"python -m tracing.attach {seen.url}   # on its machine"
+    return f"python -m tracing.attach {facts.url}   # on its machine"
 
 
 LOOKS = (refusals, cut_short, queueing, full_cache, no_hits, idle_cards, mixed)

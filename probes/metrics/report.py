@@ -14,7 +14,7 @@ from probes.devices.sampling import DeviceSampler, SampledDevice, activity_text
 from probes.metrics.configuration import CacheConfiguration, configuration
 from probes.metrics.endpoint import Endpoint
 from probes.metrics.exposition import Window
-from probes.metrics.findings import Seen, WindowFinding, finding_lines, findings
+from probes.metrics.findings import WindowFacts, WindowFinding, finding_lines, findings
 from probes.metrics.histograms import HistogramFigures
 from probes.metrics.quantities import ServerMetric, WindowFigures, engines, figures, missing
 from probes.metrics.table import lengths_table, percent, report, short_line
@@ -88,7 +88,7 @@ def window_report(at: Endpoint, window: Window, gpus: DeviceSampler | None = Non
         lengths(window),
         cache,
         devices,
-        findings(Seen(at.beside(""), together, requests, cache, devices or ())),
+        findings(WindowFacts(at.beside(""), together, requests, cache, devices or ())),
     )
 
 

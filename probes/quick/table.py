@@ -25,13 +25,13 @@ def report(trial: QuickTrial) -> Iterator[str]:
         yield from device_lines(trial.memory.devices)
 
 
-def _answer_lines(made: Generation) -> Iterator[str]:
-    yield f"{quoted(PROMPT)} → {quoted(made.text)}"
-    first = f"the first {made.first_tokens} tokens took {made.first_s:.2f} s, with what only a first answer brings"
-    yield f"{made.tok_s:.1f} tok/s out, of {made.timed_tokens} tokens of one request alone (n=1); {first}"
-    if made.kv_blocks and made.block_size_tokens:
-        tokens = made.kv_blocks * made.block_size_tokens
-        yield f"KV cache  {made.kv_blocks:,} blocks × {made.block_size_tokens} = {tokens:,} tokens"  # noqa: RUF001
+def _answer_lines(of: Generation) -> Iterator[str]:
+    yield f"{quoted(PROMPT)} → {quoted(of.text)}"
+    first = f"the first {of.first_tokens} tokens took {of.first_s:.2f} s, with what only a first answer brings"
+    yield f"{of.tok_s:.1f} tok/s out, of {of.timed_tokens} tokens of one request alone (n=1); {first}"
+    if of.kv_blocks and of.block_size_tokens:
+        tokens = of.kv_blocks * of.block_size_tokens
+        yield f"KV cache  {of.kv_blocks:,} blocks × {of.block_size_tokens} = {tokens:,} tokens"  # noqa: RUF001
 
 
 def _start_lines(trial: QuickTrial) -> Iterator[str]:

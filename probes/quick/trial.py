@@ -14,8 +14,8 @@ from probes.processes.enginegroup import group_of
 from probes.programs import OWN_PYTHON
 from probes.quick.generation import PROGRAM, Generation, read_generation
 from probes.serve.command import ServeOptions, engine_settings, flags, on_gpu
-from probes.serve.faults.diagnosis import Diagnosis, diagnose
-from probes.serve.hung import with_phase
+from probes.serve.faults.diagnosis import Diagnosis
+from probes.serve.hung import why_not_ready
 from probes.serve.process import NotReady, ServerProcess
 from probes.serve.reading import reading_notes
 from probes.serve.session import print_progress, wait
@@ -38,13 +38,13 @@ class QuickTrial:
 
     def as_dict(self) -> dict[str, object]:
         """For JSON."""
-        made = self.generation
+        generation = self.generation
         return {
-            "passed": made is not None,
+            "passed": generation is not None,
             "model": self.model,
             "took_s": self.took_s,
             "startup": [{"phase": name, "took_s": took_s} for name, took_s in self.phases],
-            "generation": made and asdict(made) | {"tok_s": made.tok_s},
+            "generation": generation and asdict(generation) | {"tok_s": generation.tok_s},
             "memory": self.memory and self.memory.as_dict(),
             "fault": self.diagnosis and asdict(self.diagnosis),
             "log": str(self.log) if self.log.exists() else None,
@@ -69,8 +69,7 @@ def run_trial(options: ServeOptions, tokens: int, limit_s: float) -> QuickTrial:
         except NotReady as reason:
             engine.stop()
             ended = NotReady(reason.exit_code, LAST_PHASE.get(reason.doing, reason.doing))
-            text = log.read_text(errors="replace")
-            diagnosis = with_phase(diagnose(text, ended, options.port, on_gpu(machine)), ended, text, limit_s)
+            diagnosis = why_not_ready(ended, log, options.port, on_gpu(machine), limit_s)
     phases = [(LAST_PHASE.get(name, name), took_s) for name, took_s in engine.startup.split()]
     if generation:
         for path in (log, result):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 from probes.processes.log import bare
-from probes.serve.faults.diagnosis import TOO_LATE, Diagnosis
+from probes.serve.faults.diagnosis import TOO_LATE, Diagnosis, diagnose
 from probes.serve.process import NotReady
 
 WHO_WAITS = "start it again and ask python -m tracing.hang PID meanwhile: it says who waits for whom"
@@ -34,6 +35,12 @@ BY_PHASE = {
     "captures CUDA graphs": "a smaller --engine max_num_seqs=N captures fewer; --engine enforce_eager=true none",
     "makes the KV cache, warms up": "a smaller --engine kv_cache_memory_bytes=N, where main memory is short and swaps",
 }
+
+
+def why_not_ready(ended: NotReady, log: Path, port: int, on_gpu: bool, limit_s: float) -> Diagnosis:
+    """What a log and the end of its process tell, with the phase of a start that came to no end."""
+    text = log.read_text(errors="replace")
+    return with_phase(diagnose(text, ended, port, on_gpu), ended, text, limit_s)
 
 
 def with_phase(diagnosis: Diagnosis, ended: NotReady, log: str, limit_s: float) -> Diagnosis:

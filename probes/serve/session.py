@@ -22,8 +22,8 @@ from probes.serve.checks.checks import Check, run_checks
 from probes.serve.checks.expectations import Served
 from probes.serve.client import healthy
 from probes.serve.command import Command, ServeOptions, on_gpu, server_command
-from probes.serve.faults.diagnosis import Diagnosis, diagnose
-from probes.serve.hung import with_phase
+from probes.serve.faults.diagnosis import Diagnosis
+from probes.serve.hung import why_not_ready
 from probes.serve.ports import refuse_taken
 from probes.serve.process import NotReady, ServerProcess, StartPhase, Startup
 from probes.serve.reading import reading_notes
@@ -87,9 +87,7 @@ def run_session(
             check(session, server, options)
         except NotReady as ended:
             server.stop()
-            text = log.read_text(errors="replace")
-            found = diagnose(text, ended, options.port, on_gpu(machine))
-            session.diagnosis = with_phase(found, ended, text, limit_s)
+            session.diagnosis = why_not_ready(ended, log, options.port, on_gpu(machine), limit_s)
         else:
             server.keep = keep and session.passed  # one that failed would be left to no one: exit code 1 ends scripts
             session.kept_pid = server.pid if server.keep else None

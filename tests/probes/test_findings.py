@@ -11,7 +11,7 @@ from probes.devices.device import Activity
 from probes.devices.sampling import SampledDevice
 from probes.metrics.configuration import configuration
 from probes.metrics.exposition import Window, parse
-from probes.metrics.findings import Seen, finding_lines, findings
+from probes.metrics.findings import WindowFacts, finding_lines, findings
 from probes.metrics.quantities import figures
 from probes.metrics.traffic import handled, lengths
 from tests.probes.metrics_server import Engines, serving
@@ -37,10 +37,10 @@ def cache_config(**labels: object) -> str:
     return f"# TYPE vllm:cache_config_info gauge\nvllm:cache_config_info{{{pairs}}} 1\n"
 
 
-def seen(server: Engines, more: str = "", devices: tuple[SampledDevice, ...] = ()) -> Seen:
+def seen(server: Engines, more: str = "", devices: tuple[SampledDevice, ...] = ()) -> WindowFacts:
     """A window from a server that has done nothing yet to what it says now."""
     taken = window(Engines().text(), server.text() + more)
-    return Seen(URL, figures(taken), handled(taken), configuration(taken.after), devices)
+    return WindowFacts(URL, figures(taken), handled(taken), configuration(taken.after), devices)
 
 
 def decoding() -> Engines:

@@ -80,11 +80,11 @@ class LoggedSteps:
 
     def slow(self) -> list[tuple[LoggedStep, float]]:
         """The slowest steps, and how many times the median of their kind and batch size each took; the worst first."""
-        found = []
+        slow: list[tuple[LoggedStep, float]] = []
         for group, steps in self._slowest.items():
             median = self.by_batch[group].quantile(0.5)
-            found += [(step, step.elapsed_ms / median) for step in steps if step.elapsed_ms > SLOW * median > 0]
-        return sorted(found, key=lambda pair: -pair[1])
+            slow += [(step, step.elapsed_ms / median) for step in steps if step.elapsed_ms > SLOW * median > 0]
+        return sorted(slow, key=lambda pair: -pair[1])
 
     def slow_count(self) -> int:
         """How many steps took more than `SLOW` times the median of their kind and batch size."""

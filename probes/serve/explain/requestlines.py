@@ -11,7 +11,7 @@ HTTP = re.compile(r'"(GET|POST|PUT|DELETE|HEAD|OPTIONS|PATCH) ([^ ?"]+)[^"]*" (\
 MOST_PATHS = 100
 OTHER_PATHS = "other paths"
 # Of vLLM from 0.8 on; `Finished` is the older engine's.
-SAID = {
+PATTERNS = {
     "received": re.compile(r"^Received request "),
     "added": re.compile(r"^Added request "),
     "finished": re.compile(r"^Finished request "),
@@ -36,7 +36,7 @@ class RequestLines:
             self.http[path if known else OTHER_PATHS, int(answer[3])] += 1
             return True
         if "equest" in words[:24]:
-            for kind, pattern in SAID.items():
+            for kind, pattern in PATTERNS.items():
                 if pattern.search(words):
                     self.lines[kind] += 1
                     return True

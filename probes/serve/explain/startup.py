@@ -96,11 +96,9 @@ class Start:
 
     def took(self) -> list[Took]:
         """Every phase that ended, and what lines state besides, in order of their beginning."""
-        phases = [Took(name, began_s, took_s) for name, began_s, took_s in self._between()]
+        phases = [self._as_stated(Took(*phase)) for phase in self._between()]
         named = {phase.name for phase in phases}
-        found = [self._told(phase) for phase in phases]
-        parts = [self._part(name) for name in self._stated if name not in named]
-        return [*found, *parts]
+        return [*phases, *(self._part(name) for name in self._stated if name not in named)]
 
     def _read_phase(self, line: LogLine) -> None:
         for pattern, name in STATED:
@@ -125,7 +123,7 @@ class Start:
             if began_s is not None and end_s is not None and not (name == FIRST_PHASE and end_s == began_s)
         ]
 
-    def _told(self, phase: Took) -> Took:
+    def _as_stated(self, phase: Took) -> Took:
         """A phase with the duration that lines state, where they do."""
         return self._part(phase.name, phase.began_s) if phase.name in self._stated else phase
 

@@ -55,16 +55,16 @@ def write() -> int:
 
 def check(packages: Path) -> int:
     """Print the lines that are not said any more, each with the nearest that is."""
-    from probes.serve.explain.saidlines import SAID_LINES
+    from probes.serve.explain.sourcelines import SOURCE_LINES
     from probes.serve.faults.causes.table import CAUSES
-    from probes.serve.faults.wording import Said, has_source, reworded
+    from probes.serve.faults.wording import HasSource, has_source, reworded
 
     if not (packages / "vllm").is_dir():
         raise usage_error(f"{packages} holds no vllm; give a site-packages folder, or the folder of an unpacked source")
-    lines: list[Said] = [*filter(has_source, CAUSES), *SAID_LINES]
+    lines: list[HasSource] = [*filter(has_source, CAUSES), *SOURCE_LINES]
     missing = list(reworded(lines, packages))
     for each in missing:
-        print(f"{each.said.source} ({each.version}) does not say: {each.said.line}")
+        print(f"{each.old.source} ({each.version}) does not say: {each.old.line}")
         print(f"  nearest: {each.nearest}")
     print(f"{len(missing)} of {len(lines)} lines with a source are said otherwise")
     return FAILED if missing else 0

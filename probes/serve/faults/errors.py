@@ -14,7 +14,7 @@ KEPT = 200  # different errors; of a server that answered for days, the latest
 BEFORE = 10  # errors before an engine's failure that may be its cause: NCCL's warnings, a compiler's messages
 NEXT_WORDS = 2  # pydantic tells what is wrong on the lines after the exception's own
 # What stands in a log as an error and is no exception of Python's.
-SAID = re.compile(
+OTHER_ERRORS = re.compile(
     r"^(?:\S+\.py|python\S*|/\S+|vllm\S*|docker): (?:error: |Error |No module named |can't open )"
     r"|^Killed$|OOMKilled|^Fatal |^/\S*sh: .*not found$|: fatal error: |ptxas fatal|exec format error|\[Errno \d+\] "
     r"|\b(?:Segmentation fault|Bus error|Illegal instruction)\b|Segfault encountered|SIGBUS received|died unexpectedly"
@@ -71,7 +71,7 @@ class Errors:
             self._named[process] = True
         elif RAISED.match(words):
             self._raise(words, process)
-        elif SAID.search(words):
+        elif OTHER_ERRORS.search(words):
             self._keep(words)
 
     def finish(self) -> None:

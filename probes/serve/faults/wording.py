@@ -21,7 +21,7 @@ LEAST = 10  # fixed characters that a line has to share with a string
 REPORT = re.compile(r"^[\w.-]+/[\w.-]+#\d+$")
 
 
-class Said(Protocol):
+class HasSource(Protocol):
     """What has a line and its source: a cause, or a line that is read for other reasons."""
 
     @property
@@ -32,7 +32,7 @@ class Said(Protocol):
 
 
 @dataclass(frozen=True)
-class SaidLine:
+class SourceLine:
     """A line, and the file of a package that says it."""
 
     line: str
@@ -40,15 +40,15 @@ class SaidLine:
 
 
 @dataclass(frozen=True)
-class Reworded:
+class Rewording:
     """A line that its source does not say, the package's version, and the nearest that it does say."""
 
-    said: Said
+    old: HasSource
     version: str
     nearest: str
 
 
-def reworded(lines: Iterable[Said], packages: Path) -> Iterator[Reworded]:
+def reworded(lines: Iterable[HasSource], packages: Path) -> Iterator[Rewording]:
     """The lines that the sources below `packages` (a site-packages folder, an unpacked tree) do not say.
 
     Packages that are not there are left out.
@@ -61,12 +61,12 @@ def reworded(lines: Iterable[Said], packages: Path) -> Iterator[Reworded]:
         words = KIND.sub("", each.line)
         if not any(says(parts, words) for parts in strings):
             nearest = difflib.get_close_matches(words, ("…".join(parts) for parts in strings), 1, 0)
-            yield Reworded(each, _version(each.source, packages), nearest[0] if nearest else "no such file")
+            yield Rewording(each, _version(each.source, packages), nearest[0] if nearest else "no such file")
 
 
-def has_source(said: Said) -> bool:
+def has_source(line: HasSource) -> bool:
     """Whether a line is of a file that can be looked at."""
-    return said.source.endswith(".py")
+    return line.source.endswith(".py")
 
 
 def fixed_parts(source: str) -> Iterator[list[str]]:

@@ -61,8 +61,8 @@ def markdown(session: Session, log: list[str]) -> str:
 
 
 def _row(check: Check) -> list[str]:
-    told = check.summary, check.prompt or "", check.output or ""
-    return [check.name, check.outcome, f"{check.took_s:.2f}", *map(printable, told)]
+    texts = check.summary, check.prompt or "", check.output or ""
+    return [check.name, check.outcome, f"{check.took_s:.2f}", *map(printable, texts)]
 
 
 def _verdict(session: Session) -> str:
@@ -87,10 +87,10 @@ def _log(path: Path) -> list[str]:
 
 def _without_secrets(session: Session) -> Session:
     """The session with what its diagnosis took from the log blanked like the log."""
-    if (found := session.diagnosis) is None:
+    if (diagnosis := session.diagnosis) is None:
         return session
-    lines = [*map(_blanked, found.lines)]
-    return replace(session, diagnosis=replace(found, cause=_blanked(found.cause), lines=lines))
+    shown = replace(diagnosis, cause=_blanked(diagnosis.cause), lines=[*map(_blanked, diagnosis.lines)])
+    return replace(session, diagnosis=shown)
 
 
 def _blanked(text: str) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from probes.serve.explain.explainedlog import ExplainedLog, explain
-from probes.serve.explain.saidlines import SAID_LINES
+from probes.serve.explain.sourcelines import SOURCE_LINES
 from probes.serve.faults.wording import reworded
 from tests.probes.explain.lines import load, step
 from tests.probes.explain.test_startup import V08
@@ -217,7 +217,7 @@ def test_a_long_log_is_read_in_bounded_memory() -> None:
     assert explained.steps.count == 16 * 300 * 4 and peak < 4e6
 
 
-@pytest.mark.parametrize("said", SAID_LINES, ids=lambda said: said.line[:40])
+@pytest.mark.parametrize("said", SOURCE_LINES, ids=lambda said: said.line[:40])
 def test_vllm_says_the_lines_that_are_read(said) -> None:
     packages = Path(sysconfig.get_paths()["purelib"])
     assert not [each.nearest for each in reworded([said], packages)]

@@ -43,7 +43,7 @@ def test_a_line_is_a_files_a_reports_or_a_programs(cause: FaultCause) -> None:
 
 @pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="no vLLM to look at")
 def test_the_packages_say_the_lines() -> None:
-    assert [(each.said.line, each.nearest) for each in reworded(CAUSES, PACKAGES)] == []
+    assert [(each.old.line, each.nearest) for each in reworded(CAUSES, PACKAGES)] == []
 
 
 def test_another_wording_is_noticed_with_the_nearest_and_the_version(tmp_path: Path) -> None:
