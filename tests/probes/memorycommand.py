@@ -12,6 +12,8 @@ from pathlib import Path
 
 import psutil
 
+from tests.probes.shardedmodel import safetensors
+
 ROOT = Path(__file__).resolve().parents[2]
 MIB = 2**20
 # A front end that starts a core, which starts two workers, all titled as vLLM does: by the first word of their command
@@ -84,23 +86,12 @@ def run(*words: str, **options) -> subprocess.CompletedProcess[str]:
     return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=60, **options)
 
 
-def safetensors(path: Path, tensors: dict[str, tuple[str, list[int], int]]) -> None:
-    """A file with these tensors (dtype, shape, bytes), all zero."""
-    header: dict[str, object] = {"__metadata__": {"format": "pt"}}
-    at = 0
-    for name, (dtype, shape, size) in tensors.items():
-        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [at, at + size]}
-        at += size
-    text = json.dumps(header).encode()
-    path.write_bytes(len(text).to_bytes(8, "little") + text + bytes(at))
-
-
 def small_model(tmp_path: Path) -> Path:
     """A model of two layers, 3,000 parameters in two files."""
     folder = tmp_path / "model"
     folder.mkdir()
-    safetensors(folder / "a.safetensors", {"w": ("BF16", [10, 100], 2000), "i": ("I32", [1000], 4000)})
-    safetensors(folder / "b.safetensors", {"v": ("BF16", [1000], 2000)})
+    (folder / "a.safetensors").write_bytes(safetensors({"w": ("BF16", [10, 100], 2000), "i": ("I32", [1000], 4000)}))
+    (folder / "b.safetensors").write_bytes(safetensors({"v": ("BF16", [1000], 2000)}))
     config = {"num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "hidden_size": 64}
     (folder / "config.json").write_text(json.dumps(config | {"torch_dtype": "bfloat16"}))
     return folder

@@ -21,13 +21,18 @@ SHARDS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
 
 def safetensors(tensors: dict[str, tuple[str, list[int], int]]) -> bytes:
     """A file of tensors (dtype, shape, bytes), all zero."""
+    return safetensors_head(tensors) + bytes(sum(size for _, _, size in tensors.values()))
+
+
+def safetensors_head(tensors: dict[str, tuple[str, list[int], int]]) -> bytes:
+    """What stands in such a file before the tensors' own bytes."""
     header: dict[str, object] = {"__metadata__": {"format": "pt"}}
     at = 0
     for name, (dtype, shape, size) in tensors.items():
         header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [at, at + size]}
         at += size
     text = json.dumps(header).encode()
-    return len(text).to_bytes(8, "little") + text + bytes(at)
+    return len(text).to_bytes(8, "little") + text
 
 
 def sharded_model() -> dict[str, bytes]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from probes.doctor.surroundings import Finding
 from probes.memory.footprint import weights
 from probes.memory.modelconfig import read_config
 from tests.probes.machines import CUDA_SET, ROOT, machine
-from tests.probes.shardedmodel import CONFIG, sharded_model
+from tests.probes.shardedmodel import CONFIG, safetensors_head, sharded_model
 
 GIB = 2**30
 LLAMA_8B = {"num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8, "hidden_size": 4096}
@@ -33,16 +34,13 @@ def of_shapes(folder: Path, config: dict[str, Any]) -> Path:
     kv = config["num_key_value_heads"] * hidden // heads
     layer = [[hidden, hidden], [kv, hidden], [kv, hidden], [hidden, hidden], *[[inner, hidden]] * 3, [hidden], [hidden]]
     shapes = layer * config["num_hidden_layers"] + [[config["vocab_size"], hidden]] * 2 + [[hidden]]
-    header, end = {}, 0
-    for number, shape in enumerate(shapes):
-        size = 2 * shape[0] * (shape[1] if len(shape) > 1 else 1)
-        header[f"t{number}"] = {"dtype": "BF16", "shape": shape, "data_offsets": [end, end + size]}
-        end += size
-    text = json.dumps(header).encode()
+    sizes = [2 * prod(shape) for shape in shapes]
+    tensors = zip(shapes, sizes, strict=True)
+    head = safetensors_head({f"t{at}": ("BF16", shape, size) for at, (shape, size) in enumerate(tensors)})
     folder.mkdir()
     with (folder / "model.safetensors").open("wb") as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        file.truncate(8 + len(text) + end)
+        file.write(head)
+        file.truncate(len(head) + sum(sizes))
     (folder / "config.json").write_text(json.dumps(config))
     return folder
 

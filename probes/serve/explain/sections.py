@@ -109,8 +109,8 @@ def decode_by_batch(steps: LoggedSteps) -> Section:
     rows = []
     for most in sorted(most for kind, most in steps.by_batch if kind == "decode"):
         each = steps.by_batch["decode", most]
-        least = most // 2 + 1
-        tok_s = f"{1e3 * least / each.quantile(0.5):,.0f}" if each.quantile(0.5) else NONE
+        least, median = most // 2 + 1, each.quantile(0.5)
+        tok_s = f"{1e3 * least / median:,.0f}" if median else NONE
         rows.append(
             [_range(least, most), f"{each.count:,}", *_quantiles(each), tok_s if least == most else f"≥ {tok_s}"]
         )
