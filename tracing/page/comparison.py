@@ -7,38 +7,25 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from probes.console import show_text, table, us
-from tracing.breakdown.changes import (
-    CHANGE_COLUMNS,
-    Budget,
-    StageChange,
-    block_means,
-    change_cells,
-    changes_sentence,
-    stage_changes,
-)
+from tracing.breakdown.changes import CHANGE_COLUMNS, Budget, StageChange, block_means, stage_changes
 from tracing.breakdown.findings import Findings
+from tracing.page.tables import changes as tables
+from tracing.page.tables.changes import ChangeWords
 from tracing.timeline.steps.phases import NAMES
 
-UNDER = (
-    "The replicates are up to eight blocks of time of one trace each: the intervals say nothing of other engine "
-    "starts. Requests that overlap share their steps and stand in one block."
+WORDS = ChangeWords(
+    sentence=lambda part: f"A {part} takes",
+    title=lambda part: f"The mean {part}",
+    rows=CHANGE_COLUMNS[0],
+    intervals="The replicates are up to eight blocks of time of one trace each: the intervals say nothing of other "
+    "engine starts. Requests that overlap share their steps and stand in one block.",
+    nothing="The traces have neither whole requests nor decode steps in common: nothing can be compared.",
 )
 
 
 def show(before: Findings, after: Findings, out: Console) -> None:
-    """Print what changed from one trace to another, the answer first."""
-    changes = trace_changes(before, after)
-    if not changes:
-        show_text(out, "The traces have neither whole requests nor decode steps in common: nothing can be compared.")
-    for part, (whole, *stages) in changes.items():
-        times = f"A {part} takes {us(whole.after_ns)}, before {us(whole.before_ns)}"
-        show_text(out, f"{times}; {changes_sentence(stages)}.", "bold")
-    for part, stages in changes.items():
-        table(out, f"The mean {part}", list(CHANGE_COLUMNS), [change_cells(change) for change in stages])
-    if changes:
-        out.print()
-        show_text(out, UNDER)
+    """Print what changed from one trace to another."""
+    tables.show(trace_changes(before, after), WORDS, out)
 
 
 def trace_changes(before: Findings, after: Findings) -> dict[str, list[StageChange]]:

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from probes.console import percent, show_text, table, us
-from tracing.breakdown.changes import CHANGE_COLUMNS, StageChange, change_cells, changes_sentence
+from probes.console import percent, table, us
+from tracing.breakdown.changes import StageChange
 from tracing.breakdown.kernels.summary import FamilyTime, KernelSummary, KindOfWork
 from tracing.breakdown.kernels.work import NO_STEP
+from tracing.page.tables import changes as tables
+from tracing.page.tables.changes import ChangeWords
 
 FAMILY_COLUMNS = ["step", "family", "kernels", "their time", "share"]
 PACE_COLUMNS = ["step", "steps", "launch-bound", "kernel-bound", "unknown", "paced by launches"]
 COMMUNICATION_COLUMNS = ["step", "communication", "exposed", "hidden", "exposed share"]
-COMPARED = "Each replicate is one of up to eight blocks of a trace's steps: the intervals say nothing of other starts."
+COMPARED = ChangeWords(
+    sentence=lambda kind: f"{'All kernels' if kind == NO_STEP else f'The kernels of a {kind} step'} take",
+    title=lambda kind: f"kernels by family: {kind}",
+    rows="family",
+    intervals="Each replicate is one of up to eight blocks of a trace's steps: the intervals say nothing of other "
+    "starts.",
+    nothing="The traces have no kind of step in common in which a device worked: nothing can be compared.",
+)
 
 
 def show(kernels: KernelSummary, out: Console) -> None:
@@ -30,20 +39,8 @@ def show(kernels: KernelSummary, out: Console) -> None:
 
 
 def show_changes(changes: dict[str, list[StageChange]], out: Console) -> None:
-    """What changed in each kind of step from one trace to the next, the answers first."""
-    compared = {kind: stages for kind, stages in changes.items() if stages}
-    if not compared:
-        show_text(out, "The traces have no kind of step in common in which a device worked: nothing can be compared.")
-        return
-    for kind, (whole, *families) in compared.items():
-        what = "All kernels" if kind == NO_STEP else f"The kernels of a {kind} step"
-        times = f"{what} take {us(whole.after_ns)}, before {us(whole.before_ns)}"
-        show_text(out, f"{times}; {changes_sentence(families)}.", "bold")
-    for kind, families in compared.items():
-        columns = ["family", *CHANGE_COLUMNS[1:]]
-        table(out, f"kernels by family: {kind}", columns, [change_cells(change) for change in families])
-    out.print()
-    show_text(out, COMPARED)
+    """What changed in each kind of step from one trace to the next."""
+    tables.show(changes, COMPARED, out)
 
 
 def _family(row: FamilyTime) -> list[object]:
