@@ -19,6 +19,9 @@ settings.load_profile("untimed")
 
 # These files read the traces of `engine/conftest.py`.
 TRACE_READERS = ("test_notes_engine.py", "test_nsys_capture.py", "test_trace_engine.py")
+# These run nsys: one that starts while another ends may find its semaphore gone (`sem_open`), and dies.
+NSYS_USERS = ("test_secrets.py", "test_ranges.py", "test_nsys.py", "test_nsys_capture.py")
+ONE_PROCESS = (*TRACE_READERS, *NSYS_USERS)
 
 # A job that a shell put into the background ignores Ctrl-C, and so would every command that the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -34,11 +37,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class SharedTraces(LoadFileScheduling):
-    """By file, but for those that read the same traces: one process runs them, so that each trace is recorded once."""
+    """By file, but for those that read the same traces, which are recorded once, and those that run nsys."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = super()._split_scope(nodeid)
-        return "shared traces" if file.endswith(TRACE_READERS) else file
+        return "one process" if file.endswith(ONE_PROCESS) else file
 
 
 @pytest.hookimpl(optionalhook=True)

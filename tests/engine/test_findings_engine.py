@@ -137,5 +137,7 @@ def test_a_batch_that_is_sent_twice_finds_its_prompts_cached(server: Endpoint, t
 def test_the_checks_of_a_server_that_runs(server: Endpoint) -> None:
     came = visit(server, None, LONGEST, None)
     assert [each for each in came.checks if each.outcome not in ("passed", "skipped")] == []
-    assert [each.name for each in came.checks if each.outcome == "skipped"] in ([], ["POST /v1/chat/completions"])
+    # Beside an engine that spins, this client may itself wait for a processor: then it does not know, and says so.
+    skipped = {each.name for each in came.checks if each.outcome == "skipped" and "for a processor" not in each.summary}
+    assert skipped <= {"POST /v1/chat/completions"}
     assert (came.model, came.max_len, len(came.checks)) == ("m", LONGEST, 10)

@@ -85,7 +85,8 @@ def _tables(sqlite: Path) -> set[str]:
 
 def _import(raw: Path, report: Path) -> None:
     if not raw.exists():
-        raise EnginescopeError(f"nsys left no recording in {raw.parent}: what it printed above says why")
+        reason = "what it printed above says why (sem_open: another nsys beside it; try again)"
+        raise EnginescopeError(f"nsys left no recording in {raw.parent}: {reason}")
     at = here()
     qdstrm_importer = importer(at, program(at))
     if qdstrm_importer is None:

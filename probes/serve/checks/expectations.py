@@ -18,7 +18,7 @@ class CheckFailed(Exception):
 
 
 class NotApplicable(Exception):
-    """Why a check does not apply to this model."""
+    """Why a check does not apply to this model, or cannot tell."""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from statistics import median
 
 from probes.metrics.endpoint import Endpoint, look
@@ -25,6 +26,8 @@ from probes.serve.checks.expectations import (
 )
 from probes.serve.client import DONE
 
+QUEUES = Path("/proc/thread-self/schedstat")  # ns: on a processor, in the run queue; then the count of turns
+STARVED_SHARE = 0.5  # of a stream the client itself waited for a processor: what came when is not known then
 STREAMED_SHARE = 0.2  # of the whole time lies between the first and the last chunk at least: one held back has 0
 SETTLE_S = 5.0
 CHUNKS_BEFORE_CANCEL = 4
@@ -37,10 +40,40 @@ RUNNING, WAITING, GENERATED = (BY_KEY[key] for key in ("running", "waiting", "ge
 def streaming(served: Served) -> Observation:
     """Chunks come one by one, as they are made, and `[DONE]` closes; held back at every length they are at fault."""
     for tokens in STREAMED:
+        began = Moment.now()
         chunks = _streamed(served, min(tokens, served.max_len - TOKENS))
         if chunks.share > STREAMED_SHARE:
             return chunks.observation
+    began.expect_a_processor()
     raise CheckFailed(f"{len(chunks.after_s)} chunks at once: held back until {1000 * chunks.after_s[0]:.0f} ms")
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A moment of this thread: the clock, and how long it has waited for a processor so far, in seconds.
+
+    Beside an engine that spins, the kernel may let a client wait while all chunks arrive: it then looks as if the
+    server held them back. Where the kernel does not tell, nothing was waited.
+    """
+
+    at_s: float
+    queued_s: float
+
+    @classmethod
+    def now(cls) -> Moment:
+        try:
+            queued_ns = int(QUEUES.read_text().split()[1])
+        except (OSError, IndexError, ValueError):
+            queued_ns = 0
+        return cls(time.monotonic(), queued_ns / 1e9)
+
+    def expect_a_processor(self) -> None:
+        """`NotApplicable` where this thread has waited for a processor most of the time since."""
+        now = Moment.now()
+        took_s, queued_s = now.at_s - self.at_s, now.queued_s - self.queued_s
+        if queued_s > STARVED_SHARE * took_s:
+            waited = f"the client itself waited for a processor for {1000 * queued_s:.0f} of {1000 * took_s:.0f} ms"
+            raise NotApplicable(f"not known: {waited}; ask from another machine, or while this one is less busy")
 
 
 @dataclass(frozen=True)
@@ -107,11 +140,13 @@ def cancelled(served: Served) -> Observation:
     if not served.alone and (busy := _unfinished(at)):
         raise NotApplicable(f"{busy:g} requests of others run or wait: which of them is ours is not told")
     for _ in range(HANG_UPS):
+        began = Moment.now()
         before = _total(at, GENERATED)
         took_s = _hang_up(served, at, longest)
         if (generated := _total(at, GENERATED) - before) < longest:
             course = f"hung up after {CHUNKS_BEFORE_CANCEL} chunks, none running {took_s:.2f} s later"
             return Observation(f"{course}; {generated:g} of {longest} tokens generated", PROMPT)
+    began.expect_a_processor()
     raise CheckFailed(f"all of its {longest} tokens were generated, {HANG_UPS} times")
 
 
