@@ -1,0 +1,87 @@
+"""A text of the notes as paragraphs that have a counterpart, and all else, which every language shares.
+
+A paragraph is a block between blank lines, a row of a table, or the value of `title` or `summary` in a chapter's front
+matter. Its key is made of its words, so that a changed paragraph is another one. Stops, other fenced blocks, comments
+that claim something of the source, and the line below a table's head are shared.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from notes.study.sourceclaims import without
+
+EDGE, FENCE, ROW = "+++", "```", "|"
+ENTRY = re.compile(r'(?P<name>title|summary) = (?P<value>".*")')
+RULE = re.compile(r"[|:\- ]+")  # what a table's head is underlined with
+KEY_DIGITS = 8
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A part of a text: lines as they are, or, where it has a key, a paragraph's words."""
+
+    text: str
+    key: str = ""
+    entry: str = ""  # of the front matter, whose value it is
+
+    def shown(self, words: str) -> str:
+        """The lines of the text, with `words` in place of the paragraph's."""
+        return f"{self.entry} = {json.dumps(words, ensure_ascii=False)}" if self.entry else words
+
+
+def key(words: str) -> str:
+    """What a paragraph is known by: however its lines are broken, it is the same."""
+    return hashlib.sha256(" ".join(words.split()).encode()).hexdigest()[:KEY_DIGITS]
+
+
+def pieces(text: str) -> tuple[Piece, ...]:
+    """A text in order; joined by line breaks it is the text again, less the claims in its comments."""
+    return tuple(_pieces(without(text).split("\n")))
+
+
+def paragraphs(text: str) -> tuple[Piece, ...]:
+    """Those that have a counterpart."""
+    return tuple(piece for piece in pieces(text) if piece.key)
+
+
+def translated(text: str, counterparts: Mapping[str, str]) -> str:
+    """The text with a counterpart for every paragraph that has one."""
+    return "\n".join(
+        piece.shown(counterparts.get(piece.key, piece.text)) if piece.key else piece.text for piece in pieces(text)
+    )
+
+
+def _pieces(lines: list[str]) -> Iterator[Piece]:
+    block: list[str] = []
+    fenced, front = False, False
+    for line in [*lines, ""]:
+        single = _single(line, fenced, front)
+        if block and single is not None:
+            yield _paragraph("\n".join(block))
+            block = []
+        if single is None:
+            block.append(line)
+        else:
+            yield single
+        fenced ^= line.startswith(FENCE)
+        front ^= line.rstrip() == EDGE
+
+
+def _single(line: str, fenced: bool, front: bool) -> Piece | None:
+    """The piece that a line is by itself; None where it goes with its neighbours."""
+    if front and (match := ENTRY.fullmatch(line)):
+        words = json.loads(match["value"])
+        return Piece(words, key(words), match["name"])
+    shared = fenced or front or not line.strip() or line.startswith((FENCE, EDGE)) or RULE.fullmatch(line)
+    if shared:
+        return Piece(line)
+    return _paragraph(line) if line.startswith(ROW) else None
+
+
+def _paragraph(words: str) -> Piece:
+    return Piece(words, key(words))
