@@ -80,12 +80,12 @@ def problems(text: str, known: dict[str, str]) -> Iterator[str]:
 def _differences(piece: Piece, words: str) -> Iterator[str]:
     """What a counterpart lacks or has beyond the English paragraph."""
     for name, pattern in (("code", CODE), ("marks", QUOTED), ("form", FORM)):
-        ours, theirs = Counter(pattern.findall(piece.text)), Counter(pattern.findall(words))
-        if ours != theirs:
-            yield f"differs in {name}: lacks {[*(ours - theirs)]}, has {[*(theirs - ours)]}"
-    numbers = [{"".join(match) for match in CHAPTER.findall(each)} for each in (piece.text, words)]
-    if numbers[0] != numbers[1]:
-        yield f"names other chapters: {sorted(numbers[0] ^ numbers[1])}"
+        expected, present = Counter(pattern.findall(piece.text)), Counter(pattern.findall(words))
+        if expected != present:
+            yield f"differs in {name}: lacks {[*(expected - present)]}, has {[*(present - expected)]}"
+    ours, theirs = ({"".join(match) for match in CHAPTER.findall(each)} for each in (piece.text, words))
+    if wrong := (ours - theirs) | (theirs - set(re.findall(r"\d+", piece.text))):
+        yield f"names other chapters: {sorted(wrong)}"
     if piece.text.startswith("|") and piece.text.count("|") != words.count("|"):
         yield "has another number of cells"
     if len(PROSE.findall(CODE.sub("", piece.text))) >= PROSE_WORDS and not CHINESE.search(words):
