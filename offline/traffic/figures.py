@@ -67,6 +67,11 @@ class RateFigures:
         return self.late_p99_s > LATE_S
 
     @property
+    def starved_share(self) -> float:
+        """Of the rate's time, what the thread that received its tokens waited for a processor."""
+        return self.measured.queued_ns / max(self.measured.closed_ns - self.measured.begin_ns, 1)
+
+    @property
     def verdict(self) -> str:
         """Whether the rate is sustained, as `Backlog` tells it; empty for one request at a time."""
         return self.backlog.verdict if self.backlog else ""

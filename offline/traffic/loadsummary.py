@@ -9,7 +9,7 @@ from offline.records.workers import unbalanced, worker_memory
 from offline.traffic.factors import factor_text, knee_factor, ratio
 from offline.traffic.figures import LATE_S
 from offline.traffic.results import LoadResults
-from offline.traffic.rows import RateRow, late_note, lost_note
+from offline.traffic.rows import STARVED_SHARE, RateRow, late_note, lost_note, starved_note
 from offline.variants.builtin import BASELINE
 
 FEW_STARTS = "Each variant was started once: intervals are of blocks of time, and differences are no claim."
@@ -62,10 +62,13 @@ def _doubts(results: LoadResults, rows: Sequence[RateRow]) -> Iterator[str]:
             )
         if row.late_p99_s > LATE_S:
             yield f"{row.variant} at {row.level}: {late_note(row.late_p99_s)}."
-    for measured in (each.figures.measured for each in results.rates):
+    for figures in (each.figures for each in results.rates):
+        measured = figures.measured
+        where = f"{measured.variant} at {level_name(measured.rate_req_s, 'req/s')}, start {measured.start}"
         if measured.steps_lost:
-            level = level_name(measured.rate_req_s, "req/s")
-            yield f"{measured.variant} at {level}, start {measured.start}: {lost_note(measured.steps_lost)}."
+            yield f"{where}: {lost_note(measured.steps_lost)}."
+        if figures.starved_share > STARVED_SHARE:
+            yield f"{where}: {starved_note(figures.starved_share)}."
     for start in results.starts:
         for sentence in unbalanced(worker_memory(start.phases, start.memory)):
             yield f"{start.variant}, start {start.start}: {sentence}."

@@ -13,6 +13,7 @@ from offline.traffic.distributions import LatencyFigures
 from offline.traffic.figures import RateFigures
 from offline.traffic.results import LoadResults
 from probes.columns import column
+from probes.console import percent
 from probes.statistics.intervals import Estimate
 
 
@@ -102,6 +103,7 @@ def rate_row(results: LoadResults, variant: str, rate_req_s: float | None) -> Ra
     )
 
 
+STARVED_SHARE = 0.1  # of a rate's time; below it the latencies are little touched
 LATENCIES = ("normalized", "ttft", "tpot", "itl")
 
 
@@ -121,6 +123,8 @@ def notes(figures: RateFigures) -> list[str]:
     lines = []
     if figures.late:
         lines.append(late_note(figures.late_p99_s))
+    if figures.starved_share > STARVED_SHARE:
+        lines.append(starved_note(figures.starved_share))
     if figures.measured.steps_lost:
         lines.append(lost_note(figures.measured.steps_lost))
     if figures.ttft and figures.ttft.p99_needs:
@@ -133,6 +137,11 @@ def notes(figures: RateFigures) -> list[str]:
 def late_note(late_p99_s: float) -> str:
     """What a late sender is said as."""
     return f"the sender was late: P99 {late_p99_s * 1e3:.1f} ms"
+
+
+def starved_note(share: float) -> str:
+    """What a client without a processor is said as."""
+    return f"what receives the tokens waited for a processor for {percent(share)} of the time, which latencies hold"
 
 
 def lost_note(steps: int) -> str:

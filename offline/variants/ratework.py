@@ -13,6 +13,7 @@ from offline.load.records import FINISHED, MeasuredRate, ServedRequest
 from offline.load.schedule import Schedule
 from offline.variants.serving import Ending, ScheduledRequest, Serving
 from probes.errors import EnginescopeError
+from probes.processes.runqueue import queued_ns
 
 SENDER_LIMIT_S = 30.0  # how long the sender may take to come
 NS = 1_000_000_000
@@ -96,11 +97,13 @@ class RateWork:
         self.finishes: list[str] = []
         self.running: set[asyncio.Task[None]] = set()
         self.window_ns = (0, 0)
+        self.queued_before_ns = 0
         self.died: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def run(self, path: Path, drain_s: float, reset: bool) -> MeasuredRate:
         """Listen at `path`, serve what comes, and wait for the rest."""
         reader, writer = await sender_connection(path)
+        self.queued_before_ns = queued_ns()
         taking = asyncio.create_task(self._take(reader, writer))
         try:
             await asyncio.wait((taking, self.died), return_when=asyncio.FIRST_COMPLETED)
@@ -170,4 +173,5 @@ class RateWork:
             unfinished=count("unfinished"),
             failed=count("failed") + count("aborted"),
             prefix_reset=reset,
+            queued_ns=queued_ns() - self.queued_before_ns,
         )

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from probes.serve.checks import streams
 from probes.serve.checks.expectations import NotApplicable
 from probes.serve.checks.streams import Moment
 
@@ -24,11 +22,3 @@ def test_most_of_the_time_without_a_processor_is_not_known() -> None:
 def test_a_client_that_ran_in_time_says_what_it_saw() -> None:
     began = replace(Moment.now(), at_s=Moment.now().at_s - 1.0)
     replace(began, queued_s=began.queued_s - 0.2).expect_a_processor()
-
-
-@pytest.mark.parametrize("text", ["", "12", "a b c"])
-def test_where_the_kernel_does_not_tell_nothing_was_waited(tmp_path: Path, monkeypatch, text: str) -> None:
-    monkeypatch.setattr(streams, "QUEUES", tmp_path / "schedstat")
-    assert Moment.now().queued_s == 0
-    (tmp_path / "schedstat").write_text(text)
-    assert Moment.now().queued_s == 0

@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 from statistics import median
 
 from probes.metrics.endpoint import Endpoint, look
 from probes.metrics.quantities import BY_KEY, ServerMetric, has_any, name_in
+from probes.processes.runqueue import queued_ns
 from probes.serve.checks.expectations import (
     PROMPT,
     TOKENS,
@@ -26,7 +26,6 @@ from probes.serve.checks.expectations import (
 )
 from probes.serve.client import DONE
 
-QUEUES = Path("/proc/thread-self/schedstat")  # ns: on a processor, in the run queue; then the count of turns
 STARVED_SHARE = 0.5  # of a stream the client itself waited for a processor: what came when is not known then
 STREAMED_SHARE = 0.2  # of the whole time lies between the first and the last chunk at least: one held back has 0
 SETTLE_S = 5.0
@@ -61,11 +60,7 @@ class Moment:
 
     @classmethod
     def now(cls) -> Moment:
-        try:
-            queued_ns = int(QUEUES.read_text().split()[1])
-        except (OSError, IndexError, ValueError):
-            queued_ns = 0
-        return cls(time.monotonic(), queued_ns / 1e9)
+        return cls(time.monotonic(), queued_ns() / 1e9)
 
     def expect_a_processor(self) -> None:
         """`NotApplicable` where this thread has waited for a processor most of the time since."""

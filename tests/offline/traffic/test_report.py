@@ -108,6 +108,19 @@ def test_a_doubt_names_its_level_and_is_said_once(results: LoadResults) -> None:
     assert [each for each in doubts if "same settings" in each] == [note]
 
 
+def test_a_level_whose_client_had_no_processor_is_named(results: LoadResults) -> None:
+    first, *others = results.rates
+    measured = first.figures.measured
+    half = replace(measured, queued_ns=(measured.closed_ns - measured.begin_ns) // 2)
+    starved = replace(
+        results, rates=(replace(first, figures=replace(first.figures, measured=half)), *results.rates[1:])
+    )
+    words = "what receives the tokens waited for a processor for 50.00% of the time, which latencies hold"
+    assert [each for each in load_summary(starved, rows(starved)) if each.endswith(f": {words}.")]
+    assert words in next(row.note for row in rows(starved) if row.variant == measured.variant)
+    assert not [each for each in load_summary(results, rows(results)) if "for a processor" in each]
+
+
 def test_a_level_whose_first_steps_were_overwritten_is_named(results: LoadResults) -> None:
     first, *others = results.rates
     cut = replace(first.figures.measured, steps_lost=1234)
