@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from notes.translation.paragraphs import Piece, paragraphs
+from notes.translation.paragraphs import Passage, paragraphs
 from probes.errors import usage_error
 
 MARK = re.compile(r"<!-- ([0-9a-f]{8}) -->")
@@ -77,7 +77,7 @@ def problems(text: str, known: dict[str, str]) -> Iterator[str]:
         yield "the paragraphs stand in another order than in the English text"
 
 
-def _differences(piece: Piece, words: str) -> Iterator[str]:
+def _differences(piece: Passage, words: str) -> Iterator[str]:
     """What a counterpart lacks or has beyond the English paragraph."""
     for name, pattern in (("code", CODE), ("marks", QUOTED), ("form", FORM)):
         expected, present = Counter(pattern.findall(piece.text)), Counter(pattern.findall(words))

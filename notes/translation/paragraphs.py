@@ -22,7 +22,7 @@ KEY_DIGITS = 8
 
 
 @dataclass(frozen=True)
-class Piece:
+class Passage:
     """A part of a text: lines as they are, or, where it has a key, a paragraph's words."""
 
     text: str
@@ -39,12 +39,12 @@ def key(words: str) -> str:
     return hashlib.sha256(" ".join(words.split()).encode()).hexdigest()[:KEY_DIGITS]
 
 
-def pieces(text: str) -> tuple[Piece, ...]:
+def pieces(text: str) -> tuple[Passage, ...]:
     """A text in order; joined by line breaks it is the text again, less the claims in its comments."""
     return tuple(_pieces(without(text).split("\n")))
 
 
-def paragraphs(text: str) -> tuple[Piece, ...]:
+def paragraphs(text: str) -> tuple[Passage, ...]:
     """Those that have a counterpart."""
     return tuple(piece for piece in pieces(text) if piece.key)
 
@@ -56,7 +56,7 @@ def translated(text: str, counterparts: Mapping[str, str]) -> str:
     )
 
 
-def _pieces(lines: list[str]) -> Iterator[Piece]:
+def _pieces(lines: list[str]) -> Iterator[Passage]:
     block: list[str] = []
     fenced, front = False, False
     for line in [*lines, ""]:
@@ -72,16 +72,16 @@ def _pieces(lines: list[str]) -> Iterator[Piece]:
         front ^= line.rstrip() == EDGE
 
 
-def _single(line: str, fenced: bool, front: bool) -> Piece | None:
+def _single(line: str, fenced: bool, front: bool) -> Passage | None:
     """The piece that a line is by itself; None where it goes with its neighbours."""
     if front and (match := ENTRY.fullmatch(line)):
         words = json.loads(match["value"])
-        return Piece(words, key(words), match["name"])
+        return Passage(words, key(words), match["name"])
     shared = fenced or front or not line.strip() or line.startswith((FENCE, EDGE)) or RULE.fullmatch(line)
     if shared:
-        return Piece(line)
+        return Passage(line)
     return _paragraph(line) if line.startswith(ROW) else None
 
 
-def _paragraph(words: str) -> Piece:
-    return Piece(words, key(words))
+def _paragraph(words: str) -> Passage:
+    return Passage(words, key(words))

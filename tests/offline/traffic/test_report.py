@@ -112,9 +112,8 @@ def test_a_level_whose_client_had_no_processor_is_named(results: LoadResults) ->
     first, *others = results.rates
     measured = first.figures.measured
     half = replace(measured, queued_ns=(measured.closed_ns - measured.begin_ns) // 2)
-    starved = replace(
-        results, rates=(replace(first, figures=replace(first.figures, measured=half)), *results.rates[1:])
-    )
+    starving = replace(first, figures=replace(first.figures, measured=half))
+    starved = replace(results, rates=(starving, *others))
     words = "what receives the tokens waited for a processor for 50.00% of the time, which latencies hold"
     assert [each for each in load_summary(starved, rows(starved)) if each.endswith(f": {words}.")]
     assert words in next(row.note for row in rows(starved) if row.variant == measured.variant)
