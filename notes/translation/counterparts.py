@@ -80,7 +80,7 @@ def problems(text: str, known: dict[str, str]) -> Iterator[str]:
 def _differences(piece: Passage, words: str) -> Iterator[str]:
     """What a counterpart lacks or has beyond the English paragraph."""
     for name, pattern in (("code", CODE), ("marks", QUOTED), ("form", FORM)):
-        expected, present = Counter(pattern.findall(piece.text)), Counter(pattern.findall(words))
+        expected, present = (Counter(_unbroken(pattern.findall(each))) for each in (piece.text, words))
         if expected != present:
             yield f"differs in {name}: lacks {[*(expected - present)]}, has {[*(present - expected)]}"
     ours, theirs = ({"".join(match) for match in CHAPTER.findall(each)} for each in (piece.text, words))
@@ -94,6 +94,11 @@ def _differences(piece: Passage, words: str) -> Iterator[str]:
         yield "breaks a line inside a sentence, which is shown as a space"
     if match := HALF_WIDTH.search(CODE.sub("", words)):
         yield f"has half-width punctuation beside Chinese: {match[0]}"
+
+
+def _unbroken(matches: list[str]) -> list[str]:
+    """However the lines of a text are broken, what it quotes is the same."""
+    return [" ".join(match.split()) or match for match in matches]
 
 
 def _begin(words: str) -> str:
