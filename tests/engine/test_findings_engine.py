@@ -103,7 +103,7 @@ def test_errors(server: Endpoint) -> None:
 def test_prefill_beside_decode_and_lengths(server: Endpoint) -> None:
     report = after(server, lambda: complete(server, 8, first=2000))
     assert names(report) == ["prefill beside decode"]
-    told = [(each.count, each.mean_tokens) for each in report.lengths.values() if each]
+    told = [(each.count, each.mean) for each in report.lengths.values() if each]
     assert told == [(1, PROMPT), (1, 8)]
 
 
