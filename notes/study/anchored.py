@@ -8,7 +8,7 @@ from probes.errors import usage_error
 from tracing.source.definitions import Place
 from tracing.source.tree import Missing, SourceTree
 
-ANCHOR = re.compile(r"(?P<file>vllm(?:/\w+)+)\.py:(?P<name>\w+(?:\.\w+)*)")
+ANCHOR = re.compile(r"(?P<file>vllm(?:/\w+)+)\.py:(?P<name>\w+(?:\.\w+)*)", re.ASCII)  # Chinese ends a name
 
 
 def anchors(text: str) -> list[str]:

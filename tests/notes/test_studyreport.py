@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from notes.study.exercises import day_7
 from notes.study.messages import Failed
 from tests.needs import needs_vllm
 from tests.notes.studyfiles import SOLUTIONS, messages
 
 REPORT = (SOLUTIONS / "day_7.md").read_text()
+CHINESE = (SOLUTIONS / "day_7_zh.md").read_text()
 
 
 @needs_vllm
@@ -63,3 +65,45 @@ def test_order_and_roles_are_judged_and_not_the_words(tmp_path: Path) -> None:
         path.write_text(text)
         failures = [message for message in messages(7, path) if isinstance(message, Failed)]
         assert len(failures) == 1 and words in failures[0].reason
+
+
+@needs_vllm
+def test_a_report_may_be_in_chinese_whose_words_have_no_spaces_between_them() -> None:
+    assert [message for message in messages(7, SOLUTIONS / "day_7_zh.md") if isinstance(message, Failed)] == []
+    assert len(CHINESE.split()) < day_7.WORDS[0] < len(day_7.words(CHINESE)) < day_7.WORDS[1]
+
+
+@needs_vllm
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("## Open questions", "模型在设备上算，请求在队列里等。" * 90 + "\n\n## Open questions", "more than a page"),
+        ("4. core 输入，", "4. 另一个进程，", "step 4 does not begin with its role"),
+        ("6. worker，", "6. 前端，", "step 6: Worker.sample_tokens ran in the role worker, not front end"),
+        ("有一个输出就交出一个，调用方读得慢，耽误的也只是自己。", "", "words say too little"),
+        ("先清空哪一个？", "先清空哪一个。", "open question 3 is no question"),
+    ],
+)
+def test_a_chinese_report_hears_what_it_lacks(tmp_path: Path, old: str, new: str, words: str) -> None:
+    assert old in CHINESE
+    path = tmp_path / "report.md"
+    path.write_text(CHINESE.replace(old, new, 1))
+    failures = [message for message in messages(7, path) if isinstance(message, Failed)]
+    assert len(failures) == 1 and words in failures[0].reason
+
+
+@needs_vllm
+def test_chinese_filler_is_filler(tmp_path: Path) -> None:
+    path = tmp_path / "report.md"
+    filler = re.sub(r"(?<=[：；。，])[\u4e00-\u9fff ]+", lambda match: "啦" * len(match[0]), CHINESE)
+    for text, words in ((filler + "啦" * 220, "different ones"), (CHINESE + "啦" * 220, "words are '啦啦'")):
+        path.write_text(text)
+        failures = [message for message in messages(7, path) if isinstance(message, Failed)]
+        assert len(failures) == 1 and words in failures[0].reason and "that is filler" in failures[0].reason
+
+
+def test_two_chinese_characters_are_a_word_and_so_is_what_stands_between_spaces() -> None:
+    assert day_7.words("前端，core 输入：把请求写进 `socket`, 用 6.0 ms。") == [
+        *("前端", "core", "输入", "把请", "求写", "进", "socket`,", "用", "6.0", "ms")
+    ]
+    assert day_7.words(REPORT)[:4] == ["Where", "a", "request", "is"]

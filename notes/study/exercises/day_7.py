@@ -1,8 +1,9 @@
-"""Day 7, the reading report: the main path and four points, held against the order and roles of a recorded run."""
+"""Day 7, the reading report, English or Chinese: the main path and four points, held against a recorded run."""
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from importlib.util import find_spec
 from itertools import groupby
 from typing import Any
@@ -16,14 +17,25 @@ from tracing.source.tree import SourceTree
 SECTIONS = ("The main path", "Four points", "What I measured", "Open questions")
 WORDS = (250, 700)  # of one page
 DISTINCT = 0.33  # of all words, those that are different ones: prose has more than 0.4, filler next to nothing
+COMMONEST = 0.15  # of all words, those that are the same one: of prose less than a tenth
 FILES = ("async_llm", "core_client", "core")
-ROLES = ("front end", "core input", "core output", "core", "worker")  # the longer name before its beginning
+# What a report may call each role; the longer name before its beginning.
+ROLES = {
+    "front end": ("front end", "前端"),
+    "core input": ("core input", "core 输入", "core输入"),
+    "core output": ("core output", "core 输出", "core输出"),
+    "core": ("core",),
+    "worker": ("worker",),
+}
 QUESTIONS = 3
 STEPS = 6
 POINT_WORDS = 15
-FIGURE = re.compile(r"\d\s*(?:ns|µs|us|ms|s|%|tok/s|tokens|GiB|MiB|KiB|bytes)\b|\d\s*%")
+UNITS = "ns|µs|us|ms|s|tok/s|tokens|GiB|MiB|KiB|bytes"
+FIGURE = re.compile(rf"\d\s*(?:(?:{UNITS})(?![A-Za-z])|%|纳秒|微秒|毫秒|秒|字节|个 ?token)")
 COMMAND = re.compile(r"python -m ((?:probes|tracing|offline|notes)\.\w+)")
 ITEM = re.compile(r"^\s*(?:\d+[.)]|[-*])\s+(.*)$", re.MULTILINE)
+# Two Chinese characters, or letters and digits up to a space, a Chinese character or its punctuation.
+WORD = re.compile(r"[\u4e00-\u9fff]{1,2}|(?![\u4e00-\u9fff])\w[^\s\u3000-\u303f\u4e00-\u9fff\uff00-\uffef]*")
 # The four points, and the places in the three files of which one shows it.
 POINTS = {
     "async generator": ("AsyncLLM.generate",),
@@ -44,6 +56,11 @@ def sections(report: str) -> dict[str, str]:
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
+def words(text: str) -> list[str]:
+    """The words of a text. Chinese has no spaces between them: two characters count as one."""
+    return WORD.findall(text)
+
+
 def items(text: str) -> list[str]:
     """The list items of a section, each with the lines that go on with it."""
     starts = [match.start() for match in ITEM.finditer(text)]
@@ -58,18 +75,18 @@ def one_page(mine: Any) -> str:
     for name in SECTIONS:
         expect(name in headings, f"there is no section `## {name}`", f"found: {', '.join(headings) or 'none'}")
     expect([name for name in headings if name in SECTIONS] == list(SECTIONS), "the sections stand in another order")
-    words = report.split()
-    expect(len(words) >= WORDS[0], f"{len(words)} words are too few for a page ({WORDS[0]} to {WORDS[1]})")
+    all_words = words(report)
+    count, by_word = len(all_words), Counter(word.strip(".,:;`").lower() for word in all_words)
+    expect(count >= WORDS[0], f"{count} words are too few for a page ({WORDS[0]} to {WORDS[1]})")
     expect(
-        len(words) <= WORDS[1],
-        f"{len(words)} words are more than a page ({WORDS[0]} to {WORDS[1]})",
+        count <= WORDS[1],
+        f"{count} words are more than a page ({WORDS[0]} to {WORDS[1]})",
         "leave out what is not new",
     )
-    distinct = len({word.strip(".,:;`").lower() for word in words})
-    expect(
-        distinct >= DISTINCT * len(words), f"only {distinct} of {len(words)} words are different ones: that is filler"
-    )
-    return f"{len(words)} words"
+    expect(len(by_word) >= DISTINCT * count, f"only {len(by_word)} of {count} words are different ones: that is filler")
+    word, times = by_word.most_common(1)[0]
+    expect(times <= COMMONEST * count, f"{times} of {count} words are {word!r}: that is filler")
+    return f"{count} words"
 
 
 def three_files(mine: Any) -> str:
@@ -92,7 +109,7 @@ def three_files(mine: Any) -> str:
 def role_of(item: str) -> str:
     """The role with which a list item begins, or nothing."""
     text = re.sub(r"^(?:\d+[.)]|[-*])\s+", "", item).lstrip("*_ ").lower()
-    return next((role for role in ROLES if text.startswith(role)), "")
+    return next((role for role, names in ROLES.items() if text.startswith(names)), "")
 
 
 def place_of(item: str) -> str:
@@ -149,10 +166,11 @@ def points(mine: Any) -> None:
     """the four points are made, each at a place that shows it"""
     point_items = items(sections(mine.report)["Four points"])
     for point, places in POINTS.items():
-        item = next((each for each in point_items if point.lower() in each.partition(":")[0].lower()), None)
+        item = next((each for each in point_items if point.lower() in re.split("[:：]", each)[0].lower()), None)
         expect(item is not None, f"there is no item for the point {point}", f"- {point}: …")
         assert item is not None
-        expect(len(item.split()) >= POINT_WORDS, f"{point}: {len(item.split())} words say too little")
+        count = len(words(item))
+        expect(count >= POINT_WORDS, f"{point}: {count} words say too little")
         names = [anchor.partition(":")[2] for anchor in anchors(item)]
         expect(
             any(name in places for name in names),
@@ -180,8 +198,12 @@ def questions(mine: Any) -> None:
     questions = items(sections(mine.report)["Open questions"])
     expect(len(questions) == QUESTIONS, f"there are {len(questions)} list items under Open questions, not {QUESTIONS}")
     for number, text in enumerate(questions, 1):
-        expect("?" in text, f"open question {number} is no question", "one that a run or a file could answer")
-        expect(len(text.split()) >= 6, f"open question {number} is too short to be looked into")
+        expect(
+            "?" in text or "？" in text,
+            f"open question {number} is no question",
+            "one that a run or a file could answer",
+        )
+        expect(len(words(text)) >= 6, f"open question {number} is too short to be looked into")
 
 
 EXERCISES = (Exercise("report", (one_page, three_files, path, order, points, measured, questions)),)
