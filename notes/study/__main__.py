@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING
 from notes.study import progress, recording, texts
 from notes.study.judging import exercises, judge
 from notes.study.verdict import FileVerdict
+from notes.translation import labels
+from notes.translation.editions import ENGLISH, LANGUAGES
+from notes.translation.labels import Labels
 from probes.arguments import CommandParser
 from probes.errors import FAILED, run_main, usage_error
 
@@ -26,6 +29,7 @@ EPILOG = """examples:
   python -m notes.study --saw 1.2 "20 of 20 answered, P95 0.9 s"     note a step of a day's self-check
   python -m notes.study open               every step that is not done yet
   python -m notes.study questions          what people are asked about vLLM, with answers and your own figures
+  python -m notes.study 3 --lang zh        day 3 in Chinese; every page that prints a text has it
   python -m notes.study recorded           a recorded request, and a recorded abort, call by call
   python -m notes.study stub --trouble     a server that computes nothing and fails on purpose, until Ctrl-C
 
@@ -52,6 +56,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--progress", type=Path, default=progress.FILE, metavar="FILE", help=f"what is done (default {progress.FILE})"
     )
+    parser.add_argument("--lang", choices=LANGUAGES, default=ENGLISH, help="the language of the texts (default en)")
     parser.add_argument("--trouble", action="store_true", help="stub: fail on purpose")
     parser.add_argument("--port", type=int, default=8001, metavar="N", help="stub: its port (default 8001)")
     return parser
@@ -68,16 +73,16 @@ def main() -> int:
         return note_step(step, words, args.progress, out)
     if args.page == "stub":
         return serve_stub(args.trouble, args.port)
-    notes = progress.read(args.progress)
+    notes, say = progress.read(args.progress), labels.read(args.lang)
     if args.page is None:
-        return print_pages(notes, out)
+        return print_pages(notes, say, out)
     if args.page in SHOWN:
-        return SHOWN[args.page](notes, out)
+        return SHOWN[args.page](notes, say, out)
     if args.page not in texts.PAGES:
         others = ", ".join((*texts.LOOKED_UP, *SHOWN, "stub"))
         raise usage_error(f"there is no day or page {args.page!r}: a number from 1 to 7, or: {others}")
     if args.file is None:
-        return print_page(args.page, notes, out)
+        return print_page(args.page, notes, say, out)
     if not args.page.isdigit():
         raise usage_error(f"the page {args.page} has no exercises: give a day's number before FILE")
     return print_verdict(int(args.page), answer_file(int(args.page), args.file), args.progress, out)
@@ -101,26 +106,26 @@ def serve_stub(troubled: bool, port: int) -> int:
     return 0
 
 
-def print_pages(notes: progress.Progress, out: Console) -> int:
+def print_pages(notes: progress.Progress, say: Labels, out: Console) -> int:
     """All pages by title, the days with how far they are."""
     for page in texts.PAGES:
-        far = f" ({progress.tally(int(page), notes)})" if page.isdigit() else ""
-        out.print(f"{page:10} {texts.title(page)}{far}", markup=False)
-    out.print("\npython -m notes.study 1 begins.", markup=False)
+        far = f" ({progress.tally(int(page), notes, say)})" if page.isdigit() else ""
+        out.print(f"{page:10} {texts.title(page, say.language)}{far}", markup=False)
+    out.print(f"\n{say('python -m notes.study 1 begins.')}", markup=False)
     return 0
 
 
-def print_open(notes: progress.Progress, out: Console) -> int:
+def print_open(notes: progress.Progress, say: Labels, out: Console) -> int:
     """The steps of all days that are not done."""
     for day in texts.DAYS:
-        out.print(f"day {day}: {progress.tally(day, notes)}", markup=False)
-        for step in progress.steps(day):
+        out.print(say("day {day}: {far}", day=day, far=progress.tally(day, notes, say)), markup=False)
+        for step in progress.steps(day, say):
             if step.name not in notes:
-                out.print(progress.line(step, notes), markup=False)
+                out.print(progress.line(step, notes, say), markup=False)
     return 0
 
 
-def print_recorded(notes: progress.Progress, out: Console) -> int:
+def print_recorded(notes: progress.Progress, say: Labels, out: Console) -> int:
     """The recorded stories."""
     for line in recording.lines(recording.read()):
         out.print(line, markup=False)
@@ -130,9 +135,9 @@ def print_recorded(notes: progress.Progress, out: Console) -> int:
 SHOWN = {"open": print_open, "recorded": print_recorded}
 
 
-def print_page(page: str, notes: progress.Progress, out: Console) -> int:
+def print_page(page: str, notes: progress.Progress, say: Labels, out: Console) -> int:
     """A page: laid out on a terminal, as Markdown elsewhere; below a day its steps, done and open."""
-    text = progress.with_notes(texts.text(page), notes)
+    text = progress.with_notes(texts.text(page, say.language), notes, say)
     if out.is_terminal:
         from rich.markdown import Markdown
 
@@ -140,9 +145,9 @@ def print_page(page: str, notes: progress.Progress, out: Console) -> int:
     else:
         out.print(text, markup=False)
     if page.isdigit():
-        out.print(f"\n{progress.tally(int(page), notes)}", markup=False)
-        for step in progress.steps(int(page)):
-            out.print(progress.line(step, notes), markup=False)
+        out.print(f"\n{progress.tally(int(page), notes, say)}", markup=False)
+        for step in progress.steps(int(page), say):
+            out.print(progress.line(step, notes, say), markup=False)
     return 0
 
 

@@ -10,6 +10,8 @@ from tracing.source.tree import Missing, SourceTree
 
 ANCHOR = re.compile(r"(?P<file>vllm(?:/\w+)+)\.py:(?P<name>\w+(?:\.\w+)*)", re.ASCII)  # Chinese ends a name
 
+THERE, GONE = "(line {line})", "(not in {version})"
+
 
 def anchors(text: str) -> list[str]:
     """All anchors in a text, each once, in order.
@@ -30,12 +32,13 @@ def find_place(anchor: str, tree: SourceTree) -> Place | Missing:
     return tree.resolve(f"{match['file'].replace('/', '.')}:{match['name']}")
 
 
-def with_lines(text: str, tree: SourceTree) -> str:
-    """A text in which every anchor in inline code is followed by its line in this tree."""
+def with_lines(text: str, tree: SourceTree, there: str = THERE, gone: str = GONE) -> str:
+    """A text in which every anchor in inline code is followed by its line in this tree, in these words."""
 
     def line(match: re.Match[str]) -> str:
         place = find_place(match[1], tree)
-        return f"{match[0]} (line {place.first})" if isinstance(place, Place) else f"{match[0]} (not in {tree.version})"
+        words = there.format(line=place.first) if isinstance(place, Place) else gone.format(version=tree.version)
+        return f"{match[0]} {words}"
 
     return re.sub(f"`({_unnamed(ANCHOR.pattern)})`", line, text)
 

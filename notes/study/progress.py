@@ -16,6 +16,8 @@ from typing import Any
 
 from notes.study import texts
 from notes.study.judging import exercises
+from notes.translation import editions
+from notes.translation.labels import IN_ENGLISH, Labels
 from probes.errors import EnginescopeError, usage_error
 
 SCHEMA = 1
@@ -23,6 +25,7 @@ FILE = Path("results") / "study.json"
 ROW = re.compile(r"^\| (\d\.\d+) \| (.+?) \| (.+?) \|$", re.MULTILINE)
 SAW = re.compile(r"<!--saw ([\w.]+)-->")
 EXPECTED = "every check says right"
+NOT_NOTED = "(not noted yet: step {step} of day {day})"
 
 
 @dataclass(frozen=True)
@@ -46,10 +49,11 @@ class Note:
 Progress = Mapping[str, Note]
 
 
-def steps(day: int) -> list[DayStep]:
+def steps(day: int, say: Labels = IN_ENGLISH) -> list[DayStep]:
     """The steps of a day: its self-check, then its exercises."""
-    rows = [DayStep(*row) for row in ROW.findall(texts.path(str(day)).read_text(encoding="utf-8"))]
-    return [*rows, *(DayStep(f"{day}.{each.name}", f"write `{each.name}`", EXPECTED) for each in exercises(day))]
+    rows = [DayStep(*row) for row in ROW.findall(editions.text(texts.path(str(day)), say.language))]
+    names = [each.name for each in exercises(day)]
+    return [*rows, *(DayStep(f"{day}.{name}", say("write `{name}`", name=name), say(EXPECTED)) for name in names)]
 
 
 def find_step(name: str) -> DayStep:
@@ -92,24 +96,25 @@ def note(path: Path, observations: Mapping[str, str]) -> None:
         raise EnginescopeError(f"cannot write {path}: {error.strerror}") from None
 
 
-def tally(day: int, notes: Progress) -> str:
+def tally(day: int, notes: Progress, say: Labels = IN_ENGLISH) -> str:
     """How far a day is, as `3 of 8 done`."""
     day_steps = steps(day)
-    return f"{sum(step.name in notes for step in day_steps)} of {len(day_steps)} done"
+    done = sum(step.name in notes for step in day_steps)
+    return say("{done} of {steps} done", done=done, steps=len(day_steps))
 
 
-def line(step: DayStep, notes: Progress) -> str:
+def line(step: DayStep, notes: Progress, say: Labels = IN_ENGLISH) -> str:
     """A step in a line: what was seen, or what is to be done."""
     if step.name in notes:
-        return f"  done  {step.name}  {notes[step.name].saw}"
-    return f"  open  {step.name}  {step.task}: {step.expected}"
+        return f"  {say('done')}  {step.name}  {notes[step.name].saw}"
+    return f"  {say('open')}  {step.name}  {say('{task}: {expected}', task=step.task, expected=step.expected)}"
 
 
-def with_notes(text: str, notes: Progress) -> str:
+def with_notes(text: str, notes: Progress, say: Labels = IN_ENGLISH) -> str:
     """A text in which each `<!--saw 6.2-->` is what the learner saw at that step, or where it can be had."""
 
     def words(match: re.Match[str]) -> str:
         name = match[1]
-        return f"“{notes[name].saw}”" if name in notes else f"(not noted yet: step {name} of day {name[0]})"
+        return f"“{notes[name].saw}”" if name in notes else say(NOT_NOTED, step=name, day=name[0])
 
     return SAW.sub(words, text)

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from notes.study.anchored import with_lines
+from notes.study.anchored import GONE, THERE, with_lines
 from notes.study.defaults import MARKER, rendered
 from notes.study.sourceclaims import without
+from notes.translation import editions, labels
+from notes.translation.editions import ENGLISH
 from probes.errors import EnginescopeError
 from tracing.source.tree import SourceTree
 
@@ -25,16 +27,17 @@ def path(page: str) -> Path:
     return FOLDER / (f"day-{page}.md" if page.isdigit() else f"{page}.md")
 
 
-def title(page: str) -> str:
+def title(page: str, language: str = ENGLISH) -> str:
     """A page's first line, without the mark of a heading."""
-    return path(page).read_text().partition("\n")[0].lstrip("# ")
+    return editions.text(path(page), language).partition("\n")[0].lstrip("# ")
 
 
-def text(page: str) -> str:
+def text(page: str, language: str = ENGLISH, anchored: bool = False) -> str:
     """A page as it is shown; without a vLLM to look in, with the values that it was written with."""
-    source = without(path(page).read_text())
+    source = without(editions.text(path(page), language, anchored))
     try:
         tree = SourceTree.find()
     except EnginescopeError:
         return MARKER.sub(r"`\g<quote>`", source)
-    return with_lines(rendered(source, tree), tree)
+    say = labels.read(language)
+    return with_lines(rendered(source, tree), tree, say(THERE), say(GONE))

@@ -12,6 +12,7 @@ EXAMPLES = """examples:
   python -m notes.translation                                  which paragraphs lack a counterpart, or changed
   python -m notes.translation --begin study/day-1              writes the counterpart's file, English where none is yet
   python -m notes.translation --reread walkthrough/05-scheduler   the Chinese was read again and is right as it is
+  python -m notes.translation --readme                         writes README.zh.md out of the counterparts
 
 exit codes: 0 all is as it should be, 1 it is not, 2 bad usage
 """
@@ -29,6 +30,7 @@ def parser() -> argparse.ArgumentParser:
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--begin", metavar="TEXT", help="write the file of its counterparts, English where none is yet")
     what.add_argument("--reread", metavar="TEXT", help="its changed paragraphs were read again: the Chinese is right")
+    what.add_argument("--readme", action="store_true", help="write README.zh.md out of README.md and its counterparts")
     parser.add_argument("texts", nargs="*", metavar="TEXT", help="only these, such as study/day-1 (default: all)")
     return parser
 
@@ -36,10 +38,14 @@ def parser() -> argparse.ArgumentParser:
 def main() -> int:
     """The command."""
     args = parser().parse_args()
-    from notes.translation import counterparts, texts
+    from notes.translation import counterparts, editions, texts
 
+    if args.readme:
+        texts.README_FILES["zh"].write_text(texts.readme("zh"), encoding="utf-8")
+        print(f"Wrote {texts.README_FILES['zh'].name}")
+        return 0
     if name := args.begin or args.reread:
-        english, path = texts.source(name).read_text(encoding="utf-8"), texts.counterpart(name, "zh")
+        english, path = texts.source(name).read_text(encoding="utf-8"), editions.counterpart(name, "zh")
         known = counterparts.read(path) if path.exists() else {}
         if args.reread:
             known = counterparts.reread(english, known)
@@ -53,15 +59,15 @@ def main() -> int:
 
 
 def _problems(name: str) -> list[str]:
-    from notes.translation import counterparts, terms, texts
+    from notes.translation import counterparts, editions, terms, texts
 
-    path = texts.counterpart(name, "zh")
+    path = editions.counterpart(name, "zh")
     if not path.exists():
         return [f"no counterpart: {_short(path)} is not there"]
     english, known = texts.source(name).read_text(encoding="utf-8"), counterparts.read(path)
     return [
         *counterparts.problems(english, known),
-        *terms.problems(english, known, terms.read(texts.FOLDER / "zh" / "terms.md")),
+        *terms.problems(english, known, terms.read(editions.FOLDER / "zh" / "terms.md")),
     ]
 
 

@@ -24,6 +24,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from notes.translation import editions
+from notes.translation.editions import ENGLISH
 from notes.walkthrough.anchors import Anchor
 from notes.walkthrough.claims.claim import Claim, claims
 from notes.walkthrough.fragment import Fragment
@@ -83,12 +85,12 @@ class Chapter:
         return tuple(part for part in self.parts if isinstance(part, Stop))
 
 
-def read(folder: Path = FOLDER) -> tuple[Chapter, ...]:
-    """All chapters by name; an `EnginescopeError` with `file:line` where one is not as it must be."""
+def read(folder: Path = FOLDER, language: str = ENGLISH) -> tuple[Chapter, ...]:
+    """All chapters by name, in a language; an `EnginescopeError` with `file:line` where one is not as it must be."""
     paths = sorted(folder.glob("*.md"))
     if not paths:
         raise usage_error(f"no chapters (*.md) in {folder}")
-    chapters = tuple(read_chapter(path) for path in paths)
+    chapters = tuple(read_chapter(path, language) for path in paths)
     by_name: dict[str, Stop] = {}
     for stop in stops(chapters):
         if stop.name in by_name:
@@ -103,10 +105,10 @@ def stops(chapters: Sequence[Chapter]) -> Iterator[Stop]:
         yield from chapter.stops
 
 
-def read_chapter(path: Path) -> Chapter:
+def read_chapter(path: Path, language: str = ENGLISH) -> Chapter:
     """One chapter."""
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        lines = editions.text(path, language, anchored=True).split("\n")
     except (OSError, UnicodeError) as error:
         raise usage_error(f"{path} cannot be read: {error}") from None
     if lines[0].rstrip() != EDGE or EDGE not in map(str.rstrip, lines[1:]):

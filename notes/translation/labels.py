@@ -1,0 +1,61 @@
+"""The fixed words of pages and commands in a language. The English ones stand where they are used; a table has the
+others by them, and what it lacks is said in English.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+
+from notes.translation.editions import ENGLISH, FOLDER
+from notes.translation.paragraphs import HEADING, anchor, pieces
+
+VALUE = re.compile(r"\\\{(\w+)\\\}")  # a `{name}` in an escaped text
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The words of a language by the English ones; in English there is no table."""
+
+    language: str = ENGLISH
+    words: Mapping[str, str] = field(default_factory=dict)
+
+    def __call__(self, english: str, **values: object) -> str:
+        """Words or Markdown in this language, paragraph by paragraph, with `values` in place of their `{names}`.
+
+        | the table has         | of           | gives                   |
+        | --------------------- | ------------ | ----------------------- |
+        | `"calls" = "调用"`    | `calls`      | `调用`                  |
+        | `"Tables" = "表格"`   | `## Tables`  | `## 表格 { #tables }`   |
+        """
+        return "\n".join(self._line(piece.text, values) if piece.key else piece.text for piece in pieces(english))
+
+    def made(self, text: str) -> str:
+        """Words that were made elsewhere of an English pattern and its values."""
+        for english, words in self.words.items():
+            pattern = VALUE.sub(r"(?P<\1>.+)", re.escape(english))
+            if match := re.fullmatch(pattern, text):
+                return words.format(**match.groupdict())
+        return text
+
+    def _line(self, english: str, values: Mapping[str, object]) -> str:
+        if not self.words:
+            return english.format(**values) if values else english
+        mark = match[0] if (match := HEADING.match(english)) else ""
+        words = self.words.get(" ".join(english[len(mark) :].split()), english[len(mark) :])
+        words = words.format(**values) if values else words
+        return f"{mark}{words} {{ #{anchor(english)} }}" if mark else words
+
+
+IN_ENGLISH = Labels()
+
+
+@cache
+def read(language: str) -> Labels:
+    """The words of a language."""
+    if language == ENGLISH:
+        return IN_ENGLISH
+    return Labels(language, tomllib.loads((FOLDER / language / "labels.toml").read_text(encoding="utf-8")))
