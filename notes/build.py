@@ -1,4 +1,7 @@
-"""Renders the walkthrough as a site that works from disk: source and text side by side, drawings out of a trace."""
+"""Renders the walkthrough as a site that works from disk: source and text side by side, drawings out of a trace.
+
+It has two editions, English and Chinese, each page with a link to the same one in the other language.
+"""
 
 from __future__ import annotations
 
@@ -42,13 +45,15 @@ def main() -> int:
     """The command."""
     args = parser().parse_args()
     from notes.site import chapterpage, sources
+    from notes.translation.editions import ENGLISH, LANGUAGES
     from notes.walkthrough import chapters
     from tracing.breakdown.findings import findings
     from tracing.source.tree import SourceTree
 
     tree = SourceTree.find(args.vllm)
-    walkthrough = chapters.read()
-    pages = sources.build(walkthrough, tree, findings(args.trace) if args.trace else None, args.out)
+    editions = {language: chapters.read(language=language) for language in LANGUAGES}
+    walkthrough = editions[ENGLISH]
+    pages = sources.build(editions, tree, findings(args.trace) if args.trace else None, args.out)
     stops = sum(len(chapter.stops) for chapter in walkthrough)
     start = args.out / "index.html"
     print(f"Wrote {start}: {pages} pages, {stops} stops in vLLM {tree.version}")

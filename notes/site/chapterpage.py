@@ -10,15 +10,18 @@ from html import escape
 from notes.quotes import KEY, Quote, fill
 from notes.site.excerptblock import source
 from notes.site.sitetimes import SiteTime
+from notes.translation.labels import IN_ENGLISH, Labels
 from notes.walkthrough.anchors import Verdict
 from notes.walkthrough.chapters import Chapter, Stop
 from notes.walkthrough.claims.judgement import TO_FIX, Judgement, judge
 from probes.console import percent, us
 from tracing.source.tree import SourceTree
 
-REFERENCE = re.compile(r"\bchapter (\d+)\b")
+REFERENCE = re.compile(r"\bchapter (\d+)\b|第 (\d+) 章")
 RELEASE = re.compile(r"\d+\.\d+\.\d+")  # a version that has a tag
 TAGGED = "https://github.com/vllm-project/vllm/blob/v{version}/{file}#L{line}"
+UNSOUND = "In vLLM {version} this place is {standing}: {reasons}. The note may be wrong there."
+MEDIAN = "{site}: <b>{median}</b> at the median of {calls} calls"
 
 
 @dataclass(frozen=True)
@@ -36,13 +39,15 @@ def title(chapter: Chapter) -> str:
     return f"{chapter.number}. {chapter.title}" if chapter.number else chapter.title
 
 
-def page(chapter: Chapter, chapters: Sequence[Chapter], tree: SourceTree, figures: Figures) -> str:
+def page(
+    chapter: Chapter, chapters: Sequence[Chapter], tree: SourceTree, figures: Figures, say: Labels = IN_ENGLISH
+) -> str:
     """The page's Markdown."""
     links = stop_links(chapters)
     parts = [f"# {title(chapter)}", f'<p class="summary">{escape(chapter.summary)}</p>']
     for part in chapter.parts:
         text = linked(filled(part.text if isinstance(part, Stop) else part, figures.quotes), chapters)
-        parts.append(_stop(part, text, tree, figures, links) if isinstance(part, Stop) else text)
+        parts.append(_stop(part, text, tree, figures, links, say) if isinstance(part, Stop) else text)
     return "\n\n".join(parts) + "\n"
 
 
@@ -66,11 +71,11 @@ def filled(text: str, quotes: Mapping[str, Quote]) -> str:
 
 
 def linked(text: str, chapters: Sequence[Chapter]) -> str:
-    """The text with every `chapter 5` as a link to it."""
+    """The text with every `chapter 5`, or `第 5 章`, as a link to it."""
     names = {chapter.number: chapter.name for chapter in chapters}
 
     def link(match: re.Match[str]) -> str:
-        name = names.get(int(match[1]))
+        name = names.get(int(match[1] or match[2]))
         return f"[{match[0]}]({name}.md)" if name else match[0]
 
     return REFERENCE.sub(link, text)
@@ -82,32 +87,34 @@ def unsound(chapters: Sequence[Chapter], tree: SourceTree) -> list[str]:
     return [stop.name for stop in stops if judge(stop, tree).standing in TO_FIX]
 
 
-def _stop(stop: Stop, text: str, tree: SourceTree, figures: Figures, links: Mapping[str, str]) -> str:
+def _stop(stop: Stop, text: str, tree: SourceTree, figures: Figures, links: Mapping[str, str], say: Labels) -> str:
     judgement = judge(stop, tree)
     verdict = judgement.anchor
-    side = "".join((*_warning(judgement, tree), *_facts(stop, verdict, tree, links), _time(stop, figures)))
+    side = "".join(
+        (*_warning(judgement, tree, say), *_facts(stop, verdict, tree, links, say), _time(stop, figures, say))
+    )
     return "\n\n".join(
         (
             f"### {stop.name.replace('-', ' ').capitalize()} {{ #{stop.name} .stop-name }}",
             '<div class="stop" markdown>',
-            f'<div class="stop-text" markdown>\n\n{side}\n\n{text}\n\n{_claims(judgement)}\n\n</div>',
-            source(verdict),
+            f'<div class="stop-text" markdown>\n\n{side}\n\n{text}\n\n{_claims(judgement, say)}\n\n</div>',
+            source(verdict, say),
             "</div>",
         )
     )
 
 
-def _warning(judgement: Judgement, tree: SourceTree) -> Iterator[str]:
+def _warning(judgement: Judgement, tree: SourceTree, say: Labels) -> Iterator[str]:
     if judgement.standing in TO_FIX:
         reasons = "; ".join(filter(None, (judgement.anchor.reason, *judgement.untrue)))
-        words = f"In vLLM {tree.version} this place is {judgement.standing}: {reasons}. The note may be wrong there."
+        words = say(UNSOUND, version=tree.version, standing=say(judgement.standing), reasons=reasons)
         yield f'<p class="unsound">{_literally(words)}</p>'
 
 
-def _claims(judgement: Judgement) -> str:
+def _claims(judgement: Judgement, say: Labels) -> str:
     """What the text claims of the code, folded."""
     claims = "".join(f"<li><code>{_literally(str(claim))}</code></li>" for claim in judgement.stop.claims)
-    summary = "What the text claims of this line"
+    summary = say("What the text claims of this line")
     return f'<details class="claims"><summary>{summary}</summary><ul>{claims}</ul></details>' if claims else ""
 
 
@@ -116,13 +123,14 @@ def _literally(text: str) -> str:
     return escape(text).replace("*", "&#42;")
 
 
-def _facts(stop: Stop, verdict: Verdict, tree: SourceTree, links: Mapping[str, str]) -> Iterator[str]:
+def _facts(stop: Stop, verdict: Verdict, tree: SourceTree, links: Mapping[str, str], say: Labels) -> Iterator[str]:
     """What and where it is, who runs it, and what it claims to reach, with links to its stop and to the release."""
-    role = f"{stop.role}{f', thread {stop.thread}' if stop.thread else ''}"
+    role = say(stop.role)
+    role = say("{role}, thread {thread}", role=role, thread=stop.thread) if stop.thread else role
     heading = [f"<code>{escape(verdict.target.rpartition(':')[2])}</code>"]
     heading += [f'<span class="role">{escape(role)}</span>'] if stop.role else []
     lines = [" ".join(heading), _where(verdict, tree)]
-    for words, target in (("calls", stop.calls), ("sends to", stop.sends_to)):
+    for words, target in ((say("calls"), stop.calls), (say("sends to"), stop.sends_to)):
         name = f"<code>{escape(target.rpartition(':')[2])}</code>"
         name = f'<a href="{escape(links[target])}">{name}</a>' if target in links else name
         lines += [f"{words} {name}"] if target else []
@@ -142,13 +150,12 @@ def release_link(file: str, line: str, tree: SourceTree) -> str:
     return TAGGED.format(version=tree.version, file=file, line=line) if RELEASE.fullmatch(tree.version) else ""
 
 
-def _time(stop: Stop, figures: Figures) -> str:
+def _time(stop: Stop, figures: Figures, say: Labels) -> str:
     """What was measured at the stop's site."""
     time = figures.times.get(stop.site)
     if time is None:
         return ""
-    share = f", {percent(time.share)} of a request's time" if time.share is not None else ""
-    return (
-        f'<p class="time">{escape(stop.site)}: <b>{us(time.median_ns)}</b> at the median of {time.calls:,} calls{share}'
-        f"<br><small>{escape(figures.about)}</small></p>"
-    )
+    words = say(MEDIAN, site=escape(stop.site), median=us(time.median_ns), calls=f"{time.calls:,}")
+    if time.share is not None:
+        words = say("{median}, {share} of a request's time", median=words, share=percent(time.share))
+    return f'<p class="time">{words}<br><small>{escape(figures.about)}</small></p>'

@@ -11,6 +11,7 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
+from notes.translation.labels import IN_ENGLISH, Labels
 from notes.walkthrough.anchors import Verdict
 from tracing.source.definitions import Place
 from tracing.source.excerpt import excerpt
@@ -20,14 +21,14 @@ LONGEST = 24  # lines of a fragment
 FOLDED = 200  # lines on either side that can be unfolded: the longest functions have a thousand
 
 
-def source(verdict: Verdict) -> str:
+def source(verdict: Verdict, say: Labels = IN_ENGLISH) -> str:
     """The function as one line of HTML, the fragment's lines marked; empty where there is no such place any more."""
     place = verdict.place
     if place is None:
         return ""
     marked = {n for lines in verdict.lines[:1] for n in range(lines.first, min(lines.last, lines.first + LONGEST) + 1)}
     shown = set(_numbers(place, sorted(marked)))
-    blocks = "".join(_blocks(place, shown, marked))
+    blocks = "".join(_blocks(place, shown, marked, say))
     return f'<div class="highlight source" tabindex="0" data-search-exclude>{blocks}</div>'
 
 
@@ -44,7 +45,7 @@ def _numbers(place: Place, marked: Sequence[int]) -> list[int]:
     return sorted({*(number for number, _ in head), *around, *marked})
 
 
-def _blocks(place: Place, shown: set[int], marked: set[int]) -> Iterator[str]:
+def _blocks(place: Place, shown: set[int], marked: set[int], say: Labels) -> Iterator[str]:
     """The function's lines in blocks, those that are shown and, folded, those that are not."""
     colored = _colored(place)
     margin = min(_indent(line) for line in place.lines() if line.strip())
@@ -53,15 +54,15 @@ def _blocks(place: Place, shown: set[int], marked: set[int]) -> Iterator[str]:
         if is_shown:
             yield _block(_rows(numbers, place, colored, margin, marked))
         else:
-            yield from _fold(numbers, place, colored, margin)
+            yield from _fold(numbers, place, colored, margin, say)
 
 
-def _fold(numbers: Sequence[int], place: Place, colored: Sequence[str], margin: int) -> Iterator[str]:
+def _fold(numbers: Sequence[int], place: Place, colored: Sequence[str], margin: int, say: Labels) -> Iterator[str]:
     """Lines that are not shown at once; of very many only those next to what is shown."""
     near = [n for at, n in enumerate(numbers) if at < FOLDED or at >= len(numbers) - FOLDED]
-    words = f"⋯ {len(numbers)} {'line' if len(numbers) == 1 else 'lines'}"
+    words = say("⋯ 1 line") if len(numbers) == 1 else say("⋯ {count} lines", count=len(numbers))
     if len(near) < len(numbers):
-        words += f", {len(near)} of them here"
+        words = say("{lines}, {near} of them here", lines=words, near=len(near))
     rows = _block(_rows(near, place, colored, margin, set()))
     yield f'<details class="fold"><summary>{words}</summary>{rows}</details>'
 

@@ -10,6 +10,7 @@ from notes.site.chapterpage import title
 from notes.site.route import median_route
 from notes.study import texts
 from notes.tables import story
+from notes.translation.labels import IN_ENGLISH, Labels
 from notes.walkthrough.chapters import Chapter
 from tracing.breakdown.findings import Findings
 from tracing.page.sections import drawings
@@ -32,14 +33,16 @@ nothing.
 
 vLLM reads the checkpoints of Transformers, with modules, kernels and a scheduler of its own.
 
-## Start here
-
-- **An hour:** chapters [1]({0}), [3]({1}), [5]({2}) and [8]({3}): a request from the call to the last token.
-- **A word that you do not know:** the [glossary](study/glossary.md), with formula, place and command.
-- **A server to run:** [deployment](study/deployment.md), [its log](study/startup.md), [clients](study/clients.md),
-  [parameters](study/parameters.md).
-- **A week:** the [study plan](study/1.md), then the [questions](study/questions.md) that people are asked."""
-FIRST_HOUR = (1, 3, 5, 8)
+## Start here"""
+START = (
+    "- **An hour:** chapters [1]({first}), [3]({third}), [5]({fifth}) and [8]({eighth}): a request from the call to "
+    "the last token.",
+    "- **A word that you do not know:** the [glossary](study/glossary.md), with formula, place and command.",
+    "- **A server to run:** [deployment](study/deployment.md), [its log](study/startup.md), "
+    "[clients](study/clients.md), [parameters](study/parameters.md).",
+    "- **A week:** the [study plan](study/1.md), then the [questions](study/questions.md) that people are asked.",
+)
+FIRST_HOUR = {"first": 1, "third": 3, "fifth": 5, "eighth": 8}
 # What readers of other books look for, and the chapters or study pages that have it.
 SUBJECTS: tuple[tuple[str, tuple[int, ...], tuple[str, ...]], ...] = (
     ("processes and messages between them", (3, 4, 8), ("5",)),
@@ -51,6 +54,24 @@ SUBJECTS: tuple[tuple[str, tuple[int, ...], tuple[str, ...]], ...] = (
     ("in production: start-up, flags, the server, what to watch", (9, 17), ("startup", "deployment", "parameters")),
     ("features: sampling and grammars, hybrid models, adapters, images, pooling", (13, 15, 20, 21, 22), ()),
     ("questions that people are asked", (), ("questions",)),
+)
+INTRODUCTION = (
+    "Follow one request through the engine, with the source of vLLM {version} beside the text. Each of the {stops} "
+    "stops is bound to a line of that source, by what it says and not by its number: `python -m notes.check` says "
+    "which of them hold, in this or in any other release."
+)
+PROCESSES = (
+    "With one GPU the worker lives in the core's process; with several, and on a CPU, each has its own process. "
+    "A box leads to its chapter."
+)
+ROUTE = (
+    "Request `{request}`, the one of median length. Times of the way in are medians over {requests} requests, those of "
+    "a step over {steps} steps. An underlined name leads to its stop; an arrow without a time is a call inside one "
+    "process."
+)
+NO_TRACE = (
+    "With one it has the flow of a real request as a drawing, and measured times at the stops: "
+    "`python -m tracing.record -- python -m tracing.demo`, then `python -m notes.build --trace DIR`."
 )
 OUTSIDE = (
     "Not here, and why: kernels line by line (another subject, and another language), training, the router and cluster "
@@ -68,39 +89,37 @@ def site_links(chapters: Sequence[Chapter]) -> dict[str, str]:
     return by_site
 
 
-def front(chapters: Sequence[Chapter], tree: SourceTree, findings: Findings | None) -> str:
+def front(chapters: Sequence[Chapter], tree: SourceTree, findings: Findings | None, say: Labels = IN_ENGLISH) -> str:
     """The front page: what this is, the drawings, and the chapters."""
     stops = sum(len(chapter.stops) for chapter in chapters)
     parts = [
-        f"# {NAME}",
-        f"Follow one request through the engine, with the source of vLLM {tree.version} beside the text. Each of the "
-        f"{stops} stops is bound to a line of that source, by what it says and not by its number: "
-        "`python -m notes.check` says which of them hold, in this or in any other release.",
-        what_it_is(chapters),
-        "## The processes of one engine",
-        "With one GPU the worker lives in the core's process; with several, and on a CPU, each has its own process. "
-        "A box leads to its chapter.",
-        _framed(processmap.drawing(_pages(chapters, "html"))),
-        *(_drawings(chapters, findings) if findings else [NO_TRACE]),
-        "## Chapters",
+        say(f"# {NAME}"),
+        say(INTRODUCTION, version=tree.version, stops=stops),
+        what_it_is(chapters, say),
+        say("## The processes of one engine"),
+        say(PROCESSES),
+        _framed(processmap.drawing(_pages(chapters, "html"), say)),
+        *(_drawings(chapters, findings, say) if findings else [no_trace(say)]),
+        say("## Chapters"),
         "\n".join(f"- [{title(each)}](walkthrough/{each.name}.md): {each.summary}" for each in chapters),
-        "## Where to find what",
-        subject_table(chapters),
-        OUTSIDE,
-        "## Study plan",
-        "Seven days of two hours, pages to look things up in, and the questions that people are asked about vLLM.",
-        "\n".join(f"- [{texts.title(page)}](study/{page}.md)" for page in texts.PAGES),
-        "## Tables",
-        "Real runs of this project's commands, each with the command, machine and version that made it.",
-        "\n".join(f"- [{each.origin.title}](tables/{each.origin.name}.md)" for each in story.read()),
+        say("## Where to find what"),
+        subject_table(chapters, say),
+        say(OUTSIDE),
+        say("## Study plan"),
+        say("Seven days of two hours, pages to look things up in, and the questions that people are asked about vLLM."),
+        "\n".join(f"- [{texts.title(page, say.language)}](study/{page}.md)" for page in texts.PAGES),
+        say("## Tables"),
+        say("Real runs of this project's commands, each with the command, machine and version that made it."),
+        "\n".join(f"- [{say.made(each.origin.title)}](tables/{each.origin.name}.md)" for each in story.read()),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def what_it_is(chapters: Sequence[Chapter]) -> str:
+def what_it_is(chapters: Sequence[Chapter], say: Labels = IN_ENGLISH) -> str:
     """The introduction, with links to the chapters of the first hour, as far as they are there."""
     pages = _pages(chapters, "md")
-    return WHAT_IT_IS.format(*(pages.get(number, "index.md") for number in FIRST_HOUR))
+    links = {name: pages.get(number, "index.md") for name, number in FIRST_HOUR.items()}
+    return say(WHAT_IT_IS) + "\n\n" + "\n".join(say(item, **links) for item in START)
 
 
 def _pages(chapters: Sequence[Chapter], kind: str) -> dict[int, str]:
@@ -108,21 +127,25 @@ def _pages(chapters: Sequence[Chapter], kind: str) -> dict[int, str]:
     return {chapter.number: f"walkthrough/{chapter.name}.{kind}" for chapter in chapters if chapter.number}
 
 
-def subject_table(chapters: Sequence[Chapter]) -> str:
+def subject_table(chapters: Sequence[Chapter], say: Labels = IN_ENGLISH) -> str:
     """A table from subjects to the chapters and pages that have them, as far as they are there."""
     chapter_pages = _pages(chapters, "md")
-    rows = ["| subject | chapters | study pages |", "| --- | --- | --- |"]
+    rows = [say("| subject | chapters | study pages |"), "| --- | --- | --- |"]
     for subject, numbers, pages in SUBJECTS:
         links = [f"[{number}]({chapter_pages[number]})" for number in numbers if number in chapter_pages]
-        study_links = [f"[{f'day {page}' if page.isdigit() else page}](study/{page}.md)" for page in pages]
-        rows.append(f"| {subject} | {', '.join(links)} | {', '.join(study_links)} |")
+        study_links = [f"[{_short(page, say)}](study/{page}.md)" for page in pages]
+        rows.append(f"| {say(subject)} | {', '.join(links)} | {', '.join(study_links)} |")
     return "\n".join(rows)
 
 
-NO_TRACE = """!!! note "This site was built without a trace"
+def _short(page: str, say: Labels) -> str:
+    """A study page in a word or two."""
+    return say("day {day}", day=page) if page.isdigit() else say(page)
 
-    With one it has the flow of a real request as a drawing, and measured times at the stops:
-    `python -m tracing.record -- python -m tracing.demo`, then `python -m notes.build --trace DIR`."""
+
+def no_trace(say: Labels) -> str:
+    """What stands in place of the drawings where there is no trace."""
+    return f'!!! note "{say("This site was built without a trace")}"\n\n    {say(NO_TRACE)}'
 
 
 def _framed(svg: str) -> str:
@@ -130,19 +153,15 @@ def _framed(svg: str) -> str:
     return f'<div class="drawing" data-search-exclude>{svg}</div>'
 
 
-def _drawings(chapters: Sequence[Chapter], findings: Findings) -> Iterator[str]:
+def _drawings(chapters: Sequence[Chapter], findings: Findings, say: Labels) -> Iterator[str]:
     links = site_links(chapters)
-    yield f'<p class="about">Measured: {escape(findings.review.about)}</p>'
+    yield f'<p class="about">{say("Measured: {about}", about=escape(findings.review.about))}</p>'
     route = median_route(findings)
     if route is not None:
-        yield "## One request, from call to last output"
-        yield (
-            f"Request `{route.request}`, the one of median length. Times of the way in are medians over "
-            f"{route.requests_counted} requests, those of a step over {route.steps_counted} steps. An underlined name "
-            "leads to its stop; an arrow without a time is a call inside one process."
-        )
-        yield _framed(sequence.drawing(route, links))
+        yield say("## One request, from call to last output")
+        yield say(ROUTE, request=route.request, requests=route.requests_counted, steps=route.steps_counted)
+        yield _framed(sequence.drawing(route, links, say))
     for heading, sentence, svg in drawings(findings, links):
-        yield f"## {heading}"
-        yield escape(sentence)
+        yield f"## {say.made(heading)}"
+        yield escape(say.made(sentence))
         yield _framed(svg)

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
 
+from notes.translation.labels import IN_ENGLISH, Labels
+
 WIDTH, HEIGHT = 940, 330
 
 
@@ -71,45 +73,46 @@ svg.processes .carrier { font-size: 11px; fill: var(--link);
 """
 
 
-def drawing(pages: Mapping[int, str]) -> str:
+def drawing(pages: Mapping[int, str], say: Labels = IN_ENGLISH) -> str:
     """The map as SVG; `pages` has the address of each chapter's page by its number, from the front page."""
     parts = (
-        *map(_process, PROCESSES),
-        *(_arrow(each, pages) for each in ARROWS),
-        *(_part(each, pages) for each in PARTS),
+        *(_process(each, say) for each in PROCESSES),
+        *(_arrow(each, pages, say) for each in ARROWS),
+        *(_part(each, pages, say) for each in PARTS),
     )
     tip = (
         '<marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
         '<path d="M0 0 8 4 0 8z"/></marker>'
     )
-    label = "Processes, threads, queues and sockets of one engine"
+    label = escape(say("Processes, threads, queues and sockets of one engine"))
     return (
         f'<svg class="processes" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">'
         f"<defs>{tip}</defs>{''.join(parts)}</svg>"
     )
 
 
-def _process(box: Box) -> str:
+def _process(box: Box, say: Labels) -> str:
     frame = f'<rect class="process" x="{box.x}" y="{box.y}" width="{box.width}" height="{box.height}" rx="8"/>'
-    return frame + _text(box.x + box.width // 2, box.y + 20, box.name, "process-name")
+    return frame + _text(box.x + box.width // 2, box.y + 20, say(box.name), "process-name")
 
 
-def _part(box: Box, pages: Mapping[int, str]) -> str:
+def _part(box: Box, pages: Mapping[int, str], say: Labels) -> str:
     middle = box.x + box.width // 2
     body = "".join(
         (
             f'<rect class="part" x="{box.x}" y="{box.y}" width="{box.width}" height="{box.height}" rx="5"/>',
-            _text(middle, box.y + box.height // 2 - 3, box.name, "name"),
-            _text(middle, box.y + box.height // 2 + 14, box.words, "words"),
+            _text(middle, box.y + box.height // 2 - 3, say(box.name), "name"),
+            _text(middle, box.y + box.height // 2 + 14, say(box.words), "words"),
         )
     )
     return _linked(body, box.chapter, pages)
 
 
-def _arrow(arrow: Arrow, pages: Mapping[int, str]) -> str:
+def _arrow(arrow: Arrow, pages: Mapping[int, str], say: Labels) -> str:
     (x1, y1), (x2, y2) = arrow.start, arrow.end
     line = f'<line x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}"/>'
-    return _linked(line + _text((x1 + x2) // 2, (y1 + y2) // 2 - 5, arrow.carrier, "carrier"), arrow.chapter, pages)
+    carrier = _text((x1 + x2) // 2, (y1 + y2) // 2 - 5, say(arrow.carrier), "carrier")
+    return _linked(line + carrier, arrow.chapter, pages)
 
 
 def _linked(body: str, chapter: int, pages: Mapping[int, str]) -> str:

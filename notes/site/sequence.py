@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from notes.site.route import Call, Leg, Route
+from notes.translation.labels import IN_ENGLISH, Labels
 from probes.console import us
 from tracing.page.drawings.lanes import hue, linked
 from tracing.sites.engine import SITES
@@ -16,6 +17,10 @@ from tracing.sites.site import ROLES, Site
 WIDTH, MARGIN, HEAD, LINE, INDENT, GAP, PAD = 1120, 12, 30, 15, 9, 34, 5
 BOX = 204
 Links = Mapping[str, str]  # addresses by site
+TITLE = "One request, through the engine's threads"
+STEPS = "each of its {steps} steps; medians of {counted} of this kind"
+A_REQUEST = "{site} ({stage}), in the {role}: {time} a request at the median"
+A_STEP = "{site} ({stage}), in the {role}: {time} a step at the median"
 
 STYLE = """
 svg.sequence { width: 100%; min-width: 860px; font: 10px system-ui, sans-serif; }
@@ -53,7 +58,7 @@ MESSAGES = {
 BY_NAME = {site.name: site for site in SITES}
 
 
-def drawing(route: Route, links: Links) -> str:
+def drawing(route: Route, links: Links, say: Labels = IN_ENGLISH) -> str:
     """The diagram of a route; what has an address in `links` leads there."""
     roles = [role for role in ROLES if any(leg.role == role for leg in route.legs)]
     column = (WIDTH - 2 * MARGIN) / len(roles)
@@ -66,15 +71,15 @@ def drawing(route: Route, links: Links) -> str:
             if leg.part != before.part:
                 loop = top + GAP - 4
                 top += 24
-            parts.append(_message(before, leg, top + GAP - 8, middle, route, links))
+            parts.append(_message(before, leg, top + GAP - 8, middle, route, links, say))
             top += GAP
-        parts += _leg(leg, top, middle[leg.role], links)
+        parts += _leg(leg, top, middle[leg.role], links, say)
         top += _height(leg)
-    heads = [_head(role, middle[role], top) for role in roles]
-    frame = _loop(route, loop, top) if loop else ""
+    heads = [_head(say(role), middle[role], top) for role in roles]
+    frame = _loop(route, loop, top, say) if loop else ""
     return (
         f'<svg viewBox="0 0 {WIDTH} {top + 2 * PAD}" role="img" class="sequence" xmlns="http://www.w3.org/2000/svg">'
-        f"<title>One request, through the engine's threads</title>{''.join(heads)}{frame}{''.join(parts)}</svg>"
+        f"<title>{escape(say(TITLE))}</title>{''.join(heads)}{frame}{''.join(parts)}</svg>"
     )
 
 
@@ -89,25 +94,25 @@ def _head(role: str, middle: float, bottom: float) -> str:
     )
 
 
-def _loop(route: Route, top: float, bottom: float) -> str:
-    words = f"each of its {route.steps} steps; medians of {route.steps_counted} of this kind"
+def _loop(route: Route, top: float, bottom: float, say: Labels) -> str:
+    words = escape(say(STEPS, steps=route.steps, counted=route.steps_counted))
     return (
         f'<rect class="loop" x="2" y="{top:.0f}" width="{WIDTH - 4}" height="{bottom - top + PAD:.0f}"/>'
         f'<text class="faint" x="10" y="{top + 15:.0f}">{words}</text>'
     )
 
 
-def _leg(leg: Leg, top: float, middle: float, links: Links) -> Iterator[str]:
+def _leg(leg: Leg, top: float, middle: float, links: Links, say: Labels) -> Iterator[str]:
     left = middle - BOX / 2
     yield f'<rect class="leg" x="{left:.0f}" y="{top:.0f}" width="{BOX}" height="{_height(leg)}"/>'
     for place, call in enumerate(leg.calls):
-        yield _call(call, leg, left, top + PAD + LINE * place, links)
+        yield _call(call, leg, left, top + PAD + LINE * place, links, say)
 
 
-def _call(call: Call, leg: Leg, left: float, top: float, links: Links) -> str:
+def _call(call: Call, leg: Leg, left: float, top: float, links: Links, say: Labels) -> str:
     site, time = BY_NAME[call.site], us(call.median_ns)
-    unit = "a request" if leg.part == "way in" else "a step"
-    tooltip = f"{site.name} ({site.stage}), in the {leg.role}: {time} {unit} at the median"
+    words = A_REQUEST if leg.part == "way in" else A_STEP
+    tooltip = say(words, site=site.name, stage=site.stage, role=say(leg.role), time=time)
     indent, line = left + 8 + INDENT * call.depth, top + 11
     group = (
         f'<g style="--hue:{hue(site.stage)}"><title>{escape(tooltip)}</title>'
@@ -123,12 +128,14 @@ def function(site: Site) -> str:
     return site.name if site.kind == "model" else site.targets[0].rpartition(".")[2]
 
 
-def _message(before: Leg, leg: Leg, y: float, middle: Mapping[str, float], route: Route, links: Links) -> str:
+def _message(
+    before: Leg, leg: Leg, y: float, middle: Mapping[str, float], route: Route, links: Links, say: Labels
+) -> str:
     """The arrow from one leg to the next, with the median of its way where it was measured."""
     start, end = middle[before.role], middle[leg.role]
     message = MESSAGES.get((before.role, leg.role))
     ns = route.between_ns.get(message.measured) if message else None
-    words = f"{message.medium}, {us(ns)}" if message and ns is not None else ""
+    words = f"{say(message.medium)}, {us(ns)}" if message and ns is not None else ""
     address = next((links[site] for site in message.sites if site in links), None) if message else None
     if start == end:
         return linked(

@@ -8,16 +8,19 @@ from collections.abc import Mapping, Sequence
 from notes.site.chapterpage import release_link, stop_links
 from notes.study import texts
 from notes.study.progress import with_notes
+from notes.translation.labels import IN_ENGLISH, Labels
 from notes.walkthrough.chapters import Chapter
 from tracing.source.tree import SourceTree
 
 FENCE = re.compile(r"^(```\w+) .*$", re.MULTILINE)  # behind the language some blocks say where they are from
-PLACE = re.compile(r"`(?P<file>vllm(?:/\w+)+\.py):(?P<name>\w+(?:\.\w+)*)` \(line (?P<line>\d+)\)")
+PLACE = re.compile(
+    r"`(?P<file>vllm(?:/\w+)+\.py):(?P<name>\w+(?:\.\w+)*)` (?P<words>\((?:line|第) (?P<line>\d+)(?: 行)?\))"
+)
 
 
-def page(name: str, chapters: Sequence[Chapter], tree: SourceTree) -> str:
+def page(name: str, chapters: Sequence[Chapter], tree: SourceTree, say: Labels = IN_ENGLISH) -> str:
     """The page's Markdown, without what a learner has noted: the site is for every reader."""
-    text = FENCE.sub(r"\1", with_notes(texts.text(name), {}))
+    text = FENCE.sub(r"\1", with_notes(texts.text(name, say.language, anchored=True), {}, say))
     return linked(text, stop_links(chapters), tree)
 
 
@@ -33,10 +36,10 @@ def linked(text: str, stops: Mapping[str, str], tree: SourceTree) -> str:
 
     def link(match: re.Match[str]) -> str:
         stop = stops.get(f"{match['file'].removesuffix('.py').replace('/', '.')}:{match['name']}")
-        name, line = f"`{match['file']}:{match['name']}`", match["line"]
+        name = f"`{match['file']}:{match['name']}`"
         if stop is not None:
-            return f"[{name}](../walkthrough/{stop.replace('.html#', '.md#')}) (line {line})"
-        release = release_link(match["file"], line, tree)
-        return f"[{name}]({release}) (line {line})" if release else match[0]
+            return f"[{name}](../walkthrough/{stop.replace('.html#', '.md#')}) {match['words']}"
+        release = release_link(match["file"], match["line"], tree)
+        return f"[{name}]({release}) {match['words']}" if release else match[0]
 
     return PLACE.sub(link, text)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from notes.tables import charts
-from notes.tables.story import BudgetTable, CellMean, Story, SweepCell, SweepTable
+from notes.tables.story import BudgetTable, CellMean, Story, SweepCell, SweepTable, Versions
+from notes.translation.labels import IN_ENGLISH, Labels
 from probes.console import percent
 
 HEADINGS = {
@@ -16,55 +17,69 @@ HEADINGS = {
 }
 SHORT = {"prefix_caching": "caching", "cache_state": "cache"}
 LARGEST = 12  # parts of a request's budget that are drawn; the table has all
+COUNT = "Over {requests} requests; the parts of one request add up to its latency, medians need not."
+PARTS = ("part", "median ms", "p95 ms", "share of all latency")
 INTERVALS = "Bars: 95 % t-interval over a cell's trials. Lines stand a little apart to be seen."
 WHISKERS = "Bars: median over the requests; whisker: to the 95th percentile over the requests."
 
 
-def page(story: Story) -> str:
+def page(story: Story, say: Labels = IN_ENGLISH) -> str:
     """A story's Markdown: what made it, what to beware of, the chart, the table."""
-    origin, machine, versions = story.origin, story.origin.machine, story.origin.versions
-    git = f" ({versions.git_hash[:10]}{', with changes' if versions.git_dirty else ''})" if versions.git_hash else ""
-    gpus = f", {', '.join(machine.gpus)}" if machine.gpus else ", no GPU"
-    memory = "memory n/a" if machine.memory_bytes is None else f"{machine.memory_bytes / 2**30:.0f} GiB"
+    origin, machine = story.origin, story.origin.machine
+    gpus = f", {', '.join(machine.gpus)}" if machine.gpus else say(", no GPU")
+    memory = say("memory n/a") if machine.memory_bytes is None else f"{machine.memory_bytes / 2**30:.0f} GiB"
+    title = say.made(origin.title)
     lines = [
-        f"# {origin.title}",
+        f"# {title}",
         "",
-        f"- Command: `{origin.command}`",
-        f"- Machine: {machine.cpu_model}, {machine.cores_usable} cores, {memory}{gpus}",
-        f"- Versions: vLLM {versions.vllm} ({versions.vllm_distribution}), torch {versions.torch}, transformers "
-        f"{versions.transformers}, Python {versions.python}, enginescope {versions.enginescope}{git}",
-        f"- Date: {origin.date}; state: {origin.state}",
+        say("- Command: `{command}`", command=origin.command),
+        say(
+            "- Machine: {cpu}, {cores} cores, {memory}",
+            cpu=machine.cpu_model,
+            cores=machine.cores_usable,
+            memory=memory,
+        )
+        + gpus,
+        say("- Versions: {software}", software=_software(origin.versions)),
+        say("- Date: {date}; state: {state}", date=origin.date, state=origin.state),
         "",
-        origin.caution,
+        say.made(origin.caution),
         "",
-        f"![{origin.title}]({origin.name}.svg)",
+        f"![{title}]({origin.name}.svg)",
         "",
-        *(_sweep_table(story) if isinstance(story, SweepTable) else _budget_table(story)),
+        *(_sweep_table(story, say) if isinstance(story, SweepTable) else _budget_table(story, say)),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _sweep_table(story: SweepTable) -> list[str]:
+def _software(versions: Versions) -> str:
+    git = f" ({versions.git_hash[:10]}{', with changes' if versions.git_dirty else ''})" if versions.git_hash else ""
+    return (
+        f"vLLM {versions.vllm} ({versions.vllm_distribution}), torch {versions.torch}, transformers "
+        f"{versions.transformers}, Python {versions.python}, enginescope {versions.enginescope}{git}"
+    )
+
+
+def _sweep_table(story: SweepTable, say: Labels) -> list[str]:
     complete = [cell for cell in story.cells if cell.status == "ok"]
     left_out = [cell for cell in story.cells if cell.status != "ok"]
     body = [[*cell.axes.values(), cell.trials, *(_mean(cell.means[name]) for name in HEADINGS)] for cell in complete]
     lines = [
-        "Mean over trials, with its 95 % t-interval.",
+        say("Mean over trials, with its 95 % t-interval."),
         "",
         *_table([*story.axes, "trials", *HEADINGS.values()], body),
     ]
     if left_out:
         reasons = [[*cell.axes.values(), cell.status, cell.reason] for cell in left_out]
-        lines += ["", "## Not drawn", "", *_table([*story.axes, "status", "reason"], reasons)]
+        lines += ["", say("## Not drawn"), "", *_table([*story.axes, "status", "reason"], reasons)]
     return lines
 
 
-def _budget_table(story: BudgetTable) -> list[str]:
+def _budget_table(story: BudgetTable, say: Labels) -> list[str]:
     body = [
         [row.stage, f"{row.median_ns / 1e6:.3f}", f"{row.p95_ns / 1e6:.3f}", percent(row.share)] for row in story.rows
     ]
-    count = f"Over {story.requests} requests; the parts of one request add up to its latency, medians need not."
-    return [count, "", *_table(["part", "median ms", "p95 ms", "share of all latency"], body)]
+    return [say(COUNT, requests=story.requests), "", *_table([say(heading) for heading in PARTS], body)]
 
 
 def _mean(cell: CellMean | None) -> str:

@@ -68,7 +68,7 @@ SITE_TABLES = ("core", "engine", "features", "frontend", "site", "worker")
 ENGINE_SITES = tuple(f"tracing/sites/{name}.py" for name in SITE_TABLES)
 # Function-level imports outside of commands and adapters, each of a library that only some calls need.
 OPTIONAL = {
-    "notes/site/sources.py": {"mkdocs"},
+    "notes/site/mkdocssite.py": {"mkdocs"},
     "probes/client/loops.py": {"uvloop"},
     "probes/devices/amd.py": {"amdsmi"},
     "probes/devices/nvidia.py": {"pynvml"},

@@ -55,7 +55,7 @@ def test_a_link_that_leads_nowhere_is_no_site(tmp_path: Path) -> None:
     (tmp_path / "n" / "01-a.md").write_text(front + "See [there](02-b.md#nowhere).\n")
     (tmp_path / "n" / "02-b.md").write_text(front)
     with pytest.raises(EnginescopeError, match="nowhere"):
-        sources.build(chapters.read(tmp_path / "n"), small_tree(tmp_path), None, tmp_path / "site")
+        sources.build({"en": chapters.read(tmp_path / "n")}, small_tree(tmp_path), None, tmp_path / "site")
     assert not (tmp_path / "site").exists()
 
 
@@ -66,7 +66,7 @@ def test_without_a_trace_and_again_into_its_own_folder(tmp_path: Path, monkeypat
     monkeypatch.setattr("notes.quotes.PATH", path)
     out, pages, tree = tmp_path / "site", two_chapters(tmp_path), small_tree(tmp_path)
     for _ in range(2):
-        assert sources.build(pages, tree, None, out) == 3 + len(texts.PAGES) + len(story.read())
+        assert sources.build({"en": pages}, tree, None, out) == 3 + len(texts.PAGES) + len(story.read())
     text = (out / "index.html").read_text()
     assert "steps; a chip, 2 cores, vllm 1.2" in (out / "walkthrough" / "01-engine.html").read_text()
     assert "built without a trace" in text and '<svg viewBox="0 0 1120' not in text
