@@ -1,0 +1,95 @@
+"""The fixed words of pages and commands: each that is said has its Chinese, and the table has no others."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from notes.site import frontpage, processmap, sequence
+from notes.study import texts
+from notes.tables import pages, story
+from notes.translation import labels
+from notes.translation.labels import IN_ENGLISH, Labels
+from notes.translation.paragraphs import HEADING, pieces
+from notes.walkthrough.claims.judgement import TO_FIX
+from tests.notes.smallnotes import ROOT
+from tracing.sites.site import ROLES
+
+CHINESE = Labels("zh", {"calls": "调用", "Tables": "表格", "{count} of {all}": "{all} 中的 {count}"})
+SAYING = sorted(path for room in ("site", "study", "tables") for path in (ROOT / "notes" / room).rglob("*.py"))
+
+
+def said_in(path: Path) -> Iterator[str]:
+    """What a module has said: every first argument of `say`, a text or a constant of the module."""
+    module = importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        match node:
+            case ast.Call(func=ast.Name(id="say"), args=[ast.Constant(value=str(words))]):
+                yield words
+            case ast.Call(func=ast.Name(id="say"), args=[ast.Name(id=name)]) if isinstance(
+                value := getattr(module, name, None), str
+            ):
+                yield value
+
+
+def said_of_data() -> Iterator[str]:
+    """What is said that stands in tables of the modules: boxes and arrows, media, subjects, roles, standings."""
+    for box in (*processmap.PROCESSES, *processmap.PARTS):
+        yield from filter(None, (box.name, box.words))
+    yield from (arrow.carrier for arrow in processmap.ARROWS)
+    yield from (message.medium for message in sequence.MESSAGES.values())
+    yield from (subject for subject, _, _ in frontpage.SUBJECTS)
+    yield from (*frontpage.START, *ROLES, *TO_FIX, *pages.PARTS, *texts.LOOKED_UP)
+    yield from (frontpage.NAME, sequence.A_REQUEST, sequence.A_STEP)
+
+
+def keys(words: str) -> Iterator[str]:
+    """The entries of the table that words are looked up by."""
+    for piece in pieces(words):
+        if piece.key:
+            yield " ".join(HEADING.sub("", piece.text).split())
+
+
+def test_every_label_has_its_chinese_and_every_entry_is_said() -> None:
+    said = {key for words in (*said_of_data(), *(w for path in SAYING for w in said_in(path))) for key in keys(words)}
+    table = labels.read("zh").words
+    assert sorted(said - table.keys()) == []
+    assert sorted(table.keys() - said - {*MADE_ELSEWHERE}) == []
+
+
+MADE_ELSEWHERE = (
+    "One step: decode step {step}, of median length",
+    "Pale bars are waits.",
+    "One request: {request}, the median",
+    "From the call to its last output; the first lane is its budget in turn.",
+    "Throughput of {model} against batch size",
+    "Where a request's time goes: {command}",
+    "A whole trace: nothing was dropped or cut.",
+)
+
+
+def test_what_is_made_elsewhere_is_so() -> None:
+    source = "".join(path.read_text() for path in (ROOT / "tracing" / "page" / "sections.py", *SAYING))
+    for words in MADE_ELSEWHERE:
+        start = words.partition("{")[0]
+        assert start in source or any(start in str(each) for each in story.read()), words
+
+
+def test_a_label_keeps_the_values_of_its_english_one() -> None:
+    for english, words in labels.read("zh").words.items():
+        assert sorted(re.findall(r"\{\w+\}", english)) == sorted(re.findall(r"\{\w+\}", words)), english
+
+
+def test_words_are_looked_up_paragraph_by_paragraph() -> None:
+    assert CHINESE("calls") == "调用" and CHINESE("unknown") == "unknown"
+    assert CHINESE("{count} of {all}", count=2, all=3) == "3 中的 2"
+    assert CHINESE("## Tables\n\ncalls") == "## 表格 { #tables }\n\n调用"
+    assert IN_ENGLISH("## Tables\n\n{count} of {all}", count=2, all=3) == "## Tables\n\n2 of 3"
+
+
+def test_words_that_were_made_elsewhere_are_known_by_their_pattern() -> None:
+    assert CHINESE.made("2 of 3") == "3 中的 2"
+    assert CHINESE.made("nothing known") == "nothing known" and IN_ENGLISH.made("2 of 3") == "2 of 3"
