@@ -18,10 +18,12 @@ VALUE = re.compile(r"\\\{(\w+)\\\}")  # a `{name}` in an escaped text
 
 @dataclass(frozen=True)
 class Labels:
-    """The words of a language by the English ones; in English there is no table."""
+    """The words of a language by the English ones, and those by the patterns of words that other rooms make; in English
+    there are none."""
 
     language: str = ENGLISH
     words: Mapping[str, str] = field(default_factory=dict)
+    patterns: Mapping[str, str] = field(default_factory=dict)
 
     def __call__(self, english: str, **values: object) -> str:
         """Words or Markdown in this language, paragraph by paragraph, with `values` in place of their `{names}`.
@@ -34,8 +36,8 @@ class Labels:
         return "\n".join(self._line(piece.text, values) if piece.key else piece.text for piece in pieces(english))
 
     def made(self, text: str) -> str:
-        """Words that were made elsewhere of an English pattern and its values."""
-        for english, words in self.words.items():
+        """Words that another room made of an English pattern and its values."""
+        for english, words in self.patterns.items():
             pattern = VALUE.sub(r"(?P<\1>.+)", re.escape(english))
             if match := re.fullmatch(pattern, text):
                 return words.format(**match.groupdict())
@@ -58,4 +60,5 @@ def read(language: str) -> Labels:
     """The words of a language."""
     if language == ENGLISH:
         return IN_ENGLISH
-    return Labels(language, tomllib.loads((FOLDER / language / "labels.toml").read_text(encoding="utf-8")))
+    table = tomllib.loads((FOLDER / language / "labels.toml").read_text(encoding="utf-8"))
+    return Labels(language, table["words"], table["patterns"])

@@ -18,7 +18,11 @@ from notes.walkthrough.claims.judgement import TO_FIX
 from tests.notes.smallnotes import ROOT
 from tracing.sites.site import ROLES
 
-CHINESE = Labels("zh", {"calls": "调用", "Tables": "表格", "{count} of {all}": "{all} 中的 {count}"})
+CHINESE = Labels(
+    "zh",
+    {"calls": "调用", "Tables": "表格", "{count} of {all}": "{all} 中的 {count}"},
+    {"{count} pages of {name}": "{name} 的 {count} 页"},
+)
 SAYING = sorted(path for room in ("site", "study", "tables") for path in (ROOT / "notes" / room).rglob("*.py"))
 
 
@@ -57,29 +61,19 @@ def test_every_label_has_its_chinese_and_every_entry_is_said() -> None:
     said = {key for words in (*said_of_data(), *(w for path in SAYING for w in said_in(path))) for key in keys(words)}
     table = labels.read("zh").words
     assert sorted(said - table.keys()) == []
-    assert sorted(table.keys() - said - {*MADE_ELSEWHERE}) == []
+    assert sorted(table.keys() - said) == []
 
 
-MADE_ELSEWHERE = (
-    "One step: decode step {step}, of median length",
-    "Pale bars are waits.",
-    "One request: {request}, the median",
-    "From the call to its last output; the first lane is its budget in turn.",
-    "Throughput of {model} against batch size",
-    "Where a request's time goes: {command}",
-    "A whole trace: nothing was dropped or cut.",
-)
-
-
-def test_what_is_made_elsewhere_is_so() -> None:
-    source = "".join(path.read_text() for path in (ROOT / "tracing" / "page" / "sections.py", *SAYING))
-    for words in MADE_ELSEWHERE:
-        start = words.partition("{")[0]
-        assert start in source or any(start in str(each) for each in story.read()), words
+def test_what_other_rooms_make_is_made_so() -> None:
+    source = (ROOT / "tracing" / "page" / "sections.py").read_text() + str(story.read())
+    for pattern in labels.read("zh").patterns:
+        words, _, rest = pattern.partition("{")
+        assert words.strip() in source or rest.partition("} ")[2] in source, pattern
 
 
 def test_a_label_keeps_the_values_of_its_english_one() -> None:
-    for english, words in labels.read("zh").words.items():
+    chinese = labels.read("zh")
+    for english, words in (*chinese.words.items(), *chinese.patterns.items()):
         assert sorted(re.findall(r"\{\w+\}", english)) == sorted(re.findall(r"\{\w+\}", words)), english
 
 
@@ -91,5 +85,5 @@ def test_words_are_looked_up_paragraph_by_paragraph() -> None:
 
 
 def test_words_that_were_made_elsewhere_are_known_by_their_pattern() -> None:
-    assert CHINESE.made("2 of 3") == "3 中的 2"
-    assert CHINESE.made("nothing known") == "nothing known" and IN_ENGLISH.made("2 of 3") == "2 of 3"
+    assert CHINESE.made("2 pages of a book") == "a book 的 2 页"
+    assert CHINESE.made("2 of 3") == "2 of 3" and IN_ENGLISH.made("2 pages of a book") == "2 pages of a book"
