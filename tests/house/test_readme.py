@@ -12,6 +12,7 @@ from tests.house.test_help import ROOMS, commands
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [
     "README.md",
+    "README.zh.md",
     "probes/TROUBLESHOOTING.md",
     *(f"{room}/README.md" for room in ROOMS),
     "notes/tables/README.md",
@@ -21,12 +22,14 @@ MAINTAINERS = {
     "notes.measured",
     "notes.recorded",
     "notes.tables",
+    "notes.translation",
     "offline.engine",
     "probes.metrics.names",
     "probes.serve.faults",
     "tracing.shapes",
 }
 LINK = re.compile(r"\]\(([^)\s]+)\)")
+CODE = re.compile(r"`[^`]+`")
 FENCED = re.compile(r"^```.*?^```", re.M | re.S)
 
 
@@ -70,8 +73,12 @@ def test_every_link_leads_somewhere(page: str) -> None:
     assert broken(ROOT / page) == []
 
 
-def test_the_first_page_is_short() -> None:
-    assert len((ROOT / "README.md").read_text().splitlines()) <= 150
+FIRST_PAGES = ("README.md", "README.zh.md")
+
+
+@pytest.mark.parametrize("page", FIRST_PAGES)
+def test_the_first_page_is_short(page: str) -> None:
+    assert len((ROOT / page).read_text().splitlines()) <= 150
 
 
 @pytest.mark.parametrize("command", commands())
@@ -80,6 +87,14 @@ def test_every_command_is_in_its_rooms_readme(command: str) -> None:
     assert f"python -m {command}" in (ROOT / room / "README.md").read_text()
 
 
+@pytest.mark.parametrize("page", FIRST_PAGES)
 @pytest.mark.parametrize("command", sorted({*commands()} - MAINTAINERS))
-def test_every_users_command_is_on_the_first_page(command: str) -> None:
-    assert f"`python -m {command}` |" in (ROOT / "README.md").read_text()
+def test_every_users_command_is_on_the_first_page(command: str, page: str) -> None:
+    assert f"`python -m {command}` |" in (ROOT / page).read_text()
+
+
+def test_the_first_pages_have_the_same_commands() -> None:
+    """Blocks and code are the same in both languages, so that what holds of one holds of the other."""
+    english, chinese = ((ROOT / page).read_text() for page in FIRST_PAGES)
+    assert FENCED.findall(english) == FENCED.findall(chinese)
+    assert sorted(CODE.findall(FENCED.sub("", english))) == sorted(CODE.findall(FENCED.sub("", chinese)))

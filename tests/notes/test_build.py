@@ -92,11 +92,15 @@ class Addresses(HTMLParser):
         self.links: list[str] = []
         self.loaded: list[str] = []
         self.ids: set[str] = set()
+        self.titles: set[str] = set()  # of the headings of the first level
+        self.language = ""
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         attributes = dict(attrs)
         self.ids |= {attributes["id"] or ""} if "id" in attributes else set()
+        self.titles |= {attributes.get("id") or ""} if tag == "h1" else set()
+        self.language = attributes.get("lang") or "" if tag == "html" else self.language
         if attributes.get("href"):
             (self.loaded if tag == "link" else self.links).append(attributes["href"] or "")
         if attributes.get("src"):
@@ -151,6 +155,25 @@ def test_every_stop_has_its_place_on_a_page(site_folder: Path) -> None:
 
 
 @needs_vllm
+@pytest.mark.slow(60)
+def test_every_page_is_there_in_both_languages_with_the_same_places(site_folder: Path) -> None:
+    """A link into a page, and the switch from a place to the same in the other language, lead there."""
+    english, chinese = site_folder, site_folder / "zh"
+    names = {path.relative_to(chinese) for path in chinese.rglob("*.html")}
+    assert names == {path.relative_to(english) for path in english.rglob("*.html") if chinese not in path.parents}
+    for name in names:
+        one, other = (Addresses((folder / name).read_text()) for folder in (english, chinese))
+        assert (one.language, other.language) == ("en", "zh")
+        assert one.ids - one.titles == other.ids - other.titles, name
+        assert excerpts(english / name) == excerpts(chinese / name), name
+
+
+def excerpts(path: Path) -> list[str]:
+    """The lines of source on a page."""
+    return re.findall(r'<span class="row.*', path.read_text())
+
+
+@needs_vllm
 @needs_chromium
 @pytest.mark.browser
 def test_the_site_in_a_browser(site_folder: Path, tmp_path: Path) -> None:
@@ -163,8 +186,11 @@ def test_the_site_in_a_browser(site_folder: Path, tmp_path: Path) -> None:
                 page.visit(path.as_uri())
                 unfit += [] if page.run(fits) else [f"{path.name} at {width}"]
         drawings_lead_to_stops(page, site_folder)
+        switch_leads_to_the_same_page(page, site_folder)
         search_finds(page, site_folder, "preemption")
+        search_finds(page, site_folder / "zh", "抢占")
         both_palettes(page, site_folder)
+        both_palettes(page, site_folder / "zh")
         page.shot(tmp_path / "page.png")
     assert unfit == [], "pages without a heading, or wider than the window"
     assert (tmp_path / "page.png").stat().st_size > 20_000
@@ -182,6 +208,23 @@ def drawings_lead_to_stops(page: Page, site_folder: Path) -> None:
         page.follow(f"{drawing} a")
         assert page.run("location.href").endswith(address)
         assert "stop-name" in page.run("document.querySelector(':target').className")
+
+
+def switch_leads_to_the_same_page(page: Page, site_folder: Path) -> None:
+    """To the same place on it, and to the pages of that language from there; then back."""
+    chapter, place = "walkthrough/05-scheduler.html", "#preempt"
+    page.visit((site_folder / chapter).as_uri() + place)
+    page.follow("a.language")
+    assert page.run("location.href") == (site_folder / "zh" / chapter).as_uri() + place
+    page.follow(".md-footer__link--next")
+    assert page.run("location.href").endswith("/zh/walkthrough/06-kv-cache.html")
+    page.follow("a.language")
+    assert page.run("location.href") == (site_folder / "walkthrough" / "06-kv-cache.html").as_uri()
+    page.visit((site_folder / "index.html").as_uri())
+    page.follow("a.language")
+    assert page.run("[location.href, document.documentElement.lang]") == [
+        *((site_folder / "zh" / "index.html").as_uri(), "zh")
+    ]
 
 
 def search_finds(page: Page, site_folder: Path, word: str) -> None:
