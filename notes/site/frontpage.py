@@ -162,6 +162,6 @@ def _drawings(chapters: Sequence[Chapter], findings: Findings, say: Labels) -> I
         yield say(ROUTE, request=route.request, requests=route.requests_counted, steps=route.steps_counted)
         yield _framed(sequence.drawing(route, links, say))
     for heading, sentence, svg in drawings(findings, links):
-        yield f"## {say.made(heading)}"
+        yield say.made(f"## {heading}")
         yield escape(say.made(sentence))
         yield _framed(svg)

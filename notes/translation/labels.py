@@ -36,20 +36,30 @@ class Labels:
         return "\n".join(self._line(piece.text, values) if piece.key else piece.text for piece in pieces(english))
 
     def made(self, text: str) -> str:
-        """Words that another room made of an English pattern and its values."""
+        """Words, or a heading, that another room made of an English pattern and its values."""
+        mark, plain = _marked(text)
         for english, words in self.patterns.items():
             pattern = VALUE.sub(r"(?P<\1>.+)", re.escape(english))
-            if match := re.fullmatch(pattern, text):
-                return words.format(**match.groupdict())
+            if match := re.fullmatch(pattern, plain):
+                return _line(mark, words.format(**match.groupdict()), plain)
         return text
 
     def _line(self, english: str, values: Mapping[str, object]) -> str:
-        if not self.words:
-            return english.format(**values) if values else english
-        mark = match[0] if (match := HEADING.match(english)) else ""
-        words = self.words.get(" ".join(english[len(mark) :].split()), english[len(mark) :])
+        mark, plain = _marked(english)
+        words = self.words.get(" ".join(plain.split()), plain)
         words = words.format(**values) if values else words
-        return f"{mark}{words} {{ #{anchor(english)} }}" if mark else words
+        return _line(mark, words, plain if self.words else "")
+
+
+def _marked(text: str) -> tuple[str, str]:
+    """A heading's mark and its words; no mark where it is none."""
+    mark = match[0] if (match := HEADING.match(text)) else ""
+    return mark, text[len(mark) :]
+
+
+def _line(mark: str, words: str, english: str) -> str:
+    """Words, or a heading with the id that the English one has."""
+    return f"{mark}{words} {{ #{anchor(english)} }}" if mark and english else f"{mark}{words}"
 
 
 IN_ENGLISH = Labels()

@@ -118,7 +118,7 @@ def site_folder(tmp_path_factory: pytest.TempPathFactory, recorded: Findings) ->
 
 
 @needs_vllm
-@pytest.mark.slow(60)
+@pytest.mark.slow(120)
 def test_no_link_is_broken_and_nothing_comes_from_the_web(site_folder: Path) -> None:
     pages = {path: Addresses(path.read_text()) for path in site_folder.rglob("*.html")}
     assert len(pages) > len(chapters.read())
@@ -137,7 +137,7 @@ def test_no_link_is_broken_and_nothing_comes_from_the_web(site_folder: Path) -> 
 
 
 @needs_vllm
-@pytest.mark.slow(60)
+@pytest.mark.slow(120)
 def test_all_markdown_was_read(site_folder: Path) -> None:
     """The notes are written for other readers of Markdown too, which take for a list what this one may not."""
     left = re.compile(r"```|\{\{|\*\*|\n(?:[-*|#]+|\d+\.) ")
@@ -147,7 +147,7 @@ def test_all_markdown_was_read(site_folder: Path) -> None:
 
 
 @needs_vllm
-@pytest.mark.slow(60)
+@pytest.mark.slow(120)
 def test_every_stop_has_its_place_on_a_page(site_folder: Path) -> None:
     for chapter in chapters.read():
         page = Addresses((site_folder / "walkthrough" / f"{chapter.name}.html").read_text())
@@ -155,7 +155,7 @@ def test_every_stop_has_its_place_on_a_page(site_folder: Path) -> None:
 
 
 @needs_vllm
-@pytest.mark.slow(60)
+@pytest.mark.slow(120)
 def test_every_page_is_there_in_both_languages_with_the_same_places(site_folder: Path) -> None:
     """A link into a page, and the switch from a place to the same in the other language, lead there."""
     english, chinese = site_folder, site_folder / "zh"

@@ -86,4 +86,5 @@ def test_words_are_looked_up_paragraph_by_paragraph() -> None:
 
 def test_words_that_were_made_elsewhere_are_known_by_their_pattern() -> None:
     assert CHINESE.made("2 pages of a book") == "a book 的 2 页"
+    assert CHINESE.made("## 2 pages of a book") == "## a book 的 2 页 { #2-pages-of-a-book }"
     assert CHINESE.made("2 of 3") == "2 of 3" and IN_ENGLISH.made("2 pages of a book") == "2 pages of a book"
