@@ -101,7 +101,7 @@ def front(chapters: Sequence[Chapter], tree: SourceTree, findings: Findings | No
         _framed(processmap.drawing(_pages(chapters, "html"), say)),
         *(_drawings(chapters, findings, say) if findings else [no_trace(say)]),
         say("## Chapters"),
-        "\n".join(f"- [{title(each)}](walkthrough/{each.name}.md): {each.summary}" for each in chapters),
+        "\n".join(_entry(each, say) for each in chapters),
         say("## Where to find what"),
         subject_table(chapters, say),
         say(OUTSIDE),
@@ -113,6 +113,12 @@ def front(chapters: Sequence[Chapter], tree: SourceTree, findings: Findings | No
         "\n".join(f"- [{say.made(each.origin.title)}](tables/{each.origin.name}.md)" for each in story.read()),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _entry(chapter: Chapter, say: Labels) -> str:
+    """A chapter in the list of all."""
+    link = f"[{title(chapter)}](walkthrough/{chapter.name}.md)"
+    return say("- {chapter}: {summary}", chapter=link, summary=chapter.summary)
 
 
 def what_it_is(chapters: Sequence[Chapter], say: Labels = IN_ENGLISH) -> str:

@@ -74,6 +74,7 @@ def settings(docs: Path, out: Path, nav: Nav, say: Labels, others: Sequence[str]
         "markdown_extensions": [*EXTENSIONS, {"toc": {"permalink": True}}],
         "extra": {
             "generator": False,
+            "scope": "/",  # of what a reader has chosen, dark or light: of both languages
             "polyfills": ["assets/iframe-worker.js", *SCRIPTS.get(say.language, ())],
             "alternate": bool(others),
             "switches": [_switch(say.language, other) for other in others],

@@ -51,7 +51,7 @@ def main() -> int:
             known = counterparts.reread(english, known)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(counterparts.skeleton(english, known), encoding="utf-8")
-        print(f"Wrote {path}")
+        print(f"Wrote {_short(path)}")
         return 0
     lines = [f"{name}: {line}" for name in args.texts or texts.sources() for line in _problems(name)]
     print(*lines, f"{len(lines)} to mend" if lines else "every paragraph has its counterpart", sep="\n")

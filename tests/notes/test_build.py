@@ -211,11 +211,14 @@ def drawings_lead_to_stops(page: Page, site_folder: Path) -> None:
 
 
 def switch_leads_to_the_same_page(page: Page, site_folder: Path) -> None:
-    """To the same place on it, and to the pages of that language from there; then back."""
+    """To the same place on it, in the same colours, and to the pages of that language from there; then back."""
+    page.look(1400)
     chapter, place = "walkthrough/05-scheduler.html", "#preempt"
     page.visit((site_folder / chapter).as_uri() + place)
+    page.run("document.querySelector('label[for=__palette_1]').click()")
     page.follow("a.language")
     assert page.run("location.href") == (site_folder / "zh" / chapter).as_uri() + place
+    assert page.run("document.body.dataset.mdColorScheme") == "slate"
     page.follow(".md-footer__link--next")
     assert page.run("location.href").endswith("/zh/walkthrough/06-kv-cache.html")
     page.follow("a.language")

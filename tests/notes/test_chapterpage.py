@@ -11,6 +11,7 @@ import pytest
 from notes.site import chapterpage, excerptblock
 from notes.site.chapterpage import Figures
 from notes.site.sitetimes import SiteTime
+from notes.translation import labels
 from notes.walkthrough import chapters as walkthrough
 from notes.walkthrough.anchors import Anchor, judge
 from notes.walkthrough.fragment import Fragment
@@ -63,6 +64,17 @@ def test_a_page_tells_where_who_what_and_how_long(chapters: tuple[walkthrough.Ch
     assert "a machine; vllm 1.2" in html
     assert '<span class="quoted" title="median over &lt;all&gt; steps">5.37 ms</span>' in html
     assert "[chapter 2](02-other.md), not chapter 9." in html
+
+
+def test_a_page_in_chinese_has_the_same_stops_and_links(
+    chapters: tuple[walkthrough.Chapter, ...], tree: SourceTree
+) -> None:
+    text = "见第 2 章，不是第 9 章。"
+    chapter = replace(chapters[0], parts=(text, *chapters[0].stops))
+    html = chapterpage.page(chapter, chapters, tree, Figures(QUOTES), labels.read("zh"))
+    assert "见[第 2 章](02-other.md)，不是第 9 章。" in html
+    assert "{ #one-step .stop-name }" in html and "调用 <code>Engine.schedule</code>" in html
+    assert "在 vLLM unknown 里，这一处已经不在：" in html and "⋯ 1 行" in html
 
 
 def test_a_call_leads_to_its_stop_and_a_place_to_its_release(

@@ -12,6 +12,7 @@ from notes.study import progress, texts
 from notes.study.judging import exercises
 from notes.study.messages import Broken, CheckBegins, Ended, ExerciseBegins, Failed, Message, NotDefined, Passed
 from notes.study.verdict import FileVerdict
+from notes.translation import labels
 from probes.errors import EnginescopeError
 from tests.notes.studyfiles import command
 
@@ -29,6 +30,14 @@ def test_every_day_has_a_self_check_that_is_read_whole(day: int) -> None:
         *(f"{day}.{number}" for number in range(1, len(rows) + 1)),
         *(f"{day}.{exercise.name}" for exercise in exercises(day)),
     ]
+
+
+def test_steps_in_chinese_are_the_same_steps() -> None:
+    say = labels.read("zh")
+    for day in texts.DAYS:
+        assert [step.name for step in progress.steps(day, say)] == [step.name for step in progress.steps(day)]
+    assert progress.tally(5, {}, say) == "已完成 0/7"
+    assert progress.with_notes("<!--saw 6.3-->", {}, say) == "(还没有记录：第 6 天的 6.3 步)"
 
 
 def test_a_step_is_noted_and_no_longer_open(tmp_path: Path) -> None:

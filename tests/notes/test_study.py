@@ -37,6 +37,16 @@ def test_lists_days_and_shows_one() -> None:
     assert "<!--" not in command("questions").stdout
 
 
+@needs_vllm
+def test_shows_the_texts_in_chinese() -> None:
+    listed = command("--lang", "zh")
+    assert listed.returncode == 0 and len(re.findall(r"^\d +第 \d 天", listed.stdout, re.MULTILINE)) == 7
+    shown = command(3, "--lang", "zh").stdout
+    assert shown.startswith("# 第 3 天") and "待做  3.ABORT_ORDER" in shown
+    assert re.search(r"`vllm/v1/engine/async_llm.py:AsyncLLM.abort` \(第 \d+ 行\)", shown)
+    assert command("open", "--lang", "zh").stdout.startswith("第 1 天")
+
+
 def test_the_recorded_stories_are_told_call_by_call() -> None:
     lines = command("recorded").stdout.splitlines()
     assert lines[0].startswith("recorded: ") and "an abort" in lines

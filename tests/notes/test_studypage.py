@@ -29,6 +29,11 @@ def test_a_place_leads_to_its_stop_or_to_its_release(tmp_path: Path, version: st
     assert linked == f"read {first} (line 2), then {second} (line 9)"
 
 
+def test_a_place_in_chinese_leads_there_too(tmp_path: Path) -> None:
+    linked = studypage.linked("读 `vllm/engine.py:Engine.step` (第 2 行)", STOPS, small_tree(tmp_path))
+    assert linked == "读 [`vllm/engine.py:Engine.step`](../walkthrough/01-engine.md#one-step) (第 2 行)"
+
+
 def test_what_is_no_place_stays(tmp_path: Path) -> None:
     text = "`vllm/gone.py:Gone` (not in 1.2.3), `python -m vllm` and vllm/engine.py:Engine.step (line 2)"
     assert studypage.linked(text, STOPS, small_tree(tmp_path)) == text
