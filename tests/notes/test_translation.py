@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from notes.translation import __main__ as command
 from notes.translation import counterparts, editions, terms, texts
-from notes.translation.paragraphs import Piece, anchor, key, paragraphs, pieces, translated
+from notes.translation.paragraphs import Passage, anchor, key, paragraphs, pieces, translated
 from probes.errors import EnginescopeError
 from tests.notes.smallnotes import ROOT
 
@@ -233,4 +233,4 @@ def test_a_text_that_is_not_there_is_refused(day: Path, monkeypatch: pytest.Monk
 
 
 def test_an_entry_of_the_front_matter_is_quoted_again() -> None:
-    assert Piece("It", key("It"), "title").shown('"它"') == 'title = "\\"它\\""'
+    assert Passage("It", key("It"), "title").shown('"它"') == 'title = "\\"它\\""'
