@@ -25,7 +25,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = CommandParser(
         prog="python -m notes.build",
-        description="The walkthrough of vLLM as an offline site in English and Chinese, with the source beside the text.",
+        description="The walkthrough of vLLM as an offline site, in English and Chinese, the source beside the text.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
