@@ -165,7 +165,10 @@ def test_the_review_and_the_picture_of_a_folder_have_the_gpu(tmp_path: Path) -> 
     assert review.review(tmp_path, perfetto=tmp_path / "x.pftrace") == 0
     reviewed = reviewfile.read(tmp_path / "review.json")
     assert reviewed.gpu == alone and reviewed.problems == ()
-    assert "GPU 0 waited 71.5% of prefill: 13.0% wait: worker" in (tmp_path / "review.html").read_text()
+    page = (tmp_path / "review.html").read_text()
+    assert "GPU 0 waited 71.5% of prefill: 13.0% wait: worker" in page
+    assert reviewed.kernels == review_report(tmp_path / "nsys.sqlite").findings.review.kernels is not None
+    assert "What sets the pace of a step on its device" in page
     picture = check_perfetto(tmp_path / "x.pftrace")
     assert [track for track in picture["tracks"] if track.startswith("nsys ±")] == ["nsys ±0.0 µs, GPU 0, stream 7"]
     assert (picture["names"].count("gemm"), picture["names"].count("copy")) == (4, 4)

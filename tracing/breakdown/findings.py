@@ -12,6 +12,8 @@ from probes.errors import EnginescopeError
 from tracing import timeline as tracefolder
 from tracing.breakdown import queue, slow, stepkinds
 from tracing.breakdown.cost import ledger_rows, recorder_cost
+from tracing.breakdown.kernels import summary as kernels
+from tracing.breakdown.kernels.work import with_kinds
 from tracing.breakdown.load import load
 from tracing.breakdown.problems import problems
 from tracing.breakdown.requests import budget, hops, latencies
@@ -81,7 +83,8 @@ def _with_gpu(recorded: Findings) -> Findings:
         return recorded
     activity = gpu.attributed(beside.report, recorded.timeline, beside.offset_ns)
     summary = gpu.gpu(activity, recorded.timeline, recorded.steps, recorded.hops)
-    return replace(recorded, review=replace(recorded.review, gpu=summary))
+    families = kernels.summary(with_kinds(gpu.work(activity), recorded.steps))
+    return replace(recorded, review=replace(recorded.review, gpu=summary, kernels=families))
 
 
 class _Frames(NamedTuple):
@@ -111,7 +114,8 @@ def _review(timeline: Timeline, window: TraceWindow, samples: Contention, frames
     steps, hop_frame, budgets, times = frames
     flows, within, trace = window.flows, window.of(timeline), read_trace(timeline.folder)
     workers = stepkinds.workers_by_kind(timeline, steps, hop_frame)
-    sums = None if window.words else operators.summary(operators.read(timeline))
+    read = None if window.words else operators.read(timeline)
+    sums = operators.summary(read)
     ledger, unread = ledger_rows(timeline, trace)
     return Review(
         about=about(timeline),
@@ -140,6 +144,7 @@ def _review(timeline: Timeline, window: TraceWindow, samples: Contention, frames
         operators=sums,
         samples=None,
         gpu=None,
+        kernels=kernels.summary(with_kinds(read.work, steps)) if read and len(read.work) else None,
     )
 
 

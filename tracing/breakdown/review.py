@@ -1,8 +1,8 @@
 """The review of a trace as a tree of records, and `review.json`, which holds it: written and read here alone.
 
 Shares are fractions of 1. Schema 1 was built without records, 2 had no `starvation`, in 3 the columns of a step did not
-add up, in 6 a worker's waiting for other ranks was its work, and 7 had neither latencies, load, `starts`, nor why
-requests stayed in the queue.
+add up, in 6 a worker's waiting for other ranks was its work, 7 had neither latencies, load, `starts`, nor why requests
+stayed in the queue, and 8 no `kernels`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 from probes.columns import column
 from probes.errors import EnginescopeError
 from probes.jsonform import read_record
+from tracing.breakdown.kernels.summary import KernelSummary
 from tracing.breakdown.load import LoadFigure
 from tracing.breakdown.otherwatchers import GpuDevice, GpuSummary, OperatorSummary, SampleSummary
 from tracing.breakdown.queue import BudgetUse, HeldBackSteps
@@ -23,7 +24,7 @@ from tracing.breakdown.starts import EngineStart
 from tracing.breakdown.starvation import Starvation
 from tracing.overhead.entry import QuotedCost
 
-SCHEMA = 8
+SCHEMA = 9
 FILE = "review.json"
 
 
@@ -215,6 +216,9 @@ class Review:
     operators: OperatorSummary | None = field(metadata=column("torch's profiler; null: it did not run"))
     samples: SampleSummary | None = field(metadata=column("py-spy; null: it did not run"))
     gpu: GpuSummary | None = field(metadata=column("the GPU, by nsys; null: no report with GPU activity"))
+    kernels: KernelSummary | None = field(
+        metadata=column("kernels by family, as nsys saw them, else torch's profiler; null: neither saw any")
+    )
 
 
 def as_json(review: Review) -> dict[str, Any]:

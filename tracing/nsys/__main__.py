@@ -73,9 +73,7 @@ def compare(before: ReportReview, after: ReportReview, out: Console) -> None:
 def show(report: ReportReview, out: Console) -> None:
     """The review on a terminal, then what the GPU did; what the report cannot say is said to be missing."""
     from probes.console import show_text, table
-    from tracing.breakdown.kernels.summary import summary
-    from tracing.page.tables.kernels import show as show_kernels
-    from tracing.page.tables.watchers import show_gpu
+    from tracing.page.tables.watchers import show as show_watchers
     from tracing.page.terminal import show as show_review
 
     review = report.findings.review
@@ -87,12 +85,9 @@ def show(report: ReportReview, out: Console) -> None:
         show_text(out, review.about, "dim")
         columns = ["role", "stage", "count", "median", "P95", "sum"]
         table(out, "stages by role (they may lie inside each other)", columns, stage_rows(report.stages), (1,))
+        show_watchers(review, out)
     if review.gpu is None:
         out.print("\nGPU: n/a (no CUDA activity in this report; nsys records none of AMD GPUs)")
-    else:
-        show_gpu(review.gpu, out)
-    if report.work is not None:
-        show_kernels(summary(report.work), out)
 
 
 def stage_rows(stages: Sequence[StageTimes]) -> list[list[str]]:

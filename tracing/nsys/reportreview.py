@@ -53,9 +53,8 @@ class ReportReview:
     work: pd.DataFrame | None
 
     def as_dict(self) -> dict[str, object]:
-        """For JSON: the review, with `stages`, `clock` and `kernels`."""
-        kernels = None if self.work is None else asdict(summary(self.work))
-        rest = {"stages": [asdict(row) for row in self.stages], "clock": asdict(self.clock), "kernels": kernels}
+        """For JSON: the review, with `stages` and `clock`."""
+        rest = {"stages": [asdict(row) for row in self.stages], "clock": asdict(self.clock)}
         return as_json(self.findings.review) | rest
 
 
@@ -66,14 +65,15 @@ def review_report(path: Path) -> ReportReview:
     findings = analyze(timeline)
     offset_ns, off_by_ns = ranges.clock(report)
     activity = attributed(report, timeline, offset_ns) if len(report.activity) else None
+    done = None if activity is None else _work(report, activity, findings, offset_ns)
     review = replace(
         findings.review,
         about=about(report, timeline),
         problems=(*findings.review.problems, *ranges.missing(report, timeline)),
         cost=RecorderCost(len(timeline.spans), None, None, ()),  # nsys's own is not in its report
         gpu=None if activity is None else gpu(activity, timeline, findings.steps, findings.hops),
+        kernels=None if done is None else summary(done),
     )
-    done = None if activity is None else _work(report, activity, findings, offset_ns)
     return ReportReview(replace(findings, review=review), stages(timeline), ReportClock(offset_ns, off_by_ns), done)
 
 

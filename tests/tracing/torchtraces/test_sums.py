@@ -14,6 +14,7 @@ from tests.tracing.torchtraces.chrometraces import AHEAD_NS, event
 from tests.tracing.torchtraces.torchfolders import KERNELS, OPERATORS, sums
 from tracing import review, timeline
 from tracing.breakdown import findings
+from tracing.breakdown import review as reviewfile
 from tracing.breakdown.otherwatchers import LargestOperator, OperatorStage
 from tracing.page import perfetto
 from tracing.timeline import innermost
@@ -106,6 +107,20 @@ def test_the_review_says_what_of_a_stage_was_operators(folder: Path) -> None:
     assert summary.rows[0] == LargestOperator("forward", "gemm<float>", "kernel", 2, 900, share=900 / 936)
     assert review.review(folder) == 0
     assert "gemm&lt;float&gt;" in (folder / "review.html").read_text()
+
+
+def test_the_review_has_the_kernels_by_family(folder: Path) -> None:
+    """No core is in this trace, so that its kernels are of no step."""
+    chrometraces.write(folder / "torch" / "rank0.json", OPERATORS + KERNELS)
+    assert review.review(folder) == 0
+    kernels = reviewfile.read(folder / "review.json").kernels
+    assert kernels is not None
+    assert [(row.kind, row.family, row.kernels, row.ns) for row in kernels.families] == [
+        ("no step", "GEMM", 2, 900),
+        ("no step", "other", 2, 31),
+        ("no step", "copy", 1, 5),
+    ]
+    assert ">GEMM</td>" in (folder / "review.html").read_text()
 
 
 def test_a_folder_without_torch_traces_says_nothing_of_them(folder: Path) -> None:

@@ -1,19 +1,28 @@
-"""The kernels of a trace as tables on a terminal: families, communication and pace, and two traces side by side."""
+"""The kernels of a trace as tables: families, communication and pace; on a terminal also two traces side by side."""
 
 from __future__ import annotations
 
+from html import escape as escape_html
+from typing import NamedTuple
+
 from rich.console import Console
 
-from probes.console import percent, table, us
+from probes.console import Rows, percent, table, us
 from tracing.breakdown.changes import StageChange
 from tracing.breakdown.kernels.summary import FamilyTime, KernelSummary, KindOfWork
 from tracing.breakdown.kernels.work import NO_STEP
+from tracing.page import html
 from tracing.page.tables import changes as tables
 from tracing.page.tables.changes import ChangeWords
 
 FAMILY_COLUMNS = ["step", "family", "kernels", "their time", "share"]
 PACE_COLUMNS = ["step", "steps", "launch-bound", "kernel-bound", "unknown", "paced by launches"]
 COMMUNICATION_COLUMNS = ["step", "communication", "exposed", "hidden", "exposed share"]
+SECTION = "Kernels by family, and what sets a step's pace"
+SENTENCE = (
+    "A step is launch-bound where its launches set more than half of its time on the device: CUDA graphs or a bigger "
+    "batch help there, faster kernels do not. Communication is exposed while no other kernel runs on its device."
+)
 COMPARED = ChangeWords(
     sentence=lambda kind: f"{'All kernels' if kind == NO_STEP else f'The kernels of a {kind} step'} take",
     title=lambda kind: f"kernels by family: {kind}",
@@ -24,18 +33,45 @@ COMPARED = ChangeWords(
 )
 
 
-def show(kernels: KernelSummary, out: Console) -> None:
-    """Where the devices' time went, by kind of step; nothing where no device did anything."""
-    if not kernels.families:
-        return
-    rows = [_family(row) for row in kernels.families]
-    table(out, "kernels by family (means a step on each device; of no step: sums)", FAMILY_COLUMNS, rows, (1,))
-    if steps := [_pace(row) for row in kernels.kinds if row.steps]:
-        table(out, "what sets the pace of a step on its device", PACE_COLUMNS, steps)
-    communicating = [row for row in kernels.kinds if row.communication_ns != 0]
-    if communicating:
-        rows = [_communication(row) for row in communicating]
-        table(out, "communication that no other kernel hides (the same means and sums)", COMMUNICATION_COLUMNS, rows)
+class KernelTable(NamedTuple):
+    """One of the tables, and which of its columns are text."""
+
+    title: str
+    columns: list[str]
+    rows: Rows
+    text: tuple[int, ...] = (0,)
+
+
+def tables_of(kernels: KernelSummary) -> list[KernelTable]:
+    """Where the devices' time went, by kind of step: those of the three tables that have rows."""
+    families = [_family(row) for row in kernels.families]
+    paces = [_pace(row) for row in kernels.kinds if row.steps]
+    communicating = [_communication(row) for row in kernels.kinds if row.communication_ns != 0]
+    every = (
+        KernelTable(
+            "kernels by family (means a step on each device; of no step: sums)", FAMILY_COLUMNS, families, (0, 1)
+        ),
+        KernelTable("what sets the pace of a step on its device", PACE_COLUMNS, paces),
+        KernelTable(
+            "communication that no other kernel hides (the same means and sums)", COMMUNICATION_COLUMNS, communicating
+        ),
+    )
+    return [each for each in every if each.rows]
+
+
+def show(kernels: KernelSummary | None, out: Console) -> None:
+    """The tables on a terminal."""
+    for each in tables_of(kernels) if kernels else ():
+        table(out, each.title, each.columns, each.rows, each.text[1:])
+
+
+def sections(kernels: KernelSummary | None) -> list[tuple[str, str, str]]:
+    """The same for the page: one section, or none where no device did anything."""
+    parts = [
+        f"<p>{escape_html(each.title.capitalize())}</p>" + html.table(each.columns, each.rows, text=each.text)
+        for each in (tables_of(kernels) if kernels else ())
+    ]
+    return [(SECTION, SENTENCE, "".join(parts))] if parts else []
 
 
 def show_changes(changes: dict[str, list[StageChange]], out: Console) -> None:

@@ -18,6 +18,7 @@ from tracing.breakdown.otherwatchers import (
 )
 from tracing.breakdown.review import Review
 from tracing.page import html
+from tracing.page.tables import kernels
 
 Section = tuple[str, str, str]  # heading, a sentence, HTML
 
@@ -41,6 +42,7 @@ def show(review: Review, out: Console) -> None:
         show_samples(review.samples, out)
     if review.gpu:
         show_gpu(review.gpu, out)
+    kernels.show(review.kernels, out)
 
 
 def sections(review: Review) -> list[Section]:
@@ -49,6 +51,7 @@ def sections(review: Review) -> list[Section]:
         *([_operators(review.operators)] if review.operators else []),
         *([_samples(review.samples)] if review.samples else []),
         *([_gpu(review.gpu)] if review.gpu else []),
+        *kernels.sections(review.kernels),
     ]
 
 
