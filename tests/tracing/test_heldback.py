@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tests.tracing.traces import TraceWriter
 from tracing import timeline
-from tracing.breakdown import queue
+from tracing.breakdown.batches import queue
 from tracing.breakdown.requests import budget, waits
 from tracing.events import step
 from tracing.hooks.heldback import held_back

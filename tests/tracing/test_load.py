@@ -6,7 +6,7 @@ import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracing.breakdown.load import load, over_time, span_of
+from tracing.breakdown.batches.load import load, over_time, span_of
 from tracing.page.tables.firstscreen import BARS, load_rows
 
 

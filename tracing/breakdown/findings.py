@@ -10,11 +10,12 @@ import pandas as pd
 
 from probes.errors import EnginescopeError
 from tracing import timeline as tracefolder
-from tracing.breakdown import queue, slow, stepkinds
+from tracing.breakdown import slow, stepkinds
+from tracing.breakdown.batches import graphs, queue
+from tracing.breakdown.batches.load import load
 from tracing.breakdown.cost import ledger_rows, recorder_cost
 from tracing.breakdown.kernels import summary as kernels
 from tracing.breakdown.kernels.work import with_kinds
-from tracing.breakdown.load import load
 from tracing.breakdown.problems import problems
 from tracing.breakdown.requests import budget, hops, latencies
 from tracing.breakdown.requests.chosen import TraceWindow, WindowChoice, chosen
@@ -130,6 +131,7 @@ def _review(timeline: Timeline, window: TraceWindow, samples: Contention, frames
         steps=stepkinds.summary(steps, {} if on_device(timeline) else stepkinds.idle_by_kind(workers)),
         queue=queue.held_back(timeline, steps),
         use=queue.budget_use(steps),
+        graphs=graphs.graph_use(timeline, steps),
         devices=stepkinds.devices(timeline, steps, hop_frame),
         workers=stepkinds.worker_uses(timeline, steps, workers),
         hops=hops.summary(hop_frame),

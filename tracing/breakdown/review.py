@@ -2,7 +2,7 @@
 
 Shares are fractions of 1. Schema 1 was built without records, 2 had no `starvation`, in 3 the columns of a step did not
 add up, in 6 a worker's waiting for other ranks was its work, 7 had neither latencies, load, `starts`, nor why requests
-stayed in the queue, and 8 no `kernels`.
+stayed in the queue, and 8 neither `kernels` nor `graphs`.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from typing import Any
 from probes.columns import column
 from probes.errors import EnginescopeError
 from probes.jsonform import read_record
+from tracing.breakdown.batches.graphs import GraphUse
+from tracing.breakdown.batches.load import LoadFigure
+from tracing.breakdown.batches.queue import BudgetUse, HeldBackSteps
 from tracing.breakdown.kernels.summary import KernelSummary
-from tracing.breakdown.load import LoadFigure
 from tracing.breakdown.otherwatchers import GpuDevice, GpuSummary, OperatorSummary, SampleSummary
-from tracing.breakdown.queue import BudgetUse, HeldBackSteps
 from tracing.breakdown.requests.latencies import LatencyFigure
 from tracing.breakdown.starts import EngineStart
 from tracing.breakdown.starvation import Starvation
@@ -196,6 +197,7 @@ class Review:
     steps: tuple[StepKind, ...] = field(metadata=column("what a step is made of, by kind"))
     queue: tuple[HeldBackSteps, ...] = field(metadata=column("why the head of the queue waited; empty: not told"))
     use: tuple[BudgetUse, ...] = field(metadata=column("what the steps used of their budgets; empty: not told"))
+    graphs: tuple[GraphUse, ...] = field(metadata=column("which CUDA graphs ran them; empty: not told, or no device"))
     workers: tuple[WorkerUse, ...] = field(metadata=column("how the workers differ"))
     devices: tuple[GpuDevice, ...] = field(
         metadata=column("how the workers' devices spent the steps, by the recorder; empty: none, or not known")

@@ -20,7 +20,22 @@ WORKER: tuple[Site, ...] = (
         numbers=("tokens", ""),
     ),
     Site("runner.update", "prepare", "worker", (f"{_RUNNER_V1}._update_states", f"{_RUNNER_V2}.update_requests")),
-    Site("runner.prepare", "prepare", "worker", (f"{_RUNNER_V1}._prepare_inputs", f"{_RUNNER_V2}.prepare_inputs")),
+    # Of V2 its numbers are those of `graph.dispatch`, of V1 none.
+    Site(
+        "runner.prepare",
+        "prepare",
+        "worker",
+        (f"{_RUNNER_V1}._prepare_inputs", f"{_RUNNER_V2}.prepare_inputs"),
+        numbers=("padded tokens", "graph mode"),
+    ),
+    Site(
+        "graph.dispatch",
+        "prepare",
+        "worker",
+        (f"{_RUNNER_V1}._determine_batch_execution_and_padding",),
+        required=False,
+        numbers=("padded tokens", "graph mode"),
+    ),
     Site(
         "runner.attention",
         "prepare",

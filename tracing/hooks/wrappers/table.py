@@ -14,7 +14,7 @@ from ...sites.engine import CODES
 from ...sites.site import Site
 from .. import _recorder
 from ..patching import Wrap
-from . import collectives, coroutines, messages, requests, steps
+from . import collectives, coroutines, graphs, messages, requests, steps
 from .guarded import guarded
 from .models import after_load
 
@@ -49,6 +49,8 @@ NUMBERS: dict[str, Callable[..., tuple[Any, Any]]] = {
     "kv.allocate": lambda result, blocks, request, tokens, *_: (tokens, result is None),
     "scheduler.free": lambda result, scheduler, request, *_: (request.num_output_tokens, request.status.name),
     "worker.execute": lambda result, worker, given, *_: (steps.scheduler_output(given).total_num_scheduled_tokens, 0),
+    "runner.prepare": graphs.prepared,
+    "graph.dispatch": graphs.dispatched,
     "core.send": lambda result, socket, buffers: (sum(map(len, buffers)), 0),
     "kv.remote_wait": lambda result, scheduler, request: requests.looked_at(result, request),
     "output.detokenize": lambda result, state, tokens, *_: (len(tokens), 0),

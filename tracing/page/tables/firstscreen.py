@@ -14,8 +14,8 @@ import pandas as pd
 
 from probes import htmlpage
 from probes.console import Rows, us
+from tracing.breakdown.batches.load import Floats, LoadFigure, over_time, quantities, span_of, working
 from tracing.breakdown.findings import Findings
-from tracing.breakdown.load import Floats, LoadFigure, over_time, quantities, span_of, working
 from tracing.breakdown.requests.chosen import origin_ns
 from tracing.breakdown.requests.latencies import LatencyFigure
 

@@ -1,4 +1,4 @@
-"""Why requests waited in the queue, and what the steps used of their budgets, as tables."""
+"""Why requests waited in the queue, what the steps used of their budgets, and which CUDA graphs ran them, as tables."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from tracing.page import html
 
 REASONS = ["reason", "steps", "of the steps with a queue", "waiting (median)"]
 USE = ["step", "steps", "tokens, of at most", "used", "requests, of at most", "used", "full"]
+GRAPHS = ["step", "graph", "steps", "of the kind", "padded to (steps)", "padding"]
 SECTION = "Why requests wait in the queue, and what a batch leaves unused"
 SENTENCE = (
     "What kept the head of the queue out of a step, as the scheduler decided it; and the mean share of its tokens and "
-    "requests that a step used. Full is a step with no room left of one of them."
+    "requests that a step used. Full is a step with no room left of one of them. On a device: which CUDA graph ran the "
+    "step, to what size its batch was padded for that, and how much of what was computed is padding; NONE missed one."
 )
 
 
@@ -31,10 +33,22 @@ def use_rows(review: Review) -> Rows:
     ]
 
 
+def graph_rows(review: Review) -> Rows:
+    return [
+        [
+            *(row.kind, row.mode, row.steps, percent(row.share)),
+            ", ".join(f"{size.tokens:,} ({size.steps:,})" for size in row.sizes) or "n/a",
+            percent(row.padding_share),
+        ]
+        for row in review.graphs
+    ]
+
+
 def show(review: Review, out: Console) -> None:
-    """Both tables on a terminal, where the trace tells them."""
+    """The tables on a terminal, where the trace tells them."""
     table(out, "why the head of the queue waited", REASONS, reason_rows(review))
     table(out, "what a step used of its budgets (means)", USE, use_rows(review))
+    table(out, "which CUDA graph ran", GRAPHS, graph_rows(review), (1, 4))
 
 
 def sections(review: Review) -> list[tuple[str, str, str]]:
@@ -42,4 +56,5 @@ def sections(review: Review) -> list[tuple[str, str, str]]:
     if not review.use:
         return []
     reasons = html.table(REASONS, reason_rows(review)) if review.queue else "<p>No step left a queue.</p>"
-    return [(SECTION, SENTENCE, reasons + html.table(USE, use_rows(review)))]
+    graphs = html.table(GRAPHS, graph_rows(review), text=(0, 1, 4)) if review.graphs else ""
+    return [(SECTION, SENTENCE, reasons + html.table(USE, use_rows(review)) + graphs)]
