@@ -9,11 +9,13 @@ from __future__ import annotations
 import ast
 import difflib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Protocol
+
+from packaging.specifiers import SpecifierSet
 
 PLACES = re.compile(r"%(?:\.\d+)?[sdfrx]|\{[^{}]*\}")  # of %-formatting and str.format
 KIND = re.compile(r"^(?:(?:[a-z_]\w*\.)*[A-Z]\w*: |Value error, )")  # the exception's name
@@ -30,13 +32,17 @@ class HasSource(Protocol):
     @property
     def source(self) -> str: ...
 
+    @property
+    def versions(self) -> str: ...
+
 
 @dataclass(frozen=True)
 class SourceLine:
-    """A line, and the file of a package that says it."""
+    """A line, and the file of a package that says it; `versions` where not all do, as `>=0.33`."""
 
     line: str
     source: str
+    versions: str = ""
 
 
 @dataclass(frozen=True)
@@ -51,17 +57,37 @@ class Rewording:
 def reworded(lines: Iterable[HasSource], packages: Path) -> Iterator[Rewording]:
     """The lines that the sources below `packages` (a site-packages folder, an unpacked tree) do not say.
 
-    Packages that are not there are left out.
+    Packages that are not there are left out, and lines that their version is not expected to say.
     """
     for each in lines:
         source = packages / each.source
         if not has_source(each) or not (packages / each.source.partition("/")[0]).is_dir():
             continue
+        name, version = _version(each.source, packages)
         strings = list(fixed_parts(source.read_text())) if source.is_file() else []
         words = KIND.sub("", each.line)
-        if not any(says(parts, words) for parts in strings):
+        if _is_expected(each, version) and not any(says(parts, words) for parts in strings):
             nearest = difflib.get_close_matches(words, ("…".join(parts) for parts in strings), 1, 0)
-            yield Rewording(each, _version(each.source, packages), nearest[0] if nearest else "no such file")
+            yield Rewording(each, f"{name} {version}".strip(), nearest[0] if nearest else "no such file")
+
+
+def moved(missing: Sequence[Rewording], packages: Path) -> dict[str, str]:
+    """Of the lines that their own files do not say, those that another module of vLLM says word for word, and which.
+
+    A module that cannot be read is none. All of them are read: seconds.
+    """
+    found: dict[str, str] = {}
+    left = {each.old.line: KIND.sub("", each.old.line) for each in missing if each.old.source.startswith("vllm/")}
+    for path in sorted((packages / "vllm").rglob("*.py")) if left else ():
+        try:
+            strings = list(fixed_parts(path.read_text()))
+        except (OSError, ValueError, SyntaxError):
+            continue
+        # Of all strings there are, one may begin like the line by chance: here most of the line has to be its own.
+        for line, words in left.items():
+            if line not in found and any(says(parts, words, len(words) // 2) for parts in strings):
+                found[line] = str(path.relative_to(packages))
+    return found
 
 
 def has_source(line: HasSource) -> bool:
@@ -87,16 +113,19 @@ def fixed_parts(source: str) -> Iterator[list[str]]:
             yield PLACES.split(node.value)
 
 
-def says(parts: list[str], words: str) -> bool:
-    """Whether `words` are the parts in order, from the first on, with anything in between; they may end early."""
+def says(parts: list[str], words: str, least: int = LEAST) -> bool:
+    """Whether `words` are the parts in order, from the first on, with anything in between; they may end early.
+
+    So many of their characters have to be the parts'.
+    """
     at, shared = 0, 0
     for number, part in enumerate(parts):
         part = part.lstrip("\n ") if number == 0 else part
         found = words.find(part, at)
         if found < 0 or (number == 0 and found):
-            return shared + _begins(part, words[at:], number == 0) >= min(LEAST, len(words))
+            return shared + _begins(part, words[at:], number == 0) >= min(least, len(words))
         at, shared = found + len(part), shared + len(part)
-    return shared >= min(LEAST, len(words))
+    return shared >= min(least, len(words))
 
 
 def _begins(part: str, rest: str, at_once: bool) -> int:
@@ -119,11 +148,15 @@ def _parts(node: ast.JoinedStr) -> list[str]:
     return parts
 
 
-def _version(source: str, packages: Path) -> str:
-    """Name and version of the package a source is of, as far as the folder tells."""
+def _is_expected(line: HasSource, version: str) -> bool:
+    return not line.versions or not version or SpecifierSet(line.versions, prereleases=True).contains(version)
+
+
+def _version(source: str, packages: Path) -> tuple[str, str]:
+    """Name and version ('': not known) of the package a source is of, as far as the folder tells."""
     package = source.partition("/")[0].replace("_", "-")
     for each in distributions(path=[str(packages)]):
         name = each.metadata["Name"].replace("_", "-").lower()
         if name == package or name.startswith(f"{package}-"):
-            return f"{name} {each.version}"
-    return package
+            return name, each.version
+    return package, ""

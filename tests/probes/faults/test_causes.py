@@ -13,7 +13,7 @@ from probes.serve.faults.causes.faultcause import FaultCause
 from probes.serve.faults.causes.table import CAUSES
 from probes.serve.faults.likelycause import OPTION, OURS, SWITCHES, in_our_options, likely_cause
 from probes.serve.faults.page import PAGE, WORDS, page
-from probes.serve.faults.wording import REPORT, has_source, reworded
+from probes.serve.faults.wording import REPORT, has_source, moved, reworded
 
 PACKAGES = Path(sysconfig.get_paths()["purelib"])
 PROGRAMS = {"Python", "Linux", "Docker", "CUDA", "NCCL", "torch, compiled"}
@@ -60,6 +60,34 @@ def test_another_wording_is_noticed_with_the_nearest_and_the_version(tmp_path: P
     assert not list(reworded((cause,), tmp_path))
     source.unlink()
     assert [each.nearest for each in reworded((cause,), tmp_path)] == ["no such file"]
+
+
+def test_a_line_that_another_file_says_has_moved(tmp_path: Path) -> None:
+    (tmp_path / "vllm" / "v1").mkdir(parents=True)
+    (tmp_path / "vllm" / "memory.py").write_text("")
+    line = "ValueError: Free memory on device cuda:0 (9.5/79.1 GiB) is less than what was asked for"
+    (tmp_path / "vllm" / "v1" / "room.py").write_text(
+        'raise ValueError(f"Free memory on device {device} ({free} GiB) is less than what was asked for")\n'
+    )
+    (tmp_path / "vllm" / "v1" / "chance.py").write_text('raise ValueError(f"Free memory on {all} is gone")\n')
+    (tmp_path / "vllm" / "v1" / "broken.py").write_text("raise (")
+    missing = list(reworded((FaultCause("Free memory on", "c", "r", line, "vllm/memory.py"),), tmp_path))
+    assert moved(missing, tmp_path) == {line: "vllm/v1/room.py"}
+    (tmp_path / "vllm" / "v1" / "room.py").unlink()
+    assert moved(missing, tmp_path) == {}
+
+
+def test_a_line_of_some_versions_is_looked_for_in_those(tmp_path: Path) -> None:
+    (tmp_path / "vllm").mkdir()
+    (tmp_path / "vllm" / "a.py").write_text("")
+    old = FaultCause("Gone", "c", "r", "Gone since 0.33", "vllm/a.py", versions="<0.33")
+    for version, found in (("0.32.1", 1), ("0.33.0rc1", 0), ("0.33.0", 0)):
+        metadata = tmp_path / f"vllm-{version}.dist-info" / "METADATA"
+        metadata.parent.mkdir()
+        metadata.write_text(f"Metadata-Version: 2.1\nName: vllm\nVersion: {version}\n")
+        assert len(list(reworded((old,), tmp_path))) == found
+        metadata.unlink()
+        metadata.parent.rmdir()
 
 
 def test_placeholders_of_all_three_kinds_stand_for_anything(tmp_path: Path) -> None:

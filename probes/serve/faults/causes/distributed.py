@@ -113,6 +113,7 @@ DISTRIBUTED = (
         "RuntimeError: Every node should have a unique IP address. Got 2 nodes with node ids ['a', 'b'] and 1 unique "
         "IP addresses {'10.0.0.1'}. Please check your network configuration.",
         "vllm/v1/executor/ray_executor.py",
+        versions="<0.33",
     ),
     FaultCause(
         r"Timed out waiting for engine(?: core processe)?s|Did not receive response from front-end",
@@ -161,6 +162,7 @@ DISTRIBUTED = (
         "pip install 'ray[cgraph]>={1}' on every node",
         "ValueError: Ray version 2.43.0 is required, but found 2.40.0",
         "vllm/v1/executor/ray_executor.py",
+        versions="<0.33",
     ),
     FaultCause(
         r"Cannot assign requested address",

@@ -11,8 +11,8 @@ class FaultCause:
 
     `pattern` is searched for in a line without its prefixes; `{1}` in `cause` and `remedy` is its first group. Options
     are vLLM's own. `line` is such a line; `source` says whose words they are: a file of a package (`vllm/envs.py`),
-    which they are checked against, a report (`owner/name#1`), or a program. `general` causes speak only where no other
-    does: their lines follow from many faults.
+    which they are checked against, a report (`owner/name#1`), or a program; `versions` are the package's that say it,
+    where not all do (`<0.33`). `general` causes speak only where no other does: their lines follow from many faults.
     """
 
     pattern: str
@@ -21,3 +21,4 @@ class FaultCause:
     line: str
     source: str
     general: bool = False
+    versions: str = ""

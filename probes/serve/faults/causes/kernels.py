@@ -92,6 +92,15 @@ KERNELS = (
         "triton/runtime/errors.py",
     ),
     FaultCause(
+        r"kv_cache_dtype=\S+ is incompatible with dtype=|kv-cache-dtype \S+ is not supported by",
+        "the KV cache cannot have this dtype beside the model's, or on this device",
+        "leave --kv-cache-dtype out: the cache then has the model's own",
+        'ValueError: kv_cache_dtype="float16" is incompatible with dtype="bfloat16". Please set `--kv-cache-dtype` to '
+        "`auto` or `bfloat16`.",
+        "vllm/config/vllm.py",
+        versions=">=0.33",
+    ),
+    FaultCause(
         r"PassManager::run failed|LLVM ERROR: ",
         "Triton cannot compile a kernel for this GPU: it is too old for it (compute capability below 8), most often",
         "--dtype=half; an older vLLM, or a newer GPU",

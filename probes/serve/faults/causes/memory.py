@@ -57,6 +57,7 @@ MEMORY = (
         "ValueError: Externally held weights on device cuda:0 (60.1/79.1 GiB) exceed the desired GPU memory "
         "utilization (0.5, 39.6 GiB). Increase GPU memory utilization",
         "vllm/v1/worker/utils.py",
+        versions=">=0.32",
     ),
     FaultCause(
         r"Error in memory profiling",
@@ -73,9 +74,28 @@ MEMORY = (
         "ValueError: Available memory on node 0 (10.2/23.5 GiB) on startup is less than desired CPU memory utilization "
         "(0.92, 21.6 GiB). On the CPU backend, the `--gpu-memory-utilization` flag",
         "vllm/v1/worker/cpu_worker.py",
+        versions="<0.33",
     ),
     FaultCause(
-        r"Decrease --kv-cache-memory-bytes|on kv cache allocation is less than requested",
+        r"The worker already uses (\S+) GiB .* reserved for it on node",
+        "out of memory: the weights and the worker itself ({1} GiB) are more than the share of main memory that vLLM "
+        "was to take",
+        "a higher --gpu-memory-utilization (on CPU it is the share of main memory), or --kv-cache-memory-bytes=N",
+        "ValueError: The worker already uses 12.1 GiB (model weights and runtime), more than the 9.4 GiB of CPU memory "
+        "reserved for it on node 0, leaving none for the KV cache.",
+        "vllm/v1/worker/cpu_worker.py",
+        versions=">=0.33",
+    ),
+    FaultCause(
+        r"on kv cache allocation is less than requested memory for kv \(\S+/",
+        "out of memory: the share of main memory that vLLM was to take is not free when the KV cache is laid out",
+        "a lower --gpu-memory-utilization (on CPU it is the share of main memory), or end what else takes memory",
+        "ValueError: Available memory on node 0 (8.2/23.5 GiB) on kv cache allocation is less than requested memory "
+        "for kv (18.4/21.6 GiB). Reduce CPU memory used by other processes.",
+        "vllm/v1/worker/cpu_worker.py",
+    ),
+    FaultCause(
+        r"Decrease --kv-cache-memory-bytes|on kv cache allocation is less than requested memory for kv \([^/]*\)",
         "out of memory: less main memory is free than the KV cache needs",
         "a smaller --kv-cache-memory-bytes=N, or a smaller VLLM_CPU_KVCACHE_SPACE",
         "ValueError: Available memory on node 0 (1.2/23.5 GiB) on kv cache allocation is less than requested memory "

@@ -187,7 +187,7 @@ MODELS = (
         "vllm/lora/peft_helper.py",
     ),
     FaultCause(
-        r"does not support LoRA yet|is not supported for LoRA",
+        r"does not support LoRA yet|is not supported for LoRA|LoRA is not supported for \w+ \(",
         "this model's code takes no adapters",
         "merge the adapter into the model, and serve that",
         "ValueError: OPTForSequence does not support LoRA yet.",
