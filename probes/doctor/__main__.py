@@ -68,6 +68,7 @@ EPILOG = """examples:
   python -m probes.doctor --problems      only what warns or blocks
   python -m probes.doctor --json          the same for a script, without names and home folders
   python -m probes.doctor --model Qwen/Qwen2.5-7B-Instruct --gpus 2 --max-len 8192
+  python -m probes.doctor --model Qwen/Qwen2.5-7B-Instruct-AWQ --kv-cache-dtype fp8
 
 exit codes: 0 nothing blocks, 1 something does, 2 bad usage
 """
@@ -161,19 +162,23 @@ def command_parser() -> argparse.ArgumentParser:
     model.add_argument(
         "--gpu-util", type=float, metavar="SHARE", help=f"of each card's memory (default {DEFAULT_SHARE})"
     )
+    model.add_argument("--kv-cache-dtype", metavar="DTYPE", help="of the KV cache, as vLLM names it: fp8, nvfp4, …")
     return parser
 
 
 def _wish(args: argparse.Namespace) -> Wish | None:
     """What is asked of one model; None where none is named."""
-    for option, value in (("--gpus", args.gpus), ("--max-len", args.max_len), ("--gpu-util", args.gpu_util)):
+    sizes = {"--gpus": args.gpus, "--max-len": args.max_len, "--gpu-util": args.gpu_util}
+    for option, value in {**sizes, "--kv-cache-dtype": args.kv_cache_dtype}.items():
         if value is not None and args.model is None:
             raise usage_error(f"{option} is of a model: name it with --model")
+    for option, value in sizes.items():
         if value is not None and value <= 0:
             raise usage_error(f"{option} must be above 0, not {value:g}")
     if args.gpu_util is not None and args.gpu_util > 1:
         raise usage_error(f"--gpu-util is a share of a card's memory, at most 1, not {args.gpu_util:g}")
-    return Wish(args.model, args.gpus, args.max_len, args.gpu_util or DEFAULT_SHARE) if args.model else None
+    share = args.gpu_util or DEFAULT_SHARE
+    return Wish(args.model, args.gpus, args.max_len, share, args.kv_cache_dtype) if args.model else None
 
 
 def main() -> int:

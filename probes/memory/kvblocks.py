@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from probes.memory.cachedtype import CacheDtype
 from probes.memory.modelconfig import KVLayers
 
 SMALL_EXCESS = 1.5  # more layers than this of one kind than of the other are cut into several groups
@@ -54,7 +55,7 @@ class KVBlocks:
 
 
 def kv_blocks(
-    layers: Sequence[KVLayers], value_bytes: int, cards: int, block_size_tokens: int, in_flight_tokens: int
+    layers: Sequence[KVLayers], dtype: CacheDtype, cards: int, block_size_tokens: int, in_flight_tokens: int
 ) -> KVBlocks:
     """The pool of a model's layers, which are known and have pages of one size.
 
@@ -66,14 +67,14 @@ def kv_blocks(
     | 12 full, 13 with window | 1 and 1                           | 13                |
     """
     group_layers = _group_layers([each.count for each in layers])
-    page_bytes = max(_heads(each, cards) * each.values for each in layers) * value_bytes * block_size_tokens
+    page_bytes = max(_heads(each, cards) * dtype.head_bytes(each.values) for each in layers) * block_size_tokens
     groups = [each.window_tokens for each in layers for _ in range(_over(each.count, group_layers))]
     return KVBlocks(block_size_tokens, page_bytes * group_layers, tuple(groups), in_flight_tokens)
 
 
-def token_bytes(layers: Sequence[KVLayers], value_bytes: int, cards: int) -> int:
+def token_bytes(layers: Sequence[KVLayers], dtype: CacheDtype, cards: int) -> int:
     """Bytes of one token in all layers, on each of so many cards."""
-    return sum(each.count * _heads(each, cards) * each.values for each in layers) * value_bytes
+    return sum(each.count * _heads(each, cards) * dtype.head_bytes(each.values) for each in layers)
 
 
 def _heads(layers: KVLayers, cards: int) -> int:

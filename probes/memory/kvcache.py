@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from probes.memory.footprint import DTYPE_BYTES
+from probes.memory.cachedtype import cache_dtype as dtype_of
+from probes.memory.kvblocks import token_bytes
 from probes.memory.modelconfig import model_config
 from probes.metrics.configuration import whole
 from probes.metrics.exposition import Snapshot
@@ -37,8 +38,8 @@ def kv_caches(snapshot: Snapshot, folder: Path | None, dtype: str | None) -> lis
         blocks, block_size = whole(labels.get("num_gpu_blocks")), whole(labels.get("block_size"))
         product = blocks * block_size if blocks is not None and block_size is not None else None
         tokens = whole(labels.get("kv_cache_size_tokens")) or product
-        token_bytes = kv_bytes_per_token(folder, cache_dtype, dtype) if folder else None
-        estimate = token_bytes * tokens if token_bytes and tokens else None
+        per_token = kv_bytes_per_token(folder, cache_dtype, dtype) if folder else None
+        estimate = per_token * tokens if per_token and tokens else None
         used = gauge(snapshot, KV_CACHE_USAGE, {ENGINE: engine} if engine else None)
         stated = whole(labels.get("kv_cache_memory_bytes"))
         caches.append(KVCache(engine, blocks, block_size, tokens, used, cache_dtype, stated, estimate))
@@ -48,5 +49,6 @@ def kv_caches(snapshot: Snapshot, folder: Path | None, dtype: str | None) -> lis
 def kv_bytes_per_token(folder: Path, cache_dtype: str | None = None, dtype: str | None = None) -> int | None:
     """Keys and values of one token in all layers, in bytes; None for a model whose cache is of another kind."""
     config = model_config(folder)
-    width = next((DTYPE_BYTES[name] for name in (cache_dtype, dtype, config.dtype) if name in DTYPE_BYTES), None)
-    return config.kv_values * width if config.kv_values and width else None
+    own = config.dtype if dtype in (None, "auto") else dtype
+    kept = dtype_of(config, cache_dtype, own)
+    return token_bytes(config.kv_layers, kept, 1) if config.kv_values and not isinstance(kept, str) else None

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from probes.memory.quantization import Quantization, read_quantization
+
 FULL, SLIDING = "full_attention", "sliding_attention"
 # The same figure has several names: the first that a file has counts.
 LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
@@ -46,7 +48,7 @@ class KVLayers:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """A model's own dtype, attention and longest request; None stands for what the file does not say.
+    """A model's own dtype, attention, longest request and quantization; None stands for what the file does not say.
 
     `kv_layers` is empty where the cache is of a kind that is not reckoned here; `kv_unknown` is then the reason.
     """
@@ -56,6 +58,7 @@ class ModelConfig:
     max_len_tokens: int | None = None
     kv_layers: tuple[KVLayers, ...] = ()
     kv_unknown: str = "no config.json that says layers and heads"
+    quantization: Quantization | None = None
 
     @property
     def kv_values(self) -> int | None:
@@ -67,11 +70,18 @@ class ModelConfig:
 
 def model_config(folder: Path | None) -> ModelConfig:
     """The configuration in a model's folder; empty where there is no folder, no file, or no JSON object in it."""
+    config = _read(folder / "config.json") if folder else {}
+    if folder and "quantization_config" not in config and (own := _read(folder / "hf_quant_config.json")):
+        config["quantization_config"] = own  # ModelOpt's, up to 0.29
+    return read_config(config)
+
+
+def _read(file: Path) -> dict[str, Any]:
     try:
-        config = json.loads((folder / "config.json").read_text()) if folder else {}
+        contents = json.loads(file.read_text())
     except (OSError, ValueError):
-        return ModelConfig()
-    return read_config(config) if isinstance(config, dict) else ModelConfig()
+        return {}
+    return contents if isinstance(contents, dict) else {}
 
 
 def read_config(config: Mapping[str, Any]) -> ModelConfig:
@@ -87,7 +97,7 @@ def read_config(config: Mapping[str, Any]) -> ModelConfig:
         layers, why = _kv_layers(parts)
     except (KeyError, TypeError, ValueError, ZeroDivisionError):
         layers, why = (), ModelConfig.kv_unknown
-    return ModelConfig(dtype, heads, length, layers, why)
+    return ModelConfig(dtype, heads, length, layers, why, read_quantization(parts))
 
 
 def _kv_layers(config: Mapping[str, Any]) -> tuple[tuple[KVLayers, ...], str]:

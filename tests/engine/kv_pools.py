@@ -1,6 +1,7 @@
-"""Makes the KV cache of a few models, one engine in this process after the other: python kv_pools.py FOLDER MODEL….
+"""Makes the KV cache of a few models, one engine in this process after the other: kv_pools.py FOLDER MODEL=DTYPE….
 
-Writes FOLDER/MODEL's name.json for each: the blocks, tokens and settings that vLLM came to. No request is sent.
+Writes FOLDER/MODEL's name.json for each, with a cache of that dtype: the blocks, tokens and settings that vLLM came
+to. No request is sent.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ KV_BYTES = 2**26
 LENGTH_TOKENS = 700  # no multiple of a block
 
 
-def pool(model: Path) -> dict[str, Any]:
+def pool(model: Path, cache_dtype: str) -> dict[str, Any]:
     from vllm import LLM
 
     llm = LLM(
@@ -28,6 +29,7 @@ def pool(model: Path) -> dict[str, Any]:
         max_num_batched_tokens=256,
         max_num_seqs=2,
         kv_cache_memory_bytes=KV_BYTES,
+        kv_cache_dtype=cache_dtype,
         async_scheduling=False,
     )
     config = llm.llm_engine.vllm_config
@@ -44,6 +46,7 @@ def pool(model: Path) -> dict[str, Any]:
 if __name__ == "__main__":
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
     for word in sys.argv[2:]:
-        answer = pool(Path(word))
-        (Path(sys.argv[1]) / f"{Path(word).name}.json").write_text(json.dumps(answer))
+        model, _, cache_dtype = word.rpartition("=")
+        answer = pool(Path(model), cache_dtype)
+        (Path(sys.argv[1]) / f"{Path(model).name}.json").write_text(json.dumps(answer))
         gc.collect()

@@ -1,4 +1,4 @@
-"""The KV cache that vLLM makes of four models on CPU, block by block as the doctor reckons it beforehand."""
+"""The KV cache that vLLM makes of five models on CPU, block by block as the doctor reckons it beforehand."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from probes.checkpoint import default_model
+from probes.memory.cachedtype import CACHE_DTYPES
 from probes.memory.kvblocks import KVBlocks, kv_blocks
 from probes.memory.modelconfig import model_config
 from tests.engine.kv_pools import KV_BYTES, LENGTH_TOKENS
@@ -30,6 +31,8 @@ LATENT = {"model_type": "deepseek_v2", "architectures": ["DeepseekV2ForCausalLM"
 LATENT |= {"num_hidden_layers": 3, "num_attention_heads": 4, "num_key_value_heads": 4, "q_lora_rank": None}
 LATENT |= {"kv_lora_rank": 512, "qk_rope_head_dim": 64, "qk_nope_head_dim": 128, "v_head_dim": 128}
 MADE_UP = {"grouped": SMALL | GROUPED, "windowed": SMALL | WINDOWED, "latent": SMALL | LATENT}
+MADE_UP |= {"eight_bits": SMALL | GROUPED}
+KEPT_IN = {"eight_bits": "fp8"}  # of all others in the model's own dtype
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +45,12 @@ def pools(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, dic
         models[name] = folder / name
         models[name].mkdir()
         (models[name] / "config.json").write_text(json.dumps(config))
-    words = [sys.executable, str(ROOT / "tests/engine/kv_pools.py"), str(folder), *map(str, models.values())]
+    words = [
+        sys.executable,
+        str(ROOT / "tests/engine/kv_pools.py"),
+        str(folder),
+        *[f"{path}={KEPT_IN.get(name, 'auto')}" for name, path in models.items()],
+    ]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=TIME_LIMIT_S)
     assert done.returncode == 0, done.stderr[-4000:]
     return {name: (model, json.loads((folder / f"{name}.json").read_text())) for name, model in models.items()}
@@ -51,7 +59,8 @@ def pools(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, dic
 @pytest.mark.parametrize("name", ["default", *MADE_UP])
 def test_blocks_tokens_and_requests_are_those_of_the_engine(pools: dict[str, Any], name: str) -> None:
     model, made = pools[name]
-    reckoned: KVBlocks = kv_blocks(model_config(model).kv_layers, 2, 1, made["block_size"], made["in_flight"])
+    dtype = CACHE_DTYPES[KEPT_IN.get(name, "bfloat16")]
+    reckoned: KVBlocks = kv_blocks(model_config(model).kv_layers, dtype, 1, made["block_size"], made["in_flight"])
     assert (reckoned.blocks(KV_BYTES), reckoned.tokens(KV_BYTES, LENGTH_TOKENS), reckoned.block_size_tokens) == (
         made["blocks"],
         made["tokens"],

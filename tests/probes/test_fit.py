@@ -16,12 +16,14 @@ from probes.doctor.model import findings
 from probes.doctor.model.findings import Wish, examine_model
 from probes.doctor.model.fit import Fitting, fits, gpu_room
 from probes.doctor.surroundings import Finding
+from probes.memory.cachedtype import CACHE_DTYPES
 from probes.memory.footprint import weights
 from probes.memory.modelconfig import read_config
 from tests.probes.machines import CUDA_SET, ROOT, machine
 from tests.probes.shardedmodel import CONFIG, safetensors_head, sharded_model
 
 GIB = 2**30
+BF16 = CACHE_DTYPES["bfloat16"]
 LLAMA_8B = {"num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8, "hidden_size": 4096}
 LLAMA_8B |= {"intermediate_size": 14336, "vocab_size": 128256, "max_position_embeddings": 131072, "dtype": "bfloat16"}
 QWEN_7B = {"num_hidden_layers": 28, "num_attention_heads": 28, "num_key_value_heads": 4, "hidden_size": 3584}
@@ -80,7 +82,7 @@ def test_the_arithmetic_of_one_card(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     by_name = examined(tmp_path, model, [card(80)], monkeypatch, length_tokens=8192)
     assert by_name["weights"].detail == "14.96 GiB: 1 weight file, 8,030.3 M parameters, bfloat16"
     assert by_name["KV cache"].detail == (
-        "(32 full layers x 8 KV heads x 256 values) x 2 bytes = 128.0 KiB a token; "
+        "(32 full layers x 8 KV heads x 256 values) x 2 bytes (bfloat16) = 128.0 KiB a token; "
         "a request of 8,192 tokens: 512 blocks (16 tokens, 2,048.0 KiB) = 1.00 GiB"
     )
     # 80 * 0.9 - 14.957 - 1.8 = 55.24 GiB, of 2 MiB blocks: 28,284, and 55.24 requests of 512 blocks.
@@ -91,6 +93,57 @@ def test_the_arithmetic_of_one_card(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     )
     assert (by_name["start"].remedy or "").startswith("CUDA_VISIBLE_DEVICES=0 vllm serve ")
     assert (by_name["start"].remedy or "").endswith(" --gpu-memory-utilization 0.9 --max-model-len 8192")
+
+
+@pytest.mark.parametrize(
+    ("cache_dtype", "kv", "left"),
+    [
+        # Of the same 55.24 GiB, blocks of 1 MiB, half those of bfloat16.
+        ("fp8", "(32 full layers x 8 KV heads x 256 values) x 1 byte (fp8) = 64.0 KiB a token", "56,568 blocks"),
+        # 256 values and two scales of four bytes: 264 bytes.
+        (
+            "int8_per_token_head",
+            "32 full layers x 8 KV heads x (256 values x 1 byte + 8 of scales) (int8_per_token_head) = 66.0 KiB a "
+            "token",
+            "54,854 blocks",
+        ),
+        (
+            "nvfp4",
+            "(32 full layers x 8 KV heads x 256 values) x 0.5625 bytes (nvfp4) = 36.0 KiB a token",
+            "100,565 blocks",
+        ),
+    ],
+)
+def test_a_kv_cache_in_fewer_bits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache_dtype: str, kv: str, left: str
+) -> None:
+    model = of_shapes(tmp_path / "llama", LLAMA_8B)
+    by_name = examined(tmp_path, model, [card(80)], monkeypatch, length_tokens=8192, cache_dtype=cache_dtype)
+    assert by_name["KV cache"].detail.startswith(f"{kv}; a request of 8,192 tokens: 512 blocks")
+    assert f"55.24 GiB for KV = {left}" in by_name["on 1 card"].detail
+    assert (by_name["start"].remedy or "").endswith(f" --kv-cache-dtype {cache_dtype}")
+
+
+def test_a_layout_that_its_own_backend_makes_is_not_reckoned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = of_shapes(tmp_path / "llama", LLAMA_8B)
+    by_name = examined(tmp_path, model, [card(80)], monkeypatch, cache_dtype="turboquant_k8v4")
+    assert by_name["KV cache"].detail == "not known: the size of a value in a KV cache of turboquant_k8v4"
+    assert "on 1 card" not in by_name and by_name["start"].status == "note"
+
+
+def test_a_quantized_checkpoint_is_as_large_as_its_files_and_says_what_its_cache_is_kept_in(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scheme = {"num_bits": 8, "type": "float", "dynamic": False}
+    groups = {"group_0": {"weights": {"num_bits": 4}}}
+    quantized = {"quant_method": "compressed-tensors", "config_groups": groups, "kv_cache_scheme": scheme}
+    config = CONFIG | {"dtype": "float32", "quantization_config": quantized}
+    (small / "config.json").write_text(json.dumps(config))
+    by_name = examined(tmp_path, small, [card(80)], monkeypatch)
+    assert by_name["weights"].detail == "0.0 MiB: 2 weight files, quantized (compressed-tensors, 4 bits), float32"
+    assert "32 values) x 1 byte (fp8)" in by_name["KV cache"].detail
+    by_name = examined(tmp_path, small, [card(80)], monkeypatch, cache_dtype="bfloat16")
+    assert "32 values) x 2 bytes (bfloat16)" in by_name["KV cache"].detail
 
 
 def test_a_folder_without_a_model_is_not_looked_for_on_a_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,8 +178,8 @@ def test_nothing_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_heads_are_spread_over_cards_that_divide_them() -> None:
     room = gpu_room(80 * GIB, 0.9)
     nine = read_config(LLAMA_8B | {"num_attention_heads": 9, "num_key_value_heads": 3, "head_dim": 64})
-    assert [each.cards for each in fits(nine, GIB, 1024, room, None)] == [1]
-    assert [each.cards for each in fits(read_config(LLAMA_8B), GIB, 1024, room, None)] == [1, 2, 4, 8, 16]
+    assert [each.cards for each in fits(nine, BF16, GIB, 1024, room, None)] == [1]
+    assert [each.cards for each in fits(read_config(LLAMA_8B), BF16, GIB, 1024, room, None)] == [1, 2, 4, 8, 16]
 
 
 def test_cards_over_which_the_heads_cannot_be_spread(
@@ -139,7 +192,7 @@ def test_cards_over_which_the_heads_cannot_be_spread(
 
 def test_the_smallest_card_that_is_named_is_enough_and_no_smaller_one() -> None:
     def on_one(card_bytes: int | None) -> Fitting:
-        return next(fits(read_config(LLAMA_8B), 15 * GIB, 8192, gpu_room(card_bytes, 0.9), 1))
+        return next(fits(read_config(LLAMA_8B), BF16, 15 * GIB, 8192, gpu_room(card_bytes, 0.9), 1))
 
     least = on_one(None).least_card_bytes
     assert (on_one(least - 2).fits, on_one(least + 2).fits) == (False, True)
@@ -161,6 +214,7 @@ def test_main_memory_for_a_cpu_build(tmp_path: Path, small: Path, monkeypatch: p
     ("words", "said"),
     [
         (["--gpus", "2"], "--gpus is of a model: name it with --model"),
+        (["--kv-cache-dtype", "fp8"], "--kv-cache-dtype is of a model: name it with --model"),
         (["--model", "./none"], "--model ./none: there is no such folder"),
         (["--model", "m", "--gpu-util", "1.5"], "--gpu-util is a share of a card's memory, at most 1, not 1.5"),
         (["--model", "m", "--max-len", "0"], "--max-len must be above 0, not 0"),

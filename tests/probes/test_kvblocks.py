@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from probes.memory.cachedtype import CACHE_DTYPES
 from probes.memory.kvblocks import KVBlocks, kv_blocks, token_bytes
 from probes.memory.modelconfig import KVLayers, read_config
 
 GIB = 2**30
+BF16 = CACHE_DTYPES["bfloat16"]
 LLAMA_8B = {"num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8, "hidden_size": 4096}
 QWEN_7B = {"num_hidden_layers": 28, "num_attention_heads": 28, "num_key_value_heads": 4, "hidden_size": 3584}
 QWEN_7B |= {"sliding_window": 131072, "use_sliding_window": False}
@@ -22,7 +24,7 @@ DEEPSEEK_V2 |= {"kv_lora_rank": 512, "qk_rope_head_dim": 64}
 
 
 def pool(config: dict[str, Any], cards: int = 1, block_size: int = 16, in_flight: int = 16_384) -> KVBlocks:
-    return kv_blocks(read_config(config).kv_layers, 2, cards, block_size, in_flight)
+    return kv_blocks(read_config(config).kv_layers, BF16, cards, block_size, in_flight)
 
 
 # Sizes are those of vLLM's "Available KV cache memory", tokens those of its "GPU KV cache size".
@@ -43,10 +45,10 @@ def test_tokens_of_public_start_up_logs(config: dict[str, Any], available_gib: f
 
 def test_tensor_parallel_splits_kv_heads_as_far_as_there_are_any() -> None:
     layers = read_config(QWEN_7B).kv_layers
-    assert [token_bytes(layers, 2, cards) // 2**10 for cards in (1, 2, 4, 8)] == [56, 28, 14, 14]
+    assert [token_bytes(layers, BF16, cards) // 2**10 for cards in (1, 2, 4, 8)] == [56, 28, 14, 14]
     mla = read_config(DEEPSEEK_V2).kv_layers
     assert mla == (KVLayers("mla", 27, 1, 576),)
-    assert token_bytes(mla, 2, 1) == token_bytes(mla, 2, 8) == 27 * 576 * 2
+    assert token_bytes(mla, BF16, 1) == token_bytes(mla, BF16, 8) == 27 * 576 * 2
 
 
 def test_layers_with_a_window_are_counted_by_group() -> None:
@@ -58,7 +60,7 @@ def test_layers_with_a_window_are_counted_by_group() -> None:
     # Full: 32,768 / 16 blocks; a window: 511 + 2,048 tokens, from anywhere in a block.
     assert pages.request_blocks(32_768) == 2048 + 6 * (160 + 1)
     assert pages.request_blocks(32) == 2 + 6 * 3
-    even = kv_blocks([KVLayers("full", 13, 8, 128), KVLayers("sliding", 12, 8, 128, 128)], 2, 1, 16, 2048)
+    even = kv_blocks([KVLayers("full", 13, 8, 128), KVLayers("sliding", 12, 8, 128, 128)], BF16, 1, 16, 2048)
     assert (even.groups, even.block_bytes) == ((None, 128), 13 * 8 * 128 * 2 * 16)
 
 
@@ -109,10 +111,10 @@ def test_names_of_other_families() -> None:
     block_size=st.sampled_from([16, 32, 128]),
 )
 def test_whole_blocks_hold_whole_requests(count: int, heads: int, length: int, blocks: int, block_size: int) -> None:
-    pages = kv_blocks([KVLayers("full", count, heads, 128)], 2, 1, block_size, 2048)
+    pages = kv_blocks([KVLayers("full", count, heads, 128)], BF16, 1, block_size, 2048)
     available = blocks * pages.block_bytes
     assert pages.blocks(available) == blocks == pages.blocks(available + pages.block_bytes - 1)
-    assert pages.request_bytes(length) >= length * token_bytes([KVLayers("full", count, heads, 128)], 2, 1)
+    assert pages.request_bytes(length) >= length * token_bytes([KVLayers("full", count, heads, 128)], BF16, 1)
     whole_requests = int(pages.concurrency(available, length))
     assert whole_requests * pages.request_blocks(length) <= blocks
     assert pages.tokens(available, length) <= blocks * block_size

@@ -10,6 +10,7 @@ from dataclasses import asdict
 
 from probes.doctor.model.selection import Question, Selection
 from probes.doctor.surroundings import Surroundings
+from probes.memory.cachedtype import AUTO
 from probes.memory.modelconfig import ModelConfig
 from probes.programs import OWN_PYTHON
 
@@ -18,12 +19,13 @@ PROGRAM = "from probes.doctor.model.selection import main; main()"
 FLASH = "flash-attn"
 
 
-def ask_selection(config: ModelConfig) -> Selection | str:
-    """What vLLM's selection answers for the model's first layer; a sentence where it could not be asked."""
+def ask_selection(config: ModelConfig, cache_dtype: str | None = None) -> Selection | str:
+    """What vLLM's selection answers for the model's first layer and a KV cache of this dtype (None: as the checkpoint
+    says); a sentence where it could not be asked."""
     if not config.kv_layers:
         return f"not asked: {config.kv_unknown}"
     words, environ = [*OWN_PYTHON, "-c", PROGRAM], os.environ | {"VLLM_LOGGING_LEVEL": "ERROR"}
-    question = json.dumps(asdict(_question(config)))
+    question = json.dumps(asdict(_question(config, cache_dtype)))
     try:
         done = subprocess.run(words, input=question, capture_output=True, text=True, timeout=TIMEOUT_S, env=environ)
     except subprocess.TimeoutExpired:
@@ -34,13 +36,15 @@ def ask_selection(config: ModelConfig) -> Selection | str:
     return Selection(**json.loads(done.stdout))
 
 
-def _question(config: ModelConfig) -> Question:
+def _question(config: ModelConfig, cache_dtype: str | None) -> Question:
     layer = config.kv_layers[0]
+    own = config.quantization.cache_dtype if config.quantization else None
+    kept = (cache_dtype if cache_dtype not in AUTO else own) or "auto"
     mla = layer.kind == "mla"
     dtype = "bfloat16" if config.dtype in (None, "float32") else str(config.dtype)
     size = layer.values if mla else layer.values // 2
     windowed = any(each.window_tokens for each in config.kv_layers)
-    return Question(size, dtype, "auto", config.heads, mla, windowed)
+    return Question(size, dtype, kept, config.heads, mla, windowed)
 
 
 def flash_lines(at: Surroundings) -> Iterator[str]:

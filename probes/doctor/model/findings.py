@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from probes.devices.device import MEMORY_NOT_TOLD, Device
 from probes.doctor.model.attention import ask_selection, flash_lines
 from probes.doctor.model.cards import SeenCard, cards, choice_line, chosen
-from probes.doctor.model.fit import GIB, Fitting, Room, cpu_room, fits, gpu_room, value_bytes
+from probes.doctor.model.fit import GIB, Fitting, Room, cpu_room, fits, gpu_room, kept_in
 from probes.doctor.model.kvtext import cache_text
 from probes.doctor.model.selection import Selection
 from probes.doctor.model.subject import Subject, getting, subject
@@ -25,12 +25,13 @@ MOST_NAMED = 3  # files in one line
 @dataclass(frozen=True)
 class Wish:
     """What is to be served: on so many cards (None: as few as will do), requests up to so many tokens (None: the
-    model's own limit), with this share of each card."""
+    model's own limit), with this share of each card, and the KV cache in this dtype (None: as vLLM would)."""
 
     model: str
     gpus: int | None
     length_tokens: int | None
     share: float
+    cache_dtype: str | None = None
 
 
 def examine_model(wish: Wish, at: Surroundings, devices: Sequence[Device]) -> list[Finding]:
@@ -43,12 +44,12 @@ def examine_model(wish: Wish, at: Surroundings, devices: Sequence[Device]) -> li
         hub(settings),
         files(of, settings),
         weights(of),
-        kv_cache(of, fitting),
+        kv_cache(of, wish, fitting),
         *map(on_cards, fitting),
         *(card(each) for each in there),
         *[Finding("GPU", "warn", problem) for problem in at.gpu_problems],
         start(of, wish, there, fitting) if there or wish.gpus or not at.cpu_build else memory(at),
-        *attention(of, at),
+        *attention(of, at, wish.cache_dtype),
     ]
 
 
@@ -106,25 +107,31 @@ def weights(of: Subject) -> Finding:
     if of.loaded_bytes is None:
         return Finding("weights", "warn", "not known: neither its files nor its hub say their size")
     by = f"{of.parameters / 1e6:,.1f} M parameters" if of.parameters else "as its files, index or hub state"
-    narrowed = ", loaded in 2 bytes of their 4" if of.config.dtype == "float32" else ""
+    if quantization := of.config.quantization:  # several weights in a number, and scales beside them
+        by = f"quantized ({quantization})"
+    narrowed = ", loaded in 2 bytes of their 4" if of.config.dtype == "float32" and not of.config.quantization else ""
     detail = f"{gib(of.loaded_bytes)}: {_count(len(of.files))}, {by}, {of.config.dtype or 'dtype not said'}{narrowed}"
     return Finding("weights", "ok", detail)
 
 
-def kv_cache(of: Subject, fitting: Sequence[Fitting]) -> Finding:
+def kv_cache(of: Subject, wish: Wish, fitting: Sequence[Fitting]) -> Finding:
     """The bytes of one token and of one request of full length, with their factors."""
     if not of.config.kv_layers:
         return Finding("KV cache", "warn", f"not known: {of.config.kv_unknown}")
+    dtype = kept_in(of.config, wish.cache_dtype)
+    if isinstance(dtype, str):
+        return Finding("KV cache", "warn", f"not known: {dtype}")
     if not fitting:
         no_length = "its config.json names no longest request: give --max-len"
         return Finding("KV cache", "warn", "not reckoned without the weights" if of.loaded_bytes is None else no_length)
-    return Finding("KV cache", "ok", cache_text(of.config.kv_layers, value_bytes(of.config), fitting[0]))
+    return Finding("KV cache", "ok", cache_text(of.config.kv_layers, dtype, fitting[0]))
 
 
 def _fits(of: Subject, wish: Wish, room: Room) -> Iterator[Fitting]:
-    length = wish.length_tokens or of.config.max_len_tokens
-    if of.loaded_bytes is not None and of.config.kv_layers and length:
-        yield from fits(of.config, of.loaded_bytes, length, room, wish.gpus or (1 if room.is_main_memory else None))
+    length, dtype = wish.length_tokens or of.config.max_len_tokens, kept_in(of.config, wish.cache_dtype)
+    if of.loaded_bytes is not None and of.config.kv_layers and length and not isinstance(dtype, str):
+        cards = wish.gpus or (1 if room.is_main_memory else None)
+        yield from fits(of.config, dtype, of.loaded_bytes, length, room, cards)
 
 
 def _room(wish: Wish, there: Sequence[SeenCard], at: Surroundings) -> Room:
@@ -190,15 +197,16 @@ def _command(of: Subject, wish: Wish, cards: int) -> str:
     words = [f"vllm serve {shlex.quote(of.name)}", f"--gpu-memory-utilization {wish.share:g}"]
     words += [f"--max-model-len {wish.length_tokens}"] if wish.length_tokens else []
     words += [f"--tensor-parallel-size {cards}"] if cards > 1 else []
+    words += [f"--kv-cache-dtype {shlex.quote(wish.cache_dtype)}"] if wish.cache_dtype else []
     return " ".join(words)
 
 
-def attention(of: Subject, at: Surroundings) -> Iterator[Finding]:
+def attention(of: Subject, at: Surroundings, cache_dtype: str | None = None) -> Iterator[Finding]:
     """What vLLM's own selection takes for the model here, and why not the others."""
     if not at.package("vllm"):
         yield Finding("attention", "warn", "not asked: vLLM is not installed")
         return
-    answer = ask_selection(of.config)
+    answer = ask_selection(of.config, cache_dtype)
     if isinstance(answer, str):
         yield Finding("attention", "warn", answer)
     else:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil
 
-from probes.memory.footprint import DTYPE_BYTES
+from probes.memory.cachedtype import CacheDtype, cache_dtype
 from probes.memory.kvblocks import KVBlocks, kv_blocks
 from probes.memory.modelconfig import ModelConfig
 
@@ -94,14 +94,14 @@ def cpu_room(memory_bytes: int, share: float, kv_bytes: int | None) -> Room:
     return Room(memory_bytes, share, 128, 2_048, 1, kv_bytes, is_main_memory=True)
 
 
-def value_bytes(config: ModelConfig, cache_dtype: str | None = None) -> int:
-    """Bytes of a number in the KV cache: of the model's own dtype unless told; float32 is loaded as bfloat16's size."""
-    own = DTYPE_BYTES.get(cache_dtype or config.dtype or "bfloat16", 2)
-    return own if cache_dtype else min(own, 2)
+def kept_in(config: ModelConfig, asked: str | None) -> CacheDtype | str:
+    """The KV cache's dtype; the model's own where none is told, and float32 is loaded as bfloat16."""
+    own = "bfloat16" if config.dtype in (None, "float32") else config.dtype
+    return cache_dtype(config, asked, own)
 
 
 def fits(
-    config: ModelConfig, weights_bytes: int, length_tokens: int, room: Room, gpus: int | None
+    config: ModelConfig, dtype: CacheDtype, weights_bytes: int, length_tokens: int, room: Room, gpus: int | None
 ) -> Iterator[Fitting]:
     """The model on `gpus` cards, or on each number of cards over which its heads can be spread.
 
@@ -112,7 +112,7 @@ def fits(
             continue
         blocks = kv_blocks(
             config.kv_layers,
-            value_bytes(config),
+            dtype,
             cards,
             room.block_size_tokens,
             room.steps_at_once * room.step_tokens,

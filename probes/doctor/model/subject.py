@@ -69,7 +69,7 @@ def _subject(name: str, folder: Path | None, hub: HubModel) -> Subject:
     index = read_index(folder) or hub.index
     files = tuple(weight_files(folder, index, hub.sizes))
     bad = any(each.is_bad for each in files)
-    narrowed = config.dtype == "float32"
+    narrowed = config.dtype == "float32" and not config.quantization
     by_header = weights(folder, "bfloat16" if narrowed else None) if folder and not bad else None
     if by_header:
         return Subject(name, folder, hub, config, files, by_header.loaded, by_header.parameters)
