@@ -42,14 +42,16 @@ def by_binding(smi: Any) -> DeviceReading:
             holders = dict(map(_holder, smi.amdsmi_get_gpu_process_list(handle)))
             asic = smi.amdsmi_get_gpu_asic_info(handle)
             driver = smi.amdsmi_get_gpu_driver_info(handle)["driver_version"]
-            uuid = _hip_uuid(smi, handle) or _uuid(asic)
+            hip = _hip(smi, handle)
+            uuid = str(hip.get("hip_uuid", "")) or _uuid(asic)
             activity = _activity(smi, handle)
         except smi.AmdSmiException as error:
             problems.append(f"AMD GPU {index}: {error}")
             continue
         used, total = int(vram["vram_used"]) * MIB, int(vram["vram_total"]) * MIB
         name = asic["market_name"]
-        devices.append(Device("amd", index, name, used, total, None, driver, uuid, holders, activity))
+        ordinal = _number(hip.get("hip_id"))
+        devices.append(Device("amd", index, name, used, total, None, driver, uuid, holders, activity, ordinal))
     return DeviceReading(devices, problems)
 
 
@@ -62,11 +64,18 @@ def _activity(smi: Any, handle: Any) -> Activity:
     )
 
 
-def _hip_uuid(smi: Any, handle: Any) -> str:
-    """`GPU-de8287300da37c72`, as ROCm's variables name the device; '' where this version does not know it."""
+def _hip(smi: Any, handle: Any) -> dict[str, Any]:
+    """How ROCm's variables name the device: `hip_id`, and `hip_uuid` as `GPU-de8287300da37c72`; empty before ROCm 6.4.
+
+    The driver's own order is that of discovery, HIP's that of the kernel's nodes.
+    """
     if not hasattr(smi, "amdsmi_get_gpu_enumeration_info"):
-        return ""
-    return str(_answer(smi, lambda: smi.amdsmi_get_gpu_enumeration_info(handle)).get("hip_uuid", ""))
+        return {}
+    return _answer(smi, lambda: smi.amdsmi_get_gpu_enumeration_info(handle))
+
+
+def _number(value: Any) -> int | None:
+    return int(value) if str(value).isdigit() else None
 
 
 def _uuid(asic: dict[str, Any]) -> str:
@@ -95,6 +104,7 @@ def _by_tool() -> DeviceReading:
         return DeviceReading([], [f"AMD: {problem}"])
     metrics = {int(each["gpu"]): each for each in _metrics()}
     processes = {int(each["gpu"]): each.get("process_list", []) for each in _gpus("process")[0]}
+    named = {int(each["gpu"]): each for each in _gpus("list", "-e")[0]}
     devices = []
     for each in static:
         index = int(each["gpu"])
@@ -107,7 +117,10 @@ def _by_tool() -> DeviceReading:
         holders = dict(_tool_holders(processes.get(index, [])))
         used = _bytes(usage.get("used_vram"))
         activity = _tool_activity(metric)
-        devices.append(Device("amd", index, name, used, total, None, str(driver), _uuid(asic), holders, activity))
+        hip = named.get(index, {})
+        uuid = str(hip["hip_uuid"]) if str(hip.get("hip_uuid", "")).startswith("GPU-") else _uuid(asic)
+        ordinal = _number(hip.get("hip_id"))
+        devices.append(Device("amd", index, name, used, total, None, str(driver), uuid, holders, activity, ordinal))
     return DeviceReading(devices)
 
 

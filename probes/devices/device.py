@@ -32,6 +32,7 @@ class Activity:
 class Device:
     """An accelerator; sizes in bytes, None where the driver does not tell (MIG, permissions, memory of the host).
 
+    `index` is the driver's number, `ordinal` that of HIP, which may be another; None where it is the same or not told.
     `uuid` is the word by which the variables of `VISIBLE` name it. `holders` are the processes that hold memory on it,
     `engine_bytes` is the engine's own share.
     """
@@ -46,6 +47,12 @@ class Device:
     uuid: str = ""
     holders: Mapping[int, int | None] = field(default_factory=dict)
     activity: Activity = field(default_factory=Activity)
+    ordinal: int | None = None
+
+    @property
+    def number(self) -> int:
+        """The number by which an environment without variables names it."""
+        return self.index if self.ordinal is None else self.ordinal
 
 
 @dataclass(frozen=True)
@@ -72,7 +79,8 @@ def visible(devices: Sequence[Device], environ: Mapping[str, str]) -> list[Devic
 
 
 def _visible(vendor: str, devices: Sequence[Device], environ: Mapping[str, str]) -> list[Device]:
-    left = {str(each.index): each for each in devices if each.vendor == vendor}
+    own = sorted((each for each in devices if each.vendor == vendor), key=lambda each: each.number)
+    left = {str(each.number): each for each in own}
     for names in VISIBLE[vendor]:
         words = next((environ[name] for name in names if name in environ), None)
         if words is not None:

@@ -53,7 +53,7 @@ def test_who_holds_a_card_and_which_are_free() -> None:
 
 def test_the_line_to_paste() -> None:
     of = cards(EIGHT, {}, [])
-    assert choice_line(of, chosen(of, 2)) == "CUDA_VISIBLE_DEVICES=4,5"
+    assert choice_line(of, chosen(of, 2), {}) == "CUDA_VISIBLE_DEVICES=4,5"
     assert chosen(of, 5) == []
 
 
@@ -67,12 +67,14 @@ def test_only_cards_that_this_environment_shows() -> None:
     of = cards(EIGHT, {"CUDA_VISIBLE_DEVICES": "6,0,5"}, [])
     assert [each.visible_number for each in of] == [1, None, None, None, None, 2, 0, None]
     assert told(of[4]).detail == f"hidden: {H100}, 80.00 GiB of 80.00 GiB free, utilization unknown"
-    assert choice_line(of, chosen(of, 2)) == "CUDA_VISIBLE_DEVICES=5,6"  # the driver's numbers, not the visible ones
+    assert (
+        choice_line(of, chosen(of, 2), {}) == "CUDA_VISIBLE_DEVICES=5,6"
+    )  # the driver's numbers, not the visible ones
 
 
 def test_unlike_cards_are_never_mixed_and_are_numbered_by_place() -> None:
     of = cards([device(0, name="L4", total_bytes=22 * GIB), device(1), device(2)], {}, [])
-    assert choice_line(of, chosen(of, 2)) == "CUDA_DEVICE_ORDER=PCI_BUS_ID CUDA_VISIBLE_DEVICES=1,2"
+    assert choice_line(of, chosen(of, 2), {}) == "CUDA_DEVICE_ORDER=PCI_BUS_ID CUDA_VISIBLE_DEVICES=1,2"
     assert chosen(of, 3) == []
 
 
@@ -86,4 +88,4 @@ def test_unlike_cards_are_never_mixed_and_are_numbered_by_place() -> None:
 )
 def test_amds_variables_count_one_after_the_other(environ: dict[str, str], line: str) -> None:
     of = cards([device(index, 60 if index < 2 else 0, vendor="amd", name="MI300X") for index in range(4)], environ, [])
-    assert choice_line(of, chosen(of, 2)) == line
+    assert choice_line(of, chosen(of, 2), environ) == line

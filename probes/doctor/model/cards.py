@@ -19,7 +19,7 @@ VARIABLE = {"nvidia": "CUDA_VISIBLE_DEVICES", "amd": "HIP_VISIBLE_DEVICES"}
 class SeenCard:
     """A device, the number under which an engine of this environment finds it (None: hidden), and its holders by name.
 
-    `number` is what names it in `VARIABLE`: of AMD's, its place among those that ROCR_VISIBLE_DEVICES leaves.
+    `number` is what names it in `VARIABLE`: of AMD's, its place among those that ROCR_VISIBLE_DEVICES leaves of HIP's.
     """
 
     device: Device
@@ -58,7 +58,8 @@ def cards(devices: Sequence[Device], environ: Mapping[str, str], processes: Sequ
             device,
             numbers.get((device.vendor, device.index)),
             names.get((device.vendor, device.index), device.index),
-            tuple(_holder(pid, size, titles) for pid, size in device.holders.items()),
+            # AMD's driver names each process that has opened the driver on each card, also where it holds nothing.
+            tuple(_holder(pid, size, titles) for pid, size in device.holders.items() if size != 0),
         )
         for device in devices
     ]
@@ -87,12 +88,15 @@ def chosen(of: Sequence[SeenCard], count: int) -> list[SeenCard]:
     return sorted(best, key=lambda card: card.number)
 
 
-def choice_line(of: Sequence[SeenCard], picked: Sequence[SeenCard]) -> str:
+def choice_line(of: Sequence[SeenCard], picked: Sequence[SeenCard], environ: Mapping[str, str]) -> str:
     """The variables that give an engine these cards: `CUDA_VISIBLE_DEVICES=6,7`.
 
     CUDA numbers unlike cards by their speed unless it is told otherwise; the driver's programs always by their place.
+    On ROCm vLLM refuses two variables that differ (`platforms/rocm.py`), so that CUDA's is taken out where it is set.
     """
     vendor = picked[0].device.vendor
     names = {card.device.name for card in of if card.device.vendor == vendor}
-    order = "CUDA_DEVICE_ORDER=PCI_BUS_ID " if vendor == "nvidia" and len(names) > 1 else ""
-    return f"{order}{VARIABLE[vendor]}={','.join(str(card.number) for card in picked)}"
+    before = "CUDA_DEVICE_ORDER=PCI_BUS_ID " if vendor == "nvidia" and len(names) > 1 else ""
+    if vendor == "amd" and environ.get(VARIABLE["nvidia"]):
+        before = f"env -u {VARIABLE['nvidia']} "
+    return f"{before}{VARIABLE[vendor]}={','.join(str(card.number) for card in picked)}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from probes.devices.device import MEMORY_NOT_TOLD, Device
@@ -48,7 +48,7 @@ def examine_model(wish: Wish, at: Surroundings, devices: Sequence[Device]) -> li
         *map(on_cards, fitting),
         *(card(each) for each in there),
         *[Finding("GPU", "warn", problem) for problem in at.gpu_problems],
-        start(of, wish, there, fitting) if there or wish.gpus or not at.cpu_build else memory(at),
+        start(of, wish, there, fitting, at.environ) if there or wish.gpus or not at.cpu_build else memory(at),
         *attention(of, at, wish.cache_dtype),
     ]
 
@@ -174,7 +174,9 @@ def card(of: SeenCard) -> Finding:
     return Finding(f"GPU {device.index}", "ok" if of.state == "free" else "note", detail + held)
 
 
-def start(of: Subject, wish: Wish, there: Sequence[SeenCard], fitting: Sequence[Fitting]) -> Finding:
+def start(
+    of: Subject, wish: Wish, there: Sequence[SeenCard], fitting: Sequence[Fitting], environ: Mapping[str, str]
+) -> Finding:
     """Which cards to take, as a line to paste; `block` where the model fits nowhere, or the cards are not free."""
     heads = of.config.heads
     if heads and wish.gpus and heads % wish.gpus:
@@ -189,7 +191,7 @@ def start(of: Subject, wish: Wish, there: Sequence[SeenCard], fitting: Sequence[
     picked, free = chosen(there, count), sum(each.state == "free" for each in there)
     if not picked:
         return Finding("start", "block", f"{count} free cards of one kind are needed, {free} are free")
-    line = f"{choice_line(there, picked)} {_command(of, wish, count)}"
+    line = f"{choice_line(there, picked, environ)} {_command(of, wish, count)}"
     return Finding("start", "note", f"{free} of {len(there)} cards are free", line)
 
 
@@ -217,8 +219,15 @@ def attention(of: Subject, at: Surroundings, cache_dtype: str | None = None) -> 
 
 def _backends(answer: Selection) -> Iterator[Finding]:
     also = [name for name, why in answer.refusals.items() if not why and name != answer.picked]
-    others = f"; also possible: {', '.join(also)}" if also else ""
-    yield Finding("attention", "ok", f"{answer.picked} on {answer.platform}, by vLLM's own selection{others}")
+    by_name = [name for name in also if answer.tried and name not in answer.tried]
+    others = f"; also possible: {', '.join(also)}" if (also := [name for name in also if name not in by_name]) else ""
+    if answer.picked:
+        yield Finding("attention", "ok", f"{answer.picked} on {answer.platform}, by vLLM's own selection{others}")
+    else:
+        yield Finding("attention", "block", f"none, and vLLM does not start: {answer.none_why}")
+    if by_name:
+        unproved = "whether they run here, its selection does not look at"
+        yield Finding("attention", "ok", f"only when asked for by name: {', '.join(by_name)}; {unproved}")
     by_reason: dict[str, list[str]] = {}
     for name, why in answer.refusals.items():
         if why:

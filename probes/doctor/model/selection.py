@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
@@ -26,11 +26,17 @@ class Question:
 
 @dataclass(frozen=True)
 class Selection:
-    """The platform, the backend that it picks by itself, and why it would not take each of them ('': it would)."""
+    """The platform, the backend that it picks by itself, and why it would not take each of them ('': it would).
+
+    `picked` is '' where no backend takes the layer, and vLLM says `none_why`. `tried` are those that the platform goes
+    through by itself, in order; [] where it does not tell them.
+    """
 
     platform: str
     picked: str
     refusals: dict[str, str]
+    tried: list[str] = field(default_factory=list)
+    none_why: str = ""
 
 
 def answer(question: Question) -> Selection:
@@ -54,9 +60,22 @@ def answer(question: Question) -> Selection:
 
     named = [each for each in AttentionBackendEnum if each.value]  # those without a class are only tags
     paths = {each.get_path(): each.name for each in named}
-    picked = ask(None)
+    try:
+        picked, none_why = ask(None), ""
+    except ValueError as error:
+        picked, none_why = "", str(error)
     refusals = {each.name: _refusal(ask, each, paths) for each in named}
-    return Selection(current_platform.device_name, paths.get(picked, picked), refusals)
+    tried = _tried(current_platform, layer, question.heads, named)
+    return Selection(current_platform.device_name, paths.get(picked, picked), refusals, tried, none_why)
+
+
+def _tried(platform: Any, layer: Any, heads: int | None, named: list[Any]) -> list[str]:
+    """What the platform goes through where nothing is asked for by name; not each takes whatever is asked for."""
+    if not hasattr(platform, "get_valid_backends"):  # as on CPU, where there is one
+        return []
+    capability = platform.get_device_capability()
+    valid, invalid = platform.get_valid_backends(capability, layer, heads)  # the former as tuples with one in them
+    return [each.name for each in (*(part for found in valid for part in found if part in named), *invalid)]
 
 
 def _refusal(ask: Any, backend: Any, paths: dict[str, str]) -> str:
