@@ -17,6 +17,8 @@ from offline.records.lines import Record, line_of, record_of
 from offline.records.run import FORMAT, RunRecord, read_run, run_json
 from probes.errors import EnginescopeError, usage_error
 
+REPORTS = "reports"  # of the results folder: what a run's report is, and its charts
+
 
 class RunFolder:
     """One run, locked against a second writer. Make it with `create` or `resume`; close it at the end."""
@@ -158,7 +160,7 @@ def slug(name: str) -> str:
 
 
 def write_index(out: Path) -> None:
-    """`README.md` of the results folder: one line a run, newest first, and those that this version does not read."""
+    """`README.md` of the results folder: one line a run, newest first, then the reports, and runs that are not read."""
     lines = ["# Runs", "", "| run | state | vLLM | machine | command |", "|---|---|---|---|---|"]
     unread = []
     for file in sorted(out.glob("*/*/*/run.json"), key=lambda p: p.parent.name, reverse=True):
@@ -170,9 +172,18 @@ def write_index(out: Path) -> None:
             continue
         *cells, command = (fact.replace("|", "\\|") for fact in facts)
         lines.append(f"| [{name}]({name}/table.md) | {' | '.join(cells)} | `{command}` |")
+    if reports := sorted((out / REPORTS).glob("*.md"), reverse=True):
+        lines += ["", "Reports, each with its charts:", ""]
+        lines += [f"- [{file.stem}]({REPORTS}/{file.name}): {_title(file)}" for file in reports]
     if unread:
         lines += ["", f"Left out, {len(unread)} that this version does not read:", "", *unread]
     write_whole(out / "README.md", "\n".join(lines) + "\n")
+
+
+def _title(report: Path) -> str:
+    """The first line of a report, which is Markdown already."""
+    with report.open() as file:
+        return file.readline().lstrip("# ").rstrip("\n")
 
 
 def _index_facts(folder: Path) -> tuple[str, str, str, str]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from scipy.special import stdtrit
 
+from offline.load.schedule import level_name
 from offline.traffic.knee import Bracket
 from offline.traffic.results import LoadResults, RateResult
 from offline.variants.builtin import ALL, PAGE
@@ -76,3 +77,15 @@ def factor_text(estimate: Estimate | None) -> str:
     if estimate.low is None or estimate.high is None:
         return f"{estimate.value:.2f} (n=1)"
     return f"{estimate.value:.2f} ({estimate.low:.2f} to {estimate.high:.2f})"
+
+
+GAINS = ("variant", "req/s", "normalized latency", "TTFT", "longest ITL", "output tok/s")
+
+
+def gain_rows(results: LoadResults) -> Iterator[list[str]]:
+    """Ratios to the plain engine: latencies below 1 and throughput above 1 are gains."""
+    for variant in optimizations(results):
+        for rate in results.levels(variant):
+            names = ("normalized", "ttft", "longest_itl_s", "output_tok_s")
+            ratios = [factor_text(rate_ratio(results, variant, PAGE, rate, name)) for name in names]
+            yield [variant, level_name(rate), *ratios]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import plotly.graph_objects as go
 
 from offline.load.schedule import level_name
 from offline.page.charts import COLOURS, SHARES, empty_chart
+from offline.page.page import TOGGLE
 from offline.traffic.backlog import NOT_SUSTAINED, SUSTAINED
 from offline.traffic.factors import optimizations, rate_ratio
 from offline.traffic.results import LoadResults
@@ -17,6 +19,38 @@ from offline.variants.builtin import PAGE
 
 SYMBOLS = {SUSTAINED: "circle", NOT_SUSTAINED: "x", "": "diamond"}
 MOST_POINTS = 500  # of a line over time
+POINTS = (
+    "Filled: sustained; cross: not sustained; open: undecided; diamond: one request at a time. The band is the knee."
+)
+SHARES_ABOUT = "Finished requests of all starts, at the highest rate of each variant."
+OTHERS = "The other rates are in the legend."
+
+
+@dataclass(frozen=True)
+class LoadChart:
+    """A chart with what stands above it; `live` is said where it can be clicked."""
+
+    name: str
+    title: str
+    about: str
+    figure: go.Figure
+    live: str = ""
+
+
+def load_charts(results: LoadResults, rows: Sequence[RateRow]) -> Iterator[LoadChart]:
+    """All charts of a run that has measured a rate."""
+    yield LoadChart(
+        *("normalized", "Normalized latency against rate", POINTS), normalized_latency(results, rows), live=TOGGLE
+    )
+    steps = "A variant whose steps are not known has no line."
+    yield LoadChart("batch", "Throughput against batch", steps, throughput(results, rows))
+    for name, title in (("ttft", "Time to first token"), ("tpot", "Time per output token")):
+        yield LoadChart(name, title, SHARES_ABOUT, distribution(results, f"{name}_s"), live=OTHERS)
+    highest = "At the highest rate of each variant, on its first start."
+    yield LoadChart("time", "Queue and batch over time", highest, over_time(results))
+    if optimizations(results):
+        against = f"Against {PAGE} at the same rate, over starts; below 1 it cost."
+        yield LoadChart("gains", "What each optimization brought", against, gains(results))
 
 
 def normalized_latency(results: LoadResults, rows: Sequence[RateRow]) -> go.Figure:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from html import escape
 from statistics import mean
 
 from offline.load.schedule import ONE_AT_A_TIME, level_name
+from offline.records.workers import worker_memory
 from offline.table.statistics import mean_interval
 from offline.traffic.backlog import UNDECIDED
 from offline.traffic.distributions import LatencyFigures
 from offline.traffic.figures import RateFigures
 from offline.traffic.results import LoadResults
+from offline.variants.resolution import first_up
 from probes.columns import column
-from probes.console import percent
+from probes.console import percent, printable
 from probes.statistics.intervals import Estimate
 
 
@@ -160,3 +163,52 @@ def _median(figures: Sequence[LatencyFigures | None]) -> float | None:
 
 def _p99(figures: Sequence[LatencyFigures | None]) -> float | None:
     return _mean([each.p99.value if each and each.p99 else None for each in figures])
+
+
+# --- the tables in text ---
+
+SHOWN = (
+    ("variant", "variant", ""),
+    ("req/s", "rate", ""),
+    ("starts", "starts", ""),
+    ("verdict", "verdict", ""),
+    ("finished", "finished", ""),
+    ("unfinished", "unfinished", ""),
+    ("normalized s/token", "normalized_s", ".4f"),
+    ("TTFT p50 s", "ttft_s_p50", ".3f"),
+    ("TPOT p50 s", "tpot_s_p50", ".4f"),
+    ("longest ITL s", "longest_itl_s", ".3f"),
+    ("out tok/s", "output_tok_s", ".1f"),
+    ("running", "running_mean", ".1f"),
+    ("goodput req/s", "goodput_req_s", ".2f"),
+)
+TEXT = (0, 1, 3)
+SHORT_HEADINGS = tuple(name for name, _, _ in SHOWN)
+WORKER_HEADINGS = ("variant", "worker", "weights", "KV cache", "resident memory")
+
+
+def cells(row: RateRow) -> list[str]:
+    """A row of the short table; what is not known is `-`."""
+    values = [(getattr(row, name), form) for _, name, form in SHOWN]
+    return ["-" if value is None else format(value, form) for value, form in values]
+
+
+def worker_rows(results: LoadResults) -> Iterator[list[str]]:
+    """A row a worker of the first start of each variant that has several; sizes in MiB."""
+    for start in first_up(results.starts).values():
+        workers = worker_memory(start.phases, start.memory)
+        for worker in workers if len(workers) > 1 else ():
+            sizes = (worker.weights_bytes, worker.kv_cache_bytes, worker.rss_bytes)
+            yield [start.variant, worker.title, *("-" if size is None else f"{size / 2**20:.0f}" for size in sizes)]
+
+
+def markdown_table(headings: Sequence[str], lines: Iterable[Sequence[str]]) -> list[str]:
+    """A table in Markdown; nothing in it is read as HTML or as another cell."""
+    cell_lines = ([markdown_text(cell) for cell in line] for line in (headings, *lines))
+    first, *rest = (f"| {' | '.join(line)} |" for line in cell_lines)
+    return [first, f"|{' --- |' * len(headings)}", *rest]
+
+
+def markdown_text(text: str) -> str:
+    """Text of a model, a prompt or a server as Markdown shows it, in one line."""
+    return escape(printable(text), quote=False).replace("|", "\\|")

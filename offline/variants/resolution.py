@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import fields
+from typing import Any
 
 from offline.load.records import VariantStart
+from offline.records.resolved import Resolved
 from offline.variants.variant import alike
 
 
@@ -20,6 +23,14 @@ def resolution_notes(starts: Sequence[VariantStart]) -> Iterator[str]:
 def first_up(starts: Sequence[VariantStart]) -> dict[str, VariantStart]:
     """The first start of each variant that came up, by the variant's name."""
     return {start.variant: start for start in reversed(starts) if start.resolved is not None}
+
+
+def resolved_facts(starts: Sequence[VariantStart], names: Sequence[str]) -> tuple[list[str], dict[str, list[Any]]]:
+    """The variants of `names` that came up, and by each fact what their first starts resolved it to."""
+    first = first_up(starts)
+    columns = [first[name] for name in names if name in first]
+    facts = {each.name: [getattr(start.resolved, each.name) for start in columns] for each in fields(Resolved)}
+    return [each.variant for each in columns], facts
 
 
 def _differences(start: VariantStart) -> Iterator[str]:

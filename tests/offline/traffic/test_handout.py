@@ -1,0 +1,62 @@
+"""The report of a load run that stands by itself: its words, its charts beside it, and its place in the index."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from offline.records.resolved import UNKNOWN
+from offline.records.runfolder import write_index
+from offline.traffic.handout import write_handout
+from offline.traffic.report import write
+from offline.traffic.results import load_results
+from tests.offline.traffic.loadruns import BASELINE, PAGE, a_load_run
+
+EVIL = "<script>a|b</script>"
+RUN = "20260101-000000-aaaaaa"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of three variants, with its tables, its page and its report."""
+    run = a_load_run(tmp_path_factory.mktemp("results"), rates=(0.5, 2.0), requests=60, model=EVIL, workload=EVIL)
+    assert write(run)[-1] == f"Wrote {run.parents[2] / 'reports' / f'{RUN}.md'}"
+    return run
+
+
+def test_the_answer_comes_first_and_all_charts_stand_beside_it(run: Path) -> None:
+    reports = run.parents[2] / "reports"
+    text = (reports / f"{RUN}.md").read_text()
+    assert text.startswith(f"# &lt;script&gt;a\\|b&lt;/script&gt;: load, {RUN}\n")
+    assert "<script>" not in text
+    assert text.index(f"\n- {BASELINE}: ") < text.index("![Normalized latency against rate]")
+    charts = re.findall(r"^!\[.*\]\((.*)\)$", text, re.MULTILINE)
+    assert charts == [f"{RUN}/{name}.svg" for name in ("normalized", "batch", "ttft", "tpot", "time", "gains")]
+    for chart in charts:
+        words = [each.text for each in ElementTree.parse(reports / chart).iter() if each.text]
+        assert any(PAGE in word or "req/s" in word for word in words), chart
+    assert f"| {PAGE} | one at a time | 2 |" in text and "    python -m offline.load\n" in text
+
+
+def test_what_variants_resolved_to_is_told_where_it_is_known(run: Path, tmp_path: Path) -> None:
+    results = load_results(run)
+    up = tuple(replace(each, resolved=replace(UNKNOWN, dtype="bfloat16")) for each in results.starts)
+    text = write_handout(tmp_path, replace(results, starts=up), []).read_text()
+    assert "\n| dtype | bfloat16 | bfloat16 | bfloat16 |\n" in text and "| block_size |" not in text
+    assert "resolved to" not in write_handout(tmp_path, results, []).read_text()
+
+
+def test_a_run_that_measured_nothing_has_a_report_without_charts(run: Path, tmp_path: Path) -> None:
+    none = replace(load_results(run), rates=())
+    assert "![" not in write_handout(tmp_path, none, []).read_text()
+
+
+def test_the_index_lists_reports_by_their_titles(run: Path) -> None:
+    write_index(run.parents[2])
+    title = "&lt;script&gt;a\\|b&lt;/script&gt;: load"
+    last = (run.parents[2] / "README.md").read_text().splitlines()[-1]
+    assert last == f"- [{RUN}](reports/{RUN}.md): {title}, {RUN}"
