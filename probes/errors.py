@@ -22,7 +22,8 @@ INCOMPLETE = 3
 REGRESSION = 4  # a check for CI says slower
 INCONCLUSIVE = 5  # a check for CI could not have found it
 INTERRUPTED = 130
-EXTRAS = {"plotly": "charts"}  # what a plain installation is without, and which of pyproject.toml's extras brings it
+# What a plain installation is without, and which of pyproject.toml's extras brings it.
+EXTRAS = {"plotly": "charts", "ray": "ray"}
 AGAIN_S = 0.02  # after which the callback that lost an interrupt is over
 
 

@@ -43,6 +43,7 @@ EPILOG = """examples:
   python -m offline.load --rates 4,8 --variants-file variants.toml
   python -m offline.load --knee --budget 2h                 the highest rate that each variant sustains, as a bracket
   python -m offline.load --rates 4,8 --base-url http://127.0.0.1:8000
+  python -m offline.load --rates 1,2,4,8 --starts 3 --on ray    each start on a node of a Ray cluster
   python -m offline.load --resume                           continue the last unfinished run
 
 Each rate is measured for --duration after its first second is scheduled; what still runs then has half that time left,
@@ -104,7 +105,7 @@ def add_run(run: argparse._ActionsContainer) -> None:
     """The flags of how it is measured, and where it goes."""
     from offline.load.spec import objectives
     from offline.spec.effort import duration
-    from offline.spec.flags import add_out, add_resume
+    from offline.spec.flags import add_on, add_out, add_resume
 
     run.add_argument("--knee", action="store_true", help=KNEE_HELP)
     run.add_argument("--parallel", action="store_true", help=PARALLEL_HELP)
@@ -113,6 +114,7 @@ def add_run(run: argparse._ActionsContainer) -> None:
         "--budget", type=duration, metavar="T", help="leave out what does not fit into this time, and say so"
     )
     run.add_argument("--slo", type=objectives, metavar="ttft=T,…", help="objectives for goodput: ttft, tpot, e2e")
+    add_on(run)
     add_out(run)
     add_resume(run)
 
@@ -144,9 +146,10 @@ def measure(args: argparse.Namespace) -> int:
     """Prepare the run, measure what is missing, and say how it ended."""
     from rich.console import Console
 
+    from offline.cluster.nodes import asked_cluster
+    from offline.load.elsewhere import load_runner
     from offline.load.folder import read_starts
     from offline.load.progress import LoadProgress
-    from offline.load.runner import LoadRunner
     from offline.records.run import now
     from offline.records.runfolder import write_index
     from offline.spec.plan import minutes
@@ -154,7 +157,8 @@ def measure(args: argparse.Namespace) -> int:
     from offline.variants.resolution import resolution_notes
 
     console, remarks = Console(stderr=True), list[str]()
-    prepared = prepare(args)  # after all imports: once there is a folder, an interrupt is written into it
+    cluster = asked_cluster(args, "parallel", "base_url")
+    prepared = replace(prepare(args), cluster=cluster)  # after all imports: from now on an interrupt is written into it
     run, folder = prepared.run, prepared.folder
     try:
         console.print(f"{run.workload}\nestimate: {minutes(run.estimate_s)}", soft_wrap=True, highlight=False)
@@ -163,7 +167,7 @@ def measure(args: argparse.Namespace) -> int:
         deadline_s = time.monotonic() + run.spec.budget_s if run.spec.budget_s else None
         folder.write_run(replace(run, state="running"))
         with LoadProgress(run.estimate_s, console, prepared.at_once) as progress:
-            runner = LoadRunner(prepared, progress, deadline_s, remarks=remarks)
+            runner = load_runner(prepared, progress, deadline_s, remarks)
             runner.run()
         state, code = ("incomplete", INCOMPLETE) if runner.failed else ("complete", 0)
     except KeyboardInterrupt:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from offline.cluster.nodes import RayCluster
 from offline.engine.threads import shared_threads
 from offline.load.arrivals import RECORDED
 from offline.load.folder import LoadFolder, LoadRun, newest_unfinished, read_load_run
@@ -58,11 +59,17 @@ class PreparedLoad:
     run: LoadRun
     model: Path | str
     cards: tuple[Card, ...] = ()  # of a run with a start on each at a time
+    cluster: RayCluster | None = None  # or on each of its nodes
+
+    @property
+    def places(self) -> int:
+        """How many starts run at the same time; 0 where nothing was said of it."""
+        return len(self.cluster.nodes if self.cluster else self.cards)
 
     @property
     def at_once(self) -> float:
         """How many of the run's starts run at the same time, on average."""
-        return starts_at_once(self.run.spec.starts * len(self.run.variants), len(self.cards))
+        return starts_at_once(self.run.spec.starts * len(self.run.variants), self.places)
 
 
 def new_run(spec: LoadSpec, out: Path, variants_file: Path | None, schedules: Path | None) -> PreparedLoad:

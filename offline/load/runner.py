@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+from offline.cluster.nodes import ClusterNode
+from offline.cluster.spread import spread
 from offline.load.folder import closed_start, compress, read_rates, start_folders, write_start
 from offline.load.kneesearch import KneeSearch
 from offline.load.levels import UNIT, Levels
@@ -17,7 +19,7 @@ from offline.load.preparation import START_S, WARM_UP, PreparedLoad
 from offline.load.progress import LoadProgress
 from offline.load.records import MeasuredRate, VariantStart
 from offline.load.schedule import level_name, schedule_name
-from offline.variants.cards import Card, on_cards, starts_at_once
+from offline.variants.cards import Card, starts_at_once
 from offline.variants.started import StartedVariant, started
 from offline.variants.variant import Variant
 from probes.jsonform import read_record
@@ -29,6 +31,7 @@ OVERLOAD = 0.1  # of the requests unfinished at the end: such a rate is too high
 FAR = 2.0  # times such a rate: what is left out first where the budget ends
 
 RateKey = tuple[str, float | None]
+Place = Card | ClusterNode  # with one start at a time
 
 
 @dataclass
@@ -61,7 +64,7 @@ class LoadRunner:
     def run(self) -> None:
         """All starts of all variants, in turn; every second round in reverse order."""
         if self.prepared.cards:
-            on_cards(self.prepared.cards, self._tasks(), self._measure, self._stop)
+            spread(self.prepared.cards, self._tasks(), self._measure, self._stop)
             return
         for task in self._tasks():
             self._measure(task)
@@ -73,11 +76,11 @@ class LoadRunner:
                 if not self.stopping:
                     yield variant, number
 
-    def _measure(self, task: tuple[Variant, int], card: Card | None = None) -> None:
-        """A start of a variant with what is missing, on a card of its own where there are several."""
+    def _measure(self, task: tuple[Variant, int], place: Place | None = None) -> None:
+        """A start of a variant with what is missing, in a place of its own where there are several."""
         variant, number = task
         rates = self.affordable(variant, self.missing(variant, number))
-        if rates and variant.name not in self.given_up and not self._tried(variant, rates, card):
+        if rates and variant.name not in self.given_up and not self._tried(variant, rates, place):
             self.given_up.add(variant.name)
             self.failed = True
 
@@ -133,19 +136,26 @@ class LoadRunner:
 
     # --- one start ---
 
-    def _tried(self, variant: Variant, rates: list[float | None], card: Card | None) -> bool:
+    def _tried(self, variant: Variant, rates: list[float | None], place: Place | None) -> bool:
         """Measure in a start, and in another what is left where that fails; whether all is measured."""
         for _ in range(TRIES):
-            state = self._start(variant, rates, card)
+            state = self._start(variant, rates, place)
             if state == "complete":
                 return True
             if state != "failed":
                 break
         return False
 
-    def _start(self, variant: Variant, rates: list[float | None], card: Card | None = None) -> str:
+    def _start(self, variant: Variant, rates: list[float | None], place: Place | None = None) -> str:
         """One start from its process to its end; its state. Rates that it has measured are taken out of `rates`."""
+        assert not isinstance(place, ClusterNode)
         number, path = self.prepared.folder.new_start(variant.name)
+        return self.start_in(path, number, variant, rates, place)
+
+    def start_in(
+        self, path: Path, number: int, variant: Variant, rates: list[float | None], card: Card | None = None
+    ) -> str:
+        """The same in a folder of its own, which is there."""
         settings, name = dict(variant.settings), card.name if card else None
         start = VariantStart(variant.name, number, variant.kind, settings, card=name)
         write_start(path, start)
@@ -214,7 +224,7 @@ class LoadRunner:
     def _search(self, levels: Levels) -> None:
         """Try rates until the knee's bracket is narrow enough, or this start's share of the budget is spent."""
         alone = levels.measure(None, self._schedule(schedule_name(None)))
-        end_s, why = self._share_end_s(), ""
+        end_s, why = self.share_end_s(), ""
         search = KneeSearch(self.prepared, alone, end_s - time.monotonic())
         while (trial := search.next()) is not None:
             seconds = trial.requests / trial.rate_req_s
@@ -229,13 +239,13 @@ class LoadRunner:
         self.remarks.append(f"{start.variant}, start {start.start}: {search.bracket.sentence}{why}")
         self.progress.warn(self.remarks[-1])
 
-    def _share_end_s(self) -> float:
+    def share_end_s(self) -> float:
         """When a search has to end, so that the starts to come have as much of the budget each."""
         if self.deadline_s is None:
             return float("inf")
         run, now_s = self.prepared.run, time.monotonic()
         starts = max(1, run.spec.starts * len(run.variants) - self.complete.total())
-        return now_s + (self.deadline_s - now_s) * starts_at_once(starts, len(self.prepared.cards)) / starts
+        return now_s + (self.deadline_s - now_s) * starts_at_once(starts, self.prepared.places) / starts
 
     def _schedule(self, name: str) -> Path:
         return self.prepared.folder.path / "schedules" / f"{name}.jsonl"

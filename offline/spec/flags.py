@@ -18,6 +18,12 @@ def add_out(group: argparse._ActionsContainer) -> None:
     group.add_argument("--out", type=Path, default=Path("results"), metavar="DIR", help=where)
 
 
+def add_on(group: argparse._ActionsContainer) -> None:
+    """`--on`: None where all runs on this machine."""
+    where = "`ray`: starts spread over the nodes of a Ray cluster, an engine at a time on a node's devices"
+    group.add_argument("--on", choices=("ray",), default=None, help=where)
+
+
 def add_resume(group: argparse._ActionsContainer) -> None:
     """`--resume`: None without it, empty for the last unfinished run."""
     which = "continue a run (default: the last unfinished one)"

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import math
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 from offline.engine.threads import worker_count
 from offline.variants.variant import SERVER, Variant
@@ -15,7 +12,6 @@ from probes.devices.device import VENDOR_OF, VISIBLE, Device, visible
 from probes.errors import usage_error
 
 CORES = 3  # that a start keeps busy: its front end, its core and the sender
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -61,26 +57,3 @@ def _card(device: Device) -> Card:
 def starts_at_once(starts: int, cards: int) -> float:
     """How many of some starts run at the same time, on average: 1.5 of three on two cards, one of which then waits."""
     return starts / math.ceil(starts / max(1, cards))
-
-
-def on_cards(
-    cards: Sequence[Card], tasks: Iterator[T], work: Callable[[T, Card], None], stop: Callable[[], None]
-) -> None:
-    """Give each card one task after the other, in order; an interrupt or an error stops what runs, and is passed on."""
-    lock = threading.Lock()
-
-    def serve(card: Card) -> None:
-        while True:
-            with lock:
-                task = next(tasks, None)
-            if task is None:
-                return
-            work(task, card)
-
-    with ThreadPoolExecutor(len(cards)) as pool:
-        try:
-            for future in as_completed([pool.submit(serve, card) for card in cards]):
-                future.result()
-        except BaseException:
-            stop()
-            raise

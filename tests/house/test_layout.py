@@ -69,6 +69,7 @@ ENGINE_SITES = tuple(f"tracing/sites/{name}.py" for name in SITE_TABLES)
 # Function-level imports outside of commands and adapters, each of a library that only some calls need.
 OPTIONAL = {
     "notes/site/mkdocssite.py": {"mkdocs"},
+    "offline/cluster/nodes.py": {"ray"},
     "probes/client/loops.py": {"uvloop"},
     "probes/devices/amd.py": {"amdsmi"},
     "probes/devices/nvidia.py": {"pynvml"},

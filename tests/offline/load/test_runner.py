@@ -14,7 +14,7 @@ from offline.load.folder import LoadFolder, read_load_run
 from offline.load.preparation import PreparedLoad
 from offline.load.progress import LoadProgress
 from offline.load.records import VariantStart
-from offline.load.runner import LoadRunner
+from offline.load.runner import LoadRunner, Place
 from offline.load.spec import LoadSpec
 from offline.variants.cards import Card
 from offline.variants.variant import Variant
@@ -27,7 +27,7 @@ class PlannedRunner(LoadRunner):
 
     starts: list[tuple[str, list[float | None]]] = field(default_factory=list)
 
-    def _start(self, variant: Variant, rates: list[float | None], card: Card | None = None) -> str:
+    def _start(self, variant: Variant, rates: list[float | None], place: Place | None = None) -> str:
         self.starts.append((variant.name, rates))
         return "complete"
 
@@ -89,7 +89,7 @@ CARDS = (Card("A", {}), Card("B", {}))
 class HalfRunner(PlannedRunner):
     """Its first start fails after one level, while another card's start measured all levels of the variant."""
 
-    def _start(self, variant: Variant, rates: list[float | None], card: Card | None = None) -> str:
+    def _start(self, variant: Variant, rates: list[float | None], place: Place | None = None) -> str:
         self.starts.append((variant.name, list(rates)))
         if len(self.starts) > 1:
             return "complete"
@@ -123,4 +123,4 @@ def test_a_search_has_its_share_of_the_budget(tmp_path: Path, cards: tuple[Card,
     """Of three starts to come two cards do the second round with one: each has half of the 60 s."""
     plan = continued(tmp_path, LoadSpec(knee=True, starts=2), budget_s=3600.0)
     runner = LoadRunner(replace(plan.prepared, cards=cards), plan.progress, time.monotonic() + 60.0)
-    assert runner._share_end_s() - time.monotonic() == pytest.approx(share_s, abs=1.0)
+    assert runner.share_end_s() - time.monotonic() == pytest.approx(share_s, abs=1.0)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import replace
 
 import pytest
 
-from offline.variants.cards import Card, on_cards, parallel_cards, starts_at_once
+from offline.variants.cards import Card, parallel_cards, starts_at_once
 from offline.variants.variant import SERVER, TORCH, Variant
 from probes.devices.device import Device
 from probes.errors import EnginescopeError
@@ -70,36 +69,3 @@ def test_what_would_disturb_each_other_is_refused(
 )
 def test_a_card_without_a_start_left_waits(starts: int, cards: int, at_once: float) -> None:
     assert starts_at_once(starts, cards) == at_once
-
-
-CARDS = (Card("A", {}), Card("B", {}))
-
-
-def test_a_card_takes_the_next_task_when_it_is_free() -> None:
-    """The long task holds its card until the other card has done the rest."""
-    done: list[tuple[str, str]] = []
-    rest = threading.Event()
-
-    def work(task: str, card: Card) -> None:
-        if task == "long":
-            rest.wait(10)
-        done.append((task, card.name))
-        if task == "c":
-            rest.set()
-
-    on_cards(CARDS, iter(["long", "a", "b", "c"]), work, lambda: None)
-    assert [task for task, _ in done] == ["a", "b", "c", "long"]
-    assert len({card for task, card in done if task != "long"}) == 1
-
-
-def test_an_error_on_one_card_stops_the_others() -> None:
-    stopped = threading.Event()
-
-    def work(task: str, card: Card) -> None:
-        if task == "fails":
-            raise EnginescopeError("no room")
-        assert stopped.wait(10)
-
-    with pytest.raises(EnginescopeError, match="no room"):
-        on_cards(CARDS, iter(["long", "fails"]), work, stopped.set)
-    assert stopped.is_set()
