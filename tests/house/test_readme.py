@@ -97,4 +97,5 @@ def test_the_first_pages_have_the_same_commands() -> None:
     """Blocks and code are the same in both languages, so that what holds of one holds of the other."""
     english, chinese = ((ROOT / page).read_text() for page in FIRST_PAGES)
     assert FENCED.findall(english) == FENCED.findall(chinese)
-    assert sorted(CODE.findall(FENCED.sub("", english))) == sorted(CODE.findall(FENCED.sub("", chinese)))
+    codes = [CODE.findall(" ".join(FENCED.sub("", page).split())) for page in (english, chinese)]  # however broken
+    assert sorted(codes[0]) == sorted(codes[1])
