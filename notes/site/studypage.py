@@ -14,7 +14,7 @@ from tracing.source.tree import SourceTree
 
 FENCE = re.compile(r"^(```\w+) .*$", re.MULTILINE)  # behind the language some blocks say where they are from
 PLACE = re.compile(
-    r"`(?P<file>vllm(?:/\w+)+\.py):(?P<name>\w+(?:\.\w+)*)` (?P<words>\((?:line|第) (?P<line>\d+)(?: 行)?\))"
+    r"`(?P<file>vllm(?:/\w+)+\.py):(?P<name>\w+(?:\.\w+)*)` (?P<words>[(（](?:line|第) (?P<line>\d+)(?: 行)?[)）])"
 )
 
 

@@ -37,7 +37,7 @@ def test_steps_in_chinese_are_the_same_steps() -> None:
     for day in texts.DAYS:
         assert [step.name for step in progress.steps(day, say)] == [step.name for step in progress.steps(day)]
     assert progress.tally(5, {}, say) == "已完成 0/7"
-    assert progress.with_notes("<!--saw 6.3-->", {}, say) == "(还没有记录：第 6 天的 6.3 步)"
+    assert progress.with_notes("<!--saw 6.3-->", {}, say) == "（还没有记录：第 6 天的 6.3 步）"
 
 
 def test_a_step_is_noted_and_no_longer_open(tmp_path: Path) -> None:

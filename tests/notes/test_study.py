@@ -43,7 +43,7 @@ def test_shows_the_texts_in_chinese() -> None:
     assert listed.returncode == 0 and len(re.findall(r"^\d +第 \d 天", listed.stdout, re.MULTILINE)) == 7
     shown = command(3, "--lang", "zh").stdout
     assert shown.startswith("# 第 3 天") and "待做  3.ABORT_ORDER" in shown
-    assert re.search(r"`vllm/v1/engine/async_llm.py:AsyncLLM.abort` \(第 \d+ 行\)", shown)
+    assert re.search(r"`vllm/v1/engine/async_llm.py:AsyncLLM.abort` （第 \d+ 行）", shown)
     assert command("open", "--lang", "zh").stdout.startswith("第 1 天")
 
 
