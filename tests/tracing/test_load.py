@@ -16,7 +16,7 @@ def steps_of(*rows: tuple[int, int, int, int, int], pid: int = 11) -> pd.DataFra
     frame["prefill_requests"] = frame["requests"] // 2
     frame["decode_requests"] = frame["requests"] - frame["prefill_requests"]
     kinds = frame["requests"].map(lambda requests: "decode" if requests else "empty")
-    return frame.assign(pid=pid, kv_blocks=10, kind=kinds)
+    return frame.assign(pid=pid, kv_blocks=10, kv_cached_blocks=-1, kv_evicted_blocks=-1, kind=kinds)
 
 
 def test_a_row_a_quantity_and_core() -> None:
@@ -30,6 +30,14 @@ def test_a_row_a_quantity_and_core() -> None:
     assert batch.over_time == (2,) * 11 + (0,) * 9 + (4,) * 40
     both = load(pd.concat([steps, steps_of((0, 60, 7, 0, 1), pid=12)]))
     assert [row.core_pid for row in both] == [11, 11, 11, 12, 12, 12] and both[3].most == 7
+
+
+def test_cached_and_evicted_blocks_where_there_are_any() -> None:
+    steps = steps_of((0, 60, 1, 0, 1), (60, 120, 1, 0, 2)).assign(kv_cached_blocks=[4, 6], kv_evicted_blocks=[0, 3])
+    cached, evicted = load(steps)[3:]
+    assert (cached.name, cached.median, cached.most) == ("KV cached", 0.5, 0.6)
+    assert (evicted.name, evicted.most, evicted.over_time) == ("KV evicted", 3, (0,) * 30 + (3,) * 30)
+    assert [row[2] for row in load_rows([cached, evicted])] == ["60.0%", "3"]
 
 
 def test_the_use_of_one_block_of_many_is_not_rounded_away() -> None:

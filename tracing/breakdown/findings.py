@@ -11,7 +11,7 @@ import pandas as pd
 from probes.errors import EnginescopeError
 from tracing import timeline as tracefolder
 from tracing.breakdown import slow, stepkinds
-from tracing.breakdown.batches import graphs, queue
+from tracing.breakdown.batches import graphs, prefixcache, queue
 from tracing.breakdown.batches.load import load
 from tracing.breakdown.cost import ledger_rows, recorder_cost
 from tracing.breakdown.kernels import summary as kernels
@@ -132,6 +132,8 @@ def _review(timeline: Timeline, window: TraceWindow, samples: Contention, frames
         queue=queue.held_back(timeline, steps),
         use=queue.budget_use(steps),
         graphs=graphs.graph_use(timeline, steps),
+        prefix_cache=prefixcache.prefix_cache(timeline, steps),
+        preemptions=prefixcache.costliest(prefixcache.preemptions(timeline, steps)),
         devices=stepkinds.devices(timeline, steps, hop_frame),
         workers=stepkinds.worker_uses(timeline, steps, workers),
         hops=hops.summary(hop_frame),

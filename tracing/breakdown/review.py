@@ -2,7 +2,8 @@
 
 Shares are fractions of 1. Schema 1 was built without records, 2 had no `starvation`, in 3 the columns of a step did not
 add up, in 6 a worker's waiting for other ranks was its work, 7 had neither latencies, load, `starts`, nor why requests
-stayed in the queue, and 8 neither `kernels` nor `graphs`.
+stayed in the queue, and 8 none of `kernels`, `graphs`,
+`prefix_cache` and `preemptions`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from probes.errors import EnginescopeError
 from probes.jsonform import read_record
 from tracing.breakdown.batches.graphs import GraphUse
 from tracing.breakdown.batches.load import LoadFigure
+from tracing.breakdown.batches.prefixcache import Preemption, PrefixCache
 from tracing.breakdown.batches.queue import BudgetUse, HeldBackSteps
 from tracing.breakdown.kernels.summary import KernelSummary
 from tracing.breakdown.otherwatchers import GpuDevice, GpuSummary, OperatorSummary, SampleSummary
@@ -198,6 +200,10 @@ class Review:
     queue: tuple[HeldBackSteps, ...] = field(metadata=column("why the head of the queue waited; empty: not told"))
     use: tuple[BudgetUse, ...] = field(metadata=column("what the steps used of their budgets; empty: not told"))
     graphs: tuple[GraphUse, ...] = field(metadata=column("which CUDA graphs ran them; empty: not told, or no device"))
+    prefix_cache: tuple[PrefixCache, ...] = field(
+        metadata=column("what requests found in the prefix cache, and what evictions and preemptions cost")
+    )
+    preemptions: tuple[Preemption, ...] = field(metadata=column("requests that lost their KV blocks, the costliest"))
     workers: tuple[WorkerUse, ...] = field(metadata=column("how the workers differ"))
     devices: tuple[GpuDevice, ...] = field(
         metadata=column("how the workers' devices spent the steps, by the recorder; empty: none, or not known")

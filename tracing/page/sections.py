@@ -14,7 +14,7 @@ from tracing.breakdown.starvation import Starvation
 from tracing.page import html
 from tracing.page.drawings import flame, lanes
 from tracing.page.drawings.lanes import Bar, Lane
-from tracing.page.tables import firstscreen, queue, starts, steptables, watchers
+from tracing.page.tables import firstscreen, prefixcache, queue, starts, steptables, watchers
 from tracing.page.tables.requesttable import request_table
 from tracing.timeline.requests import Flow
 
@@ -110,6 +110,7 @@ def sections(findings: Findings) -> list[tuple[str, str, str]]:
         ("What a step is made of", steptables.sentences(review), _steps(review)),
         *_slow_steps(review),
         *queue.sections(review),
+        *prefixcache.sections(review),
         (
             "Hops between processes",
             "Latency from the end of sending to the receiver's start; to the worker from the start of dispatch.",

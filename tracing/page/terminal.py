@@ -7,7 +7,7 @@ from rich.console import Console
 from probes.console import percent, show_text, table
 from tracing.breakdown.findings import Findings
 from tracing.page import sections
-from tracing.page.tables import firstscreen, queue, starts, steptables, watchers
+from tracing.page.tables import firstscreen, prefixcache, queue, starts, steptables, watchers
 
 MOST_STEPS = 5
 
@@ -31,6 +31,7 @@ def show(findings: Findings, out: Console) -> None:
     for device in review.devices:
         show_text(out, watchers.sentence(device))
     queue.show(review, out)
+    prefixcache.show(review, out)
     columns, slow = sections.slow_steps(review.slow_steps, len(review.roles.get("core", ())))
     title = "slowest steps (median: of as many tokens)"
     table(out, title, columns, slow[:MOST_STEPS], (len(columns) - 1,))

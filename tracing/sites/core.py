@@ -8,6 +8,7 @@ _CORE = "vllm.v1.engine.core:EngineCore"
 _PROC = "vllm.v1.engine.core:EngineCoreProc"
 _SCHEDULER = "vllm.v1.core.sched.scheduler:Scheduler"
 _BLOCKS = "vllm.v1.core.kv_cache_manager:KVCacheManager"
+_POOL = "vllm.v1.core.block_pool:BlockPool"
 _WIRE = "vllm.v1.serial_utils:"
 _MULTIPROC = "vllm.v1.executor.multiproc_executor:"
 _UNIPROC = "vllm.v1.executor.uniproc_executor:UniProcExecutor"
@@ -27,8 +28,16 @@ MAIN: tuple[Site, ...] = (
     Site("core.engine_step", "engine loop", "core", (f"{_PROC}._process_engine_step",), share="frame"),
     Site("core.step", "engine loop", "core", (f"{_CORE}.step", f"{_CORE}.step_with_batch_queue"), share="loop"),
     Site("scheduler.schedule", "schedule", "core", (f"{_SCHEDULER}.schedule",), numbers=("tokens", "running requests")),
-    Site("kv.lookup", "prefix lookup", "core", (f"{_BLOCKS}.get_computed_blocks",), numbers=("cached tokens", "")),
+    Site(
+        "kv.lookup",
+        "prefix lookup",
+        "core",
+        (f"{_BLOCKS}.get_computed_blocks",),
+        numbers=("cached tokens", "evicted tokens"),
+    ),
     Site("kv.allocate", "allocate", "core", (f"{_BLOCKS}.allocate_slots",), numbers=("new tokens", "refused")),
+    # Without spans: it is called for each cached block that is taken for other content.
+    Site("kv.evict", "allocate", "core", (f"{_POOL}._emit_block_removed_events",), required=False),
     Site("scheduler.preempt", "preempt", "core", (f"{_SCHEDULER}._preempt_request",)),
     Site(
         "executor.dispatch",

@@ -66,3 +66,9 @@ class StepRow:
     head_held_back: int = field(metadata=column("the same of the head of the queue"))
     token_limit: int = field(metadata=column("the most tokens of a step; 0: not known", "tokens"))
     sequence_limit: int = field(metadata=column("the most requests of a step; 0: not known", "requests"))
+    kv_cached_blocks: int = field(
+        metadata=column("KV blocks whose content may be found again, in use or free; -1: not known", "blocks")
+    )
+    kv_evicted_blocks: int = field(
+        metadata=column("of these, taken for other content since the step before; -1: not known", "blocks")
+    )

@@ -1,4 +1,4 @@
-"""What an engine had to do over time: its batch size, the requests that waited, and its use of KV blocks."""
+"""What an engine had to do over time: its batch size, the requests that waited, and what its KV blocks held."""
 
 from __future__ import annotations
 
@@ -20,10 +20,12 @@ PARTS = 60  # of the time, in the review
 class LoadFigure:
     """A row of `load`: one quantity of one core."""
 
-    name: str = field(metadata=column("batch size, waiting or KV use"))
+    name: str = field(metadata=column("batch size, waiting, KV use, KV cached or KV evicted"))
     core_pid: int = field(metadata=column("the core's process"))
-    median: float = field(metadata=column("in the median step that scheduled something", "requests; of KV use 1"))
-    most: float = field(metadata=column("in any step", "requests; of KV use 1"))
+    median: float = field(
+        metadata=column("in the median step that scheduled something", "requests; of KV 1, evicted blocks")
+    )
+    most: float = field(metadata=column("in any step", "as `median`"))
     over_time: tuple[float, ...] = field(
         metadata=column("sixty equal parts of the time with steps: the most in each, 0 without one", "as `most`")
     )
@@ -52,14 +54,19 @@ def working(steps: pd.DataFrame) -> pd.DataFrame:
 
 
 def quantities(steps: pd.DataFrame) -> Mapping[str, Floats]:
-    """By name, the quantities of each step: requests in it, requests that still waited, and the share of KV blocks in
-    use, where it is known how many there are."""
+    """By name, the quantities of each step: requests in it, requests that still waited, and of the KV blocks, where it
+    is known how many there are, the shares in use and cached, and how many were evicted, where any were."""
     figures = {
         "batch size": (steps["prefill_requests"] + steps["decode_requests"]).to_numpy(dtype=float),
         "waiting": steps["waiting"].to_numpy(dtype=float),
     }
     blocks = steps["kv_blocks"].to_numpy(dtype=float)
-    return figures | ({"KV use": steps["kv_used_blocks"].to_numpy() / blocks} if blocks.all() else {})
+    if not blocks.all():
+        return figures
+    figures["KV use"] = steps["kv_used_blocks"].to_numpy() / blocks
+    cached, evicted = (steps[f"kv_{name}_blocks"].to_numpy(dtype=float) for name in ("cached", "evicted"))
+    more = {"KV cached": np.maximum(cached, 0) / blocks, "KV evicted": np.maximum(evicted, 0)}
+    return figures | {name: values for name, values in more.items() if values.any()}
 
 
 def span_of(steps: pd.DataFrame) -> tuple[int, int]:

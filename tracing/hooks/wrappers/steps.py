@@ -15,6 +15,7 @@ from ...events.layout import BATCH, COUNTS, MESSAGE
 from ...sites.engine import CODES
 from .. import _recorder, stepnumber
 from ..counts import scheduled
+from ..evictions import evictions
 from ..heldback import held_back
 from ..launches import launches
 from .guarded import Special, safely
@@ -75,8 +76,14 @@ def _write_step(scheduler: Any, output: Any, number: int, start: int, end: int) 
     span(CODES["scheduler.schedule"], start, None, output.total_num_scheduled_tokens, len(tokens), None, end)
     _recorder.batch(BATCH, tokens)
     counts = scheduled(scheduler, output, steps.awaiting)
-    blocks = scheduler.kv_cache_manager.block_pool.num_gpu_blocks
-    numbers(COUNTS, (*counts, blocks, *held_back(scheduler, output)))
+    pool = scheduler.kv_cache_manager.block_pool
+    numbers(COUNTS, (*counts, pool.num_gpu_blocks, *held_back(scheduler, output), *evictions.kept(pool)))
+
+
+def _evict(original: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Blocks are evicted one by one: they are counted with their step, and have no spans."""
+    safely(evictions.remember, _argument(args, kwargs, "block_hashes"))
+    return original(*args, **kwargs)
 
 
 def _dispatch(hook: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -180,7 +187,7 @@ def _argument(args: tuple[Any, ...], kwargs: dict[str, Any], name: str) -> Any:
     return args[1] if len(args) > 1 else kwargs.get(name)
 
 
-WRITING: dict[str, Special] = {"scheduler.schedule": _schedule, "scheduler.update": _update}
+WRITING: dict[str, Special] = {"scheduler.schedule": _schedule, "scheduler.update": _update, "kv.evict": _evict}
 # These set the step of a call; the span is the hook's.
 NUMBERING: dict[str, Special] = {
     "executor.dispatch": _dispatch,

@@ -40,8 +40,8 @@ def latency_rows(figures: Sequence[LatencyFigure]) -> Rows:
 
 
 def amount(name: str, value: float) -> str:
-    """A quantity of the load as text: requests as they are, the use of KV blocks in percent."""
-    return f"{value:.1%}" if name == "KV use" else f"{value:g}"
+    """A quantity of the load as text: KV blocks in use or cached in percent, the others as they are."""
+    return f"{value:.1%}" if name in ("KV use", "KV cached") else f"{value:g}"
 
 
 def load_rows(figures: Sequence[LoadFigure]) -> Rows:
