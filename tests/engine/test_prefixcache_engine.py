@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.engine.recording import FORKED, Trace, record_program
-from tracing.breakdown.batches.prefixcache import PrefixCache
+from tracing.breakdown.batches.prefixcache import PrefixCacheUse
 from tracing.breakdown.findings import Findings, findings
 from tracing.timeline.steps.admissions import admissions
 
@@ -42,7 +42,7 @@ def test_the_cost_of_evictions_and_preemptions(found: Findings) -> None:
     preempted = int(found.steps["preempted"].sum())
     prompts = 3 * 129 + 2 * 193 + 6 * 40
     expected = (11, prompts, 128, row.evicted_blocks, 128, preempted, row.preempted_tokens)
-    assert row == PrefixCache(row.core_pid, *expected)
+    assert row == PrefixCacheUse(row.core_pid, *expected)
     assert preempted > 0 and row.preempted_tokens > 0 and row.evicted_blocks is not None and row.evicted_blocks > 4
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.tracing.traces import TraceWriter
 from tracing import timeline
-from tracing.breakdown.batches.prefixcache import Preemption, PrefixCache, preemptions, prefix_cache
+from tracing.breakdown.batches.prefixcache import Preemption, PrefixCacheUse, preemptions, prefix_cache
 from tracing.hooks import evictions
 from tracing.hooks.evictions import Evictions
 from tracing.timeline.steps.admissions import admissions
@@ -97,8 +97,8 @@ def test_what_a_preempted_request_computes_again(tmp_path: Path) -> None:
     read = recorded(tmp_path)
     steps = anatomy(read)
     assert preemptions(read, steps) == (Preemption("a", 11, 2, 2030, "KV blocks for b", 16 + 24 + 1, 9, 4000 - 2030),)
-    assert prefix_cache(read, steps) == (PrefixCache(11, 2, 60, 16, 10, 16, 1, 9),)
-    assert prefix_cache(read, steps[:1]) == (PrefixCache(11, 1, 40, 16, 2, 0, 0, 0),)  # of a part of the trace
+    assert prefix_cache(read, steps) == (PrefixCacheUse(11, 2, 60, 16, 10, 16, 1, 9),)
+    assert prefix_cache(read, steps[:1]) == (PrefixCacheUse(11, 1, 40, 16, 2, 0, 0, 0),)  # of a part of the trace
 
 
 def test_a_request_that_did_not_come_back_computed_nothing_again(tmp_path: Path) -> None:

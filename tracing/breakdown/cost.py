@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
+from probes.columns import column
 from probes.errors import EnginescopeError
-from tracing.breakdown.review import RecorderCost
 from tracing.events.tracefile import TraceRecord
 from tracing.overhead import ledger
 from tracing.overhead.entry import QuotedCost
 from tracing.pyspy import recording
 from tracing.timeline.spans import Timeline
 from tracing.torchsums import trace as torchtrace
+
+
+@dataclass(frozen=True)
+class RecorderCost:
+    """`cost`: what the recorder itself cost."""
+
+    spans: int = field(metadata=column("recorded", "spans"))
+    ns_per_span: float | None = field(metadata=column("the mean, measured after the run; null: not measured", "ns"))
+    share: float | None = field(
+        metadata=column(
+            "an estimate of its part of the busiest thread's time while there was traffic",
+            "1",
+            "sum over that thread's spans of what one of their site costs / time",
+        )
+    )
+    ledger: tuple[QuotedCost, ...] = field(
+        metadata=column("what `python -m tracing.overhead` measured of these watchers on this machine")
+    )
 
 
 def recorder_cost(timeline: Timeline, trace: TraceRecord | None, quotes: tuple[QuotedCost, ...]) -> RecorderCost:

@@ -15,7 +15,9 @@ from tracing.breakdown.batches import graphs, prefixcache, queue
 from tracing.breakdown.batches.load import load
 from tracing.breakdown.cost import ledger_rows, recorder_cost
 from tracing.breakdown.kernels import summary as kernels
+from tracing.breakdown.kernels.summary import KernelSummary
 from tracing.breakdown.kernels.work import with_kinds
+from tracing.breakdown.otherwatchers import OperatorSummary
 from tracing.breakdown.problems import problems
 from tracing.breakdown.requests import budget, hops, latencies
 from tracing.breakdown.requests.chosen import TraceWindow, WindowChoice, chosen
@@ -115,8 +117,7 @@ def _review(timeline: Timeline, window: TraceWindow, samples: Contention, frames
     steps, hop_frame, budgets, times = frames
     flows, within, trace = window.flows, window.of(timeline), read_trace(timeline.folder)
     workers = stepkinds.workers_by_kind(timeline, steps, hop_frame)
-    read = None if window.words else operators.read(timeline)
-    sums = operators.summary(read)
+    sums, families = (None, None) if window.words else _by_torch(timeline, steps)
     ledger, unread = ledger_rows(timeline, trace)
     return Review(
         about=about(timeline),
@@ -148,8 +149,15 @@ def _review(timeline: Timeline, window: TraceWindow, samples: Contention, frames
         operators=sums,
         samples=None,
         gpu=None,
-        kernels=kernels.summary(with_kinds(read.work, steps)) if read and len(read.work) else None,
+        kernels=families,
     )
+
+
+def _by_torch(timeline: Timeline, steps: pd.DataFrame) -> tuple[OperatorSummary | None, KernelSummary | None]:
+    """What torch's profiler saw: its operators, and the kernels by family where it saw any."""
+    read = operators.read(timeline)
+    families = kernels.summary(with_kinds(read.work, steps)) if read and len(read.work) else None
+    return operators.summary(read), families
 
 
 def about(timeline: Timeline) -> str:

@@ -18,14 +18,14 @@ from probes.errors import EnginescopeError
 from probes.jsonform import read_record
 from tracing.breakdown.batches.graphs import GraphUse
 from tracing.breakdown.batches.load import LoadFigure
-from tracing.breakdown.batches.prefixcache import Preemption, PrefixCache
+from tracing.breakdown.batches.prefixcache import Preemption, PrefixCacheUse
 from tracing.breakdown.batches.queue import BudgetUse, HeldBackSteps
+from tracing.breakdown.cost import RecorderCost
 from tracing.breakdown.kernels.summary import KernelSummary
 from tracing.breakdown.otherwatchers import GpuDevice, GpuSummary, OperatorSummary, SampleSummary
 from tracing.breakdown.requests.latencies import LatencyFigure
 from tracing.breakdown.starts import EngineStart
 from tracing.breakdown.starvation import Starvation
-from tracing.overhead.entry import QuotedCost
 
 SCHEMA = 9
 FILE = "review.json"
@@ -162,24 +162,6 @@ class SlowRequests:
 
 
 @dataclass(frozen=True)
-class RecorderCost:
-    """`cost`: what the recorder itself cost."""
-
-    spans: int = field(metadata=column("recorded", "spans"))
-    ns_per_span: float | None = field(metadata=column("the mean, measured after the run; null: not measured", "ns"))
-    share: float | None = field(
-        metadata=column(
-            "an estimate of its part of the busiest thread's time while there was traffic",
-            "1",
-            "sum over that thread's spans of what one of their site costs / time",
-        )
-    )
-    ledger: tuple[QuotedCost, ...] = field(
-        metadata=column("what `python -m tracing.overhead` measured of these watchers on this machine")
-    )
-
-
-@dataclass(frozen=True)
 class Review:
     """`review.json`."""
 
@@ -200,7 +182,7 @@ class Review:
     queue: tuple[HeldBackSteps, ...] = field(metadata=column("why the head of the queue waited; empty: not told"))
     use: tuple[BudgetUse, ...] = field(metadata=column("what the steps used of their budgets; empty: not told"))
     graphs: tuple[GraphUse, ...] = field(metadata=column("which CUDA graphs ran them; empty: not told, or no device"))
-    prefix_cache: tuple[PrefixCache, ...] = field(
+    prefix_cache: tuple[PrefixCacheUse, ...] = field(
         metadata=column("what requests found in the prefix cache, and what evictions and preemptions cost")
     )
     preemptions: tuple[Preemption, ...] = field(metadata=column("requests that lost their KV blocks, the costliest"))

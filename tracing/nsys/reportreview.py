@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from tracing.breakdown.cost import RecorderCost
 from tracing.breakdown.findings import Findings, analyze
 from tracing.breakdown.kernels.summary import summary
 from tracing.breakdown.kernels.work import with_kinds
-from tracing.breakdown.review import RecorderCost, as_json
+from tracing.breakdown.review import as_json
 from tracing.nsys import file, ranges
 from tracing.nsys.annotated import in_steps, named_steps
 from tracing.nsys.file import Report

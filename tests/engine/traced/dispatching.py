@@ -13,6 +13,26 @@ BATCHES = [[1], [1] * 3, [1] * 8, [4, 1], [12], [9] * 2]  # the tokens of each r
 SIZES = [1, 2, 4, 8, 16]
 
 
+def configuration(mode: Any) -> Any:
+    """What the dispatcher and the function read of vLLM's configuration."""
+    return SimpleNamespace(
+        compilation_config=SimpleNamespace(
+            cudagraph_mode=mode,
+            max_cudagraph_capture_size=SIZES[-1],
+            cudagraph_capture_sizes=SIZES,
+            compile_sizes=[],
+            pass_config=SimpleNamespace(enable_sp=False),  # vLLM 0.31 reads it
+            is_attention_compiled_piecewise=lambda: True,
+        ),
+        num_speculative_tokens=0,
+        speculative_config=None,
+        lora_config=None,
+        scheduler_config=SimpleNamespace(max_num_seqs=8),
+        parallel_config=SimpleNamespace(data_parallel_size=1),
+        observability_config=SimpleNamespace(cudagraph_metrics=False),
+    )
+
+
 def runner(dispatcher: Any, config: Any, uniform: Any) -> Any:
     """What the function reads of a model runner."""
     return SimpleNamespace(
@@ -39,22 +59,7 @@ def main() -> None:
 
     from tracing.hooks import _recorder
 
-    config = SimpleNamespace(
-        compilation_config=SimpleNamespace(
-            cudagraph_mode=CUDAGraphMode.FULL_AND_PIECEWISE,
-            max_cudagraph_capture_size=SIZES[-1],
-            cudagraph_capture_sizes=SIZES,
-            compile_sizes=[],
-            pass_config=SimpleNamespace(enable_sp=False),  # vLLM 0.31 reads it
-            is_attention_compiled_piecewise=lambda: True,
-        ),
-        num_speculative_tokens=0,
-        speculative_config=None,
-        lora_config=None,
-        scheduler_config=SimpleNamespace(max_num_seqs=8),
-        parallel_config=SimpleNamespace(data_parallel_size=1),
-        observability_config=SimpleNamespace(cudagraph_metrics=False),
-    )
+    config = configuration(CUDAGraphMode.FULL_AND_PIECEWISE)
     dispatcher: Any = CudagraphDispatcher(config)
     dispatcher.initialize_cudagraph_keys(CUDAGraphMode.FULL_AND_PIECEWISE, 1)
     asks: Any = GPUModelRunner._determine_batch_execution_and_padding

@@ -16,7 +16,7 @@ OWN_BLOCKS = "KV blocks for itself"
 
 
 @dataclass(frozen=True)
-class PrefixCache:
+class PrefixCacheUse:
     """A row of `prefix_cache`: the requests that a core admitted."""
 
     core_pid: int = field(metadata=column("the core's process"))
@@ -49,7 +49,7 @@ class Preemption:
     wait_ns: int | None = field(metadata=column("until the step that had it again; null: as above", "ns"))
 
 
-def prefix_cache(timeline: Timeline, steps: pd.DataFrame) -> tuple[PrefixCache, ...]:
+def prefix_cache(timeline: Timeline, steps: pd.DataFrame) -> tuple[PrefixCacheUse, ...]:
     """A row a core that admitted a request, or preempted one, in these steps (a frame of `anatomy`)."""
     within = steps[["pid", "step", "kv_evicted_blocks"]]
     first = admissions(timeline).query("place == 0").merge(within[["pid", "step"]], on=["pid", "step"])
@@ -61,7 +61,7 @@ def prefix_cache(timeline: Timeline, steps: pd.DataFrame) -> tuple[PrefixCache, 
         mine, of_core = first[first["pid"] == core], [each for each in lost if each.core_pid == core]
         evicted = within.loc[within["pid"] == core, "kv_evicted_blocks"]
         rows.append(
-            PrefixCache(
+            PrefixCacheUse(
                 core_pid=core,
                 requests=len(mine),
                 prompt_tokens=int(mine["request"].map(prompts).fillna(0).sum()),
