@@ -11,7 +11,7 @@ from tracing.page import html
 
 CACHE = [
     *("core", "requests", "prompt tokens", "found", "share"),
-    *("evicted blocks", "tokens again", "preemptions", "tokens again"),
+    *("evicted blocks", "again, evicted", "preemptions", "again, preempted"),
 ]
 PREEMPTIONS = ["victim", "step", "for lack of", "tokens held", "again", "ran again after"]
 SECTION = "The prefix cache, evictions and preemptions"
@@ -47,7 +47,12 @@ def preemption_rows(review: Review) -> Rows:
 
 def show(review: Review, out: Console) -> None:
     """Both tables on a terminal."""
-    table(out, "the prefix cache, evictions and preemptions (tokens again: computed again)", CACHE, cache_rows(review))
+    table(
+        out,
+        "the prefix cache, evictions and preemptions (again: tokens that were computed again)",
+        CACHE,
+        cache_rows(review),
+    )
     rows = [[escape(str(cell)) for cell in row] for row in preemption_rows(review)]
     table(out, "preempted requests, those that cost most first", PREEMPTIONS, rows, (2,))
 

@@ -14,8 +14,11 @@ GRAPHS = ["step", "graph", "steps", "of the kind", "padded to (steps)", "padding
 SECTION = "Why requests wait in the queue, and what a batch leaves unused"
 SENTENCE = (
     "What kept the head of the queue out of a step, as the scheduler decided it; and the mean share of its tokens and "
-    "requests that a step used. Full is a step with no room left of one of them. On a device: which CUDA graph ran the "
-    "step, to what size its batch was padded for that, and how much of what was computed is padding; NONE missed one."
+    "requests that a step used. Full is a step with no room left of one of them."
+)
+OF_GRAPHS = (
+    " Which CUDA graph ran the steps, to what sizes their batches were padded for that, and how much of what was "
+    "computed is padding; NONE missed one."
 )
 
 
@@ -57,4 +60,5 @@ def sections(review: Review) -> list[tuple[str, str, str]]:
         return []
     reasons = html.table(REASONS, reason_rows(review)) if review.queue else "<p>No step left a queue.</p>"
     graphs = html.table(GRAPHS, graph_rows(review), text=(0, 1, 4)) if review.graphs else ""
-    return [(SECTION, SENTENCE, reasons + html.table(USE, use_rows(review)) + graphs)]
+    sentence = SENTENCE + (OF_GRAPHS if review.graphs else "")
+    return [(SECTION, sentence, reasons + html.table(USE, use_rows(review)) + graphs)]
