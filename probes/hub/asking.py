@@ -1,38 +1,28 @@
-"""A hub asked for a model: through huggingface_hub, which comes with vLLM and knows the environment's token."""
+"""A hub asked for a model: Hugging Face's through huggingface_hub, which comes with vLLM and knows the token."""
 
 from __future__ import annotations
 
 import json
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from probes.hub.files import INDEX
+from probes.hub.hubmodel import HubModel
+from probes.hub.modelscope import ask_modelscope
 from probes.hub.settings import HubSettings
 from probes.privacy.secretvalues import blanked
 
 TIMEOUT_S = 10
 
 
-@dataclass(frozen=True)
-class HubModel:
-    """What a hub says of a model: the bytes of its files, its config.json and its index; `why` where it says less."""
-
-    state: Literal["there", "gated", "unknown", "not asked"]
-    why: str = ""
-    sizes: Mapping[str, int] = field(default_factory=dict)
-    config: Mapping[str, Any] = field(default_factory=dict)
-    index: Mapping[str, Any] = field(default_factory=dict)
-
-
 def ask_hub(name: str, settings: HubSettings) -> HubModel:
     """The hub's answer; nothing is written into the cache."""
-    if settings.uses_modelscope:
-        return HubModel("not asked", "ModelScope is not asked")
     if settings.offline:
         return HubModel("not asked", "HF_HUB_OFFLINE is set")
+    if settings.uses_modelscope:
+        return ask_modelscope(name, settings.modelscope)
     try:
         import huggingface_hub.errors
     except ImportError:

@@ -1,15 +1,16 @@
-"""A hub on 127.0.0.1 that speaks Hugging Face's protocol as far as a client asks for a model and its files."""
+"""A hub on 127.0.0.1 that speaks Hugging Face's protocol as far as a client asks for a model and its files, or
+ModelScope's."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 COMMIT = "a" * 40
 
@@ -24,8 +25,11 @@ class LocalHub:
     url: str = ""
 
 
+Reply = tuple[int, dict[str, str], bytes]  # status, headers, body
+
+
 @contextmanager
-def local_hub(hub: LocalHub) -> Iterator[LocalHub]:
+def local_hub(hub: LocalHub, speak: Callable[[LocalHub, str], Reply] | None = None) -> Iterator[LocalHub]:
     """The hub at its `url`, as long as the block lasts."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -40,7 +44,7 @@ def local_hub(hub: LocalHub) -> Iterator[LocalHub]:
         def answer(self, with_body: bool) -> None:
             path = urlsplit(self.path).path
             hub.asked.append((path, self.headers.get("Authorization")))
-            status, headers, body = reply(hub, path)
+            status, headers, body = (speak or huggingface)(hub, self.path)
             self.send_response(status)
             for name, value in {**headers, "Content-Length": str(len(body))}.items():
                 self.send_header(name, value)
@@ -63,8 +67,29 @@ def local_hub(hub: LocalHub) -> Iterator[LocalHub]:
         server.server_close()
 
 
-def reply(hub: LocalHub, path: str) -> tuple[int, dict[str, str], bytes]:
-    """Status, headers and body for a path; a model that is not there is answered with 401, as the real hub does."""
+def modelscope(hub: LocalHub, address: str) -> Reply:
+    """ModelScope's answer, by its public client: the list of a model's files, and one of them, with their digests."""
+    path, query = urlsplit(address).path, parse_qs(urlsplit(address).query)
+    name = next((each for each in hub.models if f"/api/v1/models/{each}" in path), None)
+    if name is None:
+        return 404, {}, json.dumps({"Code": 10010205001, "Message": "record not found", "Success": False}).encode()
+    if name in hub.gated:
+        return 403, {}, json.dumps({"Code": 10010101006, "Message": "no permission", "Success": False}).encode()
+    files = hub.models[name]
+    if path.endswith("/repo"):
+        body = files.get(query["FilePath"][0])
+        return (404, {}, b"{}") if body is None else (200, {"Content-Type": "application/octet-stream"}, body)
+    rows = [
+        {"Path": file, "Name": file, "Type": "blob", "Size": len(body), "Sha256": hashlib.sha256(body).hexdigest()}
+        for file, body in files.items()
+    ]
+    data = {"Files": [{"Path": "assets", "Name": "assets", "Type": "tree", "Size": 0}, *rows]}
+    return 200, {"Content-Type": "application/json"}, json.dumps({"Code": 200, "Data": data, "Success": True}).encode()
+
+
+def huggingface(hub: LocalHub, address: str) -> Reply:
+    """Hugging Face's answer; a model that is not there is answered with 401, as the real hub does."""
+    path = urlsplit(address).path
     name = next((each for each in hub.models if f"/{each}/" in f"{path}/"), None)
     if name is None:
         return 401, {"X-Error-Code": "RepoNotFound", "X-Error-Message": "Invalid username or password."}, b"{}"

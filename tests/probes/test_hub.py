@@ -129,21 +129,6 @@ def test_a_users_own_folder_is_never_asked_for(running: LocalHub, settings: HubS
     assert (of.is_complete, getting(of, settings), running.asked) == (False, [], [])
 
 
-def test_modelscope(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = hub_settings({"VLLM_USE_MODELSCOPE": "True", "MODELSCOPE_CACHE": str(tmp_path)})
-    name = "Qwen/Qwen2.5-0.5B"
-    assert getting(subject(name, settings), settings) == [f"modelscope download --model {name}"]
-    folder = tmp_path / "models" / "Qwen" / "Qwen2___5-0___5B"
-    folder.mkdir(parents=True)
-    for file, body in sharded_model().items():
-        (folder / file).write_bytes(body)
-    assert (subject(name, settings).folder, subject(name, settings).is_complete) == (folder, True)
-    assert hub(settings).detail.startswith("ModelScope, no token, cache")
-    (folder / SHARDS[0]).write_bytes(sharded_model()[SHARDS[0]][:-1])
-    monkeypatch.setattr(findings, "free_bytes", lambda _: 0)
-    assert "too little room, set MODELSCOPE_CACHE" in files(subject(name, settings), settings).detail
-
-
 @needs_vllm
 @pytest.mark.parametrize(
     ("environ", "cache"),

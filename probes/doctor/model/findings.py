@@ -42,6 +42,7 @@ def examine_model(wish: Wish, at: Surroundings, devices: Sequence[Device]) -> li
     fitting = list(_fits(of, wish, _room(wish, there, at)))
     return [
         hub(settings),
+        *hub_client(settings, at),
         files(of, settings),
         weights(of),
         kv_cache(of, wish, fitting),
@@ -55,12 +56,19 @@ def examine_model(wish: Wish, at: Surroundings, devices: Sequence[Device]) -> li
 
 def hub(settings: HubSettings) -> Finding:
     """Where models come from and go to, with the variables that say so; of a token only that it is there."""
-    address = "ModelScope" if settings.uses_modelscope else settings.endpoint
+    address = f"ModelScope ({settings.modelscope})" if settings.uses_modelscope else settings.endpoint
     cache = settings.modelscope_cache if settings.uses_modelscope else settings.cache
     offline = ", offline" if settings.offline else ""
     token = "a token" if settings.has_token else "no token"
     variables = "".join(f"; {name}={value}" for name, value in settings.variables.items())
     return Finding("hub", "ok", blanked(f"{address}{offline}, {token}, cache {cache}{variables}"))
+
+
+def hub_client(settings: HubSettings, at: Surroundings) -> Iterator[Finding]:
+    """That ModelScope's own client is not there, which vLLM imports where it takes that hub."""
+    if settings.uses_modelscope and not at.version("modelscope"):
+        detail = "modelscope is not installed: with VLLM_USE_MODELSCOPE vLLM ends on its import"
+        yield Finding("hub client", "block", detail, "pip install 'modelscope>=1.18.1'")
 
 
 def files(of: Subject, settings: HubSettings) -> Finding:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from probes.errors import EnginescopeError
-from probes.hub.asking import HubModel, ask_hub
+from probes.hub.asking import ask_hub
 from probes.hub.files import WeightFile, read_index, weight_files
-from probes.hub.settings import HUGGINGFACE, HubSettings, model_places
+from probes.hub.hubmodel import HubModel
+from probes.hub.settings import HUGGINGFACE, MODELSCOPE, HubSettings, model_places
 from probes.memory.footprint import summed, weights
 from probes.memory.modelconfig import ModelConfig, model_config, read_config
 from probes.privacy.secretvalues import blanked
@@ -98,11 +99,19 @@ def getting(of: Subject, settings: HubSettings) -> list[str]:
     cut = [of.folder / each.name for each in of.files if of.folder and each.state == "truncated"]
     # In Hugging Face's cache a name is a link to a blob, which would be found again.
     removal = [f'rm -f "$(readlink -f {shlex.quote(str(path))})" {shlex.quote(str(path))}' for path in cut]
+    gated = of.hub.state == "gated"
     if settings.uses_modelscope:
-        return [*removal, f"modelscope download --model {name}"]
-    login = ["hf auth login   # after the terms are accepted on the model's page"] if of.hub.state == "gated" else []
+        login = ["modelscope login   # after access is granted on the model's page"] if gated else []
+        mirror = _address("MODELSCOPE_ENDPOINT", settings.modelscope, MODELSCOPE)
+        return [*removal, *login, f"{mirror}modelscope download --model {name}"]
+    login = ["hf auth login   # after the terms are accepted on the model's page"] if gated else []
     online = "env -u HF_HUB_OFFLINE -u TRANSFORMERS_OFFLINE " if settings.offline else ""
-    # A mirror's password is not repeated: where it is set, the line finds it.
-    known = settings.endpoint != HUGGINGFACE and blanked(settings.endpoint) == settings.endpoint
-    mirror = f"HF_ENDPOINT={shlex.quote(settings.endpoint)} " if known else ""
+    mirror = _address("HF_ENDPOINT", settings.endpoint, HUGGINGFACE)
     return [*removal, *login, f"{online}{mirror}hf download {name}"]
+
+
+def _address(variable: str, address: str, usual: str) -> str:
+    """The variable before a line that asks another hub than the usual one; its password is not repeated: where it is
+    set, the line finds it."""
+    known = address != usual and blanked(address) == address
+    return f"{variable}={shlex.quote(address)} " if known else ""
