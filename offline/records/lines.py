@@ -65,6 +65,7 @@ class StartRecord:
     model_config: dict[str, Any] | None = field(
         default=None, metadata=column("the model's own configuration, as the engine holds it")
     )
+    node: str | None = field(default=None, metadata=column("the cluster's node that it ran on; null: this machine"))
 
     @property
     def startup_s(self) -> float:

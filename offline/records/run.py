@@ -47,6 +47,7 @@ class RunRecord:
     alive: int = 1  # engines that were alive at a time
     effort: Effort | None = None  # of an adaptive run
     forced: tuple[str, ...] = ()  # what differed when it was continued with --force
+    elsewhere: tuple[str, ...] = ()  # how nodes of a cluster that measured parts of it differ from `machine`
     state: str = "running"
     ended: str | None = None
     environments: dict[str, Environment] = field(default_factory=dict)  # by label, where the spec names any
@@ -54,8 +55,9 @@ class RunRecord:
 
 
 def marks(run: RunRecord) -> list[str]:
-    """What must be read before the figures of a run that was continued by force."""
-    return [f"FORCED: parts of this run were measured under other conditions: {each}." for each in run.forced]
+    """What must be read before the figures of a run that was continued by force, or measured on nodes that differ."""
+    forced = [f"FORCED: parts of this run were measured under other conditions: {each}." for each in run.forced]
+    return [*forced, *(f"OTHER NODES: parts of this run were measured elsewhere: {each}." for each in run.elsewhere)]
 
 
 def new_id() -> str:

@@ -40,6 +40,7 @@ EPILOG = """examples:
   python -m offline.sweep --vllm installed,../vllm            has this checkout become slower?
   python -m offline.sweep --bisect 0.29.0 0.32.0 --budget 2h  since which version? (a sweep of two of them a step)
   python -m offline.sweep --model ORG/7B,ORG/14B --cards 1,2  two models, each on its cards
+  python -m offline.sweep --starts 4 --on ray                 each start on a node of a Ray cluster
   python -m offline.sweep --resume                            continue the last unfinished run
 
 exit codes: 0 done, 3 a cell failed or the engine refused all, 2 bad usage, 1 another failure, 130 Ctrl-C
@@ -88,7 +89,7 @@ def add_grid(grid: argparse._ActionsContainer) -> None:
 def add_run(run: argparse._ActionsContainer) -> None:
     """The flags of how it is measured, and where it goes."""
     from offline.spec.effort import duration, share
-    from offline.spec.flags import add_out, add_resume
+    from offline.spec.flags import add_on, add_out, add_resume
 
     run.add_argument("--repeats", type=int, metavar="N", help="trials of each cell in each start (default 3)")
     run.add_argument("--starts", type=int, metavar="N", help="engine starts of each arm (default 2)")
@@ -98,6 +99,7 @@ def add_run(run: argparse._ActionsContainer) -> None:
     run.add_argument("--trace", action="store_true", help=TRACE_HELP)
     run.add_argument("--seed", type=int, metavar="N", help="prompts and orders are drawn from it (default 0)")
     run.add_argument("--time-limit", type=float, default=600.0, metavar="S", help=LIMIT_HELP)
+    add_on(run)
     add_out(run)
     run.add_argument("--variant", default="default", metavar="NAME", help="a name for this kind of run")
     add_resume(run)

@@ -51,8 +51,8 @@ class Bisection:
 
 def bisect(args: argparse.Namespace, values: SpecValues) -> int:
     """The command: the versions in order are `--vllm`, or those that the index has between the good and the bad one."""
-    if args.plan or args.resume is not None:
-        raise usage_error("--bisect makes runs of its own: leave --plan and --resume out")
+    if args.plan or args.resume is not None or args.on:
+        raise usage_error("--bisect makes runs of its own, here: leave --plan, --resume and --on out")
     good, bad = args.bisect
     versions = [good, *(values.pop(VLLM, None) or versions_between(listed_versions(), good, bad)), bad]
     budget_s, began, steps = getattr(args, "budget", BUDGET_S), time.monotonic(), list[float]()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -19,6 +20,7 @@ from offline.records.run import RunRecord, marks, now
 from offline.records.runfolder import write_index
 from offline.records.traced import TracedRecord
 from offline.sweep.adaptive import AdaptiveRun
+from offline.sweep.elsewhere import ClusterRunner
 from offline.sweep.preparation import PreparedRun
 from offline.sweep.progress import SweepProgress
 from offline.sweep.runner import Runner
@@ -53,7 +55,8 @@ def run_missing(run: PreparedRun, time_limit_s: float, out: Console) -> bool:
     records, effort = run.folder.records(), run.folder.read_run().effort
     trials = [record for record in records if isinstance(record, TrialRecord)]
     traced = {(record.cell, record.start) for record in records if isinstance(record, TracedRecord)}
-    runner = Runner(
+    kind = partial(ClusterRunner, cluster=run.cluster) if run.cluster else Runner
+    runner = kind(
         run.plan,
         run.folder,
         run.models,
@@ -96,9 +99,12 @@ def finish(run: PreparedRun, state: str) -> ReportedRun:
 
 
 def with_rates(run: RunRecord, records: Sequence[Record], state: str) -> RunRecord:
-    """The run with the machine's rates, measured once, when the engines are gone, where a limit can be made of them."""
+    """The run with the machine's rates, measured once, when the engines are gone, where a limit can be made of them.
+
+    Those of this machine say nothing of nodes that differ from it.
+    """
     has_model = any(isinstance(record, StartRecord) and record.model_config for record in records)
-    is_due = has_model and run.rates is None and state != "interrupted"
+    is_due = has_model and run.rates is None and state != "interrupted" and not run.elsewhere
     return replace(run, rates=ask_rates()) if is_due else run
 
 

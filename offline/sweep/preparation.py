@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from offline.cluster.nodes import RayCluster, asked_cluster
 from offline.engine.reference import time_kernels
 from offline.environments.environment import Environment
 from offline.environments.finding import environment_changes, environments, refuse_unrecorded
@@ -35,6 +36,7 @@ from probes.privacy.commandline import command_line
 from probes.programs import OWN_PYTHON
 
 ASK_ABOVE_S = 30 * 60
+NOT_ELSEWHERE = "--on ray measures what is planned, with each node's own vLLM: leave --vllm, --until and --budget out"
 
 
 @dataclass
@@ -44,11 +46,15 @@ class PreparedRun:
     folder: RunFolder
     plan: Plan
     models: Models
+    cluster: RayCluster | None = None  # that measures it, where it is not this machine
 
 
 def new_run(args: argparse.Namespace, spec_values: SpecValues) -> PreparedRun | None:
     """Show the plan, ask where it takes long, and make the folder; None where only the plan was wanted."""
     spec = Spec.from_dict(spec_values)
+    if args.on and spec.vllm:
+        raise usage_error(NOT_ELSEWHERE)
+    cluster = None if args.plan else asked_cluster(args, "until", "budget")
     every = environments(spec.vllm)
     if spec.trace:
         refuse_unrecorded(every)
@@ -59,6 +65,7 @@ def new_run(args: argparse.Namespace, spec_values: SpecValues) -> PreparedRun | 
     for place in models.places.values():
         refuse_too_long(spec, place)
     planned = plan(spec, models, machine, slow)
+    planned = replace(planned, alive=1) if args.on else planned  # a node's devices are one engine's
     notes = [*([note] if note else []), *remarks(spec), *expected_refusals(spec, machine)]
     text = planned.describe(models.label, platform_text(machine), notes)
     # What is printed with --plan is the result, else it is progress.
@@ -84,7 +91,7 @@ def new_run(args: argparse.Namespace, spec_values: SpecValues) -> PreparedRun | 
         environments=every,
         effort=effort(args),
     )
-    return PreparedRun(RunFolder.create(args.out, run), planned, models)
+    return PreparedRun(RunFolder.create(args.out, run), planned, models, cluster)
 
 
 def effort(args: argparse.Namespace) -> Effort | None:
@@ -112,11 +119,14 @@ def resumed_run(args: argparse.Namespace, spec_values: SpecValues) -> PreparedRu
         raise EnginescopeError(f"{path} cannot be resumed, since it would be another run: {words}")
     if args.plan:
         return None
+    if args.on and (run.effort or run.environments):
+        raise usage_error(NOT_ELSEWHERE)
+    cluster = asked_cluster(args)
     refuse_too_many(grid, models, machine, run.alive)
     time = estimate(spec, grid, models, machine, run.alive, slowness(time_kernels()))
     folder = RunFolder(path)
     folder.write_run(replace(run, forced=tuple(dict.fromkeys([*run.forced, *unlike]))))
-    return PreparedRun(folder, Plan(spec, grid, run.alive, time.seconds, time.start_s), models)
+    return PreparedRun(folder, Plan(spec, grid, run.alive, time.seconds, time.start_s), models, cluster)
 
 
 def other_settings(run: RunRecord, spec_values: SpecValues, arm_ids: set[str]) -> list[str]:

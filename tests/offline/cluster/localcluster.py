@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -33,6 +34,17 @@ class LocalCluster:
         """What a run calls the second node."""
         return f"node {self.second.node_id[:8]}"
 
+    @property
+    def names(self) -> set[str]:
+        """What a run calls both."""
+        return {self.second_name, f"node {self.cluster.head_node.node_id[:8]}"}
+
+    def second_has(self, words: str) -> bool:
+        """Whether a process of the second node has these words in its command."""
+        (raylet,) = self.second.all_processes["raylet"]
+        children = psutil.Process(raylet.process.pid).children(recursive=True)
+        return any(words in word for child in children for word in _command(child))
+
     def kill_second(self) -> None:
         """End the second node, with all that it runs, as a power cut would."""
         self.cluster.remove_node(self.second, allow_graceful=False)
@@ -54,6 +66,12 @@ class LocalCluster:
         process = self.start(out, module, *words)
         text, _ = process.communicate(timeout=300)
         return process.returncode, text
+
+
+def _command(process: psutil.Process) -> list[str]:
+    with contextlib.suppress(psutil.Error):
+        return list(process.cmdline())
+    return []
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ from tests.offline.cluster.localcluster import LocalCluster, local_cluster
 from tests.offline.load.loading import only_run, processes_of, small
 from tests.shells import until
 
+pytestmark = pytest.mark.slow(100)
 COMMAND = "tests.offline.cluster.fake_cluster_load"
 VARIANTS = '[quick]\nkind = "torch"\n[slow]\nkind = "torch"\nsettings = {token_s = 0.002}\n'
 
