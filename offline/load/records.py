@@ -68,6 +68,10 @@ class MeasuredRate:
     queued_ns: int = field(
         default=0, metadata=column("time that the thread which received the tokens waited for a processor", "ns")
     )
+    expert_tokens: tuple[tuple[int, ...], ...] = field(
+        default=(),
+        metadata=column("tokens that each expert got, by layer; empty where not told", "tokens"),
+    )
 
     def holds(self, request: ServedRequest) -> bool:
         """Whether a request of the same start is one of this rate."""

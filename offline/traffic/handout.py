@@ -9,6 +9,7 @@ from offline.load.folder import LoadRun
 from offline.page.drawing import drawing
 from offline.records.runfolder import REPORTS, write_whole
 from offline.table.files import plain
+from offline.traffic.experts import EXPERT_HEADINGS, EXPERTS, expert_rows
 from offline.traffic.factors import GAINS, gain_rows
 from offline.traffic.loadcharts import LoadChart, load_charts
 from offline.traffic.loadsummary import load_summary
@@ -73,6 +74,8 @@ def report_lines(results: LoadResults, rows: Sequence[RateRow], charts: Sequence
         yield from ("", "## What each variant resolved to", "", *markdown_table(("", *names), lines))
     if workers := list(worker_rows(results)):
         yield from ("", "## Workers", "", WORKERS, "", *markdown_table(WORKER_HEADINGS, workers))
+    if experts := list(expert_rows(results)):
+        yield from ("", "## Experts", "", EXPERTS, "", *markdown_table(EXPERT_HEADINGS, experts))
     yield from ("", "## Command and machine", "", *(f"    {line}" for line in run.command_line.splitlines()), "")
     machine = [[name, plain(value)] for name, value in vars(run.machine).items() if name != "cpu_flags"]
     yield from markdown_table(("", ""), machine)

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from offline.load.folder import LoadRun
 from offline.page.page import STYLE, chart_html, facts_table, plotly_script, provenance
 from offline.records.runfolder import write_whole
+from offline.traffic.experts import EXPERT_HEADINGS, EXPERTS, expert_rows
 from offline.traffic.factors import GAINS, gain_rows
 from offline.traffic.handout import PAPER, WORKERS, about, write_handout
 from offline.traffic.loadcharts import load_charts
@@ -72,6 +73,8 @@ def sections(results: LoadResults, table_rows: Sequence[RateRow]) -> Iterator[Pa
     yield PageSection("What each variant resolved to", "Marked: what differs between variants.", resolved)
     if lines := list(worker_rows(results)):
         yield PageSection("Workers", WORKERS, table(WORKER_HEADINGS, lines, text=(0, 1)))
+    if lines := list(expert_rows(results)):
+        yield PageSection("Experts", EXPERTS, table(EXPERT_HEADINGS, lines, text=(0,)))
     yield provenance(results.run.machine, results.run.command_line)
 
 

@@ -96,6 +96,8 @@ async def rate(serving: Serving, command: Message) -> Message:
     name = RateName(command["variant"], command["start"], schedule.head.rate_req_s)
     reset = await empty(serving)
     serving.steps()
+    experts: Callable[[], list[list[int]]] = getattr(serving, "expert_tokens", list)
+    experts()
     freeze_heap()
     with (folder / "requests.jsonl").open("ab") as requests, (folder / "steps.jsonl").open("ab") as steps:
 
@@ -107,7 +109,8 @@ async def rate(serving: Serving, command: Message) -> Message:
         measured = await work.run(Path(command["socket"]), command["drain_s"], reset)
         lines, lost = serving.steps()
         steps.writelines(encoded(line) + b"\n" for line in lines)
-    return asdict(replace(measured, steps_lost=lost))
+    tokens = tuple(map(tuple, experts()))
+    return asdict(replace(measured, steps_lost=lost, expert_tokens=tokens))
 
 
 def main(start_serving: StartServing) -> None:

@@ -19,6 +19,7 @@ from enginescope_plugin import STEP_LOG
 from offline.engine.adapter import resolved_of
 from offline.engine.memory import process_memory
 from offline.load.records import StepLine
+from offline.variants.experttokens import ExpertTokens
 from offline.variants.serving import Ending, Receive, ScheduledRequest
 from probes.processes.dialogue import Message
 from tracing.events.step import STEP, STEP_SITES, Step
@@ -37,6 +38,7 @@ class VllmServing:
         self.log = StepLog(Path(os.environ[STEP_LOG]))
         self._mark = self.log.mark()
         self._served = 0
+        self._experts = ExpertTokens(self.engine.model_config.get_num_experts())
 
     def start_facts(self) -> Message:
         """What the step log says of the start, and the memory of the processes."""
@@ -66,6 +68,7 @@ class VllmServing:
                     receive(time.monotonic_ns(), tokens)
         except (VLLMClientError, ValueError) as error:
             return Ending("failed", error=f"{type(error).__name__}: {' '.join(str(error).split())}"[:500])
+        self._experts.add(getattr(output.outputs[0], "routed_experts", None))
         return _ending(output)
 
     async def reset(self) -> bool:
@@ -78,6 +81,10 @@ class VllmServing:
         self._mark = mark
         blocks = self.resolved.kv_blocks
         return [step_line(step, blocks) for step in steps if step.kind == STEP], lost
+
+    def expert_tokens(self) -> list[list[int]]:
+        """Tokens that each expert got since the last call, by layer: with `enable_return_routed_experts` only."""
+        return self._experts.take()
 
     def close(self) -> None:
         """Shut the engine's processes down and wait for them."""

@@ -11,8 +11,9 @@ import pytest
 
 from offline.records.resolved import UNKNOWN
 from offline.records.runfolder import write_index
+from offline.traffic.experts import expert_rows
 from offline.traffic.handout import write_handout
-from offline.traffic.report import write
+from offline.traffic.report import sections, write
 from offline.traffic.results import load_results
 from tests.offline.traffic.loadruns import BASELINE, PAGE, a_load_run
 
@@ -53,6 +54,20 @@ def test_what_variants_resolved_to_is_told_where_it_is_known(run: Path, tmp_path
 def test_a_run_that_measured_nothing_has_a_report_without_charts(run: Path, tmp_path: Path) -> None:
     none = replace(load_results(run), rates=())
     assert "![" not in write_handout(tmp_path, none, []).read_text()
+
+
+def test_the_layer_whose_experts_were_asked_most_unevenly(run: Path, tmp_path: Path) -> None:
+    """Layer 1 is dense and layer 2 the uneven one: of 16 tokens its busiest of four experts got 10, the mean 4."""
+    results = load_results(run)
+    first, *others = results.rates
+    told = replace(first.figures.measured, expert_tokens=((4, 4, 4, 4), (0, 0, 0, 0), (3, 10, 2, 1)))
+    known = replace(results, rates=(replace(first, figures=replace(first.figures, measured=told)), *others))
+    assert list(expert_rows(known)) == [
+        [BASELINE, "one at a time", "1", "2", "4", "16", "4", "1", "10", "2.50 times"],
+    ]
+    assert f"| {BASELINE} | one at a time | 1 | 2 | 4 |" in write_handout(tmp_path, known, []).read_text()
+    assert [each.heading for each in sections(known, [])][-2] == "Experts"
+    assert "Experts" not in {each.heading for each in sections(results, [])}
 
 
 def test_the_index_lists_reports_by_their_titles(run: Path) -> None:

@@ -1,0 +1,28 @@
+"""Tokens that experts got, counted from what vLLM names with a request."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from offline.variants.experttokens import ExpertTokens
+
+
+def test_experts_are_counted_by_layer_until_they_are_taken() -> None:
+    """Two tokens in three layers, of which the middle one is dense; a second request of one token."""
+    counts = ExpertTokens(4)
+    counts.add(np.array([[[0, 1], [0, 0], [2, 3]], [[0, 2], [0, 0], [3, 1]]], dtype=np.uint8))
+    counts.add(np.array([[[1, 0], [0, 0], [3, 2]]], dtype=np.uint8))
+    assert counts.take() == [[3, 2, 1, 0], [0, 0, 0, 0], [0, 1, 2, 3]]
+    assert counts.take() == []
+
+
+def test_one_expert_a_token_may_be_the_first_throughout() -> None:
+    counts = ExpertTokens(2)
+    counts.add(np.zeros((3, 1, 1), dtype=np.uint8))
+    assert counts.take() == [[3, 0]]
+
+
+def test_an_engine_that_names_none_has_no_counts() -> None:
+    counts = ExpertTokens(0)
+    counts.add(None)
+    assert counts.take() == []
