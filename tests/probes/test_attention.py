@@ -23,7 +23,8 @@ STAND_IN = {
 class Platform:
     device_name = "cuda"
     def get_attn_backend_cls(self, backend, attn_selector_config, num_heads):
-        assert attn_selector_config == (16, "torch.bfloat16", "auto", None, False, False), attn_selector_config
+        assert attn_selector_config[:2] == (16, "torch.bfloat16"), attn_selector_config
+        assert attn_selector_config[3:] == (None, False, False), attn_selector_config
         if backend and backend.name == "FLASHINFER":
             raise ValueError("Selected backend FLASHINFER is not valid for this configuration. "
                              "Reason: ['compute capability not supported']")
@@ -42,6 +43,11 @@ class AttentionSelectorConfig(NamedTuple):
 """,
     "vllm/v1/attention/backends/registry.py": """
 from enum import Enum
+class Backend:
+    supported_kv_cache_dtypes = ["auto", "fp8"]
+    @classmethod
+    def supports_kv_cache_dtype(cls, dtype):
+        return dtype in cls.supported_kv_cache_dtypes
 class AttentionBackendEnum(Enum):
     FLASH_ATTN = "a.Flash"
     FLASHINFER = "a.FlashInfer"
@@ -49,6 +55,8 @@ class AttentionBackendEnum(Enum):
     CUSTOM = None
     def get_path(self):
         return self.value
+    def get_class(self):
+        return Backend
 """,
 }
 
@@ -70,6 +78,14 @@ def test_each_backend_is_asked_for_by_name(stand_in: Path) -> None:
         "FLASH_ATTN",
         {"FLASH_ATTN": "", "FLASHINFER": "['compute capability not supported']", "TRITON_ATTN": ""},
     )
+
+
+def test_a_platform_that_does_not_look_at_the_cache(stand_in: Path) -> None:
+    answer = ask_selection(read_config(CONFIG), "nvfp4")
+    assert isinstance(answer, Selection), answer
+    assert (answer.picked, answer.none_why) == ("", "FLASH_ATTN takes no KV cache of nvfp4, only of auto, fp8")
+    taken = ask_selection(read_config(CONFIG), "fp8")
+    assert isinstance(taken, Selection) and (taken.picked, taken.tried) == ("FLASH_ATTN", [])
 
 
 def test_how_it_is_told(stand_in: Path, tmp_path: Path) -> None:

@@ -60,18 +60,28 @@ def answer(question: Question) -> Selection:
 
     named = [each for each in AttentionBackendEnum if each.value]  # those without a class are only tags
     paths = {each.get_path(): each.name for each in named}
-    try:
-        picked, none_why = ask(None), ""
-    except ValueError as error:
-        picked, none_why = "", str(error)
+    picked, none_why = _picked(ask, named, question.kv_cache_dtype)
     refusals = {each.name: _refusal(ask, each, paths) for each in named}
     tried = _tried(current_platform, layer, question.heads, named)
-    return Selection(current_platform.device_name, paths.get(picked, picked), refusals, tried, none_why)
+    return Selection(current_platform.device_name, picked, refusals, tried, none_why)
+
+
+def _picked(ask: Any, named: list[Any], cache_dtype: str | None) -> tuple[str, str]:
+    """The backend that is taken where none is asked for, or '' and why; CPU's selection does not look at the cache."""
+    try:
+        path = ask(None)
+    except ValueError as error:
+        return "", str(error)
+    backend = next((each for each in named if each.get_path() == path), None)
+    if backend is None or backend.get_class().supports_kv_cache_dtype(cache_dtype):
+        return backend.name if backend else path, ""
+    takes = ", ".join(backend.get_class().supported_kv_cache_dtypes)
+    return "", f"{backend.name} takes no KV cache of {cache_dtype}, only of {takes}"
 
 
 def _tried(platform: Any, layer: Any, heads: int | None, named: list[Any]) -> list[str]:
     """What the platform goes through where nothing is asked for by name; not each takes whatever is asked for."""
-    if not hasattr(platform, "get_valid_backends"):  # as on CPU, where there is one
+    if not any("get_valid_backends" in vars(kind) for kind in type(platform).__mro__):  # a platform "has" any name
         return []
     capability = platform.get_device_capability()
     valid, invalid = platform.get_valid_backends(capability, layer, heads)  # the former as tuples with one in them
