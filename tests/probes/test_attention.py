@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from probes.doctor.model import attention as asking
 from probes.doctor.model.attention import ask_selection, flash_lines
 from probes.doctor.model.findings import attention
 from probes.doctor.model.selection import Selection
 from probes.doctor.model.subject import subject
 from probes.hub.settings import hub_settings
 from probes.memory.modelconfig import ModelConfig, read_config
-from tests.probes.machines import machine
+from tests.needs import needs_vllm
+from tests.probes.machines import ROOT, machine
 from tests.probes.shardedmodel import CONFIG, sharded_model
 
 # vLLM's names, of a platform that takes two backends and refuses one in its words.
@@ -118,3 +120,34 @@ def test_flash_attention_of_vllm_and_a_separate_one(tmp_path: Path) -> None:
     own, separate = flash_lines(at)
     assert own == "vLLM's own FlashAttention: _vllm_fa2_C.abi3.so"
     assert separate.startswith("flash-attn: not installed")
+
+
+def on_a_card(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """vLLM is asked as on a machine with a card of that kind."""
+    script = str(ROOT / "tests/probes/card_selection.py")
+    program = f"import runpy, sys; sys.argv = ['', {kind!r}]; runpy.run_path({script!r}, run_name='__main__')"
+    monkeypatch.setattr(asking, "PROGRAM", program)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+
+
+@needs_vllm
+@pytest.mark.slow(40)
+@pytest.mark.parametrize(("kind", "first"), [("rocm", ["ROCM_ATTN", "TRITON_ATTN"]), ("cuda", ["TRITON_ATTN"])])
+def test_what_vllm_takes_on_a_card(monkeypatch: pytest.MonkeyPatch, kind: str, first: list[str]) -> None:
+    """Of this build, which has neither FlashAttention nor FlashInfer."""
+    on_a_card(monkeypatch, kind)
+    answer = ask_selection(read_config(CONFIG | {"head_dim": 128}), "fp8")
+    assert isinstance(answer, Selection), answer
+    assert (answer.platform, answer.picked, answer.tried[: len(first)]) == (kind, first[0], first)
+    assert answer.refusals["TRITON_ATTN"] == "" and "RDNA" in answer.refusals["ROCM_SEGMENTED_ATTN"]
+    assert "CPU_ATTN" not in answer.tried
+
+
+@needs_vllm
+@pytest.mark.slow(40)
+def test_a_cache_that_no_backend_of_rocm_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    on_a_card(monkeypatch, "rocm")
+    answer = ask_selection(read_config(CONFIG | {"head_dim": 128}), "nvfp4")
+    assert isinstance(answer, Selection), answer
+    assert answer.picked == "" and answer.none_why.startswith("No valid attention backend found for rocm")
+    assert "Supported kv_cache_dtype values: auto, bfloat16" in answer.none_why

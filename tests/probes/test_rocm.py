@@ -1,4 +1,4 @@
-"""`probes.doctor --model` with AMD's cards: what amd-smi says of four, and ROCm's selection of this vLLM's source."""
+"""`probes.doctor --model` with AMD's cards, by what amd-smi says of four: their numbers, holders, and the line."""
 
 from __future__ import annotations
 
@@ -10,15 +10,11 @@ from typing import Any
 import pytest
 
 from probes.devices.reading import read_devices
-from probes.doctor.model import attention
-from probes.doctor.model.attention import ask_selection
 from probes.doctor.model.findings import Wish, examine_model
 from probes.doctor.model.selection import Selection
 from probes.doctor.surroundings import Finding, Process
-from probes.memory.modelconfig import read_config
-from tests.needs import needs_vllm
-from tests.probes.machines import ROCM_SET, ROOT, machine
-from tests.probes.shardedmodel import CONFIG, sharded_model
+from tests.probes.machines import ROCM_SET, machine
+from tests.probes.shardedmodel import sharded_model
 
 USED_MB = (288, 150_000, 288, 288)
 HIP = (1, 0, 3, 2)  # the driver counts as it discovers, HIP by the kernel's nodes
@@ -148,31 +144,3 @@ def test_a_driver_before_hips_numbers_counts_as_it_is(
     program = amd_smi / "amd-smi"
     program.write_text(program.read_text().replace('"hip_id"', '"node_id"').replace('"hip_uuid"', '"uuid"'))
     assert line(examined(tmp_path, monkeypatch, {}, 2)["start"]) == "HIP_VISIBLE_DEVICES=0,2"
-
-
-@pytest.fixture
-def on_rocm(monkeypatch: pytest.MonkeyPatch) -> None:
-    """vLLM is asked as it is on ROCm."""
-    script = ROOT / "tests/probes/rocm_selection.py"
-    program = f"import runpy; runpy.run_path({str(script)!r}, run_name='__main__')"
-    monkeypatch.setattr(attention, "PROGRAM", program)
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-
-
-@needs_vllm
-@pytest.mark.slow(15)
-def test_what_vllm_takes_on_an_mi300x(on_rocm: None) -> None:
-    answer = ask_selection(read_config(CONFIG | {"head_dim": 128}), "fp8")
-    assert isinstance(answer, Selection), answer
-    assert (answer.platform, answer.picked, answer.tried[:2]) == ("rocm", "ROCM_ATTN", ["ROCM_ATTN", "TRITON_ATTN"])
-    assert answer.refusals["TRITON_ATTN"] == "" and "RDNA" in answer.refusals["ROCM_SEGMENTED_ATTN"]
-    assert "CPU_ATTN" not in answer.tried
-
-
-@needs_vllm
-@pytest.mark.slow(15)
-def test_a_cache_that_no_backend_of_rocm_takes(on_rocm: None) -> None:
-    answer = ask_selection(read_config(CONFIG | {"head_dim": 128}), "nvfp4")
-    assert isinstance(answer, Selection), answer
-    assert answer.picked == "" and answer.none_why.startswith("No valid attention backend found for rocm")
-    assert "Supported kv_cache_dtype values: auto, bfloat16" in answer.none_why

@@ -1,6 +1,6 @@
-"""vLLM's own selection for an AMD card on a machine without one: rocm_selection.py < Question.
+"""vLLM's own selection for a card on a machine without one: card_selection.py rocm|cuda < Question.
 
-Only what asks the card is a stand-in: `amdsmi` says that it is an MI300X, and the platform is ROCm's of this vLLM.
+Only what asks the card is a stand-in, which says that it is an MI300X or an H100; the platform is this vLLM's own.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any
 
 
-def stand_in() -> ModuleType:
+def amdsmi() -> ModuleType:
     def nothing(*_: Any) -> None:
         pass
 
@@ -22,12 +22,26 @@ def stand_in() -> ModuleType:
     return module
 
 
-def main() -> None:
-    sys.modules["amdsmi"] = stand_in()
-    import vllm.platforms
+def rocm() -> Any:
+    sys.modules["amdsmi"] = amdsmi()
     from vllm.platforms.rocm import RocmPlatform
 
-    vllm.platforms.current_platform = RocmPlatform()
+    return RocmPlatform()
+
+
+def cuda() -> Any:
+    sys.modules["vllm._C_stable_libtorch"] = ModuleType("of CUDA's build")
+    from vllm.platforms import cuda
+    from vllm.platforms.interface import DeviceCapability
+
+    capability = classmethod(lambda cls, device_id=0: DeviceCapability(9, 0))
+    return type("Card", (cuda.NonNvmlCudaPlatform,), {"get_device_capability": capability})()
+
+
+def main() -> None:
+    import vllm.platforms
+
+    vllm.platforms.current_platform = {"rocm": rocm, "cuda": cuda}[sys.argv[1]]()
     from vllm.triton_utils import tl
 
     if not hasattr(tl, "bfloat16"):
