@@ -85,7 +85,8 @@ def test_each_backend_is_asked_for_by_name(stand_in: Path) -> None:
 def test_a_platform_that_does_not_look_at_the_cache(stand_in: Path) -> None:
     answer = ask_selection(read_config(CONFIG), "nvfp4")
     assert isinstance(answer, Selection), answer
-    assert (answer.picked, answer.none_why) == ("", "FLASH_ATTN takes no KV cache of nvfp4, only of auto, fp8")
+    doubt = "FLASH_ATTN has no nvfp4 among the dtypes of its KV cache: auto, fp8"
+    assert (answer.picked, answer.doubt) == ("FLASH_ATTN", doubt)
     taken = ask_selection(read_config(CONFIG), "fp8")
     assert isinstance(taken, Selection) and (taken.picked, taken.tried) == ("FLASH_ATTN", [])
 
@@ -149,5 +150,5 @@ def test_a_cache_that_no_backend_of_rocm_takes(monkeypatch: pytest.MonkeyPatch) 
     on_a_card(monkeypatch, "rocm")
     answer = ask_selection(read_config(CONFIG | {"head_dim": 128}), "nvfp4")
     assert isinstance(answer, Selection), answer
-    assert answer.picked == "" and answer.none_why.startswith("No valid attention backend found for rocm")
-    assert "Supported kv_cache_dtype values: auto, bfloat16" in answer.none_why
+    assert answer.picked == "" and answer.doubt.startswith("No valid attention backend found for rocm")
+    assert "Supported kv_cache_dtype values: auto, bfloat16" in answer.doubt

@@ -231,8 +231,10 @@ def _backends(answer: Selection) -> Iterator[Finding]:
     others = f"; also possible: {', '.join(also)}" if (also := [name for name in also if name not in by_name]) else ""
     if answer.picked:
         yield Finding("attention", "ok", f"{answer.picked} on {answer.platform}, by vLLM's own selection{others}")
-    else:
-        yield Finding("attention", "block", f"none, and vLLM does not start: {answer.none_why}")
+    if answer.doubt:
+        refused = "a vLLM that does not refuse to start (0.32 on CPU) may compute anything"
+        said = f"{answer.doubt}; {refused}" if answer.picked else f"none, and vLLM does not start: {answer.doubt}"
+        yield Finding("attention", "block", said)
     if by_name:
         unproved = "whether they run here, its selection does not look at"
         yield Finding("attention", "ok", f"only when asked for by name: {', '.join(by_name)}; {unproved}")

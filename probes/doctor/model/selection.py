@@ -28,15 +28,16 @@ class Question:
 class Selection:
     """The platform, the backend that it picks by itself, and why it would not take each of them ('': it would).
 
-    `picked` is '' where no backend takes the layer, and vLLM says `none_why`. `tried` are those that the platform goes
-    through by itself, in order; [] where it does not tell them.
+    `picked` is '' where no backend takes the layer. `doubt` is why, in vLLM's words; or that the one picked does not
+    have the cache's dtype among its own. `tried` are those that the platform goes through by itself, in order; [] where
+    it does not tell them.
     """
 
     platform: str
     picked: str
     refusals: dict[str, str]
     tried: list[str] = field(default_factory=list)
-    none_why: str = ""
+    doubt: str = ""
 
 
 def answer(question: Question) -> Selection:
@@ -60,14 +61,14 @@ def answer(question: Question) -> Selection:
 
     named = [each for each in AttentionBackendEnum if each.value]  # those without a class are only tags
     paths = {each.get_path(): each.name for each in named}
-    picked, none_why = _picked(ask, named, question.kv_cache_dtype)
+    picked, doubt = _picked(ask, named, question.kv_cache_dtype)
     refusals = {each.name: _refusal(ask, each, paths) for each in named}
     tried = _tried(current_platform, layer, question.heads, named)
-    return Selection(current_platform.device_name, picked, refusals, tried, none_why)
+    return Selection(current_platform.device_name, picked, refusals, tried, doubt)
 
 
 def _picked(ask: Any, named: list[Any], cache_dtype: str | None) -> tuple[str, str]:
-    """The backend that is taken where none is asked for, or '' and why; CPU's selection does not look at the cache."""
+    """The backend that is taken where none is asked for, and the doubt; CPU's selection does not look at the cache."""
     try:
         path = ask(None)
     except ValueError as error:
@@ -76,7 +77,7 @@ def _picked(ask: Any, named: list[Any], cache_dtype: str | None) -> tuple[str, s
     if backend is None or backend.get_class().supports_kv_cache_dtype(cache_dtype):
         return backend.name if backend else path, ""
     takes = ", ".join(backend.get_class().supported_kv_cache_dtypes)
-    return "", f"{backend.name} takes no KV cache of {cache_dtype}, only of {takes}"
+    return backend.name, f"{backend.name} has no {cache_dtype} among the dtypes of its KV cache: {takes}"
 
 
 def _tried(platform: Any, layer: Any, heads: int | None, named: list[Any]) -> list[str]:
