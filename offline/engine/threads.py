@@ -22,12 +22,12 @@ def worker_count(settings: Mapping[str, Any]) -> int:
     return count
 
 
-def shared_threads(settings: Mapping[str, Any]) -> dict[str, str]:
-    """The environment of an engine whose workers share a CPU's nodes: unbound, each with its part of the cores.
+def shared_threads(settings: Mapping[str, Any], engines: int = 1) -> dict[str, str]:
+    """The environment of engines whose workers share a CPU's nodes: unbound, each with its part of the cores.
 
     Empty where there is a node for each worker, on another platform, and where the user has set it.
     """
-    workers = worker_count(settings)
+    workers = engines * worker_count(settings)
     if workers == 1 or engine_platform() != CPU or workers <= len(list(NODES.glob("node[0-9]*"))):
         return {}
     cores = len(os.sched_getaffinity(0))

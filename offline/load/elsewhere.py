@@ -99,7 +99,7 @@ class ClusterLoadRunner(LoadRunner):
     def _start(self, variant: Variant, rates: list[float | None], place: Place | None = None) -> str:
         assert isinstance(place, ClusterNode)
         number, path = self.prepared.folder.new_start(variant.name)
-        start = VariantStart(variant.name, number, variant.kind, dict(variant.settings), card=place.name)
+        start = VariantStart(variant.name, number, variant.form, dict(variant.settings), card=place.name)
         write_start(path, start)
         self.progress.tell(f"{variant.name}, start {number}: on {place.name}")
         try:

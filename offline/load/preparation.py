@@ -32,7 +32,7 @@ from offline.spec.limits import model_positions
 from offline.variants.builtin import DEFAULT, built_in, lacking
 from offline.variants.cards import Card, parallel_cards, starts_at_once
 from offline.variants.serverserving import first_model
-from offline.variants.variant import SERVER, TORCH, VLLM, Variant, alike, chosen, read_variants
+from offline.variants.variant import SERVER, SPLIT, TORCH, VLLM, Variant, alike, chosen, read_variants
 from offline.workload.files import read_workload
 from probes.devices.reading import read_devices
 from probes.engineplatform import CPU, engine_platform
@@ -48,7 +48,8 @@ from probes.serve.command import choose_dtype
 WARM_UP = "warm-up"
 WARM_UP_REQUESTS = 8
 KV_BYTES = 1 << 30  # on a CPU, in every variant
-START_S = {VLLM: 40.0, TORCH: 15.0, SERVER: 5.0}  # a start, its warm-up and its stop: for the estimate only
+# A start, its warm-up and its stop, for the estimate only.
+START_S = {VLLM: 40.0, SPLIT: 80.0, TORCH: 15.0, SERVER: 5.0}
 
 
 @dataclass
@@ -170,7 +171,7 @@ def with_shared(variant: Variant, spec: LoadSpec, model: Path | str, machine: Ma
 
 def notes(variants: list[Variant], knee: bool) -> Iterator[str]:
     """What of the variants will make no difference, or is not as usual, a sentence each."""
-    settings = {variant.name: (variant.kind, variant.serve, variant.settings) for variant in variants}
+    settings = {variant.name: (variant.form, variant.serve, variant.settings) for variant in variants}
     if knee:
         yield "how long the search takes is not known beforehand and not in the estimate: --budget bounds it"
     for one, other in alike(settings):
@@ -194,5 +195,5 @@ def rounds_s(spec: LoadSpec, variants: list[Variant], starts: int, cards: int) -
     """Seconds that so many starts of each variant should take, one after the other or on some cards: an estimate."""
     rates = 0 if spec.knee else len(spec.rates)  # how long a search takes is not known beforehand
     levels = spec.duration_s + rates * (spec.duration_s + spec.drain_s / 2)
-    seconds = sum(START_S[variant.kind] + levels for variant in variants)
+    seconds = sum(START_S[variant.form] + levels for variant in variants)
     return starts * seconds / starts_at_once(starts * len(variants), cards)

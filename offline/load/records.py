@@ -33,6 +33,10 @@ class ServedRequest:
     error: str | None = field(default=None, metadata=column("why it failed, in the engine's words"))
     preemptions: int | None = field(default=None, metadata=column("times it was sent back to wait"))
     started_ns: int | None = field(default=None, metadata=column("when it first ran; null where not known", "ns"))
+    prefilled_ns: int | None = field(
+        default=None,
+        metadata=column("when an engine of its own had computed the prompt; null where there is none", "ns"),
+    )
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,7 @@ class VariantStart:
 
     variant: str
     start: int
-    kind: str  # vllm, torch or server
+    kind: str  # vllm, split (two of them), torch or server
     settings: dict[str, Any]  # as asked
     resolved: Resolved | None = None
     vocabulary: int | None = None

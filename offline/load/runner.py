@@ -119,7 +119,7 @@ class LoadRunner:
 
     def start_s(self, variant: Variant, rates: list[float | None]) -> float:
         """Seconds that a start with these rates should take."""
-        return START_S[variant.kind] + sum(map(self.level_s, rates))
+        return START_S[variant.form] + sum(map(self.level_s, rates))
 
     def level_s(self, rate: float | None) -> float:
         """Seconds that a level should take."""
@@ -157,7 +157,7 @@ class LoadRunner:
     ) -> str:
         """The same in a folder of its own, which is there."""
         settings, name = dict(variant.settings), card.name if card else None
-        start = VariantStart(variant.name, number, variant.kind, settings, card=name)
+        start = VariantStart(variant.name, number, variant.form, settings, card=name)
         write_start(path, start)
         self.progress.tell(f"{variant.name}, start {number}: starting")
         try:

@@ -24,6 +24,7 @@ from offline.traffic.rows import (
     markdown_text,
     worker_rows,
 )
+from offline.traffic.twoservers import SPLIT_ABOUT, SPLIT_HEADINGS, split_rows
 from offline.variants.resolution import resolved_facts
 from probes.errors import EnginescopeError
 
@@ -74,6 +75,8 @@ def report_lines(results: LoadResults, rows: Sequence[RateRow], charts: Sequence
         yield from ("", "## What each variant resolved to", "", *markdown_table(("", *names), lines))
     if workers := list(worker_rows(results)):
         yield from ("", "## Workers", "", WORKERS, "", *markdown_table(WORKER_HEADINGS, workers))
+    if split := list(split_rows(results)):
+        yield from ("", "## Two engines for one request", "", SPLIT_ABOUT, "", *markdown_table(SPLIT_HEADINGS, split))
     if experts := list(expert_rows(results)):
         yield from ("", "## Experts", "", EXPERTS, "", *markdown_table(EXPERT_HEADINGS, experts))
     yield from ("", "## Command and machine", "", *(f"    {line}" for line in run.command_line.splitlines()), "")

@@ -30,6 +30,7 @@ from offline.traffic.rows import (
     rows,
     worker_rows,
 )
+from offline.traffic.twoservers import SPLIT_ABOUT, SPLIT_HEADINGS, split_rows
 from offline.variants.resolution import resolved_facts
 from probes.columns import markdown
 from probes.htmlpage import PageSection, page, table
@@ -73,6 +74,8 @@ def sections(results: LoadResults, table_rows: Sequence[RateRow]) -> Iterator[Pa
     yield PageSection("What each variant resolved to", "Marked: what differs between variants.", resolved)
     if lines := list(worker_rows(results)):
         yield PageSection("Workers", WORKERS, table(WORKER_HEADINGS, lines, text=(0, 1)))
+    if lines := list(split_rows(results)):
+        yield PageSection("Two engines for one request", SPLIT_ABOUT, table(SPLIT_HEADINGS, lines, text=(0,)))
     if lines := list(expert_rows(results)):
         yield PageSection("Experts", EXPERTS, table(EXPERT_HEADINGS, lines, text=(0,)))
     yield provenance(results.run.machine, results.run.command_line)

@@ -15,6 +15,7 @@ from offline.load.records import FINISHED, ServedRequest
 from offline.load.schedule import read_schedule
 from offline.variants.ratework import RateName, RateWork
 from offline.variants.serving import Serving
+from offline.variants.variant import SPLIT
 from probes.client.loops import freeze_heap, quick_loop
 from probes.jsonform import encoded
 from probes.processes.dialogue import Message, answer_commands
@@ -23,6 +24,7 @@ from probes.processes.engine import EngineProcess
 # By a variant's kind, the module whose `start_serving` makes it from its settings.
 MODULES = {
     "vllm": "offline.variants.vllmserving",
+    SPLIT: "offline.variants.splitserving",
     "torch": "offline.torchbaseline.start",
     "server": "offline.variants.serverserving",
 }
@@ -38,7 +40,7 @@ def start_variant(
 
     Its output is appended to `log`; its scratch folder holds the sender's socket.
     """
-    own = {**shared_threads(settings or {}), **(environment or {})}
+    own = {**shared_threads(settings or {}, engines=2 if kind == SPLIT else 1), **(environment or {})}
     return start_process(log, ENTRY.format(module=MODULES[kind]), own)
 
 

@@ -77,6 +77,7 @@ class Reception:
             error=ending.error,
             preemptions=ending.preemptions,
             started_ns=ending.started_ns,
+            prefilled_ns=ending.prefilled_ns,
         )
 
 

@@ -34,6 +34,7 @@ class Ending:
     preemptions: int | None = None
     started_ns: int | None = None  # when it first ran: the end of its time in the queue
     sent_ns: int | None = None  # where a client of a server sent it: later than the sender did
+    prefilled_ns: int | None = None  # where another engine computed its prompt: when that had
 
 
 class Serving(Protocol):

@@ -65,7 +65,8 @@ def started(
 ) -> Iterator[StartedVariant]:
     """The processes of one start, whose output goes to files in `path`; nothing of them outlives the block."""
     with contextlib.ExitStack() as stack:
-        kind, settings, server_s = variant.kind, {**variant.settings, "model": str(model)}, None
+        kind, settings = variant.form, {**variant.settings, "model": str(model)}
+        server_s = None
         if variant.serve:
             began_s = time.monotonic()
             url = stack.enter_context(own_server(variant.settings, model, path / "server.txt", limit_s))

@@ -13,8 +13,9 @@ from offline.spec.spec import nearest
 from probes.errors import usage_error
 
 VLLM, TORCH, SERVER = "vllm", "torch", "server"
+SPLIT = "split"  # what runs a variant of kind `vllm` with `split = true`
 KINDS = (VLLM, TORCH)
-KEYS = ("base", "kind", "serve", "settings")
+KEYS = ("base", "kind", "serve", "split", "settings")
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,12 @@ class Variant:
     kind: str = VLLM
     settings: Mapping[str, Any] = field(default_factory=dict)
     serve: bool = False  # as an OpenAI server that the command starts, in place of AsyncLLM
+    split: bool = False  # as two AsyncLLM: one computes a request's prompt, the other generates
+
+    @property
+    def form(self) -> str:
+        """What it is started as: its kind, but split."""
+        return SPLIT if self.split else self.kind
 
 
 def read_variants(path: Path, known: Mapping[str, Variant]) -> dict[str, Variant]:
@@ -35,6 +42,7 @@ def read_variants(path: Path, known: Mapping[str, Variant]) -> dict[str, Variant
     | `[eager-64]`, `settings = {max_num_seqs = 64}` | an AsyncLLM with that argument                 |
     | `[small]`, `base = "vllm-page"`, `settings = …` | `vllm-page` with some arguments more or other |
     | `[small-server]`, `base = "small"`, `serve = true` | the same behind vLLM's own server          |
+    | `[two]`, `base = "small"`, `split = true`    | an engine for prompts and one that generates  |
     | `[pytorch]`, `kind = "torch"`                  | the baseline on plain PyTorch                  |
     """
     try:
@@ -58,14 +66,15 @@ def _variant(place: str, name: str, table: Mapping[str, Any], known: Mapping[str
     base = table.get("base")
     if base is not None and base not in known:
         raise usage_error(f"{place}: no variant {base!r} to build on{nearest(str(base), known)}")
-    settings, serve = table.get("settings", {}), table.get("serve", False)
-    if not isinstance(settings, dict) or not isinstance(serve, bool):
-        raise usage_error(f"{place}: settings is a table, serve is true or false")
+    settings, serve, split = table.get("settings", {}), table.get("serve", False), table.get("split", False)
+    if not isinstance(settings, dict) or not isinstance(serve, bool) or not isinstance(split, bool):
+        raise usage_error(f"{place}: settings is a table, serve and split are true or false")
     start = known[base] if base is not None else Variant(name)
     kind = table.get("kind", start.kind)
-    if kind not in KINDS or (serve and kind != VLLM):
-        raise usage_error(f"{place}: kind is {' or '.join(KINDS)}, and only {VLLM} has serve = true")
-    return replace(start, name=name, kind=kind, settings={**start.settings, **settings}, serve=serve or start.serve)
+    serve, split = serve or start.serve, split or start.split
+    if kind not in KINDS or (kind != VLLM and (serve or split)) or (serve and split):
+        raise usage_error(f"{place}: kind is {' or '.join(KINDS)}, and only {VLLM} has serve = true or split = true")
+    return replace(start, name=name, kind=kind, settings={**start.settings, **settings}, serve=serve, split=split)
 
 
 def chosen(names: tuple[str, ...], known: Mapping[str, Variant], lacking: Mapping[str, str]) -> list[Variant]:

@@ -15,6 +15,7 @@ from offline.traffic.experts import expert_rows
 from offline.traffic.handout import write_handout
 from offline.traffic.report import sections, write
 from offline.traffic.results import load_results
+from offline.traffic.twoservers import split_rows
 from tests.offline.traffic.loadruns import BASELINE, PAGE, a_load_run
 
 EVIL = "<script>a|b</script>"
@@ -68,6 +69,17 @@ def test_the_layer_whose_experts_were_asked_most_unevenly(run: Path, tmp_path: P
     assert f"| {BASELINE} | one at a time | 1 | 2 | 4 |" in write_handout(tmp_path, known, []).read_text()
     assert [each.heading for each in sections(known, [])][-2] == "Experts"
     assert "Experts" not in {each.heading for each in sections(results, [])}
+
+
+def test_how_the_time_to_first_token_splits_over_two_engines(run: Path, tmp_path: Path) -> None:
+    """One at a time a request of the baseline takes 1 s, half of it to its first token; its prompt is done at 0.4 s."""
+    results = load_results(run)
+    first, *others = results.rates
+    requests = tuple(replace(each, prefilled_ns=each.scheduled_ns + 400_000_000) for each in first.requests)
+    apart = replace(results, rates=(replace(first, requests=requests), *others))
+    assert list(split_rows(apart)) == [[BASELINE, "one at a time", "1", "8", "0.5000", "0.4000", "0.1000"]]
+    assert "## Two engines for one request" in write_handout(tmp_path, apart, []).read_text()
+    assert "Two engines for one request" in {each.heading for each in sections(apart, [])}
 
 
 def test_the_index_lists_reports_by_their_titles(run: Path) -> None:

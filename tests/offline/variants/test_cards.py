@@ -53,6 +53,7 @@ def test_cards_that_the_user_hides_are_not_used() -> None:
         (ENGINE, "cuda", [FIRST, replace(SECOND, name="A100")], 64, "cards of one kind, not H100, A100"),
         (ENGINE, "cuda", [FIRST, SECOND], 5, "on 2 cards needs 6 cores, there are 5: trials would disturb each other"),
         (TWO, "cuda", [FIRST, SECOND], 64, "gives a start one card: two takes 2"),
+        (Variant("apart", split=True), "cuda", [FIRST, SECOND], 64, "gives a start one card: apart takes 2"),
         (Variant("server", SERVER), "cuda", [FIRST, SECOND], 64, "starts engines: server is a server"),
         (Variant("own", serve=True), "cuda", [FIRST, SECOND], 64, "starts engines: own is a server"),
     ],

@@ -20,6 +20,10 @@ settings = {max_num_seqs = 4, enforce_eager = false}
 base = "small"
 serve = true
 
+[small-two]
+base = "small"
+split = true
+
 [pytorch]
 kind = "torch"
 settings = {batching = "continuous"}
@@ -34,6 +38,7 @@ def test_a_file_builds_on_what_is_known_and_on_itself(tmp_path: Path) -> None:
     assert read_variants(path, built_in(CPU)) == {
         "small": Variant("small", "vllm", small),
         "small-server": Variant("small-server", "vllm", small, serve=True),
+        "small-two": Variant("small-two", "vllm", small, split=True),
         "pytorch": Variant("pytorch", "torch", {"batching": "continuous"}),
     }
 
@@ -45,7 +50,9 @@ def test_a_file_builds_on_what_is_known_and_on_itself(tmp_path: Path) -> None:
         ("[a]\nsetting = {}", "unknown key 'setting'; did you mean 'settings'"),
         ("[a]\nkind = 'jax'", "kind is vllm or torch"),
         ("[a]\nkind = 'torch'\nserve = true", "only vllm has serve = true"),
-        ("[a]\nserve = 1", "serve is true or false"),
+        ("[a]\nkind = 'torch'\nsplit = true", "only vllm has serve = true or split = true"),
+        ("[a]\nserve = true\nsplit = true", "only vllm has serve = true or split = true"),
+        ("[a]\nserve = 1", "serve and split are true or false"),
         ("a = 1", "a must be a table"),
         ("[a", "is not TOML"),
     ],
