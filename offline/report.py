@@ -20,7 +20,7 @@ def command_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = CommandParser(
         prog="python -m offline.report",
-        description="Write report.html of a sweep: the answer in sentences, charts, and all its cells.",
+        description="Write report.html of a sweep or a load run: the answer in sentences, charts, and all its cells.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -33,12 +33,19 @@ def main() -> int:
     """The command."""
     args = command_parser().parse_args()
 
+    from offline.load.folder import KIND
     from offline.page.page import write
     from offline.page.reported import reported_run
     from offline.page.summary import summary
+    from offline.records.runformat import kind_of
     from offline.table.files import markdown
+    from offline.traffic import report
 
     for folder in args.runs:
+        if kind_of(folder) == KIND:
+            *lines, wrote = report.write(folder)
+            print("\n".join(lines) if args.markdown else f"Wrote {folder / 'report.html'}\n{wrote}")
+            continue
         run = reported_run(folder)
         if args.markdown:
             print("\n".join(f"- {sentence}" for sentence in summary(run)), end="\n\n")

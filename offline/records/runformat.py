@@ -16,6 +16,13 @@ SWEEP = "sweep"  # the kind of a run that names none
 RUNS = "each folder results/<model>/<variant>/<run>"
 
 
+def kind_of(folder: Path) -> str:
+    """The command whose run a folder has; a sweep's where its `run.json` does not say or cannot be read."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        return str(json.loads((folder / "run.json").read_text()).get("kind", SWEEP))
+    return SWEEP
+
+
 class AnyRun(Protocol):
     """What the record of every command's run has."""
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -18,6 +20,7 @@ from offline.traffic.results import load_results
 from offline.traffic.twoservers import split_rows
 from tests.offline.traffic.loadruns import BASELINE, PAGE, a_load_run
 
+ROOT = Path(__file__).resolve().parents[3]
 EVIL = "<script>a|b</script>"
 RUN = "20260101-000000-aaaaaa"
 
@@ -80,6 +83,21 @@ def test_how_the_time_to_first_token_splits_over_two_engines(run: Path, tmp_path
     assert list(split_rows(apart)) == [[BASELINE, "one at a time", "1", "8", "0.5000", "0.4000", "0.1000"]]
     assert "## Two engines for one request" in write_handout(tmp_path, apart, []).read_text()
     assert "Two engines for one request" in {each.heading for each in sections(apart, [])}
+
+
+def test_a_runs_page_and_report_are_written_anew(tmp_path: Path) -> None:
+    folder = a_load_run(tmp_path, rates=(0.5,), requests=20, starts=1)
+    code, text = report_command(str(folder))
+    files = (folder / "report.html", tmp_path / "reports" / f"{RUN}.md")
+    assert (code, text.splitlines()) == (0, [f"Wrote {file}" for file in files]) and all(map(Path.exists, files))
+    code, text = report_command("--markdown", str(folder))
+    assert code == 0 and f"| {PAGE} | 0.5 | 1 |" in text
+
+
+def report_command(*words: str) -> tuple[int, str]:
+    """`offline.report` run to its end: exit code and what it printed."""
+    done = subprocess.run([sys.executable, "-m", "offline.report", *words], capture_output=True, text=True, cwd=ROOT)
+    return done.returncode, done.stdout
 
 
 def test_the_index_lists_reports_by_their_titles(run: Path) -> None:
