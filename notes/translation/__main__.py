@@ -61,10 +61,10 @@ def main() -> int:
 def _problems(name: str) -> list[str]:
     from notes.translation import counterparts, editions, terms, texts
 
-    path = editions.counterpart(name, "zh")
+    source, path = texts.source(name), editions.counterpart(name, "zh")
     if not path.exists():
         return [f"no counterpart: {_short(path)} is not there"]
-    english, known = texts.source(name).read_text(encoding="utf-8"), counterparts.read(path)
+    english, known = source.read_text(encoding="utf-8"), counterparts.read(path)
     return [
         *counterparts.problems(english, known),
         *terms.problems(english, known, terms.read(editions.FOLDER / "zh" / "terms.md")),

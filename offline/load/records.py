@@ -69,7 +69,7 @@ class MeasuredRate:
     failed: int = field(metadata=column("requests that failed", "requests"))
     prefix_reset: bool = field(metadata=column("whether cached prefixes were forgotten before it"))
     steps_lost: int = field(default=0, metadata=column("its first steps, where the step log overwrote them", "steps"))
-    queued_ns: int = field(
+    starved_ns: int = field(
         default=0, metadata=column("time that the thread which received the tokens waited for a processor", "ns")
     )
     expert_tokens: tuple[tuple[int, ...], ...] = field(

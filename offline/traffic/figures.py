@@ -69,7 +69,7 @@ class RateFigures:
     @property
     def starved_share(self) -> float:
         """Of the rate's time, what the thread that received its tokens waited for a processor."""
-        return self.measured.queued_ns / max(self.measured.closed_ns - self.measured.begin_ns, 1)
+        return self.measured.starved_ns / max(self.measured.closed_ns - self.measured.begin_ns, 1)
 
     @property
     def verdict(self) -> str:

@@ -14,20 +14,21 @@ class ExpertTokens:
         self._counts: NDArray[np.int64] | None = None
 
     def add(self, routed: NDArray[np.integer] | None) -> None:
-        """The experts of a request's tokens, shape (tokens, layers, experts a token).
-
-        A layer without experts is all zeros there, which several experts of one token cannot be.
-        """
+        """The experts of a request's tokens, shape (tokens, layers, experts a token)."""
         if routed is None:
             return
-        _, layers, several = routed.shape
-        if self._counts is None:
-            self._counts = np.zeros((layers, self.experts), dtype=np.int64)
-        for layer in range(layers):
-            if several == 1 or routed[:, layer].any():
-                self._counts[layer] += np.bincount(routed[:, layer].ravel(), minlength=self.experts)
+        layers = routed.shape[1]
+        places = routed + self.experts * np.arange(layers)[:, np.newaxis]
+        counts = np.bincount(places.ravel(), minlength=layers * self.experts).reshape(layers, self.experts)
+        self._counts = counts if self._counts is None else self._counts + counts
 
     def take(self) -> list[list[int]]:
-        """The counts since the last call, experts in each layer; empty where there are none."""
+        """The counts since the last call, experts in each layer; empty where there are none.
+
+        vLLM names the first expert for every token of a layer that has none: such a layer is all zeros here.
+        """
         counts, self._counts = self._counts, None
-        return [] if counts is None else counts.tolist()
+        if counts is None:
+            return []
+        has_experts = counts[:, 1:].any(axis=1, keepdims=True)
+        return np.where(has_experts, counts, 0).tolist()

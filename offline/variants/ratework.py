@@ -174,5 +174,5 @@ class RateWork:
             unfinished=count("unfinished"),
             failed=count("failed") + count("aborted"),
             prefix_reset=reset,
-            queued_ns=queued_ns() - self.queued_before_ns,
+            starved_ns=queued_ns() - self.queued_before_ns,
         )

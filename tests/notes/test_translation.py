@@ -230,6 +230,8 @@ def test_from_no_counterpart_to_one_that_is_read_again(
 def test_a_text_that_is_not_there_is_refused(day: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(EnginescopeError, match="the texts are study/day-1"):
         run(monkeypatch, "--begin", "study/day-9")
+    with pytest.raises(EnginescopeError, match="the texts are study/day-1"):
+        run(monkeypatch, "study/day-9")
 
 
 def test_an_entry_of_the_front_matter_is_quoted_again() -> None:

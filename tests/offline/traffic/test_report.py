@@ -111,7 +111,7 @@ def test_a_doubt_names_its_level_and_is_said_once(results: LoadResults) -> None:
 def test_a_level_whose_client_had_no_processor_is_named(results: LoadResults) -> None:
     first, *others = results.rates
     measured = first.figures.measured
-    half = replace(measured, queued_ns=(measured.closed_ns - measured.begin_ns) // 2)
+    half = replace(measured, starved_ns=(measured.closed_ns - measured.begin_ns) // 2)
     starving = replace(first, figures=replace(first.figures, measured=half))
     starved = replace(results, rates=(starving, *others))
     words = "what receives the tokens waited for a processor for 50.00% of the time, which latencies hold"

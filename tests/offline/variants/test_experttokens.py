@@ -16,10 +16,11 @@ def test_experts_are_counted_by_layer_until_they_are_taken() -> None:
     assert counts.take() == []
 
 
-def test_one_expert_a_token_may_be_the_first_throughout() -> None:
+def test_a_layer_without_experts_beside_layers_of_one_expert_a_token_counts_none() -> None:
+    """Every second layer is dense: vLLM's buffer has zeros there, which are no tokens of the first expert."""
     counts = ExpertTokens(2)
-    counts.add(np.zeros((3, 1, 1), dtype=np.uint8))
-    assert counts.take() == [[3, 0]]
+    counts.add(np.array([[[0], [0]], [[1], [0]], [[0], [0]]], dtype=np.uint8))
+    assert counts.take() == [[2, 1], [0, 0]]
 
 
 def test_an_engine_that_names_none_has_no_counts() -> None:
