@@ -17,7 +17,8 @@ from tests.needs import needs_vllm
 from tests.probes.machines import ROOT, machine
 from tests.probes.shardedmodel import CONFIG, sharded_model
 
-# vLLM's names, of a platform that takes two backends and refuses one in its words.
+# vLLM's names, of a platform that takes two backends and refuses one in its words. As vLLM's platforms it has None for
+# any name that it does not know.
 STAND_IN = {
     "torch.py": "bfloat16 = 'torch.bfloat16'\nfloat16 = 'torch.float16'",
     "vllm/__init__.py": "print('noise on standard output')",
@@ -31,6 +32,8 @@ class Platform:
             raise ValueError("Selected backend FLASHINFER is not valid for this configuration. "
                              "Reason: ['compute capability not supported']")
         return backend.get_path() if backend else "a.Flash"
+    def __getattr__(self, name):
+        return None
 current_platform = Platform()
 """,
     "vllm/v1/attention/selector.py": """

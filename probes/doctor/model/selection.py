@@ -82,10 +82,10 @@ def _picked(ask: Any, named: list[Any], cache_dtype: str | None) -> tuple[str, s
 
 def _tried(platform: Any, layer: Any, heads: int | None, named: list[Any]) -> list[str]:
     """What the platform goes through where nothing is asked for by name; not each takes whatever is asked for."""
-    if not any("get_valid_backends" in vars(kind) for kind in type(platform).__mro__):  # a platform "has" any name
+    backends = getattr(platform, "get_valid_backends", None)
+    if backends is None:  # as on CPU, where there is one; a platform has None for any name that it does not know
         return []
-    capability = platform.get_device_capability()
-    valid, invalid = platform.get_valid_backends(capability, layer, heads)  # the former as tuples with one in them
+    valid, invalid = backends(platform.get_device_capability(), layer, heads)  # the former as tuples with one in them
     return [each.name for each in (*(part for found in valid for part in found if part in named), *invalid)]
 
 
