@@ -31,8 +31,7 @@ def read_quantization(config: Mapping[str, Any]) -> Quantization | None:
     said = config.get("quantization_config") or config.get("compression_config")
     if not isinstance(said, Mapping):
         return None
-    inner = said.get("quantization")
-    inner = inner if isinstance(inner, Mapping) else said
+    inner = _part(said, "quantization") or said
     # ModelOpt's file of its own names no method.
     method = str(said.get("quant_method") or ("modelopt" if inner is not said else "unknown"))
     cache = _modelopt_cache(said, inner) if method.startswith("modelopt") else _compressed_cache(said)
@@ -40,19 +39,25 @@ def read_quantization(config: Mapping[str, Any]) -> Quantization | None:
 
 
 def _bits(said: Mapping[str, Any], method: str) -> int | None:
-    groups = said.get("config_groups")
-    weights = [group.get("weights") or {} for group in groups.values()] if isinstance(groups, Mapping) else []
+    weights = [_part(group, "weights") for group in _part(said, "config_groups").values()]
     stated = [said.get("bits"), said.get("w_bit"), *(each.get("num_bits") for each in weights), OWN_BITS.get(method)]
     return next((bits for bits in stated if isinstance(bits, int)), None)
+
+
+def _part(of: Any, name: str) -> Mapping[str, Any]:
+    """A part of a file that anybody may have written; empty where it is no mapping, or is of none."""
+    part = of.get(name) if isinstance(of, Mapping) else None
+    return part if isinstance(part, Mapping) else {}
 
 
 def _modelopt_cache(said: Mapping[str, Any], inner: Mapping[str, Any]) -> str | None:
     names = ("kv_cache_scheme", "kv_cache_quant_algo")
     asked = next((value for name in names for part in (inner, said) if (value := part.get(name))), None)
     if isinstance(asked, Mapping):
-        if asked.get("type") != "float" or (asked.get("num_bits") == 8 and asked.get("dynamic") is not False):
+        bits = asked.get("num_bits")
+        if asked.get("type") != "float" or (bits == 8 and asked.get("dynamic") is not False):
             return None
-        asked = {8: "fp8", 4: "nvfp4"}.get(asked.get("num_bits", 0))
+        asked = "fp8" if bits == 8 else "nvfp4" if bits == 4 else None
     return MODELOPT_CACHES.get(str(asked).lower())
 
 

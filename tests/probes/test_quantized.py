@@ -98,6 +98,9 @@ def test_weights_by_their_files_are_those_that_vllm_has_room_for(
             Quantization("modelopt"),
         ),
         ({"quant_method": "bitsandbytes", "load_in_4bit": True}, Quantization("bitsandbytes")),
+        # What no tool writes is not known, and no error.
+        ({"quant_method": "compressed-tensors", "config_groups": {"a": 1}}, Quantization("compressed-tensors")),
+        ({"quant_method": "modelopt", "kv_cache_scheme": {"type": "float", "num_bits": []}}, Quantization("modelopt")),
     ],
 )
 def test_what_a_checkpoint_says(said: dict[str, Any], expected: Quantization | None) -> None:
