@@ -68,6 +68,8 @@ class RayCluster:
             if isinstance(error.cause, EnginescopeError):
                 raise EnginescopeError(f"{node.name}: {error.cause}", error.cause.code) from None
             raise
+        except self.ray.exceptions.OutOfMemoryError:  # the node is not lost, and the next one may have no more
+            raise EnginescopeError(f"{node.name}: its memory was full, so Ray ended what it ran") from None
         except self.ray.exceptions.RayError:
             raise EngineFailed(ENDED) if self.stopped else PlaceLost from None
         finally:
