@@ -19,6 +19,8 @@ from probes.processes.engine import EngineFailed
 
 RAY = "ray"
 NO_CLUSTER = "--on ray finds no cluster here: `ray start --head` starts one, and RAY_ADDRESS names one elsewhere"
+# A worker that ends would kill its children by itself, first of all the keepers of our engines, which know the rest.
+OURS_TO_END = {"RAY_kill_child_processes_on_worker_exit": "false"}
 ENDED = "the run was ended"
 GRACE_S = 5.0  # for calls that are asked to end
 J = TypeVar("J")
@@ -56,6 +58,7 @@ class RayCluster:
         """
         at = self.ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node.id, soft=False)
         options = {"num_cpus": node.cpus, "num_gpus": node.gpus, "max_retries": 0, "scheduling_strategy": at}
+        options["runtime_env"] = {"env_vars": OURS_TO_END}
         reference = self.ray.remote(work).options(**options).remote(job)
         self.running.append(reference)
         if self.stopped:  # meanwhile

@@ -39,11 +39,11 @@ class LocalCluster:
         """What a run calls both."""
         return {self.second_name, f"node {self.cluster.head_node.node_id[:8]}"}
 
-    def second_has(self, words: str) -> bool:
-        """Whether a process of the second node has these words in its command."""
+    def on_second(self, words: str) -> psutil.Process | None:
+        """A process of the second node that has these words in its command."""
         (raylet,) = self.second.all_processes["raylet"]
         children = psutil.Process(raylet.process.pid).children(recursive=True)
-        return any(words in word for child in children for word in _command(child))
+        return next((child for child in children if any(words in word for word in _command(child))), None)
 
     def kill_second(self) -> None:
         """End the second node, with all that it runs, as a power cut would."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from enginescope_plugin import STEP_LOG
 from offline.records.run import read_run
 from tests.offline.cluster.localcluster import LocalCluster, local_cluster
 from tests.offline.sweeping import FAKE, GRID, only_run, records, run, trials
@@ -37,11 +38,13 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalCluster]:
 def test_a_lost_nodes_arm_is_measured_again_on_the_other(tmp_path: Path, model: str, cluster: LocalCluster) -> None:
     """Every trial is there once, with the prompts that it has in a run on one machine, and no node's name is twice."""
     process = cluster.start(tmp_path / "two", COMMAND, "--model", model, *TWICE)
-    until(lambda: process.poll() is not None or cluster.second_has("offline.engine.arm"), 60)
+    engine = until(lambda: cluster.on_second("offline.engine.arm"), 60)
+    scratch = Path(engine.environ()[STEP_LOG])
     cluster.kill_second()
     text, _ = process.communicate(timeout=120)
     assert process.returncode == 0, text
     assert f"{cluster.second_name} was lost; again on another" in text and "Traceback" not in text
+    assert not engine.is_running() and not scratch.exists()
     code, words = run(tmp_path / "one", "--model", model, *TWICE, fake=True)
     assert code == 0, words
     folder = only_run(tmp_path / "two")

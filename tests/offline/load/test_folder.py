@@ -49,10 +49,10 @@ def test_a_run_whose_tables_could_not_be_written_is_not_complete(
     monkeypatch.setattr(LoadRunner, "run", lambda _: None)
     monkeypatch.setattr(report, "write", refuse)
     with pytest.raises(EnginescopeError, match="no room"):
-        command.measure(argparse.Namespace())
+        command.measure(argparse.Namespace(on=None))
     assert newest_unfinished(tmp_path) == path
     monkeypatch.undo()
     monkeypatch.setattr(command, "prepare", prepared)
     monkeypatch.setattr(LoadRunner, "run", lambda _: None)
-    assert command.measure(argparse.Namespace()) == 0
+    assert command.measure(argparse.Namespace(on=None)) == 0
     assert read_load_run(path).state == "complete" and "; complete" in (path / "report.html").read_text()
