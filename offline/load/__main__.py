@@ -128,25 +128,26 @@ def main() -> int:
 
 def prepare(args: argparse.Namespace) -> PreparedLoad:
     """The run that the command line asks for, or the one that it continues."""
+    from offline.cluster.nodes import asked_cluster
     from offline.load.preparation import new_run, resumed_run
     from offline.load.spec import LoadSpec
 
+    cluster = asked_cluster(args, "parallel", "base_url")
     if args.resume is not None:
-        return resumed_run(args.resume, args.out)
+        return resumed_run(args.resume, args.out, cluster)
     values = {name: getattr(args, name) for name in NAMED if hasattr(args, name)}
     for name, key in (("duration", "duration_s"), ("budget", "budget_s"), ("slo", "slo_s")):
         values |= {key: getattr(args, name)} if hasattr(args, name) else {}
     if "base_url" in values and "variants" in values:
         raise usage_error("--base-url is one server: leave --variants out")
     spec = LoadSpec(**values)
-    return new_run(spec, args.out, getattr(args, "variants_file", None), getattr(args, "schedules", None))
+    return new_run(spec, args.out, getattr(args, "variants_file", None), getattr(args, "schedules", None), cluster)
 
 
 def measure(args: argparse.Namespace) -> int:
     """Prepare the run, measure what is missing, and say how it ended."""
     from rich.console import Console
 
-    from offline.cluster.nodes import asked_cluster
     from offline.load.elsewhere import load_runner
     from offline.load.folder import read_starts
     from offline.load.progress import LoadProgress
@@ -157,8 +158,7 @@ def measure(args: argparse.Namespace) -> int:
     from offline.variants.resolution import resolution_notes
 
     console, remarks = Console(stderr=True), list[str]()
-    cluster = asked_cluster(args, "parallel", "base_url")
-    prepared = replace(prepare(args), cluster=cluster)  # after all imports: from now on an interrupt is written into it
+    prepared = prepare(args)  # after all imports: once there is a folder, an interrupt is written into it
     run, folder = prepared.run, prepared.folder
     try:
         console.print(f"{run.workload}\nestimate: {minutes(run.estimate_s)}", soft_wrap=True, highlight=False)

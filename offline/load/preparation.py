@@ -73,7 +73,9 @@ class PreparedLoad:
         return starts_at_once(self.run.spec.starts * len(self.run.variants), self.places)
 
 
-def new_run(spec: LoadSpec, out: Path, variants_file: Path | None, schedules: Path | None) -> PreparedLoad:
+def new_run(
+    spec: LoadSpec, out: Path, variants_file: Path | None, schedules: Path | None, cluster: RayCluster | None = None
+) -> PreparedLoad:
     """Check all that can be checked before anything starts, make the schedules, and make the folder."""
     model, machine = models.find(spec.model, spec.load_format), fingerprint(engine_platform())
     source = read_workload(spec.workload, str(model))
@@ -87,7 +89,8 @@ def new_run(spec: LoadSpec, out: Path, variants_file: Path | None, schedules: Pa
     variants = asked_variants(spec, variants_file, machine.platform or CPU, longest)
     variants = [with_shared(variant, spec, model, machine, longest) for variant in variants]
     cards = run_cards(spec, variants, machine)
-    refuse_over_budget(spec, variants, len(cards))
+    places = len(cluster.nodes if cluster else cards)
+    refuse_over_budget(spec, variants, places)
     run = LoadRun(
         id=new_id(),
         command_line=command_line(sys.argv),
@@ -100,21 +103,23 @@ def new_run(spec: LoadSpec, out: Path, variants_file: Path | None, schedules: Pa
         synthetic=plans[0].head.synthetic,
         machine=machine,
         variants=tuple(variants),
-        estimate_s=rounds_s(spec, variants, spec.starts, len(cards)),
+        estimate_s=rounds_s(spec, variants, spec.starts, places),
         began=now(),
         notes=(*source.remarks, *notes(variants, spec.knee)),
     )
     folder = LoadFolder.create(out, run, {WARM_UP: warm_up, **{plan.name: plan for plan in plans}})
-    return PreparedLoad(folder, run, model, cards)
+    return PreparedLoad(folder, run, model, cards, cluster)
 
 
-def resumed_run(name: str, out: Path) -> PreparedLoad:
+def resumed_run(name: str, out: Path, cluster: RayCluster | None = None) -> PreparedLoad:
     """Open the run to continue; refused, with the difference named, where it would not be the same run."""
     path = Path(name) if name else newest_unfinished(out)
     run = read_load_run(path)
+    if cluster and run.spec.base_url:
+        raise usage_error(f"{path} asks one server, which nodes would share: leave --on out")
     model = same_model(path, run.model_path, run.model_mark, run.machine)
-    cards = run_cards(run.spec, list(run.variants), run.machine)
-    return PreparedLoad(LoadFolder(path), run, model, cards)
+    cards = () if cluster else run_cards(run.spec, list(run.variants), run.machine)
+    return PreparedLoad(LoadFolder(path), run, model, cards, cluster)
 
 
 def run_cards(spec: LoadSpec, variants: list[Variant], machine: Machine) -> tuple[Card, ...]:
@@ -181,9 +186,9 @@ def notes(variants: list[Variant], knee: bool) -> Iterator[str]:
             yield f"{variant.name}: its workers share the cores of one NUMA node, unbound"
 
 
-def refuse_over_budget(spec: LoadSpec, variants: list[Variant], cards: int) -> None:
+def refuse_over_budget(spec: LoadSpec, variants: list[Variant], places: int) -> None:
     """Refuse a budget that has no time for one start of each variant."""
-    seconds = rounds_s(spec, variants, 1, cards)
+    seconds = rounds_s(spec, variants, 1, places)
     if spec.budget_s and seconds > spec.budget_s:
         raise usage_error(
             f"one start of each variant takes some {seconds / 60:.0f} min, which is over --budget: "
@@ -191,9 +196,9 @@ def refuse_over_budget(spec: LoadSpec, variants: list[Variant], cards: int) -> N
         )
 
 
-def rounds_s(spec: LoadSpec, variants: list[Variant], starts: int, cards: int) -> float:
-    """Seconds that so many starts of each variant should take, one after the other or on some cards: an estimate."""
+def rounds_s(spec: LoadSpec, variants: list[Variant], starts: int, places: int) -> float:
+    """Seconds that so many starts of each variant should take, one by one or in several places: an estimate."""
     rates = 0 if spec.knee else len(spec.rates)  # how long a search takes is not known beforehand
     levels = spec.duration_s + rates * (spec.duration_s + spec.drain_s / 2)
     seconds = sum(START_S[variant.form] + levels for variant in variants)
-    return starts * seconds / starts_at_once(starts * len(variants), cards)
+    return starts * seconds / starts_at_once(starts * len(variants), places)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from offline.cluster.nodes import ClusterNode, RayCluster
 from offline.load import preparation
 from offline.load.plans import longest_searched, schedule_head
-from offline.load.preparation import PreparedLoad, new_run, notes, refuse_over_budget
+from offline.load.preparation import PreparedLoad, new_run, notes, refuse_over_budget, resumed_run
 from offline.load.schedule import Schedule, read_schedule, schedule_name
 from offline.load.spec import LoadSpec
 from offline.variants.variant import Variant
@@ -58,6 +60,37 @@ def test_the_long_request_of_a_long_recording_has_room_in_a_search() -> None:
     source, model = WorkloadSource("recorded", False, "literal", None, items), two_layer_model()
     spec = LoadSpec(knee=True, arrivals="recorded", seed=0)
     assert longest_searched(spec, source, schedule_head(spec, model, source), model) == 508
+
+
+def on_nodes(folder: Path, count: int) -> PreparedLoad:
+    """A run of two starts on so many nodes of a cluster; on none it is this machine's."""
+    write_items(folder / "items.jsonl", WorkloadSource("short", True, "literal", None, (Item(12, 8),)))
+    spec = LoadSpec(
+        model=str(two_layer_model()),
+        load_format="dummy",
+        workload=str(folder / "items.jsonl"),
+        rates=(10.0,),
+        starts=2,
+        variants=("vllm-page",),
+    )
+    cluster = RayCluster(tuple(ClusterNode(str(number), 1.0, 0.0) for number in range(count)), None)
+    prepared = new_run(spec, folder / str(count), None, None, cluster if count else None)
+    prepared.folder.close()
+    return prepared
+
+
+def test_nodes_that_measure_at_the_same_time_are_in_the_estimate(tmp_path: Path) -> None:
+    alone, spread = on_nodes(tmp_path, 0), on_nodes(tmp_path, 2)
+    assert (alone.at_once, spread.at_once) == (1, 2)
+    assert spread.run.estimate_s == alone.run.estimate_s / 2
+
+
+def test_a_run_against_one_server_is_not_continued_on_nodes(tmp_path: Path) -> None:
+    prepared = on_nodes(tmp_path, 1)
+    asked = replace(prepared.run, spec=replace(prepared.run.spec, base_url="http://127.0.0.1:8000"))
+    prepared.folder.write_run(asked)
+    with pytest.raises(EnginescopeError, match="asks one server, which nodes would share: leave --on out"):
+        resumed_run(str(prepared.folder.path), tmp_path, prepared.cluster)
 
 
 RECORDING = (Item(12, 4, at_s=0.0), Item(24, 8, at_s=0.5), Item(9000, 2, at_s=0.7), Item(16, 2, at_s=2.0))
@@ -136,9 +169,9 @@ def test_a_server_without_room_for_the_longest_request_is_refused(
 def test_a_budget_counts_the_cards() -> None:
     """Two variants take 40 s, 60 s one at a time and 75 s at the rate each: on two cards that is 175 s together."""
     spec, variants = LoadSpec(rates=(1.0,), budget_s=200.0), [Variant("one"), Variant("two")]
-    refuse_over_budget(spec, variants, cards=2)
+    refuse_over_budget(spec, variants, places=2)
     with pytest.raises(EnginescopeError, match="one start of each variant takes some 6 min"):
-        refuse_over_budget(spec, variants, cards=0)
+        refuse_over_budget(spec, variants, places=0)
 
 
 def test_workers_that_share_a_node_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
