@@ -102,6 +102,8 @@ def ray_cluster() -> RayCluster:
         ray.init(address=os.environ.get("RAY_ADDRESS") or "auto", log_to_driver=False, logging_level="ERROR")
     except ConnectionError:
         raise usage_error(NO_CLUSTER) from None
+    except RuntimeError as error:  # as where the cluster has another version of Ray or Python
+        raise EnginescopeError(f"--on ray: {' '.join(str(error).split())}") from None
     signal.signal(signal.SIGTERM, ending)  # Ray's own handler aborts: nothing would be written any more
     alive = (node for node in ray.nodes() if node["Alive"])
     has = ((node["NodeID"], node["Resources"]) for node in alive)

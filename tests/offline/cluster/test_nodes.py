@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+import sys
+from types import ModuleType, SimpleNamespace
 from typing import Any, NoReturn
 
 import pytest
 
-from offline.cluster.nodes import ClusterNode, RayCluster
+from offline.cluster.nodes import ClusterNode, RayCluster, ray_cluster
 from offline.cluster.spread import PlaceLost
 from probes.errors import EnginescopeError
 
@@ -54,3 +55,14 @@ def test_a_node_whose_memory_was_full_is_not_lost() -> None:
     with pytest.raises(EnginescopeError, match="node 1a2b3c4d: its memory was full"):
         cluster.call(NODE, str, 1)
     assert cluster.running == []
+
+
+def test_a_cluster_of_another_version_is_said_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def init(**_: object) -> NoReturn:
+        raise RuntimeError("Version mismatch: The cluster was started with:\n    Ray: 2.9.0")
+
+    for name in ("ray", "ray.util", "ray.util.scheduling_strategies"):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    monkeypatch.setattr(sys.modules["ray"], "init", init, raising=False)
+    with pytest.raises(EnginescopeError, match=r"^--on ray: Version mismatch: .* started with: Ray: 2\.9\.0$"):
+        ray_cluster()
