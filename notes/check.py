@@ -102,10 +102,11 @@ def check_traces(stops: Sequence[Stop], folders: Sequence[Path]) -> int:
     """Print the edges that the traces do not bear out; 1 where they contradict one, 3 where one was not passed."""
     from notes.walkthrough import edges
     from notes.walkthrough.tracededges import Trace
+    from tracing import timeline
 
     claims = [edges.Evidence(edge) for stop in stops for edge in edges.edges(stop)]
     for folder in folders:
-        trace = Trace(folder)
+        trace = Trace(timeline.read(folder), folder.name)
         for evidence in claims:
             trace.hold(evidence.edge, evidence)
     for line in (line for evidence in claims for line in _lines(evidence)):

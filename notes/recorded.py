@@ -1,4 +1,4 @@
-"""Works the recorded behaviour that the study plan's exercises are judged by out of a real trace."""
+"""Works what is committed of real traces out of them: what exercises are judged by, and a request of each shape."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from notes.study.recording import COMMANDS, FILE, RecordedSpan, RecordedStories, write
 from probes.arguments import CommandParser
 from probes.errors import EnginescopeError, run_main
+from tracing.shapes.shape import SHAPES
 from tracing.sites.engine import SITES
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ ABORT_SITES = ("async.abort", "output.abort", "client.send_async", "core.receive
 EXAMPLES = """examples:
   python -m tracing.record -- python tests/engine/traced/streams.py "$(python -m probes.checkpoint --two-layer)"
   python -m notes.recorded traces/<folder>        writes notes/study/recorded.json from that trace
+  python -m tracing.record --out traces/tp2 -- python -m tracing.demo --shape tp2
+  python -m notes.recorded traces/tp2 --shape tp2     writes notes/traces/tp2.json.xz from that one
 """
 
 
@@ -28,18 +31,26 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = CommandParser(
         prog="python -m notes.recorded",
-        description="The recorded behaviour that the study plan's exercises are judged by, out of a trace.",
+        description="What is committed of a trace: what the study plan's exercises are judged by or, with --shape, "
+        "one request in that shape of the engine.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("folder", type=Path, metavar="DIR", help="a trace folder of tests/engine/traced/streams.py")
+    parser.add_argument("folder", type=Path, metavar="DIR", help="the trace folder of one of these commands")
+    parser.add_argument("--shape", choices=tuple(SHAPES), help="the shape of python -m tracing.demo that it records")
     return parser
 
 
 def main() -> int:
     """The command."""
-    write(recording(parser().parse_args().folder))
+    args = parser().parse_args()
+    if args.shape:
+        from notes.traces import reducing, shapetrace
+
+        print(f"Wrote {shapetrace.write(reducing.reduced(args.folder, args.shape))}")
+        return 0
+    write(recording(args.folder))
     print(f"Wrote {FILE}")
     return 0
 

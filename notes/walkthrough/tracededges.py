@@ -7,13 +7,10 @@ have one.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
 from notes.walkthrough.chapters import Stop
 from notes.walkthrough.edges import Edge, Evidence
-from tracing import timeline
 from tracing.sites.site import Site
 from tracing.timeline.index import Index
 from tracing.timeline.lookups.rows import Rows
@@ -29,11 +26,11 @@ FRONT = ("front end", "core output")  # spans there carry the key of a message, 
 
 
 class Trace:
-    """A trace folder's flows, with the spans that belong to each."""
+    """The flows of a timeline, with the spans that belong to each; `name` is the trace's in what is said of it."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.index = Index(timeline.read(folder))
+    def __init__(self, timeline: Timeline, name: str) -> None:
+        self.name = name
+        self.index = Index(timeline)
         self.flows = [flow for flow in flows(self.index) if flow.is_whole]
         self.threads = [str(name) for name in self.index.timeline.spans["thread_name"]]
         self.serves = _serves(self.index.timeline)
@@ -53,7 +50,7 @@ class Trace:
             if not len(left) or not len(right):
                 continue
             problem = self._problem(edge, ends, flow, left.tolist(), right.tolist())
-            sentence = f"{self.folder.name}, request {flow.request}: {problem}"
+            sentence = f"{self.name}, request {flow.request}: {problem}"
             if problem:
                 evidence.against.append(sentence)
             elif edge.kind == "calls" and not self._nested(edge.stop, left.tolist(), right.tolist()):
@@ -62,7 +59,7 @@ class Trace:
                 evidence.flows += 1
         both = all(len(self.index.at(end.name)) for end in ends)
         if self.flows and both and not evidence.flows and not evidence.against and not evidence.apart:
-            evidence.against.append(f"{self.folder.name}: {ends[0].name} and {ends[1].name} were never in one flow")
+            evidence.against.append(f"{self.name}: {ends[0].name} and {ends[1].name} were never in one flow")
 
     def of_flow(self, flow: Flow, site: str) -> Rows:
         """The rows of a site that belong to a flow: by its ids, by its steps and messages, or, where a span has none of

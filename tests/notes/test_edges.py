@@ -17,6 +17,7 @@ from notes.walkthrough.tracededges import Trace
 from tests.needs import needs_vllm
 from tests.tracing.test_source import write_tree
 from tests.tracing.traces import TraceWriter
+from tracing import timeline
 from tracing.source.tree import SourceTree
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -91,7 +92,7 @@ def trace(
 def evidence(folder: Path, claimed: Stop) -> Evidence:
     (edge,) = edges(claimed)
     proof = Evidence(edge)
-    Trace(folder).hold(edge, proof)
+    Trace(timeline.read(folder), folder.name).hold(edge, proof)
     return proof
 
 
@@ -142,7 +143,7 @@ def test_both_ends_are_in_one_flow(tmp_path: Path) -> None:
 def test_another_caller_in_another_flow_is_no_contradiction(tmp_path: Path) -> None:
     folder = trace(tmp_path)
     proof = evidence(folder, CALL)
-    Trace(trace(tmp_path / "apart", schedule=(900, 990))).hold(proof.edge, proof)
+    Trace(timeline.read(trace(tmp_path / "apart", schedule=(900, 990))), "apart").hold(proof.edge, proof)
     assert (proof.standing, proof.flows, len(proof.apart)) == ("seen", 2, 2)
 
 
