@@ -66,7 +66,7 @@ def main() -> int:
     tree = SourceTree.find(args.vllm)
     base = SourceTree.find(args.base) if args.base else None
     reading = digests.take(stops, base) if base else digests.read(folder, tree.version)
-    in_source = check_source(stops, tree, reading, base)
+    in_source = max(check_source(stops, tree, reading, base), check_table(stops, tree, folder))
     if args.reread and not in_source:
         print(f"Wrote {digests.write(folder, digests.take(stops, tree))}")
     in_traces = check_traces(stops, args.trace) if args.trace else 0
@@ -86,6 +86,34 @@ def check_source(stops: Sequence[Stop], tree: SourceTree, reading: Digests | Non
     print(f"{sum(len(edges(stop)) for stop in stops)} edges against vLLM {tree.version}: {_counts(judgements)}", end="")
     print(f", {failed or 'nothing'} to fix")
     return FAILED if failed else 0
+
+
+def check_table(stops: Sequence[Stop], tree: SourceTree, folder: Path) -> int:
+    """Print which edges of the table the source does not bear out, and how many the committed traces have seen; 1 where
+    there is one that it does not, or that they contradict."""
+    from notes.traces.evidence import evidence
+    from notes.walkthrough import edgetable
+    from notes.walkthrough.edges import edges
+
+    table = edgetable.read(folder)
+    if not table:
+        return 0
+    judged = [(row.edge, edgetable.unfounded(row, tree)) for row in table]
+    proofs = evidence((*(edge for stop in stops for edge in edges(stop)), *(row.edge for row in table)))
+    contradicted = [line for proof in proofs if proof.standing == "contradicted" for line in _lines(proof)]
+    false = [*(f"false  {edge.caller.where}\n  {edge}: {why}" for edge, why in judged if why), *contradicted]
+    print("".join(f"{line}\n" for line in (*false, _of_shapes(proofs, len(table)))), end="")
+    return FAILED if false else 0
+
+
+def _of_shapes(proofs: Sequence[Evidence], in_table: int) -> str:
+    """How many edges the committed traces have seen."""
+    from notes.traces.evidence import distinct
+
+    seen = distinct(proofs)
+    kinds = ", ".join(f"{sum(f' {kind} ' in words for words in seen)} {kind}" for kind in ("calls", "sends to", "then"))
+    shapes = len({shape for shapes in seen.values() for shape in shapes})
+    return f"{in_table} more edges in a table; {len(seen)} of all seen in the traces of {shapes} shapes ({kinds})"
 
 
 def _counts(judgements: Sequence[Judgement]) -> str:
@@ -122,7 +150,7 @@ def _lines(evidence: Evidence) -> Iterator[str]:
     edge: Edge = evidence.edge
     if evidence.standing in ("seen", "not measured"):
         return
-    yield f"{evidence.standing}  {edge.stop.where}  {edge.stop.name}\n  {edge}"
+    yield f"{evidence.standing}  {edge.caller.where}\n  {edge}"
     if evidence.standing == "contradicted":
         yield from (f"  {words}" for words in (*evidence.against, *evidence.apart)[:3])
     if evidence.standing == "not passed" and edge.ends:

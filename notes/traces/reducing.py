@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,11 +26,11 @@ from tracing.shapes.shape import shape_named
 from tracing.timeline.index import Index
 from tracing.timeline.requests import Flow, flows
 from tracing.timeline.requestspans import own_rows
-from tracing.timeline.spans import Timeline
+from tracing.timeline.spans import MAIN_ROLES, Timeline
 
 UNSEEN = ("gc", "scope", "delay")  # sites that are no function of vLLM's
 OF_CORE = ("core", "worker")  # the roles whose spans carry a step's number; the others carry a message's key
-SAID = ("serves", "device", "modes")  # what is kept of what a process said of itself
+SAID = ("device", "modes")  # what is kept of what a process said of itself
 
 
 def reduced(folder: Path, shape: str) -> ShapeTrace:
@@ -69,7 +70,7 @@ def passed(timeline: Timeline, pids: Mapping[int, int]) -> tuple[PassedPlace, ..
     )
 
 
-def _by_role(timeline: Timeline) -> list[Mapping[str, object]]:
+def _by_role(timeline: Timeline) -> list[Mapping[str, Any]]:
     """The processes that serve anything, front ends first."""
     order = ("server parent", "front end", "coordinator", "core", "worker")
     serving = [process for process in timeline.processes if process["serves"]]
@@ -98,7 +99,7 @@ def _of(index: Index, flow: Flow, pids: Mapping[int, int]) -> Timeline:
         device=timeline.device[:0],
         traced=timeline.traced[:0],
         texts=kept,
-        processes=[_process(process, pids) for process in _by_role(timeline)],
+        processes=[_process(process, pids, _inside(timeline, process["pid"])) for process in _by_role(timeline)],
     )
 
 
@@ -131,6 +132,14 @@ def _of_processes(frame: pd.DataFrame, pids: Mapping[int, int]) -> pd.DataFrame:
     return frame.assign(pid=frame["pid"].map(pids).astype(np.int64)).reset_index(drop=True)
 
 
-def _process(process: Mapping[str, object], pids: Mapping[int, int]) -> dict[str, object]:
+def _process(process: Mapping[str, Any], pids: Mapping[int, int], inside: list[str]) -> dict[str, Any]:
     said = {key: process[key] for key in SAID if key in process}
-    return {"pid": pids[int(str(process["pid"]))], "parent": pids.get(int(str(process.get("parent", 0))), 0), **said}
+    parent = pids.get(int(process.get("parent") or 0), 0)
+    return {"pid": pids[int(process["pid"])], "parent": parent, "serves": [*process["serves"], *inside], **said}
+
+
+def _inside(timeline: Timeline, pid: int) -> list[str]:
+    """The roles that a process was seen in and that no process says it serves: a worker's, where it is in the core."""
+    said = {role for process in timeline.processes for role in process["serves"]}
+    seen = timeline.spans.loc[timeline.spans["pid"] == pid, "role"].unique()
+    return [role for role in MAIN_ROLES if role in seen and role not in said]

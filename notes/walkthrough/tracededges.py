@@ -2,15 +2,14 @@
 
 An edge holds in a flow when both its ends are in that flow, each in its role and thread, in order: what is called
 runs inside the caller; what is sent to begins after the sender began, on another thread, in the same step where both
-have one.
+have one; what comes then begins after it on the same thread.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from notes.walkthrough.chapters import Stop
-from notes.walkthrough.edges import Edge, Evidence
+from notes.walkthrough.edges import Caller, Edge, Evidence
 from tracing.sites.site import Site
 from tracing.timeline.index import Index
 from tracing.timeline.lookups.rows import Rows
@@ -53,10 +52,11 @@ class Trace:
             sentence = f"{self.name}, request {flow.request}: {problem}"
             if problem:
                 evidence.against.append(sentence)
-            elif edge.kind == "calls" and not self._nested(edge.stop, left.tolist(), right.tolist()):
+            elif edge.kind == "calls" and not self._nested(edge.caller, left.tolist(), right.tolist()):
                 evidence.apart.append(f"{sentence}no {ends[1].name} inside a {ends[0].name} on its thread")
             else:
                 evidence.flows += 1
+                evidence.seen_in += [self.name] if self.name not in evidence.seen_in else []
         both = all(len(self.index.at(end.name)) for end in ends)
         if self.flows and both and not evidence.flows and not evidence.against and not evidence.apart:
             evidence.against.append(f"{self.name}: {ends[0].name} and {ends[1].name} were never in one flow")
@@ -106,30 +106,45 @@ class Trace:
 
     def _problem(self, edge: Edge, ends: tuple[Site, Site], flow: Flow, left: list[int], right: list[int]) -> str:
         """Why both ends in one flow do not make the edge, or nothing."""
-        in_role = [row for row in left if self.in_role(row, edge.stop.role, edge.stop.thread)]
+        in_role = [row for row in left if self.in_role(row, edge.caller.role, edge.caller.thread)]
         if not in_role:
             return f"{ends[0].name} ran in {self._ran_in(left[0])}, not in the {self._claimed(edge)}"
-        far = edge.stop.role if edge.kind == "calls" else ends[1].role
+        far = ends[1].role if edge.kind == "sends to" else edge.caller.role
         reached = [row for row in right if self.in_role(row, far, "")]
         if not reached:
             return f"{ends[1].name} ran in {self._ran_in(right[0])}, not in the {far}"
-        return self._after(ends, flow, in_role, reached) if edge.kind == "sends to" else ""
+        return "" if edge.kind == "calls" else self._after(edge, ends, flow, in_role, reached)
 
-    def _nested(self, stop: Stop, left: list[int], right: list[int]) -> bool:
-        callers = [row for row in left if self.in_role(row, stop.role, stop.thread)]
+    def _nested(self, caller: Caller, left: list[int], right: list[int]) -> bool:
+        callers = [row for row in left if self.in_role(row, caller.role, caller.thread)]
         return any(self._inside(inner, outer) for inner in right for outer in callers)
 
-    def _after(self, ends: tuple[Site, Site], flow: Flow, left: list[int], right: list[int]) -> str:
-        started, reached = self._firsts(flow, left), self._firsts(flow, right)
-        if not started.keys() & reached.keys():  # one of them is passed once a request
-            started, reached = {-1: left[0]}, {-1: right[0]}
-        for step in started.keys() & reached.keys():
-            one, other = started[step], reached[step]
+    def _after(self, edge: Edge, ends: tuple[Site, Site], flow: Flow, left: list[int], right: list[int]) -> str:
+        if edge.kind == "then":  # of several workers each for itself
+            return self._on_one_thread(ends, flow, left, right)
+        for one, other in self._pairs(flow, left, right):
             if self.index.start[other] < self.index.start[one]:
                 return f"{ends[1].name} began before {ends[0].name}"
             if self._thread(one) == self._thread(other):
                 return f"{ends[1].name} and {ends[0].name} ran on one thread"
         return ""
+
+    def _on_one_thread(self, ends: tuple[Site, Site], flow: Flow, left: list[int], right: list[int]) -> str:
+        shared = {self._thread(row) for row in left} & {self._thread(row) for row in right}
+        for thread in shared:
+            one_side, other_side = ([row for row in rows if self._thread(row) == thread] for rows in (left, right))
+            if any(
+                self.index.start[other] < self.index.start[one]
+                for one, other in self._pairs(flow, one_side, other_side)
+            ):
+                return f"{ends[1].name} began before {ends[0].name}"
+        return "" if shared else f"{ends[1].name} and {ends[0].name} ran on two threads"
+
+    def _pairs(self, flow: Flow, left: list[int], right: list[int]) -> list[tuple[int, int]]:
+        """The first rows of both ends in each step that has both; of all where one end is passed once a request."""
+        started, reached = self._firsts(flow, left), self._firsts(flow, right)
+        both = started.keys() & reached.keys()
+        return [(started[step], reached[step]) for step in both] or [(left[0], right[0])]
 
     def _firsts(self, flow: Flow, rows: list[int]) -> dict[int, int]:
         """The first row of each step, a message's step told by its key."""
@@ -151,7 +166,7 @@ class Trace:
         return f"thread {self.threads[row]} of the {serves[0] if serves else 'unknown'} process"
 
     def _claimed(self, edge: Edge) -> str:
-        return edge.stop.role + (f", thread {edge.stop.thread}" if edge.stop.thread else "")
+        return edge.caller.role + (f", thread {edge.caller.thread}" if edge.caller.thread else "")
 
     def _thread(self, row: int) -> tuple[int, int]:
         return int(self.index.pid[row]), int(self.index.thread[row])
