@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from html import escape
 
 from notes.quotes import KEY, Quote, fill
+from notes.site import deployments
 from notes.site.excerptblock import source
 from notes.site.sitetimes import SiteTime
+from notes.site.stopdeployments import at_stop
 from notes.translation.labels import IN_ENGLISH, Labels
 from notes.walkthrough.anchors import Verdict
 from notes.walkthrough.chapters import Chapter, Stop
@@ -45,10 +47,23 @@ def page(
     """The page's Markdown."""
     links = stop_links(chapters)
     parts = [f"# {title(chapter)}", f'<p class="summary">{escape(chapter.summary)}</p>']
+    parts += [deployments.switch(say)] if chapter.stops else []
     for part in chapter.parts:
         text = linked(filled(part.text if isinstance(part, Stop) else part, figures.quotes), chapters)
         parts.append(_stop(part, text, tree, figures, links, say) if isinstance(part, Stop) else text)
+    pages = {each.number: f"{each.name}.html" for each in chapters if each.number}
+    parts += deployments.runs_of(chapter.number, pages, site_links(chapters), say)
     return "\n\n".join(parts) + "\n"
+
+
+def site_links(chapters: Sequence[Chapter]) -> dict[str, str]:
+    """By tracing site, the address of the first stop that it measures, from any chapter's page."""
+    links: dict[str, str] = {}
+    for chapter in chapters:
+        for stop in chapter.stops:
+            if stop.site:
+                links.setdefault(stop.site, f"{chapter.name}.html#{stop.name}")
+    return links
 
 
 def stop_links(chapters: Sequence[Chapter]) -> dict[str, str]:
@@ -91,7 +106,12 @@ def _stop(stop: Stop, text: str, tree: SourceTree, figures: Figures, links: Mapp
     judgement = judge(stop, tree)
     verdict = judgement.anchor
     side = "".join(
-        (*_warning(judgement, tree, say), *_facts(stop, verdict, tree, links, say), _time(stop, figures, say))
+        (
+            *_warning(judgement, tree, say),
+            *_facts(stop, verdict, tree, links, say),
+            f'<p class="here">{"".join(at_stop(stop, say, not figures.times))}</p>',
+            _time(stop, figures, say),
+        )
     )
     return "\n\n".join(
         (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from html import escape
 
-from notes.site import processmap, sequence
+from notes.site import chapterpage, deployments, sequence
 from notes.site.chapterpage import title
 from notes.site.route import median_route
 from notes.study import texts
@@ -69,8 +69,8 @@ ROUTE = (
     "a step over {steps} steps. An underlined name leads to its stop; an arrow without a time is a call inside one "
     "process."
 )
-NO_TRACE = (
-    "With one it has the flow of a real request as a drawing, and measured times at the stops: "
+OWN_TRACE = (
+    "With a trace of your own the times here and at the stops are yours, and swim lanes are added: "
     "`python -m tracing.record -- python -m tracing.demo`, then `python -m notes.build --trace DIR`."
 )
 OUTSIDE = (
@@ -81,12 +81,7 @@ OUTSIDE = (
 
 def site_links(chapters: Sequence[Chapter]) -> dict[str, str]:
     """By tracing site the address of the first stop that it measures, from the front page."""
-    by_site: dict[str, str] = {}
-    for chapter in chapters:
-        for stop in chapter.stops:
-            if stop.site:
-                by_site.setdefault(stop.site, f"walkthrough/{chapter.name}.html#{stop.name}")
-    return by_site
+    return {site: f"walkthrough/{link}" for site, link in chapterpage.site_links(chapters).items()}
 
 
 def front(chapters: Sequence[Chapter], tree: SourceTree, findings: Findings | None, say: Labels = IN_ENGLISH) -> str:
@@ -98,8 +93,9 @@ def front(chapters: Sequence[Chapter], tree: SourceTree, findings: Findings | No
         what_it_is(chapters, say),
         say("## The processes of one engine"),
         say(PROCESSES),
-        _framed(processmap.drawing(_pages(chapters, "html"), say)),
-        *(_drawings(chapters, findings, say) if findings else [no_trace(say)]),
+        deployments.switch(say),
+        deployments.maps(_pages(chapters, "html"), say),
+        *(_drawings(chapters, findings, say) if findings else _committed(chapters, say)),
         say("## Chapters"),
         "\n".join(_entry(each, say) for each in chapters),
         say("## Where to find what"),
@@ -149,9 +145,12 @@ def _short(page: str, say: Labels) -> str:
     return say("day {day}", day=page) if page.isdigit() else say(page)
 
 
-def no_trace(say: Labels) -> str:
-    """What stands in place of the drawings where there is no trace."""
-    return f'!!! note "{say("This site was built without a trace")}"\n\n    {say(NO_TRACE)}'
+def _committed(chapters: Sequence[Chapter], say: Labels) -> Iterator[str]:
+    """The way of one request in each deployment, out of the committed traces."""
+    yield say("## One request, from call to last output")
+    yield deployments.switch(say)
+    yield deployments.sequences(site_links(chapters), say)
+    yield say(OWN_TRACE)
 
 
 def _framed(svg: str) -> str:

@@ -75,7 +75,7 @@ def settings(docs: Path, out: Path, nav: Nav, say: Labels, others: Sequence[str]
         "extra": {
             "generator": False,
             "scope": "/",  # of what a reader has chosen, dark or light: of both languages
-            "polyfills": ["assets/iframe-worker.js", *SCRIPTS.get(say.language, ())],
+            "polyfills": ["assets/iframe-worker.js", "assets/deployment.js", *SCRIPTS.get(say.language, ())],
             "alternate": bool(others),
             "switches": [_switch(say.language, other) for other in others],
         },

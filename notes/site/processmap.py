@@ -34,6 +34,17 @@ class Arrow:
     chapter: int
 
 
+@dataclass(frozen=True)
+class Layout:
+    """One map: what is drawn, and how high it is; `name` tells it from the others of a page."""
+
+    name: str
+    processes: tuple[Box, ...]
+    parts: tuple[Box, ...]
+    arrows: tuple[Arrow, ...]
+    height: int = HEIGHT
+
+
 PROCESSES = (
     Box("front end process", 10, 20, 230, 290),
     Box("core process", 330, 20, 330, 290),
@@ -66,27 +77,29 @@ svg.processes .process { fill: none; stroke: var(--faint); stroke-dasharray: 5 4
 svg.processes .process-name, svg.processes .words { font-size: 11px; fill: var(--faint); }
 svg.processes .part { fill: var(--md-code-bg-color); stroke: var(--link); }
 svg.processes a:hover .part { fill: var(--mark); }
-svg.processes line { stroke: var(--ink); marker-end: url(#tip); }
+svg.processes line { stroke: var(--ink); }
 svg.processes .carrier { font-size: 11px; fill: var(--link);
   paint-order: stroke; stroke: var(--paper); stroke-width: 4px; }
-#tip path { fill: var(--ink); }
+svg.processes marker path { fill: var(--ink); }
 """
 
 
-def drawing(pages: Mapping[int, str], say: Labels = IN_ENGLISH) -> str:
-    """The map as SVG; `pages` has the address of each chapter's page by its number, from the front page."""
+def drawing(pages: Mapping[int, str], say: Labels = IN_ENGLISH, layout: Layout | None = None) -> str:
+    """The map as SVG; `pages` has the address of each chapter's page by its number, from the page that shows it."""
+    layout = layout or Layout("general", PROCESSES, PARTS, ARROWS)
+    tip_id = f"tip-{layout.name}"  # its own: a marker in a drawing that is not shown would not be drawn either
     parts = (
-        *(_process(each, say) for each in PROCESSES),
-        *(_arrow(each, pages, say) for each in ARROWS),
-        *(_part(each, pages, say) for each in PARTS),
+        *(_process(each, say) for each in layout.processes),
+        *(_arrow(each, pages, say, tip_id) for each in layout.arrows),
+        *(_part(each, pages, say) for each in layout.parts),
     )
     tip = (
-        '<marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
+        f'<marker id="{tip_id}" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
         '<path d="M0 0 8 4 0 8z"/></marker>'
     )
     label = escape(say("Processes, threads, queues and sockets of one engine"))
     return (
-        f'<svg class="processes" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">'
+        f'<svg class="processes" viewBox="0 0 {WIDTH} {layout.height}" role="img" aria-label="{label}">'
         f"<defs>{tip}</defs>{''.join(parts)}</svg>"
     )
 
@@ -108,9 +121,9 @@ def _part(box: Box, pages: Mapping[int, str], say: Labels) -> str:
     return _linked(body, box.chapter, pages)
 
 
-def _arrow(arrow: Arrow, pages: Mapping[int, str], say: Labels) -> str:
+def _arrow(arrow: Arrow, pages: Mapping[int, str], say: Labels, tip_id: str) -> str:
     (x1, y1), (x2, y2) = arrow.start, arrow.end
-    line = f'<line x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}"/>'
+    line = f'<line x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}" marker-end="url(#{tip_id})"/>'
     carrier = _text((x1 + x2) // 2, (y1 + y2) // 2 - 5, say(arrow.carrier), "carrier")
     return _linked(line + carrier, arrow.chapter, pages)
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from notes import quotes
-from notes.site import chapterpage, frontpage, mkdocssite, processmap, sequence, studypage
+from notes.site import chapterpage, deployments, frontpage, mkdocssite, processmap, sequence, studypage
 from notes.site.chapterpage import Figures, title
 from notes.site.mkdocssite import PLACES, Nav
 from notes.site.sitetimes import site_times
@@ -92,7 +92,7 @@ def _sources(
         (docs / name).parent.mkdir(parents=True, exist_ok=True)
         (docs / name).write_text(text, encoding="utf-8")
     shutil.copytree(THEME, docs / "assets")
-    (docs / "assets" / "drawings.css").write_text(lanes.STYLE + sequence.STYLE + processmap.STYLE)
+    (docs / "assets" / "drawings.css").write_text(lanes.STYLE + sequence.STYLE + processmap.STYLE + deployments.style())
     nav: Nav = [
         {say("Start"): "index.md"},
         {say("Walkthrough"): [{title(chapter): f"walkthrough/{chapter.name}.md"} for chapter in chapters]},

@@ -1,0 +1,102 @@
+"""The map of a deployment: the processes that its recorded trace has, each with the parts that run in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from notes.site.processmap import ARROWS, HEIGHT, PARTS, PROCESSES, Arrow, Box, Layout
+from tracing.timeline.spans import Timeline
+
+ROW, GAP = HEIGHT - 20, 10  # of a process and its distance to the next below it
+CORE, WORKER = "core process", "worker process"
+WITH_WORKER = Box("core process, the worker inside", 330, 20, 600, 290)
+CALL = "call"
+COORDINATOR = (
+    Box("coordinator process", 10, 330, 230, 120),
+    Box("coordinator", 25, 370, 200, 60, 10, "loads and waves; not recorded"),
+)
+WORKER_X, WORKER_WIDTH = 750, 180
+IN_WORKER = ("model runner", "sampler")
+
+Process = Mapping[str, Any]
+
+
+def layout(name: str, timeline: Timeline) -> Layout:
+    """The layout of a trace's processes: front ends on the left, then cores, each with its workers beside it."""
+    fronts = [each for each in timeline.processes if "front end" in each["serves"]]
+    cores = [each for each in timeline.processes if "core" in each["serves"]]
+    rows = max(len(fronts), len(cores))
+    boxes: list[Box] = [box for place in range(len(fronts)) for box in _down(_front(), place)]
+    arrows: list[Arrow] = []
+    for place, core in enumerate(cores):
+        workers = [each for each in timeline.processes if each["parent"] == core["pid"] and "worker" in each["serves"]]
+        boxes += _down(tuple(_core(core, workers)), place)
+        arrows += [_lowered(arrow, place, place) for arrow in _in_core(workers)]
+        arrows += [_between(arrow, front, place) for arrow in _sockets() for front in range(len(fronts))]
+    boxes += COORDINATOR if len(cores) > 1 else ()
+    processes, parts = (tuple(box for box in boxes if bool(box.chapter) is part) for part in (False, True))
+    return Layout(name, processes, parts, tuple(arrows), rows * (ROW + GAP) + 20)
+
+
+def _front() -> tuple[Box, ...]:
+    """The front end's process and its parts."""
+    return (PROCESSES[0], *(part for part in PARTS if part.x < PROCESSES[1].x))
+
+
+def _core(core: Process, workers: Sequence[Process]) -> Iterator[Box]:
+    """A core's process with its parts, and its workers."""
+    yield from (part for part in PARTS if PROCESSES[1].x < part.x < WORKER_X)
+    if "worker" in core["serves"]:
+        yield WITH_WORKER
+        yield from (part for part in PARTS if part.name in IN_WORKER)
+        return
+    yield replace(PROCESSES[1], name=CORE)
+    height = (ROW - 20 - GAP * (len(workers) - 1)) // len(workers)
+    for place in range(len(workers)):
+        yield from _worker(20 + place * (height + GAP), height)
+
+
+def _worker(y: int, height: int) -> Iterator[Box]:
+    """A worker's process; two or more share the height of their core's."""
+    yield Box(WORKER, WORKER_X, y, WORKER_WIDTH, height)
+    for place, part in enumerate(each for each in PARTS if each.name in IN_WORKER):
+        room = (height - 40) // 2
+        yield replace(part, y=y + 30 + place * (room + 5), height=min(room, 60))
+
+
+def _in_core(workers: Sequence[Process]) -> Iterator[Arrow]:
+    """What is handed over inside a core, and between it and its workers."""
+    way_in, there, back, way_out = ARROWS[1:5]
+    yield way_in
+    yield way_out
+    carried = [replace(arrow, carrier=arrow.carrier if workers else CALL) for arrow in (there, back)]
+    if len(workers) < 2:
+        yield from carried
+        return
+    height = (ROW - 20 - GAP * (len(workers) - 1)) // len(workers)
+    for place in range(len(workers)):
+        y = 20 + place * (height + GAP)
+        yield replace(carried[0], end=(765, y + 45))
+    yield replace(carried[1], start=(765, 20 + 30 + (height - 40) // 2 + 25))  # one rank answers
+
+
+def _sockets() -> tuple[Arrow, Arrow]:
+    return ARROWS[0], ARROWS[5]
+
+
+def _between(arrow: Arrow, front: int, core: int) -> Arrow:
+    """A socket between a front end and a core, whichever way it goes."""
+    from_front = arrow.start[0] < arrow.end[0]
+    return _lowered(arrow, front if from_front else core, core if from_front else front)
+
+
+def _lowered(arrow: Arrow, start: int, end: int) -> Arrow:
+    """An arrow with its ends so many rows further down."""
+    (x1, y1), (x2, y2) = arrow.start, arrow.end
+    return replace(arrow, start=(x1, y1 + start * (ROW + GAP)), end=(x2, y2 + end * (ROW + GAP)))
+
+
+def _down(boxes: Sequence[Box], rows: int) -> tuple[Box, ...]:
+    return tuple(replace(box, y=box.y + rows * (ROW + GAP)) for box in boxes)

@@ -1,0 +1,146 @@
+"""The reader's deployment: which shapes a page shows, one at a time, each out of its committed trace.
+
+What belongs to some deployments only has their classes (`for for-tp2`); the style of `style` hides the others, the
+script `deployment.js` keeps what the reader has chosen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from html import escape
+
+from notes.site import deploymentmap, processmap, sequence
+from notes.site.route import median_route
+from notes.site.sitetimes import SiteTime, site_times
+from notes.traces import shapetrace
+from notes.traces.shapetrace import ShapeTrace
+from notes.translation.labels import IN_ENGLISH, Labels
+from tracing.breakdown.findings import Findings, analyze
+
+# By shape, the first is what a page shows to one who has chosen nothing.
+DEPLOYMENTS = {
+    "one-gpu": "one GPU",
+    "tp2": "several GPUs, tensor parallel",
+    "dp2": "several GPUs, data parallel",
+    "cpu": "CPU",
+}
+# What the other recorded shapes are.
+OTHER_SHAPES = {
+    "two-front-ends": "two API server processes",
+    "in-process": "everything in one process",
+    "ngram": "n-gram speculation",
+    "lora": "a LoRA adapter",
+    "kv-connector": "KV blocks that come from files",
+    "v2-one-gpu": "Model Runner V2",
+}
+# The runs that a chapter shows at its end, by its number.
+RUNS = {
+    10: ("tp2", "dp2"),
+    12: ("ngram",),
+    14: ("kv-connector",),
+    17: ("two-front-ends",),
+    18: ("tp2", "dp2"),
+    19: ("v2-one-gpu",),
+    20: ("lora",),
+}
+YOURS = "your deployment"
+RECORDED = (
+    "Recorded on a CPU, whatever the devices: the processes, their order and their messages are those of such a "
+    "deployment, the times are not. `{about}`"
+)
+ONE_REQUEST = (
+    "One finished request and its {steps} steps. An underlined name leads to its stop; an arrow without a time is a "
+    "call inside one process."
+)
+RUN = "A recorded run: {shape}"
+
+
+@dataclass(frozen=True)
+class ShapeRun:
+    """A shape's trace, and what is worked out of it."""
+
+    trace: ShapeTrace
+    findings: Findings
+    times: Mapping[str, SiteTime]
+
+
+@cache
+def run(shape: str) -> ShapeRun:
+    """The committed run of a shape."""
+    trace = shapetrace.read(shape)
+    found = analyze(trace.timeline)
+    return ShapeRun(trace, found, site_times(found))
+
+
+def name(shape: str, say: Labels) -> str:
+    """A shape in words."""
+    return say(DEPLOYMENTS.get(shape) or OTHER_SHAPES[shape])
+
+
+def switch(say: Labels = IN_ENGLISH) -> str:
+    """What a reader chooses his deployment with."""
+    options = "".join(f'<option value="{shape}">{escape(name(shape, say))}</option>' for shape in DEPLOYMENTS)
+    return (
+        f'<p class="deployment" data-search-exclude><label>{escape(say(YOURS))} '
+        f"<select data-deployment>{options}</select></label></p>"
+    )
+
+
+def only(shapes: Sequence[str], html: str, tag: str = "div") -> str:
+    """Something that belongs to some deployments only."""
+    classes = " ".join(("for", *(f"for-{shape}" for shape in shapes)))
+    return f'<{tag} class="{classes}">{html}</{tag}>'
+
+
+def style() -> str:
+    """Hides what belongs to other deployments than the chosen one."""
+    first, *_ = DEPLOYMENTS
+    rules = [f"html:not([data-deployment]) .for:not(.for-{first})"]
+    rules += [f'html[data-deployment="{shape}"] .for:not(.for-{shape})' for shape in DEPLOYMENTS]
+    return ",\n".join(rules) + " { display: none; }\n"
+
+
+# --- drawings ---
+
+
+def maps(pages: Mapping[int, str], say: Labels) -> str:
+    """The process map of each deployment."""
+    return "".join(only((shape,), process_map(shape, pages, say)) for shape in DEPLOYMENTS)
+
+
+def process_map(shape: str, pages: Mapping[int, str], say: Labels) -> str:
+    """The processes of a shape."""
+    layout = deploymentmap.layout(shape, run(shape).trace.timeline)
+    return f'<div class="drawing" data-search-exclude>{processmap.drawing(pages, say, layout)}</div>'
+
+
+def sequences(links: Mapping[str, str], say: Labels) -> str:
+    """The way of one request in each deployment."""
+    return "".join(only((shape,), recorded(shape, say) + request_way(shape, links, say)) for shape in DEPLOYMENTS)
+
+
+def request_way(shape: str, links: Mapping[str, str], say: Labels) -> str:
+    """The way of a shape's request, and where it was recorded."""
+    route = median_route(run(shape).findings)
+    if route is None:
+        return ""
+    svg = sequence.drawing(route, links, say)
+    words = escape(say(ONE_REQUEST, steps=route.steps))
+    return f'<p>{words}</p><div class="drawing" data-search-exclude>{svg}</div>'
+
+
+def recorded(shape: str, say: Labels) -> str:
+    """That a drawing was recorded, and on what."""
+    words, _, about = say(RECORDED, about=run(shape).trace.about).partition("`")
+    return f'<p class="about">{escape(words)}<code>{escape(about.strip("`"))}</code></p>'
+
+
+def runs_of(chapter: int, pages: Mapping[int, str], links: Mapping[str, str], say: Labels) -> list[str]:
+    """The recorded runs of a chapter, as Markdown."""
+    parts = []
+    for shape in set(RUNS.get(chapter, ())) & set(shapetrace.shapes()):
+        parts += [f"## {say(RUN, shape=name(shape, say))} {{ #run-{shape} }}", recorded(shape, say)]
+        parts += [process_map(shape, pages, say), request_way(shape, links, say)]
+    return parts

@@ -1,0 +1,80 @@
+"""What a stop is in each deployment: which process runs it, on which thread, how often; or that it is not there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from html import escape
+
+from notes.site.deployments import DEPLOYMENTS, OTHER_SHAPES, ShapeRun, name, only, run
+from notes.traces import shapetrace
+from notes.translation.labels import Labels
+from notes.walkthrough.chapters import Stop
+from notes.walkthrough.implementations import runs
+from probes.console import us
+from tracing.shapes.shape import SHAPES
+
+NOT_HERE = "Not in this deployment."
+ELSEWHERE = "Not in this deployment. It is with: {others}."
+SEVERAL = "{process}, one of {count}"
+ON_THREAD = "{process}, thread {thread}"
+CALLS = "{place}; calls in the recorded request: {calls}"
+MEDIAN = "{calls}, {median} at the median"
+# A process by the main roles that it serves.
+PROCESS_NAMES = {
+    ("front end",): "front end process",
+    ("core",): "core process",
+    ("worker",): "worker process",
+    ("core", "worker"): "core process, the worker inside",
+    ("front end", "core", "worker"): "the one process",
+}
+
+
+def at_stop(stop: Stop, say: Labels, with_times: bool = True) -> Iterator[str]:
+    """A line a deployment; like ones together. `with_times` is off where another trace's times stand at the stop."""
+    if not stop.role:
+        return
+    shapes: dict[str, list[str]] = {}
+    for shape in DEPLOYMENTS:
+        shapes.setdefault(_line(stop, shape, say, with_times), []).append(shape)
+    yield from (only(where, line, "span") for line, where in shapes.items())
+
+
+def is_in(stop: Stop, shape: str) -> bool:
+    """Whether a shape has a stop: its function runs there, and its site was passed if it was in any shape."""
+    if not runs(stop.anchor.target, SHAPES[shape]):
+        return False
+    passed = {other for other in shapetrace.shapes() if stop.site in run(other).trace.sites}
+    return shape in passed or not passed
+
+
+def _line(stop: Stop, shape: str, say: Labels, with_times: bool) -> str:
+    if is_in(stop, shape):
+        return escape(_place(stop, run(shape), say, with_times))
+    recorded = [other for other in (*DEPLOYMENTS, *OTHER_SHAPES) if other in shapetrace.shapes() and is_in(stop, other)]
+    others = ", ".join(name(other, say) for other in recorded)
+    return f'<span class="absent">{escape(say(ELSEWHERE, others=others) if others else say(NOT_HERE))}</span>'
+
+
+def _place(stop: Stop, here: ShapeRun, say: Labels, with_times: bool) -> str:
+    """Process, thread, and what was recorded of the stop's site."""
+    words = _process(stop.role, here, say)
+    threads = {place.thread for place in here.trace.passed if (place.site, place.role) == (stop.site, stop.role)}
+    if threads:
+        words = say(ON_THREAD, process=words, thread=min(threads))
+    spans = here.findings.timeline.spans
+    spans = spans[(spans["site"] == stop.site) & (spans["role"] == stop.role)]
+    if not len(spans) or not with_times:
+        return words
+    words = say(CALLS, place=words, calls=len(spans))
+    return say(MEDIAN, calls=words, median=us(int((spans["end_ns"] - spans["start_ns"]).median())))
+
+
+def _process(role: str, here: ShapeRun, say: Labels) -> str:
+    """The process that runs a role: an input or output thread's is the core's."""
+    main = "core" if role.startswith("core") else role
+    serving = [process["serves"] for process in here.trace.timeline.processes if main in process["serves"]]
+    if not serving:
+        return say(role)
+    kind = tuple(each for each in ("front end", "core", "worker") if each in serving[0])
+    words = say(PROCESS_NAMES[kind])
+    return say(SEVERAL, process=words, count=len(serving)) if len(serving) > 1 else words
