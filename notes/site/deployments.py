@@ -140,7 +140,7 @@ def recorded(shape: str, say: Labels) -> str:
 def runs_of(chapter: int, pages: Mapping[int, str], links: Mapping[str, str], say: Labels) -> list[str]:
     """The recorded runs of a chapter, as Markdown."""
     parts = []
-    for shape in set(RUNS.get(chapter, ())) & set(shapetrace.shapes()):
+    for shape in RUNS.get(chapter, ()):
         parts += [f"## {say(RUN, shape=name(shape, say))} {{ #run-{shape} }}", recorded(shape, say)]
         parts += [process_map(shape, pages, say), request_way(shape, links, say)]
     return parts

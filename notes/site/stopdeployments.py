@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from html import escape
+from typing import get_args
 
 from notes.site.deployments import DEPLOYMENTS, OTHER_SHAPES, ShapeRun, name, only, run
 from notes.traces import shapetrace
@@ -11,7 +13,7 @@ from notes.translation.labels import Labels
 from notes.walkthrough.chapters import Stop
 from notes.walkthrough.implementations import runs
 from probes.console import us
-from tracing.shapes.shape import SHAPES
+from tracing.shapes.shape import SHAPES, FrontEnd
 
 NOT_HERE = "Not in this deployment."
 ELSEWHERE = "Not in this deployment. It is with: {others}."
@@ -19,6 +21,7 @@ SEVERAL = "{process}, one of {count}"
 ON_THREAD = "{process}, thread {thread}"
 CALLS = "{place}; calls in the recorded request: {calls}"
 MEDIAN = "{calls}, {median} at the median"
+FRONT_ENDS: tuple[FrontEnd, ...] = get_args(FrontEnd)
 # A process by the main roles that it serves.
 PROCESS_NAMES = {
     ("front end",): "front end process",
@@ -40,10 +43,15 @@ def at_stop(stop: Stop, say: Labels, with_times: bool = True) -> Iterator[str]:
 
 
 def is_in(stop: Stop, shape: str) -> bool:
-    """Whether a shape has a stop: its function runs there, and its site was passed if it was in any shape."""
-    if not runs(stop.anchor.target, SHAPES[shape]):
+    """Whether a shape has a stop: its function can run there, and its site was passed if it was in any like shape.
+
+    Batches, streams and a server are no deployments: each can be had in all of them.
+    """
+    front_end = SHAPES[shape].front_end
+    if not any(runs(stop.anchor.target, replace(SHAPES[shape], front_end=each)) for each in FRONT_ENDS):
         return False
-    passed = {other for other in shapetrace.shapes() if stop.site in run(other).trace.sites}
+    alike = {other for other in shapetrace.shapes() if SHAPES[other].front_end == front_end}
+    passed = {other for other in alike if stop.site in run(other).trace.sites}
     return shape in passed or not passed
 
 

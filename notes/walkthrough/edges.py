@@ -69,8 +69,8 @@ class Edge:
 class Evidence:
     """What traces say of an edge: in which it was seen, in how many flows, and what speaks against it.
 
-    A function has other callers: a flow that passed both ends, the one not inside the other, is `apart`, and counts
-    against a call only where no flow has it. A wrong role, thread or order always does.
+    A function has other callers: a flow that passed both ends, the one not inside the other, or on the sender's own
+    thread, is `apart`, and counts against an edge only where no flow has it. A wrong role, thread or order always does.
     """
 
     edge: Edge

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from notes.walkthrough.edges import Caller, Edge, Evidence
+from notes.walkthrough.edges import Edge, Evidence
 from tracing.sites.site import Site
 from tracing.timeline.index import Index
 from tracing.timeline.lookups.rows import Rows
@@ -52,8 +52,8 @@ class Trace:
             sentence = f"{self.name}, request {flow.request}: {problem}"
             if problem:
                 evidence.against.append(sentence)
-            elif edge.kind == "calls" and not self._nested(edge.caller, left.tolist(), right.tolist()):
-                evidence.apart.append(f"{sentence}no {ends[1].name} inside a {ends[0].name} on its thread")
+            elif apart := self._apart(edge, ends, flow, left.tolist(), right.tolist()):
+                evidence.apart.append(f"{sentence}{apart}")
             else:
                 evidence.flows += 1
                 evidence.seen_in += [self.name] if self.name not in evidence.seen_in else []
@@ -115,9 +115,14 @@ class Trace:
             return f"{ends[1].name} ran in {self._ran_in(right[0])}, not in the {far}"
         return "" if edge.kind == "calls" else self._after(edge, ends, flow, in_role, reached)
 
-    def _nested(self, caller: Caller, left: list[int], right: list[int]) -> bool:
-        callers = [row for row in left if self.in_role(row, caller.role, caller.thread)]
-        return any(self._inside(inner, outer) for inner in right for outer in callers)
+    def _apart(self, edge: Edge, ends: tuple[Site, Site], flow: Flow, left: list[int], right: list[int]) -> str:
+        """Why the far end was reached in another way here, or nothing."""
+        callers = [row for row in left if self.in_role(row, edge.caller.role, edge.caller.thread)]
+        if edge.kind == "calls" and not any(self._inside(inner, outer) for inner in right for outer in callers):
+            return f"no {ends[1].name} inside a {ends[0].name} on its thread"
+        pairs = self._pairs(flow, callers, right) if edge.kind == "sends to" else []
+        shared = any(self._thread(one) == self._thread(other) for one, other in pairs)
+        return f"{ends[1].name} and {ends[0].name} ran on one thread" if shared else ""
 
     def _after(self, edge: Edge, ends: tuple[Site, Site], flow: Flow, left: list[int], right: list[int]) -> str:
         if edge.kind == "then":  # of several workers each for itself
@@ -125,8 +130,6 @@ class Trace:
         for one, other in self._pairs(flow, left, right):
             if self.index.start[other] < self.index.start[one]:
                 return f"{ends[1].name} began before {ends[0].name}"
-            if self._thread(one) == self._thread(other):
-                return f"{ends[1].name} and {ends[0].name} ran on one thread"
         return ""
 
     def _on_one_thread(self, ends: tuple[Site, Site], flow: Flow, left: list[int], right: list[int]) -> str:

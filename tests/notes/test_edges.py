@@ -121,7 +121,7 @@ def test_an_edge_is_contradicted(tmp_path: Path, claimed: Stop, differs: dict[st
 def test_what_is_sent_runs_on_another_thread(tmp_path: Path) -> None:
     itself = stop(role="core", site="core.step", sends_to=SCHEDULE)
     proof = evidence(trace(tmp_path), itself)
-    assert proof.standing == "contradicted" and "ran on one thread" in proof.against[0]
+    assert proof.standing == "contradicted" and "ran on one thread" in proof.apart[0]
 
 
 def test_a_claimed_thread_counts(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from notes.site import frontpage, processmap, sequence
+from notes.site import deploymentmap, deployments, frontpage, processmap, sequence, stopdeployments
 from notes.study import texts
 from notes.tables import pages, story
 from notes.translation import labels
@@ -41,8 +41,12 @@ def said_in(path: Path) -> Iterator[str]:
 
 def said_of_data() -> Iterator[str]:
     """What is said that stands in tables of the modules: boxes and arrows, media, subjects, roles, standings."""
-    for box in (*processmap.PROCESSES, *processmap.PARTS):
+    drawn = (deploymentmap.WITH_WORKER, *deploymentmap.COORDINATOR)
+    for box in (*processmap.PROCESSES, *processmap.PARTS, *drawn):
         yield from filter(None, (box.name, box.words))
+    yield from (deploymentmap.CORE, deploymentmap.WORKER, deploymentmap.CALL)
+    yield from (*deployments.DEPLOYMENTS.values(), *deployments.OTHER_SHAPES.values())
+    yield from stopdeployments.PROCESS_NAMES.values()
     yield from (arrow.carrier for arrow in processmap.ARROWS)
     yield from (message.medium for message in sequence.MESSAGES.values())
     yield from (subject for subject, _, _ in frontpage.SUBJECTS)

@@ -1,0 +1,135 @@
+"""What a page shows of a deployment: its processes, its request's way, and at a stop whether it is there at all."""
+
+from __future__ import annotations
+
+import re
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+
+from notes.site import deploymentmap, deployments, stopdeployments
+from notes.site.processmap import Layout
+from notes.traces import shapetrace
+from notes.translation import labels
+from notes.translation.labels import IN_ENGLISH
+from notes.walkthrough import chapters
+from notes.walkthrough.chapters import Stop
+from tests.chromium import chromium
+from tests.needs import needs_chromium
+from tests.notes.test_processmap import apart, touches, within
+
+STOPS = {stop.name: stop for stop in chapters.stops(chapters.read())}
+
+
+def layout(shape: str) -> Layout:
+    return deploymentmap.layout(shape, shapetrace.read(shape).timeline)
+
+
+@pytest.mark.parametrize(
+    ("shape", "processes"),
+    [
+        ("one-gpu", {"front end process": 1, "core process, the worker inside": 1}),
+        ("tp2", {"front end process": 1, "core process": 1, "worker process": 2}),
+        ("dp2", {"front end process": 1, "core process": 2, "worker process": 2, "coordinator process": 1}),
+        ("cpu", {"front end process": 1, "core process": 1, "worker process": 1}),
+        ("two-front-ends", {"front end process": 2, "core process": 1, "worker process": 1}),
+    ],
+)
+def test_the_map_has_the_processes_of_the_trace(shape: str, processes: dict[str, int]) -> None:
+    names = [box.name for box in layout(shape).processes]
+    assert {name: names.count(name) for name in names} == processes
+
+
+@pytest.mark.parametrize("shape", [shape for shape in shapetrace.shapes() if shape != "in-process"])
+def test_every_part_lies_in_one_process_and_every_arrow_leads_from_part_to_part(shape: str) -> None:
+    drawn = layout(shape)
+    assert [part.name for part in drawn.parts if sum(within(part, process) for process in drawn.processes) != 1] == []
+    assert [
+        pair for boxes in (drawn.parts, drawn.processes) for pair in combinations(boxes, 2) if not apart(*pair)
+    ] == []
+    assert max(box.y + box.height for box in drawn.processes) <= drawn.height
+    for arrow in drawn.arrows:
+        ends = [[part.name for part in drawn.parts if touches(point, part)] for point in (arrow.start, arrow.end)]
+        assert [len(names) for names in ends] == [1, 1], arrow
+
+
+def lines(stop: Stop) -> dict[str, str]:
+    """What a stop says in each deployment."""
+    said: dict[str, str] = {}
+    for html in stopdeployments.at_stop(stop, IN_ENGLISH):
+        classes, text = re.findall(r'^<span class="for ([^"]+)">(.*)</span>$', html)[0]
+        said |= {each.removeprefix("for-"): re.sub("<[^>]+>", "", text) for each in classes.split()}
+    return said
+
+
+def test_a_stop_of_worker_processes_is_not_there_with_one_gpu() -> None:
+    said = lines(STOPS["worker-loop"])
+    assert said["one-gpu"].startswith("Not in this deployment. It is with: several GPUs, tensor parallel,")
+    assert (said["tp2"], said["cpu"]) == ("worker process, one of 2", "worker process")
+
+
+def test_a_stop_of_the_executor_inside_the_core_is_there_with_one_gpu_only() -> None:
+    said = lines(STOPS["call-on-the-spot"])
+    assert "one GPU" in said["tp2"] and said["tp2"] == said["cpu"] and "core process" in said["one-gpu"]
+
+
+def test_a_stop_says_process_thread_and_calls() -> None:
+    inside = "core process, the worker inside, thread MainThread; calls in the recorded request: "
+    assert lines(STOPS["ask-for-blocks"])["one-gpu"].startswith(inside)
+    assert lines(STOPS["step-schedule"])["cpu"].endswith("at the median")
+    assert not any("median" in line for line in stopdeployments.at_stop(STOPS["step-schedule"], IN_ENGLISH, False))
+
+
+def test_batches_and_streams_are_there_in_every_deployment() -> None:
+    for name in ("generate", "client-sends", "async-client-sends"):
+        assert all(stopdeployments.is_in(STOPS[name], shape) for shape in deployments.DEPLOYMENTS), name
+
+
+def test_every_stop_is_in_some_recorded_shape() -> None:
+    nowhere = [
+        name for name, stop in STOPS.items() if not any(stopdeployments.is_in(stop, s) for s in shapetrace.shapes())
+    ]
+    assert nowhere == []
+
+
+def test_every_deployment_and_every_run_has_its_trace() -> None:
+    shown = {*deployments.DEPLOYMENTS, *(shape for shapes in deployments.RUNS.values() for shape in shapes)}
+    assert shown <= set(shapetrace.shapes()) == {*deployments.DEPLOYMENTS, *deployments.OTHER_SHAPES}
+
+
+def test_a_chapter_ends_with_its_runs() -> None:
+    parts = deployments.runs_of(12, {7: "07-worker.html"}, {"spec.propose": "12-speculation.html#propose"}, IN_ENGLISH)
+    assert parts[0] == "## A recorded run: n-gram speculation { #run-ngram }"
+    assert "Recorded on a CPU" in parts[1] and "--shape ngram" in parts[1]
+    assert 'href="07-worker.html"' in parts[2] and 'href="12-speculation.html#propose"' in parts[3]
+    assert deployments.runs_of(5, {}, {}, IN_ENGLISH) == []
+
+
+PAGE = """<!doctype html><style>{style}</style><script>{script}</script>{switch}
+<div id="a" class="for for-{first}">1</div><div id="b" class="for for-cpu for-tp2">2</div>"""
+CHOOSE = """(choice => { choice.value = 'cpu'; choice.dispatchEvent(new Event('change')) })(
+document.querySelector('select'))"""
+
+
+@needs_chromium
+@pytest.mark.browser
+def test_a_choice_is_kept_over_pages(tmp_path: Path) -> None:
+    script = Path(deployments.__file__).with_name("theme") / "deployment.js"
+    first, *_ = deployments.DEPLOYMENTS
+    text = PAGE.format(style=deployments.style(), script=script.read_text(), switch=deployments.switch(), first=first)
+    for name in ("one.html", "other.html"):
+        (tmp_path / name).write_text(text)
+    shown = "[...document.querySelectorAll('.for')].filter(e => e.checkVisibility()).map(e => e.id).join()"
+    with chromium() as page:
+        page.visit((tmp_path / "one.html").as_uri())
+        assert page.run(shown) == "a"
+        page.run(CHOOSE)
+        assert page.run(shown) == "b"
+        page.visit((tmp_path / "other.html").as_uri())
+        assert (page.run(shown), page.run("document.querySelector('select').value")) == ("b", "cpu")
+        assert page.complaints == []
+
+
+def test_the_switch_is_in_the_readers_language() -> None:
+    assert "你的部署" in deployments.switch(labels.read("zh"))
