@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from notes import quotes
-from notes.site import chapterpage, deployments, frontpage, mkdocssite, processmap, sequence, studypage
+from notes.site import chapterpage, deployments, edgepage, frontpage, mkdocssite, processmap, sequence, studypage
 from notes.site.chapterpage import Figures, title
 from notes.site.mkdocssite import PLACES, Nav
 from notes.site.sitetimes import site_times
@@ -84,6 +84,7 @@ def _sources(
     """Write the site's Markdown and its style; what the menu holds."""
     files = {"index.md": frontpage.front(chapters, tree, findings, say)}
     files |= {f"walkthrough/{each.name}.md": chapterpage.page(each, chapters, tree, figures, say) for each in chapters}
+    files["walkthrough/edges.md"] = edgepage.page(chapters, say)
     files |= {f"study/{page}.md": studypage.page(page, chapters, tree, say) for page in texts.PAGES}
     stories = story.read()
     files |= {f"tables/{each.origin.name}.md": pages.page(each, say) for each in stories}
@@ -95,7 +96,12 @@ def _sources(
     (docs / "assets" / "drawings.css").write_text(lanes.STYLE + sequence.STYLE + processmap.STYLE + deployments.style())
     nav: Nav = [
         {say("Start"): "index.md"},
-        {say("Walkthrough"): [{title(chapter): f"walkthrough/{chapter.name}.md"} for chapter in chapters]},
+        {
+            say("Walkthrough"): [
+                *({title(chapter): f"walkthrough/{chapter.name}.md"} for chapter in chapters),
+                {say(edgepage.TITLE): "walkthrough/edges.md"},
+            ]
+        },
         {say("Study plan"): [{texts.title(page, say.language): f"study/{page}.md"} for page in texts.PAGES]},
     ]
     if stories:

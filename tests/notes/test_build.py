@@ -66,7 +66,7 @@ def test_without_a_trace_and_again_into_its_own_folder(tmp_path: Path, monkeypat
     monkeypatch.setattr("notes.quotes.PATH", path)
     out, pages, tree = tmp_path / "site", two_chapters(tmp_path), small_tree(tmp_path)
     for _ in range(2):
-        assert sources.build({"en": pages}, tree, None, out) == 3 + len(texts.PAGES) + len(story.read())
+        assert sources.build({"en": pages}, tree, None, out) == 4 + len(texts.PAGES) + len(story.read())
     text = (out / "index.html").read_text()
     assert "steps; a chip, 2 cores, vllm 1.2" in (out / "walkthrough" / "01-engine.html").read_text()
     assert "With a trace of your own" in text and "Recorded on a CPU" in text

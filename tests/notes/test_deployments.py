@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from notes.site import deploymentmap, deployments, stopdeployments
+from notes.site import deploymentmap, deployments, edgepage, stopdeployments
 from notes.site.processmap import Layout
 from notes.traces import shapetrace
 from notes.translation import labels
@@ -104,6 +104,16 @@ def test_a_chapter_ends_with_its_runs() -> None:
     assert "Recorded on a CPU" in parts[1] and "--shape ngram" in parts[1]
     assert 'href="07-worker.html"' in parts[2] and 'href="12-speculation.html#propose"' in parts[3]
     assert deployments.runs_of(5, {}, {}, IN_ENGLISH) == []
+
+
+def test_the_page_of_edges_has_a_row_an_edge_with_links_and_shapes() -> None:
+    rows = [
+        line for line in edgepage.page(chapters.read(), IN_ENGLISH).split("\n") if line.startswith("| [") or "`" in line
+    ]
+    assert len(rows) >= 100
+    uniproc = next(row for row in rows if "`UniProcExecutor.execute_model`" in row and "`Worker.execute_model`" in row)
+    assert uniproc.endswith("| core | one GPU, everything in one process, Model Runner V2 |")
+    assert any("(04-engine-core.md#step-schedule) | calls" in row for row in rows)
 
 
 PAGE = """<!doctype html><style>{style}</style><script>{script}</script>{switch}

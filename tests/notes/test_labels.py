@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from notes.site import deploymentmap, deployments, frontpage, processmap, sequence, stopdeployments
+from notes.site import deploymentmap, deployments, edgepage, frontpage, processmap, sequence, stopdeployments
 from notes.study import texts
 from notes.tables import pages, story
 from notes.translation import labels
@@ -46,7 +46,7 @@ def said_of_data() -> Iterator[str]:
         yield from filter(None, (box.name, box.words))
     yield from (deploymentmap.CORE, deploymentmap.WORKER, deploymentmap.CALL)
     yield from (*deployments.DEPLOYMENTS.values(), *deployments.OTHER_SHAPES.values())
-    yield from stopdeployments.PROCESS_NAMES.values()
+    yield from (*stopdeployments.PROCESS_NAMES.values(), *edgepage.KINDS.values(), edgepage.TITLE)
     yield from (arrow.carrier for arrow in processmap.ARROWS)
     yield from (message.medium for message in sequence.MESSAGES.values())
     yield from (subject for subject, _, _ in frontpage.SUBJECTS)
