@@ -52,18 +52,8 @@ def page(
         text = linked(filled(part.text if isinstance(part, Stop) else part, figures.quotes), chapters)
         parts.append(_stop(part, text, tree, figures, links, say) if isinstance(part, Stop) else text)
     pages = {each.number: f"{each.name}.html" for each in chapters if each.number}
-    parts += deployments.runs_of(chapter.number, pages, site_links(chapters), say)
+    parts += deployments.runs_of(chapter.number, pages, chapters, say)
     return "\n\n".join(parts) + "\n"
-
-
-def site_links(chapters: Sequence[Chapter]) -> dict[str, str]:
-    """By tracing site, the address of the first stop that it measures, from any chapter's page."""
-    links: dict[str, str] = {}
-    for chapter in chapters:
-        for stop in chapter.stops:
-            if stop.site:
-                links.setdefault(stop.site, f"{chapter.name}.html#{stop.name}")
-    return links
 
 
 def stop_links(chapters: Sequence[Chapter]) -> dict[str, str]:

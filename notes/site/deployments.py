@@ -17,7 +17,10 @@ from notes.site.sitetimes import SiteTime, site_times
 from notes.traces import shapetrace
 from notes.traces.shapetrace import ShapeTrace
 from notes.translation.labels import IN_ENGLISH, Labels
+from notes.walkthrough.chapters import Chapter
+from notes.walkthrough.implementations import runs
 from tracing.breakdown.findings import Findings, analyze
+from tracing.shapes.shape import SHAPES, Shape
 
 # By shape, the first is what a page shows to one who has chosen nothing.
 DEPLOYMENTS = {
@@ -116,19 +119,31 @@ def process_map(shape: str, pages: Mapping[int, str], say: Labels) -> str:
     return f'<div class="drawing" data-search-exclude>{processmap.drawing(pages, say, layout)}</div>'
 
 
-def sequences(links: Mapping[str, str], say: Labels) -> str:
-    """The way of one request in each deployment."""
-    return "".join(only((shape,), recorded(shape, say) + request_way(shape, links, say)) for shape in DEPLOYMENTS)
+def sequences(chapters: Sequence[Chapter], folder: str, say: Labels) -> str:
+    """The way of one request in each deployment; the chapters' pages are in `folder`."""
+    ways = {shape: request_way(shape, site_links(chapters, SHAPES[shape], folder), say) for shape in DEPLOYMENTS}
+    return "".join(only((shape,), recorded(shape, say) + way) for shape, way in ways.items())
 
 
 def request_way(shape: str, links: Mapping[str, str], say: Labels) -> str:
-    """The way of a shape's request, and where it was recorded."""
+    """The way of a shape's request, and of how many steps it was."""
     route = median_route(run(shape).findings)
     if route is None:
         return ""
-    svg = sequence.drawing(route, links, say)
+    svg = sequence.drawing(route, links, say, SHAPES[shape])
     words = escape(say(ONE_REQUEST, steps=route.steps))
     return f'<p>{words}</p><div class="drawing" data-search-exclude>{svg}</div>'
+
+
+def site_links(chapters: Sequence[Chapter], shape: Shape | None, folder: str = "") -> dict[str, str]:
+    """By tracing site the address of the first stop that it measures, in a shape of those that run in it. The chapters'
+    pages are in `folder`."""
+    links: dict[str, str] = {}
+    for chapter in chapters:
+        for stop in chapter.stops:
+            if stop.site and (shape is None or runs(stop.anchor.target, shape)):
+                links.setdefault(stop.site, f"{folder}{chapter.name}.html#{stop.name}")
+    return links
 
 
 def recorded(shape: str, say: Labels) -> str:
@@ -137,10 +152,11 @@ def recorded(shape: str, say: Labels) -> str:
     return f'<p class="about">{escape(words)}<code>{escape(about.strip("`"))}</code></p>'
 
 
-def runs_of(chapter: int, pages: Mapping[int, str], links: Mapping[str, str], say: Labels) -> list[str]:
+def runs_of(number: int, pages: Mapping[int, str], chapters: Sequence[Chapter], say: Labels) -> list[str]:
     """The recorded runs of a chapter, as Markdown."""
     parts = []
-    for shape in RUNS.get(chapter, ()):
+    for shape in RUNS.get(number, ()):
         parts += [f"## {say(RUN, shape=name(shape, say))} {{ #run-{shape} }}", recorded(shape, say)]
-        parts += [process_map(shape, pages, say), request_way(shape, links, say)]
+        way = request_way(shape, site_links(chapters, SHAPES[shape]), say)
+        parts += [process_map(shape, pages, say), way]
     return parts

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from html import escape
 
-from notes.site import chapterpage, deployments, sequence
+from notes.site import deployments, sequence
 from notes.site.chapterpage import title
 from notes.site.route import median_route
 from notes.study import texts
@@ -81,7 +81,7 @@ OUTSIDE = (
 
 def site_links(chapters: Sequence[Chapter]) -> dict[str, str]:
     """By tracing site the address of the first stop that it measures, from the front page."""
-    return {site: f"walkthrough/{link}" for site, link in chapterpage.site_links(chapters).items()}
+    return deployments.site_links(chapters, None, "walkthrough/")
 
 
 def front(chapters: Sequence[Chapter], tree: SourceTree, findings: Findings | None, say: Labels = IN_ENGLISH) -> str:
@@ -149,7 +149,7 @@ def _committed(chapters: Sequence[Chapter], say: Labels) -> Iterator[str]:
     """The way of one request in each deployment, out of the committed traces."""
     yield say("## One request, from call to last output")
     yield deployments.switch(say)
-    yield deployments.sequences(site_links(chapters), say)
+    yield deployments.sequences(chapters, "walkthrough/", say)
     yield say(OWN_TRACE)
 
 

@@ -9,8 +9,10 @@ from typing import NamedTuple
 
 from notes.site.route import Call, Leg, Route
 from notes.translation.labels import IN_ENGLISH, Labels
+from notes.walkthrough.implementations import runs
 from probes.console import us
 from tracing.page.drawings.lanes import hue, linked
+from tracing.shapes.shape import Shape
 from tracing.sites.engine import SITES
 from tracing.sites.site import ROLES, Site
 
@@ -58,8 +60,9 @@ MESSAGES = {
 BY_NAME = {site.name: site for site in SITES}
 
 
-def drawing(route: Route, links: Links, say: Labels = IN_ENGLISH) -> str:
-    """The diagram of a route; what has an address in `links` leads there."""
+def drawing(route: Route, links: Links, say: Labels = IN_ENGLISH, shape: Shape | None = None) -> str:
+    """The diagram of a route; what has an address in `links` leads there. In a `shape` the functions are those that
+    run in it."""
     roles = [role for role in ROLES if any(leg.role == role for leg in route.legs)]
     column = (WIDTH - 2 * MARGIN) / len(roles)
     middle: dict[str, float] = {role: MARGIN + column * (place + 0.5) for place, role in enumerate(roles)}
@@ -73,7 +76,7 @@ def drawing(route: Route, links: Links, say: Labels = IN_ENGLISH) -> str:
                 top += 24
             parts.append(_message(before, leg, top + GAP - 8, middle, route, links, say))
             top += GAP
-        parts += _leg(leg, top, middle[leg.role], links, say)
+        parts += _leg(leg, top, middle[leg.role], links, say, shape)
         top += _height(leg)
     heads = [_head(say(role), middle[role], top) for role in roles]
     frame = _loop(route, loop, top, say) if loop else ""
@@ -102,14 +105,14 @@ def _loop(route: Route, top: float, bottom: float, say: Labels) -> str:
     )
 
 
-def _leg(leg: Leg, top: float, middle: float, links: Links, say: Labels) -> Iterator[str]:
+def _leg(leg: Leg, top: float, middle: float, links: Links, say: Labels, shape: Shape | None) -> Iterator[str]:
     left = middle - BOX / 2
     yield f'<rect class="leg" x="{left:.0f}" y="{top:.0f}" width="{BOX}" height="{_height(leg)}"/>'
     for place, call in enumerate(leg.calls):
-        yield _call(call, leg, left, top + PAD + LINE * place, links, say)
+        yield _call(call, leg, left, top + PAD + LINE * place, links, say, shape)
 
 
-def _call(call: Call, leg: Leg, left: float, top: float, links: Links, say: Labels) -> str:
+def _call(call: Call, leg: Leg, left: float, top: float, links: Links, say: Labels, shape: Shape | None) -> str:
     site, time = BY_NAME[call.site], us(call.median_ns)
     words = A_REQUEST if leg.part == "way in" else A_STEP
     tooltip = say(words, site=site.name, stage=site.stage, role=say(leg.role), time=time)
@@ -117,15 +120,18 @@ def _call(call: Call, leg: Leg, left: float, top: float, links: Links, say: Labe
     group = (
         f'<g style="--hue:{hue(site.stage)}"><title>{escape(tooltip)}</title>'
         f'<rect class="stage" x="{left:.0f}" y="{top + 1:.0f}" width="3" height="{LINE - 2}"/>'
-        f'<text x="{indent:.0f}" y="{line:.0f}">{escape(function(site))}</text>'
+        f'<text x="{indent:.0f}" y="{line:.0f}">{escape(function(site, shape))}</text>'
         f'<text class="ns" x="{left + BOX - 5:.0f}" y="{line:.0f}" text-anchor="end">{time}</text></g>'
     )
     return linked(group, links.get(site.name))
 
 
-def function(site: Site) -> str:
+def function(site: Site, shape: Shape | None = None) -> str:
     """The function of vLLM that a site hooks, by its last name; the site's own where it is what another one makes."""
-    return site.name if site.kind == "model" else site.targets[0].rpartition(".")[2]
+    if site.kind == "model":
+        return site.name
+    there = [target for target in site.targets if shape is None or runs(target, shape)]
+    return (there or site.targets)[0].rpartition(".")[2]
 
 
 def _message(

@@ -99,11 +99,18 @@ def test_every_deployment_and_every_run_has_its_trace() -> None:
 
 
 def test_a_chapter_ends_with_its_runs() -> None:
-    parts = deployments.runs_of(12, {7: "07-worker.html"}, {"spec.propose": "12-speculation.html#propose"}, IN_ENGLISH)
+    parts = deployments.runs_of(12, {7: "07-worker.html"}, chapters.read(), IN_ENGLISH)
     assert parts[0] == "## A recorded run: n-gram speculation { #run-ngram }"
     assert "Recorded on a CPU" in parts[1] and "--shape ngram" in parts[1]
-    assert 'href="07-worker.html"' in parts[2] and 'href="12-speculation.html#propose"' in parts[3]
-    assert deployments.runs_of(5, {}, {}, IN_ENGLISH) == []
+    assert 'href="07-worker.html"' in parts[2] and 'href="07-worker.html#' in parts[3]
+    assert deployments.runs_of(5, {}, (), IN_ENGLISH) == []
+
+
+def test_a_drawing_names_the_functions_of_its_shape() -> None:
+    first, second = (deployments.runs_of(number, {}, chapters.read(), IN_ENGLISH)[3] for number in (12, 19))
+    assert ">_update_states<" in first and ">update_requests<" not in first
+    assert ">update_requests<" in second and ">_update_states<" not in second
+    assert 'href="07-worker.html#persistent-batch"' in first and "#persistent-batch" not in second
 
 
 def test_the_page_of_edges_has_a_row_an_edge_with_links_and_shapes() -> None:
@@ -112,7 +119,7 @@ def test_the_page_of_edges_has_a_row_an_edge_with_links_and_shapes() -> None:
     ]
     assert len(rows) >= 100
     uniproc = next(row for row in rows if "`UniProcExecutor.execute_model`" in row and "`Worker.execute_model`" in row)
-    assert uniproc.endswith("| core | one GPU, everything in one process, Model Runner V2 |")
+    assert uniproc.endswith("| core | one-gpu, in-process, v2-one-gpu |")
     assert any("(04-engine-core.md#step-schedule) | calls" in row for row in rows)
 
 
