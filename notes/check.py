@@ -22,6 +22,7 @@ EXAMPLES = """examples:
   python -m notes.check --vllm new/ --base old/             in another tree, with the diff of what to read again
   python -m notes.check --vllm new/ --reread                all of it has been read again: keep the digests of new/
   python -m notes.check --trace traces/A --trace traces/B   the claimed edges too, in what those traces passed
+  python -m notes.check --trace notes/traces                all edges, in the traces of shapes that are kept there
 
 verdicts: holds; moved (the same in another class or module); re-read (a function that the stop names says something
 else than when the stop was written, and its claims are still true); false (a claim is not true any more); gone (the
@@ -66,11 +67,13 @@ def main() -> int:
     tree = SourceTree.find(args.vllm)
     base = SourceTree.find(args.base) if args.base else None
     reading = digests.take(stops, base) if base else digests.read(folder, tree.version)
-    in_source = max(check_source(stops, tree, reading, base), check_table(stops, tree, folder))
+    in_source = max(check_source(stops, tree, reading, base), check_table(tree, folder))
     if args.reread and not in_source:
         print(f"Wrote {digests.write(folder, digests.take(stops, tree))}")
-    in_traces = check_traces(stops, args.trace) if args.trace else 0
-    return in_source or in_traces
+    of_shapes = [trace for trace in args.trace if any(trace.glob("*.json.xz"))]
+    recorded = [trace for trace in args.trace if trace not in of_shapes]
+    in_traces = check_traces(stops, recorded) if recorded else 0
+    return in_source or max((check_shapes(stops, folder, traces) for traces in of_shapes), default=0) or in_traces
 
 
 def check_source(stops: Sequence[Stop], tree: SourceTree, reading: Digests | None, base: SourceTree | None) -> int:
@@ -88,32 +91,18 @@ def check_source(stops: Sequence[Stop], tree: SourceTree, reading: Digests | Non
     return FAILED if failed else 0
 
 
-def check_table(stops: Sequence[Stop], tree: SourceTree, folder: Path) -> int:
-    """Print which edges of the table the source does not bear out, and how many the committed traces have seen; 1 where
-    there is one that it does not, or that they contradict."""
-    from notes.traces.evidence import evidence
+def check_table(tree: SourceTree, folder: Path) -> int:
+    """Print which edges of the table beside the chapters the source does not bear out, and their number; 1 where there
+    is one."""
     from notes.walkthrough import edgetable
-    from notes.walkthrough.edges import edges
 
     table = edgetable.read(folder)
-    if not table:
-        return 0
-    judged = [(row.edge, edgetable.unfounded(row, tree)) for row in table]
-    proofs = evidence((*(edge for stop in stops for edge in edges(stop)), *(row.edge for row in table)))
-    contradicted = [line for proof in proofs if proof.standing == "contradicted" for line in _lines(proof)]
-    false = [*(f"false  {edge.caller.where}\n  {edge}: {why}" for edge, why in judged if why), *contradicted]
-    print("".join(f"{line}\n" for line in (*false, _of_shapes(proofs, len(table)))), end="")
+    false = [(row.edge, why) for row in table if (why := edgetable.unfounded(row, tree))]
+    for edge, why in false:
+        print(f"false  {edge.caller.where}\n  {edge}: {why}")
+    if table:
+        print(f"{len(table)} more edges in {edgetable.NAME}, {len(false) or 'nothing'} to fix")
     return FAILED if false else 0
-
-
-def _of_shapes(proofs: Sequence[Evidence], in_table: int) -> str:
-    """How many edges the committed traces have seen."""
-    from notes.traces.evidence import distinct
-
-    seen = distinct(proofs)
-    kinds = ", ".join(f"{sum(f' {kind} ' in words for words in seen)} {kind}" for kind in ("calls", "sends to", "then"))
-    shapes = len({shape for shapes in seen.values() for shape in shapes})
-    return f"{in_table} more edges in a table; {len(seen)} of all seen in the traces of {shapes} shapes ({kinds})"
 
 
 def _counts(judgements: Sequence[Judgement]) -> str:
@@ -144,6 +133,27 @@ def check_traces(stops: Sequence[Stop], folders: Sequence[Path]) -> int:
     summary = ", ".join(f"{kinds.count(name)} {name}" for name in names if kinds.count(name))
     print(f"{len(claims)} edges in {', '.join(folder.name for folder in folders)}: {summary}")
     return FAILED if "contradicted" in kinds else INCOMPLETE if "not passed" in kinds else 0
+
+
+def check_shapes(stops: Sequence[Stop], folder: Path, traces: Path) -> int:
+    """Print the edges that the traces of shapes contradict, and how many they have seen, those of the table too; 1
+    where they contradict one."""
+    from notes.traces.evidence import distinct, evidence
+    from notes.walkthrough import edgetable
+    from notes.walkthrough.edges import edges
+
+    claimed = (*(edge for stop in stops for edge in edges(stop)), *(row.edge for row in edgetable.read(folder)))
+    proofs = evidence(claimed, traces)
+    contradicted = [proof for proof in proofs if proof.standing == "contradicted"]
+    for line in (line for proof in contradicted for line in _lines(proof)):
+        print(line)
+    seen = distinct(proofs)
+    kinds = ", ".join(f"{sum(f' {kind} ' in words for words in seen)} {kind}" for kind in ("calls", "sends to", "then"))
+    shapes = len({shape for shapes in seen.values() for shape in shapes})
+    print(
+        f"{len(seen)} edges seen in the traces of {shapes} shapes ({kinds}), {len(contradicted) or 'none'} contradicted"
+    )
+    return FAILED if contradicted else 0
 
 
 def _lines(evidence: Evidence) -> Iterator[str]:

@@ -24,7 +24,7 @@ NAME = "edges.toml"
 
 
 @dataclass(frozen=True)
-class Step:
+class ChainLink:
     """A function on a chain, and the name under which the one before it calls it."""
 
     target: str
@@ -40,8 +40,8 @@ class TableEdge:
 
     edge: Edge
     within: str
-    chain: tuple[Step, ...]
-    before: tuple[Step, ...] = ()
+    chain: tuple[ChainLink, ...]
+    before: tuple[ChainLink, ...] = ()
 
 
 def read(folder: Path = FOLDER) -> tuple[TableEdge, ...]:
@@ -81,16 +81,16 @@ def _of_order(row: Mapping[str, Any], modules: Mapping[str, str], file: str) -> 
         yield TableEdge(Edge(caller, "then", far, None, through), within, second, first)
 
 
-def _chain(words: str, modules: Mapping[str, str]) -> tuple[Step, ...]:
+def _chain(words: str, modules: Mapping[str, str]) -> tuple[ChainLink, ...]:
     """`A by B, C` as the steps B, C, A."""
     last, _, between = words.partition(" by ")
     return tuple(_step(each.strip(), modules) for each in (*between.split(","), last) if each.strip())
 
 
-def _step(words: str, modules: Mapping[str, str]) -> Step:
+def _step(words: str, modules: Mapping[str, str]) -> ChainLink:
     target, _, name = words.partition(" as ")
     full = _target(target, modules)
-    return Step(full, name or full.rpartition(":")[2].rpartition(".")[2])
+    return ChainLink(full, name or full.rpartition(":")[2].rpartition(".")[2])
 
 
 def _target(words: str, modules: Mapping[str, str]) -> str:
@@ -115,7 +115,7 @@ def unfounded(edge: TableEdge, tree: SourceTree) -> str:
         return str(error)
 
 
-def _broken(within: str, chain: Sequence[Step], tree: SourceTree) -> Iterator[str]:
+def _broken(within: str, chain: Sequence[ChainLink], tree: SourceTree) -> Iterator[str]:
     """Where a chain has no call from one to the next, or no such function."""
     for place, step in pairwise((within, *(step.target for step in chain))):
         name = next(each.name for each in chain if each.target == step)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
+from notes import check
 from notes.traces import shapetrace
 from notes.traces.evidence import distinct, evidence
 from notes.walkthrough import chapters, edgetable, implementations
@@ -69,6 +71,14 @@ def test_a_table_with_an_unknown_module_is_refused(tmp_path: Path) -> None:
     (tmp_path / "edges.toml").write_text(TABLE.format(kind="caller", calls='["mall:Shop.take"]'))
     with pytest.raises(EnginescopeError, match="is not a table of edges: KeyError"):
         edgetable.read(tmp_path)
+
+
+def test_the_command_counts_what_the_committed_traces_have_seen(capsys: pytest.CaptureFixture[str]) -> None:
+    seen = check.check_shapes(tuple(chapters.stops(chapters.read())), chapters.FOLDER, shapetrace.FOLDER)
+    assert seen == 0
+    assert re.fullmatch(
+        r"\d{3} edges seen in the traces of 10 shapes \(.*\), none contradicted\n", capsys.readouterr().out
+    )
 
 
 # --- the real one ---
