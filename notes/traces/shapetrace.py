@@ -16,13 +16,15 @@ import numpy as np
 import pandas as pd
 
 from probes.errors import EnginescopeError, usage_error
-from tracing.timeline.spans import Timeline
+from tracing.timeline.spans import COUNT_NAMES, Timeline
 
 SCHEMA = 1
 FOLDER = Path(__file__).resolve().parent
 SUFFIX = ".json.xz"
 MADE_BY = "python -m notes.recorded DIR --shape NAME"
 FRAMES = ("spans", "batches", "steps", "messages", "renamed", "children", "stopped", "device", "traced")
+STEP_COLUMNS = ["pid", "step", *COUNT_NAMES]
+NOT_TOLD = -1  # of a step, in a trace that was written before a column was counted
 CATEGORICAL = {"spans", "batches"}  # the frames whose texts are categories
 
 
@@ -70,6 +72,7 @@ def read(shape: str, folder: Path = FOLDER) -> ShapeTrace:
     if kept["schema"] != SCHEMA:
         raise usage_error(f"{path} is of schema {kept['schema']}, not {SCHEMA}: write it again with {MADE_BY}")
     frames = {name: _frame(kept["frames"][name], name in CATEGORICAL) for name in FRAMES}
+    frames["steps"] = frames["steps"].reindex(columns=STEP_COLUMNS, fill_value=NOT_TOLD)
     texts = {(pid, number): text for pid, number, text in kept["texts"]}
     timeline = Timeline(Path(shape), **frames, texts=texts, processes=kept["processes"], torn=0, dropped=0)
     return ShapeTrace(shape, kept["about"], timeline, tuple(PassedPlace(*place) for place in kept["passed"]))

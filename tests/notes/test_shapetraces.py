@@ -6,6 +6,7 @@ import json
 import lzma
 import re
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -52,6 +53,14 @@ def test_a_trace_is_read_as_it_was_written(trace: shapetrace.ShapeTrace, tmp_pat
     for name in shapetrace.FRAMES:
         one, other = getattr(again.timeline, name), getattr(trace.timeline, name)
         pd.testing.assert_frame_equal(one, other, check_dtype=False, check_categorical=False, check_index_type=False)
+
+
+def test_a_trace_that_counted_less_of_its_steps_is_read(trace: shapetrace.ShapeTrace, tmp_path: Path) -> None:
+    counted = trace.timeline.steps.drop(columns="kv_used_blocks")
+    shapetrace.write(replace(trace, timeline=replace(trace.timeline, steps=counted)), tmp_path)
+    steps = shapetrace.read("cpu", tmp_path).timeline.steps
+    assert list(steps["kv_used_blocks"]) == [shapetrace.NOT_TOLD] * 3
+    assert len(analyze(shapetrace.read("cpu", tmp_path).timeline).steps) == 3
 
 
 def test_a_trace_of_something_else_is_refused(tmp_path: Path) -> None:
