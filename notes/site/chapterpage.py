@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from html import escape
 
 from notes.quotes import KEY, Quote, fill
-from notes.site import deployments
+from notes.site.deployment import drawn
+from notes.site.deployment.stops import at_stop
 from notes.site.excerptblock import source
 from notes.site.sitetimes import SiteTime
-from notes.site.stopdeployments import at_stop
 from notes.translation.labels import IN_ENGLISH, Labels
 from notes.walkthrough.anchors import Verdict
 from notes.walkthrough.chapters import Chapter, Stop
@@ -47,12 +47,12 @@ def page(
     """The page's Markdown."""
     links = stop_links(chapters)
     parts = [f"# {title(chapter)}", f'<p class="summary">{escape(chapter.summary)}</p>']
-    parts += [deployments.switch(say)] if chapter.stops else []
+    parts += [drawn.switch(say)] if chapter.stops else []
     for part in chapter.parts:
         text = linked(filled(part.text if isinstance(part, Stop) else part, figures.quotes), chapters)
         parts.append(_stop(part, text, tree, figures, links, say) if isinstance(part, Stop) else text)
     pages = {each.number: f"{each.name}.html" for each in chapters if each.number}
-    parts += deployments.runs_of(chapter.number, pages, chapters, say)
+    parts += drawn.runs_of(chapter.number, pages, chapters, say)
     return "\n\n".join(parts) + "\n"
 
 

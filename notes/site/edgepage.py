@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 
 from notes.site.chapterpage import stop_links
-from notes.site.deployments import DEPLOYMENTS, OTHER_SHAPES
+from notes.site.deployment.drawn import DEPLOYMENTS, OTHER_SHAPES
 from notes.traces.evidence import evidence
 from notes.translation.labels import Labels
 from notes.walkthrough import edgetable

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from html import escape
 
-from notes.site import deployments, sequence
+from notes.site import sequence
 from notes.site.chapterpage import title
+from notes.site.deployment import drawn
 from notes.site.route import median_route
 from notes.study import texts
 from notes.tables import story
@@ -81,7 +82,7 @@ OUTSIDE = (
 
 def site_links(chapters: Sequence[Chapter]) -> dict[str, str]:
     """By tracing site the address of the first stop that it measures, from the front page."""
-    return deployments.site_links(chapters, None, "walkthrough/")
+    return drawn.site_links(chapters, None, "walkthrough/")
 
 
 def front(chapters: Sequence[Chapter], tree: SourceTree, findings: Findings | None, say: Labels = IN_ENGLISH) -> str:
@@ -93,8 +94,8 @@ def front(chapters: Sequence[Chapter], tree: SourceTree, findings: Findings | No
         what_it_is(chapters, say),
         say("## The processes of one engine"),
         say(PROCESSES),
-        deployments.switch(say),
-        deployments.maps(_pages(chapters, "html"), say),
+        drawn.switch(say),
+        drawn.maps(_pages(chapters, "html"), say),
         *(_drawings(chapters, findings, say) if findings else _committed(chapters, say)),
         say("## Chapters"),
         "\n".join(_entry(each, say) for each in chapters),
@@ -148,8 +149,8 @@ def _short(page: str, say: Labels) -> str:
 def _committed(chapters: Sequence[Chapter], say: Labels) -> Iterator[str]:
     """The way of one request in each deployment, out of the committed traces."""
     yield say("## One request, from call to last output")
-    yield deployments.switch(say)
-    yield deployments.sequences(chapters, "walkthrough/", say)
+    yield drawn.switch(say)
+    yield drawn.sequences(chapters, "walkthrough/", say)
     yield say(OWN_TRACE)
 
 

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from notes import quotes
-from notes.site import chapterpage, deployments, edgepage, frontpage, mkdocssite, processmap, sequence, studypage
+from notes.site import chapterpage, edgepage, frontpage, mkdocssite, processmap, sequence, studypage
 from notes.site.chapterpage import Figures, title
+from notes.site.deployment import drawn
 from notes.site.mkdocssite import PLACES, Nav
 from notes.site.sitetimes import site_times
 from notes.study import texts
@@ -93,7 +94,7 @@ def _sources(
         (docs / name).parent.mkdir(parents=True, exist_ok=True)
         (docs / name).write_text(text, encoding="utf-8")
     shutil.copytree(THEME, docs / "assets")
-    (docs / "assets" / "drawings.css").write_text(lanes.STYLE + sequence.STYLE + processmap.STYLE + deployments.style())
+    (docs / "assets" / "drawings.css").write_text(lanes.STYLE + sequence.STYLE + processmap.STYLE + drawn.style())
     nav: Nav = [
         {say("Start"): "index.md"},
         {

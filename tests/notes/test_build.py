@@ -12,7 +12,8 @@ from urllib.parse import unquote, urldefrag, urlsplit
 import pytest
 
 from notes.quotes import QuotedMachine, QuotedTrace, Quotes, write
-from notes.site import deployments, frontpage, sources
+from notes.site import frontpage, sources
+from notes.site.deployment import drawn
 from notes.study import texts
 from notes.tables import story
 from notes.walkthrough import chapters
@@ -70,7 +71,7 @@ def test_without_a_trace_and_again_into_its_own_folder(tmp_path: Path, monkeypat
     text = (out / "index.html").read_text()
     assert "steps; a chip, 2 cores, vllm 1.2" in (out / "walkthrough" / "01-engine.html").read_text()
     assert "With a trace of your own" in text and "Recorded on a CPU" in text
-    assert text.count('class="sequence"') == text.count('class="processes"') == len(deployments.DEPLOYMENTS)
+    assert text.count('class="sequence"') == text.count('class="processes"') == len(drawn.DEPLOYMENTS)
 
 
 RELEASE = "https://github.com/vllm-project/vllm/blob/"

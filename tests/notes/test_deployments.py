@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from notes.site import deploymentmap, deployments, edgepage, stopdeployments
+from notes.site import edgepage
+from notes.site.deployment import drawn, layouts, stops
 from notes.site.processmap import Layout
 from notes.traces import shapetrace
 from notes.translation import labels
@@ -23,7 +24,7 @@ STOPS = {stop.name: stop for stop in chapters.stops(chapters.read())}
 
 
 def layout(shape: str) -> Layout:
-    return deploymentmap.layout(shape, shapetrace.read(shape).timeline)
+    return layouts.layout(shape, shapetrace.read(shape).timeline)
 
 
 @pytest.mark.parametrize(
@@ -43,21 +44,23 @@ def test_the_map_has_the_processes_of_the_trace(shape: str, processes: dict[str,
 
 @pytest.mark.parametrize("shape", [shape for shape in shapetrace.shapes() if shape != "in-process"])
 def test_every_part_lies_in_one_process_and_every_arrow_leads_from_part_to_part(shape: str) -> None:
-    drawn = layout(shape)
-    assert [part.name for part in drawn.parts if sum(within(part, process) for process in drawn.processes) != 1] == []
+    picture = layout(shape)
     assert [
-        pair for boxes in (drawn.parts, drawn.processes) for pair in combinations(boxes, 2) if not apart(*pair)
+        part.name for part in picture.parts if sum(within(part, process) for process in picture.processes) != 1
     ] == []
-    assert max(box.y + box.height for box in drawn.processes) <= drawn.height
-    for arrow in drawn.arrows:
-        ends = [[part.name for part in drawn.parts if touches(point, part)] for point in (arrow.start, arrow.end)]
+    assert [
+        pair for boxes in (picture.parts, picture.processes) for pair in combinations(boxes, 2) if not apart(*pair)
+    ] == []
+    assert max(box.y + box.height for box in picture.processes) <= picture.height
+    for arrow in picture.arrows:
+        ends = [[part.name for part in picture.parts if touches(point, part)] for point in (arrow.start, arrow.end)]
         assert [len(names) for names in ends] == [1, 1], arrow
 
 
 def lines(stop: Stop) -> dict[str, str]:
     """What a stop says in each deployment."""
     said: dict[str, str] = {}
-    for html in stopdeployments.at_stop(stop, IN_ENGLISH):
+    for html in stops.at_stop(stop, IN_ENGLISH):
         classes, text = re.findall(r'^<span class="for ([^"]+)">(.*)</span>$', html)[0]
         said |= {each.removeprefix("for-"): re.sub("<[^>]+>", "", text) for each in classes.split()}
     return said
@@ -78,36 +81,34 @@ def test_a_stop_says_process_thread_and_calls() -> None:
     inside = "core process, the worker inside, thread MainThread; calls in the recorded request: "
     assert lines(STOPS["ask-for-blocks"])["one-gpu"].startswith(inside)
     assert lines(STOPS["step-schedule"])["cpu"].endswith("at the median")
-    assert not any("median" in line for line in stopdeployments.at_stop(STOPS["step-schedule"], IN_ENGLISH, False))
+    assert not any("median" in line for line in stops.at_stop(STOPS["step-schedule"], IN_ENGLISH, False))
 
 
 def test_batches_and_streams_are_there_in_every_deployment() -> None:
     for name in ("generate", "client-sends", "async-client-sends"):
-        assert all(stopdeployments.is_in(STOPS[name], shape) for shape in deployments.DEPLOYMENTS), name
+        assert all(stops.is_in(STOPS[name], shape) for shape in drawn.DEPLOYMENTS), name
 
 
 def test_every_stop_is_in_some_recorded_shape() -> None:
-    nowhere = [
-        name for name, stop in STOPS.items() if not any(stopdeployments.is_in(stop, s) for s in shapetrace.shapes())
-    ]
+    nowhere = [name for name, stop in STOPS.items() if not any(stops.is_in(stop, s) for s in shapetrace.shapes())]
     assert nowhere == []
 
 
 def test_every_deployment_and_every_run_has_its_trace() -> None:
-    shown = {*deployments.DEPLOYMENTS, *(shape for shapes in deployments.RUNS.values() for shape in shapes)}
-    assert shown <= set(shapetrace.shapes()) == {*deployments.DEPLOYMENTS, *deployments.OTHER_SHAPES}
+    shown = {*drawn.DEPLOYMENTS, *(shape for shapes in drawn.RUNS.values() for shape in shapes)}
+    assert shown <= set(shapetrace.shapes()) == {*drawn.DEPLOYMENTS, *drawn.OTHER_SHAPES}
 
 
 def test_a_chapter_ends_with_its_runs() -> None:
-    parts = deployments.runs_of(12, {7: "07-worker.html"}, chapters.read(), IN_ENGLISH)
+    parts = drawn.runs_of(12, {7: "07-worker.html"}, chapters.read(), IN_ENGLISH)
     assert parts[0] == "## A recorded run: n-gram speculation { #run-ngram }"
     assert "Recorded on a CPU" in parts[1] and "--shape ngram" in parts[1]
     assert 'href="07-worker.html"' in parts[2] and 'href="07-worker.html#' in parts[3]
-    assert deployments.runs_of(5, {}, (), IN_ENGLISH) == []
+    assert drawn.runs_of(5, {}, (), IN_ENGLISH) == []
 
 
 def test_a_drawing_names_the_functions_of_its_shape() -> None:
-    first, second = (deployments.runs_of(number, {}, chapters.read(), IN_ENGLISH)[3] for number in (12, 19))
+    first, second = (drawn.runs_of(number, {}, chapters.read(), IN_ENGLISH)[3] for number in (12, 19))
     assert ">_update_states<" in first and ">update_requests<" not in first
     assert ">update_requests<" in second and ">_update_states<" not in second
     assert 'href="07-worker.html#flatten"' in first and "#flatten" not in second
@@ -132,9 +133,9 @@ document.querySelector('select'))"""
 @needs_chromium
 @pytest.mark.browser
 def test_a_choice_is_kept_over_pages(tmp_path: Path) -> None:
-    script = Path(deployments.__file__).with_name("theme") / "deployment.js"
-    first, *_ = deployments.DEPLOYMENTS
-    text = PAGE.format(style=deployments.style(), script=script.read_text(), switch=deployments.switch(), first=first)
+    script = Path(drawn.__file__).parents[1] / "theme" / "deployment.js"
+    first, *_ = drawn.DEPLOYMENTS
+    text = PAGE.format(style=drawn.style(), script=script.read_text(), switch=drawn.switch(), first=first)
     for name in ("one.html", "other.html"):
         (tmp_path / name).write_text(text)
     shown = "[...document.querySelectorAll('.for')].filter(e => e.checkVisibility()).map(e => e.id).join()"
@@ -152,4 +153,4 @@ def test_a_choice_is_kept_over_pages(tmp_path: Path) -> None:
 
 
 def test_the_switch_is_in_the_readers_language() -> None:
-    assert "你的部署" in deployments.switch(labels.read("zh"))
+    assert "你的部署" in drawn.switch(labels.read("zh"))

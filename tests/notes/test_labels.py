@@ -8,7 +8,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from notes.site import deploymentmap, deployments, edgepage, frontpage, processmap, sequence, stopdeployments
+from notes.site import edgepage, frontpage, processmap, sequence
+from notes.site.deployment import layouts, stops
 from notes.study import texts
 from notes.tables import pages, story
 from notes.translation import labels
@@ -41,12 +42,12 @@ def said_in(path: Path) -> Iterator[str]:
 
 def said_of_data() -> Iterator[str]:
     """What is said that stands in tables of the modules: boxes and arrows, media, subjects, roles, standings."""
-    drawn = (deploymentmap.WITH_WORKER, *deploymentmap.COORDINATOR)
-    for box in (*processmap.PROCESSES, *processmap.PARTS, *drawn):
+    more = (layouts.WITH_WORKER, *layouts.COORDINATOR)
+    for box in (*processmap.PROCESSES, *processmap.PARTS, *more):
         yield from filter(None, (box.name, box.words))
-    yield from (deploymentmap.CORE, deploymentmap.WORKER, deploymentmap.CALL)
-    yield from (*deployments.DEPLOYMENTS.values(), *deployments.OTHER_SHAPES.values())
-    yield from (*stopdeployments.PROCESS_NAMES.values(), *edgepage.KINDS.values(), edgepage.TITLE)
+    yield from (layouts.CORE, layouts.WORKER, layouts.CALL)
+    yield from (*drawn.DEPLOYMENTS.values(), *drawn.OTHER_SHAPES.values())
+    yield from (*stops.PROCESS_NAMES.values(), *edgepage.KINDS.values(), edgepage.TITLE)
     yield from (arrow.carrier for arrow in processmap.ARROWS)
     yield from (message.medium for message in sequence.MESSAGES.values())
     yield from (subject for subject, _, _ in frontpage.SUBJECTS)

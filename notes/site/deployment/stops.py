@@ -7,7 +7,7 @@ from dataclasses import replace
 from html import escape
 from typing import get_args
 
-from notes.site.deployments import DEPLOYMENTS, OTHER_SHAPES, ShapeRun, name, only, run
+from notes.site.deployment.drawn import DEPLOYMENTS, OTHER_SHAPES, ShapeRun, name, only, run
 from notes.traces import shapetrace
 from notes.translation.labels import Labels
 from notes.walkthrough.chapters import Stop

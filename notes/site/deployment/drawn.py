@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from functools import cache
 from html import escape
 
-from notes.site import deploymentmap, processmap, sequence
+from notes.site import processmap, sequence
+from notes.site.deployment import layouts
 from notes.site.route import median_route
 from notes.site.sitetimes import SiteTime, site_times
 from notes.traces import shapetrace
@@ -115,7 +116,7 @@ def maps(pages: Mapping[int, str], say: Labels) -> str:
 
 def process_map(shape: str, pages: Mapping[int, str], say: Labels) -> str:
     """The processes of a shape."""
-    layout = deploymentmap.layout(shape, run(shape).trace.timeline)
+    layout = layouts.layout(shape, run(shape).trace.timeline)
     return f'<div class="drawing" data-search-exclude>{processmap.drawing(pages, say, layout)}</div>'
 
 

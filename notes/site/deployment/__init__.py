@@ -1,0 +1,1 @@
+"""The deployment that a reader has chosen: its processes, its recorded request, and what a stop is in it."""
