@@ -69,12 +69,18 @@ def lines(stop: Stop) -> dict[str, str]:
 def test_a_stop_of_worker_processes_is_not_there_with_one_gpu() -> None:
     said = lines(STOPS["worker-loop"])
     assert said["one-gpu"].startswith("Not in this deployment. It is with: several GPUs, tensor parallel,")
-    assert (said["tp2"], said["cpu"]) == ("worker process, one of 2", "worker process")
+    assert (said["tp2-async"], said["cpu"]) == ("worker process, one of 2", "worker process")
 
 
 def test_a_stop_of_the_executor_inside_the_core_is_there_with_one_gpu_only() -> None:
     said = lines(STOPS["call-on-the-spot"])
-    assert "one GPU" in said["tp2"] and said["tp2"] == said["cpu"] and "core process" in said["one-gpu"]
+    assert "one GPU" in said["dp2"] and said["dp2"] == said["cpu"] and "core process" in said["one-gpu"]
+
+
+def test_what_async_scheduling_runs_is_there_on_gpus_and_not_on_a_cpu() -> None:
+    queued = next(stop for stop in STOPS.values() if stop.anchor.target.endswith("EngineCore.step_with_batch_queue"))
+    there = [shape for shape in drawn.DEPLOYMENTS if stops.is_in(queued, shape)]
+    assert there == ["one-gpu", "tp2-async", "dp2"]
 
 
 def test_a_stop_says_process_thread_and_calls() -> None:
@@ -125,7 +131,7 @@ def test_the_page_of_edges_has_a_row_an_edge_with_links_and_shapes() -> None:
 
 
 PAGE = """<!doctype html><style>{style}</style><script>{script}</script>{switch}
-<div id="a" class="for for-{first}">1</div><div id="b" class="for for-cpu for-tp2">2</div>"""
+<div id="a" class="for for-{first}">1</div><div id="b" class="for for-cpu for-dp2">2</div>"""
 CHOOSE = """(choice => { choice.value = 'cpu'; choice.dispatchEvent(new Event('change')) })(
 document.querySelector('select'))"""
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from notes.site import edgepage, frontpage, processmap, sequence
-from notes.site.deployment import layouts, stops
+from notes.site.deployment import drawn, layouts, stops
 from notes.study import texts
 from notes.tables import pages, story
 from notes.translation import labels

@@ -1,6 +1,6 @@
 """The reader's deployment: which shapes a page shows, one at a time, each out of its committed trace.
 
-What belongs to some deployments only has their classes (`for for-tp2`); the style of `style` hides the others, the
+What belongs to some deployments only has their classes (`for for-dp2`); the style of `style` hides the others, the
 script `deployment.js` keeps what the reader has chosen.
 """
 
@@ -26,12 +26,13 @@ from tracing.shapes.shape import SHAPES, Shape
 # By shape, the first is what a page shows to one who has chosen nothing.
 DEPLOYMENTS = {
     "one-gpu": "one GPU",
-    "tp2": "several GPUs, tensor parallel",
+    "tp2-async": "several GPUs, tensor parallel",
     "dp2": "several GPUs, data parallel",
     "cpu": "CPU",
 }
 # What the other recorded shapes are.
 OTHER_SHAPES = {
+    "tp2": "two workers without async scheduling",
     "two-front-ends": "two API server processes",
     "in-process": "everything in one process",
     "ngram": "n-gram speculation",
@@ -41,11 +42,11 @@ OTHER_SHAPES = {
 }
 # The runs that a chapter shows at its end, by its number.
 RUNS = {
-    10: ("tp2", "dp2"),
+    10: ("tp2-async", "dp2"),
     12: ("ngram",),
     14: ("kv-connector",),
     17: ("two-front-ends",),
-    18: ("tp2", "dp2"),
+    18: ("tp2-async", "dp2"),
     19: ("v2-one-gpu",),
     20: ("lora",),
 }

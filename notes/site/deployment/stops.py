@@ -13,7 +13,7 @@ from notes.translation.labels import Labels
 from notes.walkthrough.chapters import Stop
 from notes.walkthrough.implementations import runs
 from probes.console import us
-from tracing.shapes.shape import SHAPES, FrontEnd
+from tracing.shapes.shape import SHAPES, FrontEnd, Shape
 
 NOT_HERE = "Not in this deployment."
 ELSEWHERE = "Not in this deployment. It is with: {others}."
@@ -21,6 +21,7 @@ SEVERAL = "{process}, one of {count}"
 ON_THREAD = "{process}, thread {thread}"
 CALLS = "{place}; calls in the recorded request: {calls}"
 MEDIAN = "{calls}, {median} at the median"
+ASYNC_TOO = ("dp2",)
 FRONT_ENDS: tuple[FrontEnd, ...] = get_args(FrontEnd)
 # A process by the main roles that it serves.
 PROCESS_NAMES = {
@@ -43,16 +44,23 @@ def at_stop(stop: Stop, say: Labels, with_times: bool = True) -> Iterator[str]:
 
 
 def is_in(stop: Stop, shape: str) -> bool:
-    """Whether a shape has a stop: its function can run there, and its site was passed if it was in any like shape.
-
-    Batches, streams and a server are no deployments: each can be had in all of them.
-    """
+    """Whether a shape has a stop: its function can run there, and its site was passed if it was in any like shape."""
     front_end = SHAPES[shape].front_end
-    if not any(runs(stop.anchor.target, replace(SHAPES[shape], front_end=each)) for each in FRONT_ENDS):
+    if not any(runs(stop.anchor.target, like) for like in _likes(shape)):
         return False
     alike = {other for other in shapetrace.shapes() if SHAPES[other].front_end == front_end}
     passed = {other for other in alike if stop.site in run(other).trace.sites}
     return shape in passed or not passed
+
+
+def _likes(shape: str) -> Iterator[Shape]:
+    """What counts as the same deployment: batches, streams and a server can be had in each, and what was recorded
+    without async scheduling only since there is no such shape may have it."""
+    for front_end in FRONT_ENDS:
+        like = replace(SHAPES[shape], front_end=front_end)
+        yield like
+        if shape in ASYNC_TOO:
+            yield replace(like, async_scheduling=True)
 
 
 def _line(stop: Stop, shape: str, say: Labels, with_times: bool) -> str:
