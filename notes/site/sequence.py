@@ -18,6 +18,7 @@ from tracing.sites.site import ROLES, Site
 
 WIDTH, MARGIN, HEAD, LINE, INDENT, GAP, PAD = 1120, 12, 30, 15, 9, 34, 5
 BOX = 204
+LONGEST = 27  # characters of a name that has its time beside it, two less for each indent
 Links = Mapping[str, str]  # addresses by site
 TITLE = "One request, through the engine's threads"
 STEPS = "each of its {steps} steps; medians of {counted} of this kind"
@@ -117,10 +118,13 @@ def _call(call: Call, leg: Leg, left: float, top: float, links: Links, say: Labe
     words = A_REQUEST if leg.part == "way in" else A_STEP
     tooltip = say(words, site=site.name, stage=site.stage, role=say(leg.role), time=time)
     indent, line = left + 8 + INDENT * call.depth, top + 11
+    name = function(site, shape)
+    room = LONGEST - 2 * call.depth
+    name = name if len(name) <= room else f"{name[: room - 1]}…"
     group = (
         f'<g style="--hue:{hue(site.stage)}"><title>{escape(tooltip)}</title>'
         f'<rect class="stage" x="{left:.0f}" y="{top + 1:.0f}" width="3" height="{LINE - 2}"/>'
-        f'<text x="{indent:.0f}" y="{line:.0f}">{escape(function(site, shape))}</text>'
+        f'<text x="{indent:.0f}" y="{line:.0f}">{escape(name)}</text>'
         f'<text class="ns" x="{left + BOX - 5:.0f}" y="{line:.0f}" text-anchor="end">{time}</text></g>'
     )
     return linked(group, links.get(site.name))
