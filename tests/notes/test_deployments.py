@@ -77,6 +77,13 @@ def test_a_stop_of_the_executor_inside_the_core_is_there_with_one_gpu_only() -> 
     assert "one GPU" in said["dp2"] and said["dp2"] == said["cpu"] and "core process" in said["one-gpu"]
 
 
+def test_which_runner_a_stop_belongs_to_is_said_where_a_gpu_may_have_either() -> None:
+    second, first = lines(STOPS["a-row-for-life"]), lines(STOPS["persistent-batch"])
+    assert second["one-gpu"] == second["dp2"] == stops.SECOND_RUNNER
+    assert second["cpu"] == "Not in this deployment. It is with: Model Runner V2."
+    assert first["one-gpu"].endswith("; with the first model runner only") and "runner" not in first["cpu"]
+
+
 def test_what_async_scheduling_runs_is_there_on_gpus_and_not_on_a_cpu() -> None:
     queued = next(stop for stop in STOPS.values() if stop.anchor.target.endswith("EngineCore.step_with_batch_queue"))
     there = [shape for shape in drawn.DEPLOYMENTS if stops.is_in(queued, shape)]

@@ -17,6 +17,9 @@ from tracing.shapes.shape import SHAPES, FrontEnd, Shape
 
 NOT_HERE = "Not in this deployment."
 ELSEWHERE = "Not in this deployment. It is with: {others}."
+SECOND_RUNNER = "With Model Runner V2, which a GPU takes by itself where it can; the run recorded here had the first."
+FIRST_RUNNER = "{place}; with the first model runner only"
+ON_CPU = "cpu"  # where the second runner is not taken: there is no Triton
 SEVERAL = "{process}, one of {count}"
 ON_THREAD = "{process}, thread {thread}"
 CALLS = "{place}; calls in the recorded request: {calls}"
@@ -63,9 +66,17 @@ def _likes(shape: str) -> Iterator[Shape]:
             yield replace(like, async_scheduling=True)
 
 
+def _with_second_runner(shape: str) -> Shape:
+    return replace(SHAPES[shape], environment=SHAPES[shape].environment | {"VLLM_USE_V2_MODEL_RUNNER": "1"})
+
+
 def _line(stop: Stop, shape: str, say: Labels, with_times: bool) -> str:
+    second = shape != ON_CPU and runs(stop.anchor.target, _with_second_runner(shape))
     if is_in(stop, shape):
-        return escape(_place(stop, run(shape), say, with_times))
+        place = _place(stop, run(shape), say, with_times)
+        return escape(place if second or shape == ON_CPU else say(FIRST_RUNNER, place=place))
+    if second and not runs(stop.anchor.target, SHAPES[shape]):
+        return f'<span class="absent">{escape(say(SECOND_RUNNER))}</span>'
     recorded = [other for other in (*DEPLOYMENTS, *OTHER_SHAPES) if other in shapetrace.shapes() and is_in(stop, other)]
     others = ", ".join(name(other, say) for other in recorded)
     return f'<span class="absent">{escape(say(ELSEWHERE, others=others) if others else say(NOT_HERE))}</span>'
