@@ -21,8 +21,9 @@ NAME = "How vLLM works"
 WHAT_IT_IS = """## What vLLM is
 
 A library and a server that answer many users at once with one language model. It loads a model that others have
-trained, keeps the keys and values of all running requests in blocks, and makes a new batch at every step. It trains
-nothing.
+trained and runs it step by step; a step usually gives each request one token, and each has a new batch. What
+attention needs of earlier tokens, their keys and values, it keeps in blocks of memory for all running requests. It
+trains nothing.
 
 | beside it | for what |
 | --- | --- |
@@ -57,13 +58,14 @@ SUBJECTS: tuple[tuple[str, tuple[int, ...], tuple[str, ...]], ...] = (
     ("questions that people are asked", (), ("questions",)),
 )
 INTRODUCTION = (
-    "Follow one request through the engine, with the source of vLLM {version} beside the text. Each of the {stops} "
-    "stops is bound to a line of that source, by what it says and not by its number: `python -m notes.check` says "
-    "which of them hold, in this or in any other release."
+    "Follow one request through the engine, with the source of vLLM {version} beside the text. There are {stops} "
+    "stops, each at a line of that source, which is found by what it says and not by its number: "
+    "`python -m notes.check` says which of them hold, in this or in any other release."
 )
 PROCESSES = (
-    "With one GPU the worker lives in the core's process; with several, and on a CPU, each has its own process. "
-    "A box leads to its chapter."
+    "The front end takes requests in and hands text out, the core decides what runs in each step, and a worker runs "
+    "the model on one device. With one GPU the worker lives in the core's process; with several, and on a CPU, each "
+    "has its own process. A box leads to its chapter."
 )
 ROUTE = (
     "Request `{request}`, the one of median length. Times of the way in are medians over {requests} requests, those of "
