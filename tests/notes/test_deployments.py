@@ -84,6 +84,11 @@ def test_which_runner_a_stop_belongs_to_is_said_where_a_gpu_may_have_either() ->
     assert first["one-gpu"].endswith("; with the first model runner only") and "runner" not in first["cpu"]
 
 
+@pytest.mark.parametrize("name", ["generate", "chat-route", "batch-queue", "placeholder"])
+def test_a_stop_of_another_front_end_or_of_async_scheduling_has_either_runner(name: str) -> None:
+    assert not [line for line in lines(STOPS[name]).values() if "model runner only" in line]
+
+
 def test_what_async_scheduling_runs_is_there_on_gpus_and_not_on_a_cpu() -> None:
     queued = next(stop for stop in STOPS.values() if stop.anchor.target.endswith("EngineCore.step_with_batch_queue"))
     there = [shape for shape in drawn.DEPLOYMENTS if stops.is_in(queued, shape)]

@@ -66,12 +66,14 @@ def _likes(shape: str) -> Iterator[Shape]:
             yield replace(like, async_scheduling=True)
 
 
-def _with_second_runner(shape: str) -> Shape:
-    return replace(SHAPES[shape], environment=SHAPES[shape].environment | {"VLLM_USE_V2_MODEL_RUNNER": "1"})
+def _runs_with_second_runner(stop: Stop, shape: str) -> bool:
+    second = {"VLLM_USE_V2_MODEL_RUNNER": "1"}
+    likes = (replace(like, environment=like.environment | second) for like in _likes(shape))
+    return any(runs(stop.anchor.target, like) for like in likes)
 
 
 def _line(stop: Stop, shape: str, say: Labels, with_times: bool) -> str:
-    second = shape != ON_CPU and runs(stop.anchor.target, _with_second_runner(shape))
+    second = shape != ON_CPU and _runs_with_second_runner(stop, shape)
     if is_in(stop, shape):
         place = _place(stop, run(shape), say, with_times)
         return escape(place if second or shape == ON_CPU else say(FIRST_RUNNER, place=place))
