@@ -39,7 +39,7 @@ def main() -> int:
     from offline.page.summary import summary
     from offline.records.runformat import kind_of
     from offline.table.files import markdown
-    from offline.traffic import report
+    from offline.traffic.pages import report
 
     for folder in args.runs:
         if kind_of(folder) == KIND:

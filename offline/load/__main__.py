@@ -154,7 +154,7 @@ def measure(args: argparse.Namespace) -> int:
     from offline.records.run import now
     from offline.records.runfolder import write_index
     from offline.spec.plan import minutes
-    from offline.traffic.report import write
+    from offline.traffic.pages.report import write
     from offline.variants.resolution import resolution_notes
 
     console, remarks = Console(stderr=True), list[str]()

@@ -15,8 +15,9 @@ import torch
 
 from tests.gpu.test_device_time import additions, hooked, products
 from tests.tracing.eventrecords import written
-from tracing.hooks import launches, recorder
-from tracing.hooks.devicetimer import DeviceTimer
+from tracing.hooks import recorder
+from tracing.hooks.device import launches
+from tracing.hooks.device.devicetimer import DeviceTimer
 
 BLOCKS, STEPS = 40, 64
 AHEAD = 8  # steps after which the host waits for the device: it is never idle, and its queue never full

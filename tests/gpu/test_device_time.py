@@ -15,8 +15,9 @@ import pytest
 from tests.needs import needs_gpu
 from tests.tracing.eventrecords import numbers, records, written
 from tracing.events import layout
-from tracing.hooks import launches, recorder
-from tracing.hooks.devicetimer import DevicePiece
+from tracing.hooks import recorder
+from tracing.hooks.device import launches
+from tracing.hooks.device.devicetimer import DevicePiece
 from tracing.hooks.wrappers import steps, table
 from tracing.sites.engine import ALL_SITES, CODES
 from tracing.torchsums import trace

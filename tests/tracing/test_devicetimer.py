@@ -14,8 +14,9 @@ import pytest
 
 from tests.tracing.eventrecords import numbers, records, written
 from tracing.events import layout
-from tracing.hooks import _recorder, launches, recorder
-from tracing.hooks.devicetimer import DevicePiece, DeviceTimer
+from tracing.hooks import _recorder, recorder
+from tracing.hooks.device import launches
+from tracing.hooks.device.devicetimer import DevicePiece, DeviceTimer
 from tracing.hooks.wrappers import steps, table
 from tracing.sites.engine import ALL_SITES, CODES
 

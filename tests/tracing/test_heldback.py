@@ -18,7 +18,7 @@ from tracing import timeline
 from tracing.breakdown.batches import queue
 from tracing.breakdown.requests import budget, waits
 from tracing.events import step
-from tracing.hooks.heldback import held_back
+from tracing.hooks.scheduling.heldback import held_back
 from tracing.hooks.wrappers.requests import looked_at
 from tracing.timeline.index import Index
 from tracing.timeline.requests import Flow

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from tests.tracing.traces import TraceWriter
 from tracing import timeline
 from tracing.breakdown.batches.prefixcache import Preemption, PrefixCacheUse, preemptions, prefix_cache
-from tracing.hooks import evictions
-from tracing.hooks.evictions import Evictions
+from tracing.hooks.scheduling import evictions
+from tracing.hooks.scheduling.evictions import Evictions
 from tracing.timeline.steps.admissions import admissions
 from tracing.timeline.steps.anatomy import anatomy
 

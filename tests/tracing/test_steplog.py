@@ -21,7 +21,7 @@ from tracing.events import steplog as events_steplog
 from tracing.events.step import GC_PAUSE, STEP, Step
 from tracing.events.steplog import StepLog
 from tracing.hooks import install, startup, steplog
-from tracing.hooks.counts import scheduled
+from tracing.hooks.scheduling.counts import scheduled
 from tracing.hooks.steplog import StepLogWriter
 from tracing.sites.site import Site
 

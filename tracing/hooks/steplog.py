@@ -17,7 +17,7 @@ from typing import Any
 
 from ..events.step import CAPACITY, COUNT, GC_PAUSE, HEADER, MAGIC, RECORD, STEP
 from .complaint import complain
-from .counts import scheduled
+from .scheduling.counts import scheduled
 
 GC_FLOOR_NS = 100_000  # shorter pauses are noise beside a step of milliseconds
 

@@ -12,7 +12,7 @@ from offline.load import __main__ as command
 from offline.load.folder import LoadFolder, newest_unfinished, read_load_run
 from offline.load.preparation import PreparedLoad
 from offline.load.runner import LoadRunner
-from offline.traffic import report
+from offline.traffic.pages import report
 from probes.errors import EnginescopeError
 from tests.offline.traffic.loadruns import a_load_run
 

@@ -14,8 +14,8 @@ import pytest
 from offline.records.resolved import UNKNOWN
 from offline.records.runfolder import write_index
 from offline.traffic.experts import expert_rows
-from offline.traffic.handout import write_handout
-from offline.traffic.report import sections, write
+from offline.traffic.pages.handout import write_handout
+from offline.traffic.pages.report import sections, write
 from offline.traffic.results import load_results
 from offline.traffic.twoservers import split_rows
 from tests.offline.traffic.loadruns import BASELINE, PAGE, a_load_run

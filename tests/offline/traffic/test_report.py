@@ -14,9 +14,9 @@ from offline.records.lines import EnginePhase, ProcessMemory
 from offline.records.resolved import UNKNOWN
 from offline.traffic.factors import factor_text, knee_factor, ratio
 from offline.traffic.knee import Bracket
-from offline.traffic.loadsummary import load_summary
-from offline.traffic.paper import paper_rows
-from offline.traffic.report import sections, write
+from offline.traffic.pages.loadsummary import load_summary
+from offline.traffic.pages.paper import paper_rows
+from offline.traffic.pages.report import sections, write
 from offline.traffic.results import LoadResults, load_results
 from offline.traffic.rows import RateRow, rate_row, rows
 from probes.columns import dictionary

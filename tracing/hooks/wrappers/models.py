@@ -11,7 +11,7 @@ from typing import Any
 
 from ...sites.engine import CODES
 from .. import _recorder, recorder
-from ..launches import begun
+from ..device.launches import begun
 from .guarded import safely
 
 

@@ -14,10 +14,10 @@ from typing import Any
 from ...events.layout import BATCH, COUNTS, MESSAGE
 from ...sites.engine import CODES
 from .. import _recorder, stepnumber
-from ..counts import scheduled
-from ..evictions import evictions
-from ..heldback import held_back
-from ..launches import launches
+from ..device.launches import launches
+from ..scheduling.counts import scheduled
+from ..scheduling.evictions import evictions
+from ..scheduling.heldback import held_back
 from .guarded import Special, safely
 from .messages import key
 

@@ -13,8 +13,8 @@ from typing import Any
 from ...sites.engine import CODES
 from ...sites.site import Site
 from .. import _recorder
-from ..evictions import evictions
 from ..patching import Wrap
+from ..scheduling.evictions import evictions
 from . import collectives, coroutines, graphs, messages, requests, steps
 from .guarded import guarded
 from .models import after_load

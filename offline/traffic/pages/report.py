@@ -14,10 +14,10 @@ from offline.page.page import STYLE, chart_html, facts_table, plotly_script, pro
 from offline.records.runfolder import write_whole
 from offline.traffic.experts import EXPERT_HEADINGS, EXPERTS, expert_rows
 from offline.traffic.factors import GAINS, gain_rows
-from offline.traffic.handout import PAPER, WORKERS, about, write_handout
-from offline.traffic.loadcharts import load_charts
-from offline.traffic.loadsummary import load_summary
-from offline.traffic.paper import HEADINGS, paper_rows
+from offline.traffic.pages.handout import PAPER, WORKERS, about, write_handout
+from offline.traffic.pages.loadcharts import load_charts
+from offline.traffic.pages.loadsummary import load_summary
+from offline.traffic.pages.paper import HEADINGS, paper_rows
 from offline.traffic.results import LoadResults, load_results
 from offline.traffic.rows import (
     SHORT_HEADINGS,

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from itertools import chain, islice
 from typing import Any
 
-from ..events import step
+from ...events import step
 
 MOST_LOOKED_AT = 8  # of the head of each queue: the cost of a step has a bound
 

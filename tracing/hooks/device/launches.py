@@ -7,8 +7,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from ..events.layout import DEVICE
-from . import _recorder, recorder
+from ...events.layout import DEVICE
+from .. import _recorder, recorder
 from .devicetimer import DevicePiece, DeviceTimer
 
 HALF = 32  # bits of a list's integers

@@ -11,9 +11,9 @@ from offline.records.runfolder import REPORTS, write_whole
 from offline.table.files import plain
 from offline.traffic.experts import EXPERT_HEADINGS, EXPERTS, expert_rows
 from offline.traffic.factors import GAINS, gain_rows
-from offline.traffic.loadcharts import LoadChart, load_charts
-from offline.traffic.loadsummary import load_summary
-from offline.traffic.paper import HEADINGS, paper_rows
+from offline.traffic.pages.loadcharts import LoadChart, load_charts
+from offline.traffic.pages.loadsummary import load_summary
+from offline.traffic.pages.paper import HEADINGS, paper_rows
 from offline.traffic.results import LoadResults
 from offline.traffic.rows import (
     SHORT_HEADINGS,
