@@ -67,14 +67,8 @@ def new_run(args: argparse.Namespace, spec_values: SpecValues) -> PreparedRun | 
     planned = plan(spec, models, machine, slow)
     planned = replace(planned, alive=1) if args.on else planned  # a node's devices are one engine's
     notes = [*([note] if note else []), *remarks(spec), *expected_refusals(spec, machine)]
-    text = planned.describe(models.label, platform_text(machine), notes)
-    # What is printed with --plan is the result, else it is progress.
-    print(text, file=sys.stdout if args.plan else sys.stderr, flush=True)
-    if args.plan:
+    if not to_run(args, planned.seconds, planned.describe(models.label, platform_text(machine), notes)):
         return None
-    long = planned.seconds > ASK_ABOVE_S
-    if long and not args.yes and sys.stdin.isatty() and not confirm(minutes(planned.seconds)):
-        raise EnginescopeError("not started")
     run = RunRecord(
         id=new_id(),
         variant=args.variant,
@@ -92,6 +86,20 @@ def new_run(args: argparse.Namespace, spec_values: SpecValues) -> PreparedRun | 
         effort=effort(args),
     )
     return PreparedRun(RunFolder.create(args.out, run), planned, models, cluster)
+
+
+def to_run(args: argparse.Namespace, seconds: float, plan_text: str) -> bool:
+    """Print the plan, which with --plan is the result and else progress; whether it is to be measured.
+
+    `EnginescopeError` where it takes long and the person at the terminal says no.
+    """
+    print(plan_text, file=sys.stdout if args.plan else sys.stderr, flush=True)
+    if args.plan:
+        return False
+    long = seconds > ASK_ABOVE_S
+    if long and not args.yes and sys.stdin.isatty() and not confirm(minutes(seconds)):
+        raise EnginescopeError("not started")
+    return True
 
 
 def effort(args: argparse.Namespace) -> Effort | None:

@@ -36,6 +36,7 @@ def described(tokens: int, **more: Any) -> Any:
         (graphs.dispatched(None), (0, 0)),
         (graphs.prepared(None, "runner", "scheduled", "requests", described(4, cg_mode=FULL), 0), (4, "FULL")),
         (graphs.prepared(None, "runner", "scheduled", "tokens by request"), (0, 0)),  # as V1 prepares its inputs
+        (graphs.prepared(None, "runner"), (0, 0)),  # all else given by name
     ],
 )
 def test_a_runner_tells_tokens_and_mode(told: object, padded: object) -> None:

@@ -28,13 +28,14 @@ def request(tokens: int, *hashes: bytes) -> Any:
 
 def test_evicted_blocks_are_told_once_and_known_for_long() -> None:
     kept = Evictions()
-    assert (kept.kept(POOL), kept.lost(MANAGER, request(40, b"a", b"b"), 0)) == ((2, 0), 0)
+    assert (kept.kept(POOL), kept.lost(0, MANAGER, request(40, b"a", b"b"))) == ((2, 0), 0)
     kept.remember([b"a" + GROUP, b"c" + GROUP])
     assert (kept.kept(POOL), kept.kept(POOL)) == ((2, 2), (2, 0))
-    assert kept.lost(MANAGER, request(40, b"a", b"b"), 0) == 16  # the second block was never cached
-    assert kept.lost(MANAGER, request(40, b"b", b"c"), 16) == 16  # behind what was found
-    assert kept.lost(MANAGER, request(16, b"a"), 0) == 0  # its last token is computed anyway, and the block with it
-    assert kept.lost(SimpleNamespace(), request(40, b"a"), 0) == 0  # a version that calls it otherwise
+    assert kept.lost(0, MANAGER, request(40, b"a", b"b")) == 16  # the second block was never cached
+    assert kept.lost(16, MANAGER, request(40, b"b", b"c")) == 16  # behind what was found
+    assert kept.lost(0, MANAGER, request(16, b"a")) == 0  # its last token is computed anyway, and the block with it
+    assert kept.lost(0, SimpleNamespace(), request(40, b"a")) == 0  # a version that calls it otherwise
+    assert kept.lost(0) == 0  # one that gives the request by its name
 
 
 def test_after_a_reset_nothing_was_evicted() -> None:
@@ -42,7 +43,7 @@ def test_after_a_reset_nothing_was_evicted() -> None:
     kept.kept(POOL)
     kept.remember([b"a" + GROUP])
     kept.kept(SimpleNamespace(cached_block_hash_to_block={}))
-    assert kept.lost(MANAGER, request(40, b"a"), 0) == 0
+    assert kept.lost(0, MANAGER, request(40, b"a")) == 0
 
 
 def test_only_the_last_evicted_blocks_are_known(monkeypatch: Any) -> None:
@@ -63,7 +64,7 @@ def test_lost_is_what_going_from_block_to_block_gives(evicted: set[int], found: 
             break
         lost += 16
     hashes = [bytes([number]) for number in range(tokens // 16)]
-    assert kept.lost(MANAGER, request(tokens, *hashes), found * 16) == lost
+    assert kept.lost(found * 16, MANAGER, request(tokens, *hashes)) == lost
 
 
 # --- a trace: steps of 1,000 ns; a is admitted in step 0 and preempted for b in step 2, and runs again in step 4 ---

@@ -67,8 +67,8 @@ SPAN, RAISED, LIST, MORE = 1, 2, 3, 4  # in the low byte of `kind`
 # List codes, and what their integers are.
 BATCH = 1  # (request, tokens scheduled) pairs of a step; in the core
 # The fields of `tracing.events.step.Step` from `prefill_requests` on, the KV cache's blocks and, in later traces, why
-# requests were held back and the limits of a step (`heldback` of `tracing.hooks.scheduling`), then the blocks cached and
-# evicted (`evictions` there); in the core.
+# requests were held back and the limits of a step, then the blocks cached and evicted (`tracing.hooks.scheduling`); in
+# the core.
 COUNTS = 2
 MESSAGE = 3  # key: the timestamp of an output message; (client, outputs); in the core
 RENAMED = 4  # (internal request id, the id that the caller gave) as texts; in the front end

@@ -40,10 +40,11 @@ class Evictions:
         evicted, self.untold = self.untold, 0
         return len(cache), evicted
 
-    def lost(self, manager: Any, request: Any, found: int) -> int:
+    def lost(self, found: int, manager: Any = None, request: Any = None) -> int:
         """The tokens of a request behind the `found` ones that had been cached and were evicted.
 
-        The last token is always computed. Where hashes are of smaller pieces than blocks (hybrid models) it is 0.
+        The last token is always computed. Where hashes are of smaller pieces than blocks (hybrid models), or the
+        manager and the request are not told, it is 0.
         """
         if not self.known:
             return 0

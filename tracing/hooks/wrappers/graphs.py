@@ -11,6 +11,7 @@ from typing import Any
 Padded = tuple[int, str | int]  # tokens, those of padding included, and the mode's name: FULL, PIECEWISE or NONE
 
 NOT_TOLD: Padded = (0, 0)
+DESCRIPTION = 3  # behind the runner, the scheduler's output and the requests
 
 
 def dispatched(result: Any, *_: Any) -> Padded:
@@ -21,9 +22,9 @@ def dispatched(result: Any, *_: Any) -> Padded:
         return NOT_TOLD
 
 
-def prepared(_: Any, runner: Any, scheduler_output: Any, *given: Any) -> Padded:
+def prepared(_: Any, *args: Any) -> Padded:
     """Of Model Runner V2: the batch's description is the third that its inputs are prepared from; V1 has none there."""
     try:
-        return given[1].num_tokens, given[1].cg_mode.name
+        return args[DESCRIPTION].num_tokens, args[DESCRIPTION].cg_mode.name
     except (AttributeError, LookupError):
         return NOT_TOLD

@@ -46,7 +46,7 @@ NUMBERS: dict[str, Callable[..., tuple[Any, Any]]] = {
     "wire.encode": lambda result, *_: (sum(map(len, result)), 0),
     "core.add_request": lambda result, core, request, *_: (request.num_prompt_tokens, request.max_tokens),
     "core.abort": lambda result, core, requests: (len(requests), 0),
-    "kv.lookup": lambda result, blocks, request, *_: (result[1], evictions.lost(blocks, request, result[1])),
+    "kv.lookup": lambda result, *args: (result[1], evictions.lost(result[1], *args)),
     "kv.allocate": lambda result, blocks, request, tokens, *_: (tokens, result is None),
     "scheduler.free": lambda result, scheduler, request, *_: (request.num_output_tokens, request.status.name),
     "worker.execute": lambda result, worker, given, *_: (steps.scheduler_output(given).total_num_scheduled_tokens, 0),
