@@ -98,8 +98,9 @@ def test_what_a_preempted_request_computes_again(tmp_path: Path) -> None:
     read = recorded(tmp_path)
     steps = anatomy(read)
     assert preemptions(read, steps) == (Preemption("a", 11, 2, 2030, "KV blocks for b", 16 + 24 + 1, 9, 4000 - 2030),)
-    assert prefix_cache(read, steps) == (PrefixCacheUse(11, 2, 60, 16, 10, 16, 1, 9),)
-    assert prefix_cache(read, steps[:1]) == (PrefixCacheUse(11, 1, 40, 16, 2, 0, 0, 0),)  # of a part of the trace
+    assert prefix_cache(read, steps, preemptions(read, steps)) == (PrefixCacheUse(11, 2, 60, 16, 10, 16, 1, 9),)
+    part = steps[:1]
+    assert prefix_cache(read, part, preemptions(read, part)) == (PrefixCacheUse(11, 1, 40, 16, 2, 0, 0, 0),)
 
 
 def test_a_request_that_did_not_come_back_computed_nothing_again(tmp_path: Path) -> None:

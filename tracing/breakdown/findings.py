@@ -119,6 +119,7 @@ def _review(timeline: Timeline, window: TraceWindow, samples: Contention, frames
     workers = stepkinds.workers_by_kind(timeline, steps, hop_frame)
     sums, families = (None, None) if window.words else _by_torch(timeline, steps)
     ledger, unread = ledger_rows(timeline, trace)
+    victims = prefixcache.preemptions(timeline, steps)
     return Review(
         about=about(timeline),
         problems=(*problems(timeline, flows, hop_frame), *unread, *(sums.problems if sums else ())),
@@ -133,8 +134,8 @@ def _review(timeline: Timeline, window: TraceWindow, samples: Contention, frames
         queue=queue.held_back(timeline, steps),
         use=queue.budget_use(steps),
         graphs=graphs.graph_use(timeline, steps),
-        prefix_cache=prefixcache.prefix_cache(timeline, steps),
-        preemptions=prefixcache.costliest(prefixcache.preemptions(timeline, steps)),
+        prefix_cache=prefixcache.prefix_cache(timeline, steps, victims),
+        preemptions=prefixcache.costliest(victims),
         devices=stepkinds.devices(timeline, steps, hop_frame),
         workers=stepkinds.worker_uses(timeline, steps, workers),
         hops=hops.summary(hop_frame),

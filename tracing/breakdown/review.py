@@ -2,8 +2,7 @@
 
 Shares are fractions of 1. Schema 1 was built without records, 2 had no `starvation`, in 3 the columns of a step did not
 add up, in 6 a worker's waiting for other ranks was its work, 7 had neither latencies, load, `starts`, nor why requests
-stayed in the queue, and 8 none of `kernels`, `graphs`,
-`prefix_cache` and `preemptions`.
+stayed in the queue, and 8 none of `kernels`, `graphs`, `prefix_cache` and `preemptions`.
 """
 
 from __future__ import annotations

@@ -49,16 +49,20 @@ class Preemption:
     wait_ns: int | None = field(metadata=column("until the step that had it again; null: as above", "ns"))
 
 
-def prefix_cache(timeline: Timeline, steps: pd.DataFrame) -> tuple[PrefixCacheUse, ...]:
-    """A row a core that admitted a request, or preempted one, in these steps (a frame of `anatomy`)."""
+def prefix_cache(
+    timeline: Timeline, steps: pd.DataFrame, victims: tuple[Preemption, ...]
+) -> tuple[PrefixCacheUse, ...]:
+    """A row a core that admitted a request, or preempted one, in these steps (a frame of `anatomy`).
+
+    `victims` are all `preemptions` in them.
+    """
     within = steps[["pid", "step", "kv_evicted_blocks"]]
     first = admissions(timeline).query("place == 0").merge(within[["pid", "step"]], on=["pid", "step"])
-    lost = preemptions(timeline, steps)
-    cores = sorted({int(pid) for pid in first["pid"]} | {each.core_pid for each in lost})
+    cores = sorted({int(pid) for pid in first["pid"]} | {each.core_pid for each in victims})
     prompts = _prompt_tokens(timeline)
     rows = []
     for core in cores:
-        mine, of_core = first[first["pid"] == core], [each for each in lost if each.core_pid == core]
+        mine, of_core = first[first["pid"] == core], [each for each in victims if each.core_pid == core]
         evicted = within.loc[within["pid"] == core, "kv_evicted_blocks"]
         rows.append(
             PrefixCacheUse(
@@ -75,9 +79,9 @@ def prefix_cache(timeline: Timeline, steps: pd.DataFrame) -> tuple[PrefixCacheUs
     return tuple(rows)
 
 
-def costliest(lost: tuple[Preemption, ...]) -> tuple[Preemption, ...]:
+def costliest(victims: tuple[Preemption, ...]) -> tuple[Preemption, ...]:
     """Of some preemptions those that the review shows."""
-    return tuple(sorted(lost, key=lambda each: -(each.again_tokens or 0))[:MOST_SHOWN])
+    return tuple(sorted(victims, key=lambda each: -(each.again_tokens or 0))[:MOST_SHOWN])
 
 
 def preemptions(timeline: Timeline, steps: pd.DataFrame) -> tuple[Preemption, ...]:
