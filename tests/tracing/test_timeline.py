@@ -10,11 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from probes.errors import EnginescopeError
+from tests.tracing import traces
 from tests.tracing.traces import TraceWriter
 from tracing import timeline
 from tracing.events import layout
 from tracing.events.file import SHARED_SITES
+from tracing.events.step import NOT_TOLD
 from tracing.sites.engine import SITES
+from tracing.timeline.spans import COUNT_NAMES
 
 SPAN = st.tuples(
     st.sampled_from([site.name for site in SITES if site.name not in SHARED_SITES]),
@@ -195,3 +198,17 @@ def test_device_work_is_read_with_its_step(tmp_path: Path) -> None:
         {"pid": 7, "step": 0, "begin_ns": 10, "end_ns": 20, "given_ns": 10, "uncertainty_ns": 1},
         {"pid": 7, "step": 1, "begin_ns": late, "end_ns": late + 30, "given_ns": late, "uncertainty_ns": 4},
     ]
+
+
+@pytest.mark.parametrize(
+    ("last_count", "untold"),
+    [("kv_blocks", [NOT_TOLD, NOT_TOLD, 0, 0, -1, -1]), ("sequence_limit", [7, 7, 7, 7, -1, -1])],
+)
+def test_what_an_earlier_trace_does_not_tell_of_a_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, last_count: str, untold: list[int]
+) -> None:
+    names = COUNT_NAMES[: COUNT_NAMES.index(last_count) + 1]
+    monkeypatch.setattr(traces, "COUNT_NAMES", names)
+    TraceWriter(tmp_path, 11, ["core"]).counts(0, dict.fromkeys(names, 7)).close()
+    steps = timeline.read(tmp_path).steps
+    assert (list(steps), steps.values.tolist()) == (["pid", "step", *COUNT_NAMES], [[11, 0, *[7] * 9, *untold]])

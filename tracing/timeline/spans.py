@@ -22,10 +22,11 @@ from tracing.timeline.nodes import on_one_clock
 from tracing.timeline.steps import collectives
 from tracing.timeline.steps.owners import owners
 
-EARLIER_COUNTS = (*STEP_FIELDS[3:], "kv_blocks")  # of traces that do not tell why requests waited
-COUNTS_WITHOUT_KV = (*EARLIER_COUNTS, "held_back", "head_held_back", "token_limit", "sequence_limit")
-COUNT_NAMES = (*COUNTS_WITHOUT_KV, "kv_cached_blocks", "kv_evicted_blocks")
-KV_NOT_TOLD = {"kv_cached_blocks": -1, "kv_evicted_blocks": -1}
+EARLIER_COUNTS = (*STEP_FIELDS[3:], "kv_blocks")
+# What later traces tell too, and what stands for it in an earlier one: why requests waited, then cached KV blocks.
+REASONS_NOT_TOLD = {"held_back": NOT_TOLD, "head_held_back": NOT_TOLD, "token_limit": 0, "sequence_limit": 0}
+COUNTS_NOT_TOLD = {**REASONS_NOT_TOLD, "kv_cached_blocks": -1, "kv_evicted_blocks": -1}
+COUNT_NAMES = (*EARLIER_COUNTS, *COUNTS_NOT_TOLD)
 MAIN_ROLES = ("front end", "core", "worker")  # of a process that serves several
 # In a worker the shared-memory queue is its way in and out: there it waits for the core.
 HALF = 1 << 32  # of a list's integers, to put two together
@@ -280,15 +281,12 @@ def _fixed(file: EventFile, code: int, names: tuple[str, ...]) -> pd.DataFrame:
 
 
 def _counts(file: EventFile) -> pd.DataFrame:
-    """What each step scheduled; of earlier traces without the blocks that were cached, and why requests waited."""
-    rows = _fixed(file, COUNTS, COUNT_NAMES)
-    if len(rows):
-        return rows
-    rows = _fixed(file, COUNTS, COUNTS_WITHOUT_KV)
-    if len(rows):
-        return rows.assign(**KV_NOT_TOLD)
-    not_told = {"held_back": NOT_TOLD, "head_held_back": NOT_TOLD, "token_limit": 0, "sequence_limit": 0}
-    return _fixed(file, COUNTS, EARLIER_COUNTS).assign(**not_told, **KV_NOT_TOLD)
+    """What each step scheduled; of an earlier trace with what stands for the counts that it does not tell."""
+    for names in (COUNT_NAMES, (*EARLIER_COUNTS, *REASONS_NOT_TOLD), EARLIER_COUNTS):
+        rows = _fixed(file, COUNTS, names)
+        if len(rows):
+            break
+    return rows.assign(**{name: value for name, value in COUNTS_NOT_TOLD.items() if name not in names})
 
 
 def _pairs(file: EventFile, code: int, names: tuple[str, str]) -> pd.DataFrame:
