@@ -114,8 +114,8 @@ def _usable(process: dict[str, Any]) -> bool:
 def _guessed(pid: int, spans: np.ndarray) -> dict[str, Any]:
     """A process file for one that is lost: the roles are those of the sites that were seen."""
     sites = [{key: getattr(site, key) for key in SITE_KEYS} for site in ALL_SITES]
-    seen = [sites[number] for number in np.unique(spans["site"]) if number < len(sites)]
-    serves = list(dict.fromkeys(site["role"] for site in seen if site["name"] not in SHARED_SITES))
+    present = [sites[number] for number in np.unique(spans["site"]) if number < len(sites)]
+    serves = list(dict.fromkeys(site["role"] for site in present if site["name"] not in SHARED_SITES))
     known: dict[str, Any] = {"pid": pid, "parent": 0, "serves": serves, "sites": sites}
     return known | {"threads": {}, "hooked": [], "missing": [], "modes": [], "incomplete": True}
 
@@ -141,7 +141,7 @@ def _bytes_at(records: np.ndarray, places: np.ndarray) -> np.ndarray:
 
 
 def _all_lists(records: np.ndarray) -> tuple[dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]], int]:
-    found, cut = {}, 0
+    lists, cut = {}, 0
     heads = np.flatnonzero(records["kind"] == LIST)
     for code in LISTS:
         mine = heads[records["site"][heads] == code]
@@ -153,5 +153,5 @@ def _all_lists(records: np.ndarray) -> tuple[dict[int, tuple[np.ndarray, np.ndar
         firsts = np.concatenate(([0], np.cumsum(-(-counts // WORDS) * WORDS)))[:-1]
         starts = np.concatenate(([0], np.cumsum(counts)))[:-1]
         kept = np.repeat(firsts - starts, counts) + np.arange(counts.sum())
-        found[code] = (records[mine], counts, words[kept])
-    return found, cut
+        lists[code] = (records[mine], counts, words[kept])
+    return lists, cut

@@ -42,11 +42,11 @@ def changed_functions(stage: str, old: SourceTree, new: SourceTree) -> list[Chan
 def path(stage: str, *trees: SourceTree) -> Iterator[tuple[str, int]]:
     """The functions of a stage that are in any of the trees, and what they call there, the nearest first."""
     own = [target for site in SITES if site.stage == stage for target in site.targets]
-    seen = {target for site in SITES if site.stage != stage for target in site.targets} - set(own)
+    passed = {target for site in SITES if site.stage != stage for target in site.targets} - set(own)
     row, distance = own, 0
-    while row and distance <= FARTHEST and len(seen) < WIDEST:
+    while row and distance <= FARTHEST and len(passed) < WIDEST:
         there = [target for target in row if any(tree.find_place(target) for tree in trees)]
         yield from ((target, distance) for target in there)
-        seen.update(row)
+        passed.update(row)
         every = (name for target in there for tree in trees for name in calls(tree, target))
-        row, distance = [name for name in dict.fromkeys(every) if name not in seen], distance + 1
+        row, distance = [name for name in dict.fromkeys(every) if name not in passed], distance + 1

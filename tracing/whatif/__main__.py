@@ -120,9 +120,9 @@ def check(args: argparse.Namespace, command: list[str] | None) -> None:
     if command is not None and (args.target or not command):
         raise usage_error("name one engine: a PID or URL, or a command behind --; see python -m tracing.whatif --help")
     foreign = args.target or command
-    given = [f"--{name.replace('_', '-')}" for name in OWN_LOAD if getattr(args, name) is not None]
-    if foreign and given:
-        raise usage_error(f"{', '.join(given)}: {args.target or 'the command'} brings an engine and a load of its own")
+    named = [f"--{name.replace('_', '-')}" for name in OWN_LOAD if getattr(args, name) is not None]
+    if foreign and named:
+        raise usage_error(f"{', '.join(named)}: {args.target or 'the command'} brings an engine and a load of its own")
     if args.yes_slow_it_down and not args.target:
         raise usage_error("--yes-slow-it-down is for an engine that runs already: name its PID or URL")
     if args.streams is not None and args.streams < 1:

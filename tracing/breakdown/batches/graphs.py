@@ -39,10 +39,10 @@ def graph_use(timeline: Timeline, steps: pd.DataFrame) -> tuple[GraphUse, ...]:
 
     `steps` is the frame of `anatomy`, or a part of it.
     """
-    told = graphs(timeline)
-    if not on_device(timeline) and (told["mode"] == NO_GRAPH).all():
+    modes = graphs(timeline)
+    if not on_device(timeline) and (modes["mode"] == NO_GRAPH).all():
         return ()
-    each = steps.merge(told, on=["pid", "step"])
+    each = steps.merge(modes, on=["pid", "step"])
     each = each.assign(tokens=each["prefill_tokens"] + each["decode_tokens"])
     return tuple(
         _use(kind, mode, mine, int((each["kind"] == kind).sum()))

@@ -144,8 +144,8 @@ def _passed(axis: Axis, pieces: Rows, stretch: Rows, start: Rows, end: Rows, clo
 def _settle(totals: PartTotals, scene: Scene, clock: Clock) -> None:
     """Where a request's own and what it shares meet, take the time from the one that does not count."""
     axis, ranges, own, shift = scene
-    seen = ranges.start + shift[ranges.of], ranges.end + shift[ranges.of]
-    which, place = overlapping(own.start + shift[own.of], own.end + shift[own.of], seen)
+    in_view = ranges.start + shift[ranges.of], ranges.end + shift[ranges.of]
+    which, place = overlapping(own.start + shift[own.of], own.end + shift[own.of], in_view)
     own, stretch = own.at(which), ranges.stretch[place]
     start = np.maximum(own.start, ranges.start[place]) + axis.shift[stretch]
     end = np.minimum(own.end, ranges.end[place]) + axis.shift[stretch]

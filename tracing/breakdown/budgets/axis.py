@@ -39,7 +39,7 @@ def laid(index: Index, names: Names, channel: Channel, listed: Stretches) -> Axi
     low, high = _shown(channel, listed)
     which, place = expanded(channel.bounds[low], channel.bounds[high])
     steps = channel.intervals.at(place)._replace(of=listed.run_of[which])
-    found = joined(
+    shown = joined(
         [
             steps.within(start[steps.of], end[steps.of]),
             _loops(index, channel.front_loops, start, end, LOOPS),
@@ -47,11 +47,11 @@ def laid(index: Index, names: Names, channel: Channel, listed: Stretches) -> Axi
             _other_work(names, channel, listed, (low, high), shift),
         ]
     )
-    bounds, top = topmost(found.start + shift[found.of], found.end + shift[found.of], found.precedence())
+    bounds, top = topmost(shown.start + shift[shown.of], shown.end + shift[shown.of], shown.precedence())
     change = np.flatnonzero(np.diff(top, prepend=-2))
     begun, over = bounds[:-1][change], np.append(bounds[:-1][change[1:]], bounds[-1:])
-    told = top[change] >= 0
-    return Axis(shift, begun[told], over[told], top[change][told], found)
+    covered = top[change] >= 0
+    return Axis(shift, begun[covered], over[covered], top[change][covered], shown)
 
 
 def _shown(channel: Channel, listed: Stretches) -> tuple[Rows, Rows]:

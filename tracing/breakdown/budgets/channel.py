@@ -88,8 +88,8 @@ def rows_of(index: Index, core_pid: int, front_pid: int) -> tuple[Rows, Rows]:
     numbers, keyed = index.keyed
     which, place = expanded(np.searchsorted(numbers, keys, "left"), np.searchsorted(numbers, keys, "right"))
     of, row = np.concatenate((steps, senders[which])), np.concatenate((rows, keyed[place]))
-    told = explains(index, row)
-    return of[told], row[told]
+    telling = explains(index, row)
+    return of[telling], row[telling]
 
 
 def _message_waits(index: Index, names: Names, core_pid: int, front_pid: int) -> list[Intervals]:

@@ -67,12 +67,12 @@ def called_again(index: Index) -> set[tuple[int, str]]:
     """The front end's process and the id of each request that was called several times under the same id."""
     rows = index.at("async.generate")
     calls = rows[index.value[rows] == CALLED]
-    seen: set[tuple[int, str]] = set()
+    earlier: set[tuple[int, str]] = set()
     again = set()
     for row in calls.tolist():
         key = (int(index.pid[row]), index.name(row))
-        again |= {key} & seen
-        seen.add(key)
+        again |= {key} & earlier
+        earlier.add(key)
     return again
 
 
@@ -81,8 +81,8 @@ def own_intervals(index: Index, asked: Requests, channels: Channels) -> Interval
     of, row = asked.named
     accepts = index.is_at(row, "llm.add_request")
     of, row = np.concatenate((of, of[accepts])), np.concatenate((row, rendered(index, row[accepts])))
-    told = explains(index, row)
-    of, row = of[told], row[told]
+    telling = explains(index, row)
+    of, row = of[telling], row[telling]
     pause_of, pauses = _collections(index, asked, of, row, channels)
     return of_rows(index, np.concatenate((of, pause_of)), np.concatenate((row, pauses)))
 
@@ -121,7 +121,7 @@ def _collections(index: Index, asked: Requests, of: Rows, row: Rows, channels: C
             served_of.append(ours)
             served.append(np.full(len(ours), thread))
     pairs = np.unique(np.stack((np.concatenate(served_of), np.concatenate(served))), axis=1)
-    found_of, found = [], []
+    pause_of, during = [], []
     for thread in np.unique(threads).tolist():
         mine = pauses[threads == thread]
         requests_here = pairs[0][pairs[1] == thread]
@@ -130,9 +130,9 @@ def _collections(index: Index, asked: Requests, of: Rows, row: Rows, channels: C
             np.searchsorted(reach, asked.start[requests_here], "right"),
             np.searchsorted(index.start[mine], asked.end[requests_here], "left"),
         )
-        found_of.append(requests_here[which])
-        found.append(mine[place])
-    return np.concatenate(found_of), np.concatenate(found)
+        pause_of.append(requests_here[which])
+        during.append(mine[place])
+    return np.concatenate(pause_of), np.concatenate(during)
 
 
 def asked_steps(asked: Requests, places: Rows) -> tuple[Rows, Rows]:

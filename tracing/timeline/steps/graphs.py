@@ -8,7 +8,8 @@ from tracing.timeline.spans import Timeline
 from tracing.timeline.steps.workers import core_of
 
 SITES = ("graph.dispatch", "runner.prepare")  # of Model Runner V1, and of V2
-FULL, PIECEWISE, NO_GRAPH = MODES = ("FULL", "PIECEWISE", "NONE")
+NO_GRAPH = "NONE"
+MODES = ("FULL", "PIECEWISE", NO_GRAPH)
 
 
 def graphs(timeline: Timeline) -> pd.DataFrame:
@@ -21,8 +22,8 @@ def graphs(timeline: Timeline) -> pd.DataFrame:
     rows = rows[["pid", "step", "value", "extra"]]
     words = rows[["pid", "extra"]].drop_duplicates()
     modes = [timeline.texts.get((int(pid), int(text)), "") for pid, text in words.itertuples(index=False)]
-    told = rows.merge(words.assign(mode=modes), on=["pid", "extra"])
-    told = told.assign(pid=told["pid"].map(core_of(timeline)))
-    told = told[told["mode"].isin(MODES) & told["pid"].notna()].astype({"pid": "int64"})
-    told = told.rename(columns={"value": "padded_tokens"})[["pid", "step", "mode", "padded_tokens"]]
-    return told.drop_duplicates(["pid", "step"], ignore_index=True)
+    rows = rows.merge(words.assign(mode=modes), on=["pid", "extra"])
+    rows = rows.assign(pid=rows["pid"].map(core_of(timeline)))
+    rows = rows[rows["mode"].isin(MODES) & rows["pid"].notna()].astype({"pid": "int64"})
+    rows = rows.rename(columns={"value": "padded_tokens"})[["pid", "step", "mode", "padded_tokens"]]
+    return rows.drop_duplicates(["pid", "step"], ignore_index=True)
