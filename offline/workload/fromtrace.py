@@ -29,8 +29,7 @@ def read_trace(folder: Path) -> WorkloadSource:
 
 
 def _item(index: Index, flow: Flow, first_ns: int) -> Item:
-    looked_up = index.rows(flow.request, "kv.lookup")
-    cached = int(index.value[looked_up[0]]) if len(looked_up) else 0
+    cached = index.cached(flow.request)
     at_s = (flow.start_ns - first_ns) / 1e9
     prefix = PREFIX if cached else None
     return Item(flow.prompt_tokens, flow.output_tokens, prefix, cached, at_s=round(at_s, 9))

@@ -51,20 +51,34 @@ def test_of_a_batch_an_output_is_the_handling_of_its_message(tmp_path: Path) -> 
 
 def test_the_steps_of_a_long_prompt_give_no_output(tmp_path: Path) -> None:
     """A prompt of nine tokens in three steps of four at most, then a token a step."""
-    front = TraceWriter(tmp_path, 10, ["front end"]).span("llm.generate", 0, 9000).renamed("a-x", "a")
+    [row] = nine_tokens(tmp_path, (4, 4, 1, 1, 1), looks={0: 0})
+    assert row == {"ttft_ns": 3302, "tpot_ns": 1001, "itl_max_ns": 1001, "latency_ns": 5304}
+
+
+def test_of_a_prompt_that_finds_no_room_at_first_the_last_look_tells_what_was_cached(tmp_path: Path) -> None:
+    """Eight of its nine tokens were cached while it waited; a later look, as after a preemption, is no matter."""
+    [row] = nine_tokens(tmp_path, (0, 0, 1, 1, 1), looks={0: 0, 1: 0, 2: 8, 4: 0})
+    assert row == {"ttft_ns": 3302, "tpot_ns": 1001, "itl_max_ns": 1001, "latency_ns": 5304}
+
+
+def nine_tokens(folder: Path, tokens: tuple[int, ...], looks: dict[int, int]) -> list[dict[str, float]]:
+    """The times of a prompt that had so many tokens scheduled in each step, 0 before it ran; `looks` has by step what
+    was found of it in the prefix cache."""
+    front = TraceWriter(folder, 10, ["front end"]).span("llm.generate", 0, 9000).renamed("a-x", "a")
     front.span("llm.add_request", 1, 9, "a").span("input.assign_id", 5, 6, "a-x").span("client.send", 7, 8, "a-x")
-    core = TraceWriter(tmp_path, 11, ["core"], parent=10).span("core.receive", 10, 11, "a-x", thread=2)
+    core = TraceWriter(folder, 11, ["core"], parent=10).span("core.receive", 10, 11, "a-x", thread=2)
     core.span("core.add_request", 20, 21, "a-x", value=9)
-    for step, tokens in enumerate((4, 4, 1, 1, 1)):
+    for step, count in enumerate(tokens):
         at = 1000 * (step + 1)
-        core.span("scheduler.schedule", at, at + 10, step=step).batch(step, {"a-x": tokens})
+        core.span("scheduler.schedule", at, at + 10, step=step).batch(step, {"a-x": count} if count else {})
+        if step in looks:
+            core.span("kv.lookup", at + 1, at + 2, "a-x", step=step, value=looks[step])
         core.span("scheduler.update", at + 100, at + 110, step=step).message(step, KEY + step)
         front.span("output.process", at + 200, at + 300 + step, step=KEY + step)
     core.span("scheduler.free", 5105, 5106, "a-x", step=4, value=3, extra="FINISHED_LENGTH_CAPPED")
     front.close()
     core.close()
-    [row] = times_of(tmp_path).frame.to_dict("records")
-    assert row == {"ttft_ns": 3302, "tpot_ns": 1001, "itl_max_ns": 1001, "latency_ns": 5304}
+    return times_of(folder).frame.to_dict("records")
 
 
 def test_two_calls_with_one_id_have_each_their_own_outputs(tmp_path: Path) -> None:

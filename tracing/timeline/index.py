@@ -125,11 +125,18 @@ class Index:
 
     def chunks(self, request: str) -> int:
         """The steps of a request that computed a part of its prompt only, and so no token of its output."""
-        admitted, looked_up = self.rows(request, "core.add_request"), self.rows(request, "kv.lookup")
+        admitted = self.rows(request, "core.add_request")
         prompt = int(self.value[admitted[0]]) if len(admitted) else 0
-        cached = int(self.value[looked_up[0]]) if len(looked_up) else 0
         tokens = self._schedules[request].tokens if request in self._schedules else NONE
-        return int((np.cumsum(tokens) < prompt - cached).sum())
+        return int((np.cumsum(tokens) < prompt - self.cached(request)).sum())
+
+    def cached(self, request: str) -> int:
+        """The tokens of a request's prompt that were in the prefix cache when it first ran: in its last look-up until
+        then, as one that finds no room is looked up again."""
+        looks = self.rows(request, "kv.lookup")
+        if request in self._schedules:
+            looks = looks[self.step[looks] <= self._schedules[request].steps[0]]
+        return int(self.value[looks[-1]]) if len(looks) else 0
 
     def steps_of(self, request: str) -> tuple[int, Rows]:
         """The core that scheduled a request (0 where none did) and the numbers of its steps."""
