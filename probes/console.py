@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console, RenderableType
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -79,29 +78,29 @@ def show_text(out: Console, text: str, style: str = "") -> None:
 def table(out: Console, title: str, columns: list[str], rows: Rows, text: tuple[int, ...] = ()) -> None:
     """Print rows, if there are any, after an empty line; the first column and those of `text` are set to the left.
 
-    What does not fit beside each other stands below each other, each part with the first column.
+    What came from a model, a prompt or a server is text in it and never markup. What does not fit beside each other
+    stands below each other, each part with the first column.
     """
     if not rows:
         return
-    cells = [[str(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
+    heads, *cells = ([Text(printable(str(cell))) for cell in row] for row in (columns, *rows))
+    widths = [max(map(len, column)) for column in zip(heads, *cells, strict=True)]
     for number, part in enumerate(_parts(widths, text, out.width)):
         shown = Table(box=None, pad_edge=False, header_style="dim")
         for place in part:
             left = place in (0, *text)
-            shown.add_column(columns[place], justify="left" if left else "right", no_wrap=not left, overflow="fold")
+            shown.add_column(heads[place], justify="left" if left else "right", no_wrap=not left, overflow="fold")
         for row in cells:
             shown.add_row(*(row[place] for place in part))
         out.print()
         if not number:
-            show_text(out, title, "bold")
+            show_text(out, printable(title), "bold")
         show(out, shown)
 
 
 def show_section(out: Console, section: Section) -> None:
-    """Print a section; what came from a model, a prompt or a server is text in it and never markup."""
-    columns, *rows = ([escape(printable(text)) for text in row] for row in (section.columns, *section.rows))
-    table(out, escape(printable(section.title)), columns, rows, section.text)
+    """Print a section."""
+    table(out, section.title, section.columns, section.rows, section.text)
 
 
 def _parts(widths: list[int], text: tuple[int, ...], room: int) -> Iterator[list[int]]:

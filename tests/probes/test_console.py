@@ -34,6 +34,13 @@ def test_a_title_may_be_wider_than_its_table() -> None:
     assert text.splitlines() == ["", "stages by role (they may lie [inside] each other)", "a  b", "x  1"]
 
 
+def test_what_stands_in_a_table_is_text_and_never_markup() -> None:
+    out = Console(file=io.StringIO(), width=100)
+    table(out, "of [x]\x1b", ["request", "[b]"], [["a[/b]", "[red]:smile:\x1b[2J"]])
+    text: str = out.file.getvalue()  # type: ignore[attr-defined]
+    assert text.splitlines() == ["", "of [x] ", "request               [b]", "a[/b]    [red]:smile: [2J"]
+
+
 def test_a_table_with_room() -> None:
     assert printed(100) == [
         "",

@@ -92,8 +92,6 @@ def show(report: ReportReview, out: Console) -> None:
 
 def stage_rows(stages: Sequence[StageTimes]) -> list[list[str]]:
     """Of each role the stages with the largest sums, the others as one row."""
-    from rich.markup import escape
-
     from probes.console import us
     from tracing.nsys.gpu import MOST_ROWS
 
@@ -103,7 +101,7 @@ def stage_rows(stages: Sequence[StageTimes]) -> list[list[str]]:
         # One row is not worth a row that stands for it.
         shown = len(largest) if len(largest) <= MOST_ROWS + 1 else MOST_ROWS
         rows += [
-            [role, escape(each.stage), f"{each.count:,}", us(each.median_ns), us(each.p95_ns), us(each.sum_ns)]
+            [role, each.stage, f"{each.count:,}", us(each.median_ns), us(each.p95_ns), us(each.sum_ns)]
             for each in largest[:shown]
         ]
         if others := largest[shown:]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from rich.console import Console
-from rich.markup import escape
 
 from probes.console import Rows, percent, table, us
 from tracing.breakdown.review import Review
@@ -53,8 +52,7 @@ def show(review: Review, out: Console) -> None:
         CACHE,
         cache_rows(review),
     )
-    rows = [[escape(str(cell)) for cell in row] for row in preemption_rows(review)]
-    table(out, "preempted requests, those that cost most first", PREEMPTIONS, rows, (2,))
+    table(out, "preempted requests, those that cost most first", PREEMPTIONS, preemption_rows(review), (2,))
 
 
 def sections(review: Review) -> list[tuple[str, str, str]]:

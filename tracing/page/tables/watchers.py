@@ -5,7 +5,6 @@ from __future__ import annotations
 from html import escape as escape_html
 
 from rich.console import Console
-from rich.markup import escape
 
 from probes.console import Rows, percent, table, us
 from tracing.breakdown.otherwatchers import (
@@ -85,7 +84,7 @@ def _a_step(row: LargestOperator, steps: int) -> tuple[str, str]:
 
 def show_operators(summary: OperatorSummary, out: Console) -> None:
     table(out, f"torch profiler: stages of {summary.steps} steps", STAGE_OPERATORS, stage_operator_rows(summary))
-    rows = [[row[0], escape(row[1][:NAME_WIDTH]), *row[2:]] for row in operator_rows(summary)[:10]]
+    rows = [[row[0], row[1][:NAME_WIDTH], *row[2:]] for row in operator_rows(summary)[:10]]
     table(out, "torch profiler: the largest by own time", OPERATORS, rows, (1, 2))
 
 
@@ -125,12 +124,8 @@ def stage_rows(summary: SampleSummary) -> Rows:
 def show_samples(summary: SampleSummary, out: Console) -> None:
     for line in summary.head:
         out.print(line, markup=False, soft_wrap=True)
-    table(out, "py-spy: who works and who waits", THREADS, _escaped(thread_rows(summary)), (1, 5))
-    table(out, "py-spy: what the Python of each stage does", STAGES, _escaped(stage_rows(summary)), (1, 6))
-
-
-def _escaped(rows: Rows) -> Rows:
-    return [[escape(str(cell)) for cell in row] for row in rows]
+    table(out, "py-spy: who works and who waits", THREADS, thread_rows(summary), (1, 5))
+    table(out, "py-spy: what the Python of each stage does", STAGES, stage_rows(summary), (1, 6))
 
 
 def _samples(summary: SampleSummary) -> Section:
@@ -172,10 +167,9 @@ def gpu_busy_rows(gpu: GpuSummary) -> Rows:
 
 
 def show_gpu(gpu: GpuSummary, out: Console) -> None:
-    stages = _escaped(gpu_stage_rows(gpu))
-    table(out, "the GPU's work by the stage that launched it (medians a step)", GPU_STAGES, stages, (1,))
-    sums = _escaped(gpu_sum_rows(gpu))
-    table(out, "the GPU's work outside of steps (sums)", GPU_SUMS, sums)
+    title = "the GPU's work by the stage that launched it (medians a step)"
+    table(out, title, GPU_STAGES, gpu_stage_rows(gpu), (1,))
+    table(out, "the GPU's work outside of steps (sums)", GPU_SUMS, gpu_sum_rows(gpu))
     table(out, "busy and idle", GPU_BUSY, gpu_busy_rows(gpu), (1,))
     out.print()
     for device in gpu.devices:
