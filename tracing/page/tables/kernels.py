@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from html import escape as escape_html
-from typing import NamedTuple
 
 from rich.console import Console
 
-from probes.console import Rows, percent, table, us
+from probes.console import Section, percent, show_section, us
 from tracing.breakdown.changes import StageChange
 from tracing.breakdown.kernels.summary import FamilyTime, KernelSummary, KindOfWork
 from tracing.breakdown.kernels.work import NO_STEP
@@ -23,7 +22,7 @@ SENTENCE = (
     "A step is launch-bound where its launches set more than half of its time on the device: CUDA graphs or a bigger "
     "batch help there, faster kernels do not. Communication is exposed while no other kernel runs on its device."
 )
-COMPARED = ChangeWords(
+CHANGES = ChangeWords(
     sentence=lambda kind: f"{'All kernels' if kind == NO_STEP else f'The kernels of a {kind} step'} take",
     title=lambda kind: f"kernels by family: {kind}",
     rows="family",
@@ -33,26 +32,17 @@ COMPARED = ChangeWords(
 )
 
 
-class KernelTable(NamedTuple):
-    """One of the tables, and which of its columns are text."""
-
-    title: str
-    columns: list[str]
-    rows: Rows
-    text: tuple[int, ...] = (0,)
-
-
-def tables_of(kernels: KernelSummary) -> list[KernelTable]:
+def tables_of(kernels: KernelSummary | None) -> list[Section]:
     """Where the devices' time went, by kind of step: those of the three tables that have rows."""
+    if kernels is None:
+        return []
     families = [_family(row) for row in kernels.families]
     paces = [_pace(row) for row in kernels.kinds if row.steps]
     communicating = [_communication(row) for row in kernels.kinds if row.communication_ns != 0]
     every = (
-        KernelTable(
-            "kernels by family (means a step on each device; of no step: sums)", FAMILY_COLUMNS, families, (0, 1)
-        ),
-        KernelTable("what sets the pace of a step on its device", PACE_COLUMNS, paces),
-        KernelTable(
+        Section("kernels by family (means a step on each device; of no step: sums)", FAMILY_COLUMNS, families, (0, 1)),
+        Section("what sets the pace of a step on its device", PACE_COLUMNS, paces),
+        Section(
             "communication that no other kernel hides (the same means and sums)", COMMUNICATION_COLUMNS, communicating
         ),
     )
@@ -61,35 +51,34 @@ def tables_of(kernels: KernelSummary) -> list[KernelTable]:
 
 def show(kernels: KernelSummary | None, out: Console) -> None:
     """The tables on a terminal."""
-    for each in tables_of(kernels) if kernels else ():
-        table(out, each.title, each.columns, each.rows, each.text[1:])
+    for each in tables_of(kernels):
+        show_section(out, each)
 
 
 def sections(kernels: KernelSummary | None) -> list[tuple[str, str, str]]:
     """The same for the page: one section, or none where no device did anything."""
     parts = [
         f"<p>{escape_html(each.title.capitalize())}</p>" + html.table(each.columns, each.rows, text=each.text)
-        for each in (tables_of(kernels) if kernels else ())
+        for each in tables_of(kernels)
     ]
     return [(SECTION, SENTENCE, "".join(parts))] if parts else []
 
 
 def show_changes(changes: dict[str, list[StageChange]], out: Console) -> None:
     """What changed in each kind of step from one trace to the next."""
-    tables.show(changes, COMPARED, out)
+    tables.show(changes, CHANGES, out)
 
 
-def _family(row: FamilyTime) -> list[object]:
+def _family(row: FamilyTime) -> list[str]:
     return [row.kind, row.family, f"{row.kernels:,.1f}".removesuffix(".0"), us(row.ns), percent(row.share)]
 
 
-def _pace(row: KindOfWork) -> list[object]:
-    unknown = row.steps - row.launch_bound - row.kernel_bound
-    share = "n/a" if row.launch_share is None else percent(row.launch_share)
-    return [row.kind, row.steps, row.launch_bound, row.kernel_bound, unknown, share]
+def _pace(row: KindOfWork) -> list[str]:
+    counts = (row.steps, row.launch_bound, row.kernel_bound, row.steps - row.launch_bound - row.kernel_bound)
+    return [row.kind, *map(str, counts), percent(row.launch_share)]
 
 
-def _communication(row: KindOfWork) -> list[object]:
+def _communication(row: KindOfWork) -> list[str]:
     if row.communication_ns is None or row.exposed_ns is None:
         return [row.kind, *["n/a"] * 4]
     share = percent(row.exposed_ns / row.communication_ns)
