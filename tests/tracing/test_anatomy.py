@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ import pytest
 from tests.tracing.traces import TraceWriter
 from tracing import timeline
 from tracing.breakdown import findings, slow
-from tracing.breakdown.review import SlowRequests, SlowStep
+from tracing.breakdown.review import Review, SlowRequests, SlowStep
 from tracing.page import sections
 from tracing.timeline.contention import Contention
 from tracing.timeline.steps import anatomy
@@ -114,9 +115,11 @@ def test_only_steps_above_the_median_of_as_many_tokens_are_slow(tmp_path: Path) 
 
 def test_of_two_engines_the_slowest_steps_say_which() -> None:
     step = SlowStep(12, "decode", step=3, tokens=2, start_ns=0, ns=300, median_ns=100, reason="why")
-    columns, rows = sections.slow_steps([step], engines=2)
+    two: Review = SimpleNamespace(slow_steps=(step,), roles={"core": (11, 12)})  # type: ignore[assignment]
+    columns, rows = sections.slow_steps(two)
     assert dict(zip(columns, rows[0], strict=True))["core"] == 12
-    assert "core" not in sections.slow_steps([step], engines=1)[0]
+    one: Review = SimpleNamespace(slow_steps=(step,), roles={"core": (12,)})  # type: ignore[assignment]
+    assert "core" not in sections.slow_steps(one)[0]
 
 
 def test_a_slow_request_is_told_by_what_exceeds_the_others() -> None:

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from tests.tracing.traces import TraceWriter
 from tracing import timeline
 from tracing.breakdown.batches.prefixcache import Preemption, PrefixCacheUse, preemptions, prefix_cache
+from tracing.breakdown.review import Review
 from tracing.hooks.scheduling import evictions
 from tracing.hooks.scheduling.evictions import Evictions
+from tracing.page.tables.prefixcache import preemption_table
 from tracing.timeline.steps.admissions import admissions
 from tracing.timeline.steps.anatomy import anatomy
 
@@ -101,6 +103,18 @@ def test_what_a_preempted_request_computes_again(tmp_path: Path) -> None:
     assert prefix_cache(read, steps, preemptions(read, steps)) == (PrefixCacheUse(11, 2, 60, 16, 10, 16, 1, 9),)
     part = steps[:1]
     assert prefix_cache(read, part, preemptions(read, part)) == (PrefixCacheUse(11, 1, 40, 16, 2, 0, 0, 0),)
+
+
+def test_of_two_engines_the_preemptions_say_which() -> None:
+    row = Preemption("a", 11, 2, 2030, "KV blocks for b", 41, None, None)
+    one: Review = SimpleNamespace(preemptions=(row,), roles={"core": (11,)})  # type: ignore[assignment]
+    two: Review = SimpleNamespace(preemptions=(row,), roles={"core": (11, 12)})  # type: ignore[assignment]
+    tables = [preemption_table(review) for review in (one, two)]
+    assert [table.rows for table in tables] == [
+        [["a", "2", "KV blocks for b", "41", "n/a", "n/a"]],
+        [["a", "11", "2", "KV blocks for b", "41", "n/a", "n/a"]],
+    ]
+    assert [[table.columns[place] for place in table.text] for table in tables] == [["victim", "for lack of"]] * 2
 
 
 def test_a_request_that_did_not_come_back_computed_nothing_again(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from probes.console import Rows, percent, us
 from tracing.breakdown.findings import Findings
 from tracing.breakdown.requests.parts import parts
-from tracing.breakdown.review import Review, SlowStep
+from tracing.breakdown.review import Review
 from tracing.breakdown.starvation import Starvation
 from tracing.page import html
 from tracing.page.drawings import flame, lanes
@@ -37,15 +37,11 @@ QUEUED = ["role", "pid", "thread", "in the run queue", "share"]
 SLOW_REQUESTS = ["longest", "took", "requests", "likely reason"]
 
 
-def slow_steps(slow: Sequence[SlowStep], engines: int) -> tuple[list[str], Rows]:
+def slow_steps(review: Review) -> tuple[list[str], Rows]:
     """The columns and rows of the slowest steps; where the trace has several engines they say which."""
-    columns = ["step", "kind", "tokens", "took", "median", "likely reason"]
+    columns, slow = ["step", "kind", "tokens", "took", "median", "likely reason"], review.slow_steps
     rows = [[step.step, step.kind, step.tokens, us(step.ns), us(step.median_ns), step.reason] for step in slow]
-    if engines > 1:
-        columns.insert(1, "core")
-        for row, step in zip(rows, slow, strict=True):
-            row.insert(1, step.core_pid)
-    return columns, rows
+    return steptables.with_core(review, columns, rows, [step.core_pid for step in slow])
 
 
 def slow_request_rows(review: Review) -> Rows:
@@ -146,9 +142,9 @@ def _requests(findings: Findings) -> list[tuple[str, str, str]]:
 
 
 def _slow_steps(review: Review) -> list[tuple[str, str, str]]:
-    columns, slow = slow_steps(review.slow_steps, len(review.roles.get("core", ())))
+    columns, slow = slow_steps(review)
     sentence = "Those above the median of steps of their kind with as many tokens, and the likely reason."
-    return [("Slowest steps", sentence, html.table(columns, slow, text=(1, len(columns) - 1)))]
+    return [("Slowest steps", sentence, html.table(columns, slow, text=(columns.index("kind"), len(columns) - 1)))]
 
 
 def _steps(review: Review) -> str:

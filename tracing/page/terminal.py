@@ -32,7 +32,7 @@ def show(findings: Findings, out: Console) -> None:
         show_text(out, watchers.sentence(device))
     queue.show(review, out)
     prefixcache.show(review, out)
-    columns, slow = sections.slow_steps(review.slow_steps, len(review.roles.get("core", ())))
+    columns, slow = sections.slow_steps(review)
     title = "slowest steps (median: of as many tokens)"
     table(out, title, columns, slow[:MOST_STEPS], (len(columns) - 1,))
     table(out, "hops between processes", sections.HOPS, sections.hop_rows(review))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from probes.console import Rows, percent, table, us
+from probes.console import Section, percent, show_section, us
 from tracing.breakdown.review import Review
 from tracing.page import html
+from tracing.page.tables.steptables import with_core
 
 CACHE = [
     *("core", "requests", "prompt tokens", "found", "share"),
@@ -20,44 +21,43 @@ SENTENCE = (
 )
 
 
-def cache_rows(review: Review) -> Rows:
-    return [
+def cache_table(review: Review) -> Section:
+    """A row a core."""
+    rows = [
         [
-            *(row.core_pid, row.requests, f"{row.prompt_tokens:,}", f"{row.found_tokens:,}"),
-            percent(row.found_tokens / row.prompt_tokens) if row.prompt_tokens else "n/a",
+            *(str(row.core_pid), str(row.requests), f"{row.prompt_tokens:,}", f"{row.found_tokens:,}"),
+            percent(row.found_tokens / row.prompt_tokens if row.prompt_tokens else None),
             "n/a" if row.evicted_blocks is None else f"{row.evicted_blocks:,}",
-            *(f"{row.evicted_tokens:,}", row.preemptions, f"{row.preempted_tokens:,}"),
+            *(f"{row.evicted_tokens:,}", str(row.preemptions), f"{row.preempted_tokens:,}"),
         ]
         for row in review.prefix_cache
     ]
+    return Section("the prefix cache, evictions and preemptions (again: tokens that were computed again)", CACHE, rows)
 
 
-def preemption_rows(review: Review) -> Rows:
-    """A row each of those that cost most."""
-    return [
+def preemption_table(review: Review) -> Section:
+    """A row each of those that cost most; where the trace has several engines they say which."""
+    rows = [
         [
-            *(row.request, row.step, row.cause, f"{row.held_tokens:,}"),
+            *(row.request, str(row.step), row.cause, f"{row.held_tokens:,}"),
             "n/a" if row.again_tokens is None else f"{row.again_tokens:,}",
             us(row.wait_ns),
         ]
         for row in review.preemptions
     ]
+    columns, rows = with_core(review, PREEMPTIONS, rows, [str(row.core_pid) for row in review.preemptions])
+    return Section("preempted requests, those that cost most first", columns, rows, (0, columns.index("for lack of")))
 
 
 def show(review: Review, out: Console) -> None:
     """Both tables on a terminal."""
-    table(
-        out,
-        "the prefix cache, evictions and preemptions (again: tokens that were computed again)",
-        CACHE,
-        cache_rows(review),
-    )
-    table(out, "preempted requests, those that cost most first", PREEMPTIONS, preemption_rows(review), (2,))
+    for each in (cache_table(review), preemption_table(review)):
+        show_section(out, each)
 
 
 def sections(review: Review) -> list[tuple[str, str, str]]:
     """The same for the page."""
     if not review.prefix_cache:
         return []
-    lost = html.table(PREEMPTIONS, preemption_rows(review), text=(0, 2)) if review.preemptions else ""
-    return [(SECTION, SENTENCE, html.table(CACHE, cache_rows(review)) + lost)]
+    tables = [each for each in (cache_table(review), preemption_table(review)) if each.rows]
+    return [(SECTION, SENTENCE, "".join(html.table(each.columns, each.rows, text=each.text) for each in tables))]

@@ -25,6 +25,14 @@ def overlapping(kinds: Sequence[StepKind]) -> bool:
     return any(kind.earlier_step_median_ns for kind in kinds)
 
 
+def with_core(review: Review, columns: list[str], rows: Rows, cores: Sequence[object]) -> tuple[list[str], Rows]:
+    """Columns and rows that name steps, and second the core whose they are where the trace has several: each numbers
+    its own."""
+    if len(review.roles.get("core", ())) < 2:
+        return columns, rows
+    return [columns[0], "core", *columns[1:]], [[row[0], core, *row[1:]] for row, core in zip(rows, cores, strict=True)]
+
+
 def step_table(kinds: Sequence[StepKind], on_device: bool = False) -> tuple[list[str], Rows]:
     """Columns and rows: a phase has a column where it is more than a trace of a step of some kind.
 
