@@ -30,7 +30,7 @@ def described(tokens: int, **more: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("told", "padded"),
+    ("answer", "expected"),
     [
         (graphs.dispatched((FULL, described(8), False, None, None)), (8, "FULL")),
         (graphs.dispatched(None), (0, 0)),
@@ -39,8 +39,8 @@ def described(tokens: int, **more: Any) -> Any:
         (graphs.prepared(None, "runner"), (0, 0)),  # all else given by name
     ],
 )
-def test_a_runner_tells_tokens_and_mode(told: object, padded: object) -> None:
-    assert told == padded
+def test_a_runner_tells_tokens_and_mode(answer: object, expected: object) -> None:
+    assert answer == expected
 
 
 @needs_vllm
@@ -56,9 +56,9 @@ def test_the_inputs_of_runner_v2_are_prepared_from_the_description() -> None:
 # --- a trace: a prefill and four decodes, whose worker tells what each ran in ---
 
 
-def recorded(folder: Path, told: list[tuple[str, int]], site: str = "graph.dispatch") -> timeline.Timeline:
+def recorded(folder: Path, batches: list[tuple[str, int]], site: str = "graph.dispatch") -> timeline.Timeline:
     core, worker = TraceWriter(folder, 11, ["core"], parent=10), TraceWriter(folder, 12, ["worker"], parent=11)
-    for number, (mode, padded) in enumerate(told):
+    for number, (mode, padded) in enumerate(batches):
         counts = {"decode_requests": 3, "decode_tokens": 3} if number else {"prefill_requests": 1, "prefill_tokens": 20}
         at = 1000 * number
         core.span("scheduler.schedule", at, at + 100, step=number).counts(number, {**counts, "token_limit": 100})
@@ -72,8 +72,8 @@ def recorded(folder: Path, told: list[tuple[str, int]], site: str = "graph.dispa
 
 @pytest.mark.parametrize("site", ["graph.dispatch", "runner.prepare"])
 def test_modes_sizes_and_padding_by_kind_of_step(tmp_path: Path, site: str) -> None:
-    told = [("PIECEWISE", 32), ("FULL", 4), ("FULL", 4), ("FULL", 8), ("NONE", 3)]
-    read = recorded(tmp_path, told, site)
+    batches = [("PIECEWISE", 32), ("FULL", 4), ("FULL", 4), ("FULL", 8), ("NONE", 3)]
+    read = recorded(tmp_path, batches, site)
     assert graph_use(read, anatomy(read)) == (
         GraphUse("prefill", "PIECEWISE", 1, 1.0, (GraphSize(32, 1),), 12 / 32),
         GraphUse("decode", "FULL", 3, 0.75, (GraphSize(4, 2), GraphSize(8, 1)), 7 / 16),
@@ -90,8 +90,10 @@ def test_without_a_device_there_are_no_graphs_to_miss(tmp_path: Path) -> None:
 def test_the_table_of_graphs() -> None:
     use = GraphUse("decode", "FULL", 3, 0.75, (GraphSize(4, 2), GraphSize(8, 1)), 7 / 16)
     missed = GraphUse("decode", "NONE", 1, 0.25, (), 0)
-    review: Review = SimpleNamespace(graphs=(use, missed))  # type: ignore[assignment]
+    review: Review = SimpleNamespace(graphs=(use, missed), use=())  # type: ignore[assignment]
     assert queue.graph_rows(review) == [
         ["decode", "FULL", 3, "75.00%", "4 (2), 8 (1)", "43.75%"],
         ["decode", "NONE", 1, "25.00%", "n/a", "0%"],
     ]
+    [(_, sentence, page)] = queue.sections(review)  # of a scheduler that does not tell its limits
+    assert sentence == queue.OF_GRAPHS and "4 (2), 8 (1)" in page and "No step left a queue" not in page

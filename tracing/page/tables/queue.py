@@ -17,7 +17,7 @@ SENTENCE = (
     "requests that a step used. Full is a step with no room left of one of them."
 )
 OF_GRAPHS = (
-    " Which CUDA graph ran the steps, to what sizes their batches were padded for that, and how much of what was "
+    "Which CUDA graph ran the steps, to what sizes their batches were padded for that, and how much of what was "
     "computed is padding; NONE missed one."
 )
 
@@ -56,9 +56,12 @@ def show(review: Review, out: Console) -> None:
 
 def sections(review: Review) -> list[tuple[str, str, str]]:
     """The same for the page."""
-    if not review.use:
-        return []
-    reasons = html.table(REASONS, reason_rows(review)) if review.queue else "<p>No step left a queue.</p>"
-    graphs = html.table(GRAPHS, graph_rows(review), text=(0, 1, 4)) if review.graphs else ""
-    sentence = SENTENCE + (OF_GRAPHS if review.graphs else "")
-    return [(SECTION, sentence, reasons + html.table(USE, use_rows(review)) + graphs)]
+    sentences, tables = [], []
+    if review.use:
+        sentences = [SENTENCE]
+        tables = [html.table(REASONS, reason_rows(review)) if review.queue else "<p>No step left a queue.</p>"]
+        tables.append(html.table(USE, use_rows(review)))
+    if review.graphs:
+        sentences.append(OF_GRAPHS)
+        tables.append(html.table(GRAPHS, graph_rows(review), text=(0, 1, 4)))
+    return [(SECTION, " ".join(sentences), "".join(tables))] if tables else []
