@@ -103,8 +103,8 @@ def test_errors(server: Endpoint) -> None:
 def test_prefill_beside_decode_and_lengths(server: Endpoint) -> None:
     report = after(server, lambda: complete(server, 8, first=2000))
     assert names(report) == ["prefill beside decode"]
-    told = [(each.count, each.mean) for each in report.lengths.values() if each]
-    assert told == [(1, PROMPT), (1, 8)]
+    lengths = [(each.count, each.mean) for each in report.lengths.values() if each]
+    assert lengths == [(1, PROMPT), (1, 8)]
 
 
 def test_a_prefix_cache_without_hits_and_with(server: Endpoint) -> None:
@@ -135,9 +135,11 @@ def test_a_batch_that_is_sent_twice_finds_its_prompts_cached(server: Endpoint, t
 
 
 def test_the_checks_of_a_server_that_runs(server: Endpoint) -> None:
-    came = visit(server, None, LONGEST, None)
-    assert [each for each in came.checks if each.outcome not in ("passed", "skipped")] == []
+    result = visit(server, None, LONGEST, None)
+    assert [each for each in result.checks if each.outcome not in ("passed", "skipped")] == []
     # Beside an engine that spins, this client may itself wait for a processor: then it does not know, and says so.
-    skipped = {each.name for each in came.checks if each.outcome == "skipped" and "for a processor" not in each.summary}
+    skipped = {
+        each.name for each in result.checks if each.outcome == "skipped" and "for a processor" not in each.summary
+    }
     assert skipped <= {"POST /v1/chat/completions"}
-    assert (came.model, came.max_len, len(came.checks)) == ("m", LONGEST, 10)
+    assert (result.model, result.max_len, len(result.checks)) == ("m", LONGEST, 10)

@@ -26,5 +26,5 @@ def test_what_the_dispatcher_answers_is_recorded(tmp_path: Path) -> None:
     ], trace.completed.stderr[-3000:]
     read = timeline.read(trace.folder)
     spans = read.spans[read.spans["site"] == "graph.dispatch"]
-    told = [(span.step, read.texts[span.pid, span.extra], span.value) for span in spans.itertuples()]
-    assert told == answers
+    calls = [(span.step, read.texts[span.pid, span.extra], span.value) for span in spans.itertuples()]
+    assert calls == answers

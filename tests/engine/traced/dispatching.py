@@ -63,12 +63,12 @@ def main() -> None:
     dispatcher: Any = CudagraphDispatcher(config)
     dispatcher.initialize_cudagraph_keys(CUDAGraphMode.FULL_AND_PIECEWISE, 1)
     asks: Any = GPUModelRunner._determine_batch_execution_and_padding
-    given = runner(dispatcher, config, GPUModelRunner._is_uniform_decode)
+    model_runner = runner(dispatcher, config, GPUModelRunner._is_uniform_decode)
     for step, tokens in enumerate(BATCHES):
         _recorder.set_step(step)
         each = np.array(tokens)
         mode, batch, *_ = asks(
-            given,
+            model_runner,
             num_tokens=int(each.sum()),
             num_reqs=len(tokens),
             num_scheduled_tokens_np=each,

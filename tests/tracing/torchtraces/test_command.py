@@ -51,8 +51,8 @@ def test_the_kernels_of_steps_by_family(tmp_path: Path, capsys: pytest.CaptureFi
 def test_two_folders_are_compared_by_family(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before, after = (stepped(tmp_path / str(length), length) for length in (30_000, 50_000))
     assert torchsumscommand.compare(before, after) == 0
-    said = capsys.readouterr().out.splitlines()[0]
-    assert said == (
+    sentence = capsys.readouterr().out.splitlines()[0]
+    assert sentence == (
         "The kernels of a prefill step take 133.0 µs, before 113.0 µs; attention +20.0 µs (+20.0 µs to +20.0 µs)."
     )
 
