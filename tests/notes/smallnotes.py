@@ -6,12 +6,11 @@ from pathlib import Path
 
 from notes.quotes import Quote
 from notes.walkthrough import chapters
-from tests.tracing.stories import stream
+from tests.tracing.stories import NS, stream
 from tracing.breakdown.findings import Findings, findings
 from tracing.source.tree import SourceTree
 
 ROOT = Path(__file__).resolve().parents[2]
-NS = [1000 * (place + 1) for place in range(40)]
 QUOTES = {"decode": Quote("5.37 ms", 5_368_534, "ns", "median over <all> steps")}
 SOURCE = '''class Engine:
     def step(self):

@@ -14,8 +14,7 @@ import pytest
 
 from notes.traces import reducing, shapetrace
 from probes.errors import EnginescopeError
-from tests.notes.smallnotes import NS
-from tests.tracing.stories import stream
+from tests.tracing.stories import NS, stream
 from tests.tracing.tracerecords import recorded
 from tracing.breakdown.findings import analyze
 from tracing.shapes.shape import SHAPES

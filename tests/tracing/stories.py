@@ -15,6 +15,7 @@ from tracing.timeline.index import Index
 from tracing.timeline.requests import Flow
 
 KEY = 10**12
+NS = [1000 * (place + 1) for place in range(40)]  # of the parts of a story, where any will do
 DURATIONS = st.lists(st.integers(1, 1000), min_size=40, max_size=40)
 
 

@@ -18,7 +18,7 @@ from probes.doctor.surroundings import Surroundings
 from probes.errors import EnginescopeError
 from probes.machine import Gpu
 from tests.tracing.nsysfiles import NsysWriter, as_captured
-from tests.tracing.stories import DURATIONS, stream
+from tests.tracing.stories import DURATIONS, NS, stream
 from tests.tracing.test_anatomy import write as write_steps
 from tracing import timeline
 from tracing.breakdown.findings import analyze
@@ -33,7 +33,6 @@ from tracing.timeline.index import Index
 from tracing.timeline.spans import Timeline
 
 ROOT = Path(__file__).resolve().parents[2]
-NS = [1000 * (place + 1) for place in range(40)]
 
 
 def captured(folder: Path, later: bool = False, clock_ns: int = 0) -> tuple[Timeline, Path]:

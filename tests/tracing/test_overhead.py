@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from probes.errors import EnginescopeError
 from probes.machine import fingerprint
 from probes.processes.engine import EngineFailed
-from tests.tracing.stories import stream
+from tests.tracing.stories import NS, stream
 from tests.tracing.tracerecords import recorded
 from tests.tracing.traces import TraceWriter
 from tracing import review
@@ -29,7 +29,6 @@ from tracing.overhead import arms, ledger, output, table
 from tracing.overhead.entry import Between, Entry, Interval, Output, Plain, Row, WatchedTrial
 
 MACHINE = fingerprint().as_dict()
-NS = [1000 * (place + 1) for place in range(40)]
 
 
 @pytest.fixture(autouse=True)

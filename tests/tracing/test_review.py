@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from probes.errors import EnginescopeError
-from tests.tracing.stories import batch, stream
+from tests.tracing.stories import NS, batch, stream
 from tests.tracing.tracerecords import recorded
 from tests.tracing.traces import TraceWriter
 from tracing import review
@@ -18,7 +18,6 @@ from tracing.breakdown import findings
 from tracing.breakdown import review as reviewfile
 
 ROOT = Path(__file__).resolve().parents[2]
-NS = [1000 * (place + 1) for place in range(40)]
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:

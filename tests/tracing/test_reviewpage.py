@@ -12,12 +12,10 @@ import pytest
 
 from tests.chromium import Page, chromium
 from tests.needs import needs_chromium
-from tests.tracing.stories import batch, stream
+from tests.tracing.stories import NS, batch, stream
 from tracing import review, timeline
 from tracing.page import html
 from tracing.page.drawings import lanes
-
-NS = [1000 * (place + 1) for place in range(40)]
 
 
 @contextmanager

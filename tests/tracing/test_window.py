@@ -6,12 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.tracing.stories import batch, stream
+from tests.tracing.stories import NS, batch, stream
 from tests.tracing.traces import TraceWriter
 from tracing.breakdown.requests.window import window_times
 from tracing.breakdown.requests.windowtimes import StepTimes, WindowTimes
-
-NS = [1000 * (place + 1) for place in range(40)]
 
 
 def test_a_request_in_the_window_has_all_of_its_time_by_stage(tmp_path: Path) -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.tracing.torchtraces.torchfolders import ANCHOR, worker
+from tests.tracing.torchtraces.torchfolders import worker
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    return worker(tmp_path, ANCHOR)
+    return worker(tmp_path)

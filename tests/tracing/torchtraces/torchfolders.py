@@ -33,11 +33,11 @@ KERNELS = [
 ]
 
 
-def worker(folder: Path, anchor: dict[str, int]) -> Path:
+def worker(folder: Path) -> Path:
     writer = TraceWriter(folder, 12, ["worker"])
     writer.span("worker.execute", 1000, 2000, step=5).span("model.forward", 1200, 1800, step=5)
     writer.span("scope", 1200, 1700, step=-1, extra="a scope of vLLM's")
-    writer.close(anchor=anchor)
+    writer.close(anchor=ANCHOR)
     return folder
 
 
