@@ -103,7 +103,7 @@ class ClusterLoadRunner(LoadRunner):
         write_start(path, start)
         self.progress.tell(f"{variant.name}, start {number}: on {place.name}")
         try:
-            given = self._cluster.call(place, measured_start, self._job(variant, number, rates))
+            result = self._cluster.call(place, measured_start, self._job(variant, number, rates))
         except PlaceLost:
             write_start(path, replace(start, state="failed", reason="its node was lost"))
             self.progress.warn(f"{variant.name}, start {number}: {place.name} was lost; again on another")
@@ -111,8 +111,8 @@ class ClusterLoadRunner(LoadRunner):
         except EngineFailed:
             write_start(path, replace(start, state="interrupted"))
             return "interrupted"
-        rates[:] = given.left
-        return self._gathered(path, place, given)
+        rates[:] = result.left
+        return self._gathered(path, place, result)
 
     def _job(self, variant: Variant, number: int, rates: Sequence[float | None]) -> StartElsewhere:
         run = self.prepared.run
@@ -122,10 +122,10 @@ class ClusterLoadRunner(LoadRunner):
         schedules = read_files(self.prepared.folder.path / "schedules")
         return StartElsewhere(alone, schedules, variant, number, tuple(rates), left_s)
 
-    def _gathered(self, path: Path, node: ClusterNode, given: GatheredStart) -> str:
+    def _gathered(self, path: Path, node: ClusterNode, result: GatheredStart) -> str:
         """Keep what a start left, and count it."""
-        write_files(path, given.files)
-        write_files(self.prepared.folder.path / "schedules", given.searched)
+        write_files(path, result.files)
+        write_files(self.prepared.folder.path / "schedules", result.searched)
         start = replace(read_start(path), card=node.name)
         write_start(path, start)
         for rate in read_rates(path):
@@ -134,8 +134,8 @@ class ClusterLoadRunner(LoadRunner):
             self.complete[start.variant] += start.state == "complete"
             self.progress.passed(START_S[start.kind])
             run = self.prepared.run
-            differing = unlike(node, run.machine, given.machine, given.model_mark == run.model_mark)
-            self.remarks += [*given.remarks, *(each for each in differing if each not in self.remarks)]
+            differing = unlike(node, run.machine, result.machine, result.model_mark == run.model_mark)
+            self.remarks += [*result.remarks, *(each for each in differing if each not in self.remarks)]
         if start.reason:
             self.progress.warn(f"{start.state}: {start.variant}, start {start.start}: {start.reason}")
         return start.state

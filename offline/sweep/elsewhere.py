@@ -109,7 +109,7 @@ class ClusterRunner(Runner):
             job = self._job(one, group)
             progress.arm(arm)
         try:
-            given = self.cluster.call(node, measured_arm, job)
+            result = self.cluster.call(node, measured_arm, job)
         except PlaceLost:
             with self.lock:
                 progress.given_up(f"{arm.name}: {node.name} was lost; again on another", trials=0, engines=-1)
@@ -117,22 +117,22 @@ class ClusterRunner(Runner):
         except EngineFailed:  # the run was ended
             return
         with self.lock:
-            self._gathered(one, node, given, progress)
+            self._gathered(one, node, result, progress)
 
     def _job(self, one: Pass, group: int) -> ArmElsewhere:
         on_disk = (frozenset(self.measured), frozenset(self.traced), frozenset(self.answered))
         return ArmElsewhere(self.plan, one, self.models.path_text, self.time_limit_s, self.engines, group, *on_disk)
 
-    def _gathered(self, one: Pass, node: ClusterNode, given: GatheredArm, progress: SweepProgress) -> None:
+    def _gathered(self, one: Pass, node: ClusterNode, result: GatheredArm, progress: SweepProgress) -> None:
         """Keep what a start left, and count it."""
         (arm,) = one.arms
         with self.folder.log(arm.id).open("ab") as log:
-            log.write(given.log)
-        write_files(self.folder.path / "trace", given.trace)
-        for record in given.records:
+            log.write(result.log)
+        write_files(self.folder.path / "trace", result.trace)
+        for record in result.records:
             self._keep(record, one, arm, node, progress)
         run = self.folder.read_run()
-        differing = unlike(node, run.machine, given.machine, given.model_mark == run.model_mark)
+        differing = unlike(node, run.machine, result.machine, result.model_mark == run.model_mark)
         if set(differing) - set(run.elsewhere):
             self.folder.write_run(replace(run, elsewhere=tuple(dict.fromkeys([*run.elsewhere, *differing]))))
 
