@@ -148,6 +148,7 @@ def measure(args: argparse.Namespace) -> int:
     """Prepare the run, measure what is missing, and say how it ended."""
     from rich.console import Console
 
+    from offline.load.budget import Budget
     from offline.load.elsewhere import load_runner
     from offline.load.folder import read_starts
     from offline.load.progress import LoadProgress
@@ -164,10 +165,10 @@ def measure(args: argparse.Namespace) -> int:
         console.print(f"{run.workload}\nestimate: {minutes(run.estimate_s)}", soft_wrap=True, highlight=False)
         for note in run.notes:
             console.print(f"note: {note}", soft_wrap=True, highlight=False)
-        deadline_s = time.monotonic() + run.spec.budget_s if run.spec.budget_s else None
+        budget = Budget(run.spec, time.monotonic() + run.spec.budget_s if run.spec.budget_s else None)
         folder.write_run(replace(run, state="running"))
         with LoadProgress(run.estimate_s, console, prepared.at_once) as progress:
-            runner = load_runner(prepared, progress, deadline_s, remarks)
+            runner = load_runner(prepared, progress, budget, remarks)
             runner.run()
         state, code = ("incomplete", INCOMPLETE) if runner.failed else ("complete", 0)
     except KeyboardInterrupt:

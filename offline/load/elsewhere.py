@@ -14,8 +14,9 @@ from rich.console import Console
 from offline.cluster.files import read_files, write_files
 from offline.cluster.nodes import ClusterNode, RayCluster, unlike
 from offline.cluster.spread import PlaceLost, spread
+from offline.load.budget import START_S, Budget
 from offline.load.folder import LoadFolder, LoadRun, read_rates, read_start, write_start
-from offline.load.preparation import START_S, PreparedLoad
+from offline.load.preparation import PreparedLoad
 from offline.load.progress import LoadProgress
 from offline.load.records import VariantStart
 from offline.load.runner import LoadRunner, Place
@@ -69,7 +70,7 @@ def measured_start(job: StartElsewhere) -> GatheredStart:
         (path := folder.path / "starts" / HERE).mkdir()
         progress = LoadProgress(job.run.estimate_s, Console(file=io.StringIO()))
         deadline_s = None if job.left_s is None else time.monotonic() + job.left_s
-        runner = LoadRunner(PreparedLoad(folder, job.run, model), progress, deadline_s)
+        runner = LoadRunner(PreparedLoad(folder, job.run, model), progress, Budget(job.run.spec, deadline_s))
         rates = list(job.rates)
         runner.start_in(path, job.number, job.variant, rates)
         folder.close()
@@ -117,7 +118,7 @@ class ClusterLoadRunner(LoadRunner):
     def _job(self, variant: Variant, number: int, rates: Sequence[float | None]) -> StartElsewhere:
         run = self.prepared.run
         alone = replace(run, variants=(variant,), spec=replace(run.spec, starts=1))
-        end_s = self.share_end_s() if run.spec.knee else self.deadline_s
+        end_s = self.share_end_s() if run.spec.knee else self.budget.deadline_s
         left_s = None if end_s is None or end_s == float("inf") else end_s - time.monotonic()
         schedules = read_files(self.prepared.folder.path / "schedules")
         return StartElsewhere(alone, schedules, variant, number, tuple(rates), left_s)
@@ -146,9 +147,7 @@ class ClusterLoadRunner(LoadRunner):
         return self.prepared.cluster
 
 
-def load_runner(
-    prepared: PreparedLoad, progress: LoadProgress, deadline_s: float | None, remarks: list[str]
-) -> LoadRunner:
+def load_runner(prepared: PreparedLoad, progress: LoadProgress, budget: Budget, remarks: list[str]) -> LoadRunner:
     """What measures a run, on this machine or on the nodes of its cluster."""
     runner = ClusterLoadRunner if prepared.cluster else LoadRunner
-    return runner(prepared, progress, deadline_s, remarks=remarks)
+    return runner(prepared, progress, budget, remarks=remarks)

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from offline.cluster.nodes import RayCluster
 from offline.engine.threads import shared_threads
 from offline.load.arrivals import RECORDED
+from offline.load.budget import refuse_over_budget, rounds_s
 from offline.load.folder import LoadFolder, LoadRun, newest_unfinished, read_load_run
 from offline.load.plans import (
     as_recorded,
@@ -32,7 +33,7 @@ from offline.spec.limits import model_positions
 from offline.variants.builtin import DEFAULT, built_in, lacking
 from offline.variants.cards import Card, parallel_cards, starts_at_once
 from offline.variants.serverserving import first_model
-from offline.variants.variant import SERVER, SPLIT, TORCH, VLLM, Variant, alike, chosen, read_variants
+from offline.variants.variant import SERVER, VLLM, Variant, alike, chosen, read_variants
 from offline.workload.files import read_workload
 from probes.devices.reading import read_devices
 from probes.engineplatform import CPU, engine_platform
@@ -48,8 +49,6 @@ from probes.serve.command import choose_dtype
 WARM_UP = "warm-up"
 WARM_UP_REQUESTS = 8
 KV_BYTES = 1 << 30  # on a CPU, in every variant
-# A start, its warm-up and its stop, for the estimate only.
-START_S = {VLLM: 40.0, SPLIT: 80.0, TORCH: 15.0, SERVER: 5.0}
 
 
 @dataclass
@@ -184,21 +183,3 @@ def notes(variants: list[Variant], knee: bool) -> Iterator[str]:
     for variant in variants:
         if not variant.serve and shared_threads(variant.settings):
             yield f"{variant.name}: its workers share the cores of one NUMA node, unbound"
-
-
-def refuse_over_budget(spec: LoadSpec, variants: list[Variant], places: int) -> None:
-    """Refuse a budget that has no time for one start of each variant."""
-    seconds = rounds_s(spec, variants, 1, places)
-    if spec.budget_s and seconds > spec.budget_s:
-        raise usage_error(
-            f"one start of each variant takes some {seconds / 60:.0f} min, which is over --budget: "
-            "name fewer --rates or --variants, or a shorter --duration"
-        )
-
-
-def rounds_s(spec: LoadSpec, variants: list[Variant], starts: int, places: int) -> float:
-    """Seconds that so many starts of each variant should take, one by one or in several places: an estimate."""
-    rates = 0 if spec.knee else len(spec.rates)  # how long a search takes is not known beforehand
-    levels = spec.duration_s + rates * (spec.duration_s + spec.drain_s / 2)
-    seconds = sum(START_S[variant.form] + levels for variant in variants)
-    return starts * seconds / starts_at_once(starts * len(variants), places)

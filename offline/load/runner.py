@@ -12,14 +12,15 @@ from pathlib import Path
 
 from offline.cluster.nodes import ClusterNode
 from offline.cluster.spread import spread
+from offline.load.budget import SPENT, START_S, Budget, level_s
 from offline.load.folder import closed_start, compress, read_rates, start_folders, write_start
 from offline.load.kneesearch import KneeSearch
 from offline.load.levels import UNIT, Levels
-from offline.load.preparation import START_S, WARM_UP, PreparedLoad
+from offline.load.preparation import WARM_UP, PreparedLoad
 from offline.load.progress import LoadProgress
 from offline.load.records import MeasuredRate, VariantStart
 from offline.load.schedule import level_name, schedule_name
-from offline.variants.cards import Card, starts_at_once
+from offline.variants.cards import Card
 from offline.variants.started import StartedVariant, started
 from offline.variants.variant import Variant
 from probes.jsonform import read_record
@@ -27,8 +28,6 @@ from probes.processes.engine import EngineFailed
 
 LIMIT_S = 600.0  # for a start or a warm-up
 TRIES = 2  # of a start that fails
-OVERLOAD = 0.1  # of the requests unfinished at the end: such a rate is too high, for the budget's choice only
-FAR = 2.0  # times such a rate: what is left out first where the budget ends
 
 RateKey = tuple[str, float | None]
 Place = Card | ClusterNode  # with one start at a time
@@ -36,14 +35,13 @@ Place = Card | ClusterNode  # with one start at a time
 
 @dataclass
 class LoadRunner:
-    """One run in progress. `deadline_s` is the end of the budget, of `time.monotonic`."""
+    """One run in progress."""
 
     prepared: PreparedLoad
     progress: LoadProgress
-    deadline_s: float | None = None
+    budget: Budget
     measurements: Counter[RateKey] = field(default_factory=Counter)
     complete: Counter[str] = field(default_factory=Counter)  # starts that did all they had to, by variant
-    overloaded: dict[str, float] = field(default_factory=dict)  # by variant, the lowest rate that was too high
     given_up: set[str] = field(default_factory=set)  # variants that failed
     live: list[StartedVariant] = field(default_factory=list)
     stopping: bool = False
@@ -79,7 +77,9 @@ class LoadRunner:
     def _measure(self, task: tuple[Variant, int], place: Place | None = None) -> None:
         """A start of a variant with what is missing, in a place of its own where there are several."""
         variant, number = task
-        rates = self.affordable(variant, self.missing(variant, number))
+        rates, left = self.budget.choice(variant, self.missing(variant, number))
+        for levels, why in left:
+            self._leave_out(variant.name, levels, why)
         if rates and variant.name not in self.given_up and not self._tried(variant, rates, place):
             self.given_up.add(variant.name)
             self.failed = True
@@ -98,41 +98,13 @@ class LoadRunner:
         levels: list[float | None] = [None, *sorted(spec.rates)]
         return [level for level in levels if self.measurements[variant.name, level] <= number]
 
-    # --- the budget ---
-
-    def affordable(self, variant: Variant, rates: list[float | None]) -> list[float | None]:
-        """What of a start's rates the budget has time for: those far above what the variant keeps up with go first."""
-        if not rates or self._has_time(self.start_s(variant, rates)):
-            return rates
-        highest = FAR * self.overloaded.get(variant.name, float("inf"))
-        near = [rate for rate in rates if rate is None or rate < highest]
-        far = [rate for rate in rates if rate not in near]
-        self._leave_out(variant.name, far, "far above what it keeps up with")
-        if near and self._has_time(self.start_s(variant, near)):
-            return near
-        self._leave_out(variant.name, near, "the budget is spent")
-        return []
-
-    def _has_time(self, seconds: float) -> bool:
-        """Whether the budget has so many seconds left."""
-        return self.deadline_s is None or seconds <= self.deadline_s - time.monotonic()
-
-    def start_s(self, variant: Variant, rates: list[float | None]) -> float:
-        """Seconds that a start with these rates should take."""
-        return START_S[variant.form] + sum(map(self.level_s, rates))
-
-    def level_s(self, rate: float | None) -> float:
-        """Seconds that a level should take."""
-        spec = self.prepared.run.spec
-        return spec.duration_s + (spec.drain_s / 2 if rate else 0.0)
-
     def _leave_out(self, variant: str, rates: list[float | None], why: str) -> None:
         if rates:
             levels = ", ".join(level_name(rate, UNIT) for rate in rates)
             words = f"{variant} at {levels} left out of a start: {why}"
             self.remarks.append(words)
             self.progress.warn(words)
-            self.progress.passed(sum(map(self.level_s, rates)))
+            self.progress.passed(sum(level_s(self.budget.spec, rate) for rate in rates))
 
     # --- one start ---
 
@@ -215,10 +187,10 @@ class LoadRunner:
 
         Where the start took longer than planned, the budget leaves out the last ones.
         """
-        while rates and self._has_time(self.level_s(rates[0])):
+        while rates and self.budget.holds(level_s(self.budget.spec, rates[0])):
             levels.measure(rates[0], self._schedule(schedule_name(rates[0])))
             del rates[0]
-        self._leave_out(levels.start.variant, rates, "the budget is spent")
+        self._leave_out(levels.start.variant, rates, SPENT)
         rates.clear()
 
     def _search(self, levels: Levels) -> None:
@@ -240,12 +212,10 @@ class LoadRunner:
         self.progress.warn(self.remarks[-1])
 
     def share_end_s(self) -> float:
-        """When a search has to end, so that the starts to come have as much of the budget each."""
-        if self.deadline_s is None:
-            return float("inf")
-        run, now_s = self.prepared.run, time.monotonic()
+        """When a search that begins now has to end."""
+        run = self.prepared.run
         starts = max(1, run.spec.starts * len(run.variants) - self.complete.total())
-        return now_s + (self.deadline_s - now_s) * starts_at_once(starts, self.prepared.places) / starts
+        return self.budget.share_end_s(starts, self.prepared.places)
 
     def _schedule(self, name: str) -> Path:
         return self.prepared.folder.path / "schedules" / f"{name}.jsonl"
@@ -254,7 +224,5 @@ class LoadRunner:
         """Count a level that was measured."""
         with self.lock:
             self.measurements[rate.variant, rate.rate_req_s] += 1
-            self.progress.passed(self.level_s(rate.rate_req_s))
-            if rate.rate_req_s is not None and rate.unfinished > OVERLOAD * rate.sent:
-                lowest = self.overloaded.get(rate.variant, rate.rate_req_s)
-                self.overloaded[rate.variant] = min(lowest, rate.rate_req_s)
+            self.progress.passed(level_s(self.budget.spec, rate.rate_req_s))
+            self.budget.note(rate)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from offline.load.budget import Budget
 from offline.load.folder import LoadFolder, read_load_run
 from offline.load.preparation import PreparedLoad
 from offline.load.progress import LoadProgress
@@ -37,7 +38,7 @@ def continued(path: Path, spec: LoadSpec, budget_s: float) -> PlannedRunner:
     run = replace(read_load_run(a_load_run(path, rates=(0.5,), requests=20, starts=1)), spec=spec)
     prepared = PreparedLoad(LoadFolder(next(path.glob("*/load/*"))), run, "org/m")
     progress = LoadProgress(750.0, Console(file=io.StringIO()))
-    return PlannedRunner(prepared, progress, time.monotonic() + budget_s)
+    return PlannedRunner(prepared, progress, Budget(spec, time.monotonic() + budget_s))
 
 
 def test_a_run_measures_what_it_lacks(tmp_path: Path) -> None:
@@ -55,7 +56,7 @@ def test_the_time_left_of_a_run_that_is_continued_is_by_its_own_pace(tmp_path: P
 def test_rates_that_the_budget_left_out_are_not_measured(tmp_path: Path) -> None:
     """A rate takes 75 s, a start up to 40 s: there is time for one of the two, and twice the first is far too high."""
     runner = continued(tmp_path, LoadSpec(rates=(0.5, 2.0, 8.0), duration_s=60.0, starts=1), budget_s=150.0)
-    runner.overloaded = dict.fromkeys((BASELINE, PAGE, CHUNKED), 2.0)
+    runner.budget.overloaded = dict.fromkeys((BASELINE, PAGE, CHUNKED), 2.0)
     runner.run()
     assert runner.starts == [(name, [2.0]) for name in (BASELINE, PAGE, CHUNKED)]
     assert f"{PAGE} at 8 requests/s left out of a start: far above what it keeps up with" in runner.remarks
@@ -70,8 +71,8 @@ class SlowLevels:
 
     def measure(self, rate: float | None, schedule: Path) -> None:
         self.rates.append(rate)
-        assert self.runner.deadline_s is not None
-        self.runner.deadline_s -= 60.0
+        assert self.runner.budget.deadline_s is not None
+        self.runner.budget.deadline_s -= 60.0
 
 
 def test_a_start_that_took_longer_than_planned_leaves_out_what_the_budget_has_no_time_for(tmp_path: Path) -> None:
@@ -100,7 +101,7 @@ class HalfRunner(PlannedRunner):
 
 def test_what_a_failed_start_left_is_measured_whatever_another_card_measured_meanwhile(tmp_path: Path) -> None:
     plan = continued(tmp_path, LoadSpec(rates=(0.5, 2.0, 8.0), starts=1), budget_s=3600.0)
-    runner = HalfRunner(plan.prepared, plan.progress)
+    runner = HalfRunner(plan.prepared, plan.progress, Budget(plan.budget.spec))
     page = runner.prepared.run.variants[1]
     runner._measure((page, 0))
     assert runner.starts == [(PAGE, [2.0, 8.0]), (PAGE, [8.0])]
@@ -112,7 +113,7 @@ def test_two_cards_take_half_the_time(tmp_path: Path) -> None:
     prepared = replace(plan.prepared, cards=CARDS)
     assert prepared.at_once == 1.5
     progress = LoadProgress(500.0, Console(file=io.StringIO()), prepared.at_once)
-    runner = LoadRunner(prepared, progress)
+    runner = LoadRunner(prepared, progress, Budget(plan.budget.spec))
     assert (progress.done_s, progress.left()) == (350.0, "2 min 30 s left")
     runner.progress.passed(3 * 75.0)
     assert progress.done_s == 500.0
@@ -122,5 +123,6 @@ def test_two_cards_take_half_the_time(tmp_path: Path) -> None:
 def test_a_search_has_its_share_of_the_budget(tmp_path: Path, cards: tuple[Card, ...], share_s: float) -> None:
     """Of three starts to come two cards do the second round with one: each has half of the 60 s."""
     plan = continued(tmp_path, LoadSpec(knee=True, starts=2), budget_s=3600.0)
-    runner = LoadRunner(replace(plan.prepared, cards=cards), plan.progress, time.monotonic() + 60.0)
+    budget = Budget(plan.budget.spec, time.monotonic() + 60.0)
+    runner = LoadRunner(replace(plan.prepared, cards=cards), plan.progress, budget)
     assert runner.share_end_s() - time.monotonic() == pytest.approx(share_s, abs=1.0)
