@@ -94,7 +94,7 @@ def run_drift(records: Sequence[Record]) -> Drift | None:
     by_start: dict[str, list[float]] = {}
     for trial in trials:
         by_start.setdefault(f"{trial.arm}/{trial.engine}", []).append(trial.reference_s)
-    turns = [{name: getattr(trial, name) for name in ("start_ns", "group", "engine")} for trial in trials]
+    turns = [{name: getattr(trial, name) for name in ("group", "engine")} for trial in trials]
     in_turns = bool(trials) and interleaved(pd.DataFrame(turns))
     devices = {record.resolved.device for record in records if isinstance(record, StartRecord)}
     one_arm = len({trial.arm for trial in trials}) == 1

@@ -225,6 +225,13 @@ def test_arms_in_a_row_are_not_compared_where_the_machine_drifted() -> None:
     }
 
 
+def test_starts_on_several_nodes_took_no_turns_though_they_ran_at_the_same_time() -> None:
+    """Each node's records come when its start ends, with times of its own clock."""
+    apart = IN_A_ROW.assign(start_ns=[8, 9, 0, 1, 7, 10, 1, 2])
+    assert not interleaved(apart)
+    assert run_differences(apart, ["block_size"], drifted=True) == RunDifferences({}, (NOT_INTERLEAVED,))
+
+
 def test_the_columns_of_the_file() -> None:
     row = Difference("block_size", "32", "64", "all", "output_tok_s", 1.1, 1.05, 1.15, 1.03, "faster")
     text = difference_frame([row]).to_csv(index=False)
