@@ -25,10 +25,12 @@ def worker_count(settings: Mapping[str, Any]) -> int:
 def shared_threads(settings: Mapping[str, Any], engines: int = 1) -> dict[str, str]:
     """The environment of engines whose workers share a CPU's nodes: unbound, each with its part of the cores.
 
-    Empty where there is a node for each worker, on another platform, and where the user has set it.
+    Empty where there is a node for each worker of an only engine (several would all begin with the first node), on
+    another platform, and where the user has set it.
     """
     workers = engines * worker_count(settings)
-    if workers == 1 or engine_platform() != CPU or workers <= len(list(NODES.glob("node[0-9]*"))):
+    has_nodes = engines == 1 and workers <= len(list(NODES.glob("node[0-9]*")))
+    if workers == 1 or engine_platform() != CPU or has_nodes:
         return {}
     cores = len(os.sched_getaffinity(0))
     asked = {BIND: "nobind", THREADS: str(max(1, cores // workers))}

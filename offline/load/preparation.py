@@ -33,7 +33,7 @@ from offline.spec.limits import model_positions
 from offline.variants.builtin import DEFAULT, built_in, lacking
 from offline.variants.cards import Card, parallel_cards, starts_at_once
 from offline.variants.serverserving import first_model
-from offline.variants.variant import SERVER, VLLM, Variant, alike, chosen, read_variants
+from offline.variants.variant import SERVER, VLLM, Variant, alike, chosen, engine_count, read_variants
 from offline.workload.files import read_workload
 from probes.devices.reading import read_devices
 from probes.engineplatform import CPU, engine_platform
@@ -181,5 +181,6 @@ def notes(variants: list[Variant], knee: bool) -> Iterator[str]:
     for one, other in alike(settings):
         yield f"{one} and {other} ask for the same settings"
     for variant in variants:
-        if not variant.serve and shared_threads(variant.settings):
-            yield f"{variant.name}: its workers share the cores of one NUMA node, unbound"
+        if not variant.serve and shared_threads(variant.settings, engine_count(variant.form)):
+            whose = "engines share the cores" if variant.split else "workers share the cores of one NUMA node"
+            yield f"{variant.name}: its {whose}, unbound"

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from offline.engine.threads import worker_count
-from offline.variants.variant import SERVER, Variant
+from offline.variants.variant import SERVER, Variant, engine_count
 from probes.devices.device import VENDOR_OF, VISIBLE, Device, visible
 from probes.errors import usage_error
 
@@ -29,7 +29,7 @@ def parallel_cards(
     for variant in variants:
         if variant.kind == SERVER or variant.serve:
             raise usage_error(f"--parallel starts engines: {variant.name} is a server")
-        if (workers := worker_count(variant.settings) * (1 + variant.split)) > 1:
+        if (workers := engine_count(variant.form) * worker_count(variant.settings)) > 1:
             raise usage_error(f"--parallel gives a start one card: {variant.name} takes {workers}")
     vendor = VENDOR_OF.get(platform)
     usable = [device for device in visible(devices, environ) if device.vendor == vendor]

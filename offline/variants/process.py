@@ -15,7 +15,7 @@ from offline.load.records import FINISHED, ServedRequest
 from offline.load.schedule import read_schedule
 from offline.variants.ratework import RateName, RateWork
 from offline.variants.serving import Serving
-from offline.variants.variant import SPLIT
+from offline.variants.variant import SPLIT, engine_count
 from probes.client.loops import freeze_heap, quick_loop
 from probes.jsonform import encoded
 from probes.processes.dialogue import Message, answer_commands
@@ -40,7 +40,7 @@ def start_variant(
 
     Its output is appended to `log`; its scratch folder holds the sender's socket.
     """
-    own = {**shared_threads(settings or {}, engines=2 if kind == SPLIT else 1), **(environment or {})}
+    own = {**shared_threads(settings or {}, engine_count(kind)), **(environment or {})}
     return start_process(log, ENTRY.format(module=MODULES[kind]), own)
 
 

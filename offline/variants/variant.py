@@ -34,6 +34,11 @@ class Variant:
         return SPLIT if self.split else self.kind
 
 
+def engine_count(form: str) -> int:
+    """How many engines a start of a variant of this form has."""
+    return 2 if form == SPLIT else 1
+
+
 def read_variants(path: Path, known: Mapping[str, Variant]) -> dict[str, Variant]:
     """The variants of a TOML file; one may build on a known one, or on one above it in the file, by `base`.
 

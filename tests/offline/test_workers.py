@@ -75,3 +75,14 @@ def test_workers_with_a_node_each_are_left_to_vllm(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(threads, "engine_platform", lambda: "cpu")
     monkeypatch.setattr("os.environ", {})
     assert shared_threads({"tensor_parallel_size": 2}) == {}
+
+
+def test_two_engines_share_the_cores_whatever_nodes_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """vLLM would bind the first worker of each to the first node."""
+    for name in ("node0", "node1"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setattr(threads, "NODES", tmp_path)
+    monkeypatch.setattr(threads, "engine_platform", lambda: "cpu")
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(4)))
+    monkeypatch.setattr("os.environ", {})
+    assert shared_threads({}, engines=2) == {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": "2"}

@@ -175,6 +175,9 @@ def test_a_budget_counts_the_cards() -> None:
 
 
 def test_workers_that_share_a_node_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(preparation, "shared_threads", lambda settings: settings)
-    variants = [Variant("one"), Variant("two", settings={"tensor_parallel_size": 2})]
-    assert list(notes(variants, knee=False)) == ["two: its workers share the cores of one NUMA node, unbound"]
+    monkeypatch.setattr(preparation, "shared_threads", lambda settings, engines: settings or engines > 1)
+    variants = [Variant("one"), Variant("two", settings={"tensor_parallel_size": 2}), Variant("apart", split=True)]
+    assert list(notes(variants, knee=False)) == [
+        "two: its workers share the cores of one NUMA node, unbound",
+        "apart: its engines share the cores, unbound",
+    ]
