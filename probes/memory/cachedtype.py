@@ -40,14 +40,19 @@ CACHE_DTYPES = {
 }
 
 
-def cache_dtype(config: ModelConfig, asked: str | None, model_dtype: str | None) -> CacheDtype | str:
-    """What the cache is kept in: as asked, else as the checkpoint says, else as the model; the reason if not known."""
+def stated_dtype(config: ModelConfig, asked: str | None) -> str | None:
+    """The name of the cache's dtype as asked, else as the checkpoint says; None where it is the model's own."""
     own = config.quantization.cache_dtype if config.quantization else None
-    name = (asked if asked not in AUTO else own) or model_dtype or ""
-    found = CACHE_DTYPES.get(name)
-    if found is None:
-        return f"the size of a value in a KV cache of {name or 'a dtype that is not said'}"
-    plain = not found.scale_bytes and found.bits >= 8
+    return own if asked in AUTO else asked
+
+
+def cache_dtype(config: ModelConfig, asked: str | None, model_dtype: str | None = None) -> CacheDtype | str:
+    """What the cache is kept in: as stated, else as the model, which `model_dtype` may set; the reason if not known."""
+    name = stated_dtype(config, asked) or (None if model_dtype in AUTO else model_dtype) or config.loaded_dtype
+    dtype = CACHE_DTYPES.get(name)
+    if dtype is None:
+        return f"the size of a value in a KV cache of {name}"
+    plain = not dtype.scale_bytes and dtype.bits >= 8
     if not plain and any(each.kind == "mla" for each in config.kv_layers):
         return f"an MLA cache of {name}"
-    return found
+    return dtype

@@ -49,6 +49,5 @@ def kv_caches(snapshot: Snapshot, folder: Path | None, dtype: str | None) -> lis
 def kv_bytes_per_token(folder: Path, cache_dtype: str | None = None, dtype: str | None = None) -> int | None:
     """Keys and values of one token in all layers, in bytes; None for a model whose cache is of another kind."""
     config = model_config(folder)
-    own = config.dtype if dtype in (None, "auto") else dtype
-    kept = dtype_of(config, cache_dtype, own)
+    kept = dtype_of(config, cache_dtype, dtype)
     return token_bytes(config.kv_layers, kept, 1) if config.kv_values and not isinstance(kept, str) else None

@@ -61,6 +61,16 @@ class ModelConfig:
     quantization: Quantization | None = None
 
     @property
+    def loaded_dtype(self) -> str:
+        """The dtype in which vLLM computes it unless told: float32, and what is not said, becomes bfloat16."""
+        return "bfloat16" if self.dtype in (None, "float32") else self.dtype
+
+    @property
+    def is_narrowed(self) -> bool:
+        """Whether vLLM loads its weights in two bytes of their four, unless told."""
+        return self.dtype == "float32" and not self.quantization
+
+    @property
     def kv_values(self) -> int | None:
         """Keys and values of one token in all layers, on one card; None where some layers forget tokens."""
         if not self.kv_layers or any(each.window_tokens for each in self.kv_layers):

@@ -90,6 +90,8 @@ def test_kv_bytes_by_hand(model) -> None:
     assert kv_bytes_per_token(model, "auto", "float32") == 512
     assert kv_bytes_per_token(model, "fp8", "float32") == 128
     config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(config | {"torch_dtype": "float32"}))
+    assert kv_bytes_per_token(model) == 256  # vLLM computes it in two bytes unless told
     (model / "config.json").write_text(json.dumps(config | {"kv_lora_rank": 512}))
     assert kv_bytes_per_token(model) is None
     assert kv_bytes_per_token(model.parent) is None

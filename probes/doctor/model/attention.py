@@ -10,7 +10,7 @@ from dataclasses import asdict
 
 from probes.doctor.model.selection import Question, Selection
 from probes.doctor.surroundings import Surroundings
-from probes.memory.cachedtype import AUTO
+from probes.memory.cachedtype import stated_dtype
 from probes.memory.modelconfig import ModelConfig
 from probes.programs import OWN_PYTHON
 
@@ -38,13 +38,10 @@ def ask_selection(config: ModelConfig, cache_dtype: str | None = None) -> Select
 
 def _question(config: ModelConfig, cache_dtype: str | None) -> Question:
     layer = config.kv_layers[0]
-    own = config.quantization.cache_dtype if config.quantization else None
-    kept = (cache_dtype if cache_dtype not in AUTO else own) or "auto"
-    mla = layer.kind == "mla"
-    dtype = "bfloat16" if config.dtype in (None, "float32") else str(config.dtype)
+    mla, kept = layer.kind == "mla", stated_dtype(config, cache_dtype) or "auto"
     size = layer.values if mla else layer.values // 2
     windowed = any(each.window_tokens for each in config.kv_layers)
-    return Question(size, dtype, kept, config.heads, mla, windowed)
+    return Question(size, config.loaded_dtype, kept, config.heads, mla, windowed)
 
 
 def flash_lines(at: Surroundings) -> Iterator[str]:

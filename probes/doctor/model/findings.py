@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from probes.devices.device import MEMORY_NOT_TOLD, Device
 from probes.doctor.model.attention import ask_selection, flash_lines
 from probes.doctor.model.cards import SeenCard, cards, choice_line, chosen
-from probes.doctor.model.fit import GIB, Fitting, Room, cpu_room, fits, gpu_room, kept_in
+from probes.doctor.model.fit import GIB, Fitting, Room, cpu_room, fits, gpu_room
 from probes.doctor.model.kvtext import cache_text
 from probes.doctor.model.selection import Selection
 from probes.doctor.model.subject import Subject, getting, subject
 from probes.doctor.resources import main_memory, memory
 from probes.doctor.surroundings import Finding, Surroundings, free_bytes
 from probes.hub.settings import HubSettings, hub_settings
+from probes.memory.cachedtype import cache_dtype
 from probes.memory.table import gib
 from probes.privacy.secretvalues import blanked
 
@@ -117,7 +118,7 @@ def weights(of: Subject) -> Finding:
     by = f"{of.parameters / 1e6:,.1f} M parameters" if of.parameters else "as its files, index or hub state"
     if quantization := of.config.quantization:  # several weights in a number, and scales beside them
         by = f"quantized ({quantization})"
-    narrowed = ", loaded in 2 bytes of their 4" if of.config.dtype == "float32" and not of.config.quantization else ""
+    narrowed = ", loaded in 2 bytes of their 4" if of.config.is_narrowed else ""
     detail = f"{gib(of.loaded_bytes)}: {_count(len(of.files))}, {by}, {of.config.dtype or 'dtype not said'}{narrowed}"
     return Finding("weights", "ok", detail)
 
@@ -126,7 +127,7 @@ def kv_cache(of: Subject, wish: Wish, fitting: Sequence[Fitting]) -> Finding:
     """The bytes of one token and of one request of full length, with their factors."""
     if not of.config.kv_layers:
         return Finding("KV cache", "warn", f"not known: {of.config.kv_unknown}")
-    dtype = kept_in(of.config, wish.cache_dtype)
+    dtype = cache_dtype(of.config, wish.cache_dtype)
     if isinstance(dtype, str):
         return Finding("KV cache", "warn", f"not known: {dtype}")
     if not fitting:
@@ -136,7 +137,7 @@ def kv_cache(of: Subject, wish: Wish, fitting: Sequence[Fitting]) -> Finding:
 
 
 def _fits(of: Subject, wish: Wish, room: Room) -> Iterator[Fitting]:
-    length, dtype = wish.length_tokens or of.config.max_len_tokens, kept_in(of.config, wish.cache_dtype)
+    length, dtype = wish.length_tokens or of.config.max_len_tokens, cache_dtype(of.config, wish.cache_dtype)
     if of.loaded_bytes is not None and of.config.kv_layers and length and not isinstance(dtype, str):
         cards = wish.gpus or (1 if room.is_main_memory else None)
         yield from fits(of.config, dtype, of.loaded_bytes, length, room, cards)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil
 
-from probes.memory.cachedtype import CacheDtype, cache_dtype
+from probes.memory.cachedtype import CacheDtype
 from probes.memory.kvblocks import KVBlocks, kv_blocks
 from probes.memory.modelconfig import ModelConfig
 
@@ -94,12 +94,6 @@ def cpu_room(memory_bytes: int, share: float, kv_bytes: int | None) -> Room:
     return Room(memory_bytes, share, 128, 2_048, 1, kv_bytes, is_main_memory=True)
 
 
-def kept_in(config: ModelConfig, asked: str | None) -> CacheDtype | str:
-    """The KV cache's dtype; the model's own where none is told, and float32 is loaded as bfloat16."""
-    own = "bfloat16" if config.dtype in (None, "float32") else config.dtype
-    return cache_dtype(config, asked, own)
-
-
 def fits(
     config: ModelConfig, dtype: CacheDtype, weights_bytes: int, length_tokens: int, room: Room, gpus: int | None
 ) -> Iterator[Fitting]:
@@ -110,13 +104,8 @@ def fits(
     for cards in [gpus] if gpus else CARD_COUNTS:
         if not gpus and config.heads and config.heads % cards:
             continue
-        blocks = kv_blocks(
-            config.kv_layers,
-            dtype,
-            cards,
-            room.block_size_tokens,
-            room.steps_at_once * room.step_tokens,
-        )
+        in_flight_tokens = room.steps_at_once * room.step_tokens
+        blocks = kv_blocks(config.kv_layers, dtype, cards, room.block_size_tokens, in_flight_tokens)
         yield Fitting(
             cards=cards,
             share=room.share,

@@ -70,12 +70,11 @@ def _subject(name: str, folder: Path | None, hub: HubModel) -> Subject:
     index = read_index(folder) or hub.index
     files = tuple(weight_files(folder, index, hub.sizes))
     bad = any(each.is_bad for each in files)
-    narrowed = config.dtype == "float32" and not config.quantization
-    by_header = weights(folder, "bfloat16" if narrowed else None) if folder and not bad else None
+    by_header = weights(folder, "bfloat16" if config.is_narrowed else None) if folder and not bad else None
     if by_header:
         return Subject(name, folder, hub, config, files, by_header.loaded, by_header.parameters)
     stated = _stated_bytes(index, files)
-    return Subject(name, folder, hub, config, files, stated // 2 if stated and narrowed else stated, None)
+    return Subject(name, folder, hub, config, files, stated // 2 if stated and config.is_narrowed else stated, None)
 
 
 def _stated_bytes(index: object, files: Sequence[WeightFile]) -> int | None:
