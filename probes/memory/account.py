@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from probes.devices.device import DeviceReading, balance
 from probes.devices.reading import read_devices
 from probes.engineplatform import TPU, XPU, installed_version
 from probes.errors import EnginescopeError
+from probes.memory.cachedtype import AUTO
 from probes.memory.footprint import Footprint, Weights, footprint, model_folder, weights
 from probes.memory.kvcache import KVCache, kv_caches
+from probes.memory.modelconfig import model_config
 from probes.metrics.endpoint import METRICS, Endpoint, endpoint, look
 from probes.metrics.exposition import Snapshot
 from probes.processes.enginegroup import LaunchOptions, Member, group_of, groups, holds_engine, launch_options, listener
@@ -90,8 +93,14 @@ def engine_memory(group: Sequence[Member], at: Endpoint | None, model: str | Non
             "this server does not report its cache configuration, and its processes are not visible here"
         )
     devices = _devices({member.pid for member in group}) if group else DeviceReading([])
-    loaded = weights(folder, options.dtype) if folder else None
+    loaded = _weights(folder, options.dtype) if folder else None
     return Memory(sizes, name, loaded, kv, devices)
+
+
+def _weights(folder: Path, dtype: str | None) -> Weights | None:
+    """A model's weights as an engine of this dtype loads them, or one that was told none."""
+    narrowed = "bfloat16" if model_config(folder).is_narrowed else None
+    return weights(folder, narrowed if dtype in AUTO else dtype)
 
 
 def _devices(pids: set[int]) -> DeviceReading:

@@ -17,9 +17,10 @@ from probes.memory.footprint import weights
 from probes.memory.kvcache import kv_caches
 from probes.memory.table import WHY, report
 from probes.metrics.exposition import parse
-from probes.processes.enginegroup import group_of, groups
+from probes.processes.enginegroup import LaunchOptions, group_of, groups
 from tests.probes.memorycommand import MIB, run, small_model, tree
 from tests.probes.metrics_server import Engines, serving
+from tests.probes.shardedmodel import safetensors
 
 
 @pytest.fixture
@@ -129,6 +130,19 @@ def test_the_rest_is_what_remains(model) -> None:
     assert any(line.startswith("the rest  8.6 MiB of 9.0 MiB") for line in lines)
     with pytest.raises(EnginescopeError):
         group_of(2**40)
+
+
+def test_float32_is_loaded_in_two_bytes_unless_told(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(config | {"torch_dtype": "float32"}))
+    (model / "a.safetensors").write_bytes(safetensors({"w": ("F32", [1000], 4000)}))
+    loaded = {}
+    for dtype in (None, "auto", "float32"):
+        options = LaunchOptions(None, dtype, None)
+        monkeypatch.setattr("probes.memory.account.launch_options", lambda _, options=options: options)
+        memory = engine_memory(group_of(os.getpid()), None, str(model))
+        loaded[dtype] = memory.weights and memory.weights.loaded
+    assert loaded == {None: 4000, "auto": 4000, "float32": 8000}
 
 
 def test_devices_that_are_not_read_are_not_said_to_be_missing(monkeypatch: pytest.MonkeyPatch) -> None:
