@@ -42,15 +42,13 @@ def by_binding(smi: Any) -> DeviceReading:
             holders = dict(map(_holder, smi.amdsmi_get_gpu_process_list(handle)))
             asic = smi.amdsmi_get_gpu_asic_info(handle)
             driver = smi.amdsmi_get_gpu_driver_info(handle)["driver_version"]
-            hip = _hip(smi, handle)
-            uuid = str(hip.get("hip_uuid", "")) or _uuid(asic)
+            uuid, ordinal = _hip_names(_hip(smi, handle), asic)
             activity = _activity(smi, handle)
         except smi.AmdSmiException as error:
             problems.append(f"AMD GPU {index}: {error}")
             continue
         used, total = int(vram["vram_used"]) * MIB, int(vram["vram_total"]) * MIB
         name = asic["market_name"]
-        ordinal = _number(hip.get("hip_id"))
         devices.append(Device("amd", index, name, used, total, None, driver, uuid, holders, activity, ordinal))
     return DeviceReading(devices, problems)
 
@@ -74,14 +72,13 @@ def _hip(smi: Any, handle: Any) -> dict[str, Any]:
     return _answer(smi, lambda: smi.amdsmi_get_gpu_enumeration_info(handle))
 
 
-def _number(value: Any) -> int | None:
-    return int(value) if str(value).isdigit() else None
-
-
-def _uuid(asic: dict[str, Any]) -> str:
-    """The same by the serial number, `0xDE8287300DA37C72`, which most devices are named by."""
-    serial = str(asic.get("asic_serial", ""))
-    return f"GPU-{serial[2:].lower()}" if serial.lower().startswith("0x") else ""
+def _hip_names(hip: dict[str, Any], asic: dict[str, Any]) -> tuple[str, int | None]:
+    """The words of a device's table: its UUID, else that of its serial number (`0xDE8287300DA37C72`), which most are
+    named by, or ''; and HIP's number, where the driver tells it."""
+    uuid, number, serial = str(hip.get("hip_uuid")), str(hip.get("hip_id")), str(asic.get("asic_serial")).lower()
+    if not uuid.startswith("GPU-"):
+        uuid = f"GPU-{serial[2:]}" if serial.startswith("0x") else ""
+    return uuid, int(number) if number.isdigit() else None
 
 
 def _answer(smi: Any, ask_driver: Callable[[], dict[str, Any]]) -> dict[str, Any]:
@@ -104,7 +101,7 @@ def _by_tool() -> DeviceReading:
         return DeviceReading([], [f"AMD: {problem}"])
     metrics = {int(each["gpu"]): each for each in _metrics()}
     processes = {int(each["gpu"]): each.get("process_list", []) for each in _gpus("process")[0]}
-    named = {int(each["gpu"]): each for each in _gpus("list", "-e")[0]}
+    hip = {int(each["gpu"]): each for each in _gpus("list", "-e")[0]}
     devices = []
     for each in static:
         index = int(each["gpu"])
@@ -117,9 +114,7 @@ def _by_tool() -> DeviceReading:
         holders = dict(_tool_holders(processes.get(index, [])))
         used = _bytes(usage.get("used_vram"))
         activity = _tool_activity(metric)
-        hip = named.get(index, {})
-        uuid = str(hip["hip_uuid"]) if str(hip.get("hip_uuid", "")).startswith("GPU-") else _uuid(asic)
-        ordinal = _number(hip.get("hip_id"))
+        uuid, ordinal = _hip_names(hip.get(index, {}), asic)
         devices.append(Device("amd", index, name, used, total, None, str(driver), uuid, holders, activity, ordinal))
     return DeviceReading(devices)
 
