@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sysconfig
+from collections import Counter
 from pathlib import Path
 
 from probes.arguments import CommandParser
@@ -64,15 +65,13 @@ def check(packages: Path) -> int:
     lines: list[HasSource] = [*filter(has_source, CAUSES), *SOURCE_LINES]
     missing = list(reworded(lines, packages))
     elsewhere = moved(missing, packages)
-    for each in missing:
-        if each.old.line in elsewhere:
-            continue
+    otherwise = [each for each in missing if each.old.line not in elsewhere]
+    for each in otherwise:
         print(f"{each.old.source} ({each.version}) does not say: {each.old.line}")
         print(f"  nearest: {each.nearest}")
-    for place in sorted(set(elsewhere.values())):
-        print(f"{place} says {sum(at == place for at in elsewhere.values())} of the lines, where another file did")
-    otherwise = len(missing) - len(elsewhere)
-    print(f"{otherwise} of {len(lines)} lines with a source are said otherwise")
+    for place, count in sorted(Counter(elsewhere.values()).items()):
+        print(f"{place} says {count} of the lines, where another file did")
+    print(f"{len(otherwise)} of {len(lines)} lines with a source are said otherwise")
     return FAILED if otherwise else 0
 
 

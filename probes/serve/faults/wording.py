@@ -11,6 +11,7 @@ import difflib
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Protocol
@@ -59,14 +60,16 @@ def reworded(lines: Iterable[HasSource], packages: Path) -> Iterator[Rewording]:
 
     Packages that are not there are left out, and lines that their version is not expected to say.
     """
+    version_of, strings_in = cache(partial(_version, packages)), cache(partial(_strings, packages))
     for each in lines:
-        source = packages / each.source
-        if not has_source(each) or not (packages / each.source.partition("/")[0]).is_dir():
+        package, words = each.source.partition("/")[0], KIND.sub("", each.line)
+        if not has_source(each) or not (packages / package).is_dir():
             continue
-        name, version = _version(each.source, packages)
-        strings = list(fixed_parts(source.read_text())) if source.is_file() else []
-        words = KIND.sub("", each.line)
-        if _is_expected(each, version) and not any(says(parts, words) for parts in strings):
+        name, version = version_of(package)
+        if not _is_expected(each, version):
+            continue
+        strings = strings_in(each.source)
+        if not any(says(parts, words) for parts in strings):
             nearest = difflib.get_close_matches(words, ("…".join(parts) for parts in strings), 1, 0)
             yield Rewording(each, f"{name} {version}".strip(), nearest[0] if nearest else "no such file")
 
@@ -76,7 +79,7 @@ def moved(missing: Sequence[Rewording], packages: Path) -> dict[str, str]:
 
     A module that cannot be read is none. All of them are read: seconds.
     """
-    found: dict[str, str] = {}
+    modules: dict[str, str] = {}
     left = {each.old.line: KIND.sub("", each.old.line) for each in missing if each.old.source.startswith("vllm/")}
     for path in sorted((packages / "vllm").rglob("*.py")) if left else ():
         try:
@@ -85,9 +88,9 @@ def moved(missing: Sequence[Rewording], packages: Path) -> dict[str, str]:
             continue
         # Of all strings there are, one may begin like the line by chance: here most of the line has to be its own.
         for line, words in left.items():
-            if line not in found and any(says(parts, words, len(words) // 2) for parts in strings):
-                found[line] = str(path.relative_to(packages))
-    return found
+            if line not in modules and any(says(parts, words, len(words) // 2) for parts in strings):
+                modules[line] = str(path.relative_to(packages))
+    return modules
 
 
 def has_source(line: HasSource) -> bool:
@@ -123,17 +126,18 @@ def says(parts: list[str], words: str, least: int = LEAST) -> bool:
         part = part.lstrip("\n ") if number == 0 else part
         found = words.find(part, at)
         if found < 0 or (number == 0 and found):
-            return shared + _begins(part, words[at:], number == 0) >= min(least, len(words))
+            begun = _begins(part, words[at:], number == 0)
+            return begun is not None and shared + begun >= min(least, len(words))
         at, shared = found + len(part), shared + len(part)
     return shared >= min(least, len(words))
 
 
-def _begins(part: str, rest: str, at_once: bool) -> int:
-    """How many characters of `part` the words' end holds, as its beginning."""
+def _begins(part: str, rest: str, at_once: bool) -> int | None:
+    """How many characters of `part` the words' end holds, as its beginning; None where it holds none."""
+    if not rest:
+        return 0
     starts = (0,) if at_once else range(len(rest))
-    return next(
-        (len(rest) - start for start in starts if rest[start:] and part.startswith(rest[start:])), -LEAST * LEAST
-    )
+    return next((len(rest) - start for start in starts if part.startswith(rest[start:])), None)
 
 
 def _parts(node: ast.JoinedStr) -> list[str]:
@@ -152,9 +156,14 @@ def _is_expected(line: HasSource, version: str) -> bool:
     return not line.versions or not version or SpecifierSet(line.versions, prereleases=True).contains(version)
 
 
-def _version(source: str, packages: Path) -> tuple[str, str]:
-    """Name and version ('': not known) of the package a source is of, as far as the folder tells."""
-    package = source.partition("/")[0].replace("_", "-")
+def _strings(packages: Path, source: str) -> list[list[str]]:
+    path = packages / source
+    return list(fixed_parts(path.read_text())) if path.is_file() else []
+
+
+def _version(packages: Path, package: str) -> tuple[str, str]:
+    """Name and version ('': not known) of a package, as far as the folder tells."""
+    package = package.replace("_", "-")
     for each in distributions(path=[str(packages)]):
         name = each.metadata["Name"].replace("_", "-").lower()
         if name == package or name.startswith(f"{package}-"):
