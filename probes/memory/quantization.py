@@ -28,20 +28,21 @@ def read_quantization(config: Mapping[str, Any]) -> Quantization | None:
     vLLM takes the cache's dtype from it where `--kv-cache-dtype` is `auto`
     (`utils/torch_utils.py`: `resolve_kv_cache_dtype_string`; `layers/attention/attention.py`).
     """
-    said = config.get("quantization_config") or config.get("compression_config")
-    if not isinstance(said, Mapping):
+    scheme = config.get("quantization_config") or config.get("compression_config")
+    if not isinstance(scheme, Mapping):
         return None
-    inner = _part(said, "quantization") or said
+    inner = _part(scheme, "quantization")
     # ModelOpt's file of its own names no method.
-    method = str(said.get("quant_method") or ("modelopt" if inner is not said else "unknown"))
-    cache = _modelopt_cache(said, inner) if method.startswith("modelopt") else _compressed_cache(said)
-    return Quantization(method, _bits(said, method), cache)
+    method = str(scheme.get("quant_method") or ("modelopt" if inner else "unknown"))
+    cache = _modelopt_cache(scheme, inner) if method.startswith("modelopt") else _compressed_cache(scheme)
+    return Quantization(method, _bits(scheme, method), cache)
 
 
-def _bits(said: Mapping[str, Any], method: str) -> int | None:
-    weights = [_part(group, "weights") for group in _part(said, "config_groups").values()]
-    stated = [said.get("bits"), said.get("w_bit"), *(each.get("num_bits") for each in weights), OWN_BITS.get(method)]
-    return next((bits for bits in stated if isinstance(bits, int)), None)
+def _bits(scheme: Mapping[str, Any], method: str) -> int | None:
+    weights = [_part(group, "weights") for group in _part(scheme, "config_groups").values()]
+    own = scheme.get("bits"), scheme.get("w_bit")
+    words = (*own, *(each.get("num_bits") for each in weights), OWN_BITS.get(method))
+    return next((bits for bits in words if isinstance(bits, int)), None)
 
 
 def _part(of: Any, name: str) -> Mapping[str, Any]:
@@ -50,17 +51,17 @@ def _part(of: Any, name: str) -> Mapping[str, Any]:
     return part if isinstance(part, Mapping) else {}
 
 
-def _modelopt_cache(said: Mapping[str, Any], inner: Mapping[str, Any]) -> str | None:
+def _modelopt_cache(scheme: Mapping[str, Any], inner: Mapping[str, Any]) -> str | None:
     names = ("kv_cache_scheme", "kv_cache_quant_algo")
-    asked = next((value for name in names for part in (inner, said) if (value := part.get(name))), None)
-    if isinstance(asked, Mapping):
-        bits = asked.get("num_bits")
-        if asked.get("type") != "float" or (bits == 8 and asked.get("dynamic") is not False):
+    kind = next((value for name in names for part in (inner, scheme) if (value := part.get(name))), None)
+    if isinstance(kind, Mapping):
+        bits = kind.get("num_bits")
+        if kind.get("type") != "float" or (bits == 8 and kind.get("dynamic") is not False):
             return None
-        asked = "fp8" if bits == 8 else "nvfp4" if bits == 4 else None
-    return MODELOPT_CACHES.get(str(asked).lower())
+        kind = "fp8" if bits == 8 else "nvfp4" if bits == 4 else None
+    return MODELOPT_CACHES.get(str(kind).lower())
 
 
-def _compressed_cache(said: Mapping[str, Any]) -> str | None:
+def _compressed_cache(scheme: Mapping[str, Any]) -> str | None:
     """llm-compressor's: any scheme that vLLM starts with is one of eight bits."""
-    return "fp8" if said.get("quant_method") == "compressed-tensors" and said.get("kv_cache_scheme") else None
+    return "fp8" if scheme.get("quant_method") == "compressed-tensors" and scheme.get("kv_cache_scheme") else None

@@ -91,7 +91,7 @@ def test_a_platform_that_does_not_look_at_the_cache(stand_in: Path) -> None:
     doubt = "FLASH_ATTN has no nvfp4 among the dtypes of its KV cache: auto, fp8"
     assert (answer.picked, answer.doubt) == ("FLASH_ATTN", doubt)
     taken = ask_selection(read_config(CONFIG), "fp8")
-    assert isinstance(taken, Selection) and (taken.picked, taken.tried) == ("FLASH_ATTN", [])
+    assert isinstance(taken, Selection) and (taken.picked, taken.candidates) == ("FLASH_ATTN", [])
 
 
 def test_how_it_is_told(stand_in: Path, tmp_path: Path) -> None:
@@ -142,9 +142,9 @@ def test_what_vllm_takes_on_a_card(monkeypatch: pytest.MonkeyPatch, kind: str, f
     on_a_card(monkeypatch, kind)
     answer = ask_selection(read_config(CONFIG | {"head_dim": 128}), "fp8")
     assert isinstance(answer, Selection), answer
-    assert (answer.platform, answer.picked, answer.tried[: len(first)]) == (kind, first[0], first)
+    assert (answer.platform, answer.picked, answer.candidates[: len(first)]) == (kind, first[0], first)
     assert answer.refusals["TRITON_ATTN"] == "" and "RDNA" in answer.refusals["ROCM_SEGMENTED_ATTN"]
-    assert "CPU_ATTN" not in answer.tried
+    assert "CPU_ATTN" not in answer.candidates
 
 
 @needs_vllm

@@ -227,15 +227,16 @@ def attention(of: Subject, at: Surroundings, cache_dtype: str | None = None) -> 
 
 
 def _backends(answer: Selection) -> Iterator[Finding]:
-    also = [name for name, why in answer.refusals.items() if not why and name != answer.picked]
-    by_name = [name for name in also if answer.tried and name not in answer.tried]
-    others = f"; also possible: {', '.join(also)}" if (also := [name for name in also if name not in by_name]) else ""
+    others = [name for name, why in answer.refusals.items() if not why and name != answer.picked]
+    by_name = [name for name in others if answer.candidates and name not in answer.candidates]
+    by_itself = [name for name in others if name not in by_name]
     if answer.picked:
-        yield Finding("attention", "ok", f"{answer.picked} on {answer.platform}, by vLLM's own selection{others}")
+        also = f"; also possible: {', '.join(by_itself)}" if by_itself else ""
+        yield Finding("attention", "ok", f"{answer.picked} on {answer.platform}, by vLLM's own selection{also}")
     if answer.doubt:
-        refused = "a vLLM that does not refuse to start (0.32 on CPU) may compute anything"
-        said = f"{answer.doubt}; {refused}" if answer.picked else f"none, and vLLM does not start: {answer.doubt}"
-        yield Finding("attention", "block", said)
+        outcome = "a vLLM that does not refuse to start (0.32 on CPU) may compute anything"
+        detail = f"{answer.doubt}; {outcome}" if answer.picked else f"none, and vLLM does not start: {answer.doubt}"
+        yield Finding("attention", "block", detail)
     if by_name:
         unproved = "whether they run here, its selection does not look at"
         yield Finding("attention", "ok", f"only when asked for by name: {', '.join(by_name)}; {unproved}")

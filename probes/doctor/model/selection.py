@@ -29,14 +29,14 @@ class Selection:
     """The platform, the backend that it picks by itself, and why it would not take each of them ('': it would).
 
     `picked` is '' where no backend takes the layer. `doubt` is why, in vLLM's words; or that the one picked does not
-    have the cache's dtype among its own. `tried` are those that the platform goes through by itself, in order; [] where
-    it does not tell them.
+    have the cache's dtype among its own. `candidates` are those that the platform goes through by itself, first those
+    that would do, in order; [] where it does not tell them.
     """
 
     platform: str
     picked: str
     refusals: dict[str, str]
-    tried: list[str] = field(default_factory=list)
+    candidates: list[str] = field(default_factory=list)
     doubt: str = ""
 
 
@@ -63,8 +63,8 @@ def answer(question: Question) -> Selection:
     paths = {each.get_path(): each.name for each in named}
     picked, doubt = _picked(ask, named, question.kv_cache_dtype)
     refusals = {each.name: _refusal(ask, each, paths) for each in named}
-    tried = _tried(current_platform, layer, question.heads, named)
-    return Selection(current_platform.device_name, picked, refusals, tried, doubt)
+    candidates = _candidates(current_platform, layer, question.heads, named)
+    return Selection(current_platform.device_name, picked, refusals, candidates, doubt)
 
 
 def _picked(ask: Any, named: list[Any], cache_dtype: str | None) -> tuple[str, str]:
@@ -80,23 +80,23 @@ def _picked(ask: Any, named: list[Any], cache_dtype: str | None) -> tuple[str, s
     return backend.name, f"{backend.name} has no {cache_dtype} among the dtypes of its KV cache: {takes}"
 
 
-def _tried(platform: Any, layer: Any, heads: int | None, named: list[Any]) -> list[str]:
+def _candidates(platform: Any, layer: Any, heads: int | None, named: list[Any]) -> list[str]:
     """What the platform goes through where nothing is asked for by name; not each takes whatever is asked for."""
     backends = getattr(platform, "get_valid_backends", None)
     if backends is None:  # as on CPU, where there is one; a platform has None for any name that it does not know
         return []
     valid, invalid = backends(platform.get_device_capability(), layer, heads)  # the former as tuples with one in them
-    return [each.name for each in (*(part for found in valid for part in found if part in named), *invalid)]
+    return [each.name for each in (*(part for pair in valid for part in pair if part in named), *invalid)]
 
 
 def _refusal(ask: Any, backend: Any, paths: dict[str, str]) -> str:
     """Why a backend is not taken when it is asked for; a platform says so in an error, or silently takes another."""
     try:
-        taken = ask(backend)
+        path = ask(backend)
     except Exception as error:  # a backend's module may fail in any way where its libraries are not there
-        said = f"{error}".strip().splitlines() or [type(error).__name__]
-        return said[0].rpartition("Reason: ")[2]
-    return "" if taken == backend.get_path() else f"takes {paths.get(taken, taken)} in its place"
+        words = f"{error}".strip().splitlines() or [type(error).__name__]
+        return words[0].rpartition("Reason: ")[2]
+    return "" if path == backend.get_path() else f"takes {paths.get(path, path)} in its place"
 
 
 def main() -> None:
