@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from probes.console import PLAIN_WIDTH, console, percent, show_text, table
+from probes.console import PLAIN_WIDTH, Section, console, percent, show_section, show_text, table
 
 COLUMNS = ["step", "schedule", "model", "likely reason"]
 ROWS = [
@@ -39,6 +39,13 @@ def test_what_stands_in_a_table_is_text_and_never_markup() -> None:
     table(out, "of [x]\x1b", ["request", "[b]"], [["a[/b]", "[red]:smile:\x1b[2J"]])
     text: str = out.file.getvalue()  # type: ignore[attr-defined]
     assert text.splitlines() == ["", "of [x] ", "request               [b]", "a[/b]    [red]:smile: [2J"]
+
+
+def test_a_section_is_no_markup_and_shows_no_escapes() -> None:
+    out = Console(file=io.StringIO(), width=100)
+    show_section(out, Section("Slowest of [red].jsonl", ["request", "s"], [["[/b]\x1b[1m", "1"]]))
+    text: str = out.file.getvalue()  # type: ignore[attr-defined]
+    assert text.splitlines() == ["", "Slowest of [red].jsonl", "request   s", "[/b] [1m  1"]
 
 
 def test_a_table_with_room() -> None:
