@@ -46,6 +46,10 @@ class Snapshot:
         series = self.series(name, where)
         return sum(series.values()) if series else None
 
+    def name_among(self, names: Iterable[str], suffix: str = "") -> str | None:
+        """The first of these names under which the server has samples; None where it has none of them."""
+        return next((name for name in names if name + suffix in self.samples), None)
+
     def values_of(self, label: str, names: Iterable[str]) -> list[str]:
         """Every value that `label` has in the samples called `names`, numbers in their own order."""
         every = (pair for name in names for labels in self.samples.get(name, {}) for pair in labels)

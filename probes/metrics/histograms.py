@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from probes.metrics.exposition import Snapshot, Window
+from probes.metrics.exposition import Window
 from probes.statistics.buckets import Quantile, quantile
 
 SHARES = (0.5, 0.9, 0.99)
@@ -30,16 +30,11 @@ class HistogramFigures:
         return {f"value_{self.unit}": at.value, "above": at.above, "below": at.below, f"bucket_{self.unit}": bucket}
 
 
-def _name(snapshot: Snapshot, names: Sequence[str]) -> str:
-    """The first of its names under which this server has a histogram, else its newest name."""
-    return next((name for name in names if f"{name}_count" in snapshot.samples), names[0])
-
-
 def histogram(
     window: Window, names: Sequence[str], unit: str, where: Mapping[str, str] | None = None
 ) -> HistogramFigures | None:
     """The values that came in the window; None where the server has none of these histograms."""
-    name = _name(window.after, names)
+    name = window.after.name_among(names, "_count") or names[0]
     count, total = window.increase(f"{name}_count", where), window.increase(f"{name}_sum", where)
     if count is None:
         return None

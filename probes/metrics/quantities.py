@@ -98,8 +98,7 @@ CACHE_CONFIG = "vllm:cache_config_info"
 
 def name_in(snapshot: Snapshot, quantity: ServerMetric) -> str | None:
     """The name under which this server has `quantity`; None where it has none of them."""
-    suffix = "_count" if quantity in HISTOGRAMS else ""
-    return next((name for name in quantity.names if name + suffix in snapshot.samples), None)
+    return snapshot.name_among(quantity.names, "_count" if quantity in HISTOGRAMS else "")
 
 
 def missing(snapshot: Snapshot) -> list[ServerMetric]:
