@@ -67,9 +67,8 @@ def test_only_cards_that_this_environment_shows() -> None:
     of = cards(EIGHT, {"CUDA_VISIBLE_DEVICES": "6,0,5"}, [])
     assert [each.visible_number for each in of] == [1, None, None, None, None, 2, 0, None]
     assert told(of[4]).detail == f"hidden: {H100}, 80.00 GiB of 80.00 GiB free, utilization unknown"
-    assert (
-        choice_line(of, chosen(of, 2), {}) == "CUDA_VISIBLE_DEVICES=5,6"
-    )  # the driver's numbers, not the visible ones
+    # The driver's numbers, not the visible ones.
+    assert choice_line(of, chosen(of, 2), {}) == "CUDA_VISIBLE_DEVICES=5,6"
 
 
 def test_unlike_cards_are_never_mixed_and_are_numbered_by_place() -> None:

@@ -95,13 +95,8 @@ def faults(board: dict[str, Any]) -> list[str]:
 def test_the_dashboard_is_of_grafanas_schema() -> None:
     assert faults(dashboard()) == []
     panel = parsed(dashboard()).panels[0]
-    assert (
-        type(panel.options).__module__.rpartition(".")[2],
-        type(panel.targets[0]).__module__.rpartition(".")[2],
-    ) == (
-        "timeseries",
-        "prometheus",
-    )
+    modules = [type(each).__module__.rpartition(".")[2] for each in (panel.options, panel.targets[0])]
+    assert modules == ["timeseries", "prometheus"]
 
 
 def damaged(place: str, value: Any) -> dict[str, Any]:

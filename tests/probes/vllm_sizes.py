@@ -1,6 +1,6 @@
 """vLLM's own sizes, in bytes, asked of its classes without an engine: python vllm_sizes.py FOLDER < config.json's.
 
-Reads `{"caches": {dtype: model dtype, …}, "checkpoints": {name: quantization_config}}`. Writes to FOLDER one file of
+Reads `{"caches": [dtype, …], "checkpoints": {name: quantization_config}}`. Writes to FOLDER one file of
 tensors for each checkpoint, as vLLM's layer loads it, and to standard output the bytes of both.
 """
 
