@@ -16,6 +16,14 @@ REPORT = (SOLUTIONS / "day_7.md").read_text()
 CHINESE = (SOLUTIONS / "day_7_zh.md").read_text()
 
 
+def failure(tmp_path: Path, report: str) -> str:
+    """The one thing that a report is said to lack."""
+    path = tmp_path / "report.md"
+    path.write_text(report)
+    (failed,) = (message for message in messages(7, path) if isinstance(message, Failed))
+    return failed.reason
+
+
 @needs_vllm
 @pytest.mark.parametrize(
     ("old", "new", "words"),
@@ -47,24 +55,18 @@ CHINESE = (SOLUTIONS / "day_7_zh.md").read_text()
 )
 def test_a_report_hears_what_it_lacks(tmp_path: Path, old: str, new: str, words: str) -> None:
     assert old in REPORT
-    path = tmp_path / "report.md"
-    path.write_text(REPORT.replace(old, new, 1))
-    failures = [message for message in messages(7, path) if isinstance(message, Failed)]
-    assert len(failures) == 1 and words in failures[0].reason
+    assert words in failure(tmp_path, REPORT.replace(old, new, 1))
 
 
 @needs_vllm
 def test_order_and_roles_are_judged_and_not_the_words(tmp_path: Path) -> None:
     """A page of the right form that says nothing fails, and so does the right page in another order."""
-    path = tmp_path / "report.md"
     filler = re.sub(r"(?<=[:;,.] )[a-z][^`\n]*", lambda match: "bla " * len(match[0].split()), REPORT)
     steps = REPORT.replace("2. front end", "9. front end").replace("3. front end", "2. front end")
     second, third = re.findall(r"^[29]\. front end.*?(?=^\d)", steps, re.M | re.S)
     swapped = steps.replace(second + third, third + second)
     for text, words in ((filler + "bla " * 220, "that is filler"), (swapped, "the recorded request had left")):
-        path.write_text(text)
-        failures = [message for message in messages(7, path) if isinstance(message, Failed)]
-        assert len(failures) == 1 and words in failures[0].reason
+        assert words in failure(tmp_path, text)
 
 
 @needs_vllm
@@ -86,20 +88,15 @@ def test_a_report_may_be_in_chinese_whose_words_have_no_spaces_between_them() ->
 )
 def test_a_chinese_report_hears_what_it_lacks(tmp_path: Path, old: str, new: str, words: str) -> None:
     assert old in CHINESE
-    path = tmp_path / "report.md"
-    path.write_text(CHINESE.replace(old, new, 1))
-    failures = [message for message in messages(7, path) if isinstance(message, Failed)]
-    assert len(failures) == 1 and words in failures[0].reason
+    assert words in failure(tmp_path, CHINESE.replace(old, new, 1))
 
 
 @needs_vllm
 def test_chinese_filler_is_filler(tmp_path: Path) -> None:
-    path = tmp_path / "report.md"
     filler = re.sub(r"(?<=[：；。，])[\u4e00-\u9fff ]+", lambda match: "啦" * len(match[0]), CHINESE)
     for text, words in ((filler + "啦" * 220, "different ones"), (CHINESE + "啦" * 220, "words are '啦啦'")):
-        path.write_text(text)
-        failures = [message for message in messages(7, path) if isinstance(message, Failed)]
-        assert len(failures) == 1 and words in failures[0].reason and "that is filler" in failures[0].reason
+        reason = failure(tmp_path, text)
+        assert words in reason and "that is filler" in reason
 
 
 def test_two_chinese_characters_are_a_word_and_so_is_what_stands_between_spaces() -> None:

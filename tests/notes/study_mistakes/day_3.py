@@ -2,6 +2,20 @@
 
 from __future__ import annotations
 
+READING = """
+async def stream(engine, prompt):
+    request = await engine.add(prompt)
+    try:
+        while (piece := await request.get()) is not None:
+            yield piece
+"""
+
+
+def ending(clause: str, *lines: str) -> str:
+    """A stream that reads as it should, and ends in this way."""
+    return "\n".join((f"{READING}    {clause}", *(f"        {line}" for line in lines)))
+
+
 WRONG = [
     (
         """
@@ -13,52 +27,19 @@ WRONG = [
         "the client left, and the engine goes on with its request",
     ),
     (
-        """
-        async def stream(engine, prompt):
-            request = await engine.add(prompt)
-            try:
-                while (piece := await request.get()) is not None:
-                    yield piece
-            finally:
-                await engine.abort(request)
-        """,
+        ending("finally:", "await engine.abort(request)"),
         "a request that had ended was aborted",
     ),
     (
-        """
-        async def stream(engine, prompt):
-            request = await engine.add(prompt)
-            try:
-                while (piece := await request.get()) is not None:
-                    yield piece
-            except GeneratorExit:
-                await engine.abort(request)
-                raise
-        """,
+        ending("except GeneratorExit:", "await engine.abort(request)", "raise"),
         "the reader was cancelled before the first piece, and the engine goes on",
     ),
     (
-        """
-        async def stream(engine, prompt):
-            request = await engine.add(prompt)
-            try:
-                while (piece := await request.get()) is not None:
-                    yield piece
-            except BaseException:
-                await engine.abort(request)
-        """,
+        ending("except BaseException:", "await engine.abort(request)"),
         "the reader's task did not end as cancelled",
     ),
     (
-        """
-        async def stream(engine, prompt):
-            request = await engine.add(prompt)
-            try:
-                while (piece := await request.get()) is not None:
-                    yield piece
-            except GeneratorExit:
-                yield "bye"
-        """,
+        ending("except GeneratorExit:", 'yield "bye"'),
         "closing it raised async generator ignored GeneratorExit",
     ),
     (
