@@ -138,21 +138,21 @@ def check_traces(stops: Sequence[Stop], folders: Sequence[Path]) -> int:
 def check_shapes(stops: Sequence[Stop], folder: Path, traces: Path) -> int:
     """Print the edges that the traces of shapes contradict, and how many they have seen, those of the table too; 1
     where they contradict one."""
-    from notes.traces.evidence import distinct, evidence
+    from notes.traces.evidence import evidence, sightings
     from notes.walkthrough import edgetable
-    from notes.walkthrough.edges import edges
+    from notes.walkthrough.edges import KINDS, edges
 
     claimed = (*(edge for stop in stops for edge in edges(stop)), *(row.edge for row in edgetable.read(folder)))
     proofs = evidence(claimed, traces)
     contradicted = [proof for proof in proofs if proof.standing == "contradicted"]
     for line in (line for proof in contradicted for line in _lines(proof)):
         print(line)
-    seen = distinct(proofs)
-    kinds = ", ".join(f"{sum(f' {kind} ' in words for words in seen)} {kind}" for kind in ("calls", "sends to", "then"))
-    shapes = len({shape for shapes in seen.values() for shape in shapes})
-    print(
-        f"{len(seen)} edges seen in the traces of {shapes} shapes ({kinds}), {len(contradicted) or 'none'} contradicted"
-    )
+    edges_seen = sightings(proofs)
+    kinds = [each.edge.kind for each in edges_seen]
+    counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in KINDS)
+    shapes = len({shape for each in edges_seen for shape in each.shapes})
+    print(f"{len(kinds)} edges seen in the traces of {shapes} shapes ({counts}), ", end="")
+    print(f"{len(contradicted) or 'none'} contradicted")
     return FAILED if contradicted else 0
 
 

@@ -7,12 +7,13 @@ from functools import cache
 
 from notes.site.chapterpage import stop_links
 from notes.site.deployment.drawn import DEPLOYMENTS, OTHER_SHAPES
-from notes.traces.evidence import evidence
+from notes.traces.evidence import Sighting, evidence, sightings
 from notes.translation.labels import Labels
 from notes.walkthrough import edgetable
 from notes.walkthrough.chapters import Chapter, stops
-from notes.walkthrough.edges import Edge, Evidence, edges
+from notes.walkthrough.edges import Edge, edges
 from tracing.sites.engine import SITES
+from tracing.sites.site import ROLES
 
 TITLE = "Who calls whom"
 WORDS = (
@@ -23,35 +24,34 @@ WORDS = (
 )
 HEAD = "| who | how | whom | role | seen with |"
 PLACES = {site.name: place for place, site in enumerate(SITES)}
-KINDS = {"calls": "calls", "sends to": "sends to", "then": "then"}
 
 
 def page(chapters: Sequence[Chapter], say: Labels) -> str:
     """The page's Markdown."""
     links = stop_links(chapters)
-    seen = _seen(tuple(edge for stop in stops(chapters) for edge in edges(stop)))
-    rows = [_row(proof, links, say) for proof in seen]
+    claims = tuple(edge for stop in stops(chapters) for edge in edges(stop))
+    rows = [_row(sighting, links, say) for sighting in _sightings(claims)]
     return "\n".join([say(f"# {TITLE}"), "", say(WORDS, count=len(rows)), "", say(HEAD), "| --- " * 5 + "|", *rows, ""])
 
 
 @cache
-def _seen(claimed: tuple[Edge, ...]) -> list[Evidence]:
-    """The edges of stops and of the table that the committed traces have seen, each once."""
-    proofs = evidence((*claimed, *(row.edge for row in edgetable.read())))
-    once = {str(proof.edge): proof for proof in proofs if proof.standing == "seen"}
-    return sorted(once.values(), key=_place)
+def _sightings(claims: tuple[Edge, ...]) -> list[Sighting]:
+    """The edges of stops and of the table that the committed traces have seen."""
+    proofs = evidence((*claims, *(row.edge for row in edgetable.read())))
+    return sorted(sightings(proofs), key=_place)
 
 
-def _place(proof: Evidence) -> tuple[int, ...]:
+def _place(sighting: Sighting) -> tuple[int, ...]:
     """Where an edge stands in the order in which a request meets its ends."""
-    return tuple(PLACES[site.name] for site in proof.edge.ends or ())
+    return tuple(PLACES[site.name] for site in sighting.edge.ends or ())
 
 
-def _row(proof: Evidence, links: Mapping[str, str], say: Labels) -> str:
-    edge = proof.edge
-    shapes = ", ".join(shape for shape in (*DEPLOYMENTS, *OTHER_SHAPES) if shape in proof.seen_in)
-    cells = (_code(edge.caller.target, links), say(KINDS[edge.kind]), _code(edge.target, links), say(edge.caller.role))
-    return f"| {' | '.join((*cells, shapes))} |"
+def _row(sighting: Sighting, links: Mapping[str, str], say: Labels) -> str:
+    edge = sighting.edge
+    roles = ", ".join(say(role) for role in ROLES if role in sighting.roles)
+    shapes = ", ".join(shape for shape in (*DEPLOYMENTS, *OTHER_SHAPES) if shape in sighting.shapes)
+    cells = (_code(edge.caller.target, links), say(edge.kind), _code(edge.target, links), roles, shapes)
+    return f"| {' | '.join(cells)} |"
 
 
 def _code(target: str, links: Mapping[str, str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from notes.traces import shapetrace
@@ -10,6 +11,15 @@ from notes.walkthrough.edges import Edge, Evidence
 from notes.walkthrough.implementations import runs
 from notes.walkthrough.tracededges import Trace
 from tracing.shapes.shape import SHAPES
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """An edge that was seen, whichever claim says it: the roles of its caller, and the shapes."""
+
+    edge: Edge
+    roles: set[str] = field(default_factory=set)
+    shapes: set[str] = field(default_factory=set)
 
 
 def evidence(edges: Iterable[Edge], folder: Path = shapetrace.FOLDER) -> list[Evidence]:
@@ -23,10 +33,12 @@ def evidence(edges: Iterable[Edge], folder: Path = shapetrace.FOLDER) -> list[Ev
     return proofs
 
 
-def distinct(proofs: Iterable[Evidence]) -> dict[str, set[str]]:
-    """The edges that were seen, in words, each once, with the shapes in which it was seen."""
-    seen: dict[str, set[str]] = {}
+def sightings(proofs: Iterable[Evidence]) -> list[Sighting]:
+    """The edges that were seen, each once: one function may call another in several roles, and two claims say it."""
+    by_words: dict[str, Sighting] = {}
     for proof in proofs:
         if proof.standing == "seen":
-            seen.setdefault(str(proof.edge), set()).update(proof.seen_in)
-    return seen
+            sighting = by_words.setdefault(str(proof.edge), Sighting(proof.edge))
+            sighting.roles.add(proof.edge.caller.role)
+            sighting.shapes.update(proof.seen_in)
+    return list(by_words.values())

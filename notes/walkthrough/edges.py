@@ -4,7 +4,7 @@ traces. Stops claim some, the table of `edgetable` the others."""
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from notes.walkthrough.anchors import Anchor
 from notes.walkthrough.chapters import Stop
@@ -16,6 +16,7 @@ from tracing.source.definitions import Place
 from tracing.source.tree import SourceTree
 
 Kind = Literal["calls", "sends to", "then"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 EdgeStanding = Literal["seen", "contradicted", "not passed", "not measured"]
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from notes import check
 from notes.traces import shapetrace
-from notes.traces.evidence import distinct, evidence
+from notes.traces.evidence import evidence, sightings
 from notes.walkthrough import chapters, edgetable, implementations
 from notes.walkthrough.edges import Evidence, edges
 from probes.errors import EnginescopeError
@@ -99,11 +99,11 @@ def test_the_source_bears_every_edge_out() -> None:
 def test_every_edge_of_the_table_was_seen_and_none_is_contradicted(proofs: list[Evidence]) -> None:
     in_table = {str(row.edge) for row in edgetable.read()}
     assert {str(proof.edge) for proof in proofs if proof.standing == "contradicted"} == set()
-    assert in_table - distinct(proofs).keys() == set()
+    assert in_table - {str(each.edge) for each in sightings(proofs)} == set()
 
 
 def test_a_hundred_edges_were_seen_and_none_leads_past_a_site(proofs: list[Evidence]) -> None:
-    assert len(distinct(proofs)) >= 100
+    assert len(sightings(proofs)) >= 100
     sites = {target for site in SITES for target in site.targets if site.kind != "model"}
     within = {(row.edge.kind, step.target) for row in edgetable.read() for step in row.chain[:-1]}
     assert {target for kind, target in within if kind == "calls"} & sites == set()

@@ -16,6 +16,7 @@ from notes.translation import labels
 from notes.translation.labels import IN_ENGLISH, Labels
 from notes.translation.paragraphs import HEADING, pieces
 from notes.walkthrough.claims.judgement import TO_FIX
+from notes.walkthrough.edges import KINDS
 from tests.notes.smallnotes import ROOT
 from tracing.sites.site import ROLES
 
@@ -47,7 +48,7 @@ def said_of_data() -> Iterator[str]:
         yield from filter(None, (box.name, box.words))
     yield from (layouts.CORE, layouts.WORKER, layouts.CALL)
     yield from (*drawn.DEPLOYMENTS.values(), *drawn.OTHER_SHAPES.values())
-    yield from (*stops.PROCESS_NAMES.values(), *edgepage.KINDS.values(), edgepage.TITLE)
+    yield from (*stops.PROCESS_NAMES.values(), *KINDS, edgepage.TITLE)
     yield from (arrow.carrier for arrow in processmap.ARROWS)
     yield from (message.medium for message in sequence.MESSAGES.values())
     yield from (subject for subject, _, _ in frontpage.SUBJECTS)
