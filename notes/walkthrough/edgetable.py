@@ -117,10 +117,9 @@ def unfounded(edge: TableEdge, tree: SourceTree) -> str:
 
 def _broken(within: str, chain: Sequence[ChainLink], tree: SourceTree) -> Iterator[str]:
     """Where a chain has no call from one to the next, or no such function."""
-    for place, step in pairwise((within, *(step.target for step in chain))):
-        name = next(each.name for each in chain if each.target == step)
-        if place and not _lines(_body(place, tree), name):
-            yield f"{place} does not name {name}"
+    for place, step in zip((within, *(step.target for step in chain)), chain, strict=False):
+        if place and not _lines(_body(place, tree), step.name):
+            yield f"{place} does not name {step.name}"
     _body(chain[-1].target, tree)
 
 
@@ -143,7 +142,7 @@ def _body(target: str, tree: SourceTree) -> Body:
 
 def _lines(within: Body, name: str) -> list[int]:
     """The lines on which a function names another one: as an attribute, as a name, or as text for a remote call."""
-    found = []
+    lines = []
     for kind, field in ((ast.Name, "id"), (ast.Attribute, "attr"), (ast.Constant, "value")):
-        found += [within.line(node) for node in within.by_type.get(kind, []) if getattr(node, field) == name]
-    return found
+        lines += [within.line(node) for node in within.by_type.get(kind, []) if getattr(node, field) == name]
+    return lines

@@ -42,22 +42,22 @@ class Trace:
         ends = edge.ends
         if ends is None:
             return
-        for end in ends:
-            evidence.sites |= {end.name} if len(self.index.at(end.name)) else set()
+        sites = {end.name for end in ends if len(self.index.at(end.name))}
+        evidence.sites |= sites
         for flow in self.flows:
             left, right = (self.of_flow(flow, end.name) for end in ends)
             if not len(left) or not len(right):
                 continue
             problem = self._problem(edge, ends, flow, left.tolist(), right.tolist())
-            sentence = f"{self.name}, request {flow.request}: {problem}"
+            where = f"{self.name}, request {flow.request}"
             if problem:
-                evidence.against.append(sentence)
+                evidence.against.append(f"{where}: {problem}")
             elif apart := self._apart(edge, ends, flow, left.tolist(), right.tolist()):
-                evidence.apart.append(f"{sentence}{apart}")
+                evidence.apart.append(f"{where}: {apart}")
             else:
                 evidence.flows += 1
                 evidence.seen_in += [self.name] if self.name not in evidence.seen_in else []
-        both = all(len(self.index.at(end.name)) for end in ends)
+        both = len(sites) == len(ends)
         if self.flows and both and not evidence.flows and not evidence.against and not evidence.apart:
             evidence.against.append(f"{self.name}: {ends[0].name} and {ends[1].name} were never in one flow")
 
@@ -127,21 +127,19 @@ class Trace:
     def _after(self, edge: Edge, ends: tuple[Site, Site], flow: Flow, left: list[int], right: list[int]) -> str:
         if edge.kind == "then":  # of several workers each for itself
             return self._on_one_thread(ends, flow, left, right)
-        for one, other in self._pairs(flow, left, right):
-            if self.index.start[other] < self.index.start[one]:
-                return f"{ends[1].name} began before {ends[0].name}"
-        return ""
+        return self._order(ends, self._pairs(flow, left, right))
 
     def _on_one_thread(self, ends: tuple[Site, Site], flow: Flow, left: list[int], right: list[int]) -> str:
         shared = {self._thread(row) for row in left} & {self._thread(row) for row in right}
-        for thread in shared:
-            one_side, other_side = ([row for row in rows if self._thread(row) == thread] for rows in (left, right))
-            if any(
-                self.index.start[other] < self.index.start[one]
-                for one, other in self._pairs(flow, one_side, other_side)
-            ):
-                return f"{ends[1].name} began before {ends[0].name}"
-        return "" if shared else f"{ends[1].name} and {ends[0].name} ran on two threads"
+        if not shared:
+            return f"{ends[1].name} and {ends[0].name} ran on two threads"
+        sides = ([[row for row in rows if self._thread(row) == thread] for rows in (left, right)] for thread in shared)
+        return self._order(ends, [pair for both in sides for pair in self._pairs(flow, *both)])
+
+    def _order(self, ends: tuple[Site, Site], pairs: list[tuple[int, int]]) -> str:
+        """Why the rows of pairs do not begin one after the other, or nothing."""
+        turned = any(self.index.start[other] < self.index.start[one] for one, other in pairs)
+        return f"{ends[1].name} began before {ends[0].name}" if turned else ""
 
     def _pairs(self, flow: Flow, left: list[int], right: list[int]) -> list[tuple[int, int]]:
         """The first rows of both ends in each step that has both; of all where one end is passed once a request."""
