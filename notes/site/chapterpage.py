@@ -51,9 +51,13 @@ def page(
     for part in chapter.parts:
         text = linked(filled(part.text if isinstance(part, Stop) else part, figures.quotes), chapters)
         parts.append(_stop(part, text, tree, figures, links, say) if isinstance(part, Stop) else text)
-    pages = {each.number: f"{each.name}.html" for each in chapters if each.number}
-    parts += drawn.runs_of(chapter.number, pages, chapters, say)
+    parts += drawn.runs_of(chapter.number, addresses(chapters, "html"), chapters, say)
     return "\n\n".join(parts) + "\n"
+
+
+def addresses(chapters: Sequence[Chapter], kind: str, folder: str = "") -> dict[int, str]:
+    """By number the address of each chapter's page: in Markdown its own file (`md`), or what that becomes (`html`)."""
+    return {chapter.number: f"{folder}{chapter.name}.{kind}" for chapter in chapters if chapter.number}
 
 
 def stop_links(chapters: Sequence[Chapter]) -> dict[str, str]:

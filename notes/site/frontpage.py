@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from html import escape
 
 from notes.site import sequence
-from notes.site.chapterpage import title
+from notes.site.chapterpage import addresses, title
 from notes.site.deployment import drawn
 from notes.site.route import median_route
 from notes.study import texts
@@ -18,6 +18,7 @@ from tracing.page.sections import drawings
 from tracing.source.tree import SourceTree
 
 NAME = "How vLLM works"
+CHAPTERS = "walkthrough/"  # where their pages are, from here
 WHAT_IT_IS = """## What vLLM is
 
 A library and a server that answer many users at once with one language model. It loads a model that others have
@@ -82,11 +83,6 @@ OUTSIDE = (
 )
 
 
-def site_links(chapters: Sequence[Chapter]) -> dict[str, str]:
-    """By tracing site the address of the first stop that it measures, from the front page."""
-    return drawn.site_links(chapters, None, "walkthrough/")
-
-
 def front(chapters: Sequence[Chapter], tree: SourceTree, findings: Findings | None, say: Labels = IN_ENGLISH) -> str:
     """The front page: what this is, the drawings, and the chapters."""
     stops = sum(len(chapter.stops) for chapter in chapters)
@@ -97,7 +93,7 @@ def front(chapters: Sequence[Chapter], tree: SourceTree, findings: Findings | No
         say("## The processes of one engine"),
         say(PROCESSES),
         drawn.switch(say),
-        drawn.maps(_pages(chapters, "html"), say),
+        drawn.maps(addresses(chapters, "html", CHAPTERS), say),
         *(_drawings(chapters, findings, say) if findings else _committed(chapters, say)),
         say("## Chapters"),
         "\n".join(_entry(each, say) for each in chapters),
@@ -122,19 +118,14 @@ def _entry(chapter: Chapter, say: Labels) -> str:
 
 def what_it_is(chapters: Sequence[Chapter], say: Labels = IN_ENGLISH) -> str:
     """The introduction, with links to the chapters of the first hour, as far as they are there."""
-    pages = _pages(chapters, "md")
+    pages = addresses(chapters, "md", CHAPTERS)
     links = {name: pages.get(number, "index.md") for name, number in FIRST_HOUR.items()}
     return say(WHAT_IT_IS) + "\n\n" + "\n".join(say(item, **links) for item in START)
 
 
-def _pages(chapters: Sequence[Chapter], kind: str) -> dict[int, str]:
-    """The address of each chapter's page by its number: in Markdown the page's own file, in HTML what it becomes."""
-    return {chapter.number: f"walkthrough/{chapter.name}.{kind}" for chapter in chapters if chapter.number}
-
-
 def subject_table(chapters: Sequence[Chapter], say: Labels = IN_ENGLISH) -> str:
     """A table from subjects to the chapters and pages that have them, as far as they are there."""
-    chapter_pages = _pages(chapters, "md")
+    chapter_pages = addresses(chapters, "md", CHAPTERS)
     rows = [say("| subject | chapters | study pages |"), "| --- | --- | --- |"]
     for subject, numbers, pages in SUBJECTS:
         links = [f"[{number}]({chapter_pages[number]})" for number in numbers if number in chapter_pages]
@@ -152,24 +143,19 @@ def _committed(chapters: Sequence[Chapter], say: Labels) -> Iterator[str]:
     """The way of one request in each deployment, out of the committed traces."""
     yield say("## One request, from call to last output")
     yield drawn.switch(say)
-    yield drawn.sequences(chapters, "walkthrough/", say)
+    yield drawn.sequences(chapters, CHAPTERS, say)
     yield say(OWN_TRACE)
 
 
-def _framed(svg: str) -> str:
-    """A drawing, of whose names the search knows nothing."""
-    return f'<div class="drawing" data-search-exclude>{svg}</div>'
-
-
 def _drawings(chapters: Sequence[Chapter], findings: Findings, say: Labels) -> Iterator[str]:
-    links = site_links(chapters)
+    links = drawn.site_links(chapters, None, CHAPTERS)
     yield f'<p class="about">{say("Measured: {about}", about=escape(findings.review.about))}</p>'
     route = median_route(findings)
     if route is not None:
         yield say("## One request, from call to last output")
         yield say(ROUTE, request=route.request, requests=route.requests_counted, steps=route.steps_counted)
-        yield _framed(sequence.drawing(route, links, say))
+        yield drawn.framed(sequence.drawing(route, links, say))
     for heading, sentence, svg in drawings(findings, links):
         yield say.made(f"## {heading}")
         yield escape(say.made(sentence))
-        yield _framed(svg)
+        yield drawn.framed(svg)

@@ -14,7 +14,6 @@ TEMPLATES = Path(__file__).resolve().parent / "templates"
 EXTENSIONS = ("admonition", "attr_list", "def_list", "footnotes", "md_in_html", "pymdownx.superfences", "tables")
 NAMES = {"en": "English", "zh": "中文"}
 PLACES = {"en": "", "zh": "zh/"}  # of an edition in the site's folder
-UP = {"en": "", "zh": "../"}  # from an edition's root to the site's
 # Chinese has no spaces: each character is a term of its own there. What separates other words comes first, or the cut
 # in front of it would leave it in the next term.
 SEARCH = {"zh": {"separator": r"[\s\-\u200b\u3000-\u303f\uff00-\uffef]+|(?=[\u4e00-\u9fff])|(?<=[\u4e00-\u9fff])"}}
@@ -86,7 +85,8 @@ def settings(docs: Path, out: Path, nav: Nav, say: Labels, others: Sequence[str]
 
 def _switch(language: str, other: str) -> dict[str, str]:
     """What leads from a page to the same in another language."""
-    return {"language": other, "name": NAMES[other], "place": f"{UP[language]}{PLACES[other]}"}
+    up = "../" * PLACES[language].count("/")
+    return {"language": other, "name": NAMES[other], "place": f"{up}{PLACES[other]}"}
 
 
 def _palette(scheme: str, name: str, words: str) -> dict[str, object]:

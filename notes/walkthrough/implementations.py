@@ -38,11 +38,11 @@ def _worker_apart(shape: Shape) -> bool:
 
 
 def _several_engines(shape: Shape) -> bool:
-    return int(shape.engine.get("data_parallel_size", 1)) > 1
+    return shape.processes["core"] > 1
 
 
 def _several_workers(shape: Shape) -> bool:
-    return int(shape.engine.get("tensor_parallel_size", 1)) > 1
+    return shape.processes["worker"] > shape.processes["core"]
 
 
 # By the beginning of a target; the longest that fits counts. What is not here may run in any shape.

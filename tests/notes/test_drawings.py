@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from notes.site import frontpage, sequence
+from notes.site.deployment import drawn
 from notes.site.route import median_route
 from notes.site.sitetimes import site_times
 from tests.notes.smallnotes import streamed, two_chapters
@@ -68,4 +69,6 @@ def test_lanes_lead_to_stops(findings: Findings) -> None:
 
 
 def test_links_lead_to_the_first_stop_of_a_site(tmp_path: Path) -> None:
-    assert frontpage.site_links(two_chapters(tmp_path)) == {"scheduler.schedule": "walkthrough/01-engine.html#one-step"}
+    assert drawn.site_links(two_chapters(tmp_path), None, frontpage.CHAPTERS) == {
+        "scheduler.schedule": "walkthrough/01-engine.html#one-step"
+    }

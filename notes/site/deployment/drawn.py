@@ -75,8 +75,8 @@ class ShapeRun:
 def run(shape: str) -> ShapeRun:
     """The committed run of a shape."""
     trace = shapetrace.read(shape)
-    found = analyze(trace.timeline)
-    return ShapeRun(trace, found, site_times(found))
+    findings = analyze(trace.timeline)
+    return ShapeRun(trace, findings, site_times(findings))
 
 
 def name(shape: str, say: Labels) -> str:
@@ -110,6 +110,11 @@ def style() -> str:
 # --- drawings ---
 
 
+def framed(svg: str) -> str:
+    """A drawing, of whose names the search knows nothing."""
+    return f'<div class="drawing" data-search-exclude>{svg}</div>'
+
+
 def maps(pages: Mapping[int, str], say: Labels) -> str:
     """The process map of each deployment."""
     return "".join(only((shape,), process_map(shape, pages, say)) for shape in DEPLOYMENTS)
@@ -118,13 +123,13 @@ def maps(pages: Mapping[int, str], say: Labels) -> str:
 def process_map(shape: str, pages: Mapping[int, str], say: Labels) -> str:
     """The processes of a shape."""
     layout = layouts.layout(shape, run(shape).trace.timeline)
-    return f'<div class="drawing" data-search-exclude>{processmap.drawing(pages, say, layout)}</div>'
+    return framed(processmap.drawing(pages, say, layout))
 
 
 def sequences(chapters: Sequence[Chapter], folder: str, say: Labels) -> str:
     """The way of one request in each deployment; the chapters' pages are in `folder`."""
-    ways = {shape: request_way(shape, site_links(chapters, SHAPES[shape], folder), say) for shape in DEPLOYMENTS}
-    return "".join(only((shape,), recorded(shape, say) + way) for shape, way in ways.items())
+    links = {shape: site_links(chapters, SHAPES[shape], folder) for shape in DEPLOYMENTS}
+    return "".join(only((shape,), recorded(shape, say) + request_way(shape, links[shape], say)) for shape in links)
 
 
 def request_way(shape: str, links: Mapping[str, str], say: Labels) -> str:
@@ -134,7 +139,7 @@ def request_way(shape: str, links: Mapping[str, str], say: Labels) -> str:
         return ""
     svg = sequence.drawing(route, links, say, SHAPES[shape])
     words = escape(say(ONE_REQUEST, steps=route.steps))
-    return f'<p>{words}</p><div class="drawing" data-search-exclude>{svg}</div>'
+    return f"<p>{words}</p>{framed(svg)}"
 
 
 def site_links(chapters: Sequence[Chapter], shape: Shape | None, folder: str = "") -> dict[str, str]:

@@ -53,13 +53,18 @@ def _core(core: Process, workers: Sequence[Process]) -> Iterator[Box]:
         yield from (part for part in PARTS if part.name in IN_WORKER)
         return
     yield replace(PROCESSES[1], name=CORE)
-    height = (ROW - 20 - GAP * (len(workers) - 1)) // len(workers)
-    for place in range(len(workers)):
-        yield from _worker(20 + place * (height + GAP), height)
+    for y, height in _rooms(len(workers)):
+        yield from _worker(y, height)
+
+
+def _rooms(workers: int) -> list[tuple[int, int]]:
+    """Where the process of each worker begins, and its height: together they are as high as their core's."""
+    height = (ROW - 20 - GAP * (workers - 1)) // workers
+    return [(20 + place * (height + GAP), height) for place in range(workers)]
 
 
 def _worker(y: int, height: int) -> Iterator[Box]:
-    """A worker's process; two or more share the height of their core's."""
+    """A worker's process and its parts."""
     yield Box(WORKER, WORKER_X, y, WORKER_WIDTH, height)
     for place, part in enumerate(each for each in PARTS if each.name in IN_WORKER):
         room = (height - 40) // 2
@@ -71,15 +76,13 @@ def _in_core(workers: Sequence[Process]) -> Iterator[Arrow]:
     way_in, there, back, way_out = ARROWS[1:5]
     yield way_in
     yield way_out
-    carried = [replace(arrow, carrier=arrow.carrier if workers else CALL) for arrow in (there, back)]
     if len(workers) < 2:
-        yield from carried
+        yield from (replace(arrow, carrier=arrow.carrier if workers else CALL) for arrow in (there, back))
         return
-    height = (ROW - 20 - GAP * (len(workers) - 1)) // len(workers)
-    for place in range(len(workers)):
-        y = 20 + place * (height + GAP)
-        yield replace(carried[0], end=(765, y + 45))
-    yield replace(carried[1], start=(765, 20 + 30 + (height - 40) // 2 + 25))  # one rank answers
+    (first, height), *_ = rooms = _rooms(len(workers))
+    for y, _ in rooms:
+        yield replace(there, end=(765, y + 45))
+    yield replace(back, start=(765, first + 30 + (height - 40) // 2 + 25))  # one rank answers
 
 
 def _sockets() -> tuple[Arrow, Arrow]:

@@ -13,7 +13,7 @@ from notes.translation.labels import Labels
 from notes.walkthrough.chapters import Stop
 from notes.walkthrough.implementations import runs
 from probes.console import us
-from tracing.shapes.shape import SHAPES, FrontEnd, Shape
+from tracing.shapes.shape import RUNNER_V2, SHAPES, FrontEnd, Shape
 
 NOT_HERE = "Not in this deployment."
 ELSEWHERE = "Not in this deployment. It is with: {others}."
@@ -67,8 +67,7 @@ def _likes(shape: str) -> Iterator[Shape]:
 
 
 def _runs_with_second_runner(stop: Stop, shape: str) -> bool:
-    second = {"VLLM_USE_V2_MODEL_RUNNER": "1"}
-    likes = (replace(like, environment=like.environment | second) for like in _likes(shape))
+    likes = (replace(like, environment=like.environment | RUNNER_V2) for like in _likes(shape))
     return any(runs(stop.anchor.target, like) for like in likes)
 
 
@@ -79,8 +78,7 @@ def _line(stop: Stop, shape: str, say: Labels, with_times: bool) -> str:
         return escape(place if second or shape == ON_CPU else say(FIRST_RUNNER, place=place))
     if second and not runs(stop.anchor.target, SHAPES[shape]):
         return f'<span class="absent">{escape(say(SECOND_RUNNER))}</span>'
-    recorded = [other for other in (*DEPLOYMENTS, *OTHER_SHAPES) if other in shapetrace.shapes() and is_in(stop, other)]
-    others = ", ".join(name(other, say) for other in recorded)
+    others = ", ".join(name(other, say) for other in (*DEPLOYMENTS, *OTHER_SHAPES) if is_in(stop, other))
     return f'<span class="absent">{escape(say(ELSEWHERE, others=others) if others else say(NOT_HERE))}</span>'
 
 
