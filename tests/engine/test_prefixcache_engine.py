@@ -49,7 +49,8 @@ def test_the_cost_of_evictions_and_preemptions(analysis: Findings) -> None:
 def test_each_victim_has_its_cause(analysis: Findings) -> None:
     names = {flow.request for flow in analysis.flows}
     for each in analysis.review.preemptions:
-        assert each.request in names and each.again_tokens is not None and 0 <= each.again_tokens <= each.held_tokens
+        assert each.request in names and each.held_tokens is not None and each.again_tokens is not None
+        assert 0 <= each.again_tokens <= each.held_tokens
         assert each.cause == "KV blocks for itself" or each.cause.removeprefix("KV blocks for ") in names - {
             each.request
         }

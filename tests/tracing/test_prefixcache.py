@@ -123,6 +123,17 @@ def test_a_request_that_did_not_come_back_computed_nothing_again(tmp_path: Path)
     assert (lost.held_tokens, lost.again_tokens, lost.wait_ns) == (41, None, None)
 
 
+def test_what_a_request_held_that_was_admitted_before_the_trace_is_not_known(tmp_path: Path) -> None:
+    core = TraceWriter(tmp_path, 11, ["core"])
+    for number, tokens in enumerate(({"a": 1}, {}, {"a": 30})):
+        at = 1000 * number
+        core.span("scheduler.schedule", at, at + 100, step=number).batch(number, tokens).counts(number, {})
+        core.span("scheduler.update", at + 500, at + 600, step=number)
+    core.span("scheduler.preempt", 1030, 1040, "a", step=1).span("kv.lookup", 2010, 2011, "a", step=2, value=16).close()
+    read = timeline.read(tmp_path)
+    assert preemptions(read, anatomy(read)) == (Preemption("a", 11, 1, 1030, "not known", None, None, 2000 - 1030),)
+
+
 def test_without_a_refusal_the_cause_is_not_known(tmp_path: Path) -> None:
     core = TraceWriter(tmp_path, 11, ["core"]).span("scheduler.schedule", 0, 100, step=0)
     core.counts(0, {"decode_requests": 1}).span("scheduler.preempt", 50, 60, "a", step=0)

@@ -30,7 +30,7 @@ class PrefixCacheUse:
         metadata=column("of the prompts, computed though they had been cached: evicted; at least", "tokens")
     )
     preemptions: int = field(metadata=column("requests that lost their KV blocks", "requests"))
-    preempted_tokens: int = field(metadata=column("computed again after that", "tokens"))
+    preempted_tokens: int = field(metadata=column("computed again after that, as far as it is known", "tokens"))
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,15 @@ class Preemption:
     step: int = field(metadata=column("in whose scheduling it was"))
     start_ns: int = field(metadata=column("when", "ns of CLOCK_MONOTONIC"))
     cause: str = field(metadata=column("for whom blocks were missing; not known: nobody was refused before it"))
-    held_tokens: int = field(metadata=column("whose keys and values it held", "tokens"))
-    again_tokens: int | None = field(
-        metadata=column("of these, computed again; null: it was not admitted again", "tokens")
+    held_tokens: int | None = field(
+        metadata=column("found for it and scheduled of it since its admission; null: that was not recorded", "tokens")
     )
-    wait_ns: int | None = field(metadata=column("until the step that had it again; null: as above", "ns"))
+    again_tokens: int | None = field(
+        metadata=column("of these, computed again; null: it was not admitted again, or as above", "tokens")
+    )
+    wait_ns: int | None = field(
+        metadata=column("until the step that had it again; null: it was not admitted again", "ns")
+    )
 
 
 def prefix_cache(
@@ -103,26 +107,26 @@ class _Lives:
 
     def __init__(self, timeline: Timeline, victims: pd.DataFrame) -> None:
         names = set(victims["request"].astype(str))
-        found, batches, spans = admissions(timeline), timeline.batches, timeline.spans
-        self.admitted = dict(tuple(found[found["request"].isin(names)].groupby(KEYS)))
-        self.scheduled = dict(tuple(batches[batches["request"].isin(names)].groupby(KEYS, observed=True)))
+        rows, batches, spans = admissions(timeline), timeline.batches, timeline.spans
+        self.none = rows[:0]
+        self.admissions = dict(tuple(rows[rows["request"].isin(names)].groupby(KEYS)))
+        self.schedules = dict(tuple(batches[batches["request"].isin(names)].groupby(KEYS, observed=True)))
         calls = spans[spans["site"] == "scheduler.schedule"]
-        self.begun = dict(zip(zip(calls["pid"], calls["step"], strict=True), calls["start_ns"], strict=True))
+        self.starts = dict(zip(zip(calls["pid"], calls["step"], strict=True), calls["start_ns"], strict=True))
 
     def preemption(self, request: str, core: int, step: int, start_ns: int, cause: str) -> Preemption:
         """What a request held when it lost its blocks, and what it had of that when it was admitted again."""
-        admitted, scheduled = self.admitted.get((core, request)), self.scheduled.get((core, request))
-        if admitted is None or scheduled is None:
-            return Preemption(request, core, step, start_ns, cause, 0, None, None)
+        admitted = self.admissions.get((core, request), self.none)
         before, after = admitted[admitted["step"] < step], admitted[admitted["step"] >= step]
-        since = int(before["step"].iloc[-1]) if len(before) else 0
-        ran = scheduled[(scheduled["step"] >= since) & (scheduled["step"] < step)]
-        held = int(ran["tokens"].sum()) + (int(before["found"].iloc[-1]) if len(before) else 0)
-        if not len(after):
-            return Preemption(request, core, step, start_ns, cause, held, None, None)
-        again = max(held - int(after["found"].iloc[0]), 0)
-        begun = self.begun.get((core, int(after["step"].iloc[0])), start_ns)
-        return Preemption(request, core, step, start_ns, cause, held, again, max(int(begun) - start_ns, 0))
+        held = again = wait_ns = None
+        if len(before):
+            ran = self.schedules[core, request]
+            since = ran[(ran["step"] >= before["step"].iloc[-1]) & (ran["step"] < step)]
+            held = int(since["tokens"].sum() + before["found"].iloc[-1])
+        if len(after):
+            again = None if held is None else max(held - int(after["found"].iloc[0]), 0)
+            wait_ns = max(int(self.starts.get((core, int(after["step"].iloc[0])), start_ns)) - start_ns, 0)
+        return Preemption(request, core, step, start_ns, cause, held, again, wait_ns)
 
 
 def _causes(timeline: Timeline, victims: pd.DataFrame) -> list[str]:
@@ -130,11 +134,11 @@ def _causes(timeline: Timeline, victims: pd.DataFrame) -> list[str]:
     spans = timeline.spans
     refused = spans[(spans["site"] == "kv.allocate") & (spans["extra"] == 1)]
     refused = refused[["pid", "step", "end_ns", "request"]].rename(columns={"request": "by"}).sort_values("end_ns")
-    asked = victims[["pid", "step", "start_ns", "request"]].rename(columns={"start_ns": "end_ns"}).reset_index()
-    told = pd.merge_asof(asked.sort_values("end_ns"), refused, on="end_ns", by=["pid", "step"]).sort_values("index")
+    chosen = victims[["pid", "step", "start_ns", "request"]].rename(columns={"start_ns": "end_ns"}).reset_index()
+    pairs = pd.merge_asof(chosen.sort_values("end_ns"), refused, on="end_ns", by=["pid", "step"]).sort_values("index")
     return [
         NOT_KNOWN if pd.isna(by) else OWN_BLOCKS if by == victim else f"KV blocks for {by}"
-        for by, victim in zip(told["by"].astype(object), told["request"].astype(object), strict=True)
+        for by, victim in zip(pairs["by"].astype(object), pairs["request"].astype(object), strict=True)
     ]
 
 

@@ -39,8 +39,8 @@ def preemption_table(review: Review) -> Section:
     """A row each of those that cost most; where the trace has several engines they say which."""
     rows = [
         [
-            *(row.request, str(row.step), row.cause, f"{row.held_tokens:,}"),
-            "n/a" if row.again_tokens is None else f"{row.again_tokens:,}",
+            *(row.request, str(row.step), row.cause),
+            *("n/a" if tokens is None else f"{tokens:,}" for tokens in (row.held_tokens, row.again_tokens)),
             us(row.wait_ns),
         ]
         for row in review.preemptions
