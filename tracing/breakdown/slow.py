@@ -14,6 +14,7 @@ from tracing.breakdown.starvation import queued_in_steps
 from tracing.events.contention import THROTTLED
 from tracing.timeline.contention import Contention
 from tracing.timeline.spans import Timeline, on_device
+from tracing.timeline.steps.anatomy import scheduled_tokens, working
 from tracing.timeline.steps.phases import PHASES, title
 from tracing.timeline.steps.workers import core_of
 
@@ -30,13 +31,13 @@ def slow_steps(timeline: Timeline, steps: pd.DataFrame, samples: Contention) -> 
     Peers are the steps of one kind with equally many tokens (within a tenth), of all engines. A step
     without a peer is not listed: nothing says how long it should take.
     """
-    real = steps[steps["kind"] != "empty"].copy()
+    real = working(steps).copy()
     if not len(real):
         return ()
     real["ns"] = real["end_ns"] - real["start_ns"]
     real["queued_ns"] = queued_in_steps(timeline, samples, real, core_of(timeline))
     real["throttled_ns"] = samples.between(THROTTLED, real["start_ns"].to_numpy(), real["end_ns"].to_numpy())
-    real["tokens"] = real["prefill_tokens"] + real["decode_tokens"]
+    real["tokens"] = scheduled_tokens(real)
     real["peers"] = real.groupby(["kind", _size(real["tokens"])]).ngroup()
     medians = real.groupby("peers")[["ns", *(f"{phase}_ns" for phase in PHASES)]].median()
     slow = real[real["ns"] > medians["ns"].reindex(real["peers"]).to_numpy()]

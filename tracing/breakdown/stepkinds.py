@@ -12,7 +12,7 @@ from tracing.breakdown.otherwatchers import GpuDevice
 from tracing.breakdown.review import StepKind, WorkerUse
 from tracing.timeline.intervals import Pieces, union
 from tracing.timeline.spans import Timeline
-from tracing.timeline.steps.anatomy import KINDS
+from tracing.timeline.steps.anatomy import batch_sizes, by_kind, scheduled_tokens
 from tracing.timeline.steps.phases import PHASES
 from tracing.timeline.steps.workers import busy, core_of, of_core, runs
 
@@ -26,8 +26,7 @@ def summary(steps: pd.DataFrame, workers: dict[str, GpuDevice]) -> tuple[StepKin
     `workers` has the workers' time by kind; it is empty where they launch on a device and go on, so that their own idle
     time says nothing.
     """
-    groups = ((kind, steps[steps["kind"] == kind]) for kind in KINDS)
-    return tuple(_row(kind, rows, workers.get(kind)) for kind, rows in groups if len(rows))
+    return tuple(_row(kind, rows, workers.get(kind)) for kind, rows in by_kind(steps))
 
 
 def _row(kind: str, rows: pd.DataFrame, worker: GpuDevice | None) -> StepKind:
@@ -40,8 +39,8 @@ def _row(kind: str, rows: pd.DataFrame, worker: GpuDevice | None) -> StepKind:
         count=len(rows),
         median_ns=int(lengths.median()),
         period_median_ns=int(timed["period_ns"].median()) if len(timed) else None,
-        tokens_median=float((rows["prefill_tokens"] + rows["decode_tokens"]).median()),
-        requests_median=float((rows["prefill_requests"] + rows["decode_requests"]).median()),
+        tokens_median=float(scheduled_tokens(rows).median()),
+        requests_median=float(batch_sizes(rows).median()),
         **{f"{column}_median_ns": int(rows[f"{column}_ns"].median()) for column in COLUMNS},
         unexplained_share_median=float((rows["unexplained_ns"] / lengths.clip(lower=1)).median()),
         worker_idle_share=worker.idle_ns / window if worker and window else None,

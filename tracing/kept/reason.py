@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from probes.console import us
 from probes.errors import EnginescopeError
@@ -20,6 +19,7 @@ from tracing.kept import hangdump
 from tracing.kept.keeping import Keep
 from tracing.timeline import contention
 from tracing.timeline.requests import NO_END, Flow
+from tracing.timeline.steps.anatomy import scheduled_tokens
 from tracing.timeline.steps.workers import core_of
 
 UNKNOWN = "not known: no step of that time was slower than its peers"
@@ -110,15 +110,11 @@ def _long_prompt(recorded: Findings, keep: Keep) -> str:
     if not len(within) or not keep.value_ns:
         return ""
     longest = within.loc[(within["end_ns"] - within["start_ns"]).idxmax()]
-    tokens, usual = longest["prefill_tokens"] + longest["decode_tokens"], _tokens(steps).median()
+    tokens, usual = longest["prefill_tokens"] + longest["decode_tokens"], scheduled_tokens(steps).median()
     took_ns = min(longest["end_ns"], end_ns) - max(longest["start_ns"], begin_ns)
     if not longest["prefill_tokens"] or tokens < LONG_PROMPT * usual or took_ns < MOST_OF * keep.value_ns:
         return ""
     return f"a long prompt: {tokens:,} tokens in one step of {us(took_ns)} (the median step has {usual:,.0f})"
-
-
-def _tokens(steps: pd.DataFrame) -> pd.Series:
-    return steps["prefill_tokens"] + steps["decode_tokens"]
 
 
 def _queued(recorded: Findings, keep: Keep) -> str:

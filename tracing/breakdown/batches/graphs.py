@@ -8,7 +8,7 @@ import pandas as pd
 
 from probes.columns import column
 from tracing.timeline.spans import Timeline, on_device
-from tracing.timeline.steps.anatomy import KINDS
+from tracing.timeline.steps.anatomy import by_kind, scheduled_tokens, working
 from tracing.timeline.steps.graphs import MODES, NO_GRAPH, graphs
 
 MOST_SIZES = 5
@@ -43,12 +43,11 @@ def graph_use(timeline: Timeline, steps: pd.DataFrame) -> tuple[GraphUse, ...]:
     if not on_device(timeline) and (modes["mode"] == NO_GRAPH).all():
         return ()
     each = steps.merge(modes, on=["pid", "step"])
-    each = each.assign(tokens=each["prefill_tokens"] + each["decode_tokens"])
     return tuple(
-        _use(kind, mode, mine, int((each["kind"] == kind).sum()))
-        for kind in KINDS[:-1]
+        _use(kind, mode, mine, len(rows))
+        for kind, rows in by_kind(working(each))
         for mode in MODES
-        if len(mine := each[(each["kind"] == kind) & (each["mode"] == mode)])
+        if len(mine := rows[rows["mode"] == mode])
     )
 
 
@@ -62,5 +61,5 @@ def _use(kind: str, mode: str, mine: pd.DataFrame, of_kind: int) -> GraphUse:
         steps=len(mine),
         share=len(mine) / of_kind,
         sizes=tuple(GraphSize(int(tokens), int(steps)) for tokens, steps in sizes.items()),
-        padding_share=max(padded - int(mine["tokens"].sum()), 0) / max(padded, 1),
+        padding_share=max(padded - int(scheduled_tokens(mine).sum()), 0) / max(padded, 1),
     )

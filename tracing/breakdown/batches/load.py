@@ -11,6 +11,7 @@ import pandas as pd
 
 from probes.columns import column
 from tracing.timeline.intervals import expanded
+from tracing.timeline.steps.anatomy import batch_sizes, working
 
 Floats = npt.NDArray[np.float64]
 PARTS = 60  # of the time, in the review
@@ -48,16 +49,11 @@ def load(steps: pd.DataFrame) -> tuple[LoadFigure, ...]:
     )
 
 
-def working(steps: pd.DataFrame) -> pd.DataFrame:
-    """The steps that scheduled something."""
-    return steps[steps["kind"] != "empty"]
-
-
 def quantities(steps: pd.DataFrame) -> Mapping[str, Floats]:
     """By name, the quantities of each step: requests in it, requests that still waited, and of the KV blocks, where it
     is known how many there are, the shares in use and cached, and how many were evicted, where any were."""
     figures = {
-        "batch size": (steps["prefill_requests"] + steps["decode_requests"]).to_numpy(dtype=float),
+        "batch size": batch_sizes(steps).to_numpy(dtype=float),
         "waiting": steps["waiting"].to_numpy(dtype=float),
     }
     blocks = steps["kv_blocks"].to_numpy(dtype=float)

@@ -9,7 +9,7 @@ import pandas as pd
 from probes.columns import column
 from tracing.events.step import HELD_BACK, NOBODY, NOT_KNOWN, NOT_TOLD
 from tracing.timeline.spans import Timeline
-from tracing.timeline.steps.anatomy import KINDS
+from tracing.timeline.steps.anatomy import batch_sizes, by_kind, scheduled_tokens, working
 from tracing.timeline.steps.heldback import reasons
 
 
@@ -59,22 +59,18 @@ def budget_use(steps: pd.DataFrame) -> tuple[BudgetUse, ...]:
     Where several engines have different limits, the largest is named, and each step is held against its own.
     """
     known = steps[(steps["token_limit"] > 0) & (steps["sequence_limit"] > 0)]
-    tokens = (known["prefill_tokens"] + known["decode_tokens"]) / known["token_limit"]
-    sequences = (known["prefill_requests"] + known["decode_requests"]) / known["sequence_limit"]
-    rows = []
-    for kind in KINDS[:-1]:
-        mine = known["kind"] == kind
-        if mine.any():
-            full = (tokens[mine] >= 1) | (sequences[mine] >= 1)
-            rows.append(
-                BudgetUse(
-                    kind=kind,
-                    steps=int(mine.sum()),
-                    token_limit=int(known["token_limit"][mine].max()),
-                    token_share=float(tokens[mine].mean()),
-                    sequence_limit=int(known["sequence_limit"][mine].max()),
-                    sequence_share=float(sequences[mine].mean()),
-                    full_share=float(full.mean()),
-                )
-            )
-    return tuple(rows)
+    return tuple(_use(kind, rows) for kind, rows in by_kind(working(known)))
+
+
+def _use(kind: str, steps: pd.DataFrame) -> BudgetUse:
+    tokens = scheduled_tokens(steps) / steps["token_limit"]
+    sequences = batch_sizes(steps) / steps["sequence_limit"]
+    return BudgetUse(
+        kind=kind,
+        steps=len(steps),
+        token_limit=int(steps["token_limit"].max()),
+        token_share=float(tokens.mean()),
+        sequence_limit=int(steps["sequence_limit"].max()),
+        sequence_share=float(sequences.mean()),
+        full_share=float(((tokens >= 1) | (sequences >= 1)).mean()),
+    )

@@ -11,7 +11,7 @@ from tracing.breakdown.requests.windowtimes import StepTimes, WindowTimes
 from tracing.timeline.index import Index
 from tracing.timeline.requests import flows
 from tracing.timeline.spans import Timeline
-from tracing.timeline.steps.anatomy import KINDS, anatomy
+from tracing.timeline.steps.anatomy import anatomy, by_kind
 from tracing.timeline.steps.phases import NAMES
 
 
@@ -46,9 +46,7 @@ def step_times(timeline: Timeline) -> tuple[StepTimes, ...]:
     """The steps of a timeline by kind, in the order of `KINDS`."""
     steps = anatomy(timeline)
     columns = {name: f"{name}_ns" for name in (*NAMES, "unexplained")}
-    of_kinds = ((kind, steps[steps["kind"] == kind]) for kind in KINDS)
     return tuple(
         StepTimes(kind, len(rows), {name: int(rows[key].sum()) for name, key in columns.items() if rows[key].any()})
-        for kind, rows in of_kinds
-        if len(rows)
+        for kind, rows in by_kind(steps)
     )

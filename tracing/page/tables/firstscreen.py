@@ -14,10 +14,11 @@ import pandas as pd
 
 from probes import htmlpage
 from probes.console import Rows, us
-from tracing.breakdown.batches.load import Floats, LoadFigure, over_time, quantities, span_of, working
+from tracing.breakdown.batches.load import Floats, LoadFigure, over_time, quantities, span_of
 from tracing.breakdown.findings import Findings
 from tracing.breakdown.requests.chosen import origin_ns
 from tracing.breakdown.requests.latencies import LatencyFigure
+from tracing.timeline.steps.anatomy import working
 
 LATENCIES = ["", "count", "P50", "P95", "P99"]
 LOAD = ["", "median", "most", "over time"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pandas as pd
 
@@ -31,6 +33,27 @@ def anatomy(timeline: Timeline) -> pd.DataFrame:
     columns["unexplained_ns"] = (steps["end_ns"] - steps["start_ns"]).to_numpy() - total.sum(axis=1)
     columns["output_ns"] = _output(timeline, steps)
     return steps.assign(**columns)
+
+
+def by_kind(steps: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """The steps of each kind that there is, in the order of `KINDS`."""
+    groups = ((kind, steps[steps["kind"] == kind]) for kind in KINDS)
+    return ((kind, rows) for kind, rows in groups if len(rows))
+
+
+def working(steps: pd.DataFrame) -> pd.DataFrame:
+    """The steps that scheduled something."""
+    return steps[steps["kind"] != "empty"]
+
+
+def scheduled_tokens(steps: pd.DataFrame) -> pd.Series:
+    """The tokens of each step."""
+    return steps["prefill_tokens"] + steps["decode_tokens"]
+
+
+def batch_sizes(steps: pd.DataFrame) -> pd.Series:
+    """The requests of each step."""
+    return steps["prefill_requests"] + steps["decode_requests"]
 
 
 def _steps(timeline: Timeline) -> pd.DataFrame:
