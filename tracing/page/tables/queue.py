@@ -18,7 +18,7 @@ SENTENCE = (
 )
 OF_GRAPHS = (
     "Which CUDA graph ran the steps, to what sizes their batches were padded for that, and how much of what was "
-    "computed is padding; NONE missed one."
+    "computed is padding; NONE is a step without one."
 )
 
 
