@@ -26,7 +26,7 @@ def planned(engine: SimulatedEngine) -> MeasurementPlan:
 
 
 def blocks_of(engine: SimulatedEngine, *plans: MeasurementPlan) -> list[Block]:
-    turns = [turn for made in plans for turn in made.turns(0)]
+    turns = [turn for todo in plans for turn in todo.turns(0)]
     return engine.run(treated(*turns), round(plans[0].block_s * 1e9))
 
 
@@ -40,8 +40,8 @@ def test_the_answer_is_what_the_queue_gives(
     """Host-bound: nothing of a delay in the core is hidden; else so much as the device takes more than the host. The
     front end is far from being the slowest: it hides all but the largest delays."""
     engine = SimulatedEngine(*times)
-    made = planned(engine)
-    answer = LOAD.answer(blocks_of(engine, made), engine.recorded(), made, dict.fromkeys(NAMES, 1.0))
+    todo = planned(engine)
+    answer = LOAD.answer(blocks_of(engine, todo), engine.recorded(), todo, dict.fromkeys(NAMES, 1.0))
     schedule, outputs = answer.stages
     assert answer.step_ns == pytest.approx(engine.period_ns(), rel=0.01)
     assert schedule.slope.slope.value == pytest.approx(slope, abs=0.1)
@@ -53,12 +53,12 @@ def test_the_answer_is_what_the_queue_gives(
 
 def test_a_spin_that_costs_others_is_told_by_a_sleep() -> None:
     engine = SimulatedEngine(*HOST_BOUND, spin_costs=1.5)
-    made, calls = planned(engine), dict.fromkeys(NAMES, 1.0)
-    blocks = blocks_of(engine, made)
-    more = doubts(LOAD.answer(blocks, engine.recorded(), made, calls), made)
+    todo, calls = planned(engine), dict.fromkeys(NAMES, 1.0)
+    blocks = blocks_of(engine, todo)
+    more = doubts(LOAD.answer(blocks, engine.recorded(), todo, calls), todo)
     assert [treatment.stage.name for treatment in more.treatments] == ["schedule"]
     again = SimulatedEngine(*HOST_BOUND, spin_costs=1.5)
-    schedule, outputs = LOAD.answer(blocks_of(again, made, more), again.recorded(), made, calls).stages
+    schedule, outputs = LOAD.answer(blocks_of(again, todo, more), again.recorded(), todo, calls).stages
     assert schedule.costs_more and schedule.takes_processor is True
     assert schedule.asleep is not None and schedule.asleep.slope.value == pytest.approx(1, abs=0.1)
     assert outputs.asleep is None
@@ -77,10 +77,10 @@ def test_blocks_are_longer_where_few_steps_only_decode() -> None:
 
 def test_where_no_slope_is_above_one_nothing_is_doubted() -> None:
     engine = SimulatedEngine(*HOST_BOUND)
-    made = planned(engine)
-    blocks = blocks_of(engine, made)
-    answer = LOAD.answer(blocks, engine.recorded(), made, dict.fromkeys(NAMES, 1.0))
-    assert doubts(answer, made).treatments == ()
+    todo = planned(engine)
+    blocks = blocks_of(engine, todo)
+    answer = LOAD.answer(blocks, engine.recorded(), todo, dict.fromkeys(NAMES, 1.0))
+    assert doubts(answer, todo).treatments == ()
 
 
 def test_two_front_ends_are_apart_with_calls_and_times_of_their_own() -> None:

@@ -19,17 +19,17 @@ def test_the_host_pays_and_the_front_end_is_hidden(tmp_path: Path) -> None:
 
     Delays are asleep: one that spins would take a processor from the other process.
     """
-    said: list[str] = []
+    lines: list[str] = []
     with stand_in(tmp_path, host_ns=6 * MS, device_ns=MS) as engine:
         chosen = [asleep(stage) for stage in stages_named("schedule,process outputs")]
-        answer = Measurement(engine, chosen, STREAMS, lambda: True).run(10, 0, said.append)
+        answer = Measurement(engine, chosen, STREAMS, lambda: True).run(10, 0, lines.append)
         assert isinstance(answer, WhatIfAnswer)
         assert RECORD.unpack((engine.folder / FILE).read_bytes())[4] == NO_SITE  # nothing is asked for any more
     schedule, outputs = answer.stages
     assert schedule.pays and schedule.slope.slope.value > 0.5 > outputs.slope.slope.value
     assert answer.step_ns > 6 * MS and schedule.calls_per_step == outputs.calls_per_step == 1
     assert answer.first_line().startswith("schedule pays most: ")
-    assert len(said) == 1 and "2 delays" in said[0]
+    assert len(lines) == 1 and "2 delays" in lines[0]
 
 
 @pytest.mark.parametrize(("host_ns", "hidden_ns"), [(2 * MS, 6 * MS), (5 * MS, 3 * MS)])

@@ -90,13 +90,13 @@ def test_a_request_belongs_to_the_block_in_which_it_was_sent_early_enough() -> N
 def test_a_plan_leaves_room_for_requests_and_never_asks_for_more_than_a_fifth_of_a_step() -> None:
     engine = SimulatedArrivals(STEP_NS, APART_NS)
     [look] = engine.run([None], BLOCK_NS)
-    made = OpenLoad().plan([STAGES["schedule"]], look, engine.recorded(), 120)
-    assert made.sizes_ns == (MS // 2, MS, 2 * MS)
-    assert made.block_s == pytest.approx(3 * (TOKENS + 0.9) * STEP_NS / 1e9, rel=0.02)
+    todo = OpenLoad().plan([STAGES["schedule"]], look, engine.recorded(), 120)
+    assert todo.sizes_ns == (MS // 2, MS, 2 * MS)
+    assert todo.block_s == pytest.approx(3 * (TOKENS + 0.9) * STEP_NS / 1e9, rel=0.02)
     rare = SimulatedArrivals(STEP_NS, 10 * APART_NS)
     [look] = rare.run([None], 10 * BLOCK_NS)
-    made = OpenLoad().plan([STAGES["schedule"]], look, rare.recorded(), 1000)
-    assert made.block_s == pytest.approx(8 * 10 * APART_NS / 1e9, rel=0.3)
+    todo = OpenLoad().plan([STAGES["schedule"]], look, rare.recorded(), 1000)
+    assert todo.block_s == pytest.approx(8 * 10 * APART_NS / 1e9, rel=0.3)
 
 
 def test_an_engine_that_delivers_to_nobody_is_refused() -> None:

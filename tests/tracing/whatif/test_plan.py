@@ -24,18 +24,18 @@ def test_delays_are_shares_of_a_step_and_no_shorter_than_200_us() -> None:
 
 
 def test_every_delay_has_its_turn_once_in_a_round_in_another_order() -> None:
-    made = plan(SIX[:2], 3 * MS, 60)
-    turns, count = list(made.turns(seed=1)), len(made.treatments)
+    todo = plan(SIX[:2], 3 * MS, 60)
+    turns, count = list(todo.turns(seed=1)), len(todo.treatments)
     rounds = [turns[place : place + count] for place in range(0, len(turns), count)]
-    assert len(rounds) == made.rounds and all(set(each) == set(made.treatments) for each in rounds)
-    assert rounds[0] != rounds[1] and turns == list(made.turns(seed=1)) != list(made.turns(seed=2))
+    assert len(rounds) == todo.rounds and all(set(each) == set(todo.treatments) for each in rounds)
+    assert rounds[0] != rounds[1] and turns == list(todo.turns(seed=1)) != list(todo.turns(seed=2))
 
 
 @pytest.mark.parametrize("budget_s", [20, 60, 150, 600])
 def test_a_plan_keeps_to_its_time_and_has_the_pairs_that_intervals_need(budget_s: float) -> None:
-    made = plan(SIX, 3 * MS, budget_s)
-    assert made.rounds * len(made.treatments) * 2 * made.block_s <= budget_s
-    assert len(made.sizes_ns) == 1 or made.rounds >= least_pairs(len(made.treatments))
+    todo = plan(SIX, 3 * MS, budget_s)
+    assert todo.rounds * len(todo.treatments) * 2 * todo.block_s <= budget_s
+    assert len(todo.sizes_ns) == 1 or todo.rounds >= least_pairs(len(todo.treatments))
 
 
 def test_with_less_time_the_smallest_delays_are_left_out() -> None:
@@ -45,18 +45,18 @@ def test_with_less_time_the_smallest_delays_are_left_out() -> None:
 
 
 def test_what_was_left_out_is_said_with_the_budget_that_has_room_for_it() -> None:
-    made = plan(SIX, 100 * MS, 600)
+    todo = plan(SIX, 100 * MS, 600)
     assert (
-        made.left_out == "delays of 5.00 ms, 10.00 ms, 20.00 ms, 40.00 ms had no time: --budget 2640 has room for them"
+        todo.left_out == "delays of 5.00 ms, 10.00 ms, 20.00 ms, 40.00 ms had no time: --budget 2640 has room for them"
     )
     assert plan(SIX, 100 * MS, 2640).left_out == "" and plan(SIX, 100 * MS, 2632).left_out != ""
 
 
 def test_the_largest_delay_is_put_once_more_asleep_as_often_as_intervals_need() -> None:
-    made = plan([STAGES[name] for name in ("schedule", "forward")], 10 * MS, 120)
-    more = made.asleep({"schedule"})
+    todo = plan([STAGES[name] for name in ("schedule", "forward")], 10 * MS, 120)
+    more = todo.asleep({"schedule"})
     assert more.treatments == (Treatment(replace(STAGES["schedule"], kind=HOLDING), 8 * MS),)
-    assert more.rounds == least_pairs(len(made.treatments)) and made.asleep(set()).treatments == ()
+    assert more.rounds == least_pairs(len(todo.treatments)) and todo.asleep(set()).treatments == ()
 
 
 def test_several_front_ends_are_delayed_apart_and_of_several_workers_all_or_one() -> None:

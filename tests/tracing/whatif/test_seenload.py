@@ -17,7 +17,7 @@ def looks(streams: list[int], arrivals: int = 1) -> list[SeenLook]:
 
 
 @pytest.mark.parametrize(
-    ("seen", "expected"),
+    ("looks", "expected"),
     [
         ([], None),
         (looks([8] * 5), None),
@@ -30,8 +30,8 @@ def looks(streams: list[int], arrivals: int = 1) -> list[SeenLook]:
         (looks([3, 4, 3, 5, 4] * 4), OPEN),
     ],
 )
-def test_what_looks_agree_on(seen: list[SeenLook], expected: int | None) -> None:
-    assert settled(seen) == expected
+def test_what_looks_agree_on(looks: list[SeenLook], expected: int | None) -> None:
+    assert settled(looks) == expected
 
 
 def looked_at(engine: RecordedEngine, number: int) -> SeenLook:
@@ -52,11 +52,11 @@ def test_requests_that_come_and_go_are_open(apart_ms: int) -> None:
     engine = SimulatedArrivals(10 * MS, apart_ms * MS, seed=2)
     engine.run([None] * 3 * LOOKS, LOOK_NS)
     recorded = engine.recorded()
-    seen: list[SeenLook] = []
+    looks: list[SeenLook] = []
     for number in range(3 * LOOKS):
-        if settled(seen) is None and len(recorded.scheduled(number * LOOK_NS, (number + 1) * LOOK_NS).requests):
-            seen.append(looked_at(recorded, number))
-    assert settled(seen) == OPEN and sum(look.arrivals for look in seen) >= ARRIVALS
+        if settled(looks) is None and len(recorded.scheduled(number * LOOK_NS, (number + 1) * LOOK_NS).requests):
+            looks.append(looked_at(recorded, number))
+    assert settled(looks) == OPEN and sum(look.arrivals for look in looks) >= ARRIVALS
 
 
 def test_an_idle_engine_is_not_one_of_few_streams() -> None:
