@@ -18,7 +18,7 @@ from tracing.timeline.spans import Timeline
 from tracing.timeline.steps.heldback import ReasonTimes, reason_times
 from tracing.timeline.steps.workers import core_of
 
-CATEGORIES = ("site", "stage", "role", "share", "request")  # columns with few texts
+CATEGORIES = ("site", "stage", "role", "share", "request")  # columns whose texts are numbered
 
 
 class Index:
