@@ -65,17 +65,20 @@ def review_report(path: Path) -> ReportReview:
     timeline = ranges.timeline(report)
     findings = analyze(timeline)
     offset_ns, off_by_ns = ranges.clock(report)
-    activity = attributed(report, timeline, offset_ns) if len(report.activity) else None
-    done = None if activity is None else _work(report, activity, findings, offset_ns)
+    review, device_work = findings.review, None
+    if len(report.activity):
+        activity = attributed(report, timeline, offset_ns)
+        device_work = _work(report, activity, findings, offset_ns)
+        of_gpu = gpu(activity, timeline, findings.steps, findings.hops)
+        review = replace(review, gpu=of_gpu, kernels=summary(device_work))
     review = replace(
-        findings.review,
+        review,
         about=about(report, timeline),
-        problems=(*findings.review.problems, *ranges.missing(report, timeline)),
+        problems=(*review.problems, *ranges.missing(report, timeline)),
         cost=RecorderCost(len(timeline.spans), None, None, ()),  # nsys's own is not in its report
-        gpu=None if activity is None else gpu(activity, timeline, findings.steps, findings.hops),
-        kernels=None if done is None else summary(done),
     )
-    return ReportReview(replace(findings, review=review), stages(timeline), ReportClock(offset_ns, off_by_ns), done)
+    clock = ReportClock(offset_ns, off_by_ns)
+    return ReportReview(replace(findings, review=review), stages(timeline), clock, device_work)
 
 
 def _work(report: Report, activity: pd.DataFrame, findings: Findings, offset_ns: int) -> pd.DataFrame:
