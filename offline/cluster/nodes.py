@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 
 from offline.cluster.spread import PlaceLost
 from probes.errors import EnginescopeError, usage_error
-from probes.machine import Machine, differences
 from probes.processes.engine import EngineFailed
 
 RAY = "ray"
@@ -111,13 +110,6 @@ def ray_cluster() -> RayCluster:
     if not nodes:
         raise usage_error("--on ray: no node of the cluster has a processor to give")
     return RayCluster(tuple(nodes), ray)
-
-
-def unlike(node: ClusterNode, machine: Machine, there: Machine, same_model: bool) -> list[str]:
-    """How a node differs from the machine that the run is described by, a sentence each; every node has its own id."""
-    differing = differences(machine.as_dict(), {**there.as_dict(), "machine_id": machine.machine_id})
-    differing += [] if same_model else ["model: not the same files"]
-    return [f"{node.name} differs in {each} (here and there)" for each in differing]
 
 
 def asked_cluster(args: argparse.Namespace, *excluded: str) -> RayCluster | None:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from rich.console import Console
 
+from offline.cluster.conditions import NodeConditions, conditions_here, models_here, unlike
 from offline.cluster.files import read_files, write_files
-from offline.cluster.nodes import ClusterNode, RayCluster, unlike
+from offline.cluster.nodes import ClusterNode, RayCluster
 from offline.cluster.spread import PlaceLost, spread
 from offline.load.budget import START_S, Budget
 from offline.load.folder import LoadFolder, LoadRun, read_rates, read_start, write_start
@@ -20,12 +21,9 @@ from offline.load.preparation import PreparedLoad
 from offline.load.progress import LoadProgress
 from offline.load.records import VariantStart
 from offline.load.runner import LoadRunner, Place
-from offline.spec.model import ModelMark, mark
+from offline.spec.model import mark
 from offline.spec.models import recorded_model
 from offline.variants.variant import Variant
-from probes.engineplatform import engine_platform
-from probes.errors import EnginescopeError
-from probes.machine import Machine, fingerprint
 from probes.processes.engine import EngineFailed
 
 HERE = "start"  # the folder of a start where it is measured
@@ -54,16 +52,12 @@ class GatheredStart:
     searched: dict[str, bytes]  # schedules that a search made
     left: tuple[float | None, ...]
     remarks: tuple[str, ...]
-    machine: Machine
-    model_mark: ModelMark
+    node: NodeConditions
 
 
 def measured_start(job: StartElsewhere) -> GatheredStart:
     """Measure a start on this node, in a folder that goes when its files are read."""
-    try:
-        model = recorded_model(job.run.model_path)
-    except FileNotFoundError as error:
-        raise EnginescopeError(f"its model {error} is not there; it has to be, under one path on all nodes") from None
+    model = models_here(recorded_model, job.run.model_path)
     with tempfile.TemporaryDirectory(prefix="enginescope-") as out:
         folder = LoadFolder.create(Path(out), job.run, {})
         write_files(folder.path / "schedules", job.schedules)
@@ -75,8 +69,7 @@ def measured_start(job: StartElsewhere) -> GatheredStart:
         runner.start_in(path, job.number, job.variant, rates)
         folder.close()
         new = read_files(folder.path / "schedules", without=job.schedules)
-        here = fingerprint(engine_platform())
-        return GatheredStart(read_files(path), new, tuple(rates), tuple(runner.remarks), here, mark(model))
+        return GatheredStart(read_files(path), new, tuple(rates), tuple(runner.remarks), conditions_here(mark(model)))
 
 
 @dataclass
@@ -134,8 +127,7 @@ class ClusterLoadRunner(LoadRunner):
         with self.lock:
             self.complete[start.variant] += start.state == "complete"
             self.progress.passed(START_S[start.kind])
-            run = self.prepared.run
-            differing = unlike(node, run.machine, result.machine, result.model_mark == run.model_mark)
+            differing = unlike(node, self.prepared.run, result.node)
             self.remarks += [*result.remarks, *(each for each in differing if each not in self.remarks)]
         if start.reason:
             self.progress.warn(f"{start.state}: {start.variant}, start {start.start}: {start.reason}")

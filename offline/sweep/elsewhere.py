@@ -11,23 +11,19 @@ from pathlib import Path
 
 from rich.console import Console
 
+from offline.cluster.conditions import NodeConditions, conditions_here, models_here, unlike
 from offline.cluster.files import read_files, write_files
-from offline.cluster.nodes import ClusterNode, RayCluster, unlike
+from offline.cluster.nodes import ClusterNode, RayCluster
 from offline.cluster.spread import PlaceLost, spread
 from offline.records.lines import AnswersRecord, Record, StartRecord, StopRecord, TrialRecord
 from offline.records.runfolder import RunFolder
 from offline.records.traced import TracedRecord
-from offline.spec.grid import Arm
-from offline.spec.model import ModelMark
 from offline.spec.models import recorded_models
 from offline.spec.passes import Pass
 from offline.spec.plan import Plan
 from offline.sweep.group import Failure
 from offline.sweep.progress import SweepProgress
 from offline.sweep.runner import Runner
-from probes.engineplatform import engine_platform
-from probes.errors import EnginescopeError
-from probes.machine import Machine, fingerprint
 from probes.processes.engine import EngineFailed
 
 
@@ -53,16 +49,12 @@ class GatheredArm:
     records: tuple[Record, ...]
     log: bytes
     trace: dict[str, bytes]
-    machine: Machine
-    model_mark: ModelMark
+    node: NodeConditions
 
 
 def measured_arm(job: ArmElsewhere) -> GatheredArm:
     """Measure an arm's start on this node, in a folder that goes when its files are read."""
-    try:
-        models = recorded_models(job.model_paths)
-    except FileNotFoundError as error:
-        raise EnginescopeError(f"its model {error} is not there; it has to be, under one path on all nodes") from None
+    models = models_here(recorded_models, job.model_paths)
     with tempfile.TemporaryDirectory(prefix="enginescope-") as path:
         folder = RunFolder(Path(path))
         runner = Runner(job.plan, folder, models, job.limit_s, set(job.measured), set(job.traced))
@@ -72,8 +64,7 @@ def measured_arm(job: ArmElsewhere) -> GatheredArm:
         records, log = tuple(folder.records()), folder.log(job.one.arms[0].id)
         folder.close()
         words = log.read_bytes() if log.exists() else b""
-        here = fingerprint(engine_platform())
-        return GatheredArm(records, words, read_files(folder.path / "trace"), here, models.mark())
+        return GatheredArm(records, words, read_files(folder.path / "trace"), conditions_here(models.mark()))
 
 
 @dataclass
@@ -85,20 +76,20 @@ class ClusterRunner(Runner):
 
     def run(self, progress: SweepProgress) -> None:
         """All passes, each arm of each by itself."""
-        before = self.groups
 
-        def measure(one: Pass, node: ClusterNode) -> None:
-            self._measure(one, before + one.number + 1, node, progress)
+        def measure(task: tuple[Pass, int], node: ClusterNode) -> None:
+            self._measure(*task, node, progress)
 
         spread(self.cluster.nodes, self._tasks(), measure, self.cluster.stop)
 
-    def _tasks(self) -> Iterator[Pass]:
+    def _tasks(self) -> Iterator[tuple[Pass, int]]:
+        """Each arm of each pass that lacks something, with the number of the pass's group."""
         for each in self.plan.passes():
             self.groups += 1
             for arm in each.arms:
                 one = Pass(each.number, (arm,), interleaved=False)
                 if self.todo(one) or self.traces(one):
-                    yield one
+                    yield one, self.groups
 
     def _measure(self, one: Pass, group: int, node: ClusterNode, progress: SweepProgress) -> None:
         (arm,) = one.arms
@@ -130,13 +121,14 @@ class ClusterRunner(Runner):
             log.write(result.log)
         write_files(self.folder.path / "trace", result.trace)
         for record in result.records:
-            self._keep(record, one, arm, node, progress)
+            self._keep(record, one, node, progress)
         run = self.folder.read_run()
-        differing = unlike(node, run.machine, result.machine, result.model_mark == run.model_mark)
+        differing = unlike(node, run, result.node)
         if set(differing) - set(run.elsewhere):
             self.folder.write_run(replace(run, elsewhere=tuple(dict.fromkeys([*run.elsewhere, *differing]))))
 
-    def _keep(self, record: Record, one: Pass, arm: Arm, node: ClusterNode, progress: SweepProgress) -> None:
+    def _keep(self, record: Record, one: Pass, node: ClusterNode, progress: SweepProgress) -> None:
+        (arm,) = one.arms
         if isinstance(record, StopRecord):
             refused = record.status == "refused"
             error = EngineFailed(record.reason, refused=refused)
