@@ -9,27 +9,17 @@ from offline.load.folder import LoadRun
 from offline.page.drawing import drawing
 from offline.records.runfolder import REPORTS, write_whole
 from offline.table.files import plain
-from offline.traffic.experts import EXPERT_HEADINGS, EXPERTS, expert_rows
 from offline.traffic.factors import GAINS, gain_rows
 from offline.traffic.pages.loadcharts import LoadChart, load_charts
 from offline.traffic.pages.loadsummary import load_summary
 from offline.traffic.pages.paper import HEADINGS, paper_rows
+from offline.traffic.pages.sidetables import side_tables
 from offline.traffic.results import LoadResults
-from offline.traffic.rows import (
-    SHORT_HEADINGS,
-    WORKER_HEADINGS,
-    RateRow,
-    cells,
-    markdown_table,
-    markdown_text,
-    worker_rows,
-)
-from offline.traffic.twoservers import SPLIT_ABOUT, SPLIT_HEADINGS, split_rows
+from offline.traffic.rows import SHORT_HEADINGS, RateRow, cells, markdown_table, markdown_text
 from offline.variants.resolution import resolved_facts
 from probes.errors import EnginescopeError
 
 PAPER = "Directions and factors that two papers state, beside this run. A small model on this machine proves neither."
-WORKERS = "Of engines with more than one, right after the first start, in MiB."
 
 
 def write_handout(out: Path, results: LoadResults, table_rows: Sequence[RateRow]) -> Path:
@@ -73,12 +63,8 @@ def report_lines(results: LoadResults, rows: Sequence[RateRow], charts: Sequence
     lines = [[name, *map(plain, values)] for name, values in facts.items() if any(each is not None for each in values)]
     if lines:
         yield from ("", "## What each variant resolved to", "", *markdown_table(("", *names), lines))
-    if workers := list(worker_rows(results)):
-        yield from ("", "## Workers", "", WORKERS, "", *markdown_table(WORKER_HEADINGS, workers))
-    if split := list(split_rows(results)):
-        yield from ("", "## Two engines for one request", "", SPLIT_ABOUT, "", *markdown_table(SPLIT_HEADINGS, split))
-    if experts := list(expert_rows(results)):
-        yield from ("", "## Experts", "", EXPERTS, "", *markdown_table(EXPERT_HEADINGS, experts))
+    for each in side_tables(results):
+        yield from ("", f"## {each.title}", "", each.about, "", *markdown_table(each.headings, each.lines))
     yield from ("", "## Command and machine", "", *(f"    {line}" for line in run.command_line.splitlines()), "")
     machine = [[name, plain(value)] for name, value in vars(run.machine).items() if name != "cpu_flags"]
     yield from markdown_table(("", ""), machine)

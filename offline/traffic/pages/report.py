@@ -12,25 +12,14 @@ from markupsafe import Markup
 from offline.load.folder import LoadRun
 from offline.page.page import STYLE, chart_html, facts_table, plotly_script, provenance
 from offline.records.runfolder import write_whole
-from offline.traffic.experts import EXPERT_HEADINGS, EXPERTS, expert_rows
 from offline.traffic.factors import GAINS, gain_rows
-from offline.traffic.pages.handout import PAPER, WORKERS, about, write_handout
+from offline.traffic.pages.handout import PAPER, about, write_handout
 from offline.traffic.pages.loadcharts import load_charts
 from offline.traffic.pages.loadsummary import load_summary
 from offline.traffic.pages.paper import HEADINGS, paper_rows
+from offline.traffic.pages.sidetables import side_tables
 from offline.traffic.results import LoadResults, load_results
-from offline.traffic.rows import (
-    SHORT_HEADINGS,
-    TEXT,
-    WORKER_HEADINGS,
-    RateRow,
-    cells,
-    markdown_table,
-    markdown_text,
-    rows,
-    worker_rows,
-)
-from offline.traffic.twoservers import SPLIT_ABOUT, SPLIT_HEADINGS, split_rows
+from offline.traffic.rows import SHORT_HEADINGS, TEXT, RateRow, cells, markdown_table, markdown_text, rows
 from offline.variants.resolution import resolved_facts
 from probes.columns import markdown
 from probes.htmlpage import PageSection, page, table
@@ -72,12 +61,8 @@ def sections(results: LoadResults, table_rows: Sequence[RateRow]) -> Iterator[Pa
     yield PageSection("Beside the papers", PAPER, table(HEADINGS, paper_rows(results), text=(0, 1, 2, 3)))
     resolved = facts_table(*resolved_facts(results.starts, results.variants))
     yield PageSection("What each variant resolved to", "Marked: what differs between variants.", resolved)
-    if lines := list(worker_rows(results)):
-        yield PageSection("Workers", WORKERS, table(WORKER_HEADINGS, lines, text=(0, 1)))
-    if lines := list(split_rows(results)):
-        yield PageSection("Two engines for one request", SPLIT_ABOUT, table(SPLIT_HEADINGS, lines, text=(0,)))
-    if lines := list(expert_rows(results)):
-        yield PageSection("Experts", EXPERTS, table(EXPERT_HEADINGS, lines, text=(0,)))
+    for each in side_tables(results):
+        yield PageSection(each.title, each.about, table(each.headings, each.lines, text=each.text))
     yield provenance(results.run.machine, results.run.command_line)
 
 
