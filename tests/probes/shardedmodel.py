@@ -48,6 +48,14 @@ def sharded_model() -> dict[str, bytes]:
     }
 
 
+def laid(folder: Path, files: dict[str, bytes]) -> Path:
+    """The files in a folder of their own."""
+    folder.mkdir(parents=True)
+    for name, body in files.items():
+        (folder / name).write_bytes(body)
+    return folder
+
+
 def cached(cache: Path, name: str, files: dict[str, bytes]) -> Path:
     """The files in Hugging Face's cache: blobs, and links to them in a snapshot."""
     folder = cache / f"models--{name.replace('/', '--')}"

@@ -15,7 +15,7 @@ from probes.hub.settings import hub_settings
 from probes.memory.modelconfig import ModelConfig, read_config
 from tests.needs import needs_vllm
 from tests.probes.machines import ROOT, machine
-from tests.probes.shardedmodel import CONFIG, sharded_model
+from tests.probes.shardedmodel import CONFIG, laid, sharded_model
 
 # vLLM's names, of a platform that takes two backends and refuses one in its words. As vLLM's platforms it has None for
 # any name that it does not know.
@@ -95,10 +95,7 @@ def test_a_platform_that_does_not_look_at_the_cache(stand_in: Path) -> None:
 
 
 def test_how_it_is_told(stand_in: Path, tmp_path: Path) -> None:
-    own = tmp_path / "model"
-    own.mkdir()
-    for name, body in sharded_model().items():
-        (own / name).write_bytes(body)
+    own = laid(tmp_path / "model", sharded_model())
     findings = list(attention(subject(str(own), hub_settings({})), machine(stand_in)))
     assert [each.detail for each in findings[:2]] == [
         "FLASH_ATTN on cuda, by vLLM's own selection; also possible: TRITON_ATTN",

@@ -20,7 +20,7 @@ from probes.memory.cachedtype import CACHE_DTYPES
 from probes.memory.footprint import weights
 from probes.memory.modelconfig import read_config
 from tests.probes.machines import CUDA_SET, ROOT, machine
-from tests.probes.shardedmodel import CONFIG, safetensors_head, sharded_model
+from tests.probes.shardedmodel import CONFIG, laid, safetensors_head, sharded_model
 
 GIB = 2**30
 BF16 = CACHE_DTYPES["bfloat16"]
@@ -49,11 +49,7 @@ def of_shapes(folder: Path, config: dict[str, Any]) -> Path:
 
 @pytest.fixture
 def small(tmp_path: Path) -> Path:
-    folder = tmp_path / "small"
-    folder.mkdir()
-    for name, body in sharded_model().items():
-        (folder / name).write_bytes(body)
-    return folder
+    return laid(tmp_path / "small", sharded_model())
 
 
 def card(total_gib: float, used_gib: float = 0, index: int = 0) -> Device:

@@ -15,10 +15,11 @@ from probes.doctor.model import findings
 from probes.doctor.model.findings import files, hub, hub_client
 from probes.doctor.model.subject import getting, subject
 from probes.doctor.surroundings import Distribution
+from probes.hub.hubmodel import HubModel
 from probes.hub.settings import HubSettings, hub_settings
-from tests.probes.localhub import LocalHub, local_hub, modelscope
+from tests.probes.localhub import LocalHub, Reply, local_hub, modelscope
 from tests.probes.machines import CUDA_SET, machine
-from tests.probes.shardedmodel import SHARDS, sharded_model
+from tests.probes.shardedmodel import SHARDS, laid, sharded_model
 
 NAME = "ann/small-0.5B"
 CLOSED = "ann/closed"
@@ -46,13 +47,6 @@ def asked(environ: dict[str, str], folder: Path) -> HubSettings:
     return hub_settings({"VLLM_USE_MODELSCOPE": "True", "MODELSCOPE_CACHE": cache, "MODELSCOPE_HOME": home, **environ})
 
 
-def laid(folder: Path, contents: dict[str, bytes]) -> Path:
-    folder.mkdir(parents=True)
-    for name, body in contents.items():
-        (folder / name).write_bytes(body)
-    return folder
-
-
 def test_a_model_that_is_not_here_is_known_by_the_hub(
     running: LocalHub, settings: HubSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -78,8 +72,22 @@ def test_gated_unknown_silent_and_offline(running: LocalHub, settings: HubSettin
     assert (offline.hub.why, running.asked) == ("HF_HUB_OFFLINE is set", [])
 
 
-def test_another_server_is_not_taken_for_it(tmp_path: Path) -> None:
-    with local_hub(LocalHub({}), lambda *_: (200, {}, b"<html>")) as other:
+def test_a_list_that_came_is_kept_where_a_file_is_refused(tmp_path: Path) -> None:
+    def half(status: int) -> HubModel:
+        def speak(hub: LocalHub, address: str) -> Reply:
+            return modelscope(hub, address) if "repo/files" in address else (status, {}, b"{}")
+
+        with local_hub(LocalHub({NAME: sharded_model()}), speak) as other:
+            return subject(NAME, asked({"MODELSCOPE_ENDPOINT": other.url}, tmp_path)).hub
+
+    for status, state in ((403, "gated"), (404, "there"), (500, "there")):
+        answer = half(status)
+        assert (answer.state, answer.sizes[SHARDS[0]]) == (state, len(sharded_model()[SHARDS[0]]))
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"[]", b'{"Data": {"Files": "none"}}'])
+def test_another_server_is_not_taken_for_it(tmp_path: Path, body: bytes) -> None:
+    with local_hub(LocalHub({}), lambda *_: (200, {}, body)) as other:
         of = subject(NAME, asked({"MODELSCOPE_ENDPOINT": other.url}, tmp_path))
         assert of.hub.why == f"{other.url} does not answer as ModelScope does"
 

@@ -14,7 +14,7 @@ from probes.doctor.model.findings import Wish, examine_model
 from probes.doctor.model.selection import Selection
 from probes.doctor.surroundings import Finding, Process
 from tests.probes.machines import ROCM_SET, machine
-from tests.probes.shardedmodel import sharded_model
+from tests.probes.shardedmodel import laid, sharded_model
 
 USED_MB = (288, 150_000, 288, 288)
 HIP = (1, 0, 3, 2)  # the driver counts as it discovers, HIP by the kernel's nodes
@@ -76,9 +76,7 @@ def amd_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def examined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environ: dict[str, str], gpus: int) -> dict[str, Finding]:
     monkeypatch.setattr("probes.doctor.model.findings.ask_selection", lambda *_: SELECTION)
-    (model := tmp_path / "model").mkdir()
-    for name, body in sharded_model().items():
-        (model / name).write_bytes(body)
+    model = laid(tmp_path / "model", sharded_model())
     processes = (Process(41, 1, "/opt/venv/bin/python3 -m vllm --api-key secret"),)
     site = {"site/vllm/__init__.py": ""}
     at = machine(tmp_path, site, distributions=ROCM_SET, environ=environ, processes=processes)
