@@ -77,8 +77,8 @@ def _loaded(names: list[str]) -> list[str]:
     """Of all files the weights in the format that is loaded; what Mistral calls consolidated is the same once more."""
     weights = [name for name in names if "/" not in name and name not in NO_WEIGHTS]
     of_formats = ([name for name in weights if Path(name).match(pattern)] for pattern in FORMATS)
-    found = next(filter(None, of_formats), [])
-    return [name for name in found if not name.startswith("consolidated")] or found
+    first = next(filter(None, of_formats), [])
+    return [name for name in first if not name.startswith("consolidated")] or first
 
 
 def _weight_file(path: Path | None, name: str, hub_bytes: int | None) -> WeightFile:

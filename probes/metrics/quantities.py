@@ -205,8 +205,8 @@ def every_gauge(snapshot: Snapshot, where: Mapping[str, str] | None = None) -> d
     parts: dict[str, Series] = {}
     for name in (name for name in HOW if not name.endswith("_info")):
         for labels, value in snapshot.series(name, where).items():
-            told = ",".join(f'{label}="{word}"' for label, word in labels if label not in OF_ENGINES)
-            parts.setdefault(f"{name}{{{told}}}" if told else name, {})[labels] = value
+            pairs = ",".join(f'{label}="{word}"' for label, word in labels if label not in OF_ENGINES)
+            parts.setdefault(f"{name}{{{pairs}}}" if pairs else name, {})[labels] = value
     values = {part: together(part.partition("{")[0], series) for part, series in parts.items()}
     return {part: value for part, value in values.items() if value is not None}
 

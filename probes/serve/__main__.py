@@ -123,9 +123,9 @@ def check_running(args: argparse.Namespace) -> int:
 def refuse(args: argparse.Namespace, names: tuple[str, ...], why: str) -> None:
     """Refuse what was given of these, for the reason `why` that names it."""
     parser = command_parser()
-    given = next((name for name in names if getattr(args, name) != parser.get_default(name)), None)
-    if given:
-        raise usage_error(why.format("MODEL" if given == "model" else f"--{given.replace('_', '-')}"))
+    first = next((name for name in names if getattr(args, name) != parser.get_default(name)), None)
+    if first:
+        raise usage_error(why.format("MODEL" if first == "model" else f"--{first.replace('_', '-')}"))
 
 
 def serve_options(args: argparse.Namespace) -> ServeOptions:

@@ -34,16 +34,16 @@ def encoded(value: Any) -> Any:
     return value.value if isinstance(value, enum.Enum) else value
 
 
-def lost(given: Any, kept: Any, place: str = "") -> Iterator[str]:
+def lost(board: Any, copy: Any, place: str = "") -> Iterator[str]:
     """What of the first the second does not have: fields that the schema does not know, or has otherwise."""
-    if isinstance(given, dict) and isinstance(kept, dict):
-        for key, value in given.items():
-            yield from lost(value, kept.get(key, "nothing"), f"{place}.{key}")
-    elif isinstance(given, list) and isinstance(kept, list) and len(given) == len(kept):
-        for at, (one, other) in enumerate(zip(given, kept, strict=True)):
+    if isinstance(board, dict) and isinstance(copy, dict):
+        for key, value in board.items():
+            yield from lost(value, copy.get(key, "nothing"), f"{place}.{key}")
+    elif isinstance(board, list) and isinstance(copy, list) and len(board) == len(copy):
+        for at, (one, other) in enumerate(zip(board, copy, strict=True)):
             yield from lost(one, other, f"{place}[{at}]")
-    elif given != kept:
-        yield f"{place}: {given!r} is {kept!r}"
+    elif board != copy:
+        yield f"{place}: {board!r} is {copy!r}"
 
 
 def mistyped(value: Any, hint: Any, place: str = "") -> Iterator[str]:

@@ -124,8 +124,8 @@ def test_a_token_is_sent_and_not_shown(running: LocalHub, tmp_path: Path, monkey
     settings = asked({"MODELSCOPE_ENDPOINT": running.url, "MODELSCOPE_API_TOKEN": "ms-abcdef0123456789"}, tmp_path)
     subject(NAME, settings)
     assert {token for _, token in running.asked} == {"Bearer ms-abcdef0123456789"}
-    said = hub(settings).detail
-    assert said.startswith(f"ModelScope ({running.url}), a token, cache ") and "ms-abc" not in said
+    detail = hub(settings).detail
+    assert detail.startswith(f"ModelScope ({running.url}), a token, cache ") and "ms-abc" not in detail
 
 
 @pytest.mark.parametrize(

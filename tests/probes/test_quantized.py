@@ -69,15 +69,15 @@ def test_a_page_of_every_dtype_is_vllms(vllms: tuple[Path, dict[str, Any]], name
 def test_weights_by_their_files_are_those_that_vllm_has_room_for(
     vllms: tuple[Path, dict[str, Any]], tmp_path: Path, name: str
 ) -> None:
-    folder, made = vllms
+    folder, sizes = vllms
     (tmp_path / "model.safetensors").symlink_to(folder / f"{name}.safetensors")
     own = weights(tmp_path)
-    assert own is not None and own.loaded == own.disk == made["checkpoints"][name]
+    assert own is not None and own.loaded == own.disk == sizes["checkpoints"][name]
     assert own.loaded < 0.6 * 2 * 256 * 512  # of bfloat16
 
 
 @pytest.mark.parametrize(
-    ("said", "expected"),
+    ("scheme", "expected"),
     [
         ({}, None),
         (CHECKPOINTS["awq"], Quantization("awq", 4)),
@@ -103,8 +103,8 @@ def test_weights_by_their_files_are_those_that_vllm_has_room_for(
         ({"quant_method": "modelopt", "kv_cache_scheme": {"type": "float", "num_bits": []}}, Quantization("modelopt")),
     ],
 )
-def test_what_a_checkpoint_says(said: dict[str, Any], expected: Quantization | None) -> None:
-    assert read_quantization({"quantization_config": said} if said else {}) == expected
+def test_what_a_checkpoint_says(scheme: dict[str, Any], expected: Quantization | None) -> None:
+    assert read_quantization({"quantization_config": scheme} if scheme else {}) == expected
 
 
 def test_modelopts_own_file_beside_the_configuration(tmp_path: Path) -> None:

@@ -70,9 +70,9 @@ def panels() -> Iterator[Panel]:
 def http_panels() -> Iterator[Panel]:
     """What clients ask, and how it is answered."""
     by_status, by_handler = (_rate(HTTP_REQUESTS, label) for label in (STATUS, HANDLER))
-    told = "HTTP requests answered, health and metrics left out."
-    yield "HTTP requests per second by status", "short", told, [(by_status, f"{{{{{STATUS}}}}}")]
-    yield "HTTP requests per second by handler", "short", told, [(by_handler, f"{{{{{HANDLER}}}}}")]
+    scope = "HTTP requests answered, health and metrics left out."
+    yield "HTTP requests per second by status", "short", scope, [(by_status, f"{{{{{STATUS}}}}}")]
+    yield "HTTP requests per second by handler", "short", scope, [(by_handler, f"{{{{{HANDLER}}}}}")]
 
 
 def card_panels() -> Iterator[Panel]:

@@ -124,11 +124,11 @@ def says(parts: list[str], words: str, least: int = LEAST) -> bool:
     at, shared = 0, 0
     for number, part in enumerate(parts):
         part = part.lstrip("\n ") if number == 0 else part
-        found = words.find(part, at)
-        if found < 0 or (number == 0 and found):
+        start = words.find(part, at)
+        if start < 0 or (number == 0 and start):
             begun = _begins(part, words[at:], number == 0)
             return begun is not None and shared + begun >= min(least, len(words))
-        at, shared = found + len(part), shared + len(part)
+        at, shared = start + len(part), shared + len(part)
     return shared >= min(least, len(words))
 
 

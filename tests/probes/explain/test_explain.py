@@ -217,7 +217,7 @@ def test_a_long_log_is_read_in_bounded_memory() -> None:
     assert explained.steps.count == 16 * 300 * 4 and peak < 4e6
 
 
-@pytest.mark.parametrize("said", SOURCE_LINES, ids=lambda said: said.line[:40])
-def test_vllm_says_the_lines_that_are_read(said) -> None:
+@pytest.mark.parametrize("line", SOURCE_LINES, ids=lambda line: line.line[:40])
+def test_vllm_says_the_lines_that_are_read(line) -> None:
     packages = Path(sysconfig.get_paths()["purelib"])
-    assert not [each.nearest for each in reworded([said], packages)]
+    assert not [each.nearest for each in reworded([line], packages)]

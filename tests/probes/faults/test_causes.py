@@ -81,11 +81,11 @@ def test_a_line_of_some_versions_is_looked_for_in_those(tmp_path: Path) -> None:
     (tmp_path / "vllm").mkdir()
     (tmp_path / "vllm" / "a.py").write_text("")
     old = FaultCause("Gone", "c", "r", "Gone since 0.33", "vllm/a.py", versions="<0.33")
-    for version, found in (("0.32.1", 1), ("0.33.0rc1", 0), ("0.33.0", 0)):
+    for version, count in (("0.32.1", 1), ("0.33.0rc1", 0), ("0.33.0", 0)):
         metadata = tmp_path / f"vllm-{version}.dist-info" / "METADATA"
         metadata.parent.mkdir()
         metadata.write_text(f"Metadata-Version: 2.1\nName: vllm\nVersion: {version}\n")
-        assert len(list(reworded((old,), tmp_path))) == found
+        assert len(list(reworded((old,), tmp_path))) == count
         metadata.unlink()
         metadata.parent.rmdir()
 
