@@ -34,6 +34,11 @@ class HubSettings:
     modelscope_cache: Path
     variables: Mapping[str, str]
 
+    @property
+    def model_cache(self) -> Path:
+        """The cache of the hub that vLLM takes."""
+        return self.modelscope_cache if self.uses_modelscope else self.cache
+
 
 def hub_settings(environ: Mapping[str, str]) -> HubSettings:
     """The settings that hold; the rules are those of `huggingface_hub.constants` and of `modelscope_hub.config`.

@@ -58,11 +58,10 @@ def examine_model(wish: Wish, at: Surroundings, devices: Sequence[Device]) -> li
 def hub(settings: HubSettings) -> Finding:
     """Where models come from and go to, with the variables that say so; of a token only that it is there."""
     address = f"ModelScope ({settings.modelscope})" if settings.uses_modelscope else settings.endpoint
-    cache = settings.modelscope_cache if settings.uses_modelscope else settings.cache
     offline = ", offline" if settings.offline else ""
     token = "a token" if settings.has_token else "no token"
     variables = "".join(f"; {name}={value}" for name, value in settings.variables.items())
-    return Finding("hub", "ok", blanked(f"{address}{offline}, {token}, cache {cache}{variables}"))
+    return Finding("hub", "ok", blanked(f"{address}{offline}, {token}, cache {settings.model_cache}{variables}"))
 
 
 def hub_client(settings: HubSettings, at: Surroundings) -> Iterator[Finding]:
@@ -94,9 +93,8 @@ def _to_fetch(of: Subject, settings: HubSettings) -> str:
     sizes = [each.whole_bytes for each in of.bad_files() if each.whole_bytes is not None]
     if not sizes:
         return ""
-    modelscope = settings.uses_modelscope
-    free = free_bytes(settings.modelscope_cache if modelscope else settings.cache)
-    variable = "MODELSCOPE_CACHE" if modelscope else "HF_HUB_CACHE"
+    free = free_bytes(settings.model_cache)
+    variable = "MODELSCOPE_CACHE" if settings.uses_modelscope else "HF_HUB_CACHE"
     short = f": too little room, set {variable} to a larger disk" if free < sum(sizes) else ""
     return f"; {gib(sum(sizes))} to fetch, {gib(free)} free there{short}"
 
