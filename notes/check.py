@@ -70,10 +70,8 @@ def main() -> int:
     in_source = max(check_source(stops, tree, reading, base), check_table(tree, folder))
     if args.reread and not in_source:
         print(f"Wrote {digests.write(folder, digests.take(stops, tree))}")
-    of_shapes = [trace for trace in args.trace if any(trace.glob("*.json.xz"))]
-    recorded = [trace for trace in args.trace if trace not in of_shapes]
-    in_traces = check_traces(stops, recorded) if recorded else 0
-    return in_source or max((check_shapes(stops, folder, traces) for traces in of_shapes), default=0) or in_traces
+    in_traces = check_folders(stops, folder, args.trace) if args.trace else 0
+    return in_source or in_traces
 
 
 def check_source(stops: Sequence[Stop], tree: SourceTree, reading: Digests | None, base: SourceTree | None) -> int:
@@ -113,6 +111,16 @@ def _counts(judgements: Sequence[Judgement]) -> str:
 
 
 # --- traces ---
+
+
+def check_folders(stops: Sequence[Stop], folder: Path, folders: Sequence[Path]) -> int:
+    """Hold the edges against trace folders, and against folders with the traces of shapes."""
+    from notes.traces import shapetrace
+
+    of_shapes = [each for each in folders if shapetrace.shapes(each)]
+    recordings = [each for each in folders if each not in of_shapes]
+    in_recordings = check_traces(stops, recordings) if recordings else 0
+    return max((check_shapes(stops, folder, each) for each in of_shapes), default=0) or in_recordings
 
 
 def check_traces(stops: Sequence[Stop], folders: Sequence[Path]) -> int:

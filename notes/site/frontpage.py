@@ -105,7 +105,7 @@ def front(chapters: Sequence[Chapter], tree: SourceTree, findings: Findings | No
         "\n".join(f"- [{texts.title(page, say.language)}](study/{page}.md)" for page in texts.PAGES),
         say("## Tables"),
         say("Real runs of this project's commands, each with the command, machine and version that made it."),
-        "\n".join(f"- [{say.made(each.origin.title)}](tables/{each.origin.name}.md)" for each in story.read()),
+        "\n".join(f"- [{say.phrase(each.origin.title)}](tables/{each.origin.name}.md)" for each in story.read()),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -156,6 +156,6 @@ def _drawings(chapters: Sequence[Chapter], findings: Findings, say: Labels) -> I
         yield say(ROUTE, request=route.request, requests=route.requests_counted, steps=route.steps_counted)
         yield drawn.framed(sequence.drawing(route, links, say))
     for heading, sentence, svg in drawings(findings, links):
-        yield say.made(f"## {heading}")
-        yield escape(say.made(sentence))
+        yield say.phrase(f"## {heading}")
+        yield escape(say.phrase(sentence))
         yield drawn.framed(svg)

@@ -107,6 +107,6 @@ def _sources(
     ]
     if stories:
         nav.append(
-            {say("Tables"): [{say.made(each.origin.title): f"tables/{each.origin.name}.md"} for each in stories]}
+            {say("Tables"): [{say.phrase(each.origin.title): f"tables/{each.origin.name}.md"} for each in stories]}
         )
     return nav

@@ -28,7 +28,7 @@ def page(story: Story, say: Labels = IN_ENGLISH) -> str:
     origin, machine = story.origin, story.origin.machine
     gpus = f", {', '.join(machine.gpus)}" if machine.gpus else say(", no GPU")
     memory = say("memory n/a") if machine.memory_bytes is None else f"{machine.memory_bytes / 2**30:.0f} GiB"
-    title = say.made(origin.title)
+    title = say.phrase(origin.title)
     lines = [
         f"# {title}",
         "",
@@ -43,7 +43,7 @@ def page(story: Story, say: Labels = IN_ENGLISH) -> str:
         say("- Versions: {software}", software=_software(origin.versions)),
         say("- Date: {date}; state: {state}", date=origin.date, state=origin.state),
         "",
-        say.made(origin.caution),
+        say.phrase(origin.caution),
         "",
         f"![{title}]({origin.name}.svg)",
         "",

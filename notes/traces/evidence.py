@@ -10,7 +10,7 @@ from notes.traces import shapetrace
 from notes.walkthrough.edges import Edge, Evidence
 from notes.walkthrough.implementations import runs
 from notes.walkthrough.tracededges import Trace
-from tracing.shapes.shape import SHAPES
+from tracing.shapes.shape import shape_named
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,9 @@ def evidence(edges: Iterable[Edge], folder: Path = shapetrace.FOLDER) -> list[Ev
     """All edges, each with the shapes in which it was seen."""
     proofs = [Evidence(edge) for edge in edges]
     for name in shapetrace.shapes(folder):
-        trace = Trace(shapetrace.read(name, folder).timeline, name)
+        shape, trace = shape_named(name), Trace(shapetrace.read(name, folder).timeline, name)
         for proof in proofs:
-            if all(runs(function, SHAPES[name]) for function in proof.edge.functions):
+            if all(runs(function, shape) for function in proof.edge.functions):
                 trace.hold(proof.edge, proof)
     return proofs
 

@@ -30,7 +30,7 @@ from tracing.timeline.spans import MAIN_ROLES, Timeline
 
 UNSEEN = ("gc", "scope", "delay")  # sites that are no function of vLLM's
 OF_CORE = ("core", "worker")  # the roles whose spans carry a step's number; the others carry a message's key
-SAID = ("device", "modes")  # what is kept of what a process said of itself
+FACTS = ("device", "modes")  # what is kept of what a process says of itself
 
 
 def reduced(folder: Path, shape: str) -> ShapeTrace:
@@ -45,7 +45,7 @@ def reduced(folder: Path, shape: str) -> ShapeTrace:
         raise EnginescopeError(f"{folder} has no request that ended: record python -m tracing.demo --shape {shape}")
     flow = richest(index, finished)
     pids = {int(process["pid"]): number for number, process in enumerate(_by_role(timeline), 1)}
-    return ShapeTrace(shape, _about(timeline, command), _of(index, flow, pids), passed(timeline, pids))
+    return ShapeTrace(shape, _about(timeline, command), _of(index, flow, pids), places(timeline, pids))
 
 
 def _about(timeline: Timeline, command: str) -> str:
@@ -60,7 +60,7 @@ def richest(index: Index, finished: list[Flow]) -> Flow:
     return sorted(most, key=lambda flow: flow.latency_ns)[len(most) // 2]
 
 
-def passed(timeline: Timeline, pids: Mapping[int, int]) -> tuple[PassedPlace, ...]:
+def places(timeline: Timeline, pids: Mapping[int, int]) -> tuple[PassedPlace, ...]:
     """Where the whole recording passed which sites."""
     spans = timeline.spans[~timeline.spans["site"].isin(UNSEEN)]
     counts = spans.groupby(["site", "role", "pid", "thread_name"], observed=True).size()
@@ -85,7 +85,7 @@ def _of(index: Index, flow: Flow, pids: Mapping[int, int]) -> Timeline:
     batches = timeline.batches[timeline.batches["request"] == flow.request]
     spans = _spans(index, flow)
     statuses = spans.loc[spans["site"] == "scheduler.free", ["pid", "extra"]].drop_duplicates().itertuples(index=False)
-    kept = {(pids[int(pid)], int(extra)): timeline.texts[int(pid), int(extra)] for pid, extra in statuses}
+    texts = {(pids[int(pid)], int(extra)): timeline.texts[int(pid), int(extra)] for pid, extra in statuses}
     return replace(
         timeline,
         folder=Path(),
@@ -98,7 +98,7 @@ def _of(index: Index, flow: Flow, pids: Mapping[int, int]) -> Timeline:
         stopped=timeline.stopped[:0],
         device=timeline.device[:0],
         traced=timeline.traced[:0],
-        texts=kept,
+        texts=texts,
         processes=[_process(process, pids, _inside(timeline, process["pid"])) for process in _by_role(timeline)],
     )
 
@@ -133,13 +133,13 @@ def _of_processes(frame: pd.DataFrame, pids: Mapping[int, int]) -> pd.DataFrame:
 
 
 def _process(process: Mapping[str, Any], pids: Mapping[int, int], inside: list[str]) -> dict[str, Any]:
-    said = {key: process[key] for key in SAID if key in process}
+    facts = {key: process[key] for key in FACTS if key in process}
     parent = pids.get(int(process.get("parent") or 0), 0)
-    return {"pid": pids[int(process["pid"])], "parent": parent, "serves": [*process["serves"], *inside], **said}
+    return {"pid": pids[int(process["pid"])], "parent": parent, "serves": [*process["serves"], *inside], **facts}
 
 
 def _inside(timeline: Timeline, pid: int) -> list[str]:
     """The roles that a process was seen in and that no process says it serves: a worker's, where it is in the core."""
-    said = {role for process in timeline.processes for role in process["serves"]}
-    seen = timeline.spans.loc[timeline.spans["pid"] == pid, "role"].unique()
-    return [role for role in MAIN_ROLES if role in seen and role not in said]
+    served = {role for process in timeline.processes for role in process["serves"]}
+    active = timeline.spans.loc[timeline.spans["pid"] == pid, "role"].unique()
+    return [role for role in MAIN_ROLES if role in active and role not in served]

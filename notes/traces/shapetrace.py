@@ -24,7 +24,7 @@ SUFFIX = ".json.xz"
 MADE_BY = "python -m notes.recorded DIR --shape NAME"
 FRAMES = ("spans", "batches", "steps", "messages", "renamed", "children", "stopped", "device", "traced")
 STEP_COLUMNS = ["pid", "step", *COUNT_NAMES]
-NOT_TOLD = -1  # of a step, in a trace that was written before a column was counted
+NOT_COUNTED = -1  # of a step, in a trace that was written before a column was counted
 CATEGORICAL = {"spans", "batches"}  # the frames whose texts are categories
 
 
@@ -66,22 +66,22 @@ def read(shape: str, folder: Path = FOLDER) -> ShapeTrace:
     """The committed trace of a shape; an `EnginescopeError` where there is none or it is of another schema."""
     path = folder / f"{shape}{SUFFIX}"
     try:
-        kept: dict[str, Any] = json.loads(lzma.decompress(path.read_bytes()))
+        file: dict[str, Any] = json.loads(lzma.decompress(path.read_bytes()))
     except (OSError, ValueError, lzma.LZMAError) as error:
         raise usage_error(f"{path} cannot be read: {error}") from None
-    if kept["schema"] != SCHEMA:
-        raise usage_error(f"{path} is of schema {kept['schema']}, not {SCHEMA}: write it again with {MADE_BY}")
-    frames = {name: _frame(kept["frames"][name], name in CATEGORICAL) for name in FRAMES}
-    frames["steps"] = frames["steps"].reindex(columns=STEP_COLUMNS, fill_value=NOT_TOLD)
-    texts = {(pid, number): text for pid, number, text in kept["texts"]}
-    timeline = Timeline(Path(shape), **frames, texts=texts, processes=kept["processes"], torn=0, dropped=0)
-    return ShapeTrace(shape, kept["about"], timeline, tuple(PassedPlace(*place) for place in kept["passed"]))
+    if file["schema"] != SCHEMA:
+        raise usage_error(f"{path} is of schema {file['schema']}, not {SCHEMA}: write it again with {MADE_BY}")
+    frames = {name: _frame(file["frames"][name], name in CATEGORICAL) for name in FRAMES}
+    frames["steps"] = frames["steps"].reindex(columns=STEP_COLUMNS, fill_value=NOT_COUNTED)
+    texts = {(pid, number): text for pid, number, text in file["texts"]}
+    timeline = Timeline(Path(shape), **frames, texts=texts, processes=file["processes"], torn=0, dropped=0)
+    return ShapeTrace(shape, file["about"], timeline, tuple(PassedPlace(*place) for place in file["passed"]))
 
 
 def write(trace: ShapeTrace, folder: Path = FOLDER) -> Path:
     """Write a shape's trace; the file."""
     timeline = trace.timeline
-    kept = {
+    file = {
         "schema": SCHEMA,
         "made_by": MADE_BY,
         "shape": trace.shape,
@@ -91,7 +91,7 @@ def write(trace: ShapeTrace, folder: Path = FOLDER) -> Path:
         "texts": [[*place, text] for place, text in timeline.texts.items()],
         "frames": {name: _columns(getattr(timeline, name)) for name in FRAMES},
     }
-    text = json.dumps(kept, ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(file, ensure_ascii=False, separators=(",", ":"))
     path = folder / f"{trace.shape}{SUFFIX}"
     try:
         path.write_bytes(lzma.compress(text.encode(), preset=9 | lzma.PRESET_EXTREME))

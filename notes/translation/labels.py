@@ -35,7 +35,7 @@ class Labels:
         """
         return "\n".join(self._line(piece.text, values) if piece.key else piece.text for piece in pieces(english))
 
-    def made(self, text: str) -> str:
+    def phrase(self, text: str) -> str:
         """Words, or a heading, that another room made of an English pattern and its values."""
         mark, plain = _marked(text)
         for english, words in self.patterns.items():

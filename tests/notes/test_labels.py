@@ -90,7 +90,7 @@ def test_words_are_looked_up_paragraph_by_paragraph() -> None:
     assert IN_ENGLISH("## Tables\n\n{count} of {all}", count=2, all=3) == "## Tables\n\n2 of 3"
 
 
-def test_words_that_were_made_elsewhere_are_known_by_their_pattern() -> None:
-    assert CHINESE.made("2 pages of a book") == "a book 的 2 页"
-    assert CHINESE.made("## 2 pages of a book") == "## a book 的 2 页 { #2-pages-of-a-book }"
-    assert CHINESE.made("2 of 3") == "2 of 3" and IN_ENGLISH.made("2 pages of a book") == "2 pages of a book"
+def test_a_phrase_of_another_room_is_known_by_its_pattern() -> None:
+    assert CHINESE.phrase("2 pages of a book") == "a book 的 2 页"
+    assert CHINESE.phrase("## 2 pages of a book") == "## a book 的 2 页 { #2-pages-of-a-book }"
+    assert CHINESE.phrase("2 of 3") == "2 of 3" and IN_ENGLISH.phrase("2 pages of a book") == "2 pages of a book"

@@ -58,7 +58,7 @@ def test_a_trace_that_counted_less_of_its_steps_is_read(trace: shapetrace.ShapeT
     counted = trace.timeline.steps.drop(columns="kv_used_blocks")
     shapetrace.write(replace(trace, timeline=replace(trace.timeline, steps=counted)), tmp_path)
     steps = shapetrace.read("cpu", tmp_path).timeline.steps
-    assert list(steps["kv_used_blocks"]) == [shapetrace.NOT_TOLD] * 3
+    assert list(steps["kv_used_blocks"]) == [shapetrace.NOT_COUNTED] * 3
     assert len(analyze(shapetrace.read("cpu", tmp_path).timeline).steps) == 3
 
 
