@@ -42,13 +42,13 @@ class Layout:
     processes: tuple[Box, ...]
     parts: tuple[Box, ...]
     arrows: tuple[Arrow, ...]
-    height: int = HEIGHT
+    height: int
 
 
 PROCESSES = (
     Box("front end process", 10, 20, 230, 290),
     Box("core process", 330, 20, 330, 290),
-    Box("worker process, one a device", 750, 20, 180, 290),
+    Box("worker process", 750, 20, 180, 290),
 )
 PARTS = (
     Box("API server", 25, 55, 200, 60, 17, "HTTP, templates, events"),
@@ -84,9 +84,8 @@ svg.processes marker path { fill: var(--ink); }
 """
 
 
-def drawing(pages: Mapping[int, str], say: Labels = IN_ENGLISH, layout: Layout | None = None) -> str:
+def drawing(layout: Layout, pages: Mapping[int, str], say: Labels = IN_ENGLISH) -> str:
     """The map as SVG; `pages` has the address of each chapter's page by its number, from the page that shows it."""
-    layout = layout or Layout("general", PROCESSES, PARTS, ARROWS)
     tip_id = f"tip-{layout.name}"  # its own: a marker in a drawing that is not shown would not be drawn either
     parts = (
         *(_process(each, say) for each in layout.processes),

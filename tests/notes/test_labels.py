@@ -46,7 +46,7 @@ def said_of_data() -> Iterator[str]:
     more = (layouts.WITH_WORKER, *layouts.COORDINATOR)
     for box in (*processmap.PROCESSES, *processmap.PARTS, *more):
         yield from filter(None, (box.name, box.words))
-    yield from (layouts.CORE, layouts.WORKER, layouts.CALL)
+    yield layouts.CALL
     yield from (*drawn.DEPLOYMENTS.values(), *drawn.OTHER_SHAPES.values())
     yield from (*stops.PROCESS_NAMES.values(), *KINDS, edgepage.TITLE)
     yield from (arrow.carrier for arrow in processmap.ARROWS)

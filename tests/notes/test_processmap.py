@@ -6,8 +6,10 @@ from itertools import combinations
 from xml.etree import ElementTree
 
 from notes.site import processmap
-from notes.site.processmap import ARROWS, PARTS, PROCESSES, Box
+from notes.site.processmap import ARROWS, HEIGHT, PARTS, PROCESSES, Box, Layout
 from notes.walkthrough import chapters
+
+ALL = Layout("all", PROCESSES, PARTS, ARROWS, HEIGHT)
 
 
 def within(inner: Box, outer: Box) -> bool:
@@ -38,7 +40,7 @@ def test_every_arrow_goes_from_a_part_to_another() -> None:
 def test_the_map_leads_to_chapters_that_are_there() -> None:
     numbers = {chapter.number for chapter in chapters.read()}
     assert {each.chapter for each in (*PARTS, *ARROWS)} <= numbers
-    svg = ElementTree.fromstring(processmap.drawing({number: f"{number}.html" for number in numbers}))
+    svg = ElementTree.fromstring(processmap.drawing(ALL, {number: f"{number}.html" for number in numbers}))
     links = [link.get("href") for link in svg.iter("a")]
     assert len(links) == len(PARTS) + len(ARROWS) and "5.html" in links
-    assert not list(ElementTree.fromstring(processmap.drawing({})).iter("a"))
+    assert not list(ElementTree.fromstring(processmap.drawing(ALL, {})).iter("a"))

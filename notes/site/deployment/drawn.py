@@ -123,7 +123,7 @@ def maps(pages: Mapping[int, str], say: Labels) -> str:
 def process_map(shape: str, pages: Mapping[int, str], say: Labels) -> str:
     """The processes of a shape."""
     layout = layouts.layout(shape, run(shape).trace.timeline)
-    return framed(processmap.drawing(pages, say, layout))
+    return framed(processmap.drawing(layout, pages, say))
 
 
 def sequences(chapters: Sequence[Chapter], folder: str, say: Labels) -> str:

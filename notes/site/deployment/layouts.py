@@ -10,14 +10,13 @@ from notes.site.processmap import ARROWS, HEIGHT, PARTS, PROCESSES, Arrow, Box, 
 from tracing.timeline.spans import Timeline
 
 ROW, GAP = HEIGHT - 20, 10  # of a process and its distance to the next below it
-CORE, WORKER = "core process", "worker process"
+FRONT, CORE, WORKER = PROCESSES
 WITH_WORKER = Box("core process, the worker inside", 330, 20, 600, 290)
 CALL = "call"
 COORDINATOR = (
     Box("coordinator process", 10, 330, 230, 120),
     Box("coordinator", 25, 370, 200, 60, 10, "loads and waves; not recorded"),
 )
-WORKER_X, WORKER_WIDTH = 750, 180
 IN_WORKER = ("model runner", "sampler")
 
 Process = Mapping[str, Any]
@@ -42,17 +41,17 @@ def layout(name: str, timeline: Timeline) -> Layout:
 
 def _front() -> tuple[Box, ...]:
     """The front end's process and its parts."""
-    return (PROCESSES[0], *(part for part in PARTS if part.x < PROCESSES[1].x))
+    return (FRONT, *(part for part in PARTS if part.x < CORE.x))
 
 
 def _core(core: Process, workers: Sequence[Process]) -> Iterator[Box]:
     """A core's process with its parts, and its workers."""
-    yield from (part for part in PARTS if PROCESSES[1].x < part.x < WORKER_X)
+    yield from (part for part in PARTS if CORE.x < part.x < WORKER.x)
     if "worker" in core["serves"]:
         yield WITH_WORKER
         yield from (part for part in PARTS if part.name in IN_WORKER)
         return
-    yield replace(PROCESSES[1], name=CORE)
+    yield CORE
     for y, height in _rooms(len(workers)):
         yield from _worker(y, height)
 
@@ -65,7 +64,7 @@ def _rooms(workers: int) -> list[tuple[int, int]]:
 
 def _worker(y: int, height: int) -> Iterator[Box]:
     """A worker's process and its parts."""
-    yield Box(WORKER, WORKER_X, y, WORKER_WIDTH, height)
+    yield replace(WORKER, y=y, height=height)
     for place, part in enumerate(each for each in PARTS if each.name in IN_WORKER):
         room = (height - 40) // 2
         yield replace(part, y=y + 30 + place * (room + 5), height=min(room, 60))
