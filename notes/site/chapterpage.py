@@ -60,12 +60,12 @@ def addresses(chapters: Sequence[Chapter], kind: str, folder: str = "") -> dict[
     return {chapter.number: f"{folder}{chapter.name}.{kind}" for chapter in chapters if chapter.number}
 
 
-def stop_links(chapters: Sequence[Chapter]) -> dict[str, str]:
-    """By target, the address of the first stop in it, from any chapter's page."""
+def stop_links(chapters: Sequence[Chapter], kind: str = "html") -> dict[str, str]:
+    """By target, the address of the first stop in it, from any chapter's page; for Markdown's own links `md`."""
     links: dict[str, str] = {}
     for chapter in chapters:
         for stop in chapter.stops:
-            links.setdefault(stop.anchor.target, f"{chapter.name}.html#{stop.name}")
+            links.setdefault(stop.anchor.target, f"{chapter.name}.{kind}#{stop.name}")
     return links
 
 

@@ -28,7 +28,7 @@ PLACES = {site.name: place for place, site in enumerate(SITES)}
 
 def page(chapters: Sequence[Chapter], say: Labels) -> str:
     """The page's Markdown."""
-    links = stop_links(chapters)
+    links = stop_links(chapters, "md")
     claims = tuple(edge for stop in stops(chapters) for edge in edges(stop))
     rows = [_row(sighting, links, say) for sighting in _sightings(claims)]
     return "\n".join([say(f"# {TITLE}"), "", say(WORDS, count=len(rows)), "", say(HEAD), "| --- " * 5 + "|", *rows, ""])
@@ -57,4 +57,4 @@ def _row(sighting: Sighting, links: Mapping[str, str], say: Labels) -> str:
 def _code(target: str, links: Mapping[str, str]) -> str:
     """A function by its class and name, with a link to its stop."""
     words = f"`{target.rpartition(':')[2]}`"
-    return f"[{words}]({links[target].replace('.html#', '.md#')})" if target in links else words
+    return f"[{words}]({links[target]})" if target in links else words

@@ -17,7 +17,6 @@ from notes.site.sitetimes import site_times
 from notes.study import texts
 from notes.tables import pages, story
 from notes.translation import labels
-from notes.translation.editions import ENGLISH
 from notes.translation.labels import Labels
 from notes.walkthrough.chapters import Chapter
 from probes.errors import EnginescopeError, usage_error
@@ -47,7 +46,7 @@ def build(editions: Editions, tree: SourceTree, findings: Findings | None, out: 
     )
     with tempfile.TemporaryDirectory() as folder:
         site = Path(folder) / "site"
-        for language in sorted(editions, key=(ENGLISH,).count, reverse=True):  # each empties its folder first
+        for language in sorted(editions, key=lambda each: PLACES[each]):  # the root first: each empties its folder
             docs, place = Path(folder) / language, site / PLACES[language]
             say = labels.read(language)
             nav = _sources(docs, editions[language], tree, findings, figures, say)

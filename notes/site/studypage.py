@@ -21,7 +21,7 @@ PLACE = re.compile(
 def page(name: str, chapters: Sequence[Chapter], tree: SourceTree, say: Labels = IN_ENGLISH) -> str:
     """The page's Markdown, without what a learner has noted: the site is for every reader."""
     text = FENCE.sub(r"\1", with_notes(texts.text(name, say.language, anchored=True), {}, say))
-    return linked(text, stop_links(chapters), tree)
+    return linked(text, stop_links(chapters, "md"), tree)
 
 
 def linked(text: str, stops: Mapping[str, str], tree: SourceTree) -> str:
@@ -38,7 +38,7 @@ def linked(text: str, stops: Mapping[str, str], tree: SourceTree) -> str:
         stop = stops.get(f"{match['file'].removesuffix('.py').replace('/', '.')}:{match['name']}")
         name = f"`{match['file']}:{match['name']}`"
         if stop is not None:
-            return f"[{name}](../walkthrough/{stop.replace('.html#', '.md#')}) {match['words']}"
+            return f"[{name}](../walkthrough/{stop}) {match['words']}"
         release = release_link(match["file"], match["line"], tree)
         return f"[{name}]({release}) {match['words']}" if release else match[0]
 

@@ -71,8 +71,9 @@ def problems(text: str, known: dict[str, str]) -> Iterator[str]:
             yield f"{key} has no counterpart: {_begin(piece.text)}"
         else:
             yield from (f"{key} {difference}: {_begin(piece.text)}" for difference in _differences(piece, known[key]))
-    for key in known.keys() - unique.keys():
-        yield f"{key} is the counterpart of no paragraph: {_begin(known[key])}"
+    for key, words in known.items():
+        if key not in unique:
+            yield f"{key} is the counterpart of no paragraph: {_begin(words)}"
     if not known.keys() ^ unique.keys() and [*known] != [*unique]:
         yield "the paragraphs stand in another order than in the English text"
 
@@ -98,7 +99,7 @@ def _differences(piece: Passage, words: str) -> Iterator[str]:
 
 def _unbroken(matches: list[str]) -> list[str]:
     """However the lines of a text are broken, what it quotes is the same."""
-    return [" ".join(match.split()) or match for match in matches]
+    return [" ".join(match.split()) for match in matches]
 
 
 def _begin(words: str) -> str:

@@ -11,7 +11,7 @@ from tests.notes.smallnotes import small_tree
 from tracing.source.tree import SourceTree
 
 TEXT = "read `vllm/engine.py:Engine.step` (line 2), then `vllm/engine.py:Engine.run` (line 9)"
-STOPS = {"vllm.engine:Engine.step": "01-engine.html#one-step"}
+STOPS = {"vllm.engine:Engine.step": "01-engine.md#one-step"}
 
 
 @pytest.mark.parametrize(
