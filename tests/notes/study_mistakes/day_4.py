@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 CALL = "from day_4 import GaveUp, Refused\n"  # the exception classes of the right answer
+
+
+def asking(arguments: str) -> str:
+    """The right answer, asked with these for attempts, time-out and pause."""
+    head = "async def call_with_retry(session, url, body, attempts, timeout_s, backoff_s):"
+    return f"{CALL}{head}\n return await right.call_with_retry(session, url, body, {arguments})"
+
+
 WRONG = [
     ("async def call_with_retry(*args):\n return {}", "your file has no exception class Refused"),
     (CALL, "open"),
@@ -17,11 +25,7 @@ async def call_with_retry(session, url, body, *_):
         "what it returned is {'error'",
     ),
     (
-        CALL
-        + """
-async def call_with_retry(session, url, body, attempts, timeout_s, backoff_s):
-    return await right.call_with_retry(session, url, body, attempts, timeout_s, 0)
-""",
+        asking("attempts, timeout_s, 0"),
         "pause 1 was",
     ),
     (
@@ -36,19 +40,11 @@ async def call_with_retry(session, url, body, attempts, timeout_s, backoff_s):
         "it gave up instead of raising Refused",
     ),
     (
-        CALL
-        + """
-async def call_with_retry(session, url, body, attempts, timeout_s, backoff_s):
-    return await right.call_with_retry(session, url, body, attempts + 1, timeout_s, backoff_s)
-""",
+        asking("attempts + 1, timeout_s, backoff_s"),
         "the number of requests with attempts=1 is 2, not 1",
     ),
     (
-        CALL
-        + """
-async def call_with_retry(session, url, body, attempts, timeout_s, backoff_s):
-    return await right.call_with_retry(session, url, body, attempts, 60, backoff_s)
-""",
+        asking("attempts, 60, backoff_s"),
         "with timeout_s=0.3 it waited on",
     ),
     ("def error_class(outcome):\n return 'ok' if outcome == 200 else 'server'", "error_class(400) is 'server'"),
