@@ -148,10 +148,9 @@ def check_shapes(stops: Sequence[Stop], folder: Path, traces: Path) -> int:
     where they contradict one."""
     from notes.traces.evidence import evidence, sightings
     from notes.walkthrough import edgetable
-    from notes.walkthrough.edges import KINDS, edges
+    from notes.walkthrough.edges import KINDS
 
-    claimed = (*(edge for stop in stops for edge in edges(stop)), *(row.edge for row in edgetable.read(folder)))
-    proofs = evidence(claimed, traces)
+    proofs = evidence(edgetable.claims(stops, folder), traces)
     contradicted = [proof for proof in proofs if proof.standing == "contradicted"]
     for line in (line for proof in contradicted for line in _lines(proof)):
         print(line)

@@ -11,7 +11,7 @@ from notes.traces.evidence import Sighting, evidence, sightings
 from notes.translation.labels import Labels
 from notes.walkthrough import edgetable
 from notes.walkthrough.chapters import Chapter, stops
-from notes.walkthrough.edges import Edge, edges
+from notes.walkthrough.edges import Edge
 from tracing.sites.engine import SITES
 from tracing.sites.site import ROLES
 
@@ -29,16 +29,14 @@ PLACES = {site.name: place for place, site in enumerate(SITES)}
 def page(chapters: Sequence[Chapter], say: Labels) -> str:
     """The page's Markdown."""
     links = stop_links(chapters, "md")
-    claims = tuple(edge for stop in stops(chapters) for edge in edges(stop))
-    rows = [_row(sighting, links, say) for sighting in _sightings(claims)]
+    rows = [_row(sighting, links, say) for sighting in _sightings(edgetable.claims(stops(chapters)))]
     return "\n".join([say(f"# {TITLE}"), "", say(WORDS, count=len(rows)), "", say(HEAD), "| --- " * 5 + "|", *rows, ""])
 
 
 @cache
 def _sightings(claims: tuple[Edge, ...]) -> list[Sighting]:
     """The edges of stops and of the table that the committed traces have seen."""
-    proofs = evidence((*claims, *(row.edge for row in edgetable.read())))
-    return sorted(sightings(proofs), key=_place)
+    return sorted(sightings(evidence(claims)), key=_place)
 
 
 def _place(sighting: Sighting) -> tuple[int, ...]:

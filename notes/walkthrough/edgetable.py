@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import ast
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from notes.walkthrough.body import Body, body
-from notes.walkthrough.chapters import FOLDER
-from notes.walkthrough.edges import Caller, Edge, Kind
+from notes.walkthrough.chapters import FOLDER, Stop
+from notes.walkthrough.edges import Caller, Edge, Kind, edges
 from probes.errors import EnginescopeError, usage_error
 from tracing.sites.engine import SITES
 from tracing.source.tree import SourceTree
@@ -42,6 +42,11 @@ class TableEdge:
     within: str
     chain: tuple[ChainLink, ...]
     before: tuple[ChainLink, ...] = ()
+
+
+def claims(stops: Iterable[Stop], folder: Path = FOLDER) -> tuple[Edge, ...]:
+    """The edges of stops, and those of the table beside them."""
+    return (*(edge for stop in stops for edge in edges(stop)), *(row.edge for row in read(folder)))
 
 
 def read(folder: Path = FOLDER) -> tuple[TableEdge, ...]:

@@ -59,22 +59,22 @@ def test_every_part_lies_in_one_process_and_every_arrow_leads_from_part_to_part(
 
 def lines(stop: Stop) -> dict[str, str]:
     """What a stop says in each deployment."""
-    said: dict[str, str] = {}
+    by_shape: dict[str, str] = {}
     for html in stops.at_stop(stop, IN_ENGLISH):
         classes, text = re.findall(r'^<span class="for ([^"]+)">(.*)</span>$', html)[0]
-        said |= {each.removeprefix("for-"): re.sub("<[^>]+>", "", text) for each in classes.split()}
-    return said
+        by_shape |= {each.removeprefix("for-"): re.sub("<[^>]+>", "", text) for each in classes.split()}
+    return by_shape
 
 
 def test_a_stop_of_worker_processes_is_not_there_with_one_gpu() -> None:
-    said = lines(STOPS["worker-loop"])
-    assert said["one-gpu"].startswith("Not in this deployment. It is with: several GPUs, tensor parallel,")
-    assert (said["tp2-async"], said["cpu"]) == ("worker process, one of 2", "worker process")
+    by_shape = lines(STOPS["worker-loop"])
+    assert by_shape["one-gpu"].startswith("Not in this deployment. It is with: several GPUs, tensor parallel,")
+    assert (by_shape["tp2-async"], by_shape["cpu"]) == ("worker process, one of 2", "worker process")
 
 
 def test_a_stop_of_the_executor_inside_the_core_is_there_with_one_gpu_only() -> None:
-    said = lines(STOPS["call-on-the-spot"])
-    assert "one GPU" in said["dp2"] and said["dp2"] == said["cpu"] and "core process" in said["one-gpu"]
+    by_shape = lines(STOPS["call-on-the-spot"])
+    assert "one GPU" in by_shape["dp2"] and by_shape["dp2"] == by_shape["cpu"] and "core process" in by_shape["one-gpu"]
 
 
 def test_which_runner_a_stop_belongs_to_is_said_where_a_gpu_may_have_either() -> None:

@@ -11,7 +11,7 @@ from notes import check
 from notes.traces import shapetrace
 from notes.traces.evidence import evidence, sightings
 from notes.walkthrough import chapters, edgetable, implementations
-from notes.walkthrough.edges import Evidence, edges
+from notes.walkthrough.edges import Evidence
 from probes.errors import EnginescopeError
 from tests.needs import needs_vllm
 from tests.tracing.test_source import write_tree
@@ -74,8 +74,7 @@ def test_a_table_with_an_unknown_module_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_command_counts_what_the_committed_traces_have_seen(capsys: pytest.CaptureFixture[str]) -> None:
-    seen = check.check_shapes(tuple(chapters.stops(chapters.read())), chapters.FOLDER, shapetrace.FOLDER)
-    assert seen == 0
+    assert check.check_shapes(tuple(chapters.stops(chapters.read())), chapters.FOLDER, shapetrace.FOLDER) == 0
     assert re.fullmatch(
         r"\d{3} edges seen in the traces of 11 shapes \(.*\), none contradicted\n", capsys.readouterr().out
     )
@@ -86,8 +85,7 @@ def test_the_command_counts_what_the_committed_traces_have_seen(capsys: pytest.C
 
 @pytest.fixture(scope="module")
 def proofs() -> list[Evidence]:
-    claimed = [edge for stop in chapters.stops(chapters.read()) for edge in edges(stop)]
-    return evidence((*claimed, *(row.edge for row in edgetable.read())))
+    return evidence(edgetable.claims(chapters.stops(chapters.read())))
 
 
 @needs_vllm

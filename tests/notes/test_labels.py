@@ -64,10 +64,12 @@ def keys(words: str) -> Iterator[str]:
 
 
 def test_every_label_has_its_chinese_and_every_entry_is_said() -> None:
-    said = {key for words in (*said_of_data(), *(w for path in SAYING for w in said_in(path))) for key in keys(words)}
+    phrases = {
+        key for words in (*said_of_data(), *(w for path in SAYING for w in said_in(path))) for key in keys(words)
+    }
     table = labels.read("zh").words
-    assert sorted(said - table.keys()) == []
-    assert sorted(table.keys() - said) == []
+    assert sorted(phrases - table.keys()) == []
+    assert sorted(table.keys() - phrases) == []
 
 
 def test_what_other_rooms_make_is_made_so() -> None:

@@ -131,8 +131,8 @@ def problems(english: str, words: str) -> list[str]:
     ],
 )
 def test_what_a_counterpart_may_not_differ_in(english: str, words: str, problem: str) -> None:
-    found = problems(english, words)
-    assert found == [] if not problem else any(problem in line for line in found), found
+    differences = problems(english, words)
+    assert differences == [] if not problem else any(problem in line for line in differences), differences
 
 
 def test_a_changed_paragraph_is_to_be_read_again() -> None:
@@ -183,8 +183,8 @@ def test_a_term_has_its_word(tmp_path: Path) -> None:
     (tmp_path / "terms.md").write_text(table)
     rows = terms.read(tmp_path / "terms.md")
     for words, expected in (("每个 kv block", []), ("每个 KV 块", []), ("每个块", ["lacks KV block or KV 块"])):
-        found = terms.problems("Of all KV blocks.", {key("Of all KV blocks."): words}, rows)
-        assert [line.partition(" ")[2].partition(" for")[0] for line in found] == expected
+        lines = terms.problems("Of all KV blocks.", {key("Of all KV blocks."): words}, rows)
+        assert [line.partition(" ")[2].partition(" for")[0] for line in lines] == expected
     assert [*terms.problems("Of `KV block` alone.", {key("Of `KV block` alone."): "它自己"}, rows)] == []
     (tmp_path / "terms.md").write_text(table + "| too | few |\n")
     with pytest.raises(EnginescopeError, match="2 cells, not 4"):

@@ -129,7 +129,7 @@ def process_map(shape: str, pages: Mapping[int, str], say: Labels) -> str:
 def sequences(chapters: Sequence[Chapter], folder: str, say: Labels) -> str:
     """The way of one request in each deployment; the chapters' pages are in `folder`."""
     links = {shape: site_links(chapters, SHAPES[shape], folder) for shape in DEPLOYMENTS}
-    return "".join(only((shape,), recorded(shape, say) + request_way(shape, links[shape], say)) for shape in links)
+    return "".join(only((shape,), provenance(shape, say) + request_way(shape, links[shape], say)) for shape in links)
 
 
 def request_way(shape: str, links: Mapping[str, str], say: Labels) -> str:
@@ -153,7 +153,7 @@ def site_links(chapters: Sequence[Chapter], shape: Shape | None, folder: str = "
     return links
 
 
-def recorded(shape: str, say: Labels) -> str:
+def provenance(shape: str, say: Labels) -> str:
     """That a drawing was recorded, and on what."""
     words, _, about = say(RECORDED, about=run(shape).trace.about).partition("`")
     return f'<p class="about">{escape(words)}<code>{escape(about.strip("`"))}</code></p>'
@@ -163,7 +163,7 @@ def runs_of(number: int, pages: Mapping[int, str], chapters: Sequence[Chapter], 
     """The recorded runs of a chapter, as Markdown."""
     parts = []
     for shape in RUNS.get(number, ()):
-        parts += [f"## {say(RUN, shape=name(shape, say))} {{ #run-{shape} }}", recorded(shape, say)]
+        parts += [f"## {say(RUN, shape=name(shape, say))} {{ #run-{shape} }}", provenance(shape, say)]
         way = request_way(shape, site_links(chapters, SHAPES[shape]), say)
         parts += [process_map(shape, pages, say), way]
     return parts
