@@ -7,20 +7,18 @@ script `deployment.js` keeps what the reader has chosen.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from html import escape
 
 from notes.site import processmap, sequence
 from notes.site.deployment import layouts
-from notes.site.route import median_route
-from notes.site.sitetimes import SiteTime, site_times
+from notes.site.route import Route, median_route
 from notes.traces import shapetrace
 from notes.traces.shapetrace import ShapeTrace
 from notes.translation.labels import IN_ENGLISH, Labels
 from notes.walkthrough.chapters import Chapter
 from notes.walkthrough.implementations import runs
-from tracing.breakdown.findings import Findings, analyze
+from tracing.breakdown.findings import analyze
 from tracing.shapes.shape import SHAPES, Shape
 
 # By shape, the first is what a page shows to one who has chosen nothing.
@@ -62,21 +60,16 @@ ONE_REQUEST = (
 RUN = "A recorded run: {shape}"
 
 
-@dataclass(frozen=True)
-class ShapeRun:
-    """A shape's trace, and what is worked out of it."""
-
-    trace: ShapeTrace
-    findings: Findings
-    times: Mapping[str, SiteTime]
+@cache
+def trace(shape: str) -> ShapeTrace:
+    """The committed trace of a shape."""
+    return shapetrace.read(shape)
 
 
 @cache
-def run(shape: str) -> ShapeRun:
-    """The committed run of a shape."""
-    trace = shapetrace.read(shape)
-    findings = analyze(trace.timeline)
-    return ShapeRun(trace, findings, site_times(findings))
+def route(shape: str) -> Route | None:
+    """The way of its request."""
+    return median_route(analyze(trace(shape).timeline))
 
 
 def name(shape: str, say: Labels) -> str:
@@ -122,7 +115,7 @@ def maps(pages: Mapping[int, str], say: Labels) -> str:
 
 def process_map(shape: str, pages: Mapping[int, str], say: Labels) -> str:
     """The processes of a shape."""
-    layout = layouts.layout(shape, run(shape).trace.timeline)
+    layout = layouts.layout(shape, trace(shape).timeline)
     return framed(processmap.drawing(layout, pages, say))
 
 
@@ -134,11 +127,11 @@ def sequences(chapters: Sequence[Chapter], folder: str, say: Labels) -> str:
 
 def request_way(shape: str, links: Mapping[str, str], say: Labels) -> str:
     """The way of a shape's request, and of how many steps it was."""
-    route = median_route(run(shape).findings)
-    if route is None:
+    way = route(shape)
+    if way is None:
         return ""
-    svg = sequence.drawing(route, links, say, SHAPES[shape])
-    words = escape(say(ONE_REQUEST, steps=route.steps))
+    svg = sequence.drawing(way, links, say, SHAPES[shape])
+    words = escape(say(ONE_REQUEST, steps=way.steps))
     return f"<p>{words}</p>{framed(svg)}"
 
 
@@ -155,7 +148,7 @@ def site_links(chapters: Sequence[Chapter], shape: Shape | None, folder: str = "
 
 def provenance(shape: str, say: Labels) -> str:
     """That a drawing was recorded, and on what."""
-    words, _, about = say(RECORDED, about=run(shape).trace.about).partition("`")
+    words, _, about = say(RECORDED, about=trace(shape).about).partition("`")
     return f'<p class="about">{escape(words)}<code>{escape(about.strip("`"))}</code></p>'
 
 

@@ -7,8 +7,9 @@ from dataclasses import replace
 from html import escape
 from typing import get_args
 
-from notes.site.deployment.drawn import DEPLOYMENTS, OTHER_SHAPES, ShapeRun, name, only, run
+from notes.site.deployment.drawn import DEPLOYMENTS, OTHER_SHAPES, name, only, trace
 from notes.traces import shapetrace
+from notes.traces.shapetrace import ShapeTrace
 from notes.translation.labels import Labels
 from notes.walkthrough.chapters import Stop
 from notes.walkthrough.implementations import runs
@@ -52,7 +53,7 @@ def is_in(stop: Stop, shape: str) -> bool:
     if not any(runs(stop.anchor.target, like) for like in _likes(shape)):
         return False
     alike = {other for other in shapetrace.shapes() if SHAPES[other].front_end == front_end}
-    passed = {other for other in alike if stop.site in run(other).trace.sites}
+    passed = {other for other in alike if stop.site in trace(other).sites}
     return shape in passed or not passed
 
 
@@ -74,7 +75,7 @@ def _runs_with_second_runner(stop: Stop, shape: str) -> bool:
 def _line(stop: Stop, shape: str, say: Labels, with_times: bool) -> str:
     second = shape != ON_CPU and _runs_with_second_runner(stop, shape)
     if is_in(stop, shape):
-        place = _place(stop, run(shape), say, with_times)
+        place = _place(stop, trace(shape), say, with_times)
         return escape(place if second or shape == ON_CPU else say(FIRST_RUNNER, place=place))
     if second and not runs(stop.anchor.target, SHAPES[shape]):
         return f'<span class="absent">{escape(say(SECOND_RUNNER))}</span>'
@@ -82,13 +83,13 @@ def _line(stop: Stop, shape: str, say: Labels, with_times: bool) -> str:
     return f'<span class="absent">{escape(say(ELSEWHERE, others=others) if others else say(NOT_HERE))}</span>'
 
 
-def _place(stop: Stop, here: ShapeRun, say: Labels, with_times: bool) -> str:
+def _place(stop: Stop, here: ShapeTrace, say: Labels, with_times: bool) -> str:
     """Process, thread, and what was recorded of the stop's site."""
     words = _process(stop.role, here, say)
-    threads = {place.thread for place in here.trace.passed if (place.site, place.role) == (stop.site, stop.role)}
+    threads = {place.thread for place in here.passed if (place.site, place.role) == (stop.site, stop.role)}
     if threads:
         words = say(ON_THREAD, process=words, thread=min(threads))
-    spans = here.findings.timeline.spans
+    spans = here.timeline.spans
     spans = spans[(spans["site"] == stop.site) & (spans["role"] == stop.role)]
     if not len(spans) or not with_times:
         return words
@@ -96,10 +97,10 @@ def _place(stop: Stop, here: ShapeRun, say: Labels, with_times: bool) -> str:
     return say(MEDIAN, calls=words, median=us(int((spans["end_ns"] - spans["start_ns"]).median())))
 
 
-def _process(role: str, here: ShapeRun, say: Labels) -> str:
+def _process(role: str, here: ShapeTrace, say: Labels) -> str:
     """The process that runs a role: an input or output thread's is the core's."""
     main = "core" if role.startswith("core") else role
-    serving = [process["serves"] for process in here.trace.timeline.processes if main in process["serves"]]
+    serving = [process["serves"] for process in here.timeline.processes if main in process["serves"]]
     if not serving:
         return say(role)
     kind = tuple(each for each in ("front end", "core", "worker") if each in serving[0])
