@@ -97,7 +97,8 @@ def test_what_async_scheduling_runs_is_there_on_gpus_and_not_on_a_cpu() -> None:
 
 def test_a_stop_says_process_thread_and_calls() -> None:
     inside = "core process, the worker inside, thread MainThread; calls in the recorded request: "
-    assert lines(STOPS["ask-for-blocks"])["one-gpu"].startswith(inside)
+    one_gpu = lines(STOPS["ask-for-blocks"])["one-gpu"]
+    assert one_gpu.startswith(inside) and ", on a CPU " in one_gpu  # where its time was recorded
     assert lines(STOPS["step-schedule"])["cpu"].endswith("at the median")
     assert not any("median" in line for line in stops.at_stop(STOPS["step-schedule"], IN_ENGLISH, False))
 

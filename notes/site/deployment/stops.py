@@ -24,7 +24,7 @@ ON_CPU = "cpu"  # where the second runner is not taken: there is no Triton
 SEVERAL = "{process}, one of {count}"
 ON_THREAD = "{process}, thread {thread}"
 CALLS = "{place}; calls in the recorded request: {calls}"
-MEDIAN = "{calls}, {median} at the median"
+MEDIAN = "{calls}, on a CPU {median} at the median"  # whatever the devices of the deployment
 ASYNC_TOO = ("dp2",)
 FRONT_ENDS: tuple[FrontEnd, ...] = get_args(FrontEnd)
 # A process by the main roles that it serves.
