@@ -24,7 +24,7 @@ class TaskQueue(Generic[T]):
 
     tasks: Iterator[T]
     returned: list[T] = field(default_factory=list)
-    taken: int = 0  # and not done yet: a place without a task waits for these, which may come back
+    running: int = 0  # tasks that places have: one without a task waits for these, which may come back
     changed: threading.Condition = field(default_factory=threading.Condition)
 
     def take(self) -> T | None:
@@ -33,15 +33,15 @@ class TaskQueue(Generic[T]):
             while True:
                 task = self.returned.pop() if self.returned else next(self.tasks, None)
                 if task is not None:
-                    self.taken += 1
-                if task is not None or not self.taken:
+                    self.running += 1
+                if task is not None or not self.running:
                     return task
                 self.changed.wait()
 
     def done(self, *lost: T) -> None:
         """A task that was taken is over, or `lost`, and then the next again."""
         with self.changed:
-            self.taken -= 1
+            self.running -= 1
             self.returned += lost
             self.changed.notify_all()
 

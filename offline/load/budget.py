@@ -42,10 +42,10 @@ class Budget:
             return rates, []
         highest = FAR * self.overloaded.get(variant.name, float("inf"))
         near = [rate for rate in rates if rate is None or rate < highest]
-        left = [([rate for rate in rates if rate not in near], "far above what it keeps up with")]
+        exclusions = [([rate for rate in rates if rate not in near], "far above what it keeps up with")]
         if near and self.holds(start_s(self.spec, variant, near)):
-            return near, left
-        return [], [*left, (near, SPENT)]
+            return near, exclusions
+        return [], [*exclusions, (near, SPENT)]
 
     def share_end_s(self, starts: int, places: int) -> float:
         """When a search has to end, so that each of the `starts` to come, itself included, has as much."""

@@ -50,7 +50,7 @@ class GatheredStart:
 
     files: dict[str, bytes]
     searched: dict[str, bytes]  # schedules that a search made
-    left: tuple[float | None, ...]
+    rest: tuple[float | None, ...]
     remarks: tuple[str, ...]
     node: NodeConditions
 
@@ -76,7 +76,9 @@ def measured_start(job: StartElsewhere) -> GatheredStart:
 class ClusterLoadRunner(LoadRunner):
     """Has each start measured on a node; a start whose node is lost is measured again on another."""
 
-    asked: dict[tuple[str, int], list[float | None]] = field(default_factory=dict)  # what each start was to measure
+    assignments: dict[tuple[str, int], list[float | None]] = field(
+        default_factory=dict
+    )  # what each start was to measure
 
     def run(self) -> None:
         """All starts of all variants, each on the next node that is free."""
@@ -84,7 +86,7 @@ class ClusterLoadRunner(LoadRunner):
 
     def missing(self, variant: Variant, number: int) -> list[float | None]:
         """The same answer for a start whose node was lost, though others may have measured these levels meanwhile."""
-        return list(self.asked.setdefault((variant.name, number), super().missing(variant, number)))
+        return list(self.assignments.setdefault((variant.name, number), super().missing(variant, number)))
 
     def _stop(self) -> None:
         super()._stop()
@@ -105,7 +107,7 @@ class ClusterLoadRunner(LoadRunner):
         except EngineFailed:
             write_start(path, replace(start, state="interrupted"))
             return "interrupted"
-        rates[:] = result.left
+        rates[:] = result.rest
         return self._gathered(path, place, result)
 
     def _job(self, variant: Variant, number: int, rates: Sequence[float | None]) -> StartElsewhere:

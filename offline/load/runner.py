@@ -77,8 +77,8 @@ class LoadRunner:
     def _measure(self, task: tuple[Variant, int], place: Place | None = None) -> None:
         """A start of a variant with what is missing, in a place of its own where there are several."""
         variant, number = task
-        rates, left = self.budget.choice(variant, self.missing(variant, number))
-        for levels, why in left:
+        rates, exclusions = self.budget.choice(variant, self.missing(variant, number))
+        for levels, why in exclusions:
             self._leave_out(variant.name, levels, why)
         if rates and variant.name not in self.given_up and not self._tried(variant, rates, place):
             self.given_up.add(variant.name)

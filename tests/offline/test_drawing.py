@@ -66,8 +66,8 @@ def test_bars_stand_in_groups_under_their_names_and_a_band_between_its_edges() -
     band = empty_chart("x", "y")
     band.add_scatter(x=[0, 10], y=[0, 1], name="a", line_color="#111111")
     band.add_vrect(x0=2, x1=4, fillcolor="#abcdef", opacity=0.15, line_width=0)
-    (drawn,) = (each for each in parsed(band).iter(f"{SVG}rect") if each.get("fill") == "#abcdef")
-    assert float(drawn.attrib["width"]) == pytest.approx(float(drawn.attrib["x"]) - LEFT, abs=0.1)
+    (rect,) = (each for each in parsed(band).iter(f"{SVG}rect") if each.get("fill") == "#abcdef")
+    assert float(rect.attrib["width"]) == pytest.approx(float(rect.attrib["x"]) - LEFT, abs=0.1)
 
 
 def test_names_stay_text_and_many_of_them_take_several_rows() -> None:

@@ -87,8 +87,8 @@ def test_nodes_that_measure_at_the_same_time_are_in_the_estimate(tmp_path: Path)
 
 def test_a_run_against_one_server_is_not_continued_on_nodes(tmp_path: Path) -> None:
     prepared = on_nodes(tmp_path, 1)
-    asked = replace(prepared.run, spec=replace(prepared.run.spec, base_url="http://127.0.0.1:8000"))
-    prepared.folder.write_run(asked)
+    run = replace(prepared.run, spec=replace(prepared.run.spec, base_url="http://127.0.0.1:8000"))
+    prepared.folder.write_run(run)
     with pytest.raises(EnginescopeError, match="asks one server, which nodes would share: leave --on out"):
         resumed_run(str(prepared.folder.path), tmp_path, prepared.cluster)
 

@@ -64,8 +64,8 @@ def test_the_layer_whose_experts_were_asked_most_unevenly(run: Path, tmp_path: P
     """Layer 1 is dense and layer 2 the uneven one: of 16 tokens its busiest of four experts got 10, the mean 4."""
     results = load_results(run)
     first, *others = results.rates
-    told = replace(first.figures.measured, expert_tokens=((4, 4, 4, 4), (0, 0, 0, 0), (3, 10, 2, 1)))
-    known = replace(results, rates=(replace(first, figures=replace(first.figures, measured=told)), *others))
+    measured = replace(first.figures.measured, expert_tokens=((4, 4, 4, 4), (0, 0, 0, 0), (3, 10, 2, 1)))
+    known = replace(results, rates=(replace(first, figures=replace(first.figures, measured=measured)), *others))
     assert list(expert_rows(known)) == [
         [BASELINE, "one at a time", "1", "2", "4", "16", "4", "1", "10", "2.50 times"],
     ]
@@ -96,8 +96,8 @@ def test_a_runs_page_and_report_are_written_anew(tmp_path: Path) -> None:
 
 def report_command(*words: str) -> tuple[int, str]:
     """`offline.report` run to its end: exit code and what it printed."""
-    done = subprocess.run([sys.executable, "-m", "offline.report", *words], capture_output=True, text=True, cwd=ROOT)
-    return done.returncode, done.stdout
+    process = subprocess.run([sys.executable, "-m", "offline.report", *words], capture_output=True, text=True, cwd=ROOT)
+    return process.returncode, process.stdout
 
 
 def test_the_index_lists_reports_by_their_titles(run: Path) -> None:
