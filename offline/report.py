@@ -43,8 +43,8 @@ def main() -> int:
 
     for folder in args.runs:
         if kind_of(folder) == KIND:
-            *lines, wrote = report.write(folder)
-            print("\n".join(lines) if args.markdown else f"Wrote {folder / 'report.html'}\n{wrote}")
+            lines, handout = report.write(folder)
+            print("\n".join(lines) if args.markdown else f"Wrote {folder / 'report.html'}\nWrote {handout}")
             continue
         run = reported_run(folder)
         if args.markdown:

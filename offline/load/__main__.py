@@ -177,11 +177,11 @@ def measure(args: argparse.Namespace) -> int:
         console.print(words, soft_wrap=True, highlight=False)
     notes = (*run.notes, *resolution_notes(read_starts(folder.path)), *remarks)
     run = replace(run, state=state, ended=now(), notes=tuple(dict.fromkeys(notes)))
-    lines = write(folder.path, run)
+    lines, handout = write(folder.path, run)
     folder.write_run(run)  # last: a run without its tables is continued
     folder.close()
     write_index(folder.path.resolve().parents[2])
-    print(*lines, f"Wrote {folder.path}", sep="\n")
+    print(*lines, f"Wrote {handout}", f"Wrote {folder.path}", sep="\n")
     return code
 
 

@@ -25,10 +25,10 @@ from probes.columns import markdown
 from probes.htmlpage import PageSection, page, table
 
 
-def write(path: Path, run: LoadRun | None = None) -> list[str]:
+def write(path: Path, run: LoadRun | None = None) -> tuple[list[str], Path]:
     """Write the tables and the page into a run's folder, and its report beside all runs.
 
-    The lines of the short table, and the report's path as the last of them. `run` is the run's record to be.
+    The lines of the short table, and the report's path. `run` is the run's record to be.
     """
     results = load_results(path, run)
     table_rows = rows(results)
@@ -40,8 +40,7 @@ def write(path: Path, run: LoadRun | None = None) -> list[str]:
     write_whole(path / "table.md", "\n".join([*head, *items, "", *lines]) + "\n")
     write_whole(path / "columns.md", f"# table.csv\n\n{markdown(RateRow)}\n")
     write_whole(path / "report.html", load_page(results, table_rows))
-    handout = write_handout(path.resolve().parents[2], results, table_rows)
-    return [*summary, "", *lines, f"Wrote {handout}"]
+    return [*summary, "", *lines], write_handout(path.resolve().parents[2], results, table_rows)
 
 
 def load_page(results: LoadResults, table_rows: Sequence[RateRow]) -> str:

@@ -37,8 +37,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def lines(run: Path) -> list[str]:
-    """What `write` returns, which leaves tables and the page in the run's folder."""
-    return write(run)
+    """The lines of `write`, which leaves tables and the page in the run's folder."""
+    return write(run)[0]
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def test_every_column_of_the_table_is_explained(run: Path, lines: list[str]) -> 
 
 
 def test_a_run_of_one_start_claims_nothing(tmp_path: Path) -> None:
-    lines = write(a_load_run(tmp_path, rates=(0.5,), requests=40, starts=1))
+    lines, _ = write(a_load_run(tmp_path, rates=(0.5,), requests=40, starts=1))
     assert "Each variant was started once: intervals are of blocks of time, and differences are no claim." in lines
     assert f"{PAGE}: no rate was told to be sustained or not." in lines
     assert not any("0.5 | 1 | sustained" in line for line in lines)
