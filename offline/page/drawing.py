@@ -77,10 +77,12 @@ def drawing(figure: go.Figure, title: str) -> str:
     traces = [(trace, points(trace)) for trace in figure.data if trace.visible in (None, True)]
     every = [point for _, own in traces for point in own]
     names = list(dict.fromkeys(point.x for point in every if isinstance(point.x, str)))
-    edges = [edge for shape in figure.layout.shapes for edge in (shape.x0, shape.x1)]
+    layout = figure.layout
+    edges = [edge for shape in layout.shapes for edge in (shape.x0, shape.x1)]
     xs = [float(point.x) for point in every if not isinstance(point.x, str)] + edges
-    across = axis(xs, LEFT, WIDTH - RIGHT, figure.layout.xaxis.type == "log")
-    up = axis([end for point in every for end in (point.low, point.high)], *(HEIGHT - BOTTOM, TOP), _is_log_up(figure))
+    across = axis(xs, LEFT, WIDTH - RIGHT, layout.xaxis.type == "log")
+    ys = [end for point in every for end in (point.low, point.high)]
+    up = axis(ys, HEIGHT - BOTTOM, TOP, layout.yaxis.type == "log")
     parts = [*_bands(figure, across), *_rules(up, across, names)]
     bars = [each for each in traces if each[0].type == "bar"]
     for number, (trace, own) in enumerate(bars):
@@ -91,9 +93,9 @@ def drawing(figure: go.Figure, title: str) -> str:
     parts += [part for part, _ in legend]
     height = max((bottom for _, bottom in legend), default=HEIGHT) + 8
     middle = (HEIGHT - BOTTOM + TOP) / 2
-    parts.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 8, figure.layout.xaxis.title.text or ""))
+    parts.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 8, layout.xaxis.title.text or ""))
     turned = f'transform="translate(14 {middle:.0f}) rotate(-90)" text-anchor="middle"'
-    parts.append(f"<text {turned}>{_words(figure.layout.yaxis.title.text or '')}</text>")
+    parts.append(f"<text {turned}>{_words(layout.yaxis.title.text or '')}</text>")
     return _svg(height, title, parts)
 
 
@@ -123,10 +125,6 @@ def axis(values: Sequence[float], start: float, end: float, is_log: bool) -> Dra
 # --- parts ---
 
 
-def _is_log_up(figure: go.Figure) -> bool:
-    return bool(figure.layout.yaxis.type == "log")
-
-
 def _bands(figure: go.Figure, across: DrawnAxis) -> Iterator[str]:
     for shape in figure.layout.shapes:
         left, right = across.place(shape.x0), across.place(shape.x1)
@@ -154,7 +152,7 @@ def _middle(number: int, of: int) -> float:
 
 
 def _line(trace: go.Figure, own: Sequence[DrawnPoint], across: DrawnAxis, up: DrawnAxis) -> Iterator[str]:
-    colour, mode = _words(_colour(trace)), trace.mode or "lines"
+    colour, mode = _colour(trace), trace.mode or "lines"
     places = [(across.place(float(point.x)), up.place(point.y), point) for point in own]
     if "lines" in mode and places:
         yield f'<path class="line" stroke="{colour}"{_dash(trace)} d="{_route(trace, places)}"/>'
@@ -176,7 +174,7 @@ def _bars(
 ) -> Iterator[str]:
     """One bar of each name's group."""
     width = (WIDTH - RIGHT - LEFT) / len(names) * 0.8 / of if names else 0.0
-    colour, floor = _words(_colour(trace)), up.place(0.0)
+    colour, floor = _colour(trace), up.place(0.0)
     for point in own:
         left, top = _middle(names.index(point.x), len(names)) + (number - of / 2) * width, up.place(point.y)
         size = f'x="{left:.1f}" y="{top:.1f}" width="{width:.1f}" height="{floor - top:.1f}"'
@@ -199,14 +197,13 @@ def _legend(traces: Sequence[go.Figure]) -> Iterator[tuple[str, float]]:
         width = 40 + SIGN * len(str(trace.name))
         if left > LEFT and left + width > WIDTH - RIGHT:
             left, y = float(LEFT), y + ROW
-        key = f'<path class="line" stroke="{_words(_colour(trace))}"{_dash(trace)} d="M{left:.0f} {y}h22"/>'
+        key = f'<path class="line" stroke="{_colour(trace)}"{_dash(trace)} d="M{left:.0f} {y}h22"/>'
         yield key + _text(left + 28, y + 4, str(trace.name), "start"), y
         left += width
 
 
 def _colour(trace: go.Figure) -> str:
-    colour = trace.marker.color if trace.type == "bar" else trace.line.color
-    return str(colour)
+    return _words(str(trace.marker.color if trace.type == "bar" else trace.line.color))
 
 
 def _dash(trace: go.Figure) -> str:
