@@ -60,8 +60,8 @@ class Difference:
     @property
     def interval(self) -> str:
         """The interval as it is shown, `0.836 to 1.205`: of an end beyond a hundredfold only that it is."""
-        low = f"{self.lo:.3f}" if self.lo >= 1 / TELLING else f"under {1 / TELLING}"
-        return f"{low} to {self.hi:.3f}" if self.hi <= TELLING else f"{low} to over {TELLING}"
+        low = f"{self.lo:.3f}" if self.lo >= 1 / TELLING else f"<{1 / TELLING}"
+        return f"{low} to {self.hi:.3f}" if self.hi <= TELLING else f"{low} to >{TELLING}"
 
     @property
     def sentence(self) -> str:

@@ -45,7 +45,7 @@ def answer(run: ReportedRun) -> list[str]:
     metric = run.differences.by_metric.get(HEADLINE)
     rows = [row for row in metric.main if row.axis == VLLM] if metric else []
     reasons = [reason for reason in run.reasons if reason.difference in rows]
-    return [*_axis_effects(rows), *reason_sentences(reasons)] if rows else [*_best(run)]
+    return [*axis_effects(rows), *reason_sentences(reasons)] if rows else [*_best(run)]
 
 
 def _best(run: ReportedRun) -> Iterator[str]:
@@ -81,21 +81,27 @@ def _effects(run: ReportedRun) -> Iterator[str]:
     metric = run.differences.by_metric.get(HEADLINE)
     if metric is not None and metric.main:
         for axis in dict.fromkeys(row.axis for row in metric.main):
-            yield from _axis_effects([row for row in metric.main if row.axis == axis])
+            yield from axis_effects([row for row in metric.main if row.axis == axis])
         return
     starts = {arm_name(row, run.axes): row["starts"] for row in run.measured}
     if len(starts) > 1 and set(starts.values()) == {1}:
         yield ONE_START
 
 
-def _axis_effects(rows: Sequence[Difference]) -> Iterator[str]:
+def axis_effects(rows: Sequence[Difference]) -> Iterator[str]:
     """The differences of one axis; of many only the largest and the smallest that can be told."""
     if len(rows) <= MOST_EFFECTS:
         yield from map(effect, rows)
         return
     clear = sorted((row for row in rows if row.verdict != NONE_SEEN), key=lambda row: -abs(math.log(row.ratio)))
     yield from map(effect, dict.fromkeys([*clear[:1], *clear[-1:]]))
-    which = f"these are the largest and the smallest of {len(clear)} that can be told" if clear else "none can be told"
+    match len(clear):
+        case 0:
+            which = "none can be told"
+        case 1:
+            which = "this is the only one that can be told"
+        case count:
+            which = f"these are the largest and the smallest of {count} that can be told"
     yield f"{rows[0].axis}: {which}; all {len(rows)} differences are in the table."
 
 

@@ -246,7 +246,7 @@ def test_the_columns_of_the_file() -> None:
     [
         (0.97, 1.03, 1.03, "0.970 to 1.030", "no difference seen (could have found 3.0%)"),
         (0.27, 99.7, 66.3, "0.270 to 99.700", "no difference seen (could have found a factor of 66.3)"),
-        (3e-8, 8.5e7, 2.25e11, "under 0.01 to over 100", "no difference seen (could have found a factor of over 100)"),
+        (3e-8, 8.5e7, 2.25e11, "<0.01 to >100", "no difference seen (could have found a factor of over 100)"),
     ],
 )
 def test_what_tells_nothing_is_shown_without_figures(

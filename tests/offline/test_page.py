@@ -13,7 +13,7 @@ from offline.differences.difference import Difference
 from offline.differences.run import NOT_INTERLEAVED, Differences, RunDifferences
 from offline.page.charts import knee
 from offline.page.page import write
-from offline.page.summary import effect, summary
+from offline.page.summary import axis_effects, effect, summary
 from tests.chromium import chromium
 from tests.needs import needs_chromium
 from tests.offline.reports import SPEC, a_report
@@ -90,6 +90,20 @@ def test_of_many_batch_sizes_the_largest_and_the_smallest_difference_are_told() 
     assert largest.startswith("batch_size 1 → 8 (cache_state=") and "faster, 5.3" in largest  # 8 ** 0.8 is 5.28
     assert ": faster, 1.7" in smallest  # 2 ** 0.8 is 1.74
     assert rest.startswith("batch_size: these are the largest and the smallest of 12 that can be told; all 12 ")
+
+
+@pytest.mark.parametrize(
+    ("told", "which"),
+    [
+        (0, "none can be told"),
+        (1, "this is the only one that can be told"),
+        (2, "these are the largest and the smallest of 2 that can be told"),
+    ],
+)
+def test_how_many_differences_of_an_axis_can_be_told(told: int, which: str) -> None:
+    verdicts = ["faster"] * told + ["no difference seen"] * (12 - told)
+    rows = [Difference("batch_size", "1", "4", "all", "output_tok_s", 2, 1, 3, 1.1, verdict) for verdict in verdicts]
+    assert [*axis_effects(rows)][-1] == f"batch_size: {which}; all 12 differences are in the table."
 
 
 def test_one_start_an_arm_tells_nothing_of_arms() -> None:
