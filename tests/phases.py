@@ -1,7 +1,8 @@
 """All tests in three phases: those without an engine in parallel, those with one two at a time, and those alone.
 
 An engine takes memory and cores, so that no more than two are started at once. What carries time bounds has the machine
-to itself, in the last phase.
+to itself, in the last phase. What fails is run once more with the machine to itself, and the last lines say so: a
+failure that does not come again was that of a machine with two engines on its cores, and is still named.
 
 Example: python -m tests.phases -k machine
 """
@@ -14,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -22,6 +23,7 @@ import pytest
 WORKERS = min(len(os.sched_getaffinity(0)) + 1, 8)
 MOST_ENGINES = 2
 ENGINES = "tests/engine"
+AGAIN = ["--last-failed", "--last-failed-no-failures", "none", "--maxfail", "1", "-v"]
 STOPPING = (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.USAGE_ERROR)  # the next phase would end the same way
 
 
@@ -37,14 +39,17 @@ class Phase:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a phase ended: pytest's exit code, and the wall time in seconds."""
+    """How a phase ended: pytest's exit code, the wall time in seconds, and whether some tests failed at first."""
 
     phase: Phase
     code: int
     elapsed_s: float
+    failed_at_first: bool = False
 
     def __str__(self) -> str:
         words = {0: "passed", 1: "FAILED", 5: "none selected"}.get(self.code, f"ended with exit code {self.code}")
+        if self.failed_at_first and not self.code:
+            words += ", but some FAILED at first and passed alone: see above"
         minutes, seconds = divmod(round(self.elapsed_s), 60)
         return f"{self.phase.name}: {words} ({minutes} min {seconds} s)"
 
@@ -59,6 +64,17 @@ def run(phase: Phase, marker: str, words: list[str]) -> Outcome:
     options += ["-o", f"testpaths={phase.folder}"]  # where no path is given; to collect the other tests takes long
     process = subprocess.Popen([sys.executable, "-m", "pytest", *options, *words])
     return Outcome(phase, process.wait(), time.monotonic() - start)
+
+
+def run_again(phase: Phase, marker: str, words: list[str]) -> Outcome:
+    """Run one phase, and what failed in it once more by itself, up to the first that fails again."""
+    first = run(phase, marker, words)
+    if first.code != pytest.ExitCode.TESTS_FAILED:
+        return first
+    alone = replace(phase, name=f"{phase.name}: what failed, once more and alone", workers=0)
+    second = run(alone, marker, [*words, *AGAIN])
+    code = first.code if second.code else 0
+    return Outcome(phase, code, first.elapsed_s + second.elapsed_s, failed_at_first=True)
 
 
 def exit_code(codes: list[int]) -> int:
@@ -81,7 +97,7 @@ def main() -> int:
         Phase("tests on an engine that has the machine to itself", "engine and alone", ENGINES),
     )
     for phase in phases:
-        outcomes.append(run(phase, options.marker, words))
+        outcomes.append(run_again(phase, options.marker, words))
         if outcomes[-1].code in STOPPING:
             break
     print(*outcomes, sep="\n")

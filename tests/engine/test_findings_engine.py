@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from threading import Event
+from time import monotonic
 
 import pytest
 
@@ -31,6 +33,7 @@ pytestmark = [pytest.mark.engine, pytest.mark.slow(90)]
 BLOCK, LONGEST, AT_ONCE = 32, 256, 8
 PROMPT = 40  # tokens: more than a block
 KV_TOKENS = 5 * LONGEST
+LONGEST_LOAD_S = 60.0
 
 
 @pytest.fixture(scope="module")
@@ -70,14 +73,25 @@ def after(at: Endpoint, load: Callable[[], object]) -> WindowReport:
     return window_report(at, Window(before, look(at)))
 
 
-def during(at: Endpoint, loads: int, tokens: int, reached: Callable[[Window], bool]) -> WindowReport:
-    """A window that ends in the midst of so many requests at once, as soon as it has `reached` what it is to show."""
-    before = look(at)
-    with ThreadPoolExecutor(loads) as pool:
-        answers = [pool.submit(complete, at, tokens, 1000 + number) for number in range(loads)]
-        while not reached(window := Window(before, look(at))):
-            assert not all(each.done() for each in answers), "never reached"
-        assert [each.result() for each in answers] == [200] * loads
+def during(at: Endpoint, clients: int, tokens: int, reached: Callable[[Window], bool]) -> WindowReport:
+    """A window that ends as soon as it has `reached` what it is to show, while each client sends without a pause."""
+    before, enough = look(at), Event()
+
+    def send(client: int) -> set[int]:
+        statuses = {complete(at, tokens, 1000 + client)}
+        while not enough.is_set():
+            statuses.add(complete(at, tokens, 1000 + client))
+        return statuses
+
+    with ThreadPoolExecutor(clients) as pool:
+        answers = [pool.submit(send, client) for client in range(clients)]
+        try:
+            deadline = monotonic() + LONGEST_LOAD_S
+            while not reached(window := Window(before, look(at))):
+                assert monotonic() < deadline, "never reached"
+        finally:
+            enough.set()
+    assert [each.result() for each in answers] == [{200}] * clients
     return window_report(at, window)
 
 
@@ -115,7 +129,7 @@ def test_a_prefix_cache_without_hits_and_with(server: Endpoint) -> None:
 
 
 def test_queueing(server: Endpoint) -> None:
-    """So many that they wait for longer than a look takes; eight of them fill four fifths of the KV cache."""
+    """More clients than places in a batch; eight requests fill four fifths of the KV cache."""
     report = during(server, 8 * AT_ONCE, 60, lambda window: bool(figures(window).waiting))
     [queueing] = [each for each in report.findings if each.name == "queueing"]
     assert queueing.reason == FULL_BATCH and not {"KV cache full", "preemptions"} & {*names(report)}

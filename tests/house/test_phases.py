@@ -21,7 +21,8 @@ TESTS = """
 import os, pytest
 
 def test_plain():
-    assert os.environ["PLAIN"] == "right"
+    alone = "PYTEST_XDIST_WORKER" not in os.environ
+    assert os.environ["PLAIN"] == "right" or os.environ["PLAIN"] == "right when alone" and alone
 
 @pytest.mark.engine
 def test_engine():
@@ -58,6 +59,14 @@ def test_the_other_phases_run_when_the_first_fails(tmp_path: Path) -> None:
     code, lines = run_phases(tmp_path, plain="wrong")
     assert names(lines) == [f"{PLAIN}: FAILED", f"{ENGINE}: passed", f"{ALONE}: passed"]
     assert code == 1 and sum("1 passed" in line for line in lines) == 2
+
+
+def test_what_passes_only_when_it_is_run_again_alone_is_named(tmp_path: Path) -> None:
+    code, lines = run_phases(tmp_path, plain="right when alone")
+    assert names(lines)[0] == f"{PLAIN}: passed, but some FAILED at first and passed alone: see above"
+    assert code == 0 and f"== {PLAIN}: what failed, once more and alone" in lines
+    assert any(line.startswith("FAILED test_three.py::test_plain") for line in lines)
+    assert any(line.startswith("test_three.py::test_plain PASSED") for line in lines)
 
 
 def test_arguments_select_in_all_phases(tmp_path: Path) -> None:
