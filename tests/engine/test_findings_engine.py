@@ -21,6 +21,7 @@ from probes.metrics.exposition import Window
 from probes.metrics.findings import FULL_BATCH
 from probes.metrics.quantities import figures
 from probes.metrics.report import WindowReport, window_report
+from probes.processes.runqueue import queued_ns
 from probes.report.summary import summarize
 from probes.serve.client import ask, healthy, here, stream
 from probes.serve.command import HOST, PROGRAM, flags
@@ -30,9 +31,11 @@ from probes.serve.visit import visit
 from tests.engine.recording import ROOT
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow(90)]
-BLOCK, LONGEST, AT_ONCE = 32, 256, 8
+BLOCK, LONGEST, AT_ONCE = 32, 1024, 8
 PROMPT = 40  # tokens: more than a block
-KV_TOKENS = 5 * LONGEST
+KV_TOKENS = LONGEST + 256
+FEWEST = 30  # tokens of a window of decoding
+STARVED_NS = 100_000_000
 LONGEST_LOAD_S = 60.0
 
 
@@ -95,12 +98,22 @@ def during(at: Endpoint, clients: int, tokens: int, reached: Callable[[Window], 
     return window_report(at, window)
 
 
-def test_a_window_of_decoding_has_none(server: Endpoint) -> None:
-    with closing(stream(server, "/v1/completions", body(LONGEST - PROMPT, stream=True))) as events:
+def decoding(at: Endpoint) -> WindowReport | None:
+    """A window within one request's decoding; None where this client was kept from a processor until it had ended."""
+    queued = queued_ns()
+    with closing(stream(at, "/v1/completions", body(LONGEST - PROMPT, stream=True))) as events:
         for _ in range(4):
             next(events)
-        report = after(server, lambda: [next(events) for _ in range(40)])
-    assert report.findings == [] and (report.figures.generation_tokens or 0) >= 30
+        report = after(at, lambda: [next(events) for _ in range(40)])
+    starved = queued_ns() - queued > STARVED_NS and (report.figures.generation_tokens or 0) < FEWEST
+    return None if starved else report
+
+
+def test_a_window_of_decoding_has_none(server: Endpoint) -> None:
+    report = next(filter(None, (decoding(server) for _ in range(5))), None)
+    if report is None:
+        pytest.skip("the engine spins on all processors: this client had none while a request was decoded")
+    assert report.findings == [] and (report.figures.generation_tokens or 0) >= FEWEST
     assert report.cache and (report.cache.block_size_tokens, report.cache.prefix_caching) == (BLOCK, True)
 
 
