@@ -121,19 +121,21 @@ def test_a_variant_that_hangs_is_killed(tmp_path: Path) -> None:
 def test_ctrl_c_and_resume(tmp_path: Path) -> None:
     words = small("--rates", "10,20", "--starts", "1")
     process = start(tmp_path, *words, variants=QUICK)
-    until(lambda: list(tmp_path.glob("*/load/*/starts/fast-1/rates.jsonl")))
+    # In the first of two starts: this process may be late by seconds where others have the processors.
+    until(lambda: list(tmp_path.glob("*/load/*/starts/*/rates.jsonl")))
     process.send_signal(signal.SIGINT)
     text, _ = process.communicate(timeout=120)
     folder = only_run(tmp_path)
     assert process.returncode == 130 and f"to continue: python -m offline.load --resume {folder}" in text
-    assert read_start(start_folders(folder)[0]).state == "interrupted" and processes_of(tmp_path) == []
-    before = {rate.rate_req_s for rate in read_rates(folder / "starts" / "fast-1")}
+    before = {path: {rate.rate_req_s for rate in read_rates(path)} for path in start_folders(folder)}
+    assert "interrupted" in {read_start(path).state for path in before} and processes_of(tmp_path) == []
 
     code, text = run(tmp_path, "--resume", str(folder))
     assert code == 0, text
     levels = [(rate.variant, rate.rate_req_s) for path in start_folders(folder) for rate in read_rates(path)]
     assert Counter(levels) == {(name, rate): 1 for name in ("fast", "slow") for rate in (None, 10.0, 20.0)}
-    assert {rate.rate_req_s for rate in read_rates(folder / "starts" / "fast-1")} == before
+    for path, rates in before.items():
+        assert {rate.rate_req_s for rate in read_rates(path)} == rates
     assert read_load_run(folder).state == "complete"
 
 
