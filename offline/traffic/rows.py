@@ -19,13 +19,16 @@ from probes.columns import column
 from probes.console import percent, printable
 from probes.statistics.intervals import Estimate
 
+AT_A_RATE = "at a rate"  # the other kind of load than ONE_AT_A_TIME
+
 
 @dataclass(frozen=True)
 class RateRow:
     """One rate of a variant: means over its starts; `…_lo` and `…_hi` are the ends of 95 % intervals."""
 
     variant: str = field(metadata=column("name of the variant"))
-    rate: str = field(metadata=column("requests a second as scheduled, or one at a time", "requests/s"))
+    load: str = field(metadata=column("how its requests came: at a rate, or one at a time"))
+    rate_req_s: float | None = field(metadata=column("request rate; empty for one at a time", "requests/s"))
     starts: int = field(metadata=column("starts of the variant that measured it"))
     spread: str = field(metadata=column("what intervals are made of: starts, or blocks of time in the only start"))
     offered_req_s: float = field(metadata=column("requests that were scheduled, a second", "requests/s"))
@@ -58,9 +61,14 @@ class RateRow:
     note: str = field(metadata=column("what the figures lack, and why"))
 
     @property
+    def rate(self) -> str:
+        """The rate in a table whose heading has the unit."""
+        return level_name(self.rate_req_s)
+
+    @property
     def level(self) -> str:
         """The rate in a sentence."""
-        return f"{self.rate} req/s" if self.rate != ONE_AT_A_TIME else self.rate
+        return level_name(self.rate_req_s, "req/s")
 
 
 def rows(results: LoadResults) -> list[RateRow]:
@@ -78,7 +86,8 @@ def rate_row(results: LoadResults, variant: str, rate_req_s: float | None) -> Ra
     preempted = [each.preemptions for each in starts if each.preemptions is not None]
     return RateRow(
         variant=variant,
-        rate=level_name(rate_req_s),
+        load=ONE_AT_A_TIME if rate_req_s is None else AT_A_RATE,
+        rate_req_s=rate_req_s,
         starts=len(starts),
         spread="starts" if len(starts) > 1 else "blocks of time, n=1",
         offered_req_s=mean(each.offered_req_s for each in starts),
