@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import Field, dataclass, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import Field, dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
 
+FILE = "columns.md"  # of a folder; a single table has its own beside it
 KEY = "column"
 HEADING = "| column | unit | meaning | formula |\n| --- | --- | --- | --- |"
 
@@ -46,3 +49,44 @@ def markdown(record_class: type) -> str:
 def _row(each: Column) -> str:
     cells = (f"`{each.name}`", each.unit, each.meaning, each.formula)
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def sections(records: Mapping[str, type]) -> str:
+    """The dictionaries of records by their headings, each with those of the records that its fields hold.
+
+    A record inside is described once, under all of its places: ``run: `first`, `last` ``. No newline at the end.
+    """
+    return "\n\n".join(part for heading, record in records.items() for part in _sections(heading, record))
+
+
+def _sections(heading: str, record_class: type) -> Iterator[str]:
+    yield f"## {heading}\n\n{markdown(record_class)}"
+    places: dict[type, list[str]] = {}
+    for inside, place in _inside(record_class):
+        places.setdefault(inside, []).append(f"`{place}`")
+    for inside, names in places.items():
+        yield f"## {heading.partition(':')[0]}: {', '.join(names)}\n\n{markdown(inside)}"
+
+
+def _inside(record_class: type, above: str = "") -> Iterator[tuple[type, str]]:
+    """The records that a record's fields hold, and those inside them, with the names that lead there."""
+    for name, hint in get_type_hints(record_class).items():
+        for inside in filter(is_dataclass, _types(hint)):
+            yield inside, f"{above}{name}"
+            yield from _inside(inside, f"{above}{name}.")
+
+
+def _types(hint: Any) -> Iterator[Any]:
+    """The types that a hint is made of: of `tuple[Lap, ...] | None` it is `Lap`, `...` and `NoneType`."""
+    parts = get_args(hint)
+    yield from (inner for part in parts for inner in _types(part)) if parts else (hint,)
+
+
+def write_beside(path: Path, record_class: type) -> None:
+    """Write the dictionary of a file of records beside it: of `out.jsonl` into `out.columns.md`.
+
+    Nothing is written beside what is no file (`/dev/stdout`); `OSError` where that cannot be.
+    """
+    path = path.resolve()
+    if path.is_file():
+        path.with_suffix(f".{FILE}").write_text(f"# {path.name}\n\n{markdown(record_class)}\n")

@@ -5,55 +5,59 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+from probes.columns import column
 from probes.jsonform import read_record
 
 VLLM, TORCH = "vllm", "transformers"
 SIDES = (TORCH, VLLM)
+SIDE, START, BATCH_SIZE = "vllm or transformers", "number of the start in the run", "requests of the batch"
 
 
 @dataclass(frozen=True)
 class SideStart:
-    """One start of a side. `idle_bytes` is the memory of its processes; `reserved_bytes` the KV cache that it holds."""
+    """One start of a side."""
 
     kind: ClassVar[str] = "start"
-    side: str
-    start: int
-    startup_s: float
-    idle_bytes: int
-    reserved_bytes: int | None
+    side: str = field(metadata=column(SIDE))
+    start: int = field(metadata=column(START))
+    startup_s: float = field(metadata=column("the whole start", "s"))
+    idle_bytes: int = field(metadata=column("memory of its processes when it was ready", "bytes"))
+    reserved_bytes: int | None = field(
+        metadata=column("the KV cache that it holds from then on; null: it takes memory as a batch needs it", "bytes")
+    )
 
 
 @dataclass(frozen=True)
 class SideMemory:
-    """Memory of a side's processes around one batch that is not timed, in bytes."""
+    """Memory of a side's processes around one batch that is not timed."""
 
     kind: ClassVar[str] = "memory"
-    side: str
-    start: int
-    batch_size: int
-    before_bytes: int
-    during_bytes: int
-    after_bytes: int
+    side: str = field(metadata=column(SIDE))
+    start: int = field(metadata=column(START))
+    batch_size: int = field(metadata=column(BATCH_SIZE, "requests"))
+    before_bytes: int = field(metadata=column("memory of its processes before the batch", "bytes"))
+    during_bytes: int = field(metadata=column("the most during it", "bytes"))
+    after_bytes: int = field(metadata=column("after it", "bytes"))
 
 
 @dataclass(frozen=True)
 class SideTrial:
-    """One timed batch. Times are CLOCK_MONOTONIC nanoseconds; `latency_s` is each request's, in seconds."""
+    """One timed batch."""
 
     kind: ClassVar[str] = "trial"
-    side: str
-    start: int
-    round: int
-    batch_size: int
-    seed: int
-    start_ns: int
-    end_ns: int
-    tokens: int
-    latency_s: tuple[float, ...]
+    side: str = field(metadata=column(SIDE))
+    start: int = field(metadata=column(START))
+    round: int = field(metadata=column("number of the round, in which both sides run all batch sizes"))
+    batch_size: int = field(metadata=column(BATCH_SIZE, "requests"))
+    seed: int = field(metadata=column("seed of its prompts"))
+    start_ns: int = field(metadata=column("the batch is handed over", "ns of CLOCK_MONOTONIC"))
+    end_ns: int = field(metadata=column("all of it is back", "ns of CLOCK_MONOTONIC"))
+    tokens: int = field(metadata=column("generated tokens, all requests together", "tokens"))
+    latency_s: tuple[float, ...] = field(metadata=column("latency of each of its requests", "s"))
 
     @property
     def output_tok_s(self) -> float:

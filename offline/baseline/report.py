@@ -11,15 +11,30 @@ import plotly.graph_objects as go
 from markupsafe import Markup
 
 from offline.baseline.folder import BaselineRun
-from offline.baseline.records import SIDES, TORCH, VLLM, SideRecord, SideStart, whole_starts
+from offline.baseline.records import (
+    SIDES,
+    TORCH,
+    VLLM,
+    SideMemory,
+    SideRecord,
+    SideStart,
+    SideTrial,
+    whole_starts,
+)
 from offline.baseline.table import HEADINGS, BatchRow, batch_rows, cells, factor_sentence
 from offline.page.charts import COLOURS, empty_chart
 from offline.page.page import STYLE, chart_html, facts_table, plotly_script, provenance
 from offline.records.runfolder import write_whole
-from probes.columns import markdown
+from probes.columns import sections
 from probes.htmlpage import PageSection, page, table
 
 NAMES = {TORCH: "torch", VLLM: "vllm"}  # as the columns begin
+RECORDS = {  # lines of `records.jsonl` by their `kind`
+    "table.csv: a row a batch size": BatchRow,
+    "records.jsonl, start: a start of a side": SideStart,
+    "records.jsonl, memory: a batch that is not timed": SideMemory,
+    "records.jsonl, trial: a timed batch": SideTrial,
+}
 
 
 def write(path: Path, run: BaselineRun, records: Sequence[SideRecord]) -> list[str]:
@@ -37,7 +52,7 @@ def write(path: Path, run: BaselineRun, records: Sequence[SideRecord]) -> list[s
     lines += [f"| {' | '.join(cells(row))} |" for row in rows]
     lines += ["", *text]
     write_whole(path / "table.md", f"# {run.model}: vLLM against transformers\n\n" + "\n".join(lines) + "\n")
-    write_whole(path / "columns.md", f"# table.csv\n\n{markdown(BatchRow)}\n")
+    write_whole(path / "columns.md", f"# Columns\n\n{sections(RECORDS)}\n")
     write_whole(path / "report.html", baseline_page(run, rows, text))
     return lines
 

@@ -86,16 +86,26 @@ class MeasuredRate:
 class VariantStart:
     """A start of a variant (`configuration.json`): what was asked, what it resolved to, and how it ended."""
 
-    variant: str
-    start: int
-    kind: str  # vllm, split (two of them), torch or server
-    settings: dict[str, Any]  # as asked
-    resolved: Resolved | None = None
-    vocabulary: int | None = None
-    phases: tuple[EnginePhase, ...] = ()  # what its processes passed while they started, where that is known
-    startup_s: float | None = None
-    memory: tuple[ProcessMemory, ...] = ()  # of its processes, right after the start
-    card: str | None = None  # where it had one of several
-    step_log: bool | None = None  # None where steps are not the step log's
-    state: str = "running"  # then complete, failed, refused or interrupted
-    reason: str | None = None
+    variant: str = field(metadata=column("name of the variant"))
+    start: int = field(metadata=column("number of the variant's start in the run"))
+    kind: str = field(metadata=column("vllm, split (two of them), torch or server"))
+    settings: dict[str, Any] = field(metadata=column("its settings as asked"))
+    resolved: Resolved | None = field(
+        default=None, metadata=column("what the engine made of them; null where it did not come up")
+    )
+    vocabulary: int | None = field(default=None, metadata=column("size of the model's vocabulary", "tokens"))
+    phases: tuple[EnginePhase, ...] = field(
+        default=(), metadata=column("start-up phases of its processes; empty where not known")
+    )
+    startup_s: float | None = field(default=None, metadata=column("the whole start", "s"))
+    memory: tuple[ProcessMemory, ...] = field(
+        default=(), metadata=column("memory of each of its processes, right after the start")
+    )
+    card: str | None = field(
+        default=None, metadata=column("the card, or the cluster's node, that it ran on; null where there is but one")
+    )
+    step_log: bool | None = field(
+        default=None, metadata=column("whether the step log is in the engine; null where its steps are not from there")
+    )
+    state: str = field(default="running", metadata=column("running, then complete, failed, refused or interrupted"))
+    reason: str | None = field(default=None, metadata=column("why it failed or was refused, in the engine's words"))

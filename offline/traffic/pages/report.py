@@ -10,6 +10,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from offline.load.folder import LoadRun
+from offline.load.records import MeasuredRate, ServedRequest, StepLine, VariantStart
 from offline.page.page import STYLE, chart_html, facts_table, plotly_script, provenance
 from offline.records.runfolder import write_whole
 from offline.traffic.factors import GAINS, gain_rows
@@ -21,8 +22,16 @@ from offline.traffic.pages.sidetables import side_tables
 from offline.traffic.results import LoadResults, load_results
 from offline.traffic.rows import SHORT_HEADINGS, TEXT, RateRow, cells, markdown_table, markdown_text, rows
 from offline.variants.resolution import resolved_facts
-from probes.columns import markdown
+from probes.columns import sections as columns_of
 from probes.htmlpage import PageSection, page, table
+
+RECORDS = {  # by the files of a run that hold them
+    "table.csv: a row a variant and rate": RateRow,
+    "starts/*/configuration.json: a start of a variant": VariantStart,
+    "starts/*/rates.jsonl: a rate that was measured to its end": MeasuredRate,
+    "starts/*/requests.jsonl.zst: a request of a rate": ServedRequest,
+    "starts/*/steps.jsonl.zst: a step of the engine": StepLine,
+}
 
 
 def write(path: Path, run: LoadRun | None = None) -> tuple[list[str], Path]:
@@ -38,7 +47,7 @@ def write(path: Path, run: LoadRun | None = None) -> tuple[list[str], Path]:
     items = [f"- {markdown_text(sentence)}" for sentence in summary]
     head = [f"# {markdown_text(results.run.model)}: load", ""]
     write_whole(path / "table.md", "\n".join([*head, *items, "", *lines]) + "\n")
-    write_whole(path / "columns.md", f"# table.csv\n\n{markdown(RateRow)}\n")
+    write_whole(path / "columns.md", f"# Columns\n\n{columns_of(RECORDS)}\n")
     write_whole(path / "report.html", load_page(results, table_rows))
     return [*summary, "", *lines], write_handout(path.resolve().parents[2], results, table_rows)
 

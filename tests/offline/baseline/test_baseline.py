@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from contextlib import ExitStack
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -31,7 +31,7 @@ from offline.baseline.runner import SideRunner
 from offline.baseline.table import BatchRow, batch_rows
 from offline.spec.model import ModelMark
 from probes.checkpoint import two_layer_model
-from probes.columns import dictionary
+from probes.columns import dictionary, markdown
 from probes.errors import EnginescopeError
 from probes.processes.engine import EngineFailed
 from tests.needs import needs_vllm
@@ -183,7 +183,10 @@ def test_the_folder_of_a_comparison(tmp_path: Path) -> None:
     assert "Factors: throughput within a round, 95 % interval over 2 rounds of one start." in lines
     assert json.loads((path / "run.json").read_text())["kind"] == "baseline"
     header = (path / "table.csv").read_text().splitlines()[0].split(",")
-    assert header == [each.name for each in dictionary(BatchRow)] == [field.name for field in fields(BatchRow)]
+    assert header == [each.name for each in dictionary(BatchRow)]
+    explained = (path / "columns.md").read_text()
+    for record in (BatchRow, SideStart, SideMemory, SideTrial):
+        assert markdown(record) in explained
     assert "Memory is that of the processes" not in "\n".join(lines)
     assert "Memory is that of the processes" in "\n".join(
         write(path, replace(RUN, machine=replace(MACHINE, gpus=("a GPU",))), records)  # type: ignore[arg-type]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 import re
-from dataclasses import fields, replace
+from dataclasses import replace
+from math import nan
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from offline.load.records import VariantStart
+from offline.load.records import MeasuredRate, ServedRequest, StepLine, VariantStart
 from offline.records.lines import EnginePhase, ProcessMemory
 from offline.records.resolved import UNKNOWN
 from offline.traffic.factors import factor_text, knee_factor, ratio
@@ -19,7 +20,7 @@ from offline.traffic.pages.paper import paper_rows
 from offline.traffic.pages.report import sections, write
 from offline.traffic.results import LoadResults, load_results
 from offline.traffic.rows import RateRow, rate_row, rows
-from probes.columns import dictionary
+from probes.columns import dictionary, markdown
 from probes.statistics.intervals import Estimate
 from tests.chromium import chromium
 from tests.needs import needs_chromium
@@ -59,11 +60,18 @@ def test_the_short_table_and_the_sentences(lines: list[str]) -> None:
 
 
 def test_every_column_of_the_table_is_explained(run: Path, lines: list[str]) -> None:
-    with (run / "table.csv").open() as file:
-        header, *rest = list(csv.reader(file))
-    assert header == [each.name for each in dictionary(RateRow)] == [field.name for field in fields(RateRow)]
-    assert len(rest) == 3 * 4
-    assert all(f"`{name}`" in (run / "columns.md").read_text() for name in header)
+    table = pd.read_csv(run / "table.csv")
+    assert list(table) == [each.name for each in dictionary(RateRow)]
+    assert len(table) == 3 * 4
+    explained = (run / "columns.md").read_text()
+    for record in (RateRow, VariantStart, EnginePhase, MeasuredRate, ServedRequest, StepLine):
+        assert markdown(record) in explained
+
+
+def test_a_rate_is_a_number(run: Path, lines: list[str]) -> None:
+    table = pd.read_csv(run / "table.csv").query(f"variant == '{PAGE}'")
+    assert table["rate_req_s"].tolist() == pytest.approx([nan, 0.5, 2.0, 8.0], nan_ok=True)
+    assert table["load"].tolist() == ["one at a time", *["at a rate"] * 3]
 
 
 def test_a_run_of_one_start_claims_nothing(tmp_path: Path) -> None:
