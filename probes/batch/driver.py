@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import resource
 import signal
 import sys
@@ -17,6 +18,7 @@ from probes.batch.record import Record
 from probes.batch.request import count
 from probes.batch.sending import Settings, run
 from probes.client.loops import freeze_heap, quick_loop
+from probes.columns import write_beside
 from probes.errors import INCOMPLETE, INTERRUPTED, usage_error
 from probes.prompts.files import Prompt
 from probes.prompts.repeated import repeated
@@ -36,6 +38,8 @@ def batch(source: Path, output: Path, resume: bool, settings: Settings, key: str
         if not resume and not outcomes.is_empty:
             raise usage_error(f"{output} is there already: continue it with --resume, or name another")
         answered = outcomes.keep_answers(Shared(settings.mode, settings.model, settings.stream))
+        with contextlib.suppress(OSError):  # the records are worth more than what explains them
+            write_beside(output, Record)
         progress = Progress(total, answered.count)
         settings = bounded(settings, total - answered.count)
         whole = drive(settings, key, unanswered(source, answered, repeat), outcomes, progress)

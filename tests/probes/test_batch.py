@@ -18,6 +18,7 @@ from probes.batch.__main__ import address
 from probes.batch.driver import MOST_AT_ONCE, bounded
 from probes.batch.outcomes import Outcomes, lines
 from probes.batch.record import BLANK, Record, parsed
+from probes.columns import markdown
 from probes.errors import EnginescopeError
 from probes.prompts.files import read
 from tests.probes.batchclient import KEY, ROOT, settings
@@ -115,7 +116,8 @@ def test_failed_prompts_make_code_3_and_are_sent_again(server: tuple[Stub, str],
     records = [parsed(line, out) for line in rest]
     assert sorted(record.line for record in records if record and record.ok) == list(range(1, 101))
     assert finished(*words, f"{server[1]}/ok", "--resume").returncode == 0
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.jsonl", "prompts.txt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.columns.md", "out.jsonl", "prompts.txt"]
+    assert markdown(Record) in (tmp_path / "out.columns.md").read_text()
 
 
 def test_a_summary_says_each_class_with_the_first_ones_words(
