@@ -1,4 +1,5 @@
-"""Prints where the time of a trace went, and writes it to `review.json` and `review.html` in the trace folder.
+"""Prints where the time of a trace went, and writes it to `review.json` and `review.html` in the trace folder, which
+`columns.md` there explains.
 
 With a second folder it prints what takes longer there, and what less.
 """
@@ -15,6 +16,8 @@ from probes.arguments import CommandParser
 from probes.errors import EnginescopeError, run_main, usage_error
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from tracing.breakdown.findings import Findings
     from tracing.breakdown.requests.chosen import WindowChoice
 
@@ -39,7 +42,9 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_argument("folder", type=Path, metavar="DIR", help="a trace folder")
     arguments.add_argument("after", type=Path, nargs="?", metavar="DIR", help="a later one: what takes longer there")
     arguments.add_argument("--perfetto", type=Path, metavar="FILE", help="write a Perfetto trace as well")
-    arguments.add_argument("--csv", type=Path, metavar="FILE", help="write all spans as CSV as well")
+    arguments.add_argument(
+        "--csv", type=Path, metavar="FILE", help="write all spans as CSV as well, and what its columns mean beside it"
+    )
     arguments.add_argument(
         "--from",
         dest="from_s",
@@ -139,8 +144,13 @@ def compare(before: Path, after: Path, part: WindowChoice | None = None) -> int:
 def write(
     findings: Findings, sections: list[tuple[str, str, str]], perfetto: Path | None, csv: Path | None
 ) -> tuple[list[Path], list[str]]:
-    """Write `review.json`, `review.html` and what else was asked: the paths, and what could not be written and why."""
+    """Write `review.json`, `review.html`, `columns.md` and what else was asked.
+
+    The paths, and what could not be written and why.
+    """
+    from probes.columns import FILE as COLUMNS
     from tracing.breakdown import review as reviewfile
+    from tracing.breakdown.dictionary import column_dictionary
     from tracing.page.html import page
     from tracing.page.perfetto import export
     from tracing.page.sections import machine_warnings
@@ -153,10 +163,11 @@ def write(
             page(f"Trace {folder.resolve().name}", review.about, lines, sections)
         ),
     }
+    writers[folder / COLUMNS] = lambda path: path.write_text(column_dictionary())
     if perfetto:
         writers[perfetto] = lambda path: export(findings.timeline, findings.flows, findings.hops, path)
     if csv:
-        writers[csv] = lambda path: findings.timeline.spans.to_csv(path, index=False)
+        writers[csv] = lambda path: write_spans(findings.timeline.spans, path)
     paths, failures = [], []
     for path, writer in writers.items():
         try:
@@ -165,6 +176,15 @@ def write(
         except OSError as error:
             failures.append(f"{path}: {error.strerror or error}")
     return paths, failures
+
+
+def write_spans(spans: pd.DataFrame, path: Path) -> None:
+    """Write spans as CSV, and their column dictionary beside it."""
+    from probes.columns import write_beside
+    from tracing.timeline.columns import SpanRow
+
+    spans.to_csv(path, index=False)
+    write_beside(path, SpanRow)
 
 
 if __name__ == "__main__":

@@ -15,11 +15,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from probes.columns import markdown
 from tests.tracing.traces import TraceWriter
 from tracing import timeline
 from tracing.breakdown.findings import findings
 from tracing.breakdown.review import Review
-from tracing.events.contention import COLUMNS, FILE, STOPPED, THREAD, THROTTLED
+from tracing.events.contention import COLUMNS, FILE, STOPPED, THREAD, THROTTLED, ContentionSample
 from tracing.page.sections import machine_warnings
 from tracing.record import contention as sampling
 from tracing.record.contention import RollingSamples, sampled_contention
@@ -49,6 +50,7 @@ def test_the_last_while_is_held_in_memory_and_a_stopped_process_is_seen(
         child.kill()
         child.wait()
     samples.write(tmp_path)
+    assert markdown(ContentionSample) in (tmp_path / "columns.md").read_text()
     read, end = contention.read(tmp_path), np.array([time.monotonic_ns()])
     assert read.moments[0] > begun - 400_000_000  # older ones are gone
     assert 0.5e9 < read.between(STOPPED, read.moments[:1], end, child.pid)[0] < 2e9

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from probes.columns import markdown
 from probes.errors import EnginescopeError
 from tests.tracing.stories import NS, batch, stream
 from tests.tracing.tracerecords import recorded
@@ -16,6 +17,8 @@ from tests.tracing.traces import TraceWriter
 from tracing import review
 from tracing.breakdown import findings
 from tracing.breakdown import review as reviewfile
+from tracing.events.contention import ContentionSample
+from tracing.timeline.columns import SpanRow
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -42,6 +45,16 @@ def test_what_is_printed_and_written(tmp_path: Path) -> None:
     }
     header = (folder / "t.csv").read_text().splitlines()[0]
     assert header.startswith("start_ns,end_ns,site,stage,role")
+    assert markdown(SpanRow) in (folder / "t.columns.md").read_text()
+
+
+def test_every_key_is_explained_beside_the_review(tmp_path: Path) -> None:
+    stream(tmp_path, NS)
+    assert run(str(tmp_path)).returncode == 0
+    explained = (tmp_path / "columns.md").read_text()
+    for record in (reviewfile.Review, reviewfile.BudgetPart, ContentionSample):
+        assert markdown(record) in explained
+    assert "## review.json: `cost.ledger.changes`\n" in explained
 
 
 def test_a_review_is_read_as_it_was_written(tmp_path: Path) -> None:

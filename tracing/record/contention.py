@@ -17,8 +17,10 @@ from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 
+from probes.columns import FILE as DICTIONARY
+from probes.columns import sections
 from probes.processes.sidethread import beside
-from tracing.events.contention import COLUMNS, FILE, STEAL, STOPPED, THREAD, THROTTLED
+from tracing.events.contention import ABOUT, COLUMNS, FILE, STEAL, STOPPED, THREAD, THROTTLED, ContentionSample
 from tracing.events.processfile import pid_of
 
 Key = tuple[str, int, int]  # source, process, thread
@@ -39,6 +41,7 @@ def sampled_contention(folder: Path) -> AbstractContextManager[None]:
 def _sample(folder: Path, ended: threading.Event) -> None:
     totals = Totals(folder)
     try:
+        write_dictionary(folder)
         with (folder / FILE).open("w") as file:
             file.write(HEAD)
             while not ended.wait(PERIOD_S):
@@ -50,6 +53,11 @@ def _sample(folder: Path, ended: threading.Event) -> None:
 
 def _line(row: Row) -> str:
     return ",".join(map(str, row)) + "\n"
+
+
+def write_dictionary(folder: Path) -> None:
+    """Say what the columns of the samples mean; the review of the trace adds its own."""
+    (folder / DICTIONARY).write_text(f"# Columns\n\n{sections({ABOUT: ContentionSample})}\n")
 
 
 class RollingSamples:
@@ -79,6 +87,7 @@ class RollingSamples:
         with self._lock:
             rows = list(self._rows)
             first = [(rows[0][0], *key, total) for key, total in self._before.items()] if rows else []
+        write_dictionary(folder)
         (folder / FILE).write_text(HEAD + "".join(map(_line, [*first, *rows])))
 
 

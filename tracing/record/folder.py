@@ -8,13 +8,14 @@ import time
 from collections.abc import Collection
 from pathlib import Path
 
+from probes import columns
 from probes.errors import EnginescopeError, usage_error
 from tracing.events import contention, tracefile
 from tracing.pyspy import recording, sampler
 from tracing.pyspy.events import events
 
 TAKEN_OVER = "taken-over.txt"  # a line for each recorder inside the command: the folder that it writes into
-OWN = {tracefile.FILE, TAKEN_OVER, contention.FILE}
+OWN = {tracefile.FILE, TAKEN_OVER, contention.FILE, columns.FILE}
 SAMPLES = {recording.FILE, sampler.EVENTS, sampler.STAMPS, sampler.LOG}
 
 

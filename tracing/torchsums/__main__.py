@@ -38,7 +38,12 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_argument("folder", type=Path, metavar="DIR", help="a trace folder with torch traces in its torch/")
     arguments.add_argument("after", type=Path, nargs="?", metavar="DIR", help="a later one: what takes longer there")
     arguments.add_argument("--step", type=int, metavar="N", help="one step only")
-    arguments.add_argument("--csv", type=Path, metavar="FILE", help="write the sums by stage and step as CSV as well")
+    arguments.add_argument(
+        "--csv",
+        type=Path,
+        metavar="FILE",
+        help="write the sums by stage and step as CSV as well, and what its columns mean beside it",
+    )
     return arguments
 
 
@@ -62,7 +67,7 @@ def show(folder: Path, step: int | None, csv: Path | None) -> int:
 
     sums, work = _read(folder, step)
     if csv:
-        _write(csv, sums.steps)
+        _write(csv, sums.steps, operators.StepOperators)
     out = console()
     for problem in sums.problems:
         show_text(out, problem, "bold red")
@@ -117,9 +122,12 @@ def _nothing(folder: Path, step: int | None, problems: list[str]) -> Enginescope
     return EnginescopeError(f"no operator and no kernel was read from {folder / 'torch'}: {first}{rest}")
 
 
-def _write(path: Path, steps: pd.DataFrame) -> None:
+def _write(path: Path, steps: pd.DataFrame, row: type) -> None:
+    from probes.columns import write_beside
+
     try:
         steps.to_csv(path, index=False)
+        write_beside(path, row)
     except OSError as error:
         raise EnginescopeError(f"cannot write {path}: {error.strerror or error}") from None
 

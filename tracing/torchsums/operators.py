@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
+from probes.columns import column
 from probes.errors import EnginescopeError
 from tracing.breakdown.otherwatchers import LargestOperator, OperatorStage, OperatorSummary
 from tracing.timeline.innermost import OUTSIDE, Places
@@ -19,9 +20,20 @@ from tracing.torchsums.reader import COUNTED, Reader
 SHOWN = 20
 
 
+@dataclass(frozen=True)
+class StepOperators:
+    """A row of `steps`, and of `--csv`: the operators, kernels or copies of one stage in one step."""
+
+    kind: str = field(metadata=column("operator, kernel or copy"))
+    stage: str = field(metadata=column("the stage in which they began, a kernel and a copy that of its launch"))
+    step: int = field(metadata=column("the engine step; -1: none"))
+    count: int = field(metadata=column("how many there were"))
+    own_ns: int = field(metadata=column("their own time, without that of operators inside them", "ns"))
+
+
 @dataclass
 class Operators:
-    """`names` has a row a kind, name and stage, `steps` one a kind, stage and step (-1 for none): `count` and `own_ns`.
+    """`names` has a row a kind, name and stage, with `count` and `own_ns`; `steps` has those of `StepOperators`.
 
     `spent_ns` is, by stage, the time in spans of the steps and threads that have operators.
     """

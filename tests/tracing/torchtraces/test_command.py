@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from probes.columns import dictionary, markdown
 from tests.tracing.test_anatomy import STEP
 from tests.tracing.test_anatomy import write as write_steps
 from tests.tracing.torchtraces import chrometraces
@@ -15,6 +16,7 @@ from tests.tracing.torchtraces.chrometraces import event
 from tests.tracing.torchtraces.torchfolders import ANCHOR, OPERATORS
 from tests.tracing.traces import TraceWriter
 from tracing.torchsums import __main__ as torchsumscommand
+from tracing.torchsums.operators import StepOperators
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -71,5 +73,8 @@ def test_the_command(folder: Path, tmp_path: Path) -> None:
     chrometraces.write(folder / "torch" / "rank0.json", OPERATORS)
     done = run("--step", "5", "--csv", str(tmp_path / "sums.csv"))
     assert done.returncode == 0 and "aten::addmm" in done.stdout and "aten::empty" not in done.stdout
-    assert "operator,forward,5,3,340" in (tmp_path / "sums.csv").read_text().splitlines()
+    header, *rows = (tmp_path / "sums.csv").read_text().splitlines()
+    assert "operator,forward,5,3,340" in rows
+    assert header.split(",") == [each.name for each in dictionary(StepOperators)]
+    assert markdown(StepOperators) in (tmp_path / "sums.columns.md").read_text()
     assert run("--step", "6").returncode == 2
