@@ -1,4 +1,4 @@
-"""The record of a prompt: to JSON and back, an older schema refused by its number, every column documented."""
+"""The record of a prompt: to JSON and back, an older schema refused by its number."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ import pytest
 
 from probes.batch.record import Record, parsed
 from probes.client.toolcalls import ToolCall
-from probes.columns import markdown
 from probes.errors import EnginescopeError
-from tests.probes.batchclient import ROOT
 
 OUT = Path("out.jsonl")
 RECORD = Record(
@@ -56,7 +54,3 @@ def test_a_secret_is_blanked_out_of_whatever_the_server_sent() -> None:
     clean = record.without(secret)
     assert (clean.text, clean.error_msg) == ("a [api key]", "[api key]")
     assert clean.tool_calls == [ToolCall("f", '{"k":"[api key]"}')] and clean.reasoning == "hm"
-
-
-def test_every_column_is_in_the_readme() -> None:
-    assert markdown(Record) in (ROOT / "probes/README.md").read_text()
