@@ -1,6 +1,6 @@
 """The time of all requests by part, as `tracing.breakdown.requests.pieces` says for one what explains it.
 
-What requests share is cut once (`channel`, `stretches`, `axis`) and each takes its ranges of it. Its own spans and
+What requests share is cut once (`channel`, `commonwindows`, `axis`) and each takes its ranges of it. Its own spans and
 waits are cut on an axis on which the requests lie one behind the other; where those and what is shared meet, the time
 is taken from the one that does not count. So the cost grows with the spans, not with the spans of each step times the
 requests in it.
@@ -19,10 +19,10 @@ import pandas as pd
 
 from tracing.breakdown.budgets.axis import Axis, laid
 from tracing.breakdown.budgets.channel import Channel, channel
+from tracing.breakdown.budgets.commonwindows import Ranges, common_windows, in_sight
 from tracing.breakdown.budgets.intervals import LOOP_PARTS, Intervals, Names, intervals, joined
 from tracing.breakdown.budgets.own import Requests, called_again, own_intervals, requests
 from tracing.breakdown.budgets.ownwaits import own_waits
-from tracing.breakdown.budgets.stretches import Ranges, in_sight, stretches
 from tracing.breakdown.requests.piece import LOOP, RUN_QUEUE, UNEXPLAINED, WAIT
 from tracing.events.contention import THREAD
 from tracing.timeline.contention import Contention
@@ -91,7 +91,7 @@ def _of_some(
     for core, front in pairs:
         ours = np.flatnonzero((asked.core == core) & (asked.front == front))
         shared = channel_of(core, front)
-        listed, ranges = stretches(shared, [flows[place] for place in ours.tolist()])
+        listed, ranges = common_windows(shared, [flows[place] for place in ours.tolist()])
         axis = laid(index, names, shared, in_sight(listed, ranges))
         mine = own.at(np.flatnonzero(np.isin(own.of, ours))) if len(pairs) > 1 else own
         scene = Scene(axis, ranges._replace(of=ours[ranges.of]), mine, shift)
@@ -118,17 +118,17 @@ def _count(totals: PartTotals, scene: Scene, outside: Intervals, clock: Clock) -
     take what was given twice."""
     axis, ranges, own, _ = scene
     part = axis.intervals.part[axis.top]
-    start, end = (times + axis.shift[ranges.stretch] for times in (ranges.start, ranges.end))
+    start, end = (times + axis.shift[ranges.window] for times in (ranges.start, ranges.end))
     for number in distinct(part).tolist():
         here = np.flatnonzero(part == number)
-        totals.add(ranges.of, np.full(len(start), number), _passed(axis, here, ranges.stretch, start, end, clock))
+        totals.add(ranges.of, np.full(len(start), number), _passed(axis, here, ranges.window, start, end, clock))
     for each in (own, outside):
         totals.add(each.of, each.part, clock(each.end) - clock(each.start))
     _settle(totals, scene, clock)
 
 
-def _passed(axis: Axis, pieces: Rows, stretch: Rows, start: Rows, end: Rows, clock: Clock) -> Rows:
-    """How much of some pieces of the axis lies between two places of a stretch."""
+def _passed(axis: Axis, pieces: Rows, window: Rows, start: Rows, end: Rows, clock: Clock) -> Rows:
+    """How much of some pieces of the axis lies between two places of a window."""
     of_piece = axis.shift[axis.intervals.of[axis.top[pieces]]]
     ended = clock(axis.end[pieces] - of_piece)
     before = np.append(0, np.cumsum(ended - clock(axis.start[pieces] - of_piece)))
@@ -137,7 +137,7 @@ def _passed(axis: Axis, pieces: Rows, stretch: Rows, start: Rows, end: Rows, clo
         place = np.searchsorted(axis.start[pieces], at, side="right")
         last = np.maximum(place - 1, 0)
         cut = (place > 0) & (axis.end[pieces][last] > at)
-        until.append(before[place] - np.where(cut, ended[last] - clock(at - axis.shift[stretch]), 0))
+        until.append(before[place] - np.where(cut, ended[last] - clock(at - axis.shift[window]), 0))
     return until[1] - until[0]
 
 
@@ -146,17 +146,17 @@ def _settle(totals: PartTotals, scene: Scene, clock: Clock) -> None:
     axis, ranges, own, shift = scene
     in_view = ranges.start + shift[ranges.of], ranges.end + shift[ranges.of]
     which, place = overlapping(own.start + shift[own.of], own.end + shift[own.of], in_view)
-    own, stretch = own.at(which), ranges.stretch[place]
-    start = np.maximum(own.start, ranges.start[place]) + axis.shift[stretch]
-    end = np.minimum(own.end, ranges.end[place]) + axis.shift[stretch]
+    own, window = own.at(which), ranges.window[place]
+    start = np.maximum(own.start, ranges.start[place]) + axis.shift[window]
+    end = np.minimum(own.end, ranges.end[place]) + axis.shift[window]
     telling = axis.intervals.rank[axis.top] > WAIT
     waits = np.flatnonzero(own.rank <= WAIT)
-    lost = _passed(axis, np.flatnonzero(telling), stretch[waits], start[waits], end[waits], clock)
+    lost = _passed(axis, np.flatnonzero(telling), window[waits], start[waits], end[waits], clock)
     totals.add(own.of[waits], own.part[waits], -lost)
     for mine, pieces in ((waits, np.flatnonzero(~telling)), (np.flatnonzero(own.rank > WAIT), np.arange(len(telling)))):
         which, place = overlapping(start[mine], end[mine], (axis.start[pieces], axis.end[pieces]))
         which, place = mine[which], pieces[place]
-        there = axis.shift[stretch[which]]
+        there = axis.shift[window[which]]
         both = clock(np.minimum(end[which], axis.end[place]) - there)
         both -= clock(np.maximum(start[which], axis.start[place]) - there)
         one, other = own.at(which), axis.intervals.at(axis.top[place])

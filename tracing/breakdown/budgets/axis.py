@@ -1,4 +1,4 @@
-"""Stretches laid one behind the other on an axis, and cut: what is on top at every instant."""
+"""Windows laid one behind the other on an axis, and cut: what is on top at every instant."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from tracing.breakdown.budgets.channel import EVER, Channel
+from tracing.breakdown.budgets.commonwindows import CommonWindows
 from tracing.breakdown.budgets.intervals import LOOP_PARTS, LOOPS, Intervals, Names, intervals, joined
-from tracing.breakdown.budgets.stretches import Stretches
 from tracing.breakdown.requests.piece import LOOP, OTHER
 from tracing.timeline.index import Index
 from tracing.timeline.intervals import clipped, expanded, overlapping, topmost, union
@@ -19,8 +19,8 @@ STEP_BITS = 40
 
 
 class Axis(NamedTuple):
-    """Pieces, by place, of the stretches' time that something explains: `top` is the place of what is on top of each in
-    `intervals`. `shift` is what to add to a stretch's times for its place."""
+    """Pieces, by place, of the windows' time that something explains: `top` is the place of what is on top of each in
+    `intervals`. `shift` is what to add to a window's times for its place."""
 
     shift: Rows
     start: Rows
@@ -29,12 +29,12 @@ class Axis(NamedTuple):
     intervals: Intervals
 
 
-def laid(index: Index, names: Names, channel: Channel, listed: Stretches) -> Axis:
-    """The stretches of a channel, cut."""
+def laid(index: Index, names: Names, channel: Channel, listed: CommonWindows) -> Axis:
+    """The windows of a channel, cut."""
     start = np.maximum(listed.start, channel.low.min(initial=EVER))
     end = np.minimum(listed.end, np.maximum(channel.high, channel.through).max(initial=-EVER))
     listed = listed._replace(start=start, end=end)
-    length = np.maximum(end - start, 0) + 1  # a nanosecond between two stretches, so that nothing joins them
+    length = np.maximum(end - start, 0) + 1  # a nanosecond between two windows, so that nothing joins them
     shift = np.cumsum(length) - length - start
     low, high = _shown(channel, listed)
     which, place = expanded(channel.bounds[low], channel.bounds[high])
@@ -54,8 +54,8 @@ def laid(index: Index, names: Names, channel: Channel, listed: Stretches) -> Axi
     return Axis(shift, begun[covered], over[covered], top[change][covered], shown)
 
 
-def _shown(channel: Channel, listed: Stretches) -> tuple[Rows, Rows]:
-    """By run, from which place to which in the channel's steps they can show in their stretch."""
+def _shown(channel: Channel, listed: CommonWindows) -> tuple[Rows, Rows]:
+    """By run, from which place to which in the channel's steps they can show in their window."""
     before = np.maximum.accumulate(channel.high)
     after = np.minimum.accumulate(channel.low[::-1])[::-1]
     low = np.searchsorted(channel.numbers, listed.first, "left")
@@ -66,14 +66,16 @@ def _shown(channel: Channel, listed: Stretches) -> tuple[Rows, Rows]:
 
 
 def _loops(index: Index, loops: Cut, start: Rows, end: Rows, order: int) -> Intervals:
-    """The own time of loops in each stretch, between two times of its own."""
+    """The own time of loops in each window, between two times of its own."""
     which, place = overlapping(start, end, (loops.start, loops.end))
     stage = index.stage_number[loops.place[place]].astype(np.int64) + LOOP_PARTS
     return intervals(which, stage, LOOP, loops.start[place], loops.end[place], order).within(start[which], end[which])
 
 
-def _other_work(names: Names, channel: Channel, listed: Stretches, shown: tuple[Rows, Rows], shift: Rows) -> Intervals:
-    """The core's work for other steps than a stretch's, or for none, while one of the stretch's was in flight."""
+def _other_work(
+    names: Names, channel: Channel, listed: CommonWindows, shown: tuple[Rows, Rows], shift: Rows
+) -> Intervals:
+    """The core's work for other steps than a window's, or for none, while one of the window's was in flight."""
     which, place = overlapping(listed.start, listed.end, (channel.core_work.start, channel.core_work.end))
     run = (
         np.searchsorted(
@@ -88,9 +90,9 @@ def _other_work(names: Names, channel: Channel, listed: Stretches, shown: tuple[
     which, place = which[~own], place[~own]
     flown_of, flown = expanded(*shown)
     flown_of, flown = flown_of[channel.begun[flown] < EVER], flown[channel.begun[flown] < EVER]
-    stretch = listed.run_of[flown_of]
-    begun = np.maximum(channel.begun[flown], listed.start[stretch]) + shift[stretch]
-    over = np.minimum(channel.over[flown], listed.end[stretch]) + shift[stretch]
+    window = listed.run_of[flown_of]
+    begun = np.maximum(channel.begun[flown], listed.start[window]) + shift[window]
+    over = np.minimum(channel.over[flown], listed.end[window]) + shift[window]
     flights = union(begun[over > begun], over[over > begun])
     start, end = channel.core_work.start[place], channel.core_work.end[place]
     begin = np.maximum(start, listed.start[which]) + shift[which]

@@ -1,8 +1,8 @@
-"""Which steps a request sees when: stretches of time that requests have in common.
+"""Which steps a request sees when: windows of time that requests have in common.
 
 A request whose steps follow each other sees what all steps together show, from where no earlier step shows any more to
 where the first later one begins. Before and after it sees its own steps alone, as do all requests that begin, or end,
-with the same step. A request with gaps between its steps has a stretch of its own.
+with the same step. A request with gaps between its steps has a window of its own.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from tracing.timeline.requests import Flow
 KEY = ["first", "last", "start", "end", "begun", "over"]
 
 
-class Stretches(NamedTuple):
-    """Stretches of time (`start`, `end`) of a channel.
+class CommonWindows(NamedTuple):
+    """Windows of time (`start`, `end`) of a channel.
 
-    In each show the steps of its runs (`run_of` is the stretch of each run, from step `first` to `last`), and the
+    In each show the steps of its runs (`run_of` is the window of each run, from step `first` to `last`), and the
     core's loops between `begun` and `over`.
     """
 
@@ -36,16 +36,16 @@ class Stretches(NamedTuple):
 
 
 class Ranges(NamedTuple):
-    """From when to when a request sees a stretch; requests by number, each one's ranges disjoint and in order."""
+    """From when to when a request sees a window; requests by number, each one's ranges disjoint and in order."""
 
     of: Rows
-    stretch: Rows
+    window: Rows
     start: Rows
     end: Rows
 
 
-def stretches(steps: Channel, flows: list[Flow]) -> tuple[Stretches, Ranges]:
-    """The stretches that some requests of a channel need, and who sees which; requests by their place in `flows`."""
+def common_windows(steps: Channel, flows: list[Flow]) -> tuple[CommonWindows, Ranges]:
+    """The windows that some requests of a channel need, and who sees which; requests by their place in `flows`."""
     runs = _runs(steps, flows)
     whole = _whole(runs)
     whole["alone"] = whole[["start", "alone", "begun"]].max(axis=1)
@@ -55,13 +55,13 @@ def stretches(steps: Channel, flows: list[Flow]) -> tuple[Stretches, Ranges]:
     common = pd.concat([*_in_common(whole[plain & single]), whole[~plain & single]])
     number = common.groupby(KEY, sort=False).ngroup().to_numpy()
     listed = common[~common.duplicated(KEY)]
-    gaps = whole[~single].assign(stretch=len(listed) + np.arange((~single).sum()))
-    of_gaps = runs.merge(gaps[["of", "stretch"]], on="of")
-    ranges = pd.concat([common.assign(stretch=number), gaps])
-    runs_of = np.concatenate((np.arange(len(listed)), of_gaps["stretch"]))
+    gaps = whole[~single].assign(window=len(listed) + np.arange((~single).sum()))
+    of_gaps = runs.merge(gaps[["of", "window"]], on="of")
+    ranges = pd.concat([common.assign(window=number), gaps])
+    runs_of = np.concatenate((np.arange(len(listed)), of_gaps["window"]))
     first, last = (np.concatenate((listed[name], of_gaps[name])) for name in ("first", "last"))
     start, end, begun, over = (np.concatenate((listed[name], gaps[name])) for name in ("start", "end", "begun", "over"))
-    return Stretches(start, end, begun, over, runs_of, first, last), _inside(ranges, flows)
+    return CommonWindows(start, end, begun, over, runs_of, first, last), _inside(ranges, flows)
 
 
 def _whole(runs: pd.DataFrame) -> pd.DataFrame:
@@ -76,16 +76,16 @@ def _whole(runs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"of": runs["of"].to_numpy()[heads], "count": tails - heads + 1, **together, **edges})
 
 
-def in_sight(listed: Stretches, ranges: Ranges) -> Stretches:
-    """The stretches as far as any request sees them."""
+def in_sight(listed: CommonWindows, ranges: Ranges) -> CommonWindows:
+    """The windows as far as any request sees them."""
     start, end = np.full(len(listed.start), EVER), np.full(len(listed.start), -EVER)
-    np.minimum.at(start, ranges.stretch, ranges.start)
-    np.maximum.at(end, ranges.stretch, ranges.end)
+    np.minimum.at(start, ranges.window, ranges.start)
+    np.maximum.at(end, ranges.window, ranges.end)
     return listed._replace(start=np.maximum(listed.start, start), end=np.minimum(listed.end, end))
 
 
 def _in_common(whole: pd.DataFrame) -> list[pd.DataFrame]:
-    """The stretches with those steps from a first one on, with all, and with those up to a last one."""
+    """The windows with those steps from a first one on, with all, and with those up to a last one."""
     alone, shown = whole["alone"], whole["shown"]
     ever = whole.assign(first=-EVER, last=EVER, start=-EVER, end=EVER, begun=-EVER, over=EVER)
     head = whole.assign(last=EVER, over=EVER, end=alone, until=alone)
@@ -130,8 +130,8 @@ def _least(values: Rows, low: Rows, high: Rows) -> Rows:
 def _inside(ranges: pd.DataFrame, flows: list[Flow]) -> Ranges:
     """The ranges as far as they lie in their requests' time."""
     ranges = ranges.sort_values(["of", "since"], kind="stable")
-    of, stretch, start, end = (ranges[name].to_numpy(dtype=np.int64) for name in ("of", "stretch", "since", "until"))
+    of, window, start, end = (ranges[name].to_numpy(dtype=np.int64) for name in ("of", "window", "since", "until"))
     start = np.maximum(start, np.array([flow.start_ns for flow in flows], dtype=np.int64)[of])
     end = np.minimum(end, np.array([flow.end_ns for flow in flows], dtype=np.int64)[of])
     kept = end > start
-    return Ranges(of[kept], stretch[kept], start[kept], end[kept])
+    return Ranges(of[kept], window[kept], start[kept], end[kept])
