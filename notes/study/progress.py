@@ -9,7 +9,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from probes.errors import EnginescopeError, usage_error
 SCHEMA = 1
 FILE = Path("results") / "study.json"
 ROW = re.compile(r"^\| (\d\.\d+) \| (.+?) \| (.+?) \|$", re.MULTILINE)
-SAW = re.compile(r"<!--saw ([\w.]+)-->")
+PLACE = re.compile(r"<!--saw ([\w.]+)-->")
 EXPECTED = "every check says right"
 NOT_NOTED = "(not noted yet: step {step} of day {day})"
 
@@ -42,7 +42,7 @@ class Note:
     """A step that is done: what was expected, what was seen, and when (ISO 8601, local time)."""
 
     expected: str
-    saw: str
+    observation: str
     at: str
 
 
@@ -74,7 +74,7 @@ def read(path: Path) -> Progress:
         file: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if file["schema"] != SCHEMA:
             raise usage_error(f"{path} is of schema {file['schema']}, not {SCHEMA}: name another with --progress")
-        return {name: Note(**fields) for name, fields in file["done"].items()}
+        return {name: Note(observation=fields.pop("saw"), **fields) for name, fields in file["done"].items()}
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -85,7 +85,10 @@ def note(path: Path, observations: Mapping[str, str]) -> None:
     """Note what was seen at these steps, beside what the file holds already; a kill leaves the old file or the new."""
     now = datetime.now().isoformat(timespec="seconds")
     fresh = {name: Note(find_step(name).expected, words, now) for name, words in observations.items()}
-    notes = {name: asdict(each) for name, each in {**read(path), **fresh}.items()}
+    notes = {
+        name: {"expected": each.expected, "saw": each.observation, "at": each.at}
+        for name, each in {**read(path), **fresh}.items()
+    }
     text = json.dumps({"schema": SCHEMA, "done": notes}, indent=1)
     draft = path.with_name(f".{path.name}.draft")
     try:
@@ -106,7 +109,7 @@ def tally(day: int, notes: Progress, say: Labels = IN_ENGLISH) -> str:
 def line(step: DayStep, notes: Progress, say: Labels = IN_ENGLISH) -> str:
     """A step in a line: what was seen, or what is to be done."""
     if step.name in notes:
-        return f"  {say('done')}  {step.name}  {notes[step.name].saw}"
+        return f"  {say('done')}  {step.name}  {notes[step.name].observation}"
     return f"  {say('open')}  {step.name}  {say('{task}: {expected}', task=step.task, expected=step.expected)}"
 
 
@@ -115,6 +118,6 @@ def with_notes(text: str, notes: Progress, say: Labels = IN_ENGLISH) -> str:
 
     def words(match: re.Match[str]) -> str:
         name = match[1]
-        return f"“{notes[name].saw}”" if name in notes else say(NOT_NOTED, step=name, day=name[0])
+        return f"“{notes[name].observation}”" if name in notes else say(NOT_NOTED, step=name, day=name[0])
 
-    return SAW.sub(words, text)
+    return PLACE.sub(words, text)

@@ -32,7 +32,7 @@ class Sameness:
         if isinstance(one, ast.Call) and isinstance(other, ast.Call) and _whatever(one):
             return self.of(one.func, other.func)
         if isinstance(one, ast.AST) and isinstance(other, ast.AST):
-            pairs = zip_longest(_said(one), _said(other), fillvalue=("", None))
+            pairs = zip_longest(_fields(one), _fields(other), fillvalue=("", None))
             return all(name == twin and self.of(value, like) for (name, value), (twin, like) in pairs)
         if isinstance(one, list) and isinstance(other, list):
             return len(one) == len(other) and all(map(self.of, one, other))
@@ -55,5 +55,5 @@ def _whatever(call: ast.Call) -> bool:
     return False
 
 
-def _said(node: ast.AST) -> list[tuple[str, object]]:
+def _fields(node: ast.AST) -> list[tuple[str, object]]:
     return [(name, value) for name, value in fields(node) if not (name in ASIDE and isinstance(value, list))]

@@ -34,15 +34,15 @@ def spread(observations: Observations) -> Spread:
     return Spread(math.sqrt(float(start_variance(fits))), math.sqrt(trial))
 
 
-def trials_a_start(start_cost_s: float, pass_cost_s: float, found: Spread) -> int:
+def trials_a_start(start_cost_s: float, pass_cost_s: float, scatter: Spread) -> int:
     """r = √(cost of a start / cost of a pass over the arm's cells · trial variance / start variance), 2 to 20.
 
     It makes the variance of an arm's mean smallest for the time spent (Kalibera and Jones 2013, section 6.2; their
     printed formula for the total T is wrong, the ratio of costs and variances is not).
     """
-    if found.start == 0:
+    if scatter.start == 0:
         return MOST_TRIALS
-    best = math.sqrt(start_cost_s / pass_cost_s) * found.trial / found.start
+    best = math.sqrt(start_cost_s / pass_cost_s) * scatter.trial / scatter.start
     return min(MOST_TRIALS, max(2, round(best)))
 
 

@@ -51,7 +51,7 @@ class Estimates:
         return self.critical * self.standard_error + self.allowance
 
     @property
-    def told(self) -> np.ndarray:
+    def significant(self) -> np.ndarray:
         """Whether the interval leaves out "no difference"."""
         return np.abs(self.log_ratio) > self.half_width
 
@@ -106,6 +106,6 @@ def best_arms(estimates: Estimates, more_is_better: bool) -> set[tuple[int, int]
         arms = {arm for _, *both in pairs for arm in both}
         beaten = {before if gain > 0 else after for gain, before, after in gains}
         (best, *_) = sorted(arms - beaten) or sorted(arms)
-        told = {frozenset(both) for i, *both in pairs if bool(np.asarray(estimates.told)[i])}
-        tied |= {(arm, cell) for arm in arms if arm == best or frozenset((arm, best)) not in told}
+        differing = {frozenset(both) for i, *both in pairs if bool(np.asarray(estimates.significant)[i])}
+        tied |= {(arm, cell) for arm in arms if arm == best or frozenset((arm, best)) not in differing}
     return tied

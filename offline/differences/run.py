@@ -59,9 +59,9 @@ def run_differences(frame: pd.DataFrame, arm_axes: Sequence[str], drifted: bool)
         return RunDifferences()
     between_arms = interleaved(frame) or not drifted
     by_metric = {
-        metric: found
+        metric: of_metric
         for metric in METRICS
-        if (found := differences(observations(frame, arm_axes, metric), metric, ERROR, between_arms))
+        if (of_metric := differences(observations(frame, arm_axes, metric), metric, ERROR, between_arms))
     }
     notes = [] if between_arms else [NOT_INTERLEAVED]
     splits = two_groups(observations(frame, arm_axes, HEADLINE))

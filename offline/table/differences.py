@@ -18,9 +18,9 @@ UNDER = (
 HEADINGS = ("axis", "from → to", "where", "ratio", "95 % interval", "in its cells", "verdict")
 
 
-def headline(found: RunDifferences) -> list[tuple[str, ...]]:
+def headline(run: RunDifferences) -> list[tuple[str, ...]]:
     """The main effects in output tokens a second, a line of `HEADINGS` each; empty where nothing is replicated."""
-    metric = found.by_metric.get(HEADLINE)
+    metric = run.by_metric.get(HEADLINE)
     return [_line(row, metric) for row in metric.main] if metric else []
 
 

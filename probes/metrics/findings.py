@@ -148,12 +148,12 @@ def traced(facts: WindowFacts) -> str:
 LOOKS = (refusals, cut_short, queueing, full_cache, no_hits, idle_cards, mixed)
 
 
-def finding_lines(found: Sequence[WindowFinding], with_devices: bool) -> Iterator[str]:
+def finding_lines(findings: Sequence[WindowFinding], with_devices: bool) -> Iterator[str]:
     """Three lines each; one where there are none, which names what was looked for, cards where they were looked at."""
-    if not found:
+    if not findings:
         cards = "idle cards, " if with_devices else ""
         yield f"Nothing stands out: no sign of {SIGNS}, {cards}prefill beside decode."
-    for each in found:
+    for each in findings:
         yield f"{each.name}: {each.what}"
         yield f"    why   {each.reason}"
         yield f"    next  {each.command}"

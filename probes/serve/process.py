@@ -112,14 +112,14 @@ class ServerProcess:
         """
         phase = StartPhase(FIRST_PHASE, 0.0)
         self.startup.phases.append(phase)
-        latest, said, heard_s = "", set[str](), self.began_s
+        latest, earlier, heard_s = "", set[str](), self.began_s
         tell(phase, latest)
         while True:
             running = self.running  # before the log is read: what has ended has written all that it will
             for line in self.new_lines():
                 latest = bare(line).strip() or latest
-                if latest not in said:
-                    said.add(latest)
+                if latest not in earlier:
+                    earlier.add(latest)
                     heard_s = time.monotonic()
                 name = phase_of(line)
                 if name and name != phase.name:

@@ -55,7 +55,7 @@ def test_a_step_is_noted_and_no_longer_open(tmp_path: Path) -> None:
 def test_the_second_note_keeps_the_first(tmp_path: Path) -> None:
     progress.note(tmp_path / "study.json", {"1.1": "a"})
     progress.note(tmp_path / "study.json", {"1.2": "b", "1.1": "c"})
-    assert {name: note.saw for name, note in progress.read(tmp_path / "study.json").items()} == {
+    assert {name: note.observation for name, note in progress.read(tmp_path / "study.json").items()} == {
         "1.1": "c",
         "1.2": "b",
     }

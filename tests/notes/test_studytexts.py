@@ -12,7 +12,7 @@ from notes.study import judging, recording, texts
 from notes.study.anchored import anchors, find_place
 from notes.study.defaults import MARKER, stale
 from notes.study.exercises import day_1, day_5, day_6, errorclasses
-from notes.study.progress import SAW, find_step
+from notes.study.progress import PLACE, find_step
 from notes.study.sourceclaims import GONE, HAS, untrue, without
 from tests.needs import installed_vllm
 from tests.notes.studyfiles import ROOT
@@ -114,7 +114,7 @@ def test_every_question_has_a_minute_and_what_comes_next() -> None:
 
 
 def test_the_questions_quote_the_learners_own_steps() -> None:
-    names = SAW.findall(texts.path(texts.QUESTIONS).read_text())
+    names = PLACE.findall(texts.path(texts.QUESTIONS).read_text())
     assert len(names) >= 15 and [name for name in names if not find_step(name)] == []
 
 

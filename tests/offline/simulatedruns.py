@@ -124,7 +124,7 @@ def outcome(estimates: Estimates) -> Outcome:
     kinds = np.array([kind(contrast) for contrast in estimates.contrasts])
     return Outcome(
         runs=len(shortfall),
-        false_runs=int(estimates.told.any(axis=-1).sum()),
+        false_runs=int(estimates.significant.any(axis=-1).sum()),
         found={each: float(found[kinds == each].min()) for each in KINDS if each in kinds},
         detectable={
             each: (float(ratios[kinds == each].min()), float(ratios[kinds == each].max()))

@@ -107,7 +107,7 @@ def test_a_call_is_a_range_with_its_request_and_step(heard: tuple[file.Report, s
 
 @pytest.mark.nsys
 def test_what_a_range_could_not_know_is_in_a_mark(heard: tuple[file.Report, str]) -> None:
-    values = marks(heard[0], layout.TOLD)
+    values = marks(heard[0], layout.DETAILS)
     assert values[:4] == [(["kv.allocate", 5, HARD, None, 0], 7)] * 4
     assert values[4:] == [(["kv.lookup", 0, 0, None, 1], 7)], "a call that raised, and nothing of vLLM's own scope"
     assert marks(heard[0], layout.INSTANT) == [(["scheduler.preempt", -(2**63), 2**31, "three", 0], 9)]

@@ -92,5 +92,5 @@ LISTS = (BATCH, COUNTS, MESSAGE, RENAMED, CHILD, STOPPED, DEVICE, TRACED)
 
 # Marks beside the NVTX ranges (`tracing.hooks.ranges`): each is a list that begins with one of these words.
 DOMAIN = "enginescope"
-TOLD, INSTANT, NUMBERS, PROCESS = "told", "instant", "list", "process"  # the words are in _nvtx.c too
+DETAILS, INSTANT, NUMBERS, PROCESS = "told", "instant", "list", "process"  # the words are in _nvtx.c too
 RANGES = "no NVTX ranges"  # what a process that could not make them says of itself begins with

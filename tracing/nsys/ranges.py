@@ -19,7 +19,7 @@ import pandas as pd
 from probes.errors import EnginescopeError
 from tracing.events import layout
 from tracing.events.file import EventFile
-from tracing.events.layout import DOMAIN, INSTANT, NUMBERS, PROCESS, TOLD
+from tracing.events.layout import DETAILS, DOMAIN, INSTANT, NUMBERS, PROCESS
 from tracing.nsys.file import Report
 from tracing.sites.engine import ALL_SITES, CODES, SCOPE_SITE, SITES
 from tracing.sites.site import Role
@@ -139,7 +139,7 @@ def _items(text: str) -> list[Any] | None:
         items = ast.literal_eval(text)
     except (ValueError, SyntaxError):
         return None
-    return items if isinstance(items, list) and items and items[0] in (TOLD, INSTANT, NUMBERS, PROCESS) else None
+    return items if isinstance(items, list) and items and items[0] in (DETAILS, INSTANT, NUMBERS, PROCESS) else None
 
 
 def _spans(report: Report, marks: pd.DataFrame) -> pd.DataFrame:
@@ -149,7 +149,7 @@ def _spans(report: Report, marks: pd.DataFrame) -> pd.DataFrame:
     own = ranges[ours].assign(value=0, extra=0, raised=0, step=ranges.loc[ours, "payload"])
     words = own["text"].str.split(" ", n=1)
     own = own.assign(site=words.str[0], request=words.str[1].astype(object))
-    own = _told(own[own["site"].isin(CODES)], marks[marks["word"] == TOLD])
+    own = _with_details(own[own["site"].isin(CODES)], marks[marks["word"] == DETAILS])
     others = ranges[~ours]
     others = others.assign(site=SCOPE_SITE.name, request=None, value=others["text"], extra=0, raised=0, step=NO_STEP)
     strangers = ~others["pid"].isin(own["pid"])
@@ -172,7 +172,7 @@ def _numbered(marks: pd.DataFrame) -> pd.DataFrame:
     return marks[["start_ns", "pid", "thread"]].assign(step=marks["payload"]).join(items)
 
 
-def _told(spans: pd.DataFrame, marks: pd.DataFrame) -> pd.DataFrame:
+def _with_details(spans: pd.DataFrame, marks: pd.DataFrame) -> pd.DataFrame:
     """Spans with what the marks after them say: a mark is about the last range of its function on its thread."""
     spans = spans.reset_index(drop=True)  # by start, as read
     numbers = _numbered(marks)

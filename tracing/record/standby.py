@@ -22,7 +22,7 @@ def stand_by(command: list[str], ring: str | None, out: Path | None, partial: bo
     """Run the command; its exit code, or that of the trace folder into which the rings go at its end."""
     if out and not ring:
         raise usage_error("--standby leaves no trace folder of its own: give --out to python -m tracing.attach")
-    folder = _made(ring)
+    folder = _make_ring(ring)
     try:
         trace = new_folder(out) if ring else None  # now: a name that is taken must not cost what the rings will hold
         way = "--dump" if ring else "--seconds 10"
@@ -40,7 +40,7 @@ def keep(command: list[str], conditions: list[str], ring: str, out: Path | None)
     """Run the command and keep what lies around each event that meets a condition; its exit code."""
     for text in conditions:
         parse(text)  # what is wrong with one is said before anything runs
-    folder, kept = _made(ring), out or new_folder(None)
+    folder, kept = _make_ring(ring), out or new_folder(None)
     try:
         keeper = start_keeper(conditions, str(kept))
         try:
@@ -64,7 +64,7 @@ def _run(command: list[str], folder: Path, trace: Path | None) -> int:
     return code
 
 
-def _made(ring: str | None) -> Path:
+def _make_ring(ring: str | None) -> Path:
     try:
         return make(ring)
     except ValueError as error:

@@ -83,8 +83,8 @@ def markdown(folder: Path, listed: list[tuple[str, ...]]) -> str:
     machine = next((trace.machine for trace in traces if trace), None)
     lines = [f"| {' | '.join(cells)} |" for cells in (HEADS, ("---",) * len(HEADS), *listed)]
     meanings = [f"- `{cells[0]}`: {SHAPES[cells[0]].meaning}." for cells in listed]
-    made = f"Made by `python -m tracing.shapes --write notes/tables/shapes.md` with {about(machine)}.\n"
-    return "\n".join([INTRODUCTION, *lines, "", *meanings, "", made])
+    provenance = f"Made by `python -m tracing.shapes --write notes/tables/shapes.md` with {about(machine)}.\n"
+    return "\n".join([INTRODUCTION, *lines, "", *meanings, "", provenance])
 
 
 def about(machine: Machine | None) -> str:

@@ -68,9 +68,9 @@ def main() -> int:
 
 def differences(table: MetricsTable, version: str, declarations: list[Declaration]) -> list[str]:
     """What a version declares otherwise than the table says, a line each."""
-    told, found = set(table.of(version)), set(declarations)
-    lines = [(each.name, f"{version}: {each.name} is in the table only: {each}") for each in told - found]
-    lines += [(each.name, f"{version}: {each.name} is in the tree only: {each}") for each in found - told]
+    in_table, in_tree = set(table.of(version)), set(declarations)
+    lines = [(each.name, f"{version}: {each.name} is in the table only: {each}") for each in in_table - in_tree]
+    lines += [(each.name, f"{version}: {each.name} is in the tree only: {each}") for each in in_tree - in_table]
     return [line for _, line in sorted(lines)]
 
 

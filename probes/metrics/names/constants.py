@@ -52,14 +52,14 @@ class Constants:
                 return None
 
     def _each(self, items: Iterable[ast.expr], local: Values, base: tuple[str, ...]) -> tuple[str, ...] | None:
-        found: list[str] = []
+        texts: list[str] = []
         for item in items:
             inside = item.value if isinstance(item, ast.Starred) else item
-            texts = self.texts(inside, local, base)
-            if texts is None:
+            more = self.texts(inside, local, base)
+            if more is None:
                 return None
-            found += texts
-        return tuple(found)
+            texts += more
+        return tuple(texts)
 
     def _resolved(self, node: ast.AST | None, local: Values) -> ast.AST | None:
         """What a name or an attribute stands for, followed as far as it is written out."""

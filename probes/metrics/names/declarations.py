@@ -56,8 +56,8 @@ def read(folder: Path) -> Tree:
     root = folder if (folder / "_version.py").exists() else folder / "vllm"
     if not (root / "_version.py").exists():
         raise usage_error(f"{folder} is no source tree of vLLM: it has no vllm/_version.py")
-    told = VERSION.search((root / "_version.py").read_text())
-    if told is None:
+    version = VERSION.search((root / "_version.py").read_text())
+    if version is None:
         raise usage_error(f"{root / '_version.py'} does not say which version it is")
     # Any file may hold a constant, so all are read that name a metric.
     texts = {path: text for path in sorted(root.rglob("*.py")) if PREFIX in (text := path.read_text(errors="replace"))}
@@ -65,17 +65,17 @@ def read(folder: Path) -> Tree:
     constants = Constants()
     for module in modules.values():
         constants.add(module)
-    tree = Tree(told[1].rstrip("."))
+    tree = Tree(version[1].rstrip("."))
     bases = {name: _base(root / name, constants) for name in LOGGERS}
-    found: dict[str, Declaration] = {}
+    declarations: dict[str, Declaration] = {}
     for path, module in modules.items():  # `v1` comes last: its declarations stand for those of the engine before it
         base = bases[LOGGERS[1]] if path == root / LOGGERS[1] else bases[LOGGERS[0]]
         for each in _module(module, constants, base):
             if isinstance(each, Declaration):
-                found[each.name] = each
+                declarations[each.name] = each
             else:
                 tree.unread.append(f"{path.relative_to(root)}:{each}")
-    tree.declarations = sorted(found.values(), key=lambda each: each.name)
+    tree.declarations = sorted(declarations.values(), key=lambda each: each.name)
     return tree
 
 
@@ -159,8 +159,8 @@ def _paired(scope: ast.AST) -> list[str]:
 def _declared(
     call: ast.Call, names: list[str], local: Values, constants: Constants, base: tuple[str, ...]
 ) -> Iterator[Declaration]:
-    made, given = MAKERS.fullmatch(_called(call)), _given(call)
-    kind = next(word for word in (made.groups() if made else ()) if word).lower()
+    maker, given = MAKERS.fullmatch(_called(call)), _given(call)
+    kind = next(word for word in (maker.groups() if maker else ()) if word).lower()
     labels = constants.texts(given.get("labelnames"), local, base)
     if _is_plan(call) and labels is not None:
         labels = (*base, *labels)  # added where the plan is carried out
@@ -176,5 +176,5 @@ def _declared(
 def unit_of(name: str, documentation: str = "") -> str:
     """The unit by the end of a name; of what a prefix cache counts, by the server's own words. Empty: a plain count."""
     by_name = next((unit for end, unit in UNITS if re.search(end, name)), "")
-    said = COUNTED.search(documentation)
-    return by_name or (said[1] if said else "")
+    counted = COUNTED.search(documentation)
+    return by_name or (counted[1] if counted else "")

@@ -83,11 +83,11 @@ def completed(answer: Response) -> Completion:
     """The completion in an answer; `KeyError`, `IndexError` or `TypeError` where it has another form."""
     body = ok(answer).body
     choice, usage = body["choices"][0], body["usage"]
-    text = choice["text"] if "text" in choice else _said(choice["message"])
+    text = choice["text"] if "text" in choice else _message_text(choice["message"])
     return Completion(text, choice["finish_reason"], usage["prompt_tokens"], usage["completion_tokens"])
 
 
-def _said(message: dict[str, Any]) -> str:
+def _message_text(message: dict[str, Any]) -> str:
     """What a chat's message says; a model that reasons may have had tokens for its reasoning only."""
     return str(message["content"] or message.get("reasoning") or message.get("reasoning_content") or "")
 

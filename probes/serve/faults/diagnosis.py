@@ -30,8 +30,8 @@ def diagnose(log: str, ended: NotReady, port: int, on_gpu: bool) -> Diagnosis:
     what = f"{_end(ended.exit_code)}; the last thing it did: {ended.doing}"
     errors = read_errors(log)
     ending, words = f"exit code: {ended.exit_code}", _words(port, on_gpu)
-    found = likely_cause(errors.root, errors.lines, words) or likely_cause(None, [ending], words)
-    cause, remedy = (found.cause, found.remedy) if found else not_known(errors.root, ended.exit_code)
+    likely = likely_cause(errors.root, errors.lines, words) or likely_cause(None, [ending], words)
+    cause, remedy = (likely.cause, likely.remedy) if likely else not_known(errors.root, ended.exit_code)
     return Diagnosis(what, in_our_options(cause), in_our_options(remedy), errors.shown() or last_lines(log))
 
 

@@ -43,11 +43,11 @@ def likely_cause(root: str | None, lines: Iterable[str], words: Mapping[str, str
     """
     ordered = [root, *lines] if root else list(lines)
     for line in ordered:
-        if found := _found(line, general=False):
-            return _filled(found, line, words)
+        if entry := _look_up(line, general=False):
+            return _filled(entry, line, words)
     for line in ordered[:1] if root else ordered:
-        if found := _found(line, general=True):
-            return _filled(found, line, words)
+        if entry := _look_up(line, general=True):
+            return _filled(entry, line, words)
     return None
 
 
@@ -61,14 +61,14 @@ def in_our_options(text: str) -> str:
     return text
 
 
-def _found(line: str, general: bool) -> tuple[FaultCause, re.Match[str]] | None:
+def _look_up(line: str, general: bool) -> tuple[FaultCause, re.Match[str]] | None:
     for cause in CAUSES:
         if cause.general == general and (match := re.search(cause.pattern, line)):
             return cause, match
     return None
 
 
-def _filled(found: tuple[FaultCause, re.Match[str]], line: str, words: Mapping[str, str | int]) -> LikelyCause:
-    cause, match = found
+def _filled(entry: tuple[FaultCause, re.Match[str]], line: str, words: Mapping[str, str | int]) -> LikelyCause:
+    cause, match = entry
     groups = (match[0], *(group or "" for group in match.groups()))
     return LikelyCause(cause.cause.format(*groups, **words), cause.remedy.format(*groups, **words), line)

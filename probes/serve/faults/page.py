@@ -48,9 +48,9 @@ def _row(cause: FaultCause) -> str:
     match = re.search(cause.pattern, cause.line)
     assert match is not None
     groups = (match[0], *(group or "" for group in match.groups()))
-    said = cause.line if match.end() == len(cause.line) else cause.line[: match.end()] + "…"
+    words = cause.line if match.end() == len(cause.line) else cause.line[: match.end()] + "…"
     means = _cell(cause.cause.format(*groups, **WORDS)) + (" *(general)*" if cause.general else "")
-    return f"| {_code(said)} | {means} | {_cell(cause.remedy.format(*groups, **WORDS))} | {_source(cause)} |"
+    return f"| {_code(words)} | {means} | {_cell(cause.remedy.format(*groups, **WORDS))} | {_source(cause)} |"
 
 
 def _source(cause: FaultCause) -> str:

@@ -40,8 +40,8 @@ class Evictions:
         evicted, self.untold = self.untold, 0
         return len(cache), evicted
 
-    def lost(self, found: int, manager: Any = None, request: Any = None) -> int:
-        """The tokens of a request behind the `found` ones that had been cached and were evicted.
+    def lost(self, hit_tokens: int, manager: Any = None, request: Any = None) -> int:
+        """The tokens of a request behind its first `hit_tokens` that had been cached and were evicted.
 
         The last token is always computed. Where hashes are of smaller pieces than blocks (hybrid models), or the
         manager and the request are not told, it is 0.
@@ -54,7 +54,7 @@ class Evictions:
         except AttributeError:  # a version that calls it otherwise
             return 0
         tokens = 0
-        for each in islice(hashes, found // size, last):
+        for each in islice(hashes, hit_tokens // size, last):
             if each not in self.known:
                 break
             tokens += size
