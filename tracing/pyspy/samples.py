@@ -20,6 +20,7 @@ from tracing.pyspy import recording
 from tracing.pyspy.events import EventReader, Stack
 from tracing.pyspy.recording import Recording
 from tracing.pyspy.sampler import EVENTS, LOG, STAMPS, refusal
+from tracing.timeline.intervals import expanded
 
 ROUND_GAP_US = 500  # stamps of one round lie closer, those of two further apart
 CONFIDENT = 95  # percent of the rounds that the uncertainty holds for
@@ -86,9 +87,8 @@ def read(folder: Path) -> Samples:
     runs = runs[runs["pid"] != about.root] if about.beacon else runs
     runs = _cut(runs, about, clock)
     first, last = (np.searchsorted(clock.stamps_us, runs[edge], "right") - 1 for edge in ("begin", "end"))
-    counts = np.maximum(last - first, 0)
-    rounds = np.repeat(first - (np.cumsum(counts) - counts), counts) + np.arange(counts.sum())
-    frame = runs[["pid", "thread", "stack"]].loc[np.repeat(runs.index, counts)].reset_index(drop=True)
+    of, rounds = expanded(first, last)
+    frame = runs[["pid", "thread", "stack"]].iloc[of].reset_index(drop=True)
     frame.insert(0, "time_ns", clock.times_ns[rounds])
     frame["weight_ns"] = np.diff(clock.times_ns, append=clock.times_ns[-1:] + 1_000_000_000 // about.rate)[rounds]
     frame = frame.sort_values(["time_ns", "pid", "thread"], kind="stable", ignore_index=True)

@@ -8,7 +8,7 @@ from typing import Generic, NamedTuple, TypeVar
 import numpy as np
 import pandas as pd
 
-from tracing.timeline.intervals import Ints, edges, topmost, union
+from tracing.timeline.intervals import Ints, edges, expanded, topmost, union
 
 Item = TypeVar("Item")
 
@@ -61,14 +61,12 @@ def cut_at_waits(rows: pd.DataFrame) -> Cut:
         begun, over = union(start[wait & (thread == each)], end[wait & (thread == each)])
         work = np.flatnonzero(~wait & (thread == each))
         first = np.searchsorted(begun, start[work], side="left")
-        count = np.maximum(np.searchsorted(over, end[work], side="right") - first, 0)
-        place = np.repeat(work, count)
-        which = np.repeat(first - np.cumsum(count) + count, count) + np.arange(count.sum())
-        following = np.append(begun[1:], 0)[which]
-        final = np.cumsum(count)[count > 0] - 1
-        following[final] = end[work[count > 0]]
-        cuts.append(Cut(place, over[which], following))
-        last[work[count > 0]] = begun[first[count > 0]]
+        of, wait_inside = expanded(first, np.searchsorted(over, end[work], side="right"))
+        following = np.append(begun[1:], 0)[wait_inside]
+        final = np.diff(of, append=-1) != 0  # the last wait inside each: work goes on until its own end
+        following[final] = end[work[of[final]]]
+        cuts.append(Cut(work[of], over[wait_inside], following))
+        last[work[of[final]]] = begun[first[of[final]]]
     cuts[0] = cuts[0]._replace(end=last)
     joined = Cut(*(np.concatenate(columns) for columns in zip(*cuts, strict=True)))
     order = np.argsort(joined.place, kind="stable")

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from tracing.sites.site import ENCLOSING
-from tracing.timeline.intervals import Ints, edges, precedence, topmost
+from tracing.timeline.intervals import Ints, edges, expanded, precedence, topmost
 from tracing.timeline.nesting import cut_at_waits, outermost, own_of_loops
 from tracing.timeline.spans import LAUNCH, Timeline
 from tracing.timeline.steps.collectives import COLLECTIVE, OTHER_RANKS
@@ -184,6 +184,5 @@ def _within(rows: pd.DataFrame, steps: pd.DataFrame, mine: Ints) -> tuple[Ints, 
     start, end = edges(rows)
     first = np.searchsorted(np.maximum.accumulate(edges(steps)[1][mine]), start, side="right")
     last = np.searchsorted(edges(steps)[0][mine], end, side="left")
-    count = np.maximum(last - first, 0)
-    place = np.repeat(first - np.cumsum(count) + count, count) + np.arange(count.sum())
-    return np.repeat(np.arange(len(rows)), count), mine[place]
+    row, place = expanded(first, last)
+    return row, mine[place]
