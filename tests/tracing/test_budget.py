@@ -8,9 +8,11 @@ from pathlib import Path
 from unittest import mock
 
 import numpy as np
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from notes.traces import shapetrace
 from tests.tracing.stories import DURATIONS, KEY, only, stream
 from tests.tracing.traces import TraceWriter
 from tracing import timeline
@@ -19,7 +21,7 @@ from tracing.breakdown.requests import budget, hops, waits
 from tracing.breakdown.requests.parts import parts
 from tracing.breakdown.requests.pieces import pieces
 from tracing.timeline.index import Index
-from tracing.timeline.requests import Flow
+from tracing.timeline.requests import Flow, flows
 from tracing.timeline.spans import Timeline
 
 
@@ -154,6 +156,19 @@ def tangle(folder: Path, spans: list[tuple[str, int, int, int]]) -> Index:
     return Index(timeline.read(folder))
 
 
+def sum_of_parts(index: Index, flow: Flow) -> dict[str, int]:
+    """A request's nanoseconds by part, by the way that looks at one request alone."""
+    total = {budget.UNEXPLAINED: 0}
+    for part in parts(index, flow):
+        total[part.name] = total.get(part.name, 0) + part.end_ns - part.start_ns
+    return total
+
+
+def known(row: dict[str, int]) -> dict[str, int]:
+    """A row of budgets without the parts that took no time."""
+    return {name: ns for name, ns in row.items() if ns or name == budget.UNEXPLAINED}
+
+
 OF_NO_LENGTH = [
     *(("scheduler.schedule", 0, 80, 20), ("scheduler.update", 0, 520, 20), ("scheduler.schedule", 2, 150, 20)),
     *(("scheduler.update", 2, 480, 20), ("kv.allocate", 2, 370, 0), ("kv.allocate", 3, 330, 0)),
@@ -169,16 +184,22 @@ def test_the_budgets_of_all_requests_are_the_sums_of_the_parts_of_each(
     """However many are taken at once."""
     with tempfile.TemporaryDirectory() as scratch, mock.patch.object(account, "AT_ONCE", at_once):
         index = tangle(Path(scratch), spans)
-        flows = [
+        listed = [
             Flow(
                 f"{place}-x", str(place), None, 10, 11, start, start + length, "finished", (), 1, 1, steps, KEY + steps
             )
             for place, (numbers, start, length) in enumerate(asked)
             for steps in [np.array(sorted(numbers), dtype=np.int64)]
         ]
-        rows = budget.budgets(index, flows).to_dict("records")
-        for flow, row in zip(flows, rows, strict=True):
-            expected = {budget.UNEXPLAINED: 0}
-            for part in parts(index, flow):
-                expected[part.name] = expected.get(part.name, 0) + part.end_ns - part.start_ns
-            assert {name: ns for name, ns in row.items() if ns or name == budget.UNEXPLAINED} == expected
+        rows = budget.budgets(index, listed).to_dict("records")
+        for flow, row in zip(listed, rows, strict=True):
+            assert known(row) == sum_of_parts(index, flow)
+
+
+@pytest.mark.parametrize("shape", shapetrace.shapes())
+def test_the_budgets_of_recorded_requests_are_the_sums_of_their_parts(shape: str) -> None:
+    """What belongs to one is the same by the way that takes many at once and by the one that takes each alone."""
+    index = Index(shapetrace.read(shape).timeline)
+    listed = flows(index)
+    rows = budget.budgets(index, listed).to_dict("records")
+    assert [known(row) for row in rows] == [sum_of_parts(index, flow) for flow in listed]

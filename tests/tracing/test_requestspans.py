@@ -9,7 +9,7 @@ from tracing import timeline
 from tracing.events.layout import CALLED, ENDED, SUSPENDED, YIELDED
 from tracing.timeline.index import Index
 from tracing.timeline.requests import flows
-from tracing.timeline.requestspans import carried, own_rows
+from tracing.timeline.requestspans import carried, named, own_rows
 
 KEY = 10**12
 
@@ -50,6 +50,9 @@ def test_calls_in_flight_with_one_id_do_not_share_their_spans(tmp_path: Path) ->
         front.span("async.generate", at, at + 10, "same", value=YIELDED, extra=call << 1 | 1)
     front.close()
     index = Index(timeline.read(tmp_path))
-    first, second = (own_rows(index, flow) for flow in flows(index))
+    both = flows(index)
+    first, second = (own_rows(index, flow) for flow in both)
     assert not set(first.tolist()) & set(second.tolist())
     assert index.start[first].tolist() == [1000, 1010, 1020, 1200, 1260, 1265, 1270, 1900]
+    of, rows = named(index, both)
+    assert [rows[of == place].tolist() for place in (0, 1)] == [first.tolist(), second.tolist()]

@@ -1,13 +1,17 @@
-"""Which spans belong to a request: the one answer of budgets, walks and the notes."""
+"""Which spans belong to a request: the one answer of budgets, walks and the notes, for one request or for many."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 
 from tracing.timeline.index import Index
-from tracing.timeline.intervals import contains, union
-from tracing.timeline.lookups.rows import Rows, picked
+from tracing.timeline.intervals import contains, distinct, union
+from tracing.timeline.lookups.rows import NONE, Rows, picked
 from tracing.timeline.requests import Flow, call_rows, stretches
+
+Pairs = tuple[Rows, Rows]  # the place of a request among some, and a row
 
 
 def own_rows(index: Index, flow: Flow) -> Rows:
@@ -18,9 +22,8 @@ def own_rows(index: Index, flow: Flow) -> Rows:
     rows = carried(index, flow)
     names = {"", *flow.names}
     unnamed = np.array([index.name(row) in names for row in rows.tolist()], dtype=bool)
-    own = named(index, flow)
-    accepts = own[index.site(own) == "llm.add_request"]
-    prompts = np.array([rendered(index, int(row)) for row in accepts], dtype=np.int64)
+    _, own = named(index, [flow])
+    prompts = rendered(index, own[index.is_at(own, "llm.add_request")])
     return np.unique(np.concatenate([own, rows[unnamed], prompts]))
 
 
@@ -30,42 +33,69 @@ def carried(index: Index, flow: Flow) -> Rows:
     return np.union1d(stepped, picked(index.keyed, flow.keys))
 
 
-def named(index: Index, flow: Flow) -> Rows:
-    """The spans under a request's ids in its time; of calls with the caller's id only those of its own call."""
-    rows = np.unique(np.concatenate([index.rows(name) for name in flow.names]))
-    rows = rows[(index.start[rows] >= flow.start_ns) & (index.start[rows] < flow.end_ns)]
-    foreign = [_of_other_calls(index, flow, site) for site in ("async.generate", "async.add_request", "input.process")]
-    return np.setdiff1d(rows, np.concatenate(foreign))
+def under(index: Index, names: Sequence[str]) -> Pairs:
+    """The spans under a name of each of some requests; none where it is empty."""
+    rows = [index.rows(name) for name in names]
+    return np.repeat(np.arange(len(names)), [len(each) for each in rows]), np.concatenate([NONE, *rows])
 
 
-def _of_other_calls(index: Index, flow: Flow, site: str) -> Rows:
-    """The spans of a site under the caller's id that other calls with this id made."""
+def named(index: Index, flows: Sequence[Flow]) -> Pairs:
+    """The spans under the ids of some requests in the time of each, by both; of calls with the caller's id only those
+    of its own call."""
+    start, end = (np.array([getattr(flow, name) for flow in flows], dtype=np.int64) for name in ("start_ns", "end_ns"))
+    of, row = _under_their_ids(index, flows)
+    own = (index.start[row] >= start[of]) & (index.start[row] < end[of])
+    for place in _called_again(index, flows, of, row).tolist():
+        mine = slice(*np.searchsorted(of, (place, place + 1)))
+        own[mine] &= ~np.isin(row[mine], _of_other_calls(index, flows[place]))
+    return of[own], row[own]
+
+
+def _under_their_ids(index: Index, flows: Sequence[Flow]) -> Pairs:
+    """The spans under any id of each request, at any time; by both."""
+    place = np.repeat(np.arange(len(flows)), [len(flow.names) for flow in flows])
+    which, row = under(index, [name for flow in flows for name in flow.names])
+    return np.divmod(distinct(place[which] * len(index.start) + row), len(index.start))
+
+
+def _called_again(index: Index, flows: Sequence[Flow], of: Rows, row: Rows) -> Rows:
+    """The places of the requests whose caller gave their id to another call of the same front end too."""
+    front = np.array([flow.front_pid for flow in flows], dtype=np.int64)
+    here = index.is_at(row, "async.generate") & (index.pid[row] == front[of])
+    of, row = of[here], row[here]
+    rows, calls = index.calls("async.generate")
+    another = np.diff(calls[np.searchsorted(rows, row)]) != 0
+    return np.unique(of[1:][another & (np.diff(of) == 0)])
+
+
+def _of_other_calls(index: Index, flow: Flow) -> Rows:
+    """The spans under the caller's id that other calls with this id made."""
     rows, calls = stretches(index, flow.external, flow.front_pid)
-    if len(np.unique(calls)) < 2:
-        return rows[:0]
-    if site == "async.generate":
-        return rows[calls != flow.call]
     mine = call_rows(index, flow.external, flow.front_pid, flow.call)
     inside = union(index.start[mine], index.end[mine] + 1)
     adding, numbers = stretches(index, flow.external, flow.front_pid, "async.add_request")
     own = np.unique(numbers[contains(inside, index.start[adding])])
-    if site == "async.add_request":
-        return adding[~np.isin(numbers, own)]
     # Prompts are tokenized in the order in which their calls came.
-    work = index.rows(flow.external, site)
+    work = index.rows(flow.external, "input.process")
     work = work[index.pid[work] == flow.front_pid]
-    order = list(dict.fromkeys(numbers.tolist()))
-    return np.array([row for row, number in zip(work.tolist(), order, strict=False) if number not in own], np.int64)
+    order = np.array(list(dict.fromkeys(numbers.tolist())), dtype=np.int64)[: len(work)]
+    others = work[: len(order)][~np.isin(order, own)]
+    return np.concatenate([rows[calls != flow.call], adding[~np.isin(numbers, own)], others])
 
 
-def rendered(index: Index, accept: int) -> int:
-    """The tokenization of an `llm.add_request`'s prompt, which comes right before it on its thread; else itself."""
-    rows = index.at("llm.render")
-    thread = index.threads(np.array([accept]))
-    rows = rows[(index.threads(rows) == thread) & (index.end[rows] <= index.start[accept])]
-    if not len(rows):
-        return accept
-    others = index.at("llm.add_request")
-    others = others[index.threads(others) == thread]
-    others = others[(index.start[others] > index.start[rows[-1]]) & (index.start[others] < index.start[accept])]
-    return accept if len(others) else int(rows[-1])
+def rendered(index: Index, accepts: Rows) -> Rows:
+    """The tokenization of the prompt of each `llm.add_request`, which comes right before it on its thread; else it."""
+    result = accepts.copy()
+    renders, adding = index.at("llm.render"), index.at("llm.add_request")
+    of_render, of_adding, of_accept = (index.threads(rows) for rows in (renders, adding, accepts))
+    for thread in np.unique(of_accept).tolist() if len(renders) else []:
+        mine = np.flatnonzero(of_accept == thread)
+        before, others = renders[of_render == thread], adding[of_adding == thread]
+        place = np.searchsorted(index.end[before], index.start[accepts[mine]], "right") - 1
+        mine, place = mine[place >= 0], place[place >= 0]
+        begun, accepted = index.start[before[place]], index.start[accepts[mine]]
+        between = np.searchsorted(index.start[others], accepted, "left") - np.searchsorted(
+            index.start[others], begun, "right"
+        )
+        result[mine[between == 0]] = before[place[between == 0]]
+    return result

@@ -21,7 +21,7 @@ from tracing.breakdown.budgets.axis import Axis, laid
 from tracing.breakdown.budgets.channel import Channel, channel
 from tracing.breakdown.budgets.commonwindows import Ranges, common_windows, in_sight
 from tracing.breakdown.budgets.intervals import LOOP_PARTS, Intervals, Names, intervals, joined
-from tracing.breakdown.budgets.own import Requests, called_again, own_intervals, requests
+from tracing.breakdown.budgets.own import Requests, own_intervals, requests
 from tracing.breakdown.budgets.ownwaits import own_waits
 from tracing.breakdown.requests.piece import LOOP, RUN_QUEUE, UNEXPLAINED, WAIT
 from tracing.events.contention import THREAD
@@ -66,11 +66,11 @@ def account(index: Index, flows: list[Flow], samples: Contention) -> pd.DataFram
 
     So many requests are taken at once as keep memory small, in the order of their ends: those see much the same steps.
     """
-    names, again = Names(index.stages), called_again(index)
+    names = Names(index.stages)
     channel_of = cache(partial(channel, index, names))
     order = sorted(range(len(flows)), key=lambda place: flows[place].end_ns)
     batches = [order[at : at + AT_ONCE] for at in range(0, len(order), AT_ONCE)] or [[]]
-    some = (requests(index, [flows[place] for place in batch], again) for batch in batches)
+    some = (requests(index, [flows[place] for place in batch]) for batch in batches)
     frames = [_of_some(index, names, channel_of, asked, samples) for asked in some]
     columns = dict.fromkeys(name for frame in frames for name in frame if name not in LAST)
     whole = pd.concat([frame.reindex(columns=[*columns, *LAST], fill_value=0) for frame in frames])

@@ -8,12 +8,11 @@ import numpy as np
 
 from tracing.breakdown.budgets.channel import rows_of
 from tracing.breakdown.budgets.intervals import Intervals, explains, of_rows
-from tracing.events.layout import CALLED
 from tracing.timeline.index import Index
 from tracing.timeline.intervals import expanded
 from tracing.timeline.lookups.rows import Rows
 from tracing.timeline.requests import Flow
-from tracing.timeline.requestspans import named
+from tracing.timeline.requestspans import Pairs, named, rendered, under
 
 Channels = list[tuple[int, int]]  # the core and the front end of each
 
@@ -31,49 +30,22 @@ class Requests:
     end: Rows
     front: Rows
     core: Rows
-    internal: tuple[Rows, Rows]
-    external: tuple[Rows, Rows]
-    delivered: tuple[Rows, Rows]
-    named: tuple[Rows, Rows]
+    internal: Pairs
+    external: Pairs
+    delivered: Pairs
+    named: Pairs
 
 
-def requests(index: Index, flows: list[Flow], again: set[tuple[int, str]]) -> Requests:
-    """Some requests with the spans under their ids; `again` is as `called_again` has it."""
+def requests(index: Index, flows: list[Flow]) -> Requests:
+    """Some requests with the spans under their ids."""
     start, end, front, core = (
         np.array([getattr(flow, name) for flow in flows], dtype=np.int64)
         for name in ("start_ns", "end_ns", "front_pid", "core_pid")
     )
-    internal = _under(index, [flow.request for flow in flows])
-    external = _under(index, [flow.external for flow in flows])
-    parents = _under(index, [flow.parent or "" for flow in flows])
-    delivered = _under(index, [flow.parent or flow.request for flow in flows])
-    of, row = (np.concatenate(columns) for columns in zip(internal, external, parents, strict=True))
-    inside = (index.start[row] >= start[of]) & (index.start[row] < end[of])
-    several = [place for place, flow in enumerate(flows) if (flow.front_pid, flow.external) in again]
-    inside &= ~np.isin(of, several)
-    slow = [(np.full(len(rows), place), rows) for place in several for rows in [named(index, flows[place])]]
-    of = np.concatenate([of[inside], *(numbers for numbers, _ in slow)])
-    row = np.concatenate([row[inside], *(rows for _, rows in slow)])
-    return Requests(flows, start, end, front, core, internal, external, delivered, (of, row))
-
-
-def _under(index: Index, names: list[str]) -> tuple[Rows, Rows]:
-    rows = [index.rows(name) for name in names]
-    of = np.repeat(np.arange(len(names)), [len(each) for each in rows])
-    return of, np.concatenate([np.zeros(0, np.int64), *rows])
-
-
-def called_again(index: Index) -> set[tuple[int, str]]:
-    """The front end's process and the id of each request that was called several times under the same id."""
-    rows = index.at("async.generate")
-    calls = rows[index.value[rows] == CALLED]
-    earlier: set[tuple[int, str]] = set()
-    again = set()
-    for row in calls.tolist():
-        key = (int(index.pid[row]), index.name(row))
-        again |= {key} & earlier
-        earlier.add(key)
-    return again
+    internal = under(index, [flow.request for flow in flows])
+    external = under(index, [flow.external for flow in flows])
+    delivered = under(index, [flow.parent or flow.request for flow in flows])
+    return Requests(flows, start, end, front, core, internal, external, delivered, named(index, flows))
 
 
 def own_intervals(index: Index, asked: Requests, channels: Channels) -> Intervals:
@@ -87,25 +59,7 @@ def own_intervals(index: Index, asked: Requests, channels: Channels) -> Interval
     return of_rows(index, np.concatenate((of, pause_of)), np.concatenate((row, pauses)))
 
 
-def rendered(index: Index, accepts: Rows) -> Rows:
-    """The tokenization of the prompt of each `llm.add_request`, which comes right before it on its thread; else it."""
-    result = accepts.copy()
-    renders, adding = index.at("llm.render"), index.at("llm.add_request")
-    of_render, of_adding, of_accept = (index.threads(rows) for rows in (renders, adding, accepts))
-    for thread in np.unique(of_accept).tolist() if len(renders) else []:
-        mine = np.flatnonzero(of_accept == thread)
-        before, others = renders[of_render == thread], adding[of_adding == thread]
-        place = np.searchsorted(index.end[before], index.start[accepts[mine]], "right") - 1
-        mine, place = mine[place >= 0], place[place >= 0]
-        begun, accepted = index.start[before[place]], index.start[accepts[mine]]
-        between = np.searchsorted(index.start[others], accepted, "left") - np.searchsorted(
-            index.start[others], begun, "right"
-        )
-        result[mine[between == 0]] = before[place[between == 0]]
-    return result
-
-
-def _collections(index: Index, asked: Requests, of: Rows, row: Rows, channels: Channels) -> tuple[Rows, Rows]:
+def _collections(index: Index, asked: Requests, of: Rows, row: Rows, channels: Channels) -> Pairs:
     """Garbage collections during each request's time on the threads that served it."""
     pauses = index.at("gc")
     if not len(pauses):
@@ -135,7 +89,7 @@ def _collections(index: Index, asked: Requests, of: Rows, row: Rows, channels: C
     return np.concatenate(pause_of), np.concatenate(during)
 
 
-def asked_steps(asked: Requests, places: Rows) -> tuple[Rows, Rows]:
+def asked_steps(asked: Requests, places: Rows) -> Pairs:
     """The steps of some requests, each with its request's place."""
     steps = [asked.flows[place].steps for place in places.tolist()]
     return np.repeat(places, [len(each) for each in steps]), np.concatenate([np.zeros(0, np.int64), *steps])

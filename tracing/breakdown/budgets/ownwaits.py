@@ -10,16 +10,16 @@ from collections.abc import Iterator
 import numpy as np
 
 from tracing.breakdown.budgets.intervals import LOOPS, WAITS, Intervals, Names, intervals, joined
-from tracing.breakdown.budgets.own import Requests, asked_steps, rendered
+from tracing.breakdown.budgets.own import Requests, asked_steps
 from tracing.breakdown.requests.piece import EARLIER, WAIT
 from tracing.breakdown.requests.queued import Stays, given_up, queued
 from tracing.events.layout import CALLED, SUSPENDED, YIELDED
 from tracing.timeline.index import Index
 from tracing.timeline.intervals import expanded
 from tracing.timeline.lookups.rows import Rows
+from tracing.timeline.requestspans import Pairs, rendered
 from tracing.timeline.steps.heldback import wait_name
 
-Pairs = tuple[Rows, Rows]
 SENDING = ("client.send", "client.send_async")
 
 
@@ -74,14 +74,9 @@ def calls_of(index: Index, asked: Requests) -> Pairs:
     of, row = _at(index, asked.external, "async.generate")
     here = index.pid[row] == asked.front[of]
     of, row = of[here], row[here]
-    number = index.extra[row] >> 1
-    numbered = np.zeros(len(asked.flows), dtype=bool)
-    np.logical_or.at(numbered, of, number != 0)
-    begun = np.cumsum(index.value[row] == CALLED)
-    before = np.append(0, begun)[np.searchsorted(of, np.arange(len(asked.flows)))]
-    call = np.where(numbered[of], number, begun - before[of])
+    rows, calls = index.calls("async.generate")
     wanted = np.array([flow.call for flow in asked.flows], dtype=np.int64)
-    mine = call == wanted[of]
+    mine = calls[np.searchsorted(rows, row)] == wanted[of]
     return of[mine], row[mine]
 
 
@@ -123,7 +118,7 @@ def _next(of: Rows, at: Rows, later_of: Rows, later: Rows) -> Rows:
 
 def _thread_pool(index: Index, names: Names, asked: Requests) -> Iterator[Intervals]:
     """Tokenization in another thread: until it begins, and until the event loop takes its result."""
-    own = _sorted(_inside(index, asked, asked.named))
+    own = _inside(index, asked, asked.named)
     adding, work = _at(index, own, "async.add_request"), _first(_at(index, own, "input.process"))
     added = _first(adding)
     of, here, there = np.intersect1d(work[0], added[0], assume_unique=True, return_indices=True)

@@ -51,7 +51,7 @@ def _front_end(index: Index, flow: Flow) -> Iterator[Wait]:
     inside = (flow.start_ns, flow.end_ns)
     accept = _within(index, index.rows(flow.external, "llm.add_request"), flow.front_pid, inside)
     if len(accept):
-        first = rendered(index, int(accept[0]))
+        first = int(rendered(index, accept[:1])[0])
         for frame in index.at("llm.generate"):
             if index.start[frame] == flow.start_ns and index.pid[frame] == flow.front_pid:
                 yield Wait("wait: turn in generate", flow.start_ns, int(index.start[first]), int(frame), first)
@@ -71,7 +71,8 @@ def _front_end(index: Index, flow: Flow) -> Iterator[Wait]:
 
 def _thread_pool(index: Index, flow: Flow, inside: tuple[int, int]) -> Iterator[Wait]:
     """Tokenization in another thread: until it begins, and until the event loop takes its result."""
-    own = _within(index, named(index, flow), flow.front_pid, inside)
+    _, rows = named(index, [flow])
+    own = _within(index, rows, flow.front_pid, inside)
     adding, work = (own[index.site(own) == site] for site in ("async.add_request", "input.process"))
     work = work[:1] if len(adding) and len(work) and index.thread[work[0]] != index.thread[adding[0]] else work[:0]
     if len(work):
