@@ -15,6 +15,7 @@ from enginescope_plugin import TRACE
 from probes.errors import EnginescopeError
 from tests.shells import until
 from tracing.pyspy import attribution, sampler, samples
+from tracing.pyspy.process import PySpy, py_spy
 
 # Programs that print a line once they do what they are for.
 WAITER = "import queue\nprint(flush=True)\nqueue.Queue().get()"
@@ -131,6 +132,20 @@ def test_a_process_that_dies_is_reported(started: int, tmp_path: Path) -> None:
     assert f"process {started} ended after" in text
 
 
+@pytest.mark.parametrize("started", [SPINNER], indirect=True)
+def test_it_samples_until_it_is_stopped(started: int, tmp_path: Path) -> None:
+    sampling = PySpy(started, ["--format", "raw", "--output", str(tmp_path / "samples.txt")], tmp_path / "log")
+    assert sampling.running
+    assert sampling.stop(limit_s=30) == 0
+    assert not sampling.running and (tmp_path / "samples.txt").exists()
+
+
+def test_where_it_cannot_sample_it_says_why_and_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(EnginescopeError, match="py-spy could not sample process 4000000: "):
+        PySpy(4_000_000, [], tmp_path / "log")
+    assert not list(tmp_path.iterdir())
+
+
 def only_line(done: subprocess.CompletedProcess[str]) -> str:
     (line,) = done.stderr.splitlines()
     return line
@@ -145,11 +160,11 @@ def test_what_cannot_be_sampled_is_one_line(tmp_path: Path) -> None:
 
 
 def test_a_missing_py_spy_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert sampler.py_spy().name == "py-spy", "beside this Python"
+    assert py_spy().name == "py-spy", "beside this Python"
     monkeypatch.setattr(sysconfig, "get_path", lambda name: str(tmp_path))
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(EnginescopeError, match="pip install py-spy"):
-        sampler.py_spy()
+        py_spy()
 
 
 OTHERS = "import os, time\nif os.getuid() == 0: os.setuid(65534)\nprint(flush=True)\ntime.sleep(60)"

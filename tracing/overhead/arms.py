@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
-import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,10 +13,12 @@ import psutil
 
 from enginescope_plugin import LISTENER, NVTX, TRACE
 from probes import nvtxlibrary
+from probes.errors import EnginescopeError
 from probes.processes.engine import EngineFailed, EngineProcess
 from probes.programs import program
 from tracing.nsys import capture
 from tracing.overhead.entry import WatchedTrial
+from tracing.pyspy.process import PySpy
 
 ENTRY = "from tracing.overhead.trialengine import main; main()"
 START_LIMIT_S = 180.0
@@ -27,7 +27,6 @@ STOP_LIMIT_S = 60.0
 NEEDED_BYTES = 3 << 30  # free memory without which an arm is not started
 SAMPLES_A_S = 100
 SAMPLER_LIMIT_S = 30.0
-SAMPLING = "Sampling process"  # what py-spy says when it begins
 IN_PROCESS = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
 
 
@@ -89,20 +88,18 @@ class RunningArm:
         self._frozen_at = self._since = 0
         self.watched_s = 0.0  # how long it ran after its start, once it is stopped
         self.pid = 0  # the engine's front end
-        self.tool = self._find_tool()
+        self._check()
         around = capture.under([], self.folder) if arm.tool == "nsys" else []
         self.engine = EngineProcess(ENTRY, scratch / f"{arm.name}.log", arm.environment, around)
 
-    def _find_tool(self) -> Path | None:
-        """The arm's tool; refused where it is missing, or memory for one more engine."""
-        tool = program(self.arm.tool) if self.arm.tool else None
-        if self.arm.tool and tool is None:
+    def _check(self) -> None:
+        """Refuse where the arm's tool is missing, or memory for one more engine."""
+        if self.arm.tool and program(self.arm.tool) is None:
             raise EngineFailed(f"{self.arm.tool} is neither on the PATH nor beside this Python")
         free = psutil.virtual_memory().available
         if free < NEEDED_BYTES:
             needed = NEEDED_BYTES >> 30
             raise EngineFailed(f"{free / 2**30:.1f} GiB of memory are free; one more engine may need {needed} GiB")
-        return tool
 
     def start(self) -> None:
         """Start the engine, wait for it, and freeze it."""
@@ -127,26 +124,16 @@ class RunningArm:
             yield
             return
         stamp = time.monotonic_ns()
-        command = [str(self.tool), "record", "--pid", str(self.pid), "--subprocesses"]
-        command += ["--rate", str(SAMPLES_A_S)]
-        command += ["--format", "raw", "--output", str(self.folder / f"samples-{stamp}.txt")]
-        log = self.folder / f"py-spy-{stamp}.log"
-        with log.open("wb") as out:
-            sampler = subprocess.Popen(command, stdout=out, stderr=out, stdin=subprocess.DEVNULL)
+        options = ["--rate", str(SAMPLES_A_S), "--format", "raw"]
+        options += ["--output", str(self.folder / f"samples-{stamp}.txt")]
         try:
-            deadline = time.monotonic() + SAMPLER_LIMIT_S
-            while SAMPLING not in log.read_text():
-                if sampler.poll() is not None or time.monotonic() > deadline:
-                    raise EngineFailed(f"py-spy did not begin: {_reason(log)}")
-                time.sleep(0.05)
+            sampler = PySpy(self.pid, options, self.folder / f"py-spy-{stamp}.log")
+        except EnginescopeError as error:
+            raise EngineFailed(str(error)) from None
+        try:
             yield
         finally:
-            sampler.send_signal(signal.SIGINT)
-            try:
-                sampler.wait(SAMPLER_LIMIT_S)
-            except subprocess.TimeoutExpired:
-                sampler.kill()
-                sampler.wait()
+            sampler.stop(SAMPLER_LIMIT_S)
 
     def freeze(self) -> None:
         """Stop its clocks."""
@@ -167,9 +154,3 @@ class RunningArm:
     def kill(self) -> None:
         """End all of it at once."""
         self.engine.kill()
-
-
-def _reason(log: Path) -> str:
-    """The first line of a log that tells of an error, else its last."""
-    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    return next((line for line in lines if "error" in line.lower()), lines[-1] if lines else "it said nothing")

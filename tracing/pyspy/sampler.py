@@ -8,7 +8,6 @@ which the call began. Every round of samples then holds the time it was taken at
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -22,10 +21,9 @@ from types import FunctionType
 import psutil
 
 from enginescope_plugin import TRACE
-from probes.errors import EnginescopeError, usage_error
-from probes.privacy.secretvalues import is_secret
-from probes.programs import program
+from probes.errors import usage_error
 from tracing.pyspy import titles
+from tracing.pyspy.process import PySpy, py_spy
 from tracing.pyspy.recording import Live, Recording
 
 DEFAULT_RATE = 100
@@ -34,28 +32,7 @@ EVENTS, STAMPS, LOG = "pyspy-events.json", "pyspy-beacon.bin", "pyspy.log"
 BEACON = "beacon "  # a beacon's frame is named this and its time
 BEACON_S = 0.002
 LIVE_PERIOD_S = 0.5  # how often it is noted which threads live: py-spy lets the stack of a dead one stand for ever
-START_TIMEOUT_S = 30.0
 WRITE_TIMEOUT_S = 120.0  # py-spy writes everything at its end
-
-NO_PYTHON = "No python processes found"
-REFUSED = (
-    "ptrace was refused; run as root (Docker: --cap-add SYS_PTRACE), or: sudo sysctl -w kernel.yama.ptrace_scope=0"
-)
-# What py-spy says when it cannot, and what to do; the first that is found in its words.
-REMEDIES = (
-    ("permission denied", REFUSED),
-    ("operation not permitted", REFUSED),
-    ("python version", "not a Python that it knows; name a Python process, or: pip install -U py-spy"),
-    ("process executable name", "the process ended before py-spy saw it; look for one that runs with: ps aux"),
-)
-
-
-def py_spy() -> Path:
-    """py-spy on PATH or beside this Python; `EnginescopeError` where there is none."""
-    path = program("py-spy")
-    if path is None:
-        raise EnginescopeError("py-spy is neither on the PATH nor beside this Python: pip install py-spy")
-    return path
 
 
 def check_rate(rate: int) -> None:
@@ -93,73 +70,34 @@ class Sampler:
             thread.start()
         self.started_ns = time.monotonic_ns()
         try:
-            with (self.folder / LOG).open("w") as log:  # in a session of its own: a terminal's Ctrl-C is the command's
-                self.process = subprocess.Popen(
-                    [path, *self._options()],
-                    env={name: value for name, value in os.environ.items() if not is_secret(name, value)},
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    start_new_session=True,
-                )
-            self._await_first_sample()
+            self.pyspy = PySpy(self.root, self._options(), self.folder / LOG)
         except BaseException:
-            self.done.set()
-            if hasattr(self, "process"):
-                self._kill()
+            self._end()
             raise
         return self
 
-    def _kill(self) -> None:
-        """End py-spy, which has a session of its own and would go on after us; what it wrote is cleared of keys."""
-        self.process.kill()
-        self.process.wait()
+    def _end(self) -> None:
+        """No more stamps; what py-spy wrote is cleared of keys."""
+        self.done.set()
         titles.clear(self.folder / EVENTS)
 
     def _options(self) -> list[str]:
-        shown = ["--subprocesses", "--idle", "--threads", "--full-filenames", "--format", "chrometrace"]
-        where = ["--pid", str(self.root), "--rate", str(self.rate), "--output", str(self.folder / EVENTS)]
-        return ["record", *shown, *where]
-
-    def _await_first_sample(self) -> None:
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while "Sampling process" not in self.log():
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                self.process.kill()
-                words = self.log()
-                (self.folder / LOG).unlink()
-                raise EnginescopeError(refusal(self._reason(words), self.root))
-            time.sleep(0.02)
-
-    def _reason(self, words: str) -> str:
-        """Over a tree py-spy says only that it found no Python; asked about the one process it says why."""
-        if NO_PYTHON not in words:
-            return words
-        command = [str(py_spy()), "dump", "--pid", str(self.root)]
-        return subprocess.run(command, capture_output=True, text=True, timeout=START_TIMEOUT_S).stderr
-
-    def log(self) -> str:
-        return (self.folder / LOG).read_text(errors="replace")
+        shown = ["--idle", "--threads", "--full-filenames", "--format", "chrometrace"]
+        return [*shown, "--rate", str(self.rate), "--output", str(self.folder / EVENTS)]
 
     def wait(self, seconds: float) -> None:
         """Let it sample for a while; ends sooner where all that it sampled has ended."""
         deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline and self.process.poll() is None:
+        while time.monotonic() < deadline and self.pyspy.running:
             time.sleep(0.05)
 
     def __exit__(self, *_: object) -> None:
-        early = self.process.poll() is not None
+        early = not self.pyspy.running
         ended_ns = time.monotonic_ns()
-        if not early:
-            self.process.send_signal(signal.SIGINT)
         try:
-            code = self.process.wait(WRITE_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            code = self.process.wait()
+            code = self.pyspy.stop(WRITE_TIMEOUT_S)
         except BaseException:
-            self.done.set()
-            self._kill()
+            self._end()
             raise
         if code or (early and self.beacon):
             print(f"py-spy ended early or could not write (exit code {code}): see {self.folder / LOG}", file=sys.stderr)
@@ -227,12 +165,3 @@ def _environment(process: psutil.Process) -> dict[str, str]:
         return process.environ()
     except (psutil.Error, OSError):
         return {}
-
-
-def refusal(log: str, pid: int) -> str:
-    """One line for what py-spy printed when it did not start."""
-    for words, remedy in REMEDIES:
-        if words in log.lower():
-            return f"py-spy could not sample process {pid}: {remedy}"
-    first = next((line for line in log.splitlines() if line.strip()), "it printed nothing")
-    return f"py-spy could not sample process {pid}: {first}; try: py-spy dump --pid {pid}"

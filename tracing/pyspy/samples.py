@@ -18,8 +18,9 @@ import pandas as pd
 from probes.errors import EnginescopeError
 from tracing.pyspy import recording
 from tracing.pyspy.events import EventReader, Stack
+from tracing.pyspy.process import refusal
 from tracing.pyspy.recording import Recording
-from tracing.pyspy.sampler import EVENTS, LOG, STAMPS, refusal
+from tracing.pyspy.sampler import EVENTS, LOG, STAMPS
 from tracing.timeline.intervals import expanded
 
 ROUND_GAP_US = 500  # stamps of one round lie closer, those of two further apart

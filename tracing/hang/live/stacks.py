@@ -7,7 +7,7 @@ import subprocess
 from probes.errors import EnginescopeError
 from tracing.hang.dump import ProcessDump
 from tracing.hang.texts.dumptext import read_text
-from tracing.pyspy.sampler import py_spy, refusal
+from tracing.pyspy.process import py_spy, refusal
 
 LIMIT_S = 10.0  # py-spy itself may hang, and its death lets the process go on
 
