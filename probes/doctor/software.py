@@ -47,7 +47,11 @@ def _vllm(at: Surroundings) -> tuple[str, str, str]:
 
 
 def _device(at: Surroundings) -> str:
-    """`cuda`, `rocm` or `cpu`: the build of vLLM that the devices here ask for."""
+    """`cuda`, `rocm` or `cpu`: the build of vLLM that the devices here ask for.
+
+    What hardware is there, not what vLLM runs on (`probes.engineplatform`): the build is held against it, and may be
+    the wrong one, broken, or not there yet.
+    """
     return next((build for build in VENDOR_OF if _has_gpu(at, build)), "cpu")
 
 

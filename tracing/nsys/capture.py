@@ -37,6 +37,7 @@ def program(at: Surroundings) -> Path:
 def under(command: list[str], folder: Path) -> list[str]:
     """The command line that runs `command` under nsys, recording into the folder."""
     at = here()
+    # What hardware is there, not what vLLM runs on (`probes.engineplatform`): the command may have a Python of its own.
     vendors = {gpu.vendor for gpu in at.gpus}
     if "nvidia" not in vendors and ("amd" in vendors or (at.root / KFD).exists()):
         print(f"note: {NO_ROCM}", file=sys.stderr)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
+import numpy as np
+
 
 class Durations:
     """Durations in one unit; count, sum and greatest are exact, quantiles are good to three figures."""
@@ -34,12 +36,8 @@ class Durations:
 
     def quantile(self, share: float) -> float:
         """The least value that at least `share` of all do not exceed; there has to be one."""
-        wanted, seen = share * self.count, 0
-        for value in sorted(self._counts):
-            seen += self._counts[value]
-            if seen >= wanted:
-                return min(value, self.greatest)
-        return self.greatest
+        values, counts = list(self._counts), list(self._counts.values())
+        return min(float(np.quantile(values, share, weights=counts, method="inverted_cdf")), self.greatest)
 
     def above(self, bound: float) -> int:
         """How many are greater, to three figures."""
