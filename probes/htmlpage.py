@@ -25,12 +25,17 @@ class PageSection:
 
 
 @cache
-def _template(name: str) -> Template:
+def _template(name: str, package: str = "probes") -> Template:
     environment = Environment(
-        loader=PackageLoader("probes"), autoescape=True, undefined=StrictUndefined, keep_trailing_newline=name == PAGE
+        loader=PackageLoader(package), autoescape=True, undefined=StrictUndefined, keep_trailing_newline=name == PAGE
     )
     environment.filters["percent"] = percent
     return environment.get_template(name)
+
+
+def filled(package: str, name: str, **values: Any) -> Markup:
+    """A template in the folder `templates` of a package, with the values that it names."""
+    return Markup(_template(name, package).render(values))
 
 
 def page(

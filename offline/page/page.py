@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
 import plotly.graph_objects as go
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.io import to_html
 from plotly.offline import get_plotlyjs
@@ -24,7 +22,7 @@ from offline.spec.grid import column_of
 from offline.table.cells import Row, Value
 from offline.table.differences import HEADINGS, UNDER, headline
 from offline.table.files import ARM_FACTS, IDENTITY, SHOWN, arm_name, plain
-from probes.htmlpage import PageSection, page, table
+from probes.htmlpage import PageSection, filled, page, table
 from probes.machine import Machine
 
 FILE = "report.html"
@@ -201,18 +199,13 @@ def _cells(run: ReportedRun) -> Markup:
     columns = list(dict.fromkeys([*IDENTITY, *map(column_of, run.axes), "status", "trials", *figures, *MORE]))
     rows = [[_value(row.get(name)) for name in columns] for row in run.rows]
     scripts = Markup("<script>{}</script>").format(Markup(files("offline.page").joinpath("page.js").read_text()))
-    return Markup(_environment().get_template("cells.html").render(columns=columns, rows=rows)) + scripts
+    return filled("offline.page", "cells.html", columns=columns, rows=rows) + scripts
 
 
 def _value(value: Value) -> CellValue:
     if isinstance(value, float):
         return CellValue(f"{value:.4g}", repr(value))
     return CellValue("" if value is None else plain(value), "" if value is None else str(value))
-
-
-@cache
-def _environment() -> Environment:
-    return Environment(loader=PackageLoader("offline.page", "."), autoescape=True, undefined=StrictUndefined)
 
 
 def provenance(machine: Machine, command_line: str) -> PageSection:
