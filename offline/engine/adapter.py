@@ -9,12 +9,14 @@ import gc
 import json
 import os
 import time
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin
 
 from offline.records.lines import RequestRecord
 from offline.records.resolved import Resolved
 from offline.spec.settings import EngineSettings, ModelConfig
+from offline.spec.spec import nearest
 
 # Resolved settings a run records, and where vLLM 0.31-0.33 keeps them below `VllmConfig`.
 RESOLVED = {
@@ -186,11 +188,7 @@ def _plain(value: Any) -> Any:
 
 def check(asked: dict[str, list[Any]]) -> dict[str, Any]:
     """Type engine arguments by vLLM's own annotations: `{"typed": …}` or `{"problem": one line}`."""
-    from dataclasses import fields
-
     from vllm.engine.arg_utils import EngineArgs
-
-    from offline.spec.spec import nearest
 
     hints = {field.name: field.type for field in fields(EngineArgs)}
     typed: dict[str, list[Any]] = {}
@@ -209,14 +207,9 @@ def check(asked: dict[str, list[Any]]) -> dict[str, Any]:
 
 
 def _typed(hint: Any, value: Any) -> tuple[Any, str | None]:
-    import types
-    from typing import get_args
-
     from pydantic import ValidationError
 
-    from offline.spec.spec import nearest
-
-    if isinstance(value, str) and value.lower() == "none" and types.NoneType in get_args(hint):
+    if isinstance(value, str) and value.lower() == "none" and NoneType in get_args(hint):
         return None, None
     try:
         typed_value = _adapter(hint).validate_python(value)
@@ -244,8 +237,6 @@ def _adapter(hint: Any) -> Any:
 
 
 def _choices(hint: Any) -> list[Any]:
-    from typing import Literal, get_args, get_origin
-
     if get_origin(hint) is Literal:
         return list(get_args(hint))
     return [choice for part in get_args(hint) for choice in _choices(part)]
