@@ -1,10 +1,10 @@
-"""The floors hold: imports only go down and stand at the top, vLLM is met in its adapters alone, and a class name is
-given once."""
+"""The floors hold: imports only go down and stand at the top, vLLM is met in its adapters alone, no folder is too full,
+and a class name is given once."""
 
 from __future__ import annotations
 
 import ast
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -79,6 +79,7 @@ OPTIONAL = {
     "tracing/otlp/exporter.py": {"opentelemetry"},
 }
 EXERCISES = "notes/study/exercises/"
+MOST_MODULES = 14  # in a folder, beside its `__init__`
 MODULES = sorted(str(path.relative_to(ROOT)) for room in BELOW for path in (ROOT / room).rglob("*.py"))
 INSIDE_VLLM = [
     "enginescope_plugin.py",
@@ -201,6 +202,11 @@ def test_imports_stand_at_the_top(module: str) -> None:
     optional = OPTIONAL.get(module, set()) | (HEAVY | WITH_HEAVY if module in ADAPTERS else set())
     late = set() if is_command(tree) else deferred(tree) - optional
     assert not late, f"{module} imports {late} inside functions"
+
+
+def test_no_folder_is_too_full_to_be_taken_in() -> None:
+    counts = Counter(module.rpartition("/")[0] for module in MODULES if not module.endswith("/__init__.py"))
+    assert not {folder: count for folder, count in counts.items() if count > MOST_MODULES}
 
 
 def test_a_class_name_stands_once() -> None:
