@@ -31,7 +31,7 @@ import tempfile
 import threading
 import time
 import unittest.mock
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -198,38 +198,57 @@ def hooks(engine: Engine, cell: Cell, trace: Path, nvtx: bool) -> str:
     return f"{calls:.0f} calls a step of {each:.0f} ns are {calls * each / took:.2%} of it, all processes together"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, epilog="example: python tests/bench/overhead.py --nvtx")
-    parser.add_argument("--model", choices=("default", "two-layer"), default="two-layer")
-    parser.add_argument("--batch-size", type=int, nargs="+", default=[1, 16])
-    parser.add_argument("--output-len", type=int, default=256)
-    parser.add_argument("--trials", type=int, default=400, help="the most trials of a comparison inside an engine")
-    parser.add_argument("--pairs", type=int, default=20, help="the most pairs of a comparison between engines")
-    parser.add_argument("--nvtx", action="store_true", help="the recorder with NVTX ranges")
-    args = parser.parse_args()
-    tiny = args.model == "two-layer"
+def arm_of(model_name: str, batch_sizes: list[int], output_len: int) -> tuple[Arm, Path]:
+    """The one arm that all engines are of, and its model."""
+    tiny = model_name == "two-layer"
     model, machine = two_layer_model() if tiny else default_model(), fingerprint(engine_platform())
     partial = Spec(
         load_format="dummy" if tiny else "auto",
-        batch_size=tuple(args.batch_size),
+        batch_size=tuple(batch_sizes),
         block_size=(128,),
         prefix_caching=("off",),
         input_len=(32,),
         shared_prefix_len=(0,),
-        output_len=(args.output_len,),
+        output_len=(output_len,),
     )
     models = Models({label(model): model})
     spec, _ = complete(partial, models, machine)
     [arm] = grid_of(spec, models, machine)
-    with tempfile.TemporaryDirectory() as scratch, contextlib.ExitStack() as stack:
+    return arm, model
+
+
+@contextlib.contextmanager
+def running(arm: Arm, model: Path, scratch: Path, nvtx: bool) -> Iterator[list[Engine]]:
+    """Two engines without the recorder and one that writes into `trace` below `scratch`, all started and frozen."""
+    with contextlib.ExitStack() as stack:
         engines = []
         for name in ("off", "off too", "on"):
-            trace = Path(scratch, "trace") if name == "on" else None
-            engine = Engine(arm, model, Path(scratch, f"{name}.log"), trace, args.nvtx)
+            engine = Engine(arm, model, scratch / f"{name}.log", scratch / "trace" if name == "on" else None, nvtx)
             stack.enter_context(engine.process)
             engine.process.receive(LIMIT_S)
             engine.process.freeze()
             engines.append(engine)
+        yield engines
+        for engine in engines:
+            engine.process.thaw()
+            engine.process.stop()
+
+
+def parser() -> argparse.ArgumentParser:
+    result = argparse.ArgumentParser(description=__doc__, epilog="example: python tests/bench/overhead.py --nvtx")
+    result.add_argument("--model", choices=("default", "two-layer"), default="two-layer")
+    result.add_argument("--batch-size", type=int, nargs="+", default=[1, 16])
+    result.add_argument("--output-len", type=int, default=256)
+    result.add_argument("--trials", type=int, default=400, help="the most trials of a comparison inside an engine")
+    result.add_argument("--pairs", type=int, default=20, help="the most pairs of a comparison between engines")
+    result.add_argument("--nvtx", action="store_true", help="the recorder with NVTX ranges")
+    return result
+
+
+def main() -> None:
+    args = parser().parse_args()
+    arm, model = arm_of(args.model, args.batch_size, args.output_len)
+    with tempfile.TemporaryDirectory() as scratch, running(arm, model, Path(scratch), args.nvtx) as engines:
         off, off_too, on = engines
         watcher = "recorder and NVTX" if args.nvtx else "recorder"
         print(
@@ -245,9 +264,6 @@ def main() -> None:
                 ("off / off", lambda cell=cell: compare(off.period, off_too.period, cell, args.pairs)),
             ):
                 print(f"  batch {cell.batch_size:>2}  {name:15} {measure()}", flush=True)
-        for engine in engines:
-            engine.process.thaw()
-            engine.process.stop()
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 Call = tuple[str, str, int]  # name, file, line
+Stack = tuple[Call, ...] | None
+Thread = tuple[int, int, str]  # process, thread, name
 ROOT = 7  # the process of the sampler itself
 PERIOD_NS = 10_000_000
 BEACON_NS = 3_000_000
@@ -16,7 +18,7 @@ BEACON_NS = 3_000_000
 
 def sampled_folder(
     folder: Path,
-    threads: Mapping[tuple[int, int, str], Sequence[tuple[Call, ...] | None]],
+    threads: Mapping[Thread, Sequence[Stack]],
     first_ns: int = 1_000_000_000,
     live: Mapping[str, Mapping[str, int]] | None = None,
     delay_us: int = 0,
@@ -34,18 +36,13 @@ def sampled_folder(
     last_ns = first_ns + (rounds[-1] + 1) * PERIOD_NS
     stamps = array("q", range(first_ns - 10 * BEACON_NS + 1, last_ns + BEACON_NS, BEACON_NS))
     written: list[dict[str, Any]] = []
-    shown: dict[tuple[int, int, str], tuple[Call, ...] | None] = {}
+    shown: dict[Thread, Stack] = {}
     for number, place in enumerate(rounds):
         time_ns = first_ns + place * PERIOD_NS
-        stamp = (time_ns - first_ns) // 1000 + 400_000 + delay_us
         current = {key: stacks[number] for key, stacks in threads.items() if number < len(stacks)}
         if beacon:
-            began = max(each for each in stamps if each <= time_ns)
-            current[ROOT, ROOT, "_shine"] = (("_shine", "/x/tracing/sampler.py", 9), (f"beacon {began}", "/x/s.py", 1))
-        for key, stack in current.items():
-            if stack is not None and stack != shown.get(key):
-                written += _changed(key, shown.get(key), stack, stamp)
-                shown[key] = stack
+            current[ROOT, ROOT, "_shine"] = _beacon(max(each for each in stamps if each <= time_ns))
+        written += _round(current, shown, (time_ns - first_ns) // 1000 + 400_000 + delay_us)
     end = (rounds[-1] + 1) * PERIOD_NS // 1000 + 400_000 + delay_us
     for key, stack in shown.items():
         written += _changed(key, stack, None, end)
@@ -59,9 +56,20 @@ def sampled_folder(
     return folder
 
 
-def _changed(
-    key: tuple[int, int, str], before: tuple[Call, ...] | None, after: tuple[Call, ...] | None, stamp: int
-) -> list[dict[str, Any]]:
+def _beacon(began_ns: int) -> tuple[Call, ...]:
+    """The stack of the sampler's thread that shows the time."""
+    return (("_shine", "/x/tracing/sampler.py", 9), (f"beacon {began_ns}", "/x/s.py", 1))
+
+
+def _round(current: Mapping[Thread, Stack], shown: dict[Thread, Stack], stamp: int) -> list[dict[str, Any]]:
+    """What a round adds: the stacks that are not as they were `shown`, which then shows them."""
+    changed = {key: stack for key, stack in current.items() if stack is not None and stack != shown.get(key)}
+    events = [event for key, stack in changed.items() for event in _changed(key, shown.get(key), stack, stamp)]
+    shown.update(changed)
+    return events
+
+
+def _changed(key: Thread, before: Stack, after: Stack, stamp: int) -> list[dict[str, Any]]:
     """Frames end from the innermost out to the one both stacks share, and begin from there."""
     pid, thread, name = key
     label = ((f'process {pid}:"synthetic"', "", 0), (f"thread ({thread}): {name}", "", 0))
