@@ -190,6 +190,14 @@ def test_a_tool_that_is_missing_is_reported(tmp_path: Path, monkeypatch: pytest.
     beside.kill()
 
 
+def test_an_arm_that_py_spy_cannot_sample_is_not_measured(tmp_path: Path) -> None:
+    process = arms.RunningArm(arms.OverheadArm("py-spy", tool="py-spy"), {}, tmp_path)
+    process.pid = 4_000_000
+    with pytest.raises(EngineFailed, match="py-spy could not sample process 4000000"):
+        process.trial(batch_size=1)
+    process.kill()
+
+
 def test_an_engine_that_does_not_start_says_why(tmp_path: Path) -> None:
     (tmp_path / "vllm.py").write_text("raise ImportError('a broken installation')")
     process = arms.RunningArm(arms.OverheadArm("off", {"PYTHONPATH": str(tmp_path)}), {}, tmp_path)
