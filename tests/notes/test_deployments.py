@@ -126,6 +126,21 @@ def test_a_chapter_ends_with_its_runs() -> None:
     assert drawn.runs_of(5, {}, (), IN_ENGLISH) == []
 
 
+@pytest.mark.parametrize(
+    ("shape", "otherwise"),
+    [
+        ("one-gpu", [drawn.V1_RAN]),
+        ("tp2-async", [drawn.V1_RAN]),
+        ("dp2", [drawn.V1_RAN, drawn.NO_ASYNC_SCHEDULING]),
+        ("cpu", []),
+        ("v2-one-gpu", []),
+    ],
+)
+def test_above_a_drawing_stands_what_a_gpu_does_otherwise(shape: str, otherwise: list[str]) -> None:
+    words = drawn.provenance(shape, IN_ENGLISH)
+    assert [each for each in (drawn.V1_RAN, drawn.NO_ASYNC_SCHEDULING) if each in words] == otherwise
+
+
 def test_a_drawing_names_the_functions_of_its_shape() -> None:
     first, second = (drawn.runs_of(number, {}, chapters.read(), IN_ENGLISH)[3] for number in (12, 19))
     assert ">_update_states<" in first and ">update_requests<" not in first

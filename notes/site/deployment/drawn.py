@@ -6,7 +6,7 @@ script `deployment.js` keeps what the reader has chosen.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from html import escape
 
@@ -28,6 +28,7 @@ DEPLOYMENTS = {
     "dp2": "several GPUs, data parallel",
     "cpu": "CPU",
 }
+ON_CPU = "cpu"  # where neither the second runner nor async scheduling is taken
 # What the other recorded shapes are.
 OTHER_SHAPES = {
     "tp2": "two workers without async scheduling",
@@ -53,6 +54,8 @@ RECORDED = (
     "Recorded on a CPU, whatever the devices: the processes, their order and their messages are those of such a "
     "deployment, the times are not. `{about}`"
 )
+V1_RAN = "Model Runner V1 ran; on a GPU this version takes V2 by itself where it can."
+NO_ASYNC_SCHEDULING = "Recorded without async scheduling, which is on by default on a GPU."
 ONE_REQUEST = (
     "One finished request and its {steps} steps. An underlined name leads to its stop; an arrow without a time is a "
     "call inside one process."
@@ -147,9 +150,20 @@ def site_links(chapters: Sequence[Chapter], shape: Shape | None, folder: str = "
 
 
 def provenance(shape: str, say: Labels) -> str:
-    """That a drawing was recorded, and on what."""
+    """That a drawing was recorded, on what, and where the deployment that it stands for does otherwise."""
     words, _, about = say(RECORDED, about=trace(shape).about).partition("`")
-    return f'<p class="about">{escape(words)}<code>{escape(about.strip("`"))}</code></p>'
+    otherwise = escape(" ".join(differences(SHAPES[shape], say)))
+    return f'<p class="about">{escape(words)}<code>{escape(about.strip("`"))}</code> {otherwise}</p>'
+
+
+def differences(shape: Shape, say: Labels) -> Iterator[str]:
+    """What a GPU has by default and the recording of its deployment has not."""
+    if shape.name not in DEPLOYMENTS or shape.name == ON_CPU:
+        return
+    if not shape.runner_v2:
+        yield say(V1_RAN)
+    if not shape.async_scheduling:
+        yield say(NO_ASYNC_SCHEDULING)
 
 
 def runs_of(number: int, pages: Mapping[int, str], chapters: Sequence[Chapter], say: Labels) -> list[str]:

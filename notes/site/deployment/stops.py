@@ -7,7 +7,7 @@ from dataclasses import replace
 from html import escape
 from typing import get_args
 
-from notes.site.deployment.drawn import DEPLOYMENTS, OTHER_SHAPES, name, only, trace
+from notes.site.deployment.drawn import DEPLOYMENTS, ON_CPU, OTHER_SHAPES, name, only, trace
 from notes.traces import shapetrace
 from notes.traces.shapetrace import ShapeTrace
 from notes.translation.labels import Labels
@@ -20,7 +20,6 @@ NOT_HERE = "Not in this deployment."
 ELSEWHERE = "Not in this deployment. It is with: {others}."
 SECOND_RUNNER = "With Model Runner V2, which a GPU takes by itself where it can; the run recorded here had the first."
 FIRST_RUNNER = "{place}; with the first model runner only"
-ON_CPU = "cpu"  # where the second runner is not taken: there is no Triton
 SEVERAL = "{process}, one of {count}"
 ON_THREAD = "{process}, thread {thread}"
 CALLS = "{place}; calls in the recorded request: {calls}"
