@@ -48,9 +48,10 @@ def page(
     links = stop_links(chapters)
     parts = [f"# {title(chapter)}", f'<p class="summary">{escape(chapter.summary)}</p>']
     parts += [drawn.switch(say)] if chapter.stops else []
+    firsts = {stop.anchor.target: stop.name for stop in reversed(chapter.stops)}
     for part in chapter.parts:
         text = linked(filled(part.text if isinstance(part, Stop) else part, figures.quotes), chapters)
-        parts.append(_stop(part, text, tree, figures, links, say) if isinstance(part, Stop) else text)
+        parts.append(_stop(part, text, tree, figures, links, firsts, say) if isinstance(part, Stop) else text)
     parts += drawn.runs_of(chapter.number, addresses(chapters, "html"), chapters, say)
     return "\n\n".join(parts) + "\n"
 
@@ -96,8 +97,19 @@ def unsound(chapters: Sequence[Chapter], tree: SourceTree) -> list[str]:
     return [stop.name for stop in stops if judge(stop, tree).standing in TO_FIX]
 
 
-def _stop(stop: Stop, text: str, tree: SourceTree, figures: Figures, links: Mapping[str, str], say: Labels) -> str:
+def _stop(
+    stop: Stop,
+    text: str,
+    tree: SourceTree,
+    figures: Figures,
+    links: Mapping[str, str],
+    firsts: Mapping[str, str],
+    say: Labels,
+) -> str:
+    """A stop with its source, which is whole at the first stop of its page that is in the same function: `firsts` has
+    that one's name by target."""
     judgement = judge(stop, tree)
+    first = firsts[stop.anchor.target]
     verdict = judgement.anchor
     side = "".join(
         (
@@ -112,7 +124,7 @@ def _stop(stop: Stop, text: str, tree: SourceTree, figures: Figures, links: Mapp
             f"### {stop.name.replace('-', ' ').capitalize()} {{ #{stop.name} .stop-name }}",
             '<div class="stop" markdown>',
             f'<div class="stop-text" markdown>\n\n{side}\n\n{text}\n\n{_claims(judgement, say)}\n\n</div>',
-            source(verdict, say),
+            source(verdict, say, "" if first == stop.name else first),
             "</div>",
         )
     )

@@ -18,17 +18,21 @@ from tracing.source.excerpt import excerpt
 
 BEFORE, AFTER = 7, 5  # lines of context around the fragment
 LONGEST = 24  # lines of a fragment
-FOLDED = 200  # lines on either side that can be unfolded: the longest functions have a thousand
+FOLDED = 200  # lines on either side of a fold where another stop has them all: the longest functions have a thousand
+ALL_OF_THEM = "All of them are at the first stop in this function."
 
 
-def source(verdict: Verdict, say: Labels = IN_ENGLISH) -> str:
-    """The function as one line of HTML, the fragment's lines marked; empty where there is no such place any more."""
+def source(verdict: Verdict, say: Labels = IN_ENGLISH, whole: str = "") -> str:
+    """The function as one line of HTML, the fragment's lines marked; empty where there is no such place any more.
+
+    `whole` names the stop of the page at which a long function stands with all its lines, if that is another one.
+    """
     place = verdict.place
     if place is None:
         return ""
     marked = {n for lines in verdict.lines[:1] for n in range(lines.first, min(lines.last, lines.first + LONGEST) + 1)}
     shown = set(_numbers(place, sorted(marked)))
-    blocks = "".join(_blocks(place, shown, marked, say))
+    blocks = "".join(_blocks(place, shown, marked, whole, say))
     return f'<div class="highlight source" tabindex="0" data-search-exclude>{blocks}</div>'
 
 
@@ -45,7 +49,7 @@ def _numbers(place: Place, marked: Sequence[int]) -> list[int]:
     return sorted({*(number for number, _ in head), *around, *marked})
 
 
-def _blocks(place: Place, shown: set[int], marked: set[int], say: Labels) -> Iterator[str]:
+def _blocks(place: Place, shown: set[int], marked: set[int], whole: str, say: Labels) -> Iterator[str]:
     """The function's lines in blocks, those that are shown and, folded, those that are not."""
     colored = _colored(place)
     margin = min(_indent(line) for line in place.lines() if line.strip())
@@ -54,17 +58,19 @@ def _blocks(place: Place, shown: set[int], marked: set[int], say: Labels) -> Ite
         if is_shown:
             yield _block(_rows(numbers, place, colored, margin, marked))
         else:
-            yield from _fold(numbers, place, colored, margin, say)
+            near = [n for at, n in enumerate(numbers) if not whole or at < FOLDED or at >= len(numbers) - FOLDED]
+            rows = _block(_rows(near, place, colored, margin, set()))
+            yield _fold(rows, len(numbers), len(near), whole, say)
 
 
-def _fold(numbers: Sequence[int], place: Place, colored: Sequence[str], margin: int, say: Labels) -> Iterator[str]:
-    """Lines that are not shown at once; of very many only those next to what is shown."""
-    near = [n for at, n in enumerate(numbers) if at < FOLDED or at >= len(numbers) - FOLDED]
-    words = say("⋯ 1 line") if len(numbers) == 1 else say("⋯ {count} lines", count=len(numbers))
-    if len(near) < len(numbers):
-        words = say("{lines}, {near} of them here", lines=words, near=len(near))
-    rows = _block(_rows(near, place, colored, margin, set()))
-    yield f'<details class="fold"><summary>{words}</summary>{rows}</details>'
+def _fold(rows: str, count: int, near: int, whole: str, say: Labels) -> str:
+    """Lines that are not shown at once; of very many only those next to what is shown, with a link to them all."""
+    words = say("⋯ 1 line") if count == 1 else say("⋯ {count} lines", count=count)
+    link = ""
+    if near < count:
+        words = say("{lines}, {near} of them here", lines=words, near=near)
+        link = f'<p><a href="#{escape(whole)}">{escape(say(ALL_OF_THEM))}</a></p>'
+    return f'<details class="fold"><summary>{words}</summary>{rows}{link}</details>'
 
 
 def _block(rows: Iterator[str]) -> str:

@@ -90,13 +90,37 @@ def test_a_call_leads_to_its_stop_and_a_place_to_its_release(
     )
 
 
-def test_of_a_very_long_function_the_lines_near_the_fragment_can_be_unfolded(tree: SourceTree) -> None:
+def write_long_function(tree: SourceTree) -> None:
     lines = "\n".join(f"    line_{number}()" for number in range(1000))
     (tree.root / "long.py").write_text(f"def long():\n{lines}\n")
-    html = excerptblock.source(judge(Anchor("vllm.long:long", Fragment("line_600()")), tree))
-    before, after = re.findall(r"<summary>(.*?)</summary>", html)
+
+
+def test_of_a_very_long_function_all_lines_can_be_unfolded_at_its_first_stop_and_those_near_at_others(
+    tree: SourceTree,
+) -> None:
+    write_long_function(tree)
+    verdict = judge(Anchor("vllm.long:long", Fragment("line_600()")), tree)
+    first, other = excerptblock.source(verdict), excerptblock.source(verdict, whole="first-line")
+    assert re.findall(r"<summary>(.*?)</summary>", first) == ["⋯ 593 lines", "⋯ 394 lines"]
+    assert "line_300" in first and 'href="#' not in first
+    before, after = re.findall(r"<summary>(.*?)</summary>", other)
     assert before == f"⋯ 593 lines, {2 * excerptblock.FOLDED} of them here" and after == "⋯ 394 lines"
-    assert "line_599" in html and "line_300" not in html
+    assert "line_599" in other and "line_300" not in other
+    assert other.count('<a href="#first-line">All of them are at the first stop in this function.</a>') == 1
+
+
+def test_a_later_stop_of_a_page_leads_to_the_whole_function(
+    chapters: tuple[walkthrough.Chapter, ...], tree: SourceTree
+) -> None:
+    write_long_function(tree)
+    stop, *_ = chapters[0].stops
+    stops = [
+        replace(stop, name=name, anchor=Anchor("vllm.long:long", Fragment(f"line_{at}()")), claims=())
+        for name, at in (("one", 500), ("two", 800))
+    ]
+    html = chapterpage.page(replace(chapters[0], parts=tuple(stops)), chapters, tree, Figures(QUOTES))
+    assert html.count('href="#one"') == 1 and 'href="#two"' not in html
+    assert sum(f"line_{at}<" in html for at in range(300, 303)) == 3
 
 
 def test_source_is_shown_as_it_is(chapters: tuple[walkthrough.Chapter, ...], tree: SourceTree) -> None:
