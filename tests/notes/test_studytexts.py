@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import re
 from importlib.util import find_spec
+from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -160,7 +162,38 @@ def test_the_log_that_is_read_adds_up() -> None:
     ).groups()
     whole = int(tokens.replace(",", ""))
     assert blocks * size == whole and whole / int(length.replace(",", "")) == float(requests)
-    assert 30 * 3 * 64 * 2 * 2 == 23_040 and 2**30 // 23_040 // size == blocks
+
+
+def unbroken(path: Path) -> str:
+    """A text without its line breaks and marks of quotations."""
+    return " ".join(path.read_text().replace("\n> ", " ").split())
+
+
+def test_the_sum_of_the_kv_cache_is_the_same_wherever_it_stands() -> None:
+    """The model's numbers, as the page on the log has them, make what the others say of a token and of a GiB."""
+    startup, questions = unbroken(texts.path("startup")), unbroken(texts.path(texts.QUESTIONS))
+    factors = r"(\d+) layers × (\d+) KV heads × (\d+) wide × (\d) \(key and value\) × (\d) bytes"
+    layers, heads, width, both, width_bytes = map(int, re.search(factors, startup).groups())
+    token_bytes = layers * heads * width * both * width_bytes
+    fit, size = 2**30 // token_bytes, int(re.search(r'block_size="(\d+)"', startup)[1])
+    blocks, tokens = fit // size, fit // size * size
+    assert f"= {token_bytes:,} bytes a token, and 1 GiB / {token_bytes:,} = {fit:,} tokens" in startup
+    assert f"which is {blocks} whole blocks of {size}" in startup
+    assert f"{layers} layers, {heads} KV heads of width {width} and {8 * width_bytes}-bit numbers" in questions
+    assert f"{token_bytes:,} bytes a token. A gibibyte is then {fit:,} tokens" in questions
+    assert f"the engine reported {tokens:,}, which is {blocks} blocks of {size}" in questions
+    chapter = unbroken(ROOT / "notes" / "walkthrough" / "06-kv-cache.md")
+    assert f"{layers} layers × {both} × {heads} heads × {width} numbers" in chapter
+    assert f"{width_bytes} bytes each, that is {token_bytes:,} bytes" in chapter
+    assert f"one GiB holds {tokens:,} tokens, {blocks} blocks of {size}" in chapter
+
+
+def test_the_longest_gap_of_day_5_is_that_of_the_recording() -> None:
+    story = recording.read().first_token
+    hops = [(before, after) for before, after in pairwise(story) if before.role != after.role]
+    before, after = max(hops, key=lambda hop: hop[1].start_ns - hop[0].end_ns)
+    done = f"the core's input thread is done at {before.end_ns / 1e6:.1f} ms"
+    assert f"{done}, the core takes the request at {after.start_ns / 1e6:.1f} ms" in texts.path("5").read_text()
 
 
 def test_quoted_tables_are_in_the_readmes() -> None:
