@@ -164,6 +164,27 @@ def test_a_measured_time_is_never_written_by_hand() -> None:
         assert by_hand == [], path.name
 
 
+def prose(name: str) -> str:
+    """A chapter's text without its line breaks."""
+    return " ".join((chapters.FOLDER / f"{name}.md").read_text().split())
+
+
+@pytest.mark.parametrize(("script", "name"), [("batch_then_kill", "05-scheduler"), ("streams", "08-way-back")])
+def test_the_answers_that_were_traced_are_as_long_as_the_text_says(script: str, name: str) -> None:
+    [tokens] = re.findall(r"(?:got|answer of) (\d+) tokens", prose(name))
+    assert f"max_tokens={tokens}," in (ROOT / "tests" / "engine" / "traced" / f"{script}.py").read_text()
+
+
+def test_the_examples_of_cached_prefixes_are_whole_blocks() -> None:
+    text = prose("06-kv-cache")
+    prefix = r"blocks of (\d+) a shared prefix of (\d+) tokens saves (\d+) of them, with blocks of (\d+) it saves (\d+)"
+    large, shared, saved, small, saved_small = map(int, re.search(prefix, text).groups())
+    assert (saved, saved_small) == (shared // large * large, shared // small * small)
+    twice = r"a prompt of exactly (\d+) tokens, sent twice with blocks of (\d+), finds (\d+)"
+    length, size, found = map(int, re.search(twice, text).groups())
+    assert found == (length - 1) // size * size  # the last token is computed again
+
+
 def test_the_summary_names_its_machine_and_version() -> None:
     summary = quotes.read()
     for source in summary.traces.values():
