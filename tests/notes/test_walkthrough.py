@@ -164,6 +164,21 @@ def test_a_measured_time_is_never_written_by_hand() -> None:
         assert by_hand == [], path.name
 
 
+@pytest.mark.parametrize(
+    ("name", "call", "target"),
+    [
+        ("21-images", "llm.chat(", "vllm.entrypoints.llm:LLM.chat"),
+        ("22-pooling", "llm.embed(", "vllm.entrypoints.pooling.offline:PoolingOfflineMixin.embed"),
+    ],
+)
+def test_a_script_of_a_chapter_is_whole_and_what_it_calls_is_there(name: str, call: str, target: str) -> None:
+    text = (chapters.FOLDER / f"{name}.md").read_text()
+    [script] = re.findall(r"^```python\n(.*?)^```", text, re.M | re.S)
+    compile(script, name, "exec")
+    assert call in script and installed_vllm().find_place(target)
+    assert re.search(r"Keep this as `(\w+\.py)`.*python -m tracing.record -- python \1 ", text, re.S)
+
+
 def prose(name: str) -> str:
     """A chapter's text without its line breaks."""
     return " ".join((chapters.FOLDER / f"{name}.md").read_text().split())
