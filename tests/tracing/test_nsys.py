@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,18 +17,20 @@ from hypothesis import given, settings
 
 from probes.doctor.surroundings import Surroundings
 from probes.errors import EnginescopeError
-from probes.machine import Gpu
+from probes.machine import Gpu, fingerprint
 from tests.tracing.nsysfiles import NsysWriter, as_captured
 from tests.tracing.stories import DURATIONS, NS, stream
 from tests.tracing.test_anatomy import write as write_steps
+from tests.tracing.tracerecords import recorded
 from tracing import timeline
-from tracing.breakdown.findings import analyze
+from tracing.breakdown.findings import analyze, findings
 from tracing.breakdown.requests import budget
 from tracing.events.layout import TRACED
 from tracing.nsys import capture, ranges
 from tracing.nsys import file as nsysfile
 from tracing.nsys.__main__ import stage_rows
 from tracing.nsys.reportreview import StageTimes, review_report
+from tracing.page.sections import watching_lines
 from tracing.timeline import requests
 from tracing.timeline.index import Index
 from tracing.timeline.spans import Timeline
@@ -283,6 +286,25 @@ def test_cuda_is_traced_by_graph_node_where_there_is_a_gpu() -> None:
     assert capture.flags(False)[0] == "--trace=nvtx,osrt"
     for cuda in (True, False):
         assert {"--trace-fork-before-exec=true", "--wait=all", "--sample=none"} <= set(capture.flags(cuda))
+
+
+def test_the_review_says_what_the_flags_changed(tmp_path: Path) -> None:
+    """Beside the folder's own review, that of the report in it."""
+    stream(tmp_path, NS)
+    _, report = captured(tmp_path)
+    on_cpu = replace(fingerprint(), gpus=())
+    recorded(tmp_path, nsys=True, machine=replace(on_cpu, gpus=(Gpu("H100", "575", 2**36),)))
+    assert "nsys's flags: CUDA graphs were traced node by node, so replays took longer; workers were" in flat(report)
+    recorded(tmp_path, nsys=True, machine=on_cpu)
+    assert "nsys's flags: workers were spawned" in flat(report)
+    assert watching_lines(findings(tmp_path))[0].startswith("nsys's flags: workers")
+    recorded(tmp_path, machine=on_cpu)
+    assert "nsys's flags" not in flat(report)
+
+
+def flat(report: Path) -> str:
+    """What the command prints, as one line."""
+    return " ".join(run(str(report)).stdout.split())
 
 
 def test_on_amd_gpus_it_says_what_nsys_does_not_see(

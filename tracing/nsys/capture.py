@@ -14,6 +14,7 @@ from pathlib import Path
 from probes.doctor.profilers import importer
 from probes.doctor.surroundings import Surroundings, here
 from probes.errors import EnginescopeError, usage_error
+from tracing.events.tracefile import TraceRecord
 
 STEM = "nsys"  # nsys.nsys-rep and nsys.sqlite in the trace folder
 IMPORT_TIMEOUT_S = 1800
@@ -52,6 +53,16 @@ def flags(cuda: bool) -> list[str]:
     """
     traced = ["--trace=cuda,nvtx,osrt", "--cuda-graph-trace=node"] if cuda else ["--trace=nvtx,osrt"]
     return [*traced, "--sample=none", "--cpuctxsw=none", "--trace-fork-before-exec=true", "--wait=all"]
+
+
+def changes(trace: TraceRecord | None) -> list[str]:
+    """What the flags and the environment that nsys ran with changed in what was recorded, a line; none without it."""
+    if trace is None or not trace.nsys:
+        return []
+    graphs = "CUDA graphs were traced node by node, so replays took longer; "
+    on_gpu = any(gpu.vendor == "nvidia" for gpu in trace.machine.gpus)
+    spawned = "workers were spawned, unless the environment asked for fork, so the start took longer"
+    return [f"nsys's flags: {graphs * on_gpu}{spawned}"]
 
 
 def finish(folder: Path) -> list[str]:

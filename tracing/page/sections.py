@@ -11,6 +11,8 @@ from tracing.breakdown.findings import Findings
 from tracing.breakdown.requests.parts import parts
 from tracing.breakdown.review import Review
 from tracing.breakdown.starvation import Starvation
+from tracing.events.tracefile import read_trace
+from tracing.nsys import capture
 from tracing.page import html
 from tracing.page.drawings import flame, lanes
 from tracing.page.drawings.lanes import Bar, Lane
@@ -84,15 +86,16 @@ def headline(review: Review) -> str:
     )
 
 
-def ledger_lines(review: Review) -> list[str]:
-    """A line a row of the ledger that is about this machine and these watchers."""
-    return [str(row) for row in review.cost.ledger]
+def watching_lines(findings: Findings) -> list[str]:
+    """What watching changed: by nsys's flags, and a line a row of the ledger about this machine and these watchers."""
+    flags = capture.changes(read_trace(findings.timeline.folder))
+    return flags + [str(row) for row in findings.review.cost.ledger]
 
 
 def sections(findings: Findings) -> list[tuple[str, str, str]]:
     """The page's sections: heading, a sentence, HTML."""
     review = findings.review
-    notes = "".join(f"<p>{escape_html(line)}</p>" for line in (review.window, *ledger_lines(review)) if line)
+    notes = "".join(f"<p>{escape_html(line)}</p>" for line in (review.window, *watching_lines(findings)) if line)
     return [
         ("In short", headline(review), notes + firstscreen.first_screen(findings)),
         (

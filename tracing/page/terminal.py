@@ -52,5 +52,5 @@ def _head(findings: Findings, out: Console) -> None:
     if review.window:
         show_text(out, review.window, "bold")
     show_text(out, sections.headline(review))
-    for line in sections.ledger_lines(review):
+    for line in sections.watching_lines(findings):
         show_text(out, line, "dim")
