@@ -10,15 +10,19 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from probes.columns import markdown
+from probes.machine import fingerprint
+from tests.tracing.tracerecords import recorded
 from tests.tracing.traces import TraceWriter
 from tracing import timeline
 from tracing.breakdown.findings import findings
+from tracing.breakdown.gaps import NOTHING
 from tracing.breakdown.review import Review
 from tracing.events.contention import COLUMNS, FILE, STOPPED, THREAD, THROTTLED, ContentionSample
 from tracing.page.sections import machine_warnings
@@ -27,6 +31,7 @@ from tracing.record.contention import RollingSamples, sampled_contention
 from tracing.timeline import contention
 from tracing.timeline.contention import Contention
 
+MS = 1_000_000
 BUSY = "while True: pass"
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -140,6 +145,26 @@ def test_a_step_that_the_quota_made_slow_says_so(tmp_path: Path) -> None:
         "the thread of the core (pid 11) stood in the run queue for 58% of the time with traffic: the quota, or other "
         "work had its core",
     ]
+
+
+def test_a_gap_that_the_machine_made_has_it_for_a_cause(tmp_path: Path) -> None:
+    """Between two steps of 1 ms nothing is recorded for 20 ms: the worker stood in the run queue for 12, for 5 of these
+    by the quota, and the hypervisor took 4 on each of two cores."""
+    core = TraceWriter(tmp_path, 11, ["core"], parent=10)
+    worker = TraceWriter(tmp_path, 12, ["worker"], parent=11)
+    for step, start in enumerate((0, 21 * MS)):
+        core.counts(step, {"decode_requests": 1}).span("scheduler.schedule", start, start + MS // 2, step=step)
+        worker.span("worker.execute", start + MS // 2, start + MS * 9 // 10, step=step)
+        core.span("scheduler.update", start + MS * 9 // 10, start + MS, step=step)
+    core.close()
+    worker.close()
+    recorded(tmp_path, machine=replace(fingerprint(), cores_usable=2))
+    totals = {"run queue,12,1": 12, "throttled,0,0": 5, "steal,0,0": 8}
+    rows = [f"{at * MS},{key},{total * MS}" for key, most in totals.items() for at, total in ((1, 0), (21, most))]
+    (tmp_path / FILE).write_text("\n".join([",".join(COLUMNS), *rows]) + "\n")
+    [decode] = findings(tmp_path).review.steps
+    idle = {"run queue (estimate)": 7, "CPU quota (estimate)": 5, "steal (estimate)": 4, NOTHING: 4, "schedule": 0.5}
+    assert decode.core_while_idle == {name: pytest.approx(ms / 21) for name, ms in idle.items()}  # the five largest
 
 
 # What the kernel writes for a group with a quota that was used up, in both versions of control groups.

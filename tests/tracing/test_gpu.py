@@ -21,6 +21,7 @@ from tracing.breakdown import findings, gaps
 from tracing.breakdown import review as reviewfile
 from tracing.breakdown.kernels.families import ATTENTION, FAMILIES, GRAPH
 from tracing.breakdown.otherwatchers import GapCause, GpuStage, GpuSummary
+from tracing.events.contention import COLUMNS, FILE
 from tracing.nsys import __main__ as nsyscommand
 from tracing.nsys import file, gpu, ranges
 from tracing.nsys.reportreview import review_report
@@ -83,6 +84,17 @@ def test_busy_idle_and_the_causes_of_gaps(tmp_path: Path) -> None:
             assert {cause.cause: cause.ns for cause in each.causes} == {
                 name: us * US * steps for name, us in CAUSES.items()
             }
+
+
+def test_of_a_gap_in_which_nothing_was_recorded_the_run_queue_has_its_part(tmp_path: Path) -> None:
+    """The worker's thread stood there for half of all time, evenly; what was recorded explains the rest as before."""
+    path = report(tmp_path)
+    rows = [",".join(COLUMNS), "0,run queue,12,1,0", f"{4 * STEP},run queue,12,1,{2 * STEP}"]
+    (tmp_path / FILE).write_text("\n".join(rows) + "\n")
+    half = CAUSES["nothing recorded"] * US * 3 // 2
+    causes = {cause.cause: cause.ns for cause in gpu_of(path).devices[0].causes}
+    assert causes["run queue (estimate)"] == causes["nothing recorded"] == half
+    assert causes["schedule"] == CAUSES["schedule"] * US * 3
 
 
 def test_the_sentence(tmp_path: Path) -> None:

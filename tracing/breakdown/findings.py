@@ -24,13 +24,11 @@ from tracing.breakdown.requests.chosen import TraceWindow, WindowChoice, chosen
 from tracing.breakdown.requests.latencies import FlowTimes
 from tracing.breakdown.review import RequestCounts, Review
 from tracing.breakdown.starts import starts
-from tracing.breakdown.starvation import starvation
+from tracing.breakdown.starvation import MachineSamples, machine_samples, starvation
 from tracing.events.tracefile import read_trace
 from tracing.nsys import gpu
 from tracing.pyspy import tables
 from tracing.pyspy.stacks import StackTime
-from tracing.timeline import contention
-from tracing.timeline.contention import Contention
 from tracing.timeline.index import Index
 from tracing.timeline.requests import Flow
 from tracing.timeline.requests import flows as flows_of
@@ -85,7 +83,8 @@ def _with_gpu(recorded: Findings) -> Findings:
     if beside is None or not len(beside.report.activity):
         return recorded
     activity = gpu.attributed(beside.report, recorded.timeline, beside.offset_ns)
-    summary = gpu.gpu(activity, recorded.timeline, recorded.steps, recorded.hops)
+    machine = machine_samples(recorded.timeline)
+    summary = gpu.gpu(activity, recorded.timeline, recorded.steps, recorded.hops, machine)
     families = kernels.summary(with_kinds(gpu.work(activity), recorded.steps))
     return replace(recorded, review=replace(recorded.review, gpu=summary, kernels=families))
 
@@ -105,18 +104,18 @@ def analyze(timeline: Timeline, choice: WindowChoice = EVERYTHING) -> Findings:
     window = chosen(choice, timeline, flows_of(index))
     flows, steps = window.flows, window.begun(anatomy(timeline))
     hop_frame = hops.hops(index, flows)
-    samples = contention.read(timeline.folder).beyond_waits(timeline.spans)
-    budgets = budget.budgets(index, [flow for flow in flows if flow.is_whole], samples)
+    machine = machine_samples(timeline)
+    budgets = budget.budgets(index, [flow for flow in flows if flow.is_whole], machine.samples)
     times = latencies.request_times(index, flows)
     frames = _Frames(steps, hop_frame, budgets, times)
-    return Findings(timeline, index, flows, *frames, (), window, _review(timeline, window, samples, frames))
+    return Findings(timeline, index, flows, *frames, (), window, _review(timeline, window, machine, frames))
 
 
-def _review(timeline: Timeline, window: TraceWindow, samples: Contention, frames: _Frames) -> Review:
+def _review(timeline: Timeline, window: TraceWindow, machine: MachineSamples, frames: _Frames) -> Review:
     """The review of a window, without what other watchers than torch's profiler saw."""
     steps, hop_frame, budgets, times = frames
     flows, within, trace = window.flows, window.of(timeline), read_trace(timeline.folder)
-    workers = stepkinds.workers_by_kind(timeline, steps, hop_frame)
+    workers = stepkinds.workers_by_kind(timeline, steps, hop_frame, machine)
     sums, families = (None, None) if window.words else _by_torch(timeline, steps)
     ledger, unread = ledger_rows(timeline, trace)
     victims = prefixcache.preemptions(timeline, steps)
@@ -136,12 +135,12 @@ def _review(timeline: Timeline, window: TraceWindow, samples: Contention, frames
         graphs=graphs.graph_use(timeline, steps),
         prefix_cache=prefixcache.prefix_cache(timeline, steps, victims),
         preemptions=prefixcache.costliest(victims),
-        devices=stepkinds.devices(timeline, steps, hop_frame),
+        devices=stepkinds.devices(timeline, steps, hop_frame, machine),
         workers=stepkinds.worker_uses(timeline, steps, workers),
         hops=hops.summary(hop_frame),
-        slow_steps=slow.slow_steps(timeline, steps, samples),
+        slow_steps=slow.slow_steps(timeline, steps, machine.samples),
         slow_requests=slow.slow_requests(budgets),
-        starvation=starvation(within, samples, trace.machine.cores_usable if trace else 1),
+        starvation=starvation(within, machine),
         starts=starts(timeline),
         dropped_spans=timeline.dropped,
         torn_spans=timeline.torn,

@@ -2,18 +2,20 @@
 
 The device's worker counts before its core, that before what is on the way between processes, the core's socket threads
 and the front end; waits explain only what nothing else does. Only the device's own core is asked, and those of its
-workers that are named.
+workers that are named. Of what is left, what the machine kept from running is known by samples, and is an estimate.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from tracing.breakdown.otherwatchers import GapCause, GpuDevice
+from tracing.breakdown.starvation import MachineSamples
 from tracing.timeline.intervals import (
     Ints,
     Pieces,
@@ -92,10 +94,13 @@ def windows(steps: pd.DataFrame, cores: set[int]) -> Iterator[tuple[str, Pieces]
 
 
 class Explained:
-    """Time cut at every edge of some causes, with the one that counts in each piece."""
+    """Time cut at every edge of some causes, with the one that counts in each piece.
 
-    def __init__(self, listed: list[Cause]) -> None:
-        self.names = [cause.name for cause in listed]
+    `otherwise` says what explains some pieces of time that none of them covers: nanoseconds by cause.
+    """
+
+    def __init__(self, listed: list[Cause], otherwise: Callable[[Pieces], dict[str, int]] = lambda pieces: {}) -> None:
+        self.names, self._otherwise = [cause.name for cause in listed], otherwise
         count = [len(cause.rows) for cause in listed]
         start, end = (self._joined(listed, name) for name in ("start_ns", "end_ns"))
         self._which = np.repeat(np.arange(len(listed)), count)
@@ -118,7 +123,16 @@ class Explained:
         for number in np.unique(cause).tolist():
             name = self.names[number]
             total[name] = total.get(name, 0) + int(spent[number])
-        return total
+        there = self._top >= 0
+        return total | self._otherwise(gaps(waits, union(self._bounds[:-1][there], self._bounds[1:][there])))
+
+
+def explained(
+    timeline: Timeline, hops: pd.DataFrame, workers: set[int], cores: dict[int, int], machine: MachineSamples
+) -> Explained:
+    """Why the device that some workers share waited: the causes that were recorded, then those that were sampled."""
+    processes = workers | {cores[worker] for worker in workers if worker in cores}
+    return Explained(list(causes(timeline, hops, workers, cores)), partial(machine.inside, processes=processes))
 
 
 def waiting(

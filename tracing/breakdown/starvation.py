@@ -13,10 +13,15 @@ import numpy as np
 import pandas as pd
 
 from probes.columns import column
+from tracing.breakdown.requests.piece import RUN_QUEUE
 from tracing.events.contention import STEAL, THREAD, THROTTLED
+from tracing.events.tracefile import read_trace
+from tracing.timeline import contention
 from tracing.timeline.contention import Contention, main_roles
+from tracing.timeline.intervals import Pieces
 from tracing.timeline.spans import Timeline
 
+QUOTA, STOLEN = "CPU quota (estimate)", "steal (estimate)"  # beside the run queue
 TELLING = 0.05  # of the time with traffic, from which a warning names it
 
 
@@ -62,16 +67,46 @@ class Starvation:
         return lines
 
 
-def starvation(timeline: Timeline, samples: Contention, cores: int) -> Starvation | None:
+@dataclass(frozen=True)
+class MachineSamples:
+    """The samples of a trace, asked for what kept threads from running while nothing was recorded of them."""
+
+    samples: Contention
+    roles: dict[tuple[int, int], str]  # of each thread, by (pid, thread); of none where nothing was sampled
+    cores: int  # that the engine may use
+
+    def inside(self, pieces: Pieces, processes: set[int]) -> dict[str, int]:
+        """Nanoseconds of some pieces of time by cause, for some cores and workers: estimates, and no more than these.
+
+        Of the time in the run queue, the worst thread's, that in which the quota stopped any is the quota's. Of the
+        rest the hypervisor has what it took of a core on the mean.
+        """
+        start, end = pieces
+        threads = [who for who, role in self.roles.items() if role in ("core", "worker") and who[0] in processes]
+        queued = self.samples.queued(threads, start, end)
+        over_quota = np.minimum(queued, self.samples.between(THROTTLED, start, end))
+        stolen = np.minimum(end - start - queued, self.samples.between(STEAL, start, end) / self.cores)
+        sums = {RUN_QUEUE: queued - over_quota, QUOTA: over_quota, STOLEN: stolen}
+        return {name: int(ns.sum()) for name, ns in sums.items()}
+
+
+def machine_samples(timeline: Timeline) -> MachineSamples:
+    """The samples beside a timeline, without what threads waited."""
+    samples, trace = contention.read(timeline.folder).beyond_waits(timeline.spans), read_trace(timeline.folder)
+    roles = main_roles(timeline.spans) if samples.is_known else {}
+    return MachineSamples(samples, roles, max(trace.machine.cores_usable, 1) if trace else 1)
+
+
+def starvation(timeline: Timeline, machine: MachineSamples) -> Starvation | None:
     """What the samples say of the time with traffic; None where there are none."""
-    window = traffic(timeline)
+    window, samples = traffic(timeline), machine.samples
     if window is None or not samples.is_known:
         return None
     start, end = (np.array([bound]) for bound in window)
     length = max(window[1] - window[0], 1)
     shares = {source: float(samples.between(source, start, end)[0]) / length for source in (THROTTLED, STEAL)}
     threads = tuple(sorted(_threads(timeline, samples, window), key=lambda each: -each.share))
-    return Starvation(threads, shares[THROTTLED], shares[STEAL] / max(cores, 1))
+    return Starvation(threads, shares[THROTTLED], shares[STEAL] / machine.cores)
 
 
 def traffic(timeline: Timeline) -> tuple[int, int] | None:

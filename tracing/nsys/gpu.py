@@ -12,10 +12,11 @@ import numpy as np
 import pandas as pd
 
 from probes.errors import EnginescopeError
-from tracing.breakdown.gaps import ALL, Explained, causes, waiting, windows
+from tracing.breakdown.gaps import ALL, Explained, explained, waiting, windows
 from tracing.breakdown.kernels.families import CODES, COPY, GRAPH, family_of
 from tracing.breakdown.kernels.work import COLUMNS, NO_STEP
 from tracing.breakdown.otherwatchers import GpuDevice, GpuStage, GpuSummary
+from tracing.breakdown.starvation import MachineSamples
 from tracing.nsys import file
 from tracing.nsys.file import Report
 from tracing.nsys.ranges import clock, stage_names
@@ -53,19 +54,19 @@ def beside(timeline: Timeline) -> Beside | None:
     return Beside(report, offset_ns, off_by_ns)
 
 
-def gpu(activity: pd.DataFrame, timeline: Timeline, steps: pd.DataFrame, hops: pd.DataFrame) -> GpuSummary:
+def gpu(
+    activity: pd.DataFrame, timeline: Timeline, steps: pd.DataFrame, hops: pd.DataFrame, machine: MachineSamples
+) -> GpuSummary:
     """What the review holds of the GPU; `activity` is what `attributed` gives."""
     devices: list[GpuDevice] = []
     for device, mine in activity.groupby("device"):
-        devices += _waiting(int(device), mine, timeline, steps, hops)
+        why = explained(timeline, hops, set(mine["pid"]), core_of(timeline), machine)
+        devices += _waiting(int(device), mine, steps, why)
     return GpuSummary(stages(activity, steps), tuple(devices))
 
 
-def _waiting(
-    device: int, activity: pd.DataFrame, timeline: Timeline, steps: pd.DataFrame, hops: pd.DataFrame
-) -> list[GpuDevice]:
+def _waiting(device: int, activity: pd.DataFrame, steps: pd.DataFrame, why: Explained) -> list[GpuDevice]:
     """A device by kind of step; without steps all its activity is one window."""
-    why = Explained(list(causes(timeline, hops, set(activity["pid"]), core_of(timeline))))
     whole = np.array([activity["start_ns"].min()]), np.array([activity["end_ns"].max()])
     of_kinds = list(windows(steps, set(activity["core"]))) or [(ALL, whole)]
     return [waiting(device, kind, window, union(*edges(activity)), why) for kind, window in of_kinds]
