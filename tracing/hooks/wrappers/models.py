@@ -28,7 +28,10 @@ def after_load(original: Callable[..., Any]) -> Callable[..., Any]:
 
 def _hook_model(worker: Any) -> None:
     model = worker.get_model()
-    if getattr(model, "do_not_compile", True):
+    if getattr(model, "_compiled_call_impl", None) and not hasattr(model, "do_not_compile"):
+        # torch.compile is around the module's call, as vLLM's mode 1 has it: the hook is around that
+        model._compiled_call_impl = _like(begun(model._compiled_call_impl), "model.forward")
+    elif getattr(model, "do_not_compile", True):
         model.forward = _like(begun(model.forward), "model.forward")
     else:  # a compiler could not look through a hook inside; the call around what it compiles is the class's
         _hook_call(type(model))
