@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
 from probes.machine import fingerprint
+from tests.house.test_help import ROOT
 from tests.tracing.tracerecords import recorded
 from tests.tracing.traces import TraceWriter
 from tracing import timeline
 from tracing.shapes import table
+from tracing.shapes.shape import SHAPES
 from tracing.shapes.verdict import ShapeVerdict, token_mismatches
 
 RIGHT = ShapeVerdict(
@@ -33,13 +36,26 @@ def test_what_has_to_hold() -> None:
     assert RIGHT.holds
     assert not replace(RIGHT, whole=12).holds
     assert not replace(RIGHT, requests=0, whole=0).holds
-    assert not replace(RIGHT, unexplained_share=0.02, unexplained_ns_per_token=90_000.0).holds
+    assert not replace(RIGHT, unexplained_ns_per_token=60_000.0).holds
+    assert not replace(RIGHT, unexplained_ns_per_token=None).holds
     assert replace(RIGHT, unexplained_share=0.02).holds  # short requests: few microseconds are a large share
     assert not replace(RIGHT, step_unexplained_share=0.04).holds
     assert not replace(RIGHT, columns_off_ns=1).holds
     assert not replace(RIGHT, negative_hops=1).holds
     assert not replace(RIGHT, token_mismatches=1).holds
     assert not replace(RIGHT, processes={"front end": 2, "core": 1, "worker": 2}).holds  # a coordinator, say
+
+
+def test_the_published_table_says_what_its_shapes_are() -> None:
+    page = (ROOT / "notes" / "tables" / "shapes.md").read_text()
+    assert page.startswith(table.INTRODUCTION)
+    assert re.findall(r"^- `(.+)`: (.+)\.$", page, re.M) == [(name, shape.meaning) for name, shape in SHAPES.items()]
+    heads, _, *rows = (line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("|"))
+    assert tuple(heads) == table.HEADS and [row[0] for row in rows] == list(SHAPES)
+    assert {name: " + ".join(map(str, shape.processes.values())) for name, shape in SHAPES.items()} == {
+        row[0]: row[1] for row in rows
+    }
+    assert {row[-1] for row in rows} == {"yes"}
 
 
 def test_a_row_of_the_table() -> None:

@@ -109,7 +109,7 @@ SHAPES = {
         Shape("kv-connector", "KV blocks that come from files", engine=SMALL_BLOCKS, files="KV"),
         Shape(
             "straggler",
-            "two workers, of which the last is 10 ms slower in every step",
+            "two workers, of which the last is slower in every step",
             environment=UNBOUND | {STRAGGLER: "10"},
             engine=TP2,
         ),

@@ -37,7 +37,7 @@ class ShapeVerdict:
         return (
             self.whole == self.requests > 0
             and self.unexplained_ns_per_token is not None
-            and (self.unexplained_ns_per_token < 60_000 or (self.unexplained_share or 0) < 0.01)
+            and self.unexplained_ns_per_token < 60_000
             and self.step_unexplained_share < 0.03
             and not (self.columns_off_ns or self.negative_hops or self.token_mismatches)
             and self.processes == self.expected_processes
