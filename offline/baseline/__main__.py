@@ -71,7 +71,7 @@ def measure(args: argparse.Namespace) -> int:
     from offline.baseline.records import read_lines
     from offline.baseline.report import write
     from offline.records.continuation import locked
-    from offline.records.runfolder import write_index
+    from offline.records.runindex import write_index
     from probes.processes.engine import EngineFailed
 
     prepared = new_run(args) if args.resume is None else resumed_run(args.resume, args.out)

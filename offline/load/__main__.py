@@ -153,7 +153,7 @@ def measure(args: argparse.Namespace) -> int:
     from offline.load.folder import read_starts
     from offline.load.progress import LoadProgress
     from offline.records.run import now
-    from offline.records.runfolder import write_index
+    from offline.records.runindex import write_index
     from offline.spec.plan import minutes
     from offline.traffic.pages.report import write
     from offline.variants.resolution import resolution_notes

@@ -17,6 +17,7 @@ from offline.spec.spec import Spec
 from probes.machine import Machine
 from probes.rates.rates import Rates
 
+TIME = "%Y-%m-%dT%H:%M:%S%z"
 SCHEMA = 6  # 3 had no rates, 4 neither groups nor rounds, 5 single lengths and passes in place of starts
 
 
@@ -67,7 +68,7 @@ def new_id() -> str:
 
 def now() -> str:
     """The local time with its zone, as a record holds it."""
-    return time.strftime("%Y-%m-%dT%H:%M:%S%z")
+    return time.strftime(TIME)
 
 
 FORMAT = RunFormat(RunRecord, SCHEMA)

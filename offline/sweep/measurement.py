@@ -17,7 +17,7 @@ from offline.page.reported import ReportedRun, report_of
 from offline.page.summary import answer
 from offline.records.lines import AnswersRecord, Record, StartRecord, TrialRecord
 from offline.records.run import RunRecord, marks, now
-from offline.records.runfolder import write_index
+from offline.records.runindex import write_index
 from offline.records.traced import TracedRecord
 from offline.sweep.adaptive import AdaptiveRun
 from offline.sweep.elsewhere import ClusterRunner

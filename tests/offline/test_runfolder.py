@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,16 +17,18 @@ import pytest
 from offline.load.folder import read_load_run
 from offline.records.lines import Record, StopRecord
 from offline.records.resolved import Resolved
-from offline.records.run import SCHEMA, PlannedArm, RunRecord, read_run, run_json
-from offline.records.runfolder import RunFolder, newest_unfinished, read_records, slug, write_index
+from offline.records.run import SCHEMA, TIME, PlannedArm, RunRecord, read_run, run_json
+from offline.records.runfolder import RunFolder, newest_unfinished, read_records, slug
 from offline.records.runformat import RUNS
+from offline.records.runindex import write_index
 from offline.spec.model import ModelMark
 from offline.spec.spec import Spec
 from probes.errors import EnginescopeError
 from probes.machine import Gpu
 from tests.offline.armrecords import RESOLVED
 from tests.offline.runs import MACHINE, RUN, a_run
-from tests.offline.traffic.loadruns import a_load_run
+from tests.offline.traffic.loadruns import CAPACITY, a_load_run
+from tests.probes.test_record import RECORD as BATCHED
 
 RECORDS: list[Record] = [
     StopRecord("a1", 1, "refused", "ValueError: tab\tµ\n"),
@@ -220,16 +223,25 @@ def test_the_index_lists_runs_newest_first(tmp_path: Path) -> None:
     other = "m/default/20250103-000000-cccccc"
     on_disk(tmp_path, other, complete, schema=99)
     load = a_load_run(tmp_path, rates=(0.5,), requests=20, starts=1).relative_to(tmp_path)  # the newest of all
+    (tmp_path / "batch").mkdir()
+    (tmp_path / "batch" / "out.jsonl").write_bytes(replace(BATCHED, model="M", began_s=0.0).json() + b"torn")
     write_index(tmp_path)
     first, second = "a/quick/20250102-000000-bbbbbb", "m/default/20250101-000000-aaaaaa"
     assert (tmp_path / "README.md").read_text().splitlines() == [
         "# Runs",
         "",
-        "| run | state | vLLM | machine | command |",
-        "|---|---|---|---|---|",
-        f"| [{load}]({load}/table.md) | complete | 0.32.0 | EPYC | `python -m offline.load` |",
-        f"| [{first}]({first}/table.md) | interrupted | 0.32.0 | EPYC | `python x` |",
-        f"| [{second}]({second}/table.md) | complete | 0.32.0 | EPYC | `python -m offline.sweep \\| tee` |",
+        "| run | began | model | variant | configuration | state | vLLM | machine | command |",
+        "|---|---|---|---|---|---|---|---|---|",
+        f"| [{load}]({load}/table.md) | {RUN.began} | m | {', '.join(CAPACITY)} | [run.json]({load}/run.json) | "
+        "complete | 0.32.0 | EPYC | `python -m offline.load` |",
+        f"| [{first}]({first}/table.md) | {RUN.began} | m | default | [run.json]({first}/run.json) | "
+        "interrupted | 0.32.0 | EPYC | `python x` |",
+        f"| [{second}]({second}/table.md) | {RUN.began} | m | default | [run.json]({second}/run.json) | "
+        "complete | 0.32.0 | EPYC | `python -m offline.sweep \\| tee` |",
+        "",
+        "Batches of prompts through a server:",
+        "",
+        f"- [out.jsonl](batch/out.jsonl): {time.strftime(TIME, time.localtime(0))}, M, records: 1",
         "",
         "Left out, 1 that this version does not read:",
         "",

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import pytest
 
 from offline.records.resolved import UNKNOWN
-from offline.records.runfolder import write_index
+from offline.records.runindex import write_index
 from offline.traffic.experts import expert_rows
 from offline.traffic.pages.handout import write_handout
 from offline.traffic.pages.report import sections, write
