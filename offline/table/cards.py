@@ -1,9 +1,9 @@
-"""How an arm fills its cards: how many there are, the memory of the fullest, and how even they are."""
+"""How an arm fills its cards: how many, the memory of the fullest, how even they are; and what each GPU did."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from offline.records.lines import StartRecord, TrialRecord
 from offline.records.workers import worker_memory
@@ -27,6 +27,19 @@ class CardColumns:
     )
 
 
+@dataclass(frozen=True)
+class CardFigures:
+    """One visible GPU over a trial; its columns begin with its number, as `gpu0_`. None where it does not tell."""
+
+    utilization_percent: float | None = field(
+        metadata=column("share of time in which a kernel ran, mean of samples a second apart", "%")
+    )
+    power_w: float | None = field(metadata=column("power, mean of the same samples", "W"))
+    memory_share: float | None = field(metadata=column("memory in use after the trial, of all its memory"))
+
+
+CARD_FIGURES = tuple(each.name for each in fields(CardFigures))
+OF_A_CARD = "gpu{}_"  # before a column's name: the card's number
 NO_CARDS = CardColumns(None, None, None)
 
 
@@ -38,6 +51,11 @@ def card_columns(start: StartRecord, trials: Sequence[TrialRecord]) -> CardColum
     if len(sizes) < count:
         return CardColumns(count, None, None)
     return CardColumns(count, sizes[0], sizes[-1] / sizes[0] if count > 1 else None)
+
+
+def card_figures(trial: TrialRecord) -> dict[int, CardFigures]:
+    """What each visible GPU did over a trial, by its number."""
+    return {use.index: CardFigures(use.utilization_percent, use.power_w, use.used_share) for use in trial.devices}
 
 
 def _gpu_bytes(trials: Sequence[TrialRecord]) -> list[int]:

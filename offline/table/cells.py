@@ -14,7 +14,7 @@ from offline.limit.figures import limit
 from offline.records.lines import Record, StartRecord, StopRecord, TrialRecord
 from offline.spec.grid import Arm, Cell
 from offline.table.answers import NOT_COMPARED, answer_columns
-from offline.table.cards import card_columns
+from offline.table.cards import CARD_FIGURES, OF_A_CARD, card_columns, card_figures
 from offline.table.figures import FIGURES, histogram, measure
 from offline.table.starts import start_columns
 from offline.table.statistics import Drift, drift, mean_interval
@@ -82,7 +82,7 @@ def rows(grid: Sequence[Arm], repeats: int, records: Sequence[Record], rates: Ra
             status = asdict(_status(len(measured), repeats, stop, bool(starts)))
             checks = asdict(_checks(measured, arm.cell_id(cell), expected_note(arm, starts)))
             figures = intervals(FIGURES, [measure(trial) for trial in measured])
-            figures |= intervals(LIMIT_FIGURES, [floor.figures(trial) for trial in measured])
+            figures |= intervals(LIMIT_FIGURES, [floor.figures(trial) for trial in measured]) | each_card(measured)
             bases = asdict(floor.columns())
             table.append({**cell_identity(arm, cell), **status, **figures, **checks, **shared, **bases})
     return table
@@ -133,6 +133,15 @@ def intervals(names: Sequence[str], per_trial: Sequence[object]) -> Row:
         columns[name] = figure.mean if figure else None
         columns[f"{name}_lo"] = figure.lo if figure else None
         columns[f"{name}_hi"] = figure.hi if figure else None
+    return columns
+
+
+def each_card(trials: Sequence[TrialRecord]) -> Row:
+    """The same of each visible GPU."""
+    figures, columns = [card_figures(trial) for trial in trials], Row()
+    for index in sorted({index for of_trial in figures for index in of_trial}):
+        of_card = intervals(CARD_FIGURES, [of_trial[index] for of_trial in figures if index in of_trial])
+        columns |= {f"{OF_A_CARD.format(index)}{name}": value for name, value in of_card.items()}
     return columns
 
 

@@ -17,7 +17,7 @@ from offline.records.lines import (
 from offline.records.resolved import Resolved
 from offline.records.traced import TracedRecord
 from offline.table.answers import AnswerColumns
-from offline.table.cards import CardColumns
+from offline.table.cards import CardColumns, CardFigures
 from offline.table.cells import CellColumns, CheckColumns, StatusColumns
 from offline.table.figures import TrialFigures
 from offline.table.starts import StartColumns
@@ -29,6 +29,7 @@ TABLE = {
     "How it went": StatusColumns,
     "Figures": TrialFigures,
     "The limit": LimitFigures,
+    "Each visible GPU": CardFigures,
     "Checks": CheckColumns,
     "What the engine resolved": Resolved,
     "The engine's first start": StartColumns,
@@ -36,7 +37,7 @@ TABLE = {
     "Its answers": AnswerColumns,
     "Its cards": CardColumns,
 }
-WITH_INTERVALS = (TrialFigures, LimitFigures)
+WITH_INTERVALS = (TrialFigures, LimitFigures, CardFigures)
 RECORDS = {
     "start: an engine start": StartRecord,
     "`phases` of a start": EnginePhase,
@@ -55,6 +56,7 @@ ABOUT_TABLE = (
     "called `effective_…`. `starts` counts the arm's engine starts. A number that is not known is empty."
 )
 ABOUT_FIGURES = "Each is the mean over trials; `…_lo` and `…_hi` are the ends of its 95 % t-interval."
+ABOUT_CARDS = "The columns of each card begin with its number: `gpu0_power_w`, `gpu1_power_w`."
 ABOUT_DIFFERENCES = (
     "For runs whose arms have more than one start. Main effects first, then cells; "
     f"metrics: {', '.join(f'`{metric}`' for metric in METRICS)}."
@@ -74,6 +76,7 @@ def _sections(classes: dict[str, type]) -> list[str]:
     lines = []
     for heading, cls in classes.items():
         about = [ABOUT_FIGURES, ""] if cls in WITH_INTERVALS else []
+        about += [ABOUT_CARDS, ""] if cls is CardFigures else []
         lines += [f"### {heading}", "", *about, markdown(cls), ""]
     return lines
 

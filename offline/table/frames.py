@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -18,7 +19,7 @@ from offline.records.run import read_run
 from offline.records.runfolder import read_records
 from offline.spec.grid import VLLM, Arm, arms
 from offline.table.answers import AnswerColumns
-from offline.table.cards import CardColumns
+from offline.table.cards import CARD_FIGURES, OF_A_CARD, CardColumns, CardFigures, card_figures
 from offline.table.cells import CellColumns, CheckColumns, Row, StatusColumns, Value, cell_identity, resolved_columns
 from offline.table.figures import FIGURES, TrialFigures, measure
 from offline.table.starts import StartColumns
@@ -26,9 +27,10 @@ from offline.table.statistics import Drift
 from probes.rates.rates import Rates
 
 DTYPES = (("int", "Int64"), ("float", "Float64"), ("bool", "boolean"), ("str", "string"))
+NUMBERED = re.compile(f"^{OF_A_CARD.format('[0-9]+')}")
 TRIAL_KEYS = ("arm", "engine", "group", "round", "cell", "trial", "start_ns")
 CLASSES = (
-    *(CellColumns, StatusColumns, TrialFigures, LimitFigures, CheckColumns),
+    *(CellColumns, StatusColumns, TrialFigures, LimitFigures, CardFigures, CheckColumns),
     *(Resolved, StartColumns, LimitColumns, AnswerColumns, CardColumns),
 )
 
@@ -59,13 +61,21 @@ def run_frames(grid: Sequence[Arm], records: Sequence[Record], rates: Rates | No
             identity: Row = {name: getattr(record, name) for name in TRIAL_KEYS}
             expected: Row = {"expected_cached_tokens": record.expected_cached_tokens}
             figures = asdict(measure(record)) | asdict(floors.get((record.arm, record.engine), Limit()).figures(record))
-            trials.append({**identity, **cells[record.cell], **figures, **expected})
+            trials.append({**identity, **cells[record.cell], **figures, **_each_card(record), **expected})
         elif isinstance(record, StartRecord):
             identity = {"arm": record.arm, "engine": record.engine, "name": record.name}
             floor = floors[record.arm, record.engine] = limit(record, rates)
             columns = resolved_columns(by_id[record.arm], record) | asdict(floor.columns())
             starts.append({**identity, **columns})
     return RunFrames(_frame(trials), _frame(starts))
+
+
+def _each_card(trial: TrialRecord) -> Row:
+    return {
+        f"{OF_A_CARD.format(index)}{name}": value
+        for index, figures in card_figures(trial).items()
+        for name, value in asdict(figures).items()
+    }
 
 
 def grid_differences(grid: Sequence[Arm], records: Sequence[Record], drift: Drift | None) -> RunDifferences:
@@ -101,7 +111,8 @@ def table_frame(rows: Sequence[Row]) -> pd.DataFrame:
 
 def _frame(rows: Sequence[Row]) -> pd.DataFrame:
     names, types = dict.fromkeys(name for row in rows for name in row), _types()
-    return pd.DataFrame({name: _series([row.get(name) for row in rows], types.get(name)) for name in names})
+    typed = {name: types.get(NUMBERED.sub("", name)) for name in names}
+    return pd.DataFrame({name: _series([row.get(name) for row in rows], typed[name]) for name in names})
 
 
 def _series(values: Sequence[Value], dtype: str | None) -> pd.Series:
@@ -116,7 +127,7 @@ def _types() -> dict[str, str]:
     """The dtype of every column whose record says its type; a mean of whole numbers is no whole number."""
     hints = {name: str(hint) for cls in CLASSES for name, hint in get_type_hints(cls).items()}
     types = {name: next(dtype for word, dtype in DTYPES if word in hint) for name, hint in hints.items()}
-    for name in (*FIGURES, *LIMIT_FIGURES):
+    for name in (*FIGURES, *LIMIT_FIGURES, *CARD_FIGURES):
         types |= {f"{name}{end}": "Float64" for end in ("", "_lo", "_hi")}
     return types
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -63,9 +64,10 @@ def test_a_run_of_an_older_schema_is_refused_by_its_number(run: Path) -> None:
 
 
 def test_no_column_is_undocumented(run: Path, tmp_path: Path) -> None:
-    table = rows([ARM], 2, [started(), trial(COLD, 0), trial(COLD, 1), trial(WARM, 0)])
+    card = {"index": 1, "name": "H100", "used_bytes": 6, "total_bytes": 8, "utilization_percent": None, "power_w": 9.0}
+    table = rows([ARM], 2, [started(), trial(COLD, 0, devices=[card]), trial(COLD, 1), trial(WARM, 0)])
     write(tmp_path, table, ARM.axes, None, RUN)
-    written = {name.removeprefix("effective_") for name in pd.read_csv(tmp_path / "table.csv").columns}
+    written = {re.sub(r"^(effective|gpu\d)_", "", name) for name in pd.read_csv(tmp_path / "table.csv").columns}
     assert written - table_columns() == set()
     assert (tmp_path / "columns.md").read_text() == column_dictionary()
     trials, arms = read(run)

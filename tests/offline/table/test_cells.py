@@ -141,3 +141,15 @@ def test_a_row_names_its_arm_as_the_arm_names_itself(value: object) -> None:
     axes = (*AXES, "speculative_config")
     arm = Arm(SETTINGS | {"speculative_config": value}, axes, (COLD,))
     assert arm_name(cell_identity(arm, COLD), axes) == arm.name
+
+
+def test_each_gpu_has_columns_of_its_own_with_intervals() -> None:
+    """Two cards, of which the second does not tell its power; a trial of a resume has seen the first alone."""
+    memory = {"name": "H100", "total_bytes": 80}
+    card = memory | {"index": 0, "used_bytes": 60, "utilization_percent": 90.0, "power_w": 400.0}
+    other = memory | {"index": 1, "used_bytes": 20, "utilization_percent": 70.0, "power_w": None}
+    row = both(trial(COLD, 0, devices=[card, other]), trial(COLD, 1, devices=[card | {"power_w": 500.0}]))[0]
+    assert only(row, "gpu0_utilization_percent", "gpu0_power_w", "gpu0_memory_share") == [90.0, 450.0, 0.75]
+    assert only(row, "gpu1_utilization_percent", "gpu1_power_w", "gpu1_memory_share") == [70.0, None, 0.25]
+    assert row["gpu0_power_w_lo"] < 450.0 < row["gpu0_power_w_hi"]
+    assert not [name for name in both()[0] if name.startswith("gpu0")]

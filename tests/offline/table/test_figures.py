@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from offline.table.cards import CardFigures, card_figures
 from offline.table.figures import measure
 from tests.offline.armrecords import COLD, REQUESTS, STEPS, step, trial
 from tracing.events.step import STEP_FIELDS
@@ -62,6 +63,10 @@ def test_the_gpus_of_a_trial() -> None:
     other = card | {"index": 1, "used_bytes": 20, "utilization_percent": 70.0, "power_w": 200.0}
     names = ("gpu_utilization_percent", "gpu_power_w", "gpu_memory_share")
     assert only(asdict(measure(trial(COLD, 0, devices=[card, other]))), *names) == [80.0, 600.0, 0.75]
+    assert card_figures(trial(COLD, 0, devices=[card, other])) == {
+        0: CardFigures(90.0, 400.0, 0.75),
+        1: CardFigures(70.0, 200.0, 0.25),
+    }
     for figure, unknown in zip(names, ("utilization_percent", "power_w", "used_bytes"), strict=True):
         figures = asdict(measure(trial(COLD, 0, devices=[card, other | {unknown: None}])))
         assert [name for name in names if figures[name] is None] == [figure]
