@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from probes.statistics.blocks import Blocks, blocks
 from probes.statistics.intervals import Estimate, ratio, wilson
-from tests.probes.simulatedruns import FIGURES, SimulatedRun, coverage, holds, independent, lockstep
+from tests.probes.simulatedruns import FIGURES, SimulatedRun, bursts, coverage, holds, independent, lockstep
 
 
 @pytest.mark.parametrize(
@@ -106,10 +106,10 @@ def test_a_rate_by_hand() -> None:
     assert (steady.value, steady.low, steady.high) == pytest.approx((5.0, 5.0, 5.0))
 
 
-@pytest.mark.parametrize("kind", [independent, lockstep])
-def test_intervals_cover_what_they_should(kind: Callable[..., SimulatedRun]) -> None:
-    """200 seeded runs; requests that share all their steps are covered as those that share none."""
-    shares = coverage(kind, waves=40, runs=200)
+@pytest.mark.parametrize(("kind", "waves"), [(independent, 40), (lockstep, 40), (bursts, 200)])
+def test_intervals_cover_what_they_should(kind: Callable[..., SimulatedRun], waves: int) -> None:
+    """200 seeded runs; requests that share all their steps are covered as those that share none, and bursts too."""
+    shares = coverage(kind, waves, runs=200)
     assert shares["with intervals"] == 1.0
     assert all(0.92 <= shares[name] <= 0.98 for name in FIGURES if not name.endswith("P95"))
     assert all(shares[name] >= 0.92 for name in FIGURES if name.endswith("P95"))
