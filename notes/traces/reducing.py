@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,6 +20,7 @@ from notes.traces.shapetrace import PassedPlace, ShapeTrace
 from probes.errors import EnginescopeError
 from tracing import timeline as tracefolder
 from tracing.breakdown.findings import about
+from tracing.events.processfile import ProcessRecord
 from tracing.events.tracefile import read_trace
 from tracing.shapes.shape import shape_named
 from tracing.timeline.index import Index
@@ -30,7 +30,6 @@ from tracing.timeline.spans import MAIN_ROLES, Timeline
 
 UNSEEN = ("gc", "scope", "delay")  # sites that are no function of vLLM's
 OF_CORE = ("core", "worker")  # the roles whose spans carry a step's number; the others carry a message's key
-FACTS = ("device", "modes")  # what is kept of what a process says of itself
 
 
 def reduced(folder: Path, shape: str) -> ShapeTrace:
@@ -44,7 +43,7 @@ def reduced(folder: Path, shape: str) -> ShapeTrace:
     if not finished:
         raise EnginescopeError(f"{folder} has no request that ended: record python -m tracing.demo --shape {shape}")
     flow = richest(index, finished)
-    pids = {int(process["pid"]): number for number, process in enumerate(_by_role(timeline), 1)}
+    pids = {process.pid: number for number, process in enumerate(_by_role(timeline), 1)}
     return ShapeTrace(shape, _about(timeline, command), _of(index, flow, pids), places(timeline, pids))
 
 
@@ -70,11 +69,11 @@ def places(timeline: Timeline, pids: Mapping[int, int]) -> tuple[PassedPlace, ..
     )
 
 
-def _by_role(timeline: Timeline) -> list[Mapping[str, Any]]:
+def _by_role(timeline: Timeline) -> list[ProcessRecord]:
     """The processes that serve anything, front ends first."""
     order = ("server parent", "front end", "coordinator", "core", "worker")
-    serving = [process for process in timeline.processes if process["serves"]]
-    return sorted(serving, key=lambda process: (order.index(process["serves"][0]), process["pid"]))
+    serving = [process for process in timeline.processes if process.serves]
+    return sorted(serving, key=lambda process: (order.index(process.serves[0]), process.pid))
 
 
 def _of(index: Index, flow: Flow, pids: Mapping[int, int]) -> Timeline:
@@ -99,7 +98,7 @@ def _of(index: Index, flow: Flow, pids: Mapping[int, int]) -> Timeline:
         device=timeline.device[:0],
         traced=timeline.traced[:0],
         texts=texts,
-        processes=[_process(process, pids, _inside(timeline, process["pid"])) for process in _by_role(timeline)],
+        processes=[_process(process, pids, _inside(timeline, process.pid)) for process in _by_role(timeline)],
     )
 
 
@@ -132,14 +131,14 @@ def _of_processes(frame: pd.DataFrame, pids: Mapping[int, int]) -> pd.DataFrame:
     return frame.assign(pid=frame["pid"].map(pids).astype(np.int64)).reset_index(drop=True)
 
 
-def _process(process: Mapping[str, Any], pids: Mapping[int, int], inside: list[str]) -> dict[str, Any]:
-    facts = {key: process[key] for key in FACTS if key in process}
-    parent = pids.get(int(process.get("parent") or 0), 0)
-    return {"pid": pids[int(process["pid"])], "parent": parent, "serves": [*process["serves"], *inside], **facts}
+def _process(process: ProcessRecord, pids: Mapping[int, int], inside: list[str]) -> ProcessRecord:
+    """What is kept of what a process said of itself."""
+    pid, parent = pids[process.pid], pids.get(process.parent, 0)
+    return ProcessRecord(pid, parent, (*process.serves, *inside), modes=process.modes, device=process.device)
 
 
 def _inside(timeline: Timeline, pid: int) -> list[str]:
     """The roles that a process was seen in and that no process says it serves: a worker's, where it is in the core."""
-    served = {role for process in timeline.processes for role in process["serves"]}
+    served = {role for process in timeline.processes for role in process.serves}
     active = timeline.spans.loc[timeline.spans["pid"] == pid, "role"].unique()
     return [role for role in MAIN_ROLES if role in active and role not in served]

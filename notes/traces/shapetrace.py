@@ -16,6 +16,8 @@ import numpy as np
 import pandas as pd
 
 from probes.errors import EnginescopeError, usage_error
+from probes.jsonform import read_record
+from tracing.events.processfile import ProcessRecord
 from tracing.timeline.spans import COUNT_NAMES, Timeline
 
 SCHEMA = 1
@@ -25,6 +27,7 @@ MADE_BY = "python -m notes.recorded DIR --shape NAME"
 FRAMES = ("spans", "batches", "steps", "messages", "renamed", "children", "stopped", "device", "traced")
 STEP_COLUMNS = ["pid", "step", *COUNT_NAMES]
 NOT_COUNTED = -1  # of a step, in a trace that was written before a column was counted
+OF_PROCESS = ("pid", "parent", "serves", "device", "modes")
 CATEGORICAL = {"spans", "batches"}  # the frames whose texts are categories
 
 
@@ -73,8 +76,9 @@ def read(shape: str, folder: Path = FOLDER) -> ShapeTrace:
         raise usage_error(f"{path} is of schema {file['schema']}, not {SCHEMA}: write it again with {MADE_BY}")
     frames = {name: _frame(file["frames"][name], name in CATEGORICAL) for name in FRAMES}
     frames["steps"] = frames["steps"].reindex(columns=STEP_COLUMNS, fill_value=NOT_COUNTED)
+    processes = [read_record(ProcessRecord, values) for values in file["processes"]]
     texts = {(pid, number): text for pid, number, text in file["texts"]}
-    timeline = Timeline(Path(shape), **frames, texts=texts, processes=file["processes"], torn=0, dropped=0)
+    timeline = Timeline(Path(shape), **frames, texts=texts, processes=processes, torn=0, dropped=0)
     return ShapeTrace(shape, file["about"], timeline, tuple(PassedPlace(*place) for place in file["passed"]))
 
 
@@ -86,7 +90,7 @@ def write(trace: ShapeTrace, folder: Path = FOLDER) -> Path:
         "made_by": MADE_BY,
         "shape": trace.shape,
         "about": trace.about,
-        "processes": timeline.processes,
+        "processes": [{name: getattr(each, name) for name in OF_PROCESS} for each in timeline.processes],
         "passed": [list(asdict(place).values()) for place in trace.passed],
         "texts": [[*place, text] for place, text in timeline.texts.items()],
         "frames": {name: _columns(getattr(timeline, name)) for name in FRAMES},

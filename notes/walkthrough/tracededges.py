@@ -178,5 +178,5 @@ class Trace:
         return bool(within) and self._thread(inner) == self._thread(outer)
 
 
-def _serves(timeline: Timeline) -> dict[int, list[str]]:
-    return {int(process["pid"]): list(process["serves"]) for process in timeline.processes}
+def _serves(timeline: Timeline) -> dict[int, tuple[str, ...]]:
+    return {process.pid: process.serves for process in timeline.processes}

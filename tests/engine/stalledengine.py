@@ -79,7 +79,7 @@ class StalledEngine:
 
     def _worker(self) -> int:
         processes = [processfile.read(path) for path in self.engine.folder.glob("process-*.json")]
-        return next(int(each["pid"]) for each in processes if each and "worker" in each["serves"])
+        return next(each.pid for each in processes if each and "worker" in each.serves)
 
 
 @contextlib.contextmanager

@@ -60,7 +60,7 @@ def test_streams_aborted_doubled_and_refused(streams: Trace) -> None:
     assert review["requests"]["cut"] == {}
     assert review["requests"]["states"] == {"finished": 9, "aborted": 1, "refused": 1}
     assert review["unexplained_share_median"] < 0.02
-    assert "nvtx" in timeline.read(streams.folder).processes[0]["modes"]
+    assert "nvtx" in timeline.read(streams.folder).processes[0].modes
 
 
 def test_one_process_that_preempts(one_process: Trace) -> None:

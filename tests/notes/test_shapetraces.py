@@ -33,10 +33,10 @@ def trace(tmp_path: Path) -> shapetrace.ShapeTrace:
 def test_one_request_is_kept_whole_under_small_numbers(trace: shapetrace.ShapeTrace) -> None:
     spans = trace.timeline.spans
     assert spans["start_ns"].min() == 0 and set(spans["pid"]) == {1, 2, 3}
-    assert [(each["pid"], each["serves"], each["parent"]) for each in trace.timeline.processes] == [
-        (1, ["front end"], 0),
-        (2, ["core"], 1),
-        (3, ["worker"], 2),
+    assert [(each.pid, each.serves, each.parent) for each in trace.timeline.processes] == [
+        (1, ("front end",), 0),
+        (2, ("core",), 1),
+        (3, ("worker",), 2),
     ]
     (flow,) = analyze(trace.timeline).flows
     assert flow.is_complete and len(flow.steps) == 3
@@ -93,7 +93,7 @@ def test_a_committed_trace_is_small_and_says_nothing_of_its_machine(shape: str) 
 @pytest.mark.parametrize("shape", shapetrace.shapes())
 def test_a_committed_trace_has_the_processes_of_its_shape_and_a_finished_request(shape: str) -> None:
     trace = shapetrace.read(shape)
-    serving = [role for process in trace.timeline.processes for role in process["serves"]]
+    serving = [role for process in trace.timeline.processes for role in process.serves]
     passed = {role: len({place.pid for place in trace.passed if place.role == role}) for role in ("core", "worker")}
     assert {"front end": serving.count("front end"), **passed} == SHAPES[shape].processes
     (flow,) = analyze(trace.timeline).flows

@@ -132,10 +132,10 @@ def as_captured(read: Timeline, writer: NsysWriter, clock_ns: int = 0) -> NsysWr
 
     nsys's clock is behind CLOCK_MONOTONIC by `clock_ns`.
     """
-    numbered = {process["pid"]: process for process in read.processes}
+    numbered = {process.pid: process for process in read.processes}
     for pid, process in numbered.items():
         for at in (1, 2, 3):  # in the clock's first nanoseconds
-            writer.mark(pid, 1, at - clock_ns, ["process", process["parent"], *process["serves"]], at)
+            writer.mark(pid, 1, at - clock_ns, ["process", process.parent, *process.serves], at)
     for row in read.spans.to_dict("records"):
         pid, thread, start, end = row["pid"], row["thread"], row["start_ns"] - clock_ns, row["end_ns"] - clock_ns
         name = row["request"] if isinstance(row["request"], str) else None

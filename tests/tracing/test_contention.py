@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -19,7 +18,7 @@ import pytest
 from probes.columns import markdown
 from probes.machine import fingerprint
 from tests.tracing.tracerecords import recorded
-from tests.tracing.traces import TraceWriter
+from tests.tracing.traces import TraceWriter, process_file
 from tracing import timeline
 from tracing.breakdown.findings import findings
 from tracing.breakdown.gaps import NOTHING
@@ -42,7 +41,7 @@ def test_the_last_while_is_held_in_memory_and_a_stopped_process_is_seen(
     monkeypatch.setattr(sampling, "ROLLING_NS", 1_000_000_000)
     child = subprocess.Popen(["sleep", "60"])
     try:
-        (tmp_path / f"process-{child.pid}.json").write_text(json.dumps({"threads": {str(child.pid): "MainThread"}}))
+        process_file(tmp_path, child.pid, threads={child.pid: "MainThread"})
         samples = RollingSamples(tmp_path)
         with samples.running():
             time.sleep(0.3)
@@ -86,7 +85,7 @@ def test_a_neighbour_on_the_same_core_is_seen(tmp_path: Path) -> None:
     on_core = ["taskset", "-c", str(core), sys.executable, "-c", BUSY]
     processes = [subprocess.Popen(on_core) for _ in range(4)]
     pid = processes[0].pid
-    (tmp_path / f"process-{pid}.json").write_text(json.dumps({"threads": {str(pid): "MainThread"}}))
+    process_file(tmp_path, pid, threads={pid: "MainThread"})
     try:
         with sampled_contention(tmp_path):
             time.sleep(1.5)
@@ -102,8 +101,7 @@ def test_a_neighbour_on_the_same_core_is_seen(tmp_path: Path) -> None:
 
 def test_the_recorders_own_thread_is_not_sampled(tmp_path: Path) -> None:
     pid, thread = os.getpid(), threading.get_native_id()
-    names = {str(thread): "enginescope"}
-    (tmp_path / f"process-{pid}.json").write_text(json.dumps({"threads": names}))
+    process_file(tmp_path, pid, threads={thread: "enginescope"})
     with sampled_contention(tmp_path):
         time.sleep(0.3)
     assert (THREAD, pid, thread) not in contention.read(tmp_path).series
@@ -192,7 +190,7 @@ def test_the_quota_is_read_in_both_versions(
 def test_the_quota_is_that_of_the_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who attaches may be in another control group."""
     for pid in (4_000_001, 4_000_002):
-        (tmp_path / f"process-{pid}.json").write_text('{"threads": {}}')
+        process_file(tmp_path, pid, threads={})
     (tmp_path / "4000001").write_text(VERSION_2)
     monkeypatch.setattr(sampling, "_cgroup_files", lambda pid: [tmp_path / str(pid)])
     totals = {source: total for _, source, _, _, total in sampling.Totals(tmp_path).changes()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -83,8 +84,8 @@ def test_modes_sizes_and_padding_by_kind_of_step(tmp_path: Path, site: str) -> N
 
 def test_without_a_device_there_are_no_graphs_to_miss(tmp_path: Path) -> None:
     read = recorded(tmp_path, [("NONE", 20), ("NONE", 3)])
-    read.processes[-1]["device"] = None
-    assert graph_use(read, anatomy(read)) == ()
+    without = replace(read, processes=[replace(process, device=None) for process in read.processes])
+    assert graph_use(without, anatomy(without)) == ()
 
 
 def test_the_table_of_graphs() -> None:

@@ -48,11 +48,12 @@ def test_a_core_on_another_machine_is_put_on_the_front_ends_clock(tmp_path: Path
     on_machine(tmp_path, (11, 12), "boot b", -LATE, tmp_path / "b")
     index, flow = only(tmp_path)
     assert flow.state == "stopped" and flow.missing == ()
-    [off_by_ns] = {process.get("clock_uncertainty_ns", 0) for process in index.timeline.processes} - {0}
+    [off_by_ns] = {process.clock_uncertainty_ns for process in index.timeline.processes} - {None}
     found = budget.budget(index, flow)
     assert off_by_ns < 30 * US
     for process in index.timeline.processes:
-        assert process["first_ns"] == process["anchor"]["monotonic_ns"] == pytest.approx(FIRST, abs=off_by_ns)
+        assert process.anchor is not None
+        assert process.first_ns == process.anchor.monotonic_ns == pytest.approx(FIRST, abs=off_by_ns)
     assert all(abs(found[part] - ns) <= 4 * off_by_ns for part, ns in alone.items() if part.startswith("wait: socket"))
     assert {part: found[part] for part in ("forward", "schedule", "tokenize")} == {
         part: alone[part] for part in ("forward", "schedule", "tokenize")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import importlib.metadata
-import json
 import os
 import shutil
 import subprocess
@@ -16,7 +15,7 @@ import pandas as pd
 import pytest
 
 from probes import nvtxlibrary
-from tests.tracing.traces import TraceWriter
+from tests.tracing.traces import TraceWriter, process_file
 from tracing.events import layout
 from tracing.hooks import install, ranges
 from tracing.nsys import capture, file
@@ -156,7 +155,6 @@ def test_a_library_that_is_not_there_is_reported(monkeypatch: pytest.MonkeyPatch
 def test_ranges_that_cannot_be_made_are_the_end_of_a_recording(tmp_path: Path) -> None:
     fields: dict[str, list[str]] = {}
     assert install._ranges(f"{tmp_path}/libnvtx.so", fields.update) is False
-    process = {"pid": 1, "serves": ["front end"], "hooked": [], "error": None, **fields}
-    (tmp_path / "process-1.json").write_text(json.dumps(process))
+    process_file(tmp_path, 1, serves=["front end"], **fields)
     TraceWriter(tmp_path, 2, ["core", "worker"]).span("core.step", 1, 2).close()
     assert any(text.startswith("no NVTX ranges (") for text in watched.missing(tmp_path, ["python"]))

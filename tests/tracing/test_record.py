@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -16,7 +15,7 @@ import pytest
 from probes.programs import program
 from tests.shells import until
 from tests.tracing.stories import stream
-from tests.tracing.traces import TraceWriter
+from tests.tracing.traces import TraceWriter, process_file
 from tracing.breakdown.findings import one_line
 from tracing.breakdown.problems import empty_files
 from tracing.record import watched
@@ -34,8 +33,7 @@ def record(folder: Path, *command: str, before: tuple[str, ...] = ()) -> subproc
 
 def test_a_signal_cuts_the_wait_for_an_engine_short(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with subprocess.Popen(["sleep", "60"]) as engine:
-        said = {"pid": engine.pid, "serves": ["core", "core input"]}
-        (tmp_path / f"process-{engine.pid}.json").write_text(json.dumps(said))
+        process_file(tmp_path, engine.pid, serves=["core", "core input"], stopped_ns=None)
         threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
         begin = time.monotonic()
         assert watched.linger(tmp_path) == [f"core {engine.pid}"]
@@ -47,7 +45,7 @@ def test_a_signal_cuts_the_wait_for_an_engine_short(tmp_path: Path, capsys: pyte
 def test_a_process_that_only_waits_to_be_reaped_is_not_waited_for(tmp_path: Path) -> None:
     with subprocess.Popen(["true"]) as engine:
         os.waitid(os.P_PID, engine.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and is a zombie
-        (tmp_path / f"process-{engine.pid}.json").write_text(json.dumps({"pid": engine.pid, "serves": ["core"]}))
+        process_file(tmp_path, engine.pid, stopped_ns=None)
         assert watched.alive(tmp_path) == []
 
 

@@ -88,7 +88,7 @@ def test_a_program_with_two_engines_in_its_own_process(tmp_path: Path) -> None:
 
 def test_a_trace_of_several_machines_does_not_tell_its_start(tmp_path: Path) -> None:
     read = timeline.read(recorded(tmp_path))
-    boots = [process | {"boot_id": str(process["pid"])} for process in read.processes]
+    boots = [replace(process, boot_id=str(process.pid)) for process in read.processes]
     assert starts(replace(read, processes=boots)) == ()
 
 

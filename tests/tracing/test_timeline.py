@@ -129,7 +129,7 @@ def test_without_its_process_file_a_process_is_still_read(tmp_path: Path) -> Non
     TraceWriter(tmp_path, 5, ["core"]).span("kv.lookup", 1, 2).close()
     (tmp_path / "process-5.json").write_text("{half of")
     read = timeline.read(tmp_path)
-    assert read.spans["site"].tolist() == ["kv.lookup"] and read.processes[0]["incomplete"] is True
+    assert read.spans["site"].tolist() == ["kv.lookup"] and read.processes[0].is_lost
 
 
 def test_what_is_no_trace_is_one_clear_line(tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_a_process_killed_at_birth_spoils_nothing(tmp_path: Path, left: bytes) -
     (tmp_path / "events-6.bin").write_bytes(left)
     read = timeline.read(tmp_path)
     assert read.spans["pid"].tolist() == [5] and read.torn == 0
-    assert [process.get("incomplete", False) for process in read.processes] == [False, True]
+    assert [process.is_lost for process in read.processes] == [False, True]
 
 
 @pytest.mark.parametrize("said", ["[]", "7", '{"pid": 5}', '{"pid": 5, "serves": [], "sites": [1], "threads": {}}'])
@@ -159,7 +159,7 @@ def test_a_process_file_of_something_else_is_as_none(tmp_path: Path, said: str) 
     (tmp_path / "process-5.json").write_text(said)
     read = timeline.read(tmp_path)
     assert read.spans["role"].astype(str).tolist() == ["worker", "worker"]  # said by the sites that were seen
-    assert read.processes[0]["incomplete"] is True
+    assert read.processes[0].is_lost
 
 
 def test_a_span_of_an_unknown_site_is_torn(tmp_path: Path) -> None:

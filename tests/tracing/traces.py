@@ -13,12 +13,38 @@ from tracing.events import layout
 from tracing.sites.engine import ALL_SITES, CODES
 from tracing.timeline.spans import COUNT_NAMES
 
+SITE_KEYS = ("name", "stage", "role", "share", "numbers")
+
 
 def text_entry(item: tuple[str, int]) -> bytes:
     """A text and its number, as they stand in the file of texts."""
     payload = item[0].encode()
     padding = b"\0" * (-len(payload) % layout.TEXT_ALIGNMENT)
     return layout.TEXT.pack(item[1], len(payload)) + payload + padding
+
+
+def process_file(folder: Path, pid: int, **fields: Any) -> Path:
+    """Write what a process says of itself, where nothing else is given a core's that ended in order; the file."""
+    process = {
+        "schema": layout.SCHEMA,
+        "pid": pid,
+        "parent": 1,
+        "title": "synthetic",
+        "serves": ["core"],
+        "sites": [{key: getattr(site, key) for key in SITE_KEYS} for site in ALL_SITES],
+        "hooked": list(CODES),
+        "missing": [],
+        "modes": [],
+        "threads": {"1": "MainThread"},
+        "anchor": {"monotonic_ns": 0, "wall_ns": 0, "uncertainty_ns": 1},
+        "started_ns": 0,
+        "stopped_ns": 1,
+        "dropped": 0,
+        "error": None,
+    }
+    path = folder / f"process-{pid}.json"
+    path.write_text(json.dumps(process | fields))
+    return path
 
 
 class TraceWriter:
@@ -119,25 +145,8 @@ class TraceWriter:
             header.tofile(file)
             for piece in self.pieces:
                 piece.tofile(file)
-        keys = ("name", "stage", "role", "share", "numbers")
-        process = {
-            "schema": layout.SCHEMA,
-            "pid": self.pid,
-            "parent": self.parent,
-            "title": "synthetic",
-            "serves": self.serves,
-            "sites": [{key: getattr(site, key) for key in keys} for site in ALL_SITES],
-            "hooked": list(CODES),
-            "missing": [],
-            "modes": [],
-            "threads": {str(number): name for number, name in self.threads.items()},
-            "anchor": {"monotonic_ns": 0, "wall_ns": 0, "uncertainty_ns": 1},
-            "started_ns": 0,
-            "stopped_ns": 1,
-            "dropped": 0,
-            "error": None,
-        }
-        (self.folder / f"process-{self.pid}.json").write_text(json.dumps(process | said))
+        known = {"parent": self.parent, "serves": self.serves, "threads": self.threads}
+        process_file(self.folder, self.pid, **known | said)
         return path
 
     def _record(self, kind: int, start: int, **fields: int) -> None:

@@ -53,8 +53,8 @@ class Moved:
 
 
 def _losses(file: TraceFiles) -> Iterator[str]:
-    process = processfile.read(file.ring.path) or {}
-    who = f"the {next(iter(process.get('serves', [])), 'process')} (pid {file.ring.pid})"
+    process = processfile.read(file.ring.path)
+    who = f"the {next(iter(process.serves if process else ()), 'process')} (pid {file.ring.pid})"
     if file.ring.lost:
         yield f"{file.ring.lost} records of {who} were overwritten before they were read"
     if nameless := file.nameless():

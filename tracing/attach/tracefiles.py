@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import shutil
 import time
 from pathlib import Path
@@ -73,12 +72,8 @@ class TraceFiles:
         self.ring.close()
         path = self.folder / self.ring.path.name
         path.with_suffix(".texts").write_bytes(TEXTS_MAGIC + b"".join(map(_entry, self.texts.items())))
-        process = processfile.read(self.ring.path)
-        if process is not None:
-            known = {"first_ns": first_ns, "dropped": dropped}
-            if self.lives():
-                known["stopped_ns"] = time.monotonic_ns()
-            processfile.beside(path).write_text(json.dumps(process | known))
+        stopped = {"stopped_ns": time.monotonic_ns()} if self.lives() else {}
+        processfile.copy(self.ring.path, self.folder, first_ns=first_ns, dropped=dropped, **stopped)
         with contextlib.suppress(FileNotFoundError):  # none of its requests has run for long
             shutil.copy(pinned.path_of(self.ring.path.parent, self.ring.pid), self.folder)
 

@@ -50,7 +50,7 @@ def recorder_cost(timeline: Timeline, trace: TraceRecord | None, quotes: tuple[Q
 
 def ledger_rows(timeline: Timeline, trace: TraceRecord | None) -> tuple[tuple[QuotedCost, ...], list[str]]:
     """What the watchers of this trace were measured to cost on its machine, and why that is not known."""
-    ranged = any("nvtx" in process.get("modes", []) for process in timeline.processes)
+    ranged = any("nvtx" in process.modes for process in timeline.processes)
     watchers = ["nsys" if trace and trace.nsys else "recorder + NVTX" if ranged else "recorder"]
     if torchtrace.paths(timeline.folder):
         watchers.append("torch profiler")

@@ -163,7 +163,7 @@ def _by_torch(timeline: Timeline, steps: pd.DataFrame) -> tuple[OperatorSummary 
 def about(timeline: Timeline) -> str:
     """One line: what was run, on which machine, under which vLLM."""
     trace = read_trace(timeline.folder)
-    versions = {mode for process in timeline.processes for mode in process.get("modes", []) if mode.startswith("vllm")}
+    versions = {mode for process in timeline.processes for mode in process.modes if mode.startswith("vllm")}
     if trace is None:
         return "; ".join(["unknown command", *sorted(versions), "unknown machine"])
     machine = trace.machine

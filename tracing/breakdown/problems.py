@@ -23,7 +23,7 @@ def problems(timeline: Timeline, flows: list[Flow], hops: pd.DataFrame) -> list[
         lines.append(f"{timeline.dropped} spans were dropped: the figures below leave them out")
     if timeline.torn:
         lines.append(f"{timeline.torn} records were being written when their process died")
-    lines += [f"process {p['pid']} said nothing of itself" for p in timeline.processes if p.get("incomplete")]
+    lines += [f"process {p.pid} said nothing of itself" for p in timeline.processes if p.is_lost]
     lines += empty_files(timeline)
     if trace and trace.state == RUNNING:
         lines.append("the recording did not end: the recorder still runs, or was killed")
@@ -34,7 +34,7 @@ def problems(timeline: Timeline, flows: list[Flow], hops: pd.DataFrame) -> list[
             f"{_requests(len(early))} ran already when the recording began{_oldest(timeline, early)}: cut at the start"
         )
     cut = [flow for flow in flows if flow.state == "cut" and flow.missing != NO_START]
-    if any(process.get("first_ns") for process in timeline.processes) and not died(timeline):
+    if any(process.first_ns for process in timeline.processes) and not died(timeline):
         late = [flow for flow in cut if flow.missing[-1:] == NO_END]
         lines += [f"{_requests(len(late))} still ran when the recording ended: cut at the end"] if late else []
         cut = [flow for flow in cut if flow not in late]
@@ -49,7 +49,7 @@ def problems(timeline: Timeline, flows: list[Flow], hops: pd.DataFrame) -> list[
 
 def _oldest(timeline: Timeline, early: list[Flow]) -> str:
     """For how long the oldest had run, where that is known."""
-    first_ns = max(process.get("first_ns") or 0 for process in timeline.processes)
+    first_ns = max(process.first_ns for process in timeline.processes)
     ran_s = (first_ns - min(flow.start_ns for flow in early)) / 1e9
     return f", the oldest for {ran_s:.1f} s" if ran_s >= 0.1 else ""
 
@@ -61,14 +61,14 @@ def _requests(count: int) -> str:
 def empty_files(timeline: Timeline) -> list[str]:
     """A line for each process whose file holds not even its head: a full disk, or a copy that was cut."""
     empty = [path for path in sorted(timeline.folder.glob("events-*.bin")) if not path.stat().st_size]
-    roles = {process["pid"]: process["serves"] for process in timeline.processes}
-    of = {path.name: "".join(f" the {role}" for role in roles.get(pid_of(path), [])[:1]) for path in empty}
+    roles = {process.pid: process.serves for process in timeline.processes}
+    of = {path.name: "".join(f" the {role}" for role in roles.get(pid_of(path), ())[:1]) for path in empty}
     return [f"{name} is empty: what{of[name] or ' its process'} did is not known" for name in of]
 
 
 def clocks(timeline: Timeline) -> list[str]:
     """A line where processes ran on another machine than the front end: how well their clock is known."""
-    off_by = {process["clock_uncertainty_ns"] for process in timeline.processes if "clock_uncertainty_ns" in process}
+    off_by = {ns for process in timeline.processes if (ns := process.clock_uncertainty_ns) is not None}
     return [
         f"processes ran on another machine: their clock is known by the messages that crossed, to ±{ns / 1e3:,.1f} µs"
         for ns in sorted(off_by)
@@ -77,8 +77,8 @@ def clocks(timeline: Timeline) -> list[str]:
 
 def died(timeline: Timeline) -> list[str]:
     """`the worker died (pid 12)` for each engine process that did not end by itself, in the order of roles."""
-    killed = [p for p in timeline.processes if p.get("stopped_ns", 0) is None and p["serves"]]
-    return [f"the {p['serves'][0]} died (pid {p['pid']})" for p in killed]
+    killed = [p for p in timeline.processes if p.stopped_ns is None and p.serves]
+    return [f"the {p.serves[0]} died (pid {p.pid})" for p in killed]
 
 
 def mismatches(timeline: Timeline) -> list[str]:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
 
 from probes.columns import column
+from tracing.events.processfile import ProcessRecord
 from tracing.sites.site import Role
 from tracing.sites.starting import START_SITES
 from tracing.timeline.spans import Timeline
@@ -60,16 +60,16 @@ class Layer:
 def starts(timeline: Timeline) -> tuple[EngineStart, ...]:
     """The starts of all engines whose cores are in the trace, by time; none where it was recorded without phases."""
     passed = phases(timeline)
-    processes = {process["pid"]: process for process in timeline.processes}
+    processes = {process.pid: process for process in timeline.processes}
     cores = {phase.pid: None for phase in passed if phase.name == "executor" and phase.pid in processes}
     return tuple(start for core in cores for start in _of_core(core, processes, passed))
 
 
-def _of_core(core: int, processes: dict[int, dict[str, Any]], passed: list[ProcessPhase]) -> Iterator[EngineStart]:
+def _of_core(core: int, processes: dict[int, ProcessRecord], passed: list[ProcessPhase]) -> Iterator[EngineStart]:
     """One start; of a core inside the front end's process one for each engine that it made."""
-    parent = processes[core]["parent"]
-    front_end = parent if parent in processes and "core" in processes[core]["serves"] else core
-    workers = [pid for pid, process in processes.items() if process["parent"] == core and pid != front_end]
+    parent = processes[core].parent
+    front_end = parent if parent in processes and "core" in processes[core].serves else core
+    workers = [pid for pid, process in processes.items() if process.parent == core and pid != front_end]
     begins = [phase.start_ns for phase in passed if phase.pid == front_end and phase.name == "configuration"]
     first = next((phase for phase in passed if phase.pid == front_end and phase.name == IMPORT), None)
     begins[:1] = [first.start_ns] if first else begins[:1]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -22,26 +21,23 @@ from tracing.events.layout import (
     PAYLOAD_BYTES,
     RAISED,
     RECORD,
-    SCHEMA,
     SPAN,
 )
+from tracing.events.processfile import KNOWN, READ, ProcessRecord, RecordedSite
 from tracing.events.schemaone import SCHEMA_ONE, from_schema_one
 from tracing.events.texts import read_texts
 from tracing.sites.engine import ALL_SITES
 
 WORDS = PAYLOAD_BYTES // 4
-READ = (SCHEMA_ONE, SCHEMA)
-KNOWN = " and ".join(map(str, READ))
 KIND_MASK, LAP_MASK, LAP_SHIFT = 0xFF, 0xFF, 8
 SHARED_SITES = ("queue.put", "queue.get", "gc", "scope", "delay")  # on both sides: their role is that of the process
-SITE_KEYS = ("name", "stage", "role", "share")
 
 
 @dataclass
 class EventFile:
     """One process's event file, taken apart."""
 
-    process: dict[str, Any]
+    process: ProcessRecord
     spans: np.ndarray
     texts: dict[int, str]
     lists: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]]  # code -> headers, counts of words, all words
@@ -69,9 +65,9 @@ def read(path: Path, last: int | None = None) -> EventFile:
     lists, cut_lists = _all_lists(records)
     spans = records[(records["kind"] == SPAN) | (records["kind"] == RAISED)]
     process = _process(path, spans)
-    known = spans["site"] < len(process["sites"])
+    known = spans["site"] < len(process.sites)
     torn += cut_texts + cut_lists + int(np.count_nonzero(~known))
-    dropped = max(int(head["dropped"]), process.get("dropped", 0))
+    dropped = max(int(head["dropped"]), process.dropped)
     return EventFile(process, spans[known], texts, lists, torn, dropped)
 
 
@@ -95,29 +91,17 @@ def _check_head(path: Path, head: np.void) -> None:
         raise EnginescopeError(f"{path} is of schema {head['schema']}, this reader knows {KNOWN}: record it again")
 
 
-def _process(path: Path, spans: np.ndarray) -> dict[str, Any]:
+def _process(path: Path, spans: np.ndarray) -> ProcessRecord:
     """What the process said of itself; where that cannot be read, what its spans and this version's table say."""
-    process = processfile.read(path)
-    if process and process.get("schema", SCHEMA) not in READ:
-        raise EnginescopeError(f"{path} has a process file of schema {process['schema']}, this reader knows {KNOWN}")
-    return process if process and _usable(process) else _guessed(processfile.pid_of(path), spans)
+    return processfile.read(path) or _guessed(processfile.pid_of(path), spans)
 
 
-def _usable(process: dict[str, Any]) -> bool:
-    """Whether a process file has what this reader takes from it."""
-    kinds = {"pid": int, "serves": list, "sites": list, "threads": dict}
-    if not all(isinstance(process.get(key), kind) for key, kind in kinds.items()):
-        return False
-    return all(isinstance(site, dict) and all(key in site for key in SITE_KEYS) for site in process["sites"])
-
-
-def _guessed(pid: int, spans: np.ndarray) -> dict[str, Any]:
-    """A process file for one that is lost: the roles are those of the sites that were seen."""
-    sites = [{key: getattr(site, key) for key in SITE_KEYS} for site in ALL_SITES]
+def _guessed(pid: int, spans: np.ndarray) -> ProcessRecord:
+    """What stands for a process file that is lost: the roles are those of the sites that were seen."""
+    sites = tuple(map(RecordedSite.of, ALL_SITES))
     present = [sites[number] for number in np.unique(spans["site"]) if number < len(sites)]
-    serves = list(dict.fromkeys(site["role"] for site in present if site["name"] not in SHARED_SITES))
-    known: dict[str, Any] = {"pid": pid, "parent": 0, "serves": serves, "sites": sites}
-    return known | {"threads": {}, "hooked": [], "missing": [], "modes": [], "incomplete": True}
+    serves = tuple(dict.fromkeys(site.role for site in present if site.name not in SHARED_SITES))
+    return ProcessRecord(pid, serves=serves, sites=sites, is_lost=True)
 
 
 def _payload(records: np.ndarray, heads: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

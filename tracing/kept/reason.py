@@ -69,12 +69,10 @@ def _stopped(recorded: Findings, keep: Keep) -> str:
     samples = contention.read(recorded.timeline.folder)
     begin, end = (np.array([moment]) for moment in _window(keep))
     for process in recorded.timeline.processes:
-        stopped_ns = float(samples.between(STOPPED, begin, end, process["pid"])[0])
+        stopped_ns = float(samples.between(STOPPED, begin, end, process.pid)[0])
         if keep.value_ns and stopped_ns > MOST_OF * keep.value_ns:
-            who = next(iter(process["serves"]), "process")
-            return (
-                f"the {who} (pid {process['pid']}) was stopped by a signal for {us(stopped_ns)} of {us(keep.value_ns)}"
-            )
+            who = next(iter(process.serves), "process")
+            return f"the {who} (pid {process.pid}) was stopped by a signal for {us(stopped_ns)} of {us(keep.value_ns)}"
     return ""
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from operator import itemgetter
 from typing import Any
 
@@ -20,6 +21,7 @@ from probes.errors import EnginescopeError
 from tracing.events import layout
 from tracing.events.file import EventFile
 from tracing.events.layout import DETAILS, DOMAIN, INSTANT, NUMBERS, PROCESS
+from tracing.events.processfile import ProcessRecord, RecordedSite
 from tracing.nsys.file import Report
 from tracing.sites.engine import ALL_SITES, CODES, SCOPE_SITE, SITES
 from tracing.sites.site import Role
@@ -39,10 +41,10 @@ SCOPES = {
     "gpu_model_runner: sample": "runner.sample",
     "gpu_model_runner: bookkeep": "runner.bookkeep",
 }
-SERVES: dict[Role, list[str]] = {
-    "worker": ["worker"],
-    "core": ["core", "core input", "core output"],
-    "front end": ["front end"],
+SERVES: dict[Role, tuple[str, ...]] = {
+    "worker": ("worker",),
+    "core": ("core", "core input", "core output"),
+    "front end": ("front end",),
 }
 OTHER = "other"  # the role of a process in which nothing is vLLM's
 # What torch's ranges of operators carry after the name, the counts of vLLM's own profiler (`execute_context_2(64)_…`),
@@ -66,7 +68,7 @@ def timeline(report: Report) -> Timeline:
     for pid in sorted(set(spans["pid"])):
         mine = marks["pid"] == pid
         files.append(_file(int(pid), report, spans[spans["pid"] == pid], marks[mine], offset))
-    _adopt(files)
+    files = _adopted(files, set(marks.loc[marks["word"] == PROCESS, "pid"]))
     return assembled(report.path.parent, files or [_file(0, report, spans, marks, offset)])
 
 
@@ -100,7 +102,7 @@ def missing(report: Report, read: Timeline) -> list[str]:
             "no NVTX ranges in this report: GPU work is summed without stages (python -m tracing.record --nsys -- CMD "
             "makes ranges)"
         ]
-    if all(process["serves"] == [OTHER] for process in read.processes):
+    if all(process.serves == (OTHER,) for process in read.processes):
         return ["no range in this report is enginescope's or vLLM's: stages are the names of the ranges, folded"]
     if not (report.ranges["domain"] == DOMAIN).any():
         return [
@@ -218,29 +220,29 @@ def _file(pid: int, report: Report, spans: pd.DataFrame, marks: pd.DataFrame, of
     return EventFile(_process(pid, report, spans, marks), records, names, lists, torn, 0)
 
 
-def _process(pid: int, report: Report, spans: pd.DataFrame, marks: pd.DataFrame) -> dict[str, Any]:
+def _process(pid: int, report: Report, spans: pd.DataFrame, marks: pd.DataFrame) -> ProcessRecord:
     """What the process's marks say of it; where it made none, what its sites say. Without a site of vLLM's: other."""
     mark = next(iter(marks.loc[marks["word"] == PROCESS, "items"]), None)
     roles = {ALL_SITES[CODES[site]].role for site in spans["site"].unique() if site != SCOPE_SITE.name}
-    serves = next((names for role, names in SERVES.items() if role in roles), [OTHER])
-    return {
-        "pid": pid,
-        "parent": mark[1] if mark else 0,
-        "serves": mark[2:] if mark else serves,
-        "sites": [{key: getattr(site, key) for key in ("name", "stage", "role", "share")} for site in ALL_SITES],
-        "hooked": sorted(set(spans["site"])),
-        "threads": {},
-        "modes": [f"nsys {report.version}"],
-        "told": mark is not None,
-    }
+    serves = next((names for role, names in SERVES.items() if role in roles), (OTHER,))
+    return ProcessRecord(
+        pid,
+        parent=mark[1] if mark else 0,
+        serves=tuple(mark[2:]) if mark else serves,
+        sites=tuple(map(RecordedSite.of, ALL_SITES)),
+        hooked=tuple(sorted(set(spans["site"]))),
+        modes=(f"nsys {report.version}",),
+    )
 
 
-def _adopt(files: list[EventFile]) -> None:
-    """Workers that did not say whose they are belong to the core, if there is one only."""
-    cores = [file.process["pid"] for file in files if "core" in file.process["serves"]]
-    for file in files:
-        if len(cores) == 1 and not file.process["told"]:
-            file.process["parent"] = cores[0]
+def _adopted(files: list[EventFile], told: set[int]) -> list[EventFile]:
+    """Workers that did not say whose they are, as those in `told` did, belong to the core, if there is one only."""
+    cores = [file.process.pid for file in files if "core" in file.process.serves]
+    if len(cores) != 1:
+        return files
+    strangers = [file for file in files if file.process.pid not in told]
+    adopted = {file.process.pid: replace(file, process=replace(file.process, parent=cores[0])) for file in strangers}
+    return [adopted.get(file.process.pid, file) for file in files]
 
 
 Listed = tuple[np.ndarray, np.ndarray, np.ndarray]

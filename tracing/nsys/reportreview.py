@@ -93,7 +93,7 @@ def _work(report: Report, activity: pd.DataFrame, findings: Findings, offset_ns:
 def about(report: Report, timeline: Timeline) -> str:
     return (
         f"{report.path}: Nsight Systems {report.version}, schema {report.schema}; {len(report.ranges):,} ranges in "
-        f"{len({p['pid'] for p in timeline.processes if p['pid']})} processes; {len(report.activity):,} GPU activities"
+        f"{len({p.pid for p in timeline.processes if p.pid})} processes; {len(report.activity):,} GPU activities"
     )
 
 

@@ -111,10 +111,8 @@ def share(text: str) -> float:
 
 def wall_offset_ns(index: Index, pid: int) -> int:
     """What to add to CLOCK_MONOTONIC for the wall clock, as a process had it when it began."""
-    anchors = [
-        process["anchor"] for process in index.timeline.processes if process["pid"] == pid and "anchor" in process
-    ]
-    return int(anchors[0]["wall_ns"] - anchors[0]["monotonic_ns"]) if anchors else 0
+    anchors = (process.anchor for process in index.timeline.processes if process.pid == pid and process.anchor)
+    return next((anchor.ahead_ns for anchor in anchors), 0)
 
 
 def request_attributes(flow: Flow) -> dict[str, str | int]:

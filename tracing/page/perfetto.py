@@ -35,8 +35,8 @@ def export(timeline: Timeline, flows: list[Any], hops: pd.DataFrame, path: Path)
             writer.track(uuid, name, uuid_of_process(rows["pid"].iloc[0]))
             _slices(writer, uuid, rows, arrows)
         for process in timeline.processes:
-            words = ", ".join(process.get("serves", [])) or "process"
-            writer.track(uuid_of_process(process["pid"]), f"{words} ({process['pid']})")
+            words = ", ".join(process.serves) or "process"
+            writer.track(uuid_of_process(process.pid), f"{words} ({process.pid})")
         _requests(writer, flows)
         _counters(writer, timeline)
         device.write(writer, timeline)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from tracing.events.processfile import RecordedSite
 from tracing.pyspy import lost, waitingframes
 from tracing.pyspy.events import Stack
 from tracing.pyspy.samples import Samples
@@ -72,7 +73,7 @@ def _roles(samples: Samples, frame: pd.DataFrame, timeline: Timeline | None) -> 
         if (role := entries[stack]) is not None
     }
     processes = {pid: role for (pid, _), role in known.items() if role in waitingframes.PROCESS_ROLES}
-    recorded = {p["pid"]: p["serves"][0] for p in timeline.processes if p["serves"]} if timeline else {}
+    recorded = {p.pid: p.serves[0] for p in timeline.processes if p.serves} if timeline else {}
     engines = {pid for pid, _, stack in rows.itertuples(index=False) if waitingframes.of_vllm(samples.stacks[stack])}
     return {
         (pid, thread): known.get((pid, thread))
@@ -114,8 +115,7 @@ def site_of(stack: Stack, role: str) -> Site | None:
 
 def stage_of(site: Site, role: str) -> str:
     """The stage of a site in a process of this role."""
-    row = {key: getattr(site, key) for key in ("name", "stage", "role", "share")}
-    return as_seen(row, [role])["stage"]
+    return as_seen(RecordedSite.of(site), (role,)).stage
 
 
 def by_clock(frame: pd.DataFrame, timeline: Timeline, uncertainty_ns: int) -> pd.DataFrame:

@@ -120,11 +120,11 @@ def died(timeline: Timeline, frame: pd.DataFrame) -> Iterator[str]:
     """Processes that ended out of order while others worked on: vLLM ends its idle ones by a signal."""
     last, end = frame.groupby("pid")["time_ns"].max(), attribution.serving_ns(timeline)[1]
     for process in timeline.processes:
-        if process.get("stopped_ns") is None and last.get(process["pid"], end) < end:
-            role = ", ".join(process["serves"][:1]) or "process"
-            earlier_s = (last.max() - last[process["pid"]]) / 1e9
+        if not process.stopped_ns and last.get(process.pid, end) < end:
+            role = ", ".join(process.serves[:1]) or "process"
+            earlier_s = (last.max() - last[process.pid]) / 1e9
             yield (
-                f"{role} {process['pid']} did not end in order: its samples end {earlier_s:.1f} s before the last; "
+                f"{role} {process.pid} did not end in order: its samples end {earlier_s:.1f} s before the last; "
                 "look for the reason in its log, or: dmesg | grep -i kill"
             )
 

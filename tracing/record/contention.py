@@ -7,7 +7,6 @@ only grows, so what lies between two samples is a difference, and a lost sample 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import threading
 import time
@@ -19,7 +18,9 @@ from pathlib import Path
 
 from probes.columns import FILE as DICTIONARY
 from probes.columns import sections
+from probes.errors import EnginescopeError
 from probes.processes.sidethread import beside
+from tracing.events import processfile
 from tracing.events.contention import ABOUT, COLUMNS, FILE, STEAL, STOPPED, THREAD, THROTTLED, ContentionSample
 from tracing.events.processfile import pid_of
 
@@ -143,11 +144,10 @@ class EngineThreads:
         return [pid_of(path) for path in self.folder.glob("process-*.json")]
 
     def _threads(self, path: Path) -> list[int]:
-        with contextlib.suppress(OSError, ValueError, KeyError):
+        with contextlib.suppress(OSError, EnginescopeError):
             written = path.stat().st_mtime_ns
-            if self._read.get(path, (0, []))[0] != written:
-                names = json.loads(path.read_text())["threads"]
-                self._read[path] = (written, [int(number) for number, name in names.items() if name != KEEPER])
+            if self._read.get(path, (0, []))[0] != written and (process := processfile.read(path)):
+                self._read[path] = (written, [number for number, name in process.threads.items() if name != KEEPER])
         return self._read.get(path, (0, []))[1]
 
 

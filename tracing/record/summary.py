@@ -50,9 +50,8 @@ def show_processes(recorded: timeline.Timeline, out: Console) -> None:
     table = Table("role", "pid", "spans", "sites hooked", "dropped", box=None, pad_edge=False)
     counts = recorded.spans["pid"].value_counts()
     for process in recorded.processes:
-        pid, hooked = process["pid"], len(process.get("hooked", []))
-        figures = (pid, counts.get(pid, 0), hooked, process.get("dropped", 0))
-        table.add_row(", ".join(process.get("serves", ["?"])), *map(str, figures))
+        figures = (process.pid, counts.get(process.pid, 0), len(process.hooked), process.dropped)
+        table.add_row(", ".join(process.serves), *map(str, figures))
     show(out, table)
     if recorded.dropped or recorded.torn:
         out.print(f"{recorded.dropped} spans dropped, {recorded.torn} torn", style="yellow")

@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 
@@ -18,6 +17,7 @@ from probes.processes.group import lives
 from tracing import timeline
 from tracing.events import processfile
 from tracing.events.layout import RANGES
+from tracing.events.processfile import ProcessRecord
 from tracing.record.folder import taken_over
 from tracing.sites.engine import SITES
 
@@ -26,7 +26,7 @@ LINGER_S = 10.0  # how long engine processes may outlive the command before the 
 ROLES = ("front end", "core", "worker")  # without one of these nothing can be followed
 
 
-def processes(folder: Path) -> list[dict[str, Any]]:
+def processes(folder: Path) -> list[ProcessRecord]:
     """What each watched process said of itself; what cannot be read is left out."""
     reports = (processfile.read(path) for path in sorted(folder.glob("process-*.json")))
     return [report for report in reports if report is not None]
@@ -34,8 +34,8 @@ def processes(folder: Path) -> list[dict[str, Any]]:
 
 def alive(folder: Path) -> list[str]:
     """The watched processes that still run, as `core 30002`; one that only waits to be reaped does not."""
-    living = [process for process in processes(folder) if process.get("stopped_ns") is None and runs(process["pid"])]
-    return [f"{process['serves'][0]} {process['pid']}" for process in living]
+    living = [process for process in processes(folder) if not process.stopped_ns and runs(process.pid)]
+    return [f"{process.serves[0]} {process.pid}" for process in living]
 
 
 def runs(pid: int) -> bool:
@@ -90,17 +90,17 @@ def missing(folder: Path, command: list[str]) -> list[str]:
     inner = [f"a recorder inside the command took over; what it recorded is in {path}" for path in taken_over(folder)]
     if not reports:
         return [f"no process of the command loaded enginescope: {why}" for why in inner or [why_none(command)]]
-    roles = {role for process in reports for role in process["serves"]}
+    roles = {role for process in reports for role in process.serves}
     roles |= set(timeline.read(folder).spans["role"].unique())
     problems = inner + [f"no process in the role {role} ever reported" for role in ROLES if role not in roles]
-    hooked = {name for process in reports for name in process["hooked"]}
-    lines = [text for process in reports for text in process["missing"]]
+    hooked = {name for process in reports for name in process.hooked}
+    lines = [text for process in reports for text in process.missing]
     absent = {text.partition(" ")[0]: text for text in lines}
     for site in SITES:
         if site.required and site.name in absent and site.name not in hooked:
             problems.append(f"required site not hooked: {absent[site.name]}; see python -m tracing.sites")
     problems += sorted({text for text in lines if text.startswith(RANGES)})
-    problems += [f"the recorder stopped in process {p['pid']}: {p['error']}" for p in reports if p["error"]]
+    problems += [f"the recorder stopped in process {p.pid}: {p.error}" for p in reports if p.error]
     return problems
 
 

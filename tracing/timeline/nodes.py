@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +15,7 @@ import pandas as pd
 from probes.errors import EnginescopeError
 from tracing.events.file import EventFile
 from tracing.events.layout import DEVICE
+from tracing.events.processfile import ProcessRecord
 
 PIDS = 1 << 22  # Linux has no process id above that
 HALF = 32
@@ -32,12 +32,12 @@ def on_one_clock(files: list[EventFile]) -> list[EventFile]:
     """
     nodes: dict[str, list[EventFile]] = {}
     for file in files:
-        nodes.setdefault(file.process.get("boot_id") or "", []).append(file)
+        nodes.setdefault(file.process.boot_id, []).append(file)
     if len(nodes) < 2:
         return files
-    ordered = sorted(nodes.values(), key=lambda of_node: not any("front end" in f.process["serves"] for f in of_node))
+    ordered = sorted(nodes.values(), key=lambda of_node: not any("front end" in f.process.serves for f in of_node))
     first, *others = ordered
-    step_tells = sum("core" in file.process["serves"] for file in files) == 1
+    step_tells = sum("core" in file.process.serves for file in files) == 1
     joined = list(first)
     for number, node in enumerate(others, 1):
         offset_ns, off_by_ns = offset(_events(joined), _events(node), step_tells)
@@ -78,7 +78,7 @@ def _events(files: list[EventFile]) -> pd.DataFrame:
     """The starts of all spans, with their site, step and request."""
     frames = []
     for file in files:
-        spans, sites = file.spans, [site["name"] for site in file.process["sites"]]
+        spans, sites = file.spans, [site.name for site in file.process.sites]
         requests = [file.texts.get(number, "") for number in spans["request"].tolist()]
         columns = {"start_ns": spans["start"], "step": spans["step"], "request": requests}
         frames.append(pd.DataFrame({"site": np.array(sites, dtype=object)[spans["site"]], **columns}))
@@ -92,17 +92,23 @@ def _moved(file: EventFile, offset_ns: int, off_by_ns: int, above: int) -> Event
     spans["end"] += offset_ns
     heads, counts, words = file.lists[DEVICE]
     lists = file.lists | {DEVICE: (heads, counts, _later(words, offset_ns))}
-    pids = {"pid": file.process["pid"] + above, "parent": file.process.get("parent", 0) + above}
-    moments = _moments(file.process, offset_ns) | {"clock_uncertainty_ns": off_by_ns}
-    return replace(file, process=file.process | pids | moments, spans=spans, lists=lists)
+    process = replace(
+        _process_later(file.process, offset_ns),
+        pid=file.process.pid + above,
+        parent=file.process.parent + above,
+        clock_uncertainty_ns=off_by_ns,
+    )
+    return replace(file, process=process, spans=spans, lists=lists)
 
 
-def _moments(process: dict[str, Any], offset_ns: int) -> dict[str, Any]:
+def _process_later(process: ProcessRecord, offset_ns: int) -> ProcessRecord:
     """When the wall clock was read, and from when on the records are whole (0: always), at a later time."""
-    later = {"first_ns": process["first_ns"] + offset_ns} if process.get("first_ns") else {}
-    if anchor := process.get("anchor"):
-        later["anchor"] = anchor | {"monotonic_ns": anchor["monotonic_ns"] + offset_ns}
-    return later
+    first_ns, anchor = process.first_ns, process.anchor
+    return replace(
+        process,
+        first_ns=first_ns + offset_ns if first_ns else 0,
+        anchor=replace(anchor, monotonic_ns=anchor.monotonic_ns + offset_ns) if anchor else None,
+    )
 
 
 def _later(words: np.ndarray, offset_ns: int) -> np.ndarray:

@@ -92,7 +92,7 @@ def _begun_before(index: Index, served: list[Flow]) -> list[Flow]:
 
     Where the beginning of one was not seen, it is what the core wrote down of it, else that of the recording.
     """
-    first_ns = max((process.get("first_ns") or 0 for process in index.timeline.processes), default=0)
+    first_ns = max((process.first_ns for process in index.timeline.processes), default=0)
     if not first_ns:
         return served
     known = {flow.request for flow in served}

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +16,7 @@ from probes.errors import usage_error
 from tracing.events import file as eventfile
 from tracing.events.file import SHARED_SITES, EventFile
 from tracing.events.layout import BATCH, CHILD, COUNTS, DEVICE, MESSAGE, RAISED, RENAMED, STOPPED, TRACED
+from tracing.events.processfile import ProcessRecord, RecordedSite
 from tracing.events.step import NOT_TOLD, STEP_FIELDS
 from tracing.timeline.nodes import on_one_clock
 from tracing.timeline.steps import collectives
@@ -28,6 +28,7 @@ REASONS_NOT_TOLD = {"held_back": NOT_TOLD, "head_held_back": NOT_TOLD, "token_li
 COUNTS_NOT_TOLD = {**REASONS_NOT_TOLD, "kv_cached_blocks": -1, "kv_evicted_blocks": -1}
 COUNT_NAMES = (*EARLIER_COUNTS, *COUNTS_NOT_TOLD)
 MAIN_ROLES = ("front end", "core", "worker")  # of a process that serves several
+FRONT_END, WORKER = ("front end",), ("worker",)  # what a process serves that serves one role alone
 # In a worker the shared-memory queue is its way in and out: there it waits for the core.
 HALF = 1 << 32  # of a list's integers, to put two together
 LAUNCH = " (launch)"  # at the end of a stage whose work goes on on a device after it
@@ -63,7 +64,7 @@ class Timeline:
     device: pd.DataFrame
     traced: pd.DataFrame
     texts: dict[tuple[int, int], str]
-    processes: list[dict[str, Any]]
+    processes: list[ProcessRecord]
     torn: int
     dropped: int
 
@@ -95,7 +96,7 @@ def assembled(folder: Path, files: list[EventFile]) -> Timeline:
         _stopped(files),
         _joined([_device(file) for file in files]),
         _joined([_traced(file) for file in files]),
-        {(file.process["pid"], number): text for file in files for number, text in file.texts.items()},
+        {(file.process.pid, number): text for file in files for number, text in file.texts.items()},
         [file.process for file in files],
         sum(file.torn for file in files),
         sum(file.dropped for file in files),
@@ -104,13 +105,13 @@ def assembled(folder: Path, files: list[EventFile]) -> Timeline:
 
 def _started_front_ends(file: EventFile, files: list[EventFile]) -> bool:
     """Whether a front end has started others and took no request itself, as an API server of several processes does."""
-    front_ends = [other.process.get("parent") for other in files if other.process["serves"] == ["front end"]]
+    front_ends = [other.process.parent for other in files if other.process.serves == FRONT_END]
     no_request = not len(file.lists[RENAMED][0])
-    return file.process["serves"] == ["front end"] and no_request and file.process["pid"] in front_ends
+    return file.process.serves == FRONT_END and no_request and file.process.pid in front_ends
 
 
 def _as_parent(file: EventFile) -> EventFile:
-    return replace(file, process=file.process | {"serves": ["server parent"]})
+    return replace(file, process=replace(file.process, serves=("server parent",)))
 
 
 # --- the frame of spans ---
@@ -121,7 +122,7 @@ def _spans(files: list[EventFile]) -> pd.DataFrame:
     pieces = [_piece(file, names) for file in files]
     columns = {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
     order = np.lexsort((-columns["end_ns"], columns["start_ns"]))
-    frame: dict[str, Any] = {}
+    frame: dict[str, np.ndarray | pd.Categorical] = {}
     for name in tuple(columns):
         values = columns.pop(name)[order]
         frame[name] = _category(values, names) if name in CATEGORIES else values
@@ -149,22 +150,24 @@ def _category(codes: np.ndarray, names: dict[str, int]) -> pd.Categorical:
 def _piece(file: EventFile, names: dict[str, int]) -> dict[str, np.ndarray]:
     """The columns of one process's spans, categories still as numbers of texts."""
     spans, process = file.spans, file.process
-    table = [as_seen(site, process["serves"]) for site in process["sites"]]
-    if process.get("device"):
+    table = [as_seen(site, process.serves) for site in process.sites]
+    if process.device:
         table = [launching(row) for row in table]
     site = spans["site"]
     threads, inverse = np.unique(spans["thread"], return_inverse=True)
-    called = _numbers([process["threads"].get(str(thread), f"thread {thread}") for thread in threads], names)
+    called = _numbers([process.threads.get(thread, f"thread {thread}") for thread in threads.tolist()], names)
     requests = np.full(max(file.texts, default=0) + 1, -1, dtype=np.int32)
     for number, text in file.texts.items():
         requests[number] = names.setdefault(text, len(names))
     asked = np.where(spans["request"] < len(requests), spans["request"], 0)
-    columns = {key: _numbers([row[key] for row in table], names)[site] for key in ("site", "stage", "role", "share")}
+    texts = {"site": [row.name for row in table]}
+    texts |= {key: [getattr(row, key) for row in table] for key in ("stage", "role", "share")}
+    columns = {key: _numbers(column, names)[site] for key, column in texts.items()}
     return {
         "start_ns": spans["start"],
         "end_ns": spans["end"],
         **columns,
-        "pid": np.full(len(spans), process["pid"], dtype=np.int32),
+        "pid": np.full(len(spans), process.pid, dtype=np.int32),
         "thread": spans["thread"].astype(np.int64),
         "thread_name": called[inverse] if len(spans) else np.zeros(0, np.int32),
         "request": requests[asked],
@@ -175,28 +178,28 @@ def _piece(file: EventFile, names: dict[str, int]) -> dict[str, np.ndarray]:
     }
 
 
-def as_seen(site: dict[str, Any], serves: list[str]) -> dict[str, str]:
-    """A site's row as it is in a process that serves these roles."""
-    row = {"site": site["name"], "stage": site["stage"], "role": site["role"], "share": site["share"]}
+def as_seen(site: RecordedSite, serves: tuple[str, ...]) -> RecordedSite:
+    """A site as it is in a process that serves these roles."""
     if serves and serves[0] in APART:
-        row["role"] = serves[0]
-    elif row["site"] in SHARED_SITES and serves:
-        row["role"] = next((role for role in MAIN_ROLES if role in serves), serves[0])
-        if serves == ["worker"] and row["site"] in IN_WORKER:
-            row["stage"], row["share"] = IN_WORKER[row["site"]]
-    elif row["role"] == "front end" and "core" in serves and "front end" not in serves:
-        row["role"] = "core output"  # this thread of a core writes to a coordinator as a front end does to a core
-    return row
+        return replace(site, role=serves[0])
+    if site.name in SHARED_SITES and serves:
+        stage, share = IN_WORKER.get(site.name, ("", "")) if serves == WORKER else ("", "")
+        role = next((role for role in MAIN_ROLES if role in serves), serves[0])
+        return replace(site, role=role, stage=stage or site.stage, share=share or site.share)
+    if site.role == "front end" and "core" in serves and "front end" not in serves:
+        return replace(site, role="core output")  # a core writes to a coordinator as a front end does to a core
+    return site
 
 
 def on_device(timeline: Timeline) -> bool:
     """Whether any process has a device, so that a worker's time says nothing of when the work was done."""
-    return any(process.get("device") for process in timeline.processes)
+    return any(process.device for process in timeline.processes)
 
 
-def launching(row: dict[str, str]) -> dict[str, str]:
-    """A site's row in a process with a device: what the worker gives to the device there is a launch."""
-    return row | {"stage": row["stage"] + LAUNCH} if row["stage"] in LAUNCHED and row["role"] == "worker" else row
+def launching(site: RecordedSite) -> RecordedSite:
+    """A site in a process with a device: what the worker gives to the device there is a launch."""
+    launches = site.stage in LAUNCHED and site.role == "worker"
+    return replace(site, stage=site.stage + LAUNCH) if launches else site
 
 
 # --- the lists ---
@@ -259,7 +262,7 @@ def _batches(file: EventFile) -> pd.DataFrame:
     heads, counts, words = file.lists[BATCH]
     return pd.DataFrame(
         {
-            "pid": np.full(len(words) // 2, file.process["pid"], dtype=np.int32),
+            "pid": np.full(len(words) // 2, file.process.pid, dtype=np.int32),
             "step": np.repeat(heads["step"], counts // 2),
             "request": pd.Categorical(_text_of(file, words[::2])),
             "tokens": words[1::2].astype(np.int64),
@@ -273,7 +276,7 @@ def _fixed(file: EventFile, code: int, names: tuple[str, ...]) -> pd.DataFrame:
     right = counts == len(names)
     table = words[np.repeat(right, counts)].reshape(-1, len(names)).astype(np.int64)
     frame = pd.DataFrame(table, columns=list(names))
-    frame.insert(0, "pid", file.process["pid"])
+    frame.insert(0, "pid", file.process.pid)
     frame.insert(1, "step", heads["step"][right])
     if code == MESSAGE:
         frame.insert(2, "key", heads["end"][right])
@@ -293,5 +296,5 @@ def _pairs(file: EventFile, code: int, names: tuple[str, str]) -> pd.DataFrame:
     _, counts, words = file.lists[code]
     table = words[np.repeat(counts == 2, counts)].reshape(-1, 2)
     frame = pd.DataFrame({name: _text_of(file, table[:, place]) for place, name in enumerate(names)}, dtype=object)
-    frame.insert(0, "pid", file.process["pid"])
+    frame.insert(0, "pid", file.process.pid)
     return frame

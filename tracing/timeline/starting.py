@@ -28,7 +28,7 @@ def phases(timeline: Timeline) -> list[ProcessPhase]:
     The file of phases does not say which machine's process and clock a line is of.
     """
     path = timeline.folder / FILE
-    if not path.exists() or len({process.get("boot_id") for process in timeline.processes}) > 1:
+    if not path.exists() or len({process.boot_id for process in timeline.processes}) > 1:
         return []
     lines = [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")]
     names = {site.name for site in START_SITES}
@@ -42,5 +42,5 @@ def phases(timeline: Timeline) -> list[ProcessPhase]:
 
 def _imports(timeline: Timeline) -> Iterator[ProcessPhase]:
     for process in timeline.processes:
-        if "created_ns" in process:
-            yield ProcessPhase(process["pid"], IMPORT, process["created_ns"], process["started_ns"])
+        if process.created_ns is not None:
+            yield ProcessPhase(process.pid, IMPORT, process.created_ns, process.started_ns)

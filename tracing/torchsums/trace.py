@@ -103,13 +103,12 @@ def clock(timeline: Timeline) -> Clock | None:
 
     Anchors are taken as each process starts. A wall clock that is set meanwhile shows as disagreement.
     """
-    anchors = [process["anchor"] for process in timeline.processes if "anchor" in process]
+    anchors = [process.anchor for process in timeline.processes if process.anchor]
     if not anchors:
         return None
-    best = min(anchors, key=lambda anchor: int(anchor["uncertainty_ns"]))
-    ahead = [anchor["wall_ns"] - anchor["monotonic_ns"] for anchor in anchors]
-    chosen = int(best["wall_ns"] - best["monotonic_ns"])
-    return Clock(chosen, max(abs(each - chosen) for each in ahead) + int(best["uncertainty_ns"]))
+    best = min(anchors, key=lambda anchor: anchor.uncertainty_ns)
+    disagreement_ns = max(abs(anchor.ahead_ns - best.ahead_ns) for anchor in anchors)
+    return Clock(best.ahead_ns, disagreement_ns + best.uncertainty_ns)
 
 
 def events(path: Path, ahead_ns: int) -> Iterator[Event]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 from notes.site.processmap import ARROWS, HEIGHT, PARTS, PROCESSES, Arrow, Box, Layout
+from tracing.events.processfile import ProcessRecord
 from tracing.timeline.spans import Timeline
 
 ROW, GAP = HEIGHT - 20, 10  # of a process and its distance to the next below it
@@ -19,18 +19,16 @@ COORDINATOR = (
 )
 IN_WORKER = ("model runner", "sampler")
 
-Process = Mapping[str, Any]
-
 
 def layout(name: str, timeline: Timeline) -> Layout:
     """The layout of a trace's processes: front ends on the left, then cores, each with its workers beside it."""
-    fronts = [each for each in timeline.processes if "front end" in each["serves"]]
-    cores = [each for each in timeline.processes if "core" in each["serves"]]
+    fronts = [each for each in timeline.processes if "front end" in each.serves]
+    cores = [each for each in timeline.processes if "core" in each.serves]
     rows = max(len(fronts), len(cores))
     boxes: list[Box] = [box for place in range(len(fronts)) for box in _down(_front(), place)]
     arrows: list[Arrow] = []
     for place, core in enumerate(cores):
-        workers = [each for each in timeline.processes if each["parent"] == core["pid"] and "worker" in each["serves"]]
+        workers = [each for each in timeline.processes if each.parent == core.pid and "worker" in each.serves]
         boxes += _down(tuple(_core(core, workers)), place)
         arrows += [_lowered(arrow, place, place) for arrow in _in_core(workers)]
         arrows += [_between(arrow, front, place) for arrow in _sockets() for front in range(len(fronts))]
@@ -44,10 +42,10 @@ def _front() -> tuple[Box, ...]:
     return (FRONT, *(part for part in PARTS if part.x < CORE.x))
 
 
-def _core(core: Process, workers: Sequence[Process]) -> Iterator[Box]:
+def _core(core: ProcessRecord, workers: Sequence[ProcessRecord]) -> Iterator[Box]:
     """A core's process with its parts, and its workers."""
     yield from (part for part in PARTS if CORE.x < part.x < WORKER.x)
-    if "worker" in core["serves"]:
+    if "worker" in core.serves:
         yield WITH_WORKER
         yield from (part for part in PARTS if part.name in IN_WORKER)
         return
@@ -70,7 +68,7 @@ def _worker(y: int, height: int) -> Iterator[Box]:
         yield replace(part, y=y + 30 + place * (room + 5), height=min(room, 60))
 
 
-def _in_core(workers: Sequence[Process]) -> Iterator[Arrow]:
+def _in_core(workers: Sequence[ProcessRecord]) -> Iterator[Arrow]:
     """What is handed over inside a core, and between it and its workers."""
     way_in, there, back, way_out = ARROWS[1:5]
     yield way_in

@@ -99,7 +99,7 @@ def _place(stop: Stop, here: ShapeTrace, say: Labels, with_times: bool) -> str:
 def _process(role: str, here: ShapeTrace, say: Labels) -> str:
     """The process that runs a role: an input or output thread's is the core's."""
     main = "core" if role.startswith("core") else role
-    serving = [process["serves"] for process in here.timeline.processes if main in process["serves"]]
+    serving = [process.serves for process in here.timeline.processes if main in process.serves]
     if not serving:
         return say(role)
     kind = tuple(each for each in ("front end", "core", "worker") if each in serving[0])

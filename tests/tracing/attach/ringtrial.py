@@ -71,6 +71,6 @@ def check(folder: Path, problems: list[str], count: int | None) -> int:
     assert file.torn <= 1 and (lost(problems) > 0) == (missing > 0), (missing, problems)
     assert missing <= lost(problems) <= missing * 2, (missing, problems)  # a list takes places as well
     assert set(spans["request"].tolist()) <= set(file.texts)
-    assert (file.process["first_ns"] > 0) == (not len(values) or values[0] > 0)  # all may be overwritten meanwhile
+    assert (file.process.first_ns > 0) == (not len(values) or values[0] > 0)  # all may be overwritten meanwhile
     assert count is None or values[-1] == count - 1, (values[-1], count)
     return file.torn

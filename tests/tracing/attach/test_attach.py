@@ -183,7 +183,7 @@ def test_a_ring_is_dumped_after_its_process_was_killed(tmp_path: Path) -> None:
         process.end(signal.SIGKILL)
     assert dump(engine(folder), out, True) == 0
     [said] = timeline.read(out).processes
-    assert said["stopped_ns"] is None and said["first_ns"] == 0
+    assert said.stopped_ns is None and said.first_ns == 0
 
 
 def test_a_process_without_standby_keeps_no_ring() -> None:

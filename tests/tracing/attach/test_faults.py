@@ -256,8 +256,8 @@ def test_a_step_of_the_wall_clock_moves_no_record(tmp_path: Path) -> None:
     clock.write_bytes(struct.pack("l", 86400))
     with counting(folder, pause_s=0.01, LD_PRELOAD=str(library), WALL_CLOCK=str(clock)) as process:
         [path] = folder.glob("events-*.bin")
-        anchor = read(path).process["anchor"]
-        assert anchor["wall_ns"] - time.time_ns() > 80_000 * 10**9  # it is that clock
+        anchor = read(path).process.anchor
+        assert anchor is not None and anchor.wall_ns - time.time_ns() > 80_000 * 10**9  # it is that clock
         ring = Ring(path)
         for step_s in (-3600, 7200):
             end = ring.written() + 1000

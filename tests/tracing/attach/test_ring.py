@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.tracing.attach.ringtrial import trial
+from tests.tracing.traces import process_file
 from tracing.attach.moved import Moved
 from tracing.attach.ring import Ring
 from tracing.attach.tracefiles import whole_from
@@ -17,7 +17,6 @@ from tracing.events.file import read
 from tracing.events.texts import ring_texts
 from tracing.hooks import _recorder
 
-PROCESS = {"schema": layout.SCHEMA, "pid": 7, "serves": ["core"], "sites": [], "threads": {}}
 SLOTS = (1 << 16) - 1  # of the smallest ring
 
 
@@ -64,7 +63,7 @@ def test_what_was_dropped_before_the_recording_began_is_not_its_loss(tmp_path: P
         folder.mkdir()
     path = source / "events-7.bin"
     ring_file(path, 4, 2)
-    (source / "process-7.json").write_text(json.dumps(PROCESS | {"dropped": 5}))
+    process_file(source, 7, dropped=5)
     drop(path, 5)
     moved = Moved(source, out)
     moved.skip()

@@ -25,7 +25,7 @@ def test_the_window_begins_with_the_first_look(tmp_path: Path) -> None:
         time.sleep(0.1)
         recorded = window.read()
     assert recorded is not None and len(recorded.spans) > 0 and 0.1 < window.length_s < 10
-    assert recorded.processes[0]["first_ns"] == window.begin_ns
+    assert recorded.processes[0].first_ns == window.begin_ns
 
 
 def test_the_seconds_begin_with_the_first_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,7 +78,7 @@ def recorded(folder: str) -> Recorded:
         spans += own
         begun = [span.step for span in own if span.role == frames.CORE and span.step >= 0]
         if begun:
-            cores[int(file.process["pid"])] = LastSteps(max(begun), *_last_batch(file))
+            cores[file.process.pid] = LastSteps(max(begun), *_last_batch(file))
     how = standing.read(Path(folder)) if folder else None
     return Recorded(tuple(spans), cores, how is not None and how.standby)
 
@@ -86,14 +86,13 @@ def recorded(folder: str) -> Recorded:
 def _last_of_threads(file: EventFile) -> list[LastSpan]:
     """A span a thread and site, the last of each: a wait that lasts has none of its own yet."""
     now_ns, newest = time.monotonic_ns(), file.spans[np.argsort(file.spans["end"], kind="stable")][::-1]
-    sites, pid = file.process["sites"], int(file.process["pid"])
-    serves = file.process["serves"]
-    roles = [site["role"] if site["role"] in serves else serves[0] for site in sites] if serves else []
-    numbered = [{site["role"], role} <= set(STEPPING) for site, role in zip(sites, roles, strict=False)]
+    sites, serves = file.process.sites, file.process.serves
+    roles = [site.role if site.role in serves else serves[0] for site in sites] if serves else []
+    numbered = [{site.role, role} <= set(STEPPING) for site, role in zip(sites, roles, strict=False)]
     _, firsts = np.unique(newest["thread"].astype(np.int64) * len(sites) + newest["site"], return_index=True)
     return [
         LastSpan(
-            *(pid, thread, sites[site]["name"], roles[site]),
+            *(file.process.pid, thread, sites[site].name, roles[site]),
             *(step if numbered[site] else NO_STEP, (now_ns - end) / 1e9),
         )
         for thread, site, step, end in newest[np.sort(firsts)[::-1]][["thread", "site", "step", "end"]].tolist()

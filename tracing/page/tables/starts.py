@@ -61,7 +61,7 @@ def sections(findings: Findings) -> list[tuple[str, str, str]]:
 
 def as_spans(timeline: Timeline) -> Timeline:
     """The timeline with the phases of its start in place of its spans."""
-    roles = {process["pid"]: process["serves"][0] for process in timeline.processes}
+    roles = {process.pid: process.serves[0] for process in timeline.processes}
     spans = pd.DataFrame([_row(phase, roles.get(phase.pid, "")) for phase in phases(timeline)])
     return replace(timeline, spans=spans.astype(dict.fromkeys(CATEGORIES, "category")))
 

@@ -21,7 +21,7 @@ def write(writer: Writer, timeline: Timeline) -> None:
     if read.uncertainty_ns < 0:
         return
     frame = attribution.attributed(read, timeline)
-    recorded_pids = {process["pid"] for process in timeline.processes}
+    recorded_pids = {process.pid for process in timeline.processes}
     for track, ((pid, thread), rows) in enumerate(frame.groupby(["pid", "thread"], sort=True), FIRST_TRACK):
         name = f"py-spy ±{read.uncertainty_ns / 1e6:.1f} ms, {rows['role'].iloc[0]}: {rows['thread_name'].iloc[0]}"
         writer.track(track, f"{name} ({thread})", uuid_of_process(pid) if pid in recorded_pids else 0)
