@@ -36,7 +36,7 @@ from tracing.whatif.engine.started import loaded_engine
 from tracing.whatif.loads.seenload import find_load
 from tracing.whatif.measurement import START_S, Measurement
 from tracing.whatif.recording import BlockRecorder
-from tracing.whatif.report import table
+from tracing.whatif.report import reported
 from tracing.whatif.stages import STAGES, DelayedStage, stages_named
 
 STREAMS, BLOCK_S = 8, 0.5
@@ -85,7 +85,7 @@ def foretold(path: Path, shape: str, stages: list[DelayedStage], budget_s: float
         with engine(shape, None, 0) as (standing, lives):
             measurement = Measurement(standing, stages, STREAMS, lives)
             answer = measurement.run(budget_s, 0, lambda words: print(words, file=sys.stderr))
-        path.write_text(table.as_json(answer))
+        path.write_text(reported.as_json(answer))
     values: dict[str, Any] = json.loads(path.read_text())
     return values
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -78,12 +77,12 @@ def show(situation: Situation, explanation: Explanation, as_json: bool, page: Pa
     """Write the page where one is asked for, and print the explanation."""
     from probes.console import console, show_text
     from probes.outputfiles import write_texts
-    from tracing.hang import report
+    from tracing.hang import hangjson, report
 
     if page:
         write_texts({page: report.html(situation, explanation)})
     if as_json:
-        print(json.dumps(report.as_json(situation, explanation), indent=2))
+        print(hangjson.as_json(situation, explanation))
         return
     out = console()
     for line in report.lines(situation, explanation):

@@ -35,6 +35,9 @@ class HangCause(StrEnum):
     UNKNOWN = "not known"
 
 
+NO_HANG = (HangCause.IDLE, HangCause.SLOW, HangCause.CLIENT)
+
+
 @dataclass(frozen=True)
 class Doing:
     """`awaited` where the thread waits for another process, else `cause`; `frame` shows either, `text` says it.

@@ -1,24 +1,20 @@
-"""An explanation as text, as JSON, and as a page with the stacks folded by stage."""
+"""An explanation as text, and as a page with the stacks folded by stage."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from html import escape
-from typing import Any
 
 from markupsafe import Markup
 
 from probes.htmlpage import PageSection, page, table
-from tracing.hang import frames
-from tracing.hang.doing import HangCause, doing
+from tracing.hang.doing import doing
 from tracing.hang.dump import ThreadStack
 from tracing.hang.explanation import Explanation, HangAnswer
 from tracing.hang.situation import IN_KERNEL, RUNNING, STOPPED, TRACED, ZOMBIE, LastSpan, MemberProcess, Situation
 from tracing.pyspy import waitingframes
 from tracing.pyspy.attribution import site_of, stage_of
 
-SCHEMA = 1
 STATES = {
     RUNNING: "runs",
     "S": "sleeps",
@@ -27,7 +23,6 @@ STATES = {
     TRACED: "traced",
     ZOMBIE: "ended",
 }
-NO_HANG = (HangCause.IDLE, HangCause.SLOW, HangCause.CLIENT)
 
 
 def first_line(explanation: Explanation) -> str:
@@ -89,28 +84,6 @@ def facts(situation: Situation) -> Iterator[str]:
             yield f"{process.label}: last recorded {last.site}{step}, {last.age_s:.1f} s ago"
     for notice in situation.notices:
         yield f"{notice.title or 'a log'} says: {notice.text}"
-
-
-def as_json(situation: Situation, explanation: Explanation) -> dict[str, Any]:
-    """For programs: `hang` is False where the answer is none, null where it is not known."""
-    cause = explanation.answers[0].cause
-    return {
-        "schema": SCHEMA,
-        "hang": None if cause == HangCause.UNKNOWN else cause not in NO_HANG,
-        "answers": [_with_frame(asdict(answer), answer.frame) for answer in explanation.answers],
-        "chain": [_with_frame(asdict(link), link.frame) for link in explanation.chain],
-        "notes": list(explanation.notes),
-        "facts": list(facts(situation)),
-        "processes": [
-            {"pid": each.pid, "role": each.role, "title": each.title, "state": each.state and asdict(each.state)}
-            for each in situation.processes
-        ],
-        "last_spans": [asdict(span) for span in situation.spans],
-    }
-
-
-def _with_frame(values: dict[str, Any], frame: frames.Frame | None) -> dict[str, Any]:
-    return values | {"frame": frame and {"function": frame.name, "file": frame.file, "line": frame.line}}
 
 
 # --- the page ---

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from probes.errors import EnginescopeError
 from tracing.hang import report
+from tracing.hang.doing import NO_HANG
 from tracing.hang.live import look
 
 TEXT, PAGE = "hang.txt", "hang.html"
@@ -40,7 +41,7 @@ def take(pid: int) -> HangDump:
     except EnginescopeError as error:
         return HangDump(f"not known: {error}\n", "")
     text = "".join(f"{line}\n" for line in report.lines(situation, explanation))
-    is_hang = explanation.answers[0].cause not in report.NO_HANG
+    is_hang = explanation.answers[0].cause not in NO_HANG
     return HangDump(text, report.html(situation, explanation), is_hang)
 
 

@@ -197,13 +197,13 @@ def show(answer: WhatIfAnswer | OpenAnswer, nesting: Sequence[str], as_json: boo
     """Write the page where one is asked for, and print the answer."""
     from probes.console import console
     from probes.outputfiles import write_texts
-    from tracing.whatif.report import table
+    from tracing.whatif.report import reported, table
     from tracing.whatif.report.page import html
 
     if page:
         write_texts({page: html(answer, nesting)})
     if as_json:
-        print(table.as_json(answer))
+        print(reported.as_json(answer))
     else:
         table.show(console(), answer, nesting)
     if page:

@@ -9,7 +9,7 @@ import pytest
 
 from probes.statistics.intervals import Estimate
 from tracing.whatif.answer import StageAnswer, WhatIfAnswer
-from tracing.whatif.report import rows, table
+from tracing.whatif.report import reported, rows
 from tracing.whatif.slopes import SizedSlope, StageSlope
 
 MS = 1_000_000
@@ -95,7 +95,7 @@ def test_what_had_no_time_is_said() -> None:
 
 
 def test_the_json_form() -> None:
-    values = json.loads(table.as_json(WhatIfAnswer(3.0 * MS, 8, (UPDATE,))))
+    values = json.loads(reported.as_json(WhatIfAnswer(3.0 * MS, 8, (UPDATE,))))
     assert values == {
         "schema": 1,
         "answer": "no stage was seen to pay; update (200.0 µs) costs time and buys nothing; one start of the engine: "

@@ -18,7 +18,7 @@ from tracing.whatif.loads.deliveries import DeliveryTimes, delivery_times
 from tracing.whatif.loads.openload import OpenLoad, means, step_ns
 from tracing.whatif.openanswer import OpenAnswer, OpenStageAnswer
 from tracing.whatif.plan import MeasurementPlan
-from tracing.whatif.report import rows, table
+from tracing.whatif.report import reported, rows
 from tracing.whatif.report.page import html
 from tracing.whatif.stages import STAGES
 
@@ -134,7 +134,7 @@ def test_a_row_has_every_outcome() -> None:
 
 
 def test_json_has_no_slope_of_throughput() -> None:
-    [sample, _] = json.loads(table.as_json(ANSWER))["stages"]
+    [sample, _] = json.loads(reported.as_json(ANSWER))["stages"]
     assert sample["slope"] is None and sample["ttft"] is None
     assert sample["itl"] == {"slope": 1.5, "lo": 1.25, "hi": 1.75}
 
