@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import redirect_stdout
 from io import StringIO
 from typing import Any
@@ -11,6 +11,8 @@ from typing import Any
 from probes.devices.device import Activity, Device, DeviceReading
 from probes.devices.tool import ask
 
+Binding = Any  # the module `amdsmi`, which has no types
+Table = Mapping[str, object]  # of the driver's: figures, texts and more tables, by name
 UNITS = {"B": 1, "KB": 2**10, "MB": 2**20, "GB": 2**30}
 MIB = 2**20
 
@@ -32,7 +34,7 @@ def read_amd() -> DeviceReading:
         amdsmi.amdsmi_shut_down()
 
 
-def by_binding(smi: Any) -> DeviceReading:
+def by_binding(smi: Binding) -> DeviceReading:
     """The devices by amdsmi, which counts memory in MiB and a process's in bytes."""
     devices: list[Device] = []
     problems: list[str] = []
@@ -53,7 +55,7 @@ def by_binding(smi: Any) -> DeviceReading:
     return DeviceReading(devices, problems)
 
 
-def _activity(smi: Any, handle: Any) -> Activity:
+def _activity(smi: Binding, handle: object) -> Activity:
     power = _answer(smi, lambda: smi.amdsmi_get_power_info(handle))
     return Activity(
         _first_number(_answer(smi, lambda: smi.amdsmi_get_gpu_activity(handle)), "gfx_activity"),
@@ -62,7 +64,7 @@ def _activity(smi: Any, handle: Any) -> Activity:
     )
 
 
-def _hip(smi: Any, handle: Any) -> dict[str, Any]:
+def _hip(smi: Binding, handle: object) -> Table:
     """How ROCm's variables name the device: `hip_id`, and `hip_uuid` as `GPU-de8287300da37c72`; empty before ROCm 6.4.
 
     The driver's own order is that of discovery, HIP's that of the kernel's nodes.
@@ -72,7 +74,7 @@ def _hip(smi: Any, handle: Any) -> dict[str, Any]:
     return _answer(smi, lambda: smi.amdsmi_get_gpu_enumeration_info(handle))
 
 
-def _hip_names(hip: dict[str, Any], asic: dict[str, Any]) -> tuple[str, int | None]:
+def _hip_names(hip: Table, asic: Table) -> tuple[str, int | None]:
     """The words of a device's table: its UUID, else that of its serial number (`0xDE8287300DA37C72`), which most are
     named by, or ''; and HIP's number, where the driver tells it."""
     uuid, number, serial = str(hip.get("hip_uuid")), str(hip.get("hip_id")), str(asic.get("asic_serial")).lower()
@@ -81,7 +83,7 @@ def _hip_names(hip: dict[str, Any], asic: dict[str, Any]) -> tuple[str, int | No
     return uuid, int(number) if number.isdigit() else None
 
 
-def _answer(smi: Any, ask_driver: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def _answer(smi: Binding, ask_driver: Callable[[], Table]) -> Table:
     """A table of the driver's; empty where it refuses, as inside a virtual machine."""
     try:
         return ask_driver()
@@ -89,7 +91,7 @@ def _answer(smi: Any, ask_driver: Callable[[], dict[str, Any]]) -> dict[str, Any
         return {}
 
 
-def _first_number(table: dict[str, Any], *names: str) -> float | None:
+def _first_number(table: Table, *names: str) -> float | None:
     """The first of these figures that is one, bare or as `{"value": 120, "unit": "W"}`; None where all are `N/A`."""
     values = (value.get("value") if isinstance(value := table.get(name), dict) else value for name in names)
     return next((float(value) for value in values if isinstance(value, int | float)), None)
@@ -99,19 +101,16 @@ def _by_tool() -> DeviceReading:
     static, problem = _gpus("static", "--asic", "--driver", "--vram")
     if problem:
         return DeviceReading([], [f"AMD: {problem}"])
-    metrics = {int(each["gpu"]): each for each in _metrics()}
-    processes = {int(each["gpu"]): each.get("process_list", []) for each in _gpus("process")[0]}
-    hip = {int(each["gpu"]): each for each in _gpus("list", "-e")[0]}
+    metrics, processes, hip = _metrics(), _gpus("process")[0], _gpus("list", "-e")[0]
     devices = []
-    for each in static:
-        index = int(each["gpu"])
+    for index, each in static.items():
         metric = metrics.get(index, {})
         usage, vram = _table(metric.get("mem_usage")), _table(each.get("vram"))
         total = _bytes(usage.get("total_vram")) or _bytes(vram.get("size"))
         asic = _table(each.get("asic"))
-        name = asic.get("market_name", "AMD GPU")
+        name = str(asic.get("market_name", "AMD GPU"))
         driver = _table(each.get("driver")).get("version", "")
-        holders = dict(_tool_holders(processes.get(index, [])))
+        holders = dict(_tool_holders(processes.get(index, {}).get("process_list")))
         used = _bytes(usage.get("used_vram"))
         activity = _tool_activity(metric)
         uuid, ordinal = _hip_names(hip.get(index, {}), asic)
@@ -119,12 +118,12 @@ def _by_tool() -> DeviceReading:
     return DeviceReading(devices)
 
 
-def _metrics() -> list[dict[str, Any]]:
+def _metrics() -> dict[int, Table]:
     """Memory and activity; memory alone where this version of the tool cannot tell the rest."""
     return _gpus("metric", "--mem-usage", "--usage", "--power", "--clock")[0] or _gpus("metric", "--mem-usage")[0]
 
 
-def _tool_activity(metric: dict[str, Any]) -> Activity:
+def _tool_activity(metric: Table) -> Activity:
     return Activity(
         _first_number(_table(metric.get("usage")), "gfx_activity"),
         _first_number(_table(metric.get("power")), "socket_power", "current_socket_power", "average_socket_power"),
@@ -132,36 +131,38 @@ def _tool_activity(metric: dict[str, Any]) -> Activity:
     )
 
 
-def _table(value: Any) -> dict[str, Any]:
+def _table(value: object) -> Table:
     """A table of the tool's answer; empty where it has a text, `N/A`, in its place."""
     return value if isinstance(value, dict) else {}
 
 
-def _gpus(*words: str) -> tuple[list[dict[str, Any]], str | None]:
-    """The tool's JSON, a list by GPU, which later versions put under `gpu_data`; its words where it failed."""
+def _gpus(*words: str) -> tuple[dict[int, Table], str | None]:
+    """The tool's JSON by GPU, a list that later versions put under `gpu_data`; its words where it failed."""
     text, problem = ask(["amd-smi", *words, "--json"])
     if problem or not text:
-        return [], problem
+        return {}, problem
     try:
         answer = json.loads(text)
     except ValueError:
-        return [], f"amd-smi {words[0]} answers no JSON: {text.splitlines()[0][:80]}"
+        return {}, f"amd-smi {words[0]} answers no JSON: {text.splitlines()[0][:80]}"
     rows = answer.get("gpu_data", []) if isinstance(answer, dict) else answer
-    return [row for row in rows if isinstance(row, dict) and str(row.get("gpu")).isdigit()], None
+    tables = [row for row in rows if isinstance(row, dict) and str(row.get("gpu")).isdigit()]
+    return {int(table["gpu"]): table for table in tables}, None
 
 
-def _tool_holders(processes: list[Any]) -> Iterator[tuple[int, int | None]]:
-    for each in processes:
-        info = each.get("process_info") if isinstance(each, dict) else None
-        if isinstance(info, dict) and str(info.get("pid")).isdigit():  # else a sentence: no process is running
-            yield int(info["pid"]), _bytes(_table(info.get("memory_usage")).get("vram_mem"))
+def _tool_holders(processes: object) -> Iterator[tuple[int, int | None]]:
+    for each in processes if isinstance(processes, list) else ():
+        info = _table(_table(each).get("process_info"))  # or a sentence: no process is running
+        if str(info.get("pid")).isdigit():
+            yield int(str(info["pid"])), _bytes(_table(info.get("memory_usage")).get("vram_mem"))
 
 
-def _holder(process: dict[str, Any]) -> tuple[int, int | None]:
-    return int(process["pid"]), process.get("memory_usage", {}).get("vram_mem")
+def _holder(process: Table) -> tuple[int, int | None]:
+    size = _table(process.get("memory_usage")).get("vram_mem")
+    return int(str(process["pid"])), size if isinstance(size, int) else None
 
 
-def _bytes(size: Any) -> int | None:
+def _bytes(size: object) -> int | None:
     """`{"value": 196592, "unit": "MB"}` in bytes; None for `N/A`."""
     if not isinstance(size, dict) or not str(size.get("value")).replace(".", "", 1).isdigit():
         return None

@@ -9,6 +9,7 @@ from typing import Any
 from probes.devices.device import Activity, Device, DeviceReading
 from probes.devices.tool import ask
 
+Binding = Any  # the module `pynvml`, which has no types
 MIB = 2**20
 COLUMNS = "index,uuid,name,memory.used,memory.total"
 DRIVER_COLUMNS = "name,driver_version,memory.total,uuid"
@@ -32,7 +33,7 @@ def read_nvidia() -> DeviceReading:
         pynvml.nvmlShutdown()
 
 
-def by_binding(nvml: Any) -> DeviceReading:
+def by_binding(nvml: Binding) -> DeviceReading:
     """The devices by NVML; one that is lost is a problem, and no reason to leave out the others."""
     driver, devices, problems = _text(nvml.nvmlSystemGetDriverVersion()), [], []
     for index in range(nvml.nvmlDeviceGetCount()):
@@ -43,7 +44,7 @@ def by_binding(nvml: Any) -> DeviceReading:
     return DeviceReading(devices, problems)
 
 
-def _device(nvml: Any, index: int, driver: str) -> Device:
+def _device(nvml: Binding, index: int, driver: str) -> Device:
     handle = nvml.nvmlDeviceGetHandleByIndex(index)
     name, uuid = _text(nvml.nvmlDeviceGetName(handle)), _text(nvml.nvmlDeviceGetUUID(handle))
     used, total = _memory(nvml, handle)
@@ -60,7 +61,7 @@ def _device(nvml: Any, index: int, driver: str) -> Device:
     return Device("nvidia", index, name, used, total, driver=driver, uuid=uuid, holders=holders, activity=activity)
 
 
-def _memory(nvml: Any, handle: Any) -> tuple[int | None, int | None]:
+def _memory(nvml: Binding, handle: object) -> tuple[int | None, int | None]:
     """Used and total bytes; None where they are not supported (memory of the host) or not allowed (MIG's containers).
 
     What the driver keeps for itself (616 MiB of an H200) is not used, as for `nvidia-smi`; an old driver counts it.
@@ -74,7 +75,7 @@ def _memory(nvml: Any, handle: Any) -> tuple[int | None, int | None]:
     return None, None
 
 
-def _figure(nvml: Any, read: Callable[[], float]) -> float | None:
+def _figure(nvml: Binding, read: Callable[[], float]) -> float | None:
     """A figure of NVML's; None where this device has none."""
     try:
         return float(read())
