@@ -71,4 +71,4 @@ def test_every_call_of_a_model_is_a_span_and_its_graph_is_whole(tmp_path: Path, 
     assert spans[["site", "step"]].to_numpy().tolist() == [
         [site, step] for step in (3, 4) for site in ("model.forward", "model.logits")
     ]
-    assert read.processes[0].hooked == ["model.forward", "model.logits"]
+    assert read.processes[0].hooked == ("model.forward", "model.logits")
