@@ -71,9 +71,10 @@ def _sections(heading: str, record_class: type) -> Iterator[str]:
 def _inside(record_class: type, above: str = "") -> Iterator[tuple[type, str]]:
     """The records that a record's fields hold, and those inside them, with the names that lead there."""
     for name, hint in get_type_hints(record_class).items():
-        for inside in (each for each in _types(hint) if isinstance(each, type) and is_dataclass(each)):
-            yield inside, f"{above}{name}"
-            yield from _inside(inside, f"{above}{name}.")
+        for inside in _types(hint):
+            if isinstance(inside, type) and is_dataclass(inside):
+                yield inside, f"{above}{name}"
+                yield from _inside(inside, f"{above}{name}.")
 
 
 def _types(hint: Any) -> Iterator[Any]:
