@@ -11,6 +11,7 @@ import numpy as np
 from offline.differences.estimates import Contrast, Estimates
 from offline.differences.leastsquares import Fit, fit, start_variance
 from offline.differences.observations import Levels, Observations, joined_levels, levels, shared_label, varied
+from offline.differences.ownvariance import start_variances
 from offline.differences.simultaneous import multivariate_t
 
 
@@ -34,7 +35,8 @@ def between(observations: Observations, error: float) -> Estimates | None:
 
     Main effects come first: an axis of the arms averaged over the others, and over the cells that the same arms have.
     Then, in every cell, all pairs of arms. The variance between starts is pooled over arms and cells, with the degrees
-    of freedom of the starts, since cells of one start are correlated; what the trials add is each cell's own.
+    of freedom of the starts, since cells of one start are correlated; what the trials add is each cell's own. An arm
+    of four starts or more that scatters more than the others has a variance of its own.
     """
     mains = [main for starts, cells in observations.classes() for main in _mains(observations, starts, cells)]
     pairs = [pair for starts, cells in observations.classes() for pair in _pairs(observations, starts, cells)]
@@ -48,24 +50,26 @@ def simultaneous(mains: Sequence[Comparison], pairs: Sequence[Comparison], error
     if not degrees:
         return None
     critical = multivariate_t([each.correlation() for each in comparisons], degrees, error)
-    ratios, errors = zip(*(part for strata in (mains, pairs) if strata for part in _estimated(strata)), strict=True)
-    log_ratio = np.concatenate(ratios, axis=-1)
+    parts = [part for strata in (mains, pairs) if strata for part in _estimated(strata, degrees)]
+    log_ratio, variance, freedom = (np.concatenate(each, axis=-1) for each in zip(*parts, strict=True))
     return Estimates(
         contrasts=tuple(contrast for each in comparisons for contrast in each.contrasts),
         log_ratio=log_ratio,
-        standard_error=np.concatenate(errors, axis=-1),
-        degrees=np.full(log_ratio.shape, float(degrees)),
+        standard_error=np.sqrt(variance),
+        degrees=freedom,
         critical=np.full(log_ratio.shape, critical),
     )
 
 
-def _estimated(comparisons: Sequence[Comparison]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Estimates and standard errors (..., contrasts) of each comparison, its start variance pooled over all of them."""
+def _estimated(comparisons: Sequence[Comparison], degrees: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Estimates, their variances and degrees of freedom (..., contrasts) of each comparison.
+
+    The variance of starts is pooled over all of them, but for arms whose own has to be used.
+    """
     pooled = start_variance([each.fit for each in comparisons])
     for each in comparisons:
-        deviation = np.sqrt(pooled + each.fit.trial_part)
-        factors = np.array([each.fit.factor(vector) for vector in each.vectors])
-        yield each.fit.effects @ each.vectors.T, deviation[..., None] * factors
+        variances = start_variances(each.fit, pooled + each.fit.trial_part)
+        yield each.fit.effects @ each.vectors.T, *variances.of_contrasts(each.vectors, degrees)
 
 
 def _mains(observations: Observations, starts: np.ndarray, cells: np.ndarray) -> Iterator[Comparison]:

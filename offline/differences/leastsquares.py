@@ -22,6 +22,7 @@ class Fit:
     `effects` (..., arms) are the arms' logs, up to a constant in each set of arms that are connected by groups.
     `start_ms` (...) is the mean square of start means around arm + group, with `start_df` degrees of freedom: it
     estimates start variance + trial variance / trials. `trial_ms` (...) is that of trials around start + round.
+    `residuals` (..., starts) are what arm + group leave of the starts' means.
     """
 
     effects: np.ndarray
@@ -32,6 +33,10 @@ class Fit:
     trial_ms: np.ndarray
     trial_df: int
     trials: float  # trials a start: the harmonic mean
+    arm: np.ndarray  # (starts,): the arm of each
+    estimator: np.ndarray  # (arms, starts): effects = means @ estimator.T
+    left: np.ndarray  # (starts, starts): residuals = means @ left.T
+    residuals: np.ndarray
 
     @property
     def trial_part(self) -> np.ndarray:
@@ -41,10 +46,6 @@ class Fit:
     def can_estimate(self, contrast: np.ndarray) -> bool:
         """Whether groups connect the arms of a contrast."""
         return bool(np.allclose(contrast @ self.estimable, contrast, atol=EPSILON))
-
-    def factor(self, contrast: np.ndarray) -> float:
-        """√(k'(X'X)⁻¹k): the standard error of a contrast is this times the standard deviation of a start's mean."""
-        return float(np.sqrt(contrast @ self.unscaled @ contrast))
 
 
 def fit(logs: np.ndarray, arm: np.ndarray, group: np.ndarray, arms: int) -> Fit:
@@ -66,6 +67,10 @@ def fit(logs: np.ndarray, arm: np.ndarray, group: np.ndarray, arms: int) -> Fit:
         trial_ms=trial_ms,
         trial_df=trial_df,
         trials=trials,
+        arm=arm,
+        estimator=inverse[:arms],
+        left=np.eye(len(arm)) - design @ inverse,
+        residuals=residuals,
     )
 
 
@@ -74,7 +79,9 @@ def fit_apart(logs: np.ndarray, arm: np.ndarray, arms: int) -> Fit:
     kept = np.flatnonzero(observed(logs).any(axis=1))
     logs, arm = logs[..., kept, :], arm[kept]
     means, counts, design = np.nanmean(logs, axis=-1), observed(logs).sum(axis=1), dummies(arm, arms)
-    effects = means @ np.linalg.pinv(design).T
+    estimator = np.linalg.pinv(design)
+    effects = means @ estimator.T
+    residuals = means - effects[..., arm]
     starts, trial_df = design.sum(axis=0), int((counts - 1).sum())
     trial_squares = np.nansum((logs - means[..., None]) ** 2, axis=(-2, -1))
     start_df = len(arm) - arms
@@ -82,11 +89,15 @@ def fit_apart(logs: np.ndarray, arm: np.ndarray, arms: int) -> Fit:
         effects=effects,
         unscaled=np.diag(1 / starts),
         estimable=np.eye(arms),
-        start_ms=((means - effects[..., arm]) ** 2).sum(axis=-1) / max(start_df, 1),
+        start_ms=(residuals**2).sum(axis=-1) / max(start_df, 1),
         start_df=start_df,
         trial_ms=trial_squares / max(trial_df, 1),
         trial_df=trial_df,
         trials=float(len(arm) / (1 / counts).sum()),
+        arm=arm,
+        estimator=estimator,
+        left=np.eye(len(arm)) - design @ estimator,
+        residuals=residuals,
     )
 
 

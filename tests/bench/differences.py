@@ -38,6 +38,7 @@ DESIGNS: dict[str, dict[str, object]] = {
     "three starts an arm": {"starts": 3, "groups": 3},
     "four starts an arm": {"starts": 4, "groups": 4},
 }
+WILD = (2.0, 5.0, 10.0)  # how many times as much as the others' the starts of one arm scatter
 HEADINGS = ("start", "trial", "machine", "false alarms", "at least", *KINDS, "detectable, between", "inside")
 
 
@@ -79,6 +80,15 @@ def designs(runs: int) -> Iterator[str]:
         for start in (0.01, 0.03):
             setting = replace(Setting(start, 0.01), **changes)  # type: ignore[arg-type]
             yield line(setting, name, null_runs(setting, runs, SEED + 100))
+
+
+def unequal(runs: int) -> Iterator[str]:
+    """Four starts an arm, of which those of one arm scatter more."""
+    yield from ("", "## Four starts an arm; those of one arm scatter more", "", *header())
+    for wild in WILD:
+        for groups in (4, 2):
+            setting = Setting(0.01, 0.01, starts=4, groups=groups, wild=wild)
+            yield line(setting, f"{wild:.0f} times; {groups} groups", null_runs(setting, runs, SEED + 150))
 
 
 def adaptive(runs: int) -> Iterator[str]:
@@ -142,7 +152,8 @@ def main() -> None:
         "",
     ]
     lines = []
-    for line_of_text in chain(head, *(part(args.runs) for part in (grid, designs, adaptive, comparisons, states))):
+    parts = (grid, designs, unequal, adaptive, comparisons, states)
+    for line_of_text in chain(head, *(part(args.runs) for part in parts)):
         print(line_of_text, flush=True)
         lines.append(line_of_text)
     print(f"took {time.monotonic() - began:.0f} s", file=sys.stderr)

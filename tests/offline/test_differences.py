@@ -73,6 +73,20 @@ def test_one_start_an_arm_tells_nothing() -> None:
     assert between(two_arms([[100.0, 101.0], [110.0, 111.0]], arm=(0, 1)), 0.05) is None
 
 
+def test_an_arm_of_four_starts_that_scatters_more_has_a_variance_of_its_own() -> None:
+    """The other arm keeps the pooled one, and so do both where they have three starts each."""
+    calm, wild = [100.0, 101.0, 102.0, 101.0], [80.0, 125.0, 90.0, 110.0]
+    own, others = (float(np.log(values).var(ddof=1)) for values in (wild, calm))
+    pooled = (own + others) / 2
+    _, error, degrees = only(between(two_arms([[each] for each in calm + wild], arm=(0,) * 4 + (1,) * 4), 0.05))
+    variance = own / 4 + pooled / 4
+    freedom = variance**2 / ((own / 4) ** 2 / 3 + (pooled / 4) ** 2 / 6)  # Satterthwaite
+    assert (error, degrees) == pytest.approx((math.sqrt(variance), freedom))
+    _, error, degrees = only(between(two_arms([[each] for each in calm[:3] + wild[:3]], arm=(0,) * 3 + (1,) * 3), 0.05))
+    pooled = (float(np.log(wild[:3]).var(ddof=1)) + float(np.log(calm[:3]).var(ddof=1))) / 2
+    assert (error, degrees) == pytest.approx((math.sqrt(2 * pooled / 3), 4.0))
+
+
 def test_groups_take_the_machine_out() -> None:
     """The machine was twice as slow while the second group ran."""
     measured = two_arms([[100.0], [110.0], [51.0], [56.1]])

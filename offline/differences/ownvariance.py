@@ -1,0 +1,51 @@
+"""An arm's own variance, in place of the pooled one: where it has four starts, and they scatter more than the others.
+
+Squares of residuals are told apart by arm as by C. R. Rao's MINQUE; degrees of freedom by Satterthwaite (1946). The
+critical value stays the common one: Bonferroni's, for the two or three degrees of freedom of one arm, would let next to
+nothing be found, and false alarms stay at 5 % without it (`tests/bench/differences.py`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import fdtri
+
+from offline.differences.leastsquares import Fit, dummies
+
+FEWEST = 4  # starts of an arm, below which its own variance is too doubtful to be used
+ALIKE = 0.1  # how often an arm that scatters as the others do is given a variance of its own
+
+
+@dataclass(frozen=True)
+class StartVariances:
+    """The variance of a start's mean by arm (..., arms), and whether it is the arm's own; else it is the pooled one."""
+
+    fit: Fit
+    variances: np.ndarray
+    own: np.ndarray
+    own_df: np.ndarray  # (arms,)
+
+    def of_contrasts(self, vectors: np.ndarray, pooled_df: int) -> tuple[np.ndarray, np.ndarray]:
+        """Variance and degrees of freedom (..., contrasts) of the estimates of some contrasts (contrasts, arms)."""
+        of_arm = dummies(self.fit.arm, vectors.shape[1])
+        parts = self.variances[..., None, :] * ((vectors @ self.fit.estimator) ** 2 @ of_arm)
+        variance = parts.sum(axis=-1)
+        own = np.where(self.own[..., None, :], parts, 0.0)
+        doubt = (variance - own.sum(axis=-1)) ** 2 / pooled_df + (own**2 / self.own_df).sum(axis=-1)
+        alone = own.any(axis=-1)
+        return variance, np.where(alone, variance**2 / np.where(alone, doubt, 1.0), pooled_df)
+
+
+def start_variances(fit: Fit, pooled: np.ndarray) -> StartVariances:
+    """The variances of a fit's arms; `pooled` (...) is that of the starts of all arms."""
+    of_arm = dummies(fit.arm, len(fit.estimator))
+    own_df = np.maximum(np.diag(fit.left) @ of_arm, np.finfo(float).eps)
+    shared = of_arm.T @ fit.left**2 @ of_arm  # the squares of an arm's residuals hold something of the others' variance
+    own = (fit.residuals**2 @ of_arm) @ np.linalg.pinv(shared).T
+    others_df = np.maximum(fit.start_df - own_df, np.finfo(float).eps)
+    others = np.maximum(fit.start_df * pooled[..., None] - own_df * own, 0.0) / others_df
+    known = (of_arm.sum(axis=0) >= FEWEST) & (fit.start_df - own_df >= 1)
+    apart = known & (own > fdtri(own_df, others_df, 1 - ALIKE) * others) & (own > pooled[..., None])
+    return StartVariances(fit, np.where(apart, own, pooled[..., None]), apart, own_df)
