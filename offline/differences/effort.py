@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from offline.differences.analysis import estimate
+from offline.differences.estimates import Contrast
 from offline.differences.leastsquares import fit, start_variance
 from offline.differences.observations import Observations
 
 MOST_TRIALS = 20
+STATE, WARM = "cache_state", "warm"  # of cells that only arms with prefix caching have
 
 
 @dataclass(frozen=True)
@@ -52,8 +55,18 @@ def widest_main(observations: Observations) -> float:
     A run may stop as soon as this is small enough. The rule sees widths alone and no difference, and false alarms of
     runs that stop by it stay below 5 % in simulation (`tests/bench/differences.py`): no error is spent on looks.
     """
-    estimates = estimate(observations)
-    if estimates is None:
-        return math.inf
-    main = [i for i, contrast in enumerate(estimates.contrasts) if contrast.main]
-    return float(np.expm1(estimates.half_width[main].max())) if main else math.inf
+    return max((width for _, width in _main_widths(observations)), default=math.inf)
+
+
+def only_warm(observations: Observations, until: float) -> bool:
+    """Whether some main effects are not known within ± `until`, and all of these are of warm cells."""
+    wide = [contrast for contrast, width in _main_widths(observations) if width > until]
+    return bool(wide) and all(each.axis == STATE or f"{STATE}={WARM}" in each.cell.split() for each in wide)
+
+
+def _main_widths(observations: Observations) -> Iterator[tuple[Contrast, float]]:
+    """The main effects, each with half of its interval as a share."""
+    if estimates := estimate(observations):
+        for contrast, half_width in zip(estimates.contrasts, estimates.half_width, strict=True):
+            if contrast.main:
+                yield contrast, float(np.expm1(half_width))

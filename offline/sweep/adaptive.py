@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import pandas as pd
 
-from offline.differences.effort import spread, trials_a_start, widest_main
+from offline.differences.effort import WARM, only_warm, spread, trials_a_start, widest_main
 from offline.differences.observations import Observations, observations
 from offline.differences.run import HEADLINE
 from offline.spec.effort import Effort
 from offline.spec.estimate import minutes
+from offline.spec.grid import Arm
 from offline.spec.passes import Pass, further_pass
 from offline.sweep.progress import SweepProgress
 from offline.sweep.runner import Runner, arms_of
@@ -50,13 +51,20 @@ class AdaptiveRun:
         # A resumed run that starts its first engines here does not know yet what they cost.
         measured = self.observations() if runner.round_s > 0 else None
         rounds = trials_a_start(runner.start_s, runner.round_s, spread(measured)) if measured else repeats
+        grid = self.arms(measured)
         for chunk in range(max(1, rounds // repeats)):
             if chunk and (self.width() <= self.effort.until or not self.affords(repeats * runner.round_s)):
                 return
-            each = further_pass(runner.plan.spec, runner.plan.grid, runner.plan.alive, number, number + chunk)
+            each = further_pass(runner.plan.spec, grid, runner.plan.alive, number, number + chunk)
             trials, traces = runner.todo(each), [] if chunk else runner.traces(each)
             progress.more(len(trials) + len(traces), 0 if chunk else len(arms_of([*trials, *traces])))
             yield each
+
+    def arms(self, measured: Observations | None) -> Sequence[Arm]:
+        """Those that one more start is for: where only warm cells are not known well enough, the arms that have any."""
+        grid = self.runner.plan.grid
+        warm = [arm for arm in grid if any(cell.cache_state == WARM for cell in arm.cells)]
+        return warm if measured and len(warm) > 1 and only_warm(measured, self.effort.until) else grid
 
     def width(self) -> float:
         """Half of the widest interval of a main effect so far; infinite where nothing is replicated."""

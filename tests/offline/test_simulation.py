@@ -56,6 +56,22 @@ def test_groups_of_unequal_rounds_as_an_adaptive_run_has_them_tell_no_more_lies(
     assert estimates is not None and outcome(estimates).false_lower_bound <= 0.05
 
 
+def test_a_third_start_of_the_arms_with_warm_cells_finds_more_there_and_tells_no_more_lies() -> None:
+    setting = replace(SMALL, start_spread=0.03, starts=3, groups=3)
+    whole = simulate(setting, RUNS, 20260112)
+    caching = np.array([whole.arms[arm]["prefix_caching"] == "on" for arm in whole.arm])
+
+    def of_starts(kept: np.ndarray) -> Outcome:
+        logs = whole.logs[:, kept]
+        estimates = estimate(replace(whole, logs=logs, arm=whole.arm[kept], group=whole.group[kept]))
+        assert estimates is not None
+        return outcome(estimates)
+
+    two, third = of_starts(whole.group < 2), of_starts((whole.group < 2) | caching)
+    assert third.false_lower_bound <= 0.05
+    assert third.found["warm cell"] > 1.5 * two.found["warm cell"]
+
+
 def test_ten_percent_are_found_and_the_smallest_detectable_difference_is_right() -> None:
     result = told(SMALL)
     assert min(result.found.values()) >= 0.8
