@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from offline.records.runfolder import new_folder, write_whole
 from offline.records.runformat import RunFormat
 from offline.spec.model import ModelMark
+from offline.spec.settings import EngineSettings
 from probes.errors import usage_error
 from probes.machine import Machine
 
@@ -33,7 +33,7 @@ class BaselineRun:
     rounds: int
     starts: int
     seed: int
-    settings: dict[str, dict[str, Any]]  # of each side, without the model's path
+    settings: dict[str, EngineSettings]  # of each side, without the model's path
     began: str
     state: str = "running"
     reason: str | None = None

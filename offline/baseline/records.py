@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from probes.columns import column
 from probes.jsonform import read_record
@@ -92,9 +92,5 @@ def drop_torn_line(path: Path) -> None:
 def read_lines(path: Path) -> list[SideRecord]:
     """All whole lines of a file, in order."""
     whole = path.read_bytes().rpartition(b"\n")[0] if path.exists() else b""
-    return list(_records(json.loads(line) for line in whole.splitlines()))
-
-
-def _records(lines: Iterable[dict[str, Any]]) -> Iterable[SideRecord]:
-    for line in lines:
-        yield read_record(CLASSES[line.pop("kind")], line)
+    lines = [json.loads(line) for line in whole.splitlines()]
+    return [read_record(CLASSES[values.pop("kind")], values) for values in lines]

@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from offline.baseline.memory import peak_bytes, resident_bytes
 from offline.baseline.records import SIDES, TORCH, VLLM, SideMemory, SideRecord, SideStart, SideTrial
 from offline.engine.process import start_process
 from offline.spec.grid import Cell
+from offline.spec.settings import EngineSettings
 from probes.processes.dialogue import Message
 from probes.processes.engine import EngineProcess
 
@@ -28,7 +28,7 @@ class SideRunner:
     input_len: int
     output_len: int
     rounds: int
-    settings: Mapping[str, Mapping[str, Any]]  # of each side
+    settings: Mapping[str, EngineSettings]  # of each side
     logs: Path
     limit_s: float
     seed: int

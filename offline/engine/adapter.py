@@ -15,8 +15,9 @@ from typing import Any, Literal, get_args, get_origin
 
 from offline.records.lines import RequestRecord
 from offline.records.resolved import Resolved
-from offline.spec.settings import EngineSettings, ModelConfig
+from offline.spec.settings import EngineSettings
 from offline.spec.spec import nearest
+from probes.hub.hubmodel import ModelFile
 
 # Resolved settings a run records, and where vLLM 0.31-0.33 keeps them below `VllmConfig`.
 RESOLVED = {
@@ -86,7 +87,7 @@ class Engine:
         """What the engine made of its arguments."""
         return resolved_of(self.llm.llm_engine.vllm_config)
 
-    def model_config(self) -> ModelConfig | None:
+    def model_config(self) -> ModelFile | None:
         """The model's own configuration as the engine holds it, overrides and defaults included."""
         config = getattr(self.llm.llm_engine.model_config, "hf_config", None)
         return json.loads(json.dumps(config.to_dict(), default=str)) if config is not None else None

@@ -14,7 +14,8 @@ from offline.spec.grid import Cell
 from offline.spec.prompts import workload
 from offline.spec.settings import EngineSettings
 from probes.processes.dialogue import Message, answer_commands
-from tracing.events.step import STEP_FIELDS, STEP_SITES
+from tracing.events.enginephase import read_phases
+from tracing.events.step import STEP_FIELDS
 from tracing.events.steplog import StepLog
 
 ANSWERED_PROMPTS = 8
@@ -23,20 +24,19 @@ ANSWERED_PROMPTS = 8
 def start(settings: EngineSettings, steps: StepLog) -> tuple[Engine, Message]:
     """Start the engine; with it comes what a `StartRecord` says of it."""
     engine = Engine(settings)
-    sites = {".".join(site) for site in STEP_SITES}
     proof = steps.proof()
     return engine, {
         "resolved": asdict(engine.resolved()),
         "model_config": engine.model_config(),
         "vocabulary": engine.vocabulary,
-        "step_log": any(sites <= set(process["hooked"]) for process in proof),
-        "unhooked": sorted({name for process in proof for name in process["missing"]}),
+        "step_log": any(process.has_steps for process in proof),
+        "unhooked": sorted({name for process in proof for name in process.missing}),
         "import_start_ns": engine.import_start_ns,
         "engine_start_ns": engine.start_ns,
         "ready_ns": engine.ready_ns,
-        "phases": steps.start_phases(),
-        "plugin_ns": {str(process["pid"]): process["plugin_ns"] for process in proof},
-        "memory": process_memory(),
+        "phases": [asdict(phase) for phase in read_phases(steps.folder)],
+        "plugin_ns": {str(process.pid): process.plugin_ns for process in proof},
+        "memory": [asdict(process) for process in process_memory()],
     }
 
 

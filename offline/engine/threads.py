@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
+from offline.spec.settings import EngineSettings
 from probes.engineplatform import CPU, engine_platform
 
 BIND, THREADS = "VLLM_CPU_OMP_THREADS_BIND", "OMP_NUM_THREADS"
@@ -14,7 +13,7 @@ NODES = Path("/sys/devices/system/node")
 SIZES = ("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size")
 
 
-def worker_count(settings: Mapping[str, Any]) -> int:
+def worker_count(settings: EngineSettings) -> int:
     """The workers of an engine."""
     count = 1
     for name in SIZES:
@@ -22,7 +21,7 @@ def worker_count(settings: Mapping[str, Any]) -> int:
     return count
 
 
-def shared_threads(settings: Mapping[str, Any], engines: int = 1) -> dict[str, str]:
+def shared_threads(settings: EngineSettings, engines: int = 1) -> dict[str, str]:
     """The environment of engines whose workers share a CPU's nodes: unbound, each with its part of the cores.
 
     Empty where there is a node for each worker of an only engine (several would all begin with the first node), on

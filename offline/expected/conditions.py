@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from offline.records.resolved import Resolved
 from offline.spec.settings import EngineSettings
+from probes.hub.hubmodel import ModelFile
 
 KINDS = {"sliding": "sliding-window layers", "chunked": "layers of chunked attention"}
 STATEFUL = ("mamba", "linear", "recurrent", "rwkv")
 
 
-def why_unknown(settings: EngineSettings, resolved: Resolved, model_config: Mapping[str, Any] | None) -> str:
+def why_unknown(settings: EngineSettings, resolved: Resolved, model_config: ModelFile | None) -> str:
     """Why the expected number of cached tokens is not known for an engine; empty where it is."""
     return next(_reasons(settings, resolved, model_config or {}), "")
 
 
-def _reasons(settings: EngineSettings, resolved: Resolved, model_config: Mapping[str, Any]) -> Iterator[str]:
+def _reasons(settings: EngineSettings, resolved: Resolved, model_config: ModelFile) -> Iterator[str]:
     if resolved.speculative is not None:
         yield "speculative decoding takes blocks for drafts"
     if resolved.scheduling_policy != "fcfs":
@@ -34,7 +34,7 @@ def _reasons(settings: EngineSettings, resolved: Resolved, model_config: Mapping
         yield "this vLLM does not tell its blocks or limits"
 
 
-def _model_reasons(config: Mapping[str, Any]) -> Iterator[str]:
+def _model_reasons(config: ModelFile) -> Iterator[str]:
     kinds = [config.get("layer_types") or [], config.get("layers_block_type") or [], [config.get("model_type")]]
     layers = [str(layer) for layers in kinds for layer in layers]
     for word, kind in KINDS.items():

@@ -5,9 +5,9 @@ Architectures whose arithmetic is not here are refused by name, rather than coun
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+
+from probes.hub.hubmodel import ModelFile
 
 # What an architecture has that its configuration does not say.
 PLAIN, QKV_BIAS, QK_NORM = "", "a bias in the projections of queries, keys and values", "norms of queries and keys"
@@ -80,7 +80,7 @@ class Decoder:
         return self.experts * (1 - (1 - self.experts_per_token / self.experts) ** tokens)
 
 
-def decoder(config: Mapping[str, Any]) -> Decoder:
+def decoder(config: ModelFile) -> Decoder:
     """The decoder of a `config.json`, or of a configuration as the engine holds it; `NotCovered` says why not."""
     names = config.get("architectures") or ["a model without a named architecture"]
     if names[0] not in ARCHITECTURES:
@@ -91,7 +91,7 @@ def decoder(config: Mapping[str, Any]) -> Decoder:
         raise NotCovered(f"the configuration of {names[0]} does not hold {error}") from None
 
 
-def _decoder(config: Mapping[str, Any], peculiarity: str) -> Decoder:
+def _decoder(config: ModelFile, peculiarity: str) -> Decoder:
     hidden, layers, heads = config["hidden_size"], config["num_hidden_layers"], config["num_attention_heads"]
     kv_heads = config.get("num_key_value_heads") or heads
     size = config.get("head_dim") or hidden // heads
@@ -122,24 +122,24 @@ def _decoder(config: Mapping[str, Any], peculiarity: str) -> Decoder:
     )
 
 
-def _mlp(config: Mapping[str, Any], width: int) -> tuple[int, int]:
+def _mlp(config: ModelFile, width: int) -> tuple[int, int]:
     """Matrices and biases of a gated MLP: gate, up and down."""
     hidden = config["hidden_size"]
     return 3 * hidden * width, (2 * width + hidden if config.get("mlp_bias") else 0)
 
 
-def _attention_bias(config: Mapping[str, Any], peculiarity: str, inputs: int, hidden: int) -> int:
+def _attention_bias(config: ModelFile, peculiarity: str, inputs: int, hidden: int) -> int:
     """Biases of a layer's attention: of the projections before it, and where `attention_bias` is set, after it."""
     if peculiarity == QKV_BIAS:
         return inputs if config.get("qkv_bias", True) else 0
     return inputs + hidden if config.get("attention_bias") else 0
 
 
-def _experts(config: Mapping[str, Any]) -> int:
+def _experts(config: ModelFile) -> int:
     return int(config.get("num_local_experts") or config.get("num_experts") or 0)
 
 
-def _expert_layers(config: Mapping[str, Any]) -> int:
+def _expert_layers(config: ModelFile) -> int:
     """How many layers have experts in place of one MLP."""
     if not _experts(config):
         return 0
@@ -147,7 +147,7 @@ def _expert_layers(config: Mapping[str, Any]) -> int:
     return sum(layer not in dense and (layer + 1) % step == 0 for layer in range(config["num_hidden_layers"]))
 
 
-def _window(config: Mapping[str, Any]) -> int | None:
+def _window(config: ModelFile) -> int | None:
     kinds = set(config.get("layer_types") or []) - {FULL_ATTENTION}
     if kinds - {"sliding_attention"}:
         raise NotCovered(f"no arithmetic for layers of {', '.join(sorted(kinds))}")

@@ -6,12 +6,11 @@ and the rows of the embedding table that a step reads.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from offline.limit.decoder import Decoder, NotCovered, decoder
 from offline.records.resolved import Resolved
+from probes.hub.hubmodel import ModelFile
 from probes.memory.footprint import DTYPE_BYTES
 
 FP8 = "fp8"
@@ -64,7 +63,7 @@ class ModelWork:
         return 2 * (linear * step.tokens + model.output_matrix * step.outputs + attention)
 
 
-def model_work(config: Mapping[str, Any], resolved: Resolved) -> ModelWork:
+def model_work(config: ModelFile, resolved: Resolved) -> ModelWork:
     """The work of a model as the engine resolved it; `NotCovered` says why there is no arithmetic."""
     model, dtype = decoder(config), resolved.dtype or "unknown"
     width = DTYPE_BYTES.get(dtype)
@@ -83,7 +82,7 @@ def model_work(config: Mapping[str, Any], resolved: Resolved) -> ModelWork:
     return ModelWork(model, linear_bytes, width, kv_bytes, dtype)
 
 
-def _quantization(config: Mapping[str, Any], resolved: Resolved) -> str:
+def _quantization(config: ModelFile, resolved: Resolved) -> str:
     """How the matrices are quantized: by the checkpoint, or by the engine on loading; empty where not."""
     kind = (config.get("quantization_config") or {}).get("quant_method")
     if not kind and resolved.quantization not in (None, FP8):
@@ -91,7 +90,7 @@ def _quantization(config: Mapping[str, Any], resolved: Resolved) -> str:
     return kind or resolved.quantization or ""
 
 
-def _group_bytes(kind: str, quantized: Mapping[str, Any]) -> float:
+def _group_bytes(kind: str, quantized: ModelFile) -> float:
     """Bytes a parameter of weights that are quantized in groups, a group's scale and zero point included.
 
     | bits | group | bytes a parameter        |

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from offline.cluster.nodes import RayCluster
@@ -30,6 +29,7 @@ from offline.records.continuation import same_model
 from offline.records.run import new_id, now
 from offline.spec import model as models
 from offline.spec.limits import model_positions
+from offline.spec.settings import EngineSettings
 from offline.variants.builtin import DEFAULT, built_in, lacking
 from offline.variants.cards import Card, parallel_cards, starts_at_once
 from offline.variants.serverserving import first_model
@@ -164,7 +164,7 @@ def with_shared(variant: Variant, spec: LoadSpec, model: Path | str, machine: Ma
         return variant
     folder = model_folder(str(model))
     dtype = choose_dtype(model_config(folder).dtype, machine)[0]
-    shared: dict[str, Any] = {"dtype": "bfloat16" if dtype == "auto" else dtype}
+    shared: EngineSettings = {"dtype": "bfloat16" if dtype == "auto" else dtype}
     if variant.kind == VLLM:
         most = min(-(-longest // 128) * 128, model_positions(model) or sys.maxsize)
         shared |= {"load_format": spec.load_format, "max_model_len": most, "max_num_batched_tokens": max(2048, most)}

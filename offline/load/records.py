@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
-from offline.records.lines import EnginePhase, ProcessMemory
+from offline.records.lines import ProcessMemory
 from offline.records.resolved import Resolved
+from offline.spec.settings import EngineSettings
 from probes.columns import column
+from tracing.events.enginephase import EnginePhase
 
 FINISHED = ("length", "stop")  # as asked; the others are unfinished, failed and aborted
 
@@ -89,7 +90,7 @@ class VariantStart:
     variant: str = field(metadata=column("name of the variant"))
     start: int = field(metadata=column("number of the variant's start in the run"))
     kind: str = field(metadata=column("vllm, split (two of them), torch or server"))
-    settings: dict[str, Any] = field(metadata=column("its settings as asked"))
+    settings: EngineSettings = field(metadata=column("its settings as asked"))
     resolved: Resolved | None = field(
         default=None, metadata=column("what the engine made of them; null where it did not come up")
     )

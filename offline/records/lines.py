@@ -12,26 +12,10 @@ from typing import Any, ClassVar
 from offline.records.resolved import Resolved
 from offline.records.traced import TracedRecord
 from probes.columns import column
+from probes.hub.hubmodel import ModelFile
 from probes.jsonform import Malformed, read_record
+from tracing.events.enginephase import EnginePhase
 from tracing.events.step import Step
-
-
-@dataclass(frozen=True)
-class EnginePhase:
-    """A start-up phase that an engine process passed, with what its worker knew then."""
-
-    phase: str = field(metadata=column("name of the phase"))
-    pid: int = field(metadata=column("process that passed it"))
-    start_ns: int = field(metadata=column("its start", "ns"))
-    end_ns: int = field(metadata=column("its end", "ns"))
-    weights_bytes: int | None = field(default=None, metadata=column("size of the worker's weights", "bytes"))
-    kv_cache_bytes: int | None = field(default=None, metadata=column("size of the worker's KV cache", "bytes"))
-    attention_backend: tuple[str, ...] | None = field(default=None, metadata=column("its attention backends"))
-
-    @property
-    def seconds(self) -> float:
-        """Its length."""
-        return (self.end_ns - self.start_ns) / 1e9
 
 
 @dataclass(frozen=True)
@@ -62,7 +46,7 @@ class StartRecord:
     phases: tuple[EnginePhase, ...] = field(metadata=column("start-up phases of all its processes"))
     plugin_ns: dict[str, int] = field(metadata=column("when each process, by its number, loaded the plugin", "ns"))
     memory: tuple[ProcessMemory, ...] = field(metadata=column("memory of each of its processes"))
-    model_config: dict[str, Any] | None = field(
+    model_config: ModelFile | None = field(
         default=None, metadata=column("the model's own configuration, as the engine holds it")
     )
     node: str | None = field(default=None, metadata=column("the cluster's node that it ran on; null: this machine"))
@@ -215,7 +199,7 @@ CLASSES: dict[str, type[Record]] = {
 }
 
 
-def record_of(values: Mapping[str, Any]) -> Record:
+def record_of(values: Mapping[str, Any]) -> Record:  # `Any`: what JSON holds
     """A line of `records.jsonl` as a record; `Malformed` where it is none."""
     kind, rest = values.get("kind"), {name: value for name, value in values.items() if name != "kind"}
     if kind not in CLASSES:
@@ -223,6 +207,6 @@ def record_of(values: Mapping[str, Any]) -> Record:
     return read_record(CLASSES[kind], rest)
 
 
-def line_of(record: Record) -> dict[str, Any]:
+def line_of(record: Record) -> dict[str, object]:
     """A record as a line of `records.jsonl` holds it."""
     return {"kind": record.kind, **asdict(record)}

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from offline.records.lines import EnginePhase, ProcessMemory
+from offline.records.lines import ProcessMemory
+from tracing.events.enginephase import EnginePhase
 
 UNLIKE = 0.10  # of the larger one: a difference beyond it is named
 PARTS = {"weights_bytes": "memory in weights", "kv_cache_bytes": "KV cache", "rss_bytes": "resident memory"}

@@ -7,9 +7,9 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from offline.spec.settings import ModelConfig
 from probes.checkpoint import cache_folder, default_model
 from probes.errors import usage_error
+from probes.hub.hubmodel import ModelFile
 
 WEIGHTS = (".safetensors", ".bin", ".pt", ".gguf")
 
@@ -44,7 +44,7 @@ def find(name: str, load_format: str) -> Path | str:
     return path.resolve()
 
 
-def text_config(model: Path | str) -> ModelConfig:
+def text_config(model: Path | str) -> ModelFile:
     """What a model's `config.json` says of its language model; empty where it is not on this disk or no object."""
     try:
         config = json.loads((Path(model) / "config.json").read_text())

@@ -7,4 +7,3 @@ from typing import Any
 EngineSettings = dict[str, Any]  # the value of each engine argument, by name
 EngineAxes = dict[str, list[Any]]  # the values that each one takes
 SpecValues = dict[str, Any]  # the keys of a spec file or of flags, not checked yet
-ModelConfig = dict[str, Any]  # a model's `config.json`

@@ -7,7 +7,6 @@ from offline.limit.columns import LimitColumns, LimitFigures
 from offline.records.lines import (
     AnswersRecord,
     DeviceUse,
-    EnginePhase,
     ProcessMemory,
     RequestRecord,
     StartRecord,
@@ -23,6 +22,7 @@ from offline.table.figures import TrialFigures
 from offline.table.starts import StartColumns
 from probes.columns import dictionary, markdown
 from tracing.breakdown.requests.windowtimes import StepTimes, WindowTimes
+from tracing.events.enginephase import EnginePhase
 
 TABLE = {
     "What a cell is": CellColumns,

@@ -7,13 +7,14 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from statistics import fmean
-from typing import Any
 
 from offline.records.lines import TrialRecord
 from offline.table.statistics import percentile
 from probes.columns import column
+from probes.jsonform import read_record
 from tracing.events.step import GC_PAUSE, STEP, Step
 
+Figures = dict[str, float | None]  # fields of `TrialFigures`
 PERCENTILES = (("p50", 0.50), ("p95", 0.95), ("p99", 0.99))
 PER_REQUEST = ("latency_s", "ttft_s", "tpot_s", "queue_s", "prefill_s", "decode_s")
 # Of times of which percentiles are taken: meaning and formula.
@@ -106,23 +107,21 @@ def measure(trial: TrialRecord) -> TrialFigures:
     log = trial.step_log()
     steps = [s for s in log if s.kind == STEP and s.prefill_requests + s.decode_requests]
     prompted = sum(request.prompt_tokens for request in trial.requests)
-    return TrialFigures(
-        output_tok_s=trial.output_tok_s,
-        total_tok_s=(trial.generated_tokens + prompted) / trial.elapsed_s,
-        elapsed_s=trial.elapsed_s,
-        **_percentiles(trial, steps),
-        cached_tokens=trial.prefix_hits,
-        preemptions=trial.preemptions,
-        gc_pause_s=sum(s.end_ns - s.start_ns for s in log if s.kind == GC_PAUSE) / 1e9,
-        reference_s=trial.reference_s,
-        **_devices(trial),
-        **_per_output(trial, steps),
-        **_counts(steps),
-    )
+    whole: Figures = {
+        "output_tok_s": trial.output_tok_s,
+        "total_tok_s": (trial.generated_tokens + prompted) / trial.elapsed_s,
+        "elapsed_s": trial.elapsed_s,
+        "cached_tokens": trial.prefix_hits,
+        "preemptions": trial.preemptions,
+        "gc_pause_s": sum(s.end_ns - s.start_ns for s in log if s.kind == GC_PAUSE) / 1e9,
+        "reference_s": trial.reference_s,
+    }
+    by_step = _percentiles(trial, steps) | _per_output(trial, steps) | _counts(steps)
+    return read_record(TrialFigures, whole | by_step | _devices(trial))
 
 
-def _percentiles(trial: TrialRecord, steps: Sequence[Step]) -> dict[str, Any]:
-    figures: dict[str, float | None] = {}
+def _percentiles(trial: TrialRecord, steps: Sequence[Step]) -> Figures:
+    figures: Figures = {}
     for name in PER_REQUEST:
         values = [value for request in trial.requests if (value := getattr(request, name)) is not None]
         figures |= {f"{name}_{label}": percentile(values, share) for label, share in PERCENTILES}
@@ -130,7 +129,7 @@ def _percentiles(trial: TrialRecord, steps: Sequence[Step]) -> dict[str, Any]:
     return figures | {f"itl_s_{label}": percentile(gaps, share, weights) for label, share in PERCENTILES}
 
 
-def _devices(trial: TrialRecord) -> dict[str, Any]:
+def _devices(trial: TrialRecord) -> Figures:
     return {
         "gpu_utilization_percent": _of_all([each.utilization_percent for each in trial.devices], fmean),
         "gpu_power_w": _of_all([each.power_w for each in trial.devices], sum),
@@ -144,7 +143,7 @@ def _of_all(values: Sequence[float | None], summary: Callable[[list[float]], flo
     return summary(known) if known and len(known) == len(values) else None
 
 
-def _per_output(trial: TrialRecord, steps: Sequence[Step]) -> dict[str, Any]:
+def _per_output(trial: TrialRecord, steps: Sequence[Step]) -> Figures:
     """How many tokens an output holds, and the mean time between tokens; None where nothing was decoded."""
     outputs = sum(step.decode_requests for step in steps)
     tokens = (trial.generated_tokens - len(trial.requests)) / outputs if outputs else None
@@ -155,7 +154,7 @@ def _per_output(trial: TrialRecord, steps: Sequence[Step]) -> dict[str, Any]:
     return {"output_tokens_mean": tokens, "itl_token_s_mean": waited / sum(weights) / tokens}
 
 
-def _counts(steps: Sequence[Step]) -> dict[str, Any]:
+def _counts(steps: Sequence[Step]) -> Figures:
     running = [s.prefill_requests + s.decode_requests for s in steps]
     return {
         "running_mean": sum(running) / len(running) if running else None,

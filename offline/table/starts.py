@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
-from offline.records.lines import EnginePhase, StartRecord
+from offline.records.lines import StartRecord
 from offline.records.resolved import Resolved
 from offline.records.workers import unbalanced, worker_memory
 from offline.spec.grid import Arm
 from probes.columns import column
+from tracing.events.enginephase import EnginePhase
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,23 @@ class StartColumns:
     startup_note: str = field(metadata=column("why a part of the start is empty"))
 
 
+@dataclass(frozen=True)
+class StartupSplit:
+    """What a start-up was spent on, in seconds; None where a part is not known."""
+
+    import_s: float
+    spawn_s: float | None
+    load_weights_s: float | None
+    profile_kv_s: float | None
+    warm_up_s: float | None
+
+    @property
+    def known_s(self) -> float:
+        """All of its known parts."""
+        parts = (self.import_s, self.spawn_s, self.load_weights_s, self.profile_kv_s, self.warm_up_s)
+        return sum(part for part in parts if part is not None)
+
+
 def start_columns(arm: Arm, start: StartRecord) -> StartColumns:
     """The columns of one engine start."""
     weights, kv = _sum(start, "weights_bytes"), _sum(start, "kv_cache_bytes")
@@ -47,6 +64,8 @@ def start_columns(arm: Arm, start: StartRecord) -> StartColumns:
     in_host = start.resolved.device == "cpu" and weights is not None and kv is not None
     backends = next((phase.attention_backend for phase in start.phases if phase.attention_backend), None)
     changes = overridden(arm, start.resolved).items()
+    phases = _whole(start.phases)
+    split = startup(start, phases)
     return StartColumns(
         attention_backend=", ".join(backends) if backends else None,
         overridden="; ".join(f"{name}: asked {arm.settings[name]}, got {value}" for name, value in changes),
@@ -57,7 +76,14 @@ def start_columns(arm: Arm, start: StartRecord) -> StartColumns:
         rss_by_process=", ".join(f"{each.title} {each.rss_bytes / 2**20:.0f} MiB" for each in start.memory),
         unbalanced="; ".join(unbalanced(worker_memory(start.phases, start.memory))),
         started_together=start.started_together,
-        **startup(start),
+        startup_s=start.startup_s,
+        startup_import_s=split.import_s,
+        startup_spawn_s=split.spawn_s,
+        startup_load_weights_s=split.load_weights_s,
+        startup_profile_kv_s=split.profile_kv_s,
+        startup_warm_up_s=split.warm_up_s,
+        startup_rest_s=start.startup_s - split.known_s,
+        startup_note=_note(start, phases),
     )
 
 
@@ -77,18 +103,15 @@ def _sum(start: StartRecord, name: str) -> int | None:
     return sum(sizes) if sizes else None
 
 
-def startup(start: StartRecord) -> dict[str, Any]:
-    """The start-up split, which adds up; a part that is empty is named in the note."""
-    phases = _whole(start.phases)
-    parts = {
-        "startup_import_s": (start.engine_start_ns - start.import_start_ns) / 1e9,
-        "startup_spawn_s": _spawn_s(start, phases),
-        "startup_load_weights_s": _seconds(phases, "load_weights"),
-        "startup_profile_kv_s": _seconds(phases, "profile", "kv_allocation"),
-        "startup_warm_up_s": _seconds(phases, "warm_up") if _warms_up(start.resolved) else None,
-    }
-    rest_s = start.startup_s - sum(seconds for seconds in parts.values() if seconds is not None)
-    return {"startup_s": start.startup_s, **parts, "startup_rest_s": rest_s, "startup_note": _note(start, phases)}
+def startup(start: StartRecord, phases: dict[str, EnginePhase]) -> StartupSplit:
+    """The parts of a start-up."""
+    return StartupSplit(
+        import_s=(start.engine_start_ns - start.import_start_ns) / 1e9,
+        spawn_s=_spawn_s(start, phases),
+        load_weights_s=_seconds(phases, "load_weights"),
+        profile_kv_s=_seconds(phases, "profile", "kv_allocation"),
+        warm_up_s=_seconds(phases, "warm_up") if _warms_up(start.resolved) else None,
+    )
 
 
 def _whole(phases: tuple[EnginePhase, ...]) -> dict[str, EnginePhase]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
+from offline.spec.settings import EngineSettings
 from offline.torchbaseline.batch import BatchLimits
 from offline.torchbaseline.continuous import ContinuousServing
 from offline.torchbaseline.model import TorchModel
@@ -17,7 +16,7 @@ BATCHINGS = ("static", "continuous")
 SETTINGS = ("model", "dtype", "batching", "max_batch_size", "max_batch_bytes", "batch_wait_s")
 
 
-def start_serving(settings: Mapping[str, Any]) -> Serving:
+def start_serving(settings: EngineSettings) -> Serving:
     """Load a model and serve it.
 
     `model` is its folder, `dtype` float32 where nothing else is said, `batching` static or continuous (transformers'

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from offline.spec.settings import EngineSettings
 from offline.variants.variant import TORCH, Variant
 from probes.engineplatform import CPU, CUDA
 
 BASELINE, PAGE, ALL = "torch-baseline", "vllm-page", "vllm-all-opt"
 DEFAULT = (BASELINE, PAGE, ALL)
 # Paged attention and nothing else. A step must then hold a whole prompt: the run sets the token budget to its longest.
-PLAIN: dict[str, Any] = {
+PLAIN: EngineSettings = {
     "enforce_eager": True,
     "enable_prefix_caching": False,
     "enable_chunked_prefill": False,
@@ -18,7 +17,7 @@ PLAIN: dict[str, Any] = {
 }
 CHUNK_TOKENS = 512
 # One optimization each, by vLLM's engine arguments.
-OPTIMIZATIONS: dict[str, dict[str, Any]] = {
+OPTIMIZATIONS: dict[str, EngineSettings] = {
     "flash-attn": {"attention_backend": "FLASH_ATTN"},
     "compile": {"enforce_eager": False},  # torch.compile, and CUDA graphs where there are any
     "chunked-prefill": {"enable_chunked_prefill": True, "max_num_batched_tokens": CHUNK_TOKENS},

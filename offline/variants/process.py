@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 from offline.engine.process import start_process
 from offline.engine.threads import shared_threads
 from offline.load.records import FINISHED, ServedRequest
 from offline.load.schedule import read_schedule
+from offline.spec.settings import EngineSettings
 from offline.variants.ratework import RateName, RateWork
 from offline.variants.serving import Serving
 from offline.variants.variant import SPLIT, engine_count
@@ -30,11 +30,11 @@ MODULES = {
 }
 ENTRY = "from {module} import start_serving; from offline.variants.process import main; main(start_serving)"
 RESET_TRIES = 10
-StartServing = Callable[[Mapping[str, Any]], Serving]
+StartServing = Callable[[EngineSettings], Serving]
 
 
 def start_variant(
-    kind: str, log: Path, settings: Mapping[str, Any] | None = None, environment: Mapping[str, str] | None = None
+    kind: str, log: Path, settings: EngineSettings | None = None, environment: Mapping[str, str] | None = None
 ) -> EngineProcess:
     """Start the process of a variant of these settings, with `environment` added to ours.
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 from urllib.request import ProxyHandler, build_opener
 
 from offline.load.records import StepLine
 from offline.records.resolved import UNKNOWN
+from offline.spec.settings import EngineSettings
 from offline.variants.serving import Ending, Receive, ScheduledRequest
 from probes.client.attempt import Attempt
 from probes.client.client import Client
@@ -76,6 +75,6 @@ def first_model(address: str, trust_env: bool) -> tuple[str, int | None]:
         raise EnginescopeError(f"{address} lists no model ({words}): is this an OpenAI-compatible server?") from None
 
 
-def start_serving(settings: Mapping[str, Any]) -> ServerServing:
+def start_serving(settings: EngineSettings) -> ServerServing:
     """A client of the server at `base_url`."""
     return ServerServing(str(settings["base_url"]).rstrip("/"), bool(settings.get("trust_env", False)))

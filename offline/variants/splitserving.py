@@ -9,13 +9,12 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from enginescope_plugin import STEP_LOG
 from offline.load.records import FINISHED, StepLine
+from offline.spec.settings import EngineSettings
 from offline.variants.serving import Ending, Receive, ScheduledRequest
 from offline.variants.vllmserving import VllmServing
 
@@ -26,7 +25,7 @@ FOLDER = "shared_storage_path"  # the connector's own name for it
 class SplitServing:
     """Two `AsyncLLM` of the same settings in one process, each with a core of its own."""
 
-    def __init__(self, settings: Mapping[str, Any]) -> None:
+    def __init__(self, settings: EngineSettings) -> None:
         self.store = Path(os.environ[STEP_LOG]) / "kv"  # goes with this process, whatever ends it
         self.store.mkdir()
         link = {"kv_connector": CONNECTOR, "kv_role": "kv_both", "kv_connector_extra_config": {FOLDER: str(self.store)}}
@@ -60,6 +59,6 @@ class SplitServing:
         self.decode.close()
 
 
-def start_serving(settings: Mapping[str, Any]) -> SplitServing:
+def start_serving(settings: EngineSettings) -> SplitServing:
     """Start both engines."""
     return SplitServing(settings)

@@ -8,10 +8,10 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import psutil
 
+from offline.spec.settings import EngineSettings
 from offline.variants.process import start_variant
 from offline.variants.sender import start_sender
 from offline.variants.variant import SERVER, Variant
@@ -25,7 +25,7 @@ from probes.serve.process import NotReady, ServerProcess
 
 
 @contextlib.contextmanager
-def own_server(settings: Mapping[str, Any], model: Path | str, log: Path, limit_s: float) -> Iterator[str]:
+def own_server(settings: EngineSettings, model: Path | str, log: Path, limit_s: float) -> Iterator[str]:
     """A running server's base URL; `EngineFailed`, in its own words, where it ends or its log rests for `limit_s`."""
     port = free_port()
     own = {name: json.dumps(value) if isinstance(value, dict) else value for name, value in settings.items()}
@@ -48,7 +48,7 @@ class StartedVariant:
 
     engine: EngineProcess
     sender: EngineProcess
-    settings: Mapping[str, Any]
+    settings: EngineSettings
     server_s: float | None = None
 
     def end(self) -> None:

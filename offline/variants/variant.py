@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 
+from offline.spec.settings import EngineSettings
 from offline.spec.spec import nearest
 from probes.errors import usage_error
 
@@ -24,7 +24,7 @@ class Variant:
 
     name: str
     kind: str = VLLM
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: EngineSettings = field(default_factory=dict)
     serve: bool = False  # as an OpenAI server that the command starts, in place of AsyncLLM
     split: bool = False  # as two AsyncLLM: one computes a request's prompt, the other generates
 
@@ -64,12 +64,12 @@ def read_variants(path: Path, known: Mapping[str, Variant]) -> dict[str, Variant
     return variants
 
 
-def _variant(place: str, name: str, table: Mapping[str, Any], known: Mapping[str, Variant]) -> Variant:
+def _variant(place: str, name: str, table: Mapping[str, object], known: Mapping[str, Variant]) -> Variant:
     for key in table:
         if key not in KEYS:
             raise usage_error(f"{place}: unknown key {key!r}{nearest(key, KEYS)}")
     base = table.get("base")
-    if base is not None and base not in known:
+    if base is not None and (not isinstance(base, str) or base not in known):
         raise usage_error(f"{place}: no variant {base!r} to build on{nearest(str(base), known)}")
     settings, serve, split = table.get("settings", {}), table.get("serve", False), table.get("split", False)
     if not isinstance(settings, dict) or not isinstance(serve, bool) or not isinstance(split, bool):
@@ -96,6 +96,6 @@ def chosen(names: tuple[str, ...], known: Mapping[str, Variant], lacking: Mappin
     return variants
 
 
-def alike(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
+def alike(settings: EngineSettings) -> list[tuple[str, str]]:
     """The pairs of names whose values are equal, by the earlier name: variants asked for, or resolved, as one."""
     return [(one, other) for one, other in combinations(settings, 2) if settings[one] == settings[other]]

@@ -6,6 +6,7 @@ import contextlib
 import os
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ from offline.load.records import StepLine
 from offline.variants.experttokens import ExpertTokens
 from offline.variants.serving import Ending, Receive, ScheduledRequest
 from probes.processes.dialogue import Message
-from tracing.events.step import STEP, STEP_SITES, Step
+from tracing.events.enginephase import read_phases
+from tracing.events.step import STEP, Step
 from tracing.events.steplog import StepLog
 
 NS = 1_000_000_000
@@ -42,12 +44,10 @@ class VllmServing:
 
     def start_facts(self) -> Message:
         """What the step log says of the start, and the memory of the processes."""
-        proof = self.log.proof()
-        sites = {".".join(site) for site in STEP_SITES}
         return {
-            "phases": self.log.start_phases(),
-            "memory": process_memory(),
-            "step_log": any(sites <= set(process["hooked"]) for process in proof),
+            "phases": [asdict(phase) for phase in read_phases(self.log.folder)],
+            "memory": [asdict(process) for process in process_memory()],
+            "step_log": any(process.has_steps for process in self.log.proof()),
         }
 
     async def submit(self, request: ScheduledRequest, receive: Receive) -> Ending:

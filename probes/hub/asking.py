@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from probes.hub.files import INDEX
-from probes.hub.hubmodel import HubModel
+from probes.hub.hubmodel import HubModel, ModelFile
 from probes.hub.modelscope import ask_modelscope
 from probes.hub.settings import HubSettings
 from probes.privacy.secretvalues import blanked
@@ -30,7 +30,7 @@ def ask_hub(name: str, settings: HubSettings) -> HubModel:
     return _ask(huggingface_hub, name, settings.endpoint)
 
 
-def _ask(library: Any, name: str, endpoint: str) -> HubModel:
+def _ask(library: Any, name: str, endpoint: str) -> HubModel:  # `Any`: it comes with vLLM, or is not there
     errors, shown = library.errors, blanked(endpoint)
     transport = errors.HfHubHTTPError.__mro__[1]  # its HTTP library's: where nobody answers, there is no other error
     try:
@@ -51,7 +51,7 @@ def _ask(library: Any, name: str, endpoint: str) -> HubModel:
     return HubModel("there", "", sizes, config, index)
 
 
-def _read(library: Any, name: str, file: str, endpoint: str, sizes: Mapping[str, int]) -> dict[str, Any]:
+def _read(library: Any, name: str, file: str, endpoint: str, sizes: Mapping[str, int]) -> ModelFile:
     """A small file of the hub's; empty where the model has none."""
     if file not in sizes:
         return {}

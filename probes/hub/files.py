@@ -6,7 +6,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
+
+from probes.hub.hubmodel import ModelFile
 
 INDEX = "model.safetensors.index.json"
 LARGEST_HEADER = 100 * 2**20
@@ -37,7 +39,7 @@ class WeightFile:
         return self.state in ("missing", "truncated")
 
 
-def weight_files(folder: Path | None, index: Mapping[str, Any], sizes: Mapping[str, int]) -> list[WeightFile]:
+def weight_files(folder: Path | None, index: ModelFile, sizes: Mapping[str, int]) -> list[WeightFile]:
     """The files that the index names, else those that the hub has (`sizes`, in bytes), else those in the folder."""
     names = sorted(set(index.get("weight_map", {}).values())) or _loaded(sorted(sizes)) or _there(folder)
     return [_weight_file(folder / name if folder else None, name, sizes.get(name)) for name in names]
@@ -48,7 +50,7 @@ def weight_names(folder: Path) -> list[str]:
     return [each.name for each in weight_files(folder, read_index(folder), {})]
 
 
-def read_index(folder: Path | None) -> dict[str, Any]:
+def read_index(folder: Path | None) -> ModelFile:
     """The index of a folder; empty where there is none, or it is not one."""
     try:
         index = json.loads((folder / INDEX).read_text()) if folder else {}
@@ -57,7 +59,7 @@ def read_index(folder: Path | None) -> dict[str, Any]:
     return index if isinstance(index, dict) and isinstance(index.get("weight_map"), dict) else {}
 
 
-def safetensors_header(file: Path) -> dict[str, Any]:
+def safetensors_header(file: Path) -> ModelFile:
     """The header: eight bytes of its length, then JSON of each tensor's dtype, shape and place; ValueError else."""
     with file.open("rb") as opened:
         length = int.from_bytes(opened.read(8), "little")

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+# A file of a model's, as its config.json or the index of its weights: what it holds is for who uses it to check.
+ModelFile = Mapping[str, Any]
+
 
 @dataclass(frozen=True)
 class HubModel:
@@ -14,5 +17,5 @@ class HubModel:
     state: Literal["there", "gated", "unknown", "not asked"]
     why: str = ""
     sizes: Mapping[str, int] = field(default_factory=dict)
-    config: Mapping[str, Any] = field(default_factory=dict)
-    index: Mapping[str, Any] = field(default_factory=dict)
+    config: ModelFile = field(default_factory=dict)
+    index: ModelFile = field(default_factory=dict)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import os
 from http.client import HTTPException
-from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import quote, urlencode
 from urllib.request import Request, urlopen
 
 from probes.hub.files import INDEX
-from probes.hub.hubmodel import HubModel
+from probes.hub.hubmodel import HubModel, ModelFile
 from probes.hub.settings import MODELSCOPE_TOKEN
 from probes.privacy.secretvalues import blanked
 
@@ -68,7 +67,7 @@ def _sizes(body: bytes) -> dict[str, int]:
     return {str(row.get("Path")): row["Size"] for row in files if isinstance(row.get("Size"), int)}
 
 
-def _contents(endpoint: str, name: str, file: str, sizes: dict[str, int]) -> dict[str, Any]:
+def _contents(endpoint: str, name: str, file: str, sizes: dict[str, int]) -> ModelFile:
     """A small file of the model's; empty where it has none."""
     contents = json.loads(_fetch(endpoint, name, "repo", FilePath=file)) if file in sizes else {}
     return contents if isinstance(contents, dict) else {}

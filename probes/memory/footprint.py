@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any
 
 from probes.hub.files import safetensors_header, weight_names
+from probes.hub.hubmodel import ModelFile
 from probes.hub.settings import hub_settings, model_places
 
 ROLLUP_LINE = re.compile(r"^(\w+):\s+(\d+) kB$", re.M)
@@ -99,7 +99,7 @@ def _tensors(file: Path) -> list[_Tensor]:
     return [_tensor(tensor) for name, tensor in safetensors_header(file).items() if name != "__metadata__"]
 
 
-def _tensor(values: Mapping[str, Any]) -> _Tensor:
+def _tensor(values: ModelFile) -> _Tensor:
     begin, end = values["data_offsets"]
     return _Tensor(values["dtype"], prod(values["shape"]), int(end) - int(begin))
 

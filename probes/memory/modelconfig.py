@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
+from probes.hub.hubmodel import ModelFile
 from probes.memory.quantization import Quantization, read_quantization
 
 FULL, SLIDING = "full_attention", "sliding_attention"
@@ -82,11 +82,11 @@ def model_config(folder: Path | None) -> ModelConfig:
     """The configuration in a model's folder; empty where there is no folder, no file, or no JSON object in it."""
     config = _read(folder / "config.json") if folder else {}
     if folder and "quantization_config" not in config and (own := _read(folder / "hf_quant_config.json")):
-        config["quantization_config"] = own  # ModelOpt's, up to 0.29
+        config = {**config, "quantization_config": own}  # ModelOpt's, up to 0.29
     return read_config(config)
 
 
-def _read(file: Path) -> dict[str, Any]:
+def _read(file: Path) -> ModelFile:
     try:
         contents = json.loads(file.read_text())
     except (OSError, ValueError):
@@ -94,7 +94,7 @@ def _read(file: Path) -> dict[str, Any]:
     return contents if isinstance(contents, dict) else {}
 
 
-def read_config(config: Mapping[str, Any]) -> ModelConfig:
+def read_config(config: ModelFile) -> ModelConfig:
     """The same of a file's contents; a multimodal model's text part is what generates."""
     text = config.get("text_config") or {}
     # Either part may have the dtype; the figures of the layers stand in one.
@@ -110,7 +110,7 @@ def read_config(config: Mapping[str, Any]) -> ModelConfig:
     return ModelConfig(dtype, heads, length, layers, why, read_quantization(parts))
 
 
-def _kv_layers(config: Mapping[str, Any]) -> tuple[tuple[KVLayers, ...], str]:
+def _kv_layers(config: ModelFile) -> tuple[tuple[KVLayers, ...], str]:
     """The layers by kind, or the reason why they are not known."""
     other = next((f"{why} ({name})" for name, why in OTHER_CACHES.items() if config.get(name)), None)
     if other:
@@ -131,7 +131,7 @@ def _kv_layers(config: Mapping[str, Any]) -> tuple[tuple[KVLayers, ...], str]:
     return tuple(layers), ""
 
 
-def _kinds(config: Mapping[str, Any], count: int) -> list[str] | None:
+def _kinds(config: ModelFile, count: int) -> list[str] | None:
     """The kind of each layer, as `layer_types` of the file or by what its model type is known for; None if unknown."""
     if types := config.get("layer_types"):
         return list(types)
@@ -144,16 +144,16 @@ def _kinds(config: Mapping[str, Any], count: int) -> list[str] | None:
     return [SLIDING] * count if model_type in ALL_SLIDING else None
 
 
-def _kv_heads(config: Mapping[str, Any]) -> int:
+def _kv_heads(config: ModelFile) -> int:
     one_head = config.get("multi_query") and not config.get("new_decoder_architecture")
     return 1 if one_head else int(_first(config, KV_HEADS) or _needed(config, HEADS))
 
 
-def _first(config: Mapping[str, Any], names: tuple[str, ...]) -> int | None:
+def _first(config: ModelFile, names: tuple[str, ...]) -> int | None:
     return next((value for name in names if isinstance(value := config.get(name), int)), None)
 
 
-def _needed(config: Mapping[str, Any], names: tuple[str, ...]) -> int:
+def _needed(config: ModelFile, names: tuple[str, ...]) -> int:
     value = _first(config, names)
     if value is None:
         raise KeyError(names[0])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+
+from probes.hub.hubmodel import ModelFile
 
 MODELOPT_CACHES = {"fp8": "fp8_e4m3", "nvfp4": "nvfp4"}
 OWN_BITS = {"fp8": 8, "mxfp4": 4}  # methods whose name says it
@@ -22,7 +23,7 @@ class Quantization:
         return f"{self.method}, {self.bits} bits" if self.bits else self.method
 
 
-def read_quantization(config: Mapping[str, Any]) -> Quantization | None:
+def read_quantization(config: ModelFile) -> Quantization | None:
     """What `quantization_config` of a config.json says, or ModelOpt's own file of the same; None for plain weights.
 
     vLLM takes the cache's dtype from it where `--kv-cache-dtype` is `auto`
@@ -38,20 +39,20 @@ def read_quantization(config: Mapping[str, Any]) -> Quantization | None:
     return Quantization(method, _bits(scheme, method), cache)
 
 
-def _bits(scheme: Mapping[str, Any], method: str) -> int | None:
+def _bits(scheme: ModelFile, method: str) -> int | None:
     weights = [_part(group, "weights") for group in _part(scheme, "config_groups").values()]
     own = scheme.get("bits"), scheme.get("w_bit")
     words = (*own, *(each.get("num_bits") for each in weights), OWN_BITS.get(method))
     return next((bits for bits in words if isinstance(bits, int)), None)
 
 
-def _part(of: Any, name: str) -> Mapping[str, Any]:
+def _part(of: object, name: str) -> ModelFile:
     """A part of a file that anybody may have written; empty where it is no mapping, or is of none."""
     part = of.get(name) if isinstance(of, Mapping) else None
     return part if isinstance(part, Mapping) else {}
 
 
-def _modelopt_cache(scheme: Mapping[str, Any], inner: Mapping[str, Any]) -> str | None:
+def _modelopt_cache(scheme: ModelFile, inner: ModelFile) -> str | None:
     names = ("kv_cache_scheme", "kv_cache_quant_algo")
     kind = next((value for name in names for part in (inner, scheme) if (value := part.get(name))), None)
     if isinstance(kind, Mapping):
@@ -62,6 +63,6 @@ def _modelopt_cache(scheme: Mapping[str, Any], inner: Mapping[str, Any]) -> str 
     return MODELOPT_CACHES.get(str(kind).lower())
 
 
-def _compressed_cache(scheme: Mapping[str, Any]) -> str | None:
+def _compressed_cache(scheme: ModelFile) -> str | None:
     """llm-compressor's: any scheme that vLLM starts with is one of eight bits."""
     return "fp8" if scheme.get("quant_method") == "compressed-tensors" and scheme.get("kv_cache_scheme") else None

@@ -22,6 +22,7 @@ import pandas
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import enginescope_plugin
 from tracing import timeline
+from tracing.events.enginephase import read_phases
 from tracing.events.step import STEP, STEP_FIELDS, STEP_SITES, Step
 from tracing.events.steplog import StepLog
 from tracing.hooks.steplog import GC_FLOOR_NS
@@ -122,7 +123,7 @@ def row(shape: str, root: Path) -> list[str]:
     steps = [record for record in records if record.kind == STEP]
     hooked = {target for site in ALL_SITES if site.name in SITES for target in site.targets}
     marks = sum(site.targets[0] in hooked for site in START_SITES if site.name in SWEEP_PHASES)
-    phases = {mark["phase"] for mark in log.start_phases()}
+    phases = {phase.phase for phase in read_phases(log.folder)}
     equal = f"{equal_counts(steps, read.steps)} of {len(steps) + lost}"
     costs = (f"{cost:.1f} µs" for cost in costs_us(root / TIMES))
     return [shape, str(len(steps)), equal, equal_pauses(records, read), f"{len(phases)} and {marks}", *costs]

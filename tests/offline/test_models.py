@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from offline.page.cards import card_rows, has_cards, uneven
-from offline.records.lines import DeviceUse, EnginePhase, StartRecord
+from offline.records.lines import DeviceUse, StartRecord
 from offline.spec.grid import Cell
 from offline.spec.model import ModelMark
 from offline.spec.models import Models, find_models, recorded_models
@@ -20,6 +20,7 @@ from probes.errors import EnginescopeError
 from probes.machine import fingerprint
 from tests.offline.armrecords import started, trial
 from tests.offline.reports import a_report
+from tracing.events.enginephase import EnginePhase
 
 GIB = 1 << 30
 MACHINE = replace(fingerprint(), gpus=(), platform="cpu", cpu_flags=("avx2",))

@@ -8,8 +8,9 @@ import pytest
 
 from offline.engine import threads
 from offline.engine.threads import shared_threads, worker_count
-from offline.records.lines import EnginePhase, ProcessMemory
+from offline.records.lines import ProcessMemory
 from offline.records.workers import WorkerMemory, unbalanced, worker_memory
+from tracing.events.enginephase import EnginePhase
 
 MIB = 1 << 20
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import types
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ import pytest
 from enginescope_plugin import STEP_LOG
 from tests.tracing.schedulers import Output, Scheduler
 from tracing.events import steplog as events_steplog
+from tracing.events.enginephase import EnginePhase, read_phases
 from tracing.events.step import GC_PAUSE, STEP, Step
-from tracing.events.steplog import StepLog
+from tracing.events.steplog import HookProof, StepLog
 from tracing.hooks import install, startup, steplog
 from tracing.hooks.scheduling.counts import scheduled
 from tracing.hooks.steplog import StepLogWriter
@@ -253,30 +255,31 @@ def test_hooks_are_proven_and_set_once(tmp_path: Path, monkeypatch: pytest.Monke
     install.install_step_log(str(tmp_path))
     assert module.Scheduler.schedule is once and once.__name__ == "schedule"
     [proof] = StepLog(tmp_path).proof()
-    assert proof | {"plugin_ns": 0} == {
-        "pid": os.getpid(),
-        "hooked": ["some_engine.Scheduler.schedule"],
-        "missing": [
+    assert replace(proof, plugin_ns=0) == HookProof(
+        os.getpid(),
+        hooked=("some_engine.Scheduler.schedule",),
+        missing=(
             *("some_engine.Scheduler.no_such_method", "no_such_module.Scheduler.schedule"),
             "some_engine.NoSuchClass.__init__",
-        ],
-        "plugin_ns": 0,
-    }
+        ),
+        plugin_ns=0,
+    )
+    assert not proof.has_steps
     scheduler = module.Scheduler(PREFILL)
     assert scheduler.schedule() is PREFILL
 
 
 def test_start_up_phases(tmp_path: Path, clock: None, capsys: pytest.CaptureFixture[str]) -> None:
-    assert StepLog(tmp_path).start_phases() == []
+    assert read_phases(tmp_path) == []
     timed = startup.start_wrapper("profile", str(tmp_path))(lambda self, given: given + 1)
     assert timed(None, 1) == 2
     weights = types.SimpleNamespace(numel=lambda: 10, element_size=lambda: 4)
     worker = types.SimpleNamespace(get_model=lambda: types.SimpleNamespace(parameters=lambda: [weights, weights]))
     facts = startup.WORKER_FACTS["load_weights"]
     startup.start_wrapper("load_weights", str(tmp_path), facts)(lambda self: None)(worker)
-    assert StepLog(tmp_path).start_phases() == [
-        {"phase": "profile", "pid": os.getpid(), "start_ns": 100, "end_ns": 200},
-        {"phase": "load_weights", "pid": os.getpid(), "start_ns": 300, "end_ns": 400, "weights_bytes": 80},
+    assert read_phases(tmp_path) == [
+        EnginePhase("profile", os.getpid(), 100, 200),
+        EnginePhase("load_weights", os.getpid(), 300, 400, weights_bytes=80),
     ]
     assert startup.start_wrapper("load_weights", str(tmp_path), facts)(lambda self: "loaded")(None) == "loaded"
     assert capsys.readouterr().err.startswith("enginescope: start-up phase load_weights not recorded: 'NoneType'")

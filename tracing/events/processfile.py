@@ -105,7 +105,7 @@ def copy(path: Path, folder: Path, **more: int) -> None:
         (folder / beside(path).name).write_text(json.dumps(values | more))
 
 
-def _record(values: dict[str, Any]) -> ProcessRecord:
+def _record(values: dict[str, Any]) -> ProcessRecord:  # `Any`: what JSON holds
     """What another version says besides is left out."""
     known = {each.name: values[each.name] for each in fields(ProcessRecord) if each.name in values}
     sites = [{each.name: site[each.name] for each in fields(RecordedSite)} for site in values["sites"]]

@@ -1,14 +1,31 @@
-"""Reads the step log of a running or dead core, and what its processes said of their hooks and their start."""
+"""Reads the step log of a running or dead core, and what its processes said of their hooks."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from tracing.events.step import CAPACITY, HEADER, MAGIC, RECORD, Step
-from tracing.sites.starting import FILE
+from probes.jsonform import read_record
+from tracing.events.step import CAPACITY, HEADER, MAGIC, RECORD, STEP_SITES, Step
+
+SITES = {".".join(site) for site in STEP_SITES}
+
+
+@dataclass(frozen=True)
+class HookProof:
+    """What a process that loaded the plugin hooked, and when it loaded it."""
+
+    pid: int
+    hooked: tuple[str, ...]
+    missing: tuple[str, ...]
+    plugin_ns: int
+
+    @property
+    def has_steps(self) -> bool:
+        """Whether its steps are in the log."""
+        return set(self.hooked) >= SITES
 
 
 class StepLog:
@@ -32,14 +49,10 @@ class StepLog:
             steps.extend(_read(path, first, count))
         return sorted(steps, key=lambda step: step.start_ns), lost
 
-    def proof(self) -> list[dict[str, Any]]:
-        """One entry a process that loaded the plugin: `pid`, `hooked`, `missing`."""
-        return [json.loads(path.read_text()) for path in sorted(self.folder.glob("hooks-*.json"))]
-
-    def start_phases(self) -> list[dict[str, Any]]:
-        """The start-up phases that were passed, with what the worker knew then."""
-        path = self.folder / FILE
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    def proof(self) -> list[HookProof]:
+        """One a process that loaded the plugin."""
+        files = sorted(self.folder.glob("hooks-*.json"))
+        return [read_record(HookProof, json.loads(path.read_text())) for path in files]
 
     def _logs(self) -> list[Path]:
         return sorted(self.folder.glob("steps-*.bin"))

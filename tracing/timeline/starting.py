@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from tracing.events.enginephase import read_phases
 from tracing.sites.starting import FILE, START_SITES
 from tracing.timeline.spans import Timeline
 
@@ -27,15 +27,13 @@ def phases(timeline: Timeline) -> list[ProcessPhase]:
 
     The file of phases does not say which machine's process and clock a line is of.
     """
-    path = timeline.folder / FILE
-    if not path.exists() or len({process.boot_id for process in timeline.processes}) > 1:
+    if not (timeline.folder / FILE).exists() or len({process.boot_id for process in timeline.processes}) > 1:
         return []
-    lines = [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")]
     names = {site.name for site in START_SITES}
     passed = [
-        ProcessPhase(line["pid"], line["phase"], line["start_ns"], line["end_ns"])
-        for line in lines
-        if line["phase"] in names
+        ProcessPhase(each.pid, each.phase, each.start_ns, each.end_ns)
+        for each in read_phases(timeline.folder)
+        if each.phase in names
     ]
     return sorted([*_imports(timeline), *passed], key=lambda phase: phase.start_ns)
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from offline.load.records import MeasuredRate, ServedRequest, StepLine, VariantStart
-from offline.records.lines import EnginePhase, ProcessMemory
+from offline.records.lines import ProcessMemory
 from offline.records.resolved import UNKNOWN
 from offline.traffic.factors import factor_text, knee_factor, ratio
 from offline.traffic.knee import Bracket
@@ -25,6 +25,7 @@ from probes.statistics.intervals import Estimate
 from tests.chromium import chromium
 from tests.needs import needs_chromium
 from tests.offline.traffic.loadruns import BASELINE, CHUNKED, PAGE, a_load_run
+from tracing.events.enginephase import EnginePhase
 
 EVIL = "<script>document.title = 'stolen'</script>"
 CHARTS = ("normalized", "batch", "ttft", "tpot", "time", "gains")
