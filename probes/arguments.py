@@ -32,7 +32,7 @@ class CommandParser(argparse.ArgumentParser):
 
     words: Sequence[str] = ()  # the command line that is parsed
 
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # as its base has them
         """As its base does, with the words kept for the error's hint."""
         self.words = sys.argv[1:] if args is None else list(args)
         return super().parse_known_args(args, namespace)

@@ -11,7 +11,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-Rows = list[list[Any]]
+Rows = list[list[Any]]  # of texts, numbers and None, each column of its own
 PLAIN_WIDTH = 180  # where neither a terminal nor COLUMNS says how wide
 GAP = 2  # between columns
 LEAST_TEXT = 20  # columns that a long text is folded to, if need be

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
@@ -54,7 +53,7 @@ def page(
 
 
 def table(
-    columns: Sequence[str], rows: Sequence[Sequence[Any]], share: int | None = None, text: Sequence[int] = (0,)
+    columns: Sequence[str], rows: Sequence[Sequence[object]], share: int | None = None, text: Sequence[int] = (0,)
 ) -> Markup:
     """An HTML table; column `share` holds fractions and is drawn as bars, columns `text` are set to the left."""
     return Markup(_template("table.html").render(columns=columns, rows=rows, share=share, text=text))

@@ -18,7 +18,7 @@ class Malformed(ValueError):
     """JSON that does not hold the record asked for."""
 
 
-def read_record(cls: type[T], values: Mapping[str, Any]) -> T:
+def read_record(cls: type[T], values: Mapping[str, Any]) -> T:  # `Any`: what JSON holds
     """A dataclass from its JSON form; `Malformed` names a key that is missing or unknown."""
     hints, needed = _hints(cls)  # type: ignore[arg-type]  # a class can be hashed
     for name in sorted((needed - values.keys()) | (values.keys() - hints.keys())):
@@ -26,7 +26,7 @@ def read_record(cls: type[T], values: Mapping[str, Any]) -> T:
     return cls(**{name: _read(hints[name], value) for name, value in values.items()})
 
 
-def _read(hint: Any, value: Any) -> Any:
+def _read(hint: Any, value: Any) -> Any:  # of the type that the hint says
     if value is None:
         return None
     if get_origin(hint) in (Union, types.UnionType):
@@ -41,7 +41,7 @@ def _read(hint: Any, value: Any) -> Any:
 
 
 @functools.cache
-def _hints(cls: Any) -> tuple[dict[str, Any], set[str]]:
+def _hints(cls: Any) -> tuple[dict[str, Any], set[str]]:  # hints have no common type
     """The fields' types, and the names of those without a default."""
     hints = get_type_hints(cls)
     every = fields(cls)

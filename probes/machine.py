@@ -240,7 +240,7 @@ def _gpus_text(machine: Machine) -> str:
     return names or ("not known" if machine.gpu_problems else "none")
 
 
-def _shown(name: str, value: Any) -> str:
+def _shown(name: str, value: Any) -> str:  # a field of the machine's
     if name == "memory_bytes":
         return f"{value / 2**30:.1f} GiB"
     if isinstance(value, tuple):

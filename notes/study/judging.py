@@ -20,11 +20,11 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any, TextIO
 
 from notes.study.exercises import Exercise, WrongAnswer
@@ -136,7 +136,7 @@ def _report(pipe: TextIO, message: Message) -> None:
     pipe.flush()
 
 
-def load(path: Path, pipe: TextIO) -> Any:
+def load(path: Path, pipe: TextIO) -> ModuleType | SimpleNamespace | None:
     """The module that the learner's file makes, or an object with its text as `report`; None where it is broken."""
     if path.suffix == ".md":
         return SimpleNamespace(report=path.read_text(errors="replace"))
@@ -158,7 +158,7 @@ def load(path: Path, pipe: TextIO) -> Any:
     return None
 
 
-def _run(exercise: Exercise, mine: Any, path: Path, pipe: TextIO) -> None:
+def _run(exercise: Exercise, mine: object, path: Path, pipe: TextIO) -> None:
     _report(pipe, ExerciseBegins(exercise.name))
     if not hasattr(mine, exercise.name):
         _report(pipe, NotDefined())
@@ -176,7 +176,7 @@ def _run(exercise: Exercise, mine: Any, path: Path, pipe: TextIO) -> None:
             return
 
 
-def _measurement(check: Callable[[Any], Any], mine: Any) -> str | None:
+def _measurement(check: Callable[[Any], Any], mine: object) -> str | None:  # each exercise has its own `mine`
     """What a check measured; raises what it raises."""
     if not inspect.iscoroutinefunction(check):
         measurement: str | None = check(mine)
@@ -184,13 +184,12 @@ def _measurement(check: Callable[[Any], Any], mine: Any) -> str | None:
     return asyncio.run(_in_time(check(mine)))
 
 
-async def _in_time(check: Any) -> str | None:
+async def _in_time(check: Awaitable[str | None]) -> str | None:
     task = asyncio.ensure_future(check)
     done, _ = await asyncio.wait({task}, timeout=CHECK_S)
     if not done:
         raise WrongAnswer(f"it had not come back after {CHECK_S:.0f} s", "what does it await that never happens?")
-    measurement: str | None = task.result()
-    return measurement
+    return task.result()
 
 
 def _named(error: BaseException) -> str:

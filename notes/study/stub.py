@@ -46,7 +46,7 @@ class PracticeServer:
         return web.json_response({"object": "list", "data": [{"id": MODEL, "object": "model"}]})
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
-        body: dict[str, Any] = await request.json()
+        body: dict[str, Any] = await request.json()  # whatever is sent
         chat = "messages" in body
         prompt = str(body["messages"][-1]["content"] if chat else body["prompt"])
         if (trouble := self._trouble(prompt)) is not None:
@@ -81,7 +81,7 @@ class PracticeServer:
         return response
 
 
-async def _send(response: web.StreamResponse, message: Mapping[str, Any]) -> None:
+async def _send(response: web.StreamResponse, message: Mapping[str, object]) -> None:
     await response.write(b"data: " + json.dumps(message).encode() + b"\n\n")
 
 
@@ -94,12 +94,12 @@ async def _error(status: int, words: str, headers: Mapping[str, str] | None = No
     return web.json_response({"error": {"message": words, "code": status}}, status=status, headers=headers)
 
 
-def _reply(text: str, chat: bool) -> dict[str, Any]:
+def _reply(text: str, chat: bool) -> dict[str, object]:
     part = {"message": {"role": "assistant", "content": text}} if chat else {"text": text}
     return {"id": MODEL, "model": MODEL, "choices": [{"index": 0, **part, "finish_reason": "stop"}]}
 
 
-def _piece(text: str, chat: bool, reason: str | None) -> dict[str, Any]:
+def _piece(text: str, chat: bool, reason: str | None) -> dict[str, object]:
     part = {"delta": {"content": text}} if chat else {"text": text}
     return {"id": MODEL, "model": MODEL, "choices": [{"index": 0, **part, "finish_reason": reason}]}
 

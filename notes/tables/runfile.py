@@ -46,7 +46,7 @@ def read_run(folder: Path) -> RunFile:
     )
 
 
-def table_machine(fingerprint: Mapping[str, Any]) -> TableMachine:
+def table_machine(fingerprint: Mapping[str, Any]) -> TableMachine:  # `Any`: what JSON holds
     """The machine of a fingerprint."""
     gpus = tuple(gpu["name"] for gpu in fingerprint.get("gpus") or [])
     return TableMachine(
@@ -54,6 +54,6 @@ def table_machine(fingerprint: Mapping[str, Any]) -> TableMachine:
     )
 
 
-def versions(fingerprint: Mapping[str, Any]) -> Versions:
+def versions(fingerprint: Mapping[str, Any]) -> Versions:  # as above
     """The software of a fingerprint."""
     return Versions(**{field.name: fingerprint.get(field.name) for field in fields(Versions)})

@@ -104,7 +104,7 @@ def write(trace: ShapeTrace, folder: Path = FOLDER) -> Path:
     return path
 
 
-def _columns(frame: pd.DataFrame) -> dict[str, Any]:
+def _columns(frame: pd.DataFrame) -> dict[str, object]:
     """The columns of a frame.
 
     | column  | kept as                                                     |
@@ -116,7 +116,7 @@ def _columns(frame: pd.DataFrame) -> dict[str, Any]:
     return {str(name): _column(str(name), frame[name]) for name in frame}
 
 
-def _column(name: str, values: pd.Series) -> Any:
+def _column(name: str, values: pd.Series) -> object:
     if values.dtype == bool:
         return {"flags": values.astype(int).tolist()}
     if not pd.api.types.is_integer_dtype(values):
@@ -126,11 +126,11 @@ def _column(name: str, values: pd.Series) -> Any:
     return {"times": np.diff(numbers, prepend=0).tolist()} if name.endswith("_ns") else numbers.tolist()
 
 
-def _frame(columns: dict[str, Any], categorical: bool) -> pd.DataFrame:
+def _frame(columns: dict[str, Any], categorical: bool) -> pd.DataFrame:  # `Any`: what JSON holds
     return pd.DataFrame({name: _values(column, categorical) for name, column in columns.items()})
 
 
-def _values(column: Any, categorical: bool) -> Any:
+def _values(column: Any, categorical: bool) -> np.ndarray | pd.Categorical:  # `Any`: what JSON holds
     if isinstance(column, list):
         return np.array(column, dtype=np.int64)
     if "flags" in column:

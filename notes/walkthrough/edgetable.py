@@ -21,6 +21,7 @@ from tracing.sites.engine import SITES
 from tracing.source.tree import SourceTree
 
 NAME = "edges.toml"
+TableRow = Mapping[str, Any]  # as TOML has it: what it lacks or has too much of is found when an edge is made of it
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def read(folder: Path = FOLDER) -> tuple[TableEdge, ...]:
         raise usage_error(f"{path} is not a table of edges: {error!r}") from None
 
 
-def _of_caller(row: Mapping[str, Any], modules: Mapping[str, str], file: str) -> Iterator[TableEdge]:
+def _of_caller(row: TableRow, modules: Mapping[str, str], file: str) -> Iterator[TableEdge]:
     target = _target(row["target"], modules)
     caller = Caller(target, row["role"], row.get("thread", ""), _site(target, row["role"]), file)
     kinds: tuple[tuple[Kind, str], ...] = (("calls", "calls"), ("sends to", "sends_to"))
@@ -77,7 +78,7 @@ def _of_caller(row: Mapping[str, Any], modules: Mapping[str, str], file: str) ->
             )
 
 
-def _of_order(row: Mapping[str, Any], modules: Mapping[str, str], file: str) -> Iterator[TableEdge]:
+def _of_order(row: TableRow, modules: Mapping[str, str], file: str) -> Iterator[TableEdge]:
     within = _target(row["target"], modules)
     for first, second in pairwise(_chain(words, modules) for words in row["calls"]):
         near, far = first[-1].target, second[-1].target

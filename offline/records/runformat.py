@@ -26,7 +26,7 @@ def kind_of(folder: Path) -> str:
 class AnyRun(Protocol):
     """What the record of every command's run has."""
 
-    __dataclass_fields__: ClassVar[dict[str, Any]]
+    __dataclass_fields__: ClassVar[dict[str, Any]]  # as every dataclass has it
 
     @property
     def state(self) -> str:

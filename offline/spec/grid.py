@@ -63,7 +63,7 @@ class Arm:
         return " ".join(f"{column}={level}" for column, level in self.levels.items())
 
     @property
-    def levels(self) -> dict[str, Any]:
+    def levels(self) -> dict[str, Any]:  # of the engine argument's type
         """The same as a row of the table has it: `{"block_size": 32, "prefix_caching": "on"}`, JSON for a mapping."""
         return {column_of(axis): _level(axis, self.settings[axis]) for axis in self.axes}
 
@@ -95,13 +95,13 @@ def column_of(axis: str) -> str:
     return "prefix_caching" if axis == "enable_prefix_caching" else axis
 
 
-def _level(axis: str, value: Any) -> Any:
+def _level(axis: str, value: object) -> object:
     if axis == "enable_prefix_caching":
         return "on" if value else "off"
     return json.dumps(value) if isinstance(value, (dict, list)) else value
 
 
-def _digest(value: Any) -> str:
+def _digest(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
 

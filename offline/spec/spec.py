@@ -7,6 +7,7 @@ import difflib
 import json
 import math
 import tomllib
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -69,13 +70,13 @@ class Spec:
         return _checked(replace(Spec(), **{name: _typed(name, value) for name, value in values.items()}))
 
 
-def nearest(name: str, known: Any) -> str:
+def nearest(name: str, known: Iterable[str]) -> str:
     """`; did you mean X?` for the known name closest to a wrong one, or nothing."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
-def _typed(name: str, value: Any) -> Any:
+def _typed(name: str, value: Any) -> Any:  # of the type of that field
     default = getattr(Spec(), name)
     if name == "engine":
         if not isinstance(value, dict):
@@ -96,7 +97,7 @@ def _typed(name: str, value: Any) -> Any:
     return value
 
 
-def _element(name: str, value: Any) -> Any:
+def _element(name: str, value: object) -> object:
     if name in SIZES or name == "cards":
         if isinstance(value, bool) or not isinstance(value, int):
             raise usage_error(f"{name} takes whole numbers, not {value!r}")
@@ -161,7 +162,7 @@ def parse_engine(words: list[str]) -> EngineAxes:
     return engine
 
 
-def _engine_values(key: str, text: str) -> list[Any]:
+def _engine_values(key: str, text: str) -> list[Any]:  # of the argument's type
     if text[0] not in "{[":
         return text.split(",")
     try:

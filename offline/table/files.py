@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -24,6 +23,7 @@ from offline.table.dictionary import column_dictionary
 from offline.table.differences import HEADINGS, UNDER, headline, terminal_differences
 from offline.table.frames import table_frame
 from offline.table.statistics import ESTIMATOR, Drift
+from probes.console import Rows
 from probes.console import show as show_laid_out
 
 # Terminal and Markdown, most telling first: heading, column, digits.
@@ -273,7 +273,7 @@ def cached(row: Row) -> str:
     return f"{measured:.0f} / {expected:.0f}" + ("" if row["cache_check"] == "as expected" else " differs")
 
 
-def plain(value: Any) -> str:
+def plain(value: object) -> str:
     """A value of a cell as text, seconds with two digits."""
     if value is None or value != value:
         return "n/a"
@@ -284,7 +284,7 @@ def plain(value: Any) -> str:
     return str(value)
 
 
-def _fact(name: str, value: Any) -> str:
+def _fact(name: str, value: object) -> str:
     if name.endswith("_bytes") and isinstance(value, int):
         return f"{value / 2**20:.0f} MiB"
     return plain(value)
@@ -304,8 +304,8 @@ def _figure(row: Row, column: str) -> tuple[float | None, float | None, float | 
     return number(row, column), number(row, f"{column}_lo"), number(row, f"{column}_hi")
 
 
-def _table(headings: list[str], lines: list[list[Any]]) -> list[str]:
-    def line(words: list[Any]) -> str:
+def _table(headings: list[str], lines: Rows) -> list[str]:
+    def line(words: Sequence[object]) -> str:
         return (
             "| " + " | ".join(str("" if w is None else w).replace("|", "\\|").replace("\n", " ") for w in words) + " |"
         )

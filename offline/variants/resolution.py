@@ -25,6 +25,7 @@ def first_up(starts: Sequence[VariantStart]) -> dict[str, VariantStart]:
     return {start.variant: start for start in reversed(starts) if start.resolved is not None}
 
 
+# Facts are of the types that the fields of `Resolved` have.
 def resolved_facts(starts: Sequence[VariantStart], names: Sequence[str]) -> tuple[list[str], dict[str, list[Any]]]:
     """The variants of `names` that came up, and by each fact what their first starts resolved it to."""
     first = first_up(starts)

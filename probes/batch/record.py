@@ -77,7 +77,7 @@ class Record:
         )
 
 
-def _kinds(hint: Any) -> tuple[type, ...]:
+def _kinds(hint: Any) -> tuple[type, ...]:  # of no common type
     """The types that a value may have: `list[float]` is a list, `int | None` an int or None."""
     return tuple(get_origin(each) or each for each in (get_args(hint) if isinstance(hint, UnionType) else (hint,)))
 
@@ -103,7 +103,7 @@ def parsed(line: bytes, path: Path) -> Record | None:
     return _record(values)
 
 
-def _record(values: dict[str, Any]) -> Record | None:
+def _record(values: dict[str, Any]) -> Record | None:  # `Any`: their types are checked
     try:
         calls = [ToolCall(**call) for call in values["tool_calls"]]
     except TypeError:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from probes.errors import usage_error
 from probes.prompts.files import entries
@@ -14,7 +13,7 @@ CHAT = "chat"
 COMPLETION = "completion"
 
 
-def request(content: Content, mode: str) -> dict[str, Any]:
+def request(content: Content, mode: str) -> dict[str, object]:
     """The prompt's part of the request, its own parameters included; ValueError where `mode` cannot send it."""
     parameters = content.parameters
     if "stream" in parameters or parameters.get("n", 1) != 1:

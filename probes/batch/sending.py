@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 from probes.batch.record import Record
 from probes.batch.request import request
@@ -53,7 +52,7 @@ class Settings:
     def body(self, prompt: Prompt) -> bytes:
         """The request of a prompt; its own parameters go before the batch's."""
         sampling = {"max_tokens": self.max_tokens, "temperature": self.temperature, "top_p": self.top_p}
-        shared: dict[str, Any] = {"model": self.model} | {k: v for k, v in sampling.items() if v is not None}
+        shared: dict[str, object] = {"model": self.model} | {k: v for k, v in sampling.items() if v is not None}
         if self.stream:
             shared |= {"stream": True, "stream_options": {"include_usage": True}}
         return encoded({**shared, **request(prompt.content, self.mode)})

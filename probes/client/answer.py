@@ -6,7 +6,6 @@ import json
 import re
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
-from typing import Any
 
 import orjson
 
@@ -76,7 +75,7 @@ class Answer:
             reason = self.finish_reason
             raise Refused(SERVER, f"the server gave the request up (finish_reason {reason})", again=True)
 
-    def _take_usage(self, usage: dict[str, Any]) -> None:
+    def _take_usage(self, usage: dict[str, object]) -> None:
         """Counts so far; a server may send them with every chunk, and an empty usage takes nothing back."""
         if (prompt_tokens := _count(usage.get("prompt_tokens"))) is not None:
             self.prompt_tokens = prompt_tokens
@@ -88,7 +87,7 @@ class Answer:
         counts = (_count(place.get(name)) for place in places for name in CACHED)
         self.cached_tokens = next((count for count in counts if count is not None), self.cached_tokens)
 
-    def _take_choice(self, choice: dict[str, Any]) -> bool:
+    def _take_choice(self, choice: dict[str, object]) -> bool:
         if reason := choice.get("finish_reason"):  # some servers send "" until the end
             self.finish_reason = str(reason)
         if ids := choice.get("token_ids"):  # vLLM, where they are asked for: there are tokens without a text
@@ -104,7 +103,7 @@ class Answer:
         return has_output or bool(ids)
 
 
-def _keep(kept: list[str], text: Any) -> bool:
+def _keep(kept: list[str], text: object) -> bool:
     if isinstance(text, list):  # parts, as some gateways send them: {"type": "text", "text": "…"}
         return any([_keep(kept, part.get("text")) for part in text if isinstance(part, dict)])  # a list: all are kept
     if isinstance(text, str) and text:
@@ -113,12 +112,14 @@ def _keep(kept: list[str], text: Any) -> bool:
     return False
 
 
-def _count(value: Any) -> int | None:
+def _count(value: object) -> int | None:
     """A count of tokens; some servers write it as 12.0."""
-    return int(value) if type(value) in (int, float) and value >= 0 and value == value // 1 else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return int(value) if value >= 0 and value == value // 1 else None
 
 
-def _object(data: bytes) -> dict[str, Any]:
+def _object(data: bytes) -> dict[str, object]:
     """A message as JSON, or what it is instead."""
     try:
         message = orjson.loads(data)
@@ -129,7 +130,7 @@ def _object(data: bytes) -> dict[str, Any]:
     return message
 
 
-def _lenient(data: bytes) -> Any:
+def _lenient(data: bytes) -> object:
     """The same by the standard library, which takes NaN and half a surrogate pair as well."""
     try:
         return json.loads(data)
@@ -147,7 +148,7 @@ def title(data: bytes) -> str:
     return short((match[1] if match else data[: 4 * LONGEST_MESSAGE]).decode("utf-8", "replace"))
 
 
-def _error_in(message: dict[str, Any]) -> dict[str, Any] | None:
+def _error_in(message: dict[str, object]) -> dict[str, object] | None:
     """What a message complains of; None for one that is no error. FastAPI's own errors are a bare `detail`."""
     if error := message.get("error"):
         return error if isinstance(error, dict) else message
@@ -155,12 +156,12 @@ def _error_in(message: dict[str, Any]) -> dict[str, Any] | None:
     return message if bare else None
 
 
-def _complaint(error: dict[str, Any]) -> Refused:
+def _complaint(error: dict[str, object]) -> Refused:
     """An error that a server sends in its answer, after it has said 200."""
     return _refused(_status_of(error), f"error in the answer: {complaint_text(error)}")
 
 
-def _status_of(error: dict[str, Any]) -> int | None:
+def _status_of(error: dict[str, object]) -> int | None:
     """The HTTP status that an error stands for: a number or text under one of several names, or a kind of error."""
     for name in ("code", "status_code", "http_status_code", "status"):
         if str(code := error.get(name)).isdecimal():
@@ -182,7 +183,7 @@ def _refused(status: int | None, text: str, after_s: float | None = None) -> Ref
     return Refused(SERVER, text, status in PASSING_STATUS or status is None or status < 300, after_s)
 
 
-def complaint_text(error: Any) -> str:
+def complaint_text(error: object) -> str:
     """A server's own words for what is wrong, out of the shapes that servers use."""
     while isinstance(error, dict):
         values = (error.get(key) for key in ("error", "message", "detail", "details", "msg"))

@@ -143,7 +143,7 @@ class _Deflate:
     """The encoding "deflate": with zlib's frame as the standard says, or raw as some servers send it."""
 
     def __init__(self) -> None:
-        self._unpacker: Any = None
+        self._unpacker: Any = None  # as above
 
     def decompress(self, data: bytes, most_bytes: int) -> bytes:
         if self._unpacker is None:
@@ -151,7 +151,7 @@ class _Deflate:
         return cast(bytes, self._unpacker.decompress(data, most_bytes))
 
 
-def _unpacker(encoding: bytes | None) -> Any:
+def _unpacker(encoding: bytes | None) -> Any:  # as above
     """What unpacks a Content-Encoding; None for none, and for those that were not asked for."""
     match encoding and encoding.strip().lower():
         case b"gzip" | b"x-gzip":

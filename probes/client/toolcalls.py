@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +38,7 @@ class ToolCalls:
     _drafts: list[_Draft] = field(default_factory=list)
     _by_index: dict[int | None, _Draft] = field(default_factory=dict)
 
-    def take(self, pieces: Any) -> bool:
+    def take(self, pieces: object) -> bool:
         """Take in `tool_calls` (a list, or one object) of a message; whether it brought a name or arguments."""
         pieces = [pieces] if isinstance(pieces, dict) else pieces
         if not isinstance(pieces, list):
@@ -50,7 +49,7 @@ class ToolCalls:
         """The calls in the order of their beginnings."""
         return [ToolCall(draft.name, "".join(draft.arguments)) for draft in self._drafts]
 
-    def _piece(self, piece: dict[str, Any]) -> bool:
+    def _piece(self, piece: dict[str, object]) -> bool:
         function = piece.get("function", piece)
         if not isinstance(function, dict):
             return False
@@ -74,7 +73,7 @@ class ToolCalls:
         return draft
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     """A name, id or piece of arguments as text; some servers send the arguments as an object."""
     if isinstance(value, str):
         return value

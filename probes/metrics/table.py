@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -127,7 +126,7 @@ def _histogram_table(
     return table
 
 
-def _table(*headers: str) -> Any:
+def _table(*headers: str) -> Table:
     """A table without lines, its first and last columns words, those between numbers."""
     table = Table(box=None, show_header=bool(headers), header_style="dim", padding=(0, 2, 0, 0))
     names = headers or ("", "", "")

@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
+# What a command asks and its answer holds is between its two sides: each reads what comes into a record of its own.
 Message = dict[str, Any]
 CHUNK_BYTES = 1 << 20
 

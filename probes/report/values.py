@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
 
 from probes.report.repeats import Repeats
 from probes.report.summary import SHARES, Latencies, Summary
 from probes.statistics.intervals import Estimate
 
 
-def as_dict(each: Summary) -> dict[str, Any]:
+def as_dict(each: Summary) -> dict[str, object]:
     """A summary for JSON."""
     times = {f"{key}_s": _times_dict(times) for key, times in each.times.items() if times}
     return {

@@ -34,7 +34,7 @@ class Response:
     """A whole answer; `body` is JSON where it was, else text."""
 
     status: int
-    body: Any
+    body: Any  # each check knows the form that it asks for
 
 
 def here(port: int) -> Endpoint:

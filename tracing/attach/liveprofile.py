@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPException
@@ -75,7 +75,7 @@ class LiveProfile:
             shutil.copy(path, folder / FOLDER)
         return []
 
-    def _post(self, path: str, body: dict[str, Any]) -> None:
+    def _post(self, path: str, body: Mapping[str, object]) -> None:
         at = f"{self.server.url.removesuffix(METRICS)}/{path}"
         request = Request(at, json.dumps(body).encode(), {"Content-Type": "application/json"}, method="POST")
         try:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from probes.columns import column
 from probes.errors import EnginescopeError
@@ -210,7 +209,7 @@ class Review:
     )
 
 
-def as_json(review: Review) -> dict[str, Any]:
+def as_json(review: Review) -> dict[str, object]:
     """The review as `review.json` holds it."""
     return {"schema": SCHEMA} | asdict(review)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import numpy as np
@@ -56,7 +57,7 @@ def _size(tokens: pd.Series) -> np.ndarray:
     return np.where(tokens < 10, tokens, np.round(np.log(np.maximum(tokens, 1)) / np.log(1.1)) + 10).astype(np.int64)
 
 
-def _why_step(row: dict[str, Any], median: pd.Series, first: bool, launches: bool) -> str:
+def _why_step(row: Mapping[Hashable, Any], median: pd.Series, first: bool, launches: bool) -> str:  # a row of pandas
     excess = row["ns"] - median["ns"]
     if row["gc_ns"] > GC_PART * max(excess, 0) and row["gc_ns"] > 1e6:
         return f"garbage collection: {us(row['gc_ns'])}"

@@ -199,7 +199,7 @@ def _with_details(spans: pd.DataFrame, marks: pd.DataFrame) -> pd.DataFrame:
 def _file(pid: int, report: Report, spans: pd.DataFrame, marks: pd.DataFrame, offset: int) -> EventFile:
     texts: dict[str, int] = {}
 
-    def number(item: Any) -> int:
+    def number(item: str | int) -> int:
         """An integer as it is, a text by its number, as the recorder has it."""
         return texts.setdefault(item, len(texts) + 1) if isinstance(item, str) else int(item)
 
@@ -248,7 +248,7 @@ def _adopted(files: list[EventFile], told: set[int]) -> list[EventFile]:
 Listed = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
-def _lists(marks: pd.DataFrame, number: Callable[[Any], int], offset_ns: int) -> dict[int, Listed]:
+def _lists(marks: pd.DataFrame, number: Callable[[str | int], int], offset_ns: int) -> dict[int, Listed]:
     """The lists of every code, as an event file holds them; those of no mark are empty."""
     code_of, lists = marks["items"].map(itemgetter(1)), {}
     for code in layout.LISTS:

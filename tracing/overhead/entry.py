@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 from probes.columns import column
 from probes.jsonform import read_record
@@ -146,6 +145,6 @@ def write(entry: Entry) -> dict[str, object]:
     return asdict(entry)
 
 
-def read(values: Mapping[str, Any]) -> Entry:
+def read(values: Mapping[str, object]) -> Entry:
     """An entry out of JSON; `TypeError`, `AttributeError` or a `ValueError` where it is none."""
     return read_record(Entry, values)

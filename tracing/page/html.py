@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from markupsafe import Markup
 
 from probes import htmlpage
+from probes.console import Rows
 from probes.htmlpage import PageSection
 from tracing.page.drawings import lanes
 from tracing.page.tables import firstscreen, requesttable
@@ -25,6 +25,6 @@ def page(title: str, about: str, problems: Sequence[str], sections: list[tuple[s
     return htmlpage.page(title, parts, about=about, problems=problems, style=style)
 
 
-def table(columns: list[str], rows: list[list[Any]], share: int | None = None, text: tuple[int, ...] = (0,)) -> str:
+def table(columns: list[str], rows: Rows, share: int | None = None, text: tuple[int, ...] = (0,)) -> str:
     """An HTML table; column `share` holds fractions and is drawn as bars, columns `text` are set to the left."""
     return str(htmlpage.table(columns, rows, share, text))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +14,7 @@ import pandas as pd
 from tracing.page.tracks import device, gpu, samples, torch
 from tracing.page.tracks.file import Writer, uuid_of_process
 from tracing.timeline.nesting import Nesting
+from tracing.timeline.requests import Flow
 from tracing.timeline.spans import Timeline
 
 REQUESTS_TRACK = 1
@@ -26,7 +26,7 @@ COUNTERS = {  # counter -> how it is read from the core's counts
 }
 
 
-def export(timeline: Timeline, flows: list[Any], hops: pd.DataFrame, path: Path) -> None:
+def export(timeline: Timeline, flows: list[Flow], hops: pd.DataFrame, path: Path) -> None:
     """Write `path`. `flows` are the requests, `hops` their hops (`hop`, `from_ns`, `to_ns`)."""
     with path.open("wb") as file:
         writer = Writer(file)
@@ -101,7 +101,7 @@ def _arrows(spans: pd.DataFrame, hops: pd.DataFrame) -> dict[int, list[int]]:
     return arrows
 
 
-def _requests(writer: Writer, flows: list[Any]) -> None:
+def _requests(writer: Writer, flows: list[Flow]) -> None:
     writer.track(REQUESTS_TRACK, "requests")
     for number, flow in enumerate(flows, 1 << 40):
         writer.track(number, str(flow.request), REQUESTS_TRACK)

@@ -163,7 +163,7 @@ def _steps(review: Review) -> str:
     return "".join(parts)
 
 
-def is_large(row: list[Any]) -> bool:
+def is_large(row: Sequence[Any]) -> bool:  # of `Rows`
     """Whether a row of the budget is shown at first sight."""
     return bool(row[-1] >= SHOWN_SHARE or row[0] == "unexplained")
 

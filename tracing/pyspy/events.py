@@ -38,9 +38,10 @@ def _short(path: str) -> str:
 
 
 Stack = tuple[Frame, ...]  # the outermost first
+JsonEvent = dict[str, Any]  # as py-spy writes it: `name`, `ph`, `ts`, `args` and more
 
 
-def events(path: Path) -> Iterator[dict[str, Any] | None]:
+def events(path: Path) -> Iterator[JsonEvent | None]:
     """The events of a JSON array of any size, one by one; None at the end where the file breaks off."""
     decoder, buffer = json.JSONDecoder(), ""
     with path.open(encoding="utf-8", errors="replace") as file:
@@ -95,7 +96,7 @@ class EventReader:
                 latest.pop(key, None)
         return False
 
-    def _is_label(self, event: dict[str, Any], key: tuple[int, int], threads: dict[tuple[int, int], int]) -> bool:
+    def _is_label(self, event: JsonEvent, key: tuple[int, int], threads: dict[tuple[int, int], int]) -> bool:
         """The outermost frames are no frames: they name the process, its parents before it, and the thread."""
         if event["args"]["filename"]:
             return False
@@ -109,7 +110,7 @@ class EventReader:
             return False
         return True
 
-    def _step(self, event: dict[str, Any], stack: list[int]) -> None:
+    def _step(self, event: JsonEvent, stack: list[int]) -> None:
         if event["ph"] == "E":
             if stack:
                 stack.pop()

@@ -11,7 +11,6 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from enginescope_plugin import NVTX, TRACE
 from probes import nvtxlibrary
@@ -102,7 +101,7 @@ def passed_on(child: subprocess.Popen[bytes]) -> Iterator[None]:
     """
     sentinel = _sentinel()
 
-    def forward(number: int, _: Any) -> None:
+    def forward(number: int, _: object) -> None:
         nonlocal sentinel
         if _was_ended(sentinel):
             sentinel = _sentinel()

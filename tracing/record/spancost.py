@@ -9,10 +9,9 @@ import asyncio
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 from tracing import timeline
 from tracing.events import layout
@@ -111,7 +110,7 @@ def update_ns() -> float:
     return _step_ns("scheduler.update", lambda scheduler, scheduler_output: MESSAGES)
 
 
-def _step_ns(name: str, original: Callable[..., Any]) -> float:
+def _step_ns(name: str, original: Callable[..., object]) -> float:
     return _added_ns(original, table.wrapper_of(ALL_SITES[CODES[name]])(original), (SCHEDULER, SCHEDULED))
 
 
@@ -121,7 +120,7 @@ def segment_ns() -> float:
     async def nothing(given: object) -> None:
         return None
 
-    async def called(function: Callable[[object], Any]) -> int:
+    async def called(function: Callable[[object], Awaitable[object]]) -> int:
         start = time.thread_time_ns()
         for _ in range(CALLS):
             await function(None)
@@ -132,12 +131,12 @@ def segment_ns() -> float:
     return (spans - plain) / CALLS
 
 
-def _hook(name: str, arguments: int = 1) -> Callable[..., Any]:
-    original: Callable[..., Any] = (lambda given: None) if arguments == 1 else (lambda owner, given: None)
+def _hook(name: str, arguments: int = 1) -> Callable[..., object]:
+    original: Callable[..., object] = (lambda given: None) if arguments == 1 else (lambda owner, given: None)
     return table.wrapper_of(ALL_SITES[CODES[name]])(original)
 
 
-def _added_ns(plain: Callable[..., Any], hooked: Callable[..., Any], args: tuple[Any, ...] = (None,)) -> float:
+def _added_ns(plain: Callable[..., object], hooked: Callable[..., object], args: tuple[object, ...] = (None,)) -> float:
     """Nanoseconds a call that the hook adds."""
     times = []
     for function in (plain, hooked):

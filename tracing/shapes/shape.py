@@ -35,7 +35,7 @@ class Shape:
     start_method: Literal["spawn", "fork"] = "spawn"
     vocabulary: int | None = None
     environment: dict[str, str] = field(default_factory=dict)
-    engine: dict[str, Any] = field(default_factory=dict)
+    engine: dict[str, Any] = field(default_factory=dict)  # arguments of vLLM's, of its own types
     files: Literal["", "LoRA", "KV"] = ""  # the feature that works by files
     busy_neighbours: bool = False
     work: Work | None = None  # a step's on the pretend device; None: there is none

@@ -56,7 +56,7 @@ class Event(NamedTuple):
     correlation: int  # the same in a launch and in what it launched; 0 for none
 
     @classmethod
-    def read(cls, item: dict[str, Any], base_ns: int) -> Event | None:
+    def read(cls, item: dict[str, Any], base_ns: int) -> Event | None:  # `item` is JSON
         """An event of the file whose times start at `base_ns`; None where it is of no kind in `KINDS`.
 
         Raises `LookupError`, `TypeError` or `ValueError` where it is no event of the torch profiler.
@@ -72,7 +72,7 @@ class Event(NamedTuple):
         return cls(kind, str(item["name"]), pid, thread, start_ns, end_ns, correlation)
 
 
-def _number(label: Any, inside: Any) -> int:
+def _number(label: Any, inside: Any) -> int:  # of the JSON of an event
     """A process or thread; where a device's is a text (`GPU 0`, `stream 7`), what the event's arguments say, or the
     number in it."""
     if isinstance(label, str) and not label.lstrip("-").isdigit():

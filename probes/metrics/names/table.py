@@ -77,7 +77,7 @@ def load(path: Path = PATH) -> MetricsTable:
     return MetricsTable(versions, tuple(_metric(row, versions) for row in read["metrics"]))
 
 
-def _metric(row: dict[str, Any], versions: tuple[str, ...]) -> Metric:
+def _metric(row: dict[str, Any], versions: tuple[str, ...]) -> Metric:  # `Any`: what JSON holds
     spans, labels = row.pop("versions"), row.pop("labels")
     held = (versions[versions.index(first) : versions.index(last) + 1] for first, last in spans)
     declaration = Declaration(**row, labels=None if labels is None else tuple(labels))

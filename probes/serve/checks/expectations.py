@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from probes.metrics.endpoint import Endpoint
 from probes.serve.client import Response, ask, stream
@@ -87,12 +86,12 @@ def completed(answer: Response) -> Completion:
     return Completion(text, choice["finish_reason"], usage["prompt_tokens"], usage["completion_tokens"])
 
 
-def _message_text(message: dict[str, Any]) -> str:
+def _message_text(message: Mapping[str, object]) -> str:
     """What a chat's message says; a model that reasons may have had tokens for its reasoning only."""
     return str(message["content"] or message.get("reasoning") or message.get("reasoning_content") or "")
 
 
-def error(body: Any) -> str:
+def error(body: object) -> str:
     """The message of an error's body, in one short line."""
     content = body.get("error", body) if isinstance(body, dict) else body
     return " ".join(str(content.get("message", content) if isinstance(content, dict) else content).split())[:200]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from html import escape
 from importlib.resources import files
-from typing import Any
 
 import pandas as pd
 
@@ -56,7 +55,7 @@ def request_table(findings: Findings) -> str:
     )
 
 
-def table_data(findings: Findings) -> dict[str, Any]:
+def table_data(findings: Findings) -> dict[str, object]:
     """The table's `columns`, its `rows` in the order of the calls, and the `names` that they point to."""
     names: dict[str, int] = {}
     figures = _figures(findings).items()
@@ -91,7 +90,7 @@ def _figures(findings: Findings) -> pd.DataFrame:
     return pd.concat([frame, spent], axis=1).reindex(columns=list(COLUMNS))
 
 
-def _values(column: pd.Series, names: dict[str, int] | None) -> list[Any]:
+def _values(column: pd.Series, names: dict[str, int] | None) -> list[object]:
     """A column's values, as short as the table shows them; None where one is missing, a number where it has a name."""
     values = [None if value != value else value for value in column.tolist()]
     if names is not None:

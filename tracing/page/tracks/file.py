@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, BinaryIO
 
 from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import TracePacket, TrackEvent
 from perfetto.trace_builder.proto_builder import StreamingTraceProtoBuilder
@@ -13,18 +13,18 @@ SEQUENCE = 1
 class Writer:
     """Packets into a file, each with its track and time."""
 
-    def __init__(self, file: Any) -> None:
+    def __init__(self, file: BinaryIO) -> None:
         self.builder = StreamingTraceProtoBuilder(file)
         first = self.packet()
         first.sequence_flags = TracePacket.SEQ_INCREMENTAL_STATE_CLEARED
         self.write(first)
 
-    def packet(self) -> Any:
+    def packet(self) -> Any:  # protobuf makes its classes while it runs
         packet = self.builder.create_packet()
         packet.trusted_packet_sequence_id = SEQUENCE
         return packet
 
-    def write(self, packet: Any) -> None:
+    def write(self, packet: Any) -> None:  # as above
         self.builder.write_packet(packet)
 
     def track(self, uuid: int, name: str, parent: int = 0, counter: bool = False) -> None:
@@ -37,7 +37,7 @@ class Writer:
             descriptor.counter.SetInParent()
         self.write(packet)
 
-    def begin(self, track: int, time_ns: int, name: str, category: str, flows: list[int], **notes: Any) -> None:
+    def begin(self, track: int, time_ns: int, name: str, category: str, flows: list[int], **notes: str | int) -> None:
         packet = self.packet()
         packet.timestamp = time_ns
         event = packet.track_event

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+import pandas as pd
 
 from tracing.page.tracks.file import Writer, uuid_of_process
 from tracing.pyspy import attribution, recording, samples
@@ -28,7 +28,7 @@ def write(writer: Writer, timeline: Timeline) -> None:
         _slices(writer, track, rows, read)
 
 
-def _slices(writer: Writer, track: int, rows: Any, read: samples.Samples) -> None:
+def _slices(writer: Writer, track: int, rows: pd.DataFrame, read: samples.Samples) -> None:
     """A slice lasts from its first sample to the next slice's; the last one for one sampling period."""
     period_ns = 1_000_000_000 // read.recording.rate
     functions = rows["stack"].map(lambda stack: str(read.stacks[stack][-1]))

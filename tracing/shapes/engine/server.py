@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 from probes.errors import EnginescopeError
 from probes.programs import OWN_PYTHON
@@ -65,11 +65,11 @@ def inherited_path() -> list[str]:
     return [path for path in (os.environ.get("PYTHONPATH"),) if path]
 
 
-def server_command(settings: dict[str, Any], port: int) -> list[str]:
+def server_command(settings: Mapping[str, object], port: int) -> list[str]:
     """`vllm serve`, by its module; `settings` are the engine's arguments."""
-    words = [*OWN_PYTHON, "-m", "vllm.entrypoints.cli.main", "serve", settings["model"], "--served-model-name", "m"]
-    words += ["--host", HOST, "--port", str(port), "--api-server-count", str(FRONT_ENDS)]
-    for name, value in (settings | {"model": False}).items():
+    words = [*OWN_PYTHON, "-m", "vllm.entrypoints.cli.main", "serve", str(settings["model"])]
+    words += ["--served-model-name", "m", "--host", HOST, "--port", str(port), "--api-server-count", str(FRONT_ENDS)]
+    for name, value in {**settings, "model": False}.items():
         flag = "--" + name.replace("_", "-")
         words += [flag] if value is True else [] if value is False else [flag, str(value)]
     return words
