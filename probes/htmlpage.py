@@ -32,7 +32,7 @@ def _template(name: str, package: str = "probes") -> Template:
     return environment.get_template(name)
 
 
-def filled(package: str, name: str, **values: Any) -> Markup:
+def filled(package: str, name: str, **values: object) -> Markup:
     """A template in the folder `templates` of a package, with the values that it names."""
     return Markup(_template(name, package).render(values))
 
