@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import Field, dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import get_args, get_type_hints
 
 FILE = "columns.md"  # of a folder; a single table has its own beside it
 KEY = "column"
@@ -77,7 +77,7 @@ def _inside(record_class: type, above: str = "") -> Iterator[tuple[type, str]]:
                 yield from _inside(inside, f"{above}{name}.")
 
 
-def _types(hint: Any) -> Iterator[Any]:
+def _types(hint: object) -> Iterator[object]:
     """The types that a hint is made of: of `tuple[Lap, ...] | None` it is `Lap`, `...` and `NoneType`."""
     parts = get_args(hint)
     yield from (inner for part in parts for inner in _types(part)) if parts else (hint,)

@@ -62,7 +62,7 @@ def _facts(folder: Path) -> tuple[str, ...]:
     return *about, str(run.machine.vllm), run.machine.cpu_model, run.command_line
 
 
-def _variant(values: dict[str, Any]) -> str:
+def _variant(values: dict[str, Any]) -> str:  # as run.json has it
     """What another command than a sweep measured: a load run's variants, a comparison's sides."""
     names = [each["name"] for each in values["variants"]] if "variants" in values else values["settings"]
     return ", ".join(names)

@@ -235,12 +235,12 @@ def _process(pid: int, report: Report, spans: pd.DataFrame, marks: pd.DataFrame)
     )
 
 
-def _adopted(files: list[EventFile], told: set[int]) -> list[EventFile]:
-    """Workers that did not say whose they are, as those in `told` did, belong to the core, if there is one only."""
+def _adopted(files: list[EventFile], claimed: set[int]) -> list[EventFile]:
+    """Workers that did not say whose they are, as those in `claimed` did, belong to the core, if there is one only."""
     cores = [file.process.pid for file in files if "core" in file.process.serves]
     if len(cores) != 1:
         return files
-    strangers = [file for file in files if file.process.pid not in told]
+    strangers = [file for file in files if file.process.pid not in claimed]
     adopted = {file.process.pid: replace(file, process=replace(file.process, parent=cores[0])) for file in strangers}
     return [adopted.get(file.process.pid, file) for file in files]
 
