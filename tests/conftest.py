@@ -12,7 +12,7 @@ import pytest
 from hypothesis import settings
 from xdist.scheduler import LoadFileScheduling
 
-from tests.probes.stub_server import Stub, serving
+from tests.probes.client.stub_server import Stub, serving
 
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")

@@ -22,8 +22,16 @@ from notes.walkthrough import chapters
 from notes.walkthrough.chapters import Stop
 from notes.walkthrough.claims import digests
 from notes.walkthrough.claims.judgement import TO_FIX
-from tests.notes.claims.mutants import neutral, semantic
-from tests.notes.claims.mutants.mutant import Mutant, changes_something, judgements, mutant, sample, sites, touches
+from tests.notes.walkthrough.claims.mutants import neutral, semantic
+from tests.notes.walkthrough.claims.mutants.mutant import (
+    Mutant,
+    changes_something,
+    judgements,
+    mutant,
+    sample,
+    sites,
+    touches,
+)
 from tracing.source.tree import SourceTree
 
 UNDER = "vllm.v1"

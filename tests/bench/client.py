@@ -199,7 +199,7 @@ def serve_rounds(name: str) -> None:
 def server(core: int, tokens: int) -> Iterator[str]:
     words = f"--cpu {core} --think-s {THINK_S} --tokens {tokens} --interval-s {INTERVAL_S}".split()
     with subprocess.Popen(
-        [sys.executable, "-m", "tests.probes.stub_server", *words], cwd=ROOT, stdout=subprocess.PIPE
+        [sys.executable, "-m", "tests.probes.client.stub_server", *words], cwd=ROOT, stdout=subprocess.PIPE
     ) as process:
         assert process.stdout
         try:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.probes.simulatedruns import FIGURES, bursts, coverage, independent, lockstep, shared, slow_periods
+from tests.probes.statistics.simulatedruns import FIGURES, bursts, coverage, independent, lockstep, shared, slow_periods
 
 RUNS = 300
 CASES = (

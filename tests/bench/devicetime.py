@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import torch
 
 from tests.gpu.test_device_time import additions, hooked, products
-from tests.tracing.eventrecords import written
+from tests.tracing.hooks.eventrecords import written
 from tracing.hooks import recorder
 from tracing.hooks.device import launches
 from tracing.hooks.device.devicetimer import DeviceTimer

@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 from offline.differences.analysis import estimate
 from offline.differences.observations import Observations
 from offline.differences.twogroups import two_groups
-from tests.offline.simulatedruns import KINDS, Outcome, Setting, compared, outcome, simulate, until
+from tests.offline.differences.simulatedruns import KINDS, Outcome, Setting, compared, outcome, simulate, until
 
 SEED = 20260110
 DISTURBANCES: dict[str, dict[str, object]] = {

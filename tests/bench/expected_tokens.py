@@ -11,7 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.engine.random_batches import WORKLOADS, compare
+from tests.engine.offline.random_batches import WORKLOADS, compare
 
 BATCHES = 90
 

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import TextIO
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from tests.engine.hangkinds import KINDS, Kind, is_right
-from tests.engine.hungserver import HungServer
+from tests.engine.tracing.hang.hangkinds import KINDS, Kind, is_right
+from tests.engine.tracing.hang.hungserver import HungServer
 from tracing.hang.report import first_line
 
 Run = tuple[Kind, int]  # and its seed

@@ -16,8 +16,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from probes.checkpoint import two_layer_model
 from tests.engine.recording import FORKED
-from tests.offline.kills import kill_and_continue
-from tests.offline.sweeping import GRID, SMALL, only_run, run, trials
+from tests.offline.sweep.kills import kill_and_continue
+from tests.offline.sweep.sweeping import GRID, SMALL, only_run, run, trials
 
 HEAD = ("engine", "trials a sweep", "kills", "in the middle of a record", "trials lost", "trials run twice")
 REAL_GRID = ("--batch-size", "1,4", "--block-size", "32", "--prefix-caching", "off", *SMALL, "--repeats", "4")

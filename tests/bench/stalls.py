@@ -22,7 +22,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from tests.bench.hangs import in_place
-from tests.engine.stalledengine import STALLS, Stall, StalledEngine, stalling
+from tests.engine.tracing.stalledengine import STALLS, Stall, StalledEngine, stalling
 from tracing.attach.ring import new_rings
 from tracing.events.layout import SPAN
 from tracing.kept import keeping

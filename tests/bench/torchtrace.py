@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
-from tests.tracing.torchtraces.chrometraces import AHEAD_NS, BASE_NS
+from tests.tracing.torchsums.chrometraces import AHEAD_NS, BASE_NS
 from tests.tracing.traces import TraceWriter
 from tracing import timeline
 from tracing.breakdown.kernels.summary import summary

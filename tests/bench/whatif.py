@@ -21,7 +21,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.tracing.whatif.simulatedengine import MS, STREAMS, SimulatedEngine, delay, treated
+from tests.tracing.whatif.loads.simulatedengine import MS, STREAMS, SimulatedEngine, delay, treated
 from tests.tracing.whatif.standinengine import stand_in
 from tracing.whatif.answer import WhatIfAnswer
 from tracing.whatif.blocks import Treatment, pairs

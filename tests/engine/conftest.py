@@ -20,7 +20,7 @@ import pytest
 
 from enginescope_plugin import LISTENER
 from tests.engine.recording import FORKED, Trace, record_program
-from tests.notes import clientblocks
+from tests.notes.study import clientblocks
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.needs import needs_gpu
-from tests.tracing.eventrecords import numbers, records, written
+from tests.tracing.hooks.eventrecords import numbers, records, written
 from tracing.events import layout
 from tracing.hooks import recorder
 from tracing.hooks.device import launches

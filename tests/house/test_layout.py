@@ -1,5 +1,5 @@
 """The floors hold: imports only go down and stand at the top, vLLM is met in its adapters alone, no folder is too full,
-and a class name is given once."""
+and a class name is given once; and the tests are laid out as the rooms, in folders as short as theirs."""
 
 from __future__ import annotations
 
@@ -79,6 +79,8 @@ OPTIONAL = {
     "tracing/otlp/exporter.py": {"opentelemetry"},
 }
 EXERCISES = "notes/study/exercises/"
+MOST_TESTS = 12  # modules side by side in a folder of tests
+LONG_FOLDERS = {"tests/bench"}  # each is a command, which is typed by its path
 MOST_MODULES = 14  # in a folder, beside its `__init__`
 MODULES = sorted(str(path.relative_to(ROOT)) for room in BELOW for path in (ROOT / room).rglob("*.py"))
 INSIDE_VLLM = [
@@ -219,3 +221,8 @@ def test_a_class_name_stands_once() -> None:
                     owners[node.name].append(module)
     twice = {name: modules for name, modules in owners.items() if len(modules) > 1}
     assert not twice
+
+
+def test_folders_of_tests_are_short() -> None:
+    counts = Counter(str(path.parent.relative_to(ROOT)) for path in (ROOT / "tests").rglob("*.py"))
+    assert {folder for folder, count in counts.items() if count > MOST_TESTS} == LONG_FOLDERS

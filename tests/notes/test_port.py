@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.tracing.test_source import write_tree
+from tests.tracing.source.test_source import write_tree
 
 ROOT = Path(__file__).resolve().parents[2]
 STOP = '```stop\nname = "{0}"\nanchor = "vllm.shop:Shop.{0}"\nfragment = "self.go({0})"\n```\n'

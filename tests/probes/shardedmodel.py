@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.probes.localhub import COMMIT
+from tests.probes.hub.localhub import COMMIT
 
 CONFIG = {
     "model_type": "llama",

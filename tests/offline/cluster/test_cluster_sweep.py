@@ -12,7 +12,7 @@ import pytest
 from enginescope_plugin import STEP_LOG
 from offline.records.run import read_run
 from tests.offline.cluster.localcluster import LocalCluster, local_cluster
-from tests.offline.sweeping import FAKE, GRID, only_run, records, run, trials
+from tests.offline.sweep.sweeping import FAKE, GRID, only_run, records, run, trials
 from tests.shells import until
 
 pytestmark = pytest.mark.slow(100)

@@ -9,7 +9,7 @@ import pytest
 from offline.variants.serverserving import ServerServing
 from offline.variants.serving import Ending, ScheduledRequest
 from probes.errors import EnginescopeError
-from tests.probes.stub_server import Stub
+from tests.probes.client.stub_server import Stub
 
 REQUEST = ScheduledRequest(3, 0.0, (11, 12, 13), 2, {"temperature": 0.5})
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.needs import installed_vllm, needs_torch
-from tests.tracing.stackframes import is_there
+from tests.tracing.pyspy.stackframes import is_there
 from tracing.hang import frames
 from tracing.hang.live.counting import BY_REASON
 from tracing.hang.texts import enginelog

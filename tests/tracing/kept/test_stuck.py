@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from probes.processes.enginegroup import FRONT_END
-from tests.tracing.hang import standin
-from tests.tracing.hang import test_look as live
+from tests.tracing.hang.live import standin
+from tests.tracing.hang.live import test_look as live
 from tests.tracing.kept.test_keeping import MS, Row, records_of, standing_engine
 from tracing.events.layout import CALLED, YIELDED
 from tracing.hooks import _recorder

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tracing.eventrecords import numbers, texts, written
+from tests.tracing.hooks.eventrecords import numbers, texts, written
 from tracing.events.layout import TRACED
 from tracing.hooks import recorder
 from tracing.hooks.wrappers import coroutines, tracecontext

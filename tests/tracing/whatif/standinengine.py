@@ -19,7 +19,7 @@ from typing import Any
 
 from enginescope_plugin import TRACE
 from tests.tracing.attach.standingprocess import folder_of
-from tests.tracing.schedulers import Output, Scheduler
+from tests.tracing.hooks.schedulers import Output, Scheduler
 from tracing.attach.engine import StandingEngine
 from tracing.events import delays, standing
 from tracing.hooks import recorder

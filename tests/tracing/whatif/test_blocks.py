@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.tracing.whatif.simulatedengine import FORWARD_NS, STREAMS, SimulatedEngine, delay, treated
-from tests.tracing.whatif.simulatedrecords import FRONT
+from tests.tracing.whatif.loads.simulatedengine import FORWARD_NS, STREAMS, SimulatedEngine, delay, treated
+from tests.tracing.whatif.loads.simulatedrecords import FRONT
 from tracing.whatif.blocks import Block, BlockSteps, cut, pairs, usual_lag
 from tracing.whatif.slopes import sized_slope
 
