@@ -109,5 +109,6 @@ def _record(values: dict[str, Any]) -> ProcessRecord:  # `Any`: what JSON holds
     """What another version says besides is left out."""
     known = {each.name: values[each.name] for each in fields(ProcessRecord) if each.name in values}
     sites = [{each.name: site[each.name] for each in fields(RecordedSite)} for site in values["sites"]]
-    threads = {int(number): name for number, name in values["threads"].items()}
+    # A thread that had not begun to run yet has no number: `None`.
+    threads = {int(number): name for number, name in values["threads"].items() if number.isdigit()}
     return read_record(ProcessRecord, {**known, "serves": [*values["serves"]], "sites": sites, "threads": threads})

@@ -19,7 +19,7 @@ SAID = {
     "title": "VLLM::EngineCore",
     "serves": ["core", "core input"],
     "sites": [{"name": "core.step", "stage": "step", "role": "core", "share": "loop", "numbers": ["", ""]}],
-    "threads": {"7": "MainThread"},
+    "threads": {"7": "MainThread", "None": "Thread-1"},  # which had not begun to run
     "anchor": {"monotonic_ns": 100, "wall_ns": 1_000, "uncertainty_ns": 3},
     "stopped_ns": None,
 }
