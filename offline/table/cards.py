@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 
-from offline.records.lines import StartRecord, TrialRecord
+from offline.records.lines import Record, StartRecord, TrialRecord
 from offline.records.workers import worker_memory
 from probes.columns import column
 
+Card = tuple[str, int]  # name and number: the cards of two vendors have the same numbers
 EVEN = 0.9  # least filled over fullest: below it the difference is named
 
 
@@ -53,14 +54,25 @@ def card_columns(start: StartRecord, trials: Sequence[TrialRecord]) -> CardColum
     return CardColumns(count, sizes[0], sizes[-1] / sizes[0] if count > 1 else None)
 
 
-def card_figures(trial: TrialRecord) -> dict[int, CardFigures]:
-    """What each visible GPU did over a trial, by its number."""
-    return {use.index: CardFigures(use.utilization_percent, use.power_w, use.used_share) for use in trial.devices}
+def card_numbers(records: Sequence[Record]) -> dict[Card, int]:
+    """The number that each card of a run has in its columns: its own, or its place where two have the same."""
+    uses = (use for record in records if isinstance(record, TrialRecord) for use in record.devices)
+    cards = list(dict.fromkeys((use.name, use.index) for use in uses))
+    apart = len({index for _, index in cards}) == len(cards)
+    return {(name, index): index if apart else place for place, (name, index) in enumerate(cards)}
+
+
+def card_figures(trial: TrialRecord, numbers: Mapping[Card, int]) -> dict[int, CardFigures]:
+    """What each visible GPU did over a trial, by its number among `card_numbers`."""
+    return {
+        numbers[use.name, use.index]: CardFigures(use.utilization_percent, use.power_w, use.used_share)
+        for use in trial.devices
+    }
 
 
 def _gpu_bytes(trials: Sequence[TrialRecord]) -> list[int]:
     """The most that was in use of each GPU after a trial."""
-    most: dict[tuple[str, int], int] = {}
+    most: dict[Card, int] = {}
     for use in (use for trial in trials for use in trial.devices if use.used_bytes):
         most[use.name, use.index] = max(most.get((use.name, use.index), 0), use.used_bytes or 0)
     return list(most.values())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 import pandas as pd
@@ -14,7 +14,7 @@ from offline.limit.figures import limit
 from offline.records.lines import Record, StartRecord, StopRecord, TrialRecord
 from offline.spec.grid import Arm, Cell
 from offline.table.answers import NOT_COMPARED, answer_columns
-from offline.table.cards import CARD_FIGURES, OF_A_CARD, card_columns, card_figures
+from offline.table.cards import CARD_FIGURES, OF_A_CARD, Card, card_columns, card_figures, card_numbers
 from offline.table.figures import FIGURES, histogram, measure
 from offline.table.starts import start_columns
 from offline.table.statistics import Drift, drift, mean_interval
@@ -71,7 +71,7 @@ def rows(grid: Sequence[Arm], repeats: int, records: Sequence[Record], rates: Ra
         if isinstance(record, TrialRecord):
             trials.setdefault(record.cell, []).append(record)
     table: list[Row] = []
-    answers = answer_columns(grid, records)
+    answers, cards = answer_columns(grid, records), card_numbers(records)
     for arm in grid:
         starts = [r for r in records if isinstance(r, StartRecord) and r.arm == arm.id]
         stop = _last_stop(arm, starts, records)
@@ -82,7 +82,8 @@ def rows(grid: Sequence[Arm], repeats: int, records: Sequence[Record], rates: Ra
             status = asdict(_status(len(measured), repeats, stop, bool(starts)))
             checks = asdict(_checks(measured, arm.cell_id(cell), expected_note(arm, starts)))
             figures = intervals(FIGURES, [measure(trial) for trial in measured])
-            figures |= intervals(LIMIT_FIGURES, [floor.figures(trial) for trial in measured]) | each_card(measured)
+            figures |= intervals(LIMIT_FIGURES, [floor.figures(trial) for trial in measured])
+            figures |= each_card(measured, cards)
             bases = asdict(floor.columns())
             table.append({**cell_identity(arm, cell), **status, **figures, **checks, **shared, **bases})
     return table
@@ -136,12 +137,12 @@ def intervals(names: Sequence[str], per_trial: Sequence[object]) -> Row:
     return columns
 
 
-def each_card(trials: Sequence[TrialRecord]) -> Row:
-    """The same of each visible GPU."""
-    figures, columns = [card_figures(trial) for trial in trials], Row()
-    for index in sorted({index for of_trial in figures for index in of_trial}):
-        of_card = intervals(CARD_FIGURES, [of_trial[index] for of_trial in figures if index in of_trial])
-        columns |= {f"{OF_A_CARD.format(index)}{name}": value for name, value in of_card.items()}
+def each_card(trials: Sequence[TrialRecord], numbers: Mapping[Card, int]) -> Row:
+    """The same of each visible GPU, by its number in the run."""
+    figures, columns = [card_figures(trial, numbers) for trial in trials], Row()
+    for number in sorted({number for of_trial in figures for number in of_trial}):
+        of_card = intervals(CARD_FIGURES, [of_trial[number] for of_trial in figures if number in of_trial])
+        columns |= {f"{OF_A_CARD.format(number)}{name}": value for name, value in of_card.items()}
     return columns
 
 

@@ -56,7 +56,10 @@ ABOUT_TABLE = (
     "called `effective_…`. `starts` counts the arm's engine starts. A number that is not known is empty."
 )
 ABOUT_FIGURES = "Each is the mean over trials; `…_lo` and `…_hi` are the ends of its 95 % t-interval."
-ABOUT_CARDS = "The columns of each card begin with its number: `gpu0_power_w`, `gpu1_power_w`."
+ABOUT_CARDS = (
+    "The columns of each card begin with its number: `gpu0_power_w`, `gpu1_power_w`. Where cards of two vendors "
+    "have the same number, they are numbered by their place among `devices` of the trials."
+)
 ABOUT_DIFFERENCES = (
     "For runs whose arms have more than one start. Main effects first, then cells; "
     f"metrics: {', '.join(f'`{metric}`' for metric in METRICS)}."

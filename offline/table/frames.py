@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple, get_type_hints
@@ -19,7 +19,7 @@ from offline.records.run import read_run
 from offline.records.runfolder import read_records
 from offline.spec.grid import VLLM, Arm, arms
 from offline.table.answers import AnswerColumns
-from offline.table.cards import CARD_FIGURES, OF_A_CARD, CardColumns, CardFigures, card_figures
+from offline.table.cards import CARD_FIGURES, OF_A_CARD, Card, CardColumns, CardFigures, card_figures, card_numbers
 from offline.table.cells import CellColumns, CheckColumns, Row, StatusColumns, Value, cell_identity, resolved_columns
 from offline.table.figures import FIGURES, TrialFigures, measure
 from offline.table.starts import StartColumns
@@ -55,13 +55,13 @@ def run_frames(grid: Sequence[Arm], records: Sequence[Record], rates: Rates | No
     """The trials and arms of a grid's records."""
     by_id, floors = {arm.id: arm for arm in grid}, dict[tuple[str, int], Limit]()
     cells = {arm.cell_id(cell): cell_identity(arm, cell) for arm in grid for cell in arm.cells}
-    trials, starts = [], []
+    cards, trials, starts = card_numbers(records), [], []
     for record in records:
         if isinstance(record, TrialRecord):
             identity: Row = {name: getattr(record, name) for name in TRIAL_KEYS}
             expected: Row = {"expected_cached_tokens": record.expected_cached_tokens}
             figures = asdict(measure(record)) | asdict(floors.get((record.arm, record.engine), Limit()).figures(record))
-            trials.append({**identity, **cells[record.cell], **figures, **_each_card(record), **expected})
+            trials.append({**identity, **cells[record.cell], **figures, **_each_card(record, cards), **expected})
         elif isinstance(record, StartRecord):
             identity = {"arm": record.arm, "engine": record.engine, "name": record.name}
             floor = floors[record.arm, record.engine] = limit(record, rates)
@@ -70,10 +70,10 @@ def run_frames(grid: Sequence[Arm], records: Sequence[Record], rates: Rates | No
     return RunFrames(_frame(trials), _frame(starts))
 
 
-def _each_card(trial: TrialRecord) -> Row:
+def _each_card(trial: TrialRecord, numbers: Mapping[Card, int]) -> Row:
     return {
-        f"{OF_A_CARD.format(index)}{name}": value
-        for index, figures in card_figures(trial).items()
+        f"{OF_A_CARD.format(number)}{name}": value
+        for number, figures in card_figures(trial, numbers).items()
         for name, value in asdict(figures).items()
     }
 

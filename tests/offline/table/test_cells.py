@@ -10,6 +10,7 @@ from offline.records.lines import Record
 from offline.spec.grid import Arm
 from offline.table.cells import Row, cell_identity, rows, run_drift
 from offline.table.files import arm_name
+from offline.table.frames import run_frames
 from tests.offline.armrecords import ARM, AXES, COLD, MS, REQUESTS, RESOLVED, SETTINGS, WARM, both, started, stop, trial
 
 
@@ -153,3 +154,17 @@ def test_each_gpu_has_columns_of_its_own_with_intervals() -> None:
     assert only(row, "gpu1_utilization_percent", "gpu1_power_w", "gpu1_memory_share") == [70.0, None, 0.25]
     assert row["gpu0_power_w_lo"] < 450.0 < row["gpu0_power_w_hi"]
     assert not [name for name in both()[0] if name.startswith("gpu0")]
+
+
+def test_cards_of_two_vendors_with_the_same_number_have_columns_of_their_own() -> None:
+    """They are numbered by their places; a trial of a resume has seen the second alone."""
+    h100 = {"index": 0, "name": "H100", "used_bytes": 60, "total_bytes": 80}
+    mi300x = {"index": 0, "name": "MI300X", "used_bytes": 48, "total_bytes": 192}
+    h100 |= {"utilization_percent": 90.0, "power_w": 500.0}
+    mi300x |= {"utilization_percent": 10.0, "power_w": 100.0}
+    records = [started(), trial(COLD, 0, devices=[h100, mi300x]), trial(COLD, 1, devices=[mi300x])]
+    row = both(*records)[0]
+    assert only(row, "gpu0_utilization_percent", "gpu0_power_w", "gpu0_memory_share") == [90.0, 500.0, 0.75]
+    assert only(row, "gpu1_utilization_percent", "gpu1_power_w", "gpu1_memory_share") == [10.0, 100.0, 0.25]
+    trials = run_frames([ARM], records).trials
+    assert trials["gpu1_power_w"].tolist() == [100.0, 100.0] and trials["gpu0_power_w"].isna().tolist() == [False, True]

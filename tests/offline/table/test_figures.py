@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offline.table.cards import CardFigures, card_figures
+from offline.table.cards import CardFigures, card_figures, card_numbers
 from offline.table.figures import measure
 from tests.offline.armrecords import COLD, REQUESTS, STEPS, step, trial
 from tracing.events.step import STEP_FIELDS
@@ -63,7 +63,8 @@ def test_the_gpus_of_a_trial() -> None:
     other = card | {"index": 1, "used_bytes": 20, "utilization_percent": 70.0, "power_w": 200.0}
     names = ("gpu_utilization_percent", "gpu_power_w", "gpu_memory_share")
     assert only(asdict(measure(trial(COLD, 0, devices=[card, other]))), *names) == [80.0, 600.0, 0.75]
-    assert card_figures(trial(COLD, 0, devices=[card, other])) == {
+    both = trial(COLD, 0, devices=[card, other])
+    assert card_figures(both, card_numbers([both])) == {
         0: CardFigures(90.0, 400.0, 0.75),
         1: CardFigures(70.0, 200.0, 0.25),
     }
