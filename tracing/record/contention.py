@@ -58,7 +58,8 @@ def _line(row: Row) -> str:
 
 def write_dictionary(folder: Path) -> None:
     """Say what the columns of the samples mean; the review of the trace adds its own."""
-    (folder / DICTIONARY).write_text(f"# Columns\n\n{sections({ABOUT: ContentionSample})}\n")
+    with contextlib.suppress(OSError):  # the samples are worth more than what explains them
+        (folder / DICTIONARY).write_text(f"# Columns\n\n{sections({ABOUT: ContentionSample})}\n")
 
 
 class RollingSamples:

@@ -99,6 +99,19 @@ def test_a_neighbour_on_the_same_core_is_seen(tmp_path: Path) -> None:
     assert 0.5 < samples.between(THREAD, first, last, pid, pid)[0] / (last - first)[0] < 1.05
 
 
+def test_samples_are_kept_though_nothing_can_explain_them(tmp_path: Path) -> None:
+    (tmp_path / "columns.md").mkdir()
+    process_file(tmp_path, os.getpid(), threads={threading.get_native_id(): "MainThread"})
+    held = RollingSamples(tmp_path)
+    for sampler in (sampled_contention(tmp_path), held.running()):
+        with sampler:
+            time.sleep(0.3)
+    assert contention.read(tmp_path).is_known
+    (tmp_path / FILE).unlink()
+    held.write(tmp_path)
+    assert contention.read(tmp_path).is_known
+
+
 def test_the_recorders_own_thread_is_not_sampled(tmp_path: Path) -> None:
     pid, thread = os.getpid(), threading.get_native_id()
     process_file(tmp_path, pid, threads={thread: "enginescope"})
