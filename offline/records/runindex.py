@@ -11,7 +11,7 @@ from typing import Any
 
 from offline.records.run import TIME, read_run
 from offline.records.runfolder import REPORTS, write_whole
-from probes.batch.record import parsed
+from probes.batch.record import BEGINNING, Record, parsed
 from probes.errors import EnginescopeError
 
 HEADS = ("run", "began", "model", "variant", "configuration", "state", "vLLM", "machine", "command")
@@ -26,7 +26,7 @@ def write_index(out: Path) -> None:
         try:
             *facts, command = (fact.replace("|", "\\|") for fact in _facts(file.parent))
         except EnginescopeError as error:
-            unread.append(f"- `{name}`: {str(error).removeprefix(str(file.parent)).lstrip(' /')}")
+            unread.append(f"- `{name}`: {_reason(error, file.parent)}")
             continue
         rows.append(_row(name, *facts, command=command))
     lines = ["# Runs", "", f"| {' | '.join(HEADS)} |", "|---" * len(HEADS) + "|", *rows]
@@ -72,14 +72,34 @@ def _batches(out: Path) -> Iterator[str]:
     """A line a file of records: when it began, its model and how many records it holds, or why it is not read."""
     for file in sorted((out / BATCHES).glob("*.jsonl")):
         try:
-            with file.open("rb") as lines:
-                records = [record for line in lines if (record := parsed(line, file))]
+            first, count = _batch(file)
         except (OSError, EnginescopeError) as error:
-            yield f"- `{BATCHES}/{file.name}`: {error}"
+            yield f"- `{BATCHES}/{file.name}`: {_reason(error, file)}"
             continue
-        if records:
-            began = time.strftime(TIME, time.localtime(min(record.began_s for record in records)))
-            yield f"- [{file.name}]({BATCHES}/{file.name}): {began}, {records[0].model}, records: {len(records)}"
+        if first:
+            began = time.strftime(TIME, time.localtime(first.began_s))
+            yield f"- [{file.name}]({BATCHES}/{file.name}): {began}, {first.model}, records: {count}"
+
+
+def _batch(file: Path) -> tuple[Record | None, int]:
+    """The first record of a file, which the first start of its batch wrote, and how many there are.
+
+    Only the first is parsed: a batch may hold a million, and every run of another command counts them.
+    """
+    first, count = None, 0
+    with file.open("rb") as lines:
+        for line in lines:
+            if line.startswith(BEGINNING) and line.endswith(b"\n"):
+                first = first or parsed(line, file)
+                count += first is not None
+    return first, count
+
+
+def _reason(error: OSError | EnginescopeError, path: Path) -> str:
+    """Why a path is not read, without the path, which the index names by its place in the results folder."""
+    if isinstance(error, OSError):
+        return error.strerror or type(error).__name__
+    return str(error).removeprefix(str(path)).lstrip(" /")
 
 
 def _title(report: Path) -> str:

@@ -37,6 +37,9 @@ input, by its suffix: .txt, a prompt a line; .jsonl, an object a line; .json, an
 if you like, or is an entry of ShareGPT ("conversations", of which the first human turn is sent), of Alpaca
 ("instruction", "input"), or of OpenAI's batch format ("custom_id", "body", of which the model is --model).
 
+An --output in results/batch (make that folder first) is listed by results/README.md, the index that each run of
+offline.sweep, offline.load and offline.baseline writes again.
+
 A record says when its prompt was to be sent, was sent and ended, in seconds; latency and TTFT count from the first of
 these, retries and waiting included.
 

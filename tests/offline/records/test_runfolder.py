@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import time
+import tracemalloc
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -225,6 +226,8 @@ def test_the_index_lists_runs_newest_first(tmp_path: Path) -> None:
     load = a_load_run(tmp_path, rates=(0.5,), requests=20, starts=1).relative_to(tmp_path)  # the newest of all
     (tmp_path / "batch").mkdir()
     (tmp_path / "batch" / "out.jsonl").write_bytes(replace(BATCHED, model="M", began_s=0.0).json() + b"torn")
+    (tmp_path / "batch" / "folder.jsonl").mkdir()
+    (tmp_path / "batch" / "old.jsonl").write_bytes(b'{"schema":1,"id":"7","line":7}\n')
     write_index(tmp_path)
     first, second = "a/quick/20250102-000000-bbbbbb", "m/default/20250101-000000-aaaaaa"
     assert (tmp_path / "README.md").read_text().splitlines() == [
@@ -241,12 +244,29 @@ def test_the_index_lists_runs_newest_first(tmp_path: Path) -> None:
         "",
         "Batches of prompts through a server:",
         "",
+        "- `batch/folder.jsonl`: Is a directory",
+        "- `batch/old.jsonl`: holds records of schema 1, and this version reads schema 2: read it with the version "
+        "that wrote it, or send the prompts again to another --output",
         f"- [out.jsonl](batch/out.jsonl): {time.strftime(TIME, time.localtime(0))}, M, records: 1",
         "",
         "Left out, 1 that this version does not read:",
         "",
         f"- `{other}`: has schema 99, this version reads {SCHEMA}: use the enginescope that wrote it",
     ]
+
+
+def test_a_batch_of_many_records_is_counted_and_not_held(tmp_path: Path) -> None:
+    """Of 2,000 records, 2.5 MB, a quarter of one megabyte at most is held at a time."""
+    (tmp_path / "batch").mkdir()
+    long = replace(BATCHED, text="x" * 1000, began_s=0.0).json()
+    (tmp_path / "batch" / "out.jsonl").write_bytes(b"foreign\n" + long * 2000)
+    tracemalloc.start()
+    try:
+        write_index(tmp_path)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert "m, records: 2000" in (tmp_path / "README.md").read_text() and most < 250_000
 
 
 def test_resume_without_a_name_takes_the_newest_unfinished_run(tmp_path: Path) -> None:
