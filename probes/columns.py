@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import Field, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import get_args, get_type_hints
 
-FILE = "columns.md"  # of a folder; a single table has its own beside it
+FILE = "columns.md"  # of a folder; a single table, `spans.csv`, has `spans.csv.columns.md` beside it
 KEY = "column"
 HEADING = "| column | unit | meaning | formula |\n| --- | --- | --- | --- |"
 
@@ -83,11 +84,15 @@ def _types(hint: object) -> Iterator[object]:
     yield from (inner for part in parts for inner in _types(part)) if parts else (hint,)
 
 
-def write_beside(path: Path, record_class: type) -> None:
-    """Write the dictionary of a file of records beside it: of `out.jsonl` into `out.columns.md`.
+def write_beside(path: Path, record_class: type) -> Path | None:
+    """Write the dictionary of a file of records beside it, of `out.jsonl` into `out.jsonl.columns.md`; its path.
 
-    Nothing is written beside what is no file (`/dev/stdout`); `OSError` where that cannot be.
+    None where it cannot be written, as the records are worth more than what explains them, and where the path is no
+    file itself but a pipe or a link: `/dev/stdout` is one to whatever the shell made of our output.
     """
-    path = path.resolve()
-    if path.is_file():
-        path.with_suffix(f".{FILE}").write_text(f"# {path.name}\n\n{markdown(record_class)}\n")
+    with contextlib.suppress(OSError):
+        if path.is_file() and not path.is_symlink():
+            beside = path.with_name(f"{path.name}.{FILE}")
+            beside.write_text(f"# {path.name}\n\n{markdown(record_class)}\n")
+            return beside
+    return None

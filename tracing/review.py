@@ -16,8 +16,6 @@ from probes.arguments import CommandParser
 from probes.errors import EnginescopeError, run_main, usage_error
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from tracing.breakdown.findings import Findings
     from tracing.breakdown.requests.chosen import WindowChoice
 
@@ -149,11 +147,13 @@ def write(
     The paths, and what could not be written and why.
     """
     from probes.columns import FILE as COLUMNS
+    from probes.columns import write_beside
     from tracing.breakdown import review as reviewfile
     from tracing.breakdown.dictionary import column_dictionary
     from tracing.page.html import page
     from tracing.page.perfetto import export
     from tracing.page.sections import machine_warnings
+    from tracing.timeline.columns import SpanRow
 
     folder, review = findings.timeline.folder, findings.review
     lines = [*review.problems, *machine_warnings(review)]
@@ -167,7 +167,7 @@ def write(
     if perfetto:
         writers[perfetto] = lambda path: export(findings.timeline, findings.flows, findings.hops, path)
     if csv:
-        writers[csv] = lambda path: write_spans(findings.timeline.spans, path)
+        writers[csv] = lambda path: findings.timeline.spans.to_csv(path, index=False)
     paths, failures = [], []
     for path, writer in writers.items():
         try:
@@ -175,16 +175,9 @@ def write(
             paths.append(path)
         except OSError as error:
             failures.append(f"{path}: {error.strerror or error}")
+    if csv in paths and (explained := write_beside(csv, SpanRow)):
+        paths.append(explained)
     return paths, failures
-
-
-def write_spans(spans: pd.DataFrame, path: Path) -> None:
-    """Write spans as CSV, and their column dictionary beside it."""
-    from probes.columns import write_beside
-    from tracing.timeline.columns import SpanRow
-
-    spans.to_csv(path, index=False)
-    write_beside(path, SpanRow)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import resource
 import signal
 import sys
@@ -38,15 +37,15 @@ def batch(source: Path, output: Path, resume: bool, settings: Settings, key: str
         if not resume and not outcomes.is_empty:
             raise usage_error(f"{output} is there already: continue it with --resume, or name another")
         answered = outcomes.keep_answers(Shared(settings.mode, settings.model, settings.stream))
-        with contextlib.suppress(OSError):  # the records are worth more than what explains them
-            write_beside(output, Record)
+        explained = write_beside(output, Record)
         progress = Progress(total, answered.count)
         settings = bounded(settings, total - answered.count)
         whole = drive(settings, key, unanswered(source, answered, repeat), outcomes, progress)
     finally:
         outcomes.close()
     names = model_names(settings, key) if progress.is_anything_missing else []
-    print(f"{progress.summary(names)}\nWrote {output}; python -m probes.report {output}")
+    files = f"{output} and {explained}" if explained else output
+    print(f"{progress.summary(names)}\nWrote {files}; python -m probes.report {output}")
     if not whole:
         print("interrupted; continue with --resume", file=sys.stderr)
         return INTERRUPTED

@@ -34,7 +34,7 @@ def test_what_is_printed_and_written(tmp_path: Path) -> None:
     done = run(str(folder), "--perfetto", str(folder / "t.pftrace"), "--csv", str(folder / "t.csv"))
     assert done.returncode == 0, done.stderr
     assert "1 of 1 requests whole (1 stopped)" in done.stdout
-    assert done.stdout.splitlines()[-1] == f"Wrote {folder / 't.csv'}"
+    assert done.stdout.splitlines()[-2:] == [f"Wrote {folder / name}" for name in ("t.csv", "t.csv.columns.md")]
     found = json.loads((folder / "review.json").read_text())
     assert found["requests"] == {"total": 1, "whole": 1, "states": {"stopped": 1}, "cut": {}}
     assert {"stage", "median_ns", "p95_ns", "share"} == set(found["budget"][0])
@@ -45,7 +45,7 @@ def test_what_is_printed_and_written(tmp_path: Path) -> None:
     }
     header = (folder / "t.csv").read_text().splitlines()[0]
     assert header.startswith("start_ns,end_ns,site,stage,role")
-    assert markdown(SpanRow) in (folder / "t.columns.md").read_text()
+    assert markdown(SpanRow) in (folder / "t.csv.columns.md").read_text()
 
 
 def test_every_key_is_explained_beside_the_review(tmp_path: Path) -> None:
@@ -139,6 +139,14 @@ def test_what_cannot_be_written_is_one_line_and_keeps_back_nothing_else(
     assert "None" not in str(raised.value)
     assert perfetto.stat().st_size > 0 and (tmp_path / "review.html").exists()
     assert "where a request's time goes" in capsys.readouterr().out
+
+
+def test_a_csv_is_whole_without_what_explains_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, csv = tmp_path / "trace", tmp_path / "spans.csv"
+    stream(folder, NS)
+    (tmp_path / "spans.csv.columns.md").mkdir()
+    assert review.review(folder, csv=csv) == 0
+    assert csv.stat().st_size > 0 and capsys.readouterr().out.splitlines()[-1] == f"Wrote {csv}"
 
 
 def test_files_are_there_though_nobody_reads_to_the_end(tmp_path: Path) -> None:

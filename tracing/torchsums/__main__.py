@@ -66,8 +66,7 @@ def show(folder: Path, step: int | None, csv: Path | None) -> int:
     from tracing.torchsums import operators
 
     sums, work = _read(folder, step)
-    if csv:
-        _write(csv, sums.steps, operators.StepOperators)
+    written = _write(csv, sums.steps, operators.StepOperators) if csv else []
     out = console()
     for problem in sums.problems:
         show_text(out, problem, "bold red")
@@ -76,8 +75,8 @@ def show(folder: Path, step: int | None, csv: Path | None) -> int:
     if summary is not None:
         show_operators(summary, out)
     show_kernels(kernels(work), out)
-    if csv:
-        out.print(f"Wrote {csv}", soft_wrap=True, markup=False)
+    for path in written:
+        out.print(f"Wrote {path}", soft_wrap=True, markup=False)
     return 0
 
 
@@ -122,14 +121,16 @@ def _nothing(folder: Path, step: int | None, problems: list[str]) -> Enginescope
     return EnginescopeError(f"no operator and no kernel was read from {folder / 'torch'}: {first}{rest}")
 
 
-def _write(path: Path, steps: pd.DataFrame, row: type) -> None:
+def _write(path: Path, steps: pd.DataFrame, row: type) -> list[Path]:
+    """Write the sums as CSV, and what its columns mean beside it; the paths."""
     from probes.columns import write_beside
 
     try:
         steps.to_csv(path, index=False)
-        write_beside(path, row)
     except OSError as error:
         raise EnginescopeError(f"cannot write {path}: {error.strerror or error}") from None
+    explained = write_beside(path, row)
+    return [path, explained] if explained else [path]
 
 
 if __name__ == "__main__":

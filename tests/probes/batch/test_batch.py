@@ -80,7 +80,8 @@ def test_the_command(server: tuple[Stub, str], tmp_path: Path, hundred: Path) ->
     words = ("--base-url", f"{server[1]}/ok", "--input", hundred, "--output", out, "--stream", "--max-tokens", 7)
     done = finished(*words)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "100 of 100 prompts answered" in done.stdout and f"python -m probes.report {out}" in done.stdout
+    assert "100 of 100 prompts answered" in done.stdout
+    assert done.stdout.splitlines()[-1] == f"Wrote {out} and {out}.columns.md; python -m probes.report {out}"
     assert sorted(record.line for record in written(out)) == list(range(1, 101))
     again = finished(*words)
     assert again.returncode == 2 and "--resume" in again.stderr and len(written(out)) == 100
@@ -116,8 +117,8 @@ def test_failed_prompts_make_code_3_and_are_sent_again(server: tuple[Stub, str],
     records = [parsed(line, out) for line in rest]
     assert sorted(record.line for record in records if record and record.ok) == list(range(1, 101))
     assert finished(*words, f"{server[1]}/ok", "--resume").returncode == 0
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.columns.md", "out.jsonl", "prompts.txt"]
-    assert markdown(Record) in (tmp_path / "out.columns.md").read_text()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.jsonl", "out.jsonl.columns.md", "prompts.txt"]
+    assert markdown(Record) in (tmp_path / "out.jsonl.columns.md").read_text()
 
 
 def test_a_summary_says_each_class_with_the_first_ones_words(

@@ -59,6 +59,15 @@ def test_two_folders_are_compared_by_family(tmp_path: Path, capsys: pytest.Captu
     )
 
 
+def test_the_sums_are_printed_though_nothing_can_explain_their_csv(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "sums.csv.columns.md").mkdir()
+    assert torchsumscommand.show(stepped(tmp_path / "trace", 30_000), None, tmp_path / "sums.csv") == 0
+    out = capsys.readouterr().out
+    assert "attention" in out and out.splitlines()[-1] == f"Wrote {tmp_path / 'sums.csv'}"
+
+
 def test_the_command(folder: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tracing.torchsums", str(folder)]
 
@@ -75,6 +84,7 @@ def test_the_command(folder: Path, tmp_path: Path) -> None:
     assert done.returncode == 0 and "aten::addmm" in done.stdout and "aten::empty" not in done.stdout
     header, *rows = (tmp_path / "sums.csv").read_text().splitlines()
     assert "operator,forward,5,3,340" in rows
+    assert done.stdout.splitlines()[-2:] == [f"Wrote {tmp_path / name}" for name in ("sums.csv", "sums.csv.columns.md")]
     assert header.split(",") == [each.name for each in dictionary(StepOperators)]
-    assert markdown(StepOperators) in (tmp_path / "sums.columns.md").read_text()
+    assert markdown(StepOperators) in (tmp_path / "sums.csv.columns.md").read_text()
     assert run("--step", "6").returncode == 2
