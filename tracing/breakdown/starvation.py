@@ -73,7 +73,7 @@ class MachineSamples:
 
     samples: Contention
     roles: dict[tuple[int, int], str]  # of each thread, by (pid, thread); of none where nothing was sampled
-    cores: int  # that the engine may use
+    cores: int  # of the machine, whichever the engine may use: steal is known of all together
 
     def inside(self, pieces: Pieces, processes: set[int]) -> dict[str, int]:
         """Nanoseconds of some pieces of time by cause, for some cores and workers: estimates, and no more than these.
@@ -94,7 +94,7 @@ def machine_samples(timeline: Timeline) -> MachineSamples:
     """The samples beside a timeline, without what threads waited."""
     samples, trace = contention.read(timeline.folder).beyond_waits(timeline.spans), read_trace(timeline.folder)
     roles = main_roles(timeline.spans) if samples.is_known else {}
-    return MachineSamples(samples, roles, max(trace.machine.cores_usable, 1) if trace else 1)
+    return MachineSamples(samples, roles, trace.machine.cores_logical if trace else 1)
 
 
 def starvation(timeline: Timeline, machine: MachineSamples) -> Starvation | None:

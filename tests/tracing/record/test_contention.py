@@ -160,7 +160,7 @@ def test_a_step_that_the_quota_made_slow_says_so(tmp_path: Path) -> None:
 
 def test_a_gap_that_the_machine_made_has_it_for_a_cause(tmp_path: Path) -> None:
     """Between two steps of 1 ms nothing is recorded for 20 ms: the worker stood in the run queue for 12, for 5 of these
-    by the quota, and the hypervisor took 4 on each of two cores."""
+    by the quota, and the hypervisor took 4 on each of the machine's 64 cores, of which the engine may use two."""
     core = TraceWriter(tmp_path, 11, ["core"], parent=10)
     worker = TraceWriter(tmp_path, 12, ["worker"], parent=11)
     for step, start in enumerate((0, 21 * MS)):
@@ -169,13 +169,15 @@ def test_a_gap_that_the_machine_made_has_it_for_a_cause(tmp_path: Path) -> None:
         core.span("scheduler.update", start + MS * 9 // 10, start + MS, step=step)
     core.close()
     worker.close()
-    recorded(tmp_path, machine=replace(fingerprint(), cores_usable=2))
-    totals = {"run queue,12,1": 12, "throttled,0,0": 5, "steal,0,0": 8}
+    recorded(tmp_path, machine=replace(fingerprint(), cores_logical=64, cores_usable=2))
+    totals = {"run queue,12,1": 12, "throttled,0,0": 5, "steal,0,0": 4 * 64}
     rows = [f"{at * MS},{key},{total * MS}" for key, most in totals.items() for at, total in ((1, 0), (21, most))]
     (tmp_path / FILE).write_text("\n".join([",".join(COLUMNS), *rows]) + "\n")
-    [decode] = findings(tmp_path).review.steps
+    review = findings(tmp_path).review
+    [decode] = review.steps
     idle = {"run queue (estimate)": 7, "CPU quota (estimate)": 5, "steal (estimate)": 4, NOTHING: 4, "schedule": 0.5}
     assert decode.core_while_idle == {name: pytest.approx(ms / 21) for name, ms in idle.items()}  # the five largest
+    assert review.starvation is not None and review.starvation.steal_share == pytest.approx(4 / 22)
 
 
 # What the kernel writes for a group with a quota that was used up, in both versions of control groups.
