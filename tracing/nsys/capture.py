@@ -56,12 +56,18 @@ def flags(cuda: bool) -> list[str]:
 
 
 def changes(trace: TraceRecord | None) -> list[str]:
-    """What the flags and the environment that nsys ran with changed in what was recorded, a line; none without it."""
+    """What the flags and the environment that nsys ran with do to what is recorded, a line; none without nsys.
+
+    Whether there were graphs, or processes besides the command's own, the trace's record does not say.
+    """
     if trace is None or not trace.nsys:
         return []
-    graphs = "CUDA graphs were traced node by node, so replays took longer; "
+    graphs = "CUDA graphs, if any, were traced node by node, so their replays took longer; "
     on_gpu = any(gpu.vendor == "nvidia" for gpu in trace.machine.gpus)
-    spawned = "workers were spawned, unless the environment asked for fork, so the start took longer"
+    spawned = (
+        "processes that vLLM started, if any, were spawned unless the environment asked for fork, so their start took "
+        "longer"
+    )
     return [f"nsys's flags: {graphs * on_gpu}{spawned}"]
 
 
