@@ -26,6 +26,11 @@ def read_record(cls: type[T], values: Mapping[str, Any]) -> T:  # `Any`: what JS
     return cls(**{name: _read(hints[name], value) for name, value in values.items()})
 
 
+def known_fields(cls: Any, values: Mapping[str, Any]) -> dict[str, Any]:  # `Any`: what JSON holds, and any dataclass
+    """What of a JSON form a dataclass has a field for: of one that another version wrote, which may say more."""
+    return {each.name: values[each.name] for each in fields(cls) if each.name in values}
+
+
 def _read(hint: Any, value: Any) -> Any:  # of the type that the hint says
     if value is None:
         return None

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from probes.columns import column
-from probes.jsonform import read_record
+from probes.jsonform import known_fields, read_record
 from tracing.sites.starting import FILE
 
 
@@ -30,8 +30,9 @@ class EnginePhase:
 
 
 def read_phases(folder: Path) -> list[EnginePhase]:
-    """The phases that were passed, in the order of their ends; a line that was cut is left out, and without a file
-    there are none."""
+    """The phases that were passed, in the order of their ends; a line that was cut is left out, as is what another
+    version says besides, and without a file there are none."""
     path = folder / FILE
     lines = path.read_text().splitlines() if path.exists() else []
-    return [read_record(EnginePhase, json.loads(line)) for line in lines if line.endswith("}")]
+    passed = (json.loads(line) for line in lines if line.endswith("}"))
+    return [read_record(EnginePhase, known_fields(EnginePhase, values)) for values in passed]

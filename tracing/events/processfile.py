@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from probes.errors import EnginescopeError
-from probes.jsonform import read_record
+from probes.jsonform import known_fields, read_record
 from tracing.events.layout import SCHEMA
 from tracing.events.schemaone import SCHEMA_ONE
 from tracing.sites.site import Site
@@ -107,8 +107,8 @@ def copy(path: Path, folder: Path, **more: int) -> None:
 
 def _record(values: dict[str, Any]) -> ProcessRecord:  # `Any`: what JSON holds
     """What another version says besides is left out."""
-    known = {each.name: values[each.name] for each in fields(ProcessRecord) if each.name in values}
-    sites = [{each.name: site[each.name] for each in fields(RecordedSite)} for site in values["sites"]]
+    known = known_fields(ProcessRecord, values)
+    sites = [known_fields(RecordedSite, site) for site in values["sites"]]
     # A thread that had not begun to run yet has no number: `None`.
     threads = {int(number): name for number, name in values["threads"].items() if number.isdigit()}
     return read_record(ProcessRecord, {**known, "serves": [*values["serves"]], "sites": sites, "threads": threads})

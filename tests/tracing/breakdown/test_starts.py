@@ -17,6 +17,7 @@ from tests.tracing.traces import TraceWriter
 from tracing import timeline
 from tracing.breakdown.findings import findings
 from tracing.breakdown.starts import EngineStart, Layer, painted, starts
+from tracing.events.enginephase import EnginePhase, read_phases
 from tracing.hooks.startup import created_ns
 from tracing.page.sections import sections
 from tracing.sites.check import look_up
@@ -84,6 +85,12 @@ def test_a_program_with_two_engines_in_its_own_process(tmp_path: Path) -> None:
     both = starts(timeline.read(recorded(tmp_path, (*first, *second))))
     assert [(start.start_ns / SECOND, start.ns / SECOND, start.workers) for start in both] == [(0, 9, 1), (25, 4, 1)]
     assert seconds(both[1]) == {("front end", "configuration"): 1, ("core", "executor"): 2, ("worker", "weights"): 1}
+
+
+def test_what_another_version_says_of_a_phase_besides_is_left_out(tmp_path: Path) -> None:
+    passed = {"phase": "device", "pid": WORKER, "start_ns": 1, "end_ns": 3}
+    (tmp_path / FILE).write_text(json.dumps(passed | {"rank": 0}) + "\n")
+    assert read_phases(tmp_path) == [EnginePhase("device", WORKER, 1, 3)]
 
 
 def test_a_trace_of_several_machines_does_not_tell_its_start(tmp_path: Path) -> None:
