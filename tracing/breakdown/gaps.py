@@ -8,7 +8,7 @@ workers that are named. Of what is left, what the machine kept from running is k
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cached_property, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -96,10 +96,11 @@ def windows(steps: pd.DataFrame, cores: set[int]) -> Iterator[tuple[str, Pieces]
 class Explained:
     """Time cut at every edge of some causes, with the one that counts in each piece.
 
-    `otherwise` says what explains some pieces of time that none of them covers: nanoseconds by cause.
+    `otherwise` says what explains some pieces of time that none of them covers: nanoseconds by cause. None: nothing is
+    known of those.
     """
 
-    def __init__(self, listed: list[Cause], otherwise: Callable[[Pieces], dict[str, int]] = lambda pieces: {}) -> None:
+    def __init__(self, listed: list[Cause], otherwise: Callable[[Pieces], dict[str, int]] | None = None) -> None:
         self.names, self._otherwise = [cause.name for cause in listed], otherwise
         count = [len(cause.rows) for cause in listed]
         start, end = (self._joined(listed, name) for name in ("start_ns", "end_ns"))
@@ -123,16 +124,22 @@ class Explained:
         for number in np.unique(cause).tolist():
             name = self.names[number]
             total[name] = total.get(name, 0) + int(spent[number])
+        return total | self._otherwise(gaps(waits, self._covered)) if self._otherwise else total
+
+    @cached_property
+    def _covered(self) -> Pieces:
+        """The time of all causes together: one for all windows in which a worker or a device is asked about."""
         there = self._top >= 0
-        return total | self._otherwise(gaps(waits, union(self._bounds[:-1][there], self._bounds[1:][there])))
+        return union(self._bounds[:-1][there], self._bounds[1:][there])
 
 
 def explained(
     timeline: Timeline, hops: pd.DataFrame, workers: set[int], cores: dict[int, int], machine: MachineSamples
 ) -> Explained:
     """Why the device that some workers share waited: the causes that were recorded, then those that were sampled."""
+    recorded = list(causes(timeline, hops, workers, cores))
     processes = workers | {cores[worker] for worker in workers if worker in cores}
-    return Explained(list(causes(timeline, hops, workers, cores)), partial(machine.inside, processes=processes))
+    return Explained(recorded, partial(machine.inside, processes=processes) if machine.samples.is_known else None)
 
 
 def waiting(

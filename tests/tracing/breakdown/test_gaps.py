@@ -1,0 +1,50 @@
+"""Why a device stood still: the causes are laid together once, and of the machine is asked only what was sampled."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.tracing.traces import TraceWriter
+from tracing import timeline
+from tracing.breakdown import gaps
+from tracing.breakdown.gaps import Cause, Explained, explained
+from tracing.breakdown.starvation import MachineSamples
+from tracing.timeline.contention import Contention
+from tracing.timeline.intervals import Ints, Pieces, length, union
+
+CORE, WORKER = 11, 12
+NO_HOPS = pd.DataFrame({"hop": [], "core": [], "from_ns": [], "to_ns": []})
+
+
+def piece(start: int, end: int) -> Pieces:
+    return np.array([start]), np.array([end])
+
+
+def test_what_covers_the_gaps_is_laid_together_once_for_all_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    unions: list[Pieces] = []
+
+    def counted(start: Ints, end: Ints) -> Pieces:
+        unions.append(union(start, end))
+        return unions[-1]
+
+    monkeypatch.setattr(gaps, "union", counted)
+    scheduling = Cause("schedule", 5, pd.DataFrame({"start_ns": [10, 20], "end_ns": [20, 30]}))
+    why = Explained([scheduling], lambda uncovered: {"steal": length(uncovered)})
+    assert why.inside(piece(0, 40)) == {"schedule": 20, "steal": 20}
+    assert why.inside(piece(25, 50)) == {"schedule": 5, "steal": 20}
+    assert [(start.tolist(), end.tolist()) for start, end in unions] == [([10], [30])]
+
+
+def test_a_machine_that_was_not_sampled_is_not_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def asked(self: MachineSamples, pieces: Pieces, processes: set[int]) -> dict[str, int]:
+        raise AssertionError("nothing was sampled")
+
+    monkeypatch.setattr(MachineSamples, "inside", asked)
+    TraceWriter(tmp_path, CORE, ["core"]).span("scheduler.schedule", 10, 30, step=0).close()
+    machine = MachineSamples(Contention(), {}, cores=1)
+    why = explained(timeline.read(tmp_path), NO_HOPS, {WORKER}, {WORKER: CORE}, machine)
+    assert why.inside(piece(0, 40)) == {"schedule": 20}
