@@ -44,9 +44,10 @@ class PySpy:
 
     def __init__(self, root: int, options: Sequence[str], log: Path) -> None:
         self.root, self.log = root, log
+        path = py_spy()  # where there is none, there is no log yet
         with log.open("wb") as out:  # in a session of its own: a terminal's Ctrl-C is the command's
             self.process = subprocess.Popen(
-                [py_spy(), "record", "--pid", str(root), "--subprocesses", *options],
+                [path, "record", "--pid", str(root), "--subprocesses", *options],
                 env={name: value for name, value in os.environ.items() if not is_secret(name, value)},
                 stdin=subprocess.DEVNULL,
                 stdout=out,

@@ -164,7 +164,8 @@ def test_a_missing_py_spy_is_reported(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(sysconfig, "get_path", lambda name: str(tmp_path))
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(EnginescopeError, match="pip install py-spy"):
-        py_spy()
+        PySpy(os.getpid(), [], tmp_path / "log")
+    assert not list(tmp_path.iterdir())
 
 
 OTHERS = "import os, time\nif os.getuid() == 0: os.setuid(65534)\nprint(flush=True)\ntime.sleep(60)"
