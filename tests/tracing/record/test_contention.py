@@ -17,6 +17,7 @@ import pytest
 
 from probes.columns import markdown
 from probes.machine import fingerprint
+from tests.shells import until
 from tests.tracing.tracerecords import recorded
 from tests.tracing.traces import TraceWriter, process_file
 from tracing import timeline
@@ -31,7 +32,7 @@ from tracing.timeline import contention
 from tracing.timeline.contention import Contention
 
 MS = 1_000_000
-BUSY = "while True: pass"
+BUSY = "print(flush=True)\nwhile True: pass"  # its line says that it runs
 ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -79,24 +80,38 @@ def test_a_folder_without_samples_knows_nothing(tmp_path: Path) -> None:
     assert not contention.read(tmp_path).is_known
 
 
+def scheduled(pid: int) -> tuple[int, int]:
+    """How long the kernel says that a process's main thread has run and has stood in the run queue, in nanoseconds."""
+    ran, queued, _ = Path(f"/proc/{pid}/task/{pid}/schedstat").read_text().split()
+    return int(ran), int(queued)
+
+
 def test_a_neighbour_on_the_same_core_is_seen(tmp_path: Path) -> None:
-    """Four busy processes on one core: each stands in the run queue for three quarters of the time or more."""
+    """Of four busy processes on one core each stands in the run queue three times as long as it runs, and longer where
+    others have that core too. One is stopped at the end, so that the kernel's total no longer grows: it is the last
+    sample's."""
     core = min(os.sched_getaffinity(0))
     on_core = ["taskset", "-c", str(core), sys.executable, "-c", BUSY]
-    processes = [subprocess.Popen(on_core) for _ in range(4)]
+    processes = [subprocess.Popen(on_core, stdout=subprocess.PIPE) for _ in range(4)]
     pid = processes[0].pid
     process_file(tmp_path, pid, threads={pid: "MainThread"})
     try:
+        assert [process.stdout and process.stdout.readline() for process in processes] == [b"\n"] * 4
+        ran_before, queued_before = scheduled(pid)
         with sampled_contention(tmp_path):
-            time.sleep(1.5)
+            time.sleep(1.2)
+            os.kill(pid, signal.SIGSTOP)
+            os.waitpid(pid, os.WUNTRACED)
+            stopped_ns = time.monotonic_ns()
+            until(lambda: any(moment > stopped_ns for moment in contention.read(tmp_path).moments))
+        ran, queued = scheduled(pid)
     finally:
         for process in processes:
             process.kill()
-            process.wait()
-    samples = contention.read(tmp_path)
-    moments, _ = samples.series[(THREAD, pid, pid)]
-    first, last = moments[:1], moments[-1:]
-    assert 0.5 < samples.between(THREAD, first, last, pid, pid)[0] / (last - first)[0] < 1.05
+            process.communicate()
+    _, totals = contention.read(tmp_path).series[THREAD, pid, pid]
+    assert queued_before <= totals[0] < totals[-1] == queued
+    assert totals[-1] - queued_before > ran - ran_before  # by no length of time: that is the load's
 
 
 def test_samples_are_kept_though_nothing_can_explain_them(tmp_path: Path) -> None:
