@@ -73,9 +73,9 @@ def main_roles(spans: pd.DataFrame) -> dict[tuple[int, int], str]:
 
 
 def read(folder: Path) -> Contention:
-    """The samples of a trace folder; a last line that was cut is left out."""
+    """The samples of a trace folder; a last line that was cut is left out. None where the disk had no room for any."""
     path = folder / FILE
-    if not path.exists():
+    if not path.exists() or not path.stat().st_size:
         return Contention()
     rows = pd.read_csv(path, on_bad_lines="skip").dropna()
     moments = np.unique(rows["time_ns"].to_numpy(dtype=np.int64))

@@ -78,6 +78,8 @@ def test_a_line_that_was_cut_is_left_out(tmp_path: Path) -> None:
 
 def test_a_folder_without_samples_knows_nothing(tmp_path: Path) -> None:
     assert not contention.read(tmp_path).is_known
+    (tmp_path / FILE).touch()  # the disk was full, or the recorder was killed before its first sample
+    assert not contention.read(tmp_path).is_known
 
 
 def scheduled(pid: int) -> tuple[int, int]:
