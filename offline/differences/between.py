@@ -35,8 +35,9 @@ def between(observations: Observations, error: float) -> Estimates | None:
 
     Main effects come first: an axis of the arms averaged over the others, and over the cells that the same arms have.
     Then, in every cell, all pairs of arms. The variance between starts is pooled over arms and cells, with the degrees
-    of freedom of the starts, since cells of one start are correlated; what the trials add is each cell's own. An arm
-    of four starts or more that scatters more than the others has a variance of its own.
+    of freedom of the starts, since cells of one start are correlated; what the trials add is each cell's own. From
+    four starts of each arm on, a cell that scatters more than the others, and in it an arm that does, has a variance of
+    its own.
     """
     mains = [main for starts, cells in observations.classes() for main in _mains(observations, starts, cells)]
     pairs = [pair for starts, cells in observations.classes() for pair in _pairs(observations, starts, cells)]
@@ -68,8 +69,8 @@ def _estimated(comparisons: Sequence[Comparison], degrees: int) -> Iterator[tupl
     """
     pooled = start_variance([each.fit for each in comparisons])
     for each in comparisons:
-        variances = start_variances(each.fit, pooled + each.fit.trial_part)
-        yield each.fit.effects @ each.vectors.T, *variances.of_contrasts(each.vectors, degrees)
+        variances = start_variances(each.fit, pooled + each.fit.trial_part, degrees)
+        yield each.fit.effects @ each.vectors.T, *variances.of_contrasts(each.vectors)
 
 
 def _mains(observations: Observations, starts: np.ndarray, cells: np.ndarray) -> Iterator[Comparison]:

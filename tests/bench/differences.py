@@ -38,6 +38,7 @@ DESIGNS: dict[str, dict[str, object]] = {
     "three starts an arm": {"starts": 3, "groups": 3},
     "four starts an arm": {"starts": 4, "groups": 4},
 }
+NOISY = (3.0, 10.0)  # how many times as much as in the others starts scatter in one cell
 WILD = (2.0, 5.0, 10.0)  # how many times as much as the others' the starts of one arm scatter
 HEADINGS = ("start", "trial", "machine", "false alarms", "at least", *KINDS, "detectable, between", "inside")
 
@@ -89,6 +90,15 @@ def unequal(runs: int) -> Iterator[str]:
         for groups in (4, 2):
             setting = Setting(0.01, 0.01, starts=4, groups=groups, wild=wild)
             yield line(setting, f"{wild:.0f} times; {groups} groups", null_runs(setting, runs, SEED + 150))
+
+
+def noisy(runs: int) -> Iterator[str]:
+    """Starts that scatter more in one cell, the same in all arms."""
+    yield from ("", "## Starts scatter more in one cell", "", *header())
+    for times in NOISY:
+        for starts in (2, 3, 4):
+            setting = Setting(0.01, 0.01, starts=starts, groups=starts, noisy=times)
+            yield line(setting, f"{times:.0f} times; {starts} starts", null_runs(setting, runs, SEED + 160))
 
 
 def adaptive(runs: int) -> Iterator[str]:
@@ -152,7 +162,7 @@ def main() -> None:
         "",
     ]
     lines = []
-    parts = (grid, designs, unequal, adaptive, comparisons, states)
+    parts = (grid, designs, unequal, noisy, adaptive, comparisons, states)
     for line_of_text in chain(head, *(part(args.runs) for part in parts)):
         print(line_of_text, flush=True)
         lines.append(line_of_text)

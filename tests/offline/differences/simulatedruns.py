@@ -35,6 +35,7 @@ class Setting:
     stalls: bool = False  # one trial in ten takes 1.5 times as long
     moved: float = 0.0  # spread of the machine from run to run
     wild: float = 1.0  # how many times as much as the others' the starts of the last arm scatter
+    noisy: float = 1.0  # how many times as much as in the others starts scatter in the first cell
     starts: int = 2  # of each arm
     rounds: int = 3
     groups: int = 2
@@ -66,7 +67,8 @@ def simulate_with_kernel(setting: Setting, runs: int, seed: int) -> tuple[Observ
     arm = np.tile(np.arange(len(arms)), setting.starts)
     shape = (runs, len(arm), setting.rounds, len(cells))
     spreads = setting.start_spread * np.where(arm == len(arms) - 1, setting.wild, 1.0)[:, None, None]
-    logs = rng.normal(0, spreads, (runs, len(arm), 1, 1)) + rng.normal(0, setting.trial_spread, shape)
+    of_cell = np.where(np.arange(len(cells)) == 0, setting.noisy, 1.0)
+    logs = rng.normal(0, spreads, (runs, len(arm), 1, 1)) * of_cell + rng.normal(0, setting.trial_spread, shape)
     if setting.stalls:
         logs -= np.log(STALL) * (rng.random(shape) < STALL_SHARE)
     slower = _machine(setting, rng, shape)

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from offline.differences.analysis import estimate
+from offline.differences.leastsquares import fit, start_variance
 from offline.differences.observations import Observations
+from offline.differences.ownvariance import ALIKE, start_variances
 from offline.differences.twogroups import two_groups
 from tests.offline.differences.simulatedruns import Outcome, Setting, outcome, simulate, until
 
@@ -38,6 +40,34 @@ def test_an_arm_that_scatters_five_times_as_much_is_told_apart_no_more_often(gro
     estimates = estimate(simulate(replace(four, wild=5.0), 2 * RUNS, 20260107))
     assert estimates is not None and outcome(estimates).false_lower_bound <= 0.05
     assert min(told(four).found.values()) >= 0.95
+
+
+def one_noisy_cell(arms: int, groups: int) -> Observations:
+    """Null runs of equal arms, four starts each, whose spread is 3 % in one cell and 0.3 % in seven others."""
+    arm, rng = np.tile(np.arange(arms), 4), np.random.default_rng(20260113)
+    shape = (2 * RUNS, len(arm), 3, 8)
+    spreads = np.array([0.03] + [0.003] * 7)
+    logs = rng.normal(0, spreads, (*shape[:2], 1, shape[3])) + rng.normal(0, 0.001, shape)
+    group, settings = np.arange(len(arm)) * groups // len(arm), tuple({"block_size": size} for size in range(arms))
+    return Observations(logs, arm, group, settings, tuple({"batch_size": size} for size in range(8)))
+
+
+@pytest.mark.parametrize("groups", [4, 1])
+def test_a_noisy_cell_is_no_arm_that_scatters_more(groups: int) -> None:
+    measured = one_noisy_cell(2, groups)
+    fits = [fit(measured.logs[..., cell], measured.arm, measured.group, arms=2) for cell in range(8)]
+    pooled, degrees = start_variance(fits) + fits[0].trial_part, fits[0].start_df
+    assert start_variances(fits[0], pooled, degrees).own.mean() <= 1.5 * ALIKE
+
+
+@pytest.mark.parametrize("groups", [4, 1])
+@pytest.mark.parametrize("arms", [2, 6])
+def test_a_noisy_cell_of_four_starts_tells_no_more_lies(arms: int, groups: int) -> None:
+    """With the variance of all cells, six arms would be told apart there in more than half of the runs."""
+    estimates = estimate(one_noisy_cell(arms, groups))
+    assert estimates is not None
+    runs = len(estimates.log_ratio)
+    assert estimates.significant.any(axis=-1).sum() <= 0.05 * runs
 
 
 def test_a_run_that_stops_when_its_intervals_are_narrow_tells_no_more_lies() -> None:
