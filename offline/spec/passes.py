@@ -49,14 +49,12 @@ def passes(spec: Spec, grid: Sequence[Arm], alive: int) -> list[Pass]:
     return [Pass(number, arms, alive > 1 and len(arms) > 1) for number, arms in enumerate(arm_sets)]
 
 
-def further_pass(spec: Spec, grid: Sequence[Arm], alive: int, start: int, number: int) -> Pass:
-    """A pass beyond the planned ones: `number` numbers its trials, `start` chooses its arms.
-
-    Where sets of arms share a reference, they come one after another.
-    """
-    count = len(list(_start(spec, grid, alive, 0)))
-    arms = list(_start(spec, grid, alive, start // count))[start % count]
-    return Pass(number, arms, alive > 1 and len(arms) > 1)
+def further_passes(spec: Spec, grid: Sequence[Arm], alive: int, first: int) -> list[Pass]:
+    """The passes of one more start of each arm of `grid`, beyond the planned ones, numbered from `first` on."""
+    return [
+        Pass(number, arms, alive > 1 and len(arms) > 1)
+        for number, arms in enumerate(_start(spec, grid, alive, first), first)
+    ]
 
 
 def _start(spec: Spec, grid: Sequence[Arm], alive: int, start: int) -> Iterator[tuple[Arm, ...]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
@@ -18,7 +18,7 @@ from offline.differences.run import HEADLINE
 from offline.spec.effort import Effort
 from offline.spec.estimate import minutes
 from offline.spec.grid import Arm
-from offline.spec.passes import Pass, further_pass
+from offline.spec.passes import Pass, further_passes
 from offline.sweep.progress import SweepProgress
 from offline.sweep.runner import Runner, arms_of
 from offline.table.frames import axis_columns, run_frames
@@ -32,33 +32,50 @@ class AdaptiveRun:
     effort: Effort
     began: float  # of the whole run, by time.monotonic
     trials: list[pd.DataFrame] = field(default_factory=list)  # those that were read so far
+    left: list[Pass] = field(default_factory=list)  # of the start that was begun, where not all of its arms fit
 
     def extend(self, progress: SweepProgress) -> str:
         """Add groups of starts, each with as many rounds as are worth their cost; why it ended, in words."""
         while (width := self.width()) > self.effort.until:
-            if not self.affords(self.runner.start_s + self.runner.plan.spec.repeats * self.runner.round_s):
+            first = self.next_pass()
+            if not self.affords(self.cost_s(first)):
                 return (
                     f"{self._words(width)}; the budget of {minutes(self.effort.budget_s)} does not hold another start"
                 )
-            if not self.runner.run_group(self.chunks(progress), progress):
+            if not self.runner.run_group(self.chunks(first, progress), progress):
                 return f"{self._words(width)}; no arm is left to measure"
         return f"{self._words(width)}, within ± {self.effort.until:.1%}"
 
-    def chunks(self, progress: SweepProgress) -> Iterator[Pass]:
+    def next_pass(self) -> Pass:
+        """The first pass of one more group: a start that was begun is finished before other arms are chosen."""
+        plan, number = self.runner.plan, self.runner.next_pass()
+        if not self.left:
+            self.left = further_passes(plan.spec, self.arms(self.with_costs()), plan.alive, number)
+        return replace(self.left.pop(0), number=number)
+
+    def chunks(self, first: Pass, progress: SweepProgress) -> Iterator[Pass]:
         """The rounds of one more group, a pass at a time, until they are enough."""
-        runner = self.runner
-        repeats, number = runner.plan.spec.repeats, runner.next_pass()
-        # A resumed run that starts its first engines here does not know yet what they cost.
-        measured = self.observations() if runner.round_s > 0 else None
-        rounds = trials_a_start(runner.start_s, runner.round_s, spread(measured)) if measured else repeats
-        grid = self.arms(measured)
-        for chunk in range(max(1, rounds // repeats)):
-            if chunk and (self.width() <= self.effort.until or not self.affords(repeats * runner.round_s)):
-                return
-            each = further_pass(runner.plan.spec, grid, runner.plan.alive, number, number + chunk)
+        runner, rounds = self.runner, self.rounds(first)
+        for chunk in range(max(1, rounds // runner.plan.spec.repeats)):
+            each = replace(first, number=first.number + chunk)
             trials, traces = runner.todo(each), [] if chunk else runner.traces(each)
+            if chunk and (self.width() <= self.effort.until or not self.affords(runner.trials.of(len(trials)))):
+                return
             progress.more(len(trials) + len(traces), 0 if chunk else len(arms_of([*trials, *traces])))
             yield each
+
+    def rounds(self, each: Pass) -> int:
+        """How many rounds of one more group are worth the cost of its starts."""
+        repeats, trials = self.runner.plan.spec.repeats, self.runner.todo(each)
+        if not trials or not (measured := self.with_costs()):
+            return repeats
+        start_s, round_s = self.runner.starts.of(len(arms_of(trials))), self.runner.trials.of(len(trials)) / repeats
+        return trials_a_start(start_s, round_s, spread(measured))
+
+    def cost_s(self, each: Pass) -> float:
+        """What a group takes, if each of its engines and trials takes what those of the last group took."""
+        trials = self.runner.todo(each)
+        return self.runner.starts.of(len(arms_of(trials))) + self.runner.trials.of(len(trials))
 
     def arms(self, measured: Observations | None) -> Sequence[Arm]:
         """Those that one more start is for: where only warm cells are not known well enough, the arms that have any."""
@@ -70,6 +87,10 @@ class AdaptiveRun:
         """Half of the widest interval of a main effect so far; infinite where nothing is replicated."""
         measured = self.observations()
         return widest_main(measured) if measured else math.inf
+
+    def with_costs(self) -> Observations | None:
+        """What was measured so far, unless a resumed run, which starts its first engines here, knows no costs yet."""
+        return self.observations() if self.runner.trials.seconds > 0 else None
 
     def observations(self) -> Observations | None:
         """What was measured so far, of which only the new records are read; None where nothing was."""

@@ -21,6 +21,22 @@ from offline.sweep.trial import ask_answers, expected_tokens, run_timed, settle,
 
 
 @dataclass
+class Taken:
+    """How long so many engines, or trials, took together."""
+
+    seconds: float = 0.0
+    count: int = 0
+
+    def add(self, seconds: float, count: int) -> None:
+        """So many more."""
+        self.seconds, self.count = self.seconds + seconds, self.count + count
+
+    def of(self, count: int) -> float:
+        """What another number of them takes, each as long as these."""
+        return count * self.seconds / max(1, self.count)
+
+
+@dataclass
 class Runner:
     """One run in progress: what is asked, the folder it goes to, and what has been recorded so far.
 
@@ -36,8 +52,8 @@ class Runner:
     traced: set[tuple[str, int]] = field(default_factory=set)
     engines: int = 0
     groups: int = 0
-    start_s: float = 0.0  # what all engines of the last pass took to start and warm up
-    round_s: float = 0.0  # what a round of it took in all of them
+    starts: Taken = field(default_factory=Taken)  # the last group's engines, to start and warm up
+    trials: Taken = field(default_factory=Taken)  # its trials
     answered: set[str] = field(default_factory=set)  # arms whose answers are on disk
     environments: Mapping[str, Environment] = field(default_factory=dict)  # those that arms name
     devices: DeviceWatch = field(default_factory=DeviceWatch)
@@ -82,14 +98,14 @@ class Runner:
         all_arms = arms_of([*trials, *traces])
         if not all_arms:
             return False
-        self.groups, self.start_s, self.round_s = self.groups + 1, 0.0, 0.0
+        self.groups, self.starts, self.trials = self.groups + 1, Taken(), Taken()
         for arms in [all_arms] if first.interleaved else [[arm] for arm in all_arms]:
             with self.new_group(first.interleaved, progress) as group:
                 own, own_traces = ([trial for trial in each if trial.arm in arms] for each in (trials, traces))
                 self.start(group, arms, [*own, *own_traces], progress)
-                self.round_s += self.run_trials(group, own, progress)
+                self.run_trials(group, own, progress)
                 for each in passes if first.interleaved else ():
-                    self.round_s = self.run_trials(group, self.todo(each), progress)
+                    self.run_trials(group, self.todo(each), progress)
                 self.run_traced(group, own_traces, progress)
                 group.stop()
         return True
@@ -132,16 +148,16 @@ class Runner:
                     answers = ask_answers(engine.process, engine.arm, engine.start, self.time_limit_s)
                     self.folder.append(answers)
                     self.answered.add(engine.arm.id)
-        self.start_s += time.monotonic() - began
+        self.starts.add(time.monotonic() - began, len(arms))
 
-    def run_trials(self, group: Group, trials: Sequence[Trial], progress: SweepProgress) -> float:
-        """Run the trials as they come, each where its engine is still alive; the seconds that a round took."""
-        began = time.monotonic()
+    def run_trials(self, group: Group, trials: Sequence[Trial], progress: SweepProgress) -> None:
+        """Run the trials as they come, each where its engine is still alive."""
         for trial in trials:
             if live := group.engines.get(trial.arm.id):
+                began = time.monotonic()
                 with group.turn(live):
                     self.run_trial(group, live, trial, progress)
-        return (time.monotonic() - began) / max(1, len({trial.index for trial in trials}))
+                self.trials.add(time.monotonic() - began, 1)
 
     def run_trial(self, group: Group, engine: LiveEngine, trial: Trial, progress: SweepProgress) -> None:
         """One trial, after an untimed one where the engine was frozen, onto the disk."""

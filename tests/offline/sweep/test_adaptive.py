@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -27,7 +28,7 @@ from offline.sweep import adaptive
 from offline.sweep.adaptive import AdaptiveRun
 from offline.sweep.group import Group, LiveEngine
 from offline.sweep.progress import SweepProgress
-from offline.sweep.runner import Runner
+from offline.sweep.runner import Runner, Taken
 from tests.offline.armrecords import trial
 from tests.offline.differences.simulatedruns import Setting, simulate
 from tests.offline.runs import a_run
@@ -37,30 +38,43 @@ GRID = arms(SPEC.from_dict({**SPEC.as_dict(), "shared_prefix_len": 4}), {})
 
 
 class Measured:
-    """A runner that measures nothing: a group takes 10 s to start, a round 1 s, on a clock of its own."""
+    """A runner that measures nothing: an engine takes 5 s to start, a trial half a second, on a clock of its own.
+
+    So a group of both arms takes 10 s to start, and a round of it 1 s.
+    """
 
     plan = Plan(SPEC, GRID, alive=2, seconds=0.0)
-    start_s, round_s = 10.0, 1.0
 
     def __init__(self) -> None:
-        self.now_s, self.groups = 0.0, list[int]()
+        self.now_s, self.groups, self.started = 0.0, list[int](), list[set[str]]()
+        self.starts, self.trials = Taken(5.0, 1), Taken(0.5, 1)
 
     def next_pass(self) -> int:
-        return 2 + sum(self.groups)
+        return len(self.plan.passes()) + sum(self.groups)
 
     def todo(self, each: Pass) -> list[Trial]:
-        return [Trial(arm, arm.cells[0], each.number, seed=0) for arm in each.arms]
+        return [trial for one in each.rounds(SPEC) for trial in one]
 
     def traces(self, each: Pass) -> list[Trial]:
         return []
 
     def run_group(self, passes: Iterator[Pass], progress: SweepProgress) -> bool:
-        next(passes)
-        self.now_s, count = self.now_s + 12, 1
-        for _ in passes:
-            self.now_s, count = self.now_s + 2, count + 1
-        self.groups.append(count)
+        first = next(passes)
+        self.starts, self.trials = Taken(5.0 * len(first.arms), len(first.arms)), Taken()
+        self.started.append({arm.name for arm in first.arms})
+        self.now_s += self.starts.seconds
+        self.groups.append(0)
+        for each in itertools.chain([first], passes):
+            trials = len(self.todo(each))
+            self.trials.add(0.5 * trials, trials)
+            self.now_s, self.groups[-1] = self.now_s + 0.5 * trials, self.groups[-1] + 1
         return True
+
+
+def caching(*block_sizes: int) -> list[Arm]:
+    """Arms of each block size with prefix caching off (a cold cell) and on (a cold and a warm one)."""
+    changes = {"block_size": block_sizes, "prefix_caching": ("off", "on"), "shared_prefix_len": 4}
+    return arms(SPEC.from_dict({**SPEC.as_dict(), **changes}), {})
 
 
 @pytest.fixture
@@ -70,11 +84,21 @@ def runner(monkeypatch: pytest.MonkeyPatch) -> Any:
     return measured
 
 
-def extended(runner: Any, effort: Effort, widths: list[float], found: Spread, monkeypatch: pytest.MonkeyPatch) -> str:
-    """How a run ends whose widest main effect is each of `widths` in turn, the last one from then on."""
-    left = iter(widths)
+def extended(
+    runner: Any,
+    effort: Effort,
+    widths: list[float],
+    found: Spread,
+    monkeypatch: pytest.MonkeyPatch,
+    only_warm: tuple[bool, ...] = (),
+) -> str:
+    """How a run ends whose widest main effect is each of `widths` in turn, the last one from then on.
+
+    `only_warm`: whether it is of warm cells alone, each time that this is asked; then it is not.
+    """
+    left, warm = iter(widths), iter(only_warm)
     monkeypatch.setattr(AdaptiveRun, "observations", lambda self: True)
-    monkeypatch.setattr(adaptive, "only_warm", lambda *_: False)
+    monkeypatch.setattr(adaptive, "only_warm", lambda *_: next(warm, False))
     monkeypatch.setattr(adaptive, "widest_main", lambda _: next(left, widths[-1]))
     monkeypatch.setattr(adaptive, "spread", lambda _: found)
     with SweepProgress(1, 0, 0, 0.0, Console(file=io.StringIO())) as progress:
@@ -101,20 +125,19 @@ def test_rounds_end_when_they_are_enough(runner: Any, monkeypatch: pytest.Monkey
     assert runner.groups == [2]
 
 
-@pytest.mark.parametrize(("until", "caching"), [(0.03, {"on"}), (0.02, {"off", "on"}), (0.05, {"off", "on"})])
+@pytest.mark.parametrize(("until", "levels"), [(0.03, {"on"}), (0.02, {"off", "on"}), (0.05, {"off", "on"})])
 def test_where_warm_cells_alone_are_not_known_well_enough_their_arms_alone_are_started(
-    runner: Any, until: float, caching: set[str]
+    runner: Any, until: float, levels: set[str]
 ) -> None:
     """Half of the arms have warm cells, so that their main effects have half as many starts: ± 3.9 % against ± 2.4 %.
 
     With nothing too wide a further start, of which there is none then, would be of all.
     """
-    grid = arms(SPEC.from_dict({**SPEC.as_dict(), "prefix_caching": ("off", "on"), "shared_prefix_len": 4}), {})
-    runner.plan = Plan(SPEC, grid, alive=4, seconds=0.0)
+    runner.plan = Plan(SPEC, caching(32, 64), alive=4, seconds=0.0)
     runs = simulate(Setting(0.01, 0.01, batch_sizes=(1, 8)), 1, seed=7)
     measured = replace(runs, logs=runs.logs[0])
     chosen = AdaptiveRun(runner, Effort(until=until), began=0.0).arms(measured)
-    assert {str(arm.levels["prefix_caching"]) for arm in chosen} == caching and len(chosen) == 2 * len(caching)
+    assert {str(arm.levels["prefix_caching"]) for arm in chosen} == levels and len(chosen) == 2 * len(levels)
 
 
 def test_the_budget_ends_it(runner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,8 +146,42 @@ def test_the_budget_ends_it(runner: Any, monkeypatch: pytest.MonkeyPatch) -> Non
     assert end == "widest main effect on output_tok_s: ± 9.0%; the budget of 40 s does not hold another start"
 
 
+def test_the_budget_counts_a_start_of_all_arms_in_full_after_one_of_a_part(
+    runner: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two engines and 8 trials take 14 s, four and 12 trials 26 s."""
+    runner.plan = Plan(SPEC, caching(32, 64), alive=4, seconds=0.0)
+    extended(runner, Effort(until=0.03, budget_s=35), [0.09], Spread(0.05, 0.01), monkeypatch, only_warm=(True,))
+    assert ([len(each) for each in runner.started], runner.now_s) == ([2], 14)
+
+
+def test_after_a_start_of_all_arms_one_of_a_part_is_as_cheap_as_it_is(
+    runner: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner.plan = Plan(SPEC, caching(32, 64), alive=4, seconds=0.0)
+    warm = (False, True)
+    extended(runner, Effort(until=0.03, budget_s=41), [0.09], Spread(0.05, 0.01), monkeypatch, only_warm=warm)
+    assert ([len(each) for each in runner.started], runner.now_s) == ([4, 2], 40)
+
+
+def test_where_not_all_arms_fit_a_start_that_was_begun_is_finished(
+    runner: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Six arms in two groups of four at most: the second has the others, although warm cells alone are too wide then.
+
+    Each group has two passes of rounds.
+    """
+    runner.plan = Plan(SPEC, caching(32, 64, 128), alive=4, seconds=0.0)
+    found, warm = Spread(start=0.01, trial=0.017), (False, True)
+    extended(runner, Effort(until=0.03), [0.09] * 6 + [0.02], found, monkeypatch, only_warm=warm)
+    first, second, third = runner.started
+    assert first | second == {arm.name for arm in runner.plan.grid}
+    assert third == {arm.name for arm in runner.plan.grid if len(arm.cells) == 2}
+    assert runner.groups == [2, 2, 2]
+
+
 def test_a_resumed_run_does_one_pass_before_it_knows_its_costs(runner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    runner.start_s = runner.round_s = 0.0  # all planned trials were on disk: no engine was started yet
+    runner.starts, runner.trials = Taken(), Taken()  # all planned trials were on disk: no engine was started yet
     extended(runner, Effort(until=0.03), [0.09, 0.02], Spread(start=0.01, trial=0.02), monkeypatch)
     assert runner.groups == [1]
 
@@ -151,7 +208,8 @@ def test_one_at_a_time_every_engine_of_a_pass_costs_its_start(tmp_path: Path, mo
     )
     with SweepProgress(1, 0, 0, 0.0, Console(file=io.StringIO())) as progress:
         runner.run_group(iter(runner.plan.passes()), progress)
-    assert (runner.start_s, runner.round_s) == (20.0, 2.0)  # two arms of one cell: 10 s and 1 s a round each
+    assert runner.starts == Taken(20.0, 2)
+    assert runner.trials == Taken(4.0, 4)  # two arms of one cell, two rounds
 
 
 def test_an_arm_that_was_given_up_is_not_counted_among_what_is_added(tmp_path: Path) -> None:
@@ -159,7 +217,8 @@ def test_an_arm_that_was_given_up_is_not_counted_among_what_is_added(tmp_path: P
     folder = RunFolder.create(tmp_path, a_run())
     runner = Runner(plan, folder, Models({"m": "m"}), 1.0, given_up={GRID[0].id})
     with SweepProgress(0, 0, 0, 0.0, Console(file=io.StringIO())) as progress:
-        next(AdaptiveRun(runner, Effort(), began=0.0).chunks(progress))
+        run = AdaptiveRun(runner, Effort(), began=0.0)
+        next(run.chunks(run.next_pass(), progress))
     folder.close()
     assert (progress.total, progress.engines) == (3, 1)  # two timed trials of the other arm's cell and a recorded one
 
