@@ -48,14 +48,20 @@ def parser() -> argparse.ArgumentParser:
         dest="from_s",
         type=seconds,
         metavar="S",
-        help="only what began so many seconds after the trace's start",
+        help="only what began at least S seconds after the start of the trace",
     )
-    arguments.add_argument("--to", dest="to_s", type=seconds, metavar="S", help="and before so many")
+    arguments.add_argument(
+        "--to",
+        dest="to_s",
+        type=seconds,
+        metavar="S",
+        help="only what began less than S seconds after the start of the trace",
+    )
     arguments.add_argument(
         "--requests",
         type=request_numbers,
         metavar="N-M",
-        help="only these requests, by their place from 1",
+        help="only these requests, numbered from 1 in the order of their calls",
     )
     return arguments
 
@@ -72,7 +78,7 @@ def request_numbers(text: str) -> tuple[int, int]:
     first, dash, last = text.partition("-")
     numbers = [int(number) for number in (first, last if dash else first) if number.isdecimal()]
     if len(numbers) < 2 or not 1 <= numbers[0] <= numbers[1]:
-        raise argparse.ArgumentTypeError(f"{text!r} are no numbers of requests, as 33 or 33-96")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a request number or range, as 33 or 33-96")
     return numbers[0], numbers[1]
 
 

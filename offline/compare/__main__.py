@@ -27,7 +27,7 @@ The first run is the base. Engine starts are the replicates: both runs need at l
 together, and are widened by what the reference kernel moved between the runs.
 
 exit codes: 0 done, 2 bad usage, 1 another failure; with --fail-if-slower also 4 slower beyond the bound, 5 inconclusive
-(these runs could not have told a difference of that size)
+(these runs could not have shown a difference of that size)
 """
 
 

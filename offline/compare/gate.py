@@ -27,10 +27,10 @@ def check(rows: Sequence[Difference], bound: float) -> CheckOutcome:
         return CheckOutcome(REGRESSION, f"Slower by more than {bound:.1%}: {names}.")
     if blind or not rows:
         limits = [row.smallest_detectable - 1 for row in blind if math.isfinite(row.smallest_detectable)]
-        least = f"; the smallest difference that all cells tell is {max(limits):.1%}" if limits else ""
-        words = f"{len(blind)} of {len(rows)} rows could not have told {bound:.1%}{least}"
+        least = f"; the smallest difference that every cell could have shown is {max(limits):.1%}" if limits else ""
+        words = f"{len(blind)} of {len(rows)} rows could not have shown a difference of {bound:.1%}{least}"
         return CheckOutcome(INCONCLUSIVE, f"Inconclusive: {words}. Run more starts.")
-    return CheckOutcome(0, f"Nothing is slower by more than {bound:.1%}, which these runs could have told.")
+    return CheckOutcome(0, f"Nothing is slower by more than {bound:.1%}; these runs could have shown it.")
 
 
 def beyond(row: Difference, bound: float) -> bool:

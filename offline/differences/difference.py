@@ -37,7 +37,7 @@ class Difference:
     hi: float = field(metadata=column("upper end"))
     smallest_detectable: float = field(
         metadata=column(
-            "ratio of a true difference that such a run finds in 80 %", "", "e^δ with P(|t'(δ/SE)| > c) = 0.8"
+            "ratio of a true difference that such a run finds 80 % of the time", "", "e^δ with P(|t'(δ/SE)| > c) = 0.8"
         )
     )
     verdict: str = field(metadata=column("faster, slower (for the user), or no difference seen"))

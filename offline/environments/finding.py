@@ -71,7 +71,7 @@ def choice(word: str) -> Choice:
         return Choice(word, str(path))
     if VERSION.fullmatch(word):
         return Choice(word, str(version_python(word)))
-    raise usage_error(f"--vllm {word}: no version, no folder with a vllm package, no Python, and not `{INSTALLED}`")
+    raise usage_error(f"--vllm {word}: neither a version, a folder with a vllm package, a Python, nor `{INSTALLED}`")
 
 
 def _label(choice: Choice, version: str, count: int) -> str:

@@ -17,7 +17,7 @@ from probes.errors import INCOMPLETE, INTERRUPTED, run_main, terminable, usage_e
 if TYPE_CHECKING:
     from offline.load.preparation import PreparedLoad
 
-VARIANTS_HELP = "names, or `all` (default torch-baseline,vllm-page,vllm-all-opt; of a file all of its own)"
+VARIANTS_HELP = "names, or `all` (default torch-baseline,vllm-page,vllm-all-opt; with a file, all it defines)"
 NAMED = (
     "model",
     "load_format",
@@ -82,7 +82,7 @@ def add_traffic(traffic: argparse._ActionsContainer) -> None:
     traffic.add_argument(
         "--workload", metavar="W", help="alpaca (default), sharegpt, mixture, or a file; see offline.workload"
     )
-    traffic.add_argument("--arrivals", choices=KINDS, help="how a rate spreads (default poisson)")
+    traffic.add_argument("--arrivals", choices=KINDS, help="arrival spacing (default poisson)")
     traffic.add_argument("--burstiness", type=float, metavar="B", help="of gamma: below 1 in bursts, above 1 steadier")
     traffic.add_argument("--schedules", type=Path, metavar="DIR", help="replay the schedules of another run")
     traffic.add_argument(

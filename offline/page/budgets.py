@@ -101,7 +101,7 @@ def change_rows(reasons: Sequence[Reason]) -> Iterator[list[str]]:
 
 def cost_sentence(slowdown: Figure | None) -> str:
     """What the recorder made of the speed of the trials that it recorded."""
-    hooks = "In timed trials its hooks only call through, in every arm alike: 6 µs a step where that was measured."
+    hooks = "In timed trials its hooks only pass calls on, in every arm alike: 6 µs a step where that was measured."
     if slowdown is None:
         return hooks
     ends = (

@@ -83,7 +83,7 @@ def sections(run: ReportedRun) -> Iterator[PageSection]:
     if every := run.record.environments:
         body = facts_table(list(every), fact_rows(every))
         yield PageSection("Environments", "What runs the engines of each, and every package that differs.", body)
-    yield PageSection("All cells", "A heading sorts; again, the other way.", _cells(run))
+    yield PageSection("All cells", "Click a heading to sort by it; click again to reverse the order.", _cells(run))
     yield provenance(run.record.machine, run.record.command_line)
 
 
@@ -93,9 +93,9 @@ def _charts(run: ReportedRun) -> Iterator[PageSection]:
         "Throughput", f"{band} {TOGGLE}", plotly_script() + chart_html(charts.throughput(run), "throughput")
     )
     yield PageSection("By arm and batch size", "Output tok/s.", chart_html(charts.heat_map(run), "heat-map"))
-    knee = "A star is the knee of a line: most throughput a second of latency (Kleinrock's power)."
+    knee = "A star is the knee of a line: the most throughput per second of latency (Kleinrock's power)."
     yield PageSection("Latency against throughput", knee, chart_html(charts.latency(run), "latency"))
-    shares = "All requests of all trials; at first those of the largest batch, the others by the legend."
+    shares = "All requests of all trials; those of the largest batch are shown first; click the legend for the others."
     yield PageSection("Time to first token", shares, chart_html(charts.distribution(run, "ttft_s"), "ttft"))
     yield PageSection("Time per output token", shares, chart_html(charts.distribution(run, "tpot_s"), "tpot"))
     if any(row["cache_state"] == "warm" for row in run.measured):
@@ -126,17 +126,15 @@ def _budgets(run: ReportedRun) -> Iterator[PageSection]:
         yield PageSection("What grew", GREW, table(budgets.CHANGES, changes, text=(0, 1, 6)))
 
 
-CARDS = (
-    "The fastest cell of each arm. Memory: of a GPU all that is in use, on the CPU weights and KV cache of a worker."
-)
+CARDS = "The fastest cell of each arm. Memory: on a GPU, all that is in use; on CPU, a worker's weights and KV cache."
 GREW = (
     "The mean request by stage (a decode step, where no request is whole), from arm to arm. Engine starts are the "
     "replicates; the intervals of one difference hold together, by Bonferroni, over the whole and all stages. Stages "
     "under 0.5 % on both sides are taken together."
 )
 BLOCKS = (
-    "Against the first block size at the same batch, throughput: cold, where nothing is cached, it is what the kernels "
-    "make of the block size; warm over cold is what is left, the granularity of hits."
+    "Throughput relative to the first block size at the same batch. Cold, where nothing is cached, shows what the "
+    "block size does to the kernels; warm over cold shows what is left, the granularity of hits."
 )
 
 

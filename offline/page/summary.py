@@ -62,7 +62,7 @@ def _best(run: ReportedRun) -> Iterator[str]:
     if not run.differences.is_best(HEADLINE, best):
         return
     if ties:
-        yield f"It is not told from {' and '.join(ties)}."
+        yield f"It cannot be told apart from {' and '.join(ties)}."
     elif peers:
         factor = float(str(best[HEADLINE])) / float(str(peers[0][HEADLINE]))
         yield f"It beats the runner-up, {run.name(peers[0])}, by {factor - 1:.1%}, beyond the interval."
@@ -97,11 +97,11 @@ def axis_effects(rows: Sequence[Difference]) -> Iterator[str]:
     yield from map(effect, dict.fromkeys([*clear[:1], *clear[-1:]]))
     match len(clear):
         case 0:
-            which = "none can be told"
+            which = "none stands out from the noise"
         case 1:
-            which = "this is the only one that can be told"
+            which = "this is the only one that stands out from the noise"
         case count:
-            which = f"these are the largest and the smallest of {count} that can be told"
+            which = f"these are the largest and the smallest of {count} that stand out from the noise"
     yield f"{rows[0].axis}: {which}; all {len(rows)} differences are in the table."
 
 

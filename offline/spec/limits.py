@@ -63,4 +63,4 @@ def expected_refusals(spec: Spec, machine: Machine) -> Iterator[str]:
     if machine.platform_gpus and not gpus:
         yield "no GPU is visible: vLLM will not start; python -m probes.doctor names the variable that hides them"
     elif machine.platform_gpus and many:
-        yield f"tensor_parallel_size {', '.join(many)} is more than the {gpus} visible GPUs: vLLM will hardly start"
+        yield f"tensor_parallel_size {', '.join(many)} is more than the {gpus} visible GPUs: vLLM is unlikely to start"

@@ -24,7 +24,7 @@ OWNED = {
     "model": "--model",
     "block_size": "--block-size",
     "enable_prefix_caching": "--prefix-caching",
-    "disable_log_stats": "nothing: log stats are on in every arm, so that requests carry their times",
+    "disable_log_stats": "the sweep itself: log stats are on in every arm, so that requests carry their times",
     "load_format": "--load-format",
     "vllm": "--vllm",
 }

@@ -19,12 +19,12 @@ SPEC_FLAGS = (
     *("model", "load_format", "batch_size", "block_size", "prefix_caching", "cache_state", "input_len", "output_len"),
     *("shared_prefix_len", "temperature", "repeats", "starts", "seed", "trace", "vllm", "cards"),
 )
-BATCH_HELP = "requests submitted at once (default 1,4,8,16, and all else such that it takes ten minutes)"
+BATCH_HELP = "requests submitted at once (default 1,4,8,16; other defaults keep the run to ten minutes)"
 TEMPERATURE_HELP = "of sampling (default 0, greedy); random numbers come from the engine's seed, --engine seed=N (0)"
 VLLM_HELP = "an axis: versions, folders with a vllm package, Pythons of environments, `installed` for this one"
 BISECT_HELP = "since which version between these is it slower? --vllm lists those between (default: the index's)"
 UNTIL_HELP = "add starts and rounds until the widest main effect on output tok/s is known within ± this"
-BUDGET_HELP = "or until this is used (default 10m with --until, 2h with --bisect); what is planned is run in any case"
+BUDGET_HELP = "stop once this is used up (default 10m with --until, 2h with --bisect), but always run what is planned"
 TRACE_HELP = "one more trial of each cell in each start, untimed, under the recorder: where the cell's time goes"
 FORCE_HELP = "resume although machine, vLLM or model differ; the run is marked"
 ALL_HELP = "print all rows and, where the terminal is wide, all figures (default: at most 100 columns)"
@@ -68,7 +68,7 @@ def add_grid(grid: argparse._ActionsContainer) -> None:
     from offline.spec.spec import integers, numbers, words
 
     add_model(grid)
-    grid.add_argument("--cards", type=integers, metavar="N,…", help="of each model: the cards that share its layers")
+    grid.add_argument("--cards", type=integers, metavar="N,…", help="how many cards each model's layers are split over")
     grid.add_argument("--batch-size", type=integers, metavar="N,…", help=BATCH_HELP)
     grid.add_argument(
         "--block-size", type=integers, metavar="N,…", help="KV block sizes (default 32,64,128; CUDA 16,32,64)"

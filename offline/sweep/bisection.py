@@ -97,7 +97,7 @@ def find_slower(
         except EnginescopeError as error:
             return Bisection(*left, f"{versions[middle]} could not be measured: {error}")
         if row.lo <= halfway <= row.hi:
-            return Bisection(*left, f"of {versions[middle]} it cannot be told: {row.interval}")
+            return Bisection(*left, f"{versions[middle]} cannot be judged either way: {row.interval}")
         low, high = (low, middle) if row.hi < halfway else (middle, high)
     return Bisection(versions[low], versions[high])
 

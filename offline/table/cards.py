@@ -20,7 +20,7 @@ class CardColumns:
     cards: int | None = field(metadata=column("workers that share the model", "", "tensor * pipeline parallel size"))
     card_memory_bytes: int | None = field(
         metadata=column(
-            "of the fullest: of a GPU all that is in use, of a worker on the CPU weights and KV cache", "bytes"
+            "on the fullest: on a GPU, all that is in use; on CPU, a worker's weights and KV cache", "bytes"
         )
     )
     card_balance: float | None = field(

@@ -37,7 +37,7 @@ class CellColumns:
     input_len: int = field(metadata=column("tokens of a prompt", "tokens"))
     output_len: int = field(metadata=column("tokens to generate a request", "tokens"))
     shared_prefix_len: int = field(metadata=column("of the prompt, what all requests share", "tokens"))
-    temperature: float = field(metadata=column("of sampling; 0 is greedy, else random numbers by the engine's seed"))
+    temperature: float = field(metadata=column("sampling temperature; 0 is greedy, else random by the engine's seed"))
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,7 @@ class Drift:
         if self.in_turns:
             return f"Arms took turns, so that drift falls out of the differences between them. {starts}"
         if self.inside:
-            return f"Arms were measured one after another; up to {DRIFT_BOUND:.0%} of drift they are compared. {starts}"
+            return f"Arms were measured one after another, with drift within {DRIFT_BOUND:.0%}: comparable. {starts}"
         return (
             f"DRIFTED past {DRIFT_BOUND:.0%} while arms were measured one after another: no difference between them is "
             f"claimed; run again on a quieter machine. {starts}"

@@ -34,7 +34,7 @@ class ContinuousServing:
         """Serve one request; refused where it is to be sampled at random."""
         queued_ns = time.monotonic_ns()
         if request.sampling.get("temperature", 0.0) > 0:
-            error = "transformers' continuous batching is driven greedily here: temperature is to be 0"
+            error = "transformers' continuous batching only decodes greedily here: temperature must be 0"
             return Ending("failed", error=error, queued_ns=queued_ns)
         ending: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
         name = str(request.id)

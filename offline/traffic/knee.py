@@ -42,11 +42,11 @@ class Bracket:
     def sentence(self) -> str:
         """`sustained at 4.1 req/s, not at 4.4 (7% wide)`, or which end is open."""
         if self.low_req_s is None and self.high_req_s is None:
-            return "no rate was told to be sustained or not"
+            return "no rate could be judged sustained or not"
         if self.low_req_s is None:
-            return f"no rate was told to be sustained; {self.high_req_s:.3g} req/s was not"
+            return f"no rate was found to be sustained; {self.high_req_s:.3g} req/s was not"
         if self.high_req_s is None:
-            return f"sustained at {self.low_req_s:.3g} req/s, the highest that was told"
+            return f"sustained at {self.low_req_s:.3g} req/s, the highest rate that could be judged"
         return f"sustained at {self.low_req_s:.3g} req/s, not at {self.high_req_s:.3g} ({self.width:.0%} wide)"
 
 

@@ -153,7 +153,7 @@ def late_note(late_p99_s: float) -> str:
 
 def starved_note(share: float) -> str:
     """What a client without a processor is said as."""
-    return f"what receives the tokens waited for a processor for {percent(share)} of the time, which latencies hold"
+    return f"the thread receiving tokens waited for a processor {percent(share)} of the time; latencies include that"
 
 
 def lost_note(steps: int) -> str:

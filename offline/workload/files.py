@@ -107,7 +107,7 @@ def _ids(content: Content, tokenizer: TextTokenizer) -> list[int]:
         return tokenizer.chat_ids(content.messages)
     ids = tokenizer.ids(content.text) if isinstance(content.text, str) else content.text
     if not ids:
-        raise ValueError("no token comes of its text")
+        raise ValueError("its text yields no tokens")
     return ids
 
 

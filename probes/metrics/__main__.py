@@ -53,7 +53,7 @@ def command_parser() -> argparse.ArgumentParser:
     parser.add_argument("--force", action="store_true", help="let --grafana overwrite its files")
     ways = parser.add_mutually_exclusive_group()
     ways.add_argument("--watch", action="store_true", help="one window after another, until Ctrl-C")
-    ways.add_argument("--grafana", type=Path, metavar="DIR", help="write a dashboard and what starts it, and stop")
+    ways.add_argument("--grafana", type=Path, metavar="DIR", help="write a dashboard and the files to run it, and stop")
     ways.add_argument(
         "--during", nargs=argparse.REMAINDER, metavar="CMD", help="run a command (all words that follow) as the window"
     )

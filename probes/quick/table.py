@@ -27,7 +27,7 @@ def report(trial: QuickTrial) -> Iterator[str]:
 
 def _answer_lines(of: Generation) -> Iterator[str]:
     yield f"{quoted(PROMPT)} → {quoted(of.text)}"
-    first = f"the first {of.first_tokens} tokens took {of.first_s:.2f} s, with what only a first answer brings"
+    first = f"the first {of.first_tokens} tokens took {of.first_s:.2f} s, one-time costs of the first answer included"
     yield f"{of.tok_s:.1f} tok/s out, of {of.timed_tokens} tokens of one request alone (n=1); {first}"
     if of.kv_blocks and of.block_size_tokens:
         tokens = of.kv_blocks * of.block_size_tokens

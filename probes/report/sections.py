@@ -137,7 +137,7 @@ def _figures(summaries: Sequence[Summary]) -> Iterator[list[str]]:
         if any(each.times[key] for each in summaries):
             yield from _time_rows(key, summaries)
     normalized = _cell(lambda each: each.normalized_s, seconds, summaries)
-    yield row("normalized latency", normalized, "mean of latency / output tokens, a token")
+    yield row("normalized latency", normalized, "per token: mean of latency / output tokens")
     yield row("sent late", lambda each: seconds(each.sent_late_s), "at most, by our client; part of the latency")
 
 

@@ -32,7 +32,7 @@ OURS = {
     "model": "give it as MODEL (to probes.quick, as --model)",
     "host": "use --host",
     "port": "use --port",
-    "api_key": "the checks come without a key, and it would stand in the log",
+    "api_key": "the checks send no key, and it would appear in the log",
     "hf_token": "export HF_TOKEN=… instead: it would stand in the log",
     "tensor_parallel_size": "use --gpus",
     "max_model_len": "use --max-len",
@@ -100,7 +100,7 @@ def engine_settings(
 def _platform(machine: Machine, gpus: int) -> list[str]:
     notes = [f"platform: {platform_text(machine)}"]
     if machine.platform_gpus and gpus > len(machine.engine_gpus):
-        notes.append(f"--gpus {gpus} is more than that: vLLM will hardly start")
+        notes.append(f"--gpus {gpus} is more than that: vLLM is unlikely to start")
     return notes
 
 

@@ -41,20 +41,23 @@ def parser() -> argparse.ArgumentParser:
     arguments = CommandParser(
         prog="python -m tracing.attach",
         description="Record a running engine that was started with ENGINESCOPE=standby or ENGINESCOPE_RING. "
-        "One that was not is sampled by py-spy.",
+        "An engine that was started with neither is sampled by py-spy.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     arguments.add_argument("target", metavar="PID|URL", help="a process of the engine, or its address on this machine")
     arguments.add_argument(
-        "--seconds", type=float, metavar="S", help=f"how long (default {SECONDS:g}; with --keep and --otlp no end)"
+        "--seconds",
+        type=float,
+        metavar="S",
+        help=f"how long to record (default {SECONDS:g}; with --keep or --otlp: until Ctrl-C)",
     )
     add_engine_options(arguments)
     arguments.add_argument(
         "--otlp",
         metavar="URL",
-        help="send requests to a collector of OpenTelemetry (OTLP by HTTP), each with the parts of its time: all that "
-        "end from now on, and no folder is written; with --keep those for which something was kept",
+        help="send every request that ends from now on to an OpenTelemetry collector (OTLP over HTTP), with where its "
+        "time went, and write no folder; with --keep only the requests for which something was kept",
     )
     arguments.add_argument("--sample", metavar="SHARE", help="of the traces that --otlp sends: 1%%, say (default: all)")
     arguments.add_argument("--out", type=Path, metavar="DIR", help="the trace folder (default: traces/<time>-<id>)")
@@ -73,7 +76,7 @@ def add_engine_options(arguments: CommandParser) -> None:
         action="append",
         default=[],
         metavar="CONDITION",
-        help="of a ring: keep what lies around each 'ttft > 1s', 'latency > p99 * 2', 'itl > 200ms', 'step > 100ms', "
+        help="keep from the ring the time around 'ttft > 1s', 'latency > p99 * 2', 'itl > 200ms', 'step > 100ms', "
         "'stuck > 30s' (a hang), 'preempted' or 'error' in --out, until Ctrl-C, --seconds are over or the engine has "
         "ended; may be given several times",
     )
@@ -81,7 +84,7 @@ def add_engine_options(arguments: CommandParser) -> None:
         "--torch",
         type=int,
         metavar="STEPS",
-        help="run vLLM's own torch profiler beside it over so many steps, of a server that was started with one",
+        help="also run vLLM's own torch profiler for this many steps, on a server that was started with it",
     )
     options.add_argument("--nsys", type=int, metavar="STEPS", help="the same with the capture range of Nsight Systems")
 
@@ -117,7 +120,7 @@ def main() -> int:
         seconds = args.seconds or (PROFILED_S if args.torch else SECONDS)
         return recording.record(engine, new_folder(args.out), seconds, args.partial, profile)
     if exporter or args.torch or args.nsys:
-        raise EnginescopeError(f"process {pid} does not stand by: start it with ENGINESCOPE=standby in its environment")
+        raise EnginescopeError(f"process {pid} is not in standby: start it with ENGINESCOPE=standby in its environment")
     folder = new_folder(args.out)
     unwatched.sample(pid, args.target, folder, args.seconds or SECONDS)
     print(f"Wrote {folder}\nnext: python -m tracing.pyspy {shlex.quote(str(folder))}")
@@ -131,7 +134,7 @@ def check(args: argparse.Namespace) -> None:
     if args.sample and not args.otlp:
         raise usage_error("--sample is a share of what --otlp sends: name the collector too")
     if args.otlp and (args.dump or args.torch is not None or args.nsys is not None):
-        raise usage_error("--otlp goes alone, or with --keep")
+        raise usage_error("--otlp can be combined with --keep only")
     if not all(steps is None or steps > 0 for steps in (args.torch, args.nsys)):
         raise usage_error("--torch and --nsys take a number of steps, of at least 1")
     if (args.torch or args.nsys) and args.target.isdecimal():

@@ -41,7 +41,9 @@ def pid_of(target: str) -> int:
         for connection in psutil.net_connections("tcp"):
             if connection.status == psutil.CONN_LISTEN and connection.laddr.port == at.port and connection.pid:
                 return _server(psutil.Process(connection.pid), at.port)
-    raise EnginescopeError(f"no process of yours listens on port {at.port}: is the server up? Else give its process id")
+    raise EnginescopeError(
+        f"no process of yours listens on port {at.port}: is the server up? If so, give its process id"
+    )
 
 
 def _server(process: psutil.Process, port: int) -> int:

@@ -64,7 +64,7 @@ def changes_sentence(stages: Sequence[StageChange]) -> str:
     """The largest changes that are beyond their intervals; where there is none, that it is so, and the largest."""
     clear = [stage for stage in stages if stage.grew or stage.shrank]
     largest = ", ".join(stage.sentence for stage in (clear or stages)[:NAMED])
-    return largest if clear else f"of no stage it can be told that it changed; the largest changes: {largest}"
+    return largest if clear else f"no stage can be said to have changed; the largest changes: {largest}"
 
 
 def change_cells(change: StageChange) -> list[str]:

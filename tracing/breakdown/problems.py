@@ -23,7 +23,7 @@ def problems(timeline: Timeline, flows: list[Flow], hops: pd.DataFrame) -> list[
         lines.append(f"{timeline.dropped} spans were dropped: the figures below leave them out")
     if timeline.torn:
         lines.append(f"{timeline.torn} records were being written when their process died")
-    lines += [f"process {p.pid} said nothing of itself" for p in timeline.processes if p.is_lost]
+    lines += [f"process {p.pid} left no description of itself" for p in timeline.processes if p.is_lost]
     lines += empty_files(timeline)
     if trace and trace.state == RUNNING:
         lines.append("the recording did not end: the recorder still runs, or was killed")
@@ -31,12 +31,13 @@ def problems(timeline: Timeline, flows: list[Flow], hops: pd.DataFrame) -> list[
     early = [flow for flow in flows if flow.missing == NO_START]
     if early:
         lines.append(
-            f"{_requests(len(early))} ran already when the recording began{_oldest(timeline, early)}: cut at the start"
+            f"{_requests(len(early))} already in progress when the recording began{_oldest(timeline, early)}: "
+            "cut at the start"
         )
     cut = [flow for flow in flows if flow.state == "cut" and flow.missing != NO_START]
     if any(process.first_ns for process in timeline.processes) and not died(timeline):
         late = [flow for flow in cut if flow.missing[-1:] == NO_END]
-        lines += [f"{_requests(len(late))} still ran when the recording ended: cut at the end"] if late else []
+        lines += [f"{_requests(len(late))} still in progress when the recording ended: cut at the end"] if late else []
         cut = [flow for flow in cut if flow not in late]
     deaths = died(timeline) if cut else []  # with nothing in flight it is how vLLM ends its processes
     why = "; ".join(deaths)

@@ -190,9 +190,7 @@ class Review:
     )
     hops: tuple[HopKind, ...] = field(metadata=column("the ways between processes"))
     slow_steps: tuple[SlowStep, ...] = field(metadata=column("the ten longest of those slower than their peers"))
-    slow_requests: tuple[SlowRequests, ...] = field(
-        metadata=column("the twentieth that took longest, and no fewer than ten, by reason")
-    )
+    slow_requests: tuple[SlowRequests, ...] = field(metadata=column("the slowest 5 %, but at least ten, by reason"))
     starvation: Starvation | None = field(
         metadata=column("how long the machine kept the engine from running; null: not sampled")
     )

@@ -77,7 +77,7 @@ def _why_step(row: Mapping[Hashable, Any], median: pd.Series, first: bool, launc
 def busy(queued_ns: float, over_quota: bool = False) -> str:
     """The machine as a reason."""
     cause = "over the CPU quota" if over_quota else "the machine was busy"
-    return f"{cause}: a thread of the engine stood in the run queue for {us(queued_ns)}"
+    return f"{cause}: a thread of the engine was in the run queue for {us(queued_ns)}"
 
 
 def slow_requests(budgets: pd.DataFrame) -> tuple[SlowRequests, ...]:

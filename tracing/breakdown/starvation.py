@@ -55,9 +55,9 @@ class Starvation:
                 f"the control group's CPU quota stopped threads for up to {self.throttled_share:.0%} of the time with "
                 "traffic"
             )
-        why = "the quota, or other work had its core" if over_quota else "other work had its core"
+        why = "the quota, or other work was on its core" if over_quota else "other work was on its core"
         lines += [
-            f"the thread of the {each.role} (pid {each.pid}) stood in the run queue for {each.share:.0%} of the time "
+            f"the thread of the {each.role} (pid {each.pid}) was in the run queue for {each.share:.0%} of the time "
             f"with traffic: {why}"
             for each in self.threads
             if each.share > TELLING

@@ -58,7 +58,7 @@ def ring_bytes(text: str) -> int:
     """The bytes of a ring given as `60s` or `64MiB`; ValueError where it is neither."""
     match = SIZE.fullmatch(text.strip())
     if match is None or not int(match[1]):
-        raise ValueError(f"{text!r} is no size of a ring: 60s or 64MiB is")
+        raise ValueError(f"{text!r} is not a ring size, such as 60s or 64MiB")
     size = int(match[1]) * (BYTES_PER_SECOND if (match[2] or "").lower() == "s" else MIB)
     if size > MOST_BYTES:
         raise ValueError(f"{text!r} is more than {MOST_BYTES // MIB} MiB in each process")

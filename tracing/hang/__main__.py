@@ -27,7 +27,7 @@ exit codes: 0 explained (the first line is the answer), 1 failure, 2 bad usage
 def parser() -> argparse.ArgumentParser:
     arguments = CommandParser(
         prog="python -m tracing.hang",
-        description="Who waits for whom in an engine that hangs, down to the process that nobody else explains. "
+        description="Who waits for whom in an engine that hangs, down to the process that holds up all the others. "
         "A running engine is looked at twice; it is not changed.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,

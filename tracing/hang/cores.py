@@ -115,8 +115,8 @@ def _no_batch(situation: Situation, core: MemberProcess, frame: Frame | None) ->
     connector, counters = _connector(situation), situation.counters
     if connector or (counters and counters.deferred):
         return HangAnswer(
-            HangCause.REMOTE_KV, core.label, "goes round without a batch: its requests wait for remote KV", frame
+            HangCause.REMOTE_KV, core.label, "loops without a batch: its requests wait for remote KV", frame
         )
     return HangAnswer(
-        HangCause.PYTHON, core.label, "goes round without a batch: its scheduler schedules none of its requests", frame
+        HangCause.PYTHON, core.label, "loops without a batch: its scheduler schedules none of its requests", frame
     )

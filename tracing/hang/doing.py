@@ -71,7 +71,7 @@ def doing(role: str, before: ThreadStack | None, after: ThreadStack) -> Doing:
     """What a thread of a process of this role does; `before` is the same thread at an earlier look, if any."""
     stack = after.python
     if not stack:
-        return _native(after) or Doing(HangCause.UNKNOWN, None, None, "has no frame of Python: it starts, or ends")
+        return _native(after) or Doing(HangCause.UNKNOWN, None, None, "has no Python frame: it is starting or ending")
     awaited = frames.awaited_by(stack, role)
     if awaited and not frames.innermost_of(stack, frames.COLLECTIVES):
         return Doing(None, *awaited, f"waits for {awaited[0].what}")

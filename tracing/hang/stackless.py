@@ -11,7 +11,7 @@ from tracing.hang.texts.enginelog import Notice
 
 BUSY_SHARE = 0.1  # of a CPU: what waits uses next to none; what runs on a busy machine may get no more
 WITH_STACKS = "stacks, which need the right to trace"
-BEFORE_IT_ENDS = "stacks, before the engine ends of this: python -m tracing.attach PID --keep 'stuck > 30s' takes them"
+BEFORE_IT_ENDS = "stacks from before the engine gives up: python -m tracing.attach PID --keep 'stuck > 30s' takes them"
 
 
 def by_state(situation: Situation) -> Explanation | None:
@@ -57,7 +57,7 @@ def by_log(situation: Situation) -> Explanation:
         if notice := kinds.get(kind):
             return Explanation.single(cause, notice.title or "a worker", f"says: {notice.text}", apart=LOOK_INSIDE)
     if notice := kinds.get(enginelog.DEAD_WORKER):
-        text = f"has ended ({notice.text}): its own last lines stand above, or the system's log has who killed it"
+        text = f"has ended ({notice.text}): its own last lines are above, or the system log says who killed it"
         return Explanation.single(HangCause.ENDED, "a worker", text)
     if notice := kinds.get(enginelog.RPC):
         return _unanswered(notice, BEFORE_IT_ENDS)

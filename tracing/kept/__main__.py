@@ -26,8 +26,8 @@ EXAMPLES = """examples:
 def parser() -> argparse.ArgumentParser:
     arguments = CommandParser(
         prog="python -m tracing.kept",
-        description="What triggers kept, by --keep of tracing.attach and tracing.record or by ENGINESCOPE_KEEP: when, "
-        "which one, and the likely reason.",
+        description="What was kept by --keep of tracing.attach and tracing.record or by ENGINESCOPE_KEEP: when, by "
+        "which condition, and the likely reason.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -66,7 +66,7 @@ def parse(text: str) -> Condition:
         return TimeLimit(words, _quantity(match[1]), round(float(match[2]) * UNITS_NS[match[3]]))
     if match := QUANTILE.fullmatch(words):
         if match[1] == "stuck":
-            raise usage_error(f"{text!r}: a hang is no matter of percentiles; as in --keep 'stuck > 30s'")
+            raise usage_error(f"{text!r}: a hang has no percentiles: give a time, as in --keep 'stuck > 30s'")
         if not 0 < float(match[2]) < 100:
             raise usage_error(f"{text!r}: p{match[2]} is no percentile between 0 and 100")
         return QuantileLimit(words, _quantity(match[1]), float(match[2]) / 100, float(match[3] or 1))

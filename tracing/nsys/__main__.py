@@ -66,7 +66,7 @@ def compare(before: ReportReview, after: ReportReview, out: Console) -> None:
     from tracing.page.tables.kernels import show_changes
 
     if before.work is None or after.work is None:
-        raise usage_error("there is CUDA activity in fewer than both reports: their kernels cannot be compared")
+        raise usage_error("one of the reports has no CUDA activity, or both: their kernels cannot be compared")
     show_changes(family_changes(before.work, after.work), out)
 
 

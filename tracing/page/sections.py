@@ -132,13 +132,13 @@ def _requests(findings: Findings) -> list[tuple[str, str, str]]:
     return [
         (
             "Slow requests",
-            "The twentieth that took longest, no fewer than ten, by the part that most exceeds the median request's.",
+            "The slowest 5 %, but at least ten, by the part that most exceeds the median request's.",
             slow,
         ),
         (
             "All requests",
-            "A heading sorts; again, the other way. TTFT, TPOT and ITL are of those that finished, as their callers "
-            "had them.",
+            "Click a heading to sort, again to reverse. TTFT, TPOT and ITL are of those that finished, as their "
+            "callers had them.",
             request_table(findings),
         ),
     ]

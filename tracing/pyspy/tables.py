@@ -100,7 +100,7 @@ def _beside_spans(read: Samples, frame: pd.DataFrame, timeline: Timeline) -> Ite
     yield f"left out below: {before:,} samples of the engine's start, {after:,} of its end"
     for pid, thread in lost.lost_threads(read, timeline):
         yield (
-            f"thread {thread} of process {pid} was lost to py-spy while it ran, as one is whose program replaced "
+            f"thread {thread} of process {pid} was lost to py-spy while it ran, as happens when a program replaces "
             "itself (exec): it is left out from then on"
         )
     yield from died(timeline, frame)

@@ -43,7 +43,7 @@ then:
 def parser() -> argparse.ArgumentParser:
     arguments = CommandParser(
         prog="python -m tracing.record",
-        description="Run a command and record what each of its vLLM processes does, without a change to vLLM or to it.",
+        description="Run a command and record what each of its vLLM processes does, changing neither vLLM nor it.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -57,15 +57,15 @@ def parser() -> argparse.ArgumentParser:
         "--standby", action="store_true", help="put the hooks in place, and record nothing until tracing.attach does"
     )
     standing.add_argument(
-        "--ring", metavar="60s|MiB", help="keep only the last of it, in memory; the trace folder is that at the end"
+        "--ring", metavar="60s|MiB", help="keep only the latest part, in memory; at the end it is the trace folder"
     )
     arguments.add_argument(
         "--keep",
         action="append",
         default=[],
         metavar="CONDITION",
-        help="keep in --out what lies around each 'ttft > 1s', 'step > 100ms', 'preempted', …, and nothing else of the "
-        "ring (default 60s); the conditions are those of tracing.attach --keep",
+        help="keep in --out only the time around each 'ttft > 1s', 'step > 100ms', 'preempted', …, out of a ring "
+        "(default 60s); the conditions are those of tracing.attach --keep",
     )
     arguments.add_argument(
         "command", nargs=argparse.REMAINDER, metavar="-- CMD …", help="the command to run (default: the demonstration)"
@@ -108,7 +108,7 @@ def main() -> int:
         from tracing.record.standby import keep, stand_by
 
         if args.nvtx or args.nsys or args.py_spy is not None:
-            raise usage_error("--standby, --ring and --keep go with no other watcher: tracing.attach is for that")
+            raise usage_error("--standby, --ring and --keep cannot be combined with other watchers: use tracing.attach")
         if args.standby and args.keep:
             raise usage_error("--standby keeps no ring: leave it out, --keep brings its own")
         if args.keep:

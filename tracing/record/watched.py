@@ -75,7 +75,7 @@ def patient() -> Iterator[None]:
 
     def note(*_: object) -> None:
         restore()
-        print("finishing the recording; once more leaves it unfinished", file=sys.stderr)
+        print("finishing the recording; Ctrl-C again leaves it unfinished", file=sys.stderr)
 
     handlers = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

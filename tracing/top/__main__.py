@@ -30,12 +30,12 @@ def parser() -> argparse.ArgumentParser:
     arguments = CommandParser(
         prog="python -m tracing.top",
         description="What a running engine does now: rates, the parts of its steps, its load, the longest requests. "
-        "It has to stand by (ENGINESCOPE=standby) or to keep a ring (ENGINESCOPE_RING=60s).",
+        "The engine has to be in standby (ENGINESCOPE=standby) or to keep a ring (ENGINESCOPE_RING=60s).",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     arguments.add_argument("target", metavar="PID|URL", help="a process of the engine, or its address on this machine")
-    arguments.add_argument("--seconds", type=float, metavar="S", help="stop after so long (default: until Ctrl-C)")
+    arguments.add_argument("--seconds", type=float, metavar="S", help="stop after S seconds (default: at Ctrl-C)")
     return arguments
 
 
@@ -54,7 +54,7 @@ def main() -> int:
     engine = standing_engine(pid)
     if engine is None:
         group_of(pid)  # refuses a process that is not there, and the one that all descend from
-        raise EnginescopeError(f"process {pid} does not stand by: start it with ENGINESCOPE=standby in its environment")
+        raise EnginescopeError(f"process {pid} is not in standby: start it with ENGINESCOPE=standby in its environment")
     seconds = args.seconds or float("inf")
     with contextlib.suppress(KeyboardInterrupt), terminable():  # the way to end it, not a failure
         if not engine.standing.standby:

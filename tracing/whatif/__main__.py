@@ -53,7 +53,7 @@ def parser() -> argparse.ArgumentParser:
     )
     arguments.add_argument("target", nargs="?", metavar="PID|URL", help="an engine that runs already, and stands by")
     arguments.add_argument(
-        "--yes-slow-it-down", action="store_true", help="leave to delay that engine: whom it serves waits longer"
+        "--yes-slow-it-down", action="store_true", help="permit delays in that engine: its clients wait longer"
     )
     add_load(arguments)
     arguments.add_argument("--stages", metavar="A,B", help="these stages alone (default: six)")
@@ -61,9 +61,9 @@ def parser() -> argparse.ArgumentParser:
         "--budget", type=float, default=150.0, metavar="S", help="seconds of measuring, without the start (default 150)"
     )
     arguments.add_argument(
-        "--asleep", action="store_true", help="delays sleep with the GIL and do not spin: others keep their processors"
+        "--asleep", action="store_true", help="delays sleep holding the GIL and do not spin: others keep their CPUs"
     )
-    arguments.add_argument("--seed", type=int, default=0, help="of the order of the blocks (default 0)")
+    arguments.add_argument("--seed", type=int, default=0, help="seed of the random order of the blocks (default 0)")
     arguments.add_argument("--json", action="store_true", help="print JSON, with the slope at each size of the delay")
     arguments.add_argument("--page", type=Path, metavar="FILE", help="write a page too: time beside gain")
     return arguments
@@ -81,7 +81,7 @@ def add_load(arguments: CommandParser) -> None:
         help=f"requests at a time (default {STREAMS}; of an engine with a load of its own: what is seen)",
     )
     arguments.add_argument(
-        "--rate", type=float, metavar="R", help="so many requests a second that arrive by themselves"
+        "--rate", type=float, metavar="R", help="R requests a second, whether or not earlier ones have ended"
     )
     arguments.add_argument(
         "--shape",

@@ -60,7 +60,7 @@ class Measurement:
             blocks += turns(recorder, todo, calls, seed)
             answer = load.answer(blocks, recorder.recorded(), todo, calls)
             if isinstance(answer, WhatIfAnswer) and (more := doubts(answer, todo)).treatments:
-                say(f"slopes above 1, so asleep: {outline(more)}")
+                say(f"slopes above 1, so once more with delays that sleep: {outline(more)}")
                 blocks += turns(recorder, more, calls, seed)
                 answer = load.answer(blocks, recorder.recorded(), todo, calls)
         return answer

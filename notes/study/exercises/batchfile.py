@@ -35,7 +35,9 @@ def first_batch(mine: Any) -> str:
     batch = records(mine.BATCH, "BATCH")
     failed = [record for record in batch if not record.ok]
     expect(
-        not failed, f"{len(failed)} failed, the first with {failed[0].error_type if failed else ''}", "is it --trouble?"
+        not failed,
+        f"{len(failed)} failed, the first with {failed[0].error_type if failed else ''}",
+        "was the stub started with --trouble?",
     )
     return (
         f"{len(batch)} of {len(batch)} answered by {batch[0].model}, median {median(r.latency_s for r in batch):.2f} s"

@@ -12,7 +12,7 @@ from offline.traffic.results import LoadResults
 from offline.traffic.rows import STARVED_SHARE, RateRow, late_note, lost_note, starved_note
 from offline.variants.builtin import BASELINE
 
-FEW_STARTS = "Each variant was started once: intervals are of blocks of time, and differences are no claim."
+FEW_STARTS = "Each variant was started once: intervals are over blocks of time, and no difference is claimed."
 
 
 def load_summary(results: LoadResults, rows: Sequence[RateRow]) -> list[str]:

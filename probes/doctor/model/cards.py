@@ -40,7 +40,7 @@ class SeenCard:
         if self.visible_number is None:
             return "hidden"
         if self.device.used_bytes is None:
-            return "memory not told"
+            return "memory not reported"
         if self.device.used_bytes >= FREE_BYTES:
             return "taken"
         return "busy" if busy is not None and busy >= IDLE_PERCENT else "free"

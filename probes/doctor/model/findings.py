@@ -130,7 +130,7 @@ def kv_cache(of: Subject, wish: Wish, fitting: Sequence[Fitting]) -> Finding:
         return Finding("KV cache", "warn", f"not known: {dtype}")
     if not fitting:
         no_length = "its config.json names no longest request: give --max-len"
-        return Finding("KV cache", "warn", "not reckoned without the weights" if of.loaded_bytes is None else no_length)
+        return Finding("KV cache", "warn", "unknown without the weights" if of.loaded_bytes is None else no_length)
     return Finding("KV cache", "ok", cache_text(of.config.kv_layers, dtype, fitting[0]))
 
 
@@ -236,7 +236,7 @@ def _backends(answer: Selection) -> Iterator[Finding]:
         detail = f"{answer.doubt}; {outcome}" if answer.picked else f"none, and vLLM does not start: {answer.doubt}"
         yield Finding("attention", "block", detail)
     if by_name:
-        unproved = "whether they run here, its selection does not look at"
+        unproved = "its selection does not check whether they run here"
         yield Finding("attention", "ok", f"only when asked for by name: {', '.join(by_name)}; {unproved}")
     by_reason: dict[str, list[str]] = {}
     for name, why in answer.refusals.items():

@@ -118,10 +118,12 @@ def test_an_engine_that_stands_by_is_recorded_twice(commands: Commands, tmp_path
         early = starts_late(recorded)
         assert 5 <= len(early) <= 9  # of nine streams, some may lie between two calls
         lines = [
-            line for line in recorded.review.problems if "requests ran already when the recording began" not in line
+            line
+            for line in recorded.review.problems
+            if "requests already in progress when the recording began" not in line
         ]
         assert [line.partition(" ")[2] for line in lines] == [
-            "requests still ran when the recording ended: cut at the end"
+            "requests still in progress when the recording ended: cut at the end"
         ]
 
 

@@ -68,7 +68,7 @@ def test_warm_cells_are_compared_in_the_arms_that_have_them() -> None:
 
 def test_where_nothing_changed_no_stage_is_named() -> None:
     (reason,) = reasons(GRID, recorded(), [replace(ROW, verdict="no difference seen")])
-    assert reason.changed == [] and "of no stage it can be told that it changed" in reason.sentence
+    assert reason.changed == [] and "no stage can be said to have changed" in reason.sentence
     assert reason_sentences([reason]) == []
 
 
@@ -122,7 +122,7 @@ def test_the_recorders_cost_is_that_of_recorded_trials_beside_timed_ones_of_thei
     assert slowdown(recorded()) is None
     report = a_report(extra=recorded())
     assert report.slowdown is not None and report.slowdown.n == 8
-    assert cost_sentence(None).startswith("In timed trials its hooks only call through")
+    assert cost_sentence(None).startswith("In timed trials its hooks only pass calls on")
     assert cost_sentence(Figure(1.01, 0.99, 1.03, 8)).startswith(
         "Recorded trials took 1.010 times as long as timed ones (95 % interval 0.990 to 1.030, 8 starts)."
     )

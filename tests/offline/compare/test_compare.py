@@ -111,7 +111,7 @@ def test_a_slower_run_is_slower_in_every_cell_and_fails_the_check(
 
 def test_a_bound_that_these_runs_could_not_tell_is_inconclusive(compared: Compare, base: Path, tmp_path: Path) -> None:
     code, text = compared(base, run_folder(tmp_path, "b"), "--fail-if-slower", "0.1%")
-    assert code == 5 and "Inconclusive: 3 of 3 rows could not have told 0.1%" in text
+    assert code == 5 and "Inconclusive: 3 of 3 rows could not have shown a difference of 0.1%" in text
     assert compared(base, run_folder(tmp_path, "c"), "--fail-if-slower", "20%")[0] == 0
 
 

@@ -74,7 +74,7 @@ def test_a_word_is_a_folder_a_python_or_the_installed_vllm(tmp_path: Path) -> No
     assert choice(str(folder / "vllm")).folder == str(folder)
     assert (choice(python).python, choice(python).folder) == (python, "")
     assert choice("0.32.0") == choice("installed")
-    with pytest.raises(EnginescopeError, match="no version, no folder with a vllm package"):
+    with pytest.raises(EnginescopeError, match="neither a version, a folder with a vllm package"):
         choice("nothing/there")
 
 

@@ -89,15 +89,15 @@ def test_of_many_batch_sizes_the_largest_and_the_smallest_difference_are_told() 
     largest, smallest, rest = sentences
     assert largest.startswith("batch_size 1 → 8 (cache_state=") and "faster, 5.3" in largest  # 8 ** 0.8 is 5.28
     assert ": faster, 1.7" in smallest  # 2 ** 0.8 is 1.74
-    assert rest.startswith("batch_size: these are the largest and the smallest of 12 that can be told; all 12 ")
+    assert rest.startswith("batch_size: these are the largest and the smallest of 12 that stand out from the noise; ")
 
 
 @pytest.mark.parametrize(
     ("told", "which"),
     [
-        (0, "none can be told"),
-        (1, "this is the only one that can be told"),
-        (2, "these are the largest and the smallest of 2 that can be told"),
+        (0, "none stands out from the noise"),
+        (1, "this is the only one that stands out from the noise"),
+        (2, "these are the largest and the smallest of 2 that stand out from the noise"),
     ],
 )
 def test_how_many_differences_of_an_axis_can_be_told(told: int, which: str) -> None:

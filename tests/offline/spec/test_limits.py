@@ -114,5 +114,5 @@ def test_what_vllm_will_refuse_here() -> None:
         "no GPU is visible: vLLM will not start; python -m probes.doctor names the variable that hides them"
     ]
     assert list(expected_refusals(asked, rocm)) == [
-        "tensor_parallel_size 2 is more than the 1 visible GPUs: vLLM will hardly start"
+        "tensor_parallel_size 2 is more than the 1 visible GPUs: vLLM is unlikely to start"
     ]

@@ -55,8 +55,8 @@ def test_a_small_slow_down_before_the_large_one_does_not_count() -> None:
 def test_what_lies_between_good_and_bad_ends_the_search_with_what_is_left() -> None:
     measured = Measurements({"1.2": row(0.9, half=1.1), "1.4": row(0.8)})
     found = find_slower(VERSIONS, measured, always)
-    assert found == Bisection("1.0", "1.4", ("1.1", "1.2", "1.3"), "of 1.2 it cannot be told: 0.818 to 0.990")
-    assert "(of 1.2 it cannot be told: 0.818 to 0.990; between them: 1.1, 1.2, 1.3). Where" in found.sentence
+    assert found == Bisection("1.0", "1.4", ("1.1", "1.2", "1.3"), "1.2 cannot be judged either way: 0.818 to 0.990")
+    assert "(1.2 cannot be judged either way: 0.818 to 0.990; between them: 1.1, 1.2, 1.3). Where" in found.sentence
 
 
 def test_a_version_that_cannot_be_measured_ends_it_too() -> None:

@@ -96,7 +96,7 @@ TRIALS = "(5th to 95th percentile)"
         ),
         (
             Drift(0.030, 0.02, 0.83),
-            "Arms were measured one after another; up to 10% of drift they are compared. "
+            "Arms were measured one after another, with drift within 10%: comparable. "
             f"{MOVED.format('2.0%')} {TRIALS}.",
         ),
         (

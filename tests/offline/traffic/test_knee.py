@@ -34,9 +34,9 @@ def test_the_bracket_of_some_trials(tried: dict[str, str], ends: tuple[float | N
 def test_a_bracket_in_words() -> None:
     assert Bracket(4.1, 4.4).sentence == "sustained at 4.1 req/s, not at 4.4 (7% wide)"
     assert Bracket(2, 4).sentence == "sustained at 2 req/s, not at 4 (50% wide)"
-    assert Bracket(None, 4).sentence == "no rate was told to be sustained; 4 req/s was not"
-    assert Bracket(4, None).sentence == "sustained at 4 req/s, the highest that was told"
-    assert Bracket(None, None).sentence == "no rate was told to be sustained or not"
+    assert Bracket(None, 4).sentence == "no rate was found to be sustained; 4 req/s was not"
+    assert Bracket(4, None).sentence == "sustained at 4 req/s, the highest rate that could be judged"
+    assert Bracket(None, None).sentence == "no rate could be judged sustained or not"
 
 
 @pytest.mark.parametrize(

@@ -77,8 +77,8 @@ def test_a_rate_is_a_number(run: Path, lines: list[str]) -> None:
 
 def test_a_run_of_one_start_claims_nothing(tmp_path: Path) -> None:
     lines, _ = write(a_load_run(tmp_path, rates=(0.5,), requests=40, starts=1))
-    assert "Each variant was started once: intervals are of blocks of time, and differences are no claim." in lines
-    assert f"{PAGE}: no rate was told to be sustained or not." in lines
+    assert "Each variant was started once: intervals are over blocks of time, and no difference is claimed." in lines
+    assert f"{PAGE}: no rate could be judged sustained or not." in lines
     assert not any("0.5 | 1 | sustained" in line for line in lines)
 
 
@@ -123,7 +123,7 @@ def test_a_level_whose_client_had_no_processor_is_named(results: LoadResults) ->
     half = replace(measured, starved_ns=(measured.closed_ns - measured.begin_ns) // 2)
     starving = replace(first, figures=replace(first.figures, measured=half))
     starved = replace(results, rates=(starving, *others))
-    words = "what receives the tokens waited for a processor for 50.00% of the time, which latencies hold"
+    words = "the thread receiving tokens waited for a processor 50.00% of the time; latencies include that"
     assert [each for each in load_summary(starved, rows(starved)) if each.endswith(f": {words}.")]
     assert words in next(row.note for row in rows(starved) if row.variant == measured.variant)
     assert not [each for each in load_summary(results, rows(results)) if "for a processor" in each]

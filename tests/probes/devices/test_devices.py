@@ -73,7 +73,7 @@ def test_nvidia_devices_and_balance(programs: Path) -> None:
     memory = f"GPU 1     {H100}: 57.62 GiB of 79.65 GiB used, 52.73 GiB of it this engine's"
     assert f"{memory}; now 0 % busy, 345 MHz, power unknown" in lines
     nothing = "utilization, power, clock unknown"
-    assert f"GPU 3     GB10: memory not told (MIG, permissions, or it shares the host's); now {nothing}" in lines
+    assert f"GPU 3     GB10: memory not reported (MIG, permissions, or it shares the host's); now {nothing}" in lines
     assert reading.devices[0].activity == Activity(87, 412.31, 1980)
     assert reading.devices[2].activity == Activity()  # not in the answer
 
@@ -93,7 +93,7 @@ def test_a_container_with_a_mig_instance(programs: Path) -> None:
     assert (device.driver, device.used_bytes, device.holders) == ("535.161.08", None, {})
     [line] = device_lines(DeviceReading([device]))
     assert line.startswith(
-        "GPU 0     NVIDIA A100-SXM4-80GB: memory not told (MIG, permissions, or it shares the host's);"
+        "GPU 0     NVIDIA A100-SXM4-80GB: memory not reported (MIG, permissions, or it shares the host's);"
     )
 
 

@@ -54,7 +54,7 @@ def test_disk(free: int, status: str, detail: str, remedy: str | None, tmp_path:
 def test_a_folder_that_is_not_ours(tmp_path: Path) -> None:
     at = machine(tmp_path, free_bytes={tmp_path / "work" / "results": GIB})
     (tmp_path / "work").chmod(0o555)
-    assert not unlike(resources.disk_results(at), "block", "not ours to write", "cd ")
+    assert not unlike(resources.disk_results(at), "block", "not writable by this user", "cd ")
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_a_control_group_allows_less(tmp_path: Path) -> None:
         (
             (replace(H100[0], memory_bytes=None),),
             "ok",
-            "1 x H100, memory not told (MIG, permissions, or it shares the host's), driver 580.0",
+            "1 x H100, memory not reported (MIG, permissions, or it shares the host's), driver 580.0",
         ),
     ],
 )

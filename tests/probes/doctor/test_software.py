@@ -151,7 +151,7 @@ def test_torch_kin(kin: Any, files: Any, status: str, detail: str, remedy: str |
     ("distributions", "backends", "forced", "status", "detail", "remedy"),
     [
         (CPU_SET, [], None, "ok", "no Triton: Model Runner V1", None),
-        (CPU_SET, ["nvidia", "amd"], None, "ok", "has no cpu backend and is left alone: Model Runner V1", None),
+        (CPU_SET, ["nvidia", "amd"], None, "ok", "has no cpu backend and is not used: Model Runner V1", None),
         (CPU_SET, ["cpu"], None, "ok", "Model Runner V2", None),
         (CUDA_SET, ["nvidia"], None, "ok", "Model Runner V2", None),
         (CUDA_SET, [], None, "warn", "Model Runner V1, without", "requirements/gpu.txt"),

@@ -69,7 +69,7 @@ def test_the_notes_say_which_devices_there_are() -> None:
     notes = server_command(replace(OPTIONS, gpus=2), machine(platform="rocm", gpus=gpus), {}).notes
     assert notes[:2] == [
         "platform: rocm, 1 of 2 GPUs visible: MI300X",
-        "--gpus 2 is more than that: vLLM will hardly start",
+        "--gpus 2 is more than that: vLLM is unlikely to start",
     ]
 
 

@@ -107,7 +107,7 @@ def test_two_readers_at_once(tmp_path: Path) -> None:
     folder = folder_of(tmp_path, standby=True)
     with turned_on(engine(folder)):
         assert (folder / SWITCH).read_bytes()[0] == standing.RECORDING
-        with pytest.raises(EnginescopeError, match="somebody else records"), turned_on(engine(folder)):
+        with pytest.raises(EnginescopeError, match="is already being recorded"), turned_on(engine(folder)):
             pass
     assert (folder / SWITCH).read_bytes() == SWITCH_BYTES.pack(PAUSED, 0)
 
@@ -227,7 +227,9 @@ def test_of_processes_that_share_a_socket_the_first_is_the_server() -> None:
 def test_one_request_is_no_requests(tmp_path: Path) -> None:
     core = TraceWriter(tmp_path, 2, ["core"]).batch(0, {"seen-1": 1})
     core.close(first_ns=100)
-    assert "1 request ran already when the recording began: cut at the start" in findings(tmp_path).review.problems
+    assert (
+        "1 request already in progress when the recording began: cut at the start" in findings(tmp_path).review.problems
+    )
 
 
 def test_a_request_that_ran_already_is_cut_at_the_start(tmp_path: Path) -> None:
@@ -248,8 +250,8 @@ def test_a_request_that_ran_already_is_cut_at_the_start(tmp_path: Path) -> None:
     begun = {flow.request: (flow.start_ns, flow.prompt_tokens) for flow in read.flows}
     assert begun["seen-1"] == (100, 0) and begun["long-1"] == (100 - 74_200_000_000, 7)
     assert "the end of it" in states["late-1"]
-    line = "3 requests ran already when the recording began, the oldest for 74.2 s: cut at the start"
+    line = "3 requests already in progress when the recording began, the oldest for 74.2 s: cut at the start"
     assert line in read.review.problems
     assert states["last"] == ("input.assign_id", "the end of it")
-    assert "2 requests still ran when the recording ended: cut at the end" in read.review.problems
+    assert "2 requests still in progress when the recording ended: cut at the end" in read.review.problems
     assert not [line for line in read.review.problems if line.startswith("request ")]

@@ -122,7 +122,7 @@ def test_of_two_readers_one_is_refused_in_standby_and_a_ring_has_room_for_both(t
         first = attach(process.pid, "--seconds", "30", "--out", str(tmp_path / "first"), "--partial")
         until(lambda: is_on(folder))
         code, errors = attached(process.pid, "--seconds", "1", "--out", str(tmp_path / "second"), "--partial")
-        assert code == 1 and "somebody else records" in errors and is_on(folder)
+        assert code == 1 and "is already being recorded" in errors and is_on(folder)
         first.send_signal(signal.SIGINT)
         first.communicate()
         assert first.returncode == 0 and not is_on(folder)

@@ -93,7 +93,7 @@ def test_a_front_end_that_gets_no_core(tmp_path: Path) -> None:
     lines = [",".join(COLUMNS), *(",".join(map(str, row)) for row in rows)]
     (tmp_path / FILE).write_text("\n".join(lines) + "\n")
     late = Keep("ttft > 1ms", 0.0, story.now, story.now - 1000, 10, "a", -1, 0)
-    assert reason(tmp_path, late) == "the machine was busy: a thread of the engine stood in the run queue for 4.00 ms"
+    assert reason(tmp_path, late) == "the machine was busy: a thread of the engine was in the run queue for 4.00 ms"
 
 
 def test_a_step_without_peers_that_gets_no_core(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_a_step_without_peers_that_gets_no_core(tmp_path: Path) -> None:
     rows = [(moment * MS, "run queue", 2, 1, max(moment - 180, 0) * MS) for moment in range(0, 700, 100)]
     lines = [",".join(COLUMNS), *(",".join(map(str, row)) for row in rows)]
     (tmp_path / FILE).write_text("\n".join(lines) + "\n")
-    line = "the machine was busy: a thread of the engine stood in the run queue for 404.00 ms"
+    line = "the machine was busy: a thread of the engine was in the run queue for 404.00 ms"
     assert reason(tmp_path, keep("step > 100ms", 680, 500, step=9)) == line
 
 

@@ -141,5 +141,5 @@ def test_a_share(text: str, number: float) -> None:
 
 @pytest.mark.parametrize("text", ["0", "-1%", "101%", "half", "nan", "inf"])
 def test_what_is_no_share(text: str) -> None:
-    with pytest.raises(EnginescopeError, match="is no share"):
+    with pytest.raises(EnginescopeError, match="is not a share"):
         share(text)

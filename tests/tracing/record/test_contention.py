@@ -156,22 +156,22 @@ def slow_step(folder: Path, rows: list[str]) -> Review:
 def test_a_slow_step_in_the_run_queue_says_so(tmp_path: Path) -> None:
     review = slow_step(tmp_path, [])
     assert review.slow_steps[0].step == 6
-    assert review.slow_steps[0].reason.startswith("the machine was busy: a thread of the engine stood in the run queue")
+    assert review.slow_steps[0].reason.startswith("the machine was busy: a thread of the engine was in the run queue")
     assert review.starvation is not None and review.starvation.threads[0].queued_ns == 18_000_000
     assert review.problems == ()
-    assert "the thread of the core (pid 11) stood in the run queue for 58% of the time" in machine_warnings(review)[0]
+    assert "the thread of the core (pid 11) was in the run queue for 58% of the time" in machine_warnings(review)[0]
 
 
 def test_a_step_that_the_quota_made_slow_says_so(tmp_path: Path) -> None:
     """The kernel counts the time in which the group was stopped for each core: here 32 ms on two within 21 ms."""
     totals = [(0, 7), (6_000_000, 7), (27_000_000, 32_000_007), (31_000_000, 32_000_007)]
     review = slow_step(tmp_path, [f"{moment},throttled,0,0,{total}" for moment, total in totals])
-    assert review.slow_steps[0].reason.startswith("over the CPU quota: a thread of the engine stood in the run queue")
+    assert review.slow_steps[0].reason.startswith("over the CPU quota: a thread of the engine was in the run queue")
     assert review.starvation is not None and review.starvation.throttled_share == 21_000_000 / 30_900_000
     assert machine_warnings(review) == [
         "the control group's CPU quota stopped threads for up to 68% of the time with traffic",
-        "the thread of the core (pid 11) stood in the run queue for 58% of the time with traffic: the quota, or other "
-        "work had its core",
+        "the thread of the core (pid 11) was in the run queue for 58% of the time with traffic: the quota, or other "
+        "work was on its core",
     ]
 
 

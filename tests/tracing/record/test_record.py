@@ -105,7 +105,7 @@ def test_the_first_signal_after_the_command_loses_no_summary(capsys: pytest.Capt
     before = signal.getsignal(signal.SIGINT)
     with watched.patient():
         signal.raise_signal(signal.SIGINT)  # as at the second Ctrl-C, after the command has ended
-        assert capsys.readouterr().err == "finishing the recording; once more leaves it unfinished\n"
+        assert capsys.readouterr().err == "finishing the recording; Ctrl-C again leaves it unfinished\n"
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is before
@@ -126,7 +126,7 @@ def test_a_process_killed_at_birth_is_no_traceback(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tracing.review", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     lines = done.stdout.splitlines()
-    assert "Traceback" not in done.stderr and "process 1 said nothing of itself" in lines
+    assert "Traceback" not in done.stderr and "process 1 left no description of itself" in lines
     assert "events-1.bin is empty: what its process did is not known" in lines
     assert any(line.startswith("no request was seen; 0 spans") for line in lines)
 

@@ -44,7 +44,7 @@ process.join()
         (["4711", "--model", "default", "--rate", "5"], "--model, --rate: 4711 brings an engine and a load of its own"),
         (["--shape", "cpu", "--", "python"], "--shape: the command brings an engine and a load of its own"),
         (["--yes-slow-it-down"], "--yes-slow-it-down is for an engine that runs already"),
-        (["4711"], "4711 runs already, and whom it serves would wait longer: --yes-slow-it-down gives leave"),
+        (["4711"], "4711 runs already, and its clients would wait longer: --yes-slow-it-down permits that"),
     ],
 )
 def test_what_cannot_be_measured_is_refused_before_an_engine_starts(

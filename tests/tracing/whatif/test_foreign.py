@@ -63,7 +63,7 @@ def test_a_running_engine_that_stands_by_is_measured_with_leave_alone(tmp_path: 
     folder = folder_of(tmp_path, standby=True)
     (folder / FILE).write_bytes(NOTHING)
     with counting(folder) as process:
-        with pytest.raises(EnginescopeError, match="--yes-slow-it-down gives leave") as refused:
+        with pytest.raises(EnginescopeError, match="--yes-slow-it-down permits that") as refused:
             running_engine(str(process.pid), leave=False)
         assert refused.value.code == USAGE
         assert running_engine(str(process.pid), leave=True).folder == folder
@@ -73,7 +73,7 @@ def test_a_running_engine_that_stands_by_is_measured_with_leave_alone(tmp_path: 
 def test_an_engine_that_keeps_a_ring_for_others_is_refused(tmp_path: Path) -> None:
     with (
         counting(folder_of(tmp_path, standby=False)) as process,
-        pytest.raises(EnginescopeError, match=f"process {process.pid} does not stand by: start it with ENGINESCOPE="),
+        pytest.raises(EnginescopeError, match=f"process {process.pid} is not in standby: start it with ENGINESCOPE="),
     ):
         running_engine(str(process.pid), leave=True)
 
@@ -82,6 +82,6 @@ def test_a_process_that_is_no_engine_is_refused() -> None:
     environment = {name: value for name, value in os.environ.items() if name != TRACE}
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, env=environment) as process:
         time.sleep(0.1)
-        with pytest.raises(EnginescopeError, match=f"process {process.pid} does not stand by"):
+        with pytest.raises(EnginescopeError, match=f"process {process.pid} is not in standby"):
             running_engine(str(process.pid), leave=True)
         process.kill()

@@ -70,7 +70,7 @@ def _started_with(port: int) -> list[Member]:
     for group in groups():
         if launch_options(group).port == port:
             return group
-    raise EnginescopeError(f"nobody that can be seen listens on port {port}; name a process id of the engine")
+    raise EnginescopeError(f"no process visible to you listens on port {port}; name a process id of the engine")
 
 
 def explained(group: Sequence[Member], at: Endpoint | None, seconds: float) -> tuple[Situation, Explanation]:

@@ -91,7 +91,7 @@ def read_files(paths: Sequence[Path]) -> Reading:
 def _text(path: Path) -> str:
     try:
         if path.stat().st_size > LARGEST_BYTES:
-            raise EnginescopeError(f"{path} is larger than {LARGEST_BYTES >> 20} MiB: cut out the lines of the hang")
+            raise EnginescopeError(f"{path} is larger than {LARGEST_BYTES >> 20} MiB: keep only the lines of the hang")
         return path.read_text(errors="replace")
     except OSError as error:
         raise usage_error(f"cannot read {path}: {error.strerror}") from None

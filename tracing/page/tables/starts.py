@@ -53,8 +53,8 @@ def sections(findings: Findings) -> list[tuple[str, str, str]]:
     margin = int((end - begin) * MARGIN)
     drawing = lanes.drawing(as_spans(findings.timeline), begin - margin, end + margin, begin)
     words = (
-        "From the making of the front end's process to the end of the last phase. A front end waits for its core and "
-        "that for its workers: time is given to the innermost phase of whom all wait for."
+        "From the start of the front end's process to the end of the last phase. A front end waits for its core, and "
+        "the core for its workers: time goes to the innermost phase of the process that all others wait for."
     )
     return [("How the engine started", words, drawing + "".join(parts))]
 

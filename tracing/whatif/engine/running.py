@@ -14,12 +14,12 @@ def running_engine(target: str, leave: bool) -> StandingEngine:
     EnginescopeError where it may not be delayed: without leave, or where it was not started with ENGINESCOPE=standby.
     """
     if not leave:
-        raise usage_error(f"{target} runs already, and whom it serves would wait longer: {LEAVE} gives leave")
+        raise usage_error(f"{target} runs already, and its clients would wait longer: {LEAVE} permits that")
     pid = pid_of(target)
     engine = standing_engine(pid)
     if engine is None or not engine.standing.standby or not engine.lives():
         raise EnginescopeError(
-            f"process {pid} does not stand by: start it with ENGINESCOPE=standby in its environment, or by "
+            f"process {pid} is not in standby: start it with ENGINESCOPE=standby in its environment, or by "
             "python -m tracing.whatif -- CMD"
         )
     return engine

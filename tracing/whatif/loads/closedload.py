@@ -27,7 +27,7 @@ class ClosedLoad:
         does."""
         steps = without_delay([look], engine.steps(self.streams))
         if not steps.count:
-            raise EnginescopeError(f"no step decoded {self.streams} streams alone while it was looked at")
+            raise EnginescopeError(f"while it was watched no step decoded {self.streams} streams and nothing else")
         steady_share = steps.count * steps.period_ns / (look.end_ns - look.begin_ns)
         block_s = BLOCK_STEPS * steps.period_ns / min(steady_share, 1.0) / NS_PER_S
         return plan(stages, steps.period_ns, budget_s, least_block_s=max(LEAST_BLOCK_S, block_s))

@@ -15,7 +15,7 @@ READING = (
     "slope: how much of a delay a step grows by; 1: each microsecond counts, 0: it is hidden. Where hiding ends a "
     "stage has two slopes, and a delay tells only the slower side."
 )
-OPEN_READING = "TTFT, ITL, latency: by how much each grows for a delay of one a step; n/a: no block was long enough."
+OPEN_READING = "TTFT, ITL, latency: how much each grows per unit of delay in every step; n/a: no block was long enough."
 ABOVE_ONE = {  # by `StageAnswer.takes_processor`
     True: "a spin takes a processor from other processes too",
     False: "not for a processor that a spin takes: what waits for it, or for the GIL that it holds, is late by more",

@@ -14,7 +14,7 @@ SYSTEM = (
     ),
     FaultCause(
         r"(?i)attempting to bind on address .*permission denied|(?:PermissionError: \[Errno 13\] Permission denied$)",
-        "port {port} is not for everybody: below 1024 only root may listen",
+        "privileged port: {port}; below 1024 only root may listen",
         "--port 8000, or any other from 1024 on",
         "PermissionError: [Errno 13] Permission denied",
         "Python",

@@ -41,7 +41,7 @@ def states(of: list[SeenCard]) -> list[str]:
 
 def test_who_holds_a_card_and_which_are_free() -> None:
     of = cards(EIGHT, {}, PROCESSES)
-    assert states(of) == ["taken", "taken", "busy", "memory not told", *["free"] * 4]
+    assert states(of) == ["taken", "taken", "busy", "memory not reported", *["free"] * 4]
     assert told(of[0]).detail == (
         f"taken: {H100}, number 0 here, 10.00 GiB of 80.00 GiB free, utilization unknown; "
         "held by python (process 41, 69.0 GiB)"

@@ -152,7 +152,7 @@ def test_a_server_is_found_by_its_command_line_where_its_socket_is_not_to_be_see
     monkeypatch.setattr(look, "groups", lambda: own)
     monkeypatch.setattr(look, "launch_options", lambda group: LaunchOptions(None, None, ports[group[0].pid]))
     assert look.group_at("127.0.0.1:8001")[0] == own[1]
-    with pytest.raises(EnginescopeError, match="nobody that can be seen listens on port 8002"):
+    with pytest.raises(EnginescopeError, match="no process visible to you listens on port 8002"):
         look.group_at("127.0.0.1:8002")
 
 
