@@ -35,9 +35,9 @@ def between(observations: Observations, error: float) -> Estimates | None:
 
     Main effects come first: an axis of the arms averaged over the others, and over the cells that the same arms have.
     Then, in every cell, all pairs of arms. The variance between starts is pooled over arms and cells, with the degrees
-    of freedom of the starts, since cells of one start are correlated; what the trials add is each cell's own. From
-    four starts of each arm on, a cell that scatters more than the others, and in it an arm that does, has a variance of
-    its own.
+    of freedom of the starts, since cells of one start are correlated; what the trials add is each cell's own. A cell
+    that scatters more than the others has a variance of its own, and so has an arm of four starts that scatters more
+    than the others in its cell.
     """
     mains = [main for starts, cells in observations.classes() for main in _mains(observations, starts, cells)]
     pairs = [pair for starts, cells in observations.classes() for pair in _pairs(observations, starts, cells)]

@@ -1,11 +1,13 @@
-"""An arm's own variance, in place of the shared one: where it has four starts, and they scatter more than the others.
+"""The variance of starts is shared by all arms and cells, but for a cell, or an arm, whose starts scatter more.
 
-Shared is the variance pooled over all cells, but in a cell in which all arms scatter more than that: there it is the
-cell's. Compared with the pooled one, each arm of such a cell would seem to scatter more than the others.
+A cell that scatters more than the variance pooled over all cells lets expect has its own, which its arms share. An arm
+has its own where it has four starts, and they scatter more than those of the others in the same cell: compared with the
+pooled variance, each arm of a noisy cell would seem to scatter more than the others.
 
 Squares of residuals are told apart by arm as by C. R. Rao's MINQUE; degrees of freedom by Satterthwaite (1946). The
 critical value stays the common one: Bonferroni's, for the two or three degrees of freedom of one arm, would let next to
-nothing be found, and false alarms stay at 5 % without it (`tests/bench/differences.py`).
+nothing be found, and false alarms of equal arms stay at 5 % without it. What is left of them in noisy cells is in
+`tests/bench/differences.py`.
 """
 
 from __future__ import annotations
@@ -52,7 +54,7 @@ def start_variances(fit: Fit, pooled: np.ndarray, pooled_df: int) -> StartVarian
     others_df = np.maximum(fit.start_df - own_df, np.finfo(float).eps)
     others = (fit.start_df * fit.start_ms[..., None] - own_df * own) / others_df  # in this cell, however noisy it is
     many = of_arm.sum(axis=0) >= FEWEST
-    noisy = many.all() & (fit.start_ms > chdtri(fit.start_df, ALIKE) / fit.start_df * pooled)
+    noisy = fit.start_ms > chdtri(fit.start_df, ALIKE) / fit.start_df * pooled
     shared = np.where(noisy, fit.start_ms, pooled)
     apart = many & (fit.start_df - own_df >= 1) & (own > fdtri(own_df, others_df, 1 - ALIKE) * others)
     apart &= own > shared[..., None]

@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, product
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +39,7 @@ DESIGNS: dict[str, dict[str, object]] = {
     "four starts an arm": {"starts": 4, "groups": 4},
 }
 NOISY = (3.0, 10.0)  # how many times as much as in the others starts scatter in one cell
+NOISY_CELLS = {"cold": 0, "warm": -1}
 WILD = (2.0, 5.0, 10.0)  # how many times as much as the others' the starts of one arm scatter
 HEADINGS = ("start", "trial", "machine", "false alarms", "at least", *KINDS, "detectable, between", "inside")
 
@@ -93,12 +94,11 @@ def unequal(runs: int) -> Iterator[str]:
 
 
 def noisy(runs: int) -> Iterator[str]:
-    """Starts that scatter more in one cell, the same in all arms."""
+    """Starts that scatter more in one cell, the same in all arms that have it."""
     yield from ("", "## Starts scatter more in one cell", "", *header())
-    for times in NOISY:
-        for starts in (2, 3, 4):
-            setting = Setting(0.01, 0.01, starts=starts, groups=starts, noisy=times)
-            yield line(setting, f"{times:.0f} times; {starts} starts", null_runs(setting, runs, SEED + 160))
+    for (state, cell), times, starts in product(NOISY_CELLS.items(), NOISY, (2, 3, 4)):
+        setting = Setting(0.01, 0.01, starts=starts, groups=starts, noisy=times, noisy_cell=cell)
+        yield line(setting, f"{state} cell, {times:.0f} times; {starts} starts", null_runs(setting, runs, SEED + 160))
 
 
 def adaptive(runs: int) -> Iterator[str]:

@@ -35,7 +35,8 @@ class Setting:
     stalls: bool = False  # one trial in ten takes 1.5 times as long
     moved: float = 0.0  # spread of the machine from run to run
     wild: float = 1.0  # how many times as much as the others' the starts of the last arm scatter
-    noisy: float = 1.0  # how many times as much as in the others starts scatter in the first cell
+    noisy: float = 1.0  # how many times as much as in the others starts scatter in one cell
+    noisy_cell: int = 0  # number of that cell: the first is cold, the last warm
     starts: int = 2  # of each arm
     rounds: int = 3
     groups: int = 2
@@ -67,7 +68,8 @@ def simulate_with_kernel(setting: Setting, runs: int, seed: int) -> tuple[Observ
     arm = np.tile(np.arange(len(arms)), setting.starts)
     shape = (runs, len(arm), setting.rounds, len(cells))
     spreads = setting.start_spread * np.where(arm == len(arms) - 1, setting.wild, 1.0)[:, None, None]
-    of_cell = np.where(np.arange(len(cells)) == 0, setting.noisy, 1.0)
+    of_cell = np.ones(len(cells))
+    of_cell[setting.noisy_cell] = setting.noisy
     logs = rng.normal(0, spreads, (runs, len(arm), 1, 1)) * of_cell + rng.normal(0, setting.trial_spread, shape)
     if setting.stalls:
         logs -= np.log(STALL) * (rng.random(shape) < STALL_SHARE)

@@ -70,6 +70,12 @@ def test_a_noisy_cell_of_four_starts_tells_no_more_lies(arms: int, groups: int) 
     assert estimates.significant.any(axis=-1).sum() <= 0.05 * runs
 
 
+@pytest.mark.parametrize("starts", [2, 3])
+@pytest.mark.parametrize("times", [3.0, 10.0])
+def test_a_noisy_cell_of_fewer_starts_tells_no_more_lies(starts: int, times: float) -> None:
+    assert told(replace(SMALL, starts=starts, groups=starts, noisy=times)).false_lower_bound <= 0.05
+
+
 def test_a_run_that_stops_when_its_intervals_are_narrow_tells_no_more_lies() -> None:
     result, rounds = until(SMALL, RUNS, 20260104, half_width=0.05)
     assert result.false_lower_bound <= 0.05
