@@ -256,7 +256,7 @@ def test_the_index_lists_runs_newest_first(tmp_path: Path) -> None:
 
 
 def test_a_batch_of_many_records_is_counted_and_not_held(tmp_path: Path) -> None:
-    """Of 2,000 records, 2.5 MB, a quarter of one megabyte at most is held at a time."""
+    """Of 2,000 records, 2.9 MB, a quarter of a megabyte at most is held at a time."""
     (tmp_path / "batch").mkdir()
     long = replace(BATCHED, text="x" * 1000, began_s=0.0).json()
     (tmp_path / "batch" / "out.jsonl").write_bytes(b"foreign\n" + long * 2000)
