@@ -30,7 +30,7 @@ def turned_on(engine: StandingEngine) -> Iterator[int]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise EnginescopeError(f"process {engine.standing.pid} is already being recorded: wait") from None
+            raise EnginescopeError(f"process {engine.standing.pid} is already being recorded: try later") from None
         with mmap.mmap(file.fileno(), SWITCH_BYTES.size) as state:
             SWITCH_BYTES.pack_into(state, 0, PAUSED, time.monotonic_ns() + LEASE_NS)
             state[0] = RECORDING  # one byte that all look at: on in the same instant

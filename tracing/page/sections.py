@@ -137,8 +137,8 @@ def _requests(findings: Findings) -> list[tuple[str, str, str]]:
         ),
         (
             "All requests",
-            "Click a heading to sort, again to reverse. TTFT, TPOT and ITL are of those that finished, as their "
-            "callers had them.",
+            "Click a heading to sort by it; click again to reverse the order. TTFT, TPOT and ITL are of those that "
+            "finished, as their callers had them.",
             request_table(findings),
         ),
     ]
