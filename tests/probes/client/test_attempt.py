@@ -59,7 +59,7 @@ FAULTS = [
     ("reset", {}, "connect", "broke after", THRICE),
     ("reset", {"stream": False}, "connect", "broke", THRICE),
     ("reset_at_once", {}, "connect", "broke before an answer", THRICE),
-    ("no_http", {}, "bad_response", "no HTTP", ONCE),
+    ("no_http", {}, "bad_response", "not readable as HTTP", ONCE),
     ("too_short", {"stream": False}, "connect", "broke", THRICE),
     ("silent", {}, "timeout", "until the first token", THRICE),
     ("stall_first", {}, "timeout", "until the first token", THRICE),

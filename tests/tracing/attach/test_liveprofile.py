@@ -124,7 +124,7 @@ def test_one_that_was_not_started_for_it_is_refused_by_name() -> None:
     [
         (["4711", "--torch", "20"], "ask the server"),
         (["http://127.0.0.1:8000", "--torch", "0"], "of at least 1"),
-        (["4711", "--otlp", "http://127.0.0.1:4318", "--dump"], "goes alone"),
+        (["4711", "--otlp", "http://127.0.0.1:4318", "--dump"], "combined with --keep only"),
         (["4711", "--sample", "1%"], "name the collector"),
         (["4711", "--seconds", "0"], "not between 0 and a day"),
     ],
