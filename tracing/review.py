@@ -78,7 +78,7 @@ def request_numbers(text: str) -> tuple[int, int]:
     first, dash, last = text.partition("-")
     numbers = [int(number) for number in (first, last if dash else first) if number.isdecimal()]
     if len(numbers) < 2 or not 1 <= numbers[0] <= numbers[1]:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a request number or range, as 33 or 33-96")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a request number or range, such as 33 or 33-96")
     return numbers[0], numbers[1]
 
 

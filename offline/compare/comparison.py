@@ -87,8 +87,9 @@ def _logs(run: ComparedRun, key: str, metric: str) -> np.ndarray:
 def estimate_pairs(cells: Sequence[Pair], arms: Sequence[str], labels: Sequence[str]) -> Estimates | None:
     """The ratios of all cells together and of each cell, which hold together; None where no arm has a second start.
 
-    The variance of starts is pooled over arms, runs and cells, with the degrees of freedom of the starts. The runs did
-    not take turns, so each interval is widened by how much the kernel beside these very trials moved.
+    The variance of starts is pooled over arms, runs and cells, with the degrees of freedom of the starts, but for a
+    cell or an arm whose starts scatter more (`ownvariance`). The runs did not take turns, so each interval is widened
+    by how much the kernel beside these very trials moved.
     """
     overall = _comparison(_mean_over_cells(cells, arms), "all", main=True)
     single = [_comparison([cell], label, main=False) for cell, label in zip(cells, labels, strict=True)]

@@ -36,8 +36,8 @@ def between(observations: Observations, error: float) -> Estimates | None:
     Main effects come first: an axis of the arms averaged over the others, and over the cells that the same arms have.
     Then, in every cell, all pairs of arms. The variance between starts is pooled over arms and cells, with the degrees
     of freedom of the starts, since cells of one start are correlated; what the trials add is each cell's own. A cell
-    that scatters more than the others has a variance of its own, and so has an arm of four starts that scatters more
-    than the others in its cell.
+    that scatters more than the others has a variance of its own, and so has an arm of four starts or more that
+    scatters more than the others in its cell.
     """
     mains = [main for starts, cells in observations.classes() for main in _mains(observations, starts, cells)]
     pairs = [pair for starts, cells in observations.classes() for pair in _pairs(observations, starts, cells)]
@@ -65,7 +65,7 @@ def simultaneous(mains: Sequence[Comparison], pairs: Sequence[Comparison], error
 def _estimated(comparisons: Sequence[Comparison], degrees: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Estimates, their variances and degrees of freedom (..., contrasts) of each comparison.
 
-    The variance of starts is pooled over all of them, but for arms whose own has to be used.
+    The variance of starts is pooled over all of them, but for cells and arms that have one of their own.
     """
     pooled = start_variance([each.fit for each in comparisons])
     for each in comparisons:

@@ -1,13 +1,13 @@
 """The variance of starts is shared by all arms and cells, but for a cell, or an arm, whose starts scatter more.
 
-A cell that scatters more than the variance pooled over all cells lets expect has its own, which its arms share. An arm
-has its own where it has four starts, and they scatter more than those of the others in the same cell: compared with the
-pooled variance, each arm of a noisy cell would seem to scatter more than the others.
+A cell that scatters more than the variance pooled over all cells would lead one to expect has its own, which its arms
+share. An arm has its own where it has four starts or more, and they scatter more than those of the others in the same
+cell: compared with the pooled variance, each arm of a noisy cell would seem to scatter more than the others.
 
 Squares of residuals are told apart by arm as by C. R. Rao's MINQUE; degrees of freedom by Satterthwaite (1946). The
 critical value stays the common one: Bonferroni's, for the two or three degrees of freedom of one arm, would let next to
-nothing be found, and false alarms of equal arms stay at 5 % without it. What is left of them in noisy cells is in
-`tests/bench/differences.py`.
+nothing be found, and false alarms of equal arms stay at 5 % without it. What is left of them in noisy cells of one run
+is in `tests/bench/differences.py`; for two runs compared it was not simulated.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from scipy.special import chdtri, fdtri
 from offline.differences.leastsquares import Fit, dummies
 
 FEWEST = 4  # starts of an arm, below which its own variance is too doubtful to be used
-ALIKE = 0.1  # how often at most an arm, or a cell, that scatters as the others do is given a variance of its own
+# How often an arm, or a cell, that scatters as the others do is given a variance of its own. A cell somewhat more often
+# where trials scatter more than starts, since the pooled variance is taken as known: that costs power, not honesty.
+ALIKE = 0.1
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,12 @@ def add_grid(grid: argparse._ActionsContainer) -> None:
     from offline.spec.spec import integers, numbers, words
 
     add_model(grid)
-    grid.add_argument("--cards", type=integers, metavar="N,…", help="how many cards each model's layers are split over")
+    grid.add_argument(
+        "--cards",
+        type=integers,
+        metavar="N,…",
+        help="for each model, in order, how many cards share it",
+    )
     grid.add_argument("--batch-size", type=integers, metavar="N,…", help=BATCH_HELP)
     grid.add_argument(
         "--block-size", type=integers, metavar="N,…", help="KV block sizes (default 32,64,128; CUDA 16,32,64)"

@@ -57,8 +57,9 @@ ABOUT_TABLE = (
 )
 ABOUT_FIGURES = "Each is the mean over trials; `…_lo` and `…_hi` are the ends of its 95 % t-interval."
 ABOUT_CARDS = (
-    "The columns of each card begin with its number: `gpu0_power_w`, `gpu1_power_w`. Where cards of two vendors "
-    "have the same number, they are numbered by their place among `devices` of the trials."
+    "The columns of each card begin with its number: `gpu0_power_w`, `gpu1_power_w`. Where two cards "
+    "have the same number (two vendors, unlike nodes, a run resumed on another machine), all are numbered by the order "
+    "in which the trials' `devices` first show them."
 )
 ABOUT_DIFFERENCES = (
     "For runs whose arms have more than one start. Main effects first, then cells; "

@@ -91,7 +91,7 @@ class Keeper:
         if not self.engine.lives():
             yield "the engine has ended: if it was started anew, watch that one"
         if self.more:
-            yield f"{self.more} more fired and were not kept: at most {MOST_A_MINUTE} a minute are"
+            yield f"{self.more} more fired and were not kept: at most {MOST_A_MINUTE} a minute are kept"
         if lost := sum(ring.lost for ring in self.rings.values()):
             yield f"{lost} records were overwritten before they were looked at: what they met is not known"
 

@@ -94,7 +94,7 @@ def endpoint(url: str) -> str:
     """
     parts_of_url = urlsplit(url)
     if parts_of_url.scheme not in ("http", "https") or not parts_of_url.hostname:
-        raise usage_error(f"--otlp {url!r} is not a collector's address, as http://127.0.0.1:4318 (OTLP over HTTP)")
+        raise usage_error(f"--otlp {url!r} is no collector's address, such as http://127.0.0.1:4318 (OTLP over HTTP)")
     return url if parts_of_url.path.strip("/") else url.rstrip("/") + PATH
 
 
@@ -105,7 +105,7 @@ def share(text: str) -> float:
     except ValueError:
         number = -1.0
     if not 0 < number <= 1:
-        raise usage_error(f"--sample {text!r} is not a share of at most 100%, as 1% or 0.01")
+        raise usage_error(f"--sample {text!r} is not a share of at most 100%, such as 1% or 0.01")
     return number
 
 

@@ -13,7 +13,7 @@ PLAIN_WIDTH = 150  # of what is not a terminal
 PLAIN = "off too is a second plain engine: a change inside its interval is none that was seen here"
 SPLIT = (
     "in process: no core process, no ZMQ, and no worker process either, nor its binding of OpenMP to cores; "
-    "worker apart: the worker's process and its binding stay, so that compared with off only the core's is missing"
+    "worker apart: the worker's process and its binding stay; compared with off, only the core's process is missing"
 )
 COLUMNS = ["arm", "tok/s", "TTFT", "TPOT", "records/s", "bytes/s", "processes"]
 

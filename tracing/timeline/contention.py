@@ -73,7 +73,7 @@ def main_roles(spans: pd.DataFrame) -> dict[tuple[int, int], str]:
 
 
 def read(folder: Path) -> Contention:
-    """The samples of a trace folder; a last line that was cut is left out. None where the disk had no room for any."""
+    """The samples of a trace folder; a last line that was cut is left out. Empty where the disk had no room for any."""
     path = folder / FILE
     if not path.exists() or not path.stat().st_size:
         return Contention()

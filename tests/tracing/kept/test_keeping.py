@@ -233,7 +233,7 @@ def test_not_more_than_so_many_a_minute(
     keeper.rings[os.getpid()].lost = 7
     keeper.watch(0)
     assert capsys.readouterr().err.splitlines() == [
-        "4 more fired and were not kept: at most 6 a minute are",
+        "4 more fired and were not kept: at most 6 a minute are kept",
         "7 records were overwritten before they were looked at: what they met is not known",
     ]
 

@@ -14,7 +14,7 @@ SYSTEM = (
     ),
     FaultCause(
         r"(?i)attempting to bind on address .*permission denied|(?:PermissionError: \[Errno 13\] Permission denied$)",
-        "privileged port: {port}; below 1024 only root may listen",
+        "{port} is a privileged port: below 1024 only root may listen",
         "--port 8000, or any other from 1024 on",
         "PermissionError: [Errno 13] Permission denied",
         "Python",

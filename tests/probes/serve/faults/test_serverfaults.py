@@ -96,7 +96,7 @@ def test_the_cause_is_in_the_first_words_and_all_are_shown_once() -> None:
         ("PermissionError: [Errno 13] Permission denied: '/data/hub/models--a--b'", "write /data/hub/models--a--b",
          "HF_HOME"),
         ("OSError: PermissionError at /root/.cache/huggingface/hub when downloading a/b.", "/root/.cache", "HF_HOME"),
-        ("PermissionError: [Errno 13] Permission denied", "privileged port: 9", "--port 8000"),
+        ("PermissionError: [Errno 13] Permission denied", "9 is a privileged port", "--port 8000"),
         ("run.sh: line 2:    41 Segmentation fault      (core dumped) python server.py", "segmentation fault",
          "PYTHONFAULTHANDLER"),
         ("Fatal Python error: Segmentation fault", "segmentation fault", "PYTHONFAULTHANDLER"),

@@ -90,7 +90,7 @@ def test_a_part_with_nothing_in_it_is_refused(tmp_path: Path, choice: WindowChoi
 @pytest.mark.parametrize(
     "options, says",
     [
-        (("--requests", "3-2"), "'3-2' is not a request number or range, as 33 or 33-96"),
+        (("--requests", "3-2"), "'3-2' is not a request number or range, such as 33 or 33-96"),
         (("--from", "nan"), "argument --from: 'nan' is no time in a trace, in seconds"),
         (("--to", "inf"), "argument --to: 'inf' is no time in a trace, in seconds"),
         (("--from", "3", "--to", "2"), "--to 2 is not after --from 3"),
