@@ -51,7 +51,9 @@ def page(
     firsts = {stop.anchor.target: stop.name for stop in reversed(chapter.stops)}
     for part in chapter.parts:
         text = linked(filled(part.text if isinstance(part, Stop) else part, figures.quotes), chapters)
-        parts.append(_stop(part, text, tree, figures, links, firsts, say) if isinstance(part, Stop) else text)
+        parts.append(
+            _stop(part, text, tree, figures, links, firsts[part.anchor.target], say) if isinstance(part, Stop) else text
+        )
     parts += drawn.runs_of(chapter.number, addresses(chapters, "html"), chapters, say)
     return "\n\n".join(parts) + "\n"
 
@@ -103,13 +105,11 @@ def _stop(
     tree: SourceTree,
     figures: Figures,
     links: Mapping[str, str],
-    firsts: Mapping[str, str],
+    first: str,
     say: Labels,
 ) -> str:
-    """A stop with its source, which is whole at the first stop of its page that is in the same function: `firsts` has
-    that one's name by target."""
+    """A stop with its source, which is whole at the `first` stop of its page that is in the same function."""
     judgement = judge(stop, tree)
-    first = firsts[stop.anchor.target]
     verdict = judgement.anchor
     side = "".join(
         (

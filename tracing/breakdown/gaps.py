@@ -30,7 +30,7 @@ from tracing.timeline.intervals import (
 )
 from tracing.timeline.nesting import cut_at_waits
 from tracing.timeline.spans import APART, Timeline
-from tracing.timeline.steps.anatomy import KINDS
+from tracing.timeline.steps.anatomy import by_kind
 
 SHORT_GAP_NS = 20_000
 NOTHING, NO_REQUEST = "nothing recorded", "no request in the engine"
@@ -87,10 +87,9 @@ def without_waits(spans: pd.DataFrame) -> pd.DataFrame:
 def windows(steps: pd.DataFrame, cores: set[int]) -> Iterator[tuple[str, Pieces]]:
     """By kind of step the time of some cores' steps, each to the next one's start; none where there are no steps."""
     steps = steps[steps["pid"].isin(cores) & (steps["period_ns"] > 0)] if len(steps) else steps
-    for kind in (ALL, *KINDS):
-        mine = steps if kind == ALL else steps[steps["kind"] == kind] if len(steps) else steps
-        if len(mine):
-            yield kind, union(*edges(mine.assign(end_ns=mine["start_ns"] + mine["period_ns"])))
+    if len(steps):
+        for kind, rows in ((ALL, steps), *by_kind(steps)):
+            yield kind, union(*edges(rows.assign(end_ns=rows["start_ns"] + rows["period_ns"])))
 
 
 class Explained:

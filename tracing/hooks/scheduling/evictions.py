@@ -40,7 +40,7 @@ class Evictions:
         evicted, self.untold = self.untold, 0
         return len(cache), evicted
 
-    def lost(self, hit_tokens: int, manager: Any = None, request: Any = None) -> int:
+    def lost(self, hit_tokens: int, manager: Any = None, request: Any = None, *_: Any) -> int:
         """The tokens of a request behind its first `hit_tokens` that had been cached and were evicted.
 
         The last token is always computed. Where hashes are of smaller pieces than blocks (hybrid models), or the

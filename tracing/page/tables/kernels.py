@@ -7,10 +7,10 @@ from html import escape as escape_html
 from rich.console import Console
 
 from probes.console import Section, percent, show_section, us
+from probes.htmlpage import table_section
 from tracing.breakdown.changes import StageChange
 from tracing.breakdown.kernels.summary import FamilyTime, KernelSummary, KindOfWork
 from tracing.breakdown.kernels.work import NO_STEP
-from tracing.page import html
 from tracing.page.tables import changes as tables
 from tracing.page.tables.changes import ChangeWords
 
@@ -57,10 +57,7 @@ def show(kernels: KernelSummary | None, out: Console) -> None:
 
 def sections(kernels: KernelSummary | None) -> list[tuple[str, str, str]]:
     """The same for the page: one section, or none where no device did anything."""
-    parts = [
-        f"<p>{escape_html(each.title.capitalize())}</p>" + html.table(each.columns, each.rows, text=each.text)
-        for each in tables_of(kernels)
-    ]
+    parts = [f"<p>{escape_html(each.title.capitalize())}</p>" + table_section(each).body for each in tables_of(kernels)]
     return [(SECTION, SENTENCE, "".join(parts))] if parts else []
 
 

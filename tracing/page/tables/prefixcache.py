@@ -5,8 +5,8 @@ from __future__ import annotations
 from rich.console import Console
 
 from probes.console import Section, percent, show_section, us
+from probes.htmlpage import table_section
 from tracing.breakdown.review import Review
-from tracing.page import html
 from tracing.page.tables.steptables import with_core
 
 CACHE = [
@@ -60,4 +60,4 @@ def sections(review: Review) -> list[tuple[str, str, str]]:
     if not review.prefix_cache:
         return []
     tables = [each for each in (cache_table(review), preemption_table(review)) if each.rows]
-    return [(SECTION, SENTENCE, "".join(html.table(each.columns, each.rows, text=each.text) for each in tables))]
+    return [(SECTION, SENTENCE, "".join(table_section(each).body for each in tables))]

@@ -38,6 +38,7 @@ def test_evicted_blocks_are_told_once_and_known_for_long() -> None:
     assert kept.lost(0, MANAGER, request(16, b"a")) == 0  # its last token is computed anyway, and the block with it
     assert kept.lost(0, SimpleNamespace(), request(40, b"a")) == 0  # a version that calls it otherwise
     assert kept.lost(0) == 0  # one that gives the request by its name
+    assert kept.lost(16, MANAGER, request(40, b"b", b"c"), 39) == 16  # 0.33 tells how many tokens may be found at most
 
 
 def test_after_a_reset_nothing_was_evicted() -> None:
