@@ -71,8 +71,8 @@ def command_parser() -> argparse.ArgumentParser:
 
 def add_traffic(traffic: argparse._ActionsContainer) -> None:
     """The flags of what is sent, and when."""
-    from offline.load.arrivals import KINDS
-    from offline.load.spec import numbers
+    from offline.load.planning.arrivals import KINDS
+    from offline.load.planning.spec import numbers
     from offline.spec.effort import duration
 
     traffic.add_argument("--rates", type=numbers, metavar="R,…", help=RATES_HELP)
@@ -92,7 +92,7 @@ def add_traffic(traffic: argparse._ActionsContainer) -> None:
 
 def add_engines(engines: argparse._ActionsContainer) -> None:
     """The flags of what answers."""
-    from offline.load.spec import names
+    from offline.load.planning.spec import names
     from offline.spec.flags import add_model
 
     add_model(engines)
@@ -103,7 +103,7 @@ def add_engines(engines: argparse._ActionsContainer) -> None:
 
 def add_run(run: argparse._ActionsContainer) -> None:
     """The flags of how it is measured, and where it goes."""
-    from offline.load.spec import objectives
+    from offline.load.planning.spec import objectives
     from offline.spec.effort import duration
     from offline.spec.flags import add_on, add_out, add_resume
 
@@ -129,8 +129,8 @@ def main() -> int:
 def prepare(args: argparse.Namespace) -> PreparedLoad:
     """The run that the command line asks for, or the one that it continues."""
     from offline.cluster.nodes import asked_cluster
+    from offline.load.planning.spec import LoadSpec
     from offline.load.preparation import new_run, resumed_run
-    from offline.load.spec import LoadSpec
 
     cluster = asked_cluster(args, "parallel", "base_url")
     if args.resume is not None:

@@ -6,8 +6,8 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from offline.load.planning.spec import LoadSpec
 from offline.load.records import MeasuredRate
-from offline.load.spec import LoadSpec
 from offline.variants.cards import starts_at_once
 from offline.variants.variant import SERVER, SPLIT, TORCH, VLLM, Variant
 from probes.errors import usage_error

@@ -17,9 +17,9 @@ from typing import TypeVar
 
 import pyarrow as pa
 
+from offline.load.planning.schedule import Schedule, write_schedule
+from offline.load.planning.spec import LoadSpec
 from offline.load.records import MeasuredRate, ServedRequest, StepLine, VariantStart
-from offline.load.schedule import Schedule, write_schedule
-from offline.load.spec import LoadSpec
 from offline.records.continuation import locked
 from offline.records.runfolder import new_folder, slug, write_whole
 from offline.records.runformat import RunFormat

@@ -8,10 +8,10 @@ from functools import cached_property
 from pathlib import Path
 
 from offline.load.folder import read_requests
-from offline.load.plans import rate_schedule, schedule_head, search_scatter
+from offline.load.planning.plans import rate_schedule, schedule_head, search_scatter
+from offline.load.planning.schedule import write_schedule
 from offline.load.preparation import PreparedLoad
 from offline.load.records import MeasuredRate
-from offline.load.schedule import write_schedule
 from offline.traffic.figures import rate_backlog
 from offline.traffic.knee import WIDTH, Bracket, RateTrial, bracket, least_requests, most_requests, next_trial
 from offline.workload.files import read_workload

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from offline.load.folder import append_rate
+from offline.load.planning.schedule import level_name
+from offline.load.planning.spec import LoadSpec
 from offline.load.records import MeasuredRate, VariantStart
-from offline.load.schedule import level_name
-from offline.load.spec import LoadSpec
 from offline.variants.started import StartedVariant
 from probes.jsonform import read_record
 

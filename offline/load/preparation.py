@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 
 from offline.cluster.nodes import RayCluster
 from offline.engine.threads import shared_threads
-from offline.load.arrivals import RECORDED
 from offline.load.budget import refuse_over_budget, rounds_s
 from offline.load.folder import LoadFolder, LoadRun, newest_unfinished, read_load_run
-from offline.load.plans import (
+from offline.load.planning.arrivals import RECORDED
+from offline.load.planning.plans import (
     as_recorded,
     as_replayed,
     fitting,
@@ -23,8 +23,8 @@ from offline.load.plans import (
     read_schedules,
     schedule_head,
 )
-from offline.load.schedule import make_schedule
-from offline.load.spec import LoadSpec
+from offline.load.planning.schedule import make_schedule
+from offline.load.planning.spec import LoadSpec
 from offline.records.continuation import same_model
 from offline.records.run import new_id, now
 from offline.spec import model as models

@@ -16,10 +16,10 @@ from offline.load.budget import SPENT, START_S, Budget, level_s
 from offline.load.folder import closed_start, compress, read_rates, start_folders, write_start
 from offline.load.kneesearch import KneeSearch
 from offline.load.levels import UNIT, Levels
+from offline.load.planning.schedule import level_name, schedule_name
 from offline.load.preparation import WARM_UP, PreparedLoad
 from offline.load.progress import LoadProgress
 from offline.load.records import MeasuredRate, VariantStart
-from offline.load.schedule import level_name, schedule_name
 from offline.variants.cards import Card
 from offline.variants.started import StartedVariant, started
 from offline.variants.variant import Variant

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from offline.load.arrivals import gap_scatter
+from offline.load.planning.arrivals import gap_scatter
 
 Times = NDArray[np.float64]
 SUSTAINED, NOT_SUSTAINED, UNDECIDED = "sustained", "not sustained", "undecided"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from offline.load.schedule import level_name
+from offline.load.planning.schedule import level_name
 from offline.traffic.results import LoadResults
 
 EXPERT_HEADINGS = (

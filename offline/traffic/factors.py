@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from scipy.special import stdtrit
 
-from offline.load.schedule import level_name
+from offline.load.planning.schedule import level_name
 from offline.traffic.knee import Bracket
 from offline.traffic.results import LoadResults, RateResult
 from offline.variants.builtin import ALL, PAGE

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from html import escape
 from statistics import mean
 
-from offline.load.schedule import ONE_AT_A_TIME, level_name
+from offline.load.planning.schedule import ONE_AT_A_TIME, level_name
 from offline.records.workers import worker_memory
 from offline.table.statistics import mean_interval
 from offline.traffic.backlog import UNDECIDED

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from offline.load.planning.schedule import level_name
 from offline.load.records import FINISHED
-from offline.load.schedule import level_name
 from offline.traffic.results import LoadResults
 
 SPLIT_HEADINGS = ("variant", "req/s", "start", "requests", "TTFT s", "prompt computed after s", "then first token s")

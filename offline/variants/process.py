@@ -10,8 +10,8 @@ from pathlib import Path
 
 from offline.engine.process import start_process
 from offline.engine.threads import shared_threads
+from offline.load.planning.schedule import read_schedule
 from offline.load.records import FINISHED, ServedRequest
-from offline.load.schedule import read_schedule
 from offline.spec.settings import EngineSettings
 from offline.variants.ratework import RateName, RateWork
 from offline.variants.serving import Serving

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from offline.load.planning.schedule import Schedule
 from offline.load.records import FINISHED, MeasuredRate, ServedRequest
-from offline.load.schedule import Schedule
 from offline.variants.serving import Ending, ScheduledRequest, Serving
 from probes.errors import EnginescopeError
 from probes.processes.runqueue import queued_ns

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from offline.load.schedule import Schedule, read_schedule
+from offline.load.planning.schedule import Schedule, read_schedule
 from probes.client.loops import freeze_heap
 from probes.errors import EnginescopeError
 from probes.processes.dialogue import Message, answer_commands

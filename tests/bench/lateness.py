@@ -19,9 +19,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT))
 
-from offline.load.arrivals import POISSON, arrival_times  # noqa: E402
 from offline.load.folder import read_requests  # noqa: E402
-from offline.load.schedule import Schedule, ScheduleHead, make_schedule, write_schedule  # noqa: E402
+from offline.load.planning.arrivals import POISSON, arrival_times  # noqa: E402
+from offline.load.planning.schedule import Schedule, ScheduleHead, make_schedule, write_schedule  # noqa: E402
 from offline.variants.process import start_variant  # noqa: E402
 from offline.variants.sender import start_sender  # noqa: E402
 from offline.workload.items import Item  # noqa: E402

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import plotly.graph_objects as go
 
-from offline.load.schedule import level_name
+from offline.load.planning.schedule import level_name
 from offline.page.charts import COLOURS, SHARES, empty_chart
 from offline.page.page import TOGGLE
 from offline.traffic.backlog import NOT_SUSTAINED, SUSTAINED

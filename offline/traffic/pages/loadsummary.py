@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from offline.load.schedule import level_name
+from offline.load.planning.schedule import level_name
 from offline.records.workers import unbalanced, worker_memory
 from offline.traffic.factors import factor_text, knee_factor, ratio
 from offline.traffic.figures import LATE_S

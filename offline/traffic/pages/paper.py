@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from offline.load.schedule import level_name
+from offline.load.planning.schedule import level_name
 from offline.traffic.factors import factor_text, knee_factor, rate_ratio
 from offline.traffic.results import LoadResults
 from offline.variants.builtin import BASELINE, PAGE

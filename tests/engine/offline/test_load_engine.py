@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from offline.load.folder import read_rates, read_requests, read_start, read_steps, start_folders
-from offline.load.schedule import read_schedule
+from offline.load.planning.schedule import read_schedule
 from probes.checkpoint import two_layer_model
 from tests.engine.recording import FORKED, LIMIT_S, ROOT
 from tests.offline.load.loading import only_run, processes_of

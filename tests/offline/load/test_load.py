@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from offline.load.folder import read_load_run, read_rates, read_requests, read_start, read_steps, start_folders
-from offline.load.schedule import read_schedule
+from offline.load.planning.schedule import read_schedule
 from tests.needs import needs_vllm
 from tests.offline.load.loading import only_run, processes_of, run, small, start
 from tests.shells import until

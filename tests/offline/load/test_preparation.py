@@ -9,10 +9,10 @@ import pytest
 
 from offline.cluster.nodes import ClusterNode, RayCluster
 from offline.load import preparation
-from offline.load.plans import longest_searched, schedule_head
+from offline.load.planning.plans import longest_searched, schedule_head
+from offline.load.planning.schedule import Schedule, read_schedule, schedule_name
+from offline.load.planning.spec import LoadSpec
 from offline.load.preparation import PreparedLoad, new_run, notes, refuse_over_budget, resumed_run
-from offline.load.schedule import Schedule, read_schedule, schedule_name
-from offline.load.spec import LoadSpec
 from offline.variants.variant import Variant
 from offline.workload.items import Item
 from offline.workload.source import WorkloadSource, write_items

@@ -12,11 +12,11 @@ from rich.console import Console
 
 from offline.load.budget import Budget
 from offline.load.folder import LoadFolder, read_load_run
+from offline.load.planning.spec import LoadSpec
 from offline.load.preparation import PreparedLoad
 from offline.load.progress import LoadProgress
 from offline.load.records import VariantStart
 from offline.load.runner import LoadRunner, Place
-from offline.load.spec import LoadSpec
 from offline.variants.cards import Card
 from offline.variants.variant import Variant
 from tests.offline.traffic.loadruns import BASELINE, CHUNKED, PAGE, a_load_run

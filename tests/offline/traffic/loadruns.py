@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from offline.load.folder import LoadFolder, LoadRun, append_rate, compress, write_start
+from offline.load.planning.spec import LoadSpec
 from offline.load.records import MeasuredRate, ServedRequest, StepLine, VariantStart
-from offline.load.spec import LoadSpec
 from offline.spec.model import ModelMark
 from offline.variants.variant import Variant
 from tests.offline.runs import MACHINE

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from offline.load.planning.schedule import Schedule, ScheduleHead, write_schedule
 from offline.load.records import MeasuredRate, ServedRequest
-from offline.load.schedule import Schedule, ScheduleHead, write_schedule
 from offline.variants.process import rate
 from offline.variants.ratework import RateName, RateWork
 from offline.variants.sender import send_schedule

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass, field
 
-from offline.load.arrivals import KINDS, POISSON, RECORDED
+from offline.load.planning.arrivals import KINDS, POISSON, RECORDED
 from offline.spec.effort import duration
 from probes.errors import usage_error
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from offline.load.schedule import (
+from offline.load.planning.schedule import (
     Schedule,
     ScheduleHead,
     make_schedule,

@@ -11,8 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from offline.load.arrivals import RECORDED, arrival_scatter, arrival_times, replayed_times
-from offline.load.schedule import (
+from offline.load.planning.arrivals import RECORDED, arrival_scatter, arrival_times, replayed_times
+from offline.load.planning.schedule import (
     CLOSED,
     Schedule,
     ScheduleHead,
@@ -21,7 +21,7 @@ from offline.load.schedule import (
     refuse_other_model,
     schedule_name,
 )
-from offline.load.spec import LoadSpec
+from offline.load.planning.spec import LoadSpec
 from offline.spec import model as models
 from offline.spec.limits import model_positions
 from offline.traffic.knee import least_requests, most_requests

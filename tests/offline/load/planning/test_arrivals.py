@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offline.load.arrivals import (
+from offline.load.planning.arrivals import (
     CONSTANT,
     GAMMA,
     POISSON,
