@@ -20,7 +20,7 @@ settings.load_profile("untimed")
 # These files read the traces of `engine/conftest.py`.
 TRACE_READERS = ("test_notes_engine.py", "test_nsys_capture.py", "test_trace_engine.py")
 # These run nsys: one that starts while another ends may find its semaphore gone (`sem_open`), and dies.
-NSYS_USERS = ("test_secrets.py", "test_ranges.py", "test_nsys.py", "test_nsys_capture.py")
+NSYS_USERS = ("test_secrets.py", "test_ranges.py", "test_capture.py", "test_nsys_capture.py")
 ONE_PROCESS = (*TRACE_READERS, *NSYS_USERS)
 
 # A job that a shell put into the background ignores Ctrl-C, and so would every command that the tests start.

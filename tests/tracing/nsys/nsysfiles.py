@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tracing import timeline
 from tracing.timeline.spans import Timeline
 
 VM = 0x0001000000000000  # above pid and thread an id has the machine and the kind of it
@@ -152,6 +153,12 @@ def as_captured(read: Timeline, writer: NsysWriter, clock_ns: int = 0) -> NsysWr
             writer.mark(pid, thread, end, ["told", *contents], row["step"])
     _lists(read, writer, clock_ns)
     return writer
+
+
+def captured(folder: Path, later: bool = False, clock_ns: int = 0) -> tuple[Timeline, Path]:
+    """A synthetic trace folder's timeline, and the same as a report."""
+    read = timeline.read(folder)
+    return read, as_captured(read, NsysWriter(folder / "nsys.sqlite", later), clock_ns).close()
 
 
 def _lists(read: Timeline, writer: NsysWriter, clock_ns: int) -> None:
