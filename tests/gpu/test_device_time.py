@@ -207,3 +207,13 @@ def test_a_wait_for_the_device_is_the_time_that_it_still_works(file: Path, tmp_p
     waits = rows[(rows["kind"] == layout.SPAN) & (rows["site"] == CODES["device.wait"])]
     waited_ns = int((waits["end"] - waits["start"]).sum())
     assert waited_ns == pytest.approx(found.least_ns, rel=0.05)
+
+
+def test_events_are_put_into_the_threads_own_stream() -> None:
+    import torch
+
+    stream = launches.current_stream(torch)
+    assert stream() == torch.cuda.current_stream()
+    with torch.cuda.stream(torch.cuda.Stream()):
+        assert stream() == torch.cuda.current_stream() != torch.cuda.default_stream()
+    assert stream() == torch.cuda.default_stream()

@@ -49,7 +49,7 @@ class Event:
     def __init__(self, device: Device) -> None:
         self.device, self.at = device, 0
 
-    def record(self) -> None:
+    def record(self, stream: object, /) -> None:
         self.device.recorded += 1
         self.at = max(self.device.now, self.device.free)
 
@@ -63,7 +63,7 @@ class Event:
 
 def timed(device: Device) -> tuple[DeviceTimer, list[DevicePiece]]:
     rows: list[DevicePiece] = []
-    return DeviceTimer(device.event, device.clock, rows.append), rows
+    return DeviceTimer(device.event, lambda: None, device.clock, rows.append), rows
 
 
 def test_a_step_that_waits_in_the_queue_begins_when_the_one_before_ends() -> None:
@@ -183,7 +183,7 @@ def test_the_anchor_is_renewed_where_the_device_is_idle_and_carried_on_where_it_
 def test_events_are_used_again() -> None:
     device = Device()
     made: list[Event] = []
-    timer = DeviceTimer(lambda: made.append(device.event()) or made[-1], device.clock, lambda *row: None)
+    timer = DeviceTimer(lambda: made.append(device.event()) or made[-1], lambda: None, device.clock, lambda *row: None)
     for step in range(100):
         timer.begin(step)
         timer.begin(step)  # a launch inside another

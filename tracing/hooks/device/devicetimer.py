@@ -15,7 +15,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 NS_PER_MS = 1e6
 EVENT_NS = 500  # the resolution of CUDA's events
@@ -30,8 +30,8 @@ MOST_UNREAD = 4  # beyond these a step reads before it begins: where nothing wai
 class DeviceEvent(Protocol):
     """The part of a torch event that is used here."""
 
-    def record(self) -> None:
-        """Put it into the queue of the current stream."""
+    def record(self, stream: Any, /) -> None:
+        """Put it into the stream's queue."""
 
     def query(self) -> bool:
         """Whether all before it is done."""
@@ -64,8 +64,7 @@ class DevicePiece(NamedTuple):
     given_ns: int
 
 
-@dataclass(frozen=True)
-class BegunWork:
+class BegunWork(NamedTuple):
     """What the host launches from `begun_ns` on; `close` where a launch follows at once."""
 
     step: int
@@ -73,8 +72,7 @@ class BegunWork:
     close: bool
 
 
-@dataclass(frozen=True)
-class GivenWork:
+class GivenWork(NamedTuple):
     """What was given to the device between two looks at the host's clock, and the event behind it."""
 
     step: int
@@ -84,12 +82,16 @@ class GivenWork:
 
 
 class DeviceTimer:
-    """Times one device's work; `write` gets a `DevicePiece` once it is known."""
+    """Times one device's work, which goes to `stream()`; `write` gets a `DevicePiece` once it is known."""
 
     def __init__(
-        self, make: Callable[[], DeviceEvent], clock: Callable[[], int], write: Callable[[DevicePiece], None]
+        self,
+        make: Callable[[], DeviceEvent],
+        stream: Callable[[], Any],
+        clock: Callable[[], int],
+        write: Callable[[DevicePiece], None],
     ) -> None:
-        self._make, self._clock, self._write = make, clock, write
+        self._make, self._stream, self._clock, self._write = make, stream, clock, write
         self._spare: list[DeviceEvent] = []
         self._begun: BegunWork | None = None
         self._given: deque[GivenWork] = deque()
@@ -157,5 +159,5 @@ class DeviceTimer:
 
     def _put(self) -> DeviceEvent:
         event = self._spare.pop() if self._spare else self._make()
-        event.record()
+        event.record(self._stream())
         return event

@@ -61,14 +61,33 @@ def find_timer() -> DeviceTimer | None:
     def make() -> Any:
         return torch.cuda.Event(enable_timing=True)
 
+    stream = current_stream(torch)
     try:
         event = make()
-        event.record()
+        event.record(stream())
         event.query()
     except Exception:
         return None
     recorder.say(device="cuda" if torch.cuda.is_available() else "pretend")
-    return DeviceTimer(make, _recorder.now, write_device)
+    return DeviceTimer(make, stream, _recorder.now, write_device)
+
+
+def current_stream(torch: Any) -> Callable[[], Any]:
+    """What gives the thread's stream; torch's own answer builds a new object, which costs more than an event does."""
+    inside = getattr(torch, "_C", None)
+    device_of, address_of = (getattr(inside, name, None) for name in ("_cuda_getDevice", "_cuda_getCurrentRawStream"))
+    if device_of is None or address_of is None:  # a build without devices, or another torch: an event asks by itself
+        return lambda: None
+    streams: dict[tuple[int, int], Any] = {}
+
+    def stream() -> Any:
+        key = (device := device_of(), address_of(device))
+        known = streams.get(key)
+        if known is None:
+            known = streams[key] = torch.cuda.current_stream()
+        return known
+
+    return stream
 
 
 def write_device(piece: DevicePiece) -> None:
