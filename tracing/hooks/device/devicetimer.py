@@ -104,15 +104,21 @@ class DeviceTimer:
 
         Inside of what has begun only the first close one counts: nothing was launched before it.
         """
-        if self._begun is None or self._begun.step != step:
-            is_due = self._anchor is None or self._clock() - self._anchor.looked_ns > ANCHOR_PERIOD_NS
-            if is_due or len(self._given) > MOST_UNREAD:
-                self.read()
+        begun = self._begun
+        if begun is None or begun.step != step:
+            self._begin(step, close)
+        elif close and not begun.close:
+            self._begun = BegunWork(step, self._clock(), close)
+
+    def _begin(self, step: int, close: bool) -> None:
+        now_ns = self._clock()
+        is_due = self._anchor is None or now_ns - self._anchor.looked_ns > ANCHOR_PERIOD_NS
+        if is_due or len(self._given) > MOST_UNREAD:
+            self.read()
             if is_due and not self._given:  # the device is idle
                 self._take_anchor()
-            self._begun = BegunWork(step, self._clock(), close)
-        elif close and not self._begun.close:
-            self._begun = BegunWork(step, self._clock(), close)
+            now_ns = self._clock()
+        self._begun = BegunWork(step, now_ns, close)
 
     def end(self) -> None:
         """The launches that `begin` announced are over."""

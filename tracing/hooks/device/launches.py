@@ -30,22 +30,30 @@ class Launches:
         if not self.sought:
             self.sought = True
             self.timer = find_timer()
-        self._do(DeviceTimer.begin, step, close)
-
-    def end(self) -> None:
-        self._do(DeviceTimer.end)
-
-    def read(self) -> None:
-        self._do(DeviceTimer.read)
-
-    def _do(self, act: Callable[..., None], *args: Any) -> None:
-        """Where it fails the device is not timed any more, and all else is recorded as before."""
         if self.timer is not None:
             try:
-                act(self.timer, *args)
+                self.timer.begin(step, close)
             except Exception as error:
-                self.timer = None
-                recorder.note(f"device time ({type(error).__name__}: {error})")
+                self._give_up(error)
+
+    def end(self) -> None:
+        if self.timer is not None:
+            try:
+                self.timer.end()
+            except Exception as error:
+                self._give_up(error)
+
+    def read(self) -> None:
+        if self.timer is not None:
+            try:
+                self.timer.read()
+            except Exception as error:
+                self._give_up(error)
+
+    def _give_up(self, error: Exception) -> None:
+        """The device is not timed any more, and all else is recorded as before."""
+        self.timer = None
+        recorder.note(f"device time ({type(error).__name__}: {error})")
 
 
 launches = Launches()
@@ -92,8 +100,9 @@ def current_stream(torch: Any) -> Callable[[], Any]:
 
 def write_device(piece: DevicePiece) -> None:
     """List a piece of the device's work: three times of 64 bits in halves, the low one first, and the uncertainty."""
-    halves = (half for ns in (piece.begin_ns, piece.end_ns, piece.given_ns) for half in (ns & LOW, ns >> HALF))
-    _recorder.numbers(DEVICE, (*halves, min(piece.uncertainty_ns, LOW)), 0, piece.step)
+    step, begin, end, uncertainty, given = piece
+    halves = (begin & LOW, begin >> HALF, end & LOW, end >> HALF, given & LOW, given >> HALF)
+    _recorder.numbers(DEVICE, (*halves, min(uncertainty, LOW)), 0, step)
 
 
 def begun(function: Callable[..., Any]) -> Callable[..., Any]:
