@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.needs import needs_gpu
-from tests.tracing.hooks.eventrecords import numbers, records, written
+from tests.tracing.hooks.eventrecords import pieces_of, records, written
 from tracing.events import layout
 from tracing.hooks import recorder
 from tracing.hooks.device import launches
@@ -24,7 +24,6 @@ from tracing.torchsums import trace
 
 pytestmark = needs_gpu
 STEPS = 60
-HALF = 32  # bits
 Work = Callable[[], Any]
 
 
@@ -96,15 +95,6 @@ class Measured:
         return sum(max(piece.end_ns - max(piece.begin_ns, piece.given_ns), 0) for piece in self.pieces)
 
 
-def pieces_of(file: Path) -> list[DevicePiece]:
-    heads = [row for row in records(file) if row["kind"] == layout.LIST and row["site"] == layout.DEVICE]
-    found = []
-    for head, row in zip(heads, numbers(file, layout.DEVICE), strict=True):
-        begin, end, given = (low + (high << HALF) for low, high in zip(row[0:6:2], row[1:6:2], strict=True))
-        found.append(DevicePiece(int(head["step"]), begin, end, row[6], given))
-    return found
-
-
 def kernels_of(path: Path, ahead_ns: int) -> list[tuple[int, int]]:
     """Kernels by torch's trace, in their order; on one stream no two of them overlap."""
     kernels = sorted((each.start_ns, each.end_ns) for each in trace.events(path, ahead_ns) if each.kind == "kernel")
@@ -161,9 +151,8 @@ def measured(file: Path, scratch: Path, forward: Work, sample: Work, waiting_ste
     kernels.export_chrome_trace(str(path))
     rows = kernels_of(path, ahead_ns)
     assert len(rows) == 11 * tenth * STEPS
-    steps_of = [rows[first : first + 11 * tenth] for first in range(0, len(rows), 11 * tenth)]
-    found = Measured(pieces_of(file), [part for step in steps_of for part in (step[: 10 * tenth], step[10 * tenth :])])
-    assert [piece.step for piece in found.pieces] == [step for step in range(STEPS) for _ in range(2)]
+    found = Measured(pieces_of(file), [rows[first : first + 11 * tenth] for first in range(0, len(rows), 11 * tenth)])
+    assert [piece.step for piece in found.pieces] == list(range(STEPS))
     describe(found)
     return found
 

@@ -12,6 +12,9 @@ import numpy as np
 from tracing.events import layout
 from tracing.events.texts import read_texts
 from tracing.hooks import _recorder
+from tracing.hooks.device.devicetimer import DevicePiece
+
+HALF = 32  # bits of a list's integers
 
 
 @contextmanager
@@ -55,3 +58,13 @@ def numbers(path: Path, code: int) -> list[list[int]]:
         payload = b"".join(row.tobytes()[: layout.PAYLOAD_BYTES] for row in more)
         found.append(np.frombuffer(payload, "<u4")[:count].tolist())
     return found
+
+
+def pieces_of(file: Path) -> list[DevicePiece]:
+    """A device's work, in the order in which it was read."""
+    heads = [row for row in records(file) if row["kind"] == layout.LIST and row["site"] == layout.DEVICE]
+    pieces = []
+    for head, row in zip(heads, numbers(file, layout.DEVICE), strict=True):
+        begin, end, given = (low + (high << HALF) for low, high in zip(row[0:6:2], row[1:6:2], strict=True))
+        pieces.append(DevicePiece(int(head["step"]), begin, end, row[6], given))
+    return pieces

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.tracing.hooks.eventrecords import numbers, records, written
+from tests.tracing.hooks.eventrecords import numbers, pieces_of, records, written
 from tracing.events import layout
 from tracing.hooks import _recorder, recorder
 from tracing.hooks.device import launches
@@ -211,8 +211,8 @@ def hooked(site: str, function: Any) -> Any:
     return table.wrapper_of(ALL_SITES[CODES[site]])(function)
 
 
-def run_steps(count: int, device: Device) -> None:
-    """A worker's steps, after one of its own that nobody scheduled."""
+def run_steps(count: int, device: Device, between_ns: int = 0) -> None:
+    """A worker's steps, after one of its own that nobody scheduled; some time lies between forward and sampling."""
     forward = hooked("runner.forward", lambda: device.work(3 * MS))
     sample = hooked("runner.sample", lambda: device.work(MS))
     execute = hooked("worker.execute", lambda worker, output: forward())
@@ -221,21 +221,14 @@ def run_steps(count: int, device: Device) -> None:
     for step in range(-1, count):
         output = SimpleNamespace(total_num_scheduled_tokens=1, enginescope_step=step)
         execute(None, output)
+        device.now += between_ns
         sample_tokens(None, None)
         wait(SimpleNamespace())
 
 
-def rows_of(file: Path) -> list[tuple[int, int, int]]:
-    """Step, begin and end of each piece of work."""
-    heads = [row for row in records(file) if row["kind"] == layout.LIST and row["site"] == layout.DEVICE]
-    lists = numbers(file, layout.DEVICE)
-    return [
-        (int(head["step"]), low + (high << 32), end_low + (end_high << 32))
-        for head, (low, high, end_low, end_high, _, _, _) in zip(heads, lists, strict=True)
-    ]
-
-
-def test_forward_and_sampling_are_listed_with_their_step(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_forward_and_the_sampling_that_follows_at_once_are_one_piece_of_their_step(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     device, report = Device(), dict[str, Any]()
     cuda = SimpleNamespace(Event=lambda enable_timing: device.event(), is_available=lambda: False)
     monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
@@ -243,10 +236,31 @@ def test_forward_and_sampling_are_listed_with_their_step(file: Path, monkeypatch
     monkeypatch.setattr(_recorder, "now", device.clock)
     run_steps(3, device)
     assert report == {"device": "pretend"}
-    rows = rows_of(file)
-    assert [step for step, _, _ in rows] == [0, 0, 1, 1, 2, 2]
-    for (_, begin, end), truth in zip(rows, device.busy[2:], strict=True):
-        assert (begin, end) == pytest.approx(truth, abs=5_000)
+    pieces = pieces_of(file)
+    assert [piece.step for piece in pieces] == [0, 1, 2]
+    for piece, forward, sampling in zip(pieces, device.busy[2::2], device.busy[3::2], strict=True):
+        assert (piece.begin_ns, piece.end_ns) == pytest.approx((forward[0], sampling[1]), abs=5_000)
+
+
+@pytest.mark.parametrize(("between_ns", "forward_is_known"), [(2 * MS, True), (20 * MS, False)])
+def test_sampling_that_comes_late_is_a_piece_of_its_own(
+    between_ns: int, forward_is_known: bool, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The forward takes 3 ms: it still runs when its event is put, or nothing tells for sure when it ran."""
+    device = Device()
+    cuda = SimpleNamespace(Event=lambda enable_timing: device.event(), is_available=lambda: False)
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
+    monkeypatch.setattr(recorder, "say", lambda **more: None)
+    monkeypatch.setattr(_recorder, "now", device.clock)
+    run_steps(3, device, between_ns)
+    pieces = pieces_of(file)
+    assert [piece.step for piece in pieces] == [0, 0, 1, 1, 2, 2]
+    for piece, (begin, end) in zip(pieces, device.busy[2:], strict=True):
+        is_forward = end - begin == 3 * MS
+        assert piece.begin_ns == pytest.approx(begin, abs=5_000) and piece.end_ns > end - 5_000
+        assert (piece.end_ns == pytest.approx(end, abs=5_000)) == (forward_is_known or not is_forward)
+        surely = piece.end_ns - max(piece.begin_ns, piece.given_ns)
+        assert surely <= end - begin + 5_000
 
 
 def test_in_standby_the_model_puts_no_event(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -267,7 +281,7 @@ def test_in_standby_the_model_puts_no_event(file: Path, tmp_path: Path, monkeypa
     sample(None, None)
     device.now += 10 * MS
     launches.launches.read()
-    assert max(end - begin for _, begin, end in rows_of(file)) < 10 * MS
+    assert max(piece.end_ns - piece.begin_ns for piece in pieces_of(file)) < 10 * MS
 
 
 def test_without_a_device_nothing_is_timed(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,7 @@ DRIFT = 20e-6  # by how much two quartz clocks may differ in speed
 FLOAT = 2.0**-24  # torch gives the time between two events as a 32-bit float
 ANCHOR_PERIOD_NS = 1_000_000_000
 ANCHOR_LOOKS = 20  # how often an anchor is asked for before another try is left to a later step
+SOON_NS = 100_000  # sampling that is launched so soon after the forward is of one piece with it
 MOST_READ = 4  # pieces of work read at a time, so that no step pays for many
 MOST_UNREAD = 4  # beyond these a step reads before it begins: where nothing waits for the device, nothing else reads
 
@@ -94,6 +95,7 @@ class DeviceTimer:
         self._make, self._stream, self._clock, self._write = make, stream, clock, write
         self._spare: list[DeviceEvent] = []
         self._begun: BegunWork | None = None
+        self._paused_ns = 0  # since when the launches of what has begun rest; 0 where they do not
         self._given: deque[GivenWork] = deque()
         self._last_end_ns = 0  # of what was read last
         self._anchor: DeviceAnchor | None = None
@@ -104,6 +106,8 @@ class DeviceTimer:
 
         Inside of what has begun only the first close one counts: nothing was launched before it.
         """
+        if self._paused_ns:
+            self._resume(step)
         begun = self._begun
         if begun is None or begun.step != step:
             self._begin(step, close)
@@ -120,10 +124,20 @@ class DeviceTimer:
             now_ns = self._clock()
         self._begun = BegunWork(step, now_ns, close)
 
+    def pause(self) -> None:
+        """More launches of this step follow, most often at once: an event between them would cost as much as one."""
+        self._paused_ns = self._clock()
+
+    def _resume(self, step: int) -> None:
+        """What rested for long, or was of another step, is a piece of its own; its event comes late, and says so."""
+        rested_ns, self._paused_ns = self._clock() - self._paused_ns, 0
+        if self._begun is not None and (self._begun.step != step or rested_ns > SOON_NS):
+            self.end()
+
     def end(self) -> None:
         """The launches that `begin` announced are over."""
         if self._begun is not None:
-            begun, self._begun = self._begun, None
+            begun, self._begun, self._paused_ns = self._begun, None, 0
             self._given.append(GivenWork(begun.step, begun.begun_ns, self._clock(), self._put()))
 
     def read(self) -> None:

@@ -36,6 +36,13 @@ class Launches:
             except Exception as error:
                 self._give_up(error)
 
+    def pause(self) -> None:
+        if self.timer is not None:
+            try:
+                self.timer.pause()
+            except Exception as error:
+                self._give_up(error)
+
     def end(self) -> None:
         if self.timer is not None:
             try:

@@ -134,12 +134,18 @@ def _write_messages(result: dict[int, Any], start: int, end: int) -> None:
 
 
 def _execute(hook: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """What a step gives to the device begins somewhere inside; where no output comes back, sampling is still to come."""
     steps.executed = _number(args, kwargs)
-    return _launching(hook, args, kwargs)
+    set_step(steps.executed)
+    result = hook(*args, **kwargs)
+    if result is None:
+        launches.pause()
+    else:
+        launches.end()
+    return result
 
 
-def _launching(hook: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """What the worker's last step gives to the device begins somewhere inside, and ends with the call."""
+def _sample(hook: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     set_step(steps.executed)
     result = hook(*args, **kwargs)
     launches.end()
@@ -198,7 +204,7 @@ NUMBERING: dict[str, Special] = {
     "worker.execute": _execute,
     "worker.dummy": _no_step,
     "device.wait": _wait_for_device,
-    "worker.sample": _launching,
+    "worker.sample": _sample,
     "runner.forward": _launch,
     "graph.run": _launch,
     "runner.sample": _launch,
