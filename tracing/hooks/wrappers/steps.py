@@ -134,7 +134,7 @@ def _write_messages(result: dict[int, Any], start: int, end: int) -> None:
 
 
 def _execute(hook: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """What a step gives to the device begins somewhere inside; where no output comes back, sampling is still to come."""
+    """What a step gives to the device begins somewhere inside; where no output comes back, its sampling is to come."""
     steps.executed = _number(args, kwargs)
     set_step(steps.executed)
     result = hook(*args, **kwargs)
