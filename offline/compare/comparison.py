@@ -18,7 +18,7 @@ from offline.table.statistics import DRIFT_BOUND
 
 NOT_COMPARABLE = "not comparable"
 FORCED = "forced"
-KERNEL = "reference_s"
+KERNELS = ("gpu_reference_s", "reference_s")  # the first that was timed beside all trials of both runs
 HEADINGS = ("cell", "run", "ratio", "95 % interval", "verdict")
 NO_REPLICATES = "one start of each arm: nothing is known of the spread between starts"
 
@@ -53,9 +53,16 @@ def compare(
     return rows + [_refused(a, b, axis, labels[key], metric, f"only in {run.name}") for key, run in unmatched]
 
 
+def kernel_of(a: ComparedRun, b: ComparedRun) -> str:
+    """The column of the reference kernel that tells how the machine moved: on the GPU where both runs have it."""
+    both = [name for name in KERNELS if all(run.trials[name].notna().all() for run in (a, b))]
+    return both[0]
+
+
 def drift_reasons(a: ComparedRun, b: ComparedRun, shared: Sequence[str]) -> list[str]:
     """`["the machine moved by 12 %"]` where the reference kernels of two runs differ past the bound."""
-    medians = [run.trials.loc[run.trials["key"].isin(shared), KERNEL].astype(float).median() for run in (a, b)]
+    kernel = kernel_of(a, b)
+    medians = [run.trials.loc[run.trials["key"].isin(shared), kernel].astype(float).median() for run in (a, b)]
     movement = abs(math.log(medians[1] / medians[0])) if shared else 0.0
     return [f"the machine moved by {math.expm1(movement):.0%}"] if movement > math.log1p(DRIFT_BOUND) else []
 
@@ -72,7 +79,7 @@ def _compared(a: ComparedRun, b: ComparedRun, shared: Sequence[str], axis: str, 
 def cell_logs(a: ComparedRun, b: ComparedRun, key: str, metric: str) -> Pair:
     """The logs of a cell in both runs."""
     before, after = (_logs(run, key, metric) for run in (a, b))
-    kernels = [float(np.nanmean(_logs(run, key, KERNEL))) for run in (a, b)]
+    kernels = [float(np.nanmean(_logs(run, key, kernel_of(a, b)))) for run in (a, b)]
     return Pair(before, after, np.asarray(kernels[1] - kernels[0]))
 
 

@@ -18,6 +18,7 @@ from offline.records.resolved import Resolved
 from offline.spec.settings import EngineSettings
 from offline.spec.spec import nearest
 from probes.hub.hubmodel import ModelFile
+from probes.processes.dialogue import Message
 
 # Resolved settings a run records, and where vLLM 0.31-0.33 keeps them below `VllmConfig`.
 RESOLVED = {
@@ -50,6 +51,9 @@ RESOLVED = {
     "speculative": "speculative_config",
     "quantization": "model_config.quantization",
 }
+# Each worker gets the kernel that is timed on its device: vLLM adds the class to its bases and calls methods by name.
+WORKER_EXTENSION = {"worker_extension_cls": "offline.engine.devicekernel.DeviceKernel"}
+DEVICE_KERNEL = "enginescope_device_kernel"
 COUNTERS = {
     "prefix_queries": "vllm:prefix_cache_queries",
     "prefix_hits": "vllm:prefix_cache_hits",
@@ -76,7 +80,7 @@ class Engine:
         self._sampling = SamplingParams
         self.start_ns = time.monotonic_ns()
         # Log stats on: without them a request carries no times. The same in every arm.
-        self.llm = LLM(**settings, disable_log_stats=False)
+        self.llm = LLM(**WORKER_EXTENSION | settings, disable_log_stats=False)
         self.ready_ns = time.monotonic_ns()
 
     @property
@@ -104,6 +108,15 @@ class Engine:
             if metric.name in names:
                 totals[names[metric.name]] += int(metric.value)
         return totals
+
+    def device_kernels(self) -> list[Message]:
+        """The fixed kernel on the device of each worker, as `DeviceKernel` answers: a reading, or why there is none."""
+        if not hasattr(self.llm, "collective_rpc"):
+            return [{"note": "this vLLM has no collective_rpc"}]
+        try:
+            return list(self.llm.collective_rpc(DEVICE_KERNEL))
+        except Exception as error:  # vLLM has no narrower class for what fails in its workers
+            return [{"note": f"{type(error).__name__}: {error}".splitlines()[0]}]
 
     def generate(self, prompts: list[list[int]], output_len: int, temperature: float = 0.0) -> GeneratedBatch:
         """Run one batch to exactly `output_len` tokens a request.

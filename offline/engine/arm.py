@@ -25,6 +25,7 @@ def start(settings: EngineSettings, steps: StepLog) -> tuple[Engine, Message]:
     """Start the engine; with it comes what a `StartRecord` says of it."""
     engine = Engine(settings)
     proof = steps.proof()
+    kernels = engine.device_kernels()  # the first call takes its buffers and loads its code
     return engine, {
         "resolved": asdict(engine.resolved()),
         "model_config": engine.model_config(),
@@ -37,6 +38,7 @@ def start(settings: EngineSettings, steps: StepLog) -> tuple[Engine, Message]:
         "phases": [asdict(phase) for phase in read_phases(steps.folder)],
         "plugin_ns": {str(process.pid): process.plugin_ns for process in proof},
         "memory": [asdict(process) for process in process_memory()],
+        "gpu_kernel_note": "; ".join(dict.fromkeys(each["note"] for each in kernels if "note" in each)),
     }
 
 
@@ -50,16 +52,21 @@ def prepare(engine: Engine, cell: Cell, seed: int) -> list[list[int]]:
     return work.prompts
 
 
-def trial(engine: Engine, steps: StepLog, cell: Cell, seed: int) -> Message:
-    """One timed repeat, as a `TrialRecord` holds it: run the batch, and read what the core wrote about it."""
+def trial(engine: Engine, steps: StepLog, cell: Cell, seed: int, gpu: bool) -> Message:
+    """One timed repeat, as a `TrialRecord` holds it: run the batch, and read what the core wrote about it.
+
+    `gpu`: the fixed kernel is timed on the engine's devices too.
+    """
     prompts = prepare(engine, cell, seed)
     before, mark = engine.counters(), steps.mark()
-    reference = [time_kernel()]
+    kernels, reference = engine.device_kernels() if gpu else [], [time_kernel()]
     result = engine.generate(prompts, cell.output_len, cell.temperature)
     reference.append(time_kernel())
+    kernels += engine.device_kernels() if gpu else []
     after, (log, lost) = engine.counters(), steps.since(mark)
     return asdict(result) | {
         "reference_ns": reference,
+        "gpu_kernels": [each for each in kernels if "note" not in each],
         # Not before the timer: where the core lives in this process, our own collection before it is in the log too.
         "step_fields": STEP_FIELDS,
         "steps": [list(vars(step).values()) for step in log if step.start_ns >= result.start_ns],
@@ -81,18 +88,20 @@ class TrialServer:
     def __init__(self, steps: StepLog) -> None:
         self.steps = steps
         self.engine: Engine | None = None
+        self.gpu = False
 
     def answer(self, command: Message) -> Message:
         """Do what a command says."""
         if command["do"] == "start":
             self.engine, started = start(command["settings"], self.steps)
+            self.gpu = not started["gpu_kernel_note"]
             return started
         assert self.engine is not None, "the engine is not started"
         if command["do"] == "answers":
             return answers(self.engine, command["length"])
         cell = Cell(**command["cell"])
         if command["do"] == "trial":
-            return trial(self.engine, self.steps, cell, command["seed"])
+            return trial(self.engine, self.steps, cell, command["seed"], self.gpu)
         prompts = prepare(self.engine, cell, command["seed"])
         self.engine.generate(prompts, cell.output_len, cell.temperature)  # a warm-up
         return {}

@@ -1,4 +1,7 @@
-"""A fixed kernel of some 30 ms, timed beside every trial: it tells the machine's own drift from the engine's speed."""
+"""A fixed kernel of some 30 ms, timed beside every trial: it tells the machine's own drift from the engine's speed.
+
+It runs on the CPU; `devicekernel` has the one that runs on a GPU.
+"""
 
 from __future__ import annotations
 

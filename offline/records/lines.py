@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
+from offline.records.kernelreading import KernelReading, slowest_s
 from offline.records.resolved import Resolved
 from offline.records.traced import TracedRecord
 from probes.columns import column
@@ -50,6 +51,9 @@ class StartRecord:
         default=None, metadata=column("the model's own configuration, as the engine holds it")
     )
     node: str | None = field(default=None, metadata=column("the cluster's node that it ran on; null: this machine"))
+    gpu_kernel_note: str = field(
+        default="", metadata=column("why the fixed kernel is not timed on its devices; empty: it is, or was not tried")
+    )
 
     @property
     def startup_s(self) -> float:
@@ -137,12 +141,17 @@ class TrialRecord:
     prefix_queries: int = field(metadata=column("tokens looked up in the prefix cache", "tokens"))
     prefix_hits: int = field(metadata=column("tokens found there", "tokens"))
     preemptions: int = field(metadata=column("times that a running request was sent back to wait"))
-    reference_ns: tuple[int, ...] = field(metadata=column("the fixed kernel before and after the batch", "ns"))
+    reference_ns: tuple[int, ...] = field(
+        metadata=column("the fixed kernel on the CPU before and after the batch", "ns")
+    )
     steps_lost: int = field(metadata=column("steps that the log no longer had when it was read"))
     step_fields: tuple[str, ...] = field(metadata=column("names of the values of a step"))
     steps: tuple[tuple[int, ...], ...] = field(metadata=column("the engine's steps during the batch"))
     requests: tuple[RequestRecord, ...] = field(metadata=column("its requests"))
     devices: tuple[DeviceUse, ...] = field(default=(), metadata=column("the visible GPUs"))
+    gpu_kernels: tuple[KernelReading, ...] = field(
+        default=(), metadata=column("the fixed kernel on the engine's GPUs before and after the batch")
+    )
 
     @property
     def elapsed_s(self) -> float:
@@ -161,8 +170,13 @@ class TrialRecord:
 
     @property
     def reference_s(self) -> float:
-        """Mean time of the fixed kernel."""
+        """Mean time of the fixed kernel on the CPU."""
         return sum(self.reference_ns) / len(self.reference_ns) / 1e9
+
+    @property
+    def gpu_reference_s(self) -> float | None:
+        """Mean time of that on the slowest of the engine's GPUs; None where it was not timed."""
+        return slowest_s(self.gpu_kernels)
 
     def step_log(self) -> list[Step]:
         """Its steps by name."""

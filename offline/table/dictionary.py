@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from offline.differences.difference import METRICS, Difference
 from offline.limit.columns import LimitColumns, LimitFigures
+from offline.records.kernelreading import KernelReading
 from offline.records.lines import (
     AnswersRecord,
     DeviceUse,
@@ -45,6 +46,7 @@ RECORDS = {
     "trial: a timed repeat": TrialRecord,
     "`requests` of a trial": RequestRecord,
     "`devices` of a trial": DeviceUse,
+    "`gpu_kernels` of a trial": KernelReading,
     "stop: an arm that was given up": StopRecord,
     "answers: what an arm answers to fixed prompts": AnswersRecord,
     "traced: a trial under the recorder, untimed": TracedRecord,

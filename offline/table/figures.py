@@ -96,7 +96,16 @@ class TrialFigures:
         metadata=column("memory in use on the fullest visible GPU, of all its memory")
     )
     gc_pause_s: float = field(metadata=column("pauses of the core's garbage collector", "s", "sum over the batch"))
-    reference_s: float = field(metadata=column("the fixed kernel beside the batch", "s", "mean of reference_ns"))
+    reference_s: float = field(
+        metadata=column("the fixed kernel on the CPU beside the batch", "s", "mean of reference_ns")
+    )
+    gpu_reference_s: float | None = field(
+        metadata=column(
+            "the fixed kernel on the slowest of the engine's GPUs beside the batch",
+            "s",
+            "mean over readings of the medians of memory_ns and compute_ns, added",
+        )
+    )
 
 
 FIGURES = tuple(each.name for each in fields(TrialFigures))
@@ -115,6 +124,7 @@ def measure(trial: TrialRecord) -> TrialFigures:
         "preemptions": trial.preemptions,
         "gc_pause_s": sum(s.end_ns - s.start_ns for s in log if s.kind == GC_PAUSE) / 1e9,
         "reference_s": trial.reference_s,
+        "gpu_reference_s": trial.gpu_reference_s,
     }
     by_step = _percentiles(trial, steps) | _per_output(trial, steps) | _counts(steps)
     return read_record(TrialFigures, whole | by_step | _devices(trial))

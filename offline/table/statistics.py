@@ -63,7 +63,9 @@ class Drift:
     trials: float
     in_turns: bool = False
     one_arm: bool = False
-    gpu: bool = False  # the engine runs on a GPU, of whose drift the kernel says nothing
+    gpu_note: str = ""  # why it is the CPU's, although the engine runs on a GPU
+    gpu_clocks: str = ""  # it is the GPU's, and these were its clocks
+    cpu: Drift | None = None  # the CPU's, beside that of a GPU
 
     @property
     def inside(self) -> bool:
@@ -72,10 +74,16 @@ class Drift:
 
     def sentence(self) -> str:
         """The first line of a table."""
-        return self._sentence() + (" GPU drift not measured: the kernel runs on the CPU." if self.gpu else "")
+        if self.gpu_note:
+            return f"{self._sentence()} GPU drift not measured: {self.gpu_note}."
+        if self.cpu is None:
+            return self._sentence()
+        beside = f"{self.cpu.reference_s * 1e3:.1f} ms, {self.cpu.starts:.1%} and {self.cpu.trials:.1%}"
+        return f"{self._sentence()} {self.gpu_clocks} On the CPU beside it: {beside}."
 
     def _sentence(self) -> str:
-        kernel = f"The reference kernel took {self.reference_s * 1e3:.1f} ms and moved"
+        where = "" if self.cpu is None else " on the GPU"
+        kernel = f"The reference kernel{where} took {self.reference_s * 1e3:.1f} ms and moved"
         trials = f"{self.trials:.1%} between single trials (5th to 95th percentile)"
         if self.one_arm:
             return f"{kernel} {trials}; with one arm, drift between arms is not known."
@@ -90,9 +98,7 @@ class Drift:
         )
 
 
-def drift(
-    by_start: dict[str, list[float]], in_turns: bool = False, one_arm: bool = False, gpu: bool = False
-) -> Drift | None:
+def drift(by_start: dict[str, list[float]], in_turns: bool = False, one_arm: bool = False) -> Drift | None:
     """The drift of a run from the reference times (seconds) of each start's trials; None without any."""
     everything = [value for values in by_start.values() for value in values]
     if not everything:
@@ -100,4 +106,4 @@ def drift(
     middle = float(np.median(everything))
     medians = [float(np.median(values)) for values in by_start.values() if values]
     low, high = np.percentile(everything, [5, 95])
-    return Drift(middle, max(medians) / min(medians) - 1, float(high / low - 1), in_turns, one_arm, gpu)
+    return Drift(middle, max(medians) / min(medians) - 1, float(high / low - 1), in_turns, one_arm)

@@ -131,7 +131,8 @@ def test_another_interpreter_finds_our_packages_and_the_plugin_and_nothing_else(
 
 
 def test_the_process_of_an_engine_imports_what_an_environment_is_looked_at_for_and_nothing_else() -> None:
-    ask = "import sys, offline.engine.arm; print(*{name.partition('.')[0] for name in sys.modules})"
+    own = "offline.engine.arm, offline.engine.devicekernel"
+    ask = f"import sys, {own}; print(*{{name.partition('.')[0] for name in sys.modules}})"
     answer = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True, cwd=ROOT)
     others = set(answer.stdout.split()) - sys.stdlib_module_names - {"__main__", "_distutils_hack"}
     assert others <= {"enginescope_plugin", "offline", "probes", "tracing", *NEEDED}

@@ -137,6 +137,36 @@ def test_drift_is_told_by_engine_start() -> None:
     assert run_drift([started()]) is None
 
 
+def on_gpu(kernel_ms: float, **more: Any) -> dict[str, Any]:
+    """A reading on one GPU: half of the kernel's time in each part."""
+    half = [int(kernel_ms * MS / 2)] * 3
+    return {"name": "H100", "uuid": "GPU-a", "memory_ns": half, "compute_ns": half} | more
+
+
+def test_the_drift_of_a_run_on_a_gpu_is_that_of_the_gpu() -> None:
+    """The slowest of two cards counts: the others wait for it."""
+    cuda, kernels = RESOLVED | {"device": "cuda"}, [on_gpu(2), on_gpu(2, uuid="GPU-b"), on_gpu(4, uuid="GPU-b")]
+    later = {"engine": 2, "gpu_kernels": [on_gpu(3.3)]}
+    records = [started(resolved=cuda), trial(COLD, 0, gpu_kernels=kernels), trial(WARM, 0, **later)]
+    moved = run_drift(records)
+    assert moved is not None and moved.cpu is not None
+    assert (moved.reference_s, moved.starts) == (pytest.approx(0.00315), pytest.approx(0.1))
+    assert (moved.cpu.reference_s, moved.cpu.starts) == (pytest.approx(0.03), 0)
+
+
+@pytest.mark.parametrize(
+    ("note", "kernels", "reason"),
+    [
+        ("RuntimeError: CUDA error", [], "RuntimeError: CUDA error"),
+        ("", [on_gpu(2)], "the kernel ran beside 1 of 2 trials"),
+    ],
+)
+def test_why_the_drift_of_a_gpu_is_not_known(note: str, kernels: list[dict[str, Any]], reason: str) -> None:
+    start = started(resolved=RESOLVED | {"device": "cuda"}, gpu_kernel_note=note)
+    moved = run_drift([start, trial(COLD, 0), trial(WARM, 0, gpu_kernels=kernels)])
+    assert moved is not None and moved.gpu_note == reason and moved.reference_s == pytest.approx(0.03)
+
+
 @pytest.mark.parametrize("value", [None, True, "fp8", {"method": "ngram", "num_speculative_tokens": 3}])
 def test_a_row_names_its_arm_as_the_arm_names_itself(value: object) -> None:
     axes = (*AXES, "speculative_config")

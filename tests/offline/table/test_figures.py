@@ -47,6 +47,7 @@ def test_the_figures_of_a_trial() -> None:
             **{"gpu_utilization_percent": None, "gpu_power_w": None, "gpu_memory_share": None},
             "gc_pause_s": 0.005,
             "reference_s": 0.03,
+            "gpu_reference_s": None,
         }
     )
 

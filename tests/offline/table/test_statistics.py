@@ -110,9 +110,15 @@ TRIALS = "(5th to 95th percentile)"
             "with one arm, drift between arms is not known.",
         ),
         (
-            Drift(0.030, 0.02, 0.83, one_arm=True, gpu=True),
+            Drift(0.030, 0.02, 0.83, one_arm=True, gpu_note="RuntimeError: CUDA error"),
             f"The reference kernel took 30.0 ms and moved 83.0% between single trials {TRIALS}; "
-            "with one arm, drift between arms is not known. GPU drift not measured: the kernel runs on the CPU.",
+            "with one arm, drift between arms is not known. GPU drift not measured: RuntimeError: CUDA error.",
+        ),
+        (
+            Drift(0.003, 0.02, 0.05, cpu=Drift(0.064, 0.3, 0.4), gpu_clocks="Compute clock 1,980 MHz."),
+            "Arms were measured one after another, with drift within 10%: comparable. The reference kernel on the GPU "
+            f"took 3.0 ms and moved 2.0% between engine starts, 5.0% between single trials {TRIALS}. "
+            "Compute clock 1,980 MHz. On the CPU beside it: 64.0 ms, 30.0% and 40.0%.",
         ),
     ],
 )
