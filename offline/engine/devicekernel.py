@@ -61,7 +61,7 @@ def read_kernel(device: Device) -> KernelReading:
         parts = _parts(device)
         torch.cuda.synchronize()
         times, clocks = time_parts(parts, functools.partial(torch.cuda.Event, enable_timing=True), uuid)
-    return KernelReading(properties.name, uuid, **times, **asdict(clocks))
+    return KernelReading(properties.name, uuid, times["memory_ns"], times["compute_ns"], **asdict(clocks))
 
 
 @functools.cache

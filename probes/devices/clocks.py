@@ -80,11 +80,12 @@ def _figure(nvml: NvmlBinding, read: Callable[[], int]) -> float | None:
 
 def clocks_by_tool(uuid: str) -> DeviceClocks:
     """The same by `nvidia-smi`; a driver that lacks a column refuses the whole query, so each is asked apart."""
-    clocks = [_number(word) for word in _words(CLOCK_COLUMNS, uuid)]
+    clocks = _words(CLOCK_COLUMNS, uuid)
     masks = (word for column in REASON_COLUMNS for word in _words(column, uuid) if word.startswith("0x"))
     mask = next(masks, None)
     reasons = reason_names(int(mask, 16)) if mask is not None else None
-    return DeviceClocks(*(clocks if len(clocks) == 2 else (None, None)), reasons)
+    compute, memory = map(_number, clocks if len(clocks) == 2 else ("", ""))
+    return DeviceClocks(compute, memory, reasons)
 
 
 def _words(columns: str, uuid: str) -> list[str]:

@@ -35,9 +35,18 @@ class LLM:
             policy="fcfs", max_num_batched_tokens=4096, max_num_seqs=256, enable_chunked_prefill=True
         )
         model_config = SimpleNamespace(max_model_len=max_model_len, get_vocab_size=lambda: 5000)
-        config = SimpleNamespace(cache_config=cache, scheduler_config=scheduler, model_config=model_config)
+        device = SimpleNamespace(device_type="cuda" if "FAKE_GPU" in os.environ else None)
+        config = SimpleNamespace(
+            cache_config=cache, scheduler_config=scheduler, model_config=model_config, device_config=device
+        )
         core = SimpleNamespace(shutdown=lambda: None)
         self.llm_engine = SimpleNamespace(vllm_config=config, model_config=model_config, engine_core=core)
+
+    def collective_rpc(self, method):
+        if os.environ.get("FAKE_GPU") != "H100":
+            raise RuntimeError(f"{method} failed: CUDA error")
+        parts = {"memory_ns": [1_000_000] * 5, "compute_ns": [2_000_000] * 5}
+        return [{"name": "H100", "uuid": "GPU-a", "compute_mhz": 1980.0, "throttle_reasons": ["power cap"]} | parts]
 
     def reset_prefix_cache(self):
         return True

@@ -14,7 +14,7 @@ import pytest
 
 from offline.table.frames import read
 from tests.offline.sweep.kills import kill_and_continue
-from tests.offline.sweep.sweeping import GRID, nothing_left, only_run, records, run, start, trials
+from tests.offline.sweep.sweeping import GRID, SMALL, nothing_left, only_run, records, run, start, trials
 from tests.shells import until
 from tracing import timeline
 
@@ -296,3 +296,27 @@ def test_records_hold_what_later_pages_need(whole: Path) -> None:
         assert record["end_ns"] - record["start_ns"] > 6e6 and len(record["reference_ns"]) == 2
         assert sum(request["generated_tokens"] for request in record["requests"]) == record["asked_tokens"]
         assert not {name for name in record if "tok_s" in name or "elapsed" in name}  # derived on reading
+
+
+@pytest.mark.parametrize(
+    ("gpu", "words"),
+    [
+        (
+            "H100",
+            "The reference kernel on the GPU took 3.0 ms and moved 0.0% between single trials "
+            "(5th to 95th percentile); "
+            "with one arm, drift between arms is not known. Compute clock 1,980 MHz, memory clock not told; "
+            "held down by power cap in 4 of 4 readings. On the CPU beside it:",
+        ),
+        (
+            "failing",
+            "GPU drift not measured: RuntimeError: enginescope_device_kernel failed: CUDA error.",
+        ),
+    ],
+)
+def test_the_drift_of_a_gpu(gpu: str, words: str, model: str, tmp_path: Path) -> None:
+    one = ("--batch-size", "1", "--block-size", "32", "--prefix-caching", "off")
+    code, text = run(tmp_path, "--model", model, *SMALL, *one, fake=True, FAKE_GPU=gpu)
+    assert code == 0 and words in " ".join(text.split()), text
+    assert words in (only_run(tmp_path) / "table.md").read_text().splitlines()[0]
+    assert all(len(record["gpu_kernels"]) == 2 * (gpu == "H100") for record in records(only_run(tmp_path)))
