@@ -25,8 +25,14 @@ NO_REPLICATES = "one start of each arm: nothing is known of the spread between s
 
 @dataclass(frozen=True)
 class Pair:
-    """A cell that two runs have: logs (..., starts, rounds) of each, of a metric and of the kernel beside it."""
+    """A cell of an arm that two runs have: logs (..., starts, rounds) of each, of a metric and of the kernel beside it.
 
+    `cell` is the same for all arms that have it, `label` names arm and cell.
+    """
+
+    arm: str
+    cell: str
+    label: str
     before: np.ndarray
     after: np.ndarray
     kernel: np.ndarray  # (...): how much slower the kernel was in the second run, in logarithms
@@ -68,19 +74,19 @@ def drift_reasons(a: ComparedRun, b: ComparedRun, shared: Sequence[str]) -> list
 
 
 def _compared(a: ComparedRun, b: ComparedRun, shared: Sequence[str], axis: str, metric: str) -> list[Difference]:
-    cells = [cell_logs(a, b, key, metric) for key in shared]
-    estimates = estimate_pairs(cells, [a.arms[key] for key in shared], [a.labels[key] for key in shared])
+    estimates = estimate_pairs([cell_pair(a, b, key, metric) for key in shared])
     if estimates is None:
         return []
     rows = difference_rows(estimates, metric)
     return [replace(row, axis=axis, from_=a.name, to=b.name) for row in rows]
 
 
-def cell_logs(a: ComparedRun, b: ComparedRun, key: str, metric: str) -> Pair:
-    """The logs of a cell in both runs."""
+def cell_pair(a: ComparedRun, b: ComparedRun, key: str, metric: str) -> Pair:
+    """A cell in both runs."""
     before, after = (_logs(run, key, metric) for run in (a, b))
     kernels = [float(np.nanmean(_logs(run, key, kernel_of(a, b)))) for run in (a, b)]
-    return Pair(before, after, np.asarray(kernels[1] - kernels[0]))
+    arm = a.arms[key]
+    return Pair(arm, key.removeprefix(arm), a.labels[key], before, after, np.asarray(kernels[1] - kernels[0]))
 
 
 def _logs(run: ComparedRun, key: str, metric: str) -> np.ndarray:
@@ -91,19 +97,25 @@ def _logs(run: ComparedRun, key: str, metric: str) -> np.ndarray:
     return np.log(table.reindex(index=starts, columns=sorted(run.trials["round"].unique())).to_numpy(dtype=float))
 
 
-def estimate_pairs(cells: Sequence[Pair], arms: Sequence[str], labels: Sequence[str]) -> Estimates | None:
-    """The ratios of all cells together and of each cell, which hold together; None where no arm has a second start.
+def estimate_pairs(pairs: Sequence[Pair]) -> Estimates | None:
+    """The ratios of all cells together and of each one, cell by cell in all of its arms, which hold together.
 
-    The variance of starts is pooled over arms, runs and cells, with the degrees of freedom of the starts, but for a
-    cell or an arm whose starts scatter more (`ownvariance`). The runs did not take turns, so each interval is widened
-    by how much the kernel beside these very trials moved.
+    None where no arm has a second start. The variance of starts is pooled over arms, runs and cells, with the degrees
+    of freedom of the starts, but for a cell or an arm whose starts scatter more (`ownvariance`). The runs did not take
+    turns, so each interval is widened by how much the kernel beside these very trials moved.
     """
-    overall = _comparison(_mean_over_cells(cells, arms), "all", main=True)
-    single = [_comparison([cell], label, main=False) for cell, label in zip(cells, labels, strict=True)]
-    estimates = simultaneous([overall], single if len(cells) > 1 else [], ERROR)
+    cells = [[pair for pair in pairs if pair.cell == cell] for cell in dict.fromkeys(pair.cell for pair in pairs)]
+    means, one = _mean_over_cells(pairs), len(pairs) == 1
+    mean = np.tile([-1.0, 1.0], len(means)) / len(means)
+    overall = _comparison(means, ("all",), mean[None], main=True)
+    single = [
+        _comparison(cell, [pair.label for pair in cell], np.kron(np.eye(len(cell)), [-1.0, 1.0]), main=False)
+        for cell in cells
+    ]
+    estimates = simultaneous([overall], [] if one else single, ERROR)
     if estimates is None:
         return None
-    return replace(estimates, allowance=_allowance(np.stack([cell.kernel for cell in cells], axis=-1)))
+    return replace(estimates, allowance=_allowance(np.stack([pair.kernel for cell in cells for pair in cell], axis=-1)))
 
 
 def _allowance(movements: np.ndarray) -> np.ndarray:
@@ -119,15 +131,14 @@ def _allowance(movements: np.ndarray) -> np.ndarray:
     return doubt + np.concatenate([overall, np.maximum(overall, np.abs(movements))], axis=-1)
 
 
-def _comparison(parts: Sequence[Pair], label: str, main: bool) -> Comparison:
-    """The second run against the first one, averaged over parts, an arm each."""
-    logs = [each for part in parts for each in (part.before, part.after)]
+def _comparison(pairs: Sequence[Pair], labels: Sequence[str], vectors: np.ndarray, main: bool) -> Comparison:
+    """The second run against the first one: contrasts (labels, 2 · pairs) of each pair before and after."""
+    logs = [each for pair in pairs for each in (pair.before, pair.after)]
     rounds = max(each.shape[-1] for each in logs)
     padded = [_padded(each, rounds) for each in logs]
     arm = np.repeat(np.arange(len(logs)), [each.shape[-2] for each in logs])
-    vector = np.tile([-1.0, 1.0], len(parts)) / len(parts)
-    fit = fit_apart(np.concatenate(padded, axis=-2), arm, len(logs))
-    return Comparison(fit, (Contrast("run", "", "", label, main),), vector[None])
+    fit = fit_apart(np.concatenate(padded, axis=-2), arm, len(logs), alike=arm // 2)
+    return Comparison(fit, tuple(Contrast("run", "", "", label, main) for label in labels), vectors)
 
 
 def _padded(logs: np.ndarray, rounds: int) -> np.ndarray:
@@ -135,13 +146,13 @@ def _padded(logs: np.ndarray, rounds: int) -> np.ndarray:
     return np.pad(logs, gap, constant_values=np.nan)
 
 
-def _mean_over_cells(cells: Sequence[Pair], arms: Sequence[str]) -> list[Pair]:
+def _mean_over_cells(pairs: Sequence[Pair]) -> list[Pair]:
     """Each arm's mean over its cells, start by start and round by round."""
     means = []
-    for arm in dict.fromkeys(arms):
-        of_arm = [cell for cell, name in zip(cells, arms, strict=True) if name == arm]
-        before, after = (np.mean([getattr(cell, side) for cell in of_arm], axis=0) for side in ("before", "after"))
-        means.append(Pair(before, after, of_arm[0].kernel))
+    for arm in dict.fromkeys(pair.arm for pair in pairs):
+        of_arm = [pair for pair in pairs if pair.arm == arm]
+        before, after = (np.mean([getattr(pair, side) for pair in of_arm], axis=0) for side in ("before", "after"))
+        means.append(replace(of_arm[0], before=before, after=after))
     return means
 
 

@@ -33,7 +33,7 @@ class Fit:
     trial_ms: np.ndarray
     trial_df: int
     trials: float  # trials a start: the harmonic mean
-    arm: np.ndarray  # (starts,): the arm of each
+    alike: np.ndarray  # (starts,): of which arm each is; of two runs that are compared, an arm is the same in both
     estimator: np.ndarray  # (arms, starts): effects = means @ estimator.T
     left: np.ndarray  # (starts, starts): residuals = means @ left.T
     residuals: np.ndarray
@@ -67,15 +67,18 @@ def fit(logs: np.ndarray, arm: np.ndarray, group: np.ndarray, arms: int) -> Fit:
         trial_ms=trial_ms,
         trial_df=trial_df,
         trials=trials,
-        arm=arm,
+        alike=arm,
         estimator=inverse[:arms],
         left=np.eye(len(arm)) - design @ inverse,
         residuals=residuals,
     )
 
 
-def fit_apart(logs: np.ndarray, arm: np.ndarray, arms: int) -> Fit:
-    """Fit logs (..., starts, rounds) of starts that took no turns: nothing is common to them but their arm."""
+def fit_apart(logs: np.ndarray, arm: np.ndarray, arms: int, alike: np.ndarray) -> Fit:
+    """Fit logs (..., starts, rounds) of starts that took no turns: nothing is common to them but their arm.
+
+    Those with the same number in `alike` (starts,) scatter alike, though they be of several arms.
+    """
     kept = np.flatnonzero(observed(logs).any(axis=1))
     logs, arm = logs[..., kept, :], arm[kept]
     means, counts, design = np.nanmean(logs, axis=-1), observed(logs).sum(axis=1), dummies(arm, arms)
@@ -94,7 +97,7 @@ def fit_apart(logs: np.ndarray, arm: np.ndarray, arms: int) -> Fit:
         trial_ms=trial_squares / max(trial_df, 1),
         trial_df=trial_df,
         trials=float(len(arm) / (1 / counts).sum()),
-        arm=arm,
+        alike=alike[kept],
         estimator=estimator,
         left=np.eye(len(arm)) - design @ estimator,
         residuals=residuals,

@@ -6,8 +6,8 @@ cell: compared with the pooled variance, each arm of a noisy cell would seem to 
 
 Squares of residuals are told apart by arm as by C. R. Rao's MINQUE; degrees of freedom by Satterthwaite (1946). The
 critical value stays the common one: Bonferroni's, for the two or three degrees of freedom of one arm, would let next to
-nothing be found, and false alarms of equal arms stay at 5 % without it. What is left of them in noisy cells of one run
-is in `tests/bench/differences.py`; for two runs compared it was not simulated.
+nothing be found, and false alarms of equal arms stay at 5 % without it. What is left of them in noisy cells and arms,
+of one run and of two compared (where an arm's starts are those in both), is in `tests/bench/differences.py`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class StartVariances:
 
     def of_contrasts(self, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Variance and degrees of freedom (..., contrasts) of the estimates of some contrasts (contrasts, arms)."""
-        of_arm = dummies(self.fit.arm, vectors.shape[1])
+        of_arm = dummies(self.fit.alike, vectors.shape[1])
         parts = self.variances[..., None, :] * ((vectors @ self.fit.estimator) ** 2 @ of_arm)
         variance = parts.sum(axis=-1)
         own = np.where(self.own[..., None, :], parts, 0.0)
@@ -49,7 +49,7 @@ class StartVariances:
 
 def start_variances(fit: Fit, pooled: np.ndarray, pooled_df: int) -> StartVariances:
     """The variances of a fit's arms; `pooled` (...) is that of the starts of all arms in all cells."""
-    of_arm = dummies(fit.arm, len(fit.estimator))
+    of_arm = dummies(fit.alike, len(fit.estimator))
     own_df = np.maximum(np.diag(fit.left) @ of_arm, np.finfo(float).eps)
     mixed = of_arm.T @ fit.left**2 @ of_arm  # the squares of an arm's residuals hold something of the others' variance
     own = (fit.residuals**2 @ of_arm) @ np.linalg.pinv(mixed).T

@@ -129,6 +129,22 @@ def comparisons(runs: int) -> Iterator[str]:
             yield f"| {' | '.join(cells)} |"
 
 
+def noisy_comparisons(runs: int) -> Iterator[str]:
+    """Two null runs in which one cell of all arms, or all cells of one arm, scatter more from start to start."""
+    yield from ("", "## offline.compare: starts scatter more in one cell, or in one arm", "")
+    yield "| starts in each run | scatter more | false alarms | at least | all cells | one cell |"
+    yield f"|{' --- |' * 6}"
+    changes: list[tuple[str, dict[str, object]]] = [
+        (f"{state} cell, {times:.0f} times", {"noisy": times, "noisy_cell": cell})
+        for (state, cell), times in product(NOISY_CELLS.items(), NOISY)
+    ]
+    changes += [(f"one arm, {times:.0f} times", {"wild": times}) for times in WILD]
+    for (name, change), starts in product(changes, (2, 3, 4)):
+        result = compared(replace(Setting(0.01, 0.01, starts=starts, groups=starts), **change), runs, SEED + 310)  # type: ignore[arg-type]
+        cells = [str(starts), name, f"{result.false_share:.1%}", f"{result.false_lower_bound:.1%}"]
+        yield f"| {' | '.join([*cells, *(f'{result.found[each]:.0%}' for each in KINDS[:2])])} |"
+
+
 def states(runs: int) -> Iterator[str]:
     """Two groups of starts of one arm."""
     yield from ("", "## Two groups of starts, spread 1 %", "", "| starts | false alarms | a gap of 20 % found |")
@@ -162,7 +178,7 @@ def main() -> None:
         "",
     ]
     lines = []
-    parts = (grid, designs, unequal, noisy, adaptive, comparisons, states)
+    parts = (grid, designs, unequal, noisy, adaptive, comparisons, noisy_comparisons, states)
     for line_of_text in chain(head, *(part(args.runs) for part in parts)):
         print(line_of_text, flush=True)
         lines.append(line_of_text)

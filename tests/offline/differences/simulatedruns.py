@@ -175,8 +175,8 @@ def compared(setting: Setting, runs: int, seed: int) -> Outcome:
     for arm, cell in places:
         logs = [measured.logs[:, design.arm == arm][..., cell] for measured, _ in sides]
         kernels = [kernel[:, design.arm == arm][..., cell].mean(axis=(1, 2)) for _, kernel in sides]
-        pairs.append(Pair(logs[0], logs[1], kernels[1] - kernels[0]))
-    estimates = estimate_pairs(pairs, [str(arm) for arm, _ in places], [f"{arm} {cell}" for arm, cell in places])
+        pairs.append(Pair(str(arm), str(cell), f"{arm} {cell}", logs[0], logs[1], kernels[1] - kernels[0]))
+    estimates = estimate_pairs(pairs)
     assert estimates is not None
     medians = [np.nanmedian(kernel, axis=(1, 2, 3)) for _, kernel in sides]
     far = np.abs(medians[1] - medians[0]) > np.log1p(DRIFT_BOUND)
