@@ -14,6 +14,7 @@ from offline.compare.__main__ import main
 from offline.compare.gate import check
 from offline.compare.runs import unlikeness
 from offline.differences.difference import Difference
+from offline.records.kernelreading import KernelReading
 from offline.records.lines import TrialRecord
 from offline.records.run import PlannedArm, RunRecord
 from offline.records.runfolder import RunFolder
@@ -43,6 +44,7 @@ def run_folder(
     name: str,
     slower: float = 1.0,
     kernel: float = 1.0,
+    gpu_kernel: float = 0.0,
     settings: dict[str, Any] | None = None,
     **changes: Any,
 ) -> Path:
@@ -56,16 +58,19 @@ def run_folder(
         arm = grid[engine % 2]
         folder.append(started(arm=arm.id, engine=engine, name=arm.name))
         for number in range(3):
-            folder.append(_trial(arm, engine, number, slower * spread * (1 + number / 1000), kernel))
+            folder.append(_trial(arm, engine, number, slower * spread * (1 + number / 1000), kernel, gpu_kernel))
     folder.close()
     return folder.path
 
 
-def _trial(arm: Arm, engine: int, number: int, slower: float, kernel: float) -> TrialRecord:
+def _trial(arm: Arm, engine: int, number: int, slower: float, kernel: float, gpu_kernel: float) -> TrialRecord:
     (cell,) = arm.cells
     kernel_ns, group = int(30 * MS * kernel), (engine - 1) // 2
     record = trial(cell, number + 3 * group, engine=engine, round=number, group=group, end_ns=int(300 * MS * slower))
-    return replace(record, arm=arm.id, cell=arm.cell_id(cell), reference_ns=(kernel_ns, kernel_ns))
+    part_ns = (int(MS * gpu_kernel),)
+    readings = (KernelReading("H100", "GPU-a", part_ns, part_ns),) if gpu_kernel else ()
+    identity = {"arm": arm.id, "cell": arm.cell_id(cell)}
+    return replace(record, **identity, reference_ns=(kernel_ns, kernel_ns), gpu_kernels=readings)
 
 
 Compare = Callable[..., tuple[int, str]]
@@ -122,6 +127,15 @@ def test_a_machine_that_moved_widens_the_interval_and_past_the_bound_nothing_is_
     assert code == 0 and text.count("no difference seen") == 4
     code, text = compared(base, run_folder(tmp_path, "c", slower=1.2, kernel=1.2), "--fail-if-slower", "3%")
     assert code == 5 and "not comparable (the machine moved by 20%)" in text
+
+
+def test_where_both_runs_timed_the_kernel_on_the_gpu_it_tells_how_the_machine_moved(
+    compared: Compare, tmp_path: Path
+) -> None:
+    before, moved = run_folder(tmp_path, "a", gpu_kernel=1.0), run_folder(tmp_path, "b", kernel=1.2, gpu_kernel=1.0)
+    assert compared(before, moved)[1].count("no difference seen (could have found") == 4
+    assert "not comparable (the machine moved by 20%)" in compared(before, run_folder(tmp_path, "c", gpu_kernel=1.2))[1]
+    assert "not comparable (the machine moved by 20%)" in compared(before, run_folder(tmp_path, "d", kernel=1.2))[1]
 
 
 def test_what_differs_is_named_unless_it_is_declared(compared: Compare, base: Path, tmp_path: Path) -> None:
