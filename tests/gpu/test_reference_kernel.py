@@ -1,7 +1,8 @@
 """The reference kernel on a real GPU, by the very function that a worker of vLLM's runs.
 
-It needs torch with CUDA, a driver, `nvidia-smi` and pynvml; of the repository `offline.engine.devicekernel`,
-`offline.records.kernelreading` and `probes.devices.clocks`. vLLM is not needed: a worker is anything with a `device`.
+It needs a GPU with its driver and `nvidia-smi`, torch with CUDA, pynvml and pytest; of the repository the folders
+`offline`, `probes`, `tracing` and `tests`. vLLM is not needed: a worker is anything with a `device`. With nothing else
+installed: `python -m pytest -s --noconftest -o addopts= tests/gpu/test_reference_kernel.py`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from offline.engine.devicekernel import BUFFER_VALUES, REPEATS, DeviceKernel, re
 from offline.records.kernelreading import KernelReading, clocks_sentence
 from probes.devices.clocks import clocks_by_binding, clocks_by_tool
 from probes.devices.reading import read_devices
-from probes.jsonform import read_record
 from tests.needs import needs_gpu, needs_torch
 
 pytestmark = [needs_gpu, needs_torch]
@@ -44,7 +44,7 @@ def test_a_worker_answers_with_a_reading(device: Any) -> None:
 
     worker = Worker()
     worker.device = device
-    reading = read_record(KernelReading, worker.enginescope_device_kernel())
+    reading = KernelReading(**worker.enginescope_device_kernel())
     print(f"\n{reading.name}: {described(reading)}")
     assert len(reading.memory_ns) == len(reading.compute_ns) == REPEATS
     assert min(*reading.memory_ns, *reading.compute_ns) > 0
