@@ -69,7 +69,8 @@ def _parts(device: Device) -> dict[str, Work]:
     """The two parts, by their field of a `KernelReading`; float16, which every card multiplies, and fixed values."""
     import torch
 
-    source = torch.linspace(-1, 1, BUFFER_VALUES, dtype=torch.float16, device=device)
+    # Row by row: as a whole it would count beyond float16, and leave NaN.
+    source = torch.linspace(-1, 1, ROWS, dtype=torch.float16, device=device).repeat(BUFFER_VALUES // ROWS)
     target = torch.empty_like(source)
     matrix, product = (each[: ROWS * ROWS].view(ROWS, ROWS) for each in (source, target))
     copies, products = functools.partial(target.copy_, source), functools.partial(torch.mm, matrix, matrix, out=product)
