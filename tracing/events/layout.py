@@ -88,7 +88,11 @@ SUSPENDED, YIELDED, ENDED, CALLED = 0, 1, 2, 3
 # which is there once that has ended, or the header that came with it; in the front end
 TRACED = 8
 
-LISTS = (BATCH, COUNTS, MESSAGE, RENAMED, CHILD, STOPPED, DEVICE, TRACED)
+# A delay that was put into a device's queue (`tracing.events.delays`): the delayed site's code, the phase, and how many
+# nanoseconds it takes there; in a worker.
+DELAYED = 9
+
+LISTS = (BATCH, COUNTS, MESSAGE, RENAMED, CHILD, STOPPED, DEVICE, TRACED, DELAYED)
 
 # Marks beside the NVTX ranges (`tracing.hooks.ranges`): each is a list that begins with one of these words.
 DOMAIN = "enginescope"

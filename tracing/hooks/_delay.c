@@ -10,10 +10,11 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { SPINNING = 1, HOLDING, RELEASING };
+enum { SPINNING = 1, HOLDING, RELEASING, ON_DEVICE };
 
 static const Delay nowhere = {.site = UINT16_MAX};
 static uint16_t span_code;
+static PyObject *put_on_device; /* NULL before `delay_put_by` */
 
 const volatile Delay *asked = &nowhere;
 
@@ -26,6 +27,15 @@ int delay_map(const char *path, uint16_t code) {
     span_code = code;
     asked = file;
     return 0;
+}
+
+void delay_put_by(PyObject *function) { Py_XSETREF(put_on_device, Py_NewRef(function)); }
+
+static void put(const Delay *now, int64_t length) {
+    if (!put_on_device || current_step < 0) return; /* to warm up or to capture graphs nothing is delayed */
+    PyObject *done = PyObject_CallFunction(put_on_device, "iIL", now->site, now->phase, (long long)length);
+    if (!done) PyErr_Clear();
+    Py_XDECREF(done);
 }
 
 /* A waiting thread asks for the lock once it has waited a switch interval, and each release begins its wait anew: a
@@ -53,6 +63,10 @@ void delay_wait(void) {
     int64_t start = clock_ns(), end = start + now.length_ns;
     if (end > now.until_ns) end = now.until_ns; /* who asked for it has died, or will not see it through */
     if (end <= start) return;
+    if (now.kind == ON_DEVICE) {
+        put(&now, end - start);
+        return;
+    }
     if (now.kind == SPINNING) spin(end, now.switch_ns);
     if (now.kind == HOLDING) sleep_until(end);
     if (now.kind == RELEASING) {

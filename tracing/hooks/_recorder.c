@@ -127,6 +127,11 @@ static PyObject *py_delay_by(PyObject *self, PyObject *args) {
     Py_RETURN_NONE;
 }
 
+static PyObject *py_delay_on_device(PyObject *self, PyObject *function) {
+    delay_put_by(function);
+    Py_RETURN_NONE;
+}
+
 static PyObject *py_enter(PyObject *self, PyObject *site) {
     if (!writing()) Py_RETURN_FALSE;
     delay_before((uint16_t)whole(site));
@@ -189,6 +194,8 @@ static PyMethodDef functions[] = {
      "pause_by(path): write nothing, and count nothing as dropped, while the file's first byte is not 0; OSError."},
     {"delay_by", py_delay_by, METH_VARARGS,
      "delay_by(path, site): while spans are written, delay what the file asks for; a delay is a span of that site; OSError."},
+    {"delay_on_device", py_delay_on_device, METH_O,
+     "delay_on_device(function): it puts delays on the device, called with the site, the phase and nanoseconds."},
     {"enter", py_enter, METH_O,
      "enter(site): whether spans are written now; if so, after the delay that a hook of this site makes before its call."},
     {"report_to", hook_report_to, METH_O, "report_to(function): it is called with an error of the recorder's own."},

@@ -17,8 +17,9 @@ from ..events.step import STEP_SITES
 from ..sites.engine import LIVE_TARGETS, PROCESS_ROLES, SCOPE_SITE, SCOPE_TARGET, SITES, TRACER_TARGET
 from ..sites.site import Site
 from ..sites.starting import START_SITES, SWEEP_PHASES
-from . import patching, ranges, recorder, standing, startup, steplog
+from . import _recorder, patching, ranges, recorder, standing, startup, steplog
 from .complaint import complain
+from .device.devicedelay import DeviceDelays
 from .wrappers import coroutines, pinned, scopes, table, tracecontext
 
 
@@ -74,6 +75,7 @@ def install_recorder(folder: str, nvtx: str | None) -> None:
     except OSError as error:
         complain(f"not recording in process {os.getpid()}: {error}")
         return
+    _recorder.delay_on_device(DeviceDelays().put)
     ranged = coroutines.ranged = nvtx is not None and _ranges(nvtx, recorder.add)
     recorder.add(modes=[f"vllm {_version()}", *(["nvtx"] if ranged else [])])
     for site in SITES:

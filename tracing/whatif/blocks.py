@@ -15,7 +15,7 @@ import numpy as np
 from tracing.timeline.intervals import Pieces
 from tracing.whatif.slopes import BlockPair
 from tracing.whatif.stages import DelayedStage
-from tracing.whatif.steps import DELAY, EngineSteps, RecordedEngine
+from tracing.whatif.steps import EngineSteps, RecordedEngine
 
 SETTLING = 3  # steps
 BEHIND = 2.0  # usual lags, above which a front end has not caught up
@@ -89,7 +89,7 @@ def pair(
 
 def achieved(stage: DelayedStage, windows: Pieces, engine: RecordedEngine) -> float:
     """The delay that was made in some windows, in ns: of several processes that were delayed, the mean."""
-    sums = [each for each in engine.inside(DELAY, windows, stage.code) if each]
+    sums = engine.delays_ns(stage, windows)
     return float(np.mean(sums)) if sums else 0.0
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
 from probes.errors import EnginescopeError
 from tracing.attach.engine import StandingEngine
 from tracing.attach.switch import turned_on
+from tracing.events import processfile
 from tracing.events.delays import FILE
 from tracing.whatif.answer import WhatIfAnswer
 from tracing.whatif.blocks import Block
@@ -52,7 +54,7 @@ class Measurement:
             if streams == OPEN:
                 look = replace(look, begin_ns=begun_ns)  # by itself it may have seen no request
             engine = recorder.recorded()
-            stages = processes_apart(self.stages, look, engine)
+            stages = processes_apart(present(self.stages, look, engine, self.engine.folder, say), look, engine)
             calls = calls_per_step(stages, look, engine)
             todo = load.plan(stages, look, engine, budget_s)
             say(f"{'requests come and go' if streams == OPEN else f'{streams} streams'}; {outline(todo)}")
@@ -79,6 +81,40 @@ def turns(recorder: BlockRecorder, todo: MeasurementPlan, calls: dict[str, float
         yield recorder.block(todo.block_s)
 
 
+def present(
+    stages: Sequence[DelayedStage], look: Block, engine: RecordedEngine, folder: Path, say: Say
+) -> list[DelayedStage]:
+    """The stages that this engine has, each at the site that its steps call; EnginescopeError where it has none."""
+    absent = [] if has_device(folder) else [stage.name for stage in stages if stage.on_device]
+    chosen = [at_called_site(stage, look, engine) for stage in stages if stage.name not in absent]
+    words = f"{', '.join(absent)}: this engine has no device whose time is known"
+    if not chosen:
+        raise EnginescopeError(words)
+    if absent:
+        say(words)
+    return chosen
+
+
+def has_device(folder: Path) -> bool:
+    """Whether a process of the engine times what it gives to a device."""
+    processes = [processfile.read(path) for path in folder.glob("events-*.bin")]
+    return any(process is not None and process.device for process in processes)
+
+
+def at_called_site(stage: DelayedStage, look: Block, engine: RecordedEngine) -> DelayedStage:
+    """The stage at the first of its sites that is called about once a step, or at its usual one."""
+    steps = steps_in(look, engine)
+    each_at = [replace(stage, site=site) for site in (stage.site, *stage.otherwise)]
+    called = (at for at in each_at if engine.calls(at, look.begin_ns, look.end_ns) >= LEAST_CALLS * steps)
+    return next(called, stage)
+
+
+def steps_in(look: Block, engine: RecordedEngine) -> int:
+    """How many steps were delivered in a time; 1 where none was."""
+    delivered_ns = engine.steps(OPEN).delivered_ns
+    return max(1, int(np.count_nonzero((delivered_ns >= look.begin_ns) & (delivered_ns < look.end_ns))))
+
+
 def processes_apart(stages: Sequence[DelayedStage], look: Block, engine: RecordedEngine) -> list[DelayedStage]:
     """The stages, apart where several processes have one."""
     return [each for stage in stages for each in apart(stage, engine.callers(stage.code, look.begin_ns, look.end_ns))]
@@ -87,8 +123,7 @@ def processes_apart(stages: Sequence[DelayedStage], look: Block, engine: Recorde
 def calls_per_step(stages: Sequence[DelayedStage], look: Block, engine: RecordedEngine) -> dict[str, float]:
     """The calls in a step by the stage's name, those of one process as often as it is called; EnginescopeError where a
     stage is called nowhere."""
-    delivered_ns = engine.steps(OPEN).delivered_ns
-    steps = max(1, int(np.count_nonzero((delivered_ns >= look.begin_ns) & (delivered_ns < look.end_ns))))
+    steps = steps_in(look, engine)
     calls = {stage.name: engine.calls(stage, look.begin_ns, look.end_ns) / steps for stage in stages}
     for stage in stages:
         if not stage.pid and calls[stage.name] < LEAST_CALLS:

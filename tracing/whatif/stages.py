@@ -1,4 +1,4 @@
-"""The stages that can be delayed: each has the site whose calls are delayed, and the kind of its delay."""
+"""The stages that can be delayed: each has the sites whose calls are delayed, and the kind of its delay."""
 
 from __future__ import annotations
 
@@ -6,19 +6,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from probes.errors import usage_error
-from tracing.events.delays import HOLDING, RELEASING, SPINNING
+from tracing.events.delays import HOLDING, ON_DEVICE, RELEASING, SPINNING
 from tracing.sites.engine import ALL_SITES, CODES
 
 
 @dataclass(frozen=True)
 class DelayedStage:
     """A stage of a step, the site that is delayed for it, and the kind of delay (`tracing.events.delays`); `pid` is the
-    one process in which it is delayed, 0 for all that have it."""
+    one process in which it is delayed, 0 for all that have it. Where the steps do not call the site, the first of
+    `otherwise` that they call is delayed. A stage on the device is one of the pieces of work that a step has there."""
 
     name: str
     site: str
     kind: int = SPINNING
     pid: int = 0
+    otherwise: tuple[str, ...] = ()
+    piece: int = 0
+
+    @property
+    def on_device(self) -> bool:
+        """Whether its delay, and its own time, are the device's."""
+        return self.kind == ON_DEVICE
 
     @property
     def code(self) -> int:
@@ -31,6 +39,8 @@ class DelayedStage:
         return ALL_SITES[self.code].role
 
 
+# Who calls a whole CUDA graph does not call the model: the first is Model Runner V1's, the second V2's.
+WITHOUT_MODEL = ("runner.forward", "graph.run")
 # In the order of a step. Python's work holds the GIL; the model's forward pass lets go of it.
 STAGES = {
     stage.name: stage
@@ -39,8 +49,10 @@ STAGES = {
         DelayedStage("dispatch", "executor.dispatch"),
         DelayedStage("execute", "worker.execute"),
         DelayedStage("prepare", "runner.prepare"),
-        DelayedStage("forward", "model.forward", RELEASING),
+        DelayedStage("forward", "model.forward", RELEASING, otherwise=WITHOUT_MODEL),
+        DelayedStage("forward on device", "model.forward", ON_DEVICE, otherwise=WITHOUT_MODEL),
         DelayedStage("sample", "worker.sample"),
+        DelayedStage("sample on device", "runner.sample", ON_DEVICE, piece=1),
         DelayedStage("update", "scheduler.update"),
         DelayedStage("serialize", "core.encode"),
         DelayedStage("process outputs", "output.process"),
@@ -48,6 +60,7 @@ STAGES = {
     )
 }
 DEFAULT = ("schedule", "prepare", "forward", "sample", "update", "process outputs")
+DEFAULT_ON_DEVICE = ("forward on device", "sample on device")  # besides, where there is a device
 # What a stage holds: a delay in one of these is one in the stage.
 HOLDS = {
     "dispatch": ("execute", "prepare", "forward"),  # where the worker is in the core

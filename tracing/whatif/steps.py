@@ -8,14 +8,17 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from tracing.events.layout import COUNTS, LIST, MESSAGE, RAISED, RECORD, SPAN
+from tracing.events.layout import COUNTS, DELAYED, DEVICE, LIST, MESSAGE, RAISED, RECORD, SPAN
 from tracing.sites.engine import CODES
 from tracing.timeline.intervals import Ints, Pieces, overlap, union
+from tracing.whatif.devicework import delay_ns, piece_time_ns
 from tracing.whatif.stages import STAGES, DelayedStage
 
 SCHEDULE, PROCESS, DELAY = CODES["scheduler.schedule"], CODES["output.process"], CODES["delay"]
 SEND, DELIVER = CODES["client.send_async"], CODES["output.deliver"]
-KEPT_SITES = np.array([SCHEDULE, PROCESS, DELAY, SEND, DELIVER, *(stage.code for stage in STAGES.values())])
+STAGE_CODES = [CODES[site] for stage in STAGES.values() for site in (stage.site, *stage.otherwise)]
+KEPT_SITES = np.array([SCHEDULE, PROCESS, DELAY, SEND, DELIVER, *STAGE_CODES])
+KEPT_LISTS = (COUNTS, MESSAGE, DEVICE, DELAYED)
 APART = 2  # steps that a batch without decoding alone reaches before and after itself: so many are in flight
 
 
@@ -58,7 +61,7 @@ class EngineRecords:
         """Keep what matters of records that follow those added before."""
         kind, site = records["kind"], records["site"]
         spans = ((kind == SPAN) | (kind == RAISED)) & np.isin(site, KEPT_SITES)
-        heads = (kind == LIST) & np.isin(site, (COUNTS, MESSAGE))
+        heads = (kind == LIST) & np.isin(site, KEPT_LISTS)
         firsts = np.append(pid in self.unfinished, heads[:-1])  # of a list's payload
         self.by_pid.setdefault(pid, []).append(records[spans | heads | firsts])
         if len(records):
@@ -134,8 +137,18 @@ class RecordedEngine:
         return sums
 
     def time_ns(self, stage: DelayedStage, windows: Pieces) -> int:
-        """How much of some windows a stage takes, in the process where it takes the most, or in its own."""
-        return max(self.only(stage.pid).inside(stage.code, windows), default=0)
+        """How much of some windows a stage takes, in the process where it takes the most, or in its own, or on its
+        device."""
+        own = self.only(stage.pid)
+        if stage.on_device:
+            return max(piece_time_ns(rows, stage.piece, windows) for rows in own.records.values())
+        return max(own.inside(stage.code, windows), default=0)
+
+    def delays_ns(self, stage: DelayedStage, windows: Pieces) -> list[int]:
+        """The delays of a stage in some windows, in ns, of each process that made any."""
+        if stage.on_device:
+            return [each for rows in self.records.values() if (each := delay_ns(rows, stage.code, windows))]
+        return [each for each in self.inside(DELAY, windows, stage.code) if each]
 
     def callers(self, code: int, begin_ns: int, end_ns: int) -> list[int]:
         """The processes that call a site in a time."""

@@ -22,9 +22,10 @@ from tests.tracing.attach.standingprocess import folder_of
 from tests.tracing.hooks.schedulers import Output, Scheduler
 from tracing.attach.engine import StandingEngine
 from tracing.events import delays, standing
-from tracing.hooks import recorder
+from tracing.hooks import _recorder, recorder
+from tracing.hooks.device.devicedelay import DeviceDelays
 from tracing.hooks.wrappers import table
-from tracing.shapes.pretend.device import PretendDevice
+from tracing.shapes.pretend.device import PretendDevice, PretendEvent
 from tracing.sites.engine import ALL_SITES, CODES
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -54,16 +55,25 @@ def core(folder: str, host_ns: int, device_ns: int) -> None:
     recorder.begin(folder, ["core"])
     schedule = hooked("scheduler.schedule", StandInScheduler.schedule)
     update = hooked("scheduler.update", StandInScheduler.update_from_output)
-    scheduler, device = StandInScheduler(), PretendDevice()
+    scheduler, device = StandInScheduler(), PretendEvent.device
+    sys.modules["torch"] = torch_of(device)
+    _recorder.delay_on_device(DeviceDelays().put)
+    forward = hooked("runner.forward", device.give)
+    execute = hooked("worker.execute", lambda worker, output: forward(device_ns))
     in_flight: list[tuple[Any, int]] = []
     while True:
         output = schedule(scheduler)
         time.sleep(host_ns / 1e9)
-        in_flight.append((output, device.give(device_ns)[1]))
+        in_flight.append((output, execute(None, output)[1]))
         if len(in_flight) == 2:
             output, end_ns = in_flight.pop(0)
             device.wait_until(end_ns, 0)
             print(update(scheduler, output)[0].timestamp, flush=True)
+
+
+def torch_of(device: PretendDevice) -> Any:
+    """What torch is where it has a device."""
+    return SimpleNamespace(cuda=SimpleNamespace(Event=PretendEvent, _sleep=device.spin, is_available=lambda: False))
 
 
 def front_end(folder: str) -> None:

@@ -7,10 +7,13 @@ from pathlib import Path
 import pytest
 
 from probes.errors import EnginescopeError
+from tests.tracing.whatif.loads.simulatedengine import SimulatedEngine
+from tests.tracing.whatif.loads.simulatedrecords import CORE
 from tests.tracing.whatif.standinengine import MS, STREAMS, stand_in
 from tracing.events.delays import FILE, NO_SITE, RECORD
+from tracing.sites.engine import CODES
 from tracing.whatif.answer import WhatIfAnswer
-from tracing.whatif.measurement import Measurement
+from tracing.whatif.measurement import Measurement, present
 from tracing.whatif.stages import asleep, stages_named
 
 
@@ -44,6 +47,21 @@ def test_a_device_hides_what_it_takes_more_than_the_host(tmp_path: Path, host_ns
     assert [size.slope.value for size in sizes] == pytest.approx(expected, abs=0.3)
 
 
+@pytest.mark.parametrize(("host_ns", "device_ns"), [(3 * MS, 8 * MS), (8 * MS, 2 * MS)])
+def test_a_delay_on_the_device_counts_but_for_the_time_that_the_device_was_idle(
+    tmp_path: Path, host_ns: int, device_ns: int
+) -> None:
+    """The tolerance is a busy machine's."""
+    with stand_in(tmp_path, host_ns, device_ns) as engine:
+        answer = Measurement(engine, stages_named("forward on device"), STREAMS, lambda: True).run(6, 0, print)
+    assert isinstance(answer, WhatIfAnswer)
+    [forward] = answer.stages
+    assert forward.time_ns == pytest.approx(device_ns, rel=0.2)
+    idle_ns = max(host_ns - device_ns, 0)
+    expected = [max(0.0, size.achieved_ns - idle_ns) / size.achieved_ns for size in forward.slope.sizes]
+    assert [size.slope.value for size in forward.slope.sizes] == pytest.approx(expected, abs=0.3)
+
+
 def test_an_engine_without_load_is_not_measured(tmp_path: Path) -> None:
     with stand_in(tmp_path, host_ns=6 * MS, device_ns=MS) as engine:
         alone = Measurement(engine, stages_named("schedule"), 1, lambda: True, patience_s=1)
@@ -60,6 +78,29 @@ def test_an_engine_that_ends_is_said_to(tmp_path: Path) -> None:
 
 def test_a_stage_that_the_engine_does_not_have_is_said(tmp_path: Path) -> None:
     with stand_in(tmp_path, host_ns=6 * MS, device_ns=MS) as engine:
-        absent = Measurement(engine, stages_named("forward"), STREAMS, lambda: True)
-        with pytest.raises(EnginescopeError, match="forward is not called in this engine's steps"):
+        absent = Measurement(engine, stages_named("prepare"), STREAMS, lambda: True)
+        with pytest.raises(EnginescopeError, match="prepare is not called in this engine's steps"):
             absent.run(10, 0, lambda words: None)
+
+
+def test_without_a_device_nothing_is_delayed_there(tmp_path: Path) -> None:
+    simulated, lines = SimulatedEngine(3 * MS, MS, MS), list[str]()
+    [look] = simulated.run([None], 400 * MS)
+    stages = stages_named("schedule,forward on device")
+    assert present(stages, look, simulated.recorded(), tmp_path, lines.append) == stages[:1]
+    assert lines == ["forward on device: this engine has no device whose time is known"]
+    with pytest.raises(EnginescopeError, match="forward on device: this engine has no device"):
+        present(stages[1:], look, simulated.recorded(), tmp_path, lines.append)
+
+
+@pytest.mark.parametrize("site", ["model.forward", "runner.forward", "graph.run"])
+def test_forward_is_delayed_at_the_site_that_the_steps_call(tmp_path: Path, site: str) -> None:
+    """Who runs a whole CUDA graph does not call the model in it, but in a step with a prefill."""
+    simulated = SimulatedEngine(3 * MS, MS, MS)
+    [look] = simulated.run([None], 400 * MS)
+    forward, code = stages_named("forward")[0], CODES["model.forward"]
+    simulated.rows[CORE] = [
+        (*row[:7], CODES[site] if row[7] == code else row[7], row[8]) for row in simulated.rows[CORE]
+    ]
+    simulated.span(CORE, "model.forward", 10 * MS, 11 * MS, 3)
+    assert present([forward], look, simulated.recorded(), tmp_path, print)[0].site == site

@@ -29,6 +29,10 @@ class PretendDevice:
         self.free_ns = begin + work_ns
         return begin, self.free_ns
 
+    def spin(self, cycles: int) -> None:
+        """torch's kernel that does nothing for so many cycles: of this device one is a nanosecond."""
+        self.give(cycles)
+
     def horizon(self) -> int:
         """When all that was queued has ended: now, or later."""
         return max(self.clock(), self.free_ns)

@@ -111,6 +111,7 @@ def give_steps(work: Work, runner_v2: bool) -> None:
 
     device = WorkerDevice(work)
     torch.cuda.Event = PretendEvent
+    torch.cuda._sleep = PretendEvent.device.spin
     runner = _runner(runner_v2)
     sample = "sample" if runner_v2 else "_sample"
     _change(Scheduler, "schedule", _numbering)

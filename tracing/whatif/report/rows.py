@@ -21,7 +21,7 @@ ABOVE_ONE = {  # by `StageAnswer.takes_processor`
     False: "not for a processor that a spin takes: what waits for it, or for the GIL that it holds, is late by more",
     None: "which is not told apart from the spin: more --budget may",
 }
-NO_SPIN = "its delay sleeps, so it takes no processor from others: what waits for it is late by more"
+NO_SPIN = "its delay takes no processor from others: what waits for it is late by more"
 
 
 def interval(estimate: Estimate | None, form: str = ".2f") -> str:

@@ -33,9 +33,9 @@ class SimulatedEngine(SimulatedRecords):
     spin_costs: float = 1.0
     prefills: frozenset[int] = frozenset()  # steps
 
-    def period_ns(self, core_delay_ns: int = 0, front_delay_ns: int = 0) -> int:
+    def period_ns(self, core_delay_ns: int = 0, front_delay_ns: int = 0, device_delay_ns: int = 0) -> int:
         """The time of a step on a steady machine."""
-        return max(self.host_ns + core_delay_ns, self.device_ns, self.front_ns + front_delay_ns)
+        return max(self.host_ns + core_delay_ns, self.device_ns + device_delay_ns, self.front_ns + front_delay_ns)
 
     def run(self, turns: Sequence[Treatment | None], block_ns: int) -> list[Block]:
         """Let a block of each treatment go by."""
@@ -59,7 +59,10 @@ class SimulatedEngine(SimulatedRecords):
             self.span(CORE, "model.forward", core + 1000, core + 1000 + FORWARD_NS, step)
             self.message(step, core)
             core += round(self.host_ns * slow)
-            device = max(device, core) + self.device_ns
+            device = max(device, core) + self._device_delay(core, blocks)
+            sampling = device + self.device_ns * 9 // 10
+            self.piece(step, device, sampling)
+            self.piece(step, sampling, device := device + self.device_ns)
             ends = [ends[1], device]
             front = max(front, device)
             front = self._delay(FRONT, front, blocks)
@@ -67,11 +70,20 @@ class SimulatedEngine(SimulatedRecords):
             self.span(FRONT, "output.process", begun, front, KEY + step, STREAMS)
         raise AssertionError("unreachable")
 
+    def _device_delay(self, at: int, blocks: Sequence[Block]) -> int:
+        """The delay that is put into the device's queue at a moment."""
+        place = at // blocks[0].end_ns
+        treatment = blocks[place].treatment if place < len(blocks) else None
+        if treatment is None or not treatment.stage.on_device:
+            return 0
+        self.device_delay(treatment.stage.code, at, treatment.length_ns, place)
+        return treatment.length_ns
+
     def _delay(self, pid: int, at: int, blocks: Sequence[Block]) -> int:
         """When a process goes on that may be delayed at a moment."""
         place = at // blocks[0].end_ns
         treatment = blocks[place].treatment if place < len(blocks) else None
-        if treatment is None or (treatment.stage.role == "front end") != (pid == FRONT):
+        if treatment is None or treatment.stage.on_device or (treatment.stage.role == "front end") != (pid == FRONT):
             return at
         end = at + treatment.length_ns
         self.span(pid, "delay", at, end, -1, treatment.stage.code, place)

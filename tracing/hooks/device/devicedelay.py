@@ -1,0 +1,84 @@
+"""Delays on this process's device: kernels of a known length, put into the current stream before a stage's launches.
+
+torch's `_sleep` counts the device's cycles, of which there are more in a nanosecond when its clock is fast. So one
+kernel at a time has events around it, and nobody waits for them: what was seen of earlier kernels tells how many cycles
+the next one gets, and how long it takes. torch is not imported here.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from ...events.layout import DELAYED
+from .. import _recorder, recorder
+from .devicetimer import DeviceEvent
+
+NS_PER_MS = 1e6
+FIRST_GUESS = 1.0  # cycles in a nanosecond, until a kernel was seen
+LATEST = 8  # kernels that tell the clock
+LEAST_TIMED_NS = 50_000  # of a delay that does: an event comes within half a microsecond
+COVER = 4  # which part of it goes before the events: the device works while the host puts them
+
+
+class DeviceDelay:
+    """Puts delays on one device: `make` makes its timed events, `spin` a kernel of so many cycles."""
+
+    def __init__(self, make: Callable[[], DeviceEvent], spin: Callable[[int], None]) -> None:
+        self._spin = spin
+        self._begin, self._end = make(), make()
+        self._timed_cycles = 0  # of the kernel between the two events; 0: there is none
+        self._seen: deque[float] = deque(maxlen=LATEST)  # cycles in a nanosecond
+
+    def put(self, length_ns: int) -> int:
+        """Put a delay of about this length, and give the one that it has, as far as the device's clock keeps its speed;
+        0 while no kernel was seen to end."""
+        self._look()
+        rate = max(self._seen, default=FIRST_GUESS)  # what a host launches late seems slower, never faster
+        cycles = max(1, round(length_ns * rate))
+        if self._timed_cycles or length_ns < LEAST_TIMED_NS:
+            self._spin(cycles)
+        else:
+            self._put_timed(cycles)
+        return round(cycles / rate) if self._seen else 0
+
+    def _put_timed(self, cycles: int) -> None:
+        cover = cycles // COVER
+        self._spin(cover)
+        self._begin.record()
+        self._spin(cycles - cover)
+        self._end.record()
+        self._timed_cycles = cycles - cover
+
+    def _look(self) -> None:
+        if self._timed_cycles and self._end.query():
+            self._seen.append(self._timed_cycles / (self._begin.elapsed_time(self._end) * NS_PER_MS))
+            self._timed_cycles = 0
+
+
+class DeviceDelays:
+    """The delays of this process's device, which is looked for when the first is asked for."""
+
+    def __init__(self) -> None:
+        self.device: DeviceDelay | None = None
+        self.sought = False
+
+    def put(self, site: int, phase: int, length_ns: int) -> None:
+        """Put one, and write it down. Where that fails none is put any more, and all else goes on."""
+        try:
+            if not self.sought:
+                self.sought = True
+                self.device = torch_delay()
+            if self.device and (achieved_ns := self.device.put(length_ns)):
+                _recorder.numbers(DELAYED, (site, phase, achieved_ns))
+        except Exception as error:
+            self.device = None
+            recorder.note(f"delays on the device ({type(error).__name__}: {error})")
+
+
+def torch_delay() -> DeviceDelay:
+    """By torch's events and its kernel that spins; raises where they do not work here."""
+    cuda: Any = sys.modules["torch"].cuda
+    return DeviceDelay(lambda: cuda.Event(enable_timing=True), cuda._sleep)
