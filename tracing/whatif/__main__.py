@@ -95,7 +95,7 @@ def add_load(arguments: CommandParser) -> None:
 def can_be_measured(shape: Shape) -> bool:
     """Whether its load can be streams, of one core, that decode a token a step."""
     plain = not (shape.files or shape.busy_neighbours or "speculative_config" in shape.engine)
-    return plain and shape.front_end == "streams" and shape.processes["core"] == 1
+    return plain and shape.front_end != "batch" and shape.processes["core"] == 1
 
 
 def main() -> int:
@@ -131,6 +131,9 @@ def check(args: argparse.Namespace, command: list[str] | None) -> None:
         raise usage_error("--rate takes requests a second, above 0, in place of --streams")
     if not LEAST_BUDGET_S <= args.budget < math.inf:
         raise usage_error(f"--budget {args.budget:g}: it takes seconds, {LEAST_BUDGET_S:g} at least")
+    served = bool(args.shape) and shape_named(args.shape).front_end == "server"
+    if served and (args.rate is not None or args.device_ms):
+        raise usage_error(f"{args.shape} is a server under streams, without arrivals or a pretend device")
     if args.page and not args.page.parent.is_dir():
         raise usage_error(f"--page: there is no folder {args.page.parent}")
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tracing.timeline.intervals import Pieces
+from tracing.timeline.intervals import Ints, Pieces
 from tracing.whatif.slopes import BlockPair
 from tracing.whatif.stages import DelayedStage
 from tracing.whatif.steps import EngineSteps, RecordedEngine
@@ -52,9 +52,13 @@ class BlockSteps:
 
     @property
     def period_ns(self) -> float:
-        """The wall time of a step, on the mean; one that was held up counts as no longer than `LONGEST`."""
-        lengths_ns = self.windows[1] - self.windows[0]
-        return float(np.minimum(lengths_ns, LONGEST * np.quantile(lengths_ns, 0.75)).mean())
+        """The wall time of a step."""
+        return usual_length(self.windows[1] - self.windows[0])
+
+
+def usual_length(lengths_ns: Ints) -> float:
+    """The mean of some times, of which one that was held up counts as no longer than `LONGEST`."""
+    return float(np.minimum(lengths_ns, LONGEST * np.quantile(lengths_ns, 0.75)).mean())
 
 
 def cut(block: Block, steps: EngineSteps, usual_lag_ns: float) -> BlockSteps:

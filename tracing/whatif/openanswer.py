@@ -37,6 +37,7 @@ class OpenAnswer:
     requests_per_s: float
     stages: tuple[OpenStageAnswer, ...]
     left_out: str = ""
+    wide: str = ""  # what would make wide intervals tell something
 
     def first_line(self) -> str:
         """What throughput is, whose time would buy the most ITL, and who costs time and buys nothing."""

@@ -38,6 +38,8 @@ process.join()
         (["--rate", "0"], "--rate takes requests a second, above 0"),
         (["--rate", "inf"], "--rate takes requests a second, above 0"),
         (["--rate", "5", "--streams", "8"], "--rate takes requests a second, above 0, in place of --streams"),
+        (["--rate", "5", "--shape", "two-front-ends"], "two-front-ends is a server under streams"),
+        (["--device-ms", "5", "--shape", "two-front-ends"], "two-front-ends is a server under streams"),
         (["--page", "nowhere/page.html"], "--page: there is no folder nowhere"),
         (["--"], "name one engine"),
         (["4711", "--", "python", "my.py"], "name one engine"),
@@ -58,7 +60,17 @@ def test_what_cannot_be_measured_is_refused_before_an_engine_starts(
 
 def test_the_shapes_whose_load_is_streams_of_one_core() -> None:
     names = [name for name, shape in SHAPES.items() if can_be_measured(shape)]
-    of_gpus = ["one-gpu", "one-gpu-device", "tp2", "tp2-async", "fork", "v2-one-gpu", "v2-tp2", "straggler"]
+    of_gpus = [
+        "one-gpu",
+        "one-gpu-device",
+        "tp2",
+        "tp2-async",
+        "two-front-ends",
+        "fork",
+        "v2-one-gpu",
+        "v2-tp2",
+        "straggler",
+    ]
     assert names == ["cpu", "async", *of_gpus]
 
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from probes.errors import EnginescopeError
 from probes.programs import OWN_PYTHON
@@ -28,18 +30,25 @@ LIMIT_S = 300.0
 def serve(shape: Shape) -> None:
     """Start the server, ask it, and end it."""
     with tempfile.TemporaryDirectory(prefix="enginescope-serve-") as scratch:
-        if not has_distribution("vllm"):
-            os.environ["PYTHONPATH"] = os.pathsep.join([*stand_in(Path(scratch)), *inherited_path()])
-        port = free_port()
-        with ServerProcess(server_command(engine_settings(shape, Path(scratch)), port), Path(scratch, "log")) as server:
-            try:
-                server.wait_ready(lambda: healthy(here(port)), LIMIT_S, lambda phase, line: None)
-            except NotReady as error:
-                log = Path(scratch, "log").read_text(errors="replace")
-                raise EnginescopeError(f"the server did not start ({error}); its log ends:\n{log[-2000:]}") from None
-            with ThreadPoolExecutor(2 * WAVE) as pool:
-                statuses = list(pool.map(lambda number: request(shape, port, number), range(4 * WAVE)))
+        settings = engine_settings(shape, Path(scratch))
+        with served(settings, Path(scratch)) as port, ThreadPoolExecutor(2 * WAVE) as pool:
+            statuses = list(pool.map(lambda number: request(shape, port, number), range(4 * WAVE)))
     print(f"{len(statuses)} requests of {TOKENS} tokens, status {', '.join(map(str, sorted(set(statuses))))}")
+
+
+@contextmanager
+def served(settings: Mapping[str, Any], scratch: Path) -> Iterator[int]:
+    """A server of two front ends with the engine's arguments, on the port that this gives; it ends with the block."""
+    if not has_distribution("vllm"):
+        os.environ["PYTHONPATH"] = os.pathsep.join([*stand_in(scratch), *inherited_path()])
+    port, log = free_port(), scratch / "log"
+    with ServerProcess(server_command(settings, port), log) as server:
+        try:
+            server.wait_ready(lambda: healthy(here(port)), LIMIT_S, lambda phase, line: None)
+        except NotReady as error:
+            words = log.read_text(errors="replace")
+            raise EnginescopeError(f"the server did not start ({error}); its log ends:\n{words[-2000:]}") from None
+        yield port
 
 
 def has_distribution(name: str) -> bool:

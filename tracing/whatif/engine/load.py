@@ -17,17 +17,21 @@ import gc
 import itertools
 import random
 import tempfile
+import threading
 from pathlib import Path
 from typing import Any
 
+from probes.serve.client import here, stream
 from tracing.shapes import platform, start
 from tracing.shapes.engine.conversation import engine_settings
+from tracing.shapes.engine.server import served
 from tracing.shapes.shape import Shape
 
 LENGTH = 2048  # of a stream's prompt and its answer, in tokens
 PROMPT_TOKENS, SHORT_TOKENS = 32, 32
 FIRST_TOKEN, LAST_TOKEN = 100, 500  # ordinary ones, and there in a small vocabulary too
 KV_BYTES = 1 << 30
+ANSWER_S = 600.0  # until a server says something
 
 SHAPE = start.started_shape()
 if SHAPE:
@@ -40,13 +44,36 @@ def main(streams: str, rate: str, model: str = "") -> None:
     assert SHAPE is not None
     with contextlib.suppress(KeyboardInterrupt), tempfile.TemporaryDirectory() as scratch:
         arguments = settings(SHAPE, model, Path(scratch))
-        asyncio.run(hold(arguments, int(streams), float(rate), SHAPE.vocabulary is None))
+        if SHAPE.front_end == "server":
+            hold_server(arguments, int(streams), Path(scratch))
+        else:
+            asyncio.run(hold(arguments, int(streams), float(rate), SHAPE.vocabulary is None))
 
 
 def settings(shape: Shape, model: str, scratch: Path) -> dict[str, Any]:
     """The engine's arguments."""
     small = engine_settings(shape, scratch) | {"max_model_len": LENGTH}
     return small | {"model": model, "load_format": "auto", "kv_cache_memory_bytes": KV_BYTES} if model else small
+
+
+def hold_server(arguments: dict[str, Any], streams: int, scratch: Path) -> None:
+    """A server under its load. Each request has a connection of its own, so that the kernel spreads them over the front
+    ends; who asks ends with this process."""
+    with served(arguments, scratch) as port:
+        askers = [threading.Thread(target=ask_server, args=(port, number), daemon=True) for number in range(streams)]
+        for asker in askers:
+            asker.start()
+        for asker in askers:
+            asker.join()
+
+
+def ask_server(port: int, number: int) -> None:
+    """One stream: a new prompt whenever the last answer is whole."""
+    draw = random.Random(number)
+    body = {"model": "m", "max_tokens": LENGTH - PROMPT_TOKENS, "temperature": 0, "ignore_eos": True, "stream": True}
+    while True:
+        for _ in stream(here(port), "/v1/completions", {**body, "prompt": token_ids(draw)}, ANSWER_S):
+            pass
 
 
 async def hold(arguments: dict[str, Any], streams: int, rate: float, detokenize: bool) -> None:
@@ -91,6 +118,10 @@ async def ask(engine: Any, name: str, draw: random.Random, tokens: int, detokeni
     params = SamplingParams(
         max_tokens=tokens, temperature=0, ignore_eos=True, detokenize=detokenize, output_kind=RequestOutputKind.DELTA
     )
-    prompt = {"prompt_token_ids": [draw.randint(FIRST_TOKEN, LAST_TOKEN) for _ in range(PROMPT_TOKENS)]}
-    async for _ in engine.generate(prompt, params, name):
+    async for _ in engine.generate({"prompt_token_ids": token_ids(draw)}, params, name):
         pass
+
+
+def token_ids(draw: random.Random) -> list[int]:
+    """A new prompt."""
+    return [draw.randint(FIRST_TOKEN, LAST_TOKEN) for _ in range(PROMPT_TOKENS)]

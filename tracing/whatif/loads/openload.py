@@ -7,6 +7,7 @@ being slow.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,7 +16,7 @@ import numpy as np
 from probes.errors import EnginescopeError
 from probes.statistics.intervals import Estimate
 from tracing.timeline.intervals import Ints
-from tracing.whatif.blocks import Block, Treatment, achieved
+from tracing.whatif.blocks import Block, Treatment, achieved, usual_length
 from tracing.whatif.loads.deliveries import DeliveryTimes, delivery_times
 from tracing.whatif.loads.seenload import OPEN
 from tracing.whatif.openanswer import OpenAnswer, OpenStageAnswer
@@ -24,10 +25,11 @@ from tracing.whatif.slopes import BlockPair, sized_slope, stage_slope
 from tracing.whatif.stages import DelayedStage
 from tracing.whatif.steps import RecordedEngine
 
-SHARES = (0.05, 0.1, 0.2)  # of a step: what arrives has to be served in spite of it
+SHARES = (0.1, 0.2, 0.4)  # of a step: what arrives has to be served in spite of it
 LEFT_OUT = 0.25  # of a block, at its begin
 USUALLY = 0.9  # of the requests
-LATENCIES, ARRIVALS = 3.0, 8  # that a block is long, as far as there is time
+LATENCIES, ARRIVALS = 3.0, 5  # that a block is long, as far as there is time
+NARROW = 0.5  # an interval that tells something
 
 Means = tuple[float | None, float | None, float | None]  # TTFT, ITL and latency of a block, in ns
 
@@ -67,7 +69,20 @@ class OpenLoad:
             answers.append(OpenStageAnswer(stage.name, time_ns, calls[stage.name], *effects))
         span_ns = blocks[-1].end_ns - blocks[0].begin_ns
         sent = _between(times.sent_ns, blocks[0].begin_ns, blocks[-1].end_ns)
-        return OpenAnswer(step_ns(idle, engine), sent / span_ns * 1e9, tuple(answers), done.left_out)
+        itls = [stage.itl for stage in answers if stage.itl]
+        return OpenAnswer(
+            step_ns(idle, engine), sent / span_ns * 1e9, tuple(answers), done.left_out, wide(itls, done.seconds)
+        )
+
+
+def wide(effects: Sequence[Estimate], seconds: float) -> str:
+    """How long it takes until no interval is too wide to tell something, in a sentence; '' where none is."""
+    widths = [each.high - each.low for each in effects if each.low is not None and each.high is not None]
+    if max(widths, default=0.0) <= NARROW:
+        return ""
+    longer_s = 100 * math.ceil(seconds * (max(widths) / NARROW) ** 2 / 100)
+    remedy = f"--budget {longer_s} or fewer --stages make it about {NARROW}"
+    return f"the widest interval of ITL spans {max(widths):.1f}: {remedy}"
 
 
 def step_ns(blocks: Sequence[Block], engine: RecordedEngine) -> float:
@@ -115,7 +130,7 @@ def means(block: Block, times: DeliveryTimes, guards_ns: tuple[float, float]) ->
     gaps = (times.gap_begin_ns >= begin_ns) & (times.gap_end_ns <= block.end_ns)
     return (
         _mean((times.first_ns - times.sent_ns)[first]),
-        _mean((times.gap_end_ns - times.gap_begin_ns)[gaps]),
+        usual_length((times.gap_end_ns - times.gap_begin_ns)[gaps]) if gaps.any() else None,
         _mean((times.last_ns - times.sent_ns)[whole]),
     )
 

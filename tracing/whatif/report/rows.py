@@ -87,7 +87,7 @@ def notes(answer: WhatIfAnswer | OpenAnswer, nesting: Sequence[str]) -> list[str
     """How to read the rows, and what is to be known of some of them."""
     sentences = [*nesting, *([answer.left_out] if answer.left_out else [])]
     if isinstance(answer, OpenAnswer):
-        return [OPEN_READING, *sentences]
+        return [OPEN_READING, *sentences, *([answer.wide] if answer.wide else [])]
     return [READING, *sentences, *(above_one(stage) for stage in answer.stages if stage.costs_more)]
 
 

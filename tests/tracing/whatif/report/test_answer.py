@@ -84,7 +84,7 @@ def test_a_slope_above_one_gets_its_reason_from_a_delay_that_sleeps(asleep: Esti
 
 def test_a_slope_above_one_of_a_delay_that_sleeps_anyway() -> None:
     dear = stage("forward", MS, Estimate(1.5, 1.3, 1.7))
-    assert rows.above_one(dear).startswith("forward costs more than its delay: its delay sleeps")
+    assert rows.above_one(dear).startswith("forward costs more than its delay: its delay takes no processor")
 
 
 def test_what_had_no_time_is_said() -> None:
