@@ -92,3 +92,11 @@ def activity_text(activity: Activity) -> str:
     ]
     unknown = [name for name, text in zip(("utilization", "power", "clock"), known, strict=True) if not text]
     return ", ".join([*filter(None, known), *([f"{', '.join(unknown)} unknown"] if unknown else [])])
+
+
+def sampled_text(device: SampledDevice) -> str:
+    """Its means in a line: `GPU 0  H100: 87 % busy, 412 W, 1,980 MHz, 45.0 % of its memory (mean of 5 samples)`."""
+    share = device.memory_share
+    memory = f", {100 * share:.1f} % of its memory" if share is not None else ""
+    samples = f"{device.samples} sample{'s' * (device.samples != 1)}"
+    return f"GPU {device.index}  {device.name}: {activity_text(device.activity)}{memory} (mean of {samples})"

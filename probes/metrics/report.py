@@ -10,14 +10,14 @@ from rich.console import Group as Lines
 from rich.console import RenderableType
 from rich.text import Text
 
-from probes.devices.sampling import DeviceSampler, SampledDevice, activity_text
+from probes.devices.sampling import DeviceSampler, SampledDevice, sampled_text
 from probes.metrics.configuration import CacheConfiguration, configuration
 from probes.metrics.endpoint import Endpoint
 from probes.metrics.exposition import Window
 from probes.metrics.findings import WindowFacts, WindowFinding, finding_lines, findings
 from probes.metrics.histograms import HistogramFigures
 from probes.metrics.quantities import ServerMetric, WindowFigures, engines, figures, missing
-from probes.metrics.table import lengths_table, percent, report, short_line
+from probes.metrics.table import lengths_table, report, short_line
 from probes.metrics.traffic import HandledRequests, handled, lengths
 
 
@@ -72,7 +72,7 @@ class WindowReport:
     def _device_lines(self) -> list[str]:
         if self.devices is None:
             return []
-        return [*map(_device_line, self.devices)] or ["GPU: no sample in this window"]
+        return [*map(sampled_text, self.devices)] or ["GPU: no sample in this window"]
 
 
 def window_report(at: Endpoint, window: Window, gpus: DeviceSampler | None = None) -> WindowReport:
@@ -90,10 +90,3 @@ def window_report(at: Endpoint, window: Window, gpus: DeviceSampler | None = Non
         devices,
         findings(WindowFacts(at.beside(""), together, requests, cache, devices or ())),
     )
-
-
-def _device_line(device: SampledDevice) -> str:
-    """A device's activity since the last look, on the mean."""
-    memory = f", {percent(device.memory_share)} of its memory" if device.memory_share is not None else ""
-    mean = f"(mean of {device.samples} samples)"
-    return f"GPU {device.index}  {device.name}: {activity_text(device.activity)}{memory} {mean}"

@@ -14,6 +14,7 @@ from probes.errors import EnginescopeError, run_main, terminable, usage_error
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from probes.devices.sampling import DeviceSampler, SampledDevice
     from tracing.attach.engine import StandingEngine
     from tracing.top.activity import EngineActivity
 
@@ -29,8 +30,9 @@ EXAMPLES = """examples:
 def parser() -> argparse.ArgumentParser:
     arguments = CommandParser(
         prog="python -m tracing.top",
-        description="What a running engine does now: rates, the parts of its steps, its load, the longest requests. "
-        "The engine has to be in standby (ENGINESCOPE=standby) or to keep a ring (ENGINESCOPE_RING=60s).",
+        description="What a running engine does now: rates, the parts of its steps, its load, the cards, the "
+        "longest requests. The engine has to be in standby (ENGINESCOPE=standby) or to keep a ring "
+        "(ENGINESCOPE_RING=60s).",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -66,22 +68,26 @@ def main() -> int:
 
 
 def show(engine: StandingEngine, out: Console, seconds: float) -> None:
-    """Window after window: a screen on a terminal, lines elsewhere."""
+    """Window after window: a screen on a terminal, lines elsewhere; with the cards, where a driver knows some."""
     from rich.live import Live
 
+    from probes.devices.reading import read_devices
+    from probes.devices.sampling import DeviceSampler
     from tracing.top.screen import line, screen
 
     title = f"{engine.standing.title} ({engine.standing.pid})"
-    if not out.is_terminal:
-        for seen in windows(engine, seconds):
-            print(f"{time.strftime('%H:%M:%S')}  {line(seen)}", flush=True)
-        return
-    with Live(console=out, auto_refresh=False, screen=True) as live:
-        for seen in windows(engine, seconds):
-            live.update(screen(title, seen), refresh=True)
+    gpus = DeviceSampler() if read_devices().devices else None
+    with gpus or contextlib.nullcontext():
+        if not out.is_terminal:
+            for seen in windows(engine, seconds, gpus):
+                print(f"{time.strftime('%H:%M:%S')}  {line(seen)}", flush=True)
+            return
+        with Live(console=out, auto_refresh=False, screen=True) as live:
+            for seen in windows(engine, seconds, gpus):
+                live.update(screen(title, seen), refresh=True)
 
 
-def windows(engine: StandingEngine, seconds: float) -> Iterator[EngineActivity]:
+def windows(engine: StandingEngine, seconds: float, gpus: DeviceSampler | None = None) -> Iterator[EngineActivity]:
     """What the engine did in the last seconds, every second, until so many have gone by since the first look."""
     from tracing.attach.window import LastSeconds
     from tracing.events import pinned
@@ -89,6 +95,7 @@ def windows(engine: StandingEngine, seconds: float) -> Iterator[EngineActivity]:
 
     window = LastSeconds(engine.folder)
     first_seen_s: dict[str, float] = {}
+    cards: list[SampledDevice] = []
     window.read()
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -98,7 +105,8 @@ def windows(engine: StandingEngine, seconds: float) -> Iterator[EngineActivity]:
             begun_s = {name: pin.begin_ns / 1e9 for name, pin in pinned.read(engine.folder).items()}
             known_s = first_seen_s | begun_s  # those that have run for long say since when
             first_seen_s = {name: known_s.get(name, now_s) for name in running(recorded)}
-            yield activity(recorded, window.length_s, first_seen_s, now_s)
+            cards = (gpus.take() or cards) if gpus else cards  # a sample may come just after the look
+            yield activity(recorded, window.length_s, first_seen_s, now_s, cards)
 
 
 if __name__ == "__main__":

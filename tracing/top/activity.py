@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from probes.devices.sampling import SampledDevice
 from tracing.breakdown.stepkinds import busy_pieces
 from tracing.timeline import Timeline
 from tracing.timeline.intervals import Pieces, length
@@ -46,9 +47,16 @@ class EngineActivity:
     preempted: int
     kv_used: float | None  # of the KV cache's blocks
     slowest: tuple[RunningRequest, ...]
+    cards: tuple[SampledDevice, ...]  # all of this machine, as their drivers describe the last second
 
 
-def activity(recorded: Timeline, length_s: float, first_seen_s: Mapping[str, float], now_s: float) -> EngineActivity:
+def activity(
+    recorded: Timeline,
+    length_s: float,
+    first_seen_s: Mapping[str, float],
+    now_s: float,
+    cards: Sequence[SampledDevice] = (),
+) -> EngineActivity:
     """Work the figures out; `first_seen_s` has when each request was first seen, on the clock of `now_s`."""
     spans, steps = recorded.spans, anatomy(recorded)
     last = recorded.steps.sort_values("step").groupby("pid").tail(1)
@@ -70,6 +78,7 @@ def activity(recorded: Timeline, length_s: float, first_seen_s: Mapping[str, flo
         preempted=int(recorded.steps["preempted"].sum()),
         kv_used=int(last["kv_used_blocks"].sum()) / blocks if blocks else None,
         slowest=_slowest(recorded, names, first_seen_s, now_s),
+        cards=tuple(cards),
     )
 
 

@@ -7,6 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from probes.devices.sampling import sampled_text
 from tracing.top.activity import EngineActivity
 
 BAR = 24  # characters of a whole one
@@ -14,21 +15,26 @@ BAR = 24  # characters of a whole one
 
 def line(seen: EngineActivity) -> str:
     """A window in one line."""
+    return "  ".join([figures(seen), *map(sampled_text, seen.cards)])
+
+
+def figures(seen: EngineActivity) -> str:
+    """What the engine tells of the window."""
     step = "no step" if seen.step_ms is None else f"step {seen.step_ms:.2f} ms"
     kv = "n/a" if seen.kv_used is None else f"{seen.kv_used:.0%}"
     busy = f"worker busy {'n/a' if seen.worker_busy is None else f'{seen.worker_busy:.0%}'}"
     if seen.device_busy is not None:
         busy = f"device busy {seen.device_busy:.0%} at most"
     rates = f"{seen.requests_per_s:.1f} requests/s, {seen.steps_per_s:.1f} steps/s, {seen.tokens_per_s:.0f} tokens/s"
-    return (
-        f"{rates}, {step}, {busy}, running {seen.running}, waiting {seen.waiting}, preempted {seen.preempted}, KV {kv}"
-    )
+    load = f"running {seen.running}, waiting {seen.waiting}, preempted {seen.preempted}, KV {kv}"
+    return f"{rates}, {step}, {busy}, {load}"
 
 
 def screen(title: str, seen: EngineActivity) -> RenderableType:
     """The whole screen."""
+    lines = [Text(title, "bold"), Text(figures(seen)), *(Text(sampled_text(card)) for card in seen.cards)]
     tables = [_shares("a step's time", seen.phases, 1.0), _shares("work, s a second", seen.stages, None)]
-    return Group(Text(title, "bold"), Text(line(seen)), Text(""), Columns(tables, padding=(0, 4)), _running(seen))
+    return Group(*lines, Text(""), Columns(tables, padding=(0, 4)), _running(seen))
 
 
 def _shares(title: str, shares: dict[str, float], whole: float | None) -> Table:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from io import StringIO
 from pathlib import Path
 
+from rich.console import Console
+
+from probes.devices.device import Activity
+from probes.devices.sampling import SampledDevice
 from tests.tracing.traces import TraceWriter
 from tracing import timeline
 from tracing.top.activity import RunningRequest, activity, running
-from tracing.top.screen import line
+from tracing.top.screen import figures, line, screen
 
 MS = 1_000_000
 
@@ -49,6 +54,17 @@ def test_on_a_device_a_launch_is_called_one_and_the_workers_time_says_nothing(tm
     assert (seen.worker_busy, seen.device_busy) == (None, 0.69)
     assert seen.phases["forward (launch)"] == 0.05 and "model" not in seen.phases
     assert "ms, device busy 69% at most, running 1" in line(seen)
+
+
+def test_cards_stand_below_the_figures_and_behind_a_line(tmp_path: Path) -> None:
+    TraceWriter(tmp_path, 2, ["core"]).span("scheduler.update", 0, 10, step=0).close()
+    cards = [SampledDevice(0, "H100", 1, Activity(87.0, 412.3, 1980.0), 0.5)]
+    seen = activity(timeline.read(tmp_path), 1.0, {}, 1.0, cards)
+    card = "GPU 0  H100: 87 % busy, 412 W, 1,980 MHz, 50.0 % of its memory (mean of 1 sample)"
+    assert line(seen) == f"{figures(seen)}  {card}"
+    out = Console(record=True, width=120, file=StringIO())
+    out.print(screen("a server", seen))
+    assert out.export_text().splitlines()[:3] == ["a server", figures(seen), card]
 
 
 def test_who_ended_in_the_last_step_runs_no_more(tmp_path: Path) -> None:
