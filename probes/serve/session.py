@@ -19,15 +19,16 @@ from probes.memory.account import Memory, engine_memory
 from probes.privacy.commandline import command_line
 from probes.processes.enginegroup import group_of
 from probes.serve.checks.checks import Check, run_checks
-from probes.serve.checks.expectations import Served
-from probes.serve.client import healthy
+from probes.serve.checks.expectations import CheckFailed, Served
+from probes.serve.client import NoAnswer, healthy
 from probes.serve.command import Command, ServeOptions, on_gpu, server_command
 from probes.serve.faults.diagnosis import Diagnosis
 from probes.serve.hung import why_not_ready
 from probes.serve.ports import refuse_taken
 from probes.serve.process import NotReady, ServerProcess, StartPhase, Startup
 from probes.serve.reading import reading_notes
-from probes.serve.report.verdict import verdict
+from probes.serve.report.verdict import load_lines, verdict
+from probes.serve.shortload import ShortLoad, short_load
 
 
 @dataclass
@@ -39,6 +40,7 @@ class Session:
     log: Path
     checks: list[Check] = field(default_factory=list)
     memory: Memory | None = None
+    load: ShortLoad | None = None
     verdict: list[str] = field(default_factory=list)
     diagnosis: Diagnosis | None = None
     kept_pid: int | None = None
@@ -60,6 +62,7 @@ def as_dict(session: Session) -> dict[str, object]:
         "startup": [{"phase": name, "took_s": took_s} for name, took_s in session.startup.split()],
         "checks": [asdict(each) for each in session.checks],
         "memory": session.memory and session.memory.as_dict(),
+        "load": session.load and asdict(session.load),
         "verdict": session.verdict,
         "fault": session.diagnosis and asdict(session.diagnosis),
         "log": str(session.log) if session.log.exists() else None,
@@ -70,7 +73,7 @@ def as_dict(session: Session) -> dict[str, object]:
 def run_session(
     options: ServeOptions, limit_s: float, keep: bool, tell: Callable[[Session], None] = lambda session: None
 ) -> Session:
-    """Start, check, look at the memory, stop. Only on `keep`, and only where all checks passed, the server stays.
+    """Start, check, look at the memory, put a load on, stop. Only on `keep`, and where all checks passed, it stays.
 
     The log of one that passed is deleted at the end; `tell` hears of the session before that.
     """
@@ -122,7 +125,8 @@ def wait(
 
 def check(session: Session, server: ServerProcess, options: ServeOptions) -> None:
     """Ask everything; raises `NotReady` where the server died of it."""
-    for each in run_checks(Served(options.asked_at, session.command.served_name, options.max_len)):
+    served = Served(options.asked_at, session.command.served_name, options.max_len)
+    for each in run_checks(served):
         session.checks.append(each)
         if each.failed and server.dies():
             raise NotReady(server.process.returncode, f"the check {each.name!r}")
@@ -131,6 +135,20 @@ def check(session: Session, server: ServerProcess, options: ServeOptions) -> Non
         session.verdict = [*verdict(session.memory, options)]
     except EnginescopeError as error:
         print_progress(f"memory is not known: {error}")
+    if session.passed:
+        load(session, server, served)
+
+
+def load(session: Session, server: ServerProcess, served: Served) -> None:
+    """Put a short load on it; raises `NotReady` where the server died of it."""
+    devices = session.memory.devices.devices if session.memory else []
+    try:
+        session.load = short_load(served, bool(devices))
+        session.verdict += load_lines(session.load, devices)
+    except (NoAnswer, CheckFailed, KeyError, TypeError) as error:
+        if server.dies():
+            raise NotReady(server.process.returncode, "a short load") from None
+        session.verdict.append(f"under load: not known: {error}")
 
 
 def print_progress(line: str) -> None:

@@ -1,13 +1,18 @@
-"""What a server's memory comes to: the room in its KV cache, each card's share, and whether the cards are even."""
+"""What a server's memory and a short load come to: the room in its KV cache, each card's share, whether the cards are
+even, and how busy they were.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from probes.devices.device import Device, balance
+from probes.devices.sampling import SampledDevice, sampled_text
 from probes.memory.account import Memory
+from probes.metrics.findings import LOW_PERCENT
 from probes.metrics.table import percent
 from probes.serve.command import GPU_UTIL, ServeOptions
+from probes.serve.shortload import ShortLoad
 
 UNEVEN = 0.9  # the least filled card over the fullest, below which one of them limits the KV cache of all
 OVER = 0.05  # of a card's memory: more than is allowed by graphs and NCCL's buffers, which vLLM does not count in
@@ -51,3 +56,18 @@ def _balance(own: list[Device], even: float) -> str:
         f"cards are uneven: GPU {least} holds {percent(even)} of what GPU {most} does; the one with least room sets "
         "the KV cache of all (python -m probes.memory names who else holds memory there)"
     )
+
+
+def load_lines(load: ShortLoad, devices: Sequence[Device]) -> Iterator[str]:
+    """How fast it answered, and each card: the engine's, or all where the driver tells of none that it is."""
+    rate = f"{load.tokens:,} tokens in {load.seconds:.1f} s, {load.tok_s:,.0f} tok/s"
+    yield f"under load: {load.clients} requests at once, {rate}"
+    own = {each.index for each in devices if each.engine_bytes} or {each.index for each in devices}
+    yield from (_load_line(card) for card in load.cards if card.index in own)
+
+
+def _load_line(card: SampledDevice) -> str:
+    line, busy = sampled_text(card), card.activity.utilization_percent
+    if busy is None or busy >= LOW_PERCENT:
+        return line
+    return f"{line}: at this load it waits for the host; tracing.record and tracing.review tell for what"

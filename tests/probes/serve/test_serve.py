@@ -99,6 +99,8 @@ def test_json_alone_on_stdout(tmp_path, model, port) -> None:
     assert (chat["outcome"], chat["summary"]) == ("skipped", "the model has no chat template")
     assert sum(each["took_s"] for each in session["startup"]) == pytest.approx(session["ready_s"])
     assert session["memory"]["kv_cache"][0]["tokens"] == 1600
+    assert (session["load"]["tokens"], session["load"]["cards"]) == (8 * 64, [])
+    assert session["verdict"][-1].startswith("under load: 8 requests at once, 512 tokens in")
 
 
 def test_the_name_that_the_server_was_told_is_asked_for(tmp_path, model, port) -> None:

@@ -1,14 +1,16 @@
-"""What a server's memory comes to, on made-up cards."""
+"""What a server's memory and a short load come to, on made-up cards."""
 
 from __future__ import annotations
 
 import pytest
 
-from probes.devices.device import Device, DeviceReading
+from probes.devices.device import Activity, Device, DeviceReading
+from probes.devices.sampling import SampledDevice
 from probes.memory.account import Memory
 from probes.memory.kvcache import KVCache
 from probes.serve.command import ServeOptions
-from probes.serve.report.verdict import verdict
+from probes.serve.report.verdict import load_lines, verdict
+from probes.serve.shortload import ShortLoad
 
 GIB = 2**30
 
@@ -56,3 +58,21 @@ def test_balance_over_cards() -> None:
     assert even == "2 cards are even: the least filled holds 96.7 % of what the fullest does"
     assert said(card(0, 60.0), card(1, 30.0))[-1].startswith("cards are uneven: GPU 1 holds 50.0 % of what GPU 0 does")
     assert len(said(card(0, 60.0))) == 2
+
+
+def test_the_cards_of_the_engine_under_load() -> None:
+    cards = [
+        SampledDevice(n, "H100", 5, Activity(busy, 400.0, 1980.0), 0.8) for n, busy in enumerate((96.0, 31.0, 0.0))
+    ]
+    load = ShortLoad(8, 2_048, 4.0, cards)
+    rate, full, low = load_lines(load, [card(0, 60.0), card(1, 60.0), card(2, 0.0)])
+    assert rate == "under load: 8 requests at once, 2,048 tokens in 4.0 s, 512 tok/s"
+    assert full == "GPU 0  H100: 96 % busy, 400 W, 1,980 MHz, 80.0 % of its memory (mean of 5 samples)"
+    assert low.startswith("GPU 1  H100: 31 % busy") and "at this load it waits for the host" in low
+
+
+def test_where_the_driver_does_not_know_the_engine_all_cards_are_shown() -> None:
+    load = ShortLoad(8, 64, 1.0, [SampledDevice(0, "H100", 1, Activity())])
+    _, line = load_lines(load, [card(0, 0.0)])
+    assert line == "GPU 0  H100: utilization, power, clock unknown (mean of 1 sample)"
+    assert len([*load_lines(ShortLoad(8, 64, 1.0), [])]) == 1
