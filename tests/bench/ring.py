@@ -45,10 +45,12 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=1000, help="the seed of the first run")
     args = parser.parse_args()
     done: list[RingTrial] = []
-    with suppress(KeyboardInterrupt), terminable():
-        for each in trials(args.first, args.runs):
-            done.append(each)
-    print(*summary(done), sep="\n")
+    try:
+        with suppress(KeyboardInterrupt), terminable():
+            for each in trials(args.first, args.runs):
+                done.append(each)
+    finally:
+        print(*summary(done), sep="\n", flush=True)
 
 
 if __name__ == "__main__":
