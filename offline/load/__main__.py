@@ -6,6 +6,7 @@ This module is the command; `preparation` makes or opens the run, `runner` measu
 from __future__ import annotations
 
 import argparse
+import math
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -165,7 +166,7 @@ def measure(args: argparse.Namespace) -> int:
         console.print(f"{run.workload}\nestimate: {minutes(run.estimate_s)}", soft_wrap=True, highlight=False)
         for note in run.notes:
             console.print(f"note: {note}", soft_wrap=True, highlight=False)
-        budget = Budget(run.spec, time.monotonic() + run.spec.budget_s if run.spec.budget_s else None)
+        budget = Budget(run.spec, time.monotonic() + (run.spec.budget_s or math.inf))
         folder.write_run(replace(run, state="running"))
         with LoadProgress(run.estimate_s, console, prepared.at_once) as progress:
             runner = load_runner(prepared, progress, budget, remarks)

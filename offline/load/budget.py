@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -23,15 +24,15 @@ Rates = list[float | None]  # None: one request at a time
 
 @dataclass
 class Budget:
-    """What is left of it; `deadline_s` is its end, of `time.monotonic`, None where there is none."""
+    """What is left of it; `deadline_s` is its end, of `time.monotonic`, infinity where there is none."""
 
     spec: LoadSpec
-    deadline_s: float | None = None
+    deadline_s: float = math.inf
     overloaded: dict[str, float] = field(default_factory=dict)  # by variant, the lowest rate that was too high
 
     def holds(self, seconds: float) -> bool:
         """Whether so many seconds are left."""
-        return self.deadline_s is None or seconds <= self.deadline_s - time.monotonic()
+        return seconds <= self.deadline_s - time.monotonic()
 
     def choice(self, variant: Variant, rates: Rates) -> tuple[Rates, list[tuple[Rates, str]]]:
         """Of a start's rates those that there is time for, and those left out, with why.
@@ -40,7 +41,7 @@ class Budget:
         """
         if not rates or self.holds(start_s(self.spec, variant, rates)):
             return rates, []
-        highest = FAR * self.overloaded.get(variant.name, float("inf"))
+        highest = FAR * self.overloaded.get(variant.name, math.inf)
         near = [rate for rate in rates if rate is None or rate < highest]
         exclusions = [([rate for rate in rates if rate not in near], "far above what it keeps up with")]
         if near and self.holds(start_s(self.spec, variant, near)):
@@ -49,8 +50,6 @@ class Budget:
 
     def share_end_s(self, starts: int, places: int) -> float:
         """When a search has to end, so that each of the `starts` to come, itself included, has as much."""
-        if self.deadline_s is None:
-            return float("inf")
         now_s = time.monotonic()
         return now_s + (self.deadline_s - now_s) * starts_at_once(starts, places) / starts
 

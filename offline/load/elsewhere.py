@@ -33,7 +33,7 @@ HERE = "start"  # the folder of a start where it is measured
 class StartElsewhere:
     """A start to be measured on a node: its run, of this variant alone, and the schedules by their files' names.
 
-    `left_s` are the seconds of the budget that it may use.
+    `left_s` are the seconds of the budget that it may use, infinity where there is none.
     """
 
     run: LoadRun
@@ -41,7 +41,7 @@ class StartElsewhere:
     variant: Variant
     number: int
     rates: tuple[float | None, ...]
-    left_s: float | None
+    left_s: float
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,8 @@ def measured_start(job: StartElsewhere) -> GatheredStart:
         write_files(folder.path / "schedules", job.schedules)
         (path := folder.path / "starts" / HERE).mkdir()
         progress = LoadProgress(job.run.estimate_s, Console(file=io.StringIO()))
-        deadline_s = None if job.left_s is None else time.monotonic() + job.left_s
-        runner = LoadRunner(PreparedLoad(folder, job.run, model), progress, Budget(job.run.spec, deadline_s))
+        budget = Budget(job.run.spec, time.monotonic() + job.left_s)
+        runner = LoadRunner(PreparedLoad(folder, job.run, model), progress, budget)
         rates = list(job.rates)
         runner.start_in(path, job.number, job.variant, rates)
         folder.close()
@@ -114,9 +114,8 @@ class ClusterLoadRunner(LoadRunner):
         run = self.prepared.run
         alone = replace(run, variants=(variant,), spec=replace(run.spec, starts=1))
         end_s = self.share_end_s() if run.spec.knee else self.budget.deadline_s
-        left_s = None if end_s is None or end_s == float("inf") else end_s - time.monotonic()
         schedules = read_files(self.prepared.folder.path / "schedules")
-        return StartElsewhere(alone, schedules, variant, number, tuple(rates), left_s)
+        return StartElsewhere(alone, schedules, variant, number, tuple(rates), end_s - time.monotonic())
 
     def _gathered(self, path: Path, node: ClusterNode, result: GatheredStart) -> str:
         """Keep what a start left, and count it."""
