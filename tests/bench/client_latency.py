@@ -2,6 +2,9 @@
 
 Both send the same prompts at the same Poisson times, in rounds that take turns; prefix caching is off. A figure of a
 round is its mean over requests; the interval is of the difference between the two clients' rounds (Student's t).
+
+The server is vLLM's on the two-layer model, on all cores but the last, which the clients have: beside an engine that
+spins on every core a client stands in the run queue. How long it did so all the same is printed beside each round.
 """
 
 from __future__ import annotations
@@ -25,12 +28,13 @@ from scipy.stats import t as student
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from probes.checkpoint import default_model
+from probes.checkpoint import two_layer_model
 from probes.client.attempt import Attempt
 from probes.client.client import Client
 from probes.client.loops import quick_loop
 from probes.client.watch import Limits
 from probes.jsonform import encoded
+from probes.processes.runqueue import queued_ns
 
 FIGURES = ("TTFT, ms", "TPOT, ms", "normalized latency, ms/token")
 LIMITS = Limits(connect_s=10, first_token_s=120, gap_s=120, total_s=120)
@@ -89,7 +93,7 @@ def vllms(url: str, prompts: list[tuple[float, str]], tokens: int) -> list[tuple
         result = asyncio.run(
             benchmark(
                 task_type=TaskType.GENERATION, endpoint_type="openai", api_url=f"{url}/v1/completions", base_url=url,
-                model_id="m", model_name="m", tokenizer=get_tokenizer(str(default_model())), input_requests=requests,
+                model_id="m", model_name="m", tokenizer=get_tokenizer(str(two_layer_model())), input_requests=requests,
                 request_rate=float("inf"), burstiness=1.0, disable_tqdm=True, num_warmups=0, profile=False,
                 selected_percentile_metrics=["ttft"], selected_percentiles=[50.0], ignore_eos=True,
                 goodput_config_dict={}, extra_body={"temperature": 0.0, "return_token_ids": True},
@@ -110,14 +114,19 @@ CLIENTS = {"ours": ours, "vllm.benchmarks.serve": vllms}
 
 @contextmanager
 def server(port: int) -> Iterator[str]:
-    """vLLM's server on the default model."""
+    """vLLM's server on the two-layer model, beside the last core, which is this process's from now on."""
     words = f"--host 127.0.0.1 --port {port} --served-model-name m --max-model-len 256 --no-enable-prefix-caching"
-    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(default_model())]
+    words += " --load-format dummy"
+    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(two_layer_model())]
     environment = {**os.environ, "VLLM_PLUGINS": "", "VLLM_CPU_KVCACHE_SPACE": "1"}
     with (
         Path(tempfile.gettempdir(), "bench-client-latency.log").open("w") as log,
         subprocess.Popen([*command, *words.split()], env=environment, stdout=log, stderr=log) as process,
     ):
+        *others, last = sorted(os.sched_getaffinity(0))
+        if others:
+            os.sched_setaffinity(process.pid, others)
+            os.sched_setaffinity(0, {last})
         try:
             while subprocess.run(["curl", "-sf", f"http://127.0.0.1:{port}/health"]).returncode:
                 if process.poll() is not None:
@@ -137,9 +146,12 @@ def compare(args: argparse.Namespace) -> dict[str, list[tuple[float, ...]]]:
         for number in range(args.rounds):
             prompts = schedule(args.requests, args.rate, seed=number + 1)
             for name in sorted(CLIENTS, reverse=bool(number % 2)):
+                before_ns = queued_ns()
                 rows = CLIENTS[name](url, prompts, args.tokens)
+                waited_s = (queued_ns() - before_ns) / 1e9
                 rounds[name].append(tuple(statistics.fmean(column) for column in zip(*rows, strict=True)))
-                print(json.dumps({"client": name, "round": number, "load": os.getloadavg()[0], "ms": rounds[name][-1]}))
+                what = {"client": name, "round": number, "load": os.getloadavg()[0], "waited_s": waited_s}
+                print(json.dumps({**what, "ms": rounds[name][-1]}), flush=True)
     return rounds
 
 

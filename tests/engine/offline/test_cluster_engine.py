@@ -1,0 +1,75 @@
+"""Real engines on a cluster of two nodes, one of which dies in the middle of measuring; skipped without Ray."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from offline.load.folder import read_load_run, read_rates, read_start, start_folders
+from offline.records.run import read_run
+from probes.checkpoint import two_layer_model
+from tests.engine.recording import FORKED
+from tests.offline.cluster.localcluster import LocalCluster, local_cluster
+from tests.offline.load import loading
+from tests.offline.sweep import sweeping
+from tests.shells import until
+
+pytestmark = [pytest.mark.engine, pytest.mark.slow]
+MODEL = ("--model", str(two_layer_model()))
+LOAD = (*MODEL, "--load-format", "dummy", "--rates", "10", "--duration", "5s", "--variants", "vllm-page")
+SWEEP = (*MODEL, *sweeping.SMALL, "--batch-size", "1,4", "--block-size", "32", "--prefix-caching", "off")
+
+
+@pytest.fixture
+def cluster() -> Iterator[LocalCluster]:
+    with local_cluster(**FORKED) as cluster:
+        yield cluster
+
+
+def kill_in_the_middle(cluster: LocalCluster, module: str, name: str, words: str) -> list[psutil.Process]:
+    """Kill the second node once the records of what it measures hold some words; the processes of its engine."""
+    engine = until(lambda: cluster.on_second(module), 120)
+    assert engine
+    log = Path(os.readlink(f"/proc/{engine.pid}/fd/1"))
+    files = [folder / name for folder in log.parents[:2]]
+    until(lambda: any(words in file.read_text() for file in files if file.exists()), 300)
+    processes = [engine, *engine.children(recursive=True)]
+    cluster.kill_second()
+    return processes
+
+
+def ended(processes: list[psutil.Process]) -> bool:
+    return all(not each.is_running() or each.status() == psutil.STATUS_ZOMBIE for each in processes)
+
+
+def test_a_load_start_whose_node_dies_is_measured_again_on_the_other(tmp_path: Path, cluster: LocalCluster) -> None:
+    process = cluster.start(tmp_path, "offline.load", *LOAD, "--starts", "2")
+    engines = kill_in_the_middle(cluster, "offline.variants.process", "requests.jsonl", "token_ns")
+    text, _ = process.communicate(timeout=600)
+    assert process.returncode == 0, text
+    assert f"{cluster.second_name} was lost; again on another" in text and "Traceback" not in text
+    until(lambda: ended(engines), 30)
+    path = loading.only_run(tmp_path)
+    complete = [folder for folder in start_folders(path) if read_start(folder).state == "complete"]
+    assert [{read_start(folder).card} for folder in complete] == [cluster.names - {cluster.second_name}] * 2
+    for folder in complete:
+        assert [rate.rate_req_s for rate in read_rates(folder)] == [None, 10.0]
+        assert all(rate.finished == rate.scheduled for rate in read_rates(folder))
+    assert read_load_run(path).state == "complete"
+
+
+def test_an_arm_whose_node_dies_is_measured_again_on_the_other(tmp_path: Path, cluster: LocalCluster) -> None:
+    process = cluster.start(tmp_path, "offline.sweep", *SWEEP, "--starts", "2", "--repeats", "6")
+    engines = kill_in_the_middle(cluster, "offline.engine.arm", "records.jsonl", '"kind":"trial"')
+    text, _ = process.communicate(timeout=600)
+    assert process.returncode == 0, text
+    assert f"{cluster.second_name} was lost; again on another" in text and "Traceback" not in text
+    until(lambda: ended(engines), 30)
+    folder = sweeping.only_run(tmp_path)
+    assert len(sweeping.trials(folder)) == len(set(sweeping.trials(folder))) == 2 * 2 * 6
+    assert {start["node"] for start in sweeping.records(folder, "start")} == cluster.names - {cluster.second_name}
+    assert read_run(folder).state == "complete"
