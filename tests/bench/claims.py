@@ -23,32 +23,21 @@ from notes.walkthrough.chapters import Stop
 from notes.walkthrough.claims import digests
 from notes.walkthrough.claims.judgement import TO_FIX
 from tests.notes.walkthrough.claims.mutants import neutral, semantic
-from tests.notes.walkthrough.claims.mutants.mutant import (
-    Mutant,
-    changes_something,
-    judgements,
-    mutant,
-    sample,
-    sites,
-    touches,
-)
+from tests.notes.walkthrough.claims.mutants.mutant import Mutant, judgements, mutants, touches
 from tracing.source.tree import SourceTree
 
 UNDER = "vllm.v1"
 
 
-def mutants(tree: SourceTree, stops: Sequence[Stop], changes: Sequence[object], each: int, seed: int) -> list[Mutant]:
-    """So many changed functions of every kind."""
-    targets = sorted({stop.anchor.target for stop in stops if stop.anchor.target.startswith(UNDER)})
-    pool = [site for target in targets for site in sites(tree, target, changes)]  # type: ignore[arg-type]
-    candidates = [mutant(tree, site) for site in sample(pool, each, seed)]
-    return [each for each in candidates if changes_something(each, tree)]
+def targets(stops: Sequence[Stop]) -> list[str]:
+    """The functions that are changed: those under `vllm.v1` that have a stop."""
+    return sorted({stop.anchor.target for stop in stops if stop.anchor.target.startswith(UNDER)})
 
 
 def semantics(tree: SourceTree, stops: Sequence[Stop], each: int, seed: int, show: bool) -> None:
     reading = digests.take(stops, tree)
     rows: dict[str, Counter[str]] = {}
-    for changed in mutants(tree, stops, (*semantic.NODE_CHANGES, *semantic.BLOCK_CHANGES), each, seed):
+    for changed in mutants(tree, targets(stops), semantic.CHANGES, each, seed):
         row = rows.setdefault(changed.kind, Counter())
         verdicts = list(judgements(changed, stops, tree, reading))
         row["changes"] += 1
@@ -73,7 +62,7 @@ def semantics(tree: SourceTree, stops: Sequence[Stop], each: int, seed: int, sho
 def neutrals(tree: SourceTree, stops: Sequence[Stop], each: int, seed: int, show: bool) -> None:
     reading = digests.take(stops, tree)
     rows: dict[str, Counter[str]] = {}
-    for changed in mutants(tree, stops, (*neutral.NODE_CHANGES, *neutral.BLOCK_CHANGES), each, seed):
+    for changed in mutants(tree, targets(stops), neutral.CHANGES, each, seed):
         row = rows.setdefault(changed.kind, Counter())
         for stop, judgement in judgements(changed, stops, tree, reading):
             row[judgement.standing] += 1

@@ -11,16 +11,7 @@ from notes.walkthrough.claims import digests
 from notes.walkthrough.claims.judgement import TO_FIX
 from tests.needs import installed_vllm
 from tests.notes.walkthrough.claims.mutants import neutral, semantic
-from tests.notes.walkthrough.claims.mutants.changes import BlockChange, NodeChange
-from tests.notes.walkthrough.claims.mutants.mutant import (
-    Mutant,
-    changes_something,
-    judgements,
-    mutant,
-    sample,
-    sites,
-    touches,
-)
+from tests.notes.walkthrough.claims.mutants.mutant import judgements, mutants, touches
 
 pytestmark = pytest.mark.slow(20)
 STOPS = tuple(chapters.stops(chapters.read()))
@@ -37,17 +28,10 @@ def targets() -> tuple[str, ...]:
     return tuple(t for t, at in places.items() if at and at.last - at.first < SMALL and t.startswith("vllm.v1."))
 
 
-def mutants(*changes: NodeChange | BlockChange) -> list[Mutant]:
-    tree = installed_vllm()
-    pool = [site for target in targets() for site in sites(tree, target, changes)]
-    candidates = [mutant(tree, site) for site in sample(pool, EACH, SEED)]
-    return [each for each in candidates if changes_something(each, tree)]
-
-
 def test_a_change_of_meaning_is_noticed_and_false_where_the_sentence_names_it() -> None:
     tree = installed_vllm()
     reading = digests.take(STOPS, tree)
-    changes = mutants(*semantic.NODE_CHANGES, *semantic.BLOCK_CHANGES)
+    changes = mutants(tree, targets(), semantic.CHANGES, EACH, SEED)
     assert len(changes) >= LEAST
     hits, misses = 0, []
     for mutation in changes:
@@ -62,6 +46,6 @@ def test_a_change_of_meaning_is_noticed_and_false_where_the_sentence_names_it() 
 def test_a_change_that_leaves_the_sentences_true_is_never_false() -> None:
     tree = installed_vllm()
     reading = digests.take(STOPS, tree)
-    for mutation in mutants(*neutral.NODE_CHANGES, *neutral.BLOCK_CHANGES):
+    for mutation in mutants(tree, targets(), neutral.CHANGES, EACH, SEED):
         for stop, judgement in judgements(mutation, STOPS, tree, reading):
             assert judgement.standing in ("holds", "re-read"), (mutation.kind, stop.name, judgement.untrue)

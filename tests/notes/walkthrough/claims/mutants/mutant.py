@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import copy
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from notes.walkthrough.chapters import Stop
@@ -41,6 +41,15 @@ class Site:
     node: int
     block: str = ""
     at: int = 0
+
+
+def mutants(
+    tree: SourceTree, targets: Iterable[str], changes: Sequence[NodeChange | BlockChange], each: int, seed: int
+) -> list[Mutant]:
+    """So many changed functions of every kind, by chance, of those targets."""
+    pool = [site for target in targets for site in sites(tree, target, changes)]
+    candidates = [mutant(tree, site) for site in sample(pool, each, seed)]
+    return [candidate for candidate in candidates if changes_something(candidate, tree)]
 
 
 def sites(tree: SourceTree, target: str, changes: Sequence[NodeChange | BlockChange]) -> Iterator[Site]:

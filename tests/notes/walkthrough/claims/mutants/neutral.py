@@ -116,3 +116,4 @@ BLOCK_CHANGES = (
     BlockChange("annotation", _annotatable, _annotate, nowhere),
     BlockChange("spelled out", lambda b, at: isinstance(b[at], ast.AugAssign), _spell_out, nowhere),
 )  # fmt: skip
+CHANGES = (*NODE_CHANGES, *BLOCK_CHANGES)

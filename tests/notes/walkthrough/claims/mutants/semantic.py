@@ -207,3 +207,4 @@ BLOCK_CHANGES = (
     BlockChange("missing", does, _drop, lambda b, at: b[at : at + 1]),
     BlockChange("abort path", _ends_something, _drop, lambda b, at: b[at : at + 1]),
 )  # fmt: skip
+CHANGES = (*NODE_CHANGES, *BLOCK_CHANGES)
