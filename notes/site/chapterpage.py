@@ -14,7 +14,7 @@ from notes.site.excerptblock import source
 from notes.site.sitetimes import SiteTime
 from notes.translation.labels import IN_ENGLISH, Labels
 from notes.walkthrough.anchors import Verdict
-from notes.walkthrough.chapters import Chapter, Stop
+from notes.walkthrough.chapters import Chapter, Stop, explaining_first
 from notes.walkthrough.claims.judgement import TO_FIX, Judgement, judge
 from probes.console import percent, us
 from tracing.source.tree import SourceTree
@@ -64,9 +64,9 @@ def addresses(chapters: Sequence[Chapter], kind: str, folder: str = "") -> dict[
 
 
 def stop_links(chapters: Sequence[Chapter], kind: str = "html") -> dict[str, str]:
-    """By target, the address of the first stop in it, from any chapter's page; for Markdown's own links `md`."""
+    """By target, the address of the first stop that explains it, from any chapter's page; for Markdown's links `md`."""
     links: dict[str, str] = {}
-    for chapter in chapters:
+    for chapter in explaining_first(chapters):
         for stop in chapter.stops:
             links.setdefault(stop.anchor.target, f"{chapter.name}.{kind}#{stop.name}")
     return links

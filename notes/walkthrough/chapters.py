@@ -40,6 +40,7 @@ STOP = FENCE + "stop"
 FRONT = ("title", "summary")
 NEEDED = ("name", "anchor", "fragment")
 OPTIONAL = ("role", "thread", "site", "calls", "sends_to", "claims")
+OVERVIEW = 1  # the chapter with a stop for every part of a request's way; other chapters explain most of them
 SITE_NAMES = {site.name for site in SITES}
 
 
@@ -103,6 +104,11 @@ def stops(chapters: Sequence[Chapter]) -> Iterator[Stop]:
     """Every stop of every chapter, in order."""
     for chapter in chapters:
         yield from chapter.stops
+
+
+def explaining_first(chapters: Sequence[Chapter]) -> list[Chapter]:
+    """The chapters in their order, the overview last: for what leads to a place's first stop."""
+    return sorted(chapters, key=lambda chapter: chapter.number == OVERVIEW)
 
 
 def read_chapter(path: Path, language: str = ENGLISH) -> Chapter:

@@ -16,7 +16,7 @@ from notes.site.route import Route, median_route
 from notes.traces import shapetrace
 from notes.traces.shapetrace import ShapeTrace
 from notes.translation.labels import IN_ENGLISH, Labels
-from notes.walkthrough.chapters import Chapter
+from notes.walkthrough.chapters import Chapter, explaining_first
 from notes.walkthrough.implementations import runs
 from tracing.breakdown.findings import analyze
 from tracing.shapes.shape import SHAPES, Shape
@@ -139,10 +139,10 @@ def request_way(shape: str, links: Mapping[str, str], say: Labels) -> str:
 
 
 def site_links(chapters: Sequence[Chapter], shape: Shape | None, folder: str = "") -> dict[str, str]:
-    """By tracing site the address of the first stop that it measures, in a shape of those that run in it. The chapters'
+    """By tracing site the address of the first stop that explains it, in a shape of those that run in it. The chapters'
     pages are in `folder`."""
     links: dict[str, str] = {}
-    for chapter in chapters:
+    for chapter in explaining_first(chapters):
         for stop in chapter.stops:
             if stop.site and (shape is None or runs(stop.anchor.target, shape)):
                 links.setdefault(stop.site, f"{folder}{chapter.name}.html#{stop.name}")
