@@ -1,4 +1,4 @@
-"""A stop's source as HTML: its function, numbered as in the file; what is far from the fragment is folded."""
+"""A place's source as HTML, numbered as in the file; what is far from a fragment, or from the beginning, is folded."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from tracing.source.excerpt import excerpt
 
 BEFORE, AFTER = 7, 5  # lines of context around the fragment
 LONGEST = 24  # lines of a fragment
+BEGINNING = 24  # lines of a definition, its docstring with them, where no fragment is asked for
 FOLDED = 200  # lines on either side of a fold where another stop has them all: the longest functions have a thousand
 ALL_OF_THEM = "All of them are at the first stop in this function."
 
@@ -31,9 +32,16 @@ def source(verdict: Verdict, say: Labels = IN_ENGLISH, whole: str = "") -> str:
     if place is None:
         return ""
     marked = {n for lines in verdict.lines[:1] for n in range(lines.first, min(lines.last, lines.first + LONGEST) + 1)}
-    shown = set(_numbers(place, sorted(marked)))
-    blocks = "".join(_blocks(place, shown, marked, whole, say))
-    return f'<div class="highlight source" tabindex="0" data-search-exclude>{blocks}</div>'
+    return _framed(_blocks(place, set(_numbers(place, sorted(marked))), marked, whole, say))
+
+
+def definition(place: Place, say: Labels = IN_ENGLISH) -> str:
+    """A whole function or class as one line of HTML, of which the beginning is shown at once."""
+    return _framed(_blocks(place, set(range(place.first, place.first + BEGINNING)), set(), "", say))
+
+
+def _framed(blocks: Iterator[str]) -> str:
+    return f'<div class="highlight source" tabindex="0" data-search-exclude>{"".join(blocks)}</div>'
 
 
 def _numbers(place: Place, marked: Sequence[int]) -> list[int]:
