@@ -1,4 +1,6 @@
-"""What a definition says, as a digest of its syntax tree: layout, comments and docstrings are no part of it."""
+"""What a definition says, as a digest of its syntax tree: layout, comments and docstrings are no part of it, and for
+`unnamed` nor are the names of its locals.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +23,36 @@ def digest(place: Place) -> str:
 
 @lru_cache(maxsize=1024)  # many stops name the same function
 def _digest(lines: tuple[str, ...]) -> str:
-    text = "".join(part for statement in parse_definition(lines) for part in _parts(statement))
+    return _digest_of(parse_definition(lines))
+
+
+def _digest_of(statements: list[ast.stmt]) -> str:
+    text = "".join(part for statement in statements for part in _parts(statement))
     return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
+
+
+def unnamed(place: Place) -> str:
+    """The digest of a definition in which each local is a number: the same whatever the locals are called."""
+    return _unnamed(place.lines())
+
+
+@lru_cache(maxsize=1024)
+def _unnamed(lines: tuple[str, ...]) -> str:
+    statements = parse_definition(lines)
+    own, numbers = _locals(statements), dict[str, str]()
+    for statement in statements:
+        for node in ast.walk(statement):
+            if isinstance(node, ast.Name) and node.id in own:
+                node.id = numbers.setdefault(node.id, f"local {len(numbers)}")
+    return _digest_of(statements)
+
+
+def _locals(statements: list[ast.stmt]) -> set[str]:
+    """The names that a definition gives a value to, but for parameters and what it says is of outside."""
+    nodes = [node for statement in statements for node in ast.walk(statement)]
+    given = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    outside = {name for node in nodes if isinstance(node, ast.Global | ast.Nonlocal) for name in node.names}
+    return given - outside - {node.arg for node in nodes if isinstance(node, ast.arg)}
 
 
 def fields(node: ast.AST) -> Iterator[tuple[str, object]]:

@@ -63,10 +63,15 @@ def _elsewhere(claim: Claim, here: Occurrence) -> Occurrence | str:
         return _about(here.tree, whole(places[0].text), "module") if places else f"there is no module {module}"
     place = here.tree.resolve(claim.target)
     if isinstance(place, Place):
-        return _about(here.tree, body(place), place.kind)
+        return whole_definition(here.tree, place)
     namesakes = [near for near in place.nearest if near.partition(":")[2] == qualname]
     places = [namesake for near in namesakes if (namesake := here.tree.find_place(near)) is not None]
-    return _about(here.tree, body(places[0]), places[0].kind) if places else f"{claim.target} is not there"
+    return whole_definition(here.tree, places[0]) if places else f"{claim.target} is not there"
+
+
+def whole_definition(tree: SourceTree, place: Place) -> Occurrence:
+    """A definition itself, for claims that are about no line of it."""
+    return _about(tree, body(place), place.kind)
 
 
 def _about(tree: SourceTree, within: Body, kind: str) -> Occurrence:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Set
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from notes.walkthrough import anchors
@@ -12,11 +12,11 @@ from notes.walkthrough.claims import holding
 from notes.walkthrough.claims.digests import Digests, targets
 from notes.walkthrough.edges import edges, in_source
 from tracing.source.definitions import Place
-from tracing.source.shape import digest
 from tracing.source.tree import SourceTree
 
 Standing = Literal["holds", "moved", "re-read", "false", "gone"]
 ORDER: tuple[Standing, ...] = ("gone", "false", "re-read", "moved", "holds")
+ABOUT_THE_TREE = "only callers"  # the claim that other functions can make false
 TO_FIX: tuple[Standing, ...] = ("false", "gone")
 
 
@@ -51,19 +51,39 @@ class Judgement:
 
 
 def judge(stop: Stop, tree: SourceTree, digests: Digests | None = None, base: SourceTree | None = None) -> Judgement:
-    """Hold a stop against a tree; `digests` are of what was read, and `base` is an older tree for what has moved."""
+    """Hold a stop against a tree; `digests` are of what was read, and `base` is an older tree for what has moved.
+
+    What is true of a function stays true where only its locals are called otherwise.
+    """
     verdict = anchors.judge(stop.anchor, tree, base)
+    renamed = set(_renamed(stop, tree, digests)) if digests else set()
+    if verdict.place is not None and stop.anchor.target in renamed:
+        verdict = replace(verdict, standing="holds", reason="", nearest=())
     if verdict.place is None or verdict.standing == "gone":
         return Judgement(stop, verdict, tuple(_edges(stop, tree)))
-    untrue = (*_claims(stop, tree, verdict.place), *_edges(stop, tree))
+    untrue = (*_claims(stop, tree, verdict.place, renamed), *_edges(stop, tree))
     return Judgement(stop, verdict, untrue, tuple(_reread(stop, tree, verdict.place, digests)) if digests else ())
 
 
-def _claims(stop: Stop, tree: SourceTree, place: Place) -> Iterator[str]:
-    here = holding.Occurrence.of(tree, place, stop.anchor.fragment)
+def _renamed(stop: Stop, tree: SourceTree, digests: Digests) -> Iterator[str]:
+    """The functions of a stop that only call locals otherwise than when they were read."""
+    for target in targets(stop):
+        there = tree.find_place(target)
+        if there is not None and digests.is_renamed(target, there):
+            yield target
+
+
+def _claims(stop: Stop, tree: SourceTree, place: Place, renamed: Set[str]) -> Iterator[str]:
+    """Why the claims are not true; those about `renamed` functions are as true as they were."""
+    if stop.anchor.target in renamed:
+        here = holding.whole_definition(tree, place)
+    else:
+        here = holding.Occurrence.of(tree, place, stop.anchor.fragment)
     if reason := holding.never_runs(here):
         yield reason
     for claim in stop.claims:
+        if claim.verb != ABOUT_THE_TREE and (claim.target or stop.anchor.target) in renamed:
+            continue
         if reason := holding.unfounded(claim, here):
             yield f"{claim}: {reason}"
 
@@ -76,5 +96,5 @@ def _reread(stop: Stop, tree: SourceTree, place: Place, digests: Digests) -> Ite
     """The functions of a stop that say something else; one that has moved is looked at where it is."""
     for target in targets(stop):
         there = place if target == stop.anchor.target else tree.find_place(target)
-        if there is not None and there.kind != "class" and digests.functions.get(target) != digest(there):
+        if there is not None and there.kind != "class" and not digests.is_read(target, there):
             yield target

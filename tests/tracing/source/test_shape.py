@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tracing.source.definitions import read_definitions
-from tracing.source.shape import digest
+from tracing.source.definitions import Place, read_definitions
+from tracing.source.shape import digest, unnamed
 
 TILL = '''class Till:
     def ring(self, items, tax=0.19):
@@ -19,12 +19,16 @@ TILL = '''class Till:
 '''
 
 
-def digested(source: str, folder: Path) -> str:
+def ring(source: str, folder: Path) -> Place:
     path = folder / "till.py"
     path.write_text(source)
     definitions = read_definitions(path, "vllm/till.py")
     assert isinstance(definitions, dict)
-    return digest(definitions["Till.ring"])
+    return definitions["Till.ring"]
+
+
+def digested(source: str, folder: Path) -> str:
+    return digest(ring(source, folder))
 
 
 @pytest.mark.parametrize(
@@ -68,3 +72,31 @@ def test_what_it_says_is(words: str, others: str, tmp_path: Path) -> None:
 def test_it_is_the_same_on_every_machine_and_python(tmp_path: Path) -> None:
     """A committed digest is compared with one that another version of Python takes."""
     assert digested(TILL, tmp_path) == "196ba7a089103363"
+
+
+SORTING = """class Till:
+    def ring(self, items):
+        notes, coins = [], []
+        for item in items:
+            (coins if item < 5 else notes).append(item)
+        return self.drawer(notes, coins)
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "others", "same"),
+    [
+        ("notes", "paper", True),
+        ("item ", "each ", False),  # the other `item` is one of outside then
+        ("items", "things", False),  # a parameter is for callers
+        ("(notes, coins)", "(coins, notes)", False),
+        ("notes, coins =", "coins, notes =", False),
+        ("self.drawer", "self.box", False),
+        ("        notes,", "        global notes\n        notes,", False),
+    ],
+)
+def test_without_their_names_locals_are_the_same(words: str, others: str, same: bool, tmp_path: Path) -> None:
+    assert words in SORTING
+    other = SORTING.replace(words, others)
+    assert digested(other, tmp_path) != digested(SORTING, tmp_path)
+    assert (unnamed(ring(other, tmp_path)) == unnamed(ring(SORTING, tmp_path))) is same

@@ -8,6 +8,7 @@ import pytest
 
 from notes.walkthrough.anchors import Anchor
 from notes.walkthrough.chapters import Stop
+from notes.walkthrough.claims import digests
 from notes.walkthrough.claims.claim import claim, claims
 from notes.walkthrough.claims.judgement import judge
 from notes.walkthrough.fragment import Fragment
@@ -197,6 +198,44 @@ def test_the_same_in_other_words_stays_true(tmp_path: Path, words: str, others: 
     for number, (fragment, text) in enumerate(TRUE):
         if not text.startswith("default"):  # the name of a parameter is what that claim is about
             assert untrue(tmp_path / str(number), fragment, text, source=SHOP.replace(words, others)) == ()
+
+
+SORTING = """\
+class Shop:
+    def sort(self, items):
+        notes, coins = [], []
+        for item in items:
+            if item.flat:
+                notes.append(item)
+            else:
+                coins.append(item)
+        return self.drawer(notes, coins)
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "others", "standing"),
+    [
+        ("coins", "metal", "re-read"),
+        ("notes", "paper", "re-read"),  # the marked line too: it is one of two that look alike then
+        ("notes.append(item)\n", "coins.append(item)\n", "gone"),
+        ("coins.append(item)", "coins.insert(0, item)", "false"),
+    ],
+)
+def test_locals_of_other_names_among_others_like_them_are_to_be_read_again(
+    tmp_path: Path, words: str, others: str, standing: str
+) -> None:
+    assert words in SORTING
+    stop = Stop(
+        "stop",
+        Anchor("vllm.shop:Shop.sort", Fragment("notes.append(item)")),
+        claims=(claim("under item.flat"), claim("has coins.append(item) under not item.flat")),
+    )
+    read, now = (
+        SourceTree.find(write_tree(tmp_path / name, {"shop.py": source}))
+        for name, source in (("read", SORTING), ("now", SORTING.replace(words, others)))
+    )
+    assert judge(stop, now, digests.take([stop], read)).standing == standing
 
 
 def test_branches_that_exclude_each_other_have_no_order(tmp_path: Path) -> None:
