@@ -134,13 +134,13 @@ def stage_turns(
 ) -> list[StageTurn]:
     """What the blocks tell; one with too few steps tells nothing."""
     bare, with_delay, of_slower = (list(each) for each in zip(*blocks, strict=True))
-    engine = plain.recorder.recorded()
+    engine, slow_engine = plain.recorder.recorded(), slower.recorder.recorded()
     columns = zip(steps_of(plain, bare), steps_of(plain, with_delay), steps_of(slower, of_slower), strict=True)
     turns = []
     for before, delayed, after in columns:
         if min(each.count for each in (before, delayed, after)) >= FEWEST:
             own_ns = engine.time_ns(stage, before.windows) / before.count
-            slower_ns = slower.recorder.recorded().time_ns(stage, after.windows) / after.count
+            slower_ns = slow_engine.time_ns(stage, after.windows) / after.count
             delay_ns = achieved(stage, delayed.windows, engine) / delayed.count
             turns.append(StageTurn(before.period_ns, delayed.period_ns, after.period_ns, delay_ns, slower_ns - own_ns))
     return turns
