@@ -26,7 +26,7 @@ pytestmark = needs_gpu
 MS, US = 1_000_000, 1_000
 STEPS, AHEAD = 100, 2
 ROUNDS = 3
-LAUNCHES = 5  # that a delay may cost the host: it is one, and one that is timed two, with two events
+LAUNCHES = 5  # that a delay may cost the host on the mean: it is one, and one that is timed two, with two events
 Work = Callable[[], Any]
 
 
@@ -37,6 +37,13 @@ def products(count: int) -> Work:
     a, b = (torch.randn(4096, 4096, device="cuda", dtype=torch.bfloat16) for _ in range(2))
     out = torch.empty_like(a)
     return lambda: [torch.mm(a, b, out=out) for _ in range(count)]
+
+
+def spins() -> Work:
+    """A kernel that does nothing for some two milliseconds: unlike products it does not pull the GPU's clock down."""
+    import torch
+
+    return lambda: torch.cuda._sleep(4_000_000)
 
 
 def addition() -> Work:
@@ -87,6 +94,18 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[DelayFile
         yield file
 
 
+@pytest.fixture(scope="module")
+def profiler_begun() -> None:
+    """A process's first profile may lack kernels that were launched before it."""
+    import torch
+    from torch.profiler import ProfilerActivity, profile
+
+    with profile(activities=[ProfilerActivity.CUDA]):
+        torch.cuda._sleep(1000)
+        products(1)()
+        torch.cuda.synchronize()
+
+
 @pytest.fixture
 def events(asked: DelayFile) -> Iterator[Path]:
     with written(most=1 << 17) as path:
@@ -113,7 +132,7 @@ def grown_ns(asked: DelayFile, forward: Work, length_ns: int, host_ns: int = 0) 
 def test_where_the_device_is_the_slower_one_a_step_grows_by_the_delay(
     asked: DelayFile, events: Path, length_ns: int
 ) -> None:
-    grown = grown_ns(asked, forward_of(products(8)), length_ns)
+    grown = grown_ns(asked, forward_of(spins()), length_ns)
     achieved_ns = statistics.mean(listed_ns(events))
     print(f"\nasked {length_ns / MS:g} ms, achieved {achieved_ns / MS:.3f} ms, a step grew by {grown / MS:.3f} ms")
     assert achieved_ns == pytest.approx(length_ns, rel=0.01)
@@ -130,6 +149,7 @@ def test_where_the_host_is_the_slower_one_a_delay_is_hidden_while_the_device_was
     assert grown == pytest.approx(max(0, length_ns - 3 * MS), abs=0.15 * MS)
 
 
+@pytest.mark.usefixtures("profiler_begun")
 @pytest.mark.parametrize("length_ns", [200 * US, MS, 5 * MS])
 @pytest.mark.parametrize("host_ns", [0, 3 * MS])
 def test_a_delay_is_as_long_as_was_asked_and_written_down(
@@ -167,7 +187,7 @@ def test_a_delay_costs_the_host_about_a_launch(asked: DelayFile, events: Path) -
             call()
             times.append(time.perf_counter_ns() - begun_ns)
             torch.cuda.synchronize()
-        return statistics.median(times)
+        return statistics.mean(sorted(times)[: -STEPS // 10])
 
     launch_ns, plain_ns = call_ns(lambda: torch.cuda._sleep(1000)), call_ns(forward)
     asked.put("runner.forward", ON_DEVICE, 100 * US, phase=1)

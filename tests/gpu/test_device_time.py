@@ -172,11 +172,11 @@ def describe(found: Measured) -> None:
 @pytest.mark.parametrize("waiting_steps", [1, 2])
 def test_where_the_device_is_the_slower_one_its_time_is_known(file: Path, tmp_path: Path, waiting_steps: int) -> None:
     found = measured(file, tmp_path, products(20, 4096), products(2, 4096), waiting_steps)
-    assert found.most_ns == pytest.approx(found.truth_ns, rel=0.02)
     if waiting_steps > 1:  # launched while the step before still ran, so that between pieces it did not wait either
+        assert found.most_ns == pytest.approx(found.truth_ns, rel=0.01)
         assert found.least_ns == pytest.approx(found.truth_ns, rel=0.005)
-    else:
-        assert found.least_ns <= found.truth_ns
+    else:  # an idle device begins a launch's latency after the host
+        assert found.least_ns <= found.truth_ns <= found.most_ns <= 1.05 * found.truth_ns
 
 
 def test_a_graph_is_one_launch_whose_time_is_known(file: Path, tmp_path: Path) -> None:

@@ -15,21 +15,24 @@ from typing import Any
 from ...events.layout import DELAYED
 from .. import _recorder, recorder
 from .devicetimer import DeviceEvent
+from .launches import current_stream
 
 NS_PER_MS = 1e6
 FIRST_GUESS = 1.0  # cycles in a nanosecond, until a kernel was seen
 LATEST = 8  # kernels that tell the clock
 LEAST_TIMED_NS = 50_000  # of a delay that does: an event comes within half a microsecond
+TIMED_EACH = 4  # one in so many is timed once the clock is known: it costs the host four times as much
 COVER = 4  # which part of it goes before the events: the device works while the host puts them
 
 
 class DeviceDelay:
-    """Puts delays on one device: `make` makes its timed events, `spin` a kernel of so many cycles."""
+    """Puts delays on one device, into `stream()`: `make` makes its timed events, `spin` a kernel of so many cycles."""
 
-    def __init__(self, make: Callable[[], DeviceEvent], spin: Callable[[int], None]) -> None:
-        self._spin = spin
+    def __init__(self, make: Callable[[], DeviceEvent], stream: Callable[[], Any], spin: Callable[[int], None]) -> None:
+        self._stream, self._spin = stream, spin
         self._begin, self._end = make(), make()
         self._timed_cycles = 0  # of the kernel between the two events; 0: there is none
+        self._untimed = 0  # delays since the last one that was timed
         self._seen: deque[float] = deque(maxlen=LATEST)  # cycles in a nanosecond
 
     def put(self, length_ns: int) -> int:
@@ -38,18 +41,21 @@ class DeviceDelay:
         self._look()
         rate = max(self._seen, default=FIRST_GUESS)  # what a host launches late seems slower, never faster
         cycles = max(1, round(length_ns * rate))
-        if self._timed_cycles or length_ns < LEAST_TIMED_NS:
+        self._untimed += 1
+        is_known = len(self._seen) == LATEST and self._untimed < TIMED_EACH
+        if self._timed_cycles or is_known or length_ns < LEAST_TIMED_NS:
             self._spin(cycles)
         else:
             self._put_timed(cycles)
+            self._untimed = 0
         return round(cycles / rate) if self._seen else 0
 
     def _put_timed(self, cycles: int) -> None:
-        cover = cycles // COVER
+        cover, stream = cycles // COVER, self._stream()
         self._spin(cover)
-        self._begin.record()
+        self._begin.record(stream)
         self._spin(cycles - cover)
-        self._end.record()
+        self._end.record(stream)
         self._timed_cycles = cycles - cover
 
     def _look(self) -> None:
@@ -80,5 +86,6 @@ class DeviceDelays:
 
 def torch_delay() -> DeviceDelay:
     """By torch's events and its kernel that spins; raises where they do not work here."""
-    cuda: Any = sys.modules["torch"].cuda
-    return DeviceDelay(lambda: cuda.Event(enable_timing=True), cuda._sleep)
+    torch: Any = sys.modules["torch"]
+    cuda = torch.cuda
+    return DeviceDelay(lambda: cuda.Event(enable_timing=True), current_stream(torch), cuda._sleep)
