@@ -182,7 +182,7 @@ def test_where_the_device_is_the_slower_one_its_time_is_known(file: Path, tmp_pa
 def test_a_graph_is_one_launch_whose_time_is_known(file: Path, tmp_path: Path) -> None:
     found = measured(file, tmp_path, graph_of(products(20, 4096)), products(2, 4096), 1)
     assert found.most_ns == pytest.approx(found.truth_ns, rel=0.02)
-    assert found.least_ns == pytest.approx(found.truth_ns, rel=0.05)
+    assert found.least_ns == pytest.approx(found.truth_ns, rel=0.1)  # less by what it takes to launch, 0.1 to 0.3 ms
 
 
 def test_where_the_host_is_the_slower_one_the_truth_lies_between_the_bounds(file: Path, tmp_path: Path) -> None:
