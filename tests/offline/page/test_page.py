@@ -112,6 +112,14 @@ def test_one_start_an_arm_tells_nothing_of_arms() -> None:
     assert not any("block_size 32 → 64" in sentence for sentence in sentences)
 
 
+def test_a_run_that_ended_before_its_second_starts_is_to_be_continued() -> None:
+    once = a_report(starts=1)
+    ended = replace(once, record=replace(once.record, spec=replace(once.record.spec, starts=2)))
+    (sentence,) = [each for each in summary(ended) if "was started once" in each]
+    assert "--resume continues it" in sentence and "--starts 2" not in sentence
+    assert any("--starts 2" in each for each in summary(once))
+
+
 def test_one_arm_alone_or_started_twice_is_not_told_to_start_again() -> None:
     alone = replace(SPEC, block_size=(32,), prefix_caching=("off",))
     for starts in (1, 2):
