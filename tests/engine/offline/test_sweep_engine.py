@@ -79,6 +79,13 @@ def test_the_arm_says_what_it_resolved_and_how_it_started(whole: tuple[Path, str
     assert float(row.weights_bytes) > 1e7 and float(row.kv_cache_bytes) == 1 << 29
 
 
+def test_the_worker_has_the_kernel_that_is_timed_on_a_gpu_and_says_that_it_has_none(whole: tuple[Path, str]) -> None:
+    (start,) = records(whole[0], "start")
+    assert start["gpu_kernel_note"] == "the kernel is one of CUDA and ROCm, the engine runs on cpu"
+    assert all(len(trial["reference_ns"]) == 2 and not trial["gpu_kernels"] for trial in records(whole[0]))
+    assert "GPU" not in (whole[0] / "table.md").read_text().splitlines()[0]
+
+
 def test_where_the_time_of_each_cell_goes_is_known_from_its_recorded_trial(whole: tuple[Path, str]) -> None:
     folder, batches = whole[0], {record["cell"]: len(record["requests"]) for record in records(whole[0])}
     traced = records(folder, "traced")
