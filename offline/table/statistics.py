@@ -78,7 +78,8 @@ class Drift:
             return f"{self._sentence()} GPU drift not measured: {self.gpu_note}."
         if self.cpu is None:
             return self._sentence()
-        beside = f"{self.cpu.reference_s * 1e3:.1f} ms, {self.cpu.starts:.1%} and {self.cpu.trials:.1%}"
+        starts = "" if self.one_arm else f"{self.cpu.starts:.1%} between engine starts, "
+        beside = f"{self.cpu.reference_s * 1e3:.1f} ms, moved {starts}{self.cpu.trials:.1%} between single trials"
         return f"{self._sentence()} {self.gpu_clocks} On the CPU beside it: {beside}."
 
     def _sentence(self) -> str:

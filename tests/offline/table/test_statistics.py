@@ -118,7 +118,8 @@ TRIALS = "(5th to 95th percentile)"
             Drift(0.003, 0.02, 0.05, cpu=Drift(0.064, 0.3, 0.4), gpu_clocks="Compute clock 1,980 MHz."),
             "Arms were measured one after another, with drift within 10%: comparable. The reference kernel on the GPU "
             f"took 3.0 ms and moved 2.0% between engine starts, 5.0% between single trials {TRIALS}. "
-            "Compute clock 1,980 MHz. On the CPU beside it: 64.0 ms, 30.0% and 40.0%.",
+            "Compute clock 1,980 MHz. "
+            "On the CPU beside it: 64.0 ms, moved 30.0% between engine starts, 40.0% between single trials.",
         ),
     ],
 )
