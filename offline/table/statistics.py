@@ -75,7 +75,7 @@ class Drift:
     def sentence(self) -> str:
         """The first line of a table."""
         if self.gpu_note:
-            return f"{self._sentence()} GPU drift not measured: {self.gpu_note}."
+            return f"{self._sentence()} GPU drift not measured: {self.gpu_note.rstrip('.')}."
         if self.cpu is None:
             return self._sentence()
         starts = "" if self.one_arm else f"{self.cpu.starts:.1%} between engine starts, "
