@@ -68,6 +68,11 @@ class FrozenEngine:
     recorder: BlockRecorder
     child: ChildProcess
 
+    def await_load(self) -> None:
+        """Stand still once it has come under its load."""
+        find_load(self.recorder, STREAMS, START_S)
+        self.child.freeze()
+
     def turn(self, treatment: Treatment | None = None) -> Block:
         """Let it run for a block."""
         self.child.thaw()
@@ -92,17 +97,14 @@ def planting(stage: DelayedStage | None, length_ms: float) -> Iterator[None]:
 
 
 def start(stack: ExitStack, shape: str, stage: DelayedStage | None, length_ms: float) -> FrozenEngine:
-    """An engine, with a delay in the source of a stage where one is given; it ends with the stack."""
+    """An engine that starts, with a delay in the source of a stage where one is given; it ends with the stack."""
     log = Path(stack.enter_context(tempfile.TemporaryDirectory()), "log")
     with planting(stage, length_ms):
         standing, child = stack.enter_context(loaded_engine(shape_named(shape), STREAMS, 0.0, "", log))
     stack.callback(child.thaw)
     stack.enter_context(turned_on(standing))
     delays = stack.enter_context(DelayFile(standing.folder / FILE))
-    recorder = BlockRecorder(standing, delays, lambda: child.running)
-    find_load(recorder, STREAMS, START_S)
-    child.freeze()
-    return FrozenEngine(recorder, child)
+    return FrozenEngine(BlockRecorder(standing, delays, lambda: child.running), child)
 
 
 def measured(
@@ -112,6 +114,8 @@ def measured(
     with ExitStack() as stack:
         plain = start(stack, shape, None, 0)
         slower = {stage: start(stack, shape, stage, length_ms) for stage in stages}
+        for engine in (plain, *slower.values()):
+            engine.await_load()
         blocks: dict[DelayedStage, list[tuple[Block, Block, Block]]] = {stage: [] for stage in stages}
         draw, end_s = random.Random(0), time.monotonic() + seconds
         while time.monotonic() < end_s:
@@ -174,7 +178,7 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_argument("--stages", default=DEFAULT)
     arguments.add_argument("--length-ms", type=float, default=1.0, help="of the planted delay (default %(default)s)")
     arguments.add_argument("--starts", type=int, default=2, help="of each engine (default %(default)s)")
-    arguments.add_argument("--seconds", type=float, default=300.0, help="of turns in each start (default %(default)s)")
+    arguments.add_argument("--seconds", type=float, default=130.0, help="of turns in each start (default %(default)s)")
     arguments.add_argument("--folder", type=Path, default=Path("build/planted"), help="default: %(default)s")
     return arguments
 

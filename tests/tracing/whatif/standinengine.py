@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,6 +28,7 @@ from tracing.hooks.wrappers import table
 from tracing.shapes.pretend.device import PretendDevice, PretendEvent
 from tracing.sites.engine import ALL_SITES, CODES
 
+OWN = "tests.tracing.whatif.standinengine"
 ROOT = Path(__file__).resolve().parents[3]
 STREAMS = 8
 MS = 1_000_000
@@ -51,23 +52,30 @@ def hooked(site: str, function: Any) -> Any:
 
 
 def core(folder: str, host_ns: int, device_ns: int) -> None:
-    """Steps, of which a line each goes to the front end: the message's timestamp."""
+    """Steps beside a pretend device."""
+    device = PretendEvent.device
+    sys.modules["torch"] = torch_of(device)
+    run_steps(folder, host_ns, lambda: device.give(device_ns)[1], lambda end_ns: device.wait_until(end_ns, 0))
+
+
+def run_steps(folder: str, host_ns: int, give: Callable[[], Any], wait: Callable[[Any], None]) -> None:
+    """Steps, of which a line each goes to the front end: the message's timestamp. `give` gives a step's work to the
+    device, and `wait` waits for what that returned."""
     recorder.begin(folder, ["core"])
+    _recorder.delay_on_device(DeviceDelays().put)
     schedule = hooked("scheduler.schedule", StandInScheduler.schedule)
     update = hooked("scheduler.update", StandInScheduler.update_from_output)
-    scheduler, device = StandInScheduler(), PretendEvent.device
-    sys.modules["torch"] = torch_of(device)
-    _recorder.delay_on_device(DeviceDelays().put)
-    forward = hooked("runner.forward", device.give)
-    execute = hooked("worker.execute", lambda worker, output: forward(device_ns))
-    in_flight: list[tuple[Any, int]] = []
+    forward = hooked("runner.forward", give)
+    execute = hooked("worker.execute", lambda worker, output: forward())
+    scheduler = StandInScheduler()
+    in_flight: list[tuple[Any, Any]] = []
     while True:
         output = schedule(scheduler)
         time.sleep(host_ns / 1e9)
-        in_flight.append((output, execute(None, output)[1]))
+        in_flight.append((output, execute(None, output)))
         if len(in_flight) == 2:
-            output, end_ns = in_flight.pop(0)
-            device.wait_until(end_ns, 0)
+            output, given = in_flight.pop(0)
+            wait(given)
             print(update(scheduler, output)[0].timestamp, flush=True)
 
 
@@ -97,20 +105,20 @@ def standing_folder(base: Path) -> Path:
 
 
 @contextmanager
-def stand_in(base: Path, host_ns: int, device_ns: int) -> Iterator[StandingEngine]:
-    """The engine, while the block lasts."""
+def stand_in(base: Path, host_ns: int, device_ns: int, module: str = OWN) -> Iterator[StandingEngine]:
+    """The engine, while the block lasts; `module` has its core."""
     folder = standing_folder(base)
     standing_engine = StandingEngine(folder, standing.Standing(standing.STANDBY_BYTES, True, os.getpid(), "stand-in"))
-    with processes(folder, host_ns, device_ns):
+    with processes(folder, host_ns, device_ns, module):
         yield standing_engine
 
 
 @contextmanager
-def processes(folder: Path, host_ns: int, device_ns: int) -> Iterator[subprocess.Popen[bytes]]:
+def processes(folder: Path, host_ns: int, device_ns: int, module: str = OWN) -> Iterator[subprocess.Popen[bytes]]:
     """The two processes, while the block lasts; gives the front end's."""
-    program = [sys.executable, "-c", "import sys; from tests.tracing.whatif import standinengine as s; "]
-    core_words = [*program[:2], f"{program[2]}s.core({str(folder)!r}, {host_ns}, {device_ns})"]
-    front_words = [*program[:2], f"{program[2]}s.front_end({str(folder)!r})"]
+    python = [sys.executable, "-c"]
+    core_words = [*python, f"from {module} import core; core({str(folder)!r}, {host_ns}, {device_ns})"]
+    front_words = [*python, f"from {OWN} import front_end; front_end({str(folder)!r})"]
     with (
         subprocess.Popen(core_words, cwd=ROOT, stdout=subprocess.PIPE) as one,
         subprocess.Popen(front_words, cwd=ROOT, stdin=one.stdout) as other,
