@@ -8,6 +8,7 @@ examples:
   python -m tracing.whatif                                       the two-layer model, 8 streams, about three minutes
   python -m tracing.whatif --shape one-gpu --stages schedule,sample --budget 60
   python -m tracing.whatif --shape one-gpu --device-ms 10        beside a pretend device whose steps take 10 ms
+  python -m tracing.whatif --shape two-front-ends                a server of two front ends, each of them apart
   python -m tracing.whatif --model default --json > whatif.json
   python -m tracing.whatif --page whatif.html                    a page: time beside gain, with intervals
   python -m tracing.whatif --rate 5                              5 requests a second that arrive by themselves
