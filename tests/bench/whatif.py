@@ -3,8 +3,8 @@
 Simulated: a machine whose speed moves and that stalls now and then. `missed` is the share of runs in which any interval
 of the stages does not hold the slope of a long run with the delay against one without, `false alarms` that in which a
 hidden stage is said to pay. `width` is that of an interval, on the mean. The stand-in has a pretend device, real
-recorders and real delays: where hiding ends stands beside what the device's queue gives, its step less the host's, as
-the first stand-in has it.
+recorders and real delays, on the host and on the device: slopes stand beside what the device's queue gives, which hides
+of a delay what the other side takes more, as the first stand-in has the host's part of a step.
 
 Example: python tests/bench/whatif.py --runs 40
 """
@@ -81,21 +81,32 @@ def simulate(runs: int) -> None:
 
 
 def stand_ins(budget_s: float) -> None:
-    print("\n| stand-in, ms of host and device | step | delay | slope | hidden up to | by arithmetic |")
-    print("| --- | ---: | ---: | ---: | ---: | ---: |")
-    host_bound_ns = 0.0
+    print(
+        "\n| stand-in, ms of host and device | stage | step | delay | slope | by arithmetic | hidden | by arithmetic |"
+    )
+    print("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |")
+    host_part_ns = 0.0
     for name, (host_ns, device_ns) in ENGINES.items():
         with tempfile.TemporaryDirectory() as scratch, stand_in(Path(scratch), host_ns, device_ns) as engine:
-            chosen = [asleep(stage) for stage in stages_named("schedule")]
+            chosen = [asleep(stage) for stage in stages_named("schedule,forward on device")]
             answer = Measurement(engine, chosen, STREAMS, lambda: True).run(budget_s, 0, lambda words: None)
         assert isinstance(answer, WhatIfAnswer)
-        host_bound_ns = host_bound_ns or answer.step_ns
-        for size in answer.stages[0].slope.sizes:
-            times = (answer.step_ns, size.achieved_ns, size.hidden.value, answer.step_ns - host_bound_ns)
-            step, achieved, hidden, arithmetic = (f"{time_ns / MS:.2f}" for time_ns in times)
-            slope = f"{size.slope.value:.2f}"
-            cells = (f"{name}, {host_ns / MS:g} and {device_ns / MS:g}", step, achieved, slope, hidden, arithmetic)
-            print(f"| {' | '.join(cells)} |", flush=True)
+        host_part_ns = host_part_ns or answer.step_ns
+        title = f"{name}, {host_ns / MS:g} and {device_ns / MS:g}"
+        parts_ns = (host_part_ns, device_ns)
+        for stage, part_ns in zip(answer.stages, parts_ns, strict=True):
+            idle_ns = answer.step_ns - part_ns if part_ns < max(parts_ns) else 0.0
+            for size in stage.slope.sizes:
+                print(f"| {title} | {stage.name} | {' | '.join(cells(size, answer.step_ns, idle_ns))} |", flush=True)
+
+
+def cells(size: SizedSlope, step_ns: float, idle_ns: float) -> list[str]:
+    """A step, the delay, and what it did beside what it should have done where it hides in `idle_ns` of each step."""
+    hidden_ns = min(idle_ns, size.achieved_ns)
+    slopes = [f"{slope:.2f}" for slope in (size.slope.value, 1 - hidden_ns / size.achieved_ns)]
+    times_ns = (step_ns, size.achieved_ns, size.hidden.value, hidden_ns)
+    step, achieved, *hidden = (f"{time_ns / MS:.2f}" for time_ns in times_ns)
+    return [step, achieved, *slopes, *hidden]
 
 
 def main() -> int:
