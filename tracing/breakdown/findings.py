@@ -33,6 +33,7 @@ from tracing.timeline.index import Index
 from tracing.timeline.requests import Flow
 from tracing.timeline.requests import flows as flows_of
 from tracing.timeline.spans import Timeline, on_device
+from tracing.timeline.steps.admissions import admissions
 from tracing.timeline.steps.anatomy import anatomy
 from tracing.torchsums import operators
 
@@ -50,6 +51,7 @@ class Findings:
     hops: pd.DataFrame
     budgets: pd.DataFrame  # nanoseconds by request and part, of the requests that were recorded whole
     times: FlowTimes
+    machine: MachineSamples
     stacks: tuple[StackTime, ...]  # py-spy's, none where it did not run
     window: TraceWindow  # which `flows` and `steps` are of; the rest is the whole trace
     review: Review
@@ -83,8 +85,7 @@ def _with_gpu(recorded: Findings) -> Findings:
     if beside is None or not len(beside.report.activity):
         return recorded
     activity = gpu.attributed(beside.report, recorded.timeline, beside.offset_ns)
-    machine = machine_samples(recorded.timeline)
-    summary = gpu.gpu(activity, recorded.timeline, recorded.steps, recorded.hops, machine)
+    summary = gpu.gpu(activity, recorded.index, recorded.steps, recorded.hops, recorded.machine)
     families = kernels.summary(with_kinds(gpu.work(activity), recorded.steps))
     return replace(recorded, review=replace(recorded.review, gpu=summary, kernels=families))
 
@@ -96,6 +97,7 @@ class _Frames(NamedTuple):
     hops: pd.DataFrame
     budgets: pd.DataFrame
     times: FlowTimes
+    machine: MachineSamples
 
 
 def analyze(timeline: Timeline, choice: WindowChoice = EVERYTHING) -> Findings:
@@ -104,21 +106,22 @@ def analyze(timeline: Timeline, choice: WindowChoice = EVERYTHING) -> Findings:
     window = chosen(choice, timeline, flows_of(index))
     flows, steps = window.flows, window.begun(anatomy(timeline))
     hop_frame = hops.hops(index, flows)
-    machine = machine_samples(timeline)
+    machine = machine_samples(index)
     budgets = budget.budgets(index, [flow for flow in flows if flow.is_whole], machine.samples)
     times = latencies.request_times(index, flows)
-    frames = _Frames(steps, hop_frame, budgets, times)
-    return Findings(timeline, index, flows, *frames, (), window, _review(timeline, window, machine, frames))
+    frames = _Frames(steps, hop_frame, budgets, times, machine)
+    return Findings(timeline, index, flows, *frames, (), window, _review(index, window, frames))
 
 
-def _review(timeline: Timeline, window: TraceWindow, machine: MachineSamples, frames: _Frames) -> Review:
+def _review(index: Index, window: TraceWindow, frames: _Frames) -> Review:
     """The review of a window, without what other watchers than torch's profiler saw."""
-    steps, hop_frame, budgets, times = frames
+    timeline, (steps, hop_frame, budgets, times, machine) = index.timeline, frames
     flows, within, trace = window.flows, window.of(timeline), read_trace(timeline.folder)
-    workers = stepkinds.workers_by_kind(timeline, steps, hop_frame, machine)
+    workers = stepkinds.workers_by_kind(index, steps, hop_frame, machine)
     sums, families = (None, None) if window.words else _by_torch(timeline, steps)
     ledger, unread = ledger_rows(timeline, trace)
-    victims = prefixcache.preemptions(timeline, steps)
+    admitted = admissions(timeline)
+    victims = prefixcache.preemptions(timeline, steps, admitted)
     return Review(
         about=about(timeline),
         problems=(*problems(timeline, flows, hop_frame), *unread, *(sums.problems if sums else ())),
@@ -133,12 +136,12 @@ def _review(timeline: Timeline, window: TraceWindow, machine: MachineSamples, fr
         queue=queue.held_back(timeline, steps),
         use=queue.budget_use(steps),
         graphs=graphs.graph_use(timeline, steps),
-        prefix_cache=prefixcache.prefix_cache(timeline, steps, victims),
+        prefix_cache=prefixcache.prefix_cache(timeline, steps, admitted, victims),
         preemptions=prefixcache.costliest(victims),
-        devices=stepkinds.devices(timeline, steps, hop_frame, machine),
+        devices=stepkinds.devices(index, steps, hop_frame, machine),
         workers=stepkinds.worker_uses(timeline, steps, workers),
         hops=hops.summary(hop_frame),
-        slow_steps=slow.slow_steps(timeline, steps, machine.samples),
+        slow_steps=slow.slow_steps(timeline, steps, machine),
         slow_requests=slow.slow_requests(budgets),
         starvation=starvation(within, machine),
         starts=starts(timeline),

@@ -16,6 +16,7 @@ import pandas as pd
 
 from tracing.breakdown.otherwatchers import GapCause, GpuDevice
 from tracing.breakdown.starvation import MachineSamples
+from tracing.timeline.index import Index
 from tracing.timeline.intervals import (
     Ints,
     Pieces,
@@ -28,8 +29,8 @@ from tracing.timeline.intervals import (
     topmost,
     union,
 )
-from tracing.timeline.nesting import cut_at_waits
-from tracing.timeline.spans import APART, Timeline
+from tracing.timeline.lookups.rows import NONE
+from tracing.timeline.spans import APART
 from tracing.timeline.steps.anatomy import by_kind
 
 SHORT_GAP_NS = 20_000
@@ -43,7 +44,8 @@ PLACES |= {role: f" on the {role}" for role in OUTSIDE}
 HOPS = {"front end → core": "ZMQ", "core → front end": "ZMQ"}  # the others go through shared memory
 ALL = "all"
 TIMES = ["start_ns", "end_ns"]
-TELLING = [*TIMES, "pid", "thread", "site", "role", "stage", "share"]  # of a span, to be a cause
+TELLING = ["pid", "site", "role", "stage", "share"]  # of a span, to be a cause
+NEVER: Pieces = (NONE, NONE)
 BUBBLE = "wait: pipeline"  # a worker waits for the pipeline stage before it
 
 
@@ -55,12 +57,12 @@ class Cause(NamedTuple):
     rows: pd.DataFrame
 
 
-def causes(timeline: Timeline, hops: pd.DataFrame, workers: set[int], cores: dict[int, int]) -> Iterator[Cause]:
-    """The causes of gaps of the device that some workers share; `cores` has the core of each process.
+def causes(index: Index, hops: pd.DataFrame, workers: set[int], busy: Pieces = NEVER) -> Iterator[Cause]:
+    """The causes of gaps of the device that some workers share; what lies within `busy` is none.
 
     Workers of which no core is known belong to all.
     """
-    spans, mine = without_waits(timeline.spans[TELLING]), {cores[worker] for worker in workers if worker in cores}
+    spans, mine = around(index, busy), {index.cores[worker] for worker in workers if worker in index.cores}
     of_core = spans["pid"].isin(mine) if mine else pd.Series(True, index=spans.index)
     for (role, stage, share), rows in spans.groupby(["role", "stage", "share"], observed=True):
         if role == "worker":
@@ -78,10 +80,13 @@ def causes(timeline: Timeline, hops: pd.DataFrame, workers: set[int], cores: dic
     yield Cause(NO_REQUEST, NO_REQUEST_RANK, spans[(spans["site"] == "core.input_queue") & of_core])
 
 
-def without_waits(spans: pd.DataFrame) -> pd.DataFrame:
-    """The spans in pieces, without the waits inside them: a call that waits is not what a device waits for."""
-    place, start, end = cut_at_waits(spans)
-    return spans.iloc[place].assign(start_ns=start, end_ns=end).reset_index(drop=True)
+def around(index: Index, busy: Pieces) -> pd.DataFrame:
+    """The spans in pieces, without the waits inside them and but for the pieces within `busy`: a call that waits is not
+    what a device waits for."""
+    place, start, end = index.cuts.all
+    idle = np.flatnonzero(overlap(busy, start, end) < end - start)
+    rows = index.timeline.spans[TELLING].take(place[idle])
+    return rows.assign(start_ns=start[idle], end_ns=end[idle]).reset_index(drop=True)
 
 
 def windows(steps: pd.DataFrame, cores: set[int]) -> Iterator[tuple[str, Pieces]]:
@@ -133,11 +138,12 @@ class Explained:
 
 
 def explained(
-    timeline: Timeline, hops: pd.DataFrame, workers: set[int], cores: dict[int, int], machine: MachineSamples
+    index: Index, hops: pd.DataFrame, workers: set[int], machine: MachineSamples, busy: Pieces = NEVER
 ) -> Explained:
-    """Why the device that some workers share waited: the causes that were recorded, then those that were sampled."""
-    recorded = list(causes(timeline, hops, workers, cores))
-    processes = workers | {cores[worker] for worker in workers if worker in cores}
+    """Why the device that some workers share waited while it was not `busy`: the causes that were recorded, then those
+    that were sampled."""
+    recorded = list(causes(index, hops, workers, busy))
+    processes = workers | {index.cores[worker] for worker in workers if worker in index.cores}
     return Explained(recorded, partial(machine.inside, processes=processes) if machine.samples.is_known else None)
 
 

@@ -11,9 +11,8 @@ import pandas as pd
 
 from probes.console import us
 from tracing.breakdown.review import SlowRequests, SlowStep
-from tracing.breakdown.starvation import queued_in_steps
+from tracing.breakdown.starvation import MachineSamples, queued_in_steps
 from tracing.events.contention import THROTTLED
-from tracing.timeline.contention import Contention
 from tracing.timeline.spans import Timeline, on_device
 from tracing.timeline.steps.anatomy import scheduled_tokens, working
 from tracing.timeline.steps.phases import PHASES, title
@@ -26,7 +25,7 @@ QUEUED_PART = 0.5  # the same for time in the run queue
 GC_PART = 0.2  # of a step's excess over its kind's median, from which a collection is called the reason
 
 
-def slow_steps(timeline: Timeline, steps: pd.DataFrame, samples: Contention) -> tuple[SlowStep, ...]:
+def slow_steps(timeline: Timeline, steps: pd.DataFrame, machine: MachineSamples) -> tuple[SlowStep, ...]:
     """The ten longest steps of those that took longer than the median of their peers.
 
     Peers are the steps of one kind with equally many tokens (within a tenth), of all engines. A step
@@ -36,8 +35,8 @@ def slow_steps(timeline: Timeline, steps: pd.DataFrame, samples: Contention) -> 
     if not len(real):
         return ()
     real["ns"] = real["end_ns"] - real["start_ns"]
-    real["queued_ns"] = queued_in_steps(timeline, samples, real, core_of(timeline))
-    real["throttled_ns"] = samples.between(THROTTLED, real["start_ns"].to_numpy(), real["end_ns"].to_numpy())
+    real["queued_ns"] = queued_in_steps(machine, real, core_of(timeline))
+    real["throttled_ns"] = machine.samples.between(THROTTLED, real["start_ns"].to_numpy(), real["end_ns"].to_numpy())
     real["tokens"] = scheduled_tokens(real)
     real["peers"] = real.groupby(["kind", _size(real["tokens"])]).ngroup()
     medians = real.groupby("peers")[["ns", *(f"{phase}_ns" for phase in PHASES)]].median()

@@ -17,7 +17,8 @@ from tracing.breakdown.requests.piece import RUN_QUEUE
 from tracing.events.contention import STEAL, THREAD, THROTTLED
 from tracing.events.tracefile import read_trace
 from tracing.timeline import contention
-from tracing.timeline.contention import Contention, main_roles
+from tracing.timeline.contention import Contention
+from tracing.timeline.index import Index
 from tracing.timeline.intervals import Pieces
 from tracing.timeline.spans import Timeline
 
@@ -82,18 +83,22 @@ class MachineSamples:
         rest the hypervisor has what it took of a core on the mean.
         """
         start, end = pieces
-        threads = [who for who, role in self.roles.items() if role in ("core", "worker") and who[0] in processes]
-        queued = self.samples.queued(threads, start, end)
+        queued = self.samples.queued(self.threads(processes), start, end)
         over_quota = np.minimum(queued, self.samples.between(THROTTLED, start, end))
         stolen = np.minimum(end - start - queued, self.samples.between(STEAL, start, end) / self.cores)
         sums = {RUN_QUEUE: queued - over_quota, QUOTA: over_quota, STOLEN: stolen}
         return {name: int(ns.sum()) for name, ns in sums.items()}
 
+    def threads(self, processes: set[int]) -> list[tuple[int, int]]:
+        """The main threads of some cores and workers."""
+        return [who for who, role in self.roles.items() if role in ("core", "worker") and who[0] in processes]
 
-def machine_samples(timeline: Timeline) -> MachineSamples:
+
+def machine_samples(index: Index) -> MachineSamples:
     """The samples beside a timeline, without what threads waited."""
-    samples, trace = contention.read(timeline.folder).beyond_waits(timeline.spans), read_trace(timeline.folder)
-    roles = main_roles(timeline.spans) if samples.is_known else {}
+    folder, spans = index.timeline.folder, index.timeline.spans
+    samples, trace = contention.read(folder).beyond_waits(spans), read_trace(folder)
+    roles = index.main_threads if samples.is_known else {}
     return MachineSamples(samples, roles, trace.machine.cores_logical if trace else 1)
 
 
@@ -105,7 +110,7 @@ def starvation(timeline: Timeline, machine: MachineSamples) -> Starvation | None
     start, end = (np.array([bound]) for bound in window)
     length = max(window[1] - window[0], 1)
     shares = {source: float(samples.between(source, start, end)[0]) / length for source in (THROTTLED, STEAL)}
-    threads = tuple(sorted(_threads(timeline, samples, window), key=lambda each: -each.share))
+    threads = tuple(sorted(_threads(machine, window), key=lambda each: -each.share))
     return Starvation(threads, shares[THROTTLED], shares[STEAL] / machine.cores)
 
 
@@ -115,24 +120,23 @@ def traffic(timeline: Timeline) -> tuple[int, int] | None:
     return (int(steps["start_ns"].min()), int(steps["end_ns"].max())) if len(steps) else None
 
 
-def _threads(timeline: Timeline, samples: Contention, window: tuple[int, int]) -> Iterator[QueuedThread]:
+def _threads(machine: MachineSamples, window: tuple[int, int]) -> Iterator[QueuedThread]:
     start, end = (np.array([bound]) for bound in window)
-    for (pid, thread), role in main_roles(timeline.spans).items():
-        if (THREAD, pid, thread) in samples.series:
-            queued = float(samples.between(THREAD, start, end, pid, thread)[0])
+    for (pid, thread), role in machine.roles.items():
+        if (THREAD, pid, thread) in machine.samples.series:
+            queued = float(machine.samples.between(THREAD, start, end, pid, thread)[0])
             yield QueuedThread(role, pid, thread, round(queued), queued / max(window[1] - window[0], 1))
 
 
-def queued_in_steps(timeline: Timeline, samples: Contention, steps: pd.DataFrame, cores: dict[int, int]) -> np.ndarray:
+def queued_in_steps(machine: MachineSamples, steps: pd.DataFrame, cores: dict[int, int]) -> np.ndarray:
     """Nanoseconds that the threads of each step's core and workers stood in the run queue meanwhile, the worst one's.
 
     `cores` has the core's process of each process. An estimate for steps shorter than samples are apart.
     """
     start, end = steps["start_ns"].to_numpy(), steps["end_ns"].to_numpy()
     worst = np.zeros(len(steps), dtype=np.int64)
-    roles = main_roles(timeline.spans)
     for core in np.unique(steps["pid"]).tolist():
-        threads = [who for who, role in roles.items() if role in ("core", "worker") and cores.get(who[0], -1) == core]
+        threads = machine.threads({pid for pid, owner in cores.items() if owner == core})
         mine = (steps["pid"] == core).to_numpy()
-        worst[mine] = samples.queued(threads, start[mine], end[mine])
+        worst[mine] = machine.samples.queued(threads, start[mine], end[mine])
     return worst

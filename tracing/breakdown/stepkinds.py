@@ -11,6 +11,7 @@ from tracing.breakdown.gaps import ALL, explained, waiting, windows
 from tracing.breakdown.otherwatchers import GpuDevice
 from tracing.breakdown.review import StepKind, WorkerUse
 from tracing.breakdown.starvation import MachineSamples
+from tracing.timeline.index import Index
 from tracing.timeline.intervals import Pieces, union
 from tracing.timeline.spans import Timeline
 from tracing.timeline.steps.anatomy import batch_sizes, by_kind, scheduled_tokens
@@ -53,14 +54,14 @@ def _row(kind: str, rows: pd.DataFrame, worker: GpuDevice | None) -> StepKind:
 
 
 def workers_by_kind(
-    timeline: Timeline, steps: pd.DataFrame, hops: pd.DataFrame, machine: MachineSamples
+    index: Index, steps: pd.DataFrame, hops: pd.DataFrame, machine: MachineSamples
 ) -> dict[int, list[GpuDevice]]:
     """By worker (its process) how it spent the steps of each kind; every idle nanosecond has a cause."""
-    cores = core_of(timeline)
     uses: dict[int, list[GpuDevice]] = {}
     for core in sorted(set(steps["pid"].tolist())):
-        for worker in of_core(timeline, core, cores):
-            why, ran = explained(timeline, hops, {worker}, cores, machine), busy(timeline, worker)
+        for worker in of_core(index.timeline, core, index.cores):
+            ran = busy(index.timeline, worker)
+            why = explained(index, hops, {worker}, machine, ran)
             of_kinds = windows(steps, {core})
             uses[worker] = [waiting(worker, kind, window, ran, why, short=0) for kind, window in of_kinds]
     return uses
@@ -104,16 +105,13 @@ def _median(lengths: pd.Series) -> int:
     return int(lengths.median()) if len(lengths) else 0
 
 
-def devices(
-    timeline: Timeline, steps: pd.DataFrame, hops: pd.DataFrame, machine: MachineSamples
-) -> tuple[GpuDevice, ...]:
+def devices(index: Index, steps: pd.DataFrame, hops: pd.DataFrame, machine: MachineSamples) -> tuple[GpuDevice, ...]:
     """Each worker's device by kind of step, numbered in the order of the workers: busy, idle, and why idle."""
-    cores = core_of(timeline)
     rows: list[GpuDevice] = []
-    for number, (worker, work) in enumerate(timeline.device.groupby("pid", sort=True)):
-        why = explained(timeline, hops, {int(worker)}, cores, machine)
+    for number, (worker, work) in enumerate(index.timeline.device.groupby("pid", sort=True)):
         busy, surely = busy_pieces(work)
-        of_kinds = windows(steps, {cores.get(int(worker), -1)})
+        why = explained(index, hops, {int(worker)}, machine, busy)
+        of_kinds = windows(steps, {index.cores.get(int(worker), -1)})
         rows += [waiting(number, kind, window, busy, why, surely_busy=surely) for kind, window in of_kinds]
     return tuple(rows)
 

@@ -68,7 +68,7 @@ def read(path: Path, last: int | None = None) -> EventFile:
     known = spans["site"] < len(process.sites)
     torn += cut_texts + cut_lists + int(np.count_nonzero(~known))
     dropped = max(int(head["dropped"]), process.dropped)
-    return EventFile(process, spans[known], texts, lists, torn, dropped)
+    return EventFile(process, spans if known.all() else spans[known], texts, lists, torn, dropped)
 
 
 def _in_order(records: np.ndarray, head: np.void) -> np.ndarray:
@@ -104,15 +104,13 @@ def _guessed(pid: int, spans: np.ndarray) -> ProcessRecord:
     return ProcessRecord(pid, serves=serves, sites=sites, is_lost=True)
 
 
-def _payload(records: np.ndarray, heads: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _payload(records: np.ndarray, heads: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Of the records at `heads`, whose payload has `value` words: which are whole, and their places of
-    MORE records, one after the other."""
+    MORE records, one after the other. `others` are the places of all records that are none of these."""
     more = -(-records["value"][heads] // WORDS)
-    is_more = np.concatenate(([0], np.cumsum(records["kind"] == MORE)))
     ends = heads + 1 + more
-    inside = (more >= 0) & (ends <= len(records))
-    whole = inside.copy()
-    whole[inside] = is_more[ends[inside]] - is_more[heads[inside] + 1] == more[inside]
+    whole = (more >= 0) & (ends <= len(records))
+    whole &= np.searchsorted(others, ends) == np.searchsorted(others, heads + 1)
     heads, more = heads[whole], more[whole]
     firsts = np.concatenate(([0], np.cumsum(more)))[:-1]
     places = np.repeat(heads + 1 - firsts, more) + np.arange(more.sum())
@@ -126,10 +124,10 @@ def _bytes_at(records: np.ndarray, places: np.ndarray) -> np.ndarray:
 
 def _all_lists(records: np.ndarray) -> tuple[dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]], int]:
     lists, cut = {}, 0
-    heads = np.flatnonzero(records["kind"] == LIST)
+    heads, others = np.flatnonzero(records["kind"] == LIST), np.flatnonzero(records["kind"] != MORE)
     for code in LISTS:
         mine = heads[records["site"][heads] == code]
-        whole, places = _payload(records, mine)
+        whole, places = _payload(records, mine, others)
         cut += int(np.count_nonzero(~whole))
         mine = mine[whole]
         counts = records["value"][mine]

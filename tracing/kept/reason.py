@@ -20,7 +20,6 @@ from tracing.kept.keeping import Keep
 from tracing.timeline import contention
 from tracing.timeline.requests import NO_END, Flow
 from tracing.timeline.steps.anatomy import scheduled_tokens
-from tracing.timeline.steps.workers import core_of
 
 UNKNOWN = "not known: no step of that time was slower than its peers"
 MOST_OF = 0.5  # of the time that was too long, from which one thing is its reason
@@ -117,14 +116,13 @@ def _long_prompt(recorded: Findings, keep: Keep) -> str:
 
 def _queued(recorded: Findings, keep: Keep) -> str:
     """A thread that served the step or the request and stood in the kernel's run queue for most of the time."""
-    timeline, flow = recorded.timeline, _flow(recorded, keep)
-    samples = contention.read(timeline.folder).beyond_waits(timeline.spans)
+    machine, index, flow = recorded.machine, recorded.index, _flow(recorded, keep)
     own = recorded.steps[(recorded.steps["pid"] == keep.pid) & (recorded.steps["step"] == keep.step)]
     if len(own):
-        queued_ns = int(queued_in_steps(timeline, samples, own, core_of(timeline))[0])
+        queued_ns = int(queued_in_steps(machine, own, index.cores)[0])
     elif flow:
         begin, end = (np.array([moment]) for moment in _window(keep))
-        queued_ns = int(samples.queued(recorded.index.threads_of(flow.core_pid, flow.front_pid), begin, end)[0])
+        queued_ns = int(machine.samples.queued(index.threads_of(flow.core_pid, flow.front_pid), begin, end)[0])
     else:
         return ""
     return busy(queued_ns) if queued_ns > MOST_OF * keep.value_ns > 0 else ""

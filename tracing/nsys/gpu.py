@@ -21,7 +21,8 @@ from tracing.nsys import file
 from tracing.nsys.file import Report
 from tracing.nsys.ranges import clock, stage_names
 from tracing.sites.engine import SCOPE_SITE
-from tracing.timeline.intervals import edges, topmost, union
+from tracing.timeline.index import Index
+from tracing.timeline.intervals import Pieces, edges, topmost, union
 from tracing.timeline.spans import Timeline
 from tracing.timeline.steps.anatomy import KINDS
 from tracing.timeline.steps.workers import core_of
@@ -55,21 +56,21 @@ def beside(timeline: Timeline) -> Beside | None:
 
 
 def gpu(
-    activity: pd.DataFrame, timeline: Timeline, steps: pd.DataFrame, hops: pd.DataFrame, machine: MachineSamples
+    activity: pd.DataFrame, index: Index, steps: pd.DataFrame, hops: pd.DataFrame, machine: MachineSamples
 ) -> GpuSummary:
     """What the review holds of the GPU; `activity` is what `attributed` gives."""
     devices: list[GpuDevice] = []
     for device, mine in activity.groupby("device"):
-        why = explained(timeline, hops, set(mine["pid"]), core_of(timeline), machine)
-        devices += _waiting(int(device), mine, steps, why)
+        busy = union(*edges(mine))
+        devices += _waiting(int(device), mine, steps, busy, explained(index, hops, set(mine["pid"]), machine, busy))
     return GpuSummary(stages(activity, steps), tuple(devices))
 
 
-def _waiting(device: int, activity: pd.DataFrame, steps: pd.DataFrame, why: Explained) -> list[GpuDevice]:
+def _waiting(device: int, activity: pd.DataFrame, steps: pd.DataFrame, busy: Pieces, why: Explained) -> list[GpuDevice]:
     """A device by kind of step; without steps all its activity is one window."""
     whole = np.array([activity["start_ns"].min()]), np.array([activity["end_ns"].max()])
     of_kinds = list(windows(steps, set(activity["core"]))) or [(ALL, whole)]
-    return [waiting(device, kind, window, union(*edges(activity)), why) for kind, window in of_kinds]
+    return [waiting(device, kind, window, busy, why) for kind, window in of_kinds]
 
 
 # --- kernels and copies by stage and step ---

@@ -12,7 +12,6 @@ from tracing.breakdown.findings import Findings, analyze
 from tracing.breakdown.kernels.summary import summary
 from tracing.breakdown.kernels.work import with_kinds
 from tracing.breakdown.review import as_json
-from tracing.breakdown.starvation import machine_samples
 from tracing.nsys import file, ranges
 from tracing.nsys.annotated import in_steps, named_steps
 from tracing.nsys.file import Report
@@ -70,7 +69,7 @@ def review_report(path: Path) -> ReportReview:
     if len(report.activity):
         activity = attributed(report, timeline, offset_ns)
         device_work = _work(report, activity, findings, offset_ns)
-        of_gpu = gpu(activity, timeline, findings.steps, findings.hops, machine_samples(timeline))
+        of_gpu = gpu(activity, findings.index, findings.steps, findings.hops, findings.machine)
         review = replace(review, gpu=of_gpu, kernels=summary(device_work))
     review = replace(
         review,

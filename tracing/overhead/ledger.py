@@ -9,11 +9,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import accumulate
+from math import comb
 from pathlib import Path
 from statistics import median
-
-import numpy as np
-from scipy.special import bdtr  # the binomial's distribution; scipy.stats takes seconds to import
 
 from probes.checkpoint import cache_folder
 from probes.errors import EnginescopeError
@@ -34,8 +33,8 @@ def interval(values: Sequence[float]) -> Interval:
     with n draws of ½; k is the largest for which that is 95 %.
     """
     ordered, n = sorted(values), len(values)
-    at_most = bdtr(np.arange(n), n, 0.5)  # P(B <= k) for k from 0 on
-    k = int(np.searchsorted(at_most, (1 - CONFIDENCE) / 2))  # P(B <= k) is at least 2.5 %, P(B < k) less
+    at_most = (ways / 2**n for ways in accumulate(comb(n, k) for k in range(n + 1)))  # P(B <= k) for k from 0 on
+    k = next(k for k, chance in enumerate(at_most) if chance >= (1 - CONFIDENCE) / 2)
     lo, hi = (ordered[k - 1], ordered[n - k]) if k else (None, None)
     return Interval(median(ordered), lo, hi, n)
 

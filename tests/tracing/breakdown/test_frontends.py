@@ -56,9 +56,9 @@ def test_a_gap_is_explained_by_its_own_core(tmp_path: Path) -> None:
     TraceWriter(tmp_path, 12, ["core"]).counts(0, {}).span("scheduler.update", 10 * MS, 20 * MS, step=0).close()
     worker = TraceWriter(tmp_path, 13, ["worker"], parent=12).span("worker.execute", 90 * MS, 91 * MS, step=0)
     worker.close()
-    read = timeline.read(tmp_path)
+    index = Index(timeline.read(tmp_path))
     hops = pd.DataFrame(columns=["hop", "core", "from_ns", "to_ns"])
-    names = [cause.name for cause in gaps.causes(read, hops, {13}, core_of(read)) if len(cause.rows)]
+    names = [cause.name for cause in gaps.causes(index, hops, {13}) if len(cause.rows)]
     assert names == ["update", "execute"]
 
 

@@ -11,9 +11,10 @@ import pytest
 from tests.tracing.traces import TraceWriter
 from tracing import timeline
 from tracing.breakdown import gaps
-from tracing.breakdown.gaps import Cause, Explained, explained
+from tracing.breakdown.gaps import Cause, Explained, causes, explained
 from tracing.breakdown.starvation import MachineSamples
 from tracing.timeline.contention import Contention
+from tracing.timeline.index import Index
 from tracing.timeline.intervals import Ints, Pieces, length, union
 
 CORE, WORKER = 11, 12
@@ -46,5 +47,13 @@ def test_a_machine_that_was_not_sampled_is_not_asked(tmp_path: Path, monkeypatch
     monkeypatch.setattr(MachineSamples, "inside", asked)
     TraceWriter(tmp_path, CORE, ["core"]).span("scheduler.schedule", 10, 30, step=0).close()
     machine = MachineSamples(Contention(), {}, cores=1)
-    why = explained(timeline.read(tmp_path), NO_HOPS, {WORKER}, {WORKER: CORE}, machine)
+    why = explained(Index(timeline.read(tmp_path)), NO_HOPS, {WORKER}, machine)
     assert why.inside(piece(0, 40)) == {"schedule": 20}
+
+
+def test_what_ran_while_a_worker_was_busy_is_no_cause_of_its_gaps(tmp_path: Path) -> None:
+    core = TraceWriter(tmp_path, CORE, ["core"]).counts(0, {}).span("scheduler.schedule", 10, 30, step=0)
+    core.span("scheduler.update", 50, 70, step=0).close()
+    TraceWriter(tmp_path, WORKER, ["worker"], parent=CORE).span("worker.execute", 0, 60, step=0).close()
+    index = Index(timeline.read(tmp_path))
+    assert [cause.name for cause in causes(index, NO_HOPS, {WORKER}, piece(0, 60)) if len(cause.rows)] == ["update"]

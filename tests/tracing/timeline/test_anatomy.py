@@ -13,11 +13,13 @@ from tests.tracing.traces import TraceWriter
 from tracing import timeline
 from tracing.breakdown import findings, slow
 from tracing.breakdown.review import Review, SlowRequests, SlowStep
+from tracing.breakdown.starvation import MachineSamples
 from tracing.page import sections
 from tracing.timeline.contention import Contention
 from tracing.timeline.steps import anatomy
 from tracing.timeline.steps.phases import PHASES
 
+NOT_SAMPLED = MachineSamples(Contention(), {}, cores=1)
 STEP = 1_000_000  # a microsecond is 1,000: steps of 1 ms
 
 
@@ -88,7 +90,7 @@ def test_the_workers_idle_time_is_due_to_what_the_core_did(tmp_path: Path) -> No
 def test_the_slowest_step_and_its_reason(tmp_path: Path) -> None:
     write(tmp_path, steps=12, collection=8)
     read = timeline.read(tmp_path)
-    slowest = slow.slow_steps(read, anatomy.anatomy(read), Contention())[0]
+    slowest = slow.slow_steps(read, anatomy.anatomy(read), NOT_SAMPLED)[0]
     assert (slowest.step, slowest.kind, slowest.ns) == (8, "decode", 2_900_000)
     assert slowest.reason == "garbage collection: 2.00 ms"
 
@@ -105,12 +107,12 @@ def test_only_steps_above_the_median_of_as_many_tokens_are_slow(tmp_path: Path) 
     TraceWriter(tmp_path, 11, ["core"]).close()
     few, many, alone = ("decode", 2, 100), ("decode", 64, 900), ("prefill", 500, 5000)
     steps = steps_of(few, few, few, ("decode", 2, 300), many, many, ("decode", 65, 950), alone)
-    slowest = slow.slow_steps(timeline.read(tmp_path), steps, Contention())
+    slowest = slow.slow_steps(timeline.read(tmp_path), steps, NOT_SAMPLED)
     assert [(row.step, row.ns, row.median_ns, row.core_pid) for row in slowest] == [
         (6, 950, 900, 11),
         (3, 300, 100, 11),
     ]
-    assert slow.slow_steps(timeline.read(tmp_path), steps_of(alone), Contention()) == ()
+    assert slow.slow_steps(timeline.read(tmp_path), steps_of(alone), NOT_SAMPLED) == ()
 
 
 def test_of_two_engines_the_slowest_steps_say_which() -> None:
@@ -155,9 +157,7 @@ def test_nothing_recorded_is_no_steps(tmp_path: Path) -> None:
     read = timeline.read(tmp_path)
     steps = anatomy.anatomy(read)
     assert (
-        len(steps) == 0
-        and slow.slow_steps(read, steps, Contention()) == ()
-        and slow.slow_requests(pd.DataFrame()) == ()
+        len(steps) == 0 and slow.slow_steps(read, steps, NOT_SAMPLED) == () and slow.slow_requests(pd.DataFrame()) == ()
     )
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from probes.columns import column
 from tracing.timeline.spans import Timeline
-from tracing.timeline.steps.admissions import KEYS, admissions
+from tracing.timeline.steps.admissions import KEYS
 
 MOST_SHOWN = 10
 NOT_KNOWN = "not known"
@@ -54,14 +54,14 @@ class Preemption:
 
 
 def prefix_cache(
-    timeline: Timeline, steps: pd.DataFrame, victims: tuple[Preemption, ...]
+    timeline: Timeline, steps: pd.DataFrame, admitted: pd.DataFrame, victims: tuple[Preemption, ...]
 ) -> tuple[PrefixCacheUse, ...]:
     """A row a core that admitted a request, or preempted one, in these steps (a frame of `anatomy`).
 
-    `victims` are all `preemptions` in them.
+    `admitted` are all `admissions` of the trace, `victims` all `preemptions` in these steps.
     """
     within = steps[["pid", "step", "kv_evicted_blocks"]]
-    first = admissions(timeline).query("place == 0").merge(within[["pid", "step"]], on=["pid", "step"])
+    first = admitted[admitted["place"] == 0].merge(within[["pid", "step"]], on=["pid", "step"])
     cores = sorted({int(pid) for pid in first["pid"]} | {each.core_pid for each in victims})
     prompts = _prompt_tokens(timeline)
     rows = []
@@ -88,14 +88,14 @@ def costliest(victims: tuple[Preemption, ...]) -> tuple[Preemption, ...]:
     return tuple(sorted(victims, key=lambda each: -(each.again_tokens or 0))[:MOST_SHOWN])
 
 
-def preemptions(timeline: Timeline, steps: pd.DataFrame) -> tuple[Preemption, ...]:
-    """Every preemption in these steps (a frame of `anatomy`), in order."""
+def preemptions(timeline: Timeline, steps: pd.DataFrame, admitted: pd.DataFrame) -> tuple[Preemption, ...]:
+    """Every preemption in these steps (a frame of `anatomy`), in order; `admitted` are all `admissions`."""
     spans = timeline.spans
     rows = spans[(spans["site"] == "scheduler.preempt") & spans["request"].notna()]
     rows = rows.merge(steps[["pid", "step"]], on=["pid", "step"])
     if not len(rows):
         return ()
-    causes, lives = _causes(timeline, rows), _Lives(timeline, rows)
+    causes, lives = _causes(timeline, rows), _Lives(timeline, rows, admitted)
     return tuple(
         lives.preemption(row.request, int(row.pid), int(row.step), int(row.start_ns), cause)
         for row, cause in zip(rows.itertuples(), causes, strict=True)
@@ -105,11 +105,11 @@ def preemptions(timeline: Timeline, steps: pd.DataFrame) -> tuple[Preemption, ..
 class _Lives:
     """The admissions of the requests that were preempted, the tokens that they were scheduled, and when steps began."""
 
-    def __init__(self, timeline: Timeline, victims: pd.DataFrame) -> None:
+    def __init__(self, timeline: Timeline, victims: pd.DataFrame, admitted: pd.DataFrame) -> None:
         names = set(victims["request"].astype(str))
-        rows, batches, spans = admissions(timeline), timeline.batches, timeline.spans
-        self.none = rows[:0]
-        self.admissions = dict(tuple(rows[rows["request"].isin(names)].groupby(KEYS)))
+        batches, spans = timeline.batches, timeline.spans
+        self.none = admitted[:0]
+        self.admissions = dict(tuple(admitted[admitted["request"].isin(names)].groupby(KEYS)))
         self.schedules = dict(tuple(batches[batches["request"].isin(names)].groupby(KEYS, observed=True)))
         calls = spans[spans["site"] == "scheduler.schedule"]
         self.starts = dict(zip(zip(calls["pid"], calls["step"], strict=True), calls["start_ns"], strict=True))

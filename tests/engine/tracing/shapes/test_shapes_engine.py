@@ -13,14 +13,12 @@ import pytest
 
 from tests.engine.tracing.shapes.shapes import SHAPES, ShapeTraces, shapes
 from tracing.breakdown.gaps import Explained, explained, waiting, windows
-from tracing.breakdown.starvation import machine_samples
 from tracing.breakdown.stepkinds import busy_pieces
 from tracing.page.tables import steptables
 from tracing.shapes.hindrance import STRAGGLER_FILE
 from tracing.shapes.pretend.truth import DeviceWait, StepTruth, read_truth
 from tracing.shapes.pretend.work import SAMPLING_SHARE
 from tracing.timeline.intervals import Pieces, gaps, length, union
-from tracing.timeline.steps.workers import core_of
 
 __all__ = ["shapes"]  # a fixture that only these tests use
 
@@ -106,7 +104,7 @@ def test_the_devices_idle_time_and_its_causes_are_the_true_ones(shapes: ShapeTra
     """All idle time lies between two bounds, and where these are one it and its causes are within 2 % of the truth."""
     folder, findings = shapes.folder / "one-gpu-device", shapes.findings("one-gpu-device")
     ((pid, steps),) = read_truth(folder, StepTruth).items()
-    cores, machine = core_of(findings.timeline), machine_samples(findings.timeline)
+    cores = findings.index.cores
     _, window = next(windows(findings.steps, {cores[pid]}))  # of all steps
     most, surely = busy_pieces(findings.timeline.device)
     true = waiting(0, "all", window, worked(steps), NO_CAUSE)
@@ -115,7 +113,7 @@ def test_the_devices_idle_time_and_its_causes_are_the_true_ones(shapes: ShapeTra
     assert shown.idle_ns - doubt <= true.idle_ns <= shown.window_ns - shown.busy_least_ns + doubt
 
     known = gaps(window, gaps(most, surely))
-    why = explained(findings.timeline, findings.hops, {pid}, cores, machine)
+    why = explained(findings.index, findings.hops, {pid}, findings.machine)
     measured, true = (waiting(0, "all", known, busy, why, short=0) for busy in (most, worked(steps)))
     assert true.idle_ns > 0.01 * true.window_ns
     assert measured.idle_ns == pytest.approx(true.idle_ns, rel=0.02)

@@ -99,11 +99,13 @@ def test_an_admission_is_the_last_look_before_a_request_runs(tmp_path: Path) -> 
 
 def test_what_a_preempted_request_computes_again(tmp_path: Path) -> None:
     read = recorded(tmp_path)
-    steps = anatomy(read)
-    assert preemptions(read, steps) == (Preemption("a", 11, 2, 2030, "KV blocks for b", 16 + 24 + 1, 9, 4000 - 2030),)
-    assert prefix_cache(read, steps, preemptions(read, steps)) == (PrefixCacheUse(11, 2, 60, 16, 10, 16, 1, 9),)
+    steps, admitted = anatomy(read), admissions(read)
+    victims = preemptions(read, steps, admitted)
+    assert victims == (Preemption("a", 11, 2, 2030, "KV blocks for b", 16 + 24 + 1, 9, 4000 - 2030),)
+    assert prefix_cache(read, steps, admitted, victims) == (PrefixCacheUse(11, 2, 60, 16, 10, 16, 1, 9),)
     part = steps[:1]
-    assert prefix_cache(read, part, preemptions(read, part)) == (PrefixCacheUse(11, 1, 40, 16, 2, 0, 0, 0),)
+    assert prefix_cache(read, part, admitted, ()) == (PrefixCacheUse(11, 1, 40, 16, 2, 0, 0, 0),)
+    assert preemptions(read, part, admitted) == ()
 
 
 def test_of_two_engines_the_preemptions_say_which() -> None:
@@ -120,7 +122,7 @@ def test_of_two_engines_the_preemptions_say_which() -> None:
 
 def test_a_request_that_did_not_come_back_computed_nothing_again(tmp_path: Path) -> None:
     read = recorded(tmp_path, again=False)
-    [lost] = preemptions(read, anatomy(read))
+    [lost] = preemptions(read, anatomy(read), admissions(read))
     assert (lost.held_tokens, lost.again_tokens, lost.wait_ns) == (41, None, None)
 
 
@@ -132,7 +134,8 @@ def test_what_a_request_held_that_was_admitted_before_the_trace_is_not_known(tmp
         core.span("scheduler.update", at + 500, at + 600, step=number)
     core.span("scheduler.preempt", 1030, 1040, "a", step=1).span("kv.lookup", 2010, 2011, "a", step=2, value=16).close()
     read = timeline.read(tmp_path)
-    assert preemptions(read, anatomy(read)) == (Preemption("a", 11, 1, 1030, "not known", None, None, 2000 - 1030),)
+    victims = preemptions(read, anatomy(read), admissions(read))
+    assert victims == (Preemption("a", 11, 1, 1030, "not known", None, None, 2000 - 1030),)
 
 
 def test_without_a_refusal_the_cause_is_not_known(tmp_path: Path) -> None:
@@ -140,4 +143,4 @@ def test_without_a_refusal_the_cause_is_not_known(tmp_path: Path) -> None:
     core.counts(0, {"decode_requests": 1}).span("scheduler.preempt", 50, 60, "a", step=0)
     core.span("scheduler.update", 500, 600, step=0).close()
     read = timeline.read(tmp_path)
-    assert [each.cause for each in preemptions(read, anatomy(read))] == ["not known"]
+    assert [each.cause for each in preemptions(read, anatomy(read), admissions(read))] == ["not known"]
