@@ -6,6 +6,7 @@ Whatever a killed process leaves is read as far as it goes: a record, text or li
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,11 @@ class EventFile:
     lists: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]]  # code -> headers, counts of words, all words
     torn: int
     dropped: int
+
+    @cached_property
+    def listed(self) -> np.ndarray:
+        """The texts by number, '' where one was lost."""
+        return np.array([self.texts.get(n, "") for n in range(max(self.texts, default=0) + 1)], dtype=object)
 
 
 def read(path: Path, last: int | None = None) -> EventFile:

@@ -84,6 +84,11 @@ class Index:
     def _calls(self) -> dict[str, tuple[Rows, Rows]]:
         return {}
 
+    def call_of(self, site: str, rows: Rows) -> Rows:
+        """The number of the call that each of some stretches at a site belongs to, as in `calls`."""
+        all_rows, numbers = self.calls(site)
+        return numbers[np.searchsorted(all_rows, rows)]
+
     @cached_property
     def stage(self) -> npt.NDArray[np.str_]:
         return self._texts["stage"][self._codes["stage"]]
@@ -108,10 +113,28 @@ class Index:
         """Which of some rows are of some sites."""
         return self.has("site", rows, *sites)
 
-    def first_start(self, request: str, *sites: str) -> int:
-        """When a request was first seen at some sites; 0 where it was not."""
-        rows = self.rows(request, *sites)
-        return int(self.start[rows[0]]) if len(rows) else 0
+    def first_row(self, request: str, site: str) -> int:
+        """The first row of a request at a site; -1 where it has none."""
+        return int(self._rows_by_number(site)[0][self.number_of(request)])
+
+    def last_row(self, request: str, site: str) -> int:
+        """The last row of a request at a site; -1 where it has none."""
+        return int(self._rows_by_number(site)[1][self.number_of(request)])
+
+    def _rows_by_number(self, site: str) -> tuple[Rows, Rows]:
+        """By the number of a request its first row at a site, and its last; -1 for none, as for -1 and -2."""
+        if site not in self._ends:
+            rows = self.at(site)
+            numbers = self.request_number[rows]
+            first, last = np.full((2, len(self._numbers["request"]) + 2), -1, dtype=np.int64)
+            first[numbers[::-1]], last[numbers] = rows[::-1], rows
+            first[-1] = last[-1] = -1
+            self._ends[site] = first, last
+        return self._ends[site]
+
+    @cached_property
+    def _ends(self) -> dict[str, tuple[Rows, Rows]]:
+        return {}
 
     @cached_property
     def _schedules(self) -> dict[str, RequestSchedule]:
@@ -125,8 +148,8 @@ class Index:
 
     def chunks(self, request: str) -> int:
         """The steps of a request that computed a part of its prompt only, and so no token of its output."""
-        admitted = self.rows(request, "core.add_request")
-        prompt = int(self.value[admitted[0]]) if len(admitted) else 0
+        admitted = self.first_row(request, "core.add_request")
+        prompt = int(self.value[admitted]) if admitted >= 0 else 0
         tokens = self._schedules[request].tokens if request in self._schedules else NONE
         return int((np.cumsum(tokens) < prompt - self.cached(request)).sum())
 
@@ -171,6 +194,18 @@ class Index:
     def update_ends(self, pid: int) -> dict[int, tuple[int, int]]:
         """By step of a core: the row of its update, and when that and all before it had ended."""
         return self._update_ends.get(pid, {})
+
+    @cached_property
+    def _handled(self) -> dict[int, dict[int, int]]:
+        ends: dict[int, dict[int, int]] = {}
+        rows = self.at("output.process")
+        for row in rows[np.argsort(-self.end[rows], kind="stable")].tolist():
+            ends.setdefault(int(self.pid[row]), {})[int(self.step[row])] = int(self.end[row])
+        return ends
+
+    def handled(self, pid: int) -> dict[int, int]:
+        """By key of a message to a front end: when it had been handled."""
+        return self._handled.get(pid, {})
 
     @cached_property
     def main_threads(self) -> dict[tuple[int, int], str]:

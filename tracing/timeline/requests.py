@@ -27,6 +27,7 @@ STOPPED = ("FINISHED_STOPPED", "FINISHED_REPETITION")
 ABORTED = ("FINISHED_ABORTED", "FINISHED_ERROR")
 NO_START = ("the start of it",)  # what is missing of a request that ran already when the recording began
 NO_END = ("the end of it",)
+NEVER_NS = 1 << 62
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,17 +137,16 @@ def frame(requests: list[Flow]) -> pd.DataFrame:
 
 
 def _flow(index: Index, name: str, parent: str | None, front_pid: int, external: str) -> Flow:
-    assigned = index.first_start(parent or name, "input.assign_id")
+    given = index.first_row(parent or name, "input.assign_id")
+    assigned = int(index.start[given]) if given >= 0 else 0
     number, call = _call(index, external, front_pid, assigned)
     core_pid, steps = index.steps_of(name)
     keys = index.sent.keys_of_steps(core_pid, steps, front_pid)
-    freed = index.rows(name, "scheduler.free")
-    status = index.timeline.texts.get((core_pid, int(index.extra[freed[-1]])), "") if len(freed) else ""
+    freed, admitted = index.last_row(name, "scheduler.free"), index.first_row(name, "core.add_request")
+    status = index.timeline.texts.get((core_pid, int(index.extra[freed])), "") if freed >= 0 else ""
     stop = index.stopped.get(name)
-    end = _end(index, call, front_pid, keys, index.rows(name), status, stop)
+    end = _end(index, call, front_pid, keys, name, status, stop)
     missing = _missing(index, name, front_pid, core_pid, status, end is None)
-    admitted = index.rows(name, "core.add_request")
-    last = max([assigned, *index.end[index.rows(name)].tolist(), *index.end[call].tolist()])
     return Flow(
         request=name,
         external=external,
@@ -154,11 +154,11 @@ def _flow(index: Index, name: str, parent: str | None, front_pid: int, external:
         front_pid=front_pid,
         core_pid=core_pid,
         start_ns=_start(index, call, front_pid, assigned),
-        end_ns=last if end is None else end,
+        end_ns=_last_seen(index, name, call, assigned) if end is None else end,
         state="cut" if missing else "stopped" if stop else _state(status),
         missing=missing,
-        output_tokens=int(index.value[freed[-1]]) if len(freed) else len(keys),
-        prompt_tokens=int(index.value[admitted[0]]) if len(admitted) else 0,
+        output_tokens=int(index.value[freed]) if freed >= 0 else len(keys),
+        prompt_tokens=int(index.value[admitted]) if admitted >= 0 else 0,
         steps=steps,
         keys=keys,
         delivered_tokens=_delivered(index, name, call, front_pid, keys, stop, status),
@@ -168,10 +168,9 @@ def _flow(index: Index, name: str, parent: str | None, front_pid: int, external:
 
 def stretches(index: Index, external: str, front_pid: int, site: str = "async.generate") -> tuple[Rows, Rows]:
     """The stretches of all calls with one id in a process, and the number of the call that each belongs to."""
-    rows, calls = index.calls(site)
     mine = index.rows(external, site)
     mine = mine[index.pid[mine] == front_pid]
-    return mine, calls[np.searchsorted(rows, mine)]
+    return mine, index.call_of(site, mine)
 
 
 def call_rows(index: Index, external: str, front_pid: int, call: int) -> Rows:
@@ -202,7 +201,12 @@ def _start(index: Index, call: Rows, front_pid: int, assigned: int) -> int:
     return assigned
 
 
-def _end(index: Index, call: Rows, front_pid: int, keys: Rows, own: Rows, status: str, stop: int | None) -> int | None:
+def _last_seen(index: Index, name: str, call: Rows, assigned: int) -> int:
+    """When the last of its spans ended, of a request without an end."""
+    return max(assigned, int(index.end[np.concatenate((index.rows(name), call))].max(initial=0)))
+
+
+def _end(index: Index, call: Rows, front_pid: int, keys: Rows, name: str, status: str, stop: int | None) -> int | None:
     """When the caller had the last of it; None where that was not recorded.
 
     `stop` is the key of the message in which the front end found a stop string: what comes later is thrown away.
@@ -213,6 +217,7 @@ def _end(index: Index, call: Rows, front_pid: int, keys: Rows, own: Rows, status
     if stop is not None:
         status = ""
     if status in ABORTED:
+        own = index.rows(name)
         return int(index.end[own].max())  # a caller that left sees no end: it is over when the core let go of it
     if len(call):
         value, extra = index.value[call], index.extra[call]
@@ -233,22 +238,24 @@ def _delivered(index: Index, name: str, call: Rows, front_pid: int, keys: Rows, 
     tokens that `scheduler.free` gives holds only what was updated before.
     """
     core_pid, steps = index.steps_of(name)
-    freed = index.rows(name, "scheduler.free")
+    freed = index.last_row(name, "scheduler.free")
     if not len(call) and stop is None and not (status and status not in ABORTED):
         return 0
-    in_time = index.with_step("output.process", front_pid, keys)
     yields = call[index.value[call] == YIELDED]
-    if stop is not None:
-        in_time = in_time[index.step[in_time] <= stop]
-    elif len(call):
-        in_time = in_time[index.end[in_time] <= (index.end[yields[-1]] if len(yields) else 0)]
-    step_of_key = index.sent.step_of_key(core_pid)
-    last = max((step_of_key[key] for key in index.step[in_time].tolist()), default=-1)
-    if not len(freed):
+    until = NEVER_NS if stop is not None or not len(call) else int(index.end[yields[-1:]].max(initial=0))
+    last = _last_in_time(index, core_pid, front_pid, keys if stop is None else keys[keys <= stop], until)
+    if freed < 0:
         return max(int((steps <= last).sum()) - index.chunks(name), 0)
     updates = index.with_step("scheduler.update", core_pid, steps[steps > last])
-    late = int((index.start[updates] <= index.start[freed[-1]]).sum())
-    return max(int(index.value[freed[-1]]) - late, 0)
+    late = int((index.start[updates] <= index.start[freed]).sum())
+    return max(int(index.value[freed]) - late, 0)
+
+
+def _last_in_time(index: Index, core_pid: int, front_pid: int, keys: Rows, until: int) -> int:
+    """The last step whose message, of some by step, had been handled by some time; -1 for none."""
+    handled = index.handled(front_pid)
+    in_time = (key for key in reversed(keys.tolist()) if key in handled and handled[key] <= until)
+    return index.sent.step_of_key(core_pid).get(next(in_time, -1), -1)
 
 
 def _state(status: str) -> State:
@@ -259,10 +266,10 @@ def _missing(index: Index, name: str, front_pid: int, core_pid: int, status: str
     """What a whole flow of this layout would have and this has not. One aborted early may have no steps."""
     scheduled = len(index.steps_of(name)[1]) > 0
     there = {
-        "core.add_request": len(index.rows(name, "core.add_request")) > 0,
+        "core.add_request": index.first_row(name, "core.add_request") >= 0,
         "scheduler.schedule": scheduled or status in ABORTED,
         "scheduler.free": bool(status),
-        "core.receive": front_pid == core_pid or len(index.rows(name, "core.receive")) > 0,
+        "core.receive": front_pid == core_pid or index.first_row(name, "core.receive") >= 0,
         NO_END[0]: not endless,
     }
     return tuple(site for site, present in there.items() if not present)

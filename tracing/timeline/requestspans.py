@@ -63,8 +63,7 @@ def _called_again(index: Index, flows: Sequence[Flow], of: Rows, row: Rows) -> R
     front = np.array([flow.front_pid for flow in flows], dtype=np.int64)
     here = index.is_at(row, "async.generate") & (index.pid[row] == front[of])
     of, row = of[here], row[here]
-    rows, calls = index.calls("async.generate")
-    another = np.diff(calls[np.searchsorted(rows, row)]) != 0
+    another = np.diff(index.call_of("async.generate", row)) != 0
     return np.unique(of[1:][another & (np.diff(of) == 0)])
 
 

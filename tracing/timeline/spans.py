@@ -18,6 +18,7 @@ from tracing.events.file import SHARED_SITES, EventFile
 from tracing.events.layout import BATCH, CHILD, COUNTS, DEVICE, MESSAGE, RAISED, RENAMED, STOPPED, TRACED
 from tracing.events.processfile import ProcessRecord, RecordedSite
 from tracing.events.step import NOT_TOLD, STEP_FIELDS
+from tracing.timeline.intervals import by_start, distinct
 from tracing.timeline.nodes import on_one_clock
 from tracing.timeline.steps import collectives
 from tracing.timeline.steps.owners import owners
@@ -120,13 +121,22 @@ def _as_parent(file: EventFile) -> EventFile:
 def _spans(files: list[EventFile]) -> pd.DataFrame:
     names: dict[str, int] = {}  # every text of a category column -> its number, over all files
     pieces = [_piece(file, names) for file in files]
-    columns = {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
-    order = np.lexsort((-columns["end_ns"], columns["start_ns"]))
+    places = _places([(piece["start_ns"], piece["end_ns"]) for piece in pieces])
     frame: dict[str, np.ndarray | pd.Categorical] = {}
-    for name in tuple(columns):
-        values = columns.pop(name)[order]
+    for name in tuple(pieces[0]):
+        values = np.empty(sum(map(len, places)), pieces[0][name].dtype)
+        for place, piece in zip(places, pieces, strict=True):
+            values[place] = piece.pop(name)
         frame[name] = _category(values, names) if name in CATEGORIES else values
     return pd.DataFrame(frame, copy=False)
+
+
+def _places(times: list[tuple[np.ndarray, np.ndarray]]) -> list[np.ndarray]:
+    """Where the spans of each file go, of which these are the starts and ends: by start, then the longest first."""
+    start, end = (np.concatenate(column) for column in zip(*times, strict=True))
+    place = np.empty(len(start), np.int64)
+    place[by_start(start, end)] = np.arange(len(start))
+    return np.split(place, np.cumsum([len(starts) for starts, _ in times])[:-1])
 
 
 CATEGORIES = ("site", "stage", "role", "share", "thread_name", "request")
@@ -139,8 +149,7 @@ def _numbers(texts: list[str], names: dict[str, int]) -> np.ndarray:
 
 def _category(codes: np.ndarray, names: dict[str, int]) -> pd.Categorical:
     """A categorical of texts by number; -1 is missing."""
-    used = np.unique(codes)
-    used = used[used >= 0]
+    used = np.flatnonzero(np.bincount(codes + 1, minlength=1)[1:])
     values = list(names)
     index = np.full(len(names) + 1, -1, dtype=np.int32)
     index[used] = np.arange(len(used), dtype=np.int32)
@@ -154,7 +163,7 @@ def _piece(file: EventFile, names: dict[str, int]) -> dict[str, np.ndarray]:
     if process.device:
         table = [launching(row) for row in table]
     site = spans["site"]
-    threads, inverse = np.unique(spans["thread"], return_inverse=True)
+    threads = distinct(spans["thread"])
     called = _numbers([process.threads.get(thread, f"thread {thread}") for thread in threads.tolist()], names)
     requests = np.full(max(file.texts, default=0) + 1, -1, dtype=np.int32)
     for number, text in file.texts.items():
@@ -169,7 +178,7 @@ def _piece(file: EventFile, names: dict[str, int]) -> dict[str, np.ndarray]:
         **columns,
         "pid": np.full(len(spans), process.pid, dtype=np.int32),
         "thread": spans["thread"].astype(np.int64),
-        "thread_name": called[inverse] if len(spans) else np.zeros(0, np.int32),
+        "thread_name": called[np.searchsorted(threads, spans["thread"])],
         "request": requests[asked],
         "step": spans["step"],
         "value": spans["value"],
@@ -254,8 +263,7 @@ def _joined_batches(frames: list[pd.DataFrame]) -> pd.DataFrame:
 
 def _text_of(file: EventFile, numbers: np.ndarray) -> np.ndarray:
     """Texts by number, '' where one was lost."""
-    texts = np.array([file.texts.get(n, "") for n in range(max(file.texts, default=0) + 1)], dtype=object)
-    return texts[np.where(numbers < len(texts), numbers, 0)]
+    return file.listed[np.where(numbers < len(file.listed), numbers, 0)]
 
 
 def _batches(file: EventFile) -> pd.DataFrame:

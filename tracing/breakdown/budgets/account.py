@@ -45,9 +45,10 @@ class PartTotals:
 
     def add(self, of: Rows, part: Rows, ns: Rows) -> None:
         """Add times, each to the part of a request."""
-        for number in distinct(part).tolist():
-            here = part == number
-            total = np.bincount(of[here], weights=ns[here], minlength=self._requests).astype(np.int64)
+        parts, size = distinct(part), self._requests
+        both = np.searchsorted(parts, part) * size + of
+        totals = np.bincount(both, weights=ns, minlength=len(parts) * size).astype(np.int64).reshape(-1, size)
+        for number, total in zip(parts.tolist(), totals, strict=True):
             self.by_part[number] = self.by_part.get(number, 0) + total
 
 
@@ -192,7 +193,7 @@ def _run_queue(samples: Contention, threads: list[tuple[int, int]]) -> Clock:
 
 def _frame(names: Names, totals: PartTotals, queued: PartTotals, asked: Requests, waited: Rows) -> pd.DataFrame:
     """The totals as a table, with what is unexplained; of that and of loops the part in the run queue stands alone."""
-    frame = pd.DataFrame(index=[flow.request for flow in asked.flows])
+    columns: dict[str, Rows] = {}
     none = np.zeros(len(asked.flows), dtype=np.int64)
     run_queue, unexplained = none, asked.end - asked.start
     for number, ns in totals.by_part.items():
@@ -200,7 +201,7 @@ def _frame(names: Names, totals: PartTotals, queued: PartTotals, asked: Requests
         waited = waited - queued.by_part.get(number, none)
         in_queue = np.minimum(queued.by_part.get(number, none), ns) if number >= LOOP_PARTS else none
         run_queue = run_queue + in_queue
-        frame[name] = frame.get(name, none) + ns - in_queue
+        columns[name] = columns.get(name, none) + ns - in_queue
     in_queue = np.clip(waited, 0, unexplained)
-    frame[RUN_QUEUE], frame[UNEXPLAINED] = run_queue + in_queue, unexplained - in_queue
-    return frame
+    columns |= {RUN_QUEUE: run_queue + in_queue, UNEXPLAINED: unexplained - in_queue}
+    return pd.DataFrame(columns, index=[flow.request for flow in asked.flows])

@@ -74,9 +74,8 @@ def calls_of(index: Index, asked: Requests) -> Pairs:
     of, row = _at(index, asked.external, "async.generate")
     here = index.pid[row] == asked.front[of]
     of, row = of[here], row[here]
-    rows, calls = index.calls("async.generate")
     wanted = np.array([flow.call for flow in asked.flows], dtype=np.int64)
-    mine = calls[np.searchsorted(rows, row)] == wanted[of]
+    mine = index.call_of("async.generate", row) == wanted[of]
     return of[mine], row[mine]
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from tracing.timeline.intervals import Ints, edges
+from tracing.timeline.intervals import Ints, by_start, edges
 
 COLLECTIVE = "collective"
 OTHER_RANKS = "wait: other ranks"
@@ -42,7 +42,7 @@ def divided(spans: pd.DataFrame, owners: dict[int, int]) -> pd.DataFrame:
     after = start.copy()
     after[place] = until
     rows = pd.concat([both.assign(start_ns=after)[(end > after) | (start == end)], waits], ignore_index=True)
-    return rows.iloc[np.lexsort((-rows["end_ns"], rows["start_ns"]))].reset_index(drop=True)
+    return rows.iloc[by_start(*edges(rows))].reset_index(drop=True)
 
 
 def _with(column: pd.Series, name: str) -> pd.Series:
