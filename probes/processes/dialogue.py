@@ -69,7 +69,8 @@ def answer_commands(answer: Callable[[Message], Message]) -> None:
             try:
                 reply = answer(json.loads(line))
             except Exception as error:
-                traceback.print_exc()
+                with contextlib.suppress(OSError):  # a full disk, which the reply says
+                    traceback.print_exc()
                 reply = {"error": f"{type(error).__name__}: {' '.join(str(error).split())}"}
             answers.write(json.dumps(reply) + "\n")
             answers.flush()
