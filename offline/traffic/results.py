@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -45,6 +46,11 @@ class RateResult:
         begin_ns = self.figures.measured.begin_ns
         return [times for each in self.requests if (times := request_times(each, begin_ns))]
 
+    @property
+    def errors(self) -> Counter[str]:
+        """Why requests failed, and how many by each reason."""
+        return Counter(each.error for each in self.requests if each.error)
+
 
 @dataclass(frozen=True)
 class LoadResults:
@@ -68,6 +74,11 @@ class LoadResults:
     def of(self, variant: str, rate_req_s: float | None) -> list[RateResult]:
         """A rate of a variant, of all its starts."""
         return [each for each in self.rates if each.variant == variant and each.rate_req_s == rate_req_s]
+
+    def error(self, variant: str, rate_req_s: float | None) -> str:
+        """Why most of the requests that failed did so, in the engine's words; empty where none says."""
+        errors = sum((each.errors for each in self.of(variant, rate_req_s)), Counter[str]())
+        return errors.most_common(1)[0][0] if errors else ""
 
     def verdict(self, variant: str, rate_req_s: float | None) -> str:
         """Whether a variant sustains a rate: what all its starts say, else undecided; empty for one at a time."""

@@ -11,7 +11,9 @@ from offline.traffic.figures import LATE_S
 from offline.traffic.results import LoadResults
 from offline.traffic.rows import STARVED_SHARE, RateRow, late_note, lost_note, starved_note
 from offline.variants.builtin import BASELINE
+from probes.console import printable
 
+LONGEST_ERROR = 200  # characters
 FEW_STARTS = "Each variant was started once: intervals are over blocks of time, and no difference is claimed."
 
 
@@ -56,9 +58,11 @@ def _doubts(results: LoadResults, rows: Sequence[RateRow]) -> Iterator[str]:
         yield FEW_STARTS
     for row in rows:
         if row.unfinished or row.failed:
+            error = results.error(row.variant, row.rate_req_s)
+            error = f" ({printable(error)[:LONGEST_ERROR]})" if row.failed and error else ""
             yield (
                 f"{row.variant} at {row.level}: {row.unfinished} of {row.requests} requests unfinished, "
-                f"{row.failed} failed; its latencies are of the others."
+                f"{row.failed} failed{error}; its latencies are of the others."
             )
         if row.late_p99_s > LATE_S:
             yield f"{row.variant} at {row.level}: {late_note(row.late_p99_s)}."

@@ -117,6 +117,15 @@ def test_a_doubt_names_its_level_and_is_said_once(results: LoadResults) -> None:
     assert [each for each in doubts if "same settings" in each] == [note]
 
 
+def test_why_most_requests_of_a_level_failed_is_said_with_their_number(results: LoadResults) -> None:
+    first, *others = results.rates
+    errors = ("MemoryError: full", "ValueError: odd", "MemoryError: full")
+    requests = tuple(replace(each, error=error) for each, error in zip(first.requests, errors, strict=False))
+    failing = replace(results, rates=(replace(first, requests=requests), *others))
+    doubts = load_summary(failing, [replace(rows(results)[0], failed=3)])
+    assert any("0 of 16 requests unfinished, 3 failed (MemoryError: full); its latencies" in each for each in doubts)
+
+
 def test_a_level_whose_client_had_no_processor_is_named(results: LoadResults) -> None:
     first, *others = results.rates
     measured = first.figures.measured
