@@ -58,7 +58,7 @@ def test_a_load_start_whose_node_dies_is_measured_again_on_the_other(tmp_path: P
     assert [{read_start(folder).card} for folder in complete] == [cluster.names - {cluster.second_name}] * 2
     for folder in complete:
         assert [rate.rate_req_s for rate in read_rates(folder)] == [None, 10.0]
-        assert all(rate.finished == rate.scheduled for rate in read_rates(folder))
+        assert all(rate.finished == rate.sent > 0 for rate in read_rates(folder))
     assert read_load_run(path).state == "complete"
 
 
