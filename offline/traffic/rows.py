@@ -183,6 +183,7 @@ SHOWN = (
     ("verdict", "verdict", ""),
     ("finished", "finished", ""),
     ("unfinished", "unfinished", ""),
+    ("failed", "failed", ""),
     ("normalized s/token", "normalized_s", ".4f"),
     ("TTFT p50 s", "ttft_s_p50", ".3f"),
     ("TPOT p50 s", "tpot_s_p50", ".4f"),
@@ -190,6 +191,7 @@ SHOWN = (
     ("out tok/s", "output_tok_s", ".1f"),
     ("running", "running_mean", ".1f"),
     ("goodput req/s", "goodput_req_s", ".2f"),
+    ("sent late P99 s", "late_p99_s", ".4f"),
 )
 TEXT = (0, 1, 3)
 SHORT_HEADINGS = tuple(name for name, _, _ in SHOWN)

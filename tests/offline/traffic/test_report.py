@@ -19,7 +19,7 @@ from offline.traffic.pages.loadsummary import load_summary
 from offline.traffic.pages.paper import paper_rows
 from offline.traffic.pages.report import sections, write
 from offline.traffic.results import LoadResults, load_results
-from offline.traffic.rows import RateRow, rate_row, rows
+from offline.traffic.rows import SHORT_HEADINGS, RateRow, cells, rate_row, rows
 from probes.columns import dictionary, markdown
 from probes.statistics.intervals import Estimate
 from tests.chromium import chromium
@@ -115,6 +115,12 @@ def test_a_doubt_names_its_level_and_is_said_once(results: LoadResults) -> None:
     assert f"{level}: 2 of 16 requests unfinished, 0 failed; its latencies are of the others." in doubts
     assert f"{level}: the sender was late: P99 5.0 ms." in doubts
     assert [each for each in doubts if "same settings" in each] == [note]
+
+
+def test_every_row_shows_what_failed_and_how_late_the_sender_was(results: LoadResults) -> None:
+    row = replace(rows(results)[0], failed=3, late_p99_s=0.00123)
+    shown = dict(zip(SHORT_HEADINGS, cells(row), strict=True))
+    assert (shown["failed"], shown["sent late P99 s"]) == ("3", "0.0012")
 
 
 def test_why_most_requests_of_a_level_failed_is_said_with_their_number(results: LoadResults) -> None:
