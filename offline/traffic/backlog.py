@@ -74,10 +74,15 @@ class Backlog:
         return SUSTAINED if narrow and self.least_overload <= OVERLOAD else UNDECIDED
 
     @property
+    def is_short(self) -> bool:
+        """Whether it is undecided for want of requests."""
+        return self.verdict == UNDECIDED and self.least_overload > OVERLOAD
+
+    @property
     def sentence(self) -> str:
         """The verdict and what it stands on."""
         moved = f"the backlog moved by {self.growth:+.0f} over {self.counted} requests (peak {self.peak})"
-        if self.verdict != UNDECIDED or self.least_overload <= OVERLOAD:
+        if not self.is_short:
             return f"{self.verdict}: {moved}"
         excluded = f"{self.least_overload - 1:.0%}" if math.isfinite(self.least_overload) else "any size"
         need = needed_requests(self.scatter)

@@ -63,7 +63,7 @@ def report_lines(results: LoadResults, rows: Sequence[RateRow], charts: Sequence
     lines = [[name, *map(plain, values)] for name, values in facts.items() if any(each is not None for each in values)]
     if lines:
         yield from ("", "## What each variant resolved to", "", *markdown_table(("", *names), lines))
-    for each in side_tables(results):
+    for each in side_tables(results, rows):
         yield from ("", f"## {each.title}", "", each.about, "", *markdown_table(each.headings, each.lines))
     yield from ("", "## Command and machine", "", *(f"    {line}" for line in run.command_line.splitlines()), "")
     machine = [[name, plain(value)] for name, value in vars(run.machine).items() if name != "cpu_flags"]

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from offline.load.planning.schedule import level_name
 from offline.records.workers import unbalanced, worker_memory
+from offline.traffic.backlog import needed_requests
 from offline.traffic.factors import factor_text, knee_factor, ratio
 from offline.traffic.figures import LATE_S
 from offline.traffic.results import LoadResults
@@ -51,11 +52,24 @@ def _peak(results: LoadResults, variant: str) -> list[float]:
     return list(starts.values())
 
 
+def _short(results: LoadResults) -> Iterator[str]:
+    """What it takes to judge the rates that had too few requests."""
+    short = [each for each in results.rates if each.figures.backlog and each.figures.backlog.is_short]
+    if short:
+        rates = len({(each.variant, each.rate_req_s) for each in short})
+        needed = max(needed_requests(each.figures.backlog.scatter) for each in short if each.figures.backlog)
+        yield (
+            f"Rates that are undecided for want of requests: {rates}; to call one sustained takes up to {needed:,} "
+            "(--knee sends as many, or a longer --duration)."
+        )
+
+
 def _doubts(results: LoadResults, rows: Sequence[RateRow]) -> Iterator[str]:
     if results.run.synthetic:
         yield f"The traffic is synthetic: {results.run.workload}."
     if all(row.starts == 1 for row in rows):
         yield FEW_STARTS
+    yield from _short(results)
     for row in rows:
         if row.unfinished or row.failed:
             error = results.error(row.variant, row.rate_req_s)

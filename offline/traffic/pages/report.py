@@ -69,7 +69,7 @@ def sections(results: LoadResults, table_rows: Sequence[RateRow]) -> Iterator[Pa
     yield PageSection("Beside the papers", PAPER, table(HEADINGS, paper_rows(results), text=(0, 1, 2, 3)))
     resolved = facts_table(*resolved_facts(results.starts, results.variants))
     yield PageSection("What each variant resolved to", "Marked: what differs between variants.", resolved)
-    for each in side_tables(results):
+    for each in side_tables(results, table_rows):
         yield PageSection(each.title, each.about, table(each.headings, each.lines, text=each.text))
     yield provenance(results.run.machine, results.run.command_line)
 

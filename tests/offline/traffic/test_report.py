@@ -13,11 +13,13 @@ import pytest
 from offline.load.records import MeasuredRate, ServedRequest, StepLine, VariantStart
 from offline.records.lines import ProcessMemory
 from offline.records.resolved import UNKNOWN
+from offline.traffic.backlog import Backlog
 from offline.traffic.factors import factor_text, knee_factor, ratio
 from offline.traffic.knee import Bracket
 from offline.traffic.pages.loadsummary import load_summary
 from offline.traffic.pages.paper import paper_rows
 from offline.traffic.pages.report import sections, write
+from offline.traffic.pages.sidetables import side_tables
 from offline.traffic.results import LoadResults, load_results
 from offline.traffic.rows import SHORT_HEADINGS, RateRow, cells, rate_row, rows
 from probes.columns import dictionary, markdown
@@ -121,6 +123,21 @@ def test_every_row_shows_what_failed_and_how_late_the_sender_was(results: LoadRe
     row = replace(rows(results)[0], failed=3, late_p99_s=0.00123)
     shown = dict(zip(SHORT_HEADINGS, cells(row), strict=True))
     assert (shown["failed"], shown["sent late P99 s"]) == ("3", "0.0012")
+
+
+def test_what_the_figures_of_a_rate_lack_is_a_table(results: LoadResults) -> None:
+    row = replace(rows(results)[0], note="P99 needs 120 s of this load, and at least 381 values")
+    lacks, *_ = side_tables(results, [row, replace(row, note="")])
+    assert (lacks.title, lacks.lines) == ("What the figures lack", ([row.variant, row.rate, row.note],))
+
+
+def test_rates_with_too_few_requests_are_counted_and_what_it_takes_is_said(results: LoadResults) -> None:
+    few = Backlog(requests=12, growth=1.0, late_growth=0.5, spread=1.0, peak=3, scatter=1.0)
+    result = next(each for each in results.rates if each.figures.backlog)
+    short = replace(results, rates=(replace(result, figures=replace(result.figures, backlog=few)),))
+    sentence = "Rates that are undecided for want of requests: 1; to call one sustained takes up to 1,452 "
+    assert f"{sentence}(--knee sends as many, or a longer --duration)." in load_summary(short, rows(short))
+    assert not any("for want of requests" in each for each in load_summary(results, rows(results)))
 
 
 def test_why_most_requests_of_a_level_failed_is_said_with_their_number(results: LoadResults) -> None:
