@@ -84,11 +84,11 @@ def filled(text: str, quotes: Mapping[str, Quote]) -> str:
 
 def linked(text: str, chapters: Sequence[Chapter]) -> str:
     """The text with every `chapter 5`, or `第 5 章`, as a link to it."""
-    names = {chapter.number: chapter.name for chapter in chapters}
+    pages = addresses(chapters, "md")
 
     def link(match: re.Match[str]) -> str:
-        name = names.get(int(match[1] or match[2]))
-        return f"[{match[0]}]({name}.md)" if name else match[0]
+        page = pages.get(int(match[1] or match[2]))
+        return f"[{match[0]}]({page})" if page else match[0]
 
     return REFERENCE.sub(link, text)
 

@@ -25,8 +25,8 @@ class Sighting:
 def evidence(edges: Iterable[Edge], folder: Path = shapetrace.FOLDER) -> list[Evidence]:
     """All edges, each with the shapes in which it was seen."""
     proofs = [Evidence(edge) for edge in edges]
-    for name in shapetrace.shapes(folder):
-        shape, trace = shape_named(name), Trace(shapetrace.read(name, folder).timeline, name)
+    for name, kept in shapetrace.read_all(folder).items():
+        shape, trace = shape_named(name), Trace(kept.timeline, name)
         for proof in proofs:
             if all(runs(function, shape) for function in proof.edge.functions):
                 trace.hold(proof.edge, proof)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import lzma
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,12 @@ class ShapeTrace:
 def shapes(folder: Path = FOLDER) -> list[str]:
     """The shapes that have a committed trace."""
     return sorted(path.name.removesuffix(SUFFIX) for path in folder.glob(f"*{SUFFIX}"))
+
+
+@cache
+def read_all(folder: Path = FOLDER) -> dict[str, ShapeTrace]:
+    """The traces of a folder by their shapes, each read once."""
+    return {shape: read(shape, folder) for shape in shapes(folder)}
 
 
 def read(shape: str, folder: Path = FOLDER) -> ShapeTrace:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from probes.arguments import CommandParser
-from probes.errors import run_main
+from probes.errors import run_main, usage_error
 
 EXAMPLES = """examples:
   python -m notes.translation                                  which paragraphs lack a counterpart, or changed
@@ -40,6 +40,8 @@ def main() -> int:
     args = parser().parse_args()
     from notes.translation import counterparts, editions, texts
 
+    if args.texts and (args.begin or args.reread or args.readme):
+        raise usage_error(f"{', '.join(args.texts)}: --begin and --reread take one text, --readme none")
     if args.readme:
         texts.README_FILES["zh"].write_text(texts.readme("zh"), encoding="utf-8")
         print(f"Wrote {texts.README_FILES['zh'].name}")

@@ -51,7 +51,7 @@ def is_in(stop: Stop, shape: str) -> bool:
     front_end = SHAPES[shape].front_end
     if not any(runs(stop.anchor.target, like) for like in _likes(shape)):
         return False
-    alike = {other for other in shapetrace.shapes() if SHAPES[other].front_end == front_end}
+    alike = {other for other in shapetrace.read_all() if SHAPES[other].front_end == front_end}
     passed = {other for other in alike if stop.site in trace(other).sites}
     return shape in passed or not passed
 

@@ -234,5 +234,11 @@ def test_a_text_that_is_not_there_is_refused(day: Path, monkeypatch: pytest.Monk
         run(monkeypatch, "study/day-9")
 
 
+@pytest.mark.parametrize("words", [("--begin", "study/day-1", "study/day-2"), ("--readme", "study/day-1")])
+def test_what_would_be_left_out_is_refused(day: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]) -> None:
+    with pytest.raises(EnginescopeError, match=f"{words[-1]}: --begin and --reread take one text, --readme none"):
+        run(monkeypatch, *words)
+
+
 def test_an_entry_of_the_front_matter_is_quoted_again() -> None:
     assert Passage("It", key("It"), "title").shown('"它"') == 'title = "\\"它\\""'
