@@ -97,7 +97,7 @@ class MachineSamples:
 def machine_samples(index: Index) -> MachineSamples:
     """The samples beside a timeline, without what threads waited."""
     folder, spans = index.timeline.folder, index.timeline.spans
-    samples, trace = contention.read(folder).beyond_waits(spans), read_trace(folder)
+    samples, trace = contention.read(folder).beyond_waits(spans, index.cores), read_trace(folder)
     roles = index.main_threads if samples.is_known else {}
     return MachineSamples(samples, roles, trace.machine.cores_logical if trace else 1)
 

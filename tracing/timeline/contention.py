@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from tracing.events.contention import FILE, THREAD, THROTTLED
-from tracing.timeline.intervals import Ints, edges, overlap, union
+from tracing.timeline.intervals import Ints, Pieces, edges, overlap, union
 
 Series = tuple[np.ndarray, np.ndarray]  # moments, totals
 
@@ -36,12 +36,18 @@ class Contention:
             return np.zeros(len(start))
         return np.interp(end, moments, totals) - np.interp(start, moments, totals)
 
-    def beyond_waits(self, spans: pd.DataFrame) -> Contention:
+    def beyond_waits(self, spans: pd.DataFrame, cores: Mapping[int, int]) -> Contention:
         """The samples without what threads stood in the run queue for while they waited: vLLM's processes wait for each
         other in a loop that yields, and stand there all the time without a loss. So what is left is a least.
+
+        A core and its workers wait for a message until it is sent: who does not see it then was kept from running.
+        `cores` has the core's process of each process.
         """
-        waits = spans[spans["share"] == "wait"]
-        by_thread = {(int(pid), int(thread)): rows for (pid, thread), rows in waits.groupby(["pid", "thread"])}
+        waits, puts = spans[spans["share"] == "wait"], spans[spans["site"] == "queue.put"]
+        by_thread = {
+            (int(pid), int(thread)): _until_sent(union(*edges(rows)), _sent_to(int(pid), puts, cores))
+            for (pid, thread), rows in waits.groupby(["pid", "thread"])
+        }
         series = {
             (source, pid, thread): _beyond(each, by_thread[pid, thread])
             if source == THREAD and (pid, thread) in by_thread
@@ -58,10 +64,24 @@ class Contention:
         return np.minimum(worst.astype(np.int64), end - start)
 
 
-def _beyond(series: Series, waits: pd.DataFrame) -> Series:
+def _sent_to(pid: int, puts: pd.DataFrame, cores: Mapping[int, int]) -> Ints:
+    """When messages were put into the queues between a core and its workers for this process: by the other side."""
+    core = cores.get(pid, -1)
+    others = puts["pid"] == core if pid != core else (puts["pid"] != core) & (puts["pid"].map(cores) == core)
+    return np.sort(puts["start_ns"][others].to_numpy(dtype=np.int64))
+
+
+def _until_sent(waits: Pieces, sent: Ints) -> Pieces:
+    """Waits, each until the last message that was sent in it."""
+    start, end = waits
+    last = np.concatenate(([np.iinfo(np.int64).min], sent))[np.searchsorted(sent, end)]
+    return start, np.where(last > start, last, end)
+
+
+def _beyond(series: Series, waits: Pieces) -> Series:
     """The total of a thread, of each two samples without the time that the thread waited between them."""
     moments, totals = series
-    waited = overlap(union(*edges(waits)), moments[:-1], moments[1:])
+    waited = overlap(waits, moments[:-1], moments[1:])
     return moments, np.concatenate(([0], np.cumsum(np.maximum(np.diff(totals) - waited, 0))))
 
 

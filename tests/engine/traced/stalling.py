@@ -18,8 +18,9 @@ from typing import Any
 
 ORDER = struct.Struct("<qq")
 SLEEP, COLLECT, SLOW_CLIENT, LONG_PROMPT, FULL_CACHE = range(1, 6)  # the first two in the core
-LONG_TOKENS = 1800
-FULL_PROMPT, FULL_TOKENS, FULL_REQUESTS = 500, 40, 6  # prompts that fit together; each soon needs a block more
+LONGEST, KV_BYTES = 4096, 16 << 20  # tokens of a request and of a step; 64 blocks of 128 tokens
+LONG_TOKENS = 3900
+FULL_PROMPT, FULL_TOKENS, FULL_REQUESTS = 500, 40, 12  # prompts that fit together; each soon needs a block more
 
 
 def taken(page: mmap.mmap, *whats: int) -> tuple[int, int]:
@@ -72,8 +73,8 @@ async def ask(engine: Any, name: str, prompt: Any, tokens: int, page: mmap.mmap 
     from vllm.sampling_params import RequestOutputKind
 
     params = SamplingParams(temperature=0.8, max_tokens=tokens, ignore_eos=True, output_kind=RequestOutputKind.DELTA)
-    async for _ in engine.generate(prompt, params, request_id=name):
-        what, ns = taken(page, SLOW_CLIENT) if page else (0, 0)
+    async for output in engine.generate(prompt, params, request_id=name):
+        what, ns = taken(page, SLOW_CLIENT) if page and not output.finished else (0, 0)  # behind the last none waits
         if what:
             await asyncio.sleep(ns / 1e9)
 
@@ -107,8 +108,9 @@ async def main(model: str, path: str) -> None:
         load_format="dummy",
         enforce_eager=True,
         dtype="float32",
-        max_model_len=2048,
-        kv_cache_memory_bytes=8 << 20,
+        max_model_len=LONGEST,
+        max_num_batched_tokens=LONGEST,
+        kv_cache_memory_bytes=KV_BYTES,
         enable_prefix_caching=False,
     )
     engine = AsyncLLM.from_engine_args(args)

@@ -23,14 +23,15 @@ STALL_NS = 600_000_000
 # Takes a core from a moment on: a real-time thread, since by niceness alone sessions share it where they are grouped.
 SPIN = """
 import os, sys, time
-core, begin_s = int(sys.argv[1]), float(sys.argv[2])
 os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
-os.sched_setaffinity(0, {core})
+os.sched_setaffinity(0, {int(sys.argv[1])})
+print("ready", flush=True)
+begin_s = float(sys.stdin.readline())
 time.sleep(max(0.0, begin_s - time.time()))
 while time.time() < begin_s + 0.8:
     pass
 """
-SPUN_UP_S = 2.0  # until the last of them has started
+SOON_S = 0.2  # until the last of them has been told when
 
 
 @dataclass(frozen=True)
@@ -71,15 +72,30 @@ class StalledEngine:
             time.sleep(STALL_NS / 1e9)
             os.kill(worker, signal.SIGCONT)
         else:
-            begin_s = str(time.time() + SPUN_UP_S)
-            cores = map(str, os.sched_getaffinity(0))
-            spinners = [subprocess.Popen([sys.executable, "-c", SPIN, core, begin_s]) for core in cores]
-            for spinner in spinners:
-                spinner.wait()
+            take_the_cores()
 
     def _worker(self) -> int:
         processes = [processfile.read(path) for path in self.engine.folder.glob("process-*.json")]
         return next(each.pid for each in processes if each and "worker" in each.serves)
+
+
+def take_the_cores() -> None:
+    """All of them at one moment, once each that will take one has started."""
+    spinners = [_spinner(core) for core in os.sched_getaffinity(0)]
+    for spinner in spinners:
+        assert spinner.stdout is not None and spinner.stdout.readline() == "ready\n"
+    begin_s = time.time() + SOON_S
+    for spinner in spinners:
+        assert spinner.stdin is not None
+        spinner.stdin.write(f"{begin_s}\n")
+        spinner.stdin.flush()
+    for spinner in spinners:
+        spinner.communicate()
+
+
+def _spinner(core: int) -> subprocess.Popen[str]:
+    line = [sys.executable, "-c", SPIN, str(core)]
+    return subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 @contextlib.contextmanager

@@ -30,6 +30,7 @@ from tracing.record import contention as sampling
 from tracing.record.contention import RollingSamples, sampled_contention
 from tracing.timeline import contention
 from tracing.timeline.contention import Contention
+from tracing.timeline.steps.workers import core_of
 
 MS = 1_000_000
 BUSY = "print(flush=True)\nwhile True: pass"  # its line says that it runs
@@ -281,5 +282,18 @@ def test_a_thread_that_waits_in_the_run_queue_loses_nothing(tmp_path: Path) -> N
     core.span("scheduler.update", 90, 95, step=0).close()
     moments = np.array([0, 100, 200])
     samples = Contention(moments, {(THREAD, 11, 1): (moments, np.array([0, 90, 110]))})
-    lost = samples.beyond_waits(timeline.read(tmp_path).spans)
+    lost = samples.beyond_waits(timeline.read(tmp_path).spans, {})
     assert lost.between(THREAD, np.array([0, 100]), np.array([100, 200]), 11, 1).tolist() == [10, 20]
+
+
+def test_a_worker_that_does_not_see_its_message_was_kept_from_running(tmp_path: Path) -> None:
+    """It waits from 0 to 100, the message is sent at 20; the core waits for its answer from 25 to 130, sent at 120."""
+    core = TraceWriter(tmp_path, 11, ["core"]).span("queue.put", 20, 22, step=0).span("executor.wait", 25, 130, step=0)
+    core.close()
+    worker = TraceWriter(tmp_path, 12, ["worker"], parent=11).span("queue.get", 0, 100).span("queue.put", 120, 121)
+    worker.close()
+    moments = np.array([0, 200])
+    samples = Contention(moments, {(THREAD, pid, 1): (moments, np.array([0, 95])) for pid in (11, 12)})
+    recorded = timeline.read(tmp_path)
+    lost = samples.beyond_waits(recorded.spans, core_of(recorded))
+    assert [int(lost.series[THREAD, pid, 1][1][-1]) for pid in (11, 12)] == [0, 75]
