@@ -40,6 +40,16 @@ def union(start: Ints, end: Ints) -> Pieces:
     return start[np.append(True, apart)[: len(start)]], reach[np.append(apart, True)[: len(start)]]
 
 
+def apart(start: Ints, end: Ints) -> npt.NDArray[np.bool_]:
+    """Which of some intervals overlap no other."""
+    order = np.argsort(start, kind="stable")
+    begun, reach = start[order], np.maximum.accumulate(end[order])
+    after = np.append(True, begun[1:] >= reach[:-1])[: len(order)]  # what began before it has ended
+    result = np.empty(len(order), dtype=bool)
+    result[order] = after & np.append(after[1:], True)[: len(order)]
+    return result
+
+
 def length(pieces: Pieces) -> int:
     """The length of all pieces together."""
     return int((pieces[1] - pieces[0]).sum())

@@ -27,7 +27,7 @@ from tracing.breakdown.requests.piece import LOOP, RUN_QUEUE, UNEXPLAINED, WAIT
 from tracing.events.contention import THREAD
 from tracing.timeline.contention import Contention
 from tracing.timeline.index import Index
-from tracing.timeline.intervals import distinct, gaps, overlapping, topmost, union
+from tracing.timeline.intervals import apart, distinct, gaps, overlapping, topmost, union
 from tracing.timeline.lookups.rows import Rows
 from tracing.timeline.requests import Flow
 
@@ -106,12 +106,14 @@ def _of_some(
 
 
 def _cut(own: Intervals, asked: Requests, shift: Rows) -> Intervals:
-    """What is on top of each request's own."""
+    """What is on top of each request's own; most of that overlaps nothing else of its own."""
     own = own.within(asked.start[own.of], asked.end[own.of])
+    alone = apart(own.start + shift[own.of], own.end + shift[own.of])
+    single, own = own.at(np.flatnonzero(alone)), own.at(np.flatnonzero(~alone))
     bounds, top = topmost(own.start + shift[own.of], own.end + shift[own.of], own.precedence())
     there = np.flatnonzero(top >= 0)
     own = own.at(top[there])
-    return own._replace(start=bounds[there] - shift[own.of], end=bounds[there + 1] - shift[own.of])
+    return joined([single, own._replace(start=bounds[there] - shift[own.of], end=bounds[there + 1] - shift[own.of])])
 
 
 def _count(totals: PartTotals, scene: Scene, outside: Intervals, clock: Clock) -> None:

@@ -209,7 +209,8 @@ def _earlier(index: Index, names: Names, asked: Requests) -> Intervals:
     own_of, own = asked_steps(asked, np.arange(len(asked.flows)))
     of, row = _schedules(index, asked)
     width = int(own.max(initial=0)) + 2
-    begins = ~np.isin(of * width + index.step[row], own_of * width + own + 1)
+    step, following = of * width + index.step[row], own_of * width + own + 1  # both ascend
+    begins = np.append(following, -1)[np.searchsorted(following, step)] != step
     of, row, through = of[begins], row[begins], np.full(np.count_nonzero(begins), -1, dtype=np.int64)
     for core in np.unique(asked.core).tolist():
         mine, ends = asked.core[of] == core, index.update_ends(core)
