@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import redirect_stdout
+from functools import cache
 from io import StringIO
 from typing import Any
 
@@ -101,7 +102,7 @@ def _by_tool() -> DeviceReading:
     static, problem = _gpus("static", "--asic", "--driver", "--vram")
     if problem:
         return DeviceReading([], [f"AMD: {problem}"])
-    metrics, processes, hip = _metrics(), _gpus("process")[0], _gpus("list", "-e")[0]
+    metrics, processes, hip = _metrics(), _gpus("process")[0], hip_tables()
     devices = []
     for index, each in static.items():
         metric = metrics.get(index, {})
@@ -116,6 +117,12 @@ def _by_tool() -> DeviceReading:
         uuid, ordinal = _hip_names(hip.get(index, {}), asic)
         devices.append(Device("amd", index, name, used, total, None, str(driver), uuid, holders, activity, ordinal))
     return DeviceReading(devices)
+
+
+@cache
+def hip_tables() -> dict[int, Table]:
+    """How HIP numbers and names the devices, asked once: it stays, and a sampler reads the rest each second."""
+    return _gpus("list", "-e")[0]
 
 
 def _metrics() -> dict[int, Table]:

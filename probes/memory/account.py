@@ -87,7 +87,7 @@ def engine_memory(group: Sequence[Member], at: Endpoint | None, model: str | Non
     folder = model_folder(name) if name else None
     if model and not folder:
         raise EnginescopeError(f"--model {model}: there is no such folder, nor a model of that name in the hub's cache")
-    kv = kv_caches(snapshot, folder, options.dtype) if snapshot else []
+    kv = kv_caches(snapshot, folder, options.dtype, options.tensor_parallel) if snapshot else []
     if at and not kv and not sizes:
         raise EnginescopeError(
             "this server does not report its cache configuration, and its processes are not visible here"

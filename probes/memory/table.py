@@ -65,7 +65,8 @@ def weights_text(memory: Memory) -> str:
     if weights is None:
         return "not known: " + ("no safetensors files" if memory.model else "no --model in the command line")
     as_loaded = f", {gib(weights.loaded)} as loaded (an estimate)" if weights.loaded != weights.disk else ""
-    return f"{gib(weights.disk)} on disk, {weights.parameters / 1e6:,.1f} M parameters{as_loaded}"
+    each = f", by each of {len(memory.kv)} engines" if len(memory.kv) > 1 else ""
+    return f"{gib(weights.disk)} on disk, {weights.parameters / 1e6:,.1f} M parameters{as_loaded}{each}"
 
 
 def kv_line(kv: KVCache) -> str:
@@ -92,7 +93,7 @@ def rest_line(memory: Memory) -> Iterator[str]:
         total = summed([size.pss for _, size in memory.processes]) or 0
     cache = summed([kv.estimated_bytes for kv in memory.kv]) if memory.kv else None
     if total and cache and memory.weights:
-        rest = total - cache - memory.weights.loaded
+        rest = total - cache - len(memory.kv) * memory.weights.loaded  # data parallel: each engine loads its own
         yield f"the rest  {gib(rest)} of {gib(total)}: libraries, the interpreters, activations, graphs (an estimate)"
 
 

@@ -37,11 +37,13 @@ class Member:
 
 @dataclass(frozen=True)
 class LaunchOptions:
-    """What the front end's command line says of the model and the server; None where it does not."""
+    """What the front end's command line says of the model and the server; None where it does not. `tensor_parallel` is
+    over how many cards each engine splits the model."""
 
     model: str | None
     dtype: str | None
     port: int | None
+    tensor_parallel: int = 1
 
 
 def group_of(pid: int) -> list[Member]:
@@ -195,31 +197,35 @@ def launch_options(group: Sequence[Member]) -> LaunchOptions:
 
 
 def arguments(words: Sequence[str]) -> LaunchOptions:
-    """Model, dtype and port in a command line.
+    """Model, dtype, port and cards in a command line.
 
-    | words                                         | model  | port |
-    | --------------------------------------------- | ------ | ---- |
-    | `vllm serve ORG/M --dtype float32`            | ORG/M  | 8000 |
-    | `python -m vllm…api_server --model=M --port 1` | M     | 1    |
-    | `python run.py`                               | -      | -    |
+    | words                                          | model | port | cards |
+    | ---------------------------------------------- | ----- | ---- | ----- |
+    | `vllm serve ORG/M --dtype float32 -tp 2`       | ORG/M | 8000 | 2     |
+    | `python -m vllm…api_server --model=M --port 1` | M     | 1    | 1     |
+    | `python run.py`                                | -     | -    | 1     |
     """
-    model, port = _option(words, "model"), _option(words, "port")
+    model, port = _option(words, "--model"), _number(_option(words, "--port"))
     serves = bool(SERVES.search(" ".join(words[:4])))
     if model is None and "serve" in words:
         after = words[words.index("serve") + 1 :]
         model = after[0] if after and not after[0].startswith("-") else None
-    number = int(port) if port and port.isdigit() else None
-    return LaunchOptions(model, _option(words, "dtype"), number or (PORT if serves else None))
+    cards = _number(_option(words, "--tensor-parallel-size") or _option(words, "-tp"))
+    return LaunchOptions(model, _option(words, "--dtype"), port or (PORT if serves else None), cards or 1)
 
 
 def _option(words: Sequence[str], name: str) -> str | None:
     """The value of `--name value` or `--name=value`."""
     for at, word in enumerate(words):
-        if word == f"--{name}" and at + 1 < len(words):
+        if word == name and at + 1 < len(words):
             return words[at + 1]
-        if word.startswith(f"--{name}="):
+        if word.startswith(f"{name}="):
             return word.partition("=")[2]
     return None
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text and text.isdigit() else None
 
 
 def listener(port: int) -> int | None:

@@ -18,7 +18,7 @@ from probes.checkpoint import two_layer_model
 from probes.memory.kvcache import kv_bytes_per_token
 from probes.metrics.endpoint import Endpoint, look
 from probes.metrics.exposition import Window
-from probes.metrics.findings import FULL_BATCH
+from probes.metrics.findings import FULL_BATCH, KV_FULL
 from probes.metrics.quantities import figures
 from probes.metrics.report import WindowReport, window_report
 from probes.processes.runqueue import queued_ns
@@ -55,14 +55,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
         yield here(port)
 
 
-def body(tokens: int, first: int = 1, **more: object) -> dict[str, object]:
+def body(tokens: int, first: int = 1, prompt_len: int = PROMPT, **more: object) -> dict[str, object]:
     """A request whose prompt begins with the token `first`."""
-    prompt = [first, *range(100, 99 + PROMPT)]
+    prompt = [first, *range(100, 99 + prompt_len)]
     return {"model": "m", "prompt": prompt, "max_tokens": tokens, "ignore_eos": True, "temperature": 0} | more
 
 
-def complete(at: Endpoint, tokens: int, first: int = 1) -> int:
-    return ask(at, "/v1/completions", body(tokens, first)).status
+def complete(at: Endpoint, tokens: int, first: int = 1, prompt_len: int = PROMPT) -> int:
+    return ask(at, "/v1/completions", body(tokens, first, prompt_len)).status
 
 
 def names(report: WindowReport) -> list[str]:
@@ -76,14 +76,16 @@ def after(at: Endpoint, load: Callable[[], object]) -> WindowReport:
     return window_report(at, Window(before, look(at)))
 
 
-def during(at: Endpoint, clients: int, tokens: int, reached: Callable[[Window], bool]) -> WindowReport:
-    """A window that ends as soon as it has `reached` what it is to show, while each client sends without a pause."""
+def during(at: Endpoint, clients: int, tokens: int, reached: Callable[[Window], bool], apart: int = 0) -> WindowReport:
+    """A window that ends as soon as it has `reached` what it is to show, while each client sends without a pause; their
+    prompts are so many tokens longer, one after the other."""
     before, enough = look(at), Event()
 
     def send(client: int) -> set[int]:
-        statuses = {complete(at, tokens, 1000 + client)}
+        request = (tokens, 1000 + client, PROMPT + apart * client)
+        statuses = {complete(at, *request)}
         while not enough.is_set():
-            statuses.add(complete(at, tokens, 1000 + client))
+            statuses.add(complete(at, *request))
         return statuses
 
     with ThreadPoolExecutor(clients) as pool:
@@ -146,6 +148,18 @@ def test_queueing(server: Endpoint) -> None:
     report = during(server, 8 * AT_ONCE, 60, lambda window: bool(figures(window).waiting))
     [queueing] = [each for each in report.findings if each.name == "queueing"]
     assert queueing.reason == FULL_BATCH and not {"KV cache full", "preemptions"} & {*names(report)}
+
+
+def test_a_full_kv_cache_and_preemptions(server: Endpoint) -> None:
+    """As many clients as places, whose requests need twice the blocks that there are, each at another moment."""
+
+    def reached(window: Window) -> bool:
+        seen = figures(window)
+        return bool(seen.preemptions) and (seen.kv_cache_usage or 0.0) >= KV_FULL
+
+    report = during(server, AT_ONCE, 2 * KV_TOKENS // AT_ONCE, reached, apart=BLOCK // AT_ONCE)
+    reasons = [each.reason for each in report.findings if each.name in ("KV cache full", "preemptions")]
+    assert len(reasons) == 2 and all(f"{KV_TOKENS // BLOCK} blocks of {BLOCK} tokens" in each for each in reasons)
 
 
 def test_a_batch_that_is_sent_twice_finds_its_prompts_cached(server: Endpoint, tmp_path: Path) -> None:

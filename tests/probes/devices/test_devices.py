@@ -46,6 +46,7 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setitem(sys.modules, "pynvml", None)
     monkeypatch.setitem(sys.modules, "amdsmi", None)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.defpath}")
+    amd.hip_tables.cache_clear()
     return tmp_path
 
 
@@ -123,6 +124,17 @@ def test_amd_devices(programs: Path) -> None:
     assert (device.vendor, device.name, device.driver) == ("amd", "AMD Instinct MI300X", "6.10.5")
     assert (device.used_bytes, device.total_bytes, device.engine_bytes) == (1024 * MIB, 196592 * MIB, 5 * MIB)
     assert (device.uuid, device.activity) == ("GPU-de8287300da37c72", Activity(72, 412, 1980))
+
+
+def test_hips_numbers_are_asked_for_once(programs: Path) -> None:
+    """They stay, and a program that takes half a second is started for every sample else."""
+    asked = programs / "asked"
+    answers = f"static) echo '{json.dumps(AMD_STATIC)}';; list) echo '[{{\"gpu\": 0, \"hip_id\": 3}}]';;"
+    (programs / "amd-smi").write_text(f'#!/bin/sh\necho "$1" >> {asked}\ncase "$1" in {answers} esac\n')
+    (programs / "amd-smi").chmod(0o755)
+    assert [read_devices().devices[0].number for _ in range(2)] == [3, 3]
+    words = asked.read_text().split()
+    assert (words.count("static"), words.count("list")) == (2, 1)
 
 
 def test_an_amd_tool_that_knows_no_clock_option(programs: Path) -> None:

@@ -132,6 +132,23 @@ def test_the_rest_is_what_remains(model) -> None:
         group_of(2**40)
 
 
+def test_engines_side_by_side_load_the_weights_each(model) -> None:
+    text = cache_info() + cache_info(engine="1").splitlines()[-1] + "\n"
+    kv = kv_caches(parse(text, 0.0), model, None)
+    gpus = DeviceReading([Device("nvidia", n, "G", 10 * MIB, 80 * MIB, 9 * MIB) for n in range(2)])
+    lines = list(report(Memory([], str(model), weights(model), kv, gpus)))
+    assert "weights   0.0 MiB on disk, 0.0 M parameters, by each of 2 engines" in lines
+    rest = 18 * MIB - 2 * (1600 * 256 + 8000)
+    assert any(line.startswith(f"the rest  {rest / MIB:.1f} MiB of 18.0 MiB") for line in lines)
+
+
+def test_more_cards_than_kv_heads_have_each_several_times(model) -> None:
+    """Two KV heads: one on each of two cards, and one on each of four."""
+    for cards, token_bytes in ((1, 256), (2, 2 * 128), (4, 4 * 128)):
+        [kv] = kv_caches(parse(cache_info(), 0.0), model, None, cards)
+        assert kv.estimated_bytes == 1600 * token_bytes
+
+
 def test_float32_is_loaded_in_two_bytes_unless_told(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = json.loads((model / "config.json").read_text())
     (model / "config.json").write_text(json.dumps(config | {"torch_dtype": "float32"}))

@@ -98,6 +98,8 @@ def test_a_gone_process_is_one_line() -> None:
         ("python -m vllm.entrypoints.openai.api_server --model=M --port=1", LaunchOptions("M", None, 1)),
         ("python -m offline.load --model M", LaunchOptions("M", None, None)),
         ("vllm serve", LaunchOptions(None, None, 8000)),
+        ("vllm serve M -tp 2", LaunchOptions("M", None, 8000, 2)),
+        ("vllm serve M --tensor-parallel-size=4", LaunchOptions("M", None, 8000, 4)),
         ("python run.py --model", LaunchOptions(None, None, None)),
         ("", LaunchOptions(None, None, None)),
     ],

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from probes.devices import amd
 from probes.devices.reading import read_devices
 from probes.doctor.model.findings import Wish, examine_model
 from probes.doctor.model.selection import Selection
@@ -71,6 +72,7 @@ def amd_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for binding in ("pynvml", "amdsmi"):
         monkeypatch.setitem(sys.modules, binding, None)
     monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+    amd.hip_tables.cache_clear()
     return folder
 
 
