@@ -38,7 +38,7 @@ MAIN: tuple[Site, ...] = (
     Site("kv.allocate", "allocate", "core", (f"{_BLOCKS}.allocate_slots",), numbers=("new tokens", "refused")),
     # Without spans: it is called for each cached block that is taken for other content.
     Site("kv.evict", "allocate", "core", (f"{_POOL}._emit_block_removed_events",), required=False),
-    Site("scheduler.preempt", "preempt", "core", (f"{_SCHEDULER}._preempt_request",)),
+    Site("scheduler.preempt", "preempt", "core", (f"{_SCHEDULER}._preempt_request",), numbers=("computed tokens", "")),
     Site(
         "executor.dispatch",
         "dispatch",

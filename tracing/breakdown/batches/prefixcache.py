@@ -43,7 +43,7 @@ class Preemption:
     start_ns: int = field(metadata=column("when", "ns of CLOCK_MONOTONIC"))
     cause: str = field(metadata=column("for whom blocks were missing; not known: nobody was refused before it"))
     held_tokens: int | None = field(
-        metadata=column("found for it and scheduled of it since its admission; null: that was not recorded", "tokens")
+        metadata=column("found for it and computed of it since its admission; null: that was not recorded", "tokens")
     )
     again_tokens: int | None = field(
         metadata=column("of these, computed again; null: it was not admitted again, or as above", "tokens")
@@ -97,7 +97,7 @@ def preemptions(timeline: Timeline, steps: pd.DataFrame, admitted: pd.DataFrame)
         return ()
     causes, lives = _causes(timeline, rows), _Lives(timeline, rows, admitted)
     return tuple(
-        lives.preemption(row.request, int(row.pid), int(row.step), int(row.start_ns), cause)
+        lives.preemption(row.request, int(row.pid), int(row.step), int(row.start_ns), int(row.value), cause)
         for row, cause in zip(rows.itertuples(), causes, strict=True)
     )
 
@@ -114,12 +114,15 @@ class _Lives:
         calls = spans[spans["site"] == "scheduler.schedule"]
         self.starts = dict(zip(zip(calls["pid"], calls["step"], strict=True), calls["start_ns"], strict=True))
 
-    def preemption(self, request: str, core: int, step: int, start_ns: int, cause: str) -> Preemption:
-        """What a request held when it lost its blocks, and what it had of that when it was admitted again."""
+    def preemption(self, request: str, core: int, step: int, start_ns: int, computed: int, cause: str) -> Preemption:
+        """What a request held when it lost its blocks, and what it had of that when it was admitted again.
+
+        An older trace does not say what it had `computed` (0): what was scheduled of it holds rejected drafts too.
+        """
         admitted = self.admissions.get((core, request), self.none)
         before, after = admitted[admitted["step"] < step], admitted[admitted["step"] >= step]
-        held = again = wait_ns = None
-        if len(before):
+        held, again, wait_ns = computed or None, None, None
+        if len(before) and held is None:
             ran = self.schedules[core, request]
             since = ran[(ran["step"] >= before["step"].iloc[-1]) & (ran["step"] < step)]
             held = int(since["tokens"].sum() + before["found"].iloc[-1])

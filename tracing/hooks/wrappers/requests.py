@@ -1,4 +1,6 @@
-"""Requests: the id that a caller gave and the one that vLLM gives, and the children of a request with n > 1."""
+"""Requests: the id that a caller gave and the one that vLLM gives, the children of a request with n > 1, and what a
+request had computed that is preempted.
+"""
 
 from __future__ import annotations
 
@@ -42,6 +44,18 @@ def _write_registered(args: tuple[Any, ...], kwargs: dict[str, Any], start: int,
     span(CODES["output.register"], start, request.request_id, 0, 0, None, end)
 
 
+def _preempt(original: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    request = args[1] if len(args) > 1 else kwargs.get("request")
+    start, computed = now(), getattr(request, "num_computed_tokens", 0)  # before it is forgotten
+    result = original(*args, **kwargs)
+    safely(_write_preempted, request, computed, start, now())
+    return result
+
+
+def _write_preempted(request: Any, computed: int, start: int, end: int) -> None:
+    span(CODES["scheduler.preempt"], start, request.request_id, computed, 0, None, end)
+
+
 class RemoteWaits:
     """Since when requests have been waiting for KV of another engine: the first step that found them so."""
 
@@ -65,4 +79,8 @@ def looked_at(is_ready: bool, request: Any) -> tuple[int, int]:
     return remote_waits.waited_ns(request.request_id, status), 0 if is_ready else BLOCKED.get(status, NOT_KNOWN)
 
 
-WRITING: dict[str, Special] = {"input.assign_id": _assign_id, "output.register": _register}
+WRITING: dict[str, Special] = {
+    "input.assign_id": _assign_id,
+    "output.register": _register,
+    "scheduler.preempt": _preempt,
+}

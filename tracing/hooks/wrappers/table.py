@@ -32,7 +32,6 @@ WHO: dict[str, tuple[int, str, str | None]] = {
     "core.add_request": (1, "request", "request_id"),
     "kv.lookup": (1, "request", "request_id"),
     "kv.allocate": (1, "request", "request_id"),
-    "scheduler.preempt": (1, "request", "request_id"),
     "scheduler.free": (1, "request", "request_id"),
     "kv.remote_wait": (1, "request", "request_id"),
     "grammar.compile": (1, "request", "request_id"),

@@ -73,7 +73,7 @@ def test_lost_is_what_going_from_block_to_block_gives(evicted: set[int], found: 
 # --- a trace: steps of 1,000 ns; a is admitted in step 0 and preempted for b in step 2, and runs again in step 4 ---
 
 
-def recorded(folder: Path, again: bool = True) -> timeline.Timeline:
+def recorded(folder: Path, again: bool = True, computed: int = 0) -> timeline.Timeline:
     core = TraceWriter(folder, 11, ["core"])
     core.span("core.add_request", 0, 1, "a", value=40).span("core.add_request", 1, 2, "b", value=20)
     ran = [{"a": 24}, {"a": 1, "b": 20}, {"b": 1}, {"b": 1}, {"a": 9, "b": 1} if again else {"b": 1}]
@@ -85,7 +85,8 @@ def recorded(folder: Path, again: bool = True) -> timeline.Timeline:
     core.span("kv.lookup", 10, 11, "a", step=0, value=16, extra=0)
     core.span("kv.lookup", 20, 21, "b", step=0, value=0, extra=0)  # there was no room for it yet
     core.span("kv.lookup", 1020, 1021, "b", step=1, value=0, extra=16)
-    core.span("kv.allocate", 2010, 2020, "b", step=2, extra=1).span("scheduler.preempt", 2030, 2040, "a", step=2)
+    core.span("kv.allocate", 2010, 2020, "b", step=2, extra=1)
+    core.span("scheduler.preempt", 2030, 2040, "a", step=2, value=computed)
     if again:
         core.span("kv.lookup", 4010, 4011, "a", step=4, value=32)
     core.close()
@@ -106,6 +107,13 @@ def test_what_a_preempted_request_computes_again(tmp_path: Path) -> None:
     part = steps[:1]
     assert prefix_cache(read, part, admitted, ()) == (PrefixCacheUse(11, 1, 40, 16, 2, 0, 0, 0),)
     assert preemptions(read, part, admitted) == ()
+
+
+def test_drafts_that_were_rejected_were_not_held(tmp_path: Path) -> None:
+    """Of 41 tokens that were found or scheduled the engine had 38 when it let go of them."""
+    read = recorded(tmp_path, computed=38)
+    [lost] = preemptions(read, anatomy(read))
+    assert (lost.held_tokens, lost.again_tokens) == (38, 6)
 
 
 def test_of_two_engines_the_preemptions_say_which() -> None:
