@@ -64,12 +64,8 @@ def _short(results: LoadResults) -> Iterator[str]:
         )
 
 
-def _doubts(results: LoadResults, rows: Sequence[RateRow]) -> Iterator[str]:
-    if results.run.synthetic:
-        yield f"The traffic is synthetic: {results.run.workload}."
-    if all(row.starts == 1 for row in rows):
-        yield FEW_STARTS
-    yield from _short(results)
+def _unfinished(results: LoadResults, rows: Sequence[RateRow]) -> Iterator[str]:
+    """The rates that have latencies of some requests only, and why most of the failed ones failed."""
     for row in rows:
         if row.unfinished or row.failed:
             error = results.error(row.variant, row.rate_req_s)
@@ -78,8 +74,25 @@ def _doubts(results: LoadResults, rows: Sequence[RateRow]) -> Iterator[str]:
                 f"{row.variant} at {row.level}: {row.unfinished} of {row.requests} requests unfinished, "
                 f"{row.failed} failed{error}; its latencies are of the others."
             )
-        if row.late_p99_s > LATE_S:
-            yield f"{row.variant} at {row.level}: {late_note(row.late_p99_s)}."
+
+
+def _late(rows: Sequence[RateRow]) -> Iterator[str]:
+    """The rate at which the sender was the latest, and at how many others it was late; the table has them all."""
+    late = sorted((row for row in rows if row.late_p99_s > LATE_S), key=lambda row: row.late_p99_s)
+    if late:
+        *others, worst = late
+        more = f"; at {len(others)} more by more than {LATE_S * 1e3:g} ms" if others else ""
+        yield f"{worst.variant} at {worst.level}: {late_note(worst.late_p99_s)}{more}."
+
+
+def _doubts(results: LoadResults, rows: Sequence[RateRow]) -> Iterator[str]:
+    if results.run.synthetic:
+        yield f"The traffic is synthetic: {results.run.workload}."
+    if all(row.starts == 1 for row in rows):
+        yield FEW_STARTS
+    yield from _short(results)
+    yield from _unfinished(results, rows)
+    yield from _late(rows)
     for figures in (each.figures for each in results.rates):
         measured = figures.measured
         where = f"{measured.variant} at {level_name(measured.rate_req_s, 'req/s')}, start {measured.start}"

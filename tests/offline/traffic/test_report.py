@@ -116,6 +116,9 @@ def test_a_doubt_names_its_level_and_is_said_once(results: LoadResults) -> None:
     level = f"{BASELINE} at one at a time"
     assert f"{level}: 2 of 16 requests unfinished, 0 failed; its latencies are of the others." in doubts
     assert f"{level}: the sender was late: P99 5.0 ms." in doubts
+    later = replace(late, rate_req_s=4.0, late_p99_s=0.009)
+    sentence = f"{BASELINE} at 4 req/s: the sender was late: P99 9.0 ms; at 1 more by more than 2 ms."
+    assert [each for each in load_summary(noted, [late, later]) if "late: " in each] == [sentence]
     assert [each for each in doubts if "same settings" in each] == [note]
 
 
