@@ -19,9 +19,9 @@ from tests.offline.sweep import sweeping
 from tests.shells import until
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
-MODEL = ("--model", str(two_layer_model()))
-LOAD = (*MODEL, "--load-format", "dummy", "--rates", "10", "--duration", "5s", "--variants", "vllm-page")
-SWEEP = (*MODEL, *sweeping.SMALL, "--batch-size", "1,4", "--block-size", "32", "--prefix-caching", "off")
+LOAD = ("--load-format", "dummy", "--rates", "10", "--duration", "5s", "--variants", "vllm-page", "--starts", "2")
+SWEEP = (*sweeping.SMALL, "--batch-size", "1,4", "--block-size", "32", "--prefix-caching", "off")
+SWEEP += ("--starts", "2", "--repeats", "6")
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def ended(processes: list[psutil.Process]) -> bool:
 
 
 def test_a_load_start_whose_node_dies_is_measured_again_on_the_other(tmp_path: Path, cluster: LocalCluster) -> None:
-    process = cluster.start(tmp_path, "offline.load", *LOAD, "--starts", "2")
+    process = cluster.start(tmp_path, "offline.load", "--model", str(two_layer_model()), *LOAD)
     engines = kill_in_the_middle(cluster, "offline.variants.process", "requests.jsonl", "token_ns")
     text, _ = process.communicate(timeout=600)
     assert process.returncode == 0, text
@@ -63,7 +63,7 @@ def test_a_load_start_whose_node_dies_is_measured_again_on_the_other(tmp_path: P
 
 
 def test_an_arm_whose_node_dies_is_measured_again_on_the_other(tmp_path: Path, cluster: LocalCluster) -> None:
-    process = cluster.start(tmp_path, "offline.sweep", *SWEEP, "--starts", "2", "--repeats", "6")
+    process = cluster.start(tmp_path, "offline.sweep", "--model", str(two_layer_model()), *SWEEP)
     engines = kill_in_the_middle(cluster, "offline.engine.arm", "records.jsonl", '"kind":"trial"')
     text, _ = process.communicate(timeout=600)
     assert process.returncode == 0, text

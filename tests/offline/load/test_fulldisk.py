@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 
 from offline.load.folder import read_load_run, read_rates, read_start, start_folders
+from tests.needs import needs_vllm
 from tests.offline.load.loading import ROOT, only_run, processes_of, small
 
+pytestmark = [needs_vllm, pytest.mark.slow(20)]  # the default model's tokenizer comes with its set
 ALONE = ("unshare", "--map-root-user", "--mount")
 SCRIPT = """
 disk=$1 kept=$2; shift 2

@@ -7,9 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from offline.load.folder import read_load_run, read_rates, read_requests, start_folders
+from tests.needs import needs_vllm
 from tests.offline.load.loading import ROOT, only_run, processes_of, small
 from tests.shells import until
+
+pytestmark = [needs_vllm, pytest.mark.slow(20)]
 
 
 def test_requests_of_batches_without_memory_fail_and_the_reason_is_told(tmp_path: Path) -> None:
