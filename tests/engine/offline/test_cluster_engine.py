@@ -20,8 +20,8 @@ from tests.shells import until
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 LOAD = ("--load-format", "dummy", "--rates", "10", "--duration", "5s", "--variants", "vllm-page", "--starts", "2")
-SWEEP = (*sweeping.SMALL, "--batch-size", "1,4", "--block-size", "32", "--prefix-caching", "off")
-SWEEP += ("--starts", "2", "--repeats", "6")
+GRID = ("--batch-size", "1,4", "--block-size", "32", "--prefix-caching", "off")
+SWEEP = (*sweeping.SMALL, *GRID, "--starts", "2", "--repeats", "6")
 
 
 @pytest.fixture
