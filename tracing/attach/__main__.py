@@ -31,6 +31,7 @@ EXAMPLES = """examples:
   python -m tracing.attach 4711 --dump                       that minute, also after the server was killed
   python -m tracing.attach 4711 --keep 'ttft > 1s' --out traces/kept     what lies around each slow one
   python -m tracing.attach http://127.0.0.1:8000 --torch 20  20 steps with torch's profiler on the same clock
+  python -m tracing.attach http://127.0.0.1:8000 --keep 'step > 100ms' --torch 20    20 steps after each slow one
   python -m tracing.attach 4711 --otlp http://127.0.0.1:4318 --sample 1%    requests as OpenTelemetry's spans
 then:
   python -m tracing.review traces/<folder>
@@ -68,8 +69,9 @@ def parser() -> argparse.ArgumentParser:
 
 
 def add_engine_options(arguments: CommandParser) -> None:
-    """What can be asked, one at a time, of an engine that was started for it."""
+    """What can be asked of an engine that was started for it."""
     options = arguments.add_mutually_exclusive_group()
+    profilers = arguments.add_mutually_exclusive_group()
     options.add_argument("--dump", action="store_true", help="write what the rings hold now, and record nothing")
     options.add_argument(
         "--keep",
@@ -80,13 +82,16 @@ def add_engine_options(arguments: CommandParser) -> None:
         "'stuck > 30s' (a hang), 'preempted' or 'error' in --out, until Ctrl-C, --seconds are over or the engine has "
         "ended; may be given several times",
     )
-    options.add_argument(
+    profilers.add_argument(
         "--torch",
         type=int,
         metavar="STEPS",
-        help="also run vLLM's own torch profiler for this many steps, on a server that was started with it",
+        help="also run vLLM's own torch profiler for this many steps, on a server that was started with it; with "
+        "--keep, from each trigger on",
     )
-    options.add_argument("--nsys", type=int, metavar="STEPS", help="the same with the capture range of Nsight Systems")
+    profilers.add_argument(
+        "--nsys", type=int, metavar="STEPS", help="the same with the capture range of Nsight Systems"
+    )
 
 
 def main() -> int:
@@ -111,12 +116,12 @@ def main() -> int:
         group_of(pid)  # refuses a process that is not there, and the one that all descend from
     if args.dump or (conditions and (engine is None or engine.standing.standby)):
         raise EnginescopeError(f"process {pid} keeps no ring: start it with ENGINESCOPE_RING=60s in its environment")
+    profile = profile_of(args.target, pid, args.torch, args.nsys) if engine else None
     if engine and conditions:
-        return keep(engine, conditions, args.out or new_folder(None), exporter, args.seconds or FOR_GOOD_S)
+        return keep(engine, conditions, args.out or new_folder(None), exporter, profile, args.seconds or FOR_GOOD_S)
     if engine and exporter:
         return stream(engine, exporter, args.seconds or FOR_GOOD_S)
     if engine:
-        profile = profile_of(args.target, pid, args.torch, args.nsys)
         seconds = args.seconds or (PROFILED_S if args.torch else SECONDS)
         return recording.record(engine, new_folder(args.out), seconds, args.partial, profile)
     if exporter or args.torch or args.nsys:
@@ -133,6 +138,8 @@ def check(args: argparse.Namespace) -> None:
         raise usage_error(f"--seconds {args.seconds:g} is not between 0 and a day")
     if args.sample and not args.otlp:
         raise usage_error("--sample is a share of what --otlp sends: name the collector too")
+    if args.dump and (args.torch is not None or args.nsys is not None):
+        raise usage_error("--dump writes what the rings hold: --torch and --nsys are of steps that come")
     if args.otlp and (args.dump or args.torch is not None or args.nsys is not None):
         raise usage_error("--otlp can be combined with --keep only")
     if not all(steps is None or steps > 0 for steps in (args.torch, args.nsys)):
@@ -152,14 +159,23 @@ def profile_of(target: str, pid: int, torch: int | None, nsys: int | None) -> Li
 
 
 def keep(
-    engine: StandingEngine, conditions: list[Condition], folder: Path, exporter: Exporter | None, seconds: float
+    engine: StandingEngine,
+    conditions: list[Condition],
+    folder: Path,
+    exporter: Exporter | None,
+    profile: LiveProfile | None,
+    seconds: float,
 ) -> int:
-    """Keep what lies around what meets a condition, and send its requests where a collector is named."""
+    """Keep what lies around what meets a condition, with a profile of the steps that follow it, and send its requests
+    where a collector is named."""
+    from tracing.kept.following import FollowingProfile
     from tracing.kept.keeping import Keeper, following
     from tracing.otlp.keeps import send
 
-    after = [partial(send, exporter)] if exporter else []
-    Keeper(engine, conditions, folder, *after).watch(time.monotonic_ns() + round(seconds * 1e9))
+    keeper = Keeper(engine, conditions, folder, profile=FollowingProfile(profile) if profile else None)
+    if exporter:
+        keeper.after = partial(send, exporter)
+    keeper.watch(time.monotonic_ns() + round(seconds * 1e9))
     print(following(folder))
     return 0
 

@@ -7,7 +7,7 @@ import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Literal
@@ -60,6 +60,10 @@ class LiveProfile:
         finally:
             self._post("stop_profile", {})
 
+    def renewed(self) -> LiveProfile:
+        """Another one like it, with files of its own."""
+        return replace(self, prefix=_prefix())
+
     def files(self) -> list[Path]:
         """The traces of torch's profiler so far."""
         return sorted(self.folder.rglob(f"*{self.prefix}*.json*")) if self.profiler == "torch" else []
@@ -96,7 +100,11 @@ def live_profile(server: Endpoint, pid: int, profiler: Profiler, steps: int) -> 
         config = ProfilerConfig("", "")
     if config.profiler != KINDS[profiler] or (profiler == "torch" and not config.folder):
         raise EnginescopeError(f"process {pid} was not started for --{profiler}: {FOR[profiler]}")
-    return LiveProfile(server, profiler, steps, Path(config.folder), f"enginescope-{secrets.token_hex(4)}")
+    return LiveProfile(server, profiler, steps, Path(config.folder), _prefix())
+
+
+def _prefix() -> str:
+    return f"enginescope-{secrets.token_hex(4)}"
 
 
 def profiler_config(words: Sequence[str]) -> ProfilerConfig:

@@ -22,6 +22,7 @@ from tracing.attach.switch import NS_PER_S
 from tracing.events.texts import ring_texts
 from tracing.kept import hangdump
 from tracing.kept.condition import Condition
+from tracing.kept.following import FollowingProfile
 from tracing.kept.hangdump import HangDump
 from tracing.kept.triggers import Firing, Triggers
 from tracing.record.contention import RollingSamples
@@ -29,6 +30,7 @@ from tracing.record.contention import RollingSamples
 FILE, SCHEMA = "kept.json", 1
 DRAFT, OLD_DRAFT_S = ".draft", 600.0
 BEFORE_NS, AFTER_NS = 10 * NS_PER_S, 2 * NS_PER_S
+PROFILED_NS = 20 * NS_PER_S  # after an event, within which the steps of a profile have to come
 PERIOD_S = 0.2
 MOST_A_MINUTE, MOST, MOST_BYTES = 6, 50, 2 << 30
 WITHOUT_STREAMS = (
@@ -61,9 +63,11 @@ class Keeper:
         conditions: Sequence[Condition],
         folder: Path,
         after: Callable[[Path, Keep], None] = lambda path, keep: None,
+        profile: FollowingProfile | None = None,
     ) -> None:
         self.engine, self.folder = engine, folder
         self.after = after  # what is done with a folder that was kept
+        self.profile = profile
         self.triggers = Triggers(conditions)
         self.rings: dict[int, Ring] = {}
         self.samples = RollingSamples(engine.folder)
@@ -107,16 +111,23 @@ class Keeper:
                 self.triggers.forget(ring.pid)
             for firing in self.triggers.look(ring.pid, records):
                 self._fire(firing)
+                if self.profile and self.firing is firing:
+                    self.profile.start()
         self._warn()
         if self.firing is None:
             for firing in self.triggers.stuck(time.monotonic_ns()):
                 self._fire(firing)
                 self._dump(firing)
-        if self.firing and time.monotonic_ns() > self.firing.at_ns + AFTER_NS:
+        if self.firing and self._is_over(time.monotonic_ns() - self.firing.at_ns):
             folder = self._keep(self.firing)
             self.firing = None  # now: who is interrupted meanwhile keeps it anew, in the same folder
             return folder
         return None
+
+    def _is_over(self, since_ns: int) -> bool:
+        """Whether all that follows an event is there, or will not come."""
+        profiled = self.profile is None or self.profile.is_over() or since_ns > PROFILED_NS
+        return since_ns > AFTER_NS and profiled
 
     def _warn(self) -> None:
         """Say once which conditions are about streams, where there are none."""
@@ -166,6 +177,7 @@ class Keeper:
         """Write all of it into a folder that is not counted as kept yet."""
         draft.mkdir(parents=True, exist_ok=True)
         with traced(self.engine, draft, measures_cost=False) as problems:
+            problems += self.profile.collect(draft) if self.profile else []
             problems += Moved(self.engine.folder, draft, firing.at_ns - firing.value_ns - BEFORE_NS).close()
             self.samples.write(draft)
         where = (firing.at_ns, firing.value_ns, firing.pid, self._name(firing), firing.step)

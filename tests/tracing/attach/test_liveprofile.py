@@ -15,12 +15,17 @@ import pytest
 
 from probes.errors import EnginescopeError
 from probes.metrics.endpoint import endpoint
+from tests.shells import until
 from tests.tracing.attach.standingprocess import counting, folder_of
 from tracing.attach import __main__ as attach
 from tracing.attach.engine import StandingEngine
 from tracing.attach.liveprofile import LiveProfile, ProfilerConfig, live_profile, profiler_config
 from tracing.attach.recording import record
 from tracing.events.standing import read
+from tracing.kept.condition import parse
+from tracing.kept.following import FollowingProfile
+from tracing.kept.keeping import Keeper
+from tracing.kept.triggers import Firing
 
 JSON = '{"profiler": "torch", "torch_profiler_dir": "/t"}'
 
@@ -105,6 +110,32 @@ def test_the_recording_lasts_until_the_profile_is_there(server: Server, tmp_path
     assert [path.name for path in (out / "torch").iterdir()] == ["enginescope-1_rank0.pt.trace.json"]
 
 
+def test_a_trigger_starts_it_and_what_is_kept_has_its_traces(server: Server, tmp_path: Path) -> None:
+    source, out = folder_of(tmp_path, standby=False), tmp_path / "kept"
+    standing = read(source)
+    assert standing is not None
+    profile = FollowingProfile(LiveProfile(server.at, "torch", 20, server.folder, "enginescope-1"))
+    with counting(source, pause_s=0.01):
+        keeper = Keeper(StandingEngine(source, standing), [parse("error")], out, profile=profile)
+        keeper.look()
+        firing = Firing("error", time.monotonic_ns(), 0, next(iter(keeper.rings)), 0)
+        once = iter([[firing]])
+        keeper.triggers.look = lambda pid, records: next(once, [])  # type: ignore[method-assign]
+        folder = until(keeper.look)
+    [(start, body), stop] = server.asked
+    assert (start, body["max_iterations"], stop) == ("/start_profile", 20, ("/stop_profile", {}))
+    [trace] = (folder / "torch").iterdir()
+    assert trace.name == f"{body['profile_prefix']}_rank0.pt.trace.json" and "enginescope-1_" not in trace.name
+
+
+def test_a_profiler_that_is_refused_ends_no_watch(server: Server, tmp_path: Path, capsys) -> None:
+    server.status = 404
+    profile = FollowingProfile(LiveProfile(server.at, "torch", 20, server.folder, "enginescope-1"))
+    profile.start()
+    assert profile.is_over() and profile.collect(tmp_path) == []
+    assert "no profile: " in capsys.readouterr().err
+
+
 def test_a_server_that_has_no_profiler(server: Server) -> None:
     server.status = 404
     profile = LiveProfile(server.at, "torch", 20, server.folder, "enginescope-1")
@@ -125,6 +156,7 @@ def test_one_that_was_not_started_for_it_is_refused_by_name() -> None:
         (["4711", "--torch", "20"], "ask the server"),
         (["http://127.0.0.1:8000", "--torch", "0"], "of at least 1"),
         (["4711", "--otlp", "http://127.0.0.1:4318", "--dump"], "combined with --keep only"),
+        (["http://127.0.0.1:8000", "--dump", "--torch", "20"], "of steps that come"),
         (["4711", "--sample", "1%"], "name the collector"),
         (["4711", "--seconds", "0"], "not between 0 and a day"),
     ],
