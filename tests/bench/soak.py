@@ -107,7 +107,7 @@ def dump(source: Path, out: Path) -> int:
     """How many spans the ring holds; AssertionError where one is missing, or more than one is torn."""
     out.mkdir()
     problems = Moved(source, out).close()
-    check(out, problems, None)
+    check(out, problems, None, 0)
     assert not problems, problems
     [path] = out.glob("events-*.bin")
     return len(read(path).spans)
