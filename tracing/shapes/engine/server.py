@@ -13,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 from probes.errors import EnginescopeError
 from probes.programs import OWN_PYTHON
@@ -37,7 +36,7 @@ def serve(shape: Shape) -> None:
 
 
 @contextmanager
-def served(settings: Mapping[str, Any], scratch: Path) -> Iterator[int]:
+def served(settings: Mapping[str, object], scratch: Path) -> Iterator[int]:
     """A server of two front ends with the engine's arguments, on the port that this gives; it ends with the block."""
     if not has_distribution("vllm"):
         os.environ["PYTHONPATH"] = os.pathsep.join([*stand_in(scratch), *inherited_path()])

@@ -112,7 +112,7 @@ def test_what_a_preempted_request_computes_again(tmp_path: Path) -> None:
 def test_drafts_that_were_rejected_were_not_held(tmp_path: Path) -> None:
     """Of 41 tokens that were found or scheduled the engine had 38 when it let go of them."""
     read = recorded(tmp_path, computed=38)
-    [lost] = preemptions(read, anatomy(read))
+    [lost] = preemptions(read, anatomy(read), admissions(read))
     assert (lost.held_tokens, lost.again_tokens) == (38, 6)
 
 
