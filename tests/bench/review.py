@@ -1,6 +1,8 @@
-"""Time and memory of `python -m tracing.review` by phase, on generated traces of a server under full load.
+"""Time and memory of `python -m tracing.review` by phase, on generated traces of a server under full load, and how long
+Chromium takes to open its page, to the first row of the table of requests.
 
-Example: .venv/bin/python tests/bench/review.py --requests 6094 100000
+Examples: .venv/bin/python tests/bench/review.py --requests 6094 24376
+          .venv/bin/python tests/bench/review.py --requests 100000 --tokens 20
 """
 
 from __future__ import annotations
@@ -18,13 +20,13 @@ from typing import Any
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from tests.chromium import chromium
 from tests.tracing.traces import TraceWriter
 from tracing.events import layout
 from tracing.events.layout import CALLED, ENDED, SUSPENDED, YIELDED
 from tracing.sites.engine import CODES
 
 RUNNING = 32  # requests in every step
-TOKENS = 44  # of each request, one a step
 STEP_NS = 7_000_000
 US = 1_000
 KEY = 10**12
@@ -63,10 +65,11 @@ ARRIVING = (("core.receive", 150, 190, 2), ("core.preprocess", 195, 230, 2))
 ADMITTING = (("core.dequeue", 7, 27, 1), ("core.add_request", 10, 25, 1))  # right before a step
 
 
-def generate(folder: Path, requests: int) -> None:
-    """A trace of `AsyncLLM` with a worker process: requests come one behind the other into a batch that is full."""
-    first = np.arange(requests, dtype=np.int64) * TOKENS // RUNNING  # the step that each begins in
-    steps = np.arange(first[-1] + TOKENS, dtype=np.int64)
+def generate(folder: Path, requests: int, tokens: int) -> None:
+    """A trace of `AsyncLLM` with a worker process: requests come one behind the other into a batch that is full, and
+    each has a token in each of its steps."""
+    first = np.arange(requests, dtype=np.int64) * tokens // RUNNING  # the step that each begins in
+    steps = np.arange(first[-1] + tokens, dtype=np.int64)
     front = TraceWriter(folder, FRONT, ["front end"])
     core = TraceWriter(folder, CORE, ["core", "core input", "core output"], parent=FRONT)
     worker = TraceWriter(folder, WORKER, ["worker"], parent=CORE)
@@ -74,8 +77,8 @@ def generate(folder: Path, requests: int) -> None:
     in_core = np.array([core.text(f"r{each}-x") for each in range(requests)])
     _ask(front, core, first, names, in_core)
     _steps(front, core, worker, steps)
-    _answer(front, core, first, names, in_core)
-    _lists(front, core, first, steps)
+    _answer(front, core, first, tokens, names, in_core)
+    _lists(front, core, first, tokens, steps)
     for writer in (front, core, worker):
         writer.close()
 
@@ -121,12 +124,14 @@ def _steps(front: TraceWriter, core: TraceWriter, worker: TraceWriter, steps: np
             _records(writer, site, at + start * US, at + end * US, step=number, thread=thread, value=RUNNING)
 
 
-def _answer(front: TraceWriter, core: TraceWriter, first: np.ndarray, names: np.ndarray, in_core: np.ndarray) -> None:
+def _answer(
+    front: TraceWriter, core: TraceWriter, first: np.ndarray, tokens: int, names: np.ndarray, in_core: np.ndarray
+) -> None:
     """What each request gets of each of its steps, and its end."""
     call = (np.arange(len(first)) + 1) << 1
     place = np.arange(len(first)) % RUNNING  # its turn in every message
-    for token in range(TOKENS):
-        step, last = first + token, token == TOKENS - 1
+    for token in range(tokens):
+        step, last = first + token, token == tokens - 1
         handled = (step + 100) * STEP_NS + 7205 * US + place * 55 * US
         internal = {"request": names[:, 1], "step": KEY + step}
         _records(front, "output.detokenize", handled, handled + 25 * US, step=KEY + step, value=1)
@@ -136,16 +141,16 @@ def _answer(front: TraceWriter, core: TraceWriter, first: np.ndarray, names: np.
         _records(front, "async.generate", taken, taken + 20 * US, value=YIELDED, **caller)
         if not last:
             _records(front, "async.generate", taken + 60 * US, taken + 75 * US, value=SUSPENDED, **caller)
-    freed = (first + TOKENS - 1 + 100) * STEP_NS + 6700 * US + place * US
+    freed = (first + tokens - 1 + 100) * STEP_NS + 6700 * US + place * US
     status = core.text("FINISHED_LENGTH_CAPPED")
-    fields = {"step": first + TOKENS - 1, "value": TOKENS, "extra": status}
+    fields = {"step": first + tokens - 1, "value": tokens, "extra": status}
     _records(core, "scheduler.free", freed, freed + 900, request=in_core, **fields)
 
 
-def _lists(front: TraceWriter, core: TraceWriter, first: np.ndarray, steps: np.ndarray) -> None:
+def _lists(front: TraceWriter, core: TraceWriter, first: np.ndarray, tokens: int, steps: np.ndarray) -> None:
     for number in range(len(first)):
         front.renamed(f"r{number}-x", f"r{number}")
-    begin, end = (np.searchsorted(first, steps - back, side="right") for back in (TOKENS, 0))
+    begin, end = (np.searchsorted(first, steps - back, side="right") for back in (tokens, 0))
     for step, low, high in zip(steps.tolist(), begin.tolist(), end.tolist(), strict=True):
         new = int((first[low:high] == step).sum())
         decoding = high - low - new
@@ -214,6 +219,7 @@ def _timed(phases: Phases, module: Any, name: str, title: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--requests", type=int, nargs="+", default=[6094])
+    parser.add_argument("--tokens", type=int, default=44, help="of each request (44)")
     parser.add_argument("--trace", type=Path, help="a trace folder to review instead of generated ones")
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -225,8 +231,8 @@ def main() -> None:
         return
     for requests in args.requests:
         with tempfile.TemporaryDirectory() as scratch:
-            generate(Path(scratch), requests)
-            report(Path(scratch), f"{requests:,} requests")
+            generate(Path(scratch), requests, args.tokens)
+            report(Path(scratch), f"{requests:,} requests of {args.tokens} tokens")
 
 
 def report(folder: Path, title: str) -> None:
@@ -238,7 +244,22 @@ def report(folder: Path, title: str) -> None:
         seconds[name] = seconds.get(name, 0) + took
     peak = max(peak for _, _, peak in done["phases"])
     print(f"{title}, {done['spans']:,} spans: {sum(seconds.values()):.2f} s of a core, peak {peak / 2**20:.0f} MiB,")
-    print(f"page {done['page_bytes'] / 1e6:.1f} MB; " + ", ".join(f"{name} {s:.2f} s" for name, s in seconds.items()))
+    opened = f"opened in {opening(folder / 'review.html'):.1f} s"
+    print(
+        f"page {done['page_bytes'] / 1e6:.1f} MB, {opened}; "
+        + ", ".join(f"{name} {s:.2f} s" for name, s in seconds.items())
+    )
+
+
+def opening(page: Path) -> float:
+    """Seconds until a browser that runs shows a page's table of requests; the second time, as its profile is new."""
+    with chromium() as browser:
+        for _ in range(2):
+            since = time.monotonic()
+            browser.visit(page.as_uri())
+            browser.until("document.querySelectorAll('#requests tbody tr').length > 0")
+            took = time.monotonic() - since
+    return took
 
 
 if __name__ == "__main__":

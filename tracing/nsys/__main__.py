@@ -63,7 +63,7 @@ def main() -> int:
 def compare(before: ReportReview, after: ReportReview, out: Console) -> None:
     """Print what changed from one report's kernels to another's."""
     from tracing.breakdown.kernels.difference import family_changes
-    from tracing.page.tables.kernels import show_changes
+    from tracing.page.tables.kernelchanges import show_changes
 
     if before.work is None or after.work is None:
         raise usage_error("one of the reports has no CUDA activity, or both: their kernels cannot be compared")

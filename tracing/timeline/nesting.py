@@ -54,8 +54,8 @@ def cut_at_waits(rows: pd.DataFrame) -> Cut:
     """Spans without the waits inside them: work is left out of what its thread waited for meanwhile."""
     start, end = edges(rows)
     wait = (rows["share"] == "wait").to_numpy()
-    thread = rows.groupby(["pid", "thread"], sort=False).ngroup().to_numpy()
-    cuts = [Cut(np.arange(len(rows)), start, end)]
+    thread = _threads(rows)
+    cuts = [Cut(*np.zeros((3, 0), dtype=np.int64))]  # the pieces of each span but the first one, which ends at `last`
     last = end.copy()
     for each in np.unique(thread[wait]):
         begun, over = union(start[wait & (thread == each)], end[wait & (thread == each)])
@@ -67,10 +67,16 @@ def cut_at_waits(rows: pd.DataFrame) -> Cut:
         following[final] = end[work[of[final]]]
         cuts.append(Cut(work[of], over[wait_inside], following))
         last[work[of[final]]] = begun[first[of[final]]]
-    cuts[0] = cuts[0]._replace(end=last)
-    joined = Cut(*(np.concatenate(columns) for columns in zip(*cuts, strict=True)))
-    order = np.argsort(joined.place, kind="stable")
-    return Cut(*(column[order] for column in joined))
+    further = Cut(*(np.concatenate(columns) for columns in zip(*cuts, strict=True)))
+    order = np.argsort(further.place, kind="stable")
+    after = further.place[order] + 1
+    firsts = np.arange(len(rows)), start, last
+    return Cut(*(np.insert(first, after, column[order]) for first, column in zip(firsts, further, strict=True)))
+
+
+def _threads(rows: pd.DataFrame) -> Ints:
+    """A number for the thread of each span, distinct over all processes."""
+    return rows["pid"].to_numpy(dtype=np.int64) << 32 | rows["thread"].to_numpy(dtype=np.int64)
 
 
 def own_of_loops(rows: pd.DataFrame) -> Cut:
@@ -80,7 +86,7 @@ def own_of_loops(rows: pd.DataFrame) -> Cut:
     """
     start, end = edges(rows)
     loop, frame = ((rows["share"] == share).to_numpy() for share in ("loop", "frame"))
-    thread = rows.groupby(["pid", "thread"], sort=False).ngroup().to_numpy()
+    thread = _threads(rows)
     cuts = [Cut(*np.zeros((3, 0), dtype=np.int64))]
     for each in np.unique(thread[loop]):
         place = np.flatnonzero((thread == each) & ~frame)

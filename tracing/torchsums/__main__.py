@@ -84,7 +84,7 @@ def compare(before: Path, after: Path) -> int:
     """Print what changed from one folder's kernels to another's."""
     from probes.console import console, show_text
     from tracing.breakdown.kernels.difference import family_changes
-    from tracing.page.tables.kernels import show_changes
+    from tracing.page.tables.kernelchanges import show_changes
 
     out, sides = console(), []
     for folder in (before, after):

@@ -43,8 +43,8 @@ class Channel:
 
 def channel(index: Index, names: Names, core_pid: int, front_pid: int) -> Channel:
     """What a trace has of a core and a front end."""
-    spans = of_rows(index, *rows_of(index, core_pid, front_pid))
-    shared = joined([spans, *_message_waits(index, names, core_pid, front_pid)])
+    waits = _message_waits(index, names, core_pid, front_pid)
+    shared = joined([of_rows(index, *rows_of(index, core_pid, front_pid)), *waits])
     shared = shared.at(np.argsort(shared.of, kind="stable"))
     work = index.cuts.core_work(core_pid)
     scheduled, updated = (index.by_step(f"scheduler.{call}", core_pid)[0] for call in ("schedule", "update"))

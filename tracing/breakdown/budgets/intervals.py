@@ -71,9 +71,10 @@ class Intervals(NamedTuple):
 
 def intervals(of: Rows, part: Rows | int, rank: Rows | int, start: Rows, end: Rows, order: Rows | int) -> Intervals:
     """Those of positive length; what all have in common is given once."""
-    long = np.flatnonzero(end > start)
-    of, part, rank, order = (np.broadcast_to(column, len(start))[long] for column in (of, part, rank, order))
-    start, end = start[long], end[long]
+    long = end > start
+    kept = slice(None) if long.all() else np.flatnonzero(long)
+    of, part, rank, order = (np.broadcast_to(column, len(start))[kept] for column in (of, part, rank, order))
+    start, end = start[kept], end[kept]
     return Intervals(of, part.astype(np.int32), rank.astype(np.int8), start, end, start, end, order)
 
 

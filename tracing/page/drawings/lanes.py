@@ -136,7 +136,7 @@ def _depths(rows: pd.DataFrame) -> np.ndarray:
     """How many spans each is inside of; rows are sorted by start, the longest first."""
     depths: list[int] = []
     nesting = Nesting[None]()
-    for start, end in zip(rows["start_ns"], rows["end_ns"], strict=True):
+    for start, end in zip(rows["start_ns"].tolist(), rows["end_ns"].tolist(), strict=True):
         nesting.begin(start, end, None)
         depths.append(len(nesting.open) - 1)
     return np.array(depths)

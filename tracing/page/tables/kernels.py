@@ -1,4 +1,4 @@
-"""The kernels of a trace as tables: families, communication and pace; on a terminal also two traces side by side."""
+"""The kernels of a trace as tables: families, communication and pace."""
 
 from __future__ import annotations
 
@@ -8,11 +8,7 @@ from rich.console import Console
 
 from probes.console import Section, percent, show_section, us
 from probes.htmlpage import table_section
-from tracing.breakdown.changes import StageChange
 from tracing.breakdown.kernels.summary import FamilyTime, KernelSummary, KindOfWork
-from tracing.breakdown.kernels.work import NO_STEP
-from tracing.page.tables import changes as tables
-from tracing.page.tables.changes import ChangeWords
 
 FAMILY_COLUMNS = ["step", "family", "kernels", "their time", "share"]
 PACE_COLUMNS = ["step", "steps", "launch-bound", "kernel-bound", "unknown", "paced by launches"]
@@ -21,14 +17,6 @@ SECTION = "Kernels by family, and what sets a step's pace"
 SENTENCE = (
     "A step is launch-bound where its launches set more than half of its time on the device: CUDA graphs or a bigger "
     "batch help there, faster kernels do not. Communication is exposed while no other kernel runs on its device."
-)
-CHANGES = ChangeWords(
-    sentence=lambda kind: f"{'All kernels' if kind == NO_STEP else f'The kernels of a {kind} step'} take",
-    title=lambda kind: f"kernels by family: {kind}",
-    rows="family",
-    intervals="Each replicate is one of up to eight blocks of a trace's steps: the intervals say nothing of other "
-    "starts.",
-    nothing="The traces have no kind of step in common in which a device worked: nothing can be compared.",
 )
 
 
@@ -59,11 +47,6 @@ def sections(kernels: KernelSummary | None) -> list[tuple[str, str, str]]:
     """The same for the page: one section, or none where no device did anything."""
     parts = [f"<p>{escape_html(each.title.capitalize())}</p>" + table_section(each).body for each in tables_of(kernels)]
     return [(SECTION, SENTENCE, "".join(parts))] if parts else []
-
-
-def show_changes(changes: dict[str, list[StageChange]], out: Console) -> None:
-    """What changed in each kind of step from one trace to the next."""
-    tables.show(changes, CHANGES, out)
 
 
 def _family(row: FamilyTime) -> list[str]:
