@@ -29,6 +29,7 @@ from tracing.whatif.steps import RecordedEngine
 LOOK_S = 2.0  # at the engine without a delay, before the plan
 START_S = 240.0
 LEAST_CALLS = 0.5  # of a stage in a step
+LONGER = 0.5  # of the budget, at most, where blocks were lost
 
 Say = Callable[[str], None]
 
@@ -60,6 +61,9 @@ class Measurement:
             say(f"{'requests come and go' if streams == OPEN else f'{streams} streams'}; {outline(todo)}")
             blocks = [recorder.block(todo.block_s)]
             blocks += turns(recorder, todo, calls, seed)
+            until_s = time.monotonic() + LONGER * budget_s
+            while time.monotonic() < until_s and (short := load.lacking(blocks, recorder.recorded(), todo)).treatments:
+                blocks += turns(recorder, short, calls, seed)
             answer = load.answer(blocks, recorder.recorded(), todo, calls)
             if isinstance(answer, WhatIfAnswer) and (more := doubts(answer, todo)).treatments:
                 say(f"slopes above 1, so once more with delays that sleep: {outline(more)}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from probes.console import us
@@ -52,6 +52,12 @@ class MeasurementPlan:
         draw = random.Random(seed)
         for _ in range(self.rounds):
             yield from draw.sample(self.treatments, len(self.treatments))
+
+    def lacking(self, pairs: Mapping[Treatment, int]) -> MeasurementPlan:
+        """A round of the delays that gave fewer pairs than an interval needs, though they had turns enough."""
+        least = least_pairs(len(self.treatments))
+        short = [each for each in self.treatments if self.rounds >= least and pairs.get(each, 0) < least]
+        return replace(self, treatments=tuple(short), rounds=1)
 
     def asleep(self, stages: Collection[str]) -> MeasurementPlan:
         """The largest delay of some of the stages once more, asleep, as often as intervals need."""

@@ -52,6 +52,16 @@ def test_what_was_left_out_is_said_with_the_budget_that_has_room_for_it() -> Non
     assert plan(SIX, 100 * MS, 2640).left_out == "" and plan(SIX, 100 * MS, 2632).left_out != ""
 
 
+def test_a_delay_that_gave_too_few_pairs_has_its_turn_again() -> None:
+    todo = plan(SIX[:2], 3 * MS, 60)
+    first, *others = todo.treatments
+    enough = least_pairs(len(todo.treatments))
+    again = todo.lacking({first: enough - 1} | dict.fromkeys(others, enough))
+    assert list(again.turns(seed=0)) == [first]
+    assert todo.lacking(dict.fromkeys(todo.treatments, enough)).treatments == ()
+    assert replace(todo, rounds=1).lacking({}).treatments == ()  # it was never meant to have intervals
+
+
 def test_the_largest_delay_is_put_once_more_asleep_as_often_as_intervals_need() -> None:
     todo = plan([STAGES[name] for name in ("schedule", "forward")], 10 * MS, 120)
     more = todo.asleep({"schedule"})

@@ -18,6 +18,7 @@ import itertools
 import random
 import tempfile
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ PROMPT_TOKENS, SHORT_TOKENS = 32, 32
 FIRST_TOKEN, LAST_TOKEN = 100, 500  # ordinary ones, and there in a small vocabulary too
 KV_BYTES = 1 << 30
 ANSWER_S = 600.0  # until a server says something
+APART_S = 0.5  # between the streams of a server
 
 SHAPE = start.started_shape()
 if SHAPE:
@@ -57,12 +59,13 @@ def settings(shape: Shape, model: str, scratch: Path) -> dict[str, Any]:
 
 
 def hold_server(arguments: dict[str, Any], streams: int, scratch: Path) -> None:
-    """A server under its load. Each request has a connection of its own, so that the kernel spreads them over the front
-    ends; who asks ends with this process."""
+    """A server under its load. Each request has a connection of its own, and they come one after the other: of several
+    at once a front end takes all. Who asks ends with this process."""
     with served(arguments, scratch) as port:
         askers = [threading.Thread(target=ask_server, args=(port, number), daemon=True) for number in range(streams)]
         for asker in askers:
             asker.start()
+            time.sleep(APART_S)
         for asker in askers:
             asker.join()
 

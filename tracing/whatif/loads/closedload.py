@@ -54,6 +54,10 @@ class ClosedLoad:
             answers.append(StageAnswer(stage.name, time_ns, calls[stage.name], slope, sleeping))
         return WhatIfAnswer(usual.period_ns, self.streams, tuple(answers), done.left_out)
 
+    def lacking(self, blocks: Sequence[Block], engine: RecordedEngine, done: MeasurementPlan) -> MeasurementPlan:
+        """What is to be run again, as other work held up too many of its blocks."""
+        return done.lacking({treatment: len(each) for treatment, each in pairs(blocks, engine, self.streams).items()})
+
 
 def doubts(answer: WhatIfAnswer, done: MeasurementPlan) -> MeasurementPlan:
     """What is to be run to tell why slopes are above 1: the same delays asleep, of the stages that would spin."""

@@ -51,6 +51,11 @@ class OpenLoad:
         block_s = max(LEAST_BLOCK_S, min(max(latencies_s, arrivals_s), longest_s))
         return plan(stages, step_ns([look], engine), budget_s, SHARES, block_s)
 
+    def lacking(self, blocks: Sequence[Block], engine: RecordedEngine, done: MeasurementPlan) -> MeasurementPlan:
+        """What is to be run again, as ITL was not seen in too many of its blocks."""
+        outcomes = outcome_pairs(blocks, engine, delivery_times(engine))
+        return done.lacking({treatment: len(itl) for treatment, (_, itl, _) in outcomes.items()})
+
     def answer(
         self, blocks: Sequence[Block], engine: RecordedEngine, done: MeasurementPlan, calls: dict[str, float]
     ) -> OpenAnswer:
