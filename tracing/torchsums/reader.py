@@ -102,7 +102,6 @@ class Reader:
 
     def file(self, path: Path, ahead_ns: int) -> None:
         """Add a file's events, those before a fault too."""
-        self.launched.clear()
         self.name = path.name
         chunk: list[tuple[Event, int]] = []
         try:
@@ -115,6 +114,7 @@ class Reader:
             self._add(chunk)
             self._device(self.early)
             self.early = []
+            self.launched.clear()
 
     def totals(self) -> tuple[pd.DataFrame, pd.DataFrame]:
         """The sums by name and by step, names and stages as texts."""

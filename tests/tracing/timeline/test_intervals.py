@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from tracing.timeline.intervals import (
     Ints,
     Pieces,
+    apart,
+    by_start,
     contains,
     covered,
     gaps,
@@ -60,3 +62,16 @@ def test_the_highest_rank_is_on_top_and_of_these_the_last_begun(rows: list[tuple
         there = [number for number in range(len(rows)) if start[number] <= low and end[number] >= high]
         wanted = max(((rank[n], start[n], -end[n]) for n in there), default=None)
         assert wanted == (None if which < 0 else (rank[which], start[which], -end[which]))
+
+
+@given(INTERVALS)
+def test_of_intervals_with_one_start_the_longest_comes_first(intervals: list[tuple[int, int]]) -> None:
+    order = by_start(*arrays(intervals)).tolist()
+    assert order == sorted(range(len(intervals)), key=lambda place: (intervals[place][0], -intervals[place][1]))
+
+
+@given(INTERVALS.map(lambda intervals: [(start, length + 1) for start, length in intervals]))
+def test_an_interval_is_apart_where_no_other_has_an_instant_of_it(intervals: list[tuple[int, int]]) -> None:
+    each = [set(range(start, start + length)) for start, length in intervals]
+    alone = [not any(mine & other for other in each[:place] + each[place + 1 :]) for place, mine in enumerate(each)]
+    assert apart(*arrays(intervals)).tolist() == alone

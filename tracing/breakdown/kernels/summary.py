@@ -66,7 +66,8 @@ def steps_of(work: pd.DataFrame) -> dict[int, int]:
 
 
 def _families(work: pd.DataFrame, counts: dict[int, int]) -> list[FamilyTime]:
-    took = work.assign(ns=work["end_ns"] - work["start_ns"]).groupby(["kind", "family"])["ns"].agg(["size", "sum"])
+    lengths = work["end_ns"] - work["start_ns"]
+    took = lengths.groupby([work["kind"], work["family"]]).agg(["size", "sum"])
     whole = took["sum"].groupby("kind").sum()
     rows = [
         FamilyTime(
