@@ -216,6 +216,7 @@ def switch_leads_to_the_same_page(page: Page, site_folder: Path) -> None:
     """To the same place on it, in the same colours, and to the pages of that language from there; then back."""
     page.look(1400)
     chapter, place = "walkthrough/05-scheduler.html", "#preempt"
+    page.visit((site_folder / "index.html").as_uri())  # from a page to a place on itself nothing is loaded
     page.visit((site_folder / chapter).as_uri() + place)
     page.run("document.querySelector('label[for=__palette_1]').click()")
     page.follow("a.language")
