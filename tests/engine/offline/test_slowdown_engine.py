@@ -14,7 +14,7 @@ from tests.engine.recording import FORKED
 from tests.needs import installed_vllm
 from tests.offline.sweep.sweeping import only_run, run
 
-pytestmark = [pytest.mark.engine, pytest.mark.slow(90)]
+pytestmark = [pytest.mark.engine, pytest.mark.slow(150)]
 SLEEP, SLEEP_NS = "time.sleep(0.002)", 2_000_000
 STEPS = 24
 GRID = ("--load-format", "dummy", "--batch-size", "1", "--block-size", "32", "--prefix-caching", "off")
