@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import time
 
+import pytest
+
 from offline.torchbaseline.serving import RESET_S
-from offline.variants.sender import CONNECT_LIMIT_S, send_closed, send_open, wait_until
+from offline.variants.sender import CONNECT_LIMIT_S, come_first, send_closed, send_open, wait_until
 
 
 def test_nothing_is_sent_before_its_time() -> None:
@@ -23,6 +26,22 @@ def test_what_is_late_already_is_sent_at_once() -> None:
     sent: list[int] = []
     send_open([(1, past_ns), (2, past_ns)], lambda number, *_: sent.append(number))
     assert sent == [1, 2]
+
+
+def test_the_sender_comes_before_other_processes_where_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    requests: list[tuple[int, int, int]] = []
+
+    def grant(pid: int, policy: int, parameters: os.sched_param) -> None:
+        requests.append((pid, policy, parameters.sched_priority))
+
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "sched_setscheduler", grant)
+    come_first()
+    assert requests == [(0, os.SCHED_FIFO, 1)]
+    monkeypatch.setattr(os, "sched_setscheduler", refuse)
+    come_first()
 
 
 def test_a_closed_level_waits_for_each_request() -> None:
