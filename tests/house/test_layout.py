@@ -18,7 +18,7 @@ BELOW = {
     "notes": {"probes", "tracing"},
 }
 HEAVY = {"vllm", "torch", "transformers"}
-WITH_HEAVY = {"pydantic", "safetensors", "triton"}  # what only these bring along
+WITH_HEAVY = {"PIL", "pydantic", "safetensors", "triton"}  # what only these bring along
 ADAPTERS = {
     "probes/checkpoint.py",
     "probes/doctor/model/selection.py",

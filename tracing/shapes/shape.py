@@ -37,6 +37,8 @@ class Shape:
     environment: dict[str, str] = field(default_factory=dict)
     engine: dict[str, Any] = field(default_factory=dict)  # arguments of vLLM's, of its own types
     files: Literal["", "LoRA", "KV"] = ""  # the feature that works by files
+    kind: Literal["text", "grammar", "vector", "picture"] = "text"  # of request
+    model: dict[str, Any] = field(default_factory=dict)  # of its configuration what the two-layer model has otherwise
     busy_neighbours: bool = False
     work: Work | None = None  # a step's on the pretend device; None: there is none
 
@@ -57,6 +59,16 @@ TP2 = {"tensor_parallel_size": 2}
 DP2 = {"data_parallel_size": 2}
 NGRAM = {"method": "ngram", "num_speculative_tokens": 3, "prompt_lookup_max": 3, "prompt_lookup_min": 1}
 SMALL_BLOCKS = {"block_size": 32, "enable_prefix_caching": False}
+# Two layers that see a window and one that sees all: two KV groups. The window is shorter than a block.
+WINDOWS: dict[str, Any] = {
+    "model_type": "gemma3_text",
+    "architectures": ["Gemma3ForCausalLM"],
+    "hidden_activation": "gelu_pytorch_tanh",
+    "query_pre_attn_scalar": 64,
+    "num_hidden_layers": 3,
+    "sliding_window_pattern": 3,
+    "sliding_window": 16,
+}
 ONE_PROCESS = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
 
 SHAPES = {
@@ -107,6 +119,17 @@ SHAPES = {
         Shape("ngram", "n-gram speculation", engine={"speculative_config": NGRAM}),
         Shape("lora", "requests with a LoRA adapter", engine={"enable_lora": True, "max_lora_rank": 8}, files="LoRA"),
         Shape("kv-connector", "KV blocks that come from files", engine=SMALL_BLOCKS, files="KV"),
+        Shape("grammar", "answers of the form that a JSON schema allows", kind="grammar"),
+        Shape(
+            "windows",
+            "a model with KV groups of two kinds",
+            vocabulary=SMALL_VOCABULARY,
+            engine=SMALL_BLOCKS,
+            model=WINDOWS,
+        ),
+        Shape("compiled", "a model that torch.compile has compiled", engine={"enforce_eager": False}),
+        Shape("vectors", "a vector for each prompt in place of tokens", engine={"runner": "pooling"}, kind="vector"),
+        Shape("pictures", "prompts with a picture in them, for a model of two towers", kind="picture"),
         Shape(
             "straggler",
             "two workers, of which the last is slower in every step",

@@ -95,7 +95,8 @@ def add_load(arguments: CommandParser) -> None:
 
 def can_be_measured(shape: Shape) -> bool:
     """Whether its load can be streams, of one core, that decode a token a step."""
-    plain = not (shape.files or shape.busy_neighbours or "speculative_config" in shape.engine)
+    drafts, alone = "speculative_config" in shape.engine, not shape.busy_neighbours
+    plain = shape.kind == "text" and not shape.files and not drafts and alone
     return plain and shape.front_end != "batch" and shape.processes["core"] == 1
 
 

@@ -38,16 +38,26 @@ OTHER_SHAPES = {
     "lora": "a LoRA adapter",
     "kv-connector": "KV blocks that come from files",
     "v2-one-gpu": "Model Runner V2",
+    "grammar": "answers that a grammar allows",
+    "windows": "layers with a sliding window",
+    "compiled": "a compiled model",
+    "pictures": "prompts with pictures",
+    "vectors": "a pooling model",
 }
 # The runs that a chapter shows at its end, by its number.
 RUNS = {
     10: ("tp2-async", "dp2"),
     12: ("ngram",),
+    13: ("grammar",),
     14: ("kv-connector",),
+    15: ("windows",),
+    16: ("compiled",),
     17: ("two-front-ends",),
     18: ("tp2-async", "dp2"),
     19: ("v2-one-gpu",),
     20: ("lora",),
+    21: ("pictures",),
+    22: ("vectors",),
 }
 YOURS = "your deployment"
 RECORDED = (

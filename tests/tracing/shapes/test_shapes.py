@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -15,6 +16,7 @@ from tests.house.test_help import ROOT
 from tracing.shapes import hindrance, start
 from tracing.shapes.engine import server
 from tracing.shapes.engine.conversation import prompt
+from tracing.shapes.engine.picturemodel import WORDS, picture_model
 from tracing.shapes.pretend.work import Work, work_of
 from tracing.shapes.shape import SHAPES, shape_named
 
@@ -112,3 +114,26 @@ def test_the_demonstration_refuses_what_it_cannot_show(words: list[str], complai
     command = [sys.executable, "-m", "tracing.demo", *words]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert ended.returncode == 2 and complaint in ended.stderr
+
+
+def test_a_prompt_has_a_picture_of_its_own() -> None:
+    pytest.importorskip("PIL")
+    one, other = (prompt(shape_named("pictures"), number) for number in (3, 4))
+    assert one["prompt"].startswith("<image> Request 3 asks: ")
+    assert one["multi_modal_data"]["image"].tobytes() != other["multi_modal_data"]["image"].tobytes()
+
+
+def test_a_model_that_sees_is_made_of_one_that_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENGINESCOPE_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "cache").mkdir()
+    text = tmp_path / "two-layer"
+    text.mkdir()
+    (text / "config.json").write_text('{"model_type": "llama", "vocab_size": 9}')
+    words = {"a": 0, "<gh_stars>": 5, "<issue_start>": 6, "<issue_comment>": 7, "<issue_closed>": 8}
+    (text / "tokenizer.json").write_text(json.dumps({"model": {"vocab": words}}))
+    (text / "tokenizer_config.json").write_text("{}")
+    folder = picture_model(text)
+    config = json.loads((folder / "config.json").read_text())
+    assert (config["image_token_id"], config["text_config"]["vocab_size"]) == (5, 9)
+    vocabulary = json.loads((folder / "tokenizer.json").read_text())["model"]["vocab"]
+    assert vocabulary == dict(zip(("a", *WORDS.values()), words.values(), strict=True))

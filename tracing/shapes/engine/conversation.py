@@ -44,7 +44,8 @@ def prompt(shape: Shape, number: int) -> Any:
     """
     if shape.vocabulary is None:
         asked, times = (number % WAVE, 12) if shape.files == "KV" else (number, 1 + number % 4)
-        return f"Request {asked} asks: " + "how does an engine run? " * times
+        text = f"Request {asked} asks: " + "how does an engine run? " * times
+        return feature.with_picture(text, number) if shape.kind == "picture" else text
     return {"prompt_token_ids": [3 + number % 32 + 7 * position % 400 for position in range(PROMPT_TOKENS)]}
 
 
@@ -86,7 +87,8 @@ async def run_streams(shape: Shape, scratch: Path) -> None:
         with busy_neighbours() if shape.busy_neighbours else contextlib.nullcontext():
             waves = (stream(engine, shape, number, adapter) for number in range(1, 2 * WAVE + 1))
             counts = await asyncio.gather(*waves)
-        print(f"{len(counts)} streams of {min(counts)} tokens", flush=True)
+        outputs = "vectors" if shape.kind == "vector" else "tokens"
+        print(f"{len(counts)} streams, {min(counts)} {outputs} each", flush=True)
     finally:
         engine.shutdown()
         del engine
@@ -94,10 +96,12 @@ async def run_streams(shape: Shape, scratch: Path) -> None:
 
 
 async def stream(engine: Any, shape: Shape, number: int, adapter: Any) -> int:
-    """One request, read token by token; how many came. Those of the second wave arrive one after the other."""
+    """One request, read output by output; how many came. Those of the second wave arrive one after the other."""
     await asyncio.sleep(max(0, number - WAVE) * APART_S)
     count = 0
     request = f"{shape.name}-{number}"
+    if shape.kind == "vector":
+        return len([output async for output in engine.encode(prompt(shape, number), feature.a_vector(), request)])
     async for output in engine.generate(prompt(shape, number), sampling(shape), request, lora_request=adapter):
         count += len(output.outputs[0].token_ids)
     return count
@@ -113,5 +117,6 @@ def sampling(shape: Shape) -> Any:
         temperature=0,
         ignore_eos=True,
         detokenize=shape.vocabulary is None,
+        structured_outputs=feature.long_list() if shape.kind == "grammar" else None,
         output_kind=RequestOutputKind.FINAL_ONLY if shape.front_end == "batch" else RequestOutputKind.DELTA,
     )

@@ -1,4 +1,4 @@
-"""Features of an engine that work by files: a made-up LoRA adapter, and vLLM's example KV connector."""
+"""What some shapes ask for: a made-up LoRA adapter, vLLM's example KV connector, a grammar, a vector, a picture."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+IMAGE = "<image>"  # stands for a picture in a prompt
 RANK = 8
 SEED = 1
+PICTURE = (80, 50)  # pixels
+MANY = 64  # items of a list: more than an answer has tokens
 
 
 def lora_request(model: Path, scratch: Path) -> Any:
@@ -42,3 +45,24 @@ def kv_over_files(scratch: Path) -> Any:
         kv_role="kv_both",
         kv_connector_extra_config={"shared_storage_path": str(scratch)},
     )
+
+
+def long_list() -> Any:
+    """A grammar: JSON that is longer than an answer may be, so that every answer has all its tokens."""
+    from vllm.sampling_params import StructuredOutputsParams
+
+    return StructuredOutputsParams(json={"type": "array", "items": {"type": "integer"}, "minItems": MANY})
+
+
+def a_vector() -> Any:
+    """What a request asks a pooling model for."""
+    from vllm import PoolingParams
+
+    return PoolingParams(task="embed")
+
+
+def with_picture(text: str, number: int) -> dict[str, Any]:
+    """A prompt with a picture of a colour of its own before the text."""
+    from PIL import Image
+
+    return {"prompt": f"{IMAGE} {text}", "multi_modal_data": {"image": Image.new("RGB", PICTURE, (9 * number, 0, 0))}}
