@@ -159,7 +159,7 @@ def rounds(engine: Engine, seconds: float) -> Iterator[Round]:
             random.shuffle(order)
             took = [(state, engine.block(state)) for state in order]
             [hooked] = [ns for state, ns in took if state is IN]
-            first, second = [ns for state, ns in took if state is OUT]
+            first, second = random.sample([ns for state, ns in took if state is OUT], 2)  # later steps are longer
             yield hooked, first, second
         engine.drain()
 
