@@ -20,6 +20,7 @@ DISTRIBUTIONS = {
     "opentelemetry": "opentelemetry-sdk",
     "markdown": "mkdocs",  # it is built on it
     "huggingface_hub": "vllm",
+    "PIL": "vllm",
     "pydantic": "vllm",  # vLLM's own errors, caught in the adapter
     "safetensors": "vllm",
     "torch": "vllm",

@@ -56,7 +56,7 @@ def cells(judged: ShapeVerdict) -> tuple[str, ...]:
     return (
         in_words(judged),
         f"{judged.whole} of {judged.requests}",
-        "not known" if token_ns is None else f"{token_ns / 1e3:.1f} µs ({percent(judged.unexplained_share)})",
+        f"{'no token' if token_ns is None else f'{token_ns / 1e3:.1f} µs'} ({percent(judged.unexplained_share)})",
         percent(judged.step_unexplained_share),
         f"{judged.steps} of {judged.steps} steps" if exact else faults(judged),
         "not known" if judged.recorder_share is None else percent(judged.recorder_share),

@@ -158,7 +158,8 @@ def test_the_page_of_edges_has_a_row_an_edge_with_links_and_shapes() -> None:
     assert uniproc.endswith("| core | one-gpu, in-process, v2-one-gpu |")
     assert any("(04-engine-core.md#step-schedule) | calls" in row for row in rows)
     (twice,) = (row for row in rows if re.search("EngineCore.step`.* then .*EngineCore.post_step`", row))  # is claimed
-    assert twice.endswith("| front end, core | dp2, cpu, tp2, two-front-ends, in-process, ngram, lora, kv-connector |")
+    others = "ngram, lora, kv-connector, grammar, windows, compiled, pictures, vectors"
+    assert twice.endswith(f"| front end, core | dp2, cpu, tp2, two-front-ends, in-process, {others} |")
 
 
 PAGE = """<!doctype html><style>{style}</style><script>{script}</script>{switch}

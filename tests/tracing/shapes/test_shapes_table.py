@@ -37,7 +37,8 @@ def test_what_has_to_hold() -> None:
     assert not replace(RIGHT, whole=12).holds
     assert not replace(RIGHT, requests=0, whole=0).holds
     assert not replace(RIGHT, unexplained_ns_per_token=60_000.0).holds
-    assert not replace(RIGHT, unexplained_ns_per_token=None).holds
+    assert replace(RIGHT, unexplained_ns_per_token=None, unexplained_share=0.009).holds  # a vector in place of tokens
+    assert not replace(RIGHT, unexplained_ns_per_token=None, unexplained_share=0.01).holds
     assert replace(RIGHT, unexplained_share=0.02).holds  # short requests: few microseconds are a large share
     assert not replace(RIGHT, step_unexplained_share=0.04).holds
     assert not replace(RIGHT, columns_off_ns=1).holds
