@@ -88,7 +88,7 @@ def stand_ins(budget_s: float) -> None:
     host_part_ns = 0.0
     for name, (host_ns, device_ns) in ENGINES.items():
         with tempfile.TemporaryDirectory() as scratch, stand_in(Path(scratch), host_ns, device_ns) as engine:
-            chosen = [asleep(stage) for stage in stages_named("schedule,forward on device")]
+            chosen = [asleep(stage) for stage in stages_named("schedule,work on device")]
             answer = Measurement(engine, chosen, STREAMS, lambda: True).run(budget_s, 0, lambda words: None)
         assert isinstance(answer, WhatIfAnswer)
         host_part_ns = host_part_ns or answer.step_ns

@@ -23,7 +23,7 @@ def test_a_delay_on_the_device_counts_but_for_the_time_that_the_device_was_idle(
     from tracing.whatif.stages import stages_named
 
     with stand_in(tmp_path, host_ns, device_ns, "tests.gpu.cudacore") as engine:
-        answer = Measurement(engine, stages_named("forward on device"), STREAMS, lambda: True).run(15, 0, print)
+        answer = Measurement(engine, stages_named("work on device"), STREAMS, lambda: True).run(15, 0, print)
     assert isinstance(answer, WhatIfAnswer)
     [forward] = answer.stages
     idle_ns = max(answer.step_ns - forward.time_ns, 0) if host_ns > device_ns else 0

@@ -119,8 +119,7 @@ def _review(index: Index, window: TraceWindow, frames: _Frames) -> Review:
     flows, within, trace = window.flows, window.of(timeline), read_trace(timeline.folder)
     workers = stepkinds.workers_by_kind(index, steps, hop_frame, machine)
     sums, families = (None, None) if window.words else _by_torch(timeline, steps)
-    ledger, unread = ledger_rows(timeline, trace)
-    admitted = admissions(timeline)
+    (ledger, unread), admitted = ledger_rows(timeline, trace), admissions(timeline)
     victims = prefixcache.preemptions(timeline, steps, admitted)
     return Review(
         about=about(timeline),

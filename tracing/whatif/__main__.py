@@ -57,7 +57,7 @@ def parser() -> argparse.ArgumentParser:
         "--yes-slow-it-down", action="store_true", help="permit delays in that engine: its clients wait longer"
     )
     add_load(arguments)
-    arguments.add_argument("--stages", metavar="A,B", help="these stages alone (default: six, and two on a device)")
+    arguments.add_argument("--stages", metavar="A,B", help="these stages alone (default: six, and what is on a device)")
     arguments.add_argument(
         "--budget", type=float, default=150.0, metavar="S", help="seconds of measuring, without the start (default 150)"
     )
@@ -146,7 +146,7 @@ def measure(args: argparse.Namespace, command: list[str] | None) -> int:
     from tracing.whatif.loads.seenload import OPEN
     from tracing.whatif.measurement import START_S, Measurement
 
-    chosen = stages.stages_named(args.stages or ",".join((*stages.DEFAULT, *stages.DEFAULT_ON_DEVICE)))
+    chosen = stages.stages_named(args.stages or ",".join((*stages.DEFAULT, stages.WORK)))
     if args.asleep:
         chosen = [stages.asleep(stage) for stage in chosen]
     own = not (args.target or command)

@@ -1,4 +1,4 @@
-"""What the rings say of a device: what a step's pieces of work took there, and the delays that were put before them."""
+"""What the rings say of a device: how long it worked, and the delays that were put before its work."""
 
 from __future__ import annotations
 
@@ -11,14 +11,11 @@ WORDS = 12  # of 32 bits in a record
 HALF = 32  # bits
 
 
-def piece_time_ns(rows: np.ndarray, place: int, windows: Pieces) -> int:
-    """How much of some windows the first (0, forward) or second (1, sampling) piece of each step takes on the device of
-    a process whose records these are; as long as its launches where these took longer."""
-    heads, words = _lists(rows, DEVICE)
-    step = heads["step"]
-    of_step = np.arange(len(step)) - np.searchsorted(step, step)  # steps come in their order
-    times = words[:, 0:4:2] + (words[:, 1:4:2] << HALF)
-    begin_ns, end_ns = times[of_step == place].T
+def work_ns(rows: np.ndarray, windows: Pieces) -> int:
+    """How much of some windows the device of a process worked whose records these are; as long as the launches where
+    these took longer."""
+    _, words = _lists(rows, DEVICE)
+    begin_ns, end_ns = (words[:, 0:4:2] + (words[:, 1:4:2] << HALF)).T
     return int(overlap(union(begin_ns, end_ns), *windows).sum())
 
 

@@ -14,14 +14,13 @@ from tracing.sites.engine import ALL_SITES, CODES
 class DelayedStage:
     """A stage of a step, the site that is delayed for it, and the kind of delay (`tracing.events.delays`); `pid` is the
     one process in which it is delayed, 0 for all that have it. Where the steps do not call the site, the first of
-    `otherwise` that they call is delayed. A stage on the device is one of the pieces of work that a step has there."""
+    `otherwise` that they call is delayed."""
 
     name: str
     site: str
     kind: int = SPINNING
     pid: int = 0
     otherwise: tuple[str, ...] = ()
-    piece: int = 0
 
     @property
     def on_device(self) -> bool:
@@ -41,6 +40,8 @@ class DelayedStage:
 
 # Who calls a whole CUDA graph does not call the model: the first is Model Runner V1's, the second V2's.
 WITHOUT_MODEL = ("runner.forward", "graph.run")
+# A device works in order: where in a step a delay lies there makes no difference, so all of a step's work is one stage.
+WORK = "work on device"  # delayed by default besides, where there is a device
 # In the order of a step. Python's work holds the GIL; the model's forward pass lets go of it.
 STAGES = {
     stage.name: stage
@@ -50,9 +51,8 @@ STAGES = {
         DelayedStage("execute", "worker.execute"),
         DelayedStage("prepare", "runner.prepare"),
         DelayedStage("forward", "model.forward", RELEASING, otherwise=WITHOUT_MODEL),
-        DelayedStage("forward on device", "model.forward", ON_DEVICE, otherwise=WITHOUT_MODEL),
+        DelayedStage(WORK, "model.forward", ON_DEVICE, otherwise=WITHOUT_MODEL),
         DelayedStage("sample", "worker.sample"),
-        DelayedStage("sample on device", "runner.sample", ON_DEVICE, piece=1),
         DelayedStage("update", "scheduler.update"),
         DelayedStage("serialize", "core.encode"),
         DelayedStage("process outputs", "output.process"),
@@ -60,7 +60,6 @@ STAGES = {
     )
 }
 DEFAULT = ("schedule", "prepare", "forward", "sample", "update", "process outputs")
-DEFAULT_ON_DEVICE = ("forward on device", "sample on device")  # besides, where there is a device
 # What a stage holds: a delay in one of these is one in the stage.
 HOLDS = {
     "dispatch": ("execute", "prepare", "forward"),  # where the worker is in the core

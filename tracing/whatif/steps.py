@@ -11,7 +11,7 @@ import numpy.typing as npt
 from tracing.events.layout import COUNTS, DELAYED, DEVICE, LIST, MESSAGE, RAISED, RECORD, SPAN
 from tracing.sites.engine import CODES
 from tracing.timeline.intervals import Ints, Pieces, overlap, union
-from tracing.whatif.devicework import delay_ns, piece_time_ns
+from tracing.whatif.devicework import delay_ns, work_ns
 from tracing.whatif.stages import STAGES, DelayedStage
 
 SCHEDULE, PROCESS, DELAY = CODES["scheduler.schedule"], CODES["output.process"], CODES["delay"]
@@ -141,7 +141,7 @@ class RecordedEngine:
         device."""
         own = self.only(stage.pid)
         if stage.on_device:
-            return max(piece_time_ns(rows, stage.piece, windows) for rows in own.records.values())
+            return max(work_ns(rows, windows) for rows in own.records.values())
         return max(own.inside(stage.code, windows), default=0)
 
     def delays_ns(self, stage: DelayedStage, windows: Pieces) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,13 +47,20 @@ def ended(processes: list[psutil.Process]) -> bool:
     return all(not each.is_running() or each.status() == psutil.STATUS_ZOMBIE for each in processes)
 
 
-def test_a_load_start_whose_node_dies_is_measured_again_on_the_other(tmp_path: Path, cluster: LocalCluster) -> None:
-    process = cluster.start(tmp_path, "offline.load", "--model", str(two_layer_model()), *LOAD)
-    engines = kill_in_the_middle(cluster, "offline.variants.process", "requests.jsonl", "token_ns")
+def ends_without_the_second(
+    cluster: LocalCluster, process: subprocess.Popen[str], module: str, name: str, words: str
+) -> None:
+    """The second node is killed in the middle; the run says so and ends well, and nothing of that node runs on."""
+    engines = kill_in_the_middle(cluster, module, name, words)
     text, _ = process.communicate(timeout=600)
     assert process.returncode == 0, text
     assert f"{cluster.second_name} was lost; again on another" in text and "Traceback" not in text
     until(lambda: ended(engines), 30)
+
+
+def test_a_load_start_whose_node_dies_is_measured_again_on_the_other(tmp_path: Path, cluster: LocalCluster) -> None:
+    process = cluster.start(tmp_path, "offline.load", "--model", str(two_layer_model()), *LOAD)
+    ends_without_the_second(cluster, process, "offline.variants.process", "requests.jsonl", "token_ns")
     path = loading.only_run(tmp_path)
     complete = [folder for folder in start_folders(path) if read_start(folder).state == "complete"]
     assert [{read_start(folder).card} for folder in complete] == [cluster.names - {cluster.second_name}] * 2
@@ -64,11 +72,7 @@ def test_a_load_start_whose_node_dies_is_measured_again_on_the_other(tmp_path: P
 
 def test_an_arm_whose_node_dies_is_measured_again_on_the_other(tmp_path: Path, cluster: LocalCluster) -> None:
     process = cluster.start(tmp_path, "offline.sweep", "--model", str(two_layer_model()), *SWEEP)
-    engines = kill_in_the_middle(cluster, "offline.engine.arm", "records.jsonl", '"kind":"trial"')
-    text, _ = process.communicate(timeout=600)
-    assert process.returncode == 0, text
-    assert f"{cluster.second_name} was lost; again on another" in text and "Traceback" not in text
-    until(lambda: ended(engines), 30)
+    ends_without_the_second(cluster, process, "offline.engine.arm", "records.jsonl", '"kind":"trial"')
     folder = sweeping.only_run(tmp_path)
     assert len(sweeping.trials(folder)) == len(set(sweeping.trials(folder))) == 2 * 2 * 6
     assert {start["node"] for start in sweeping.records(folder, "start")} == cluster.names - {cluster.second_name}

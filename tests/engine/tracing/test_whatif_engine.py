@@ -11,7 +11,7 @@ import pytest
 
 from tracing.whatif.__main__ import main
 
-NAMES = ["schedule", "forward on device", "process outputs"]
+NAMES = ["schedule", "work on device", "process outputs"]
 OPTIONS = [
     "--shape",
     "one-gpu",

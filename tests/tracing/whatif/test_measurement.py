@@ -53,7 +53,7 @@ def test_a_delay_on_the_device_counts_but_for_the_time_that_the_device_was_idle(
 ) -> None:
     """The tolerance is a busy machine's."""
     with stand_in(tmp_path, host_ns, device_ns) as engine:
-        answer = Measurement(engine, stages_named("forward on device"), STREAMS, lambda: True).run(6, 0, print)
+        answer = Measurement(engine, stages_named("work on device"), STREAMS, lambda: True).run(6, 0, print)
     assert isinstance(answer, WhatIfAnswer)
     [forward] = answer.stages
     assert forward.time_ns == pytest.approx(device_ns, rel=0.2)
@@ -86,10 +86,10 @@ def test_a_stage_that_the_engine_does_not_have_is_said(tmp_path: Path) -> None:
 def test_without_a_device_nothing_is_delayed_there(tmp_path: Path) -> None:
     simulated, lines = SimulatedEngine(3 * MS, MS, MS), list[str]()
     [look] = simulated.run([None], 400 * MS)
-    stages = stages_named("schedule,forward on device")
+    stages = stages_named("schedule,work on device")
     assert present(stages, look, simulated.recorded(), tmp_path, lines.append) == stages[:1]
-    assert lines == ["forward on device: this engine has no device whose time is known"]
-    with pytest.raises(EnginescopeError, match="forward on device: this engine has no device"):
+    assert lines == ["work on device: this engine has no device whose time is known"]
+    with pytest.raises(EnginescopeError, match="work on device: this engine has no device"):
         present(stages[1:], look, simulated.recorded(), tmp_path, lines.append)
 
 
