@@ -1,11 +1,11 @@
-"""What the delays of `tracing.whatif` foretell for a slower stage, against engines whose source is slower there.
+"""What the delays of `tracing.whatif` foretell for a slower stage, against an engine whose source is slower there.
 
-A plain engine and one with a delay in the source of each stage are alive together, all of them frozen but the one whose
-turn it is: so other work on the machine comes and goes in all alike. In each round and for each stage, in random order,
-the wall time of a step is taken in the plain engine, in it under a delay of `tracing.whatif` in that stage, and in the
-engine whose source is slower: the median over the steps of half a second, since other work holds up some of them for
-long. Differences are taken within rounds; what is foretold is the slope of the delay times what the stage's own time
-grew by. What a start told is kept in a folder, and not asked again.
+The source of each stage's function has a delay as its first statement, which is made while it is asked for: so the
+engine that is slower in a stage is the plain one at another moment. In each round and for each stage, in random order,
+the wall time of a step is taken as it is, under a delay of `tracing.whatif` in that stage, and with what is planted
+there: the median over the steps of half a second, since other work holds up some of them for long. Differences are
+taken within rounds; what is foretold is the slope of the delay times what the stage's own time grew by. What a start
+told is kept in a folder, and not asked again.
 
 Example: python tests/bench/planted_stages.py --stages schedule --starts 1 --seconds 60 --folder build/planted
 """
@@ -29,7 +29,6 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from probes.jsonform import read_record
-from probes.processes.child import ChildProcess
 from probes.statistics.intervals import Estimate
 from tests.bench.planting.sitecustomize import VARIABLE
 from tracing.attach.switch import turned_on
@@ -44,18 +43,19 @@ from tracing.whatif.measurement import START_S
 from tracing.whatif.recording import BlockRecorder
 from tracing.whatif.slopes import center
 from tracing.whatif.stages import DelayedStage, stages_named
+from tracing.whatif.steps import RecordedEngine
 
 STREAMS, BLOCK_S = 8, 0.5
-AWAKE_S = 0.2  # after it was frozen, before an engine is measured
+SETTLED_S = 0.1  # after the last block, before one begins: what was asked there comes to its end
 DEFAULT = "schedule,update,process outputs,prepare,sample"
 PLANTING = Path(__file__).parent / "planting"
-PLAIN = "plain"
+NOTHING = 0  # planted
 
 
 @dataclass(frozen=True)
 class StageTurn:
-    """A stage's turn in a round, in ns a step: the wall time of the plain engine, of it under a delay, and of the one
-    that is slower; the delay that was made; and by how much the stage's own time is longer in the last."""
+    """A stage's turn in a round, in ns a step: the wall time of the engine as it is, under a delay, and with what is
+    planted; the delay that was made; and by how much the stage's own time is longer in the last."""
 
     plain: float
     delayed: float
@@ -64,34 +64,52 @@ class StageTurn:
     grown: float
 
 
-@dataclass
-class FrozenEngine:
-    """An engine under its load that stands still but in its turns, and its blocks."""
+Blocks = tuple[Block, Block, Block]  # of a turn: plain, delayed, slower
 
-    recorder: BlockRecorder
-    child: ChildProcess
 
-    def await_load(self) -> None:
-        """Stand still once it has come under its load."""
+class PlantedEngine:
+    """An engine under its load, with a delay in the source of each stage."""
+
+    def __init__(self, stack: ExitStack, shape: str, stages: Sequence[DelayedStage], length_ms: float) -> None:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        self.stages, self.length_ns = stages, round(length_ms * 1e6)
+        self.switch = scratch / "switch"
+        self.switch.write_bytes(bytes([NOTHING]))
+        with planting(self.switch, stages, length_ms):
+            engine = loaded_engine(shape_named(shape), STREAMS, 0.0, "", scratch / "log")
+            standing, child = stack.enter_context(engine)
+        stack.enter_context(turned_on(standing))
+        delays = stack.enter_context(DelayFile(standing.folder / FILE))
+        self.recorder = BlockRecorder(standing, delays, lambda: child.running)
         find_load(self.recorder, STREAMS, START_S)
-        self.child.freeze()
 
-    def turn(self, treatment: Treatment | None = None) -> Block:
-        """Let it run for a block."""
-        self.child.thaw()
-        time.sleep(AWAKE_S)
+    def plant(self, number: int) -> None:
+        """Let the stage of this number be slower from now on; 0: none."""
+        with self.switch.open("r+b") as file:
+            file.write(bytes([number]))
+
+    def turn(self, stage: DelayedStage, draw: random.Random) -> Blocks:
+        """A block as it is, one under a delay, and one with what is planted, in random order."""
+        planted = self.stages.index(stage) + 1
+        asked = [(None, NOTHING), (Treatment(stage, self.length_ns), NOTHING), (None, planted)]
+        blocks = {place: self._block(*asked[place]) for place in draw.sample(range(3), 3)}
+        return blocks[0], blocks[1], blocks[2]
+
+    def _block(self, treatment: Treatment | None, planted: int) -> Block:
+        self.plant(planted)
+        time.sleep(SETTLED_S)
         block = self.recorder.block(BLOCK_S, treatment)
-        self.child.freeze()
+        self.plant(NOTHING)
         return block
 
 
 @contextmanager
-def planting(stage: DelayedStage | None, length_ms: float) -> Iterator[None]:
-    """The environment in which Python plants a delay."""
+def planting(switch: Path, stages: Sequence[DelayedStage], length_ms: float) -> Iterator[None]:
+    """The environment in which Python plants a delay in each stage."""
     before = dict(os.environ)
-    if stage:
-        os.environ[VARIABLE] = f"{ALL_SITES[stage.code].targets[0]} {length_ms}"
-        os.environ["PYTHONPATH"] = os.pathsep.join([str(PLANTING), *filter(None, [before.get("PYTHONPATH")])])
+    functions = [ALL_SITES[stage.code].targets[0] for stage in stages]
+    os.environ[VARIABLE] = " ".join([str(switch), str(length_ms), *functions])
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(PLANTING), *filter(None, [before.get("PYTHONPATH")])])
     try:
         yield
     finally:
@@ -99,57 +117,29 @@ def planting(stage: DelayedStage | None, length_ms: float) -> Iterator[None]:
         os.environ.update(before)
 
 
-def start(stack: ExitStack, shape: str, stage: DelayedStage | None, length_ms: float) -> FrozenEngine:
-    """An engine that starts, with a delay in the source of a stage where one is given; it ends with the stack."""
-    log = Path(stack.enter_context(tempfile.TemporaryDirectory()), "log")
-    with planting(stage, length_ms):
-        standing, child = stack.enter_context(loaded_engine(shape_named(shape), STREAMS, 0.0, "", log))
-    stack.callback(child.thaw)
-    stack.enter_context(turned_on(standing))
-    delays = stack.enter_context(DelayFile(standing.folder / FILE))
-    return FrozenEngine(BlockRecorder(standing, delays, lambda: child.running), child)
-
-
 def measured(
     shape: str, stages: Sequence[DelayedStage], length_ms: float, seconds: float
 ) -> dict[str, list[StageTurn]]:
-    """One start of all engines, and so many seconds of turns."""
+    """One start of the engine, and so many seconds of turns."""
     with ExitStack() as stack:
-        plain = start(stack, shape, None, 0)
-        slower = {stage: start(stack, shape, stage, length_ms) for stage in stages}
-        for engine in (plain, *slower.values()):
-            engine.await_load()
-        blocks: dict[DelayedStage, list[tuple[Block, Block, Block]]] = {stage: [] for stage in stages}
+        engine = PlantedEngine(stack, shape, stages, length_ms)
+        blocks: dict[DelayedStage, list[Blocks]] = {stage: [] for stage in stages}
         draw, end_s = random.Random(0), time.monotonic() + seconds
         while time.monotonic() < end_s:
             for stage in draw.sample(stages, len(stages)):
-                blocks[stage].append(three_turns(plain, slower[stage], Treatment(stage, round(length_ms * 1e6)), draw))
-        return {stage.name: stage_turns(stage, blocks[stage], plain, slower[stage]) for stage in stages}
+                blocks[stage].append(engine.turn(stage, draw))
+        recorded = engine.recorder.recorded()
+        return {stage.name: stage_turns(stage, blocks[stage], recorded) for stage in stages}
 
 
-def three_turns(
-    plain: FrozenEngine, slower: FrozenEngine, treatment: Treatment, draw: random.Random
-) -> tuple[Block, Block, Block]:
-    """A block of the plain engine, of it under a delay, and of the one that is slower, in random order."""
-    each = {0: (plain, None), 1: (plain, treatment), 2: (slower, None)}
-    blocks = {place: each[place][0].turn(each[place][1]) for place in draw.sample(range(3), 3)}
-    return blocks[0], blocks[1], blocks[2]
-
-
-def stage_turns(
-    stage: DelayedStage, blocks: Sequence[tuple[Block, Block, Block]], plain: FrozenEngine, slower: FrozenEngine
-) -> list[StageTurn]:
+def stage_turns(stage: DelayedStage, blocks: Sequence[Blocks], engine: RecordedEngine) -> list[StageTurn]:
     """What the blocks tell; one with too few steps tells nothing."""
-    bare, with_delay, of_slower = (list(each) for each in zip(*blocks, strict=True))
-    engine, slow_engine = plain.recorder.recorded(), slower.recorder.recorded()
-    columns = zip(steps_of(plain, bare), steps_of(plain, with_delay), steps_of(slower, of_slower), strict=True)
     turns = []
-    for before, delayed, after in columns:
+    for before, delayed, after in zip(*(steps_of(engine, each) for each in zip(*blocks, strict=True)), strict=True):
         if min(each.count for each in (before, delayed, after)) >= FEWEST:
-            own_ns = engine.time_ns(stage, before.windows) / before.count
-            slower_ns = slow_engine.time_ns(stage, after.windows) / after.count
+            grown = [engine.time_ns(stage, each.windows) / each.count for each in (before, after)]
             delay_ns = achieved(stage, delayed.windows, engine) / delayed.count
-            turns.append(StageTurn(usual_ns(before), usual_ns(delayed), usual_ns(after), delay_ns, slower_ns - own_ns))
+            turns.append(StageTurn(usual_ns(before), usual_ns(delayed), usual_ns(after), delay_ns, grown[1] - grown[0]))
     return turns
 
 
@@ -159,15 +149,15 @@ def usual_ns(steps: BlockSteps) -> float:
     return float(np.median(end_ns - begin_ns))
 
 
-def steps_of(engine: FrozenEngine, blocks: Sequence[Block]) -> list[BlockSteps]:
-    """The steady steps of some of an engine's blocks."""
-    steps = engine.recorder.recorded().steps(STREAMS)
+def steps_of(engine: RecordedEngine, blocks: Sequence[Block]) -> list[BlockSteps]:
+    """The steady steps of some of its blocks."""
+    steps = engine.steps(STREAMS)
     lag_ns = usual_lag(steps, blocks)
     return [cut(block, steps, lag_ns) for block in blocks]
 
 
 def row(name: str, number: int, turns: Sequence[StageTurn]) -> str:
-    """A line of the table: of one start of a stage's engine."""
+    """A line of the table: a stage in one start."""
     grown = center([turn.grown for turn in turns])
     foretold = center([(turn.delayed - turn.plain) / turn.delay * grown.value for turn in turns])
     seen = center([turn.slower - turn.plain for turn in turns])
@@ -186,7 +176,7 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_argument("--shape", default="one-gpu")
     arguments.add_argument("--stages", default=DEFAULT)
     arguments.add_argument("--length-ms", type=float, default=1.0, help="of the planted delay (default %(default)s)")
-    arguments.add_argument("--starts", type=int, default=2, help="of each engine (default %(default)s)")
+    arguments.add_argument("--starts", type=int, default=2, help="of the engine (default %(default)s)")
     arguments.add_argument("--seconds", type=float, default=130.0, help="of turns in each start (default %(default)s)")
     arguments.add_argument("--folder", type=Path, default=Path("build/planted"), help="default: %(default)s")
     return arguments

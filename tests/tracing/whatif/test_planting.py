@@ -1,4 +1,4 @@
-"""What the bench of planted engines plants: a delay in the source of one function, in every process that imports it."""
+"""What the bench of planted stages plants: delays in the source of functions, in every process that imports them."""
 
 from __future__ import annotations
 
@@ -22,22 +22,35 @@ def other():
     return "other"
 '''
 PROGRAM = """
-import time, slow
-def length(function):
+import sys, time, slow
+def is_late(function):
     begin = time.perf_counter()
     function()
-    return time.perf_counter() - begin
-print(slow.Scheduler().schedule(), length(slow.Scheduler().schedule) >= 0.05, slow.Scheduler.schedule.__doc__)
+    return time.perf_counter() - begin >= 0.05
+functions = slow.Scheduler().schedule, slow.other
+for byte in 0, 1, 2:
+    with open(sys.argv[1], "r+b") as file:
+        file.write(bytes([byte]))
+    print(*(is_late(function) for function in functions))
+print(functions[0](), functions[0].__doc__)
+"""
+ANSWER = """False False
+True False
+False True
+picked Pick what runs.
 """
 
 
-def test_the_named_function_alone_is_late_and_does_what_it_did(tmp_path: Path) -> None:
+def test_the_function_whose_number_is_asked_for_alone_is_late_and_does_what_it_did(tmp_path: Path) -> None:
     (tmp_path / "slow.py").write_bytes(SOURCE)
-    environment = os.environ | {VARIABLE: "slow:Scheduler.schedule 50", "PYTHONPATH": f"{PLANTING}:{tmp_path}"}
-    done = subprocess.run([sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True, timeout=60)
-    assert done.stdout == "picked True Pick what runs.\n", done.stderr
+    switch = tmp_path / "switch"
+    switch.write_bytes(b"\0")
+    variables = {VARIABLE: f"{switch} 50 slow:Scheduler.schedule slow:other", "PYTHONPATH": f"{PLANTING}:{tmp_path}"}
+    words = [sys.executable, "-c", PROGRAM, str(switch)]
+    done = subprocess.run(words, env=os.environ | variables, capture_output=True, text=True, timeout=60)
+    assert done.stdout == ANSWER, done.stderr
 
 
 def test_what_is_not_there_cannot_be_planted() -> None:
     with pytest.raises(KeyError):
-        planted(SOURCE, "Scheduler.update", 1)
+        planted(SOURCE, {"Scheduler.update": 1}, 1)
