@@ -156,14 +156,15 @@ def steps_of(engine: RecordedEngine, blocks: Sequence[Block]) -> list[BlockSteps
     return [cut(block, steps, lag_ns) for block in blocks]
 
 
-def row(name: str, number: int, turns: Sequence[StageTurn]) -> str:
-    """A line of the table: a stage in one start."""
+def row(name: str, turns: Sequence[StageTurn]) -> str:
+    """A line of the table: a stage, over all starts."""
     grown = center([turn.grown for turn in turns])
-    foretold = center([(turn.delayed - turn.plain) / turn.delay * grown.value for turn in turns])
-    seen = center([turn.slower - turn.plain for turn in turns])
+    foretold = [(turn.delayed - turn.plain) / turn.delay * grown.value for turn in turns]
+    seen = [turn.slower - turn.plain for turn in turns]
     step = center([turn.plain for turn in turns])
-    cells = [f"{step.value / 1e6:.2f}", f"{grown.value / 1e6:.2f}", in_ms(foretold), in_ms(seen)]
-    return f"| {name} | {number} | {len(turns)} | {' | '.join(cells)} | {foretold.value / seen.value:.2f} |"
+    apart = [first - second for first, second in zip(foretold, seen, strict=True)]
+    cells = [str(len(turns)), f"{step.value / 1e6:.2f}", f"{grown.value / 1e6:.2f}"]
+    return f"| {' | '.join([name, *cells, *(in_ms(center(each)) for each in (foretold, seen, apart))])} |"
 
 
 def in_ms(estimate: Estimate) -> str:
@@ -192,11 +193,10 @@ def main() -> int:
             turns = measured(args.shape, stages, args.length_ms, args.seconds)
             path.write_text(json.dumps({name: [asdict(turn) for turn in each] for name, each in turns.items()}))
     starts = [json.loads(path.read_text()) for path in paths]
-    print("| stage | start | rounds | step, ms | stage longer by | step longer by, foretold | seen | foretold / seen |")
-    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
+    print("| stage | rounds | step, ms | stage longer by | step longer by, foretold | seen | foretold less seen |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
     for stage in stages:
-        for number, by_stage in enumerate(starts, 1):
-            print(row(stage.name, number, [read_record(StageTurn, turn) for turn in by_stage[stage.name]]))
+        print(row(stage.name, [read_record(StageTurn, turn) for start in starts for turn in start[stage.name]]))
     return 0
 
 
