@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,6 +20,7 @@ class FollowingProfile:
         self._stack = ExitStack()
         self._profile: LiveProfile | None = None
         self._enough: Callable[[], bool] = lambda: True
+        self._ended_ns = 0  # when the last one had come to its end; ns of CLOCK_MONOTONIC
 
     def start(self) -> None:
         """Let it run from now on."""
@@ -34,6 +36,10 @@ class FollowingProfile:
         """Whether all its steps were seen, or none runs."""
         return self._profile is None or self._enough()
 
+    def ran_since(self, begin_ns: int) -> bool:
+        """Whether what began then ran beside a profile, whose start and end hold an engine up for long."""
+        return self._profile is not None or begin_ns < self._ended_ns
+
     def collect(self, folder: Path) -> list[str]:
         """Stop it where it still runs, and put its traces into a trace folder; what is missing, a line each."""
         profile, self._profile = self._profile, None
@@ -43,4 +49,6 @@ class FollowingProfile:
             self._stack.close()
         except EnginescopeError as error:
             return [f"the profiler was not stopped: {error}"]
+        finally:
+            self._ended_ns = time.monotonic_ns()
         return profile.collect(folder)

@@ -74,6 +74,7 @@ class Keeper:
         self.firing: Firing | None = None
         self.hang: HangDump | None = None  # where it is one that fired
         self.more = 0
+        self.profiled = 0  # what fired beside a profile
         self.is_warned = False
         self.written: deque[float] = deque(maxlen=MOST_A_MINUTE)
 
@@ -96,6 +97,8 @@ class Keeper:
             yield "the engine has ended: if it was started anew, watch that one"
         if self.more:
             yield f"{self.more} more fired and were not kept: at most {MOST_A_MINUTE} a minute are kept"
+        if self.profiled:
+            yield f"{self.profiled} more fired while the profiler ran, which holds an engine up: not kept"
         if lost := sum(ring.lost for ring in self.rings.values()):
             yield f"{lost} records were overwritten before they were looked at: what they met is not known"
 
@@ -137,7 +140,9 @@ class Keeper:
 
     def _fire(self, firing: Firing) -> None:
         now = time.monotonic()
-        if self.firing is None and (len(self.written) < MOST_A_MINUTE or now - self.written[0] > 60):
+        if self.profile and self.profile.ran_since(firing.at_ns - firing.value_ns):
+            self.profiled += 1
+        elif self.firing is None and (len(self.written) < MOST_A_MINUTE or now - self.written[0] > 60):
             self.firing = firing
             self.written.append(now)
         else:

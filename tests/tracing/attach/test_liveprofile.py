@@ -128,6 +128,29 @@ def test_a_trigger_starts_it_and_what_is_kept_has_its_traces(server: Server, tmp
     assert trace.name == f"{body['profile_prefix']}_rank0.pt.trace.json" and "enginescope-1_" not in trace.name
 
 
+def test_what_ran_beside_a_profile_is_counted_and_not_kept(server: Server, tmp_path: Path) -> None:
+    source = folder_of(tmp_path, standby=False)
+    standing = read(source)
+    assert standing is not None
+    profile = FollowingProfile(LiveProfile(server.at, "torch", 20, server.folder, "enginescope-1"))
+    keeper = Keeper(StandingEngine(source, standing), [parse("step > 1s")], tmp_path / "kept", profile=profile)
+    fired: list[Firing] = []
+    keeper.triggers.look = lambda pid, records: [fired.pop()] if fired else []  # type: ignore[method-assign]
+    with counting(source, pause_s=0.01):
+        begun_ns = time.monotonic_ns()
+        profile.start()
+        until(profile.is_over)
+        profile.collect(tmp_path)
+        end_ns = time.monotonic_ns()
+        until(lambda: keeper.look() is None and keeper.rings)
+        fired.append(Firing("step > 1s", end_ns, end_ns - begun_ns, next(iter(keeper.rings))))
+        until(lambda: keeper.look() is None and keeper.profiled == 1)
+        assert keeper.firing is None
+        fired.append(Firing("step > 1s", end_ns, 0, next(iter(keeper.rings))))
+        until(lambda: keeper.look() is None and keeper.firing)
+    assert keeper.profiled == 1
+
+
 def test_a_profiler_that_is_refused_ends_no_watch(server: Server, tmp_path: Path, capsys) -> None:
     server.status = 404
     profile = FollowingProfile(LiveProfile(server.at, "torch", 20, server.folder, "enginescope-1"))
