@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -22,6 +23,8 @@ from probes.machine import Machine
 DEFAULT_LIMIT_S = 540.0  # the default run stays under ten minutes with something to spare
 BATCH_SIZES = (1, 4, 8, 16)
 REPEATS = 3
+FEWEST_STARTS = 2  # of an arm, which is the replicate of its differences
+DEGREES = 5  # of freedom that the variance between starts should have: with one it tells next to nothing
 TAIL = 32  # tokens of a prompt that are its own
 OUTPUT_LEN = 16
 SAMPLED = "random numbers by the engine's seed (--engine seed=N, 0 where none is named)"
@@ -62,17 +65,15 @@ def complete(spec: Spec, models: Models, machine: Machine, slowness: float = 1.0
     """Fill in what the spec leaves to the machine; the second value says what was given up to save time, if anything.
 
     The shared prefix spans two of the largest blocks, so that the block size can matter; the rest of a prompt is new.
-    Where no batch size is asked for, the run takes ten minutes or less: what was not asked for yields to that.
-    `slowness` is what `offline.spec.estimate.slowness` makes of the reference kernel.
+    Where no batch size is asked for, the run takes ten minutes or less: what was not asked for yields to that; where one
+    is, starts alone. `slowness` is what `offline.spec.estimate.slowness` makes of the reference kernel.
     """
-    full = next(_shorter(spec, machine))
+    candidates = list(_shorter(spec, models, machine))
+    full = candidates[0]
     if max(full.shared_prefix_len) >= min(full.input_len):
         raise usage_error(
             f"--shared-prefix-len {max(full.shared_prefix_len)} must be shorter than --input-len {min(full.input_len)}"
         )
-    if spec.batch_size:
-        return full, None
-    candidates = list(_shorter(spec, machine))
 
     def seconds(each: Spec) -> float:
         return _seconds(each, models, machine, slowness)
@@ -81,19 +82,40 @@ def complete(spec: Spec, models: Models, machine: Machine, slowness: float = 1.0
     return chosen, _note(full, chosen, seconds(full)) if chosen != full else None
 
 
-def _shorter(spec: Spec, machine: Machine) -> Iterator[Spec]:
-    """The complete spec, then ever shorter ones. Prompts and outputs yield first, then trials, then block sizes.
+def enough_starts(arms: int) -> int:
+    """The fewest starts of each arm, two or more, that give the variance between starts its `DEGREES` of freedom.
 
-    What was asked for stays, and so do all batch sizes and the second start of every arm.
+    It has (arms - 1) · (starts - 1): two arms are started six times each, six arms twice.
+    """
+    return max(FEWEST_STARTS, 1 + math.ceil(DEGREES / (arms - 1))) if arms > 1 else FEWEST_STARTS
+
+
+def _shorter(spec: Spec, models: Models, machine: Machine) -> Iterator[Spec]:
+    """The complete spec, then ever shorter ones.
+
+    Prompts and outputs yield first, then trials, then starts beyond the second, then block sizes. What was asked for
+    stays, and so do all batch sizes and the second start of every arm.
     """
     blocks = spec.block_size or ((16, 32, 64) if kind_of(machine) == "gpu" else (32, 64, 128))
     repeats = spec.repeats or REPEATS
-    yield _filled(spec, blocks, 2 * max(blocks), TAIL, OUTPUT_LEN, repeats)
+    full = _filled(spec, blocks, 2 * max(blocks), TAIL, OUTPUT_LEN, repeats)
+
+    if spec.batch_size:
+        yield from _fewer_starts(full, models, machine)
+        return
+    yield next(_fewer_starts(full, models, machine))
     for tail, output_len in ((TAIL, OUTPUT_LEN), (1, OUTPUT_LEN // 2), (1, OUTPUT_LEN // 4)):
-        yield _filled(spec, blocks, max(blocks), tail, output_len, repeats)
-    yield _filled(spec, blocks, max(blocks), 1, OUTPUT_LEN // 4, repeats=min(2, repeats))
-    for count in range(len(blocks) - 1, 0, -1):
-        yield _filled(spec, blocks[:count], max(blocks[:count]), 1, OUTPUT_LEN // 4, repeats=min(2, repeats))
+        yield next(_fewer_starts(_filled(spec, blocks, max(blocks), tail, output_len, repeats), models, machine))
+    for count in range(len(blocks), 0, -1):
+        fewer = _filled(spec, blocks[:count], max(blocks[:count]), 1, OUTPUT_LEN // 4, repeats=min(2, repeats))
+        yield from _fewer_starts(fewer, models, machine)
+
+
+def _fewer_starts(spec: Spec, models: Models, machine: Machine) -> Iterator[Spec]:
+    """The spec with enough starts, then with ever fewer; with those that were asked for, if any were."""
+    most = enough_starts(len(grid_of(spec, models, machine)))
+    counts = [spec.starts] if spec.starts else range(most, FEWEST_STARTS - 1, -1)
+    return (replace(spec, starts=count) for count in counts)
 
 
 def _filled(spec: Spec, blocks: tuple[int, ...], prefix: int, tail: int, output_len: int, repeats: int) -> Spec:
@@ -120,7 +142,7 @@ def _seconds(spec: Spec, models: Models, machine: Machine, slowness: float) -> f
 
 def _note(full: Spec, chosen: Spec, full_s: float) -> str:
     """`shortened to save time: input_len 288 to 129 …`."""
-    names = ("input_len", "output_len", "shared_prefix_len", "repeats", "block_size")
+    names = ("input_len", "output_len", "shared_prefix_len", "repeats", "starts", "block_size")
     before = {name: getattr(full, name) for name in names if getattr(full, name) != getattr(chosen, name)}
     changes = ", ".join(f"{name} {listed(value)} to {listed(getattr(chosen, name))}" for name, value in before.items())
     flags = " ".join(f"--{name.replace('_', '-')} {listed(value)}" for name, value in before.items())

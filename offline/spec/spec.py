@@ -18,6 +18,7 @@ from probes.errors import usage_error
 CACHING = {"off": False, "on": True}
 STATES = ("cold", "warm")
 SIZES = {"batch_size": 1, "block_size": 1, "input_len": 1, "output_len": 1, "shared_prefix_len": 0}  # with their least
+COUNTS = ("repeats", "starts")
 AXES = (*SIZES, "prefix_caching", "cache_state", "temperature", "vllm")
 # Engine arguments that the sweep itself sets: asking for them through --engine would say two things at once.
 OWNED = {
@@ -34,7 +35,7 @@ OWNED = {
 class Spec:
     """One sweep, as asked. `engine` maps an engine argument to its values: one is a constant, several are an axis.
 
-    Sizes and lengths that were not asked for are empty, repeats are 0: the plan chooses them.
+    Sizes and lengths that were not asked for are empty, repeats and starts are 0: the plan chooses them.
     """
 
     model: str = ""  # several with commas between them
@@ -49,7 +50,7 @@ class Spec:
     shared_prefix_len: tuple[int, ...] = ()
     temperature: tuple[float, ...] = (0.0,)  # of sampling; 0 is greedy
     repeats: int = 0
-    starts: int = 2
+    starts: int = 0
     seed: int = 0
     trace: bool = False  # one more trial of each cell in each start, untimed, under the recorder
     engine: EngineAxes = field(default_factory=dict)
@@ -58,7 +59,7 @@ class Spec:
     def as_dict(self) -> SpecValues:
         """The spec as JSON holds it, and as `from_dict` reads it back."""
         values: SpecValues = json.loads(json.dumps(asdict(self)))
-        return {name: value for name, value in values.items() if value or name != "repeats"}
+        return {name: value for name, value in values.items() if value or name not in COUNTS}
 
     @staticmethod
     def from_dict(values: SpecValues) -> Spec:
@@ -90,8 +91,8 @@ def _typed(name: str, value: Any) -> Any:  # of the type of that field
         return value
     if isinstance(default, int) and (isinstance(value, bool) or not isinstance(value, int)):
         raise usage_error(f"{name} must be a whole number, not {value!r}")
-    if name == "repeats" and value < 1:
-        raise usage_error(f"repeats must be 1 or more, not {value}")
+    if name in COUNTS and value < 1:
+        raise usage_error(f"{name} must be 1 or more, not {value}")
     if isinstance(default, str) and not isinstance(value, str):
         raise usage_error(f"{name} must be text, not {value!r}")
     return value
@@ -123,8 +124,6 @@ def _checked(spec: Spec) -> Spec:
         raise usage_error(f"cards must be 1 or more, not {min(spec.cards)}")
     if spec.cards and "tensor_parallel_size" in spec.engine:
         raise usage_error("--engine tensor_parallel_size and --cards say the same: name one of them")
-    if spec.starts < 1:
-        raise usage_error(f"starts must be 1 or more, not {spec.starts}")
     for key in spec.engine:
         if key in OWNED:
             raise usage_error(f"--engine {key} is set by {OWNED[key]}")

@@ -23,6 +23,7 @@ BATCH_HELP = "requests submitted at once (default 1,4,8,16; other defaults keep 
 TEMPERATURE_HELP = "of sampling (default 0, greedy); random numbers come from the engine's seed, --engine seed=N (0)"
 VLLM_HELP = "an axis: versions, folders with a vllm package, Pythons of environments, `installed` for this one"
 BISECT_HELP = "since which version between these is it slower? --vllm lists those between (default: the index's)"
+STARTS_HELP = "engine starts of each arm (default: 2 of six arms or more, up to 6 of two, as ten minutes allow)"
 UNTIL_HELP = "add starts and rounds until the widest main effect on output tok/s is known within ± this"
 BUDGET_HELP = "stop once this is used up (default 10m with --until, 2h with --bisect), but always run what is planned"
 TRACE_HELP = "one more trial of each cell in each start, untimed, under the recorder: where the cell's time goes"
@@ -97,7 +98,7 @@ def add_run(run: argparse._ActionsContainer) -> None:
     from offline.spec.flags import add_on, add_out, add_resume
 
     run.add_argument("--repeats", type=int, metavar="N", help="trials of each cell in each start (default 3)")
-    run.add_argument("--starts", type=int, metavar="N", help="engine starts of each arm (default 2)")
+    run.add_argument("--starts", type=int, metavar="N", help=STARTS_HELP)
     run.add_argument("--until", type=share, metavar="3%", help=UNTIL_HELP)
     run.add_argument("--budget", type=duration, metavar="10m", help=BUDGET_HELP)
     run.add_argument("--bisect", nargs=2, metavar=("GOOD", "BAD"), help=BISECT_HELP)

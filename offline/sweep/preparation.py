@@ -26,7 +26,7 @@ from offline.spec.estimate import estimate, minutes, slowness
 from offline.spec.limits import expected_refusals, refuse_too_long, remarks
 from offline.spec.memory import refuse_too_many
 from offline.spec.models import Models, find_models, recorded_models
-from offline.spec.plan import Plan, complete, grid_of, plan
+from offline.spec.plan import FEWEST_STARTS, Plan, complete, grid_of, plan
 from offline.spec.settings import EngineAxes, SpecValues
 from offline.spec.spec import Spec
 from probes.engineplatform import engine_platform
@@ -51,7 +51,8 @@ class PreparedRun:
 
 def new_run(args: argparse.Namespace, spec_values: SpecValues) -> PreparedRun | None:
     """Show the plan, ask where it takes long, and make the folder; None where only the plan was wanted."""
-    spec = Spec.from_dict(spec_values)
+    goal = effort(args)  # a run that has one adds the starts that it needs itself
+    spec = Spec.from_dict(({"starts": FEWEST_STARTS} if goal else {}) | spec_values)
     if args.on and spec.vllm:
         raise usage_error(NOT_ELSEWHERE)
     cluster = None if args.plan else asked_cluster(args, "until", "budget")
@@ -83,7 +84,7 @@ def new_run(args: argparse.Namespace, spec_values: SpecValues) -> PreparedRun | 
         began=now(),
         alive=planned.alive,
         environments=every,
-        effort=effort(args),
+        effort=goal,
     )
     return PreparedRun(RunFolder.create(args.out, run), planned, models, cluster)
 

@@ -21,9 +21,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 from offline.differences.analysis import estimate
+from offline.differences.estimates import Estimates
 from offline.differences.observations import Observations
 from offline.differences.twogroups import two_groups
-from tests.offline.differences.simulatedruns import KINDS, Outcome, Setting, compared, outcome, simulate, until
+from tests.offline.differences.simulatedruns import KINDS, Outcome, Setting, compared, kind, outcome, simulate, until
 
 SEED = 20260110
 DISTURBANCES: dict[str, dict[str, object]] = {
@@ -38,6 +39,8 @@ DESIGNS: dict[str, dict[str, object]] = {
     "three starts an arm": {"starts": 3, "groups": 3},
     "four starts an arm": {"starts": 4, "groups": 4},
 }
+FEW = {2: (2, 6), 3: (2, 4), 4: (2, 3)}  # starts of each of so many arms: the fewest, and those that a sweep plans
+BLOCKS = (16, 32, 64, 128)
 NOISY = (3.0, 10.0)  # how many times as much as in the others starts scatter in one cell
 NOISY_CELLS = {"cold": 0, "warm": -1}
 WILD = (2.0, 5.0, 10.0)  # how many times as much as the others' the starts of one arm scatter
@@ -82,6 +85,33 @@ def designs(runs: int) -> Iterator[str]:
         for start in (0.01, 0.03):
             setting = replace(Setting(start, 0.01), **changes)  # type: ignore[arg-type]
             yield line(setting, name, null_runs(setting, runs, SEED + 100))
+
+
+def few_arms(runs: int) -> Iterator[str]:
+    """Few arms, all with the same cold cells, with two starts each and with as many as a sweep plans."""
+    yield from ("", "## Few arms", "")
+    headings = ("arms", "starts", *HEADINGS[:1], *HEADINGS[2:5], "main effect", "one cell", "detectable", "one cell")
+    yield from (f"| {' | '.join(headings)} |", f"|{' --- |' * len(headings)}")
+    for arms, (fewest, planned) in FEW.items():
+        lines = [
+            *product((fewest, planned), (0.01, 0.03), ("none",)),
+            *((planned, 0.01, name) for name in DISTURBANCES),
+        ]
+        for starts, spread, name in dict.fromkeys(lines):
+            setting = Setting(spread, 0.01, starts=starts, groups=starts, block_sizes=BLOCKS[:arms], caching=("off",))
+            estimates = estimate(simulate(replace(setting, **DISTURBANCES[name]), runs, SEED + 120))  # type: ignore[arg-type]
+            assert estimates is not None
+            result, detectable = outcome(estimates), smallest_detectable(estimates)
+            cells = [str(arms), str(starts), f"{spread:.0%}", name, f"{result.false_share:.1%}"]
+            cells += [f"{result.false_lower_bound:.1%}", *(f"{result.found[each]:.0%}" for each in KINDS[:2])]
+            yield f"| {' | '.join([*cells, *(f'{detectable[each]:.1%}' for each in KINDS[:2])])} |"
+
+
+def smallest_detectable(estimates: Estimates) -> dict[str, float]:
+    """The median over runs of the smallest difference that could be found, of the worst row of each kind."""
+    medians = np.expm1(np.median(estimates.smallest_detectable(), axis=0))
+    kinds = [kind(contrast) for contrast in estimates.contrasts]
+    return {each: max(medians[i] for i, other in enumerate(kinds) if other == each) for each in set(kinds)}
 
 
 def unequal(runs: int) -> Iterator[str]:
@@ -178,7 +208,7 @@ def main() -> None:
         "",
     ]
     lines = []
-    parts = (grid, designs, unequal, noisy, adaptive, comparisons, noisy_comparisons, states)
+    parts = (grid, designs, few_arms, unequal, noisy, adaptive, comparisons, noisy_comparisons, states)
     for line_of_text in chain(head, *(part(args.runs) for part in parts)):
         print(line_of_text, flush=True)
         lines.append(line_of_text)

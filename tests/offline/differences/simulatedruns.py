@@ -41,19 +41,21 @@ class Setting:
     rounds: int = 3
     groups: int = 2
     block_sizes: tuple[int, ...] = BLOCK_SIZES
+    caching: tuple[str, ...] = ("off", "on")
     batch_sizes: tuple[int, ...] = BATCH_SIZES
 
     @property
     def arms(self) -> tuple[Levels, ...]:
         """Block sizes with and without prefix caching."""
         return tuple(
-            {"block_size": block, "prefix_caching": caching} for caching in ("off", "on") for block in self.block_sizes
+            {"block_size": block, "prefix_caching": caching} for caching in self.caching for block in self.block_sizes
         )
 
     @property
     def cells(self) -> tuple[Levels, ...]:
         """Batch sizes, cold in all arms and warm in those that cache."""
-        return tuple({"batch_size": b, "cache_state": state} for state in ("cold", "warm") for b in self.batch_sizes)
+        states = ("cold", "warm") if "on" in self.caching else ("cold",)
+        return tuple({"batch_size": b, "cache_state": state} for state in states for b in self.batch_sizes)
 
 
 def simulate(setting: Setting, runs: int, seed: int) -> Observations:

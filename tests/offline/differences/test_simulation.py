@@ -114,6 +114,18 @@ def test_ten_percent_are_found_and_the_smallest_detectable_difference_is_right()
     assert all(0.8 <= ratio <= 1.2 for ratios in result.detectable.values() for ratio in ratios)
 
 
+@pytest.mark.parametrize(("blocks", "starts"), [((32, 64), 6), ((32, 64, 128), 4)])
+def test_few_arms_that_are_started_more_often_find_ten_percent_and_tell_no_more_lies(
+    blocks: tuple[int, ...], starts: int
+) -> None:
+    """Two arms of two starts have one degree of freedom, and find it in a quarter of the runs."""
+    few = replace(SMALL, block_sizes=blocks, caching=("off",))
+    twice, planned = (told(replace(few, starts=count, groups=count)) for count in (2, starts))
+    assert planned.false_lower_bound <= 0.05
+    assert min(planned.found.values()) >= 0.95
+    assert twice.found["main effect"] < 0.7
+
+
 def test_a_state_of_the_start_is_found_and_not_imagined() -> None:
     """Eight starts of one arm with a spread of 1 %; half of the runs have a state that is a fifth faster."""
     rng = np.random.default_rng(20260105)

@@ -17,8 +17,8 @@ from offline.spec.spec import Spec
 
 def spec(**changes: Any) -> Spec:
     """Four arms: two block sizes, caching off and on; six cells an arm that caches, three in the others."""
-    lengths = {"input_len": (8,), "output_len": (2,), "shared_prefix_len": (5,), "repeats": 3}
-    return Spec(**{"batch_size": (1, 4, 8), "block_size": (16, 32), **lengths} | changes)
+    lengths = {"input_len": (8,), "output_len": (2,), "shared_prefix_len": (5,)}
+    return Spec(**{"batch_size": (1, 4, 8), "block_size": (16, 32), "repeats": 3, "starts": 2, **lengths} | changes)
 
 
 def test_a_round_visits_a_cell_in_all_arms_before_the_next_cell() -> None:

@@ -78,17 +78,19 @@ def test_the_rounded_length_is_no_longer_than_the_model(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("too_long", "left"),
     [
-        (0, ((288,), (16,), 3, (32, 64, 128))),
-        (1, ((160,), (16,), 3, (32, 64, 128))),
-        (2, ((129,), (8,), 3, (32, 64, 128))),
-        (3, ((129,), (4,), 3, (32, 64, 128))),
-        (4, ((129,), (4,), 2, (32, 64, 128))),
-        (5, ((65,), (4,), 2, (32, 64))),
-        (6, ((33,), (4,), 2, (32,))),
-        (9, ((33,), (4,), 2, (32,))),
+        (0, ((288,), (16,), 3, 2, (32, 64, 128))),
+        (1, ((160,), (16,), 3, 2, (32, 64, 128))),
+        (2, ((129,), (8,), 3, 2, (32, 64, 128))),
+        (3, ((129,), (4,), 3, 2, (32, 64, 128))),
+        (4, ((129,), (4,), 2, 2, (32, 64, 128))),
+        (5, ((65,), (4,), 2, 3, (32, 64))),
+        (6, ((65,), (4,), 2, 2, (32, 64))),
+        (7, ((33,), (4,), 2, 6, (32,))),
+        (10, ((33,), (4,), 2, 3, (32,))),
+        (20, ((33,), (4,), 2, 2, (32,))),
     ],
 )
-def test_lengths_yield_first_then_trials_then_block_sizes(
+def test_lengths_yield_first_then_trials_then_further_starts_then_block_sizes(
     too_long: int, left: tuple[object, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever the time, all batch sizes and the second start stay."""
@@ -96,8 +98,28 @@ def test_lengths_yield_first_then_trials_then_block_sizes(
     seconds = iter([3600.0] * too_long + [60.0] * 9)
     monkeypatch.setattr(plan, "_seconds", lambda *_: next(seconds))
     spec, _ = complete(Spec(), ONE, machine)
-    assert (spec.input_len, spec.output_len, spec.repeats, spec.block_size) == left
-    assert (spec.batch_size, spec.starts) == ((1, 4, 8, 16), 2)
+    assert (spec.input_len, spec.output_len, spec.repeats, spec.starts, spec.block_size) == left
+    assert spec.batch_size == (1, 4, 8, 16)
+
+
+@pytest.mark.parametrize(("arms", "starts"), [(1, 2), (2, 6), (3, 4), (4, 3), (5, 3), (6, 2), (12, 2)])
+def test_few_arms_are_started_more_often_so_that_their_variance_has_five_degrees_of_freedom(
+    arms: int, starts: int
+) -> None:
+    assert plan.enough_starts(arms) == starts
+    assert arms == 1 or (arms - 1) * (starts - 1) >= 5
+
+
+@pytest.mark.parametrize(("start_s", "starts"), [(1.0, 6), (50.0, 5), (80.0, 3), (200.0, 2)])
+def test_where_batch_sizes_are_asked_for_starts_alone_yield_to_the_ten_minutes(
+    start_s: float, starts: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan, "_seconds", lambda spec, *_: 2 * spec.starts * start_s)
+    machine = replace(fingerprint(), gpus=(), platform="cpu", cpu_flags=("avx2",))
+    spec, note = complete(Spec(batch_size=(8,), block_size=(32,)), ONE, machine)
+    assert (spec.starts, spec.input_len, spec.output_len, spec.repeats) == (starts, (96,), (16,), 3)
+    assert note is None if starts == 6 else f"starts 6 to {starts}; all of it" in str(note)
+    assert complete(Spec(batch_size=(8,), block_size=(32,), starts=4), ONE, machine)[0].starts == 4
 
 
 def test_a_machine_whose_kernel_takes_twice_as_long_takes_twice_the_time() -> None:
@@ -116,7 +138,7 @@ def test_on_a_gpu_only_what_the_cpu_does_is_slower() -> None:
 
 def test_recorded_trials_are_in_the_plan_with_what_they_cost() -> None:
     machine = replace(fingerprint(), gpus=(), platform="cpu", cpu_flags=("avx2",))
-    spec, _ = complete(Spec(batch_size=(1, 4), block_size=(32,)), ONE, machine)
+    spec, _ = complete(Spec(batch_size=(1, 4), block_size=(32,), starts=2), ONE, machine)
     timed, traced = (plan.plan(each, ONE, machine) for each in (spec, replace(spec, trace=True)))
     assert (timed.traced, traced.traced, traced.trials) == (0, 2 * 6, timed.trials)
     assert traced.seconds > timed.seconds + 12 * READ_S
@@ -127,7 +149,9 @@ def test_recorded_trials_are_in_the_plan_with_what_they_cost() -> None:
 def test_what_was_asked_for_does_not_yield(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plan, "_seconds", lambda *_: 1e6)
     machine = replace(fingerprint(), gpus=(), platform="cpu", cpu_flags=("avx2",))
-    asked = Spec(input_len=(100, 300), output_len=(64,), shared_prefix_len=(0,), block_size=(32, 64), repeats=5)
+    asked = Spec(
+        input_len=(100, 300), output_len=(64,), shared_prefix_len=(0,), block_size=(32, 64), repeats=5, starts=4
+    )
     assert complete(asked, ONE, machine)[0] == replace(asked, batch_size=(1, 4, 8, 16))
 
 

@@ -29,7 +29,7 @@ def test_nothing_said_is_the_default_spec() -> None:
         ("off", "on"),
         ("cold", "warm"),
         0,
-        2,
+        0,
     )
 
 
@@ -64,6 +64,7 @@ def test_booleans_are_words_for_prefix_caching() -> None:
         ({"seed": False}, "seed must be a whole number, not False"),
         ({"starts": "2"}, "starts must be a whole number, not '2'"),
         ({"repeats": 0}, "repeats must be 1 or more, not 0"),
+        ({"starts": 0}, "starts must be 1 or more, not 0"),
         ({"output_len": -1}, "output_len must be 1 or more, not -1"),
         ({"input_len": 0}, "input_len must be 1 or more, not 0"),
         ({"temperature": [0.8, -1]}, "temperature takes numbers, 0 or more, not -1"),

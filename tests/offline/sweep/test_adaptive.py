@@ -33,7 +33,8 @@ from tests.offline.armrecords import trial
 from tests.offline.differences.simulatedruns import Setting, simulate
 from tests.offline.runs import a_run
 
-SPEC = Spec(batch_size=(1,), block_size=(32, 64), prefix_caching=("off",), input_len=(8,), output_len=(2,), repeats=2)
+SPEC = Spec(batch_size=(1,), block_size=(32, 64), prefix_caching=("off",), input_len=(8,), output_len=(2,))
+SPEC = replace(SPEC, repeats=2, starts=2)
 GRID = arms(SPEC.from_dict({**SPEC.as_dict(), "shared_prefix_len": 4}), {})
 
 
