@@ -65,8 +65,8 @@ def complete(spec: Spec, models: Models, machine: Machine, slowness: float = 1.0
     """Fill in what the spec leaves to the machine; the second value says what was given up to save time, if anything.
 
     The shared prefix spans two of the largest blocks, so that the block size can matter; the rest of a prompt is new.
-    Where no batch size is asked for, the run takes ten minutes or less: what was not asked for yields to that; where one
-    is, starts alone. `slowness` is what `offline.spec.estimate.slowness` makes of the reference kernel.
+    Where no batch size is asked for, the run takes ten minutes or less, and what was not asked for yields to that.
+    Where one is, starts alone do. `slowness` is what `offline.spec.estimate.slowness` makes of the reference kernel.
     """
     candidates = list(_shorter(spec, models, machine))
     full = candidates[0]

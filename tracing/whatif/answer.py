@@ -9,6 +9,12 @@ from tracing.whatif.ratedstage import MAY_DIFFER, RatedStage, cost_nothing, lead
 from tracing.whatif.slopes import SizedSlope, StageSlope, differ
 
 MOST_OF_A_STEP = 0.95  # that is taken away, on paper
+TWICE = 1.0  # of a larger gain it is only said that it is larger
+
+
+def more_tokens(gain: float, digits: int = 0) -> str:
+    """`+11%`; `over +100%` of a stage that is most of a step: before it is gone other work would take its place."""
+    return f"{gain:+.{digits}%}" if gain <= TWICE else f"over {TWICE:+.0%}"
 
 
 @dataclass(frozen=True)
@@ -62,5 +68,9 @@ class WhatIfAnswer:
     def first_line(self) -> str:
         """Who pays most, and who costs time and pays nothing."""
         gains = [(stage, stage.gain(self.step_ns)) for stage in self.stages]
-        best = leader(gains, self.step_ns, "pays", lambda gain: f"{gain:+.0%} tok/s") or "no stage was seen to pay"
+        best = leader(gains, self.step_ns, "pays", _at_most) or "no stage was seen to pay"
         return f"{best}{cost_nothing(self.stages)}; {MAY_DIFFER}"
+
+
+def _at_most(gain: float) -> str:
+    return f"{'at most ' if gain <= TWICE else ''}{more_tokens(gain)} tok/s"

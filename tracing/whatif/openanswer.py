@@ -43,5 +43,5 @@ class OpenAnswer:
         """What throughput is, whose time would buy the most ITL, and who costs time and buys nothing."""
         arrivals = f"open arrivals ({self.requests_per_s:.1f} requests/s): throughput is what arrives, not a stage's"
         gains = [(stage, stage.itl_gain) for stage in self.stages if stage.itl_gain]
-        best = leader(gains, self.step_ns, "moves ITL", lambda gain_ns: f"{us(gain_ns)} of each ITL")
+        best = leader(gains, self.step_ns, "moves ITL", lambda gain_ns: f"at most {us(gain_ns)} of each ITL")
         return f"{arrivals}; {best or 'no stage was seen to move ITL'}{cost_nothing(self.stages)}; {MAY_DIFFER}"

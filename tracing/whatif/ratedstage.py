@@ -54,7 +54,7 @@ def leader(
     if not paying:
         return ""
     (first, most), *others = paying
-    words = f"{us(first.time_ns)} of a step of {us(step_ns)}, at most {form(most.value)}"
+    words = f"{us(first.time_ns)} of a step of {us(step_ns)}, {form(most.value)}"
     equal = [stage.name for stage, gain in others if (gain.high or 0.0) >= (most.low or 0.0)]
     if not equal:
         return f"{first.name} {verb} most: {words}"

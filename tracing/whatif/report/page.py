@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from probes import htmlpage
 from probes.console import us
 from probes.htmlpage import PageSection
-from tracing.whatif.answer import StageAnswer, WhatIfAnswer
+from tracing.whatif.answer import TWICE, StageAnswer, WhatIfAnswer
 from tracing.whatif.openanswer import OpenAnswer
+from tracing.whatif.ratedstage import through
 from tracing.whatif.report import rows
 from tracing.whatif.report.drawing import STYLE, DrawnStage, drawing
 
@@ -30,10 +31,16 @@ def html(answer: WhatIfAnswer | OpenAnswer, nesting: Sequence[str]) -> str:
 def _gains(answer: WhatIfAnswer) -> PageSection:
     gains = [(stage, stage.gain(answer.step_ns)) for stage in answer.stages]
     drawn = [
-        DrawnStage(stage.name, stage.time_ns, gain, f"{rows.interval(gain, '+.1%')} tok/s") for stage, gain in gains
+        DrawnStage(stage.name, stage.time_ns, through(gain, up_to_twice), f"{rows.gain_interval(gain)} tok/s")
+        for stage, gain in gains
     ]
     about = "What a stage takes of a step, and what throughput would gain without it, at most, with its interval."
     return PageSection("Time beside gain", about, drawing(drawn, "tok/s without it, at most"))
+
+
+def up_to_twice(gain: float) -> float:
+    """As far as gains are drawn."""
+    return min(gain, TWICE)
 
 
 def _open_gains(answer: OpenAnswer) -> PageSection:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from probes.console import us
 from probes.statistics.intervals import Estimate
-from tracing.whatif.answer import StageAnswer, WhatIfAnswer
+from tracing.whatif.answer import StageAnswer, WhatIfAnswer, more_tokens
 from tracing.whatif.openanswer import OpenAnswer, OpenStageAnswer
 
-COLUMNS = ["stage", "time a step", "calls", "slope", "hidden up to", "without it, at most"]
+COLUMNS = ["stage", "time a step", "calls", "slope", "hidden up to", "tok/s without it, at most"]
 OPEN_COLUMNS = ["stage", "time a step", "calls", "TTFT", "ITL", "latency", "ITL shorter without it by at most"]
 READING = (
     "slope: how much of a delay a step grows by; 1: each microsecond counts, 0: it is hidden. Where hiding ends a "
-    "stage has two slopes, and a delay tells only the slower side."
+    "stage has two slopes, and a delay tells only the slower side. More than twice the tok/s is not foretold."
 )
 OPEN_READING = "TTFT, ITL, latency: how much each grows per unit of delay in every step; n/a: no block was long enough."
 ABOVE_ONE = {  # by `StageAnswer.takes_processor`
@@ -24,13 +25,18 @@ ABOVE_ONE = {  # by `StageAnswer.takes_processor`
 NO_SPIN = "its delay takes no processor from others: what waits for it is late by more"
 
 
-def interval(estimate: Estimate | None, form: str = ".2f") -> str:
+def interval(estimate: Estimate | None, form: Callable[[float], str] = "{:.2f}".format) -> str:
     """`1.02 [0.97, 1.08]`; the interval is n/a where there were too few pairs."""
     if estimate is None:
         return "n/a"
     if estimate.low is None or estimate.high is None:
-        return f"{estimate.value:{form}} [n/a]"
-    return f"{estimate.value:{form}} [{estimate.low:{form}}, {estimate.high:{form}}]"
+        return f"{form(estimate.value)} [n/a]"
+    return f"{form(estimate.value)} [{form(estimate.low)}, {form(estimate.high)}]"
+
+
+def gain_interval(gain: Estimate) -> str:
+    """`+11.1% [+9.9%, +12.4%]`."""
+    return interval(gain, partial(more_tokens, digits=1))
 
 
 def time_interval(estimate: Estimate | None) -> str:
@@ -51,9 +57,8 @@ def hidden(stage: StageAnswer) -> str:
 
 def row(stage: StageAnswer, step_ns: float) -> list[str]:
     """The cells of `COLUMNS`."""
-    gain = f"{interval(stage.gain(step_ns), '+.1%')} tok/s"
     own = [stage.name, us(stage.time_ns), f"{stage.calls_per_step:g}"]
-    return [*own, interval(stage.slope.slope), hidden(stage), gain]
+    return [*own, interval(stage.slope.slope), hidden(stage), gain_interval(stage.gain(step_ns))]
 
 
 def open_row(stage: OpenStageAnswer) -> list[str]:

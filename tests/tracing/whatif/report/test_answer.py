@@ -59,11 +59,19 @@ def test_what_a_stages_time_would_buy_at_most(time_ns: float, slope: float, expe
     assert stage("s", time_ns, Estimate(slope, slope, slope)).gain(3 * MS).value == pytest.approx(expected)
 
 
+def test_of_a_stage_that_is_most_of_a_step_more_than_twice_the_throughput_is_not_foretold() -> None:
+    device = stage("work on device", 2.99 * MS, Estimate(0.98, 0.45, 1.04))
+    assert first_line(device, SCHEDULE).startswith(
+        "work on device pays most: 2.99 ms of a step of 3.00 ms, over +100% tok/s; one start"
+    )
+    assert rows.row(device, 3 * MS)[-1] == "over +100% [+81.3%, over +100%]"
+
+
 def test_a_row_of_each_kind() -> None:
     assert [rows.row(each, 3 * MS)[3:] for each in (SCHEDULE, OUTPUTS, UPDATE)] == [
-        ["1.00 [0.90, 1.10]", "", "+11.1% [+9.9%, +12.4%] tok/s"],
-        ["0.00 [-0.10, 0.10]", "at least 2.00 ms", "+0.0% [+0.0%, +3.1%] tok/s"],
-        ["-0.02 [-0.12, 0.08]", "1.80 ms [1.60 ms, 2.00 ms]", "+0.0% [+0.0%, +0.5%] tok/s"],
+        ["1.00 [0.90, 1.10]", "", "+11.1% [+9.9%, +12.4%]"],
+        ["0.00 [-0.10, 0.10]", "at least 2.00 ms", "+0.0% [+0.0%, +3.1%]"],
+        ["-0.02 [-0.12, 0.08]", "1.80 ms [1.60 ms, 2.00 ms]", "+0.0% [+0.0%, +0.5%]"],
     ]
 
 

@@ -49,6 +49,13 @@ def test_the_page_has_the_first_line_all_stages_and_each_size() -> None:
     assert "-0.02 [-0.12, 0.08]" in page
 
 
+def test_a_gain_that_is_not_foretold_leaves_the_scale_to_the_others() -> None:
+    """A stage of half the step, +100 %, is drawn as far out as one that is all of it."""
+    half, whole = (stage(name, time, Estimate(1.0, None, None)) for name, time in (("a", 1.5 * MS), ("b", 3.0 * MS)))
+    dots = attributes(html(WhatIfAnswer(3.0 * MS, 8, (half, whole)), []), "circle", "cx")
+    assert dots[0] == dots[1]
+
+
 def test_names_are_escaped() -> None:
     page = html(WhatIfAnswer(3.0 * MS, 8, (stage("<b>", MS, Estimate(1.0, 0.9, 1.1)),)), ["<i>"])
     assert "<b>" not in page and "<i>" not in page and "&lt;b&gt;" in page
