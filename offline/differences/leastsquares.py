@@ -20,15 +20,12 @@ class Fit:
     """What trials of one cell (or of the mean of some) say of the arms.
 
     `effects` (..., arms) are the arms' logs, up to a constant in each set of arms that are connected by groups.
-    `start_ms` (...) is the mean square of start means around arm + group, with `start_df` degrees of freedom: it
-    estimates start variance + trial variance / trials. `trial_ms` (...) is that of trials around start + round.
-    `residuals` (..., starts) are what arm + group leave of the starts' means.
+    `residuals` (..., starts) are what arm + group leave of the starts' means, with `start_df` degrees of freedom.
+    `trial_ms` (...) is the mean square of trials around start + round.
     """
 
     effects: np.ndarray
-    unscaled: np.ndarray  # (arms, arms): the block of the arms in the pseudo-inverse of X'X
     estimable: np.ndarray  # (arms, arms): a contrast k can be estimated where k @ estimable == k
-    start_ms: np.ndarray
     start_df: int
     trial_ms: np.ndarray
     trial_df: int
@@ -37,6 +34,16 @@ class Fit:
     estimator: np.ndarray  # (arms, starts): effects = means @ estimator.T
     left: np.ndarray  # (starts, starts): residuals = means @ left.T
     residuals: np.ndarray
+
+    @property
+    def start_ms(self) -> np.ndarray:
+        """The mean square of the starts' residuals (...): start variance + trial variance / trials, as estimated."""
+        return np.asarray((self.residuals**2).sum(axis=-1) / max(self.start_df, 1))
+
+    @property
+    def unscaled(self) -> np.ndarray:
+        """The covariance of the effects (arms, arms) where the means of starts have variance 1."""
+        return np.asarray(self.estimator @ self.estimator.T)
 
     @property
     def trial_part(self) -> np.ndarray:
@@ -56,21 +63,17 @@ def fit(logs: np.ndarray, arm: np.ndarray, group: np.ndarray, arms: int) -> Fit:
     design = np.hstack([dummies(arm, arms), dummies(group, int(group.max()) + 1)])
     inverse = np.linalg.pinv(design)
     coefficients = means @ inverse.T
-    residuals = means - coefficients @ design.T
-    start_df = len(arm) - int(np.linalg.matrix_rank(design))
     return Fit(
         effects=coefficients[..., :arms],
-        unscaled=(inverse @ inverse.T)[:arms, :arms],
         estimable=(inverse @ design)[:arms, :arms],
-        start_ms=(residuals**2).sum(axis=-1) / max(start_df, 1),
-        start_df=start_df,
+        start_df=len(arm) - int(np.linalg.matrix_rank(design)),
         trial_ms=trial_ms,
         trial_df=trial_df,
         trials=trials,
         alike=arm,
         estimator=inverse[:arms],
         left=np.eye(len(arm)) - design @ inverse,
-        residuals=residuals,
+        residuals=means - coefficients @ design.T,
     )
 
 
@@ -84,23 +87,19 @@ def fit_apart(logs: np.ndarray, arm: np.ndarray, arms: int, alike: np.ndarray) -
     means, counts, design = np.nanmean(logs, axis=-1), observed(logs).sum(axis=1), dummies(arm, arms)
     estimator = np.linalg.pinv(design)
     effects = means @ estimator.T
-    residuals = means - effects[..., arm]
-    starts, trial_df = design.sum(axis=0), int((counts - 1).sum())
+    trial_df = int((counts - 1).sum())
     trial_squares = np.nansum((logs - means[..., None]) ** 2, axis=(-2, -1))
-    start_df = len(arm) - arms
     return Fit(
         effects=effects,
-        unscaled=np.diag(1 / starts),
         estimable=np.eye(arms),
-        start_ms=(residuals**2).sum(axis=-1) / max(start_df, 1),
-        start_df=start_df,
+        start_df=len(arm) - arms,
         trial_ms=trial_squares / max(trial_df, 1),
         trial_df=trial_df,
         trials=float(len(arm) / (1 / counts).sum()),
         alike=alike[kept],
         estimator=estimator,
         left=np.eye(len(arm)) - design @ estimator,
-        residuals=residuals,
+        residuals=means - effects[..., arm],
     )
 
 

@@ -45,20 +45,17 @@ class Pass:
 
 def passes(spec: Spec, grid: Sequence[Arm], alive: int) -> list[Pass]:
     """All passes of a run with `alive` engines at a time, so that every arm has `starts` starts or more."""
-    arm_sets = [arms for start in range(spec.starts) for arms in _start(spec, grid, alive, start)]
-    return [Pass(number, arms, alive > 1 and len(arms) > 1) for number, arms in enumerate(arm_sets)]
+    arm_sets = [arms for start in range(spec.starts) for arms in start_of_each(spec, grid, alive, start)]
+    return [one_pass(number, arms, alive) for number, arms in enumerate(arm_sets)]
 
 
-def further_passes(spec: Spec, grid: Sequence[Arm], alive: int, first: int) -> list[Pass]:
-    """The passes of one more start of each arm of `grid`, beyond the planned ones, numbered from `first` on."""
-    return [
-        Pass(number, arms, alive > 1 and len(arms) > 1)
-        for number, arms in enumerate(_start(spec, grid, alive, first), first)
-    ]
+def one_pass(number: int, arms: tuple[Arm, ...], alive: int) -> Pass:
+    """The pass of a set of arms, which take turns where several engines are alive at a time."""
+    return Pass(number, arms, interleaved=alive > 1 and len(arms) > 1)
 
 
-def _start(spec: Spec, grid: Sequence[Arm], alive: int, start: int) -> Iterator[tuple[Arm, ...]]:
-    """The sets of arms that make one more start of each.
+def start_of_each(spec: Spec, grid: Sequence[Arm], alive: int, start: int) -> Iterator[tuple[Arm, ...]]:
+    """The sets of arms that make one more start of each, of which `start` is the number.
 
     One engine at a time: all arms in a drawn order, every second time in its reverse, so that a drift that is linear
     falls out. Where some fit and not all: sets that share the first arm, through which the others are compared.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import pandas as pd
@@ -18,7 +18,7 @@ from offline.differences.run import HEADLINE
 from offline.spec.effort import Effort
 from offline.spec.estimate import minutes
 from offline.spec.grid import Arm
-from offline.spec.passes import Pass, further_passes
+from offline.spec.passes import Pass, one_pass, start_of_each
 from offline.sweep.progress import SweepProgress
 from offline.sweep.runner import Runner, arms_of
 from offline.table.frames import axis_columns, run_frames
@@ -32,26 +32,35 @@ class AdaptiveRun:
     effort: Effort
     began: float  # of the whole run, by time.monotonic
     trials: list[pd.DataFrame] = field(default_factory=list)  # those that were read so far
-    left: list[Pass] = field(default_factory=list)  # of the start that was begun, where not all of its arms fit
+    left: list[tuple[Arm, ...]] = field(default_factory=list)  # of a start that was begun, where not all arms fit
 
     def extend(self, progress: SweepProgress) -> str:
         """Add groups of starts, each with as many rounds as are worth their cost; why it ended, in words."""
         while (width := self.width()) > self.effort.until:
             first = self.next_pass()
-            if not self.affords(self.cost_s(first)):
+            if first is None:
+                return f"{self._words(width)}; no arm is left to measure"
+            if not self.affords(sum(self.costs_s(first))):
                 return (
                     f"{self._words(width)}; the budget of {minutes(self.effort.budget_s)} does not hold another start"
                 )
-            if not self.runner.run_group(self.chunks(first, progress), progress):
-                return f"{self._words(width)}; no arm is left to measure"
+            self.runner.run_group(self.chunks(first, progress), progress)
         return f"{self._words(width)}, within ± {self.effort.until:.1%}"
 
-    def next_pass(self) -> Pass:
-        """The first pass of one more group: a start that was begun is finished before other arms are chosen."""
+    def next_pass(self) -> Pass | None:
+        """The first pass of one more group: a start that was begun is finished before other arms are chosen.
+
+        None where every arm was given up.
+        """
         plan, number = self.runner.plan, self.runner.next_pass()
-        if not self.left:
-            self.left = further_passes(plan.spec, self.arms(self.with_costs()), plan.alive, number)
-        return replace(self.left.pop(0), number=number)
+        self.left = self.kept(self.left) or self.kept(
+            start_of_each(plan.spec, self.arms(self.with_costs()), plan.alive, number)
+        )
+        return one_pass(number, self.left.pop(0), plan.alive) if self.left else None
+
+    def kept(self, sets: Iterable[tuple[Arm, ...]]) -> list[tuple[Arm, ...]]:
+        """The sets in which an arm is left that was not given up."""
+        return [arms for arms in sets if any(arm.id not in self.runner.given_up for arm in arms)]
 
     def chunks(self, first: Pass, progress: SweepProgress) -> Iterator[Pass]:
         """The rounds of one more group, a pass at a time, until they are enough."""
@@ -66,20 +75,24 @@ class AdaptiveRun:
 
     def rounds(self, each: Pass) -> int:
         """How many rounds of one more group are worth the cost of its starts."""
-        repeats, trials = self.runner.plan.spec.repeats, self.runner.todo(each)
-        if not trials or not (measured := self.with_costs()):
+        repeats = self.runner.plan.spec.repeats
+        if not (measured := self.with_costs()):
             return repeats
-        start_s, round_s = self.runner.starts.of(len(arms_of(trials))), self.runner.trials.of(len(trials)) / repeats
-        return trials_a_start(start_s, round_s, spread(measured))
+        starts_s, trials_s = self.costs_s(each)
+        return trials_a_start(starts_s, trials_s / repeats, spread(measured))
 
-    def cost_s(self, each: Pass) -> float:
-        """What a group takes, if each of its engines and trials takes what those of the last group took."""
-        trials = self.runner.todo(each)
-        return self.runner.starts.of(len(arms_of(trials))) + self.runner.trials.of(len(trials))
+    def costs_s(self, each: Pass) -> tuple[float, float]:
+        """What a group's starts take, with the recorded trials of each, and what a pass of its timed trials takes.
+
+        Each engine and trial is taken to last as long as those of the last group.
+        """
+        runner, trials = self.runner, self.runner.todo(each)
+        starts_s = runner.starts.of(len(arms_of(trials))) + runner.trials.of(len(runner.traces(each)))
+        return starts_s, runner.trials.of(len(trials))
 
     def arms(self, measured: Observations | None) -> Sequence[Arm]:
         """Those that one more start is for: where only warm cells are not known well enough, the arms that have any."""
-        grid = self.runner.plan.grid
+        grid = [arm for arm in self.runner.plan.grid if arm.id not in self.runner.given_up]
         warm = [arm for arm in grid if any(cell.cache_state == WARM for cell in arm.cells)]
         return warm if measured and len(warm) > 1 and only_warm(measured, self.effort.until) else grid
 

@@ -87,17 +87,16 @@ class Runner:
         """How many engines have to be started for what is not on disk yet."""
         return sum(len(arms_of([*self.missing(each), *self.untraced(each)])) for each in self.plan.passes())
 
-    def run_group(self, passes: Iterator[Pass], progress: SweepProgress) -> bool:
+    def run_group(self, passes: Iterator[Pass], progress: SweepProgress) -> None:
         """Start engines for what the first pass still lacks, and measure it: all in turns, or one after another.
 
-        Further passes run in the same engines, where these take turns, and recorded trials after all others. False
-        where nothing was missing.
+        Further passes run in the same engines, where these take turns, and recorded trials after all others.
         """
         first = next(passes)
         trials, traces = self.todo(first), self.traces(first)
         all_arms = arms_of([*trials, *traces])
         if not all_arms:
-            return False
+            return
         self.groups, self.starts, self.trials = self.groups + 1, Taken(), Taken()
         for arms in [all_arms] if first.interleaved else [[arm] for arm in all_arms]:
             with self.new_group(first.interleaved, progress) as group:
@@ -108,7 +107,6 @@ class Runner:
                     self.run_trials(group, self.todo(each), progress)
                 self.run_traced(group, own_traces, progress)
                 group.stop()
-        return True
 
     def todo(self, each: Pass) -> list[Trial]:
         """What a pass lacks, of arms that were not given up."""

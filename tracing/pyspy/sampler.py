@@ -79,6 +79,8 @@ class Sampler:
     def _end(self) -> None:
         """No more stamps; what py-spy wrote is cleared of keys."""
         self.done.set()
+        for thread in self.threads:
+            thread.join()
         titles.clear(self.folder / EVENTS)
 
     def _options(self) -> list[str]:
@@ -96,15 +98,10 @@ class Sampler:
         ended_ns = time.monotonic_ns()
         try:
             code = self.pyspy.stop(WRITE_TIMEOUT_S)
-        except BaseException:
+        finally:
             self._end()
-            raise
         if code or (early and self.beacon):
             print(f"py-spy ended early or could not write (exit code {code}): see {self.folder / LOG}", file=sys.stderr)
-        self.done.set()
-        for thread in self.threads:
-            thread.join()
-        titles.clear(self.folder / EVENTS)
         with (self.folder / STAMPS).open("wb") as file:
             self.stamps.tofile(file)
         Recording(

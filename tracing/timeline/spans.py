@@ -192,9 +192,10 @@ def as_seen(site: RecordedSite, serves: tuple[str, ...]) -> RecordedSite:
     if serves and serves[0] in APART:
         return replace(site, role=serves[0])
     if site.name in SHARED_SITES and serves:
-        stage, share = IN_WORKER.get(site.name, ("", "")) if serves == WORKER else ("", "")
+        own = site.stage, site.share
+        stage, share = IN_WORKER.get(site.name, own) if serves == WORKER else own
         role = next((role for role in MAIN_ROLES if role in serves), serves[0])
-        return replace(site, role=role, stage=stage or site.stage, share=share or site.share)
+        return replace(site, role=role, stage=stage, share=share)
     if site.role == "front end" and "core" in serves and "front end" not in serves:
         return replace(site, role="core output")  # a core writes to a coordinator as a front end does to a core
     return site

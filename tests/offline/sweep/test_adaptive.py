@@ -21,7 +21,7 @@ from offline.records.runfolder import RunFolder
 from offline.spec.effort import Effort
 from offline.spec.grid import Arm, Trial, arms
 from offline.spec.models import Models
-from offline.spec.passes import Pass
+from offline.spec.passes import Pass, one_pass
 from offline.spec.plan import Plan
 from offline.spec.spec import Spec
 from offline.sweep import adaptive
@@ -49,6 +49,7 @@ class Measured:
     def __init__(self) -> None:
         self.now_s, self.groups, self.started = 0.0, list[int](), list[set[str]]()
         self.starts, self.trials = Taken(5.0, 1), Taken(0.5, 1)
+        self.given_up = set[str]()
 
     def next_pass(self) -> int:
         return len(self.plan.passes()) + sum(self.groups)
@@ -59,7 +60,7 @@ class Measured:
     def traces(self, each: Pass) -> list[Trial]:
         return []
 
-    def run_group(self, passes: Iterator[Pass], progress: SweepProgress) -> bool:
+    def run_group(self, passes: Iterator[Pass], progress: SweepProgress) -> None:
         first = next(passes)
         self.starts, self.trials = Taken(5.0 * len(first.arms), len(first.arms)), Taken()
         self.started.append({arm.name for arm in first.arms})
@@ -69,7 +70,6 @@ class Measured:
             trials = len(self.todo(each))
             self.trials.add(0.5 * trials, trials)
             self.now_s, self.groups[-1] = self.now_s + 0.5 * trials, self.groups[-1] + 1
-        return True
 
 
 def caching(*block_sizes: int) -> list[Arm]:
@@ -181,6 +181,37 @@ def test_where_not_all_arms_fit_a_start_that_was_begun_is_finished(
     assert runner.groups == [2, 2, 2]
 
 
+def test_a_group_whose_arms_were_all_given_up_ends_no_run(runner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three arms, two at a time: two groups share the first arm, and both arms of the first one fail in it."""
+    runner.plan = Plan(SPEC, arms(replace(SPEC, block_size=(32, 64, 128), shared_prefix_len=(4,)), {}), 2, seconds=0.0)
+    measure = runner.run_group
+
+    def run_group(passes: Iterator[Pass], progress: SweepProgress) -> None:
+        first = next(passes)
+        measure(itertools.chain([first], passes), progress)
+        runner.given_up = runner.given_up or {arm.id for arm in first.arms}
+
+    monkeypatch.setattr(runner, "run_group", run_group)
+    extended(runner, Effort(until=0.03), [0.09, 0.05, 0.04, 0.02], Spread(start=0.05, trial=0.01), monkeypatch)
+    first, second, third = runner.started
+    assert len(first) == 2 and first | second == {arm.name for arm in runner.plan.grid}
+    assert third == second - first
+
+
+def test_without_an_arm_that_was_not_given_up_it_ends(runner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    runner.given_up = {arm.id for arm in GRID}
+    end = extended(runner, Effort(until=0.03), [0.09], Spread(0.05, 0.01), monkeypatch)
+    assert end == "widest main effect on output_tok_s: ± 9.0%; no arm is left to measure"
+
+
+def test_a_recorded_trial_of_each_cell_is_part_of_what_a_start_costs(runner: Any) -> None:
+    """Two engines at 5 s, and two recorded trials at half a second; two rounds of two timed ones."""
+    run, each = AdaptiveRun(runner, Effort(), began=0.0), one_pass(2, tuple(GRID), alive=2)
+    assert run.costs_s(each) == (10.0, 2.0)
+    runner.traces = lambda each: each.traced(replace(SPEC, trace=True))
+    assert run.costs_s(each) == (11.0, 2.0)
+
+
 def test_a_resumed_run_does_one_pass_before_it_knows_its_costs(runner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     runner.starts, runner.trials = Taken(), Taken()  # all planned trials were on disk: no engine was started yet
     extended(runner, Effort(until=0.03), [0.09, 0.02], Spread(start=0.01, trial=0.02), monkeypatch)
@@ -219,7 +250,9 @@ def test_an_arm_that_was_given_up_is_not_counted_among_what_is_added(tmp_path: P
     runner = Runner(plan, folder, Models({"m": "m"}), 1.0, given_up={GRID[0].id})
     with SweepProgress(0, 0, 0, 0.0, Console(file=io.StringIO())) as progress:
         run = AdaptiveRun(runner, Effort(), began=0.0)
-        next(run.chunks(run.next_pass(), progress))
+        first = run.next_pass()
+        assert first is not None
+        next(run.chunks(first, progress))
     folder.close()
     assert (progress.total, progress.engines) == (3, 1)  # two timed trials of the other arm's cell and a recorded one
 
