@@ -8,9 +8,11 @@ from dataclasses import Field, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import get_args, get_type_hints
 
+from probes.markdown import table
+
 FILE = "columns.md"  # of a folder; a single table, `spans.csv`, has `spans.csv.columns.md` beside it
 KEY = "column"
-HEADING = "| column | unit | meaning | formula |\n| --- | --- | --- | --- |"
+HEADINGS = ("column", "unit", "meaning", "formula")
 
 
 @dataclass(frozen=True)
@@ -44,12 +46,8 @@ def _column(record_class: type, field: Field[object]) -> Column:
 
 def markdown(record_class: type) -> str:
     """The dictionary as a Markdown table, without a newline at its end."""
-    return "\n".join((HEADING, *map(_row, dictionary(record_class))))
-
-
-def _row(each: Column) -> str:
-    cells = (f"`{each.name}`", each.unit, each.meaning, each.formula)
-    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+    columns = dictionary(record_class)
+    return "\n".join(table(HEADINGS, [(f"`{each.name}`", each.unit, each.meaning, each.formula) for each in columns]))
 
 
 def sections(records: Mapping[str, type]) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from notes.tables import charts
 from notes.tables.story import BudgetTable, CellMean, Story, SweepCell, SweepTable, Versions
 from notes.translation.labels import IN_ENGLISH, Labels
+from probes import markdown
 from probes.console import percent
 
 HEADINGS = {
@@ -89,11 +90,7 @@ def _mean(cell: CellMean | None) -> str:
 
 
 def _table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
-    words = [[str(word).replace("|", "\\|").replace("\n", " ") for word in row] for row in rows]
-    return [
-        "| " + " | ".join(row) + " |"
-        for row in ([h.replace("_", " ") for h in headings], ["---"] * len(headings), *words)
-    ]
+    return markdown.table([heading.replace("_", " ") for heading in headings], rows)
 
 
 def chart(story: Story) -> str:

@@ -27,6 +27,7 @@ from offline.page.page import STYLE, chart_html, facts_table, plotly_script, pro
 from offline.records.runfolder import write_whole
 from probes.columns import sections
 from probes.htmlpage import PageSection, page, table
+from probes.markdown import table as markdown_table
 
 NAMES = {TORCH: "torch", VLLM: "vllm"}  # as the columns begin
 RECORDS = {  # lines of `records.jsonl` by their `kind`
@@ -48,9 +49,7 @@ def write(path: Path, run: BaselineRun, records: Sequence[SideRecord]) -> list[s
     text = sentences(run, rows, counted, len({each.start for each in records} - whole))
     frame = pd.DataFrame([asdict(row) for row in rows], columns=[field.name for field in fields(BatchRow)])
     write_whole(path / "table.csv", frame.to_csv(index=False))
-    lines = [f"| {' | '.join(HEADINGS)} |", f"|{' --- |' * len(HEADINGS)}"]
-    lines += [f"| {' | '.join(cells(row))} |" for row in rows]
-    lines += ["", *text]
+    lines = [*markdown_table(HEADINGS, map(cells, rows)), "", *text]
     write_whole(path / "table.md", f"# {run.model}: vLLM against transformers\n\n" + "\n".join(lines) + "\n")
     write_whole(path / "columns.md", f"# Columns\n\n{sections(RECORDS)}\n")
     write_whole(path / "report.html", baseline_page(run, rows, text))

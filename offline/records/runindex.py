@@ -13,6 +13,7 @@ from offline.records.run import TIME, read_run
 from offline.records.runfolder import REPORTS, write_whole
 from probes.batch.record import BEGINNING, Record, parsed
 from probes.errors import EnginescopeError
+from probes.markdown import table
 
 HEADS = ("run", "began", "model", "variant", "configuration", "state", "vLLM", "machine", "command")
 BATCHES = "batch"  # of the results folder: records of `python -m probes.batch`
@@ -24,12 +25,12 @@ def write_index(out: Path) -> None:
     for file in sorted(out.glob("*/*/*/run.json"), key=lambda p: p.parent.name, reverse=True):
         name = file.parent.relative_to(out)
         try:
-            *facts, command = (fact.replace("|", "\\|") for fact in _facts(file.parent))
+            *facts, command = _facts(file.parent)
         except EnginescopeError as error:
             unread.append(f"- `{name}`: {_reason(error, file.parent)}")
             continue
         rows.append(_row(name, *facts, command=command))
-    lines = ["# Runs", "", f"| {' | '.join(HEADS)} |", "|---" * len(HEADS) + "|", *rows]
+    lines = ["# Runs", "", *table(HEADS, rows)]
     lines += _listed("Batches of prompts through a server:", _batches(out))
     reports = sorted((out / REPORTS).glob("*.md"), reverse=True)
     titles = (f"- [{file.stem}]({REPORTS}/{file.name}): {_title(file)}" for file in reports)
@@ -38,9 +39,9 @@ def write_index(out: Path) -> None:
     write_whole(out / "README.md", "\n".join(lines) + "\n")
 
 
-def _row(name: Path, began: str, model: str, variant: str, *condition: str, command: str) -> str:
+def _row(name: Path, began: str, model: str, variant: str, *condition: str, command: str) -> tuple[str, ...]:
     about = (f"[{name}]({name}/table.md)", began, model, variant, f"[run.json]({name}/run.json)")
-    return f"| {' | '.join((*about, *condition))} | `{command}` |"
+    return (*about, *condition, f"`{command}`")
 
 
 def _listed(heading: str, lines: Iterable[str]) -> list[str]:

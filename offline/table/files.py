@@ -23,8 +23,8 @@ from offline.table.dictionary import column_dictionary
 from offline.table.differences import HEADINGS, UNDER, headline, terminal_differences
 from offline.table.frames import table_frame
 from offline.table.statistics import ESTIMATOR, Drift
-from probes.console import Rows
 from probes.console import show as show_laid_out
+from probes.markdown import table as markdown_table
 
 # Terminal and Markdown, most telling first: heading, column, digits.
 SHOWN = (
@@ -131,7 +131,7 @@ def _cells(rows: Sequence[Row], axes: tuple[str, ...]) -> list[str]:
     keys = [*_identity(axes), "status", "trials"]
     figures = [*(column for _, column, _ in SHOWN), *TOTALS, *ESTIMATES]
     headings = [f"{name} (estimate)" if name in ESTIMATES else name for name in figures]
-    return _table(
+    return markdown_table(
         [*keys, *headings, "cached / expected", "batch histogram (running x steps)", "reason"],
         [
             [
@@ -149,7 +149,8 @@ def _cells(rows: Sequence[Row], axes: tuple[str, ...]) -> list[str]:
 def _resolved(rows: Sequence[Row], axes: tuple[str, ...]) -> list[str]:
     """A line a fact, a column an arm."""
     arms = {arm_name(row, axes): row for row in rows}
-    return _table(["", *arms], [[name, *(_fact(name, row.get(name)) for row in arms.values())] for name in ARM_FACTS])
+    lines = ([name, *(_fact(name, row.get(name)) for row in arms.values())] for name in ARM_FACTS)
+    return markdown_table(["", *arms], lines)
 
 
 def _environments(run: RunRecord) -> list[str]:
@@ -157,14 +158,12 @@ def _environments(run: RunRecord) -> list[str]:
     if not run.environments:
         return []
     lines = [[name, *versions] for name, versions in fact_rows(run.environments).items()]
-    return ["## Environments", "", *_table(["", *run.environments], lines), ""]
+    return ["## Environments", "", *markdown_table(["", *run.environments], lines), ""]
 
 
 def _differences(differences: RunDifferences) -> list[str]:
     lines = headline(differences)
-    return (
-        ["## Differences", "", *_table(list(HEADINGS), [list(line) for line in lines]), "", UNDER, ""] if lines else []
-    )
+    return ["## Differences", "", *markdown_table(HEADINGS, lines), "", UNDER, ""] if lines else []
 
 
 def show(
@@ -302,12 +301,3 @@ def _identity(axes: tuple[str, ...]) -> list[str]:
 def _figure(row: Row, column: str) -> tuple[float | None, float | None, float | None]:
     """A mean with the ends of its interval."""
     return number(row, column), number(row, f"{column}_lo"), number(row, f"{column}_hi")
-
-
-def _table(headings: list[str], lines: Rows) -> list[str]:
-    def line(words: Sequence[object]) -> str:
-        return (
-            "| " + " | ".join(str("" if w is None else w).replace("|", "\\|").replace("\n", " ") for w in words) + " |"
-        )
-
-    return [line(headings), line(["---"] * len(headings)), *(line(words) for words in lines)]

@@ -17,6 +17,7 @@ from offline.traffic.results import LoadResults
 from offline.variants.resolution import first_up
 from probes.columns import column
 from probes.console import percent, printable
+from probes.markdown import table
 from probes.statistics.intervals import Estimate
 
 AT_A_RATE = "at a rate"  # the other kind of load than ONE_AT_A_TIME
@@ -214,12 +215,11 @@ def worker_rows(results: LoadResults) -> Iterator[list[str]]:
 
 
 def markdown_table(headings: Sequence[str], lines: Iterable[Sequence[str]]) -> list[str]:
-    """A table in Markdown; nothing in it is read as HTML or as another cell."""
-    cell_lines = ([markdown_text(cell) for cell in line] for line in (headings, *lines))
-    first, *rest = (f"| {' | '.join(line)} |" for line in cell_lines)
-    return [first, f"|{' --- |' * len(headings)}", *rest]
+    """A table in Markdown; nothing in it is read as HTML."""
+    heads, *rest = ([markdown_text(cell) for cell in line] for line in (headings, *lines))
+    return table(heads, rest)
 
 
 def markdown_text(text: str) -> str:
     """Text of a model, a prompt or a server as Markdown shows it, in one line."""
-    return escape(printable(text), quote=False).replace("|", "\\|")
+    return escape(printable(text), quote=False)

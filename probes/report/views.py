@@ -11,27 +11,20 @@ from rich.console import Console
 
 from probes import htmlpage
 from probes.console import Section, printable, show_section, show_text
+from probes.markdown import table
 
 TITLE = "Batch report"
-MARKDOWN_SIGNS = "\\`*_[]<>|!~&"
+MARKDOWN_SIGNS = "\\`*_[]<>!~&"
 
 
 def markdown(sections: Sequence[Section], problems: Sequence[str], notes: Sequence[str]) -> str:
     """The report as Markdown."""
     parts = [f"# {TITLE}", *(f"> {_plain(problem)}" for problem in problems)]
     for section in sections:
-        marks = ["---" if place in section.text else "---:" for place in range(len(section.columns))]
-        rows = [_cells(section.columns), _bar(marks), *map(_cells, section.rows)]
-        parts += [f"## {_plain(section.title)}", "\n".join(rows)]
+        heads, *rows = ([_plain(text) for text in line] for line in (section.columns, *section.rows))
+        figures = set(range(len(heads))) - set(section.text)
+        parts += [f"## {_plain(section.title)}", "\n".join(table(heads, rows, right=figures))]
     return "\n\n".join([*parts, *map(_plain, notes)]) + "\n"
-
-
-def _cells(texts: Sequence[str]) -> str:
-    return _bar([_plain(text) for text in texts])
-
-
-def _bar(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 def _plain(text: str) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from probes.console import percent
 from probes.machine import Machine
+from probes.markdown import table
 from probes.processes.log import first_reason
 from tracing.breakdown.findings import findings
 from tracing.events.tracefile import read_trace
@@ -81,7 +82,7 @@ def markdown(folder: Path, listed: list[tuple[str, ...]]) -> str:
     """The page of the table."""
     traces = [read_trace(folder / cells[0]) for cells in listed]
     machine = next((trace.machine for trace in traces if trace), None)
-    lines = [f"| {' | '.join(cells)} |" for cells in (HEADS, ("---",) * len(HEADS), *listed)]
+    lines = table(HEADS, listed)
     meanings = [f"- `{cells[0]}`: {SHAPES[cells[0]].meaning}." for cells in listed]
     provenance = f"Made by `python -m tracing.shapes --write notes/tables/shapes.md` with {about(machine)}.\n"
     return "\n".join([INTRODUCTION, *lines, "", *meanings, "", provenance])

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from probes.markdown import table
 from probes.serve.faults.causes.faultcause import FaultCause
 from probes.serve.faults.causes.table import FIELDS
 from probes.serve.faults.wording import REPORT, has_source
@@ -19,6 +20,7 @@ that the others followed from counts, and a *general* one only where nothing els
 line shown; a line that is a package's own is checked against that package's source. `python -m probes.serve.faults`
 writes this page.
 """
+HEADS = ("the log says", "it means", "what to do", "whose words")
 # What the texts name that only a log or a machine can fill in.
 WORDS = {
     "port": "the port",
@@ -37,20 +39,17 @@ def page() -> str:
 def _sections() -> Iterator[str]:
     for name, causes in FIELDS.items():
         yield f"## {name}\n"
-        yield "| the log says | it means | what to do | whose words |"
-        yield "| --- | --- | --- | --- |"
-        yield from (_row(cause) for cause in causes)
-        yield ""
+        yield from (*table(HEADS, map(_row, causes)), "")
 
 
-def _row(cause: FaultCause) -> str:
+def _row(cause: FaultCause) -> tuple[str, str, str, str]:
     """A row, with the values of its own line."""
     match = re.search(cause.pattern, cause.line)
     assert match is not None
     groups = (match[0], *(group or "" for group in match.groups()))
     words = cause.line if match.end() == len(cause.line) else cause.line[: match.end()] + "…"
     means = _cell(cause.cause.format(*groups, **WORDS)) + (" *(general)*" if cause.general else "")
-    return f"| {_code(words)} | {means} | {_cell(cause.remedy.format(*groups, **WORDS))} | {_source(cause)} |"
+    return _code(words), means, _cell(cause.remedy.format(*groups, **WORDS)), _source(cause)
 
 
 def _source(cause: FaultCause) -> str:
@@ -62,12 +61,8 @@ def _source(cause: FaultCause) -> str:
 
 def _code(text: str) -> str:
     fence = "``" if "`" in text else "`"
-    return f"{fence} {_bars(text)} {fence}" if fence == "``" else f"`{_bars(text)}`"
+    return f"{fence} {text.strip()} {fence}" if fence == "``" else f"`{text.strip()}`"
 
 
 def _cell(text: str) -> str:
-    return _bars(text).replace("<", "&lt;")
-
-
-def _bars(text: str) -> str:
-    return text.strip().replace("|", "\\|")
+    return text.strip().replace("<", "&lt;")

@@ -234,7 +234,7 @@ def test_the_index_lists_runs_newest_first(tmp_path: Path) -> None:
         "# Runs",
         "",
         "| run | began | model | variant | configuration | state | vLLM | machine | command |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
         f"| [{load}]({load}/table.md) | {RUN.began} | m | {', '.join(CAPACITY)} | [run.json]({load}/run.json) | "
         "complete | 0.32.0 | EPYC | `python -m offline.load` |",
         f"| [{first}]({first}/table.md) | {RUN.began} | m | default | [run.json]({first}/run.json) | "

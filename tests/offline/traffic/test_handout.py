@@ -36,7 +36,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_answer_comes_first_and_all_charts_stand_beside_it(run: Path) -> None:
     reports = run.parents[2] / "reports"
     text = (reports / f"{RUN}.md").read_text()
-    assert text.startswith(f"# &lt;script&gt;a\\|b&lt;/script&gt;: load, {RUN}\n")
+    assert text.startswith(f"# &lt;script&gt;a|b&lt;/script&gt;: load, {RUN}\n")
     assert "<script>" not in text
     assert text.index(f"\n- {BASELINE}: ") < text.index("![Normalized latency against rate]")
     charts = re.findall(r"^!\[.*\]\((.*)\)$", text, re.MULTILINE)
@@ -102,6 +102,6 @@ def report_command(*words: str) -> tuple[int, str]:
 
 def test_the_index_lists_reports_by_their_titles(run: Path) -> None:
     write_index(run.parents[2])
-    title = "&lt;script&gt;a\\|b&lt;/script&gt;: load"
+    title = "&lt;script&gt;a|b&lt;/script&gt;: load"
     last = (run.parents[2] / "README.md").read_text().splitlines()[-1]
     assert last == f"- [{RUN}](reports/{RUN}.md): {title}, {RUN}"
