@@ -8,13 +8,12 @@ from pathlib import Path
 
 from enginescope_plugin import STEP_LOG
 from offline.engine.adapter import Engine
-from offline.engine.memory import process_memory
 from offline.engine.reference import time_kernel
+from offline.engine.startfacts import start_facts
 from offline.spec.grid import Cell
 from offline.spec.prompts import workload
 from offline.spec.settings import EngineSettings
 from probes.processes.dialogue import Message, answer_commands
-from tracing.events.enginephase import read_phases
 from tracing.events.step import STEP_FIELDS
 from tracing.events.steplog import StepLog
 
@@ -26,18 +25,15 @@ def start(settings: EngineSettings, steps: StepLog) -> tuple[Engine, Message]:
     engine = Engine(settings)
     proof = steps.proof()
     kernels = engine.device_kernels()  # the first call takes its buffers and loads its code
-    return engine, {
+    return engine, start_facts(steps, proof) | {
         "resolved": asdict(engine.resolved()),
         "model_config": engine.model_config(),
         "vocabulary": engine.vocabulary,
-        "step_log": any(process.has_steps for process in proof),
         "unhooked": sorted({name for process in proof for name in process.missing}),
         "import_start_ns": engine.import_start_ns,
         "engine_start_ns": engine.start_ns,
         "ready_ns": engine.ready_ns,
-        "phases": [asdict(phase) for phase in read_phases(steps.folder)],
         "plugin_ns": {str(process.pid): process.plugin_ns for process in proof},
-        "memory": [asdict(process) for process in process_memory()],
         "gpu_kernel_note": "; ".join(dict.fromkeys(each["note"] for each in kernels if "note" in each)),
     }
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from typing import TypeVar
 
 from offline.records.lines import Record, StartRecord, TrialRecord
 from offline.records.workers import worker_memory
 from probes.columns import column
 
+Value = TypeVar("Value")
 Card = tuple[str, int]  # name and number: the cards of two vendors have the same numbers
 EVEN = 0.9  # least filled over fullest: below it the difference is named
 
@@ -68,6 +70,11 @@ def card_figures(trial: TrialRecord, numbers: Mapping[Card, int]) -> dict[int, C
         numbers[use.name, use.index]: CardFigures(use.utilization_percent, use.power_w, use.used_share)
         for use in trial.devices
     }
+
+
+def card_row(number: int, figures: Mapping[str, Value]) -> dict[str, Value]:
+    """A card's figures under the names of its columns: `{"gpu0_power_w": 300.0}`."""
+    return {f"{OF_A_CARD.format(number)}{name}": value for name, value in figures.items()}
 
 
 def _gpu_bytes(trials: Sequence[TrialRecord]) -> list[int]:

@@ -15,7 +15,7 @@ from offline.records.kernelreading import clocks_sentence
 from offline.records.lines import Record, StartRecord, StopRecord, TrialRecord
 from offline.spec.grid import Arm, Cell
 from offline.table.answers import NOT_COMPARED, answer_columns
-from offline.table.cards import CARD_FIGURES, OF_A_CARD, Card, card_columns, card_figures, card_numbers
+from offline.table.cards import CARD_FIGURES, Card, card_columns, card_figures, card_numbers, card_row
 from offline.table.figures import FIGURES, histogram, measure
 from offline.table.starts import start_columns
 from offline.table.statistics import Drift, drift, mean_interval
@@ -156,7 +156,7 @@ def each_card(trials: Sequence[TrialRecord], numbers: Mapping[Card, int]) -> Row
     figures, columns = [card_figures(trial, numbers) for trial in trials], Row()
     for number in sorted({number for of_trial in figures for number in of_trial}):
         of_card = intervals(CARD_FIGURES, [of_trial[number] for of_trial in figures if number in of_trial])
-        columns |= {f"{OF_A_CARD.format(number)}{name}": value for name, value in of_card.items()}
+        columns |= card_row(number, of_card)
     return columns
 
 

@@ -19,7 +19,16 @@ from offline.records.run import read_run
 from offline.records.runfolder import read_records
 from offline.spec.grid import VLLM, Arm, arms
 from offline.table.answers import AnswerColumns
-from offline.table.cards import CARD_FIGURES, OF_A_CARD, Card, CardColumns, CardFigures, card_figures, card_numbers
+from offline.table.cards import (
+    CARD_FIGURES,
+    OF_A_CARD,
+    Card,
+    CardColumns,
+    CardFigures,
+    card_figures,
+    card_numbers,
+    card_row,
+)
 from offline.table.cells import CellColumns, CheckColumns, Row, StatusColumns, Value, cell_identity, resolved_columns
 from offline.table.figures import FIGURES, TrialFigures, measure
 from offline.table.starts import StartColumns
@@ -71,11 +80,10 @@ def run_frames(grid: Sequence[Arm], records: Sequence[Record], rates: Rates | No
 
 
 def _each_card(trial: TrialRecord, numbers: Mapping[Card, int]) -> Row:
-    return {
-        f"{OF_A_CARD.format(number)}{name}": value
-        for number, figures in card_figures(trial, numbers).items()
-        for name, value in asdict(figures).items()
-    }
+    columns: Row = {}
+    for number, figures in card_figures(trial, numbers).items():
+        columns |= card_row(number, asdict(figures))
+    return columns
 
 
 def grid_differences(grid: Sequence[Arm], records: Sequence[Record], drift: Drift | None) -> RunDifferences:

@@ -6,7 +6,6 @@ import contextlib
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,11 @@ from vllm.v1.engine.async_llm import AsyncLLM
 
 from enginescope_plugin import STEP_LOG
 from offline.engine.adapter import resolved_of
-from offline.engine.memory import process_memory
+from offline.engine.startfacts import start_facts
 from offline.load.records import StepLine
 from offline.variants.experttokens import ExpertTokens
 from offline.variants.serving import Ending, Receive, ScheduledRequest
 from probes.processes.dialogue import Message
-from tracing.events.enginephase import read_phases
 from tracing.events.step import STEP, Step
 from tracing.events.steplog import StepLog
 
@@ -44,11 +42,7 @@ class VllmServing:
 
     def start_facts(self) -> Message:
         """What the step log says of the start, and the memory of the processes."""
-        return {
-            "phases": [asdict(phase) for phase in read_phases(self.log.folder)],
-            "memory": [asdict(process) for process in process_memory()],
-            "step_log": any(process.has_steps for process in self.log.proof()),
-        }
+        return start_facts(self.log, self.log.proof())
 
     async def submit(self, request: ScheduledRequest, receive: Receive) -> Ending:
         """Generate exactly `output_tokens` tokens; the stamps of the ending are the core's."""
