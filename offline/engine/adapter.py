@@ -50,6 +50,7 @@ RESOLVED = {
     "v2_model_runner": "use_v2_model_runner",
     "speculative": "speculative_config",
     "quantization": "model_config.quantization",
+    "has_inner_state": "model_config.has_inner_state",
 }
 # Each worker gets the kernel that is timed on its device: vLLM adds the class to its bases and calls methods by name.
 WORKER_EXTENSION = {"worker_extension_cls": "offline.engine.devicekernel.DeviceKernel"}

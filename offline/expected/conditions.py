@@ -10,6 +10,13 @@ from probes.hub.hubmodel import ModelFile
 
 KINDS = {"sliding": "sliding-window layers", "chunked": "layers of chunked attention"}
 STATEFUL = ("mamba", "linear", "recurrent", "rwkv")
+STATE = "layers that keep a state in place of a KV cache"
+CONNECTORS = ("kv_transfer_config", "kv_offloading_size")  # engine arguments with which blocks come from elsewhere
+CONTEXT_PARALLEL = ("decode_context_parallel_size", "prefill_context_parallel_size")
+UNMODELLED = (  # those with which requests are scheduled by rules or limits that the arithmetic does not have
+    *("scheduler_cls", "prefill_schedule_interval", "long_prefill_token_threshold_adaptive"),
+    *("max_num_scheduled_tokens", "max_num_active_seqs"),
+)
 
 
 def why_unknown(settings: EngineSettings, resolved: Resolved, model_config: ModelFile | None) -> str:
@@ -22,11 +29,13 @@ def _reasons(settings: EngineSettings, resolved: Resolved, model_config: ModelFi
         yield "speculative decoding takes blocks for drafts"
     if resolved.scheduling_policy != "fcfs":
         yield f"scheduling policy {resolved.scheduling_policy}"
-    if settings.get("kv_transfer_config"):
+    if any(settings.get(name) for name in CONNECTORS):
         yield "a KV connector brings blocks of its own"
-    for name in ("decode_context_parallel_size", "prefill_context_parallel_size"):
-        if int(settings.get(name) or 1) > 1:
-            yield "context parallelism divides blocks over ranks"
+    yield from (f"the arithmetic does not have {name}" for name in UNMODELLED if settings.get(name))
+    if any(int(settings.get(name) or 1) > 1 for name in CONTEXT_PARALLEL):
+        yield "context parallelism divides blocks over ranks"
+    if resolved.has_inner_state:
+        yield STATE
     yield from _model_reasons(model_config.get("text_config") or model_config)
     limits = (resolved.max_num_batched_tokens, resolved.max_num_seqs, resolved.max_model_len)
     block_size = resolved.effective_block_size or resolved.block_size
@@ -41,6 +50,6 @@ def _model_reasons(config: ModelFile) -> Iterator[str]:
         if any(word in layer for layer in layers):
             yield kind
     if any(word in layer for layer in layers for word in STATEFUL):
-        yield "layers that keep a state in place of a KV cache"
+        yield STATE
     if not config.get("layer_types") and config.get("sliding_window") and config.get("use_sliding_window", True):
         yield KINDS["sliding"]

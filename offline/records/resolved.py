@@ -41,6 +41,9 @@ class Resolved:
     start_method: str | None = field(metadata=column("how worker processes are started"))
     multiprocessing: bool | None = field(metadata=column("whether the core has a process of its own"))
     quantization: str | None = field(default=None, metadata=column("how weights are quantized, as vLLM names it"))
+    has_inner_state: bool | None = field(
+        default=None, metadata=column("whether layers keep a state in place of a KV cache, as vLLM knows the model")
+    )
 
 
 UNKNOWN = Resolved(**{each.name: None for each in fields(Resolved)})

@@ -12,12 +12,15 @@ from offline.spec.settings import EngineAxes, EngineSettings
 from offline.spec.spec import CACHING, Spec
 
 VLLM = "vllm"  # among the settings of an arm, and no engine argument: the environment that its engine runs in
-# Engine arguments that may change the model's arithmetic, beside those that name a number format.
+# Engine arguments that may change the model's arithmetic, beside those that name a number format or who computes.
 ARITHMETIC = (
-    *("dtype", "quantization", "speculative_config", "attention_backend", "attention_config", "hf_overrides"),
-    *("enforce_eager", "compilation_config", "tensor_parallel_size", "enable_expert_parallel"),
-    VLLM,
+    *("quantization", "quantization_config", "kv_cache_dtype_skip_layers", "hf_overrides", "model_impl"),
+    *("speculative_config", "spec_method", "spec_model", "spec_tokens"),
+    *("attention_config", "disable_cascade_attn", "kernel_config", "ir_op_priority"),
+    *("enforce_eager", "compilation_config", "optimization_level"),
+    *("tensor_parallel_size", "decode_context_parallel_size", "enable_expert_parallel"),
 )
+ENDINGS = ("dtype", "_backend")  # of the names of those
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ class Arm:
     @property
     def may_answer_otherwise(self) -> bool:
         """Whether an axis of the grid may change the model's arithmetic."""
-        return any(axis in ARITHMETIC or axis.endswith("_dtype") for axis in self.axes)
+        return any(axis in (*ARITHMETIC, VLLM) or axis.endswith(ENDINGS) for axis in self.axes)
 
     def cell_id(self, cell: Cell) -> str:
         """A stable id of the whole configuration: engine arguments, batch size, cache state, lengths, temperature."""

@@ -39,6 +39,9 @@ def test_a_model_of_other_layers_is_not(config: dict[str, Any], reason: str) -> 
     ("settings", "reason"),
     [
         ({"kv_transfer_config": {"kv_connector": "X"}}, "a KV connector brings blocks of its own"),
+        ({"kv_offloading_size": 4.0}, "a KV connector brings blocks of its own"),
+        ({"scheduler_cls": "own.Scheduler"}, "the arithmetic does not have scheduler_cls"),
+        ({"max_num_active_seqs": 4}, "the arithmetic does not have max_num_active_seqs"),
         ({"decode_context_parallel_size": 2}, "context parallelism divides blocks over ranks"),
         ({"decode_context_parallel_size": 1, "kv_transfer_config": None}, ""),
     ],
@@ -52,6 +55,7 @@ def test_settings(settings: dict[str, Any], reason: str) -> None:
     [
         ({"speculative": "ngram"}, "speculative decoding takes blocks for drafts"),
         ({"scheduling_policy": "priority"}, "scheduling policy priority"),
+        ({"has_inner_state": True}, "layers that keep a state in place of a KV cache"),
         ({"kv_blocks": None}, "this vLLM does not tell its blocks or limits"),
     ],
 )

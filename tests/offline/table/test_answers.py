@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
+from offline.expected.conditions import CONNECTORS, CONTEXT_PARALLEL, UNMODELLED
 from offline.records.lines import AnswersRecord
-from offline.spec.grid import Arm
+from offline.spec.grid import ARITHMETIC, Arm
 from offline.table.answers import AnswerColumns, answer_columns, sentences
+from tests.needs import installed_vllm
 
 PLAIN, FP8 = (Arm({"kv_cache_dtype": dtype}, ("kv_cache_dtype",), ()) for dtype in ("auto", "fp8"))
 REFERENCE = "kv_cache_dtype=auto"
@@ -49,7 +53,18 @@ def test_a_sentence_an_arm_that_is_not_the_reference() -> None:
 
 @pytest.mark.parametrize(
     ("axis", "expected"),
-    [("kv_cache_dtype", True), ("speculative_config", True), ("seed", False), ("block_size", False)],
+    [
+        *(("kv_cache_dtype", True), ("dtype", True), ("quantization", True), ("speculative_config", True)),
+        *(("spec_method", True), ("attention_backend", True), ("moe_backend", True), ("vllm", True)),
+        *(("seed", False), ("block_size", False), ("max_num_batched_tokens", False)),
+    ],
 )
 def test_only_some_axes_may_change_the_arithmetic(axis: str, expected: bool) -> None:
     assert Arm({axis: 1}, (axis,), ()).may_answer_otherwise is expected
+
+
+def test_they_are_engine_arguments_of_the_installed_vllm() -> None:
+    place = installed_vllm().find_place("vllm.engine.arg_utils:EngineArgs")
+    assert place is not None
+    arguments = {match[1] for line in place.lines() if (match := re.match(r"    (\w+): ", line))}
+    assert {*ARITHMETIC, *CONNECTORS, *CONTEXT_PARALLEL, *UNMODELLED} - arguments == set()
