@@ -15,12 +15,13 @@ from offline.page.cards import uneven
 from offline.page.reported import ReportedRun
 from offline.records.run import marks
 from offline.spec.grid import VLLM
+from offline.spec.plan import enough_starts
 from offline.table.answers import sentences
 from offline.table.cells import Row
 from offline.table.files import arm_name, first_line, number
 
 ONE_START = "Each arm was started once, so differences between arms cannot be told from differences between starts: "
-MORE_STARTS = "run again with --starts 2."
+MORE_STARTS = "run again with --starts {count}."
 REST_OF_STARTS = "the run ended before it came to the others, python -m offline.sweep --resume continues it."
 MOST_EFFECTS = 4  # of one axis, in sentences
 
@@ -84,7 +85,8 @@ def _effects(run: ReportedRun) -> Iterator[str]:
         return
     starts = {arm_name(row, run.axes): row["starts"] for row in run.measured}
     if len(starts) > 1 and set(starts.values()) == {1}:
-        yield ONE_START + (REST_OF_STARTS if run.record.spec.starts > 1 else MORE_STARTS)
+        more = MORE_STARTS.format(count=enough_starts(len(starts)))
+        yield ONE_START + (REST_OF_STARTS if run.record.spec.starts > 1 else more)
 
 
 def axis_effects(rows: Sequence[Difference]) -> Iterator[str]:
