@@ -53,7 +53,7 @@ def run_differences(frame: pd.DataFrame, arm_axes: Sequence[str], drifted: bool)
     """The differences of a run's trials, as `offline.table.frames.read` has them.
 
     `arm_axes` names the columns in which arms differ. Where the machine `drifted` past its bound and arms were not
-    interleaved, differences between arms are left out, and a note says so.
+    interleaved, differences between arms are left out, and a note says so; groups of starts are not looked for then.
     """
     if frame.empty:
         return RunDifferences()
@@ -64,7 +64,8 @@ def run_differences(frame: pd.DataFrame, arm_axes: Sequence[str], drifted: bool)
         if (of_metric := differences(observations(frame, arm_axes, metric), metric, ERROR, between_arms))
     }
     notes = [] if between_arms else [NOT_INTERLEAVED]
-    splits = two_groups(observations(frame, arm_axes, HEADLINE))
+    in_turns = interleaved(frame) and frame["arm"].nunique() > 1
+    splits = two_groups(observations(frame, arm_axes, HEADLINE)) if in_turns or not drifted else []
     return RunDifferences(by_metric, (*notes, *(split.sentence() for split in splits)))
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from offline.differences.leastsquares import start_means
 from offline.differences.observations import Levels, Observations
 
 FEWEST = 6  # starts of an arm, below which two groups cannot be told from chance
@@ -34,32 +33,44 @@ class TwoGroups:
 
 def two_groups(observations: Observations) -> list[TwoGroups]:
     """The arms of one run with at least `FEWEST` starts that fall into two groups; 5 % false alarms over all arms."""
-    many = [arm for arm in range(len(observations.arms)) if (observations.arm == arm).sum() >= FEWEST]
-    return [split for arm in many if (split := _split_arm(observations, arm, ERROR / len(many)))]
+    levels = level_of_starts(observations)
+    each = [np.flatnonzero((observations.arm == arm) & np.isfinite(levels)) for arm in range(len(observations.arms))]
+    many = [starts for starts in each if len(starts) >= FEWEST]
+    return [split for starts in many if (split := _split(observations, starts, levels[starts], ERROR / len(many)))]
 
 
-def _split_arm(observations: Observations, arm: int, error: float) -> TwoGroups | None:
-    starts = np.flatnonzero(observations.arm == arm)
-    means = level_of_starts(observations)[starts]
-    order = np.argsort(means)
-    statistic, size = separation(means[order])
+def _split(observations: Observations, starts: np.ndarray, levels: np.ndarray, error: float) -> TwoGroups | None:
+    """Two groups among the starts of an arm."""
+    order = np.argsort(levels)
+    statistic, size = separation(levels[order])
     if statistic <= critical_separation(len(starts), error):
         return None
     lower, upper = order[:size], order[size:]
     numbers = [observations.starts[start] for start in starts]
     return TwoGroups(
-        arm=observations.arms[arm],
-        gap=float(np.exp(means[upper].mean() - means[lower].mean())),
+        arm=observations.arms[observations.arm[starts[0]]],
+        gap=float(np.exp(levels[upper].mean() - levels[lower].mean())),
         lower=tuple(sorted(numbers[i] for i in lower)),
         upper=tuple(sorted(numbers[i] for i in upper)),
     )
 
 
 def level_of_starts(observations: Observations) -> np.ndarray:
-    """Each start's mean over the cells that all starts have, in logarithms, without what its rounds have in common."""
-    shared = np.flatnonzero(observations.presence.all(axis=0))
-    logs = observations.part(np.arange(len(observations.arm)), shared).mean(axis=-1)
-    return start_means(logs, observations.group)[0]
+    """How far each start lies from the others of its group, in logarithms; NaN where it has none, or nothing in common.
+
+    It is the median over the visits of a cell in a round, since a state is in all of them, and a step of the machine,
+    or a stall, in one. Starts that were all alone are set beside each other.
+    """
+    logs = observations.part(np.arange(len(observations.arm)), np.flatnonzero(observations.presence.all(axis=0)))
+    visits, levels = logs.reshape(len(logs), -1), np.full(len(logs), np.nan)
+    alone = len(np.unique(observations.group)) == len(observations.group)
+    groups = np.zeros_like(observations.group) if alone else observations.group
+    for group in np.unique(groups):
+        own = np.flatnonzero(groups == group)
+        whole = visits[own][:, np.isfinite(visits[own]).all(axis=0)]
+        if len(own) > 1 and whole.size:
+            levels[own] = np.median(whole - whole.mean(axis=0), axis=1)
+    return levels
 
 
 def separation(ordered: np.ndarray) -> tuple[float, int]:

@@ -184,6 +184,17 @@ def states(runs: int) -> Iterator[str]:
         yield f"| {count} | {shares[0]:.1%} | {shares[1]:.1%} |"
 
 
+def states_in_turns(runs: int) -> Iterator[str]:
+    """Two arms of six starts in turns, as they are planned, on a machine that moves: nobody has a state."""
+    yield from ("", "## Two groups of starts that nobody has: two arms, six starts each, in turns", "")
+    yield from ("| start | trial | machine | false alarms |", "| --- | --- | --- | --- |")
+    for spread, (name, changes) in product((0.001, 0.01, 0.03), DISTURBANCES.items()):
+        setting = Setting(spread, 0.01, starts=6, groups=6, block_sizes=BLOCKS[:2], caching=("off",))
+        simulated = simulate(replace(setting, **changes), runs, SEED + 400)  # type: ignore[arg-type]
+        false = np.mean([bool(two_groups(replace(simulated, logs=logs))) for logs in simulated.logs])
+        yield f"| {spread:.1%} | 1.0% | {name} | {false:.1%} |"
+
+
 def _state_found(count: int, gap: float, seed: int) -> bool:
     """Whether two groups are named among starts of which some, at least one and not all, are in the faster state."""
     rng, zeros = np.random.default_rng(seed), np.zeros(count, dtype=int)
@@ -208,7 +219,7 @@ def main() -> None:
         "",
     ]
     lines = []
-    parts = (grid, designs, few_arms, unequal, noisy, adaptive, comparisons, noisy_comparisons, states)
+    parts = (grid, designs, few_arms, unequal, noisy, adaptive, comparisons, noisy_comparisons, states, states_in_turns)
     for line_of_text in chain(head, *(part(args.runs) for part in parts)):
         print(line_of_text, flush=True)
         lines.append(line_of_text)

@@ -9,7 +9,7 @@ import pytest
 
 from offline.differences.analysis import estimate
 from offline.differences.leastsquares import fit, start_variance
-from offline.differences.observations import Observations
+from offline.differences.observations import Levels, Observations
 from offline.differences.ownvariance import ALIKE, start_variances
 from offline.differences.twogroups import two_groups
 from tests.offline.differences.simulatedruns import Outcome, Setting, outcome, simulate, until
@@ -135,3 +135,20 @@ def test_a_state_of_the_start_is_found_and_not_imagined() -> None:
         zeros = np.zeros(8, dtype=int)
         found.append(bool(two_groups(Observations(logs, zeros, zeros, ({"seed": 0},), ({},), tuple(range(8))))))
     assert sum(found[:100]) <= 10 and sum(found[100:]) >= 80
+
+
+@pytest.mark.parametrize("disturbance", [{}, {"drift": "linear"}, {"drift": "step"}, {"stalls": True}])
+def test_a_machine_that_moves_is_no_state_of_the_start(disturbance: dict[str, object]) -> None:
+    """As two arms have six starts by default; with means over cells, a step was taken for a state in 12 of 100 runs."""
+    setting = Setting(0.001, 0.01, starts=6, groups=6, block_sizes=(32, 64), caching=("off",))
+    runs = simulate(replace(setting, **disturbance), RUNS, 20260114)  # type: ignore[arg-type]
+    false = sum(bool(two_groups(replace(runs, logs=logs))) for logs in runs.logs)
+    assert Outcome(RUNS, false, {}, {}).false_lower_bound <= 0.05
+
+
+def test_starts_of_an_only_arm_which_were_alone_are_set_beside_each_other() -> None:
+    logs = np.log([[[26.0, 90.0]], [[33.1, 115.0]], [[33.0, 114.0]], [[26.1, 90.5]], [[33.2, 115.5]], [[25.9, 89.8]]])
+    zeros, numbers = np.zeros(6, dtype=int), tuple(range(1, 7))
+    cells: tuple[Levels, ...] = ({"batch_size": 1}, {"batch_size": 4})
+    [split] = two_groups(Observations(logs, zeros, np.arange(6), ({"seed": 0},), cells, numbers))
+    assert (split.lower, split.upper, round(split.gap, 2)) == ((1, 4, 6), (2, 3, 5), 1.27)
