@@ -24,7 +24,17 @@ from offline.differences.analysis import estimate
 from offline.differences.estimates import Estimates
 from offline.differences.observations import Observations
 from offline.differences.twogroups import two_groups
-from tests.offline.differences.simulatedruns import KINDS, Outcome, Setting, compared, kind, outcome, simulate, until
+from tests.offline.differences.simulatedruns import (
+    KINDS,
+    Outcome,
+    Setting,
+    compared,
+    kind,
+    outcome,
+    simulate,
+    until,
+    until_starts,
+)
 
 SEED = 20260110
 DISTURBANCES: dict[str, dict[str, object]] = {
@@ -146,6 +156,17 @@ def adaptive(runs: int) -> Iterator[str]:
             yield line(setting, f"{name}; ± {half_width:.0%}, {rounds:.1f} rounds", result)
 
 
+def adaptive_starts(runs: int) -> Iterator[str]:
+    """`--until` of few arms: starts are added, and every look may end the run."""
+    yield from ("", "## Few arms, stopped when the widest main effect is narrow enough: two to eight starts", "")
+    yield from ("| arms | start | until | starts | false alarms | at least |", f"|{' --- |' * 6}")
+    for arms, spread, half_width in product((2, 3), (0.003, 0.01, 0.03, 0.06), (0.03, 0.05, 0.10)):
+        setting = Setting(spread, 0.01, starts=8, block_sizes=BLOCKS[:arms], caching=("off",), batch_sizes=(1, 8))
+        result, starts = until_starts(setting, runs, SEED + 210, half_width)
+        cells = (str(arms), f"{spread:.1%}", f"± {half_width:.0%}", f"{starts:.1f}", f"{result.false_share:.1%}")
+        yield f"| {' | '.join(cells)} | {result.false_lower_bound:.1%} |"
+
+
 def comparisons(runs: int) -> Iterator[str]:
     """Two null runs of different times, on a machine that moves between them."""
     yield from ("", "## offline.compare: two runs of the same settings", "")
@@ -219,7 +240,19 @@ def main() -> None:
         "",
     ]
     lines = []
-    parts = (grid, designs, few_arms, unequal, noisy, adaptive, comparisons, noisy_comparisons, states, states_in_turns)
+    parts = (
+        grid,
+        designs,
+        few_arms,
+        unequal,
+        noisy,
+        adaptive,
+        adaptive_starts,
+        comparisons,
+        noisy_comparisons,
+        states,
+        states_in_turns,
+    )
     for line_of_text in chain(head, *(part(args.runs) for part in parts)):
         print(line_of_text, flush=True)
         lines.append(line_of_text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -155,17 +156,33 @@ def until(setting: Setting, runs: int, seed: int, half_width: float) -> tuple[Ou
     """The outcome of adaptive null runs, each stopped at the first of its looks that is precise enough, and the mean
     number of rounds that they took."""
     measured = simulate(replace(setting, rounds=LOOK_ROUNDS[-1]), runs, seed)
+    looks = [replace(measured, logs=measured.logs[:, :, :rounds]) for rounds in LOOK_ROUNDS]
+    result, place = _stopped(looks, half_width)
+    return result, float(np.mean(np.array(LOOK_ROUNDS)[place]))
+
+
+def until_starts(setting: Setting, runs: int, seed: int, half_width: float) -> tuple[Outcome, float]:
+    """The same of runs that add starts: a look after each from the second on, at most as many as the setting has."""
+    measured = simulate(replace(setting, groups=setting.starts), runs, seed)
     looks = []
-    for rounds in LOOK_ROUNDS:
-        estimates = estimate(replace(measured, logs=measured.logs[:, :, :rounds]))
-        assert estimates is not None
-        looks.append(estimates)
-    main = [i for i, contrast in enumerate(looks[0].contrasts) if contrast.main]
-    precise = np.stack([np.expm1(look.half_width[:, main].max(axis=1)) <= half_width for look in looks[:-1]])
-    stop = np.where(precise.any(axis=0), precise.argmax(axis=0), len(looks) - 1)
+    for starts in range(2, setting.starts + 1):
+        kept = measured.group < starts
+        looks.append(replace(measured, logs=measured.logs[:, kept], arm=measured.arm[kept], group=measured.group[kept]))
+    result, place = _stopped(looks, half_width)
+    return result, float(np.mean(2 + place))
+
+
+def _stopped(looks: Sequence[Observations], half_width: float) -> tuple[Outcome, np.ndarray]:
+    """What is told of runs that stop at the first look that is precise enough, else at the last, and at which each
+    does."""
+    estimated = [estimates for look in looks if (estimates := estimate(look))]
+    main = [i for i, contrast in enumerate(estimated[0].contrasts) if contrast.main]
+    precise = np.stack([np.expm1(each.half_width[:, main].max(axis=1)) <= half_width for each in estimated[:-1]])
+    place = np.where(precise.any(axis=0), precise.argmax(axis=0), len(estimated) - 1)
     names = ("log_ratio", "standard_error", "degrees", "critical")
-    stopped = {name: np.stack([getattr(look, name) for look in looks])[stop, np.arange(runs)] for name in names}
-    return outcome(Estimates(looks[0].contrasts, **stopped)), float(np.mean(np.array(LOOK_ROUNDS)[stop]))
+    every = {name: np.stack([getattr(each, name) for each in estimated]) for name in names}
+    stopped = {name: values[place, np.arange(len(place))] for name, values in every.items()}
+    return outcome(Estimates(estimated[0].contrasts, **stopped)), place
 
 
 def compared(setting: Setting, runs: int, seed: int) -> Outcome:

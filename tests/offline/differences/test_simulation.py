@@ -12,7 +12,7 @@ from offline.differences.leastsquares import fit, start_variance
 from offline.differences.observations import Levels, Observations
 from offline.differences.ownvariance import ALIKE, start_variances
 from offline.differences.twogroups import two_groups
-from tests.offline.differences.simulatedruns import Outcome, Setting, outcome, simulate, until
+from tests.offline.differences.simulatedruns import Outcome, Setting, outcome, simulate, until, until_starts
 
 RUNS = 200
 SMALL = Setting(0.01, 0.01, batch_sizes=(1, 8))
@@ -80,6 +80,16 @@ def test_a_run_that_stops_when_its_intervals_are_narrow_tells_no_more_lies() -> 
     result, rounds = until(SMALL, RUNS, 20260104, half_width=0.05)
     assert result.false_lower_bound <= 0.05
     assert 2 < rounds < 12  # some runs stop early, and not all do
+
+
+@pytest.mark.parametrize(("start_spread", "half_width"), [(0.01, 0.03), (0.03, 0.05)])
+def test_two_arms_that_add_starts_until_their_intervals_are_narrow_tell_no_more_lies(
+    start_spread: float, half_width: float
+) -> None:
+    setting = replace(SMALL, start_spread=start_spread, starts=8, block_sizes=(32, 64), caching=("off",))
+    result, starts = until_starts(setting, 2 * RUNS, 20260115, half_width)
+    assert result.false_lower_bound <= 0.05
+    assert 2 < starts < 8
 
 
 @pytest.mark.parametrize("rounds", [(3, 20), (2, 12, 3)])
