@@ -112,9 +112,14 @@ def _shorter(spec: Spec, models: Models, machine: Machine) -> Iterator[Spec]:
 
 
 def _fewer_starts(spec: Spec, models: Models, machine: Machine) -> Iterator[Spec]:
-    """The spec with enough starts, then with ever fewer; with those that were asked for, if any were."""
-    most = enough_starts(len(grid_of(spec, models, machine)))
-    counts = [spec.starts] if spec.starts else range(most, FEWEST_STARTS - 1, -1)
+    """The spec with enough starts, then with ever fewer; with those that were asked for, if any were.
+
+    One engine at a time, passes come in pairs, in an order and its reverse.
+    """
+    grid = grid_of(spec, models, machine)
+    step = 2 if grid and engines_alive(grid, models, machine) == 1 else 1
+    most = enough_starts(len(grid))
+    counts = [spec.starts] if spec.starts else range(most + most % step, FEWEST_STARTS - 1, -step)
     return (replace(spec, starts=count) for count in counts)
 
 
@@ -142,7 +147,8 @@ def _seconds(spec: Spec, models: Models, machine: Machine, slowness: float) -> f
 
 def _note(full: Spec, chosen: Spec, full_s: float) -> str:
     """`shortened to save time: input_len 288 to 129 …`."""
-    names = ("input_len", "output_len", "shared_prefix_len", "repeats", "starts", "block_size")
+    fewer_starts = ("starts",) if chosen.starts < full.starts else ()  # fewer arms may have more
+    names = ("input_len", "output_len", "shared_prefix_len", "repeats", *fewer_starts, "block_size")
     before = {name: getattr(full, name) for name in names if getattr(full, name) != getattr(chosen, name)}
     changes = ", ".join(f"{name} {listed(value)} to {listed(getattr(chosen, name))}" for name, value in before.items())
     flags = " ".join(f"--{name.replace('_', '-')} {listed(value)}" for name, value in before.items())

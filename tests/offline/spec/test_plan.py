@@ -97,6 +97,7 @@ def test_lengths_yield_first_then_trials_then_further_starts_then_block_sizes(
     machine = replace(fingerprint(), gpus=(), platform="cpu", cpu_flags=("avx2",))
     seconds = iter([3600.0] * too_long + [60.0] * 9)
     monkeypatch.setattr(plan, "_seconds", lambda *_: next(seconds))
+    monkeypatch.setattr(plan, "engines_alive", lambda *_: 4)
     spec, _ = complete(Spec(), ONE, machine)
     assert (spec.input_len, spec.output_len, spec.repeats, spec.starts, spec.block_size) == left
     assert spec.batch_size == (1, 4, 8, 16)
@@ -110,11 +111,20 @@ def test_few_arms_are_started_more_often_so_that_their_variance_has_five_degrees
     assert arms == 1 or (arms - 1) * (starts - 1) >= 5
 
 
+def test_one_engine_at_a_time_has_its_passes_in_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four arms would have three starts: the third pass would have no reverse in which a drift falls out."""
+    machine = replace(fingerprint(), gpus=GPUS, platform="cuda")
+    for limit, starts in ((4, 4), (3, 2)):
+        monkeypatch.setattr(plan, "_seconds", lambda spec, *_, limit=limit: 60.0 if spec.starts <= limit else 3600.0)
+        assert complete(Spec(batch_size=(8,), block_size=(16, 32)), ONE, machine)[0].starts == starts
+
+
 @pytest.mark.parametrize(("start_s", "starts"), [(1.0, 6), (50.0, 5), (80.0, 3), (200.0, 2)])
 def test_where_batch_sizes_are_asked_for_starts_alone_yield_to_the_ten_minutes(
     start_s: float, starts: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(plan, "_seconds", lambda spec, *_: 2 * spec.starts * start_s)
+    monkeypatch.setattr(plan, "engines_alive", lambda *_: 2)
     machine = replace(fingerprint(), gpus=(), platform="cpu", cpu_flags=("avx2",))
     spec, note = complete(Spec(batch_size=(8,), block_size=(32,)), ONE, machine)
     assert (spec.starts, spec.input_len, spec.output_len, spec.repeats) == (starts, (96,), (16,), 3)
@@ -163,3 +173,11 @@ def test_the_plan_says_what_was_given_up(monkeypatch: pytest.MonkeyPatch) -> Non
         "shortened to save time: input_len 288 to 33, shared_prefix_len 256 to 32, block_size 32,64,128 to 32; all of "
         "it would take some 288 min here (--input-len 288 --shared-prefix-len 256 --block-size 32,64,128)"
     )
+
+
+def test_more_starts_of_fewer_arms_are_nothing_that_was_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "_seconds", lambda spec, *_: 60.0 if len(spec.block_size) < 3 else 3600.0)
+    monkeypatch.setattr(plan, "engines_alive", lambda *_: 4)
+    machine = replace(fingerprint(), gpus=(), platform="cpu", cpu_flags=("avx2",))
+    spec, note = complete(Spec(), ONE, machine)
+    assert spec.starts == 3 and note is not None and "starts" not in note
