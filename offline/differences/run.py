@@ -57,15 +57,16 @@ def run_differences(frame: pd.DataFrame, arm_axes: Sequence[str], drifted: bool)
     """
     if frame.empty:
         return RunDifferences()
-    between_arms = interleaved(frame) or not drifted
+    in_turns = interleaved(frame)
+    between_arms = in_turns or not drifted
     by_metric = {
         metric: of_metric
         for metric in METRICS
         if (of_metric := differences(observations(frame, arm_axes, metric), metric, ERROR, between_arms))
     }
     notes = [] if between_arms else [NOT_INTERLEAVED]
-    in_turns = interleaved(frame) and frame["arm"].nunique() > 1
-    splits = two_groups(observations(frame, arm_axes, HEADLINE)) if in_turns or not drifted else []
+    steady = not drifted or (in_turns and frame["arm"].nunique() > 1)  # an only arm has nobody to take turns with
+    splits = two_groups(observations(frame, arm_axes, HEADLINE)) if steady else []
     return RunDifferences(by_metric, (*notes, *(split.sentence() for split in splits)))
 
 

@@ -99,7 +99,6 @@ def _shorter(spec: Spec, models: Models, machine: Machine) -> Iterator[Spec]:
     blocks = spec.block_size or ((16, 32, 64) if kind_of(machine) == "gpu" else (32, 64, 128))
     repeats = spec.repeats or REPEATS
     full = _filled(spec, blocks, 2 * max(blocks), TAIL, OUTPUT_LEN, repeats)
-
     if spec.batch_size:
         yield from _fewer_starts(full, models, machine)
         return
