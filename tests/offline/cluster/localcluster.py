@@ -6,6 +6,7 @@ import contextlib
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -76,11 +77,15 @@ def _command(process: psutil.Process) -> list[str]:
 
 @contextlib.contextmanager
 def local_cluster(**environment: str) -> Iterator[LocalCluster]:
-    """The cluster, whose nodes have these variables and find our packages; skipped where Ray is not installed."""
+    """The cluster, whose nodes have these variables and find our packages; skipped where Ray is not installed.
+
+    What a node that is killed leaves of its temporary files goes with the cluster; Ray's own paths have to be short.
+    """
     utils = pytest.importorskip("ray.cluster_utils")
     paths = [*environment.pop("PYTHONPATH", "").split(os.pathsep), str(ROOT), os.environ.get("PYTHONPATH", "")]
     own = {**QUIET, **environment, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
-    with pytest.MonkeyPatch.context() as patch:
+    with tempfile.TemporaryDirectory() as scratch, pytest.MonkeyPatch.context() as patch:
+        own |= {"TMPDIR": scratch, "RAY_TMPDIR": tempfile.gettempdir()}
         for name, value in own.items():
             patch.setenv(name, value)
         cluster = utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
