@@ -17,18 +17,23 @@ SEED = 20260102
 
 @dataclass(frozen=True)
 class TwoGroups:
-    """An arm whose starts fall into two groups: the upper over the lower, and the numbers of the starts."""
+    """An arm whose starts fall into two groups: the upper over the lower, and the numbers of the starts.
+
+    `of_two`: there is but one other arm, and each start is known only against the one of it that ran beside it.
+    """
 
     arm: Levels
     gap: float  # ratio of the groups' means
     lower: tuple[int, ...]
     upper: tuple[int, ...]
+    of_two: bool = False
 
     def sentence(self) -> str:
         """What a reader must know before the arm's mean."""
         name = " ".join(f"{axis}={level}" for axis, level in self.arm.items())
         lower, upper = (", ".join(map(str, starts)) for starts in (self.lower, self.upper))
-        return f"{name}: two groups of starts, {self.gap - 1:.0%} apart: starts {lower} and starts {upper}"
+        groups = f"{name}: two groups of starts, {self.gap - 1:.0%} apart: starts {lower} and starts {upper}"
+        return f"{groups}, or else the other arm's starts beside them" if self.of_two else groups
 
 
 def two_groups(observations: Observations) -> list[TwoGroups]:
@@ -52,14 +57,15 @@ def _split(observations: Observations, starts: np.ndarray, levels: np.ndarray, e
         gap=float(np.exp(levels[upper].mean() - levels[lower].mean())),
         lower=tuple(sorted(numbers[i] for i in lower)),
         upper=tuple(sorted(numbers[i] for i in upper)),
+        of_two=len(observations.arms) == 2,
     )
 
 
 def level_of_starts(observations: Observations) -> np.ndarray:
-    """How far each start lies from the others of its group, in logarithms; NaN where it has none, or nothing in common.
+    """How far each start lies from the other arms' in its group, in logarithms; NaN where it has nothing in common.
 
     It is the median over the visits of a cell in a round, since a state is in all of them, and a step of the machine,
-    or a stall, in one. Starts that were all alone are set beside each other.
+    or a stall, in one. Starts of an only arm are told from their mean, and set beside each other if all were alone.
     """
     logs = observations.part(np.arange(len(observations.arm)), np.flatnonzero(observations.presence.all(axis=0)))
     visits, levels = logs.reshape(len(logs), -1), np.full(len(logs), np.nan)
@@ -69,7 +75,9 @@ def level_of_starts(observations: Observations) -> np.ndarray:
         own = np.flatnonzero(groups == group)
         whole = visits[own][:, np.isfinite(visits[own]).all(axis=0)]
         if len(own) > 1 and whole.size:
-            levels[own] = np.median(whole - whole.mean(axis=0), axis=1)
+            one_arm = len(np.unique(observations.arm[own])) == 1
+            of_others = 1.0 if one_arm else len(own) / (len(own) - 1)  # from the mean of all to that of the others
+            levels[own] = of_others * np.median(whole - whole.mean(axis=0), axis=1)
     return levels
 
 

@@ -156,6 +156,21 @@ def test_a_machine_that_moves_is_no_state_of_the_start(disturbance: dict[str, ob
     assert Outcome(RUNS, false, {}, {}).false_lower_bound <= 0.05
 
 
+def test_of_two_arms_either_may_have_the_groups() -> None:
+    """Two of six starts of the first arm are a fifth faster; the machine is another one in each group."""
+    arm, group = np.tile([0, 1], 6), np.repeat(np.arange(6), 2)
+    noise = np.random.default_rng(20260116).normal(0, 0.005, (12, 3, 2))
+    logs = 0.1 * group[:, None, None] + np.log(1.2) * np.isin(np.arange(12), (2, 6))[:, None, None] + noise
+    cells: tuple[Levels, ...] = ({"batch_size": 1}, {"batch_size": 4})
+    splits = two_groups(Observations(logs, arm, group, ({"seed": 0}, {"seed": 1}), cells, tuple(range(12))))
+    assert [split.sentence() for split in splits] == [
+        "seed=0: two groups of starts, 20% apart: starts 0, 4, 8, 10 and starts 2, 6, or else the other arm's starts "
+        "beside them",
+        "seed=1: two groups of starts, 20% apart: starts 3, 7 and starts 1, 5, 9, 11, or else the other arm's starts "
+        "beside them",
+    ]
+
+
 def test_starts_of_an_only_arm_which_were_alone_are_set_beside_each_other() -> None:
     logs = np.log([[[26.0, 90.0]], [[33.1, 115.0]], [[33.0, 114.0]], [[26.1, 90.5]], [[33.2, 115.5]], [[25.9, 89.8]]])
     zeros, numbers = np.zeros(6, dtype=int), tuple(range(1, 7))
