@@ -17,7 +17,7 @@ from tracing.events import layout
 from tracing.events.delays import FILE, NOTHING, ON_DEVICE
 from tracing.hooks import _recorder, recorder
 from tracing.hooks.device.devicedelay import DeviceDelays
-from tracing.hooks.device.launches import Launches
+from tracing.hooks.device.launches import fresh
 from tracing.hooks.wrappers import steps, table
 from tracing.sites.engine import ALL_SITES, CODES
 from tracing.whatif.engine.delayfile import DelayFile
@@ -84,7 +84,7 @@ def step_ns(forward: Work, host_ns: int = 0, count: int = STEPS) -> float:
 @pytest.fixture
 def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[DelayFile]:
     """The file by which this process is asked for delays; the GPU's clock is up."""
-    monkeypatch.setattr(steps, "launches", Launches())
+    monkeypatch.setattr(steps, "launches", fresh())
     monkeypatch.setattr(recorder, "say", lambda **more: None)
     (tmp_path / FILE).write_bytes(NOTHING)
     _recorder.delay_by(str(tmp_path / FILE), CODES["delay"])

@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 
 from tests.needs import needs_gpu
-from tests.tracing.hooks.eventrecords import pieces_of, records, written
+from tests.tracing.hooks.eventrecords import DevicePiece, pieces_of, records, written
 from tracing.events import layout
-from tracing.hooks import recorder
+from tracing.hooks import _recorder, recorder
 from tracing.hooks.device import launches
-from tracing.hooks.device.devicetimer import DevicePiece
+from tracing.hooks.device.devicedelay import current_stream
+from tracing.hooks.device.eventcalls import EventMethods
 from tracing.hooks.wrappers import steps, table
 from tracing.sites.engine import ALL_SITES, CODES
 from tracing.torchsums import trace
@@ -123,15 +124,18 @@ def run_steps(forward: Work, sample: Work, waiting_steps: int) -> None:
         launches.launches.read()
 
 
+def time_by(timer: _recorder.Launches, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launches, "launches", timer)
+    monkeypatch.setattr(steps, "launches", timer)
+
+
 @pytest.fixture
 def file(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     import torch
 
     torch.cuda.synchronize()
     monkeypatch.setattr(steps, "steps", steps.Steps())
-    fresh = launches.Launches()
-    monkeypatch.setattr(launches, "launches", fresh)
-    monkeypatch.setattr(steps, "launches", fresh)
+    time_by(launches.fresh(), monkeypatch)
     monkeypatch.setattr(recorder, "say", lambda **more: None)
     with written(most=1 << 17) as path:
         yield path
@@ -198,11 +202,30 @@ def test_a_wait_for_the_device_is_the_time_that_it_still_works(file: Path, tmp_p
     assert waited_ns == pytest.approx(found.least_ns, rel=0.05)
 
 
-def test_events_are_put_into_the_threads_own_stream() -> None:
+def test_torchs_events_tell_the_same_where_the_runtime_librarys_cannot_be_used(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import torch
 
-    stream = launches.current_stream(torch)
-    assert stream() == torch.cuda.current_stream()
+    calls = EventMethods(lambda: torch.cuda.Event(enable_timing=True)).calls()
+    time_by(_recorder.Launches(layout.DEVICE, lambda: calls, launches.give_up), monkeypatch)
+    found = measured(file, tmp_path, products(20, 4096), products(2, 4096), 2)
+    assert found.most_ns == pytest.approx(found.truth_ns, rel=0.01)
+    assert found.least_ns == pytest.approx(found.truth_ns, rel=0.005)
+
+
+def test_events_are_the_runtime_librarys_in_the_threads_own_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.setattr(recorder, "say", lambda **more: None)
+    calls, stream = launches.find_calls(), current_stream(torch)
+    assert calls is not None and calls.device is not None and calls.stream is not None
+
+    def is_current(known: Any) -> bool:
+        assert calls and calls.device and calls.stream
+        return bool(known == torch.cuda.current_stream() and known.cuda_stream == calls.stream(calls.device()))
+
+    assert is_current(stream())
     with torch.cuda.stream(torch.cuda.Stream()):
-        assert stream() == torch.cuda.current_stream() != torch.cuda.default_stream()
-    assert stream() == torch.cuda.default_stream()
+        assert is_current(stream()) and stream() != torch.cuda.default_stream()
+    assert is_current(stream()) and stream() == torch.cuda.default_stream()

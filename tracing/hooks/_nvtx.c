@@ -151,13 +151,27 @@ void nvtx_told(uint16_t site, int instant, PyObject *value, PyObject *extra, PyO
     mark(&text, step);
 }
 
+static void begin_list(Text *text, int code, int64_t key) {
+    text->length = 0;
+    put(text, "['list', ");
+    put_number(text, code);
+    put(text, ", ");
+    put_number(text, key);
+}
+
+void nvtx_words(int code, int64_t key, const uint32_t *words, Py_ssize_t count, int64_t step) {
+    Text text;
+    begin_list(&text, code, key);
+    for (Py_ssize_t i = 0; i < count; i++) {
+        put(&text, ", ");
+        put_number(&text, words[i]);
+    }
+    mark(&text, step);
+}
+
 void nvtx_list(int code, int64_t key, PyObject *const *items, Py_ssize_t count, int64_t step) {
     Text text;
-    text.length = 0;
-    put(&text, "['list', ");
-    put_number(&text, code);
-    put(&text, ", ");
-    put_number(&text, key);
+    begin_list(&text, code, key);
     for (Py_ssize_t i = 0; i < count; i++) {
         put(&text, ", ");
         put_item(&text, items[i], "0");

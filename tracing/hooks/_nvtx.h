@@ -20,5 +20,7 @@ void nvtx_mark(const char *text, int64_t payload);
 /* What a range could not know; `value` and `extra` NULL are 0. An exception may be set while there is no text to say. */
 void nvtx_told(uint16_t site, int instant, PyObject *value, PyObject *extra, PyObject *request, int raised, int64_t step);
 void nvtx_list(int code, int64_t key, PyObject *const *items, Py_ssize_t count, int64_t step);
+/* The same of integers. */
+void nvtx_words(int code, int64_t key, const uint32_t *words, Py_ssize_t count, int64_t step);
 
 #endif

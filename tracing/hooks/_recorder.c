@@ -9,6 +9,7 @@
 #include "_delay.h"
 #include "_events.h"
 #include "_hook.h"
+#include "_launches.h"
 #include "_nvtx.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -214,8 +215,6 @@ static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_recorder", "The rec
 
 PyMODINIT_FUNC PyInit__recorder(void) {
     PyObject *made = PyModule_Create(&module);
-    if (!made || PyType_Ready(&HookType) < 0) return NULL;
-    Py_INCREF(&HookType);
-    if (PyModule_AddObject(made, "Hook", (PyObject *)&HookType) < 0) return NULL;
+    if (!made || PyModule_AddType(made, &HookType) < 0 || PyModule_AddType(made, &LaunchesType) < 0) return NULL;
     return made;
 }

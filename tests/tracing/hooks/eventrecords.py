@@ -6,15 +6,29 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from tracing.events import layout
 from tracing.events.texts import read_texts
 from tracing.hooks import _recorder
-from tracing.hooks.device.devicetimer import DevicePiece
 
 HALF = 32  # bits of a list's integers
+
+
+class DevicePiece(NamedTuple):
+    """A piece of a device's work, in ns of CLOCK_MONOTONIC.
+
+    It was busy for `end_ns - begin_ns` at most, and from `given_ns` to `end_ns` for sure. An idle device begins a
+    launch's latency after `begin_ns`.
+    """
+
+    step: int
+    begin_ns: int
+    end_ns: int
+    uncertainty_ns: int  # of the end, and of a begin that is the end of what was given before
+    given_ns: int
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from tracing.events import layout
 from tracing.events.delays import FILE, NOTHING, ON_DEVICE
 from tracing.hooks import _recorder, recorder
 from tracing.hooks.device.devicedelay import DeviceDelay, DeviceDelays
-from tracing.hooks.device.launches import Launches
+from tracing.hooks.device.launches import fresh
 from tracing.hooks.wrappers import steps, table
 from tracing.shapes.pretend.device import PretendDevice, PretendEvent
 from tracing.sites.engine import ALL_SITES, CODES
@@ -102,7 +102,7 @@ def test_a_delay_that_is_too_short_to_be_timed_tells_nothing(device: ClockedDevi
 def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[DelayFile]:
     """The file that this process looks at, which delays on a pretend device by torch's names."""
     monkeypatch.setattr(PretendEvent, "device", PretendDevice())
-    monkeypatch.setattr(steps, "launches", Launches())
+    monkeypatch.setattr(steps, "launches", fresh())
     monkeypatch.setattr(recorder, "say", lambda **more: None)
     cuda = SimpleNamespace(Event=PretendEvent, _sleep=PretendEvent.device.spin, is_available=lambda: False)
     monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))

@@ -33,6 +33,7 @@ from types import SimpleNamespace
 from probes import nvtxlibrary
 from tracing.events import layout
 from tracing.hooks import _recorder, ranges
+from tracing.hooks.device.eventcalls import EventMethods
 from tracing.sites.engine import CODES
 
 HARD, LONG = sys.argv[2:]
@@ -65,6 +66,10 @@ _recorder.span(CODES["scheduler.preempt"], now, "three", -(2**63), 2**31, 9, now
 _recorder.span(CODES["scope"], now, None, "vLLM's own")
 _recorder.numbers(layout.RENAMED, ("new", HARD), 2**63 - 1)
 _recorder.numbers(layout.COUNTS, list(range(2000)))
+event = SimpleNamespace(record=id, query=lambda: True, elapsed_time=lambda end: 1.0)
+calls = EventMethods(lambda: event).calls()
+timer = _recorder.Launches(layout.DEVICE, lambda: calls, print)
+timer.begin(), timer.end(), timer.read()
 _recorder.stop()
 hook(None, SimpleNamespace(request_id="after the end"))
 time.sleep(1)  # nsys of 2022 fails where its program ends at once
@@ -110,9 +115,9 @@ def test_what_a_range_could_not_know_is_in_a_mark(heard: tuple[file.Report, str]
     assert values[:4] == [(["kv.allocate", 5, HARD, None, 0], 7)] * 4
     assert values[4:] == [(["kv.lookup", 0, 0, None, 1], 7)], "a call that raised, and nothing of vLLM's own scope"
     assert marks(heard[0], layout.INSTANT) == [(["scheduler.preempt", -(2**63), 2**31, "three", 0], 9)]
-    assert marks(heard[0], layout.NUMBERS) == [([layout.RENAMED, 2**63 - 1, "new", HARD], 7)], (
-        "one too long is not made"
-    )
+    (renamed, _), (device, step) = marks(heard[0], layout.NUMBERS)
+    assert renamed == [layout.RENAMED, 2**63 - 1, "new", HARD], "one too long is not made"
+    assert (*device[:2], len(device[2:]), step) == (layout.DEVICE, 0, 7, 7)
 
 
 @pytest.mark.nsys

@@ -14,8 +14,7 @@ from typing import Any
 
 from ...events.layout import DELAYED
 from .. import _recorder, recorder
-from .devicetimer import DeviceEvent
-from .launches import current_stream
+from .eventcalls import DeviceEvent
 
 NS_PER_MS = 1e6
 FIRST_GUESS = 1.0  # cycles in a nanosecond, until a kernel was seen
@@ -89,3 +88,21 @@ def torch_delay() -> DeviceDelay:
     torch: Any = sys.modules["torch"]
     cuda = torch.cuda
     return DeviceDelay(lambda: cuda.Event(enable_timing=True), current_stream(torch), cuda._sleep)
+
+
+def current_stream(torch: Any) -> Callable[[], Any]:
+    """What gives the thread's stream; torch's own answer builds a new object, which costs more than an event does."""
+    inside = getattr(torch, "_C", None)
+    device_of, address_of = (getattr(inside, name, None) for name in ("_cuda_getDevice", "_cuda_getCurrentRawStream"))
+    if device_of is None or address_of is None:  # a build without devices, or another torch: an event asks by itself
+        return lambda: None
+    streams: dict[tuple[int, int], Any] = {}
+
+    def stream() -> Any:
+        key = (device := device_of(), address_of(device))
+        known = streams.get(key)
+        if known is None:
+            known = streams[key] = torch.cuda.current_stream()
+        return known
+
+    return stream

@@ -1,7 +1,8 @@
-"""When the device worked, from events around its work, on a device that is an in-order clock."""
+"""When the device worked, from events behind its work, on a device that is an in-order clock."""
 
 from __future__ import annotations
 
+import ctypes
 import random
 import sys
 from collections.abc import Iterator
@@ -16,10 +17,11 @@ from tests.tracing.hooks.eventrecords import numbers, pieces_of, records, writte
 from tracing.events import layout
 from tracing.hooks import _recorder, recorder
 from tracing.hooks.device import launches
-from tracing.hooks.device.devicetimer import DevicePiece, DeviceTimer
+from tracing.hooks.device.eventcalls import EventCalls, EventMethods
 from tracing.hooks.wrappers import steps, table
 from tracing.sites.engine import ALL_SITES, CODES
 
+CLOCK = ctypes.CFUNCTYPE(ctypes.c_int64)
 MS = 1_000_000
 
 
@@ -30,7 +32,9 @@ class Device:
     now: int = 5_000 * MS
     free: int = 0
     busy: list[tuple[int, int]] = field(default_factory=list)
-    recorded: int = 0  # events, each of which costs the host a launch
+    made: int = 0  # events
+    functions: list[Any] = field(default_factory=list)  # of C, which nothing else keeps
+    recorded: int = 0  # how often one was, which costs the host a launch
 
     def clock(self) -> int:
         self.now += 1_000
@@ -42,6 +46,7 @@ class Device:
         self.busy.append((begin, self.free))
 
     def event(self) -> Event:
+        self.made += 1
         return Event(self)
 
 
@@ -61,32 +66,54 @@ class Event:
         return (end.at - self.at) / MS
 
 
-def timed(device: Device) -> tuple[DeviceTimer, list[DevicePiece]]:
-    rows: list[DevicePiece] = []
-    return DeviceTimer(device.event, lambda: None, device.clock, rows.append), rows
+@pytest.fixture
+def file() -> Iterator[Path]:
+    with written(most=1 << 17) as path:
+        yield path
 
 
-def test_a_step_that_waits_in_the_queue_begins_when_the_one_before_ends() -> None:
+def by_clock(device: Device, calls: EventCalls | None) -> EventCalls | None:
+    """The calls, with the device's clock as the host's."""
+    clock = CLOCK(device.clock)
+    device.functions.append(clock)
+    return calls and calls._replace(clock=ctypes.cast(clock, ctypes.c_void_p).value or 0)
+
+
+class Timer:
+    """Times a device by its events; its steps are those that it is given."""
+
+    def __init__(self, device: Device) -> None:
+        calls = by_clock(device, EventMethods(device.event).calls())
+        self._launches = _recorder.Launches(layout.DEVICE, lambda: calls, launches.give_up)
+        self.end, self.read = self._launches.end, self._launches.read
+
+    def begin(self, step: int, close: bool = False) -> None:
+        _recorder.set_step(step)
+        self._launches.begin(close)
+
+
+def test_a_step_that_waits_in_the_queue_begins_when_the_one_before_ends(file: Path) -> None:
     device = Device()
-    timer, rows = timed(device)
+    timer = Timer(device)
     for step in range(2):
         timer.begin(step)
         device.work(10 * MS)
         timer.end()
         device.now += MS
-    assert rows == []  # nothing is done yet, and nobody has waited for it
+    assert pieces_of(file) == []  # nothing is done yet, and nobody has waited for it
     device.now += 30 * MS
     timer.read()
+    rows = pieces_of(file)
     assert [step for step, *_ in rows] == [0, 1]
     for (_, begin, end, uncertainty, _), (truth_begin, truth_end) in zip(rows, device.busy, strict=True):
         assert abs(begin - truth_begin) <= uncertainty and abs(end - truth_end) <= uncertainty < 10_000
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_busy_and_idle_are_those_of_the_device(seed: int) -> None:
+def test_busy_and_idle_are_those_of_the_device(seed: int, file: Path) -> None:
     """Steps of 2 to 12 ms, launched 1 to 15 ms apart: idle at times, at times with two steps in the queue."""
     device, chance = Device(), random.Random(seed)
-    timer, rows = timed(device)
+    timer = Timer(device)
     for step in range(500):
         device.now += chance.randrange(MS, 15 * MS)
         timer.begin(step)
@@ -95,6 +122,7 @@ def test_busy_and_idle_are_those_of_the_device(seed: int) -> None:
     device.now += 1_000 * MS
     for _ in range(500):
         timer.read()
+    rows = pieces_of(file)
     assert [step for step, *_ in rows] == list(range(500))
     busy, truth = (sum(end - begin for begin, end in pieces) for pieces in ([row[1:3] for row in rows], device.busy))
     length = device.busy[-1][1] - device.busy[0][0]
@@ -106,10 +134,10 @@ def test_busy_and_idle_are_those_of_the_device(seed: int) -> None:
 
 
 @pytest.mark.parametrize("kernel_ns", [20_000, 400_000, 3 * MS])
-def test_where_launching_takes_long_the_truth_lies_between_two_bounds(kernel_ns: int) -> None:
+def test_where_launching_takes_long_the_truth_lies_between_two_bounds(kernel_ns: int, file: Path) -> None:
     """Ten kernels a step, a launch every 200 µs: after shorter ones the device is idle, and nothing says so."""
     device = Device()
-    timer, rows = timed(device)
+    timer = Timer(device)
     for step in range(50):
         timer.begin(step)
         for _ in range(10):
@@ -120,6 +148,7 @@ def test_where_launching_takes_long_the_truth_lies_between_two_bounds(kernel_ns:
     device.now += 2_000 * MS
     for _ in range(50):
         timer.read()
+    rows = pieces_of(file)
     truth = 50 * 10 * kernel_ns
     most = sum(row.end_ns - row.begin_ns for row in rows)
     least = sum(max(row.end_ns - max(row.begin_ns, row.given_ns), 0) for row in rows)
@@ -128,9 +157,9 @@ def test_where_launching_takes_long_the_truth_lies_between_two_bounds(kernel_ns:
         assert least == pytest.approx(truth, rel=0.02)
 
 
-def test_work_begins_with_its_first_launch_and_not_with_what_the_host_does_before_it() -> None:
+def test_work_begins_with_its_first_launch_and_not_with_what_the_host_does_before_it(file: Path) -> None:
     device = Device()
-    timer, rows = timed(device)
+    timer = Timer(device)
     timer.begin(0)
     device.now += MS  # the host enters the model
     timer.begin(0, close=True)
@@ -140,14 +169,15 @@ def test_work_begins_with_its_first_launch_and_not_with_what_the_host_does_befor
     timer.end()
     device.now += 10 * MS
     timer.read()
-    assert rows[0].begin_ns == pytest.approx(device.busy[0][0], abs=5_000)
+    [row] = pieces_of(file)
+    assert row.begin_ns == pytest.approx(device.busy[0][0], abs=5_000)
 
 
 @pytest.mark.parametrize("apart_ns", [MS, 12 * MS])
-def test_a_piece_of_work_costs_one_event_whether_the_device_is_busy_or_idle(apart_ns: int) -> None:
+def test_a_piece_of_work_costs_one_event_whether_the_device_is_busy_or_idle(apart_ns: int, file: Path) -> None:
     """Forward and sampling of 5 ms each."""
     device = Device()
-    timer, rows = timed(device)
+    timer = Timer(device)
     for step in range(50):
         for _ in range(2):
             timer.begin(step)
@@ -155,35 +185,39 @@ def test_a_piece_of_work_costs_one_event_whether_the_device_is_busy_or_idle(apar
             timer.end()
             device.now += apart_ns
     device.now += 1_000 * MS
-    while len(rows) < 100:
+    for _ in range(100):
         timer.read()
+    rows = pieces_of(file)
+    assert len(rows) == 100
     assert device.recorded / 100 == pytest.approx(1, abs=0.03)  # an anchor a second beside them
     assert all(abs(row.begin_ns - at[0]) <= row.uncertainty_ns for row, at in zip(rows, device.busy, strict=True))
 
 
-def test_the_anchor_is_renewed_where_the_device_is_idle_and_carried_on_where_it_never_is() -> None:
+def test_the_anchor_is_renewed_where_the_device_is_idle_and_carried_on_where_it_never_is(file: Path) -> None:
     device = Device()
-    timer, rows = timed(device)
+    timer = Timer(device)
     for step in range(3000):  # always behind
         timer.begin(step)
         device.work(2 * MS)
         timer.end()
         device.now += 2 * MS - 4_000  # and a microsecond for each look at the clock
-    assert 20e-6 * 5e9 < rows[-1][3] < 20e-6 * 9e9  # after six seconds without a look: what clocks may drift
+    assert (
+        20e-6 * 5e9 < pieces_of(file)[-1].uncertainty_ns < 20e-6 * 9e9
+    )  # after six seconds without a look: what clocks may drift
     device.now += 100 * MS
     timer.begin(3000)
     device.work(MS)
     timer.end()
     device.now += 2 * MS
-    while not rows or rows[-1][0] != 3000:
+    for _ in range(3001):
         timer.read()
-    assert rows[-1][3] < 10_000
+    last = pieces_of(file)[-1]
+    assert last.step == 3000 and last.uncertainty_ns < 10_000
 
 
-def test_events_are_used_again() -> None:
+def test_events_are_used_again(file: Path) -> None:
     device = Device()
-    made: list[Event] = []
-    timer = DeviceTimer(lambda: made.append(device.event()) or made[-1], lambda: None, device.clock, lambda *row: None)
+    timer = Timer(device)
     for step in range(100):
         timer.begin(step)
         timer.begin(step)  # a launch inside another
@@ -191,20 +225,24 @@ def test_events_are_used_again() -> None:
         timer.end()
         timer.end()
         device.now += 2 * MS
-    assert len(made) <= 6
+    assert device.made <= 6
 
 
 # --- through the hooks ---
 
 
 @pytest.fixture
-def file(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def device(file: Path, monkeypatch: pytest.MonkeyPatch) -> Device:
+    """One whose events stand in the place of torch's; the hooks time it."""
+    device = Device()
+    cuda = SimpleNamespace(Event=lambda enable_timing: device.event(), is_available=lambda: False)
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
+    monkeypatch.setattr(recorder, "say", lambda **more: None)
     monkeypatch.setattr(steps, "steps", steps.Steps())
-    fresh = launches.Launches()
-    monkeypatch.setattr(launches, "launches", fresh)
-    monkeypatch.setattr(steps, "launches", fresh)
-    with written(most=1 << 17) as path:
-        yield path
+    timer = _recorder.Launches(layout.DEVICE, lambda: by_clock(device, launches.find_calls()), launches.give_up)
+    monkeypatch.setattr(launches, "launches", timer)
+    monkeypatch.setattr(steps, "launches", timer)
+    return device
 
 
 def hooked(site: str, function: Any) -> Any:
@@ -227,13 +265,10 @@ def run_steps(count: int, device: Device, between_ns: int = 0) -> None:
 
 
 def test_forward_and_the_sampling_that_follows_at_once_are_one_piece_of_their_step(
-    file: Path, monkeypatch: pytest.MonkeyPatch
+    device: Device, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    device, report = Device(), dict[str, Any]()
-    cuda = SimpleNamespace(Event=lambda enable_timing: device.event(), is_available=lambda: False)
-    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
+    report: dict[str, Any] = {}
     monkeypatch.setattr(recorder, "say", report.update)
-    monkeypatch.setattr(_recorder, "now", device.clock)
     run_steps(3, device)
     assert report == {"device": "pretend"}
     pieces = pieces_of(file)
@@ -244,14 +279,9 @@ def test_forward_and_the_sampling_that_follows_at_once_are_one_piece_of_their_st
 
 @pytest.mark.parametrize(("between_ns", "forward_is_known"), [(2 * MS, True), (20 * MS, False)])
 def test_sampling_that_comes_late_is_a_piece_of_its_own(
-    between_ns: int, forward_is_known: bool, file: Path, monkeypatch: pytest.MonkeyPatch
+    between_ns: int, forward_is_known: bool, device: Device, file: Path
 ) -> None:
     """The forward takes 3 ms: it still runs when its event is put, or nothing tells for sure when it ran."""
-    device = Device()
-    cuda = SimpleNamespace(Event=lambda enable_timing: device.event(), is_available=lambda: False)
-    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
-    monkeypatch.setattr(recorder, "say", lambda **more: None)
-    monkeypatch.setattr(_recorder, "now", device.clock)
     run_steps(3, device, between_ns)
     pieces = pieces_of(file)
     assert [piece.step for piece in pieces] == [0, 0, 1, 1, 2, 2]
@@ -263,13 +293,8 @@ def test_sampling_that_comes_late_is_a_piece_of_its_own(
         assert surely <= end - begin + 5_000
 
 
-def test_in_standby_the_model_puts_no_event(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_in_standby_the_model_puts_no_event(device: Device, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its thread has a step still from the last recording: the next one's first sampling ended what began then."""
-    device = Device()
-    cuda = SimpleNamespace(Event=lambda enable_timing: device.event(), is_available=lambda: False)
-    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
-    monkeypatch.setattr(recorder, "say", lambda **more: None)
-    monkeypatch.setattr(_recorder, "now", device.clock)
     model = launches.begun(lambda: device.work(MS))
     sample = hooked("worker.sample", lambda worker, grammar: hooked("runner.sample", lambda: device.work(MS))())
     run_steps(1, device)
@@ -284,27 +309,24 @@ def test_in_standby_the_model_puts_no_event(file: Path, tmp_path: Path, monkeypa
     assert max(piece.end_ns - piece.begin_ns for piece in pieces_of(file)) < 10 * MS
 
 
-def test_without_a_device_nothing_is_timed(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(enable_timing: bool) -> None:
+def test_without_a_device_nothing_is_timed(device: Device, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> Event:
         raise RuntimeError("Torch not compiled with CUDA enabled")
 
-    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=SimpleNamespace(Event=refuse)))
-    run_steps(2, Device())
+    monkeypatch.setattr(device, "event", refuse)
+    run_steps(2, device)
     assert numbers(file, layout.DEVICE) == []
 
 
 def test_a_failing_event_ends_the_timing_and_nothing_else(
-    file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    device: Device, file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     class Broken(Event):
         def elapsed_time(self, end: Event) -> float:
             raise RuntimeError("device lost")
 
-    device = Device()
-    cuda = SimpleNamespace(Event=lambda enable_timing: Broken(device), is_available=lambda: True)
-    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
+    monkeypatch.setattr(device, "event", lambda: Broken(device))
     monkeypatch.setattr(recorder, "_state", {"missing": []})
-    monkeypatch.setattr(recorder, "say", lambda **more: None)
     run_steps(3, device)
     assert numbers(file, layout.DEVICE) == []
     assert sum(row["site"] == CODES["worker.execute"] for row in records(file)) == 4
