@@ -19,7 +19,6 @@ FrontEnd = Literal["streams", "batch", "server"]
 UNBOUND = {"VLLM_CPU_OMP_THREADS_BIND": "nobind"}
 # An eager engine compiles some functions too: for the interpreter's device, of which torch's compiler knows nothing.
 RUNNER_V2 = {"VLLM_USE_V2_MODEL_RUNNER": "1", "TRITON_INTERPRET": "1", "TORCH_COMPILE_DISABLE": "1"}
-FRONT_ENDS = 2  # of the server
 SMALL_VOCABULARY = 512  # Triton's interpreter samples in Python, word by word
 
 
@@ -37,7 +36,9 @@ class Shape:
     environment: dict[str, str] = field(default_factory=dict)
     engine: dict[str, Any] = field(default_factory=dict)  # arguments of vLLM's, of its own types
     files: Literal["", "LoRA", "KV"] = ""  # the feature that works by files
-    kind: Literal["text", "grammar", "vector", "picture"] = "text"  # of request
+    kind: Literal["text", "grammar", "vector", "picture", "beams"] = "text"  # of request
+    front_ends: int = 1
+    streams: int = 12  # at once, of a server
     model: dict[str, Any] = field(default_factory=dict)  # of its configuration what the two-layer model has otherwise
     busy_neighbours: bool = False
     work: Work | None = None  # a step's on the pretend device; None: there is none
@@ -52,7 +53,7 @@ class Shape:
         """How many processes are front ends, cores and workers; one that is several of them counts for each."""
         cores = int(self.engine.get("data_parallel_size", 1))
         workers = cores * int(self.engine.get("tensor_parallel_size", 1))
-        return {"front end": FRONT_ENDS if self.front_end == "server" else 1, "core": cores, "worker": workers}
+        return {"front end": self.front_ends, "core": cores, "worker": workers}
 
 
 TP2 = {"tensor_parallel_size": 2}
@@ -98,7 +99,8 @@ SHAPES = {
             engine=TP2,
         ),
         Shape("dp2", "two cores with a coordinator, data parallel", environment=UNBOUND, engine=DP2),
-        Shape("two-front-ends", "an API server of two processes before one core", front_end="server"),
+        Shape("two-front-ends", "an API server of two processes before one core", front_end="server", front_ends=2),
+        Shape("server", "an API server under 40 streams", front_end="server", streams=40),
         Shape("fork", "forked processes, as CUDA's default has them", start_method="fork"),
         Shape("in-process", "front end, core and worker in one process", front_end="batch", environment=ONE_PROCESS),
         Shape(
@@ -120,6 +122,12 @@ SHAPES = {
         Shape("lora", "requests with a LoRA adapter", engine={"enable_lora": True, "max_lora_rank": 8}, files="LoRA"),
         Shape("kv-connector", "KV blocks that come from files", engine=SMALL_BLOCKS, files="KV"),
         Shape("grammar", "answers of the form that a JSON schema allows", kind="grammar"),
+        Shape("beams", "beam search: each token of a beam is a request", front_end="batch", kind="beams"),
+        Shape(
+            "priority",
+            "four requests at a time, and of those that wait the last one first",
+            engine={"scheduling_policy": "priority", "max_num_seqs": 4},
+        ),
         Shape(
             "windows",
             "a model with KV groups of two kinds",

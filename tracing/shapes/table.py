@@ -17,8 +17,9 @@ HEADS = ("shape", "processes", "requests whole", "unexplained", "of a step", "co
 INTRODUCTION = """# Engines by shape
 
 What holds in each shape of the engine, from recordings of real ones: the two-layer model, 13 requests of 32 tokens (18
-in one process, 24 over HTTP; of a pooling model 13 vectors). Most engines are forked off one process that has imported
-vLLM. Shared machines vary: other work on the same cores lengthens what is unexplained.
+in one process, 24 and 80 over HTTP; of a pooling model 13 vectors, of 18 searches with two beams a request for each
+token). Most engines are forked off one process that has imported vLLM. Shared machines vary: other work on the same
+cores lengthens what is unexplained.
 
 - *processes*: front ends + cores + workers; where they share a process it counts for each. A coordinator, and the
   parent of several API servers, through which no request goes, are not counted.

@@ -79,7 +79,7 @@ def test_a_distribution_stands_in_for_vllm(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_the_servers_command_line() -> None:
-    words = server.server_command({"model": "m/two", "enforce_eager": True, "skip_tokenizer_init": False}, 8001)
+    words = server.server_command({"model": "m/two", "enforce_eager": True, "skip_tokenizer_init": False}, 8001, 2)
     assert words[1:5] == ["-m", "vllm.entrypoints.cli.main", "serve", "m/two"]
     assert words[-5:] == ["--port", "8001", "--api-server-count", "2", "--enforce-eager"]
 

@@ -60,8 +60,9 @@ def test_what_cannot_be_measured_is_refused_before_an_engine_starts(
 
 def test_the_shapes_whose_load_is_streams_of_one_core() -> None:
     names = [name for name, shape in SHAPES.items() if can_be_measured(shape)]
-    of_gpus = ["one-gpu", "one-gpu-device", "tp2", "tp2-async", "two-front-ends", "fork", "v2-one-gpu", "v2-tp2"]
-    assert names == ["cpu", "async", *of_gpus, "windows", "compiled", "straggler"]
+    of_gpus = ["one-gpu", "one-gpu-device", "tp2", "tp2-async", "two-front-ends", "server", "fork"]
+    others = ["v2-one-gpu", "v2-tp2", "priority", "windows", "compiled", "straggler"]
+    assert names == ["cpu", "async", *of_gpus, *others]
 
 
 def test_an_engine_that_does_not_start_gives_its_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

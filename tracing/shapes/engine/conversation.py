@@ -71,6 +71,10 @@ def run_batches(shape: Shape, scratch: Path) -> None:
     llm = LLM(**engine_settings(shape, scratch))
     for first, count in ((0, WAVE), (WAVE, 2 * WAVE)):
         prompts = [prompt(shape, number) for number in range(first, first + count)]
+        if shape.kind == "beams":
+            beams = llm.beam_search([{"prompt": text} for text in prompts], feature.few_beams(TOKENS))
+            print(f"{len(beams)} requests of {len(beams[0].sequences)} beams", flush=True)
+            continue
         outputs = llm.generate(prompts, sampling(shape), use_tqdm=False)
         print(f"{len(outputs)} requests of {len(outputs[0].outputs[0].token_ids)} tokens", flush=True)
 
@@ -102,7 +106,8 @@ async def stream(engine: Any, shape: Shape, number: int, adapter: Any) -> int:
     request = f"{shape.name}-{number}"
     if shape.kind == "vector":
         return len([output async for output in engine.encode(prompt(shape, number), feature.a_vector(), request)])
-    async for output in engine.generate(prompt(shape, number), sampling(shape), request, lora_request=adapter):
+    more = {"lora_request": adapter} | ({"priority": -number} if "scheduling_policy" in shape.engine else {})
+    async for output in engine.generate(prompt(shape, number), sampling(shape), request, **more):
         count += len(output.outputs[0].token_ids)
     return count
 

@@ -1,4 +1,4 @@
-"""What some shapes ask for: a made-up LoRA adapter, vLLM's example KV connector, a grammar, a vector, a picture."""
+"""What some shapes ask for: a LoRA adapter, vLLM's example KV connector, a grammar, a vector, beams, a picture."""
 
 from __future__ import annotations
 
@@ -59,6 +59,13 @@ def a_vector() -> Any:
     from vllm import PoolingParams
 
     return PoolingParams(task="embed")
+
+
+def few_beams(tokens: int) -> Any:
+    """A search with two beams of so many tokens."""
+    from vllm.sampling_params import BeamSearchParams
+
+    return BeamSearchParams(beam_width=2, max_tokens=tokens, ignore_eos=True)
 
 
 def with_picture(text: str, number: int) -> dict[str, Any]:

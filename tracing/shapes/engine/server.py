@@ -1,4 +1,4 @@
-"""An API server of two front-end processes before one core, asked over HTTP.
+"""An API server before one core, asked over HTTP by so many streams at once.
 
 `--api-server-count` is a flag of `vllm serve`, which asks for the distribution `vllm`: where the one for CPUs is
 installed, a folder on PYTHONPATH says that it is there.
@@ -16,12 +16,12 @@ from pathlib import Path
 
 from probes.errors import EnginescopeError
 from probes.programs import OWN_PYTHON
-from probes.serve.client import ask, healthy, here
+from probes.serve.client import healthy, here, stream
 from probes.serve.command import HOST
 from probes.serve.ports import free_port
 from probes.serve.process import NotReady, ServerProcess
-from tracing.shapes.engine.conversation import TOKENS, WAVE, engine_settings, prompt
-from tracing.shapes.shape import FRONT_ENDS, Shape
+from tracing.shapes.engine.conversation import TOKENS, engine_settings, prompt
+from tracing.shapes.shape import Shape
 
 LIMIT_S = 300.0
 
@@ -30,18 +30,18 @@ def serve(shape: Shape) -> None:
     """Start the server, ask it, and end it."""
     with tempfile.TemporaryDirectory(prefix="enginescope-serve-") as scratch:
         settings = engine_settings(shape, Path(scratch))
-        with served(settings, Path(scratch)) as port, ThreadPoolExecutor(2 * WAVE) as pool:
-            statuses = list(pool.map(lambda number: request(shape, port, number), range(4 * WAVE)))
-    print(f"{len(statuses)} requests of {TOKENS} tokens, status {', '.join(map(str, sorted(set(statuses))))}")
+        with served(settings, Path(scratch), shape.front_ends) as port, ThreadPoolExecutor(shape.streams) as pool:
+            counts = list(pool.map(lambda number: request(shape, port, number), range(2 * shape.streams)))
+    print(f"{len(counts)} streams, {min(counts)} chunks each at least")
 
 
 @contextmanager
-def served(settings: Mapping[str, object], scratch: Path) -> Iterator[int]:
-    """A server of two front ends with the engine's arguments, on the port that this gives; it ends with the block."""
+def served(settings: Mapping[str, object], scratch: Path, front_ends: int) -> Iterator[int]:
+    """A server with the engine's arguments, on the port that this gives; it ends with the block."""
     if not has_distribution("vllm"):
         os.environ["PYTHONPATH"] = os.pathsep.join([*stand_in(scratch), *inherited_path()])
     port, log = free_port(), scratch / "log"
-    with ServerProcess(server_command(settings, port), log) as server:
+    with ServerProcess(server_command(settings, port, front_ends), log) as server:
         try:
             server.wait_ready(lambda: healthy(here(port)), LIMIT_S, lambda phase, line: None)
         except NotReady as error:
@@ -73,10 +73,10 @@ def inherited_path() -> list[str]:
     return [path for path in (os.environ.get("PYTHONPATH"),) if path]
 
 
-def server_command(settings: Mapping[str, object], port: int) -> list[str]:
+def server_command(settings: Mapping[str, object], port: int, front_ends: int) -> list[str]:
     """`vllm serve`, by its module; `settings` are the engine's arguments."""
     words = [*OWN_PYTHON, "-m", "vllm.entrypoints.cli.main", "serve", str(settings["model"])]
-    words += ["--served-model-name", "m", "--host", HOST, "--port", str(port), "--api-server-count", str(FRONT_ENDS)]
+    words += ["--served-model-name", "m", "--host", HOST, "--port", str(port), "--api-server-count", str(front_ends)]
     for name, value in {**settings, "model": False}.items():
         flag = "--" + name.replace("_", "-")
         words += [flag] if value is True else [] if value is False else [flag, str(value)]
@@ -84,6 +84,6 @@ def server_command(settings: Mapping[str, object], port: int) -> list[str]:
 
 
 def request(shape: Shape, port: int, number: int) -> int:
-    """One completion; its status. Each comes over a connection of its own, so that the kernel spreads them."""
-    body = {"model": "m", "prompt": prompt(shape, number), "max_tokens": TOKENS, "ignore_eos": True}
-    return ask(here(port), "/v1/completions", body).status
+    """One stream; how many chunks came. Each has a connection of its own, so that the kernel spreads them."""
+    body = {"model": "m", "prompt": prompt(shape, number), "max_tokens": TOKENS, "ignore_eos": True, "stream": True}
+    return len(list(stream(here(port), "/v1/completions", body)))

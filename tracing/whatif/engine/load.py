@@ -47,7 +47,7 @@ def main(streams: str, rate: str, model: str = "") -> None:
     with contextlib.suppress(KeyboardInterrupt), tempfile.TemporaryDirectory() as scratch:
         arguments = settings(SHAPE, model, Path(scratch))
         if SHAPE.front_end == "server":
-            hold_server(arguments, int(streams), Path(scratch))
+            hold_server(arguments, int(streams), Path(scratch), SHAPE.front_ends)
         else:
             asyncio.run(hold(arguments, int(streams), float(rate), SHAPE.vocabulary is None))
 
@@ -58,10 +58,10 @@ def settings(shape: Shape, model: str, scratch: Path) -> dict[str, Any]:
     return small | {"model": model, "load_format": "auto", "kv_cache_memory_bytes": KV_BYTES} if model else small
 
 
-def hold_server(arguments: dict[str, Any], streams: int, scratch: Path) -> None:
+def hold_server(arguments: dict[str, Any], streams: int, scratch: Path, front_ends: int) -> None:
     """A server under its load. Each request has a connection of its own, and they come one after the other: of several
     at once a front end takes all. Who asks ends with this process."""
-    with served(arguments, scratch) as port:
+    with served(arguments, scratch, front_ends) as port:
         askers = [threading.Thread(target=ask_server, args=(port, number), daemon=True) for number in range(streams)]
         for asker in askers:
             asker.start()
