@@ -48,7 +48,7 @@ typedef struct Work {
 typedef struct {
     PyObject_HEAD
     PyObject *find, *give_up;
-    PyObject *found; /* what `find` gave; NULL before it is asked, and where the device is not timed */
+    PyObject *functions; /* what `find` gave; NULL before it is asked, and where the device is not timed */
     PyObject *device, *stream;
     Calls calls;
     uint16_t code;
@@ -69,13 +69,13 @@ typedef struct {
 
 /* The device is not timed any more, and all else is recorded as before. */
 static void failed(Launches *self, const char *call, int code) {
-    PyObject *found = self->found;
-    if (!found) return; /* another thread's call failed before */
-    self->found = NULL;
+    PyObject *functions = self->functions;
+    if (!functions) return; /* another thread's call failed before */
+    self->functions = NULL;
     if (self->calls.clear) self->calls.clear();
-    PyObject *done = PyObject_CallFunction(self->give_up, "Osi", found, call, code);
+    PyObject *done = PyObject_CallFunction(self->give_up, "Osi", functions, call, code);
     if (!done) PyErr_WriteUnraisable(self->give_up);
-    Py_XDECREF(done); /* `found` is kept: another thread may be in one of its functions */
+    Py_XDECREF(done); /* `functions` are kept: another thread may be in one of its functions */
 }
 
 static int is_over(Launches *self, const Work *work) {
@@ -135,7 +135,10 @@ static void take_anchor(Launches *self) {
     Work *work = put(self);
     if (!work) return;
     int over = 0;
-    for (; !over && self->found && after - before < ANCHOR_WAIT_NS; after = self->calls.clock()) over = is_over(self, work);
+    while (!over && self->functions && after - before < ANCHOR_WAIT_NS) {
+        over = is_over(self, work);
+        after = self->calls.clock();
+    }
     if (!over) {
         give_back(self, work);
         return;
@@ -150,8 +153,7 @@ static void take_anchor(Launches *self) {
 /* List a piece of the device's work: three times of 64 bits in halves, the low one first, and the uncertainty. */
 static void list_work(Launches *self, const Work *work, int64_t begin, int64_t end, int64_t uncertainty) {
     uint32_t known = uncertainty < UINT32_MAX ? (uint32_t)uncertainty : UINT32_MAX;
-    uint32_t words[WORDS] = {(uint32_t)begin,         (uint32_t)(begin >> 32), (uint32_t)end, (uint32_t)(end >> 32),
-                             (uint32_t)work->given, (uint32_t)(work->given >> 32), known};
+    uint32_t words[WORDS] = {begin, begin >> 32, end, end >> 32, work->given, work->given >> 32, known};
     write_list(self->code, 0, work->step, words, WORDS);
     if (nvtx_on && writing()) nvtx_words(self->code, 0, words, WORDS, work->step);
 }
@@ -188,7 +190,10 @@ static void read_first(Launches *self) {
 static void read_done(Launches *self) {
     if (!self->anchor.work || self->reading) return;
     self->reading = 1;
-    for (int i = 0; i < MOST_READ && self->found && self->first && is_over(self, self->first); i++) read_first(self);
+    for (int i = 0; i < MOST_READ && self->functions && self->first; i++) {
+        if (!is_over(self, self->first)) break;
+        read_first(self);
+    }
     self->reading = 0;
 }
 
@@ -220,7 +225,7 @@ static void begin_work(Launches *self, int is_close) {
     int is_due = !self->anchor.work || now - self->anchor.looked > ANCHOR_PERIOD_NS;
     if (is_due || self->unread > MOST_UNREAD) {
         read_done(self);
-        if (is_due && !self->first && self->found) take_anchor(self); /* the device is idle */
+        if (is_due && !self->first && self->functions) take_anchor(self); /* the device is idle */
         now = self->calls.clock();
     }
     self->step = current_step;
@@ -231,22 +236,22 @@ static void begin_work(Launches *self, int is_close) {
 /* What `find` gives, an `EventCalls` of device/eventcalls.py or None; 0 where the device is not timed. */
 static int take_calls(Launches *self) {
     unsigned long long create, record, query, elapsed, clear, clock;
-    PyObject *words, *found = PyObject_CallNoArgs(self->find);
-    if (found && found != Py_None &&
-        PyArg_ParseTuple(found, "KKKKKKOOO", &create, &record, &query, &elapsed, &clear, &clock, &self->device,
+    PyObject *words, *functions = PyObject_CallNoArgs(self->find);
+    if (functions && functions != Py_None &&
+        PyArg_ParseTuple(functions, "KKKKKKOOO", &create, &record, &query, &elapsed, &clear, &clock, &self->device,
                          &self->stream, &words)) {
         self->calls = (Calls){(void *)create,  (void *)record, (void *)query,
                               (void *)elapsed, (void *)clear,  clock ? (void *)clock : clock_ns};
-        self->found = found;
+        self->functions = functions;
         return 1;
     }
     if (PyErr_Occurred()) PyErr_WriteUnraisable(self->find);
-    Py_XDECREF(found);
+    Py_XDECREF(functions);
     return 0;
 }
 
 static int is_timed(Launches *self) {
-    if (self->sought) return self->found != NULL;
+    if (self->sought) return self->functions != NULL;
     self->sought = 1;
     return take_calls(self);
 }
@@ -267,19 +272,19 @@ static PyObject *launches_begin(PyObject *object, PyObject *const *args, Py_ssiz
 
 static PyObject *launches_pause(PyObject *object, PyObject *ignored) {
     Launches *self = (Launches *)object;
-    if (self->found) self->paused = self->calls.clock();
+    if (self->functions) self->paused = self->calls.clock();
     Py_RETURN_NONE;
 }
 
 static PyObject *launches_end(PyObject *object, PyObject *ignored) {
     Launches *self = (Launches *)object;
-    if (self->found && self->step >= 0) end_work(self);
+    if (self->functions && self->step >= 0) end_work(self);
     Py_RETURN_NONE;
 }
 
 static PyObject *launches_read(PyObject *object, PyObject *ignored) {
     Launches *self = (Launches *)object;
-    if (self->found) read_done(self);
+    if (self->functions) read_done(self);
     Py_RETURN_NONE;
 }
 
@@ -299,8 +304,8 @@ static PyObject *launches_new(PyTypeObject *type, PyObject *args, PyObject *kwar
 
 static PyMethodDef methods[] = {
     {"begin", (PyCFunction)(void (*)(void))launches_begin, METH_FASTCALL,
-     "begin(close=False): the thread's step, if it is one of the core's, launches something now; `close` where nothing is "
-     "between. Inside of what has begun only the first close one counts: nothing was launched before it."},
+     "begin(close=False): the thread's step, if it is one of the core's, launches something now; `close` where nothing "
+     "is between. Inside of what has begun only the first close one counts: nothing was launched before it."},
     {"pause", launches_pause, METH_NOARGS,
      "More launches of this step follow, most often at once: an event between them would cost as much as one."},
     {"end", launches_end, METH_NOARGS, "The launches that `begin` announced are over."},
