@@ -118,9 +118,7 @@ def innermost_at(spans: pd.DataFrame, pid: int, thread: int, times: np.ndarray) 
     scopes = (spans["site"] == SCOPE_SITE.name)[mine].to_numpy()
     rows = np.flatnonzero(mine)
     start, end = spans["start_ns"].to_numpy()[rows], spans["end_ns"].to_numpy()[rows]
-    order = np.empty(len(rows), dtype=np.int64)
-    order[np.lexsort((np.arange(len(rows)), ~scopes))] = np.arange(len(rows))  # rows are by start, the longest first
-    bounds, top = topmost(start, end, order)
+    bounds, top = topmost(start, end, np.argsort(~scopes, kind="stable"))  # rows are by start, the longest first
     piece = np.searchsorted(bounds, times, side="right") - 1
     inside = (piece >= 0) & (piece < len(top))
     which = np.where(inside, np.append(top, NO_ROW)[np.where(inside, piece, len(top))], NO_ROW)

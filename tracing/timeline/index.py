@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
@@ -117,23 +118,27 @@ class Index:
         """The first row of a request at a site; -1 where it has none."""
         return int(self._rows_by_number(site)[0][self.number_of(request)])
 
+    def first_rows(self, requests: Sequence[str], *sites: str) -> Rows:
+        """The first row of each of some requests at any of some sites; -1 where it has none."""
+        return self._rows_by_number(*sites)[0][[self.number_of(request) for request in requests]]
+
     def last_row(self, request: str, site: str) -> int:
         """The last row of a request at a site; -1 where it has none."""
         return int(self._rows_by_number(site)[1][self.number_of(request)])
 
-    def _rows_by_number(self, site: str) -> tuple[Rows, Rows]:
-        """By the number of a request its first row at a site, and its last; -1 for none, as for -1 and -2."""
-        if site not in self._ends:
-            rows = self.at(site)
+    def _rows_by_number(self, *sites: str) -> tuple[Rows, Rows]:
+        """By the number of a request its first row at some sites, and its last; -1 for none, as for -1 and -2."""
+        if sites not in self._ends:
+            rows = self.at(*sites)
             numbers = self.request_number[rows]
             first, last = np.full((2, len(self._numbers["request"]) + 2), -1, dtype=np.int64)
             first[numbers[::-1]], last[numbers] = rows[::-1], rows
             first[-1] = last[-1] = -1
-            self._ends[site] = first, last
-        return self._ends[site]
+            self._ends[sites] = first, last
+        return self._ends[sites]
 
     @cached_property
-    def _ends(self) -> dict[str, tuple[Rows, Rows]]:
+    def _ends(self) -> dict[tuple[str, ...], tuple[Rows, Rows]]:
         return {}
 
     @cached_property
@@ -183,12 +188,12 @@ class Index:
 
     @cached_property
     def _update_ends(self) -> dict[int, dict[int, tuple[int, int]]]:
-        ends: dict[int, dict[int, tuple[int, int]]] = {}
+        ends = {}
         rows = self.at("scheduler.update")
-        for row in rows[np.argsort(self.step[rows], kind="stable")].tolist():
-            of_core = ends.setdefault(int(self.pid[row]), {})
-            until = next(reversed(of_core.values()))[1] if of_core else 0
-            of_core[int(self.step[row])] = (row, max(until, int(self.end[row])))
+        for core in np.unique(self.pid[rows]).tolist():
+            steps, mine = self.by_step("scheduler.update", core)
+            until = zip(mine.tolist(), np.maximum.accumulate(self.end[mine]).tolist(), strict=True)
+            ends[core] = dict(zip(steps.tolist(), until, strict=True))
         return ends
 
     def update_ends(self, pid: int) -> dict[int, tuple[int, int]]:
@@ -266,10 +271,9 @@ class Index:
     @cached_property
     def stepped(self) -> dict[int, tuple[Rows, Rows]]:
         """By core: the steps, in order, of all spans of its own and its workers that carry one, and their rows."""
-        pids, place = np.unique(self.pid, return_inverse=True)
-        owner = np.array([self.cores.get(pid, 0) for pid in pids.tolist()], dtype=np.int64)[place]
-        ours = self.has("role", slice(None), "core", "worker") & (self.step >= 0)
-        return {pid: self._sorted(np.flatnonzero(ours & (owner == pid))) for pid in set(self.cores.values())}
+        ours = np.flatnonzero(self.has("role", slice(None), "core", "worker") & (self.step >= 0))
+        served = {core: [pid for pid, owner in self.cores.items() if owner == core] for core in self.cores.values()}
+        return {core: self._sorted(ours[np.isin(self.pid[ours], pids)]) for core, pids in served.items()}
 
     @cached_property
     def keyed(self) -> tuple[Rows, Rows]:

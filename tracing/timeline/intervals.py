@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 Ints = npt.NDArray[np.int64]
 Pieces = tuple[Ints, Ints]  # starts and ends of disjoint intervals, ascending
+TIME_BITS = 59  # of the nanoseconds from the first of some intervals to the last: 18 years
 
 
 def edges(spans: pd.DataFrame) -> tuple[Ints, Ints]:
@@ -20,15 +21,20 @@ def edges(spans: pd.DataFrame) -> tuple[Ints, Ints]:
 
 
 def by_start(start: Ints, end: Ints) -> Ints:
-    """The places of some intervals by start, of those with one start the longest first, else as they were.
+    """The places of some intervals by start, of those with one start the longest first, else as they were."""
+    return ordered(start, -end)
 
-    Of spans few have one start: to sort those alone costs half of sorting all by both.
+
+def ordered(first: Ints, *others: Ints) -> Ints:
+    """Places by several numbers, of which an earlier one counts before a later one; else as they were.
+
+    Where few are alike in the first, as spans in their start, to sort those alone costs half of sorting all by all.
     """
-    order = np.argsort(start, kind="stable")
-    same = start[order[1:]] == start[order[:-1]]
+    order = np.argsort(first, kind="stable")
+    same = np.diff(first[order]) == 0
     tied = np.flatnonzero(np.append(same, False)[: len(order)] | np.append(False, same)[: len(order)])
     mine = order[tied]
-    order[tied] = mine[np.lexsort((-end[mine], start[mine]))]
+    order[tied] = mine[np.lexsort([key[mine] for key in (*others[::-1], first)])]
     return order
 
 
@@ -112,22 +118,26 @@ def clipped(start: Ints, end: Ints, windows: Pieces) -> tuple[Ints, Ints, Ints]:
 
 
 def precedence(start: Ints, end: Ints, rank: Ints) -> Ints:
-    """Distinct precedences: the higher rank first, then what began last, which of nested intervals is the innermost."""
-    order = np.empty(len(start), dtype=np.int64)
-    order[np.lexsort((-end, start, rank))] = np.arange(len(start))
-    return order
+    """The places of some intervals by precedence, the highest last: that of the highest rank, of those what began last,
+    which of nested intervals is the innermost."""
+    return ordered(ranked(rank, start), -end)
 
 
-def topmost(start: Ints, end: Ints, precedence: Ints) -> tuple[Ints, Ints]:
+def ranked(rank: Ints, start: Ints) -> Ints:
+    """Numbers in the order of some ranks from 0 to 15, and of one rank in that of the starts."""
+    return (rank.astype(np.int64) << TIME_BITS) + (start - start.min(initial=0))
+
+
+def topmost(start: Ints, end: Ints, order: Ints) -> tuple[Ints, Ints]:
     """Cut time at every start and end, and name the interval of highest precedence in each piece.
 
-    Returns the ascending `bounds` of the pieces and, for piece `bounds[i]:bounds[i + 1]`, the index of its interval, or
-    -1 where none covers it. Precedences are distinct. Intervals without length cover nothing.
+    `order` has the places of the intervals by precedence, the highest last. Returns the ascending `bounds` of the
+    pieces and, for piece `bounds[i]:bounds[i + 1]`, the index of its interval, or -1 where none covers it. Intervals
+    without length cover nothing.
 
     The cost is n log n: each interval is laid down as two blocks whose length is a power of two, and what lies on top
     of a block is handed on to its halves, level by level.
     """
-    order = np.argsort(precedence)
     order = order[end[order] > start[order]]
     bounds = distinct(np.concatenate((start[order], end[order])))
     pieces = max(len(bounds) - 1, 0)

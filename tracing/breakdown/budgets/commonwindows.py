@@ -7,16 +7,15 @@ with the same step. A request with gaps between its steps has a window of its ow
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
+import numpy.typing as npt
 
 from tracing.breakdown.budgets.channel import EVER, Channel
 from tracing.timeline.lookups.rows import Rows
 from tracing.timeline.requests import Flow
-
-KEY = ["first", "last", "start", "end", "begun", "over"]
 
 
 class CommonWindows(NamedTuple):
@@ -44,36 +43,75 @@ class Ranges(NamedTuple):
     end: Rows
 
 
+class Runs(NamedTuple):
+    """Steps that follow each other, from the `first` to the `last`, of a request each: from when to when they show
+    (`start`, `end`) and were in flight (`begun`, `over`), when the steps before them end (`earlier`) and those after
+    them begin (`later`)."""
+
+    of: Rows
+    first: Rows
+    last: Rows
+    start: Rows
+    end: Rows
+    begun: Rows
+    over: Rows
+    earlier: Rows
+    later: Rows
+
+    def at(self, places: Rows) -> Runs:
+        return Runs(*(column[places] for column in self))
+
+
+class Sights(NamedTuple):
+    """Who sees a window from `since` to `until`; `windows` has a row a sight: the first and the last step that shows in
+    it, its start and end, and from when to when loops show."""
+
+    of: Rows
+    windows: Rows
+    since: Rows
+    until: Rows
+
+
 def common_windows(steps: Channel, flows: list[Flow]) -> tuple[CommonWindows, Ranges]:
     """The windows that some requests of a channel need, and who sees which; requests by their place in `flows`."""
     runs = _runs(steps, flows)
-    whole = _whole(runs)
-    whole["alone"] = whole[["start", "alone", "begun"]].max(axis=1)
-    whole["shown"] = whole[["end", "shown", "over"]].min(axis=1)
-    whole = whole.assign(since=whole["start"], until=whole["end"])
-    plain, single = whole["alone"] < whole["shown"], whole["count"] == 1
-    common = pd.concat([*_in_common(whole[plain & single]), whole[~plain & single]])
-    number = common.groupby(KEY, sort=False).ngroup().to_numpy()
-    listed = common[~common.duplicated(KEY)]
-    gaps = whole[~single].assign(window=len(listed) + np.arange((~single).sum()))
-    of_gaps = runs.merge(gaps[["of", "window"]], on="of")
-    ranges = pd.concat([common.assign(window=number), gaps])
-    runs_of = np.concatenate((np.arange(len(listed)), of_gaps["window"]))
-    first, last = (np.concatenate((listed[name], of_gaps[name])) for name in ("first", "last"))
-    start, end, begun, over = (np.concatenate((listed[name], gaps[name])) for name in ("start", "end", "begun", "over"))
-    return CommonWindows(start, end, begun, over, runs_of, first, last), _inside(ranges, flows)
+    whole, request = _whole(runs)
+    gapless = np.bincount(request, minlength=len(whole.of)) == 1
+    parts = zip(*_in_common(whole.at(np.flatnonzero(gapless))), strict=True)
+    common = Sights(*(np.concatenate(columns) for columns in parts))
+    listed, number = _distinct(common.windows)
+    gaps = whole.at(np.flatnonzero(~gapless))
+    in_gaps = runs.at(np.flatnonzero(~gapless[request]))
+    windows = len(listed) + np.arange(len(gaps.of))
+    ranges = Ranges(
+        np.concatenate((common.of, gaps.of)),
+        np.concatenate((number, windows)),
+        np.concatenate((common.since, gaps.start)),
+        np.concatenate((common.until, gaps.end)),
+    )
+    first, last, *times = listed.T
+    return (
+        CommonWindows(
+            *map(np.concatenate, zip(times, (gaps.start, gaps.end, gaps.begun, gaps.over), strict=True)),
+            np.append(np.arange(len(listed)), windows[np.searchsorted(gaps.of, in_gaps.of)]),
+            np.append(first, in_gaps.first),
+            np.append(last, in_gaps.last),
+        ),
+        _inside(ranges, flows),
+    )
 
 
-def _whole(runs: pd.DataFrame) -> pd.DataFrame:
-    """A row a request: what its runs, which stand one behind the other, are together, and how many (`count`)."""
-    heads = np.flatnonzero(np.diff(runs["of"], prepend=-1))
-    least = ("first", "start", "begun")
-    most = ("last", "end", "over")
-    together = {name: np.minimum.reduceat(runs[name].to_numpy(), heads) if len(heads) else heads for name in least}
-    together |= {name: np.maximum.reduceat(runs[name].to_numpy(), heads) if len(heads) else heads for name in most}
-    tails = np.append(heads[1:], len(runs))[: len(heads)] - 1
-    edges = {"alone": runs["earlier"].to_numpy()[heads], "shown": runs["later"].to_numpy()[tails]}
-    return pd.DataFrame({"of": runs["of"].to_numpy()[heads], "count": tails - heads + 1, **together, **edges})
+def _whole(runs: Runs) -> tuple[Runs, Rows]:
+    """A row a request: what its runs, which stand one behind the other, are together; and the row of each run."""
+    heads = np.flatnonzero(np.diff(runs.of, prepend=-1))
+    if not len(heads):
+        return runs, heads
+    tails = np.append(heads[1:], len(runs.of)) - 1
+    least = (np.minimum.reduceat(column, heads) for column in (runs.first, runs.start, runs.begun))
+    most = (np.maximum.reduceat(column, heads) for column in (runs.last, runs.end, runs.over))
+    edges = (edge for pair in zip(least, most, strict=True) for edge in pair)
+    whole = Runs(runs.of[heads], *edges, runs.earlier[heads], runs.later[tails])
+    return whole, np.searchsorted(whole.of, runs.of)
 
 
 def in_sight(listed: CommonWindows, ranges: Ranges) -> CommonWindows:
@@ -84,19 +122,37 @@ def in_sight(listed: CommonWindows, ranges: Ranges) -> CommonWindows:
     return listed._replace(start=np.maximum(listed.start, start), end=np.minimum(listed.end, end))
 
 
-def _in_common(whole: pd.DataFrame) -> list[pd.DataFrame]:
-    """The windows with those steps from a first one on, with all, and with those up to a last one."""
-    alone, shown = whole["alone"], whole["shown"]
-    ever = whole.assign(first=-EVER, last=EVER, start=-EVER, end=EVER, begun=-EVER, over=EVER)
-    head = whole.assign(last=EVER, over=EVER, end=alone, until=alone)
-    middle = ever.assign(since=alone, until=shown)
-    tail = whole.assign(first=-EVER, begun=-EVER, start=shown, since=shown)
-    return [head, middle, tail]
+def _in_common(whole: Runs) -> Iterator[Sights]:
+    """What requests without gaps see: the steps from a first one on, then all, then those up to a last one.
+
+    Where the earlier steps show until the later ones begin it is its own steps alone.
+    """
+    alone = np.maximum.reduce((whole.start, whole.earlier, whole.begun))
+    shown = np.minimum.reduce((whole.end, whole.later, whole.over))
+    plain = np.flatnonzero(alone < shown)
+    own = whole.at(np.flatnonzero(alone >= shown))
+    alone, shown, (of, first, last, start, end, begun, over, *_) = alone[plain], shown[plain], whole.at(plain)
+    yield _sights(of, (first, EVER, start, alone, begun, EVER), start, alone)
+    yield _sights(of, (-EVER, EVER, -EVER, EVER, -EVER, EVER), alone, shown)
+    yield _sights(of, (-EVER, last, shown, end, -EVER, over), shown, end)
+    yield _sights(own.of, own[1:7], own.start, own.end)
 
 
-def _runs(steps: Channel, flows: list[Flow]) -> pd.DataFrame:
-    """The runs of steps that follow each other, of each request: from when to when they show (`start`, `end`) and were
-    in flight (`begun`, `over`), when the steps before them end and those after them begin (`earlier`, `later`)."""
+def _sights(of: Rows, window: tuple[Rows | int, ...], since: Rows, until: Rows) -> Sights:
+    return Sights(of, np.stack([np.broadcast_to(column, len(of)) for column in window], axis=1), since, until)
+
+
+def _distinct(windows: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], Rows]:
+    """The distinct rows, and the number of each row among them."""
+    order = np.lexsort(windows.T[::-1])
+    new = np.append(True, (np.diff(windows[order], axis=0) != 0).any(axis=1))[: len(order)]
+    number = np.empty(len(order), dtype=np.int64)
+    number[order] = np.cumsum(new) - 1
+    return windows[order[new]], number
+
+
+def _runs(steps: Channel, flows: list[Flow]) -> Runs:
+    """The runs of steps of each request, those that show."""
     of = np.repeat(np.arange(len(flows)), [len(flow.steps) for flow in flows])
     step = np.concatenate([np.zeros(0, np.int64), *(flow.steps for flow in flows)])
     heads = np.flatnonzero((np.diff(of, prepend=-1) != 0) | (np.diff(step, prepend=-9) != 1))
@@ -105,18 +161,16 @@ def _runs(steps: Channel, flows: list[Flow]) -> pd.DataFrame:
     there = high > low
     of, first, last, low, high = (column[there] for column in (of[heads], first, last, low, high))
     through = np.where(steps.numbers[low] == first, steps.through[low], -EVER)
-    return pd.DataFrame(
-        {
-            "of": of,
-            "first": first,
-            "last": last,
-            "start": _least(steps.low, low, high),
-            "end": np.maximum(-_least(-steps.high, low, high), through),
-            "begun": _least(steps.begun, low, high),
-            "over": -_least(-steps.over, low, high),
-            "earlier": np.append(-EVER, np.maximum.accumulate(steps.high))[low],
-            "later": np.append(np.minimum.accumulate(steps.low[::-1])[::-1], EVER)[high],
-        }
+    return Runs(
+        of,
+        first,
+        last,
+        start=_least(steps.low, low, high),
+        end=np.maximum(-_least(-steps.high, low, high), through),
+        begun=_least(steps.begun, low, high),
+        over=-_least(-steps.over, low, high),
+        earlier=np.append(-EVER, np.maximum.accumulate(steps.high))[low],
+        later=np.append(np.minimum.accumulate(steps.low[::-1])[::-1], EVER)[high],
     )
 
 
@@ -127,10 +181,9 @@ def _least(values: Rows, low: Rows, high: Rows) -> Rows:
     return np.minimum.reduceat(np.append(values, EVER), np.stack((low, high), axis=1).ravel())[::2]
 
 
-def _inside(ranges: pd.DataFrame, flows: list[Flow]) -> Ranges:
-    """The ranges as far as they lie in their requests' time."""
-    ranges = ranges.sort_values(["of", "since"], kind="stable")
-    of, window, start, end = (ranges[name].to_numpy(dtype=np.int64) for name in ("of", "window", "since", "until"))
+def _inside(ranges: Ranges, flows: list[Flow]) -> Ranges:
+    """The ranges, in order, as far as they lie in their requests' time."""
+    of, window, start, end = (column[np.lexsort((ranges.start, ranges.of))] for column in ranges)
     start = np.maximum(start, np.array([flow.start_ns for flow in flows], dtype=np.int64)[of])
     end = np.minimum(end, np.array([flow.end_ns for flow in flows], dtype=np.int64)[of])
     kept = end > start

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from tracing.breakdown.requests.piece import ranks
 from tracing.sites.site import ENCLOSING
 from tracing.timeline.index import Index
+from tracing.timeline.intervals import ordered, ranked
 from tracing.timeline.lookups.rows import Rows
 
 # Of what is alike the last counts: spans by row, then waits, then those of messages, then loops.
@@ -56,10 +57,8 @@ class Intervals(NamedTuple):
         return cut if long.all() else cut.at(np.flatnonzero(long))
 
     def precedence(self) -> Rows:
-        """Distinct numbers, the highest of what counts."""
-        place = np.empty(len(self.of), dtype=np.int64)
-        place[np.lexsort((self.order, -self.ended, self.begun, self.rank))] = np.arange(len(self.of))
-        return place
+        """Their places, what counts most last."""
+        return ordered(ranked(self.rank, self.begun), -self.ended, self.order)
 
     def counts_before(self, others: Intervals) -> npt.NDArray[np.bool_]:
         """Whether each counts before the other in its place."""

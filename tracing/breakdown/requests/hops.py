@@ -89,12 +89,11 @@ def _kind(hop: str, rows: pd.DataFrame) -> HopKind:
 def _in(index: Index, flows: list[Flow]) -> Iterator[pd.DataFrame]:
     """By request, from its first sending to the core's receiving it."""
     apart = [flow for flow in flows if flow.front_pid != flow.core_pid]
-    sent = [index.rows(flow.request, "client.send", "client.send_async")[:1] for flow in apart]
-    received = [index.rows(flow.request, "core.receive")[:1] for flow in apart]
-    both = [place for place, pair in enumerate(zip(sent, received, strict=True)) if all(map(len, pair))]
-    left, reached = (np.array([rows[place][0] for place in both], dtype=np.int64) for rows in (sent, received))
-    cores = np.array([apart[place].core_pid for place in both], dtype=np.int64)
-    yield _way("front end → core", cores, left, reached, index.value[reached])
+    names, cores = [flow.request for flow in apart], np.array([flow.core_pid for flow in apart], dtype=np.int64)
+    sent = index.first_rows(names, "client.send", "client.send_async")
+    received = index.first_rows(names, "core.receive")
+    both = (sent >= 0) & (received >= 0)
+    yield _way("front end → core", cores[both], sent[both], received[both], index.value[received[both]])
 
 
 def _out(index: Index, flows: list[Flow]) -> Iterator[pd.DataFrame]:

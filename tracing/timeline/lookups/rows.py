@@ -19,9 +19,11 @@ def picked(sorted_rows: tuple[Rows, Rows], steps: Rows) -> Rows:
 
 def among(numbers: Rows, wanted: Rows) -> Rows:
     """The places in the sorted `numbers` that hold one of `wanted`."""
+    if not len(wanted):
+        return NONE
     wanted = wanted if (wanted[1:] > wanted[:-1]).all() else distinct(wanted)
     low, high = np.searchsorted(numbers, wanted, "left"), np.searchsorted(numbers, wanted, "right")
-    if len(low) and (high - low == 1).all():
+    if (high - low == 1).all():
         return low
     return expanded(low, high)[1]
 
