@@ -157,7 +157,6 @@ def write(
     from tracing.breakdown import review as reviewfile
     from tracing.breakdown.dictionary import column_dictionary
     from tracing.page.html import page
-    from tracing.page.perfetto import export
     from tracing.page.sections import machine_warnings
     from tracing.timeline.columns import SpanRow
 
@@ -171,6 +170,8 @@ def write(
     }
     writers[folder / COLUMNS] = lambda path: path.write_text(column_dictionary())
     if perfetto:
+        from tracing.page.perfetto import export  # Perfetto's classes take long to load
+
         writers[perfetto] = lambda path: export(findings.timeline, findings.flows, findings.hops, path)
     if csv:
         writers[csv] = lambda path: findings.timeline.spans.to_csv(path, index=False)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from probes.columns import column
 from probes.errors import EnginescopeError
 from tracing.events.tracefile import TraceRecord
@@ -39,12 +41,13 @@ def recorder_cost(timeline: Timeline, trace: TraceRecord | None, quotes: tuple[Q
     and not timed.
     """
     spans, mean = timeline.spans, trace.ns_per_span if trace else None
-    traffic = spans[spans["step"] >= 0]
     share = None
-    if trace and mean and len(traffic):
+    if trace and mean and (spans["step"] >= 0).any():
+        traffic = spans.loc[spans["step"] >= 0, ["start_ns", "end_ns", "site", "pid", "thread"]]
         window = int(traffic["end_ns"].max() - traffic["start_ns"].min())
-        costs = traffic["site"].astype(object).map(trace.ns_by_site).fillna(mean)
-        share = float(costs.groupby([traffic["pid"], traffic["thread"]]).sum().max()) / max(window, 1)
+        of_site = np.array([trace.ns_by_site.get(str(site), mean) for site in traffic["site"].cat.categories])
+        costs = traffic.assign(ns=of_site[traffic["site"].cat.codes])
+        share = float(costs.groupby(["pid", "thread"])["ns"].sum().max()) / max(window, 1)
     return RecorderCost(len(spans), mean, share, quotes)
 
 

@@ -30,6 +30,7 @@ from tracing.nsys import gpu
 from tracing.pyspy import tables
 from tracing.pyspy.stacks import StackTime
 from tracing.timeline.index import Index
+from tracing.timeline.intervals import distinct
 from tracing.timeline.requests import Flow
 from tracing.timeline.requests import flows as flows_of
 from tracing.timeline.spans import Timeline, on_device
@@ -192,5 +193,7 @@ def request_counts(flows: list[Flow]) -> RequestCounts:
 
 def roles(timeline: Timeline) -> dict[str, tuple[int, ...]]:
     """The processes in which each role was seen."""
-    processes = timeline.spans.groupby("role", observed=True)["pid"].unique()
-    return {str(role): tuple(sorted(int(pid) for pid in pids)) for role, pids in processes.items()}
+    names, pids = timeline.spans["role"].cat, timeline.spans["pid"].to_numpy()
+    codes = names.codes.to_numpy()
+    pids_of = {str(name): distinct(pids[codes == code]) for code, name in enumerate(names.categories)}
+    return {role: tuple(pids.tolist()) for role, pids in pids_of.items() if len(pids)}

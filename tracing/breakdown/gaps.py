@@ -84,7 +84,8 @@ def around(index: Index, busy: Pieces) -> pd.DataFrame:
     """The spans in pieces, without the waits inside them and but for the pieces within `busy`: a call that waits is not
     what a device waits for."""
     place, start, end = index.cuts.all
-    idle = np.flatnonzero(overlap(busy, start, end) < end - start)
+    busy_until = np.append(np.iinfo(np.int64).min, busy[1])[np.searchsorted(busy[0], start, side="right")]
+    idle = np.flatnonzero(np.maximum(busy_until, start) < end)
     rows = index.timeline.spans[TELLING].take(place[idle])
     return rows.assign(start_ns=start[idle], end_ns=end[idle]).reset_index(drop=True)
 

@@ -87,8 +87,7 @@ def mismatches(timeline: Timeline) -> list[str]:
 
     The tokens of each `execute_model` are compared with those of the scheduler's batch of the same step.
     """
-    spans = timeline.spans[timeline.spans["step"] >= 0]
-    scheduled, executed = (spans[spans["site"] == site] for site in ("scheduler.schedule", "worker.execute"))
+    scheduled, executed = (_with_steps(timeline, site) for site in ("scheduler.schedule", "worker.execute"))
     core = executed["pid"].map(core_of(timeline)).fillna(-1).astype(np.int64)
     executed = pd.DataFrame({"pid": core, "step": executed["step"], "ran": executed["value"]})
     pairs = executed.merge(scheduled[["pid", "step", "value"]], on=["pid", "step"])
@@ -100,3 +99,8 @@ def mismatches(timeline: Timeline) -> list[str]:
         f"{len(wrong)} of {len(pairs)} worker steps ran other tokens than the core scheduled (step {first['step']}: "
         f"{first['ran']}, not {first['value']}): steps are paired wrongly, and what is said of steps is wrong"
     ]
+
+
+def _with_steps(timeline: Timeline, site: str) -> pd.DataFrame:
+    rows = timeline.spans[timeline.spans["site"] == site]
+    return rows[rows["step"] >= 0]

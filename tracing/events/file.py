@@ -67,9 +67,10 @@ def read(path: Path, last: int | None = None) -> EventFile:
         records = _in_order(records, head)
         texts, cut_texts = read_texts(path.with_suffix(".texts"))
     records = records[-last:] if last else records
-    torn += int(np.count_nonzero(records["kind"] == 0))
-    lists, cut_lists = _all_lists(records)
-    spans = records[(records["kind"] == SPAN) | (records["kind"] == RAISED)]
+    kinds = records["kind"].copy()  # side by side: all are looked at several times
+    torn += int(np.count_nonzero(kinds == 0))
+    lists, cut_lists = _all_lists(records, kinds)
+    spans = records[(kinds == SPAN) | (kinds == RAISED)]
     process = _process(path, spans)
     known = spans["site"] < len(process.sites)
     torn += cut_texts + cut_lists + int(np.count_nonzero(~known))
@@ -128,9 +129,11 @@ def _bytes_at(records: np.ndarray, places: np.ndarray) -> np.ndarray:
     return records[places].view(np.uint8).reshape(-1, RECORD.itemsize)[:, :PAYLOAD_BYTES]
 
 
-def _all_lists(records: np.ndarray) -> tuple[dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]], int]:
+def _all_lists(
+    records: np.ndarray, kinds: np.ndarray
+) -> tuple[dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]], int]:
     lists, cut = {}, 0
-    heads, others = np.flatnonzero(records["kind"] == LIST), np.flatnonzero(records["kind"] != MORE)
+    heads, others = np.flatnonzero(kinds == LIST), np.flatnonzero(kinds != MORE)
     for code in LISTS:
         mine = heads[records["site"][heads] == code]
         whole, places = _payload(records, mine, others)

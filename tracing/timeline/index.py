@@ -39,7 +39,8 @@ class Index:
         self._sites, self._requests = grouped(spans["site"]), grouped(spans["request"])
         self._codes = {name: spans[name].cat.codes.to_numpy() for name in CATEGORIES}
         self._numbers = {
-            name: {str(text): code for code, text in enumerate(spans[name].cat.categories)} for name in self._codes
+            name: {str(text): code for code, text in enumerate(spans[name].cat.categories.tolist())}
+            for name in self._codes
         }
         self._texts = {name: np.array([*self._numbers[name], ""], dtype=object) for name in self._codes}
         self.request_number, self.stage_number = self._codes["request"], self._codes["stage"]
@@ -74,15 +75,35 @@ class Index:
         if site not in self._calls:
             rows = self.at(site)
             numbers = self.extra[rows] >> 1
-            who = pd.DataFrame({"pid": self.pid[rows], "request": self.request_number[rows]})
-            groups = [who["pid"], who["request"]]
-            counted = pd.Series(self.value[rows] == CALLED).groupby(groups).cumsum().to_numpy(dtype=np.int64)
-            numbered = pd.Series(numbers != 0).groupby(groups).transform("any").to_numpy(dtype=bool)
-            self._calls[site] = rows, np.where(numbered, numbers, counted)
+            self._calls[site] = rows, numbers if numbers.all() else self._counted(rows, numbers)
         return self._calls[site]
+
+    def _counted(self, rows: Rows, numbers: Rows) -> Rows:
+        """The numbers of calls; those of an id without any are counted."""
+        who = pd.DataFrame({"pid": self.pid[rows], "request": self.request_number[rows]})
+        groups = [who["pid"], who["request"]]
+        counted = pd.Series(self.value[rows] == CALLED).groupby(groups).cumsum().to_numpy(dtype=np.int64)
+        numbered = pd.Series(numbers != 0).groupby(groups).transform("any").to_numpy(dtype=bool)
+        return np.where(numbered, numbers, counted)
 
     @cached_property
     def _calls(self) -> dict[str, tuple[Rows, Rows]]:
+        return {}
+
+    def calls_under(self, request: str, site: str) -> tuple[Rows, Rows]:
+        """The stretches at a site that name a request, and the number of the call that each belongs to."""
+        if site not in self._calls_by_request:
+            rows, calls = self.calls(site)
+            order = np.argsort(self.request_number[rows], kind="stable")
+            edges = np.searchsorted(self.request_number[rows[order]], np.arange(len(self._numbers["request"]) + 1))
+            self._calls_by_request[site] = rows[order], calls[order], edges
+        rows, calls, edges = self._calls_by_request[site]
+        number = self.number_of(request)
+        mine = slice(edges[number], edges[number + 1]) if number >= 0 else slice(0)
+        return rows[mine], calls[mine]
+
+    @cached_property
+    def _calls_by_request(self) -> dict[str, tuple[Rows, Rows, Rows]]:
         return {}
 
     def call_of(self, site: str, rows: Rows) -> Rows:

@@ -102,6 +102,8 @@ def distinct(values: Ints) -> Ints:
 def expanded(first: Ints, last: Ints) -> tuple[Ints, Ints]:
     """Every place of some ranges of places, each up to but not including its last: the number of its range, and it."""
     count = np.maximum(last - first, 0)
+    if (count == 1).all():
+        return np.arange(len(first)), first
     which = np.repeat(np.arange(len(first)), count)
     return which, np.arange(len(which)) + np.repeat(first - np.cumsum(count) + count, count)
 

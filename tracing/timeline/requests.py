@@ -168,9 +168,9 @@ def _flow(index: Index, name: str, parent: str | None, front_pid: int, external:
 
 def stretches(index: Index, external: str, front_pid: int, site: str = "async.generate") -> tuple[Rows, Rows]:
     """The stretches of all calls with one id in a process, and the number of the call that each belongs to."""
-    mine = index.rows(external, site)
-    mine = mine[index.pid[mine] == front_pid]
-    return mine, index.call_of(site, mine)
+    rows, calls = index.calls_under(external, site)
+    here = index.pid[rows] == front_pid
+    return rows[here], calls[here]
 
 
 def call_rows(index: Index, external: str, front_pid: int, call: int) -> Rows:

@@ -39,6 +39,16 @@ def under(index: Index, names: Sequence[str]) -> Pairs:
     return np.repeat(np.arange(len(names)), [len(each) for each in rows]), np.concatenate([NONE, *rows])
 
 
+def own_calls(index: Index, flows: Sequence[Flow]) -> Pairs:
+    """The stretches of the call of `AsyncLLM.generate` that each of some requests came with, by both."""
+    under_ids = [index.calls_under(flow.external, "async.generate") for flow in flows]
+    of = np.repeat(np.arange(len(flows)), [len(rows) for rows, _ in under_ids])
+    row, call = (np.concatenate([NONE, *column]) for column in zip((NONE, NONE), *under_ids, strict=True))
+    front, wanted = (np.array([getattr(flow, name) for flow in flows], np.int64) for name in ("front_pid", "call"))
+    mine = (index.pid[row] == front[of]) & (call == wanted[of])
+    return of[mine], row[mine]
+
+
 def named(index: Index, flows: Sequence[Flow]) -> Pairs:
     """The spans under the ids of some requests in the time of each, by both; of calls with the caller's id only those
     of its own call."""

@@ -151,8 +151,8 @@ def _category(codes: np.ndarray, names: dict[str, int]) -> pd.Categorical:
     """A categorical of texts by number; -1 is missing."""
     used = np.flatnonzero(np.bincount(codes + 1, minlength=1)[1:])
     values = list(names)
-    index = np.full(len(names) + 1, -1, dtype=np.int32)
-    index[used] = np.arange(len(used), dtype=np.int32)
+    index = np.full(len(names) + 1, -1, dtype=np.min_scalar_type(-len(used) - 1))  # as pandas has it
+    index[used] = np.arange(len(used))
     return pd.Categorical.from_codes(index[codes], categories=[values[number] for number in used])
 
 

@@ -17,7 +17,7 @@ from tracing.events.layout import CALLED, SUSPENDED, YIELDED
 from tracing.timeline.index import Index
 from tracing.timeline.intervals import expanded
 from tracing.timeline.lookups.rows import Rows
-from tracing.timeline.requestspans import Pairs, rendered
+from tracing.timeline.requestspans import Pairs, own_calls, rendered
 from tracing.timeline.steps.heldback import wait_name
 
 SENDING = ("client.send", "client.send_async")
@@ -69,16 +69,6 @@ def _wait(part: int | Rows, of: Rows, start: Rows, end: Rows) -> Intervals:
     return intervals(of, part, WAIT, start, end, WAITS)
 
 
-def calls_of(index: Index, asked: Requests) -> Pairs:
-    """The stretches of each request's own call of `AsyncLLM.generate`, in all of its front end."""
-    of, row = _at(index, asked.external, "async.generate")
-    here = index.pid[row] == asked.front[of]
-    of, row = of[here], row[here]
-    wanted = np.array([flow.call for flow in asked.flows], dtype=np.int64)
-    mine = index.call_of("async.generate", row) == wanted[of]
-    return of[mine], row[mine]
-
-
 def _front_end(index: Index, names: Names, asked: Requests) -> Iterator[Intervals]:
     """Waiting for a turn in `LLM.generate`, for the caller, the thread pool, and the event loop."""
     of, accept = _first(_inside(index, asked, _at(index, asked.external, "llm.add_request")))
@@ -88,7 +78,7 @@ def _front_end(index: Index, names: Names, asked: Requests) -> Iterator[Interval
     turn = np.array(called, dtype=bool)
     of, accept = of[turn], accept[turn]
     yield _wait(names.number("wait: turn in generate"), of, asked.start[of], index.start[rendered(index, accept)])
-    of, row = calls = _inside(index, asked, calls_of(index, asked))
+    of, row = calls = _inside(index, asked, own_calls(index, asked.flows))
     next_of, following = np.append(of[1:], -1), np.append(row[1:], -1)
     left = (next_of == of) & np.isin(index.value[row], (CALLED, YIELDED))
     yield _wait(names.number("wait: caller"), of[left], index.end[row[left]], index.start[following[left]])

@@ -18,6 +18,7 @@ from tracing.events.layout import YIELDED
 from tracing.timeline.index import Index
 from tracing.timeline.lookups.rows import Rows
 from tracing.timeline.requests import Flow
+from tracing.timeline.requestspans import own_calls
 
 PERCENTILES = (50, 95, 99)
 
@@ -100,27 +101,10 @@ def _is_streamed(flow: Flow) -> bool:
 
 def _yielded(index: Index, flows: Sequence[Flow]) -> Outputs:
     """Of calls of `AsyncLLM.generate`: the ends of their yields."""
-    rows, calls = index.calls("async.generate")
-    yields = index.value[rows] == YIELDED
-    rows, calls = rows[yields], calls[yields]
     places = np.array([place for place, flow in enumerate(flows) if _is_streamed(flow)], dtype=np.int64)
-    called = [(index.number_of(flow.external), flow.front_pid, flow.call) for flow in flows if _is_streamed(flow)]
-    wanted = np.array(called, dtype=np.int64).reshape(-1, 3)
-    present = np.stack((index.request_number[rows], index.pid[rows], calls), axis=1).astype(np.int64)
-    keys, asked = _packed(present, wanted)
-    order = np.argsort(asked)
-    at = np.minimum(np.searchsorted(asked[order], keys), max(len(asked) - 1, 0))
-    match = asked[order][at] == keys if len(asked) else np.zeros(len(keys), dtype=bool)
-    return Outputs(places[order][at[match]], index.end[rows[match]])
-
-
-def _packed(*tables: Rows) -> list[Rows]:
-    """The rows of some tables as one number each, the same where the rows are."""
-    both = np.concatenate(tables)
-    number = np.zeros(len(both), dtype=np.int64)
-    for values in both.T:
-        number = number * (np.ptp(values) + 1 if len(values) else 1) + values - values.min(initial=0)
-    return np.split(number, np.cumsum([len(table) for table in tables])[:-1])
+    of, row = own_calls(index, [flows[place] for place in places.tolist()])
+    yields = index.value[row] == YIELDED
+    return Outputs(places[of[yields]], index.end[row[yields]])
 
 
 def _handled(index: Index, flows: Sequence[Flow]) -> Outputs:

@@ -160,8 +160,9 @@ def _bars(rows: pd.DataFrame, scale: float, links: Mapping[str, str]) -> list[tu
 
 def _texts(column: pd.Series) -> list[str]:
     """A column of categories as texts, empty where one is missing."""
-    used = column.cat.remove_unused_categories()
-    return [str(text) for text in used.astype(object).where(used.notna(), "").tolist()]
+    used, place = np.unique(column.cat.codes.to_numpy(), return_inverse=True)
+    texts = ["" if code < 0 else str(column.cat.categories[code]) for code in used.tolist()]
+    return [texts[at] for at in place.tolist()]
 
 
 def _tooltip(begin: int, end: int, site: str, stage: str, request: str) -> str:

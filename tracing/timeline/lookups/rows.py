@@ -22,15 +22,12 @@ def among(numbers: Rows, wanted: Rows) -> Rows:
     if not len(wanted):
         return NONE
     wanted = wanted if (wanted[1:] > wanted[:-1]).all() else distinct(wanted)
-    low, high = np.searchsorted(numbers, wanted, "left"), np.searchsorted(numbers, wanted, "right")
-    if (high - low == 1).all():
-        return low
-    return expanded(low, high)[1]
+    return expanded(np.searchsorted(numbers, wanted, "left"), np.searchsorted(numbers, wanted, "right"))[1]
 
 
 def grouped(column: pd.Series) -> dict[str, Rows]:
     """The rows of a column of categories by text; what is missing has no rows."""
-    codes, names = column.cat.codes.to_numpy(), [str(name) for name in column.cat.categories]
+    codes, names = column.cat.codes.to_numpy(), list(map(str, column.cat.categories.tolist()))
     order = np.argsort(codes, kind="stable")
     edges = np.searchsorted(codes[order], np.arange(len(names) + 1))
     return {name: order[edges[place] : edges[place + 1]] for place, name in enumerate(names)}
