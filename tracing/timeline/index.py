@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from functools import cached_property
 
 import numpy as np
@@ -13,6 +13,7 @@ from tracing.events.layout import CALLED
 from tracing.timeline.contention import main_roles
 from tracing.timeline.lookups.cutspans import CutSpans
 from tracing.timeline.lookups.messages import SentMessages
+from tracing.timeline.lookups.namedrows import NamedRows, named_rows
 from tracing.timeline.lookups.rows import NONE, Rows, among, grouped
 from tracing.timeline.lookups.schedules import RequestSchedule, schedules
 from tracing.timeline.spans import Timeline
@@ -36,7 +37,7 @@ class Index:
         self.value: Rows = spans["value"].to_numpy(dtype=np.int64)
         self.extra: Rows = spans["extra"].to_numpy(dtype=np.int64)
         self.raised = spans["raised"].to_numpy(dtype=bool)
-        self._sites, self._requests = grouped(spans["site"]), grouped(spans["request"])
+        self._sites = grouped(spans["site"])
         self._codes = {name: spans[name].cat.codes.to_numpy() for name in CATEGORIES}
         self._numbers = {
             name: {str(text): code for code, text in enumerate(spans[name].cat.categories.tolist())}
@@ -53,8 +54,20 @@ class Index:
 
     def rows(self, request: str | None, *sites: str) -> Rows:
         """The rows that name a request, of all sites or of some."""
-        rows = self._requests.get(request or "", NONE)
-        return rows[self.is_at(rows, *sites)] if sites else rows
+        named = self.by_request(*sites)
+        return named.rows[named.where(self.number_of(request or ""))]
+
+    def by_request(self, *sites: str) -> NamedRows:
+        """The rows of all sites, or of some, by request."""
+        if sites not in self._by_request:
+            rows = self.at(*sites) if sites else np.arange(len(self.start))
+            numbers = self.request_number[rows] if sites else self.request_number
+            self._by_request[sites] = named_rows(rows, numbers, len(self._numbers["request"]))
+        return self._by_request[sites]
+
+    @cached_property
+    def _by_request(self) -> dict[tuple[str, ...], NamedRows]:
+        return {}
 
     def name(self, row: int) -> str:
         return str(self._texts["request"][self.request_number[row]])
@@ -65,6 +78,10 @@ class Index:
     def number_of(self, request: str) -> int:
         """The number of a request's id in `request_number`; -2 for one that no span names, -1 is none at all."""
         return self._numbers["request"].get(request, -2)
+
+    def numbers_of(self, requests: Iterable[str]) -> Rows:
+        """The number of each of some ids."""
+        return np.array([self.number_of(request) for request in requests], dtype=np.int64)
 
     def calls(self, site: str) -> tuple[Rows, Rows]:
         """The stretches at a site, and the number of the call that each belongs to, distinct for its process and id.
@@ -92,18 +109,19 @@ class Index:
 
     def calls_under(self, request: str, site: str) -> tuple[Rows, Rows]:
         """The stretches at a site that name a request, and the number of the call that each belongs to."""
+        named, calls = self.calls_by_request(site)
+        mine = named.where(self.number_of(request))
+        return named.rows[mine], calls[mine]
+
+    def calls_by_request(self, site: str) -> tuple[NamedRows, Rows]:
+        """The stretches at a site by request, and the number of the call that each belongs to."""
+        named = self.by_request(site)
         if site not in self._calls_by_request:
-            rows, calls = self.calls(site)
-            order = np.argsort(self.request_number[rows], kind="stable")
-            edges = np.searchsorted(self.request_number[rows[order]], np.arange(len(self._numbers["request"]) + 1))
-            self._calls_by_request[site] = rows[order], calls[order], edges
-        rows, calls, edges = self._calls_by_request[site]
-        number = self.number_of(request)
-        mine = slice(edges[number], edges[number + 1]) if number >= 0 else slice(0)
-        return rows[mine], calls[mine]
+            self._calls_by_request[site] = self.call_of(site, named.rows)
+        return named, self._calls_by_request[site]
 
     @cached_property
-    def _calls_by_request(self) -> dict[str, tuple[Rows, Rows, Rows]]:
+    def _calls_by_request(self) -> dict[str, Rows]:
         return {}
 
     def call_of(self, site: str, rows: Rows) -> Rows:
@@ -137,30 +155,11 @@ class Index:
 
     def first_row(self, request: str, site: str) -> int:
         """The first row of a request at a site; -1 where it has none."""
-        return int(self._rows_by_number(site)[0][self.number_of(request)])
-
-    def first_rows(self, requests: Sequence[str], *sites: str) -> Rows:
-        """The first row of each of some requests at any of some sites; -1 where it has none."""
-        return self._rows_by_number(*sites)[0][[self.number_of(request) for request in requests]]
+        return int(next(iter(self.rows(request, site)), -1))
 
     def last_row(self, request: str, site: str) -> int:
         """The last row of a request at a site; -1 where it has none."""
-        return int(self._rows_by_number(site)[1][self.number_of(request)])
-
-    def _rows_by_number(self, *sites: str) -> tuple[Rows, Rows]:
-        """By the number of a request its first row at some sites, and its last; -1 for none, as for -1 and -2."""
-        if sites not in self._ends:
-            rows = self.at(*sites)
-            numbers = self.request_number[rows]
-            first, last = np.full((2, len(self._numbers["request"]) + 2), -1, dtype=np.int64)
-            first[numbers[::-1]], last[numbers] = rows[::-1], rows
-            first[-1] = last[-1] = -1
-            self._ends[sites] = first, last
-        return self._ends[sites]
-
-    @cached_property
-    def _ends(self) -> dict[tuple[str, ...], tuple[Rows, Rows]]:
-        return {}
+        return int(next(iter(self.rows(request, site)[::-1]), -1))
 
     @cached_property
     def _schedules(self) -> dict[str, RequestSchedule]:

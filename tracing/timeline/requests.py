@@ -242,12 +242,13 @@ def _delivered(index: Index, name: str, call: Rows, front_pid: int, keys: Rows, 
     if not len(call) and stop is None and not (status and status not in ABORTED):
         return 0
     yields = call[index.value[call] == YIELDED]
-    until = NEVER_NS if stop is not None or not len(call) else int(index.end[yields[-1:]].max(initial=0))
+    until = NEVER_NS if stop is not None or not len(call) else int(index.end[yields[-1]]) if len(yields) else 0
     last = _last_in_time(index, core_pid, front_pid, keys if stop is None else keys[keys <= stop], until)
+    in_time = int(np.searchsorted(steps, last, side="right"))
     if freed < 0:
-        return max(int((steps <= last).sum()) - index.chunks(name), 0)
-    updates = index.with_step("scheduler.update", core_pid, steps[steps > last])
-    late = int((index.start[updates] <= index.start[freed]).sum())
+        return max(in_time - index.chunks(name), 0)
+    updates = index.with_step("scheduler.update", core_pid, steps[in_time:])
+    late = int(np.count_nonzero(index.start[updates] <= index.start[freed]))
     return max(int(index.value[freed]) - late, 0)
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
 
 from tracing.timeline.index import Index
 from tracing.timeline.intervals import contains, distinct, union
-from tracing.timeline.lookups.rows import NONE, Rows, picked
+from tracing.timeline.lookups.rows import Rows, picked
 from tracing.timeline.requests import Flow, call_rows, stretches
 
 Pairs = tuple[Rows, Rows]  # the place of a request among some, and a row
@@ -33,20 +34,13 @@ def carried(index: Index, flow: Flow) -> Rows:
     return np.union1d(stepped, picked(index.keyed, flow.keys))
 
 
-def under(index: Index, names: Sequence[str]) -> Pairs:
-    """The spans under a name of each of some requests; none where it is empty."""
-    rows = [index.rows(name) for name in names]
-    return np.repeat(np.arange(len(names)), [len(each) for each in rows]), np.concatenate([NONE, *rows])
-
-
 def own_calls(index: Index, flows: Sequence[Flow]) -> Pairs:
     """The stretches of the call of `AsyncLLM.generate` that each of some requests came with, by both."""
-    under_ids = [index.calls_under(flow.external, "async.generate") for flow in flows]
-    of = np.repeat(np.arange(len(flows)), [len(rows) for rows, _ in under_ids])
-    row, call = (np.concatenate([NONE, *column]) for column in zip((NONE, NONE), *under_ids, strict=True))
+    named, calls = index.calls_by_request("async.generate")
+    of, place = named.places(index.numbers_of(flow.external for flow in flows))
     front, wanted = (np.array([getattr(flow, name) for flow in flows], np.int64) for name in ("front_pid", "call"))
-    mine = (index.pid[row] == front[of]) & (call == wanted[of])
-    return of[mine], row[mine]
+    mine = (index.pid[named.rows[place]] == front[of]) & (calls[place] == wanted[of])
+    return of[mine], named.rows[place[mine]]
 
 
 def named(index: Index, flows: Sequence[Flow]) -> Pairs:
@@ -63,8 +57,9 @@ def named(index: Index, flows: Sequence[Flow]) -> Pairs:
 
 def _under_their_ids(index: Index, flows: Sequence[Flow]) -> Pairs:
     """The spans under any id of each request, at any time; by both."""
-    place = np.repeat(np.arange(len(flows)), [len(flow.names) for flow in flows])
-    which, row = under(index, [name for flow in flows for name in flow.names])
+    names = [flow.names for flow in flows]
+    place = np.repeat(np.arange(len(flows)), list(map(len, names)))
+    which, row = index.by_request().under(index.numbers_of(itertools.chain.from_iterable(names)))
     return np.divmod(distinct(place[which] * len(index.start) + row), len(index.start))
 
 

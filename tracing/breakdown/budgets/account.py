@@ -31,7 +31,7 @@ from tracing.timeline.intervals import apart, distinct, gaps, overlapping, topmo
 from tracing.timeline.lookups.rows import Rows
 from tracing.timeline.requests import Flow
 
-AT_ONCE = 1000  # requests
+AT_ONCE = 500  # requests
 LAST = [RUN_QUEUE, UNEXPLAINED]  # of the columns
 Clock = Callable[[Rows], Rows]  # what had passed by some times, in nanoseconds
 
@@ -110,7 +110,7 @@ def _cut(own: Intervals, asked: Requests, shift: Rows) -> Intervals:
     own = own.within(asked.start[own.of], asked.end[own.of])
     alone = apart(own.start + shift[own.of], own.end + shift[own.of])
     single, own = own.at(np.flatnonzero(alone)), own.at(np.flatnonzero(~alone))
-    bounds, top = topmost(own.start + shift[own.of], own.end + shift[own.of], own.precedence())
+    bounds, top = topmost(own.start + shift[own.of], own.end + shift[own.of], own.precedence(shift))
     there = np.flatnonzero(top >= 0)
     own = own.at(top[there])
     return joined([single, own._replace(start=bounds[there] - shift[own.of], end=bounds[there + 1] - shift[own.of])])

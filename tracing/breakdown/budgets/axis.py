@@ -38,16 +38,16 @@ def laid(index: Index, names: Names, channel: Channel, listed: CommonWindows) ->
     shift = np.cumsum(length) - length - start
     low, high = _shown(channel, listed)
     which, place = expanded(channel.bounds[low], channel.bounds[high])
-    steps = channel.intervals.at(place)._replace(of=listed.run_of[which])
+    window = listed.run_of[which]
     shown = joined(
         [
-            steps.within(start[steps.of], end[steps.of]),
+            channel.intervals.clipped(place, window, start[window], end[window]),
             _loops(index, channel.front_loops, start, end, LOOPS),
             _loops(index, channel.core_loops, np.maximum(start, listed.begun), np.minimum(end, listed.over), LOOPS + 1),
             _other_work(names, channel, listed, (low, high), shift),
         ]
     )
-    bounds, top = topmost(shown.start + shift[shown.of], shown.end + shift[shown.of], shown.precedence())
+    bounds, top = topmost(shown.start + shift[shown.of], shown.end + shift[shown.of], shown.precedence(shift))
     change = np.flatnonzero(np.diff(top, prepend=-2))
     begun, over = bounds[:-1][change], np.append(bounds[:-1][change[1:]], bounds[-1:])
     covered = top[change] >= 0

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tracing.breakdown.budgets.intervals import MESSAGES, Intervals, Names, explains, intervals, joined, of_rows
+from tracing.breakdown.budgets.intervals import MESSAGES, Intervals, Names, by_number, explains, intervals, of_rows
 from tracing.breakdown.requests.piece import WAIT
 from tracing.timeline.index import Index
 from tracing.timeline.intervals import distinct, expanded
@@ -44,8 +44,7 @@ class Channel:
 def channel(index: Index, names: Names, core_pid: int, front_pid: int) -> Channel:
     """What a trace has of a core and a front end."""
     waits = _message_waits(index, names, core_pid, front_pid)
-    shared = joined([of_rows(index, *rows_of(index, core_pid, front_pid)), *waits])
-    shared = shared.at(np.argsort(shared.of, kind="stable"))
+    shared = by_number([of_rows(index, *rows_of(index, core_pid, front_pid)), *waits])
     work = index.cuts.core_work(core_pid)
     scheduled, updated = (index.by_step(f"scheduler.{call}", core_pid)[0] for call in ("schedule", "update"))
     work_step = index.step[work.place]

@@ -56,9 +56,16 @@ class Intervals(NamedTuple):
         long = cut.end > cut.start
         return cut if long.all() else cut.at(np.flatnonzero(long))
 
-    def precedence(self) -> Rows:
-        """Their places, what counts most last."""
-        return ordered(ranked(self.rank, self.begun), -self.ended, self.order)
+    def clipped(self, places: Rows, of: Rows, start: Rows, end: Rows) -> Intervals:
+        """Some of them, each of something else, as far as it lies between two times of its own, where it does."""
+        start, end = np.maximum(self.start[places], start), np.minimum(self.end[places], end)
+        long = np.flatnonzero(end > start)
+        return self.at(places[long])._replace(of=of[long], start=start[long], end=end[long])
+
+    def precedence(self, shift: Rows) -> Rows:
+        """Their places, what counts most last, where all of one thing lie on an axis; `shift` is where."""
+        on_axis = shift[self.of]  # so that few began at once, though several may have pieces of one span
+        return ordered(ranked(self.rank, self.begun + on_axis), -self.ended - on_axis, self.order)
 
     def counts_before(self, others: Intervals) -> npt.NDArray[np.bool_]:
         """Whether each counts before the other in its place."""
@@ -80,6 +87,12 @@ def intervals(of: Rows, part: Rows | int, rank: Rows | int, start: Rows, end: Ro
 def joined(lists: list[Intervals]) -> Intervals:
     """Several lists as one."""
     return Intervals(*(np.concatenate(columns) for columns in zip(*lists, strict=True)))
+
+
+def by_number(lists: list[Intervals]) -> Intervals:
+    """Several lists as one, by the number of what each interval is of, else as they stand."""
+    order = np.argsort(np.concatenate([each.of for each in lists]), kind="stable")
+    return Intervals(*(np.concatenate(columns)[order] for columns in zip(*lists, strict=True)))
 
 
 def explains(index: Index, rows: Rows) -> npt.NDArray[np.bool_]:

@@ -12,17 +12,18 @@ from tracing.timeline.index import Index
 from tracing.timeline.intervals import expanded
 from tracing.timeline.lookups.rows import Rows
 from tracing.timeline.requests import Flow
-from tracing.timeline.requestspans import Pairs, named, rendered, under
+from tracing.timeline.requestspans import Pairs, named, rendered
 
 Channels = list[tuple[int, int]]  # the core and the front end of each
 
 
 @dataclass(frozen=True)
 class Requests:
-    """Some requests as arrays, and the rows of all spans under their ids: pairs of a request's place and a row.
+    """Some requests as arrays, the numbers of their ids, and the rows of the spans under these in each one's time:
+    `named`, pairs of a request's place and a row, without those of other calls with the same id.
 
-    `internal` are those under its own id, `external` those under the caller's, `delivered` those under its parent's or
-    its own; `named` are all in its time, without those of other calls with the same id.
+    `internal` is a request's own id, `external` the caller's, `delivered` the one under which it got its outputs: its
+    parent's or its own.
     """
 
     flows: list[Flow]
@@ -30,9 +31,9 @@ class Requests:
     end: Rows
     front: Rows
     core: Rows
-    internal: Pairs
-    external: Pairs
-    delivered: Pairs
+    internal: Rows
+    external: Rows
+    delivered: Rows
     named: Pairs
 
 
@@ -42,9 +43,9 @@ def requests(index: Index, flows: list[Flow]) -> Requests:
         np.array([getattr(flow, name) for flow in flows], dtype=np.int64)
         for name in ("start_ns", "end_ns", "front_pid", "core_pid")
     )
-    internal = under(index, [flow.request for flow in flows])
-    external = under(index, [flow.external for flow in flows])
-    delivered = under(index, [flow.parent or flow.request for flow in flows])
+    internal = index.numbers_of(flow.request for flow in flows)
+    external = index.numbers_of(flow.external for flow in flows)
+    delivered = index.numbers_of(flow.parent or flow.request for flow in flows)
     return Requests(flows, start, end, front, core, internal, external, delivered, named(index, flows))
 
 

@@ -21,12 +21,14 @@ from tracing.timeline.requestspans import Pairs, own_calls, rendered
 from tracing.timeline.steps.heldback import wait_name
 
 SENDING = ("client.send", "client.send_async")
+IN_THE_CORE = ("core.receive", "core.preprocess", "core.dequeue", "core.add_request", "kv.remote_wait")
 
 
 def own_waits(index: Index, names: Names, asked: Requests) -> Intervals:
     """All waits of each request but those of its messages."""
-    listed = [*_front_end(index, names, asked), *_way_in(index, names, asked), *_steps(index, names, asked)]
-    return joined(listed)
+    schedules = _schedules(index, asked)
+    front, way_in = _front_end(index, names, asked), _way_in(index, names, asked, schedules)
+    return joined([*front, *way_in, *_steps(index, names, asked, schedules)])
 
 
 def _at(index: Index, pairs: Pairs, *sites: str) -> Pairs:
@@ -71,7 +73,7 @@ def _wait(part: int | Rows, of: Rows, start: Rows, end: Rows) -> Intervals:
 
 def _front_end(index: Index, names: Names, asked: Requests) -> Iterator[Intervals]:
     """Waiting for a turn in `LLM.generate`, for the caller, the thread pool, and the event loop."""
-    of, accept = _first(_inside(index, asked, _at(index, asked.external, "llm.add_request")))
+    of, accept = _first(_inside(index, asked, index.by_request("llm.add_request").under(asked.external)))
     frames = index.at("llm.generate")
     begun = set(zip(index.start[frames].tolist(), index.pid[frames].tolist(), strict=True))
     called = [pair in begun for pair in zip(asked.start[of].tolist(), asked.front[of].tolist(), strict=True)]
@@ -83,7 +85,7 @@ def _front_end(index: Index, names: Names, asked: Requests) -> Iterator[Interval
     left = (next_of == of) & np.isin(index.value[row], (CALLED, YIELDED))
     yield _wait(names.number("wait: caller"), of[left], index.end[row[left]], index.start[following[left]])
     yield from _thread_pool(index, names, asked)
-    of, put = _at(index, asked.delivered, "output.deliver")
+    of, put = index.by_request("output.deliver").under(asked.delivered)
     taken = _next(of, index.end[put], calls[0], index.start[calls[1]])
     known = taken >= 0
     entered = index.start[calls[1][taken[known]]]
@@ -107,7 +109,7 @@ def _next(of: Rows, at: Rows, later_of: Rows, later: Rows) -> Rows:
 
 def _thread_pool(index: Index, names: Names, asked: Requests) -> Iterator[Intervals]:
     """Tokenization in another thread: until it begins, and until the event loop takes its result."""
-    own = _inside(index, asked, asked.named)
+    own = _inside(index, asked, _at(index, asked.named, "async.add_request", "input.process"))
     adding, work = _at(index, own, "async.add_request"), _first(_at(index, own, "input.process"))
     added = _first(adding)
     of, here, there = np.intersect1d(work[0], added[0], assume_unique=True, return_indices=True)
@@ -134,34 +136,29 @@ def _sorted(pairs: Pairs) -> Pairs:
     return pairs[0][order], pairs[1][order]
 
 
-def _way_in(index: Index, names: Names, asked: Requests) -> Iterator[Intervals]:
+def _way_in(index: Index, names: Names, asked: Requests, schedules: Pairs) -> Iterator[Intervals]:
     """The socket, the input queue, the scheduler's queue, and KV blocks of another engine."""
-    own = {
-        site: _at(index, asked.internal, *sites)
-        for site, sites in (
-            ("sent", SENDING),
-            *((name, (name,)) for name in ("core.receive", "core.preprocess", "core.dequeue", "core.add_request")),
-        )
-    }
-    yield _between(index, names.number("wait: socket in"), own["sent"], own["core.receive"])
-    yield _between(index, names.number("wait: input queue"), own["core.preprocess"], own["core.dequeue"])
-    looks = _at(index, asked.internal, "kv.remote_wait")
+    sent, received, preprocessed, dequeued, added, looks = (
+        index.by_request(*sites).under(asked.internal) for sites in (SENDING, *((site,) for site in IN_THE_CORE))
+    )
+    yield _between(index, names.number("wait: socket in"), sent, received)
+    yield _between(index, names.number("wait: input queue"), preprocessed, dequeued)
     (of, first), (_, last) = _first(looks), _last(looks)
     remote = (first != last) & (index.value[last] > 0)
     yield _wait(names.number("wait: remote KV"), of[remote], index.end[first[remote]], index.start[last[remote]])
-    queue = _between(index, names.number("wait: scheduler queue"), own["core.add_request"], _leaving(index, asked))
+    queue = _between(index, names.number("wait: scheduler queue"), added, _leaving(index, asked, schedules))
     yield queue
     kept = queued(index, Stays(queue.of, asked.core[queue.of], queue.start, queue.end), looks)
     part = {code: names.number(wait_name(code)) for code in np.unique(kept.reason).tolist()}
     yield _wait(np.array([part[code] for code in kept.reason.tolist()], dtype=np.int64), kept.of, *kept[2:])
 
 
-def _leaving(index: Index, asked: Requests) -> Pairs:
-    """What takes requests out of the queue: the scheduling of each one's steps, or, of one that was never scheduled,
-    its abortion."""
-    of, row = _at(index, asked.internal, "scheduler.free")
+def _leaving(index: Index, asked: Requests, schedules: Pairs) -> Pairs:
+    """What takes requests out of the queue: the scheduling of each one's first step, or, of one that was never
+    scheduled, its abortion."""
+    of, row = index.by_request("scheduler.free").under(asked.internal)
     gave_up = np.array([given_up(flow) for flow in asked.flows], dtype=bool)[of]
-    both = zip(_schedules(index, asked), (of[gave_up], row[gave_up]), strict=True)
+    both = zip(_first(schedules), (of[gave_up], row[gave_up]), strict=True)
     scheduled_of, scheduled = (np.concatenate(column) for column in both)
     return _sorted((scheduled_of, scheduled))
 
@@ -179,9 +176,9 @@ def _schedules(index: Index, asked: Requests) -> Pairs:
     return _sorted(tuple(np.concatenate(column) for column in zip(*listed, strict=True))) if listed else (of, step)
 
 
-def _steps(index: Index, names: Names, asked: Requests) -> Iterator[Intervals]:
+def _steps(index: Index, names: Names, asked: Requests, schedules: Pairs) -> Iterator[Intervals]:
     """Steps without the request between two of its own, and before each run of them the wait for earlier steps."""
-    of, row = _schedules(index, asked)
+    of, row = schedules
     follows = np.diff(of, append=-1) == 0
     step, then = index.step[row], np.append(index.step[row][1:], -1)
     left = np.flatnonzero(follows & (then > step + 1))
@@ -191,13 +188,13 @@ def _steps(index: Index, names: Names, asked: Requests) -> Iterator[Intervals]:
     cut = _any_between(index, asked, of[left], index.start[row[left]], end)
     part = np.where(cut, names.number("wait: preempted"), names.number("wait: not scheduled"))
     yield _wait(part, of[left], start, end)
-    yield _earlier(index, names, asked)
+    yield _earlier(index, names, asked, schedules)
 
 
-def _earlier(index: Index, names: Names, asked: Requests) -> Intervals:
+def _earlier(index: Index, names: Names, asked: Requests, schedules: Pairs) -> Intervals:
     """Before each run of steps: until those before it are through, of which the last is none of the request's own."""
     own_of, own = asked_steps(asked, np.arange(len(asked.flows)))
-    of, row = _schedules(index, asked)
+    of, row = schedules
     width = int(own.max(initial=0)) + 2
     step, following = of * width + index.step[row], own_of * width + own + 1  # both ascend
     begins = np.append(following, -1)[np.searchsorted(following, step)] != step
@@ -217,7 +214,7 @@ def _with_step(index: Index, site: str, cores: Rows, steps: Rows) -> Rows:
 
 def _any_between(index: Index, asked: Requests, of: Rows, start: Rows, end: Rows) -> Rows:
     """Whether each request was preempted between two moments, both of them counted."""
-    preempted_of, preempted = _at(index, asked.internal, "scheduler.preempt")
+    preempted_of, preempted = index.by_request("scheduler.preempt").under(asked.internal)
     at = index.start[preempted]
     nearest = _next(of, start, preempted_of, at)
     return np.asarray((nearest >= 0) & (np.append(at, np.iinfo(np.int64).max)[nearest] <= end))

@@ -89,9 +89,10 @@ def _kind(hop: str, rows: pd.DataFrame) -> HopKind:
 def _in(index: Index, flows: list[Flow]) -> Iterator[pd.DataFrame]:
     """By request, from its first sending to the core's receiving it."""
     apart = [flow for flow in flows if flow.front_pid != flow.core_pid]
-    names, cores = [flow.request for flow in apart], np.array([flow.core_pid for flow in apart], dtype=np.int64)
-    sent = index.first_rows(names, "client.send", "client.send_async")
-    received = index.first_rows(names, "core.receive")
+    numbers = index.numbers_of(flow.request for flow in apart)
+    cores = np.array([flow.core_pid for flow in apart], dtype=np.int64)
+    sent = index.by_request("client.send", "client.send_async").first(numbers)
+    received = index.by_request("core.receive").first(numbers)
     both = (sent >= 0) & (received >= 0)
     yield _way("front end → core", cores[both], sent[both], received[both], index.value[received[both]])
 
