@@ -88,10 +88,10 @@ def _of_some(
     waited = np.zeros(len(flows), dtype=np.int64)  # in the run queue, whatever explains it
     pairs = sorted(set(zip(asked.core.tolist(), asked.front.tolist(), strict=True)))
     shift = np.cumsum(asked.end - asked.start + 1) - asked.end
-    own = _cut(joined([own_intervals(index, asked, pairs), own_waits(index, names, asked)]), asked, shift)
-    for core, front in pairs:
-        ours = np.flatnonzero((asked.core == core) & (asked.front == front))
-        shared = channel_of(core, front)
+    channels = {pair: channel_of(*pair) for pair in pairs}
+    own = _cut(joined([own_intervals(index, asked, channels), own_waits(index, names, asked)]), asked, shift)
+    for (core, front), shared in channels.items():
+        ours = np.flatnonzero(asked.of(core, front))
         listed, ranges = common_windows(shared, [flows[place] for place in ours.tolist()])
         axis = laid(index, names, shared, in_sight(listed, ranges))
         mine = own.at(np.flatnonzero(np.isin(own.of, ours))) if len(pairs) > 1 else own

@@ -22,15 +22,17 @@ EVER = 1 << 61  # later than any time, and more than any step
 class Channel:
     """A core and a front end, with all steps of the core by number.
 
-    `intervals` are those of steps, by step; `bounds` has the places at which those of each step begin, and where the
-    last end. `low` and `high` are when a step shows first and last, `begun` and `over` when it was in flight (`EVER`
-    and `-EVER` where it was not), `through` when all before it were updated (`-EVER`: not known).
+    `working` has by thread that collected garbage the steps of which it has spans. `intervals` are those of steps, by
+    step; `bounds` has the places at which those of each step begin, and where the last end. `low` and `high` are when a
+    step shows first and last, `begun` and `over` when it was in flight (`EVER` and `-EVER` where it was not), `through`
+    when all before it were updated (`-EVER`: not known).
     """
 
     front_loops: Cut
     core_loops: Cut
     core_work: Cut
     work_step: Rows  # of `core_work`
+    working: dict[int, Rows]
     numbers: Rows
     bounds: Rows
     low: Rows
@@ -44,7 +46,8 @@ class Channel:
 def channel(index: Index, names: Names, core_pid: int, front_pid: int) -> Channel:
     """What a trace has of a core and a front end."""
     waits = _message_waits(index, names, core_pid, front_pid)
-    shared = by_number([of_rows(index, *rows_of(index, core_pid, front_pid)), *waits])
+    spans = rows_of(index, core_pid, front_pid)
+    shared = by_number([of_rows(index, *spans), *waits])
     work = index.cuts.core_work(core_pid)
     scheduled, updated = (index.by_step(f"scheduler.{call}", core_pid)[0] for call in ("schedule", "update"))
     work_step = index.step[work.place]
@@ -69,6 +72,7 @@ def channel(index: Index, names: Names, core_pid: int, front_pid: int) -> Channe
         index.cuts.loops(core_pid, "core"),
         work,
         work_step,
+        _working(index, *spans),
         numbers,
         np.searchsorted(shared.of, np.append(numbers, EVER)),
         low,
@@ -78,6 +82,13 @@ def channel(index: Index, names: Names, core_pid: int, front_pid: int) -> Channe
         _through(index, core_pid, numbers),
         shared,
     )
+
+
+def _working(index: Index, of: Rows, row: Rows) -> dict[int, Rows]:
+    """By thread that collected garbage: the steps of which it has spans."""
+    collecting = distinct(index.threads(index.at("gc"))).tolist()
+    threads = index.threads(row) if collecting else row
+    return {thread: distinct(of[threads == thread]) for thread in collecting}
 
 
 def rows_of(index: Index, core_pid: int, front_pid: int) -> tuple[Rows, Rows]:

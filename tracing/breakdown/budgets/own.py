@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
-from tracing.breakdown.budgets.channel import rows_of
+from tracing.breakdown.budgets.channel import EVER, Channel
 from tracing.breakdown.budgets.intervals import Intervals, explains, of_rows
 from tracing.timeline.index import Index
 from tracing.timeline.intervals import expanded
@@ -14,7 +16,7 @@ from tracing.timeline.lookups.rows import Rows
 from tracing.timeline.requests import Flow
 from tracing.timeline.requestspans import Pairs, named, rendered
 
-Channels = list[tuple[int, int]]  # the core and the front end of each
+Channels = Mapping[tuple[int, int], Channel]  # by their core and front end
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,10 @@ class Requests:
     delivered: Rows
     named: Pairs
 
+    def of(self, core: int, front: int) -> npt.NDArray[np.bool_]:
+        """Which of them a core and a front end served."""
+        return (self.core == core) & (self.front == front)
+
 
 def requests(index: Index, flows: list[Flow]) -> Requests:
     """Some requests with the spans under their ids."""
@@ -50,14 +56,31 @@ def requests(index: Index, flows: list[Flow]) -> Requests:
 
 
 def own_intervals(index: Index, asked: Requests, channels: Channels) -> Intervals:
-    """The spans under the ids of each request, the tokenization of its prompt, and collections on its threads."""
+    """The spans under the ids of each request, the tokenization of its prompt, and collections on its threads; without
+    what a message of its steps carries, which it shares."""
     of, row = asked.named
     accepts = index.is_at(row, "llm.add_request")
     of, row = np.concatenate((of, of[accepts])), np.concatenate((row, rendered(index, row[accepts])))
     telling = explains(index, row)
     of, row = of[telling], row[telling]
     pause_of, pauses = _collections(index, asked, of, row, channels)
+    alone = np.flatnonzero(~_is_shared(index, asked, of, row, channels))
+    of, row = of[alone], row[alone]
     return of_rows(index, np.concatenate((of, pause_of)), np.concatenate((row, pauses)))
+
+
+def _is_shared(index: Index, asked: Requests, of: Rows, row: Rows, channels: Channels) -> npt.NDArray[np.bool_]:
+    """Which spans carry the key of a message of one of their request's steps, where these follow each other."""
+    steps = [flow.steps for flow in asked.flows]
+    gapless = np.array([len(each) > 0 and each[-1] - each[0] + 1 == len(each) for each in steps], dtype=bool)
+    first, last = (np.array([each[at] if len(each) else EVER for each in steps], dtype=np.int64) for at in (0, -1))
+    shared = np.zeros(len(row), dtype=bool)
+    keyed = np.flatnonzero((index.step[row] >= 0) & index.has("role", row, "front end", "core output") & gapless[of])
+    for core, front in channels:
+        mine = keyed[asked.of(core, front)[of[keyed]]]
+        sender = index.sent.sender(core, front, index.step[row[mine]])
+        shared[mine] = (sender >= first[of[mine]]) & (sender <= last[of[mine]])
+    return shared
 
 
 def _collections(index: Index, asked: Requests, of: Rows, row: Rows, channels: Channels) -> Pairs:
@@ -67,12 +90,10 @@ def _collections(index: Index, asked: Requests, of: Rows, row: Rows, channels: C
         return pauses, pauses
     threads = index.threads(pauses)
     served_of, served = [of], [index.threads(row)]
-    for core, front in channels:
-        steps_of, steps = asked_steps(asked, np.flatnonzero((asked.core == core) & (asked.front == front)))
-        senders, rows = rows_of(index, core, front)
-        working = index.threads(rows)
-        for thread in np.unique(threads).tolist():
-            ours = np.unique(steps_of[np.isin(steps, senders[working == thread])])
+    for pair, channel in channels.items():
+        steps_of, steps = asked_steps(asked, np.flatnonzero(asked.of(*pair)))
+        for thread, working in channel.working.items():
+            ours = np.unique(steps_of[np.isin(steps, working)])
             served_of.append(ours)
             served.append(np.full(len(ours), thread))
     pairs = np.unique(np.stack((np.concatenate(served_of), np.concatenate(served))), axis=1)

@@ -40,6 +40,13 @@ class SentMessages:
             self._channels[core_pid, front_pid] = (steps[ours], keys[ours])
         return self._channels[core_pid, front_pid]
 
+    def sender(self, core_pid: int, front_pid: int, keys: Rows) -> Rows:
+        """The step that sent each of some messages to a front end; -1 where none of these did."""
+        steps, sent = self.between(core_pid, front_pid)
+        order = np.argsort(sent, kind="stable")
+        place = np.minimum(np.searchsorted(sent[order], keys), len(sent) - 1)
+        return np.where(sent[order][place] == keys, steps[order][place], -1) if len(sent) else np.full(len(keys), -1)
+
     @cached_property
     def _receivers(self) -> dict[int, int]:
         """By key the front end that a message went to, where any message of its client was seen to arrive."""
