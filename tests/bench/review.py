@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from tests.chromium import chromium
 from tests.tracing.traces import TraceWriter
 from tracing.events import layout
 from tracing.events.layout import CALLED, ENDED, SUSPENDED, YIELDED
@@ -253,6 +252,8 @@ def report(folder: Path, title: str) -> None:
 
 def opening(page: Path) -> float:
     """Seconds until a browser that runs shows a page's table of requests; the second time, as its profile is new."""
+    from tests.chromium import chromium  # not in the process whose memory is measured
+
     with chromium() as browser:
         for _ in range(2):
             since = time.monotonic()
