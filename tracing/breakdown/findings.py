@@ -121,10 +121,10 @@ def _review(index: Index, window: TraceWindow, frames: _Frames) -> Review:
     workers = stepkinds.workers_by_kind(index, steps, hop_frame, machine)
     sums, families = (None, None) if window.words else _by_torch(timeline, steps)
     (ledger, unread), admitted = ledger_rows(timeline, trace), admissions(timeline)
-    victims = prefixcache.preemptions(timeline, steps, admitted)
+    victims, started = prefixcache.preemptions(timeline, steps, admitted), starts(timeline)
     return Review(
         about=about(timeline),
-        problems=(*problems(timeline, flows, hop_frame), *unread, *(sums.problems if sums else ())),
+        problems=(*problems(timeline, flows, hop_frame, started), *unread, *(sums.problems if sums else ())),
         window=window.words,
         requests=request_counts(flows),
         latencies=latencies.summary(times),
@@ -144,7 +144,7 @@ def _review(index: Index, window: TraceWindow, frames: _Frames) -> Review:
         slow_steps=slow.slow_steps(timeline, steps, machine),
         slow_requests=slow.slow_requests(budgets),
         starvation=starvation(within, machine),
-        starts=starts(timeline),
+        starts=started,
         dropped_spans=timeline.dropped,
         torn_spans=timeline.torn,
         roles=roles(timeline),

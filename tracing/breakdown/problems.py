@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pandas as pd
 
 from tracing.breakdown.requests.hops import impossible
+from tracing.breakdown.starts import EngineStart
 from tracing.events.processfile import pid_of
 from tracing.events.tracefile import RUNNING, read_trace
 from tracing.timeline.requests import NO_END, NO_START, Flow
@@ -15,10 +18,10 @@ from tracing.timeline.steps.workers import core_of
 MOST_CUT = 10  # requests that are named one by one where they were cut
 
 
-def problems(timeline: Timeline, flows: list[Flow], hops: pd.DataFrame) -> list[str]:
+def problems(timeline: Timeline, flows: list[Flow], hops: pd.DataFrame, started: tuple[EngineStart, ...]) -> list[str]:
     """What makes this trace less than whole, a line each; what makes its figures wrong comes first."""
     trace = read_trace(timeline.folder)
-    lines = [*mismatches(timeline), *impossible(hops), *(trace.problems if trace else ())]
+    lines = [*mismatches(timeline), *impossible(hops), *taken_for_one(started), *(trace.problems if trace else ())]
     if timeline.dropped:
         lines.append(f"{timeline.dropped} spans were dropped: the figures below leave them out")
     if timeline.torn:
@@ -80,6 +83,16 @@ def died(timeline: Timeline) -> list[str]:
     """`the worker died (pid 12)` for each engine process that did not end by itself, in the order of roles."""
     killed = [p for p in timeline.processes if p.stopped_ns is None and p.serves]
     return [f"the {p.serves[0]} died (pid {p.pid})" for p in killed]
+
+
+def taken_for_one(started: tuple[EngineStart, ...]) -> list[str]:
+    """A line a process in which several engines had their cores: nothing tells the steps of one from another's."""
+    return [
+        f"process {core} ran {count} engines: their steps, batches and KV blocks are told as those of one, and where "
+        "one of them waited for another it seems to have waited for itself"
+        for core, count in Counter(each.core_pid for each in started).items()
+        if count > 1
+    ]
 
 
 def mismatches(timeline: Timeline) -> list[str]:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from tracing.events.layout import CALLED
 from tracing.timeline.contention import main_roles
+from tracing.timeline.lookups.calls import CallStretches, call_numbers, call_stretches
 from tracing.timeline.lookups.cutspans import CutSpans
 from tracing.timeline.lookups.messages import SentMessages
 from tracing.timeline.lookups.namedrows import NamedRows, named_rows
@@ -83,51 +84,18 @@ class Index:
         """The number of each of some ids."""
         return np.array([self.number_of(request) for request in requests], dtype=np.int64)
 
-    def calls(self, site: str) -> tuple[Rows, Rows]:
-        """The stretches at a site, and the number of the call that each belongs to, distinct for its process and id.
-
-        Calls with the same id may be in flight together: the recorder numbers them. Older traces have no numbers;
-        there a call is taken to last until the next one.
-        """
+    def calls(self, site: str) -> CallStretches:
+        """The stretches of the calls at a site."""
         if site not in self._calls:
             rows = self.at(site)
-            numbers = self.extra[rows] >> 1
-            self._calls[site] = rows, numbers if numbers.all() else self._counted(rows, numbers)
+            begins, who = self.value[rows] == CALLED, (self.pid[rows], self.request_number[rows])
+            numbers = call_numbers(self.extra[rows] >> 1, begins, *who)
+            self._calls[site] = call_stretches(rows, numbers, self.by_request(site))
         return self._calls[site]
 
-    def _counted(self, rows: Rows, numbers: Rows) -> Rows:
-        """The numbers of calls; those of an id without any are counted."""
-        who = pd.DataFrame({"pid": self.pid[rows], "request": self.request_number[rows]})
-        groups = [who["pid"], who["request"]]
-        counted = pd.Series(self.value[rows] == CALLED).groupby(groups).cumsum().to_numpy(dtype=np.int64)
-        numbered = pd.Series(numbers != 0).groupby(groups).transform("any").to_numpy(dtype=bool)
-        return np.where(numbered, numbers, counted)
-
     @cached_property
-    def _calls(self) -> dict[str, tuple[Rows, Rows]]:
+    def _calls(self) -> dict[str, CallStretches]:
         return {}
-
-    def calls_under(self, request: str, site: str) -> tuple[Rows, Rows]:
-        """The stretches at a site that name a request, and the number of the call that each belongs to."""
-        named, calls = self.calls_by_request(site)
-        mine = named.where(self.number_of(request))
-        return named.rows[mine], calls[mine]
-
-    def calls_by_request(self, site: str) -> tuple[NamedRows, Rows]:
-        """The stretches at a site by request, and the number of the call that each belongs to."""
-        named = self.by_request(site)
-        if site not in self._calls_by_request:
-            self._calls_by_request[site] = self.call_of(site, named.rows)
-        return named, self._calls_by_request[site]
-
-    @cached_property
-    def _calls_by_request(self) -> dict[str, Rows]:
-        return {}
-
-    def call_of(self, site: str, rows: Rows) -> Rows:
-        """The number of the call that each of some stretches at a site belongs to, as in `calls`."""
-        all_rows, numbers = self.calls(site)
-        return numbers[np.searchsorted(all_rows, rows)]
 
     @cached_property
     def stage(self) -> npt.NDArray[np.str_]:

@@ -168,7 +168,7 @@ def _flow(index: Index, name: str, parent: str | None, front_pid: int, external:
 
 def stretches(index: Index, external: str, front_pid: int, site: str = "async.generate") -> tuple[Rows, Rows]:
     """The stretches of all calls with one id in a process, and the number of the call that each belongs to."""
-    rows, calls = index.calls_under(external, site)
+    rows, calls = index.calls(site).under(index.number_of(external))
     here = index.pid[rows] == front_pid
     return rows[here], calls[here]
 

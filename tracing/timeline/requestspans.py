@@ -36,11 +36,12 @@ def carried(index: Index, flow: Flow) -> Rows:
 
 def own_calls(index: Index, flows: Sequence[Flow]) -> Pairs:
     """The stretches of the call of `AsyncLLM.generate` that each of some requests came with, by both."""
-    named, calls = index.calls_by_request("async.generate")
-    of, place = named.places(index.numbers_of(flow.external for flow in flows))
+    calls = index.calls("async.generate")
+    of, place = calls.named.places(index.numbers_of(flow.external for flow in flows))
+    row, number = calls.named.rows[place], calls.named_numbers[place]
     front, wanted = (np.array([getattr(flow, name) for flow in flows], np.int64) for name in ("front_pid", "call"))
-    mine = (index.pid[named.rows[place]] == front[of]) & (calls[place] == wanted[of])
-    return of[mine], named.rows[place[mine]]
+    mine = (index.pid[row] == front[of]) & (number == wanted[of])
+    return of[mine], row[mine]
 
 
 def named(index: Index, flows: Sequence[Flow]) -> Pairs:
@@ -68,7 +69,7 @@ def _called_again(index: Index, flows: Sequence[Flow], of: Rows, row: Rows) -> R
     front = np.array([flow.front_pid for flow in flows], dtype=np.int64)
     here = index.is_at(row, "async.generate") & (index.pid[row] == front[of])
     of, row = of[here], row[here]
-    another = np.diff(index.call_of("async.generate", row)) != 0
+    another = np.diff(index.calls("async.generate").of(row)) != 0
     return np.unique(of[1:][another & (np.diff(of) == 0)])
 
 

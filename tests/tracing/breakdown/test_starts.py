@@ -61,6 +61,7 @@ def seconds(start: EngineStart) -> dict[tuple[str, str], float]:
 
 def test_time_goes_to_whom_all_wait_for(tmp_path: Path) -> None:
     [start] = starts(timeline.read(recorded(tmp_path)))
+    assert not any(" engines: " in line for line in findings(tmp_path).review.problems)
     assert (start.core_pid, start.workers, start.start_ns, start.ns) == (CORE, 2, 0, 20 * SECOND)
     assert seconds(start) == {
         ("front end", "import"): 4,
@@ -80,9 +81,11 @@ def test_time_goes_to_whom_all_wait_for(tmp_path: Path) -> None:
 
 
 def test_a_program_with_two_engines_in_its_own_process(tmp_path: Path) -> None:
+    """Each has its start; their steps nothing tells apart, which the review says."""
     first = (("configuration", FRONT_END, 5, 6), ("executor", FRONT_END, 6, 9), ("load_weights", FRONT_END, 7, 8))
     second = tuple((name, pid, start + 20, end + 20) for name, pid, start, end in first)
     both = starts(timeline.read(recorded(tmp_path, (*first, *second))))
+    assert f"process {FRONT_END} ran 2 engines: " in findings(tmp_path).review.problems[0]
     assert [(start.start_ns / SECOND, start.ns / SECOND, start.workers) for start in both] == [(0, 9, 1), (25, 4, 1)]
     assert seconds(both[1]) == {("front end", "configuration"): 1, ("core", "executor"): 2, ("worker", "weights"): 1}
 

@@ -1,1 +1,1 @@
-"""The parts of an index of spans: rows by number, spans in pieces, and what cores scheduled and sent."""
+"""The parts of an index of spans: rows by number and request, calls, spans in pieces, what cores scheduled and sent."""
