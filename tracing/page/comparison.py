@@ -5,8 +5,11 @@ The replicates are blocks of time within each trace, which say nothing of other 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from rich.console import Console
 
+from probes.console import show_text
 from tracing.breakdown.changes import CHANGE_COLUMNS, Budget, StageChange, block_means, stage_changes
 from tracing.breakdown.findings import Findings
 from tracing.page.tables import changes as tables
@@ -24,8 +27,10 @@ WORDS = ChangeWords(
 
 
 def show(before: Findings, after: Findings, out: Console) -> None:
-    """Print what changed from one trace to another."""
+    """Print what changed from one trace to another, and what is in one of them alone."""
     tables.show(trace_changes(before, after), WORDS, out)
+    for line in in_one_alone(before, after):
+        show_text(out, line)
 
 
 def trace_changes(before: Findings, after: Findings) -> dict[str, list[StageChange]]:
@@ -36,6 +41,15 @@ def trace_changes(before: Findings, after: Findings) -> dict[str, list[StageChan
         for part, budgets in parts.items()
     }
     return {part: each for part, each in changes.items() if each}
+
+
+def in_one_alone(before: Findings, after: Findings) -> Iterator[str]:
+    """A line a trace with the stages that its requests passed and those of the other did not, the longest first."""
+    both = [[part.stage for part in findings.review.budget] for findings in (before, after)]
+    for which, mine, others in (("first", *both), ("second", *both[::-1])):
+        alone = [stage for stage in mine if stage not in others]
+        if alone and others:
+            yield f"Stages of the {which} trace alone: {', '.join(alone)}."
 
 
 def request_blocks(findings: Findings) -> list[Budget]:

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from probes.errors import EnginescopeError
-from tests.tracing.stories import batch
+from tests.tracing.stories import batch, stream
 from tests.tracing.traces import TraceWriter
 from tracing import review
 from tracing.breakdown.findings import findings
-from tracing.page.comparison import request_blocks, trace_changes
+from tracing.page.comparison import in_one_alone, request_blocks, trace_changes
 
 
 def decode_steps(folder: Path, schedule_ns: int) -> Path:
@@ -48,6 +48,18 @@ def test_requests_that_overlap_are_one_replicate(tmp_path: Path) -> None:
     two = findings(tmp_path)
     assert len(two.budgets) == 2 and len(request_blocks(two)) == 1
     assert {change.lo_ns for change in trace_changes(two, two)["request"]} == {None}
+
+
+def test_stages_of_one_trace_alone_are_named(tmp_path: Path) -> None:
+    """A batch of `LLM` beside a stream of `AsyncLLM`, whose caller takes each output."""
+    batch(tmp_path / "before")
+    stream(tmp_path / "after", [1000] * 45, steps=1)
+    before, after = (findings(tmp_path / name) for name in ("before", "after"))
+    first, second = in_one_alone(before, after)
+    assert first == "Stages of the first trace alone: generate, wait: turn in generate."
+    assert second.startswith("Stages of the second trace alone: ") and "wait: caller" in second
+    assert "tokenize" not in second  # both tokenize
+    assert not list(in_one_alone(before, before))
 
 
 def test_what_is_for_one_trace_is_refused_for_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
