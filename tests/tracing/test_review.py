@@ -67,8 +67,8 @@ def test_a_review_is_read_as_it_was_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text, reason",
     [
-        ('{"schema": 1, "about": ""}', "is of schema 1, this version reads 9: write it again"),
-        ('{"schema": 9, "about": ""}', "is no review: no key 'budget' in a Review"),
+        ('{"schema": 1, "about": ""}', "is of schema 1, this version reads 10: write it again"),
+        ('{"schema": 10, "about": ""}', "is no review: no key 'budget' in a Review"),
         ("[]", "is no review"),
     ],
 )

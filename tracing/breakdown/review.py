@@ -25,7 +25,7 @@ from tracing.breakdown.requests.latencies import LatencyFigure
 from tracing.breakdown.starts import EngineStart
 from tracing.breakdown.starvation import Starvation
 
-SCHEMA = 9
+SCHEMA = 10
 FILE = "review.json"
 
 

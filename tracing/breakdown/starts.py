@@ -7,7 +7,7 @@ is furthest down: the worker that was ready last, else the core, else the front 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from probes.columns import column
@@ -45,6 +45,9 @@ class EngineStart:
     )
     ns: int = field(metadata=column("from then to the end of the last phase", "ns"))
     parts: tuple[StartPart, ...] = field(metadata=column("what it was spent on; they add up to `ns`"))
+    first_step_ns: int | None = field(
+        metadata=column("its first step with tokens; null: none, or its process ran several engines", "ns")
+    )
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,22 @@ def starts(timeline: Timeline) -> tuple[EngineStart, ...]:
     passed = phases(timeline)
     processes = {process.pid: process for process in timeline.processes}
     cores = {phase.pid: None for phase in passed if phase.name == "executor" and phase.pid in processes}
-    return tuple(start for core in cores for start in _of_core(core, processes, passed))
+    of_cores = [list(_of_core(core, processes, passed)) for core in cores]
+    return tuple(
+        replace(start, first_step_ns=_first_step(timeline, start) if len(of_core) == 1 else None)
+        for of_core in of_cores
+        for start in of_core
+    )
+
+
+def _first_step(timeline: Timeline, start: EngineStart) -> int | None:
+    """How long the first step with tokens took that an engine ran once it was ready; None where it ran none."""
+    spans = timeline.spans
+    steps = spans[spans["site"].isin(("scheduler.schedule", "scheduler.update")) & (spans["pid"] == start.core_pid)]
+    steps = steps[steps["start_ns"] >= start.start_ns + start.ns]
+    begun = steps[(steps["site"] == "scheduler.schedule") & (steps["value"] > 0)].head(1)
+    ended = steps[(steps["site"] == "scheduler.update") & steps["step"].isin(begun["step"])].head(1)
+    return int(ended["end_ns"].iloc[0] - begun["start_ns"].iloc[0]) if len(ended) else None
 
 
 def _of_core(core: int, processes: dict[int, ProcessRecord], passed: list[ProcessPhase]) -> Iterator[EngineStart]:
@@ -90,7 +108,7 @@ def _start(core: int, front_end: int, workers: list[int], passed: list[ProcessPh
     parts = painted(layers, begin, end)
     total = end - begin
     rows = tuple(StartPart(role, stage, ns, ns / total) for (role, stage), ns in parts.items())
-    return EngineStart(core, max(len(workers), 1), begin, total, rows)
+    return EngineStart(core, max(len(workers), 1), begin, total, rows, None)
 
 
 def _layers(passed: Sequence[ProcessPhase], role: Role, end_ns: int) -> Iterator[Layer]:

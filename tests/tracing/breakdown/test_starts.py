@@ -20,6 +20,7 @@ from tracing.breakdown.starts import EngineStart, Layer, painted, starts
 from tracing.events.enginephase import EnginePhase, read_phases
 from tracing.hooks.startup import created_ns
 from tracing.page.sections import sections
+from tracing.page.tables.starts import title
 from tracing.sites.check import look_up
 from tracing.sites.starting import FILE, START_SITES
 
@@ -78,6 +79,18 @@ def test_time_goes_to_whom_all_wait_for(tmp_path: Path) -> None:
         ("core", "memory profile"): 0.5,
         ("worker", "memory profile"): 0.5,
     }
+
+
+def test_the_first_step_is_the_first_with_tokens_once_the_engine_is_ready(tmp_path: Path) -> None:
+    folder = recorded(tmp_path)
+    core = TraceWriter(folder, CORE, ["core"], FRONT_END)
+    for step, (at, tokens) in enumerate(((19, 1), (21, 0), (22, 7), (24, 1))):
+        core.span("scheduler.schedule", at * SECOND, at * SECOND + 5, step=step, value=tokens)
+        core.span("scheduler.update", (at + 1) * SECOND, (at + 1) * SECOND + 7, step=step)
+    core.close(created_ns=8 * SECOND, started_ns=10 * SECOND)
+    [start] = starts(timeline.read(folder))
+    assert start.first_step_ns == SECOND + 7
+    assert "20.0 s until it was ready, then 1.00 s for the first step" in title(start)
 
 
 def test_a_program_with_two_engines_in_its_own_process(tmp_path: Path) -> None:

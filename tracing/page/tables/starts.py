@@ -25,9 +25,10 @@ MARGIN = 0.02  # of a start, on both sides
 
 
 def title(start: EngineStart) -> str:
-    """What a start was: of which core, with how many workers, and how long it took."""
+    """What a start was: of which core, with how many workers, and how long it and the first step after it took."""
     workers = f", {start.workers} workers" if start.workers > 1 else ""
-    return f"start of the engine (core {start.core_pid}{workers}): {start.ns / 1e9:.1f} s until it was ready"
+    step = f", then {us(start.first_step_ns)} for the first step" if start.first_step_ns is not None else ""
+    return f"start of the engine (core {start.core_pid}{workers}): {start.ns / 1e9:.1f} s until it was ready{step}"
 
 
 def rows(start: EngineStart) -> Rows:
