@@ -90,15 +90,11 @@ def common_windows(steps: Channel, flows: list[Flow]) -> tuple[CommonWindows, Ra
         np.concatenate((common.until, gaps.end)),
     )
     first, last, *times = listed.T
-    return (
-        CommonWindows(
-            *map(np.concatenate, zip(times, (gaps.start, gaps.end, gaps.begun, gaps.over), strict=True)),
-            np.append(np.arange(len(listed)), windows[np.searchsorted(gaps.of, in_gaps.of)]),
-            np.append(first, in_gaps.first),
-            np.append(last, in_gaps.last),
-        ),
-        _inside(ranges, flows),
-    )
+    of_gaps = (gaps.start, gaps.end, gaps.begun, gaps.over)
+    start, end, begun, over = (np.append(*each) for each in zip(times, of_gaps, strict=True))
+    run_of = np.append(np.arange(len(listed)), windows[np.searchsorted(gaps.of, in_gaps.of)])
+    first, last = np.append(first, in_gaps.first), np.append(last, in_gaps.last)
+    return CommonWindows(start, end, begun, over, run_of, first, last), _inside(ranges, flows)
 
 
 def _whole(runs: Runs) -> tuple[Runs, Rows]:
@@ -107,10 +103,10 @@ def _whole(runs: Runs) -> tuple[Runs, Rows]:
     if not len(heads):
         return runs, heads
     tails = np.append(heads[1:], len(runs.of)) - 1
-    least = (np.minimum.reduceat(column, heads) for column in (runs.first, runs.start, runs.begun))
-    most = (np.maximum.reduceat(column, heads) for column in (runs.last, runs.end, runs.over))
-    edges = (edge for pair in zip(least, most, strict=True) for edge in pair)
-    whole = Runs(runs.of[heads], *edges, runs.earlier[heads], runs.later[tails])
+    first, start, begun = (np.minimum.reduceat(column, heads) for column in (runs.first, runs.start, runs.begun))
+    last, end, over = (np.maximum.reduceat(column, heads) for column in (runs.last, runs.end, runs.over))
+    earlier, later = runs.earlier[heads], runs.later[tails]
+    whole = Runs(runs.of[heads], first, last, start, end, begun, over, earlier, later)
     return whole, np.searchsorted(whole.of, runs.of)
 
 
