@@ -84,6 +84,7 @@ def around(index: Index, busy: Pieces) -> pd.DataFrame:
     """The spans in pieces, without the waits inside them and but for the pieces within `busy`: a call that waits is not
     what a device waits for."""
     place, start, end = index.cuts.all
+    # Each piece begins within the last busy time that began before it, or after that ended.
     busy_until = np.append(np.iinfo(np.int64).min, busy[1])[np.searchsorted(busy[0], start, side="right")]
     idle = np.flatnonzero(np.maximum(busy_until, start) < end)
     rows = index.timeline.spans[TELLING].take(place[idle])

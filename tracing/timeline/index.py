@@ -62,8 +62,7 @@ class Index:
         """The rows of all sites, or of some, by request."""
         if sites not in self._by_request:
             rows = self.at(*sites) if sites else np.arange(len(self.start))
-            numbers = self.request_number[rows] if sites else self.request_number
-            self._by_request[sites] = named_rows(rows, numbers, len(self._numbers["request"]))
+            self._by_request[sites] = named_rows(rows, self.request_number[rows], len(self._numbers["request"]))
         return self._by_request[sites]
 
     @cached_property
