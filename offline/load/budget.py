@@ -15,6 +15,7 @@ from probes.errors import usage_error
 
 # A start, its warm-up and its stop, for the estimate only.
 START_S = {VLLM: 40.0, SPLIT: 80.0, TORCH: 15.0, SERVER: 5.0}
+TRIAL_DRAIN_S = 5.0  # after a search's trial, whose verdict looks at what happened while requests arrived
 OVERLOAD = 0.1  # of the requests unfinished at the end: such a rate is too high, for the budget's choice only
 FAR = 2.0  # times such a rate: what is left out first where the budget ends
 SPENT = "the budget is spent"

@@ -13,11 +13,12 @@ from offline.load.planning.schedule import write_schedule
 from offline.load.preparation import PreparedLoad
 from offline.load.records import MeasuredRate
 from offline.traffic.figures import rate_backlog
-from offline.traffic.knee import WIDTH, Bracket, RateTrial, bracket, least_requests, most_requests, next_trial
+from offline.traffic.knee import WIDTH, Bracket, RateTrial, bracket, most_requests, next_trial, short_requests
 from offline.workload.files import read_workload
 from offline.workload.source import WorkloadSource
 
 MAKING = threading.Lock()  # starts on several cards search at the same time
+FIRST = 16.0  # times the rate of one at a time: most likely more than it keeps up with, which shows soon
 FIRST_SHARE = 0.25  # of the time left, for the first trial
 
 
@@ -42,7 +43,7 @@ class KneeSearch:
 
     def next(self) -> RateTrial | None:
         """What to try next; None where the bracket is narrow enough."""
-        first = start_rate(self.prepared.run.spec.rates, self.alone, least_requests(self.scatter), self.left_s)
+        first = start_rate(self.prepared.run.spec.rates, self.alone, short_requests(self.scatter), self.left_s)
         return next_trial(self.trials, first, self.scatter)
 
     def schedule(self, trial: RateTrial) -> Path:
@@ -60,7 +61,7 @@ class KneeSearch:
     def judge(self, trial: RateTrial, level: MeasuredRate, folder: Path) -> str:
         """Note a trial with the verdict on its backlog, and say it."""
         backlog = rate_backlog([each for each in read_requests(folder) if level.holds(each)])
-        self.trials.append(replace(trial, verdict=backlog.verdict))
+        self.trials.append(trial.judged(backlog))
         return backlog.sentence
 
     @property
@@ -76,7 +77,7 @@ class KneeSearch:
 
 
 def start_rate(rates: tuple[float, ...], alone: MeasuredRate | None, requests: int, left_s: float) -> float:
-    """Where a search begins: the first rate asked for, else the rate of one request at a time.
+    """Where a search begins: the first rate asked for, else 16 times the rate of one request at a time.
 
     A slow rate takes long: where its first trial would take more than a quarter of the time left, a faster one.
     """
@@ -85,4 +86,4 @@ def start_rate(rates: tuple[float, ...], alone: MeasuredRate | None, requests: i
     own = 1.0
     if alone is not None and alone.finished:
         own = alone.finished / ((alone.closed_ns - alone.begin_ns) / 1e9)
-    return max(own, requests / (FIRST_SHARE * left_s)) if left_s > 0 else own
+    return max(FIRST * own, requests / (FIRST_SHARE * left_s)) if left_s > 0 else FIRST * own

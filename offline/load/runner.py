@@ -12,7 +12,7 @@ from pathlib import Path
 
 from offline.cluster.nodes import ClusterNode
 from offline.cluster.spread import spread
-from offline.load.budget import SPENT, START_S, Budget, level_s
+from offline.load.budget import SPENT, START_S, TRIAL_DRAIN_S, Budget, level_s
 from offline.load.folder import closed_start, compress, read_rates, start_folders, write_start
 from offline.load.kneesearch import KneeSearch
 from offline.load.levels import UNIT, Levels
@@ -200,7 +200,7 @@ class LoadRunner:
         search = KneeSearch(self.prepared, alone, end_s - time.monotonic())
         while (trial := search.next()) is not None:
             seconds = trial.requests / trial.rate_req_s
-            if time.monotonic() + seconds > end_s:
+            if time.monotonic() + seconds + TRIAL_DRAIN_S > end_s:
                 why = f"; no time was left for {trial.requests:,} requests at {level_name(trial.rate_req_s, UNIT)}"
                 break
             level = levels.measure(trial.rate_req_s, search.schedule(trial), seconds)

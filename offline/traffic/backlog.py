@@ -59,6 +59,11 @@ class Backlog:
         return self.requests - self.requests // 4
 
     @property
+    def served_share(self) -> float:
+        """Of these requests, as many as were completed while they arrived; of an overload, capacity over rate."""
+        return 1 - self.growth / self.counted if self.counted else 0.0
+
+    @property
     def least_overload(self) -> float:
         """The smallest overload that would have stood out, as a factor of the capacity; infinite for few requests."""
         share = CERTAINTY * max(self.scatter, LEAST_SCATTER) / math.sqrt(self.counted) if self.counted else 1.0

@@ -4,24 +4,35 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from offline.traffic.backlog import NOT_SUSTAINED, SUSTAINED, UNDECIDED, needed_requests
+from offline.traffic.backlog import NOT_SUSTAINED, SUSTAINED, UNDECIDED, Backlog, needed_requests
 
 WIDTH = 0.10  # of the upper end: a bracket as wide as this is narrow enough
-FINEST = 0.06  # rates that are nearer each other are not told apart by trying both
+LOWER = 0.905  # of the upper end, where the lower one is looked for
+ABOVE, NEAR = 1.05, 1.06  # times the capacity: where the upper end is looked for, and below which one will do
+SAME = 0.02  # rates that are nearer each other are one
 MOST_REQUESTS = 16  # times as many as *sustained* needs
 RESERVE = 1.25  # times the needed requests: the scatter of a schedule is not known before it is made
-STEP = 2.0  # from rate to rate while one end is open
+SHORT = 4  # an overload shows with so many times fewer
+STEP = 4.0  # from rate to rate while nothing is too much
+LITTLE = 1 / 8  # of what arrived: an overload that lets less through tells the capacity badly
+OVERLOAD = 1.2  # times a rough capacity, at which it is measured
+DOWN = 0.85  # of a rate that is too near the capacity to be called sustained
 
 
 @dataclass(frozen=True)
 class RateTrial:
-    """One rate that was tried with so many requests, and the verdict of `Backlog`."""
+    """One rate that was tried with so many requests, the verdict of `Backlog`, and how many it completed meanwhile."""
 
     rate_req_s: float
     requests: int
-    verdict: str
+    verdict: str = ""
+    served_req_s: float = 0.0
+
+    def judged(self, backlog: Backlog) -> RateTrial:
+        """The same with what its backlog says."""
+        return replace(self, verdict=backlog.verdict, served_req_s=self.rate_req_s * backlog.served_share)
 
 
 @dataclass(frozen=True)
@@ -66,42 +77,75 @@ def least_requests(scatter: float) -> int:
     return round(RESERVE * needed_requests(scatter))
 
 
+def short_requests(scatter: float) -> int:
+    """Those of a trial that shows whether a rate is far too high: `sustained` takes more."""
+    return least_requests(scatter) // SHORT
+
+
 def most_requests(scatter: float) -> int:
     """The requests of the longest trial."""
     return MOST_REQUESTS * least_requests(scatter)
 
 
 def next_trial(trials: Sequence[RateTrial], start_req_s: float, scatter: float = 1.0) -> RateTrial | None:
-    """What to try next (its verdict is empty), or None where the bracket is narrow enough or cannot become narrower.
+    """What to try next (without a verdict), or None where the bracket is narrow enough or cannot become narrower.
 
-    | so far                                  | next                                              |
-    | --------------------------------------- | ------------------------------------------------- |
-    | nothing                                 | `start_req_s`                                     |
-    | none that was not sustained             | twice the highest                                 |
-    | none that was sustained                 | half the lowest                                   |
-    | a bracket                               | the middle of the wider gap beside an end         |
-    | rates all along it, some undecided      | the middle one of those, with twice the requests  |
+    An overload shows soon, and how much it lets through is the capacity, which saves the way up to it: *sustained*
+    takes many requests, and a slow rate much time.
+
+    | so far                                | next                                                                   |
+    | ------------------------------------- | ---------------------------------------------------------------------- |
+    | nothing                               | `start_req_s`, shortly                                                 |
+    | none that was not sustained           | four times the highest, shortly                                        |
+    | one that let hardly anything through  | a quarter of it, shortly                                               |
+    | a short one that was not              | 1.2 times what was completed meanwhile, and again 1.2 times that       |
+    | a long one that was not               | just above and just below the capacity, the one with fewer requests so |
+    |                                       | far first, each time with twice as many                                |
+    | none sustained, one below undecided   | 0.85 of it                                                             |
     """
-    least = least_requests(scatter)
-    now = bracket(trials)
-    if not trials:
-        return RateTrial(start_req_s, least, "")
+    least, short, now = least_requests(scatter), short_requests(scatter), bracket(trials)
     if now.width <= WIDTH:
         return None
     if now.high_req_s is None:
-        return RateTrial(max(each.rate_req_s for each in trials) * STEP, least, "")
-    if now.low_req_s is None:
-        return RateTrial(min(each.rate_req_s for each in trials) / STEP, least, "")
-    return _inside(trials, now.low_req_s, now.high_req_s, least)
+        highest = max((each.rate_req_s for each in trials), default=start_req_s / STEP)
+        return RateTrial(highest * STEP, short)
+    overloads = [each for each in trials if each.verdict == NOT_SUSTAINED]
+    if all(each.requests < least for each in overloads):
+        return _measuring(trials, overloads[-1], least, short)
+    return _beside(trials, now, _capacity([each for each in overloads if each.requests >= least], now), least)
 
 
-def _inside(trials: Sequence[RateTrial], low: float, high: float, least: int) -> RateTrial | None:
-    """What to try between the ends: first new rates beside them, then undecided ones again."""
-    undecided = sorted({e.rate_req_s for e in trials if e.verdict == UNDECIDED and low < e.rate_req_s < high})
-    rates = [low, *undecided, high]
-    lower, upper = max((rates[:2], rates[-2:]), key=lambda gap: gap[1] / gap[0])
-    if upper / lower > 1 + FINEST:
-        return RateTrial(math.sqrt(lower * upper), least, "")
-    middle = undecided[len(undecided) // 2]
-    tried = max(each.requests for each in trials if each.rate_req_s == middle)
-    return RateTrial(middle, 2 * tried, "") if 2 * tried <= MOST_REQUESTS * least else None
+def _measuring(trials: Sequence[RateTrial], overload: RateTrial, least: int, short: int) -> RateTrial:
+    """A trial for the capacity after a short one, above those that were to be that and were not too much."""
+    if overload.served_req_s < LITTLE * overload.rate_req_s:
+        return RateTrial(overload.rate_req_s / STEP, short)
+    borne = [each.rate_req_s for each in trials if each.requests >= least]
+    return RateTrial(OVERLOAD * max([overload.served_req_s, *borne]), least)
+
+
+def _capacity(overloads: Sequence[RateTrial], now: Bracket) -> float:
+    """What was completed under overload, each trial by its requests; above what was sustained."""
+    served = sum(each.served_req_s * each.requests for each in overloads) / sum(each.requests for each in overloads)
+    return max(served, (now.low_req_s or 0.0) * (1 + SAME))
+
+
+def _beside(trials: Sequence[RateTrial], now: Bracket, capacity: float, least: int) -> RateTrial | None:
+    """The next trial for the upper or the lower end, beside a capacity that is roughly known."""
+    below = [each.rate_req_s for each in trials if each.verdict == UNDECIDED and each.requests >= least]
+    below = [rate for rate in below if rate < capacity]
+    if now.low_req_s is None and below:
+        return RateTrial(DOWN * min(below), least)
+    assert now.high_req_s is not None
+    is_near = now.high_req_s <= NEAR * capacity
+    upper = now.high_req_s if is_near else ABOVE * capacity
+    is_low = (now.low_req_s or 0.0) < (1 - WIDTH) * upper
+    rates = [LOWER * upper] * is_low + [upper] * (not is_near)
+    wanted = [RateTrial(rate, _more_requests(trials, rate, least)) for rate in rates]
+    possible = [each for each in wanted if each.requests <= MOST_REQUESTS * least]
+    return min(possible, key=lambda each: each.requests, default=None)
+
+
+def _more_requests(trials: Sequence[RateTrial], rate_req_s: float, least: int) -> int:
+    """Twice as many as this rate was tried with."""
+    tried = [each.requests for each in trials if abs(each.rate_req_s / rate_req_s - 1) < SAME]
+    return max(least, 2 * max(tried, default=0))

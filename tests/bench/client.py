@@ -5,9 +5,10 @@ round all take their turn, in an order that turns too, so that a machine that sl
 client can only stream. Added latency is what a client reports above what the server takes by its own clock.
 
 The limit is a bare reader: it sends the same requests over the same connections and reads the same bytes, but parses
-nothing. A server that writes each token by itself needs more of a core than such a client, so beside requests a second
-stands what one core of the client could carry: requests over the client's own CPU time. Ours writes its records in that
-time; of vLLM's it is the sending alone, without its data set and its metrics.
+nothing. The server lets a stream of 32 tokens take 160 ms: so many at a time that this does not bound the clients, and
+what does is the core. Beside requests a second stands what one core of the client could carry: requests over the
+client's own CPU time. Ours writes its records in that time; of vLLM's it is the sending alone, without its data set and
+its metrics.
 """
 
 from __future__ import annotations
@@ -27,8 +28,11 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from tests.bench.pacing.server import paced_server
+
+ROOT = Path(__file__).resolve().parents[2]
 THINK_S = 0.005
 INTERVAL_S = 0.005
 PROMPT = "one two three four five six seven eight"
@@ -196,19 +200,6 @@ def serve_rounds(name: str) -> None:
 
 
 @contextmanager
-def server(core: int, tokens: int) -> Iterator[str]:
-    words = f"--cpu {core} --think-s {THINK_S} --tokens {tokens} --interval-s {INTERVAL_S}".split()
-    with subprocess.Popen(
-        [sys.executable, "-m", "tests.probes.client.stub_server", *words], cwd=ROOT, stdout=subprocess.PIPE
-    ) as process:
-        assert process.stdout
-        try:
-            yield f"http://127.0.0.1:{int(process.stdout.readline())}"
-        finally:
-            process.kill()
-
-
-@contextmanager
 def client(core: int, name: str) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, __file__, "--client", name]
     pipe, log = subprocess.PIPE, Path(tempfile.gettempdir()) / f"bench-client-{name.replace(' ', '-')}.log"
@@ -239,7 +230,7 @@ def compare(args: argparse.Namespace, stream: bool, core_of_server: int, core_of
     rates: dict[str, list[float]] = {name: [] for name in names}
     carried: dict[str, list[float]] = {name: [] for name in names}
     added_ms: dict[str, list[float]] = {name: [] for name in names}
-    with server(core_of_server, args.tokens) as url, ExitStack() as stack:
+    with paced_server(THINK_S, args.tokens, INTERVAL_S, core_of_server) as url, ExitStack() as stack:
         running = {name: stack.enter_context(client(core_of_clients, name)) for name in names}
         count = args.streams if stream else args.requests
         what = {"url": url, "at_once": args.concurrency, "tokens": args.tokens, "stream": stream}
@@ -274,7 +265,10 @@ def spread(values: list[float], form: str) -> str:
 
 
 def many_streams(args: argparse.Namespace, core_of_server: int, core_of_clients: int) -> None:
-    with server(core_of_server, args.tokens) as url, client(core_of_clients, "ours") as process:
+    with (
+        paced_server(THINK_S, args.tokens, INTERVAL_S, core_of_server) as url,
+        client(core_of_clients, "ours") as process,
+    ):
         result = round_of(process, url=url, count=args.many * 2, at_once=args.many, tokens=args.tokens, stream=True)
     print(f"{args.many} streams at a time: {result['ok']} of {args.many * 2} whole, in {result['took_s']:.1f} s")
 

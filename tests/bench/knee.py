@@ -2,8 +2,9 @@
 
 Servers of 1 request/s: one request at a time of equal (M/D/1) or exponential lengths (M/M/1), up to eight waiting
 requests together for eight seconds (static batching), and twenty places of twenty seconds each on average (continuous
-batching). Poisson arrivals; a search begins anywhere between 0.2 and 3 times the capacity. *Holds*: the capacity lies
-in [sustained, not sustained]. The width is a share of the upper end; requests are those of the whole search.
+batching). Poisson arrivals; a search begins anywhere between 0.2 and 16 times the capacity. *Holds*: the capacity lies
+in [sustained, not sustained]. The width is a share of the upper end; requests are those of the whole search, and the
+time is how many requests the server could have served meanwhile, which tells what a budget has to be.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from offline.traffic.backlog import NOT_SUSTAINED, SUSTAINED, UNDECIDED
-from tests.offline.traffic.servers import SERVERS, searched_bracket, verdict
+from tests.offline.traffic.servers import SERVERS, searched_bracket, simulated_backlog
 
 RATES = (0.5, 0.8, 0.9, 0.95, 1.0, 1.05, 1.1, 1.2)
 REQUESTS = (1815, 7260)
@@ -27,16 +28,26 @@ REQUESTS = (1815, 7260)
 
 def searches(runs: int) -> Iterator[str]:
     """A line a server: whether brackets hold, *sustained* from 1.1 times on, widths, and what a search costs."""
-    yield "| server | holds | sustained at 1.1 times or more | width: median | 90 % below | at most 10 % | requests |"
-    yield f"|{' --- |' * 7}"
+    head = (
+        "holds",
+        "sustained at 1.1 times or more",
+        "width: median",
+        "90 % below",
+        "at most 10 %",
+        "requests",
+        "time",
+    )
+    yield f"| server | {' | '.join(head)} |"
+    yield f"|{' --- |' * 8}"
     for name, server in SERVERS.items():
         results = [searched_bracket(server, seed) for seed in range(runs)]
         holds = sum((now.low_req_s or 0.0) <= 1.0 <= (now.high_req_s or np.inf) for now, _ in results)
         wrong = sum(t.verdict == SUSTAINED and t.rate_req_s >= 1.1 for _, trials in results for t in trials)
         widths = np.array([now.width for now, _ in results])
-        cost = np.median([sum(trial.requests for trial in trials) for _, trials in results])
+        requests = np.median([sum(trial.requests for trial in trials) for _, trials in results])
+        seconds = np.median([sum(trial.requests / trial.rate_req_s for trial in trials) for _, trials in results])
         cells = [f"{holds} of {runs}", str(wrong), f"{np.median(widths):.0%}", f"{np.quantile(widths, 0.9):.0%}"]
-        cells += [f"{np.mean(widths <= 0.1):.0%}", f"{cost:,.0f}"]
+        cells += [f"{np.mean(widths <= 0.1):.0%}", f"{requests:,.0f}", f"{seconds:,.0f}"]
         yield f"| {name} | {' | '.join(cells)} |"
 
 
@@ -48,7 +59,8 @@ def verdicts(runs: int) -> Iterator[str]:
         for requests in REQUESTS:
             cells = []
             for rate in RATES:
-                answers = [verdict(server, rate, requests, np.random.default_rng(seed)) for seed in range(runs)]
+                chances = map(np.random.default_rng, range(runs))
+                answers = [simulated_backlog(server, rate, requests, rng).verdict for rng in chances]
                 shares = [answers.count(each) / runs for each in (SUSTAINED, UNDECIDED, NOT_SUSTAINED)]
                 cells.append(" / ".join(f"{share:.0%}" for share in shares))
             yield f"| {name} | {requests:,} | {' | '.join(cells)} |"

@@ -19,17 +19,17 @@ ALONE = MeasuredRate("v", 1, None, 5 * S, 20 * S, 25 * S, 150, 10, 10, 0, 0, Tru
     ("rates", "alone", "left_s", "rate"),
     [
         ((4.0, 8.0), ALONE, 600.0, 4.0),
-        ((), ALONE, math.inf, 0.5),
-        ((), None, math.inf, 1.0),
-        ((), ALONE, 40_000.0, 0.5),
-        ((), ALONE, 2400.0, 3.0),  # 1,800 requests at 0.5 a second would take an hour, and 40 min are left
-        ((), ALONE, -1.0, 0.5),
+        ((), ALONE, math.inf, 8.0),  # 16 times 0.5 a second
+        ((), None, math.inf, 16.0),
+        ((), ALONE, 1000.0, 8.0),
+        ((), ALONE, 100.0, 18.0),  # 450 requests at 8 a second would take a minute, and 100 s are left
+        ((), ALONE, -1.0, 8.0),
     ],
 )
 def test_where_a_search_begins(
     rates: tuple[float, ...], alone: MeasuredRate | None, left_s: float, rate: float
 ) -> None:
-    assert start_rate(rates, alone, 1800, left_s) == rate
+    assert start_rate(rates, alone, 450, left_s) == rate
 
 
 @pytest.mark.parametrize(

@@ -182,7 +182,7 @@ def test_a_search_for_the_knee_tries_rates_until_its_budget_is_spent(tmp_path: P
     rates = [rate.rate_req_s for rate in read_rates(start_folders(folder)[0])]
     assert rates[:2] == [None, 300.0]
     (plan,) = (folder / "schedules").glob("300-*.jsonl")
-    assert len(read_schedule(plan).requests) > 1000
+    assert len(read_schedule(plan).requests) > 400
     assert read_load_run(folder).notes[-1].startswith("fast, start 1: ")
     assert "; no time was left for 1,815 requests at " in read_load_run(folder).notes[-1]
 

@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import numpy as np
 
-from offline.traffic.backlog import Times, backlog
+from offline.traffic.backlog import Backlog, Times, backlog
 from offline.traffic.knee import Bracket, RateTrial, bracket, next_trial
 
 Server = Callable[[Times, np.random.Generator], Times]
 BATCH = 8
-BEGIN_SHARE = (0.2, 3.0)  # of the capacity: where a search begins
+BEGIN_SHARE = (0.2, 16.0)  # of the capacity: where a search begins
 
 
 def deterministic(arrivals: Times, rng: np.random.Generator) -> Times:
@@ -60,14 +60,16 @@ SERVERS: dict[str, Server] = {
 }
 
 
-def verdict(server: Server, rate: float, requests: int, rng: np.random.Generator, scatter: float = 1.0) -> str:
-    """What one run of arrivals (Poisson, other gamma ones, or constant) says of a server of 1 request/s."""
+def simulated_backlog(
+    server: Server, rate: float, requests: int, rng: np.random.Generator, scatter: float = 1.0
+) -> Backlog:
+    """That of one run of arrivals (Poisson, other gamma ones, or constant) at a server of 1 request/s."""
     if scatter == 1:
         gaps = rng.exponential(1 / rate, requests)
     else:
         gaps = (rng.gamma(1 / scatter**2, scatter**2, requests) if scatter else np.ones(requests)) / rate
     arrivals = np.cumsum(gaps)
-    return backlog(arrivals, server(arrivals, rng)).verdict
+    return backlog(arrivals, server(arrivals, rng))
 
 
 def searched_bracket(
@@ -78,6 +80,6 @@ def searched_bracket(
     start = float(np.exp(rng.uniform(*np.log(BEGIN_SHARE))))
     trials: list[RateTrial] = []
     while len(trials) < most_trials and (planned := next_trial(trials, start, max(1.0, scatter))) is not None:
-        answer = verdict(server, planned.rate_req_s, planned.requests, rng, scatter)
-        trials.append(RateTrial(planned.rate_req_s, planned.requests, answer))
+        answer = simulated_backlog(server, planned.rate_req_s, planned.requests, rng, scatter)
+        trials.append(planned.judged(answer))
     return bracket(trials), trials

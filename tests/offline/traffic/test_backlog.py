@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from offline.traffic.backlog import Backlog, backlog, needed_requests
-from tests.offline.traffic.servers import SERVERS, verdict
+from tests.offline.traffic.servers import SERVERS, simulated_backlog
 
 
 def test_the_backlog_by_hand() -> None:
@@ -44,7 +44,7 @@ def test_growth_alone_is_no_overload_at_capacity() -> None:
 def test_the_verdict_on_servers_of_known_capacity(name: str) -> None:
     """At half the capacity, at 1.1 times and at 1.5 times; twenty seeded runs each."""
     verdicts = {
-        rate: [verdict(SERVERS[name], rate, 1815, np.random.default_rng(seed)) for seed in range(20)]
+        rate: [simulated_backlog(SERVERS[name], rate, 1815, np.random.default_rng(seed)).verdict for seed in range(20)]
         for rate in (0.5, 1.1, 1.5)
     }
     assert verdicts[0.5].count("sustained") >= 18

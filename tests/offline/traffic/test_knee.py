@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -42,19 +43,30 @@ def test_a_bracket_in_words() -> None:
 @pytest.mark.parametrize(
     ("tried", "rate", "requests"),
     [
-        ({}, 3.0, 1815),
-        ({"r3": YES}, 6.0, 1815),
-        ({"r3": MAYBE}, 6.0, 1815),
-        ({"r3": NO}, 1.5, 1815),
-        ({"r1": YES, "r4": NO}, 2.0, 1815),
-        ({"r1": YES, "r2": MAYBE, "r3": NO}, math.sqrt(2), 1815),  # the wider gap
-        ({"r1": YES, "r1_05": MAYBE, "r1_11": MAYBE, "r1_15": NO}, 1.11, 3630),  # all close: more requests
+        ({}, 3.0, 453),
+        ({"r3": MAYBE}, 12.0, 453),  # short trials, until one is too much
+        ({"r3": MAYBE, "r12": NO}, 4.8, 1815),  # it completed 4 a second: is that the capacity?
+        ({"r48": NO}, 12.0, 453),  # 4 of 48 are too few to tell
+        ({"r12": NO, "r4_8": MAYBE}, 5.76, 1815),  # what was to be too much was not
+        ({"r12": NO, "r4_8": NO}, 4.2 * 0.905, 1815),  # the capacity is 4: now just below it,
+        ({"r12": NO, "r4_8": NO, "r3_8": YES}, 4.2, 1815),  # and just above it,
+        ({"r12": NO, "r4_8": NO, "r3_8": YES, "r4_2": MAYBE}, 4.2, 3630),  # again with more,
+        ({"r12": NO, "r4_8": NO, "r3_8": MAYBE}, 3.8 * 0.85, 1815),  # or farther below, so that there is a bracket
     ],
 )
 def test_the_next_trial(tried: dict[str, str], rate: float, requests: int) -> None:
-    planned = next_trial(trials(**tried), 3.0)
-    assert planned is not None
-    assert (planned.rate_req_s, planned.requests) == (pytest.approx(rate), requests)
+    """A server of 4 requests/s."""
+    so_far = [
+        replace(each, requests=1815 if 3 < each.rate_req_s < 5 else 453, served_req_s=min(4.0, each.rate_req_s))
+        for each in trials(**tried)
+    ]
+    assert next_trial(so_far, 3.0) == RateTrial(pytest.approx(rate), requests)
+
+
+def test_a_search_that_cannot_get_narrower_ends() -> None:
+    """Both ends were tried with 16 times the requests that *sustained* needs."""
+    ends = [RateTrial(4.8, 1815, NO, 4.0), RateTrial(3.2, 1815, YES, 3.2)]
+    assert next_trial([*ends, *(RateTrial(rate, 29_040, MAYBE, 4.0) for rate in (3.8, 4.2))], 3.0) is None
 
 
 def test_a_narrow_bracket_ends_the_search() -> None:

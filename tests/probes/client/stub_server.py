@@ -1,7 +1,7 @@
 """An OpenAI-compatible server without a model: quick and exact, or wrong in every way that servers and networks can be.
 
 The first part of a path names what it does: `http://127.0.0.1:PORT/stall_between/v1`. Below HTTP by design: it has to
-send what no web framework would. `python -m tests.probes.client.stub_server` is the server of the benchmark.
+send what no web framework would. `python -m tests.probes.client.stub_server` is one in a process of its own.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import socket
 import threading
 from collections import Counter, defaultdict
@@ -164,14 +163,11 @@ def serving(tls: object = None) -> Iterator[tuple[Stub, str]]:
 def main() -> None:
     """Serve until killed; the port is the first line of output."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cpu", type=int, help="the core to stay on")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--think-s", type=float, default=0.0)
     parser.add_argument("--tokens", type=int, default=16)
     parser.add_argument("--interval-s", type=float, default=0.0)
     args = parser.parse_args()
-    if args.cpu is not None:
-        os.sched_setaffinity(0, {args.cpu})
 
     async def serve() -> None:
         stub = Stub(args.think_s, args.tokens, args.interval_s)
