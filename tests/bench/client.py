@@ -5,10 +5,10 @@ round all take their turn, in an order that turns too, so that a machine that sl
 client can only stream. Added latency is what a client reports above what the server takes by its own clock.
 
 The limit is a bare reader: it sends the same requests over the same connections and reads the same bytes, but parses
-nothing. The server lets a stream of 32 tokens take 160 ms: so many at a time that this does not bound the clients, and
-what does is the core. Beside requests a second stands what one core of the client could carry: requests over the
-client's own CPU time. Ours writes its records in that time; of vLLM's it is the sending alone, without its data set and
-its metrics.
+nothing. The server lets a stream of 32 tokens take 160 ms, so 256 at a time are at most 1,600 a second: take more, and
+what bounds a client is its core. Beside requests a second stands what that core could carry, requests over the client's
+own CPU time, and how long the client stood in the run queue while others had the core. Ours writes its records in that
+time; of vLLM's it is the sending alone, without its data set and its metrics.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from probes.processes.runqueue import queued_ns
 from tests.bench.pacing.server import paced_server
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -189,7 +190,9 @@ def serve_rounds(name: str) -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what a client prints is not for us
     for line in sys.stdin:
+        before_ns = queued_ns()
         result = CLIENTS[name](**json.loads(line))
+        result["queued_s"] = (queued_ns() - before_ns) / 1e9
         if "latency_s" in result:
             times = sorted(result.pop("latency_s"))
             result["p99_s"] = times[min(len(times) - 1, int(0.99 * len(times)))] if times else float("nan")
@@ -230,6 +233,7 @@ def compare(args: argparse.Namespace, stream: bool, core_of_server: int, core_of
     rates: dict[str, list[float]] = {name: [] for name in names}
     carried: dict[str, list[float]] = {name: [] for name in names}
     added_ms: dict[str, list[float]] = {name: [] for name in names}
+    queued: dict[str, list[float]] = {name: [] for name in names}
     with paced_server(THINK_S, args.tokens, INTERVAL_S, core_of_server) as url, ExitStack() as stack:
         running = {name: stack.enter_context(client(core_of_clients, name)) for name in names}
         count = args.streams if stream else args.requests
@@ -243,6 +247,7 @@ def compare(args: argparse.Namespace, stream: bool, core_of_server: int, core_of
                 rates[name].append(count / result["took_s"])
                 carried[name].append(count / result["cpu_s"])
                 added_ms[name].append(1e3 * (result["p99_s"] - ideal_s))
+                queued[name].append(result["queued_s"] / result["took_s"])
     title = f"{'streams' if stream else 'no stream'}, {args.concurrency} at a time, {args.tokens} tokens"
     load = ", ".join(f"{each:.1f}" for each in os.getloadavg())
     print(f"{title}: median over {args.rounds} rounds [lowest, highest]; the machine's load was {load}")
@@ -251,7 +256,8 @@ def compare(args: argparse.Namespace, stream: bool, core_of_server: int, core_of
         print(
             f"  {'':22} {spread(carried[name], '7.0f')} requests per second of the client's CPU   "
             f"ours carries {spread(ratios(carried['ours'], carried[name]), '.2f')} times as much, "
-            f"is {spread(ratios(rates['ours'], rates[name]), '.2f')} times as fast"
+            f"is {spread(ratios(rates['ours'], rates[name]), '.2f')} times as fast   "
+            f"stood in the run queue for {spread(queued[name], '.0%')} of the time"
         )
 
 
@@ -276,9 +282,9 @@ def many_streams(args: argparse.Namespace, core_of_server: int, core_of_clients:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, epilog="example: python tests/bench/client.py --rounds 9")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--concurrency", type=int, default=256)
+    parser.add_argument("--concurrency", type=int, default=1024, help="streams or requests at a time")
     parser.add_argument("--requests", type=int, default=2560, help="a round, without streaming")
-    parser.add_argument("--streams", type=int, default=1280, help="a round, with streaming")
+    parser.add_argument("--streams", type=int, default=8192, help="a round, with streaming")
     parser.add_argument("--many", type=int, default=2000, help="streams at a time, of ours alone")
     parser.add_argument("--tokens", type=int, default=32)
     parser.add_argument("--clients", nargs="+", choices=tuple(CLIENTS), default=list(CLIENTS), help="ours among them")
