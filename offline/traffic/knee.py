@@ -98,7 +98,7 @@ def next_trial(trials: Sequence[RateTrial], start_req_s: float, scatter: float =
     | nothing                               | `start_req_s`, shortly                                                 |
     | none that was not sustained           | four times the highest, shortly                                        |
     | one that let hardly anything through  | a quarter of it, shortly                                               |
-    | a short one that was not              | 1.2 times what was completed meanwhile, and again 1.2 times that       |
+    | a short one that was not              | 1.2 times what was completed meanwhile, or of a rate that was borne    |
     | a long one that was not               | just above and just below the capacity, the one with fewer requests so |
     |                                       | far first, each time with twice as many                                |
     | none sustained, one below undecided   | 0.85 of it                                                             |
@@ -116,11 +116,11 @@ def next_trial(trials: Sequence[RateTrial], start_req_s: float, scatter: float =
 
 
 def _measuring(trials: Sequence[RateTrial], overload: RateTrial, least: int, short: int) -> RateTrial:
-    """A trial for the capacity after a short one, above those that were to be that and were not too much."""
-    if overload.served_req_s < LITTLE * overload.rate_req_s:
+    """A trial for the capacity after a short one, above all that was not too much."""
+    borne = max((each.rate_req_s for each in trials if each.verdict != NOT_SUSTAINED), default=0.0)
+    if overload.served_req_s < LITTLE * overload.rate_req_s and borne < overload.rate_req_s / STEP:
         return RateTrial(overload.rate_req_s / STEP, short)
-    borne = [each.rate_req_s for each in trials if each.requests >= least]
-    return RateTrial(OVERLOAD * max([overload.served_req_s, *borne]), least)
+    return RateTrial(OVERLOAD * max(overload.served_req_s, borne), least)
 
 
 def _capacity(overloads: Sequence[RateTrial], now: Bracket) -> float:

@@ -47,6 +47,7 @@ def test_a_bracket_in_words() -> None:
         ({"r3": MAYBE}, 12.0, 453),  # short trials, until one is too much
         ({"r3": MAYBE, "r12": NO}, 4.8, 1815),  # it completed 4 a second: is that the capacity?
         ({"r48": NO}, 12.0, 453),  # 4 of 48 are too few to tell
+        ({"r48": NO, "r12": MAYBE}, 14.4, 1815),  # nor is 12 too much
         ({"r12": NO, "r4_8": MAYBE}, 5.76, 1815),  # what was to be too much was not
         ({"r12": NO, "r4_8": NO}, 4.2 * 0.905, 1815),  # the capacity is 4: now just below it,
         ({"r12": NO, "r4_8": NO, "r3_8": YES}, 4.2, 1815),  # and just above it,
