@@ -51,3 +51,11 @@ def test_the_verdict_on_servers_of_known_capacity(name: str) -> None:
     assert "not sustained" not in verdicts[0.5]
     assert "sustained" not in verdicts[1.1]
     assert set(verdicts[1.5]) == {"not sustained"}
+
+
+@pytest.mark.parametrize("rate", [1.2, 4.0])
+@pytest.mark.parametrize("name", SERVERS)
+def test_an_overload_tells_the_capacity(name: str, rate: float) -> None:
+    """What is completed while requests arrive too quickly is what a server of 1 request/s can do."""
+    overload = simulated_backlog(SERVERS[name], rate, 1815, np.random.default_rng(0))
+    assert rate * overload.served_share == pytest.approx(1.0, abs=0.1)
