@@ -2,10 +2,11 @@
 
 This machine moves by tens of percent from second to second, and two engines of one configuration differ by percents, so
 the figure that counts, `on / paused`, is taken inside one watched engine: a switch that all its processes read makes
-every hook call through, and is turned every step or two, at random, while requests are decoded. A trial's figure is the
-slope of the logarithm of a step's period, from its start to the next one's, over the share of the period in which the
-recorder was on. A comparison is the median of the trials' figures with its interval by order statistics, until the
-half-width is under 0.5 %, or to `--trials`. `nobody / nobody` is the same on an engine without the recorder, where the
+every hook call through, and is turned every three to six steps, at random, while requests are decoded, by a thread that
+comes before all others (SCHED_FIFO, for which this has to be root's). A trial's figure is the slope of the logarithm of
+a step's period, from its start to the next one's, over the share of the period in which the recorder was on. A
+comparison is the median of the trials' figures with its interval by order statistics, until the half-width is under
+0.5 %, or to `--trials`. `nobody / nobody` is the same on an engine without the recorder, where the
 switch is nobody's: it should read zero. What a hook costs that calls through is on both sides: `hooks` tells it, the
 calls of a step times what one of them takes.
 
@@ -43,6 +44,7 @@ from offline.spec.model import label
 from offline.spec.models import Models
 from offline.spec.plan import complete, grid_of
 from offline.spec.spec import Spec
+from offline.variants.sender import come_first
 from probes import nvtxlibrary
 from probes.checkpoint import default_model, two_layer_model
 from probes.engineplatform import engine_platform
@@ -56,8 +58,8 @@ LIMIT_S = 600
 TARGET = 0.005
 LEAST = 20
 WARM_UPS = 12
-STEPS_A_TURN = (1.0, 2.5)  # the switch stands for between so many steps
-MOST_OFF = 0.3  # of the logarithm: a step that was interrupted counts as no further from the median
+STEPS_A_TURN = (3.0, 6.0)  # the switch stands for between so many steps; one after a turn has its caches from before
+MOST_OFF = 4.5  # median distances from the median: a step that was interrupted counts as no further from it
 
 
 class Switch:
@@ -79,6 +81,7 @@ class Switch:
         self._put(0)
 
     def _turn(self) -> None:
+        come_first()  # core and worker spin on the cores: without it, of 145 turns in a trial there were 9
         stands = self.random.randrange(2)
         while not self.done.is_set():
             self._put(stands)
@@ -131,7 +134,8 @@ class Engine:
             steps = self.steps(cell, seed)
         took = [math.log(end - start) for start, end in steps]
         middle = statistics.median(took)
-        took = [min(max(each, middle - MOST_OFF), middle + MOST_OFF) for each in took]
+        most = MOST_OFF * statistics.median(abs(each - middle) for each in took)
+        took = [min(max(each, middle - most), middle + most) for each in took]
         return math.expm1(statistics.linear_regression([switch.share_on(*step) for step in steps], took).slope)
 
 
@@ -146,7 +150,7 @@ def alternate(engine: Engine, cell: Cell, most: int) -> str:
         ratios.append(engine.turned(cell, number, step_s))
         if len(ratios) >= LEAST and narrow(ratios):
             break
-    return summary_line(ratios, "trials")
+    return f"{summary_line(ratios, 'trials')} of a step of {step_s * 1e3:.2f} ms"
 
 
 def narrow(ratios: list[float]) -> bool:
