@@ -72,11 +72,11 @@ def run_batches(shape: Shape, scratch: Path) -> None:
     for first, count in ((0, WAVE), (WAVE, 2 * WAVE)):
         prompts = [prompt(shape, number) for number in range(first, first + count)]
         if shape.kind == "beams":
-            beams = llm.beam_search([{"prompt": text} for text in prompts], feature.few_beams(TOKENS))
-            print(f"{len(beams)} requests of {len(beams[0].sequences)} beams", flush=True)
-            continue
-        outputs = llm.generate(prompts, sampling(shape), use_tqdm=False)
-        print(f"{len(outputs)} requests of {len(outputs[0].outputs[0].token_ids)} tokens", flush=True)
+            searches = llm.beam_search([{"prompt": text} for text in prompts], feature.few_beams(TOKENS))
+            print(f"{len(searches)} searches with {len(searches[0].sequences)} beams", flush=True)
+        else:
+            outputs = llm.generate(prompts, sampling(shape), use_tqdm=False)
+            print(f"{len(outputs)} requests of {len(outputs[0].outputs[0].token_ids)} tokens", flush=True)
 
 
 async def run_streams(shape: Shape, scratch: Path) -> None:

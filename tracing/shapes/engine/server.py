@@ -32,7 +32,7 @@ def serve(shape: Shape) -> None:
         settings = engine_settings(shape, Path(scratch))
         with served(settings, Path(scratch), shape.front_ends) as port, ThreadPoolExecutor(shape.streams) as pool:
             counts = list(pool.map(lambda number: request(shape, port, number), range(2 * shape.streams)))
-    print(f"{len(counts)} streams, {min(counts)} chunks each at least")
+    print(f"{len(counts)} streams, at least {min(counts)} chunks each")
 
 
 @contextmanager
