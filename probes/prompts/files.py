@@ -74,8 +74,12 @@ def entries(path: Path) -> Iterator[Prompt | None]:
 
 
 def examined(path: Path) -> Iterator[Prompt | FaultyEntry | None]:
-    """The same with a `FaultyEntry` for one that has no known layout; what is no JSON or table still ends it."""
+    """The same with a `FaultyEntry` for a line that is no JSON and for an entry without a known layout; an array or a
+    table that is none still ends it."""
     for entry in _entries(path):
+        if isinstance(entry, FaultyEntry):
+            yield entry
+            continue
         try:
             question = content(entry.value)
         except ValueError as error:
@@ -88,7 +92,7 @@ def examined(path: Path) -> Iterator[Prompt | FaultyEntry | None]:
             yield Prompt(entry.line, entry.place, zlib.crc32(entry.data), name, question)
 
 
-def _entries(path: Path) -> Iterator[_Entry]:
+def _entries(path: Path) -> Iterator[_Entry | FaultyEntry]:
     suffix = path.suffix.lower()
     if suffix not in (*TEXT, *JSON, *SEPARATORS):
         known = ", ".join((*TEXT[1:], *JSON, *SEPARATORS))
@@ -154,15 +158,15 @@ def _is_json(first_line: str) -> bool:
         return False
 
 
-def _objects(file: BinaryIO, path: Path) -> Iterator[_Entry]:
+def _objects(file: BinaryIO, path: Path) -> Iterator[_Entry | FaultyEntry]:
     for number, line in _lines(file, path):
+        place = f"line {number}"
         try:
             value = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise usage_error(
-                f"{path}, line {number}: not a whole JSON object ({error}); write an array, or one object per line"
-            ) from None
-        yield _Entry(number, f"line {number}", line, value)
+            yield FaultyEntry(place, f"not a whole JSON object ({error}); write an array, or one object per line")
+        else:
+            yield _Entry(number, place, line, value)
 
 
 def _elements(file: BinaryIO, path: Path) -> Iterator[_Entry]:

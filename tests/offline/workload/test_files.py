@@ -51,6 +51,15 @@ def test_sharegpt_has_the_first_question_and_its_answer(tmp_path: Path) -> None:
     ]
 
 
+def test_a_line_that_is_no_json_is_left_out_and_counted(tmp_path: Path) -> None:
+    path = tmp_path / "prompts.jsonl"
+    path.write_text('{"prompt": "one", "max_tokens": 9}\n{"prompt": "tw\n{"prompt": "three", "max_tokens": 2}\n')
+    file = read_prompts(path, Letters(), 64)
+    assert file.items == (item("one", 9), item("three", 2))
+    [left_out] = remarks(file)
+    assert left_out.startswith("1 of 3 entries left out: 1 times not a whole JSON object (Unterminated string")
+
+
 @pytest.mark.parametrize(
     ("name", "text", "items"),
     [
@@ -75,7 +84,7 @@ def test_every_layout_is_read(tmp_path: Path, name: str, text: str, items: tuple
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
-        ("p.jsonl", '{"prompt": "a"\n', "line 1: not a whole JSON object"),
+        ("p.jsonl", '{"prompt": "a"\n', "holds no prompt: not a whole JSON object"),
         ("p.json", '[{"prompt": "a"},', "not a valid JSON array after entry 1"),
         ("p.jsonl", '{"prompts": "a"}\n', "holds no prompt: unknown layout, an object of prompts"),
         ("p.jsonl", '{"prompt": "a", "max_tokens": 0}\n', "holds no prompt: max_tokens must be a whole number from 1"),
