@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import time
 from collections import Counter
@@ -11,6 +12,7 @@ import pytest
 
 from offline.load.folder import read_load_run, read_rates, read_requests, read_start, read_steps, start_folders
 from offline.load.planning.schedule import read_schedule
+from offline.traffic.knee import short_requests
 from tests.needs import needs_vllm
 from tests.offline.load.loading import only_run, processes_of, run, small, start
 from tests.shells import until
@@ -183,8 +185,10 @@ def test_a_search_for_the_knee_tries_rates_until_its_budget_is_spent(tmp_path: P
     assert rates[:2] == [None, 300.0]
     (plan,) = (folder / "schedules").glob("300-*.jsonl")
     assert len(read_schedule(plan).requests) > 400
-    assert read_load_run(folder).notes[-1].startswith("fast, start 1: ")
-    assert "; no time was left for 1,815 requests at " in read_load_run(folder).notes[-1]
+    note = read_load_run(folder).notes[-1]
+    [(bracket, requests)] = re.findall(r"^fast, start 1: (.*); no time was left for ([\d,]+) requests at [\d.]+", note)
+    assert "sustained at" in bracket  # how far it came is the machine's
+    assert int(requests.replace(",", "")) >= short_requests(1.0)
 
 
 def test_starts_on_two_cards_run_at_the_same_time_each_with_a_card_of_its_own(tmp_path: Path) -> None:
