@@ -1,9 +1,9 @@
-"""What looking at an engine with `tracing.top` costs it, and takes of the machine.
+"""What looking at an engine as `tracing.top` does costs it, and takes of the machine.
 
-One engine under its load is looked at by a `tracing.top` that prints a line a second. In each round that is frozen,
-awake and frozen again, in blocks of steps. The engine records all the time, so that the difference is the looking
-alone: what recording costs is what `tracing.overhead` tells. `awake / frozen` is the wall time of a step in the block
-between, above the mean of those around it; `frozen / frozen` one of these above the other, which should read zero.
+One engine under its load is looked at as for a line a second. In each round nobody looks, then somebody does, and then
+nobody again, for a block of steps each. The engine records all the time, so that the difference is the looking alone:
+what recording costs is what `tracing.overhead` tells. `looked at / not` is the wall time of a step in the block
+between, above the mean of those around it; `not / not` one of these above the other, which should read zero.
 
 example: python tests/bench/top.py --shape one-gpu --seconds 240
 """
@@ -11,24 +11,26 @@ example: python tests/bench/top.py --shape one-gpu --seconds 240
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from itertools import islice
+from math import inf
 from pathlib import Path
-
-import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from probes.processes.child import ChildProcess
-from probes.programs import OWN_PYTHON
+from tests.bench.planted_stages import STREAMS, steps_of
 from tracing.attach.switch import turned_on
 from tracing.events.delays import FILE
 from tracing.shapes.shape import shape_named
-from tracing.whatif.blocks import FEWEST, Block, BlockSteps, cut, usual_lag
+from tracing.top.__main__ import come_last, windows
+from tracing.top.activity import EngineActivity
+from tracing.top.screen import line
+from tracing.whatif.blocks import FEWEST, Block
 from tracing.whatif.engine.delayfile import DelayFile
 from tracing.whatif.engine.started import loaded_engine
 from tracing.whatif.loads.seenload import find_load
@@ -36,39 +38,37 @@ from tracing.whatif.measurement import START_S
 from tracing.whatif.recording import BlockRecorder
 from tracing.whatif.slopes import center
 
-STREAMS, BLOCK_S = 8, 2.0
-CAUGHT_UP_S = 1.5  # after it was frozen: it first reads what was recorded meanwhile
-SETTLED_S = 8.0  # until its window of five seconds is full
+LOOKS = 3  # a second each, in a block
+CAUGHT_UP = 1  # looks before it: the first reads all that was recorded meanwhile
 
-Round = tuple[Block, Block, Block]  # frozen, awake, frozen
-
-
-def rounds(recorder: BlockRecorder, top: ChildProcess, seconds: float) -> Iterator[tuple[Round, float]]:
-    """Rounds, each with the share of a CPU that `top` took while it was awake."""
-    process, until_s = psutil.Process(top.pid), time.monotonic() + seconds
-    recorder.block(SETTLED_S)
-    while time.monotonic() < until_s:
-        top.freeze()
-        before = recorder.block(BLOCK_S)
-        top.thaw()
-        recorder.block(CAUGHT_UP_S)
-        cpu_s, begin_s = sum(process.cpu_times()[:2]), time.monotonic()
-        awake = recorder.block(BLOCK_S)
-        share = (sum(process.cpu_times()[:2]) - cpu_s) / (time.monotonic() - begin_s)
-        top.freeze()
-        yield (before, awake, recorder.block(BLOCK_S)), share
-        top.thaw()
+Round = tuple[Block, Block, Block]  # not looked at, looked at, not looked at
 
 
-def steps_of(recorder: BlockRecorder, blocks: Sequence[Block]) -> list[BlockSteps]:
-    steps = recorder.recorded().steps(STREAMS)
-    lag_ns = usual_lag(steps, blocks)
-    return [cut(block, steps, lag_ns) for block in blocks]
+def look(views: Iterator[EngineActivity], count: int) -> float:
+    """Look so many times; the seconds of CPU that it took."""
+    begin_s = time.thread_time()
+    for view in islice(views, count):
+        line(view)
+    return time.thread_time() - begin_s
+
+
+def rounds(recorder: BlockRecorder, seconds: float) -> Iterator[tuple[Round, float]]:
+    """Rounds, each with the share of a CPU that looking took."""
+    views, until_s = windows(recorder.engine, inf), time.monotonic() + seconds
+    with ThreadPoolExecutor(1, initializer=come_last) as pool:
+        while time.monotonic() < until_s:
+            before = recorder.block(LOOKS)
+            pool.submit(look, views, CAUGHT_UP).result()
+            looking = pool.submit(look, views, LOOKS)
+            between = recorder.block(LOOKS)
+            share = looking.result() / LOOKS
+            yield (before, between, recorder.block(LOOKS)), share
 
 
 def lines(recorder: BlockRecorder, done: Sequence[tuple[Round, float]]) -> Iterator[str]:
     """What came of it."""
-    columns = [steps_of(recorder, each) for each in zip(*(blocks for blocks, _ in done), strict=True)]
+    engine = recorder.recorded()
+    columns = [steps_of(engine, each) for each in zip(*(blocks for blocks, _ in done), strict=True)]
     periods = [
         [each.period_ns for each in blocks]
         for blocks in zip(*columns, strict=True)
@@ -76,10 +76,10 @@ def lines(recorder: BlockRecorder, done: Sequence[tuple[Round, float]]) -> Itera
     ]
     usual = center([(before + after) / 2 for before, _, after in periods])
     share = center([share for _, share in done])
-    yield f"a step of {usual.value / 1e6:.2f} ms, {len(periods)} rounds; top took {share.value:.2%} of a CPU"
+    yield f"a step of {usual.value / 1e6:.2f} ms, {len(periods)} rounds; looking took {share.value:.2%} of a CPU"
     for name, ratios in (
-        ("awake / frozen", [2 * awake / (before + after) - 1 for before, awake, after in periods]),
-        ("frozen / frozen", [after / before - 1 for before, _, after in periods]),
+        ("looked at / not", [2 * between / (before + after) - 1 for before, between, after in periods]),
+        ("not / not", [after / before - 1 for before, _, after in periods]),
     ):
         change = center(ratios)
         low, high = ("n/a" if end is None else f"{end:+.2%}" for end in (change.low, change.high))
@@ -92,20 +92,14 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=240.0, help="default %(default)s")
     args = parser.parse_args()
     with ExitStack() as stack:
-        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        standing, child = stack.enter_context(
-            loaded_engine(shape_named(args.shape), STREAMS, 0.0, "", scratch / "engine.log")
-        )
+        log = Path(stack.enter_context(tempfile.TemporaryDirectory()), "engine.log")
+        engine = loaded_engine(shape_named(args.shape), STREAMS, 0.0, "", log)
+        standing, child = stack.enter_context(engine)
         stack.enter_context(turned_on(standing))
         delays = stack.enter_context(DelayFile(standing.folder / FILE))
         recorder = BlockRecorder(standing, delays, lambda: child.running)
         find_load(recorder, STREAMS, START_S)
-        words = [*OWN_PYTHON, "-m", "tracing.top", str(standing.standing.pid)]
-        top = ChildProcess(words, scratch / "top.log", dict(os.environ))
-        stack.callback(top.end)
-        done = list(rounds(recorder, top, args.seconds))
-        print(*lines(recorder, done), sep="\n")
-        print(top.logged().splitlines()[-1])
+        print(*lines(recorder, list(rounds(recorder, args.seconds))), sep="\n")
 
 
 if __name__ == "__main__":

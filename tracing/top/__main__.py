@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from tracing.top.activity import EngineActivity
 
 PERIOD_S = 1.0
+LAST = 19  # the lowest priority
 EXAMPLES = """examples:
   ENGINESCOPE=standby vllm serve ORG/NAME
   python -m tracing.top http://127.0.0.1:8000
@@ -58,6 +60,7 @@ def main() -> int:
         group_of(pid)  # refuses a process that is not there, and the one that all descend from
         raise EnginescopeError(f"process {pid} is not in standby: start it with ENGINESCOPE=standby in its environment")
     seconds = args.seconds or float("inf")
+    come_last()
     with contextlib.suppress(KeyboardInterrupt), terminable():  # the way to end it, not a failure
         if not engine.standing.standby:
             show(engine, console(), seconds)
@@ -65,6 +68,11 @@ def main() -> int:
         with turned_on(engine):
             show(engine, console(), seconds)
     return 0
+
+
+def come_last() -> None:
+    """Let this thread and what it starts run where the engine leaves a processor free: a look takes a while of one."""
+    os.nice(LAST)
 
 
 def show(engine: StandingEngine, out: Console, seconds: float) -> None:

@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from enginescope_plugin import TRACE
@@ -37,6 +38,18 @@ def test_the_seconds_begin_with_the_first_look(tmp_path: Path, monkeypatch: pyte
         completed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert completed.returncode == 0, completed.stderr
     assert len(completed.stdout.splitlines()) == 1 and "steps/s" in completed.stdout
+
+
+def test_it_comes_after_all_others_on_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = folder_of(tmp_path, standby=False)
+    monkeypatch.setenv(TRACE, str(folder))
+    with counting(folder, pause_s=0.01) as process:
+        command = [sys.executable, "-m", "tracing.top", str(process.pid)]
+        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as looking:
+            assert looking.stdout is not None and "steps/s" in looking.stdout.readline()
+            priority = psutil.Process(looking.pid).nice()
+            looking.terminate()
+    assert (priority, looking.returncode) == (top.LAST, 0)
 
 
 @pytest.mark.parametrize("seconds", ["0", "-1", "nan"])
