@@ -17,8 +17,10 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
+from probes.processes.sidethread import beside
 from tracing.breakdown import starvation
 from tracing.breakdown.findings import findings
 
@@ -42,29 +44,17 @@ def group_of(cores: float) -> Iterator[Path]:
         group.rmdir()
 
 
-@contextlib.contextmanager
-def watched(group: Path, looks: list[Look]) -> Iterator[None]:
-    """Look at the kernel's count of the group until the block ends."""
-    ended = threading.Event()
-
-    def look() -> None:
-        while not ended.wait(LOOK_S):
-            counts = dict(line.split() for line in (group / "cpu.stat").read_text().splitlines())
-            looks.append((time.monotonic_ns(), int(counts["nr_throttled"])))
-
-    thread = threading.Thread(target=look)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
+def look(group: Path, looks: list[Look], ended: threading.Event) -> None:
+    """Look at the kernel's count of the group until that is over."""
+    while not ended.wait(LOOK_S):
+        counts = dict(line.split() for line in (group / "cpu.stat").read_text().splitlines())
+        looks.append((time.monotonic_ns(), int(counts["nr_throttled"])))
 
 
 def record(folder: Path, cores: float) -> list[Look]:
     """Record the demonstration under a quota; the kernel's counts meanwhile."""
     looks: list[Look] = []
-    with group_of(cores) as group, watched(group, looks):
+    with group_of(cores) as group, beside(partial(look, group, looks), "quota"):
         watcher = [sys.executable, "-m", "tracing.record", "--partial", "--out", str(folder), "--"]
         with folder.with_suffix(".log").open("w") as log:
             subprocess.run([*watcher, *INSIDE, str(group), *DEMONSTRATION], stdout=log, stderr=log, check=True)
