@@ -22,7 +22,7 @@ from unittest import mock
 
 import torch
 
-from tests.gpu.test_device_time import additions, hooked, products
+from tests.gpu.test_device_time import additions, give_steps, products
 from tests.tracing.hooks.eventrecords import written
 from tests.tracing.hooks.standinruntime import StandInRuntime, torch_with_device
 from tracing.events.layout import DEVICE
@@ -45,9 +45,7 @@ def timer_of(calls: EventCalls | None) -> _recorder.Launches:
 
 def block_us(work: Work, most_under_way: int, timer: _recorder.Launches) -> float:
     """Microseconds of the host a step, its waits for the device left out: launches, events, and reading them."""
-    executed = hooked("worker.execute", lambda worker, output: hooked("runner.forward", work)())
-    sampled = hooked("worker.sample", lambda worker, grammar: hooked("runner.sample", work)())
-    waited_ns, under_way = 0, list[torch.cuda.Event]()
+    waited_ns = 0
 
     def synchronize(event: torch.cuda.Event) -> None:
         nonlocal waited_ns
@@ -55,16 +53,9 @@ def block_us(work: Work, most_under_way: int, timer: _recorder.Launches) -> floa
         event.synchronize()
         waited_ns += time.perf_counter_ns() - began
 
-    wait = hooked("device.wait", synchronize)
     with mock.patch.object(steps, "launches", timer), mock.patch.object(launches, "launches", timer):
         began = time.perf_counter_ns()
-        for step in range(STEPS):
-            executed(None, SimpleNamespace(total_num_scheduled_tokens=1, enginescope_step=step))
-            sampled(None, None)
-            under_way.append(torch.cuda.Event())
-            under_way[-1].record()
-            if len(under_way) == most_under_way:
-                wait(under_way.pop(0))
+        give_steps(STEPS, work, work, most_under_way, synchronize)
         spent_ns = time.perf_counter_ns() - began - waited_ns
     torch.cuda.synchronize()
     return spent_ns / STEPS / 1e3

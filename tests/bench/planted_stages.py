@@ -76,12 +76,7 @@ class PlantedEngine:
         self.switch = scratch / "switch"
         self.switch.write_bytes(bytes([NOTHING]))
         with planting(self.switch, stages, length_ms):
-            engine = loaded_engine(shape_named(shape), STREAMS, 0.0, "", scratch / "log")
-            standing, child = stack.enter_context(engine)
-        stack.enter_context(turned_on(standing))
-        delays = stack.enter_context(DelayFile(standing.folder / FILE))
-        self.recorder = BlockRecorder(standing, delays, lambda: child.running)
-        find_load(self.recorder, STREAMS, START_S)
+            self.recorder = recorded_engine(stack, shape)
 
     def plant(self, number: int) -> None:
         """Let the stage of this number be slower from now on; 0: none."""
@@ -101,6 +96,17 @@ class PlantedEngine:
         block = self.recorder.block(BLOCK_S, treatment)
         self.plant(NOTHING)
         return block
+
+
+def recorded_engine(stack: ExitStack, shape: str) -> BlockRecorder:
+    """The blocks of an engine that is started, under its load and recorded until the stack ends."""
+    log = Path(stack.enter_context(tempfile.TemporaryDirectory()), "log")
+    standing, child = stack.enter_context(loaded_engine(shape_named(shape), STREAMS, 0.0, "", log))
+    stack.enter_context(turned_on(standing))
+    delays = stack.enter_context(DelayFile(standing.folder / FILE))
+    recorder = BlockRecorder(standing, delays, lambda: child.running)
+    find_load(recorder, STREAMS, START_S)
+    return recorder
 
 
 @contextmanager

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,18 +22,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.bench.planted_stages import STREAMS, steps_of
-from tracing.attach.switch import turned_on
-from tracing.events.delays import FILE
-from tracing.shapes.shape import shape_named
+from tests.bench.planted_stages import recorded_engine, steps_of
 from tracing.top.__main__ import come_last, windows
 from tracing.top.activity import EngineActivity
 from tracing.top.screen import line
 from tracing.whatif.blocks import FEWEST, Block
-from tracing.whatif.engine.delayfile import DelayFile
-from tracing.whatif.engine.started import loaded_engine
-from tracing.whatif.loads.seenload import find_load
-from tracing.whatif.measurement import START_S
 from tracing.whatif.recording import BlockRecorder
 from tracing.whatif.slopes import center
 
@@ -92,13 +84,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=240.0, help="default %(default)s")
     args = parser.parse_args()
     with ExitStack() as stack:
-        log = Path(stack.enter_context(tempfile.TemporaryDirectory()), "engine.log")
-        engine = loaded_engine(shape_named(args.shape), STREAMS, 0.0, "", log)
-        standing, child = stack.enter_context(engine)
-        stack.enter_context(turned_on(standing))
-        delays = stack.enter_context(DelayFile(standing.folder / FILE))
-        recorder = BlockRecorder(standing, delays, lambda: child.running)
-        find_load(recorder, STREAMS, START_S)
+        recorder = recorded_engine(stack, args.shape)
         print(*lines(recorder, list(rounds(recorder, args.seconds))), sep="\n")
 
 

@@ -103,21 +103,27 @@ def kernels_of(path: Path, ahead_ns: int) -> list[tuple[int, int]]:
     return kernels
 
 
-def run_steps(forward: Work, sample: Work, waiting_steps: int) -> None:
-    """A worker's steps; the host waits for the device once so many of them are under way."""
+def give_steps(count: int, forward: Work, sample: Work, waiting_steps: int, wait: Callable[[Any], None]) -> None:
+    """Give a device steps through the worker's hooks; `wait` is called for the first of so many under way."""
     import torch
 
     executed = hooked("worker.execute", lambda worker, output: hooked("runner.forward", forward)())
     sampled = hooked("worker.sample", lambda worker, grammar: hooked("runner.sample", sample)())
-    wait = hooked("device.wait", lambda output: output.synchronize())
-    under_way: list[Any] = []
-    for step in range(STEPS):
+    waited, under_way = hooked("device.wait", wait), list[Any]()
+    for step in range(count):
         executed(None, SimpleNamespace(total_num_scheduled_tokens=1, enginescope_step=step))
         sampled(None, None)
         under_way.append(torch.cuda.Event())
         under_way[-1].record()
         if len(under_way) == waiting_steps:
-            wait(under_way.pop(0))
+            waited(under_way.pop(0))
+
+
+def run_steps(forward: Work, sample: Work, waiting_steps: int) -> None:
+    """A worker's steps; the host waits for the device once so many of them are under way."""
+    import torch
+
+    give_steps(STEPS, forward, sample, waiting_steps, lambda output: output.synchronize())
     torch.cuda.synchronize()
     time.sleep(0.01)
     for _ in range(STEPS):

@@ -179,7 +179,8 @@ def _least(values: Rows, low: Rows, high: Rows) -> Rows:
 
 def _inside(ranges: Ranges, flows: list[Flow]) -> Ranges:
     """The ranges, in order, as far as they lie in their requests' time."""
-    of, window, start, end = (column[np.lexsort((ranges.start, ranges.of))] for column in ranges)
+    order = np.lexsort((ranges.start, ranges.of))
+    of, window, start, end = (column[order] for column in ranges)
     start = np.maximum(start, np.array([flow.start_ns for flow in flows], dtype=np.int64)[of])
     end = np.minimum(end, np.array([flow.end_ns for flow in flows], dtype=np.int64)[of])
     kept = end > start
