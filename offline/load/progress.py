@@ -52,7 +52,9 @@ class LoadProgress:
         self.done_s = min(self.total_s, self.done_s + planned_s / self.at_once)
 
     def left(self) -> str:
-        """The time left: what is planned, stretched or shrunk as what is done was."""
+        """The time left: what is planned, stretched or shrunk as what is done was; how long a search takes is not."""
+        if self.done_s >= self.total_s:
+            return "beyond the estimate"
         spent_s, done_s = time.monotonic() - self._began, self.done_s - self._before_s
         pace = spent_s / done_s if done_s > 0.1 * (self.total_s - self._before_s) else 1.0
         return f"{minutes((self.total_s - self.done_s) * pace)} left"

@@ -53,9 +53,9 @@ def _peak(results: LoadResults, variant: str) -> list[float]:
 
 
 def _short(results: LoadResults) -> Iterator[str]:
-    """What it takes to judge the rates that had too few requests."""
+    """What it takes to judge the rates that had too few requests; a search has short trials on purpose."""
     short = [each for each in results.rates if each.figures.backlog and each.figures.backlog.is_short]
-    if short:
+    if short and not results.run.spec.knee:
         rates = len({(each.variant, each.rate_req_s) for each in short})
         needed = max(needed_requests(each.figures.backlog.scatter) for each in short if each.figures.backlog)
         yield (

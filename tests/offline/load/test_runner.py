@@ -52,6 +52,8 @@ def test_the_time_left_of_a_run_that_is_continued_is_by_its_own_pace(tmp_path: P
     """Of each of three variants a start (40 s) and two of three levels (60 and 75 s) are over, and 75 s are left."""
     runner = continued(tmp_path, LoadSpec(rates=(0.5, 2.0), duration_s=60.0, starts=1), budget_s=3600.0)
     assert (runner.progress.done_s, runner.progress.left()) == (525.0, "3 min 45 s left")
+    runner.progress.passed(225.0)
+    assert runner.progress.left() == "beyond the estimate"  # as the trials of a search are
 
 
 def test_rates_that_the_budget_left_out_are_not_measured(tmp_path: Path) -> None:
