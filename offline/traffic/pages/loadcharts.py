@@ -22,6 +22,7 @@ MOST_POINTS = 500  # of a line over time
 POINTS = (
     "Filled: sustained; cross: not sustained; open: undecided; diamond: one request at a time. The band is the knee."
 )
+SEARCHED = " Those of a search last differently long: the longer one lasts that is too high, the slower its requests."
 SHARES_ABOUT = "Finished requests of all starts, at the highest rate of each variant."
 OTHERS = "The other rates are in the legend."
 
@@ -39,8 +40,9 @@ class LoadChart:
 
 def load_charts(results: LoadResults, rows: Sequence[RateRow]) -> Iterator[LoadChart]:
     """All charts of a run that has measured a rate."""
+    about = POINTS + SEARCHED * results.run.spec.knee
     yield LoadChart(
-        *("normalized", "Normalized latency against rate", POINTS), normalized_latency(results, rows), live=TOGGLE
+        *("normalized", "Normalized latency against rate", about), normalized_latency(results, rows), live=TOGGLE
     )
     steps = "A variant whose steps are not known has no line."
     yield LoadChart("batch", "Throughput against batch", steps, throughput(results, rows))
@@ -57,7 +59,10 @@ def normalized_latency(results: LoadResults, rows: Sequence[RateRow]) -> go.Figu
     """Normalized latency against the offered rate, a line a variant, with intervals; the knee's bracket as a band."""
     figure = empty_chart("requests/s", "normalized latency (s/token)", yaxis_type="log")
     for variant, colour in _colours(results):
-        own = [row for row in rows if row.variant == variant and row.normalized_s is not None]
+        own = sorted(
+            (row for row in rows if row.variant == variant and row.normalized_s is not None),
+            key=lambda row: row.offered_req_s,
+        )
         values = [row.normalized_s or 0.0 for row in own]
         known = all(row.normalized_s_hi is not None for row in own)
         above = [(row.normalized_s_hi or value) - value for row, value in zip(own, values, strict=True)]

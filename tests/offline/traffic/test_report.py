@@ -16,6 +16,7 @@ from offline.records.resolved import UNKNOWN
 from offline.traffic.backlog import Backlog
 from offline.traffic.factors import factor_text, knee_factor, ratio
 from offline.traffic.knee import Bracket
+from offline.traffic.pages.loadcharts import load_charts, normalized_latency
 from offline.traffic.pages.loadsummary import load_summary
 from offline.traffic.pages.paper import paper_rows
 from offline.traffic.pages.report import sections, write
@@ -132,6 +133,16 @@ def test_what_the_figures_of_a_rate_lack_is_a_table(results: LoadResults) -> Non
     row = replace(rows(results)[0], note="P99 needs 120 s of this load, and at least 381 values")
     lacks, *_ = side_tables(results, [row, replace(row, note="")])
     assert (lacks.title, lacks.lines) == ("What the figures lack", ([row.variant, row.rate, row.note],))
+
+
+def test_the_line_of_a_variant_goes_up_the_rates_and_a_search_says_that_they_last_differently_long(
+    results: LoadResults,
+) -> None:
+    for line in normalized_latency(results, rows(results)[::-1]).data:
+        assert list(line.x) == sorted(line.x)
+    searched = replace(results, run=replace(results.run, spec=replace(results.run.spec, knee=True)))
+    abouts = [next(load_charts(each, rows(each))).about for each in (results, searched)]
+    assert [about.count("last differently long") for about in abouts] == [0, 1]
 
 
 def test_rates_with_too_few_requests_are_counted_and_what_it_takes_is_said(results: LoadResults) -> None:
