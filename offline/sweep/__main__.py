@@ -22,7 +22,10 @@ SPEC_FLAGS = (
 BATCH_HELP = "requests submitted at once (default 1,4,8,16; other defaults keep the run to ten minutes)"
 TEMPERATURE_HELP = "of sampling (default 0, greedy); random numbers come from the engine's seed, --engine seed=N (0)"
 VLLM_HELP = "an axis: versions, folders with a vllm package, Pythons of environments, `installed` for this one"
-BISECT_HELP = "since which version between these is it slower? --vllm lists those between (default: the index's)"
+BISECT_HELP = (
+    "since which version between these is it slower? --vllm lists those between (default: the index's); one block "
+    "size (64) and no prefix caching, where not asked for otherwise"
+)
 STARTS_HELP = "engine starts of each arm (default: 2 of six arms or more, up to 6 of two, as ten minutes allow)"
 UNTIL_HELP = "add starts and rounds until the widest main effect on output tok/s is known within ± this"
 BUDGET_HELP = "stop once this is used up (default 10m with --until, 2h with --bisect), but always run what is planned"

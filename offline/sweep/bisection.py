@@ -26,6 +26,8 @@ from probes.console import console
 from probes.errors import INTERRUPTED, EnginescopeError, usage_error
 
 BUDGET_S = 7200.0
+# What a step sweeps where nothing else was asked for: one pair of arms, with a block size that every platform takes.
+ONE_PAIR: SpecValues = {"block_size": [64], "prefix_caching": ["off"]}
 LISTED = "Available versions: "  # before what pip says of an index
 
 
@@ -54,6 +56,7 @@ def bisect(args: argparse.Namespace, values: SpecValues) -> int:
     if args.plan or args.resume is not None or args.on:
         raise usage_error("--bisect makes runs of its own, here: leave --plan, --resume and --on out")
     good, bad = args.bisect
+    values = ONE_PAIR | values
     versions = [good, *(values.pop(VLLM, None) or versions_between(listed_versions(), good, bad)), bad]
     budget_s, began, steps = getattr(args, "budget", BUDGET_S), time.monotonic(), list[float]()
     vars(args).pop("budget", None)  # it is that of all runs together
