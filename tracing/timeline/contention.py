@@ -101,6 +101,7 @@ def read(folder: Path) -> Contention:
     moments = np.unique(rows["time_ns"].to_numpy(dtype=np.int64))
     groups = rows.groupby(["source", "pid", "thread"])
     series = {_key(key): _series(group, moments) for key, group in groups}
+    series |= {key: _while_it_grew(each) for key, each in series.items() if key[0] == THREAD}
     quota = (THROTTLED, 0, 0)
     return Contention(moments, series | ({quota: _on_any_core(series[quota])} if quota in series else {}))
 
@@ -111,6 +112,14 @@ def _on_any_core(series: Series) -> Series:
     """
     moments, totals = series
     return moments, np.concatenate(([0], np.cumsum(np.minimum(np.diff(totals), np.diff(moments)))))
+
+
+def _while_it_grew(series: Series) -> Series:
+    """The total of a thread, as it stood in the run queue: the kernel adds a stay there only when the thread gets a
+    core. So what is more than the time between two samples belongs before them.
+    """
+    moments, totals = series
+    return moments, moments + np.maximum.accumulate((totals - moments)[::-1])[::-1]
 
 
 def _key(key: tuple[str, float, float]) -> tuple[str, int, int]:

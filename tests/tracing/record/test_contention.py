@@ -71,6 +71,15 @@ def test_between_two_samples_the_loss_is_even(tmp_path: Path) -> None:
     assert samples.between(THROTTLED, start, end).tolist() == [0, 0, 0]
 
 
+def test_a_stay_in_the_run_queue_is_counted_at_its_end_and_lies_before(tmp_path: Path) -> None:
+    """The kernel adds a stay when the thread gets a core: 130 of the 150 cannot have been within the last 100."""
+    totals = [(100, 50), (200, 50), (300, 80), (400, 230)]
+    rows = [",".join(COLUMNS), *(f"{moment},run queue,7,8,{total}" for moment, total in totals)]
+    (tmp_path / FILE).write_text("\n".join(rows) + "\n")
+    start = np.array([100, 200, 300])
+    assert contention.read(tmp_path).between(THREAD, start, start + 100, 7, 8).tolist() == [0, 80, 100]
+
+
 def test_a_line_that_was_cut_is_left_out(tmp_path: Path) -> None:
     rows = ["time_ns,source,pid,thread,total_ns", "100,run queue,7,8,50", "200,run queue,7,8,90", "300,run queue,7"]
     (tmp_path / FILE).write_text("\n".join(rows))
