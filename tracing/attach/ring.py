@@ -7,6 +7,7 @@ out and counted. A record's sequence number tells what is missing, so that no ga
 from __future__ import annotations
 
 import os
+from bisect import bisect_left
 from collections.abc import Container, Iterator
 from pathlib import Path
 
@@ -14,8 +15,12 @@ import numpy as np
 
 from tracing.events import processfile
 from tracing.events.file import KIND_MASK, LAP_MASK, LAP_SHIFT
-from tracing.events.layout import HEADER, RECORD
+from tracing.events.layout import HEADER, RAISED, RECORD, SPAN
 from tracing.events.processfile import pid_of
+
+OUT_OF_ORDER_NS = 1_000_000_000  # by which a thread may write a span later than another one that ended after it
+END_OF_TIME_NS = (1 << 63) - 1
+PIECE = 64  # records: in so many there is mostly a span, and no more are being written at a time
 
 
 class Ring:
@@ -33,6 +38,14 @@ class Ring:
     def skip(self) -> None:
         """Leave out what has been written and dropped so far."""
         self.next, self._dropped_before = self.written(), int(self._header()["dropped"])
+
+    def skip_before(self, moment_ns: int) -> None:
+        """Leave out, without reading it, what ended before a moment of CLOCK_MONOTONIC; a little of it is left."""
+        end = self.written()
+        first = max(self.next, end - self.slots)
+        earlier, old_ns = range(first, max(first, end - PIECE)), moment_ns - OUT_OF_ORDER_NS
+        if older := bisect_left(earlier, old_ns, key=lambda number: self._ended_ns(number, end)):
+            self.next = first + older  # where there is none, what was overwritten may be missing
 
     def written(self) -> int:
         """How many records have been taken so far."""
@@ -68,6 +81,15 @@ class Ring:
     def _header(self) -> np.void:
         raw = os.pread(self._file.fileno(), HEADER.itemsize, 0)
         return np.frombuffer(raw, HEADER)[0] if len(raw) == HEADER.itemsize else np.zeros(1, HEADER)[0]
+
+    def _ended_ns(self, number: int, end: int) -> int:
+        """When the first span ended that has this number or a later one; after all times where there is none."""
+        for first in range(number, end, PIECE):
+            records = self._copied(first, min(first + PIECE, end))
+            ended = records["end"][np.isin(records["kind"] & KIND_MASK, (SPAN, RAISED))]
+            if len(ended):
+                return int(ended[0])
+        return END_OF_TIME_NS
 
     def _copied(self, first: int, end: int) -> np.ndarray:
         if end <= first:

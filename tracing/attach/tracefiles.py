@@ -35,8 +35,11 @@ class TraceFiles:
         """Append what the ring has, up to a sequence number; the records."""
         if time.monotonic_ns() - self.texts_ns > TEXTS_PERIOD_NS or at_end:
             self.read_texts()
+        is_cut = self.since_ns and not self.count
+        if is_cut:
+            self.ring.skip_before(self.since_ns)
         records = self.ring.take(until, at_end)
-        if self.since_ns and not self.count:
+        if is_cut:
             records = records[_first_since(records, self.since_ns) :]
         self._file.write(records.tobytes())  # `tofile` says nothing of a full disk
         self.count += len(records)

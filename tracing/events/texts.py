@@ -39,4 +39,4 @@ def _entries(raw: bytes) -> tuple[dict[int, str], int]:
             return texts, int(length > 0)
         texts[number] = raw[at : at + length].decode(errors="replace")
         at += -(-length // TEXT_ALIGNMENT) * TEXT_ALIGNMENT
-    return texts, int(any(raw[at:]))
+    return texts, int(bool(raw[at:].strip(b"\0")))

@@ -9,8 +9,9 @@ import pytest
 
 from tests.tracing.attach.ringtrial import trial
 from tests.tracing.traces import process_file
+from tracing.attach import ring
 from tracing.attach.moved import Moved
-from tracing.attach.ring import Ring
+from tracing.attach.ring import PIECE, Ring
 from tracing.attach.tracefiles import whole_from
 from tracing.events import layout
 from tracing.events.file import read
@@ -37,6 +38,17 @@ def test_what_was_overwritten_is_counted(tmp_path: Path, written: int, numbers: 
     ring = Ring(tmp_path / "events-7.bin")
     assert (ring.take()["start"].tolist(), ring.lost, ring.next) == (numbers, lost, written)
     assert ring.take().tolist() == []
+
+
+def test_what_is_older_than_a_moment_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """But for the last ones, which may be being written, and for what threads write out of order; what was overwritten
+    is lost where the moment is before it."""
+    monkeypatch.setattr(ring, "OUT_OF_ORDER_NS", 100)
+    ring_file(tmp_path / "events-7.bin", 1000, 1500)
+    for moment, first in ((0, 500), (1200, 1100), (5000, 1500 - PIECE)):
+        read_late = Ring(tmp_path / "events-7.bin")
+        read_late.skip_before(moment)
+        assert (read_late.take()["end"].tolist(), read_late.lost) == (list(range(first, 1500)), 0 if moment else 500)
 
 
 @pytest.mark.parametrize(
