@@ -2,6 +2,7 @@
 
 What an injection leaves is kept in a folder of its own and not done again; all folders are judged at the end, without
 an engine. Before the injections the engine is watched in quiet, under every condition: what is kept then is counted.
+Each five minutes its rings' records and files and its processes' memory are looked at: it is a soak as well.
 
 example: python tests/bench/stalls.py --runs 10 --folder build/stalls --table notes/tables/stalls.md
 """
@@ -21,6 +22,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from tests.bench import enginesoak
+from tests.bench.enginesoak import EngineSoak
 from tests.bench.hangs import in_place
 from tests.engine.tracing.stalledengine import STALLS, Stall, StalledEngine, stalling
 from tracing.attach.ring import new_rings
@@ -152,14 +155,16 @@ def injections(folder: Path, runs: int, requests: int, minutes: float) -> None:
     known = {(each.stall, each.seed) for each in done}
     ways = [(stall, seed) for seed in range(runs) for stall in STALLS if (stall.name, seed) not in known]
     with tempfile.TemporaryDirectory(prefix="enginescope-stalls-") as scratch, stalling(Path(scratch)) as engine:
-        path = folder / f"quiet {len(done)}"
+        soak, path = EngineSoak(engine.engine.folder, folder), folder / f"quiet {len(done)}"
         write(path, quiet(engine, len(done), path, requests, 30 * minutes))  # of the time at most a half
         for stall, seed in ways:
             if time.monotonic() < deadline_s:
+                soak.look_if_due()
                 path = folder / f"{stall.name} {seed}"
                 shutil.rmtree(path, ignore_errors=True)  # of one that was interrupted
                 write(path, inject(engine, stall, seed, path))
                 print(f"{'kept' if kept(path) else 'MISSED'}  {path.name}", flush=True)
+        soak.look()
 
 
 def write(folder: Path, injection: Injection) -> None:
@@ -189,6 +194,7 @@ def main() -> None:
         injections(args.folder, args.runs, args.quiet, args.minutes)
     if args.only != "inject":
         print(text := judge(args.folder))
+        print(enginesoak.table(enginesoak.looks(args.folder)))
         if args.table:
             args.table.write_text(in_place(args.table.read_text(), text))
 
