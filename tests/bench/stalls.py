@@ -2,7 +2,9 @@
 
 What an injection leaves is kept in a folder of its own and not done again; all folders are judged at the end, without
 an engine. Before the injections the engine is watched in quiet, under every condition: what is kept then is counted.
-Each five minutes its rings' records and files and its processes' memory are looked at: it is a soak as well.
+Each five minutes its rings' records and files and its processes' memory are looked at: it is a soak as well. The bench
+itself comes before the engine where both want a core (as root): beside processes that wait by yielding, as the engine's
+do, some kernels let no other run for seconds (`chrt --rr 1` does the same for a watch by hand).
 
 example: python tests/bench/stalls.py --runs 10 --folder build/stalls --table notes/tables/stalls.md
 """
@@ -11,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import re
 import shutil
@@ -37,6 +40,7 @@ from tracing.kept.triggers import FREE
 LIMIT_S, SETTLED_S, PERIOD_S = 12.0, 1.0, 0.1
 BEFORE_NS, AFTER_NS = 3_000_000_000, 300_000_000
 FILE = "injection.json"
+FIRST_IN_LINE = 2  # real-time priority, above that of what takes the cores
 BUSY = r"^the machine was busy|^run queue|^over the CPU quota"  # what the kernel's counters have to show for it
 
 
@@ -155,6 +159,7 @@ def injections(folder: Path, runs: int, requests: int, minutes: float) -> None:
     known = {(each.stall, each.seed) for each in done}
     ways = [(stall, seed) for seed in range(runs) for stall in STALLS if (stall.name, seed) not in known]
     with tempfile.TemporaryDirectory(prefix="enginescope-stalls-") as scratch, stalling(Path(scratch)) as engine:
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(FIRST_IN_LINE))
         soak, path = EngineSoak(engine.engine.folder, folder), folder / f"quiet {len(done)}"
         write(path, quiet(engine, len(done), path, requests, 30 * minutes))  # of the time at most a half
         for stall, seed in ways:

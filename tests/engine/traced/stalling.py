@@ -18,8 +18,8 @@ from typing import Any
 
 ORDER = struct.Struct("<qq")
 SLEEP, COLLECT, SLOW_CLIENT, LONG_PROMPT, FULL_CACHE = range(1, 6)  # the first two in the core
-LONGEST, KV_BYTES = 4096, 16 << 20  # tokens of a request and of a step; 64 blocks of 128 tokens
-LONG_TOKENS = 3900
+LONGEST, KV_BYTES = 7168, 16 << 20  # tokens of a request and of a step; 64 blocks of 128 tokens
+LONG_TOKENS = 6400  # of one step, and with the eight streams no more than the KV cache has
 FULL_PROMPT, FULL_TOKENS, FULL_REQUESTS = 500, 40, 12  # prompts that fit together; each soon needs a block more
 
 
