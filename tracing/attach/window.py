@@ -1,54 +1,107 @@
-"""The last seconds of a running engine as a trace folder, read out of its rings again and again."""
+"""The last seconds of a running engine, kept in memory: what is new in its rings is read again and again."""
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tracing import timeline
-from tracing.attach.moved import Moved
-from tracing.attach.switch import NS_PER_S
-from tracing.timeline import Timeline
+import numpy as np
 
-WINDOW_S = 5.0
+from tracing.attach.ring import Ring, new_rings
+from tracing.attach.switch import NS_PER_S
+from tracing.attach.tracefiles import whole_from
+from tracing.events import file as eventfile
+from tracing.events import processfile
+from tracing.events.file import EventFile
+from tracing.events.layout import RECORD
+from tracing.events.processfile import ProcessRecord
+from tracing.events.texts import GrowingTexts
+
+
+@dataclass(frozen=True)
+class RingLook:
+    """What each process wrote from one moment to another, in ns of CLOCK_MONOTONIC."""
+
+    begin_ns: int
+    end_ns: int
+    records: dict[int, np.ndarray]
+
+
+def length_s(looks: Sequence[RingLook]) -> float:
+    """The time of some looks that follow each other."""
+    return (looks[-1].end_ns - looks[0].begin_ns) / NS_PER_S
+
+
+class WatchedProcess:
+    """A process of the engine: its ring, its texts, and what it says of itself."""
+
+    def __init__(self, ring: Ring) -> None:
+        self.ring = ring
+        self.texts = GrowingTexts(ring.path.with_suffix(".texts"), ring.slots)
+        self.whole_ns = 0  # from when on its records are whole
+        self.record = ProcessRecord(ring.pid)
+        self._read_ns = 0  # when what was read was written
+
+    def take(self, until: int) -> np.ndarray:
+        """What is new up to a sequence number; where some of that was overwritten, it is whole from later on."""
+        lost = self.ring.lost
+        records = self.ring.take(until)
+        if self.ring.lost > lost:
+            self.whole_ns = whole_from(records)
+        return records
+
+    def file(self, looks: Sequence[RingLook]) -> EventFile:
+        """What it wrote in some looks, as its event file in a trace; nothing from before records that were lost."""
+        with suppress(OSError):  # the engine has ended
+            path = processfile.beside(self.ring.path)
+            written_ns = path.stat().st_mtime_ns
+            if written_ns != self._read_ns:
+                self._read_ns, self.record = written_ns, processfile.read(path) or self.record
+        whole = [look for look in looks if self.ring.pid in look.records and look.end_ns > self.whole_ns]
+        records = np.concatenate([np.zeros(0, RECORD), *(look.records[self.ring.pid] for look in whole)])
+        process = replace(self.record, first_ns=max(looks[0].begin_ns, self.whole_ns))
+        return eventfile.apart(process, records, self.texts.read())
 
 
 class LastSeconds:
-    """What was written in the last `seconds`; `begin_ns` and `end_ns` on CLOCK_MONOTONIC."""
+    """What was written in the last `seconds`, look by look; the first one begins with the object."""
 
-    def __init__(self, source: Path, seconds: float = WINDOW_S) -> None:
+    def __init__(self, source: Path, seconds: float) -> None:
         self.source, self.seconds = source, seconds
-        self.begin_ns = self.end_ns = time.monotonic_ns()
-        self._places: deque[tuple[int, dict[int, int]]] = deque()  # moments, and how many records each ring had then
+        self.looks: deque[RingLook] = deque()
+        self._processes: dict[int, WatchedProcess] = {}
+        self._begin_new()
+        for process in self._processes.values():
+            process.ring.skip()
+        self.end_ns = time.monotonic_ns()
 
-    def read(self) -> Timeline | None:
-        """The timeline now; None at first, where the window begins, and before anything was written."""
-        with self.folder() as folder:
-            return timeline.read(folder) if folder else None
-
-    @contextmanager
-    def folder(self) -> Iterator[Path | None]:
-        """A trace folder of the window as it is now, for as long as the block lasts; None as in `read`."""
-        with tempfile.TemporaryDirectory() as scratch:
-            moved = Moved(self.source, Path(scratch))
-            self.end_ns = time.monotonic_ns()
-            self._places.append((self.end_ns, {pid: file.ring.written() for pid, file in moved.files.items()}))
-            self.forget_before(self.end_ns - round(self.seconds * NS_PER_S))
-            self.begin_ns, places = self._places[0]
-            for pid, file in moved.files.items():
-                file.ring.next = places.get(pid, 0)
-            moved.close(self.begin_ns)
-            yield Path(scratch) if moved.files and len(self._places) > 1 else None
+    def look(self) -> None:
+        """Read what is new, of new processes too. The ends of all rings are fixed before the first is read."""
+        self._begin_new()
+        begin_ns, self.end_ns = self.end_ns, time.monotonic_ns()
+        ends = {pid: process.ring.written() for pid, process in self._processes.items()}
+        records = {pid: process.take(ends[pid]) for pid, process in self._processes.items()}
+        self.looks.append(RingLook(begin_ns, self.end_ns, records))
+        self.forget_before(self.end_ns - round(self.seconds * NS_PER_S))
 
     def forget_before(self, moment_ns: int) -> None:
-        """Let the window begin with the last read at a moment or before it; it never begins earlier than it does."""
-        while len(self._places) > 2 and self._places[1][0] <= moment_ns:
-            self._places.popleft()
+        """Let the window begin with the last look that began at a moment or before it; it never begins earlier."""
+        while len(self.looks) > 1 and self.looks[0].end_ns <= moment_ns:
+            self.looks.popleft()
 
-    @property
-    def length_s(self) -> float:
-        return (self.end_ns - self.begin_ns) / NS_PER_S
+    def last(self, most: int) -> list[RingLook]:
+        """As many of the last looks as have no more records than that; one at least."""
+        counts = np.cumsum([sum(map(len, look.records.values())) for look in reversed(self.looks)])
+        return list(self.looks)[-max(1, int((counts <= most).sum())) :]
+
+    def files(self, looks: Sequence[RingLook] = ()) -> list[EventFile]:
+        """Some looks, or all, as the event files of a trace: one for each process."""
+        return [process.file(looks or self.looks) for process in self._processes.values()]
+
+    def _begin_new(self) -> None:
+        for ring in new_rings(self.source, self._processes):
+            self._processes[ring.pid] = WatchedProcess(ring)

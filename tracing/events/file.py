@@ -5,6 +5,7 @@ Whatever a killed process leaves is read as far as it goes: a record, text or li
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -40,10 +41,16 @@ class EventFile:
 
     process: ProcessRecord
     spans: np.ndarray
-    texts: dict[int, str]
+    texts: Mapping[int, str]
     lists: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]]  # code -> headers, counts of words, all words
     torn: int
     dropped: int
+
+    def table(self, code: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+        """The heads of the lists of a code, and their integers, a row a list; one of another length is none of ours."""
+        heads, counts, words = self.lists[code]
+        right = counts == width
+        return heads[right], words[np.repeat(right, counts)].reshape(-1, width)
 
     @cached_property
     def listed(self) -> np.ndarray:
@@ -67,14 +74,21 @@ def read(path: Path, last: int | None = None) -> EventFile:
         records = _in_order(records, head)
         texts, cut_texts = read_texts(path.with_suffix(".texts"))
     records = records[-last:] if last else records
+    process = processfile.read(path) or _guessed(processfile.pid_of(path), records)
+    return apart(process, records, texts, torn + cut_texts, int(head["dropped"]))
+
+
+def apart(
+    process: ProcessRecord, records: np.ndarray, texts: Mapping[int, str], torn: int = 0, dropped: int = 0
+) -> EventFile:
+    """Take apart what a process wrote, the oldest first; those records that were cut have kind 0."""
     kinds = records["kind"].copy()  # side by side: all are looked at several times
     torn += int(np.count_nonzero(kinds == 0))
     lists, cut_lists = _all_lists(records, kinds)
     spans = records[(kinds == SPAN) | (kinds == RAISED)]
-    process = _process(path, spans)
     known = spans["site"] < len(process.sites)
-    torn += cut_texts + cut_lists + int(np.count_nonzero(~known))
-    dropped = max(int(head["dropped"]), process.dropped)
+    torn += cut_lists + int(np.count_nonzero(~known))
+    dropped = max(dropped, process.dropped)
     return EventFile(process, spans if known.all() else spans[known], texts, lists, torn, dropped)
 
 
@@ -98,14 +112,10 @@ def _check_head(path: Path, head: np.void) -> None:
         raise EnginescopeError(f"{path} is of schema {head['schema']}, this reader knows {KNOWN}: record it again")
 
 
-def _process(path: Path, spans: np.ndarray) -> ProcessRecord:
-    """What the process said of itself; where that cannot be read, what its spans and this version's table say."""
-    return processfile.read(path) or _guessed(processfile.pid_of(path), spans)
-
-
-def _guessed(pid: int, spans: np.ndarray) -> ProcessRecord:
-    """What stands for a process file that is lost: the roles are those of the sites that were seen."""
+def _guessed(pid: int, records: np.ndarray) -> ProcessRecord:
+    """What stands for a process file that is lost: the roles are those of the sites of this version that were seen."""
     sites = tuple(map(RecordedSite.of, ALL_SITES))
+    spans = records[np.isin(records["kind"], (SPAN, RAISED))]
     present = [sites[number] for number in np.unique(spans["site"]) if number < len(sites)]
     serves = tuple(dict.fromkeys(site.role for site in present if site.name not in SHARED_SITES))
     return ProcessRecord(pid, serves=serves, sites=sites, is_lost=True)

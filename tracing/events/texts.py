@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from collections import ChainMap
+from collections.abc import Mapping
 from pathlib import Path
 
 from probes.errors import EnginescopeError
 from tracing.events.layout import TEXT, TEXT_ALIGNMENT, TEXT_BYTES_PER_SLOT, TEXTS_MAGIC
+
+HEAD_BYTES = 64  # of a half, which tell whether it is still the one that was read before
+PIECE_BYTES = 1 << 18  # are read at a time, and more than any text has
 
 
 def read_texts(path: Path) -> tuple[dict[int, str], int]:
@@ -16,7 +22,8 @@ def read_texts(path: Path) -> tuple[dict[int, str], int]:
         return {}, 0
     if raw[: len(TEXTS_MAGIC)].strip(b"\0") and raw[: len(TEXTS_MAGIC)] != TEXTS_MAGIC:
         raise EnginescopeError(f"{path} holds no texts of enginescope: remove it, or name another folder")
-    return _entries(raw)
+    texts, _, cut = _entries(raw, len(TEXTS_MAGIC))
+    return texts, cut
 
 
 def ring_texts(path: Path, slots: int) -> dict[int, str]:
@@ -26,17 +33,57 @@ def ring_texts(path: Path, slots: int) -> dict[int, str]:
         raw = path.read_bytes()
     except FileNotFoundError:
         return {}
-    return _entries(raw[:half])[0] | _entries(raw[half:])[0]
+    return _entries(raw[:half], len(TEXTS_MAGIC))[0] | _entries(raw[half:], len(TEXTS_MAGIC))[0]
 
 
-def _entries(raw: bytes) -> tuple[dict[int, str], int]:
-    at = len(TEXTS_MAGIC)
+class GrowingTexts:
+    """The texts beside a ring of so many slots, which are read on from where they ended the last time."""
+
+    def __init__(self, path: Path, slots: int) -> None:
+        size = (slots + 1) * TEXT_BYTES_PER_SLOT
+        self._halves = [_Half(path, begin, size) for begin in (0, size)]
+
+    def read(self) -> Mapping[int, str]:
+        """Those that are there now, by number."""
+        for half in self._halves:
+            half.read()
+        return ChainMap(*(half.texts for half in self._halves))
+
+
+class _Half:
+    """A half of the texts beside a ring, `size` bytes from `begin` on; `at` is where what was read of it ends."""
+
+    def __init__(self, path: Path, begin: int, size: int) -> None:
+        self.path, self.begin, self.size = path, begin, size
+        self.at, self.head = 0, b""
+        self.texts: dict[int, str] = {}
+
+    def read(self) -> None:
+        """Read what is new; all of it where the half has been turned, which its first bytes show."""
+        try:
+            file = self.path.open("rb", buffering=0)
+        except FileNotFoundError:
+            return
+        with file:
+            head = os.pread(file.fileno(), HEAD_BYTES, self.begin)
+            if head != self.head:
+                self.head, self.at, self.texts = head, len(TEXTS_MAGIC), {}
+            while raw := os.pread(file.fileno(), min(PIECE_BYTES, self.size - self.at), self.begin + self.at):
+                texts, end, _ = _entries(raw)
+                self.texts |= texts
+                self.at += end
+                if not end:
+                    return
+
+
+def _entries(raw: bytes, at: int = 0) -> tuple[dict[int, str], int, int]:
+    """Texts by number, where they end, and whether one is cut there."""
     texts: dict[int, str] = {}
     while at + TEXT.size <= len(raw):
         number, length = TEXT.unpack_from(raw, at)
-        at += TEXT.size
-        if not number or at + length > len(raw):
-            return texts, int(length > 0)
-        texts[number] = raw[at : at + length].decode(errors="replace")
-        at += -(-length // TEXT_ALIGNMENT) * TEXT_ALIGNMENT
-    return texts, int(bool(raw[at:].strip(b"\0")))
+        end = at + TEXT.size + length
+        if not number or end > len(raw):
+            return texts, at, int(length > 0)
+        texts[number] = raw[at + TEXT.size : end].decode(errors="replace")
+        at = end + -length % TEXT_ALIGNMENT
+    return texts, at, int(bool(raw[at:].strip(b"\0")))

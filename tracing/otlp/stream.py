@@ -6,16 +6,15 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 
 from probes.errors import EnginescopeError, terminable
-from tracing import timeline
 from tracing.attach.engine import StandingEngine
 from tracing.attach.switch import NS_PER_S
 from tracing.attach.window import LastSeconds
 from tracing.otlp.exporter import Exporter
 from tracing.timeline.index import Index
 from tracing.timeline.requests import NO_START, Flow, flows
+from tracing.timeline.spans import Timeline, assembled
 
 PERIOD_S = 5.0
 LONGEST_S = 60.0  # requests that take longer are left out
@@ -42,16 +41,16 @@ class RequestStream:
 
     def look(self) -> None:
         """Send what has ended since the last look; what the receiver does not take is lost, and said."""
-        with self.window.folder() as folder:
-            if folder:
-                self._read(folder)
+        self.window.look()
+        if files := self.window.files():
+            self._read(assembled(self.engine.folder, files))
         try:
             self.exporter.flush()
         except EnginescopeError as error:
             print(error, file=sys.stderr, flush=True)
 
-    def _read(self, folder: Path) -> None:
-        index = Index(timeline.read(folder))
+    def _read(self, recorded: Timeline) -> None:
+        index = Index(recorded)
         requests = flows(index)
         whole = {flow.request: flow for flow in requests if flow.is_whole}
         new = [flow for name, flow in whole.items() if name not in self._whole]

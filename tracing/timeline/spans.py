@@ -159,9 +159,7 @@ def _category(codes: np.ndarray, names: dict[str, int]) -> pd.Categorical:
 def _piece(file: EventFile, names: dict[str, int]) -> dict[str, np.ndarray]:
     """The columns of one process's spans, categories still as numbers of texts."""
     spans, process = file.spans, file.process
-    table = [as_seen(site, process.serves) for site in process.sites]
-    if process.device:
-        table = [launching(row) for row in table]
+    table = sites_of(process)
     site = spans["site"]
     threads = distinct(spans["thread"])
     called = _numbers([process.threads.get(thread, f"thread {thread}") for thread in threads.tolist()], names)
@@ -185,6 +183,12 @@ def _piece(file: EventFile, names: dict[str, int]) -> dict[str, np.ndarray]:
         "extra": spans["extra"].astype(np.int64),
         "raised": spans["kind"] == RAISED,
     }
+
+
+def sites_of(process: ProcessRecord) -> list[RecordedSite]:
+    """The sites of a process as they are there: on a device, and by what it serves."""
+    seen = [as_seen(site, process.serves) for site in process.sites]
+    return [launching(site) for site in seen] if process.device else seen
 
 
 def as_seen(site: RecordedSite, serves: tuple[str, ...]) -> RecordedSite:
@@ -281,14 +285,12 @@ def _batches(file: EventFile) -> pd.DataFrame:
 
 def _fixed(file: EventFile, code: int, names: tuple[str, ...]) -> pd.DataFrame:
     """Lists that all have these numbers; one of another length is none of ours."""
-    heads, counts, words = file.lists[code]
-    right = counts == len(names)
-    table = words[np.repeat(right, counts)].reshape(-1, len(names)).astype(np.int64)
-    frame = pd.DataFrame(table, columns=list(names))
+    heads, table = file.table(code, len(names))
+    frame = pd.DataFrame(table.astype(np.int64), columns=list(names))
     frame.insert(0, "pid", file.process.pid)
-    frame.insert(1, "step", heads["step"][right])
+    frame.insert(1, "step", heads["step"])
     if code == MESSAGE:
-        frame.insert(2, "key", heads["end"][right])
+        frame.insert(2, "key", heads["end"])
     return frame
 
 
@@ -302,8 +304,7 @@ def _counts(file: EventFile) -> pd.DataFrame:
 
 
 def _pairs(file: EventFile, code: int, names: tuple[str, str]) -> pd.DataFrame:
-    _, counts, words = file.lists[code]
-    table = words[np.repeat(counts == 2, counts)].reshape(-1, 2)
+    _, table = file.table(code, len(names))
     frame = pd.DataFrame({name: _text_of(file, table[:, place]) for place, name in enumerate(names)}, dtype=object)
     frame.insert(0, "pid", file.process.pid)
     return frame

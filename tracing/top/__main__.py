@@ -7,6 +7,7 @@ import contextlib
 import os
 import time
 from collections.abc import Iterator
+from itertools import count
 from typing import TYPE_CHECKING
 
 from probes.arguments import CommandParser
@@ -18,8 +19,11 @@ if TYPE_CHECKING:
     from probes.devices.sampling import DeviceSampler, SampledDevice
     from tracing.attach.engine import StandingEngine
     from tracing.top.activity import EngineActivity
+    from tracing.top.timeuse import TimeUse
 
-PERIOD_S = 1.0
+PERIOD_S, WINDOW_S = 1.0, 5.0
+USE_PERIODS = 5  # what the time goes into is worked out anew so seldom: it takes more than all the rest
+MOST_RECORDS = 20_000  # and from no more records than that, if one period does not have more
 LAST = 19  # the lowest priority
 EXAMPLES = """examples:
   ENGINESCOPE=standby vllm serve ORG/NAME
@@ -97,24 +101,31 @@ def show(engine: StandingEngine, out: Console, seconds: float) -> None:
 
 def windows(engine: StandingEngine, seconds: float, gpus: DeviceSampler | None = None) -> Iterator[EngineActivity]:
     """What the engine did in the last seconds, every second, until so many have gone by since the first look."""
-    from tracing.attach.window import LastSeconds
+    from tracing.attach.window import LastSeconds, length_s
     from tracing.events import pinned
     from tracing.top.activity import activity, running
+    from tracing.top.timeuse import time_use
 
-    window = LastSeconds(engine.folder)
+    window = LastSeconds(engine.folder, WINDOW_S)
     first_seen_s: dict[str, float] = {}
     cards: list[SampledDevice] = []
-    window.read()
+    use: TimeUse | None = None
     end = time.monotonic() + seconds
-    while time.monotonic() < end:
+    for number in count():
         time.sleep(PERIOD_S)
-        recorded, now_s = window.read(), time.monotonic()
-        if recorded is not None:
+        window.look()
+        files, now_s = window.files(), time.monotonic()
+        if files:
+            if use is None or number % USE_PERIODS == 0:
+                looks = window.last(MOST_RECORDS)
+                use = time_use(window.files(looks), length_s(looks))
             begun_s = {name: pin.begin_ns / 1e9 for name, pin in pinned.read(engine.folder).items()}
             known_s = first_seen_s | begun_s  # those that have run for long say since when
-            first_seen_s = {name: known_s.get(name, now_s) for name in running(recorded)}
+            first_seen_s = {name: known_s.get(name, now_s) for name in running(files)}
             cards = (gpus.take() or cards) if gpus else cards  # a sample may come just after the look
-            yield activity(recorded, window.length_s, first_seen_s, now_s, cards)
+            yield activity(files, use, length_s(window.looks), first_seen_s, now_s, cards)
+        if now_s >= end:
+            return
 
 
 if __name__ == "__main__":

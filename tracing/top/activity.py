@@ -1,23 +1,20 @@
-"""What an engine did in a window of time: rates, the parts of its steps, its load, and the requests that run."""
+"""What an engine did in a window of time: rates, load, and the requests that run; out of its records as they are."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 from probes.devices.sampling import SampledDevice
-from tracing.breakdown.stepkinds import busy_pieces
-from tracing.timeline import Timeline
-from tracing.timeline.intervals import Pieces, length
-from tracing.timeline.spans import on_device
-from tracing.timeline.steps.anatomy import anatomy
-from tracing.timeline.steps.phases import PHASES, title
-from tracing.timeline.steps.workers import busy
+from tracing.events.file import EventFile
+from tracing.events.layout import BATCH, COUNTS
+from tracing.timeline.intervals import Ints
+from tracing.timeline.spans import COUNT_NAMES, sites_of
+from tracing.top.timeuse import TimeUse
 
-MOST_STAGES, MOST_RUNNING = 10, 8
+MOST_RUNNING = 8
 
 
 @dataclass(frozen=True)
@@ -32,91 +29,92 @@ class RunningRequest:
 
 @dataclass(frozen=True)
 class EngineActivity:
-    """The figures of a window; those that no step or worker tells are None."""
+    """The figures of a window; those that no step tells are None. `use` may be that of a part of it."""
 
     requests_per_s: float
     steps_per_s: float
     tokens_per_s: float
     step_ms: float | None
-    phases: dict[str, float]  # of a step's length, each a share of 1
-    stages: dict[str, float]  # seconds of work a second, over all processes
-    worker_busy: float | None  # of the time, by the busiest worker; of one that launches on a device it says nothing
-    device_busy: float | None  # of the time, by the busiest device: at most
     running: int
     waiting: int
     preempted: int
     kv_used: float | None  # of the KV cache's blocks
     slowest: tuple[RunningRequest, ...]
+    use: TimeUse
     cards: tuple[SampledDevice, ...]  # all of this machine, as their drivers describe the last second
 
 
 def activity(
-    recorded: Timeline,
+    files: Sequence[EventFile],
+    use: TimeUse,
     length_s: float,
     first_seen_s: Mapping[str, float],
     now_s: float,
     cards: Sequence[SampledDevice] = (),
 ) -> EngineActivity:
     """Work the figures out; `first_seen_s` has when each request was first seen, on the clock of `now_s`."""
-    spans, steps = recorded.spans, anatomy(recorded)
-    last = recorded.steps.sort_values("step").groupby("pid").tail(1)
-    blocks = int(last["kv_blocks"].sum())
-    working = spans[spans["share"] == "work"]
-    seconds = (working["end_ns"] - working["start_ns"]).groupby(working["stage"], observed=True).sum() / 1e9
-    names, launches = running(recorded), on_device(recorded)
+    lengths, names = np.concatenate([_step_lengths(file) for file in files]), running(files)
+    counts = [table for file in files if len(table := file.table(COUNTS, len(COUNT_NAMES))[1])]
+    last = {name: sum(int(table[-1, place]) for table in counts) for place, name in enumerate(COUNT_NAMES)}
     return EngineActivity(
-        requests_per_s=int((spans["site"] == "scheduler.free").sum()) / length_s,
-        steps_per_s=int((spans["site"] == "scheduler.update").sum()) / length_s,
-        tokens_per_s=int(recorded.batches["tokens"].sum()) / length_s,
-        step_ms=float(np.median(steps["end_ns"] - steps["start_ns"])) / 1e6 if len(steps) else None,
-        phases=_phases(steps, launches),
-        stages={str(stage): float(value) / length_s for stage, value in seconds.nlargest(MOST_STAGES).items()},
-        worker_busy=None if launches else _busiest(_workers(recorded), length_s),
-        device_busy=_busiest(_devices(recorded), length_s),
+        requests_per_s=sum(len(_at(file, "scheduler.free")) for file in files) / length_s,
+        steps_per_s=sum(len(_at(file, "scheduler.update")) for file in files) / length_s,
+        tokens_per_s=sum(int(file.lists[BATCH][2][1::2].sum()) for file in files) / length_s,
+        step_ms=float(np.median(lengths)) / 1e6 if len(lengths) else None,
         running=len(names),
-        waiting=int(last["waiting"].sum()),
-        preempted=int(recorded.steps["preempted"].sum()),
-        kv_used=int(last["kv_used_blocks"].sum()) / blocks if blocks else None,
-        slowest=_slowest(recorded, names, first_seen_s, now_s),
+        waiting=last["waiting"],
+        preempted=sum(int(table[:, COUNT_NAMES.index("preempted")].sum()) for table in counts),
+        kv_used=last["kv_used_blocks"] / last["kv_blocks"] if last["kv_blocks"] else None,
+        slowest=tuple(_slowest(files, names, first_seen_s, now_s)),
+        use=use,
         cards=tuple(cards),
     )
 
 
-def running(recorded: Timeline) -> list[str]:
+def running(files: Sequence[EventFile]) -> list[str]:
     """The requests in the last step of each core, but for those that ended since."""
-    batches, spans = recorded.batches, recorded.spans
-    last = batches[batches["step"] == batches.groupby("pid")["step"].transform("max")]
-    freed = set(spans["request"][spans["site"] == "scheduler.free"].dropna())
-    return [str(name) for name in last["request"].unique() if name not in freed]
+    return [file.texts.get(number, "") for file in files for number in _last_batch(file)]
 
 
-def _phases(steps: pd.DataFrame, launches: bool) -> dict[str, float]:
-    """Each phase's share of the steps' time, of those that have one."""
-    whole_ns = int((steps["end_ns"] - steps["start_ns"]).sum())
-    sums = {title(phase, launches): int(steps[f"{phase}_ns"].sum()) for phase in PHASES}
-    return {name: total / whole_ns for name, total in sums.items() if total and whole_ns}
+def _last_batch(file: EventFile) -> Iterator[int]:
+    """The numbers of the requests in the last step that scheduled any, but for those that ended."""
+    _, counts, words = file.lists[BATCH]
+    if len(words):
+        freed = set(_at(file, "scheduler.free")["request"].tolist())
+        yield from (number for number in words[-counts[counts > 0][-1] :: 2].tolist() if number not in freed)
 
 
-def _busiest(pieces: list[Pieces], length_s: float) -> float | None:
-    """The share of the time that the longest of some unions of intervals takes; None where there is none."""
-    return min(1.0, max(map(length, pieces)) / 1e9 / length_s) if pieces else None
+def _at(file: EventFile, site: str) -> np.ndarray:
+    """The spans of a site."""
+    numbers = [number for number, each in enumerate(file.process.sites) if each.name == site]
+    return file.spans[np.isin(file.spans["site"], numbers)]
 
 
-def _workers(recorded: Timeline) -> list[Pieces]:
-    spans = recorded.spans
-    return [busy(recorded, pid) for pid in spans["pid"][spans["role"] == "worker"].unique().tolist()]
-
-
-def _devices(recorded: Timeline) -> list[Pieces]:
-    return [busy_pieces(work)[0] for _, work in recorded.device.groupby("pid")]
+def _step_lengths(file: EventFile) -> Ints:
+    """Nanoseconds from the call of `schedule` to the end of the update, of each step that has both."""
+    begun, over = _at(file, "scheduler.schedule"), _at(file, "scheduler.update")
+    begun = begun[begun["step"] >= 0]
+    _, first, last = np.intersect1d(begun["step"], over["step"], return_indices=True)
+    return over["end"][last] - begun["start"][first]
 
 
 def _slowest(
-    recorded: Timeline, names: list[str], first_seen_s: Mapping[str, float], now_s: float
-) -> tuple[RunningRequest, ...]:
-    named = recorded.spans[recorded.spans["request"].isin(names)].sort_values("end_ns")
-    stages = named.groupby(named["request"].astype(str))["stage"].last()
-    oldest = sorted(names, key=lambda name: first_seen_s.get(name, now_s))[:MOST_RUNNING]
-    return tuple(
-        RunningRequest(name, now_s - first_seen_s.get(name, now_s), str(stages.get(name, "decode"))) for name in oldest
-    )
+    files: Sequence[EventFile], names: list[str], first_seen_s: Mapping[str, float], now_s: float
+) -> Iterator[RunningRequest]:
+    since_s = {name: first_seen_s.get(name, now_s) for name in names}
+    oldest = sorted(names, key=lambda name: since_s[name])[:MOST_RUNNING]
+    last: dict[str, tuple[int, str]] = {}  # when the last span of each ended, and its stage
+    for file in files:
+        for name, end_ns, stage in _last_spans(file, oldest):
+            last[name] = max(last.get(name, (0, "decode")), (end_ns, stage))
+    return (RunningRequest(name, now_s - since_s[name], last.get(name, (0, "decode"))[1]) for name in oldest)
+
+
+def _last_spans(file: EventFile, names: list[str]) -> Iterator[tuple[str, int, str]]:
+    """Of some requests that a process knows: the name, and the end and stage of the last span there."""
+    spans, sites = file.spans[file.spans["request"] > 0], sites_of(file.process)
+    for number in np.unique(spans["request"]).tolist():
+        if (name := file.texts.get(number, "")) in names:
+            mine = spans[spans["request"] == number]
+            last = mine[mine["end"].argmax()]
+            yield name, int(last["end"]), sites[last["site"]].stage

@@ -22,9 +22,10 @@ def figures(seen: EngineActivity) -> str:
     """What the engine tells of the window."""
     step = "no step" if seen.step_ms is None else f"step {seen.step_ms:.2f} ms"
     kv = "n/a" if seen.kv_used is None else f"{seen.kv_used:.0%}"
-    busy = f"worker busy {'n/a' if seen.worker_busy is None else f'{seen.worker_busy:.0%}'}"
-    if seen.device_busy is not None:
-        busy = f"device busy {seen.device_busy:.0%} at most"
+    worker, device = seen.use.worker_busy, seen.use.device_busy
+    busy = f"worker busy {'n/a' if worker is None else f'{worker:.0%}'}"
+    if device is not None:
+        busy = f"device busy {device:.0%} at most"
     rates = f"{seen.requests_per_s:.1f} requests/s, {seen.steps_per_s:.1f} steps/s, {seen.tokens_per_s:.0f} tokens/s"
     load = f"running {seen.running}, waiting {seen.waiting}, preempted {seen.preempted}, KV {kv}"
     return f"{rates}, {step}, {busy}, {load}"
@@ -33,7 +34,7 @@ def figures(seen: EngineActivity) -> str:
 def screen(title: str, seen: EngineActivity) -> RenderableType:
     """The whole screen."""
     lines = [Text(title, "bold"), Text(figures(seen)), *(Text(sampled_text(card)) for card in seen.cards)]
-    tables = [_shares("a step's time", seen.phases, 1.0), _shares("work, s a second", seen.stages, None)]
+    tables = [_shares("a step's time", seen.use.phases, 1.0), _shares("work, s a second", seen.use.stages, None)]
     return Group(*lines, Text(""), Columns(tables, padding=(0, 4)), _running(seen))
 
 

@@ -15,7 +15,7 @@ from tracing.attach.ring import PIECE, Ring
 from tracing.attach.tracefiles import whole_from
 from tracing.events import layout
 from tracing.events.file import read
-from tracing.events.texts import ring_texts
+from tracing.events.texts import GrowingTexts, ring_texts
 from tracing.hooks import _recorder
 
 SLOTS = (1 << 16) - 1  # of the smallest ring
@@ -107,14 +107,17 @@ def test_the_recorder_writes_a_ring_that_the_reader_of_files_reads(tmp_path: Pat
 def test_texts_beside_a_ring_take_bounded_room_and_keep_their_numbers(tmp_path: Path) -> None:
     path = tmp_path / "events-7.bin"
     _recorder.start(str(path), layout.SCHEMA, 0, 1)
+    growing = GrowingTexts(path.with_suffix(".texts"), SLOTS)
     for number in range(40_000):
         for _ in range(5):
             _recorder.span(1, 1, f"a request whose id is long enough {number}")
         _recorder.span(1, 1, "always there")
         if number % 500 == 0:
             _recorder.extend()
+            growing.read()
     names = ring_texts(path.with_suffix(".texts"), SLOTS)
     numbers = {text: number for number, text in names.items()}
+    assert dict(growing.read()) == names
     records = Ring(path).take()
     assert _recorder.counts()[1] == 0
     _recorder.stop()

@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from io import StringIO
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
 from probes.devices.device import Activity
 from probes.devices.sampling import SampledDevice
+from tests.tracing.stories import NS, stream
 from tests.tracing.traces import TraceWriter
 from tracing import timeline
-from tracing.top.activity import RunningRequest, activity, running
+from tracing.events import file as eventfile
+from tracing.events.file import EventFile
+from tracing.timeline.steps.anatomy import anatomy
+from tracing.top.activity import EngineActivity, RunningRequest, activity, running
 from tracing.top.screen import figures, line, screen
+from tracing.top.timeuse import time_use
 
 MS = 1_000_000
+
+
+def files_of(folder: Path) -> list[EventFile]:
+    return [eventfile.read(path) for path in sorted(folder.glob("events-*.bin"))]
+
+
+def a_second(folder: Path, first_seen_s: Mapping[str, float], now_s: float) -> EngineActivity:
+    files = files_of(folder)
+    return activity(files, time_use(files, 1.0), 1.0, first_seen_s, now_s)
 
 
 def test_a_second_of_two_steps(tmp_path: Path) -> None:
@@ -31,13 +47,12 @@ def test_a_second_of_two_steps(tmp_path: Path) -> None:
     core.span("scheduler.free", 95 * MS, 96 * MS, "a", step=0)
     for writer in (core, worker):
         writer.close()
-    recorded = timeline.read(tmp_path)
-    assert running(recorded) == ["b"]
-    seen = activity(recorded, 1.0, {"b": 70.0}, 100.0)
+    assert running(files_of(tmp_path)) == ["b"]
+    seen = a_second(tmp_path, {"b": 70.0}, 100.0)
     assert (seen.requests_per_s, seen.steps_per_s, seen.tokens_per_s, seen.step_ms) == (1.0, 2.0, 11.0, 100.0)
     assert (seen.running, seen.waiting, seen.kv_used) == (1, 3, 0.25)
-    assert seen.worker_busy is not None and round(seen.worker_busy, 6) == 0.12
-    assert round(seen.phases["execute"], 3) == 0.6
+    assert seen.use.worker_busy == pytest.approx(0.12)
+    assert seen.use.phases["execute"] == pytest.approx(0.6)
     assert seen.slowest == (RunningRequest("b", 30.0, "decode"),)
     assert line(seen) == (
         "1.0 requests/s, 2.0 steps/s, 11 tokens/s, step 100.00 ms, worker busy 12%, "
@@ -50,16 +65,17 @@ def test_on_a_device_a_launch_is_called_one_and_the_workers_time_says_nothing(tm
     core.batch(0, {"a": 1}).counts(0, {}).span("runner.forward", 100 * MS, 150 * MS, step=0)
     core.device(0, 110 * MS, 700 * MS).device(0, 690 * MS, 800 * MS)
     core.span("scheduler.update", 900 * MS, 1000 * MS, step=0).close(device="cuda")
-    seen = activity(timeline.read(tmp_path), 1.0, {}, 1.0)
-    assert (seen.worker_busy, seen.device_busy) == (None, 0.69)
-    assert seen.phases["forward (launch)"] == 0.05 and "model" not in seen.phases
+    seen = a_second(tmp_path, {}, 1.0)
+    assert (seen.use.worker_busy, seen.use.device_busy) == (None, 0.69)
+    assert seen.use.phases["forward (launch)"] == 0.05 and "model" not in seen.use.phases
     assert "ms, device busy 69% at most, running 1" in line(seen)
 
 
 def test_cards_stand_below_the_figures_and_behind_a_line(tmp_path: Path) -> None:
     TraceWriter(tmp_path, 2, ["core"]).span("scheduler.update", 0, 10, step=0).close()
     cards = [SampledDevice(0, "H100", 1, Activity(87.0, 412.3, 1980.0), 0.5)]
-    seen = activity(timeline.read(tmp_path), 1.0, {}, 1.0, cards)
+    files = files_of(tmp_path)
+    seen = activity(files, time_use(files, 1.0), 1.0, {}, 1.0, cards)
     card = "GPU 0  H100: 87 % busy, 412 W, 1,980 MHz, 50.0 % of its memory (mean of 1 sample)"
     assert line(seen) == f"{figures(seen)}  {card}"
     out = Console(record=True, width=120, file=StringIO())
@@ -70,4 +86,21 @@ def test_cards_stand_below_the_figures_and_behind_a_line(tmp_path: Path) -> None
 def test_who_ended_in_the_last_step_runs_no_more(tmp_path: Path) -> None:
     core = TraceWriter(tmp_path, 2, ["core"]).span("scheduler.schedule", 0, 10, step=0).batch(0, {"a": 1, "b": 1})
     core.span("scheduler.free", 20, 21, "a", step=0).close()
-    assert running(timeline.read(tmp_path)) == ["b"]
+    assert running(files_of(tmp_path)) == ["b"]
+
+
+def test_a_step_that_schedules_nothing_ends_no_request(tmp_path: Path) -> None:
+    """With a batch queue a step may find all that run in flight already."""
+    TraceWriter(tmp_path, 2, ["core"]).batch(0, {"a": 1}).batch(1, {}).close()
+    assert running(files_of(tmp_path)) == ["a"]
+
+
+def test_the_figures_are_those_of_the_timeline(tmp_path: Path) -> None:
+    """They are counted out of the records, without the frames that a review needs."""
+    stream(tmp_path, NS, steps=5, ends=False)
+    recorded, seen = timeline.read(tmp_path), a_second(tmp_path, {"a-1": 0.0}, 3.0)
+    steps, spans = anatomy(recorded), recorded.spans
+    assert seen.step_ms == float((steps["end_ns"] - steps["start_ns"]).median()) / 1e6
+    assert (seen.steps_per_s, seen.tokens_per_s) == (len(steps), recorded.batches["tokens"].sum())
+    [slowest] = seen.slowest
+    assert slowest.stage == spans[spans["request"] == "a-1"].sort_values("end_ns")["stage"].iloc[-1]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
@@ -13,20 +12,7 @@ import pytest
 from enginescope_plugin import TRACE
 from probes.errors import EnginescopeError
 from tests.tracing.attach.standingprocess import ROOT, counting, folder_of
-from tracing.attach.window import LastSeconds
 from tracing.top import __main__ as top
-
-
-def test_the_window_begins_with_the_first_look(tmp_path: Path) -> None:
-    folder = folder_of(tmp_path, standby=False)
-    with counting(folder):
-        time.sleep(0.1)
-        window = LastSeconds(folder)
-        assert window.read() is None
-        time.sleep(0.1)
-        recorded = window.read()
-    assert recorded is not None and len(recorded.spans) > 0 and 0.1 < window.length_s < 10
-    assert recorded.processes[0].first_ns == window.begin_ns
 
 
 def test_the_seconds_begin_with_the_first_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
