@@ -120,8 +120,9 @@ def cold_us(runtime: StandInRuntime, touch: Work, timer: _recorder.Launches) -> 
 def without_gpu() -> None:
     lines = memoryview(bytearray(READ_MB << 20))[::LINE]
     event = SimpleNamespace(record=id, query=True.__bool__, elapsed_time=functools.partial(next, itertools.repeat(1.0)))
-    with tempfile.TemporaryDirectory() as folder, mock.patch.dict(sys.modules, torch=torch_with_device()):
+    with tempfile.TemporaryDirectory() as folder, mock.patch.dict(sys.modules):
         runtime = StandInRuntime(Path(folder))
+        sys.modules["torch"] = torch_with_device(runtime.extension)
         timed = {"the runtime library": launches.find_calls(), "torch": EventMethods(lambda: event).calls()}
         for between, touch in ((f"{READ_MB} MB read", lines.tobytes), ("nothing", lambda: None)):
             for line in differences(timed, functools.partial(cold_us, runtime, touch)):

@@ -34,15 +34,23 @@ int cudaEventElapsedTime(float *ms, void *begin, void *end) {
 STREAM = 0xABC0
 
 
+def compile_library(path: str, source: str, *linked: str) -> None:
+    compiler = ["cc", "-O2", "-shared", "-fPIC", "-o", path, "-x", "c", "-", *linked]
+    subprocess.run(compiler, input=source, text=True, check=True)
+
+
 class StandInRuntime:
-    """The library, loaded; `without` a function of it. Its clock is set, and a look at it takes 100 ns."""
+    """The library, loaded by an `extension` that is linked to it, as torch's is; `without` a function of it.
+
+    Its clock is set, and a look at it takes 100 ns.
+    """
 
     def __init__(self, folder: Path, without: str = "") -> None:
-        self.path = folder / "libcudart.so.12"
-        source = SOURCE.replace(f"int {without}(", f"int not_{without}(") if without else SOURCE
-        compiler = ["cc", "-O2", "-shared", "-fPIC", "-o", str(self.path), "-x", "c", "-"]
-        subprocess.run(compiler, input=source, text=True, check=True)
-        self._library = ctypes.CDLL(str(self.path))
+        library, self.extension = str(folder / "libcudart.so.12"), str(folder / "_C.so")
+        compile_library(library, SOURCE.replace(f"int {without}(", f"int not_{without}(") if without else SOURCE)
+        compile_library(self.extension, "", "-Wl,--no-as-needed", "-x", "none", library)
+        self._loaded = ctypes.CDLL(self.extension)
+        self._library = ctypes.CDLL(library)
         self.now, self.free_at = (ctypes.c_longlong.in_dll(self._library, name) for name in ("now", "free_at"))
         self.lost, self.last = (ctypes.c_int.in_dll(self._library, name) for name in ("lost", "last"))
         self.stream_of_last = ctypes.c_void_p.in_dll(self._library, "stream_of_last")
@@ -69,8 +77,9 @@ class RuntimeEvent:
         return 0.0
 
 
-def torch_with_device() -> SimpleNamespace:
-    """What is asked of torch where there is a device; its functions are C's, as torch's are."""
+def torch_with_device(extension: str) -> SimpleNamespace:
+    """What is asked of torch where there is a device: its own extension module is this, its functions are C's."""
     cuda = SimpleNamespace(Event=lambda enable_timing: RuntimeEvent(), is_available=lambda: True)
-    inside = SimpleNamespace(_cuda_getDevice=int, _cuda_getCurrentRawStream={0: STREAM}.__getitem__)
-    return SimpleNamespace(cuda=cuda, _C=inside)
+    stream_of = {0: STREAM}.__getitem__
+    inside = SimpleNamespace(__file__=extension, _cuda_getDevice=int, _cuda_getCurrentRawStream=stream_of)
+    return SimpleNamespace(cuda=cuda, version=SimpleNamespace(hip=None), _C=inside)

@@ -1,10 +1,12 @@
-"""The functions of the runtime library: looked up where it is loaded, and called without Python."""
+"""The functions of the runtime library: those that torch is linked to, called without Python."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -19,25 +21,23 @@ MS = 1_000_000
 
 
 @pytest.fixture
-def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The process has torch with a device; which of its libraries it has loaded is in `tmp_path / "maps"`."""
-    monkeypatch.setitem(sys.modules, "torch", torch_with_device())
-    monkeypatch.setattr(eventcalls, "MAPS", tmp_path / "maps")
+def file(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setattr(recorder, "_state", {"missing": []})
     monkeypatch.setattr(recorder, "say", lambda **more: None)
     with written() as path:
         yield path
 
 
-def loaded(folder: Path, without: str = "") -> StandInRuntime:
-    runtime = StandInRuntime(folder, without)
-    (folder / "maps").write_text(f"7f00-7f01 rw-p 00000000 00:00 0\n7f02-7f03 r-xp 00000000 08:01 42 {runtime.path}\n")
-    return runtime
-
-
 @pytest.fixture
-def runtime(tmp_path: Path) -> StandInRuntime:
-    return loaded(tmp_path)
+def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StandInRuntime:
+    """The process has torch with a device, and this library."""
+    return loaded(tmp_path, monkeypatch)
+
+
+def loaded(folder: Path, monkeypatch: pytest.MonkeyPatch, without: str = "") -> StandInRuntime:
+    runtime = StandInRuntime(folder, without)
+    monkeypatch.setitem(sys.modules, "torch", torch_with_device(runtime.extension))
+    return runtime
 
 
 @pytest.fixture
@@ -87,29 +87,64 @@ def test_a_call_that_fails_ends_the_timing_and_is_named(
 
 @pytest.mark.parametrize("name", ["cudaEventQuery", "cudaEventElapsedTime"])
 def test_where_a_function_is_missing_it_is_named_and_torchs_events_are_used(
-    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
-    loaded(tmp_path, without=name)
+    loaded(tmp_path, monkeypatch, without=name)
     calls = launches.find_calls()
     assert calls is not None and calls.stream is None
     words = capsys.readouterr().err
     assert f"undefined symbol: {name}" in words and "torch's own are used" in words
 
 
-def test_where_no_runtime_library_is_loaded_torchs_events_are_used(
-    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_of_several_such_libraries_torchs_own_is_used(
+    file: Path, tmp_path: Path, runtime: StandInRuntime, timer: _recorder.Launches
 ) -> None:
-    (tmp_path / "maps").write_text("7f02-7f03 r-xp 00000000 08:01 42   /lib/libc.so.6\n")
-    assert launches.find_calls() is not None
-    assert "no libcudart or libamdhip64 is loaded" in capsys.readouterr().err
+    """TileLang, which vLLM brings, loads one that only looks like it."""
+    folders = [tmp_path / name for name in ("before", "after")]
+    others = []
+    for folder in folders:
+        folder.mkdir()
+        others.append(StandInRuntime(folder))
+    run_step(timer, runtime, 0)
+    assert [each.stream_of_last.value for each in (runtime, *others)] == [STREAM, None, None]
 
 
-def test_the_library_that_a_process_has_loaded_is_known(tmp_path: Path) -> None:
-    program = """
-import sys
+WITHOUT_DEVICE = """
+import ctypes, sys
 from pathlib import Path
-from tests.tracing.hooks.standinruntime import StandInRuntime
-from tracing.hooks.device.eventcalls import loaded_runtime
-assert StandInRuntime(Path(sys.argv[1])).path == loaded_runtime()
+from tests.tracing.hooks.eventrecords import pieces_of, written
+from tests.tracing.hooks.standinruntime import StandInRuntime, torch_with_device
+from tracing.events.layout import DEVICE
+from tracing.hooks import _recorder, recorder
+from tracing.hooks.device import eventcalls, launches
+
+library, folder, *names = sys.argv[1:]
+ctypes.CDLL(library)
+real = eventcalls.runtime_calls(torch_with_device(library))._asdict()
+runtime = StandInRuntime(Path(folder))
+calls = eventcalls.runtime_calls(torch_with_device(runtime.extension))
+calls = calls._replace(clock=runtime.clock, **{name: real[name] for name in ("clear", "words", *names)})
+recorder.note = print
+with written() as path:
+    timer = _recorder.Launches(DEVICE, lambda: calls, launches.give_up)
+    for step in range(3):
+        _recorder.set_step(step)
+        timer.begin(True)
+        timer.end()
+        timer.read()
+    assert not pieces_of(path)
 """
-    subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True)
+CALLS = {"create": "EventCreate", "record": "EventRecord", "query": "EventQuery", "elapsed": "EventElapsedTime"}
+
+
+@pytest.mark.parametrize("first", CALLS)
+def test_where_the_real_library_has_no_device_the_timing_ends_with_its_words(first: str, tmp_path: Path) -> None:
+    """From the call `first` on it is NVIDIA's, with its versioned symbols; those before are the stand-in's."""
+    [library] = [each for each in metadata.files("nvidia-cuda-runtime") or () if each.name.startswith("libcudart.so")]
+    names = list(CALLS)[list(CALLS).index(first) :]
+    program = [sys.executable, "-c", WITHOUT_DEVICE, str(library.locate()), str(tmp_path), *names]
+    hidden = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(program, env=hidden, capture_output=True, text=True, check=True)
+    [line] = done.stdout.splitlines()
+    assert line.startswith(f"device time (cuda{CALLS[first]}: ")
+    assert "no CUDA-capable device is detected" in line or "CUDA driver version is insufficient" in line

@@ -1,6 +1,6 @@
 """The C functions by which events are put on this process's device and asked for: what `_launches.c` calls.
 
-They are those of CUDA's or HIP's runtime library, in the copy that torch has loaded. Where one is missing, or other
+They are those of CUDA's or HIP's runtime library, in the copy that torch is linked to. Where one is missing, or other
 events stand in the place of torch's, they are the events' methods behind functions of the same form, through Python.
 torch is not imported here.
 """
@@ -10,11 +10,8 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-PREFIXES = {"libcudart": "cuda", "libamdhip64": "hip"}  # of a runtime's functions, by how its file's name begins
-MAPS = Path("/proc/self/maps")
 NOT_READY, FAILED = 600, 999  # CUDA's codes; HIP has the same
 
 
@@ -50,10 +47,13 @@ class DeviceEvent(Protocol):
 
 
 def runtime_calls(torch: Any) -> EventCalls:
-    """Those of the runtime library; OSError or AttributeError that names what is missing."""
-    path = loaded_runtime()
-    library = ctypes.CDLL(str(path), os.RTLD_NOLOAD)
-    prefix = next(prefix for name, prefix in PREFIXES.items() if path.name.startswith(name))
+    """Those of the runtime library; OSError or AttributeError that names what is missing.
+
+    They are looked up from torch's own extension module, through what it is linked to: a process may have loaded others
+    of that name (TileLang's `libcudart_stub.so`, another CUDA's), and which of them is first in memory is chance.
+    """
+    inside, prefix = torch._C, "hip" if torch.version.hip else "cuda"
+    library = ctypes.CDLL(inside.__file__, os.RTLD_NOLOAD)
     error_string = library[f"{prefix}GetErrorString"]
     error_string.restype = ctypes.c_char_p
 
@@ -65,18 +65,8 @@ def runtime_calls(torch: Any) -> EventCalls:
 
     names = ("EventCreate", "EventRecord", "EventQuery", "EventElapsedTime", "GetLastError")
     create, record, query, elapsed, clear = map(address, names)
-    inside = torch._C
     device, stream = inside._cuda_getDevice, inside._cuda_getCurrentRawStream
     return EventCalls(create, record, query, elapsed, clear, 0, device, stream, words)
-
-
-def loaded_runtime() -> Path:
-    """The file of the runtime library in this process; OSError where there is none."""
-    for line in MAPS.read_text().splitlines():
-        path = Path(line[line.find("/") :])
-        if "/" in line and path.name.startswith(tuple(PREFIXES)):
-            return path
-    raise OSError(f"no {' or '.join(PREFIXES)} is loaded")
 
 
 CREATE = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_void_p))
