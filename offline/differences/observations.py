@@ -33,6 +33,11 @@ class Observations:
         observed: np.ndarray = np.isfinite(self.logs).any(axis=-2)
         return np.asarray(observed.reshape(-1, *observed.shape[-2:]).all(axis=0))
 
+    @property
+    def arm_cells(self) -> np.ndarray:
+        """Whether an arm has a cell, shape (arms, cells): of a start that was interrupted some may be missing."""
+        return np.stack([self.presence[self.arm == arm].any(axis=0) for arm in range(len(self.arms))])
+
     def part(self, starts: np.ndarray, cells: np.ndarray) -> np.ndarray:
         """The logs (..., starts, rounds, cells) of some starts and cells."""
         return self.logs[..., starts, :, :][..., cells]
@@ -42,9 +47,7 @@ class Observations:
 
         Warm cells exist in the arms that cache prefixes only: they are a class beside the cold ones.
         """
-        arms = np.arange(len(self.arms))
-        has = np.stack([self.presence[self.arm == arm].any(axis=0) for arm in arms])  # (arms, cells)
-        patterns, numbers = np.unique(has.T, axis=0, return_inverse=True)
+        patterns, numbers = np.unique(self.arm_cells.T, axis=0, return_inverse=True)
         for number in dict.fromkeys(numbers.ravel().tolist()):
             of_class = np.isin(self.arm, np.flatnonzero(patterns[number]))
             yield np.flatnonzero(of_class), np.flatnonzero(numbers.ravel() == number)

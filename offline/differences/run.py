@@ -49,23 +49,22 @@ class RunDifferences:
         return any(all(row.get(axis) == level for axis, level in {**arm, **cell}.items()) for arm, cell in best)
 
 
-def run_differences(frame: pd.DataFrame, arm_axes: Sequence[str], drifted: bool) -> RunDifferences:
+def run_differences(frame: pd.DataFrame, arm_axes: Sequence[str], drifted: bool, in_turns: bool) -> RunDifferences:
     """The differences of a run's trials, as `offline.table.frames.read` has them.
 
-    `arm_axes` names the columns in which arms differ. Where the machine `drifted` past its bound and arms were not
-    interleaved, differences between arms are left out, and a note says so; groups of starts are not looked for then.
+    `arm_axes` names the columns in which arms differ. Where the machine `drifted` past its bound and engines did not
+    take turns, differences between arms are left out, and a note says so; groups of starts are not looked for then.
     """
     if frame.empty:
         return RunDifferences()
-    in_turns = interleaved(frame)
-    between_arms = in_turns or not drifted
+    several = frame["arm"].nunique() > 1  # an only arm has nobody to take turns with
+    steady = not drifted or (in_turns and several)
     by_metric = {
         metric: of_metric
         for metric in METRICS
-        if (of_metric := differences(observations(frame, arm_axes, metric), metric, ERROR, between_arms))
+        if (of_metric := differences(observations(frame, arm_axes, metric), metric, ERROR, steady))
     }
-    notes = [] if between_arms else [NOT_INTERLEAVED]
-    steady = not drifted or (in_turns and frame["arm"].nunique() > 1)  # an only arm has nobody to take turns with
+    notes = [NOT_INTERLEAVED] if several and not steady else []
     splits = two_groups(observations(frame, arm_axes, HEADLINE)) if steady else []
     return RunDifferences(by_metric, (*notes, *(split.sentence() for split in splits)))
 
@@ -83,15 +82,3 @@ def differences(measured: Observations, metric: str, error: float, between_arms:
             (measured.arms[arm], measured.cells[cell]) for arm, cell in sorted(best_arms(estimates, METRICS[metric]))
         ),
     )
-
-
-def interleaved(frame: pd.DataFrame) -> bool:
-    """Whether the starts of each group took turns, and were not measured one after another.
-
-    By the order of the lines: starts on several nodes run at the same time, each by its own clock, and come whole.
-    """
-    for _, group in frame.groupby("group"):
-        turns = int((group["engine"] != group["engine"].shift()).sum())
-        if group["engine"].nunique() > 1 and turns <= group["engine"].nunique():
-            return False
-    return True

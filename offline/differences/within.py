@@ -39,7 +39,7 @@ def within(observations: Observations, error: float) -> Estimates | None:
 
 
 def _contrasts(observations: Observations) -> Iterator[tuple[Contrast, list[tuple[int, int]]]]:
-    """What is compared, main effects first, and its pairs of cells, all of which the same starts have."""
+    """What is compared, main effects first, and its pairs of cells, all of which the same arms have."""
     cells = observations.cells
     singles: list[tuple[Contrast, list[tuple[int, int]]]] = []
     for axis in varied(cells) if cells else []:
@@ -56,15 +56,15 @@ def _contrasts(observations: Observations) -> Iterator[tuple[Contrast, list[tupl
 
 
 def _alike(observations: Observations, axis: str, before: object, after: object) -> list[list[tuple[int, int]]]:
-    """Pairs of cells that differ in `axis` alone, by the starts that have both."""
-    cells, presence = observations.cells, observations.presence
-    by_starts: dict[bytes, list[tuple[int, int]]] = {}
+    """Pairs of cells that differ in `axis` alone, by the arms that have both."""
+    cells, arm_cells = observations.cells, observations.arm_cells
+    by_arms: dict[bytes, list[tuple[int, int]]] = {}
     for i, j in itertools.permutations(range(len(cells)), 2):
         if varied([cells[i], cells[j]]) == [axis] and (cells[i][axis], cells[j][axis]) == (before, after):
-            both = presence[:, i] & presence[:, j]
+            both = arm_cells[:, i] & arm_cells[:, j]
             if both.any():
-                by_starts.setdefault(both.tobytes(), []).append((i, j))
-    return list(by_starts.values())
+                by_arms.setdefault(both.tobytes(), []).append((i, j))
+    return list(by_arms.values())
 
 
 def _pooled(

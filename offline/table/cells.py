@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
-import pandas as pd
-
-from offline.differences.run import interleaved
 from offline.expected.conditions import why_unknown
 from offline.limit.columns import LIMIT_FIGURES
 from offline.limit.figures import limit
@@ -90,15 +87,18 @@ def rows(grid: Sequence[Arm], repeats: int, records: Sequence[Record], rates: Ra
     return table
 
 
-def run_drift(records: Sequence[Record]) -> Drift | None:
-    """The machine's drift over a run, from the kernel timed beside every trial: on its GPUs where that was done."""
+def run_drift(records: Sequence[Record], in_turns: bool) -> Drift | None:
+    """The machine's drift over a run, from the kernel timed beside every trial: on its GPUs where that was done.
+
+    `in_turns`: several engines were alive at a time, and took turns.
+    """
     trials = [record for record in records if isinstance(record, TrialRecord)]
     starts = [record for record in records if isinstance(record, StartRecord)]
-    on_cpu = _drift(trials, [trial.reference_s for trial in trials])
+    on_cpu = _drift(trials, [trial.reference_s for trial in trials], in_turns)
     if on_cpu is None or not {start.resolved.device for start in starts} - {CPU, None}:
         return on_cpu
     on_gpu = [second for trial in trials if (second := trial.gpu_reference_s) is not None]
-    moved = _drift(trials, on_gpu) if len(on_gpu) == len(trials) else None
+    moved = _drift(trials, on_gpu, in_turns) if len(on_gpu) == len(trials) else None
     if moved is None:
         notes = dict.fromkeys(start.gpu_kernel_note for start in starts if start.gpu_kernel_note)
         some = f"the kernel ran beside {len(on_gpu)} of {len(trials)} trials"
@@ -106,13 +106,11 @@ def run_drift(records: Sequence[Record]) -> Drift | None:
     return replace(moved, cpu=on_cpu, gpu_clocks=clocks_sentence([each for t in trials for each in t.gpu_kernels]))
 
 
-def _drift(trials: Sequence[TrialRecord], seconds: Sequence[float]) -> Drift | None:
+def _drift(trials: Sequence[TrialRecord], seconds: Sequence[float], in_turns: bool) -> Drift | None:
     """By the kernel's time beside each trial."""
     by_start: dict[str, list[float]] = {}
     for trial, second in zip(trials, seconds, strict=True):
         by_start.setdefault(f"{trial.arm}/{trial.engine}", []).append(second)
-    turns = [{name: getattr(trial, name) for name in ("group", "engine")} for trial in trials]
-    in_turns = bool(trials) and interleaved(pd.DataFrame(turns))
     return drift(by_start, in_turns, one_arm=len({trial.arm for trial in trials}) == 1)
 
 

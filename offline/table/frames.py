@@ -88,11 +88,11 @@ def _each_card(trial: TrialRecord, numbers: Mapping[Card, int]) -> Row:
 
 def grid_differences(grid: Sequence[Arm], records: Sequence[Record], drift: Drift | None) -> RunDifferences:
     """The differences that a grid's records can tell."""
-    trials = run_frames(grid, records).trials
+    trials, drifted = run_frames(grid, records).trials, drift is not None and not drift.inside
     labels = list(dict.fromkeys(arm.environment for arm in grid))
     if VLLM in trials:  # from the one that was named first to the one after it, whatever they are called
         trials = trials.assign(**{VLLM: pd.Categorical(trials[VLLM], labels, ordered=True)})
-    return run_differences(trials, axis_columns(grid), drifted=drift is not None and not drift.inside)
+    return run_differences(trials, axis_columns(grid), drifted, in_turns=drift is not None and drift.in_turns)
 
 
 def axis_columns(grid: Sequence[Arm]) -> list[str]:

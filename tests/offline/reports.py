@@ -48,7 +48,7 @@ def a_report(
         cells = tuple(Cell(batch, "cold", 160, TOKENS, 128) for batch in spec.batch_size)
         refused = Arm({"block_size": 16, "enable_prefix_caching": False}, grid[0].axes, cells)
         grid, records = [*grid, refused], [*records, StopRecord(refused.id, 99, "refused", refusal)]
-    return report_of(a_run(model=model, spec=replace(spec, starts=starts)), grid, [*records, *extra])
+    return report_of(a_run(model=model, spec=replace(spec, starts=starts), alive=len(grid)), grid, [*records, *extra])
 
 
 def _engine(group: int, arm: int, grid: Sequence[Arm]) -> int:

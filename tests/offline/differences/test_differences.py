@@ -19,7 +19,7 @@ from offline.differences.effort import Spread, spread, trials_a_start
 from offline.differences.estimates import Estimates
 from offline.differences.leastsquares import fit
 from offline.differences.observations import Observations, observations
-from offline.differences.run import NOT_INTERLEAVED, RunDifferences, interleaved, run_differences
+from offline.differences.run import NOT_INTERLEAVED, RunDifferences, run_differences
 from offline.differences.simultaneous import bonferroni, multivariate_t
 from offline.differences.twogroups import two_groups
 from offline.differences.within import within
@@ -130,6 +130,19 @@ def test_cells_that_share_no_round_of_a_start_are_not_compared() -> None:
     assert within(measured, 0.05) is None
 
 
+def test_a_start_that_was_interrupted_has_not_all_cells_and_splits_no_main_effect() -> None:
+    cells = tuple({"batch_size": batch, "output_len": length} for batch in (1, 4) for length in (4, 8))
+    logs = np.log(np.random.default_rng(1).normal(100, 1, size=(5, 2, 4)))
+    logs[4, :, 2:] = math.nan
+    arms, arm, group = ({"block_size": 32}, {"block_size": 64}), np.array([0, 1, 0, 1, 0]), np.array([0, 0, 1, 1, 2])
+    estimates = within(Observations(logs, arm, group, arms, cells, (1, 2, 3, 4, 5)), 0.05)
+    assert estimates is not None
+    assert [(each.axis, each.cell) for each in estimates.contrasts if each.main] == [
+        ("batch_size", "all"),
+        ("output_len", "all"),
+    ]
+
+
 def test_main_effects_come_first_and_warm_cells_are_apart() -> None:
     whole = simulate(Setting(0.01, 0.01), 1, 1)
     estimates = estimate(replace(whole, logs=whole.logs[0]))
@@ -222,7 +235,7 @@ IN_A_ROW = frame([(engine, number) for engine in (1, 2, 3, 4) for number in rang
 
 
 def test_a_run_of_two_arms_from_its_frame() -> None:
-    found = run_differences(TURNS, ["block_size"], drifted=True)
+    found = run_differences(TURNS, ["block_size"], drifted=True, in_turns=True)
     (row,) = found.by_metric["output_tok_s"]
     assert (row.axis, row.from_, row.to, row.cell, row.verdict) == ("block_size", "32", "64", "all", "faster")
     assert row.lo < row.ratio < row.hi and row.ratio == pytest.approx(1.1, rel=0.01)
@@ -232,18 +245,16 @@ def test_a_run_of_two_arms_from_its_frame() -> None:
 
 
 def test_arms_in_a_row_are_not_compared_where_the_machine_drifted() -> None:
-    assert interleaved(TURNS) and not interleaved(IN_A_ROW)
-    assert run_differences(IN_A_ROW, ["block_size"], drifted=True) == RunDifferences({}, (NOT_INTERLEAVED,))
-    assert run_differences(IN_A_ROW, ["block_size"], drifted=False).by_metric.keys() == {
-        *run_differences(TURNS, ["block_size"], drifted=True).by_metric
-    }
+    drifted = run_differences(IN_A_ROW, ["block_size"], drifted=True, in_turns=False)
+    assert drifted == RunDifferences({}, (NOT_INTERLEAVED,))
+    steady = run_differences(IN_A_ROW, ["block_size"], drifted=False, in_turns=False)
+    assert steady.by_metric.keys() == {*run_differences(TURNS, ["block_size"], True, in_turns=True).by_metric}
 
 
-def test_starts_on_several_nodes_took_no_turns_though_they_ran_at_the_same_time() -> None:
-    """Each node's records come when its start ends, with times of its own clock."""
-    apart = IN_A_ROW.assign(start_ns=[8, 9, 0, 1, 7, 10, 1, 2])
-    assert not interleaved(apart)
-    assert run_differences(apart, ["block_size"], drifted=True) == RunDifferences({}, (NOT_INTERLEAVED,))
+@pytest.mark.parametrize("in_turns", [False, True])
+def test_an_only_arm_is_compared_with_nobody_so_that_nothing_is_left_out(in_turns: bool) -> None:
+    alone = IN_A_ROW.query("arm == 'arm0'")
+    assert run_differences(alone, ["block_size"], drifted=True, in_turns=in_turns) == RunDifferences()
 
 
 def test_the_columns_of_the_file() -> None:

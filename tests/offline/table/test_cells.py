@@ -131,10 +131,12 @@ def test_a_mapping_as_an_axis_is_one_value_of_the_row() -> None:
 
 def test_drift_is_told_by_engine_start() -> None:
     later = {"engine": 2, "reference_ns": [33 * MS]}
-    found = run_drift([started(), trial(COLD, 0), trial(COLD, 1), trial(WARM, 0, **later), trial(WARM, 1, **later)])
+    found = run_drift(
+        [started(), trial(COLD, 0), trial(COLD, 1), trial(WARM, 0, **later), trial(WARM, 1, **later)], False
+    )
     assert found is not None
     assert (found.reference_s, found.starts) == (pytest.approx(0.0315), pytest.approx(0.1))
-    assert run_drift([started()]) is None
+    assert run_drift([started()], False) is None
 
 
 def on_gpu(kernel_ms: float, **more: Any) -> dict[str, Any]:
@@ -148,7 +150,7 @@ def test_the_drift_of_a_run_on_a_gpu_is_that_of_the_gpu() -> None:
     cuda, kernels = RESOLVED | {"device": "cuda"}, [on_gpu(2), on_gpu(2, uuid="GPU-b"), on_gpu(4, uuid="GPU-b")]
     later = {"engine": 2, "gpu_kernels": [on_gpu(3.3)]}
     records = [started(resolved=cuda), trial(COLD, 0, gpu_kernels=kernels), trial(WARM, 0, **later)]
-    moved = run_drift(records)
+    moved = run_drift(records, False)
     assert moved is not None and moved.cpu is not None
     assert (moved.reference_s, moved.starts) == (pytest.approx(0.00315), pytest.approx(0.1))
     assert (moved.cpu.reference_s, moved.cpu.starts) == (pytest.approx(0.03), 0)
@@ -163,7 +165,7 @@ def test_the_drift_of_a_run_on_a_gpu_is_that_of_the_gpu() -> None:
 )
 def test_why_the_drift_of_a_gpu_is_not_known(note: str, kernels: list[dict[str, Any]], reason: str) -> None:
     start = started(resolved=RESOLVED | {"device": "cuda"}, gpu_kernel_note=note)
-    moved = run_drift([start, trial(COLD, 0), trial(WARM, 0, gpu_kernels=kernels)])
+    moved = run_drift([start, trial(COLD, 0), trial(WARM, 0, gpu_kernels=kernels)], False)
     assert moved is not None and moved.gpu_note == reason and moved.reference_s == pytest.approx(0.03)
 
 
