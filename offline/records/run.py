@@ -12,6 +12,7 @@ from offline.records.resolved import Resolved
 from offline.records.runformat import RunFormat
 from offline.spec.effort import Effort
 from offline.spec.model import ModelMark
+from offline.spec.passes import BegunStart
 from offline.spec.settings import EngineSettings
 from offline.spec.spec import Spec
 from probes.machine import Machine
@@ -50,6 +51,7 @@ class RunRecord:
     forced: tuple[str, ...] = ()  # what differed when it was continued with --force
     elsewhere: tuple[str, ...] = ()  # how nodes of a cluster that measured parts of it differ from `machine`
     state: str = "running"
+    begun: BegunStart | None = None  # of an adaptive run, the last start beyond the planned ones
     ended: str | None = None
     environments: dict[str, Environment] = field(default_factory=dict)  # by label, where the spec names any
     rates: Rates | None = None  # of the machine, measured once the engines are gone; not compared on resuming

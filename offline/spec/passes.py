@@ -43,6 +43,17 @@ class Pass:
         return trials
 
 
+@dataclass(frozen=True)
+class BegunStart:
+    """One more start of some arms, as an adaptive run began it: the number of its pass that runs or ran last.
+
+    `sets` are the ids of that pass's arms, then those of the arms that are still to be started.
+    """
+
+    number: int
+    sets: tuple[tuple[str, ...], ...]
+
+
 def passes(spec: Spec, grid: Sequence[Arm], alive: int) -> list[Pass]:
     """All passes of a run with `alive` engines at a time, so that every arm has `starts` starts or more."""
     arm_sets = [arms for start in range(spec.starts) for arms in start_of_each(spec, grid, alive, start)]
@@ -58,7 +69,7 @@ def start_of_each(spec: Spec, grid: Sequence[Arm], alive: int, start: int) -> It
     """The sets of arms that make one more start of each, of which `start` is the number.
 
     One engine at a time: all arms in a drawn order, every second time in its reverse, so that a drift that is linear
-    falls out. Where some fit and not all: sets that share the first arm, through which the others are compared.
+    falls out. Where some fit and not all: sets that share a reference arm, through which the others are compared.
     """
     ordered = sorted(grid, key=lambda arm: arm.id)
     if alive >= len(grid):
@@ -67,7 +78,13 @@ def start_of_each(spec: Spec, grid: Sequence[Arm], alive: int, start: int) -> It
         random.Random(f"{spec.seed}/arms").shuffle(ordered)
         yield tuple(ordered if start % 2 == 0 else ordered[::-1])
     else:
-        reference, others = grid[0], [arm for arm in ordered if arm is not grid[0]]
+        reference = reference_of(grid)
+        others = [arm for arm in ordered if arm is not reference]
         random.Random(f"{spec.seed}/arms/{start}").shuffle(others)
         count = -(-len(others) // (alive - 1))
         yield from ((reference, *others[number::count]) for number in range(count))
+
+
+def reference_of(grid: Sequence[Arm]) -> Arm:
+    """The first arm with the most cells: through one without warm cells those of the others cannot be compared."""
+    return max(grid, key=lambda arm: len(arm.cells))

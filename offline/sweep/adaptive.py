@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import InitVar, dataclass, field, replace
 
 import pandas as pd
 
@@ -18,7 +18,7 @@ from offline.differences.run import HEADLINE
 from offline.spec.effort import Effort
 from offline.spec.estimate import minutes
 from offline.spec.grid import Arm
-from offline.spec.passes import Pass, one_pass, start_of_each
+from offline.spec.passes import BegunStart, Pass, one_pass, start_of_each
 from offline.sweep.progress import SweepProgress
 from offline.sweep.runner import Runner, arms_of
 from offline.table.frames import axis_columns, run_frames
@@ -31,8 +31,16 @@ class AdaptiveRun:
     runner: Runner
     effort: Effort
     began: float  # of the whole run, by time.monotonic
+    begun: InitVar[BegunStart | None] = None  # of a run that is continued
+    interrupted: Pass | None = field(init=False, default=None)  # of a start that was begun
+    left: list[tuple[Arm, ...]] = field(init=False, default_factory=list)  # of that start, where not all arms fit
     trials: list[pd.DataFrame] = field(default_factory=list)  # those that were read so far
-    left: list[tuple[Arm, ...]] = field(default_factory=list)  # of a start that was begun, where not all arms fit
+
+    def __post_init__(self, begun: BegunStart | None) -> None:
+        if begun:
+            by_id, alive = {arm.id: arm for arm in self.runner.plan.grid}, self.runner.plan.alive
+            first, *self.left = (tuple(by_id[arm] for arm in arms) for arms in begun.sets)
+            self.interrupted = one_pass(begun.number, first, alive)
 
     def extend(self, progress: SweepProgress) -> str:
         """Add groups of starts, each with as many rounds as are worth their cost; why it ended, in words."""
@@ -44,19 +52,30 @@ class AdaptiveRun:
                 return (
                     f"{self._words(width)}; the budget of {minutes(self.effort.budget_s)} does not hold another start"
                 )
+            self.write_begun(first)
             self.runner.run_group(self.chunks(first, progress), progress)
         return f"{self._words(width)}, within ± {self.effort.until:.1%}"
 
     def next_pass(self) -> Pass | None:
         """The first pass of one more group: a start that was begun is finished before other arms are chosen.
 
-        None where every arm was given up.
+        What an interrupted pass still lacks comes first. None where every arm was given up.
         """
         plan, number = self.runner.plan, self.runner.next_pass()
+        first, self.interrupted = self.interrupted, None
+        if first and (self.runner.todo(first) or self.runner.traces(first)):
+            return first
         self.left = self.kept(self.left) or self.kept(
             start_of_each(plan.spec, self.arms(self.with_costs()), plan.alive, number)
         )
-        return one_pass(number, self.left.pop(0), plan.alive) if self.left else None
+        return self.runner.with_reference(one_pass(number, self.left.pop(0), plan.alive)) if self.left else None
+
+    def write_begun(self, first: Pass) -> None:
+        """Have the start that is at work in `run.json`, so that it can be continued."""
+        sets = (first.arms, *self.left)
+        begun = BegunStart(first.number, tuple(tuple(arm.id for arm in arms) for arms in sets))
+        folder = self.runner.folder
+        folder.write_run(replace(folder.read_run(), begun=begun))
 
     def kept(self, sets: Iterable[tuple[Arm, ...]]) -> list[tuple[Arm, ...]]:
         """The sets in which an arm is left that was not given up."""
@@ -75,10 +94,9 @@ class AdaptiveRun:
 
     def rounds(self, each: Pass) -> int:
         """How many rounds of one more group are worth the cost of its starts."""
-        repeats = self.runner.plan.spec.repeats
-        if not (measured := self.with_costs()):
+        repeats, (starts_s, trials_s) = self.runner.plan.spec.repeats, self.costs_s(each)
+        if not trials_s or not (measured := self.observations()):
             return repeats
-        starts_s, trials_s = self.costs_s(each)
         return trials_a_start(starts_s, trials_s / repeats, spread(measured))
 
     def costs_s(self, each: Pass) -> tuple[float, float]:

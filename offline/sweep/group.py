@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -124,8 +125,13 @@ class Group:
                     self.engines[arm.id].process.freeze()
 
     def _trace(self, arm: Arm, number: int) -> SwitchedTrace:
-        """A start's trace folder, which is completed once its engine is gone."""
-        return self._processes.enter_context(SwitchedTrace(self.folder.trace(number), f"{arm.name}, start {number}"))
+        """A start's trace folder, which is completed once its engine is gone.
+
+        A start of this number that was killed before it had a record may have left one.
+        """
+        folder = self.folder.trace(number)
+        shutil.rmtree(folder, ignore_errors=True)
+        return self._processes.enter_context(SwitchedTrace(folder, f"{arm.name}, start {number}"))
 
     def _started(self, arm: Arm, number: int, process: EngineProcess, together: int) -> StartRecord:
         """Wait for an engine, check that the step log is in its core, and record what it resolved."""

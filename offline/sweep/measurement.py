@@ -23,7 +23,7 @@ from offline.sweep.adaptive import AdaptiveRun
 from offline.sweep.elsewhere import ClusterRunner
 from offline.sweep.preparation import PreparedRun
 from offline.sweep.progress import SweepProgress
-from offline.sweep.runner import Runner
+from offline.sweep.runner import Runner, arms_of
 from offline.table import files
 from offline.table.answers import sentences
 from offline.table.cells import Row
@@ -52,9 +52,9 @@ def measure(run: PreparedRun, time_limit_s: float, every_row: bool) -> int:
 
 def run_missing(run: PreparedRun, time_limit_s: float, out: Console) -> bool:
     """Measure what the folder does not have yet; whether an arm failed."""
-    records, effort = run.folder.records(), run.folder.read_run().effort
-    trials = [record for record in records if isinstance(record, TrialRecord)]
-    traced = {(record.cell, record.start) for record in records if isinstance(record, TracedRecord)}
+    records, record = run.folder.records(), run.folder.read_run()
+    trials = [each for each in records if isinstance(each, TrialRecord)]
+    traced = [each for each in records if isinstance(each, TracedRecord)]
     kind = partial(ClusterRunner, cluster=run.cluster) if run.cluster else Runner
     runner = kind(
         run.plan,
@@ -62,21 +62,21 @@ def run_missing(run: PreparedRun, time_limit_s: float, out: Console) -> bool:
         run.models,
         time_limit_s,
         measured={(trial.cell, trial.trial) for trial in trials},
-        traced=traced,
-        engines=max((record.engine for record in records), default=0),
-        groups=max((trial.group for trial in trials), default=0),
-        answered={record.arm for record in records if isinstance(record, AnswersRecord)},
-        environments=run.folder.read_run().environments,
+        traced={(trial.cell, trial.start) for trial in traced},
+        engines=max((each.engine for each in records), default=0),
+        groups=max((trial.group for trial in [*trials, *traced]), default=0),
+        answered={each.arm for each in records if isinstance(each, AnswersRecord)},
+        environments=record.environments,
     )
-    run.folder.write_run(replace(run.folder.read_run(), state="running"))
-    end = ""
-    done = len(trials) + len(traced)
-    plan, engines = run.plan, runner.to_start()
-    with SweepProgress(plan.trials + plan.traced, done, engines, plan.seconds, out, plan.start_s) as progress:
+    run.folder.write_run(replace(record, state="running"))
+    end, lacking = "", runner.lacking()
+    done, engines = len(trials) + len(traced), sum(len(arms_of(each)) for each in lacking)
+    total = done + sum(map(len, lacking))
+    with SweepProgress(total, done, engines, run.plan.seconds, out, run.plan.start_s) as progress:
         began = time.monotonic()
         runner.run(progress)
-        if effort:
-            end = AdaptiveRun(runner, effort, began).extend(progress)
+        if record.effort:
+            end = AdaptiveRun(runner, record.effort, began, record.begun).extend(progress)
     if end:
         out.print(end, soft_wrap=True, highlight=False)
     return runner.failed

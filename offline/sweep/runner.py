@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from offline.environments.environment import Environment
 from offline.records.lines import StopRecord
 from offline.records.runfolder import RunFolder
 from offline.spec.grid import Arm, Trial
 from offline.spec.models import Models
-from offline.spec.passes import Pass
+from offline.spec.passes import Pass, reference_of
 from offline.spec.plan import Plan
 from offline.spec.spec import Spec
 from offline.sweep.devices import DeviceWatch
@@ -68,7 +68,21 @@ class Runner:
     def run(self, progress: SweepProgress) -> None:
         """All passes; a refused or failed arm does not hold up the others."""
         for each in self.plan.passes():
-            self.run_group(iter([each]), progress)
+            shared = self.with_reference(each)
+            added = [trial for trial in [*self.todo(shared), *self.traces(shared)] if trial.arm not in each.arms]
+            progress.more(len(added), len(arms_of(added)))
+            self.run_group(iter([shared]), progress)
+
+    def with_reference(self, each: Pass) -> Pass:
+        """A pass with another reference arm where not all arms fit and the one that all passes share was given up.
+
+        Without one, the arms of one pass could not be compared with those of another.
+        """
+        present = [arm for arm in each.arms if arm.id not in self.given_up]
+        if not each.interleaved or not present or present[0] is each.arms[0]:
+            return each
+        other = reference_of([arm for arm in self.plan.grid if arm.id not in self.given_up])
+        return each if other in present else replace(each, arms=(other, *present))
 
     def next_pass(self) -> int:
         """The first number that no pass has, planned or measured."""
@@ -83,9 +97,9 @@ class Runner:
         """The trials of a pass that are still to be recorded, in order."""
         return missing(each.traced(self.spec), self.traced)
 
-    def to_start(self) -> int:
-        """How many engines have to be started for what is not on disk yet."""
-        return sum(len(arms_of([*self.missing(each), *self.untraced(each)])) for each in self.plan.passes())
+    def lacking(self) -> list[list[Trial]]:
+        """What each planned pass lacks: its timed trials, then those that are to be recorded."""
+        return [[*self.missing(each), *self.untraced(each)] for each in self.plan.passes()]
 
     def run_group(self, passes: Iterator[Pass], progress: SweepProgress) -> None:
         """Start engines for what the first pass still lacks, and measure it: all in turns, or one after another.
@@ -192,8 +206,7 @@ class Runner:
         self.failed |= not refused
         self.given_up.add(arm.id)
         self.folder.append(StopRecord(arm.id, failure.number, status, str(failure.error)))
-        every = ([*self.missing(each), *self.untraced(each)] for each in self.plan.passes())
-        left = [sum(trial.arm == arm for trial in trials) for trials in every]
+        left = [sum(trial.arm == arm for trial in trials) for trials in self.lacking()]
         engines = max(0, sum(map(bool, left)) - 1)
         progress.given_up(f"{status}: {arm.name}: {failure.error}", sum(left), engines)
 

@@ -49,7 +49,10 @@ class Measured:
     def __init__(self) -> None:
         self.now_s, self.groups, self.started = 0.0, list[int](), list[set[str]]()
         self.starts, self.trials = Taken(5.0, 1), Taken(0.5, 1)
-        self.given_up = set[str]()
+        self.given_up, self.folder = set[str](), Mock(read_run=a_run)
+
+    def with_reference(self, each: Pass) -> Pass:
+        return each
 
     def next_pass(self) -> int:
         return len(self.plan.passes()) + sum(self.groups)
@@ -179,6 +182,29 @@ def test_where_not_all_arms_fit_a_start_that_was_begun_is_finished(
     assert first | second == {arm.name for arm in runner.plan.grid}
     assert third == {arm.name for arm in runner.plan.grid if len(arm.cells) == 2}
     assert runner.groups == [2, 2, 2]
+
+
+def test_a_start_that_was_interrupted_is_continued_with_its_pass_and_the_arms_that_did_not_fit(tmp_path: Path) -> None:
+    """Three arms, two at a time; of a pass with the first two, five of six trials were measured."""
+    grid = arms(replace(SPEC, block_size=(32, 64, 128), batch_size=(1,), shared_prefix_len=(4,), repeats=3), {})
+    plan = Plan(replace(SPEC, repeats=3), grid, alive=2, seconds=0.0)
+    folder = RunFolder.create(tmp_path, a_run())
+    runner = Runner(plan, folder, Models({"m": "m"}), 1.0)
+    before = AdaptiveRun(runner, Effort(), began=0.0)
+    interrupted = before.next_pass()
+    assert interrupted is not None and interrupted.number == len(plan.passes())
+    before.write_begun(interrupted)
+    *measured, last = runner.todo(interrupted)
+    again = Runner(
+        plan, folder, Models({"m": "m"}), 1.0, {(each.arm.cell_id(each.cell), each.index) for each in measured}
+    )
+    run = AdaptiveRun(again, Effort(), began=0.0, begun=folder.read_run().begun)
+    assert run.next_pass() == interrupted and again.todo(interrupted) == [last]
+    second, third = run.next_pass(), run.next_pass()
+    assert second is not None and third is not None
+    assert {arm.id for arm in (*interrupted.arms, *second.arms)} == {arm.id for arm in grid}
+    assert interrupted.arms[0] == second.arms[0] == third.arms[0]
+    folder.close()
 
 
 def test_a_group_whose_arms_were_all_given_up_ends_no_run(runner: Any, monkeypatch: pytest.MonkeyPatch) -> None:

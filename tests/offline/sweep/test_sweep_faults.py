@@ -24,14 +24,6 @@ ALL_TRIALS = 2 * 2 * 3
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = tmp_path_factory.mktemp("models") / "nothing"
-    folder.mkdir()
-    (folder / "config.json").write_text("{}")
-    return str(folder)
-
-
-@pytest.fixture(scope="module")
 def whole(model: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run that nothing happened to: to be read, or copied."""
     out = tmp_path_factory.mktemp("whole")
