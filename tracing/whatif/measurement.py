@@ -75,7 +75,8 @@ class Measurement:
 def outline(todo: MeasurementPlan) -> str:
     """What is going to be done."""
     count = len(todo.treatments)
-    return f"{count} delay{'s' if count > 1 else ''}, {todo.rounds} times each, about {todo.seconds:.0f} s"
+    more = f", the largest {todo.more_rounds} times more" if todo.more_rounds else ""
+    return f"{count} delay{'s' if count > 1 else ''}, {todo.rounds} times each{more}, about {todo.seconds:.0f} s"
 
 
 def turns(recorder: BlockRecorder, todo: MeasurementPlan, calls: dict[str, float], seed: int) -> Iterator[Block]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from probes.console import us
@@ -20,12 +20,14 @@ NS_PER_S = 1e9
 
 @dataclass(frozen=True)
 class MeasurementPlan:
-    """The delays of each stage, and the length of a block; `rounds` is how often each delay has its turn."""
+    """The delays of each stage, and the length of a block; `rounds` is how often each delay has its turn, and
+    `more_rounds` how often the largest of each stage has one besides."""
 
     treatments: tuple[Treatment, ...]
     sizes_ns: tuple[int, ...]
     block_s: float
     rounds: int
+    more_rounds: int = 0
     left_out_ns: tuple[int, ...] = ()  # sizes for which there is no time
     whole_s: float = 0.0  # a budget with room for all sizes
 
@@ -35,9 +37,14 @@ class MeasurementPlan:
         return list(dict.fromkeys(treatment.stage for treatment in self.treatments))
 
     @property
+    def largest(self) -> list[Treatment]:
+        """The largest delay of each stage."""
+        return [each for each in self.treatments if each.length_ns == self.sizes_ns[-1]]
+
+    @property
     def seconds(self) -> float:
         """How long it takes."""
-        return 2 * self.block_s * self.rounds * len(self.treatments)
+        return 2 * self.block_s * (self.rounds * len(self.treatments) + self.more_rounds * len(self.largest))
 
     @property
     def left_out(self) -> str:
@@ -47,25 +54,22 @@ class MeasurementPlan:
         sizes = ", ".join(us(size) for size in self.left_out_ns)
         return f"delays of {sizes} had no time: --budget {math.ceil(self.whole_s)} has room for them"
 
-    def turns(self, seed: int) -> Iterator[Treatment]:
-        """The treatments, in a random order in each round."""
-        draw = random.Random(seed)
-        for _ in range(self.rounds):
-            yield from draw.sample(self.treatments, len(self.treatments))
+    def turns(self, seed: int) -> list[Treatment]:
+        """All turns, in a random order."""
+        every = [*self.treatments] * self.rounds + self.largest * self.more_rounds
+        return random.Random(seed).sample(every, len(every))
 
     def lacking(self, pairs: Mapping[Treatment, int]) -> MeasurementPlan:
         """A round of the delays that gave fewer pairs than an interval needs, though they had turns enough."""
         least = least_pairs(len(self.treatments))
         short = [each for each in self.treatments if self.rounds >= least and pairs.get(each, 0) < least]
-        return replace(self, treatments=tuple(short), rounds=1)
+        return replace(self, treatments=tuple(short), rounds=1, more_rounds=0)
 
     def asleep(self, stages: Collection[str]) -> MeasurementPlan:
         """The largest delay of some of the stages once more, asleep, as often as intervals need."""
-        largest = [
-            each for each in self.treatments if each.length_ns == self.sizes_ns[-1] and each.stage.name in stages
-        ]
-        treatments = tuple(replace(each, stage=asleep(each.stage)) for each in largest)
-        return replace(self, treatments=treatments, rounds=least_pairs(len(self.treatments)))
+        chosen = [each for each in self.largest if each.stage.name in stages]
+        treatments = tuple(replace(each, stage=asleep(each.stage)) for each in chosen)
+        return replace(self, treatments=treatments, rounds=least_pairs(len(self.treatments)), more_rounds=0)
 
 
 def sizes(step_ns: float, shares: Sequence[float] = SHARES) -> list[int]:
@@ -88,7 +92,7 @@ def plan(
     least_block_s: float = LEAST_BLOCK_S,
 ) -> MeasurementPlan:
     """What fits into a time: each size takes a turn often enough for intervals, else the smallest, which tell the
-    least, are left out; the largest is always there.
+    least, are left out; the largest is always there, and has half of the turns as far as the others have enough.
 
     A turn is a block with a delay and one without.
     """
@@ -100,9 +104,12 @@ def plan(
         count -= 1
     chosen = ladder[-count:]
     treatments = tuple(Treatment(stage, size) for stage in stages for size in chosen)
-    rounds = max(1, turns // len(treatments))
+    each_stages = max(1, turns // len(stages))
+    rounds = max(least_pairs(len(treatments)), each_stages // (2 * (count - 1))) if count > 1 else each_stages
     whole_s = least_turns(len(ladder) * len(stages)) * turn_s
-    return MeasurementPlan(treatments, tuple(chosen), turn_s / 2, rounds, tuple(ladder[:-count]), whole_s)
+    return MeasurementPlan(
+        treatments, tuple(chosen), turn_s / 2, rounds, each_stages - count * rounds, tuple(ladder[:-count]), whole_s
+    )
 
 
 def least_turns(treatments: int) -> int:

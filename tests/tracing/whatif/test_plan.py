@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -23,19 +24,29 @@ def test_delays_are_shares_of_a_step_and_no_shorter_than_200_us() -> None:
     assert sizes(0.2 * MS) == [200_000]
 
 
-def test_every_delay_has_its_turn_once_in_a_round_in_another_order() -> None:
+def test_all_turns_come_in_a_random_order_that_the_seed_gives() -> None:
     todo = plan(SIX[:2], 3 * MS, 60)
-    turns, count = list(todo.turns(seed=1)), len(todo.treatments)
-    rounds = [turns[place : place + count] for place in range(0, len(turns), count)]
-    assert len(rounds) == todo.rounds and all(set(each) == set(todo.treatments) for each in rounds)
-    assert rounds[0] != rounds[1] and turns == list(todo.turns(seed=1)) != list(todo.turns(seed=2))
+    turns = todo.turns(seed=1)
+    count = Counter(turns)
+    assert set(count) == set(todo.treatments)
+    assert all(count[each] == todo.rounds + todo.more_rounds * (each in todo.largest) for each in todo.treatments)
+    assert turns == todo.turns(seed=1) != todo.turns(seed=2)
 
 
+@pytest.mark.parametrize("stages", [1, 6])
 @pytest.mark.parametrize("budget_s", [20, 60, 150, 600])
-def test_a_plan_keeps_to_its_time_and_has_the_pairs_that_intervals_need(budget_s: float) -> None:
-    todo = plan(SIX, 3 * MS, budget_s)
-    assert todo.rounds * len(todo.treatments) * 2 * todo.block_s <= budget_s
+def test_a_plan_keeps_to_its_time_and_has_the_pairs_that_intervals_need(budget_s: float, stages: int) -> None:
+    todo = plan(SIX[:stages], 3 * MS, budget_s)
+    assert len(todo.turns(0)) * 2 * todo.block_s == todo.seconds <= budget_s
     assert len(todo.sizes_ns) == 1 or todo.rounds >= least_pairs(len(todo.treatments))
+
+
+def test_the_largest_delay_has_half_of_the_turns_if_the_others_have_enough() -> None:
+    """1200 turns, of 30 delays: each stage has 200, and 11 are the fewest of a delay."""
+    todo = plan(SIX, 3 * MS, 600)
+    assert (todo.rounds, todo.more_rounds) == (25, 75)
+    least = plan(SIX, 3 * MS, 170)
+    assert (least.rounds, least.more_rounds) == (least_pairs(30), 1)
 
 
 def test_with_less_time_the_smallest_delays_are_left_out() -> None:
