@@ -33,8 +33,8 @@ from probes.statistics.intervals import Estimate
 from tests.bench.planting.sitecustomize import VARIABLE
 from tracing.attach.switch import turned_on
 from tracing.events.delays import FILE
-from tracing.shapes.shape import shape_named
-from tracing.sites.engine import ALL_SITES
+from tracing.shapes.shape import Shape, shape_named
+from tracing.sites.engine import ALL_SITES, CODES
 from tracing.whatif.blocks import FEWEST, Block, BlockSteps, Treatment, achieved, cut, usual_lag
 from tracing.whatif.engine.delayfile import DelayFile
 from tracing.whatif.engine.started import loaded_engine
@@ -43,7 +43,7 @@ from tracing.whatif.measurement import START_S
 from tracing.whatif.recording import BlockRecorder
 from tracing.whatif.slopes import center
 from tracing.whatif.stages import DelayedStage, stages_named
-from tracing.whatif.steps import RecordedEngine
+from tracing.whatif.steps import KEPT_SITES, EngineRecords, RecordedEngine
 
 STREAMS, BLOCK_S = 8, 0.5
 SETTLED_S = 0.1  # after the last block, before one begins: what was asked there comes to its end
@@ -76,7 +76,7 @@ class PlantedEngine:
         self.switch = scratch / "switch"
         self.switch.write_bytes(bytes([NOTHING]))
         with planting(self.switch, stages, length_ms):
-            self.recorder = recorded_engine(stack, shape)
+            self.recorder = recorded_engine(stack, shape_named(shape))
 
     def plant(self, number: int) -> None:
         """Let the stage of this number be slower from now on; 0: none."""
@@ -98,13 +98,15 @@ class PlantedEngine:
         return block
 
 
-def recorded_engine(stack: ExitStack, shape: str) -> BlockRecorder:
-    """The blocks of an engine that is started, under its load and recorded until the stack ends."""
+def recorded_engine(stack: ExitStack, shape: Shape, sites: Sequence[str] = ()) -> BlockRecorder:
+    """The blocks of an engine that is started, under its load and recorded until the stack ends; calls of more sites
+    than `whatif` needs are kept where they are named."""
     log = Path(stack.enter_context(tempfile.TemporaryDirectory()), "log")
-    standing, child = stack.enter_context(loaded_engine(shape_named(shape), STREAMS, 0.0, "", log))
+    standing, child = stack.enter_context(loaded_engine(shape, STREAMS, 0.0, "", log))
     stack.enter_context(turned_on(standing))
     delays = stack.enter_context(DelayFile(standing.folder / FILE))
-    recorder = BlockRecorder(standing, delays, lambda: child.running)
+    records = EngineRecords(sites=np.array([*KEPT_SITES, *(CODES[site] for site in sites)]))
+    recorder = BlockRecorder(standing, delays, lambda: child.running, records=records)
     find_load(recorder, STREAMS, START_S)
     return recorder
 

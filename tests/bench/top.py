@@ -30,6 +30,7 @@ import psutil
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests.bench.planted_stages import STREAMS, recorded_engine
+from tracing.shapes.shape import shape_named
 from tracing.timeline.intervals import Ints
 from tracing.top.__main__ import PERIOD_S
 from tracing.whatif.blocks import FEWEST, Block
@@ -138,7 +139,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=240.0, help="default %(default)s")
     args = parser.parse_args()
     with ExitStack() as stack:
-        recorder = recorded_engine(stack, args.shape)
+        recorder = recorded_engine(stack, shape_named(args.shape))
         command = stack.enter_context(paused_command(recorder.engine.standing.pid))
         done = list(rounds(recorder, command, args.seconds))
         print(*lines(recorder, done, command.cpu_s), sep="\n")

@@ -52,15 +52,16 @@ class ScheduledSteps:
 
 @dataclass
 class EngineRecords:
-    """What was taken out of the rings so far, by process id: the records that matter here."""
+    """What was taken out of the rings so far, by process id: the records that matter here, spans only of some sites."""
 
+    sites: Ints = field(default_factory=lambda: KEPT_SITES)
     by_pid: dict[int, list[np.ndarray]] = field(default_factory=dict)
     unfinished: set[int] = field(default_factory=set)  # whose last record is a list's head: its payload comes next
 
     def add(self, pid: int, records: np.ndarray) -> None:
         """Keep what matters of records that follow those added before."""
         kind, site = records["kind"], records["site"]
-        spans = ((kind == SPAN) | (kind == RAISED)) & np.isin(site, KEPT_SITES)
+        spans = ((kind == SPAN) | (kind == RAISED)) & np.isin(site, self.sites)
         heads = (kind == LIST) & np.isin(site, KEPT_LISTS)
         firsts = np.append(pid in self.unfinished, heads[:-1])  # of a list's payload
         self.by_pid.setdefault(pid, []).append(records[spans | heads | firsts])

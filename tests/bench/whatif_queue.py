@@ -1,0 +1,118 @@
+"""What the delays of `tracing.whatif` do on a real engine beside a pretend device, against a replay of its queue.
+
+The engine has shape `one-gpu`, and its device works equally long on each step. What its core did in the steps without a
+delay, from the end of each wait for the device to the launch and from there to the next wait, is replayed with each
+delay, so that what the queue hides follows by arithmetic, of steps as uneven as they were. Slopes and what was hidden
+stand beside that, estimated alike.
+
+Example: python tests/bench/whatif_queue.py --device-ms 6 --stages schedule --seconds 120
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from probes.statistics.intervals import Estimate
+from tests.bench.planted_stages import STREAMS, recorded_engine
+from tests.tracing.whatif.loads.replayedqueue import HostSteps, PutDelay, replayed_slope
+from tracing.shapes.pretend.work import Work
+from tracing.shapes.shape import Shape, shape_named
+from tracing.sites.engine import CODES
+from tracing.timeline.intervals import union
+from tracing.whatif.blocks import FEWEST, Block, Treatment, pairs
+from tracing.whatif.loads.closedload import ClosedLoad
+from tracing.whatif.measurement import LOOK_S, turns
+from tracing.whatif.recording import BlockRecorder
+from tracing.whatif.slopes import SizedSlope, sized_slope
+from tracing.whatif.stages import DelayedStage, stages_named
+from tracing.whatif.steps import RecordedEngine
+
+LAUNCH, WAIT = "model.forward", "device.wait"
+COLUMNS = ["stage", "delay, ms", "pairs", "slope", "by the queue", "hidden, ms", "by the queue"]
+
+
+def beside_device(device_ms: float) -> Shape:
+    """The shape, with a device whose steps do not vary."""
+    return replace(shape_named("one-gpu"), work=Work(device_ms, device_ms, device_ms, spread=0.0))
+
+
+def measured(recorder: BlockRecorder, stages: Sequence[DelayedStage], seconds: float) -> list[Block]:
+    """The blocks of a measurement."""
+    look = recorder.block(LOOK_S)
+    todo = ClosedLoad(STREAMS).plan(stages, look, recorder.recorded(), seconds)
+    calls = {stage.name: 1.0 for stage in stages}
+    return [recorder.block(todo.block_s), *turns(recorder, todo, calls, seed=0)]
+
+
+def host_blocks(blocks: Sequence[Block], engine: RecordedEngine) -> Iterator[HostSteps]:
+    """What the core did in the steady steps of each block without a delay."""
+    [core] = engine.cores()
+    steps, launches, waits = engine.steps(STREAMS), engine.spans(core, CODES[LAUNCH]), engine.spans(core, CODES[WAIT])
+    launches = launches[np.isin(launches["step"], steps.number[steps.steady])]
+    launch_ns = launches["start"].astype(np.int64)
+    begin_ns, end_ns = union(waits["start"].astype(np.int64), waits["end"].astype(np.int64))
+    launch_ns = launch_ns[launch_ns < begin_ns[-1]]
+    for block in blocks:
+        inside_ns = launch_ns[(launch_ns >= block.begin_ns) & (launch_ns <= block.end_ns)]
+        following = np.searchsorted(begin_ns, inside_ns)
+        if block.treatment is None and len(inside_ns) >= FEWEST:
+            yield HostSteps(inside_ns - end_ns[following - 1], begin_ns[following] - inside_ns)
+
+
+def row(treatment: Treatment, size: SizedSlope, host: Sequence[HostSteps], device_ns: float) -> str:
+    """A line of the table: a delay."""
+    on_device = treatment.stage.on_device
+    delay = PutDelay(device_ns=size.achieved_ns) if on_device else PutDelay(host_ns=size.achieved_ns)
+    replayed = SizedSlope(size.achieved_ns, replayed_slope(host, device_ns, delay), len(host))
+    slopes = [interval(each.slope) for each in (size, replayed)]
+    hidden = [interval(each.hidden, 1e-6) for each in (size, replayed)]
+    cells = [treatment.stage.name, f"{size.achieved_ns / 1e6:.2f}", str(size.pairs), *slopes, *hidden]
+    return f"| {' | '.join(cells)} |"
+
+
+def interval(estimate: Estimate, unit: float = 1.0) -> str:
+    low, high = ("n/a" if end is None else f"{end * unit:.2f}" for end in (estimate.low, estimate.high))
+    return f"{estimate.value * unit:.2f} [{low}, {high}]"
+
+
+def lines(device_ms: float, stages: Sequence[DelayedStage], seconds: float) -> Iterator[str]:
+    """One start of the engine beside a device: its table."""
+    with ExitStack() as stack:
+        recorder = recorded_engine(stack, beside_device(device_ms), [WAIT])
+        blocks = measured(recorder, stages, seconds)
+        engine = recorder.recorded()
+    host = list(host_blocks(blocks, engine))
+    host_ns = np.concatenate([each.before_ns + each.after_ns for each in host])
+    low, middle, high = np.quantile(host_ns, (0.05, 0.5, 0.95)) / 1e6
+    yield f"\ndevice {device_ms:g} ms; the host's part of a step {middle:.2f} ms, nine in ten {low:.2f} to {high:.2f}"
+    yield f"\n| {' | '.join(COLUMNS)} |\n| --- |{' ---: |' * (len(COLUMNS) - 1)}"
+    by_treatment = pairs(blocks, engine, STREAMS)
+    order = sorted(by_treatment, key=lambda each: (each.stage.name, each.length_ns))
+    for treatment in order:
+        size = sized_slope(by_treatment[treatment], len(by_treatment))
+        yield row(treatment, size, host, device_ms * 1e6)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device-ms", type=float, nargs="+", default=[1.0, 6.0, 10.0], help="default 1, 6 and 10")
+    parser.add_argument("--stages", default="schedule,work on device", help="default %(default)s")
+    parser.add_argument("--seconds", type=float, default=100.0, help="of blocks beside each (default %(default)s)")
+    args = parser.parse_args()
+    for device_ms in args.device_ms:
+        for line in lines(device_ms, stages_named(args.stages), args.seconds):
+            print(line, flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
