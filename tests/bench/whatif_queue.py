@@ -2,8 +2,8 @@
 
 The engine has shape `one-gpu`, and its device works equally long on each step. What its core did in the steps without a
 delay, from the end of each wait for the device to the launch and from there to the next wait, is replayed with each
-delay, so that what the queue hides follows by arithmetic, of steps as uneven as they were. Slopes and what was hidden
-stand beside that, estimated alike.
+delay, so that what the queue hides follows by arithmetic, of steps as uneven as they were. Slopes and the end of hiding
+stand beside those, estimated alike.
 
 Example: python tests/bench/whatif_queue.py --device-ms 6 --stages schedule --seconds 120
 """
@@ -28,16 +28,16 @@ from tracing.shapes.pretend.work import Work
 from tracing.shapes.shape import Shape, shape_named
 from tracing.sites.engine import CODES
 from tracing.timeline.intervals import union
-from tracing.whatif.blocks import FEWEST, Block, Treatment, pairs
+from tracing.whatif.blocks import FEWEST, Block, pairs
 from tracing.whatif.loads.closedload import ClosedLoad
 from tracing.whatif.measurement import LOOK_S, turns
 from tracing.whatif.recording import BlockRecorder
-from tracing.whatif.slopes import SizedSlope, sized_slope
+from tracing.whatif.slopes import SizedSlope, end_of_hiding, sized_slope, stage_slope
 from tracing.whatif.stages import DelayedStage, stages_named
 from tracing.whatif.steps import RecordedEngine
 
 LAUNCH, WAIT = "model.forward", "device.wait"
-COLUMNS = ["stage", "delay, ms", "pairs", "slope", "by the queue", "hidden, ms", "by the queue"]
+COLUMNS = ["delay, ms", "pairs", "slope", "by the queue"]
 
 
 def beside_device(device_ms: float) -> Shape:
@@ -68,15 +68,22 @@ def host_blocks(blocks: Sequence[Block], engine: RecordedEngine) -> Iterator[Hos
             yield HostSteps(inside_ns - end_ns[following - 1], begin_ns[following] - inside_ns)
 
 
-def row(treatment: Treatment, size: SizedSlope, host: Sequence[HostSteps], device_ns: float) -> str:
-    """A line of the table: a delay."""
-    on_device = treatment.stage.on_device
-    delay = PutDelay(device_ns=size.achieved_ns) if on_device else PutDelay(host_ns=size.achieved_ns)
-    replayed = SizedSlope(size.achieved_ns, replayed_slope(host, device_ns, delay), len(host))
-    slopes = [interval(each.slope) for each in (size, replayed)]
-    hidden = [interval(each.hidden, 1e-6) for each in (size, replayed)]
-    cells = [treatment.stage.name, f"{size.achieved_ns / 1e6:.2f}", str(size.pairs), *slopes, *hidden]
-    return f"| {' | '.join(cells)} |"
+def replayed(stage: DelayedStage, size: SizedSlope, host: Sequence[HostSteps], device_ns: float) -> SizedSlope:
+    """The slope at a size of a delay if the queue alone decided."""
+    length_ns = size.achieved_ns
+    delay = PutDelay(device_ns=length_ns) if stage.on_device else PutDelay(host_ns=length_ns)
+    return SizedSlope(length_ns, replayed_slope(host, device_ns, delay), len(host))
+
+
+def table(stage: DelayedStage, sizes: Sequence[SizedSlope], by_queue: Sequence[SizedSlope]) -> Iterator[str]:
+    """A stage's slopes, and where its delays stop being hidden if they do."""
+    yield f"\n{stage.name}\n\n| {' | '.join(COLUMNS)} |\n|{' ---: |' * len(COLUMNS)}"
+    for size, other in zip(sizes, by_queue, strict=True):
+        cells = [f"{size.achieved_ns / 1e6:.2f}", str(size.pairs), interval(size.slope), interval(other.slope)]
+        yield f"| {' | '.join(cells)} |"
+    if up_to := stage_slope(sizes).hidden_up_to_ns:
+        ends = (interval(each, 1e-6) for each in (up_to, end_of_hiding(*by_queue[-2:])))
+        yield "hidden up to {} ms, by the queue {} ms".format(*ends)
 
 
 def interval(estimate: Estimate, unit: float = 1.0) -> str:
@@ -94,12 +101,11 @@ def lines(device_ms: float, stages: Sequence[DelayedStage], seconds: float) -> I
     host_ns = np.concatenate([each.before_ns + each.after_ns for each in host])
     low, middle, high = np.quantile(host_ns, (0.05, 0.5, 0.95)) / 1e6
     yield f"\ndevice {device_ms:g} ms; the host's part of a step {middle:.2f} ms, nine in ten {low:.2f} to {high:.2f}"
-    yield f"\n| {' | '.join(COLUMNS)} |\n| --- |{' ---: |' * (len(COLUMNS) - 1)}"
     by_treatment = pairs(blocks, engine, STREAMS)
-    order = sorted(by_treatment, key=lambda each: (each.stage.name, each.length_ns))
-    for treatment in order:
-        size = sized_slope(by_treatment[treatment], len(by_treatment))
-        yield row(treatment, size, host, device_ms * 1e6)
+    for stage in stages:
+        own = [each for treatment, each in by_treatment.items() if treatment.stage == stage]
+        sizes = stage_slope([sized_slope(each, len(by_treatment)) for each in own]).sizes
+        yield from table(stage, sizes, [replayed(stage, size, host, device_ms * 1e6) for size in sizes])
 
 
 def main() -> int:

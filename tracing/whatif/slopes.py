@@ -35,8 +35,14 @@ class SizedSlope:
     pairs: int
 
     @property
+    def effect(self) -> Estimate:
+        """What a step grew by, in ns."""
+        low, high = (None if end is None else end * self.achieved_ns for end in (self.slope.low, self.slope.high))
+        return Estimate(self.achieved_ns * self.slope.value, low, high)
+
+    @property
     def hidden(self) -> Estimate:
-        """The part of the delay that did not show, in ns a step: where hiding ends, if all that is beyond it counts."""
+        """The part of the delay that did not show, in ns a step."""
         low, high = self.slope.low, self.slope.high
         return Estimate(
             self.achieved_ns * (1 - self.slope.value),
@@ -100,9 +106,36 @@ def stage_slope(sizes: Sequence[SizedSlope]) -> StageSlope:
     before = [ordered[0]]
     for size in ordered[1:]:
         if any(differ(size.slope, other.slope) for other in before):
-            return StageSlope(before[-1].slope, ordered[-1].hidden, tuple(ordered))
+            return StageSlope(before[-1].slope, end_of_hiding(*ordered[-2:]), tuple(ordered))
         before.append(size)
     return StageSlope(before[-1].slope, None, tuple(ordered))
+
+
+def end_of_hiding(smaller: SizedSlope, larger: SizedSlope) -> Estimate:
+    """Up to which delay nothing would show, in ns, by the two largest delays: the part of the largest that did not.
+
+    What a delay costs beyond that may be more than itself, as one that spins takes a processor from others. Then the
+    line through the two, which is steeper, meets zero at more, and that is taken. The interval holds where those of the
+    two slopes do.
+
+    | of 1 ms, 4 ms show | by the largest | by the line | hidden up to |
+    | ------------------ | -------------- | ----------- | ------------ |
+    | 0.0, 2.0 ms        | 2 ms           | 1 ms        | 2 ms         |
+    | 0.5, 3.5 ms        | 0.5 ms         | 0.5 ms      | 0.5 ms       |
+    | 0.6, 4.2 ms        | -0.2 ms        | 0.5 ms      | 0.5 ms       |
+    """
+    one, other, hidden = smaller.effect, larger.effect, larger.hidden
+    apart_ns = larger.achieved_ns - smaller.achieved_ns
+
+    def zero(at_smaller: float, at_larger: float) -> float:
+        shown = max(at_smaller, 0.0)
+        return smaller.achieved_ns - shown * apart_ns / (at_larger - shown) if at_larger > shown else -math.inf
+
+    value = max(hidden.value, zero(one.value, other.value))
+    if one.low is None or one.high is None or other.low is None or other.high is None:
+        return Estimate(value, None, None)
+    assert hidden.low is not None and hidden.high is not None
+    return Estimate(value, max(hidden.low, zero(one.high, other.low)), max(hidden.high, zero(one.low, other.high)))
 
 
 def differ(one: Estimate, other: Estimate) -> bool:

@@ -10,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from probes.statistics.intervals import Estimate
-from tracing.whatif.slopes import BlockPair, SizedSlope, center, least_pairs, sized_slope, stage_slope
+from tracing.whatif.slopes import (
+    BlockPair,
+    SizedSlope,
+    center,
+    end_of_hiding,
+    least_pairs,
+    sized_slope,
+    stage_slope,
+)
 
 VALUES = st.lists(st.integers(-1000, 1000).map(float), min_size=6, max_size=25)
 RUNS = 500
@@ -75,8 +83,37 @@ def test_what_is_hidden_is_the_delay_that_did_not_show() -> None:
 def test_an_answer_that_bends_has_the_slope_before_and_the_end_of_hiding() -> None:
     small, middle, large = sized(1e6, -0.2, 0.2), sized(2e6, -0.1, 0.1), sized(4e6, 0.45, 0.55, 0.5)
     answer = stage_slope([large, small, middle])
-    assert answer.slope == middle.slope and answer.hidden_up_to_ns == large.hidden
+    assert answer.slope == middle.slope and answer.hidden_up_to_ns == end_of_hiding(middle, large)
     assert answer.sizes == (small, middle, large)
+
+
+@pytest.mark.parametrize(
+    ("of_1_ms", "of_4_ms", "end_ms"), [(0.0, 2.0, 2.0), (0.5, 3.5, 0.5), (0.6, 4.2, 0.5), (-0.1, 3.5, 1.0)]
+)
+def test_hiding_ends_where_the_steeper_line_meets_zero(of_1_ms: float, of_4_ms: float, end_ms: float) -> None:
+    """A line through the two largest delays, or with slope 1 through the largest; where the smaller is hidden whole,
+    hiding ends after it."""
+    smaller, larger = sized(1e6, None, None, of_1_ms), sized(4e6, None, None, of_4_ms / 4)
+    assert end_of_hiding(smaller, larger) == Estimate(pytest.approx(end_ms * 1e6), None, None)
+
+
+@given(
+    st.floats(0.01, 6), st.floats(1, 1.5), st.lists(st.floats(0, 0.2), min_size=4, max_size=4), st.sampled_from([2, 3])
+)
+def test_the_end_of_hiding_is_in_its_interval_where_the_slopes_are_in_theirs(
+    end: float, costs: float, errors: list[float], times: int
+) -> None:
+    """Beyond the end each unit costs as much; `errors` are how far an interval reaches from the slope."""
+
+    def size(delay: float, below: float, above: float) -> SizedSlope:
+        slope = costs * max(0.0, delay - end) / delay
+        return sized(delay, slope - below, slope + above)
+
+    estimate = end_of_hiding(size(4, *errors[:2]), size(4 * times, *errors[2:]))
+    assert estimate.low is not None and estimate.high is not None
+    assert estimate.low <= estimate.value + 1e-9 and estimate.value <= estimate.high + 1e-9
+    if end <= 4:
+        assert estimate.low - 1e-9 <= end <= estimate.high + 1e-9
 
 
 def test_an_answer_that_does_not_bend_has_the_slope_of_the_largest_delay() -> None:
